@@ -1,0 +1,31 @@
+/** Which text a run reads, how it is cut into tokens, and what is held out. */
+import { z } from 'zod'
+
+export const tokenizerSchema = z
+  .strictObject({
+    /** `bpe`: byte-level BPE trained on the corpus. `bytes`: one token a byte. `file`: a tokenizer.json. */
+    kind: z.enum(['bpe', 'bytes', 'file']).default('bpe'),
+    /** Path of a Hugging Face tokenizer.json, for `file`. */
+    path: z.string().optional(),
+  })
+  .refine((tokenizer) => (tokenizer.kind === 'file') === (tokenizer.path !== undefined), {
+    path: ['path'],
+    message: 'is needed for kind "file", and only there',
+  })
+
+export const dataSchema = z.strictObject({
+  /** A corpus by name (`sotu`, `moby-dick`), or files, folders and globs; `-` is standard input. */
+  source: z.union([z.string(), z.array(z.string()).min(1)]).default('sotu'),
+  /** Field or column that holds the text in JSONL and Parquet. */
+  field: z.string().default('text'),
+  tokenizer: tokenizerSchema.prefault({}),
+  /** Share of the documents held out for evaluation. */
+  heldOut: z.number().gt(0).lt(1).default(0.05),
+  /** Seed of the split and of the order of documents. */
+  seed: z.int().nonnegative().default(0),
+  /** Folder of the token cache; default: the user's cache folder. */
+  cache: z.string().optional(),
+})
+
+export type DataConfig = z.output<typeof dataSchema>
+export type TokenizerConfig = z.output<typeof tokenizerSchema>

@@ -1,0 +1,61 @@
+/**
+ * Reverse-mode differentiation: walk the applications from the loss back to the inputs, each handing
+ * the gradients of its outputs to its inputs. The result is ordinary graph, so it is compiled,
+ * profiled and differentiated like any other.
+ */
+import { add } from './ops/elementwise.ts'
+import { compatible, show } from './shape.ts'
+import { type Application, constant, isFloat, type Tensor, withOrigin } from './tensor.ts'
+
+/**
+ * Gradients of a scalar `loss` with respect to each of `wrt`, in the shapes of `wrt`. A tensor that
+ * the loss does not depend on has a gradient of zeros.
+ */
+export function gradient(loss: Tensor, wrt: readonly Tensor[]): Tensor[] {
+  if (loss.shape.length !== 0) throw new Error(`internal: gradient of a tensor of shape ${show(loss.shape)}, not a scalar`)
+  const gradients = new Map<Tensor, Tensor>([[loss, constant(1, loss.dtype)]])
+  const needed = dependents(loss, new Set(wrt))
+
+  for (const application of needed) {
+    const outputGradients = application.outputs.map((output) => gradients.get(output))
+    if (outputGradients.every((g) => g === undefined)) continue
+    withOrigin({ op: `${application.op}'`, layer: application.layer }, () => {
+      const inputGradients = application.gradient(...outputGradients)
+      application.inputs.forEach((tensor, i) => {
+        const contribution = inputGradients[i]
+        if (!contribution || !isFloat(tensor.dtype)) return
+        if (!compatible(contribution.shape, tensor.shape))
+          throw new Error(
+            `internal: gradient of ${application.op} has shape ${show(contribution.shape)}, its input ${show(tensor.shape)}`,
+          )
+        const sum = gradients.get(tensor)
+        gradients.set(tensor, sum ? add(sum, contribution) : contribution)
+      })
+    })
+  }
+  return wrt.map((tensor) => gradients.get(tensor) ?? zeros(tensor))
+}
+
+const zeros = (tensor: Tensor): Tensor =>
+  constant(new Float64Array(tensor.shape.reduce((product, d) => product * d, 1)), tensor.dtype, tensor.shape)
+
+/** Applications on a path from `wrt` to the loss, each before those whose results it uses. */
+function dependents(loss: Tensor, wrt: ReadonlySet<Tensor>): Application[] {
+  const leads = new Map<Application, boolean>()
+  const order: Application[] = []
+  const visit = (tensor: Tensor): boolean => {
+    const application = tensor.application
+    if (!application) return wrt.has(tensor)
+    let known = leads.get(application)
+    if (known === undefined) {
+      known = false
+      for (const source of application.inputs) if (visit(source)) known = true
+      known ||= application.outputs.some((output) => wrt.has(output))
+      leads.set(application, known)
+      if (known) order.push(application)
+    }
+    return known || wrt.has(tensor)
+  }
+  visit(loss)
+  return order.reverse()
+}

@@ -1,0 +1,154 @@
+/**
+ * Ops whose gradient is written by hand, because the derivative of the whole is shorter or safer than
+ * the chain of its parts. All work along the last axis.
+ */
+import { dim } from '../shape.ts'
+import { constant, defineOp, emit, type Tensor } from '../tensor.ts'
+import { add, emitErf, exp, multiply, negate, sigmoid, square, subtract } from './elementwise.ts'
+import { columnSums, rowSums, sum, sumTo } from './reduction.ts'
+import { reshape } from './shape.ts'
+
+/** exp(x) / Σ exp(x), safe for any finite x. */
+export const softmax: (x: Tensor) => Tensor = defineOp('softmax', 'fused', (x: Tensor) => {
+  const y = emit('Softmax', [x], { shape: x.shape, attributes: { axis: -1 } })
+  return {
+    result: y,
+    inputs: [x],
+    gradient: (dy) => [dy && multiply(y, subtract(dy, sum(multiply(dy, y), { axes: [-1], keepDims: true })))],
+  }
+})
+
+/** log of softmax, safe for any finite x. */
+export const logSoftmax: (x: Tensor) => Tensor = defineOp('log-softmax', 'fused', (x: Tensor) => {
+  const y = emit('LogSoftmax', [x], { shape: x.shape, attributes: { axis: -1 } })
+  return {
+    result: y,
+    inputs: [x],
+    gradient: (dy) => [dy && subtract(dy, multiply(exp(y), sum(dy, { axes: [-1], keepDims: true })))],
+  }
+})
+
+/** log Σ exp(x) over the last axis, which is removed; the largest x is taken out first. */
+export const logSumExp: (x: Tensor) => Tensor = defineOp('log-sum-exp', 'fused', (x: Tensor) => {
+  const outer = x.shape.slice(0, -1)
+  const axis = constant([-1], 'int64')
+  const column = [...outer, 1]
+  const largest = emit('ReduceMax', [x, axis], { shape: column, attributes: { keepdims: 1 } })
+  const powers = emit('Exp', [emit('Sub', [x, largest], { shape: x.shape })], { shape: x.shape })
+  const total = emit('ReduceSum', [powers, axis], { shape: column, attributes: { keepdims: 1 } })
+  const y = emit('Add', [emit('Log', [total], { shape: column }), largest], { shape: column })
+  return {
+    result: reshape(y, outer),
+    inputs: [x],
+    gradient: (dy) => [dy && multiply(emit('Div', [powers, total], { shape: x.shape }), reshape(dy, column))],
+  }
+})
+
+/**
+ * Root-mean-square norm, x / √(mean x² + ε) · weight (Zhang and Sennrich 2019). x [T, D], weight [D].
+ */
+export const rmsNorm: (x: Tensor, weight: Tensor, epsilon: number) => Tensor = defineOp(
+  'rms-norm',
+  'fused',
+  (x: Tensor, weight: Tensor, epsilon: number) => {
+    const normalised = normalise(x, epsilon)
+    return {
+      result: multiply(normalised.value, weight),
+      inputs: [x, weight],
+      gradient: (dy) => {
+        if (!dy) return []
+        const dNormalised = multiply(dy, weight)
+        const along = multiply(normalised.value, rowSums(multiply(dNormalised, normalised.value), 1 / dim(x.shape, -1)))
+        return [
+          multiply(normalised.inverse, subtract(dNormalised, along)),
+          reshape(columnSums(multiply(dy, normalised.value)), weight.shape),
+        ]
+      },
+    }
+  },
+)
+
+/**
+ * Layer norm, (x − mean) / √(variance + ε) · weight + bias (Ba et al. 2016). x [T, D], weight and bias [D].
+ * A constant row is 0 / √ε: no division by zero, here or in the gradient.
+ */
+export const layerNorm: (x: Tensor, weight: Tensor, bias: Tensor, epsilon: number) => Tensor = defineOp(
+  'layer-norm',
+  'fused',
+  (x: Tensor, weight: Tensor, bias: Tensor, epsilon: number) => {
+    const share = 1 / dim(x.shape, -1)
+    const normalised = normalise(subtract(x, rowSums(x, share)), epsilon)
+    return {
+      result: add(multiply(normalised.value, weight), bias),
+      inputs: [x, weight, bias],
+      gradient: (dy) => {
+        if (!dy) return []
+        const dNormalised = multiply(dy, weight)
+        const along = multiply(normalised.value, rowSums(multiply(dNormalised, normalised.value), share))
+        const centred = subtract(subtract(dNormalised, rowSums(dNormalised, share)), along)
+        return [multiply(normalised.inverse, centred), columnSums(multiply(dy, normalised.value)), columnSums(dy)]
+      },
+    }
+  },
+)
+
+/** Rows divided by their root mean square; row sums are matmuls with ones. */
+function normalise(x: Tensor, epsilon: number): { value: Tensor; inverse: Tensor } {
+  const meanSquare = rowSums(square(x), 1 / dim(x.shape, -1))
+  const root = emit('Sqrt', [add(meanSquare, epsilon)], { shape: meanSquare.shape })
+  const inverse = emit('Reciprocal', [root], { shape: root.shape })
+  return { value: multiply(x, inverse), inverse }
+}
+
+/**
+ * s · (1 + erf s): the exact GELU without its constants, gelu(x) = erfGate(x/√2) / √2. The matmuls
+ * before and after a GELU take the two factors as their alpha, which saves two passes over the widest
+ * activations of the model.
+ */
+export const erfGate: (s: Tensor) => Tensor = defineOp('erf-gate', 'fused', (s: Tensor) => {
+  const gate = add(emitErf(s), 1)
+  return {
+    result: multiply(s, gate),
+    inputs: [s],
+    gradient: (dy) => {
+      if (!dy) return []
+      const gauss = exp(negate(square(s)))
+      return [multiply(dy, add(gate, multiply(multiply(gauss, 2 / Math.sqrt(Math.PI)), s)))]
+    },
+  }
+})
+
+/** Exact GELU, x·Φ(x) (Hendrycks and Gimpel 2016). */
+export const gelu = (x: Tensor): Tensor => multiply(erfGate(multiply(x, Math.SQRT1_2)), Math.SQRT1_2)
+
+/** x · sigmoid(x). */
+export const silu: (x: Tensor) => Tensor = defineOp('silu', 'fused', (x: Tensor) => {
+  const gate = sigmoid(x)
+  return {
+    result: multiply(x, gate),
+    inputs: [x],
+    gradient: (dy) => [dy && multiply(dy, multiply(gate, add(multiply(x, subtract(1, gate)), 1)))],
+  }
+})
+
+/**
+ * Rotates each half-split pair of a head vector by its angle (RoFormer; half-split as in GPT-NeoX):
+ * x ∘ cos + swapHalves(x) ∘ sin. x [..., S, d]; cos and sin [S, d], with sin negated in the first
+ * half. The gradient is the rotation back.
+ */
+export const rotate: (x: Tensor, cos: Tensor, sin: Tensor) => Tensor = defineOp(
+  'rotate',
+  'fused',
+  (x: Tensor, cos: Tensor, sin: Tensor) => {
+    const half = dim(x.shape, -1) / 2
+    const shape = [...x.shape.slice(0, -1), half]
+    const part = (start: number) =>
+      emit('Slice', [x, ...[start, start + half, x.shape.length - 1].map((v) => constant([v], 'int64'))], { shape })
+    const swapped = emit('Concat', [part(half), part(0)], { shape: x.shape, attributes: { axis: -1 } })
+    return {
+      result: add(multiply(x, cos), multiply(swapped, sin)),
+      inputs: [x],
+      gradient: (dy) => [dy && sumTo(rotate(dy, cos, negate(sin)), x.shape)],
+    }
+  },
+)

@@ -1,0 +1,65 @@
+/**
+ * Batched matrix multiplication with transposes and a scale, as ONNX Runtime's FusedMatMul (its
+ * float32 kernel reads transposed operands in place). Other dtypes use the plain operators.
+ */
+import { broadcast, dim, show } from '../shape.ts'
+import { constant, defineOp, emit, type Tensor } from '../tensor.ts'
+import { sumTo } from './reduction.ts'
+
+export interface MatmulOptions {
+  /** Use the transpose of the last two axes of a, of b. */
+  readonly transposeA?: boolean
+  readonly transposeB?: boolean
+  /** The result is scaled by this at no cost. */
+  readonly alpha?: number
+}
+
+/** alpha · a·b over the last two axes; the axes before them broadcast. [..., m, k] × [..., k, n] → [..., m, n] */
+export const matmul: (a: Tensor, b: Tensor, options?: MatmulOptions) => Tensor = defineOp(
+  'matmul',
+  'matmul',
+  (a: Tensor, b: Tensor, options: MatmulOptions = {}) => {
+    const { transposeA = false, transposeB = false, alpha = 1 } = options
+    const [m, k] = transposeA ? [dim(a.shape, -1), dim(a.shape, -2)] : [dim(a.shape, -2), dim(a.shape, -1)]
+    const [k2, n] = transposeB ? [dim(b.shape, -1), dim(b.shape, -2)] : [dim(b.shape, -2), dim(b.shape, -1)]
+    if (k !== k2 || a.dtype !== b.dtype)
+      throw new Error(
+        `internal: matmul of ${a.dtype} ${show(a.shape)}${transposeA ? 'ᵀ' : ''} and ${b.dtype} ${show(b.shape)}${transposeB ? 'ᵀ' : ''}`,
+      )
+    const shape = [...broadcast(a.shape.slice(0, -2), b.shape.slice(0, -2)), m, n]
+    return {
+      result: emitMatmul(a, b, { transposeA, transposeB, alpha }, shape),
+      inputs: [a, b],
+      gradient: (dy) => {
+        if (!dy) return []
+        const da = transposeA
+          ? matmul(b, dy, { transposeA: transposeB, transposeB: true, alpha })
+          : matmul(dy, b, { transposeB: !transposeB, alpha })
+        const db = transposeB
+          ? matmul(dy, a, { transposeA: true, transposeB: transposeA, alpha })
+          : matmul(a, dy, { transposeA: !transposeA, alpha })
+        return [sumTo(da, a.shape), sumTo(db, b.shape)]
+      },
+    }
+  },
+)
+
+function emitMatmul(a: Tensor, b: Tensor, options: Required<MatmulOptions>, shape: readonly number[]): Tensor {
+  const { transposeA, transposeB, alpha } = options
+  if (!transposeA && !transposeB && alpha === 1) return emit('MatMul', [a, b], { shape })
+  if (a.dtype === 'float32')
+    return emit('FusedMatMul', [a, b], {
+      domain: 'com.microsoft',
+      shape,
+      attributes: { transA: transposeA ? 1 : 0, transB: transposeB ? 1 : 0, alpha: { float: alpha } },
+    })
+  const product = emit('MatMul', [transposeA ? swapped(a) : a, transposeB ? swapped(b) : b], { shape })
+  return alpha === 1 ? product : emit('Mul', [product, constant(alpha, a.dtype)], { shape })
+}
+
+/** The last two axes exchanged. */
+function swapped(x: Tensor): Tensor {
+  const rank = x.shape.length
+  const order = x.shape.map((_, i) => (i < rank - 2 ? i : 2 * rank - 3 - i))
+  return emit('Transpose', [x], { shape: order.map((axis) => dim(x.shape, axis)), attributes: { perm: order } })
+}

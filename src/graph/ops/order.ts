@@ -1,0 +1,60 @@
+/** Ops about order: the largest, their positions, running sums. All along one axis. */
+import { dim, normalAxis, withDim } from '../shape.ts'
+import { constant, defineIndexOp, defineOp, emit, emitMany, type Tensor } from '../tensor.ts'
+import { cast } from './elementwise.ts'
+import { scatterAlong } from './indexing.ts'
+
+/**
+ * The k largest along the last axis, largest first; equal values in order of position.
+ * Results: values [..., k] and positions [..., k] (int32).
+ */
+export const topK: (x: Tensor, k: number) => readonly [values: Tensor, indices: Tensor] = defineOp(
+  'top-k',
+  'order',
+  (x: Tensor, k: number) => {
+    const shape = withDim(x.shape, -1, k)
+    const [values, positions] = emitMany(
+      'TopK',
+      [x, constant([k], 'int64')],
+      [
+        { dtype: x.dtype, shape },
+        { dtype: 'int64', shape },
+      ],
+      { attributes: { axis: -1, largest: 1, sorted: 1 } },
+    ) as [Tensor, Tensor]
+    const indices = cast(positions, 'int32')
+    return {
+      result: [values, indices] as const,
+      inputs: [x],
+      gradient: (dy) => [dy && scatterAlong(dy, indices, x.shape.length - 1, dim(x.shape, -1))],
+    }
+  },
+)
+
+/** Position of the largest along an axis (the first of equals), int32; the axis is removed. */
+export const argMax: (x: Tensor, axis: number) => Tensor = defineIndexOp('arg-max', 'order', (x: Tensor, axis: number) => {
+  const at = normalAxis(axis, x.shape.length)
+  const shape = x.shape.filter((_, i) => i !== at)
+  return cast(emit('ArgMax', [x], { dtype: 'int64', shape, attributes: { axis: at, keepdims: 0 } }), 'int32')
+})
+
+export interface CumulativeSumOptions {
+  /** Leave out the element itself. */
+  readonly exclusive?: boolean
+  /** From the end. */
+  readonly reverse?: boolean
+}
+
+/** Running sum along an axis. */
+export const cumulativeSum: (x: Tensor, axis: number, options?: CumulativeSumOptions) => Tensor = defineOp(
+  'cumulative-sum',
+  'order',
+  (x: Tensor, axis: number, { exclusive = false, reverse = false }: CumulativeSumOptions = {}) => ({
+    result: emit('CumSum', [x, constant(axis, 'int64')], {
+      shape: x.shape,
+      attributes: { exclusive: exclusive ? 1 : 0, reverse: reverse ? 1 : 0 },
+    }),
+    inputs: [x],
+    gradient: (dy) => [dy && cumulativeSum(dy, axis, { exclusive, reverse: !reverse })],
+  }),
+)

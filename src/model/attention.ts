@@ -1,0 +1,61 @@
+/** Causal self-attention with rotary or learned positions. */
+import {
+  causalAttention,
+  constant,
+  matmul,
+  reshape,
+  rotate,
+  split,
+  type Tensor,
+  transpose,
+} from '../graph/index.ts'
+import type { ModelConfig } from './config.ts'
+import type { Parameters } from './parameters.ts'
+
+/**
+ * Attention of a layer on its normed input. x_TD is B sequences of S tokens one after the other.
+ */
+export function attention(
+  config: ModelConfig,
+  parameters: Parameters,
+  name: string,
+  x_TD: Tensor,
+  sequence: number,
+): Tensor {
+  const { width, heads } = config
+  const [tokens = 0] = x_TD.shape
+  const [batch, head] = [tokens / sequence, width / heads]
+  const qkv = reshape(matmul(x_TD, parameters.get(`${name}.qkv`)), [batch, sequence, 3 * heads, head])
+  const qkv_BHSd = transpose(qkv, [0, 2, 1, 3])
+  const [q, k, v] = split3(qkv_BHSd, config, sequence)
+  const y_BHSd = causalAttention(q, k, v, 1 / Math.sqrt(head))
+  const y_TD = reshape(transpose(y_BHSd, [0, 2, 1, 3]), [tokens, width])
+  return matmul(y_TD, parameters.get(`${name}.output`))
+}
+
+function split3(qkv: Tensor, config: ModelConfig, sequence: number): [q: Tensor, k: Tensor, v: Tensor] {
+  const { heads } = config
+  if (config.positions !== 'rotary') return split(qkv, 1, [heads, heads, heads]) as [Tensor, Tensor, Tensor]
+  const [qk, v] = split(qkv, 1, [2 * heads, heads]) as [Tensor, Tensor]
+  const { cos, sin } = rotaryTables(config, sequence, qkv.dtype)
+  const [q, k] = split(rotate(qk, cos, sin), 1, [heads, heads]) as [Tensor, Tensor]
+  return [q, k, v]
+}
+
+/** cos and sin [S, d] of position · base^(−2i/d), as `rotate` wants them. */
+function rotaryTables({ width, heads, rotaryBase }: ModelConfig, sequence: number, dtype: Tensor['dtype']) {
+  const size = width / heads
+  const half = size / 2
+  const cos = new Float64Array(sequence * size)
+  const sin = new Float64Array(sequence * size)
+  for (let s = 0; s < sequence; s++)
+    for (let i = 0; i < half; i++) {
+      const angle = s * rotaryBase ** ((-2 * i) / size)
+      const at = s * size + i
+      cos[at] = cos[at + half] = Math.cos(angle)
+      sin[at + half] = Math.sin(angle)
+      sin[at] = -Math.sin(angle)
+    }
+  const shape = [sequence, size]
+  return { cos: constant(cos, dtype, shape), sin: constant(sin, dtype, shape) }
+}

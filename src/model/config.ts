@@ -1,0 +1,108 @@
+/**
+ * The shape of a model: every architectural choice, and every factor of sparse expert layers, as a
+ * setting with its default. Pure data: nothing here knows how a layer is computed.
+ */
+import { z } from 'zod'
+
+const positive = z.int().positive()
+const nonNegative = z.number().nonnegative()
+
+/** A balancing loss: `coefficient` times the named form; 0 turns it off. */
+const balanceSchema = z
+  .strictObject({
+    /**
+     * `switch`: N · Σ f_i · P_i with f_i the share of all assignments (Switch Transformers, eq. 4).
+     * `gshard`: the same with f_i the share of first choices only (GShard, algorithm 1).
+     */
+    form: z.enum(['switch', 'gshard']).default('switch'),
+    coefficient: nonNegative.default(0.01),
+  })
+  .prefault({})
+
+export const moeSchema = z.strictObject({
+  /** A sparse layer every so many layers; the others are dense. The last of each `every` is sparse. */
+  every: positive.default(1),
+  /** Experts in a layer, N. */
+  experts: positive.default(8),
+  /** Hidden width of an expert, F. */
+  hidden: positive.default(1024),
+  /** Hidden width of an expert that every token passes through besides its routed ones; 0 = none. */
+  sharedHidden: z.int().nonnegative().default(0),
+  router: z.enum(['top-k', 'switch', 'prototype', 'hash', 'random']).default('top-k'),
+  /** Experts that a token activates: k, or k' in every prototype for the `prototype` router. */
+  k: positive.default(1),
+  /** Prototypes Z of the `prototype` router: groups of N/Z experts, each with its own router. */
+  prototypes: positive.default(1),
+  /** Softmax over all experts `before` the top k are taken, or over the k chosen ones `after`. */
+  softmax: z.enum(['before', 'after']).default('before'),
+  /** Divide the gates of a token by their sum. */
+  renormalize: z.boolean().default(false),
+  /** `kx`: C = k·T/N·factor. `1x`: C = T/N·factor whatever k (M6-T). `none`: dropless. */
+  capacity: z.enum(['1x', 'kx', 'none']).default('kx'),
+  /** Capacity factor γ in training. */
+  factor: z.number().positive().default(1.25),
+  /** Capacity factor γ in evaluation. */
+  evalFactor: z.number().positive().default(2),
+  /** Who is served first when an expert is full: all first choices, earlier tokens, larger gates. */
+  priority: z.enum(['choice', 'token', 'gate']).default('choice'),
+  /** Capacity is enforced within each of so many equal groups of tokens. */
+  groups: positive.default(1),
+  balance: balanceSchema,
+  /** Coefficient of the router z-loss, mean of logsumexp(logits)² (ST-MoE, eq. 5); 0 = off. */
+  zLoss: nonNegative.default(0.001),
+  /**
+   * `padded`: one batched matmul over N × C slots. `ragged`: a matmul an expert over its own rows.
+   * `auto`: padded for capacity 1x, else ragged. The numbers are the same; only the speed differs.
+   */
+  compute: z.enum(['auto', 'padded', 'ragged']).default('auto'),
+})
+
+export const modelSchema = z
+  .strictObject({
+    /** Tokens in the vocabulary, V. */
+    vocabulary: positive.default(4096),
+    layers: positive.default(4),
+    /** Model width, D. */
+    width: positive.default(256),
+    /** Attention heads, H; D must be a multiple. */
+    heads: positive.default(4),
+    /** Longest sequence, S. */
+    sequence: positive.default(256),
+    positions: z.enum(['rotary', 'learned']).default('rotary'),
+    rotaryBase: z.number().positive().default(10000),
+    norm: z.enum(['rms', 'layer']).default('rms'),
+    normEpsilon: z.number().positive().default(1e-5),
+    activation: z.enum(['gelu', 'swiglu']).default('gelu'),
+    /** Hidden width of dense feed-forward layers, F. */
+    hidden: positive.default(1024),
+    /** The output projection is the token embedding, transposed. */
+    tied: z.boolean().default(true),
+    /** Sparse expert layers; null for a dense model. */
+    moe: moeSchema.nullable().prefault({}),
+  })
+  .superRefine((model, context) => {
+    const refuse = (path: (string | number)[], message: string) => context.addIssue({ code: 'custom', path, message })
+    if (model.width % model.heads !== 0) refuse(['heads'], `must divide width ${model.width}`)
+    else if (model.positions === 'rotary' && (model.width / model.heads) % 2 !== 0)
+      refuse(['heads'], `width / heads must be even for rotary positions, got ${model.width / model.heads}`)
+    const moe = model.moe
+    if (!moe) return
+    if (moe.every > model.layers) refuse(['moe', 'every'], `must be at most layers ${model.layers}`)
+    if (moe.router === 'prototype') {
+      if (moe.experts % moe.prototypes !== 0) refuse(['moe', 'prototypes'], `must divide experts ${moe.experts}`)
+      else if (moe.k > moe.experts / moe.prototypes)
+        refuse(['moe', 'k'], `must be at most experts / prototypes = ${moe.experts / moe.prototypes}`)
+    } else {
+      if (moe.prototypes !== 1) refuse(['moe', 'prototypes'], `must be 1 unless router is "prototype"`)
+      if (moe.k > moe.experts) refuse(['moe', 'k'], `must be at most experts ${moe.experts}`)
+    }
+    if (moe.router === 'switch' && moe.k !== 1) refuse(['moe', 'k'], 'must be 1 for the switch router (use "top-k")')
+    if (moe.router === 'switch' && (moe.softmax === 'after' || moe.renormalize))
+      refuse(['moe', 'router'], 'the switch router takes its gate from the softmax over all experts (use "top-k")')
+    const routerless = moe.router === 'hash' || moe.router === 'random'
+    if (routerless && moe.priority === 'gate')
+      refuse(['moe', 'priority'], `"gate" needs a learned router, not "${moe.router}"`)
+  })
+
+export type ModelConfig = z.output<typeof modelSchema>
+export type MoeConfig = z.output<typeof moeSchema>

@@ -1,0 +1,29 @@
+/**
+ * The feed-forward network: one function for dense layers [T, D], padded experts [N, C, D] and the
+ * ragged rows of one expert [?, D].
+ */
+import { erfGate, matmul, multiply, silu, type Tensor } from '../graph/index.ts'
+import type { ModelConfig } from './config.ts'
+
+/** The matrices of a feed-forward network; `rows` says which side of the matrix is the model width. */
+export const ffnParameters = ({ activation }: Pick<ModelConfig, 'activation'>) =>
+  [
+    { name: 'up', rows: 'width' },
+    ...(activation === 'swiglu' ? ([{ name: 'gate', rows: 'width' }] as const) : []),
+    { name: 'down', rows: 'hidden' },
+  ] as const
+
+export interface FfnWeights {
+  /** [..., D, F] */
+  readonly up: Tensor
+  /** [..., D, F], for SwiGLU. */
+  readonly gate?: Tensor
+  /** [..., F, D] */
+  readonly down: Tensor
+}
+
+/** GELU: gelu(x·up)·down. SwiGLU: (silu(x·gate) ∘ x·up)·down (Shazeer 2020). No biases. */
+export function ffn(x: Tensor, { up, gate, down }: FfnWeights): Tensor {
+  if (gate) return matmul(multiply(silu(matmul(x, gate)), matmul(x, up)), down)
+  return matmul(erfGate(matmul(x, up, { alpha: Math.SQRT1_2 })), down, { alpha: Math.SQRT1_2 })
+}

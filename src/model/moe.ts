@@ -1,0 +1,121 @@
+/** A sparse expert layer: route, dispatch, compute the experts, combine. */
+import {
+  add,
+  cast,
+  combine,
+  dispatch,
+  joinRows,
+  reshape,
+  scope,
+  splitRows,
+  sum,
+  type Tensor,
+} from '../graph/index.ts'
+import type { ModelConfig, MoeConfig } from './config.ts'
+import { type FfnWeights, ffn } from './ffn.ts'
+import { hasRouterWeights, type Parameters } from './parameters.ts'
+import { place } from './routing/capacity.ts'
+import { type RouterLosses, routerLosses } from './routing/losses.ts'
+import { route } from './routing/routers.ts'
+import { paddedSlots, raggedSlots } from './routing/slots.ts'
+
+/** What a sparse layer tells besides its result. */
+export interface RoutingReport {
+  readonly layer: number
+  /** Capacity of an expert in a group; null when nothing can be dropped. */
+  readonly capacity: number | null
+  /** Choices of each expert, before drops and after [N], float. */
+  readonly count_N: Tensor
+  readonly kept_N: Tensor
+  /** Null for a router without weights. */
+  readonly losses: RouterLosses | null
+}
+
+export interface MoeInput {
+  readonly config: ModelConfig
+  readonly moe: MoeConfig
+  readonly parameters: Parameters
+  readonly layer: number
+  /** Normed activations [T, D]. */
+  readonly x_TD: Tensor
+  /** Experts given from outside [T, K], for hash and random routing. */
+  readonly given_TK?: Tensor
+  readonly training: boolean
+}
+
+export function moeLayer(inputs: MoeInput): { y_TD: Tensor; report: RoutingReport } {
+  const { config, moe, parameters, layer, x_TD, given_TK, training } = inputs
+  const name = `layers.${layer}.moe`
+  const { choice, placement, losses } = scope('router', () => {
+    const choice = route({
+      moe,
+      x_TD,
+      ...(hasRouterWeights(moe) && { router_DN: parameters.get(`${name}.router`) }),
+      ...(given_TK && { given_TK }),
+    })
+    const placement = place(moe, choice, moe.groups, training)
+    return { choice, placement, losses: routerLosses(moe, choice, placement) }
+  })
+
+  const routed_TD = scope('experts', () => {
+    const experts = `${name}.experts.{e}`
+    if (isRagged(moe)) {
+      const { plan, sizes } = raggedSlots(choice, placement, moe.experts)
+      const weights = unstack(weightsOf(config, (matrix) => parameters.experts(`${experts}.${matrix}`)))
+      const rows = splitRows(dispatch(x_TD, plan), sizes).map((rows, e) => ffn(rows, weights[e] as FfnWeights))
+      return combine(joinRows(rows, sizes), choice.gate_TK, plan)
+    }
+    const plan = paddedSlots(choice, placement, moe.experts)
+    const [slots = 0] = plan.tokenOfSlot.shape
+    const in_NRD = reshape(dispatch(x_TD, plan), [moe.experts, slots / moe.experts, config.width])
+    const out_NRD = ffn(
+      in_NRD,
+      weightsOf(config, (matrix) => parameters.get(`${experts}.${matrix}`)),
+    )
+    return combine(reshape(out_NRD, [slots, config.width]), choice.gate_TK, plan)
+  })
+
+  const y_TD =
+    moe.sharedHidden > 0
+      ? scope('shared', () =>
+          add(
+            routed_TD,
+            ffn(
+              x_TD,
+              weightsOf(config, (matrix) => parameters.get(`${name}.shared.${matrix}`)),
+            ),
+          ),
+        )
+      : routed_TD
+  const total = (x_GN: Tensor) => cast(sum(x_GN, { axes: [0] }), x_TD.dtype)
+  return {
+    y_TD,
+    report: {
+      layer,
+      capacity: placement.capacity,
+      count_N: total(placement.count_GN),
+      kept_N: total(placement.kept_GN),
+      losses,
+    },
+  }
+}
+
+/** Capacity 1x fills its slots, so padding wastes little; otherwise rows are computed expert by expert. */
+export const isRagged = ({ compute, capacity }: MoeConfig): boolean =>
+  compute === 'ragged' || (compute === 'auto' && capacity !== '1x')
+
+/** The matrices of a feed-forward network, by a function that finds one by name. */
+export function weightsOf<T>(config: ModelConfig, find: (matrix: string) => T): { up: T; gate?: T; down: T } {
+  return {
+    up: find('up'),
+    ...(config.activation === 'swiglu' && { gate: find('gate') }),
+    down: find('down'),
+  }
+}
+
+const unstack = ({ up, gate, down }: { up: readonly Tensor[]; gate?: readonly Tensor[]; down: readonly Tensor[] }) =>
+  up.map((_, e): FfnWeights => ({
+    up: up[e] as Tensor,
+    ...(gate && { gate: gate[e] as Tensor }),
+    down: down[e] as Tensor,
+  }))

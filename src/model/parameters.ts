@@ -1,0 +1,129 @@
+/**
+ * The parameters of a model: what there are (specifications, from the configuration alone) and how
+ * model code gets at them while it is traced.
+ *
+ * Tensors of experts are *stacked*: all experts of a layer lie one after the other in one
+ * specification [N, ...], which one batched matmul reads as it is and a per-expert matmul reads as N
+ * views. Each view has a name of its own, with the global id of the expert.
+ */
+import { type DType, input, type Shape, type Tensor } from '../graph/index.ts'
+import { ffnParameters } from './ffn.ts'
+import type { ModelConfig } from './config.ts'
+
+export interface ParameterSpec {
+  /** `{e}` in the name of a stacked tensor stands for the expert. */
+  readonly name: string
+  readonly shape: Shape
+  /** Initial values: ones, zeros, or a truncated normal with deviation √(scale / fanIn). */
+  readonly init: 'ones' | 'zeros' | { readonly fanIn: number }
+  /** Whether weight decay applies: to matrices, but not to norms, routers and embeddings. */
+  readonly decay: boolean
+  /** The first dimension is the expert. */
+  readonly stacked: boolean
+}
+
+/** Name of one expert's tensor of a stacked specification. */
+export const expertName = (name: string, expert: number): string => name.replace('{e}', String(expert))
+
+/** Whether layer `index` (from 0) is sparse. */
+export const isSparse = ({ moe }: ModelConfig, index: number): boolean => moe !== null && (index + 1) % moe.every === 0
+
+/** Experts that one token activates in a layer: k, times the prototypes. */
+export const activatedExperts = (moe: NonNullable<ModelConfig['moe']>): number => moe.k * moe.prototypes
+
+export const hasRouterWeights = (moe: NonNullable<ModelConfig['moe']>): boolean =>
+  moe.router !== 'hash' && moe.router !== 'random'
+
+/** Every parameter of the model, in the order in which they lie in memory. */
+export function parameterSpecs(config: ModelConfig): ParameterSpec[] {
+  const { vocabulary, width, layers, sequence, moe } = config
+  const matrix = (name: string, shape: Shape, fanIn: number): ParameterSpec => ({
+    name,
+    shape,
+    init: { fanIn },
+    decay: true,
+    stacked: false,
+  })
+  const norm = (name: string): ParameterSpec[] => {
+    const vector = { shape: [width], decay: false, stacked: false }
+    const bias = config.norm === 'layer' ? [{ ...vector, name: `${name}.bias`, init: 'zeros' as const }] : []
+    return [{ ...vector, name, init: 'ones' }, ...bias]
+  }
+  const ffn = (prefix: string, hidden: number) =>
+    ffnParameters(config).map(({ name, rows }) =>
+      rows === 'width'
+        ? matrix(`${prefix}.${name}`, [width, hidden], width)
+        : matrix(`${prefix}.${name}`, [hidden, width], hidden),
+    )
+
+  const specs: ParameterSpec[] = [{ ...matrix('embedding', [vocabulary, width], width), decay: false }]
+  if (config.positions === 'learned') specs.push({ ...matrix('positions', [sequence, width], width), decay: false })
+  for (let index = 0; index < layers; index++) {
+    const layer = `layers.${index}`
+    specs.push(
+      ...norm(`${layer}.attention.norm`),
+      matrix(`${layer}.attention.qkv`, [width, 3 * width], width),
+      matrix(`${layer}.attention.output`, [width, width], width),
+    )
+    if (!moe || !isSparse(config, index)) {
+      specs.push(...norm(`${layer}.ffn.norm`), ...ffn(`${layer}.ffn`, config.hidden))
+      continue
+    }
+    specs.push(...norm(`${layer}.moe.norm`))
+    if (hasRouterWeights(moe))
+      specs.push({ ...matrix(`${layer}.moe.router`, [width, moe.experts], width), decay: false })
+    if (moe.sharedHidden > 0) specs.push(...ffn(`${layer}.moe.shared`, moe.sharedHidden))
+    for (const spec of ffn(`${layer}.moe.experts.{e}`, moe.hidden))
+      specs.push({ ...spec, shape: [moe.experts, ...spec.shape], stacked: true })
+  }
+  specs.push(...norm('norm'))
+  if (!config.tied) specs.push(matrix('head', [vocabulary, width], width))
+  return specs
+}
+
+/** How model code reads parameters. Asking twice gives the same tensor. */
+export interface Parameters {
+  get(name: string): Tensor
+  /** The N tensors of a stacked specification, as views. */
+  experts(name: string): readonly Tensor[]
+}
+
+/** Parameters as inputs of a program; keeps those that were asked for, so that gradients can be taken. */
+export class SymbolicParameters implements Parameters {
+  /** What the program reads: each a whole specification, or one expert of a stacked one. */
+  readonly used: { readonly spec: ParameterSpec; readonly expert: number | null; readonly tensor: Tensor }[] = []
+  private readonly specs: ReadonlyMap<string, ParameterSpec>
+  private readonly tensors = new Map<string, Tensor>()
+  private readonly dtype: DType
+
+  constructor(specs: readonly ParameterSpec[], dtype: DType) {
+    this.specs = new Map(specs.map((spec) => [spec.name, spec]))
+    this.dtype = dtype
+  }
+
+  get(name: string): Tensor {
+    const spec = this.spec(name)
+    return this.input(name, spec, null, spec.shape)
+  }
+
+  experts(name: string): readonly Tensor[] {
+    const spec = this.spec(name)
+    const [experts = 0, ...shape] = spec.shape
+    return Array.from({ length: experts }, (_, e) => this.input(expertName(name, e), spec, e, shape))
+  }
+
+  private spec(name: string): ParameterSpec {
+    const spec = this.specs.get(name)
+    if (!spec) throw new Error(`internal: no parameter ${name}`)
+    return spec
+  }
+
+  private input(name: string, spec: ParameterSpec, expert: number | null, shape: Shape): Tensor {
+    const known = this.tensors.get(name)
+    if (known) return known
+    const tensor = input(name, this.dtype, shape)
+    this.tensors.set(name, tensor)
+    this.used.push({ spec, expert, tensor })
+    return tensor
+  }
+}

@@ -1,0 +1,85 @@
+/**
+ * Capacity: how many choices an expert takes, and who is first in its queue.
+ *
+ * Positions are running counts. Choices are laid out in order of priority, each is written as a
+ * one-hot row over the experts of its prototype, and the exclusive running sum of those rows says how
+ * many came before it.
+ */
+import {
+  constant,
+  cumulativeSum,
+  multiply,
+  oneHot,
+  remainder,
+  reshape,
+  scatterAlong,
+  minimum,
+  sum,
+  takeAlong,
+  type Tensor,
+  topK,
+  transpose,
+} from '../../graph/index.ts'
+import type { MoeConfig } from '../config.ts'
+import { activatedExperts } from '../parameters.ts'
+import type { Choice, Placement } from './contract.ts'
+
+/**
+ * Capacity C of an expert for a group of `tokens` tokens; null when nothing can be dropped.
+ * kx: ⌈K·T/N·γ⌉, 1x: ⌈T/N·γ⌉ (M6-T, section 3.2; GShard, section 2.2); at least 1. An expert can get
+ * each token but once, so C ≥ T drops nothing.
+ */
+export function capacityOf(moe: MoeConfig, tokens: number, training: boolean): number | null {
+  if (moe.capacity === 'none') return null
+  const activated = moe.capacity === 'kx' ? activatedExperts(moe) : 1
+  const factor = training ? moe.factor : moe.evalFactor
+  // The small step back keeps 8·1.25 = 10.000000000000002 at 10.
+  const capacity = Math.max(1, Math.ceil(((activated * tokens) / moe.experts) * factor - 1e-9))
+  return capacity >= tokens ? null : capacity
+}
+
+/** Places every choice in the queue of its expert. */
+export function place(moe: MoeConfig, { expert_TK, gate_TK }: Choice, groups: number, training: boolean): Placement {
+  const { prototypes, k, experts } = moe
+  const perPrototype = experts / prototypes
+  const tokens = (expert_TK.shape[0] as number) / groups
+  const capacity = capacityOf(moe, tokens, training)
+  const layout = priorityLayout(moe, groups, tokens)
+
+  // Choices in order of priority along axis 2: [G, Z, A] with A = Tg·k'.
+  const local = remainder(layout.arrange(expert_TK), perPrototype)
+  const order = moe.priority === 'gate' ? topK(layout.arrange(gate_TK), tokens * k)[1] : null
+  const queued = order ? takeAlong(local, order, 2) : local
+  const mark = oneHot(queued, perPrototype, 'int32') // [G, Z, A, N/Z]
+  const before = sum(multiply(mark, cumulativeSum(mark, 2, { exclusive: true })), { axes: [3] })
+  const position = order ? scatterAlong(before, order, 2, tokens * k) : before
+
+  const count_GN = reshape(sum(mark, { axes: [2] }), [groups, experts])
+  return {
+    position_TK: layout.restore(position),
+    count_GN,
+    kept_GN: capacity === null ? count_GN : minimum(count_GN, constant(capacity, 'int32')),
+    capacity,
+  }
+}
+
+/** Between [T, K] and [G, Z, A], where A runs in order of priority (ties of `gate`: token, then choice). */
+function priorityLayout({ prototypes, k, priority }: MoeConfig, groups: number, tokens: number) {
+  const byChoice = priority === 'choice'
+  const [to, back] = byChoice
+    ? [
+        [0, 2, 3, 1],
+        [0, 3, 1, 2],
+      ]
+    : [
+        [0, 2, 1, 3],
+        [0, 2, 1, 3],
+      ]
+  const arranged = byChoice ? [groups, prototypes, k, tokens] : [groups, prototypes, tokens, k]
+  return {
+    arrange: (x_TK: Tensor) =>
+      reshape(transpose(reshape(x_TK, [groups, tokens, prototypes, k]), to), [groups, prototypes, tokens * k]),
+    restore: (x_GZA: Tensor) =>
+      reshape(transpose(reshape(x_GZA, arranged), back), [groups * tokens, prototypes * k]),
+  }
+}

@@ -1,0 +1,31 @@
+/**
+ * Hash routing (Roller et al. 2021, "Hash Layers"): the expert is a fixed function of the token id.
+ * Each layer has its own table. Ids are dealt out in a shuffled order, so every expert gets the same
+ * number of ids (not of tokens: text is not uniform).
+ */
+
+/** Experts of every token id [V, k], distinct in a row. A function of its arguments alone. */
+export function hashTable(vocabulary: number, experts: number, k: number, layer: number): Int32Array {
+  const order = Int32Array.from({ length: vocabulary }, (_, v) => v)
+  let state = (layer + 1) * 0x9e3779b9
+  for (let v = vocabulary - 1; v > 0; v--) {
+    state = (state + 0x9e3779b9) >>> 0
+    const other = mix(state) % (v + 1)
+    const held = order[v] as number
+    order[v] = order[other] as number
+    order[other] = held
+  }
+  const table = new Int32Array(vocabulary * k)
+  order.forEach((rank, v) => {
+    for (let j = 0; j < k; j++) table[v * k + j] = (rank + j) % experts
+  })
+  return table
+}
+
+/** The finaliser of MurmurHash3: spreads every bit of its input over the result. */
+function mix(value: number): number {
+  let h = value
+  h = Math.imul(h ^ (h >>> 16), 0x85ebca6b)
+  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35)
+  return (h ^ (h >>> 16)) >>> 0
+}

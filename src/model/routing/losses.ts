@@ -1,0 +1,74 @@
+/**
+ * Balancing losses and statistics of a router. They are taken on all choices, before drops; within a
+ * group of tokens and a prototype; then averaged over both, so that one process with G groups and G
+ * ranks with one group each have the same loss.
+ */
+import {
+  cast,
+  exp,
+  logSoftmax,
+  logSumExp,
+  mean,
+  multiply,
+  negate,
+  oneHot,
+  remainder,
+  reshape,
+  slice,
+  softmax,
+  square,
+  sum,
+  type Tensor,
+} from '../../graph/index.ts'
+import type { MoeConfig } from '../config.ts'
+import type { Choice, Placement } from './contract.ts'
+
+export interface RouterLosses {
+  /** N · Σ_i f_i · P_i: 1 at perfect balance. Scalar. */
+  readonly balance: Tensor
+  /** Mean of logsumexp(logits)² (ST-MoE, eq. 5). Scalar. */
+  readonly z: Tensor
+  /** Mean entropy of the router's distribution, nats. Scalar, without a gradient in use. */
+  readonly entropy: Tensor
+}
+
+export function routerLosses(moe: MoeConfig, choice: Choice, placement: Placement): RouterLosses | null {
+  const { logits_TZN } = choice
+  if (!logits_TZN) return null
+  return {
+    balance: balanceLoss(moe, choice, placement, logits_TZN),
+    z: mean(square(logSumExp(logits_TZN))),
+    entropy: meanEntropy(logits_TZN),
+  }
+}
+
+/** Switch Transformers, eq. 4-6, with f_i the share of all choices; or GShard's, of first choices. */
+function balanceLoss(moe: MoeConfig, choice: Choice, placement: Placement, logits_TZN: Tensor): Tensor {
+  const { prototypes, experts, k } = moe
+  const perPrototype = experts / prototypes
+  const [groups = 1] = placement.count_GN.shape
+  const tokens = (logits_TZN.shape[0] as number) / groups
+  const probability = mean(reshape(softmax(logits_TZN), [groups, tokens, prototypes, perPrototype]), { axes: [1] })
+  const [counts, total] =
+    moe.balance.form === 'switch'
+      ? [placement.count_GN, tokens * k]
+      : [firstChoices(moe, choice, groups, tokens), tokens]
+  const share = multiply(
+    reshape(cast(counts, logits_TZN.dtype), [groups, prototypes, perPrototype]),
+    perPrototype / total,
+  )
+  return mean(sum(multiply(share, probability), { axes: [2] }))
+}
+
+/** First choices of each expert in each group and prototype [G, N], int32. */
+function firstChoices({ prototypes, experts, k }: MoeConfig, { expert_TK }: Choice, groups: number, tokens: number) {
+  const first = slice(reshape(expert_TK, [groups, tokens, prototypes, k]), 3, 0, 1)
+  const local = reshape(remainder(first, experts / prototypes), [groups, tokens, prototypes])
+  return reshape(sum(oneHot(local, experts / prototypes, 'int32'), { axes: [1] }), [groups, experts])
+}
+
+function meanEntropy(logits_TZN: Tensor): Tensor {
+  const logProbability = logSoftmax(logits_TZN)
+  return negate(mean(sum(multiply(exp(logProbability), logProbability), { axes: [2] })))
+}
+

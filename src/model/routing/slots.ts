@@ -1,0 +1,92 @@
+/**
+ * Slots: from places in queues to rows of the experts' input.
+ *
+ * Padded: every expert has C slots in every group, some empty: one batched matmul over [N, G·C, D].
+ * Ragged: rows lie close together, expert by expert: nothing is computed for an empty slot.
+ */
+import {
+  add,
+  cast,
+  concat,
+  constant,
+  cumulativeSum,
+  divide,
+  gather,
+  greaterOrEqual,
+  invertIndex,
+  less,
+  maximum,
+  multiply,
+  reshape,
+  type SlotPlan,
+  subtract,
+  sum,
+  type Tensor,
+  transpose,
+  where,
+} from '../../graph/index.ts'
+import type { Choice, Placement } from './contract.ts'
+
+/** Slots in a padded layout [N, G·C]. */
+export function paddedSlots(choice: Choice, placement: Placement, experts: number): SlotPlan {
+  const { groups, tokens } = extent(choice, placement)
+  const perGroup = placement.capacity ?? tokens / groups
+  const queue = add(multiply(choice.expert_TK, groups), groupOf(tokens, groups))
+  const slot_TK = add(multiply(queue, perGroup), placement.position_TK)
+  return plan(choice, placement, slot_TK, experts * groups * perGroup, true)
+}
+
+export interface RaggedSlots {
+  readonly plan: SlotPlan
+  /** Rows of each expert, then the rows left over: int64 [N + 1]. */
+  readonly sizes: Tensor
+}
+
+/** Slots without gaps, expert by expert and in each expert group by group. */
+export function raggedSlots(choice: Choice, placement: Placement, experts: number): RaggedSlots {
+  const { groups, tokens, choices } = extent(choice, placement)
+  const { capacity, kept_GN } = placement
+  const slots = Math.min(tokens * choices, capacity === null ? Infinity : experts * groups * capacity)
+  const kept_NG = transpose(kept_GN, [1, 0])
+  const start = cumulativeSum(reshape(kept_NG, [experts * groups]), 0, { exclusive: true })
+  const queue = add(multiply(choice.expert_TK, groups), groupOf(tokens, groups))
+  const slot_TK = add(gather(start, queue), placement.position_TK)
+  const rows = sum(kept_NG, { axes: [1] })
+  const leftOver = subtract(constant([slots], 'int32'), sum(rows, { axes: [0], keepDims: true }))
+  return {
+    plan: plan(choice, placement, slot_TK, slots, false),
+    sizes: cast(concat([rows, leftOver], 0), 'int64'),
+  }
+}
+
+function extent(choice: Choice, placement: Placement) {
+  const [tokens = 0, choices = 0] = choice.expert_TK.shape
+  return { tokens, choices, groups: placement.count_GN.shape[0] as number }
+}
+
+/** Group of each token [T, 1]. */
+const groupOf = (tokens: number, groups: number): Tensor =>
+  constant(
+    Int32Array.from({ length: tokens }, (_, t) => Math.floor(t / (tokens / groups))),
+    'int32',
+    [tokens, 1],
+  )
+
+function plan(choice: Choice, placement: Placement, slot_TK: Tensor, slots: number, gaps: boolean): SlotPlan {
+  const { tokens, choices } = extent(choice, placement)
+  const { capacity } = placement
+  const fits = capacity === null ? undefined : less(placement.position_TK, constant(capacity, 'int32'))
+  // A dropped choice points past the end, where invertIndex discards it.
+  const target = fits ? where(fits, slot_TK, constant(slots, 'int32')) : slot_TK
+  const assignment = invertIndex(reshape(target, [tokens * choices]), slots, -1)
+  const assignmentOfSlot = maximum(assignment, constant(0, 'int32'))
+  const dtype = choice.gate_TK.dtype
+  return {
+    assignmentOfSlot,
+    tokenOfSlot: divide(assignmentOfSlot, constant(choices, 'int32')),
+    slotOfAssignment: fits ? where(fits, slot_TK, constant(0, 'int32')) : slot_TK,
+    ...(fits && { kept: cast(fits, dtype) }),
+    ...(gaps && { occupied: cast(greaterOrEqual(assignment, constant(0, 'int32')), dtype) }),
+  }
+}
+

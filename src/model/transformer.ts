@@ -1,0 +1,150 @@
+/**
+ * The model: a decoder-only transformer with dense and sparse layers.
+ *
+ * Shape suffixes, here and below: T tokens, B batch, S sequence, D model width, F expert hidden
+ * width, N experts, Z prototypes, K activated experts, C capacity, G groups, R slots, H heads,
+ * V vocabulary.
+ */
+import {
+  add,
+  constant,
+  gather,
+  input,
+  layerNorm,
+  linearCrossEntropy,
+  matmul,
+  multiply,
+  reshape,
+  rmsNorm,
+  scope,
+  type Tensor,
+} from '../graph/index.ts'
+import { attention } from './attention.ts'
+import type { ModelConfig } from './config.ts'
+import { ffn } from './ffn.ts'
+import { moeLayer, type RoutingReport, weightsOf } from './moe.ts'
+import { activatedExperts, isSparse, type Parameters } from './parameters.ts'
+import { hashTable } from './routing/hash.ts'
+
+/** How the model is run: the shape of its input, and which capacity factor holds. */
+export interface Pass {
+  readonly batch: number
+  readonly sequence: number
+  readonly training: boolean
+}
+
+export interface Activations {
+  /** After the final norm. */
+  readonly x_TD: Tensor
+  readonly reports: readonly RoutingReport[]
+}
+
+/** Name of the input that gives a random router its choices in a layer. */
+export const choicesName = (layer: number): string => `layers.${layer}.moe.choices`
+
+/** Everything up to the head. tokens_T is int32. */
+export function transformer(config: ModelConfig, parameters: Parameters, tokens_T: Tensor, pass: Pass): Activations {
+  const norm = (x: Tensor, name: string) =>
+    config.norm === 'rms'
+      ? rmsNorm(x, parameters.get(name), config.normEpsilon)
+      : layerNorm(x, parameters.get(name), parameters.get(`${name}.bias`), config.normEpsilon)
+
+  let x_TD = scope('embedding', () => embed(config, parameters, tokens_T, pass))
+  const reports: RoutingReport[] = []
+  for (let layer = 0; layer < config.layers; layer++) {
+    const name = `layers.${layer}`
+    x_TD = scope(`${name}.attention`, () =>
+      add(
+        x_TD,
+        attention(config, parameters, `${name}.attention`, norm(x_TD, `${name}.attention.norm`), pass.sequence),
+      ),
+    )
+    const { moe } = config
+    if (moe && isSparse(config, layer)) {
+      x_TD = scope(`${name}.moe`, () => {
+        const { y_TD, report } = moeLayer({
+          config,
+          moe,
+          parameters,
+          layer,
+          x_TD: norm(x_TD, `${name}.moe.norm`),
+          ...givenExperts(config, layer, tokens_T),
+          training: pass.training,
+        })
+        reports.push(report)
+        return add(x_TD, y_TD)
+      })
+    } else {
+      x_TD = scope(`${name}.ffn`, () =>
+        add(
+          x_TD,
+          ffn(
+            norm(x_TD, `${name}.ffn.norm`),
+            weightsOf(config, (matrix) => parameters.get(`${name}.ffn.${matrix}`)),
+          ),
+        ),
+      )
+    }
+  }
+  return { x_TD: scope('norm', () => norm(x_TD, 'norm')), reports }
+}
+
+function embed(config: ModelConfig, parameters: Parameters, tokens_T: Tensor, { batch, sequence }: Pass): Tensor {
+  const x_TD = gather(parameters.get('embedding'), tokens_T)
+  if (config.positions !== 'learned') return x_TD
+  const positions = constant(
+    Int32Array.from({ length: batch * sequence }, (_, t) => t % sequence),
+    'int32',
+  )
+  return add(x_TD, gather(parameters.get('positions'), positions))
+}
+
+/** Experts that do not depend on activations: a function of the token, or given from outside. */
+function givenExperts({ moe, vocabulary }: ModelConfig, layer: number, tokens_T: Tensor): { given_TK?: Tensor } {
+  if (moe?.router === 'hash') {
+    const table = constant(hashTable(vocabulary, moe.experts, moe.k, layer), 'int32', [vocabulary, moe.k])
+    return { given_TK: gather(table, tokens_T) }
+  }
+  if (moe?.router === 'random')
+    return { given_TK: input(choicesName(layer), 'int32', [tokens_T.shape[0] as number, activatedExperts(moe)]) }
+  return {}
+}
+
+/** The matrix of the output projection [V, D]. */
+const head = (config: ModelConfig, parameters: Parameters): Tensor =>
+  parameters.get(config.tied ? 'embedding' : 'head')
+
+export interface Losses {
+  /** Cross-entropy, nats a token. */
+  readonly loss: Tensor
+  /** What is minimised: cross-entropy plus, for every sparse layer, its weighted router losses. */
+  readonly objective: Tensor
+  readonly reports: readonly RoutingReport[]
+}
+
+/** The losses of a pass over tokens [T] and targets [T], both int32; a negative target is not counted. */
+export function losses(
+  config: ModelConfig,
+  parameters: Parameters,
+  tokens_T: Tensor,
+  targets_T: Tensor,
+  pass: Pass,
+): Losses {
+  const { x_TD, reports } = transformer(config, parameters, tokens_T, pass)
+  const loss = scope('head', () => linearCrossEntropy(x_TD, head(config, parameters), targets_T))
+  let objective = loss
+  for (const { losses: router } of reports) {
+    if (!router || !config.moe) continue
+    const { balance, zLoss } = config.moe
+    if (balance.coefficient > 0) objective = add(objective, multiply(router.balance, balance.coefficient))
+    if (zLoss > 0) objective = add(objective, multiply(router.z, zLoss))
+  }
+  return { loss, objective, reports }
+}
+
+/** Logits [V] at one position of the pass; `position` is int32 [1]. */
+export function logitsAt(config: ModelConfig, parameters: Parameters, x_TD: Tensor, position: Tensor): Tensor {
+  return scope('head', () =>
+    reshape(matmul(gather(x_TD, position), head(config, parameters), { transposeB: true }), [config.vocabulary]),
+  )
+}

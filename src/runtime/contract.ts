@@ -1,0 +1,78 @@
+/**
+ * The contract between programs and the engines that run them.
+ *
+ * Think of it in three steps: `compile` turns a model into an `Executable` (slow, once); `bind` ties
+ * every input and output to memory (once for each set of buffers); `run` computes (microseconds of
+ * overhead, as often as you like). No step copies a tensor: the engine reads and writes the bound
+ * arrays in place.
+ *
+ * @example
+ * ```ts
+ * const runtime = await createRuntime({ threads: 2 })
+ * const executable = await runtime.compile(model)            // y = x + 1
+ * const x = new Float32Array([1, 2]), y = new Float32Array(2)
+ * const binding = executable.bind({ x, y })
+ * await binding.run()                                         // y is now [2, 3]
+ * binding.release(); executable.release(); await runtime.close()
+ * ```
+ */
+import type { Model } from '../graph/model.ts'
+
+/** The typed array of each dtype: Float32Array, Float64Array, Int32Array, BigInt64Array, Uint8Array (bool). */
+export type Buffer = Float32Array | Float64Array | Int32Array | BigInt64Array | Uint8Array
+
+export interface RuntimeOptions {
+  /** Threads for one run; default: the physical cores. */
+  readonly threads?: number
+  /** `cpu` is the only device so far. */
+  readonly device?: 'cpu'
+  /** Record the time of every node; read it with {@link Executable.profile}. */
+  readonly profile?: boolean
+}
+
+export interface Runtime {
+  readonly name: string
+  /** Version of the engine's library. */
+  readonly version: string
+  readonly threads: number
+  /** @throws RuntimeError with the op and layer at fault when the model is invalid. */
+  compile(model: Model): Promise<Executable>
+  /** Releases everything that the runtime still holds. Idempotent. */
+  close(): Promise<void>
+}
+
+export interface Executable {
+  readonly model: Model
+  /**
+   * Ties every port of the model, by name, to an array of its dtype and exact length. Arrays may lie
+   * in a SharedArrayBuffer, and an output may share the memory of an input (state updated in place).
+   * @throws RuntimeError naming the port when one is missing, unknown, of another dtype or length.
+   */
+  bind(buffers: Readonly<Record<string, Buffer>>): Binding
+  /** Node times since compilation, when the runtime was created with `profile`; ends the recording. */
+  profile(): readonly NodeTime[]
+  release(): void
+}
+
+export interface Binding {
+  /** Runs off the JavaScript thread. @throws RuntimeError with the op and layer at fault. */
+  run(): Promise<void>
+  /** Runs on the calling thread: for programs of well under a millisecond. */
+  runSync(): void
+  release(): void
+}
+
+/** Total time of one node over all runs since compilation. */
+export interface NodeTime {
+  /** ONNX operator, e.g. `MatMul`. */
+  readonly kind: string
+  readonly op: string
+  readonly layer: string
+  readonly runs: number
+  readonly microseconds: number
+}
+
+/** An error of the engine in the user's terms. `internal:` at the start means a bug of ours. */
+export class RuntimeError extends Error {
+  override readonly name = 'RuntimeError'
+}

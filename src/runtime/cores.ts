@@ -1,0 +1,50 @@
+/**
+ * How many cores this process may use. Matrix kernels fill a core's vector units with one thread, so
+ * hyper-threads of one core only take turns: one thread a physical core is fastest.
+ */
+import { readFileSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
+
+/** Physical cores available to this process, at least 1. */
+export function physicalCores(): number {
+  const logical = availableParallelism()
+  if (process.platform === 'linux') {
+    const cores = countCores(read('/proc/cpuinfo'), read('/proc/self/status'))
+    return Math.max(1, Math.min(cores ?? logical, logical, cpuQuota(read('/sys/fs/cgroup/cpu.max'))))
+  }
+  // Only x64 has hyper-threads, and nearly always two a core; macOS and Windows tell no more than the total.
+  return process.arch === 'x64' ? Math.max(1, Math.ceil(logical / 2)) : logical
+}
+
+function read(path: string): string {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch {
+    return ''
+  }
+}
+
+/** Distinct (package, core) pairs among the allowed processors; undefined where the kernel does not tell. */
+export function countCores(cpuinfo: string, status: string): number | undefined {
+  const allowed = allowedProcessors(status)
+  const cores = new Set<string>()
+  for (const block of cpuinfo.split(/\n\s*\n/)) {
+    const field = (name: string) => new RegExp(`^${name}\\s*: (\\d+)`, 'm').exec(block)?.[1]
+    const core = field('core id')
+    if (core !== undefined && allowed(Number(field('processor')))) cores.add(`${field('physical id')}/${core}`)
+  }
+  return cores.size === 0 ? undefined : cores.size
+}
+
+function allowedProcessors(status: string): (processor: number) => boolean {
+  const list = /^Cpus_allowed_list:\s*(\S+)/m.exec(status)?.[1]
+  if (list === undefined) return () => true
+  const ranges = list.split(',').map((range) => range.split('-').map(Number))
+  return (processor) => ranges.some(([first = 0, last = first]) => processor >= first && processor <= last)
+}
+
+/** Processors' worth of time that a container may use: `cpu.max` is `quota period` or `max period`. */
+export function cpuQuota(cpuMax: string): number {
+  const [quota, period] = cpuMax.trim().split(' ').map(Number)
+  return quota !== undefined && period !== undefined && quota > 0 ? Math.ceil(quota / period) : Number.POSITIVE_INFINITY
+}

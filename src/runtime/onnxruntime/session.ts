@@ -1,0 +1,187 @@
+/**
+ * A compiled model and its bindings.
+ *
+ * All that can be prepared is prepared once: names when the model is compiled, OrtValues and the array
+ * of their addresses when it is bound. A run is then one foreign call with eight numbers.
+ *
+ * Memory that ONNX Runtime may still touch is never freed: releasing while a run is in flight takes
+ * effect when that run ends.
+ */
+import { rmSync } from 'node:fs'
+import type { Model, Port } from '../../graph/model.ts'
+import { type Binding, type Buffer, type Executable, type NodeTime, RuntimeError } from '../contract.ts'
+import { type Pointer, type Strings, addressOf, stringArray } from '../ffi.ts'
+import type { Environment } from './environment.ts'
+import { explain, takeFailure } from './errors.ts'
+import { endProfile } from './profile.ts'
+import { checkBuffers, createValue } from './values.ts'
+
+export interface SessionParts {
+  readonly environment: Environment
+  readonly session: Pointer
+  readonly model: Model
+  /** Folder that the recording is written to, when there is one. */
+  readonly profileFolder: string | undefined
+  /** Called once, when the session is gone. */
+  readonly onGone: () => void
+}
+
+export class Session implements Executable {
+  readonly model: Model
+  readonly #parts: SessionParts
+  readonly #inputNames: Strings
+  readonly #outputNames: Strings
+  readonly #bindings = new Set<SessionBinding>()
+  #released = false
+  #gone = false
+  #profile: readonly NodeTime[] | undefined
+
+  constructor(parts: SessionParts) {
+    this.#parts = parts
+    this.model = parts.model
+    this.#inputNames = stringArray(parts.model.inputs.map((port) => port.name))
+    this.#outputNames = stringArray(parts.model.outputs.map((port) => port.name))
+  }
+
+  bind(buffers: Readonly<Record<string, Buffer>>): Binding {
+    this.#expectUsable()
+    checkBuffers([...this.model.inputs, ...this.model.outputs], buffers)
+    const { environment, session, model } = this.#parts
+    const binding: SessionBinding = new SessionBinding({
+      environment,
+      session,
+      model,
+      inputNames: this.#inputNames,
+      outputNames: this.#outputNames,
+      buffers: { ...buffers },
+      onGone: () => {
+        this.#bindings.delete(binding)
+        this.#releaseWhenIdle()
+      },
+    })
+    this.#bindings.add(binding)
+    return binding
+  }
+
+  profile(): readonly NodeTime[] {
+    if (this.#profile) return this.#profile
+    this.#expectUsable()
+    const { environment, session, model, profileFolder } = this.#parts
+    if (profileFolder === undefined)
+      throw new RuntimeError('no profile was recorded: create the runtime with { profile: true }')
+    this.#profile = endProfile(environment.api, session, model.origins)
+    return this.#profile
+  }
+
+  release(): void {
+    if (this.#released) return
+    this.#released = true
+    for (const binding of this.#bindings) binding.release()
+    this.#releaseWhenIdle()
+  }
+
+  #expectUsable(): void {
+    if (this.#released) throw new RuntimeError('internal: this executable has been released')
+  }
+
+  #releaseWhenIdle(): void {
+    if (!this.#released || this.#gone || this.#bindings.size > 0) return
+    this.#gone = true
+    const { environment, session, profileFolder, onGone } = this.#parts
+    environment.api.ReleaseSession(session)
+    // Only now: a session that still records writes its file when it is released.
+    if (profileFolder !== undefined) rmSync(profileFolder, { recursive: true, force: true })
+    onGone()
+  }
+}
+
+interface BindingParts {
+  readonly environment: Environment
+  readonly session: Pointer
+  readonly model: Model
+  readonly inputNames: Strings
+  readonly outputNames: Strings
+  /** A copy of the caller's record: no array may be collected while an OrtValue points at it. */
+  readonly buffers: Readonly<Record<string, Buffer>>
+  readonly onGone: () => void
+}
+
+class SessionBinding implements Binding {
+  readonly #parts: BindingParts
+  readonly #inputs: BigUint64Array
+  readonly #outputs: BigUint64Array
+  readonly #arguments: readonly [Pointer, null, Pointer, Pointer, number, Pointer, number, Pointer]
+  #running = false
+  #released = false
+  #gone = false
+
+  constructor(parts: BindingParts) {
+    this.#parts = parts
+    const { environment, session, model, buffers } = parts
+    const values = (ports: readonly Port[]) =>
+      new BigUint64Array(ports.map((port) => createValue(environment, port, buffers[port.name] as Buffer)))
+    this.#inputs = values(model.inputs)
+    this.#outputs = values(model.outputs)
+    this.#arguments = [
+      session,
+      null,
+      parts.inputNames.address,
+      addressOf(this.#inputs),
+      this.#inputs.length,
+      parts.outputNames.address,
+      this.#outputs.length,
+      addressOf(this.#outputs),
+    ]
+  }
+
+  run(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#expectIdle()
+      this.#running = true
+      try {
+        this.#parts.environment.api.Run.async(...this.#arguments, (error, status) => {
+          this.#running = false
+          const failed = error ? new RuntimeError(`internal: foreign call failed: ${error}`) : this.#check(status)
+          this.#releaseWhenIdle()
+          if (failed) reject(failed)
+          else resolve()
+        })
+      } catch (error) {
+        this.#running = false
+        throw new RuntimeError(`internal: foreign call failed: ${error}`)
+      }
+    })
+  }
+
+  runSync(): void {
+    this.#expectIdle()
+    const failed = this.#check(this.#parts.environment.api.Run(...this.#arguments))
+    if (failed) throw failed
+  }
+
+  release(): void {
+    if (this.#released) return
+    this.#released = true
+    this.#releaseWhenIdle()
+  }
+
+  #check(status: Pointer | null): RuntimeError | undefined {
+    if (!status) return undefined
+    const { environment, model } = this.#parts
+    const failure = takeFailure(environment.api, status)
+    return failure && explain(failure, model.origins, 'run')
+  }
+
+  #expectIdle(): void {
+    if (this.#released) throw new RuntimeError('internal: this binding has been released')
+    if (this.#running) throw new RuntimeError('internal: this binding is already running')
+  }
+
+  #releaseWhenIdle(): void {
+    if (!this.#released || this.#running || this.#gone) return
+    this.#gone = true
+    const { api } = this.#parts.environment
+    for (const values of [this.#inputs, this.#outputs]) for (const value of values) api.ReleaseValue(value)
+    this.#parts.onGone()
+  }
+}

@@ -1,0 +1,91 @@
+/** A run: model, data, and how it is trained. Everything that affects the result is here. */
+import { z } from 'zod'
+import { dataSchema } from '../data/config.ts'
+import { modelSchema } from '../model/config.ts'
+
+const positive = z.int().positive()
+const fraction = z.number().min(0).lt(1)
+
+const optimizerSchema = z
+  .strictObject({
+    kind: z.enum(['adamw', 'adafactor']).default('adamw'),
+    beta1: fraction.default(0.9),
+    beta2: fraction.default(0.95),
+    epsilon: z.number().positive().default(1e-8),
+    /** Decoupled; norms, biases, router and embeddings are excluded. */
+    weightDecay: z.number().nonnegative().default(0.1),
+    /** Largest global gradient norm; 0 = no clipping. */
+    clip: z.number().nonnegative().default(1),
+  })
+  .prefault({})
+
+const scheduleSchema = z
+  .strictObject({
+    kind: z.enum(['cosine', 'inverse-sqrt', 'constant']).default('cosine'),
+    /** Peak learning rate. */
+    learningRate: z.number().positive().default(1e-3),
+    /** Steps of linear warm-up. */
+    warmup: z.int().nonnegative().default(100),
+    /** Learning rate at the end of the cosine, as a share of the peak. */
+    final: z.number().min(0).max(1).default(0.1),
+  })
+  .prefault({})
+
+export const trainSchema = z.strictObject({
+  steps: positive.default(1000),
+  /** Sequences in one optimizer step, B. */
+  batch: positive.default(16),
+  /** The batch is processed in so many equal parts, gradients accumulated. */
+  microBatches: positive.default(1),
+  optimizer: optimizerSchema,
+  schedule: scheduleSchema,
+  init: z
+    .strictObject({
+      /** Standard deviation of a truncated normal is sqrt(scale / fan-in) (Switch Transformers, section 2.4). */
+      scale: z.number().positive().default(1),
+    })
+    .prefault({}),
+  /** Seed of the initial parameters and of random routing. */
+  seed: z.int().nonnegative().default(0),
+  /** Evaluate every so many steps, and at the end. */
+  evalEvery: positive.default(100),
+  /** At most so many batches in an evaluation; 0 = all that is held out. */
+  evalBatches: z.int().nonnegative().default(0),
+  checkpointEvery: positive.default(200),
+  /** Checkpoints kept; older ones are removed. */
+  keep: positive.default(2),
+  /** Per-expert statistics go to routing.jsonl every so many steps. */
+  routingEvery: positive.default(10),
+  /** Stop after so many steps in a row whose loss or gradient is not finite. */
+  maxNonFinite: positive.default(5),
+})
+
+export const runSchema = z
+  .strictObject({
+    model: modelSchema.prefault({}),
+    data: dataSchema.prefault({}),
+    train: trainSchema.prefault({}),
+    runtime: z
+      .strictObject({
+        device: z.enum(['cpu']).default('cpu'),
+        /** Threads; default: the physical cores. */
+        threads: positive.optional(),
+      })
+      .prefault({}),
+  })
+  .superRefine((run, context) => {
+    if (run.train.batch % run.train.microBatches !== 0)
+      context.addIssue({
+        code: 'custom',
+        path: ['train', 'microBatches'],
+        message: `must divide train.batch ${run.train.batch}`,
+      })
+    const groups = run.model.moe?.groups ?? 1
+    if ((run.train.batch / run.train.microBatches) * run.model.sequence % groups !== 0)
+      context.addIssue({ code: 'custom', path: ['model', 'moe', 'groups'], message: 'must divide the tokens of a micro-batch' })
+  })
+
+export type RunConfig = z.output<typeof runSchema>
+/** What a user writes: every field optional. */
+export type RunInput = z.input<typeof runSchema>
+export type TrainConfig = RunConfig['train']

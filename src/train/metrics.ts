@@ -1,0 +1,110 @@
+/**
+ * What a training tells: the lines of metrics.jsonl and routing.jsonl, and the events that a caller
+ * (the command line, a study, a test) can follow live.
+ */
+
+/** A line of metrics.jsonl for a training step. Names as users of other trainers know them. */
+export interface TrainRecord {
+  readonly kind: 'train'
+  readonly step: number
+  /** Tokens trained on so far, this step included. */
+  readonly tokens: number
+  /** Cross-entropy alone, nats a token. */
+  readonly loss: number
+  /** Mean over sparse layers of the load-balancing loss before its coefficient: 1 at perfect balance. */
+  readonly aux_loss: number
+  /** Mean over sparse layers of the router z-loss before its coefficient. */
+  readonly z_loss: number
+  readonly learning_rate: number
+  /** Global gradient norm before clipping. */
+  readonly grad_norm: number
+  readonly tokens_per_second: number
+  readonly step_ms: number
+  /** Model FLOPs utilisation: achieved FLOP/s over this machine's measured float32 matmul rate. */
+  readonly mfu: number
+  /** Share of assignments dropped for lack of capacity, mean over sparse layers. */
+  readonly drop_rate: number
+  /** c_v of tokens per expert, mean over sparse layers, before drops and after. */
+  readonly load_cv: number
+  readonly load_cv_kept: number
+  /** Experts without a token, summed over sparse layers. */
+  readonly dead_experts: number
+  /** True when the loss or the gradient was not finite and no parameter was changed. */
+  readonly skipped?: true
+}
+
+/** A line of metrics.jsonl for an evaluation on held-out documents. */
+export interface EvalRecord {
+  readonly kind: 'eval'
+  readonly step: number
+  /** Tokens trained on so far. */
+  readonly tokens: number
+  readonly loss: number
+  /** loss in bits over the UTF-8 bytes of the evaluated text. */
+  readonly bits_per_byte: number
+  readonly aux_loss: number
+  readonly z_loss: number
+  readonly drop_rate: number
+  readonly load_cv: number
+  readonly load_cv_kept: number
+  readonly dead_experts: number
+  /** Tokens evaluated. */
+  readonly evaluated_tokens: number
+}
+
+/** A line of routing.jsonl: one sparse layer at one step. */
+export interface RoutingRecord {
+  readonly step: number
+  /** Index of the transformer layer. */
+  readonly layer: number
+  /** Capacity of an expert in a group of tokens; null = dropless. */
+  readonly capacity: number | null
+  /** Assignments to each expert before drops, and those kept. */
+  readonly tokens_per_expert: readonly number[]
+  readonly kept_per_expert: readonly number[]
+  readonly load_cv: number
+  readonly load_cv_kept: number
+  readonly drop_rate: number
+  /** Mean over tokens of the entropy of the router's distribution, nats. */
+  readonly gate_entropy: number
+  readonly dead_experts: number
+  /** Largest load over the mean load, before drops. */
+  readonly max_over_mean: number
+}
+
+/** What can be followed live. */
+export type TrainEvent =
+  | { readonly kind: 'prepare'; readonly message: string }
+  | {
+      readonly kind: 'start'
+      readonly directory: string
+      readonly steps: number
+      /** Step of the checkpoint that is continued, or 0. */
+      readonly fromStep: number
+      readonly parameters: number
+      /** Parameters that one token uses. */
+      readonly activeParameters: number
+      readonly trainTokens: number
+      readonly heldOutTokens: number
+      /** Measured float32 matmul rate of this machine, FLOP/s. */
+      readonly peakFlops: number
+    }
+  | TrainRecord
+  | EvalRecord
+  | { readonly kind: 'checkpoint'; readonly step: number; readonly path: string }
+  | { readonly kind: 'warning'; readonly message: string }
+
+/** How a training ended. */
+export interface TrainSummary {
+  readonly directory: string
+  /** True when it was stopped before its last step (a checkpoint was written). */
+  readonly interrupted: boolean
+  readonly step: number
+  readonly tokens: number
+  readonly seconds: number
+  /** Medians over the steps of this process. */
+  readonly tokensPerSecond: number
+  readonly mfu: number
+  readonly last: TrainRecord | null
+  readonly evaluation: EvalRecord | null
+}

@@ -1,0 +1,36 @@
+import { expect, test } from 'vitest'
+import { learningRate } from './schedule.ts'
+
+const base = { learningRate: 0.4, warmup: 4, final: 0.1 }
+
+test('warm-up is linear and reaches the peak at its last step, whatever follows', () => {
+  for (const kind of ['cosine', 'inverse-sqrt', 'constant'] as const)
+    for (const [step, rate] of [[1, 0.1], [2, 0.2], [3, 0.3], [4, 0.4]] as const)
+      expect(learningRate({ ...base, kind }, step, 12)).toBeCloseTo(rate, 12)
+})
+
+test('cosine falls from the peak to the final share at the last step, as worked by hand', () => {
+  const cosine = (step: number) => learningRate({ ...base, kind: 'cosine' }, step, 12)
+  // 4 + 8 steps: a quarter is cos(π/4) = 0.7071, half is 0, so 0.4·(0.1 + 0.9·0.5·(1 + c)).
+  expect(cosine(6)).toBeCloseTo(0.4 * (0.1 + 0.45 * 1.70710678), 8)
+  expect(cosine(8)).toBeCloseTo(0.22, 12)
+  expect(cosine(12)).toBeCloseTo(0.04, 12)
+  expect(cosine(20)).toBeCloseTo(0.04, 12)
+})
+
+test('inverse square root halves when the step is four times the warm-up', () => {
+  const schedule = { ...base, kind: 'inverse-sqrt' as const }
+  expect(learningRate(schedule, 16, 100)).toBeCloseTo(0.2, 12)
+  expect(learningRate(schedule, 64, 100)).toBeCloseTo(0.1, 12)
+  expect(learningRate({ ...schedule, warmup: 0 }, 1, 100)).toBeCloseTo(0.4, 12)
+  expect(learningRate({ ...schedule, warmup: 0 }, 4, 100)).toBeCloseTo(0.2, 12)
+})
+
+test('constant stays at the peak', () => {
+  expect(learningRate({ ...base, kind: 'constant' }, 11, 12)).toBe(0.4)
+})
+
+test('a run no longer than its warm-up never leaves the ramp', () => {
+  expect(learningRate({ ...base, kind: 'cosine' }, 2, 2)).toBeCloseTo(0.2, 12)
+  expect(learningRate({ ...base, kind: 'cosine' }, 4, 4)).toBeCloseTo(0.4, 12)
+})

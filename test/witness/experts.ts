@@ -1,0 +1,59 @@
+/**
+ * Feed-forward networks: one for a dense layer, N for a sparse one. An expert is an ordinary two-layer
+ * network without biases; the mixture adds up, for every token, what its kept experts say times the gate.
+ */
+import type { ModelConfig } from '../../src/model/config.ts'
+import { add, at, gelu, type Matrix, project, rowOf, silu, type Vector } from './arithmetic.ts'
+import { matricesOf, matrixOf, type Parameters } from './parameters.ts'
+import type { Assignment } from './routing.ts'
+
+/** `gate` [D, F] makes it SwiGLU (Shazeer, GLU variants, eq. 6), null GELU; `up` [D, F], `down` [F, D]. */
+export interface FeedForward {
+  readonly up: Matrix
+  readonly gate: Matrix | null
+  readonly down: Matrix
+}
+
+export function feedForward(x: Vector, { up, gate, down }: FeedForward): number[] {
+  const linear = project(x, up)
+  const hidden = gate ? project(x, gate).map((value, f) => silu(value) * at(linear, f)) : linear.map(gelu)
+  return project(hidden, down)
+}
+
+/** The network of a dense layer or of the shared expert. */
+export function readFeedForward(parameters: Parameters, prefix: string, config: ModelConfig): FeedForward {
+  return {
+    up: matrixOf(parameters, `${prefix}.up`),
+    gate: config.activation === 'swiglu' ? matrixOf(parameters, `${prefix}.gate`) : null,
+    down: matrixOf(parameters, `${prefix}.down`),
+  }
+}
+
+/** The N networks of a sparse layer. */
+export function readExperts(parameters: Parameters, prefix: string, config: ModelConfig): FeedForward[] {
+  const up = matricesOf(parameters, `${prefix}.up`)
+  const gate = config.activation === 'swiglu' ? matricesOf(parameters, `${prefix}.gate`) : null
+  const down = matricesOf(parameters, `${prefix}.down`)
+  return up.map((own, n) => ({ up: own, gate: gate && rowOf(gate, n), down: rowOf(down, n) }))
+}
+
+/** y_t = Σ gate · E(x_t) over the kept assignments of t, plus the shared expert where there is one. */
+export function mixture(
+  x_TD: Matrix,
+  assignments: readonly Assignment[],
+  experts: readonly FeedForward[],
+  shared: FeedForward | null,
+): number[][] {
+  return x_TD.map((x, token) => {
+    let y: number[] = x.map(() => 0)
+    for (const assignment of assignments) {
+      if (assignment.token !== token || !assignment.kept) continue
+      const said = feedForward(x, rowOf(experts, assignment.expert))
+      y = add(
+        y,
+        said.map((value) => assignment.gate * value),
+      )
+    }
+    return shared ? add(y, feedForward(x, shared)) : y
+  })
+}

@@ -1,0 +1,168 @@
+/**
+ * Small random cases for the witness, all from one seed. Every setting is drawn, then overridden where
+ * the caller asks; a parameter's values depend on the seed, its name and its shape only, so two cases
+ * of one seed that differ in, say, capacity have the same parameters, tokens and targets.
+ */
+import type { z } from 'zod'
+import { type ModelConfig, modelSchema, type moeSchema } from '../../src/model/config.ts'
+import type { WitnessInput } from './model.ts'
+import { isSparse, parameterShapes } from './parameters.ts'
+
+export interface CaseOverrides {
+  /** Settings of the model besides `moe`. */
+  readonly model?: Omit<z.input<typeof modelSchema>, 'moe'>
+  /** Settings of the sparse layers; null for a dense model. */
+  readonly moe?: z.input<typeof moeSchema> | null
+  /** Number of sequences, B. */
+  readonly batch?: number
+  readonly training?: boolean
+}
+
+/** A random model with its parameters, tokens, targets and, for hash and random routers, choices. */
+export function randomCase(seed: number, overrides: CaseOverrides = {}): WitnessInput {
+  const shape = new Random(seed, 'shape')
+  const config = randomConfig(shape, overrides)
+  const batch = overrides.batch ?? shape.integer(2, 4)
+  const training = overrides.training ?? shape.pick([true, true, false])
+
+  const parameters = new Map<string, { shape: readonly number[]; data: Float64Array }>()
+  for (const [name, sizes] of parameterShapes(config))
+    parameters.set(name, { shape: sizes, data: randomParameter(new Random(seed, name), name, sizes) })
+
+  const T = batch * config.sequence
+  const text = new Random(seed, 'text')
+  const tokens = Int32Array.from({ length: T }, () => text.integer(0, config.vocabulary - 1))
+  const targets = Int32Array.from({ length: T }, (_, t) =>
+    // The last is always counted: a mean over no target does not exist.
+    text.uniform() < 0.2 && t < T - 1 ? -1 : text.integer(0, config.vocabulary - 1),
+  )
+  const input = { config, parameters, tokens, targets, batch, training }
+  const choices = randomChoices(new Random(seed, 'choices'), config, tokens)
+  return choices ? { ...input, choices } : input
+}
+
+function randomConfig(random: Random, { model = {}, moe: given }: CaseOverrides): ModelConfig {
+  const width = model.width ?? random.pick([4, 6, 8])
+  const headCounts = divisors(width).filter((heads) => (width / heads) % 2 === 0)
+  const layers = model.layers ?? random.integer(1, 3)
+  const drawn = {
+    vocabulary: random.integer(9, 13),
+    layers,
+    width,
+    heads: random.pick(headCounts),
+    sequence: 4,
+    positions: random.pick(['rotary', 'learned'] as const),
+    rotaryBase: random.pick([100, 10000]),
+    norm: random.pick(['rms', 'layer'] as const),
+    activation: random.pick(['gelu', 'swiglu'] as const),
+    hidden: random.integer(3, 7),
+    tied: random.pick([true, false]),
+    ...model,
+  }
+  return modelSchema.parse({ ...drawn, moe: given === null ? null : randomMoe(random, layers, given ?? {}) })
+}
+
+/** Settings that constrain one another (router, prototypes, experts, k) are drawn within what is given. */
+function randomMoe(random: Random, layers: number, given: z.input<typeof moeSchema>): z.input<typeof moeSchema> {
+  const router = given.router ?? random.pick(['top-k', 'switch', 'prototype', 'hash', 'random'] as const)
+  const counts = given.experts === undefined ? [1, 2, 3] : divisors(given.experts)
+  const prototypes = given.prototypes ?? (router === 'prototype' ? random.pick(counts) : 1)
+  const experts = given.experts ?? prototypes * (prototypes === 1 ? random.integer(2, 6) : random.integer(1, 3))
+  const k = given.k ?? (router === 'switch' ? 1 : random.integer(1, Math.min(3, experts / prototypes)))
+  const learned = router !== 'hash' && router !== 'random'
+  return {
+    every: layers > 1 ? random.integer(1, 2) : 1,
+    hidden: random.integer(2, 6),
+    sharedHidden: random.pick([0, 3]),
+    softmax: router === 'switch' ? 'before' : random.pick(['before', 'after'] as const),
+    renormalize: router !== 'switch' && random.pick([true, false]),
+    capacity: random.pick(['1x', 'kx', 'none'] as const),
+    factor: random.pick([0.5, 0.75, 1, 1.25]),
+    evalFactor: random.pick([0.6, 1, 2]),
+    priority: random.pick(learned ? (['choice', 'token', 'gate'] as const) : (['choice', 'token'] as const)),
+    groups: random.pick([1, 2, 4]),
+    balance: { form: random.pick(['switch', 'gshard'] as const), coefficient: random.pick([0, 0.01, 0.5]) },
+    zLoss: random.pick([0, 0.001, 0.1]),
+    ...given,
+    router,
+    prototypes,
+    experts,
+    k,
+  }
+}
+
+/** Norm weights near 1, biases near 0, routers wide enough to prefer, the rest normal over √(inputs). */
+function randomParameter(random: Random, name: string, shape: readonly number[]): Float64Array {
+  const elements = shape.reduce((product, size) => product * size, 1)
+  const inputs = shape.at(-2) ?? 1
+  const draw = (): number => {
+    if (name.endsWith('.bias')) return 0.1 * random.normal()
+    if (name.endsWith('norm')) return 1 + 0.1 * random.normal()
+    if (name.endsWith('.router') || ['embedding', 'positions', 'head'].includes(name)) return random.normal()
+    return random.normal() / Math.sqrt(inputs)
+  }
+  return Float64Array.from({ length: elements }, draw)
+}
+
+/** [T·K] distinct experts a token for every sparse layer; `hash` depends on the token id alone. */
+function randomChoices(random: Random, config: ModelConfig, tokens: Int32Array): Map<number, Int32Array> | undefined {
+  const { moe } = config
+  if (moe?.router !== 'hash' && moe?.router !== 'random') return undefined
+  const ids = Array.from({ length: moe.experts }, (_, i) => i)
+  const choices = new Map<number, Int32Array>()
+  for (let l = 0; l < config.layers; l++) {
+    if (!isSparse(config, l)) continue
+    const table = Array.from({ length: config.vocabulary }, () => random.shuffled(ids).slice(0, moe.k))
+    const experts = [...tokens].flatMap((token) =>
+      moe.router === 'hash' ? (table[token] ?? []) : random.shuffled(ids).slice(0, moe.k),
+    )
+    choices.set(l, Int32Array.from(experts))
+  }
+  return choices
+}
+
+function divisors(n: number): number[] {
+  return Array.from({ length: n }, (_, i) => i + 1).filter((d) => n % d === 0)
+}
+
+/** A stream of numbers for each seed and purpose: mulberry32, started from an FNV-1a hash of both. */
+class Random {
+  #state: number
+
+  constructor(seed: number, purpose: string) {
+    let hash = 0x811c9dc5
+    for (const character of `${seed}/${purpose}`) hash = Math.imul(hash ^ (character.codePointAt(0) ?? 0), 0x01000193)
+    this.#state = hash >>> 0
+  }
+
+  /** In [0, 1). */
+  uniform(): number {
+    this.#state = (this.#state + 0x6d2b79f5) | 0
+    let t = Math.imul(this.#state ^ (this.#state >>> 15), this.#state | 1)
+    t = (t + Math.imul(t ^ (t >>> 7), t | 61)) ^ t
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32
+  }
+
+  /** From low to high, both included. */
+  integer(low: number, high: number): number {
+    return low + Math.floor(this.uniform() * (high - low + 1))
+  }
+
+  pick<Item>(items: readonly Item[]): Item {
+    const item = items[this.integer(0, items.length - 1)]
+    if (item === undefined) throw new Error('internal: nothing to pick from')
+    return item
+  }
+
+  /** Standard normal, by Box and Muller. */
+  normal(): number {
+    return Math.sqrt(-2 * Math.log(1 - this.uniform())) * Math.cos(2 * Math.PI * this.uniform())
+  }
+
+  shuffled<Item>(items: readonly Item[]): Item[] {
+    return items
+      .map((item) => ({ item, key: this.uniform() }))
+      .sort((a, b) => a.key - b.key)
+      .map(({ item }) => item)
+  }
+}

@@ -1,0 +1,66 @@
+/**
+ * What is minimised, and what is only looked at: cross-entropy of the next token, the two losses that
+ * shape the router (balance and z), and the entropy of the router's distribution.
+ */
+import type { MoeConfig } from '../../src/model/config.ts'
+import { at, logSumExp, type Matrix, mean, rowOf, softmax, sum } from './arithmetic.ts'
+import type { Routing } from './routing.ts'
+
+/** Mean over the counted targets (≥ 0) of −ln softmax(logits)[target], nats. */
+export function crossEntropy(logits_TV: Matrix, targets: Int32Array): number {
+  const losses: number[] = []
+  for (const [t, target] of targets.entries()) {
+    if (target < 0) continue
+    const logits = rowOf(logits_TV, t)
+    losses.push(logSumExp(logits) - at(logits, target))
+  }
+  if (losses.length === 0) throw new Error('invalid targets: none is counted (expected at least one ≥ 0)')
+  return mean(losses)
+}
+
+/**
+ * Load-balancing loss of one layer before its coefficient, the mean over groups and prototypes of
+ * N · Σ_i f_i · P_i with N the experts of the prototype; 1 at perfect balance.
+ *
+ * f_i, before drops: `switch`, expert i's share of all assignments (Switch Transformers, eq. 4 to 6);
+ * `gshard`, its share of first choices (GShard, algorithm 1). P_i: mean probability of i over the
+ * group's tokens, by the softmax over all the prototype's experts.
+ */
+export function balanceLoss(routing: Routing, moe: MoeConfig): number {
+  const { logits, prototypes: Z, assignments } = routing
+  if (!logits) return 0
+  const prototypeSize = moe.experts / Z
+  const groupSize = logits.length / moe.groups
+  const losses: number[] = []
+  for (let g = 0; g < moe.groups; g++)
+    for (let z = 0; z < Z; z++) {
+      let product = 0
+      for (let i = 0; i < prototypeSize; i++) {
+        const expert = z * prototypeSize + i
+        const inGroup = assignments.filter((a) => a.expert === expert && Math.floor(a.token / groupSize) === g)
+        const share =
+          moe.balance.form === 'switch'
+            ? inGroup.length / (groupSize * moe.k)
+            : inGroup.filter(({ choice }) => choice === 0).length / groupSize
+        const probabilities: number[] = []
+        for (let token = g * groupSize; token < (g + 1) * groupSize; token++)
+          probabilities.push(at(softmax(rowOf(rowOf(logits, token), z)), i))
+        product += share * mean(probabilities)
+      }
+      losses.push(prototypeSize * product)
+    }
+  return mean(losses)
+}
+
+/** Mean over tokens and prototypes of logsumexp(router logits)² (ST-MoE, eq. 5), before its coefficient. */
+export function routerZLoss({ logits }: Routing): number {
+  if (!logits) return 0
+  return mean(logits.flatMap((logits_Z) => logits_Z.map((own) => logSumExp(own) ** 2)))
+}
+
+/** Mean over tokens and prototypes of −Σ p ln p, nats; 0 when nothing is learned (hash, random). */
+export function routerEntropy({ logits }: Routing): number {
+  if (!logits) return 0
+  const entropyOf = (probabilities: number[]) => -sum(probabilities.map((p) => (p === 0 ? 0 : p * Math.log(p))))
+  return mean(logits.flatMap((logits_Z) => logits_Z.map((own) => entropyOf(softmax(own)))))
+}

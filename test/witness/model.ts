@@ -1,0 +1,93 @@
+/**
+ * The independent witness: the forward loss of a sparse expert language model, computed in float64 by
+ * loops that follow the definitions one by one, sharing no code with the model under test (only its
+ * configuration). It is slow on purpose: nothing here is fused, batched or cached, so each line can be
+ * checked against the formula it states.
+ */
+import type { ModelConfig } from '../../src/model/config.ts'
+import { balanceLoss, crossEntropy, routerEntropy, routerZLoss } from './losses.ts'
+import { checkParameters, type Parameters } from './parameters.ts'
+import type { Routing } from './routing.ts'
+import { transformer } from './transformer.ts'
+
+export type { Parameters } from './parameters.ts'
+
+export interface WitnessInput {
+  readonly config: ModelConfig
+  readonly parameters: Parameters
+  /** [B·S] token ids, sequence after sequence. */
+  readonly tokens: Int32Array
+  /** [B·S] ids to predict; −1 = not counted. */
+  readonly targets: Int32Array
+  /** Number of sequences, B. */
+  readonly batch: number
+  /** Chooses the capacity factor: `factor` in training, else `evalFactor`. */
+  readonly training: boolean
+  /** Layer → [T·K] expert ids, for the hash and random routers. */
+  readonly choices?: ReadonlyMap<number, Int32Array>
+}
+
+export interface LayerStatistics {
+  /** Assignments to each expert before drops, over all groups. */
+  readonly counts: number[]
+  /** Those kept. */
+  readonly kept: number[]
+  /** Seats of an expert in one group; null = no limit. */
+  readonly capacity: number | null
+  /** Mean entropy of the router's distribution, nats. */
+  readonly entropy: number
+  /** Load-balancing loss before its coefficient. */
+  readonly balance: number
+  /** Router z-loss before its coefficient. */
+  readonly zLoss: number
+}
+
+export interface WitnessOutput {
+  /** Cross-entropy alone, nats a counted target. */
+  readonly loss: number
+  /** What training minimises: loss plus the weighted losses of every sparse layer. */
+  readonly total: number
+  /** [T, V], row-major. */
+  readonly logits: Float64Array
+  /** By layer index; sparse layers only. */
+  readonly layers: Map<number, LayerStatistics>
+}
+
+/** @throws when parameters, lengths or choices do not fit the configuration. */
+export function witnessForward(input: WitnessInput): WitnessOutput {
+  const { config, parameters, tokens, targets, batch } = input
+  const { moe } = config
+  checkParameters(config, parameters)
+  if (targets.length !== tokens.length)
+    throw new Error(`invalid targets: ${targets.length} (expected one for each of ${tokens.length} tokens)`)
+  if (tokens.length % batch !== 0 || tokens.length / batch > config.sequence)
+    throw new Error(`invalid tokens: ${tokens.length} (expected ${batch} sequences of at most ${config.sequence})`)
+
+  const { logits_TV, routings } = transformer(input)
+  const loss = crossEntropy(logits_TV, targets)
+  const layers = new Map<number, LayerStatistics>()
+  let total = loss
+  if (moe)
+    for (const [layer, routing] of routings) {
+      const balance = balanceLoss(routing, moe)
+      const zLoss = routerZLoss(routing)
+      total += moe.balance.coefficient * balance + moe.zLoss * zLoss
+      layers.set(layer, {
+        counts: loads(routing, moe.experts, false),
+        kept: loads(routing, moe.experts, true),
+        capacity: routing.capacity,
+        entropy: routerEntropy(routing),
+        balance,
+        zLoss,
+      })
+    }
+  return { loss, total, logits: Float64Array.from(logits_TV.flat()), layers }
+}
+
+/** Assignments to each expert: all of them, or only those kept. */
+function loads({ assignments }: Routing, experts: number, keptOnly: boolean): number[] {
+  return Array.from(
+    { length: experts },
+    (_, expert) => assignments.filter((a) => a.expert === expert && (a.kept || !keptOnly)).length,
+  )
+}

@@ -1,0 +1,96 @@
+/**
+ * The names and shapes of every parameter, and how the witness reads one: by name, as rows. A name that
+ * is missing, unknown, or of another shape is refused, so the witness also witnesses the naming.
+ */
+import type { ModelConfig } from '../../src/model/config.ts'
+import type { Matrix, Vector } from './arithmetic.ts'
+
+/** Row-major data of each named parameter; matrices are [inputs, outputs]. */
+export type Parameters = ReadonlyMap<string, { readonly shape: readonly number[]; readonly data: Float64Array }>
+
+/** Layer l is sparse when it is the last of its `moe.every` layers. */
+export function isSparse(config: ModelConfig, layer: number): boolean {
+  return config.moe !== null && (layer + 1) % config.moe.every === 0
+}
+
+/** Name → shape of every parameter that the configuration needs, in reading order. */
+export function parameterShapes(config: ModelConfig): Map<string, readonly number[]> {
+  const { vocabulary: V, width: D, sequence: S, moe } = config
+  const gated = config.activation === 'swiglu'
+  const shapes = new Map<string, readonly number[]>()
+
+  const addNorm = (name: string) => {
+    shapes.set(name, [D])
+    if (config.norm === 'layer') shapes.set(`${name}.bias`, [D])
+  }
+  /** `leading` is [N] for a stack of experts, [] for one feed-forward network. */
+  const addFeedForward = (prefix: string, hidden: number, leading: readonly number[]) => {
+    shapes.set(`${prefix}.up`, [...leading, D, hidden])
+    if (gated) shapes.set(`${prefix}.gate`, [...leading, D, hidden])
+    shapes.set(`${prefix}.down`, [...leading, hidden, D])
+  }
+
+  shapes.set('embedding', [V, D])
+  if (config.positions === 'learned') shapes.set('positions', [S, D])
+  for (let l = 0; l < config.layers; l++) {
+    addNorm(`layers.${l}.attention.norm`)
+    shapes.set(`layers.${l}.attention.qkv`, [D, 3 * D])
+    shapes.set(`layers.${l}.attention.output`, [D, D])
+    if (moe && isSparse(config, l)) {
+      addNorm(`layers.${l}.moe.norm`)
+      if (moe.router !== 'hash' && moe.router !== 'random') shapes.set(`layers.${l}.moe.router`, [D, moe.experts])
+      addFeedForward(`layers.${l}.moe.experts`, moe.hidden, [moe.experts])
+      if (moe.sharedHidden > 0) addFeedForward(`layers.${l}.moe.shared`, moe.sharedHidden, [])
+    } else {
+      addNorm(`layers.${l}.ffn.norm`)
+      addFeedForward(`layers.${l}.ffn`, config.hidden, [])
+    }
+  }
+  addNorm('norm')
+  if (!config.tied) shapes.set('head', [V, D])
+  return shapes
+}
+
+/** @throws when a parameter is missing, unknown, of another shape, or has too few or too many elements. */
+export function checkParameters(config: ModelConfig, parameters: Parameters): void {
+  const shapes = parameterShapes(config)
+  for (const [name, shape] of shapes) {
+    const parameter = parameters.get(name)
+    if (!parameter) throw new Error(`parameter "${name}" is missing (expected shape [${shape}])`)
+    if (parameter.shape.join() !== shape.join())
+      throw new Error(`parameter "${name}" has shape [${parameter.shape}] (expected [${shape}])`)
+    const elements = shape.reduce((product, size) => product * size, 1)
+    if (parameter.data.length !== elements)
+      throw new Error(`parameter "${name}" has ${parameter.data.length} elements (expected ${elements})`)
+  }
+  for (const name of parameters.keys())
+    if (!shapes.has(name)) throw new Error(`parameter "${name}" is unknown (accepted: ${[...shapes.keys()].join(', ')})`)
+}
+
+function find(parameters: Parameters, name: string) {
+  const parameter = parameters.get(name)
+  if (!parameter) throw new Error(`parameter "${name}" is missing`)
+  return parameter
+}
+
+export function vectorOf(parameters: Parameters, name: string): Vector {
+  return [...find(parameters, name).data]
+}
+
+export function matrixOf(parameters: Parameters, name: string): Matrix {
+  const { shape, data } = find(parameters, name)
+  const [rows = 0, columns = 0] = shape
+  return Array.from({ length: rows }, (_, i) => [...data.subarray(i * columns, (i + 1) * columns)])
+}
+
+/** One matrix for each expert of a parameter [N, inputs, outputs]. */
+export function matricesOf(parameters: Parameters, name: string): readonly Matrix[] {
+  const { shape, data } = find(parameters, name)
+  const [experts = 0, rows = 0, columns = 0] = shape
+  return Array.from({ length: experts }, (_, n) =>
+    Array.from({ length: rows }, (_, i) => {
+      const start = (n * rows + i) * columns
+      return [...data.subarray(start, start + columns)]
+    }),
+  )
+}

@@ -1,0 +1,138 @@
+/**
+ * Routing: which experts does a token go to, with which gate, and is there room?
+ *
+ * Think of one *assignment* at a time: a token asks an expert for a seat. First every token states its
+ * choices (`chooseTopK`, prototype by prototype); then, in every group of tokens, each expert serves its
+ * queue in order of priority until its capacity is used up (`serve`). An assignment not served is dropped.
+ */
+import type { MoeConfig } from '../../src/model/config.ts'
+import { at, type Matrix, project, rowOf, softmax, sum, type Vector } from './arithmetic.ts'
+
+/** A token's wish for one expert. */
+export interface Assignment {
+  readonly token: number
+  /** 0 for the first choice within the prototype. */
+  readonly choice: number
+  /** Global expert id, 0 to N−1. */
+  readonly expert: number
+  readonly gate: number
+  kept: boolean
+}
+
+export interface Routing {
+  /** Token by token, prototype by prototype, choice by choice. */
+  readonly assignments: readonly Assignment[]
+  /** [T][Z][N/Z] router logits; null for the hash and random routers. */
+  readonly logits: readonly Matrix[] | null
+  readonly prototypes: number
+  /** Seats of an expert in one group; null = no limit. */
+  readonly capacity: number | null
+}
+
+/**
+ * The k experts of one token within one prototype, best first; equal scores go to the lower id.
+ * @param logits of the prototype's experts
+ */
+export function chooseTopK(
+  logits: Vector,
+  settings: Pick<MoeConfig, 'k' | 'softmax' | 'renormalize'>,
+): { expert: number; gate: number }[] {
+  const scores = settings.softmax === 'before' ? softmax(logits) : logits
+  const ranking = scores.map((_, i) => i).sort((a, b) => at(scores, b) - at(scores, a) || a - b)
+  const chosen = ranking.slice(0, settings.k)
+  const chosenScores = chosen.map((i) => at(scores, i))
+  let gates = settings.softmax === 'before' ? chosenScores : softmax(chosenScores)
+  if (settings.renormalize) {
+    const total = sum(gates)
+    gates = gates.map((gate) => gate / total)
+  }
+  return chosen.map((expert, j) => ({ expert, gate: at(gates, j) }))
+}
+
+/**
+ * Seats of an expert in one group of tokens; null = no limit.
+ *
+ * kx: ceil(k·T/N·γ); 1x: ceil(T/N·γ) (M6-T, section 3). The 1e-9 keeps a product such as 100/2·1.1,
+ * which is 55.00000000000001 in floating point, from being rounded up to another seat.
+ * @param tokens in the group
+ * @param activated experts of a token over all prototypes, Z·k'
+ */
+export function capacityOf(moe: MoeConfig, tokens: number, activated: number, training: boolean): number | null {
+  if (moe.capacity === 'none') return null
+  const factor = training ? moe.factor : moe.evalFactor
+  const balanced = moe.capacity === 'kx' ? (activated * tokens) / moe.experts : tokens / moe.experts
+  return Math.min(tokens, Math.max(1, Math.ceil(balanced * factor - 1e-9)))
+}
+
+/** Who comes first in an expert's queue; negative when a does. */
+const orders: Record<MoeConfig['priority'], (a: Assignment, b: Assignment) => number> = {
+  choice: (a, b) => a.choice - b.choice || a.token - b.token,
+  token: (a, b) => a.token - b.token || a.choice - b.choice,
+  gate: (a, b) => b.gate - a.gate || a.token - b.token || a.choice - b.choice,
+}
+
+/** Marks as kept the first `capacity` assignments of every expert's queue, for the assignments of one group. */
+export function serve(
+  assignments: readonly Assignment[],
+  experts: number,
+  capacity: number | null,
+  priority: MoeConfig['priority'],
+): void {
+  for (let expert = 0; expert < experts; expert++) {
+    const queue = assignments.filter((assignment) => assignment.expert === expert).sort(orders[priority])
+    for (const [place, assignment] of queue.entries()) assignment.kept = capacity === null || place < capacity
+  }
+}
+
+/**
+ * @param x_TD normed activations
+ * @param router [D, N]; null for the hash and random routers
+ * @param choices [T·K] expert ids for the hash and random routers
+ */
+export function route(
+  x_TD: Matrix,
+  router: Matrix | null,
+  choices: Int32Array | undefined,
+  moe: MoeConfig,
+  training: boolean,
+): Routing {
+  const T = x_TD.length
+  const Z = moe.router === 'prototype' ? moe.prototypes : 1
+  const prototypeSize = moe.experts / Z
+  const assignments: Assignment[] = []
+  let logits: number[][][] | null = null
+
+  if (router) {
+    logits = []
+    for (let token = 0; token < T; token++) {
+      const logits_N = project(rowOf(x_TD, token), router)
+      const logits_Z: number[][] = []
+      for (let z = 0; z < Z; z++) {
+        const own = logits_N.slice(z * prototypeSize, (z + 1) * prototypeSize)
+        logits_Z.push(own)
+        for (const [choice, { expert, gate }] of chooseTopK(own, moe).entries())
+          assignments.push({ token, choice, expert: z * prototypeSize + expert, gate, kept: false })
+      }
+      logits.push(logits_Z)
+    }
+  } else {
+    if (choices?.length !== T * moe.k)
+      throw new Error(`invalid choices: ${choices?.length ?? 'none'} (expected ${T * moe.k} ids for router "${moe.router}")`)
+    for (let token = 0; token < T; token++)
+      for (let choice = 0; choice < moe.k; choice++) {
+        const expert = at(choices, token * moe.k + choice)
+        if (!(expert >= 0 && expert < moe.experts))
+          throw new Error(`invalid expert id: ${expert} (expected 0 to ${moe.experts - 1})`)
+        assignments.push({ token, choice, expert, gate: 1 / moe.k, kept: false })
+      }
+  }
+
+  if (T % moe.groups !== 0) throw new Error(`invalid groups: ${moe.groups} (expected a divisor of ${T} tokens)`)
+  const groupSize = T / moe.groups
+  const capacity = capacityOf(moe, groupSize, Z * moe.k, training)
+  for (let g = 0; g < moe.groups; g++) {
+    const own = assignments.filter(({ token }) => Math.floor(token / groupSize) === g)
+    serve(own, moe.experts, capacity, moe.priority)
+  }
+  return { assignments, logits, prototypes: Z, capacity }
+}

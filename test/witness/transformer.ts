@@ -1,0 +1,88 @@
+/**
+ * The whole network, read from the bottom up: embed the tokens; in every layer add what attention says
+ * of the normed activations, then what the feed-forward network (dense or sparse) says of them; norm
+ * once more and compare with every token of the vocabulary.
+ */
+import type { ModelConfig } from '../../src/model/config.ts'
+import { add, at, dot, type Matrix, mean, rowOf, type Vector } from './arithmetic.ts'
+import { attention } from './attention.ts'
+import { feedForward, mixture, readExperts, readFeedForward } from './experts.ts'
+import { isSparse, matrixOf, type Parameters, vectorOf } from './parameters.ts'
+import { type Routing, route } from './routing.ts'
+
+/** RMS norm: x / √(mean(x²) + ε) · w (Zhang and Sennrich, eq. 4). */
+export function rmsNorm(x: Vector, weight: Vector, epsilon: number): number[] {
+  const scale = Math.sqrt(mean(x.map((value) => value * value)) + epsilon)
+  return x.map((value, d) => (value / scale) * at(weight, d))
+}
+
+/** Layer norm: (x − mean) / √(var + ε) · w + b, with the biased variance (Ba et al., eq. 4). */
+export function layerNorm(x: Vector, weight: Vector, bias: Vector, epsilon: number): number[] {
+  const centre = mean(x)
+  const scale = Math.sqrt(mean(x.map((value) => (value - centre) ** 2)) + epsilon)
+  return x.map((value, d) => ((value - centre) / scale) * at(weight, d) + at(bias, d))
+}
+
+function norm(x_TD: Matrix, parameters: Parameters, name: string, config: ModelConfig): number[][] {
+  const weight = vectorOf(parameters, name)
+  if (config.norm === 'rms') return x_TD.map((x) => rmsNorm(x, weight, config.normEpsilon))
+  const bias = vectorOf(parameters, `${name}.bias`)
+  return x_TD.map((x) => layerNorm(x, weight, bias, config.normEpsilon))
+}
+
+export interface TransformerInput {
+  readonly config: ModelConfig
+  readonly parameters: Parameters
+  /** [B·S] token ids, sequence after sequence. */
+  readonly tokens: Int32Array
+  /** Number of sequences, B. */
+  readonly batch: number
+  readonly training: boolean
+  /** Layer → [T·K] expert ids, for the hash and random routers. */
+  readonly choices?: ReadonlyMap<number, Int32Array>
+}
+
+/** Logits [T, V], and how every sparse layer routed. */
+export function transformer(input: TransformerInput): { logits_TV: number[][]; routings: Map<number, Routing> } {
+  const { config, parameters, tokens, batch, training, choices } = input
+  const S = tokens.length / batch
+  const embedding = matrixOf(parameters, 'embedding')
+
+  let x_TD: number[][] = [...tokens].map((token) => [...rowOf(embedding, token)])
+  if (config.positions === 'learned') {
+    const positions = matrixOf(parameters, 'positions')
+    x_TD = x_TD.map((x, t) => add(x, rowOf(positions, t % S)))
+  }
+
+  const routings = new Map<number, Routing>()
+  for (let l = 0; l < config.layers; l++) {
+    const layer = `layers.${l}`
+
+    const forAttention = norm(x_TD, parameters, `${layer}.attention.norm`, config)
+    const qkv = matrixOf(parameters, `${layer}.attention.qkv`)
+    const output = matrixOf(parameters, `${layer}.attention.output`)
+    const attended = attention(forAttention, qkv, output, batch, config)
+    x_TD = x_TD.map((x, t) => add(x, rowOf(attended, t)))
+
+    let said: number[][]
+    if (config.moe && isSparse(config, l)) {
+      const normed = norm(x_TD, parameters, `${layer}.moe.norm`, config)
+      const learned = config.moe.router !== 'hash' && config.moe.router !== 'random'
+      const router = learned ? matrixOf(parameters, `${layer}.moe.router`) : null
+      const routing = route(normed, router, choices?.get(l), config.moe, training)
+      const experts = readExperts(parameters, `${layer}.moe.experts`, config)
+      const shared = config.moe.sharedHidden > 0 ? readFeedForward(parameters, `${layer}.moe.shared`, config) : null
+      said = mixture(normed, routing.assignments, experts, shared)
+      routings.set(l, routing)
+    } else {
+      const normed = norm(x_TD, parameters, `${layer}.ffn.norm`, config)
+      const network = readFeedForward(parameters, `${layer}.ffn`, config)
+      said = normed.map((x) => feedForward(x, network))
+    }
+    x_TD = x_TD.map((x, t) => add(x, rowOf(said, t)))
+  }
+
+  const final = norm(x_TD, parameters, 'norm', config)
+  const head = config.tied ? embedding : matrixOf(parameters, 'head')
+  return { logits_TV: final.map((x) => head.map((row) => dot(x, row))), routings }
+}
