@@ -4,7 +4,7 @@
  * profiled and differentiated like any other.
  */
 import { add } from './ops/elementwise.ts'
-import { compatible, show } from './shape.ts'
+import { sameShape, show } from './shape.ts'
 import { type Application, constant, isFloat, type Tensor, withOrigin } from './tensor.ts'
 
 /**
@@ -12,7 +12,8 @@ import { type Application, constant, isFloat, type Tensor, withOrigin } from './
  * the loss does not depend on has a gradient of zeros.
  */
 export function gradient(loss: Tensor, wrt: readonly Tensor[]): Tensor[] {
-  if (loss.shape.length !== 0) throw new Error(`internal: gradient of a tensor of shape ${show(loss.shape)}, not a scalar`)
+  if (loss.shape.length !== 0)
+    throw new Error(`internal: gradient of a tensor of shape ${show(loss.shape)}, not a scalar`)
   const gradients = new Map<Tensor, Tensor>([[loss, constant(1, loss.dtype)]])
   const needed = dependents(loss, new Set(wrt))
 
@@ -24,7 +25,7 @@ export function gradient(loss: Tensor, wrt: readonly Tensor[]): Tensor[] {
       application.inputs.forEach((tensor, i) => {
         const contribution = inputGradients[i]
         if (!contribution || !isFloat(tensor.dtype)) return
-        if (!compatible(contribution.shape, tensor.shape))
+        if (!sameShape(contribution.shape, tensor.shape))
           throw new Error(
             `internal: gradient of ${application.op} has shape ${show(contribution.shape)}, its input ${show(tensor.shape)}`,
           )

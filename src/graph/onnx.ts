@@ -7,7 +7,15 @@
 import onnxProto from 'onnx-proto'
 import type { DType, Model, Origin, Port, Shape } from './model.ts'
 import { type Program, reach } from './program.ts'
-import { type AttributeValue, type Constant, type ConstantData, emit, type Node, RAGGED, type Tensor } from './tensor.ts'
+import {
+  type AttributeValue,
+  type Constant,
+  type ConstantData,
+  emit,
+  type Node,
+  RAGGED,
+  type Tensor,
+} from './tensor.ts'
 
 const { onnx } = onnxProto
 

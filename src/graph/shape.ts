@@ -21,10 +21,6 @@ export function normalAxis(axis: number, rank: number): number {
 
 export const sameShape = (a: Shape, b: Shape): boolean => a.length === b.length && a.every((d, i) => d === b[i])
 
-/** Whether two shapes can be one at run time: a ragged dimension may turn out to be any number. */
-export const compatible = (a: Shape, b: Shape): boolean =>
-  a.length === b.length && a.every((d, i) => d === b[i] || d === RAGGED || b[i] === RAGGED)
-
 /** The shape of two tensors combined elementwise: NumPy's broadcasting. */
 export function broadcast(a: Shape, b: Shape): Shape {
   const rank = Math.max(a.length, b.length)

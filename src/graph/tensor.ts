@@ -148,15 +148,7 @@ export function emitMany(
   return outputs.map(({ dtype, shape }, output) => ({ dtype, shape, source, output }))
 }
 
-export type Family =
-  | 'elementwise'
-  | 'matmul'
-  | 'reduction'
-  | 'shape'
-  | 'indexing'
-  | 'order'
-  | 'fused'
-  | 'expert'
+export type Family = 'elementwise' | 'matmul' | 'reduction' | 'shape' | 'indexing' | 'order' | 'fused' | 'expert'
 
 export interface OpEntry {
   readonly name: string

@@ -1,14 +1,5 @@
 /** Causal self-attention with rotary or learned positions. */
-import {
-  causalAttention,
-  constant,
-  matmul,
-  reshape,
-  rotate,
-  split,
-  type Tensor,
-  transpose,
-} from '../graph/index.ts'
+import { causalAttention, constant, matmul, reshape, rotate, split, type Tensor, transpose } from '../graph/index.ts'
 import type { ModelConfig } from './config.ts'
 import type { Parameters } from './parameters.ts'
 

@@ -1,16 +1,5 @@
 /** A sparse expert layer: route, dispatch, compute the experts, combine. */
-import {
-  add,
-  cast,
-  combine,
-  dispatch,
-  joinRows,
-  reshape,
-  scope,
-  splitRows,
-  sum,
-  type Tensor,
-} from '../graph/index.ts'
+import { add, cast, combine, dispatch, joinRows, reshape, scope, splitRows, sum, type Tensor } from '../graph/index.ts'
 import type { ModelConfig, MoeConfig } from './config.ts'
 import { type FfnWeights, ffn } from './ffn.ts'
 import { hasRouterWeights, type Parameters } from './parameters.ts'
@@ -63,7 +52,7 @@ export function moeLayer(inputs: MoeInput): { y_TD: Tensor; report: RoutingRepor
       const { plan, sizes } = raggedSlots(choice, placement, moe.experts)
       const weights = unstack(weightsOf(config, (matrix) => parameters.experts(`${experts}.${matrix}`)))
       const rows = splitRows(dispatch(x_TD, plan), sizes).map((rows, e) => ffn(rows, weights[e] as FfnWeights))
-      return combine(joinRows(rows, sizes), choice.gate_TK, plan)
+      return combine(joinRows(rows, sizes, plan.tokenOfSlot.shape[0] as number), choice.gate_TK, plan)
     }
     const plan = paddedSlots(choice, placement, moe.experts)
     const [slots = 0] = plan.tokenOfSlot.shape
@@ -114,8 +103,10 @@ export function weightsOf<T>(config: ModelConfig, find: (matrix: string) => T): 
 }
 
 const unstack = ({ up, gate, down }: { up: readonly Tensor[]; gate?: readonly Tensor[]; down: readonly Tensor[] }) =>
-  up.map((_, e): FfnWeights => ({
-    up: up[e] as Tensor,
-    ...(gate && { gate: gate[e] as Tensor }),
-    down: down[e] as Tensor,
-  }))
+  up.map(
+    (_, e): FfnWeights => ({
+      up: up[e] as Tensor,
+      ...(gate && { gate: gate[e] as Tensor }),
+      down: down[e] as Tensor,
+    }),
+  )

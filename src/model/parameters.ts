@@ -7,8 +7,8 @@
  * views. Each view has a name of its own, with the global id of the expert.
  */
 import { type DType, input, type Shape, type Tensor } from '../graph/index.ts'
-import { ffnParameters } from './ffn.ts'
 import type { ModelConfig } from './config.ts'
+import { ffnParameters } from './ffn.ts'
 
 export interface ParameterSpec {
   /** `{e}` in the name of a stacked tensor stands for the expert. */

@@ -111,8 +111,7 @@ function givenExperts({ moe, vocabulary }: ModelConfig, layer: number, tokens_T:
 }
 
 /** The matrix of the output projection [V, D]. */
-const head = (config: ModelConfig, parameters: Parameters): Tensor =>
-  parameters.get(config.tied ? 'embedding' : 'head')
+const head = (config: ModelConfig, parameters: Parameters): Tensor => parameters.get(config.tied ? 'embedding' : 'head')
 
 export interface Losses {
   /** Cross-entropy, nats a token. */

@@ -38,10 +38,7 @@ export const linearCrossEntropy: (x: Tensor, head: Tensor, targets: Tensor) => T
           attributes: { axis: 1, reduction: 'add' },
         })
         const weight = reshape(multiply(counted, divide(dy, count)), [rows, 1])
-        return [
-          multiply(matmul(dLogits, head), weight),
-          matmul(dLogits, multiply(x, weight), { transposeA: true }),
-        ]
+        return [multiply(matmul(dLogits, head), weight), matmul(dLogits, multiply(x, weight), { transposeA: true })]
       },
     }
   },

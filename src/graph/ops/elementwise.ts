@@ -50,18 +50,22 @@ export const multiply: (a: Operand, b: Operand) => Tensor = defineOp(
   },
 )
 
-export const divide: (a: Operand, b: Operand) => Tensor = defineOp('divide', 'elementwise', (p: Operand, q: Operand) => {
-  const [a, b] = operands(p, q)
-  const y = binary('Div', a, b)
-  return {
-    result: y,
-    inputs: [a, b],
-    gradient: (dy) => {
-      const da = dy && divide(dy, b)
-      return [da && sumTo(da, a.shape), da && sumTo(negate(multiply(da, y)), b.shape)]
-    },
-  }
-})
+export const divide: (a: Operand, b: Operand) => Tensor = defineOp(
+  'divide',
+  'elementwise',
+  (p: Operand, q: Operand) => {
+    const [a, b] = operands(p, q)
+    const y = binary('Div', a, b)
+    return {
+      result: y,
+      inputs: [a, b],
+      gradient: (dy) => {
+        const da = dy && divide(dy, b)
+        return [da && sumTo(da, a.shape), da && sumTo(negate(multiply(da, y)), b.shape)]
+      },
+    }
+  },
+)
 
 const extremum = (name: string, type: string) =>
   defineOp(name, 'elementwise', (p: Operand, q: Operand) => {
@@ -136,8 +140,7 @@ export const where: (condition: Tensor, a: Operand, b: Operand) => Tensor = defi
         shape: broadcast(condition.shape, broadcast(a.shape, b.shape)),
       }),
       inputs: [a, b],
-      gradient: (dy) =>
-        dy ? [sumTo(where(condition, dy, 0), a.shape), sumTo(where(condition, 0, dy), b.shape)] : [],
+      gradient: (dy) => (dy ? [sumTo(where(condition, dy, 0), a.shape), sumTo(where(condition, 0, dy), b.shape)] : []),
     }
   },
 )

@@ -3,7 +3,7 @@
  *
  * erf(x) = 2/√π · x · e^(−x²) · Σ_n (2x²)ⁿ / (2n+1)!!  (Abramowitz and Stegun 7.1.6). All terms are
  * positive, so nothing cancels; |x| is clamped at 6, where erf is 1 to the last bit. Written as powers
- * times a coefficient vector: three nodes, whatever the number of terms.
+ * times a coefficient vector: a few nodes, whatever the number of terms.
  */
 import { constant, emit, type Tensor } from '../tensor.ts'
 
@@ -22,7 +22,9 @@ export function erfFloat64(x: Tensor): Tensor {
   const squared = emit('Mul', [clamped, clamped], { shape })
   const column = emit('Unsqueeze', [squared, constant([shape.length], 'int64')], { shape: [...shape, 1] })
   const terms = emit('Pow', [column, constant(powers, 'float64')], { shape: [...shape, TERMS] })
-  const series = emit('MatMul', [terms, constant(coefficients, 'float64')], { shape })
+  const weighted = emit('Mul', [terms, constant(coefficients, 'float64')], { shape: terms.shape })
+  const last = constant([shape.length], 'int64')
+  const series = emit('ReduceSum', [weighted, last], { shape, attributes: { keepdims: 0 } })
   const gauss = emit('Exp', [emit('Neg', [squared], { shape })], { shape })
   const scaled = emit('Mul', [clamped, scalar(2 / Math.sqrt(Math.PI))], { shape })
   return emit('Mul', [emit('Mul', [scaled, gauss], { shape }), series], { shape })

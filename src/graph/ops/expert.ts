@@ -7,7 +7,7 @@
  * (a dropped assignment, an empty slot) is clamped to 0 and its weight is zero.
  */
 import { dim } from '../shape.ts'
-import { defineOp, emit, emitMany, RAGGED, type Tensor } from '../tensor.ts'
+import { constant, defineOp, emit, emitMany, RAGGED, type Tensor } from '../tensor.ts'
 import { add, multiply } from './elementwise.ts'
 import { gather } from './indexing.ts'
 import { rowSums } from './reduction.ts'
@@ -96,22 +96,36 @@ export const splitRows: (rows: Tensor, sizes: Tensor) => readonly Tensor[] = def
     return {
       result: pieces.slice(0, -1),
       inputs: [rows],
-      // Rows left over have no gradient: nothing reads it there.
-      gradient: (...dys) => [joinRows(dys.map((dy, i) => dy ?? multiply(pieces[i] as Tensor, 0)), sizes)],
+      gradient: (...dys) => [
+        joinRows(
+          dys.map((dy, i) => dy ?? multiply(pieces[i] as Tensor, 0)),
+          sizes,
+          dim(rows.shape, 0),
+        ),
+      ],
     }
   },
 )
 
-/** The rows of all experts one after the other, [?, D] each → [?, D]: the adjoint of `splitRows`. */
-export const joinRows: (pieces: readonly Tensor[], sizes: Tensor) => Tensor = defineOp(
+/** The rows of all experts one after the other, then zeros up to `total` rows: the adjoint of `splitRows`. */
+export const joinRows: (pieces: readonly Tensor[], sizes: Tensor, total: number) => Tensor = defineOp(
   'join-rows',
   'expert',
-  (pieces: readonly Tensor[], sizes: Tensor) => ({
-    result: emit('Concat', pieces, {
-      shape: [RAGGED, ...(pieces[0] as Tensor).shape.slice(1)],
+  (pieces: readonly Tensor[], sizes: Tensor, total: number) => {
+    const [first] = pieces as readonly [Tensor]
+    const width = first.shape.slice(1)
+    const leftOver = emit('Slice', [sizes, constant([-1], 'int64'), constant([pieces.length + 1], 'int64')], {
+      shape: [1],
+    })
+    const shape = emit('Concat', [leftOver, constant(width, 'int64')], {
+      shape: [width.length + 1],
       attributes: { axis: 0 },
-    }),
-    inputs: pieces,
-    gradient: (dy) => (dy ? splitRows(dy, sizes) : []),
-  }),
+    })
+    const zeros = emit('Expand', [constant(0, first.dtype), shape], { shape: [RAGGED, ...width] })
+    return {
+      result: emit('Concat', [...pieces, zeros], { shape: [total, ...width], attributes: { axis: 0 } }),
+      inputs: pieces,
+      gradient: (dy) => (dy ? splitRows(dy, sizes) : []),
+    }
+  },
 )

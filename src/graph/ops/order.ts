@@ -32,11 +32,15 @@ export const topK: (x: Tensor, k: number) => readonly [values: Tensor, indices: 
 )
 
 /** Position of the largest along an axis (the first of equals), int32; the axis is removed. */
-export const argMax: (x: Tensor, axis: number) => Tensor = defineIndexOp('arg-max', 'order', (x: Tensor, axis: number) => {
-  const at = normalAxis(axis, x.shape.length)
-  const shape = x.shape.filter((_, i) => i !== at)
-  return cast(emit('ArgMax', [x], { dtype: 'int64', shape, attributes: { axis: at, keepdims: 0 } }), 'int32')
-})
+export const argMax: (x: Tensor, axis: number) => Tensor = defineIndexOp(
+  'arg-max',
+  'order',
+  (x: Tensor, axis: number) => {
+    const at = normalAxis(axis, x.shape.length)
+    const shape = x.shape.filter((_, i) => i !== at)
+    return cast(emit('ArgMax', [x], { dtype: 'int64', shape, attributes: { axis: at, keepdims: 0 } }), 'int32')
+  },
+)
 
 export interface CumulativeSumOptions {
   /** Leave out the element itself. */

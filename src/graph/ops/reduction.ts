@@ -12,13 +12,16 @@ export interface ReduceOptions {
 
 const allAxes = (x: Tensor): readonly number[] => x.shape.map((_, i) => i)
 
-const emitReduce = (type: string, x: Tensor, { axes = allAxes(x), keepDims = false }: ReduceOptions): Tensor =>
-  axes.length === 0
-    ? x
-    : emit(type, [x, constant(axes, 'int64')], {
-        shape: reduced(x.shape, axes, keepDims),
-        attributes: { keepdims: keepDims ? 1 : 0 },
-      })
+function emitReduce(type: string, x: Tensor, { axes = allAxes(x), keepDims = false }: ReduceOptions): Tensor {
+  if (axes.length === 0) return x
+  const reduce = (keep: boolean) =>
+    emit(type, [x, constant(axes, 'int64')], {
+      shape: reduced(x.shape, axes, keep),
+      attributes: { keepdims: keep ? 1 : 0 },
+    })
+  // Of an empty tensor ONNX Runtime gives the right shape only with the axes kept.
+  return keepDims || sizeOf(x.shape) !== 0 ? reduce(keepDims) : reshape(reduce(true), reduced(x.shape, axes, false))
+}
 
 /** `y`, a reduction of `x`, with its reduced axes back as ones. */
 const kept = (y: Tensor, x: Tensor, { axes = allAxes(x) }: ReduceOptions): Tensor =>

@@ -8,15 +8,15 @@
 import {
   constant,
   cumulativeSum,
+  minimum,
   multiply,
   oneHot,
   remainder,
   reshape,
   scatterAlong,
-  minimum,
   sum,
-  takeAlong,
   type Tensor,
+  takeAlong,
   topK,
   transpose,
 } from '../../graph/index.ts'
@@ -79,7 +79,6 @@ function priorityLayout({ prototypes, k, priority }: MoeConfig, groups: number, 
   return {
     arrange: (x_TK: Tensor) =>
       reshape(transpose(reshape(x_TK, [groups, tokens, prototypes, k]), to), [groups, prototypes, tokens * k]),
-    restore: (x_GZA: Tensor) =>
-      reshape(transpose(reshape(x_GZA, arranged), back), [groups * tokens, prototypes * k]),
+    restore: (x_GZA: Tensor) => reshape(transpose(reshape(x_GZA, arranged), back), [groups * tokens, prototypes * k]),
   }
 }

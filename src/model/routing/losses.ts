@@ -71,4 +71,3 @@ function meanEntropy(logits_TZN: Tensor): Tensor {
   const logProbability = logSoftmax(logits_TZN)
   return negate(mean(sum(multiply(exp(logProbability), logProbability), { axes: [2] })))
 }
-

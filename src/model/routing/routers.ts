@@ -54,4 +54,3 @@ const routers: Record<MoeConfig['router'], Router> = {
 }
 
 export const route = (input: RouterInput): Choice => routers[input.moe.router](input)
-

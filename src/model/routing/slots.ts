@@ -89,4 +89,3 @@ function plan(choice: Choice, placement: Placement, slot_TK: Tensor, slots: numb
     ...(gaps && { occupied: cast(greaterOrEqual(assignment, constant(0, 'int32')), dtype) }),
   }
 }
-

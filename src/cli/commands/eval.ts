@@ -1,0 +1,61 @@
+/** `choir eval`: the loss of a trained run on held-out or other text. */
+import type { Command } from 'commander'
+import { labelled } from '../display/display.ts'
+import { count, fixed, grouped, percent } from '../format.ts'
+import { colorsFor, type Io, writeJson } from '../io.ts'
+import { jsonOption, listOption, threadsOption } from '../options.ts'
+
+interface EvalFlags {
+  readonly data: string[]
+  readonly threads?: number
+  readonly json?: true
+}
+
+export function addEval(program: Command, io: Io): void {
+  program
+    .command('eval')
+    .summary('evaluate a run')
+    .description('Evaluates the newest checkpoint of a run on held-out documents, or on other text.')
+    .argument('<run>', 'run directory')
+    .addOption(listOption('--data <source>', 'a corpus by name, or a file, folder or glob, all of it; repeatable'))
+    .addOption(threadsOption())
+    .addOption(jsonOption())
+    .addHelpText(
+      'after',
+      `
+Examples:
+  choir eval runs/demo
+  choir eval runs/demo --data moby-dick
+  choir eval runs/demo --data 'books/*.txt' --json`,
+    )
+    .action((directory: string, flags: EvalFlags) => run(io, directory, flags))
+}
+
+async function run(io: Io, directory: string, flags: EvalFlags): Promise<void> {
+  const colors = colorsFor(io.stdout, io.env)
+  const [only, ...more] = flags.data
+  const record = await io.engine.evaluateRun(directory, {
+    ...(only === undefined ? {} : { source: more.length === 0 ? only : flags.data }),
+    ...(flags.threads === undefined ? {} : { threads: flags.threads }),
+    onEvent: (event) => {
+      if (event.kind === 'warning') io.stderr.write(`choir: ${event.message}\n`)
+      else if (event.kind === 'prepare' && !flags.json) io.stderr.write(`  ${event.message}\n`)
+    },
+  })
+  if (flags.json) return writeJson(io, record)
+  io.stdout.write(
+    labelled(
+      [
+        ['loss', `${colors.bold(fixed(record.loss, 4))} nats a token`],
+        ['perplexity', fixed(Math.exp(record.loss), 2)],
+        ['bits per byte', colors.bold(fixed(record.bits_per_byte, 4))],
+        ['drop rate', percent(record.drop_rate)],
+        ['c_v', `${fixed(record.load_cv, 2)} before drops, ${fixed(record.load_cv_kept, 2)} after`],
+        ['dead experts', grouped(record.dead_experts)],
+        ['text', `${flags.data.join(', ') || 'held-out documents'}, ${count(record.evaluated_tokens)} tokens`],
+        ['model', `${directory}, step ${grouped(record.step)}`],
+      ],
+      colors,
+    ),
+  )
+}

@@ -1,0 +1,119 @@
+/** `choir inspect`: what a model is made of and what it costs, without training it. */
+import { existsSync } from 'node:fs'
+import { basename, join } from 'node:path'
+import type { Command } from 'commander'
+import { UsageError } from '../../errors.ts'
+import type { RunConfig } from '../../train/config.ts'
+import { loadConfig, loadRunConfig } from '../../train/load-config.ts'
+import { isPreset } from '../../train/presets.ts'
+import { labelled } from '../display/display.ts'
+import type { Description } from '../engine.ts'
+import { bytes, count, flops, grouped, percent, table } from '../format.ts'
+import { type Colors, colorsFor, type Io, writeJson } from '../io.ts'
+import { jsonOption, setOption } from '../options.ts'
+import { modelLine, routingLine } from '../summary.ts'
+
+interface InspectFlags {
+  readonly set: readonly string[]
+  readonly json?: true
+}
+
+export function addInspect(program: Command, io: Io): void {
+  program
+    .command('inspect')
+    .summary('show the size and cost of a model')
+    .description('Shows parameters, active parameters, FLOPs a token, memory and tensors of a run or configuration.')
+    .argument('<run|config>', 'a run directory, a preset, or a YAML or JSON file')
+    .addOption(setOption())
+    .addOption(jsonOption())
+    .addHelpText(
+      'after',
+      `
+Examples:
+  choir inspect demo
+  choir inspect base --set model.moe.experts=64
+  choir inspect runs/demo --json`,
+    )
+    .action((source: string, flags: InspectFlags) => run(io, source, flags))
+}
+
+async function run(io: Io, source: string, flags: InspectFlags): Promise<void> {
+  const isRun = !isPreset(source) && existsSync(join(source, 'config.json'))
+  if (isRun && flags.set.length > 0)
+    throw new UsageError(
+      `invalid --set: ${source} is a run, and its configuration is fixed (inspect ${join(source, 'config.json')} to vary it)`,
+    )
+  const config = isRun ? await loadRunConfig(source) : await loadConfig(source, flags.set)
+  const description = await io.engine.describe(config)
+  if (flags.json) return writeJson(io, { kind: 'description', ...description, config })
+  io.stdout.write(text(config, description, basename(source), colorsFor(io.stdout, io.env)))
+}
+
+function text(config: RunConfig, description: Description, name: string, colors: Colors): string {
+  const { parameters, activeParameters, flopsPerToken, memory } = description
+  const tokens = config.train.batch * config.model.sequence
+  const facts: [string, string][] = [
+    ['model', modelLine(config)],
+    ['experts', routingLine(config)],
+    [
+      'parameters',
+      `${colors.bold(count(parameters))}, of which ${colors.bold(count(activeParameters))} (${percent(activeParameters / parameters)}) are active for a token`,
+    ],
+    [
+      'compute',
+      `${flops(flopsPerToken)} a token, forward and backward; ${flops(flopsPerToken * tokens)} a step of ${grouped(tokens)} tokens`,
+    ],
+  ]
+  const total = memory.reduce((sum, item) => sum + item.bytes, 0)
+  const memoryRows = [...memory.map((item) => [item.name, bytes(item.bytes)]), ['total', colors.bold(bytes(total))]]
+  return [
+    '',
+    `  ${colors.bold(name)}`,
+    labelled(facts, colors),
+    `  ${colors.bold('memory to train')}`,
+    ...indented(table(memoryRows, 'lr')),
+    '',
+    `  ${colors.bold('tensors')}`,
+    ...indented(tensorTable(description, colors)),
+    '',
+  ].join('\n')
+}
+
+function tensorTable({ tensors, parameters }: Description, colors: Colors): string[] {
+  const rows = alike(tensors).map(({ name, shape, copies, parameters: own }) => [
+    name,
+    shape.length === 0 ? 'scalar' : shape.join(' × '),
+    copies > 1 ? `× ${copies}` : '',
+    grouped(own),
+    percent(own / parameters),
+  ])
+  const head = ['name', 'shape', 'layers', 'parameters', 'share'].map((title) => colors.dim(title))
+  return table([head, ...rows], 'lllrr')
+}
+
+interface Alike {
+  name: string
+  shape: readonly number[]
+  copies: number
+  parameters: number
+}
+
+/** Tensors that differ only in the number of their layer make one row, `layers.*.attention.q`. */
+function alike(tensors: Description['tensors']): Alike[] {
+  const rows = new Map<string, Alike>()
+  for (const { name, shape, parameters } of tensors) {
+    const pattern = name.replace(/(^|\.)\d+(?=\.|$)/, '$1*')
+    const key = `${pattern} ${shape.join()}`
+    const row = rows.get(key)
+    if (row) {
+      row.name = pattern
+      row.copies++
+      row.parameters += parameters
+    } else rows.set(key, { name, shape, copies: 1, parameters })
+  }
+  return [...rows.values()]
+}
+
+function indented(lines: readonly string[]): string[] {
+  return lines.map((line) => `  ${line}`)
+}

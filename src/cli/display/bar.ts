@@ -1,0 +1,135 @@
+/**
+ * The live display: two lines at the foot of the terminal, redrawn in place (progress, and how the
+ * training does), with evaluations scrolling away above them.
+ */
+import { MultiBar, type Params, type SingleBar } from 'cli-progress'
+import type { RunConfig } from '../../train/config.ts'
+import type { TrainEvent, TrainRecord } from '../../train/metrics.ts'
+import { count, duration, fixed, grouped, percent, widthOf } from '../format.ts'
+import { type Colors, type Io, isTerminal } from '../io.ts'
+import { type Display, evaluationValues, opening, TimeLeft } from './display.ts'
+
+const longestBar = 48
+
+export class BarDisplay implements Display {
+  readonly #io: Io
+  readonly #config: RunConfig
+  readonly #name: string
+  readonly #colors: Colors
+  #bars: MultiBar | undefined
+  #progress: SingleBar | undefined
+  #timeLeft: TimeLeft | undefined
+  #left = Number.NaN
+  #last: TrainRecord | undefined
+
+  constructor(io: Io, config: RunConfig, name: string, colors: Colors) {
+    this.#io = io
+    this.#config = config
+    this.#name = name
+    this.#colors = colors
+  }
+
+  event(event: TrainEvent): void {
+    const { dim, green } = this.#colors
+    switch (event.kind) {
+      case 'prepare':
+        this.#print(`  ${dim(event.message)}\n`)
+        break
+      case 'start':
+        this.#print(opening(this.#config, this.#name, event, this.#colors))
+        this.#timeLeft = new TimeLeft(event, this.#io.now())
+        this.#draw(event.steps, event.fromStep)
+        break
+      case 'train':
+        this.#last = event
+        this.#left = this.#timeLeft?.at(event.step, this.#io.now()) ?? Number.NaN
+        this.#progress?.update(event.step)
+        break
+      case 'eval': {
+        const width = grouped(this.#config.train.steps).length
+        this.#print(`  ${green('step')} ${grouped(event.step).padStart(width)}   ${evaluationValues(event)}\n`)
+        break
+      }
+      case 'warning':
+        this.note(this.#colors.yellow(event.message))
+        break
+    }
+  }
+
+  note(text: string): void {
+    const line = `choir: ${text}\n`
+    // On the bar's own terminal the line must go through the bar; a redirected stderr gets it as it is.
+    if (this.#bars && isTerminal(this.#io.stderr, this.#io.env)) this.#print(line)
+    else this.#io.stderr.write(line)
+  }
+
+  close(): void {
+    this.#bars?.stop()
+    this.#bars = undefined
+  }
+
+  #print(text: string): void {
+    if (!this.#bars) {
+      this.#io.stdout.write(text)
+      return
+    }
+    this.#bars.log(text)
+    this.#bars.update()
+  }
+
+  #draw(steps: number, fromStep: number): void {
+    this.#bars = new MultiBar({
+      stream: this.#io.stdout,
+      format: (_, { value, total }: Params) => this.#progressLine(value, total),
+      // Lines printed above move the bars down without changing them.
+      forceRedraw: true,
+      hideCursor: true,
+      clearOnComplete: true,
+      gracefulExit: false,
+      fps: 8,
+    })
+    this.#progress = this.#bars.create(steps, fromStep)
+    this.#bars.create(steps, fromStep, undefined, { format: () => this.#metricsLine() })
+  }
+
+  #progressLine(step: number, steps: number): string {
+    const { dim, cyan } = this.#colors
+    const total = grouped(steps)
+    const left = Number.isFinite(this.#left) ? `   ${duration(this.#left)} left` : ''
+    const text = `  ${grouped(step).padStart(total.length)}/${total}${left}`
+    const room = this.#columns() - 4 - widthOf(text)
+    const length = Math.min(room, longestBar)
+    if (length < 4) return fit([text.trimStart()], this.#columns())
+    const done = Math.floor((length * step) / steps)
+    return `  ${cyan('━'.repeat(done))}${dim('─'.repeat(length - done))}${text}`
+  }
+
+  #metricsLine(): string {
+    const record = this.#last
+    const { bold, dim } = this.#colors
+    if (!record) return fit([dim('first step ...')], this.#columns())
+    const sparse = this.#config.model.moe !== null
+    const parts = [
+      `${dim('loss')} ${bold(fixed(record.loss, 3))}`,
+      `${count(record.tokens_per_second)} ${dim('tok/s')}`,
+      `${dim('MFU')} ${percent(record.mfu, 0)}`,
+    ]
+    if (sparse) parts.push(`${dim('drop')} ${percent(record.drop_rate)}`, `${dim('c_v')} ${fixed(record.load_cv, 2)}`)
+    return fit(parts, this.#columns())
+  }
+
+  #columns(): number {
+    return this.#io.stdout.columns ?? 80
+  }
+}
+
+/** As many parts as fit on a line, the first the most important. */
+function fit(parts: readonly string[], columns: number): string {
+  let line = ` ${parts[0] ?? ''}`
+  for (const part of parts.slice(1)) {
+    const longer = `${line}   ${part}`
+    if (widthOf(longer) >= columns - 1) break
+    line = longer
+  }
+  return ` ${line}`
+}

@@ -1,0 +1,87 @@
+/** The display for logs: an aligned line every few seconds, and one for each evaluation and checkpoint. */
+import type { RunConfig } from '../../train/config.ts'
+import type { TrainEvent, TrainRecord } from '../../train/metrics.ts'
+import { count, duration, fixed, percent } from '../format.ts'
+import type { Colors, Io } from '../io.ts'
+import { type Display, evaluationValues, opening, TimeLeft } from './display.ts'
+
+const interval_ms = 5000
+
+export class LinesDisplay implements Display {
+  readonly #io: Io
+  readonly #config: RunConfig
+  readonly #name: string
+  readonly #colors: Colors
+  #steps: number
+  #timeLeft: TimeLeft | undefined
+  #printedAt = -Infinity
+
+  constructor(io: Io, config: RunConfig, name: string, colors: Colors) {
+    this.#io = io
+    this.#config = config
+    this.#name = name
+    this.#colors = colors
+    this.#steps = config.train.steps
+  }
+
+  event(event: TrainEvent): void {
+    switch (event.kind) {
+      case 'prepare':
+        this.#print(event.message)
+        break
+      case 'start':
+        this.#steps = event.steps
+        this.#timeLeft = new TimeLeft(event, this.#io.now())
+        this.#io.stdout.write(opening(this.#config, this.#name, event, this.#colors))
+        break
+      case 'train': {
+        const now = this.#io.now()
+        if (now - this.#printedAt < interval_ms && event.step !== this.#steps) return
+        this.#printedAt = now
+        this.#print(this.#trainLine(event, now))
+        break
+      }
+      case 'eval':
+        this.#print(`eval  ${this.#at(event.step)}   ${evaluationValues(event)}`)
+        break
+      case 'checkpoint':
+        this.#print(`saved ${this.#at(event.step)}   ${event.path}`)
+        break
+      case 'warning':
+        this.note(event.message)
+        break
+    }
+  }
+
+  note(text: string): void {
+    this.#io.stderr.write(`choir: ${text}\n`)
+  }
+
+  close(): void {}
+
+  #trainLine(record: TrainRecord, now: number): string {
+    const parts = [
+      `step  ${this.#at(record.step)}`,
+      `loss ${fixed(record.loss, 3).padStart(6)}`,
+      `lr ${record.learning_rate.toExponential(1)}`,
+      `${count(record.tokens_per_second).padStart(6)} tok/s`,
+      `MFU ${percent(record.mfu, 0).padStart(3)}`,
+    ]
+    if (this.#config.model.moe)
+      parts.push(`drop ${percent(record.drop_rate).padStart(5)}`, `c_v ${fixed(record.load_cv, 2)}`)
+    if (record.step < this.#steps) {
+      const left = this.#timeLeft?.at(record.step, now) ?? Number.NaN
+      parts.push(`${duration(left)} left`)
+    }
+    return parts.join('   ')
+  }
+
+  #at(step: number): string {
+    const width = String(this.#steps).length
+    return `${String(step).padStart(width)}/${this.#steps}`
+  }
+
+  #print(line: string): void {
+    this.#io.stdout.write(`  ${line}\n`)
+  }
+}

@@ -1,0 +1,88 @@
+/**
+ * The command line as one function: arguments in, exit code out. Exit codes: 0 done, 1 failed,
+ * 2 wrong usage, 130 interrupted.
+ */
+import { readFileSync } from 'node:fs'
+import { Command, CommanderError } from 'commander'
+import { UsageError } from '../errors.ts'
+import { addBench } from './commands/bench.ts'
+import { addEval } from './commands/eval.ts'
+import { addGenerate } from './commands/generate.ts'
+import { addInspect } from './commands/inspect.ts'
+import { addTrain } from './commands/train.ts'
+import { colorsFor, Interrupted, type Io } from './io.ts'
+
+/** Runs one command. Never throws: what goes wrong is told on `io.stderr`. */
+export async function main(args: readonly string[], io: Io): Promise<number> {
+  const program = createProgram(io)
+  try {
+    if (args.length === 0) {
+      io.stderr.write(program.helpInformation())
+      return 2
+    }
+    await program.parseAsync([...args], { from: 'user' })
+    return 0
+  } catch (error) {
+    if (error instanceof Interrupted) return 130
+    // Commander has said what it had to say.
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2
+    const verbose = args.includes('--verbose')
+    io.stderr.write(`${colorsFor(io.stderr, io.env).red('choir:')} ${told(error, verbose)}\n`)
+    return error instanceof UsageError ? 2 : 1
+  }
+}
+
+function createProgram(io: Io): Command {
+  const program = new Command('choir')
+  const out = colorsFor(io.stdout, io.env)
+  program
+    .description('Train and use sparse expert (Mixture-of-Experts) language models.')
+    .version(version(), '--version', 'print the version')
+    .option('--verbose', 'print stack traces of errors')
+    .helpOption('--help', 'print this help')
+    .helpCommand(false)
+    .exitOverride()
+    .configureHelp({
+      showGlobalOptions: true,
+      styleTitle: (text) => out.bold(text),
+      styleCommandText: (text) => out.cyan(text),
+      styleSubcommandText: (text) => out.cyan(text),
+      styleOptionText: (text) => out.cyan(text),
+      styleArgumentText: (text) => out.cyan(text),
+    })
+    .configureOutput({
+      writeOut: (text) => io.stdout.write(text),
+      writeErr: (text) => io.stderr.write(text),
+      getOutHelpWidth: () => Math.min(io.stdout.columns ?? 100, 100),
+      getOutHasColors: () => out.isColorSupported,
+      outputError: (text, write) => write(`choir: ${text.replace(/^error: /, '')}`),
+    })
+    .addHelpText(
+      'after',
+      `
+Examples:
+  choir train demo
+  choir eval runs/demo --data moby-dick
+  choir generate runs/demo --prompt "The people of the United States"
+  choir inspect base
+
+Run "choir COMMAND --help" for the options of a command.`,
+    )
+  for (const add of [addTrain, addEval, addGenerate, addInspect, addBench]) add(program, io)
+  for (const command of program.commands) command.showHelpAfterError(`(see: choir ${command.name()} --help)`)
+  return program
+}
+
+/** Message with its causes; the stack when asked for. */
+function told(error: unknown, verbose: boolean): string {
+  if (!(error instanceof Error)) return String(error)
+  const cause = error.cause === undefined ? '' : `\n  caused by: ${told(error.cause, verbose)}`
+  const text = verbose ? (error.stack ?? error.message) : error.message || error.name
+  return text + cause
+}
+
+/** The version in package.json, two folders up from here in src/ and in dist/. */
+function version(): string {
+  const manifest: unknown = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'))
+  return (manifest as { version: string }).version
+}

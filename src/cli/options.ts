@@ -1,0 +1,58 @@
+/**
+ * Values of options, checked as they are read: a wrong one is refused with the option, the value and
+ * what is accepted.
+ */
+import { Option } from 'commander'
+import { UsageError } from '../errors.ts'
+
+interface Range {
+  readonly integer?: boolean
+  readonly minimum?: number
+  readonly maximum?: number
+  /** Excluded lower end. */
+  readonly above?: number
+  /** How the range is called in messages. */
+  readonly expected: string
+}
+
+const positiveInteger: Range = { integer: true, minimum: 1, expected: 'a positive integer' }
+const count: Range = { integer: true, minimum: 0, expected: 'an integer of at least 0' }
+const nonNegative: Range = { minimum: 0, expected: 'a number of at least 0' }
+const share: Range = { above: 0, maximum: 1, expected: 'a number above 0 and at most 1' }
+
+export const ranges = { positiveInteger, count, nonNegative, share }
+
+/** An option with a number, e.g. `numberOption('--tokens <n>', 'tokens to generate', ranges.positiveInteger)`. */
+export function numberOption(flags: string, description: string, range: Range): Option {
+  const option = new Option(flags, description)
+  return option.argParser((text: string) => {
+    const value = text.trim() === '' ? Number.NaN : Number(text)
+    const valid =
+      Number.isFinite(value) &&
+      (!range.integer || Number.isSafeInteger(value)) &&
+      value >= (range.minimum ?? -Infinity) &&
+      value <= (range.maximum ?? Infinity) &&
+      value > (range.above ?? -Infinity)
+    if (!valid) throw new UsageError(`invalid ${option.long}: ${JSON.stringify(text)} (expected ${range.expected})`)
+    return value
+  })
+}
+
+/** An option that may be given several times; its value is the list. */
+export function listOption(flags: string, description: string): Option {
+  return new Option(flags, description)
+    .default([], 'none')
+    .argParser((text: string, before: readonly string[]) => [...before, text])
+}
+
+export function threadsOption(): Option {
+  return numberOption('--threads <n>', 'threads to compute with (default: the physical cores)', positiveInteger)
+}
+
+export function jsonOption(): Option {
+  return new Option('--json', 'print JSON, one object a line, and nothing else')
+}
+
+export function setOption(): Option {
+  return listOption('--set <path=value>', 'set a field of the configuration, such as train.steps=500; repeatable')
+}

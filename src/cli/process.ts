@@ -1,0 +1,65 @@
+/**
+ * The command line in a real process: streams, signals, the engine, and an exit code at the end.
+ * The only file that touches `process`.
+ */
+import { spawn } from 'node:child_process'
+import { relative } from 'node:path'
+import { RunError } from '../errors.ts'
+import { engine } from './engine.ts'
+import type { Io } from './io.ts'
+import { main } from './main.ts'
+
+export async function runProcess(): Promise<void> {
+  const pipeHandlers = new Set<() => void>()
+  let broken = false
+  for (const stream of [process.stdout, process.stderr])
+    stream.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EPIPE') throw error
+      broken = true
+      for (const handler of pipeHandlers) handler()
+    })
+  const script = process.argv[1] ?? ''
+  const fromHere = relative(process.cwd(), script)
+  const io: Io = {
+    stdout: process.stdout,
+    stderr: process.stderr,
+    env: process.env,
+    engine,
+    self: fromHere.replaceAll('\\', '/') === 'bin/choir.js' ? 'node bin/choir.js' : 'choir',
+    now: () => performance.now(),
+    onInterrupt(handler) {
+      process.on('SIGINT', handler)
+      process.on('SIGTERM', handler)
+      return () => {
+        process.off('SIGINT', handler)
+        process.off('SIGTERM', handler)
+      }
+    },
+    onBrokenPipe(handler) {
+      if (broken) handler()
+      pipeHandlers.add(handler)
+      return () => pipeHandlers.delete(handler)
+    },
+    exit: (code) => process.exit(code),
+    runSelf: (args) => runSelf(script, args),
+  }
+  const code = await main(process.argv.slice(2), io)
+  // Text may still be on its way to a pipe: leave only when it has gone (or nobody reads).
+  if (!broken) await new Promise<void>((resolve) => process.stdout.write('', () => resolve()))
+  process.exit(code)
+}
+
+function runSelf(script: string, args: readonly string[]): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, [script, ...args], { stdio: ['ignore', 'pipe', 'inherit'] })
+    let text = ''
+    child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
+      text += chunk
+    })
+    child.on('error', reject)
+    child.on('close', (code) => {
+      if (code === 0) resolve(text)
+      else reject(new RunError(`choir ${args.join(' ')} ended with exit code ${code}`))
+    })
+  })
+}

@@ -1,0 +1,35 @@
+/** Runs in words: one line for its model, one for its routing. */
+import type { RunConfig } from '../train/config.ts'
+import { grouped } from './format.ts'
+
+/** `4 layers of width 192, 6 heads, sequence 128, vocabulary 2,048`. */
+export function modelLine({ model }: RunConfig): string {
+  return `${model.layers} layers of width ${model.width}, ${model.heads} heads, sequence ${model.sequence}, vocabulary ${grouped(model.vocabulary)}`
+}
+
+/** `8 experts of 512 in every layer, 2 prototypes × top-1, capacity 1x × 1.25`. */
+export function routingLine({ model }: RunConfig): string {
+  const moe = model.moe
+  if (!moe) return `none; dense layers of ${model.hidden}`
+  const where = moe.every === 1 ? 'every layer' : `every ${ordinal(moe.every)} layer`
+  const shared = moe.sharedHidden > 0 ? ` and a shared one of ${moe.sharedHidden}` : ''
+  const capacity = moe.capacity === 'none' ? 'dropless' : `capacity ${moe.capacity} × ${moe.factor}`
+  return `${moe.experts} of ${moe.hidden}${shared} in ${where}, ${routerName(moe)}, ${capacity}`
+}
+
+/** `2 prototypes × top-1`, `top-2`, `switch (top-1)`, `hash top-1`. */
+function routerName(moe: NonNullable<RunConfig['model']['moe']>): string {
+  if (moe.router === 'prototype') return `${moe.prototypes} prototype${moe.prototypes === 1 ? '' : 's'} × top-${moe.k}`
+  if (moe.router === 'top-k') return `top-${moe.k}`
+  return moe.router === 'switch' ? 'switch' : `${moe.router} top-${moe.k}`
+}
+
+export function sourceName({ data }: RunConfig): string {
+  const [first = '', ...more] = typeof data.source === 'string' ? [data.source] : data.source
+  return more.length === 0 ? first : `${first} and ${more.length} more`
+}
+
+function ordinal(n: number): string {
+  const suffix = n % 100 >= 11 && n % 100 <= 13 ? 'th' : (['th', 'st', 'nd', 'rd'][n % 10] ?? 'th')
+  return `${n}${suffix}`
+}

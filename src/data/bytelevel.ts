@@ -1,0 +1,31 @@
+/**
+ * The byte-level alphabet of GPT-2: a printable character for each of the 256 bytes, in which the
+ * vocabulary of a byte-level tokenizer is written. Printable bytes stand for themselves, the others
+ * for the characters from U+0100 on.
+ */
+
+/** The character that stands for each byte. */
+export const byteCharacters: readonly string[] = (() => {
+  let next = 0x100
+  return Array.from({ length: 256 }, (_, byte) => {
+    const printable = (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xac) || byte >= 0xae
+    return String.fromCharCode(printable ? byte : next++)
+  })
+})()
+
+const byteOfCharacter = new Map(byteCharacters.map((character, byte) => [character, byte]))
+
+/**
+ * The bytes that a token of a byte-level vocabulary stands for. A token with a character outside the
+ * alphabet (an added token such as "<|été|>") stands for its own UTF-8, as in Hugging Face's decoder.
+ */
+export function bytesOfToken(token: string): Uint8Array {
+  const bytes = new Uint8Array(token.length)
+  let i = 0
+  for (const character of token) {
+    const byte = byteOfCharacter.get(character)
+    if (byte === undefined) return Buffer.from(token, 'utf8')
+    bytes[i++] = byte
+  }
+  return bytes
+}

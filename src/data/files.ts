@@ -1,0 +1,132 @@
+/**
+ * From what a user writes as `data.source` to a list of files, in an order that does not depend on the
+ * machine: corpora by name, paths, folders, globs, standard input.
+ */
+import { createHash } from 'node:crypto'
+import { createReadStream, createWriteStream, existsSync, statSync } from 'node:fs'
+import { open, readdir } from 'node:fs/promises'
+import { basename, dirname, join, relative, resolve, sep } from 'node:path'
+import type { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import { glob } from 'tinyglobby'
+import { nearest, UsageError } from '../errors.ts'
+import { corpusFiles, corpusNames } from './corpora.ts'
+
+export type Format = 'text' | 'jsonl' | 'json' | 'parquet'
+
+export interface InputFile {
+  readonly path: string
+  /** How messages and documents call it; the same on every machine. */
+  readonly name: string
+  readonly format: Format
+  readonly gzip: boolean
+  /** The user named this very file: an empty one is an error, not something to pass over. */
+  readonly named: boolean
+  /** Field that holds the text, where it is not the configured one. */
+  readonly field?: string
+  /** Keep the other fields of each record as the document's metadata. */
+  readonly metadata?: boolean
+}
+
+const formats: Readonly<Record<string, Format>> = {
+  txt: 'text',
+  text: 'text',
+  md: 'text',
+  markdown: 'text',
+  jsonl: 'jsonl',
+  ndjson: 'jsonl',
+  json: 'json',
+  parquet: 'parquet',
+}
+
+const inFolders = `**/*.{${Object.keys(formats).join(',')},${Object.keys(formats).map((e) => `${e}.gz`).join(',')}}`
+
+/**
+ * @param scratch folder for standard input, which is read once and needed several times
+ * @throws UsageError for a name, path or glob that leads to nothing
+ */
+export async function resolveSources(
+  source: string | readonly string[],
+  scratch: string,
+  stdin: Readable = process.stdin,
+): Promise<InputFile[]> {
+  const files = new Map<string, InputFile>()
+  for (const entry of new Set(typeof source === 'string' ? [source] : source)) {
+    const found = entry === '-' ? [await spool(stdin, scratch)] : await resolveSource(entry)
+    for (const file of found) files.set(file.path, files.get(file.path) ?? file)
+  }
+  return [...files.values()]
+}
+
+async function resolveSource(entry: string): Promise<InputFile[]> {
+  const corpus = await corpusFiles(entry)
+  if (corpus) return corpus
+  const path = resolve(entry)
+  if (existsSync(path)) {
+    if (!statSync(path).isDirectory()) return [inputFile(path, basename(path), true)]
+    const found = await glob(inFolders, { cwd: path, caseSensitiveMatch: false })
+    if (found.length > 0) return sorted(path, found)
+    throw new UsageError(
+      `data.source: folder ${entry} holds no file of a known kind (.${Object.keys(formats).join(', .')}, each also .gz)`,
+    )
+  }
+  if (/[*?[\]{}]/.test(entry)) {
+    // Windows users write backslashes, which a glob takes for escapes.
+    const pattern = sep === '\\' ? entry.replaceAll('\\', '/') : entry
+    const found = await glob(pattern, { cwd: process.cwd(), expandDirectories: false, absolute: true })
+    if (found.length > 0) return sorted(process.cwd(), found)
+    throw new UsageError(`data.source: no file matches ${entry} (looked from ${process.cwd()})`)
+  }
+  throw new UsageError(`data.source: there is no file, folder or corpus "${entry}"${await suggestion(entry)}`)
+}
+
+async function suggestion(entry: string): Promise<string> {
+  const corpus = nearest(entry, corpusNames)
+  const siblings = await readdir(dirname(resolve(entry))).catch(() => [])
+  const sibling = nearest(basename(entry), siblings)
+  const near = corpus ?? (sibling === undefined ? undefined : join(dirname(entry), sibling))
+  return near === undefined ? ` (corpora: ${corpusNames.join(', ')})` : ` (did you mean "${near}"?)`
+}
+
+function sorted(root: string, paths: readonly string[]): InputFile[] {
+  return paths
+    .map((found) => {
+      const path = resolve(root, found)
+      return inputFile(path, relative(root, path).split(sep).join('/'), false)
+    })
+    .sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0))
+}
+
+function inputFile(path: string, name: string, named: boolean): InputFile {
+  const parts = name.toLowerCase().split('.')
+  const gzip = parts.at(-1) === 'gz'
+  return { path, name, format: formats[parts.at(gzip ? -2 : -1) ?? ''] ?? 'text', gzip, named }
+}
+
+/** Keeps standard input in a file; its format is told by its first bytes. */
+async function spool(stdin: Readable, scratch: string): Promise<InputFile> {
+  const path = join(scratch, 'standard-input')
+  await pipeline(stdin, createWriteStream(path))
+  const handle = await open(path)
+  const { buffer, bytesRead } = await handle.read(Buffer.alloc(4), 0, 4, 0)
+  await handle.close()
+  const start = buffer.subarray(0, bytesRead)
+  const input = { path, name: 'standard input', gzip: start[0] === 0x1f && start[1] === 0x8b, named: true }
+  if (start.toString('latin1') === 'PAR1') return { ...input, format: 'parquet' }
+  return { ...input, format: 'jsonl-or-text' as Format }
+}
+
+/** A hash of what the files are called, what they hold and how they are read. */
+export async function hashFiles(files: readonly InputFile[], field: string, signal?: AbortSignal): Promise<string> {
+  const hash = createHash('sha256')
+  for (const file of files) {
+    hash.update(JSON.stringify([file.name, file.format, file.gzip, file.field ?? field, statSync(file.path).size]))
+    try {
+      for await (const chunk of createReadStream(file.path, { highWaterMark: 1 << 20, signal })) hash.update(chunk)
+    } catch (error) {
+      signal?.throwIfAborted()
+      throw new UsageError(`data.source: cannot read ${file.name}: ${(error as Error).message}`)
+    }
+  }
+  return hash.digest('hex')
+}

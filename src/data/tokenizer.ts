@@ -1,0 +1,152 @@
+/**
+ * Text to token ids and back.
+ *
+ * A tokenizer is its tokenizer.json: everything here is derived from that file, so the one that a run
+ * saves beside its checkpoints loads in any tool that reads the format.
+ */
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import { byteLevelEncoder } from './bpe.ts'
+import { bytesOfToken } from './bytelevel.ts'
+import { type NativeTokenizer, nativeTokenizer } from './native-tokenizer.ts'
+import { byteLevelJson, endOfTextId, parseTokenizerJson, type TokenizerJson, tokensOf } from './tokenizer-json.ts'
+
+export interface Tokenizer {
+  /** Ids are 0 to `vocabulary` - 1. */
+  readonly vocabulary: number
+  /** The id that separates documents. */
+  readonly endOfText: number
+  /**
+   * [vocabulary] UTF-8 bytes that each token stands for, for bits per byte; 0 for `endOfText`. Exact
+   * for byte-level tokenizers; for others, what the token adds to a text that it continues.
+   */
+  readonly bytesOf: Int32Array
+  /** Hugging Face tokenizer.json. */
+  readonly json: string
+  /** Ids of a text; no special tokens are added. Lone surrogates become U+FFFD. */
+  encode(text: string): Int32Array
+  /** The same for many texts (of moderate length) without holding up the event loop. */
+  encodeBatch(texts: readonly string[]): Promise<Int32Array[]>
+  /** The text of ids. Ids that have no token stand for nothing; broken UTF-8 becomes U+FFFD. */
+  decode(ids: ArrayLike<number>): string
+  /** Decodes id by id: the parts joined are `decode` of all, and no part ends inside a character. */
+  stream(): DecodeStream
+}
+
+export interface DecodeStream {
+  push(id: number): string
+  end(): string
+}
+
+/** One token a byte (ids 0 to 255) and the end of text (256). */
+export function bytesTokenizer(): Tokenizer {
+  return tokenizerFromJson(byteLevelJson([]))
+}
+
+/**
+ * @param where names the file in messages
+ * @throws UsageError when it is not a tokenizer.json or has no end-of-text token
+ */
+export function tokenizerFromJson(json: string, where = 'tokenizer.json'): Tokenizer {
+  const parsed = parseTokenizerJson(json, where)
+  const tokens = tokensOf(parsed)
+  const endOfText = endOfTextId(tokens, where)
+  let vocabulary = 0
+  for (const id of tokens.values()) vocabulary = Math.max(vocabulary, id + 1)
+  const tokenOf = new Array<string | undefined>(vocabulary)
+  for (const [token, id] of tokens) tokenOf[id] = token
+
+  const encodeByteLevel = byteLevelEncoder(parsed)
+  let native: NativeTokenizer | undefined
+  const library = (): NativeTokenizer => {
+    native ??= nativeTokenizer(json, where)
+    return native
+  }
+  const decoding = hasByteLevelDecoder(parsed) ? byteLevelDecoding(tokenOf) : nativeDecoding(tokenOf, library())
+  const bytesOf = Int32Array.from({ length: vocabulary }, (_, id) => (id === endOfText ? 0 : decoding.bytes(id)))
+  return {
+    vocabulary,
+    endOfText,
+    bytesOf,
+    json,
+    encode: encodeByteLevel ?? ((text) => library().encode(text)),
+    encodeBatch: encodeByteLevel
+      ? (texts) => inTurns(texts, encodeByteLevel)
+      : (texts) => library().encodeBatch(texts),
+    decode: decoding.decode,
+    stream: decoding.stream,
+  }
+}
+
+interface Decoding {
+  bytes(id: number): number
+  decode(ids: ArrayLike<number>): string
+  stream(): DecodeStream
+}
+
+function hasByteLevelDecoder({ decoder }: TokenizerJson): boolean {
+  const only = decoder?.type === 'Sequence' && decoder.decoders?.length === 1 ? decoder.decoders[0] : decoder
+  return only?.type === 'ByteLevel'
+}
+
+/** Tokens are bytes: concatenate them, then read them as UTF-8. */
+function byteLevelDecoding(tokenOf: readonly (string | undefined)[]): Decoding {
+  const none = new Uint8Array()
+  const bytesOf = tokenOf.map((token) => (token === undefined ? none : bytesOfToken(token)))
+  const decoder = () => new TextDecoder('utf-8', { ignoreBOM: true })
+  return {
+    bytes: (id) => (bytesOf[id] ?? none).length,
+    decode: (ids) => decoder().decode(Buffer.concat(Array.from(ids, (id) => bytesOf[id] ?? none))),
+    stream() {
+      const utf8 = decoder()
+      return {
+        push: (id) => utf8.decode(bytesOf[id] ?? none, { stream: true }),
+        end: () => utf8.decode(),
+      }
+    },
+  }
+}
+
+/** The library's decoder, which may look at neighbours (spaces, byte fallback). */
+function nativeDecoding(tokenOf: readonly (string | undefined)[], native: NativeTokenizer): Decoding {
+  const decode = (ids: ArrayLike<number>): string =>
+    native.decodeTokens(Array.from(ids, (id) => tokenOf[id]).filter((token) => token !== undefined))
+  return {
+    bytes(id) {
+      if (/^<0x[0-9A-F]{2}>$/.test(tokenOf[id] ?? '')) return 1
+      // A first token may lose its leading space: count what a second one adds.
+      return Math.max(0, Buffer.byteLength(decode([id, id])) - Buffer.byteLength(decode([id])))
+    },
+    decode,
+    stream() {
+      // Decode a short window of the latest ids; what it adds to the window's settled part is new.
+      let window: number[] = []
+      let settled = ''
+      return {
+        push(id) {
+          window.push(id)
+          const text = decode(window)
+          if (text.endsWith('\ufffd') && window.length < 32) return ''
+          const added = text.slice(settled.length)
+          window = window.slice(-8)
+          settled = decode(window)
+          return added
+        },
+        end: () => decode(window).slice(settled.length),
+      }
+    },
+  }
+}
+
+/** A few milliseconds of work, then a turn of the event loop. */
+async function inTurns(texts: readonly string[], encode: (text: string) => Int32Array): Promise<Int32Array[]> {
+  const all: Int32Array[] = []
+  let since = performance.now()
+  for (const text of texts) {
+    all.push(encode(text))
+    if (performance.now() - since > 10) {
+      await nextTurn()
+      since = performance.now()
+    }
+  }
+  return all
+}

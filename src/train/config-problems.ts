@@ -1,0 +1,182 @@
+/**
+ * Says what is wrong with a configuration in the user's words. Zod decides *where* something is
+ * wrong; what is accepted there, and which names exist, is read from the schema written as JSON
+ * Schema, so a new field explains itself.
+ */
+import { z } from 'zod'
+import { nearest } from '../errors.ts'
+import { type RunConfig, runSchema } from './config.ts'
+
+/** The part of JSON Schema that our schemas produce. */
+interface Field {
+  readonly type?: string
+  readonly enum?: readonly string[]
+  readonly default?: unknown
+  readonly properties?: Readonly<Record<string, Field>>
+  readonly anyOf?: readonly Field[]
+  readonly items?: Field
+  readonly minItems?: number
+  readonly minimum?: number
+  readonly exclusiveMinimum?: number
+  readonly maximum?: number
+  readonly exclusiveMaximum?: number
+}
+
+type Path = readonly PropertyKey[]
+
+const root = z.toJSONSchema(runSchema, { io: 'input' }) as unknown as Field
+
+/** The validated configuration, or every problem of `input`, a line each. */
+export function checkConfig(input: unknown): { config: RunConfig } | { problems: string[] } {
+  const first = runSchema.safeParse(input)
+  if (first.success) return { config: first.data }
+  const problems = first.error.issues.flatMap((issue) => explain(issue, input))
+  // Rules between fields are checked only once every field is well-formed by itself: try again without
+  // the malformed ones, and believe only what concerns sections that lost no value.
+  const malformed = first.error.issues.filter((issue) => issue.code !== 'custom')
+  const lost = new Set(malformed.filter((issue) => issue.code !== 'unrecognized_keys').map((issue) => issue.path[0]))
+  if (malformed.length > 0 && malformed.every((issue) => issue.path.length > 0 || issue.code === 'unrecognized_keys')) {
+    const second = runSchema.safeParse(without(input, malformed))
+    for (const issue of second.error?.issues ?? [])
+      if (issue.code === 'custom' && !lost.has(issue.path[0] ?? '')) problems.push(...explain(issue, input))
+  }
+  return { problems: [...new Set(problems)] }
+}
+
+/** `a`, `a or b`, `a, b or c`. */
+export function listOf(names: readonly string[], word = 'or'): string {
+  if (names.length < 2) return names.join('')
+  return `${names.slice(0, -1).join(', ')} ${word} ${names.at(-1)}`
+}
+
+/** `; did you mean "top-k"?`, or nothing when no accepted name is near. */
+export function suggestion(name: unknown, accepted: Iterable<string>): string {
+  const near = typeof name === 'string' ? nearest(name, accepted) : undefined
+  return near === undefined ? '' : `; did you mean "${near}"?`
+}
+
+/** The value as a user would write it, cut when long. */
+export function shown(value: unknown): string {
+  const text = typeof value === 'number' ? String(value) : (JSON.stringify(value) ?? 'nothing')
+  return text.length > 60 ? `${text.slice(0, 57)}...` : text
+}
+
+function explain(issue: z.core.$ZodIssue, input: unknown): string[] {
+  if (issue.code === 'unrecognized_keys') return issue.keys.map((key) => unknownField(issue.path, key, input))
+  const field = fieldAt(issue.path)
+  const value = valueAt(input, issue.path)
+  const given = value === undefined && issue.code === 'custom' ? field?.default : value
+  const name = dotted(issue.path)
+  if (issue.code === 'custom') {
+    const stated = given === undefined ? '' : `: ${shown(given)}`
+    return [`invalid ${name}${stated} (${issue.message})`]
+  }
+  const expected = field ? accepted(field) : issue.message
+  const hint = suggestion(given, field?.enum ?? [])
+  return [`invalid ${name === '' ? 'configuration' : name}: ${shown(given)} (expected ${expected}${hint})`]
+}
+
+function unknownField(parent: Path, key: string, input: unknown): string {
+  const path = [...parent, key]
+  const section = dotted(parent)
+  const names = Object.keys(objectOf(fieldAt(parent))?.properties ?? {})
+  const near = nearFields(parent, key, names)
+  const hint = near.length > 0 ? `; did you mean ${listOf(near.map((name) => `"${name}"`))}?` : ''
+  const where = section === '' ? 'accepted' : `accepted in ${section}`
+  return `unknown field ${dotted(path)}: ${shown(valueAt(input, path))} (${where}: ${names.join(', ')}${hint})`
+}
+
+/** The same name in the sections below, then anywhere; else the nearest name beside it, then anywhere. */
+function nearFields(parent: Path, key: string, siblings: readonly string[]): string[] {
+  const all = fields(root, [])
+  const below = dotted(parent)
+  const same = all.filter((name) => last(name) === key)
+  const sameBelow = same.filter((name) => below !== '' && name.startsWith(`${below}.`))
+  if (sameBelow.length > 0) return sameBelow
+  if (same.length > 0) return same
+  const sibling = nearest(key, siblings)
+  if (sibling !== undefined) return [dotted([...parent, sibling])]
+  const elsewhere = nearest(key, new Set(all.map(last)))
+  return elsewhere === undefined ? [] : all.filter((name) => last(name) === elsewhere)
+}
+
+function last(name: string): string {
+  return name.slice(name.lastIndexOf('.') + 1)
+}
+
+/** Every field of the schema, dotted. */
+function fields(field: Field, path: readonly string[]): string[] {
+  const properties = objectOf(field)?.properties ?? {}
+  return Object.entries(properties).flatMap(([key, child]) => [
+    [...path, key].join('.'),
+    ...fields(child, [...path, key]),
+  ])
+}
+
+/** What a field accepts, as a noun phrase. */
+function accepted(field: Field): string {
+  if (field.anyOf) return listOf(field.anyOf.map(accepted))
+  if (field.enum) return listOf(field.enum)
+  switch (field.type) {
+    case 'boolean':
+      return 'true or false'
+    case 'string':
+      return 'text'
+    case 'null':
+      return 'null'
+    case 'array':
+      return `a ${field.minItems ? 'non-empty ' : ''}list of ${field.items ? accepted(field.items) : 'values'}`
+    case 'object':
+      return `a group of fields: ${Object.keys(field.properties ?? {}).join(', ')}`
+    case 'integer':
+      if (field.exclusiveMinimum === 0) return 'a positive integer'
+      return field.minimum === 0 ? 'an integer of at least 0' : 'an integer'
+    default:
+      return acceptedNumber(field)
+  }
+}
+
+function acceptedNumber({ minimum, exclusiveMinimum, maximum, exclusiveMaximum }: Field): string {
+  const low =
+    minimum !== undefined ? `at least ${minimum}` : exclusiveMinimum !== undefined && `above ${exclusiveMinimum}`
+  const high =
+    maximum !== undefined ? `at most ${maximum}` : exclusiveMaximum !== undefined && `below ${exclusiveMaximum}`
+  if (low === 'above 0' && !high) return 'a positive number'
+  const bounds = [low, high].filter((bound) => typeof bound === 'string')
+  return bounds.length > 0 ? `a number ${bounds.join(' and ')}` : 'a number'
+}
+
+function fieldAt(path: Path): Field | undefined {
+  let field: Field | undefined = root
+  for (const key of path) field = objectOf(field)?.properties?.[String(key)]
+  return field
+}
+
+/** The field itself, or the object among its alternatives. */
+function objectOf(field: Field | undefined): Field | undefined {
+  return field?.anyOf?.find((option) => option.properties) ?? field
+}
+
+function valueAt(input: unknown, path: Path): unknown {
+  let value = input
+  for (const key of path) value = isRecord(value) && Object.hasOwn(value, key) ? value[String(key)] : undefined
+  return value
+}
+
+function without(input: unknown, issues: readonly z.core.$ZodIssue[]): unknown {
+  const copy: unknown = structuredClone(input)
+  for (const issue of issues) {
+    const keys = issue.code === 'unrecognized_keys' ? issue.keys : [String(issue.path.at(-1))]
+    const parent = valueAt(copy, issue.code === 'unrecognized_keys' ? issue.path : issue.path.slice(0, -1))
+    if (isRecord(parent)) for (const key of keys) delete parent[key]
+  }
+  return copy
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+function dotted(path: Path): string {
+  return path.map(String).join('.')
+}

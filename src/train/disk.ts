@@ -1,0 +1,86 @@
+/**
+ * What a run asks of the file system beyond reading and writing: changes that survive a power cut,
+ * files that are replaced whole or not at all, and errors in the user's terms.
+ */
+import { open, rename, rm, statfs } from 'node:fs/promises'
+import { dirname } from 'node:path'
+import { RunError } from '../errors.ts'
+
+/** The code of a system error, e.g. `ENOENT`; undefined for any other error. */
+export function errorCode(error: unknown): string | undefined {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined
+  return typeof code === 'string' ? code : undefined
+}
+
+/**
+ * The error of a failed write in the user's terms. A full disk or quota is named as such, with the free
+ * space where the system tells it.
+ * @param action What was being done, e.g. `write checkpoint runs/a/checkpoints/step-00000500`.
+ * @param needed Bytes that the whole of it takes, when known.
+ * @param advice What to do next; a full sentence.
+ */
+export async function writeError(
+  action: string,
+  folder: string,
+  error: unknown,
+  needed: number | undefined,
+  advice: string,
+): Promise<RunError> {
+  const code = errorCode(error)
+  const cause = { cause: error }
+  if (code !== 'ENOSPC' && code !== 'EDQUOT') {
+    const message = error instanceof Error ? error.message : String(error)
+    return new RunError(`cannot ${action}: ${message}. ${advice}`, cause)
+  }
+  const free = await statfs(folder).then(
+    ({ bavail, bsize }) => bavail * bsize,
+    () => undefined,
+  )
+  const full = code === 'ENOSPC' ? 'the disk is full' : 'the disk quota is used up'
+  const sizes = [
+    ...(needed === undefined ? [] : [`${readableBytes(needed)} needed`]),
+    ...(free === undefined ? [] : [`${readableBytes(free)} free now`]),
+  ]
+  const size = sizes.length > 0 ? ` (${sizes.join(', ')})` : ''
+  return new RunError(`cannot ${action}: ${full}${size}. ${advice}`, cause)
+}
+
+/** `1.5 GiB`, `12 KiB`, `7 bytes`. */
+export function readableBytes(bytes: number): string {
+  const units = ['bytes', 'KiB', 'MiB', 'GiB', 'TiB']
+  let value = bytes
+  let unit = 0
+  for (; value >= 1024 && unit < units.length - 1; unit++) value /= 1024
+  return `${unit === 0 || value >= 100 ? Math.round(value) : Number(value.toPrecision(2))} ${units[unit]}`
+}
+
+/** Makes creations, renames and removals in a folder survive a power cut. */
+export async function syncFolder(path: string): Promise<void> {
+  // Windows cannot open a folder for this; NTFS journals its folders by itself.
+  if (process.platform === 'win32') return
+  const handle = await open(path, 'r')
+  try {
+    await handle.sync()
+  } finally {
+    await handle.close()
+  }
+}
+
+/** Replaces a small file so that at any instant either all of the old or all of the new text is there. */
+export async function replaceFile(path: string, text: string): Promise<void> {
+  const temporary = `${path}.tmp`
+  try {
+    const handle = await open(temporary, 'w')
+    try {
+      await handle.writeFile(text)
+      await handle.sync()
+    } finally {
+      await handle.close()
+    }
+    await rename(temporary, path)
+    await syncFolder(dirname(path))
+  } catch (error) {
+    await rm(temporary, { force: true })
+    throw await writeError(`write ${path}`, dirname(path), error, Buffer.byteLength(text), 'The file is as it was.')
+  }
+}

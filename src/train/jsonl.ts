@@ -1,0 +1,90 @@
+/**
+ * JSON Lines: one object a line, one write a line. A line ends with its newline; what stands behind the
+ * last newline was cut off by a crash, or is being written, and does not count.
+ */
+import { open } from 'node:fs/promises'
+import { RunError } from '../errors.ts'
+import { AppendFile } from './append.ts'
+
+export class JsonLines {
+  private readonly file: AppendFile
+
+  private constructor(file: AppendFile) {
+    this.file = file
+  }
+
+  /** Opens at the end of a file, or creates it. */
+  static async open(path: string): Promise<JsonLines> {
+    return new JsonLines(await AppendFile.open(path))
+  }
+
+  /** Queues a line. NaN and infinities become null. @throws RunError of an earlier write that failed. */
+  append(record: object): void {
+    this.file.append(Buffer.from(`${JSON.stringify(record)}\n`))
+  }
+
+  /** Waits until every line is with the operating system. @throws RunError when a write failed. */
+  flush(): Promise<void> {
+    return this.file.flush()
+  }
+
+  /** Waits until every line survives a power cut. @throws RunError when a write failed. */
+  sync(): Promise<void> {
+    return this.file.sync()
+  }
+
+  /** @throws RunError when a write failed. */
+  close(): Promise<void> {
+    return this.file.close()
+  }
+}
+
+/**
+ * The objects of a JSON Lines file in order, in bounded memory. A missing file has none; a partial last
+ * line is left out.
+ * @throws RunError naming file and line when a whole line is not JSON.
+ */
+export async function* readJsonLines<T = unknown>(path: string): AsyncGenerator<T> {
+  let number = 0
+  for await (const { text } of readLines(path)) {
+    number++
+    if (text.trim() === '') continue
+    let value: T
+    try {
+      value = JSON.parse(text)
+    } catch {
+      throw new RunError(`${path}: line ${number} is not JSON: ${text.slice(0, 80)}`)
+    }
+    yield value
+  }
+}
+
+/** The whole lines of a file, without their newlines, and the byte offset where each ends. */
+export async function* readLines(path: string): AsyncGenerator<{ text: string; end: number }> {
+  const handle = await open(path, 'r').catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return undefined
+    throw error
+  })
+  if (!handle) return
+  try {
+    let pending: Buffer[] = []
+    let end = 0
+    while (true) {
+      const piece = Buffer.allocUnsafe(1 << 16)
+      const { bytesRead } = await handle.read(piece, 0, piece.length)
+      if (bytesRead === 0) return
+      let start = 0
+      for (let newline = piece.indexOf(10); newline >= 0 && newline < bytesRead; newline = piece.indexOf(10, start)) {
+        pending.push(piece.subarray(start, newline))
+        const line = Buffer.concat(pending)
+        pending = []
+        end += line.length + 1
+        start = newline + 1
+        yield { text: line.toString(), end }
+      }
+      if (start < bytesRead) pending.push(piece.subarray(start, bytesRead))
+    }
+  } finally {
+    await handle.close()
+  }
+}

@@ -1,0 +1,60 @@
+/** Compiles and runs a handful of tensors once: what tests of the graph need of a runtime. */
+import { type Port, type Tensor, toOnnx } from '../../src/graph/index.ts'
+import { sizeOf } from '../../src/graph/shape.ts'
+import { type Buffer, createRuntime, type Runtime } from '../../src/runtime/index.ts'
+
+let shared: Promise<Runtime> | undefined
+
+/** One runtime for all tests of a file. */
+export const testRuntime = (): Promise<Runtime> => (shared ??= createRuntime({ threads: 1 }))
+
+const arrays = {
+  float32: Float32Array,
+  float64: Float64Array,
+  int32: Int32Array,
+  int64: BigInt64Array,
+  bool: Uint8Array,
+} as const
+
+export const allocate = ({ dtype, shape }: Pick<Port, 'dtype' | 'shape'>): Buffer => new arrays[dtype](sizeOf(shape))
+
+export interface Evaluator {
+  /** By name; write into an input, `run`, read an output. */
+  readonly buffers: Record<string, Buffer>
+  run(): void
+  release(): void
+}
+
+/** Compiles outputs and binds memory of their own to all inputs and outputs. */
+export async function evaluator(outputs: Record<string, Tensor>): Promise<Evaluator> {
+  const model = toOnnx({ outputs })
+  const executable = await (await testRuntime()).compile(model)
+  const buffers = Object.fromEntries([...model.inputs, ...model.outputs].map((port) => [port.name, allocate(port)]))
+  const binding = executable.bind(buffers)
+  return {
+    buffers,
+    run: () => binding.runSync(),
+    release: () => {
+      binding.release()
+      executable.release()
+    },
+  }
+}
+
+/** Runs once: outputs by name for inputs by name. */
+export async function evaluate(
+  outputs: Record<string, Tensor>,
+  inputs: Record<string, ArrayLike<number>> = {},
+): Promise<Record<string, number[]>> {
+  const program = await evaluator(outputs)
+  for (const [name, values] of Object.entries(inputs)) {
+    const buffer = program.buffers[name]
+    if (!buffer) continue
+    if (buffer instanceof BigInt64Array) buffer.set(Array.from(values, BigInt))
+    else buffer.set(values)
+  }
+  program.run()
+  const results = Object.keys(outputs).map((name) => [name, Array.from(program.buffers[name] as Buffer, Number)])
+  program.release()
+  return Object.fromEntries(results)
+}

@@ -1,0 +1,432 @@
+/**
+ * The witness must itself be trusted, so every piece is checked against numbers worked out by hand or
+ * taken from tables, and the whole against one small model solved with a pencil.
+ */
+import { describe, expect, test } from 'vitest'
+import type { z } from 'zod'
+import { type MoeConfig, modelSchema, moeSchema } from '../../src/model/config.ts'
+import { erf, gelu, logSumExp, type Matrix, silu, softmax } from './arithmetic.ts'
+import { attention, rotate } from './attention.ts'
+import { feedForward, mixture } from './experts.ts'
+import { randomCase } from './generate.ts'
+import { balanceLoss, crossEntropy, routerEntropy, routerZLoss } from './losses.ts'
+import { type Parameters, witnessForward } from './model.ts'
+import { parameterShapes } from './parameters.ts'
+import { type Assignment, capacityOf, chooseTopK, route, serve } from './routing.ts'
+import { layerNorm, rmsNorm } from './transformer.ts'
+
+const moeOf = (settings: z.input<typeof moeSchema>): MoeConfig => moeSchema.parse(settings)
+const { log: ln } = Math
+
+/** Every number within 1e-12 of the expected one. */
+function expectClose(actual: readonly number[], expected: readonly number[]): void {
+  expect(actual).toHaveLength(expected.length)
+  for (const [i, value] of expected.entries()) expect(actual[i]).toBeCloseTo(value, 12)
+}
+
+describe('functions', () => {
+  test('erf equals tabulated values on both sides of the change of method, and is odd', () => {
+    const table: [number, number][] = [
+      [0, 0],
+      [0.1, 0.1124629160182849],
+      [0.5, 0.5204998778130465],
+      [1, 0.8427007929497149],
+      [2, 0.9953222650189527],
+      [3, 0.9999779095030014],
+      [4, 0.9999999845827421],
+      [6, 1],
+    ]
+    for (const [x, value] of table) {
+      expect(Math.abs(erf(x) - value)).toBeLessThan(2e-15)
+      expect(erf(-x)).toBe(-erf(x))
+    }
+    expect(Math.abs(erf(2.5 - 1e-15) - erf(2.5))).toBeLessThan(2e-15)
+  })
+
+  test('GELU is x·Φ(x) and SiLU is x·σ(x)', () => {
+    expect(gelu(1)).toBeCloseTo(0.8413447460685429, 14)
+    expect(gelu(-2)).toBeCloseTo(-2 * 0.0227501319481792, 14)
+    expect(silu(ln(3))).toBeCloseTo(ln(3) * 0.75, 14)
+  })
+
+  test('softmax and log-sum-exp survive large logits', () => {
+    expectClose(softmax([1000, 1000 + ln(3)]), [0.25, 0.75])
+    expect(logSumExp([-1000, -1000])).toBeCloseTo(-1000 + ln(2), 12)
+  })
+
+  test('RMS norm divides by the root mean square, layer norm centres first', () => {
+    expectClose(rmsNorm([1, 7], [1, 10], 0), [0.2, 14])
+    expectClose(rmsNorm([0, 0], [1, 1], 1e-5), [0, 0])
+    expectClose(layerNorm([1, 7], [2, 2], [0, 10], 0), [-2, 12])
+    expectClose(layerNorm([1, 1], [2, 2], [0, 10], 1e-5), [0, 10])
+  })
+
+  test('SwiGLU multiplies silu(x·gate) by x·up', () => {
+    expectClose(feedForward([1], { up: [[10]], gate: [[ln(3)]], down: [[2]] }), [0.75 * ln(3) * 10 * 2])
+  })
+})
+
+describe('attention', () => {
+  const identity = [
+    [1, 0],
+    [0, 1],
+  ]
+  const qkv = [
+    [1, 0, 1, 0, 1, 0],
+    [0, 1, 0, 1, 0, 1],
+  ]
+  const configOf = (heads: number) => modelSchema.parse({ width: 2, heads, positions: 'learned', moe: null })
+
+  test('rotary positions turn element i with element i + d/2, the later pairs more slowly', () => {
+    // Base 4 and d = 4: a quarter turn of the first pair, half as much of the second.
+    expectClose(rotate([1, 1, 0, 0], Math.PI / 2, 4), [0, Math.SQRT1_2, 1, Math.SQRT1_2])
+    expectClose(rotate([0, 0, 1, 1], Math.PI / 2, 4), [-1, -Math.SQRT1_2, 0, Math.SQRT1_2])
+  })
+
+  test('a token sees itself and the past of its own sequence, scores divided by √(D/H)', () => {
+    const x = [
+      [1, 0],
+      [0, 1],
+      [0, 3],
+      [5, 0],
+    ]
+    // Token 1: scores 0 and 1/√2. Token 3: scores 0 and 25/√2.
+    const share = 1 / (1 + Math.exp(-Math.SQRT1_2))
+    const late = 1 / (1 + Math.exp(-25 * Math.SQRT1_2))
+    const y = attention(x, qkv, identity, 2, configOf(1))
+    expectClose(y.flat(), [1, 0, 1 - share, share, 0, 3, 5 * late, 3 * (1 - late)])
+  })
+
+  test('heads are contiguous blocks that attend apart', () => {
+    const x = [
+      [1, 1],
+      [0, 2],
+    ]
+    // Head 0 of token 1: query 0, equal weights. Head 1: scores 2·1 and 2·2 with width 1.
+    const share = 1 / (1 + Math.exp(-2))
+    expectClose(attention(x, qkv, identity, 1, configOf(2)).flat(), [1, 1, 0.5, 1 - share + 2 * share])
+  })
+})
+
+describe('choices and gates', () => {
+  // p = 1/8, 2/8, 5/8
+  const logits = [ln(1), ln(2), ln(5)]
+
+  test('softmax before the top k gives probabilities among all experts, after it among the chosen', () => {
+    const gatesOf = (softmax: 'before' | 'after', renormalize: boolean) => {
+      const chosen = chooseTopK(logits, { k: 2, softmax, renormalize })
+      expect(chosen.map(({ expert }) => expert)).toEqual([2, 1])
+      return chosen.map(({ gate }) => gate)
+    }
+    expectClose(gatesOf('before', false), [5 / 8, 2 / 8])
+    expectClose(gatesOf('before', true), [5 / 7, 2 / 7])
+    expectClose(gatesOf('after', false), [5 / 7, 2 / 7])
+    expectClose(gatesOf('after', true), [5 / 7, 2 / 7])
+  })
+
+  test('of equal scores the lower expert id comes first', () => {
+    const chosen = chooseTopK([0, 1, 0, 1], { k: 3, softmax: 'before', renormalize: false })
+    expect(chosen.map(({ expert }) => expert)).toEqual([1, 3, 0])
+  })
+
+  test('each prototype routes on its own columns, and a token is listed prototype by prototype', () => {
+    const moe = moeOf({ router: 'prototype', prototypes: 2, experts: 4, k: 1, capacity: 'none' })
+    const routing = route([[1]], [[ln(3), ln(1), ln(1), ln(4)]], undefined, moe, true)
+    expect(routing.assignments.map(({ expert }) => expert)).toEqual([0, 3])
+    expectClose(
+      routing.assignments.map(({ gate }) => gate),
+      [3 / 4, 4 / 5],
+    )
+  })
+
+  test('hash and random take the experts they are given, with gate 1/k', () => {
+    const moe = moeOf({ router: 'hash', experts: 3, k: 2, capacity: 'none' })
+    const { assignments, logits: none } = route([[1]], null, Int32Array.of(2, 0), moe, true)
+    expect(assignments.map(({ expert, gate }) => [expert, gate])).toEqual([
+      [2, 0.5],
+      [0, 0.5],
+    ])
+    expect(none).toBeNull()
+    expect(() => route([[1]], null, Int32Array.of(2, 3), moe, true)).toThrow('invalid expert id: 3')
+  })
+})
+
+describe('capacity', () => {
+  test('kx grows with the activated experts, 1x does not, none has no limit', () => {
+    const settings = { experts: 4, k: 2, factor: 1.25, evalFactor: 2 }
+    // 2·8/4·1.25 = 5; 8/4·1.25 = 2.5; in evaluation 2·8/4·2 = 8.
+    expect(capacityOf(moeOf({ ...settings, capacity: 'kx' }), 8, 2, true)).toBe(5)
+    expect(capacityOf(moeOf({ ...settings, capacity: '1x' }), 8, 2, true)).toBe(3)
+    expect(capacityOf(moeOf({ ...settings, capacity: 'kx' }), 8, 2, false)).toBe(8)
+    expect(capacityOf(moeOf({ ...settings, capacity: 'none' }), 8, 2, true)).toBeNull()
+  })
+
+  test('rounding noise does not add a seat', () => {
+    expect((100 / 2) * 1.1).toBeGreaterThan(55)
+    expect(capacityOf(moeOf({ experts: 2, capacity: '1x', factor: 1.1 }), 100, 1, true)).toBe(55)
+  })
+
+  test('an expert has at least one seat, and never more than there are tokens', () => {
+    expect(capacityOf(moeOf({ experts: 64, factor: 0.1 }), 4, 1, true)).toBe(1)
+    expect(capacityOf(moeOf({ experts: 2, k: 2, factor: 5 }), 4, 2, true)).toBe(4)
+  })
+
+  test('each priority serves its own order when an expert has one seat', () => {
+    // Both experts are wanted by all three tokens; (token, choice, expert, gate).
+    const wishes: [number, number, number, number][] = [
+      [0, 0, 0, 0.6],
+      [0, 1, 1, 0.4],
+      [1, 0, 1, 0.9],
+      [1, 1, 0, 0.1],
+      [2, 0, 0, 0.7],
+      [2, 1, 1, 0.3],
+    ]
+    const served = (priority: MoeConfig['priority'], capacity: number | null) => {
+      const assignments: Assignment[] = wishes.map(([token, choice, expert, gate]) => ({
+        token,
+        choice,
+        expert,
+        gate,
+        kept: false,
+      }))
+      serve(assignments, 2, capacity, priority)
+      return [0, 1].map((expert) => assignments.filter((a) => a.kept && a.expert === expert).map((a) => a.token))
+    }
+    expect(served('choice', 1)).toEqual([[0], [1]])
+    expect(served('token', 1)).toEqual([[0], [0]])
+    expect(served('gate', 1)).toEqual([[2], [1]])
+    expect(served('choice', 2)).toEqual([
+      [0, 2],
+      [0, 1],
+    ])
+    expect(served('token', null)).toEqual([
+      [0, 1, 2],
+      [0, 1, 2],
+    ])
+  })
+
+  test('equal gates are served by token', () => {
+    const assignments = [1, 0].map((token) => ({ token, choice: 0, expert: 0, gate: 0.5, kept: false }))
+    serve(assignments, 1, 1, 'gate')
+    expect(assignments.map(({ kept }) => kept)).toEqual([false, true])
+  })
+
+  test('groups have seats of their own', () => {
+    const moe = moeOf({ experts: 2, capacity: '1x', factor: 1, groups: 2 })
+    // All four tokens want expert 0: one seat in each group of two.
+    const x = [[1], [1], [1], [1]]
+    const { assignments, capacity } = route(x, [[1, 0]], undefined, moe, true)
+    expect(capacity).toBe(1)
+    expect(assignments.map(({ kept }) => kept)).toEqual([true, false, true, false])
+  })
+})
+
+describe('mixture', () => {
+  // gelu(10) = 10 and gelu(20) = 20 to the last bit: E_0(10) = 20, E_1(10) = -20.
+  const experts = [
+    { up: [[1]], gate: null, down: [[2]] },
+    { up: [[2]], gate: null, down: [[-1]] },
+  ]
+  const router: Matrix = [[ln(3) / 10, 0]]
+
+  test('two experts by pencil: ¾ of one and ¼ of the other', () => {
+    const { assignments } = route([[10]], router, undefined, moeOf({ experts: 2, k: 2, capacity: 'none' }), true)
+    expectClose(mixture([[10]], assignments, experts, null).flat(), [0.75 * 20 - 0.25 * 20])
+  })
+
+  test('a dropped token gets nothing but the shared expert', () => {
+    const moe = moeOf({ experts: 2, k: 1, capacity: '1x', factor: 1 })
+    const x = [[10], [10]]
+    const { assignments } = route(x, router, undefined, moe, true)
+    expectClose(mixture(x, assignments, experts, null).flat(), [15, 0])
+    expectClose(mixture(x, assignments, experts, { up: [[1]], gate: null, down: [[1]] }).flat(), [25, 10])
+  })
+})
+
+describe('losses', () => {
+  test('cross-entropy is the mean over counted targets', () => {
+    const logits = [
+      [0, 0],
+      [ln(3), 0],
+      [9, 0],
+    ]
+    expect(crossEntropy(logits, Int32Array.of(0, 0, -1))).toBeCloseTo((ln(2) + ln(4 / 3)) / 2, 12)
+  })
+
+  test('Switch counts every choice, GShard first choices only', () => {
+    const balanceOf = (form: 'switch' | 'gshard') => {
+      const moe = moeOf({ experts: 2, k: 2, capacity: '1x', factor: 0.5, balance: { form } })
+      return balanceLoss(route([[1], [1]], [[ln(3), 0]], undefined, moe, true), moe)
+    }
+    // P = ¾, ¼ for both tokens. Switch: f = ½, ½. GShard: f = 1, 0.
+    expect(balanceOf('switch')).toBeCloseTo(1, 12)
+    expect(balanceOf('gshard')).toBeCloseTo(2 * 0.75, 12)
+  })
+
+  test('the balance loss is taken group by group, then averaged', () => {
+    const balanceOf = (groups: number) => {
+      const moe = moeOf({ experts: 2, groups })
+      return balanceLoss(route([[1], [-1]], [[ln(3), 0]], undefined, moe, true), moe)
+    }
+    // Each group alone is one-sided (2·¾); together the two tokens balance.
+    expect(balanceOf(2)).toBeCloseTo(1.5, 12)
+    expect(balanceOf(1)).toBeCloseTo(1, 12)
+  })
+
+  test('with prototypes every loss is the mean of theirs', () => {
+    const moe = moeOf({ router: 'prototype', prototypes: 2, experts: 4 })
+    const routing = route([[1]], [[ln(3), 0, 0, 0]], undefined, moe, true)
+    // Prototype 0: p = ¾, ¼; prototype 1: ½, ½.
+    expect(balanceLoss(routing, moe)).toBeCloseTo((2 * 0.75 + 2 * 0.5) / 2, 12)
+    expect(routerZLoss(routing)).toBeCloseTo((ln(4) ** 2 + ln(2) ** 2) / 2, 12)
+    expect(routerEntropy(routing)).toBeCloseTo((0.75 * ln(4 / 3) + 0.25 * ln(4) + ln(2)) / 2, 12)
+  })
+
+  test('the softmax order does not change what the balance loss calls a probability', () => {
+    const balanceOf = (softmax: 'before' | 'after') => {
+      const moe = moeOf({ experts: 3, k: 1, softmax })
+      return balanceLoss(route([[1]], [[ln(5), ln(2), 0]], undefined, moe, true), moe)
+    }
+    expect(balanceOf('before')).toBeCloseTo((3 * 5) / 8, 12)
+    expect(balanceOf('after')).toBe(balanceOf('before'))
+  })
+})
+
+describe('the whole model', () => {
+  test('one layer of width 1 by pencil', () => {
+    const config = modelSchema.parse({
+      vocabulary: 2,
+      layers: 1,
+      width: 1,
+      heads: 1,
+      sequence: 1,
+      positions: 'learned',
+      normEpsilon: 1e-300,
+      tied: false,
+      moe: { experts: 2, hidden: 1, capacity: 'none', balance: { coefficient: 0.1 }, zLoss: 0.01 },
+    })
+    const values: Record<string, number[]> = {
+      embedding: [1, -1],
+      positions: [0],
+      'layers.0.attention.norm': [1],
+      'layers.0.attention.qkv': [1, 1, 1],
+      'layers.0.attention.output': [1],
+      'layers.0.moe.norm': [1],
+      'layers.0.moe.router': [ln(3), 0],
+      'layers.0.moe.experts.up': [10, -10],
+      'layers.0.moe.experts.down': [0.2, 0.4],
+      norm: [2],
+      head: [1, -0.5],
+    }
+    const parameters: Parameters = new Map(
+      [...parameterShapes(config)].map(([name, shape]) => [name, { shape, data: Float64Array.from(values[name] ?? []) }]),
+    )
+    // Token 0: 1, with attention 2; expert 0 with gate ¾ says 10·0.2 = 2: 3.5, normed 1.
+    // Token 1: -1, with attention -2; expert 1 with gate ¾ says 10·0.4 = 4: 1, normed 1.
+    // So both have logits 2·(1, -0.5) = (2, -1).
+    const tokens = Int32Array.of(0, 1)
+    const output = witnessForward({ config, parameters, tokens, targets: Int32Array.of(0, 1), batch: 2, training: true })
+    expectClose([...output.logits], [2, -1, 2, -1])
+    const loss = (ln(1 + Math.exp(-3)) + ln(1 + Math.exp(3))) / 2
+    const zLoss = (ln(4) ** 2 + ln(4 / 3) ** 2) / 2
+    expect(output.loss).toBeCloseTo(loss, 12)
+    expect(output.total).toBeCloseTo(loss + 0.1 * 1 + 0.01 * zLoss, 12)
+    expect(output.layers.get(0)).toMatchObject({ counts: [1, 1], kept: [1, 1], capacity: null })
+  })
+
+  test('a parameter that is missing, unknown or of another shape is refused by name', () => {
+    const input = randomCase(1)
+    const changed = (change: (parameters: Map<string, { shape: readonly number[]; data: Float64Array }>) => void) => {
+      const parameters = new Map(input.parameters)
+      change(parameters)
+      return () => witnessForward({ ...input, parameters })
+    }
+    const stray = { shape: [1], data: new Float64Array(1) }
+    expect(changed((p) => p.delete('norm'))).toThrow('parameter "norm" is missing')
+    expect(changed((p) => p.set('nrom', stray))).toThrow('parameter "nrom" is unknown')
+    expect(changed((p) => p.set('embedding', stray))).toThrow('parameter "embedding" has shape [1]')
+  })
+
+  test('a later token changes no earlier logit (rotary and learned positions, dropless)', () => {
+    for (const positions of ['rotary', 'learned'] as const) {
+      const input = randomCase(7, { model: { positions }, moe: { router: 'top-k', capacity: 'none' }, batch: 1 })
+      const { vocabulary: V, sequence: S } = input.config
+      const tokens = input.tokens.slice()
+      tokens[S - 1] = ((tokens[S - 1] ?? 0) + 1) % V
+      const before = witnessForward(input).logits
+      const after = witnessForward({ ...input, tokens }).logits
+      expect(after.subarray(0, (S - 1) * V)).toEqual(before.subarray(0, (S - 1) * V))
+      expect(after.subarray((S - 1) * V)).not.toEqual(before.subarray((S - 1) * V))
+    }
+  })
+
+  test('groups equal the same sequences given apart', () => {
+    const input = randomCase(11, { moe: { router: 'top-k', k: 2, experts: 4, groups: 2, capacity: '1x' }, batch: 2 })
+    const { config, tokens, targets } = input
+    if (!config.moe) throw new Error('internal: a dense case')
+    const S = config.sequence
+    const alone = [0, 1].map((b) => ({
+      ...input,
+      config: { ...config, moe: { ...config.moe, groups: 1 } as MoeConfig },
+      tokens: tokens.slice(b * S, (b + 1) * S),
+      targets: targets.slice(b * S, (b + 1) * S).fill(0, S - 1),
+      batch: 1,
+    }))
+    const apart = alone.flatMap((half) => [...witnessForward(half).logits])
+    expectClose([...witnessForward(input).logits], apart)
+  })
+})
+
+describe('random cases', () => {
+  const seeds = Array.from({ length: 150 }, (_, seed) => seed)
+
+  test.each(seeds)('seed %i: finite, every assignment counted, no expert over capacity', (seed) => {
+    const input = randomCase(seed)
+    const { config, tokens } = input
+    const moe = config.moe
+    if (!moe) throw new Error('internal: a dense case')
+    const { loss, total, logits, layers } = witnessForward(input)
+    expect(logits.every(Number.isFinite)).toBe(true)
+    expect(loss).toBeGreaterThan(0)
+    expect(total).toBeGreaterThanOrEqual(loss)
+    for (const { counts, kept, capacity, entropy } of layers.values()) {
+      expect(counts.reduce((a, b) => a + b)).toBe(tokens.length * moe.prototypes * moe.k)
+      for (const [expert, load] of kept.entries())
+        expect(load).toBeLessThanOrEqual(Math.min(counts[expert] ?? 0, (capacity ?? Infinity) * moe.groups))
+      expect(entropy).toBeGreaterThanOrEqual(0)
+      expect(entropy).toBeLessThanOrEqual(ln(moe.experts / moe.prototypes) + 1e-12)
+    }
+  })
+
+  test('together the seeds reach every setting, and drop some assignments', () => {
+    const seen = new Set<string>()
+    let dropped = 0
+    for (const seed of seeds) {
+      const input = randomCase(seed)
+      const { positions, norm, activation, tied, moe } = input.config
+      for (const setting of [positions, norm, activation, `tied ${tied}`, `training ${input.training}`]) seen.add(setting)
+      if (!moe) continue
+      for (const setting of [moe.router, moe.softmax, moe.capacity, moe.priority, moe.balance.form]) seen.add(setting)
+      for (const name of ['groups', 'prototypes', 'k', 'every', 'sharedHidden'] as const) seen.add(`${name} ${moe[name]}`)
+      for (const { counts, kept } of witnessForward(input).layers.values())
+        dropped += counts.reduce((a, b) => a + b) - kept.reduce((a, b) => a + b)
+    }
+    expect([...seen].sort()).toEqual([])
+    expect(dropped).toBeGreaterThan(100)
+  })
+
+  test('one seed gives one case, and a change of capacity leaves the parameters alone', () => {
+    const base = { moe: { router: 'top-k', k: 1, experts: 4 } } as const
+    expect(randomCase(5, base)).toEqual(randomCase(5, base))
+    const tight = randomCase(5, { moe: { ...base.moe, capacity: '1x' } })
+    const free = randomCase(5, { moe: { ...base.moe, capacity: 'none' } })
+    expect(tight.parameters).toEqual(free.parameters)
+    expect(tight.tokens).toEqual(free.tokens)
+    expect(randomCase(6, base).tokens).not.toEqual(randomCase(5, base).tokens)
+  })
+
+  test('overrides win, and a dense model has no sparse layer', () => {
+    expect(randomCase(3, { moe: { router: 'prototype', experts: 6 } }).config.moe?.experts).toBe(6)
+    expect(witnessForward(randomCase(3, { moe: null })).layers.size).toBe(0)
+  })
+})
