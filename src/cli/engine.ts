@@ -5,6 +5,7 @@
 import type { NodeTime } from '../runtime/contract.ts'
 import type { RunConfig } from '../train/config.ts'
 import type { EvalRecord, TrainEvent, TrainSummary } from '../train/metrics.ts'
+import { stateMemory } from './memory.ts'
 
 export type OnEvent = (event: TrainEvent) => void
 
@@ -43,6 +44,7 @@ export interface Description {
   readonly activeParameters: number
   /** Forward and backward. */
   readonly flopsPerToken: number
+  /** What is kept from step to step. */
   readonly memory: readonly { readonly name: string; readonly bytes: number }[]
   readonly tensors: readonly { readonly name: string; readonly shape: readonly number[]; readonly parameters: number }[]
 }
@@ -91,8 +93,10 @@ export const engine: Engine = {
     yield* generate(directory, options)
   },
   async describe(config) {
-    const { describe } = await import('../model/describe.ts')
-    return describe(config)
+    const { describeModel } = await import('../model/describe.ts')
+    const { parameters, activeParameters, flopsPerToken, tensors } = describeModel(config.model)
+    const memory = stateMemory(config.train.optimizer.kind, tensors)
+    return { parameters, activeParameters, flopsPerToken, memory, tensors }
   },
   async benchmark(config, options) {
     const { benchmark } = await import('../train/index.ts')

@@ -38,11 +38,9 @@ export function numberOption(flags: string, description: string, range: Range): 
   })
 }
 
-/** An option that may be given several times; its value is the list. */
+/** An option that may be given several times; its value is the list, undefined when not given. */
 export function listOption(flags: string, description: string): Option {
-  return new Option(flags, description)
-    .default([], 'none')
-    .argParser((text: string, before: readonly string[]) => [...before, text])
+  return new Option(flags, description).argParser((text: string, before: readonly string[] = []) => [...before, text])
 }
 
 export function threadsOption(): Option {

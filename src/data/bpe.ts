@@ -20,7 +20,7 @@ export type Encode = (text: string) => Int32Array
 
 /** An encoder for this tokenizer.json, or undefined when it is not of the form that this file knows. */
 export function byteLevelEncoder(json: TokenizerJson): Encode | undefined {
-  const { model, pre_tokenizer: pre, normalizer, added_tokens: added = [] } = json
+  const { model, pre_tokenizer: pre, normalizer, added_tokens: added } = json
   if (normalizer || pre?.type !== 'ByteLevel' || pre.add_prefix_space !== false || pre.use_regex === false) return
   if (model.type !== 'BPE' || !model.merges || !model.vocab || Array.isArray(model.vocab)) return
   if (model.dropout || model.ignore_merges || model.byte_fallback) return
@@ -35,7 +35,7 @@ export function byteLevelEncoder(json: TokenizerJson): Encode | undefined {
 }
 
 /** Cuts a text at added tokens (the longest wins), which stand for themselves. */
-function withAddedTokens(added: NonNullable<TokenizerJson['added_tokens']>, encode: (text: string, into: Ids) => void): Encode {
+function withAddedTokens(added: TokenizerJson['added_tokens'], encode: (text: string, into: Ids) => void): Encode {
   const idOf = new Map(added.map((token) => [token.content, token.id]))
   const escaped = [...idOf.keys()]
     .sort((a, b) => b.length - a.length)

@@ -3,7 +3,7 @@ import { readdir } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { RunError } from '../errors.ts'
-import type { InputFile } from './files.ts'
+import type { InputFile } from './input-file.ts'
 
 interface Corpus {
   readonly package: string
@@ -33,7 +33,9 @@ export async function corpusFiles(name: string): Promise<InputFile[] | undefined
     folder = join(dirname(createRequire(import.meta.url).resolve(`${corpus.package}/package.json`)), 'data')
     files = await readdir(folder)
   } catch (error) {
-    throw new RunError(`corpus "${name}" is not installed (${(error as Error).message}); run npm install ${corpus.package}`)
+    throw new RunError(
+      `corpus "${name}" is not installed (${(error as Error).message}); run npm install ${corpus.package}`,
+    )
   }
   return files
     .filter((file) => corpus.documents.test(file))

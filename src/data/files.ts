@@ -11,22 +11,8 @@ import { pipeline } from 'node:stream/promises'
 import { glob } from 'tinyglobby'
 import { nearest, UsageError } from '../errors.ts'
 import { corpusFiles, corpusNames } from './corpora.ts'
-
-export type Format = 'text' | 'jsonl' | 'json' | 'parquet'
-
-export interface InputFile {
-  readonly path: string
-  /** How messages and documents call it; the same on every machine. */
-  readonly name: string
-  readonly format: Format
-  readonly gzip: boolean
-  /** The user named this very file: an empty one is an error, not something to pass over. */
-  readonly named: boolean
-  /** Field that holds the text, where it is not the configured one. */
-  readonly field?: string
-  /** Keep the other fields of each record as the document's metadata. */
-  readonly metadata?: boolean
-}
+import type { Format, InputFile } from './input-file.ts'
+import { textChunks } from './text.ts'
 
 const formats: Readonly<Record<string, Format>> = {
   txt: 'text',
@@ -39,7 +25,9 @@ const formats: Readonly<Record<string, Format>> = {
   parquet: 'parquet',
 }
 
-const inFolders = `**/*.{${Object.keys(formats).join(',')},${Object.keys(formats).map((e) => `${e}.gz`).join(',')}}`
+const inFolders = `**/*.{${Object.keys(formats).join(',')},${Object.keys(formats)
+  .map((e) => `${e}.gz`)
+  .join(',')}}`
 
 /**
  * @param scratch folder for standard input, which is read once and needed several times
@@ -103,7 +91,7 @@ function inputFile(path: string, name: string, named: boolean): InputFile {
   return { path, name, format: formats[parts.at(gzip ? -2 : -1) ?? ''] ?? 'text', gzip, named }
 }
 
-/** Keeps standard input in a file; its format is told by its first bytes. */
+/** Keeps standard input in a file; its format is told by its first bytes: text that opens with `{"` is JSONL. */
 async function spool(stdin: Readable, scratch: string): Promise<InputFile> {
   const path = join(scratch, 'standard-input')
   await pipeline(stdin, createWriteStream(path))
@@ -111,9 +99,11 @@ async function spool(stdin: Readable, scratch: string): Promise<InputFile> {
   const { buffer, bytesRead } = await handle.read(Buffer.alloc(4), 0, 4, 0)
   await handle.close()
   const start = buffer.subarray(0, bytesRead)
-  const input = { path, name: 'standard input', gzip: start[0] === 0x1f && start[1] === 0x8b, named: true }
+  const gzip = start[0] === 0x1f && start[1] === 0x8b
+  const input: InputFile = { path, name: 'standard input', format: 'text', gzip, named: true }
   if (start.toString('latin1') === 'PAR1') return { ...input, format: 'parquet' }
-  return { ...input, format: 'jsonl-or-text' as Format }
+  for await (const chunk of textChunks(input)) return { ...input, format: /^\s*\{\s*"/.test(chunk) ? 'jsonl' : 'text' }
+  return input
 }
 
 /** A hash of what the files are called, what they hold and how they are read. */

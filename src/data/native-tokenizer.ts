@@ -85,7 +85,8 @@ function synchronousEncoder(json: string): (text: string) => Int32Array {
   return (text) => {
     Atomics.store(done, 0, 0)
     port1.postMessage(text)
-    if (Atomics.wait(done, 0, 0, 60_000) === 'timed-out') throw new Error('internal: the tokenizer worker does not answer')
+    if (Atomics.wait(done, 0, 0, 60_000) === 'timed-out')
+      throw new Error('internal: the tokenizer worker does not answer')
     const answer = receiveMessageOnPort(port1)?.message as { ids?: Int32Array; error?: string }
     if (!answer.ids) throw new Error(`internal: the tokenizer refused a text: ${answer.error}`)
     return answer.ids

@@ -12,10 +12,16 @@ const addedTokenSchema = z.looseObject({
   special: z.boolean().optional(),
 })
 
-const decoderSchema = z.looseObject({ type: z.string(), decoders: z.array(z.looseObject({ type: z.string() })).optional() })
+const decoderSchema = z.looseObject({
+  type: z.string(),
+  decoders: z.array(z.looseObject({ type: z.string() })).optional(),
+})
 
 const tokenizerJsonSchema = z.looseObject({
-  added_tokens: z.array(addedTokenSchema).nullish(),
+  added_tokens: z
+    .array(addedTokenSchema)
+    .nullish()
+    .transform((tokens) => tokens ?? []),
   normalizer: z.unknown(),
   pre_tokenizer: z
     .looseObject({ type: z.string(), add_prefix_space: z.boolean().optional(), use_regex: z.boolean().optional() })
@@ -35,9 +41,7 @@ const tokenizerJsonSchema = z.looseObject({
   }),
 })
 
-export type TokenizerJson = Omit<z.output<typeof tokenizerJsonSchema>, 'added_tokens'> & {
-  added_tokens?: z.output<typeof addedTokenSchema>[]
-}
+export type TokenizerJson = z.output<typeof tokenizerJsonSchema>
 
 /** The separator of documents in tokenizers that we make. */
 export const endOfTextToken = '<|endoftext|>'
@@ -64,7 +68,7 @@ export function parseTokenizerJson(text: string, where: string): TokenizerJson {
     throw new UsageError(`${where} is not JSON (${(error as Error).message}); expected a Hugging Face tokenizer.json`)
   }
   const parsed = tokenizerJsonSchema.safeParse(value)
-  if (parsed.success) return { ...parsed.data, added_tokens: parsed.data.added_tokens ?? [] }
+  if (parsed.success) return parsed.data
   const issue = parsed.error.issues[0]
   throw new UsageError(
     `${where} is not a Hugging Face tokenizer.json: ${issue?.path.join('.') || 'its top level'}: ${issue?.message}`,
@@ -77,7 +81,7 @@ export function tokensOf(json: TokenizerJson): Map<string, number> {
   const tokens = new Map<string, number>(
     Array.isArray(vocab) ? vocab.map(([token], id) => [token, id]) : Object.entries(vocab),
   )
-  for (const token of json.added_tokens ?? []) tokens.set(token.content, token.id)
+  for (const token of json.added_tokens) tokens.set(token.content, token.id)
   return tokens
 }
 

@@ -69,9 +69,7 @@ export function tokenizerFromJson(json: string, where = 'tokenizer.json'): Token
     bytesOf,
     json,
     encode: encodeByteLevel ?? ((text) => library().encode(text)),
-    encodeBatch: encodeByteLevel
-      ? (texts) => inTurns(texts, encodeByteLevel)
-      : (texts) => library().encodeBatch(texts),
+    encodeBatch: encodeByteLevel ? (texts) => inTurns(texts, encodeByteLevel) : (texts) => library().encodeBatch(texts),
     decode: decoding.decode,
     stream: decoding.stream,
   }

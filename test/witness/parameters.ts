@@ -64,7 +64,8 @@ export function checkParameters(config: ModelConfig, parameters: Parameters): vo
       throw new Error(`parameter "${name}" has ${parameter.data.length} elements (expected ${elements})`)
   }
   for (const name of parameters.keys())
-    if (!shapes.has(name)) throw new Error(`parameter "${name}" is unknown (accepted: ${[...shapes.keys()].join(', ')})`)
+    if (!shapes.has(name))
+      throw new Error(`parameter "${name}" is unknown (accepted: ${[...shapes.keys()].join(', ')})`)
 }
 
 function find(parameters: Parameters, name: string) {

@@ -117,7 +117,9 @@ export function route(
     }
   } else {
     if (choices?.length !== T * moe.k)
-      throw new Error(`invalid choices: ${choices?.length ?? 'none'} (expected ${T * moe.k} ids for router "${moe.router}")`)
+      throw new Error(
+        `invalid choices: ${choices?.length ?? 'none'} (expected ${T * moe.k} ids for router "${moe.router}")`,
+      )
     for (let token = 0; token < T; token++)
       for (let choice = 0; choice < moe.k; choice++) {
         const expert = at(choices, token * moe.k + choice)

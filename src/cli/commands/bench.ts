@@ -16,7 +16,7 @@ import { jsonOption, listOption, numberOption, ranges, threadsOption } from '../
 
 interface BenchFlags {
   readonly shape: string
-  readonly only: readonly string[]
+  readonly only?: readonly string[]
   readonly steps: number
   readonly threads?: number
   readonly out?: string
@@ -66,12 +66,12 @@ Examples:
 }
 
 async function run(io: Io, flags: BenchFlags): Promise<void> {
-  for (const name of flags.only)
+  for (const name of flags.only ?? [])
     if (!Object.hasOwn(routings, name)) {
       const names = Object.keys(routings)
       throw new UsageError(`invalid --only: "${name}" (expected ${listOf(names)}${suggestion(name, names)})`)
     }
-  const names = flags.only.length > 0 ? flags.only : Object.keys(routings)
+  const names = flags.only ?? Object.keys(routings)
   const rows: Row[] = []
   for (const name of names) {
     if (!flags.json) io.stderr.write(`  ${flags.shape}, ${name} ...\n`)

@@ -6,7 +6,7 @@ import { colorsFor, type Io, writeJson } from '../io.ts'
 import { jsonOption, listOption, threadsOption } from '../options.ts'
 
 interface EvalFlags {
-  readonly data: string[]
+  readonly data?: string[]
   readonly threads?: number
   readonly json?: true
 }
@@ -33,9 +33,9 @@ Examples:
 
 async function run(io: Io, directory: string, flags: EvalFlags): Promise<void> {
   const colors = colorsFor(io.stdout, io.env)
-  const [only, ...more] = flags.data
+  const [only, ...more] = flags.data ?? []
   const record = await io.engine.evaluateRun(directory, {
-    ...(only === undefined ? {} : { source: more.length === 0 ? only : flags.data }),
+    ...(only === undefined ? {} : { source: more.length === 0 ? only : [only, ...more] }),
     ...(flags.threads === undefined ? {} : { threads: flags.threads }),
     onEvent: (event) => {
       if (event.kind === 'warning') io.stderr.write(`choir: ${event.message}\n`)
@@ -52,7 +52,7 @@ async function run(io: Io, directory: string, flags: EvalFlags): Promise<void> {
         ['drop rate', percent(record.drop_rate)],
         ['c_v', `${fixed(record.load_cv, 2)} before drops, ${fixed(record.load_cv_kept, 2)} after`],
         ['dead experts', grouped(record.dead_experts)],
-        ['text', `${flags.data.join(', ') || 'held-out documents'}, ${count(record.evaluated_tokens)} tokens`],
+        ['text', `${flags.data?.join(', ') ?? 'held-out documents'}, ${count(record.evaluated_tokens)} tokens`],
         ['model', `${directory}, step ${grouped(record.step)}`],
       ],
       colors,

@@ -14,7 +14,7 @@ import { jsonOption, setOption } from '../options.ts'
 import { modelLine, routingLine } from '../summary.ts'
 
 interface InspectFlags {
-  readonly set: readonly string[]
+  readonly set?: readonly string[]
   readonly json?: true
 }
 
@@ -39,11 +39,11 @@ Examples:
 
 async function run(io: Io, source: string, flags: InspectFlags): Promise<void> {
   const isRun = !isPreset(source) && existsSync(join(source, 'config.json'))
-  if (isRun && flags.set.length > 0)
+  if (isRun && flags.set)
     throw new UsageError(
       `invalid --set: ${source} is a run, and its configuration is fixed (inspect ${join(source, 'config.json')} to vary it)`,
     )
-  const config = isRun ? await loadRunConfig(source) : await loadConfig(source, flags.set)
+  const config = isRun ? await loadRunConfig(source) : await loadConfig(source, flags.set ?? [])
   const description = await io.engine.describe(config)
   if (flags.json) return writeJson(io, { kind: 'description', ...description, config })
   io.stdout.write(text(config, description, basename(source), colorsFor(io.stdout, io.env)))
@@ -70,7 +70,7 @@ function text(config: RunConfig, description: Description, name: string, colors:
     '',
     `  ${colors.bold(name)}`,
     labelled(facts, colors),
-    `  ${colors.bold('memory to train')}`,
+    `  ${colors.bold('memory of the training state')}`,
     ...indented(table(memoryRows, 'lr')),
     '',
     `  ${colors.bold('tensors')}`,
@@ -98,18 +98,18 @@ interface Alike {
   parameters: number
 }
 
-/** Tensors that differ only in the number of their layer make one row, `layers.*.attention.q`. */
+/** Tensors that differ only in the number of their layer make one row, `layers.*.attention.output`. */
 function alike(tensors: Description['tensors']): Alike[] {
   const rows = new Map<string, Alike>()
   for (const { name, shape, parameters } of tensors) {
-    const pattern = name.replace(/(^|\.)\d+(?=\.|$)/, '$1*')
+    const pattern = name.replace(/(^|\.)\d+(?=\.|$)/, '$1*').replace('{e}', '*')
     const key = `${pattern} ${shape.join()}`
     const row = rows.get(key)
     if (row) {
       row.name = pattern
       row.copies++
       row.parameters += parameters
-    } else rows.set(key, { name, shape, copies: 1, parameters })
+    } else rows.set(key, { name: name.replace('{e}', '*'), shape, copies: 1, parameters })
   }
   return [...rows.values()]
 }

@@ -18,7 +18,7 @@ import { profileText } from '../profile.ts'
 import { sourceName } from '../summary.ts'
 
 interface TrainFlags {
-  readonly set: readonly string[]
+  readonly set?: readonly string[]
   readonly out?: string
   readonly resume?: string
   readonly threads?: number
@@ -95,7 +95,7 @@ async function run(io: Io, source: string | undefined, flags: TrainFlags): Promi
 }
 
 async function prepare(source: string | undefined, flags: TrainFlags): Promise<Job> {
-  const sets = [...flags.set]
+  const sets = [...(flags.set ?? [])]
   if (flags.threads !== undefined) sets.push(`runtime.threads=${flags.threads}`)
   if (flags.resume !== undefined) {
     if (source !== undefined || flags.out !== undefined)
@@ -170,7 +170,7 @@ function summaryText(summary: TrainSummary, colors: Colors): string {
   rows.push(['speed', `${count(summary.tokensPerSecond)} tokens/s, MFU ${percent(summary.mfu, 0)}`])
   if (last) rows.push(['drop rate', percent(last.drop_rate)], ['c_v', fixed(last.load_cv, 2)])
   rows.push(
-    ['time', `${duration(summary.seconds)}, step ${grouped(summary.step)}, ${count(summary.tokens)} tokens`],
+    ['time', `${duration(summary.seconds)}, to step ${grouped(summary.step)}, ${count(summary.tokens)} tokens in all`],
     ['run', summary.directory],
   )
   return `\n${labelled(rows, colors)}`

@@ -51,16 +51,16 @@ export class BarDisplay implements Display {
         break
       }
       case 'warning':
-        this.note(this.#colors.yellow(event.message))
+        this.note(event.message)
         break
     }
   }
 
   note(text: string): void {
-    const line = `choir: ${text}\n`
     // On the bar's own terminal the line must go through the bar; a redirected stderr gets it as it is.
-    if (this.#bars && isTerminal(this.#io.stderr, this.#io.env)) this.#print(line)
-    else this.#io.stderr.write(line)
+    if (this.#bars && isTerminal(this.#io.stderr, this.#io.env))
+      this.#print(`${this.#colors.yellow('choir:')} ${text}\n`)
+    else this.#io.stderr.write(`choir: ${text}\n`)
   }
 
   close(): void {
@@ -95,11 +95,11 @@ export class BarDisplay implements Display {
   #progressLine(step: number, steps: number): string {
     const { dim, cyan } = this.#colors
     const total = grouped(steps)
-    const left = Number.isFinite(this.#left) ? `   ${duration(this.#left)} left` : ''
+    const left = Number.isFinite(this.#left) && step < steps ? `   ${duration(this.#left)} left` : ''
     const text = `  ${grouped(step).padStart(total.length)}/${total}${left}`
     const room = this.#columns() - 4 - widthOf(text)
     const length = Math.min(room, longestBar)
-    if (length < 4) return fit([text.trimStart()], this.#columns())
+    if (length < 4) return oneLine([text.trimStart()], this.#columns())
     const done = Math.floor((length * step) / steps)
     return `  ${cyan('━'.repeat(done))}${dim('─'.repeat(length - done))}${text}`
   }
@@ -107,7 +107,7 @@ export class BarDisplay implements Display {
   #metricsLine(): string {
     const record = this.#last
     const { bold, dim } = this.#colors
-    if (!record) return fit([dim('first step ...')], this.#columns())
+    if (!record) return oneLine([dim('first step ...')], this.#columns())
     const sparse = this.#config.model.moe !== null
     const parts = [
       `${dim('loss')} ${bold(fixed(record.loss, 3))}`,
@@ -115,7 +115,7 @@ export class BarDisplay implements Display {
       `${dim('MFU')} ${percent(record.mfu, 0)}`,
     ]
     if (sparse) parts.push(`${dim('drop')} ${percent(record.drop_rate)}`, `${dim('c_v')} ${fixed(record.load_cv, 2)}`)
-    return fit(parts, this.#columns())
+    return oneLine(parts, this.#columns())
   }
 
   #columns(): number {
@@ -124,7 +124,7 @@ export class BarDisplay implements Display {
 }
 
 /** As many parts as fit on a line, the first the most important. */
-function fit(parts: readonly string[], columns: number): string {
+function oneLine(parts: readonly string[], columns: number): string {
   let line = ` ${parts[0] ?? ''}`
   for (const part of parts.slice(1)) {
     const longer = `${line}   ${part}`

@@ -1,0 +1,43 @@
+import { spawnSync } from 'node:child_process'
+import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+
+let folder: string
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'choir-bin-'))
+  writeFileSync(join(folder, 'package.json'), '{ "type": "module" }')
+  mkdirSync(join(folder, 'bin'))
+  copyFileSync(fileURLToPath(new URL('../../bin/choir.js', import.meta.url)), join(folder, 'bin', 'choir.js'))
+})
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+/** Runs the copied bin on this Node, which says that it is `version`. */
+function choir(version?: string): { status: number | null; stdout: string; stderr: string } {
+  const preload = join(folder, 'version.cjs')
+  writeFileSync(
+    preload,
+    version === undefined
+      ? ''
+      : `Object.defineProperty(process, 'versions', { value: { ...process.versions, node: '${version}' } })`,
+  )
+  return spawnSync(process.execPath, ['--require', preload, join(folder, 'bin', 'choir.js')], { encoding: 'utf8' })
+}
+
+test('an unbuilt clone says how to build it', () => {
+  expect(choir()).toMatchObject({ status: 1, stdout: '', stderr: 'choir: it is not built yet (run: npm run build)\n' })
+})
+
+test('a Node that is too old is told so, one that is new enough runs the program', () => {
+  mkdirSync(join(folder, 'dist', 'cli'), { recursive: true })
+  writeFileSync(join(folder, 'dist', 'cli', 'process.js'), `export const runProcess = () => console.log('ran')`)
+  for (const version of ['18.20.4', '20.18.3', '8.0.0'])
+    expect(choir(version)).toMatchObject({
+      status: 1,
+      stdout: '',
+      stderr: expect.stringContaining(`Node ${version} is too old (expected 20.19 or later`),
+    })
+  for (const version of ['20.19.0', '22.0.0']) expect(choir(version)).toMatchObject({ status: 0, stdout: 'ran\n' })
+})

@@ -1,0 +1,113 @@
+import { describe, expect, test } from 'vitest'
+import { widthOf } from '../format.ts'
+import { main } from '../main.ts'
+import { fakeIo } from '../testing/fake.ts'
+
+/**
+ * What a terminal shows after `text`: understands only what the bar uses (colours, columns, moving
+ * up, clearing), and that a line wider than the terminal is cut, since the bar turns wrapping off.
+ */
+function screen(text: string, columns: number): string[] {
+  const lines: string[][] = [[]]
+  let x = 0
+  let y = 0
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: a terminal speaks in control characters
+  for (const [token, , parameters, command] of text.matchAll(/(\x1b\[([?\d;]*)([A-Za-z]))|[\s\S]/gu)) {
+    const n = Number(parameters || 1)
+    const line = lines[y] ?? []
+    lines[y] = line
+    if (command === 'G') x = n - 1
+    else if (command === 'A') y -= n
+    else if (command === 'B') y += n
+    else if (command === 'J') {
+      line.length = Math.min(line.length, x)
+      lines.length = y + 1
+    } else if (command === 'K') line.length = parameters === '2' ? 0 : Math.min(line.length, x)
+    else if (command !== undefined) {
+      expect(['m', 'h', 'l']).toContain(command)
+    } else if (token === '\n') {
+      y++
+      x = 0
+    } else if (token === '\r') x = 0
+    else {
+      while (line.length < x) line.push(' ')
+      line[Math.min(x, columns - 1)] = token
+      x++
+    }
+  }
+  return lines.map((line) => (line ?? []).join('').trimEnd())
+}
+
+const frame = /^ {2}━+─* +7\/20 {3}13s left$/
+const metrics = '  loss 5.300   12.3k tok/s   MFU 61%   drop 3.1%   c_v 0.42'
+
+/** The screen right after step 7 drew a frame, and at the end. */
+async function train(columns: number, env = {}): Promise<{ during: string[]; after: string[]; raw: string }> {
+  let during: string[] = []
+  const fake = fakeIo({ terminal: true, columns, env })
+  const { engine } = fake.io
+  const slow = {
+    ...fake.io,
+    engine: {
+      ...engine,
+      train: (config: Parameters<typeof engine.train>[0], options: Parameters<typeof engine.train>[1]) =>
+        engine.train(config, {
+          ...options,
+          onEvent: (event) => {
+            options.onEvent(event)
+            if (event.kind === 'train' && event.step === 7) {
+              options.onEvent({ kind: 'warning', message: 'a word' })
+              during = screen(fake.stdout.text, columns)
+            }
+          },
+        }),
+    },
+  }
+  expect(await main(['train', 'tiny', '--no-sample'], slow)).toBe(0)
+  return { during, after: screen(fake.stdout.text, columns), raw: fake.stdout.text }
+}
+
+describe('the live bar', () => {
+  test('shows progress and metrics in two lines below everything else', async () => {
+    const { during } = await train(80)
+    expect(during.at(-3)).toBe('choir: a word')
+    expect(during.at(-2)).toMatch(frame)
+    expect(during.at(-1)).toBe(metrics)
+  })
+
+  test('leaves evaluations and summary, and no trace of itself', async () => {
+    const { after, raw } = await train(80)
+    expect(after.filter((line) => line.includes('━') || line.includes('tok/s'))).toEqual([])
+    expect(after).toContain('  step 10   held-out loss 4.512   1.712 bits per byte   drop 1.2%   c_v 0.41')
+    expect(after.some((line) => /^ {2}held-out loss {2}4\.512 nats a token$/.test(line))).toBe(true)
+    // The cursor and line wrapping are given back, last.
+    expect(raw.lastIndexOf('\x1b[?25h')).toBeGreaterThan(raw.lastIndexOf('\x1b[?25l'))
+    expect(raw.lastIndexOf('\x1b[?7h')).toBeGreaterThan(raw.lastIndexOf('\x1b[?7l'))
+  })
+
+  test.each([20, 30, 40, 60])('drops what does not fit in %d columns', async (columns) => {
+    const { during } = await train(columns)
+    const [progress = '', values = ''] = during.slice(-2)
+    expect(progress).toContain('7/20')
+    expect(widthOf(progress)).toBeLessThan(columns)
+    expect(values).toContain('loss 5.300')
+    expect(widthOf(values)).toBeLessThan(columns)
+    expect(metrics.startsWith(values)).toBe(true)
+  })
+
+  test('NO_COLOR keeps the bar and loses the colours', async () => {
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: a colour is a control sequence
+    const color = /\x1b\[[\d;]*m/
+    expect((await train(80)).raw).toMatch(color)
+    const plain = await train(80, { NO_COLOR: '1' })
+    expect(plain.raw).not.toMatch(color)
+    expect(plain.during.at(-2)).toMatch(frame)
+  })
+
+  test('a dumb terminal gets plain lines', async () => {
+    const fake = fakeIo({ terminal: true, env: { TERM: 'dumb' } })
+    await main(['train', 'tiny', '--no-sample'], fake.io)
+    expect(fake.stdout.text).not.toContain('\x1b')
+    expect(fake.stdout.text).toContain('20/20')
+  })
+})

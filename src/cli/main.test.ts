@@ -1,0 +1,368 @@
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { stripVTControlCharacters } from 'node:util'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { RunError } from '../errors.ts'
+import type { RunConfig } from '../train/config.ts'
+import { loadConfig } from '../train/load-config.ts'
+import type { GenerateOptions, TrainOptions } from './engine.ts'
+import { main } from './main.ts'
+import { type Fake, fakeIo } from './testing/fake.ts'
+
+let folder: string
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'choir-cli-'))
+})
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+const commands = ['train', 'eval', 'generate', 'inspect', 'bench']
+
+function jsonLines(text: string): { kind?: string; [key: string]: unknown }[] {
+  return text
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line))
+}
+
+function trainCall(fake: Fake): { config: RunConfig; options: TrainOptions } {
+  const [config, options] = fake.calls.find(({ name }) => name === 'train')?.args ?? []
+  return { config: config as RunConfig, options: options as TrainOptions }
+}
+
+async function storedRun(name: string): Promise<string> {
+  const directory = join(folder, name)
+  mkdirSync(directory, { recursive: true })
+  const config = await loadConfig('tiny', [])
+  writeFileSync(join(directory, 'config.json'), JSON.stringify({ version: '0.1.0', ...config }))
+  return directory
+}
+
+describe('help and usage', () => {
+  test.each(commands)('%s --help says what it does, with examples, on stdout', async (command) => {
+    const fake = fakeIo()
+    expect(await main([command, '--help'], fake.io)).toBe(0)
+    expect(fake.stdout.text).toContain(`Usage: choir ${command}`)
+    expect(fake.stdout.text).toMatch(/Examples:\n {2}choir /)
+    expect(fake.stdout.text).toContain('--verbose')
+    expect(fake.stderr.text).toBe('')
+  })
+
+  test('--help lists every command, and none that is not there', async () => {
+    const fake = fakeIo()
+    expect(await main(['--help'], fake.io)).toBe(0)
+    const listed = [...fake.stdout.text.matchAll(/^ {2}(\w+) \[options\]/gm)].map(([, name]) => name)
+    expect(listed).toEqual(commands)
+  })
+
+  test('--version is the version of the package', async () => {
+    const fake = fakeIo()
+    expect(await main(['--version'], fake.io)).toBe(0)
+    const manifest = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'))
+    expect(fake.stdout.text).toBe(`${manifest.version}\n`)
+  })
+
+  test.each([
+    [[], 'Usage: choir'],
+    [['trian'], "choir: unknown command 'trian'\n(Did you mean train?)"],
+    [['train', '--stes', 'x'], "choir: unknown option '--stes'\n(Did you mean --set?)"],
+    [['train', 'tiny', 'demo'], 'choir: too many arguments'],
+    [['train', 'dmeo'], 'did you mean "demo"?'],
+    [['train', 'tiny', '--set', 'train.steps=0'], 'choir: invalid train.steps: 0 (expected a positive integer)'],
+    [['train', 'tiny', '--threads', '0'], 'choir: invalid --threads: "0" (expected a positive integer)'],
+    [['train', '--resume', 'nowhere'], 'choir: no run in "nowhere"'],
+    [['train', 'demo', '--resume', 'x'], 'choir: invalid --resume'],
+    [['eval'], "choir: missing required argument 'run'\n(see: choir eval --help)"],
+    [['generate', 'x'], "choir: required option '--prompt <text>' not specified"],
+    [['generate', 'x', '--prompt', 'a', '--tokens', '1.5'], 'choir: invalid --tokens: "1.5" (expected a positive'],
+    [
+      ['generate', 'x', '--prompt', 'a', '--temperature', '-1'],
+      'choir: invalid --temperature: "-1" (expected a number',
+    ],
+    [['generate', 'x', '--prompt', 'a', '--top-p', '0'], 'choir: invalid --top-p: "0" (expected a number above 0 and'],
+    [['generate', 'x', '--prompt', 'a', '--seed', ''], 'choir: invalid --seed: "" (expected an integer of at least 0)'],
+    [['bench', '--shape', 'L'], "choir: option '--shape <name>' argument 'L' is invalid."],
+    [['bench', '--only', 'top1'], 'did you mean "top-1"?'],
+  ])('%j is wrong usage: exit code 2, told on stderr alone', async (args, message) => {
+    const fake = fakeIo()
+    expect(await main(args, fake.io)).toBe(2)
+    expect(fake.stderr.text).toContain(message)
+    expect(fake.stderr.text).not.toContain('    at ')
+    expect(fake.stdout.text).toBe('')
+    expect(fake.calls).toEqual([])
+  })
+})
+
+describe('failures', () => {
+  const failing = (error: unknown) =>
+    fakeIo({
+      engine: {
+        evaluateRun: () => Promise.reject(error),
+      },
+    })
+
+  test('a failed run is exit code 1 and one message without a stack', async () => {
+    const fake = failing(new RunError('disk full at step 12 (free some space, then --resume)'))
+    expect(await main(['eval', 'x', '--json'], fake.io)).toBe(1)
+    expect(fake.stderr.text).toBe('choir: disk full at step 12 (free some space, then --resume)\n')
+    expect(fake.stdout.text).toBe('')
+  })
+
+  test('--verbose adds the stack, wherever it stands', async () => {
+    for (const args of [
+      ['--verbose', 'eval', 'x'],
+      ['eval', 'x', '--verbose'],
+    ]) {
+      const fake = failing(new TypeError('internal: oops'))
+      expect(await main(args, fake.io)).toBe(1)
+      expect(fake.stderr.text).toMatch(/^choir: TypeError: internal: oops\n {4}at /)
+    }
+  })
+
+  test('the cause of an error is told', async () => {
+    const fake = failing(new RunError('cannot save', { cause: new Error('ENOSPC: no space left') }))
+    await main(['eval', 'x'], fake.io)
+    expect(fake.stderr.text).toBe('choir: cannot save\n  caused by: ENOSPC: no space left\n')
+  })
+})
+
+describe('train', () => {
+  test('the configuration, directory and preset reach the engine', async () => {
+    const fake = fakeIo()
+    const out = join(folder, 'new')
+    const args = ['train', 'tiny', '--set', 'train.steps=5', '--set', 'model.moe.k=2', '--threads', '3', '--out', out]
+    expect(await main(args, fake.io)).toBe(0)
+    const { config, options } = trainCall(fake)
+    expect(config).toEqual(await loadConfig('tiny', ['train.steps=5', 'model.moe.k=2', 'runtime.threads=3']))
+    expect(options).toMatchObject({ directory: out, resume: false, preset: 'tiny', profile: false })
+  })
+
+  test('without a configuration it trains the demo, in a directory that is free', async () => {
+    const fake = fakeIo()
+    expect(await main(['train', '--set', 'train.steps=2'], fake.io)).toBe(0)
+    const { options } = trainCall(fake)
+    expect(options.preset).toBe('demo')
+    expect(options.directory).toMatch(/^runs[\\/]demo(-\d+)?$/)
+    expect(existsSync(options.directory)).toBe(false)
+  })
+
+  test('a directory that holds a run is not written over', async () => {
+    const fake = fakeIo()
+    expect(await main(['train', 'tiny', '--out', await storedRun('taken')], fake.io)).toBe(2)
+    expect(fake.stderr.text).toContain('--resume')
+    expect(fake.calls).toEqual([])
+  })
+
+  test('--resume takes the configuration of the run, and more steps', async () => {
+    const fake = fakeIo()
+    const directory = await storedRun('resumed')
+    expect(await main(['train', '--resume', directory, '--set', 'train.steps=25'], fake.io)).toBe(0)
+    const { config, options } = trainCall(fake)
+    expect(config).toEqual(await loadConfig('tiny', ['train.steps=25']))
+    expect(options).toMatchObject({ directory, resume: true })
+  })
+
+  test('--resume refuses to change what the parameters depend on', async () => {
+    const fake = fakeIo()
+    const directory = await storedRun('fixed')
+    expect(await main(['train', '--resume', directory, '--set', 'model.moe.k=2'], fake.io)).toBe(2)
+    expect(fake.stderr.text).toContain('"model.moe.k=2"')
+  })
+
+  test('--json prints events and a summary, a JSON object a line, and nothing else', async () => {
+    const fake = fakeIo()
+    expect(await main(['train', 'tiny', '--json', '--profile', '--sample'], fake.io)).toBe(0)
+    const lines = jsonLines(fake.stdout.text)
+    const kinds = lines.map(({ kind }) => kind)
+    expect(kinds.slice(0, 3)).toEqual(['prepare', 'start', 'train'])
+    expect(kinds.slice(-4)).toEqual(['checkpoint', 'summary', 'profile', 'sample'])
+    expect(kinds.filter((kind) => kind === 'train')).toHaveLength(20)
+    expect(lines.find(({ kind }) => kind === 'summary')).toMatchObject({ step: 20, interrupted: false })
+    expect(fake.stderr.text).toBe('')
+  })
+
+  test('away from a terminal it prints a line every few seconds, without control characters', async () => {
+    const fake = fakeIo()
+    await main(['train', 'tiny'], fake.io)
+    const text = fake.stdout.text
+    expect(text).toBe(stripVTControlCharacters(text))
+    // A second a step: the first step, then each fifth, and the last.
+    expect([...text.matchAll(/^ {2}step +(\d+)\/20/gm)].map(([, step]) => Number(step))).toEqual([1, 6, 11, 16, 20])
+    expect(text).toContain('loss  5.900   lr 1.0e-3    12.3k tok/s   MFU 61%   drop  3.1%   c_v 0.42   19s left')
+    expect(text).toContain('eval  10/20   held-out loss 4.512   1.712 bits per byte   drop 1.2%   c_v 0.41')
+    expect(text).toContain('4.12 M parameters, 1.50 M active for a token')
+    expect(text).toMatch(/bits per byte +1\.712\n/)
+    expect(text).not.toContain('continues a prompt')
+  })
+
+  test('the demo ends with generated text', async () => {
+    const fake = fakeIo()
+    await main(['train', 'demo', '--set', 'train.steps=2'], fake.io)
+    expect(fake.stdout.text).toContain('│ The people of the United States of the United States\n')
+    expect(fake.stdout.text).toMatch(/choir generate runs[\\/]demo\S* --prompt/)
+    const without = fakeIo()
+    await main(['train', 'demo', '--set', 'train.steps=2', '--no-sample'], without.io)
+    expect(without.calls.map(({ name }) => name)).toEqual(['train'])
+  })
+
+  test('--profile ends with time by op and by layer', async () => {
+    const fake = fakeIo()
+    await main(['train', 'tiny', '--profile'], fake.io)
+    expect(fake.stdout.text).toMatch(/time by op\n {2}matmul \(MatMul\) +5\.0s +100\.0% +20 runs\n/)
+    expect(fake.stdout.text).toMatch(/time by layer\n {2}layers\.0\.moe +5\.0s/)
+  })
+
+  test('warnings go to stderr', async () => {
+    const fake = fakeIo({
+      engine: {
+        train: (_, { onEvent }) => {
+          onEvent({ kind: 'warning', message: 'step 3 was skipped' })
+          return Promise.reject(new RunError('stop'))
+        },
+      },
+    })
+    await main(['train', 'tiny', '--json'], fake.io)
+    expect(fake.stderr.text).toBe('choir: stop\n')
+    expect(jsonLines(fake.stdout.text)).toEqual([{ kind: 'warning', message: 'step 3 was skipped' }])
+    fake.stdout.text = fake.stderr.text = ''
+    await main(['train', 'tiny'], fake.io)
+    expect(fake.stderr.text).toBe('choir: step 3 was skipped\nchoir: stop\n')
+    expect(fake.stdout.text).toBe('')
+  })
+})
+
+describe('interruption', () => {
+  test('Ctrl-C once finishes the step, says so, and exits 130', async () => {
+    const fake = fakeIo({ onStep: (step, { interrupt }) => step === 7 && interrupt() })
+    expect(await main(['train', 'tiny', '--out', join(folder, 'stopped')], fake.io)).toBe(130)
+    expect(fake.exits).toEqual([])
+    expect(fake.stderr.text).toMatch(/^choir: finishing the step .* press Ctrl-C again to stop at once\n/)
+    expect(fake.stderr.text).toContain('stopped after step 7; continue with: choir train --resume')
+    expect(fake.calls.map(({ name }) => name)).toEqual(['train'])
+  })
+
+  test('Ctrl-C twice ends the process at once with 130', async () => {
+    const fake = fakeIo({
+      onStep: (step, { interrupt }) => {
+        if (step === 7) {
+          interrupt()
+          interrupt()
+        }
+      },
+    })
+    await main(['train', 'tiny'], fake.io)
+    expect(fake.exits).toEqual([130])
+  })
+
+  test('a signal after the last step changes nothing', async () => {
+    const fake = fakeIo({ onStep: (step, { interrupt }) => step === 20 && interrupt() })
+    expect(await main(['train', 'tiny'], fake.io)).toBe(0)
+  })
+
+  test('a reader that goes away stops the training after its step', async () => {
+    const fake = fakeIo({ onStep: (step, { breakPipe }) => step === 3 && breakPipe() })
+    expect(await main(['train', 'tiny', '--json'], fake.io)).toBe(130)
+    expect(fake.stderr.text).toMatch(/^choir: stopped after step 3; .*\n$/)
+  })
+
+  test('generation stops where it is', async () => {
+    const fake = fakeIo({
+      engine: {
+        async *generate() {
+          yield ' one'
+          fake.interrupt()
+          yield ' two'
+          yield ' three'
+        },
+      },
+    })
+    expect(await main(['generate', 'x', '--prompt', 'zero'], fake.io)).toBe(130)
+    expect(fake.stdout.text).toBe('zero one two\n')
+  })
+})
+
+describe('eval, generate, inspect, bench', () => {
+  test('eval passes its sources and prints people a table, programs a line', async () => {
+    const people = fakeIo()
+    expect(await main(['eval', 'runs/x', '--data', 'a.txt', '--data', 'b.txt', '--threads', '2'], people.io)).toBe(0)
+    expect(people.calls[0]?.args).toEqual([
+      'runs/x',
+      expect.objectContaining({ source: ['a.txt', 'b.txt'], threads: 2 }),
+    ])
+    expect(people.stdout.text).toMatch(/bits per byte +1\.7123\n/)
+    const programs = fakeIo()
+    expect(await main(['eval', 'runs/x', '--json'], programs.io)).toBe(0)
+    expect(programs.calls[0]?.args[1]).not.toHaveProperty('source')
+    expect(jsonLines(programs.stdout.text)).toEqual([expect.objectContaining({ kind: 'eval', loss: 4.5123 })])
+  })
+
+  test('generate passes every option', async () => {
+    const fake = fakeIo()
+    const sampling = ['--temperature', '0', '--top-k', '0', '--top-p', '1', '--seed', '7', '--threads', '2']
+    expect(await main(['generate', 'runs/x', '--prompt', 'The people', '--tokens', '5', ...sampling], fake.io)).toBe(0)
+    const [directory, options] = fake.calls[0]?.args ?? []
+    expect(directory).toBe('runs/x')
+    const { signal, ...rest } = options as GenerateOptions
+    expect(rest).toEqual({ prompt: 'The people', tokens: 5, temperature: 0, topK: 0, topP: 1, seed: 7, threads: 2 })
+    expect(signal?.aborted).toBe(false)
+    expect(fake.stdout.text).toBe('The people of the United States\n')
+  })
+
+  test('a run that cannot be read prints no prompt', async () => {
+    const fake = fakeIo({
+      engine: {
+        // biome-ignore lint/correctness/useYield: it fails before its first piece
+        async *generate() {
+          throw new RunError('no checkpoint')
+        },
+      },
+    })
+    expect(await main(['generate', 'x', '--prompt', 'zero'], fake.io)).toBe(1)
+    expect(fake.stdout.text).toBe('')
+  })
+
+  test('inspect shows a configuration with assignments, layers folded', async () => {
+    const fake = fakeIo()
+    expect(await main(['inspect', 'tiny', '--set', 'model.moe.k=2'], fake.io)).toBe(0)
+    expect(fake.stdout.text).toContain('4 of 64 in every layer, top-2, capacity kx × 1.25')
+    expect(fake.stdout.text).toContain('1.00 M, of which 250k (25.0%) are active for a token')
+    expect(fake.stdout.text).toMatch(/layers\.\*\.moe\.in +4 × 32 × 64 +× 2 +16,384 +1\.6%\n/)
+    expect(fake.stdout.text).toMatch(/total +8\.00 MB\n/)
+  })
+
+  test('inspect reads a run, and its JSON is one line', async () => {
+    const fake = fakeIo()
+    expect(await main(['inspect', await storedRun('inspected'), '--json'], fake.io)).toBe(0)
+    expect(fake.calls[0]?.args).toEqual([await loadConfig('tiny', [])])
+    expect(jsonLines(fake.stdout.text)).toEqual([expect.objectContaining({ kind: 'description', parameters: 1e6 })])
+  })
+
+  test('bench runs each routing in its own process and writes a table and a file', async () => {
+    const fake = fakeIo()
+    const file = join(folder, 'bench', 'S.json')
+    expect(await main(['bench', '--steps', '3', '--out', file], fake.io)).toBe(0)
+    const runs = fake.calls.filter(({ name }) => name === 'runSelf')
+    expect(runs).toHaveLength(6)
+    expect(fake.stdout.text).toMatch(/^ {2}2 top-1 1x +6\.00k +674\.0 +600\.0 +74\.0 +55% +2\.0% +1\.50 GB$/m)
+    const report = JSON.parse(readFileSync(file, 'utf8'))
+    expect(report.rows.map((row: { routing: string }) => row.routing)).toContain('dropless')
+    expect(report.machine.node).toBe(process.version)
+  })
+
+  test('bench of one routing measures in this process', async () => {
+    const fake = fakeIo()
+    expect(await main(['bench', '--only', '4 top-1 1x', '--threads', '2', '--json'], fake.io)).toBe(0)
+    const [config, options] = fake.calls[0]?.args ?? []
+    expect(fake.calls).toHaveLength(1)
+    expect(config).toEqual(
+      await loadConfig('S', [
+        'model.moe.router=prototype',
+        'model.moe.prototypes=4',
+        'model.moe.capacity=1x',
+        'runtime.threads=2',
+      ]),
+    )
+    expect(options).toMatchObject({ steps: 10 })
+    expect(jsonLines(fake.stdout.text)).toEqual([expect.objectContaining({ kind: 'bench', routing: '4 top-1 1x' })])
+  })
+})

@@ -1,0 +1,228 @@
+/** A command line without a machine under it: streams that remember, and an engine that plays a script. */
+import { Writable } from 'node:stream'
+import { UsageError } from '../../errors.ts'
+import type { EvalRecord, TrainEvent, TrainRecord, TrainSummary } from '../../train/metrics.ts'
+import type { Engine } from '../engine.ts'
+import type { Io } from '../io.ts'
+
+export class MemoryStream extends Writable {
+  text = ''
+  readonly isTTY: boolean
+  readonly columns: number
+
+  constructor({ isTTY = false, columns = 80 } = {}) {
+    super()
+    this.isTTY = isTTY
+    this.columns = columns
+  }
+
+  override _write(chunk: Buffer, _encoding: string, done: () => void): void {
+    this.text += chunk.toString()
+    done()
+  }
+}
+
+export function trainRecord(step: number): TrainRecord {
+  return {
+    kind: 'train',
+    step,
+    tokens: step * 128,
+    loss: 6 - step / 10,
+    aux_loss: 1.1,
+    z_loss: 2,
+    learning_rate: 1e-3,
+    grad_norm: 0.7,
+    tokens_per_second: 12_345,
+    step_ms: 10.4,
+    mfu: 0.613,
+    drop_rate: 0.031,
+    load_cv: 0.42,
+    load_cv_kept: 0.3,
+    dead_experts: 0,
+  }
+}
+
+export function evalRecord(step: number): EvalRecord {
+  return {
+    kind: 'eval',
+    step,
+    tokens: step * 128,
+    loss: 4.5123,
+    bits_per_byte: 1.7123,
+    aux_loss: 1.1,
+    z_loss: 2,
+    drop_rate: 0.012,
+    load_cv: 0.41,
+    load_cv_kept: 0.4,
+    dead_experts: 3,
+    evaluated_tokens: 118_000,
+  }
+}
+
+export interface Call {
+  readonly name: string
+  readonly args: readonly unknown[]
+}
+
+export interface Fake {
+  readonly io: Io
+  readonly stdout: MemoryStream
+  readonly stderr: MemoryStream
+  readonly calls: Call[]
+  readonly exits: number[]
+  /** Ctrl-C. */
+  interrupt(): void
+  breakPipe(): void
+  /** Milliseconds that the clock has gone on. */
+  clock: number
+}
+
+interface Settings {
+  readonly terminal?: boolean
+  readonly columns?: number
+  readonly env?: Io['env']
+  readonly engine?: Partial<Engine>
+  /** Called after each fake step. */
+  readonly onStep?: (step: number, fake: Fake) => void
+}
+
+/** Trains 20 steps of a second each, evaluates at 10 and 20, and heeds its signal. */
+export function fakeIo(settings: Settings = {}): Fake {
+  const { terminal = false, columns = 80, env = {} } = settings
+  const interruptHandlers = new Set<() => void>()
+  const pipeHandlers = new Set<() => void>()
+  const stdout = new MemoryStream({ isTTY: terminal, columns })
+  const stderr = new MemoryStream({ isTTY: terminal, columns })
+  const calls: Call[] = []
+  const exits: number[] = []
+
+  const engine: Engine = {
+    async train(config, options) {
+      calls.push({ name: 'train', args: [config, options] })
+      const tell = (event: TrainEvent) => options.onEvent(event)
+      const { steps } = config.train
+      tell({ kind: 'prepare', message: 'training a tokenizer' })
+      tell({
+        kind: 'start',
+        directory: options.directory,
+        steps,
+        fromStep: 0,
+        parameters: 4_123_456,
+        activeParameters: 1_500_000,
+        trainTokens: 2_310_000,
+        heldOutTokens: 118_000,
+        peakFlops: 3e11,
+      })
+      let step = 0
+      while (step < steps && !options.signal?.aborted) {
+        step++
+        fake.clock += 1000
+        tell(trainRecord(step))
+        if (step % 10 === 0) tell(evalRecord(step))
+        settings.onStep?.(step, fake)
+        await Promise.resolve()
+      }
+      tell({ kind: 'checkpoint', step, path: `${options.directory}/checkpoints/step-${step}` })
+      const summary: TrainSummary = {
+        directory: options.directory,
+        interrupted: step < steps,
+        step,
+        tokens: step * 128,
+        seconds: step,
+        tokensPerSecond: 12_345,
+        mfu: 0.613,
+        last: trainRecord(step),
+        evaluation: evalRecord(step),
+      }
+      if (!options.profile) return summary
+      const profile = [{ kind: 'MatMul', op: 'matmul', layer: 'layers.0.moe', runs: 20, microseconds: 5e6 }]
+      return { ...summary, profile }
+    },
+    async evaluateRun(directory, options) {
+      calls.push({ name: 'evaluateRun', args: [directory, options] })
+      options.onEvent({ kind: 'prepare', message: 'reading the text' })
+      return evalRecord(20)
+    },
+    async *generate(directory, options) {
+      calls.push({ name: 'generate', args: [directory, options] })
+      yield ' of the'
+      yield ' United States'
+    },
+    async describe(config) {
+      calls.push({ name: 'describe', args: [config] })
+      return {
+        parameters: 1_000_000,
+        activeParameters: 250_000,
+        flopsPerToken: 1.53e7,
+        memory: [
+          { name: 'parameters', bytes: 4e6 },
+          { name: 'gradients', bytes: 4e6 },
+        ],
+        tensors: [
+          { name: 'embedding', shape: [512, 32], parameters: 16_384 },
+          { name: 'layers.0.moe.in', shape: [4, 32, 64], parameters: 8192 },
+          { name: 'layers.1.moe.in', shape: [4, 32, 64], parameters: 8192 },
+        ],
+      }
+    },
+    async benchmark(config, options) {
+      calls.push({ name: 'benchmark', args: [config, options] })
+      return {
+        peakFlops: 3e11,
+        parameters: 18_000_000,
+        activeParameters: 3_000_000,
+        tokensPerSecond: 6000,
+        stepMs: 674,
+        gradientMs: 600,
+        updateMs: 74,
+        mfu: 0.55,
+        dropRate: 0.02,
+      }
+    },
+    ...settings.engine,
+  }
+
+  const fake: Fake = {
+    stdout,
+    stderr,
+    calls,
+    exits,
+    clock: 0,
+    interrupt: () => {
+      for (const handler of interruptHandlers) handler()
+    },
+    breakPipe: () => {
+      for (const handler of pipeHandlers) handler()
+    },
+    io: {
+      stdout,
+      stderr,
+      env,
+      engine,
+      self: 'choir',
+      now: () => fake.clock,
+      onInterrupt: (handler) => {
+        interruptHandlers.add(handler)
+        return () => interruptHandlers.delete(handler)
+      },
+      onBrokenPipe: (handler) => {
+        pipeHandlers.add(handler)
+        return () => pipeHandlers.delete(handler)
+      },
+      exit: (code) => exits.push(code),
+      runSelf: async (args) => {
+        calls.push({ name: 'runSelf', args: [args] })
+        const at = args.indexOf('--only')
+        if (at < 0) throw new UsageError('internal: the row is not named')
+        return JSON.stringify({
+          kind: 'bench',
+          shape: 'S',
+          routing: args[at + 1],
+          ...(await engine.benchmark({} as never, { steps: 1 })),
+          peakBytes: 1.5e9,
+        })
+      },
+    },
+  }
+  return fake
+}

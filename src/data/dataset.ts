@@ -1,0 +1,249 @@
+/**
+ * The data of a run: from `data` in its configuration to two token streams and a tokenizer.
+ *
+ * Three steps, each remembered on disk under a key of everything that it depends on: choose the split
+ * (one pass over the text), train the tokenizer (if it is trained), write the tokens. Text streams
+ * through in pieces; memory does not grow with it.
+ */
+import { createHash } from 'node:crypto'
+import { createReadStream } from 'node:fs'
+import { readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import type { Readable } from 'node:stream'
+import { UsageError } from '../errors.ts'
+import { tooShort } from './batches.ts'
+import { trainBpe } from './bpe-training.ts'
+import { type Cache, openCache } from './cache.ts'
+import type { DataConfig } from './config.ts'
+import { type Metadata, type Piece, readDocuments } from './documents.ts'
+import { hashFiles, resolveSources } from './files.ts'
+import { cutSections, fewDocuments, sectionLength } from './sections.ts'
+import { assertBothSides, type Split, surveyDocuments, withSides } from './split.ts'
+import { TokenReader, type TokenStream, widthFor } from './token-file.ts'
+import { bytesTokenizer, type Tokenizer, tokenizerFromJson } from './tokenizer.ts'
+import { documentsFile, heldOutFile, type StreamCounts, trainFile, writeStreams } from './write-streams.ts'
+
+/** Increased when the same text would give other tokens or another split. */
+const formatVersion = 1
+
+/** A held-out document: its tokens are `start` to `start + length` of the stream, the last ends the text. */
+export interface HeldOutDocument {
+  readonly name: string
+  readonly start: number
+  readonly length: number
+  readonly metadata?: Metadata
+}
+
+export interface Dataset {
+  readonly tokenizer: Tokenizer
+  /** In a seeded order of documents. */
+  readonly train: TokenStream
+  /** In the order of the source. */
+  readonly heldOut: TokenStream
+  /** Of text, split and tokenizer: it changes when the tokens do. */
+  readonly hash: string
+  /** Which document each held-out token came from, in order. */
+  heldOutDocuments(): AsyncIterable<HeldOutDocument>
+  close(): Promise<void>
+}
+
+export interface DatasetOptions {
+  /** Ids that the model has (`model.vocabulary`): the tokenizer must fit. */
+  readonly vocabulary: number
+  /** Refuse a side with fewer tokens than one sequence of this length and its last target. */
+  readonly sequence?: number
+  /** Use this tokenizer and train none, as when a run is resumed or evaluated. */
+  readonly tokenizer?: Tokenizer
+  readonly signal?: AbortSignal
+  /** What is going on, and warnings. */
+  readonly onProgress?: (message: string) => void
+  /** Where `-` reads from; default: standard input. */
+  readonly stdin?: Readable
+}
+
+/**
+ * Opens the data of a configuration; the tokens come from the cache when they are there.
+ * @throws UsageError when the source, its format, a field or the tokenizer is not usable
+ * @throws RunError when the disk is full or a corpus package is missing
+ */
+export async function openDataset(config: DataConfig, options: DatasetOptions): Promise<Dataset> {
+  const { signal, onProgress: say = () => {} } = options
+  const cache = await openCache(config.cache, say)
+  try {
+    const files = await resolveSources(config.source, await cache.scratch(), options.stdin)
+    const content = await hashFiles(files, config.field, signal)
+    const source = typeof config.source === 'string' ? config.source : config.source.join(', ')
+    const text = new Text(
+      () => readDocuments(files, config.field, signal),
+      config,
+      () => say(`reading ${source}`),
+    )
+
+    const tokenizer = options.tokenizer ?? (await chooseTokenizer(config, options, cache, content, text, say))
+    assertFits(tokenizer, config, options)
+    const hash = keyOf(formatVersion, content, config.seed, config.heldOut, sha256(tokenizer.json))
+    const folder = await cache.entry(`tokens-${hash.slice(0, 32)}`, 'tokens', async (building) => {
+      const scratch = await cache.scratch()
+      const split = await text.split()
+      const counts = await writeStreams({
+        pieces: text.sides(split),
+        split,
+        tokenizer,
+        scratch,
+        folder: building,
+        say,
+        signal,
+      })
+      await writeFile(join(building, countsFile), JSON.stringify(counts))
+    })
+    return await openStreams(folder, tokenizer, hash, cache, options.sequence)
+  } catch (error) {
+    await cache.close()
+    throw error
+  }
+}
+
+const countsFile = 'counts.json'
+
+/** The text of the corpus and its split, which is worked out when first needed. */
+class Text {
+  readonly #read: () => AsyncIterable<Piece>
+  readonly #config: DataConfig
+  readonly #begin: () => void
+  #section: number | undefined
+  #split: Promise<Split> | undefined
+
+  constructor(read: () => AsyncIterable<Piece>, config: DataConfig, begin: () => void) {
+    this.#read = read
+    this.#config = config
+    this.#begin = begin
+  }
+
+  split(): Promise<Split> {
+    this.#split ??= this.#survey()
+    return this.#split
+  }
+
+  /** Every piece with its side. */
+  sides(split: Split): ReturnType<typeof withSides> {
+    return withSides(this.#pieces(), split)
+  }
+
+  #pieces(): AsyncIterable<Piece> {
+    return this.#section === undefined ? this.#read() : cutSections(this.#read(), this.#section)
+  }
+
+  async #survey(): Promise<Split> {
+    this.#begin()
+    const { heldOut, seed } = this.#config
+    let split = await surveyDocuments(this.#pieces(), heldOut, seed)
+    if (split.documents > 0 && split.documents < fewDocuments) {
+      this.#section = sectionLength(split.characters)
+      split = await surveyDocuments(this.#pieces(), heldOut, seed)
+    }
+    assertBothSides(split)
+    return split
+  }
+}
+
+async function chooseTokenizer(
+  config: DataConfig,
+  options: DatasetOptions,
+  cache: Cache,
+  content: string,
+  text: Text,
+  say: (message: string) => void,
+): Promise<Tokenizer> {
+  const { kind, path = '' } = config.tokenizer
+  if (kind === 'bytes') return bytesTokenizer()
+  if (kind === 'file') {
+    const json = await readFile(path, 'utf8').catch((error: Error) => {
+      throw new UsageError(`data.tokenizer.path: cannot read ${path}: ${error.message}`)
+    })
+    return tokenizerFromJson(json, `data.tokenizer.path: ${path}`)
+  }
+  const { vocabulary, signal } = options
+  const key = keyOf(formatVersion, content, config.seed, config.heldOut, vocabulary)
+  const folder = await cache.entry(`tokenizer-${key.slice(0, 32)}`, 'tokenizer', async (building) => {
+    const split = await text.split()
+    say(`training a tokenizer of ${vocabulary} tokens`)
+    const json = await trainBpe({
+      pieces: trainingOnly(text.sides(split)),
+      characters: split.characters,
+      seed: config.seed,
+      vocabulary,
+      scratch: await cache.scratch(),
+      signal,
+      warn: say,
+    })
+    await writeFile(join(building, 'tokenizer.json'), json)
+  })
+  return tokenizerFromJson(await readFile(join(folder, 'tokenizer.json'), 'utf8'))
+}
+
+async function* trainingOnly(sides: ReturnType<typeof withSides>): AsyncGenerator<Piece> {
+  for await (const { piece, heldOut } of sides) if (!heldOut) yield piece
+}
+
+function assertFits(tokenizer: Tokenizer, config: DataConfig, options: DatasetOptions): void {
+  if (tokenizer.vocabulary <= options.vocabulary) return
+  const { kind, path } = config.tokenizer
+  const what = options.tokenizer
+    ? "the run's tokenizer"
+    : kind === 'file'
+      ? `data.tokenizer.path ${path}`
+      : `data.tokenizer.kind "${kind}"`
+  throw new UsageError(
+    `${what} has ${tokenizer.vocabulary} tokens but model.vocabulary is ${options.vocabulary}; ` +
+      `set model.vocabulary to at least ${tokenizer.vocabulary}`,
+  )
+}
+
+async function openStreams(
+  folder: string,
+  tokenizer: Tokenizer,
+  hash: string,
+  cache: Cache,
+  sequence: number | undefined,
+): Promise<Dataset> {
+  const counts = JSON.parse(await readFile(join(folder, countsFile), 'utf8')) as StreamCounts
+  const width = widthFor(tokenizer.vocabulary)
+  const readers: TokenReader[] = []
+  const open = (file: string, documents: number): TokenStream => {
+    const reader = new TokenReader(join(folder, file), width)
+    readers.push(reader)
+    return { length: reader.length, documents, read: (offset, into) => reader.read(offset, into) }
+  }
+  const close = async (): Promise<void> => {
+    for (const reader of readers.splice(0)) reader.close()
+    await cache.close()
+  }
+  try {
+    const train = open(trainFile, counts.trainDocuments)
+    const heldOut = open(heldOutFile, counts.heldOutDocuments)
+    if (sequence !== undefined)
+      for (const [side, { length }] of [
+        ['training', train],
+        ['held-out', heldOut],
+      ] as const)
+        if (length < sequence + 1) throw new UsageError(tooShort(side, length, sequence))
+    return {
+      tokenizer,
+      train,
+      heldOut,
+      hash,
+      async *heldOutDocuments() {
+        const lines = createInterface({ input: createReadStream(join(folder, documentsFile)) })
+        for await (const line of lines) yield JSON.parse(line) as HeldOutDocument
+      },
+      close,
+    }
+  } catch (error) {
+    await close()
+    throw error
+  }
+}
+
+const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex')
+const keyOf = (...parts: readonly (string | number)[]): string => sha256(JSON.stringify(parts))

@@ -1,0 +1,16 @@
+/** A file that holds documents, as the readers see it. */
+export type Format = 'text' | 'jsonl' | 'json' | 'parquet'
+
+export interface InputFile {
+  readonly path: string
+  /** How messages and documents call it; the same on every machine. */
+  readonly name: string
+  readonly format: Format
+  readonly gzip: boolean
+  /** The user named this very file: an empty one is an error, not something to pass over. */
+  readonly named: boolean
+  /** Field that holds the text, where it is not the configured one. */
+  readonly field?: string
+  /** Keep the other fields of each record as the document's metadata. */
+  readonly metadata?: boolean
+}

@@ -1,0 +1,155 @@
+/**
+ * One pass of the model over a batch, as a program with its memory: what training and evaluation
+ * share. The pass owns small buffers (tokens, losses, counts); parameters are views of the store.
+ */
+import { input, sizeOf, type Tensor, toOnnx } from '../graph/index.ts'
+import type { ModelConfig } from '../model/config.ts'
+import { activatedExperts, isSparse, SymbolicParameters } from '../model/parameters.ts'
+import { choicesName, type Losses, losses, type Pass } from '../model/transformer.ts'
+import type { Binding, Buffer, Executable, Runtime } from '../runtime/index.ts'
+import { randomFor } from './random.ts'
+import type { LayerCounts } from './statistics.ts'
+import type { ParameterStore } from './store.ts'
+
+/** Name of an input: a declared tensor's binding. */
+export const nameOf = ({ source }: Tensor): string => (source.kind === 'input' ? source.name : '')
+
+export interface TracedPass {
+  readonly parameters: SymbolicParameters
+  readonly losses: Losses
+}
+
+/** Traces the losses of a pass in float32; inputs are `tokens`, `targets`, parameters and random choices. */
+export function tracePass(config: ModelConfig, store: ParameterStore, pass: Pass): TracedPass {
+  const parameters = new SymbolicParameters(store.specs, 'float32')
+  const shape = [pass.batch * pass.sequence]
+  const traced = losses(config, parameters, input('tokens', 'int32', shape), input('targets', 'int32', shape), pass)
+  return { parameters, losses: traced }
+}
+
+/** A compiled pass. Write `tokens` and `targets`, run, read `loss` and the counts. */
+export class CompiledPass {
+  readonly tokens: Int32Array
+  readonly targets: Int32Array
+  private readonly config: ModelConfig
+  private readonly losses: Losses
+  private readonly buffers: Record<string, Buffer> = {}
+  private readonly executable: Executable
+  private readonly binding: Binding
+
+  private constructor(
+    config: ModelConfig,
+    { losses }: TracedPass,
+    executable: Executable,
+    shared: Readonly<Record<string, Buffer>>,
+  ) {
+    this.config = config
+    this.losses = losses
+    this.executable = executable
+    for (const { name, dtype, shape } of [...executable.model.inputs, ...executable.model.outputs])
+      this.buffers[name] =
+        shared[name] ?? (dtype === 'int32' ? new Int32Array(sizeOf(shape)) : new Float32Array(sizeOf(shape)))
+    this.tokens = this.buffers.tokens as Int32Array
+    this.targets = this.buffers.targets as Int32Array
+    this.binding = executable.bind(this.buffers)
+  }
+
+  /**
+   * @param extra More outputs by name, and where they go.
+   * @param shared Memory of inputs and outputs that are not the pass's own, by name.
+   */
+  static async compile(
+    runtime: Runtime,
+    config: ModelConfig,
+    store: ParameterStore,
+    traced: TracedPass,
+    extra: Readonly<Record<string, Tensor>> = {},
+    shared: Readonly<Record<string, Buffer>> = {},
+  ): Promise<CompiledPass> {
+    const outputs: Record<string, Tensor> = { loss: traced.losses.loss }
+    for (const { layer, count_N, kept_N, losses: router } of traced.losses.reports) {
+      outputs[`layers.${layer}.count`] = count_N
+      outputs[`layers.${layer}.kept`] = kept_N
+      if (!router) continue
+      outputs[`layers.${layer}.balance`] = router.balance
+      outputs[`layers.${layer}.z`] = router.z
+      outputs[`layers.${layer}.entropy`] = router.entropy
+    }
+    const executable = await runtime.compile(toOnnx({ outputs: { ...outputs, ...extra } }))
+    const parameters = Object.fromEntries(
+      traced.parameters.used.map(({ spec, expert, tensor }) => [nameOf(tensor), store.parameter(spec.name, expert)]),
+    )
+    return new CompiledPass(config, traced, executable, { ...parameters, ...shared })
+  }
+
+  run(): Promise<void> {
+    return this.binding.run()
+  }
+
+  /** Cross-entropy of the last run, nats a token. */
+  get loss(): number {
+    return this.scalar('loss')
+  }
+
+  /** Draws the experts of a random router: a function of the labels, which name the step and pass. */
+  drawChoices(seed: number, ...labels: (string | number)[]): void {
+    const { moe } = this.config
+    if (moe?.router !== 'random') return
+    const choices = activatedExperts(moe)
+    for (let layer = 0; layer < this.config.layers; layer++) {
+      if (!isSparse(this.config, layer)) continue
+      const random = randomFor(seed, 'routing', ...labels, layer)
+      const given_TK = this.buffers[choicesName(layer)] as Int32Array
+      for (let at = 0; at < given_TK.length; at += choices)
+        for (let k = 0; k < choices; k++) {
+          let expert: number
+          do expert = random.integer(moe.experts)
+          while (given_TK.subarray(at, at + k).includes(expert))
+          given_TK[at + k] = expert
+        }
+    }
+  }
+
+  /** Counts of no pass yet, to be summed into by `addCounts`. */
+  emptyCounts(): LayerCounts[] {
+    return this.losses.reports.map(({ layer, capacity, count_N }) => ({
+      layer,
+      capacity,
+      tokens: new Float64Array(count_N.shape[0] as number),
+      kept: new Float64Array(count_N.shape[0] as number),
+      balance: 0,
+      z: 0,
+      entropy: 0,
+      passes: 0,
+    }))
+  }
+
+  /** Adds what the last run did. */
+  addCounts(layers: readonly LayerCounts[]): void {
+    for (const counts of layers) {
+      const name = `layers.${counts.layer}`
+      const [tokens, kept] = [this.buffers[`${name}.count`], this.buffers[`${name}.kept`]] as Float32Array[]
+      counts.tokens.forEach((_, e) => {
+        counts.tokens[e] = (counts.tokens[e] as number) + (tokens?.[e] ?? 0)
+        counts.kept[e] = (counts.kept[e] as number) + (kept?.[e] ?? 0)
+      })
+      counts.balance += this.scalar(`${name}.balance`)
+      counts.z += this.scalar(`${name}.z`)
+      counts.entropy += this.scalar(`${name}.entropy`)
+      counts.passes++
+    }
+  }
+
+  profile() {
+    return this.executable.profile()
+  }
+
+  release(): void {
+    this.binding.release()
+    this.executable.release()
+  }
+
+  private scalar(name: string): number {
+    return Number(this.buffers[name]?.[0] ?? 0)
+  }
+}

@@ -1,0 +1,75 @@
+/** Routing statistics: from the counts that a program writes to the numbers people read. */
+import type { RoutingRecord } from './metrics.ts'
+
+/** What one sparse layer did, summed over the passes of a step (micro-batches or evaluation batches). */
+export interface LayerCounts {
+  readonly layer: number
+  readonly capacity: number | null
+  /** Assignments to each expert, before drops and after. */
+  readonly tokens: Float64Array
+  readonly kept: Float64Array
+  /** Sums over passes of the losses before their coefficients, and of the entropy; divide by `passes`. */
+  balance: number
+  z: number
+  entropy: number
+  passes: number
+}
+
+/** c_v, the standard deviation over the mean (population); 0 when nothing was routed. */
+export function coefficientOfVariation(counts: ArrayLike<number>): number {
+  let sum = 0
+  for (let i = 0; i < counts.length; i++) sum += counts[i] as number
+  const mean = sum / counts.length
+  if (!(mean > 0)) return 0
+  let squares = 0
+  for (let i = 0; i < counts.length; i++) squares += ((counts[i] as number) - mean) ** 2
+  return Math.sqrt(squares / counts.length) / mean
+}
+
+const total = (counts: Float64Array): number => counts.reduce((sum, count) => sum + count, 0)
+
+export function routingRecord(step: number, counts: LayerCounts): RoutingRecord {
+  const { layer, capacity, tokens, kept, entropy, passes } = counts
+  const assigned = total(tokens)
+  return {
+    step,
+    layer,
+    capacity,
+    tokens_per_expert: [...tokens],
+    kept_per_expert: [...kept],
+    load_cv: coefficientOfVariation(tokens),
+    load_cv_kept: coefficientOfVariation(kept),
+    drop_rate: assigned > 0 ? 1 - total(kept) / assigned : 0,
+    gate_entropy: entropy / passes,
+    dead_experts: tokens.filter((count) => count === 0).length,
+    max_over_mean: assigned > 0 ? Math.max(...tokens) / (assigned / tokens.length) : 0,
+  }
+}
+
+/** The routing part of a metrics line: means over sparse layers; dead experts summed. */
+export interface RoutingSummary {
+  readonly aux_loss: number
+  readonly z_loss: number
+  readonly drop_rate: number
+  readonly load_cv: number
+  readonly load_cv_kept: number
+  readonly dead_experts: number
+}
+
+export function summarize(layers: readonly LayerCounts[]): RoutingSummary {
+  const records = layers.map((counts) => routingRecord(0, counts))
+  const mean = (values: readonly number[]) =>
+    values.length === 0 ? 0 : values.reduce((sum, value) => sum + value, 0) / values.length
+  return {
+    aux_loss: mean(layers.map(({ balance, passes }) => balance / passes)),
+    z_loss: mean(layers.map(({ z, passes }) => z / passes)),
+    drop_rate: mean(records.map((record) => record.drop_rate)),
+    load_cv: mean(records.map((record) => record.load_cv)),
+    load_cv_kept: mean(records.map((record) => record.load_cv_kept)),
+    dead_experts: records.reduce((sum, record) => sum + record.dead_experts, 0),
+  }
+}
+
+/** Assignments that experts computed, over all sparse layers. */
+export const keptAssignments = (layers: readonly LayerCounts[]): number =>
+  layers.reduce((sum, { kept }) => sum + total(kept), 0)

@@ -1,0 +1,151 @@
+/**
+ * Where a model's numbers live: parameters, their gradients and the optimizer's state, flat.
+ *
+ * A *bank* is one arena cut into equal regions, `[p | g | m | v]`; a tensor has the same offset in each.
+ * Tensors with weight decay come first, so the optimizer sees two plain ranges and knows nothing of
+ * layers. Both ranges are padded to whole chunks: padding is zero and stays zero. A model larger than
+ * one arena has several banks; a tensor never crosses from one to the next.
+ */
+import { UsageError } from '../errors.ts'
+import { sizeOf } from '../graph/index.ts'
+import { expertName, type ParameterSpec } from '../model/parameters.ts'
+import { type Arena, createArena, maxArenaBytes } from '../runtime/index.ts'
+
+/** Floats in a chunk: an update touches four arrays, and 4 × 512 KiB stay in the cache of a core. */
+export const CHUNK = 128 * 1024
+
+export interface Chunk {
+  /** The chunk in every region of its bank. */
+  readonly regions: readonly Float32Array[]
+  readonly decay: boolean
+}
+
+export interface NamedTensor {
+  readonly name: string
+  readonly shape: readonly number[]
+  readonly data: Float32Array
+}
+
+interface Place {
+  readonly spec: ParameterSpec
+  readonly bank: number
+  /** Floats from the start of a region. */
+  readonly offset: number
+}
+
+const PARAMETERS = 0
+const GRADIENTS = 1
+
+export class ParameterStore {
+  readonly specs: readonly ParameterSpec[]
+  private readonly places = new Map<string, Place>()
+  private readonly arenas: Arena[] = []
+  private readonly sizes: { decayed: number; total: number }[] = []
+  private readonly regions: number
+
+  /** @param moments Regions for optimizer state that has a number for every parameter. */
+  constructor(specs: readonly ParameterSpec[], moments: number) {
+    this.specs = specs
+    this.regions = 2 + moments
+    for (const bank of this.fillBanks(specs)) this.addBank(bank)
+  }
+
+  private fillBanks(specs: readonly ParameterSpec[]): ParameterSpec[][] {
+    const room = maxArenaBytes / 4 / this.regions - 2 * CHUNK
+    const banks: ParameterSpec[][] = [[]]
+    let filled = 0
+    for (const spec of specs) {
+      const size = sizeOf(spec.shape)
+      if (size > room)
+        throw new UsageError(
+          `invalid model: ${spec.name} has ${size} parameters (expected at most ${Math.floor(room)}; ` +
+            'use fewer or smaller experts in a layer)',
+        )
+      if (filled + size > room) {
+        banks.push([])
+        filled = 0
+      }
+      banks.at(-1)?.push(spec)
+      filled += size
+    }
+    return banks
+  }
+
+  private addBank(specs: readonly ParameterSpec[]): void {
+    let offset = 0
+    const lay = (chosen: readonly ParameterSpec[]) => {
+      for (const spec of chosen) {
+        this.places.set(spec.name, { spec, bank: this.arenas.length, offset })
+        offset += sizeOf(spec.shape)
+      }
+      offset = Math.ceil(offset / CHUNK) * CHUNK
+      return offset
+    }
+    const decayed = lay(specs.filter(({ decay }) => decay))
+    const total = lay(specs.filter(({ decay }) => !decay))
+    this.sizes.push({ decayed, total })
+    this.arenas.push(createArena(total * this.regions * 4))
+  }
+
+  /** The values of a parameter, or of one expert of a stacked one. */
+  parameter(name: string, expert: number | null = null): Float32Array {
+    return this.view(name, expert, PARAMETERS)
+  }
+
+  gradient(name: string, expert: number | null = null): Float32Array {
+    return this.view(name, expert, GRADIENTS)
+  }
+
+  /** The optimizer state `index` of a parameter. */
+  moment(name: string, index: number): Float32Array {
+    return this.view(name, null, GRADIENTS + 1 + index)
+  }
+
+  private view(name: string, expert: number | null, region: number): Float32Array {
+    const place = this.places.get(name)
+    if (!place) throw new Error(`internal: no parameter ${name}`)
+    const { spec, bank, offset } = place
+    const start = region * (this.sizes[bank]?.total ?? 0) + offset
+    const size = sizeOf(spec.shape)
+    if (expert === null) return (this.arenas[bank] as Arena).floats(start, size)
+    const part = size / (spec.shape[0] as number)
+    return (this.arenas[bank] as Arena).floats(start + expert * part, part)
+  }
+
+  /** Every chunk of every bank. */
+  chunks(): Chunk[] {
+    return this.sizes.flatMap(({ decayed, total }, bank) =>
+      Array.from({ length: total / CHUNK }, (_, i) => ({
+        regions: Array.from({ length: this.regions }, (_, region) =>
+          (this.arenas[bank] as Arena).floats(region * total + i * CHUNK, CHUNK),
+        ),
+        decay: i * CHUNK < decayed,
+      })),
+    )
+  }
+
+  /** The parameters as a checkpoint names them: every expert is a tensor, with its global id. */
+  parameterTensors(): NamedTensor[] {
+    return this.specs.flatMap((spec) => perExpert(spec, '', (expert) => this.parameter(spec.name, expert)))
+  }
+
+  momentTensors(index: number, suffix: string): NamedTensor[] {
+    return this.specs.flatMap((spec) =>
+      perExpert(spec, suffix, (expert) => this.view(spec.name, expert, GRADIENTS + 1 + index)),
+    )
+  }
+}
+
+function perExpert(
+  { name, shape, stacked }: ParameterSpec,
+  suffix: string,
+  view: (expert: number | null) => Float32Array,
+): NamedTensor[] {
+  if (!stacked) return [{ name: `${name}${suffix}`, shape, data: view(null) }]
+  const [experts = 0, ...inner] = shape
+  return Array.from({ length: experts }, (_, e) => ({
+    name: `${expertName(name, e)}${suffix}`,
+    shape: inner,
+    data: view(e),
+  }))
+}

@@ -1,0 +1,80 @@
+/** Random cases: reproducible, possible, and varied enough that nothing goes unwitnessed. */
+import { describe, expect, test } from 'vitest'
+import { moeSchema } from '../../src/model/config.ts'
+import { randomCase } from './generate.ts'
+import { witnessForward } from './model.ts'
+
+describe('random cases', () => {
+  const seeds = Array.from({ length: 150 }, (_, seed) => seed)
+  const total = (values: readonly number[]) => values.reduce((a, b) => a + b)
+
+  test('are finite, count every assignment, and hold no expert over capacity', () => {
+    for (const seed of seeds) {
+      const { config, tokens, ...rest } = randomCase(seed)
+      const { moe } = config
+      if (!moe) throw new Error('internal: a dense case')
+      const output = witnessForward({ config, tokens, ...rest })
+      const where = `seed ${seed}`
+      expect(output.logits.every(Number.isFinite), where).toBe(true)
+      expect(output.loss, where).toBeGreaterThan(0)
+      expect(output.total, where).toBeGreaterThanOrEqual(output.loss)
+      expect(output.layers.size, where).toBe(Math.floor(config.layers / moe.every))
+      for (const { counts, kept, capacity, entropy } of output.layers.values()) {
+        const seats = (capacity ?? Number.POSITIVE_INFINITY) * moe.groups
+        expect(total(counts), where).toBe(tokens.length * moe.prototypes * moe.k)
+        for (const [expert, load] of kept.entries())
+          expect(load, where).toBeLessThanOrEqual(Math.min(counts[expert] ?? 0, seats))
+        expect(entropy, where).toBeGreaterThanOrEqual(0)
+        expect(entropy, where).toBeLessThanOrEqual(Math.log(moe.experts / moe.prototypes) + 1e-12)
+      }
+    }
+  })
+
+  test('together reach every setting, and drop some assignments', () => {
+    const seen = new Map<string, Set<unknown>>()
+    let dropped = 0
+    for (const seed of seeds) {
+      const input = randomCase(seed)
+      const { balance, ...moe } = input.config.moe ?? moeSchema.parse({})
+      for (const [name, value] of Object.entries({ ...input.config, ...moe, ...balance, training: input.training }))
+        seen.set(name, (seen.get(name) ?? new Set()).add(value))
+      for (const { counts, kept } of witnessForward(input).layers.values()) dropped += total(counts) - total(kept)
+    }
+    const expected = {
+      positions: ['rotary', 'learned'],
+      norm: ['rms', 'layer'],
+      activation: ['gelu', 'swiglu'],
+      tied: [true, false],
+      training: [true, false],
+      every: [1, 2],
+      sharedHidden: [0, 3],
+      router: ['top-k', 'switch', 'prototype', 'hash', 'random'],
+      k: [1, 2, 3],
+      prototypes: [1, 2, 3],
+      softmax: ['before', 'after'],
+      renormalize: [true, false],
+      capacity: ['1x', 'kx', 'none'],
+      priority: ['choice', 'token', 'gate'],
+      groups: [1, 2, 4],
+      form: ['switch', 'gshard'],
+    }
+    for (const [name, values] of Object.entries(expected))
+      expect(seen.get(name), name).toEqual(new Set<unknown>(values))
+    expect(dropped).toBeGreaterThan(100)
+  })
+
+  test('one seed gives one case, and a change of capacity leaves the parameters alone', () => {
+    const base = { moe: { router: 'top-k', k: 1, experts: 4 } } as const
+    expect(randomCase(5, base)).toEqual(randomCase(5, base))
+    const tight = randomCase(5, { moe: { ...base.moe, capacity: '1x' } })
+    const free = randomCase(5, { moe: { ...base.moe, capacity: 'none' } })
+    expect(tight.parameters).toEqual(free.parameters)
+    expect(tight.tokens).toEqual(free.tokens)
+    expect(randomCase(6, base).tokens).not.toEqual(randomCase(5, base).tokens)
+  })
+
+  test('overrides win, and a dense model has no sparse layer', () => {
+    expect(randomCase(3, { moe: { router: 'prototype', experts: 6 } }).config.moe?.experts).toBe(6)
+    expect(witnessForward(randomCase(3, { moe: null })).layers.size).toBe(0)
+  })
+})
