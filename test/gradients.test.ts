@@ -2,7 +2,6 @@
 import { describe, expect, test } from 'vitest'
 import type { Tensor } from '../src/graph/index.ts'
 import * as g from '../src/graph/index.ts'
-import { columnSums, rowSums } from '../src/graph/ops/reduction.ts'
 import { type CheckInput, checkGradient } from './support/gradient-check.ts'
 
 interface Case {
@@ -82,15 +81,14 @@ const cases: Record<string, Case[]> = {
     { inputs: of([1]), build: (x) => g.broadcastTo(x as Tensor, [0]) },
   ],
   sum: [
-    ...one((x) => g.sum(x)),
+    ...one((x: Tensor) => g.sum(x)),
     ...one((x) => g.sum(x, { axes: [0] })),
     ...one((x) => g.sum(x, { axes: [-1], keepDims: true })),
-    // Row and column sums by matmul, used inside norms.
     {
       inputs: of([3, 4]),
-      build: (x) => [rowSums(x as Tensor), columnSums(x as Tensor)].map((y) => g.reshape(y, y.shape)),
+      build: (x) => g.sum(g.rmsNorm(x as Tensor, g.constant([1, 2, 3, 4], 'float64'), 0.1)),
     },
-  ].slice(0, 12),
+  ],
   mean: [...one((x) => g.mean(x, { axes: [-1] })), ...one((x) => g.mean(x), of, [[2, 3], [1]])],
   max: one((x) => g.max(x, { axes: [-1], keepDims: true }), of, [[2, 3], [1], [3, 1, 2]]),
   reshape: [

@@ -95,34 +95,41 @@ class Embedding(Function):
         return None, None
 
 
-def rotate(x_BSHd, cos, sin, out):
-    """Rotary positions over the two halves of each head."""
-    half = cos.shape[-1]
-    x1, x2, out1, out2 = x_BSHd[..., :half], x_BSHd[..., half:], out[..., :half], out[..., half:]
-    torch.mul(x1, cos, out=out1).addcmul_(x2, sin, value=-1)
-    torch.mul(x2, cos, out=out2).addcmul_(x1, sin)
+def turn(x_BSHd, turns, out):
+    """Rotary positions as one complex multiplication: a pass, where the textbook form takes four. Pairs
+    lie side by side in memory (see `side_by_side`)."""
+    pairs, result = (torch.view_as_complex(t.unflatten(-1, (-1, 2))) for t in (x_BSHd, out))
+    torch.mul(pairs, turns, out=result)
+
+
+def side_by_side(qkv, heads):
+    """Choir turns channel i of a head with channel i + half. Scores do not change when the channels of
+    q and k are put in another order, so here the two become neighbours."""
+    width = qkv.shape[0]
+    order = torch.arange(width).view(heads, 2, -1).transpose(1, 2).reshape(-1)
+    return qkv[:, torch.cat([order, order + width, torch.arange(2 * width, 3 * width)])]
 
 
 class SplitRotate(Function):
     """Fused qkv to q, k (rotated) and v: one gradient buffer, no concatenation on the way back."""
 
     @staticmethod
-    def forward(ctx, qkv, cos, sin, shape):
+    def forward(ctx, qkv, turns, shape):
         qkv = qkv.view(*shape)  # [B, S, 3, H, D/H]
         qk = torch.empty(*shape[:2], 2, *shape[3:], dtype=qkv.dtype)
-        rotate(qkv[:, :, :2], cos, sin, qk)
-        ctx.cos, ctx.sin = cos, sin
+        turn(qkv[:, :, :2], turns, qk)
+        ctx.turns = turns
         return tuple(part.transpose(1, 2) for part in (qk[:, :, 0], qk[:, :, 1], qkv[:, :, 2]))
 
     @staticmethod
     def backward(ctx, *gradients):
         gq, gk, gv = (g.transpose(1, 2) for g in gradients)
         out = torch.empty(*gq.shape[:2], 3, *gq.shape[2:], dtype=gq.dtype)
-        cos, sin = ctx.cos[:, :, 0], -ctx.sin[:, :, 0]
-        rotate(gq, cos, sin, out[:, :, 0])
-        rotate(gk, cos, sin, out[:, :, 1])
+        back = ctx.turns[:, :, 0].conj().resolve_conj()
+        turn(gq, back, out[:, :, 0])
+        turn(gk, back, out[:, :, 1])
         out[:, :, 2] = gv
-        return out.view(gq.shape[0] * gq.shape[1], -1), None, None, None
+        return out.view(gq.shape[0] * gq.shape[1], -1), None, None
 
 
 class Experts(Function):
@@ -222,6 +229,14 @@ class HeadLoss(Function):
         return ctx.dx, None, None  # the cross-entropy enters the total loss with weight 1
 
 
+def given(parameters, name, experts, dtype):
+    """A parameter from a file; stacked experts may stand there one by one (`experts.0.up`, ...)."""
+    if name in parameters:
+        return torch.tensor(parameters[name], dtype=dtype)
+    prefix, matrix = name.rsplit('.', 1)
+    return torch.stack([torch.tensor(parameters[f'{prefix}.{e}.{matrix}'], dtype=dtype) for e in range(experts)])
+
+
 class Model:
     """Parameters by Choir's names, and the loss of a batch."""
 
@@ -232,7 +247,8 @@ class Model:
         self.parameters = {}
         for name, (size, fan_in) in self.sizes().items():
             if parameters is not None:
-                value = torch.tensor(parameters[name], dtype=dtype).reshape(size)
+                value = given(parameters, name, shape.experts, dtype).reshape(size)
+                value = side_by_side(value, shape.heads) if name.endswith('.qkv') else value
             elif fan_in is None:
                 value = torch.ones(size, dtype=dtype)
             else:
@@ -240,9 +256,9 @@ class Model:
             value.requires_grad_().grad = torch.zeros_like(value)
             self.parameters[name] = value
         head = shape.width // shape.heads
-        angle = torch.arange(shape.sequence).unsqueeze(1) * ROTARY_BASE ** (-torch.arange(0, head, 2, dtype=torch.float64) / head)
-        angle = angle.view(1, shape.sequence, 1, 1, head // 2)
-        self.cos, self.sin = angle.cos().to(dtype), angle.sin().to(dtype)
+        speed = ROTARY_BASE ** (-torch.arange(0, head, 2, dtype=torch.float64) / head)
+        angle = (torch.arange(shape.sequence).unsqueeze(1) * speed).view(1, shape.sequence, 1, 1, head // 2)
+        self.turns = torch.complex(angle.cos().to(dtype), angle.sin().to(dtype))
         tokens, each = shape.batch * shape.sequence, shape.experts // (self.prototypes * self.k)
         # --balanced: an even share of the tokens for each expert, a different one in every layer
         self.forced = [
@@ -268,7 +284,7 @@ class Model:
 
     def capacity(self, tokens):
         k = {'kx': self.prototypes * self.k, '1x': 1, 'none': None}[self.rule]
-        return None if k is None else math.ceil(k * tokens * CAPACITY_FACTOR / self.shape.experts)
+        return None if k is None else max(1, math.ceil(k * tokens / self.shape.experts * CAPACITY_FACTOR - 1e-9))
 
     def route(self, x_TD, router, layer):
         """The gates, the plan, and the two router losses (means over prototypes)."""
@@ -297,7 +313,7 @@ class Model:
             at = f'layers.{layer}.'
             h = RmsNorm.apply(x, p[at + 'attention.norm'])
             qkv = Linear.apply(h, p[at + 'attention.qkv'])
-            q, k, v = SplitRotate.apply(qkv, self.cos, self.sin, (batch, sequence, 3, s.heads, s.width // s.heads))
+            q, k, v = SplitRotate.apply(qkv, self.turns, (batch, sequence, 3, s.heads, s.width // s.heads))
             mixed = functional.scaled_dot_product_attention(q, k, v, is_causal=True)
             x = x + Linear.apply(mixed.transpose(1, 2).reshape(-1, s.width), p[at + 'attention.output'])
             h = RmsNorm.apply(x, p[at + 'moe.norm'])

@@ -61,7 +61,7 @@ function firstInvalid(bytes: Buffer): number {
   const again = Buffer.from(bytes.toString('utf8'), 'utf8')
   let at = 0
   while (at < bytes.length && bytes[at] === again[at]) at++
-  if (at === bytes.length) return -1
+  if (at === again.length) return -1
   // U+FFFD is EF BF BD, which may begin like what it replaces: step back to its start.
   while (at > 0 && ((again[at] ?? 0) & 0xc0) === 0x80) at--
   return at

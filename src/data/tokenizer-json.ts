@@ -22,7 +22,7 @@ const tokenizerJsonSchema = z.looseObject({
     .array(addedTokenSchema)
     .nullish()
     .transform((tokens) => tokens ?? []),
-  normalizer: z.unknown(),
+  normalizer: z.unknown().optional(),
   pre_tokenizer: z
     .looseObject({ type: z.string(), add_prefix_space: z.boolean().optional(), use_regex: z.boolean().optional() })
     .nullish(),

@@ -33,12 +33,11 @@ export interface Arena {
 /**
  * An arena of at least `bytes`, zero.
  * @throws UsageError when `bytes` is not from 0 to {@link maxArenaBytes}; RuntimeError when the machine
- * does not have as much memory.
+ * does not have as much memory (`available`: what it has).
  */
-export function createArena(bytes: number): Arena {
+export function createArena(bytes: number, available = machineBytes()): Arena {
   if (!Number.isSafeInteger(bytes) || bytes < 0 || bytes > maxArenaBytes)
     throw new UsageError(`invalid arena size: ${bytes} bytes (expected at most ${maxArenaBytes}; use several arenas)`)
-  const available = machineBytes()
   if (bytes > available) throw outOfMemory(bytes, `this machine has ${gib(available)}`)
   const pages = Math.ceil(bytes / pageBytes)
   let memory: SharedMemory

@@ -16,6 +16,7 @@
  * binding.release(); executable.release(); await runtime.close()
  * ```
  */
+import { RunError } from '../errors.ts'
 import type { Model } from '../graph/model.ts'
 
 /** The typed array of each dtype: Float32Array, Float64Array, Int32Array, BigInt64Array, Uint8Array (bool). */
@@ -73,6 +74,6 @@ export interface NodeTime {
 }
 
 /** An error of the engine in the user's terms. `internal:` at the start means a bug of ours. */
-export class RuntimeError extends Error {
+export class RuntimeError extends RunError {
   override readonly name = 'RuntimeError'
 }

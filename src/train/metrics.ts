@@ -3,6 +3,8 @@
  * (the command line, a study, a test) can follow live.
  */
 
+import type { NodeTime } from '../runtime/index.ts'
+
 /** A line of metrics.jsonl for a training step. Names as users of other trainers know them. */
 export interface TrainRecord {
   readonly kind: 'train'
@@ -96,6 +98,8 @@ export type TrainEvent =
 
 /** How a training ended. */
 export interface TrainSummary {
+  /** Time of every node, when asked for. */
+  readonly profile?: readonly NodeTime[]
   readonly directory: string
   /** True when it was stopped before its last step (a checkpoint was written). */
   readonly interrupted: boolean

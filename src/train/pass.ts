@@ -7,7 +7,7 @@ import type { ModelConfig } from '../model/config.ts'
 import { activatedExperts, isSparse, SymbolicParameters } from '../model/parameters.ts'
 import { choicesName, type Losses, losses, type Pass } from '../model/transformer.ts'
 import type { Binding, Buffer, Executable, Runtime } from '../runtime/index.ts'
-import { randomFor } from './random.ts'
+import { drawDistinct, randomFor } from './random.ts'
 import type { LayerCounts } from './statistics.ts'
 import type { ParameterStore } from './store.ts'
 
@@ -98,15 +98,8 @@ export class CompiledPass {
     const choices = activatedExperts(moe)
     for (let layer = 0; layer < this.config.layers; layer++) {
       if (!isSparse(this.config, layer)) continue
-      const random = randomFor(seed, 'routing', ...labels, layer)
       const given_TK = this.buffers[choicesName(layer)] as Int32Array
-      for (let at = 0; at < given_TK.length; at += choices)
-        for (let k = 0; k < choices; k++) {
-          let expert: number
-          do expert = random.integer(moe.experts)
-          while (given_TK.subarray(at, at + k).includes(expert))
-          given_TK[at + k] = expert
-        }
+      drawDistinct(given_TK, choices, moe.experts, randomFor(seed, 'routing', ...labels, layer))
     }
   }
 

@@ -55,8 +55,25 @@ test('a name opens the same table every time, and every other name another', () 
   }
   expect(start(5, 'a', 1)).toBe(start(5, 'a', 1))
   const names: [number, ...(string | number)[]][] = [
-    [5], [6], [5 + 2 ** 40], [5, 'a'], [5, 'a', 1], [5, 'a', '1'], [5, 1, 'a'], [5, 'ab'], [5, 'a', 'b'], [5, 'ba'],
-    [5, ''], [5, '', ''], [5, '\0'], [5, 'a\0'], [5, 0], [5, 0.5], [5, 'abcdef'], [5, 'abcdef', ''], [5, 'abcdefg'],
+    [5],
+    [6],
+    [5 + 2 ** 40],
+    [5, 'a'],
+    [5, 'a', 1],
+    [5, 'a', '1'],
+    [5, 1, 'a'],
+    [5, 'ab'],
+    [5, 'a', 'b'],
+    [5, 'ba'],
+    [5, ''],
+    [5, '', ''],
+    [5, '\0'],
+    [5, 'a\0'],
+    [5, 0],
+    [5, 0.5],
+    [5, 'abcdef'],
+    [5, 'abcdef', ''],
+    [5, 'abcdefg'],
   ]
   expect(new Set(names.map((name) => start(...name))).size).toBe(names.length)
 })
@@ -111,7 +128,7 @@ test('integer(n) refuses what is no count', () => {
 })
 
 /** Distribution function of the standard normal by Simpson's rule from −2, and its density. */
-const density = (x: number) => Math.exp(-x * x / 2) / Math.sqrt(2 * Math.PI)
+const density = (x: number) => Math.exp((-x * x) / 2) / Math.sqrt(2 * Math.PI)
 function massFrom(low: number, high: number): number {
   const cells = 2000
   const width = (high - low) / cells
@@ -140,7 +157,8 @@ test('truncated normal stays within two standard deviations and has the moments 
   for (const value of values) {
     const z = value / std
     largest = Math.max(largest, Math.abs(z))
-    for (let power = 0; power < 4; power++) moments[power] = (moments[power] as number) + z ** (power + 1) / values.length
+    for (let power = 0; power < 4; power++)
+      moments[power] = (moments[power] as number) + z ** (power + 1) / values.length
   }
   // E z² = 1 − 4φ(2)/m and E z⁴ = 3 E z² − 16φ(2)/m by parts, with m the mass within ±2.
   const edge = density(2) / massFrom(-2, 2)

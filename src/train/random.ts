@@ -188,3 +188,14 @@ function chain(key: Uint32Array, a: number, b: number, c: number, kind: number):
   key[0] = block[0] as number
   key[1] = block[1] as number
 }
+
+/** Fills rows of `k` with distinct integers of [0, n), uniformly: the experts of a random router. */
+export function drawDistinct(rows: Int32Array, k: number, n: number, random: Random): void {
+  for (let at = 0; at < rows.length; at += k)
+    for (let j = 0; j < k; j++) {
+      let drawn: number
+      do drawn = random.integer(n)
+      while (rows.subarray(at, at + j).includes(drawn))
+      rows[at + j] = drawn
+    }
+}

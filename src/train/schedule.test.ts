@@ -5,7 +5,12 @@ const base = { learningRate: 0.4, warmup: 4, final: 0.1 }
 
 test('warm-up is linear and reaches the peak at its last step, whatever follows', () => {
   for (const kind of ['cosine', 'inverse-sqrt', 'constant'] as const)
-    for (const [step, rate] of [[1, 0.1], [2, 0.2], [3, 0.3], [4, 0.4]] as const)
+    for (const [step, rate] of [
+      [1, 0.1],
+      [2, 0.2],
+      [3, 0.3],
+      [4, 0.4],
+    ] as const)
       expect(learningRate({ ...base, kind }, step, 12)).toBeCloseTo(rate, 12)
 })
 

@@ -43,10 +43,10 @@ export class ParameterStore {
   private readonly sizes: { decayed: number; total: number }[] = []
   private readonly regions: number
 
-  /** @param moments Regions for optimizer state that has a number for every parameter. */
-  constructor(specs: readonly ParameterSpec[], moments: number) {
+  /** @param moments Regions for optimizer state with a number for every parameter; null = no gradients either. */
+  constructor(specs: readonly ParameterSpec[], moments: number | null) {
     this.specs = specs
-    this.regions = 2 + moments
+    this.regions = moments === null ? 1 : 2 + moments
     for (const bank of this.fillBanks(specs)) this.addBank(bank)
   }
 

@@ -3,7 +3,7 @@
  * the numbers are.
  */
 import { describe, expect, test } from 'vitest'
-import { modelSchema } from '../../src/model/config.ts'
+import { type ModelConfig, modelSchema } from '../../src/model/config.ts'
 import { randomCase } from './generate.ts'
 import { type Parameters, witnessForward } from './model.ts'
 import { parameterShapes } from './parameters.ts'
@@ -13,6 +13,12 @@ const { log: ln } = Math
 function expectClose(actual: Float64Array, expected: ArrayLike<number>): void {
   expect(actual).toHaveLength(expected.length)
   for (const [i, value] of actual.entries()) expect(value).toBeCloseTo(expected[i] ?? Number.NaN, 12)
+}
+
+/** Parameters from numbers listed row by row. */
+function parametersOf(config: ModelConfig, values: Readonly<Record<string, number[]>>): Parameters {
+  const shapes = [...parameterShapes(config)]
+  return new Map(shapes.map(([name, shape]) => [name, { shape, data: Float64Array.from(values[name] ?? []) }]))
 }
 
 describe('the whole model', () => {
@@ -41,12 +47,7 @@ describe('the whole model', () => {
       norm: [2],
       head: [1, -0.5],
     }
-    const parameters: Parameters = new Map(
-      [...parameterShapes(config)].map(([name, shape]) => [
-        name,
-        { shape, data: Float64Array.from(values[name] ?? []) },
-      ]),
-    )
+    const parameters = parametersOf(config, values)
     // Token 0: 1, with attention 2; expert 0 with gate ¾ says 10·0.2 = 2: 3.5, normed 1.
     // Token 1: -1, with attention -2; expert 1 with gate ¾ says 10·0.4 = 4: 1, normed 1.
     // So both have logits 2·(1, -0.5) = (2, -1).
@@ -65,6 +66,48 @@ describe('the whole model', () => {
     expect(output.loss).toBeCloseTo(loss, 12)
     expect(output.total).toBeCloseTo(loss + 0.1 * 1 + 0.01 * zLoss, 12)
     expect(output.layers.get(0)).toMatchObject({ counts: [1, 1], kept: [1, 1], capacity: null })
+  })
+
+  test('a dense and a sparse layer of width 2 by pencil', () => {
+    const config = modelSchema.parse({
+      vocabulary: 2,
+      layers: 2,
+      width: 2,
+      heads: 1,
+      sequence: 1,
+      normEpsilon: 1e-300,
+      hidden: 1,
+      tied: false,
+      moe: { every: 2, experts: 2, hidden: 1, capacity: 'none' },
+    })
+    const attention = { norm: [1, 1], qkv: [0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1] }
+    const parameters = parametersOf(config, {
+      embedding: [1, 0, 0, 1],
+      'layers.0.attention.norm': attention.norm,
+      'layers.0.attention.qkv': attention.qkv,
+      'layers.0.attention.output': [0, Math.SQRT1_2, 0, 0],
+      'layers.0.ffn.norm': [3, 5],
+      'layers.0.ffn.up': [5, 1],
+      'layers.0.ffn.down': [0.1, 0],
+      'layers.1.attention.norm': attention.norm,
+      'layers.1.attention.qkv': attention.qkv,
+      'layers.1.attention.output': [0, 0, 0, 0],
+      'layers.1.moe.norm': [Math.sqrt(5) / 3, 2 * Math.sqrt(5)],
+      'layers.1.moe.router': [0, ln(3), 0, 0],
+      'layers.1.moe.experts.up': [7, -3, 0, 10],
+      'layers.1.moe.experts.down': [11, 13, 0.2, -0.1],
+      norm: [1, 1],
+      head: [1, 0, 0, 2],
+    })
+    // Token 0 is (1, 0), normed (√2, 0): attention adds (0, 1).
+    // (1, 1), normed and weighted (3, 5): hidden gelu(20) = 20, so the dense network adds (2, 0).
+    // (3, 1), normed by √5 and weighted (1, 2): logits (0, ln 3); expert 1, gate ¾, adds ¾·20·(0.2, -0.1).
+    // (6, -0.5), normed by √18.125.
+    const tokens = Int32Array.of(0)
+    const output = witnessForward({ config, parameters, tokens, targets: tokens, batch: 1, training: false })
+    expectClose(output.logits, [6 / Math.sqrt(18.125), -1 / Math.sqrt(18.125)])
+    expect(output.layers.get(1)?.counts).toEqual([0, 1])
+    expect([...output.layers.keys()]).toEqual([1])
   })
 
   test('a parameter that is missing, unknown or of another shape is refused by name', () => {

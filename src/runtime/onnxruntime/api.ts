@@ -10,7 +10,7 @@
  */
 import koffi from 'koffi'
 import { RuntimeError } from '../contract.ts'
-import { type Pointer, addressOf } from '../ffi.ts'
+import { addressOf, type Pointer } from '../ffi.ts'
 import { openLibrary } from './library.ts'
 
 const apiVersion = 21

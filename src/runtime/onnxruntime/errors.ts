@@ -34,8 +34,12 @@ export function expectSuccess(api: OrtApi, status: Pointer | null): void {
 const outOfMemory = /failed to allocate memory|bad_alloc|not enough memory|out of memory/i
 const requestedBytes = /(?:buffer of size|size:?) *(\d+)/i
 
-/** `while` is what was being done: `compile` or `run`. */
-export function explain(failure: Failure, origins: ReadonlyMap<string, Origin>, during: 'compile' | 'run'): RuntimeError {
+/** The error to throw for a failure while compiling or running a model. */
+export function explain(
+  failure: Failure,
+  origins: ReadonlyMap<string, Origin>,
+  during: 'compile' | 'run',
+): RuntimeError {
   const { message } = failure
   const origin = nodeOrigin(message, origins)
   const at = origin ? ` in ${describe(origin)}` : ''
@@ -47,15 +51,24 @@ export function explain(failure: Failure, origins: ReadonlyMap<string, Origin>, 
     )
   }
   if (during === 'compile') return new RuntimeError(`internal: invalid graph${at}: ${message}`)
-  return new RuntimeError(`failed to run${at}: ${message}`)
+  return new RuntimeError(`failed to run${at}: ${message.replace(preamble, '')}`)
 }
+
+/** What a failed kernel's message begins with; op and layer say it better. */
+const preamble = /^Non-zero status code returned while running \S+ node\. Name:'[^']*' Status Message: /
 
 /** An op and its layer as a reader knows them: `softmax' of layers.0.attention`. */
 function describe(origin: Origin): string {
   return origin.layer === '' ? origin.op : `${origin.op} of ${origin.layer}`
 }
 
-const nodeNames = [/Name: ?'([^']*)'/, /\bnode with name '([^']*)'/, /\bNode:? ?\(([^)]*)\)/i, /\bNode:([^\s]+)/]
+const nodeNames = [
+  /\bNode, \("([^"]*)"/,
+  /Name: ?'([^']*)'/,
+  /\bnode with name '([^']*)'/,
+  /\bNode:? ?\(([^)]*)\)/i,
+  /\bNode:([^\s]+)/,
+]
 
 function nodeOrigin(message: string, origins: ReadonlyMap<string, Origin>): Origin | undefined {
   for (const pattern of nodeNames) {
@@ -74,8 +87,7 @@ export function findOrigin(name: string, origins: ReadonlyMap<string, Origin>): 
   const exact = origins.get(name)
   if (exact) return exact
   let best = ''
-  for (const known of origins.keys())
-    if (known.length > best.length && containsWhole(name, known)) best = known
+  for (const known of origins.keys()) if (known.length > best.length && containsWhole(name, known)) best = known
   return origins.get(best)
 }
 

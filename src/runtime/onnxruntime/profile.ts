@@ -3,13 +3,36 @@
  * and tell them by op and layer. The file has one event a line and can exceed the longest string that
  * JavaScript can hold, so it is read line by line.
  */
-import { closeSync, openSync, readSync, rmSync } from 'node:fs'
+import { closeSync, mkdtempSync, openSync, readSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import koffi from 'koffi'
 import type { Origin } from '../../graph/model.ts'
 import type { NodeTime } from '../contract.ts'
 import type { Pointer } from '../ffi.ts'
 import { type OrtApi, Out } from './api.ts'
 import { expectSuccess, findOrigin } from './errors.ts'
+
+const folders = new Set<string>()
+
+/** A temporary folder for one session's recording; gone by {@link removeProfileFolder} or when the process exits. */
+export function createProfileFolder(): string {
+  if (folders.size === 0) process.once('exit', removeAll)
+  const folder = mkdtempSync(join(tmpdir(), 'choir-profile-'))
+  folders.add(folder)
+  return folder
+}
+
+/** Call when the session is gone: one that still records writes its file when it is released. */
+export function removeProfileFolder(folder: string): void {
+  rmSync(folder, { recursive: true, force: true })
+  folders.delete(folder)
+  if (folders.size === 0) process.off('exit', removeAll)
+}
+
+function removeAll(): void {
+  for (const folder of folders) rmSync(folder, { recursive: true, force: true })
+}
 
 /** Ends the recording of a session; its file is deleted. Slowest nodes first. */
 export function endProfile(api: OrtApi, session: Pointer, origins: ReadonlyMap<string, Origin>): readonly NodeTime[] {

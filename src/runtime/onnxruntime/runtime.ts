@@ -1,15 +1,14 @@
 /** ONNX Runtime as a {@link Runtime}: compiles models into sessions and remembers them until closed. */
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { UsageError } from '../../errors.ts'
 import type { Model } from '../../graph/model.ts'
 import { type Executable, type Runtime, RuntimeError, type RuntimeOptions } from '../contract.ts'
 import { physicalCores } from '../cores.ts'
-import { type Pointer, addressOf } from '../ffi.ts'
+import { addressOf, type Pointer } from '../ffi.ts'
 import { Out } from './api.ts'
 import { type Environment, enter, leave, logSeverity } from './environment.ts'
 import { expectSuccess, explain, takeFailure } from './errors.ts'
+import { createProfileFolder, removeProfileFolder } from './profile.ts'
 import { Session } from './session.ts'
 
 const allOptimizations = 99
@@ -56,7 +55,7 @@ class OnnxRuntime implements Runtime {
   }
 
   async #compile(model: Model): Promise<Executable> {
-    const profileFolder = this.#profile ? mkdtempSync(join(tmpdir(), 'choir-profile-')) : undefined
+    const profileFolder = this.#profile ? createProfileFolder() : undefined
     try {
       const session = await createSession(this.#environment, model, this.threads, profileFolder)
       const executable: Session = new Session({
@@ -72,7 +71,7 @@ class OnnxRuntime implements Runtime {
       this.#sessions.add(executable)
       return executable
     } catch (error) {
-      if (profileFolder !== undefined) rmSync(profileFolder, { recursive: true, force: true })
+      if (profileFolder !== undefined) removeProfileFolder(profileFolder)
       throw error
     }
   }
@@ -119,10 +118,17 @@ async function createSession(
       expectSuccess(api, api.EnableProfiling(options, join(profileFolder, 'onnxruntime')))
     const status = await new Promise<Pointer | null>((resolve, reject) => {
       const { bytes } = model
-      api.CreateSessionFromArray.async(env, addressOf(bytes), bytes.byteLength, options, out.address, (error, result) => {
-        if (error) reject(new RuntimeError(`internal: foreign call failed: ${error}`))
-        else resolve(result)
-      })
+      api.CreateSessionFromArray.async(
+        env,
+        addressOf(bytes),
+        bytes.byteLength,
+        options,
+        out.address,
+        (error, result) => {
+          if (error) reject(new RuntimeError(`internal: foreign call failed: ${error}`))
+          else resolve(result)
+        },
+      )
     })
     const failure = takeFailure(api, status)
     if (failure) throw explain(failure, model.origins, 'compile')

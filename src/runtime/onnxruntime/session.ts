@@ -7,13 +7,12 @@
  * Memory that ONNX Runtime may still touch is never freed: releasing while a run is in flight takes
  * effect when that run ends.
  */
-import { rmSync } from 'node:fs'
 import type { Model, Port } from '../../graph/model.ts'
 import { type Binding, type Buffer, type Executable, type NodeTime, RuntimeError } from '../contract.ts'
-import { type Pointer, type Strings, addressOf, stringArray } from '../ffi.ts'
+import { addressOf, type Pointer, type Strings, stringArray } from '../ffi.ts'
 import type { Environment } from './environment.ts'
 import { explain, takeFailure } from './errors.ts'
-import { endProfile } from './profile.ts'
+import { endProfile, removeProfileFolder } from './profile.ts'
 import { checkBuffers, createValue } from './values.ts'
 
 export interface SessionParts {
@@ -89,8 +88,7 @@ export class Session implements Executable {
     this.#gone = true
     const { environment, session, profileFolder, onGone } = this.#parts
     environment.api.ReleaseSession(session)
-    // Only now: a session that still records writes its file when it is released.
-    if (profileFolder !== undefined) rmSync(profileFolder, { recursive: true, force: true })
+    if (profileFolder !== undefined) removeProfileFolder(profileFolder)
     onGone()
   }
 }

@@ -4,7 +4,7 @@
  */
 import type { DType, Port } from '../../graph/model.ts'
 import { type Buffer, RuntimeError } from '../contract.ts'
-import { type Pointer, addressOf } from '../ffi.ts'
+import { addressOf, type Pointer } from '../ffi.ts'
 import { Out } from './api.ts'
 import type { Environment } from './environment.ts'
 import { expectSuccess } from './errors.ts'
@@ -26,11 +26,11 @@ export function checkBuffers(ports: readonly Port[], buffers: Readonly<Record<st
       throw new RuntimeError(`unknown port: ${name} (the program has ${[...known].join(', ') || 'no ports'})`)
   for (const port of ports) {
     const buffer = Object.hasOwn(buffers, port.name) ? buffers[port.name] : undefined
-    const [, constructor] = dtypes[port.dtype]
+    const [, TypedArray] = dtypes[port.dtype]
     const length = port.shape.reduce((product, dimension) => product * dimension, 1)
-    const wanted = `${constructor.name} of ${length} for ${port.dtype}[${port.shape.join(', ')}]`
+    const wanted = `${TypedArray.name} of ${length} for ${port.dtype}[${port.shape.join(', ')}]`
     if (buffer === undefined) throw new RuntimeError(`missing port: ${port.name} (expected a ${wanted})`)
-    if (!(buffer instanceof constructor) || buffer.length !== length)
+    if (!(buffer instanceof TypedArray) || buffer.length !== length)
       throw new RuntimeError(
         `invalid array for port ${port.name}: ${buffer.constructor.name} of ${buffer.length} (expected a ${wanted})`,
       )

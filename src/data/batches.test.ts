@@ -1,0 +1,103 @@
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { type Batch, heldOutBatches, trainBatch, windowsOf } from './batches.ts'
+import type { TokenStream } from './token-file.ts'
+
+/** A stream whose token at i is i. */
+function counting(length: number): TokenStream {
+  return {
+    length,
+    documents: 1,
+    read(offset, into) {
+      if (offset + into.length > length) throw new Error('past the end')
+      for (let i = 0; i < into.length; i++) into[i] = offset + i
+    },
+  }
+}
+
+const space = ({ batch, sequence }: { batch: number; sequence: number }): Batch => ({
+  tokens: new Int32Array(batch * sequence),
+  targets: new Int32Array(batch * sequence),
+})
+
+const cases = fc.record({
+  length: fc.integer({ min: 2, max: 400 }),
+  batch: fc.integer({ min: 1, max: 7 }),
+  sequence: fc.integer({ min: 1, max: 40 }),
+  seed: fc.maxSafeNat(),
+})
+
+test('an epoch of training visits every window once, whatever the batches', () => {
+  fc.assert(
+    fc.property(cases, ({ length, batch, sequence, seed }) => {
+      fc.pre(length > sequence)
+      const stream = counting(length)
+      const windows = windowsOf(stream, sequence)
+      const starts: number[] = []
+      const into = space({ batch, sequence })
+      for (let step = 0; starts.length < 3 * windows; step++) {
+        trainBatch(stream, { batch, sequence }, seed, step, into)
+        for (let row = 0; row < batch; row++) starts.push(into.tokens[row * sequence] as number)
+      }
+      for (let epoch = 0; epoch < 3; epoch++) {
+        const visited = starts.slice(epoch * windows, (epoch + 1) * windows)
+        // Windows of a ring: from some first one, all follow each other at distance `sequence`.
+        const set = new Set(visited)
+        expect(set.size).toBe(windows)
+        const followers = visited.filter((start) => set.has((start + sequence) % length)).length
+        expect(followers).toBeGreaterThanOrEqual(windows - 1)
+      }
+    }),
+    { numRuns: 50 },
+  )
+})
+
+test('a target is the token that follows, around the ring', () => {
+  fc.assert(
+    fc.property(cases, fc.nat(10_000), ({ length, batch, sequence, seed }, step) => {
+      fc.pre(length > sequence)
+      const into = space({ batch, sequence })
+      trainBatch(counting(length), { batch, sequence }, seed, step, into)
+      expect([...into.targets]).toEqual(Array.from(into.tokens, (token) => (token + 1) % length))
+      for (let i = 1; i < into.tokens.length; i++)
+        if (i % sequence !== 0) expect(into.tokens[i]).toBe(into.targets[i - 1])
+    }),
+  )
+})
+
+test('a step is a function of seed and step alone; another seed or step gives another batch', () => {
+  const shape = { batch: 4, sequence: 8 }
+  const stream = counting(5000)
+  const at = (seed: number, step: number) => {
+    const into = space(shape)
+    trainBatch(stream, shape, seed, step, into)
+    return into.tokens.join()
+  }
+  const forwards = [0, 1, 2, 700].map((step) => at(5, step))
+  expect([700, 2, 1, 0].map((step) => at(5, step)).reverse()).toEqual(forwards)
+  expect(new Set([...forwards, at(6, 0)]).size).toBe(5)
+})
+
+test('a stream that is shorter than one sequence and its target is refused with both numbers', () => {
+  const shape = { batch: 1, sequence: 8 }
+  expect(() => trainBatch(counting(8), shape, 0, 0, space(shape))).toThrow(/8 training tokens.* 8 needs at least 9/)
+  trainBatch(counting(9), shape, 0, 0, space(shape))
+})
+
+test('every held-out token but the first is a target exactly once, in order; the padding is not counted', () => {
+  fc.assert(
+    fc.property(cases, ({ length, batch, sequence }) => {
+      const into = space({ batch, sequence })
+      const visited: number[] = []
+      for (const counted of heldOutBatches(counting(length), { batch, sequence }, into)) {
+        const targets = [...into.targets]
+        expect(targets.filter((target) => target >= 0).length).toBe(counted)
+        targets.forEach((target, i) => {
+          if (target >= 0) visited.push(target)
+          expect(into.tokens[i]).toBe(target >= 0 ? target - 1 : 0)
+        })
+      }
+      expect(visited).toEqual(Array.from({ length: length - 1 }, (_, i) => i + 1))
+    }),
+  )
+})

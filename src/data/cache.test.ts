@@ -1,0 +1,112 @@
+import {
+  appendFileSync,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
+import { mkdir } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { expect, test } from 'vitest'
+import { openCache } from './cache.ts'
+import { temporaryFolder } from './testing/temporary-folder.ts'
+
+const temporary = temporaryFolder()
+
+async function setUp(root = temporary.make()) {
+  const warnings: string[] = []
+  const cache = await openCache(root, (message) => warnings.push(message))
+  let builds = 0
+  const get = () =>
+    cache.entry('key', 'thing', async (folder) => {
+      builds++
+      writeFileSync(join(folder, 'a.bin'), 'some bytes')
+      writeFileSync(join(folder, 'b.bin'), 'more bytes')
+    })
+  return { root, cache, warnings, get, builds: () => builds }
+}
+
+test('an entry is built once and found again', async () => {
+  const { root, get, builds, cache } = await setUp()
+  const place = await get()
+  expect(await get()).toBe(place)
+  expect(builds()).toBe(1)
+  expect(readdirSync(place).sort()).toEqual(['a.bin', 'b.bin', 'manifest.json'])
+  await cache.close()
+  expect(readdirSync(root)).toEqual(['key'])
+})
+
+const damages: [string, (place: string) => void, RegExp][] = [
+  ['truncated', (place) => truncateSync(join(place, 'a.bin'), 4), /a\.bin has 4 bytes instead of 10/],
+  ['longer', (place) => appendFileSync(join(place, 'b.bin'), 'x'), /b\.bin has 11 bytes instead of 10/],
+  ['of one flipped bit', (place) => writeFileSync(join(place, 'a.bin'), 'some bytez'), /a\.bin has changed/],
+  ['without a file', (place) => rmSync(join(place, 'b.bin')), /b\.bin/],
+  ['without a manifest', (place) => rmSync(join(place, 'manifest.json')), /manifest\.json/],
+  ['of half a manifest', (place) => truncateSync(join(place, 'manifest.json'), 20), /manifest\.json is unreadable/],
+]
+for (const [name, damage, message] of damages)
+  test(`an entry ${name} is made again, with a message`, async () => {
+    const { get, warnings, builds } = await setUp()
+    const place = await get()
+    damage(place)
+    expect(await get()).toBe(place)
+    expect(builds()).toBe(2)
+    expect(warnings.join()).toMatch(message)
+    expect(readFileSync(join(place, 'a.bin'), 'utf8')).toBe('some bytes')
+    await get()
+    expect(builds()).toBe(2)
+  })
+
+test('several builders at once end with one sound entry and leave nothing behind', async () => {
+  const { root, cache } = await setUp()
+  const other = await openCache(root, () => {})
+  let builds = 0
+  const get = (from: typeof cache) =>
+    from.entry('key', 'thing', async (folder) => {
+      builds++
+      await new Promise((done) => setTimeout(done, 30))
+      writeFileSync(join(folder, 'a.bin'), 'same')
+    })
+  const places = await Promise.all([get(cache), get(other), get(cache)])
+  expect(new Set(places).size).toBe(1)
+  expect(builds).toBe(3)
+  expect(readFileSync(join(places[0] as string, 'a.bin'), 'utf8')).toBe('same')
+  await Promise.all([cache.close(), other.close()])
+  expect(readdirSync(root)).toEqual(['key'])
+})
+
+test('a build that fails leaves no entry, and a full disk is named', async () => {
+  const { root, cache } = await setUp()
+  const failing = (error: Error) => cache.entry('key', 'thing', () => Promise.reject(error))
+  await expect(failing(new Error('broken'))).rejects.toThrow('broken')
+  await expect(failing(Object.assign(new Error('full'), { code: 'ENOSPC' }))).rejects.toThrow(
+    /no space left in .*data\.cache/,
+  )
+  await cache.close()
+  expect(readdirSync(root)).toEqual([])
+})
+
+test('a cache that cannot be written is replaced by a temporary one, with a warning', async () => {
+  const file = join(temporary.make(), 'file')
+  writeFileSync(file, '')
+  const { cache, warnings, get } = await setUp(join(file, 'cache'))
+  expect(warnings.join()).toMatch(/cannot write the token cache .*file.*using .* for this run only/)
+  const place = await get()
+  expect(existsSync(join(place, 'a.bin'))).toBe(true)
+  await cache.close()
+  expect(existsSync(dirname(place))).toBe(false)
+})
+
+test('what killed builds left is removed after two days, not before', async () => {
+  const root = temporary.make()
+  for (const name of ['.building-old', '.scratch-old', '.building-new', 'entry-old']) await mkdir(join(root, name))
+  const threeDaysAgo = Date.now() / 1000 - 3 * 24 * 3600
+  for (const name of ['.building-old', '.scratch-old', 'entry-old'])
+    utimesSync(join(root, name), threeDaysAgo, threeDaysAgo)
+  const { cache } = await setUp(root)
+  await cache.close()
+  expect(readdirSync(root).sort()).toEqual(['.building-new', 'entry-old'])
+})

@@ -1,0 +1,35 @@
+import { expect, test } from 'vitest'
+import { explain, findOrigin } from './errors.ts'
+
+const origins = new Map([
+  ['add_1', { op: 'add', layer: 'layers.0' }],
+  ['matmul_12', { op: 'matmul', layer: '' }],
+  ['add_1_matmul', { op: 'norm', layer: 'head' }],
+])
+
+test('a fused node has the origin of the longest name that it was made of', () => {
+  expect(findOrigin('add_1', origins)?.op).toBe('add')
+  expect(findOrigin('fused add_1_matmul/x', origins)?.op).toBe('norm')
+  expect(findOrigin('matmul_12/MatMulAddFusion', origins)?.op).toBe('matmul')
+})
+
+test('a name that merely continues a number is another node', () => {
+  expect(findOrigin('add_12', origins)).toBeUndefined()
+  expect(findOrigin('', origins)).toBeUndefined()
+})
+
+test.each([
+  [
+    "Non-zero status code returned while running Add node. Name:'add_1' Status Message: bad",
+    'failed to run in add of layers.0: bad',
+  ],
+  ['Something else', 'failed to run: Something else'],
+  ["while running MatMul node. Name:'matmul_12' Status Message: std::bad_alloc", 'out of memory in matmul ('],
+])('%s', (message, expected) => {
+  expect(explain({ code: 1, message }, origins, 'run').message).toContain(expected)
+})
+
+test('an allocation failure tells how much was asked for', () => {
+  const message = 'Failed to allocate memory for requested buffer of size 1073741824'
+  expect(explain({ code: 6, message }, origins, 'run').message).toMatch(/^out of memory: 1024 MiB more/)
+})

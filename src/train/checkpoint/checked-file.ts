@@ -1,0 +1,70 @@
+/**
+ * Files with a checksum: written through a bounded buffer while the checksum of what goes by is taken,
+ * and checked the same way. Hashing one buffer and writing the other overlap, and no step holds the
+ * event loop for more than a few milliseconds.
+ */
+import { createHash } from 'node:crypto'
+import { type FileHandle, open } from 'node:fs/promises'
+import type { PlannedFile } from './safetensors.ts'
+
+const BUFFER_BYTES = 4 << 20
+
+/** Creates a file in a folder, synced to the disk. Returns its SHA-256 in hexadecimal. */
+export async function writeChecked(path: string, file: PlannedFile): Promise<string> {
+  const handle = await open(path, 'wx')
+  const size = Math.min(BUFFER_BYTES, Math.max(1, file.bytes))
+  let buffer = Buffer.allocUnsafe(size)
+  let other = Buffer.allocUnsafe(size)
+  let filled = 0
+  let writing: Promise<void> = Promise.resolve()
+  const hash = createHash('sha256')
+  const drain = async () => {
+    const full = buffer.subarray(0, filled)
+    await writing
+    writing = writeFully(handle, full)
+    // Handled where it is awaited next; until then it must not count as unhandled.
+    writing.catch(() => undefined)
+    hash.update(full)
+    ;[buffer, other] = [other, buffer]
+    filled = 0
+  }
+  try {
+    for (const piece of file.pieces)
+      for (let at = 0; at < piece.length; ) {
+        const take = Math.min(piece.length - at, size - filled)
+        buffer.set(piece.subarray(at, at + take), filled)
+        filled += take
+        at += take
+        if (filled === size) await drain()
+      }
+    await drain()
+    await writing
+    await handle.sync()
+    const { size: onDisk } = await handle.stat()
+    if (onDisk !== file.bytes) throw new Error(`${path} has ${onDisk} bytes after writing ${file.bytes}`)
+    return hash.digest('hex')
+  } finally {
+    await writing.catch(() => undefined)
+    await handle.close()
+  }
+}
+
+async function writeFully(handle: FileHandle, bytes: Uint8Array): Promise<void> {
+  for (let done = 0; done < bytes.length; ) done += (await handle.write(bytes, done)).bytesWritten
+}
+
+/** SHA-256 of a file in hexadecimal. */
+export async function checksum(path: string): Promise<string> {
+  const handle = await open(path, 'r')
+  try {
+    const hash = createHash('sha256')
+    const buffer = Buffer.allocUnsafe(BUFFER_BYTES)
+    while (true) {
+      const { bytesRead } = await handle.read(buffer, 0, buffer.length)
+      if (bytesRead === 0) return hash.digest('hex')
+      hash.update(buffer.subarray(0, bytesRead))
+    }
+  } finally {
+    await handle.close()
+  }
+}

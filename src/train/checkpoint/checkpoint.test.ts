@@ -1,0 +1,257 @@
+import { execFileSync } from 'node:child_process'
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import { RunError } from '../../errors.ts'
+import { type CheckpointTensors, newestCheckpoint, readCheckpoint, writeCheckpoint } from './checkpoint.ts'
+
+/**
+ * A file system that can stop: after `left` operations that change something every further one fails, as
+ * if the process were gone. An interrupted write or removal is half done.
+ */
+const disk = vi.hoisted(() => ({ left: Number.POSITIVE_INFINITY, error: (): Error => new Error('killed') }))
+
+vi.mock('node:fs/promises', async (original) => {
+  const actual = await original<typeof import('node:fs/promises')>()
+  const spent = () => disk.left-- <= 0
+  const limited =
+    <A extends unknown[], R>(action: (...args: A) => Promise<R>) =>
+    async (...args: A): Promise<R> => {
+      if (spent()) throw disk.error()
+      return action(...args)
+    }
+  return {
+    ...actual,
+    mkdir: limited(actual.mkdir),
+    rename: limited(actual.rename),
+    rm: async (path: string, options: { recursive?: boolean; force?: boolean }) => {
+      if (!spent()) return actual.rm(path, options)
+      if (disk.left === -1) {
+        const [first] = await actual.readdir(path).catch(() => [])
+        if (first !== undefined) await actual.rm(join(path, first))
+      }
+      throw disk.error()
+    },
+    open: async (path: string, flags: string) => {
+      const isWrite = flags !== 'r'
+      if (isWrite && spent()) throw disk.error()
+      const handle = await actual.open(path, flags)
+      const write = handle.write.bind(handle) as (bytes: Uint8Array, from: number) => Promise<unknown>
+      const sync = handle.sync.bind(handle)
+      const limitedWrite = async (bytes: Uint8Array, from: number) => {
+        if (!spent()) return write(bytes, from)
+        if (disk.left === -1) await write(bytes.subarray(0, bytes.length >> 1), from)
+        throw disk.error()
+      }
+      return Object.assign(handle, { write: limitedWrite, sync: limited(sync) })
+    },
+  }
+})
+
+let root: string
+let directory: string
+beforeEach(async () => {
+  root = await mkdtemp(join(tmpdir(), 'choir-checkpoint-'))
+  directory = join(root, 'checkpoints')
+})
+afterEach(async () => {
+  disk.left = Number.POSITIVE_INFINITY
+  disk.error = () => new Error('killed')
+  await rm(root, { recursive: true })
+})
+
+/** The tensors of a step: every value tells the step. */
+function tensorsOf(step: number): CheckpointTensors {
+  const part = (prefix: string, scale: number) =>
+    [0, 1, 2].map((i) => {
+      const data = new Float32Array(new SharedArrayBuffer(4 * 6))
+      data.fill(step * scale + i / 4)
+      return { name: `${prefix}.${i}`, shape: [2, 3], data }
+    })
+  return { model: part('model', 1), optimizer: part('optimizer', -1) }
+}
+
+const save = (step: number, keep = 2) =>
+  writeCheckpoint(directory, step, tensorsOf(step), { step, order: [3, 1] }, { keep })
+
+async function newest() {
+  const skipped: string[] = []
+  const checkpoint = await newestCheckpoint(directory, (path, reason) =>
+    skipped.push(`${path.slice(directory.length + 1)}: ${reason}`),
+  )
+  return { checkpoint, skipped }
+}
+
+/** Asserts that a checkpoint holds the tensors of its step, bit for bit. */
+async function expectWhole(step: number): Promise<void> {
+  const { checkpoint } = await newest()
+  expect(checkpoint?.step).toBe(step)
+  const views = tensorsOf(0)
+  await readCheckpoint(checkpoint?.path as string, views)
+  expect(views).toEqual(tensorsOf(step))
+}
+
+test('without a checkpoint there is none', async () => {
+  expect((await newest()).checkpoint).toBeNull()
+  await mkdir(directory)
+  expect((await newest()).checkpoint).toBeNull()
+})
+
+test('the newest checkpoint gives back tensors and state', async () => {
+  await save(9)
+  const path = await save(10)
+  expect(await newest()).toEqual({ checkpoint: { step: 10, path, state: { step: 10, order: [3, 1] } }, skipped: [] })
+  await expectWhole(10)
+  expect((await readdir(path)).sort()).toEqual([
+    'SHA256SUMS',
+    'model.safetensors',
+    'optimizer.safetensors',
+    'state.json',
+  ])
+  const model = tensorsOf(0).model
+  await readCheckpoint(path, { model })
+  expect(model).toEqual(tensorsOf(10).model)
+})
+
+test('the newest is the one of the largest step, beyond eight digits too', async () => {
+  for (const step of [99_999_998, 99_999_999, 100_000_000]) await save(step)
+  await expectWhole(100_000_000)
+})
+
+test.skipIf(process.platform !== 'linux')('sha256sum -c accepts a checkpoint and covers every other file', async () => {
+  const path = await writeCheckpoint(directory, 5, tensorsOf(5), {}, { keep: 1, shardBytes: 30 })
+  const output = execFileSync('sha256sum', ['-c', 'SHA256SUMS'], { cwd: path, encoding: 'utf8' })
+  const names = (await readdir(path)).filter((name) => name !== 'SHA256SUMS').sort()
+  expect(names).toContain('model-00003-of-00003.safetensors')
+  expect(output.trim().split('\n').sort()).toEqual(names.map((name) => `${name}: OK`))
+  await expectWhole(5)
+})
+
+test('only the newest are kept, and a damaged one does not count as kept', async () => {
+  for (const step of [1, 2, 3]) await save(step)
+  expect((await readdir(directory)).sort()).toEqual(['step-00000002', 'step-00000003'])
+  await truncate(join(directory, 'step-00000003', 'model.safetensors'), 10)
+  await save(4)
+  expect((await readdir(directory)).sort()).toEqual(['step-00000002', 'step-00000003', 'step-00000004'])
+  await save(5)
+  expect((await readdir(directory)).sort()).toEqual(['step-00000004', 'step-00000005'])
+})
+
+test('any flipped bit, cut or missing file is found, told and skipped for the one before', async () => {
+  await save(1)
+  const path = await save(2)
+  await cp(path, join(root, 'good'), { recursive: true })
+  const damages: [string, (file: string, name: string) => Promise<void>, RegExp][] = [
+    ['flip', async (file) => flip(file), /checksum|damaged|missing|cover/],
+    [
+      'cut',
+      async (file) => truncate(file, ((await readFile(file)).length * 2) / 3),
+      /cut|checksum|damaged|missing|cover/,
+    ],
+    ['empty', async (file) => truncate(file, 0), /cut|checksum|damaged|missing|cover/],
+    ['remove', async (file) => rm(file), /is missing: it was not completely written/],
+  ]
+  for (const name of await readdir(path))
+    for (const [, damage, reason] of damages) {
+      await damage(join(path, name), name)
+      const { checkpoint, skipped } = await newest()
+      expect(checkpoint?.step).toBe(1)
+      expect(skipped).toHaveLength(1)
+      expect(skipped[0]).toMatch(/^step-00000002: /)
+      expect(skipped[0]).toMatch(reason)
+      await cp(join(root, 'good'), path, { recursive: true })
+    }
+  await truncate(join(path, 'optimizer.safetensors'), 100)
+  expect((await newest()).skipped[0]).toMatch(/: optimizer\.safetensors has 100 bytes of \d+: it was cut/)
+  await cp(join(root, 'good'), path, { recursive: true })
+  await flip(join(path, 'model.safetensors'))
+  expect((await newest()).skipped[0]).toMatch(/: model\.safetensors does not match its checksum/)
+})
+
+async function flip(file: string): Promise<void> {
+  const bytes = await readFile(file)
+  const at = Math.floor(Math.random() * bytes.length)
+  bytes[at] = (bytes[at] as number) ^ (1 << Math.floor(Math.random() * 8))
+  await writeFile(file, bytes)
+}
+
+test('killed before any operation, the process leaves a whole checkpoint at least as new as before', async () => {
+  for (let operations = 0; ; operations++) {
+    await rm(directory, { recursive: true, force: true })
+    await save(1, 1)
+    await save(2, 1)
+    disk.left = operations
+    const finished = await save(3, 1).then(
+      () => disk.left >= 0,
+      () => false,
+    )
+    disk.left = Number.POSITIVE_INFINITY
+    const step = (await newest()).checkpoint?.step
+    expect(step, `killed after ${operations} operations`).toBeGreaterThanOrEqual(2)
+    await expectWhole(step as number)
+    await save(4, 1)
+    await expectWhole(4)
+    expect(await readdir(directory)).toEqual(['step-00000004'])
+    if (!finished) continue
+    expect(operations).toBeGreaterThan(20)
+    return
+  }
+})
+
+test('killed while a checkpoint of the same step is replaced, one of the two is whole', async () => {
+  for (let operations = 0; ; operations++) {
+    await rm(directory, { recursive: true, force: true })
+    await save(2)
+    disk.left = operations
+    const finished = await save(2).then(
+      () => disk.left >= 0,
+      () => false,
+    )
+    disk.left = Number.POSITIVE_INFINITY
+    await expectWhole(2)
+    await save(2)
+    expect(await readdir(directory)).toEqual(['step-00000002'])
+    if (finished) return
+  }
+})
+
+test('what a killed process was writing is told, skipped and cleaned by the next write', async () => {
+  await save(1)
+  disk.left = 8
+  await expect(save(2)).rejects.toThrow()
+  disk.left = Number.POSITIVE_INFINITY
+  expect(await readdir(directory)).toContain('.step-00000002.writing')
+  const { checkpoint, skipped } = await newest()
+  expect(checkpoint?.step).toBe(1)
+  expect(skipped).toEqual(['.step-00000002.writing: it was not finished: the process ended while writing it'])
+  await save(3)
+  expect((await readdir(directory)).sort()).toEqual(['step-00000001', 'step-00000003'])
+})
+
+test('a full disk leaves earlier checkpoints, no rubbish, and tells how much was needed', async () => {
+  await save(1)
+  const fs = await vi.importActual<typeof import('node:fs/promises')>('node:fs/promises')
+  for (let operations = 0; operations < 12; operations++) {
+    disk.left = operations
+    disk.error = () => {
+      // A full disk is no dead process: what follows, the cleaning, works.
+      disk.left = Number.POSITIVE_INFINITY
+      return Object.assign(new Error('ENOSPC: no space left on device'), { code: 'ENOSPC' })
+    }
+    const failure = await save(2).catch((error: unknown) => error)
+    expect(failure).toBeInstanceOf(RunError)
+    expect(String(failure)).toMatch(
+      /cannot write checkpoint .*step-00000002: the disk is full \([\d.]+ (bytes|KiB) needed, /,
+    )
+    expect(await fs.readdir(directory)).toEqual(['step-00000001'])
+    disk.left = Number.POSITIVE_INFINITY
+    await expectWhole(1)
+  }
+})
+
+test('a state that JSON cannot hold is our bug, not a wrong resume', async () => {
+  await expect(writeCheckpoint(directory, 1, tensorsOf(1), { mean: Number.NaN }, { keep: 1 })).rejects.toThrow(
+    'internal: checkpoint state has mean: NaN',
+  )
+})

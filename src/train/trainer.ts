@@ -1,0 +1,99 @@
+/**
+ * One optimizer step, from a batch to moved parameters. The trainer knows nothing of files, time or
+ * people: the loop around it (train.ts) does.
+ */
+import type { Batch } from '../data/index.ts'
+import { parameterSpecs } from '../model/parameters.ts'
+import type { NodeTime, Runtime } from '../runtime/index.ts'
+import type { RunConfig } from './config.ts'
+import { GradientProgram } from './gradient-program.ts'
+import { adafactor } from './optimizer/adafactor.ts'
+import { adamw, adamwMoments } from './optimizer/adamw.ts'
+import type { Optimizer } from './optimizer/contract.ts'
+import { GradientNorm } from './optimizer/norm.ts'
+import { learningRate } from './schedule.ts'
+import type { LayerCounts } from './statistics.ts'
+import { ParameterStore } from './store.ts'
+
+export interface StepOutcome {
+  readonly loss: number
+  readonly layers: readonly LayerCounts[]
+  /** Before clipping. */
+  readonly gradNorm: number
+  readonly learningRate: number
+  /** The loss or the gradient was not finite: no parameter has changed. */
+  readonly skipped: boolean
+  readonly gradientMs: number
+  readonly updateMs: number
+}
+
+/** Memory for the numbers of a run's model, gradients and optimizer. */
+export const createStore = ({ model, train }: Pick<RunConfig, 'model' | 'train'>): ParameterStore =>
+  new ParameterStore(parameterSpecs(model), train.optimizer.kind === 'adamw' ? adamwMoments : 0)
+
+export class Trainer {
+  readonly optimizer: Optimizer
+  /** Updates so far: steps that were not skipped. Bias correction counts them, so a checkpoint keeps it. */
+  updates = 0
+  private readonly config: RunConfig['train']
+  private readonly gradient: GradientProgram
+  private readonly norm: GradientNorm
+
+  private constructor(
+    config: RunConfig['train'],
+    gradient: GradientProgram,
+    norm: GradientNorm,
+    optimizer: Optimizer,
+  ) {
+    this.config = config
+    this.gradient = gradient
+    this.norm = norm
+    this.optimizer = optimizer
+  }
+
+  static async compile(runtime: Runtime, { model, train }: RunConfig, store: ParameterStore): Promise<Trainer> {
+    const shape = { batch: train.batch, microBatches: train.microBatches, sequence: model.sequence }
+    const gradient = await GradientProgram.compile(runtime, model, store, shape, train.seed)
+    const norm = await GradientNorm.compile(runtime, store)
+    const create = train.optimizer.kind === 'adamw' ? adamw : adafactor
+    return new Trainer(train, gradient, norm, await create(runtime, store, train.optimizer))
+  }
+
+  /** @param step From 1. The batch is read until the promise is settled. */
+  async step(step: number, batch: Batch): Promise<StepOutcome> {
+    const start = performance.now()
+    const { loss, layers } = await this.gradient.run(step, batch.tokens, batch.targets)
+    const between = performance.now()
+    const gradNorm = await this.norm.compute()
+    const rate = learningRate(this.config.schedule, step, this.config.steps)
+    const skipped = !Number.isFinite(loss) || !Number.isFinite(gradNorm)
+    if (!skipped) {
+      const { clip } = this.config.optimizer
+      this.updates++
+      await this.optimizer.update({
+        step: this.updates,
+        learningRate: rate,
+        gradientScale: clip > 0 && gradNorm > clip ? clip / gradNorm : 1,
+      })
+    }
+    return {
+      loss,
+      layers,
+      gradNorm,
+      learningRate: rate,
+      skipped,
+      gradientMs: between - start,
+      updateMs: performance.now() - between,
+    }
+  }
+
+  profile(): readonly NodeTime[] {
+    return [...this.gradient.profile(), ...this.norm.profile(), ...this.optimizer.profile()]
+  }
+
+  release(): void {
+    this.gradient.release()
+    this.norm.release()
+    this.optimizer.release()
+  }
+}

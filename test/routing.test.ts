@@ -1,0 +1,111 @@
+/** Every router, with several settings, passes the conformance suite; and what ties routers to each other. */
+import { expect, test } from 'vitest'
+import { capacityOf } from '../src/model/routing/capacity.ts'
+import { hashTable } from '../src/model/routing/hash.ts'
+import { configOf, describeRouter, expectClose, layerInputs, layerResult } from './support/router-conformance.ts'
+
+describeRouter('top-1', { router: 'top-k', experts: 4, factor: 1 })
+describeRouter('top-2, capacity 1x', { router: 'top-k', k: 2, experts: 4, capacity: '1x', factor: 1 })
+describeRouter('top-3, softmax after, by token', {
+  router: 'top-k',
+  k: 3,
+  experts: 6,
+  softmax: 'after',
+  priority: 'token',
+  factor: 0.75,
+})
+describeRouter('top-2 renormalised, by gate', {
+  router: 'top-k',
+  k: 2,
+  experts: 4,
+  renormalize: true,
+  priority: 'gate',
+  factor: 0.75,
+})
+describeRouter('switch', { router: 'switch', experts: 3, factor: 1 })
+describeRouter('2 top-1', { router: 'prototype', prototypes: 2, experts: 6, factor: 1 })
+describeRouter('3 top-1, capacity 1x, by gate', {
+  router: 'prototype',
+  prototypes: 3,
+  experts: 6,
+  capacity: '1x',
+  priority: 'gate',
+})
+describeRouter('2 top-2', { router: 'prototype', prototypes: 2, k: 2, experts: 8, factor: 0.75 })
+describeRouter('hash', { router: 'hash', k: 2, experts: 4, factor: 0.75 })
+describeRouter('random', { router: 'random', k: 2, experts: 4, factor: 0.75 })
+describeRouter('dropless top-2', { router: 'top-k', k: 2, experts: 4, capacity: 'none' })
+
+test('a prototype router with one prototype is the switch router', async () => {
+  for (const seed of [1, 2, 3]) {
+    const prototype = configOf({ router: 'prototype', prototypes: 1, experts: 4 })
+    const given = layerInputs(prototype, seed)
+    expectClose(
+      await layerResult(prototype, given),
+      await layerResult(configOf({ router: 'switch', experts: 4 }), given),
+    )
+  }
+})
+
+test('top-k with k = N and no capacity is the dense sum of all experts, weighted by softmax', async () => {
+  const [experts, width, hidden] = [3, 4, 3]
+  const config = configOf({ router: 'top-k', k: experts, experts, capacity: 'none' })
+  const given = layerInputs(config, 5)
+  const weights = (name: string) => given.weights[`layers.0.moe.${name}`] as Float64Array
+  const [router, up, down] = [weights('router'), weights('experts.{e}.up'), weights('experts.{e}.down')]
+  const tokens = given.x.length / width
+  const expected = new Float64Array(tokens * width)
+  for (let t = 0; t < tokens; t++) {
+    const x = given.x.subarray(t * width, (t + 1) * width)
+    const score = Array.from({ length: experts }, (_, e) =>
+      Math.exp(x.reduce((total, value, d) => total + value * (router[d * experts + e] as number), 0)),
+    )
+    const total = score.reduce((a, b) => a + b, 0)
+    for (let e = 0; e < experts; e++)
+      for (let f = 0; f < hidden; f++) {
+        const u = x.reduce((sum, value, d) => sum + value * (up[(e * width + d) * hidden + f] as number), 0)
+        const activation = (u * (1 + erf(u / Math.SQRT2))) / 2
+        for (let d = 0; d < width; d++)
+          expected[t * width + d] =
+            (expected[t * width + d] as number) +
+            ((score[e] as number) / total) * activation * (down[(e * hidden + f) * width + d] as number)
+      }
+  }
+  // ONNX Runtime rounds the scales of matmuls to float32, in float64 graphs too.
+  expectClose(await layerResult(config, given), expected, 1e-6)
+})
+
+/** erf by its Taylor series: enough terms for |x| < 6. */
+function erf(x: number): number {
+  let [term, sum] = [x, x]
+  for (let n = 1; n < 200; n++) {
+    term *= (-x * x) / n
+    sum += term / (2 * n + 1)
+  }
+  return (2 / Math.sqrt(Math.PI)) * sum
+}
+
+test('capacity follows the formula of the paper', () => {
+  const moe = { router: 'top-k', k: 2, experts: 32 } as const
+  // k·T/N·γ = 2·4096/32·1.25 = 320; 1x: 160. Evaluation has its own factor.
+  expect(capacityOf(configOf({ ...moe, capacity: 'kx', factor: 1.25 }).moe, 4096, true)).toBe(320)
+  expect(capacityOf(configOf({ ...moe, capacity: '1x', factor: 1.25 }).moe, 4096, true)).toBe(160)
+  expect(capacityOf(configOf({ ...moe, capacity: '1x', evalFactor: 2 }).moe, 4096, false)).toBe(256)
+  // Rounded up; never below one; never above the tokens there are.
+  expect(capacityOf(configOf({ ...moe, capacity: '1x', factor: 1 }).moe, 33, true)).toBe(2)
+  expect(capacityOf(configOf({ ...moe, capacity: '1x', factor: 0.1 }).moe, 32, true)).toBe(1)
+  expect(capacityOf(configOf({ ...moe, capacity: '1x', factor: 40 }).moe, 32, true)).toBeNull()
+  // 8 · 1.25 is 10, not 11 by a rounding error.
+  expect(capacityOf(configOf({ ...moe, k: 1, capacity: 'kx', factor: 1.1 }).moe, 320, true)).toBe(11)
+})
+
+test('hash tables give a token distinct experts, and every expert the same number of ids', () => {
+  const table = hashTable(96, 8, 2, 3)
+  const load = new Map<number, number>()
+  for (let v = 0; v < 96; v++) {
+    expect(table[2 * v]).not.toBe(table[2 * v + 1])
+    load.set(table[2 * v] as number, (load.get(table[2 * v] as number) ?? 0) + 1)
+  }
+  expect([...load.values()]).toEqual(Array(8).fill(12))
+  expect(hashTable(96, 8, 2, 4)).not.toEqual(table)
+})

@@ -1,0 +1,325 @@
+/**
+ * What every router promises, on random inputs: one suite, called for each router and setting. It
+ * looks only at the contract (choices, places, slots, the layer's result), never inside.
+ */
+import { describe, expect, test } from 'vitest'
+import {
+  combine,
+  constant,
+  dispatch,
+  gradient,
+  input,
+  multiply,
+  reshape,
+  type SlotPlan,
+  scatterAdd,
+  sizeOf,
+  sum,
+  type Tensor,
+} from '../../src/graph/index.ts'
+import { type ModelConfig, type MoeConfig, modelSchema } from '../../src/model/config.ts'
+import { moeLayer } from '../../src/model/moe.ts'
+import { activatedExperts, hasRouterWeights, parameterSpecs, SymbolicParameters } from '../../src/model/parameters.ts'
+import { capacityOf, place } from '../../src/model/routing/capacity.ts'
+import { route } from '../../src/model/routing/routers.ts'
+import { paddedSlots, raggedSlots } from '../../src/model/routing/slots.ts'
+import { evaluate } from './evaluate.ts'
+import { testRandom } from './gradient-check.ts'
+
+export type MoeSettings = Partial<Omit<MoeConfig, 'balance'>> & Pick<MoeConfig, 'router' | 'experts'>
+
+const WIDTH = 4
+const TOKENS = 12
+
+export const configOf = (moe: MoeSettings): ModelConfig & { moe: MoeConfig } =>
+  modelSchema.parse({ layers: 1, width: WIDTH, heads: 1, moe: { hidden: 3, ...moe } }) as ModelConfig & {
+    moe: MoeConfig
+  }
+
+/** Random inputs of one layer: activations, router, experts, given choices. */
+export function layerInputs(config: ModelConfig & { moe: MoeConfig }, seed: number, tokens = TOKENS) {
+  const { moe } = config
+  const random = testRandom(seed)
+  const normal = (count: number) => Float64Array.from({ length: count }, () => random() * 4 - 2)
+  const choices = activatedExperts(moe)
+  const given = new Int32Array(tokens * choices)
+  for (let t = 0; t < tokens; t++) {
+    const pool = Array.from({ length: moe.experts }, (_, e) => e)
+    for (let k = 0; k < choices; k++)
+      given[t * choices + k] = pool.splice(Math.floor(random() * pool.length), 1)[0] ?? 0
+  }
+  const weights = Object.fromEntries(
+    parameterSpecs(config)
+      .filter(({ name }) => name.startsWith('layers.0.moe'))
+      .map(({ name, shape }) => [name, normal(sizeOf(shape))]),
+  )
+  return { x: normal(tokens * config.width), weights, given }
+}
+
+type Inputs = ReturnType<typeof layerInputs>
+
+/** Splits stacked weights into the inputs of single experts as well: a program takes what it needs. */
+function feeds({ x, weights, given }: Inputs, experts: number): Record<string, ArrayLike<number>> {
+  const all: Record<string, ArrayLike<number>> = { x, given, ...weights }
+  for (const [name, values] of Object.entries(weights)) {
+    if (!name.includes('{e}')) continue
+    const size = values.length / experts
+    for (let e = 0; e < experts; e++) all[name.replace('{e}', String(e))] = values.subarray(e * size, (e + 1) * size)
+  }
+  return all
+}
+
+function trace(config: ModelConfig & { moe: MoeConfig }, training: boolean, tokens = TOKENS) {
+  const { moe } = config
+  const parameters = new SymbolicParameters(parameterSpecs(config), 'float64')
+  const x_TD = input('x', 'float64', [tokens, config.width])
+  const given_TK = input('given', 'int32', [tokens, activatedExperts(moe)])
+  const { y_TD } = moeLayer({ config, moe, parameters, layer: 0, x_TD, given_TK, training })
+  const choice = route({
+    moe,
+    x_TD,
+    given_TK,
+    ...(hasRouterWeights(moe) && { router_DN: parameters.get('layers.0.moe.router') }),
+  })
+  return { parameters, x_TD, y_TD, choice, placement: place(moe, choice, moe.groups, training) }
+}
+
+/** The result of a layer [T, D], row-major. */
+export async function layerResult(config: ModelConfig & { moe: MoeConfig }, given: Inputs): Promise<number[]> {
+  const tokens = given.x.length / config.width
+  const { y_TD } = trace(config, true, tokens)
+  return (await evaluate({ y: y_TD }, feeds(given, config.moe.experts))).y as number[]
+}
+
+export const expectClose = (actual: readonly number[], expected: ArrayLike<number>, tolerance = 1e-12) => {
+  expect(actual.length).toBe(expected.length)
+  actual.forEach((value, i) => {
+    expect(Math.abs(value - (expected[i] as number)), `element ${i}: ${value} for ${expected[i]}`).toBeLessThan(
+      tolerance,
+    )
+  })
+}
+
+export function describeRouter(name: string, settings: MoeSettings): void {
+  const seeds = [1, 2, 3, 4]
+  const config = configOf(settings)
+  const { moe } = config
+  const choices = activatedExperts(moe)
+  const tokensInGroup = TOKENS / moe.groups
+
+  describe(name, () => {
+    test('the experts of a token are distinct, and its gates lie in [0, 1] and sum as promised', async () => {
+      for (const seed of seeds) {
+        const { choice } = trace(config, true)
+        const run = await evaluate(
+          { expert: choice.expert_TK, gate: choice.gate_TK },
+          feeds(layerInputs(config, seed), moe.experts),
+        )
+        for (let t = 0; t < TOKENS; t++) {
+          const expert = run.expert?.slice(t * choices, (t + 1) * choices) ?? []
+          expect(new Set(expert).size).toBe(choices)
+          for (const e of expert) expect(e >= 0 && e < moe.experts).toBe(true)
+          const gate = run.gate?.slice(t * choices, (t + 1) * choices) ?? []
+          for (const g of gate) expect(g >= 0 && g <= 1 + 1e-12).toBe(true)
+          for (let z = 0; z < moe.prototypes; z++) {
+            const total = gate.slice(z * moe.k, (z + 1) * moe.k).reduce((a, b) => a + b, 0)
+            const whole = moe.renormalize || moe.softmax === 'after' || !hasRouterWeights(moe)
+            if (whole) expect(total).toBeCloseTo(1, 10)
+            else expect(total).toBeLessThanOrEqual(1 + 1e-12)
+          }
+        }
+      }
+    })
+
+    test('every kept assignment has a slot of its own below C, and no expert holds more than C', async () => {
+      for (const seed of seeds)
+        for (const training of [true, false]) {
+          const { choice, placement } = trace(config, training)
+          const padded = paddedSlots(choice, placement, moe.experts)
+          const ragged = raggedSlots(choice, placement, moe.experts)
+          const run = await evaluate(
+            {
+              expert: choice.expert_TK,
+              position: placement.position_TK,
+              kept: placement.kept_GN,
+              count: placement.count_GN,
+              padded: padded.slotOfAssignment,
+              ragged: ragged.plan.slotOfAssignment,
+              paddedBack: padded.assignmentOfSlot,
+              raggedBack: ragged.plan.assignmentOfSlot,
+              sizes: ragged.sizes,
+            },
+            feeds(layerInputs(config, seed), moe.experts),
+          )
+          const limit = capacityOf(moe, tokensInGroup, training) ?? tokensInGroup
+          const held = new Map<string, Set<number>>()
+          const slots = { padded: new Set<number>(), ragged: new Set<number>() }
+          let kept = 0
+          for (let a = 0; a < TOKENS * choices; a++) {
+            const position = run.position?.[a] ?? -1
+            expect(position).toBeGreaterThanOrEqual(0)
+            if (position >= limit) continue
+            kept++
+            const group = Math.floor(a / choices / tokensInGroup)
+            const queue = `${group}/${run.expert?.[a]}`
+            const places = held.get(queue) ?? new Set()
+            held.set(queue, places.add(position))
+            for (const layout of ['padded', 'ragged'] as const) {
+              const slot = run[layout]?.[a] ?? -1
+              slots[layout].add(slot)
+              expect(run[`${layout}Back`]?.[slot], 'slot and assignment point at each other').toBe(a)
+            }
+          }
+          expect(slots.padded.size).toBe(kept)
+          expect(slots.ragged.size).toBe(kept)
+          let places = 0
+          for (const set of held.values()) {
+            expect(set.size).toBeLessThanOrEqual(limit)
+            // Queues have no gaps.
+            expect(Math.max(...set)).toBe(set.size - 1)
+            places += set.size
+          }
+          expect(places).toBe(kept)
+          expect(run.kept?.reduce((a, b) => a + b, 0)).toBe(kept)
+          expect(run.count?.reduce((a, b) => a + b, 0)).toBe(TOKENS * choices)
+          expect(run.sizes?.slice(0, -1).reduce((a, b) => a + b, 0)).toBe(kept)
+        }
+    })
+
+    test('a dropped assignment contributes exactly zero, and its gate has no gradient', async () => {
+      const tight = configOf({ ...settings, capacity: '1x', factor: 0.4 })
+      let dropped = 0
+      for (const seed of seeds) {
+        const { choice, placement } = trace(tight, true)
+        const gate = input('gate', 'float64', [TOKENS, choices])
+        for (const plan of [
+          paddedSlots(choice, placement, moe.experts),
+          raggedSlots(choice, placement, moe.experts).plan,
+        ]) {
+          const slots = plan.tokenOfSlot.shape[0] as number
+          const rows = constant(
+            Float64Array.from({ length: slots * WIDTH }, (_, i) => 1 + (i % 7)),
+            'float64',
+            [slots, WIDTH],
+          )
+          const y = combine(rows, gate, plan)
+          const [dGate] = gradient(sum(y), [gate])
+          const run = await evaluate(
+            { y, dGate: dGate as Tensor, kept: plan.kept as Tensor },
+            { ...feeds(layerInputs(tight, seed), moe.experts), gate: new Float64Array(TOKENS * choices).fill(1) },
+          )
+          for (let a = 0; a < TOKENS * choices; a++) {
+            if (run.kept?.[a] === 1) expect(run.dGate?.[a]).not.toBe(0)
+            else {
+              dropped++
+              expect(run.dGate?.[a]).toBe(0)
+            }
+          }
+          for (let t = 0; t < TOKENS; t++) {
+            const any = run.kept?.slice(t * choices, (t + 1) * choices).some((kept) => kept === 1)
+            if (!any) expect(run.y?.slice(t * WIDTH, (t + 1) * WIDTH)).toEqual([0, 0, 0, 0])
+          }
+        }
+      }
+      expect(dropped).toBeGreaterThan(0)
+    })
+
+    test('dispatch and combine are adjoint: <dispatch x, r> = <x, combine r> over occupied slots', async () => {
+      for (const seed of seeds) {
+        const { choice, placement, x_TD } = trace(config, true)
+        const random = testRandom(seed + 100)
+        for (const plan of [
+          paddedSlots(choice, placement, moe.experts),
+          raggedSlots(choice, placement, moe.experts).plan,
+        ]) {
+          const slots = plan.tokenOfSlot.shape[0] as number
+          const r = constant(
+            Float64Array.from({ length: slots * WIDTH }, () => random()),
+            'float64',
+            [slots, WIDTH],
+          )
+          const inner = (a: Tensor, b: Tensor) => sum(multiply(a, b))
+          const ones = constant(new Float64Array(TOKENS * choices).fill(1), 'float64', [TOKENS, choices])
+          const run = await evaluate(
+            {
+              left: inner(multiply(dispatch(x_TD, plan), occupiedSlots(plan, slots, choices)), r),
+              right: inner(x_TD, combine(r, ones, plan)),
+            },
+            feeds(layerInputs(config, seed), moe.experts),
+          )
+          expect(run.left?.[0]).toBeCloseTo(run.right?.[0] ?? Number.NaN, 10)
+        }
+      }
+    })
+
+    test('with capacity for every token nothing is dropped', async () => {
+      const roomy = configOf({ ...settings, capacity: '1x', factor: moe.experts })
+      const { placement } = trace(roomy, true)
+      expect(placement.capacity).toBeNull()
+      const { count, kept } = await evaluate(
+        { count: placement.count_GN, kept: placement.kept_GN },
+        feeds(layerInputs(roomy, 1), moe.experts),
+      )
+      expect(kept).toEqual(count)
+    })
+
+    test('padded and ragged computation give the same result', async () => {
+      for (const seed of seeds) {
+        const given = layerInputs(config, seed)
+        const [padded, ragged] = [
+          configOf({ ...settings, compute: 'padded' }),
+          configOf({ ...settings, compute: 'ragged' }),
+        ]
+        expectClose(await layerResult(padded, given), await layerResult(ragged, given))
+      }
+    })
+
+    test('one process with groups: G equals G separate groups', async () => {
+      for (const groups of [2, 3]) {
+        const given = layerInputs(config, groups)
+        const together = await layerResult(configOf({ ...settings, groups }), given)
+        const size = TOKENS / groups
+        const apart: number[] = []
+        for (let g = 0; g < groups; g++)
+          apart.push(
+            ...(await layerResult(configOf({ ...settings, groups: 1 }), {
+              ...given,
+              x: given.x.slice(g * size * WIDTH, (g + 1) * size * WIDTH),
+              given: given.given.slice(g * size * choices, (g + 1) * size * choices),
+            })),
+          )
+        expectClose(together, apart)
+      }
+    })
+
+    test('permuting the experts permutes the choices and leaves the result as it is', async () => {
+      const perPrototype = moe.experts / moe.prototypes
+      // A rotation within each prototype: old expert e becomes expert to(e).
+      const to = (e: number) => Math.floor(e / perPrototype) * perPrototype + ((e + 1) % perPrototype)
+      for (const seed of seeds) {
+        const given = layerInputs(config, seed)
+        const moved: Inputs = { x: given.x, given: given.given.map(to), weights: {} }
+        for (const [name, values] of Object.entries(given.weights)) {
+          const copy = values.slice()
+          if (name.endsWith('.router'))
+            for (let d = 0; d < WIDTH; d++)
+              for (let e = 0; e < moe.experts; e++)
+                copy[d * moe.experts + to(e)] = values[d * moe.experts + e] as number
+          else if (name.includes('{e}')) {
+            const size = values.length / moe.experts
+            for (let e = 0; e < moe.experts; e++) copy.set(values.subarray(e * size, (e + 1) * size), to(e) * size)
+          }
+          moved.weights[name] = copy
+        }
+        expectClose(await layerResult(config, moved), await layerResult(config, given))
+      }
+    })
+  })
+}
+
+/** 1 for slots that hold an assignment [R, 1], found from the assignments' side. */
+function occupiedSlots(plan: SlotPlan, slots: number, choices: number): Tensor {
+  const ones = constant(new Float64Array(TOKENS * choices).fill(1), 'float64', [TOKENS * choices])
+  const weight = plan.kept ? reshape(plan.kept, [TOKENS * choices]) : ones
+  return reshape(scatterAdd(weight, reshape(plan.slotOfAssignment, [TOKENS * choices]), slots), [slots, 1])
+}
