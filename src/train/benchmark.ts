@@ -1,0 +1,127 @@
+/** Times training steps on random tokens in memory; writes nothing. */
+import type { Batch } from '../data/index.ts'
+import { describeModel } from '../model/describe.ts'
+import type { RunConfig } from './config.ts'
+import { initialize } from './initialize.ts'
+import { measurePeakFlops } from './peak.ts'
+import { randomFor } from './random.ts'
+import { openRuntime } from './session.ts'
+import { keptAssignments } from './statistics.ts'
+import { median } from './train.ts'
+import { createStore, type StepOutcome, Trainer } from './trainer.ts'
+
+export interface BenchmarkOptions {
+  /** Steps that are timed, after those that warm up. */
+  readonly steps: number
+  readonly signal?: AbortSignal
+}
+
+/** Medians over the timed steps. */
+export interface BenchmarkResult {
+  /** Measured float32 matmul rate of this machine, FLOP/s. */
+  readonly peakFlops: number
+  readonly parameters: number
+  readonly activeParameters: number
+  readonly tokensPerSecond: number
+  readonly stepMs: number
+  readonly gradientMs: number
+  /** Gradient norm and optimizer. */
+  readonly updateMs: number
+  readonly mfu: number
+  /** Share of assignments dropped. */
+  readonly dropRate: number
+}
+
+const WARM_UP = 2
+
+export async function benchmark(config: RunConfig, options: BenchmarkOptions): Promise<BenchmarkResult> {
+  const bench = await TrainingBench.open(config)
+  try {
+    await bench.run(WARM_UP)
+    const { signal } = options
+    return bench.result(await bench.run(options.steps, signal))
+  } finally {
+    await bench.close()
+  }
+}
+
+interface TimedStep {
+  readonly outcome: StepOutcome
+  readonly ms: number
+}
+
+/** A trainer on random tokens, to be run a few steps at a time (in turn with a peer, say). */
+export class TrainingBench {
+  private readonly config: RunConfig
+  private readonly trainer: Trainer
+  private readonly batch: Batch
+  private readonly peakFlops: number
+  private readonly release: () => Promise<void>
+  private step = 0
+
+  private constructor(
+    config: RunConfig,
+    trainer: Trainer,
+    batch: Batch,
+    peakFlops: number,
+    release: () => Promise<void>,
+  ) {
+    this.config = config
+    this.trainer = trainer
+    this.batch = batch
+    this.peakFlops = peakFlops
+    this.release = release
+  }
+
+  static async open(config: RunConfig): Promise<TrainingBench> {
+    const runtime = await openRuntime(config)
+    const peakFlops = await measurePeakFlops(runtime, 2048, 3)
+    const store = createStore(config)
+    await initialize(store, config.train.seed, config.train.init.scale)
+    const trainer = await Trainer.compile(runtime, config, store)
+    const size = config.train.batch * config.model.sequence
+    const random = randomFor(config.train.seed, 'benchmark')
+    const draw = () => Int32Array.from({ length: size }, () => random.integer(config.model.vocabulary))
+    return new TrainingBench(config, trainer, { tokens: draw(), targets: draw() }, peakFlops, async () => {
+      trainer.release()
+      await runtime.close()
+    })
+  }
+
+  async run(steps: number, signal?: AbortSignal): Promise<TimedStep[]> {
+    const timed: TimedStep[] = []
+    for (let i = 0; i < steps && !signal?.aborted; i++) {
+      const start = performance.now()
+      const outcome = await this.trainer.step(++this.step, this.batch)
+      timed.push({ outcome, ms: performance.now() - start })
+    }
+    return timed
+  }
+
+  result(timed: readonly TimedStep[]): BenchmarkResult {
+    const { model, train } = this.config
+    const { parameters, activeParameters, denseFlopsPerToken, flopsPerAssignment } = describeModel(model)
+    const tokens = train.batch * model.sequence
+    const medianOf = (value: (step: TimedStep) => number) => median(timed.map(value))
+    const stepMs = medianOf(({ ms }) => ms)
+    const kept = medianOf(({ outcome }) => keptAssignments(outcome.layers))
+    const made = medianOf(({ outcome }) =>
+      outcome.layers.reduce((total, layer) => total + layer.tokens.reduce((a, b) => a + b, 0), 0),
+    )
+    return {
+      peakFlops: this.peakFlops,
+      parameters,
+      activeParameters,
+      tokensPerSecond: tokens / (stepMs / 1000),
+      stepMs,
+      gradientMs: medianOf(({ outcome }) => outcome.gradientMs),
+      updateMs: medianOf(({ outcome }) => outcome.updateMs),
+      mfu: (tokens * denseFlopsPerToken + kept * flopsPerAssignment) / (stepMs / 1000) / this.peakFlops,
+      dropRate: made > 0 ? 1 - kept / made : 0,
+    }
+  }
+
+  close(): Promise<void> {
+    return this.release()
+  }
+}

@@ -1,0 +1,109 @@
+/** Using a trained run: evaluating it on any text, and generating with it. */
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { type Tokenizer, tokenizerFromJson } from '../data/index.ts'
+import { UsageError } from '../errors.ts'
+import { parameterSpecs } from '../model/parameters.ts'
+import type { Runtime } from '../runtime/index.ts'
+import { newestCheckpoint, readCheckpoint } from './checkpoint/checkpoint.ts'
+import type { RunConfig } from './config.ts'
+import { Evaluator } from './evaluation.ts'
+import { Generator } from './generation.ts'
+import { loadRunConfig } from './load-config.ts'
+import type { EvalRecord, TrainEvent } from './metrics.ts'
+import type { SamplingOptions } from './sampling.ts'
+import { openRunData, openRuntime } from './session.ts'
+import { ParameterStore } from './store.ts'
+
+interface TrainedModel {
+  readonly config: RunConfig
+  readonly tokenizer: Tokenizer
+  readonly store: ParameterStore
+  readonly step: number
+}
+
+type OnEvent = (event: TrainEvent) => void
+
+/** The newest parameters of a run that verify. */
+async function loadModel(directory: string, threads: number | undefined, onEvent: OnEvent): Promise<TrainedModel> {
+  const sets = threads === undefined ? [] : [`runtime.threads=${threads}`]
+  const config = await loadRunConfig(directory, sets)
+  const found = await newestCheckpoint(join(directory, 'checkpoints'), (path, reason) =>
+    onEvent({ kind: 'warning', message: `skipping checkpoint ${path}: ${reason}` }),
+  )
+  if (!found)
+    throw new UsageError(`invalid run: "${directory}" has no checkpoint yet (train it, or wait for its first checkpoint)`)
+  const tokenizer = await tokenizerFromJson(await readFile(join(directory, 'tokenizer.json'), 'utf8'))
+  const store = new ParameterStore(parameterSpecs(config.model), null)
+  await readCheckpoint(found.path, { model: store.parameterTensors() })
+  return { config, tokenizer, store, step: found.step }
+}
+
+export interface EvaluateOptions {
+  /** Another corpus than the run's: all of its held-out part is evaluated. */
+  readonly source?: string | string[]
+  readonly threads?: number
+  readonly onEvent?: OnEvent
+}
+
+/** The loss of a run's newest checkpoint on held-out text. */
+export async function evaluateRun(directory: string, options: EvaluateOptions = {}): Promise<EvalRecord> {
+  const onEvent = options.onEvent ?? (() => {})
+  const { config, tokenizer, store, step } = await loadModel(directory, options.threads, onEvent)
+  const source = options.source ?? config.data.source
+  const say = (message: string) => onEvent({ kind: 'prepare', message })
+  const data = await openRunData({ ...config, data: { ...config.data, source } }, { tokenizer, say })
+  const runtime = await openRuntime(config)
+  try {
+    const { batch, microBatches, seed } = config.train
+    const evaluator = await Evaluator.compile(runtime, config.model, store, batch / microBatches, seed)
+    const { evaluation } = await evaluator.run(data)
+    evaluator.release()
+    return { kind: 'eval', step, tokens: step * batch * config.model.sequence, ...evaluation }
+  } finally {
+    await runtime.close()
+    await data.close()
+  }
+}
+
+export interface GenerateOptions extends SamplingOptions {
+  readonly prompt: string
+  /** Tokens at most; the end of a document ends the text before. */
+  readonly tokens: number
+  readonly seed: number
+  readonly threads?: number
+  readonly signal?: AbortSignal
+  readonly onEvent?: OnEvent
+}
+
+/** Text that continues the prompt, piece by piece. */
+export async function* generate(directory: string, options: GenerateOptions): AsyncGenerator<string, void> {
+  const model = await loadModel(directory, options.threads, options.onEvent ?? (() => {}))
+  const runtime = await openRuntime(model.config)
+  try {
+    yield* continuation(runtime, model, options)
+  } finally {
+    await runtime.close()
+  }
+}
+
+async function* continuation(
+  runtime: Runtime,
+  { config, tokenizer, store }: TrainedModel,
+  options: GenerateOptions,
+): AsyncGenerator<string, void> {
+  const generator = new Generator(runtime, config.model, store)
+  // A document begins after the end of another: so does a text without a prompt.
+  const prompt = [tokenizer.endOfText, ...tokenizer.encode(options.prompt)]
+  const text = tokenizer.stream()
+  let count = 0
+  for await (const token of generator.tokens(prompt, tokenizer.vocabulary, options, options.seed)) {
+    if (token === tokenizer.endOfText || options.signal?.aborted) break
+    const piece = text.push(token)
+    if (piece) yield piece
+    if (++count >= options.tokens) break
+  }
+  const rest = text.end()
+  if (rest) yield rest
+  generator.release()
+}

@@ -1,0 +1,23 @@
+/** What a run holds open besides its files: the runtime, the data and the memory of the model. */
+import { type Dataset, openDataset, type Tokenizer } from '../data/index.ts'
+import { createRuntime, type Runtime } from '../runtime/index.ts'
+import type { RunConfig } from './config.ts'
+
+export async function openRuntime({ runtime }: Pick<RunConfig, 'runtime'>, profile = false): Promise<Runtime> {
+  const { device, threads } = runtime
+  return createRuntime({ device, profile, ...(threads !== undefined && { threads }) })
+}
+
+/** The data of a run; with the run's own tokenizer when it has one already. */
+export function openRunData(
+  { model, data }: Pick<RunConfig, 'model' | 'data'>,
+  options: { tokenizer?: Tokenizer; signal?: AbortSignal; say: (message: string) => void },
+): Promise<Dataset> {
+  return openDataset(data, {
+    vocabulary: model.vocabulary,
+    sequence: model.sequence,
+    onProgress: options.say,
+    ...(options.tokenizer && { tokenizer: options.tokenizer }),
+    ...(options.signal && { signal: options.signal }),
+  })
+}
