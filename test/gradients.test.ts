@@ -41,10 +41,10 @@ const one = (build: (x: Tensor) => Tensor, make = of, shapes = [[2, 3], [1], [3,
 const gram = (x: Tensor): Tensor => g.matmul(x, x, { transposeA: true })
 
 const plan: g.SlotPlan = {
-  // Three tokens, two choices, five slots: choice 0 of token 2 is dropped, slot 4 is empty.
+  // Three tokens with two choices each, five slots: two choices are dropped, slot 4 is empty.
   tokenOfSlot: ints([0, 1, 2, 0, 0]),
   assignmentOfSlot: ints([0, 3, 5, 1, 0]),
-  slotOfAssignment: ints([0, 3, 4, 1, 0, 2], [3, 2]),
+  slotOfAssignment: ints([0, 3, 0, 1, 0, 2], [3, 2]),
   occupied: g.constant([1, 1, 1, 1, 0], 'float64'),
   kept: g.constant([1, 1, 0, 1, 0, 1], 'float64', [3, 2]),
 }
@@ -53,8 +53,8 @@ const dense: g.SlotPlan = {
   assignmentOfSlot: ints([1, 0, 2]),
   slotOfAssignment: ints([1, 0, 2], [3, 1]),
 }
-// Three experts with two, no and two rows; one row is left over.
-const sizes = g.constant([2, 0, 2, 1], 'int64')
+// Three experts with two, no and two slots; one slot is left over.
+const ragged: g.RaggedPlan = { ...plan, sizes: g.constant([2, 0, 2, 1], 'int64') }
 
 const cases: Record<string, Case[]> = {
   add: two(g.add),
@@ -208,14 +208,20 @@ const cases: Record<string, Case[]> = {
     { inputs: of([3, 2], [3, 1]), build: (rows, gate) => g.combine(rows as Tensor, gate as Tensor, dense) },
   ],
   // Ragged rows meet in xᵀ·x, whose shape is known.
-  'split-rows': [{ inputs: of([5, 2]), build: (x) => g.splitRows(x as Tensor, sizes).map(gram) }],
-  'join-rows': [
+  'dispatch-ragged': [
+    { inputs: of([3, 2]), build: (x) => g.dispatchRagged(x as Tensor, ragged).map(gram) },
+    // An expert whose rows nothing depends on.
+    { inputs: of([3, 2]), build: (x) => gram(g.dispatchRagged(x as Tensor, ragged)[0] as Tensor) },
+  ],
+  'combine-ragged': [
     {
-      inputs: of([5, 2]),
-      build: (x) => {
-        const pieces = g.splitRows(x as Tensor, sizes).map((piece, i) => g.multiply(piece, i + 1))
-        return g.gather(g.joinRows(pieces, sizes, 5), ints([4, 0, 1, 2, 3]))
-      },
+      inputs: of([3, 2], [3, 2]),
+      build: (x, gate) =>
+        g.combineRagged(
+          g.dispatchRagged(x as Tensor, ragged).map((piece, e) => g.multiply(piece, e + 1)),
+          gate as Tensor,
+          ragged,
+        ),
     },
   ],
 }

@@ -68,12 +68,14 @@ class Model:
         speed = ROTARY_BASE ** (-torch.arange(0, head, 2, dtype=torch.float64) / head)
         angle = (torch.arange(shape.sequence).unsqueeze(1) * speed).view(1, shape.sequence, 1, 1, head // 2)
         self.turns = torch.complex(angle.cos().to(dtype), angle.sin().to(dtype))
-        tokens, each = shape.batch * shape.sequence, shape.experts // (self.prototypes * self.k)
-        # --balanced: an even share of the tokens for each expert, a different one in every layer
-        self.forced = [
-            torch.stack([torch.randperm(tokens, generator=generator) % each + i * each for i in range(self.prototypes * self.k)], 1)
-            for _ in range(shape.layers if shape.balanced else 0)
-        ]
+        self.forced = [self.even_load(generator) for _ in range(shape.layers if shape.balanced else 0)]
+
+    def even_load(self, generator):
+        """Experts [T, K], the same number of tokens for each: choice i takes the i-th block of experts."""
+        tokens, activated = self.shape.batch * self.shape.sequence, self.prototypes * self.k
+        block = self.shape.experts // activated
+        choices = [torch.randperm(tokens, generator=generator) % block + i * block for i in range(activated)]
+        return torch.stack(choices, 1)
 
     def sizes(self):
         """Name: (shape, fan-in of the initial normal distribution, or None for ones)."""
@@ -131,7 +133,8 @@ class Model:
             balance, z, kept = balance + balance_l, z + z_l, kept + plan.kept_share
         entropy = HeadLoss.apply(RmsNorm.apply(x, p['norm']), p['embedding'], targets_BS.reshape(-1))
         total = entropy + AUX_COEFFICIENT * balance + Z_COEFFICIENT * z
-        return total, {'loss': entropy.detach(), 'balance': balance.detach(), 'z': z.detach(), 'keptShare': kept / s.layers}
+        parts = {'loss': entropy.detach(), 'balance': balance.detach(), 'z': z.detach(), 'keptShare': kept / s.layers}
+        return total, parts
 
 
 class Trainer:
@@ -216,7 +219,7 @@ def serve(shape):
 
 
 def check(path, shape):
-    """Loss of given float64 parameters on given tokens, and the gradient against a central difference.
+    """Losses of given float64 parameters on given tokens, and the gradient against a central difference.
 
     The file: {"tokens": [B][S + 1] integers, "parameters": {name: numbers, nested or flat}}.
     """
@@ -237,7 +240,7 @@ def check(path, shape):
         for value, direction in zip(values, directions):
             value.data.add_(direction, alpha=move)
         sides.append(float(model.loss(data[:, :-1], data[:, 1:])[0]))
-    answer({'total': float(total), **{name: float(part) for name, part in parts.items()}, 'gradientNorms': norms,
+    answer({'variant': shape.variant, 'total': float(total), **{name: float(part) for name, part in parts.items()}, 'gradientNorms': norms,
             'slope': slope, 'differenceSlope': (sides[0] - sides[1]) / (2 * step)})
 
 
@@ -246,19 +249,22 @@ def main():
     for name, default in (('layers', 4), ('width', 256), ('heads', 4), ('experts', 16), ('hidden', 1024),
                           ('vocabulary', 4096), ('sequence', 256), ('batch', 16)):
         parser.add_argument(f'--{name}', type=int, default=default)
-    parser.add_argument('--variant', choices=VARIANTS, default='top1')
+    parser.add_argument('--variant', choices=VARIANTS, help='default: top1; with --check: each in turn')
     parser.add_argument('--threads', type=int, default=int(os.environ.get('OMP_NUM_THREADS', 0)) or None)
     parser.add_argument('--balanced', action='store_true', help='force an even load on every expert')
-    parser.add_argument('--check', metavar='FILE', help='print the float64 loss of the parameters in FILE')
+    parser.add_argument('--check', metavar='FILE', help='print the float64 losses of the parameters in FILE')
     shape = parser.parse_args()
     if shape.width % (2 * shape.heads) != 0:
         parser.error(f'--heads {shape.heads}: --width {shape.width} must be a multiple of twice the heads')
-    prototypes, k, _ = VARIANTS[shape.variant]
-    if shape.experts % (prototypes * k) != 0:
-        parser.error(f'--experts {shape.experts}: must be a multiple of {prototypes * k} for {shape.variant}')
+    variants = [shape.variant] if shape.variant else list(VARIANTS) if shape.check else ['top1']
+    for variant in variants:
+        prototypes, k, _ = VARIANTS[variant]
+        if shape.experts % (prototypes * k) != 0:
+            parser.error(f'--experts {shape.experts}: must be a multiple of {prototypes * k} for {variant}')
     if shape.threads:
         torch.set_num_threads(shape.threads)
-    check(shape.check, shape) if shape.check else serve(shape)
+    for shape.variant in variants:
+        check(shape.check, shape) if shape.check else serve(shape)
 
 
 if __name__ == '__main__':

@@ -46,7 +46,8 @@ class RmsNorm(Function):
 
     @staticmethod
     def forward(ctx, x, weight):
-        inverse = torch.linalg.vector_norm(x, dim=1, keepdim=True).square_().div_(x.shape[1]).add_(NORM_EPSILON).rsqrt_()
+        squares = torch.linalg.vector_norm(x, dim=1, keepdim=True).square_()
+        inverse = squares.div_(x.shape[1]).add_(NORM_EPSILON).rsqrt_()
         unit = x * inverse
         ctx.unit, ctx.inverse, ctx.weight = unit, inverse, weight
         return unit * weight

@@ -15,7 +15,7 @@ import { RunError, UsageError } from '../errors.ts'
 import type { Piece } from './documents.ts'
 import { tokenizersPath } from './native-tokenizer.ts'
 import { hashNumbers } from './random.ts'
-import { byteLevelJson, parseTokenizerJson } from './tokenizer-json.ts'
+import { byteLevelJson } from './tokenizer-json.ts'
 
 /** The trainer sees at most about so many characters, drawn evenly from a larger corpus. */
 const sampleCharacters = 1 << 26
@@ -46,12 +46,11 @@ export async function trainBpe(training: BpeTraining): Promise<string> {
   const trained = join(scratch, 'trained.json')
   await writeSample(training, sample)
   await runTrainer([tokenizersPath(), sample, trained], signal)
-  const { merges = [] } = parseTokenizerJson(await readFile(trained, 'utf8'), 'the trained tokenizer').model
+  const { model } = JSON.parse(await readFile(trained, 'utf8')) as { model: { merges: [string, string][] } }
 
   const kept: [string, string][] = []
   const made = new Set<string>()
-  for (const merge of merges) {
-    const [left, right] = (typeof merge === 'string' ? merge.split(' ') : merge) as [string, string]
+  for (const [left, right] of model.merges) {
     // Two merges may make the same token; it takes one place.
     if (!made.has(left + right) && made.size === vocabulary - fixed) break
     made.add(left + right)

@@ -9,10 +9,13 @@ import { parseTokenizerJson } from './tokenizer-json.ts'
 
 const words =
   "We the People, in order to form a more perfect Union; it's 1787 and they'll establish Justice. Grüße aus Köln — naïve café! 你好世界 "
+/** Characters that JavaScript's `\s` and Unicode's White_Space disagree on, so often that merges span them. */
+const spaces = 'a \ufeff! \ufeff! x\u0085\u0085\u0085y\u00a0\u00a0\u00a0z'
 const corpus = [
   words.repeat(3),
   `the  cat\n\n  sat\ton the mat; the hat's flat.\r\n${words}`,
   'aaaaaaa aaaa abab ababab',
+  spaces.repeat(9),
 ]
 const folder = temporaryFolder()
 
@@ -33,18 +36,16 @@ let ours: Encode
 let native: NativeTokenizer
 let json: string
 beforeAll(async () => {
-  json = await train(corpus, 400)
-  ours = byteLevelEncoder(parseTokenizerJson(json, 'test')) as Encode
+  json = await train(corpus, 450)
+  ours = byteLevelEncoder(parseTokenizerJson(json, 'test'), 'test') as Encode
   native = nativeTokenizer(json, 'test')
 })
 
 const anyText = fc.oneof(
   fc.string({ unit: 'grapheme', maxLength: 200 }),
   fc.string({ unit: 'binary-ascii', maxLength: 200 }),
-  fc.string({
-    unit: fc.constantFrom(...words, ' ', '\n', "'", 's', '\u0085', '\ufeff', '\u00a0', 'é', '😀'),
-    maxLength: 300,
-  }),
+  fc.string({ unit: fc.constantFrom(...words, "'", 's', 'é', '😀'), maxLength: 300 }),
+  fc.string({ unit: fc.constantFrom(...new Set(spaces), '\n', "'s"), maxLength: 60 }),
   fc
     .array(fc.constantFrom('<|endoftext|>', '<|end', ' the', 'aaaa', '  ', '\n\n', '|>'))
     .map((parts) => parts.join('')),
@@ -72,7 +73,7 @@ test('forms of tokenizer that the encoder does not know are left to the library'
   const change = (edit: (file: Record<string, Record<string, unknown>>) => void) => {
     const file = JSON.parse(json)
     edit(file)
-    return byteLevelEncoder(parseTokenizerJson(JSON.stringify(file), 'test'))
+    return byteLevelEncoder(parseTokenizerJson(JSON.stringify(file), 'test'), 'test')
   }
   expect(change(() => {})).toBeDefined()
   expect(change((file) => Object.assign(file, { normalizer: { type: 'NFC' } }))).toBeUndefined()
@@ -135,7 +136,7 @@ test('a vocabulary of V is the BPE of V tokens: the merges of a trainer written 
 })
 
 test('training is deterministic, and warns when the text supports fewer tokens', async () => {
-  expect(await train(corpus, 400)).toBe(json)
+  expect(await train(corpus, 450)).toBe(json)
   const warnings: string[] = []
   const small = parseTokenizerJson(await train(['ab ab'], 1000, (message) => warnings.push(message)), 'test')
   expect(small.model.merges).toEqual([

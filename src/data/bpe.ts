@@ -5,6 +5,7 @@
  * repeat, so their tokens are remembered. The Hugging Face library gives the same ids (the tests hold
  * the two together) but only asynchronously and, through its Node binding, several times slower.
  */
+import { UsageError } from '../errors.ts'
 import { byteCharacters } from './bytelevel.ts'
 import type { TokenizerJson } from './tokenizer-json.ts'
 
@@ -18,8 +19,11 @@ const rememberedLength = 48
 
 export type Encode = (text: string) => Int32Array
 
-/** An encoder for this tokenizer.json, or undefined when it is not of the form that this file knows. */
-export function byteLevelEncoder(json: TokenizerJson): Encode | undefined {
+/**
+ * An encoder for this tokenizer.json, or undefined when it is not of the form that this file knows.
+ * @throws UsageError naming `where` when its merges do not fit its vocabulary
+ */
+export function byteLevelEncoder(json: TokenizerJson, where: string): Encode | undefined {
   const { model, pre_tokenizer: pre, normalizer, added_tokens: added } = json
   if (normalizer || pre?.type !== 'ByteLevel' || pre.add_prefix_space !== false || pre.use_regex === false) return
   if (model.type !== 'BPE' || !model.merges || !model.vocab || Array.isArray(model.vocab)) return
@@ -29,7 +33,7 @@ export function byteLevelEncoder(json: TokenizerJson): Encode | undefined {
   const vocabulary = new Map(Object.entries(model.vocab))
   const byteIds = byteCharacters.map((character) => vocabulary.get(character))
   if (byteIds.includes(undefined)) return
-  const merges = new Merges(vocabulary, model.merges)
+  const merges = new Merges(vocabulary, model.merges, where)
   const words = new WordEncoder(byteIds as number[], merges)
   return withAddedTokens(added, (text, into) => words.encode(text, into))
 }
@@ -124,13 +128,18 @@ class Merges {
   readonly #merged: Int32Array
   readonly #size: number
 
-  constructor(vocabulary: ReadonlyMap<string, number>, merges: NonNullable<TokenizerJson['model']['merges']>) {
+  constructor(
+    vocabulary: ReadonlyMap<string, number>,
+    merges: NonNullable<TokenizerJson['model']['merges']>,
+    where: string,
+  ) {
     this.#size = Math.max(...vocabulary.values()) + 1
     this.#merged = new Int32Array(merges.length)
     merges.forEach((merge, rank) => {
       const [left, right] = (typeof merge === 'string' ? merge.split(' ') : merge) as [string, string]
       const ids = [left, right, left + right].map((token) => vocabulary.get(token))
-      if (ids.includes(undefined)) throw new Error(`merge ${rank} (${left} ${right}) is not in the vocabulary`)
+      if (ids.includes(undefined))
+        throw new UsageError(`${where}: merge ${rank} (${left} ${right}) is not in its vocabulary`)
       this.#rankOf.set((ids[0] as number) * this.#size + (ids[1] as number), rank)
       this.#merged[rank] = ids[2] as number
     })

@@ -29,10 +29,12 @@ const tokenizerJsonSchema = z.looseObject({
   decoder: decoderSchema.nullish(),
   model: z.looseObject({
     type: z.string().optional(),
-    /** Token → id, or for Unigram a list of [token, log probability]. */
-    vocab: z.union([z.record(z.string(), z.int()), z.array(z.tuple([z.string(), z.number()]))]),
+    /** Token → id, or for Unigram a list of [token, log probability]. Large: looked into where it is used. */
+    vocab: z.custom<Record<string, number> | [string, number][]>(
+      (vocab) => typeof vocab === 'object' && vocab !== null,
+    ),
     /** Pairs, or in older files "left right". */
-    merges: z.array(z.union([z.string(), z.tuple([z.string(), z.string()])])).optional(),
+    merges: z.custom<(string | [string, string])[]>(Array.isArray).optional(),
     dropout: z.number().nullish(),
     ignore_merges: z.boolean().optional(),
     byte_fallback: z.boolean().optional(),
@@ -44,7 +46,7 @@ const tokenizerJsonSchema = z.looseObject({
 export type TokenizerJson = z.output<typeof tokenizerJsonSchema>
 
 /** The separator of documents in tokenizers that we make. */
-export const endOfTextToken = '<|endoftext|>'
+const endOfTextToken = '<|endoftext|>'
 
 /** Names that the separator of documents has in common tokenizers, the most telling first. */
 const endOfTextNames = [
@@ -75,13 +77,18 @@ export function parseTokenizerJson(text: string, where: string): TokenizerJson {
   )
 }
 
-/** Every token with its id: the model's and the added ones. */
-export function tokensOf(json: TokenizerJson): Map<string, number> {
+/** Every token with its id: the model's and the added ones. @throws UsageError when an id is not one */
+export function tokensOf(json: TokenizerJson, where: string): Map<string, number> {
   const { vocab } = json.model
   const tokens = new Map<string, number>(
     Array.isArray(vocab) ? vocab.map(([token], id) => [token, id]) : Object.entries(vocab),
   )
   for (const token of json.added_tokens) tokens.set(token.content, token.id)
+  for (const [token, id] of tokens)
+    if (!Number.isInteger(id) || id < 0)
+      throw new UsageError(
+        `${where} is not a Hugging Face tokenizer.json: the id of "${token}" is ${JSON.stringify(id)}`,
+      )
   return tokens
 }
 

@@ -143,6 +143,11 @@ test('what is no tokenizer.json, or cannot separate documents, is refused with i
     expect(() => tokenizerFromJson(json, 'my.json')).toThrow(message)
   }
   refused('hello', /my\.json is not JSON/)
+  refused(
+    byteLevelJson(merges).replace('"Ġt","he"', '"Ġt","zz"'),
+    /my\.json: merge 2 \(Ġt zz\) is not in its vocabulary/,
+  )
+  refused(byteLevelJson([]).replace('"A":65', '"A":"x"'), /my\.json .* the id of "A" is "x"/)
   refused('{"a": 1}', /my\.json is not a Hugging Face tokenizer\.json: model/)
   refused(
     byteLevelJson([]).replaceAll('<|endoftext|>', '<|stop|>'),

@@ -48,14 +48,14 @@ export function bytesTokenizer(): Tokenizer {
  */
 export function tokenizerFromJson(json: string, where = 'tokenizer.json'): Tokenizer {
   const parsed = parseTokenizerJson(json, where)
-  const tokens = tokensOf(parsed)
+  const tokens = tokensOf(parsed, where)
   const endOfText = endOfTextId(tokens, where)
   let vocabulary = 0
   for (const id of tokens.values()) vocabulary = Math.max(vocabulary, id + 1)
   const tokenOf = new Array<string | undefined>(vocabulary)
   for (const [token, id] of tokens) tokenOf[id] = token
 
-  const encodeByteLevel = byteLevelEncoder(parsed)
+  const encodeByteLevel = byteLevelEncoder(parsed, where)
   let native: NativeTokenizer | undefined
   const library = (): NativeTokenizer => {
     native ??= nativeTokenizer(json, where)

@@ -1,5 +1,5 @@
 /** What a model amounts to: parameters and arithmetic, counted from its configuration alone. */
-import { sizeOf, type Shape } from '../graph/index.ts'
+import { type Shape, sizeOf } from '../graph/index.ts'
 import type { ModelConfig } from './config.ts'
 import { activatedExperts, isSparse, parameterSpecs } from './parameters.ts'
 

@@ -1,5 +1,5 @@
 /** A sparse expert layer: route, dispatch, compute the experts, combine. */
-import { add, cast, combine, dispatch, joinRows, reshape, scope, splitRows, sum, type Tensor } from '../graph/index.ts'
+import { add, cast, combine, combineRagged, dispatch, dispatchRagged, reshape, scope, sum, type Tensor } from '../graph/index.ts'
 import type { ModelConfig, MoeConfig } from './config.ts'
 import { type FfnWeights, ffn } from './ffn.ts'
 import { hasRouterWeights, type Parameters } from './parameters.ts'
@@ -49,10 +49,10 @@ export function moeLayer(inputs: MoeInput): { y_TD: Tensor; report: RoutingRepor
   const routed_TD = scope('experts', () => {
     const experts = `${name}.experts.{e}`
     if (isRagged(moe)) {
-      const { plan, sizes } = raggedSlots(choice, placement, moe.experts)
+      const plan = raggedSlots(choice, placement, moe.experts)
       const weights = unstack(weightsOf(config, (matrix) => parameters.experts(`${experts}.${matrix}`)))
-      const rows = splitRows(dispatch(x_TD, plan), sizes).map((rows, e) => ffn(rows, weights[e] as FfnWeights))
-      return combine(joinRows(rows, sizes, plan.tokenOfSlot.shape[0] as number), choice.gate_TK, plan)
+      const rows = dispatchRagged(x_TD, plan).map((rows, e) => ffn(rows, weights[e] as FfnWeights))
+      return combineRagged(rows, choice.gate_TK, plan)
     }
     const plan = paddedSlots(choice, placement, moe.experts)
     const [slots = 0] = plan.tokenOfSlot.shape

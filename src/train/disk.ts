@@ -46,7 +46,7 @@ export async function writeError(
 }
 
 /** `1.5 GiB`, `12 KiB`, `7 bytes`. */
-export function readableBytes(bytes: number): string {
+function readableBytes(bytes: number): string {
   const units = ['bytes', 'KiB', 'MiB', 'GiB', 'TiB']
   let value = bytes
   let unit = 0

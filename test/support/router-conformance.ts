@@ -144,9 +144,9 @@ export function describeRouter(name: string, settings: MoeSettings): void {
               kept: placement.kept_GN,
               count: placement.count_GN,
               padded: padded.slotOfAssignment,
-              ragged: ragged.plan.slotOfAssignment,
+              ragged: ragged.slotOfAssignment,
               paddedBack: padded.assignmentOfSlot,
-              raggedBack: ragged.plan.assignmentOfSlot,
+              raggedBack: ragged.assignmentOfSlot,
               sizes: ragged.sizes,
             },
             feeds(layerInputs(config, seed), moe.experts),
@@ -192,10 +192,7 @@ export function describeRouter(name: string, settings: MoeSettings): void {
       for (const seed of seeds) {
         const { choice, placement } = trace(tight, true)
         const gate = input('gate', 'float64', [TOKENS, choices])
-        for (const plan of [
-          paddedSlots(choice, placement, moe.experts),
-          raggedSlots(choice, placement, moe.experts).plan,
-        ]) {
+        for (const plan of [paddedSlots(choice, placement, moe.experts), raggedSlots(choice, placement, moe.experts)]) {
           const slots = plan.tokenOfSlot.shape[0] as number
           const rows = constant(
             Float64Array.from({ length: slots * WIDTH }, (_, i) => 1 + (i % 7)),
@@ -228,10 +225,7 @@ export function describeRouter(name: string, settings: MoeSettings): void {
       for (const seed of seeds) {
         const { choice, placement, x_TD } = trace(config, true)
         const random = testRandom(seed + 100)
-        for (const plan of [
-          paddedSlots(choice, placement, moe.experts),
-          raggedSlots(choice, placement, moe.experts).plan,
-        ]) {
+        for (const plan of [paddedSlots(choice, placement, moe.experts), raggedSlots(choice, placement, moe.experts)]) {
           const slots = plan.tokenOfSlot.shape[0] as number
           const r = constant(
             Float64Array.from({ length: slots * WIDTH }, () => random()),

@@ -7,7 +7,7 @@
  * (a dropped assignment, an empty slot) is clamped to 0 and its weight is zero.
  */
 import { dim } from '../shape.ts'
-import { constant, defineOp, emit, emitMany, RAGGED, type Tensor } from '../tensor.ts'
+import { defineOp, emit, emitMany, RAGGED, type Tensor } from '../tensor.ts'
 import { add, multiply } from './elementwise.ts'
 import { gather } from './indexing.ts'
 import { rowSums } from './reduction.ts'
@@ -47,27 +47,35 @@ export const combine: (rows: Tensor, gate: Tensor, plan: SlotPlan) => Tensor = d
   'combine',
   'expert',
   (rows: Tensor, gate: Tensor, plan: SlotPlan) => {
-    const [tokens, choices] = [dim(gate.shape, 0), dim(gate.shape, 1)]
     const weight = plan.kept ? multiply(gate, plan.kept) : gate
     return {
       result: gatherWeighted(rows, weight, plan),
       inputs: [rows, gate],
-      gradient: (dy) => {
-        if (!dy) return []
-        const weightOfSlot = gather(reshape(weight, [tokens * choices]), plan.assignmentOfSlot)
-        const masked = plan.occupied ? multiply(weightOfSlot, plan.occupied) : weightOfSlot
-        const dRows = multiply(gather(dy, plan.tokenOfSlot), asColumn(masked))
-        const dWeight = concat(
-          Array.from({ length: choices }, (_, k) =>
-            rowSums(multiply(dy, gather(rows, column(plan.slotOfAssignment, k)))),
-          ),
-          1,
-        )
-        return [dRows, plan.kept ? multiply(dWeight, plan.kept) : dWeight]
-      },
+      gradient: (dy) =>
+        dy
+          ? [
+              multiply(gather(dy, plan.tokenOfSlot), asColumn(weightOfSlot(weight, plan))),
+              weightGradient(dy, rows, plan),
+            ]
+          : [],
     }
   },
 )
+
+/** Weights [T, K] by slot [R], zero for an empty slot. */
+function weightOfSlot(weight: Tensor, { assignmentOfSlot, occupied }: SlotPlan): Tensor {
+  const ofSlot = gather(reshape(weight, [dim(weight.shape, 0) * dim(weight.shape, 1)]), assignmentOfSlot)
+  return occupied ? multiply(ofSlot, occupied) : ofSlot
+}
+
+/** The gradient of Σ_k weight · row for the weights [T, K], zero for dropped assignments. */
+function weightGradient(dy: Tensor, rows: Tensor, { slotOfAssignment, kept }: SlotPlan): Tensor {
+  const columns = Array.from({ length: dim(slotOfAssignment.shape, 1) }, (_, k) =>
+    rowSums(multiply(dy, gather(rows, column(slotOfAssignment, k)))),
+  )
+  const gradient = concat(columns, 1)
+  return kept ? multiply(gradient, kept) : gradient
+}
 
 /** Σ_k weight[t, k] · rows[slot[t, k]]; weight 1 when absent. */
 function gatherWeighted(rows: Tensor, weight: Tensor | undefined, plan: SlotPlan): Tensor {
@@ -78,54 +86,57 @@ function gatherWeighted(rows: Tensor, weight: Tensor | undefined, plan: SlotPlan
   return terms.reduce((total, term) => add(total, term))
 }
 
-/**
- * Cuts rows [R, D] into the ragged rows of each expert. `sizes` (int64 [N + 1]) are their numbers,
- * known at run time; the last is the number of rows left over, which no expert gets.
- */
-export const splitRows: (rows: Tensor, sizes: Tensor) => readonly Tensor[] = defineOp(
-  'split-rows',
+/** A plan whose slots lie close together, expert by expert: nothing is computed for an empty slot. */
+export interface RaggedPlan extends SlotPlan {
+  /** Slots of each expert, then those that no expert uses: int64 [N + 1], known at run time. */
+  readonly sizes: Tensor
+}
+
+/** A vector by slot [R], cut into the part of each expert [?]. */
+function byExpert(ofSlot: Tensor, { sizes }: RaggedPlan): Tensor[] {
+  const part = { dtype: ofSlot.dtype, shape: [RAGGED] }
+  const parts = Array.from({ length: dim(sizes.shape, 0) }, () => part)
+  return emitMany('Split', [ofSlot, sizes], parts, { attributes: { axis: 0 } }).slice(0, -1)
+}
+
+/** The rows of all experts one after the other. */
+const join = (rows: readonly Tensor[]): Tensor =>
+  emit('Concat', rows, { shape: [RAGGED, ...(rows[0] as Tensor).shape.slice(1)], attributes: { axis: 0 } })
+
+/** Rows of tokens for each expert: x [T, D] → N ragged pieces [?, D]. */
+export const dispatchRagged: (x: Tensor, plan: RaggedPlan) => readonly Tensor[] = defineOp(
+  'dispatch-ragged',
   'expert',
-  (rows: Tensor, sizes: Tensor) => {
-    const piece = { dtype: rows.dtype, shape: [RAGGED, ...rows.shape.slice(1)] }
-    const pieces = emitMany(
-      'Split',
-      [rows, sizes],
-      Array.from({ length: dim(sizes.shape, 0) }, () => piece),
-      { attributes: { axis: 0 } },
-    )
+  (x: Tensor, plan: RaggedPlan) => {
+    const pieces = byExpert(plan.tokenOfSlot, plan).map((tokens) => gather(x, tokens))
     return {
-      result: pieces.slice(0, -1),
-      inputs: [rows],
+      result: pieces,
+      inputs: [x],
       gradient: (...dys) => [
-        joinRows(
-          dys.map((dy, i) => dy ?? multiply(pieces[i] as Tensor, 0)),
-          sizes,
-          dim(rows.shape, 0),
-        ),
+        gatherWeighted(join(dys.map((dy, e) => dy ?? multiply(pieces[e] as Tensor, 0))), plan.kept, plan),
       ],
     }
   },
 )
 
-/** The rows of all experts one after the other, then zeros up to `total` rows: the adjoint of `splitRows`. */
-export const joinRows: (pieces: readonly Tensor[], sizes: Tensor, total: number) => Tensor = defineOp(
-  'join-rows',
+/** Rows of each expert by token, weighted by gates: N pieces [?, D], gate [T, K] → [T, D]. */
+export const combineRagged: (pieces: readonly Tensor[], gate: Tensor, plan: RaggedPlan) => Tensor = defineOp(
+  'combine-ragged',
   'expert',
-  (pieces: readonly Tensor[], sizes: Tensor, total: number) => {
-    const [first] = pieces as readonly [Tensor]
-    const width = first.shape.slice(1)
-    const leftOver = emit('Slice', [sizes, constant([-1], 'int64'), constant([pieces.length + 1], 'int64')], {
-      shape: [1],
-    })
-    const shape = emit('Concat', [leftOver, constant(width, 'int64')], {
-      shape: [width.length + 1],
-      attributes: { axis: 0 },
-    })
-    const zeros = emit('Expand', [constant(0, first.dtype), shape], { shape: [RAGGED, ...width] })
+  (pieces: readonly Tensor[], gate: Tensor, plan: RaggedPlan) => {
+    const weight = plan.kept ? multiply(gate, plan.kept) : gate
+    const rows = join(pieces)
     return {
-      result: emit('Concat', [...pieces, zeros], { shape: [total, ...width], attributes: { axis: 0 } }),
-      inputs: pieces,
-      gradient: (dy) => (dy ? splitRows(dy, sizes) : []),
+      result: gatherWeighted(rows, weight, plan),
+      inputs: [...pieces, gate],
+      gradient: (dy) => {
+        if (!dy) return []
+        const weights = byExpert(weightOfSlot(weight, plan), plan)
+        const dPieces = byExpert(plan.tokenOfSlot, plan).map((tokens, e) =>
+          multiply(gather(dy, tokens), asColumn(weights[e] as Tensor)),
+        )
+        return [...dPieces, weightGradient(dy, rows, plan)]
+      },
     }
   },
 )

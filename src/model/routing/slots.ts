@@ -17,6 +17,7 @@ import {
   less,
   maximum,
   multiply,
+  type RaggedPlan,
   reshape,
   type SlotPlan,
   subtract,
@@ -36,14 +37,8 @@ export function paddedSlots(choice: Choice, placement: Placement, experts: numbe
   return plan(choice, placement, slot_TK, experts * groups * perGroup, true)
 }
 
-export interface RaggedSlots {
-  readonly plan: SlotPlan
-  /** Rows of each expert, then the rows left over: int64 [N + 1]. */
-  readonly sizes: Tensor
-}
-
 /** Slots without gaps, expert by expert and in each expert group by group. */
-export function raggedSlots(choice: Choice, placement: Placement, experts: number): RaggedSlots {
+export function raggedSlots(choice: Choice, placement: Placement, experts: number): RaggedPlan {
   const { groups, tokens, choices } = extent(choice, placement)
   const { capacity, kept_GN } = placement
   const slots = Math.min(tokens * choices, capacity === null ? Infinity : experts * groups * capacity)
@@ -53,10 +48,7 @@ export function raggedSlots(choice: Choice, placement: Placement, experts: numbe
   const slot_TK = add(gather(start, queue), placement.position_TK)
   const rows = sum(kept_NG, { axes: [1] })
   const leftOver = subtract(constant([slots], 'int32'), sum(rows, { axes: [0], keepDims: true }))
-  return {
-    plan: plan(choice, placement, slot_TK, slots, false),
-    sizes: cast(concat([rows, leftOver], 0), 'int64'),
-  }
+  return { ...plan(choice, placement, slot_TK, slots, false), sizes: cast(concat([rows, leftOver], 0), 'int64') }
 }
 
 function extent(choice: Choice, placement: Placement) {

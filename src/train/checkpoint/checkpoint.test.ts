@@ -122,7 +122,7 @@ test('the newest is the one of the largest step, beyond eight digits too', async
 
 test.skipIf(process.platform !== 'linux')('sha256sum -c accepts a checkpoint and covers every other file', async () => {
   const path = await writeCheckpoint(directory, 5, tensorsOf(5), {}, { keep: 1, shardBytes: 30 })
-  const output = execFileSync('sha256sum', ['-c', 'SHA256SUMS'], { cwd: path, encoding: 'utf8' })
+  const output = execFileSync('/usr/bin/env', ['sha256sum', '-c', 'SHA256SUMS'], { cwd: path, encoding: 'utf8' })
   const names = (await readdir(path)).filter((name) => name !== 'SHA256SUMS').sort()
   expect(names).toContain('model-00003-of-00003.safetensors')
   expect(output.trim().split('\n').sort()).toEqual(names.map((name) => `${name}: OK`))

@@ -1,0 +1,228 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { UsageError } from '../../src/errors.ts'
+import {
+  blasWarning,
+  checkPeer,
+  findPyTorch,
+  type PeerCase,
+  type PeerVariant,
+  PyTorchPeer,
+  peerVariants,
+} from './pytorch.ts'
+
+const python = await findPyTorch().catch((error: Error) => {
+  console.warn(`skipping the tests of the PyTorch peer: ${error.message}`)
+  return undefined
+})
+const options = { threads: 1, ...(python && { python }) }
+const slow = { timeout: 120_000 }
+
+test('a missing PyTorch is reported with how to install it', async () => {
+  await expect(findPyTorch('no-such-python')).rejects.toThrow(/no-such-python.*apt-get install python3-torch/)
+})
+
+test('only the pthread build of OpenBLAS is warned about', () => {
+  expect(blasWarning({ libraries: ['/usr/lib/openblas-pthread/libopenblas.so.0'] })).toContain('libopenblas0-openmp')
+  expect(blasWarning({ libraries: ['/usr/lib/openblas-openmp/libopenblas.so.0'] })).toBeUndefined()
+})
+
+const shape = { layers: 2, width: 8, heads: 2, experts: 8, hidden: 6, vocabulary: 11 }
+
+describe.skipIf(!python)('the PyTorch peer', () => {
+  test('losses equal a loop-by-loop model, gradients a central difference, in every variant', slow, async () => {
+    const seed = 17
+    const { tokens, parameters } = randomCase(seed)
+    const plain = Object.fromEntries(Object.entries(parameters).map(([name, values]) => [name, Array.from(values)]))
+    const folder = await mkdtemp(join(tmpdir(), 'choir-peer-'))
+    try {
+      const path = join(folder, 'case.json')
+      await writeFile(path, JSON.stringify({ tokens, parameters: plain } satisfies PeerCase))
+      const checks = await checkPeer(shape, path, options)
+      expect(checks.map(({ variant }) => variant)).toEqual(peerVariants)
+      for (const found of checks) {
+        const note = `${found.variant}, seed ${seed}`
+        const wanted = witness(tokens, parameters, found.variant)
+        expect(found.loss, note).toBeCloseTo(wanted.loss, 9)
+        expect(found.balance, note).toBeCloseTo(wanted.balance, 9)
+        expect(found.z, note).toBeCloseTo(wanted.z, 9)
+        expect(found.keptShare, note).toBeCloseTo(wanted.keptShare, 12)
+        // A case without drops would say nothing about capacity.
+        expect(found.keptShare < 1, note).toBe(found.variant !== 'dropless-top1')
+        expect(found.total, note).toBeCloseTo(wanted.loss + 0.01 * wanted.balance + 0.001 * wanted.z, 9)
+        const gap = Math.abs(found.slope - found.differenceSlope)
+        expect(gap, note).toBeLessThan(1e-5 * Math.max(1, Math.abs(found.slope)))
+      }
+    } finally {
+      await rm(folder, { recursive: true, force: true })
+    }
+  })
+
+  test('a run answers with one time a step, and balanced routing drops nothing', slow, async () => {
+    const peer = await PyTorchPeer.start({ ...shape, sequence: 16, batch: 2 }, 'top2', { ...options, balanced: true })
+    try {
+      expect(peer.info).toMatchObject({ threads: 1, balanced: true })
+      const first = await peer.run(2)
+      expect(first.stepMs).toHaveLength(2)
+      expect(first.tokens).toBe(2 * 32)
+      expect(first.keptShare).toBe(1)
+      first.stepMs.forEach((total, i) => {
+        expect(total).toBeCloseTo((first.gradientMs[i] as number) + (first.updateMs[i] as number), 6)
+      })
+      await expect(peer.run(0)).rejects.toThrow(UsageError)
+      expect((await peer.run(1)).stepMs, 'a refused command does not end the peer').toHaveLength(1)
+    } finally {
+      await peer.stop()
+    }
+    await expect(peer.run(1)).rejects.toThrow('the PyTorch peer ended')
+  })
+
+  test('an impossible shape is refused with the reason', slow, async () => {
+    const start = PyTorchPeer.start({ ...shape, experts: 6, sequence: 4, batch: 1 }, '4top1-1x', options)
+    await expect(start).rejects.toThrow(/--experts 6: must be a multiple of 4/)
+  })
+})
+
+type Parameters = Record<string, Float64Array>
+
+/** Parameters large enough that routing is uneven, and one batch of 3 sequences of 9 tokens. */
+function randomCase(seed: number): { tokens: number[][]; parameters: Parameters } {
+  let state = seed
+  const uniform = () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0
+    return (state + 0.5) / 2 ** 32
+  }
+  const normal = () => Math.sqrt(-2 * Math.log(uniform())) * Math.cos(2 * Math.PI * uniform())
+  const { layers, width: d, hidden: f, experts: n, vocabulary } = shape
+  const draw = (length: number, scale = 0.6) => Float64Array.from({ length }, () => scale * normal())
+  const parameters: Parameters = { embedding: draw(vocabulary * d, 1), norm: draw(d, 1) }
+  for (let l = 0; l < layers; l++)
+    Object.assign(parameters, {
+      [`layers.${l}.attention.norm`]: draw(d, 1),
+      [`layers.${l}.attention.qkv`]: draw(3 * d * d),
+      [`layers.${l}.attention.output`]: draw(d * d),
+      [`layers.${l}.moe.norm`]: draw(d, 1),
+      [`layers.${l}.moe.router`]: draw(d * n),
+      [`layers.${l}.moe.experts.up`]: draw(n * d * f),
+      [`layers.${l}.moe.experts.down`]: draw(n * f * d),
+    })
+  const tokens = Array.from({ length: 3 }, () => Array.from({ length: 10 }, () => Math.floor(uniform() * vocabulary)))
+  return { tokens, parameters }
+}
+
+/** The model from its definition, one number at a time. */
+function witness(tokens: number[][], parameters: Parameters, variant: PeerVariant) {
+  const { layers, width: d, heads, experts: n, hidden: f, vocabulary } = shape
+  const get = (name: string) => parameters[name] as Float64Array
+  const times = (x: ArrayLike<number>, w: Float64Array, columns: number, offset = 0) =>
+    Array.from({ length: columns }, (_, j) =>
+      Array.from(x).reduce((sum, value, i) => sum + value * (w[offset + i * columns + j] as number), 0),
+    )
+  const norm = (x: number[], w: Float64Array) => {
+    const scale = 1 / Math.sqrt(x.reduce((sum, v) => sum + v * v, 0) / d + 1e-5)
+    return x.map((v, i) => v * scale * (w[i] as number))
+  }
+  const logSumExp = (x: number[]) => Math.max(...x) + Math.log(x.reduce((s, v) => s + Math.exp(v - Math.max(...x)), 0))
+  const prototypes = Number(/^(\d)top1/.exec(variant)?.[1] ?? 1)
+  const k = variant === 'top2' ? 2 : 1
+  const each = n / prototypes
+  const sequences = tokens.map((row) => row.slice(0, -1))
+  const total = sequences.length * (sequences[0] as number[]).length
+  const activated = variant.endsWith('1x') ? 1 : prototypes * k
+  const capacity = variant === 'dropless-top1' ? Infinity : Math.ceil(((activated * total) / n) * 1.25)
+
+  let x = sequences.flat().map((token) => Array.from(get('embedding').subarray(token * d, (token + 1) * d)))
+  const result = { loss: 0, balance: 0, z: 0, keptShare: 0 }
+  for (let l = 0; l < layers; l++) {
+    const at = `layers.${l}`
+    const qkv = x.map((row) => times(norm(row, get(`${at}.attention.norm`)), get(`${at}.attention.qkv`), 3 * d))
+    const length = total / sequences.length
+    x = x.map((row, t) => {
+      const mixed = attend(qkv, t - (t % length), t, d, heads)
+      return times(mixed, get(`${at}.attention.output`), d).map((v, i) => v + (row[i] as number))
+    })
+
+    const inputs = x.map((row) => norm(row, get(`${at}.moe.norm`)))
+    const logits = inputs.map((row) => times(row, get(`${at}.moe.router`), n))
+    const choices: { token: number; expert: number; gate: number }[] = []
+    for (let choice = 0; choice < k; choice++)
+      logits.forEach((row, token) => {
+        for (let z = 0; z < prototypes; z++) {
+          const local = row.slice(z * each, (z + 1) * each)
+          const order = local.map((_, i) => i).sort((a, b) => (local[b] as number) - (local[a] as number))
+          const chosen = order[choice] as number
+          const gate = Math.exp((local[chosen] as number) - logSumExp(local))
+          choices.push({ token, expert: z * each + chosen, gate })
+        }
+      })
+    for (let z = 0; z < prototypes; z++) {
+      for (let e = z * each; e < (z + 1) * each; e++) {
+        const share = choices.filter(({ expert }) => expert === e).length / (total * k)
+        for (const row of logits)
+          result.balance +=
+            (each * share * Math.exp((row[e] as number) - logSumExp(row.slice(z * each, (z + 1) * each)))) /
+            (total * prototypes)
+      }
+      for (const row of logits) result.z += logSumExp(row.slice(z * each, (z + 1) * each)) ** 2 / (total * prototypes)
+    }
+    const load = new Array<number>(n).fill(0)
+    for (const { token, expert, gate } of choices) {
+      const before = load[expert] as number
+      load[expert] = before + 1
+      if (before >= capacity) continue
+      result.keptShare += 1 / (choices.length * layers)
+      const hidden = times(inputs[token] as number[], get(`${at}.moe.experts.up`), f, expert * d * f).map(gelu)
+      const row = x[token] as number[]
+      times(hidden, get(`${at}.moe.experts.down`), d, expert * f * d).forEach((v, i) => {
+        row[i] = (row[i] as number) + gate * v
+      })
+    }
+  }
+  const targets = tokens.flatMap((row) => row.slice(1))
+  x.forEach((row, t) => {
+    const out = norm(row, get('norm'))
+    const logits = Array.from({ length: vocabulary }, (_, v) =>
+      out.reduce((sum, value, i) => sum + value * (get('embedding')[v * d + i] as number), 0),
+    )
+    result.loss += (logSumExp(logits) - (logits[targets[t] as number] as number)) / total
+  })
+  return result
+}
+
+/** Causal attention of the token at row `t` of a sequence that starts at row `start`; q and k turned by position. */
+function attend(qkv: number[][], start: number, t: number, d: number, heads: number): number[] {
+  const size = d / heads
+  const turned = (row: number, offset: number) => {
+    const v = (qkv[row] as number[]).slice(offset, offset + size)
+    return v.map((_, i) => {
+      const pair = i % (size / 2)
+      const angle = (row - start) * 10000 ** ((-2 * pair) / size)
+      const [a, b] = [v[pair] as number, v[pair + size / 2] as number]
+      return i < size / 2 ? a * Math.cos(angle) - b * Math.sin(angle) : b * Math.cos(angle) + a * Math.sin(angle)
+    })
+  }
+  return Array.from({ length: heads }, (_, h) => {
+    const query = turned(t, h * size)
+    const weights = Array.from({ length: t - start + 1 }, (_, j) => {
+      const key = turned(start + j, d + h * size)
+      return Math.exp(query.reduce((sum, v, i) => sum + v * (key[i] as number), 0) / Math.sqrt(size))
+    })
+    const sum = weights.reduce((a, b) => a + b, 0)
+    return Array.from({ length: size }, (_, i) =>
+      weights.reduce((a, w, j) => a + (w / sum) * ((qkv[start + j] as number[])[2 * d + h * size + i] as number), 0),
+    )
+  }).flat()
+}
+
+/** x · Φ(x), Φ by its everywhere convergent series ½ + φ(x) · Σ x^(2n+1) / (2n+1)!!. */
+function gelu(x: number): number {
+  let term = x
+  let sum = x
+  for (let n = 1; Math.abs(term) > 1e-18 * Math.abs(sum); n++) {
+    term *= (x * x) / (2 * n + 1)
+    sum += term
+  }
+  return x * (0.5 + (Math.exp((-x * x) / 2) / Math.sqrt(2 * Math.PI)) * sum)
+}

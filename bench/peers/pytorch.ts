@@ -1,0 +1,234 @@
+/**
+ * PyTorch as a peer in a benchmark: a child process that trains the same model when told to, and
+ * otherwise waits, so that a harness can alternate it with Choir.
+ *
+ * Half of a fair measurement is the environment, which must be set before the process starts: the
+ * OpenMP build of OpenBLAS (the default one fights PyTorch's threads: three times slower) and an
+ * allocator that keeps its memory and asks for huge pages. README.md has the measurements.
+ */
+import { type ChildProcessWithoutNullStreams, execFile, spawn } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { RunError, UsageError } from '../../src/errors.ts'
+
+export const peerVariants = ['top1', 'top2', '2top1-kx', '2top1-1x', '4top1-1x', 'dropless-top1'] as const
+export type PeerVariant = (typeof peerVariants)[number]
+
+export interface PeerShape {
+  readonly layers: number
+  readonly width: number
+  readonly heads: number
+  readonly experts: number
+  /** Hidden width of an expert. */
+  readonly hidden: number
+  readonly vocabulary: number
+  readonly sequence: number
+  /** Sequences in a step. */
+  readonly batch: number
+}
+
+export interface PeerOptions {
+  /** Threads; default: what OpenMP takes, one a core. */
+  readonly threads?: number
+  /** Force the same load on every expert, so that no assignment is dropped for imbalance. */
+  readonly balanced?: boolean
+  /** The Python to use; default: the first of the usual ones that has PyTorch. */
+  readonly python?: string
+}
+
+/** What the peer says of itself when it is ready. */
+export interface PeerInfo {
+  readonly torch: string
+  readonly threads: number
+  /** Whether oneDNN runs the matmuls of activations with weights. */
+  readonly onednn: boolean
+  /** Linear algebra and threading libraries really loaded; `unknown` outside Linux. */
+  readonly libraries: readonly string[]
+  readonly parameters: number
+  readonly balanced: boolean
+}
+
+export interface PeerRun {
+  /** Milliseconds of each step, and of its two parts: forward and backward; clipping and AdamW. */
+  readonly stepMs: readonly number[]
+  readonly gradientMs: readonly number[]
+  readonly updateMs: readonly number[]
+  /** Tokens of all steps together. */
+  readonly tokens: number
+  /** Share of the assignments that no expert dropped, mean over layers and steps. */
+  readonly keptShare: number
+  /** Cross-entropy of the last step, nats a token. */
+  readonly loss: number
+  /** Largest resident memory of the process so far; null where Python cannot tell. */
+  readonly peakMiB: number | null
+}
+
+const script = fileURLToPath(new URL('./pytorch_moe.py', import.meta.url))
+const triplets: Partial<Record<NodeJS.Architecture, string>> = { x64: 'x86_64-linux-gnu', arm64: 'aarch64-linux-gnu' }
+
+/** The environment that makes PyTorch fast on a CPU. */
+export function peerEnvironment(threads?: number): NodeJS.ProcessEnv {
+  const env: NodeJS.ProcessEnv = { ...process.env, PYTHONDONTWRITEBYTECODE: '1' }
+  // Each of these makes OpenBLAS or the OpenMP pool slower than its own choice.
+  for (const name of ['OPENBLAS_CORETYPE', 'OPENBLAS_L2_SIZE', 'OPENBLAS_NUM_THREADS', 'OMP_WAIT_POLICY'])
+    delete env[name]
+  if (threads !== undefined) env.OMP_NUM_THREADS = String(threads)
+  if (process.platform !== 'linux') return env
+  env.MALLOC_MMAP_THRESHOLD_ = String(2 ** 32)
+  env.MALLOC_TRIM_THRESHOLD_ = String(2 ** 34)
+  env.GLIBC_TUNABLES = 'glibc.malloc.hugetlb=1'
+  const openblas = `/usr/lib/${triplets[process.arch]}/openblas-openmp`
+  if (existsSync(openblas)) env.LD_LIBRARY_PATH = [openblas, env.LD_LIBRARY_PATH].filter(Boolean).join(':')
+  return env
+}
+
+const withPyTorch = new Set<string>()
+
+/** A Python with PyTorch. @throws RunError with how to install it when there is none. */
+export async function findPyTorch(given?: string): Promise<string> {
+  const candidates = given === undefined ? ['/usr/bin/python3', 'python3', 'python'] : [given]
+  for (const python of candidates) {
+    if (withPyTorch.has(python)) return python // asking takes seconds
+    try {
+      await promisify(execFile)(python, ['-c', 'import numpy, torch'], { env: peerEnvironment() })
+      withPyTorch.add(python)
+      return python
+    } catch {
+      // Missing, or a Python without PyTorch: the next may have it.
+    }
+  }
+  throw new RunError(
+    `PyTorch was not found (tried ${candidates.join(', ')}). On Debian and Ubuntu: ` +
+      'apt-get install python3-torch python3-numpy libopenblas0-openmp; elsewhere: pip install torch numpy',
+  )
+}
+
+/** Why the loaded libraries would make a comparison unfair; undefined when nothing is wrong. */
+export function blasWarning({ libraries }: Pick<PeerInfo, 'libraries'>): string | undefined {
+  if (!libraries.some((path) => path.includes('openblas-pthread'))) return undefined
+  return 'PyTorch runs on the pthread build of OpenBLAS, about 3 times too slow: apt-get install libopenblas0-openmp'
+}
+
+export class PyTorchPeer {
+  readonly info: PeerInfo
+  private readonly child: Child
+
+  private constructor(child: Child, info: PeerInfo) {
+    this.child = child
+    this.info = info
+  }
+
+  /**
+   * Starts a peer and waits until its model stands in memory.
+   * @throws UsageError for a shape that the peer refuses, RunError when PyTorch is missing or fails.
+   */
+  static async start(shape: PeerShape, variant: PeerVariant, options: PeerOptions = {}): Promise<PyTorchPeer> {
+    const args = Object.entries(shape).flatMap(([name, value]) => [`--${name}`, String(value)])
+    if (options.balanced) args.push('--balanced')
+    const child = await Child.start([...args, '--variant', variant], options)
+    return new PyTorchPeer(child, (await child.answer()) as PeerInfo)
+  }
+
+  /** Trains so many steps; one call at a time. @throws RunError when the process fails or ends. */
+  async run(steps: number): Promise<PeerRun> {
+    this.child.send({ run: steps })
+    return (await this.child.answer()) as PeerRun
+  }
+
+  /** Ends the process and waits for its end. */
+  async stop(): Promise<void> {
+    await this.child.stop()
+  }
+}
+
+/** A case for `checkPeer`: tokens [B][S + 1], and every parameter by Choir's name, flat or nested. */
+export interface PeerCase {
+  readonly tokens: readonly (readonly number[])[]
+  readonly parameters: Readonly<Record<string, unknown>>
+}
+
+export interface PeerCheck {
+  readonly variant: PeerVariant
+  /** What is minimised: cross-entropy, plus 0.01 · balance, plus 0.001 · z. */
+  readonly total: number
+  readonly loss: number
+  /** Sums over layers of the router losses, before their coefficients. */
+  readonly balance: number
+  readonly z: number
+  readonly keptShare: number
+  /** Euclidean norm of the gradient of `total` in each parameter. */
+  readonly gradientNorms: Readonly<Record<string, number>>
+  /** Derivative along a random direction: by the gradient, and by a central difference. */
+  readonly slope: number
+  readonly differenceSlope: number
+}
+
+/** The peer's float64 losses of every variant for the case in a JSON file, to compare its model with another. */
+export async function checkPeer(
+  shape: Omit<PeerShape, 'sequence' | 'batch'>,
+  path: string,
+  options: PeerOptions = {},
+): Promise<PeerCheck[]> {
+  const args = Object.entries(shape).flatMap(([name, value]) => [`--${name}`, String(value)])
+  const child = await Child.start([...args, '--check', path], options)
+  const found: PeerCheck[] = []
+  while (found.length < peerVariants.length) found.push((await child.answer()) as PeerCheck)
+  await child.stop()
+  return found
+}
+
+/** The process and its lines: a command in, an answer out, strictly in turn. */
+class Child {
+  private readonly process: ChildProcessWithoutNullStreams
+  private readonly lines: AsyncIterator<string>
+  private readonly ended: Promise<number | null>
+  private complaints = ''
+  private waiting = false
+
+  private constructor(child: ChildProcessWithoutNullStreams) {
+    this.process = child
+    this.lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
+    this.ended = new Promise((resolve) => child.once('close', resolve))
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      this.complaints = (this.complaints + text).slice(-4000)
+    })
+    child.once('error', (error) => {
+      this.complaints += error.message
+    })
+    child.stdin.on('error', () => {}) // a dead process shows in the next answer
+  }
+
+  static async start(args: readonly string[], options: PeerOptions): Promise<Child> {
+    const python = await findPyTorch(options.python)
+    return new Child(spawn(python, [script, ...args], { env: peerEnvironment(options.threads) }))
+  }
+
+  send(command: object): void {
+    if (this.waiting) throw new Error('internal: a command to the PyTorch peer before its answer to the last one')
+    this.process.stdin.write(`${JSON.stringify(command)}\n`)
+  }
+
+  async answer(): Promise<unknown> {
+    this.waiting = true
+    const line = await this.lines.next()
+    this.waiting = false
+    if (line.done) {
+      const code = await this.ended
+      const last = this.complaints.trim().split('\n').at(-1)
+      // argparse, like Choir, leaves with 2 on wrong usage
+      throw new (code === 2 ? UsageError : RunError)(`the PyTorch peer ended (exit code ${code}): ${last}`)
+    }
+    const message = JSON.parse(line.value) as { error?: string }
+    if (message.error !== undefined) throw new UsageError(`the PyTorch peer refused: ${message.error}`)
+    return message
+  }
+
+  async stop(): Promise<void> {
+    this.process.stdin.end()
+    const patience = setTimeout(() => this.process.kill(), 10_000)
+    await this.ended
+    clearTimeout(patience)
+  }
+}

@@ -1,0 +1,111 @@
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import { mkdtemp, readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises'
+import { hostname, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { RunError } from '../errors.ts'
+import { LOCK_FILE, lockRun } from './lock.ts'
+
+let directory: string
+let path: string
+let child: ChildProcess | undefined
+beforeEach(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'choir-lock-'))
+  path = join(directory, LOCK_FILE)
+})
+afterEach(async () => {
+  child?.kill('SIGKILL')
+  child = undefined
+  await rm(directory, { recursive: true })
+})
+
+/** A process that lives until the test ends. */
+function living(): number {
+  child = spawn(process.execPath, ['-e', 'setInterval(() => {}, 1000)'])
+  return child.pid as number
+}
+
+/** The number of a process that is dead. */
+const dead = (): number => spawnSync(process.execPath, ['-e', '']).pid
+
+const leave = (holder: object) =>
+  writeFile(path, JSON.stringify({ host: hostname(), since: '2020-01-01T00:00:00Z', start: null, id: 'x', ...holder }))
+
+const refusal = async (): Promise<string> => {
+  const failure = await lockRun(directory).catch((error: unknown) => error)
+  expect(failure).toBeInstanceOf(RunError)
+  return String(failure)
+}
+
+test('a lock excludes every other until it is released, and leaves nothing behind', async () => {
+  const lock = await lockRun(directory)
+  expect(JSON.parse(await readFile(path, 'utf8'))).toMatchObject({ pid: process.pid, host: hostname() })
+  expect(await refusal()).toContain(`already in use by this process, ${process.pid}`)
+  await lock.release()
+  await lock.release()
+  expect(await readdir(directory)).toEqual([])
+  await (await lockRun(directory)).release()
+})
+
+test('of many that lock at once, exactly one succeeds, also over a stale lock', async () => {
+  for (const stale of [false, true]) {
+    if (stale) await leave({ pid: dead() })
+    const results = await Promise.allSettled(Array.from({ length: 8 }, () => lockRun(directory)))
+    const won = results.filter((result) => result.status === 'fulfilled')
+    expect(won).toHaveLength(1)
+    await won[0]?.value.release()
+    expect(await readdir(directory)).toEqual([])
+  }
+})
+
+test('a living process keeps its lock, and is named', async () => {
+  const pid = living()
+  await leave({ pid })
+  const message = await refusal()
+  expect(message).toContain(`in use by process ${pid} since 2020-01-01T00:00:00Z`)
+  expect(message).toContain(`delete ${path}`)
+})
+
+test('the lock of a dead process is taken over', async () => {
+  await leave({ pid: dead() })
+  const lock = await lockRun(directory)
+  expect(JSON.parse(await readFile(path, 'utf8'))).toMatchObject({ pid: process.pid })
+  await lock.release()
+})
+
+test.skipIf(process.platform === 'win32')(
+  'a process that got the number of a dead one does not keep its lock',
+  async () => {
+    await leave({ pid: living(), start: 'another time' })
+    await (await lockRun(directory)).release()
+    await leave({ pid: process.pid, start: 'another time' })
+    await (await lockRun(directory)).release()
+  },
+)
+
+test('the lock of another host is left alone, with the way out', async () => {
+  await leave({ pid: 1, host: 'elsewhere' })
+  const message = await refusal()
+  expect(message).toContain('process 1 on host elsewhere')
+  expect(message).toContain(`delete ${path} and try again`)
+  expect(await readdir(directory)).toEqual([LOCK_FILE])
+})
+
+test('a lock whose contents are still to come is respected, an old one without any is taken over', async () => {
+  await writeFile(path, '')
+  const pid = living()
+  const attempt = refusal()
+  await leave({ pid })
+  expect(await attempt).toContain(`in use by process ${pid}`)
+
+  await writeFile(path, '')
+  await utimes(path, 1e9, 1e9)
+  await (await lockRun(directory)).release()
+})
+
+test('release does not remove the lock of a successor', async () => {
+  const lock = await lockRun(directory)
+  await leave({ pid: 1, host: 'elsewhere' })
+  await lock.release()
+  expect(await readdir(directory)).toEqual([LOCK_FILE])
+})
