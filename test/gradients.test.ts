@@ -160,21 +160,16 @@ const cases: Record<string, Case[]> = {
   ],
   rotate: [
     {
-      inputs: of([2, 3, 4]),
-      build: (x) =>
-        g.rotate(
-          x as Tensor,
+      inputs: of([2, 1, 3, 4]),
+      build: (x) => {
+        const table = (f: (angle: number) => number) =>
           g.constant(
-            Array.from({ length: 12 }, (_, i) => Math.cos(i % 2)),
+            Array.from({ length: 6 }, (_, i) => f(i / 2)),
             'float64',
-            [3, 4],
-          ),
-          g.constant(
-            Array.from({ length: 12 }, (_, i) => (i % 4 < 2 ? -1 : 1) * Math.sin(i % 2)),
-            'float64',
-            [3, 4],
-          ),
-        ),
+            [3, 2],
+          )
+        return g.rotate(x as Tensor, table(Math.cos), table(Math.sin))
+      },
     },
   ],
   'causal-attention': [

@@ -33,20 +33,13 @@ function split3(qkv: Tensor, config: ModelConfig, sequence: number): [q: Tensor,
   return [q, k, v]
 }
 
-/** cos and sin [S, d] of position · base^(−2i/d), as `rotate` wants them. */
+/** cos and sin [S, d/2] of the angles position · base^(−2i/d). */
 function rotaryTables({ width, heads, rotaryBase }: ModelConfig, sequence: number, dtype: Tensor['dtype']) {
   const size = width / heads
-  const half = size / 2
-  const cos = new Float64Array(sequence * size)
-  const sin = new Float64Array(sequence * size)
-  for (let s = 0; s < sequence; s++)
-    for (let i = 0; i < half; i++) {
-      const angle = s * rotaryBase ** ((-2 * i) / size)
-      const at = s * size + i
-      cos[at] = cos[at + half] = Math.cos(angle)
-      sin[at + half] = Math.sin(angle)
-      sin[at] = -Math.sin(angle)
-    }
-  const shape = [sequence, size]
-  return { cos: constant(cos, dtype, shape), sin: constant(sin, dtype, shape) }
+  const shape = [sequence, size / 2]
+  const angles = Array.from({ length: sequence * (size / 2) }, (_, at) => {
+    const [position, i] = [Math.floor(at / (size / 2)), at % (size / 2)]
+    return position * rotaryBase ** ((-2 * i) / size)
+  })
+  return { cos: constant(angles.map(Math.cos), dtype, shape), sin: constant(angles.map(Math.sin), dtype, shape) }
 }

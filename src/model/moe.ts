@@ -1,5 +1,16 @@
 /** A sparse expert layer: route, dispatch, compute the experts, combine. */
-import { add, cast, combine, combineRagged, dispatch, dispatchRagged, reshape, scope, sum, type Tensor } from '../graph/index.ts'
+import {
+  add,
+  cast,
+  combine,
+  combineRagged,
+  dispatch,
+  dispatchRagged,
+  reshape,
+  scope,
+  sum,
+  type Tensor,
+} from '../graph/index.ts'
 import type { ModelConfig, MoeConfig } from './config.ts'
 import { type FfnWeights, ffn } from './ffn.ts'
 import { hasRouterWeights, type Parameters } from './parameters.ts'

@@ -5,7 +5,7 @@
 import { dim } from '../shape.ts'
 import { constant, defineOp, emit, type Tensor } from '../tensor.ts'
 import { add, emitErf, exp, multiply, negate, sigmoid, square, subtract } from './elementwise.ts'
-import { columnSums, rowSums, sum, sumTo } from './reduction.ts'
+import { columnSums, rowSums, sum } from './reduction.ts'
 import { reshape } from './shape.ts'
 
 /** exp(x) / Σ exp(x), safe for any finite x. */
@@ -133,23 +133,33 @@ export const silu: (x: Tensor) => Tensor = defineOp('silu', 'fused', (x: Tensor)
 })
 
 /**
- * Rotates each half-split pair of a head vector by its angle (RoFormer; half-split as in GPT-NeoX):
- * x ∘ cos + swapHalves(x) ∘ sin. x [..., S, d]; cos and sin [S, d], with sin negated in the first
- * half. The gradient is the rotation back.
+ * Rotates each pair (x[i], x[i + d/2]) of a head vector by its angle (RoFormer, eq. 34; half-split as in
+ * GPT-NeoX). x [B, H, S, d]; cos and sin of the angles [S, d/2]. The gradient is the rotation back.
  */
 export const rotate: (x: Tensor, cos: Tensor, sin: Tensor) => Tensor = defineOp(
   'rotate',
   'fused',
-  (x: Tensor, cos: Tensor, sin: Tensor) => {
-    const half = dim(x.shape, -1) / 2
-    const shape = [...x.shape.slice(0, -1), half]
-    const part = (start: number) =>
-      emit('Slice', [x, ...[start, start + half, x.shape.length - 1].map((v) => constant([v], 'int64'))], { shape })
-    const swapped = emit('Concat', [part(half), part(0)], { shape: x.shape, attributes: { axis: -1 } })
-    return {
-      result: add(multiply(x, cos), multiply(swapped, sin)),
-      inputs: [x],
-      gradient: (dy) => [dy && sumTo(rotate(dy, cos, negate(sin)), x.shape)],
-    }
-  },
+  (x: Tensor, cos: Tensor, sin: Tensor) => ({
+    result: x.dtype === 'float32' ? rotateInOnePass(x, cos, sin) : rotateByParts(x, cos, sin),
+    inputs: [x],
+    gradient: (dy) => [dy && rotate(dy, cos, negate(sin))],
+  }),
 )
+
+const rotateInOnePass = (x: Tensor, cos: Tensor, sin: Tensor): Tensor =>
+  emit('RotaryEmbedding', [x, constant([0], 'int64'), cos, sin], { domain: 'com.microsoft', shape: x.shape })
+
+function rotateByParts(x: Tensor, cos: Tensor, sin: Tensor): Tensor {
+  const half = dim(x.shape, -1) / 2
+  const axis = x.shape.length - 1
+  const part = (start: number) =>
+    emit('Slice', [x, ...[start, start + half, axis].map((value) => constant([value], 'int64'))], {
+      shape: [...x.shape.slice(0, -1), half],
+    })
+  const [first, second] = [part(0), part(half)]
+  const turned = [
+    subtract(multiply(first, cos), multiply(second, sin)),
+    add(multiply(second, cos), multiply(first, sin)),
+  ]
+  return emit('Concat', turned, { shape: x.shape, attributes: { axis } })
+}
