@@ -240,8 +240,14 @@ def check(path, shape):
         for value, direction in zip(values, directions):
             value.data.add_(direction, alpha=move)
         sides.append(float(model.loss(data[:, :-1], data[:, 1:])[0]))
-    answer({'variant': shape.variant, 'total': float(total), **{name: float(part) for name, part in parts.items()}, 'gradientNorms': norms,
-            'slope': slope, 'differenceSlope': (sides[0] - sides[1]) / (2 * step)})
+    answer({
+        'variant': shape.variant,
+        'total': float(total),
+        **{name: float(part) for name, part in parts.items()},
+        'gradientNorms': norms,
+        'slope': slope,
+        'differenceSlope': (sides[0] - sides[1]) / (2 * step),
+    })
 
 
 def main():

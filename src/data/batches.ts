@@ -58,8 +58,8 @@ function readRing(stream: TokenStream, offset: number, into: Int32Array): void {
 
 /**
  * All of a stream in order, in windows one after the other: every token but the first is a target
- * once. Fills `into` for each batch and yields how many of its targets count; what the last batch
- * does not need has token 0 and target -1.
+ * once. Fills `into` for each batch and yields how many of its targets count. What the last batch does
+ * not need repeats the stream, with target -1: the load on experts stays that of the text.
  */
 export function* heldOutBatches(stream: TokenStream, shape: BatchShape, into: Batch): Generator<number, void> {
   const size = shape.batch * shape.sequence
@@ -71,7 +71,8 @@ export function* heldOutBatches(stream: TokenStream, shape: BatchShape, into: Ba
     stream.read(from, span.subarray(0, counted + 1))
     into.tokens.set(span.subarray(0, counted))
     into.targets.set(span.subarray(1, counted + 1))
-    into.tokens.fill(0, counted, size)
+    for (let at = counted; at < size; at += targets)
+      stream.read(0, into.tokens.subarray(at, Math.min(size, at + targets)))
     into.targets.fill(-1, counted, size)
     yield counted
   }

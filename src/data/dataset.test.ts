@@ -226,3 +226,13 @@ test('an abort ends the opening', async () => {
   const signal = AbortSignal.abort()
   await expect(open({ source: jsonl(), cache: temporary.make() }, { signal })).rejects.toThrow(/abort/i)
 })
+
+test('a text of one short document can be held out whole, and none of it is left to train on', async () => {
+  const path = join(temporary.make(), 'short.txt')
+  writeFileSync(path, 'hello')
+  const { dataset: data } = await open({ source: path }, { tokenizer: bytesTokenizer(), whole: true })
+  const tokens = new Int32Array(data.heldOut.length)
+  data.heldOut.read(0, tokens)
+  expect([...tokens]).toEqual([256, ...Buffer.from('hello'), 256])
+  expect(data.train.documents).toBe(0)
+})

@@ -53,6 +53,8 @@ export interface DatasetOptions {
   readonly vocabulary: number
   /** Refuse a side with fewer tokens than one sequence of this length and its last target. */
   readonly sequence?: number
+  /** Hold all of it out: text to evaluate on, none to train on. */
+  readonly whole?: boolean
   /** Use this tokenizer and train none, as when a run is resumed or evaluated. */
   readonly tokenizer?: Tokenizer
   readonly signal?: AbortSignal
@@ -71,18 +73,19 @@ export async function openDataset(config: DataConfig, options: DatasetOptions): 
   const { signal, onProgress: say = () => {} } = options
   const cache = await openCache(config.cache, say)
   try {
+    const heldOut = options.whole ? 1 : config.heldOut
     const files = await resolveSources(config.source, await cache.scratch(), options.stdin)
     const content = await hashFiles(files, config.field, signal)
     const source = typeof config.source === 'string' ? config.source : config.source.join(', ')
     const text = new Text(
       () => readDocuments(files, config.field, signal),
-      config,
+      { heldOut, seed: config.seed },
       () => say(`reading ${source}`),
     )
 
     const tokenizer = options.tokenizer ?? (await chooseTokenizer(config, options, cache, content, text, say))
     assertFits(tokenizer, config, options)
-    const hash = keyOf(formatVersion, content, config.seed, config.heldOut, sha256(tokenizer.json))
+    const hash = keyOf(formatVersion, content, config.seed, heldOut, sha256(tokenizer.json))
     const folder = await cache.entry(`tokens-${hash.slice(0, 32)}`, 'tokens', async (building) => {
       const scratch = await cache.scratch()
       const split = await text.split()
@@ -109,12 +112,12 @@ const countsFile = 'counts.json'
 /** The text of the corpus and its split, which is worked out when first needed. */
 class Text {
   readonly #read: () => AsyncIterable<Piece>
-  readonly #config: DataConfig
+  readonly #config: Pick<DataConfig, 'heldOut' | 'seed'>
   readonly #begin: () => void
   #section: number | undefined
   #split: Promise<Split> | undefined
 
-  constructor(read: () => AsyncIterable<Piece>, config: DataConfig, begin: () => void) {
+  constructor(read: () => AsyncIterable<Piece>, config: Pick<DataConfig, 'heldOut' | 'seed'>, begin: () => void) {
     this.#read = read
     this.#config = config
     this.#begin = begin
@@ -142,7 +145,7 @@ class Text {
       this.#section = sectionLength(split.characters)
       split = await surveyDocuments(this.#pieces(), heldOut, seed)
     }
-    assertBothSides(split)
+    assertBothSides(split, heldOut)
     return split
   }
 }

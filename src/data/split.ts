@@ -22,7 +22,7 @@ const exactUpTo = 1 << 16
 
 /**
  * Reads the corpus once and chooses the threshold: `heldOut` of the documents, rounded, at least one
- * on each side.
+ * on each side; or all of them when it is 1.
  */
 export async function surveyDocuments(pieces: AsyncIterable<Piece>, heldOut: number, seed: number): Promise<Split> {
   const hashes: number[] = []
@@ -35,7 +35,9 @@ export async function surveyDocuments(pieces: AsyncIterable<Piece>, heldOut: num
     begins = last
     if (last) documents++
   }
-  return { documents, characters, seed, threshold: documents > exactUpTo ? heldOut * 2 ** 53 : exact(hashes, heldOut) }
+  const threshold =
+    heldOut === 1 ? Number.POSITIVE_INFINITY : documents > exactUpTo ? heldOut * 2 ** 53 : exact(hashes, heldOut)
+  return { documents, characters, seed, threshold }
 }
 
 function exact(hashes: number[], heldOut: number): number {
@@ -47,9 +49,9 @@ function exact(hashes: number[], heldOut: number): number {
 }
 
 /** @throws UsageError when one side is empty, which no choice of documents can help */
-export function assertBothSides(split: Split): void {
+export function assertBothSides(split: Split, heldOut: number): void {
   if (split.documents === 0) throw new UsageError('data.source: there is no text in it')
-  if (split.documents === 1)
+  if (split.documents === 1 && heldOut < 1)
     throw new UsageError(
       `data.source: the text is too short to hold a part of it out (${split.characters} characters); give more text`,
     )

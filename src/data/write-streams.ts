@@ -82,7 +82,8 @@ export async function writeStreams(writing: StreamWriting): Promise<StreamCounts
     starts.flush()
   }
   try {
-    if (counts.trainDocuments === 0 || counts.heldOutDocuments === 0)
+    const whole = split.threshold === Number.POSITIVE_INFINITY
+    if (!whole && (counts.trainDocuments === 0 || counts.heldOutDocuments === 0))
       throw new UsageError(
         `data.source: all ${split.documents} documents have the same text, so none can be held out; give more text`,
       )

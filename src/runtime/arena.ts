@@ -6,6 +6,7 @@
 import { totalmem } from 'node:os'
 import { UsageError } from '../errors.ts'
 import { RuntimeError } from './contract.ts'
+import { adviseHugePages } from './huge-pages.ts'
 
 const pageBytes = 65536
 /** The part of `WebAssembly.Memory` that is used (TypeScript declares it for browsers only). */
@@ -47,6 +48,7 @@ export function createArena(bytes: number, available = machineBytes()): Arena {
     throw outOfMemory(bytes, error instanceof Error ? error.message : String(error))
   }
   const { buffer } = memory
+  adviseHugePages(buffer)
   return {
     memory,
     buffer,

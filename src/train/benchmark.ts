@@ -83,7 +83,7 @@ export class TrainingBench {
     const random = randomFor(config.train.seed, 'benchmark')
     const draw = () => Int32Array.from({ length: size }, () => random.integer(config.model.vocabulary))
     return new TrainingBench(config, trainer, { tokens: draw(), targets: draw() }, peakFlops, async () => {
-      trainer.release()
+      await trainer.release()
       await runtime.close()
     })
   }

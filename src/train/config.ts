@@ -81,8 +81,12 @@ export const runSchema = z
         message: `must divide train.batch ${run.train.batch}`,
       })
     const groups = run.model.moe?.groups ?? 1
-    if ((run.train.batch / run.train.microBatches) * run.model.sequence % groups !== 0)
-      context.addIssue({ code: 'custom', path: ['model', 'moe', 'groups'], message: 'must divide the tokens of a micro-batch' })
+    if (((run.train.batch / run.train.microBatches) * run.model.sequence) % groups !== 0)
+      context.addIssue({
+        code: 'custom',
+        path: ['model', 'moe', 'groups'],
+        message: 'must divide the tokens of a micro-batch',
+      })
   })
 
 export type RunConfig = z.output<typeof runSchema>

@@ -32,7 +32,9 @@ async function loadModel(directory: string, threads: number | undefined, onEvent
     onEvent({ kind: 'warning', message: `skipping checkpoint ${path}: ${reason}` }),
   )
   if (!found)
-    throw new UsageError(`invalid run: "${directory}" has no checkpoint yet (train it, or wait for its first checkpoint)`)
+    throw new UsageError(
+      `invalid run: "${directory}" has no checkpoint yet (train it, or wait for its first checkpoint)`,
+    )
   const tokenizer = await tokenizerFromJson(await readFile(join(directory, 'tokenizer.json'), 'utf8'))
   const store = new ParameterStore(parameterSpecs(config.model), null)
   await readCheckpoint(found.path, { model: store.parameterTensors() })
@@ -40,7 +42,7 @@ async function loadModel(directory: string, threads: number | undefined, onEvent
 }
 
 export interface EvaluateOptions {
-  /** Another corpus than the run's: all of its held-out part is evaluated. */
+  /** Other text than the run's: all of it is evaluated. Default: what the run held out. */
   readonly source?: string | string[]
   readonly threads?: number
   readonly onEvent?: OnEvent
@@ -50,9 +52,12 @@ export interface EvaluateOptions {
 export async function evaluateRun(directory: string, options: EvaluateOptions = {}): Promise<EvalRecord> {
   const onEvent = options.onEvent ?? (() => {})
   const { config, tokenizer, store, step } = await loadModel(directory, options.threads, onEvent)
-  const source = options.source ?? config.data.source
+  const { source = config.data.source } = options
   const say = (message: string) => onEvent({ kind: 'prepare', message })
-  const data = await openRunData({ ...config, data: { ...config.data, source } }, { tokenizer, say })
+  const data = await openRunData(
+    { ...config, data: { ...config.data, source } },
+    { tokenizer, say, whole: options.source !== undefined },
+  )
   const runtime = await openRuntime(config)
   try {
     const { batch, microBatches, seed } = config.train

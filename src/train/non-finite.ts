@@ -5,8 +5,8 @@ import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Batch } from '../data/index.ts'
 import { expertName } from '../model/parameters.ts'
-import type { StepOutcome } from './trainer.ts'
 import type { ParameterStore } from './store.ts'
+import type { StepOutcome } from './trainer.ts'
 
 /** The first parameter whose gradient is not finite, or undefined. */
 export function firstNonFinite(store: ParameterStore): string | undefined {

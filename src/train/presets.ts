@@ -110,3 +110,19 @@ export const presetNames = Object.keys(presets) as readonly PresetName[]
 export function isPreset(name: string): name is PresetName {
   return Object.hasOwn(presets, name)
 }
+
+/** The routings that benchmarks compare on one shape: settings of `model.moe`. */
+export const benchmarkRoutings = {
+  'top-1': { router: 'top-k', k: 1, capacity: 'kx' },
+  'top-2 kx': { router: 'top-k', k: 2, capacity: 'kx' },
+  '2 top-1 kx': { router: 'prototype', prototypes: 2, capacity: 'kx' },
+  '2 top-1 1x': { router: 'prototype', prototypes: 2, capacity: '1x' },
+  '4 top-1 1x': { router: 'prototype', prototypes: 4, capacity: '1x' },
+  dropless: { router: 'top-k', k: 1, capacity: 'none' },
+} as const
+
+export type BenchmarkRouting = keyof typeof benchmarkRoutings
+
+/** The settings of a routing, as `--set` wants them. */
+export const routingSets = (routing: BenchmarkRouting): string[] =>
+  Object.entries(benchmarkRoutings[routing]).map(([field, value]) => `model.moe.${field}=${value}`)

@@ -8,14 +8,14 @@ export async function openRuntime({ runtime }: Pick<RunConfig, 'runtime'>, profi
   return createRuntime({ device, profile, ...(threads !== undefined && { threads }) })
 }
 
-/** The data of a run; with the run's own tokenizer when it has one already. */
+/** The data of a run; with the run's own tokenizer when it has one already. `whole`: all is held out. */
 export function openRunData(
   { model, data }: Pick<RunConfig, 'model' | 'data'>,
-  options: { tokenizer?: Tokenizer; signal?: AbortSignal; say: (message: string) => void },
+  options: { tokenizer?: Tokenizer; whole?: boolean; signal?: AbortSignal; say: (message: string) => void },
 ): Promise<Dataset> {
   return openDataset(data, {
     vocabulary: model.vocabulary,
-    sequence: model.sequence,
+    ...(options.whole ? { whole: true } : { sequence: model.sequence }),
     onProgress: options.say,
     ...(options.tokenizer && { tokenizer: options.tokenizer }),
     ...(options.signal && { signal: options.signal }),

@@ -3,20 +3,25 @@
  *
  * A *bank* is one arena cut into equal regions, `[p | g | m | v]`; a tensor has the same offset in each.
  * Tensors with weight decay come first, so the optimizer sees two plain ranges and knows nothing of
- * layers. Both ranges are padded to whole chunks: padding is zero and stays zero. A model larger than
- * one arena has several banks; a tensor never crosses from one to the next.
+ * layers. Every tensor begins at a cache line: the padding is zero and stays zero. A model larger than one
+ * arena has several banks; a tensor never crosses from one to the next.
  */
 import { UsageError } from '../errors.ts'
 import { sizeOf } from '../graph/index.ts'
 import { expertName, type ParameterSpec } from '../model/parameters.ts'
 import { type Arena, createArena, maxArenaBytes } from '../runtime/index.ts'
 
-/** Floats in a chunk: an update touches four arrays, and 4 × 512 KiB stay in the cache of a core. */
-export const CHUNK = 128 * 1024
+/** Floats in a cache line. */
+const LINE = 16
 
-export interface Chunk {
-  /** The chunk in every region of its bank. */
-  readonly regions: readonly Float32Array[]
+/** Parameters of one bank, their gradients and moments: where each starts, and how many, in floats. */
+export interface ParameterRange {
+  readonly arena: Arena
+  readonly parameters: number
+  readonly gradients: number
+  readonly moments: readonly number[]
+  readonly count: number
+  /** Whether weight decay applies. */
   readonly decay: boolean
 }
 
@@ -51,14 +56,14 @@ export class ParameterStore {
   }
 
   private fillBanks(specs: readonly ParameterSpec[]): ParameterSpec[][] {
-    const room = maxArenaBytes / 4 / this.regions - 2 * CHUNK
+    const room = Math.floor(maxArenaBytes / 4 / this.regions / LINE) * LINE
     const banks: ParameterSpec[][] = [[]]
     let filled = 0
     for (const spec of specs) {
-      const size = sizeOf(spec.shape)
+      const size = paddedSize(spec)
       if (size > room)
         throw new UsageError(
-          `invalid model: ${spec.name} has ${size} parameters (expected at most ${Math.floor(room)}; ` +
+          `invalid model: ${spec.name} has ${sizeOf(spec.shape)} parameters (expected at most ${room}; ` +
             'use fewer or smaller experts in a layer)',
         )
       if (filled + size > room) {
@@ -76,9 +81,8 @@ export class ParameterStore {
     const lay = (chosen: readonly ParameterSpec[]) => {
       for (const spec of chosen) {
         this.places.set(spec.name, { spec, bank: this.arenas.length, offset })
-        offset += sizeOf(spec.shape)
+        offset += paddedSize(spec)
       }
-      offset = Math.ceil(offset / CHUNK) * CHUNK
       return offset
     }
     const decayed = lay(specs.filter(({ decay }) => decay))
@@ -112,16 +116,19 @@ export class ParameterStore {
     return (this.arenas[bank] as Arena).floats(start + expert * part, part)
   }
 
-  /** Every chunk of every bank. */
-  chunks(): Chunk[] {
-    return this.sizes.flatMap(({ decayed, total }, bank) =>
-      Array.from({ length: total / CHUNK }, (_, i) => ({
-        regions: Array.from({ length: this.regions }, (_, region) =>
-          (this.arenas[bank] as Arena).floats(region * total + i * CHUNK, CHUNK),
-        ),
-        decay: i * CHUNK < decayed,
-      })),
-    )
+  /** The ranges with weight decay and without of every bank. */
+  ranges(): ParameterRange[] {
+    return this.sizes.flatMap(({ decayed, total }, bank) => {
+      const range = (from: number, to: number, decay: boolean): ParameterRange => ({
+        arena: this.arenas[bank] as Arena,
+        parameters: from,
+        gradients: GRADIENTS * total + from,
+        moments: Array.from({ length: this.regions - 2 }, (_, i) => (GRADIENTS + 1 + i) * total + from),
+        count: to - from,
+        decay,
+      })
+      return [range(0, decayed, true), range(decayed, total, false)]
+    })
   }
 
   /** The parameters as a checkpoint names them: every expert is a tensor, with its global id. */
@@ -135,6 +142,8 @@ export class ParameterStore {
     )
   }
 }
+
+const paddedSize = ({ shape }: ParameterSpec) => Math.ceil(sizeOf(shape) / LINE) * LINE
 
 function perExpert(
   { name, shape, stacked }: ParameterSpec,

@@ -102,6 +102,21 @@ class Loop {
     say('compiling the model')
     const store = createStore(config)
     const trainer = await Trainer.compile(runtime, config, store)
+    try {
+      return await this.withTrainer(runtime, data, store, trainer, say)
+    } finally {
+      await trainer.release()
+    }
+  }
+
+  private async withTrainer(
+    runtime: Runtime,
+    data: Dataset,
+    store: ParameterStore,
+    trainer: Trainer,
+    say: (message: string) => void,
+  ): Promise<TrainSummary> {
+    const { config } = this
     const evaluator = await Evaluator.compile(
       runtime,
       config.model,
@@ -123,7 +138,6 @@ class Loop {
     })
     const summary = await this.steps(fromStep, data, store, trainer, evaluator)
     const profile = this.options.profile ? { profile: trainer.profile() } : {}
-    trainer.release()
     evaluator.release()
     return { ...summary, ...profile }
   }

@@ -4,13 +4,13 @@
  */
 import type { Batch } from '../data/index.ts'
 import { parameterSpecs } from '../model/parameters.ts'
-import type { NodeTime, Runtime } from '../runtime/index.ts'
+import { createKernels, type Kernels, type NodeTime, type Runtime } from '../runtime/index.ts'
 import type { RunConfig } from './config.ts'
 import { GradientProgram } from './gradient-program.ts'
 import { adafactor } from './optimizer/adafactor.ts'
 import { adamw, adamwMoments } from './optimizer/adamw.ts'
 import type { Optimizer } from './optimizer/contract.ts'
-import { GradientNorm } from './optimizer/norm.ts'
+import { gradientNorm } from './optimizer/norm.ts'
 import { learningRate } from './schedule.ts'
 import type { LayerCounts } from './statistics.ts'
 import { ParameterStore } from './store.ts'
@@ -37,26 +37,32 @@ export class Trainer {
   updates = 0
   private readonly config: RunConfig['train']
   private readonly gradient: GradientProgram
-  private readonly norm: GradientNorm
+  private readonly kernels: Kernels
+  private readonly store: ParameterStore
 
   private constructor(
     config: RunConfig['train'],
     gradient: GradientProgram,
-    norm: GradientNorm,
+    kernels: Kernels,
     optimizer: Optimizer,
+    store: ParameterStore,
   ) {
     this.config = config
     this.gradient = gradient
-    this.norm = norm
+    this.kernels = kernels
     this.optimizer = optimizer
+    this.store = store
   }
 
   static async compile(runtime: Runtime, { model, train }: RunConfig, store: ParameterStore): Promise<Trainer> {
     const shape = { batch: train.batch, microBatches: train.microBatches, sequence: model.sequence }
     const gradient = await GradientProgram.compile(runtime, model, store, shape, train.seed)
-    const norm = await GradientNorm.compile(runtime, store)
-    const create = train.optimizer.kind === 'adamw' ? adamw : adafactor
-    return new Trainer(train, gradient, norm, await create(runtime, store, train.optimizer))
+    const kernels = await createKernels({ threads: runtime.threads })
+    const optimizer =
+      train.optimizer.kind === 'adamw'
+        ? adamw(kernels, store, train.optimizer)
+        : await adafactor(runtime, store, train.optimizer)
+    return new Trainer(train, gradient, kernels, optimizer, store)
   }
 
   /** @param step From 1. The batch is read until the promise is settled. */
@@ -64,7 +70,7 @@ export class Trainer {
     const start = performance.now()
     const { loss, layers } = await this.gradient.run(step, batch.tokens, batch.targets)
     const between = performance.now()
-    const gradNorm = await this.norm.compute()
+    const gradNorm = await gradientNorm(this.kernels, this.store)
     const rate = learningRate(this.config.schedule, step, this.config.steps)
     const skipped = !Number.isFinite(loss) || !Number.isFinite(gradNorm)
     if (!skipped) {
@@ -88,12 +94,12 @@ export class Trainer {
   }
 
   profile(): readonly NodeTime[] {
-    return [...this.gradient.profile(), ...this.norm.profile(), ...this.optimizer.profile()]
+    return [...this.gradient.profile(), ...this.kernels.profile(), ...this.optimizer.profile()]
   }
 
-  release(): void {
+  async release(): Promise<void> {
     this.gradient.release()
-    this.norm.release()
     this.optimizer.release()
+    await this.kernels.close()
   }
 }

@@ -9,6 +9,7 @@ import { type Command, Option } from 'commander'
 import { UsageError } from '../../errors.ts'
 import { listOf, suggestion } from '../../train/config-problems.ts'
 import { loadConfig } from '../../train/load-config.ts'
+import { type BenchmarkRouting, benchmarkRoutings, routingSets } from '../../train/presets.ts'
 import type { BenchResult } from '../engine.ts'
 import { bytes, count, fixed, flops, percent, table } from '../format.ts'
 import { colorsFor, Interrupted, type Io, interruptible, writeJson } from '../io.ts'
@@ -31,15 +32,7 @@ interface Row extends BenchResult {
   readonly peakBytes: number
 }
 
-/** The routings that are compared, over the shape's own top-1. */
-const routings: Readonly<Record<string, Readonly<Record<string, string | number>>>> = {
-  'top-1': { router: 'top-k', k: 1, capacity: 'kx' },
-  'top-2 kx': { router: 'top-k', k: 2, capacity: 'kx' },
-  '2 top-1 kx': { router: 'prototype', prototypes: 2, capacity: 'kx' },
-  '2 top-1 1x': { router: 'prototype', prototypes: 2, capacity: '1x' },
-  '4 top-1 1x': { router: 'prototype', prototypes: 4, capacity: '1x' },
-  dropless: { router: 'top-k', k: 1, capacity: 'none' },
-}
+const routings = Object.keys(benchmarkRoutings) as BenchmarkRouting[]
 
 export function addBench(program: Command, io: Io): void {
   program
@@ -49,7 +42,7 @@ export function addBench(program: Command, io: Io): void {
       'Measures the float32 matmul rate of this machine, then tokens a second, time a step, MFU and peak memory of each routing.',
     )
     .addOption(new Option('--shape <name>', 'shape of the model').choices(['tiny', 'S', 'M']).default('S'))
-    .addOption(listOption('--only <routing>', `one of ${Object.keys(routings).join(', ')}; repeatable`))
+    .addOption(listOption('--only <routing>', `one of ${routings.join(', ')}; repeatable`))
     .addOption(numberOption('--steps <n>', 'steps that are timed', ranges.positiveInteger).default(10))
     .addOption(threadsOption())
     .option('--out <file>', 'JSON report to write (default: bench/results/SHAPE.json)')
@@ -67,11 +60,9 @@ Examples:
 
 async function run(io: Io, flags: BenchFlags): Promise<void> {
   for (const name of flags.only ?? [])
-    if (!Object.hasOwn(routings, name)) {
-      const names = Object.keys(routings)
-      throw new UsageError(`invalid --only: "${name}" (expected ${listOf(names)}${suggestion(name, names)})`)
-    }
-  const names = flags.only ?? Object.keys(routings)
+    if (!Object.hasOwn(benchmarkRoutings, name))
+      throw new UsageError(`invalid --only: "${name}" (expected ${listOf(routings)}${suggestion(name, routings)})`)
+  const names = (flags.only ?? routings) as readonly BenchmarkRouting[]
   const rows: Row[] = []
   for (const name of names) {
     if (!flags.json) io.stderr.write(`  ${flags.shape}, ${name} ...\n`)
@@ -87,8 +78,8 @@ async function run(io: Io, flags: BenchFlags): Promise<void> {
   if (!flags.json) io.stdout.write(`\n  ${file}\n`)
 }
 
-async function measure(io: Io, flags: BenchFlags, routing: string): Promise<Row> {
-  const sets = Object.entries(routings[routing] ?? {}).map(([field, value]) => `model.moe.${field}=${value}`)
+async function measure(io: Io, flags: BenchFlags, routing: BenchmarkRouting): Promise<Row> {
+  const sets = routingSets(routing)
   if (flags.threads !== undefined) sets.push(`runtime.threads=${flags.threads}`)
   const config = await loadConfig(flags.shape, sets)
   return interruptible(io, async (signal) => {
@@ -99,7 +90,7 @@ async function measure(io: Io, flags: BenchFlags, routing: string): Promise<Row>
   })
 }
 
-async function measureApart(io: Io, flags: BenchFlags, routing: string): Promise<Row> {
+async function measureApart(io: Io, flags: BenchFlags, routing: BenchmarkRouting): Promise<Row> {
   const threads = flags.threads === undefined ? [] : ['--threads', String(flags.threads)]
   const args = [
     'bench',

@@ -24,8 +24,8 @@ import { expertName, type ParameterSpec } from '../../model/parameters.ts'
 import type { Buffer, Runtime } from '../../runtime/index.ts'
 import type { TrainConfig } from '../config.ts'
 import type { NamedTensor, ParameterStore } from '../store.ts'
-import { ChunkedProgram } from './chunked.ts'
 import type { Optimizer } from './contract.ts'
+import { RepeatedProgram } from './repeated-program.ts'
 
 /** Added to squared gradients: ε₁ of the paper. */
 const FLOOR = 1e-30
@@ -57,26 +57,28 @@ export async function adafactor(
     const key = part.shape.join('×')
     byShape.set(key, [...(byShape.get(key) ?? []), part])
   }
-  const programs: ChunkedProgram[] = []
+  const programs: RepeatedProgram[] = []
   for (const group of byShape.values()) {
     const { outputs, stateNames } = updateGraph((group[0] as Part).shape)
-    const buffers = group.map(({ p, g, decay, state }): Record<string, Buffer> => ({
-      p,
-      g,
-      newP: p,
-      keep: decay ? keep.decayed : keep.whole,
-      ...settings,
-      ...Object.fromEntries(
-        stateNames.flatMap((name, i) => {
-          const { data } = state[i] as NamedTensor
-          return [
-            [name, data],
-            [`new ${name}`, data],
-          ]
-        }),
-      ),
-    }))
-    programs.push(await ChunkedProgram.compile(runtime, outputs, buffers))
+    const buffers = group.map(
+      ({ p, g, decay, state }): Record<string, Buffer> => ({
+        p,
+        g,
+        newP: p,
+        keep: decay ? keep.decayed : keep.whole,
+        ...settings,
+        ...Object.fromEntries(
+          stateNames.flatMap((name, i) => {
+            const { data } = state[i] as NamedTensor
+            return [
+              [name, data],
+              [`new ${name}`, data],
+            ]
+          }),
+        ),
+      }),
+    )
+    programs.push(await RepeatedProgram.compile(runtime, outputs, buffers))
   }
 
   return {
@@ -130,11 +132,17 @@ const stateShapes = (shape: readonly number[]): [kind: string, size: number][] =
 
 function updateGraph(shape: readonly number[]) {
   const number = (name: string) => input(name, 'float32', [])
+  const [scale, beta, rest, rate, keep] = [
+    number('scale'),
+    number('beta'),
+    number('rest'),
+    number('rate'),
+    number('keep'),
+  ]
   const [p, g] = [input('p', 'float32', shape), input('g', 'float32', shape)]
-  const gradient = multiply(g, number('scale'))
+  const gradient = multiply(g, scale)
   const squared = add(square(gradient), FLOOR)
-  const average = (old: Tensor, value: Tensor) =>
-    add(multiply(old, number('beta')), multiply(value, number('rest')))
+  const average = (old: Tensor, value: Tensor) => add(multiply(old, beta), multiply(value, rest))
 
   const stateNames = stateShapes(shape).map(([kind]) => kind)
   const old = stateShapes(shape).map(([kind, size]) => input(kind, 'float32', [size]))
@@ -154,6 +162,6 @@ function updateGraph(shape: readonly number[]) {
   }
   const direction = divide(gradient, sqrt(second))
   const clipped = divide(direction, maximum(sqrt(mean(square(direction))), 1))
-  outputs.newP = subtract(multiply(p, number('keep')), multiply(clipped, number('rate')))
+  outputs.newP = subtract(multiply(p, keep), multiply(clipped, rate))
   return { outputs, stateNames }
 }

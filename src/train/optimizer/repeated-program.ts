@@ -1,14 +1,11 @@
-/**
- * Programs over chunks: one small graph, bound once to every chunk of the store and run on each. A
- * chunk fits the cache of a core, so the passes of the graph cost arithmetic and not memory traffic.
- */
+/** One graph that is run on many tensors of a shape: compiled once, bound once to the memory of each. */
 import { type Tensor, toOnnx } from '../../graph/index.ts'
 import type { Binding, Buffer, Executable, NodeTime, Runtime } from '../../runtime/index.ts'
 
 /** Time that may pass before the event loop is served. */
 const SLICE_MS = 8
 
-export class ChunkedProgram {
+export class RepeatedProgram {
   private readonly executable: Executable
   private readonly bindings: readonly Binding[]
 
@@ -20,16 +17,16 @@ export class ChunkedProgram {
   static async compile(
     runtime: Runtime,
     outputs: Readonly<Record<string, Tensor>>,
-    buffers: Iterable<Readonly<Record<string, Buffer>>>,
-  ): Promise<ChunkedProgram> {
+    tensors: Iterable<Readonly<Record<string, Buffer>>>,
+  ): Promise<RepeatedProgram> {
     const executable = await runtime.compile(toOnnx({ outputs }))
-    return new ChunkedProgram(
+    return new RepeatedProgram(
       executable,
-      Array.from(buffers, (chunk) => executable.bind(chunk)),
+      Array.from(tensors, (buffers) => executable.bind(buffers)),
     )
   }
 
-  /** Runs every chunk, in slices of a few milliseconds between which the event loop goes on. */
+  /** Runs on every tensor, in slices of a few milliseconds between which the event loop goes on. */
   async run(): Promise<void> {
     let until = performance.now() + SLICE_MS
     for (const binding of this.bindings) {

@@ -1,0 +1,294 @@
+import { execFileSync } from 'node:child_process'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { createArena } from '../arena.ts'
+import { type AdamwSettings, createKernels, type Kernels } from './kernels.ts'
+
+const SIZES = [0, 1, 3, 4, 127, 128 * 1024 + 5]
+const settings: AdamwSettings = {
+  first: 0.07,
+  second: 0.04,
+  beta1: 0.9,
+  beta2: 0.95,
+  size: 0.01,
+  correction: 2.5,
+  epsilon: 1e-6,
+}
+
+const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31))
+console.info(`kernels: SEED=${seed}`)
+let state = seed
+/** Uniform in [-1, 1). */
+const random = () => {
+  state = (Math.imul(state, 1664525) + 1013904223) >>> 0
+  return state / 2 ** 31 - 1
+}
+function fill(values: Float32Array, make = random): void {
+  for (let i = 0; i < values.length; i++) values[i] = make()
+}
+
+let one: Kernels
+let two: Kernels
+let three: Kernels
+beforeAll(async () => {
+  one = await createKernels({ threads: 1 })
+  two = await createKernels({ threads: 2 })
+  three = await createKernels({ threads: 3 })
+})
+afterAll(async () => {
+  await Promise.all([one, two, three].map((kernels) => kernels.close()))
+})
+
+/** An arena that ends with p, g, m, v of `count` floats, each followed by a guard of 7 floats. */
+function quartet(count: number, floats = 4 * (count + 7)) {
+  // Only what is written is committed: a small machine has room for 4 GiB too.
+  const arena = createArena(floats * 4, Number.POSITIVE_INFINITY)
+  const at = (i: number) => floats - (4 - i) * (count + 7)
+  const view = (i: number) => arena.floats(at(i), count)
+  const arrays = { p: view(0), g: view(1), m: view(2), v: view(3) }
+  fill(arrays.p)
+  fill(arrays.g)
+  fill(arrays.m)
+  fill(arrays.v, () => Math.abs(random()))
+  const range = { arena, p: at(0), g: at(1), m: at(2), v: at(3), count, keep: 0.99 }
+  return { range, arrays, all: arena.floats(at(0), floats - at(0)) }
+}
+
+type Arrays<T> = Readonly<Record<'p' | 'g' | 'm' | 'v', T>>
+
+/** The update of one element, in float64. */
+function update64({ p, g, m, v }: Arrays<number>, keep: number): Arrays<number> {
+  const { first, second, beta1, beta2, size, correction, epsilon } = settings
+  const newM = beta1 * m + first * g
+  const newV = beta2 * v + second * g ** 2
+  return { p: keep * p - (size * newM) / (correction * Math.sqrt(newV) + epsilon), g, m: newM, v: newV }
+}
+
+function update64All({ p, g, m, v }: Arrays<Float32Array>, keep: number): Arrays<number>[] {
+  return Array.from(p, (value, i) => update64({ p: value, g: g[i] ?? 0, m: m[i] ?? 0, v: v[i] ?? 0 }, keep))
+}
+
+function expectClose(actual: Arrays<Float32Array>, expected: readonly Arrays<number>[]): void {
+  for (const name of ['p', 'g', 'm', 'v'] as const)
+    expect(
+      largestError(
+        actual[name],
+        Float64Array.from(expected, (element) => element[name]),
+      ),
+    ).toBeLessThan(1e-6)
+}
+
+/** The largest difference; the numbers are about 1. */
+const largestError = (actual: Float32Array, expected: Float64Array) =>
+  actual.reduce((worst, value, i) => Math.max(worst, Math.abs(value - (expected[i] as number))), 0)
+
+const same = (a: Float32Array, b: Float32Array) =>
+  Buffer.from(a.buffer, a.byteOffset, a.byteLength).equals(Buffer.from(b.buffer, b.byteOffset, b.byteLength))
+
+const squares = (values: Float32Array) => values.reduce((total, x) => total + x * x, 0)
+
+describe('adamw', () => {
+  test.each(SIZES)('updates %i elements as a float64 loop does, and nothing beside them', async (count) => {
+    const { range, arrays, all } = quartet(count)
+    const guards = Array.from({ length: 4 }, (_, i) => all.subarray(i * (count + 7) + count, (i + 1) * (count + 7)))
+    for (const guard of guards) guard.fill(123)
+    const expected = update64All(arrays, range.keep)
+    await two.adamw([range], settings)
+    expectClose(arrays, expected)
+    expect(guards.flatMap((guard) => [...guard])).toEqual(Array(28).fill(123))
+  })
+
+  test('gives the same bits for any number of threads, over several ranges and arenas', async () => {
+    const [a, b] = [quartet(100_003), quartet(517)]
+    const before = [a.all.slice(), b.all.slice()] as const
+    const ranges = [a.range, { ...b.range, keep: 1 }]
+    await one.adamw(ranges, settings)
+    const expected = [a.all.slice(), b.all.slice()] as const
+    expect(same(expected[0], before[0]) || same(expected[1], before[1])).toBe(false)
+    for (const kernels of [two, three]) {
+      a.all.set(before[0])
+      b.all.set(before[1])
+      await kernels.adamw(ranges, settings)
+      expect(same(a.all, expected[0]) && same(b.all, expected[1])).toBe(true)
+    }
+  })
+
+  test('a gradient that is not a number reaches every array at its own element and no other', async () => {
+    const { range, arrays } = quartet(37)
+    arrays.g[17] = Number.NaN
+    arrays.g[36] = Number.NaN
+    await two.adamw([range], settings)
+    for (const name of ['p', 'm', 'v'] as const)
+      expect([...arrays[name].keys()].filter((i) => Number.isNaN(arrays[name][i]))).toEqual([17, 36])
+  })
+
+  test('works beyond 2 GiB and up to the last byte of 4 GiB', async () => {
+    const floats = 2 ** 30
+    const { range, arrays } = quartet(23, floats)
+    const last = { ...range, v: floats - 23 }
+    const { arena } = range
+    const v = arena.floats(last.v, 23)
+    fill(v, () => Math.abs(random()))
+    const expected = update64All({ ...arrays, v }, range.keep)
+    await two.adamw([last], settings)
+    expectClose({ ...arrays, v }, expected)
+    expect(await two.sumOfSquares([{ arena, start: last.v, count: 23 }])).toBeCloseTo(squares(v), 12)
+  })
+
+  test('a range outside its arena is refused before anything is written', async () => {
+    const { range, all } = quartet(100)
+    const before = all.slice()
+    await expect(two.adamw([range, { ...range, v: 2 ** 30 }], settings)).rejects.toThrow(
+      /^internal: .* do not lie in an arena/,
+    )
+    expect(same(all, before)).toBe(true)
+  })
+})
+
+describe('sumOfSquares', () => {
+  test.each(SIZES)('of %i elements is that of a float64 loop', async (count) => {
+    const arena = createArena((count + 8) * 4)
+    arena.floats().fill(1e9)
+    const values = arena.floats(4, count)
+    fill(values)
+    const expected = squares(values)
+    const sum = await two.sumOfSquares([{ arena, start: 4, count }])
+    expect(Math.abs(sum - expected)).toBeLessThanOrEqual(1e-12 * expected)
+  })
+
+  test('has the same bits for any number of threads', async () => {
+    const count = 700_001
+    const arena = createArena(count * 4)
+    fill(arena.floats())
+    const ranges = [
+      { arena, start: 0, count: 5 },
+      { arena, start: 16, count: count - 16 },
+    ]
+    const sum = await one.sumOfSquares(ranges)
+    expect(await two.sumOfSquares(ranges)).toBe(sum)
+    expect(await three.sumOfSquares(ranges)).toBe(sum)
+    expect(await two.sumOfSquares(ranges)).toBe(sum)
+  })
+
+  test.each([Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY])(
+    'is not finite when one element is %d, wherever it lies',
+    async (bad) => {
+      const count = 131
+      const arena = createArena(count * 4)
+      for (let i = 0; i < count; i++) {
+        arena.floats().fill(1)
+        arena.floats(i, 1)[0] = bad
+        expect(Number.isFinite(await two.sumOfSquares([{ arena, start: 0, count }]))).toBe(false)
+      }
+    },
+  )
+
+  test('neither overflows nor underflows where float32 squares would', async () => {
+    const arena = createArena(64)
+    for (const size of [2 ** 100, 2 ** -100]) {
+      arena.floats(0, 11).fill(size)
+      expect(await two.sumOfSquares([{ arena, start: 0, count: 11 }])).toBe(11 * size ** 2)
+    }
+  })
+})
+
+describe('scatterAddRows', () => {
+  test.each([1, 3, 4, 31, 64, 130])(
+    'adds rows of width %i, repeated ones too, on any number of threads',
+    async (width) => {
+      const [tableRows, rowCount] = [7, 50]
+      const [table, rows] = [16, 16 + tableRows * width]
+      const indices = rows + rowCount * width
+      const arena = createArena((indices + rowCount) * 4)
+      const views = { table: arena.floats(table, tableRows * width), rows: arena.floats(rows, rowCount * width) }
+      const chosen = new Int32Array(arena.buffer, indices * 4, rowCount)
+      for (let r = 0; r < rowCount; r++) chosen[r] = Math.floor(Math.abs(random()) * tableRows)
+      fill(views.table)
+      fill(views.rows)
+      const before = views.table.slice()
+      const expected = Float64Array.from(before, (value, i) => {
+        const [row, column] = [Math.floor(i / width), i % width]
+        return chosen.reduce((sum, to, r) => (to === row ? sum + (views.rows[r * width + column] ?? 0) : sum), value)
+      })
+      const scatter = { arena, table, tableRows, rows, indices, rowCount, width }
+      await one.scatterAddRows(scatter)
+      expect(largestError(views.table, expected)).toBeLessThan(1e-5)
+      const first = views.table.slice()
+      views.table.set(before)
+      await three.scatterAddRows(scatter)
+      expect(same(views.table, first)).toBe(true)
+    },
+  )
+
+  test('an index outside the table stops the thread and is reported by every later call', async () => {
+    const kernels = await createKernels({ threads: 1 })
+    const arena = createArena(1024)
+    new Int32Array(arena.buffer, 128, 1)[0] = 2
+    const scatter = { arena, table: 0, tableRows: 2, rows: 16, indices: 32, rowCount: 1, width: 4 }
+    await expect(kernels.scatterAddRows(scatter)).rejects.toThrow(/^internal: a kernel failed: unreachable/)
+    await expect(kernels.sumOfSquares([{ arena, start: 0, count: 1 }])).rejects.toThrow(/unreachable/)
+    await kernels.close()
+  })
+})
+
+describe('threads', () => {
+  test('calls that overlap are all answered, each with its own result', async () => {
+    const arena = createArena(400)
+    arena.floats().set(Array.from({ length: 100 }, (_, i) => i))
+    const sums = await Promise.all(
+      Array.from({ length: 300 }, (_, i) => two.sumOfSquares([{ arena, start: i % 100, count: 1 }])),
+    )
+    expect(sums).toEqual(Array.from({ length: 300 }, (_, i) => (i % 100) ** 2))
+  })
+
+  test('the event loop is served while a kernel runs', async () => {
+    const arena = createArena(64 * 2 ** 20)
+    let turns = 0
+    const timer = setInterval(() => turns++, 1)
+    const ranges = Array.from({ length: 20 }, () => ({ arena, start: 0, count: 2 ** 24 }))
+    await two.sumOfSquares(ranges)
+    clearInterval(timer)
+    expect(turns).toBeGreaterThan(2)
+  })
+
+  test('hundreds of calls and arenas leave memory where it was', async () => {
+    const { range } = quartet(10_000)
+    const { arena } = range
+    const round = async () => {
+      for (let i = 0; i < 200; i++) {
+        await two.adamw([range], settings)
+        await two.sumOfSquares([{ arena, start: 0, count: 40_000 }])
+      }
+      return process.memoryUsage().rss
+    }
+    await round()
+    const before = await round()
+    expect((await round()) - before).toBeLessThan(16 * 2 ** 20)
+  })
+
+  test('closing waits for a running kernel; a later call is refused; closing again does nothing', async () => {
+    const kernels = await createKernels({ threads: 2 })
+    const arena = createArena(2 ** 22)
+    arena.floats().fill(1)
+    const running = kernels.sumOfSquares([{ arena, start: 0, count: 2 ** 20 }])
+    await kernels.close()
+    expect(await running).toBe(2 ** 20)
+    await expect(kernels.sumOfSquares([{ arena, start: 0, count: 1 }])).rejects.toThrow(/closed/)
+    await kernels.close()
+  })
+
+  test('a process that forgets to close ends all the same', () => {
+    const module = new URL('../../../dist/runtime/wasm/kernels.js', import.meta.url)
+    const code = `const { createKernels } = await import(${JSON.stringify(module.href)})
+      await createKernels({ threads: 2 }); console.log('ended')`
+    const output = execFileSync(process.execPath, ['--input-type=module', '-e', code], { timeout: 10_000 })
+    expect(output.toString()).toBe('ended\n')
+  })
+
+  test('time is reported by kernel', async () => {
+    const kernels = await createKernels({ threads: 1 })
+    const arena = createArena(4)
+    for (let i = 0; i < 3; i++) await kernels.sumOfSquares([{ arena, start: 0, count: 1 }])
+    expect(kernels.profile()).toMatchObject([{ kind: 'sumOfSquares', runs: 3 }])
+    await kernels.close()
+  })
+})

@@ -1,0 +1,115 @@
+/**
+ * Threads that run kernels. The JavaScript thread only sends messages, so it stays free meanwhile; a
+ * message costs tens of microseconds, and a kernel on a model runs for milliseconds.
+ *
+ * Threads and kernels run from the build, also when the code around them is TypeScript run by a test:
+ * a thread needs JavaScript, and `src/` and `dist/` are equally deep.
+ */
+import { readFile } from 'node:fs/promises'
+import { Worker } from 'node:worker_threads'
+import type { Arena, SharedMemory } from '../arena.ts'
+import { RuntimeError } from '../contract.ts'
+import type { Message } from './worker.ts'
+
+const built = new URL('../../../dist/runtime/wasm/', import.meta.url)
+
+/** The part of `WebAssembly` that is used (TypeScript declares it for browsers only). */
+declare const WebAssembly: { compile(bytes: Uint8Array): Promise<unknown> }
+
+/** A call of a kernel; its arguments are numbers, addresses among them. */
+export interface Call {
+  readonly arena: Arena
+  readonly args: readonly number[]
+}
+
+export class Pool {
+  private readonly threads: readonly Thread[]
+  private readonly arenas = new Map<SharedMemory, number>()
+
+  private constructor(threads: readonly Thread[]) {
+    this.threads = threads
+  }
+
+  /** @throws RuntimeError when the kernels have not been built. */
+  static async start(threads: number): Promise<Pool> {
+    const bytes = await readFile(new URL('kernels.wasm', built)).catch((error: Error) => {
+      throw new RuntimeError(`the kernels cannot be read: ${error.message} (in a clone, run: npm run build)`)
+    })
+    const module = await WebAssembly.compile(bytes)
+    const pool = new Pool(Array.from({ length: threads }, () => new Thread(module)))
+    // Threads that cannot start say so now.
+    await Promise.all(pool.threads.map((thread) => thread.run('', [])))
+    return pool
+  }
+
+  /** Runs a list of calls on each thread, one list at a time, and gives what they returned. */
+  async run(kernel: string, lists: readonly (readonly Call[])[]): Promise<number[][]> {
+    const numbered = lists.map((calls) => calls.map(({ arena, args }) => ({ arena: this.number(arena), args })))
+    return Promise.all(
+      numbered.map((calls, i) => (calls.length > 0 ? (this.threads[i]?.run(kernel, calls) ?? []) : [])),
+    )
+  }
+
+  /** Waits for what runs, and ends the threads. */
+  async close(): Promise<void> {
+    await Promise.all(this.threads.map((thread) => thread.close()))
+    this.arenas.clear()
+  }
+
+  /** The number under which the threads know an arena; they hold it until they end. */
+  private number({ memory }: Arena): number {
+    let number = this.arenas.get(memory)
+    if (number === undefined) {
+      number = this.arenas.size
+      this.arenas.set(memory, number)
+      for (const thread of this.threads) thread.send({ memory })
+    }
+    return number
+  }
+}
+
+interface Waiting {
+  readonly resolve: (results: number[]) => void
+  readonly reject: (error: Error) => void
+}
+
+class Thread {
+  private readonly worker: Worker
+  /** Answers come in the order of the questions. */
+  private readonly waiting: Waiting[] = []
+  private ended: Error | undefined
+
+  constructor(module: unknown) {
+    // Options of the process, a loader say, are not for this thread.
+    this.worker = new Worker(new URL('worker.js', built), { workerData: module, execArgv: [] })
+    // An idle thread must not keep the process alive.
+    this.worker.unref()
+    this.worker.on('message', (results: number[]) => this.waiting.shift()?.resolve(results))
+    this.worker.on('message', () => this.waiting.length === 0 && this.worker.unref())
+    this.worker.on('error', (error) => this.end(new RuntimeError(`internal: a kernel failed: ${error.message}`)))
+    this.worker.on('exit', () => this.end(new RuntimeError('internal: the kernels have been closed')))
+  }
+
+  run(kernel: string, calls: readonly { arena: number; args: readonly number[] }[]): Promise<number[]> {
+    return new Promise((resolve, reject) => {
+      if (this.ended) return reject(this.ended)
+      this.waiting.push({ resolve, reject })
+      this.worker.ref()
+      this.send({ kernel, calls })
+    })
+  }
+
+  send(message: Message): void {
+    this.worker.postMessage(message)
+  }
+
+  async close(): Promise<void> {
+    await this.run('', []).catch(() => {})
+    await this.worker.terminate()
+  }
+
+  private end(error: Error): void {
+    this.ended ??= error
+    for (const { reject } of this.waiting.splice(0)) reject(this.ended)
+  }
+}

@@ -1,0 +1,96 @@
+import { cpSync, openSync, readdirSync, readSync, renameSync, rmSync, statSync, truncateSync, writeSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { checkpointsOf, finished, type Line, results, Workspace } from './support.ts'
+
+let workspace: Workspace
+let whole: string
+beforeAll(async () => {
+  workspace = new Workspace()
+  whole = workspace.file('whole')
+  const config = workspace.config({ train: { checkpointEvery: 5, keep: 3 } })
+  await finished(workspace.start('train', config, '--out', whole, '--json'))
+  expect(checkpointsOf(whole)).toEqual(['step-00000010', 'step-00000015', 'step-00000020'])
+})
+afterAll(() => workspace.remove())
+
+function flipBit(path: string, at: number): void {
+  const file = openSync(path, 'r+')
+  const byte = new Uint8Array(1)
+  readSync(file, byte, 0, 1, at)
+  byte[0] = (byte[0] as number) ^ 16
+  writeSync(file, byte, 0, 1, at)
+}
+
+/** Damages to the newest checkpoint's folder, and what must be told. */
+const damages: Record<string, [damage: (newest: string) => void, reason: RegExp]> = {
+  'a truncated tensor file': [
+    (newest) => truncateSync(join(newest, 'model.safetensors'), 1000),
+    /step-00000020: model\.safetensors has 1000 bytes of \d+/,
+  ],
+  'a flipped bit in a parameter': [
+    (newest) => flipBit(join(newest, 'model.safetensors'), statSync(join(newest, 'model.safetensors')).size - 77),
+    /step-00000020: model\.safetensors does not match its checksum/,
+  ],
+  'a flipped bit in the optimizer state': [
+    (newest) => flipBit(join(newest, 'optimizer.safetensors'), 30_000),
+    /step-00000020: optimizer\.safetensors does not match its checksum/,
+  ],
+  'a changed state': [
+    (newest) => flipBit(join(newest, 'state.json'), 10),
+    /step-00000020: state\.json does not match its checksum/,
+  ],
+  'a missing file': [
+    (newest) => rmSync(join(newest, 'optimizer.safetensors')),
+    /step-00000020: optimizer\.safetensors is missing/,
+  ],
+  'a half-written folder': [
+    (newest) => {
+      rmSync(join(newest, 'SHA256SUMS'))
+      truncateSync(join(newest, 'optimizer.safetensors'), 4096)
+      renameSync(newest, join(newest, '..', '.step-00000020.writing'))
+    },
+    /step-00000020\.writing: it was not finished/,
+  ],
+}
+
+test.each(Object.entries(damages))(
+  'the newest checkpoint with %s is skipped, told, and the one before continues bitwise',
+  async (name, [damage, reason]) => {
+    const run = workspace.file(name)
+    cpSync(whole, run, { recursive: true })
+    damage(join(run, 'checkpoints', 'step-00000020'))
+    const { stdout } = await finished(workspace.start('train', '--resume', run, '--json'))
+    const lines: Line[] = stdout.trim().split('\n').map((line) => JSON.parse(line))
+    const warnings = lines.filter(({ kind }) => kind === 'warning').map(({ message }) => message)
+    expect(warnings).toEqual([expect.stringMatching(reason)])
+    expect(lines.find(({ kind }) => kind === 'start')?.fromStep).toBe(15)
+    expect(results(run)).toEqual(results(whole))
+    expect(readdirSync(join(run, 'checkpoints')).filter((entry) => entry.startsWith('.'))).toEqual([])
+  },
+)
+
+test('two damaged checkpoints are both told and the third is used; with none left the run begins again', async () => {
+  const run = workspace.file('worse')
+  cpSync(whole, run, { recursive: true })
+  const damage = (step: string) => flipBit(join(run, 'checkpoints', step, 'model.safetensors'), 20_000)
+  damage('step-00000020')
+  damage('step-00000015')
+  const third = await finished(workspace.start('train', '--resume', run))
+  expect(third.stdout + third.stderr).toMatch(/skipping checkpoint .*step-00000020.*\n.*skipping checkpoint .*step-00000015/)
+  expect(results(run)).toEqual(results(whole))
+
+  for (const step of checkpointsOf(run)) damage(step)
+  const none = await finished(workspace.start('train', '--resume', run))
+  expect((none.stdout + none.stderr).match(/skipping checkpoint/g)).toHaveLength(3)
+  expect(results(run)).toEqual(results(whole))
+})
+
+test('an evaluation uses the checkpoint before a damaged one and says so', async () => {
+  const run = workspace.file('evaluated')
+  cpSync(whole, run, { recursive: true })
+  truncateSync(join(run, 'checkpoints', 'step-00000020', 'model.safetensors'), 0)
+  const { stdout, stderr } = await finished(workspace.start('eval', run, '--json'))
+  expect(JSON.parse(stdout)).toMatchObject({ kind: 'eval', step: 15 })
+  expect(stderr).toMatch(/skipping checkpoint .*step-00000020: model\.safetensors has 0 bytes/)
+})

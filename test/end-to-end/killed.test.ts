@@ -1,0 +1,77 @@
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import type { RunInput } from '../../src/train/config.ts'
+import { randomFor } from '../../src/train/random.ts'
+import { finished, results, trainRecords, Workspace } from './support.ts'
+
+let workspace: Workspace
+beforeAll(() => {
+  workspace = new Workspace()
+})
+afterAll(() => workspace.remove())
+
+/** Print and repeat: CHOIR_TEST_SEED=123 gives the instants of an earlier run, as far as a clock can. */
+const seed = Number(process.env.CHOIR_TEST_SEED ?? Date.now() % 1_000_000)
+const steps = 40
+
+const cases: Record<string, RunInput> = {
+  'top-k, AdamW': { model: { moe: { k: 2 } } },
+  'top-k, Adafactor': { train: { optimizer: { kind: 'adafactor' } } },
+  'prototype, AdamW, two micro-batches': {
+    model: { moe: { router: 'prototype', prototypes: 2 } },
+    train: { microBatches: 2 },
+  },
+  'prototype, Adafactor': {
+    model: { moe: { router: 'prototype', prototypes: 2, capacity: '1x' } },
+    train: { optimizer: { kind: 'adafactor' } },
+  },
+  'random, AdamW': { model: { moe: { router: 'random', k: 2 } } },
+  'random, Adafactor': { model: { moe: { router: 'random' } }, train: { optimizer: { kind: 'adafactor' } } },
+}
+
+test.each(Object.entries(cases))(
+  'killed at random instants and resumed, a run is bitwise the uninterrupted one: %s',
+  async (name, over) => {
+    const config = workspace.config({
+      ...over,
+      model: { vocabulary: 257, ...over.model },
+      // Checkpoints so often that many kills fall into the writing of one.
+      train: { steps, checkpointEvery: 3, evalEvery: 10, routingEvery: 1, ...over.train },
+    })
+    const whole = workspace.file(`whole ${name}`)
+    const broken = workspace.file(`broken ${name}`)
+    const reference = finished(workspace.start('train', config, '--out', whole, '--json'))
+
+    const random = randomFor(seed, 'kill', name)
+    const instants: string[] = []
+    let reached = 0
+    for (let kill = 0; ; kill++) {
+      const isNew = !existsSync(join(broken, 'config.json'))
+      const place = isNew ? [config, '--out', broken] : ['--resume', broken]
+      const running = workspace.start('train', ...place, '--json')
+      if (kill < 3) {
+        const inStart = kill === 0 && random.integer(2) === 0
+        const target = inStart ? 0 : Math.min(steps, reached + 1 + random.integer(steps / 3))
+        // Within a step (3 ms), an evaluation or a checkpoint (10 ms), or somewhere in the start (500 ms).
+        const wait = random.uniform() * (inStart ? 500 : 20)
+        const isThere = inStart ? Promise.resolve() : running.step(target).catch(() => undefined)
+        await isThere
+        await delay(wait)
+        running.kill('SIGKILL')
+        instants.push(`${wait.toFixed(1)} ms after ${inStart ? 'the start' : `step ${target}`}`)
+        reached = target
+      }
+      const { code, stderr } = await running.ended
+      if (code === 0) break
+      expect({ code, stderr, seed, instants }).toMatchObject({ code: null, stderr: '' })
+    }
+    await reference
+    const context = `seed ${seed}, killed ${instants.join(', ')}`
+    console.info(`${name}: ${context}`)
+    expect(trainRecords(broken).map(({ step }) => step), context).toEqual(Array.from({ length: steps }, (_, i) => i + 1))
+    expect(results(broken), context).toEqual(results(whole))
+  },
+  20_000,
+)
