@@ -10,7 +10,7 @@
  *     checkpoints/                see checkpoint/checkpoint.ts
  */
 import { readFileSync } from 'node:fs'
-import { mkdir, open, readdir, readFile } from 'node:fs/promises'
+import { mkdir, open, readdir, readFile, rm } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { RunError, UsageError } from '../errors.ts'
 import type { RunConfig } from './config.ts'
@@ -130,6 +130,12 @@ export class RunDirectory {
   async flush(): Promise<void> {
     const { metrics, routing, events } = this.opened()
     await Promise.all([metrics.sync(), routing.sync(), events.flush()])
+  }
+
+  /** Takes back a new run that turned out to be impossible before its first step, so that a mended one can be. */
+  async discard(): Promise<void> {
+    if (this.isResumed || this.logs) return
+    for (const name of ['tokenizer.json', 'config.json']) await rm(join(this.path, name), { force: true })
   }
 
   /** Writes what is queued and frees the directory for other processes, also when that fails. */

@@ -8,7 +8,7 @@
  * the step number, so a run that is killed at any instant continues bit for bit.
  */
 import { type Batch, type Dataset, tokenizerFromJson, trainBatch } from '../data/index.ts'
-import { RunError } from '../errors.ts'
+import { RunError, UsageError } from '../errors.ts'
 import { describeModel } from '../model/describe.ts'
 import type { Runtime } from '../runtime/index.ts'
 import { newestCheckpoint, readCheckpoint, writeCheckpoint } from './checkpoint/checkpoint.ts'
@@ -51,6 +51,9 @@ export async function train(config: RunConfig, options: TrainOptions): Promise<T
   try {
     const loop = new Loop(config, options, run)
     return await loop.run()
+  } catch (error) {
+    if (error instanceof UsageError) await run.discard()
+    throw error
   } finally {
     await run.close()
   }
@@ -78,11 +81,16 @@ class Loop {
     const { config, files } = this
     const say = (message: string) => this.tell({ kind: 'prepare', message })
     const tokenizerJson = await files.tokenizer()
-    const data = await openRunData(config, {
+    const opening = openRunData(config, {
       say,
       ...(tokenizerJson !== null && { tokenizer: await tokenizerFromJson(tokenizerJson) }),
       ...(this.options.signal && { signal: this.options.signal }),
     })
+    const data = await opening.catch((error: unknown) => {
+      if (this.options.signal?.aborted) return null
+      throw error
+    })
+    if (!data) return this.interruptedAtStart()
     try {
       if (tokenizerJson === null) await files.saveTokenizer(data.tokenizer.json)
       const runtime = await openRuntime(config, this.options.profile)
@@ -94,6 +102,15 @@ class Loop {
     } finally {
       await data.close()
     }
+  }
+
+  /** Reading and tokenizing the text was interrupted: the run is as it was. */
+  private async interruptedAtStart(): Promise<TrainSummary> {
+    const { train, model } = this.config
+    const step = (this.options.resume && (await newestCheckpoint(this.files.checkpoints, () => {}))?.step) || 0
+    const tokens = step * train.batch * model.sequence
+    const nothing = { seconds: 0, tokensPerSecond: 0, mfu: 0, last: null, evaluation: null }
+    return { directory: this.options.directory, interrupted: true, step, tokens, ...nothing }
   }
 
   private async withRuntime(runtime: Runtime, data: Dataset, say: (message: string) => void): Promise<TrainSummary> {

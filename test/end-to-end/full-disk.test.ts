@@ -1,0 +1,82 @@
+/**
+ * A disk that is really full: a file system of 2 MiB in memory, which only root of a Linux may mount.
+ * Elsewhere the same is tested with a simulated disk in src/train/checkpoint/checkpoint.test.ts.
+ */
+import { execFileSync, spawnSync } from 'node:child_process'
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { checkpointsOf, finished, results, trainRecords, Workspace } from './support.ts'
+
+const probe = new Workspace('')
+const mountable =
+  process.platform === 'linux' &&
+  spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=4k', 'choir', probe.path]).status === 0 &&
+  spawnSync('umount', [probe.path]).status === 0
+probe.remove()
+if (!mountable) console.info('full disk: skipped, this user cannot mount a file system of limited size')
+
+let workspace: Workspace
+let disk: string
+beforeAll(() => {
+  workspace = new Workspace()
+  disk = workspace.file('disk')
+  mkdirSync(disk)
+})
+afterAll(() => workspace.remove())
+
+const mounted = async (options: string, body: () => Promise<void>) => {
+  execFileSync('mount', ['-t', 'tmpfs', '-o', options, 'choir', disk])
+  try {
+    await body()
+  } finally {
+    execFileSync('umount', [disk])
+  }
+}
+
+test.skipIf(!mountable)('a disk full at a checkpoint: exit 1, told, the earlier one is whole and goes on bitwise', () =>
+  mounted('size=2m', async () => {
+    // A checkpoint takes 57,800 parameters × 3 × 4 bytes = 0.6 MiB: three fit, four do not.
+    const config = workspace.config({ train: { checkpointEvery: 3, keep: 5 } })
+    const whole = workspace.file('whole')
+    await finished(workspace.start('train', config, '--out', whole))
+    const run = `${disk}/run`
+    const { code, stderr } = await workspace.choir('train', config, '--out', run)
+    expect(code).toBe(1)
+    expect(stderr).toMatch(/cannot write checkpoint .*step-\d+: the disk is full \([\d.]+ KiB needed, .* free now\)/)
+    expect(stderr).toContain('Earlier checkpoints are intact')
+    expect(stderr).not.toContain('    at ')
+    const left = checkpointsOf(run)
+    expect(left.length).toBeGreaterThanOrEqual(2)
+    expect(left.every((name) => /^step-\d+$/.test(name))).toBe(true)
+
+    const evaluated = await finished(workspace.start('eval', run, '--json'))
+    expect(JSON.parse(evaluated.stdout).step).toBe(Number(left.at(-1)?.slice(5)))
+
+    execFileSync('mount', ['-o', 'remount,size=16m', disk])
+    await finished(workspace.start('train', '--resume', run))
+    expect(results(run)).toEqual(results(whole))
+  }),
+)
+
+test.skipIf(!mountable)('a disk that fills up between checkpoints stops the run, and the log ends with a whole line', () =>
+  mounted('size=4m', async () => {
+    const run = `${disk}/run`
+    const config = workspace.config({ train: { steps: 100_000, checkpointEvery: 10, keep: 1, evalEvery: 100_000 } })
+    const running = workspace.start('train', config, '--out', run, '--json')
+    await running.step(25)
+    // Somebody else's file takes what is left, but for what stands in the way of writing it.
+    for (let size = 4 << 20; size >= 4096; size >>= 1)
+      try {
+        writeFileSync(`${disk}/other-${size}`, new Uint8Array(size))
+      } catch {}
+    const { code, stderr } = await running.ended
+    expect(code).toBe(1)
+    expect(stderr).toMatch(/cannot write .*: the disk is full/)
+    const records = trainRecords(run)
+    expect(records.map(({ step }) => step)).toEqual(records.map((_, i) => i + 1))
+    for (let size = 4 << 20; size >= 4096; size >>= 1) rmSync(`${disk}/other-${size}`, { force: true })
+    const steps = (records.at(-1)?.step as number) + 5
+    await finished(workspace.start('train', '--resume', run, '--set', `train.steps=${steps}`, '--json'))
+    expect(trainRecords(run).at(-1)?.step).toBe(steps)
+  }),
+)
