@@ -19,7 +19,7 @@ import type { RunConfig } from '../src/train/config.ts'
 import { TrainingBench } from '../src/train/index.ts'
 import { loadConfig } from '../src/train/load-config.ts'
 import { type BenchmarkRouting, benchmarkRoutings, routingSets } from '../src/train/presets.ts'
-import { median } from '../src/train/train.ts'
+import { median } from '../src/train/statistics.ts'
 import { blasWarning, type PeerVariant, PyTorchPeer } from './peers/pytorch.ts'
 
 const peerVariant: Readonly<Record<BenchmarkRouting, PeerVariant>> = {

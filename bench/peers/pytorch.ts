@@ -69,7 +69,7 @@ const script = fileURLToPath(new URL('./pytorch_moe.py', import.meta.url))
 const triplets: Partial<Record<NodeJS.Architecture, string>> = { x64: 'x86_64-linux-gnu', arm64: 'aarch64-linux-gnu' }
 
 /** The environment that makes PyTorch fast on a CPU. */
-export function peerEnvironment(threads?: number): NodeJS.ProcessEnv {
+function peerEnvironment(threads?: number): NodeJS.ProcessEnv {
   const env: NodeJS.ProcessEnv = { ...process.env, PYTHONDONTWRITEBYTECODE: '1' }
   // Each of these makes OpenBLAS or the OpenMP pool slower than its own choice.
   for (const name of ['OPENBLAS_CORETYPE', 'OPENBLAS_L2_SIZE', 'OPENBLAS_NUM_THREADS', 'OMP_WAIT_POLICY'])

@@ -5,8 +5,8 @@ import { stripVTControlCharacters } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { RunError } from '../errors.ts'
 import type { RunConfig } from '../train/config.ts'
+import type { GenerateOptions, TrainOptions } from '../train/index.ts'
 import { loadConfig } from '../train/load-config.ts'
-import type { GenerateOptions, TrainOptions } from './engine.ts'
 import { main } from './main.ts'
 import { type Fake, fakeIo } from './testing/fake.ts'
 
@@ -127,21 +127,20 @@ describe('failures', () => {
 })
 
 describe('train', () => {
-  test('the configuration, directory and preset reach the engine', async () => {
+  test('the configuration and directory reach the engine', async () => {
     const fake = fakeIo()
     const out = join(folder, 'new')
     const args = ['train', 'tiny', '--set', 'train.steps=5', '--set', 'model.moe.k=2', '--threads', '3', '--out', out]
     expect(await main(args, fake.io)).toBe(0)
     const { config, options } = trainCall(fake)
     expect(config).toEqual(await loadConfig('tiny', ['train.steps=5', 'model.moe.k=2', 'runtime.threads=3']))
-    expect(options).toMatchObject({ directory: out, resume: false, preset: 'tiny', profile: false })
+    expect(options).toMatchObject({ directory: out, resume: false, profile: false })
   })
 
   test('without a configuration it trains the demo, in a directory that is free', async () => {
     const fake = fakeIo()
     expect(await main(['train', '--set', 'train.steps=2'], fake.io)).toBe(0)
     const { options } = trainCall(fake)
-    expect(options.preset).toBe('demo')
     expect(options.directory).toMatch(/^runs[\\/]demo(-\d+)?$/)
     expect(existsSync(options.directory)).toBe(false)
   })
@@ -216,7 +215,7 @@ describe('train', () => {
     const fake = fakeIo({
       engine: {
         train: (_, { onEvent }) => {
-          onEvent({ kind: 'warning', message: 'step 3 was skipped' })
+          onEvent?.({ kind: 'warning', message: 'step 3 was skipped' })
           return Promise.reject(new RunError('stop'))
         },
       },

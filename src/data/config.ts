@@ -1,7 +1,7 @@
 /** Which text a run reads, how it is cut into tokens, and what is held out. */
 import { z } from 'zod'
 
-export const tokenizerSchema = z
+const tokenizerSchema = z
   .strictObject({
     /** `bpe`: byte-level BPE trained on the corpus. `bytes`: one token a byte. `file`: a tokenizer.json. */
     kind: z.enum(['bpe', 'bytes', 'file']).default('bpe'),
@@ -28,4 +28,3 @@ export const dataSchema = z.strictObject({
 })
 
 export type DataConfig = z.output<typeof dataSchema>
-export type TokenizerConfig = z.output<typeof tokenizerSchema>

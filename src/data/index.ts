@@ -1,7 +1,6 @@
 /** Corpora, tokenizers, token streams and batches. */
-export { type Batch, type BatchShape, heldOutBatches, trainBatch, windowsOf } from './batches.ts'
-export { corpusNames } from './corpora.ts'
+export { type Batch, type BatchShape, heldOutBatches, trainBatch } from './batches.ts'
 export { type Dataset, type DatasetOptions, type HeldOutDocument, openDataset } from './dataset.ts'
 export type { Metadata } from './documents.ts'
 export type { TokenStream } from './token-file.ts'
-export { bytesTokenizer, type DecodeStream, type Tokenizer, tokenizerFromJson } from './tokenizer.ts'
+export { type DecodeStream, type Tokenizer, tokenizerFromJson } from './tokenizer.ts'

@@ -1,6 +1,5 @@
 /** The native runtime: compiles programs and runs them on this machine, on memory that the caller owns. */
 export { type Arena, createArena, maxArenaBytes } from './arena.ts'
 export * from './contract.ts'
-export { physicalCores } from './cores.ts'
 export { createRuntime } from './onnxruntime/runtime.ts'
 export { createKernels, type Kernels } from './wasm/kernels.ts'

@@ -6,8 +6,7 @@ import { initialize } from './initialize.ts'
 import { measurePeakFlops } from './peak.ts'
 import { randomFor } from './random.ts'
 import { openRuntime } from './session.ts'
-import { keptAssignments } from './statistics.ts'
-import { median } from './train.ts'
+import { keptAssignments, median } from './statistics.ts'
 import { createStore, type StepOutcome, Trainer } from './trainer.ts'
 
 export interface BenchmarkOptions {

@@ -5,25 +5,12 @@
 
 import type { NodeTime } from '../runtime/index.ts'
 
-/** A line of metrics.jsonl for a training step. Names as users of other trainers know them. */
-export interface TrainRecord {
-  readonly kind: 'train'
-  readonly step: number
-  /** Tokens trained on so far, this step included. */
-  readonly tokens: number
-  /** Cross-entropy alone, nats a token. */
-  readonly loss: number
+/** The routing part of a metrics line, over all sparse layers. */
+export interface RoutingSummary {
   /** Mean over sparse layers of the load-balancing loss before its coefficient: 1 at perfect balance. */
   readonly aux_loss: number
   /** Mean over sparse layers of the router z-loss before its coefficient. */
   readonly z_loss: number
-  readonly learning_rate: number
-  /** Global gradient norm before clipping. */
-  readonly grad_norm: number
-  readonly tokens_per_second: number
-  readonly step_ms: number
-  /** Model FLOPs utilisation: achieved FLOP/s over this machine's measured float32 matmul rate. */
-  readonly mfu: number
   /** Share of assignments dropped for lack of capacity, mean over sparse layers. */
   readonly drop_rate: number
   /** c_v of tokens per expert, mean over sparse layers, before drops and after. */
@@ -31,12 +18,29 @@ export interface TrainRecord {
   readonly load_cv_kept: number
   /** Experts without a token, summed over sparse layers. */
   readonly dead_experts: number
+}
+
+/** A line of metrics.jsonl for a training step. Names as users of other trainers know them. */
+export interface TrainRecord extends RoutingSummary {
+  readonly kind: 'train'
+  readonly step: number
+  /** Tokens trained on so far, this step included. */
+  readonly tokens: number
+  /** Cross-entropy alone, nats a token. */
+  readonly loss: number
+  readonly learning_rate: number
+  /** Global gradient norm before clipping. */
+  readonly grad_norm: number
+  readonly tokens_per_second: number
+  readonly step_ms: number
+  /** Model FLOPs utilisation: achieved FLOP/s over this machine's measured float32 matmul rate. */
+  readonly mfu: number
   /** True when the loss or the gradient was not finite and no parameter was changed. */
   readonly skipped?: true
 }
 
 /** A line of metrics.jsonl for an evaluation on held-out documents. */
-export interface EvalRecord {
+export interface EvalRecord extends RoutingSummary {
   readonly kind: 'eval'
   readonly step: number
   /** Tokens trained on so far. */
@@ -44,12 +48,6 @@ export interface EvalRecord {
   readonly loss: number
   /** loss in bits over the UTF-8 bytes of the evaluated text. */
   readonly bits_per_byte: number
-  readonly aux_loss: number
-  readonly z_loss: number
-  readonly drop_rate: number
-  readonly load_cv: number
-  readonly load_cv_kept: number
-  readonly dead_experts: number
   /** Tokens evaluated. */
   readonly evaluated_tokens: number
 }

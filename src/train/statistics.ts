@@ -1,5 +1,5 @@
 /** Routing statistics: from the counts that a program writes to the numbers people read. */
-import type { RoutingRecord } from './metrics.ts'
+import type { RoutingRecord, RoutingSummary } from './metrics.ts'
 
 /** What one sparse layer did, summed over the passes of a step (micro-batches or evaluation batches). */
 export interface LayerCounts {
@@ -46,16 +46,6 @@ export function routingRecord(step: number, counts: LayerCounts): RoutingRecord 
   }
 }
 
-/** The routing part of a metrics line: means over sparse layers; dead experts summed. */
-export interface RoutingSummary {
-  readonly aux_loss: number
-  readonly z_loss: number
-  readonly drop_rate: number
-  readonly load_cv: number
-  readonly load_cv_kept: number
-  readonly dead_experts: number
-}
-
 export function summarize(layers: readonly LayerCounts[]): RoutingSummary {
   const records = layers.map((counts) => routingRecord(0, counts))
   const mean = (values: readonly number[]) =>
@@ -73,3 +63,13 @@ export function summarize(layers: readonly LayerCounts[]): RoutingSummary {
 /** Assignments that experts computed, over all sparse layers. */
 export const keptAssignments = (layers: readonly LayerCounts[]): number =>
   layers.reduce((sum, { kept }) => sum + total(kept), 0)
+
+/** The middle of the values, or the mean of the two in the middle; 0 of none. */
+export function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b)
+  const middle = Math.floor(sorted.length / 2)
+  if (sorted.length === 0) return 0
+  return sorted.length % 2 === 1
+    ? (sorted[middle] as number)
+    : ((sorted[middle - 1] as number) + (sorted[middle] as number)) / 2
+}

@@ -20,7 +20,7 @@ import { reportNonFinite } from './non-finite.ts'
 import { measurePeakFlops } from './peak.ts'
 import { RunDirectory } from './run-directory.ts'
 import { openRunData, openRuntime } from './session.ts'
-import { keptAssignments, type LayerCounts, routingRecord, summarize } from './statistics.ts'
+import { keptAssignments, type LayerCounts, median, routingRecord, summarize } from './statistics.ts'
 import type { ParameterStore } from './store.ts'
 import { createStore, type StepOutcome, Trainer } from './trainer.ts'
 
@@ -306,12 +306,3 @@ const emptyBatch = ({ batch, sequence }: { batch: number; sequence: number }): B
   tokens: new Int32Array(batch * sequence),
   targets: new Int32Array(batch * sequence),
 })
-
-export function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b)
-  const middle = Math.floor(sorted.length / 2)
-  if (sorted.length === 0) return 0
-  return sorted.length % 2 === 1
-    ? (sorted[middle] as number)
-    : ((sorted[middle - 1] as number) + (sorted[middle] as number)) / 2
-}

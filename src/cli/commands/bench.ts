@@ -8,9 +8,9 @@ import { dirname, join } from 'node:path'
 import { type Command, Option } from 'commander'
 import { UsageError } from '../../errors.ts'
 import { listOf, suggestion } from '../../train/config-problems.ts'
+import type { BenchmarkResult } from '../../train/index.ts'
 import { loadConfig } from '../../train/load-config.ts'
 import { type BenchmarkRouting, benchmarkRoutings, routingSets } from '../../train/presets.ts'
-import type { BenchResult } from '../engine.ts'
 import { bytes, count, fixed, flops, percent, table } from '../format.ts'
 import { colorsFor, Interrupted, type Io, interruptible, writeJson } from '../io.ts'
 import { jsonOption, listOption, numberOption, ranges, threadsOption } from '../options.ts'
@@ -25,7 +25,7 @@ interface BenchFlags {
 }
 
 /** One line of the report. */
-interface Row extends BenchResult {
+interface Row extends BenchmarkResult {
   readonly kind: 'bench'
   readonly shape: string
   readonly routing: string

@@ -143,7 +143,6 @@ async function train(io: Io, job: Job, flags: TrainFlags, display: Display) {
         io.engine.train(job.config, {
           directory: job.directory,
           resume: job.resume,
-          ...(job.preset === undefined ? {} : { preset: job.preset }),
           profile: flags.profile ?? false,
           signal,
           onEvent: (event) => display.event(event),

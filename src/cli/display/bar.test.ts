@@ -54,9 +54,9 @@ async function train(columns: number, env = {}): Promise<{ during: string[]; aft
         engine.train(config, {
           ...options,
           onEvent: (event) => {
-            options.onEvent(event)
+            options.onEvent?.(event)
             if (event.kind === 'train' && event.step === 7) {
-              options.onEvent({ kind: 'warning', message: 'a word' })
+              options.onEvent?.({ kind: 'warning', message: 'a word' })
               during = screen(fake.stdout.text, columns)
             }
           },

@@ -22,7 +22,7 @@ export class MemoryStream extends Writable {
   }
 }
 
-export function trainRecord(step: number): TrainRecord {
+function trainRecord(step: number): TrainRecord {
   return {
     kind: 'train',
     step,
@@ -42,7 +42,7 @@ export function trainRecord(step: number): TrainRecord {
   }
 }
 
-export function evalRecord(step: number): EvalRecord {
+function evalRecord(step: number): EvalRecord {
   return {
     kind: 'eval',
     step,
@@ -99,7 +99,7 @@ export function fakeIo(settings: Settings = {}): Fake {
   const engine: Engine = {
     async train(config, options) {
       calls.push({ name: 'train', args: [config, options] })
-      const tell = (event: TrainEvent) => options.onEvent(event)
+      const tell = (event: TrainEvent) => options.onEvent?.(event)
       const { steps } = config.train
       tell({ kind: 'prepare', message: 'training a tokenizer' })
       tell({
@@ -140,7 +140,7 @@ export function fakeIo(settings: Settings = {}): Fake {
     },
     async evaluateRun(directory, options) {
       calls.push({ name: 'evaluateRun', args: [directory, options] })
-      options.onEvent({ kind: 'prepare', message: 'reading the text' })
+      options.onEvent?.({ kind: 'prepare', message: 'reading the text' })
       return evalRecord(20)
     },
     async *generate(directory, options) {

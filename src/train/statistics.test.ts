@@ -1,0 +1,69 @@
+import { expect, test } from 'vitest'
+import { coefficientOfVariation, keptAssignments, type LayerCounts, routingRecord, summarize } from './statistics.ts'
+
+const layer = (over: Partial<LayerCounts> & { tokens: Float64Array; kept: Float64Array }): LayerCounts => ({
+  layer: 0,
+  capacity: 4,
+  balance: 0,
+  z: 0,
+  entropy: 0,
+  passes: 1,
+  ...over,
+})
+
+/** Two micro-batches of 4 tokens, top-1 over 4 experts: 4 + 2 + 2 + 0 assignments, one dropped. */
+const uneven = layer({
+  layer: 3,
+  tokens: Float64Array.of(4, 2, 2, 0),
+  kept: Float64Array.of(3, 2, 2, 0),
+  balance: 3,
+  z: 0.5,
+  entropy: 1.5,
+  passes: 2,
+})
+const even = layer({ tokens: Float64Array.of(2, 2, 2, 2), kept: Float64Array.of(2, 2, 2, 2), balance: 1, z: 1 })
+
+test('c_v is the population deviation over the mean, worked by hand', () => {
+  // Mean 2, squares 4 + 0 + 0 + 4, deviation √2.
+  expect(coefficientOfVariation([4, 2, 2, 0])).toBeCloseTo(Math.SQRT1_2, 15)
+  expect(coefficientOfVariation([7, 7, 7])).toBe(0)
+  // All to one of N: √(N − 1).
+  expect(coefficientOfVariation([0, 0, 0, 0, 60])).toBe(2)
+  expect(coefficientOfVariation([1, 3])).toBe(0.5)
+})
+
+test('c_v does not change with the number of tokens, and nothing routed is no imbalance', () => {
+  expect(coefficientOfVariation([400, 200, 200, 0])).toBeCloseTo(coefficientOfVariation([4, 2, 2, 0]), 15)
+  expect(coefficientOfVariation([0, 0, 0])).toBe(0)
+})
+
+test('a routing record of a layer, worked by hand', () => {
+  const { load_cv, load_cv_kept, ...rest } = routingRecord(7, uneven)
+  expect(rest).toEqual({
+    step: 7,
+    layer: 3,
+    capacity: 4,
+    tokens_per_expert: [4, 2, 2, 0],
+    kept_per_expert: [3, 2, 2, 0],
+    drop_rate: 1 / 8,
+    gate_entropy: 0.75,
+    dead_experts: 1,
+    max_over_mean: 2,
+  })
+  expect(load_cv).toBeCloseTo(Math.SQRT1_2, 15)
+  // Kept 3, 2, 2, 0: mean 7/4, squares (25 + 1 + 1 + 49)/16 = 76/16 over 4, divided by 7/4.
+  expect(load_cv_kept).toBeCloseTo(Math.sqrt(76 / 64) / 1.75, 15)
+})
+
+test('a metrics line has means over layers of means over passes, and the sum of dead experts', () => {
+  const { load_cv, load_cv_kept, ...rest } = summarize([uneven, even])
+  expect(rest).toEqual({ aux_loss: (1.5 + 1) / 2, z_loss: (0.25 + 1) / 2, drop_rate: 1 / 16, dead_experts: 1 })
+  expect(load_cv).toBeCloseTo(Math.SQRT1_2 / 2, 15)
+  expect(load_cv_kept).toBeCloseTo(Math.sqrt(76 / 64) / 3.5, 15)
+  expect(keptAssignments([uneven, even])).toBe(15)
+})
+
+test('a dense model has zeros, not NaN', () => {
+  expect(Object.values(summarize([]))).toEqual([0, 0, 0, 0, 0, 0])
+  expect(keptAssignments([])).toBe(0)
+})
