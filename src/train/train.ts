@@ -37,6 +37,8 @@ export interface TrainOptions {
 
 /** What a checkpoint keeps besides tensors. */
 interface State {
+  /** What the text, its split and its tokens were ({@link Dataset.hash}): other text is another run. */
+  readonly data: string
   readonly updates: number
   readonly nonFiniteInRow: number
 }
@@ -141,7 +143,7 @@ class Loop {
       config.train.batch / config.train.microBatches,
       config.train.seed,
     )
-    const fromStep = await this.restore(store, trainer, say)
+    const fromStep = await this.restore(data, store, trainer, say)
     this.tell({
       kind: 'start',
       directory: this.options.directory,
@@ -160,7 +162,12 @@ class Loop {
   }
 
   /** Initial parameters, or those of the newest checkpoint; gives the step they are of. */
-  private async restore(store: ParameterStore, trainer: Trainer, say: (message: string) => void): Promise<number> {
+  private async restore(
+    data: Dataset,
+    store: ParameterStore,
+    trainer: Trainer,
+    say: (message: string) => void,
+  ): Promise<number> {
     const { train } = this.config
     const found = this.options.resume
       ? await newestCheckpoint(this.files.checkpoints, (path, reason) =>
@@ -174,8 +181,13 @@ class Loop {
       return 0
     }
     say(`continuing from ${found.path}`)
+    const { data: hash, updates, nonFiniteInRow } = found.state as State
+    if (hash !== data.hash)
+      throw new UsageError(
+        `data.source: the text has changed since ${found.path} was written (put back what the run was trained on, ` +
+          'or start a new run)',
+      )
     await readCheckpoint(found.path, this.tensors(store, trainer))
-    const { updates, nonFiniteInRow } = found.state as State
     trainer.updates = updates
     this.nonFiniteInRow = nonFiniteInRow
     await this.files.rewind(found.step)
@@ -218,11 +230,11 @@ class Loop {
       const atEnd = step === train.steps
       if (atEnd || step % train.evalEvery === 0) await this.evaluate(step, data, evaluator)
       if (atEnd || step % train.checkpointEvery === 0) {
-        await this.checkpoint(step, store, trainer)
+        await this.checkpoint(step, data, store, trainer)
         saved = step
       }
     }
-    if (step > saved) await this.checkpoint(step, store, trainer)
+    if (step > saved) await this.checkpoint(step, data, store, trainer)
 
     return {
       directory: this.options.directory,
@@ -275,10 +287,10 @@ class Loop {
     this.tell(record)
   }
 
-  private async checkpoint(step: number, store: ParameterStore, trainer: Trainer): Promise<void> {
+  private async checkpoint(step: number, data: Dataset, store: ParameterStore, trainer: Trainer): Promise<void> {
     // What the checkpoint's steps wrote must be on disk before it: a resumed run keeps those lines.
     await this.files.flush()
-    const state: State = { updates: trainer.updates, nonFiniteInRow: this.nonFiniteInRow }
+    const state: State = { data: data.hash, updates: trainer.updates, nonFiniteInRow: this.nonFiniteInRow }
     const path = await writeCheckpoint(this.files.checkpoints, step, this.tensors(store, trainer), state, {
       keep: this.config.train.keep,
     })

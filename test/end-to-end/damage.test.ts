@@ -61,7 +61,10 @@ test.each(Object.entries(damages))(
     cpSync(whole, run, { recursive: true })
     damage(join(run, 'checkpoints', 'step-00000020'))
     const { stdout } = await finished(workspace.start('train', '--resume', run, '--json'))
-    const lines: Line[] = stdout.trim().split('\n').map((line) => JSON.parse(line))
+    const lines: Line[] = stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line))
     const warnings = lines.filter(({ kind }) => kind === 'warning').map(({ message }) => message)
     expect(warnings).toEqual([expect.stringMatching(reason)])
     expect(lines.find(({ kind }) => kind === 'start')?.fromStep).toBe(15)
@@ -77,7 +80,9 @@ test('two damaged checkpoints are both told and the third is used; with none lef
   damage('step-00000020')
   damage('step-00000015')
   const third = await finished(workspace.start('train', '--resume', run))
-  expect(third.stdout + third.stderr).toMatch(/skipping checkpoint .*step-00000020.*\n.*skipping checkpoint .*step-00000015/)
+  expect(third.stdout + third.stderr).toMatch(
+    /skipping checkpoint .*step-00000020.*\n.*skipping checkpoint .*step-00000015/,
+  )
   expect(results(run)).toEqual(results(whole))
 
   for (const step of checkpointsOf(run)) damage(step)

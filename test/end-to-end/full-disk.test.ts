@@ -58,25 +58,27 @@ test.skipIf(!mountable)('a disk full at a checkpoint: exit 1, told, the earlier 
   }),
 )
 
-test.skipIf(!mountable)('a disk that fills up between checkpoints stops the run, and the log ends with a whole line', () =>
-  mounted('size=4m', async () => {
-    const run = `${disk}/run`
-    const config = workspace.config({ train: { steps: 100_000, checkpointEvery: 10, keep: 1, evalEvery: 100_000 } })
-    const running = workspace.start('train', config, '--out', run, '--json')
-    await running.step(25)
-    // Somebody else's file takes what is left, but for what stands in the way of writing it.
-    for (let size = 4 << 20; size >= 4096; size >>= 1)
-      try {
-        writeFileSync(`${disk}/other-${size}`, new Uint8Array(size))
-      } catch {}
-    const { code, stderr } = await running.ended
-    expect(code).toBe(1)
-    expect(stderr).toMatch(/cannot write .*: the disk is full/)
-    const records = trainRecords(run)
-    expect(records.map(({ step }) => step)).toEqual(records.map((_, i) => i + 1))
-    for (let size = 4 << 20; size >= 4096; size >>= 1) rmSync(`${disk}/other-${size}`, { force: true })
-    const steps = (records.at(-1)?.step as number) + 5
-    await finished(workspace.start('train', '--resume', run, '--set', `train.steps=${steps}`, '--json'))
-    expect(trainRecords(run).at(-1)?.step).toBe(steps)
-  }),
+test.skipIf(!mountable)(
+  'a disk that fills up between checkpoints stops the run, and the log ends with a whole line',
+  () =>
+    mounted('size=4m', async () => {
+      const run = `${disk}/run`
+      const config = workspace.config({ train: { steps: 100_000, checkpointEvery: 10, keep: 1, evalEvery: 100_000 } })
+      const running = workspace.start('train', config, '--out', run, '--json')
+      await running.step(25)
+      // Somebody else's file takes what is left, but for what stands in the way of writing it.
+      for (let size = 4 << 20; size >= 4096; size >>= 1)
+        try {
+          writeFileSync(`${disk}/other-${size}`, new Uint8Array(size))
+        } catch {}
+      const { code, stderr } = await running.ended
+      expect(code).toBe(1)
+      expect(stderr).toMatch(/cannot write .*: the disk is full/)
+      const records = trainRecords(run)
+      expect(records.map(({ step }) => step)).toEqual(records.map((_, i) => i + 1))
+      for (let size = 4 << 20; size >= 4096; size >>= 1) rmSync(`${disk}/other-${size}`, { force: true })
+      const steps = (records.at(-1)?.step as number) + 5
+      await finished(workspace.start('train', '--resume', run, '--set', `train.steps=${steps}`, '--json'))
+      expect(trainRecords(run).at(-1)?.step).toBe(steps)
+    }),
 )

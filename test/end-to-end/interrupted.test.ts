@@ -76,7 +76,13 @@ test.skipIf(process.platform === 'win32')('Ctrl-C while the text is read: exit 1
 
 test('a second process on the same run is refused with the number of the first, and takes over when that dies', async () => {
   const run = workspace.file('shared')
-  const first = workspace.start('train', workspace.config({ train: { ...long.train, steps: 100_000 } }), '--out', run, '--json')
+  const first = workspace.start(
+    'train',
+    workspace.config({ train: { ...long.train, steps: 100_000 } }),
+    '--out',
+    run,
+    '--json',
+  )
   await first.step(5)
   const config = readFileSync(join(run, 'config.json'), 'utf8')
   const resumed = await workspace.choir('train', '--resume', run)

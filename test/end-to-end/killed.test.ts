@@ -71,7 +71,10 @@ test.each(Object.entries(cases))(
     await reference
     const context = `seed ${seed}, killed ${instants.join(', ')}`
     console.info(`${name}: ${context}`)
-    expect(trainRecords(broken).map(({ step }) => step), context).toEqual(Array.from({ length: steps }, (_, i) => i + 1))
+    expect(
+      trainRecords(broken).map(({ step }) => step),
+      context,
+    ).toEqual(Array.from({ length: steps }, (_, i) => i + 1))
     expect(results(broken), context).toEqual(results(whole))
   },
   20_000,

@@ -3,7 +3,7 @@
  * disk. Configurations are files, so that each test says only what it is about.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -139,7 +139,7 @@ export function prose(seed: number, characters: number): string {
   return text
 }
 
-export const readJsonLines = (path: string): Line[] =>
+const readJsonLines = (path: string): Line[] =>
   readFileSync(path, 'utf8')
     .split('\n')
     .slice(0, -1)
@@ -173,11 +173,4 @@ export async function finished(running: Running): Promise<Ended> {
   const ended = await running.ended
   if (ended.code !== 0) throw new Error(`exit code ${ended.code}: ${ended.stderr}`)
   return ended
-}
-
-/** A new empty folder in the workspace. */
-export function emptyFolder(workspace: Workspace, name: string): string {
-  const path = workspace.file(name)
-  mkdirSync(path, { recursive: true })
-  return path
 }

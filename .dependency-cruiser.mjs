@@ -1,0 +1,114 @@
+/**
+ * The layering of the house, checked: `npm run layers`.
+ *
+ * A folder of src/ is a floor. It imports itself, src/errors.ts, the floors named here and the packages
+ * named here, and nothing else. A floor with `builtins: false` runs in a browser as it is, so it may not
+ * import Node's own modules. Adding a floor or a package is a line in this table.
+ */
+const floors = {
+  graph: { below: [], packages: ['onnx-proto'], builtins: false },
+  model: { below: ['graph'], packages: ['zod'], builtins: false },
+  runtime: { below: ['graph'], packages: ['koffi', 'onnxruntime-node'], builtins: true },
+  data: { below: [], packages: ['hyparquet', 'tinyglobby', 'tokenizers', 'zod'], builtins: true },
+  train: { below: ['graph', 'model', 'runtime', 'data'], packages: ['yaml', 'zod'], builtins: true },
+  cli: {
+    below: ['graph', 'model', 'runtime', 'data', 'train'],
+    packages: ['cli-progress', 'commander', 'picocolors'],
+    builtins: true,
+  },
+}
+
+/** Code that only tests use: it may look upward, and import any package. */
+const tests = '\\.test\\.ts$|/testing/|^test/'
+/** Written in AssemblyScript, whose imports are its own matter. */
+const assembly = '^src/runtime/wasm/assembly/'
+
+const anyOf = (names) => `(?:${names.map((name) => name.replaceAll('.', '\\.')).join('|')})`
+
+const rulesOf = ([floor, { below, packages, builtins }]) => {
+  const from = { path: `^src/${floor}/`, pathNot: tests }
+  const inFloors = `^src/${anyOf([floor, ...below])}/`
+  // A package without types of its own resolves to its folder in @types.
+  const inPackages = packages.map((name) => `(?:^|/)node_modules/(?:@types/)?${name}/`)
+  return [
+    {
+      name: `${floor}-floors`,
+      comment: `src/${floor} imports only itself, src/errors.ts${below.map((name) => `, src/${name}`).join('')}`,
+      severity: 'error',
+      from,
+      to: { path: '^(?:src|bin|bench|test)/', pathNot: [inFloors, '^src/errors\\.ts$'] },
+    },
+    {
+      name: `${floor}-packages`,
+      comment: `src/${floor} imports only these packages: ${packages.join(', ')}`,
+      severity: 'error',
+      from,
+      to: { path: '(?:^|/)node_modules/', pathNot: inPackages },
+    },
+    ...(builtins
+      ? []
+      : [
+          {
+            name: `${floor}-runs-anywhere`,
+            comment: `src/${floor} runs in a browser: no module of Node`,
+            severity: 'error',
+            from,
+            to: { dependencyTypes: ['core'] },
+          },
+        ]),
+  ]
+}
+
+export default {
+  forbidden: [
+    ...Object.entries(floors).flatMap(rulesOf),
+    {
+      name: 'errors-below-all',
+      comment: 'src/errors.ts is below every floor: it imports nothing',
+      severity: 'error',
+      from: { path: '^src/errors\\.ts$' },
+      to: { path: '.' },
+    },
+    {
+      name: 'known-floors',
+      comment: 'every file of src/ is on a floor of the table in .dependency-cruiser.mjs, or is errors.ts',
+      severity: 'error',
+      from: { path: '^src/', pathNot: [`^src/${anyOf(Object.keys(floors))}/`, '^src/errors\\.ts$'] },
+      to: {},
+    },
+    {
+      name: 'test-code-in-tests',
+      comment: 'test files and testing/ folders are imported by test code only',
+      severity: 'error',
+      from: { pathNot: tests },
+      to: { path: tests },
+    },
+    {
+      name: 'no-circles',
+      comment:
+        'no circular imports, except inside src/graph/ops: gradient rules are ops and refer to each other, in functions that run after all modules are loaded',
+      severity: 'error',
+      from: {},
+      to: { circular: true, via: { pathNot: '^src/graph/ops/' } },
+    },
+    {
+      name: 'resolvable',
+      comment: 'an import leads to a file or an installed package (bin/ imports the build at run time)',
+      severity: 'error',
+      from: {},
+      to: { couldNotResolve: true },
+    },
+  ],
+  options: {
+    doNotFollow: { path: 'node_modules' },
+    exclude: { path: assembly },
+    tsConfig: { fileName: 'tsconfig.json' },
+    // Imports of types bind floors as much as imports of values.
+    tsPreCompilationDeps: true,
+    enhancedResolveOptions: {
+      exportsFields: ['exports'],
+      conditionNames: ['import', 'require', 'node', 'default', 'types'],
+      mainFields: ['module', 'main', 'types'],
+    },
+  },
+}

@@ -1,0 +1,124 @@
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+import { expect, test } from 'vitest'
+import { type RunConfig, type RunInput, runSchema } from './config.ts'
+import { initialize } from './initialize.ts'
+import { openRuntime } from './session.ts'
+import { createStore, type StepOutcome, Trainer } from './trainer.ts'
+
+const configOf = ({ model, train }: RunInput): RunConfig =>
+  runSchema.parse({
+    model: {
+      vocabulary: 64,
+      layers: 2,
+      width: 16,
+      heads: 2,
+      sequence: 16,
+      hidden: 32,
+      ...model,
+      moe: model?.moe === null ? null : { experts: 4, hidden: 32, ...model?.moe },
+    },
+    train: { steps: 1000, batch: 4, ...train, schedule: { kind: 'constant', learningRate: 1e-2, warmup: 0 } },
+    runtime: { threads: 1 },
+  })
+
+/** Counting by 5 modulo 64, each row from another number: what follows is a function of the token. */
+const batch = {
+  tokens: Int32Array.from({ length: 64 }, (_, i) => ((i >> 4) * 11 + (i & 15) * 5) % 64),
+  targets: Int32Array.from({ length: 64 }, (_, i) => ((i >> 4) * 11 + (i & 15) * 5 + 5) % 64),
+}
+
+async function withTrainer(over: RunInput, body: (trainer: Trainer) => Promise<void>): Promise<void> {
+  const config = configOf(over)
+  const runtime = await openRuntime(config)
+  try {
+    const store = createStore(config)
+    await initialize(store, config.train.seed, config.train.init.scale)
+    const trainer = await Trainer.compile(runtime, config, store)
+    try {
+      await body(trainer)
+    } finally {
+      await trainer.release()
+    }
+  } finally {
+    await runtime.close()
+  }
+}
+
+const shapes: Record<string, RunInput> = {
+  dense: { model: { moe: null } },
+  'dense, untied': { model: { moe: null, tied: false } },
+  tied: {},
+  untied: { model: { tied: false } },
+  'learned positions': { model: { positions: 'learned' } },
+  'layer norm': { model: { norm: 'layer' } },
+  'swiglu experts': { model: { activation: 'swiglu' } },
+  'swiglu, dense': { model: { activation: 'swiglu', moe: null } },
+  'a shared expert': { model: { moe: { sharedHidden: 24 } } },
+  'a sparse layer after a dense one': { model: { moe: { every: 2 } } },
+  'two groups of tokens': { model: { moe: { groups: 2 } } },
+  'two micro-batches': { train: { microBatches: 2 } },
+  'two micro-batches of random experts': { model: { moe: { router: 'random', k: 2 } }, train: { microBatches: 2 } },
+  'top-2, renormalised, softmax after, priority by gate': {
+    model: { moe: { k: 2, softmax: 'after', renormalize: true, priority: 'gate' } },
+  },
+  'prototypes, padded, 1x': {
+    model: { moe: { router: 'prototype', prototypes: 2, capacity: '1x', compute: 'padded' } },
+  },
+  'dropless, padded': { model: { moe: { capacity: 'none', compute: 'padded' } } },
+  Adafactor: { train: { optimizer: { kind: 'adafactor' } } },
+  'everything at once': {
+    model: {
+      positions: 'learned',
+      norm: 'layer',
+      activation: 'swiglu',
+      tied: false,
+      moe: { every: 2, sharedHidden: 8, groups: 2, k: 2 },
+    },
+    train: { microBatches: 2, optimizer: { kind: 'adafactor' } },
+  },
+}
+
+test.each(Object.entries(shapes))('a model of every kind learns a batch: %s', async (_, over) => {
+  await withTrainer(over, async (trainer) => {
+    const outcomes: StepOutcome[] = []
+    for (let step = 1; step <= 25; step++) outcomes.push(await trainer.step(step, batch))
+    expect(outcomes.some(({ skipped }) => skipped)).toBe(false)
+    // The first loss is near a guess among 64; then a quarter of it must go.
+    expect(outcomes[0]?.loss).toBeGreaterThan(3)
+    expect(outcomes.at(-1)?.loss).toBeLessThan((outcomes[0]?.loss as number) * 0.75)
+    const sparse = configOf(over).model.moe === null ? 0 : configOf(over).model.moe?.every === 2 ? 1 : 2
+    expect(outcomes[0]?.layers).toHaveLength(sparse)
+  })
+})
+
+test('every token of a step is assigned once for every choice, over all micro-batches', async () => {
+  await withTrainer({ model: { moe: { k: 2, capacity: 'none' } }, train: { microBatches: 2 } }, async (trainer) => {
+    const { layers } = await trainer.step(1, batch)
+    for (const { tokens, kept, passes } of layers) {
+      expect(tokens.reduce((a, b) => a + b)).toBe(64 * 2)
+      expect(kept).toEqual(tokens)
+      expect(passes).toBe(2)
+    }
+  })
+})
+
+test('memory does not grow with the steps', async () => {
+  setFlagsFromString('--expose-gc')
+  const collect = runInNewContext('gc') as () => void
+  await withTrainer({ model: { vocabulary: 512 }, train: { batch: 16 } }, async (trainer) => {
+    const large = {
+      tokens: Int32Array.from({ length: 256 }, (_, i) => i),
+      targets: Int32Array.from({ length: 256 }, (_, i) => i + 1),
+    }
+    const after = async (steps: number) => {
+      for (let i = 0; i < steps; i++) await trainer.step(1, large)
+      collect()
+      return process.memoryUsage().rss
+    }
+    const warm = await after(50)
+    const later = await after(200)
+    // One array of logits a step, 256 × 512 × 4 bytes, would be 100 MiB.
+    expect((later - warm) / 2 ** 20).toBeLessThan(8)
+  })
+})

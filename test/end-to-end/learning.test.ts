@@ -1,0 +1,167 @@
+import { writeFileSync } from 'node:fs'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { type RunConfig, type RunInput, runSchema } from '../../src/train/config.ts'
+import { evaluateRun, generate, train } from '../../src/train/index.ts'
+import { presets } from '../../src/train/presets.ts'
+import { randomFor } from '../../src/train/random.ts'
+import { evalRecords, finished, Workspace } from './support.ts'
+
+const LETTERS = 'abcdefgh'
+const LENGTH = 500
+const SENTENCE = 'The quick brown fox jumps over the lazy dog. '
+
+let workspace: Workspace
+let memorised: string
+beforeAll(async () => {
+  workspace = new Workspace()
+  documents('chain', 60, chain)
+  // Every rotation once: no two documents are equal, so the split keeps its share.
+  documents('fox', SENTENCE.length, (i) => SENTENCE.repeat(12).slice(i, i + 450))
+  memorised = workspace.file('memorised')
+  await finished(workspace.start('train', workspace.config(foxRun), '--out', memorised, '--json'))
+}, 20_000)
+afterAll(() => workspace.remove())
+
+function documents(name: string, count: number, text: (index: number) => string): void {
+  const lines = Array.from({ length: count }, (_, i) => JSON.stringify({ text: text(i) }))
+  writeFileSync(workspace.file(`${name}.jsonl`), `${lines.join('\n')}\n`)
+}
+
+/** Each letter is followed by one of two, by the toss of a coin: i → 2i or 2i + 1 (mod 8). */
+function chain(index: number): string {
+  const random = randomFor(index, 'chain')
+  let [letter, text] = [random.integer(8), '']
+  for (let i = 0; i < LENGTH; i++) {
+    text += LETTERS[letter]
+    letter = (2 * letter + random.integer(2)) % 8
+  }
+  return text
+}
+
+const dataOf = (name: string) => ({ source: workspace.file(`${name}.jsonl`) })
+
+const schedule = { learningRate: 1e-2, warmup: 10 }
+
+const foxRun: RunInput = {
+  get data() {
+    return dataOf('fox')
+  },
+  train: { steps: 120, batch: 8, evalEvery: 60, evalBatches: 0, schedule },
+}
+
+/** A complete configuration for training in this process. */
+function complete(over: RunInput): RunConfig {
+  const { preset, ...input } = workspace.input(over)
+  const base = presets[preset].config
+  return runSchema.parse({
+    ...input,
+    model: {
+      ...base.model,
+      ...input.model,
+      moe: input.model?.moe === null ? null : { ...base.model.moe, ...input.model?.moe },
+    },
+    train: { ...base.train, ...input.train },
+  })
+}
+
+const routers: Record<string, NonNullable<RunInput['model']>['moe']> = {
+  dense: null,
+  'top-k': { k: 2 },
+  switch: { router: 'switch' },
+  prototype: { router: 'prototype', prototypes: 2, capacity: '1x' },
+  hash: { router: 'hash' },
+  random: { router: 'random' },
+}
+
+test.each(Object.entries(routers))(
+  'a coin-toss chain is learned from its context, and not better than a coin allows: %s',
+  async (name, moe) => {
+    const config = complete({
+      model: { vocabulary: 257, moe },
+      data: dataOf('chain'),
+      train: { steps: 100, batch: 8, evalEvery: 100, evalBatches: 0, schedule },
+    })
+    const { evaluation } = await train(config, { directory: workspace.file(`chain ${name}`), resume: false })
+    const loss = evaluation?.loss as number
+    // All eight letters are equally frequent: who knows only that pays ln 8 = 2.08 nats a letter; who knows
+    // the rule pays ln 2 = 0.69 (and about ln 500 at the end of each text, 0.02 a letter). Half the way must
+    // be gone. Whoever pays less than the coin has seen the letter to be foretold.
+    expect(loss).toBeLessThan((Math.log(8) + Math.log(2)) / 2)
+    expect(loss).toBeGreaterThan(Math.log(2) * 0.98)
+  },
+)
+
+test('`choir eval` gives exactly the last evaluation of the run', async () => {
+  const { stdout } = await finished(workspace.start('eval', memorised, '--json'))
+  expect(JSON.parse(stdout)).toEqual(evalRecords(memorised).at(-1))
+})
+
+test('bits per byte count the UTF-8 bytes of the held-out documents, whatever the tokens', async () => {
+  // 40 documents of 300 two-byte letters; a quarter is held out: 10 × 600 bytes.
+  const greek = (i: number) => {
+    const random = randomFor(i, 'greek')
+    return Array.from({ length: 300 }, () => 'αβγδεζηθ'[random.integer(8)]).join('')
+  }
+  documents('greek', 40, greek)
+  for (const kind of ['bytes', 'bpe'] as const) {
+    const config = complete({
+      model: { vocabulary: 280 },
+      data: { ...dataOf('greek'), heldOut: 0.25, tokenizer: { kind } },
+      train: { steps: 2, evalEvery: 2, evalBatches: 0 },
+    })
+    const { evaluation } = await train(config, { directory: workspace.file(`greek ${kind}`), resume: false })
+    if (!evaluation) throw new Error('no evaluation')
+    // Every document and the end of text after it, for which no byte counts.
+    if (kind === 'bytes') expect(evaluation.evaluated_tokens).toBe(10 * 601)
+    else expect(evaluation.evaluated_tokens).toBeLessThan(10 * 601)
+    const nats = evaluation.loss * evaluation.evaluated_tokens
+    expect(evaluation.bits_per_byte).toBeCloseTo(nats / Math.log(2) / 6000, 9)
+  }
+})
+
+test('another corpus is evaluated as a whole text, with the tokenizer of the run', async () => {
+  const seen = await evaluateRun(memorised, {})
+  const other = await evaluateRun(memorised, { source: workspace.file('chain.jsonl') })
+  expect(seen.loss).toBeLessThan(0.5)
+  // Letters that the model never saw in such order cost it more than a guess among all bytes.
+  expect(other.loss).toBeGreaterThan(2)
+})
+
+test('temperature 0 continues a memorised text verbatim, far beyond the sequence', async () => {
+  const prompt = SENTENCE.slice(0, 20)
+  const { stdout } = await finished(
+    workspace.start('generate', memorised, '--prompt', prompt, '--tokens', '80', '--temperature', '0'),
+  )
+  expect(stdout).toBe(`${SENTENCE.repeat(3).slice(0, 100)}\n`)
+})
+
+const sampled = { prompt: 'The', tokens: 40, temperature: 3, topK: 0, topP: 1 }
+
+async function pieces(run: string, seed: number): Promise<string[]> {
+  const found: string[] = []
+  for await (const piece of generate(run, { ...sampled, seed })) found.push(piece)
+  return found
+}
+
+test('a seed gives the same text again, another seed another, also where routing is drawn', async () => {
+  for (const run of [memorised, workspace.file('chain random')]) {
+    const text = (await pieces(run, 3)).join('')
+    expect((await pieces(run, 3)).join('')).toBe(text)
+    expect((await pieces(run, 4)).join('')).not.toBe(text)
+  }
+})
+
+test('text comes token by token, and stops when it is no longer wanted', async () => {
+  const all = await pieces(memorised, 3)
+  // A token is a byte: nearly every one is a piece, but for those inside a character.
+  expect(all.length).toBeGreaterThan(sampled.tokens / 2)
+  const controller = new AbortController()
+  const some: string[] = []
+  for await (const piece of generate(memorised, { ...sampled, seed: 3, signal: controller.signal })) {
+    some.push(piece)
+    if (some.length === 3) controller.abort()
+  }
+  // What is decoded but not yet a whole character may follow.
+  expect(some.slice(0, 3)).toEqual(all.slice(0, 3))
+  expect(some.length).toBeLessThanOrEqual(4)
+})

@@ -1,0 +1,133 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { type RunConfig, runSchema } from '../../src/train/config.ts'
+import { initialize } from '../../src/train/initialize.ts'
+import { firstNonFinite } from '../../src/train/non-finite.ts'
+import { openRuntime } from '../../src/train/session.ts'
+import type { ParameterStore } from '../../src/train/store.ts'
+import { createStore, Trainer } from '../../src/train/trainer.ts'
+import { checkpointsOf, metrics, Workspace } from './support.ts'
+
+let workspace: Workspace
+beforeAll(() => {
+  workspace = new Workspace()
+})
+afterAll(() => workspace.remove())
+
+test('a learning rate that explodes: skipped steps are told with step and tensor, the batch is saved, then exit 1', async () => {
+  const run = workspace.file('exploded')
+  const config = workspace.config({
+    train: {
+      steps: 50,
+      checkpointEvery: 1,
+      keep: 100,
+      maxNonFinite: 3,
+      schedule: { kind: 'constant', learningRate: 1e30, warmup: 0 },
+      optimizer: { weightDecay: 0 },
+    },
+  })
+  const { code, stdout, stderr } = await workspace.choir('train', config, '--out', run, '--json')
+  expect(code).toBe(1)
+  const lines: Record<string, unknown>[] = stdout
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line))
+  const skipped = metrics(run).filter((record) => record.skipped === true)
+  const first = skipped[0]?.step as number
+  expect(skipped.map(({ step }) => step)).toEqual([first, first + 1, first + 2])
+  expect(skipped.every(({ loss, grad_norm }) => loss === null || grad_norm === null)).toBe(true)
+
+  const warnings = lines.filter(({ kind }) => kind === 'warning').map(({ message }) => message)
+  expect(warnings).toHaveLength(3)
+  for (const [i, message] of warnings.entries())
+    expect(message).toMatch(
+      new RegExp(
+        `^step ${first + i}: the (loss|gradient norm) is \\S+, first in the gradient of [\\w.]+; no parameter was`,
+      ),
+    )
+  expect(stderr).toContain('stopping after 3 such steps in a row (train.maxNonFinite)')
+  expect(stderr).toContain('lower train.schedule.learningRate')
+
+  const saved = readdirSync(join(run, 'non-finite'))
+  expect(saved).toHaveLength(3)
+  const { step, tokens, targets } = JSON.parse(readFileSync(join(run, 'non-finite', saved[0] as string), 'utf8'))
+  expect(step).toBe(first)
+  expect(tokens).toHaveLength(4 * 32)
+  // A target is the next token.
+  expect(targets.slice(0, 31)).toEqual(tokens.slice(1, 32))
+
+  // Checkpoints of the skipped steps hold the parameters of the last good one, to the bit.
+  const sumOf = (name: string) =>
+    /^(\w+) {2}model\.safetensors$/m.exec(readFileSync(join(run, 'checkpoints', name, 'SHA256SUMS'), 'utf8'))?.[1]
+  const sums = checkpointsOf(run).map((name) => [Number(name.slice(5)), sumOf(name)] as const)
+  const good = sums.find(([at]) => at === first - 1)?.[1]
+  expect(good).toMatch(/^[0-9a-f]{64}$/)
+  expect(sums.filter(([at]) => at >= first).map(([, sum]) => sum)).toEqual([good, good])
+})
+
+const configOf = (kind: 'adamw' | 'adafactor'): RunConfig =>
+  runSchema.parse({
+    model: { vocabulary: 32, layers: 2, width: 16, heads: 2, sequence: 8, moe: { experts: 4, hidden: 16 } },
+    train: { batch: 2, optimizer: { kind }, schedule: { warmup: 0 } },
+    runtime: { threads: 1 },
+  })
+
+const batch = {
+  tokens: Int32Array.from({ length: 16 }, (_, i) => (i * 7) % 32),
+  targets: Int32Array.from({ length: 16 }, (_, i) => ((i + 1) * 7) % 32),
+}
+
+async function trained(kind: 'adamw' | 'adafactor', body: (trainer: Trainer, store: ParameterStore) => Promise<void>) {
+  const config = configOf(kind)
+  const runtime = await openRuntime(config)
+  const store = createStore(config)
+  await initialize(store, 0, 1)
+  const trainer = await Trainer.compile(runtime, config, store)
+  try {
+    await body(trainer, store)
+  } finally {
+    await trainer.release()
+    await runtime.close()
+  }
+}
+
+/** The bits of all parameters and optimizer state; bits, since NaN equals nothing. */
+const bits = (trainer: Trainer, store: ParameterStore): string =>
+  [...store.parameterTensors(), ...trainer.optimizer.stateTensors()]
+    .map(({ data }) => Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString('base64'))
+    .join()
+
+test.each(['adamw', 'adafactor'] as const)(
+  'a poisoned step changes no bit, and training goes on as if it had not been: %s',
+  async (kind) => {
+    let expected = ''
+    await trained(kind, async (trainer, store) => {
+      for (let step = 1; step <= 4; step++) await trainer.step(step, batch)
+      expected = bits(trainer, store)
+    })
+    const poisons = [
+      ['layers.1.attention.output', Number.NaN],
+      ['layers.1.attention.output', Number.POSITIVE_INFINITY],
+      // The loss stays finite, its gradient does not.
+      ['layers.0.moe.router', 1e30],
+    ] as const
+    for (const [name, poison] of poisons)
+      await trained(kind, async (trainer, store) => {
+        for (let step = 1; step <= 2; step++) await trainer.step(step, batch)
+        const target = store.parameter(name)
+        const healthy = target[5] as number
+        target[5] = poison
+        const before = bits(trainer, store)
+        const outcome = await trainer.step(3, batch)
+        expect(outcome.skipped).toBe(true)
+        expect(Number.isFinite(outcome.loss)).toBe(poison === 1e30)
+        expect(trainer.updates).toBe(2)
+        expect(firstNonFinite(store)).toMatch(/^[\w.]+$/)
+        expect(bits(trainer, store)).toBe(before)
+        target[5] = healthy
+        for (let step = 3; step <= 4; step++) expect((await trainer.step(step, batch)).skipped).toBe(false)
+        expect(bits(trainer, store)).toBe(expected)
+      })
+  },
+)

@@ -1,0 +1,22 @@
+/**
+ * How tests run. A test file gets a process of its own: native libraries cannot be unloaded from a
+ * thread, and a crash of one then fails one file, by name, instead of all.
+ */
+import { defineConfig } from 'vitest/config'
+
+export default defineConfig({
+  test: {
+    include: ['src/**/*.test.ts', 'test/**/*.test.ts', 'bench/**/*.test.ts'],
+    setupFiles: ['test/support/setup.ts'],
+    pool: 'forks',
+    // Each computes on all cores; more at once would only take turns, and tests of time would be late.
+    maxWorkers: 2,
+    testTimeout: 20_000,
+    hookTimeout: 30_000,
+    // A test that leaves a mock or a variable of the environment behind changes the next one.
+    restoreMocks: true,
+    unstubEnvs: true,
+    // A suite that runs only a chosen test proves nothing.
+    allowOnly: false,
+  },
+})
