@@ -101,7 +101,7 @@ export function moeLayer(inputs: MoeInput): { y_TD: Tensor; report: RoutingRepor
 }
 
 /** Capacity 1x fills its slots, so padding wastes little; otherwise rows are computed expert by expert. */
-export const isRagged = ({ compute, capacity }: MoeConfig): boolean =>
+const isRagged = ({ compute, capacity }: MoeConfig): boolean =>
   compute === 'ragged' || (compute === 'auto' && capacity !== '1x')
 
 /** The matrices of a feed-forward network, by a function that finds one by name. */

@@ -31,7 +31,7 @@ const scheduleSchema = z
   })
   .prefault({})
 
-export const trainSchema = z.strictObject({
+const trainSchema = z.strictObject({
   steps: positive.default(1000),
   /** Sequences in one optimizer step, B. */
   batch: positive.default(16),

@@ -9,7 +9,7 @@
  *     events.out.tfevents.*       the scalars of metrics.jsonl for TensorBoard, a file a process
  *     checkpoints/                see checkpoint/checkpoint.ts
  */
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { mkdir, open, readdir, readFile, rm } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { RunError, UsageError } from '../errors.ts'
@@ -179,11 +179,18 @@ async function refuseOccupied(directory: string): Promise<void> {
 
 async function create(directory: string): Promise<void> {
   try {
-    await mkdir(directory, { recursive: true })
+    await makeFolder(resolve(directory))
     await syncFolder(dirname(resolve(directory)))
   } catch (error) {
     throw new RunError(`cannot create run directory ${directory}: ${(error as Error).message}`)
   }
+}
+
+/** Creates a folder and those above it, one by one: Node's own `recursive` never ends under /proc. */
+async function makeFolder(path: string): Promise<void> {
+  if (existsSync(path)) return
+  if (dirname(path) !== path) await makeFolder(dirname(path))
+  await mkdir(path)
 }
 
 function writeConfig(directory: string, contents: object): Promise<void> {

@@ -6,7 +6,7 @@ import { type Buffer, createRuntime, type Runtime } from '../../src/runtime/inde
 let shared: Promise<Runtime> | undefined
 
 /** One runtime for all tests of a file. */
-export const testRuntime = (): Promise<Runtime> => (shared ??= createRuntime({ threads: 1 }))
+const testRuntime = (): Promise<Runtime> => (shared ??= createRuntime({ threads: 1 }))
 
 const arrays = {
   float32: Float32Array,
@@ -16,7 +16,7 @@ const arrays = {
   bool: Uint8Array,
 } as const
 
-export const allocate = ({ dtype, shape }: Pick<Port, 'dtype' | 'shape'>): Buffer => new arrays[dtype](sizeOf(shape))
+const allocate = ({ dtype, shape }: Pick<Port, 'dtype' | 'shape'>): Buffer => new arrays[dtype](sizeOf(shape))
 
 export interface Evaluator {
   /** By name; write into an input, `run`, read an output. */

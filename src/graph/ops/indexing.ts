@@ -100,7 +100,7 @@ export const invertIndex: (indices: Tensor, size: number, absent: number) => Ten
 )
 
 /** 0, 1, ..., count − 1 in int32. */
-export const range = (count: number): Tensor =>
+const range = (count: number): Tensor =>
   constant(
     Int32Array.from({ length: count }, (_, i) => i),
     'int32',

@@ -1,6 +1,6 @@
 /** Ops about order: the largest, their positions, running sums. All along one axis. */
-import { dim, normalAxis, withDim } from '../shape.ts'
-import { constant, defineIndexOp, defineOp, emit, emitMany, type Tensor } from '../tensor.ts'
+import { dim, withDim } from '../shape.ts'
+import { constant, defineOp, emit, emitMany, type Tensor } from '../tensor.ts'
 import { cast } from './elementwise.ts'
 import { scatterAlong } from './indexing.ts'
 
@@ -28,17 +28,6 @@ export const topK: (x: Tensor, k: number) => readonly [values: Tensor, indices: 
       inputs: [x],
       gradient: (dy) => [dy && scatterAlong(dy, indices, x.shape.length - 1, dim(x.shape, -1))],
     }
-  },
-)
-
-/** Position of the largest along an axis (the first of equals), int32; the axis is removed. */
-export const argMax: (x: Tensor, axis: number) => Tensor = defineIndexOp(
-  'arg-max',
-  'order',
-  (x: Tensor, axis: number) => {
-    const at = normalAxis(axis, x.shape.length)
-    const shape = x.shape.filter((_, i) => i !== at)
-    return cast(emit('ArgMax', [x], { dtype: 'int64', shape, attributes: { axis: at, keepdims: 0 } }), 'int32')
   },
 )
 

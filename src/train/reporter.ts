@@ -1,0 +1,78 @@
+/** Turns what a step did into records: for metrics.jsonl, routing.jsonl, TensorBoard and whoever listens. */
+import { describeModel, type ModelDescription } from '../model/describe.ts'
+import type { RunConfig } from './config.ts'
+import type { Evaluation } from './evaluation.ts'
+import type { EvalRecord, TrainEvent, TrainRecord } from './metrics.ts'
+import type { RunDirectory } from './run-directory.ts'
+import { keptAssignments, median, routingRecord, summarize } from './statistics.ts'
+import type { StepOutcome } from './trainer.ts'
+
+export class Reporter {
+  readonly model: ModelDescription
+  /** The last records of this process. */
+  last: TrainRecord | null = null
+  evaluation: EvalRecord | null = null
+  private readonly config: RunConfig
+  private readonly files: RunDirectory
+  private readonly peakFlops: number
+  private readonly tell: (event: TrainEvent) => void
+  private readonly speeds: number[] = []
+  private readonly utilisations: number[] = []
+
+  /** @param peakFlops Measured float32 matmul rate of this machine, FLOP/s. */
+  constructor(config: RunConfig, files: RunDirectory, peakFlops: number, tell: (event: TrainEvent) => void) {
+    this.config = config
+    this.files = files
+    this.peakFlops = peakFlops
+    this.tell = tell
+    this.model = describeModel(config.model)
+  }
+
+  step(step: number, outcome: StepOutcome, stepMs: number): void {
+    const { loss, layers, learningRate, gradNorm, skipped } = outcome
+    const seconds = stepMs / 1000
+    const record: TrainRecord = {
+      kind: 'train',
+      step,
+      tokens: this.tokens(step),
+      loss,
+      ...summarize(layers),
+      learning_rate: learningRate,
+      grad_norm: gradNorm,
+      tokens_per_second: this.tokens(1) / seconds,
+      step_ms: stepMs,
+      mfu: this.usefulFlops(outcome) / seconds / this.peakFlops,
+      ...(skipped && { skipped }),
+    }
+    this.speeds.push(record.tokens_per_second)
+    this.utilisations.push(record.mfu)
+    this.files.record('train', step, record)
+    if (step % this.config.train.routingEvery === 0)
+      for (const counts of layers) this.files.recordRouting(routingRecord(step, counts))
+    this.last = record
+    this.tell(record)
+  }
+
+  evaluated(step: number, evaluation: Evaluation): void {
+    const record: EvalRecord = { kind: 'eval', step, tokens: this.tokens(step), ...evaluation }
+    this.files.record('eval', step, record)
+    this.evaluation = record
+    this.tell(record)
+  }
+
+  /** Medians over the steps of this process. */
+  speed(): { readonly tokensPerSecond: number; readonly mfu: number } {
+    return { tokensPerSecond: median(this.speeds), mfu: median(this.utilisations) }
+  }
+
+  /** Tokens of so many steps. */
+  tokens(steps: number): number {
+    return steps * this.config.train.batch * this.config.model.sequence
+  }
+
+  /** Operations of a step that were of use: dropped assignments and padding count for nothing. */
+  private usefulFlops({ layers }: StepOutcome): number {
+    const { denseFlopsPerToken, flopsPerAssignment } = this.model
+    return this.tokens(1) * denseFlopsPerToken + keptAssignments(layers) * flopsPerAssignment
+  }
+}

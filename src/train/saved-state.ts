@@ -1,0 +1,71 @@
+/**
+ * What a run must remember to continue bit for bit: parameters, optimizer state, and a few numbers.
+ * All else follows from the configuration and the step.
+ */
+import type { Dataset } from '../data/index.ts'
+import { UsageError } from '../errors.ts'
+import { newestCheckpoint, readCheckpoint, writeCheckpoint } from './checkpoint/checkpoint.ts'
+import type { RunDirectory } from './run-directory.ts'
+import type { ParameterStore } from './store.ts'
+import type { Trainer } from './trainer.ts'
+
+/** What a checkpoint keeps besides tensors. */
+interface State {
+  /** What the text, its split and its tokens were ({@link Dataset.hash}): other text is another run. */
+  readonly data: string
+  readonly updates: number
+  readonly nonFiniteInRow: number
+}
+
+export class SavedState {
+  /** Steps in a row that were skipped because something was not finite. */
+  nonFiniteInRow = 0
+  private readonly files: RunDirectory
+  private readonly data: Dataset
+  private readonly store: ParameterStore
+  private readonly trainer: Trainer
+
+  constructor(files: RunDirectory, data: Dataset, store: ParameterStore, trainer: Trainer) {
+    this.files = files
+    this.data = data
+    this.store = store
+    this.trainer = trainer
+  }
+
+  /**
+   * Puts back the newest checkpoint that verifies; gives its step, or null when there is none.
+   * @throws UsageError when the text is not what the run was trained on
+   */
+  async restore(warn: (message: string) => void): Promise<{ step: number; path: string } | null> {
+    const found = await newestCheckpoint(this.files.checkpoints, (path, reason) =>
+      warn(`skipping checkpoint ${path}: ${reason}`),
+    )
+    if (!found) return null
+    const { data, updates, nonFiniteInRow } = found.state as State
+    if (data !== this.data.hash)
+      throw new UsageError(
+        `data.source: the text has changed since ${found.path} was written (put back what the run was trained on, ` +
+          'or start a new run)',
+      )
+    await readCheckpoint(found.path, this.tensors())
+    this.trainer.updates = updates
+    this.nonFiniteInRow = nonFiniteInRow
+    return found
+  }
+
+  /** Writes a checkpoint; gives its path. */
+  async save(step: number, keep: number): Promise<string> {
+    // What the steps up to here wrote must be on disk before it: a resumed run keeps those lines.
+    await this.files.flush()
+    const state: State = {
+      data: this.data.hash,
+      updates: this.trainer.updates,
+      nonFiniteInRow: this.nonFiniteInRow,
+    }
+    return writeCheckpoint(this.files.checkpoints, step, this.tensors(), state, { keep })
+  }
+
+  private tensors() {
+    return { model: this.store.parameterTensors(), optimizer: this.trainer.optimizer.stateTensors() }
+  }
+}
