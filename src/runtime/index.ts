@@ -2,4 +2,4 @@
 export { type Arena, createArena, maxArenaBytes } from './arena.ts'
 export * from './contract.ts'
 export { createRuntime } from './onnxruntime/runtime.ts'
-export { createKernels, type Kernels } from './wasm/kernels.ts'
+export { createKernels, type Kernels, type RowScatter } from './wasm/kernels.ts'

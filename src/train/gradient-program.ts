@@ -5,13 +5,16 @@
  * With micro-batches there are two programs: the first writes gradients, the other adds to what is
  * there. The addition's result lands on its own operand, which is safe because nothing reads the
  * operand after it.
+ *
+ * Of a table that is read by row (the embedding) the program writes the dense part of the gradient, and
+ * apart from it the rows to add and where; a kernel adds them when the program has run.
  */
-import { add, gradient, input, multiply, type Tensor } from '../graph/index.ts'
+import { add, gradient, input, multiply, sizeOf, splitScatters, type Tensor } from '../graph/index.ts'
 import type { ModelConfig } from '../model/config.ts'
-import type { Buffer, NodeTime, Runtime } from '../runtime/index.ts'
+import type { Buffer, Kernels, NodeTime, RowScatter, Runtime } from '../runtime/index.ts'
 import { CompiledPass, nameOf, tracePass } from './pass.ts'
 import type { LayerCounts } from './statistics.ts'
-import type { ParameterStore } from './store.ts'
+import { type ParameterStore, padded } from './store.ts'
 
 export interface GradientShape {
   /** Sequences in a step. */
@@ -26,43 +29,69 @@ export interface GradientResult {
   readonly layers: readonly LayerCounts[]
 }
 
+/** What compiles a gradient program. */
+export interface GradientSetting {
+  readonly runtime: Runtime
+  readonly kernels: Kernels
+  readonly config: ModelConfig
+  readonly store: ParameterStore
+  readonly shape: GradientShape
+}
+
+/** Uses of a table by row at most: reading embedding or positions, and the targets of the cross-entropy. */
+const MOST_SCATTERS = 3
+
+/** Scratch memory that a gradient program needs in the bank of a table, in floats. */
+export function gradientScratch({ width }: ModelConfig, { batch, microBatches, sequence }: GradientShape): number {
+  const tokens = (batch / microBatches) * sequence
+  return MOST_SCATTERS * (padded(tokens * width) + padded(tokens))
+}
+
+interface GradientPass {
+  readonly pass: CompiledPass
+  readonly scatters: readonly RowScatter[]
+}
+
 export class GradientProgram {
-  private readonly write: CompiledPass
-  private readonly accumulate: CompiledPass | null
+  private readonly write: GradientPass
+  private readonly accumulate: GradientPass | null
+  private readonly kernels: Kernels
   private readonly shape: GradientShape
   private readonly seed: number
 
-  private constructor(write: CompiledPass, accumulate: CompiledPass | null, shape: GradientShape, seed: number) {
+  private constructor(
+    write: GradientPass,
+    accumulate: GradientPass | null,
+    { kernels, shape }: GradientSetting,
+    seed: number,
+  ) {
     this.write = write
     this.accumulate = accumulate
+    this.kernels = kernels
     this.shape = shape
     this.seed = seed
   }
 
-  static async compile(
-    runtime: Runtime,
-    config: ModelConfig,
-    store: ParameterStore,
-    shape: GradientShape,
-    seed: number,
-  ): Promise<GradientProgram> {
-    const write = await compilePass(runtime, config, store, shape, false)
-    const accumulate = shape.microBatches > 1 ? await compilePass(runtime, config, store, shape, true) : null
-    return new GradientProgram(write, accumulate, shape, seed)
+  static async compile(setting: GradientSetting, seed: number): Promise<GradientProgram> {
+    const rows = new RowMemory(setting.store)
+    const write = await compilePass(setting, rows, false)
+    const accumulate = setting.shape.microBatches > 1 ? await compilePass(setting, rows, true) : null
+    return new GradientProgram(write, accumulate, setting, seed)
   }
 
   /** The gradient of one step. tokens and targets are [batch · sequence]. */
   async run(step: number, tokens: Int32Array, targets: Int32Array): Promise<GradientResult> {
     const { microBatches } = this.shape
     const size = tokens.length / microBatches
-    const layers = this.write.emptyCounts()
+    const layers = this.write.pass.emptyCounts()
     let loss = 0
     for (let part = 0; part < microBatches; part++) {
-      const pass = part === 0 ? this.write : (this.accumulate as CompiledPass)
+      const { pass, scatters } = part === 0 ? this.write : (this.accumulate as GradientPass)
       pass.tokens.set(tokens.subarray(part * size, (part + 1) * size))
       pass.targets.set(targets.subarray(part * size, (part + 1) * size))
       pass.drawChoices(this.seed, 'train', step, part)
       await pass.run()
+      for (const scatter of scatters) await this.kernels.scatterAddRows(scatter)
       loss += pass.loss / microBatches
       pass.addCounts(layers)
     }
@@ -70,22 +99,18 @@ export class GradientProgram {
   }
 
   profile(): NodeTime[] {
-    return [...this.write.profile(), ...(this.accumulate?.profile() ?? [])]
+    return [...this.write.pass.profile(), ...(this.accumulate?.pass.profile() ?? [])]
   }
 
   release(): void {
-    this.write.release()
-    this.accumulate?.release()
+    this.write.pass.release()
+    this.accumulate?.pass.release()
   }
 }
 
-async function compilePass(
-  runtime: Runtime,
-  config: ModelConfig,
-  store: ParameterStore,
-  { batch, microBatches, sequence }: GradientShape,
-  accumulate: boolean,
-): Promise<CompiledPass> {
+async function compilePass(setting: GradientSetting, rowMemory: RowMemory, accumulate: boolean): Promise<GradientPass> {
+  const { runtime, config, store, shape } = setting
+  const { batch, microBatches, sequence } = shape
   const traced = tracePass(config, store, { batch: batch / microBatches, sequence, training: true })
   const { used } = traced.parameters
   const objective = multiply(traced.losses.objective, 1 / microBatches)
@@ -95,13 +120,52 @@ async function compilePass(
   )
   const outputs: Record<string, Tensor> = {}
   const memory: Record<string, Buffer> = {}
+  const scatters: RowScatter[] = []
   used.forEach(({ spec, expert, tensor }, i) => {
-    const name = `gradient ${nameOf(tensor)}`
-    const before = `before ${nameOf(tensor)}`
-    const computed = gradients[i] as Tensor
-    memory[name] = store.gradient(spec.name, expert)
-    memory[before] = memory[name]
-    outputs[name] = accumulate ? add(input(before, 'float32', tensor.shape), computed) : computed
+    const name = nameOf(tensor)
+    const { dense, additions } = splitScatters(gradients[i] as Tensor)
+    memory[`gradient ${name}`] = store.gradient(spec.name, expert)
+    memory[`before ${name}`] = store.gradient(spec.name, expert)
+    outputs[`gradient ${name}`] = accumulate ? add(input(`before ${name}`, 'float32', tensor.shape), dense) : dense
+    additions.forEach(({ rows, indices }, use) => {
+      const place = rowMemory.of(spec.name, use, sizeOf(indices.shape), tensor.shape)
+      outputs[`rows ${use} of ${name}`] = rows
+      outputs[`indices ${use} of ${name}`] = indices
+      memory[`rows ${use} of ${name}`] = place.rows
+      memory[`indices ${use} of ${name}`] = place.indices
+      scatters.push(place.scatter)
+    })
   })
-  return CompiledPass.compile(runtime, config, store, traced, outputs, memory)
+  return { pass: await CompiledPass.compile(runtime, config, store, traced, outputs, memory), scatters }
+}
+
+interface RowPlace {
+  readonly rows: Float32Array
+  readonly indices: Int32Array
+  readonly scatter: RowScatter
+}
+
+/** Scratch memory for rows to add, in the arena of their table; both programs use the same. */
+class RowMemory {
+  private readonly store: ParameterStore
+  private readonly places = new Map<string, RowPlace>()
+
+  constructor(store: ParameterStore) {
+    this.store = store
+  }
+
+  of(table: string, use: number, rowCount: number, [tableRows = 0, width = 0]: readonly number[]): RowPlace {
+    const key = `${use} of ${table}`
+    const known = this.places.get(key)
+    if (known) return known
+    const forRows = padded(rowCount * width)
+    const { arena, gradient, scratch } = this.store.scratchBeside(table, forRows + padded(rowCount))
+    const place: RowPlace = {
+      rows: arena.floats(scratch, rowCount * width),
+      indices: new Int32Array(arena.buffer, (scratch + forRows) * 4, rowCount),
+      scatter: { arena, table: gradient, tableRows, rows: scratch, indices: scratch + forRows, rowCount, width },
+    }
+    this.places.set(key, place)
+    return place
+  }
 }

@@ -4,7 +4,8 @@
  * A *bank* is one arena cut into equal regions, `[p | g | m | v]`; a tensor has the same offset in each.
  * Tensors with weight decay come first, so the optimizer sees two plain ranges and knows nothing of
  * layers. Every tensor begins at a cache line: the padding is zero and stays zero. A model larger than one
- * arena has several banks; a tensor never crosses from one to the next.
+ * arena has several banks; a tensor never crosses from one to the next. Behind the regions a bank has
+ * some scratch memory, for kernels that read something else besides its tensors.
  */
 import { UsageError } from '../errors.ts'
 import { sizeOf } from '../graph/index.ts'
@@ -46,21 +47,28 @@ export class ParameterStore {
   private readonly places = new Map<string, Place>()
   private readonly arenas: Arena[] = []
   private readonly sizes: { decayed: number; total: number }[] = []
+  /** Floats of scratch memory given out in each bank. */
+  private readonly scratchUsed: number[] = []
   private readonly regions: number
+  private readonly scratchSize: number
 
-  /** @param moments Regions for optimizer state with a number for every parameter; null = no gradients either. */
-  constructor(specs: readonly ParameterSpec[], moments: number | null) {
+  /**
+   * @param moments Regions for optimizer state with a number for every parameter; null = no gradients either.
+   * @param scratch Floats of scratch memory in each bank.
+   */
+  constructor(specs: readonly ParameterSpec[], moments: number | null, scratch = 0) {
     this.specs = specs
     this.regions = moments === null ? 1 : 2 + moments
+    this.scratchSize = scratch
     for (const bank of this.fillBanks(specs)) this.addBank(bank)
   }
 
   private fillBanks(specs: readonly ParameterSpec[]): ParameterSpec[][] {
-    const room = Math.floor(maxArenaBytes / 4 / this.regions / LINE) * LINE
+    const room = Math.floor((maxArenaBytes / 4 - this.scratchSize) / this.regions / LINE) * LINE
     const banks: ParameterSpec[][] = [[]]
     let filled = 0
     for (const spec of specs) {
-      const size = paddedSize(spec)
+      const size = padded(sizeOf(spec.shape))
       if (size > room)
         throw new UsageError(
           `invalid model: ${spec.name} has ${sizeOf(spec.shape)} parameters (expected at most ${room}; ` +
@@ -81,14 +89,15 @@ export class ParameterStore {
     const lay = (chosen: readonly ParameterSpec[]) => {
       for (const spec of chosen) {
         this.places.set(spec.name, { spec, bank: this.arenas.length, offset })
-        offset += paddedSize(spec)
+        offset += padded(sizeOf(spec.shape))
       }
       return offset
     }
     const decayed = lay(specs.filter(({ decay }) => decay))
     const total = lay(specs.filter(({ decay }) => !decay))
     this.sizes.push({ decayed, total })
-    this.arenas.push(createArena(total * this.regions * 4))
+    this.scratchUsed.push(0)
+    this.arenas.push(createArena((total * this.regions + this.scratchSize) * 4))
   }
 
   /** The values of a parameter, or of one expert of a stacked one. */
@@ -105,10 +114,28 @@ export class ParameterStore {
     return this.view(name, null, GRADIENTS + 1 + index)
   }
 
-  private view(name: string, expert: number | null, region: number): Float32Array {
+  /** Where the gradient of a parameter begins, and `floats` of scratch memory in the same arena. */
+  scratchBeside(name: string, floats: number): { arena: Arena; gradient: number; scratch: number } {
+    const { bank, offset } = this.place(name)
+    const total = this.sizes[bank]?.total ?? 0
+    const used = this.scratchUsed[bank] ?? 0
+    this.scratchUsed[bank] = used + padded(floats)
+    if (used + floats > this.scratchSize) throw new Error(`internal: the scratch memory beside ${name} is used up`)
+    return {
+      arena: this.arenas[bank] as Arena,
+      gradient: GRADIENTS * total + offset,
+      scratch: this.regions * total + used,
+    }
+  }
+
+  private place(name: string): Place {
     const place = this.places.get(name)
     if (!place) throw new Error(`internal: no parameter ${name}`)
-    const { spec, bank, offset } = place
+    return place
+  }
+
+  private view(name: string, expert: number | null, region: number): Float32Array {
+    const { spec, bank, offset } = this.place(name)
     const start = region * (this.sizes[bank]?.total ?? 0) + offset
     const size = sizeOf(spec.shape)
     if (expert === null) return (this.arenas[bank] as Arena).floats(start, size)
@@ -143,7 +170,8 @@ export class ParameterStore {
   }
 }
 
-const paddedSize = ({ shape }: ParameterSpec) => Math.ceil(sizeOf(shape) / LINE) * LINE
+/** Floats up to the next cache line. */
+export const padded = (floats: number): number => Math.ceil(floats / LINE) * LINE
 
 function perExpert(
   { name, shape, stacked }: ParameterSpec,

@@ -6,7 +6,7 @@ import type { Batch } from '../data/index.ts'
 import { parameterSpecs } from '../model/parameters.ts'
 import { createKernels, type Kernels, type NodeTime, type Runtime } from '../runtime/index.ts'
 import type { RunConfig } from './config.ts'
-import { GradientProgram } from './gradient-program.ts'
+import { GradientProgram, type GradientShape, gradientScratch } from './gradient-program.ts'
 import { adafactor } from './optimizer/adafactor.ts'
 import { adamw, adamwMoments } from './optimizer/adamw.ts'
 import type { Optimizer } from './optimizer/contract.ts'
@@ -27,9 +27,19 @@ export interface StepOutcome {
   readonly updateMs: number
 }
 
+const shapeOf = ({ model, train }: Pick<RunConfig, 'model' | 'train'>): GradientShape => ({
+  batch: train.batch,
+  microBatches: train.microBatches,
+  sequence: model.sequence,
+})
+
 /** Memory for the numbers of a run's model, gradients and optimizer. */
 export const createStore = ({ model, train }: Pick<RunConfig, 'model' | 'train'>): ParameterStore =>
-  new ParameterStore(parameterSpecs(model), train.optimizer.kind === 'adamw' ? adamwMoments : 0)
+  new ParameterStore(
+    parameterSpecs(model),
+    train.optimizer.kind === 'adamw' ? adamwMoments : 0,
+    gradientScratch(model, shapeOf({ model, train })),
+  )
 
 export class Trainer {
   readonly optimizer: Optimizer
@@ -55,9 +65,9 @@ export class Trainer {
   }
 
   static async compile(runtime: Runtime, { model, train }: RunConfig, store: ParameterStore): Promise<Trainer> {
-    const shape = { batch: train.batch, microBatches: train.microBatches, sequence: model.sequence }
-    const gradient = await GradientProgram.compile(runtime, model, store, shape, train.seed)
     const kernels = await createKernels({ threads: runtime.threads })
+    const setting = { runtime, kernels, config: model, store, shape: shapeOf({ model, train }) }
+    const gradient = await GradientProgram.compile(setting, train.seed)
     const optimizer =
       train.optimizer.kind === 'adamw'
         ? adamw(kernels, store, train.optimizer)

@@ -1,11 +1,12 @@
 /**
  * Cross-entropy of a linear head, as one op. Logits and their gradient are the largest activations of
- * a small model; fused, the gradient is one exponential over the log-probabilities and a scatter of
- * −1, and the mask and the mean are applied on the [T, D] side, where they cost nothing.
+ * a small model; fused, the gradient is one exponential over the log-probabilities, and all else (the
+ * target's −1, the mask, the mean) is applied on the [T, D] side, where it costs little.
  */
 import { dim } from '../shape.ts'
-import { constant, defineOp, emit, type Tensor } from '../tensor.ts'
-import { cast, divide, greaterOrEqual, maximum, multiply, negate } from './elementwise.ts'
+import { defineOp, emit, type Tensor } from '../tensor.ts'
+import { add, cast, divide, greaterOrEqual, maximum, multiply, negate, subtract } from './elementwise.ts'
+import { gather, scatterAdd } from './indexing.ts'
 import { matmul } from './matmul.ts'
 import { sum } from './reduction.ts'
 import { reshape } from './shape.ts'
@@ -31,14 +32,18 @@ export const linearCrossEntropy: (x: Tensor, head: Tensor, targets: Tensor) => T
       inputs: [x, head],
       gradient: (dy) => {
         if (!dy) return []
+        // dLogits = softmax − one-hot(target); the one-hot part is a row of the head here, a row added there.
         const probabilities = emit('Exp', [logProbabilities], { shape: [rows, vocabulary] })
-        const minusOne = constant(new Float64Array(rows).fill(-1), x.dtype, [rows, 1])
-        const dLogits = emit('ScatterElements', [probabilities, column, minusOne], {
-          shape: [rows, vocabulary],
-          attributes: { axis: 1, reduction: 'add' },
-        })
+        const chosenRow = reshape(column, [rows])
         const weight = reshape(multiply(counted, divide(dy, count)), [rows, 1])
-        return [multiply(matmul(dLogits, head), weight), matmul(dLogits, multiply(x, weight), { transposeA: true })]
+        const weighted = multiply(x, weight)
+        return [
+          multiply(subtract(matmul(probabilities, head), gather(head, chosenRow)), weight),
+          add(
+            matmul(probabilities, weighted, { transposeA: true }),
+            scatterAdd(negate(weighted), chosenRow, vocabulary),
+          ),
+        ]
       },
     }
   },

@@ -3,7 +3,7 @@
  * the chain of its parts. All work along the last axis.
  */
 import { dim } from '../shape.ts'
-import { constant, defineOp, emit, type Tensor } from '../tensor.ts'
+import { constant, defineOp, emit, emitMany, type Tensor } from '../tensor.ts'
 import { add, emitErf, exp, multiply, negate, sigmoid, square, subtract } from './elementwise.ts'
 import { columnSums, rowSums, sum } from './reduction.ts'
 import { reshape } from './shape.ts'
@@ -46,27 +46,53 @@ export const logSumExp: (x: Tensor) => Tensor = defineOp('log-sum-exp', 'fused',
 
 /**
  * Root-mean-square norm, x / √(mean x² + ε) · weight (Zhang and Sennrich 2019). x [T, D], weight [D].
+ *
+ * With r = 1/√(mean x² + ε), q = dy ∘ x and c = mean over the row of q ∘ weight, the gradients are
+ * dx = r·(dy ∘ weight) − r³·c·x and dweight = Σ_t r·q: both need q once, and neither the normed x.
  */
 export const rmsNorm: (x: Tensor, weight: Tensor, epsilon: number) => Tensor = defineOp(
   'rms-norm',
   'fused',
   (x: Tensor, weight: Tensor, epsilon: number) => {
-    const normalised = normalise(x, epsilon)
+    const width = dim(x.shape, -1)
+    const [y, inverse] =
+      x.dtype === 'float32' ? rmsNormInOnePass(x, weight, epsilon) : rmsNormByParts(x, weight, epsilon)
     return {
-      result: multiply(normalised.value, weight),
+      result: y,
       inputs: [x, weight],
       gradient: (dy) => {
         if (!dy) return []
-        const dNormalised = multiply(dy, weight)
-        const along = multiply(normalised.value, rowSums(multiply(dNormalised, normalised.value), 1 / dim(x.shape, -1)))
-        return [
-          multiply(normalised.inverse, subtract(dNormalised, along)),
-          reshape(columnSums(multiply(dy, normalised.value)), weight.shape),
-        ]
+        const product = multiply(dy, x)
+        const column = reshape(multiply(weight, 1 / width), [width, 1])
+        const along = emit('MatMul', [product, column], { shape: inverse.shape })
+        const cubed = multiply(multiply(square(inverse), inverse), along)
+        const dWeight = emit('MatMul', [reshape(inverse, [1, dim(x.shape, 0)]), product], { shape: [1, width] })
+        return [subtract(multiply(multiply(dy, weight), inverse), multiply(x, cubed)), reshape(dWeight, weight.shape)]
       },
     }
   },
 )
+
+type Normed = readonly [y: Tensor, inverse: Tensor]
+
+/** ONNX Runtime's fused kernel; its second result is 1/√(mean x² + ε) [T, 1]. */
+function rmsNormInOnePass(x: Tensor, weight: Tensor, epsilon: number): Normed {
+  const [y, inverse] = emitMany(
+    'SimplifiedLayerNormalization',
+    [x, weight],
+    [
+      { dtype: x.dtype, shape: x.shape },
+      { dtype: x.dtype, shape: [...x.shape.slice(0, -1), 1] },
+    ],
+    { attributes: { axis: -1, epsilon: { float: epsilon } } },
+  ) as [Tensor, Tensor]
+  return [y, inverse]
+}
+
+function rmsNormByParts(x: Tensor, weight: Tensor, epsilon: number): Normed {
+  const { value, inverse } = normalise(x, epsilon)
+  return [multiply(value, weight), inverse]
+}
 
 /**
  * Layer norm, (x − mean) / √(variance + ε) · weight + bias (Ba et al. 2016). x [T, D], weight and bias [D].

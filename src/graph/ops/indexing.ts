@@ -39,7 +39,7 @@ export const scatterAdd: (rows: Tensor, indices: Tensor, size: number) => Tensor
         shape: [size, ...inner],
         attributes: { axis: 0, reduction: 'add' },
       }),
-      inputs: [rows],
+      inputs: [rows, indices],
       gradient: (dy) => [dy && gather(dy, indices)],
     }
   },
