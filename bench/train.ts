@@ -100,12 +100,7 @@ function compare(): void {
 }
 
 async function measure(routing: BenchmarkRouting): Promise<Row> {
-  const config = await loadConfig(flags.shape, [
-    ...routingSets(routing),
-    `runtime.threads=${flags.threads}`,
-    'train.schedule.kind=constant',
-    'train.schedule.warmup=0',
-  ])
+  const config = await loadConfig(flags.shape, [...routingSets(routing), `runtime.threads=${flags.threads}`])
   const peer = await PyTorchPeer.start(shapeOf(config), peerVariant[routing], {
     threads: Number(flags.threads),
     balanced: true,

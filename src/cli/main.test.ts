@@ -161,13 +161,6 @@ describe('train', () => {
     expect(options).toMatchObject({ directory, resume: true })
   })
 
-  test('--resume refuses to change what the parameters depend on', async () => {
-    const fake = fakeIo()
-    const directory = await storedRun('fixed')
-    expect(await main(['train', '--resume', directory, '--set', 'model.moe.k=2'], fake.io)).toBe(2)
-    expect(fake.stderr.text).toContain('"model.moe.k=2"')
-  })
-
   test('--json prints events and a summary, a JSON object a line, and nothing else', async () => {
     const fake = fakeIo()
     expect(await main(['train', 'tiny', '--json', '--profile', '--sample'], fake.io)).toBe(0)

@@ -25,9 +25,9 @@ const formats: Readonly<Record<string, Format>> = {
   parquet: 'parquet',
 }
 
-const inFolders = `**/*.{${Object.keys(formats).join(',')},${Object.keys(formats)
-  .map((e) => `${e}.gz`)
-  .join(',')}}`
+/** Parquet is compressed inside. */
+const gzipped = Object.keys(formats).filter((ending) => ending !== 'parquet')
+const inFolders = `**/*.{${[...Object.keys(formats), ...gzipped.map((ending) => `${ending}.gz`)].join(',')}}`
 
 /**
  * @param scratch folder for standard input, which is read once and needed several times
@@ -55,7 +55,7 @@ async function resolveSource(entry: string): Promise<InputFile[]> {
     const found = await glob(inFolders, { cwd: path, caseSensitiveMatch: false })
     if (found.length > 0) return sorted(path, found)
     throw new UsageError(
-      `data.source: folder ${entry} holds no file of a known kind (.${Object.keys(formats).join(', .')}, each also .gz)`,
+      `data.source: folder ${entry} holds no file of a known kind (.${Object.keys(formats).join(', .')}; all but the last also .gz)`,
     )
   }
   if (/[*?[\]{}]/.test(entry)) {

@@ -31,7 +31,8 @@ export interface BenchmarkResult {
   readonly dropRate: number
 }
 
-const WARM_UP = 2
+/** Steps until memory is touched and the balancing loss has evened out the first routing. */
+const WARM_UP = 8
 
 export async function benchmark(config: RunConfig, options: BenchmarkOptions): Promise<BenchmarkResult> {
   const bench = await TrainingBench.open(config)
@@ -72,7 +73,10 @@ export class TrainingBench {
     this.release = release
   }
 
-  static async open(config: RunConfig): Promise<TrainingBench> {
+  static async open(given: RunConfig): Promise<TrainingBench> {
+    // The full learning rate from the first step: the balancing loss is at work, as in the middle of a training.
+    const schedule = { ...given.train.schedule, kind: 'constant' as const, warmup: 0 }
+    const config = { ...given, train: { ...given.train, schedule } }
     const runtime = await openRuntime(config)
     const peakFlops = await measurePeakFlops(runtime, 2048, 3)
     const store = createStore(config)

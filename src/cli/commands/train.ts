@@ -37,10 +37,6 @@ interface Job {
   readonly resume: boolean
 }
 
-/** Fields that may change when a run continues; the others made its parameters what they are. */
-const changeable =
-  /^(runtime\..+|train\.(steps|evalEvery|evalBatches|checkpointEvery|keep|routingEvery|maxNonFinite|schedule\..+))=/
-
 export function addTrain(program: Command, io: Io): void {
   const names = Object.entries(presets).map(([name, { description }]) => `  ${name.padEnd(6)} ${description}`)
   program
@@ -102,11 +98,6 @@ async function prepare(source: string | undefined, flags: TrainFlags): Promise<J
       throw new UsageError(
         'invalid --resume: a run continues with its own configuration, in its own directory (leave out CONFIG and --out)',
       )
-    for (const set of sets)
-      if (!changeable.test(set))
-        throw new UsageError(
-          `invalid --set with --resume: "${set}" (expected train.steps, train.schedule.*, runtime.*, or how often to evaluate and save)`,
-        )
     const config = await loadRunConfig(flags.resume, sets)
     return { name: basename(flags.resume), config, directory: flags.resume, resume: true }
   }

@@ -14,8 +14,8 @@ const settings: AdamwSettings = {
   epsilon: 1e-6,
 }
 
-const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31))
-console.info(`kernels: SEED=${seed}`)
+const seed = Number(process.env.CHOIR_TEST_SEED ?? Math.floor(Math.random() * 2 ** 31))
+console.info(`kernels: CHOIR_TEST_SEED=${seed}`)
 let state = seed
 /** Uniform in [-1, 1). */
 const random = () => {
