@@ -9,9 +9,24 @@ export * from './ops/fused.ts'
 export * from './ops/indexing.ts'
 export * from './ops/matmul.ts'
 export * from './ops/order.ts'
-export { max, mean, sum } from './ops/reduction.ts'
+export { max, mean, type ReduceOptions, sum } from './ops/reduction.ts'
 export * from './ops/shape.ts'
 export type { Program } from './program.ts'
 export { sizeOf } from './shape.ts'
-export { splitScatters } from './sparse-gradient.ts'
-export { constant, input, registry, scope, type Tensor } from './tensor.ts'
+export { type RowAddition, type SparseGradient, splitScatters } from './sparse-gradient.ts'
+export {
+  type Application,
+  type AttributeValue,
+  type Constant,
+  type ConstantData,
+  constant,
+  type Family,
+  type Input,
+  input,
+  type Node,
+  type OpEntry,
+  type Operand,
+  registry,
+  scope,
+  type Tensor,
+} from './tensor.ts'

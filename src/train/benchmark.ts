@@ -45,7 +45,7 @@ export async function benchmark(config: RunConfig, options: BenchmarkOptions): P
   }
 }
 
-interface TimedStep {
+export interface TimedStep {
   readonly outcome: StepOutcome
   readonly ms: number
 }

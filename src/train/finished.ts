@@ -22,7 +22,8 @@ interface TrainedModel {
   readonly step: number
 }
 
-type OnEvent = (event: TrainEvent) => void
+/** Follows what goes on. */
+export type OnEvent = (event: TrainEvent) => void
 
 /** The newest parameters of a run that verify. */
 async function loadModel(directory: string, threads: number | undefined, onEvent: OnEvent): Promise<TrainedModel> {

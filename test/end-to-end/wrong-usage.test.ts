@@ -60,7 +60,11 @@ test.each<[string, string[], RegExp]>([
   ],
   ['an impossible value', ['train', 'tiny', '--set', 'model.moe.k=9'], /model\.moe\.k: 9 .*at most experts 4/],
   ['no run to resume', ['train', '--resume', 'nowhere'], /no run in "nowhere"/],
-  ['another seed at resumption', ['train', '--resume', 'run', '--set', 'train.seed=3'], /train\.seed: 0 in the run, 3 given/],
+  [
+    'another seed at resumption',
+    ['train', '--resume', 'run', '--set', 'train.seed=3'],
+    /train\.seed: 0 in the run, 3 given/,
+  ],
   ['a run directory that is a file', ['train', 'tiny', '--out', 'empty.txt'], /"empty\.txt" is a file/],
   ['a run directory of something else', ['train', 'tiny', '--out', 'occupied'], /occupied" holds thesis\.tex/],
   ['a run directory of another run', ['train', 'tiny', '--out', 'run'], /already holds a run .*--resume run/],
