@@ -1,9 +1,10 @@
 /**
  * Reverse-mode differentiation: walk the applications from the loss back to the inputs, each handing
- * the gradients of its outputs to its inputs. The result is ordinary graph, so it is compiled,
- * profiled and differentiated like any other.
+ * the gradients of its outputs to its inputs. The result is ordinary graph, compiled and profiled like
+ * any other. First order only: what an op saved for its gradient is a constant to a second one.
  */
 import { add } from './ops/elementwise.ts'
+import { zeros } from './ops/shape.ts'
 import { sameShape, show } from './shape.ts'
 import { type Application, constant, isFloat, type Tensor, withOrigin } from './tensor.ts'
 
@@ -34,11 +35,8 @@ export function gradient(loss: Tensor, wrt: readonly Tensor[]): Tensor[] {
       })
     })
   }
-  return wrt.map((tensor) => gradients.get(tensor) ?? zeros(tensor))
+  return wrt.map((tensor) => gradients.get(tensor) ?? zeros(tensor.shape, tensor))
 }
-
-const zeros = (tensor: Tensor): Tensor =>
-  constant(new Float64Array(tensor.shape.reduce((product, d) => product * d, 1)), tensor.dtype, tensor.shape)
 
 /** Applications on a path from `wrt` to the loss, each before those whose results it uses. */
 function dependents(loss: Tensor, wrt: ReadonlySet<Tensor>): Application[] {

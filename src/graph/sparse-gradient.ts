@@ -5,6 +5,7 @@
  */
 import { add } from './ops/elementwise.ts'
 import { zeros } from './ops/shape.ts'
+import { sameShape } from './shape.ts'
 import type { Tensor } from './tensor.ts'
 
 /** Rows [..., D] to be added to a table at indices [...], int32. */
@@ -25,8 +26,8 @@ export function splitScatters(gradient: Tensor): SparseGradient {
   const rest: Tensor[] = []
   const visit = (term: Tensor): void => {
     const { op, inputs = [] } = term.application ?? {}
-    const sameShape = inputs.every(({ shape }) => String(shape) === String(term.shape))
-    if (op === 'add' && sameShape) for (const part of inputs) visit(part)
+    const whole = inputs.every(({ shape }) => sameShape(shape, term.shape))
+    if (op === 'add' && whole) for (const part of inputs) visit(part)
     else if (op === 'scatter-add') additions.push({ rows: inputs[0] as Tensor, indices: inputs[1] as Tensor })
     else rest.push(term)
   }

@@ -4,8 +4,8 @@
  * Think of two layers. A *node* is one ONNX operator with known output shapes; `emit` makes one. An
  * *op* is what model code calls: a composition of nodes with a gradient rule; `defineOp` makes one.
  * A tensor knows both: the node that computes it (followed by the ONNX writer) and the application
- * of an op that it is the result of (followed by `gradient`). Nodes inside an op carry no
- * application, so an op may save intermediate results for a hand-written gradient.
+ * of an op that it is the result of (followed by `gradient`, which does not look inside an op: an op
+ * may save intermediate results for a hand-written gradient).
  *
  * Tracing is just calling functions: the graph of a result is whatever can be reached from it, and
  * what cannot be reached is never written.

@@ -35,9 +35,9 @@ export const moeSchema = z.strictObject({
   prototypes: positive.default(1),
   /** Softmax over all experts `before` the top k are taken, or over the k chosen ones `after`. */
   softmax: z.enum(['before', 'after']).default('before'),
-  /** Divide the gates of a token by their sum. */
+  /** Divide the gates of a token by their sum in each prototype; they sum to 1 already with softmax `after`. */
   renormalize: z.boolean().default(false),
-  /** `kx`: C = k·T/N·factor. `1x`: C = T/N·factor whatever k (M6-T). `none`: dropless. */
+  /** `kx`: C = K·T/N·factor with K = k·prototypes. `1x`: C = T/N·factor whatever K (M6-T). `none`: dropless. */
   capacity: z.enum(['1x', 'kx', 'none']).default('kx'),
   /** Capacity factor γ in training. */
   factor: z.number().positive().default(1.25),
@@ -45,7 +45,7 @@ export const moeSchema = z.strictObject({
   evalFactor: z.number().positive().default(2),
   /** Who is served first when an expert is full: all first choices, earlier tokens, larger gates. */
   priority: z.enum(['choice', 'token', 'gate']).default('choice'),
-  /** Capacity is enforced within each of so many equal groups of tokens. */
+  /** Capacity is enforced, and router losses are taken, within each of so many equal groups of tokens. */
   groups: positive.default(1),
   balance: balanceSchema,
   /** Coefficient of the router z-loss, mean of logsumexp(logits)² (ST-MoE, eq. 5); 0 = off. */

@@ -6,6 +6,7 @@ import { UsageError } from '../errors.ts'
 import { parameterSpecs } from '../model/parameters.ts'
 import type { Runtime } from '../runtime/index.ts'
 import { newestCheckpoint, readCheckpoint } from './checkpoint/checkpoint.ts'
+import { Cleanup } from './cleanup.ts'
 import type { RunConfig } from './config.ts'
 import { Evaluator } from './evaluation.ts'
 import { Generator } from './generation.ts'
@@ -59,16 +60,18 @@ export async function evaluateRun(directory: string, options: EvaluateOptions = 
     { ...config, data: { ...config.data, source } },
     { tokenizer, say, whole: options.source !== undefined },
   )
-  const runtime = await openRuntime(config)
+  const cleanup = new Cleanup()
+  cleanup.defer(() => data.close())
   try {
+    const runtime = await openRuntime(config)
+    cleanup.defer(() => runtime.close())
     const { batch, microBatches, seed } = config.train
     const evaluator = await Evaluator.compile(runtime, config.model, store, batch / microBatches, seed)
     const { evaluation } = await evaluator.run(data)
     evaluator.release()
     return { kind: 'eval', step, tokens: step * batch * config.model.sequence, ...evaluation }
   } finally {
-    await runtime.close()
-    await data.close()
+    await cleanup.run()
   }
 }
 

@@ -5,16 +5,26 @@ import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Batch } from '../data/index.ts'
 import { expertName } from '../model/parameters.ts'
+import { writeError } from './disk.ts'
 import type { ParameterStore } from './store.ts'
 import type { StepOutcome } from './trainer.ts'
 
-/** The first parameter whose gradient is not finite, or undefined. */
-export function firstNonFinite(store: ParameterStore): string | undefined {
-  for (const { name, stacked, shape } of store.specs)
-    for (let expert = 0; expert < (stacked ? (shape[0] as number) : 1); expert++)
-      if (!store.gradient(name, stacked ? expert : null).every(Number.isFinite))
-        return stacked ? expertName(name, expert) : name
-  return undefined
+/**
+ * The tensor at fault: a parameter that is not finite, or else the first gradient that is not on the
+ * way back from the loss, since what is not finite spreads from there to all earlier layers.
+ */
+export function findNonFinite(store: ParameterStore): string | undefined {
+  const backward = store.specs.toReversed().flatMap(({ name, stacked, shape }) =>
+    Array.from({ length: stacked ? (shape[0] as number) : 1 }, (_, e) => ({
+      name,
+      expert: stacked ? e : null,
+      title: stacked ? expertName(name, e) : name,
+    })),
+  )
+  const parameter = backward.find(({ name, expert }) => !store.parameter(name, expert).every(Number.isFinite))
+  if (parameter) return `in parameter ${parameter.title}`
+  const gradient = backward.find(({ name, expert }) => !store.gradient(name, expert).every(Number.isFinite))
+  return gradient && `first in the gradient of ${gradient.title}`
 }
 
 /** Saves the batch under the run directory and says what was found. */
@@ -25,22 +35,17 @@ export async function reportNonFinite(
   batch: Batch,
   store: ParameterStore,
 ): Promise<string> {
-  const tensor = firstNonFinite(store)
+  const where = findNonFinite(store)
   const folder = join(directory, 'non-finite')
   const path = join(folder, `step-${String(step).padStart(8, '0')}.json`)
-  await mkdir(folder, { recursive: true })
-  await writeFile(
-    path,
-    `${JSON.stringify({
-      step,
-      loss: String(loss),
-      grad_norm: String(gradNorm),
-      tensor: tensor ?? null,
-      tokens: [...batch.tokens],
-      targets: [...batch.targets],
-    })}\n`,
-  )
+  const facts = { step, loss: String(loss), grad_norm: String(gradNorm), where: where ?? null }
+  const saved = { ...facts, tokens: [...batch.tokens], targets: [...batch.targets] }
+  try {
+    await mkdir(folder, { recursive: true })
+    await writeFile(path, `${JSON.stringify(saved)}\n`)
+  } catch (error) {
+    throw await writeError(`write ${path}`, directory, error, undefined, 'Checkpoints are intact.')
+  }
   const what = Number.isFinite(loss) ? `gradient norm is ${gradNorm}` : `loss is ${loss}`
-  const where = tensor ? `, first in the gradient of ${tensor}` : ''
-  return `step ${step}: the ${what}${where}; no parameter was changed, the batch is in ${path}`
+  return `step ${step}: the ${what}${where ? `, ${where}` : ''}; no parameter was changed, the batch is in ${path}`
 }

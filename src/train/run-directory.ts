@@ -204,8 +204,8 @@ function version(): string {
 }
 
 /**
- * Fields that may change when a run is resumed: they steer what is still to come, and what was computed
- * so far would have been the same with them, but for rounding with other `runtime` settings.
+ * Fields that may change when a run is resumed: they steer what is still to come. Steps already done
+ * keep what they had, so a changed schedule acts from here on.
  */
 const changeable =
   /^(runtime\..+|data\.cache|train\.(steps|evalEvery|evalBatches|checkpointEvery|keep|routingEvery|maxNonFinite|schedule\..+))$/

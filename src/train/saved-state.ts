@@ -2,8 +2,9 @@
  * What a run must remember to continue bit for bit: parameters, optimizer state, and a few numbers.
  * All else follows from the configuration and the step.
  */
+import { basename } from 'node:path'
 import type { Dataset } from '../data/index.ts'
-import { UsageError } from '../errors.ts'
+import { RunError, UsageError } from '../errors.ts'
 import { newestCheckpoint, readCheckpoint, writeCheckpoint } from './checkpoint/checkpoint.ts'
 import type { RunDirectory } from './run-directory.ts'
 import type { ParameterStore } from './store.ts'
@@ -34,12 +35,20 @@ export class SavedState {
 
   /**
    * Puts back the newest checkpoint that verifies; gives its step, or null when there is none.
+   * @throws RunError when there are checkpoints but none is whole, so that nothing written is lost
    * @throws UsageError when the text is not what the run was trained on
    */
   async restore(warn: (message: string) => void): Promise<{ step: number; path: string } | null> {
-    const found = await newestCheckpoint(this.files.checkpoints, (path, reason) =>
-      warn(`skipping checkpoint ${path}: ${reason}`),
-    )
+    let damaged = 0
+    const found = await newestCheckpoint(this.files.checkpoints, (path, reason) => {
+      warn(`skipping checkpoint ${path}: ${reason}`)
+      if (basename(path).startsWith('step-')) damaged++
+    })
+    if (!found && damaged > 0)
+      throw new RunError(
+        `no checkpoint of ${this.files.path} is whole (put one back from a copy, or remove its checkpoints folder to ` +
+          'begin the run again)',
+      )
     if (!found) return null
     const { data, updates, nonFiniteInRow } = found.state as State
     if (data !== this.data.hash)

@@ -72,7 +72,7 @@ export class ParameterStore {
       if (size > room)
         throw new UsageError(
           `invalid model: ${spec.name} has ${sizeOf(spec.shape)} parameters (expected at most ${room}; ` +
-            'use fewer or smaller experts in a layer)',
+            (spec.stacked ? 'use fewer or smaller experts in a layer)' : 'use a smaller vocabulary or width)'),
         )
       if (filled + size > room) {
         banks.push([])

@@ -44,9 +44,11 @@ export async function train(config: RunConfig, options: TrainOptions): Promise<T
   const cleanup = new Cleanup()
   cleanup.defer(() => files.close())
   try {
-    const data = await openData(config, options, files)
+    const tokenizer = await files.tokenizer()
+    const data = await openData(config, options, tokenizer)
     if (!data) return await interruptedAtStart(config, options, files)
     cleanup.defer(() => data.close())
+    if (tokenizer === null) await files.saveTokenizer(data.tokenizer.json)
     return await trainOn(data, config, options, files, cleanup)
   } catch (error) {
     if (error instanceof UsageError) await files.discard()
@@ -145,17 +147,14 @@ async function trainOn(
 async function openData(
   config: RunConfig,
   { signal, onEvent }: TrainOptions,
-  files: RunDirectory,
+  tokenizer: string | null,
 ): Promise<Dataset | null> {
-  const json = await files.tokenizer()
   try {
-    const data = await openRunData(config, {
+    return await openRunData(config, {
       say: (message) => onEvent?.({ kind: 'prepare', message }),
-      ...(json !== null && { tokenizer: tokenizerFromJson(json) }),
+      ...(tokenizer !== null && { tokenizer: tokenizerFromJson(tokenizer) }),
       ...(signal && { signal }),
     })
-    if (json === null) await files.saveTokenizer(data.tokenizer.json)
-    return data
   } catch (error) {
     if (signal?.aborted) return null
     throw error

@@ -66,13 +66,18 @@ export class Trainer {
 
   static async compile(runtime: Runtime, { model, train }: RunConfig, store: ParameterStore): Promise<Trainer> {
     const kernels = await createKernels({ threads: runtime.threads })
-    const setting = { runtime, kernels, config: model, store, shape: shapeOf({ model, train }) }
-    const gradient = await GradientProgram.compile(setting, train.seed)
-    const optimizer =
-      train.optimizer.kind === 'adamw'
-        ? adamw(kernels, store, train.optimizer)
-        : await adafactor(runtime, store, train.optimizer)
-    return new Trainer(train, gradient, kernels, optimizer, store)
+    try {
+      const setting = { runtime, kernels, config: model, store, shape: shapeOf({ model, train }) }
+      const gradient = await GradientProgram.compile(setting, train.seed)
+      const optimizer =
+        train.optimizer.kind === 'adamw'
+          ? adamw(kernels, store, train.optimizer)
+          : await adafactor(runtime, store, train.optimizer)
+      return new Trainer(train, gradient, kernels, optimizer, store)
+    } catch (error) {
+      await kernels.close()
+      throw error
+    }
   }
 
   /** @param step From 1. The batch is read until the promise is settled. */

@@ -2,9 +2,6 @@
 import { type Tensor, toOnnx } from '../../graph/index.ts'
 import type { Binding, Buffer, Executable, NodeTime, Runtime } from '../../runtime/index.ts'
 
-/** Time that may pass before the event loop is served. */
-const SLICE_MS = 8
-
 export class RepeatedProgram {
   private readonly executable: Executable
   private readonly bindings: readonly Binding[]
@@ -26,15 +23,9 @@ export class RepeatedProgram {
     )
   }
 
-  /** Runs on every tensor, in slices of a few milliseconds between which the event loop goes on. */
+  /** Runs on every tensor, one after the other, off the JavaScript thread. */
   async run(): Promise<void> {
-    let until = performance.now() + SLICE_MS
-    for (const binding of this.bindings) {
-      binding.runSync()
-      if (performance.now() < until) continue
-      await new Promise(setImmediate)
-      until = performance.now() + SLICE_MS
-    }
+    for (const binding of this.bindings) await binding.run()
   }
 
   profile(): readonly NodeTime[] {
