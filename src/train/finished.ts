@@ -13,6 +13,7 @@ import { Generator } from './generation.ts'
 import { loadRunConfig } from './load-config.ts'
 import type { EvalRecord, TrainEvent } from './metrics.ts'
 import type { SamplingOptions } from './sampling.ts'
+import type { State } from './saved-state.ts'
 import { openRunData, openRuntime } from './session.ts'
 import { ParameterStore } from './store.ts'
 
@@ -21,6 +22,8 @@ interface TrainedModel {
   readonly tokenizer: Tokenizer
   readonly store: ParameterStore
   readonly step: number
+  /** The `Dataset.hash` of what it was trained on. */
+  readonly trainedOn: string
 }
 
 /** Follows what goes on. */
@@ -40,7 +43,7 @@ async function loadModel(directory: string, threads: number | undefined, onEvent
   const tokenizer = await tokenizerFromJson(await readFile(join(directory, 'tokenizer.json'), 'utf8'))
   const store = new ParameterStore(parameterSpecs(config.model), null)
   await readCheckpoint(found.path, { model: store.parameterTensors() })
-  return { config, tokenizer, store, step: found.step }
+  return { config, tokenizer, store, step: found.step, trainedOn: (found.state as State).data }
 }
 
 export interface EvaluateOptions {
@@ -53,13 +56,17 @@ export interface EvaluateOptions {
 /** The loss of a run's newest checkpoint on held-out text. */
 export async function evaluateRun(directory: string, options: EvaluateOptions = {}): Promise<EvalRecord> {
   const onEvent = options.onEvent ?? (() => {})
-  const { config, tokenizer, store, step } = await loadModel(directory, options.threads, onEvent)
+  const { config, tokenizer, store, step, trainedOn } = await loadModel(directory, options.threads, onEvent)
   const { source = config.data.source } = options
   const say = (message: string) => onEvent({ kind: 'prepare', message })
   const data = await openRunData(
     { ...config, data: { ...config.data, source } },
     { tokenizer, say, whole: options.source !== undefined },
   )
+  if (options.source === undefined && data.hash !== trainedOn) {
+    const message = 'the text has changed since the run was trained: what is held out now may be what it has seen'
+    onEvent({ kind: 'warning', message })
+  }
   const cleanup = new Cleanup()
   cleanup.defer(() => data.close())
   try {

@@ -11,7 +11,7 @@ import type { ParameterStore } from './store.ts'
 import type { Trainer } from './trainer.ts'
 
 /** What a checkpoint keeps besides tensors. */
-interface State {
+export interface State {
   /** What the text, its split and its tokens were ({@link Dataset.hash}): other text is another run. */
   readonly data: string
   readonly updates: number
