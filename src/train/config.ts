@@ -81,7 +81,10 @@ export const runSchema = z
         message: `must divide train.batch ${run.train.batch}`,
       })
     const groups = run.model.moe?.groups ?? 1
-    if (((run.train.batch / run.train.microBatches) * run.model.sequence) % groups !== 0)
+    if (
+      run.train.batch % run.train.microBatches === 0 &&
+      ((run.train.batch / run.train.microBatches) * run.model.sequence) % groups !== 0
+    )
       context.addIssue({
         code: 'custom',
         path: ['model', 'moe', 'groups'],

@@ -60,6 +60,11 @@ export class ParameterStore {
     this.specs = specs
     this.regions = moments === null ? 1 : 2 + moments
     this.scratchSize = scratch
+    if (scratch * 4 > maxArenaBytes / 2)
+      throw new UsageError(
+        `invalid train.batch: a micro-batch needs ${scratch * 4} bytes beside the embedding (expected at most ` +
+          `${maxArenaBytes / 2}; use a smaller batch or more train.microBatches)`,
+      )
     for (const bank of this.fillBanks(specs)) this.addBank(bank)
   }
 
