@@ -13,6 +13,7 @@ export { max, mean, type ReduceOptions, sum } from './ops/reduction.ts'
 export * from './ops/shape.ts'
 export type { Program } from './program.ts'
 export { sizeOf } from './shape.ts'
+export { cut, type KernelStage, type OnnxStage, type Stage, type StagedModel, usesKernels, type Value, type ValueUse } from './stages.ts'
 export { type RowAddition, type SparseGradient, splitScatters } from './sparse-gradient.ts'
 export {
   type Application,
@@ -21,12 +22,16 @@ export {
   type ConstantData,
   constant,
   type Family,
+  hasKernel,
   type Input,
   input,
+  type KernelSet,
+  kernelTile,
   type Node,
   type OpEntry,
   type Operand,
   registry,
   scope,
   type Tensor,
+  withKernels,
 } from './tensor.ts'

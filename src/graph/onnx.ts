@@ -31,7 +31,12 @@ const elementType: Record<DType, number> = {
   bool: onnx.TensorProto.DataType.BOOL,
 }
 
-export function toOnnx(program: Program): Model {
+export interface OnnxOptions {
+  /** Names of nodes say nothing of layers, so that equal programs of several layers are equal bytes. */
+  readonly anonymous?: boolean
+}
+
+export function toOnnx(program: Program, { anonymous = false }: OnnxOptions = {}): Model {
   const outputs = Object.entries(program.outputs).map(([name, tensor]) => ({ name, tensor: asNodeOutput(tensor) }))
   const { nodes, inputs } = reach({ outputs: Object.fromEntries(outputs.map(({ name, tensor }) => [name, tensor])) })
 
@@ -41,7 +46,9 @@ export function toOnnx(program: Program): Model {
   const origins = new Map<string, Origin>()
 
   const nodeProtos = nodes.map((node) => {
-    const name = `${node.origin.layer}/${node.origin.op}/${node.type}_${origins.size}`
+    if (node.domain === 'choir') throw new Error(`internal: the kernel ${node.type} in an ONNX model`)
+    const { layer, op } = node.origin
+    const name = anonymous ? `n${origins.size}` : `${layer}/${op}/${node.type}_${origins.size}`
     origins.set(name, node.origin)
     return {
       name,

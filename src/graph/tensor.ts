@@ -19,15 +19,36 @@ export type ConstantData = Float32Array | Float64Array | Int32Array | BigInt64Ar
 
 export type AttributeValue = number | string | readonly number[] | { readonly float: number }
 
-/** One ONNX operator. Integer-valued attributes are numbers; floats are `{ float }`. */
+/** One ONNX operator, or one kernel. Integer-valued attributes are numbers; floats are `{ float }`. */
 export interface Node {
   readonly kind: 'node'
+  /** Nodes are numbered as they are made: an order in which they can be computed. */
+  readonly serial: number
   readonly type: string
-  readonly domain: string
+  readonly domain: '' | 'com.microsoft' | 'choir'
+  /** For a kernel (domain `choir`). */
+  readonly kernel?: KernelTraits
   readonly inputs: readonly Tensor[]
   readonly attributes: Readonly<Record<string, AttributeValue>>
   readonly outputs: readonly { readonly dtype: DType; readonly shape: Shape }[]
   readonly origin: Origin
+}
+
+/** What cutting a program into stages must know of a kernel. */
+export interface KernelTraits {
+  /** Results that it can add one more tensor to, given as a further input. */
+  readonly addsTo?: readonly number[]
+  /** Its first result may take the memory of its first input, where nothing else needs that any more. */
+  readonly overwrites?: true
+  /** It reaches only memory of the program's own: what comes from outside, or goes there, is copied. */
+  readonly local?: true
+}
+
+/** The kernels that a runtime has. */
+export interface KernelSet {
+  readonly names: ReadonlySet<string>
+  /** Matrix units take so many rows at a time. */
+  readonly tile: number
 }
 
 /** A value given from outside: bound to memory when the program is run. */
@@ -90,6 +111,28 @@ export const asTensor = (operand: Operand, like: Tensor): Tensor =>
 
 let layer = ''
 let op = ''
+let serial = 0
+let kernels: KernelSet = { names: new Set(), tile: 1 }
+
+/**
+ * Runs `body` for a runtime that has these kernels: ops that know one of them emit it in place of ONNX
+ * nodes. Gradients are ops too, so differentiate in the same `body`.
+ */
+export function withKernels<T>(available: KernelSet, body: () => T): T {
+  const outer = kernels
+  kernels = available
+  try {
+    return body()
+  } finally {
+    kernels = outer
+  }
+}
+
+/** Whether the runtime that we trace for has a kernel. Kernels compute in float32. */
+export const hasKernel = (name: string, dtype: DType): boolean => dtype === 'float32' && kernels.names.has(name)
+
+/** Rows that kernels multiply best in multiples of. */
+export const kernelTile = (): number => kernels.tile
 
 /** Runs `body` with the name of a model layer: errors and profiles are told in these terms. */
 export function scope<T>(name: string, body: () => T): T {
@@ -138,6 +181,7 @@ export function emitMany(
 ): Tensor[] {
   const source: Node = {
     kind: 'node',
+    serial: serial++,
     type,
     domain: options.domain ?? '',
     inputs,
@@ -148,7 +192,45 @@ export function emitMany(
   return outputs.map(({ dtype, shape }, output) => ({ dtype, shape, source, output }))
 }
 
-export type Family = 'elementwise' | 'matmul' | 'reduction' | 'shape' | 'indexing' | 'order' | 'fused' | 'expert'
+export interface KernelOptions extends KernelTraits {
+  readonly attributes?: Readonly<Record<string, AttributeValue>>
+}
+
+/**
+ * One use of a kernel that runs outside ONNX Runtime (see src/runtime/staged). Only where
+ * {@link hasKernel} says so.
+ */
+export function emitKernel(
+  type: string,
+  inputs: readonly Tensor[],
+  outputs: readonly { readonly dtype: DType; readonly shape: Shape }[],
+  { attributes = {}, ...kernel }: KernelOptions = {},
+): Tensor[] {
+  const source: Node = {
+    kind: 'node',
+    serial: serial++,
+    type,
+    domain: 'choir',
+    kernel,
+    inputs,
+    attributes,
+    outputs,
+    origin: { op, layer },
+  }
+  return outputs.map(({ dtype, shape }, output) => ({ dtype, shape, source, output }))
+}
+
+/** An op of the family `kernel` exists as a kernel only: model code uses it where the runtime has it. */
+export type Family =
+  | 'elementwise'
+  | 'matmul'
+  | 'reduction'
+  | 'shape'
+  | 'indexing'
+  | 'order'
+  | 'fused'
+  | 'expert'
+  | 'kernel'
 
 export interface OpEntry {
   readonly name: string

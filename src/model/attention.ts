@@ -1,5 +1,16 @@
 /** Causal self-attention with rotary or learned positions. */
-import { causalAttention, constant, matmul, reshape, rotate, split, type Tensor, transpose } from '../graph/index.ts'
+import {
+  attentionKernel,
+  causalAttention,
+  constant,
+  hasKernel,
+  matmul,
+  reshape,
+  rotate,
+  split,
+  type Tensor,
+  transpose,
+} from '../graph/index.ts'
 import type { ModelConfig } from './config.ts'
 import type { Parameters } from './parameters.ts'
 
@@ -16,10 +27,17 @@ export function attention(
   const { width, heads } = config
   const [tokens = 0] = x_TD.shape
   const [batch, head] = [tokens / sequence, width / heads]
-  const qkv = reshape(matmul(x_TD, parameters.get(`${name}.qkv`)), [batch, sequence, 3 * heads, head])
-  const qkv_BHSd = transpose(qkv, [0, 2, 1, 3])
+  const qkv_TX = matmul(x_TD, parameters.get(`${name}.qkv`))
+  const scale = 1 / Math.sqrt(head)
+  if (hasKernel('attention', x_TD.dtype)) {
+    const { cos, sin } = rotaryTables(config, sequence, x_TD.dtype)
+    const angles = config.positions === 'rotary' ? ([cos, sin] as const) : null
+    const y_TD = attentionKernel(qkv_TX, angles, { batch, sequence, heads, scale })
+    return matmul(y_TD, parameters.get(`${name}.output`))
+  }
+  const qkv_BHSd = transpose(reshape(qkv_TX, [batch, sequence, 3 * heads, head]), [0, 2, 1, 3])
   const [q, k, v] = split3(qkv_BHSd, config, sequence)
-  const y_BHSd = causalAttention(q, k, v, 1 / Math.sqrt(head))
+  const y_BHSd = causalAttention(q, k, v, scale)
   const y_TD = reshape(transpose(y_BHSd, [0, 2, 1, 3]), [tokens, width])
   return matmul(y_TD, parameters.get(`${name}.output`))
 }

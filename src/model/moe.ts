@@ -6,6 +6,9 @@ import {
   combineRagged,
   dispatch,
   dispatchRagged,
+  expertFfnKernel,
+  hasKernel,
+  kernelTile,
   reshape,
   scope,
   sum,
@@ -17,7 +20,7 @@ import { hasRouterWeights, type Parameters } from './parameters.ts'
 import { place } from './routing/capacity.ts'
 import { type RouterLosses, routerLosses } from './routing/losses.ts'
 import { route } from './routing/routers.ts'
-import { paddedSlots, raggedSlots } from './routing/slots.ts'
+import { paddedSlots, raggedSlots, tileFor } from './routing/slots.ts'
 
 /** What a sparse layer tells besides its result. */
 export interface RoutingReport {
@@ -59,6 +62,14 @@ export function moeLayer(inputs: MoeInput): { y_TD: Tensor; report: RoutingRepor
 
   const routed_TD = scope('experts', () => {
     const experts = `${name}.experts.{e}`
+    if (hasKernel('expert-ffn', x_TD.dtype)) {
+      // Rows close together whatever the capacity: the kernel computes no empty slot.
+      const [tokens = 0, choices = 0] = choice.expert_TK.shape
+      const perExpert = Math.min(tokens * choices, (placement.capacity ?? Infinity) * moe.experts) / moe.experts
+      const plan = raggedSlots(choice, placement, moe.experts, tileFor(perExpert, kernelTile()))
+      const weights = weightsOf(config, (matrix) => parameters.get(`${experts}.${matrix}`))
+      return combine(expertFfnKernel(dispatch(x_TD, plan), weights, plan.sizes), choice.gate_TK, plan)
+    }
     if (isRagged(moe)) {
       const plan = raggedSlots(choice, placement, moe.experts)
       const weights = unstack(weightsOf(config, (matrix) => parameters.experts(`${experts}.${matrix}`)))

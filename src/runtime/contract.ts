@@ -17,7 +17,8 @@
  * ```
  */
 import { RunError } from '../errors.ts'
-import type { Model } from '../graph/model.ts'
+import type { KernelSet, Model, Port, StagedModel } from '../graph/index.ts'
+import type { Math } from './onednn/library.ts'
 
 /** The typed array of each dtype: Float32Array, Float64Array, Int32Array, BigInt64Array, Uint8Array (bool). */
 export type Buffer = Float32Array | Float64Array | Int32Array | BigInt64Array | Uint8Array
@@ -27,6 +28,8 @@ export interface RuntimeOptions {
   readonly threads?: number
   /** `cpu` is the only device so far. */
   readonly device?: 'cpu'
+  /** Precision of matrix products; `bf16` falls back to `float32`, with a notice, where it cannot be had. */
+  readonly math?: Math
   /** Record the time of every node; read it with {@link Executable.profile}. */
   readonly profile?: boolean
 }
@@ -36,14 +39,22 @@ export interface Runtime {
   /** Version of the engine's library. */
   readonly version: string
   readonly threads: number
+  /** Kernels that programs may use: trace for them with `withKernels`. */
+  readonly kernels: KernelSet
+  /** The precision that matrix products really have. */
+  readonly math: Math
+  /** What runs kernels, e.g. `oneDNN 3.7.2`; or why nothing does. */
+  readonly provider: string
+  /** What a user should know of how this runtime differs from what was asked. */
+  readonly notice?: string
   /** @throws RuntimeError with the op and layer at fault when the model is invalid. */
-  compile(model: Model): Promise<Executable>
+  compile(model: Model | StagedModel): Promise<Executable>
   /** Releases everything that the runtime still holds. Idempotent. */
   close(): Promise<void>
 }
 
 export interface Executable {
-  readonly model: Model
+  readonly model: { readonly inputs: readonly Port[]; readonly outputs: readonly Port[] }
   /**
    * Ties every port of the model, by name, to an array of its dtype and exact length. Arrays may lie
    * in a SharedArrayBuffer, and an output may share the memory of an input (state updated in place).
@@ -65,12 +76,17 @@ export interface Binding {
 
 /** Total time of one node over all runs since compilation. */
 export interface NodeTime {
-  /** ONNX operator, e.g. `MatMul`. */
+  /** ONNX operator or kernel, e.g. `MatMul`. */
   readonly kind: string
+  /** What ran it. */
+  readonly provider: 'ONNX Runtime' | 'oneDNN' | 'WASM'
   readonly op: string
   readonly layer: string
   readonly runs: number
   readonly microseconds: number
+  /** Over all runs, where they are known: floating-point operations, and bytes of memory traffic at least. */
+  readonly flops?: number
+  readonly bytes?: number
 }
 
 /** An error of the engine in the user's terms. `internal:` at the start means a bug of ours. */

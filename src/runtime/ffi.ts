@@ -19,12 +19,14 @@ const libraries = new Map<string, Library>()
  * 70 KiB of panels that one matrix product keeps on the stack, too near for graph transformations.
  */
 const stackBytes = 4 * 1024 * 1024
+let configured = false
 
 /** Loads a shared library once for the process. @throws what the system's loader says. */
 export function loadLibrary(path: string): Library {
   let library = libraries.get(path)
   if (!library) {
-    if (libraries.size === 0) koffi.config({ sync_stack_size: stackBytes, async_stack_size: stackBytes })
+    if (!configured) koffi.config({ sync_stack_size: stackBytes, async_stack_size: stackBytes })
+    configured = true
     library = koffi.load(path)
     libraries.set(path, library)
   }

@@ -70,6 +70,8 @@ export const runSchema = z
         device: z.enum(['cpu']).default('cpu'),
         /** Threads; default: the physical cores. */
         threads: positive.optional(),
+        /** Precision of matrix products: float32, or bfloat16 factors with float32 sums (needs oneDNN). */
+        math: z.enum(['float32', 'bf16']).default('float32'),
       })
       .prefault({}),
   })

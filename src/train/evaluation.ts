@@ -1,6 +1,7 @@
 /** Evaluation: the loss on every held-out token, with the evaluation capacity factor. */
 import type { Dataset } from '../data/index.ts'
 import { heldOutBatches } from '../data/index.ts'
+import { withKernels } from '../graph/index.ts'
 import type { ModelConfig } from '../model/config.ts'
 import type { Runtime } from '../runtime/index.ts'
 import type { EvalRecord } from './metrics.ts'
@@ -35,7 +36,7 @@ export class Evaluator {
     seed: number,
   ): Promise<Evaluator> {
     const shape = { batch, sequence: config.sequence }
-    const traced = tracePass(config, store, { ...shape, training: false })
+    const traced = withKernels(runtime.kernels, () => tracePass(config, store, { ...shape, training: false }))
     return new Evaluator(await CompiledPass.compile(runtime, config, store, traced), shape, seed)
   }
 

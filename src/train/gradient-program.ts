@@ -9,7 +9,7 @@
  * Of a table that is read by row (the embedding) the program writes the dense part of the gradient, and
  * apart from it the rows to add and where; a kernel adds them when the program has run.
  */
-import { add, gradient, input, multiply, sizeOf, splitScatters, type Tensor } from '../graph/index.ts'
+import { add, gradient, input, multiply, sizeOf, splitScatters, type Tensor, withKernels } from '../graph/index.ts'
 import type { ModelConfig } from '../model/config.ts'
 import type { Buffer, Kernels, NodeTime, RowScatter, Runtime } from '../runtime/index.ts'
 import { CompiledPass, nameOf, tracePass } from './pass.ts'
@@ -109,7 +109,15 @@ export class GradientProgram {
 }
 
 async function compilePass(setting: GradientSetting, rowMemory: RowMemory, accumulate: boolean): Promise<GradientPass> {
-  const { runtime, config, store, shape } = setting
+  const { runtime, config, store } = setting
+  const { traced, outputs, memory, scatters } = withKernels(runtime.kernels, () =>
+    traceGradient(setting, rowMemory, accumulate),
+  )
+  return { pass: await CompiledPass.compile(runtime, config, store, traced, outputs, memory), scatters }
+}
+
+/** The gradient of every parameter as outputs of a program, and the memory that they go to. */
+function traceGradient({ config, store, shape }: GradientSetting, rowMemory: RowMemory, accumulate: boolean) {
   const { batch, microBatches, sequence } = shape
   const traced = tracePass(config, store, { batch: batch / microBatches, sequence, training: true })
   const { used } = traced.parameters
@@ -136,7 +144,7 @@ async function compilePass(setting: GradientSetting, rowMemory: RowMemory, accum
       scatters.push(place.scatter)
     })
   })
-  return { pass: await CompiledPass.compile(runtime, config, store, traced, outputs, memory), scatters }
+  return { traced, outputs, memory, scatters }
 }
 
 interface RowPlace {

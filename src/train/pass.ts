@@ -2,7 +2,7 @@
  * One pass of the model over a batch, as a program with its memory: what training and evaluation
  * share. The pass owns small buffers (tokens, losses, counts); parameters are views of the store.
  */
-import { input, sizeOf, type Tensor, toOnnx } from '../graph/index.ts'
+import { cut, input, sizeOf, type Tensor, toOnnx, usesKernels } from '../graph/index.ts'
 import type { ModelConfig } from '../model/config.ts'
 import { activatedExperts, isSparse, SymbolicParameters } from '../model/parameters.ts'
 import { choicesName, type Losses, losses, type Pass } from '../model/transformer.ts'
@@ -75,7 +75,8 @@ export class CompiledPass {
       outputs[`layers.${layer}.z`] = router.z
       outputs[`layers.${layer}.entropy`] = router.entropy
     }
-    const executable = await runtime.compile(toOnnx({ outputs: { ...outputs, ...extra } }))
+    const program = { outputs: { ...outputs, ...extra } }
+    const executable = await runtime.compile(usesKernels(program) ? cut(program) : toOnnx(program))
     const parameters = Object.fromEntries(
       traced.parameters.used.map(({ spec, expert, tensor }) => [nameOf(tensor), store.parameter(spec.name, expert)]),
     )

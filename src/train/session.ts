@@ -4,8 +4,8 @@ import { createRuntime, type Runtime } from '../runtime/index.ts'
 import type { RunConfig } from './config.ts'
 
 export async function openRuntime({ runtime }: Pick<RunConfig, 'runtime'>, profile = false): Promise<Runtime> {
-  const { device, threads } = runtime
-  return createRuntime({ device, profile, ...(threads !== undefined && { threads }) })
+  const { device, threads, math } = runtime
+  return createRuntime({ device, math, profile, ...(threads !== undefined && { threads }) })
 }
 
 /** The data of a run; with the run's own tokenizer when it has one already. `whole`: all is held out. */

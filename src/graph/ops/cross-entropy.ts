@@ -4,7 +4,7 @@
  * target's −1, the mask, the mean) is applied on the [T, D] side, where it costs little.
  */
 import { dim } from '../shape.ts'
-import { defineOp, emit, type Tensor } from '../tensor.ts'
+import { defineOp, emit, emitKernel, hasKernel, type Tensor } from '../tensor.ts'
 import { add, cast, divide, greaterOrEqual, maximum, multiply, negate, subtract } from './elementwise.ts'
 import { gather, scatterAdd } from './indexing.ts'
 import { matmul } from './matmul.ts'
@@ -21,11 +21,12 @@ export const linearCrossEntropy: (x: Tensor, head: Tensor, targets: Tensor) => T
   (x: Tensor, head: Tensor, targets: Tensor) => {
     const [rows, vocabulary] = [dim(x.shape, 0), dim(head.shape, 0)]
     const logits = matmul(x, head, { transposeB: true })
-    const logProbabilities = emit('LogSoftmax', [logits], { shape: logits.shape, attributes: { axis: -1 } })
     const counted = cast(greaterOrEqual(targets, 0), x.dtype)
     const column = reshape(maximum(targets, 0), [rows, 1])
-    const chosen = emit('GatherElements', [logProbabilities, column], { shape: [rows, 1], attributes: { axis: 1 } })
-    const total = sum(multiply(reshape(negate(chosen), [rows]), counted))
+    const { nats, probabilities } = hasKernel('cross-entropy', x.dtype)
+      ? crossEntropyKernel(logits, targets)
+      : crossEntropyByParts(logits, column)
+    const total = sum(multiply(nats, counted))
     const count = maximum(sum(counted), 1)
     return {
       result: divide(total, count),
@@ -33,14 +34,14 @@ export const linearCrossEntropy: (x: Tensor, head: Tensor, targets: Tensor) => T
       gradient: (dy) => {
         if (!dy) return []
         // dLogits = softmax − one-hot(target); the one-hot part is a row of the head here, a row added there.
-        const probabilities = emit('Exp', [logProbabilities], { shape: [rows, vocabulary] })
+        const share = probabilities()
         const chosenRow = reshape(column, [rows])
         const weight = reshape(multiply(counted, divide(dy, count)), [rows, 1])
         const weighted = multiply(x, weight)
         return [
-          multiply(subtract(matmul(probabilities, head), gather(head, chosenRow)), weight),
+          multiply(subtract(matmul(share, head), gather(head, chosenRow)), weight),
           add(
-            matmul(probabilities, weighted, { transposeA: true }),
+            matmul(share, weighted, { transposeA: true }),
             scatterAdd(negate(weighted), chosenRow, vocabulary),
           ),
         ]
@@ -48,3 +49,29 @@ export const linearCrossEntropy: (x: Tensor, head: Tensor, targets: Tensor) => T
     }
   },
 )
+
+/** Nats of each row [T], and the probabilities [T, V] for who needs them. */
+interface CrossEntropy {
+  readonly nats: Tensor
+  readonly probabilities: () => Tensor
+}
+
+function crossEntropyByParts(logits: Tensor, column: Tensor): CrossEntropy {
+  const { shape } = logits
+  const [rows = 0] = shape
+  const logProbabilities = emit('LogSoftmax', [logits], { shape, attributes: { axis: -1 } })
+  const chosen = emit('GatherElements', [logProbabilities, column], { shape: [rows, 1], attributes: { axis: 1 } })
+  return { nats: reshape(negate(chosen), [rows]), probabilities: () => emit('Exp', [logProbabilities], { shape }) }
+}
+
+/** The probabilities take the place of the logits. */
+function crossEntropyKernel(logits: Tensor, targets: Tensor): CrossEntropy {
+  const { dtype, shape } = logits
+  const results = [
+    { dtype, shape },
+    { dtype, shape: targets.shape },
+  ]
+  const options = { local: true, overwrites: true } as const
+  const [probabilities, nats] = emitKernel('cross-entropy', [logits, targets], results, options) as [Tensor, Tensor]
+  return { nats, probabilities: () => probabilities }
+}

@@ -7,7 +7,7 @@
  * (a dropped assignment, an empty slot) is clamped to 0 and its weight is zero.
  */
 import { dim } from '../shape.ts'
-import { defineOp, emit, emitMany, RAGGED, type Tensor } from '../tensor.ts'
+import { type Built, defineOp, emit, emitKernel, emitMany, hasKernel, RAGGED, type Tensor } from '../tensor.ts'
 import { add, multiply } from './elementwise.ts'
 import { gather } from './indexing.ts'
 import { rowSums } from './reduction.ts'
@@ -36,7 +36,7 @@ export const dispatch: (x: Tensor, plan: SlotPlan) => Tensor = defineOp(
   'dispatch',
   'expert',
   (x: Tensor, plan: SlotPlan) => ({
-    result: gather(x, plan.tokenOfSlot),
+    result: gatherRows(x, plan.tokenOfSlot),
     inputs: [x],
     gradient: (dy) => [dy && gatherWeighted(dy, plan.kept, plan)],
   }),
@@ -54,13 +54,25 @@ export const combine: (rows: Tensor, gate: Tensor, plan: SlotPlan) => Tensor = d
       gradient: (dy) =>
         dy
           ? [
-              multiply(gather(dy, plan.tokenOfSlot), asColumn(weightOfSlot(weight, plan))),
+              gatherRows(dy, plan.tokenOfSlot, weightOfSlot(weight, plan)),
               weightGradient(dy, rows, plan),
             ]
           : [],
     }
   },
 )
+
+/** Rows of x [T, D] by index [R], times a weight [R] if given. */
+function gatherRows(x: Tensor, index: Tensor, weight?: Tensor): Tensor {
+  if (hasKernel('gather-rows', x.dtype)) {
+    const shape = [...index.shape, dim(x.shape, 1)]
+    return emitKernel('gather-rows', [x, index, ...(weight ? [weight] : [])], [{ dtype: x.dtype, shape }], {
+      local: true,
+    })[0] as Tensor
+  }
+  const rows = gather(x, index)
+  return weight ? multiply(rows, asColumn(weight)) : rows
+}
 
 /** Weights [T, K] by slot [R], zero for an empty slot. */
 function weightOfSlot(weight: Tensor, { assignmentOfSlot, occupied }: SlotPlan): Tensor {
@@ -70,6 +82,13 @@ function weightOfSlot(weight: Tensor, { assignmentOfSlot, occupied }: SlotPlan):
 
 /** The gradient of Σ_k weight · row for the weights [T, K], zero for dropped assignments. */
 function weightGradient(dy: Tensor, rows: Tensor, { slotOfAssignment, kept }: SlotPlan): Tensor {
+  if (hasKernel('row-dots', dy.dtype))
+    return emitKernel(
+      'row-dots',
+      [dy, rows, slotOfAssignment, ...(kept ? [kept] : [])],
+      [{ dtype: dy.dtype, shape: slotOfAssignment.shape }],
+      { local: true },
+    )[0] as Tensor
   const columns = Array.from({ length: dim(slotOfAssignment.shape, 1) }, (_, k) =>
     rowSums(multiply(dy, gather(rows, column(slotOfAssignment, k)))),
   )
@@ -79,6 +98,14 @@ function weightGradient(dy: Tensor, rows: Tensor, { slotOfAssignment, kept }: Sl
 
 /** Σ_k weight[t, k] · rows[slot[t, k]]; weight 1 when absent. */
 function gatherWeighted(rows: Tensor, weight: Tensor | undefined, plan: SlotPlan): Tensor {
+  const { slotOfAssignment } = plan
+  if (hasKernel('combine-rows', rows.dtype) && rows.shape[0] !== RAGGED)
+    return emitKernel(
+      'combine-rows',
+      [rows, slotOfAssignment, ...(weight ? [weight] : [])],
+      [{ dtype: rows.dtype, shape: [dim(slotOfAssignment.shape, 0), dim(rows.shape, 1)] }],
+      { attributes: { weighted: weight ? 1 : 0 }, addsTo: [0], local: true },
+    )[0] as Tensor
   const terms = Array.from({ length: dim(plan.slotOfAssignment.shape, 1) }, (_, k) => {
     const chosen = gather(rows, column(plan.slotOfAssignment, k))
     return weight ? multiply(chosen, asColumn(column(weight, k))) : chosen
@@ -137,6 +164,49 @@ export const combineRagged: (pieces: readonly Tensor[], gate: Tensor, plan: Ragg
         )
         return [...dPieces, weightGradient(dy, rows, plan)]
       },
+    }
+  },
+)
+
+export interface ExpertWeights {
+  /** [N, D, F] */
+  readonly up: Tensor
+  /** [N, D, F], for SwiGLU. */
+  readonly gate?: Tensor
+  /** [N, F, D] */
+  readonly down: Tensor
+}
+
+/**
+ * The feed-forward networks of all experts over their rows [R, D], as a kernel: gelu(x·up)·down, or
+ * (swish(x·gate) ∘ x·up)·down. Rows that no expert uses are left as they are.
+ */
+export const expertFfnKernel: (rows: Tensor, weights: ExpertWeights, sizes: Tensor) => Tensor = defineOp(
+  'expert-ffn-kernel',
+  'kernel',
+  (rows: Tensor, { up, gate, down }: ExpertWeights, sizes: Tensor): Built<Tensor> => {
+    const { dtype } = rows
+    const matrices = gate ? [up, gate, down] : [up, down]
+    const attributes = { gated: gate ? 1 : 0 }
+    const inner = { dtype, shape: [dim(rows.shape, 0), dim(up.shape, 2)] }
+    const [result, ...products] = emitKernel(
+      'expert-ffn',
+      [rows, sizes, ...matrices],
+      [{ dtype, shape: rows.shape }, inner, ...(gate ? [inner] : [])],
+      { attributes },
+    )
+    return {
+      result: result as Tensor,
+      inputs: [rows, ...matrices],
+      gradient: (dy) =>
+        dy
+          ? emitKernel(
+              'expert-ffn-gradient',
+              [dy, rows, sizes, ...matrices, ...products],
+              [rows, ...matrices].map(({ shape }) => ({ dtype, shape })),
+              { attributes, addsTo: matrices.map((_, i) => i + 1) },
+            )
+          : [],
     }
   },
 )

@@ -3,7 +3,7 @@
  * the chain of its parts. All work along the last axis.
  */
 import { dim } from '../shape.ts'
-import { constant, defineOp, emit, emitMany, type Tensor } from '../tensor.ts'
+import { constant, defineOp, emit, emitKernel, emitMany, hasKernel, type Tensor } from '../tensor.ts'
 import { add, emitErf, exp, multiply, negate, sigmoid, square, subtract } from './elementwise.ts'
 import { columnSums, rowSums, sum } from './reduction.ts'
 import { reshape } from './shape.ts'
@@ -55,13 +55,18 @@ export const rmsNorm: (x: Tensor, weight: Tensor, epsilon: number) => Tensor = d
   'fused',
   (x: Tensor, weight: Tensor, epsilon: number) => {
     const width = dim(x.shape, -1)
-    const [y, inverse] =
-      x.dtype === 'float32' ? rmsNormInOnePass(x, weight, epsilon) : rmsNormByParts(x, weight, epsilon)
+    const kernel = hasKernel('rms-norm', x.dtype) && x.shape.length === 2
+    const [y, inverse] = kernel
+      ? rmsNormKernel(x, weight, epsilon)
+      : x.dtype === 'float32'
+        ? rmsNormInOnePass(x, weight, epsilon)
+        : rmsNormByParts(x, weight, epsilon)
     return {
       result: y,
       inputs: [x, weight],
       gradient: (dy) => {
         if (!dy) return []
+        if (kernel) return rmsNormKernelGradient(dy, x, weight, inverse)
         const product = multiply(dy, x)
         const column = reshape(multiply(weight, 1 / width), [width, 1])
         const along = emit('MatMul', [product, column], { shape: inverse.shape })
@@ -74,6 +79,30 @@ export const rmsNorm: (x: Tensor, weight: Tensor, epsilon: number) => Tensor = d
 )
 
 type Normed = readonly [y: Tensor, inverse: Tensor]
+
+function rmsNormKernel(x: Tensor, weight: Tensor, epsilon: number): Normed {
+  const { dtype } = x
+  const results = [
+    { dtype, shape: x.shape },
+    { dtype, shape: [dim(x.shape, 0), 1] },
+  ]
+  const options = { attributes: { epsilon: { float: epsilon } }, local: true } as const
+  return emitKernel('rms-norm', [x, weight], results, options) as [Tensor, Tensor]
+}
+
+/** Parts whose sums are the gradient of the weight: as many whatever the number of threads. */
+const NORM_PARTS = 16
+
+function rmsNormKernelGradient(dy: Tensor, x: Tensor, weight: Tensor, inverse: Tensor): [dx: Tensor, dWeight: Tensor] {
+  const { dtype } = x
+  const results = [
+    { dtype, shape: x.shape },
+    { dtype, shape: [NORM_PARTS, dim(x.shape, 1)] },
+  ]
+  const options = { local: true, addsTo: [0] } as const
+  const [dx, parts] = emitKernel('rms-norm-gradient', [dy, x, weight, inverse], results, options) as [Tensor, Tensor]
+  return [dx, sum(parts, { axes: [0] })]
+}
 
 /** ONNX Runtime's fused kernel; its second result is 1/√(mean x² + ε) [T, 1]. */
 function rmsNormInOnePass(x: Tensor, weight: Tensor, epsilon: number): Normed {

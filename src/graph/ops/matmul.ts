@@ -2,8 +2,8 @@
  * Batched matrix multiplication with transposes and a scale, as ONNX Runtime's FusedMatMul (its
  * float32 kernel reads transposed operands in place). Other dtypes use the plain operators.
  */
-import { broadcast, dim, show } from '../shape.ts'
-import { constant, defineOp, emit, type Tensor } from '../tensor.ts'
+import { broadcast, dim, sameShape, show } from '../shape.ts'
+import { constant, defineOp, emit, emitKernel, hasKernel, type Tensor } from '../tensor.ts'
 import { sumTo } from './reduction.ts'
 
 export interface MatmulOptions {
@@ -46,6 +46,11 @@ export const matmul: (a: Tensor, b: Tensor, options?: MatmulOptions) => Tensor =
 
 function emitMatmul(a: Tensor, b: Tensor, options: Required<MatmulOptions>, shape: readonly number[]): Tensor {
   const { transposeA, transposeB, alpha } = options
+  if (hasKernel('matmul', a.dtype) && fitsKernel(a, b, shape))
+    return emitKernel('matmul', [a, b], [{ dtype: a.dtype, shape }], {
+      attributes: { transA: transposeA ? 1 : 0, transB: transposeB ? 1 : 0, alpha: { float: alpha } },
+      addsTo: [0],
+    })[0] as Tensor
   if (!transposeA && !transposeB && alpha === 1) return emit('MatMul', [a, b], { shape })
   if (a.dtype === 'float32')
     return emit('FusedMatMul', [a, b], {
@@ -56,6 +61,10 @@ function emitMatmul(a: Tensor, b: Tensor, options: Required<MatmulOptions>, shap
   const product = emit('MatMul', [transposeA ? swapped(a) : a, transposeB ? swapped(b) : b], { shape })
   return alpha === 1 ? product : emit('Mul', [product, constant(alpha, a.dtype)], { shape })
 }
+
+/** The kernel multiplies matrices, or equally many on both sides, whose sizes are known. */
+const fitsKernel = (a: Tensor, b: Tensor, shape: readonly number[]): boolean =>
+  sameShape(a.shape.slice(0, -2), b.shape.slice(0, -2)) && [...a.shape, ...b.shape, ...shape].every((d) => d > 0)
 
 /** The last two axes exchanged. */
 function swapped(x: Tensor): Tensor {

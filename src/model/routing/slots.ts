@@ -37,18 +37,34 @@ export function paddedSlots(choice: Choice, placement: Placement, experts: numbe
   return plan(choice, placement, slot_TK, experts * groups * perGroup, true)
 }
 
-/** Slots without gaps, expert by expert and in each expert group by group. */
-export function raggedSlots(choice: Choice, placement: Placement, experts: number): RaggedPlan {
+/**
+ * Slots close together, expert by expert and in each expert group by group. With `tile`, the rows of an
+ * expert are filled up to a multiple of it with slots that hold no assignment: few different numbers of
+ * rows, and none that cuts through a tile of a matrix unit.
+ */
+export function raggedSlots(choice: Choice, placement: Placement, experts: number, tile = 1): RaggedPlan {
   const { groups, tokens, choices } = extent(choice, placement)
   const { capacity, kept_GN } = placement
-  const slots = Math.min(tokens * choices, capacity === null ? Infinity : experts * groups * capacity)
+  const most = Math.min(tokens * choices, capacity === null ? Infinity : experts * groups * capacity)
+  const slots = most + experts * (tile - 1)
   const kept_NG = transpose(kept_GN, [1, 0])
-  const start = cumulativeSum(reshape(kept_NG, [experts * groups]), 0, { exclusive: true })
+  const filled = constant(tile, 'int32')
+  const rows_N = sum(kept_NG, { axes: [1] })
+  const size_N = tile === 1 ? rows_N : multiply(divide(add(rows_N, constant(tile - 1, 'int32')), filled), filled)
+  const first_N = cumulativeSum(size_N, 0, { exclusive: true })
+  const start_NG = add(reshape(first_N, [experts, 1]), cumulativeSum(kept_NG, 1, { exclusive: true }))
   const queue = add(multiply(choice.expert_TK, groups), groupOf(tokens, groups))
-  const slot_TK = add(gather(start, queue), placement.position_TK)
-  const rows = sum(kept_NG, { axes: [1] })
-  const leftOver = subtract(constant([slots], 'int32'), sum(rows, { axes: [0], keepDims: true }))
-  return { ...plan(choice, placement, slot_TK, slots, false), sizes: cast(concat([rows, leftOver], 0), 'int64') }
+  const slot_TK = add(gather(reshape(start_NG, [experts * groups]), queue), placement.position_TK)
+  const leftOver = subtract(constant([slots], 'int32'), sum(size_N, { axes: [0], keepDims: true }))
+  const sizes = cast(concat([size_N, leftOver], 0), 'int64')
+  return { ...plan(choice, placement, slot_TK, slots, tile > 1), sizes }
+}
+
+/** The tile to fill up to, of at most `best`: small where experts have few rows on average. */
+export function tileFor(rows: number, best: number): number {
+  let tile = best
+  while (tile > 1 && tile * 4 > rows) tile /= 2
+  return tile
 }
 
 function extent(choice: Choice, placement: Placement) {

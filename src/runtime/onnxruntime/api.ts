@@ -26,6 +26,8 @@ type Async<F extends (...args: never[]) => unknown> = F & {
 export interface OrtApi {
   /** E.g. `1.30.0`. */
   readonly version: string
+  /** Address of `Run`, for threads that call it themselves. */
+  readonly runAddress: Pointer
   GetErrorCode(status: Pointer): number
   GetErrorMessage(status: Pointer): string
   ReleaseStatus(status: Pointer): void
@@ -81,7 +83,7 @@ const p = 'void *'
 const path = process.platform === 'win32' ? 'str16' : 'str'
 
 /** Place in OrtApi, result, parameters. */
-const functions: Readonly<Record<Exclude<keyof OrtApi, 'version'>, readonly [number, string, readonly string[]]>> = {
+const functions: Readonly<Record<Exclude<keyof OrtApi, 'version' | 'runAddress'>, readonly [number, string, readonly string[]]>> = {
   GetErrorCode: [1, 'int', [p]],
   GetErrorMessage: [2, 'str', [p]],
   CreateEnv: [3, p, ['int', 'str', p]],
@@ -141,7 +143,7 @@ export function openApi(file: string): OrtApi {
     name,
     asFunction(pointerAt(api, place), result, parameters),
   ])
-  return { version, ...Object.fromEntries(entries) }
+  return { version, runAddress: pointerAt(api, functions.Run[0]), ...Object.fromEntries(entries) }
 }
 
 /** A place for a function to write one pointer or size. */

@@ -1,10 +1,15 @@
 /** ONNX Runtime as a {@link Runtime}: compiles models into sessions and remembers them until closed. */
 import { join } from 'node:path'
 import { UsageError } from '../../errors.ts'
-import type { Model } from '../../graph/model.ts'
+import type { KernelSet, Model, StagedModel } from '../../graph/index.ts'
 import { type Executable, type Runtime, RuntimeError, type RuntimeOptions } from '../contract.ts'
 import { physicalCores } from '../cores.ts'
+import { type Arena, createArena } from '../arena.ts'
 import { addressOf, type Pointer } from '../ffi.ts'
+import { type DnnlLibrary, findDnnl, type Math } from '../onednn/library.ts'
+import { Crew } from '../staged/crew.ts'
+import { StagedExecutable } from '../staged/executable.ts'
+import { kernels } from '../staged/kernels/index.ts'
 import { Out } from './api.ts'
 import { type Environment, enter, leave, logSeverity } from './environment.ts'
 import { expectSuccess, explain, takeFailure } from './errors.ts'
@@ -18,44 +23,112 @@ const allOptimizations = 99
  * @throws UsageError for an impossible option; RuntimeError when the library is missing or unusable.
  */
 export async function createRuntime(options: RuntimeOptions = {}): Promise<Runtime> {
-  const { threads = physicalCores(), device = 'cpu', profile = false } = options
+  const { threads = physicalCores(), device = 'cpu', profile = false, math = 'float32' } = options
   if (!Number.isInteger(threads) || threads < 1)
     throw new UsageError(`invalid threads: ${threads} (expected a whole number of at least 1)`)
   if (device !== 'cpu') throw new UsageError(`invalid device: ${device} (expected cpu)`)
-  return new OnnxRuntime(enter(), threads, profile)
+  const dnnl = findDnnl()
+  const provider = 'path' in dnnl ? dnnl : null
+  const why = 'path' in dnnl ? (dnnl.bf16 ? null : 'this CPU does not multiply bfloat16') : dnnl.missing
+  return new OnnxRuntime(enter(), {
+    threads,
+    profile,
+    dnnl: provider,
+    provider: 'path' in dnnl ? `oneDNN ${dnnl.version}` : `ONNX Runtime alone (${dnnl.missing})`,
+    math: why === null ? math : 'float32',
+    ...(math === 'bf16' && why !== null && { notice: `matrix products are float32: no bf16, since ${why}` }),
+  })
+}
+
+interface Setting {
+  readonly threads: number
+  readonly profile: boolean
+  readonly dnnl: DnnlLibrary | null
+  readonly provider: string
+  readonly math: Math
+  readonly notice?: string
 }
 
 class OnnxRuntime implements Runtime {
   readonly name = 'onnxruntime'
   readonly version: string
   readonly threads: number
+  readonly kernels: KernelSet
+  readonly math: Math
+  readonly provider: string
+  readonly notice?: string
   readonly #environment: Environment
-  readonly #profile: boolean
-  readonly #sessions = new Set<Session>()
+  readonly #setting: Setting
+  readonly #executables = new Set<Executable>()
   readonly #compiling = new Set<Promise<unknown>>()
+  #crew: Promise<Crew> | undefined
+  #memory: Arena | undefined
   #closed: Promise<void> | undefined
   #whenEmpty: (() => void) | undefined
 
-  constructor(environment: Environment, threads: number, profile: boolean) {
+  constructor(environment: Environment, setting: Setting) {
     this.version = environment.api.version
-    this.threads = threads
+    this.threads = setting.threads
+    this.math = setting.math
+    // bfloat16 units multiply 16 rows by 32 at a time, and both sides of the experts' products are rows.
+    this.kernels = { names: new Set(setting.dnnl ? Object.keys(kernels) : []), tile: setting.math === 'bf16' ? 32 : 16 }
+    this.provider = setting.provider
+    if (setting.notice !== undefined) this.notice = setting.notice
     this.#environment = environment
-    this.#profile = profile
+    this.#setting = setting
   }
 
-  async compile(model: Model): Promise<Executable> {
+  async compile(model: Model | StagedModel): Promise<Executable> {
     if (this.#closed) throw new RuntimeError('internal: this runtime has been closed')
-    const compiling = this.#compile(model)
+    const compiling = 'stages' in model ? this.#compileStaged(model) : this.#compile(model)
     this.#compiling.add(compiling)
     try {
-      return await compiling
+      const executable = await compiling
+      this.#executables.add(executable)
+      return executable
     } finally {
       this.#compiling.delete(compiling)
     }
   }
 
-  async #compile(model: Model): Promise<Executable> {
-    const profileFolder = this.#profile ? createProfileFolder() : undefined
+  async #compileStaged(model: StagedModel): Promise<Executable> {
+    this.#crew ??= Crew.start({
+      threads: this.threads,
+      ortRun: Number(this.#environment.api.runAddress),
+      dnnl: this.#setting.dnnl?.path ?? null,
+      math: this.math,
+    })
+    const { api } = this.#environment
+    return StagedExecutable.compile(
+      {
+        crew: await this.#crew,
+        threads: this.threads,
+        profile: this.#setting.profile,
+        compile: (onnx) => this.#compile(onnx),
+        memory: (bytes) => this.#memoryOf(bytes),
+        explain: (status, origins) => {
+          const failure = takeFailure(api, BigInt(status))
+          return failure ? explain(failure, origins, 'run') : new RuntimeError('internal: a failure without a status')
+        },
+        onGone: (executable) => this.#forget(executable),
+      },
+      model,
+    )
+  }
+
+  /** One memory for the programs that run in turn; a larger one is made when a program needs it. */
+  #memoryOf(bytes: number): Arena {
+    if (!this.#memory || this.#memory.byteLength < bytes) this.#memory = createArena(bytes)
+    return this.#memory
+  }
+
+  #forget(executable: Executable): void {
+    this.#executables.delete(executable)
+    if (this.#executables.size === 0) this.#whenEmpty?.()
+  }
+
+  async #compile(model: Model): Promise<Session> {
+    const profileFolder = this.#setting.profile ? createProfileFolder() : undefined
     try {
       const session = await createSession(this.#environment, model, this.threads, profileFolder)
       const executable: Session = new Session({
@@ -63,12 +136,8 @@ class OnnxRuntime implements Runtime {
         session,
         model,
         profileFolder,
-        onGone: () => {
-          this.#sessions.delete(executable)
-          if (this.#sessions.size === 0) this.#whenEmpty?.()
-        },
+        onGone: () => this.#forget(executable),
       })
-      this.#sessions.add(executable)
       return executable
     } catch (error) {
       if (profileFolder !== undefined) removeProfileFolder(profileFolder)
@@ -86,9 +155,11 @@ class OnnxRuntime implements Runtime {
     const empty = new Promise<void>((resolve) => {
       this.#whenEmpty = resolve
     })
-    if (this.#sessions.size === 0) this.#whenEmpty?.()
-    for (const session of this.#sessions) session.release()
+    for (const executable of [...this.#executables]) executable.release()
+    if (this.#executables.size === 0) this.#whenEmpty?.()
     await empty
+    await (await this.#crew)?.end()
+    this.#memory = undefined
     leave()
   }
 }

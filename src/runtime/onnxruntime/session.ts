@@ -42,7 +42,7 @@ export class Session implements Executable {
     this.#outputNames = stringArray(parts.model.outputs.map((port) => port.name))
   }
 
-  bind(buffers: Readonly<Record<string, Buffer>>): Binding {
+  bind(buffers: Readonly<Record<string, Buffer>>): SessionBinding {
     this.#expectUsable()
     checkBuffers([...this.model.inputs, ...this.model.outputs], buffers)
     const { environment, session, model } = this.#parts
@@ -104,11 +104,12 @@ interface BindingParts {
   readonly onGone: () => void
 }
 
-class SessionBinding implements Binding {
+export class SessionBinding implements Binding {
   readonly #parts: BindingParts
   readonly #inputs: BigUint64Array
   readonly #outputs: BigUint64Array
-  readonly #arguments: readonly [Pointer, null, Pointer, Pointer, number, Pointer, number, Pointer]
+  /** Of OrtApi.Run: a run is one foreign call with these. */
+  readonly arguments: readonly [Pointer, null, Pointer, Pointer, number, Pointer, number, Pointer]
   #running = false
   #released = false
   #gone = false
@@ -120,7 +121,7 @@ class SessionBinding implements Binding {
       new BigUint64Array(ports.map((port) => createValue(environment, port, buffers[port.name] as Buffer)))
     this.#inputs = values(model.inputs)
     this.#outputs = values(model.outputs)
-    this.#arguments = [
+    this.arguments = [
       session,
       null,
       parts.inputNames.address,
@@ -137,7 +138,7 @@ class SessionBinding implements Binding {
       this.#expectIdle()
       this.#running = true
       try {
-        this.#parts.environment.api.Run.async(...this.#arguments, (error, status) => {
+        this.#parts.environment.api.Run.async(...this.arguments, (error, status) => {
           this.#running = false
           const failed = error ? new RuntimeError(`internal: foreign call failed: ${error}`) : this.#check(status)
           this.#releaseWhenIdle()
@@ -153,7 +154,7 @@ class SessionBinding implements Binding {
 
   runSync(): void {
     this.#expectIdle()
-    const failed = this.#check(this.#parts.environment.api.Run(...this.#arguments))
+    const failed = this.#check(this.#parts.environment.api.Run(...this.arguments))
     if (failed) throw failed
   }
 

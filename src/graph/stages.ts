@@ -1,0 +1,347 @@
+/**
+ * Cutting a program where kernels run outside ONNX Runtime.
+ *
+ * Think of a list of *stages*, run one after the other: a stage is one kernel, or an ONNX model of the
+ * nodes between kernels. *Values* are what stages hand to each other; where they lie is the runtime's
+ * business. ONNX nodes wait until a kernel needs one of them, and then all that wait run together: few
+ * stages, and nodes that only feed the end of the program run at its end.
+ *
+ * On the way, reshapes vanish (a value has no shape, only its readers do), and an addition to the result
+ * of a kernel that can add becomes part of the kernel.
+ */
+import type { DType, Model, Origin, Port, Shape } from './model.ts'
+import { toOnnx } from './onnx.ts'
+import { type Program, reach } from './program.ts'
+import { sameShape, sizeOf } from './shape.ts'
+import {
+  type AttributeValue,
+  type ConstantData,
+  emit,
+  input,
+  type KernelTraits,
+  type Node,
+  RAGGED,
+  type Tensor,
+} from './tensor.ts'
+
+/** A value as one stage sees it. */
+export interface ValueUse {
+  /** Index into `StagedModel.values`. */
+  readonly value: number
+  readonly shape: Shape
+}
+
+export interface KernelStage {
+  readonly kind: 'kernel'
+  /** Which kernel. */
+  readonly type: string
+  readonly attributes: Readonly<Record<string, AttributeValue>>
+  /** The last inputs are added to the outputs that `added` names. */
+  readonly inputs: readonly ValueUse[]
+  readonly outputs: readonly ValueUse[]
+  readonly added: readonly number[]
+  readonly overwrites: boolean
+  readonly origin: Origin
+}
+
+export interface OnnxStage {
+  readonly kind: 'onnx'
+  /** Its ports are `i0, i1, ...` and `o0, o1, ...`, in the order of inputs and outputs here. */
+  readonly model: Model
+  readonly inputs: readonly ValueUse[]
+  readonly outputs: readonly ValueUse[]
+}
+
+export type Stage = KernelStage | OnnxStage
+
+/** What is known of a value: its kind and size, and where it comes from when not from a stage. */
+export interface Value {
+  readonly dtype: DType
+  readonly size: number
+  readonly constant?: ConstantData
+}
+
+/** A program cut into stages. Its ports are bound like those of a `Model`. */
+export interface StagedModel {
+  readonly inputs: readonly Port[]
+  readonly outputs: readonly Port[]
+  /** The value of each port. */
+  readonly valueOfInput: readonly number[]
+  readonly valueOfOutput: readonly number[]
+  readonly values: readonly Value[]
+  readonly stages: readonly Stage[]
+}
+
+/** Whether a program uses kernels, and so must be cut. */
+export const usesKernels = (program: Program): boolean => reach(program).nodes.some(({ domain }) => domain === 'choir')
+
+export function cut(program: Program): StagedModel {
+  const values = new Values()
+  const { nodes, inputs } = reach(program)
+  const valueOfInput = inputs.map((tensor) => values.ofInput(tensor))
+  const outputs = Object.entries(program.outputs)
+  const steps = withCopies(nodes.toSorted((a, b) => a.serial - b.serial).flatMap((node) => values.step(node)), values)
+  const valueOfOutput = bindOutputs(outputs, steps, values, valueOfInput)
+  const fused = fuseAdditions(steps, new Set(valueOfOutput))
+  const stages = group(fused).map((stage) => (stage.kind === 'kernel' ? kernelStage(stage.step) : stage))
+  const port = (name: string, { dtype, shape }: Tensor): Port => ({ name, dtype, shape })
+  return {
+    inputs: inputs.map((tensor) => port(tensor.source.name, tensor)),
+    outputs: outputs.map(([name, tensor]) => port(name, tensor)),
+    valueOfInput,
+    valueOfOutput,
+    values: values.list,
+    stages: stages.map((stage) => (stage.kind === 'kernel' ? stage : onnxStage(stage.steps, fused, valueOfOutput))),
+  }
+}
+
+/** A node whose inputs and outputs are values. */
+interface Step {
+  readonly node: Node
+  /** A constant of an ONNX node stays a tensor. */
+  readonly inputs: readonly (ValueUse | Tensor)[]
+  readonly outputs: readonly ValueUse[]
+  readonly added?: readonly number[]
+}
+
+const isUse = (input: ValueUse | Tensor): input is ValueUse => 'value' in input
+const usesOf = ({ inputs }: Step): ValueUse[] => inputs.filter(isUse)
+const isKernel = ({ node }: Step): boolean => node.domain === 'choir'
+
+class Values {
+  readonly list: Value[] = []
+  private readonly ofSource = new Map<object, number[]>()
+
+  ofInput(tensor: Tensor): number {
+    const value = this.create(tensor)
+    this.ofSource.set(tensor.source, [value])
+    return value
+  }
+
+  create({ dtype, shape }: { dtype: DType; shape: Shape }, constant?: ConstantData): number {
+    // The rows of a ragged tensor are known only inside a stage; a ragged value never leaves one.
+    const size = shape.includes(RAGGED) ? Number.NaN : sizeOf(shape)
+    return this.list.push({ dtype, size, ...(constant && { constant }) }) - 1
+  }
+
+  use(tensor: Tensor): ValueUse {
+    let known = this.ofSource.get(tensor.source)
+    if (!known && tensor.source.kind === 'constant') {
+      known = [this.create(tensor, tensor.source.data)]
+      this.ofSource.set(tensor.source, known)
+    }
+    const value = known?.[tensor.output]
+    if (value === undefined) throw new Error('internal: a value is used before it is computed')
+    return { value, shape: tensor.shape }
+  }
+
+  /** A reshape is no step: its result is the same value. */
+  step(node: Node): Step[] {
+    const [from] = node.inputs
+    if (node.type === 'Reshape' && from && from.source.kind !== 'constant' && !from.shape.includes(RAGGED)) {
+      this.ofSource.set(node, [this.use(from).value])
+      return []
+    }
+    const outputs = node.outputs.map((output) => ({ value: this.create(output), shape: output.shape }))
+    this.ofSource.set(
+      node,
+      outputs.map(({ value }) => value),
+    )
+    const constantsStay = node.domain !== 'choir'
+    const inputs = node.inputs.map((tensor) =>
+      constantsStay && tensor.source.kind === 'constant' ? tensor : this.use(tensor),
+    )
+    return [{ node, inputs, outputs }]
+  }
+}
+
+const copyOf = (use: ValueUse, dtype: DType, to: number): Step => ({
+  node: emit('Identity', [input('', dtype, use.shape)], { shape: use.shape }).source as Node,
+  inputs: [use],
+  outputs: [{ value: to, shape: use.shape }],
+})
+
+/** Copies for kernels that reach only the program's own memory: of each input port that one reads. */
+function withCopies(steps: readonly Step[], values: Values): Step[] {
+  const made = new Set(steps.flatMap(({ outputs }) => outputs.map(({ value }) => value)))
+  const copies = new Map<number, Step>()
+  const copied = steps.map((step): Step => {
+    if (!step.node.kernel?.local) return step
+    const inputs = step.inputs.map((use) => {
+      if (!isUse(use) || made.has(use.value)) return use
+      const { dtype, constant } = values.list[use.value] as Value
+      if (constant) return use
+      const copy = copies.get(use.value) ?? copyOf(use, dtype, values.create({ dtype, shape: use.shape }))
+      copies.set(use.value, copy)
+      return { ...use, value: (copy.outputs[0] as ValueUse).value }
+    })
+    return { ...step, inputs }
+  })
+  return [...copies.values(), ...copied]
+}
+
+/**
+ * The value of each output port: what is computed, or a copy of it when it cannot lie there: it is an
+ * input or a constant, another port has it, or the kernel that makes it writes only to own memory.
+ */
+function bindOutputs(
+  outputs: readonly (readonly [string, Tensor])[],
+  steps: Step[],
+  values: Values,
+  taken: readonly number[],
+): number[] {
+  const unusable = new Set(taken)
+  for (const { node, outputs } of steps)
+    if (node.kernel?.local) for (const { value } of outputs) unusable.add(value)
+  return outputs.map(([, tensor]) => {
+    const use = values.use(tensor)
+    if (!unusable.has(use.value) && !values.list[use.value]?.constant) {
+      unusable.add(use.value)
+      return use.value
+    }
+    const copy = values.create(tensor)
+    steps.push(
+      values.list[use.value]?.constant
+        ? {
+            node: emit('Identity', [tensor], { shape: tensor.shape }).source as Node,
+            inputs: [tensor],
+            outputs: [{ value: copy, shape: tensor.shape }],
+          }
+        : copyOf(use, tensor.dtype, copy),
+    )
+    return copy
+  })
+}
+
+/** x + kernel(...) becomes kernel(..., x), where the sum is all that the result is used for. */
+function fuseAdditions(steps: readonly Step[], bound: ReadonlySet<number>): Step[] {
+  const readers = new Map<number, number>()
+  for (const step of steps) for (const { value } of usesOf(step)) readers.set(value, (readers.get(value) ?? 0) + 1)
+  const madeBy = new Map<number, number>()
+  const result: (Step | null)[] = [...steps]
+  steps.forEach(({ outputs }, i) => {
+    for (const { value } of outputs) madeBy.set(value, i)
+  })
+  for (const [i, step] of steps.entries()) {
+    const [a, b] = step.inputs
+    const [sum] = step.outputs
+    if (step.node.type !== 'Add' || step.node.domain !== '' || !sum || !a || !b || !isUse(a) || !isUse(b)) continue
+    if (!sameShape(a.shape, b.shape)) continue
+    for (const [kernelUse, other] of [
+      [b, a],
+      [a, b],
+    ] as const) {
+      const at = madeBy.get(kernelUse.value)
+      const kernel = at === undefined ? null : result[at]
+      if (at === undefined || !kernel?.node.kernel) continue
+      const { addsTo = [], local } = kernel.node.kernel
+      const { added = [] } = kernel
+      const output = kernel.outputs.findIndex(({ value }) => value === kernelUse.value)
+      const ready = (madeBy.get(other.value) ?? -1) < at
+      const onlyHere = readers.get(kernelUse.value) === 1 && !bound.has(kernelUse.value)
+      if (!addsTo.includes(output) || added.includes(output) || !ready || !onlyHere) continue
+      if (local && (bound.has(sum.value) || !madeBy.has(other.value))) continue
+      const { shape } = kernel.outputs[output] as ValueUse
+      result[at] = {
+        ...kernel,
+        inputs: [...kernel.inputs, { value: other.value, shape }],
+        outputs: kernel.outputs.with(output, { value: sum.value, shape }),
+        added: [...added, output],
+      }
+      result[i] = null
+      madeBy.set(sum.value, at)
+      break
+    }
+  }
+  return result.filter((step) => step !== null)
+}
+
+type Group =
+  | { readonly kind: 'kernel'; readonly step: Step }
+  | { readonly kind: 'onnx'; readonly steps: readonly Step[] }
+
+/** ONNX steps wait until a kernel needs one of them; then all that wait make one stage. */
+function group(steps: readonly Step[]): Group[] {
+  const groups: Group[] = []
+  let waiting: Step[] = []
+  let made = new Set<number>()
+  const flush = () => {
+    if (waiting.length > 0) groups.push({ kind: 'onnx', steps: waiting })
+    waiting = []
+    made = new Set()
+  }
+  for (const step of steps) {
+    if (isKernel(step)) {
+      if (usesOf(step).some(({ value }) => made.has(value))) flush()
+      groups.push({ kind: 'kernel', step })
+    } else {
+      waiting.push(step)
+      for (const { value } of step.outputs) made.add(value)
+    }
+  }
+  flush()
+  return groups
+}
+
+function kernelStage({ node, inputs, outputs, added = [] }: Step): KernelStage {
+  const { type, attributes, origin } = node
+  const overwrites = (node.kernel as KernelTraits).overwrites ?? false
+  return { kind: 'kernel', type, attributes, inputs: inputs.filter(isUse), outputs, added, overwrites, origin }
+}
+
+/** An ONNX model of the steps, whose outputs are what other stages or ports need. */
+function onnxStage(steps: readonly Step[], all: readonly Step[], ports: readonly number[]): OnnxStage {
+  const inside = new Set(steps)
+  const needed = new Set(ports)
+  for (const step of all) if (!inside.has(step)) for (const { value } of usesOf(step)) needed.add(value)
+
+  const inputs: ValueUse[] = []
+  const tensors = new Map<string, Tensor>()
+  const made = new Map<number, Tensor>()
+  const tensorOf = (use: ValueUse, dtype: DType): Tensor => {
+    const key = `${use.value} ${use.shape}`
+    const known = tensors.get(key)
+    if (known) return known
+    const own = made.get(use.value)
+    const tensor = own ? reshaped(own, use.shape) : input(`i${inputs.length}`, dtype, use.shape)
+    if (!own) inputs.push(use)
+    tensors.set(key, tensor)
+    return tensor
+  }
+  for (const { node, inputs: uses, outputs } of steps) {
+    const source: Node = {
+      ...node,
+      inputs: uses.map((use, i) => (isUse(use) ? tensorOf(use, (node.inputs[i] as Tensor).dtype) : use)),
+    }
+    node.outputs.forEach(({ dtype, shape }, output) => {
+      const use = outputs[output] as ValueUse
+      made.set(use.value, { dtype, shape, source, output })
+    })
+  }
+  const results = [...made].filter(([value]) => needed.has(value))
+  for (const [, { shape }] of results)
+    if (shape.includes(RAGGED)) throw new Error('internal: a ragged tensor is used by another stage')
+  const model = toOnnx(
+    { outputs: Object.fromEntries(results.map(([, tensor], i) => [`o${i}`, tensor])) },
+    { anonymous: true },
+  )
+  return {
+    kind: 'onnx',
+    model,
+    // In the order of the model's ports; what only dead code reads is not one.
+    inputs: model.inputs.map(({ name }) => inputs[Number(name.slice(1))] as ValueUse),
+    outputs: results.map(([value, { shape }]) => ({ value, shape })),
+  }
+}
+
+function reshaped(tensor: Tensor, shape: Shape): Tensor {
+  if (sameShape(tensor.shape, shape)) return tensor
+  return emit('Reshape', [tensor, shapeConstant(shape)], { shape, attributes: { allowzero: 1 } })
+}
+
+const shapeConstant = (shape: Shape): Tensor => ({
+  dtype: 'int64',
+  shape: [shape.length],
+  source: { kind: 'constant', data: BigInt64Array.from(shape, BigInt) },
+  output: 0,
+})

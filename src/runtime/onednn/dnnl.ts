@@ -1,0 +1,368 @@
+/**
+ * oneDNN on one thread: primitives made on first use and remembered by their shape.
+ *
+ * A primitive knows shapes and strides; memory is given when it runs, as addresses. Running one costs
+ * half a microsecond beyond its work, so callers may cut work finely. Everything here is float32; with
+ * `bf16` math a product rounds its factors to bfloat16 and still sums in float32.
+ */
+import { RuntimeError } from '../contract.ts'
+import { addressOf } from '../ffi.ts'
+import { Handle, type Math, openDnnl } from './library.ts'
+
+const ok = 0
+const float32 = 3
+const inferenceOrTraining = 64
+const bf16Math = 1
+const inOrder = 1
+const cpu = 1
+const accurateSoftmax = 0x30000
+const binary = { add: 0x1fff0, multiply: 0x1fff1 } as const
+const eltwise = { linear: 0x26, swish: 0x2c, gelu: 0x31 } as const
+
+/** Names of arguments of a primitive. */
+const arg = { source: 1, source1: 2, target: 17, weights: 33, gradientOfSource: 129, gradientOfTarget: 145 } as const
+const postOpArgument = (index: number) => (32768 * (index + 1)) | arg.source1
+
+/** A matrix in memory: rows `stride` floats apart; transposed: the columns are. */
+export interface MatrixLayout {
+  readonly stride: number
+  readonly transposed?: boolean
+}
+
+/** c [m, n] = alpha · a [m, k] · b [k, n], then added to what is in c, or to another matrix. */
+export interface Product {
+  readonly m: number
+  readonly k: number
+  readonly n: number
+  readonly a: MatrixLayout
+  readonly b: MatrixLayout
+  /** Floats from a row of c to the next. */
+  readonly c: number
+  readonly alpha?: number
+  /** `c`: c's old values are added. A number: a matrix with rows so far apart is, at `addend`. */
+  readonly plus?: 'c' | number
+}
+
+export type Activation = 'gelu' | 'swish'
+
+/** A primitive with the places of its arguments. */
+class Primitive {
+  private readonly execute: (primitive: number, stream: number, count: number, args: number) => number
+  private readonly move: (memory: number, address: number) => number
+  private readonly primitive: number
+  private readonly stream: number
+  private readonly memories: readonly number[]
+  private readonly last: number[]
+  private readonly args: BigUint64Array
+  private readonly argsAddress: number
+
+  constructor(api: Api, stream: number, primitive: number, memories: readonly (readonly [name: number, memory: number])[]) {
+    this.execute = api.dnnl_primitive_execute
+    this.move = api.dnnl_memory_set_data_handle
+    this.primitive = primitive
+    this.stream = stream
+    this.memories = memories.map(([, memory]) => memory)
+    this.last = memories.map(() => -1)
+    this.args = new BigUint64Array(memories.flatMap((pair) => pair.map(BigInt)))
+    this.argsAddress = Number(addressOf(this.args))
+  }
+
+  /** Addresses in the order of the primitive's arguments. */
+  run(...addresses: number[]): void {
+    for (let i = 0; i < addresses.length; i++) {
+      const address = addresses[i] as number
+      if (this.last[i] === address) continue
+      this.move(this.memories[i] as number, address)
+      this.last[i] = address
+    }
+    const status = this.execute(this.primitive, this.stream, this.memories.length, this.argsAddress)
+    if (status !== ok) throw new RuntimeError(`oneDNN failed to run a primitive (status ${status})`)
+  }
+}
+
+export type { Primitive }
+
+const pointer = 'uintptr_t'
+const signatures = {
+  dnnl_engine_create: [pointer, 'int', 'size_t'],
+  dnnl_stream_create: [pointer, pointer, 'uint32'],
+  dnnl_memory_desc_create_with_strides: [pointer, 'int', pointer, 'int', pointer],
+  dnnl_memory_create: [pointer, pointer, pointer, pointer],
+  dnnl_memory_set_data_handle: [pointer, pointer],
+  dnnl_primitive_create: [pointer, pointer],
+  dnnl_primitive_desc_destroy: [pointer],
+  dnnl_primitive_execute: [pointer, pointer, 'int', pointer],
+  dnnl_primitive_attr_create: [pointer],
+  dnnl_primitive_attr_destroy: [pointer],
+  dnnl_primitive_attr_set_fpmath_mode: [pointer, 'int'],
+  dnnl_primitive_attr_set_post_ops: [pointer, pointer],
+  dnnl_post_ops_create: [pointer],
+  dnnl_post_ops_destroy: [pointer],
+  dnnl_post_ops_append_sum: [pointer, 'float', 'int32', 'int'],
+  dnnl_post_ops_append_eltwise: [pointer, 'int', 'float', 'float'],
+  dnnl_post_ops_append_binary: [pointer, 'int', pointer],
+  dnnl_matmul_primitive_desc_create: [pointer, pointer, pointer, pointer, pointer, pointer, pointer],
+  dnnl_eltwise_forward_primitive_desc_create: [
+    pointer,
+    pointer,
+    'int',
+    'int',
+    pointer,
+    pointer,
+    'float',
+    'float',
+    pointer,
+  ],
+  dnnl_eltwise_backward_primitive_desc_create: [
+    pointer,
+    pointer,
+    'int',
+    pointer,
+    pointer,
+    pointer,
+    'float',
+    'float',
+    pointer,
+    pointer,
+  ],
+  dnnl_softmax_forward_primitive_desc_create: [pointer, pointer, 'int', 'int', pointer, pointer, 'int', pointer],
+  dnnl_softmax_backward_primitive_desc_create: [
+    pointer,
+    pointer,
+    'int',
+    pointer,
+    pointer,
+    pointer,
+    'int',
+    pointer,
+    pointer,
+  ],
+  dnnl_binary_primitive_desc_create: [pointer, pointer, 'int', pointer, pointer, pointer, pointer],
+} as const
+
+type Api = Readonly<Record<keyof typeof signatures, (...args: number[]) => number>>
+
+export class Dnnl {
+  private readonly api: Api
+  private readonly engine: number
+  private readonly stream: number
+  private readonly math: Math
+  private readonly out = new Handle()
+  private readonly primitives = new Map<string, Primitive>()
+  private readonly descriptors = new Map<string, number>()
+
+  /** Belongs to the calling thread. */
+  constructor(path: string, math: Math) {
+    const library = openDnnl(path)
+    this.math = math
+    this.api = Object.fromEntries(
+      Object.entries(signatures).map(([name, parameters]) => [name, library.func(name, 'int', [...parameters])]),
+    ) as unknown as Api
+    this.engine = this.make('dnnl_engine_create', cpu, 0)
+    this.stream = this.make('dnnl_stream_create', this.engine, inOrder)
+  }
+
+  /** Run with the addresses of a, b, c, and of the addend if there is one. */
+  product(spec: Product): Primitive {
+    const { m, k, n, a, b, c, alpha = 1, plus } = spec
+    const key = `p${m},${k},${n},${a.stride}${a.transposed ? 't' : ''},${b.stride}${b.transposed ? 't' : ''},${c},${alpha},${plus}`
+    return this.remembered(key, () => {
+      const layout = (rows: number, columns: number, { stride, transposed }: MatrixLayout) =>
+        this.descriptor([rows, columns], transposed ? [1, stride] : [stride, 1])
+      const [source, weights, target] = [layout(m, k, a), layout(k, n, b), layout(m, n, { stride: c })]
+      const postOps = this.make('dnnl_post_ops_create')
+      let count = 0
+      const append = (status: number) => {
+        this.expect(status, 'post-op')
+        return count++
+      }
+      if (alpha !== 1) append(this.api.dnnl_post_ops_append_eltwise(postOps, eltwise.linear, alpha, 0))
+      if (plus === 'c') append(this.api.dnnl_post_ops_append_sum(postOps, 1, 0, 0))
+      const addend = typeof plus === 'number' ? this.descriptor([m, n], [plus, 1]) : 0
+      const addendAt = addend && append(this.api.dnnl_post_ops_append_binary(postOps, binary.add, addend))
+      const attributes = this.make('dnnl_primitive_attr_create')
+      if (this.math === 'bf16')
+        this.expect(this.api.dnnl_primitive_attr_set_fpmath_mode(attributes, bf16Math), 'math mode')
+      if (count > 0) this.expect(this.api.dnnl_primitive_attr_set_post_ops(attributes, postOps), 'post-ops')
+      const description = this.make(
+        'dnnl_matmul_primitive_desc_create',
+        this.engine,
+        source,
+        weights,
+        0,
+        target,
+        attributes,
+      )
+      this.api.dnnl_post_ops_destroy(postOps)
+      this.api.dnnl_primitive_attr_destroy(attributes)
+      return this.primitive(description, [
+        [arg.source, source],
+        [arg.weights, weights],
+        [arg.target, target],
+        ...(addend ? [[postOpArgument(addendAt), addend] as const] : []),
+      ])
+    })
+  }
+
+  /** y = f(x) of `count` floats; run with x, y. */
+  activation(kind: Activation, count: number): Primitive {
+    return this.remembered(`a${kind}${count}`, () => {
+      const data = this.descriptor([count], [1])
+      return this.primitive(this.activationDescription(kind, data), [
+        [arg.source, data],
+        [arg.target, data],
+      ])
+    })
+  }
+
+  /** dx = dy · f′(x) of `count` floats; run with x, dy, dx. */
+  activationGradient(kind: Activation, count: number): Primitive {
+    return this.remembered(`b${kind}${count}`, () => {
+      const data = this.descriptor([count], [1])
+      const forward = this.activationDescription(kind, data)
+      const description = this.make(
+        'dnnl_eltwise_backward_primitive_desc_create',
+        this.engine,
+        eltwise[kind],
+        data,
+        data,
+        data,
+        kind === 'swish' ? 1 : 0,
+        0,
+        forward,
+        0,
+      )
+      return this.primitive(description, [
+        [arg.source, data],
+        [arg.gradientOfTarget, data],
+        [arg.gradientOfSource, data],
+      ])
+    })
+  }
+
+  /** Softmax of each of the rows, which lie `stride` apart; run with x, y. */
+  softmax(rows: number, columns: number, stride = columns): Primitive {
+    return this.remembered(`s${rows},${columns},${stride}`, () => {
+      const data = this.descriptor([rows, columns], [stride, 1])
+      return this.primitive(this.softmaxDescription(data), [
+        [arg.source, data],
+        [arg.target, data],
+      ])
+    })
+  }
+
+  /** dx = y ∘ (dy − Σ y ∘ dy), row by row; run with y, dy, dx. */
+  softmaxGradient(rows: number, columns: number, stride = columns): Primitive {
+    return this.remembered(`t${rows},${columns},${stride}`, () => {
+      const data = this.descriptor([rows, columns], [stride, 1])
+      const forward = this.softmaxDescription(data)
+      const description = this.make(
+        'dnnl_softmax_backward_primitive_desc_create',
+        this.engine,
+        accurateSoftmax,
+        data,
+        data,
+        data,
+        1,
+        forward,
+        0,
+      )
+      return this.primitive(description, [
+        [arg.target, data],
+        [arg.gradientOfTarget, data],
+        [arg.gradientOfSource, data],
+      ])
+    })
+  }
+
+  /** z = x ∘ y of `count` floats; run with x, y, z. */
+  multiply(count: number): Primitive {
+    return this.remembered(`m${count}`, () => {
+      const data = this.descriptor([count], [1])
+      const description = this.make(
+        'dnnl_binary_primitive_desc_create',
+        this.engine,
+        binary.multiply,
+        data,
+        data,
+        data,
+        0,
+      )
+      return this.primitive(description, [
+        [arg.source, data],
+        [arg.source1, data],
+        [arg.target, data],
+      ])
+    })
+  }
+
+  private activationDescription(kind: Activation, data: number): number {
+    const create = 'dnnl_eltwise_forward_primitive_desc_create'
+    return this.make(
+      create,
+      this.engine,
+      inferenceOrTraining,
+      eltwise[kind],
+      data,
+      data,
+      kind === 'swish' ? 1 : 0,
+      0,
+      0,
+    )
+  }
+
+  private softmaxDescription(data: number): number {
+    const create = 'dnnl_softmax_forward_primitive_desc_create'
+    return this.make(create, this.engine, inferenceOrTraining, accurateSoftmax, data, data, 1, 0)
+  }
+
+  private remembered(key: string, make: () => Primitive): Primitive {
+    let primitive = this.primitives.get(key)
+    if (!primitive) {
+      primitive = make()
+      this.primitives.set(key, primitive)
+    }
+    return primitive
+  }
+
+  private primitive(description: number, places: readonly (readonly [name: number, descriptor: number])[]): Primitive {
+    const primitive = this.make('dnnl_primitive_create', description)
+    this.api.dnnl_primitive_desc_destroy(description)
+    return new Primitive(
+      this.api,
+      this.stream,
+      primitive,
+      places.map(([name, descriptor]) => [name, this.make('dnnl_memory_create', descriptor, this.engine, 0)] as const),
+    )
+  }
+
+  private descriptor(sizes: readonly number[], strides: readonly number[]): number {
+    const key = `${sizes};${strides}`
+    let descriptor = this.descriptors.get(key)
+    if (descriptor === undefined) {
+      const [dims, steps] = [sizes, strides].map((list) => BigInt64Array.from(list, BigInt)) as [
+        BigInt64Array,
+        BigInt64Array,
+      ]
+      descriptor = this.make(
+        'dnnl_memory_desc_create_with_strides',
+        sizes.length,
+        Number(addressOf(dims)),
+        float32,
+        Number(addressOf(steps)),
+      )
+      this.descriptors.set(key, descriptor)
+    }
+    return descriptor
+  }
+
+  /** Calls a function whose first parameter receives a handle. */
+  private make(name: keyof typeof signatures, ...args: number[]): number {
+    this.expect(this.api[name](this.out.address, ...args), name)
+    return this.out.value
+  }
+
+  private expect(status: number, what: string): void {
+    if (status !== ok) throw new RuntimeError(`internal: oneDNN refused a ${what} (status ${status})`)
+  }
+}

@@ -1,0 +1,108 @@
+/**
+ * Finding oneDNN. It is an optional library of the system (`libdnnl`): by the path in `CHOIR_DNNL`, or by
+ * name where the system's loader looks. `CHOIR_DNNL=off` does without it.
+ *
+ * Only builds that compute on the calling thread will do: our threads share the work themselves.
+ */
+import koffi from 'koffi'
+import { UsageError } from '../../errors.ts'
+import { addressOf, loadLibrary } from '../ffi.ts'
+
+type Library = ReturnType<typeof loadLibrary>
+
+/** Precision of matrix products: float32 throughout, or bfloat16 factors with float32 sums. */
+export type Math = 'float32' | 'bf16'
+
+export interface DnnlLibrary {
+  /** Path or name to load it by, the same on every thread. */
+  readonly path: string
+  readonly version: string
+  /** Whether the CPU multiplies bfloat16. */
+  readonly bf16: boolean
+}
+
+/** Why there is no oneDNN. */
+export interface DnnlMissing {
+  readonly missing: string
+}
+
+const leastMinor = 4
+const namesOf: Partial<Record<NodeJS.Platform, readonly string[]>> = {
+  linux: ['libdnnl.so.3', ...Array.from({ length: 12 }, (_, i) => `libdnnl.so.3.${15 - i}`), 'libdnnl.so'],
+  darwin: ['libdnnl.3.dylib', 'libdnnl.dylib'],
+  win32: ['dnnl.dll'],
+}
+
+const runtimes = { sequential: 1, openmp: 2 }
+/** `dnnl_avx512_core_bf16`: the flags that every later instruction set includes. */
+const bf16Isa = 0xe7
+const pointer = 'uintptr_t'
+
+let found: DnnlLibrary | DnnlMissing | undefined
+
+/** @throws UsageError when `CHOIR_DNNL` names a library that cannot be used. */
+export function findDnnl(): DnnlLibrary | DnnlMissing {
+  found ??= search(process.env.CHOIR_DNNL)
+  return found
+}
+
+function search(given: string | undefined): DnnlLibrary | DnnlMissing {
+  if (given === 'off') return { missing: 'CHOIR_DNNL is off' }
+  if (given) {
+    const result = inspect(given)
+    if ('missing' in result)
+      throw new UsageError(`invalid CHOIR_DNNL: ${result.missing} (expected the path of libdnnl 3, or off)`)
+    return result
+  }
+  let unusable: DnnlMissing | undefined
+  for (const name of namesOf[process.platform] ?? []) {
+    const result = inspect(name)
+    if ('path' in result) return result
+    if (!result.notFound) unusable = result
+  }
+  return unusable ?? { missing: 'libdnnl is not installed' }
+}
+
+function inspect(path: string): DnnlLibrary | (DnnlMissing & { notFound?: true }) {
+  let library: Library
+  try {
+    library = openDnnl(path)
+  } catch (error) {
+    return { missing: error instanceof Error ? error.message : String(error), notFound: true }
+  }
+  try {
+    // struct { int major, minor, patch; const char* hash; unsigned cpu_runtime, gpu_runtime; }
+    const version = BigInt(library.func('dnnl_version', pointer, [])())
+    const [major, minor, patch] = [0, 4, 8].map((at) => koffi.decode.int32(version + BigInt(at)))
+    const cpuRuntime = koffi.decode.int32(version + 24n)
+    const text = `${major}.${minor}.${patch}`
+    if (major !== 3 || (minor as number) < leastMinor)
+      return { missing: `${path} is oneDNN ${text} (expected 3.${leastMinor} or later)` }
+    if (cpuRuntime !== runtimes.openmp && cpuRuntime !== runtimes.sequential)
+      return { missing: `${path} brings a pool of threads of its own (expected a build with OpenMP, or sequential)` }
+    const isa: number = library.func('dnnl_get_effective_cpu_isa', 'int', [])()
+    return { path, version: text, bf16: (isa & bf16Isa) === bf16Isa }
+  } catch (error) {
+    return { missing: `${path} is not oneDNN (${error instanceof Error ? error.message : error})` }
+  }
+}
+
+/** Loads the library for the calling thread, which then computes on itself alone. */
+export function openDnnl(path: string): Library {
+  const library = loadLibrary(path)
+  try {
+    library.func('omp_set_num_threads', 'void', ['int'])(1)
+  } catch {
+    // A sequential build has no OpenMP.
+  }
+  return library
+}
+
+/** Room for a function to write a handle. */
+export class Handle {
+  private readonly cell = new BigUint64Array(1)
+  readonly address = Number(addressOf(this.cell))
+  get value(): number {
+    return Number(this.cell[0])
+  }
+}

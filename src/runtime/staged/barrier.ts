@@ -1,0 +1,59 @@
+/**
+ * How the threads of a crew meet. They share a few integers: which step has begun, how many have arrived
+ * at its end, and the next task to take. A waiting thread watches for a few microseconds, since the next
+ * step mostly follows at once, and then sleeps: it must not take a core from whoever still works.
+ */
+const STEP = 0
+const ARRIVED = 1
+const TASK = 2
+const FAILED = 3
+
+export const controlBytes = 64
+
+/** Looks at the shared integer that many times before sleeping: some tens of microseconds. */
+const PATIENCE = 4000
+
+export class Meeting {
+  private readonly control: Int32Array
+  private readonly threads: number
+
+  constructor(buffer: SharedArrayBuffer, threads: number) {
+    this.control = new Int32Array(buffer)
+    this.threads = threads
+  }
+
+  /** The next task of this step; the caller stops at one that does not exist. */
+  take(): number {
+    return Atomics.add(this.control, TASK, 1)
+  }
+
+  /** A step cannot go on; every thread leaves the program at the next meeting. */
+  fail(): void {
+    Atomics.store(this.control, FAILED, 1)
+  }
+
+  get failed(): boolean {
+    return Atomics.load(this.control, FAILED) === 1
+  }
+
+  /** Before a run, while all threads wait for it. */
+  reset(): void {
+    Atomics.store(this.control, FAILED, 0)
+    Atomics.store(this.control, TASK, 0)
+  }
+
+  /** Returns when every thread has arrived. @param sleep Without watching first. */
+  meet(sleep = false): void {
+    const { control } = this
+    const step = Atomics.load(control, STEP)
+    if (Atomics.add(control, ARRIVED, 1) === this.threads - 1) {
+      Atomics.store(control, ARRIVED, 0)
+      Atomics.store(control, TASK, 0)
+      Atomics.add(control, STEP, 1)
+      Atomics.notify(control, STEP)
+      return
+    }
+    for (let i = sleep ? PATIENCE : 0; i < PATIENCE; i++) if (Atomics.load(control, STEP) !== step) return
+    while (Atomics.load(control, STEP) === step) Atomics.wait(control, STEP, step)
+  }
+}

@@ -1,0 +1,271 @@
+/**
+ * A staged program, compiled and bound: ONNX models become sessions, values get places in one memory, and
+ * the whole becomes a script for the crew.
+ */
+import type { Model, Origin, StagedModel, ValueUse } from '../../graph/index.ts'
+import { type Arena, maxArenaBytes } from '../arena.ts'
+import { type Binding, type Buffer, type Executable, type NodeTime, RuntimeError } from '../contract.ts'
+import { addressOf } from '../ffi.ts'
+import type { Session, SessionBinding } from '../onnxruntime/session.ts'
+import { checkBuffers } from '../onnxruntime/values.ts'
+import type { KernelCall, KernelTensor } from './contract.ts'
+import type { Crew } from './crew.ts'
+import { kernels } from './kernels/index.ts'
+import { type MemoryPlan, planMemory } from './memory.ts'
+import { type StepEvent, StepTimes } from './profile.ts'
+import type { Failure, Script, Step } from './script.ts'
+
+const arrays = {
+  float32: Float32Array,
+  float64: Float64Array,
+  int32: Int32Array,
+  int64: BigInt64Array,
+  bool: Uint8Array,
+} as const
+
+/** What the runtime gives its staged programs. */
+export interface StagedParts {
+  readonly crew: Crew
+  readonly threads: number
+  readonly profile: boolean
+  compile(model: Model): Promise<Session>
+  /** Memory of at least so many bytes, which all programs of the runtime use in turn. */
+  memory(bytes: number): Arena
+  /** The error to throw for a status of ONNX Runtime. */
+  explain(status: number, origins: ReadonlyMap<string, Origin>): RuntimeError
+  onGone(executable: StagedExecutable): void
+}
+
+const textOf = (bytes: Uint8Array): string => new TextDecoder('latin1').decode(bytes)
+
+type StageSession = { readonly session: Session; readonly origins: ReadonlyMap<string, Origin> }
+
+export class StagedExecutable implements Executable {
+  readonly model: StagedModel
+  private readonly parts: StagedParts
+  private readonly sessions: readonly (StageSession | null)[]
+  private readonly plan: MemoryPlan
+  private readonly scratchBytes: number
+  private readonly bindings = new Set<StagedBinding>()
+  private readonly clocks: StepTimes[] = []
+  private released = false
+  private gone = false
+
+  private constructor(parts: StagedParts, model: StagedModel, sessions: readonly (StageSession | null)[]) {
+    this.parts = parts
+    this.model = model
+    this.sessions = sessions
+    this.plan = planMemory(model)
+    this.scratchBytes = Math.max(0, ...model.stages.map((stage) => this.scratchOf(stage)))
+    if (this.bytes > maxArenaBytes)
+      throw new RuntimeError(
+        `out of memory: the activations of a micro-batch need ${(this.bytes / 2 ** 30).toFixed(2)} GiB ` +
+          `(at most ${maxArenaBytes / 2 ** 30}; use a smaller train.batch or more train.microBatches)`,
+      )
+  }
+
+  static async compile(parts: StagedParts, model: StagedModel): Promise<StagedExecutable> {
+    // Layers are alike: equal models share a session.
+    const known = new Map<string, Promise<Session>>()
+    const compile = (onnx: Model): Promise<Session> => {
+      if (parts.profile) return parts.compile(onnx)
+      const key = textOf(onnx.bytes)
+      const session = known.get(key) ?? parts.compile(onnx)
+      known.set(key, session)
+      return session
+    }
+    const sessions: (StageSession | null)[] = []
+    for (const stage of model.stages)
+      sessions.push(
+        stage.kind === 'onnx' ? { session: await compile(stage.model), origins: stage.model.origins } : null,
+      )
+    return new StagedExecutable(parts, model, sessions)
+  }
+
+  /** Values, then the scratch memory of each thread. */
+  private get bytes(): number {
+    return this.plan.bytes + this.parts.threads * this.scratchBytes
+  }
+
+  private scratchOf(stage: StagedModel['stages'][number]): number {
+    if (stage.kind === 'onnx') return 0
+    const tensor = (use: ValueUse): KernelTensor => ({ ...this.tensorOf(use), address: 0, offset: 0 })
+    const { type, attributes, inputs, outputs, added } = stage
+    const call = { type, attributes, added, inputs: inputs.map(tensor), outputs: outputs.map(tensor) }
+    return Math.ceil((kernels[type]?.scratch?.(call) ?? 0) / 4096) * 4096
+  }
+
+  private tensorOf({ value, shape }: ValueUse) {
+    const { dtype } = this.model.values[value] as StagedModel['values'][number]
+    return { dtype, shape, size: shape.reduce((product, d) => product * d, 1) }
+  }
+
+  bind(buffers: Readonly<Record<string, Buffer>>): Binding {
+    if (this.released) throw new RuntimeError('internal: this executable has been released')
+    const { model, parts, plan } = this
+    checkBuffers([...model.inputs, ...model.outputs], buffers)
+    const memory = parts.memory(this.bytes)
+    const base = Number(addressOf(new Uint8Array(memory.buffer)))
+
+    const bound = new Map<number, Buffer>()
+    model.inputs.forEach(({ name }, i) => {
+      bound.set(model.valueOfInput[i] as number, buffers[name] as Buffer)
+    })
+    model.outputs.forEach(({ name }, i) => {
+      bound.set(model.valueOfOutput[i] as number, buffers[name] as Buffer)
+    })
+    const array = ({ value, shape }: ValueUse): Buffer => {
+      const { dtype, size } = this.tensorOf({ value, shape })
+      const view: new (buffer: ArrayBufferLike, offset: number, size: number) => Buffer = arrays[dtype]
+      return bound.get(value) ?? new view(memory.buffer, plan.offsets[value] ?? 0, size)
+    }
+    const tensor = (use: ValueUse): KernelTensor => {
+      const port = bound.get(use.value)
+      const offset = port ? -1 : (plan.offsets[use.value] ?? 0)
+      return { ...this.tensorOf(use), offset, address: port ? Number(addressOf(port)) : base + offset }
+    }
+
+    const sessions: SessionBinding[] = []
+    const steps = model.stages.map((stage, at): Step => {
+      if (stage.kind === 'kernel') {
+        const { type, attributes, inputs, outputs, added } = stage
+        const call: KernelCall = { type, attributes, added, inputs: inputs.map(tensor), outputs: outputs.map(tensor) }
+        return { kind: 'kernel', call }
+      }
+      const ports: Record<string, Buffer> = {}
+      stage.model.inputs.forEach(({ name }, i) => {
+        ports[name] = array(stage.inputs[i] as ValueUse)
+      })
+      stage.model.outputs.forEach(({ name }, i) => {
+        ports[name] = array(stage.outputs[i] as ValueUse)
+      })
+      const binding = (this.sessions[at] as StageSession).session.bind(ports)
+      sessions.push(binding)
+      return { kind: 'onnx', args: binding.arguments.map((value) => Number(value ?? 0)) }
+    })
+    const scratch = Array.from({ length: parts.threads }, (_, thread) => {
+      const offset = plan.bytes + thread * this.scratchBytes
+      return { offset, address: base + offset }
+    })
+    const constants = model.values.flatMap(({ constant }, value) =>
+      constant && plan.offsets[value] !== null
+        ? [
+            {
+              offset: plan.offsets[value] as number,
+              bytes: new Uint8Array(constant.buffer, constant.byteOffset, constant.byteLength),
+            },
+          ]
+        : [],
+    )
+    const times = new SharedArrayBuffer(parts.threads * steps.length * 16)
+    const script: Script = { steps, memory: memory.memory, constants, scratch, times }
+    const clock = parts.profile ? new StepTimes(script) : null
+    if (clock) this.clocks.push(clock)
+    const binding: StagedBinding = new StagedBinding({
+      crew: parts.crew,
+      clock,
+      script,
+      sessions,
+      buffers: { ...buffers },
+      explain: (failure) => this.explain(failure),
+      onGone: () => {
+        this.bindings.delete(binding)
+        this.releaseWhenIdle()
+      },
+    })
+    this.bindings.add(binding)
+    return binding
+  }
+
+  private explain(failure: Failure): RuntimeError {
+    if (failure.kind === 'status') {
+      const { origins } = this.sessions[failure.step] as StageSession
+      return this.parts.explain(failure.status, origins)
+    }
+    const stage = this.model.stages[failure.step]
+    const { op, layer } = stage?.kind === 'kernel' ? stage.origin : { op: '', layer: '' }
+    const at = layer === '' ? op : `${op} of ${layer}`
+    return new RuntimeError(`failed to run${at && ` in ${at}`}: ${failure.message}`)
+  }
+
+  profile(): readonly NodeTime[] {
+    if (!this.parts.profile)
+      throw new RuntimeError('no profile was recorded: create the runtime with { profile: true }')
+    const nodes = (stage: number) => this.sessions[stage]?.session.profile() ?? []
+    return this.clocks.flatMap((clock) => clock.nodeTimes(this.model.stages, nodes))
+  }
+
+  lastRun(): readonly StepEvent[] {
+    return this.clocks.at(-1)?.events(this.model.stages) ?? []
+  }
+
+  release(): void {
+    if (this.released) return
+    this.released = true
+    for (const binding of this.bindings) binding.release()
+    this.releaseWhenIdle()
+  }
+
+  private releaseWhenIdle(): void {
+    if (!this.released || this.gone || this.bindings.size > 0) return
+    this.gone = true
+    for (const session of new Set(this.sessions.flatMap((stage) => stage?.session ?? []))) session.release()
+    this.parts.onGone(this)
+  }
+}
+
+interface BindingParts {
+  readonly crew: Crew
+  readonly clock: StepTimes | null
+  readonly script: Script
+  readonly sessions: readonly SessionBinding[]
+  /** A copy of the caller's record: no array may be collected while the script has its address. */
+  readonly buffers: Readonly<Record<string, Buffer>>
+  readonly explain: (failure: Failure) => RuntimeError
+  readonly onGone: () => void
+}
+
+class StagedBinding implements Binding {
+  private readonly parts: BindingParts
+  private readonly program: number
+  private running = false
+  private released = false
+  private gone = false
+
+  constructor(parts: BindingParts) {
+    this.parts = parts
+    this.program = parts.crew.open(parts.script)
+  }
+
+  async run(): Promise<void> {
+    if (this.released) throw new RuntimeError('internal: this binding has been released')
+    if (this.running) throw new RuntimeError('internal: this binding is already running')
+    this.running = true
+    try {
+      const failure = await this.parts.crew.run(this.program)
+      if (failure) throw this.parts.explain(failure)
+      this.parts.clock?.add()
+    } finally {
+      this.running = false
+      this.releaseWhenIdle()
+    }
+  }
+
+  runSync(): void {
+    throw new RuntimeError('internal: a program with kernels has no synchronous run')
+  }
+
+  release(): void {
+    if (this.released) return
+    this.released = true
+    this.releaseWhenIdle()
+  }
+
+  private releaseWhenIdle(): void {
+    if (!this.released || this.running || this.gone) return
+    this.gone = true
+    this.parts.crew.close(this.program)
+    for (const binding of this.parts.sessions) binding.release()
+    this.parts.onGone()
+  }
+}

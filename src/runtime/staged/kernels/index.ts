@@ -1,0 +1,21 @@
+/** Every kernel by name. Those that multiply matrices need oneDNN; the others come with them. */
+import type { Kernel } from '../contract.ts'
+import { attention, attentionGradient } from './attention.ts'
+import { crossEntropy } from './cross-entropy.ts'
+import { expertFfn, expertFfnGradient } from './expert-ffn.ts'
+import { matmul } from './matmul.ts'
+import { combineRows, gatherRows, rmsNorm, rmsNormGradient, rowDots } from './rows.ts'
+
+export const kernels: Readonly<Record<string, Kernel>> = {
+  attention,
+  'attention-gradient': attentionGradient,
+  'combine-rows': combineRows,
+  'cross-entropy': crossEntropy,
+  'expert-ffn': expertFfn,
+  'expert-ffn-gradient': expertFfnGradient,
+  'gather-rows': gatherRows,
+  matmul,
+  'rms-norm': rmsNorm,
+  'rms-norm-gradient': rmsNormGradient,
+  'row-dots': rowDots,
+}

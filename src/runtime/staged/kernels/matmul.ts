@@ -1,0 +1,77 @@
+/**
+ * Matrix products by oneDNN. A batch is a task a matrix; a single product, or a batch of fewer matrices
+ * than there are threads, is cut into bands of rows (or of columns, where there are few rows).
+ */
+import type { Kernel, KernelCall, KernelTensor } from '../contract.ts'
+
+/** Rows or columns of a band are a multiple of this: whole tiles of the matrix units. */
+const TILE = 32
+
+export const matmul: Kernel = {
+  provider: 'oneDNN',
+  prepare(call, { dnnl, threads }) {
+    const { batch, m, k, n, a, b, c, addend, alpha, transposeA, transposeB } = parts(call)
+    const bands = batch >= threads ? 1 : Math.ceil(threads / batch)
+    const byRows = m >= n || m >= bands * 4 * TILE
+    const cuts = cut(byRows ? m : n, bands)
+    const plus = addend && (addend.address === c.address ? 'c' : n)
+    const products = cuts.map(({ length }) =>
+      dnnl.product({
+        m: byRows ? length : m,
+        k,
+        n: byRows ? n : length,
+        a: { stride: transposeA ? m : k, transposed: transposeA },
+        b: { stride: transposeB ? k : n, transposed: transposeB },
+        c: n,
+        alpha,
+        ...(plus !== undefined && { plus }),
+      }),
+    )
+    return {
+      tasks: batch * cuts.length,
+      run(task) {
+        const matrix = Math.floor(task / cuts.length)
+        const band = task % cuts.length
+        const from = cuts[band]?.from as number
+        const fromA = byRows ? from * (transposeA ? 1 : k) : 0
+        const fromB = byRows ? 0 : from * (transposeB ? k : 1)
+        const fromC = byRows ? from * n : from
+        const at = (tensor: KernelTensor, size: number, start: number) => tensor.address + 4 * (matrix * size + start)
+        products[band]?.run(
+          at(a, m * k, fromA),
+          at(b, k * n, fromB),
+          at(c, m * n, fromC),
+          ...(typeof plus === 'number' && addend ? [at(addend, m * n, fromC)] : []),
+        )
+      },
+    }
+  },
+
+  work(call) {
+    const { batch, m, k, n, addend } = parts(call)
+    return {
+      flops: 2 * batch * m * k * n,
+      bytes: 4 * batch * (m * k + k * n + (addend ? 2 : 1) * m * n),
+    }
+  },
+}
+
+function parts({ attributes, inputs: [a, b, addend], outputs: [c] }: KernelCall) {
+  if (!a || !b || !c) throw new Error('internal: a matmul without operands')
+  const [transposeA, transposeB] = [attributes.transA === 1, attributes.transB === 1]
+  const [m = 0, n = 0] = c.shape.slice(-2)
+  const k = a.shape.at(transposeA ? -2 : -1) as number
+  const { alpha } = attributes as { alpha: { float: number } }
+  const batch = c.size / (m * n)
+  return { batch, m, k, n, a, b, c, addend, alpha: alpha.float, transposeA, transposeB }
+}
+
+/** Cuts `count` into at most `parts` near-equal bands of whole tiles; none is empty. */
+export function cut(count: number, parts: number, tile = TILE): { readonly from: number; readonly length: number }[] {
+  const tiles = Math.ceil(count / tile)
+  const bound = (part: number) => Math.min(count, Math.round((tiles * part) / parts) * tile)
+  return Array.from({ length: parts }, (_, part) => {
+    const from = bound(part)
+    return { from, length: bound(part + 1) - from }
+  }).filter(({ length }) => length > 0)
+}

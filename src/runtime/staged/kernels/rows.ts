@@ -1,0 +1,150 @@
+/** Kernels that pass over rows once: norms, and the moves of rows to experts and back. */
+import type { Kernel, KernelCall, KernelTensor, RowFunctions } from '../contract.ts'
+import { cut } from './matmul.ts'
+
+/** In place of an offset: this operand is absent. */
+const ABSENT = 0xffffffff
+
+/** Rows of a task: some hundred kilobytes. */
+const TASK_ROWS = 128
+
+/** Parts whose sums make the gradient of a norm's weight: a number that does not depend on the threads. */
+export const NORM_PARTS = 16
+
+type Tensors = readonly [KernelTensor, KernelTensor, KernelTensor, KernelTensor, KernelTensor, KernelTensor]
+const inputsOf = (call: KernelCall) => call.inputs as unknown as Tensors
+const outputsOf = (call: KernelCall) => call.outputs as unknown as Tensors
+const widthOf = ({ shape }: KernelTensor): number => shape.at(-1) as number
+const at = (tensor: KernelTensor, element: number): number => tensor.offset + 4 * element
+const addendOf = ({ inputs, added }: KernelCall): KernelTensor | undefined => (added.length > 0 ? inputs.at(-1) : undefined)
+const bytesOf = ({ inputs, outputs }: KernelCall): number =>
+  4 * [...inputs, ...outputs].reduce((total, { size }) => total + size, 0)
+
+/** A kernel of tasks of near-equal numbers of rows. */
+function byRows(
+  rowsOf: (call: KernelCall) => number,
+  body: (call: KernelCall, functions: RowFunctions, from: number, rows: number) => void,
+  flopsOfElement: number,
+): Kernel {
+  return {
+    provider: 'WASM',
+    prepare(call, { rows: functions }) {
+      const total = rowsOf(call)
+      const cuts = cut(total, Math.ceil(total / TASK_ROWS), 1)
+      return {
+        tasks: cuts.length,
+        run: (task) => {
+          const { from, length } = cuts[task] as { from: number; length: number }
+          body(call, functions, from, length)
+        },
+      }
+    },
+    work: (call) => ({ flops: flopsOfElement * inputsOf(call)[0].size, bytes: bytesOf(call) }),
+  }
+}
+
+const firstDim = (tensor: KernelTensor): number => tensor.size / widthOf(tensor)
+
+/** Inputs x [T, D], weight [D]; outputs y [T, D], 1/rms [T, 1]. */
+export const rmsNorm = byRows(
+  (call) => firstDim(inputsOf(call)[0]),
+  (call, functions, from, rows) => {
+    const [x, weight] = inputsOf(call)
+    const [y, inverse] = outputsOf(call)
+    const width = widthOf(x)
+    const { epsilon } = call.attributes as { epsilon: { float: number } }
+    functions.rmsNorm?.(at(x, from * width), weight.offset, at(y, from * width), at(inverse, from), rows, width, epsilon.float)
+  },
+  4,
+)
+
+/** Inputs dy [T, D], x [T, D], weight [D], 1/rms [T, 1]; outputs dx [T, D], parts of dweight [16, D]. */
+export const rmsNormGradient: Kernel = {
+  provider: 'WASM',
+  prepare(call, { rows: functions }) {
+    const [dy, x, weight, inverse] = inputsOf(call)
+    const [dx, dWeight] = outputsOf(call)
+    const addend = addendOf(call)
+    const width = widthOf(x)
+    const rows = firstDim(x)
+    return {
+      tasks: NORM_PARTS,
+      run(task) {
+        const from = Math.floor((rows * task) / NORM_PARTS)
+        const count = Math.floor((rows * (task + 1)) / NORM_PARTS) - from
+        const part = (tensor: KernelTensor) => at(tensor, from * width)
+        functions.rmsNormGradient?.(
+          part(dy),
+          part(x),
+          weight.offset,
+          at(inverse, from),
+          addend ? part(addend) : ABSENT,
+          part(dx),
+          at(dWeight, task * width),
+          count,
+          width,
+        )
+      },
+    }
+  },
+  work: (call) => ({ flops: 10 * inputsOf(call)[0].size, bytes: bytesOf(call) }),
+}
+
+/** Inputs x [T, D], index [R] int32 (, weight [R]); output weight · x[index] [R, D]. */
+export const gatherRows = byRows(
+  (call) => inputsOf(call)[1].size,
+  (call, functions, from, rows) => {
+    const [x, index, weight] = call.inputs as [KernelTensor, KernelTensor, KernelTensor?]
+    const [out] = outputsOf(call)
+    const width = widthOf(x)
+    const factor = weight ? at(weight, from) : ABSENT
+    functions.gatherRows?.(x.offset, firstDim(x), at(index, from), factor, at(out, from * width), rows, width)
+  },
+  1,
+)
+
+/** Inputs rows [R, D], slot [T, K] int32 (, weight [T, K]); output Σ_k weight · rows[slot] [T, D]. */
+export const combineRows = byRows(
+  (call) => inputsOf(call)[1].shape[0] as number,
+  (call, functions, from, tokens) => {
+    const [rows, slot, maybeWeight] = inputsOf(call)
+    const weight = call.attributes.weighted === 1 ? maybeWeight : undefined
+    const addend = addendOf(call)
+    const [out] = outputsOf(call)
+    const [width, choices] = [widthOf(rows), widthOf(slot)]
+    functions.combineRows?.(
+      rows.offset,
+      firstDim(rows),
+      at(slot, from * choices),
+      weight ? at(weight, from * choices) : ABSENT,
+      addend ? at(addend, from * width) : ABSENT,
+      at(out, from * width),
+      tokens,
+      choices,
+      width,
+    )
+  },
+  2,
+)
+
+/** Inputs dy [T, D], rows [R, D], slot [T, K] int32 (, kept [T, K]); output dy · rows[slot] [T, K]. */
+export const rowDots = byRows(
+  (call) => firstDim(inputsOf(call)[0]),
+  (call, functions, from, tokens) => {
+    const [dy, rows, slot, kept] = call.inputs as [KernelTensor, KernelTensor, KernelTensor, KernelTensor?]
+    const [out] = outputsOf(call)
+    const [width, choices] = [widthOf(rows), widthOf(slot)]
+    functions.rowDots?.(
+      at(dy, from * width),
+      rows.offset,
+      firstDim(rows),
+      at(slot, from * choices),
+      kept ? at(kept, from * choices) : ABSENT,
+      at(out, from * choices),
+      tokens,
+      choices,
+      width,
+    )
+  },
+  2,
+)

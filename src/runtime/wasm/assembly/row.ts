@@ -1,0 +1,216 @@
+/**
+ * The inner loops of rows.ts: what is done to one row of `width` float32, which may start at any address.
+ *
+ * Sums run in lanes whose order depends on the width alone. Loops are unrolled where that was measured
+ * to pay on rows in the second cache.
+ */
+
+/** The address of an array that is not there: the last byte of 4 GiB, where no float can start. */
+export const absent: usize = 0xffffffff
+
+export function scaleRow(from: usize, to: usize, width: u32, scale: f32): void {
+  const scale4 = f32x4.splat(scale)
+  for (; width >= 4; width -= 4) {
+    v128.store(to, f32x4.mul(v128.load(from), scale4))
+    from += 16
+    to += 16
+  }
+  for (; width > 0; width--) {
+    store<f32>(to, load<f32>(from) * scale)
+    from += 4
+    to += 4
+  }
+}
+
+/** out = base + w·a. */
+export function addOne(base: usize, a: usize, w: f32, out: usize, width: u32): void {
+  const w4 = f32x4.splat(w)
+  for (; width >= 4; width -= 4) {
+    v128.store(out, f32x4.add(v128.load(base), f32x4.mul(v128.load(a), w4)))
+    base += 16
+    a += 16
+    out += 16
+  }
+  for (; width > 0; width--) {
+    store<f32>(out, load<f32>(base) + load<f32>(a) * w)
+    base += 4
+    a += 4
+    out += 4
+  }
+}
+
+/** out = base + w·a + v·b, where an absent base is 0. */
+export function addTwo(base: usize, a: usize, w: f32, b: usize, v: f32, out: usize, width: u32): void {
+  const w4 = f32x4.splat(w)
+  const v4 = f32x4.splat(v)
+  for (; width >= 4; width -= 4) {
+    let sum = f32x4.mul(v128.load(a), w4)
+    if (base !== absent) {
+      sum = f32x4.add(v128.load(base), sum)
+      base += 16
+    }
+    v128.store(out, f32x4.add(sum, f32x4.mul(v128.load(b), v4)))
+    a += 16
+    b += 16
+    out += 16
+  }
+  for (; width > 0; width--) {
+    let sum: f32 = load<f32>(a) * w
+    if (base !== absent) {
+      sum = load<f32>(base) + sum
+      base += 4
+    }
+    store<f32>(out, sum + load<f32>(b) * v)
+    a += 4
+    b += 4
+    out += 4
+  }
+}
+
+/** Σ a·b: in sixteen lanes of float32, whose sums add in float64. */
+export function dot(a: usize, b: usize, width: u32): f64 {
+  let s0 = f32x4.splat(0)
+  let s1 = f32x4.splat(0)
+  let s2 = f32x4.splat(0)
+  let s3 = f32x4.splat(0)
+  for (; width >= 16; width -= 16) {
+    s0 = f32x4.add(s0, f32x4.mul(v128.load(a), v128.load(b)))
+    s1 = f32x4.add(s1, f32x4.mul(v128.load(a, 16), v128.load(b, 16)))
+    s2 = f32x4.add(s2, f32x4.mul(v128.load(a, 32), v128.load(b, 32)))
+    s3 = f32x4.add(s3, f32x4.mul(v128.load(a, 48), v128.load(b, 48)))
+    a += 64
+    b += 64
+  }
+  let sum = laneSum(f32x4.add(f32x4.add(s0, s1), f32x4.add(s2, s3)))
+  for (; width > 0; width--) {
+    sum += <f64>load<f32>(a) * <f64>load<f32>(b)
+    a += 4
+    b += 4
+  }
+  return sum
+}
+
+/** Σ a·b·w, as `dot`. */
+export function weightedDot(a: usize, b: usize, w: usize, width: u32): f64 {
+  let s0 = f32x4.splat(0)
+  let s1 = f32x4.splat(0)
+  for (; width >= 8; width -= 8) {
+    s0 = f32x4.add(s0, f32x4.mul(f32x4.mul(v128.load(a), v128.load(w)), v128.load(b)))
+    s1 = f32x4.add(s1, f32x4.mul(f32x4.mul(v128.load(a, 16), v128.load(w, 16)), v128.load(b, 16)))
+    a += 32
+    b += 32
+    w += 32
+  }
+  let sum = laneSum(f32x4.add(s0, s1))
+  for (; width > 0; width--) {
+    sum += <f64>load<f32>(a) * <f64>load<f32>(w) * <f64>load<f32>(b)
+    a += 4
+    b += 4
+    w += 4
+  }
+  return sum
+}
+
+/** Σ x². Blocks keep a lane below float32's largest where |x| is up to 1e18. */
+export function squares(x: usize, width: u32): f64 {
+  let sum: f64 = 0
+  for (; width > 1024; width -= 1024) {
+    sum += dot(x, x, 1024)
+    x += 4096
+  }
+  return sum + dot(x, x, width)
+}
+
+/** dx = r·(dy·weight) − along·x (+ addend), and dWeight += r·dy·x. */
+export function gradientRow(
+  dy: usize,
+  x: usize,
+  weight: usize,
+  addend: usize,
+  dx: usize,
+  dWeight: usize,
+  width: u32,
+  r: f32,
+  along: f32,
+): void {
+  const r4 = f32x4.splat(r)
+  const along4 = f32x4.splat(along)
+  for (; width >= 8; width -= 8) {
+    const xa = v128.load(x)
+    const xb = v128.load(x, 16)
+    const scaledA = f32x4.mul(v128.load(dy), r4)
+    const scaledB = f32x4.mul(v128.load(dy, 16), r4)
+    v128.store(dWeight, f32x4.add(v128.load(dWeight), f32x4.mul(scaledA, xa)))
+    v128.store(dWeight, f32x4.add(v128.load(dWeight, 16), f32x4.mul(scaledB, xb)), 16)
+    let a = f32x4.sub(f32x4.mul(scaledA, v128.load(weight)), f32x4.mul(along4, xa))
+    let b = f32x4.sub(f32x4.mul(scaledB, v128.load(weight, 16)), f32x4.mul(along4, xb))
+    if (addend !== absent) {
+      a = f32x4.add(a, v128.load(addend))
+      b = f32x4.add(b, v128.load(addend, 16))
+      addend += 32
+    }
+    v128.store(dx, a)
+    v128.store(dx, b, 16)
+    dy += 32
+    x += 32
+    weight += 32
+    dx += 32
+    dWeight += 32
+  }
+  for (; width > 0; width--) {
+    const x1 = load<f32>(x)
+    const scaled: f32 = load<f32>(dy) * r
+    store<f32>(dWeight, load<f32>(dWeight) + scaled * x1)
+    let sum: f32 = scaled * load<f32>(weight) - along * x1
+    if (addend !== absent) {
+      sum += load<f32>(addend)
+      addend += 4
+    }
+    store<f32>(dx, sum)
+    dy += 4
+    x += 4
+    weight += 4
+    dx += 4
+    dWeight += 4
+  }
+}
+
+/** The largest element, or NaN if there is one. No branch waits for an element, so loads run ahead. */
+export function largestOf(x: usize, count: u32): f32 {
+  let best: f32 = -Infinity
+  let m0 = f32x4.splat(best)
+  let m1 = m0
+  let m2 = m0
+  let m3 = m0
+  let nan0 = i32x4.splat(0)
+  let nan1 = nan0
+  for (; count >= 16; count -= 16) {
+    const a = v128.load(x)
+    const b = v128.load(x, 16)
+    const c = v128.load(x, 32)
+    const d = v128.load(x, 48)
+    m0 = f32x4.pmax(m0, a)
+    m1 = f32x4.pmax(m1, b)
+    m2 = f32x4.pmax(m2, c)
+    m3 = f32x4.pmax(m3, d)
+    nan0 = v128.or(nan0, v128.or(f32x4.ne(a, a), f32x4.ne(b, b)))
+    nan1 = v128.or(nan1, v128.or(f32x4.ne(c, c), f32x4.ne(d, d)))
+    x += 64
+  }
+  if (v128.any_true(v128.or(nan0, nan1))) return NaN
+  const m = f32x4.pmax(f32x4.pmax(m0, m1), f32x4.pmax(m2, m3))
+  best = max<f32>(
+    max<f32>(f32x4.extract_lane(m, 0), f32x4.extract_lane(m, 1)),
+    max<f32>(f32x4.extract_lane(m, 2), f32x4.extract_lane(m, 3)),
+  )
+  for (; count > 0; count--) {
+    best = max<f32>(best, load<f32>(x))
+    x += 4
+  }
+  return best
+}
+
+function laneSum(s: v128): f64 {
+  const pair = f64x2.add(f64x2.promote_low_f32x4(s), f64x2.promote_low_f32x4(i32x4.shuffle(s, s, 2, 3, 2, 3)))
+  return f64x2.extract_lane(pair, 0) + f64x2.extract_lane(pair, 1)
+}

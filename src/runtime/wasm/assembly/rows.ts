@@ -1,0 +1,311 @@
+/**
+ * Kernels on rows of float32, each the work of one thread on a range of rows.
+ *
+ * Counts and strides are in floats, addresses in bytes; nothing needs to be aligned. A row is worked on
+ * while it lies in the first cache, so a second pass over it is cheap and a second pass over the array is
+ * not. Sums run in lanes whose order depends on the width alone: a row has the same bits wherever the
+ * range of rows was cut. Absent arrays are given as `absent`, since 0 is an address like any other.
+ */
+import { absent, addOne, addTwo, dot, gradientRow, largestOf, scaleRow, squares, weightedDot } from './row'
+
+/**
+ * Rotates the pairs (a, b) = (from[r, i], from[r, half + i]) by angles of cos and sin [rows, half]:
+ * to[r] = scale·(a·cos − b·s, b·cos + a·s) with s = sign·sin. `to` may be `from`.
+ */
+export function rotate(
+  from: usize,
+  fromStride: u32,
+  to: usize,
+  toStride: u32,
+  rows: u32,
+  half: u32,
+  cos: usize,
+  sin: usize,
+  scale: f32,
+  sign: f32,
+): void {
+  const scale4 = f32x4.splat(scale)
+  const sign4 = f32x4.splat(sign)
+  const across: usize = half * 4
+  for (; rows > 0; rows--) {
+    let first = from
+    let second = from + across
+    let toFirst = to
+    let toSecond = to + across
+    let left = half
+    for (; left >= 4; left -= 4) {
+      const a = v128.load(first)
+      const b = v128.load(second)
+      const c = v128.load(cos)
+      const s = f32x4.mul(v128.load(sin), sign4)
+      v128.store(toFirst, f32x4.mul(f32x4.sub(f32x4.mul(a, c), f32x4.mul(b, s)), scale4))
+      v128.store(toSecond, f32x4.mul(f32x4.add(f32x4.mul(b, c), f32x4.mul(a, s)), scale4))
+      first += 16
+      second += 16
+      toFirst += 16
+      toSecond += 16
+      cos += 16
+      sin += 16
+    }
+    for (; left > 0; left--) {
+      const a = load<f32>(first)
+      const b = load<f32>(second)
+      const c = load<f32>(cos)
+      const s: f32 = load<f32>(sin) * sign
+      store<f32>(toFirst, (a * c - b * s) * scale)
+      store<f32>(toSecond, (b * c + a * s) * scale)
+      first += 4
+      second += 4
+      toFirst += 4
+      toSecond += 4
+      cos += 4
+      sin += 4
+    }
+    from += fromStride * 4
+    to += toStride * 4
+  }
+}
+
+/** to[r] = scale · from[r]. `to` may be `from`. */
+export function scaleRows(
+  from: usize,
+  fromStride: u32,
+  to: usize,
+  toStride: u32,
+  rows: u32,
+  width: u32,
+  scale: f32,
+): void {
+  for (; rows > 0; rows--) {
+    scaleRow(from, to, width, scale)
+    from += fromStride * 4
+    to += toStride * 4
+  }
+}
+
+/** Causal mask: scores[r, c] = −1e30 for first + r < c < columns. */
+export function maskAbove(scores: usize, stride: u32, rows: u32, columns: u32, first: u32): void {
+  const masked = f32x4.splat(-1e30)
+  for (let start = first + 1; rows > 0 && start < columns; start++, rows--) {
+    let to: usize = scores + start * 4
+    let left = columns - start
+    for (; left >= 4; left -= 4) {
+      v128.store(to, masked)
+      to += 16
+    }
+    for (; left > 0; left--) {
+      store<f32>(to, -1e30)
+      to += 4
+    }
+    scores += stride * 4
+  }
+}
+
+/**
+ * y = x·inverse·weight with inverse[r] = 1/√(mean x[r]² + ε); x and y [rows, width]. `y` may be `x`.
+ *
+ * Right for |x| up to 1e18 at any width. Beyond, and surely from 1.9e19 on, the sum of squares overflows
+ * float32, and the inverse and the row are 0; ONNX Runtime does the same. A NaN makes its row NaN.
+ */
+export function rmsNorm(x: usize, weight: usize, y: usize, inverse: usize, rows: u32, width: u32, epsilon: f32): void {
+  for (; rows > 0; rows--) {
+    const r = <f32>(1 / sqrt<f64>(squares(x, width) / <f64>width + epsilon))
+    store<f32>(inverse, r)
+    const r4 = f32x4.splat(r)
+    let w = weight
+    let left = width
+    for (; left >= 16; left -= 16) {
+      v128.store(y, f32x4.mul(f32x4.mul(v128.load(x), r4), v128.load(w)))
+      v128.store(y, f32x4.mul(f32x4.mul(v128.load(x, 16), r4), v128.load(w, 16)), 16)
+      v128.store(y, f32x4.mul(f32x4.mul(v128.load(x, 32), r4), v128.load(w, 32)), 32)
+      v128.store(y, f32x4.mul(f32x4.mul(v128.load(x, 48), r4), v128.load(w, 48)), 48)
+      x += 64
+      w += 64
+      y += 64
+    }
+    for (; left >= 4; left -= 4) {
+      v128.store(y, f32x4.mul(f32x4.mul(v128.load(x), r4), v128.load(w)))
+      x += 16
+      w += 16
+      y += 16
+    }
+    for (; left > 0; left--) {
+      store<f32>(y, load<f32>(x) * r * load<f32>(w))
+      x += 4
+      w += 4
+      y += 4
+    }
+    inverse += 4
+  }
+}
+
+/**
+ * The gradient of `rmsNorm` from dy, x [rows, width] and the inverse r [rows] that it gave: with
+ * c = mean over the row of dy·x·weight,
+ * dx = r·(dy·weight) − r³·c·x (+ addend), and dWeight[j] = Σ over these rows of r·dy·x, in their order.
+ * `dx` may be `dy` or `addend`; `addend` may be absent.
+ */
+export function rmsNormGradient(
+  dy: usize,
+  x: usize,
+  weight: usize,
+  inverse: usize,
+  addend: usize,
+  dx: usize,
+  dWeight: usize,
+  rows: u32,
+  width: u32,
+): void {
+  memory.fill(dWeight, 0, width * 4)
+  const bytes: usize = width * 4
+  for (; rows > 0; rows--) {
+    const r = load<f32>(inverse)
+    const wide: f64 = r
+    // In float64: r³ alone would vanish in float32 where x is large.
+    const along = <f32>((wide * wide * wide * weightedDot(dy, x, weight, width)) / <f64>width)
+    gradientRow(dy, x, weight, addend, dx, dWeight, width, r, along)
+    if (addend !== absent) addend += bytes
+    dy += bytes
+    x += bytes
+    dx += bytes
+    inverse += 4
+  }
+}
+
+/** out[r] = weight[r] · x[index[r]], or x[index[r]] without weight. Traps on an index not below xRows. */
+export function gatherRows(x: usize, xRows: u32, index: usize, weight: usize, out: usize, rows: u32, width: u32): void {
+  for (; rows > 0; rows--) {
+    const from = rowOf(x, xRows, index, width)
+    if (weight === absent) {
+      memory.copy(out, from, width * 4)
+    } else {
+      scaleRow(from, out, width, load<f32>(weight))
+      weight += 4
+    }
+    index += 4
+    out += width * 4
+  }
+}
+
+/**
+ * out[t] = addend[t] + Σ_k weight[t, k] · rowsIn[slot[t, k]], added in the order of k; an absent addend
+ * is 0, an absent weight 1. A weight of 0 means an assignment that was dropped: neither its slot nor
+ * its row is looked at. Traps on another slot that is not below `rowCount`. `out` may be `addend`.
+ */
+export function combineRows(
+  rowsIn: usize,
+  rowCount: u32,
+  slot: usize,
+  weight: usize,
+  addend: usize,
+  out: usize,
+  tokens: u32,
+  choices: u32,
+  width: u32,
+): void {
+  const bytes: usize = width * 4
+  for (; tokens > 0; tokens--) {
+    // Rows are added by two, so that the sum is read and written half as often.
+    let base = addend
+    let waiting: usize = absent
+    let waitingWeight: f32 = 0
+    for (let k = choices; k > 0; k--) {
+      let w: f32 = 1
+      if (weight !== absent) {
+        w = load<f32>(weight)
+        weight += 4
+      }
+      if (w !== 0) {
+        const row = rowOf(rowsIn, rowCount, slot, width)
+        if (waiting === absent) {
+          waiting = row
+          waitingWeight = w
+        } else {
+          addTwo(base, waiting, waitingWeight, row, w, out, width)
+          base = out
+          waiting = absent
+        }
+      }
+      slot += 4
+    }
+    if (waiting !== absent) {
+      if (base === absent) scaleRow(waiting, out, width, waitingWeight)
+      else addOne(base, waiting, waitingWeight, out, width)
+    } else if (base === absent) memory.fill(out, 0, bytes)
+    else if (base !== out) memory.copy(out, base, bytes)
+    if (addend !== absent) addend += bytes
+    out += bytes
+  }
+}
+
+/**
+ * out[t, k] = kept[t, k] · (dy[t] · rowsIn[slot[t, k]]), or the product of the rows alone without kept.
+ * Where kept is 0 the result is 0, and neither slot nor row is looked at. Traps on another slot that is
+ * not below `rowCount`.
+ */
+export function rowDots(
+  dy: usize,
+  rowsIn: usize,
+  rowCount: u32,
+  slot: usize,
+  kept: usize,
+  out: usize,
+  tokens: u32,
+  choices: u32,
+  width: u32,
+): void {
+  for (; tokens > 0; tokens--) {
+    for (let k = choices; k > 0; k--) {
+      let w: f32 = 1
+      if (kept !== absent) {
+        w = load<f32>(kept)
+        kept += 4
+      }
+      store<f32>(out, w !== 0 ? w * <f32>dot(dy, rowOf(rowsIn, rowCount, slot, width), width) : 0)
+      slot += 4
+      out += 4
+    }
+    dy += width * 4
+  }
+}
+
+/** out = a + b. `out` may be `a` or `b`. */
+export function add(a: usize, b: usize, out: usize, count: u32): void {
+  addOne(a, b, 1, out, count)
+}
+
+/**
+ * The largest element of each row and the first column (int32) where it stands. A NaN counts as larger
+ * than any number. An empty row gives −∞ at column 0.
+ */
+export function rowLargest(x: usize, rows: u32, columns: u32, largest: usize, place: usize): void {
+  for (; rows > 0; rows--) {
+    const best = largestOf(x, columns)
+    const best4 = f32x4.splat(best)
+    let p = x
+    let left: u32 = F32.isNaN(best) ? 0 : columns
+    for (; left >= 16; left -= 16) {
+      const here = v128.or(f32x4.eq(v128.load(p), best4), f32x4.eq(v128.load(p, 16), best4))
+      const next = v128.or(f32x4.eq(v128.load(p, 32), best4), f32x4.eq(v128.load(p, 48), best4))
+      if (v128.any_true(v128.or(here, next))) break
+      p += 64
+    }
+    let column: u32 = <u32>(p - x) / 4
+    for (; column < columns; column++) {
+      const value = load<f32>(x + column * 4)
+      if (value === best || F32.isNaN(value)) break
+    }
+    store<f32>(largest, best)
+    store<u32>(place, column < columns ? column : 0)
+    x += columns * 4
+    largest += 4
+    place += 4
+  }
+}
+
+/** The address of row `index[0]`. */
+function rowOf(x: usize, xRows: u32, index: usize, width: u32): usize {
+  const row = load<u32>(index)
+  if (row >= xRows) unreachable()
+  return x + row * width * 4
+}

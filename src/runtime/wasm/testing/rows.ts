@@ -1,0 +1,120 @@
+/**
+ * A place to try kernels on rows: arrays lie in one small arena, the first at address 0 and none aligned,
+ * and kernels are called as a thread of the pool calls them. `check` compares with loops in float64.
+ */
+import { readFileSync } from 'node:fs'
+import { createArena, type SharedMemory } from '../../arena.ts'
+
+type Kernel = (...args: number[]) => void
+/** The part of `WebAssembly` that is used (TypeScript declares it for browsers only). */
+declare const WebAssembly: {
+  Module: new (bytes: Uint8Array) => unknown
+  Instance: new (module: unknown, imports: { env: { memory: SharedMemory } }) => { exports: Record<string, Kernel> }
+}
+
+const module = new WebAssembly.Module(
+  readFileSync(new URL('../../../../dist/runtime/wasm/kernels.wasm', import.meta.url)),
+)
+const arena = createArena(2 ** 20)
+const memory = arena.floats()
+const kernels = new WebAssembly.Instance(module, { env: { memory: arena.memory } }).exports
+export const call = (name: string, ...args: number[]) => {
+  const kernel = kernels[name]
+  if (!kernel) throw new Error(`no kernel ${name}`)
+  kernel(...args)
+}
+
+/** The address of an array that is not there. */
+export const absent = 0xffffffff
+
+/** An array in the arena: its address in bytes, and a view. */
+export interface Placed {
+  readonly at: number
+  readonly values: Float32Array
+}
+
+let top = 0
+let state = 1
+/** Uniform in [-1, 1). */
+export const random = () => {
+  state = (Math.imul(state, 1664525) + 1013904223) >>> 0
+  return state / 2 ** 31 - 1
+}
+export const below = (count: number) => Math.floor(((random() + 1) / 2) * count)
+
+/** Begins a case: the first array placed is at address 0. */
+export function begin(seed: number): void {
+  state = seed
+  top = 0
+  memory.fill(0)
+}
+/** Arrays are unaligned, with floats between them that no kernel may touch. */
+export function place(count: number, make: (i: number) => number = random): Placed {
+  const values = arena.floats(top, count)
+  for (let i = 0; i < count; i++) values[i] = make(i)
+  const at = top * 4
+  top += count + 1 + below(4)
+  return { at, values }
+}
+export const integers = ({ at, values }: Placed) => new Int32Array(arena.buffer, at, values.length)
+export function placeIntegers(count: number, make: () => number): Placed {
+  const placed = place(count)
+  integers(placed).set(Array.from({ length: count }, make))
+  return placed
+}
+export const at = (values: ArrayLike<number>, i: number) => values[i] ?? Number.NaN
+/** The address of row r of rows that are `stride` apart. */
+export const row = ({ at }: Placed, r: number, stride: number) => at + r * stride * 4
+
+const bits = () => new Uint32Array(arena.buffer, 0, top + 64).slice()
+
+/** What an element should be, and the sum of the sizes of the terms that it is made of. */
+export type Value = readonly [value: number, size: number]
+export const total = (terms: readonly number[]): Value => [
+  terms.reduce((sum, x) => sum + x, 0),
+  terms.reduce((sum, x) => sum + Math.abs(x), 0),
+]
+
+/** Which elements of an array a kernel writes, by their index: the others must stay. */
+type Expected = ReadonlyMap<Placed, ReadonlyMap<number, Value>>
+export function each(count: number, make: (i: number) => Value): Map<number, Value> {
+  return new Map(Array.from({ length: count }, (_, i) => [i, make(i)]))
+}
+/** Element (r, c) of rows that are `stride` apart. */
+export function eachOf(rows: number, width: number, stride: number, make: (r: number, c: number) => Value) {
+  const values = new Map<number, Value>()
+  for (let r = 0; r < rows; r++) for (let c = 0; c < width; c++) values.set(r * stride + c, make(r, c))
+  return values
+}
+
+/**
+ * Runs rows 0 to `rows`: the results are as expected and nothing else is written. Runs them again in two
+ * parts: each bit is the same, but for `sums`, which each part writes for its own rows.
+ */
+export function check(
+  rows: number,
+  run: (first: number, count: number) => void,
+  expected: Expected,
+  sums?: Placed,
+): void {
+  const before = bits()
+  run(0, rows)
+  const after = bits()
+  const written = new Set<number>()
+  for (const [{ at: address, values }, elements] of expected)
+    for (const [i, [value, size]] of elements) {
+      written.add(address / 4 + i)
+      const error = Math.abs(at(values, i) - value)
+      if (!(error <= 2e-6 * size)) throw new Error(`element ${i} is ${values[i]}, not ${value}`)
+    }
+  for (const [i, word] of after.entries())
+    if (word !== before[i] && !written.has(i)) throw new Error(`wrote beside its results, at float ${i}`)
+  new Uint32Array(arena.buffer).set(before)
+  const cut = below(rows + 1)
+  run(0, cut)
+  run(cut, rows - cut)
+  const parts = bits()
+  const summed = (i: number) => sums && i * 4 >= sums.at && i * 4 < sums.at + sums.values.byteLength
+  for (const [i, word] of parts.entries())
+    if (word !== after[i] && !summed(i)) throw new Error(`a cut at row ${cut} changes float ${i}`)
+}
