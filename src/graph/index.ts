@@ -13,8 +13,17 @@ export { max, mean, type ReduceOptions, sum } from './ops/reduction.ts'
 export * from './ops/shape.ts'
 export type { Program } from './program.ts'
 export { sizeOf } from './shape.ts'
-export { cut, type KernelStage, type OnnxStage, type Stage, type StagedModel, usesKernels, type Value, type ValueUse } from './stages.ts'
 export { type RowAddition, type SparseGradient, splitScatters } from './sparse-gradient.ts'
+export {
+  cut,
+  type KernelStage,
+  type OnnxStage,
+  type Stage,
+  type StagedModel,
+  usesKernels,
+  type Value,
+  type ValueUse,
+} from './stages.ts'
 export {
   type Application,
   type AttributeValue,

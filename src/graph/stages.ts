@@ -80,7 +80,10 @@ export function cut(program: Program): StagedModel {
   const { nodes, inputs } = reach(program)
   const valueOfInput = inputs.map((tensor) => values.ofInput(tensor))
   const outputs = Object.entries(program.outputs)
-  const steps = withCopies(nodes.toSorted((a, b) => a.serial - b.serial).flatMap((node) => values.step(node)), values)
+  const steps = withCopies(
+    nodes.toSorted((a, b) => a.serial - b.serial).flatMap((node) => values.step(node)),
+    values,
+  )
   const valueOfOutput = bindOutputs(outputs, steps, values, valueOfInput)
   const fused = fuseAdditions(steps, new Set(valueOfOutput))
   const stages = group(fused).map((stage) => (stage.kind === 'kernel' ? kernelStage(stage.step) : stage))
@@ -191,8 +194,7 @@ function bindOutputs(
   taken: readonly number[],
 ): number[] {
   const unusable = new Set(taken)
-  for (const { node, outputs } of steps)
-    if (node.kernel?.local) for (const { value } of outputs) unusable.add(value)
+  for (const { node, outputs } of steps) if (node.kernel?.local) for (const { value } of outputs) unusable.add(value)
   return outputs.map(([, tensor]) => {
     const use = values.use(tensor)
     if (!unusable.has(use.value) && !values.list[use.value]?.constant) {

@@ -18,7 +18,7 @@
  */
 import { RunError } from '../errors.ts'
 import type { KernelSet, Model, Port, StagedModel } from '../graph/index.ts'
-import type { Math } from './onednn/library.ts'
+import type { Precision } from './onednn/library.ts'
 
 /** The typed array of each dtype: Float32Array, Float64Array, Int32Array, BigInt64Array, Uint8Array (bool). */
 export type Buffer = Float32Array | Float64Array | Int32Array | BigInt64Array | Uint8Array
@@ -29,7 +29,7 @@ export interface RuntimeOptions {
   /** `cpu` is the only device so far. */
   readonly device?: 'cpu'
   /** Precision of matrix products; `bf16` falls back to `float32`, with a notice, where it cannot be had. */
-  readonly math?: Math
+  readonly math?: Precision
   /** Record the time of every node; read it with {@link Executable.profile}. */
   readonly profile?: boolean
 }
@@ -42,7 +42,7 @@ export interface Runtime {
   /** Kernels that programs may use: trace for them with `withKernels`. */
   readonly kernels: KernelSet
   /** The precision that matrix products really have. */
-  readonly math: Math
+  readonly math: Precision
   /** What runs kernels, e.g. `oneDNN 3.7.2`; or why nothing does. */
   readonly provider: string
   /** What a user should know of how this runtime differs from what was asked. */
@@ -63,6 +63,8 @@ export interface Executable {
   bind(buffers: Readonly<Record<string, Buffer>>): Binding
   /** Node times since compilation, when the runtime was created with `profile`; ends the recording. */
   profile(): readonly NodeTime[]
+  /** What each thread did in the last run, when recorded; empty for a program that is one ONNX model. */
+  lastRun(): readonly StepEvent[]
   release(): void
 }
 
@@ -87,6 +89,16 @@ export interface NodeTime {
   /** Over all runs, where they are known: floating-point operations, and bytes of memory traffic at least. */
   readonly flops?: number
   readonly bytes?: number
+}
+
+/** One step of a program on one thread. Times are in ms since the epoch, with fractions. */
+export interface StepEvent {
+  readonly thread: number
+  readonly name: string
+  readonly op: string
+  readonly layer: string
+  readonly begin: number
+  readonly end: number
 }
 
 /** An error of the engine in the user's terms. `internal:` at the start means a bug of ours. */

@@ -1,12 +1,15 @@
-/** The machine's own ceiling: how fast the runtime multiplies large float32 matrices. */
-import { input, matmul, toOnnx } from '../graph/index.ts'
+/** The machine's own ceiling: how fast the runtime multiplies large matrices. */
+import { cut, input, matmul, toOnnx, usesKernels, withKernels } from '../graph/index.ts'
 import type { Runtime } from '../runtime/index.ts'
 
-/** FLOP/s of a square float32 matmul: the best of a few runs, after one to warm up. */
+/** FLOP/s of a square matmul in the precision of the runtime: the best of a few runs, after one to warm up. */
 export async function measurePeakFlops(runtime: Runtime, size = 1024, runs = 5): Promise<number> {
   const shape = [size, size]
-  const product = matmul(input('a', 'float32', shape), input('b', 'float32', shape))
-  const executable = await runtime.compile(toOnnx({ outputs: { product } }))
+  const product = withKernels(runtime.kernels, () =>
+    matmul(input('a', 'float32', shape), input('b', 'float32', shape)),
+  )
+  const program = { outputs: { product } }
+  const executable = await runtime.compile(usesKernels(program) ? cut(program) : toOnnx(program))
   const matrix = () => new Float32Array(size * size).fill(1 / size)
   const binding = executable.bind({ a: matrix(), b: matrix(), product: matrix() })
   let best = Number.POSITIVE_INFINITY

@@ -96,3 +96,22 @@ test('what is drawn is always one of the k likeliest', () => {
     ),
   )
 })
+
+test('many candidates are taken in the order of a plain sort, equal logits and zeros of both signs by id', () => {
+  const value = fc.oneof(fc.float({ min: -3, max: 3, noNaN: true }), fc.constantFrom(0, -0, 1, -1, 1e-40, -1e-40))
+  fc.assert(
+    fc.property(fc.array(value, { minLength: 300, maxLength: 400 }), fc.nat(), (values, seed) => {
+      const logits = Float32Array.from(values)
+      const drawn = sample(logits, values.length, all, randomFor(seed))
+      // Inversion along the descending order, as the definition has it.
+      const order = [...logits.keys()].sort((a, b) => (logits[b] as number) - (logits[a] as number) || a - b)
+      const weight = (id: number) => Math.exp((logits[id] as number) - (logits[order[0] as number] as number))
+      let target = randomFor(seed).uniform() * order.reduce((sum, id) => sum + weight(id), 0)
+      const expected = order.find((id) => {
+        target -= weight(id)
+        return target < 0
+      })
+      expect(drawn).toBe(expected)
+    }),
+  )
+})

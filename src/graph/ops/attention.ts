@@ -50,25 +50,28 @@ export interface AttentionShape {
  * The same from the rows of qkv, with rotary positions or without, as a kernel. qkv [T, 3·D] holds the
  * heads of q, then of k, then of v; cos and sin of the angles [S, d/2]; the result is [T, D].
  */
-export const attentionKernel: (qkv: Tensor, angles: readonly [cos: Tensor, sin: Tensor] | null, shape: AttentionShape) => Tensor =
-  defineOp(
-    'attention-kernel',
-    'kernel',
-    (qkv: Tensor, angles: readonly [cos: Tensor, sin: Tensor] | null, { scale, ...shape }: AttentionShape) => {
-      const options = { attributes: { ...shape, scale: { float: scale } }, local: true } as const
-      const tables = angles ?? []
-      const { dtype } = qkv
-      const [tokens, columns] = [dim(qkv.shape, 0), dim(qkv.shape, 1)]
-      const [result] = emitKernel('attention', [qkv, ...tables], [{ dtype, shape: [tokens, columns / 3] }], options)
-      return {
-        result: result as Tensor,
-        inputs: [qkv],
-        gradient: (dy) => [
-          dy && emitKernel('attention-gradient', [dy, qkv, ...tables], [{ dtype, shape: qkv.shape }], options)[0],
-        ],
-      }
-    },
-  )
+export const attentionKernel: (
+  qkv: Tensor,
+  angles: readonly [cos: Tensor, sin: Tensor] | null,
+  shape: AttentionShape,
+) => Tensor = defineOp(
+  'attention-kernel',
+  'kernel',
+  (qkv: Tensor, angles: readonly [cos: Tensor, sin: Tensor] | null, { scale, ...shape }: AttentionShape) => {
+    const options = { attributes: { ...shape, scale: { float: scale } }, local: true } as const
+    const tables = angles ?? []
+    const { dtype } = qkv
+    const [tokens, columns] = [dim(qkv.shape, 0), dim(qkv.shape, 1)]
+    const [result] = emitKernel('attention', [qkv, ...tables], [{ dtype, shape: [tokens, columns / 3] }], options)
+    return {
+      result: result as Tensor,
+      inputs: [qkv],
+      gradient: (dy) => [
+        dy && emitKernel('attention-gradient', [dy, qkv, ...tables], [{ dtype, shape: qkv.shape }], options)[0],
+      ],
+    }
+  },
+)
 
 function causalMask(length: number, dtype: Tensor['dtype']): Tensor {
   const mask = new Float64Array(length * length)

@@ -40,10 +40,7 @@ export const linearCrossEntropy: (x: Tensor, head: Tensor, targets: Tensor) => T
         const weighted = multiply(x, weight)
         return [
           multiply(subtract(matmul(share, head), gather(head, chosenRow)), weight),
-          add(
-            matmul(share, weighted, { transposeA: true }),
-            scatterAdd(negate(weighted), chosenRow, vocabulary),
-          ),
+          add(matmul(share, weighted, { transposeA: true }), scatterAdd(negate(weighted), chosenRow, vocabulary)),
         ]
       },
     }

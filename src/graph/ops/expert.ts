@@ -52,12 +52,7 @@ export const combine: (rows: Tensor, gate: Tensor, plan: SlotPlan) => Tensor = d
       result: gatherWeighted(rows, weight, plan),
       inputs: [rows, gate],
       gradient: (dy) =>
-        dy
-          ? [
-              gatherRows(dy, plan.tokenOfSlot, weightOfSlot(weight, plan)),
-              weightGradient(dy, rows, plan),
-            ]
-          : [],
+        dy ? [gatherRows(dy, plan.tokenOfSlot, weightOfSlot(weight, plan)), weightGradient(dy, rows, plan)] : [],
     }
   },
 )

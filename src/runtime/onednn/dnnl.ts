@@ -7,7 +7,7 @@
  */
 import { RuntimeError } from '../contract.ts'
 import { addressOf } from '../ffi.ts'
-import { Handle, type Math, openDnnl } from './library.ts'
+import { Handle, openDnnl, type Precision } from './library.ts'
 
 const ok = 0
 const float32 = 3
@@ -56,7 +56,12 @@ class Primitive {
   private readonly args: BigUint64Array
   private readonly argsAddress: number
 
-  constructor(api: Api, stream: number, primitive: number, memories: readonly (readonly [name: number, memory: number])[]) {
+  constructor(
+    api: Api,
+    stream: number,
+    primitive: number,
+    memories: readonly (readonly [name: number, memory: number])[],
+  ) {
     this.execute = api.dnnl_primitive_execute
     this.move = api.dnnl_memory_set_data_handle
     this.primitive = primitive
@@ -146,13 +151,13 @@ export class Dnnl {
   private readonly api: Api
   private readonly engine: number
   private readonly stream: number
-  private readonly math: Math
+  private readonly math: Precision
   private readonly out = new Handle()
   private readonly primitives = new Map<string, Primitive>()
   private readonly descriptors = new Map<string, number>()
 
   /** Belongs to the calling thread. */
-  constructor(path: string, math: Math) {
+  constructor(path: string, math: Precision) {
     const library = openDnnl(path)
     this.math = math
     this.api = Object.fromEntries(

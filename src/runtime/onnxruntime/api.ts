@@ -83,7 +83,9 @@ const p = 'void *'
 const path = process.platform === 'win32' ? 'str16' : 'str'
 
 /** Place in OrtApi, result, parameters. */
-const functions: Readonly<Record<Exclude<keyof OrtApi, 'version' | 'runAddress'>, readonly [number, string, readonly string[]]>> = {
+const functions: Readonly<
+  Record<Exclude<keyof OrtApi, 'version' | 'runAddress'>, readonly [number, string, readonly string[]]>
+> = {
   GetErrorCode: [1, 'int', [p]],
   GetErrorMessage: [2, 'str', [p]],
   CreateEnv: [3, p, ['int', 'str', p]],

@@ -68,7 +68,11 @@ export function sumByNode(trace: Iterable<string>, origins: ReadonlyMap<string, 
     node.microseconds += event.dur
   }
   return [...nodes]
-    .map(([name, node]) => ({ ...node, provider: 'ONNX Runtime' as const, ...(findOrigin(name, origins) ?? { op: node.kind, layer: '' }) }))
+    .map(([name, node]) => ({
+      ...node,
+      provider: 'ONNX Runtime' as const,
+      ...(findOrigin(name, origins) ?? { op: node.kind, layer: '' }),
+    }))
     .sort((a, b) => b.microseconds - a.microseconds)
 }
 

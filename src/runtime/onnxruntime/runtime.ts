@@ -2,11 +2,11 @@
 import { join } from 'node:path'
 import { UsageError } from '../../errors.ts'
 import type { KernelSet, Model, StagedModel } from '../../graph/index.ts'
+import { type Arena, createArena } from '../arena.ts'
 import { type Executable, type Runtime, RuntimeError, type RuntimeOptions } from '../contract.ts'
 import { physicalCores } from '../cores.ts'
-import { type Arena, createArena } from '../arena.ts'
 import { addressOf, type Pointer } from '../ffi.ts'
-import { type DnnlLibrary, findDnnl, type Math } from '../onednn/library.ts'
+import { type DnnlLibrary, findDnnl, type Precision } from '../onednn/library.ts'
 import { Crew } from '../staged/crew.ts'
 import { StagedExecutable } from '../staged/executable.ts'
 import { kernels } from '../staged/kernels/index.ts'
@@ -45,7 +45,7 @@ interface Setting {
   readonly profile: boolean
   readonly dnnl: DnnlLibrary | null
   readonly provider: string
-  readonly math: Math
+  readonly math: Precision
   readonly notice?: string
 }
 
@@ -54,7 +54,7 @@ class OnnxRuntime implements Runtime {
   readonly version: string
   readonly threads: number
   readonly kernels: KernelSet
-  readonly math: Math
+  readonly math: Precision
   readonly provider: string
   readonly notice?: string
   readonly #environment: Environment

@@ -8,7 +8,7 @@
  * effect when that run ends.
  */
 import type { Model, Port } from '../../graph/model.ts'
-import { type Binding, type Buffer, type Executable, type NodeTime, RuntimeError } from '../contract.ts'
+import { type Binding, type Buffer, type Executable, type NodeTime, RuntimeError, type StepEvent } from '../contract.ts'
 import { addressOf, type Pointer, type Strings, stringArray } from '../ffi.ts'
 import type { Environment } from './environment.ts'
 import { explain, takeFailure } from './errors.ts'
@@ -70,6 +70,10 @@ export class Session implements Executable {
       throw new RuntimeError('no profile was recorded: create the runtime with { profile: true }')
     this.#profile = endProfile(environment.api, session, model.origins)
     return this.#profile
+  }
+
+  lastRun(): readonly StepEvent[] {
+    return []
   }
 
   release(): void {

@@ -8,7 +8,7 @@
 import { readFile } from 'node:fs/promises'
 import { Worker } from 'node:worker_threads'
 import { RuntimeError } from '../contract.ts'
-import type { Math } from '../onednn/library.ts'
+import type { Precision } from '../onednn/library.ts'
 import { controlBytes, Meeting } from './barrier.ts'
 import type { CrewData, Failure, Order, Report, Script } from './script.ts'
 
@@ -21,7 +21,7 @@ export interface CrewOptions {
   readonly threads: number
   readonly ortRun: number
   readonly dnnl: string | null
-  readonly math: Math
+  readonly math: Precision
 }
 
 export class Crew {

@@ -4,7 +4,7 @@
  */
 import type { Model, Origin, StagedModel, ValueUse } from '../../graph/index.ts'
 import { type Arena, maxArenaBytes } from '../arena.ts'
-import { type Binding, type Buffer, type Executable, type NodeTime, RuntimeError } from '../contract.ts'
+import { type Binding, type Buffer, type Executable, type NodeTime, RuntimeError, type StepEvent } from '../contract.ts'
 import { addressOf } from '../ffi.ts'
 import type { Session, SessionBinding } from '../onnxruntime/session.ts'
 import { checkBuffers } from '../onnxruntime/values.ts'
@@ -12,7 +12,7 @@ import type { KernelCall, KernelTensor } from './contract.ts'
 import type { Crew } from './crew.ts'
 import { kernels } from './kernels/index.ts'
 import { type MemoryPlan, planMemory } from './memory.ts'
-import { type StepEvent, StepTimes } from './profile.ts'
+import { StepTimes } from './profile.ts'
 import type { Failure, Script, Step } from './script.ts'
 
 const arrays = {
@@ -104,7 +104,7 @@ export class StagedExecutable implements Executable {
     if (this.released) throw new RuntimeError('internal: this executable has been released')
     const { model, parts, plan } = this
     checkBuffers([...model.inputs, ...model.outputs], buffers)
-    const memory = parts.memory(this.bytes)
+    const memory = parts.memory(Math.max(this.bytes, 1))
     const base = Number(addressOf(new Uint8Array(memory.buffer)))
 
     const bound = new Map<number, Buffer>()

@@ -5,20 +5,10 @@
  * node took what; the rest of the stage is the price of the stage.
  */
 import type { StagedModel } from '../../graph/index.ts'
-import type { NodeTime } from '../contract.ts'
+import type { NodeTime, StepEvent } from '../contract.ts'
 import type { KernelCall } from './contract.ts'
 import { kernels } from './kernels/index.ts'
 import type { Script } from './script.ts'
-
-/** One step on one thread in a run; times in ms since the first step began. */
-export interface StepEvent {
-  readonly thread: number
-  readonly name: string
-  readonly op: string
-  readonly layer: string
-  readonly begin: number
-  readonly end: number
-}
 
 export class StepTimes {
   private readonly script: Script
@@ -76,12 +66,11 @@ export class StepTimes {
   events(stages: StagedModel['stages']): StepEvent[] {
     const { times, script } = this
     const steps = script.steps.length
-    const start = times[0] ?? 0
     return Array.from({ length: times.length / 2 }, (_, i) => {
       const stage = stages[i % steps]
       const origin = stage?.kind === 'kernel' ? stage.origin : { op: 'ONNX Runtime', layer: '' }
       const name = stage?.kind === 'kernel' ? stage.type : 'ONNX Runtime'
-      const [begin, end] = [(times[2 * i] as number) - start, (times[2 * i + 1] as number) - start]
+      const [begin, end] = [times[2 * i] as number, times[2 * i + 1] as number]
       return { thread: Math.floor(i / steps), name, ...origin, begin, end }
     })
   }

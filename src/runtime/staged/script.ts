@@ -1,6 +1,7 @@
 /** What the JavaScript thread tells the crew: programs as lists of steps with addresses filled in. */
-import type { Math } from '../onednn/library.ts'
+
 import type { SharedMemory } from '../arena.ts'
+import type { Precision } from '../onednn/library.ts'
 import type { KernelCall, Scratch } from './contract.ts'
 
 /** A call of OrtApi.Run, argument by argument. */
@@ -23,7 +24,7 @@ export interface Script {
   readonly constants: readonly { readonly offset: number; readonly bytes: Uint8Array }[]
   /** Of each thread. */
   readonly scratch: readonly Scratch[]
-  /** Begin and end of each step on each thread in the last run, [threads, steps, 2], ms of `performance.now`. */
+  /** Begin and end of each step on each thread in the last run, [threads, steps, 2], ms since the epoch. */
   readonly times: SharedArrayBuffer
 }
 
@@ -35,7 +36,7 @@ export interface CrewData {
   readonly ortRun: number
   /** Path of oneDNN, when it is used. */
   readonly dnnl: string | null
-  readonly math: Math
+  readonly math: Precision
   /** The compiled WASM module. */
   readonly wasm: unknown
 }

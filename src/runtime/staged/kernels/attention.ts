@@ -1,7 +1,9 @@
 /**
- * Causal self-attention, a head of a sequence at a time, straight from the rows of qkv. A task's scores
- * are a few hundred kilobytes: they stay in the cache and are never written out whole. Queries go in
- * blocks, and a block looks only at the keys that it may see. The gradient computes the scores anew.
+ * Causal self-attention straight from the rows of qkv. A task is a few heads of a sequence: their rotated
+ * queries and keys are gathered first (a row of qkv is read once, not head by head), then each head is
+ * worked through. Its scores are a few hundred kilobytes: they stay in the cache and are never written out
+ * whole. Queries go in blocks, and a block looks only at the keys that it may see. The gradient computes
+ * the scores anew.
  *
  * Queries are scaled when they are rotated: softmax(q·kᵀ) of scaled q needs no further factor, nor does
  * the gradient of k, and that of q takes the factor when it is rotated back.
@@ -11,6 +13,10 @@ import type { Kernel, KernelCall, KernelTensor, KernelThread } from '../contract
 
 /** Queries of a block. */
 const BLOCK = 128
+/** Heads of a task, at most. */
+const HEADS = 4
+/** Rows that are rotated for all heads of a task before the next rows are. */
+const ROWS = 64
 
 interface Shape {
   readonly batch: number
@@ -22,12 +28,16 @@ interface Shape {
   /** Floats from a token's q, k, v to the next token's, and from q to k to v. */
   readonly stride: number
   readonly width: number
+  /** Heads of a task: a divisor of heads. */
+  readonly together: number
 }
 
 function shapeOf({ attributes, inputs }: KernelCall, qkvAt: number): Shape {
   const { batch, sequence, heads, scale } = attributes as Record<string, number> & { scale: { float: number } }
   const stride = (inputs[qkvAt] as KernelTensor).shape.at(-1) as number
   const width = stride / 3
+  let together = Math.min(HEADS, heads as number)
+  while ((heads as number) % together !== 0) together--
   return {
     batch: batch as number,
     sequence: sequence as number,
@@ -36,12 +46,16 @@ function shapeOf({ attributes, inputs }: KernelCall, qkvAt: number): Shape {
     scale: scale.float,
     stride,
     width,
+    together,
   }
 }
 
-/** One head of one sequence, in the thread's memory: offsets of its scratch matrices, and how to fill them. */
-class Head {
+const roundUp = (floats: number): number => Math.ceil(floats / 16) * 64
+
+/** Some heads of one sequence in the thread's memory. Places are byte offsets in the memory of the program. */
+class Heads {
   readonly shape: Shape
+  readonly blocks: readonly { readonly from: number; readonly rows: number; readonly keys: number }[]
   private readonly thread: KernelThread
   private readonly tables: readonly [cos: KernelTensor, sin: KernelTensor] | null
   private taken = 0
@@ -50,46 +64,102 @@ class Head {
     this.shape = shape
     this.thread = thread
     this.tables = tables
-  }
-
-  /** Offset of so many floats of scratch memory. */
-  take(floats: number): number {
-    const offset = this.thread.scratch.offset + this.taken
-    this.taken += Math.ceil(floats / 16) * 64
-    return offset
-  }
-
-  /** Offset of a token's part of the head in a tensor of rows of qkv; part 0, 1, 2 for q, k, v. */
-  offset(tensor: KernelTensor, task: number, part: number): number {
-    const { sequence, heads, size, stride, width } = this.shape
-    const [sample, head] = [Math.floor(task / heads), task % heads]
-    return tensor.offset + 4 * (sample * sequence * stride + part * width + head * size)
-  }
-
-  /** Rotates rows by their positions from `first` on (or back), times a factor. */
-  rotate(from: number, fromStride: number, to: number, toStride: number, rows: number, first: number, scale: number, sign: 1 | -1): void {
-    const { size } = this.shape
-    const { rows: functions } = this.thread
-    if (!this.tables) {
-      functions.scaleRows?.(from, fromStride, to, toStride, rows, size, scale)
-      return
-    }
-    const [cos, sin] = this.tables
-    const skip = 4 * first * (size / 2)
-    functions.rotate?.(from, fromStride, to, toStride, rows, size / 2, cos.offset + skip, sin.offset + skip, scale, sign)
-  }
-
-  /** Blocks of queries: where each begins, how many, and how many keys it sees. */
-  blocks(): { readonly from: number; readonly rows: number; readonly keys: number }[] {
-    const { sequence } = this.shape
-    return Array.from({ length: Math.ceil(sequence / BLOCK) }, (_, i) => {
+    const { sequence } = shape
+    this.blocks = Array.from({ length: Math.ceil(sequence / BLOCK) }, (_, i) => {
       const from = i * BLOCK
       const rows = Math.min(BLOCK, sequence - from)
       return { from, rows, keys: from + rows }
     })
   }
 
-  /** softmax(q·kᵀ) of a block of scaled queries, at `scores` [rows, keys]. Arguments are offsets. */
+  get tasks(): number {
+    const { batch, heads, together } = this.shape
+    return (batch * heads) / together
+  }
+
+  /** The place of so many floats of scratch memory. */
+  take(floats: number): number {
+    const place = this.thread.scratch.offset + this.taken
+    this.taken += roundUp(floats)
+    return place
+  }
+
+  /** Where a task begins: its sequence and its first head. */
+  start(task: number): { readonly sample: number; readonly head: number } {
+    const { heads, together } = this.shape
+    const groups = heads / together
+    return { sample: Math.floor(task / groups), head: (task % groups) * together }
+  }
+
+  /** The place of a task's first head in a tensor of rows of qkv; part 0, 1, 2 for q, k, v. */
+  place(tensor: KernelTensor, task: number, part: number): number {
+    const { sequence, size, stride, width } = this.shape
+    const { sample, head } = this.start(task)
+    return tensor.offset + 4 * (sample * sequence * stride + part * width + head * size)
+  }
+
+  /** Rotated rows of all heads of a task, times a factor, from rows of qkv to a matrix [S, d] a head. */
+  gather(from: number, to: number, scale: number): void {
+    const { size, stride, sequence } = this.shape
+    this.eachPiece((head, first, rows) =>
+      this.rotate(
+        from + 4 * (first * stride + head * size),
+        stride,
+        to + 4 * size * (head * sequence + first),
+        size,
+        rows,
+        first,
+        scale,
+        1,
+      ),
+    )
+  }
+
+  /** The way back of a gradient. */
+  scatter(from: number, to: number, scale: number): void {
+    const { size, stride, sequence } = this.shape
+    this.eachPiece((head, first, rows) =>
+      this.rotate(
+        from + 4 * size * (head * sequence + first),
+        size,
+        to + 4 * (first * stride + head * size),
+        stride,
+        rows,
+        first,
+        scale,
+        -1,
+      ),
+    )
+  }
+
+  private eachPiece(body: (head: number, first: number, rows: number) => void): void {
+    const { sequence, together } = this.shape
+    for (let first = 0; first < sequence; first += ROWS)
+      for (let head = 0; head < together; head++) body(head, first, Math.min(ROWS, sequence - first))
+  }
+
+  private rotate(
+    from: number,
+    fromStride: number,
+    to: number,
+    toStride: number,
+    rows: number,
+    first: number,
+    scale: number,
+    sign: 1 | -1,
+  ): void {
+    const half = this.shape.size / 2
+    const { rows: functions } = this.thread
+    if (!this.tables) {
+      functions.scaleRows?.(from, fromStride, to, toStride, rows, 2 * half, scale)
+      return
+    }
+    const [cos, sin] = this.tables
+    const skip = 4 * first * half
+    functions.rotate?.(from, fromStride, to, toStride, rows, half, cos.offset + skip, sin.offset + skip, scale, sign)
+  }
+
+  /** softmax(q·kᵀ) of a block of scaled queries, at `scores` [rows, keys]. */
   share(q: number, k: number, scores: number, rows: number, from: number): void {
     const { dnnl, rows: functions } = this.thread
     const { size } = this.shape
@@ -101,9 +171,9 @@ class Head {
     dnnl.softmax(rows, keys).run(this.address(scores), this.address(scores))
   }
 
-  address(offset: number): number {
+  address(place: number): number {
     const { scratch } = this.thread
-    return scratch.address + (offset - scratch.offset)
+    return scratch.address + (place - scratch.offset)
   }
 
   get dnnl(): Dnnl {
@@ -119,30 +189,34 @@ const flopsOf = ({ batch, sequence, heads, size }: Shape, products: number): num
 export const attention: Kernel = {
   provider: 'oneDNN',
   scratch(call) {
-    const { sequence, size } = shapeOf(call, 0)
-    return 4 * (2 * sequence * size + BLOCK * sequence) + 256
+    const { sequence, size, together } = shapeOf(call, 0)
+    return 2 * roundUp(together * sequence * size) + roundUp(BLOCK * sequence)
   },
 
   prepare(call, thread) {
     const [qkv, cos, sin] = call.inputs as [KernelTensor, KernelTensor?, KernelTensor?]
     const [y] = call.outputs as [KernelTensor]
     const shape = shapeOf(call, 0)
-    const { batch, sequence, heads, size, scale, stride, width } = shape
-    const head = new Head(shape, thread, cos && sin ? [cos, sin] : null)
-    const [q, k, scores] = [head.take(sequence * size), head.take(sequence * size), head.take(BLOCK * sequence)]
-    const blocks = head.blocks()
+    const { sequence, size, scale, stride, width, together } = shape
+    const heads = new Heads(shape, thread, cos && sin ? [cos, sin] : null)
+    const matrix = sequence * size
+    const [q, k, scores] = [heads.take(together * matrix), heads.take(together * matrix), heads.take(BLOCK * sequence)]
     return {
-      tasks: batch * heads,
+      tasks: heads.tasks,
       run(task) {
-        head.rotate(head.offset(qkv, task, 0), stride, q, size, sequence, 0, scale, 1)
-        head.rotate(head.offset(qkv, task, 1), stride, k, size, sequence, 0, 1, 1)
-        const v = head.address(head.offset(qkv, task, 2))
-        const sample = Math.floor(task / heads)
-        for (const { from, rows, keys } of blocks) {
-          head.share(q + 4 * from * size, k, scores, rows, from)
-          head.dnnl
-            .product({ m: rows, k: keys, n: size, a: { stride: keys }, b: { stride }, c: width })
-            .run(head.address(scores), v, y.address + 4 * ((sample * sequence + from) * width + (task % heads) * size))
+        heads.gather(heads.place(qkv, task, 0), q, scale)
+        heads.gather(heads.place(qkv, task, 1), k, 1)
+        const { sample, head: first } = heads.start(task)
+        for (let head = 0; head < together; head++) {
+          const [qHead, kHead] = [q + 4 * head * matrix, k + 4 * head * matrix]
+          const v = heads.address(heads.place(qkv, task, 2) + 4 * head * size)
+          const out = y.address + 4 * (sample * sequence * width + (first + head) * size)
+          for (const { from, rows, keys } of heads.blocks) {
+            heads.share(qHead + 4 * from * size, kHead, scores, rows, from)
+            heads.dnnl
+              .product({ m: rows, k: keys, n: size, a: { stride: keys }, b: { stride }, c: width })
+              .run(heads.address(scores), v, out + 4 * from * width)
+          }
         }
       },
     }
@@ -158,51 +232,56 @@ export const attention: Kernel = {
 export const attentionGradient: Kernel = {
   provider: 'oneDNN',
   scratch(call) {
-    const { sequence, size } = shapeOf(call, 1)
-    return 4 * (3 * sequence * size + 2 * BLOCK * sequence + BLOCK * size) + 512
+    const { sequence, size, together } = shapeOf(call, 1)
+    return 4 * roundUp(together * sequence * size) + 2 * roundUp(BLOCK * sequence)
   },
 
   prepare(call, thread) {
     const [dy, qkv, cos, sin] = call.inputs as [KernelTensor, KernelTensor, KernelTensor?, KernelTensor?]
     const [dQkv] = call.outputs as [KernelTensor]
     const shape = shapeOf(call, 1)
-    const { batch, sequence, heads, size, scale, stride, width } = shape
-    const head = new Head(shape, thread, cos && sin ? [cos, sin] : null)
-    const [q, k, dK] = [head.take(sequence * size), head.take(sequence * size), head.take(sequence * size)]
-    const [scores, dScores] = [head.take(BLOCK * sequence), head.take(BLOCK * sequence)]
-    const dQ = head.take(BLOCK * size)
+    const { sequence, size, scale, stride, width, together } = shape
+    const heads = new Heads(shape, thread, cos && sin ? [cos, sin] : null)
+    const matrix = sequence * size
+    const take = () => heads.take(together * matrix)
+    const [q, k, dQ, dK] = [take(), take(), take(), take()]
+    const [scores, dScores] = [heads.take(BLOCK * sequence), heads.take(BLOCK * sequence)]
     // The last block sees all keys: it writes what the others add to.
-    const blocks = head.blocks().toReversed()
-    const address = (offset: number) => head.address(offset)
+    const blocks = heads.blocks.toReversed()
+    const { dnnl } = heads
+    const address = (place: number) => heads.address(place)
+
+    const headGradient = (head: number, v: number, dV: number, dOut: number) => {
+      const at = (place: number, from = 0) => address(place + 4 * (head * matrix + from * size))
+      blocks.forEach(({ from, rows, keys }, i) => {
+        const plus = i === 0 ? {} : { plus: 'c' as const }
+        const back = { m: keys, k: rows, n: size, a: { stride: keys, transposed: true } } as const
+        const dBlock = dOut + 4 * from * width
+        heads.share(q + 4 * (head * matrix + from * size), k + 4 * head * matrix, scores, rows, from)
+        dnnl.product({ ...back, b: { stride: width }, c: stride, ...plus }).run(address(scores), dBlock, dV)
+        dnnl
+          .product({ m: rows, k: size, n: keys, a: { stride: width }, b: { stride, transposed: true }, c: keys })
+          .run(dBlock, v, address(dScores))
+        dnnl.softmaxGradient(rows, keys).run(address(scores), address(dScores), address(dScores))
+        dnnl.product({ ...back, b: { stride: size }, c: size, ...plus }).run(address(dScores), at(q, from), at(dK))
+        dnnl
+          .product({ m: rows, k: keys, n: size, a: { stride: keys }, b: { stride: size }, c: size })
+          .run(address(dScores), at(k), at(dQ, from))
+      })
+    }
     return {
-      tasks: batch * heads,
+      tasks: heads.tasks,
       run(task) {
-        const { dnnl } = head
-        head.rotate(head.offset(qkv, task, 0), stride, q, size, sequence, 0, scale, 1)
-        head.rotate(head.offset(qkv, task, 1), stride, k, size, sequence, 0, 1, 1)
-        const v = address(head.offset(qkv, task, 2))
-        const dV = address(head.offset(dQkv, task, 2))
-        const sample = Math.floor(task / heads)
-        blocks.forEach(({ from, rows, keys }, i) => {
-          const plus = i === 0 ? {} : { plus: 'c' as const }
-          const dOut = dy.address + 4 * ((sample * sequence + from) * width + (task % heads) * size)
-          head.share(q + 4 * from * size, k, scores, rows, from)
-          dnnl
-            .product({ m: keys, k: rows, n: size, a: { stride: keys, transposed: true }, b: { stride: width }, c: stride, ...plus })
-            .run(address(scores), dOut, dV)
-          dnnl
-            .product({ m: rows, k: size, n: keys, a: { stride: width }, b: { stride, transposed: true }, c: keys })
-            .run(dOut, v, address(dScores))
-          dnnl.softmaxGradient(rows, keys).run(address(scores), address(dScores), address(dScores))
-          dnnl
-            .product({ m: keys, k: rows, n: size, a: { stride: keys, transposed: true }, b: { stride: size }, c: size, ...plus })
-            .run(address(dScores), address(q + 4 * from * size), address(dK))
-          dnnl
-            .product({ m: rows, k: keys, n: size, a: { stride: keys }, b: { stride: size }, c: size })
-            .run(address(dScores), address(k), address(dQ))
-          head.rotate(dQ, size, head.offset(dQkv, task, 0) + 4 * from * stride, stride, rows, from, scale, -1)
-        })
-        head.rotate(dK, size, head.offset(dQkv, task, 1), stride, sequence, 0, 1, -1)
+        heads.gather(heads.place(qkv, task, 0), q, scale)
+        heads.gather(heads.place(qkv, task, 1), k, 1)
+        const { sample, head: first } = heads.start(task)
+        for (let head = 0; head < together; head++) {
+          const v = address(heads.place(qkv, task, 2) + 4 * head * size)
+          const dV = address(heads.place(dQkv, task, 2) + 4 * head * size)
+          headGradient(head, v, dV, dy.address + 4 * (sample * sequence * width + (first + head) * size))
+        }
+        heads.scatter(dQ, heads.place(dQkv, task, 0), scale)
+        heads.scatter(dK, heads.place(dQkv, task, 1), 1)
       },
     }
   },

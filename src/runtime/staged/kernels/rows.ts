@@ -16,7 +16,8 @@ const inputsOf = (call: KernelCall) => call.inputs as unknown as Tensors
 const outputsOf = (call: KernelCall) => call.outputs as unknown as Tensors
 const widthOf = ({ shape }: KernelTensor): number => shape.at(-1) as number
 const at = (tensor: KernelTensor, element: number): number => tensor.offset + 4 * element
-const addendOf = ({ inputs, added }: KernelCall): KernelTensor | undefined => (added.length > 0 ? inputs.at(-1) : undefined)
+const addendOf = ({ inputs, added }: KernelCall): KernelTensor | undefined =>
+  added.length > 0 ? inputs.at(-1) : undefined
 const bytesOf = ({ inputs, outputs }: KernelCall): number =>
   4 * [...inputs, ...outputs].reduce((total, { size }) => total + size, 0)
 
@@ -53,7 +54,15 @@ export const rmsNorm = byRows(
     const [y, inverse] = outputsOf(call)
     const width = widthOf(x)
     const { epsilon } = call.attributes as { epsilon: { float: number } }
-    functions.rmsNorm?.(at(x, from * width), weight.offset, at(y, from * width), at(inverse, from), rows, width, epsilon.float)
+    functions.rmsNorm?.(
+      at(x, from * width),
+      weight.offset,
+      at(y, from * width),
+      at(inverse, from),
+      rows,
+      width,
+      epsilon.float,
+    )
   },
   4,
 )

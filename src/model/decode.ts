@@ -1,0 +1,198 @@
+/**
+ * One token at a time, with the keys and values of the tokens before it in a cache.
+ *
+ * A token is little arithmetic and much reading of weights, and which experts it needs is known only when
+ * the router of a layer has spoken. So its pass is a chain of *stages*, cut behind every router: a stage
+ * begins with one expert of the sparse layer before and ends with the choices of the next, or with the
+ * logits. Whoever runs the chain binds the weights of the chosen expert; those of others are neither
+ * read nor copied, and have no nodes. Of K experts, K − 1 are runs of a program of their own.
+ *
+ * Stages hand over in memory: `x.next` is bound to the memory of `x`, `normed.next` to that of `normed`,
+ * and `layers.<l>.attention.keys.next` (`values.next`) to the cache itself, of which one row is written.
+ */
+import {
+  add,
+  constant,
+  gather,
+  input,
+  layerNorm,
+  matmul,
+  multiply,
+  reshape,
+  rmsNorm,
+  rotate,
+  scope,
+  silu,
+  split,
+  type Tensor,
+  transpose,
+} from '../graph/index.ts'
+import { cachedAttention, geluInOnePass, replaceRow } from '../graph/ops/decode.ts'
+import type { ModelConfig } from './config.ts'
+import type { FfnWeights } from './ffn.ts'
+import { weightsOf } from './moe.ts'
+import { activatedExperts, hasRouterWeights, isSparse, type Parameters } from './parameters.ts'
+import { route } from './routing/routers.ts'
+import { logitsAt } from './transformer.ts'
+
+/** Part of the pass of a token. */
+export interface DecodeStage {
+  /** The sparse layer whose experts come after this stage; null when it ends in the logits. */
+  readonly layer: number | null
+  /**
+   * `x.next` [1, D] and `normed.next` [1, D], the experts' input; with a learned router `experts` int32
+   * [1, K] and `gates` [1, K]. Or `logits` [V]. And the caches of the stage's layers.
+   */
+  readonly outputs: Readonly<Record<string, Tensor>>
+}
+
+export interface DecodePrograms {
+  readonly stages: readonly DecodeStage[]
+  /** Adds one expert to `x`; null when a token has but one in a layer, or the model none. */
+  readonly expert: Readonly<Record<string, Tensor>> | null
+}
+
+/** Names of a layer's caches [P, H, d], as inputs of the stages and outputs of {@link keysAndValues}. */
+export const cacheName = (layer: number, kind: 'keys' | 'values'): string => `layers.${layer}.attention.${kind}`
+
+const expertPrefix = 'expert.'
+
+/** Which matrix of the expert that a stage begins with an input is; null for other inputs. */
+export const expertMatrix = (port: string): string | null =>
+  port.startsWith(expertPrefix) ? port.slice(expertPrefix.length) : null
+
+/**
+ * The programs of a token at a position below `length`. Inputs besides parameters and caches, all to be
+ * written before the token's first stage: `token` int32 [1], `position` int64 [1, 1], `mask` [1, length]
+ * (0 up to the position, {@link MASKED} behind it), `cos` and `sin` of the position's angles [1, d/2]
+ * (rotary). Before every expert: `weight` [1, 1], its gate.
+ */
+export function decodePrograms(config: ModelConfig, parameters: Parameters, length: number): DecodePrograms {
+  const stages: DecodeStage[] = []
+  let caches: Record<string, Tensor> = {}
+  const end = (layer: number | null, outputs: Record<string, Tensor>) => {
+    stages.push({ layer, outputs: { ...outputs, ...caches } })
+    caches = {}
+  }
+  const norm = (x: Tensor, name: string) =>
+    config.norm === 'rms'
+      ? rmsNorm(x, parameters.get(name), config.normEpsilon)
+      : layerNorm(x, parameters.get(name), parameters.get(`${name}.bias`), config.normEpsilon)
+
+  const { moe } = config
+  const place = placeInputs(config, length)
+  let x = scope('embedding', () => embed(config, parameters, place))
+  for (let layer = 0; layer < config.layers; layer++) {
+    const name = `layers.${layer}`
+    const attended = scope(`${name}.attention`, () =>
+      attention(config, parameters, layer, norm(x, `${name}.attention.norm`), place),
+    )
+    Object.assign(caches, attended.caches)
+    x = scope(`${name}.attention`, () => add(x, attended.y))
+    if (moe && isSparse(config, layer)) {
+      const normed = scope(`${name}.moe`, () => norm(x, `${name}.moe.norm`))
+      const choice = hasRouterWeights(moe)
+        ? scope(`${name}.moe.router`, () =>
+            route({ moe, x_TD: normed, router_DN: parameters.get(`${name}.moe.router`) }),
+          )
+        : null
+      const shared = (matrix: string) => parameters.get(`${name}.moe.shared.${matrix}`)
+      if (moe.sharedHidden > 0) x = scope(`${name}.moe.shared`, () => add(x, rowFfn(normed, weightsOf(config, shared))))
+      end(layer, {
+        'x.next': x,
+        'normed.next': normed,
+        ...(choice && { experts: choice.expert_TK, gates: choice.gate_TK }),
+      })
+      x = scope(`${name}.moe.experts`, () => addExpert(config, moe.hidden))
+    } else {
+      const dense = (matrix: string) => parameters.get(`${name}.ffn.${matrix}`)
+      x = scope(`${name}.ffn`, () => add(x, rowFfn(norm(x, `${name}.ffn.norm`), weightsOf(config, dense))))
+    }
+  }
+  const last = scope('norm', () => norm(x, 'norm'))
+  end(null, { logits: logitsAt(config, parameters, last, constant([0], 'int32')) })
+
+  const several = moe !== null && activatedExperts(moe) > 1
+  return { stages, expert: several ? { 'x.next': scope('experts', () => addExpert(config, moe.hidden)) } : null }
+}
+
+/** What a score gets where nothing may be seen: far below any score, yet finite. */
+export const MASKED = -1e30
+
+/** Where the token stands: the same inputs for every layer. */
+function placeInputs({ width, heads }: ModelConfig, length: number) {
+  const angles = [1, width / heads / 2]
+  return {
+    length,
+    position: input('position', 'int64', [1, 1]),
+    mask: input('mask', 'float32', [1, length]),
+    cos: input('cos', 'float32', angles),
+    sin: input('sin', 'float32', angles),
+  }
+}
+
+type Place = ReturnType<typeof placeInputs>
+
+function embed(config: ModelConfig, parameters: Parameters, { position }: Place): Tensor {
+  const x = gather(parameters.get('embedding'), input('token', 'int32', [1]))
+  return config.positions === 'learned' ? add(x, gather(parameters.get('positions'), reshape(position, [1]))) : x
+}
+
+/** Attention of the token over the cache, and the cache with its own key and value. x is [1, D]. */
+function attention(config: ModelConfig, parameters: Parameters, layer: number, x: Tensor, place: Place) {
+  const { length, position, mask, cos, sin } = place
+  const { width, heads } = config
+  const head = width / heads
+  const name = `layers.${layer}.attention`
+  const qkv = reshape(matmul(x, parameters.get(`${name}.qkv`)), [1, 3 * heads, 1, head])
+  const [qk, v] = split(qkv, 1, [2 * heads, heads]) as [Tensor, Tensor]
+  const [q, k] = split(config.positions === 'rotary' ? rotate(qk, cos, sin) : qk, 1, [heads, heads]) as [Tensor, Tensor]
+  const written = (kind: 'keys' | 'values', row: Tensor) =>
+    replaceRow(input(cacheName(layer, kind), x.dtype, [length, heads, head]), reshape(row, [1, heads, head]), position)
+  const [keys, values] = [written('keys', k), written('values', v)]
+  const y = cachedAttention(reshape(q, [heads, 1, head]), keys, values, mask, 1 / Math.sqrt(head))
+  return {
+    y: matmul(reshape(y, [1, width]), parameters.get(`${name}.output`)),
+    caches: { [`${cacheName(layer, 'keys')}.next`]: keys, [`${cacheName(layer, 'values')}.next`]: values },
+  }
+}
+
+/** x plus what one expert says, times its gate. */
+function addExpert(config: ModelConfig, hidden: number): Tensor {
+  const row = [1, config.width]
+  const weights = weightsOf(config, (matrix) =>
+    input(`${expertPrefix}${matrix}`, 'float32', matrix === 'down' ? [hidden, config.width] : [config.width, hidden]),
+  )
+  const said = rowFfn(input('normed', 'float32', row), weights)
+  return add(input('x', 'float32', row), multiply(said, input('weight', 'float32', [1, 1])))
+}
+
+/** The feed-forward network of one row [1, D]: `ffn` without scaled matmuls, which are slow for a row. */
+function rowFfn(x: Tensor, { up, gate, down }: FfnWeights): Tensor {
+  if (gate) return matmul(multiply(silu(matmul(x, gate)), matmul(x, up)), down)
+  return matmul(geluInOnePass(matmul(x, up)), down)
+}
+
+/**
+ * Keys (after rotation) and values [1, S, H, d] of every layer of a traced pass over one sequence, by
+ * {@link cacheName}: more outputs of the same program. They are found by following `x_TD` back.
+ */
+export function keysAndValues(config: ModelConfig, x_TD: Tensor): Record<string, Tensor> {
+  const found: Record<string, Tensor> = {}
+  const seen = new Set<unknown>()
+  const stack = [x_TD]
+  for (let tensor = stack.pop(); tensor; tensor = stack.pop()) {
+    const { application } = tensor
+    if (!application || seen.has(application)) continue
+    seen.add(application)
+    stack.push(...application.inputs)
+    if (application.op !== 'causal-attention') continue
+    const [, keys, values] = application.inputs as [Tensor, Tensor, Tensor]
+    found[`${application.layer}.keys`] = transpose(keys, [0, 2, 1, 3])
+    found[`${application.layer}.values`] = transpose(values, [0, 2, 1, 3])
+  }
+  for (let layer = 0; layer < config.layers; layer++)
+    for (const kind of ['keys', 'values'] as const)
+      if (!found[cacheName(layer, kind)]) throw new Error(`internal: no ${cacheName(layer, kind)} in the pass`)
+  return found
+}

@@ -1,0 +1,103 @@
+/**
+ * The pass over a prompt: all its tokens at once, as in training. It leaves every layer's keys and
+ * values in the cache, so that the tokens after it can be had one by one.
+ *
+ * Programs have fixed shapes, so there is one for each power of two of the prompt's length; what stands
+ * behind the last token is masked by causality here, and by the mask of the decoder later.
+ */
+import { input, sizeOf, toOnnx } from '../../graph/index.ts'
+import type { ModelConfig } from '../../model/config.ts'
+import { keysAndValues } from '../../model/decode.ts'
+import { SymbolicParameters } from '../../model/parameters.ts'
+import { choicesName, logitsAt, transformer } from '../../model/transformer.ts'
+import type { Binding, Buffer, Executable, Runtime } from '../../runtime/index.ts'
+import { nameOf } from '../pass.ts'
+import type { ParameterStore } from '../store.ts'
+import type { KeyValueCache } from './cache.ts'
+import type { GivenExperts } from './given-experts.ts'
+
+const SHORTEST = 32
+
+interface Program {
+  readonly executable: Executable
+  readonly binding: Binding
+  readonly tokens: Int32Array
+  readonly position: Int32Array
+  /** Experts [T, K] of each sparse layer, for a random router. */
+  readonly choices: ReadonlyMap<number, Int32Array>
+}
+
+export class Prefill {
+  /** Of the token after the prompt [V]. */
+  readonly logits: Float32Array
+  private readonly programs = new Map<number, Program>()
+  private readonly runtime: Runtime
+  private readonly config: ModelConfig
+  private readonly store: ParameterStore
+  private readonly cache: KeyValueCache
+
+  constructor(runtime: Runtime, config: ModelConfig, store: ParameterStore, cache: KeyValueCache) {
+    this.runtime = runtime
+    this.config = config
+    this.store = store
+    this.cache = cache
+    this.logits = new Float32Array(config.vocabulary)
+  }
+
+  /** @param tokens From 1 to `sequence` ids. They stand at positions 0, 1, ... of the cache. */
+  async run(tokens: readonly number[], given: GivenExperts): Promise<Float32Array> {
+    let length = SHORTEST
+    while (length < tokens.length) length *= 2
+    const program = await this.program(Math.min(length, this.config.sequence))
+    program.tokens.fill(0)
+    program.tokens.set(tokens)
+    program.position[0] = tokens.length - 1
+    for (const [layer, choices_TK] of program.choices) {
+      const choices = choices_TK.length / program.tokens.length
+      for (let t = 0; t < program.tokens.length; t++)
+        given.choose(layer, tokens[t] ?? 0, t, choices_TK.subarray(t * choices, (t + 1) * choices))
+    }
+    await program.binding.run()
+    return this.logits
+  }
+
+  release(): void {
+    for (const { binding, executable } of this.programs.values()) {
+      binding.release()
+      executable.release()
+    }
+    this.programs.clear()
+  }
+
+  private async program(sequence: number): Promise<Program> {
+    const known = this.programs.get(sequence)
+    if (known) return known
+    const { config, store, cache } = this
+    const parameters = new SymbolicParameters(store.specs, 'float32')
+    const pass = { batch: 1, sequence, training: false }
+    const { x_TD } = transformer(config, parameters, input('tokens', 'int32', [sequence]), pass)
+    const logits = logitsAt(config, parameters, x_TD, input('position', 'int32', [1]))
+    const executable = await this.runtime.compile(toOnnx({ outputs: { logits, ...keysAndValues(config, x_TD) } }))
+
+    const tokens = new Int32Array(sequence)
+    const position = new Int32Array(1)
+    const choices = new Map<number, Int32Array>()
+    const ports: Record<string, Buffer> = { tokens, position, logits: this.logits }
+    for (const { spec, expert, tensor } of parameters.used) ports[nameOf(tensor)] = store.parameter(spec.name, expert)
+    for (let layer = 0; layer < config.layers; layer++) {
+      const port = executable.model.inputs.find(({ name }) => name === choicesName(layer))
+      if (!port) continue
+      const experts_TK = new Int32Array(sizeOf(port.shape))
+      choices.set(layer, experts_TK)
+      ports[port.name] = experts_TK
+    }
+    for (const { name } of executable.model.outputs) {
+      const rows = cache.rows(name, sequence)
+      if (rows) ports[name] = rows
+    }
+    const binding = executable.bind(ports)
+    const program = { executable, binding, tokens, position, choices }
+    this.programs.set(sequence, program)
+    return program
+  }
+}
