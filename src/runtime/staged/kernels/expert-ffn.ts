@@ -22,7 +22,7 @@ interface Piece {
   readonly first: boolean
 }
 
-/** Rows of expert e, from sizes int64 [N + 1] that are known when it runs. */
+/** Rows of expert e, from sizes int64 [N + 1] known when it runs. */
 function pieces(sizes: BigInt64Array, expert: number): Piece[] {
   let start = 0
   for (let e = 0; e < expert; e++) start += Number(sizes[e])
@@ -33,6 +33,10 @@ function pieces(sizes: BigInt64Array, expert: number): Piece[] {
     return { from: start + from, rows: to - from, first: i === 0 }
   })
 }
+
+/** The experts with most rows first: what is left for the end is small, and no thread waits long. */
+const byLoad = (sizes: BigInt64Array, experts: number): number[] =>
+  Array.from({ length: experts }, (_, e) => e).sort((a, b) => Number(sizes[b]) - Number(sizes[a]) || a - b)
 
 const sizesOf = (tensor: KernelTensor, { floats }: KernelThread): BigInt64Array =>
   new BigInt64Array(floats.buffer, tensor.offset, tensor.size)
@@ -59,7 +63,8 @@ export const expertFfn: Kernel = {
     const sizes = sizesOf(sizeTensor, thread)
     return {
       tasks: experts,
-      run(expert) {
+      run(task) {
+        const expert = byLoad(sizes, experts)[task] as number
         const matrix = expert * width * hidden
         for (const { from, rows } of pieces(sizes, expert)) {
           const widen = dnnl.product({ m: rows, k: width, n: hidden, a: plain(width), b: plain(hidden), c: hidden })
@@ -178,7 +183,8 @@ export const expertFfnGradient: Kernel = {
     }
     return {
       tasks: experts,
-      run(expert) {
+      run(task) {
+        const expert = byLoad(sizes, experts)[task] as number
         const all = pieces(sizes, expert)
         if (all.length === 0) nothing(expert)
         for (const piece of all) run(expert, piece)
