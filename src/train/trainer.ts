@@ -7,7 +7,7 @@ import { parameterSpecs } from '../model/parameters.ts'
 import { createKernels, type Kernels, type NodeTime, type Runtime } from '../runtime/index.ts'
 import type { RunConfig } from './config.ts'
 import { GradientProgram, type GradientShape, gradientScratch } from './gradient-program.ts'
-import { adafactor } from './optimizer/adafactor.ts'
+import { adafactor, adafactorScratch } from './optimizer/adafactor.ts'
 import { adamw, adamwMoments } from './optimizer/adamw.ts'
 import type { Optimizer } from './optimizer/contract.ts'
 import { gradientNorm } from './optimizer/norm.ts'
@@ -34,12 +34,13 @@ const shapeOf = ({ model, train }: Pick<RunConfig, 'model' | 'train'>): Gradient
 })
 
 /** Memory for the numbers of a run's model, gradients and optimizer. */
-export const createStore = ({ model, train }: Pick<RunConfig, 'model' | 'train'>): ParameterStore =>
-  new ParameterStore(
-    parameterSpecs(model),
-    train.optimizer.kind === 'adamw' ? adamwMoments : 0,
-    gradientScratch(model, shapeOf({ model, train })),
-  )
+export function createStore({ model, train }: Pick<RunConfig, 'model' | 'train'>): ParameterStore {
+  const specs = parameterSpecs(model)
+  const scratch = gradientScratch(model, shapeOf({ model, train }))
+  return train.optimizer.kind === 'adamw'
+    ? new ParameterStore(specs, adamwMoments, scratch)
+    : new ParameterStore(specs, 0, scratch + adafactorScratch(specs))
+}
 
 export class Trainer {
   readonly optimizer: Optimizer
@@ -72,7 +73,7 @@ export class Trainer {
       const optimizer =
         train.optimizer.kind === 'adamw'
           ? adamw(kernels, store, train.optimizer)
-          : await adafactor(runtime, store, train.optimizer)
+          : adafactor(kernels, store, train.optimizer)
       return new Trainer(train, gradient, kernels, optimizer, store)
     } catch (error) {
       await kernels.close()

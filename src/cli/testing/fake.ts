@@ -135,7 +135,16 @@ export function fakeIo(settings: Settings = {}): Fake {
         evaluation: evalRecord(step),
       }
       if (!options.profile) return summary
-      const profile = [{ kind: 'MatMul', provider: 'ONNX Runtime' as const, op: 'matmul', layer: 'layers.0.moe', runs: 20, microseconds: 5e6 }]
+      const profile = [
+        {
+          kind: 'MatMul',
+          provider: 'ONNX Runtime' as const,
+          op: 'matmul',
+          layer: 'layers.0.moe',
+          runs: 20,
+          microseconds: 5e6,
+        },
+      ]
       return { ...summary, profile }
     },
     async evaluateRun(directory, options) {

@@ -23,9 +23,8 @@ export const linearCrossEntropy: (x: Tensor, head: Tensor, targets: Tensor) => T
     const logits = matmul(x, head, { transposeB: true })
     const counted = cast(greaterOrEqual(targets, 0), x.dtype)
     const column = reshape(maximum(targets, 0), [rows, 1])
-    const { nats, probabilities } = hasKernel('cross-entropy', x.dtype)
-      ? crossEntropyKernel(logits, targets)
-      : crossEntropyByParts(logits, column)
+    const kernel = hasKernel('cross-entropy', x.dtype)
+    const { nats, share } = kernel ? crossEntropyKernel(logits, targets) : crossEntropyByParts(logits, column)
     const total = sum(multiply(nats, counted))
     const count = maximum(sum(counted), 1)
     return {
@@ -33,24 +32,27 @@ export const linearCrossEntropy: (x: Tensor, head: Tensor, targets: Tensor) => T
       inputs: [x, head],
       gradient: (dy) => {
         if (!dy) return []
-        // dLogits = softmax − one-hot(target); the one-hot part is a row of the head here, a row added there.
-        const share = probabilities()
-        const chosenRow = reshape(column, [rows])
+        // dLogits = softmax − one-hot(target).
         const weight = reshape(multiply(counted, divide(dy, count)), [rows, 1])
         const weighted = multiply(x, weight)
+        const dx = matmul(share(), head)
+        const dHead = matmul(share(), weighted, { transposeA: true })
+        if (kernel) return [multiply(dx, weight), dHead]
+        // The one-hot part is a row of the head here, a row added there.
+        const chosenRow = reshape(column, [rows])
         return [
-          multiply(subtract(matmul(share, head), gather(head, chosenRow)), weight),
-          add(matmul(share, weighted, { transposeA: true }), scatterAdd(negate(weighted), chosenRow, vocabulary)),
+          multiply(subtract(dx, gather(head, chosenRow)), weight),
+          add(dHead, scatterAdd(negate(weighted), chosenRow, vocabulary)),
         ]
       },
     }
   },
 )
 
-/** Nats of each row [T], and the probabilities [T, V] for who needs them. */
+/** Nats of each row [T], and [T, V] the probabilities (kernel: less the one-hot target) for who needs them. */
 interface CrossEntropy {
   readonly nats: Tensor
-  readonly probabilities: () => Tensor
+  readonly share: () => Tensor
 }
 
 function crossEntropyByParts(logits: Tensor, column: Tensor): CrossEntropy {
@@ -58,10 +60,11 @@ function crossEntropyByParts(logits: Tensor, column: Tensor): CrossEntropy {
   const [rows = 0] = shape
   const logProbabilities = emit('LogSoftmax', [logits], { shape, attributes: { axis: -1 } })
   const chosen = emit('GatherElements', [logProbabilities, column], { shape: [rows, 1], attributes: { axis: 1 } })
-  return { nats: reshape(negate(chosen), [rows]), probabilities: () => emit('Exp', [logProbabilities], { shape }) }
+  const probabilities = emit('Exp', [logProbabilities], { shape })
+  return { nats: reshape(negate(chosen), [rows]), share: () => probabilities }
 }
 
-/** The probabilities take the place of the logits. */
+/** The gradient of the logits takes their place. */
 function crossEntropyKernel(logits: Tensor, targets: Tensor): CrossEntropy {
   const { dtype, shape } = logits
   const results = [
@@ -69,6 +72,6 @@ function crossEntropyKernel(logits: Tensor, targets: Tensor): CrossEntropy {
     { dtype, shape: targets.shape },
   ]
   const options = { local: true, overwrites: true } as const
-  const [probabilities, nats] = emitKernel('cross-entropy', [logits, targets], results, options) as [Tensor, Tensor]
-  return { nats, probabilities: () => probabilities }
+  const [dLogits, nats] = emitKernel('cross-entropy', [logits, targets], results, options) as [Tensor, Tensor]
+  return { nats, share: () => dLogits }
 }

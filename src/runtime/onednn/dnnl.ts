@@ -45,8 +45,14 @@ export interface Product {
 
 export type Activation = 'gelu' | 'swish'
 
-/** A primitive with the places of its arguments. */
+/** Primitives that a thread remembers; each is some tens of kilobytes of machine code. */
+const MOST = 1024
+
+/** A primitive with the places of its arguments. Use it at once: one that rests is forgotten some day. */
 class Primitive {
+  /** When it was asked for last, on a clock that counts. */
+  used = 0
+  private readonly api: Api
   private readonly execute: (primitive: number, stream: number, count: number, args: number) => number
   private readonly move: (memory: number, address: number) => number
   private readonly primitive: number
@@ -62,6 +68,7 @@ class Primitive {
     primitive: number,
     memories: readonly (readonly [name: number, memory: number])[],
   ) {
+    this.api = api
     this.execute = api.dnnl_primitive_execute
     this.move = api.dnnl_memory_set_data_handle
     this.primitive = primitive
@@ -70,6 +77,11 @@ class Primitive {
     this.last = memories.map(() => -1)
     this.args = new BigUint64Array(memories.flatMap((pair) => pair.map(BigInt)))
     this.argsAddress = Number(addressOf(this.args))
+  }
+
+  destroy(): void {
+    this.api.dnnl_primitive_destroy(this.primitive)
+    for (const memory of this.memories) this.api.dnnl_memory_destroy(memory)
   }
 
   /** Addresses in the order of the primitive's arguments. */
@@ -96,6 +108,8 @@ const signatures = {
   dnnl_memory_set_data_handle: [pointer, pointer],
   dnnl_primitive_create: [pointer, pointer],
   dnnl_primitive_desc_destroy: [pointer],
+  dnnl_primitive_destroy: [pointer],
+  dnnl_memory_destroy: [pointer],
   dnnl_primitive_execute: [pointer, pointer, 'int', pointer],
   dnnl_primitive_attr_create: [pointer],
   dnnl_primitive_attr_destroy: [pointer],
@@ -155,6 +169,7 @@ export class Dnnl {
   private readonly out = new Handle()
   private readonly primitives = new Map<string, Primitive>()
   private readonly descriptors = new Map<string, number>()
+  private clock = 0
 
   /** Belongs to the calling thread. */
   constructor(path: string, math: Precision) {
@@ -324,10 +339,21 @@ export class Dnnl {
   private remembered(key: string, make: () => Primitive): Primitive {
     let primitive = this.primitives.get(key)
     if (!primitive) {
+      if (this.primitives.size >= MOST) this.forget()
       primitive = make()
       this.primitives.set(key, primitive)
     }
+    primitive.used = ++this.clock
     return primitive
+  }
+
+  /** The numbers of rows of experts go on changing: a quarter goes, those that were not used for longest. */
+  private forget(): void {
+    const oldest = [...this.primitives].sort(([, a], [, b]) => a.used - b.used).slice(0, MOST / 4)
+    for (const [key, primitive] of oldest) {
+      this.primitives.delete(key)
+      primitive.destroy()
+    }
   }
 
   private primitive(description: number, places: readonly (readonly [name: number, descriptor: number])[]): Primitive {

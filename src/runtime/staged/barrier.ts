@@ -7,6 +7,7 @@ const STEP = 0
 const ARRIVED = 1
 const TASK = 2
 const FAILED = 3
+const NONE = -1
 
 export const controlBytes = 64
 
@@ -27,18 +28,22 @@ export class Meeting {
     return Atomics.add(this.control, TASK, 1)
   }
 
-  /** A step cannot go on; every thread leaves the program at the next meeting. */
-  fail(): void {
-    Atomics.store(this.control, FAILED, 1)
+  /**
+   * A step has failed on this thread; after the meeting at its end all threads leave the program. The number
+   * of the step matters: a thread that is late may look only when another is a step further.
+   * @returns Whether this thread is the first that says so.
+   */
+  fail(step: number): boolean {
+    return Atomics.compareExchange(this.control, FAILED, NONE, step) === NONE
   }
 
-  get failed(): boolean {
-    return Atomics.load(this.control, FAILED) === 1
+  failed(step: number): boolean {
+    return Atomics.load(this.control, FAILED) === step
   }
 
   /** Before a run, while all threads wait for it. */
   reset(): void {
-    Atomics.store(this.control, FAILED, 0)
+    Atomics.store(this.control, FAILED, NONE)
     Atomics.store(this.control, TASK, 0)
   }
 

@@ -65,7 +65,7 @@ function open(script: Script): Program {
   return { script, prepared, bytes: new Uint8Array(buffer), times }
 }
 
-/** Runs a program together with the other threads. The leader reports the end, or a thread its failure. */
+/** Runs a program together with the other threads. The leader reports the end, or the first thread that fails. */
 function runProgram({ script, prepared, bytes, times }: Program): void {
   const { steps } = script
   if (leader) for (const { offset, bytes: data } of script.constants) bytes.set(data, offset)
@@ -74,14 +74,14 @@ function runProgram({ script, prepared, bytes, times }: Program): void {
     const step = steps[i] as Script['steps'][number]
     times[2 * i] = now()
     const failure = attempt(step, prepared[i] ?? null, i)
-    if (failure) meeting.fail()
+    const first = failure !== undefined && meeting.fail(i)
     times[2 * i + 1] = now()
     // ONNX Runtime needs all cores for its own threads.
     meeting.meet(step.kind === 'onnx')
-    if (!meeting.failed) continue
+    if (!meeting.failed(i)) continue
     // Once more, so that nobody begins another run before all have seen the failure of this one.
     meeting.meet()
-    if (failure) report(failure)
+    if (first) report(failure)
     return
   }
   if (leader) report({ kind: 'done' })

@@ -11,14 +11,17 @@ const BLOCK_FLOATS = 2 ** 18
 
 const blockRows = (columns: number): number => Math.max(1, Math.floor(BLOCK_FLOATS / columns))
 
-/** Inputs logits [T, V], targets [T] int32; outputs probabilities [T, V], nats [T] (0 for a negative target). */
+/**
+ * Inputs logits [T, V], targets [T] int32; outputs softmax − one-hot(target) [T, V], nats [T]. A negative target is not
+ * counted: no one-hot, and 0 nats.
+ */
 export const crossEntropy: Kernel = {
   provider: 'oneDNN',
   scratch: ({ inputs: [logits] }) => 12 * blockRows((logits as KernelTensor).shape.at(-1) as number) + 128,
 
   prepare({ inputs, outputs }, { dnnl, rows: functions, floats, integers, scratch }) {
     const [logits, targets] = inputs as [KernelTensor, KernelTensor]
-    const [probabilities, nats] = outputs as [KernelTensor, KernelTensor]
+    const [gradient, nats] = outputs as [KernelTensor, KernelTensor]
     const columns = logits.shape.at(-1) as number
     const total = targets.size
     const most = blockRows(columns)
@@ -36,14 +39,17 @@ export const crossEntropy: Kernel = {
           const target = integers[targets.offset / 4 + from + r] as number
           chosen[r] = target < 0 ? Number.NaN : (floats[(logits.offset + start) / 4 + r * columns + target] as number)
         }
-        dnnl.softmax(rows, columns).run(logits.address + start, probabilities.address + start)
+        dnnl.softmax(rows, columns).run(logits.address + start, gradient.address + start)
         for (let r = 0; r < rows; r++) {
           const top = integers[place / 4 + r] as number
-          const p = floats[(probabilities.offset + start) / 4 + r * columns + top] as number
-          const counted = (integers[targets.offset / 4 + from + r] as number) >= 0
-          floats[nats.offset / 4 + from + r] = counted
-            ? (floats[largest / 4 + r] as number) - Math.log(p) - (chosen[r] as number)
-            : 0
+          const p = floats[(gradient.offset + start) / 4 + r * columns + top] as number
+          const target = integers[targets.offset / 4 + from + r] as number
+          const at = nats.offset / 4 + from + r
+          floats[at] = 0
+          if (target < 0) continue
+          floats[at] = (floats[largest / 4 + r] as number) - Math.log(p) - (chosen[r] as number)
+          const one = (gradient.offset + start) / 4 + r * columns + target
+          floats[one] = (floats[one] as number) - 1
         }
       },
     }

@@ -2,6 +2,7 @@
  * Matrix products by oneDNN. A batch is a task a matrix; a single product, or a batch of fewer matrices
  * than there are threads, is cut into bands of rows (or of columns, where there are few rows).
  */
+import type { Product } from '../../onednn/dnnl.ts'
 import type { Kernel, KernelCall, KernelTensor } from '../contract.ts'
 
 /** Rows or columns of a band are a multiple of this: whole tiles of the matrix units. */
@@ -15,8 +16,8 @@ export const matmul: Kernel = {
     const byRows = m >= n || m >= bands * 4 * TILE
     const cuts = cut(byRows ? m : n, bands)
     const plus = addend && (addend.address === c.address ? 'c' : n)
-    const products = cuts.map(({ length }) =>
-      dnnl.product({
+    const products = cuts.map(
+      ({ length }): Product => ({
         m: byRows ? length : m,
         k,
         n: byRows ? n : length,
@@ -37,12 +38,14 @@ export const matmul: Kernel = {
         const fromB = byRows ? 0 : from * (transposeB ? k : 1)
         const fromC = byRows ? from * n : from
         const at = (tensor: KernelTensor, size: number, start: number) => tensor.address + 4 * (matrix * size + start)
-        products[band]?.run(
-          at(a, m * k, fromA),
-          at(b, k * n, fromB),
-          at(c, m * n, fromC),
-          ...(typeof plus === 'number' && addend ? [at(addend, m * n, fromC)] : []),
-        )
+        dnnl
+          .product(products[band] as Product)
+          .run(
+            at(a, m * k, fromA),
+            at(b, k * n, fromB),
+            at(c, m * n, fromC),
+            ...(typeof plus === 'number' && addend ? [at(addend, m * n, fromC)] : []),
+          )
       },
     }
   },

@@ -3,8 +3,12 @@
  *
  * There are no objects and there is no collector: a pointer is a byte offset into the arena. Offsets go
  * up to 4 GiB, so they are unsigned, and the end of an array can be offset 0: loops count what is left
- * and never compare pointers. Every kernel ends with a scalar tail that rounds as the lanes do, so the
- * result for an element does not depend on where a range was cut.
+ * and never compare pointers. An element-wise kernel ends with a scalar tail that rounds as the lanes do,
+ * so the result for an element does not depend on where a range was cut.
+ *
+ * Main loops are unrolled to hundreds of bytes an array. That is for the memory, not for the arithmetic:
+ * a processor fetches ahead by the stride of each load instruction, and a stride of one vector is not
+ * ahead at all.
  */
 
 /** p ← keep·p − size·m/(correction·√v + ε) with m ← β₁m + first·g and v ← β₂v + second·g². */
@@ -32,15 +36,29 @@ export function adamw(
   const epsilon4 = f32x4.splat(epsilon)
   const keep4 = f32x4.splat(keep)
   let left = count
+  for (; left >= 128; left -= 128) {
+    Inlined.adamw64(p, g, m, v, first4, second4, beta14, beta24, size4, correction4, epsilon4, keep4)
+    Inlined.adamw64(
+      p + 256,
+      g + 256,
+      m + 256,
+      v + 256,
+      first4,
+      second4,
+      beta14,
+      beta24,
+      size4,
+      correction4,
+      epsilon4,
+      keep4,
+    )
+    p += 512
+    g += 512
+    m += 512
+    v += 512
+  }
   for (; left >= 4; left -= 4) {
-    const gradient = v128.load(g)
-    const newM = f32x4.add(f32x4.mul(v128.load(m), beta14), f32x4.mul(gradient, first4))
-    const newV = f32x4.add(f32x4.mul(v128.load(v), beta24), f32x4.mul(f32x4.mul(gradient, gradient), second4))
-    const root = f32x4.add(f32x4.mul(f32x4.sqrt(newV), correction4), epsilon4)
-    const step = f32x4.mul(f32x4.div(newM, root), size4)
-    v128.store(m, newM)
-    v128.store(v, newV)
-    v128.store(p, f32x4.sub(f32x4.mul(v128.load(p), keep4), step))
+    Inlined.adamw4(p, g, m, v, first4, second4, beta14, beta24, size4, correction4, epsilon4, keep4)
     p += 16
     g += 16
     m += 16
@@ -63,54 +81,54 @@ export function adamw(
 
 /**
  * The sum of squares in float64: a square of a float32 is exact there and never overflows, so the sum is
- * not finite exactly when some element is not. One core reads four places of memory twice as fast as one,
- * and two accumulators for each hide the latency of the addition.
+ * not finite exactly when some element is not. One core reads two places of memory faster than one, and
+ * eight accumulators hide the latency of the additions.
  */
 export function sumOfSquares(p: usize, count: u32): f64 {
-  const quarter: u32 = (count / 4) & ~3
-  const stride: usize = quarter * 4
-  let p0 = p
-  let p1: usize = p0 + stride
-  let p2: usize = p1 + stride
-  let p3: usize = p2 + stride
-  let a0 = f64x2.splat(0)
-  let a1 = f64x2.splat(0)
-  let a2 = f64x2.splat(0)
-  let a3 = f64x2.splat(0)
-  let b0 = f64x2.splat(0)
-  let b1 = f64x2.splat(0)
-  let b2 = f64x2.splat(0)
-  let b3 = f64x2.splat(0)
-  for (let left = quarter; left > 0; left -= 4) {
-    a0 = f64x2.add(a0, squaredPair(p0))
-    b0 = f64x2.add(b0, squaredPair(p0 + 8))
-    a1 = f64x2.add(a1, squaredPair(p1))
-    b1 = f64x2.add(b1, squaredPair(p1 + 8))
-    a2 = f64x2.add(a2, squaredPair(p2))
-    b2 = f64x2.add(b2, squaredPair(p2 + 8))
-    a3 = f64x2.add(a3, squaredPair(p3))
-    b3 = f64x2.add(b3, squaredPair(p3 + 8))
-    p0 += 16
-    p1 += 16
-    p2 += 16
-    p3 += 16
+  const half: u32 = (count / 2) & ~127
+  let q: usize = p + half * 4
+  let s0 = f64x2.splat(0)
+  let s1 = f64x2.splat(0)
+  let s2 = f64x2.splat(0)
+  let s3 = f64x2.splat(0)
+  let s4 = f64x2.splat(0)
+  let s5 = f64x2.splat(0)
+  let s6 = f64x2.splat(0)
+  let s7 = f64x2.splat(0)
+  for (let left = half; left > 0; left -= 128) {
+    s0 = Inlined.addSquares8(s0, p, q)
+    s1 = Inlined.addSquares8(s1, p + 32, q + 32)
+    s2 = Inlined.addSquares8(s2, p + 64, q + 64)
+    s3 = Inlined.addSquares8(s3, p + 96, q + 96)
+    s4 = Inlined.addSquares8(s4, p + 128, q + 128)
+    s5 = Inlined.addSquares8(s5, p + 160, q + 160)
+    s6 = Inlined.addSquares8(s6, p + 192, q + 192)
+    s7 = Inlined.addSquares8(s7, p + 224, q + 224)
+    s0 = Inlined.addSquares8(s0, p + 256, q + 256)
+    s1 = Inlined.addSquares8(s1, p + 288, q + 288)
+    s2 = Inlined.addSquares8(s2, p + 320, q + 320)
+    s3 = Inlined.addSquares8(s3, p + 352, q + 352)
+    s4 = Inlined.addSquares8(s4, p + 384, q + 384)
+    s5 = Inlined.addSquares8(s5, p + 416, q + 416)
+    s6 = Inlined.addSquares8(s6, p + 448, q + 448)
+    s7 = Inlined.addSquares8(s7, p + 480, q + 480)
+    p += 512
+    q += 512
   }
-  const a = f64x2.add(f64x2.add(a0, a1), f64x2.add(a2, a3))
-  const b = f64x2.add(f64x2.add(b0, b1), f64x2.add(b2, b3))
-  const pair = f64x2.add(a, b)
-  let sum = f64x2.extract_lane(pair, 0) + f64x2.extract_lane(pair, 1)
-  for (let left = count - 4 * quarter; left > 0; left--) {
-    const x: f64 = load<f32>(p3)
+  let left = count - 2 * half
+  for (; left >= 4; left -= 4) {
+    s0 = Inlined.addSquares2(Inlined.addSquares2(s0, q), q + 8)
+    q += 16
+  }
+  const even = f64x2.add(f64x2.add(s0, s2), f64x2.add(s4, s6))
+  const odd = f64x2.add(f64x2.add(s1, s3), f64x2.add(s5, s7))
+  let sum = Inlined.sum2(f64x2.add(even, odd))
+  for (; left > 0; left--) {
+    const x: f64 = load<f32>(q)
     sum += x * x
-    p3 += 4
+    q += 4
   }
   return sum
-}
-
-/** Two float32 at `p`, squared in float64. */
-function squaredPair(p: usize): v128 {
-  const x = f64x2.promote_low_f32x4(v128.load64_zero(p))
-  return f64x2.mul(x, x)
 }
 
 /**
@@ -144,5 +162,102 @@ export function scatterAddRows(
     }
     rows += width * 4
     indices += 4
+  }
+}
+
+/**
+ * What main loops repeat; the number in a name is how many elements of each array it takes.
+ * A class only because AssemblyScript inlines what is decorated, and TypeScript decorates nothing but methods.
+ */
+// biome-ignore lint/complexity/noStaticOnlyClass: see above
+class Inlined {
+  @inline
+  static adamw4(
+    p: usize,
+    g: usize,
+    m: usize,
+    v: usize,
+    first: v128,
+    second: v128,
+    beta1: v128,
+    beta2: v128,
+    size: v128,
+    correction: v128,
+    epsilon: v128,
+    keep: v128,
+  ): void {
+    const gradient = v128.load(g)
+    const newM = f32x4.add(f32x4.mul(v128.load(m), beta1), f32x4.mul(gradient, first))
+    const newV = f32x4.add(f32x4.mul(v128.load(v), beta2), f32x4.mul(f32x4.mul(gradient, gradient), second))
+    const root = f32x4.add(f32x4.mul(f32x4.sqrt(newV), correction), epsilon)
+    const step = f32x4.mul(f32x4.div(newM, root), size)
+    v128.store(m, newM)
+    v128.store(v, newV)
+    v128.store(p, f32x4.sub(f32x4.mul(v128.load(p), keep), step))
+  }
+
+  @inline
+  static adamw16(
+    p: usize,
+    g: usize,
+    m: usize,
+    v: usize,
+    first: v128,
+    second: v128,
+    beta1: v128,
+    beta2: v128,
+    size: v128,
+    correction: v128,
+    epsilon: v128,
+    keep: v128,
+  ): void {
+    Inlined.adamw4(p, g, m, v, first, second, beta1, beta2, size, correction, epsilon, keep)
+    Inlined.adamw4(p + 16, g + 16, m + 16, v + 16, first, second, beta1, beta2, size, correction, epsilon, keep)
+    Inlined.adamw4(p + 32, g + 32, m + 32, v + 32, first, second, beta1, beta2, size, correction, epsilon, keep)
+    Inlined.adamw4(p + 48, g + 48, m + 48, v + 48, first, second, beta1, beta2, size, correction, epsilon, keep)
+  }
+
+  @inline
+  static adamw64(
+    p: usize,
+    g: usize,
+    m: usize,
+    v: usize,
+    first: v128,
+    second: v128,
+    beta1: v128,
+    beta2: v128,
+    size: v128,
+    correction: v128,
+    epsilon: v128,
+    keep: v128,
+  ): void {
+    Inlined.adamw16(p, g, m, v, first, second, beta1, beta2, size, correction, epsilon, keep)
+    Inlined.adamw16(p + 64, g + 64, m + 64, v + 64, first, second, beta1, beta2, size, correction, epsilon, keep)
+    Inlined.adamw16(p + 128, g + 128, m + 128, v + 128, first, second, beta1, beta2, size, correction, epsilon, keep)
+    Inlined.adamw16(p + 192, g + 192, m + 192, v + 192, first, second, beta1, beta2, size, correction, epsilon, keep)
+  }
+
+  /** Eight elements at each of two places. */
+  @inline
+  static addSquares8(sum: v128, p: usize, q: usize): v128 {
+    return Inlined.addSquares4(Inlined.addSquares4(sum, p, q), p + 16, q + 16)
+  }
+
+  @inline
+  static addSquares4(sum: v128, p: usize, q: usize): v128 {
+    const first = Inlined.addSquares2(Inlined.addSquares2(sum, p), q)
+    return Inlined.addSquares2(Inlined.addSquares2(first, p + 8), q + 8)
+  }
+
+  @inline
+  static addSquares2(sum: v128, p: usize): v128 {
+    const x = f64x2.promote_low_f32x4(v128.load64_zero(p))
+    return f64x2.add(sum, f64x2.mul(x, x))
+  }
+
+  @inline
+  static sum2(x: v128): f64 {
+    return f64x2.extract_lane(x, 0) + f64x2.extract_lane(x, 1)
   }
 }
