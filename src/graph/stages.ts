@@ -164,14 +164,17 @@ const copyOf = (use: ValueUse, dtype: DType, to: number): Step => ({
   outputs: [{ value: to, shape: use.shape }],
 })
 
-/** Copies for kernels that reach only the program's own memory: of each input port that one reads. */
+/** Whether a kernel reaches an input only in the program's own memory. */
+const isLocalInput = ({ node }: Step, i: number): boolean =>
+  (node.kernel?.local || node.kernel?.localInputs?.includes(i)) ?? false
+
+/** Copies of input ports for kernels that cannot reach them. */
 function withCopies(steps: readonly Step[], values: Values): Step[] {
   const made = new Set(steps.flatMap(({ outputs }) => outputs.map(({ value }) => value)))
   const copies = new Map<number, Step>()
   const copied = steps.map((step): Step => {
-    if (!step.node.kernel?.local) return step
-    const inputs = step.inputs.map((use) => {
-      if (!isUse(use) || made.has(use.value)) return use
+    const inputs = step.inputs.map((use, i) => {
+      if (!isUse(use) || made.has(use.value) || !isLocalInput(step, i)) return use
       const { dtype, constant } = values.list[use.value] as Value
       if (constant) return use
       const copy = copies.get(use.value) ?? copyOf(use, dtype, values.create({ dtype, shape: use.shape }))
@@ -185,7 +188,7 @@ function withCopies(steps: readonly Step[], values: Values): Step[] {
 
 /**
  * The value of each output port: what is computed, or a copy of it when it cannot lie there: it is an
- * input or a constant, another port has it, or the kernel that makes it writes only to own memory.
+ * input or a constant, another port has it, or a kernel makes or reads it in own memory only.
  */
 function bindOutputs(
   outputs: readonly (readonly [string, Tensor])[],
@@ -194,7 +197,10 @@ function bindOutputs(
   taken: readonly number[],
 ): number[] {
   const unusable = new Set(taken)
-  for (const { node, outputs } of steps) if (node.kernel?.local) for (const { value } of outputs) unusable.add(value)
+  for (const step of steps) {
+    if (step.node.kernel?.local) for (const { value } of step.outputs) unusable.add(value)
+    for (const [i, use] of step.inputs.entries()) if (isUse(use) && isLocalInput(step, i)) unusable.add(use.value)
+  }
   return outputs.map(([, tensor]) => {
     const use = values.use(tensor)
     if (!unusable.has(use.value) && !values.list[use.value]?.constant) {
@@ -242,7 +248,8 @@ function fuseAdditions(steps: readonly Step[], bound: ReadonlySet<number>): Step
       const ready = (madeBy.get(other.value) ?? -1) < at
       const onlyHere = readers.get(kernelUse.value) === 1 && !bound.has(kernelUse.value)
       if (!addsTo.includes(output) || added.includes(output) || !ready || !onlyHere) continue
-      if (local && (bound.has(sum.value) || !madeBy.has(other.value))) continue
+      const inPorts = bound.has(sum.value) || bound.has(other.value) || !madeBy.has(other.value)
+      if (local && inPorts) continue
       const { shape } = kernel.outputs[output] as ValueUse
       result[at] = {
         ...kernel,

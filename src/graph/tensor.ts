@@ -42,6 +42,8 @@ export interface KernelTraits {
   readonly overwrites?: true
   /** It reaches only memory of the program's own: what comes from outside, or goes there, is copied. */
   readonly local?: true
+  /** The same for some inputs alone. */
+  readonly localInputs?: readonly number[]
 }
 
 /** The kernels that a runtime has. */

@@ -29,7 +29,7 @@ export function attention(
   const [batch, head] = [tokens / sequence, width / heads]
   const qkv_TX = matmul(x_TD, parameters.get(`${name}.qkv`))
   const scale = 1 / Math.sqrt(head)
-  if (hasKernel('attention', x_TD.dtype)) {
+  if (head > 1 && hasKernel('attention', x_TD.dtype)) {
     const { cos, sin } = rotaryTables(config, sequence, x_TD.dtype)
     const angles = config.positions === 'rotary' ? ([cos, sin] as const) : null
     const y_TD = attentionKernel(qkv_TX, angles, { batch, sequence, heads, scale })

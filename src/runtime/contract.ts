@@ -61,9 +61,14 @@ export interface Executable {
    * @throws RuntimeError naming the port when one is missing, unknown, of another dtype or length.
    */
   bind(buffers: Readonly<Record<string, Buffer>>): Binding
-  /** Node times since compilation, when the runtime was created with `profile`; ends the recording. */
+  /**
+   * Node times since compilation or the last {@link resetProfile}, when the runtime was created with
+   * `profile`; ends the recording. Of ONNX Runtime a node of kind `Run` is what its nodes do not account for.
+   */
   profile(): readonly NodeTime[]
-  /** What each thread did in the last run, when recorded; empty for a program that is one ONNX model. */
+  /** Runs so far do not count in the profile: the first ones are not like the others. */
+  resetProfile(): void
+  /** What each thread did in the last run, when recorded; with the nodes of ONNX Runtime after {@link profile}. */
   lastRun(): readonly StepEvent[]
   release(): void
 }
@@ -76,7 +81,7 @@ export interface Binding {
   release(): void
 }
 
-/** Total time of one node over all runs since compilation. */
+/** Total time of one node over all runs that count. */
 export interface NodeTime {
   /** ONNX operator or kernel, e.g. `MatMul`. */
   readonly kind: string

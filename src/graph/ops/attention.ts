@@ -48,7 +48,7 @@ export interface AttentionShape {
 
 /**
  * The same from the rows of qkv, with rotary positions or without, as a kernel. qkv [T, 3·D] holds the
- * heads of q, then of k, then of v; cos and sin of the angles [S, d/2]; the result is [T, D].
+ * heads of q, then of k, then of v, each wider than 1; cos and sin of the angles [S, d/2]; the result is [T, D].
  */
 export const attentionKernel: (
   qkv: Tensor,

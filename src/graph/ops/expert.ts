@@ -77,7 +77,7 @@ function weightOfSlot(weight: Tensor, { assignmentOfSlot, occupied }: SlotPlan):
 
 /** The gradient of Σ_k weight · row for the weights [T, K], zero for dropped assignments. */
 function weightGradient(dy: Tensor, rows: Tensor, { slotOfAssignment, kept }: SlotPlan): Tensor {
-  if (hasKernel('row-dots', dy.dtype))
+  if (hasKernel('row-dots', dy.dtype) && rows.shape[0] !== RAGGED)
     return emitKernel(
       'row-dots',
       [dy, rows, slotOfAssignment, ...(kept ? [kept] : [])],
@@ -188,7 +188,7 @@ export const expertFfnKernel: (rows: Tensor, weights: ExpertWeights, sizes: Tens
       'expert-ffn',
       [rows, sizes, ...matrices],
       [{ dtype, shape: rows.shape }, inner, ...(gate ? [inner] : [])],
-      { attributes },
+      { attributes, localInputs: [1] },
     )
     return {
       result: result as Tensor,
@@ -199,7 +199,7 @@ export const expertFfnKernel: (rows: Tensor, weights: ExpertWeights, sizes: Tens
               'expert-ffn-gradient',
               [dy, rows, sizes, ...matrices, ...products],
               [rows, ...matrices].map(({ shape }) => ({ dtype, shape })),
-              { attributes, addsTo: matrices.map((_, i) => i + 1) },
+              { attributes, addsTo: matrices.map((_, i) => i + 1), localInputs: [2] },
             )
           : [],
     }

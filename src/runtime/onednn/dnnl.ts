@@ -29,7 +29,10 @@ export interface MatrixLayout {
   readonly transposed?: boolean
 }
 
-/** c [m, n] = alpha · a [m, k] · b [k, n], then added to what is in c, or to another matrix. */
+/**
+ * c [m, n] = alpha · a [m, k] · b [k, n], then added to what is in c, or to another matrix.
+ * A single row of aᵀ, or a single column of c, must have no gaps.
+ */
 export interface Product {
   readonly m: number
   readonly k: number
@@ -185,6 +188,13 @@ export class Dnnl {
   /** Run with the addresses of a, b, c, and of the addend if there is one. */
   product(spec: Product): Primitive {
     const { m, k, n, a, b, c, alpha = 1, plus } = spec
+    // oneDNN (seen in 3.7) takes the stride of a side of length 1 for that of the other side.
+    const row = m === 1 && k > 1 && a.transposed && a.stride > 1
+    const column = n === 1 && m > 1 && (c > 1 || (typeof plus === 'number' && plus > 1))
+    if (row || column)
+      throw new RuntimeError(
+        `internal: no product [${m}, ${k}]·[${k}, ${n}] of a single ${row ? 'row of aᵀ' : 'column'} with gaps`,
+      )
     const key = `p${m},${k},${n},${a.stride}${a.transposed ? 't' : ''},${b.stride}${b.transposed ? 't' : ''},${c},${alpha},${plus}`
     return this.remembered(key, () => {
       const layout = (rows: number, columns: number, { stride, transposed }: MatrixLayout) =>

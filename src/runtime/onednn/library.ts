@@ -68,7 +68,7 @@ function inspect(path: string): DnnlLibrary | (DnnlMissing & { notFound?: true }
   try {
     library = openDnnl(path)
   } catch (error) {
-    return { missing: error instanceof Error ? error.message : String(error), notFound: true }
+    return { missing: `${path}: ${error instanceof Error ? error.message : error}`, notFound: true }
   }
   try {
     // struct { int major, minor, patch; const char* hash; unsigned cpu_runtime, gpu_runtime; }

@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import koffi from 'koffi'
 import type { Origin } from '../../graph/model.ts'
-import type { NodeTime } from '../contract.ts'
+import type { NodeTime, StepEvent } from '../contract.ts'
 import type { Pointer } from '../ffi.ts'
 import { type OrtApi, Out } from './api.ts'
 import { expectSuccess, findOrigin } from './errors.ts'
@@ -34,8 +34,18 @@ function removeAll(): void {
   for (const folder of folders) rmSync(folder, { recursive: true, force: true })
 }
 
-/** Ends the recording of a session; its file is deleted. Slowest nodes first. */
-export function endProfile(api: OrtApi, session: Pointer, origins: ReadonlyMap<string, Origin>): readonly NodeTime[] {
+/** What a session did from its compilation to the end of its recording. */
+export interface Recording {
+  /** Runs that were recorded: all, or as many as went into a million events. */
+  readonly runs: number
+  /** Slowest first. */
+  readonly nodes: readonly NodeTime[]
+  /** The nodes of the last recorded run; times in ms from its beginning. */
+  readonly last: readonly StepEvent[]
+}
+
+/** Ends the recording of a session; its file is deleted. */
+export function endProfile(api: OrtApi, session: Pointer, origins: ReadonlyMap<string, Origin>): Recording {
   const out = new Out()
   expectSuccess(api, api.GetAllocatorWithDefaultOptions(out.address))
   const allocator = out.value
@@ -43,7 +53,7 @@ export function endProfile(api: OrtApi, session: Pointer, origins: ReadonlyMap<s
   const file = koffi.decode.string(out.value)
   expectSuccess(api, api.AllocatorFree(allocator, out.value))
   try {
-    return sumByNode(lines(file), origins)
+    return readRecording(lines(file), origins)
   } finally {
     rmSync(file, { force: true })
   }
@@ -51,29 +61,123 @@ export function endProfile(api: OrtApi, session: Pointer, origins: ReadonlyMap<s
 
 const kernelTime = '_kernel_time'
 
+interface TraceEvent {
+  readonly name: string
+  /** Microseconds. */
+  readonly ts: number
+  readonly dur: number
+  readonly args: NodeArgs
+}
+
+interface NodeArgs extends Shapes {
+  readonly op_name: string
+  /** Bytes, as text: of inputs that other nodes made, of constants, and of outputs. */
+  readonly activation_size?: string
+  readonly parameter_size?: string
+  readonly output_size?: string
+}
+
 /** Adds up the kernel times in the lines of a trace, by node. */
-export function sumByNode(trace: Iterable<string>, origins: ReadonlyMap<string, Origin>): readonly NodeTime[] {
-  const nodes = new Map<string, { kind: string; runs: number; microseconds: number }>()
+export function readRecording(trace: Iterable<string>, origins: ReadonlyMap<string, Origin>): Recording {
+  const nodes = new Map<string, { kind: string; runs: number; microseconds: number; work: Work }>()
+  let runs = 0
+  let run: TraceEvent[] = []
+  let last: TraceEvent[] = []
+  let lastStart = 0
   for (const line of trace) {
-    if (!line.includes(kernelTime)) continue
-    const event = JSON.parse(line.replace(/,\s*$/, '')) as { name: string; dur: number; args: { op_name: string } }
+    const ofNode = line.includes(kernelTime)
+    if (!ofNode && !line.includes('"model_run"')) continue
+    const event = JSON.parse(line.replace(/,\s*$/, '')) as TraceEvent
+    if (!ofNode) {
+      runs++
+      last = run
+      lastStart = event.ts
+      run = []
+      continue
+    }
     if (!event.name.endsWith(kernelTime)) continue
-    const name = event.name.slice(0, -kernelTime.length)
+    const name = nodeName(event)
     let node = nodes.get(name)
     if (!node) {
-      node = { kind: event.args.op_name, runs: 0, microseconds: 0 }
+      node = { kind: event.args.op_name, runs: 0, microseconds: 0, work: workOf(event.args) }
       nodes.set(name, node)
     }
     node.runs++
     node.microseconds += event.dur
+    run.push(event)
   }
-  return [...nodes]
-    .map(([name, node]) => ({
-      ...node,
-      provider: 'ONNX Runtime' as const,
-      ...(findOrigin(name, origins) ?? { op: node.kind, layer: '' }),
-    }))
-    .sort((a, b) => b.microseconds - a.microseconds)
+  const originOf = (name: string, kind: string) => findOrigin(name, origins) ?? { op: kind, layer: '' }
+  return {
+    runs,
+    nodes: [...nodes]
+      .map(
+        ([
+          name,
+          {
+            kind,
+            runs,
+            microseconds,
+            work: { flops, bytes },
+          },
+        ]) => ({
+          kind,
+          provider: 'ONNX Runtime' as const,
+          ...originOf(name, kind),
+          runs,
+          microseconds,
+          ...(flops !== undefined && { flops: flops * runs }),
+          ...(bytes !== undefined && { bytes: bytes * runs }),
+        }),
+      )
+      .sort((a, b) => b.microseconds - a.microseconds),
+    last: last.map((event) => {
+      const begin = (event.ts - lastStart) / 1000
+      const kind = event.args.op_name
+      return { thread: 0, name: kind, ...originOf(nodeName(event), kind), begin, end: begin + event.dur / 1000 }
+    }),
+  }
+}
+
+const nodeName = ({ name }: TraceEvent): string => name.slice(0, -kernelTime.length)
+
+interface Work {
+  readonly flops?: number
+  readonly bytes?: number
+}
+
+/** They read no more of their inputs than they write. */
+const selecting = new Set(['Gather', 'GatherElements', 'GatherND', 'Slice', 'Split'])
+/** They move nothing, mostly. */
+const renaming = new Set(['Identity', 'Reshape', 'Squeeze', 'Unsqueeze', 'Flatten'])
+const products = new Set(['MatMul', 'FusedMatMul', 'Gemm'])
+
+/** What a run of a node does at least, as far as its recording tells. */
+function workOf(args: NodeArgs): Work {
+  const { op_name: kind, output_size, activation_size, parameter_size } = args
+  const flops = products.has(kind) ? flopsOfProduct(args) : undefined
+  const read = Number(activation_size) + Number(parameter_size)
+  const written = Number(output_size)
+  const bytes = selecting.has(kind) ? 2 * written : read + written
+  return {
+    ...(flops !== undefined && { flops }),
+    ...(!renaming.has(kind) && Number.isFinite(bytes) && { bytes }),
+  }
+}
+
+/** A shape is the only value of an object whose key is its type. */
+interface Shapes {
+  readonly input_type_shape?: readonly Readonly<Record<string, readonly number[]>>[]
+  readonly output_type_shape?: readonly Readonly<Record<string, readonly number[]>>[]
+}
+
+/** 2·m·n·k of every product, whichever factors are transposed: the last two dimensions of a are m and k. */
+function flopsOfProduct({ input_type_shape, output_type_shape }: Shapes): number | undefined {
+  const a = Object.values(input_type_shape?.[0] ?? {})[0]
+  const c = Object.values(output_type_shape?.[0] ?? {})[0]
+  const [m] = c?.slice(-2) ?? []
+  if (!a || !c || !m || a.length < 2 || c.length < 2) return undefined
+  const k = ((a.at(-1) as number) * (a.at(-2) as number)) / m
+  return 2 * k * c.reduce((product, d) => product * d, 1)
 }
 
 function* lines(file: string): Generator<string> {

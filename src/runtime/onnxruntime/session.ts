@@ -10,10 +10,14 @@
 import type { Model, Port } from '../../graph/model.ts'
 import { type Binding, type Buffer, type Executable, type NodeTime, RuntimeError, type StepEvent } from '../contract.ts'
 import { addressOf, type Pointer, type Strings, stringArray } from '../ffi.ts'
+import { RunClock } from '../recording.ts'
 import type { Environment } from './environment.ts'
 import { explain, takeFailure } from './errors.ts'
-import { endProfile, removeProfileFolder } from './profile.ts'
+import { endProfile, type Recording, removeProfileFolder } from './profile.ts'
 import { checkBuffers, createValue } from './values.ts'
+
+/** Milliseconds since the epoch, with fractions. */
+const now = (): number => performance.timeOrigin + performance.now()
 
 export interface SessionParts {
   readonly environment: Environment
@@ -33,7 +37,10 @@ export class Session implements Executable {
   readonly #bindings = new Set<SessionBinding>()
   #released = false
   #gone = false
-  #profile: readonly NodeTime[] | undefined
+  #recording: Recording | undefined
+  /** Of the runs of our bindings; a staged program times its own. */
+  readonly #clock = new RunClock()
+  #lastBegin = 0
 
   constructor(parts: SessionParts) {
     this.#parts = parts
@@ -53,6 +60,11 @@ export class Session implements Executable {
       inputNames: this.#inputNames,
       outputNames: this.#outputNames,
       buffers: { ...buffers },
+      onRun: (begin, end) => {
+        if (this.#recording) return
+        this.#lastBegin = begin
+        this.#clock.add(end - begin)
+      },
       onGone: () => {
         this.#bindings.delete(binding)
         this.#releaseWhenIdle()
@@ -63,17 +75,33 @@ export class Session implements Executable {
   }
 
   profile(): readonly NodeTime[] {
-    if (this.#profile) return this.#profile
+    return this.#clock.scale(this.allNodes())
+  }
+
+  /** Node times of all runs, whoever asked for them; ends the recording. */
+  allNodes(): readonly NodeTime[] {
+    if (this.#recording) return this.#recording.nodes
     this.#expectUsable()
     const { environment, session, model, profileFolder } = this.#parts
     if (profileFolder === undefined)
       throw new RuntimeError('no profile was recorded: create the runtime with { profile: true }')
-    this.#profile = endProfile(environment.api, session, model.origins)
-    return this.#profile
+    this.#recording = endProfile(environment.api, session, model.origins)
+    return this.#recording.nodes
+  }
+
+  resetProfile(): void {
+    this.#clock.reset()
+  }
+
+  /** The nodes in the last of so many runs, when it was recorded; times in ms from the run's beginning. */
+  lastNodes(runs: number): readonly StepEvent[] {
+    return this.#recording?.runs === runs ? this.#recording.last : []
   }
 
   lastRun(): readonly StepEvent[] {
-    return []
+    const begin = this.#lastBegin
+    const nodes = this.lastNodes(this.#clock.allRuns)
+    return nodes.map((node) => ({ ...node, begin: begin + node.begin, end: begin + node.end }))
   }
 
   release(): void {
@@ -105,6 +133,8 @@ interface BindingParts {
   readonly outputNames: Strings
   /** A copy of the caller's record: no array may be collected while an OrtValue points at it. */
   readonly buffers: Readonly<Record<string, Buffer>>
+  /** Called after each run; ms since the epoch. */
+  readonly onRun: (begin: number, end: number) => void
   readonly onGone: () => void
 }
 
@@ -141,9 +171,11 @@ export class SessionBinding implements Binding {
     return new Promise((resolve, reject) => {
       this.#expectIdle()
       this.#running = true
+      const begin = now()
       try {
         this.#parts.environment.api.Run.async(...this.arguments, (error, status) => {
           this.#running = false
+          this.#parts.onRun(begin, now())
           const failed = error ? new RuntimeError(`internal: foreign call failed: ${error}`) : this.#check(status)
           this.#releaseWhenIdle()
           if (failed) reject(failed)
@@ -158,7 +190,10 @@ export class SessionBinding implements Binding {
 
   runSync(): void {
     this.#expectIdle()
-    const failed = this.#check(this.#parts.environment.api.Run(...this.arguments))
+    const begin = now()
+    const status = this.#parts.environment.api.Run(...this.arguments)
+    this.#parts.onRun(begin, now())
+    const failed = this.#check(status)
     if (failed) throw failed
   }
 

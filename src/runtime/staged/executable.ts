@@ -40,6 +40,11 @@ const textOf = (bytes: Uint8Array): string => new TextDecoder('latin1').decode(b
 
 type StageSession = { readonly session: Session; readonly origins: ReadonlyMap<string, Origin> }
 
+/** Alike stages share a session. */
+function releaseAll(sessions: readonly (StageSession | null)[]): void {
+  for (const session of new Set(sessions.flatMap((stage) => stage?.session ?? []))) session.release()
+}
+
 export class StagedExecutable implements Executable {
   readonly model: StagedModel
   private readonly parts: StagedParts
@@ -75,11 +80,16 @@ export class StagedExecutable implements Executable {
       return session
     }
     const sessions: (StageSession | null)[] = []
-    for (const stage of model.stages)
-      sessions.push(
-        stage.kind === 'onnx' ? { session: await compile(stage.model), origins: stage.model.origins } : null,
-      )
-    return new StagedExecutable(parts, model, sessions)
+    try {
+      for (const stage of model.stages)
+        sessions.push(
+          stage.kind === 'onnx' ? { session: await compile(stage.model), origins: stage.model.origins } : null,
+        )
+      return new StagedExecutable(parts, model, sessions)
+    } catch (error) {
+      releaseAll(sessions)
+      throw error
+    }
   }
 
   /** Values, then the scratch memory of each thread. */
@@ -191,12 +201,17 @@ export class StagedExecutable implements Executable {
   profile(): readonly NodeTime[] {
     if (!this.parts.profile)
       throw new RuntimeError('no profile was recorded: create the runtime with { profile: true }')
-    const nodes = (stage: number) => this.sessions[stage]?.session.profile() ?? []
+    const nodes = (stage: number) => this.sessions[stage]?.session.allNodes() ?? []
     return this.clocks.flatMap((clock) => clock.nodeTimes(this.model.stages, nodes))
   }
 
+  resetProfile(): void {
+    for (const clock of this.clocks) clock.reset()
+  }
+
   lastRun(): readonly StepEvent[] {
-    return this.clocks.at(-1)?.events(this.model.stages) ?? []
+    const nodes = (stage: number, runs: number) => this.sessions[stage]?.session.lastNodes(runs) ?? []
+    return this.clocks.at(-1)?.events(this.model.stages, nodes) ?? []
   }
 
   release(): void {
@@ -209,7 +224,7 @@ export class StagedExecutable implements Executable {
   private releaseWhenIdle(): void {
     if (!this.released || this.gone || this.bindings.size > 0) return
     this.gone = true
-    for (const session of new Set(this.sessions.flatMap((stage) => stage?.session ?? []))) session.release()
+    releaseAll(this.sessions)
     this.parts.onGone(this)
   }
 }

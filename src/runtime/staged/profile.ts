@@ -2,10 +2,11 @@
  * Where the time of a staged program goes. Threads write down when they begin and end each step; a step
  * lasts from its beginning on the first thread to the beginning of the next, so that the times of all
  * steps add up to the run, waiting included. Inside an ONNX stage ONNX Runtime's own recording says which
- * node took what; the rest of the stage is the price of the stage.
+ * node took what, scaled to the runs that count (recording.ts); the rest of the stage is the price of the stage.
  */
 import type { StagedModel } from '../../graph/index.ts'
 import type { NodeTime, StepEvent } from '../contract.ts'
+import { RunClock } from '../recording.ts'
 import type { KernelCall } from './contract.ts'
 import { kernels } from './kernels/index.ts'
 import type { Script } from './script.ts'
@@ -13,31 +14,34 @@ import type { Script } from './script.ts'
 export class StepTimes {
   private readonly script: Script
   private readonly times: Float64Array
-  private readonly totals: Float64Array
-  private runs = 0
+  private readonly clocks: readonly RunClock[]
 
   constructor(script: Script) {
     this.script = script
     this.times = new Float64Array(script.times)
-    this.totals = new Float64Array(script.steps.length)
+    this.clocks = script.steps.map(() => new RunClock())
   }
 
   /** Takes in the run that has just ended. */
   add(): void {
-    const { totals, times } = this
-    const last = totals.length - 1
-    totals.forEach((_, i) => {
+    const { clocks, times } = this
+    const last = clocks.length - 1
+    clocks.forEach((clock, i) => {
       const end = i === last ? times[2 * i + 1] : times[2 * i + 2]
-      totals[i] = (totals[i] as number) + (end as number) - (times[2 * i] as number)
+      clock.add((end as number) - (times[2 * i] as number))
     })
-    this.runs++
+  }
+
+  /** Runs so far do not count. */
+  reset(): void {
+    for (const clock of this.clocks) clock.reset()
   }
 
   /** @param nodes Times of the nodes of each ONNX stage. */
   nodeTimes(stages: StagedModel['stages'], nodes: (stage: number) => readonly NodeTime[]): NodeTime[] {
-    const { runs } = this
     return stages.flatMap((stage, at): NodeTime[] => {
-      const microseconds = 1000 * (this.totals[at] as number)
+      const clock = this.clocks[at] as RunClock
+      const { runs, microseconds } = clock
       const step = this.script.steps[at]
       if (stage.kind === 'kernel' && step?.kind === 'kernel') {
         const kernel = kernels[stage.type]
@@ -55,23 +59,28 @@ export class StepTimes {
           },
         ]
       }
-      const inside = nodes(at)
-      const rest = inside.reduce((left, node) => left - node.microseconds, microseconds)
-      const cost = { kind: 'Run', provider: 'ONNX Runtime', op: 'stage', layer: '', runs } as const
-      return [...inside, { ...cost, microseconds: Math.max(0, rest) }]
+      return clock.scale(nodes(at))
     })
   }
 
-  /** The last run, thread by thread. */
-  events(stages: StagedModel['stages']): StepEvent[] {
+  /**
+   * The last run, thread by thread.
+   * @param nodes What the nodes of an ONNX stage did in the last of so many runs, when that is known; times
+   *   from the beginning of the stage.
+   */
+  events(stages: StagedModel['stages'], nodes: (stage: number, runs: number) => readonly StepEvent[]): StepEvent[] {
     const { times, script } = this
     const steps = script.steps.length
-    return Array.from({ length: times.length / 2 }, (_, i) => {
+    return Array.from({ length: times.length / 2 }, (_, i): StepEvent[] => {
       const stage = stages[i % steps]
-      const origin = stage?.kind === 'kernel' ? stage.origin : { op: 'ONNX Runtime', layer: '' }
-      const name = stage?.kind === 'kernel' ? stage.type : 'ONNX Runtime'
+      const thread = Math.floor(i / steps)
       const [begin, end] = [times[2 * i] as number, times[2 * i + 1] as number]
-      return { thread: Math.floor(i / steps), name, ...origin, begin, end }
-    })
+      if (stage?.kind === 'kernel') return [{ thread, name: stage.type, ...stage.origin, begin, end }]
+      // The first thread runs ONNX models, and the others sleep.
+      if (thread > 0) return []
+      const inside = nodes(i, this.clocks[i]?.allRuns ?? 0)
+      const run: StepEvent = { thread, name: 'Run', op: 'ONNX Runtime', layer: '', begin, end }
+      return [run, ...inside.map((node) => ({ ...node, begin: begin + node.begin, end: begin + node.end }))]
+    }).flat()
   }
 }

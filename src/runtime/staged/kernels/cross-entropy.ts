@@ -4,6 +4,7 @@
  *
  * −log p[target] = largest − log p[largest] − logit[target], which stays exact where p[target] underflows.
  */
+import { RuntimeError } from '../../contract.ts'
 import type { Kernel, KernelTensor } from '../contract.ts'
 
 /** Floats of a block: 1 MiB. */
@@ -37,6 +38,10 @@ export const crossEntropy: Kernel = {
         functions.rowLargest?.(logits.offset + start, rows, columns, largest, place)
         for (let r = 0; r < rows; r++) {
           const target = integers[targets.offset / 4 + from + r] as number
+          if (target >= columns)
+            throw new RuntimeError(
+              `invalid target: ${target} (expected less than ${columns}, the size of the vocabulary)`,
+            )
           chosen[r] = target < 0 ? Number.NaN : (floats[(logits.offset + start) / 4 + r * columns + target] as number)
         }
         dnnl.softmax(rows, columns).run(logits.address + start, gradient.address + start)

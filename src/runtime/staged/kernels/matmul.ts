@@ -69,12 +69,11 @@ function parts({ attributes, inputs: [a, b, addend], outputs: [c] }: KernelCall)
   return { batch, m, k, n, a, b, c, addend, alpha: alpha.float, transposeA, transposeB }
 }
 
-/** Cuts `count` into at most `parts` near-equal bands of whole tiles; none is empty. */
+/** Cuts `count` into at most `parts` near-equal bands: of whole tiles, but for the last; none is empty. */
 export function cut(count: number, parts: number, tile = TILE): { readonly from: number; readonly length: number }[] {
-  const tiles = Math.ceil(count / tile)
-  const bound = (part: number) => Math.min(count, Math.round((tiles * part) / parts) * tile)
-  return Array.from({ length: parts }, (_, part) => {
-    const from = bound(part)
-    return { from, length: bound(part + 1) - from }
-  }).filter(({ length }) => length > 0)
+  // What is no whole tile goes to the last band: a band of its own could be a single row.
+  const tiles = Math.max(1, Math.floor(count / tile))
+  const bands = Math.min(parts, tiles)
+  const bound = (band: number) => (band === bands ? count : Math.round((tiles * band) / bands) * tile)
+  return Array.from({ length: bands }, (_, band) => ({ from: bound(band), length: bound(band + 1) - bound(band) }))
 }

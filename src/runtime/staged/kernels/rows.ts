@@ -9,7 +9,7 @@ const ABSENT = 0xffffffff
 const TASK_ROWS = 128
 
 /** Parts whose sums make the gradient of a norm's weight: a number that does not depend on the threads. */
-export const NORM_PARTS = 16
+const NORM_PARTS = 16
 
 type Tensors = readonly [KernelTensor, KernelTensor, KernelTensor, KernelTensor, KernelTensor, KernelTensor]
 const inputsOf = (call: KernelCall) => call.inputs as unknown as Tensors

@@ -1,0 +1,119 @@
+/** Primitives of oneDNN on one thread, against plain loops: every layout, and sides of length 1. */
+import { describe, expect, test } from 'vitest'
+import { addressOf } from '../ffi.ts'
+import { Dnnl, type Product } from './dnnl.ts'
+import { findDnnl } from './library.ts'
+
+const library = findDnnl()
+const missing = 'missing' in library ? library.missing : null
+const address = (array: Float32Array): number => Number(addressOf(array))
+
+/** Whole numbers: sums are exact in any order, and in bfloat16. */
+const whole = (count: number, seed: number): Float32Array =>
+  Float32Array.from({ length: count }, (_, i) => ((((i + seed) * 7919) % 104729) % 9) - 4)
+
+describe.skipIf(missing)(missing ? `oneDNN (skipped: ${missing})` : 'oneDNN', () => {
+  const path = 'path' in library ? library.path : ''
+  const cases = [1, 2, 17].flatMap((m) =>
+    [1, 3, 40].flatMap((k) =>
+      [1, 2, 33].flatMap((n) =>
+        [false, true].flatMap((transposeA) => [false, true].map((transposeB) => ({ m, k, n, transposeA, transposeB }))),
+      ),
+    ),
+  )
+  /** Floats between the rows of a, b, c. */
+  const gaps = [
+    [0, 0, 0],
+    [1, 0, 0],
+    [0, 2, 0],
+    [0, 0, 1],
+    [2, 3, 5],
+  ] as const
+
+  for (const plus of ['nothing', 'c', 'another matrix'] as const)
+    test(`products with any strides, plus ${plus}, write what they should and nothing else, or are refused`, () => {
+      const dnnl = new Dnnl(path, 'float32')
+      for (const [at, { m, k, n, transposeA, transposeB }] of cases.entries())
+        for (const [gapA, gapB, gapC] of gaps) {
+          const alpha = at % 2 === 0 ? 1 : 0.5
+          const [strideA, strideB, strideC] = [(transposeA ? m : k) + gapA, (transposeB ? k : n) + gapB, n + gapC]
+          const a = whole((transposeA ? k : m) * strideA, at)
+          const b = whole((transposeB ? n : k) * strideB, at + 1)
+          const c = plus === 'c' ? whole(m * strideC, at + 2) : new Float32Array(m * strideC).fill(Number.NaN)
+          const other = whole(m * (n + 3), at + 3)
+          const expected = c.slice()
+          for (let i = 0; i < m; i++)
+            for (let j = 0; j < n; j++) {
+              let sum = 0
+              for (let l = 0; l < k; l++)
+                sum +=
+                  (a[transposeA ? l * strideA + i : i * strideA + l] as number) *
+                  (b[transposeB ? j * strideB + l : l * strideB + j] as number)
+              const before = plus === 'c' ? c[i * strideC + j] : plus === 'nothing' ? 0 : other[i * (n + 3) + j]
+              expected[i * strideC + j] = alpha * sum + (before as number)
+            }
+          const spec: Product = {
+            m,
+            k,
+            n,
+            a: { stride: strideA, transposed: transposeA },
+            b: { stride: strideB, transposed: transposeB },
+            c: strideC,
+            alpha,
+            ...(plus !== 'nothing' && { plus: plus === 'c' ? plus : n + 3 }),
+          }
+          const rowWithGaps = m === 1 && k > 1 && transposeA && strideA > 1
+          const columnWithGaps = n === 1 && m > 1 && (strideC > 1 || plus === 'another matrix')
+          if (rowWithGaps || columnWithGaps) {
+            expect(() => dnnl.product(spec)).toThrow(/^internal: no product/)
+            continue
+          }
+          dnnl.product(spec).run(...[a, b, c, ...(plus === 'another matrix' ? [other] : [])].map(address))
+          const shape = `[${m}, ${k}]${transposeA ? 'ᵀ' : ''}·[${k}, ${n}]${transposeB ? 'ᵀ' : ''}, strides ${strideA}, ${strideB}, ${strideC}`
+          expect(c, shape).toEqual(expected)
+        }
+    })
+
+  test('softmax and its gradient, in place, of rows with a gap', () => {
+    const dnnl = new Dnnl(path, 'float32')
+    for (const [rows, columns, stride] of [
+      [1, 1, 1],
+      [5, 7, 7],
+      [3, 33, 40],
+    ] as const) {
+      const x = whole(rows * stride, 1)
+      const dy = whole(rows * stride, 2)
+      const [share, gradient] = [Float64Array.from(x), Float64Array.from(dy)]
+      for (let r = 0; r < rows; r++) {
+        const row = Array.from(x.subarray(r * stride, r * stride + columns), Math.exp)
+        const total = row.reduce((sum, value) => sum + value, 0)
+        const along = row.reduce((sum, value, i) => sum + (value / total) * (dy[r * stride + i] as number), 0)
+        row.forEach((value, i) => {
+          share[r * stride + i] = value / total
+          gradient[r * stride + i] = (value / total) * ((dy[r * stride + i] as number) - along)
+        })
+      }
+      dnnl.softmax(rows, columns, stride).run(address(x), address(x))
+      dnnl.softmaxGradient(rows, columns, stride).run(address(x), address(dy), address(dy))
+      share.forEach((value, i) => {
+        expect(x[i]).toBeCloseTo(value, 6)
+        expect(dy[i]).toBeCloseTo(gradient[i] as number, 5)
+      })
+    }
+  })
+
+  test('activations stay finite, and right, where an exponential would not', () => {
+    const dnnl = new Dnnl(path, 'float32')
+    const x = Float32Array.of(-1e30, -1e4, -20, -1, 0, 1, 20, 1e4, 1e30)
+    const [y, dx, ones] = [x.slice(), x.slice(), new Float32Array(x.length).fill(1)]
+    for (const kind of ['gelu', 'swish'] as const) {
+      dnnl.activation(kind, x.length).run(address(x), address(y))
+      dnnl.activationGradient(kind, x.length).run(address(x), address(ones), address(dx))
+      expect(y.slice(-3)).toEqual(x.slice(-3))
+      expect([...dx.slice(-2)]).toEqual([1, 1])
+      for (const value of [...y.slice(0, 2), ...dx.slice(0, 2)]) expect(Math.abs(value)).toBe(0)
+      expect(y[4]).toBe(0)
+      expect(dx[4]).toBeCloseTo(0.5, 6)
+    }
+  })
+})

@@ -1,0 +1,80 @@
+/** Kernels with bf16 math against float64: within the error that bfloat16 factors make, and no more. */
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { withKernels } from '../src/graph/index.ts'
+import { createRuntime, type Runtime } from '../src/runtime/index.ts'
+import { findDnnl } from '../src/runtime/onednn/library.ts'
+import { matmulCase } from './support/kernel-cases.ts'
+import { checkCase, draw, runOnce, trace } from './support/kernel-check.ts'
+import { moderate } from './support/kernel-shapes.ts'
+
+/** bfloat16 keeps 8 bits: a factor is off by 2⁻⁹ of itself, and a product of two by twice that. */
+const BF16 = 2 ** -8
+
+const library = findDnnl()
+const hasBf16 = 'path' in library && library.bf16
+
+describe.skipIf(!hasBf16)(hasBf16 ? 'with bf16 math' : 'with bf16 math (skipped: no bfloat16 here)', () => {
+  let single: Runtime
+  let crew: Runtime
+  beforeAll(async () => {
+    single = await createRuntime({ threads: 1 })
+    crew = await createRuntime({ threads: 2, math: 'bf16' })
+  })
+  afterAll(async () => {
+    await crew.close()
+    await single.close()
+  })
+
+  test('the runtime says so, and gives no notice', () => {
+    expect(crew.math).toBe('bf16')
+    expect(crew.notice).toBeUndefined()
+  })
+
+  test('each element of a product is off by no more than its factors are: 2⁻⁸ of Σ |a·b|', async () => {
+    let worst = 0
+    const shapes = [
+      { m: 64, k: 256, n: 96 },
+      { m: 33, k: 65, n: 17, transposeA: true },
+      { m: 1, k: 300, n: 40, transposeB: true },
+      { batch: [2], m: 40, k: 31, n: 50, transposeA: true, transposeB: true, alpha: -0.5 },
+      { m: 48, k: 64, n: 32, size: 1e10 },
+    ]
+    for (const [i, shape] of shapes.entries()) {
+      const given = matmulCase(shape)
+      const values = draw(given, i)
+      const results = await runOnce(
+        crew,
+        withKernels(crew.kernels, () => trace(given, 'float32', i)),
+        values,
+      )
+      const exact = await runOnce(single, trace(given, 'float64', i), values)
+      const sizes = await runOnce(single, trace(given, 'float64', i), {
+        a: (values.a as Float32Array).map(Math.abs),
+        b: (values.b as Float32Array).map(Math.abs),
+      })
+      const { y0: y = [], ...rest } = results
+      y.forEach((value, at) => {
+        const error = Math.abs(Number(value) - Number(exact.y0?.[at])) / Math.abs(Number(sizes.y0?.[at]))
+        worst = Math.max(worst, error)
+      })
+      for (const gradient of Object.values(rest))
+        for (const value of gradient) expect(Number.isFinite(value)).toBe(true)
+    }
+    expect(worst).toBeLessThan(1.01 * BF16)
+    // And it is bfloat16 that multiplies.
+    expect(worst).toBeGreaterThan(BF16 / 100)
+  })
+
+  for (const op of [
+    'attention-kernel',
+    'expert-ffn-kernel',
+    'linear-cross-entropy',
+    'matmul',
+    'rms-norm',
+    'routing',
+  ] as const)
+    test(`${op} is within the error of its products`, async () => {
+      for (const [i, given] of (moderate[op] ?? []).entries())
+        await checkCase(given, crew, { tolerance: 8 * BF16, seed: i + 1, reference: single })
+    })
+})

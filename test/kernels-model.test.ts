@@ -1,0 +1,223 @@
+/**
+ * The whole model with kernels, in float32, against the whole model without, in float64: loss, statistics
+ * and the gradient of every parameter, for every router and setting that leads to other kernels.
+ */
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import {
+  constant,
+  cut,
+  gradient,
+  input,
+  multiply,
+  type Program,
+  sizeOf,
+  type Tensor,
+  withKernels,
+} from '../src/graph/index.ts'
+import { type ParameterSpec, parameterSpecs, SymbolicParameters } from '../src/model/parameters.ts'
+import { choicesName, losses } from '../src/model/transformer.ts'
+import { createKernels, createRuntime, type Kernels, type Runtime } from '../src/runtime/index.ts'
+import { findDnnl } from '../src/runtime/onednn/library.ts'
+import { GradientProgram, gradientScratch } from '../src/train/gradient-program.ts'
+import { ParameterStore } from '../src/train/store.ts'
+import { expectNear, kernelsOf, runOnce, type Values } from './support/kernel-check.ts'
+import { type CaseOverrides, randomCase } from './witness/generate.ts'
+import type { WitnessInput } from './witness/model.ts'
+
+const library = findDnnl()
+const missing = 'missing' in library ? library.missing : null
+
+/** Gradients go through a few layers of float32 sums. */
+const TOLERANCE = 1e-4
+
+type Moe = NonNullable<CaseOverrides['moe']>
+const routers: Record<string, Moe> = {
+  'top-1': { router: 'top-k', k: 1, experts: 4 },
+  'top-2, renormalised': { router: 'top-k', k: 2, experts: 5, renormalize: true },
+  'top-3, softmax after': { router: 'top-k', k: 3, experts: 5, softmax: 'after' },
+  switch: { router: 'switch', k: 1, experts: 3 },
+  '2 top-2': { router: 'prototype', prototypes: 2, k: 2, experts: 6 },
+  hash: { router: 'hash', k: 2, experts: 4 },
+  random: { router: 'random', k: 2, experts: 4 },
+}
+
+const model = { vocabulary: 19, layers: 1, width: 12, heads: 2, sequence: 9, hidden: 10, positions: 'rotary' } as const
+const base = {
+  hidden: 7,
+  groups: 1,
+  sharedHidden: 0,
+  every: 1,
+  capacity: 'kx',
+  factor: 0.9,
+  priority: 'choice',
+} as const
+
+/** What is varied, one thing at a time. */
+const settings: Record<string, CaseOverrides> = {
+  plain: {},
+  'capacity 1x, padded': { moe: { capacity: '1x', factor: 1.1, compute: 'padded' } },
+  'dropless, ragged': { moe: { capacity: 'none', compute: 'ragged' } },
+  'groups and priority by gate': { moe: { groups: 2, priority: 'gate' } },
+  'a shared expert, dense layers between': { model: { layers: 2 }, moe: { sharedHidden: 5, every: 2 } },
+  'learned positions, layer norm, untied': { model: { positions: 'learned', norm: 'layer', tied: false } },
+  'an odd head, tied': { model: { positions: 'learned', heads: 4, tied: true } },
+}
+
+const sizesOf = ({ model: own, moe: ownMoe, ...rest }: CaseOverrides, router: Moe, activation: 'gelu' | 'swiglu') => ({
+  batch: 4,
+  training: true,
+  ...rest,
+  model: { ...model, norm: 'rms' as const, tied: false, activation, ...own },
+  moe: { ...base, ...ownMoe, ...router } as Moe,
+})
+
+/** Loss, counts, and one output a parameter: its gradient, of one expert where the program reads that. */
+function trace({ config, tokens, batch }: WitnessInput, dtype: 'float32' | 'float64', parts = 1) {
+  const parameters = new SymbolicParameters(parameterSpecs(config), dtype)
+  const [tokens_T, targets_T] = ['tokens', 'targets'].map((name) => input(name, 'int32', [tokens.length / parts])) as [
+    Tensor,
+    Tensor,
+  ]
+  const pass = { batch: batch / parts, sequence: config.sequence, training: true }
+  const result = losses(config, parameters, tokens_T, targets_T, pass)
+  const outputs: Record<string, Tensor> = {
+    loss: result.loss,
+    objective: multiply(result.objective, constant(1, dtype)),
+  }
+  for (const { layer, count_N, kept_N } of result.reports) {
+    outputs[`count ${layer}`] = count_N
+    outputs[`kept ${layer}`] = kept_N
+  }
+  const { used } = parameters
+  gradient(
+    result.objective,
+    used.map(({ tensor }) => tensor),
+  ).forEach((tensor, i) => {
+    outputs[`gradient ${i}`] = tensor
+  })
+  return { program: { outputs } satisfies Program, used }
+}
+
+type Traced = ReturnType<typeof trace>
+
+function valuesFor(given: WitnessInput, { used }: Traced, part = 0, parts = 1): Values {
+  const piece = <T extends Int32Array>(values: T) =>
+    values.slice((part * values.length) / parts, ((part + 1) * values.length) / parts)
+  const values: Values = { tokens: piece(given.tokens), targets: piece(given.targets) }
+  for (const [layer, choices] of given.choices ?? []) values[choicesName(layer)] = piece(choices)
+  for (const { spec, expert, tensor } of used)
+    if (tensor.source.kind === 'input') values[tensor.source.name] = parameterOf(given, spec, expert)
+  return values
+}
+
+/** As float32 has it, so that both sides begin with the same numbers. */
+function parameterOf({ parameters }: WitnessInput, { name }: ParameterSpec, expert: number | null): Float32Array {
+  const { shape, data } = parameters.get(name.replace('.{e}', '')) as { shape: readonly number[]; data: Float64Array }
+  const size = expert === null ? data.length : data.length / (shape[0] as number)
+  return Float32Array.from(data.subarray((expert ?? 0) * size, ((expert ?? 0) + 1) * size))
+}
+
+/** Gradients by name of the specification, the experts' one after the other. */
+function gradientsOf({ used }: Traced, results: Values): Map<string, Float64Array> {
+  const all = new Map<string, Float64Array>()
+  used.forEach(({ spec, expert }, i) => {
+    const values = Float64Array.from(results[`gradient ${i}`] as Float64Array)
+    const whole = all.get(spec.name) ?? new Float64Array(sizeOf(spec.shape))
+    whole.set(values, (expert ?? 0) * values.length)
+    all.set(spec.name, whole)
+  })
+  return all
+}
+
+describe.skipIf(missing)(missing ? `the model with kernels (skipped: ${missing})` : 'the model with kernels', () => {
+  let single: Runtime
+  let crew: Runtime
+  let helpers: Kernels
+  beforeAll(async () => {
+    single = await createRuntime({ threads: 1 })
+    crew = await createRuntime({ threads: 2 })
+    helpers = await createKernels({ threads: 1 })
+  })
+  afterAll(async () => {
+    await Promise.all([crew.close(), single.close(), helpers.close()])
+  })
+
+  async function compare(given: WitnessInput): Promise<void> {
+    const exact = trace(given, 'float64')
+    const traced = withKernels(crew.kernels, () => trace(given, 'float32'))
+    const expected = await runOnce(single, exact.program, valuesFor(given, exact))
+    const actual = await runOnce(crew, traced.program, valuesFor(given, traced))
+    const used = new Set(kernelsOf(cut(traced.program)))
+    for (const kernel of ['attention', 'attention-gradient', 'cross-entropy', 'matmul', 'expert-ffn', 'gather-rows'])
+      expect(used, 'kernels of the program').toContain(kernel)
+    for (const [name, values] of Object.entries(expected)) {
+      if (name.startsWith('gradient')) continue
+      // Counts are whole numbers: a choice that differs is no rounding error.
+      const tolerance = name === 'loss' || name === 'objective' ? TOLERANCE : 0
+      expectNear(actual[name] as Float32Array, values as Float64Array, tolerance, name)
+    }
+    const gradients = gradientsOf(traced, actual)
+    for (const [name, values] of gradientsOf(exact, expected)) {
+      expect(
+        values.some((value) => value !== 0),
+        `${name} has a gradient`,
+      ).toBe(true)
+      expectNear(Float32Array.from(gradients.get(name) ?? []), values, TOLERANCE, name, 1e-3)
+    }
+  }
+
+  // Each router in three settings, each setting with three routers, each router with both activations.
+  for (const [r, [router, moe]] of Object.entries(routers).entries()) {
+    const names = Object.keys(settings)
+    const chosen = [0, 1, 2].map((i) => names[(r + 2 * i) % names.length] as string)
+    test(`${router}: loss, counts and every gradient (${chosen.join('; ')})`, async () => {
+      for (const [i, name] of chosen.entries()) {
+        const learned = moe.router !== 'hash' && moe.router !== 'random'
+        const { moe: own, ...rest } = settings[name] as CaseOverrides
+        const ungated = learned ? { ...rest, moe: own } : { ...rest, moe: { ...own, priority: 'token' as const } }
+        const activation = i % 2 === 0 ? 'gelu' : 'swiglu'
+        await compare(randomCase(10 * r + i, sizesOf(ungated as CaseOverrides, moe, activation))).catch(
+          (error: Error) => {
+            throw new Error(`${name}, ${activation}: ${error.message}`)
+          },
+        )
+      }
+    })
+  }
+
+  test('micro-batches add their gradients in place, as if each were taken apart', async () => {
+    for (const [i, name] of ['top-2, renormalised', '2 top-2', 'hash'].entries()) {
+      const moe = routers[name] as Moe
+      const given = randomCase(i + 11, sizesOf({ model: { tied: i % 2 === 0 } }, moe, i % 2 === 0 ? 'swiglu' : 'gelu'))
+      const { config, batch, tokens, targets } = given
+      const shape = { batch, microBatches: 2, sequence: config.sequence }
+      const store = new ParameterStore(parameterSpecs(config), 0, gradientScratch(config, shape))
+      for (const spec of parameterSpecs(config)) store.parameter(spec.name).set(parameterOf(given, spec, null))
+      const program = await GradientProgram.compile({ runtime: crew, kernels: helpers, config, store, shape }, 0)
+      // Twice: the second begins with what the first has left.
+      for (let run = 0; run < 2; run++) await program.run(1, tokens, targets)
+
+      const exact = trace(given, 'float64', 2)
+      const means = new Map<string, Float64Array>()
+      for (const part of [0, 1]) {
+        const results = await runOnce(single, exact.program, valuesFor(given, exact, part, 2))
+        for (const [key, values] of gradientsOf(exact, results)) {
+          const mean = means.get(key) ?? new Float64Array(values.length)
+          values.forEach((value, at) => {
+            mean[at] = (mean[at] as number) + value / 2
+          })
+          means.set(key, mean)
+        }
+      }
+      for (const [key, values] of means) expectNear(store.gradient(key), values, TOLERANCE, `${name}: ${key}`, 1e-3)
+      program.release()
+    }
+  })
+
+  test('two compilations and their runs have the same bits', async () => {
+    const given = randomCase(5, sizesOf({}, routers['2 top-2'] as Moe, 'swiglu'))
+    const traced = withKernels(crew.kernels, () => trace(given, 'float32'))
+    const first = await runOnce(crew, traced.program, valuesFor(given, traced))
+    for (let i = 0; i < 2; i++) expect(await runOnce(crew, traced.program, valuesFor(given, traced))).toEqual(first)
+  })
+})

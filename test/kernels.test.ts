@@ -1,0 +1,192 @@
+/**
+ * The conformance suite of kernels: every kernel of src/runtime/staged/kernels, through the ops that use
+ * it, against the same function in float64 without kernels; results and gradients.
+ *
+ * Without oneDNN there are no kernels to check: the suite is skipped, or fails with CHOIR_REQUIRE_DNNL=1.
+ */
+import fc from 'fast-check'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import {
+  combineRagged,
+  constant,
+  cut,
+  dispatch,
+  dispatchRagged,
+  expertFfnKernel,
+  gradient,
+  input,
+  linearCrossEntropy,
+  registry,
+  sum,
+  type Tensor,
+  withKernels,
+} from '../src/graph/index.ts'
+import { createRuntime, type Runtime } from '../src/runtime/index.ts'
+import { findDnnl } from '../src/runtime/onednn/library.ts'
+import { kernels } from '../src/runtime/staged/kernels/index.ts'
+import { testRandom } from './support/gradient-check.ts'
+import { type Order, runInOrder } from './support/in-process-crew.ts'
+import {
+  checkCase,
+  compileWith,
+  draw,
+  expectSameBits,
+  type KernelCase,
+  poison,
+  runOnce,
+  trace,
+} from './support/kernel-check.ts'
+import { drawn, special } from './support/kernel-shapes.ts'
+
+const library = findDnnl()
+const missing = 'missing' in library ? library.missing : null
+
+test.runIf(process.env.CHOIR_REQUIRE_DNNL === '1')('oneDNN is there, as CHOIR_REQUIRE_DNNL demands', () => {
+  expect(missing).toBeNull()
+})
+
+/** float32 rounds by 6e-8; sums of some thousand terms and a softmax in between stay within this. */
+const ROUNDING = 2e-5
+
+test('every kernel is checked, and every op that is a kernel only', () => {
+  const checked = new Set(Object.values(special).flatMap((cases) => cases.flatMap((given) => given.kernels)))
+  expect([...checked].sort()).toEqual(Object.keys(kernels).sort())
+  const only = [...registry.values()].filter(({ family }) => family === 'kernel').map(({ name }) => name)
+  expect(only.length).toBeGreaterThan(0)
+  expect(Object.keys(special)).toEqual(expect.arrayContaining(only))
+})
+
+describe.skipIf(missing)(missing ? `kernels (skipped: ${missing})` : 'kernels agree with float64', () => {
+  let single: Runtime
+  let crew: Runtime
+  let spoil: () => Promise<void>
+
+  beforeAll(async () => {
+    single = await createRuntime({ threads: 1 })
+    crew = await createRuntime({ threads: 3 })
+    spoil = await poison(crew)
+  })
+  afterAll(async () => {
+    await crew.close()
+    await single.close()
+  })
+
+  for (const [op, cases] of Object.entries(special)) {
+    test(`${op}: special shapes and numbers, on one thread and on three`, async () => {
+      for (const [i, given] of cases.entries()) {
+        const options = { tolerance: ROUNDING, seed: i + 1, reference: single }
+        await checkCase(given, crew, { ...options, before: spoil })
+        await checkCase(given, single, options)
+      }
+    })
+
+    test(`${op}: random shapes`, () =>
+      fc.assert(
+        fc.asyncProperty(
+          drawn[op] as fc.Arbitrary<KernelCase>,
+          fc.integer({ min: 1, max: 1e6 }),
+          async (given, seed) => {
+            await checkCase(given, crew, { tolerance: ROUNDING, seed, reference: single, before: spoil })
+          },
+        ),
+        { numRuns: 6 },
+      ))
+
+    test(`${op}: which thread takes which task, and when, does not show in the result`, async () => {
+      for (const [i, given] of cases.entries()) {
+        const seed = i + 1
+        const program = withKernels(crew.kernels, () => trace({ ...given, accumulate: false }, 'float32', seed))
+        if (given.kernels.length === 0) continue
+        const values = draw(given, seed)
+        const expected = await runOnce(crew, program, values)
+        for (const [name, order] of Object.entries(orders(seed)))
+          expectSameBits(await runInOrder(crew, cut(program), values, order), expected, `case ${i}, ${name}`)
+      }
+    })
+  }
+
+  test('the number of threads does not show in what is no matrix product', async () => {
+    for (const given of [
+      ...(special.routing ?? []),
+      ...(special['rms-norm'] ?? []),
+      ...(special['attention-kernel'] ?? []),
+    ]) {
+      const model = cut(withKernels(crew.kernels, () => trace(given, 'float32', 1)))
+      const values = draw(given, 1)
+      const one = await runInOrder(single, model, values, inOrder, 1)
+      expectSameBits(await runInOrder(single, model, values, inOrder, 5), one, 'on five threads')
+    }
+  })
+
+  test('a target that the vocabulary does not have is refused, not read past the end of a row', async () => {
+    const program = withKernels(crew.kernels, () => ({
+      outputs: {
+        loss: linearCrossEntropy(
+          input('x', 'float32', [3, 2]),
+          input('head', 'float32', [4, 2]),
+          input('t', 'int32', [3]),
+        ),
+      },
+    }))
+    const values = { x: new Float32Array(6), head: new Float32Array(8), t: Int32Array.of(0, -1, 4) }
+    await expect(runOnce(crew, program, values)).rejects.toThrow(/^failed to run in linear-cross-entropy: .*target: 4/)
+  })
+
+  test('sizes of experts may be an input, and a second output', async () => {
+    const executable = await compileWith(
+      crew,
+      withKernels(crew.kernels, () => {
+        const given = input('given', 'int64', [3])
+        const weights = { up: constant([1, 2], 'float32', [2, 1, 1]), down: constant([3, 4], 'float32', [2, 1, 1]) }
+        const x = input('x', 'float32', [4, 1])
+        const y = expertFfnKernel(x, weights, given)
+        return { outputs: { y, dx: gradient(sum(y), [x])[0] as Tensor, sizes: given } }
+      }),
+    )
+    const ports = { given: BigInt64Array.of(1n, 2n, 1n), x: Float32Array.of(9, 9, 9, 9) }
+    const results = { y: new Float32Array(4), dx: new Float32Array(4), sizes: new BigInt64Array(3) }
+    await executable.bind({ ...ports, ...results }).run()
+    executable.release()
+    // gelu(9) is 9 and gelu(18) is 18, in float32.
+    for (const [i, value] of [27, 72, 72].entries()) expect(results.y[i]).toBeCloseTo(value, 4)
+    for (const [i, value] of [3, 8, 8].entries()) expect(results.dx[i]).toBeCloseTo(value, 4)
+    expect(results.sizes).toEqual(ports.given)
+  })
+
+  test('ragged rows, whose number no kernel knows, stay with ONNX Runtime', async () => {
+    const program = withKernels(crew.kernels, () => {
+      const index = constant([1, 0, 2], 'int32')
+      const slotOfAssignment = constant([1, 0, 2], 'int32', [3, 1])
+      const plan = {
+        tokenOfSlot: index,
+        assignmentOfSlot: index,
+        slotOfAssignment,
+        sizes: constant([1, 2, 0], 'int64'),
+      }
+      const [x, gate] = [input('x', 'float32', [3, 2]), input('gate', 'float32', [3, 1])]
+      const y = combineRagged(dispatchRagged(x, plan), gate, plan)
+      const [dx, dGate] = gradient(sum(y), [x, gate]) as [Tensor, Tensor]
+      // Something for a kernel to do.
+      return { outputs: { y: dispatch(y, plan), dx, dGate } }
+    })
+    const { y, dx, dGate } = await runOnce(crew, program, {
+      x: Float32Array.of(1, 2, 3, 4, 5, 6),
+      gate: Float32Array.of(2, 3, 5),
+    })
+    expect([...(y ?? [])]).toEqual([9, 12, 2, 4, 25, 30])
+    expect([...(dx ?? [])]).toEqual([2, 2, 3, 3, 5, 5])
+    expect([...(dGate ?? [])]).toEqual([3, 7, 11])
+  })
+})
+
+const inOrder: Order = (tasks) => Array.from({ length: tasks }, (_, task) => ({ task, thread: 0 }))
+const orders = (seed: number): Record<string, Order> => {
+  const random = testRandom(seed)
+  return {
+    'from the last': (tasks) => Array.from({ length: tasks }, (_, i) => ({ task: tasks - 1 - i, thread: i % 3 })),
+    'at random': (tasks) =>
+      Array.from({ length: tasks }, (_, task) => ({ task, thread: Math.floor(random() * 3), key: random() })).sort(
+        (a, b) => a.key - b.key,
+      ),
+  }
+}

@@ -1,0 +1,108 @@
+/**
+ * A crew without threads: runs a staged program on the calling thread, its tasks in any order on any of
+ * several contexts, as threads might have taken them. What differs between two orders is a bug of a kernel.
+ */
+import { readFile } from 'node:fs/promises'
+import type { StagedModel } from '../../src/graph/index.ts'
+import { createArena, type Runtime, RuntimeError } from '../../src/runtime/index.ts'
+import { Dnnl } from '../../src/runtime/onednn/dnnl.ts'
+import { findDnnl } from '../../src/runtime/onednn/library.ts'
+import type { Session, SessionBinding } from '../../src/runtime/onnxruntime/session.ts'
+import type { KernelCall, KernelThread, RowFunctions } from '../../src/runtime/staged/contract.ts'
+import type { Crew } from '../../src/runtime/staged/crew.ts'
+import { StagedExecutable } from '../../src/runtime/staged/executable.ts'
+import { kernels } from '../../src/runtime/staged/kernels/index.ts'
+import type { Script } from '../../src/runtime/staged/script.ts'
+import { buffersFor, type Values } from './kernel-check.ts'
+
+/** The part of `WebAssembly` that is used (TypeScript declares it for browsers only). */
+declare const WebAssembly: {
+  instantiate(bytes: Uint8Array, imports: object): Promise<{ readonly instance: { readonly exports: RowFunctions } }>
+}
+
+/** Tasks of a step in an order, and who takes each. */
+export type Order = (tasks: number) => readonly { readonly task: number; readonly thread: number }[]
+
+/** Outputs of a program by name, computed with tasks in that order. */
+export async function runInOrder(
+  runtime: Runtime,
+  model: StagedModel,
+  values: Values,
+  order: Order,
+  threads = runtime.threads,
+): Promise<Values> {
+  const sessions: SessionBinding[] = []
+  let script: Script | undefined
+  const crew = {
+    open(opened: Script) {
+      script = opened
+      return 0
+    },
+    close() {},
+  } as unknown as Crew
+  const executable = await StagedExecutable.compile(
+    {
+      crew,
+      threads,
+      profile: false,
+      async compile(onnx) {
+        const session = (await runtime.compile(onnx)) as Session
+        const bind: Session['bind'] = (ports) => {
+          const binding = session.bind(ports)
+          sessions.push(binding)
+          return binding
+        }
+        return { bind, release: () => session.release() } as Session
+      },
+      memory: (bytes) => createArena(Math.max(bytes, 1)),
+      explain: () => new RuntimeError('an ONNX stage failed'),
+      onGone() {},
+    },
+    model,
+  )
+  const buffers = buffersFor(model, values, false)
+  executable.bind(buffers)
+  if (!script) throw new Error('the program was not opened')
+  await walk(script, sessions, await contexts(script, threads, runtime.math), order)
+  executable.release()
+  return Object.fromEntries(model.outputs.map(({ name }) => [name, buffers[name] as Values[string]]))
+}
+
+async function walk(script: Script, sessions: SessionBinding[], threads: KernelThread[], order: Order): Promise<void> {
+  const bytes = new Uint8Array(script.memory.buffer)
+  // Nobody may count on zeros.
+  bytes.fill(0xff)
+  for (const { offset, bytes: data } of script.constants) bytes.set(data, offset)
+  let session = 0
+  for (const step of script.steps) {
+    if (step.kind === 'onnx') {
+      sessions[session++]?.runSync()
+      continue
+    }
+    const prepared = threads.map((thread) => kernels[step.call.type]?.prepare(step.call as KernelCall, thread))
+    for (const { task, thread } of order(prepared[0]?.tasks ?? 0)) prepared[thread]?.run(task)
+  }
+}
+
+/** Primitives are made once for all programs, as on threads. */
+const libraries = new Map<string, Dnnl>()
+function dnnlOf(thread: number, math: Runtime['math']): Dnnl {
+  const library = findDnnl()
+  if (!('path' in library)) throw new Error(library.missing)
+  const known = libraries.get(`${thread} ${math}`) ?? new Dnnl(library.path, math)
+  libraries.set(`${thread} ${math}`, known)
+  return known
+}
+
+async function contexts(script: Script, threads: number, math: Runtime['math']): Promise<KernelThread[]> {
+  const bytes = await readFile(new URL('../../dist/runtime/wasm/kernels.wasm', import.meta.url))
+  const { instance } = await WebAssembly.instantiate(bytes, { env: { memory: script.memory } })
+  return script.scratch.slice(0, threads).map((scratch, thread) => ({
+    threads,
+    dnnl: dnnlOf(thread, math),
+    rows: instance.exports,
+    floats: new Float32Array(script.memory.buffer),
+    integers: new Int32Array(script.memory.buffer),
+    scratch,
+  }))
+}

@@ -1,0 +1,284 @@
+/**
+ * What each kernel is checked on: for every op that uses kernels, cases of random numbers in shapes that
+ * have hurt: 0 and 1, no multiple of any tile, more than a block of the kernel, dropped and empty rows,
+ * and numbers at which a careless formula overflows.
+ */
+
+import type { Tensor } from '../../src/graph/index.ts'
+import * as g from '../../src/graph/index.ts'
+import { testRandom } from './gradient-check.ts'
+import type { Dtype, KernelCase, KernelInput } from './kernel-check.ts'
+
+type Tensors = Readonly<Record<string, Tensor>>
+const of = (tensors: Tensors, name: string): Tensor => tensors[name] as Tensor
+
+export interface MatmulShape {
+  readonly batch?: readonly number[]
+  readonly m: number
+  readonly k: number
+  readonly n: number
+  readonly transposeA?: boolean
+  readonly transposeB?: boolean
+  readonly alpha?: number
+  /** Added to the product: an input, or what ONNX Runtime or a kernel made of it. */
+  readonly plus?: 'input' | 'onnx' | 'kernel'
+  readonly size?: number
+}
+
+export function matmulCase(shape: MatmulShape): KernelCase {
+  const { batch = [], m, k, n, transposeA = false, transposeB = false, alpha = 1, plus, size = 1 } = shape
+  const values = (random: () => number) => size * (random() * 2 - 1)
+  return {
+    inputs: {
+      a: { shape: [...batch, ...(transposeA ? [k, m] : [m, k])], values },
+      b: { shape: [...batch, ...(transposeB ? [n, k] : [k, n])], values },
+      ...(plus && { c: { shape: [...batch, m, n], values } }),
+    },
+    build(tensors) {
+      // Made before the product, as what a kernel adds must be.
+      const c = plus && addend(of(tensors, 'c'), plus)
+      const product = g.matmul(of(tensors, 'a'), of(tensors, 'b'), { transposeA, transposeB, alpha })
+      return c ? g.add(c, product) : product
+    },
+    kernels: [...batch, m, k, n].includes(0) ? [] : ['matmul'],
+  }
+}
+
+function addend(c: Tensor, made: 'input' | 'onnx' | 'kernel'): Tensor {
+  if (made === 'input') return c
+  if (made === 'onnx') return g.multiply(c, 0.5)
+  const width = c.shape.at(-1) as number
+  const identity = Float64Array.from({ length: width * width }, (_, i) => Number(i % (width + 1) === 0))
+  const flat = g.reshape(c, [g.sizeOf(c.shape) / width, width])
+  return g.reshape(g.matmul(flat, g.constant(identity, c.dtype, [width, width])), c.shape)
+}
+
+export interface AttentionCase {
+  readonly batch: number
+  readonly sequence: number
+  readonly heads: number
+  /** Width of a head. */
+  readonly size: number
+  readonly rotary: boolean
+  /** Largest q and k. */
+  readonly range?: number
+}
+
+export function attentionCase({ batch, sequence, heads, size, rotary, range = 2 }: AttentionCase): KernelCase {
+  const [tokens, width] = [batch * sequence, heads * size]
+  const scale = 1 / Math.sqrt(size)
+  const table = (f: (angle: number) => number, dtype: Dtype) =>
+    g.constant(
+      Float32Array.from({ length: (sequence * size) / 2 }, (_, i) =>
+        f(Math.floor(i / (size / 2)) / (1 + (i % (size / 2)))),
+      ),
+      dtype,
+      [sequence, size / 2],
+    )
+  const tables = (dtype: Dtype) => [table(Math.cos, dtype), table(Math.sin, dtype)] as const
+  return {
+    inputs: {
+      qkv: {
+        shape: [tokens, 3 * width],
+        values: (random, i) => (i % (3 * width) < 2 * width ? range : 2) * (random() * 2 - 1),
+      },
+    },
+    build: (tensors, dtype) =>
+      g.attentionKernel(of(tensors, 'qkv'), rotary ? tables(dtype) : null, { batch, sequence, heads, scale }),
+    reference(tensors) {
+      const split = g.transpose(g.reshape(of(tensors, 'qkv'), [batch, sequence, 3 * heads, size]), [0, 2, 1, 3])
+      const [q, k, v] = g.split(split, 1, [heads, heads, heads]) as [Tensor, Tensor, Tensor]
+      const turned = (x: Tensor) => (rotary ? g.rotate(x, ...tables('float64')) : x)
+      const y = g.causalAttention(turned(q), turned(k), v, scale)
+      return g.reshape(g.transpose(y, [0, 2, 1, 3]), [tokens, width])
+    },
+    kernels: ['attention', 'attention-gradient'],
+  }
+}
+
+export interface ExpertCase {
+  /** Rows of each expert. */
+  readonly rows: readonly number[]
+  /** Rows that no expert uses. */
+  readonly left?: number
+  readonly width: number
+  readonly hidden: number
+  readonly gated: boolean
+  readonly accumulate?: boolean
+  readonly range?: number
+}
+
+export function expertCase({
+  rows,
+  left = 0,
+  width,
+  hidden,
+  gated,
+  accumulate = false,
+  range = 2,
+}: ExpertCase): KernelCase {
+  const experts = rows.length
+  const used = rows.reduce((a, b) => a + b, 0)
+  const values = (random: () => number) => random() * 2 - 1
+  return {
+    inputs: {
+      x: { shape: [used, width], values: (random) => range * (random() * 2 - 1) },
+      up: { shape: [experts, width, hidden], values },
+      ...(gated && { gate: { shape: [experts, width, hidden], values } }),
+      down: { shape: [experts, hidden, width], values },
+    },
+    build(tensors, dtype) {
+      const nobody = g.constant(new Float64Array(left * width), dtype, [left, width])
+      const all = left > 0 ? g.concat([of(tensors, 'x'), nobody], 0) : of(tensors, 'x')
+      const [up, down] = [of(tensors, 'up'), of(tensors, 'down')]
+      const weights = { up, down, ...(gated && { gate: of(tensors, 'gate') }) }
+      const y = g.expertFfnKernel(all, weights, g.constant([...rows, left], 'int64'))
+      return left > 0 ? g.slice(y, 0, 0, used) : y
+    },
+    reference(tensors) {
+      let from = 0
+      const parts = rows.map((count, e) => {
+        const matrix = (name: string) => {
+          const all = of(tensors, name)
+          return g.reshape(g.slice(all, 0, e, e + 1), all.shape.slice(1))
+        }
+        const x = g.slice(of(tensors, 'x'), 0, from, from + count)
+        from += count
+        const inner = g.matmul(x, matrix('up'))
+        return g.matmul(gated ? g.multiply(g.silu(g.matmul(x, matrix('gate'))), inner) : g.gelu(inner), matrix('down'))
+      })
+      return g.concat(parts, 0)
+    },
+    kernels: ['expert-ffn', 'expert-ffn-gradient'],
+    accumulate,
+  }
+}
+
+export interface RoutingCase {
+  readonly tokens: number
+  readonly choices: number
+  readonly width: number
+  /** Slots that nobody has. */
+  readonly empty: number
+  /** Share of the assignments that have no slot. */
+  readonly dropped: number
+  readonly seed: number
+  /** A residual stream that the combined rows are added to. */
+  readonly residual?: boolean
+}
+
+/** Dispatch, something, combine: every kernel that moves rows. */
+export function routingCase({
+  tokens,
+  choices,
+  width,
+  empty,
+  dropped,
+  seed,
+  residual = false,
+}: RoutingCase): KernelCase {
+  const random = testRandom(seed)
+  const assignments = Array.from({ length: tokens * choices }, (_, a) => a).filter(() => random() >= dropped)
+  const holders: (number | null)[] = [...assignments, ...Array.from({ length: empty }, () => null)]
+  for (let i = holders.length - 1; i > 0; i--) {
+    const j = Math.floor(random() * (i + 1))
+    ;[holders[i], holders[j]] = [holders[j] as number | null, holders[i] as number | null]
+  }
+  const slots = holders.length
+  const ints = (values: readonly number[]): KernelInput => ({
+    shape: [values.length],
+    dtype: 'int32',
+    values: (_, i) => values[i] as number,
+  })
+  const slotOf = (a: number) => Math.max(0, holders.indexOf(a))
+  const all = Array.from({ length: tokens * choices }, (_, a) => a)
+  const plan = (tensors: Tensors, dtype: Dtype): g.SlotPlan => ({
+    tokenOfSlot: of(tensors, 'tokenOfSlot'),
+    assignmentOfSlot: of(tensors, 'assignmentOfSlot'),
+    slotOfAssignment: g.reshape(of(tensors, 'slotOfAssignment'), [tokens, choices]),
+    ...(empty > 0 && {
+      occupied: g.constant(
+        holders.map((a) => Number(a !== null)),
+        dtype,
+        [slots],
+      ),
+    }),
+    ...(dropped > 0 && {
+      kept: g.constant(
+        all.map((a) => Number(holders.includes(a))),
+        dtype,
+        [tokens, choices],
+      ),
+    }),
+  })
+  return {
+    inputs: {
+      x: { shape: [tokens, width] },
+      factor: { shape: [slots, width] },
+      gate: { shape: [tokens, choices] },
+      ...(residual && { residual: { shape: [tokens, width] } }),
+      tokenOfSlot: ints(holders.map((a) => (a === null ? 0 : Math.floor(a / choices)))),
+      assignmentOfSlot: ints(holders.map((a) => a ?? 0)),
+      slotOfAssignment: ints(all.map(slotOf)),
+    },
+    build(tensors, dtype) {
+      const slotPlan = plan(tensors, dtype)
+      // Made before the combination, or it would not be ready to be added there.
+      const stream = residual ? g.multiply(of(tensors, 'residual'), 2) : null
+      const rows = g.dispatch(of(tensors, 'x'), slotPlan)
+      const moved = slotPlan.occupied ? g.multiply(rows, g.reshape(slotPlan.occupied, [slots, 1])) : rows
+      const combined = g.combine(g.multiply(moved, of(tensors, 'factor')), of(tensors, 'gate'), slotPlan)
+      return stream ? g.add(stream, combined) : combined
+    },
+    kernels: ['combine-rows', 'gather-rows', 'row-dots'],
+  }
+}
+
+export interface CrossEntropyCase {
+  readonly rows: number
+  readonly width: number
+  readonly vocabulary: number
+  /** Share of the targets that are not counted. */
+  readonly uncounted: number
+  /** x in multiples of this, head in small whole numbers: logits that float32 has exactly. */
+  readonly exact?: number
+}
+
+export function crossEntropyCase({ rows, width, vocabulary, uncounted, exact }: CrossEntropyCase): KernelCase {
+  const whole = (random: () => number) => Math.floor(random() * 9) - 4
+  return {
+    inputs: {
+      x: { shape: [rows, width], ...(exact && { values: (random) => exact * whole(random) }) },
+      head: { shape: [vocabulary, width], ...(exact && { values: whole }) },
+      targets: {
+        shape: [rows],
+        dtype: 'int32',
+        values: (random) =>
+          random() < uncounted ? -1 - Math.floor(random() * 100) : Math.floor(random() * vocabulary),
+      },
+    },
+    build: (tensors) => g.linearCrossEntropy(of(tensors, 'x'), of(tensors, 'head'), of(tensors, 'targets')),
+    kernels: rows === 0 ? [] : ['cross-entropy', 'matmul'],
+    // The probability of the target less 1, where that is nearly 1.
+    floor: 0.5,
+  }
+}
+
+export interface NormCase {
+  readonly rows: number
+  readonly width: number
+  readonly size?: number
+  /** x + rmsNorm(x): the gradient of the norm is added to that of x. */
+  readonly residual?: boolean
+}
+
+export const normCase = ({ rows, width, size = 1, residual = false }: NormCase): KernelCase => ({
+  inputs: { x: { shape: [rows, width], values: (random) => size * (random() * 2 - 1) }, weight: { shape: [width] } },
+  build(tensors) {
+    const x = of(tensors, 'x')
+    // A narrow row is nearly along its own direction, which is what the gradient takes out.
+    const y = g.rmsNorm(x, of(tensors, 'weight'), width < 8 ? 0.5 : 1e-5)
+    return residual ? g.add(g.multiply(x, 1 / size), y) : y
+  },
+  kernels: ['rms-norm', 'rms-norm-gradient'],
+})

@@ -1,0 +1,213 @@
+/**
+ * Checks what is computed by kernels, in float32, against the same function as a graph in float64.
+ *
+ * A case is traced twice on the same numbers: with the kernels of a runtime, cut into stages; and without
+ * any, in float64. Compared are its results and the gradients of Σ w·y over them, with random w.
+ */
+import { expect } from 'vitest'
+import {
+  add,
+  constant,
+  cut,
+  dispatch,
+  gradient,
+  input,
+  multiply,
+  type Program,
+  type StagedModel,
+  sizeOf,
+  sum,
+  type Tensor,
+  toOnnx,
+  usesKernels,
+  withKernels,
+} from '../../src/graph/index.ts'
+import type { Executable, Buffer as Memory, Runtime } from '../../src/runtime/index.ts'
+import { testRandom } from './gradient-check.ts'
+
+export type Dtype = 'float32' | 'float64'
+export type Values = Record<string, Memory>
+
+export interface KernelInput {
+  readonly shape: readonly number[]
+  /** Default: uniform in [−2, 2]. */
+  readonly values?: (random: () => number, i: number) => number
+  /** Integers have no gradient. */
+  readonly dtype?: 'int32'
+}
+
+export interface KernelCase {
+  readonly inputs: Readonly<Record<string, KernelInput>>
+  readonly build: (tensors: Readonly<Record<string, Tensor>>, dtype: Dtype) => Tensor | readonly Tensor[]
+  /** The float64 side, where it is another function than `build`. */
+  readonly reference?: (tensors: Readonly<Record<string, Tensor>>) => Tensor | readonly Tensor[]
+  /** Kernels that the program must have been cut at. */
+  readonly kernels: readonly string[]
+  /** Add gradients to what is there, in place, as micro-batches do. */
+  readonly accumulate?: boolean
+  /** Errors are relative to this at least, where terms larger than the results cancel. */
+  readonly floor?: number
+}
+
+/** Outputs `y0, y1, ...` and `g <input>`. */
+export function trace({ inputs, build, reference, accumulate }: KernelCase, dtype: Dtype, seed: number): Program {
+  const tensors = Object.fromEntries(
+    Object.entries(inputs).map(([name, given]) => [name, input(name, given.dtype ?? dtype, given.shape)]),
+  )
+  const built = dtype === 'float64' && reference ? reference(tensors) : build(tensors, dtype)
+  const results = (Array.isArray(built) ? built : [built]) as readonly Tensor[]
+  const outputs: Record<string, Tensor> = Object.fromEntries(results.map((tensor, i) => [`y${i}`, tensor]))
+  const random = testRandom(seed + 77)
+  const objective = results
+    .map((y) => {
+      const weights = Float32Array.from({ length: sizeOf(y.shape) }, () => random() * 2 - 1)
+      return sum(multiply(y, constant(weights, dtype, y.shape)))
+    })
+    .reduce((a, b) => add(a, b))
+  const names = Object.keys(inputs).filter((name) => inputs[name]?.dtype === undefined)
+  gradient(
+    objective,
+    names.map((name) => tensors[name] as Tensor),
+  ).forEach((tensor, i) => {
+    const name = names[i] as string
+    outputs[`g ${name}`] = accumulate ? add(input(`before ${name}`, dtype, tensor.shape), tensor) : tensor
+  })
+  return { outputs }
+}
+
+/** Numbers of all inputs; what accumulated gradients begin with is among them. */
+export function draw({ inputs, accumulate }: KernelCase, seed: number): Values {
+  const random = testRandom(seed)
+  const values: Values = {}
+  for (const [name, { shape, dtype, values: value = (uniform: () => number) => uniform() * 4 - 2 }] of Object.entries(
+    inputs,
+  )) {
+    const numbers = Array.from({ length: sizeOf(shape) }, (_, i) => value(random, i))
+    values[name] = dtype === 'int32' ? Int32Array.from(numbers) : Float32Array.from(numbers)
+    if (accumulate && dtype === undefined)
+      values[`before ${name}`] = Float32Array.from({ length: sizeOf(shape) }, () => random() * 4 - 2)
+  }
+  return values
+}
+
+const arrays = {
+  float32: Float32Array,
+  float64: Float64Array,
+  int32: Int32Array,
+  int64: BigInt64Array,
+  bool: Uint8Array,
+} as const
+
+/** Memory for the ports of a model, filled; a gradient lies where what it is added to lies. */
+export function buffersFor(model: Pick<StagedModel, 'inputs' | 'outputs'>, values: Values, inPlace: boolean): Values {
+  const buffers: Values = {}
+  for (const { name, dtype, shape } of model.inputs) {
+    const given = values[name]
+    if (!given) throw new Error(`no values for ${name}`)
+    buffers[name] = arrays[dtype as 'float32'].from(given as Float32Array, Number)
+    if (buffers[name].length !== sizeOf(shape)) throw new Error(`${name} has ${buffers[name].length} values`)
+  }
+  for (const { name, dtype, shape } of model.outputs) {
+    const before = inPlace ? buffers[name.replace(/^g /, 'before ')] : undefined
+    buffers[name] = before ?? new arrays[dtype](sizeOf(shape))
+    // What a program does not write must show.
+    if (!before && dtype === 'float32') (buffers[name] as Float32Array).fill(Number.NaN)
+  }
+  return buffers
+}
+
+export const compileWith = (runtime: Runtime, program: Program) =>
+  runtime.compile(usesKernels(program) ? cut(program) : toOnnx(program))
+
+/** Runs a program in memory of its own: the outputs by name. */
+async function runWith(executable: Executable, values: Values, inPlace = false): Promise<Values> {
+  const buffers = buffersFor(executable.model, values, inPlace)
+  const binding = executable.bind(buffers)
+  await binding.run()
+  binding.release()
+  return Object.fromEntries(executable.model.outputs.map(({ name }) => [name, buffers[name] as Memory]))
+}
+
+/** Compiles and runs once: the outputs by name. */
+export async function runOnce(runtime: Runtime, program: Program, values: Values): Promise<Values> {
+  const executable = await compileWith(runtime, program)
+  try {
+    return await runWith(executable, values)
+  } finally {
+    executable.release()
+  }
+}
+
+/** Fills the memory that the programs of a runtime share with NaN: who reads what nobody wrote shows it. */
+export async function poison(runtime: Runtime): Promise<() => Promise<void>> {
+  const [rows, width] = [4096, 512]
+  const program = withKernels(runtime.kernels, () => {
+    const index = input('index', 'int32', [rows])
+    const plan = { tokenOfSlot: index, assignmentOfSlot: index, slotOfAssignment: index }
+    return { outputs: { y: sum(dispatch(input('x', 'float32', [1, width]), plan)) } }
+  })
+  const executable = await compileWith(runtime, program)
+  const x = new Float32Array(width).fill(Number.NaN)
+  const binding = executable.bind({ x, index: new Int32Array(rows), y: new Float32Array(1) })
+  return () => binding.run()
+}
+
+/** Kernels of a program, in order. */
+export const kernelsOf = (model: StagedModel): string[] =>
+  model.stages.flatMap((stage) => (stage.kind === 'kernel' ? [stage.type] : []))
+
+/** Errors of a tensor, relative to its largest element, `floor` at least. NaN and infinities are errors. */
+export function expectNear(
+  actual: Memory,
+  expected: ArrayLike<number>,
+  tolerance: number,
+  what: string,
+  floor = 0,
+): void {
+  expect(actual.length, what).toBe(expected.length)
+  let largest = floor
+  for (let i = 0; i < expected.length; i++) largest = Math.max(largest, Math.abs(expected[i] as number))
+  for (let i = 0; i < expected.length; i++) {
+    const [is, should] = [Number(actual[i]), expected[i] as number]
+    const allowed = tolerance * largest + 1e-30
+    if (!(Math.abs(is - should) <= allowed))
+      throw new Error(`${what}[${i}] is ${is}, should be ${should} (within ${allowed})`)
+  }
+}
+
+export const expectSameBits = (actual: Values, expected: Values, what: string): void => {
+  for (const [name, values] of Object.entries(expected)) {
+    const bytes = (buffer: Memory) => Buffer.from(buffer.buffer, buffer.byteOffset, buffer.byteLength)
+    expect(bytes(actual[name] as Memory).equals(bytes(values)), `${what}: ${name}`).toBe(true)
+  }
+}
+
+export interface CheckOptions {
+  /** Of the largest element of each tensor. */
+  readonly tolerance: number
+  readonly seed: number
+  /** The runtime of the float64 side. */
+  readonly reference: Runtime
+  /** Called before each run. */
+  readonly before?: (() => Promise<void>) | undefined
+}
+
+/** @returns The outputs with kernels. */
+export async function checkCase(given: KernelCase, runtime: Runtime, options: CheckOptions): Promise<Values> {
+  const { tolerance, seed, reference, before } = options
+  const program = withKernels(runtime.kernels, () => trace(given, 'float32', seed))
+  const used = usesKernels(program) ? kernelsOf(cut(program)) : []
+  expect(used, 'kernels that the program uses').toEqual(expect.arrayContaining([...given.kernels]))
+  const values = draw(given, seed)
+  const executable = await compileWith(runtime, program)
+  await before?.()
+  const actual = await runWith(executable, values, given.accumulate)
+  await before?.()
+  const again = await runWith(executable, values, given.accumulate)
+  executable.release()
+  expectSameBits(again, actual, `seed ${seed}, run twice`)
+  const expected = await runOnce(reference, trace(given, 'float64', seed), values)
+  for (const [name, tensor] of Object.entries(expected))
+    expectNear(actual[name] as Memory, tensor as Float64Array, tolerance, `seed ${seed}: ${name}`, given.floor)
+  return actual
+}

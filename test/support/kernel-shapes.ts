@@ -1,0 +1,155 @@
+/** The cases that kernels are checked on: special ones by hand, random ones, and moderate ones for bf16. */
+import fc from 'fast-check'
+import { attentionCase, crossEntropyCase, expertCase, matmulCase, normCase, routingCase } from './kernel-cases.ts'
+import type { KernelCase } from './kernel-check.ts'
+
+/** Special cases of each op that uses kernels; the op's name where it exists as a kernel only. */
+export const special: Record<string, KernelCase[]> = {
+  matmul: [
+    matmulCase({ m: 1, k: 1, n: 1 }),
+    matmulCase({ m: 1, k: 7, n: 300 }),
+    matmulCase({ m: 300, k: 1, n: 1, transposeA: true }),
+    matmulCase({ m: 257, k: 65, n: 129, alpha: -0.3 }),
+    matmulCase({ m: 33, k: 513, n: 1, transposeB: true }),
+    // On three threads the last band is one row of aᵀ, one column of b, one of bᵀ.
+    matmulCase({ m: 65, k: 70, n: 33, transposeA: true }),
+    matmulCase({ m: 20, k: 9, n: 65 }),
+    matmulCase({ m: 20, k: 9, n: 65, transposeB: true }),
+    matmulCase({ batch: [2], m: 70, k: 9, n: 131, transposeA: true, transposeB: true, alpha: 2 }),
+    matmulCase({ batch: [2, 3], m: 5, k: 4, n: 3, transposeB: true }),
+    matmulCase({ m: 65, k: 33, n: 47, size: 1e8 }),
+    matmulCase({ m: 40, k: 3, n: 40, size: 1e-10 }),
+    matmulCase({ m: 0, k: 3, n: 2 }),
+    matmulCase({ m: 2, k: 0, n: 2 }),
+    matmulCase({ batch: [0], m: 2, k: 3, n: 2 }),
+    matmulCase({ m: 65, k: 33, n: 47, plus: 'input', alpha: 0.5 }),
+    matmulCase({ batch: [3], m: 5, k: 33, n: 7, plus: 'input', transposeB: true }),
+    matmulCase({ m: 131, k: 4, n: 9, plus: 'onnx', transposeA: true }),
+    matmulCase({ m: 3, k: 4, n: 200, plus: 'kernel' }),
+  ],
+  'attention-kernel': [
+    attentionCase({ batch: 1, sequence: 1, heads: 1, size: 2, rotary: true }),
+    attentionCase({ batch: 1, sequence: 1, heads: 1, size: 3, rotary: false }),
+    attentionCase({ batch: 1, sequence: 2, heads: 1, size: 2, rotary: false }),
+    attentionCase({ batch: 2, sequence: 130, heads: 3, size: 2, rotary: false }),
+    attentionCase({ batch: 3, sequence: 17, heads: 2, size: 6, rotary: true }),
+    attentionCase({ batch: 2, sequence: 31, heads: 3, size: 5, rotary: false }),
+    attentionCase({ batch: 1, sequence: 128, heads: 1, size: 4, rotary: true }),
+    attentionCase({ batch: 1, sequence: 129, heads: 2, size: 4, rotary: true }),
+    attentionCase({ batch: 2, sequence: 300, heads: 2, size: 10, rotary: true }),
+    // More heads than go together in a task, and a number that does not divide.
+    attentionCase({ batch: 2, sequence: 70, heads: 8, size: 4, rotary: true }),
+    attentionCase({ batch: 1, sequence: 5, heads: 7, size: 2, rotary: true }),
+    // Scores of up to 1e8 and 1e16.
+    attentionCase({ batch: 1, sequence: 140, heads: 2, size: 4, rotary: true, range: 1e4 }),
+    attentionCase({ batch: 1, sequence: 30, heads: 2, size: 4, rotary: false, range: 1e8 }),
+  ],
+  'expert-ffn-kernel': [true, false].flatMap((gated) => [
+    expertCase({ rows: [1], width: 1, hidden: 1, gated }),
+    expertCase({ rows: [0, 3, 0, 17, 0], left: 5, width: 7, hidden: 11, gated }),
+    expertCase({ rows: [0, 0, 0], left: 4, width: 6, hidden: 5, gated, accumulate: true }),
+    expertCase({ rows: [0, 3, 17, 1], left: 1, width: 33, hidden: 35, gated, accumulate: true }),
+    // More rows than are worked through at a time, and just as many.
+    expertCase({ rows: [512, 0, 1100, 513], width: 5, hidden: 3, gated }),
+    expertCase({ rows: [1025, 2], left: 3, width: 3, hidden: 5, gated, accumulate: true }),
+    // Activations that saturate.
+    expertCase({ rows: [9, 4], width: 5, hidden: 6, gated, range: 1e4 }),
+  ]),
+  routing: [
+    routingCase({ tokens: 1, choices: 1, width: 1, empty: 0, dropped: 0, seed: 1 }),
+    routingCase({ tokens: 0, choices: 2, width: 3, empty: 0, dropped: 0, seed: 2 }),
+    routingCase({ tokens: 300, choices: 1, width: 17, empty: 0, dropped: 0, seed: 3 }),
+    routingCase({ tokens: 141, choices: 3, width: 5, empty: 40, dropped: 0.4, seed: 4 }),
+    routingCase({ tokens: 141, choices: 2, width: 5, empty: 3, dropped: 0.4, seed: 5, residual: true }),
+    routingCase({ tokens: 9, choices: 2, width: 4, empty: 6, dropped: 1, seed: 6, residual: true }),
+  ],
+  'linear-cross-entropy': [
+    crossEntropyCase({ rows: 1, width: 1, vocabulary: 1, uncounted: 0 }),
+    crossEntropyCase({ rows: 0, width: 3, vocabulary: 5, uncounted: 0 }),
+    crossEntropyCase({ rows: 40, width: 7, vocabulary: 19, uncounted: 0.5 }),
+    crossEntropyCase({ rows: 5, width: 2, vocabulary: 3, uncounted: 1 }),
+    // More rows than fit into a block.
+    crossEntropyCase({ rows: 130, width: 3, vocabulary: 5001, uncounted: 0.1 }),
+    crossEntropyCase({ rows: 30, width: 1, vocabulary: 11, uncounted: 0.1, exact: 2 ** 13 }),
+    crossEntropyCase({ rows: 30, width: 1, vocabulary: 11, uncounted: 0.1, exact: 2 ** 26 }),
+  ],
+  'rms-norm': [
+    normCase({ rows: 1, width: 1 }),
+    normCase({ rows: 0, width: 3 }),
+    normCase({ rows: 15, width: 3, residual: true }),
+    normCase({ rows: 300, width: 37 }),
+    normCase({ rows: 17, width: 130, residual: true }),
+    normCase({ rows: 20, width: 1027, size: 1e8, residual: true }),
+    normCase({ rows: 20, width: 33, size: 1e18 }),
+    normCase({ rows: 20, width: 33, size: 1e-8 }),
+  ],
+}
+
+const whole = (min: number, max: number) => fc.integer({ min, max })
+/** Random shapes, for the same ops. */
+export const drawn: Record<keyof typeof special, fc.Arbitrary<KernelCase>> = {
+  matmul: fc
+    .record({
+      batch: fc.array(whole(1, 4), { maxLength: 2 }),
+      m: fc.oneof(whole(1, 40), whole(60, 300)),
+      k: whole(1, 90),
+      n: fc.oneof(whole(1, 40), whole(60, 200)),
+      transposeA: fc.boolean(),
+      transposeB: fc.boolean(),
+      alpha: fc.constantFrom(1, Math.SQRT1_2, -2),
+      plus: fc.constantFrom('input' as const, 'onnx' as const, 'kernel' as const),
+    })
+    .map(matmulCase),
+  'attention-kernel': fc
+    .record({
+      batch: whole(1, 3),
+      sequence: whole(1, 150),
+      heads: whole(1, 3),
+      half: whole(1, 6),
+      rotary: fc.boolean(),
+    })
+    .map(({ half, rotary, ...shape }) => attentionCase({ ...shape, rotary, size: rotary ? 2 * half : half + 1 })),
+  'expert-ffn-kernel': fc
+    .record({
+      rows: fc.array(fc.oneof(fc.constant(0), whole(1, 60)), { minLength: 1, maxLength: 6 }),
+      left: whole(0, 20),
+      width: whole(1, 40),
+      hidden: whole(1, 40),
+      gated: fc.boolean(),
+      accumulate: fc.boolean(),
+    })
+    .filter(({ rows }) => rows.some((count) => count > 0))
+    .map(expertCase),
+  routing: fc
+    .record({
+      tokens: whole(1, 200),
+      choices: whole(1, 4),
+      width: whole(1, 40),
+      // Where assignments are dropped there must be a slot that their index can name.
+      empty: whole(1, 20),
+      dropped: fc.constantFrom(0, 0.3),
+      seed: whole(1, 1000),
+      residual: fc.boolean(),
+    })
+    .map(routingCase),
+  'linear-cross-entropy': fc
+    .record({ rows: whole(1, 90), width: whole(1, 20), vocabulary: whole(1, 90), uncounted: fc.constantFrom(0, 0.3) })
+    .map(crossEntropyCase),
+  'rms-norm': fc.record({ rows: whole(1, 200), width: whole(1, 90), residual: fc.boolean() }).map(normCase),
+}
+
+/** Numbers of ordinary size: an error of a score of 1e4 is no small error of a softmax. */
+export const moderate: Record<string, KernelCase[]> = {
+  'attention-kernel': [
+    attentionCase({ batch: 2, sequence: 150, heads: 2, size: 16, rotary: true, range: 1 }),
+    attentionCase({ batch: 1, sequence: 33, heads: 3, size: 5, rotary: false, range: 1 }),
+  ],
+  'expert-ffn-kernel': [true, false].flatMap((gated) => [
+    expertCase({ rows: [33, 0, 64], left: 3, width: 32, hidden: 48, gated }),
+    expertCase({ rows: [600, 5], width: 7, hidden: 9, gated, accumulate: true }),
+  ]),
+  'linear-cross-entropy': [crossEntropyCase({ rows: 70, width: 16, vocabulary: 130, uncounted: 0.2 })],
+  matmul: [matmulCase({ m: 65, k: 70, n: 33, transposeA: true, plus: 'onnx' })],
+  'rms-norm': [normCase({ rows: 40, width: 33, residual: true })],
+  routing: [routingCase({ tokens: 50, choices: 2, width: 9, empty: 5, dropped: 0.2, seed: 3, residual: true })],
+}
