@@ -6,12 +6,17 @@ import { UsageError } from '../../src/errors.ts'
 import {
   blasWarning,
   checkPeer,
+  compileWarning,
   findPyTorch,
   type PeerCase,
   type PeerVariant,
+  PyTorchGenerator,
   PyTorchPeer,
   peerVariants,
 } from './pytorch.ts'
+
+// Compiling takes a minute where nothing is cached. CHOIR_PEER_COMPILED=1 tests what a benchmark runs.
+if (!process.env.CHOIR_PEER_COMPILED) process.env.TORCHDYNAMO_DISABLE = '1'
 
 const python = await findPyTorch().catch((error: Error) => {
   console.warn(`skipping the tests of the PyTorch peer: ${error.message}`)
@@ -27,6 +32,11 @@ test('a missing PyTorch is reported with how to install it', async () => {
 test('only the pthread build of OpenBLAS is warned about', () => {
   expect(blasWarning({ libraries: ['/usr/lib/openblas-pthread/libopenblas.so.0'] })).toContain('libopenblas0-openmp')
   expect(blasWarning({ libraries: ['/usr/lib/openblas-openmp/libopenblas.so.0'] })).toBeUndefined()
+})
+
+test('only a PyTorch that makes no vector code is warned about', () => {
+  expect(compileWarning({ compiled: false })).toContain('libsleef-dev')
+  expect(compileWarning({ compiled: true })).toBeUndefined()
 })
 
 const shape = { layers: 2, width: 8, heads: 2, experts: 8, hidden: 6, vocabulary: 11 }
@@ -77,6 +87,56 @@ describe.skipIf(!python)('the PyTorch peer', () => {
       await peer.stop()
     }
     await expect(peer.run(1)).rejects.toThrow('the PyTorch peer ended')
+  })
+
+  // Routing is forced, so that rounding cannot send a token to another expert.
+  test.each(['top2', '2top1-1x'] as const)('%s in bf16 trains like float32, within rounding', slow, async (variant) => {
+    const size = { ...shape, width: 32, hidden: 48, vocabulary: 64, sequence: 32, batch: 4 }
+    const losses = async (precision: 'float32' | 'bf16') => {
+      const peer = await PyTorchPeer.start(size, variant, { ...options, balanced: true, precision })
+      try {
+        expect(peer.info).toMatchObject({ precision })
+        const found: number[] = []
+        for (let step = 0; step < 12; step++) found.push((await peer.run(1)).loss)
+        return found
+      } finally {
+        await peer.stop()
+      }
+    }
+    const [whole, half] = [await losses('float32'), await losses('bf16')]
+    whole.forEach((loss, step) => {
+      // 8 bits of mantissa: a relative error of 1/256 for one rounding; a loss averages 128 tokens.
+      expect(Math.abs((half[step] as number) - loss) / loss, `step ${step}`).toBeLessThan(1 / 256)
+    })
+    const mean = (list: number[]) => list.reduce((sum, loss) => sum + loss, 0) / list.length
+    expect(Math.abs(mean(half) - mean(whole)) / mean(whole)).toBeLessThan(1 / 1024)
+    expect(half, 'bf16 was really used').not.toEqual(whole)
+  })
+
+  test.each([
+    ['top2', 'float32'],
+    ['4top1-1x', 'bf16'],
+  ] as const)('what the cache continues, a fresh prompt continues too (%s, %s)', slow, async (variant, precision) => {
+    const size = { ...shape, width: 32, hidden: 48, vocabulary: 64 }
+    const generator = await PyTorchGenerator.start(size, variant, { ...options, precision })
+    try {
+      expect(generator.info).toMatchObject({ threads: 1, precision })
+      const prompt = [3, 1, 4, 1, 5, 9, 2, 6]
+      const { tokens, msPerToken, prefillMs, tokensPerSecond } = await generator.generate(9, prompt)
+      expect(tokens).toHaveLength(9)
+      expect(msPerToken).toHaveLength(8)
+      expect(prefillMs).toBeGreaterThan(0)
+      expect(tokensPerSecond).toBeCloseTo(8000 / msPerToken.reduce((a, b) => a + b, 0), 6)
+      for (let known = 1; known < 9; known++) {
+        const fresh = await generator.generate(2, [...prompt, ...tokens.slice(0, known)])
+        expect(fresh.tokens[0], `after ${known} tokens`).toBe(tokens[known])
+      }
+      expect((await generator.generate(2, 5)).tokens, 'a random prompt of 5').toHaveLength(2)
+      await expect(generator.generate(1, 5)).rejects.toThrow(/generate: 1 .*at least 2/)
+      await expect(generator.generate(2, [64])).rejects.toThrow(/ids from 0 to 63/)
+    } finally {
+      await generator.stop()
+    }
   })
 
   test('an impossible shape is refused with the reason', slow, async () => {

@@ -1,13 +1,15 @@
 /**
- * PyTorch as a peer in a benchmark: a child process that trains the same model when told to, and
- * otherwise waits, so that a harness can alternate it with Choir.
+ * PyTorch as a peer in a benchmark: a child process that trains the same model, or generates with it,
+ * when told to, and otherwise waits, so that a harness can alternate it with Choir.
  *
  * Half of a fair measurement is the environment, which must be set before the process starts: the
- * OpenMP build of OpenBLAS (the default one fights PyTorch's threads: three times slower) and an
- * allocator that keeps its memory and asks for huge pages. README.md has the measurements.
+ * OpenMP build of OpenBLAS (the default one fights PyTorch's threads: three times slower), an
+ * allocator that keeps its memory and asks for huge pages, and the vector math that torch.compile needs
+ * with Debian's build. README.md has the measurements.
  */
 import { type ChildProcessWithoutNullStreams, execFile, spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
+import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
@@ -32,6 +34,8 @@ export interface PeerShape {
 export interface PeerOptions {
   /** Threads; default: what OpenMP takes, one a core. */
   readonly threads?: number
+  /** `bf16`: bfloat16 weights and activations; in training beside float32 masters. Default: float32. */
+  readonly precision?: 'float32' | 'bf16'
   /** Force the same load on every expert, so that no assignment is dropped for imbalance. */
   readonly balanced?: boolean
   /** The Python to use; default: the first of the usual ones that has PyTorch. */
@@ -44,6 +48,9 @@ export interface PeerInfo {
   readonly threads: number
   /** Whether oneDNN runs the matmuls of activations with weights. */
   readonly onednn: boolean
+  readonly precision: 'float32' | 'bf16'
+  /** Whether torch.compile made vector code; always false for float32 training, which does without. */
+  readonly compiled: boolean
   /** Linear algebra and threading libraries really loaded; `unknown` outside Linux. */
   readonly libraries: readonly string[]
   readonly parameters: number
@@ -65,6 +72,18 @@ export interface PeerRun {
   readonly peakMiB: number | null
 }
 
+export interface PeerGeneration {
+  /** The greedy tokens; the first comes from the prompt. */
+  readonly tokens: readonly number[]
+  /** Milliseconds from the prompt to the first token. */
+  readonly prefillMs: number
+  /** Milliseconds of each later token. */
+  readonly msPerToken: readonly number[]
+  /** Of the later tokens. */
+  readonly tokensPerSecond: number
+  readonly peakMiB: number | null
+}
+
 const script = fileURLToPath(new URL('./pytorch_moe.py', import.meta.url))
 const triplets: Partial<Record<NodeJS.Architecture, string>> = { x64: 'x86_64-linux-gnu', arm64: 'aarch64-linux-gnu' }
 
@@ -79,8 +98,11 @@ function peerEnvironment(threads?: number): NodeJS.ProcessEnv {
   env.MALLOC_MMAP_THRESHOLD_ = String(2 ** 32)
   env.MALLOC_TRIM_THRESHOLD_ = String(2 ** 34)
   env.GLIBC_TUNABLES = 'glibc.malloc.hugetlb=1'
-  const openblas = `/usr/lib/${triplets[process.arch]}/openblas-openmp`
+  const libraries = `/usr/lib/${triplets[process.arch]}`
+  const openblas = join(libraries, 'openblas-openmp')
   if (existsSync(openblas)) env.LD_LIBRARY_PATH = [openblas, env.LD_LIBRARY_PATH].filter(Boolean).join(':')
+  const vectorMath = join(libraries, 'libsleef.so.3')
+  if (existsSync(vectorMath)) env.LD_PRELOAD = [vectorMath, env.LD_PRELOAD].filter(Boolean).join(':')
   return env
 }
 
@@ -111,6 +133,12 @@ export function blasWarning({ libraries }: Pick<PeerInfo, 'libraries'>): string 
   return 'PyTorch runs on the pthread build of OpenBLAS, about 3 times too slow: apt-get install libopenblas0-openmp'
 }
 
+/** Why bfloat16 or generation would be slower than PyTorch can be; undefined when nothing is wrong. */
+export function compileWarning({ compiled }: Pick<PeerInfo, 'compiled'>): string | undefined {
+  if (compiled) return undefined
+  return 'torch.compile makes no vector code here, so PyTorch is slower than it could be: apt-get install g++ libtorch-dev libsleef-dev'
+}
+
 export class PyTorchPeer {
   readonly info: PeerInfo
   private readonly child: Child
@@ -125,9 +153,7 @@ export class PyTorchPeer {
    * @throws UsageError for a shape that the peer refuses, RunError when PyTorch is missing or fails.
    */
   static async start(shape: PeerShape, variant: PeerVariant, options: PeerOptions = {}): Promise<PyTorchPeer> {
-    const args = Object.entries(shape).flatMap(([name, value]) => [`--${name}`, String(value)])
-    if (options.balanced) args.push('--balanced')
-    const child = await Child.start([...args, '--variant', variant], options)
+    const child = await Child.start([...shapeFlags(shape), '--variant', variant], options)
     return new PyTorchPeer(child, (await child.answer()) as PeerInfo)
   }
 
@@ -141,6 +167,45 @@ export class PyTorchPeer {
   async stop(): Promise<void> {
     await this.child.stop()
   }
+}
+
+/** The peer as a generator: one greedy stream with a key-value cache, dropless. */
+export class PyTorchGenerator {
+  readonly info: PeerInfo
+  private readonly child: Child
+
+  private constructor(child: Child, info: PeerInfo) {
+    this.child = child
+    this.info = info
+  }
+
+  /** Starts a generator; see `PyTorchPeer.start`. */
+  static async start(
+    shape: Omit<PeerShape, 'sequence' | 'batch'>,
+    variant: PeerVariant,
+    options: PeerOptions = {},
+  ): Promise<PyTorchGenerator> {
+    const child = await Child.start([...shapeFlags(shape), '--variant', variant, '--generate'], options)
+    return new PyTorchGenerator(child, (await child.answer()) as PeerInfo)
+  }
+
+  /**
+   * Generates `tokens` tokens (at least 2) after a prompt: its ids, or the length of a random one. The first call
+   * with a longer sequence compiles; do not count it. @throws UsageError, RunError
+   */
+  async generate(tokens: number, prompt: number | readonly number[]): Promise<PeerGeneration> {
+    this.child.send({ generate: tokens, prompt })
+    return (await this.child.answer()) as PeerGeneration
+  }
+
+  /** Ends the process and waits for its end. */
+  async stop(): Promise<void> {
+    await this.child.stop()
+  }
+}
+
+function shapeFlags(shape: Partial<PeerShape>): string[] {
+  return Object.entries(shape).flatMap(([name, value]) => [`--${name}`, String(value)])
 }
 
 /** A case for `checkPeer`: tokens [B][S + 1], and every parameter by Choir's name, flat or nested. */
@@ -171,8 +236,7 @@ export async function checkPeer(
   path: string,
   options: PeerOptions = {},
 ): Promise<PeerCheck[]> {
-  const args = Object.entries(shape).flatMap(([name, value]) => [`--${name}`, String(value)])
-  const child = await Child.start([...args, '--check', path], options)
+  const child = await Child.start([...shapeFlags(shape), '--check', path], options)
   const found: PeerCheck[] = []
   while (found.length < peerVariants.length) found.push((await child.answer()) as PeerCheck)
   await child.stop()
@@ -202,7 +266,8 @@ class Child {
 
   static async start(args: readonly string[], options: PeerOptions): Promise<Child> {
     const python = await findPyTorch(options.python)
-    return new Child(spawn(python, [script, ...args], { env: peerEnvironment(options.threads) }))
+    const flags = [...args, '--precision', options.precision ?? 'float32', ...(options.balanced ? ['--balanced'] : [])]
+    return new Child(spawn(python, [script, ...flags], { env: peerEnvironment(options.threads) }))
   }
 
   send(command: object): void {

@@ -82,11 +82,12 @@ def turn(x_BSHd, turns, out):
     torch.mul(pairs, turns, out=result)
 
 
-def side_by_side(qkv, heads):
+def side_by_side(qkv, heads, back=False):
     """Choir turns channel i of a head with channel i + half. Scores do not change when the channels of
-    q and k are put in another order, so here the two become neighbours."""
+    q and k are put in another order, so here the two become neighbours; or, `back`, part again."""
     width = qkv.shape[0]
     order = torch.arange(width).view(heads, 2, -1).transpose(1, 2).reshape(-1)
+    order = order.argsort() if back else order
     return qkv[:, torch.cat([order, order + width, torch.arange(2 * width, 3 * width)])]
 
 

@@ -9,6 +9,7 @@ import type {
   EvalRecord,
   EvaluateOptions,
   GenerateOptions,
+  Machine,
   TrainOptions,
   TrainSummary,
 } from '../train/index.ts'
@@ -32,6 +33,8 @@ export interface Engine {
   describe(config: RunConfig): Promise<Description>
   /** Trains on random tokens in memory; writes nothing. */
   benchmark(config: RunConfig, options: BenchmarkOptions): Promise<BenchmarkResult>
+  /** What computes, and the machine's ceilings. */
+  measureMachine(config: RunConfig): Promise<Machine>
 }
 
 export const engine: Engine = {
@@ -56,5 +59,9 @@ export const engine: Engine = {
   async benchmark(config, options) {
     const { benchmark } = await import('../train/index.ts')
     return benchmark(config, options)
+  },
+  async measureMachine(config) {
+    const { measureMachine } = await import('../train/index.ts')
+    return measureMachine(config)
   },
 }

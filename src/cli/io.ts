@@ -24,8 +24,8 @@ export interface Io {
   onBrokenPipe(handler: () => void): () => void
   /** Ends the process at once. */
   exit(code: number): void
-  /** Runs this program in a process of its own; its standard output. */
-  runSelf(args: readonly string[]): Promise<string>
+  /** Runs this program in a process of its own, with more in its environment; its standard output. */
+  runSelf(args: readonly string[], env?: Readonly<Record<string, string>>): Promise<string>
 }
 
 /** Thrown by a command that was interrupted and has said all there is to say: exit code 130. */

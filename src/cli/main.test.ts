@@ -8,7 +8,8 @@ import type { RunConfig } from '../train/config.ts'
 import type { GenerateOptions, TrainOptions } from '../train/index.ts'
 import { loadConfig } from '../train/load-config.ts'
 import { main } from './main.ts'
-import { type Fake, fakeIo } from './testing/fake.ts'
+import { type Fake, fakeIo, withoutDnnl } from './testing/fake.ts'
+import { traceProblems } from './testing/trace-event-format.ts'
 
 let folder: string
 beforeAll(() => {
@@ -70,6 +71,9 @@ describe('help and usage', () => {
     [['train', 'dmeo'], 'did you mean "demo"?'],
     [['train', 'tiny', '--set', 'train.steps=0'], 'choir: invalid train.steps: 0 (expected a positive integer)'],
     [['train', 'tiny', '--threads', '0'], 'choir: invalid --threads: "0" (expected a positive integer)'],
+    [['train', 'tiny', '--math', 'fp16'], "choir: option '--math <precision>' argument 'fp16' is invalid."],
+    [['generate', 'x', '--prompt', 'a', '--math', 'bf16'], "choir: unknown option '--math'"],
+    [['bench', '--trace', 'x', '--only', 'top-1', '--only', 'dropless'], 'choir: invalid --trace: "x" is one file'],
     [['train', '--resume', 'nowhere'], 'choir: no run in "nowhere"'],
     [['train', 'demo', '--resume', 'x'], 'choir: invalid --resume'],
     [['eval'], "choir: missing required argument 'run'\n(see: choir eval --help)"],
@@ -197,17 +201,46 @@ describe('train', () => {
     expect(without.calls.map(({ name }) => name)).toEqual(['train'])
   })
 
-  test('--profile ends with time by op and by layer', async () => {
+  test('--profile ends with where the time of a step went', async () => {
     const fake = fakeIo()
     await main(['train', 'tiny', '--profile'], fake.io)
-    expect(fake.stdout.text).toMatch(/time by op\n {2}matmul \(MatMul\) +5\.0s +100\.0% +20 runs\n/)
-    expect(fake.stdout.text).toMatch(/time by layer\n {2}layers\.0\.moe +5\.0s/)
+    expect(trainCall(fake).options.profile).toBe(true)
+    expect(fake.stdout.text).toMatch(/^ {2}matmul' +4 +6\.00 +60\.0% +150 GFLOP\/s +50%$/m)
+    expect(fake.stdout.text).toMatch(/^ {2}JavaScript, and waiting +1\.00 +10\.0%$/m)
   })
 
-  test('warnings go to stderr', async () => {
+  test('--trace writes the last step for Perfetto, with tables only when asked for', async () => {
+    const fake = fakeIo()
+    const file = join(folder, 'trace', 'step.json')
+    expect(await main(['train', 'tiny', '--trace', file], fake.io)).toBe(0)
+    expect(trainCall(fake).options.profile).toBe(true)
+    expect(traceProblems(JSON.parse(readFileSync(file, 'utf8')))).toEqual([])
+    expect(fake.stdout.text).toContain(`${file} (open it at ui.perfetto.dev)`)
+    expect(fake.stdout.text).not.toContain('ms a step')
+    const programs = fakeIo()
+    await main(['train', 'tiny', '--trace', file, '--json'], programs.io)
+    const last = jsonLines(programs.stdout.text).slice(-2)
+    expect(last).toEqual([expect.objectContaining({ kind: 'summary' }), { kind: 'trace', path: file }])
+    expect(last[0]).not.toHaveProperty('trace')
+  })
+
+  test('--math is the precision of the run', async () => {
+    const fake = fakeIo()
+    await main(['train', 'tiny', '--math', 'bf16'], fake.io)
+    expect(trainCall(fake).config.runtime.math).toBe('bf16')
+  })
+
+  test('before the first step it says what computes', async () => {
+    const fake = fakeIo()
+    await main(['train', 'tiny'], fake.io)
+    expect(fake.stdout.text).toMatch(/^ {2}engine +oneDNN 3\.7\.2, float32 on 2 threads$/m)
+  })
+
+  test('notices and warnings go to stderr', async () => {
     const fake = fakeIo({
       engine: {
         train: (_, { onEvent }) => {
+          onEvent?.({ kind: 'notice', message: 'no bf16 here' })
           onEvent?.({ kind: 'warning', message: 'step 3 was skipped' })
           return Promise.reject(new RunError('stop'))
         },
@@ -215,10 +248,13 @@ describe('train', () => {
     })
     await main(['train', 'tiny', '--json'], fake.io)
     expect(fake.stderr.text).toBe('choir: stop\n')
-    expect(jsonLines(fake.stdout.text)).toEqual([{ kind: 'warning', message: 'step 3 was skipped' }])
+    expect(jsonLines(fake.stdout.text)).toEqual([
+      { kind: 'notice', message: 'no bf16 here' },
+      { kind: 'warning', message: 'step 3 was skipped' },
+    ])
     fake.stdout.text = fake.stderr.text = ''
     await main(['train', 'tiny'], fake.io)
-    expect(fake.stderr.text).toBe('choir: step 3 was skipped\nchoir: stop\n')
+    expect(fake.stderr.text).toBe('choir: no bf16 here\nchoir: step 3 was skipped\nchoir: stop\n')
     expect(fake.stdout.text).toBe('')
   })
 })
@@ -288,6 +324,17 @@ describe('eval, generate, inspect, bench', () => {
     expect(jsonLines(programs.stdout.text)).toEqual([expect.objectContaining({ kind: 'eval', loss: 4.5123 })])
   })
 
+  test('eval in bf16 asks for it, and tells once when it is not to be had', async () => {
+    const people = fakeIo()
+    expect(await main(['eval', 'runs/x', '--math', 'bf16'], people.io)).toBe(0)
+    expect(people.calls[0]?.args).toEqual(['runs/x', expect.objectContaining({ math: 'bf16' })])
+    expect(people.stderr.text).toBe('  reading the text\nchoir: no bf16 here\n')
+    const programs = fakeIo()
+    await main(['eval', 'runs/x', '--math', 'bf16', '--json'], programs.io)
+    expect(jsonLines(programs.stdout.text).map(({ kind }) => kind)).toEqual(['notice', 'eval'])
+    expect(programs.stderr.text).toBe('')
+  })
+
   test('generate passes every option', async () => {
     const fake = fakeIo()
     const sampling = ['--temperature', '0', '--top-k', '0', '--top-p', '1', '--seed', '7', '--threads', '2']
@@ -333,7 +380,7 @@ describe('eval, generate, inspect, bench', () => {
     const fake = fakeIo()
     const file = join(folder, 'bench', 'S.json')
     expect(await main(['bench', '--steps', '3', '--out', file], fake.io)).toBe(0)
-    const runs = fake.calls.filter(({ name }) => name === 'runSelf')
+    const runs = fake.calls.filter(({ name, args }) => name === 'runSelf' && (args[0] as string[]).includes('--only'))
     expect(runs).toHaveLength(6)
     expect(fake.stdout.text).toMatch(/^ {2}2 top-1 1x +6\.00k +674\.0 +600\.0 +74\.0 +55% +2\.0% +1\.50 GB$/m)
     const report = JSON.parse(readFileSync(file, 'utf8'))
@@ -356,5 +403,76 @@ describe('eval, generate, inspect, bench', () => {
     )
     expect(options).toMatchObject({ steps: 10 })
     expect(jsonLines(fake.stdout.text)).toEqual([expect.objectContaining({ kind: 'bench', routing: '4 top-1 1x' })])
+  })
+
+  test('bench begins with what computes and the ceilings, and what oneDNN gains where both can be measured', async () => {
+    const fake = fakeIo()
+    expect(await main(['bench', '--only', 'top-1', '--out', join(folder, 'head.json')], fake.io)).toBe(0)
+    expect(fake.stdout.text).toMatch(/^ {2}engine +oneDNN 3\.7\.2, float32 on 2 threads$/m)
+    expect(fake.stdout.text).toMatch(/^ {2}matmul ceiling +300 GFLOP\/s, 1\.50 × ONNX Runtime alone \(200 GFLOP\/s\)$/m)
+    expect(fake.stdout.text).toMatch(/^ {2}memory ceiling +20\.0 GB\/s$/m)
+    expect(fake.stdout.text).not.toContain('apt-get')
+    const { machine } = JSON.parse(readFileSync(join(folder, 'head.json'), 'utf8'))
+    expect(machine).toMatchObject({ peakFlops: 3e11, alonePeakFlops: 2e11, bandwidth: 2e10 })
+  })
+
+  test('without oneDNN bench says how to install it, and claims no gain', async () => {
+    const fake = fakeIo({ machine: withoutDnnl })
+    expect(await main(['bench', '--ceilings'], fake.io)).toBe(0)
+    expect(fake.stdout.text).toMatch(/^ {2}matmul ceiling +300 GFLOP\/s$/m)
+    const words = fake.stdout.text.replaceAll(/\s+/g, ' ')
+    expect(words).toContain('ONNX Runtime alone (libdnnl is not installed), float32')
+    expect(words).toContain('apt-get install libdnnl3.6')
+    expect(words).toContain('CHOIR_DNNL')
+    expect(words).toContain('What it would gain on this machine is not measured.')
+    expect(fake.calls.map(({ name }) => name)).toEqual(['runSelf'])
+    const off = fakeIo({ machine: withoutDnnl, env: { CHOIR_DNNL: 'off' } })
+    await main(['bench', '--ceilings'], off.io)
+    expect(off.stdout.text).not.toContain('apt-get')
+  })
+
+  test('bench --ceilings --json is a line about this machine, in the precision asked for', async () => {
+    const fake = fakeIo()
+    expect(await main(['bench', '--ceilings', '--math', 'bf16', '--threads', '3', '--json'], fake.io)).toBe(0)
+    expect(jsonLines(fake.stdout.text)).toEqual([
+      expect.objectContaining({ kind: 'machine', provider: 'oneDNN 3.7.2', bandwidth: 2e10 }),
+    ])
+    const expected = expect.objectContaining({ math: 'bf16', threads: 3 })
+    expect(fake.calls[0]?.args).toEqual([expect.objectContaining({ runtime: expected })])
+  })
+
+  test('bench tells once that the precision cannot be had, and passes it on to every process', async () => {
+    const notice = { notice: 'no bf16 here' }
+    const fake = fakeIo({ machine: notice })
+    const args = ['bench', '--math', 'bf16', '--out', join(folder, 'bf16.json')]
+    expect(await main(args, fake.io)).toBe(0)
+    expect(fake.stderr.text.match(/^choir: no bf16 here$/gm)).toHaveLength(1)
+    const apart = fake.calls.filter(({ args }) => (args[0] as string[]).includes('--only'))
+    for (const { args } of apart) expect((args[0] as string[]).join(' ')).toContain('--math bf16')
+    const programs = fakeIo({ machine: notice })
+    await main(['bench', '--math', 'bf16', '--json'], programs.io)
+    const kinds = jsonLines(programs.stdout.text).map(({ kind }) => kind)
+    expect(kinds).toEqual(['notice', ...Array.from({ length: 6 }, () => 'bench')])
+    expect(programs.stderr.text).toBe('')
+  })
+
+  test('bench --profile records one routing, or those that are named', async () => {
+    const one = fakeIo()
+    const trace = join(folder, 'bench-trace.json')
+    const out = join(folder, 'profile.json')
+    expect(await main(['bench', '--profile', '--trace', trace, '--out', out], one.io)).toBe(0)
+    expect(one.stdout.text).toMatch(/^ {2}matmul' +4 +6\.00 +60\.0% +150 GFLOP\/s +50%$/m)
+    expect(traceProblems(JSON.parse(readFileSync(trace, 'utf8')))).toEqual([])
+    expect(JSON.parse(readFileSync(out, 'utf8')).rows).toEqual([
+      expect.not.objectContaining({ profile: expect.anything() }),
+    ])
+    const several = fakeIo()
+    const only = ['--only', 'top-1', '--only', 'dropless']
+    await main(['bench', '--profile', ...only, '--out', out], several.io)
+    expect(several.stdout.text.match(/^ {2}(top-1|dropless)$/gm)).toEqual(['  top-1', '  dropless'])
+    expect(several.stdout.text.match(/^ {2}total +.*\n\n {2}part of the model/gm)).toHaveLength(2)
+    const programs = fakeIo()
+    await main(['bench', '--profile', '--json'], programs.io)
+    expect(jsonLines(programs.stdout.text).map(({ kind }) => kind)).toEqual(['bench', 'profile'])
   })
 })

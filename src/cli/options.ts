@@ -5,6 +5,12 @@
 import { Option } from 'commander'
 import { UsageError } from '../errors.ts'
 
+/** Values of {@link threadsOption} and {@link mathOption}. */
+export interface EngineFlags {
+  readonly threads?: number
+  readonly math?: 'float32' | 'bf16'
+}
+
 interface Range {
   readonly integer?: boolean
   readonly minimum?: number
@@ -45,6 +51,31 @@ export function listOption(flags: string, description: string): Option {
 
 export function threadsOption(): Option {
   return numberOption('--threads <n>', 'threads to compute with (default: the physical cores)', positiveInteger)
+}
+
+export function mathOption(): Option {
+  const description = 'precision of matrix products; bf16 (factors in bfloat16, sums in float32) needs oneDNN'
+  return new Option('--math <precision>', description).choices(['float32', 'bf16'])
+}
+
+/** What computes, as assignments to a configuration. */
+export function engineSets({ threads, math }: EngineFlags): string[] {
+  return [
+    ...(threads === undefined ? [] : [`runtime.threads=${threads}`]),
+    ...(math === undefined ? [] : [`runtime.math=${math}`]),
+  ]
+}
+
+/** The same as arguments. */
+export function engineArgs({ threads, math }: EngineFlags): string[] {
+  return [
+    ...(threads === undefined ? [] : ['--threads', String(threads)]),
+    ...(math === undefined ? [] : ['--math', math]),
+  ]
+}
+
+export function traceOption(): Option {
+  return new Option('--trace <file>', 'write what every thread did in the last step, for ui.perfetto.dev')
 }
 
 export function jsonOption(): Option {

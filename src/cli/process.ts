@@ -41,7 +41,7 @@ export async function runProcess(): Promise<void> {
       return () => pipeHandlers.delete(handler)
     },
     exit: (code) => process.exit(code),
-    runSelf: (args) => runSelf(script, args),
+    runSelf: (args, env = {}) => runSelf(script, args, env),
   }
   const code = await main(process.argv.slice(2), io)
   // Text may still be on its way to a pipe: leave only when it has gone (or nobody reads).
@@ -49,9 +49,12 @@ export async function runProcess(): Promise<void> {
   process.exit(code)
 }
 
-function runSelf(script: string, args: readonly string[]): Promise<string> {
+function runSelf(script: string, args: readonly string[], env: Readonly<Record<string, string>>): Promise<string> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [script, ...args], { stdio: ['ignore', 'pipe', 'inherit'] })
+    const child = spawn(process.execPath, [script, ...args], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+      env: { ...process.env, ...env },
+    })
     let text = ''
     child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
       text += chunk

@@ -1,5 +1,6 @@
 /** Runs in words: one line for its model, one for its routing. */
 import type { RunConfig } from '../train/config.ts'
+import type { Engines } from '../train/index.ts'
 import { grouped } from './format.ts'
 
 /** `4 layers of width 192, 6 heads, sequence 128, vocabulary 2,048`. */
@@ -22,6 +23,11 @@ function routerName(moe: NonNullable<RunConfig['model']['moe']>): string {
   if (moe.router === 'prototype') return `${moe.prototypes} prototype${moe.prototypes === 1 ? '' : 's'} × top-${moe.k}`
   if (moe.router === 'top-k') return `top-${moe.k}`
   return moe.router === 'switch' ? 'switch' : `${moe.router} top-${moe.k}`
+}
+
+/** `oneDNN 3.7.2, bf16 on 2 threads`. */
+export function engineLine({ provider, math, threads }: Engines): string {
+  return `${provider}, ${math} on ${threads} thread${threads === 1 ? '' : 's'}`
 }
 
 export function sourceName({ data }: RunConfig): string {

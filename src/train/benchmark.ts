@@ -1,24 +1,32 @@
 /** Times training steps on random tokens in memory; writes nothing. */
 import type { Batch } from '../data/index.ts'
 import { describeModel } from '../model/describe.ts'
+import type { Runtime, StepEvent } from '../runtime/index.ts'
+import { measureBandwidth } from './bandwidth.ts'
 import type { RunConfig } from './config.ts'
 import { initialize } from './initialize.ts'
+import { type Engines, enginesOf } from './machine.ts'
 import { measurePeakFlops } from './peak.ts'
 import { randomFor } from './random.ts'
 import { openRuntime } from './session.ts'
 import { keptAssignments, median } from './statistics.ts'
+import type { StepProfile } from './step-profile.ts'
 import { createStore, type StepOutcome, Trainer } from './trainer.ts'
 
 export interface BenchmarkOptions {
   /** Steps that are timed, after those that warm up. */
   readonly steps: number
+  /** Record the timed steps; the result carries `profile` and `trace`. */
+  readonly profile?: boolean
   readonly signal?: AbortSignal
 }
 
 /** Medians over the timed steps. */
-export interface BenchmarkResult {
-  /** Measured float32 matmul rate of this machine, FLOP/s. */
+export interface BenchmarkResult extends Engines {
+  /** Measured matmul rate of this machine in that precision, FLOP/s. */
   readonly peakFlops: number
+  /** What differs from what was asked. */
+  readonly notice?: string
   readonly parameters: number
   readonly activeParameters: number
   readonly tokensPerSecond: number
@@ -29,17 +37,25 @@ export interface BenchmarkResult {
   readonly mfu: number
   /** Share of assignments dropped. */
   readonly dropRate: number
+  /** Peak memory of this process so far. */
+  readonly peakBytes: number
+  readonly profile?: StepProfile
+  /** What every thread did in the last step. */
+  readonly trace?: readonly StepEvent[]
 }
 
 /** Steps until memory is touched and the balancing loss has evened out the first routing. */
 const WARM_UP = 8
 
 export async function benchmark(config: RunConfig, options: BenchmarkOptions): Promise<BenchmarkResult> {
-  const bench = await TrainingBench.open(config)
+  const { steps, profile = false, signal } = options
+  const bench = await TrainingBench.open(config, profile)
   try {
     await bench.run(WARM_UP)
-    const { signal } = options
-    return bench.result(await bench.run(options.steps, signal))
+    if (!profile) return bench.result(await bench.run(steps, signal))
+    bench.resetProfile()
+    const result = bench.result(await bench.run(steps, signal))
+    return { ...result, ...(await bench.recorded()) }
   } finally {
     await bench.close()
   }
@@ -53,6 +69,7 @@ export interface TimedStep {
 /** A trainer on random tokens, to be run a few steps at a time (in turn with a peer, say). */
 export class TrainingBench {
   private readonly config: RunConfig
+  private readonly runtime: Runtime
   private readonly trainer: Trainer
   private readonly batch: Batch
   private readonly peakFlops: number
@@ -61,23 +78,25 @@ export class TrainingBench {
 
   private constructor(
     config: RunConfig,
+    runtime: Runtime,
     trainer: Trainer,
     batch: Batch,
     peakFlops: number,
     release: () => Promise<void>,
   ) {
     this.config = config
+    this.runtime = runtime
     this.trainer = trainer
     this.batch = batch
     this.peakFlops = peakFlops
     this.release = release
   }
 
-  static async open(given: RunConfig): Promise<TrainingBench> {
+  static async open(given: RunConfig, profile = false): Promise<TrainingBench> {
     // The full learning rate from the first step: the balancing loss is at work, as in the middle of a training.
     const schedule = { ...given.train.schedule, kind: 'constant' as const, warmup: 0 }
     const config = { ...given, train: { ...given.train, schedule } }
-    const runtime = await openRuntime(config)
+    const runtime = await openRuntime(config, profile)
     const peakFlops = await measurePeakFlops(runtime, 2048, 3)
     const store = createStore(config)
     await initialize(store, config.train.seed, config.train.init.scale)
@@ -85,7 +104,7 @@ export class TrainingBench {
     const size = config.train.batch * config.model.sequence
     const random = randomFor(config.train.seed, 'benchmark')
     const draw = () => Int32Array.from({ length: size }, () => random.integer(config.model.vocabulary))
-    return new TrainingBench(config, trainer, { tokens: draw(), targets: draw() }, peakFlops, async () => {
+    return new TrainingBench(config, runtime, trainer, { tokens: draw(), targets: draw() }, peakFlops, async () => {
       await trainer.release()
       await runtime.close()
     })
@@ -111,7 +130,10 @@ export class TrainingBench {
     const made = medianOf(({ outcome }) =>
       outcome.layers.reduce((total, layer) => total + layer.tokens.reduce((a, b) => a + b, 0), 0),
     )
+    const { notice } = this.runtime
     return {
+      ...enginesOf(this.runtime),
+      ...(notice !== undefined && { notice }),
       peakFlops: this.peakFlops,
       parameters,
       activeParameters,
@@ -121,7 +143,21 @@ export class TrainingBench {
       updateMs: medianOf(({ outcome }) => outcome.updateMs),
       mfu: (tokens * denseFlopsPerToken + kept * flopsPerAssignment) / (stepMs / 1000) / this.peakFlops,
       dropRate: made > 0 ? 1 - kept / made : 0,
+      peakBytes: process.resourceUsage().maxRSS * 1024,
     }
+  }
+
+  /** Steps so far do not count in the profile. */
+  resetProfile(): void {
+    this.trainer.resetProfile()
+  }
+
+  /** Where the time of the steps went since the last reset, of a bench that was opened to record. */
+  async recorded(): Promise<{ profile: StepProfile; trace: readonly StepEvent[] }> {
+    const times = this.trainer.profile()
+    const { runtime, peakFlops } = this
+    const bandwidth = await measureBandwidth(runtime)
+    return { profile: { ...times, ...enginesOf(runtime), peakFlops, bandwidth }, trace: this.trainer.lastStep() }
   }
 
   close(): Promise<void> {

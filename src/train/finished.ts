@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { type Tokenizer, tokenizerFromJson } from '../data/index.ts'
 import { UsageError } from '../errors.ts'
 import { parameterSpecs } from '../model/parameters.ts'
-import type { Runtime } from '../runtime/index.ts'
+import type { Precision, Runtime } from '../runtime/index.ts'
 import { newestCheckpoint, readCheckpoint } from './checkpoint/checkpoint.ts'
 import { Cleanup } from './cleanup.ts'
 import type { RunConfig } from './config.ts'
@@ -29,9 +29,17 @@ interface TrainedModel {
 /** Follows what goes on. */
 export type OnEvent = (event: TrainEvent) => void
 
+/** In place of what the run was trained with. */
+interface Engine {
+  readonly threads?: number
+  readonly math?: Precision
+}
+
 /** The newest parameters of a run that verify. */
-async function loadModel(directory: string, threads: number | undefined, onEvent: OnEvent): Promise<TrainedModel> {
-  const sets = threads === undefined ? [] : [`runtime.threads=${threads}`]
+async function loadModel(directory: string, { threads, math }: Engine, onEvent: OnEvent): Promise<TrainedModel> {
+  const sets: string[] = []
+  if (threads !== undefined) sets.push(`runtime.threads=${threads}`)
+  if (math !== undefined) sets.push(`runtime.math=${math}`)
   const config = await loadRunConfig(directory, sets)
   const found = await newestCheckpoint(join(directory, 'checkpoints'), (path, reason) =>
     onEvent({ kind: 'warning', message: `skipping checkpoint ${path}: ${reason}` }),
@@ -46,17 +54,16 @@ async function loadModel(directory: string, threads: number | undefined, onEvent
   return { config, tokenizer, store, step: found.step, trainedOn: (found.state as State).data }
 }
 
-export interface EvaluateOptions {
+export interface EvaluateOptions extends Engine {
   /** Other text than the run's: all of it is evaluated. Default: what the run held out. */
   readonly source?: string | string[]
-  readonly threads?: number
   readonly onEvent?: OnEvent
 }
 
 /** The loss of a run's newest checkpoint on held-out text. */
 export async function evaluateRun(directory: string, options: EvaluateOptions = {}): Promise<EvalRecord> {
   const onEvent = options.onEvent ?? (() => {})
-  const { config, tokenizer, store, step, trainedOn } = await loadModel(directory, options.threads, onEvent)
+  const { config, tokenizer, store, step, trainedOn } = await loadModel(directory, options, onEvent)
   const { source = config.data.source } = options
   const say = (message: string) => onEvent({ kind: 'prepare', message })
   const data = await openRunData(
@@ -72,6 +79,7 @@ export async function evaluateRun(directory: string, options: EvaluateOptions = 
   try {
     const runtime = await openRuntime(config)
     cleanup.defer(() => runtime.close())
+    if (runtime.notice !== undefined) onEvent({ kind: 'notice', message: runtime.notice })
     const { batch, microBatches, seed } = config.train
     const evaluator = await Evaluator.compile(runtime, config.model, store, batch / microBatches, seed)
     const { evaluation } = await evaluator.run(data)
@@ -94,7 +102,7 @@ export interface GenerateOptions extends SamplingOptions {
 
 /** Text that continues the prompt, piece by piece. */
 export async function* generate(directory: string, options: GenerateOptions): AsyncGenerator<string, void> {
-  const model = await loadModel(directory, options.threads, options.onEvent ?? (() => {}))
+  const model = await loadModel(directory, options, options.onEvent ?? (() => {}))
   const runtime = await openRuntime(model.config)
   try {
     yield* continuation(runtime, model, options)

@@ -11,9 +11,10 @@
  */
 import { add, gradient, input, multiply, sizeOf, splitScatters, type Tensor, withKernels } from '../graph/index.ts'
 import type { ModelConfig } from '../model/config.ts'
-import type { Buffer, Kernels, NodeTime, RowScatter, Runtime } from '../runtime/index.ts'
+import type { Buffer, Kernels, NodeTime, RowScatter, Runtime, StepEvent } from '../runtime/index.ts'
 import { CompiledPass, nameOf, tracePass } from './pass.ts'
 import type { LayerCounts } from './statistics.ts'
+import { Timeline } from './step-profile.ts'
 import { type ParameterStore, padded } from './store.ts'
 
 export interface GradientShape {
@@ -58,6 +59,8 @@ export class GradientProgram {
   private readonly kernels: Kernels
   private readonly shape: GradientShape
   private readonly seed: number
+  /** Runs of `accumulate` in the last step, all but the last. */
+  private earlierRuns: StepEvent[] = []
 
   private constructor(
     write: GradientPass,
@@ -79,19 +82,25 @@ export class GradientProgram {
     return new GradientProgram(write, accumulate, setting, seed)
   }
 
-  /** The gradient of one step. tokens and targets are [batch · sequence]. */
-  async run(step: number, tokens: Int32Array, targets: Int32Array): Promise<GradientResult> {
+  /**
+   * The gradient of one step. tokens and targets are [batch · sequence].
+   * @param timeline Hears of programs and kernels.
+   */
+  async run(step: number, tokens: Int32Array, targets: Int32Array, timeline = new Timeline()): Promise<GradientResult> {
     const { microBatches } = this.shape
     const size = tokens.length / microBatches
     const layers = this.write.pass.emptyCounts()
     let loss = 0
+    this.earlierRuns = []
     for (let part = 0; part < microBatches; part++) {
       const { pass, scatters } = part === 0 ? this.write : (this.accumulate as GradientPass)
       pass.tokens.set(tokens.subarray(part * size, (part + 1) * size))
       pass.targets.set(targets.subarray(part * size, (part + 1) * size))
       pass.drawChoices(this.seed, 'train', step, part)
-      await pass.run()
-      for (const scatter of scatters) await this.kernels.scatterAddRows(scatter)
+      if (part > 1) this.earlierRuns.push(...pass.lastRun())
+      await timeline.time(microBatches > 1 ? `micro-batch ${part + 1}` : 'program', () => pass.run())
+      for (const scatter of scatters)
+        await timeline.time('add rows', () => this.kernels.scatterAddRows(scatter), 'embedding')
       loss += pass.loss / microBatches
       pass.addCounts(layers)
     }
@@ -100,6 +109,21 @@ export class GradientProgram {
 
   profile(): NodeTime[] {
     return [...this.write.pass.profile(), ...(this.accumulate?.pass.profile() ?? [])]
+  }
+
+  resetProfile(): void {
+    this.write.pass.resetProfile()
+    this.accumulate?.pass.resetProfile()
+  }
+
+  /** What threads did in the last step. */
+  lastRuns(): StepEvent[] {
+    return [...this.write.pass.lastRun(), ...this.earlierRuns, ...(this.accumulate?.pass.lastRun() ?? [])]
+  }
+
+  /** Additions of rows in a step. */
+  get scatters(): RowScatter[] {
+    return Array.from({ length: this.shape.microBatches }, () => this.write.scatters).flat()
   }
 
   release(): void {

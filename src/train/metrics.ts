@@ -3,7 +3,9 @@
  * (the command line, a study, a test) can follow live.
  */
 
-import type { NodeTime } from '../runtime/index.ts'
+import type { StepEvent } from '../runtime/index.ts'
+import type { Engines } from './machine.ts'
+import type { StepProfile } from './step-profile.ts'
 
 /** The routing part of a metrics line, over all sparse layers. */
 export interface RoutingSummary {
@@ -33,7 +35,7 @@ export interface TrainRecord extends RoutingSummary {
   readonly grad_norm: number
   readonly tokens_per_second: number
   readonly step_ms: number
-  /** Model FLOPs utilisation: achieved FLOP/s over this machine's measured float32 matmul rate. */
+  /** Model FLOPs utilisation: achieved FLOP/s over this machine's measured matmul rate, in the run's precision. */
   readonly mfu: number
   /** True when the loss or the gradient was not finite and no parameter was changed. */
   readonly skipped?: true
@@ -75,7 +77,9 @@ export interface RoutingRecord {
 /** What can be followed live. */
 export type TrainEvent =
   | { readonly kind: 'prepare'; readonly message: string }
-  | {
+  /** What differs from what was asked, such as the precision. */
+  | { readonly kind: 'notice'; readonly message: string }
+  | ({
       readonly kind: 'start'
       readonly directory: string
       readonly steps: number
@@ -86,9 +90,9 @@ export type TrainEvent =
       readonly activeParameters: number
       readonly trainTokens: number
       readonly heldOutTokens: number
-      /** Measured float32 matmul rate of this machine, FLOP/s. */
+      /** Measured matmul rate of this machine in the run's precision, FLOP/s. */
       readonly peakFlops: number
-    }
+    } & Engines)
   | TrainRecord
   | EvalRecord
   | { readonly kind: 'checkpoint'; readonly step: number; readonly path: string }
@@ -96,8 +100,10 @@ export type TrainEvent =
 
 /** How a training ended. */
 export interface TrainSummary {
-  /** Time of every node, when asked for. */
-  readonly profile?: readonly NodeTime[]
+  /** Where the time of the steps went, when asked for and a step was recorded. */
+  readonly profile?: StepProfile
+  /** What every thread did in the last step, when a profile was asked for. */
+  readonly trace?: readonly StepEvent[]
   readonly directory: string
   /** True when it was stopped before its last step (a checkpoint was written). */
   readonly interrupted: boolean

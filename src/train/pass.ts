@@ -6,7 +6,7 @@ import { cut, input, sizeOf, type Tensor, toOnnx, usesKernels } from '../graph/i
 import type { ModelConfig } from '../model/config.ts'
 import { activatedExperts, isSparse, SymbolicParameters } from '../model/parameters.ts'
 import { choicesName, type Losses, losses, type Pass } from '../model/transformer.ts'
-import type { Binding, Buffer, Executable, Runtime } from '../runtime/index.ts'
+import type { Binding, Buffer, Executable, NodeTime, Runtime, StepEvent } from '../runtime/index.ts'
 import { drawDistinct, randomFor } from './random.ts'
 import type { LayerCounts } from './statistics.ts'
 import type { ParameterStore } from './store.ts'
@@ -134,8 +134,16 @@ export class CompiledPass {
     }
   }
 
-  profile() {
+  profile(): readonly NodeTime[] {
     return this.executable.profile()
+  }
+
+  resetProfile(): void {
+    this.executable.resetProfile()
+  }
+
+  lastRun(): readonly StepEvent[] {
+    return this.executable.lastRun()
   }
 
   release(): void {

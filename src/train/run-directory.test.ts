@@ -120,6 +120,17 @@ test('resuming refuses what made the results, names every such field, and frees 
   expect(await readdir(directory)).toEqual(['config.json'])
 })
 
+test('precision makes results: it stays, and a run from before there was a choice is float32', async () => {
+  await (await RunDirectory.open(directory, config(), false)).close()
+  const stored = JSON.parse(await read('config.json'))
+  delete stored.runtime.math
+  await writeFile(join(directory, 'config.json'), JSON.stringify(stored))
+  await (await RunDirectory.open(directory, config(), true)).close()
+  const other = config({ runtime: { math: 'bf16' } })
+  const message = await refusal(RunDirectory.open(directory, other, true), UsageError)
+  expect(message).toContain('runtime.math: "float32" in the run, "bf16" given')
+})
+
 test('resuming with more steps is noted in config.json', async () => {
   await (await RunDirectory.open(directory, config(), false)).close()
   const { created } = JSON.parse(await read('config.json'))

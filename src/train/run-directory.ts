@@ -205,10 +205,11 @@ function version(): string {
 
 /**
  * Fields that may change when a run is resumed: they steer what is still to come. Steps already done
- * keep what they had, so a changed schedule acts from here on.
+ * keep what they had, so a changed schedule acts from here on. The precision steers results as well, those of
+ * steps to come against steps done: it stays.
  */
 const changeable =
-  /^(runtime\..+|data\.cache|train\.(steps|evalEvery|evalBatches|checkpointEvery|keep|routingEvery|maxNonFinite|schedule\..+))$/
+  /^(runtime\.(device|threads)|data\.cache|train\.(steps|evalEvery|evalBatches|checkpointEvery|keep|routingEvery|maxNonFinite|schedule\..+))$/
 
 /** Compares the configuration with the run's, and notes changes that are allowed in config.json. */
 async function adoptConfig(directory: string, config: RunConfig): Promise<void> {

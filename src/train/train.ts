@@ -14,6 +14,7 @@ import { Cleanup } from './cleanup.ts'
 import type { RunConfig } from './config.ts'
 import { Evaluator } from './evaluation.ts'
 import { initialize } from './initialize.ts'
+import { enginesOf, measureCeilings } from './machine.ts'
 import type { TrainEvent, TrainSummary } from './metrics.ts'
 import { reportNonFinite } from './non-finite.ts'
 import { measurePeakFlops } from './peak.ts'
@@ -21,6 +22,7 @@ import { Reporter } from './reporter.ts'
 import { RunDirectory } from './run-directory.ts'
 import { SavedState } from './saved-state.ts'
 import { openRunData, openRuntime } from './session.ts'
+import { PROFILE_WARM_UP } from './step-profile.ts'
 import { createStore, Trainer } from './trainer.ts'
 
 export interface TrainOptions {
@@ -29,7 +31,7 @@ export interface TrainOptions {
   readonly resume: boolean
   /** Aborted: the step is finished, a checkpoint written, and the summary says `interrupted`. */
   readonly signal?: AbortSignal
-  /** Record the time of every node; the summary carries it. */
+  /** Record the steps after the first few; the summary carries `profile` and `trace`. */
   readonly profile?: boolean
   readonly onEvent?: (event: TrainEvent) => void
 }
@@ -71,7 +73,9 @@ async function trainOn(
 
   const runtime = await openRuntime(config, profile)
   cleanup.defer(() => runtime.close())
-  const peakFlops = await measurePeakFlops(runtime)
+  if (runtime.notice !== undefined) tell({ kind: 'notice', message: runtime.notice })
+  const ceilings = profile ? await measureCeilings(runtime) : null
+  const peakFlops = ceilings?.peakFlops ?? (await measurePeakFlops(runtime))
   say('compiling the model')
   const store = createStore(config)
   const trainer = await Trainer.compile(runtime, config, store)
@@ -97,6 +101,7 @@ async function trainOn(
     trainTokens: data.train.length,
     heldOutTokens: data.heldOut.length,
     peakFlops,
+    ...enginesOf(runtime),
   })
 
   const batches = new Batches(data, config)
@@ -108,9 +113,11 @@ async function trainOn(
     savedAt = step
   }
   batches.load(fromStep + 1)
+  const warmUp = Math.min(PROFILE_WARM_UP, Math.floor((train.steps - fromStep) / 2))
   while (step < train.steps && !signal?.aborted) {
     step++
     const batch = batches.of(step)
+    if (profile && step === fromStep + warmUp + 1) trainer.resetProfile()
     const begun = performance.now()
     const computing = trainer.step(step, batch)
     batches.load(step + 1)
@@ -139,7 +146,8 @@ async function trainOn(
     ...report.speed(),
     last: report.last,
     evaluation: report.evaluation,
-    ...(profile && { profile: trainer.profile() }),
+    ...(ceilings && { profile: { ...trainer.profile(), ...enginesOf(runtime), ...ceilings } }),
+    ...(ceilings && { trace: trainer.lastStep() }),
   }
 }
 

@@ -4,15 +4,17 @@
  */
 import type { Batch } from '../data/index.ts'
 import { parameterSpecs } from '../model/parameters.ts'
-import { createKernels, type Kernels, type NodeTime, type Runtime } from '../runtime/index.ts'
+import { createKernels, type Kernels, type NodeTime, type Runtime, type StepEvent } from '../runtime/index.ts'
 import type { RunConfig } from './config.ts'
 import { GradientProgram, type GradientShape, gradientScratch } from './gradient-program.ts'
+import { kernelTimes, timesSince } from './kernel-work.ts'
 import { adafactor, adafactorScratch } from './optimizer/adafactor.ts'
 import { adamw, adamwMoments } from './optimizer/adamw.ts'
 import type { Optimizer } from './optimizer/contract.ts'
 import { gradientNorm } from './optimizer/norm.ts'
 import { learningRate } from './schedule.ts'
 import type { LayerCounts } from './statistics.ts'
+import { type RecordedSteps, Timeline } from './step-profile.ts'
 import { ParameterStore } from './store.ts'
 
 export interface StepOutcome {
@@ -50,6 +52,10 @@ export class Trainer {
   private readonly gradient: GradientProgram
   private readonly kernels: Kernels
   private readonly store: ParameterStore
+  private readonly timeline = new Timeline()
+  private steps = 0
+  private stepsMs = 0
+  private kernelsBefore: readonly NodeTime[] = []
 
   private constructor(
     config: RunConfig['train'],
@@ -83,21 +89,26 @@ export class Trainer {
 
   /** @param step From 1. The batch is read until the promise is settled. */
   async step(step: number, batch: Batch): Promise<StepOutcome> {
+    const { timeline } = this
+    timeline.clear()
     const start = performance.now()
-    const { loss, layers } = await this.gradient.run(step, batch.tokens, batch.targets)
+    const { loss, layers } = await timeline.time('gradient', () =>
+      this.gradient.run(step, batch.tokens, batch.targets, timeline),
+    )
     const between = performance.now()
-    const gradNorm = await gradientNorm(this.kernels, this.store)
+    const gradNorm = await timeline.time('norm', () => gradientNorm(this.kernels, this.store))
     const rate = learningRate(this.config.schedule, step, this.config.steps)
     const skipped = !Number.isFinite(loss) || !Number.isFinite(gradNorm)
     if (!skipped) {
       const { clip } = this.config.optimizer
       this.updates++
-      await this.optimizer.update({
-        step: this.updates,
-        learningRate: rate,
-        gradientScale: clip > 0 && gradNorm > clip ? clip / gradNorm : 1,
-      })
+      const gradientScale = clip > 0 && gradNorm > clip ? clip / gradNorm : 1
+      const settings = { step: this.updates, learningRate: rate, gradientScale }
+      await timeline.time('update', () => this.optimizer.update(settings))
     }
+    const end = performance.now()
+    this.steps++
+    this.stepsMs += end - start
     return {
       loss,
       layers,
@@ -105,12 +116,35 @@ export class Trainer {
       learningRate: rate,
       skipped,
       gradientMs: between - start,
-      updateMs: performance.now() - between,
+      updateMs: end - between,
     }
   }
 
-  profile(): readonly NodeTime[] {
-    return [...this.gradient.profile(), ...this.kernels.profile(), ...this.optimizer.profile()]
+  /** Steps so far do not count in the profile. */
+  resetProfile(): void {
+    this.gradient.resetProfile()
+    this.kernelsBefore = this.kernels.profile()
+    this.steps = 0
+    this.stepsMs = 0
+  }
+
+  /** The steps since the last reset; ends the recording. */
+  profile(): RecordedSteps {
+    const kernels = timesSince(this.kernelsBefore, this.kernels.profile())
+    return {
+      steps: this.steps,
+      microseconds: 1000 * this.stepsMs,
+      nodes: [
+        ...this.gradient.profile(),
+        ...kernelTimes(kernels, this.store, this.gradient.scatters),
+        ...this.optimizer.profile(),
+      ],
+    }
+  }
+
+  /** What every thread did in the last step; call it after {@link profile}, which knows of single nodes. */
+  lastStep(): readonly StepEvent[] {
+    return [...this.timeline.events, ...this.gradient.lastRuns()]
   }
 
   async release(): Promise<void> {

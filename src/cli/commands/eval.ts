@@ -3,11 +3,10 @@ import type { Command } from 'commander'
 import { labelled } from '../display/display.ts'
 import { count, fixed, grouped, percent } from '../format.ts'
 import { colorsFor, type Io, writeJson } from '../io.ts'
-import { jsonOption, listOption, threadsOption } from '../options.ts'
+import { type EngineFlags, jsonOption, listOption, mathOption, threadsOption } from '../options.ts'
 
-interface EvalFlags {
+interface EvalFlags extends EngineFlags {
   readonly data?: string[]
-  readonly threads?: number
   readonly json?: true
 }
 
@@ -19,6 +18,7 @@ export function addEval(program: Command, io: Io): void {
     .argument('<run>', 'run directory')
     .addOption(listOption('--data <source>', 'a corpus by name, or a file, folder or glob, all of it; repeatable'))
     .addOption(threadsOption())
+    .addOption(mathOption())
     .addOption(jsonOption())
     .addHelpText(
       'after',
@@ -37,8 +37,10 @@ async function run(io: Io, directory: string, flags: EvalFlags): Promise<void> {
   const record = await io.engine.evaluateRun(directory, {
     ...(only === undefined ? {} : { source: more.length === 0 ? only : [only, ...more] }),
     ...(flags.threads === undefined ? {} : { threads: flags.threads }),
+    ...(flags.math === undefined ? {} : { math: flags.math }),
     onEvent: (event) => {
-      if (event.kind === 'warning') io.stderr.write(`choir: ${event.message}\n`)
+      if (event.kind === 'notice' && flags.json) writeJson(io, event)
+      else if (event.kind === 'warning' || event.kind === 'notice') io.stderr.write(`choir: ${event.message}\n`)
       else if (event.kind === 'prepare' && !flags.json) io.stderr.write(`  ${event.message}\n`)
     },
   })

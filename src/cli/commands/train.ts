@@ -13,17 +13,26 @@ import { JsonDisplay } from '../display/json.ts'
 import { LinesDisplay } from '../display/lines.ts'
 import { count, duration, fixed, grouped, percent, wrap } from '../format.ts'
 import { type Colors, colorsFor, Interrupted, type Io, interruptible, isTerminal, writeJson } from '../io.ts'
-import { jsonOption, setOption, threadsOption } from '../options.ts'
+import {
+  type EngineFlags,
+  engineSets,
+  jsonOption,
+  mathOption,
+  setOption,
+  threadsOption,
+  traceOption,
+} from '../options.ts'
 import { profileText } from '../profile.ts'
 import { sourceName } from '../summary.ts'
+import { writeTrace } from '../trace.ts'
 
-interface TrainFlags {
+interface TrainFlags extends EngineFlags {
   readonly set?: readonly string[]
   readonly out?: string
   readonly resume?: string
-  readonly threads?: number
   readonly json?: true
   readonly profile?: true
+  readonly trace?: string
   /** Undefined: as the place suggests. */
   readonly sample?: boolean
 }
@@ -48,8 +57,10 @@ export function addTrain(program: Command, io: Io): void {
     .option('--out <dir>', 'run directory to write (default: runs/NAME, numbered when taken)')
     .option('--resume <dir>', 'continue the run in this directory from its newest checkpoint')
     .addOption(threadsOption())
+    .addOption(mathOption())
     .addOption(jsonOption())
-    .option('--profile', 'at the end, show the time by op and by layer')
+    .option('--profile', 'at the end, show where the time of a step went: by op, layer and provider')
+    .addOption(traceOption())
     .option('--sample', 'at the end, show text that the model generates (default: on a terminal, and for the demo)')
     .option('--no-sample', 'show none')
     .addHelpText(
@@ -61,7 +72,7 @@ ${names.join('\n')}
 Examples:
   choir train demo
   choir train S --set train.steps=500 --set model.moe.k=2 --out runs/top-2
-  choir train my-run.yaml --set model.moe=null
+  choir train my-run.yaml --set model.moe=null --math bf16
   choir train --resume runs/demo
   choir train tiny --json | tail -1`,
     )
@@ -74,12 +85,17 @@ async function run(io: Io, source: string | undefined, flags: TrainFlags): Promi
   const display = displayFor(io, job, flags, colors)
   const summary = await train(io, job, flags, display)
   if (flags.json) {
-    const { profile, ...rest } = summary
+    const { profile, trace, ...rest } = summary
     writeJson(io, { kind: 'summary', ...rest })
-    if (profile) writeJson(io, { kind: 'profile', nodes: profile })
+    if (profile && flags.profile) writeJson(io, { kind: 'profile', ...profile })
   } else {
     io.stdout.write(summaryText(summary, colors))
-    if (summary.profile) io.stdout.write(profileText(summary.profile, colors))
+    if (summary.profile && flags.profile) io.stdout.write(profileText(summary.profile, colors, io.stdout.columns))
+  }
+  if (summary.trace && flags.trace !== undefined) {
+    await writeTrace(flags.trace, `choir train ${job.name}`, summary.trace)
+    if (flags.json) writeJson(io, { kind: 'trace', path: flags.trace })
+    else io.stdout.write(`\n  ${colors.dim('trace')}  ${flags.trace} (open it at ui.perfetto.dev)\n`)
   }
   if (summary.interrupted) {
     const again = `${io.self} train --resume ${quoted(summary.directory)}`
@@ -91,8 +107,7 @@ async function run(io: Io, source: string | undefined, flags: TrainFlags): Promi
 }
 
 async function prepare(source: string | undefined, flags: TrainFlags): Promise<Job> {
-  const sets = [...(flags.set ?? [])]
-  if (flags.threads !== undefined) sets.push(`runtime.threads=${flags.threads}`)
+  const sets = [...(flags.set ?? []), ...engineSets(flags)]
   if (flags.resume !== undefined) {
     if (source !== undefined || flags.out !== undefined)
       throw new UsageError(
@@ -134,7 +149,7 @@ async function train(io: Io, job: Job, flags: TrainFlags, display: Display) {
         io.engine.train(job.config, {
           directory: job.directory,
           resume: job.resume,
-          profile: flags.profile ?? false,
+          profile: flags.profile ?? flags.trace !== undefined,
           signal,
           onEvent: (event) => display.event(event),
         }),

@@ -50,6 +50,7 @@ export class BarDisplay implements Display {
         this.#print(`  ${green('step')} ${grouped(event.step).padStart(width)}   ${evaluationValues(event)}\n`)
         break
       }
+      case 'notice':
       case 'warning':
         this.note(event.message)
         break

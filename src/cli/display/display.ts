@@ -6,7 +6,7 @@ import type { RunConfig } from '../../train/config.ts'
 import type { EvalRecord, TrainEvent } from '../../train/metrics.ts'
 import { count, fixed, grouped, percent } from '../format.ts'
 import type { Colors } from '../io.ts'
-import { modelLine, routingLine, sourceName } from '../summary.ts'
+import { engineLine, modelLine, routingLine, sourceName } from '../summary.ts'
 
 export interface Display {
   event(event: TrainEvent): void
@@ -52,6 +52,7 @@ export function opening(config: RunConfig, name: string, start: StartEvent, colo
       ['size', `${count(start.parameters)} parameters, ${count(start.activeParameters)} active for a token`],
       ['text', `${sourceName(config)}, ${count(start.trainTokens)} tokens, ${count(start.heldOutTokens)} held out`],
       ['steps', `${grouped(start.steps)} of ${grouped(tokens)} tokens${resumed}`],
+      ['engine', engineLine(start)],
       ['run', start.directory],
     ],
     colors,

@@ -47,6 +47,7 @@ export class LinesDisplay implements Display {
       case 'checkpoint':
         this.#print(`saved ${this.#at(event.step)}   ${event.path}`)
         break
+      case 'notice':
       case 'warning':
         this.note(event.message)
         break

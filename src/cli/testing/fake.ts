@@ -1,9 +1,11 @@
 /** A command line without a machine under it: streams that remember, and an engine that plays a script. */
 import { Writable } from 'node:stream'
-import { UsageError } from '../../errors.ts'
+import type { StepEvent } from '../../runtime/index.ts'
+import type { Machine, StepProfile } from '../../train/index.ts'
 import type { EvalRecord, TrainEvent, TrainRecord, TrainSummary } from '../../train/metrics.ts'
 import type { Engine } from '../engine.ts'
 import type { Io } from '../io.ts'
+import { main } from '../main.ts'
 
 export class MemoryStream extends Writable {
   text = ''
@@ -21,6 +23,49 @@ export class MemoryStream extends Writable {
     done()
   }
 }
+
+const engines = { provider: 'oneDNN 3.7.2', kernels: true, math: 'float32' as const, threads: 2 }
+export const withoutDnnl = { provider: 'ONNX Runtime alone (libdnnl is not installed)', kernels: false }
+const ceilings = { peakFlops: 3e11, bandwidth: 2e10 }
+
+/** Two steps of 10 ms: 6 ms of products at half the ceiling, 2 ms at that of memory, 1 ms of unknown work. */
+export const stepProfile: StepProfile = {
+  ...engines,
+  ...ceilings,
+  steps: 2,
+  microseconds: 20_000,
+  nodes: [
+    ...[0, 1].map((layer) => ({
+      kind: 'matmul',
+      provider: 'oneDNN' as const,
+      op: "matmul'",
+      layer: `layers.${layer}.attention`,
+      runs: 4,
+      microseconds: 6000,
+      flops: 9e8,
+      bytes: 1e6,
+    })),
+    {
+      kind: 'adamw',
+      provider: 'WASM',
+      op: 'update',
+      layer: 'optimizer',
+      runs: 2,
+      microseconds: 4000,
+      flops: 1e6,
+      bytes: 8e7,
+    },
+    { kind: 'Reshape', provider: 'ONNX Runtime', op: '', layer: '', runs: 6, microseconds: 2000 },
+  ],
+}
+
+/** A millisecond of JavaScript around a kernel on two threads. */
+const stepTrace: readonly StepEvent[] = [
+  { thread: 1, name: 'matmul', op: "matmul'", layer: 'layers.0.attention', begin: 1e12 + 0.25, end: 1e12 + 0.5 },
+  { thread: 0, name: 'matmul', op: "matmul'", layer: 'layers.0.attention', begin: 1e12 + 0.25, end: 1e12 + 0.75 },
+  { thread: -1, name: 'JavaScript', op: 'program', layer: '', begin: 1e12, end: 1e12 + 0.9375 },
+  { thread: -1, name: 'JavaScript', op: 'gradient', layer: '', begin: 1e12, end: 1e12 + 1 },
+]
 
 function trainRecord(step: number): TrainRecord {
   return {
@@ -82,6 +127,8 @@ interface Settings {
   readonly columns?: number
   readonly env?: Io['env']
   readonly engine?: Partial<Engine>
+  /** What `measureMachine` says, also in other processes, unless they are told to do without oneDNN. */
+  readonly machine?: Partial<Machine>
   /** Called after each fake step. */
   readonly onStep?: (step: number, fake: Fake) => void
 }
@@ -112,6 +159,7 @@ export function fakeIo(settings: Settings = {}): Fake {
         trainTokens: 2_310_000,
         heldOutTokens: 118_000,
         peakFlops: 3e11,
+        ...engines,
       })
       let step = 0
       while (step < steps && !options.signal?.aborted) {
@@ -135,21 +183,12 @@ export function fakeIo(settings: Settings = {}): Fake {
         evaluation: evalRecord(step),
       }
       if (!options.profile) return summary
-      const profile = [
-        {
-          kind: 'MatMul',
-          provider: 'ONNX Runtime' as const,
-          op: 'matmul',
-          layer: 'layers.0.moe',
-          runs: 20,
-          microseconds: 5e6,
-        },
-      ]
-      return { ...summary, profile }
+      return { ...summary, profile: stepProfile, trace: stepTrace }
     },
     async evaluateRun(directory, options) {
       calls.push({ name: 'evaluateRun', args: [directory, options] })
       options.onEvent?.({ kind: 'prepare', message: 'reading the text' })
+      if (options.math === 'bf16') options.onEvent?.({ kind: 'notice', message: 'no bf16 here' })
       return evalRecord(20)
     },
     async *generate(directory, options) {
@@ -177,6 +216,7 @@ export function fakeIo(settings: Settings = {}): Fake {
     async benchmark(config, options) {
       calls.push({ name: 'benchmark', args: [config, options] })
       return {
+        ...engines,
         peakFlops: 3e11,
         parameters: 18_000_000,
         activeParameters: 3_000_000,
@@ -186,7 +226,14 @@ export function fakeIo(settings: Settings = {}): Fake {
         updateMs: 74,
         mfu: 0.55,
         dropRate: 0.02,
+        peakBytes: 1.5e9,
+        ...(config.runtime.math === 'bf16' && { notice: 'no bf16 here' }),
+        ...(options.profile && { profile: stepProfile, trace: stepTrace }),
       }
+    },
+    async measureMachine(config) {
+      calls.push({ name: 'measureMachine', args: [config] })
+      return { ...engines, ...ceilings, ...settings.machine }
     },
     ...settings.engine,
   }
@@ -219,17 +266,13 @@ export function fakeIo(settings: Settings = {}): Fake {
         return () => pipeHandlers.delete(handler)
       },
       exit: (code) => exits.push(code),
-      runSelf: async (args) => {
-        calls.push({ name: 'runSelf', args: [args] })
-        const at = args.indexOf('--only')
-        if (at < 0) throw new UsageError('internal: the row is not named')
-        return JSON.stringify({
-          kind: 'bench',
-          shape: 'S',
-          routing: args[at + 1],
-          ...(await engine.benchmark({} as never, { steps: 1 })),
-          peakBytes: 1.5e9,
-        })
+      runSelf: async (args, env = {}) => {
+        calls.push({ name: 'runSelf', args: [args, env] })
+        const alone = env.CHOIR_DNNL === 'off'
+        const machine = alone ? { ...withoutDnnl, peakFlops: 2e11 } : settings.machine
+        const other = fakeIo({ ...settings, env: { ...settings.env, ...env }, ...(machine && { machine }) })
+        if ((await main(args, other.io)) !== 0) throw new Error(other.stderr.text)
+        return other.stdout.text
       },
     },
   }

@@ -1,0 +1,176 @@
+"""The peer's model and training step: Choir's sparse expert model, its losses and its optimizer, in
+float32 (and float64, for the check). Shape suffixes as in pytorch_operators.py.
+"""
+
+import math
+import time
+
+import torch
+import torch.nn.functional as functional
+
+from pytorch_operators import Embedding, Experts, HeadLoss, Linear, Plan, RmsNorm, SplitRotate, side_by_side
+
+AUX_COEFFICIENT, Z_COEFFICIENT = 0.01, 1e-3
+ROTARY_BASE, CAPACITY_FACTOR = 10000.0, 1.25
+
+# name: (prototypes, experts a token activates in each prototype, capacity rule)
+VARIANTS = {
+    'top1': (1, 1, 'kx'),
+    'top2': (1, 2, 'kx'),
+    '2top1-kx': (2, 1, 'kx'),
+    '2top1-1x': (2, 1, '1x'),
+    '4top1-1x': (4, 1, '1x'),
+    'dropless-top1': (1, 1, 'none'),
+}
+
+
+def given(parameters, name, experts, dtype):
+    """A parameter from a file; stacked experts may stand there one by one (`experts.0.up`, ...)."""
+    if name in parameters:
+        return torch.tensor(parameters[name], dtype=dtype)
+    prefix, matrix = name.rsplit('.', 1)
+    return torch.stack([torch.tensor(parameters[f'{prefix}.{e}.{matrix}'], dtype=dtype) for e in range(experts)])
+
+
+class Model:
+    """Parameters by Choir's names, and the loss of a batch."""
+
+    def __init__(self, shape, parameters=None, dtype=torch.float32, seed=0):
+        self.shape = shape
+        self.prototypes, self.k, self.rule = VARIANTS[shape.variant]
+        generator = torch.Generator().manual_seed(seed)
+        self.prepare(self.initial(parameters, dtype, generator))
+        self.forced = [self.even_load(generator) for _ in range(shape.layers if shape.balanced else 0)]
+
+    def initial(self, parameters, dtype, generator):
+        """Names and values of all parameters, given ones or random."""
+        for name, (size, fan_in) in self.sizes().items():
+            if parameters is not None:
+                value = given(parameters, name, self.shape.experts, dtype).reshape(size)
+                value = side_by_side(value, self.shape.heads) if name.endswith('.qkv') else value
+            elif fan_in is None:
+                value = torch.ones(size, dtype=dtype)
+            else:
+                value = torch.empty(size, dtype=dtype).normal_(0, fan_in**-0.5, generator=generator)
+            yield name, value
+
+    def prepare(self, values):
+        self.parameters = {}
+        for name, value in values:
+            value.requires_grad_().grad = torch.zeros_like(value)
+            self.parameters[name] = value
+        angle = self.angles(self.shape.sequence).view(1, self.shape.sequence, 1, 1, -1)
+        self.turns = torch.complex(angle.cos().to(value.dtype), angle.sin().to(value.dtype))
+
+    def angles(self, positions):
+        """Rotary angles [positions, D/H/2], float64."""
+        head = self.shape.width // self.shape.heads
+        speed = ROTARY_BASE ** (-torch.arange(0, head, 2, dtype=torch.float64) / head)
+        return torch.arange(positions).unsqueeze(1) * speed
+
+    def even_load(self, generator):
+        """Experts [T, K], the same number of tokens for each: choice i takes the i-th block of experts."""
+        tokens, activated = self.shape.batch * self.shape.sequence, self.prototypes * self.k
+        block = self.shape.experts // activated
+        choices = [torch.randperm(tokens, generator=generator) % block + i * block for i in range(activated)]
+        return torch.stack(choices, 1)
+
+    def sizes(self):
+        """Name: (shape, fan-in of the initial normal distribution, or None for ones)."""
+        s = self.shape
+        d, f, n = s.width, s.hidden, s.experts
+        sizes = {'embedding': ((s.vocabulary, d), d), 'norm': ((d,), None)}
+        for layer in range(s.layers):
+            at = f'layers.{layer}.'
+            sizes[at + 'attention.norm'] = ((d,), None)
+            sizes[at + 'attention.qkv'] = ((d, 3 * d), d)
+            sizes[at + 'attention.output'] = ((d, d), d)
+            sizes[at + 'moe.norm'] = ((d,), None)
+            sizes[at + 'moe.router'] = ((d, n), d)
+            sizes[at + 'moe.experts.up'] = ((n, d, f), d)
+            sizes[at + 'moe.experts.down'] = ((n, f, d), f)
+        return sizes
+
+    def capacity(self, tokens):
+        k = {'kx': self.prototypes * self.k, '1x': 1, 'none': None}[self.rule]
+        return None if k is None else max(1, math.ceil(k * tokens / self.shape.experts * CAPACITY_FACTOR - 1e-9))
+
+    def route(self, logits_TN, layer):
+        """The gates, the plan, and the two router losses (means over prototypes)."""
+        (tokens, experts), groups = logits_TN.shape, self.prototypes
+        each = experts // groups
+        logits = logits_TN.view(tokens, groups, each)
+        log_sum = torch.logsumexp(logits, 2, keepdim=True)
+        share = torch.exp(logits - log_sum)
+        index = share.argmax(2, keepdim=True) if self.k == 1 else share.topk(self.k, 2).indices
+        expert_TK = (index + torch.arange(0, experts, each).view(1, groups, 1)).view(tokens, groups * self.k)
+        if self.forced:
+            expert_TK = self.forced[layer]
+        share_TN = share.view(tokens, experts)
+        plan = Plan(expert_TK, experts, self.capacity(tokens))
+        load = plan.loads.to(logits.dtype) / (tokens * self.k)
+        balance = each / groups * torch.dot(load, share_TN.mean(0))
+        return share_TN.gather(1, expert_TK), plan, balance, log_sum.square().mean()
+
+    def loss(self, tokens_BS, targets_BS):
+        """Total loss (a scalar to differentiate) and its parts."""
+        s, p = self.shape, self.parameters
+        batch, sequence = tokens_BS.shape
+        x = Embedding.apply(p['embedding'], tokens_BS.reshape(-1))
+        balance, z, kept = 0.0, 0.0, 0.0
+        for layer in range(s.layers):
+            at = f'layers.{layer}.'
+            h = RmsNorm.apply(x, p[at + 'attention.norm'])
+            qkv = Linear.apply(h, p[at + 'attention.qkv'])
+            q, k, v = SplitRotate.apply(qkv, self.turns, (batch, sequence, 3, s.heads, s.width // s.heads))
+            mixed = functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+            x = x + Linear.apply(mixed.transpose(1, 2).reshape(-1, s.width), p[at + 'attention.output'])
+            h = RmsNorm.apply(x, p[at + 'moe.norm'])
+            gate_TK, plan, balance_l, z_l = self.route(Linear.apply(h, p[at + 'moe.router']), layer)
+            x = x + Experts.apply(h, gate_TK, p[at + 'moe.experts.up'], p[at + 'moe.experts.down'], plan)
+            balance, z, kept = balance + balance_l, z + z_l, kept + plan.kept_share
+        entropy = HeadLoss.apply(RmsNorm.apply(x, p['norm']), p['embedding'], targets_BS.reshape(-1))
+        return self.total(entropy, balance, z, kept)
+
+    def total(self, entropy, balance, z, kept):
+        total = entropy + AUX_COEFFICIENT * balance + Z_COEFFICIENT * z
+        parts = {'loss': entropy.detach(), 'balance': balance.detach(), 'z': z.detach()}
+        return total, {**parts, 'keptShare': kept / self.shape.layers}
+
+
+def decays(name):
+    return not ('norm' in name or 'router' in name or name == 'embedding')
+
+
+class Trainer:
+    """Fused AdamW with global-norm clipping: the clip factor rides on AdamW's own gradient scale."""
+
+    def __init__(self, model):
+        self.model = model
+        self.generator = torch.Generator().manual_seed(1)
+        self.prepare()
+
+    def prepare(self):
+        decayed, free = [], []
+        for name, value in self.model.parameters.items():
+            (decayed if decays(name) else free).append(value)
+        groups = [{'params': decayed, 'weight_decay': 0.1}, {'params': free, 'weight_decay': 0.0}]
+        self.optimizer = torch.optim.AdamW(groups, lr=1e-3, betas=(0.9, 0.95), fused=True)
+
+    def step(self):
+        s = self.model.shape
+        data = torch.randint(s.vocabulary, (s.batch, s.sequence + 1), generator=self.generator)
+        start = time.perf_counter()
+        total, parts = self.model.loss(data[:, :-1], data[:, 1:])
+        total.backward()
+        middle = time.perf_counter()
+        self.update()
+        end = time.perf_counter()
+        return (end - start) * 1e3, (middle - start) * 1e3, (end - middle) * 1e3, parts
+
+    def update(self):
+        # a dot product is the fastest square sum of a flat float32 tensor on CPU
+        squares = [torch.dot(value.grad.view(-1), value.grad.view(-1)) for value in self.model.parameters.values()]
+        norm = torch.stack(squares).sum().sqrt_()
+        self.optimizer.grad_scale = norm.clamp(min=1.0) if norm > 1 else None
+        self.optimizer.step()

@@ -1,0 +1,51 @@
+/**
+ * A step as a file for Perfetto (ui.perfetto.dev) or chrome://tracing, in the Trace Event Format of
+ * Chrome: complete events ("X") with times in microseconds, and metadata ("M") with the names of rows.
+ */
+import { mkdir, writeFile } from 'node:fs/promises'
+import { dirname } from 'node:path'
+import { RunError } from '../errors.ts'
+import type { StepEvent } from '../runtime/index.ts'
+
+/** @param title Name of the process in the trace. @throws RunError when the file cannot be written. */
+export async function writeTrace(file: string, title: string, events: readonly StepEvent[]): Promise<void> {
+  try {
+    await mkdir(dirname(file), { recursive: true })
+    await writeFile(file, traceJson(title, events))
+  } catch (error) {
+    throw new RunError(`cannot write the trace ${file}: ${(error as Error).message}`)
+  }
+}
+
+const pid = 1
+
+/** Times count from the beginning of the first event. Events of a row come in order, outer ones first. */
+export function traceJson(title: string, events: readonly StepEvent[]): string {
+  const start = events.reduce((first, { begin }) => Math.min(first, begin), Number.POSITIVE_INFINITY)
+  const threads = [...new Set(events.map(({ thread }) => thread))].sort((a, b) => a - b)
+  const metadata = (name: string, tid: number, args: object) => ({ ph: 'M', name, pid, tid, args })
+  const traceEvents = [
+    metadata('process_name', 0, { name: title }),
+    // JavaScript's thread is −1, and tid 0 means the process.
+    ...threads.flatMap((thread) => [
+      metadata('thread_name', thread + 2, { name: thread < 0 ? 'JavaScript' : `thread ${thread + 1}` }),
+      metadata('thread_sort_index', thread + 2, { sort_index: thread + 2 }),
+    ]),
+    ...[...events]
+      .sort((a, b) => a.thread - b.thread || a.begin - b.begin || b.end - a.end)
+      .map(({ thread, name, op, layer, begin, end }) => ({
+        ph: 'X',
+        name: op || name,
+        cat: name,
+        pid,
+        tid: thread + 2,
+        ts: microseconds(begin - start),
+        dur: microseconds(end - begin),
+        args: { layer, kind: name },
+      })),
+  ]
+  return `{"displayTimeUnit":"ms","traceEvents":[\n${traceEvents.map((event) => JSON.stringify(event)).join(',\n')}\n]}\n`
+}
+
+/** From ms, to the nanosecond. */
+const microseconds = (ms: number): number => Math.round(Math.max(0, ms) * 1e6) / 1e3
