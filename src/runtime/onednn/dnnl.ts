@@ -2,14 +2,17 @@
  * oneDNN on one thread: primitives made on first use and remembered by their shape.
  *
  * A primitive knows shapes and strides; memory is given when it runs, as addresses. Running one costs
- * half a microsecond beyond its work, so callers may cut work finely. Everything here is float32; with
- * `bf16` math a product rounds its factors to bfloat16 and still sums in float32.
+ * half a microsecond beyond its work, so callers may cut work finely. Memory is float32; with `bf16`
+ * math a product rounds its factors to bfloat16 and still sums in float32.
  */
 import { RuntimeError } from '../contract.ts'
 import { addressOf } from '../ffi.ts'
 import { Handle, openDnnl, type Precision } from './library.ts'
+import { type Api, ok, Primitive, type Runnable, signatures } from './primitive.ts'
+import { FactorMemory, RoundedProduct } from './rounded-product.ts'
 
-const ok = 0
+/** Data types. */
+const bfloat16 = 2
 const float32 = 3
 const inferenceOrTraining = 64
 const bf16Math = 1
@@ -51,143 +54,47 @@ export type Activation = 'gelu' | 'swish'
 /** Primitives that a thread remembers; each is some tens of kilobytes of machine code. */
 const MOST = 1024
 
-/** A primitive with the places of its arguments. Use it at once: one that rests is forgotten some day. */
-class Primitive {
-  /** When it was asked for last, on a clock that counts. */
-  used = 0
-  private readonly api: Api
-  private readonly execute: (primitive: number, stream: number, count: number, args: number) => number
-  private readonly move: (memory: number, address: number) => number
-  private readonly primitive: number
-  private readonly stream: number
-  private readonly memories: readonly number[]
-  private readonly last: number[]
-  private readonly args: BigUint64Array
-  private readonly argsAddress: number
-
-  constructor(
-    api: Api,
-    stream: number,
-    primitive: number,
-    memories: readonly (readonly [name: number, memory: number])[],
-  ) {
-    this.api = api
-    this.execute = api.dnnl_primitive_execute
-    this.move = api.dnnl_memory_set_data_handle
-    this.primitive = primitive
-    this.stream = stream
-    this.memories = memories.map(([, memory]) => memory)
-    this.last = memories.map(() => -1)
-    this.args = new BigUint64Array(memories.flatMap((pair) => pair.map(BigInt)))
-    this.argsAddress = Number(addressOf(this.args))
-  }
-
-  destroy(): void {
-    this.api.dnnl_primitive_destroy(this.primitive)
-    for (const memory of this.memories) this.api.dnnl_memory_destroy(memory)
-  }
-
-  /** Addresses in the order of the primitive's arguments. */
-  run(...addresses: number[]): void {
-    for (let i = 0; i < addresses.length; i++) {
-      const address = addresses[i] as number
-      if (this.last[i] === address) continue
-      this.move(this.memories[i] as number, address)
-      this.last[i] = address
-    }
-    const status = this.execute(this.primitive, this.stream, this.memories.length, this.argsAddress)
-    if (status !== ok) throw new RuntimeError(`oneDNN failed to run a primitive (status ${status})`)
-  }
-}
-
-export type { Primitive }
-
-const pointer = 'uintptr_t'
-const signatures = {
-  dnnl_engine_create: [pointer, 'int', 'size_t'],
-  dnnl_stream_create: [pointer, pointer, 'uint32'],
-  dnnl_memory_desc_create_with_strides: [pointer, 'int', pointer, 'int', pointer],
-  dnnl_memory_create: [pointer, pointer, pointer, pointer],
-  dnnl_memory_set_data_handle: [pointer, pointer],
-  dnnl_primitive_create: [pointer, pointer],
-  dnnl_primitive_desc_destroy: [pointer],
-  dnnl_primitive_destroy: [pointer],
-  dnnl_memory_destroy: [pointer],
-  dnnl_primitive_execute: [pointer, pointer, 'int', pointer],
-  dnnl_primitive_attr_create: [pointer],
-  dnnl_primitive_attr_destroy: [pointer],
-  dnnl_primitive_attr_set_fpmath_mode: [pointer, 'int'],
-  dnnl_primitive_attr_set_post_ops: [pointer, pointer],
-  dnnl_post_ops_create: [pointer],
-  dnnl_post_ops_destroy: [pointer],
-  dnnl_post_ops_append_sum: [pointer, 'float', 'int32', 'int'],
-  dnnl_post_ops_append_eltwise: [pointer, 'int', 'float', 'float'],
-  dnnl_post_ops_append_binary: [pointer, 'int', pointer],
-  dnnl_matmul_primitive_desc_create: [pointer, pointer, pointer, pointer, pointer, pointer, pointer],
-  dnnl_eltwise_forward_primitive_desc_create: [
-    pointer,
-    pointer,
-    'int',
-    'int',
-    pointer,
-    pointer,
-    'float',
-    'float',
-    pointer,
-  ],
-  dnnl_eltwise_backward_primitive_desc_create: [
-    pointer,
-    pointer,
-    'int',
-    pointer,
-    pointer,
-    pointer,
-    'float',
-    'float',
-    pointer,
-    pointer,
-  ],
-  dnnl_softmax_forward_primitive_desc_create: [pointer, pointer, 'int', 'int', pointer, pointer, 'int', pointer],
-  dnnl_softmax_backward_primitive_desc_create: [
-    pointer,
-    pointer,
-    'int',
-    pointer,
-    pointer,
-    pointer,
-    'int',
-    pointer,
-    pointer,
-  ],
-  dnnl_binary_primitive_desc_create: [pointer, pointer, 'int', pointer, pointer, pointer, pointer],
-} as const
-
-type Api = Readonly<Record<keyof typeof signatures, (...args: number[]) => number>>
+const keyOf = ({ m, k, n, a, b, c, alpha = 1, plus }: Product): string =>
+  `${m},${k},${n},${a.stride}${a.transposed ? 't' : ''},${b.stride}${b.transposed ? 't' : ''},${c},${alpha},${plus}`
 
 export class Dnnl {
   private readonly api: Api
   private readonly engine: number
   private readonly stream: number
-  private readonly math: Precision
+  /** Who rounds the factors of products to bfloat16: nobody, oneDNN, or we do before. */
+  private readonly rounding: 'none' | 'inside' | 'before'
+  private readonly factors = new FactorMemory()
   private readonly out = new Handle()
-  private readonly primitives = new Map<string, Primitive>()
+  private readonly primitives = new Map<string, Runnable>()
   private readonly descriptors = new Map<string, number>()
   private clock = 0
 
   /** Belongs to the calling thread. */
   constructor(path: string, math: Precision) {
     const library = openDnnl(path)
-    this.math = math
     this.api = Object.fromEntries(
       Object.entries(signatures).map(([name, parameters]) => [name, library.func(name, 'int', [...parameters])]),
     ) as unknown as Api
     this.engine = this.make('dnnl_engine_create', cpu, 0)
     this.stream = this.make('dnnl_stream_create', this.engine, inOrder)
+    this.rounding = math === 'float32' ? 'none' : 'inside'
+    if (math === 'bf16' && !this.roundsInside()) this.rounding = 'before'
+  }
+
+  /** Whether a float32 product with bf16 math is one: oneDNN 3.7 knows how with AMX only, and says nothing. */
+  private roundsInside(): boolean {
+    const side = 64
+    const fine = new Float32Array(side * side).fill(1 + 2 ** -10)
+    const result = new Float32Array(side * side)
+    const layout = { stride: side }
+    const product = this.productOf(float32, { m: side, k: side, n: side, a: layout, b: layout, c: side })
+    product.run(...[fine, fine, result].map((array) => Number(addressOf(array))))
+    return result[0] === side
   }
 
   /** Run with the addresses of a, b, c, and of the addend if there is one. */
-  product(spec: Product): Primitive {
-    const { m, k, n, a, b, c, alpha = 1, plus } = spec
+  product(spec: Product): Runnable {
+    const { m, k, n, a, c, plus } = spec
     // oneDNN (seen in 3.7) takes the stride of a side of length 1 for that of the other side.
     const row = m === 1 && k > 1 && a.transposed && a.stride > 1
     const column = n === 1 && m > 1 && (c > 1 || (typeof plus === 'number' && plus > 1))
@@ -195,11 +102,35 @@ export class Dnnl {
       throw new RuntimeError(
         `internal: no product [${m}, ${k}]·[${k}, ${n}] of a single ${row ? 'row of aᵀ' : 'column'} with gaps`,
       )
-    const key = `p${m},${k},${n},${a.stride}${a.transposed ? 't' : ''},${b.stride}${b.transposed ? 't' : ''},${c},${alpha},${plus}`
-    return this.remembered(key, () => {
+    if (this.rounding !== 'before') return this.productOf(float32, spec)
+    return this.remembered(`r${keyOf(spec)}`, () => new RoundedProduct(this, spec, this.factors))
+  }
+
+  /** The same of factors that are bfloat16 in memory; strides count elements. */
+  productOfRounded(spec: Product): Runnable {
+    return this.productOf(bfloat16, spec)
+  }
+
+  /** Rounds [rows, columns] float32, rows `stride` apart, to bfloat16 without gaps; run with both addresses. */
+  round(rows: number, columns: number, stride: number): Runnable {
+    return this.remembered(`o${rows},${columns},${stride}`, () => {
+      const from = this.descriptor([rows, columns], [stride, 1])
+      const to = this.descriptor([rows, columns], [columns, 1], bfloat16)
+      const create = 'dnnl_reorder_primitive_desc_create'
+      return this.primitive(this.make(create, from, this.engine, to, this.engine, 0), [
+        [arg.source, from],
+        [arg.target, to],
+      ])
+    })
+  }
+
+  private productOf(type: typeof float32 | typeof bfloat16, spec: Product): Runnable {
+    return this.remembered(`p${type},${keyOf(spec)}`, () => {
+      const { m, k, n, a, b, c, alpha = 1, plus } = spec
       const layout = (rows: number, columns: number, { stride, transposed }: MatrixLayout) =>
-        this.descriptor([rows, columns], transposed ? [1, stride] : [stride, 1])
-      const [source, weights, target] = [layout(m, k, a), layout(k, n, b), layout(m, n, { stride: c })]
+        this.descriptor([rows, columns], transposed ? [1, stride] : [stride, 1], type)
+      const [source, weights] = [layout(m, k, a), layout(k, n, b)]
+      const target = this.descriptor([m, n], [c, 1])
       const postOps = this.make('dnnl_post_ops_create')
       let count = 0
       const append = (status: number) => {
@@ -211,18 +142,11 @@ export class Dnnl {
       const addend = typeof plus === 'number' ? this.descriptor([m, n], [plus, 1]) : 0
       const addendAt = addend && append(this.api.dnnl_post_ops_append_binary(postOps, binary.add, addend))
       const attributes = this.make('dnnl_primitive_attr_create')
-      if (this.math === 'bf16')
+      if (this.rounding === 'inside')
         this.expect(this.api.dnnl_primitive_attr_set_fpmath_mode(attributes, bf16Math), 'math mode')
       if (count > 0) this.expect(this.api.dnnl_primitive_attr_set_post_ops(attributes, postOps), 'post-ops')
-      const description = this.make(
-        'dnnl_matmul_primitive_desc_create',
-        this.engine,
-        source,
-        weights,
-        0,
-        target,
-        attributes,
-      )
+      const create = 'dnnl_matmul_primitive_desc_create'
+      const description = this.make(create, this.engine, source, weights, 0, target, attributes)
       this.api.dnnl_post_ops_destroy(postOps)
       this.api.dnnl_primitive_attr_destroy(attributes)
       return this.primitive(description, [
@@ -235,7 +159,7 @@ export class Dnnl {
   }
 
   /** y = f(x) of `count` floats; run with x, y. */
-  activation(kind: Activation, count: number): Primitive {
+  activation(kind: Activation, count: number): Runnable {
     return this.remembered(`a${kind}${count}`, () => {
       const data = this.descriptor([count], [1])
       return this.primitive(this.activationDescription(kind, data), [
@@ -246,7 +170,7 @@ export class Dnnl {
   }
 
   /** dx = dy · f′(x) of `count` floats; run with x, dy, dx. */
-  activationGradient(kind: Activation, count: number): Primitive {
+  activationGradient(kind: Activation, count: number): Runnable {
     return this.remembered(`b${kind}${count}`, () => {
       const data = this.descriptor([count], [1])
       const forward = this.activationDescription(kind, data)
@@ -271,7 +195,7 @@ export class Dnnl {
   }
 
   /** Softmax of each of the rows, which lie `stride` apart; run with x, y. */
-  softmax(rows: number, columns: number, stride = columns): Primitive {
+  softmax(rows: number, columns: number, stride = columns): Runnable {
     return this.remembered(`s${rows},${columns},${stride}`, () => {
       const data = this.descriptor([rows, columns], [stride, 1])
       return this.primitive(this.softmaxDescription(data), [
@@ -282,7 +206,7 @@ export class Dnnl {
   }
 
   /** dx = y ∘ (dy − Σ y ∘ dy), row by row; run with y, dy, dx. */
-  softmaxGradient(rows: number, columns: number, stride = columns): Primitive {
+  softmaxGradient(rows: number, columns: number, stride = columns): Runnable {
     return this.remembered(`t${rows},${columns},${stride}`, () => {
       const data = this.descriptor([rows, columns], [stride, 1])
       const forward = this.softmaxDescription(data)
@@ -306,7 +230,7 @@ export class Dnnl {
   }
 
   /** z = x ∘ y of `count` floats; run with x, y, z. */
-  multiply(count: number): Primitive {
+  multiply(count: number): Runnable {
     return this.remembered(`m${count}`, () => {
       const data = this.descriptor([count], [1])
       const description = this.make(
@@ -346,7 +270,7 @@ export class Dnnl {
     return this.make(create, this.engine, inferenceOrTraining, accurateSoftmax, data, data, 1, 0)
   }
 
-  private remembered(key: string, make: () => Primitive): Primitive {
+  private remembered(key: string, make: () => Runnable): Runnable {
     let primitive = this.primitives.get(key)
     if (!primitive) {
       if (this.primitives.size >= MOST) this.forget()
@@ -377,8 +301,8 @@ export class Dnnl {
     )
   }
 
-  private descriptor(sizes: readonly number[], strides: readonly number[]): number {
-    const key = `${sizes};${strides}`
+  private descriptor(sizes: readonly number[], strides: readonly number[], type = float32): number {
+    const key = `${type};${sizes};${strides}`
     let descriptor = this.descriptors.get(key)
     if (descriptor === undefined) {
       const [dims, steps] = [sizes, strides].map((list) => BigInt64Array.from(list, BigInt)) as [
@@ -389,7 +313,7 @@ export class Dnnl {
         'dnnl_memory_desc_create_with_strides',
         sizes.length,
         Number(addressOf(dims)),
-        float32,
+        type,
         Number(addressOf(steps)),
       )
       this.descriptors.set(key, descriptor)
