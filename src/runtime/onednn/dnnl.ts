@@ -49,6 +49,15 @@ export interface Product {
   readonly plus?: 'c' | number
 }
 
+/** Products of equal shape at once. */
+export interface Batch {
+  readonly count: number
+  /** Elements from a matrix to the next. */
+  readonly a: number
+  readonly b: number
+  readonly c: number
+}
+
 export type Activation = 'gelu' | 'swish'
 
 /** Primitives that a thread remembers; each is some tens of kilobytes of machine code. */
@@ -106,12 +115,20 @@ export class Dnnl {
     return this.remembered(`r${keyOf(spec)}`, () => new RoundedProduct(this, spec, this.factors))
   }
 
-  /** The same of factors that are bfloat16 in memory; strides count elements. */
-  productOfRounded(spec: Product): Runnable {
-    return this.productOf(bfloat16, spec)
+  /**
+   * Bytes of an element of a *prepared* factor. Who uses a factor in several products prepares it once:
+   * with 4 bytes there is nothing to do, with 2 it is to be rounded.
+   */
+  get factorBytes(): 2 | 4 {
+    return this.rounding === 'before' ? 2 : 4
   }
 
-  /** Rounds [rows, columns] float32, rows `stride` apart, to bfloat16 without gaps; run with both addresses. */
+  /** A product of prepared factors, or a batch of them; strides count elements. */
+  productOfPrepared(spec: Product, batch?: Batch): Runnable {
+    return this.productOf(this.factorType, spec, batch)
+  }
+
+  /** Rounds [rows, columns] float32, rows `stride` apart, to a factor of 2 bytes without gaps; run with both addresses. */
   round(rows: number, columns: number, stride: number): Runnable {
     return this.remembered(`o${rows},${columns},${stride}`, () => {
       const from = this.descriptor([rows, columns], [stride, 1])
@@ -124,13 +141,21 @@ export class Dnnl {
     })
   }
 
-  private productOf(type: typeof float32 | typeof bfloat16, spec: Product): Runnable {
-    return this.remembered(`p${type},${keyOf(spec)}`, () => {
+  private get factorType(): typeof float32 | typeof bfloat16 {
+    return this.rounding === 'before' ? bfloat16 : float32
+  }
+
+  private productOf(type: typeof float32 | typeof bfloat16, spec: Product, batch?: Batch): Runnable {
+    const batchKey = batch ? `${batch.count},${batch.a},${batch.b},${batch.c}` : ''
+    return this.remembered(`p${type},${keyOf(spec)},${batchKey}`, () => {
       const { m, k, n, a, b, c, alpha = 1, plus } = spec
-      const layout = (rows: number, columns: number, { stride, transposed }: MatrixLayout) =>
-        this.descriptor([rows, columns], transposed ? [1, stride] : [stride, 1], type)
-      const [source, weights] = [layout(m, k, a), layout(k, n, b)]
-      const target = this.descriptor([m, n], [c, 1])
+      const layout = (rows: number, columns: number, { stride, transposed }: MatrixLayout, next = 0) => {
+        const [sizes, strides] = [[rows, columns], transposed ? [1, stride] : [stride, 1]]
+        return [batch ? [batch.count, ...sizes] : sizes, batch ? [next, ...strides] : strides] as const
+      }
+      const source = this.descriptor(...layout(m, k, a, batch?.a), type)
+      const weights = this.descriptor(...layout(k, n, b, batch?.b), type)
+      const target = this.descriptor(...layout(m, n, { stride: c }, batch?.c))
       const postOps = this.make('dnnl_post_ops_create')
       let count = 0
       const append = (status: number) => {
@@ -196,37 +221,54 @@ export class Dnnl {
 
   /** Softmax of each of the rows, which lie `stride` apart; run with x, y. */
   softmax(rows: number, columns: number, stride = columns): Runnable {
-    return this.remembered(`s${rows},${columns},${stride}`, () => {
-      const data = this.descriptor([rows, columns], [stride, 1])
-      return this.primitive(this.softmaxDescription(data), [
+    return this.softmaxTo(float32, rows, columns, stride)
+  }
+
+  /** Softmax as a prepared factor. */
+  softmaxFactor(rows: number, columns: number): Runnable {
+    return this.softmaxTo(this.factorType, rows, columns, columns)
+  }
+
+  private softmaxTo(type: number, rows: number, columns: number, stride: number): Runnable {
+    return this.remembered(`s${type},${rows},${columns},${stride}`, () => {
+      const [data, result] = this.softmaxLayouts(type, rows, columns, stride)
+      return this.primitive(this.softmaxDescription(data, result), [
         [arg.source, data],
-        [arg.target, data],
+        [arg.target, result],
       ])
     })
   }
 
   /** dx = y ∘ (dy − Σ y ∘ dy), row by row; run with y, dy, dx. */
   softmaxGradient(rows: number, columns: number, stride = columns): Runnable {
-    return this.remembered(`t${rows},${columns},${stride}`, () => {
-      const data = this.descriptor([rows, columns], [stride, 1])
-      const forward = this.softmaxDescription(data)
-      const description = this.make(
-        'dnnl_softmax_backward_primitive_desc_create',
-        this.engine,
-        accurateSoftmax,
-        data,
-        data,
-        data,
-        1,
-        forward,
-        0,
-      )
+    return this.softmaxGradientTo(float32, rows, columns, stride)
+  }
+
+  /** The same with dx as a prepared factor. */
+  softmaxGradientFactor(rows: number, columns: number): Runnable {
+    return this.softmaxGradientTo(this.factorType, rows, columns, columns)
+  }
+
+  private softmaxGradientTo(type: number, rows: number, columns: number, stride: number): Runnable {
+    return this.remembered(`t${type},${rows},${columns},${stride}`, () => {
+      const [data, result] = this.softmaxLayouts(type, rows, columns, stride)
+      const forward = this.softmaxDescription(data, data)
+      const create = 'dnnl_softmax_backward_primitive_desc_create'
+      const description = this.make(create, this.engine, accurateSoftmax, result, data, data, 1, forward, 0)
       return this.primitive(description, [
         [arg.target, data],
         [arg.gradientOfTarget, data],
-        [arg.gradientOfSource, data],
+        [arg.gradientOfSource, result],
       ])
     })
+  }
+
+  private softmaxLayouts(type: number, rows: number, columns: number, stride: number): [data: number, result: number] {
+    const layout = [
+      [rows, columns],
+      [stride, 1],
+    ] as const
+    return [this.descriptor(...layout), this.descriptor(...layout, type)]
   }
 
   /** z = x ∘ y of `count` floats; run with x, y, z. */
@@ -265,9 +307,9 @@ export class Dnnl {
     )
   }
 
-  private softmaxDescription(data: number): number {
+  private softmaxDescription(data: number, result: number): number {
     const create = 'dnnl_softmax_forward_primitive_desc_create'
-    return this.make(create, this.engine, inferenceOrTraining, accurateSoftmax, data, data, 1, 0)
+    return this.make(create, this.engine, inferenceOrTraining, accurateSoftmax, data, result, 1, 0)
   }
 
   private remembered(key: string, make: () => Runnable): Runnable {
@@ -301,7 +343,7 @@ export class Dnnl {
     )
   }
 
-  private descriptor(sizes: readonly number[], strides: readonly number[], type = float32): number {
+  private descriptor(sizes: readonly number[], strides: readonly number[], type: number = float32): number {
     const key = `${type};${sizes};${strides}`
     let descriptor = this.descriptors.get(key)
     if (descriptor === undefined) {

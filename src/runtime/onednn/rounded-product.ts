@@ -82,7 +82,7 @@ export class RoundedProduct implements Runnable {
       for (const left of this.rows) {
         const leftAt = this.memory.place('a', left.elements)
         left.round().run(a + left.skip, leftAt)
-        const product = this.dnnl.productOfRounded({
+        const product = this.dnnl.productOfPrepared({
           m: left.length,
           k,
           n: right.length,

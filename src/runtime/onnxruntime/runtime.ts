@@ -71,7 +71,7 @@ class OnnxRuntime implements Runtime {
     this.threads = setting.threads
     this.math = setting.math
     // bfloat16 units multiply 16 rows by 32 at a time, and both sides of the experts' products are rows.
-    this.kernels = { names: new Set(setting.dnnl ? Object.keys(kernels) : []), tile: setting.math === 'bf16' ? 32 : 16 }
+    this.kernels = { names: new Set(setting.dnnl ? Object.keys(kernels) : []), tile: setting.math === 'bf16' ? 8 : 16 }
     this.provider = setting.provider
     if (setting.notice !== undefined) this.notice = setting.notice
     this.#environment = environment

@@ -1,20 +1,22 @@
 /**
  * Causal self-attention straight from the rows of qkv. A task is a few heads of a sequence: their rotated
- * queries and keys are gathered first (a row of qkv is read once, not head by head), then each head is
- * worked through. Its scores are a few hundred kilobytes: they stay in the cache and are never written out
- * whole. Queries go in blocks, and a block looks only at the keys that it may see. The gradient computes
- * the scores anew.
+ * queries and keys are gathered first (a row of qkv is read once, not head by head), then blocks of
+ * queries are worked through, all heads of the task at once. Scores of a block are a few hundred kilobytes:
+ * they stay in the cache and are never written out whole, and a block looks only at the keys that it may
+ * see. The gradient computes the scores anew.
  *
  * Queries are scaled when they are rotated: softmax(q·kᵀ) of scaled q needs no further factor, nor does
  * the gradient of k, and that of q takes the factor when it is rotated back.
  */
-import type { Dnnl } from '../../onednn/dnnl.ts'
+import type { Batch, Dnnl, Product } from '../../onednn/dnnl.ts'
 import type { Kernel, KernelCall, KernelTensor, KernelThread } from '../contract.ts'
 
-/** Queries of a block. */
-const BLOCK = 128
-/** Heads of a task, at most. */
+/** Queries of a block, at most. */
+const BLOCK = 64
+/** Heads of a task, at most; fewer where a sequence is long. */
 const HEADS = 4
+/** Floats of the scores of a block, at most, unless a single head has more. */
+const SCORES = 2 ** 17
 /** Rows that are rotated for all heads of a task before the next rows are. */
 const ROWS = 64
 
@@ -33,42 +35,52 @@ interface Shape {
 }
 
 function shapeOf({ attributes, inputs }: KernelCall, qkvAt: number): Shape {
-  const { batch, sequence, heads, scale } = attributes as Record<string, number> & { scale: { float: number } }
+  const { batch, sequence, heads, scale } = attributes as Record<'batch' | 'sequence' | 'heads', number> & {
+    scale: { float: number }
+  }
   const stride = (inputs[qkvAt] as KernelTensor).shape.at(-1) as number
   const width = stride / 3
-  let together = Math.min(HEADS, heads as number)
-  while ((heads as number) % together !== 0) together--
-  return {
-    batch: batch as number,
-    sequence: sequence as number,
-    heads: heads as number,
-    size: width / (heads as number),
-    scale: scale.float,
-    stride,
-    width,
-    together,
-  }
+  let together = Math.min(HEADS, heads, Math.max(1, Math.floor(SCORES / (BLOCK * sequence))))
+  while (heads % together !== 0) together--
+  return { batch, sequence, heads, size: width / heads, scale: scale.float, stride, width, together }
 }
 
 const roundUp = (floats: number): number => Math.ceil(floats / 16) * 64
 
+/** A factor of the products of a task: a matrix for each head. Distances count elements. */
+interface Factor {
+  readonly address: number
+  /** From a row to the next, and from a head to the next. */
+  readonly stride: number
+  readonly head: number
+}
+
+/** Queries `from` to `keys`, which see the first `keys` keys. */
+interface Block {
+  readonly from: number
+  readonly rows: number
+  readonly keys: number
+}
+
 /** Some heads of one sequence in the thread's memory. Places are byte offsets in the memory of the program. */
 class Heads {
   readonly shape: Shape
-  readonly blocks: readonly { readonly from: number; readonly rows: number; readonly keys: number }[]
+  readonly blocks: readonly Block[]
+  readonly dnnl: Dnnl
   private readonly thread: KernelThread
   private readonly tables: readonly [cos: KernelTensor, sin: KernelTensor] | null
   private taken = 0
 
   constructor(shape: Shape, thread: KernelThread, tables: readonly [KernelTensor, KernelTensor] | null) {
     this.shape = shape
+    this.dnnl = thread.dnnl
     this.thread = thread
     this.tables = tables
     const { sequence } = shape
-    this.blocks = Array.from({ length: Math.ceil(sequence / BLOCK) }, (_, i) => {
-      const from = i * BLOCK
-      const rows = Math.min(BLOCK, sequence - from)
-      return { from, rows, keys: from + rows }
+    const count = Math.ceil(sequence / BLOCK)
+    this.blocks = Array.from({ length: count }, (_, i) => {
+      const [from, keys] = [Math.floor((sequence * i) / count), Math.floor((sequence * (i + 1)) / count)]
+      return { from, rows: keys - from, keys }
     })
   }
 
@@ -84,18 +96,27 @@ class Heads {
     return place
   }
 
-  /** Where a task begins: its sequence and its first head. */
-  start(task: number): { readonly sample: number; readonly head: number } {
-    const { heads, together } = this.shape
+  takeMatrices(): number {
+    const { sequence, size, together } = this.shape
+    return this.take(together * sequence * size)
+  }
+
+  takeScores(): number {
+    const { sequence, together } = this.shape
+    return this.take(together * BLOCK * sequence)
+  }
+
+  /** The element at which a task's first head begins in rows of `stride` elements, which hold all heads. */
+  start(task: number, stride: number): number {
+    const { heads, together, sequence, size } = this.shape
     const groups = heads / together
-    return { sample: Math.floor(task / groups), head: (task % groups) * together }
+    return Math.floor(task / groups) * sequence * stride + (task % groups) * together * size
   }
 
   /** The place of a task's first head in a tensor of rows of qkv; part 0, 1, 2 for q, k, v. */
   place(tensor: KernelTensor, task: number, part: number): number {
-    const { sequence, size, stride, width } = this.shape
-    const { sample, head } = this.start(task)
-    return tensor.offset + 4 * (sample * sequence * stride + part * width + head * size)
+    const { stride, width } = this.shape
+    return tensor.offset + 4 * (this.start(task, stride) + part * width)
   }
 
   /** Rotated rows of all heads of a task, times a factor, from rows of qkv to a matrix [S, d] a head. */
@@ -148,36 +169,81 @@ class Heads {
     scale: number,
     sign: 1 | -1,
   ): void {
-    const half = this.shape.size / 2
+    const { size } = this.shape
     const { rows: functions } = this.thread
     if (!this.tables) {
-      functions.scaleRows?.(from, fromStride, to, toStride, rows, 2 * half, scale)
+      functions.scaleRows?.(from, fromStride, to, toStride, rows, size, scale)
       return
     }
+    const half = size / 2
     const [cos, sin] = this.tables
     const skip = 4 * first * half
     functions.rotate?.(from, fromStride, to, toStride, rows, half, cos.offset + skip, sin.offset + skip, scale, sign)
   }
 
-  /** softmax(q·kᵀ) of a block of scaled queries, at `scores` [rows, keys]. */
-  share(q: number, k: number, scores: number, rows: number, from: number): void {
-    const { dnnl, rows: functions } = this.thread
-    const { size } = this.shape
-    const keys = from + rows
-    dnnl
-      .product({ m: rows, k: size, n: keys, a: { stride: size }, b: { stride: size, transposed: true }, c: keys })
-      .run(this.address(q), this.address(k), this.address(scores))
-    functions.maskAbove?.(scores, keys, rows, keys, from)
-    dnnl.softmax(rows, keys).run(this.address(scores), this.address(scores))
+  /** Matrices as `gather` lays them, as a factor: in place, or rounded into `rounded`. */
+  gathered(from: number, rounded: number): Factor {
+    const { size, sequence, together } = this.shape
+    const address = this.prepared(this.address(from), rounded, together * sequence, size, size)
+    return { address, stride: size, head: sequence * size }
+  }
+
+  /** Rows of `stride` floats that hold the task's heads side by side, as a factor. */
+  sideBySide(from: number, rounded: number, stride: number): Factor {
+    const { size, sequence, together } = this.shape
+    const address = this.prepared(from, rounded, sequence, together * size, stride)
+    return { address, stride: address === from ? stride : together * size, head: size }
+  }
+
+  prepared(from: number, rounded: number, rows: number, columns: number, stride: number): number {
+    if (this.dnnl.factorBytes === 4) return from
+    const to = this.address(rounded)
+    this.dnnl.round(rows, columns, stride).run(from, to)
+    return to
+  }
+
+  /** Scores of a block as a factor, or its transpose. */
+  scoresOf(place: number, rows: number, keys: number): Factor {
+    return { address: this.address(place), stride: keys, head: rows * keys }
+  }
+
+  /**
+   * [m, k]·[k, n] of every head, to floats whose rows are `stride` apart and heads `head`.
+   * @param skip Elements of a, and of b, before the first that is used.
+   */
+  multiply(
+    [m, k, n]: readonly [number, number, number],
+    [a, aSide, aSkip = 0]: readonly [Factor, ('ᵀ' | '')?, number?],
+    [b, bSide, bSkip = 0]: readonly [Factor, ('ᵀ' | '')?, number?],
+    c: Factor,
+    plus?: 'c',
+  ): void {
+    const { dnnl, shape } = this
+    const spec: Product = {
+      m,
+      k,
+      n,
+      a: { stride: a.stride, transposed: aSide === 'ᵀ' },
+      b: { stride: b.stride, transposed: bSide === 'ᵀ' },
+      c: c.stride,
+      ...(plus && { plus }),
+    }
+    const batch: Batch = { count: shape.together, a: a.head, b: b.head, c: c.head }
+    const bytes = dnnl.factorBytes
+    dnnl.productOfPrepared(spec, batch).run(a.address + bytes * aSkip, b.address + bytes * bSkip, c.address)
+  }
+
+  /** q·kᵀ of a block of scaled queries, masked, in float32 at `scores` [heads, rows, keys]. */
+  score(q: Factor, k: Factor, scores: number, { from, rows, keys }: Block): void {
+    const { shape, thread } = this
+    this.multiply([rows, shape.size, keys], [q, '', from * q.stride], [k, 'ᵀ'], this.scoresOf(scores, rows, keys))
+    for (let head = 0; head < shape.together; head++)
+      thread.rows.maskAbove?.(scores + 4 * head * rows * keys, keys, rows, keys, from)
   }
 
   address(place: number): number {
     const { scratch } = this.thread
     return scratch.address + (place - scratch.offset)
-  }
-
-  get dnnl(): Dnnl {
-    return this.thread.dnnl
   }
 }
 
@@ -185,38 +251,39 @@ const flopsOf = ({ batch, sequence, heads, size }: Shape, products: number): num
   // Half of the scores are masked.
   (products * 2 * batch * heads * sequence * (sequence + 1) * size) / 2
 
+const scratchOf = ({ sequence, size, together }: Shape, matrices: number, scores: number): number =>
+  matrices * roundUp(together * sequence * size) + scores * roundUp(together * BLOCK * sequence)
+
 /** Inputs qkv [T, 3·D] (, cos, sin [S, d/2]); output [T, D]. */
 export const attention: Kernel = {
   provider: 'oneDNN',
-  scratch(call) {
-    const { sequence, size, together } = shapeOf(call, 0)
-    return 2 * roundUp(together * sequence * size) + roundUp(BLOCK * sequence)
-  },
+  scratch: (call) => scratchOf(shapeOf(call, 0), 5, 2),
 
   prepare(call, thread) {
     const [qkv, cos, sin] = call.inputs as [KernelTensor, KernelTensor?, KernelTensor?]
     const [y] = call.outputs as [KernelTensor]
     const shape = shapeOf(call, 0)
-    const { sequence, size, scale, stride, width, together } = shape
+    const { size, scale, stride, width, together } = shape
     const heads = new Heads(shape, thread, cos && sin ? [cos, sin] : null)
-    const matrix = sequence * size
-    const [q, k, scores] = [heads.take(together * matrix), heads.take(together * matrix), heads.take(BLOCK * sequence)]
+    const { dnnl } = heads
+    const [q, k] = [heads.takeMatrices(), heads.takeMatrices()]
+    const rounded = [heads.takeMatrices(), heads.takeMatrices(), heads.takeMatrices()] as const
+    const [scores, shares] = [heads.takeScores(), heads.takeScores()]
     return {
       tasks: heads.tasks,
       run(task) {
         heads.gather(heads.place(qkv, task, 0), q, scale)
         heads.gather(heads.place(qkv, task, 1), k, 1)
-        const { sample, head: first } = heads.start(task)
-        for (let head = 0; head < together; head++) {
-          const [qHead, kHead] = [q + 4 * head * matrix, k + 4 * head * matrix]
-          const v = heads.address(heads.place(qkv, task, 2) + 4 * head * size)
-          const out = y.address + 4 * (sample * sequence * width + (first + head) * size)
-          for (const { from, rows, keys } of heads.blocks) {
-            heads.share(qHead + 4 * from * size, kHead, scores, rows, from)
-            heads.dnnl
-              .product({ m: rows, k: keys, n: size, a: { stride: keys }, b: { stride }, c: width })
-              .run(heads.address(scores), v, out + 4 * from * width)
-          }
+        const [query, key] = [heads.gathered(q, rounded[0]), heads.gathered(k, rounded[1])]
+        const value = heads.sideBySide(heads.address(heads.place(qkv, task, 2)), rounded[2], stride)
+        const out = y.address + 4 * heads.start(task, width)
+        for (const block of heads.blocks) {
+          const { from, rows, keys } = block
+          const share = heads.scoresOf(shares, rows, keys)
+          heads.score(query, key, scores, block)
+          dnnl.softmaxFactor(together * rows, keys).run(heads.address(scores), share.address)
+          const address = out + 4 * from * width
+          heads.multiply([rows, keys, size], [share], [value], { address, stride: width, head: size })
         }
       },
     }
@@ -231,10 +298,7 @@ export const attention: Kernel = {
 /** Inputs dy [T, D], qkv [T, 3·D] (, cos, sin); output the gradient of qkv. */
 export const attentionGradient: Kernel = {
   provider: 'oneDNN',
-  scratch(call) {
-    const { sequence, size, together } = shapeOf(call, 1)
-    return 4 * roundUp(together * sequence * size) + 2 * roundUp(BLOCK * sequence)
-  },
+  scratch: (call) => scratchOf(shapeOf(call, 1), 8, 4),
 
   prepare(call, thread) {
     const [dy, qkv, cos, sin] = call.inputs as [KernelTensor, KernelTensor, KernelTensor?, KernelTensor?]
@@ -242,44 +306,48 @@ export const attentionGradient: Kernel = {
     const shape = shapeOf(call, 1)
     const { sequence, size, scale, stride, width, together } = shape
     const heads = new Heads(shape, thread, cos && sin ? [cos, sin] : null)
-    const matrix = sequence * size
-    const take = () => heads.take(together * matrix)
+    const { dnnl } = heads
+    const take = () => heads.takeMatrices()
     const [q, k, dQ, dK] = [take(), take(), take(), take()]
-    const [scores, dScores] = [heads.take(BLOCK * sequence), heads.take(BLOCK * sequence)]
+    const rounded = [take(), take(), take(), take()] as const
+    const [scores, shares, dShares, dScores] = [
+      heads.takeScores(),
+      heads.takeScores(),
+      heads.takeScores(),
+      heads.takeScores(),
+    ]
     // The last block sees all keys: it writes what the others add to.
     const blocks = heads.blocks.toReversed()
-    const { dnnl } = heads
-    const address = (place: number) => heads.address(place)
-
-    const headGradient = (head: number, v: number, dV: number, dOut: number) => {
-      const at = (place: number, from = 0) => address(place + 4 * (head * matrix + from * size))
-      blocks.forEach(({ from, rows, keys }, i) => {
-        const plus = i === 0 ? {} : { plus: 'c' as const }
-        const back = { m: keys, k: rows, n: size, a: { stride: keys, transposed: true } } as const
-        const dBlock = dOut + 4 * from * width
-        heads.share(q + 4 * (head * matrix + from * size), k + 4 * head * matrix, scores, rows, from)
-        dnnl.product({ ...back, b: { stride: width }, c: stride, ...plus }).run(address(scores), dBlock, dV)
-        dnnl
-          .product({ m: rows, k: size, n: keys, a: { stride: width }, b: { stride, transposed: true }, c: keys })
-          .run(dBlock, v, address(dScores))
-        dnnl.softmaxGradient(rows, keys).run(address(scores), address(dScores), address(dScores))
-        dnnl.product({ ...back, b: { stride: size }, c: size, ...plus }).run(address(dScores), at(q, from), at(dK))
-        dnnl
-          .product({ m: rows, k: keys, n: size, a: { stride: keys }, b: { stride: size }, c: size })
-          .run(address(dScores), at(k), at(dQ, from))
-      })
-    }
+    const matrices = (place: number): Factor => ({ address: heads.address(place), stride: size, head: sequence * size })
     return {
       tasks: heads.tasks,
       run(task) {
         heads.gather(heads.place(qkv, task, 0), q, scale)
         heads.gather(heads.place(qkv, task, 1), k, 1)
-        const { sample, head: first } = heads.start(task)
-        for (let head = 0; head < together; head++) {
-          const v = address(heads.place(qkv, task, 2) + 4 * head * size)
-          const dV = address(heads.place(dQkv, task, 2) + 4 * head * size)
-          headGradient(head, v, dV, dy.address + 4 * (sample * sequence * width + (first + head) * size))
-        }
+        const [query, key] = [heads.gathered(q, rounded[0]), heads.gathered(k, rounded[1])]
+        const value = heads.sideBySide(heads.address(heads.place(qkv, task, 2)), rounded[2], stride)
+        const out = heads.sideBySide(dy.address + 4 * heads.start(task, width), rounded[3], width)
+        const dValue = { address: heads.address(heads.place(dQkv, task, 2)), stride, head: size }
+        const [dQuery, dKey] = [matrices(dQ), matrices(dK)]
+        blocks.forEach((block, i) => {
+          const { from, rows, keys } = block
+          const plus = i === 0 ? undefined : 'c'
+          heads.score(query, key, scores, block)
+          const floats = heads.address(scores)
+          dnnl.softmax(together * rows, keys).run(floats, floats)
+          const share = {
+            ...heads.scoresOf(scores, rows, keys),
+            address: heads.prepared(floats, shares, together * rows, keys, keys),
+          }
+          heads.multiply([keys, rows, size], [share, 'ᵀ'], [out, '', from * out.stride], dValue, plus)
+          const dShare = heads.scoresOf(dShares, rows, keys)
+          heads.multiply([rows, size, keys], [out, '', from * out.stride], [value, 'ᵀ'], dShare)
+          const dScore = heads.scoresOf(dScores, rows, keys)
+          dnnl.softmaxGradientFactor(together * rows, keys).run(floats, dShare.address, dScore.address)
+          heads.multiply([keys, rows, size], [dScore, 'ᵀ'], [query, '', from * query.stride], dKey, plus)
+          const dQueryBlock = { ...dQuery, address: dQuery.address + 4 * from * size }
+          heads.multiply([rows, keys, size], [dScore], [key], dQueryBlock)
+        })
         heads.scatter(dQ, heads.place(dQkv, task, 0), scale)
         heads.scatter(dK, heads.place(dQkv, task, 1), 1)
       },
