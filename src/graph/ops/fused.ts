@@ -14,7 +14,7 @@ export const softmax: (x: Tensor) => Tensor = defineOp('softmax', 'fused', (x: T
   return {
     result: y,
     inputs: [x],
-    gradient: (dy) => [dy && multiply(y, subtract(dy, sum(multiply(dy, y), { axes: [-1], keepDims: true })))],
+    gradient: (dy) => [dy && multiply(y, subtract(dy, rowSums(multiply(dy, y))))],
   }
 })
 
@@ -24,7 +24,7 @@ export const logSoftmax: (x: Tensor) => Tensor = defineOp('log-softmax', 'fused'
   return {
     result: y,
     inputs: [x],
-    gradient: (dy) => [dy && subtract(dy, multiply(exp(y), sum(dy, { axes: [-1], keepDims: true })))],
+    gradient: (dy) => [dy && subtract(dy, multiply(exp(y), rowSums(dy)))],
   }
 })
 

@@ -35,8 +35,9 @@ export interface Choice {
   readonly expert_TK: Tensor
   /** Weight of each choice [T, K], in [0, 1]; differentiable. */
   readonly gate_TK: Tensor
-  /** The router's logits by prototype [T, Z, N/Z]; absent when the router has no weights. */
+  /** The router's logits by prototype [T, Z, N/Z], and their softmax; absent when the router has no weights. */
   readonly logits_TZN?: Tensor
+  readonly probability_TZN?: Tensor
 }
 
 export type Router = (input: RouterInput) => Choice

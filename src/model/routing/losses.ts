@@ -5,7 +5,6 @@
  */
 import {
   cast,
-  exp,
   logSoftmax,
   logSumExp,
   mean,
@@ -15,7 +14,6 @@ import {
   remainder,
   reshape,
   slice,
-  softmax,
   square,
   sum,
   type Tensor,
@@ -33,28 +31,28 @@ export interface RouterLosses {
 }
 
 export function routerLosses(moe: MoeConfig, choice: Choice, placement: Placement): RouterLosses | null {
-  const { logits_TZN } = choice
-  if (!logits_TZN) return null
+  const { logits_TZN, probability_TZN } = choice
+  if (!logits_TZN || !probability_TZN) return null
   return {
-    balance: balanceLoss(moe, choice, placement, logits_TZN),
+    balance: balanceLoss(moe, choice, placement, probability_TZN),
     z: mean(square(logSumExp(logits_TZN))),
-    entropy: meanEntropy(logits_TZN),
+    entropy: negate(mean(sum(multiply(probability_TZN, logSoftmax(logits_TZN)), { axes: [2] }))),
   }
 }
 
 /** Switch Transformers, eq. 4-6, with f_i the share of all choices; or GShard's, of first choices. */
-function balanceLoss(moe: MoeConfig, choice: Choice, placement: Placement, logits_TZN: Tensor): Tensor {
+function balanceLoss(moe: MoeConfig, choice: Choice, placement: Placement, probability_TZN: Tensor): Tensor {
   const { prototypes, experts, k } = moe
   const perPrototype = experts / prototypes
   const [groups = 1] = placement.count_GN.shape
-  const tokens = (logits_TZN.shape[0] as number) / groups
-  const probability = mean(reshape(softmax(logits_TZN), [groups, tokens, prototypes, perPrototype]), { axes: [1] })
+  const tokens = (probability_TZN.shape[0] as number) / groups
+  const probability = mean(reshape(probability_TZN, [groups, tokens, prototypes, perPrototype]), { axes: [1] })
   const [counts, total] =
     moe.balance.form === 'switch'
       ? [placement.count_GN, tokens * k]
       : [firstChoices(moe, choice, groups, tokens), tokens]
   const share = multiply(
-    reshape(cast(counts, logits_TZN.dtype), [groups, prototypes, perPrototype]),
+    reshape(cast(counts, probability_TZN.dtype), [groups, prototypes, perPrototype]),
     perPrototype / total,
   )
   return mean(sum(multiply(share, probability), { axes: [2] }))
@@ -65,9 +63,4 @@ function firstChoices({ prototypes, experts, k }: MoeConfig, { expert_TK }: Choi
   const first = slice(reshape(expert_TK, [groups, tokens, prototypes, k]), 3, 0, 1)
   const local = reshape(remainder(first, experts / prototypes), [groups, tokens, prototypes])
   return reshape(sum(oneHot(local, experts / prototypes, 'int32'), { axes: [1] }), [groups, experts])
-}
-
-function meanEntropy(logits_TZN: Tensor): Tensor {
-  const logProbability = logSoftmax(logits_TZN)
-  return negate(mean(sum(multiply(exp(logProbability), logProbability), { axes: [2] })))
 }

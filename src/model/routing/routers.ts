@@ -24,7 +24,8 @@ const learned: Router = ({ moe, x_TD, router_DN }) => {
   const perPrototype = experts / prototypes
   const [tokens = 0] = x_TD.shape
   const logits_TZN = reshape(matmul(x_TD, router_DN as Tensor), [tokens, prototypes, perPrototype])
-  const [best, local] = topK(moe.softmax === 'before' ? softmax(logits_TZN) : logits_TZN, k)
+  const probability_TZN = softmax(logits_TZN)
+  const [best, local] = topK(moe.softmax === 'before' ? probability_TZN : logits_TZN, k)
   const gate = moe.softmax === 'before' ? best : softmax(best)
   const share = moe.renormalize ? divide(gate, sum(gate, { axes: [-1], keepDims: true })) : gate
   const first = constant(
@@ -36,6 +37,7 @@ const learned: Router = ({ moe, x_TD, router_DN }) => {
     expert_TK: reshape(add(local, first), [tokens, prototypes * k]),
     gate_TK: reshape(share, [tokens, prototypes * k]),
     logits_TZN,
+    probability_TZN,
   }
 }
 

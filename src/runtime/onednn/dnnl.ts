@@ -26,10 +26,12 @@ const eltwise = { linear: 0x26, swish: 0x2c, gelu: 0x31 } as const
 const arg = { source: 1, source1: 2, target: 17, weights: 33, gradientOfSource: 129, gradientOfTarget: 145 } as const
 const postOpArgument = (index: number) => (32768 * (index + 1)) | arg.source1
 
-/** A matrix in memory: rows `stride` floats apart; transposed: the columns are. */
+/** A matrix in memory: rows `stride` elements apart; transposed: the columns are. */
 export interface MatrixLayout {
   readonly stride: number
   readonly transposed?: boolean
+  /** It is a prepared factor (`factorBytes`), not float32. */
+  readonly prepared?: boolean
 }
 
 /**
@@ -64,7 +66,10 @@ export type Activation = 'gelu' | 'swish'
 const MOST = 1024
 
 const keyOf = ({ m, k, n, a, b, c, alpha = 1, plus }: Product): string =>
-  `${m},${k},${n},${a.stride}${a.transposed ? 't' : ''},${b.stride}${b.transposed ? 't' : ''},${c},${alpha},${plus}`
+  `${m},${k},${n},${layoutKey(a)},${layoutKey(b)},${c},${alpha},${plus}`
+
+const layoutKey = ({ stride, transposed, prepared }: MatrixLayout): string =>
+  `${stride}${transposed ? 't' : ''}${prepared ? 'p' : ''}`
 
 export class Dnnl {
   private readonly api: Api

@@ -32,7 +32,8 @@ interface Block {
   readonly skip: number
   readonly length: number
   readonly elements: number
-  readonly round: () => Runnable
+  /** Null: the factor is prepared. */
+  readonly round: (() => Runnable) | null
   /** How it lies when it is rounded. */
   readonly layout: MatrixLayout
 }
@@ -50,12 +51,14 @@ export class RoundedProduct implements Runnable {
     this.dnnl = dnnl
     this.spec = spec
     this.memory = memory
-    this.rows = this.cut(m, k, a.stride, a.transposed ?? false, BLOCK_A, a.transposed ?? false)
-    this.columns = this.cut(n, k, b.stride, b.transposed ?? false, BLOCK_B, !b.transposed)
+    this.rows = this.cut(m, k, a, BLOCK_A, a.transposed ?? false)
+    this.columns = this.cut(n, k, b, BLOCK_B, !b.transposed)
   }
 
   /** Near-equal parts of a side. `across`: they are columns of the matrix as it lies in memory. */
-  private cut(side: number, k: number, stride: number, transposed: boolean, most: number, across: boolean): Block[] {
+  private cut(side: number, k: number, factor: MatrixLayout, most: number, across: boolean): Block[] {
+    const { stride, transposed = false, prepared = false } = factor
+    if (prepared) return [{ skip: 0, length: side, elements: 0, round: null, layout: factor }]
     // At least two rows or columns each: oneDNN misreads single ones.
     const parts = Math.max(1, Math.min(side >> 1, Math.ceil((side * k) / most)))
     return Array.from({ length: parts }, (_, part) => {
@@ -72,16 +75,22 @@ export class RoundedProduct implements Runnable {
     })
   }
 
+  /** Where a block of a factor lies once it is rounded. */
+  private rounded(factor: 'a' | 'b', address: number, { skip, elements, round }: Block): number {
+    if (!round) return address
+    const to = this.memory.place(factor, elements)
+    round().run(address + skip, to)
+    return to
+  }
+
   run(a: number, b: number, c: number, addend = 0): void {
     const { k, alpha = 1, plus } = this.spec
     let column = 0
     for (const right of this.columns) {
-      const rightAt = this.memory.place('b', right.elements)
-      right.round().run(b + right.skip, rightAt)
+      const rightAt = this.rounded('b', b, right)
       let row = 0
       for (const left of this.rows) {
-        const leftAt = this.memory.place('a', left.elements)
-        left.round().run(a + left.skip, leftAt)
+        const leftAt = this.rounded('a', a, left)
         const product = this.dnnl.productOfPrepared({
           m: left.length,
           k,

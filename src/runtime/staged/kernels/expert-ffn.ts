@@ -14,6 +14,10 @@ const PIECE = 512
 
 const plain = (stride: number): MatrixLayout => ({ stride })
 const transposed = (stride: number): MatrixLayout => ({ stride, transposed: true })
+/** A factor that several products share. */
+const prepared = (layout: MatrixLayout): MatrixLayout => ({ ...layout, prepared: true })
+
+type Five = [number, number, number, number, number]
 
 interface Piece {
   /** The expert's first row, and whether this piece holds it. */
@@ -103,7 +107,10 @@ export const expertFfn: Kernel = {
  */
 export const expertFfnGradient: Kernel = {
   provider: 'oneDNN',
-  scratch: (call) => 4 * (call.attributes.gated === 1 ? 3 : 2) * PIECE * weightsOf(call, call.inputs.slice(3)).hidden,
+  scratch(call) {
+    const { gate, width, hidden } = weightsOf(call, call.inputs.slice(3))
+    return 4 * PIECE * ((gate ? 5 : 3) * hidden + width)
+  },
 
   prepare(call, thread) {
     const gated = call.attributes.gated === 1
@@ -117,9 +124,16 @@ export const expertFfnGradient: Kernel = {
     const { dnnl, scratch, floats } = thread
     const sizes = sizesOf(sizeTensor, thread)
     const buffer = (index: number) => scratch.address + 4 * index * PIECE * hidden
-    const [active, dActive, other] = [buffer(0), buffer(1), buffer(2)]
+    const [active, dActive, dActiveFactor, other, otherFactor] = [0, 1, 2, 3, 4].map(buffer) as Five
+    const gradientFactor = buffer(gated ? 5 : 3)
+    /** Floats as a factor that several products share: as they are, or rounded into `place`. */
+    const prepare = (floats: number, place: number, rows: number, columns: number): number => {
+      if (dnnl.factorBytes === 4) return floats
+      dnnl.round(rows, columns, columns).run(floats, place)
+      return place
+    }
 
-    /** gradient (+)= leftᵀ · right, where left is [rows, m] and right [rows, n]. */
+    /** gradient (+)= leftᵀ · right, where left is [rows, m] and right [rows, n], prepared. */
     const accumulate = (
       output: number,
       target: KernelTensor,
@@ -136,7 +150,7 @@ export const expertFfnGradient: Kernel = {
         k: piece.rows,
         n,
         a: transposed(m),
-        b: plain(n),
+        b: prepared(plain(n)),
         c: n,
         ...(inPlace ? { plus: 'c' as const } : addend && { plus: n }),
       })
@@ -155,10 +169,11 @@ export const expertFfnGradient: Kernel = {
       const { from, rows } = piece
       const matrix = expert * width * hidden
       const size = rows * hidden
-      const [source, middle, gradient] = [at(x, from * width), at(inner, from * hidden), at(dy, from * width)]
-      const narrow = { m: rows, k: hidden, n: width, a: plain(hidden), b: transposed(hidden), c: width }
+      const [source, middle] = [at(x, from * width), at(inner, from * hidden)]
+      const gradient = prepare(at(dy, from * width), gradientFactor, rows, width)
+      const narrow = { m: rows, k: hidden, n: width, a: prepared(plain(hidden)), b: transposed(hidden), c: width }
       dnnl
-        .product({ m: rows, k: width, n: hidden, a: plain(width), b: transposed(width), c: hidden })
+        .product({ m: rows, k: width, n: hidden, a: prepared(plain(width)), b: transposed(width), c: hidden })
         .run(gradient, at(down, matrix), dActive)
       if (gate && innerGate && dGate) {
         const middleGate = at(innerGate, from * hidden)
@@ -168,18 +183,23 @@ export const expertFfnGradient: Kernel = {
         dnnl.activationGradient('swish', size).run(middleGate, other, other)
         dnnl.multiply(size).run(dActive, active, dActive)
         dnnl.multiply(size).run(active, middle, active)
+        const [dInner, dInnerGate] = [
+          prepare(dActive, dActiveFactor, rows, hidden),
+          prepare(other, otherFactor, rows, hidden),
+        ]
         accumulate(3, dDown, matrix, [hidden, width], piece, active, gradient)
-        accumulate(2, dGate, matrix, [width, hidden], piece, source, other)
-        accumulate(1, dUp, matrix, [width, hidden], piece, source, dActive)
-        dnnl.product(narrow).run(dActive, at(up, matrix), at(dx, from * width))
-        dnnl.product({ ...narrow, plus: 'c' }).run(other, at(gate, matrix), at(dx, from * width))
+        accumulate(2, dGate, matrix, [width, hidden], piece, source, dInnerGate)
+        accumulate(1, dUp, matrix, [width, hidden], piece, source, dInner)
+        dnnl.product(narrow).run(dInner, at(up, matrix), at(dx, from * width))
+        dnnl.product({ ...narrow, plus: 'c' }).run(dInnerGate, at(gate, matrix), at(dx, from * width))
         return
       }
       dnnl.activation('gelu', size).run(middle, active)
       accumulate(2, dDown, matrix, [hidden, width], piece, active, gradient)
       dnnl.activationGradient('gelu', size).run(middle, dActive, dActive)
-      accumulate(1, dUp, matrix, [width, hidden], piece, source, dActive)
-      dnnl.product(narrow).run(dActive, at(up, matrix), at(dx, from * width))
+      const dInner = prepare(dActive, dActiveFactor, rows, hidden)
+      accumulate(1, dUp, matrix, [width, hidden], piece, source, dInner)
+      dnnl.product(narrow).run(dInner, at(up, matrix), at(dx, from * width))
     }
     return {
       tasks: experts,

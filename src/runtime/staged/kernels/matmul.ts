@@ -1,6 +1,6 @@
 /**
  * Matrix products by oneDNN. A batch is a task a matrix; a single product, or a batch of fewer matrices
- * than there are threads, is cut into bands of rows (or of columns, where there are few rows).
+ * than there are threads, is cut into bands of the longer side: the other factor is what every band reads.
  */
 import type { Product } from '../../onednn/dnnl.ts'
 import type { Kernel, KernelCall, KernelTensor } from '../contract.ts'
@@ -13,7 +13,7 @@ export const matmul: Kernel = {
   prepare(call, { dnnl, threads }) {
     const { batch, m, k, n, a, b, c, addend, alpha, transposeA, transposeB } = parts(call)
     const bands = batch >= threads ? 1 : Math.ceil(threads / batch)
-    const byRows = m >= n || m >= bands * 4 * TILE
+    const byRows = m >= n
     const cuts = cut(byRows ? m : n, bands)
     const plus = addend && (addend.address === c.address ? 'c' : n)
     const products = cuts.map(
