@@ -1,91 +1,70 @@
 /**
- * How fast one stream of text is generated, with random weights.
+ * Generation, timed: `npx tsx bench/generate.ts` for Choir alone and how near it is to the memory's bound,
+ * with `--peer pytorch` in turn with PyTorch (the same as `npm run bench -- --peer pytorch --generate`).
  *
- *   npx tsx bench/generate.ts [--shape M] [--set model.moe.k=2 ...] [--prompt 128] [--tokens 100]
- *
- * A token reads every weight that is active for it once, and does little else: the bound is the bytes
- * of the active weights over the speed at which this machine reads memory in a matrix-vector product.
+ *   npx tsx bench/generate.ts --shape M
+ *   npx tsx bench/generate.ts --set model.moe.k=2 --prompt 32 --tokens 200
+ *   npx tsx bench/generate.ts --peer pytorch --only top-1 --only "2 top-1 1x"
  */
-import { fileURLToPath } from 'node:url'
-import { parseArgs } from 'node:util'
+import { Command, Option } from 'commander'
+import { fixed } from '../src/cli/format.ts'
+import { numberOption, ranges, setOption } from '../src/cli/options.ts'
 import { input, matmul, toOnnx } from '../src/graph/index.ts'
-import { describeModel } from '../src/model/describe.ts'
-import { parameterSpecs } from '../src/model/parameters.ts'
 import { createArena, type Runtime } from '../src/runtime/index.ts'
-import type { RunConfig } from '../src/train/config.ts'
-import { Generator } from '../src/train/generation.ts'
-import { initialize } from '../src/train/initialize.ts'
 import { loadConfig } from '../src/train/load-config.ts'
-import { randomFor } from '../src/train/random.ts'
-import { openRuntime } from '../src/train/session.ts'
-import { median } from '../src/train/statistics.ts'
-import { ParameterStore } from '../src/train/store.ts'
+import { compareGeneration, type GenerateOptions } from './measure/compare-generation.ts'
+import { drawn, GenerationBench, lengths, promptsOf, speedOf, type TimedText } from './measure/generation.ts'
+import { onlyOption, refuse, routingsOf, runCommand, shapeOption, threadsOption } from './support/command.ts'
+import { using } from './support/line-process.ts'
 
-export interface GenerationOptions {
-  /** Tokens of the prompt; default half of the model's sequence. */
-  readonly prompt?: number
-  /** Tokens that are timed after it; default as many as fit behind the prompt. */
-  readonly tokens?: number
-  /** How often the text is begun; medians are over all of them. */
-  readonly texts?: number
+interface Flags extends Omit<GenerateOptions, 'routings'> {
+  readonly peer?: string
+  readonly only?: readonly string[]
+  readonly set?: readonly string[]
 }
 
-export interface GenerationResult {
-  readonly tokensPerSecond: number
-  /** From one token to the next, sampling included: median. */
-  readonly tokenMs: number
-  /** The pass over the prompt, up to its first token: median of the texts but the first. */
-  readonly prefillMs: number
-  /** The same for the first text, which compiles the programs. */
-  readonly firstMs: number
-  /** Of the weights that a token reads. */
-  readonly activeBytes: number
-  /** What the machine reads of a large matrix in a product with a vector, bytes a second. */
-  readonly bandwidth: number
-  readonly threads: number
-}
+await runCommand(
+  new Command('npx tsx bench/generate.ts')
+    .description('Times one stream of text, with random weights.')
+    .addOption(new Option('--peer <name>', 'what to take turns with (default: Choir alone)').choices(['pytorch']))
+    .addOption(shapeOption())
+    .addOption(onlyOption())
+    .addOption(setOption())
+    .addOption(threadsOption())
+    .addOption(numberOption('--prompt <n>', 'tokens of the prompt', ranges.positiveInteger))
+    .addOption(numberOption('--tokens <n>', 'tokens to write after it', ranges.positiveInteger))
+    .addOption(numberOption('--texts <n>', 'texts that are timed', ranges.positiveInteger).default(4))
+    .option('--out <file>', 'JSON file to write, with --peer')
+    .action(async (flags: Flags) => {
+      const { peer, only, set, out } = flags
+      if (peer === undefined) {
+        refuse('it needs --peer pytorch', { only, out })
+        process.stdout.write(await alone(flags))
+      } else {
+        refuse('not together with --peer', { set })
+        await compareGeneration({ ...flags, routings: routingsOf(only ?? ['top-1']) })
+      }
+    }),
+)
 
-export async function measureGeneration(
-  config: RunConfig,
-  { prompt = config.model.sequence / 2, tokens = config.model.sequence - prompt, texts = 4 }: GenerationOptions = {},
-): Promise<GenerationResult> {
-  const { model, train } = config
-  const store = new ParameterStore(parameterSpecs(model), null)
-  await initialize(store, train.seed, train.init.scale)
-  const runtime = await openRuntime(config)
-  const bandwidth = await measureBandwidth(runtime)
-  const generator = new Generator(runtime, model, store)
-  const random = randomFor(train.seed, 'benchmark')
-  const sampling = { temperature: 0.8, topK: 40, topP: 0.95 }
-  const firsts: number[] = []
-  const others: number[] = []
-  for (let text = 0; text < texts; text++) {
-    const begin = Array.from({ length: prompt }, () => random.integer(model.vocabulary))
-    let before = performance.now()
-    let count = 0
-    for await (const _ of generator.tokens(begin, model.vocabulary, sampling, text)) {
-      const now = performance.now()
-      // The second token of the first text compiles.
-      if (count === 0) firsts.push(now - before)
-      else if (count > 1 || text > 0) others.push(now - before)
-      before = now
-      if (++count > tokens) break
-    }
-  }
-  generator.release()
-  await runtime.close()
-  const { activeParameters } = describeModel(model)
-  const lookups = model.tied ? 0 : model.vocabulary * model.width
-  const tokenMs = median(others)
-  return {
-    tokensPerSecond: 1000 / tokenMs,
-    tokenMs,
-    prefillMs: median(firsts.slice(1)),
-    firstMs: firsts[0] as number,
-    activeBytes: 4 * (activeParameters - lookups),
-    bandwidth,
-    threads: runtime.threads,
-  }
+async function alone(flags: Flags): Promise<string> {
+  const { shape, set = [], texts } = flags
+  const config = await loadConfig(shape, [...set, `runtime.threads=${flags.threads}`])
+  const { prompt, tokens } = lengths(config, flags)
+  return using(GenerationBench.open(config), async (bench) => {
+    const bandwidth = await measureBandwidth(bench.runtime)
+    const nextPrompt = promptsOf(config, prompt)
+    const times: TimedText[] = []
+    for (let text = 0; text <= texts; text++) times.push(await bench.text(nextPrompt(), tokens, drawn, text))
+    const { tokensPerSecond, tokenMs, prefillMs } = speedOf(times)
+    const { threads, provider } = bench.runtime
+    return `
+  shape ${shape}, ${threads} ${threads === 1 ? 'thread' : 'threads'}, ${provider}
+  ${fixed(tokensPerSecond, 0)} tokens/s, ${fixed(tokenMs, 2)} ms a token
+  bound ${fixed(bandwidth / bench.activeBytes, 0)} tokens/s: ${fixed(bench.activeBytes / 1e6, 1)} MB of active weights at ${fixed(bandwidth / 1e9, 1)} GB/s
+  prompt ${fixed(prefillMs, 1)} ms (${fixed(times[0]?.prefillMs ?? Number.NaN, 0)} ms the first time, with compilation)
+`
+  })
 }
 
 /** Bytes a second of the best of a few products of a vector with a matrix of 256 MiB. */
@@ -107,35 +86,3 @@ async function measureBandwidth(runtime: Runtime): Promise<number> {
   executable.release()
   return w.byteLength / (best / 1000)
 }
-
-async function main(): Promise<void> {
-  const { values: flags } = parseArgs({
-    options: {
-      shape: { type: 'string', default: 'S' },
-      set: { type: 'string', multiple: true, default: [] },
-      threads: { type: 'string' },
-      prompt: { type: 'string' },
-      tokens: { type: 'string' },
-      json: { type: 'boolean', default: false },
-    },
-  })
-  const sets = flags.threads === undefined ? flags.set : [...flags.set, `runtime.threads=${flags.threads}`]
-  const result = await measureGeneration(await loadConfig(flags.shape, sets), {
-    ...(flags.prompt !== undefined && { prompt: Number(flags.prompt) }),
-    ...(flags.tokens !== undefined && { tokens: Number(flags.tokens) }),
-  })
-  process.stdout.write(flags.json ? `${JSON.stringify(result)}\n` : report(flags.shape, result))
-}
-
-function report(shape: string, result: GenerationResult): string {
-  const { tokensPerSecond, tokenMs, prefillMs, firstMs, activeBytes, bandwidth, threads } = result
-  const bound = bandwidth / activeBytes
-  return `
-  shape ${shape}, ${threads} ${threads === 1 ? 'thread' : 'threads'}
-  ${tokensPerSecond.toFixed(0)} tokens/s, ${tokenMs.toFixed(2)} ms a token
-  bound ${bound.toFixed(0)} tokens/s: ${(activeBytes / 1e6).toFixed(1)} MB of active weights at ${(bandwidth / 1e9).toFixed(1)} GB/s
-  prompt ${prefillMs.toFixed(1)} ms (${firstMs.toFixed(0)} ms the first time, with compilation)
-`
-}
-
-if (process.argv[1] === fileURLToPath(import.meta.url)) await main()

@@ -1,171 +1,104 @@
 /**
- * Choir and a peer, step for step, on the same machine in the same run.
+ * `npm run bench`: speed, memory and cost of training and generation on this machine.
  *
- *   npm run bench                                  Choir alone: `choir bench`
- *   npm run bench -- --peer pytorch [--shape M]    in turn with PyTorch
+ *   npm run bench                                            Choir alone: `choir bench`
+ *   npm run bench -- --peer pytorch --shape M                in turn with PyTorch, each routing
+ *   npm run bench -- --peer pytorch --shape M --math bf16
+ *   npm run bench -- --peer pytorch --engine onnxruntime     Choir without oneDNN
+ *   npm run bench -- --peer pytorch --generate --shape M     one stream of text
+ *   npm run bench -- --prototypes --shape M                  what prototypes cost beside top-1
+ *   npm run bench -- --profile --shape M                     how much of a step is not matrix products
+ *   npm run bench -- --targets                               what all of it amounts to
  *
- * Each routing runs in a process of its own (a process's peak memory only grows), and in it the two
- * take turns of a few steps, so that a busy moment of the machine hits both. How much there is to
- * compute depends on how many assignments are kept. PyTorch is given a perfectly even load; Choir routes
- * for real, its balancing loss at work from the first step. The kept share of both is printed.
+ * Results are kept in docs/results/, a row at a time; `--only` measures some rows again. The measurements
+ * themselves are in measure/.
  */
-import { execFileSync, spawnSync } from 'node:child_process'
-import { mkdirSync, writeFileSync } from 'node:fs'
-import { cpus } from 'node:os'
-import { dirname, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { parseArgs } from 'node:util'
-import type { RunConfig } from '../src/train/config.ts'
-import { TrainingBench } from '../src/train/index.ts'
-import { loadConfig } from '../src/train/load-config.ts'
-import { type BenchmarkRouting, benchmarkRoutings, routingSets } from '../src/train/presets.ts'
-import { median } from '../src/train/statistics.ts'
-import { blasWarning, type PeerVariant, PyTorchPeer } from './peers/pytorch.ts'
+import { spawnSync } from 'node:child_process'
+import { Command, Option } from 'commander'
+import { mathOption } from '../src/cli/options.ts'
+import { UsageError } from '../src/errors.ts'
+import { compare } from './measure/compare.ts'
+import { compareGeneration } from './measure/compare-generation.ts'
+import { profileStep } from './measure/profile.ts'
+import { comparePrototypes, prototypeRoutings } from './measure/prototypes.ts'
+import { checkChoice, type EngineChoice, engines, environment } from './support/choir.ts'
+import {
+  onlyOption,
+  refuse,
+  routingsOf,
+  runCommand,
+  shapeOption,
+  threadsOption,
+  turnsOption,
+} from './support/command.ts'
+import { fileIn } from './support/results.ts'
+import { printTargets } from './targets.ts'
 
-const peerVariant: Readonly<Record<BenchmarkRouting, PeerVariant>> = {
-  'top-1': 'top1',
-  'top-2 kx': 'top2',
-  '2 top-1 kx': '2top1-kx',
-  '2 top-1 1x': '2top1-1x',
-  '4 top-1 1x': '4top1-1x',
-  dropless: 'dropless-top1',
-}
-
-interface Side {
-  readonly stepMs: number
-  readonly gradientMs: number
-  readonly updateMs: number
-  readonly keptShare: number
-  readonly peakMiB: number
-}
-
-interface Row {
+interface Flags extends EngineChoice {
+  readonly peer?: string
+  readonly generate?: true
+  readonly prototypes?: true
+  readonly profile?: true
+  readonly targets?: true
   readonly shape: string
-  readonly routing: string
-  readonly choir: Side & { readonly mfu: number; readonly peakGflops: number }
-  readonly pytorch: Side
-  /** Tokens a second of Choir over the peer's; above 1 is faster. */
-  readonly speedRatio: number
-  readonly memoryRatio: number
+  readonly only?: readonly string[]
+  readonly turns: number
+  readonly out?: string
 }
 
-const WARM_UP = 8
-const TURN = 2
+/** Steps that a profile records. */
+const RECORDED = 6
 
-const { values: flags } = parseArgs({
-  options: {
-    peer: { type: 'string' },
-    shape: { type: 'string', default: 'S' },
-    turns: { type: 'string', default: '5' },
-    threads: { type: 'string', default: String(cpus().length) },
-    only: { type: 'string', multiple: true },
-    /** Internal: measure one routing in this process and print its row. */
-    apart: { type: 'string' },
-    out: { type: 'string' },
-  },
-  allowPositionals: false,
-})
+await runCommand(
+  new Command('npm run bench --')
+    .description('Measures this machine; without options, what choir bench measures.')
+    .addOption(new Option('--peer <name>', 'what Choir takes turns with').choices(['pytorch']))
+    .option('--generate', 'with --peer: one stream of text instead of training')
+    .option('--prototypes', 'the cost of prototypes at capacity 1x beside top-1')
+    .option('--profile', 'how much of a training step is not matrix products')
+    .option('--targets', 'print the targets and what has been measured of them')
+    .addOption(shapeOption())
+    .addOption(mathOption().default('float32'))
+    .addOption(new Option('--engine <name>', 'what multiplies matrices').choices(engines).default('onednn'))
+    .addOption(onlyOption())
+    .addOption(turnsOption())
+    .addOption(threadsOption())
+    .option('--out <file>', 'JSON file to write (default: docs/results/NAME.json)')
+    .action(run),
+)
 
-if (flags.apart !== undefined)
-  process.stdout.write(`${JSON.stringify(await measure(flags.apart as BenchmarkRouting))}\n`)
-else if (flags.peer === undefined) alone()
-else if (flags.peer === 'pytorch') compare()
-else {
-  process.stderr.write(`bench: invalid --peer: "${flags.peer}" (expected pytorch)\n`)
-  process.exitCode = 2
+async function run(flags: Flags): Promise<void> {
+  const { peer, generate, prototypes, profile, targets, only, math, engine, out } = flags
+  const chosen = Object.entries({ peer, prototypes, profile, targets }).filter(([, value]) => value !== undefined)
+  if (chosen.length > 1)
+    throw new UsageError(
+      `invalid options: ${chosen.map(([name]) => `--${name}`).join(' with ')} (expected one of them)`,
+    )
+  if (peer === undefined) refuse('it needs --peer pytorch', { generate })
+  checkChoice(flags)
+  if (targets) {
+    refuse('not together with --targets, which measures nothing', { only, out })
+    await printTargets()
+  } else if (generate) {
+    if (math === 'bf16')
+      throw new UsageError('invalid --math: "bf16" with --generate (expected float32: Choir generates in float32)')
+    if (engine === 'onnxruntime')
+      throw new UsageError('invalid --engine: "onnxruntime" with --generate (expected onednn)')
+    await compareGeneration({ ...flags, texts: flags.turns, routings: routingsOf(only ?? ['top-1']) })
+  } else if (peer !== undefined) await compare({ ...flags, routings: routingsOf(only) })
+  else if (prototypes) await comparePrototypes({ ...flags, routings: routingsOf(only, prototypeRoutings) })
+  else if (profile) {
+    const [routing, ...others] = routingsOf(only ?? ['top-1'])
+    if (routing === undefined || others.length > 0)
+      throw new UsageError(`invalid --only: ${only?.length} routings with --profile (expected one)`)
+    await profileStep({ ...flags, routing, steps: RECORDED })
+  } else alone(flags)
 }
 
-function alone(): void {
-  const choir = fileURLToPath(new URL('../bin/choir.js', import.meta.url))
-  const only = (flags.only ?? []).flatMap((routing) => ['--only', routing])
-  const args = [choir, 'bench', '--shape', flags.shape, '--threads', flags.threads, ...only]
-  process.exitCode = spawnSync(process.execPath, args, { stdio: 'inherit' }).status ?? 1
-}
-
-function compare(): void {
-  const routings = flags.only ?? Object.keys(benchmarkRoutings)
-  const rows = routings.map((routing) => {
-    process.stderr.write(`  ${flags.shape}, ${routing} ...\n`)
-    const args = [...process.execArgv, fileURLToPath(import.meta.url), ...process.argv.slice(2), '--apart', routing]
-    return JSON.parse(
-      execFileSync(process.execPath, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] }),
-    ) as Row
-  })
-  process.stdout.write(table(rows))
-  const file = flags.out ?? join('bench', 'results', `pytorch-${flags.shape}.json`)
-  mkdirSync(dirname(file), { recursive: true })
-  const machine = { cpu: cpus()[0]?.model, threads: Number(flags.threads), node: process.version, date: new Date() }
-  writeFileSync(file, `${JSON.stringify({ machine, rows }, null, 2)}\n`)
-  process.stdout.write(`\n  ${file}\n`)
-}
-
-async function measure(routing: BenchmarkRouting): Promise<Row> {
-  const config = await loadConfig(flags.shape, [...routingSets(routing), `runtime.threads=${flags.threads}`])
-  const peer = await PyTorchPeer.start(shapeOf(config), peerVariant[routing], {
-    threads: Number(flags.threads),
-    balanced: true,
-  })
-  const warning = blasWarning(peer.info)
-  if (warning) process.stderr.write(`  warning: ${warning}\n`)
-  const bench = await TrainingBench.open(config)
-  await peer.run(WARM_UP)
-  await bench.run(WARM_UP)
-  const ours: Awaited<ReturnType<typeof bench.run>> = []
-  const theirs: Awaited<ReturnType<typeof peer.run>>[] = []
-  for (let turn = 0; turn < Number(flags.turns); turn++) {
-    theirs.push(await peer.run(TURN))
-    ours.push(...(await bench.run(TURN)))
-  }
-  await peer.stop()
-  const result = bench.result(ours)
-  await bench.close()
-
-  const choir = {
-    stepMs: result.stepMs,
-    gradientMs: result.gradientMs,
-    updateMs: result.updateMs,
-    keptShare: 1 - result.dropRate,
-    peakMiB: process.resourceUsage().maxRSS / 1024,
-    mfu: result.mfu,
-    peakGflops: result.peakFlops / 1e9,
-  }
-  const pytorch = {
-    stepMs: median(theirs.flatMap(({ stepMs }) => stepMs)),
-    gradientMs: median(theirs.flatMap(({ gradientMs }) => gradientMs)),
-    updateMs: median(theirs.flatMap(({ updateMs }) => updateMs)),
-    keptShare: median(theirs.map(({ keptShare }) => keptShare)),
-    peakMiB: Math.max(...theirs.map(({ peakMiB }) => peakMiB ?? Number.NaN)),
-  }
-  return {
-    shape: flags.shape,
-    routing,
-    choir,
-    pytorch,
-    speedRatio: pytorch.stepMs / choir.stepMs,
-    memoryRatio: choir.peakMiB / pytorch.peakMiB,
-  }
-}
-
-function shapeOf({ model, train }: RunConfig) {
-  const { layers, width, heads, vocabulary, sequence, moe } = model
-  const { experts, hidden } = moe as NonNullable<typeof moe>
-  return { layers, width, heads, vocabulary, sequence, experts, hidden, batch: train.batch }
-}
-
-function table(rows: readonly Row[]): string {
-  const head = ['routing', 'Choir ms', 'PyTorch ms', 'speed ×', 'kept', 'kept (PyTorch)', 'MFU', 'memory ×']
-  const cells = rows.map(({ routing, choir, pytorch, speedRatio, memoryRatio }) => [
-    routing,
-    choir.stepMs.toFixed(0),
-    pytorch.stepMs.toFixed(0),
-    speedRatio.toFixed(2),
-    choir.keptShare.toFixed(3),
-    pytorch.keptShare.toFixed(3),
-    `${(choir.mfu * 100).toFixed(0)}%`,
-    memoryRatio.toFixed(2),
-  ])
-  const widths = head.map((title, i) => Math.max(title.length, ...cells.map((row) => (row[i] as string).length)))
-  const line = (row: readonly string[]) =>
-    `  ${row.map((cell, i) => (i === 0 ? cell.padEnd(widths[i] as number) : cell.padStart(widths[i] as number))).join('  ')}`
-  return `\n${[head, ...cells].map(line).join('\n')}\n`
+function alone({ shape, math, engine, threads, only, out }: Flags): void {
+  const args = ['bench', '--shape', shape, '--math', math, '--threads', String(threads)]
+  for (const routing of only ?? []) args.push('--only', routing)
+  if (out !== undefined) args.push('--out', out)
+  const command = [fileIn('bin/choir.js'), ...args]
+  process.exitCode = spawnSync(process.execPath, command, { stdio: 'inherit', env: environment(engine) }).status ?? 1
 }

@@ -7,13 +7,13 @@
  * allocator that keeps its memory and asks for huge pages, and the vector math that torch.compile needs
  * with Debian's build. README.md has the measurements.
  */
-import { type ChildProcessWithoutNullStreams, execFile, spawn } from 'node:child_process'
+import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import { RunError, UsageError } from '../../src/errors.ts'
+import { RunError } from '../../src/errors.ts'
+import { LineProcess } from '../support/line-process.ts'
 
 export const peerVariants = ['top1', 'top2', '2top1-kx', '2top1-1x', '4top1-1x', 'dropless-top1'] as const
 export type PeerVariant = (typeof peerVariants)[number]
@@ -141,9 +141,9 @@ export function compileWarning({ compiled }: Pick<PeerInfo, 'compiled'>): string
 
 export class PyTorchPeer {
   readonly info: PeerInfo
-  private readonly child: Child
+  private readonly child: LineProcess
 
-  private constructor(child: Child, info: PeerInfo) {
+  private constructor(child: LineProcess, info: PeerInfo) {
     this.child = child
     this.info = info
   }
@@ -153,14 +153,18 @@ export class PyTorchPeer {
    * @throws UsageError for a shape that the peer refuses, RunError when PyTorch is missing or fails.
    */
   static async start(shape: PeerShape, variant: PeerVariant, options: PeerOptions = {}): Promise<PyTorchPeer> {
-    const child = await Child.start([...shapeFlags(shape), '--variant', variant], options)
+    const child = await spawnPeer([...shapeFlags(shape), '--variant', variant], options)
     return new PyTorchPeer(child, (await child.answer()) as PeerInfo)
   }
 
-  /** Trains so many steps; one call at a time. @throws RunError when the process fails or ends. */
+  /**
+   * Trains so many steps; one call at a time.
+   * @throws RunError when the process fails or ends, or its loss is not finite: then its times mean nothing.
+   */
   async run(steps: number): Promise<PeerRun> {
-    this.child.send({ run: steps })
-    return (await this.child.answer()) as PeerRun
+    const run = (await this.child.ask({ run: steps })) as PeerRun & { readonly loss: number | null }
+    if (run.loss === null) throw new RunError('the loss of the PyTorch peer is not finite')
+    return run
   }
 
   /** Ends the process and waits for its end. */
@@ -172,9 +176,9 @@ export class PyTorchPeer {
 /** The peer as a generator: one greedy stream with a key-value cache, dropless. */
 export class PyTorchGenerator {
   readonly info: PeerInfo
-  private readonly child: Child
+  private readonly child: LineProcess
 
-  private constructor(child: Child, info: PeerInfo) {
+  private constructor(child: LineProcess, info: PeerInfo) {
     this.child = child
     this.info = info
   }
@@ -185,7 +189,7 @@ export class PyTorchGenerator {
     variant: PeerVariant,
     options: PeerOptions = {},
   ): Promise<PyTorchGenerator> {
-    const child = await Child.start([...shapeFlags(shape), '--variant', variant, '--generate'], options)
+    const child = await spawnPeer([...shapeFlags(shape), '--variant', variant, '--generate'], options)
     return new PyTorchGenerator(child, (await child.answer()) as PeerInfo)
   }
 
@@ -194,8 +198,7 @@ export class PyTorchGenerator {
    * with a longer sequence compiles; do not count it. @throws UsageError, RunError
    */
   async generate(tokens: number, prompt: number | readonly number[]): Promise<PeerGeneration> {
-    this.child.send({ generate: tokens, prompt })
-    return (await this.child.answer()) as PeerGeneration
+    return (await this.child.ask({ generate: tokens, prompt })) as PeerGeneration
   }
 
   /** Ends the process and waits for its end. */
@@ -236,64 +239,15 @@ export async function checkPeer(
   path: string,
   options: PeerOptions = {},
 ): Promise<PeerCheck[]> {
-  const child = await Child.start([...shapeFlags(shape), '--check', path], options)
+  const child = await spawnPeer([...shapeFlags(shape), '--check', path], options)
   const found: PeerCheck[] = []
   while (found.length < peerVariants.length) found.push((await child.answer()) as PeerCheck)
   await child.stop()
   return found
 }
 
-/** The process and its lines: a command in, an answer out, strictly in turn. */
-class Child {
-  private readonly process: ChildProcessWithoutNullStreams
-  private readonly lines: AsyncIterator<string>
-  private readonly ended: Promise<number | null>
-  private complaints = ''
-  private waiting = false
-
-  private constructor(child: ChildProcessWithoutNullStreams) {
-    this.process = child
-    this.lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
-    this.ended = new Promise((resolve) => child.once('close', resolve))
-    child.stderr.setEncoding('utf8').on('data', (text: string) => {
-      this.complaints = (this.complaints + text).slice(-4000)
-    })
-    child.once('error', (error) => {
-      this.complaints += error.message
-    })
-    child.stdin.on('error', () => {}) // a dead process shows in the next answer
-  }
-
-  static async start(args: readonly string[], options: PeerOptions): Promise<Child> {
-    const python = await findPyTorch(options.python)
-    const flags = [...args, '--precision', options.precision ?? 'float32', ...(options.balanced ? ['--balanced'] : [])]
-    return new Child(spawn(python, [script, ...flags], { env: peerEnvironment(options.threads) }))
-  }
-
-  send(command: object): void {
-    if (this.waiting) throw new Error('internal: a command to the PyTorch peer before its answer to the last one')
-    this.process.stdin.write(`${JSON.stringify(command)}\n`)
-  }
-
-  async answer(): Promise<unknown> {
-    this.waiting = true
-    const line = await this.lines.next()
-    this.waiting = false
-    if (line.done) {
-      const code = await this.ended
-      const last = this.complaints.trim().split('\n').at(-1)
-      // argparse, like Choir, leaves with 2 on wrong usage
-      throw new (code === 2 ? UsageError : RunError)(`the PyTorch peer ended (exit code ${code}): ${last}`)
-    }
-    const message = JSON.parse(line.value) as { error?: string }
-    if (message.error !== undefined) throw new UsageError(`the PyTorch peer refused: ${message.error}`)
-    return message
-  }
-
-  async stop(): Promise<void> {
-    this.process.stdin.end()
-    const patience = setTimeout(() => this.process.kill(), 10_000)
-    await this.ended
-    clearTimeout(patience)
-  }
+async function spawnPeer(args: readonly string[], options: PeerOptions): Promise<LineProcess> {
+  const python = await findPyTorch(options.python)
+  const flags = [...args, '--precision', options.precision ?? 'float32', ...(options.balanced ? ['--balanced'] : [])]
+  return new LineProcess('the PyTorch peer', python, [script, ...flags], peerEnvironment(options.threads))
 }

@@ -1,14 +1,13 @@
 """The bfloat16 peer as a good PyTorch user writes it: float32 modules, autocast, autograd, fused AdamW.
 
 Nothing here knows a gradient. torch.autocast casts weights and activations to bfloat16 for matmuls,
-experts read their tokens by index, and torch.compile fuses what lies between the matmuls. What such a
-user would try and what each try gained is in README.md; pytorch_bf16.py is the same step by hand.
+experts read their tokens by index, and torch.compile fuses what lies between the matmuls. pytorch_bf16.py
+is the same step by hand.
 
 Routing rules, initial values, flags and protocol are those of pytorch_moe.py, so a harness may start
 this file in its place. Shape suffixes as in pytorch_operators.py.
 """
 
-import itertools
 import math
 
 import torch

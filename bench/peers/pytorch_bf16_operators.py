@@ -3,7 +3,7 @@
 Think of three layers. Matmuls are PyTorch's (oneDNN, on AMX where there is one), in the layouts that
 oneDNN packs fastest. What lies between them is fused by torch.compile into one pass each. And there is
 no autocast: all parameters live in flat buffers, so a step updates master, moments and the bfloat16
-copy of every weight in one sweep. README.md says what each choice gained.
+copy of every weight in one sweep. README.md says what each choice is for.
 
 The residual stream and all reductions are float32. Shape suffixes as in pytorch_operators.py.
 """

@@ -7,6 +7,7 @@ symbols on.
 """
 
 import os
+import sys
 
 import torch
 
@@ -30,6 +31,24 @@ def use_threads(threads):
     unless it is said here."""
     if COMPILED:
         torch._inductor.config.cpp.threads = threads
+
+
+def compile_correctly():
+    """g++ 12 at -O3 miscompiles the transposition of 32 x 32 bfloat16 numbers in inductor's code (wrong numbers
+    and NaN) unless told to leave straight-line code alone. That code is made of vector instructions already."""
+    from torch._inductor import cpp_builder
+    flags_for = getattr(cpp_builder, '_get_optimization_cflags', None)  # private, and may move or change
+
+    def careful_flags_for(*args, **more):
+        flags = flags_for(*args, **more)
+        return [*flags, 'fno-tree-slp-vectorize'] if isinstance(flags, list) else flags
+
+    if flags_for and sys.platform != 'win32':
+        cpp_builder._get_optimization_cflags = careful_flags_for
+
+
+if COMPILED:
+    compile_correctly()
 
 
 def fused(function):

@@ -89,13 +89,14 @@ def whole(command, field, least):
 def trained(trainer, command):
     steps, shape = whole(command, 'run', 1), trainer.model.shape
     results = [trainer.step() for _ in range(steps)]
+    loss = float(results[-1][3]['loss'])
     return {
         'stepMs': [r[0] for r in results],
         'gradientMs': [r[1] for r in results],
         'updateMs': [r[2] for r in results],
         'tokens': steps * shape.batch * shape.sequence,
         'keptShare': sum(r[3]['keptShare'] for r in results) / steps,
-        'loss': float(results[-1][3]['loss']),
+        'loss': loss if math.isfinite(loss) else None,  # JSON has no NaN
     }
 
 

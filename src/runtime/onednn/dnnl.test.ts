@@ -1,8 +1,9 @@
 /** Primitives of oneDNN on one thread, against plain loops: every layout, and sides of length 1. */
 import { describe, expect, test } from 'vitest'
 import { addressOf } from '../ffi.ts'
-import { Dnnl, type Product } from './dnnl.ts'
+import { Dnnl } from './dnnl.ts'
 import { findDnnl } from './library.ts'
+import type { Product } from './product.ts'
 
 const library = findDnnl()
 const missing = 'missing' in library ? library.missing : null

@@ -9,6 +9,7 @@ import { RuntimeError } from '../contract.ts'
 import { addressOf } from '../ffi.ts'
 import { Handle, openDnnl, type Precision } from './library.ts'
 import { type Api, ok, Primitive, type Runnable, signatures } from './primitive.ts'
+import { type Batch, keyOf, type MatrixLayout, type Product } from './product.ts'
 import { FactorMemory, RoundedProduct } from './rounded-product.ts'
 
 /** Data types. */
@@ -26,50 +27,10 @@ const eltwise = { linear: 0x26, swish: 0x2c, gelu: 0x31 } as const
 const arg = { source: 1, source1: 2, target: 17, weights: 33, gradientOfSource: 129, gradientOfTarget: 145 } as const
 const postOpArgument = (index: number) => (32768 * (index + 1)) | arg.source1
 
-/** A matrix in memory: rows `stride` elements apart; transposed: the columns are. */
-export interface MatrixLayout {
-  readonly stride: number
-  readonly transposed?: boolean
-  /** It is a prepared factor (`factorBytes`), not float32. */
-  readonly prepared?: boolean
-}
-
-/**
- * c [m, n] = alpha · a [m, k] · b [k, n], then added to what is in c, or to another matrix.
- * A single row of aᵀ, or a single column of c, must have no gaps.
- */
-export interface Product {
-  readonly m: number
-  readonly k: number
-  readonly n: number
-  readonly a: MatrixLayout
-  readonly b: MatrixLayout
-  /** Floats from a row of c to the next. */
-  readonly c: number
-  readonly alpha?: number
-  /** `c`: c's old values are added. A number: a matrix with rows so far apart is, at `addend`. */
-  readonly plus?: 'c' | number
-}
-
-/** Products of equal shape at once. */
-export interface Batch {
-  readonly count: number
-  /** Elements from a matrix to the next. */
-  readonly a: number
-  readonly b: number
-  readonly c: number
-}
-
 export type Activation = 'gelu' | 'swish'
 
 /** Primitives that a thread remembers; each is some tens of kilobytes of machine code. */
 const MOST = 1024
-
-const keyOf = ({ m, k, n, a, b, c, alpha = 1, plus }: Product): string =>
-  `${m},${k},${n},${layoutKey(a)},${layoutKey(b)},${c},${alpha},${plus}`
-
-const layoutKey = ({ stride, transposed, prepared }: MatrixLayout): string =>
-  `${stride}${transposed ? 't' : ''}${prepared ? 'p' : ''}`
 
 export class Dnnl {
   private readonly api: Api

@@ -5,12 +5,18 @@
  * what the product saves.
  */
 import { addressOf } from '../ffi.ts'
-import type { Dnnl, MatrixLayout, Product } from './dnnl.ts'
 import type { Runnable } from './primitive.ts'
+import type { MatrixLayout, Product } from './product.ts'
 
 /** Elements of a block of a and of b, unless a single row or column has more. */
 const BLOCK_A = 2 ** 20
 const BLOCK_B = 2 ** 22
+
+/** What it is made of. */
+interface Parts {
+  round(rows: number, columns: number, stride: number): Runnable
+  productOfPrepared(spec: Product): Runnable
+}
 
 /** Memory of one thread for rounded factors; it grows to the largest blocks that were asked for. */
 export class FactorMemory {
@@ -40,13 +46,13 @@ interface Block {
 
 export class RoundedProduct implements Runnable {
   used = 0
-  private readonly dnnl: Dnnl
+  private readonly dnnl: Parts
   private readonly spec: Product
   private readonly memory: FactorMemory
   private readonly rows: readonly Block[]
   private readonly columns: readonly Block[]
 
-  constructor(dnnl: Dnnl, spec: Product, memory: FactorMemory) {
+  constructor(dnnl: Parts, spec: Product, memory: FactorMemory) {
     const { m, k, n, a, b } = spec
     this.dnnl = dnnl
     this.spec = spec

@@ -8,7 +8,8 @@
  * Queries are scaled when they are rotated: softmax(q·kᵀ) of scaled q needs no further factor, nor does
  * the gradient of k, and that of q takes the factor when it is rotated back.
  */
-import type { Batch, Dnnl, Product } from '../../onednn/dnnl.ts'
+import type { Dnnl } from '../../onednn/dnnl.ts'
+import type { Batch, Product } from '../../onednn/product.ts'
 import type { Kernel, KernelCall, KernelTensor, KernelThread } from '../contract.ts'
 
 /** Queries of a block, at most. */

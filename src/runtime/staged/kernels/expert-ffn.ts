@@ -6,7 +6,7 @@
  * GELU: y = gelu(x·up)·down. SwiGLU: y = (swish(x·gate) ∘ x·up)·down. What the gradient needs again is
  * the products before the activation; the activation itself is computed anew while it is in the cache.
  */
-import type { MatrixLayout } from '../../onednn/dnnl.ts'
+import type { MatrixLayout } from '../../onednn/product.ts'
 import type { Kernel, KernelCall, KernelTensor, KernelThread } from '../contract.ts'
 
 /** Rows worked through at a time. */

@@ -2,7 +2,7 @@
  * Matrix products by oneDNN. A batch is a task a matrix; a single product, or a batch of fewer matrices
  * than there are threads, is cut into bands of the longer side: the other factor is what every band reads.
  */
-import type { Product } from '../../onednn/dnnl.ts'
+import type { Product } from '../../onednn/product.ts'
 import type { Kernel, KernelCall, KernelTensor } from '../contract.ts'
 
 /** Rows or columns of a band are a multiple of this: whole tiles of the matrix units. */

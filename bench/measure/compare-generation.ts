@@ -1,0 +1,123 @@
+/**
+ * Generation by Choir and by PyTorch, a text each in turn: one stream, float32, a key-value cache.
+ *
+ * PyTorch takes the likeliest token ("greedy"), and so does Choir beside it. With random weights such a text
+ * soon repeats itself, and with it the choice of experts, which may then stay in a cache. So Choir is also
+ * timed with tokens drawn as `choir generate` draws them: a varied text, and the drawing included.
+ */
+import { fixed } from '../../src/cli/format.ts'
+import type { RunConfig } from '../../src/train/config.ts'
+import { loadConfig } from '../../src/train/load-config.ts'
+import { type BenchmarkRouting, routingSets } from '../../src/train/presets.ts'
+import { blasWarning, compileWarning, PyTorchGenerator } from '../peers/pytorch.ts'
+import { tableText } from '../support/command.ts'
+import { using } from '../support/line-process.ts'
+import { Results, resultFile, shownPath, thisMachine, today } from '../support/results.ts'
+import { peerShape, peerVariants, warn } from './compare.ts'
+import {
+  drawn,
+  GenerationBench,
+  greedy,
+  lengths,
+  promptsOf,
+  type Speed,
+  speedOf,
+  type TextLengths,
+  type TimedText,
+} from './generation.ts'
+
+export interface GenerateOptions extends TextLengths {
+  readonly shape: string
+  readonly routings: readonly BenchmarkRouting[]
+  readonly threads: number
+  /** Texts that are timed. */
+  readonly texts: number
+  readonly out?: string
+}
+
+export interface GenerationRow {
+  readonly shape: string
+  readonly routing: BenchmarkRouting
+  readonly threads: number
+  readonly date: string
+  readonly prompt: number
+  readonly tokens: number
+  readonly texts: number
+  /** Greedy, in float32, as PyTorch beside it; and with tokens drawn as `choir generate` draws them. */
+  readonly choir: Speed & { readonly provider: string; readonly drawn: Speed }
+  readonly pytorch: Speed & { readonly torch: string; readonly compiled: boolean }
+  /** Tokens a second of Choir over PyTorch's, both greedy. */
+  readonly speedRatio: number
+}
+
+export const generateName = (shape: string): string => `generate-${shape}`
+
+export async function compareGeneration(options: GenerateOptions): Promise<void> {
+  const { shape, threads } = options
+  const file = options.out ?? resultFile(generateName(shape), shape === 'tiny')
+  const results = await Results.open<GenerationRow>(file, ({ routing }) => routing, thisMachine(options.threads))
+  const said = new Set<string>()
+  for (const routing of options.routings) {
+    process.stderr.write(`  ${shape}, ${routing}, generation ...\n`)
+    const config = await loadConfig(shape, [...routingSets(routing), `runtime.threads=${threads}`])
+    await results.put(await measure(routing, config, options, said))
+  }
+  process.stdout.write(`${compared(results.rows)}\n  ${shownPath(file)}\n`)
+}
+
+async function measure(
+  routing: BenchmarkRouting,
+  config: RunConfig,
+  options: GenerateOptions,
+  said: Set<string>,
+): Promise<GenerationRow> {
+  const { shape, threads, texts } = options
+  const { prompt, tokens } = lengths(config, options)
+  const { sequence: _, batch: __, ...size } = peerShape(config)
+  return using(GenerationBench.open(config), (choir) =>
+    using(PyTorchGenerator.start(size, peerVariants[routing], { threads }), async (peer) => {
+      warn([blasWarning(peer.info), compileWarning(peer.info)], said)
+      const sides: Record<'greedy' | 'drawn' | 'pytorch', TimedText[]> = { greedy: [], drawn: [], pytorch: [] }
+      const nextPrompt = promptsOf(config, prompt)
+      for (let text = 0; text <= texts; text++) {
+        const ids = nextPrompt()
+        sides.pytorch.push(await peer.generate(tokens, ids))
+        sides.greedy.push(await choir.text(ids, tokens, greedy, text))
+        sides.drawn.push(await choir.text(ids, tokens, drawn, text))
+      }
+      const { torch, compiled } = peer.info
+      const [ours, theirs] = [speedOf(sides.greedy), speedOf(sides.pytorch)]
+      return {
+        shape,
+        routing,
+        threads,
+        date: today(),
+        prompt,
+        tokens,
+        texts,
+        choir: { provider: choir.runtime.provider, ...ours, drawn: speedOf(sides.drawn) },
+        pytorch: { torch, compiled, ...theirs },
+        speedRatio: ours.tokensPerSecond / theirs.tokensPerSecond,
+      }
+    }),
+  )
+}
+
+function compared(rows: readonly GenerationRow[]): string {
+  const head = ['routing', 'Choir tokens/s', 'drawn', 'PyTorch tokens/s', 'speed ×', 'prompt ms', 'PyTorch prompt ms']
+  const cells = rows.map(({ routing, choir, pytorch, speedRatio }) => [
+    routing,
+    fixed(choir.tokensPerSecond, 0),
+    fixed(choir.drawn.tokensPerSecond, 0),
+    fixed(pytorch.tokensPerSecond, 0),
+    fixed(speedRatio, 2),
+    fixed(choir.prefillMs, 1),
+    fixed(pytorch.prefillMs, 1),
+  ])
+  const [first] = rows
+  const sizes = first && `${first.tokens} tokens after ${first.prompt}, ${first.texts} texts`
+  return `${tableText([head, ...cells], 'lrrrrrr')}
+  ${sizes}, float32; both take the likeliest token.
+  "drawn": Choir with temperature ${drawn.temperature}, top-k ${drawn.topK}, top-p ${drawn.topP}, for which PyTorch is not timed.
+`
+}

@@ -1,0 +1,160 @@
+/**
+ * Choir and PyTorch, step for step, on the same machine in the same run.
+ *
+ * For each routing two processes stand ready and take turns of a few steps, so that a busy moment of the
+ * machine hits both. How much there is to compute depends on how many assignments are kept. PyTorch is
+ * given a perfectly even load; Choir routes for real, its balancing loss at work from the first step. The
+ * kept share of both is part of the result.
+ */
+import { fixed, percent } from '../../src/cli/format.ts'
+import type { RunConfig } from '../../src/train/config.ts'
+import { loadConfig } from '../../src/train/load-config.ts'
+import { type BenchmarkRouting, routingSets } from '../../src/train/presets.ts'
+import { median } from '../../src/train/statistics.ts'
+import {
+  blasWarning,
+  compileWarning,
+  type PeerRun,
+  type PeerShape,
+  type PeerVariant,
+  PyTorchPeer,
+} from '../peers/pytorch.ts'
+import { choiceName, type EngineChoice, TrainingProcess, TURN, WARM_UP } from '../support/choir.ts'
+import { tableText } from '../support/command.ts'
+import { using } from '../support/line-process.ts'
+import { Results, resultFile, shownPath, thisMachine, today } from '../support/results.ts'
+
+export const peerVariants: Readonly<Record<BenchmarkRouting, PeerVariant>> = {
+  'top-1': 'top1',
+  'top-2 kx': 'top2',
+  '2 top-1 kx': '2top1-kx',
+  '2 top-1 1x': '2top1-1x',
+  '4 top-1 1x': '4top1-1x',
+  dropless: 'dropless-top1',
+}
+
+export interface CompareOptions extends EngineChoice {
+  readonly shape: string
+  readonly routings: readonly BenchmarkRouting[]
+  readonly turns: number
+  readonly out?: string
+}
+
+/** Medians over the timed steps. */
+interface Side {
+  readonly stepMs: number
+  readonly gradientMs: number
+  readonly updateMs: number
+  readonly keptShare: number
+  readonly peakMiB: number
+}
+
+export interface CompareRow extends EngineChoice {
+  readonly shape: string
+  readonly routing: BenchmarkRouting
+  readonly date: string
+  readonly choir: Side & { readonly provider: string; readonly mfu: number; readonly peakGflops: number }
+  readonly pytorch: Side & { readonly torch: string; readonly compiled: boolean }
+  /** Tokens a second of Choir over the peer's; above 1 is faster. */
+  readonly speedRatio: number
+  readonly memoryRatio: number
+}
+
+/** `pytorch-M-bf16`, `pytorch-S-float32-onnxruntime`. */
+export const compareName = (options: Pick<CompareOptions, 'shape' | 'math' | 'engine'>): string =>
+  `pytorch-${options.shape}-${choiceName(options)}`
+
+export async function compare(options: CompareOptions): Promise<void> {
+  const file = options.out ?? resultFile(compareName(options), options.shape === 'tiny')
+  const results = await Results.open<CompareRow>(file, ({ routing }) => routing, thisMachine(options.threads))
+  const said = new Set<string>()
+  for (const routing of options.routings) {
+    process.stderr.write(`  ${options.shape}, ${options.math}, ${routing} ...\n`)
+    await results.put(await measure(routing, options, said))
+  }
+  process.stdout.write(`${report(results.rows)}\n  ${shownPath(file)}\n`)
+}
+
+async function measure(routing: BenchmarkRouting, options: CompareOptions, said: Set<string>): Promise<CompareRow> {
+  const { shape, math, engine, threads } = options
+  const sets = routingSets(routing)
+  const size = peerShape(await loadConfig(shape, sets))
+  const settings = { threads, balanced: true, precision: math }
+  return using(TrainingProcess.start(shape, sets, options), (choir) =>
+    using(PyTorchPeer.start(size, peerVariants[routing], settings), async (peer) => {
+      // float32 training is by hand and needs no compiler.
+      warn([blasWarning(peer.info), math === 'bf16' ? compileWarning(peer.info) : undefined], said)
+      const { ours, theirs } = await alternate(choir, peer, options.turns)
+      const { stepMs, gradientMs, updateMs, dropRate, peakBytes, mfu, peakFlops } = ours
+      const memory = { peakMiB: peakBytes / 2 ** 20, keptShare: 1 - dropRate }
+      const { torch, compiled } = peer.info
+      const pytorch = { torch, compiled, ...sideOf(theirs) }
+      return {
+        shape,
+        routing,
+        math,
+        engine,
+        threads,
+        date: today(),
+        choir: { provider: ours.provider, stepMs, gradientMs, updateMs, ...memory, mfu, peakGflops: peakFlops / 1e9 },
+        pytorch,
+        speedRatio: pytorch.stepMs / stepMs,
+        memoryRatio: memory.peakMiB / pytorch.peakMiB,
+      }
+    }),
+  )
+}
+
+async function alternate(choir: TrainingProcess, peer: PyTorchPeer, turns: number) {
+  await peer.run(WARM_UP)
+  await choir.warmUp(WARM_UP)
+  const theirs = [await peer.run(TURN)]
+  let ours = await choir.run(TURN)
+  for (let turn = 1; turn < turns; turn++) {
+    theirs.push(await peer.run(TURN))
+    ours = await choir.run(TURN)
+  }
+  return { ours, theirs }
+}
+
+function sideOf(runs: readonly PeerRun[]): Side {
+  return {
+    stepMs: median(runs.flatMap(({ stepMs }) => stepMs)),
+    gradientMs: median(runs.flatMap(({ gradientMs }) => gradientMs)),
+    updateMs: median(runs.flatMap(({ updateMs }) => updateMs)),
+    keptShare: median(runs.map(({ keptShare }) => keptShare)),
+    peakMiB: Math.max(...runs.map(({ peakMiB }) => peakMiB ?? Number.NaN)),
+  }
+}
+
+/** What makes the peer slower than it can be, said once. */
+export function warn(warnings: readonly (string | undefined)[], said: Set<string>): void {
+  for (const warning of warnings) {
+    if (warning === undefined || said.has(warning)) continue
+    said.add(warning)
+    process.stderr.write(`  warning: ${warning}\n`)
+  }
+}
+
+export function peerShape({ model, train }: RunConfig): PeerShape {
+  const { layers, width, heads, vocabulary, sequence, moe } = model
+  if (!moe) throw new Error('internal: a benchmark shape without experts')
+  return { layers, width, heads, vocabulary, sequence, experts: moe.experts, hidden: moe.hidden, batch: train.batch }
+}
+
+function report(rows: readonly CompareRow[]): string {
+  const head = ['routing', 'Choir ms', 'PyTorch ms', 'speed ×', 'kept', 'kept (PyTorch)', 'MFU', 'memory ×']
+  const cells = rows.map(({ routing, choir, pytorch, speedRatio, memoryRatio }) => [
+    routing,
+    fixed(choir.stepMs, 0),
+    fixed(pytorch.stepMs, 0),
+    fixed(speedRatio, 2),
+    fixed(choir.keptShare, 3),
+    fixed(pytorch.keptShare, 3),
+    percent(choir.mfu, 0),
+    fixed(memoryRatio, 2),
+  ])
+  const [first] = rows
+  const sides = first ? `\n  Choir on ${first.choir.provider}, ${first.math}; PyTorch ${first.pytorch.torch}\n` : ''
+  return `${sides}${tableText([head, ...cells], 'lrrrrrrr')}`
+}

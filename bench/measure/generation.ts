@@ -1,0 +1,111 @@
+/**
+ * One stream of text, generated with random weights and timed.
+ *
+ * A token reads every weight that is active for it once, and does little else: the bound is the bytes of
+ * the active weights over the speed at which this machine reads memory in a matrix-vector product.
+ */
+import { UsageError } from '../../src/errors.ts'
+import { describeModel } from '../../src/model/describe.ts'
+import { parameterSpecs } from '../../src/model/parameters.ts'
+import type { Runtime } from '../../src/runtime/index.ts'
+import type { RunConfig } from '../../src/train/config.ts'
+import { Generator } from '../../src/train/generation.ts'
+import { initialize } from '../../src/train/initialize.ts'
+import { randomFor } from '../../src/train/random.ts'
+import type { SamplingOptions } from '../../src/train/sampling.ts'
+import { openRuntime } from '../../src/train/session.ts'
+import { median } from '../../src/train/statistics.ts'
+import { ParameterStore } from '../../src/train/store.ts'
+
+export const greedy: SamplingOptions = { temperature: 0, topK: 0, topP: 1 }
+/** The defaults of `choir generate`. */
+export const drawn: SamplingOptions = { temperature: 0.8, topK: 40, topP: 0.95 }
+
+/** Times of one text. */
+export interface TimedText {
+  /** Over the prompt, up to the first token. */
+  readonly prefillMs: number
+  /** Of each later token, its choice included. */
+  readonly msPerToken: readonly number[]
+}
+
+export class GenerationBench {
+  readonly runtime: Runtime
+  /** Of the weights that a token reads. */
+  readonly activeBytes: number
+  private readonly vocabulary: number
+  private readonly generator: Generator
+
+  private constructor(runtime: Runtime, config: RunConfig, generator: Generator) {
+    const { activeParameters } = describeModel(config.model)
+    const { tied, vocabulary, width } = config.model
+    this.runtime = runtime
+    this.activeBytes = 4 * (activeParameters - (tied ? 0 : vocabulary * width))
+    this.vocabulary = vocabulary
+    this.generator = generator
+  }
+
+  static async open(config: RunConfig): Promise<GenerationBench> {
+    const { model, train } = config
+    const store = new ParameterStore(parameterSpecs(model), null)
+    await initialize(store, train.seed, train.init.scale)
+    const runtime = await openRuntime(config)
+    return new GenerationBench(runtime, config, new Generator(runtime, model, store))
+  }
+
+  /** Writes `tokens` tokens. The first text compiles: do not count it. */
+  async text(prompt: readonly number[], tokens: number, sampling: SamplingOptions, seed: number): Promise<TimedText> {
+    const times: number[] = []
+    let before = performance.now()
+    for await (const _ of this.generator.tokens(prompt, this.vocabulary, sampling, seed)) {
+      const now = performance.now()
+      times.push(now - before)
+      before = now
+      if (times.length === tokens) break
+    }
+    const [prefillMs = Number.NaN, ...msPerToken] = times
+    return { prefillMs, msPerToken }
+  }
+
+  async stop(): Promise<void> {
+    this.generator.release()
+    await this.runtime.close()
+  }
+}
+
+/** Random prompts, the same at every call. */
+export function promptsOf({ model, train }: RunConfig, length: number): () => number[] {
+  const random = randomFor(train.seed, 'benchmark')
+  return () => Array.from({ length }, () => random.integer(model.vocabulary))
+}
+
+export interface TextLengths {
+  /** Tokens of the prompt, and those written after it; default 128 and 100, or what the shape has room for. */
+  readonly prompt?: number
+  readonly tokens?: number
+}
+
+/** @throws UsageError when they do not fit into the model's sequence */
+export function lengths({ model: { sequence } }: RunConfig, given: TextLengths) {
+  const prompt = given.prompt ?? Math.min(128, Math.floor(sequence / 2))
+  const tokens = given.tokens ?? Math.min(100, sequence - prompt)
+  if (prompt + tokens > sequence)
+    throw new UsageError(
+      `invalid --prompt ${prompt} with --tokens ${tokens} (expected at most ${sequence} together, the model's sequence)`,
+    )
+  if (tokens < 2) throw new UsageError(`invalid --tokens: ${tokens} (expected at least 2: the prompt gives the first)`)
+  return { prompt, tokens }
+}
+
+/** Medians over all tokens but the first of each text, and over all prompts. */
+export interface Speed {
+  readonly tokensPerSecond: number
+  readonly tokenMs: number
+  readonly prefillMs: number
+}
+
+/** Of all texts but the first, which compiles. */
+export function speedOf([, ...texts]: readonly TimedText[]): Speed {
+  const tokenMs = median(texts.flatMap(({ msPerToken }) => msPerToken))
+  return { tokensPerSecond: 1000 / tokenMs, tokenMs, prefillMs: median(texts.map(({ prefillMs }) => prefillMs)) }
+}

@@ -1,0 +1,78 @@
+/**
+ * How the cost of training grows: the points that are measured, and a training for each.
+ *
+ * Around one model, each axis is varied alone. Routing is top-1 and dropless: without capacity every token
+ * is computed, however uneven the load, so points differ in what is on their axis and in nothing else. More
+ * experts are more weights and no more arithmetic: hidden size and activated experts stay. With the width,
+ * heads (of the same size) and the experts' hidden size grow; with the sequence, fewer of them make a step
+ * of as many tokens.
+ */
+import type { BenchmarkResult } from '../../src/train/index.ts'
+import { loadConfig } from '../../src/train/load-config.ts'
+import { routingSets } from '../../src/train/presets.ts'
+import { TrainingProcess, WARM_UP } from '../support/choir.ts'
+import { using } from '../support/line-process.ts'
+import { today } from '../support/results.ts'
+
+export const axes = ['experts', 'width', 'sequence', 'threads'] as const
+export type Axis = (typeof axes)[number]
+export type Point = Readonly<Record<Axis, number>>
+
+export interface ScalingRow extends Point, Pick<BenchmarkResult, Measured> {
+  readonly shape: string
+  readonly date: string
+}
+
+type Measured =
+  | 'provider'
+  | 'parameters'
+  | 'activeParameters'
+  | 'tokensPerSecond'
+  | 'stepMs'
+  | 'gradientMs'
+  | 'updateMs'
+  | 'mfu'
+  | 'peakFlops'
+  | 'peakBytes'
+
+export const keyOf = ({ experts, width, sequence, threads }: Point): string =>
+  `experts ${experts}, width ${width}, sequence ${sequence}, threads ${threads}`
+
+/** The points of each axis; the model that all vary is among those of every axis. */
+export async function seriesOf(shape: string, cores: number): Promise<Readonly<Record<Axis, readonly Point[]>>> {
+  const { model } = await loadConfig(shape, [])
+  const threads = Array.from({ length: 1 + Math.floor(Math.log2(cores)) }, (_, i) => 2 ** i)
+  const { width, sequence } = model
+  const base: Point = { experts: model.moe?.experts ?? 1, width, sequence, threads: threads.at(-1) ?? 1 }
+  const vary = (axis: Axis, values: readonly number[]) => values.map((value) => ({ ...base, [axis]: value }))
+  return {
+    experts: vary('experts', [8, 16, 32, 64, 128, 256]),
+    width: vary('width', [width / 2, width, 2 * width]),
+    sequence: vary('sequence', [sequence / 2, sequence, 2 * sequence, 4 * sequence]),
+    threads: vary('threads', threads),
+  }
+}
+
+export async function measurePoint(shape: string, point: Point, steps: number): Promise<ScalingRow> {
+  const { model, train } = await loadConfig(shape, [])
+  const wider = point.width / model.width
+  const sets = [
+    ...routingSets('dropless'),
+    `model.moe.experts=${point.experts}`,
+    `model.moe.hidden=${(model.moe?.hidden ?? 0) * wider}`,
+    `model.width=${point.width}`,
+    `model.heads=${model.heads * wider}`,
+    `model.sequence=${point.sequence}`,
+    `train.batch=${(train.batch * model.sequence) / point.sequence}`,
+  ]
+  const choice = { math: 'float32', engine: 'onednn', threads: point.threads } as const
+  return using(TrainingProcess.start(shape, sets, choice), async (choir) => {
+    await choir.warmUp(WARM_UP)
+    const { provider, parameters, activeParameters, tokensPerSecond, stepMs, gradientMs, updateMs, ...rest } =
+      await choir.run(steps)
+    const { mfu, peakFlops, peakBytes } = rest
+    const size = { provider, parameters, activeParameters }
+    const speed = { tokensPerSecond, stepMs, gradientMs, updateMs, mfu, peakFlops, peakBytes }
+    return { shape, ...point, date: today(), ...size, ...speed }
+  })
+}

@@ -1,0 +1,177 @@
+/**
+ * The targets of speed, memory and cost, and what has been measured of them: reads docs/results/ and prints
+ * a table. It measures nothing; what is missing is named with the command that measures it.
+ *
+ * A target that speaks of every routing is met by the worst of them, so a range is shown and which routing
+ * is at its bad end.
+ */
+import { fixed, percent } from '../src/cli/format.ts'
+import { type CompareRow, compareName } from './measure/compare.ts'
+import { type GenerationRow, generateName } from './measure/compare-generation.ts'
+import { type ProfileResult, profileName } from './measure/profile.ts'
+import { type PrototypesRow, prototypeRoutings, prototypesName } from './measure/prototypes.ts'
+import type { EngineChoice } from './support/choir.ts'
+import { routings, tableText } from './support/command.ts'
+import { type Machine, type RowFile, readJson, resultFile } from './support/results.ts'
+
+/** One figure, and the routing it is of. */
+export interface Figure {
+  readonly value: number
+  readonly routing: string
+}
+
+export interface Target {
+  readonly name: string
+  readonly shape: string
+  /** Whether a figure should be at least the bound, or at most. */
+  readonly bound: 'least' | 'most'
+  /** What must be reached, and what is aimed at. */
+  readonly required: number
+  readonly aim: number
+  readonly figures: readonly Figure[]
+  /** Of how many figures it speaks. */
+  readonly expected: number
+  readonly show: (value: number) => string
+  /** What measures it. */
+  readonly command: string
+}
+
+type Choice = Pick<EngineChoice, 'math' | 'engine'>
+
+const float32: Choice = { math: 'float32', engine: 'onednn' }
+const bf16: Choice = { math: 'bf16', engine: 'onednn' }
+const alone: Choice = { math: 'float32', engine: 'onnxruntime' }
+
+const times = (value: number): string => `${fixed(value, 2)} ×`
+const share = (value: number): string => percent(value, 1)
+
+export async function printTargets(): Promise<void> {
+  const machines = new Set<string>()
+  const targets = await readTargets(async (name) => {
+    const file = await readJson<{ machine: Machine }>(resultFile(name))
+    if (file) machines.add(`${file.machine.cpu}, ${file.machine.logicalCores} cores`)
+    return file
+  })
+  const where = machines.size === 0 ? '' : `\n  measured on ${[...machines].join('; ')}\n`
+  process.stdout.write(`${targetsText(targets)}${where}`)
+}
+
+/** The contents of a result file, undefined when it is not there. */
+type Read = (name: string) => Promise<unknown>
+
+export function targetsText(targets: readonly Target[]): string {
+  const head = ['target', 'shape', 'required', 'aim', 'measured', '', 'worst']
+  const rows = targets.map((target) => {
+    const { name, shape, bound, required, aim, show } = target
+    const sign = bound === 'least' ? '≥' : '≤'
+    const { range, worst } = spread(target)
+    return [name, shape, `${sign} ${show(required)}`, `${sign} ${show(aim)}`, range, verdict(target), worst]
+  })
+  const commands = [...new Set(targets.filter(isIncomplete).map(({ command }) => command))]
+  const missing =
+    commands.length === 0
+      ? ''
+      : `\n  what is not measured, or not of every routing:\n${commands.map((line) => `    ${line}\n`).join('')}`
+  return `${tableText([head, ...rows], 'llrrlll')}${missing}`
+}
+
+export function verdict(target: Target): 'aim met' | 'met' | 'missed' | 'not measured' | 'not all measured' {
+  const { bound, required, aim, figures } = target
+  if (figures.length === 0) return 'not measured'
+  const reaches = (mark: number) => figures.every(({ value }) => (bound === 'least' ? value >= mark : value <= mark))
+  if (!reaches(required)) return 'missed'
+  if (isIncomplete(target)) return 'not all measured'
+  return reaches(aim) ? 'aim met' : 'met'
+}
+
+const isIncomplete = ({ figures, expected }: Target): boolean => figures.length < expected
+
+function spread({ figures, bound, show }: Target): { range: string; worst: string } {
+  const sorted = [...figures].sort((a, b) => a.value - b.value)
+  const [least, most] = [sorted[0], sorted.at(-1)]
+  if (!least || !most) return { range: '', worst: '' }
+  const range = sorted.length === 1 ? show(least.value) : `${show(least.value)} .. ${show(most.value)}`
+  return { range, worst: (bound === 'least' ? least : most).routing }
+}
+
+async function readTargets(read: Read): Promise<Target[]> {
+  const shapes = ['S', 'M']
+  const targets: Target[] = []
+  const compared: readonly [string, Choice][] = [
+    ['float32, oneDNN: speed', float32],
+    ['bf16: speed', bf16],
+    ['float32, ONNX Runtime alone: speed', alone],
+  ]
+  for (const [name, choice] of compared)
+    for (const shape of shapes) {
+      const [required, aim] = choice.engine === 'onednn' ? [1.1, 1.5] : [0.95, 1.1]
+      const figures = (await compareRows(read, shape, choice)).map(({ routing, speedRatio: value }) => ({
+        routing,
+        value,
+      }))
+      targets.push({ ...everyRouting(name, shape, choice), bound: 'least', required, aim, figures })
+    }
+  for (const [name, choice] of compared)
+    for (const shape of shapes) {
+      const rows = await compareRows(read, shape, choice)
+      const figures = rows.map(({ routing, memoryRatio: value }) => ({ routing, value }))
+      const about = everyRouting(name.replace(': speed', ': peak memory'), shape, choice)
+      targets.push({ ...about, bound: 'most', required: 1, aim: 0.8, figures })
+    }
+  for (const choice of [float32, bf16])
+    for (const shape of shapes) targets.push(await constantCost(read, shape, choice))
+  targets.push(...(await overhead(read, 'M')), await generation(read, 'M'))
+  return targets
+}
+
+async function compareRows(read: Read, shape: string, choice: Choice): Promise<readonly CompareRow[]> {
+  return ((await read(compareName({ shape, ...choice }))) as RowFile<CompareRow> | undefined)?.rows ?? []
+}
+
+function everyRouting(name: string, shape: string, { math, engine }: Choice) {
+  const options = `${math === 'bf16' ? ' --math bf16' : ''}${engine === 'onednn' ? '' : ` --engine ${engine}`}`
+  const command = `npm run bench -- --peer pytorch --shape ${shape}${options}`
+  return { name, shape, expected: routings.length, show: times, command }
+}
+
+async function constantCost(read: Read, shape: string, choice: Choice): Promise<Target> {
+  const file = (await read(prototypesName({ shape, ...choice }))) as RowFile<PrototypesRow> | undefined
+  return {
+    name: `${choice.math}: prototypes 1x over top-1`,
+    shape,
+    bound: 'most',
+    required: 1.03,
+    aim: 1,
+    figures: (file?.rows ?? []).map(({ routing, cost }) => ({ routing, value: cost })),
+    expected: prototypeRoutings.length,
+    show: times,
+    command: `npm run bench -- --prototypes --shape ${shape}${choice.math === 'bf16' ? ' --math bf16' : ''}`,
+  }
+}
+
+async function overhead(read: Read, shape: string): Promise<Target[]> {
+  const result = (await read(profileName({ shape, ...float32 }))) as ProfileResult | undefined
+  const about = { shape, bound: 'most', required: 0.25, aim: 0.15, expected: 1, show: share } as const
+  const command = `npm run bench -- --profile --shape ${shape}`
+  const figuresOf = (value: number | undefined) =>
+    result && value !== undefined ? [{ routing: result.routing, value }] : []
+  return [
+    { ...about, name: 'float32: step outside matmul kernels', figures: figuresOf(result?.otherShare), command },
+    { ...about, name: '  stricter: beyond matmul ceiling', figures: figuresOf(result?.beyondCeilingShare), command },
+  ]
+}
+
+async function generation(read: Read, shape: string): Promise<Target> {
+  const file = (await read(generateName(shape))) as RowFile<GenerationRow> | undefined
+  return {
+    name: 'float32: generation, tokens/s',
+    shape,
+    bound: 'least',
+    required: 1,
+    aim: 2,
+    figures: (file?.rows ?? []).map(({ routing, speedRatio }) => ({ routing, value: speedRatio })),
+    expected: 1,
+    show: times,
+    command: `npm run bench -- --peer pytorch --generate --shape ${shape}`,
+  }
+}
