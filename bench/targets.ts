@@ -36,10 +36,11 @@ export interface Target {
   readonly command: string
 }
 
-type Choice = Pick<EngineChoice, 'math' | 'engine'>
+type Choice = Pick<EngineChoice, 'math' | 'engine'> & { readonly autocast?: boolean }
 
 const float32: Choice = { math: 'float32', engine: 'onednn' }
 const bf16: Choice = { math: 'bf16', engine: 'onednn' }
+const autocast: Choice = { ...bf16, autocast: true }
 const alone: Choice = { math: 'float32', engine: 'onnxruntime' }
 
 const times = (value: number): string => `${fixed(value, 2)} ×`
@@ -100,6 +101,7 @@ async function readTargets(read: Read): Promise<Target[]> {
   const compared: readonly [string, Choice][] = [
     ['float32, oneDNN: speed', float32],
     ['bf16: speed', bf16],
+    ['bf16: speed beside autocast', autocast],
     ['float32, ONNX Runtime alone: speed', alone],
   ]
   for (const [name, choice] of compared)
@@ -111,7 +113,7 @@ async function readTargets(read: Read): Promise<Target[]> {
       }))
       targets.push({ ...everyRouting(name, shape, choice), bound: 'least', required, aim, figures })
     }
-  for (const [name, choice] of compared)
+  for (const [name, choice] of compared.filter(([, choice]) => !choice.autocast))
     for (const shape of shapes) {
       const rows = await compareRows(read, shape, choice)
       const figures = rows.map(({ routing, memoryRatio: value }) => ({ routing, value }))
@@ -119,7 +121,7 @@ async function readTargets(read: Read): Promise<Target[]> {
       targets.push({ ...about, bound: 'most', required: 1, aim: 0.8, figures })
     }
   for (const choice of [float32, bf16])
-    for (const shape of shapes) targets.push(await constantCost(read, shape, choice))
+    for (const shape of shapes) targets.push(...(await constantCost(read, shape, choice)))
   targets.push(...(await overhead(read, 'M')), await generation(read, 'M'))
   return targets
 }
@@ -128,25 +130,29 @@ async function compareRows(read: Read, shape: string, choice: Choice): Promise<r
   return ((await read(compareName({ shape, ...choice }))) as RowFile<CompareRow> | undefined)?.rows ?? []
 }
 
-function everyRouting(name: string, shape: string, { math, engine }: Choice) {
+function everyRouting(name: string, shape: string, { math, engine, autocast = false }: Choice) {
   const options = `${math === 'bf16' ? ' --math bf16' : ''}${engine === 'onednn' ? '' : ` --engine ${engine}`}`
-  const command = `npm run bench -- --peer pytorch --shape ${shape}${options}`
+  const command = `npm run bench -- --peer ${autocast ? 'autocast' : 'pytorch'} --shape ${shape}${options}`
   return { name, shape, expected: routings.length, show: times, command }
 }
 
-async function constantCost(read: Read, shape: string, choice: Choice): Promise<Target> {
+async function constantCost(read: Read, shape: string, choice: Choice): Promise<Target[]> {
   const file = (await read(prototypesName({ shape, ...choice }))) as RowFile<PrototypesRow> | undefined
-  return {
-    name: `${choice.math}: prototypes 1x over top-1`,
+  const target = (name: string, costOf: (row: PrototypesRow) => number): Target => ({
+    name,
     shape,
     bound: 'most',
     required: 1.03,
     aim: 1,
-    figures: (file?.rows ?? []).map(({ routing, cost }) => ({ routing, value: cost })),
+    figures: (file?.rows ?? []).map((row) => ({ routing: row.routing, value: costOf(row) })),
     expected: prototypeRoutings.length,
     show: times,
     command: `npm run bench -- --prototypes --shape ${shape}${choice.math === 'bf16' ? ' --math bf16' : ''}`,
-  }
+  })
+  return [
+    target(`${choice.math}: prototypes 1x over top-1`, ({ cost }) => cost),
+    target('  as many expert rows on both sides', ({ equalRows }) => equalRows.cost),
+  ]
 }
 
 async function overhead(read: Read, shape: string): Promise<Target[]> {

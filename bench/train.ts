@@ -4,6 +4,7 @@
  *   npm run bench                                            Choir alone: `choir bench`
  *   npm run bench -- --peer pytorch --shape M                in turn with PyTorch, each routing
  *   npm run bench -- --peer pytorch --shape M --math bf16
+ *   npm run bench -- --peer autocast --math bf16             beside PyTorch as most write it: autocast
  *   npm run bench -- --peer pytorch --engine onnxruntime     Choir without oneDNN
  *   npm run bench -- --peer pytorch --generate --shape M     one stream of text
  *   npm run bench -- --prototypes --shape M                  what prototypes cost beside top-1
@@ -52,7 +53,7 @@ const RECORDED = 6
 await runCommand(
   new Command('npm run bench --')
     .description('Measures this machine; without options, what choir bench measures.')
-    .addOption(new Option('--peer <name>', 'what Choir takes turns with').choices(['pytorch']))
+    .addOption(new Option('--peer <name>', 'what Choir takes turns with').choices(['pytorch', 'autocast']))
     .option('--generate', 'with --peer: one stream of text instead of training')
     .option('--prototypes', 'the cost of prototypes at capacity 1x beside top-1')
     .option('--profile', 'how much of a training step is not matrix products')
@@ -76,6 +77,9 @@ async function run(flags: Flags): Promise<void> {
     )
   if (peer === undefined) refuse('it needs --peer pytorch', { generate })
   checkChoice(flags)
+  const autocast = peer === 'autocast'
+  if (autocast && (math !== 'bf16' || generate))
+    throw new UsageError('invalid --peer: "autocast" (expected --math bf16 with it, and no --generate)')
   if (targets) {
     refuse('not together with --targets, which measures nothing', { only, out })
     await printTargets()
@@ -85,7 +89,7 @@ async function run(flags: Flags): Promise<void> {
     if (engine === 'onnxruntime')
       throw new UsageError('invalid --engine: "onnxruntime" with --generate (expected onednn)')
     await compareGeneration({ ...flags, texts: flags.turns, routings: routingsOf(only ?? ['top-1']) })
-  } else if (peer !== undefined) await compare({ ...flags, routings: routingsOf(only) })
+  } else if (peer !== undefined) await compare({ ...flags, autocast, routings: routingsOf(only) })
   else if (prototypes) await comparePrototypes({ ...flags, routings: routingsOf(only, prototypeRoutings) })
   else if (profile) {
     const [routing, ...others] = routingsOf(only ?? ['top-1'])

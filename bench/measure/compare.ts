@@ -37,6 +37,8 @@ export interface CompareOptions extends EngineChoice {
   readonly shape: string
   readonly routings: readonly BenchmarkRouting[]
   readonly turns: number
+  /** Beside PyTorch's autocast, instead of a step written by hand. */
+  readonly autocast?: boolean
   readonly out?: string
 }
 
@@ -60,9 +62,9 @@ export interface CompareRow extends EngineChoice {
   readonly memoryRatio: number
 }
 
-/** `pytorch-M-bf16`, `pytorch-S-float32-onnxruntime`. */
-export const compareName = (options: Pick<CompareOptions, 'shape' | 'math' | 'engine'>): string =>
-  `pytorch-${options.shape}-${choiceName(options)}`
+/** `pytorch-M-bf16`, `pytorch-S-float32-onnxruntime`, `autocast-S-bf16`. */
+export const compareName = (options: Pick<CompareOptions, 'shape' | 'math' | 'engine' | 'autocast'>): string =>
+  `${options.autocast ? 'autocast' : 'pytorch'}-${options.shape}-${choiceName(options)}`
 
 export async function compare(options: CompareOptions): Promise<void> {
   const file = options.out ?? resultFile(compareName(options), options.shape === 'tiny')
@@ -76,10 +78,10 @@ export async function compare(options: CompareOptions): Promise<void> {
 }
 
 async function measure(routing: BenchmarkRouting, options: CompareOptions, said: Set<string>): Promise<CompareRow> {
-  const { shape, math, engine, threads } = options
+  const { shape, math, engine, threads, autocast = false } = options
   const sets = routingSets(routing)
   const size = peerShape(await loadConfig(shape, sets))
-  const settings = { threads, balanced: true, precision: math }
+  const settings = { threads, balanced: true, precision: math, autocast }
   return using(TrainingProcess.start(shape, sets, options), (choir) =>
     using(PyTorchPeer.start(size, peerVariants[routing], settings), async (peer) => {
       // float32 training is by hand and needs no compiler.

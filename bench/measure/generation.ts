@@ -9,6 +9,7 @@ import { describeModel } from '../../src/model/describe.ts'
 import { parameterSpecs } from '../../src/model/parameters.ts'
 import type { Runtime } from '../../src/runtime/index.ts'
 import type { RunConfig } from '../../src/train/config.ts'
+import { tokenScratch } from '../../src/train/generation/token-decoder.ts'
 import { Generator } from '../../src/train/generation.ts'
 import { initialize } from '../../src/train/initialize.ts'
 import { randomFor } from '../../src/train/random.ts'
@@ -47,7 +48,7 @@ export class GenerationBench {
 
   static async open(config: RunConfig): Promise<GenerationBench> {
     const { model, train } = config
-    const store = new ParameterStore(parameterSpecs(model), null)
+    const store = new ParameterStore(parameterSpecs(model), null, tokenScratch(model))
     await initialize(store, train.seed, train.init.scale)
     const runtime = await openRuntime(config)
     return new GenerationBench(runtime, config, new Generator(runtime, model, store))

@@ -4,6 +4,10 @@
  *
  * Each prototype routing is measured beside top-1 in the same run: two processes take turns of a few
  * steps. Not all three at once: at the shape M three do not fit 24 GB.
+ *
+ * Choir computes the rows that are kept and no others. Z choices fill the experts up to their capacity, 1.25 of
+ * what top-1 needs when the load is even; top-1 fills them only as far as it has tokens. So prototypes are
+ * also measured at capacity factor 1 beside top-1 without drops: as many rows on both sides.
  */
 import { fixed } from '../../src/cli/format.ts'
 import { type BenchmarkRouting, routingSets } from '../../src/train/presets.ts'
@@ -36,6 +40,8 @@ export interface PrototypesRow extends Side, EngineChoice {
   readonly top1: Side
   /** Time of a step over that of top-1. */
   readonly cost: number
+  /** The same at capacity factor 1 beside dropless top-1. */
+  readonly equalRows: Side & { readonly dropless: Side; readonly cost: number }
 }
 
 export const prototypesName = (options: Pick<PrototypesOptions, 'shape' | 'math' | 'engine'>): string =>
@@ -53,43 +59,53 @@ export async function comparePrototypes(options: PrototypesOptions): Promise<voi
 
 async function measure(routing: BenchmarkRouting, options: PrototypesOptions): Promise<PrototypesRow> {
   const { shape, math, engine, threads } = options
-  const start = (routing: BenchmarkRouting) => TrainingProcess.start(shape, routingSets(routing), options)
-  return using(start('top-1'), (top1) =>
-    using(start(routing), async (other) => {
-      for (const side of [top1, other]) await side.warmUp(WARM_UP)
-      let [base, own] = [await top1.run(TURN), await other.run(TURN)]
+  const usual = await measurePair(routingSets('top-1'), routingSets(routing), options)
+  const equal = await measurePair(routingSets('dropless'), [...routingSets(routing), 'model.moe.factor=1'], options)
+  const { provider, base, own, cost } = usual
+  return {
+    shape,
+    routing,
+    math,
+    engine,
+    threads,
+    date: today(),
+    provider,
+    ...own,
+    top1: base,
+    cost,
+    equalRows: { ...equal.own, dropless: equal.base, cost: equal.cost },
+  }
+}
+
+async function measurePair(baseSets: readonly string[], ownSets: readonly string[], options: PrototypesOptions) {
+  const start = (sets: readonly string[]) => TrainingProcess.start(options.shape, sets, options)
+  return using(start(baseSets), (first) =>
+    using(start(ownSets), async (second) => {
+      for (const side of [first, second]) await side.warmUp(WARM_UP)
+      let [base, own] = [await first.run(TURN), await second.run(TURN)]
       for (let turn = 1; turn < options.turns; turn++) {
-        base = await top1.run(TURN)
-        own = await other.run(TURN)
+        base = await first.run(TURN)
+        own = await second.run(TURN)
       }
-      return {
-        shape,
-        routing,
-        math,
-        engine,
-        threads,
-        date: today(),
-        provider: own.provider,
-        stepMs: own.stepMs,
-        keptShare: 1 - own.dropRate,
-        top1: { stepMs: base.stepMs, keptShare: 1 - base.dropRate },
-        cost: own.stepMs / base.stepMs,
-      }
+      const sideOf = ({ stepMs, dropRate }: typeof own): Side => ({ stepMs, keptShare: 1 - dropRate })
+      return { provider: own.provider, base: sideOf(base), own: sideOf(own), cost: own.stepMs / base.stepMs }
     }),
   )
 }
 
 function report(rows: readonly PrototypesRow[]): string {
-  const head = ['routing', 'ms', 'top-1 ms', 'cost ×', 'kept', 'kept (top-1)']
-  const cells = rows.map(({ routing, stepMs, keptShare, top1, cost }) => [
+  const head = ['routing', 'ms', 'top-1 ms', 'cost ×', 'kept', 'kept (top-1)', 'equal rows: cost ×', 'kept']
+  const cells = rows.map(({ routing, stepMs, keptShare, top1, cost, equalRows }) => [
     routing,
     fixed(stepMs, 0),
     fixed(top1.stepMs, 0),
     fixed(cost, 3),
     fixed(keptShare, 3),
     fixed(top1.keptShare, 3),
+    fixed(equalRows.cost, 3),
+    fixed(equalRows.keptShare, 3),
   ])
   const [first] = rows
   const engine = first ? `\n  ${first.provider}, ${first.math}\n` : ''
-  return `${engine}${tableText([head, ...cells], 'lrrrrr')}`
+  return `${engine}${tableText([head, ...cells], 'lrrrrrrr')}`
 }

@@ -36,6 +36,8 @@ export interface PeerOptions {
   readonly threads?: number
   /** `bf16`: bfloat16 weights and activations; in training beside float32 masters. Default: float32. */
   readonly precision?: 'float32' | 'bf16'
+  /** With `bf16`: a step by hand, or one by autocast and autograd, as most would write it. Default: by hand. */
+  readonly autocast?: boolean
   /** Force the same load on every expert, so that no assignment is dropped for imbalance. */
   readonly balanced?: boolean
   /** The Python to use; default: the first of the usual ones that has PyTorch. */
@@ -84,7 +86,8 @@ export interface PeerGeneration {
   readonly peakMiB: number | null
 }
 
-const script = fileURLToPath(new URL('./pytorch_moe.py', import.meta.url))
+const scriptOf = (name: 'pytorch_moe.py' | 'pytorch_autocast.py'): string =>
+  fileURLToPath(new URL(`./${name}`, import.meta.url))
 const triplets: Partial<Record<NodeJS.Architecture, string>> = { x64: 'x86_64-linux-gnu', arm64: 'aarch64-linux-gnu' }
 
 /** The environment that makes PyTorch fast on a CPU. */
@@ -248,6 +251,7 @@ export async function checkPeer(
 
 async function spawnPeer(args: readonly string[], options: PeerOptions): Promise<LineProcess> {
   const python = await findPyTorch(options.python)
+  const script = scriptOf(options.autocast ? 'pytorch_autocast.py' : 'pytorch_moe.py')
   const flags = [...args, '--precision', options.precision ?? 'float32', ...(options.balanced ? ['--balanced'] : [])]
   return new LineProcess('the PyTorch peer', python, [script, ...flags], peerEnvironment(options.threads))
 }
