@@ -14,16 +14,8 @@ export * from './ops/shape.ts'
 export type { Program } from './program.ts'
 export { sizeOf } from './shape.ts'
 export { type RowAddition, type SparseGradient, splitScatters } from './sparse-gradient.ts'
-export {
-  cut,
-  type KernelStage,
-  type OnnxStage,
-  type Stage,
-  type StagedModel,
-  usesKernels,
-  type Value,
-  type ValueUse,
-} from './stages.ts'
+export type { KernelStage, OnnxStage, Stage, StagedModel, Value, ValueUse } from './stages/contract.ts'
+export { cut, usesKernels } from './stages/cut.ts'
 export {
   type Application,
   type AttributeValue,

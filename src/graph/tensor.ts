@@ -49,7 +49,7 @@ export interface KernelTraits {
 /** The kernels that a runtime has. */
 export interface KernelSet {
   readonly names: ReadonlySet<string>
-  /** Matrix units take so many rows at a time. */
+  /** Rows of an expert are best filled up to a multiple of this. */
   readonly tile: number
 }
 
@@ -133,7 +133,7 @@ export function withKernels<T>(available: KernelSet, body: () => T): T {
 /** Whether the runtime that we trace for has a kernel. Kernels compute in float32. */
 export const hasKernel = (name: string, dtype: DType): boolean => dtype === 'float32' && kernels.names.has(name)
 
-/** Rows that kernels multiply best in multiples of. */
+/** Rows of an expert are best filled up to a multiple of this. */
 export const kernelTile = (): number => kernels.tile
 
 /** Runs `body` with the name of a model layer: errors and profiles are told in these terms. */

@@ -18,6 +18,7 @@
  */
 import { RunError } from '../errors.ts'
 import type { KernelSet, Model, Port, StagedModel } from '../graph/index.ts'
+import type { Arena } from './arena.ts'
 import type { Precision } from './onednn/library.ts'
 
 /** The typed array of each dtype: Float32Array, Float64Array, Int32Array, BigInt64Array, Uint8Array (bool). */
@@ -53,14 +54,24 @@ export interface Runtime {
   close(): Promise<void>
 }
 
+/** Part of an arena. */
+export interface ProgramMemory {
+  readonly arena: Arena
+  /** The first byte, and how many there are. */
+  readonly start: number
+  readonly bytes: number
+}
+
 export interface Executable {
   readonly model: { readonly inputs: readonly Port[]; readonly outputs: readonly Port[] }
   /**
    * Ties every port of the model, by name, to an array of its dtype and exact length. Arrays may lie
    * in a SharedArrayBuffer, and an output may share the memory of an input (state updated in place).
+   * @param within Where a staged program keeps what it computes on its way, instead of memory of the runtime:
+   * for programs whose ports lie in the same arena (`cut` with `portsInside`).
    * @throws RuntimeError naming the port when one is missing, unknown, of another dtype or length.
    */
-  bind(buffers: Readonly<Record<string, Buffer>>): Binding
+  bind(buffers: Readonly<Record<string, Buffer>>, within?: ProgramMemory): Binding
   /**
    * Node times since compilation or the last {@link resetProfile}, when the runtime was created with
    * `profile`; ends the recording. Of ONNX Runtime a node of kind `Run` is what its nodes do not account for.

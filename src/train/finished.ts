@@ -9,6 +9,7 @@ import { newestCheckpoint, readCheckpoint } from './checkpoint/checkpoint.ts'
 import { Cleanup } from './cleanup.ts'
 import type { RunConfig } from './config.ts'
 import { Evaluator } from './evaluation.ts'
+import { tokenScratch } from './generation/token-decoder.ts'
 import { Generator } from './generation.ts'
 import { loadRunConfig } from './load-config.ts'
 import type { EvalRecord, TrainEvent } from './metrics.ts'
@@ -35,8 +36,16 @@ interface Engine {
   readonly math?: Precision
 }
 
-/** The newest parameters of a run that verify. */
-async function loadModel(directory: string, { threads, math }: Engine, onEvent: OnEvent): Promise<TrainedModel> {
+/**
+ * The newest parameters of a run that verify.
+ * @param scratchOf Floats of scratch memory beside them.
+ */
+async function loadModel(
+  directory: string,
+  { threads, math }: Engine,
+  onEvent: OnEvent,
+  scratchOf: (config: RunConfig['model']) => number = () => 0,
+): Promise<TrainedModel> {
   const sets: string[] = []
   if (threads !== undefined) sets.push(`runtime.threads=${threads}`)
   if (math !== undefined) sets.push(`runtime.math=${math}`)
@@ -49,7 +58,7 @@ async function loadModel(directory: string, { threads, math }: Engine, onEvent: 
       `invalid run: "${directory}" has no checkpoint yet (train it, or wait for its first checkpoint)`,
     )
   const tokenizer = await tokenizerFromJson(await readFile(join(directory, 'tokenizer.json'), 'utf8'))
-  const store = new ParameterStore(parameterSpecs(config.model), null)
+  const store = new ParameterStore(parameterSpecs(config.model), null, scratchOf(config.model))
   await readCheckpoint(found.path, { model: store.parameterTensors() })
   return { config, tokenizer, store, step: found.step, trainedOn: (found.state as State).data }
 }
@@ -102,7 +111,7 @@ export interface GenerateOptions extends SamplingOptions {
 
 /** Text that continues the prompt, piece by piece. */
 export async function* generate(directory: string, options: GenerateOptions): AsyncGenerator<string, void> {
-  const model = await loadModel(directory, options, options.onEvent ?? (() => {}))
+  const model = await loadModel(directory, options, options.onEvent ?? (() => {}), tokenScratch)
   const runtime = await openRuntime(model.config)
   try {
     yield* continuation(runtime, model, options)

@@ -13,6 +13,7 @@ import { KeyValueCache } from './generation/cache.ts'
 import { Decoder } from './generation/decoder.ts'
 import { GivenExperts } from './generation/given-experts.ts'
 import { Prefill } from './generation/prefill.ts'
+import { TokenDecoder, tokenScratch } from './generation/token-decoder.ts'
 import { Generator } from './generation.ts'
 import { drawDistinct, randomFor } from './random.ts'
 import { ParameterStore } from './store.ts'
@@ -35,7 +36,7 @@ function modelOf(seed: number, { model, moe }: CaseOverrides): Model {
     model: { sequence: 20, ...model },
     ...(moe !== undefined && { moe: dropless ?? null }),
   })
-  const store = new ParameterStore(parameterSpecs(drawn.config), null)
+  const store = new ParameterStore(parameterSpecs(drawn.config), null, tokenScratch(drawn.config))
   const parameters = new Map<string, { shape: readonly number[]; data: Float64Array }>()
   for (const { name } of store.specs) {
     const given = drawn.parameters.get(name.replace('.{e}', ''))
@@ -85,17 +86,26 @@ function randomText({ config }: Model, length: number): number[] {
   return Array.from({ length }, () => random.integer(config.vocabulary))
 }
 
+/** What reads a token after the prompt: a program of kernels, where there are any, or a chain of ONNX models. */
+const decoders = ['kernels', 'ONNX Runtime'] as const
+const haveKernels = runtime.kernels.names.size > 0
+
 /** Logits after each token from `prompt` on, one token at a time behind a prompt of so many. */
 async function cachedLogits(
   { config, store }: Model,
   text: readonly number[],
   prompt: number,
+  by: (typeof decoders)[number],
 ): Promise<Float32Array[]> {
-  const cache = new KeyValueCache(config)
+  const memory = by === 'kernels' ? TokenDecoder.borrow(runtime, config, store) : null
+  if (by === 'kernels' && !memory) throw new Error('the store has no memory for a token')
+  const cache = new KeyValueCache(config, memory?.take)
   const dropless = { ...config, moe: config.moe && { ...config.moe, compute: 'ragged' as const } }
   const given = new GivenExperts(dropless, SEED)
   const prefill = new Prefill(runtime, dropless, store, cache)
-  const decoder = new Decoder(runtime, dropless, store, cache)
+  const decoder = memory
+    ? new TokenDecoder(runtime, dropless, store, cache, memory)
+    : new Decoder(runtime, dropless, store, cache)
   const found = [(await prefill.run(text.slice(0, prompt), given)).slice()]
   for (let at = prompt; at < text.length; at++) found.push((await decoder.step(text[at] as number, at, given)).slice())
   prefill.release()
@@ -125,7 +135,8 @@ const architectures: Record<string, CaseOverrides> = {
   'dense layers between, the last one dense': { model: { layers: 3 }, moe: { every: 2 } },
 }
 
-describe('the logits of a cached token are those of the whole context', () => {
+describe.each(decoders)('the logits of a cached token, by %s, are those of the whole context', (by) => {
+  if (by === 'kernels' && !haveKernels) return test.skip('oneDNN is not installed')
   for (const [router, moe] of Object.entries(routers))
     test(router, async () => {
       for (const [i, [architecture, overrides]] of Object.entries(architectures).entries()) {
@@ -134,7 +145,7 @@ describe('the logits of a cached token are those of the whole context', () => {
         const expected = witnessLogits(model, text)
         // A prompt of a whole program, and one that is filled up.
         for (const prompt of i % 2 === 0 ? [3, 16] : [17]) {
-          const found = await cachedLogits(model, text, prompt)
+          const found = await cachedLogits(model, text, prompt, by)
           for (const [t, logits] of found.entries())
             expectClose(logits, expected[prompt - 1 + t] as Float64Array, `${architecture}, ${prompt} + ${t}`)
         }
@@ -145,7 +156,7 @@ describe('the logits of a cached token are those of the whole context', () => {
     const model = modelOf(3, { moe: null })
     const text = randomText(model, 20)
     const expected = witnessLogits(model, text)
-    for (const [t, logits] of (await cachedLogits(model, text, 1)).entries())
+    for (const [t, logits] of (await cachedLogits(model, text, 1, by)).entries())
       expectClose(logits, expected[t] as Float64Array, `token ${t}`)
   })
 
@@ -153,7 +164,7 @@ describe('the logits of a cached token are those of the whole context', () => {
     const model = modelOf(4, { model: { sequence: 270, layers: 2, positions: 'rotary' }, moe: routers['top-2'] ?? {} })
     const text = randomText(model, 270)
     const expected = witnessLogits(model, text)
-    for (const [t, logits] of (await cachedLogits(model, text, 250)).entries())
+    for (const [t, logits] of (await cachedLogits(model, text, 250, by)).entries())
       expectClose(logits, expected[249 + t] as Float64Array, `token ${t}`)
   })
 })

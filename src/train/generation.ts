@@ -1,7 +1,8 @@
 /**
  * Generating text with a trained model, one token after the other.
  *
- * The prompt goes through the model at once (`Prefill`), every token after it alone (`Decoder`). What
+ * The prompt goes through the model at once (`Prefill`), every token after it alone (`TokenDecoder`, or
+ * `Decoder` on ONNX Runtime alone). What
  * later tokens need of earlier ones, keys and values, is kept in a cache. Experts have no capacity limit
  * here: a token's text must not depend on what else is in the batch.
  */
@@ -11,6 +12,7 @@ import { KeyValueCache } from './generation/cache.ts'
 import { Decoder } from './generation/decoder.ts'
 import { GivenExperts } from './generation/given-experts.ts'
 import { Prefill } from './generation/prefill.ts'
+import { TokenDecoder } from './generation/token-decoder.ts'
 import { randomFor } from './random.ts'
 import { type SamplingOptions, sample } from './sampling.ts'
 import type { ParameterStore } from './store.ts'
@@ -22,16 +24,19 @@ const FEW = 16
 export class Generator {
   private readonly config: ModelConfig
   private readonly prefill: Prefill
-  private readonly decoder: Decoder
+  private readonly decoder: Decoder | TokenDecoder
   private writing = false
 
   constructor(runtime: Runtime, given: ModelConfig, store: ParameterStore) {
     const moe = given.moe && { ...given.moe, capacity: 'none' as const, groups: 1, compute: 'ragged' as const }
     const config = { ...given, moe }
-    const cache = new KeyValueCache(config)
+    const memory = TokenDecoder.borrow(runtime, config, store)
+    const cache = new KeyValueCache(config, memory?.take)
     this.config = config
     this.prefill = new Prefill(runtime, config, store, cache)
-    this.decoder = new Decoder(runtime, config, store, cache)
+    this.decoder = memory
+      ? new TokenDecoder(runtime, config, store, cache, memory)
+      : new Decoder(runtime, config, store, cache)
   }
 
   /**

@@ -32,6 +32,14 @@ export interface NamedTensor {
   readonly data: Float32Array
 }
 
+/** Memory in the arena of a model's parameters. */
+export interface BorrowedScratch {
+  readonly arena: Arena
+  /** The next so many floats, from a cache line on. */
+  take(floats: number): Float32Array
+  giveBack(): void
+}
+
 interface Place {
   readonly spec: ParameterSpec
   readonly bank: number
@@ -130,6 +138,28 @@ export class ParameterStore {
       arena: this.arenas[bank] as Arena,
       gradient: GRADIENTS * total + offset,
       scratch: this.regions * total + used,
+    }
+  }
+
+  /** Scratch memory, if all tensors lie in one arena and so much is left there; null otherwise. */
+  borrowScratch(floats: number): BorrowedScratch | null {
+    const [arena, ...others] = this.arenas
+    const used = this.scratchUsed[0] ?? 0
+    if (!arena || others.length > 0 || used + padded(floats) > this.scratchSize) return null
+    this.scratchUsed[0] = used + padded(floats)
+    const start = this.regions * (this.sizes[0]?.total ?? 0) + used
+    let taken = 0
+    return {
+      arena,
+      take: (count) => {
+        const from = start + taken
+        taken += padded(count)
+        if (taken > floats) throw new Error('internal: borrowed scratch memory is used up')
+        return arena.floats(from, count)
+      },
+      giveBack: () => {
+        if (this.scratchUsed[0] === used + padded(floats)) this.scratchUsed[0] = used
+      },
     }
   }
 

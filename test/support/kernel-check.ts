@@ -43,6 +43,8 @@ export interface KernelCase {
   readonly reference?: (tensors: Readonly<Record<string, Tensor>>) => Tensor | readonly Tensor[]
   /** Kernels that the program must have been cut at. */
   readonly kernels: readonly string[]
+  /** There is no gradient to check. */
+  readonly forward?: boolean
   /** Add gradients to what is there, in place, as micro-batches do. */
   readonly accumulate?: boolean
   /** Errors are relative to this at least, where terms larger than the results cancel. */
@@ -50,13 +52,18 @@ export interface KernelCase {
 }
 
 /** Outputs `y0, y1, ...` and `g <input>`. */
-export function trace({ inputs, build, reference, accumulate }: KernelCase, dtype: Dtype, seed: number): Program {
+export function trace(
+  { inputs, build, reference, forward, accumulate }: KernelCase,
+  dtype: Dtype,
+  seed: number,
+): Program {
   const tensors = Object.fromEntries(
     Object.entries(inputs).map(([name, given]) => [name, input(name, given.dtype ?? dtype, given.shape)]),
   )
   const built = dtype === 'float64' && reference ? reference(tensors) : build(tensors, dtype)
   const results = (Array.isArray(built) ? built : [built]) as readonly Tensor[]
   const outputs: Record<string, Tensor> = Object.fromEntries(results.map((tensor, i) => [`y${i}`, tensor]))
+  if (forward) return { outputs }
   const random = testRandom(seed + 77)
   const objective = results
     .map((y) => {

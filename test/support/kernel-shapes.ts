@@ -2,6 +2,7 @@
 import fc from 'fast-check'
 import { attentionCase, crossEntropyCase, expertCase, matmulCase, normCase, routingCase } from './kernel-cases.ts'
 import type { KernelCase } from './kernel-check.ts'
+import { drawnTokens, specialTokens } from './token-cases.ts'
 
 /** Special cases of each op that uses kernels; the op's name where it exists as a kernel only. */
 export const special: Record<string, KernelCase[]> = {
@@ -83,6 +84,7 @@ export const special: Record<string, KernelCase[]> = {
     normCase({ rows: 20, width: 33, size: 1e18 }),
     normCase({ rows: 20, width: 33, size: 1e-8 }),
   ],
+  ...specialTokens,
 }
 
 const whole = (min: number, max: number) => fc.integer({ min, max })
@@ -136,6 +138,7 @@ export const drawn: Record<keyof typeof special, fc.Arbitrary<KernelCase>> = {
     .record({ rows: whole(1, 90), width: whole(1, 20), vocabulary: whole(1, 90), uncounted: fc.constantFrom(0, 0.3) })
     .map(crossEntropyCase),
   'rms-norm': fc.record({ rows: whole(1, 200), width: whole(1, 90), residual: fc.boolean() }).map(normCase),
+  ...drawnTokens,
 }
 
 /** Numbers of ordinary size: an error of a score of 1e4 is no small error of a softmax. */

@@ -17,8 +17,9 @@ export interface DnnlLibrary {
   /** Path or name to load it by, the same on every thread. */
   readonly path: string
   readonly version: string
-  /** Whether the CPU multiplies bfloat16. */
+  /** Whether the CPU multiplies bfloat16, and whether it does so by tiles (AMX). */
   readonly bf16: boolean
+  readonly amx: boolean
 }
 
 /** Why there is no oneDNN. */
@@ -36,6 +37,8 @@ const namesOf: Partial<Record<NodeJS.Platform, readonly string[]>> = {
 const runtimes = { sequential: 1, openmp: 2 }
 /** `dnnl_avx512_core_bf16`: the flags that every later instruction set includes. */
 const bf16Isa = 0xe7
+/** `dnnl_avx10_1_512_amx`, likewise. */
+const amxIsa = 0xfef
 const pointer = 'uintptr_t'
 
 let found: DnnlLibrary | DnnlMissing | undefined
@@ -81,7 +84,7 @@ function inspect(path: string): DnnlLibrary | (DnnlMissing & { notFound?: true }
     if (cpuRuntime !== runtimes.openmp && cpuRuntime !== runtimes.sequential)
       return { missing: `${path} brings a pool of threads of its own (expected a build with OpenMP, or sequential)` }
     const isa: number = library.func('dnnl_get_effective_cpu_isa', 'int', [])()
-    return { path, version: text, bf16: (isa & bf16Isa) === bf16Isa }
+    return { path, version: text, bf16: (isa & bf16Isa) === bf16Isa, amx: (isa & amxIsa) === amxIsa }
   } catch (error) {
     return { missing: `${path} is not oneDNN (${error instanceof Error ? error.message : error})` }
   }

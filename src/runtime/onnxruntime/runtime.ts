@@ -70,8 +70,12 @@ class OnnxRuntime implements Runtime {
     this.version = environment.api.version
     this.threads = setting.threads
     this.math = setting.math
-    // bfloat16 units multiply 16 rows by 32 at a time, and both sides of the experts' products are rows.
-    this.kernels = { names: new Set(setting.dnnl ? Object.keys(kernels) : []), tile: setting.math === 'bf16' ? 8 : 16 }
+    // Rows of an expert are filled up to a multiple, so that there are fewer shapes to make code for; AMX takes
+    // 16 rows by 32, and both sides of an expert's products are rows.
+    this.kernels = {
+      names: new Set(setting.dnnl ? Object.keys(kernels) : []),
+      tile: setting.math === 'bf16' && setting.dnnl?.amx ? 32 : 8,
+    }
     this.provider = setting.provider
     if (setting.notice !== undefined) this.notice = setting.notice
     this.#environment = environment

@@ -1,6 +1,6 @@
 /**
  * How the threads of a crew meet. They share a few integers: which step has begun, how many have arrived
- * at its end, and the next task to take. A waiting thread watches for a few microseconds, since the next
+ * at its end, and the next task to take. A waiting thread watches for some tens of microseconds, since the next
  * step mostly follows at once, and then sleeps: it must not take a core from whoever still works.
  */
 const STEP = 0

@@ -51,7 +51,7 @@ export interface Scratch {
   readonly offset: number
 }
 
-/** WASM functions on the program's memory; arguments are byte offsets and numbers (wasm/assembly/rows.ts). */
+/** WASM functions on the program's memory; arguments are byte offsets and numbers (wasm/assembly/rows.ts and token.ts). */
 export type RowFunctions = Readonly<Record<string, (...args: number[]) => void>>
 
 /** What a kernel has on the thread that runs it. */

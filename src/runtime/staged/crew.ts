@@ -1,7 +1,7 @@
 /**
  * The crew from outside: threads that run staged programs, one program at a time.
  *
- * The JavaScript thread sends one message a run and hears one back, so it stays free meanwhile. Threads
+ * The JavaScript thread sends each thread one message a run and hears one back, so it stays free meanwhile. Threads
  * run from the build, also when the code around them is TypeScript run by a test: a thread needs
  * JavaScript, and `src/` and `dist/` are equally deep.
  */

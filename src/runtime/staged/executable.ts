@@ -4,7 +4,15 @@
  */
 import type { Model, Origin, StagedModel, ValueUse } from '../../graph/index.ts'
 import { type Arena, maxArenaBytes } from '../arena.ts'
-import { type Binding, type Buffer, type Executable, type NodeTime, RuntimeError, type StepEvent } from '../contract.ts'
+import {
+  type Binding,
+  type Buffer,
+  type Executable,
+  type NodeTime,
+  type ProgramMemory,
+  RuntimeError,
+  type StepEvent,
+} from '../contract.ts'
 import { addressOf } from '../ffi.ts'
 import type { Session, SessionBinding } from '../onnxruntime/session.ts'
 import { checkBuffers } from '../onnxruntime/values.ts'
@@ -110,12 +118,16 @@ export class StagedExecutable implements Executable {
     return { dtype, shape, size: shape.reduce((product, d) => product * d, 1) }
   }
 
-  bind(buffers: Readonly<Record<string, Buffer>>): Binding {
+  bind(buffers: Readonly<Record<string, Buffer>>, within?: ProgramMemory): Binding {
     if (this.released) throw new RuntimeError('internal: this executable has been released')
     const { model, parts, plan } = this
     checkBuffers([...model.inputs, ...model.outputs], buffers)
-    const memory = parts.memory(Math.max(this.bytes, 1))
+    if (within && within.bytes < this.bytes)
+      throw new RuntimeError(`internal: a program needs ${this.bytes} bytes of memory, and has ${within.bytes}`)
+    const memory = within?.arena ?? parts.memory(Math.max(this.bytes, 1))
+    const start = within?.start ?? 0
     const base = Number(addressOf(new Uint8Array(memory.buffer)))
+    const placeOf = (value: number): number => start + (plan.offsets[value] ?? 0)
 
     const bound = new Map<number, Buffer>()
     model.inputs.forEach(({ name }, i) => {
@@ -127,11 +139,12 @@ export class StagedExecutable implements Executable {
     const array = ({ value, shape }: ValueUse): Buffer => {
       const { dtype, size } = this.tensorOf({ value, shape })
       const view: new (buffer: ArrayBufferLike, offset: number, size: number) => Buffer = arrays[dtype]
-      return bound.get(value) ?? new view(memory.buffer, plan.offsets[value] ?? 0, size)
+      return bound.get(value) ?? new view(memory.buffer, placeOf(value), size)
     }
     const tensor = (use: ValueUse): KernelTensor => {
       const port = bound.get(use.value)
-      const offset = port ? -1 : (plan.offsets[use.value] ?? 0)
+      const inside = !port || port.buffer === memory.buffer
+      const offset = inside ? (port?.byteOffset ?? placeOf(use.value)) : -1
       return { ...this.tensorOf(use), offset, address: port ? Number(addressOf(port)) : base + offset }
     }
 
@@ -154,14 +167,14 @@ export class StagedExecutable implements Executable {
       return { kind: 'onnx', args: binding.arguments.map((value) => Number(value ?? 0)) }
     })
     const scratch = Array.from({ length: parts.threads }, (_, thread) => {
-      const offset = plan.bytes + thread * this.scratchBytes
+      const offset = start + plan.bytes + thread * this.scratchBytes
       return { offset, address: base + offset }
     })
     const constants = model.values.flatMap(({ constant }, value) =>
       constant && plan.offsets[value] !== null
         ? [
             {
-              offset: plan.offsets[value] as number,
+              offset: placeOf(value),
               bytes: new Uint8Array(constant.buffer, constant.byteOffset, constant.byteLength),
             },
           ]

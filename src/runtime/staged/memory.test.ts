@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { StagedModel } from '../../graph/index.ts'
 import { cut, input, type KernelStage, type Stage, type Tensor } from '../../graph/index.ts'
-import { evaluateProgram, kernel, programs, runStages } from '../../graph/testing/staged-programs.ts'
+import { evaluateProgram, kernel, programs, runStages } from '../../graph/stages/testing/staged-programs.ts'
 import { planMemory } from './memory.ts'
 
 const LINE = 64

@@ -10,11 +10,15 @@ export class KeyValueCache {
   private readonly tables = new Map<string, Float32Array>()
   private readonly width: number
 
-  constructor({ layers, width, sequence }: ModelConfig) {
+  /** @param allocate Where the tables lie; default: anywhere. */
+  constructor(
+    { layers, width, sequence }: ModelConfig,
+    allocate = (floats: number): Float32Array => new Float32Array(floats),
+  ) {
     this.width = width
     for (let layer = 0; layer < layers; layer++)
       for (const kind of ['keys', 'values'] as const)
-        this.tables.set(cacheName(layer, kind), new Float32Array(sequence * width))
+        this.tables.set(cacheName(layer, kind), allocate(sequence * width))
   }
 
   /** The first `length` rows of a table, by its name as a port; undefined for other ports. */

@@ -5,17 +5,23 @@ import { crossEntropy } from './cross-entropy.ts'
 import { expertFfn, expertFfnGradient } from './expert-ffn.ts'
 import { matmul } from './matmul.ts'
 import { combineRows, gatherRows, rmsNorm, rmsNormGradient, rowDots } from './rows.ts'
+import { attendCached, chooseExperts, expertRowDown, expertRowUp, rowProduct } from './token.ts'
 
 export const kernels: Readonly<Record<string, Kernel>> = {
+  'attend-cached': attendCached,
   attention,
   'attention-gradient': attentionGradient,
+  'choose-experts': chooseExperts,
   'combine-rows': combineRows,
   'cross-entropy': crossEntropy,
   'expert-ffn': expertFfn,
   'expert-ffn-gradient': expertFfnGradient,
+  'expert-row-down': expertRowDown,
+  'expert-row-up': expertRowUp,
   'gather-rows': gatherRows,
   matmul,
   'rms-norm': rmsNorm,
   'rms-norm-gradient': rmsNormGradient,
+  'row-product': rowProduct,
   'row-dots': rowDots,
 }

@@ -9,74 +9,25 @@
  * On the way, reshapes vanish (a value has no shape, only its readers do), and an addition to the result
  * of a kernel that can add becomes part of the kernel.
  */
-import type { DType, Model, Origin, Port, Shape } from './model.ts'
-import { toOnnx } from './onnx.ts'
-import { type Program, reach } from './program.ts'
-import { sameShape, sizeOf } from './shape.ts'
-import {
-  type AttributeValue,
-  type ConstantData,
-  emit,
-  input,
-  type KernelTraits,
-  type Node,
-  RAGGED,
-  type Tensor,
-} from './tensor.ts'
-
-/** A value as one stage sees it. */
-export interface ValueUse {
-  /** Index into `StagedModel.values`. */
-  readonly value: number
-  readonly shape: Shape
-}
-
-export interface KernelStage {
-  readonly kind: 'kernel'
-  /** Which kernel. */
-  readonly type: string
-  readonly attributes: Readonly<Record<string, AttributeValue>>
-  /** The last inputs are added to the outputs that `added` names. */
-  readonly inputs: readonly ValueUse[]
-  readonly outputs: readonly ValueUse[]
-  readonly added: readonly number[]
-  readonly overwrites: boolean
-  readonly origin: Origin
-}
-
-export interface OnnxStage {
-  readonly kind: 'onnx'
-  /** Its ports are `i0, i1, ...` and `o0, o1, ...`, in the order of inputs and outputs here. */
-  readonly model: Model
-  readonly inputs: readonly ValueUse[]
-  readonly outputs: readonly ValueUse[]
-}
-
-export type Stage = KernelStage | OnnxStage
-
-/** What is known of a value: its kind and size, and where it comes from when not from a stage. */
-export interface Value {
-  readonly dtype: DType
-  readonly size: number
-  readonly constant?: ConstantData
-}
-
-/** A program cut into stages. Its ports are bound like those of a `Model`. */
-export interface StagedModel {
-  readonly inputs: readonly Port[]
-  readonly outputs: readonly Port[]
-  /** The value of each port. */
-  readonly valueOfInput: readonly number[]
-  readonly valueOfOutput: readonly number[]
-  readonly values: readonly Value[]
-  readonly stages: readonly Stage[]
-}
+import type { DType, Port, Shape } from '../model.ts'
+import { toOnnx } from '../onnx.ts'
+import { type Program, reach } from '../program.ts'
+import { sameShape } from '../shape.ts'
+import { emit, input, type KernelTraits, type Node, RAGGED, type Tensor } from '../tensor.ts'
+import type { KernelStage, OnnxStage, StagedModel, Value, ValueUse } from './contract.ts'
+import { fuseAdditions } from './fuse-additions.ts'
+import { isKernel, isUse, type Step, usesOf, Values } from './steps.ts'
 
 /** Whether a program uses kernels, and so must be cut. */
 export const usesKernels = (program: Program): boolean => reach(program).nodes.some(({ domain }) => domain === 'choir')
 
-export function cut(program: Program): StagedModel {
-  const values = new Values()
+export interface CutOptions {
+  /** Ports will lie in the memory of the program, where every kernel reaches them: nothing is copied. */
+  readonly portsInside?: boolean
+}
+
+export function cut(program: Program, { portsInside = false }: CutOptions = {}): StagedModel {
+  const values = new Values(portsInside)
   const { nodes, inputs } = reach(program)
   const valueOfInput = inputs.map((tensor) => values.ofInput(tensor))
   const outputs = Object.entries(program.outputs)
@@ -95,66 +46,6 @@ export function cut(program: Program): StagedModel {
     valueOfOutput,
     values: values.list,
     stages: stages.map((stage) => (stage.kind === 'kernel' ? stage : onnxStage(stage.steps, fused, valueOfOutput))),
-  }
-}
-
-/** A node whose inputs and outputs are values. */
-interface Step {
-  readonly node: Node
-  /** A constant of an ONNX node stays a tensor. */
-  readonly inputs: readonly (ValueUse | Tensor)[]
-  readonly outputs: readonly ValueUse[]
-  readonly added?: readonly number[]
-}
-
-const isUse = (input: ValueUse | Tensor): input is ValueUse => 'value' in input
-const usesOf = ({ inputs }: Step): ValueUse[] => inputs.filter(isUse)
-const isKernel = ({ node }: Step): boolean => node.domain === 'choir'
-
-class Values {
-  readonly list: Value[] = []
-  private readonly ofSource = new Map<object, number[]>()
-
-  ofInput(tensor: Tensor): number {
-    const value = this.create(tensor)
-    this.ofSource.set(tensor.source, [value])
-    return value
-  }
-
-  create({ dtype, shape }: { dtype: DType; shape: Shape }, constant?: ConstantData): number {
-    // The rows of a ragged tensor are known only inside a stage; a ragged value never leaves one.
-    const size = shape.includes(RAGGED) ? Number.NaN : sizeOf(shape)
-    return this.list.push({ dtype, size, ...(constant && { constant }) }) - 1
-  }
-
-  use(tensor: Tensor): ValueUse {
-    let known = this.ofSource.get(tensor.source)
-    if (!known && tensor.source.kind === 'constant') {
-      known = [this.create(tensor, tensor.source.data)]
-      this.ofSource.set(tensor.source, known)
-    }
-    const value = known?.[tensor.output]
-    if (value === undefined) throw new Error('internal: a value is used before it is computed')
-    return { value, shape: tensor.shape }
-  }
-
-  /** A reshape is no step: its result is the same value. */
-  step(node: Node): Step[] {
-    const [from] = node.inputs
-    if (node.type === 'Reshape' && from && from.source.kind !== 'constant' && !from.shape.includes(RAGGED)) {
-      this.ofSource.set(node, [this.use(from).value])
-      return []
-    }
-    const outputs = node.outputs.map((output) => ({ value: this.create(output), shape: output.shape }))
-    this.ofSource.set(
-      node,
-      outputs.map(({ value }) => value),
-    )
-    const constantsStay = node.domain !== 'choir'
-    const inputs = node.inputs.map((tensor) =>
-      constantsStay && tensor.source.kind === 'constant' ? tensor : this.use(tensor),
-    )
-    return [{ node, inputs, outputs }]
   }
 }
 
@@ -219,50 +110,6 @@ function bindOutputs(
     )
     return copy
   })
-}
-
-/** x + kernel(...) becomes kernel(..., x), where the sum is all that the result is used for. */
-function fuseAdditions(steps: readonly Step[], bound: ReadonlySet<number>): Step[] {
-  const readers = new Map<number, number>()
-  for (const step of steps) for (const { value } of usesOf(step)) readers.set(value, (readers.get(value) ?? 0) + 1)
-  const madeBy = new Map<number, number>()
-  const result: (Step | null)[] = [...steps]
-  steps.forEach(({ outputs }, i) => {
-    for (const { value } of outputs) madeBy.set(value, i)
-  })
-  for (const [i, step] of steps.entries()) {
-    const [a, b] = step.inputs
-    const [sum] = step.outputs
-    if (step.node.type !== 'Add' || step.node.domain !== '' || !sum || !a || !b || !isUse(a) || !isUse(b)) continue
-    if (!sameShape(a.shape, b.shape)) continue
-    for (const [kernelUse, other] of [
-      [b, a],
-      [a, b],
-    ] as const) {
-      const at = madeBy.get(kernelUse.value)
-      const kernel = at === undefined ? null : result[at]
-      if (at === undefined || !kernel?.node.kernel) continue
-      const { addsTo = [], local } = kernel.node.kernel
-      const { added = [] } = kernel
-      const output = kernel.outputs.findIndex(({ value }) => value === kernelUse.value)
-      const ready = (madeBy.get(other.value) ?? -1) < at
-      const onlyHere = readers.get(kernelUse.value) === 1 && !bound.has(kernelUse.value)
-      if (!addsTo.includes(output) || added.includes(output) || !ready || !onlyHere) continue
-      const inPorts = bound.has(sum.value) || bound.has(other.value) || !madeBy.has(other.value)
-      if (local && inPorts) continue
-      const { shape } = kernel.outputs[output] as ValueUse
-      result[at] = {
-        ...kernel,
-        inputs: [...kernel.inputs, { value: other.value, shape }],
-        outputs: kernel.outputs.with(output, { value: sum.value, shape }),
-        added: [...added, output],
-      }
-      result[i] = null
-      madeBy.set(sum.value, at)
-      break
-    }
-  }
-  return result.filter((step) => step !== null)
 }
 
 type Group =

@@ -1,0 +1,119 @@
+/**
+ * What a program of one token is made of where the runtime has the kernels (src/runtime/staged/kernels/
+ * token.ts); for inference only: none has a gradient. With them a token is one program from its row of the
+ * embedding to the logits, experts chosen on the way.
+ */
+import { dim } from '../shape.ts'
+import { defineIndexOp, emitKernel, hasKernel, type KernelOptions, type Tensor } from '../tensor.ts'
+
+/** Whether a runtime can run such programs. */
+export const hasTokenKernels = (): boolean => hasKernel('row-product', 'float32')
+
+const row = (x: Tensor, columns: number) => ({ dtype: x.dtype, shape: [1, columns] })
+
+const emitOne = (
+  type: string,
+  inputs: readonly Tensor[],
+  result: { readonly dtype: Tensor['dtype']; readonly shape: readonly number[] },
+  options: KernelOptions = {},
+): Tensor => emitKernel(type, inputs, [result], { ...options, local: true })[0] as Tensor
+
+/** x·w of a row x [1, K] and w [K, N], or [N, K] when transposed: [1, N]. */
+export const rowProduct: (x: Tensor, w: Tensor, options?: { readonly transposed?: boolean }) => Tensor = defineIndexOp(
+  'row-product',
+  'kernel',
+  (x: Tensor, w: Tensor, { transposed = false }: { readonly transposed?: boolean } = {}) =>
+    emitOne('row-product', [x, w], row(x, dim(w.shape, transposed ? 0 : 1)), {
+      attributes: { transB: transposed ? 1 : 0 },
+      addsTo: [0],
+    }),
+)
+
+/** Row `index` int32 [1] of a table [R, D]: [1, D]. */
+export const tableRow: (table: Tensor, index: Tensor) => Tensor = defineIndexOp(
+  'table-row',
+  'kernel',
+  (table: Tensor, index: Tensor) => emitOne('gather-rows', [table, index], row(table, dim(table.shape, 1))),
+)
+
+export interface Cached {
+  /** Keys, rotated, and values of all positions so far [S, D]. */
+  readonly keys: Tensor
+  readonly values: Tensor
+}
+
+export interface CachedAttention extends Cached {
+  /** [1, D] */
+  readonly y: Tensor
+}
+
+/**
+ * Attention of a token at `position` int32 [1] over itself and what is before it in the cache, from its
+ * qkv [1, 3·D]. The keys and values returned are those given with the token's row in its place; bound to the
+ * same memory, nothing but that row is written. cos, sin [1, d/2]: of the position's angles.
+ */
+export const attendCached: (
+  qkv: Tensor,
+  position: Tensor,
+  cached: Cached,
+  angles: readonly [cos: Tensor, sin: Tensor] | null,
+  shape: { readonly heads: number; readonly scale: number },
+) => readonly Tensor[] = defineIndexOp(
+  'attend-cached',
+  'kernel',
+  (
+    qkv: Tensor,
+    position: Tensor,
+    { keys, values }: Cached,
+    angles: readonly [cos: Tensor, sin: Tensor] | null,
+    { heads, scale }: { readonly heads: number; readonly scale: number },
+  ) =>
+    emitKernel(
+      'attend-cached',
+      [qkv, position, keys, values, ...(angles ?? [])],
+      [row(qkv, dim(keys.shape, 1)), keys, values],
+      { attributes: { heads, scale: { float: scale } }, local: true },
+    ),
+)
+
+export interface ChoiceRule {
+  readonly prototypes: number
+  /** Experts of each prototype. */
+  readonly k: number
+  /** Whether the softmax is over all of a prototype's experts, or over the chosen ones. */
+  readonly softmax: 'before' | 'after'
+  readonly renormalize: boolean
+}
+
+/** Experts int32 [1, K] and gates [1, K] of a token, from its logits [1, N]. */
+export const chooseExperts: (logits: Tensor, rule: ChoiceRule) => readonly [experts: Tensor, gates: Tensor] =
+  defineIndexOp('choose-experts', 'kernel', (logits: Tensor, { prototypes, k, softmax, renormalize }: ChoiceRule) => {
+    const shape = [1, prototypes * k]
+    const results = [
+      { dtype: 'int32', shape },
+      { dtype: logits.dtype, shape },
+    ] as const
+    const attributes = { prototypes, k, after: softmax === 'after' ? 1 : 0, renormalize: renormalize ? 1 : 0 }
+    return emitKernel('choose-experts', [logits], results, { attributes, local: true }) as [Tensor, Tensor]
+  })
+
+/** Weights of N experts. */
+export interface RowExperts {
+  /** [N, D, F] */
+  readonly up: Tensor
+  /** [N, D, F], for SwiGLU. */
+  readonly gate?: Tensor
+  /** [N, F, D] */
+  readonly down: Tensor
+}
+
+/** Σ gate · expert(x) of a row x [1, D] over its experts int32 [1, K] with gates [1, K]: [1, D]. */
+export const rowExperts: (x: Tensor, experts: Tensor, gates: Tensor, weights: RowExperts) => Tensor = defineIndexOp(
+  'row-experts',
+  'kernel',
+  (x: Tensor, experts: Tensor, gates: Tensor, { up, gate, down }: RowExperts) => {
+    const hidden = { dtype: x.dtype, shape: [dim(experts.shape, 1), dim(up.shape, 2)] }
+    const rows = emitOne('expert-row-up', [x, experts, up, ...(gate ? [gate] : [])], hidden)
+    return emitOne('expert-row-down', [rows, experts, gates, down], row(x, dim(down.shape, 2)), { addsTo: [0] })
+  },
+)

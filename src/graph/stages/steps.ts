@@ -1,0 +1,77 @@
+/** The steps of a program that is being cut: nodes whose inputs and outputs are values. */
+import type { DType, Shape } from '../model.ts'
+import { sizeOf } from '../shape.ts'
+import { type ConstantData, type Node, RAGGED, type Tensor } from '../tensor.ts'
+import type { Value, ValueUse } from './contract.ts'
+
+/** A node whose inputs and outputs are values. */
+export interface Step {
+  readonly node: Node
+  /** A constant of an ONNX node stays a tensor. */
+  readonly inputs: readonly (ValueUse | Tensor)[]
+  readonly outputs: readonly ValueUse[]
+  readonly added?: readonly number[]
+}
+
+export const isUse = (input: ValueUse | Tensor): input is ValueUse => 'value' in input
+export const usesOf = ({ inputs }: Step): ValueUse[] => inputs.filter(isUse)
+export const isKernel = ({ node }: Step): boolean => node.domain === 'choir'
+
+export class Values {
+  readonly list: Value[] = []
+  private readonly ofSource = new Map<object, number[]>()
+  private readonly portsInside: boolean
+
+  constructor(portsInside: boolean) {
+    this.portsInside = portsInside
+  }
+
+  ofInput(tensor: Tensor): number {
+    const value = this.create(tensor)
+    this.ofSource.set(tensor.source, [value])
+    return value
+  }
+
+  create({ dtype, shape }: { dtype: DType; shape: Shape }, constant?: ConstantData): number {
+    // The rows of a ragged tensor are known only inside a stage; a ragged value never leaves one.
+    const size = shape.includes(RAGGED) ? Number.NaN : sizeOf(shape)
+    return this.list.push({ dtype, size, ...(constant && { constant }) }) - 1
+  }
+
+  use(tensor: Tensor): ValueUse {
+    let known = this.ofSource.get(tensor.source)
+    if (!known && tensor.source.kind === 'constant') {
+      known = [this.create(tensor, tensor.source.data)]
+      this.ofSource.set(tensor.source, known)
+    }
+    const value = known?.[tensor.output]
+    if (value === undefined) throw new Error('internal: a value is used before it is computed')
+    return { value, shape: tensor.shape }
+  }
+
+  /** A reshape is no step: its result is the same value. */
+  step(node: Node): Step[] {
+    const [from] = node.inputs
+    if (node.type === 'Reshape' && from && from.source.kind !== 'constant' && !from.shape.includes(RAGGED)) {
+      this.ofSource.set(node, [this.use(from).value])
+      return []
+    }
+    const outputs = node.outputs.map((output) => ({ value: this.create(output), shape: output.shape }))
+    this.ofSource.set(
+      node,
+      outputs.map(({ value }) => value),
+    )
+    const constantsStay = node.domain !== 'choir'
+    const inputs = node.inputs.map((tensor) =>
+      constantsStay && tensor.source.kind === 'constant' ? tensor : this.use(tensor),
+    )
+    return [{ node: this.portsInside ? reachingPorts(node) : node, inputs, outputs }]
+  }
+}
+
+/** A kernel that need not be local. */
+function reachingPorts(node: Node): Node {
+  if (!node.kernel) return node
+  const { local, localInputs, ...kernel } = node.kernel
+  return { ...node, kernel }
+}

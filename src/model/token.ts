@@ -1,0 +1,76 @@
+/**
+ * One token as one program, for runtimes with the kernels: what `decode.ts` is to ONNX Runtime alone. The
+ * experts are chosen by the program itself, and a kernel reads no others.
+ */
+import { add, constant, input, layerNorm, reshape, rmsNorm, scope, type Tensor } from '../graph/index.ts'
+import { attendCached, chooseExperts, type RowExperts, rowExperts, rowProduct, tableRow } from '../graph/ops/token.ts'
+import type { ModelConfig } from './config.ts'
+import { cacheName } from './decode.ts'
+import type { FfnWeights } from './ffn.ts'
+import { weightsOf } from './moe.ts'
+import { activatedExperts, hasRouterWeights, isSparse, type Parameters } from './parameters.ts'
+import { choicesName } from './transformer.ts'
+
+/**
+ * Logits [V], and the caches with the token's keys and values. Inputs besides parameters: `token` and
+ * `position` int32 [1], the caches [S, D] by {@link cacheName}, `cos` and `sin` of the position's angles [1, d/2]
+ * (rotary), and the experts [1, K] of a router without weights by {@link choicesName}. Outputs are named like
+ * the caches, and end in `.next`: bind them to the same memory.
+ */
+export function tokenProgram(config: ModelConfig, parameters: Parameters): Readonly<Record<string, Tensor>> {
+  const { moe, width, heads } = config
+  const norm = (x: Tensor, name: string) =>
+    config.norm === 'rms'
+      ? rmsNorm(x, parameters.get(name), config.normEpsilon)
+      : layerNorm(x, parameters.get(name), parameters.get(`${name}.bias`), config.normEpsilon)
+  const position = input('position', 'int32', [1])
+  const size = width / heads
+  const angle = (name: string) => input(name, 'float32', [1, size / 2])
+  const angles = config.positions === 'rotary' ? ([angle('cos'), angle('sin')] as const) : null
+  const caches: Record<string, Tensor> = {}
+
+  let x = scope('embedding', () => {
+    const row = tableRow(parameters.get('embedding'), input('token', 'int32', [1]))
+    return config.positions === 'learned' ? add(row, tableRow(parameters.get('positions'), position)) : row
+  })
+  for (let layer = 0; layer < config.layers; layer++) {
+    const name = `layers.${layer}`
+    x = scope(`${name}.attention`, () => {
+      const qkv = rowProduct(norm(x, `${name}.attention.norm`), parameters.get(`${name}.attention.qkv`))
+      const cache = (kind: 'keys' | 'values') => input(cacheName(layer, kind), 'float32', [config.sequence, width])
+      const cached = { keys: cache('keys'), values: cache('values') }
+      const [y, keys, values] = attendCached(qkv, position, cached, angles, { heads, scale: 1 / Math.sqrt(size) })
+      caches[`${cacheName(layer, 'keys')}.next`] = keys as Tensor
+      caches[`${cacheName(layer, 'values')}.next`] = values as Tensor
+      return add(x, rowProduct(y as Tensor, parameters.get(`${name}.attention.output`)))
+    })
+    if (moe && isSparse(config, layer)) {
+      const normed = scope(`${name}.moe`, () => norm(x, `${name}.moe.norm`))
+      const [experts, gates] = scope(`${name}.moe.router`, () => {
+        if (hasRouterWeights(moe)) return chooseExperts(rowProduct(normed, parameters.get(`${name}.moe.router`)), moe)
+        const choices = [1, activatedExperts(moe)]
+        const share = new Float32Array(activatedExperts(moe)).fill(1 / moe.k)
+        return [input(choicesName(layer), 'int32', choices), constant(share, 'float32', choices)] as const
+      })
+      const shared = (matrix: string) => parameters.get(`${name}.moe.shared.${matrix}`)
+      if (moe.sharedHidden > 0) x = scope(`${name}.moe.shared`, () => add(x, alone(normed, weightsOf(config, shared))))
+      const expert = (matrix: string) => parameters.get(`${name}.moe.experts.{e}.${matrix}`)
+      x = scope(`${name}.moe.experts`, () => add(x, rowExperts(normed, experts, gates, weightsOf(config, expert))))
+    } else {
+      const dense = (matrix: string) => parameters.get(`${name}.ffn.${matrix}`)
+      x = scope(`${name}.ffn`, () => add(x, alone(norm(x, `${name}.ffn.norm`), weightsOf(config, dense))))
+    }
+  }
+  const last = scope('norm', () => norm(x, 'norm'))
+  const logits = scope('head', () =>
+    rowProduct(last, parameters.get(config.tied ? 'embedding' : 'head'), { transposed: true }),
+  )
+  return { logits: reshape(logits, [config.vocabulary]), ...caches }
+}
+
+/** A feed-forward network by itself is an expert that is always chosen. */
+function alone(x: Tensor, { up, gate, down }: FfnWeights): Tensor {
+  const stacked = (matrix: Tensor) => reshape(matrix, [1, ...matrix.shape])
+  const weights: RowExperts = { up: stacked(up), ...(gate && { gate: stacked(gate) }), down: stacked(down) }
+  return rowExperts(x, constant([0], 'int32', [1, 1]), constant([1], 'float32', [1, 1]), weights)
+}

@@ -1,0 +1,242 @@
+/** What the kernels of a single token are checked on; they have no gradient. */
+import fc from 'fast-check'
+import type { Tensor } from '../../src/graph/index.ts'
+import * as g from '../../src/graph/index.ts'
+import { attendCached, chooseExperts, rowExperts, rowProduct, tableRow } from '../../src/graph/ops/token.ts'
+import type { KernelCase, KernelInput } from './kernel-check.ts'
+
+type Tensors = Readonly<Record<string, Tensor>>
+const of = (tensors: Tensors, name: string): Tensor => tensors[name] as Tensor
+
+const integers = (values: readonly number[], shape: readonly number[] = [values.length]): KernelInput => ({
+  shape,
+  dtype: 'int32',
+  values: (_, i) => values[i] as number,
+})
+
+interface ProductShape {
+  readonly inner: number
+  readonly columns: number
+  readonly transposed: boolean
+  /** Added to the product, made before it. */
+  readonly plus?: boolean
+}
+
+const rowProductCase = ({ inner, columns, transposed, plus = false }: ProductShape): KernelCase => ({
+  inputs: {
+    x: { shape: [1, inner] },
+    w: { shape: transposed ? [columns, inner] : [inner, columns] },
+    ...(plus && { c: { shape: [1, columns] } }),
+  },
+  build(tensors) {
+    const c = plus ? g.multiply(of(tensors, 'c'), 2) : null
+    const product = rowProduct(of(tensors, 'x'), of(tensors, 'w'), { transposed })
+    return c ? g.add(c, product) : product
+  },
+  reference(tensors) {
+    const product = g.matmul(of(tensors, 'x'), of(tensors, 'w'), { transposeB: transposed })
+    return plus ? g.add(g.multiply(of(tensors, 'c'), 2), product) : product
+  },
+  kernels: ['row-product'],
+  forward: true,
+})
+
+const tableRowCase = (rows: number, width: number, index: number): KernelCase => ({
+  inputs: { table: { shape: [rows, width] }, index: integers([index]) },
+  build: (tensors) => tableRow(of(tensors, 'table'), of(tensors, 'index')),
+  reference: (tensors) => g.gather(of(tensors, 'table'), of(tensors, 'index')),
+  kernels: ['gather-rows'],
+  forward: true,
+})
+
+interface CachedShape {
+  readonly positions: number
+  readonly now: number
+  readonly heads: number
+  readonly size: number
+  readonly rotary: boolean
+}
+
+function attendCachedCase({ positions, now, heads, size, rotary }: CachedShape): KernelCase {
+  const width = heads * size
+  const scale = 1 / Math.sqrt(size)
+  const angles = (of: (angle: number) => number): KernelInput => ({
+    shape: [1, size / 2],
+    values: (_, i) => of(now / (1 + i)),
+  })
+  const table = { shape: [positions, width] }
+  return {
+    inputs: {
+      qkv: { shape: [1, 3 * width] },
+      keys: table,
+      values: table,
+      position: integers([now]),
+      ...(rotary && { cos: angles(Math.cos), sin: angles(Math.sin) }),
+    },
+    build(tensors) {
+      const cached = { keys: of(tensors, 'keys'), values: of(tensors, 'values') }
+      const turns = rotary ? ([of(tensors, 'cos'), of(tensors, 'sin')] as const) : null
+      return attendCached(of(tensors, 'qkv'), of(tensors, 'position'), cached, turns, { heads, scale })
+    },
+    reference(tensors) {
+      const row = g.reshape(of(tensors, 'qkv'), [1, 3 * heads, 1, size])
+      const [q, k, v] = g.split(row, 1, [heads, heads, heads]) as [Tensor, Tensor, Tensor]
+      const turned = (x: Tensor) => (rotary ? g.rotate(x, of(tensors, 'cos'), of(tensors, 'sin')) : x)
+      const written = (name: string, x: Tensor) => {
+        const all = of(tensors, name)
+        return g.concat([g.slice(all, 0, 0, now), g.reshape(x, [1, width]), g.slice(all, 0, now + 1, positions)], 0)
+      }
+      const [keys, values] = [written('keys', turned(k)), written('values', v)]
+      const byHead = (x: Tensor) => g.transpose(g.reshape(g.slice(x, 0, 0, now + 1), [now + 1, heads, size]), [1, 0, 2])
+      const scores = g.matmul(g.reshape(turned(q), [heads, 1, size]), byHead(keys), { transposeB: true, alpha: scale })
+      const y = g.reshape(g.matmul(g.softmax(scores), byHead(values)), [1, width])
+      return [y, keys, values]
+    },
+    kernels: ['attend-cached'],
+    forward: true,
+  }
+}
+
+interface ChoiceShape {
+  readonly prototypes: number
+  readonly each: number
+  readonly k: number
+  readonly softmax: 'before' | 'after'
+  readonly renormalize: boolean
+  readonly range?: number
+}
+
+function chooseExpertsCase({ each, range = 2, ...rule }: ChoiceShape): KernelCase {
+  const { prototypes, k, softmax, renormalize } = rule
+  const experts = prototypes * each
+  return {
+    inputs: { logits: { shape: [1, experts], values: (random) => range * (random() * 2 - 1) } },
+    build: (tensors) => chooseExperts(of(tensors, 'logits'), rule),
+    reference(tensors) {
+      const logits = g.reshape(of(tensors, 'logits'), [prototypes, each])
+      // By logits in either case: of probabilities that float64 cannot tell apart the first would be best.
+      const [best, local] = g.topK(logits, k)
+      const total = (x: Tensor) => g.sum(x, { axes: [-1], keepDims: true })
+      const shares = softmax === 'after' ? g.softmax(best) : g.exp(g.subtract(best, logSum(logits)))
+      const gates = renormalize ? g.divide(shares, total(shares)) : shares
+      const first = g.constant(
+        Array.from({ length: prototypes }, (_, z) => z * each),
+        'int32',
+        [prototypes, 1],
+      )
+      return [g.reshape(g.add(local, first), [1, prototypes * k]), g.reshape(gates, [1, prototypes * k])]
+    },
+    kernels: ['choose-experts'],
+    forward: true,
+  }
+}
+
+const logSum = (logits: Tensor): Tensor => g.reshape(g.logSumExp(logits), [logits.shape[0] as number, 1])
+
+/** Not as `silu` has it: ONNX Runtime fuses that to an operator which it does not have in float64. */
+const swish = (x: Tensor): Tensor => g.divide(x, g.add(g.exp(g.negate(x)), 1))
+
+interface RowExpertsShape {
+  readonly experts: readonly number[]
+  readonly count: number
+  readonly width: number
+  readonly hidden: number
+  readonly gated: boolean
+  readonly range?: number
+}
+
+function rowExpertsCase({ experts, count, width, hidden, gated, range = 1 }: RowExpertsShape): KernelCase {
+  const values = (random: () => number) => range * (random() * 2 - 1)
+  return {
+    inputs: {
+      x: { shape: [1, width] },
+      experts: integers(experts, [1, experts.length]),
+      gates: { shape: [1, experts.length] },
+      up: { shape: [count, width, hidden], values },
+      ...(gated && { gate: { shape: [count, width, hidden], values } }),
+      down: { shape: [count, hidden, width], values },
+    },
+    build(tensors) {
+      const weights = { up: of(tensors, 'up'), down: of(tensors, 'down') }
+      const all = gated ? { ...weights, gate: of(tensors, 'gate') } : weights
+      return rowExperts(of(tensors, 'x'), of(tensors, 'experts'), of(tensors, 'gates'), all)
+    },
+    reference(tensors) {
+      const x = of(tensors, 'x')
+      const said = experts.map((expert, choice) => {
+        const matrix = (name: string) => {
+          const all = of(tensors, name)
+          return g.reshape(g.slice(all, 0, expert, expert + 1), all.shape.slice(1))
+        }
+        const inner = g.matmul(x, matrix('up'))
+        const active = gated ? g.multiply(swish(g.matmul(x, matrix('gate'))), inner) : g.gelu(inner)
+        return g.multiply(g.matmul(active, matrix('down')), g.slice(of(tensors, 'gates'), 1, choice, choice + 1))
+      })
+      return said.reduce((a, b) => g.add(a, b))
+    },
+    kernels: ['expert-row-down', 'expert-row-up'],
+    forward: true,
+  }
+}
+
+export const specialTokens: Record<string, KernelCase[]> = {
+  'row-product': [true, false].flatMap((transposed) => [
+    rowProductCase({ inner: 1, columns: 1, transposed }),
+    rowProductCase({ inner: 7, columns: 131, transposed }),
+    rowProductCase({ inner: 8, columns: 16, transposed, plus: true }),
+    rowProductCase({ inner: 77, columns: 50, transposed, plus: true }),
+    rowProductCase({ inner: 300, columns: 3, transposed }),
+  ]),
+  'table-row': [tableRowCase(1, 1, 0), tableRowCase(9, 37, 8)],
+  'attend-cached': [
+    attendCachedCase({ positions: 1, now: 0, heads: 1, size: 2, rotary: true }),
+    attendCachedCase({ positions: 5, now: 0, heads: 3, size: 1, rotary: false }),
+    attendCachedCase({ positions: 40, now: 39, heads: 2, size: 10, rotary: true }),
+    attendCachedCase({ positions: 300, now: 123, heads: 5, size: 8, rotary: true }),
+    attendCachedCase({ positions: 17, now: 9, heads: 4, size: 7, rotary: false }),
+  ],
+  'choose-experts': [
+    chooseExpertsCase({ prototypes: 1, each: 1, k: 1, softmax: 'before', renormalize: false }),
+    chooseExpertsCase({ prototypes: 1, each: 9, k: 9, softmax: 'before', renormalize: true }),
+    chooseExpertsCase({ prototypes: 3, each: 5, k: 2, softmax: 'after', renormalize: false }),
+    chooseExpertsCase({ prototypes: 2, each: 7, k: 1, softmax: 'before', renormalize: false, range: 80 }),
+  ],
+  'row-experts': [true, false].flatMap((gated) => [
+    rowExpertsCase({ experts: [0], count: 1, width: 1, hidden: 1, gated }),
+    rowExpertsCase({ experts: [4, 0, 2], count: 5, width: 33, hidden: 47, gated }),
+    rowExpertsCase({ experts: [1, 1], count: 2, width: 70, hidden: 16, gated }),
+    rowExpertsCase({ experts: [2], count: 3, width: 9, hidden: 130, gated, range: 100 }),
+  ]),
+}
+
+const whole = (min: number, max: number) => fc.integer({ min, max })
+export const drawnTokens: Record<keyof typeof specialTokens, fc.Arbitrary<KernelCase>> = {
+  'row-product': fc
+    .record({ inner: whole(1, 90), columns: whole(1, 200), transposed: fc.boolean(), plus: fc.boolean() })
+    .map(rowProductCase),
+  'table-row': fc
+    .tuple(whole(1, 20), whole(1, 90), fc.nat())
+    .map(([rows, width, i]) => tableRowCase(rows, width, i % rows)),
+  'attend-cached': fc
+    .record({ positions: whole(1, 90), now: fc.nat(), heads: whole(1, 5), half: whole(1, 9), rotary: fc.boolean() })
+    .map(({ positions, now, half, ...shape }) =>
+      attendCachedCase({ ...shape, positions, now: now % positions, size: 2 * half }),
+    ),
+  'choose-experts': fc
+    .record({
+      prototypes: whole(1, 4),
+      each: whole(2, 40),
+      k: whole(1, 2),
+      softmax: fc.constantFrom('before' as const, 'after' as const),
+      renormalize: fc.boolean(),
+    })
+    .map(chooseExpertsCase),
+  'row-experts': fc
+    .record({
+      experts: fc.array(whole(0, 4), { minLength: 1, maxLength: 4 }),
+      width: whole(1, 60),
+      hidden: whole(1, 60),
+      gated: fc.boolean(),
+    })
+    .map((shape) => rowExpertsCase({ ...shape, count: 5 })),
+}
