@@ -37,7 +37,7 @@ const rowProductCase = ({ inner, columns, transposed, plus = false }: ProductSha
     const product = g.matmul(of(tensors, 'x'), of(tensors, 'w'), { transposeB: transposed })
     return plus ? g.add(g.multiply(of(tensors, 'c'), 2), product) : product
   },
-  kernels: ['row-product'],
+  kernels: transposed ? ['row-product-transposed'] : ['row-product', 'sum-parts'],
   forward: true,
 })
 
@@ -174,7 +174,7 @@ function rowExpertsCase({ experts, count, width, hidden, gated, range = 1 }: Row
       })
       return said.reduce((a, b) => g.add(a, b))
     },
-    kernels: ['expert-row-down', 'expert-row-up'],
+    kernels: ['activate-parts', 'expert-row-product', 'sum-parts'],
     forward: true,
   }
 }
@@ -186,6 +186,7 @@ export const specialTokens: Record<string, KernelCase[]> = {
     rowProductCase({ inner: 8, columns: 16, transposed, plus: true }),
     rowProductCase({ inner: 77, columns: 50, transposed, plus: true }),
     rowProductCase({ inner: 300, columns: 3, transposed }),
+    rowProductCase({ inner: 1031, columns: 21, transposed, plus: true }),
   ]),
   'table-row': [tableRowCase(1, 1, 0), tableRowCase(9, 37, 8)],
   'attend-cached': [
@@ -204,6 +205,7 @@ export const specialTokens: Record<string, KernelCase[]> = {
   'row-experts': [true, false].flatMap((gated) => [
     rowExpertsCase({ experts: [0], count: 1, width: 1, hidden: 1, gated }),
     rowExpertsCase({ experts: [4, 0, 2], count: 5, width: 33, hidden: 47, gated }),
+    rowExpertsCase({ experts: [1, 0], count: 2, width: 300, hidden: 533, gated }),
     rowExpertsCase({ experts: [1, 1], count: 2, width: 70, hidden: 16, gated }),
     rowExpertsCase({ experts: [2], count: 3, width: 9, hidden: 130, gated, range: 100 }),
   ]),

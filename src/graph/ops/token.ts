@@ -18,15 +18,25 @@ const emitOne = (
   options: KernelOptions = {},
 ): Tensor => emitKernel(type, inputs, [result], { ...options, local: true })[0] as Tensor
 
+/** Parts whose sum a product is: enough for some threads, and of many rows each. It does not depend on the threads. */
+const partsOf = (rows: number): number => Math.min(8, Math.max(1, Math.floor(rows / 128)))
+
+/** The sum of parts [P, N], or of each group of parts times its weight [1, G]: [1, N]. */
+const sumParts = (parts: Tensor, weights?: Tensor): Tensor =>
+  emitOne('sum-parts', [parts, ...(weights ? [weights] : [])], row(parts, dim(parts.shape, 1)), {
+    attributes: { weighted: weights ? 1 : 0 },
+    addsTo: [0],
+  })
+
 /** x·w of a row x [1, K] and w [K, N], or [N, K] when transposed: [1, N]. */
 export const rowProduct: (x: Tensor, w: Tensor, options?: { readonly transposed?: boolean }) => Tensor = defineIndexOp(
   'row-product',
   'kernel',
-  (x: Tensor, w: Tensor, { transposed = false }: { readonly transposed?: boolean } = {}) =>
-    emitOne('row-product', [x, w], row(x, dim(w.shape, transposed ? 0 : 1)), {
-      attributes: { transB: transposed ? 1 : 0 },
-      addsTo: [0],
-    }),
+  (x: Tensor, w: Tensor, { transposed = false }: { readonly transposed?: boolean } = {}) => {
+    if (transposed) return emitOne('row-product-transposed', [x, w], row(x, dim(w.shape, 0)))
+    const [inner, columns] = [dim(w.shape, 0), dim(w.shape, 1)]
+    return sumParts(emitOne('row-product', [x, w], { dtype: x.dtype, shape: [partsOf(inner), columns] }))
+  },
 )
 
 /** Row `index` int32 [1] of a table [R, D]: [1, D]. */
@@ -112,8 +122,14 @@ export const rowExperts: (x: Tensor, experts: Tensor, gates: Tensor, weights: Ro
   'row-experts',
   'kernel',
   (x: Tensor, experts: Tensor, gates: Tensor, { up, gate, down }: RowExperts) => {
-    const hidden = { dtype: x.dtype, shape: [dim(experts.shape, 1), dim(up.shape, 2)] }
-    const rows = emitOne('expert-row-up', [x, experts, up, ...(gate ? [gate] : [])], hidden)
-    return emitOne('expert-row-down', [rows, experts, gates, down], row(x, dim(down.shape, 2)), { addsTo: [0] })
+    const choices = dim(experts.shape, 1)
+    const product = (rows: Tensor, matrices: Tensor) => {
+      const parts = choices * partsOf(dim(matrices.shape, 1))
+      const shape = [parts, dim(matrices.shape, 2)]
+      return emitOne('expert-row-product', [rows, experts, matrices], { dtype: x.dtype, shape })
+    }
+    const active = { dtype: x.dtype, shape: [choices, dim(up.shape, 2)] }
+    const inner = emitOne('activate-parts', [product(x, up), ...(gate ? [product(x, gate)] : [])], active)
+    return sumParts(product(inner, down), gates)
   },
 )

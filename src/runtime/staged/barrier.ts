@@ -12,7 +12,7 @@ const NONE = -1
 export const controlBytes = 64
 
 /** Looks at the shared integer that many times before sleeping: some tens of microseconds. */
-const PATIENCE = 4000
+const PATIENCE = 20_000
 
 export class Meeting {
   private readonly control: Int32Array

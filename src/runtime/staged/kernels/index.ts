@@ -5,9 +5,18 @@ import { crossEntropy } from './cross-entropy.ts'
 import { expertFfn, expertFfnGradient } from './expert-ffn.ts'
 import { matmul } from './matmul.ts'
 import { combineRows, gatherRows, rmsNorm, rmsNormGradient, rowDots } from './rows.ts'
-import { attendCached, chooseExperts, expertRowDown, expertRowUp, rowProduct } from './token.ts'
+import {
+  activateParts,
+  attendCached,
+  chooseExperts,
+  expertRowProduct,
+  rowProduct,
+  rowProductTransposed,
+  sumParts,
+} from './token.ts'
 
 export const kernels: Readonly<Record<string, Kernel>> = {
+  'activate-parts': activateParts,
   'attend-cached': attendCached,
   attention,
   'attention-gradient': attentionGradient,
@@ -16,12 +25,13 @@ export const kernels: Readonly<Record<string, Kernel>> = {
   'cross-entropy': crossEntropy,
   'expert-ffn': expertFfn,
   'expert-ffn-gradient': expertFfnGradient,
-  'expert-row-down': expertRowDown,
-  'expert-row-up': expertRowUp,
+  'expert-row-product': expertRowProduct,
   'gather-rows': gatherRows,
   matmul,
   'rms-norm': rmsNorm,
   'rms-norm-gradient': rmsNormGradient,
   'row-product': rowProduct,
+  'row-product-transposed': rowProductTransposed,
+  'sum-parts': sumParts,
   'row-dots': rowDots,
 }

@@ -1,10 +1,10 @@
 /**
  * Kernels of a single token. They do little arithmetic and read every active weight once, from where it
  * lies: in the memory of the program, which for these programs is the arena of the parameters. Columns of a
- * matrix are shared out between the threads.
+ * matrix, or its rows, are shared out between the threads; sums of rows are parts that the next kernel adds up.
  */
 import { RuntimeError } from '../../contract.ts'
-import type { Kernel, KernelCall, KernelTensor, KernelThread } from '../contract.ts'
+import type { Kernel, KernelTensor } from '../contract.ts'
 import { cut } from './matmul.ts'
 
 /** Floats of a band are a multiple of this: a cache line. */
@@ -15,43 +15,111 @@ const index = (tensor: KernelTensor, element = 0): number => tensor.offset / 4 +
 const columnsOf = ({ shape }: KernelTensor): number => shape.at(-1) as number
 const bytesOf = (tensors: readonly KernelTensor[]): number => 4 * tensors.reduce((total, { size }) => total + size, 0)
 
-/** y begins as what is added to the result, or as zeros. */
-function begin(
-  { floats }: KernelThread,
-  y: KernelTensor,
-  addend: KernelTensor | undefined,
-  from: number,
-  count: number,
-) {
-  const to = index(y, from)
-  if (!addend) floats.fill(0, to, to + count)
-  else if (addend.offset !== y.offset) floats.copyWithin(to, index(addend, from), index(addend, from) + count)
+/** Rows of part `part` of so many, of the rows that a product adds up. */
+function partOf(rows: number, part: number, parts: number): { readonly from: number; readonly count: number } {
+  const bound = (at: number) => Math.floor((rows * at) / parts)
+  return { from: bound(part), count: bound(part + 1) - bound(part) }
 }
 
-const addendOf = ({ inputs, added }: KernelCall): KernelTensor | undefined =>
-  added.length > 0 ? inputs.at(-1) : undefined
-
-/** Inputs x [1, K], w [K, N], or [N, K] with transB (, what is added [1, N]); output y [1, N]. */
+/** Inputs x [1, K], w [K, N]; output parts of x·w [P, N], each of some of the rows of w. A task is a part. */
 export const rowProduct: Kernel = {
   provider: 'WASM',
-  prepare(call, thread) {
-    const [x, w] = call.inputs as [KernelTensor, KernelTensor]
-    const [y] = call.outputs as [KernelTensor]
-    const { rows: functions, threads } = thread
-    const [inner, columns] = [columnsOf(x), columnsOf(y)]
+  prepare({ inputs, outputs }, { floats, rows: functions }) {
+    const [x, w] = inputs as [KernelTensor, KernelTensor]
+    const [y] = outputs as [KernelTensor]
+    const [parts = 1, columns = 1] = y.shape
+    return {
+      tasks: parts,
+      run(part) {
+        const { from, count } = partOf(x.size, part, parts)
+        floats.fill(0, index(y, part * columns), index(y, (part + 1) * columns))
+        functions.rowTimes?.(at(x, from), at(w, from * columns), at(y, part * columns), count, columns, columns)
+      },
+    }
+  },
+  work: ({ inputs: [, w] }) => ({ flops: 2 * (w as KernelTensor).size, bytes: bytesOf([w as KernelTensor]) }),
+}
+
+/** Inputs x [1, K], w [N, K]; output x·wᵀ [1, N]. */
+export const rowProductTransposed: Kernel = {
+  provider: 'WASM',
+  prepare({ inputs, outputs }, { rows: functions, threads }) {
+    const [x, w] = inputs as [KernelTensor, KernelTensor]
+    const [y] = outputs as [KernelTensor]
+    const bands = cut(y.size, threads, LINE)
+    return {
+      tasks: bands.length,
+      run(task) {
+        const { from, length } = bands[task] as { from: number; length: number }
+        functions.rowTimesTransposed?.(at(x), at(w, from * x.size), at(y, from), length, x.size, x.size)
+      },
+    }
+  },
+  work: ({ inputs: [, w] }) => ({ flops: 2 * (w as KernelTensor).size, bytes: bytesOf([w as KernelTensor]) }),
+}
+
+/**
+ * Inputs parts [G·P, N] (, the weight of each group of P [1, G]) (, what is added [1, N]); output
+ * Σ weight · part [1, N].
+ */
+export const sumParts: Kernel = {
+  provider: 'WASM',
+  prepare({ attributes, inputs, outputs, added }, { floats, rows: functions, threads }) {
+    const [parts, maybeWeights] = inputs as [KernelTensor, KernelTensor?]
+    const weights = attributes.weighted === 1 ? maybeWeights : undefined
+    const addend = added.length > 0 ? inputs.at(-1) : undefined
+    const [y] = outputs as [KernelTensor]
+    const [rows = 1, columns = 1] = parts.shape
+    const each = rows / (weights?.size ?? 1)
     const bands = cut(columns, threads, LINE)
     return {
       tasks: bands.length,
       run(task) {
         const { from, length } = bands[task] as { from: number; length: number }
-        begin(thread, y, addendOf(call), from, length)
-        if (call.attributes.transB === 1)
-          functions.rowTimesTransposed?.(at(x), at(w, from * inner), at(y, from), length, inner, inner)
-        else functions.rowTimes?.(at(x), at(w, from), at(y, from), inner, length, columns)
+        const to = index(y, from)
+        if (!addend) floats.fill(0, to, to + length)
+        else if (addend.offset !== y.offset) floats.copyWithin(to, index(addend, from), index(addend, from) + length)
+        for (let r = 0; r < rows; r++) {
+          const weight = weights ? (floats[index(weights, Math.floor(r / each))] as number) : 1
+          functions.addTimes?.(4 * to, at(parts, r * columns + from), weight, length)
+        }
       },
     }
   },
-  work: ({ inputs: [, w] }) => ({ flops: 2 * (w as KernelTensor).size, bytes: bytesOf([w as KernelTensor]) }),
+}
+
+/** Inputs parts [G·P, F] (, of the gate of SwiGLU [G·P, F]); output gelu(Σ part), or swish(Σ gate) ∘ Σ part [G, F]. */
+export const activateParts: Kernel = {
+  provider: 'WASM',
+  scratch: ({ outputs: [y] }) => 4 * columnsOf(y as KernelTensor),
+
+  prepare({ inputs, outputs }, { floats, rows: functions, scratch, threads }) {
+    const [parts, gateParts] = inputs as [KernelTensor, KernelTensor?]
+    const [y] = outputs as [KernelTensor]
+    const [groups = 1, columns = 1] = y.shape
+    const each = (parts.shape[0] as number) / groups
+    const bands = cut(columns, threads, LINE)
+    const total = (tensor: KernelTensor, group: number, from: number, length: number, to: number) => {
+      floats.fill(0, to, to + length)
+      for (let r = group * each; r < (group + 1) * each; r++)
+        functions.addTimes?.(4 * to, at(tensor, r * columns + from), 1, length)
+    }
+    return {
+      tasks: groups * bands.length,
+      run(task) {
+        const group = Math.floor(task / bands.length)
+        const { from, length } = bands[task % bands.length] as { from: number; length: number }
+        const [to, gate] = [index(y, group * columns + from), scratch.offset / 4]
+        total(parts, group, from, length, to)
+        if (!gateParts) {
+          for (let i = to; i < to + length; i++) floats[i] = gelu(floats[i] as number)
+          return
+        }
+        total(gateParts, group, from, length, gate)
+        for (let i = 0; i < length; i++) floats[to + i] = swish(floats[gate + i] as number) * (floats[to + i] as number)
+      },
+    }
+  },
 }
 
 /**
@@ -114,7 +182,6 @@ export const attendCached: Kernel = {
         place(index(qkv, width + first), index(newKeys, row), 1)
         copy(index(qkv, 2 * width + first), index(newValues, row), 1)
         const seen = now + 1
-        floats.fill(0, scores, scores + seen)
         functions.rowTimesTransposed?.(4 * query, at(newKeys, first), 4 * scores, seen, size, width)
         softmax(floats, scores, seen)
         floats.fill(0, index(y, first), index(y, first + size))
@@ -155,24 +222,36 @@ export const chooseExperts: Kernel = {
     }
     const each = columnsOf(logits) / prototypes
     const share = scratch.offset / 4
+    /** The largest of the logits from `first` on but for those chosen already: where, counted from `first`. */
+    const best = (first: number, chosen: number, count: number): number => {
+      let place = -1
+      next: for (let i = 0; i < each; i++) {
+        for (let j = 0; j < count; j++) if (integers[chosen + j] === i) continue next
+        if (place < 0 || (floats[first + i] as number) > (floats[first + place] as number)) place = i
+      }
+      return place
+    }
     return {
       tasks: 1,
       run() {
         for (let prototype = 0; prototype < prototypes; prototype++) {
-          const first = prototype * each
-          const values = floats.subarray(index(logits, first), index(logits, first + each))
-          const best = Array.from(values.keys())
-            .sort((a, b) => (values[b] as number) - (values[a] as number) || a - b)
-            .slice(0, k)
-          const over = after ? best : values.keys()
-          let count = 0
-          for (const expert of over) floats[share + count++] = values[expert] as number
-          softmax(floats, share, count)
-          const gate = best.map((expert, i) => floats[share + (after ? i : expert)] as number)
-          const total = renormalize ? gate.reduce((sum, value) => sum + value, 0) : 1
-          for (const [i, expert] of best.entries()) {
-            integers[index(experts, prototype * k + i)] = first + expert
-            floats[index(gates, prototype * k + i)] = (gate[i] as number) / total
+          const first = index(logits, prototype * each)
+          const chosen = index(experts, prototype * k)
+          const gate = index(gates, prototype * k)
+          for (let choice = 0; choice < k; choice++) integers[chosen + choice] = best(first, chosen, choice)
+          if (after)
+            for (let i = 0; i < k; i++) floats[share + i] = floats[first + (integers[chosen + i] as number)] as number
+          else floats.copyWithin(share, first, first + each)
+          softmax(floats, share, after ? k : each)
+          let total = renormalize ? 0 : 1
+          for (let i = 0; i < k; i++) {
+            const value = floats[share + (after ? i : (integers[chosen + i] as number))] as number
+            floats[gate + i] = value
+            if (renormalize) total += value
+          }
+          for (let i = 0; i < k; i++) {
+            floats[gate + i] = (floats[gate + i] as number) / total
+            integers[chosen + i] = (integers[chosen + i] as number) + prototype * each
           }
         }
       },
@@ -190,82 +269,38 @@ function erf(x: number): number {
 const gelu = (x: number): number => 0.5 * x * (1 + erf(x * Math.SQRT1_2))
 const swish = (x: number): number => x / (1 + Math.exp(-x))
 
-/** The expert of a choice. @throws RuntimeError when there is no such expert. */
-function expertOf({ integers }: KernelThread, experts: KernelTensor, choice: number, [count = 0]: readonly number[]) {
-  const expert = integers[index(experts, choice)] as number
-  if (!(expert >= 0 && expert < count))
-    throw new RuntimeError(`invalid expert: ${expert} (expected one of the ${count} of the layer)`)
-  return expert
-}
-
-/** Inputs x [1, D], experts int32 [1, K], up (, gate) [N, D, F]; output the activated rows of the chosen experts [K, F]. */
-export const expertRowUp: Kernel = {
+/**
+ * Inputs rows [1, D], or [K, D], experts int32 [1, K], a matrix of each expert [N, D, F]; output parts of the
+ * products of the rows with the matrices of the chosen experts [K·P, F]. A task is a part of an expert.
+ */
+export const expertRowProduct: Kernel = {
   provider: 'WASM',
-  scratch: ({ outputs: [y] }) => 4 * columnsOf(y as KernelTensor),
-
   prepare({ inputs, outputs }, thread) {
-    const [x, experts, up, gate] = inputs as [KernelTensor, KernelTensor, KernelTensor, KernelTensor?]
+    const [x, experts, matrices] = inputs as [KernelTensor, KernelTensor, KernelTensor]
     const [y] = outputs as [KernelTensor]
-    const { floats, rows: functions, scratch, threads } = thread
-    const [width, hidden] = [columnsOf(x), columnsOf(y)]
-    const bands = cut(hidden, threads, LINE)
+    const { floats, rows: functions } = thread
+    const [count = 0, inner = 0, columns = 0] = matrices.shape
+    const own = (x.shape[0] as number) > 1
+    const parts = (y.shape[0] as number) / experts.size
     return {
-      tasks: experts.size * bands.length,
+      tasks: experts.size * parts,
       run(task) {
-        const choice = Math.floor(task / bands.length)
-        const { from, length } = bands[task % bands.length] as { from: number; length: number }
-        const matrix = expertOf(thread, experts, choice, up.shape) * width * hidden + from
-        const [to, other] = [index(y, choice * hidden + from), scratch.offset / 4]
-        floats.fill(0, to, to + length)
-        functions.rowTimes?.(at(x), at(up, matrix), 4 * to, width, length, hidden)
-        if (!gate) {
-          for (let i = to; i < to + length; i++) floats[i] = gelu(floats[i] as number)
-          return
-        }
-        floats.fill(0, other, other + length)
-        functions.rowTimes?.(at(x), at(gate, matrix), scratch.offset, width, length, hidden)
-        for (let i = 0; i < length; i++)
-          floats[to + i] = swish(floats[other + i] as number) * (floats[to + i] as number)
+        const choice = Math.floor(task / parts)
+        const expert = thread.integers[index(experts, choice)] as number
+        if (!(expert >= 0 && expert < count))
+          throw new RuntimeError(`invalid expert: ${expert} (expected one of the ${count} of the layer)`)
+        const { from, count: some } = partOf(inner, task % parts, parts)
+        const row = at(x, (own ? choice * inner : 0) + from)
+        floats.fill(0, index(y, task * columns), index(y, (task + 1) * columns))
+        const matrix = at(matrices, (expert * inner + from) * columns)
+        functions.rowTimes?.(row, matrix, at(y, task * columns), some, columns, columns)
       },
     }
   },
-  work: ({ inputs: [, experts, up, gate] }) => activeWork(experts, up, gate ? 2 : 1),
-}
-
-/** Inputs rows [K, F], experts int32 [1, K], gates [1, K], down [N, F, D] (, what is added [1, D]); output Σ gate · row·down [1, D]. */
-export const expertRowDown: Kernel = {
-  provider: 'WASM',
-  scratch: ({ outputs: [y] }) => 4 * columnsOf(y as KernelTensor),
-
-  prepare(call, thread) {
-    const [x, experts, gates, down] = call.inputs as [KernelTensor, KernelTensor, KernelTensor, KernelTensor]
-    const [y] = call.outputs as [KernelTensor]
-    const { floats, rows: functions, scratch, threads } = thread
-    const [hidden, width] = [columnsOf(x), columnsOf(y)]
-    const bands = cut(width, threads, LINE)
-    return {
-      tasks: bands.length,
-      run(task) {
-        const { from, length } = bands[task] as { from: number; length: number }
-        begin(thread, y, addendOf(call), from, length)
-        const [to, product] = [index(y, from), scratch.offset / 4]
-        for (let choice = 0; choice < experts.size; choice++) {
-          const matrix = expertOf(thread, experts, choice, down.shape) * hidden * width + from
-          floats.fill(0, product, product + length)
-          functions.rowTimes?.(at(x, choice * hidden), at(down, matrix), scratch.offset, hidden, length, width)
-          const gate = floats[index(gates, choice)] as number
-          for (let i = 0; i < length; i++)
-            floats[to + i] = (floats[to + i] as number) + gate * (floats[product + i] as number)
-        }
-      },
-    }
+  // Of the matrices of as many experts as are chosen.
+  work({ inputs: [, experts, matrices] }) {
+    const { size = 0, shape = [1] } = matrices ?? {}
+    const active = ((experts?.size ?? 0) * size) / (shape[0] as number)
+    return { flops: 2 * active, bytes: 4 * active }
   },
-  work: ({ inputs: [, experts, , down] }) => activeWork(experts, down, 1),
-}
-
-/** Of the matrices of as many experts as are chosen. */
-function activeWork(experts: KernelTensor | undefined, stack: KernelTensor | undefined, matrices: number) {
-  const [count = 1] = stack?.shape ?? []
-  const active = (matrices * (experts?.size ?? 0) * (stack?.size ?? 0)) / count
-  return { flops: 2 * active, bytes: 4 * active }
 }
