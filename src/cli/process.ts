@@ -4,7 +4,7 @@
  */
 import { spawn } from 'node:child_process'
 import { relative } from 'node:path'
-import { RunError } from '../errors.ts'
+import { RunError, UsageError } from '../errors.ts'
 import { engine } from './engine.ts'
 import type { Io } from './io.ts'
 import { main } from './main.ts'
@@ -62,7 +62,8 @@ function runSelf(script: string, args: readonly string[], env: Readonly<Record<s
     child.on('error', reject)
     child.on('close', (code) => {
       if (code === 0) resolve(text)
-      else reject(new RunError(`choir ${args.join(' ')} ended with exit code ${code}`))
+      // It has said why; what was wrong usage there is wrong usage here.
+      else reject(new (code === 2 ? UsageError : RunError)(`choir ${args.join(' ')} ended with exit code ${code}`))
     })
   })
 }

@@ -95,7 +95,8 @@ export class TokenDecoder {
   /** Memory for a decoder and its cache, if the runtime has the kernels and the store the memory. */
   static borrow(runtime: Runtime, config: ModelConfig, store: ParameterStore): BorrowedScratch | null {
     const floats = tokenScratch(config)
-    return floats > 0 && withKernels(runtime.kernels, hasTokenKernels) ? store.borrowScratch(floats) : null
+    if (floats === 0 || runtime.threads > MOST_THREADS || !withKernels(runtime.kernels, hasTokenKernels)) return null
+    return store.borrowScratch(floats)
   }
 
   /**
