@@ -17,11 +17,20 @@
  * ```
  */
 import { RunError } from '../errors.ts'
-import type { KernelSet, Model, Port, StagedModel } from '../graph/index.ts'
+import type { DType, KernelSet, Model, Port, StagedModel } from '../graph/index.ts'
 import type { Arena } from './arena.ts'
 import type { Precision } from './onednn/library.ts'
 
-/** The typed array of each dtype: Float32Array, Float64Array, Int32Array, BigInt64Array, Uint8Array (bool). */
+/** The typed array of each dtype. */
+export const typedArrays = {
+  float32: Float32Array,
+  float64: Float64Array,
+  int32: Int32Array,
+  int64: BigInt64Array,
+  bool: Uint8Array,
+} as const satisfies Record<DType, unknown>
+
+/** Memory of a port: the typed array of its dtype. */
 export type Buffer = Float32Array | Float64Array | Int32Array | BigInt64Array | Uint8Array
 
 export interface RuntimeOptions {

@@ -1,22 +1,14 @@
 /** Compiles and runs a handful of tensors once: what tests of the graph need of a runtime. */
 import { type Port, type Tensor, toOnnx } from '../../src/graph/index.ts'
 import { sizeOf } from '../../src/graph/shape.ts'
-import { type Buffer, createRuntime, type Runtime } from '../../src/runtime/index.ts'
+import { type Buffer, createRuntime, type Runtime, typedArrays } from '../../src/runtime/index.ts'
 
 let shared: Promise<Runtime> | undefined
 
 /** One runtime for all tests of a file. */
 const testRuntime = (): Promise<Runtime> => (shared ??= createRuntime({ threads: 1 }))
 
-const arrays = {
-  float32: Float32Array,
-  float64: Float64Array,
-  int32: Int32Array,
-  int64: BigInt64Array,
-  bool: Uint8Array,
-} as const
-
-const allocate = ({ dtype, shape }: Pick<Port, 'dtype' | 'shape'>): Buffer => new arrays[dtype](sizeOf(shape))
+const allocate = ({ dtype, shape }: Pick<Port, 'dtype' | 'shape'>): Buffer => new typedArrays[dtype](sizeOf(shape))
 
 export interface Evaluator {
   /** By name; write into an input, `run`, read an output. */

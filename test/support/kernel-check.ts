@@ -22,7 +22,7 @@ import {
   usesKernels,
   withKernels,
 } from '../../src/graph/index.ts'
-import type { Executable, Buffer as Memory, Runtime } from '../../src/runtime/index.ts'
+import { type Executable, type Buffer as Memory, type Runtime, typedArrays } from '../../src/runtime/index.ts'
 import { testRandom } from './gradient-check.ts'
 
 export type Dtype = 'float32' | 'float64'
@@ -97,26 +97,18 @@ export function draw({ inputs, accumulate }: KernelCase, seed: number): Values {
   return values
 }
 
-const arrays = {
-  float32: Float32Array,
-  float64: Float64Array,
-  int32: Int32Array,
-  int64: BigInt64Array,
-  bool: Uint8Array,
-} as const
-
 /** Memory for the ports of a model, filled; a gradient lies where what it is added to lies. */
 export function buffersFor(model: Pick<StagedModel, 'inputs' | 'outputs'>, values: Values, inPlace: boolean): Values {
   const buffers: Values = {}
   for (const { name, dtype, shape } of model.inputs) {
     const given = values[name]
     if (!given) throw new Error(`no values for ${name}`)
-    buffers[name] = arrays[dtype as 'float32'].from(given as Float32Array, Number)
+    buffers[name] = typedArrays[dtype as 'float32'].from(given as Float32Array, Number)
     if (buffers[name].length !== sizeOf(shape)) throw new Error(`${name} has ${buffers[name].length} values`)
   }
   for (const { name, dtype, shape } of model.outputs) {
     const before = inPlace ? buffers[name.replace(/^g /, 'before ')] : undefined
-    buffers[name] = before ?? new arrays[dtype](sizeOf(shape))
+    buffers[name] = before ?? new typedArrays[dtype](sizeOf(shape))
     // What a program does not write must show.
     if (!before && dtype === 'float32') (buffers[name] as Float32Array).fill(Number.NaN)
   }

@@ -3,20 +3,14 @@
  * Everything that could make ONNX Runtime read outside an array is refused here.
  */
 import type { DType, Port } from '../../graph/model.ts'
-import { type Buffer, RuntimeError } from '../contract.ts'
+import { type Buffer, RuntimeError, typedArrays } from '../contract.ts'
 import { addressOf, type Pointer } from '../ffi.ts'
 import { Out } from './api.ts'
 import type { Environment } from './environment.ts'
 import { expectSuccess } from './errors.ts'
 
-/** ONNXTensorElementDataType and the typed array of each dtype. */
-const dtypes: Readonly<Record<DType, readonly [number, new (length: number) => Buffer]>> = {
-  float32: [1, Float32Array],
-  int32: [6, Int32Array],
-  int64: [7, BigInt64Array],
-  bool: [9, Uint8Array],
-  float64: [11, Float64Array],
-}
+/** ONNXTensorElementDataType of each dtype. */
+const elementTypes: Readonly<Record<DType, number>> = { float32: 1, int32: 6, int64: 7, bool: 9, float64: 11 }
 
 /** @throws RuntimeError naming the port when a port has no array, or an array no port or a wrong one. */
 export function checkBuffers(ports: readonly Port[], buffers: Readonly<Record<string, Buffer>>): void {
@@ -26,7 +20,7 @@ export function checkBuffers(ports: readonly Port[], buffers: Readonly<Record<st
       throw new RuntimeError(`unknown port: ${name} (the program has ${[...known].join(', ') || 'no ports'})`)
   for (const port of ports) {
     const buffer = Object.hasOwn(buffers, port.name) ? buffers[port.name] : undefined
-    const [, TypedArray] = dtypes[port.dtype]
+    const TypedArray = typedArrays[port.dtype]
     const length = port.shape.reduce((product, dimension) => product * dimension, 1)
     const wanted = `${TypedArray.name} of ${length} for ${port.dtype}[${port.shape.join(', ')}]`
     if (buffer === undefined) throw new RuntimeError(`missing port: ${port.name} (expected a ${wanted})`)
@@ -47,7 +41,7 @@ export function createValue({ api, userMemory }: Environment, port: Port, buffer
     buffer.byteLength,
     addressOf(shape),
     shape.length,
-    dtypes[port.dtype][0],
+    elementTypes[port.dtype],
     out.address,
   )
   expectSuccess(api, status)

@@ -12,6 +12,7 @@ import {
   type ProgramMemory,
   RuntimeError,
   type StepEvent,
+  typedArrays,
 } from '../contract.ts'
 import { addressOf } from '../ffi.ts'
 import type { Session, SessionBinding } from '../onnxruntime/session.ts'
@@ -22,14 +23,6 @@ import { kernels } from './kernels/index.ts'
 import { type MemoryPlan, planMemory } from './memory.ts'
 import { StepTimes } from './profile.ts'
 import type { Failure, Script, Step } from './script.ts'
-
-const arrays = {
-  float32: Float32Array,
-  float64: Float64Array,
-  int32: Int32Array,
-  int64: BigInt64Array,
-  bool: Uint8Array,
-} as const
 
 /** What the runtime gives its staged programs. */
 export interface StagedParts {
@@ -138,7 +131,7 @@ export class StagedExecutable implements Executable {
     })
     const array = ({ value, shape }: ValueUse): Buffer => {
       const { dtype, size } = this.tensorOf({ value, shape })
-      const view: new (buffer: ArrayBufferLike, offset: number, size: number) => Buffer = arrays[dtype]
+      const view: new (buffer: ArrayBufferLike, offset: number, size: number) => Buffer = typedArrays[dtype]
       return bound.get(value) ?? new view(memory.buffer, placeOf(value), size)
     }
     const tensor = (use: ValueUse): KernelTensor => {
