@@ -60,7 +60,10 @@ async function run({ shape, only, steps, again, figure: draw }: Flags): Promise<
   process.stdout.write(`${report(series, results)}\n  ${shownPath(file)}\n`)
 }
 
-const nameOf = (shape: string): string => (shape === 'M' ? 'scaling-M' : 'scaling')
+// A declaration, since the command above runs before what stands here.
+function nameOf(shape: string): string {
+  return shape === 'M' ? 'scaling-M' : 'scaling'
+}
 
 function report(series: Series, results: Results<ScalingRow>): string {
   const head = ['tokens/s', 'ms a step', 'gradient', 'update', 'MFU', 'parameters', 'peak memory']

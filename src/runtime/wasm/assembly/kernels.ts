@@ -81,12 +81,14 @@ export function adamw(
 
 /**
  * The sum of squares in float64: a square of a float32 is exact there and never overflows, so the sum is
- * not finite exactly when some element is not. One core reads two places of memory faster than one, and
- * eight accumulators hide the latency of the additions.
+ * not finite exactly when some element is not. One core reads four distant places of memory faster than one,
+ * and eight accumulators hide the latency of the additions.
  */
 export function sumOfSquares(p: usize, count: u32): f64 {
-  const half: u32 = (count / 2) & ~127
-  let q: usize = p + half * 4
+  const quarter: u32 = (count / 4) & ~31
+  let q: usize = p + quarter * 4
+  let r: usize = q + quarter * 4
+  let t: usize = r + quarter * 4
   let s0 = f64x2.splat(0)
   let s1 = f64x2.splat(0)
   let s2 = f64x2.splat(0)
@@ -95,38 +97,32 @@ export function sumOfSquares(p: usize, count: u32): f64 {
   let s5 = f64x2.splat(0)
   let s6 = f64x2.splat(0)
   let s7 = f64x2.splat(0)
-  for (let left = half; left > 0; left -= 128) {
-    s0 = Inlined.addSquares8(s0, p, q)
-    s1 = Inlined.addSquares8(s1, p + 32, q + 32)
-    s2 = Inlined.addSquares8(s2, p + 64, q + 64)
-    s3 = Inlined.addSquares8(s3, p + 96, q + 96)
-    s4 = Inlined.addSquares8(s4, p + 128, q + 128)
-    s5 = Inlined.addSquares8(s5, p + 160, q + 160)
-    s6 = Inlined.addSquares8(s6, p + 192, q + 192)
-    s7 = Inlined.addSquares8(s7, p + 224, q + 224)
-    s0 = Inlined.addSquares8(s0, p + 256, q + 256)
-    s1 = Inlined.addSquares8(s1, p + 288, q + 288)
-    s2 = Inlined.addSquares8(s2, p + 320, q + 320)
-    s3 = Inlined.addSquares8(s3, p + 352, q + 352)
-    s4 = Inlined.addSquares8(s4, p + 384, q + 384)
-    s5 = Inlined.addSquares8(s5, p + 416, q + 416)
-    s6 = Inlined.addSquares8(s6, p + 448, q + 448)
-    s7 = Inlined.addSquares8(s7, p + 480, q + 480)
-    p += 512
-    q += 512
+  for (let left = quarter; left > 0; left -= 32) {
+    s0 = Inlined.addSquares16(s0, p)
+    s1 = Inlined.addSquares16(s1, q)
+    s2 = Inlined.addSquares16(s2, r)
+    s3 = Inlined.addSquares16(s3, t)
+    s4 = Inlined.addSquares16(s4, p + 64)
+    s5 = Inlined.addSquares16(s5, q + 64)
+    s6 = Inlined.addSquares16(s6, r + 64)
+    s7 = Inlined.addSquares16(s7, t + 64)
+    p += 128
+    q += 128
+    r += 128
+    t += 128
   }
-  let left = count - 2 * half
+  let left = count - 4 * quarter
   for (; left >= 4; left -= 4) {
-    s0 = Inlined.addSquares2(Inlined.addSquares2(s0, q), q + 8)
-    q += 16
+    s0 = Inlined.addSquares4(s0, t)
+    t += 16
   }
   const even = f64x2.add(f64x2.add(s0, s2), f64x2.add(s4, s6))
   const odd = f64x2.add(f64x2.add(s1, s3), f64x2.add(s5, s7))
   let sum = Inlined.sum2(f64x2.add(even, odd))
   for (; left > 0; left--) {
-    const x: f64 = load<f32>(q)
+    const x: f64 = load<f32>(t)
     sum += x * x
-    q += 4
+    t += 4
   }
   return sum
 }
@@ -238,16 +234,15 @@ class Inlined {
     Inlined.adamw16(p + 192, g + 192, m + 192, v + 192, first, second, beta1, beta2, size, correction, epsilon, keep)
   }
 
-  /** Eight elements at each of two places. */
   @inline
-  static addSquares8(sum: v128, p: usize, q: usize): v128 {
-    return Inlined.addSquares4(Inlined.addSquares4(sum, p, q), p + 16, q + 16)
+  static addSquares16(sum: v128, p: usize): v128 {
+    const first = Inlined.addSquares4(Inlined.addSquares4(sum, p), p + 16)
+    return Inlined.addSquares4(Inlined.addSquares4(first, p + 32), p + 48)
   }
 
   @inline
-  static addSquares4(sum: v128, p: usize, q: usize): v128 {
-    const first = Inlined.addSquares2(Inlined.addSquares2(sum, p), q)
-    return Inlined.addSquares2(Inlined.addSquares2(first, p + 8), q + 8)
+  static addSquares4(sum: v128, p: usize): v128 {
+    return Inlined.addSquares2(Inlined.addSquares2(sum, p), p + 8)
   }
 
   @inline
