@@ -5,8 +5,8 @@
  */
 import { totalmem } from 'node:os'
 import { UsageError } from '../errors.ts'
-import { RuntimeError } from './contract.ts'
 import { adviseHugePages } from './huge-pages.ts'
+import { RuntimeError } from './runtime-error.ts'
 
 const pageBytes = 65536
 /** The part of `WebAssembly.Memory` that is used (TypeScript declares it for browsers only). */

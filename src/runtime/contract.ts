@@ -16,10 +16,11 @@
  * binding.release(); executable.release(); await runtime.close()
  * ```
  */
-import { RunError } from '../errors.ts'
 import type { DType, KernelSet, Model, Port, StagedModel } from '../graph/index.ts'
 import type { Arena } from './arena.ts'
 import type { Precision } from './onednn/library.ts'
+
+export { RuntimeError } from './runtime-error.ts'
 
 /** The typed array of each dtype. */
 export const typedArrays = {
@@ -124,9 +125,4 @@ export interface StepEvent {
   readonly layer: string
   readonly begin: number
   readonly end: number
-}
-
-/** An error of the engine in the user's terms. `internal:` at the start means a bug of ours. */
-export class RuntimeError extends RunError {
-  override readonly name = 'RuntimeError'
 }
