@@ -120,8 +120,7 @@ async function readTargets(read: Read): Promise<Target[]> {
       const about = everyRouting(name.replace(': speed', ': peak memory'), shape, choice)
       targets.push({ ...about, bound: 'most', required: 1, aim: 0.8, figures })
     }
-  for (const choice of [float32, bf16])
-    for (const shape of shapes) targets.push(...(await constantCost(read, shape, choice)))
+  for (const shape of shapes) targets.push(...(await constantCost(read, shape, float32)))
   targets.push(...(await overhead(read, 'M')), await generation(read, 'M'))
   return targets
 }

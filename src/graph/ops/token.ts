@@ -52,11 +52,6 @@ export interface Cached {
   readonly values: Tensor
 }
 
-export interface CachedAttention extends Cached {
-  /** [1, D] */
-  readonly y: Tensor
-}
-
 /**
  * Attention of a token at `position` int32 [1] over itself and what is before it in the cache, from its
  * qkv [1, 3·D]. The keys and values returned are those given with the token's row in its place; bound to the

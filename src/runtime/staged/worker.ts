@@ -28,7 +28,8 @@ const run: (...args: readonly number[]) => number = koffi.decode(
 )
 
 /** Milliseconds on a clock that all threads share: each counts from its own start. */
-const now = (): number => performance.timeOrigin + performance.now()
+const origin = performance.timeOrigin
+const now = (): number => origin + performance.now()
 
 interface Program {
   readonly script: Script
