@@ -21,6 +21,12 @@ const routers: Record<string, NonNullable<CaseOverrides['moe']>> = {
   switch: { router: 'switch', k: 1, experts: 3 },
   '2 top-1': { router: 'prototype', prototypes: 2, k: 1, experts: 6 },
   '2 top-2': { router: 'prototype', prototypes: 2, k: 2, experts: 6 },
+  'top-3 sequential': { router: 'top-k', k: 3, experts: 5, selection: 'sequential' },
+  'sinkhorn top-2': { router: 'sinkhorn', k: 2, experts: 4 },
+  'sinkhorn top-1 softmax after': { router: 'sinkhorn', k: 1, experts: 5, softmax: 'after', sinkhornIterations: 3 },
+  'bias top-2': { router: 'bias', k: 2, experts: 4 },
+  'bias top-2 softmax after': { router: 'bias', k: 2, experts: 4, softmax: 'after' },
+  'expert-choice': { router: 'expert-choice', k: 2, experts: 4 },
   hash: { router: 'hash', k: 2, experts: 4 },
   random: { router: 'random', k: 2, experts: 4 },
 }
@@ -61,9 +67,10 @@ async function compile({ config, tokens, batch, training }: WitnessInput, dtype:
     parameters.used.map(({ tensor }) => tensor),
   )
   const outputs: Record<string, Tensor> = { loss: result.loss, objective: result.objective }
-  for (const { layer, count_N, kept_N, losses: router } of result.reports) {
+  for (const { layer, count_N, kept_N, unserved, losses: router } of result.reports) {
     outputs[`count ${layer}`] = count_N
     outputs[`kept ${layer}`] = kept_N
+    if (unserved) outputs[`unserved ${layer}`] = unserved
     if (router) {
       outputs[`balance ${layer}`] = router.balance
       outputs[`z ${layer}`] = router.z
@@ -118,6 +125,7 @@ async function compare(given: WitnessInput, dtype: 'float32' | 'float64', tolera
   for (const [layer, statistics] of truth.layers) {
     expect(result[`count ${layer}`]).toEqual(statistics.counts)
     expect(result[`kept ${layer}`]).toEqual(statistics.kept)
+    close(result[`unserved ${layer}`]?.[0] ?? 0, statistics.unserved, tolerance)
     if (!result[`balance ${layer}`]) continue
     close(result[`balance ${layer}`]?.[0], statistics.balance, tolerance)
     close(result[`z ${layer}`]?.[0], statistics.zLoss, tolerance)
@@ -132,8 +140,10 @@ describe('the compiled model agrees with the witness', () => {
     for (const compute of ['padded', 'ragged'] as const)
       test(`${router}, ${compute}: loss and statistics, random settings`, async () => {
         for (let seed = 0; seed < 6; seed++) {
-          const capacity = (['kx', '1x', 'none'] as const)[seed % 3] ?? 'kx'
-          const priority = (['choice', 'token', 'gate'] as const)[Math.floor(seed / 2)] ?? 'choice'
+          const byExperts = router === 'expert-choice'
+          const capacity = (['kx', '1x', byExperts ? 'kx' : 'none'] as const)[seed % 3] ?? 'kx'
+          const order = byExperts ? 'choice' : (['choice', 'token', 'gate'] as const)[Math.floor(seed / 2)]
+          const priority = order ?? 'choice'
           const given = caseOf(router, 100 + seed, {
             compute,
             capacity,

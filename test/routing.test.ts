@@ -1,8 +1,19 @@
 /** Every router, with several settings, passes the conformance suite; and what ties routers to each other. */
 import { expect, test } from 'vitest'
+import { constant, sinkhorn, sum } from '../src/graph/index.ts'
 import { capacityOf } from '../src/model/routing/capacity.ts'
 import { hashTable } from '../src/model/routing/hash.ts'
-import { configOf, describeRouter, expectClose, layerInputs, layerResult } from './support/router-conformance.ts'
+import { largest } from '../src/model/routing/selection.ts'
+import { evaluate } from './support/evaluate.ts'
+import { testRandom } from './support/gradient-check.ts'
+import {
+  configOf,
+  describeRouter,
+  expectClose,
+  layerGradients,
+  layerInputs,
+  layerResult,
+} from './support/router-conformance.ts'
 
 describeRouter('top-1', { router: 'top-k', experts: 4, factor: 1 })
 describeRouter('top-2, capacity 1x', { router: 'top-k', k: 2, experts: 4, capacity: '1x', factor: 1 })
@@ -32,6 +43,39 @@ describeRouter('3 top-1, capacity 1x, by gate', {
   priority: 'gate',
 })
 describeRouter('2 top-2', { router: 'prototype', prototypes: 2, k: 2, experts: 8, factor: 0.75 })
+describeRouter('sinkhorn top-2', { router: 'sinkhorn', k: 2, experts: 4, factor: 0.75 })
+describeRouter('sinkhorn top-1, softmax after, groups, by gate', {
+  router: 'sinkhorn',
+  experts: 5,
+  softmax: 'after',
+  groups: 3,
+  priority: 'gate',
+  factor: 1,
+})
+describeRouter('bias top-2', { router: 'bias', k: 2, experts: 4, factor: 0.75 })
+describeRouter('bias top-3, softmax after, capacity 1x', {
+  router: 'bias',
+  k: 3,
+  experts: 6,
+  softmax: 'after',
+  capacity: '1x',
+})
+describeRouter('bias top-2 renormalised, by gate', {
+  router: 'bias',
+  k: 2,
+  experts: 4,
+  renormalize: true,
+  priority: 'gate',
+})
+describeRouter('expert-choice, 2 a token', { router: 'expert-choice', k: 2, experts: 4, factor: 0.75 })
+describeRouter('expert-choice, capacity 1x, groups', {
+  router: 'expert-choice',
+  experts: 3,
+  capacity: '1x',
+  groups: 2,
+})
+describeRouter('top-3, sequential', { router: 'top-k', k: 3, experts: 5, selection: 'sequential', factor: 0.75 })
+describeRouter('2 top-2, sequential', { router: 'prototype', prototypes: 2, k: 2, experts: 8, selection: 'sequential' })
 describeRouter('hash', { router: 'hash', k: 2, experts: 4, factor: 0.75 })
 describeRouter('random', { router: 'random', k: 2, experts: 4, factor: 0.75 })
 describeRouter('dropless top-2', { router: 'top-k', k: 2, experts: 4, capacity: 'none' })
@@ -84,6 +128,47 @@ function erf(x: number): number {
   }
   return (2 / Math.sqrt(Math.PI)) * sum
 }
+
+test('experts one arg-max at a time are those of the fused top k, and so are all gradients', async () => {
+  for (const settings of [
+    { router: 'top-k', k: 3, experts: 6 },
+    { router: 'top-k', k: 2, experts: 4, softmax: 'after', priority: 'gate', factor: 0.75 },
+    { router: 'prototype', prototypes: 2, k: 2, experts: 8, renormalize: true },
+    { router: 'sinkhorn', k: 2, experts: 5 },
+    { router: 'bias', k: 2, experts: 5 },
+  ] as const)
+    for (const seed of [1, 2]) {
+      const fused = configOf(settings)
+      const given = layerInputs(fused, seed)
+      const expected = await layerGradients(fused, given)
+      const actual = await layerGradients(configOf({ ...settings, selection: 'sequential' }), given)
+      for (const [name, values] of Object.entries(expected)) expect(actual[name], name).toEqual(values)
+    }
+})
+
+test('a sequential choice is of distinct experts also where scores are equal, infinite or no numbers', async () => {
+  const scores = [
+    [0, 0, 0, 0],
+    [-Infinity, 1, -Infinity, -Infinity],
+    [Number.NaN, Number.NaN, Number.NaN, Number.NaN],
+    [Number.NaN, 3, 5, Number.NaN],
+  ]
+  const score = constant(scores.flat(), 'float32', [4, 4])
+  const { best } = await evaluate({ best: largest(score, { k: 3, selection: 'sequential' }) })
+  expect(best).toEqual([0, 1, 2, 1, 0, 2, 0, 1, 2, 2, 1, 0])
+})
+
+test('the Sinkhorn weights of a group have even shares of experts, whatever the logits, and are numbers', async () => {
+  const random = testRandom(3)
+  for (const range of [1, 30, 1e4]) {
+    const [groups, tokens, experts] = [2, 12, 3]
+    const logits = Float32Array.from({ length: groups * tokens * experts }, () => range * (random() * 2 - 1))
+    const weights = sinkhorn(constant(logits, 'float32', [groups, tokens, experts]), 8)
+    const { shares, all } = await evaluate({ shares: sum(weights, { axes: [1] }), all: weights })
+    expect(all?.every(Number.isFinite)).toBe(true)
+    for (const share of shares ?? []) expect(share).toBeCloseTo(1 / experts, 5)
+  }
+})
 
 test('capacity follows the formula of the paper', () => {
   const moe = { router: 'top-k', k: 2, experts: 32 } as const

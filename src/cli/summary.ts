@@ -18,10 +18,11 @@ export function routingLine({ model }: RunConfig): string {
   return `${moe.experts} of ${moe.hidden}${shared} in ${where}, ${routerName(moe)}, ${capacity}`
 }
 
-/** `2 prototypes × top-1`, `top-2`, `switch (top-1)`, `hash top-1`. */
+/** `2 prototypes × top-1`, `top-2`, `switch`, `hash top-1`, `expert-choice of 2 a token`. */
 function routerName(moe: NonNullable<RunConfig['model']['moe']>): string {
   if (moe.router === 'prototype') return `${moe.prototypes} prototype${moe.prototypes === 1 ? '' : 's'} × top-${moe.k}`
   if (moe.router === 'top-k') return `top-${moe.k}`
+  if (moe.router === 'expert-choice') return `expert-choice of ${moe.k} a token`
   return moe.router === 'switch' ? 'switch' : `${moe.router} top-${moe.k}`
 }
 

@@ -28,11 +28,26 @@ export const moeSchema = z.strictObject({
   hidden: positive.default(1024),
   /** Hidden width of an expert that every token passes through besides its routed ones; 0 = none. */
   sharedHidden: z.int().nonnegative().default(0),
-  router: z.enum(['top-k', 'switch', 'prototype', 'hash', 'random']).default('top-k'),
-  /** Experts that a token activates: k, or k' in every prototype for the `prototype` router. */
+  /**
+   * Who chooses, and by what; docs/routing.md has the formulas. `expert-choice` sees later tokens of the
+   * batch, which a causal language model must not: its losses are better than what it can write.
+   */
+  router: z
+    .enum(['top-k', 'switch', 'prototype', 'sinkhorn', 'bias', 'expert-choice', 'hash', 'random'])
+    .default('top-k'),
+  /**
+   * Experts that a token activates: k, or k' in every prototype for the `prototype` router. With
+   * `expert-choice` the mean at capacity factor 1, and in generation the number.
+   */
   k: positive.default(1),
   /** Prototypes Z of the `prototype` router: groups of N/Z experts, each with its own router. */
   prototypes: positive.default(1),
+  /** The k largest of a token's scores by one `fused` top-k, or by k `sequential` arg-max passes (GShard, M6-T). */
+  selection: z.enum(['fused', 'sequential']).default('fused'),
+  /** Rounds of normalising over experts and over tokens of the `sinkhorn` router. */
+  sinkhornIterations: positive.default(8),
+  /** Step u of the biases of the `bias` router (Wang et al. 2024); 0 leaves them at zero. */
+  biasRate: nonNegative.default(0.001),
   /** Softmax over all experts `before` the top k are taken, or over the k chosen ones `after`. */
   softmax: z.enum(['before', 'after']).default('before'),
   /** Divide the gates of a token by their sum in each prototype; they sum to 1 already with softmax `after`. */
@@ -102,7 +117,23 @@ export const modelSchema = z
     const routerless = moe.router === 'hash' || moe.router === 'random'
     if (routerless && moe.priority === 'gate')
       refuse(['moe', 'priority'], `"gate" needs a learned router, not "${moe.router}"`)
+    if (moe.selection === 'sequential' && (routerless || moe.router === 'expert-choice'))
+      refuse(['moe', 'selection'], `must be "fused" for "${moe.router}": no token takes its best experts there`)
+    if (moe.router === 'expert-choice')
+      refuseForExpertChoice(moe, (field, message) => refuse(['moe', ...field], message))
   })
+
+/** Settings that say how a token chooses, or which of the choices an expert refuses. */
+function refuseForExpertChoice(
+  { capacity, priority, softmax, renormalize, balance }: z.output<typeof moeSchema>,
+  refuse: (field: string[], message: string) => void,
+): void {
+  if (capacity === 'none') refuse(['capacity'], 'must be "1x" or "kx": every expert takes as many tokens as it says')
+  if (priority !== 'choice') refuse(['priority'], 'must be "choice" (the default): experts take tokens by gate')
+  if (softmax !== 'before') refuse(['softmax'], 'must be "before": the gate is the softmax over all experts')
+  if (renormalize) refuse(['renormalize'], 'must be false: the gate is the softmax over all experts')
+  if (balance.form !== 'switch') refuse(['balance', 'form'], 'must be "switch": there are no first choices to count')
+}
 
 export type ModelConfig = z.output<typeof modelSchema>
 export type MoeConfig = z.output<typeof moeSchema>

@@ -32,7 +32,7 @@ import type { ModelConfig } from './config.ts'
 import type { FfnWeights } from './ffn.ts'
 import { weightsOf } from './moe.ts'
 import { activatedExperts, hasRouterWeights, isSparse, type Parameters } from './parameters.ts'
-import { route } from './routing/routers.ts'
+import { route, routerWeights } from './routing/routers.ts'
 import { logitsAt } from './transformer.ts'
 
 /** Part of the pass of a token. */
@@ -93,7 +93,7 @@ export function decodePrograms(config: ModelConfig, parameters: Parameters, leng
       const normed = scope(`${name}.moe`, () => norm(x, `${name}.moe.norm`))
       const choice = hasRouterWeights(moe)
         ? scope(`${name}.moe.router`, () =>
-            route({ moe, x_TD: normed, router_DN: parameters.get(`${name}.moe.router`) }),
+            route({ moe, x_TD: normed, ...routerWeights(moe, parameters, `${name}.moe.router`), training: false }),
           )
         : null
       const shared = (matrix: string) => parameters.get(`${name}.moe.shared.${matrix}`)

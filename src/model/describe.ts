@@ -50,4 +50,4 @@ export function describeModel(config: ModelConfig): ModelDescription {
   }
 }
 
-const isVector = (name: string): boolean => /(^|\.)norm(\.bias)?$/.test(name)
+const isVector = (name: string): boolean => /(^|\.)(norm(\.bias)?|router\.bias)$/.test(name)

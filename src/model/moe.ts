@@ -16,10 +16,10 @@ import {
 } from '../graph/index.ts'
 import type { ModelConfig, MoeConfig } from './config.ts'
 import { type FfnWeights, ffn } from './ffn.ts'
-import { hasRouterWeights, type Parameters } from './parameters.ts'
+import type { Parameters } from './parameters.ts'
 import { place } from './routing/capacity.ts'
-import { type RouterLosses, routerLosses } from './routing/losses.ts'
-import { route } from './routing/routers.ts'
+import { type RouterLosses, routerLosses, unservedRate } from './routing/losses.ts'
+import { route, routerWeights } from './routing/routers.ts'
 import { paddedSlots, raggedSlots, tileFor } from './routing/slots.ts'
 
 /** What a sparse layer tells besides its result. */
@@ -30,6 +30,8 @@ export interface RoutingReport {
   /** Choices of each expert, before drops and after [N], float. */
   readonly count_N: Tensor
   readonly kept_N: Tensor
+  /** Share of tokens that no expert computed; null when none can be left out. */
+  readonly unserved: Tensor | null
   /** Null for a router without weights. */
   readonly losses: RouterLosses | null
 }
@@ -49,15 +51,17 @@ export interface MoeInput {
 export function moeLayer(inputs: MoeInput): { y_TD: Tensor; report: RoutingReport } {
   const { config, moe, parameters, layer, x_TD, given_TK, training } = inputs
   const name = `layers.${layer}.moe`
-  const { choice, placement, losses } = scope('router', () => {
+  const { choice, placement, losses, unserved } = scope('router', () => {
     const choice = route({
       moe,
       x_TD,
-      ...(hasRouterWeights(moe) && { router_DN: parameters.get(`${name}.router`) }),
+      ...routerWeights(moe, parameters, `${name}.router`),
       ...(given_TK && { given_TK }),
+      training,
     })
     const placement = place(moe, choice, moe.groups, training)
-    return { choice, placement, losses: routerLosses(moe, choice, placement) }
+    const losses = routerLosses(moe, choice, placement)
+    return { choice, placement, losses, unserved: unservedRate(placement, x_TD.dtype) }
   })
 
   const routed_TD = scope('experts', () => {
@@ -106,6 +110,7 @@ export function moeLayer(inputs: MoeInput): { y_TD: Tensor; report: RoutingRepor
       capacity: placement.capacity,
       count_N: total(placement.count_GN),
       kept_N: total(placement.kept_GN),
+      unserved,
       losses,
     },
   }

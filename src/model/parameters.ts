@@ -16,7 +16,7 @@ export interface ParameterSpec {
   readonly shape: Shape
   /** Initial values: ones, zeros, or a truncated normal with deviation √(scale / fanIn). */
   readonly init: 'ones' | 'zeros' | { readonly fanIn: number }
-  /** Whether weight decay applies: to matrices, but not to norms, routers and embeddings. */
+  /** Whether weight decay applies: to matrices, but not to norms, routers, biases and embeddings. */
   readonly decay: boolean
   /** The first dimension is the expert. */
   readonly stacked: boolean
@@ -28,7 +28,7 @@ export const expertName = (name: string, expert: number): string => name.replace
 /** Whether layer `index` (from 0) is sparse. */
 export const isSparse = ({ moe }: ModelConfig, index: number): boolean => moe !== null && (index + 1) % moe.every === 0
 
-/** Experts that one token activates in a layer: k, times the prototypes. */
+/** Experts that one token activates in a layer: k, times the prototypes; the mean where the experts choose. */
 export const activatedExperts = (moe: NonNullable<ModelConfig['moe']>): number => moe.k * moe.prototypes
 
 export const hasRouterWeights = (moe: NonNullable<ModelConfig['moe']>): boolean =>
@@ -72,6 +72,8 @@ export function parameterSpecs(config: ModelConfig): ParameterSpec[] {
     specs.push(...norm(`${layer}.moe.norm`))
     if (hasRouterWeights(moe))
       specs.push({ ...matrix(`${layer}.moe.router`, [width, moe.experts], width), decay: false })
+    if (moe.router === 'bias')
+      specs.push({ ...matrix(`${layer}.moe.router.bias`, [moe.experts], 1), init: 'zeros', decay: false })
     if (moe.sharedHidden > 0) specs.push(...ffn(`${layer}.moe.shared`, moe.sharedHidden))
     for (const spec of ffn(`${layer}.moe.experts.{e}`, moe.hidden))
       specs.push({ ...spec, shape: [moe.experts, ...spec.shape], stacked: true })

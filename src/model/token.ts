@@ -8,7 +8,8 @@ import type { ModelConfig } from './config.ts'
 import { cacheName } from './decode.ts'
 import type { FfnWeights } from './ffn.ts'
 import { weightsOf } from './moe.ts'
-import { activatedExperts, hasRouterWeights, isSparse, type Parameters } from './parameters.ts'
+import { activatedExperts, isSparse, type Parameters } from './parameters.ts'
+import { routerWeights } from './routing/routers.ts'
 import { choicesName } from './transformer.ts'
 
 /**
@@ -47,7 +48,8 @@ export function tokenProgram(config: ModelConfig, parameters: Parameters): Reado
     if (moe && isSparse(config, layer)) {
       const normed = scope(`${name}.moe`, () => norm(x, `${name}.moe.norm`))
       const [experts, gates] = scope(`${name}.moe.router`, () => {
-        if (hasRouterWeights(moe)) return chooseExperts(rowProduct(normed, parameters.get(`${name}.moe.router`)), moe)
+        const { router_DN, bias_N } = routerWeights(moe, parameters, `${name}.moe.router`)
+        if (router_DN) return chooseExperts(rowProduct(normed, router_DN), moe, bias_N)
         const choices = [1, activatedExperts(moe)]
         const share = new Float32Array(activatedExperts(moe)).fill(1 / moe.k)
         return [input(choicesName(layer), 'int32', choices), constant(share, 'float32', choices)] as const

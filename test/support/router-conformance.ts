@@ -21,7 +21,7 @@ import { type ModelConfig, type MoeConfig, modelSchema } from '../../src/model/c
 import { moeLayer } from '../../src/model/moe.ts'
 import { activatedExperts, hasRouterWeights, parameterSpecs, SymbolicParameters } from '../../src/model/parameters.ts'
 import { capacityOf, place } from '../../src/model/routing/capacity.ts'
-import { route } from '../../src/model/routing/routers.ts'
+import { route, routerWeights } from '../../src/model/routing/routers.ts'
 import { paddedSlots, raggedSlots } from '../../src/model/routing/slots.ts'
 import { evaluate } from './evaluate.ts'
 import { testRandom } from './gradient-check.ts'
@@ -79,7 +79,8 @@ function trace(config: ModelConfig & { moe: MoeConfig }, training: boolean, toke
     moe,
     x_TD,
     given_TK,
-    ...(hasRouterWeights(moe) && { router_DN: parameters.get('layers.0.moe.router') }),
+    ...routerWeights(moe, parameters, 'layers.0.moe.router'),
+    training,
   })
   return { parameters, x_TD, y_TD, choice, placement: place(moe, choice, moe.groups, training) }
 }
@@ -89,6 +90,23 @@ export async function layerResult(config: ModelConfig & { moe: MoeConfig }, give
   const tokens = given.x.length / config.width
   const { y_TD } = trace(config, true, tokens)
   return (await evaluate({ y: y_TD }, feeds(given, config.moe.experts))).y as number[]
+}
+
+/** The result, and the gradient of a weighted sum of it for activations and every parameter, by name. */
+export async function layerGradients(
+  config: ModelConfig & { moe: MoeConfig },
+  given: Inputs,
+): Promise<Record<string, number[]>> {
+  const { parameters, x_TD, y_TD } = trace(config, true)
+  const weights = constant(
+    Float64Array.from({ length: sizeOf(y_TD.shape) }, (_, i) => 1 + (i % 5)),
+    'float64',
+    y_TD.shape,
+  )
+  const all = [x_TD, ...parameters.used.map(({ tensor }) => tensor)]
+  const gradients = gradient(sum(multiply(y_TD, weights)), all)
+  const outputs = Object.fromEntries(gradients.map((tensor, i) => [`gradient ${i}`, tensor]))
+  return evaluate({ y: y_TD, ...outputs }, feeds(given, config.moe.experts))
 }
 
 export const expectClose = (actual: readonly number[], expected: ArrayLike<number>, tolerance = 1e-12) => {
@@ -104,7 +122,9 @@ export function describeRouter(name: string, settings: MoeSettings): void {
   const seeds = [1, 2, 3, 4]
   const config = configOf(settings)
   const { moe } = config
-  const choices = activatedExperts(moe)
+  const activated = activatedExperts(moe)
+  // Where the experts choose, each is a choice of every token.
+  const choices = moe.router === 'expert-choice' ? moe.experts : activated
   const tokensInGroup = TOKENS / moe.groups
 
   describe(name, () => {
@@ -122,8 +142,11 @@ export function describeRouter(name: string, settings: MoeSettings): void {
           const gate = run.gate?.slice(t * choices, (t + 1) * choices) ?? []
           for (const g of gate) expect(g >= 0 && g <= 1 + 1e-12).toBe(true)
           for (let z = 0; z < moe.prototypes; z++) {
-            const total = gate.slice(z * moe.k, (z + 1) * moe.k).reduce((a, b) => a + b, 0)
-            const whole = moe.renormalize || moe.softmax === 'after' || !hasRouterWeights(moe)
+            const each = choices / moe.prototypes
+            const total = gate.slice(z * each, (z + 1) * each).reduce((a, b) => a + b, 0)
+            // All N experts of a token are its choices where the experts choose.
+            const all = each === moe.experts / moe.prototypes
+            const whole = all || moe.renormalize || moe.softmax === 'after' || !hasRouterWeights(moe)
             if (whole) expect(total).toBeCloseTo(1, 10)
             else expect(total).toBeLessThanOrEqual(1 + 1e-12)
           }
@@ -181,7 +204,9 @@ export function describeRouter(name: string, settings: MoeSettings): void {
           }
           expect(places).toBe(kept)
           expect(run.kept?.reduce((a, b) => a + b, 0)).toBe(kept)
-          expect(run.count?.reduce((a, b) => a + b, 0)).toBe(TOKENS * choices)
+          // Where the experts choose, nothing is asked for but what is taken: by each as much as it may.
+          if (moe.router === 'expert-choice') expect(run.count).toEqual(run.kept?.map(() => limit))
+          else expect(run.count?.reduce((a, b) => a + b, 0)).toBe(TOKENS * choices)
           expect(run.sizes?.slice(0, -1).reduce((a, b) => a + b, 0)).toBe(kept)
         }
     })
@@ -279,7 +304,7 @@ export function describeRouter(name: string, settings: MoeSettings): void {
             ...(await layerResult(configOf({ ...settings, groups: 1 }), {
               ...given,
               x: given.x.slice(g * size * WIDTH, (g + 1) * size * WIDTH),
-              given: given.given.slice(g * size * choices, (g + 1) * size * choices),
+              given: given.given.slice(g * size * activated, (g + 1) * size * activated),
             })),
           )
         expectClose(together, apart)
@@ -295,7 +320,8 @@ export function describeRouter(name: string, settings: MoeSettings): void {
         const moved: Inputs = { x: given.x, given: given.given.map(to), weights: {} }
         for (const [name, values] of Object.entries(given.weights)) {
           const copy = values.slice()
-          if (name.endsWith('.router'))
+          if (name.endsWith('.router.bias')) for (let e = 0; e < moe.experts; e++) copy[to(e)] = values[e] as number
+          else if (name.endsWith('.router'))
             for (let d = 0; d < WIDTH; d++)
               for (let e = 0; e < moe.experts; e++)
                 copy[d * moe.experts + to(e)] = values[d * moe.experts + e] as number

@@ -104,18 +104,24 @@ interface ChoiceShape {
   readonly softmax: 'before' | 'after'
   readonly renormalize: boolean
   readonly range?: number
+  readonly biased?: boolean
 }
 
-function chooseExpertsCase({ each, range = 2, ...rule }: ChoiceShape): KernelCase {
+function chooseExpertsCase({ each, range = 2, biased = false, ...rule }: ChoiceShape): KernelCase {
   const { prototypes, k, softmax, renormalize } = rule
   const experts = prototypes * each
   return {
-    inputs: { logits: { shape: [1, experts], values: (random) => range * (random() * 2 - 1) } },
-    build: (tensors) => chooseExperts(of(tensors, 'logits'), rule),
+    inputs: {
+      logits: { shape: [1, experts], values: (random) => range * (random() * 2 - 1) },
+      ...(biased && { bias: { shape: [experts], values: (random) => random() - 0.5 } }),
+    },
+    build: (tensors) => chooseExperts(of(tensors, 'logits'), rule, tensors.bias),
     reference(tensors) {
       const logits = g.reshape(of(tensors, 'logits'), [prototypes, each])
       // By logits in either case: of probabilities that float64 cannot tell apart the first would be best.
-      const [best, local] = g.topK(logits, k)
+      const score = biased && softmax === 'before' ? g.softmax(logits) : logits
+      const [, local] = g.topK(biased ? g.add(score, g.reshape(of(tensors, 'bias'), [prototypes, each])) : score, k)
+      const best = g.takeAlong(logits, local, 1)
       const total = (x: Tensor) => g.sum(x, { axes: [-1], keepDims: true })
       const shares = softmax === 'after' ? g.softmax(best) : g.exp(g.subtract(best, logSum(logits)))
       const gates = renormalize ? g.divide(shares, total(shares)) : shares
@@ -201,6 +207,9 @@ export const specialTokens: Record<string, KernelCase[]> = {
     chooseExpertsCase({ prototypes: 1, each: 9, k: 9, softmax: 'before', renormalize: true }),
     chooseExpertsCase({ prototypes: 3, each: 5, k: 2, softmax: 'after', renormalize: false }),
     chooseExpertsCase({ prototypes: 2, each: 7, k: 1, softmax: 'before', renormalize: false, range: 80 }),
+    chooseExpertsCase({ prototypes: 1, each: 9, k: 3, softmax: 'before', renormalize: false, biased: true }),
+    chooseExpertsCase({ prototypes: 1, each: 6, k: 2, softmax: 'after', renormalize: false, biased: true }),
+    chooseExpertsCase({ prototypes: 3, each: 5, k: 2, softmax: 'before', renormalize: true, biased: true }),
   ],
   'row-experts': [true, false].flatMap((gated) => [
     rowExpertsCase({ experts: [0], count: 1, width: 1, hidden: 1, gated }),
@@ -231,6 +240,7 @@ export const drawnTokens: Record<keyof typeof specialTokens, fc.Arbitrary<Kernel
       k: whole(1, 2),
       softmax: fc.constantFrom('before' as const, 'after' as const),
       renormalize: fc.boolean(),
+      biased: fc.boolean(),
     })
     .map(chooseExpertsCase),
   'row-experts': fc

@@ -21,7 +21,9 @@ describe('random cases', () => {
       expect(output.layers.size, where).toBe(Math.floor(config.layers / moe.every))
       for (const { counts, kept, capacity, entropy } of output.layers.values()) {
         const seats = (capacity ?? Number.POSITIVE_INFINITY) * moe.groups
-        expect(total(counts), where).toBe(tokens.length * moe.prototypes * moe.k)
+        // Where the experts choose, each takes as many tokens as it has seats.
+        const asked = moe.router === 'expert-choice' ? moe.experts * seats : tokens.length * moe.prototypes * moe.k
+        expect(total(counts), where).toBe(asked)
         for (const [expert, load] of kept.entries())
           expect(load, where).toBeLessThanOrEqual(Math.min(counts[expert] ?? 0, seats))
         expect(entropy, where).toBeGreaterThanOrEqual(0)
@@ -48,7 +50,7 @@ describe('random cases', () => {
       training: [true, false],
       every: [1, 2],
       sharedHidden: [0, 3],
-      router: ['top-k', 'switch', 'prototype', 'hash', 'random'],
+      router: ['top-k', 'switch', 'prototype', 'sinkhorn', 'bias', 'expert-choice', 'hash', 'random'],
       k: [1, 2, 3],
       prototypes: [1, 2, 3],
       softmax: ['before', 'after'],

@@ -62,26 +62,35 @@ function randomConfig(random: Random, { model = {}, moe: given }: CaseOverrides)
   return modelSchema.parse({ ...drawn, moe: given === null ? null : randomMoe(random, layers, given ?? {}) })
 }
 
+const routers = ['top-k', 'switch', 'prototype', 'sinkhorn', 'bias', 'expert-choice', 'hash', 'random'] as const
+
 /** Settings that constrain one another (router, prototypes, experts, k) are drawn within what is given. */
 function randomMoe(random: Random, layers: number, given: z.input<typeof moeSchema>): z.input<typeof moeSchema> {
-  const router = given.router ?? random.pick(['top-k', 'switch', 'prototype', 'hash', 'random'] as const)
+  const router = given.router ?? random.pick(routers)
   const counts = given.experts === undefined ? [1, 2, 3] : divisors(given.experts)
   const prototypes = given.prototypes ?? (router === 'prototype' ? random.pick(counts) : 1)
   const experts = given.experts ?? prototypes * (prototypes === 1 ? random.integer(2, 6) : random.integer(1, 3))
   const k = given.k ?? (router === 'switch' ? 1 : random.integer(1, Math.min(3, experts / prototypes)))
   const learned = router !== 'hash' && router !== 'random'
+  const byExperts = router === 'expert-choice'
+  const plain = router === 'switch' || byExperts
   return {
     every: layers > 1 ? random.integer(1, 2) : 1,
     hidden: random.integer(2, 6),
     sharedHidden: random.pick([0, 3]),
-    softmax: router === 'switch' ? 'before' : random.pick(['before', 'after'] as const),
-    renormalize: router !== 'switch' && random.pick([true, false]),
-    capacity: random.pick(['1x', 'kx', 'none'] as const),
+    softmax: plain ? 'before' : random.pick(['before', 'after'] as const),
+    renormalize: !plain && random.pick([true, false]),
+    capacity: random.pick(byExperts ? (['1x', 'kx'] as const) : (['1x', 'kx', 'none'] as const)),
     factor: random.pick([0.5, 0.75, 1, 1.25]),
     evalFactor: random.pick([0.6, 1, 2]),
-    priority: random.pick(learned ? (['choice', 'token', 'gate'] as const) : (['choice', 'token'] as const)),
+    priority: byExperts
+      ? 'choice'
+      : random.pick(learned ? (['choice', 'token', 'gate'] as const) : (['choice', 'token'] as const)),
     groups: random.pick([1, 2, 4]),
-    balance: { form: random.pick(['switch', 'gshard'] as const), coefficient: random.pick([0, 0.01, 0.5]) },
+    balance: {
+      form: byExperts ? 'switch' : random.pick(['switch', 'gshard'] as const),
+      coefficient: random.pick([0, 0.01, 0.5]),
+    },
     zLoss: random.pick([0, 0.001, 0.1]),
     ...given,
     router,

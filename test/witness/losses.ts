@@ -37,10 +37,13 @@ export function balanceLoss(routing: Routing, moe: MoeConfig): number {
       let product = 0
       for (let i = 0; i < prototypeSize; i++) {
         const expert = z * prototypeSize + i
-        const inGroup = assignments.filter((a) => a.expert === expert && Math.floor(a.token / groupSize) === g)
+        const ofPrototype = assignments.filter(
+          (a) => Math.floor(a.expert / prototypeSize) === z && Math.floor(a.token / groupSize) === g,
+        )
+        const inGroup = ofPrototype.filter((a) => a.expert === expert)
         const share =
           moe.balance.form === 'switch'
-            ? inGroup.length / (groupSize * moe.k)
+            ? inGroup.length / ofPrototype.length
             : inGroup.filter(({ choice }) => choice === 0).length / groupSize
         const probabilities: number[] = []
         for (let token = g * groupSize; token < (g + 1) * groupSize; token++)

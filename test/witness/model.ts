@@ -36,6 +36,8 @@ export interface LayerStatistics {
   readonly capacity: number | null
   /** Mean entropy of the router's distribution, nats. */
   readonly entropy: number
+  /** Share of tokens that no expert computed. */
+  readonly unserved: number
   /** Load-balancing loss before its coefficient. */
   readonly balance: number
   /** Router z-loss before its coefficient. */
@@ -77,11 +79,17 @@ export function witnessForward(input: WitnessInput): WitnessOutput {
         kept: loads(routing, moe.experts, true),
         capacity: routing.capacity,
         entropy: routerEntropy(routing),
+        unserved: unservedShare(routing, tokens.length),
         balance,
         zLoss,
       })
     }
   return { loss, total, logits: Float64Array.from(logits_TV.flat()), layers }
+}
+
+function unservedShare({ assignments }: Routing, tokens: number): number {
+  const served = new Set(assignments.filter(({ kept }) => kept).map(({ token }) => token))
+  return (tokens - served.size) / tokens
 }
 
 /** Assignments to each expert: all of them, or only those kept. */

@@ -39,6 +39,7 @@ export function parameterShapes(config: ModelConfig): Map<string, readonly numbe
     if (moe && isSparse(config, l)) {
       addNorm(`layers.${l}.moe.norm`)
       if (moe.router !== 'hash' && moe.router !== 'random') shapes.set(`layers.${l}.moe.router`, [D, moe.experts])
+      if (moe.router === 'bias') shapes.set(`layers.${l}.moe.router.bias`, [moe.experts])
       addFeedForward(`layers.${l}.moe.experts`, moe.hidden, [moe.experts])
       if (moe.sharedHidden > 0) addFeedForward(`layers.${l}.moe.shared`, moe.sharedHidden, [])
     } else {

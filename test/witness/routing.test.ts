@@ -5,7 +5,7 @@ import { type MoeConfig, moeSchema } from '../../src/model/config.ts'
 import type { Matrix } from './arithmetic.ts'
 import { mixture } from './experts.ts'
 import { balanceLoss, crossEntropy, routerEntropy, routerZLoss } from './losses.ts'
-import { type Assignment, capacityOf, chooseTopK, route, serve } from './routing.ts'
+import { type Assignment, capacityOf, chooseTopK, route, serve, sinkhorn, updatedBias } from './routing.ts'
 
 const moeOf = (settings: z.input<typeof moeSchema>): MoeConfig => moeSchema.parse(settings)
 const { log: ln } = Math
@@ -56,6 +56,77 @@ describe('choices and gates', () => {
     ])
     expect(none).toBeNull()
     expect(() => route([[1]], null, Int32Array.of(2, 3), moe, true)).toThrow('invalid expert id: 3')
+  })
+})
+
+describe('choices that look at more than the token', () => {
+  // Weights 2, 2 and 3, 1: both tokens are content with expert 0.
+  const logits = [
+    [ln(2), ln(2)],
+    [ln(3), ln(1)],
+  ]
+  const x = [
+    [1, 0],
+    [0, 1],
+  ]
+  const chosenBy = (settings: z.input<typeof moeSchema>, training: boolean, bias?: number[]) =>
+    route(x, logits, undefined, moeOf({ experts: 2, capacity: 'none', ...settings }), training, bias).assignments
+
+  test('an iteration of Sinkhorn scales rows to 1/T, then columns to 1/N', () => {
+    // Rows: ¼ ¼ and ⅜ ⅛, with sums ⅝ and ⅜ over the columns.
+    expectClose(sinkhorn(logits, 1).flat().map(Math.exp), [1 / 5, 1 / 3, 3 / 10, 1 / 6])
+    // In the end rows have even sums as well, and the products of the diagonals keep their ratio 2·1 : 2·3.
+    const [a = 0, b = 0, c = 0, d = 0] = sinkhorn(logits, 60).flat().map(Math.exp)
+    expectClose([a + b, c + d, a + c, b + d], [0.5, 0.5, 0.5, 0.5])
+    expect((b * c) / (a * d)).toBeCloseTo(3, 12)
+  })
+
+  test('the Sinkhorn router spreads the tokens of a group in training, with their own gates, and not otherwise', () => {
+    const spread = chosenBy({ router: 'sinkhorn', sinkhornIterations: 1 }, true)
+    expect(spread.map(({ expert }) => expert)).toEqual([1, 0])
+    expectClose(
+      spread.map(({ gate }) => gate),
+      [1 / 2, 3 / 4],
+    )
+    expect(chosenBy({ router: 'sinkhorn' }, false).map(({ expert }) => expert)).toEqual([0, 0])
+    // A token that is alone in its group has nobody to make room for.
+    expect(chosenBy({ router: 'sinkhorn', groups: 2 }, true).map(({ expert }) => expert)).toEqual([0, 0])
+  })
+
+  test('a bias changes who is chosen and not the gate', () => {
+    // Probabilities ½ ½ and ¾ ¼.
+    const before = chosenBy({ router: 'bias' }, true, [0, 0.25])
+    expect(before.map(({ expert }) => expert)).toEqual([1, 0])
+    expectClose(
+      before.map(({ gate }) => gate),
+      [1 / 2, 3 / 4],
+    )
+    const far = chosenBy({ router: 'bias', softmax: 'after', k: 2 }, false, [0, 5])
+    expect(far.map(({ expert }) => expert)).toEqual([1, 0, 1, 0])
+    expectClose(
+      far.map(({ gate }) => gate),
+      [1 / 2, 1 / 2, 1 / 4, 3 / 4],
+    )
+  })
+
+  test('a bias moves by the rate against the load, and stays at the mean', () => {
+    expectClose(updatedBias([0, 1, 2, 3], [4, 0, 2, 2], 0.1), [-0.1, 1.1, 2, 3])
+  })
+
+  test('experts take the tokens of their largest gates, the earlier of equal ones, in every group', () => {
+    const moe = { router: 'expert-choice', capacity: '1x', factor: 1, experts: 2 } as const
+    const taken = (settings: z.input<typeof moeSchema>) =>
+      chosenBy({ ...moe, ...settings }, true).map(({ expert, token, gate }) => [expert, token, gate])
+    // Token 1 is liked best by expert 0, and least by expert 1.
+    expect(taken({})).toEqual([
+      [0, 1, expect.closeTo(3 / 4, 12)],
+      [1, 0, expect.closeTo(1 / 2, 12)],
+    ])
+    // k = 2 with a factor of ½ is one token for each as well.
+    expect(taken({ capacity: 'kx', k: 2, factor: 0.5 })).toHaveLength(2)
+    const alone = route([[1], [1]], [[0, 0]], undefined, moeOf(moe), true)
+    expect(alone.assignments.map(({ token }) => token)).toEqual([0, 0])
+    expect(taken({ groups: 2 })).toHaveLength(4)
   })
 })
 

@@ -6,7 +6,7 @@
  * queue in order of priority until its capacity is used up (`serve`). An assignment not served is dropped.
  */
 import type { MoeConfig } from '../../src/model/config.ts'
-import { at, type Matrix, project, rowOf, softmax, sum, type Vector } from './arithmetic.ts'
+import { at, logSumExp, type Matrix, project, rowOf, softmax, sum, type Vector } from './arithmetic.ts'
 
 /** A token's wish for one expert. */
 export interface Assignment {
@@ -32,13 +32,17 @@ export interface Routing {
 /**
  * The k experts of one token within one prototype, best first; equal scores go to the lower id.
  * @param logits of the prototype's experts
+ * @param preference what they are ranked by instead of their scores
+ * @param bias added to what they are ranked by
  */
 export function chooseTopK(
   logits: Vector,
   settings: Pick<MoeConfig, 'k' | 'softmax' | 'renormalize'>,
+  { preference, bias }: { preference?: Vector; bias?: Vector } = {},
 ): { expert: number; gate: number }[] {
   const scores = settings.softmax === 'before' ? softmax(logits) : logits
-  const ranking = scores.map((_, i) => i).sort((a, b) => at(scores, b) - at(scores, a) || a - b)
+  const ranked = (preference ?? scores).map((value, i) => value + (bias ? at(bias, i) : 0))
+  const ranking = ranked.map((_, i) => i).sort((a, b) => at(ranked, b) - at(ranked, a) || a - b)
   const chosen = ranking.slice(0, settings.k)
   const chosenScores = chosen.map((i) => at(scores, i))
   let gates = settings.softmax === 'before' ? chosenScores : softmax(chosenScores)
@@ -47,6 +51,40 @@ export function chooseTopK(
     gates = gates.map((gate) => gate / total)
   }
   return chosen.map((expert, j) => ({ expert, gate: at(gates, j) }))
+}
+
+/**
+ * ln of exp(logits) after rows and columns were scaled by turns: every row to the sum 1/T, then every column
+ * to 1/N, so many times (Sinkhorn and Knopp 1967; the order is Megatron-LM's). The logits of one group.
+ */
+export function sinkhorn(logits_TN: Matrix, iterations: number): number[][] {
+  const T = logits_TN.length
+  const N = rowOf(logits_TN, 0).length
+  let scaled = logits_TN.map((row) => [...row])
+  for (let iteration = 0; iteration < iterations; iteration++) {
+    scaled = scaled.map((row) => row.map((value) => value - logSumExp(row) - Math.log(T)))
+    const totals = Array.from({ length: N }, (_, e) => logSumExp(scaled.map((row) => at(row, e))))
+    scaled = scaled.map((row) => row.map((value, e) => value - at(totals, e) - Math.log(N)))
+  }
+  return scaled
+}
+
+/** Expert choice: every expert takes the tokens of the group with the largest gates, of equal ones the earlier. */
+function takeTokens(logits_TN: Matrix, first: number, capacity: number): Assignment[] {
+  const gates_TN = logits_TN.map(softmax)
+  return rowOf(gates_TN, 0).flatMap((_, expert) => {
+    const gate = (token: number) => at(rowOf(gates_TN, token), expert)
+    const ranking = gates_TN.map((_, token) => token).sort((a, b) => gate(b) - gate(a) || a - b)
+    return ranking
+      .slice(0, capacity)
+      .map((token) => ({ token: first + token, choice: 0, expert, gate: gate(token), kept: true }))
+  })
+}
+
+/** The bias router's update after a step: up for an expert of less than the mean load, down for one of more. */
+export function updatedBias(bias: Vector, loads: Vector, rate: number): number[] {
+  const mean = sum(loads) / loads.length
+  return bias.map((value, e) => (at(loads, e) < mean ? value + rate : at(loads, e) > mean ? value - rate : value))
 }
 
 /**
@@ -88,6 +126,7 @@ export function serve(
  * @param x_TD normed activations
  * @param router [D, N]; null for the hash and random routers
  * @param choices [T·K] expert ids for the hash and random routers
+ * @param bias [N] of the bias router
  */
 export function route(
   x_TD: Matrix,
@@ -95,22 +134,46 @@ export function route(
   choices: Int32Array | undefined,
   moe: MoeConfig,
   training: boolean,
+  bias?: Vector,
 ): Routing {
   const T = x_TD.length
+  if (T % moe.groups !== 0) throw new Error(`invalid groups: ${moe.groups} (expected a divisor of ${T} tokens)`)
+  const groupSize = T / moe.groups
   const Z = moe.router === 'prototype' ? moe.prototypes : 1
   const prototypeSize = moe.experts / Z
+  const capacity = capacityOf(moe, groupSize, Z * moe.k, training)
   const assignments: Assignment[] = []
   let logits: number[][][] | null = null
 
+  if (router && moe.router === 'expert-choice') {
+    const logits_TN = x_TD.map((x) => project(x, router))
+    for (let first = 0; first < T; first += groupSize)
+      assignments.push(...takeTokens(logits_TN.slice(first, first + groupSize), first, capacity ?? groupSize))
+    return { assignments, logits: logits_TN.map((row) => [row]), prototypes: 1, capacity }
+  }
+
   if (router) {
     logits = []
+    const preferences: number[][] = []
+    if (moe.router === 'sinkhorn' && training)
+      for (let first = 0; first < T; first += groupSize) {
+        const group = x_TD.slice(first, first + groupSize)
+        preferences.push(
+          ...sinkhorn(
+            group.map((x) => project(x, router)),
+            moe.sinkhornIterations,
+          ),
+        )
+      }
     for (let token = 0; token < T; token++) {
       const logits_N = project(rowOf(x_TD, token), router)
       const logits_Z: number[][] = []
       for (let z = 0; z < Z; z++) {
         const own = logits_N.slice(z * prototypeSize, (z + 1) * prototypeSize)
         logits_Z.push(own)
-        for (const [choice, { expert, gate }] of chooseTopK(own, moe).entries())
+        const preference = preferences[token]
+        const by = { ...(preference && { preference }), ...(bias && { bias }) }
+        for (const [choice, { expert, gate }] of chooseTopK(own, moe, by).entries())
           assignments.push({ token, choice, expert: z * prototypeSize + expert, gate, kept: false })
       }
       logits.push(logits_Z)
@@ -129,9 +192,6 @@ export function route(
       }
   }
 
-  if (T % moe.groups !== 0) throw new Error(`invalid groups: ${moe.groups} (expected a divisor of ${T} tokens)`)
-  const groupSize = T / moe.groups
-  const capacity = capacityOf(moe, groupSize, Z * moe.k, training)
   for (let g = 0; g < moe.groups; g++) {
     const own = assignments.filter(({ token }) => Math.floor(token / groupSize) === g)
     serve(own, moe.experts, capacity, moe.priority)

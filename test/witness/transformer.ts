@@ -69,7 +69,8 @@ export function transformer(input: TransformerInput): { logits_TV: number[][]; r
       const normed = norm(x_TD, parameters, `${layer}.moe.norm`, config)
       const learned = config.moe.router !== 'hash' && config.moe.router !== 'random'
       const router = learned ? matrixOf(parameters, `${layer}.moe.router`) : null
-      const routing = route(normed, router, choices?.get(l), config.moe, training)
+      const bias = config.moe.router === 'bias' ? vectorOf(parameters, `${layer}.moe.router.bias`) : undefined
+      const routing = route(normed, router, choices?.get(l), config.moe, training, bias)
       const experts = readExperts(parameters, `${layer}.moe.experts`, config)
       const shared = config.moe.sharedHidden > 0 ? readFeedForward(parameters, `${layer}.moe.shared`, config) : null
       said = mixture(normed, routing.assignments, experts, shared)

@@ -90,17 +90,28 @@ export interface ChoiceRule {
   readonly renormalize: boolean
 }
 
-/** Experts int32 [1, K] and gates [1, K] of a token, from its logits [1, N]. */
-export const chooseExperts: (logits: Tensor, rule: ChoiceRule) => readonly [experts: Tensor, gates: Tensor] =
-  defineIndexOp('choose-experts', 'kernel', (logits: Tensor, { prototypes, k, softmax, renormalize }: ChoiceRule) => {
+/**
+ * Experts int32 [1, K] and gates [1, K] of a token, from its logits [1, N] and a bias [N] that is added to the
+ * scores for the choice alone.
+ */
+export const chooseExperts: (
+  logits: Tensor,
+  rule: ChoiceRule,
+  bias?: Tensor,
+) => readonly [experts: Tensor, gates: Tensor] = defineIndexOp(
+  'choose-experts',
+  'kernel',
+  (logits: Tensor, { prototypes, k, softmax, renormalize }: ChoiceRule, bias?: Tensor) => {
     const shape = [1, prototypes * k]
     const results = [
       { dtype: 'int32', shape },
       { dtype: logits.dtype, shape },
     ] as const
     const attributes = { prototypes, k, after: softmax === 'after' ? 1 : 0, renormalize: renormalize ? 1 : 0 }
-    return emitKernel('choose-experts', [logits], results, { attributes, local: true }) as [Tensor, Tensor]
-  })
+    const inputs = [logits, ...(bias ? [bias] : [])]
+    return emitKernel('choose-experts', inputs, results, { attributes, local: true }) as [Tensor, Tensor]
+  },
+)
 
 /** Weights of N experts. */
 export interface RowExperts {

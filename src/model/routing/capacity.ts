@@ -3,9 +3,11 @@
  *
  * Positions are running counts. Choices are laid out in order of priority, each is written as a
  * one-hot row over the experts of its prototype, and the exclusive running sum of those rows says how
- * many came before it.
+ * many came before it. Where the experts choose, their best C tokens of a group say it all.
  */
 import {
+  add,
+  broadcastTo,
   constant,
   cumulativeSum,
   minimum,
@@ -38,8 +40,14 @@ export function capacityOf(moe: MoeConfig, tokens: number, training: boolean): n
   return capacity >= tokens ? null : capacity
 }
 
-/** Places every choice in the queue of its expert. */
-export function place(moe: MoeConfig, { expert_TK, gate_TK }: Choice, groups: number, training: boolean): Placement {
+/** Places every choice in the queue of its expert, or where experts choose every token. */
+export function place(moe: MoeConfig, choice: Choice, groups: number, training: boolean): Placement {
+  return moe.router === 'expert-choice'
+    ? placeBest(moe, choice, groups, training)
+    : queue(moe, choice, groups, training)
+}
+
+function queue(moe: MoeConfig, { expert_TK, gate_TK }: Choice, groups: number, training: boolean): Placement {
   const { prototypes, k, experts } = moe
   const perPrototype = experts / prototypes
   const tokens = (expert_TK.shape[0] as number) / groups
@@ -59,6 +67,36 @@ export function place(moe: MoeConfig, { expert_TK, gate_TK }: Choice, groups: nu
     position_TK: layout.restore(position),
     count_GN,
     kept_GN: capacity === null ? count_GN : minimum(count_GN, constant(capacity, 'int32')),
+    capacity,
+  }
+}
+
+/**
+ * Every expert takes the C tokens of a group whose gate is largest, of equal gates the earlier token (Zhou et
+ * al. 2022, section 3.2). All other tokens stand at C.
+ */
+function placeBest(moe: MoeConfig, { gate_TK }: Choice, groups: number, training: boolean): Placement {
+  const { experts } = moe
+  const tokens = (gate_TK.shape[0] as number) / groups
+  const capacity = capacityOf(moe, tokens, training)
+  const taken = capacity ?? tokens
+  const gate_GNT = transpose(reshape(gate_TK, [groups, tokens, experts]), [0, 2, 1])
+  const [, token_GNC] = topK(gate_GNT, taken)
+  // Ranks less C, scattered to their tokens among zeros: then C is added to all.
+  const rank = constant(
+    Int32Array.from({ length: taken }, (_, rank) => rank - taken),
+    'int32',
+    [1, 1, taken],
+  )
+  const place_GNT = add(
+    scatterAlong(broadcastTo(rank, token_GNC.shape), token_GNC, 2, tokens),
+    constant(taken, 'int32'),
+  )
+  const count_GN = constant(new Int32Array(groups * experts).fill(taken), 'int32', [groups, experts])
+  return {
+    position_TK: reshape(transpose(place_GNT, [0, 2, 1]), [groups * tokens, experts]),
+    count_GN,
+    kept_GN: count_GN,
     capacity,
   }
 }

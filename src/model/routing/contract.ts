@@ -8,6 +8,9 @@
  * Experts are in Z prototypes of N/Z; a token makes k' choices in each, K = Z·k' in all. Choice
  * z·k' + j of a token is the j-th best of prototype z. A plain top-k router is Z = 1.
  *
+ * Where the experts choose (`expert-choice`) a token's choices are all N experts, expert by expert, and the
+ * places say which of them have taken it.
+ *
  * @example Two tokens, four experts in two prototypes, k' = 1:
  * ```
  * expert_TK = [[0, 3], [1, 3]]      token 0 goes to experts 0 and 3, token 1 to 1 and 3
@@ -25,8 +28,12 @@ export interface RouterInput {
   readonly x_TD: Tensor
   /** Weights [D, N] of a learned router. */
   readonly router_DN?: Tensor
+  /** Added to the scores for the choice alone [N], for the `bias` router. */
+  readonly bias_N?: Tensor
   /** Experts given from outside [T, K] int32, for hash and random routing. */
   readonly given_TK?: Tensor
+  /** Outside training a token's choice depends on no other token's, except with `expert-choice`. */
+  readonly training: boolean
 }
 
 /** What a router decides. */
@@ -44,9 +51,12 @@ export type Router = (input: RouterInput) => Choice
 
 /** Where each choice stands. */
 export interface Placement {
-  /** Rank in the expert's queue, within the group of tokens [T, K], int32, from 0. */
+  /** Rank in the expert's queue, within the group of tokens [T, K], int32, from 0; `capacity` or more: dropped. */
   readonly position_TK: Tensor
-  /** Choices of each expert in each group [G, N], int32, before drops and after. */
+  /**
+   * Choices of each expert in each group [G, N], int32, before drops and after. With `expert-choice` both are
+   * the tokens that the expert took: none asked.
+   */
   readonly count_GN: Tensor
   readonly kept_GN: Tensor
   /** Most choices that an expert takes in a group; null when nothing can be dropped. */

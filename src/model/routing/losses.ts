@@ -5,6 +5,10 @@
  */
 import {
   cast,
+  constant,
+  type DType,
+  equal,
+  less,
   logSoftmax,
   logSumExp,
   mean,
@@ -49,13 +53,23 @@ function balanceLoss(moe: MoeConfig, choice: Choice, placement: Placement, proba
   const probability = mean(reshape(probability_TZN, [groups, tokens, prototypes, perPrototype]), { axes: [1] })
   const [counts, total] =
     moe.balance.form === 'switch'
-      ? [placement.count_GN, tokens * k]
+      ? [placement.count_GN, moe.router === 'expert-choice' ? experts * (placement.capacity ?? tokens) : tokens * k]
       : [firstChoices(moe, choice, groups, tokens), tokens]
   const share = multiply(
     reshape(cast(counts, probability_TZN.dtype), [groups, prototypes, perPrototype]),
     perPrototype / total,
   )
   return mean(sum(multiply(share, probability), { axes: [2] }))
+}
+
+/**
+ * Share of tokens that no expert computed, a scalar; null when none can be left out.
+ * @param dtype Of the result.
+ */
+export function unservedRate({ position_TK, capacity }: Placement, dtype: DType): Tensor | null {
+  if (capacity === null) return null
+  const kept_TK = cast(less(position_TK, constant(capacity, 'int32')), 'int32')
+  return mean(cast(equal(sum(kept_TK, { axes: [1] }), constant(0, 'int32')), dtype))
 }
 
 /** First choices of each expert in each group and prototype [G, N], int32. */

@@ -1,4 +1,7 @@
-/** The routers. `top-k`, `switch` and `prototype` are one learned router with different settings. */
+/**
+ * The routers. `top-k`, `switch` and `prototype` are one learned router with different settings; `sinkhorn`
+ * and `bias` are the same but for what the best experts are chosen by.
+ */
 import {
   add,
   broadcastTo,
@@ -6,36 +9,93 @@ import {
   divide,
   matmul,
   reshape,
+  sinkhorn,
   softmax,
   sum,
   type Tensor,
+  takeAlong,
   topK,
 } from '../../graph/index.ts'
 import type { MoeConfig } from '../config.ts'
+import { hasRouterWeights, type Parameters } from '../parameters.ts'
 import type { Choice, Router, RouterInput } from './contract.ts'
+import { largest } from './selection.ts'
+
+/** Of a linear router, by prototype [T, Z, N/Z]. */
+interface Scores {
+  readonly logits_TZN: Tensor
+  readonly probability_TZN: Tensor
+  /** Of the two, what gates are made of. */
+  readonly score_TZN: Tensor
+}
+
+function scoresOf({ moe, x_TD, router_DN }: RouterInput): Scores {
+  const { prototypes, experts } = moe
+  const [tokens = 0] = x_TD.shape
+  const logits_TZN = reshape(matmul(x_TD, router_DN as Tensor), [tokens, prototypes, experts / prototypes])
+  const probability_TZN = softmax(logits_TZN)
+  return { logits_TZN, probability_TZN, score_TZN: moe.softmax === 'before' ? probability_TZN : logits_TZN }
+}
 
 /**
  * The k' best experts of every prototype by a linear router. The gate is the softmax over the
  * prototype's experts, or over the chosen ones (`softmax: after`), if asked divided by its sum over
  * the prototype's choices. (M6-T, section 3; Switch Transformers, eq. 1-2; GShard, algorithm 1.)
+ * @param preference What the best are chosen by, default the scores that gates are made of.
  */
-const learned: Router = ({ moe, x_TD, router_DN }) => {
-  const { prototypes, k, experts } = moe
-  const perPrototype = experts / prototypes
-  const [tokens = 0] = x_TD.shape
-  const logits_TZN = reshape(matmul(x_TD, router_DN as Tensor), [tokens, prototypes, perPrototype])
-  const probability_TZN = softmax(logits_TZN)
-  const [best, local] = topK(moe.softmax === 'before' ? probability_TZN : logits_TZN, k)
-  const gate = moe.softmax === 'before' ? best : softmax(best)
-  const share = moe.renormalize ? divide(gate, sum(gate, { axes: [-1], keepDims: true })) : gate
-  const first = constant(
-    Int32Array.from({ length: prototypes }, (_, z) => z * perPrototype),
-    'int32',
-    [prototypes, 1],
-  )
+const learned =
+  (preference?: (scores: Scores, input: RouterInput) => Tensor): Router =>
+  (input) => {
+    const { moe, x_TD } = input
+    const { prototypes, k, experts } = moe
+    const [tokens = 0] = x_TD.shape
+    const scores = scoresOf(input)
+    const { logits_TZN, probability_TZN, score_TZN } = scores
+    const preferred_TZN = preference?.(scores, input) ?? score_TZN
+    const [best, local] =
+      moe.selection === 'fused' && preferred_TZN === score_TZN
+        ? topK(score_TZN, k)
+        : chosen(score_TZN, largest(preferred_TZN, moe))
+    const gate = moe.softmax === 'before' ? best : softmax(best)
+    const share = moe.renormalize ? divide(gate, sum(gate, { axes: [-1], keepDims: true })) : gate
+    const first = constant(
+      Int32Array.from({ length: prototypes }, (_, z) => (z * experts) / prototypes),
+      'int32',
+      [prototypes, 1],
+    )
+    return {
+      expert_TK: reshape(add(local, first), [tokens, prototypes * k]),
+      gate_TK: reshape(share, [tokens, prototypes * k]),
+      logits_TZN,
+      probability_TZN,
+    }
+  }
+
+const chosen = (score_TZN: Tensor, local: Tensor) => [takeAlong(score_TZN, local, 2), local] as const
+
+/**
+ * In training the best by the assignment of a group's tokens to experts in even shares that Sinkhorn's
+ * iteration finds (Clark et al. 2022, S-BASE; as in Megatron-LM); outside it plainly the best.
+ */
+const balanced = learned(({ logits_TZN, score_TZN }, { moe, training }) => {
+  if (!training) return score_TZN
+  const [tokens = 0] = logits_TZN.shape
+  const logits_GTN = reshape(logits_TZN, [moe.groups, tokens / moe.groups, moe.experts])
+  return reshape(sinkhorn(logits_GTN, moe.sinkhornIterations), [tokens, 1, moe.experts])
+})
+
+/** The best by score plus a bias that training moves against the load (Wang et al. 2024, eq. 3). */
+const biased = learned(({ score_TZN }, { bias_N }) => add(score_TZN, bias_N as Tensor))
+
+/** Every token offers itself to all N experts, each with its probability; `place` lets the experts choose (Zhou et al. 2022). */
+const offered: Router = (input) => {
+  const { experts } = input.moe
+  const { logits_TZN, probability_TZN } = scoresOf(input)
+  const shape = [logits_TZN.shape[0] as number, experts]
+  const every = Int32Array.from({ length: experts }, (_, e) => e)
   return {
-    expert_TK: reshape(add(local, first), [tokens, prototypes * k]),
-    gate_TK: reshape(share, [tokens, prototypes * k]),
+    expert_TK: broadcastTo(constant(every, 'int32', [1, experts]), shape),
+    gate_TK: reshape(probability_TZN, shape),
     logits_TZN,
     probability_TZN,
   }
@@ -48,11 +108,24 @@ const given: Router = ({ moe, x_TD, given_TK }) => ({
 })
 
 const routers: Record<MoeConfig['router'], Router> = {
-  'top-k': learned,
-  switch: learned,
-  prototype: learned,
+  'top-k': learned(),
+  switch: learned(),
+  prototype: learned(),
+  sinkhorn: balanced,
+  bias: biased,
+  'expert-choice': offered,
   hash: given,
   random: given,
 }
+
+/** The parameters of a layer's router, as {@link route} wants them; `name` is that of the router's matrix. */
+export const routerWeights = (
+  moe: MoeConfig,
+  parameters: Parameters,
+  name: string,
+): Pick<RouterInput, 'router_DN' | 'bias_N'> => ({
+  ...(hasRouterWeights(moe) && { router_DN: parameters.get(name) }),
+  ...(moe.router === 'bias' && { bias_N: parameters.get(`${name}.bias`) }),
+})
 
 export const route = (input: RouterInput): Choice => routers[input.moe.router](input)

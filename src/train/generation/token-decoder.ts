@@ -22,7 +22,7 @@ const MOST_THREADS = 128
 function workingFloats({ width, vocabulary, sequence, hidden, moe }: ModelConfig): number {
   const rows = moe ? activatedExperts(moe) * moe.hidden + moe.experts + moe.sharedHidden : 0
   const scratch =
-    1024 + sequence + Math.max(width, vocabulary / MOST_THREADS, hidden, moe?.hidden ?? 0, moe?.experts ?? 0)
+    1024 + sequence + Math.max(width, vocabulary / MOST_THREADS, hidden, moe?.hidden ?? 0, 2 * (moe?.experts ?? 0))
   return padded(32 * (8 * width + hidden + rows + 64) + 2 * vocabulary + MOST_THREADS * (scratch + 1024))
 }
 

@@ -205,14 +205,14 @@ function softmax(floats: Float32Array, from: number, count: number): void {
 }
 
 /**
- * Inputs logits [1, N]; outputs the experts int32 [1, K] and their gates [1, K]: the k best of each
- * prototype, by the rules of src/model/routing/routers.ts. Of equal logits the first is better.
+ * Inputs logits [1, N] (, bias of the scores [N]); outputs the experts int32 [1, K] and their gates [1, K]: the
+ * k best of each prototype, by the rules of src/model/routing/routers.ts. Of equal ones the first is better.
  */
 export const chooseExperts: Kernel = {
   provider: 'WASM',
-  scratch: ({ inputs }) => 4 * columnsOf(inputs[0] as KernelTensor),
+  scratch: ({ inputs }) => 2 * 4 * columnsOf(inputs[0] as KernelTensor),
 
-  prepare({ attributes, inputs: [logits], outputs: [experts, gates] }, { floats, integers, scratch }) {
+  prepare({ attributes, inputs: [logits, bias], outputs: [experts, gates] }, { floats, integers, scratch }) {
     if (!logits || !experts || !gates) throw new Error('internal: a choice without logits')
     const { prototypes, k, after, renormalize } = attributes as Record<string, number> as {
       prototypes: number
@@ -222,7 +222,8 @@ export const chooseExperts: Kernel = {
     }
     const each = columnsOf(logits) / prototypes
     const share = scratch.offset / 4
-    /** The largest of the logits from `first` on but for those chosen already: where, counted from `first`. */
+    const biased = share + each
+    /** The largest of the scores from `first` on but for those chosen already: where, counted from `first`. */
     const best = (first: number, chosen: number, count: number): number => {
       let place = -1
       next: for (let i = 0; i < each; i++) {
@@ -238,11 +239,17 @@ export const chooseExperts: Kernel = {
           const first = index(logits, prototype * each)
           const chosen = index(experts, prototype * k)
           const gate = index(gates, prototype * k)
-          for (let choice = 0; choice < k; choice++) integers[chosen + choice] = best(first, chosen, choice)
-          if (after)
+          floats.copyWithin(share, first, first + each)
+          if (!after) softmax(floats, share, each)
+          if (bias)
+            for (let i = 0; i < each; i++)
+              floats[biased + i] = (floats[share + i] as number) + (floats[index(bias, prototype * each + i)] as number)
+          const scores = bias ? biased : first
+          for (let choice = 0; choice < k; choice++) integers[chosen + choice] = best(scores, chosen, choice)
+          if (after) {
             for (let i = 0; i < k; i++) floats[share + i] = floats[first + (integers[chosen + i] as number)] as number
-          else floats.copyWithin(share, first, first + each)
-          softmax(floats, share, after ? k : each)
+            softmax(floats, share, k)
+          }
           let total = renormalize ? 0 : 1
           for (let i = 0; i < k; i++) {
             const value = floats[share + (after ? i : (integers[chosen + i] as number))] as number

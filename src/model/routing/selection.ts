@@ -1,0 +1,36 @@
+/** Which experts are the best: two ways to the same answer, of different cost. */
+import {
+  concat,
+  constant,
+  equal,
+  greaterOrEqual,
+  oneHot,
+  reshape,
+  type Tensor,
+  topK,
+  where,
+} from '../../graph/index.ts'
+import type { MoeConfig } from '../config.ts'
+
+/** Below any score, yet finite in float32. */
+const LOWEST = -3e38
+
+/** Positions of the k largest along the last axis [..., k], int32, largest first; of equal ones the first is larger. */
+export function largest(score: Tensor, { k, selection }: Pick<MoeConfig, 'k' | 'selection'>): Tensor {
+  if (selection === 'fused') return topK(score, k)[1]
+  // What is not a number is the lowest: else a second pass could take what the first has taken.
+  let left = where(greaterOrEqual(score, LOWEST), score, LOWEST)
+  const taken: Tensor[] = []
+  for (let choice = 0; choice < k; choice++) {
+    const best = topK(left, 1)[1]
+    taken.push(best)
+    if (choice < k - 1) left = where(maskOf(best, score), Number.NEGATIVE_INFINITY, left)
+  }
+  return concat(taken, -1)
+}
+
+/** Which elements a position [..., 1] names, in the shape of `score`. */
+function maskOf(position: Tensor, score: Tensor): Tensor {
+  const mark = oneHot(reshape(position, score.shape.slice(0, -1)), score.shape.at(-1) as number, 'int32')
+  return equal(mark, constant(1, 'int32'))
+}
