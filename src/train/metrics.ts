@@ -15,6 +15,8 @@ export interface RoutingSummary {
   readonly z_loss: number
   /** Share of assignments dropped for lack of capacity, mean over sparse layers. */
   readonly drop_rate: number
+  /** Share of tokens that no expert computed, mean over sparse layers. */
+  readonly unserved_rate: number
   /** c_v of tokens per expert, mean over sparse layers, before drops and after. */
   readonly load_cv: number
   readonly load_cv_kept: number
@@ -67,6 +69,8 @@ export interface RoutingRecord {
   readonly load_cv: number
   readonly load_cv_kept: number
   readonly drop_rate: number
+  /** Share of tokens that no expert computed: all their choices were dropped, or no expert chose them. */
+  readonly unserved_rate: number
   /** Mean over tokens of the entropy of the router's distribution, nats. */
   readonly gate_entropy: number
   readonly dead_experts: number

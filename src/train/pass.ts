@@ -67,9 +67,10 @@ export class CompiledPass {
     shared: Readonly<Record<string, Buffer>> = {},
   ): Promise<CompiledPass> {
     const outputs: Record<string, Tensor> = { loss: traced.losses.loss }
-    for (const { layer, count_N, kept_N, losses: router } of traced.losses.reports) {
+    for (const { layer, count_N, kept_N, unserved, losses: router } of traced.losses.reports) {
       outputs[`layers.${layer}.count`] = count_N
       outputs[`layers.${layer}.kept`] = kept_N
+      if (unserved) outputs[`layers.${layer}.unserved`] = unserved
       if (!router) continue
       outputs[`layers.${layer}.balance`] = router.balance
       outputs[`layers.${layer}.z`] = router.z
@@ -114,6 +115,7 @@ export class CompiledPass {
       balance: 0,
       z: 0,
       entropy: 0,
+      unserved: 0,
       passes: 0,
     }))
   }
@@ -130,6 +132,7 @@ export class CompiledPass {
       counts.balance += this.scalar(`${name}.balance`)
       counts.z += this.scalar(`${name}.z`)
       counts.entropy += this.scalar(`${name}.entropy`)
+      counts.unserved += this.scalar(`${name}.unserved`)
       counts.passes++
     }
   }

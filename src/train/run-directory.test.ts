@@ -31,6 +31,7 @@ const train = (step: number): TrainRecord => ({
   step_ms: 7,
   mfu: 0.5,
   drop_rate: 0.25,
+  unserved_rate: 0.125,
   load_cv: 0.125,
   load_cv_kept: 0.1,
   dead_experts: 0,
@@ -216,7 +217,7 @@ test('TensorBoard gets every scalar of a record under train, routing or eval', a
       'step_ms',
       'mfu',
     ].map((field) => `train/${field}`),
-    ...['drop_rate', 'load_cv', 'load_cv_kept', 'dead_experts'].map((field) => `routing/${field}`),
+    ...['drop_rate', 'unserved_rate', 'load_cv', 'load_cv_kept', 'dead_experts'].map((field) => `routing/${field}`),
     'eval/tokens',
     'eval/loss',
   ])

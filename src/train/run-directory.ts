@@ -156,7 +156,13 @@ export class RunDirectory {
   }
 }
 
-const routingScalars: ReadonlySet<string> = new Set(['drop_rate', 'load_cv', 'load_cv_kept', 'dead_experts'])
+const routingScalars: ReadonlySet<string> = new Set([
+  'drop_rate',
+  'unserved_rate',
+  'load_cv',
+  'load_cv_kept',
+  'dead_experts',
+])
 
 async function refuseOccupied(directory: string): Promise<void> {
   const names = await readdir(directory).catch((error: unknown): string[] => {

@@ -7,6 +7,7 @@ const layer = (over: Partial<LayerCounts> & { tokens: Float64Array; kept: Float6
   balance: 0,
   z: 0,
   entropy: 0,
+  unserved: 0,
   passes: 1,
   ...over,
 })
@@ -19,6 +20,7 @@ const uneven = layer({
   balance: 3,
   z: 0.5,
   entropy: 1.5,
+  unserved: 0.25,
   passes: 2,
 })
 const even = layer({ tokens: Float64Array.of(2, 2, 2, 2), kept: Float64Array.of(2, 2, 2, 2), balance: 1, z: 1 })
@@ -46,6 +48,7 @@ test('a routing record of a layer, worked by hand', () => {
     tokens_per_expert: [4, 2, 2, 0],
     kept_per_expert: [3, 2, 2, 0],
     drop_rate: 1 / 8,
+    unserved_rate: 1 / 8,
     gate_entropy: 0.75,
     dead_experts: 1,
     max_over_mean: 2,
@@ -57,13 +60,19 @@ test('a routing record of a layer, worked by hand', () => {
 
 test('a metrics line has means over layers of means over passes, and the sum of dead experts', () => {
   const { load_cv, load_cv_kept, ...rest } = summarize([uneven, even])
-  expect(rest).toEqual({ aux_loss: (1.5 + 1) / 2, z_loss: (0.25 + 1) / 2, drop_rate: 1 / 16, dead_experts: 1 })
+  expect(rest).toEqual({
+    aux_loss: (1.5 + 1) / 2,
+    z_loss: (0.25 + 1) / 2,
+    drop_rate: 1 / 16,
+    unserved_rate: 1 / 16,
+    dead_experts: 1,
+  })
   expect(load_cv).toBeCloseTo(Math.SQRT1_2 / 2, 15)
   expect(load_cv_kept).toBeCloseTo(Math.sqrt(76 / 64) / 3.5, 15)
   expect(keptAssignments([uneven, even])).toBe(15)
 })
 
 test('a dense model has zeros, not NaN', () => {
-  expect(Object.values(summarize([]))).toEqual([0, 0, 0, 0, 0, 0])
+  expect(Object.values(summarize([]))).toEqual([0, 0, 0, 0, 0, 0, 0])
   expect(keptAssignments([])).toBe(0)
 })

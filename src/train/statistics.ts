@@ -12,6 +12,8 @@ export interface LayerCounts {
   balance: number
   z: number
   entropy: number
+  /** The same of the share of tokens that no expert computed. */
+  unserved: number
   passes: number
 }
 
@@ -29,7 +31,7 @@ export function coefficientOfVariation(counts: ArrayLike<number>): number {
 const total = (counts: Float64Array): number => counts.reduce((sum, count) => sum + count, 0)
 
 export function routingRecord(step: number, counts: LayerCounts): RoutingRecord {
-  const { layer, capacity, tokens, kept, entropy, passes } = counts
+  const { layer, capacity, tokens, kept, entropy, unserved, passes } = counts
   const assigned = total(tokens)
   return {
     step,
@@ -40,6 +42,7 @@ export function routingRecord(step: number, counts: LayerCounts): RoutingRecord 
     load_cv: coefficientOfVariation(tokens),
     load_cv_kept: coefficientOfVariation(kept),
     drop_rate: assigned > 0 ? 1 - total(kept) / assigned : 0,
+    unserved_rate: unserved / passes,
     gate_entropy: entropy / passes,
     dead_experts: tokens.filter((count) => count === 0).length,
     max_over_mean: assigned > 0 ? Math.max(...tokens) / (assigned / tokens.length) : 0,
@@ -54,6 +57,7 @@ export function summarize(layers: readonly LayerCounts[]): RoutingSummary {
     aux_loss: mean(layers.map(({ balance, passes }) => balance / passes)),
     z_loss: mean(layers.map(({ z, passes }) => z / passes)),
     drop_rate: mean(records.map((record) => record.drop_rate)),
+    unserved_rate: mean(records.map((record) => record.unserved_rate)),
     load_cv: mean(records.map((record) => record.load_cv)),
     load_cv_kept: mean(records.map((record) => record.load_cv_kept)),
     dead_experts: records.reduce((sum, record) => sum + record.dead_experts, 0),
