@@ -1,9 +1,12 @@
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { expect, test } from 'vitest'
+import { updatedBias } from '../../test/witness/routing.ts'
 import { type RunConfig, type RunInput, runSchema } from './config.ts'
 import { initialize } from './initialize.ts'
 import { openRuntime } from './session.ts'
+import { coefficientOfVariation } from './statistics.ts'
+import type { ParameterStore } from './store.ts'
 import { createStore, type StepOutcome, Trainer } from './trainer.ts'
 
 const configOf = ({ model, train }: RunInput): RunConfig =>
@@ -28,7 +31,10 @@ const batch = {
   targets: Int32Array.from({ length: 64 }, (_, i) => ((i >> 4) * 11 + (i & 15) * 5 + 5) % 64),
 }
 
-async function withTrainer(over: RunInput, body: (trainer: Trainer) => Promise<void>): Promise<void> {
+async function withTrainer(
+  over: RunInput,
+  body: (trainer: Trainer, store: ParameterStore) => Promise<void>,
+): Promise<void> {
   const config = configOf(over)
   const runtime = await openRuntime(config)
   try {
@@ -36,7 +42,7 @@ async function withTrainer(over: RunInput, body: (trainer: Trainer) => Promise<v
     await initialize(store, config.train.seed, config.train.init.scale)
     const trainer = await Trainer.compile(runtime, config, store)
     try {
-      await body(trainer)
+      await body(trainer, store)
     } finally {
       await trainer.release()
     }
@@ -66,6 +72,10 @@ const shapes: Record<string, RunInput> = {
     model: { moe: { router: 'prototype', prototypes: 2, capacity: '1x', compute: 'padded' } },
   },
   'dropless, padded': { model: { moe: { capacity: 'none', compute: 'padded' } } },
+  'sinkhorn, two groups': { model: { moe: { router: 'sinkhorn', k: 2, groups: 2 } } },
+  'biases in place of a balancing loss': { model: { moe: { router: 'bias', k: 2, balance: { coefficient: 0 } } } },
+  'experts choose': { model: { moe: { router: 'expert-choice', k: 2, capacity: 'kx', factor: 1 } } },
+  'top-2, sequential': { model: { moe: { k: 2, selection: 'sequential' } } },
   Adafactor: { train: { optimizer: { kind: 'adafactor' } } },
   'everything at once': {
     model: {
@@ -99,6 +109,66 @@ test('every token of a step is assigned once for every choice, over all micro-ba
       expect(tokens.reduce((a, b) => a + b)).toBe(64 * 2)
       expect(kept).toEqual(tokens)
       expect(passes).toBe(2)
+    }
+  })
+})
+
+test.each(['adamw', 'adafactor'] as const)('biases move by the loads of each step alone, with %s', async (kind) => {
+  const moe = { router: 'bias', k: 2, biasRate: 0.125, capacity: '1x', factor: 0.5 } as const
+  const train = { microBatches: 2, optimizer: { kind, weightDecay: 0.5 } }
+  await withTrainer({ model: { moe }, train }, async (trainer, store) => {
+    const names = [0, 1].map((layer) => `layers.${layer}.moe.router.bias`)
+    let expected = [0, 1].map(() => [0, 0, 0, 0])
+    for (let step = 1; step <= 5; step++) {
+      const { layers } = await trainer.step(step, batch)
+      expected = expected.map((bias, i) => updatedBias(bias, [...(layers[i]?.tokens ?? [])], moe.biasRate))
+      for (const [i, name] of names.entries()) {
+        // Eighths are exact in float32: the optimizer has added nothing, and decayed nothing.
+        expect([...store.parameter(name)]).toEqual(expected[i])
+        expect(store.gradient(name).every((value) => value === 0)).toBe(true)
+      }
+    }
+    expect(expected.flat().some((value) => value !== 0)).toBe(true)
+
+    // A step that is skipped leaves them as they are.
+    const norm = store.parameter('norm').slice()
+    store.parameter('norm').fill(Number.NaN)
+    expect((await trainer.step(6, batch)).skipped).toBe(true)
+    store.parameter('norm').set(norm)
+    for (const [i, name] of names.entries()) expect([...store.parameter(name)]).toEqual(expected[i])
+  })
+})
+
+test('biases even out the loads of a router that sends all tokens to one expert', async () => {
+  const cv = async (biasRate: number) => {
+    const over = {
+      model: { moe: { router: 'bias', biasRate, balance: { coefficient: 0 }, capacity: 'none' } },
+    } as const
+    let last = 0
+    await withTrainer(over, async (trainer, store) => {
+      for (const layer of [0, 1]) store.parameter(`layers.${layer}.moe.router.bias`)[0] = 1
+      for (let step = 1; step <= 60; step++) {
+        const { layers } = await trainer.step(step, batch)
+        if (step > 50) last += layers.reduce((sum, { tokens }) => sum + coefficientOfVariation(tokens), 0)
+      }
+    })
+    return last / 20
+  }
+  // All of four experts' tokens to one: √3.
+  expect(await cv(0)).toBeCloseTo(Math.sqrt(3), 5)
+  expect(await cv(0.02)).toBeLessThan(0.3)
+})
+
+test('where experts choose, their loads are even and nothing is dropped, though tokens are left out', async () => {
+  const moe = { router: 'expert-choice', capacity: '1x', factor: 0.5 } as const
+  await withTrainer({ model: { moe } }, async (trainer) => {
+    const { layers } = await trainer.step(1, batch)
+    // Four experts take an eighth of 64 tokens each.
+    for (const { tokens, kept, unserved, balance } of layers) {
+      expect([...tokens]).toEqual([8, 8, 8, 8])
+      expect(kept).toEqual(tokens)
+      expect(unserved).toBeGreaterThanOrEqual(0.5)
+      expect(balance).toBeCloseTo(1, 6)
     }
   })
 })

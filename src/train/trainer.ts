@@ -12,6 +12,7 @@ import { adafactor, adafactorScratch } from './optimizer/adafactor.ts'
 import { adamw, adamwMoments } from './optimizer/adamw.ts'
 import type { Optimizer } from './optimizer/contract.ts'
 import { gradientNorm } from './optimizer/norm.ts'
+import { updateRouterBias } from './router-bias.ts'
 import { learningRate } from './schedule.ts'
 import type { LayerCounts } from './statistics.ts'
 import { type RecordedSteps, Timeline } from './step-profile.ts'
@@ -49,6 +50,7 @@ export class Trainer {
   /** Updates so far: steps that were not skipped. Bias correction counts them, so a checkpoint keeps it. */
   updates = 0
   private readonly config: RunConfig['train']
+  private readonly moe: RunConfig['model']['moe']
   private readonly gradient: GradientProgram
   private readonly kernels: Kernels
   private readonly store: ParameterStore
@@ -58,20 +60,22 @@ export class Trainer {
   private kernelsBefore: readonly NodeTime[] = []
 
   private constructor(
-    config: RunConfig['train'],
+    { model, train }: RunConfig,
     gradient: GradientProgram,
     kernels: Kernels,
     optimizer: Optimizer,
     store: ParameterStore,
   ) {
-    this.config = config
+    this.config = train
+    this.moe = model.moe
     this.gradient = gradient
     this.kernels = kernels
     this.optimizer = optimizer
     this.store = store
   }
 
-  static async compile(runtime: Runtime, { model, train }: RunConfig, store: ParameterStore): Promise<Trainer> {
+  static async compile(runtime: Runtime, config: RunConfig, store: ParameterStore): Promise<Trainer> {
+    const { model, train } = config
     const kernels = await createKernels({ threads: runtime.threads })
     try {
       const setting = { runtime, kernels, config: model, store, shape: shapeOf({ model, train }) }
@@ -80,7 +84,7 @@ export class Trainer {
         train.optimizer.kind === 'adamw'
           ? adamw(kernels, store, train.optimizer)
           : adafactor(kernels, store, train.optimizer)
-      return new Trainer(train, gradient, kernels, optimizer, store)
+      return new Trainer(config, gradient, kernels, optimizer, store)
     } catch (error) {
       await kernels.close()
       throw error
@@ -105,6 +109,7 @@ export class Trainer {
       const gradientScale = clip > 0 && gradNorm > clip ? clip / gradNorm : 1
       const settings = { step: this.updates, learningRate: rate, gradientScale }
       await timeline.time('update', () => this.optimizer.update(settings))
+      updateRouterBias(this.store, this.moe, layers)
     }
     const end = performance.now()
     this.steps++
