@@ -14,7 +14,7 @@ import { Decoder } from './generation/decoder.ts'
 import { GivenExperts } from './generation/given-experts.ts'
 import { Prefill } from './generation/prefill.ts'
 import { TokenDecoder, tokenScratch } from './generation/token-decoder.ts'
-import { Generator } from './generation.ts'
+import { Generator, generationConfig } from './generation.ts'
 import { drawDistinct, randomFor } from './random.ts'
 import { ParameterStore } from './store.ts'
 
@@ -31,7 +31,8 @@ interface Model {
 }
 
 function modelOf(seed: number, { model, moe }: CaseOverrides): Model {
-  const dropless = moe && { capacity: 'none' as const, groups: 1, ...moe }
+  const capacity = moe?.router === 'expert-choice' ? ('kx' as const) : ('none' as const)
+  const dropless = moe && { capacity, groups: 1, ...moe }
   const drawn = randomCase(seed, {
     model: { sequence: 20, ...model },
     ...(moe !== undefined && { moe: dropless ?? null }),
@@ -44,7 +45,7 @@ function modelOf(seed: number, { model, moe }: CaseOverrides): Model {
     store.parameter(name).set(given.data)
     parameters.set(name.replace('.{e}', ''), { shape: given.shape, data: Float64Array.from(store.parameter(name)) })
   }
-  return { config: drawn.config, parameters, store }
+  return { config: generationConfig(drawn.config), parameters, store }
 }
 
 /** Logits [V] after each of the tokens; the first of them is token `offset` of its text. */
@@ -100,12 +101,11 @@ async function cachedLogits(
   const memory = by === 'kernels' ? TokenDecoder.borrow(runtime, config, store) : null
   if (by === 'kernels' && !memory) throw new Error('the store has no memory for a token')
   const cache = new KeyValueCache(config, memory?.take)
-  const dropless = { ...config, moe: config.moe && { ...config.moe, compute: 'ragged' as const } }
-  const given = new GivenExperts(dropless, SEED)
-  const prefill = new Prefill(runtime, dropless, store, cache)
+  const given = new GivenExperts(config, SEED)
+  const prefill = new Prefill(runtime, config, store, cache)
   const decoder = memory
-    ? new TokenDecoder(runtime, dropless, store, cache, memory)
-    : new Decoder(runtime, dropless, store, cache)
+    ? new TokenDecoder(runtime, config, store, cache, memory)
+    : new Decoder(runtime, config, store, cache)
   const found = [(await prefill.run(text.slice(0, prompt), given)).slice()]
   for (let at = prompt; at < text.length; at++) found.push((await decoder.step(text[at] as number, at, given)).slice())
   prefill.release()
@@ -121,6 +121,11 @@ const routers: Record<string, NonNullable<CaseOverrides['moe']>> = {
   switch: { router: 'switch', k: 1, experts: 3 },
   '2 top-1': { router: 'prototype', prototypes: 2, k: 1, experts: 6 },
   '2 top-2': { router: 'prototype', prototypes: 2, k: 2, experts: 6 },
+  'top-2 sequential': { router: 'top-k', k: 2, experts: 4, selection: 'sequential' },
+  sinkhorn: { router: 'sinkhorn', k: 2, experts: 4 },
+  bias: { router: 'bias', k: 2, experts: 4, softmax: 'before' },
+  'bias, softmax after': { router: 'bias', k: 1, experts: 4, softmax: 'after' },
+  'expert-choice': { router: 'expert-choice', k: 2, experts: 4 },
   hash: { router: 'hash', k: 2, experts: 4 },
   random: { router: 'random', k: 2, experts: 4 },
 }

@@ -4,7 +4,8 @@
  * The prompt goes through the model at once (`Prefill`), every token after it alone (`TokenDecoder`, or
  * `Decoder` on ONNX Runtime alone). What
  * later tokens need of earlier ones, keys and values, is kept in a cache. Experts have no capacity limit
- * here: a token's text must not depend on what else is in the batch.
+ * here: a token's text must not depend on what else is in the batch. Nor may it wait to be chosen by experts,
+ * which see later tokens: of a model of the `expert-choice` router every token takes its top k.
  */
 import type { ModelConfig } from '../model/config.ts'
 import type { Runtime } from '../runtime/index.ts'
@@ -20,6 +21,13 @@ import type { ParameterStore } from './store.ts'
 /** A prompt of so few tokens is read one by one: that takes less than to compile a program for it. */
 const FEW = 16
 
+/** A model as it is used token by token. */
+export function generationConfig(given: ModelConfig): ModelConfig {
+  if (!given.moe) return given
+  const router = given.moe.router === 'expert-choice' ? 'top-k' : given.moe.router
+  return { ...given, moe: { ...given.moe, router, capacity: 'none', groups: 1, compute: 'ragged' } }
+}
+
 /** Writes one text at a time. */
 export class Generator {
   private readonly config: ModelConfig
@@ -28,8 +36,7 @@ export class Generator {
   private writing = false
 
   constructor(runtime: Runtime, given: ModelConfig, store: ParameterStore) {
-    const moe = given.moe && { ...given.moe, capacity: 'none' as const, groups: 1, compute: 'ragged' as const }
-    const config = { ...given, moe }
+    const config = generationConfig(given)
     const memory = TokenDecoder.borrow(runtime, config, store)
     const cache = new KeyValueCache(config, memory?.take)
     this.config = config
