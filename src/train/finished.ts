@@ -15,7 +15,7 @@ import { loadRunConfig } from './load-config.ts'
 import type { EvalRecord, TrainEvent } from './metrics.ts'
 import type { SamplingOptions } from './sampling.ts'
 import type { State } from './saved-state.ts'
-import { openRunData, openRuntime } from './session.ts'
+import { noticesOf, openRunData, openRuntime } from './session.ts'
 import { ParameterStore } from './store.ts'
 
 interface TrainedModel {
@@ -88,7 +88,7 @@ export async function evaluateRun(directory: string, options: EvaluateOptions = 
   try {
     const runtime = await openRuntime(config)
     cleanup.defer(() => runtime.close())
-    if (runtime.notice !== undefined) onEvent({ kind: 'notice', message: runtime.notice })
+    for (const message of noticesOf(runtime, config.model)) onEvent({ kind: 'notice', message })
     const { batch, microBatches, seed } = config.train
     const evaluator = await Evaluator.compile(runtime, config.model, store, batch / microBatches, seed)
     const { evaluation } = await evaluator.run(data)

@@ -98,7 +98,7 @@ describe('refusals', () => {
   test.each([
     [
       'model.moe.router=topk',
-      'invalid model.moe.router: "topk" (expected top-k, switch, prototype, hash or random; did you mean "top-k"?)',
+      'invalid model.moe.router: "topk" (expected top-k, switch, prototype, sinkhorn, bias, expert-choice, hash or random; did you mean "top-k"?)',
     ],
     ['train.steps=many', 'invalid train.steps: "many" (expected a positive integer)'],
     ['train.steps=1.5', 'invalid train.steps: 1.5 (expected a positive integer)'],
@@ -119,6 +119,44 @@ describe('refusals', () => {
     ['__proto__.x=3', 'invalid --set: "__proto__.x=3" (expected path=value, such as train.steps=500)'],
   ])('%s', async (set, message) => {
     expect(await refusal(undefined, set)).toBe(message)
+  })
+
+  test.each([
+    [
+      'expert-choice',
+      'capacity=none',
+      'capacity: "none" (must be "1x" or "kx": every expert takes as many tokens as it says)',
+    ],
+    [
+      'expert-choice',
+      'priority=gate',
+      'priority: "gate" (must be "choice" (the default): experts take tokens by gate)',
+    ],
+    ['expert-choice', 'softmax=after', 'softmax: "after" (must be "before": the gate is the softmax over all experts)'],
+    [
+      'expert-choice',
+      'renormalize=true',
+      'renormalize: true (must be false: the gate is the softmax over all experts)',
+    ],
+    [
+      'expert-choice',
+      'balance.form=gshard',
+      'balance.form: "gshard" (must be "switch": there are no first choices to count)',
+    ],
+    ['expert-choice', 'prototypes=2', 'prototypes: 2 (must be 1 unless router is "prototype")'],
+    ['sinkhorn', 'prototypes=2', 'prototypes: 2 (must be 1 unless router is "prototype")'],
+    ['sinkhorn', 'sinkhornIterations=0', 'sinkhornIterations: 0 (expected a positive integer)'],
+    ['bias', 'k=9', 'k: 9 (must be at most experts 8)'],
+    ['bias', 'biasRate=-1', 'biasRate: -1 (expected a number at least 0)'],
+    [
+      'hash',
+      'selection=sequential',
+      'selection: "sequential" (must be "fused" for "hash": no token takes its best experts there)',
+    ],
+  ])('router %s with %s', async (router, set, message) => {
+    expect(await refusal(undefined, `model.moe.router=${router}`, `model.moe.${set}`)).toBe(
+      `invalid model.moe.${message}`,
+    )
   })
 
   test.each([

@@ -81,7 +81,7 @@ export interface RoutingRecord {
 /** What can be followed live. */
 export type TrainEvent =
   | { readonly kind: 'prepare'; readonly message: string }
-  /** What differs from what was asked, such as the precision. */
+  /** What differs from what was asked, such as the precision, or what the numbers mean. */
   | { readonly kind: 'notice'; readonly message: string }
   | ({
       readonly kind: 'start'

@@ -8,6 +8,17 @@ export async function openRuntime({ runtime }: Pick<RunConfig, 'runtime'>, profi
   return createRuntime({ device, math, profile, ...(threads !== undefined && { threads }) })
 }
 
+/** What is to be known of the numbers of a run before they are read. */
+export function noticesOf(runtime: Runtime, { moe }: RunConfig['model']): string[] {
+  const notices = runtime.notice === undefined ? [] : [runtime.notice]
+  if (moe?.router === 'expert-choice') notices.push(EXPERT_CHOICE_LEAK)
+  return notices
+}
+
+const EXPERT_CHOICE_LEAK =
+  'with model.moe.router=expert-choice experts choose among all tokens of a batch, later ones included: losses ' +
+  'are better than a model is that must write one token after the other. Generating takes the top k of each token'
+
 /** The data of a run; with the run's own tokenizer when it has one already. `whole`: all is held out. */
 export function openRunData(
   { model, data }: Pick<RunConfig, 'model' | 'data'>,

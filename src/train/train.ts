@@ -21,7 +21,7 @@ import { measurePeakFlops } from './peak.ts'
 import { Reporter } from './reporter.ts'
 import { RunDirectory } from './run-directory.ts'
 import { SavedState } from './saved-state.ts'
-import { openRunData, openRuntime } from './session.ts'
+import { noticesOf, openRunData, openRuntime } from './session.ts'
 import { PROFILE_WARM_UP } from './step-profile.ts'
 import { createStore, Trainer } from './trainer.ts'
 
@@ -73,7 +73,7 @@ async function trainOn(
 
   const runtime = await openRuntime(config, profile)
   cleanup.defer(() => runtime.close())
-  if (runtime.notice !== undefined) tell({ kind: 'notice', message: runtime.notice })
+  for (const message of noticesOf(runtime, model)) tell({ kind: 'notice', message })
   const ceilings = profile ? await measureCeilings(runtime) : null
   const peakFlops = ceilings?.peakFlops ?? (await measurePeakFlops(runtime))
   say('compiling the model')

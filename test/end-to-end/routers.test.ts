@@ -1,0 +1,49 @@
+/** Every router that learns, from training to text, and over a stop: what it keeps between steps is in the checkpoint. */
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import type { RunInput } from '../../src/train/config.ts'
+import { evalRecords, finished, results, trainRecords, Workspace } from './support.ts'
+
+let workspace: Workspace
+beforeAll(() => {
+  workspace = new Workspace()
+})
+afterAll(() => workspace.remove())
+
+type Moe = NonNullable<NonNullable<RunInput['model']>['moe']>
+
+test.each<Moe>([
+  { router: 'sinkhorn', k: 2, groups: 2 },
+  { router: 'bias', k: 2, biasRate: 0.01 },
+  { router: 'expert-choice', k: 2, factor: 1 },
+  { router: 'top-k', k: 2, selection: 'sequential' },
+])('%o trains, resumes to bitwise the same end, evaluates and writes', async (moe) => {
+  const config = (steps: number) =>
+    workspace.config({
+      model: { vocabulary: 257, moe },
+      train: { steps, evalEvery: 5, schedule: { kind: 'constant', learningRate: 3e-3, warmup: 2 } },
+    })
+  const name = `${moe.router}-${moe.selection ?? ''}`
+  const [whole, run] = [workspace.file(`whole-${name}`), workspace.file(name)]
+  const reference = finished(workspace.start('train', config(10), '--out', whole, '--no-sample'))
+  await finished(workspace.start('train', config(5), '--out', run, '--no-sample'))
+  const { stdout } = await finished(
+    workspace.start('train', '--resume', run, '--set', 'train.steps=10', '--json', '--no-sample'),
+  )
+  await reference
+  expect(results(run)).toEqual(results(whole))
+  for (const { unserved_rate, drop_rate } of [...trainRecords(run), ...evalRecords(run)]) {
+    expect(unserved_rate).toBeGreaterThanOrEqual(0)
+    expect(unserved_rate).toBeLessThan(1)
+    if (moe.router === 'expert-choice') expect(drop_rate).toBe(0)
+    // Whoever gets nothing has lost all its choices.
+    else expect(unserved_rate).toBeLessThanOrEqual(drop_rate + 1e-6)
+  }
+
+  const evaluated = await finished(workspace.start('eval', run, '--json'))
+  const written = await finished(
+    workspace.start('generate', run, '--prompt', 'the people', '--tokens', '20', '--temperature', '0'),
+  )
+  expect(written.stdout.length).toBeGreaterThan('the people'.length)
+  const leaks = moe.router === 'expert-choice'
+  for (const output of [stdout, evaluated.stdout]) expect(output.includes('later ones included')).toBe(leaks)
+})
