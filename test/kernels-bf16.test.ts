@@ -68,6 +68,7 @@ describe.skipIf(!hasBf16)(hasBf16 ? 'with bf16 math' : 'with bf16 math (skipped:
   for (const op of [
     'attention-kernel',
     'expert-ffn-kernel',
+    'expert-linear-kernel',
     'linear-cross-entropy',
     'matmul',
     'rms-norm',

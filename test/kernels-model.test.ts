@@ -15,12 +15,13 @@ import {
   withKernels,
 } from '../src/graph/index.ts'
 import { type ParameterSpec, parameterSpecs, SymbolicParameters } from '../src/model/parameters.ts'
-import { choicesName, losses } from '../src/model/transformer.ts'
+import { losses } from '../src/model/transformer.ts'
 import { createKernels, createRuntime, type Kernels, type Runtime } from '../src/runtime/index.ts'
 import { findDnnl } from '../src/runtime/onednn/library.ts'
 import { GradientProgram, gradientScratch } from '../src/train/gradient-program.ts'
 import { ParameterStore } from '../src/train/store.ts'
 import { expectNear, kernelsOf, runOnce, type Values } from './support/kernel-check.ts'
+import { choicesOf, routedOf } from './support/routed.ts'
 import { type CaseOverrides, randomCase } from './witness/generate.ts'
 import type { WitnessInput } from './witness/model.ts'
 
@@ -63,6 +64,7 @@ const settings: Record<string, CaseOverrides> = {
   'dropless, ragged': { moe: { capacity: 'none', compute: 'ragged' } },
   'groups and priority by gate': { moe: { groups: 2, priority: 'gate' } },
   'a shared expert, dense layers between': { model: { layers: 2 }, moe: { sharedHidden: 5, every: 2 } },
+  'experts of queries, keys and values': { moe: { attention: 'qkv' } },
   'learned positions, layer norm, untied': { model: { positions: 'learned', norm: 'layer', tied: false } },
   'an odd head, tied': { model: { positions: 'learned', heads: 4, tied: true } },
 }
@@ -88,9 +90,9 @@ function trace({ config, tokens, batch }: WitnessInput, dtype: 'float32' | 'floa
     loss: result.loss,
     objective: multiply(result.objective, constant(1, dtype)),
   }
-  for (const { layer, count_N, kept_N } of result.reports) {
-    outputs[`count ${layer}`] = count_N
-    outputs[`kept ${layer}`] = kept_N
+  for (const report of result.reports) {
+    outputs[`count ${routedOf(report)}`] = report.count_N
+    outputs[`kept ${routedOf(report)}`] = report.kept_N
   }
   const { used } = parameters
   gradient(
@@ -108,7 +110,7 @@ function valuesFor(given: WitnessInput, { used }: Traced, part = 0, parts = 1): 
   const piece = <T extends Int32Array>(values: T) =>
     values.slice((part * values.length) / parts, ((part + 1) * values.length) / parts)
   const values: Values = { tokens: piece(given.tokens), targets: piece(given.targets) }
-  for (const [layer, choices] of given.choices ?? []) values[choicesName(layer)] = piece(choices)
+  for (const [what, choices] of given.choices ?? []) values[choicesOf(what)] = piece(choices)
   for (const { spec, expert, tensor } of used)
     if (tensor.source.kind === 'input') values[tensor.source.name] = parameterOf(given, spec, expert)
   return values
@@ -154,6 +156,7 @@ describe.skipIf(missing)(missing ? `the model with kernels (skipped: ${missing})
     const used = new Set(kernelsOf(cut(traced.program)))
     for (const kernel of ['attention', 'attention-gradient', 'cross-entropy', 'matmul', 'expert-ffn', 'gather-rows'])
       expect(used, 'kernels of the program').toContain(kernel)
+    expect(used.has('expert-linear-gradient')).toBe(given.config.moe?.attention !== 'none')
     for (const [name, values] of Object.entries(expected)) {
       if (name.startsWith('gradient')) continue
       // Counts are whole numbers: a choice that differs is no rounding error.
@@ -189,10 +192,21 @@ describe.skipIf(missing)(missing ? `the model with kernels (skipped: ${missing})
     })
   }
 
+  test('experts in attention, by every router', async () => {
+    for (const [r, [router, moe]] of Object.entries(routers).entries()) {
+      const capacity = (['kx', '1x', 'none'] as const)[r % 3] ?? 'kx'
+      const over = { model: { layers: 2 }, moe: { attention: 'all', capacity, groups: 1 + (r % 2), priority: 'token' } }
+      await compare(randomCase(r + 50, sizesOf(over as CaseOverrides, moe, 'gelu'))).catch((error: Error) => {
+        throw new Error(`${router}, ${capacity}: ${error.message}`)
+      })
+    }
+  })
+
   test('micro-batches add their gradients in place, as if each were taken apart', async () => {
     for (const [i, name] of ['top-2, renormalised', '2 top-2', 'hash'].entries()) {
       const moe = routers[name] as Moe
-      const given = randomCase(i + 11, sizesOf({ model: { tied: i % 2 === 0 } }, moe, i % 2 === 0 ? 'swiglu' : 'gelu'))
+      const over = { model: { tied: i % 2 === 0 }, moe: { attention: i === 1 ? 'none' : 'all' } } as const
+      const given = randomCase(i + 11, sizesOf(over, moe, i % 2 === 0 ? 'swiglu' : 'gelu'))
       const { config, batch, tokens, targets } = given
       const shape = { batch, microBatches: 2, sequence: config.sequence }
       const store = new ParameterStore(parameterSpecs(config), 0, gradientScratch(config, shape))

@@ -15,7 +15,8 @@ export function routingLine({ model }: RunConfig): string {
   const where = moe.every === 1 ? 'every layer' : `every ${ordinal(moe.every)} layer`
   const shared = moe.sharedHidden > 0 ? ` and a shared one of ${moe.sharedHidden}` : ''
   const capacity = moe.capacity === 'none' ? 'dropless' : `capacity ${moe.capacity} × ${moe.factor}`
-  return `${moe.experts} of ${moe.hidden}${shared} in ${where}, ${routerName(moe)}, ${capacity}`
+  const attention = { none: '', qkv: ', and of the QKV projection', all: ', and of the QKV and output projections' }
+  return `${moe.experts} of ${moe.hidden}${shared} in ${where}${attention[moe.attention]}, ${routerName(moe)}, ${capacity}`
 }
 
 /** `2 prototypes × top-1`, `top-2`, `switch`, `hash top-1`, `expert-choice of 2 a token`. */

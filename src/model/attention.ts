@@ -4,7 +4,6 @@ import {
   causalAttention,
   constant,
   hasKernel,
-  matmul,
   reshape,
   rotate,
   split,
@@ -12,34 +11,35 @@ import {
   transpose,
 } from '../graph/index.ts'
 import type { ModelConfig } from './config.ts'
-import type { Parameters } from './parameters.ts'
+
+/** The projections of a layer's attention: a matrix each, or routed experts. */
+export interface Projections {
+  /** Queries, keys and values: x_TD → [T, 3D]. */
+  qkv(x_TD: Tensor): Tensor
+  /** [T, D] → [T, D]. */
+  output(y_TD: Tensor): Tensor
+}
 
 /**
  * Attention of a layer on its normed input. x_TD is B sequences of S tokens one after the other.
  */
-export function attention(
-  config: ModelConfig,
-  parameters: Parameters,
-  name: string,
-  x_TD: Tensor,
-  sequence: number,
-): Tensor {
+export function attention(config: ModelConfig, project: Projections, x_TD: Tensor, sequence: number): Tensor {
   const { width, heads } = config
   const [tokens = 0] = x_TD.shape
   const [batch, head] = [tokens / sequence, width / heads]
-  const qkv_TX = matmul(x_TD, parameters.get(`${name}.qkv`))
+  const qkv_TX = project.qkv(x_TD)
   const scale = 1 / Math.sqrt(head)
   if (head > 1 && hasKernel('attention', x_TD.dtype)) {
     const { cos, sin } = rotaryTables(config, sequence, x_TD.dtype)
     const angles = config.positions === 'rotary' ? ([cos, sin] as const) : null
     const y_TD = attentionKernel(qkv_TX, angles, { batch, sequence, heads, scale })
-    return matmul(y_TD, parameters.get(`${name}.output`))
+    return project.output(y_TD)
   }
   const qkv_BHSd = transpose(reshape(qkv_TX, [batch, sequence, 3 * heads, head]), [0, 2, 1, 3])
   const [q, k, v] = split3(qkv_BHSd, config, sequence)
   const y_BHSd = causalAttention(q, k, v, scale)
   const y_TD = reshape(transpose(y_BHSd, [0, 2, 1, 3]), [tokens, width])
-  return matmul(y_TD, parameters.get(`${name}.output`))
+  return project.output(y_TD)
 }
 
 function split3(qkv: Tensor, config: ModelConfig, sequence: number): [q: Tensor, k: Tensor, v: Tensor] {

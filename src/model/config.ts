@@ -29,6 +29,11 @@ export const moeSchema = z.strictObject({
   /** Hidden width of an expert that every token passes through besides its routed ones; 0 = none. */
   sharedHidden: z.int().nonnegative().default(0),
   /**
+   * Experts in the attention of sparse layers (M6-T, "MoE attention"): N of the projection to queries, keys
+   * and values (`qkv`), and of the output projection too (`all`), each with a router of its own.
+   */
+  attention: z.enum(['none', 'qkv', 'all']).default('none'),
+  /**
    * Who chooses, and by what; docs/routing.md has the formulas. `expert-choice` sees later tokens of the
    * batch, which a causal language model must not: its losses are better than what it can write.
    */

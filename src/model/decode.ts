@@ -29,8 +29,7 @@ import {
 } from '../graph/index.ts'
 import { cachedAttention, geluInOnePass, replaceRow } from '../graph/ops/decode.ts'
 import type { ModelConfig } from './config.ts'
-import type { FfnWeights } from './ffn.ts'
-import { weightsOf } from './moe.ts'
+import { type FfnWeights, weightsOf } from './ffn.ts'
 import { activatedExperts, hasRouterWeights, isSparse, type Parameters } from './parameters.ts'
 import { route, routerWeights } from './routing/routers.ts'
 import { logitsAt } from './transformer.ts'
@@ -62,7 +61,7 @@ export const expertMatrix = (port: string): string | null =>
   port.startsWith(expertPrefix) ? port.slice(expertPrefix.length) : null
 
 /**
- * The programs of a token at a position below `length`. Inputs besides parameters and caches, all to be
+ * The programs of a token at a position below `length`, for a model without experts in attention. Inputs besides parameters and caches, all to be
  * written before the token's first stage: `token` int32 [1], `position` int64 [1, 1], `mask` [1, length]
  * (0 up to the position, {@link MASKED} behind it), `cos` and `sin` of the position's angles [1, d/2]
  * (rotary). Before every expert: `weight` [1, 1], its gate.

@@ -1,19 +1,18 @@
 /** What a model amounts to: parameters and arithmetic, counted from its configuration alone. */
 import { type Shape, sizeOf } from '../graph/index.ts'
 import type { ModelConfig } from './config.ts'
-import { activatedExperts, isSparse, parameterSpecs } from './parameters.ts'
+import { activatedExperts, moduleName, parameterSpecs, type RoutedModule, routedModules } from './parameters.ts'
 
 export interface ModelDescription {
   readonly parameters: number
-  /** Parameters that one token uses: with k experts of a sparse layer instead of N. */
+  /** Parameters that one token uses: with k experts of a router instead of N. */
   readonly activeParameters: number
   /** Floating-point operations to train on one token (forward and backward), when nothing is dropped. */
   readonly flopsPerToken: number
   /** The part of it that is not in routed experts. */
   readonly denseFlopsPerToken: number
-  /** Operations to train on one assignment of a token to an expert. */
-  readonly flopsPerAssignment: number
-  readonly sparseLayers: number
+  /** Operations to train on one assignment of a token to an expert of each module; 0 where it is not routed. */
+  readonly flopsPerAssignment: Readonly<Record<RoutedModule, number>>
   readonly tensors: readonly { readonly name: string; readonly shape: Shape; readonly parameters: number }[]
 }
 
@@ -32,20 +31,29 @@ export function describeModel(config: ModelConfig): ModelDescription {
   const isExpert = (name: string) => name.includes('.experts.')
   const isLookup = (name: string) => name === 'positions' || (name === 'embedding' && !config.tied)
 
-  const sparseLayers = Array.from({ length: layers }, (_, layer) => isSparse(config, layer)).filter(Boolean).length
-  const expertParameters = moe && sparseLayers > 0 ? count(isExpert) / sparseLayers / moe.experts : 0
-  const assignments = moe ? activatedExperts(moe) * sparseLayers : 0
+  const routed = Array.from({ length: layers }, (_, layer) =>
+    routedModules(config, layer).map((module) => ({ layer, module })),
+  ).flat()
+  const expertSize = ({ layer, module }: (typeof routed)[number]) =>
+    count((name) => name.startsWith(`${moduleName(layer, module)}.experts.`)) / (moe?.experts ?? 1)
+  /** Parameters of all experts that a token activates. */
+  const activated = routed.reduce((total, each) => total + expertSize(each), 0) * (moe ? activatedExperts(moe) : 0)
+  const perAssignment = (module: RoutedModule): number => {
+    const one = routed.find((each) => each.module === module)
+    return one ? FLOPS_PER_WEIGHT * expertSize(one) : 0
+  }
   const matrices = count((name) => !isExpert(name) && !isLookup(name) && !isVector(name))
-
   const denseFlopsPerToken = FLOPS_PER_WEIGHT * matrices + layers * 12 * sequence * width
-  const flopsPerAssignment = FLOPS_PER_WEIGHT * expertParameters
   return {
     parameters: count(() => true),
-    activeParameters: count((name) => !isExpert(name)) + expertParameters * assignments,
-    flopsPerToken: denseFlopsPerToken + flopsPerAssignment * assignments,
+    activeParameters: count((name) => !isExpert(name)) + activated,
+    flopsPerToken: denseFlopsPerToken + FLOPS_PER_WEIGHT * activated,
     denseFlopsPerToken,
-    flopsPerAssignment,
-    sparseLayers,
+    flopsPerAssignment: {
+      ffn: perAssignment('ffn'),
+      qkv: perAssignment('qkv'),
+      output: perAssignment('output'),
+    },
     tensors: specs.map(({ name, shape }) => ({ name, shape, parameters: sizeOf(shape) })),
   }
 }

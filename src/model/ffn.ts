@@ -22,6 +22,15 @@ export interface FfnWeights {
   readonly down: Tensor
 }
 
+/** The matrices of a feed-forward network, by a function that finds one by name. */
+export function weightsOf<T>(config: ModelConfig, find: (matrix: string) => T): { up: T; gate?: T; down: T } {
+  return {
+    up: find('up'),
+    ...(config.activation === 'swiglu' && { gate: find('gate') }),
+    down: find('down'),
+  }
+}
+
 /** GELU: gelu(x·up)·down. SwiGLU: (silu(x·gate) ∘ x·up)·down (Shazeer 2020). No biases. */
 export function ffn(x: Tensor, { up, gate, down }: FfnWeights): Tensor {
   if (gate) return matmul(multiply(silu(matmul(x, gate)), matmul(x, up)), down)

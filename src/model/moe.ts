@@ -1,4 +1,7 @@
-/** A sparse expert layer: route, dispatch, compute the experts, combine. */
+/**
+ * Experts in place of a dense module: route, dispatch, compute the experts, combine. One function for
+ * feed-forward networks and for the projections of attention, which differ in what an expert computes.
+ */
 import {
   add,
   cast,
@@ -6,8 +9,6 @@ import {
   combineRagged,
   dispatch,
   dispatchRagged,
-  expertFfnKernel,
-  hasKernel,
   kernelTile,
   reshape,
   scope,
@@ -15,16 +16,19 @@ import {
   type Tensor,
 } from '../graph/index.ts'
 import type { ModelConfig, MoeConfig } from './config.ts'
-import { type FfnWeights, ffn } from './ffn.ts'
-import type { Parameters } from './parameters.ts'
+import { type Experts, ffnExperts, linearExperts } from './experts.ts'
+import { ffn, weightsOf } from './ffn.ts'
+import { moduleName, type Parameters, type RoutedModule } from './parameters.ts'
 import { place } from './routing/capacity.ts'
+import type { Choice } from './routing/contract.ts'
 import { type RouterLosses, routerLosses, unservedRate } from './routing/losses.ts'
 import { route, routerWeights } from './routing/routers.ts'
 import { paddedSlots, raggedSlots, tileFor } from './routing/slots.ts'
 
-/** What a sparse layer tells besides its result. */
+/** What a routed module tells besides its result. */
 export interface RoutingReport {
   readonly layer: number
+  readonly module: RoutedModule
   /** Capacity of an expert in a group; null when nothing can be dropped. */
   readonly capacity: number | null
   /** Choices of each expert, before drops and after [N], float. */
@@ -32,6 +36,10 @@ export interface RoutingReport {
   readonly kept_N: Tensor
   /** Share of tokens that no expert computed; null when none can be left out. */
   readonly unserved: Tensor | null
+  /** The choice of each token; like `position_TK` of use to who follows single tokens. */
+  readonly choice: Choice
+  /** Rank of each choice in its expert's queue [T, K], int32: one below `capacity` is kept. */
+  readonly position_TK: Tensor
   /** Null for a router without weights. */
   readonly losses: RouterLosses | null
 }
@@ -41,16 +49,49 @@ export interface MoeInput {
   readonly moe: MoeConfig
   readonly parameters: Parameters
   readonly layer: number
-  /** Normed activations [T, D]. */
+  /** Normed activations [T, D]; for the output projection what attention gives. */
   readonly x_TD: Tensor
   /** Experts given from outside [T, K], for hash and random routing. */
   readonly given_TK?: Tensor
   readonly training: boolean
 }
 
-export function moeLayer(inputs: MoeInput): { y_TD: Tensor; report: RoutingReport } {
-  const { config, moe, parameters, layer, x_TD, given_TK, training } = inputs
-  const name = `layers.${layer}.moe`
+/** A result [T, X], with X the width of what the experts say, and what there is to tell. */
+export interface Routed {
+  readonly y_TX: Tensor
+  readonly report: RoutingReport
+}
+
+/** The feed-forward network of a sparse layer. */
+export function moeLayer(inputs: MoeInput): Routed {
+  const { config, moe, parameters, layer, x_TD } = inputs
+  const name = moduleName(layer, 'ffn')
+  const { y_TX: routed_TD, report } = mixture(inputs, 'ffn', ffnExperts(config, parameters, name, x_TD.dtype))
+  const y_TX =
+    moe.sharedHidden > 0
+      ? scope('shared', () =>
+          add(
+            routed_TD,
+            ffn(
+              x_TD,
+              weightsOf(config, (matrix) => parameters.get(`${name}.shared.${matrix}`)),
+            ),
+          ),
+        )
+      : routed_TD
+  return { y_TX, report }
+}
+
+/** A projection of a sparse layer's attention: y = Σ gate · x·W_e over the kept choices (M6-T, MoE attention). */
+export function moeProjection(inputs: MoeInput, module: 'qkv' | 'output'): Routed {
+  const { parameters, layer, x_TD } = inputs
+  return mixture(inputs, module, linearExperts(parameters, moduleName(layer, module), x_TD.dtype))
+}
+
+/** y = Σ over the kept choices of a token: gate · E(x). */
+function mixture(inputs: MoeInput, module: RoutedModule, experts: Experts): Routed {
+  const { moe, parameters, layer, x_TD, given_TK, training } = inputs
+  const name = moduleName(layer, module)
   const { choice, placement, losses, unserved } = scope('router', () => {
     const choice = route({
       moe,
@@ -64,53 +105,37 @@ export function moeLayer(inputs: MoeInput): { y_TD: Tensor; report: RoutingRepor
     return { choice, placement, losses, unserved: unservedRate(placement, x_TD.dtype) }
   })
 
-  const routed_TD = scope('experts', () => {
-    const experts = `${name}.experts.{e}`
-    if (hasKernel('expert-ffn', x_TD.dtype)) {
+  const y_TX = scope('experts', () => {
+    if (experts.kernel) {
       // Rows close together whatever the capacity: the kernel computes no empty slot.
       const [tokens = 0, choices = 0] = choice.expert_TK.shape
       const perExpert = Math.min(tokens * choices, (placement.capacity ?? Infinity) * moe.experts) / moe.experts
       const plan = raggedSlots(choice, placement, moe.experts, tileFor(perExpert, kernelTile()))
-      const weights = weightsOf(config, (matrix) => parameters.get(`${experts}.${matrix}`))
-      return combine(expertFfnKernel(dispatch(x_TD, plan), weights, plan.sizes), choice.gate_TK, plan)
+      return combine(experts.kernel(dispatch(x_TD, plan), plan.sizes), choice.gate_TK, plan)
     }
     if (isRagged(moe)) {
       const plan = raggedSlots(choice, placement, moe.experts)
-      const weights = unstack(weightsOf(config, (matrix) => parameters.experts(`${experts}.${matrix}`)))
-      const rows = dispatchRagged(x_TD, plan).map((rows, e) => ffn(rows, weights[e] as FfnWeights))
-      return combineRagged(rows, choice.gate_TK, plan)
+      return combineRagged(experts.ragged(dispatchRagged(x_TD, plan)), choice.gate_TK, plan)
     }
     const plan = paddedSlots(choice, placement, moe.experts)
     const [slots = 0] = plan.tokenOfSlot.shape
-    const in_NRD = reshape(dispatch(x_TD, plan), [moe.experts, slots / moe.experts, config.width])
-    const out_NRD = ffn(
-      in_NRD,
-      weightsOf(config, (matrix) => parameters.get(`${experts}.${matrix}`)),
-    )
-    return combine(reshape(out_NRD, [slots, config.width]), choice.gate_TK, plan)
+    const [, width = 0] = x_TD.shape
+    const out_NRX = experts.padded(reshape(dispatch(x_TD, plan), [moe.experts, slots / moe.experts, width]))
+    return combine(reshape(out_NRX, [slots, out_NRX.shape[2] as number]), choice.gate_TK, plan)
   })
 
-  const y_TD =
-    moe.sharedHidden > 0
-      ? scope('shared', () =>
-          add(
-            routed_TD,
-            ffn(
-              x_TD,
-              weightsOf(config, (matrix) => parameters.get(`${name}.shared.${matrix}`)),
-            ),
-          ),
-        )
-      : routed_TD
   const total = (x_GN: Tensor) => cast(sum(x_GN, { axes: [0] }), x_TD.dtype)
   return {
-    y_TD,
+    y_TX,
     report: {
       layer,
+      module,
       capacity: placement.capacity,
       count_N: total(placement.count_GN),
       kept_N: total(placement.kept_GN),
       unserved,
+      choice,
+      position_TK: placement.position_TK,
       losses,
     },
   }
@@ -119,21 +144,3 @@ export function moeLayer(inputs: MoeInput): { y_TD: Tensor; report: RoutingRepor
 /** Capacity 1x fills its slots, so padding wastes little; otherwise rows are computed expert by expert. */
 const isRagged = ({ compute, capacity }: MoeConfig): boolean =>
   compute === 'ragged' || (compute === 'auto' && capacity !== '1x')
-
-/** The matrices of a feed-forward network, by a function that finds one by name. */
-export function weightsOf<T>(config: ModelConfig, find: (matrix: string) => T): { up: T; gate?: T; down: T } {
-  return {
-    up: find('up'),
-    ...(config.activation === 'swiglu' && { gate: find('gate') }),
-    down: find('down'),
-  }
-}
-
-const unstack = ({ up, gate, down }: { up: readonly Tensor[]; gate?: readonly Tensor[]; down: readonly Tensor[] }) =>
-  up.map(
-    (_, e): FfnWeights => ({
-      up: up[e] as Tensor,
-      ...(gate && { gate: gate[e] as Tensor }),
-      down: down[e] as Tensor,
-    }),
-  )

@@ -28,6 +28,23 @@ export const expertName = (name: string, expert: number): string => name.replace
 /** Whether layer `index` (from 0) is sparse. */
 export const isSparse = ({ moe }: ModelConfig, index: number): boolean => moe !== null && (index + 1) % moe.every === 0
 
+/** What a sparse layer may route, by a router each to N experts each: its feed-forward network, projections of attention. */
+export type RoutedModule = 'ffn' | 'qkv' | 'output'
+
+const routedWith: Record<NonNullable<ModelConfig['moe']>['attention'], readonly RoutedModule[]> = {
+  none: ['ffn'],
+  qkv: ['qkv', 'ffn'],
+  all: ['qkv', 'output', 'ffn'],
+}
+
+/** The routed modules of a layer, in the order in which they are computed; none of a dense layer. */
+export const routedModules = (config: ModelConfig, layer: number): readonly RoutedModule[] =>
+  config.moe && isSparse(config, layer) ? routedWith[config.moe.attention] : []
+
+/** What the names of a routed module's parameters begin with. */
+export const moduleName = (layer: number, module: RoutedModule): string =>
+  module === 'ffn' ? `layers.${layer}.moe` : `layers.${layer}.attention.${module}`
+
 /** Experts that one token activates in a layer: k, times the prototypes; the mean where the experts choose. */
 export const activatedExperts = (moe: NonNullable<ModelConfig['moe']>): number => moe.k * moe.prototypes
 
@@ -60,20 +77,25 @@ export function parameterSpecs(config: ModelConfig): ParameterSpec[] {
   if (config.positions === 'learned') specs.push({ ...matrix('positions', [sequence, width], width), decay: false })
   for (let index = 0; index < layers; index++) {
     const layer = `layers.${index}`
-    specs.push(
-      ...norm(`${layer}.attention.norm`),
-      matrix(`${layer}.attention.qkv`, [width, 3 * width], width),
-      matrix(`${layer}.attention.output`, [width, width], width),
-    )
+    const routed = routedModules(config, index)
+    const router = (name: string): ParameterSpec[] => {
+      if (!moe || !hasRouterWeights(moe)) return []
+      const weights = { ...matrix(`${name}.router`, [width, moe.experts], width), decay: false }
+      if (moe.router !== 'bias') return [weights]
+      return [weights, { ...weights, name: `${name}.router.bias`, shape: [moe.experts], init: 'zeros' }]
+    }
+    const projection = (module: 'qkv' | 'output', columns: number) => {
+      const name = moduleName(index, module)
+      if (!moe || !routed.includes(module)) return [matrix(name, [width, columns], width)]
+      const experts = matrix(`${name}.experts.{e}.weight`, [moe.experts, width, columns], width)
+      return [...router(name), { ...experts, stacked: true }]
+    }
+    specs.push(...norm(`${layer}.attention.norm`), ...projection('qkv', 3 * width), ...projection('output', width))
     if (!moe || !isSparse(config, index)) {
       specs.push(...norm(`${layer}.ffn.norm`), ...ffn(`${layer}.ffn`, config.hidden))
       continue
     }
-    specs.push(...norm(`${layer}.moe.norm`))
-    if (hasRouterWeights(moe))
-      specs.push({ ...matrix(`${layer}.moe.router`, [width, moe.experts], width), decay: false })
-    if (moe.router === 'bias')
-      specs.push({ ...matrix(`${layer}.moe.router.bias`, [moe.experts], 1), init: 'zeros', decay: false })
+    specs.push(...norm(`${layer}.moe.norm`), ...router(`${layer}.moe`))
     if (moe.sharedHidden > 0) specs.push(...ffn(`${layer}.moe.shared`, moe.sharedHidden))
     for (const spec of ffn(`${layer}.moe.experts.{e}`, moe.hidden))
       specs.push({ ...spec, shape: [moe.experts, ...spec.shape], stacked: true })

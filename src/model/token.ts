@@ -1,13 +1,12 @@
 /**
- * One token as one program, for runtimes with the kernels: what `decode.ts` is to ONNX Runtime alone. The
+ * One token as one program, for runtimes with the kernels and models without experts in attention: what `decode.ts` is to ONNX Runtime alone. The
  * experts are chosen by the program itself, and a kernel reads no others.
  */
 import { add, constant, input, layerNorm, reshape, rmsNorm, scope, type Tensor } from '../graph/index.ts'
 import { attendCached, chooseExperts, type RowExperts, rowExperts, rowProduct, tableRow } from '../graph/ops/token.ts'
 import type { ModelConfig } from './config.ts'
 import { cacheName } from './decode.ts'
-import type { FfnWeights } from './ffn.ts'
-import { weightsOf } from './moe.ts'
+import { type FfnWeights, weightsOf } from './ffn.ts'
 import { activatedExperts, isSparse, type Parameters } from './parameters.ts'
 import { routerWeights } from './routing/routers.ts'
 import { choicesName } from './transformer.ts'

@@ -19,12 +19,12 @@ import {
   scope,
   type Tensor,
 } from '../graph/index.ts'
-import { attention } from './attention.ts'
+import { attention, type Projections } from './attention.ts'
 import type { ModelConfig } from './config.ts'
-import { ffn } from './ffn.ts'
-import { moeLayer, type RoutingReport, weightsOf } from './moe.ts'
-import { activatedExperts, isSparse, type Parameters } from './parameters.ts'
-import { hashTable } from './routing/hash.ts'
+import { ffn, weightsOf } from './ffn.ts'
+import { moeLayer, moeProjection, type RoutingReport } from './moe.ts'
+import { activatedExperts, moduleName, type Parameters, type RoutedModule, routedModules } from './parameters.ts'
+import { hashTableOf } from './routing/hash.ts'
 
 /** How the model is run: the shape of its input, and which capacity factor holds. */
 export interface Pass {
@@ -40,7 +40,8 @@ export interface Activations {
 }
 
 /** Name of the input that gives a random router its choices in a layer. */
-export const choicesName = (layer: number): string => `layers.${layer}.moe.choices`
+export const choicesName = (layer: number, module: RoutedModule = 'ffn'): string =>
+  `${moduleName(layer, module)}.choices`
 
 /** Everything up to the head. tokens_T is int32. */
 export function transformer(config: ModelConfig, parameters: Parameters, tokens_T: Tensor, pass: Pass): Activations {
@@ -53,27 +54,26 @@ export function transformer(config: ModelConfig, parameters: Parameters, tokens_
   const reports: RoutingReport[] = []
   for (let layer = 0; layer < config.layers; layer++) {
     const name = `layers.${layer}`
-    x_TD = scope(`${name}.attention`, () =>
-      add(
-        x_TD,
-        attention(config, parameters, `${name}.attention`, norm(x_TD, `${name}.attention.norm`), pass.sequence),
-      ),
-    )
     const { moe } = config
-    if (moe && isSparse(config, layer)) {
-      x_TD = scope(`${name}.moe`, () => {
-        const { y_TD, report } = moeLayer({
-          config,
-          moe,
-          parameters,
-          layer,
-          x_TD: norm(x_TD, `${name}.moe.norm`),
-          ...givenExperts(config, layer, tokens_T),
-          training: pass.training,
-        })
-        reports.push(report)
-        return add(x_TD, y_TD)
-      })
+    const modules = routedModules(config, layer)
+    const routed = (module: RoutedModule, x_TD: Tensor): Tensor => {
+      if (!moe) throw new Error('internal: experts in a dense model')
+      const given = givenExperts(config, layer, module, tokens_T)
+      const inputs = { config, moe, parameters, layer, x_TD, ...given, training: pass.training }
+      const { y_TX, report } = module === 'ffn' ? moeLayer(inputs) : moeProjection(inputs, module)
+      reports.push(report)
+      return y_TX
+    }
+    const project = (module: 'qkv' | 'output') => (x_TD: Tensor) =>
+      modules.includes(module)
+        ? scope(module, () => routed(module, x_TD))
+        : matmul(x_TD, parameters.get(moduleName(layer, module)))
+    const projections: Projections = { qkv: project('qkv'), output: project('output') }
+    x_TD = scope(`${name}.attention`, () =>
+      add(x_TD, attention(config, projections, norm(x_TD, `${name}.attention.norm`), pass.sequence)),
+    )
+    if (modules.includes('ffn')) {
+      x_TD = scope(`${name}.moe`, () => add(x_TD, routed('ffn', norm(x_TD, `${name}.moe.norm`))))
     } else {
       x_TD = scope(`${name}.ffn`, () =>
         add(
@@ -100,13 +100,21 @@ function embed(config: ModelConfig, parameters: Parameters, tokens_T: Tensor, { 
 }
 
 /** Experts that do not depend on activations: a function of the token, or given from outside. */
-function givenExperts({ moe, vocabulary }: ModelConfig, layer: number, tokens_T: Tensor): { given_TK?: Tensor } {
+function givenExperts(
+  config: ModelConfig,
+  layer: number,
+  module: RoutedModule,
+  tokens_T: Tensor,
+): { given_TK?: Tensor } {
+  const { moe, vocabulary } = config
   if (moe?.router === 'hash') {
-    const table = constant(hashTable(vocabulary, moe.experts, moe.k, layer), 'int32', [vocabulary, moe.k])
+    const table = constant(hashTableOf(config, layer, module), 'int32', [vocabulary, moe.k])
     return { given_TK: gather(table, tokens_T) }
   }
   if (moe?.router === 'random')
-    return { given_TK: input(choicesName(layer), 'int32', [tokens_T.shape[0] as number, activatedExperts(moe)]) }
+    return {
+      given_TK: input(choicesName(layer, module), 'int32', [tokens_T.shape[0] as number, activatedExperts(moe)]),
+    }
   return {}
 }
 
@@ -116,7 +124,7 @@ const head = (config: ModelConfig, parameters: Parameters): Tensor => parameters
 export interface Losses {
   /** Cross-entropy, nats a token. */
   readonly loss: Tensor
-  /** What is minimised: cross-entropy plus, for every sparse layer, its weighted router losses. */
+  /** What is minimised: cross-entropy plus, for every router, its weighted losses. */
   readonly objective: Tensor
   readonly reports: readonly RoutingReport[]
 }

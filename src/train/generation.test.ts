@@ -3,11 +3,12 @@
  * the whole context for every token.
  */
 import { afterAll, describe, expect, test } from 'vitest'
+import { routedOf } from '../../test/support/routed.ts'
 import { type CaseOverrides, randomCase } from '../../test/witness/generate.ts'
-import { type Parameters, witnessForward } from '../../test/witness/model.ts'
+import { type Parameters, type Routed, witnessForward } from '../../test/witness/model.ts'
 import type { ModelConfig } from '../model/config.ts'
-import { parameterSpecs } from '../model/parameters.ts'
-import { hashTable } from '../model/routing/hash.ts'
+import { parameterSpecs, routedModules } from '../model/parameters.ts'
+import { hashTableOf } from '../model/routing/hash.ts'
 import { createRuntime } from '../runtime/index.ts'
 import { KeyValueCache } from './generation/cache.ts'
 import { Decoder } from './generation/decoder.ts'
@@ -15,7 +16,7 @@ import { GivenExperts } from './generation/given-experts.ts'
 import { Prefill } from './generation/prefill.ts'
 import { TokenDecoder, tokenScratch } from './generation/token-decoder.ts'
 import { Generator, generationConfig } from './generation.ts'
-import { drawDistinct, randomFor } from './random.ts'
+import { drawDistinct, moduleLabels, randomFor } from './random.ts'
 import { ParameterStore } from './store.ts'
 
 const runtime = await createRuntime({ threads: 1 })
@@ -51,19 +52,20 @@ function modelOf(seed: number, { model, moe }: CaseOverrides): Model {
 /** Logits [V] after each of the tokens; the first of them is token `offset` of its text. */
 function witnessLogits({ config, parameters }: Model, text: readonly number[], offset = 0): Float64Array[] {
   const { moe, layers, vocabulary } = config
-  const choices = new Map<number, Int32Array>()
+  const choices = new Map<Routed, Int32Array>()
   if (moe && (moe.router === 'hash' || moe.router === 'random'))
-    for (let layer = 0; layer < layers; layer++) {
-      if ((layer + 1) % moe.every !== 0) continue
-      const table = hashTable(vocabulary, moe.experts, moe.k, layer)
-      const rows = text.flatMap((token, t) => {
-        if (moe.router === 'hash') return [...table.subarray(token * moe.k, (token + 1) * moe.k)]
-        const drawn = new Int32Array(moe.k)
-        drawDistinct(drawn, moe.k, moe.experts, randomFor(SEED, 'generate', 'routing', offset + t, layer))
-        return [...drawn]
-      })
-      choices.set(layer, Int32Array.from(rows))
-    }
+    for (let layer = 0; layer < layers; layer++)
+      for (const module of routedModules(config, layer)) {
+        const table = hashTableOf(config, layer, module)
+        const rows = text.flatMap((token, t) => {
+          if (moe.router === 'hash') return [...table.subarray(token * moe.k, (token + 1) * moe.k)]
+          const drawn = new Int32Array(moe.k)
+          const labels = [offset + t, ...moduleLabels(layer, module)]
+          drawDistinct(drawn, moe.k, moe.experts, randomFor(SEED, 'generate', 'routing', ...labels))
+          return [...drawn]
+        })
+        choices.set(routedOf({ layer, module }), Int32Array.from(rows))
+      }
   const tokens = Int32Array.from(text)
   const { logits } = witnessForward({
     config,
@@ -181,10 +183,16 @@ async function take(tokens: AsyncGenerator<number, never>, count: number): Promi
 }
 
 describe('generating', () => {
-  for (const positions of ['rotary', 'learned'] as const)
+  const kinds = [
+    { positions: 'rotary', attention: 'none' },
+    { positions: 'learned', attention: 'none' },
+    { positions: 'rotary', attention: 'qkv' },
+    { positions: 'learned', attention: 'all' },
+  ] as const
+  for (const { positions, attention } of kinds)
     for (const router of ['top-2', 'hash', 'random'])
-      test(`greedy text is the likeliest, also past the context's length: ${positions}, ${router}`, async () => {
-        const model = modelOf(6, { model: { positions, sequence: 36 }, moe: routers[router] ?? {} })
+      test(`greedy text is the likeliest, also past the context's length: ${positions}, ${router}, experts in attention: ${attention}`, async () => {
+        const model = modelOf(6, { model: { positions, sequence: 36 }, moe: { ...routers[router], attention } })
         const { vocabulary, sequence } = model.config
         const generator = new Generator(runtime, model.config, model.store)
         for (const length of [1, 16, 17, 36, 50]) {

@@ -3,13 +3,15 @@
  *
  * The prompt goes through the model at once (`Prefill`), every token after it alone (`TokenDecoder`, or
  * `Decoder` on ONNX Runtime alone). What
- * later tokens need of earlier ones, keys and values, is kept in a cache. Experts have no capacity limit
+ * later tokens need of earlier ones, keys and values, is kept in a cache. A model with experts in attention
+ * reads the whole context for every token instead (`ContextDecoder`). Experts have no capacity limit
  * here: a token's text must not depend on what else is in the batch. Nor may it wait to be chosen by experts,
  * which see later tokens: of a model of the `expert-choice` router every token takes its top k.
  */
 import type { ModelConfig } from '../model/config.ts'
 import type { Runtime } from '../runtime/index.ts'
 import { KeyValueCache } from './generation/cache.ts'
+import { ContextDecoder } from './generation/context-decoder.ts'
 import { Decoder } from './generation/decoder.ts'
 import { GivenExperts } from './generation/given-experts.ts'
 import { Prefill } from './generation/prefill.ts'
@@ -31,15 +33,23 @@ export function generationConfig(given: ModelConfig): ModelConfig {
 /** Writes one text at a time. */
 export class Generator {
   private readonly config: ModelConfig
-  private readonly prefill: Prefill
-  private readonly decoder: Decoder | TokenDecoder
+  private readonly prefill: Prefill | ContextDecoder
+  private readonly decoder: Decoder | TokenDecoder | ContextDecoder
+  /** A prompt of at most so many tokens is read one by one. */
+  private readonly few: number
   private writing = false
 
   constructor(runtime: Runtime, given: ModelConfig, store: ParameterStore) {
     const config = generationConfig(given)
+    this.config = config
+    if (config.moe && config.moe.attention !== 'none') {
+      this.prefill = this.decoder = new ContextDecoder(new Prefill(runtime, config, store, null))
+      this.few = 0
+      return
+    }
+    this.few = FEW
     const memory = TokenDecoder.borrow(runtime, config, store)
     const cache = new KeyValueCache(config, memory?.take)
-    this.config = config
     this.prefill = new Prefill(runtime, config, store, cache)
     this.decoder = memory
       ? new TokenDecoder(runtime, config, store, cache, memory)
@@ -87,7 +97,7 @@ export class Generator {
 
   /** Logits after the prompt. */
   private async begin(context: readonly number[], experts: GivenExperts): Promise<Float32Array> {
-    if (context.length > FEW) return this.prefill.run(context, experts)
+    if (context.length > this.few) return this.prefill.run(context, experts)
     let logits: Float32Array = new Float32Array()
     for (const [position, token] of context.entries()) logits = await this.decoder.step(token, position, experts)
     return logits

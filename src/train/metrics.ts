@@ -3,24 +3,25 @@
  * (the command line, a study, a test) can follow live.
  */
 
+import type { RoutedModule } from '../model/parameters.ts'
 import type { StepEvent } from '../runtime/index.ts'
 import type { Engines } from './machine.ts'
 import type { StepProfile } from './step-profile.ts'
 
-/** The routing part of a metrics line, over all sparse layers. */
+/** The routing part of a metrics line, over all routers. */
 export interface RoutingSummary {
-  /** Mean over sparse layers of the load-balancing loss before its coefficient: 1 at perfect balance. */
+  /** Mean over routers of the load-balancing loss before its coefficient: 1 at perfect balance. */
   readonly aux_loss: number
-  /** Mean over sparse layers of the router z-loss before its coefficient. */
+  /** Mean over routers of the router z-loss before its coefficient. */
   readonly z_loss: number
-  /** Share of assignments dropped for lack of capacity, mean over sparse layers. */
+  /** Share of assignments dropped for lack of capacity, mean over routers. */
   readonly drop_rate: number
-  /** Share of tokens that no expert computed, mean over sparse layers. */
+  /** Share of tokens that no expert computed, mean over routers. */
   readonly unserved_rate: number
-  /** c_v of tokens per expert, mean over sparse layers, before drops and after. */
+  /** c_v of tokens per expert, mean over routers, before drops and after. */
   readonly load_cv: number
   readonly load_cv_kept: number
-  /** Experts without a token, summed over sparse layers. */
+  /** Experts without a token, summed over routers. */
   readonly dead_experts: number
 }
 
@@ -56,11 +57,13 @@ export interface EvalRecord extends RoutingSummary {
   readonly evaluated_tokens: number
 }
 
-/** A line of routing.jsonl: one sparse layer at one step. */
+/** A line of routing.jsonl: one router of a sparse layer at one step. */
 export interface RoutingRecord {
   readonly step: number
   /** Index of the transformer layer. */
   readonly layer: number
+  /** What is routed: the feed-forward network, or a projection of attention. */
+  readonly module: RoutedModule
   /** Capacity of an expert in a group of tokens; null = dropless. */
   readonly capacity: number | null
   /** Assignments to each expert before drops, and those kept. */

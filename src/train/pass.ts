@@ -4,15 +4,19 @@
  */
 import { cut, input, sizeOf, type Tensor, toOnnx, usesKernels } from '../graph/index.ts'
 import type { ModelConfig } from '../model/config.ts'
-import { activatedExperts, isSparse, SymbolicParameters } from '../model/parameters.ts'
+import { activatedExperts, type RoutedModule, routedModules, SymbolicParameters } from '../model/parameters.ts'
 import { choicesName, type Losses, losses, type Pass } from '../model/transformer.ts'
 import type { Binding, Buffer, Executable, NodeTime, Runtime, StepEvent } from '../runtime/index.ts'
-import { drawDistinct, randomFor } from './random.ts'
+import { drawDistinct, moduleLabels, randomFor } from './random.ts'
 import type { LayerCounts } from './statistics.ts'
 import type { ParameterStore } from './store.ts'
 
 /** Name of an input: a declared tensor's binding. */
 export const nameOf = ({ source }: Tensor): string => (source.kind === 'input' ? source.name : '')
+
+/** What the names of a routed module's statistics begin with. */
+const statisticsOf = ({ layer, module }: { readonly layer: number; readonly module: RoutedModule }): string =>
+  module === 'ffn' ? `layers.${layer}` : `layers.${layer}.${module}`
 
 export interface TracedPass {
   readonly parameters: SymbolicParameters
@@ -67,14 +71,16 @@ export class CompiledPass {
     shared: Readonly<Record<string, Buffer>> = {},
   ): Promise<CompiledPass> {
     const outputs: Record<string, Tensor> = { loss: traced.losses.loss }
-    for (const { layer, count_N, kept_N, unserved, losses: router } of traced.losses.reports) {
-      outputs[`layers.${layer}.count`] = count_N
-      outputs[`layers.${layer}.kept`] = kept_N
-      if (unserved) outputs[`layers.${layer}.unserved`] = unserved
+    for (const report of traced.losses.reports) {
+      const { count_N, kept_N, unserved, losses: router } = report
+      const name = statisticsOf(report)
+      outputs[`${name}.count`] = count_N
+      outputs[`${name}.kept`] = kept_N
+      if (unserved) outputs[`${name}.unserved`] = unserved
       if (!router) continue
-      outputs[`layers.${layer}.balance`] = router.balance
-      outputs[`layers.${layer}.z`] = router.z
-      outputs[`layers.${layer}.entropy`] = router.entropy
+      outputs[`${name}.balance`] = router.balance
+      outputs[`${name}.z`] = router.z
+      outputs[`${name}.entropy`] = router.entropy
     }
     const program = { outputs: { ...outputs, ...extra } }
     const executable = await runtime.compile(usesKernels(program) ? cut(program) : toOnnx(program))
@@ -98,17 +104,19 @@ export class CompiledPass {
     const { moe } = this.config
     if (moe?.router !== 'random') return
     const choices = activatedExperts(moe)
-    for (let layer = 0; layer < this.config.layers; layer++) {
-      if (!isSparse(this.config, layer)) continue
-      const given_TK = this.buffers[choicesName(layer)] as Int32Array
-      drawDistinct(given_TK, choices, moe.experts, randomFor(seed, 'routing', ...labels, layer))
-    }
+    for (let layer = 0; layer < this.config.layers; layer++)
+      for (const module of routedModules(this.config, layer)) {
+        const given_TK = this.buffers[choicesName(layer, module)] as Int32Array
+        const random = randomFor(seed, 'routing', ...labels, ...moduleLabels(layer, module))
+        drawDistinct(given_TK, choices, moe.experts, random)
+      }
   }
 
   /** Counts of no pass yet, to be summed into by `addCounts`. */
   emptyCounts(): LayerCounts[] {
-    return this.losses.reports.map(({ layer, capacity, count_N }) => ({
+    return this.losses.reports.map(({ layer, module, capacity, count_N }) => ({
       layer,
+      module,
       capacity,
       tokens: new Float64Array(count_N.shape[0] as number),
       kept: new Float64Array(count_N.shape[0] as number),
@@ -123,7 +131,7 @@ export class CompiledPass {
   /** Adds what the last run did. */
   addCounts(layers: readonly LayerCounts[]): void {
     for (const counts of layers) {
-      const name = `layers.${counts.layer}`
+      const name = statisticsOf(counts)
       const [tokens, kept] = [this.buffers[`${name}.count`], this.buffers[`${name}.kept`]] as Float32Array[]
       counts.tokens.forEach((_, e) => {
         counts.tokens[e] = (counts.tokens[e] as number) + (tokens?.[e] ?? 0)

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { philox, Random, randomFor } from './random.ts'
+import { philox, Random, randomFor, shuffle } from './random.ts'
 
 /** Known answers of Philox4x32-10, published with Random123 (tests/kat_vectors): counter, key, output. */
 const known = [
@@ -180,4 +180,18 @@ test('std scales truncated normals and changes nothing else', () => {
   randomFor(4, 'w').truncatedNormal(one, 1)
   randomFor(4, 'w').truncatedNormal(half, 0.5)
   expect([...half]).toEqual([...one].map((value) => value / 2))
+})
+
+test('a shuffle keeps the values, and brings each to each place equally often', () => {
+  const random = randomFor(0, 'shuffle')
+  const counts = Array.from({ length: 4 }, () => [0, 0, 0, 0])
+  for (let i = 0; i < 4000; i++) {
+    const values = [0, 1, 2, 3]
+    shuffle(values, random)
+    expect([...values].sort()).toEqual([0, 1, 2, 3])
+    for (const [place, value] of values.entries())
+      (counts[value] as number[])[place] = (counts[value]?.[place] ?? 0) + 1
+  }
+  // 1000 expected with a standard deviation of 27.
+  for (const count of counts.flat()) expect(Math.abs(count - 1000)).toBeLessThan(5 * 27)
 })

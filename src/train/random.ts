@@ -7,6 +7,7 @@
  * The generator is Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011):
  * a keyed bijection of a counter. The name gives the key, the position in the table the counter.
  */
+import type { RoutedModule } from '../model/parameters.ts'
 
 const M0_LOW = 0x1f53
 const M0_HIGH = 0xd251
@@ -199,3 +200,17 @@ export function drawDistinct(rows: Int32Array, k: number, n: number, random: Ran
       rows[at + j] = drawn
     }
 }
+
+/** Puts values in a random order, in place (Fisher-Yates). */
+export function shuffle<T>(values: { readonly length: number; [index: number]: T }, random: Random): void {
+  for (let i = values.length - 1; i > 0; i--) {
+    const j = random.integer(i + 1)
+    const held = values[i] as T
+    values[i] = values[j] as T
+    values[j] = held
+  }
+}
+
+/** Labels of the draws of a router: of what is routed, only projections of attention are named. */
+export const moduleLabels = (layer: number, module: RoutedModule): (string | number)[] =>
+  module === 'ffn' ? [layer] : [layer, module]

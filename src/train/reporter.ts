@@ -4,7 +4,7 @@ import type { RunConfig } from './config.ts'
 import type { Evaluation } from './evaluation.ts'
 import type { EvalRecord, TrainEvent, TrainRecord } from './metrics.ts'
 import type { RunDirectory } from './run-directory.ts'
-import { keptAssignments, median, routingRecord, summarize } from './statistics.ts'
+import { keptFlops, median, routingRecord, summarize } from './statistics.ts'
 import type { StepOutcome } from './trainer.ts'
 
 export class Reporter {
@@ -73,6 +73,6 @@ export class Reporter {
   /** Operations of a step that were of use: dropped assignments and padding count for nothing. */
   private usefulFlops({ layers }: StepOutcome): number {
     const { denseFlopsPerToken, flopsPerAssignment } = this.model
-    return this.tokens(1) * denseFlopsPerToken + keptAssignments(layers) * flopsPerAssignment
+    return this.tokens(1) * denseFlopsPerToken + keptFlops(layers, flopsPerAssignment)
   }
 }

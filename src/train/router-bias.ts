@@ -4,14 +4,15 @@
  * algorithm 1; DeepSeek-V3, section 2.1.2).
  */
 import type { MoeConfig } from '../model/config.ts'
+import { moduleName } from '../model/parameters.ts'
 import type { LayerCounts } from './statistics.ts'
 import type { ParameterStore } from './store.ts'
 
 /** b_e ← b_e + u · sign(mean load − load_e), with the loads of the step before drops, over all micro-batches. */
 export function updateRouterBias(store: ParameterStore, moe: MoeConfig | null, layers: readonly LayerCounts[]): void {
   if (moe?.router !== 'bias') return
-  for (const { layer, tokens } of layers) {
-    const bias_N = store.parameter(`layers.${layer}.moe.router.bias`)
+  for (const { layer, module, tokens } of layers) {
+    const bias_N = store.parameter(`${moduleName(layer, module)}.router.bias`)
     const mean = tokens.reduce((sum, load) => sum + load, 0) / tokens.length
     tokens.forEach((load, e) => {
       bias_N[e] = (bias_N[e] as number) + moe.biasRate * Math.sign(mean - load)

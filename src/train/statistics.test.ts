@@ -1,8 +1,16 @@
 import { expect, test } from 'vitest'
-import { coefficientOfVariation, keptAssignments, type LayerCounts, routingRecord, summarize } from './statistics.ts'
+import {
+  coefficientOfVariation,
+  keptAssignments,
+  keptFlops,
+  type LayerCounts,
+  routingRecord,
+  summarize,
+} from './statistics.ts'
 
 const layer = (over: Partial<LayerCounts> & { tokens: Float64Array; kept: Float64Array }): LayerCounts => ({
   layer: 0,
+  module: 'ffn',
   capacity: 4,
   balance: 0,
   z: 0,
@@ -44,6 +52,7 @@ test('a routing record of a layer, worked by hand', () => {
   expect(rest).toEqual({
     step: 7,
     layer: 3,
+    module: 'ffn',
     capacity: 4,
     tokens_per_expert: [4, 2, 2, 0],
     kept_per_expert: [3, 2, 2, 0],
@@ -70,6 +79,16 @@ test('a metrics line has means over layers of means over passes, and the sum of 
   expect(load_cv).toBeCloseTo(Math.SQRT1_2 / 2, 15)
   expect(load_cv_kept).toBeCloseTo(Math.sqrt(76 / 64) / 3.5, 15)
   expect(keptAssignments([uneven, even])).toBe(15)
+})
+
+test('operations are counted by what an assignment of the module costs', () => {
+  const costs = { ffn: 100, qkv: 10, output: 1 }
+  const [qkv, output] = [
+    { ...even, module: 'qkv' as const },
+    { ...uneven, module: 'output' as const },
+  ]
+  expect(keptFlops([uneven, qkv, even, output], costs)).toBe(7 * 100 + 8 * 10 + 8 * 100 + 7)
+  expect(routingRecord(1, qkv).module).toBe('qkv')
 })
 
 test('a dense model has zeros, not NaN', () => {

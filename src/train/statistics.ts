@@ -1,9 +1,11 @@
 /** Routing statistics: from the counts that a program writes to the numbers people read. */
+import type { RoutedModule } from '../model/parameters.ts'
 import type { RoutingRecord, RoutingSummary } from './metrics.ts'
 
-/** What one sparse layer did, summed over the passes of a step (micro-batches or evaluation batches). */
+/** What one routed module of a layer did, summed over the passes of a step (micro-batches or evaluation batches). */
 export interface LayerCounts {
   readonly layer: number
+  readonly module: RoutedModule
   readonly capacity: number | null
   /** Assignments to each expert, before drops and after. */
   readonly tokens: Float64Array
@@ -31,11 +33,12 @@ export function coefficientOfVariation(counts: ArrayLike<number>): number {
 const total = (counts: Float64Array): number => counts.reduce((sum, count) => sum + count, 0)
 
 export function routingRecord(step: number, counts: LayerCounts): RoutingRecord {
-  const { layer, capacity, tokens, kept, entropy, unserved, passes } = counts
+  const { layer, module, capacity, tokens, kept, entropy, unserved, passes } = counts
   const assigned = total(tokens)
   return {
     step,
     layer,
+    module,
     capacity,
     tokens_per_expert: [...tokens],
     kept_per_expert: [...kept],
@@ -64,9 +67,15 @@ export function summarize(layers: readonly LayerCounts[]): RoutingSummary {
   }
 }
 
-/** Assignments that experts computed, over all sparse layers. */
+/** Assignments that experts computed, over all routed modules. */
 export const keptAssignments = (layers: readonly LayerCounts[]): number =>
   layers.reduce((sum, { kept }) => sum + total(kept), 0)
+
+/** Operations of those assignments; what one costs depends on the module. */
+export const keptFlops = (
+  layers: readonly LayerCounts[],
+  flopsPerAssignment: Readonly<Record<RoutedModule, number>>,
+): number => layers.reduce((sum, { kept, module }) => sum + total(kept) * flopsPerAssignment[module], 0)
 
 /** The middle of the values, or the mean of the two in the middle; 0 of none. */
 export function median(values: readonly number[]): number {

@@ -71,6 +71,15 @@ const shapes: Record<string, RunInput> = {
   'prototypes, padded, 1x': {
     model: { moe: { router: 'prototype', prototypes: 2, capacity: '1x', compute: 'padded' } },
   },
+  'experts of queries, keys and values': { model: { moe: { attention: 'qkv' } } },
+  'experts in all of attention, two micro-batches': {
+    model: { moe: { attention: 'all', k: 2, every: 2, groups: 2 } },
+    train: { microBatches: 2 },
+  },
+  'random experts in attention, padded, Adafactor': {
+    model: { moe: { attention: 'all', router: 'random', k: 2, compute: 'padded' } },
+    train: { optimizer: { kind: 'adafactor' } },
+  },
   'dropless, padded': { model: { moe: { capacity: 'none', compute: 'padded' } } },
   'sinkhorn, two groups': { model: { moe: { router: 'sinkhorn', k: 2, groups: 2 } } },
   'biases in place of a balancing loss': { model: { moe: { router: 'bias', k: 2, balance: { coefficient: 0 } } } },
@@ -97,8 +106,10 @@ test.each(Object.entries(shapes))('a model of every kind learns a batch: %s', as
     // The first loss is near a guess among 64; then a quarter of it must go.
     expect(outcomes[0]?.loss).toBeGreaterThan(3)
     expect(outcomes.at(-1)?.loss).toBeLessThan((outcomes[0]?.loss as number) * 0.75)
-    const sparse = configOf(over).model.moe === null ? 0 : configOf(over).model.moe?.every === 2 ? 1 : 2
-    expect(outcomes[0]?.layers).toHaveLength(sparse)
+    const { moe } = configOf(over).model
+    const sparse = moe === null ? 0 : moe.every === 2 ? 1 : 2
+    const routers = moe === null ? 0 : { none: 1, qkv: 2, all: 3 }[moe.attention]
+    expect(outcomes[0]?.layers).toHaveLength(sparse * routers)
   })
 })
 
@@ -170,6 +181,23 @@ test('where experts choose, their loads are even and nothing is dropped, though 
       expect(unserved).toBeGreaterThanOrEqual(0.5)
       expect(balance).toBeCloseTo(1, 6)
     }
+  })
+})
+
+test('every routed module of a layer has counts of its own, and random experts are drawn for each', async () => {
+  const moe = { attention: 'all', router: 'random', k: 2, capacity: 'none' } as const
+  await withTrainer({ model: { moe } }, async (trainer) => {
+    const { layers } = await trainer.step(1, batch)
+    expect(layers.map(({ layer, module }) => `${layer} ${module}`)).toEqual([
+      '0 qkv',
+      '0 output',
+      '0 ffn',
+      '1 qkv',
+      '1 output',
+      '1 ffn',
+    ])
+    expect(new Set(layers.map(({ tokens }) => tokens.join())).size).toBe(6)
+    for (const { tokens } of layers) expect(tokens.reduce((a, b) => a + b)).toBe(64 * 2)
   })
 })
 

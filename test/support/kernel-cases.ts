@@ -154,6 +154,42 @@ export function expertCase({
   }
 }
 
+/** A matrix an expert; `hidden` is its number of columns. */
+export function expertLinearCase({
+  rows,
+  left = 0,
+  width,
+  hidden: columns,
+  accumulate = false,
+  range = 2,
+}: Omit<ExpertCase, 'gated'>): KernelCase {
+  const used = rows.reduce((a, b) => a + b, 0)
+  return {
+    inputs: {
+      x: { shape: [used, width], values: (random) => range * (random() * 2 - 1) },
+      weight: { shape: [rows.length, width, columns], values: (random) => random() * 2 - 1 },
+    },
+    build(tensors, dtype) {
+      const nobody = g.constant(new Float64Array(left * width), dtype, [left, width])
+      const all = left > 0 ? g.concat([of(tensors, 'x'), nobody], 0) : of(tensors, 'x')
+      const y = g.expertLinearKernel(all, of(tensors, 'weight'), g.constant([...rows, left], 'int64'))
+      return left > 0 ? g.slice(y, 0, 0, used) : y
+    },
+    reference(tensors) {
+      let from = 0
+      const parts = rows.map((count, e) => {
+        const matrix = g.reshape(g.slice(of(tensors, 'weight'), 0, e, e + 1), [width, columns])
+        const x = g.slice(of(tensors, 'x'), 0, from, from + count)
+        from += count
+        return g.matmul(x, matrix)
+      })
+      return g.concat(parts, 0)
+    },
+    kernels: ['expert-linear', 'expert-linear-gradient'],
+    accumulate,
+  }
+}
+
 export interface RoutingCase {
   readonly tokens: number
   readonly choices: number

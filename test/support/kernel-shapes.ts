@@ -1,6 +1,14 @@
 /** The cases that kernels are checked on: special ones by hand, random ones, and moderate ones for bf16. */
 import fc from 'fast-check'
-import { attentionCase, crossEntropyCase, expertCase, matmulCase, normCase, routingCase } from './kernel-cases.ts'
+import {
+  attentionCase,
+  crossEntropyCase,
+  expertCase,
+  expertLinearCase,
+  matmulCase,
+  normCase,
+  routingCase,
+} from './kernel-cases.ts'
 import type { KernelCase } from './kernel-check.ts'
 import { drawnTokens, specialTokens } from './token-cases.ts'
 
@@ -56,6 +64,18 @@ export const special: Record<string, KernelCase[]> = {
     // Activations that saturate.
     expertCase({ rows: [9, 4], width: 5, hidden: 6, gated, range: 1e4 }),
   ]),
+  'expert-linear-kernel': [
+    expertLinearCase({ rows: [1], width: 1, hidden: 1 }),
+    expertLinearCase({ rows: [0, 3, 0, 17, 0], left: 5, width: 7, hidden: 11 }),
+    expertLinearCase({ rows: [0, 0, 0], left: 4, width: 6, hidden: 5, accumulate: true }),
+    expertLinearCase({ rows: [0, 3, 17, 1], left: 1, width: 33, hidden: 99, accumulate: true }),
+    // More rows than are worked through at a time, and just as many.
+    expertLinearCase({ rows: [512, 0, 1100, 513], width: 5, hidden: 3 }),
+    expertLinearCase({ rows: [1025, 2], left: 3, width: 3, hidden: 5, accumulate: true }),
+    // An expert without rows is told "nothing" by a row longer than a piece of gradients.
+    expertLinearCase({ rows: [0, 2], width: 700, hidden: 1, accumulate: true }),
+    expertLinearCase({ rows: [9, 4], width: 5, hidden: 6, range: 1e4 }),
+  ],
   routing: [
     routingCase({ tokens: 1, choices: 1, width: 1, empty: 0, dropped: 0, seed: 1 }),
     routingCase({ tokens: 0, choices: 2, width: 3, empty: 0, dropped: 0, seed: 2 }),
@@ -122,6 +142,16 @@ export const drawn: Record<keyof typeof special, fc.Arbitrary<KernelCase>> = {
     })
     .filter(({ rows }) => rows.some((count) => count > 0))
     .map(expertCase),
+  'expert-linear-kernel': fc
+    .record({
+      rows: fc.array(fc.oneof(fc.constant(0), whole(1, 60)), { minLength: 1, maxLength: 6 }),
+      left: whole(0, 20),
+      width: whole(1, 40),
+      hidden: whole(1, 60),
+      accumulate: fc.boolean(),
+    })
+    .filter(({ rows }) => rows.some((count) => count > 0))
+    .map(expertLinearCase),
   routing: fc
     .record({
       tokens: whole(1, 200),
@@ -151,6 +181,10 @@ export const moderate: Record<string, KernelCase[]> = {
     expertCase({ rows: [33, 0, 64], left: 3, width: 32, hidden: 48, gated }),
     expertCase({ rows: [600, 5], width: 7, hidden: 9, gated, accumulate: true }),
   ]),
+  'expert-linear-kernel': [
+    expertLinearCase({ rows: [33, 0, 64], left: 3, width: 32, hidden: 96 }),
+    expertLinearCase({ rows: [600, 5], width: 7, hidden: 9, accumulate: true }),
+  ],
   'linear-cross-entropy': [crossEntropyCase({ rows: 70, width: 16, vocabulary: 130, uncounted: 0.2 })],
   matmul: [matmulCase({ m: 65, k: 70, n: 33, transposeA: true, plus: 'onnx' })],
   'rms-norm': [normCase({ rows: 40, width: 33, residual: true })],

@@ -74,7 +74,7 @@ function trace(config: ModelConfig & { moe: MoeConfig }, training: boolean, toke
   const parameters = new SymbolicParameters(parameterSpecs(config), 'float64')
   const x_TD = input('x', 'float64', [tokens, config.width])
   const given_TK = input('given', 'int32', [tokens, activatedExperts(moe)])
-  const { y_TD } = moeLayer({ config, moe, parameters, layer: 0, x_TD, given_TK, training })
+  const { y_TX: y_TD } = moeLayer({ config, moe, parameters, layer: 0, x_TD, given_TK, training })
   const choice = route({
     moe,
     x_TD,

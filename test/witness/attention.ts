@@ -3,7 +3,7 @@
  * it in its own sequence, weighs them by softmax(q·k / √(D/H)), and takes the weighted sum of their values.
  */
 import type { ModelConfig } from '../../src/model/config.ts'
-import { at, dot, type Matrix, project, rowOf, softmax, type Vector } from './arithmetic.ts'
+import { at, dot, type Matrix, rowOf, softmax, type Vector } from './arithmetic.ts'
 
 /**
  * Rotary position embedding of one head's vector, half-split as in GPT-NeoX and LLaMA: the pair
@@ -24,15 +24,21 @@ export function rotate(u: Vector, position: number, base: number): number[] {
 
 /**
  * @param x_TD normed activations, sequence after sequence
- * @param qkv [D, 3D]; its columns are all of q, then k, then v, each H contiguous heads of D/H
- * @param output [D, D]
+ * @param qkv from [T, D] to [T, 3D]: columns are all of q, then k, then v, each H contiguous heads of D/H
+ * @param output from [T, D] to [T, D]
  * @param batch number of sequences, B
  */
-export function attention(x_TD: Matrix, qkv: Matrix, output: Matrix, batch: number, config: ModelConfig): number[][] {
+export function attention(
+  x_TD: Matrix,
+  qkv: (x_TD: Matrix) => number[][],
+  output: (y_TD: Matrix) => number[][],
+  batch: number,
+  config: ModelConfig,
+): number[][] {
   const { width: D, heads: H } = config
   const S = x_TD.length / batch
   const headSize = D / H
-  const qkv_T3D = x_TD.map((x) => project(x, qkv))
+  const qkv_T3D = qkv(x_TD)
 
   /** The part of one head in q (0), k (1) or v (2) of a token. */
   const headOf = (token: number, part: 0 | 1 | 2, head: number): number[] => {
@@ -60,8 +66,8 @@ export function attention(x_TD: Matrix, qkv: Matrix, output: Matrix, batch: numb
           heads.push(value)
         }
       }
-      y_TD.push(project(heads, output))
+      y_TD.push(heads)
     }
   }
-  return y_TD
+  return output(y_TD)
 }

@@ -37,6 +37,27 @@ export function readExperts(parameters: Parameters, prefix: string, config: Mode
   return up.map((own, n) => ({ up: own, gate: gate && rowOf(gate, n), down: rowOf(down, n) }))
 }
 
+/** y_t = Σ gate · x_t·W over the kept assignments of t: the experts of a projection. */
+export function projectByExperts(
+  x_TD: Matrix,
+  assignments: readonly Assignment[],
+  experts: readonly Matrix[],
+): number[][] {
+  const columns = rowOf(rowOf(experts, 0), 0).length
+  return x_TD.map((x, token) => {
+    let y = Array.from({ length: columns }, () => 0)
+    for (const assignment of assignments) {
+      if (assignment.token !== token || !assignment.kept) continue
+      const said = project(x, rowOf(experts, assignment.expert))
+      y = add(
+        y,
+        said.map((value) => assignment.gate * value),
+      )
+    }
+    return y
+  })
+}
+
 /** y_t = Σ gate · E(x_t) over the kept assignments of t, plus the shared expert where there is one. */
 export function mixture(
   x_TD: Matrix,

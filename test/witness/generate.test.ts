@@ -65,6 +65,23 @@ describe('random cases', () => {
     expect(dropped).toBeGreaterThan(100)
   })
 
+  test('with experts in attention have a router more for every projection of a sparse layer', () => {
+    for (const seed of seeds.slice(0, 30)) {
+      const attention = seed % 2 === 0 ? 'qkv' : 'all'
+      const input = randomCase(seed, { moe: { attention } })
+      const { layers, loss } = witnessForward(input)
+      const { moe } = input.config
+      const where = `seed ${seed}`
+      expect(Number.isFinite(loss), where).toBe(true)
+      const sparse = Math.floor(input.config.layers / (moe?.every ?? 1))
+      expect(layers.size, where).toBe(sparse * (attention === 'qkv' ? 2 : 3))
+      // Where the experts choose, how many tokens they take is a matter of capacity.
+      if (moe?.router === 'expert-choice') continue
+      for (const { counts } of layers.values())
+        expect(total(counts), where).toBe(input.tokens.length * (moe?.prototypes ?? 0) * (moe?.k ?? 0))
+    }
+  })
+
   test('one seed gives one case, and a change of capacity leaves the parameters alone', () => {
     const base = { moe: { router: 'top-k', k: 1, experts: 4 } } as const
     expect(randomCase(5, base)).toEqual(randomCase(5, base))

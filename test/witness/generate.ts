@@ -1,12 +1,12 @@
 /**
- * Small random cases for the witness, all from one seed. Every setting is drawn, then overridden where
- * the caller asks; a parameter's values depend on the seed, its name and its shape only, so two cases
+ * Small random cases for the witness, all from one seed. Every setting is drawn, but for experts in
+ * attention, which a caller asks for; then overridden where the caller asks; a parameter's values depend on the seed, its name and its shape only, so two cases
  * of one seed that differ in, say, capacity have the same parameters, tokens and targets.
  */
 import type { z } from 'zod'
 import { type ModelConfig, modelSchema, type moeSchema } from '../../src/model/config.ts'
-import type { WitnessInput } from './model.ts'
-import { isSparse, parameterShapes } from './parameters.ts'
+import type { Routed, WitnessInput } from './model.ts'
+import { hasExperts, isSparse, parameterShapes } from './parameters.ts'
 
 export interface CaseOverrides {
   /** Settings of the model besides `moe`. */
@@ -114,18 +114,23 @@ function randomParameter(random: Random, name: string, shape: readonly number[])
 }
 
 /** [T·K] distinct experts a token for every sparse layer; `hash` depends on the token id alone. */
-function randomChoices(random: Random, config: ModelConfig, tokens: Int32Array): Map<number, Int32Array> | undefined {
+function randomChoices(random: Random, config: ModelConfig, tokens: Int32Array): Map<Routed, Int32Array> | undefined {
   const { moe } = config
   if (moe?.router !== 'hash' && moe?.router !== 'random') return undefined
   const ids = Array.from({ length: moe.experts }, (_, i) => i)
-  const choices = new Map<number, Int32Array>()
-  for (let l = 0; l < config.layers; l++) {
-    if (!isSparse(config, l)) continue
+  const choices = new Map<Routed, Int32Array>()
+  const draw = (what: Routed) => {
     const table = Array.from({ length: config.vocabulary }, () => random.shuffled(ids).slice(0, moe.k))
     const experts = [...tokens].flatMap((token) =>
       moe.router === 'hash' ? (table[token] ?? []) : random.shuffled(ids).slice(0, moe.k),
     )
-    choices.set(l, Int32Array.from(experts))
+    choices.set(what, Int32Array.from(experts))
+  }
+  for (let l = 0; l < config.layers; l++) {
+    if (!isSparse(config, l)) continue
+    draw(l)
+    for (const projection of ['qkv', 'output'] as const)
+      if (hasExperts(config, l, projection)) draw(`${l}.${projection}`)
   }
   return choices
 }

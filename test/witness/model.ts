@@ -8,9 +8,10 @@ import type { ModelConfig } from '../../src/model/config.ts'
 import { balanceLoss, crossEntropy, routerEntropy, routerZLoss } from './losses.ts'
 import { checkParameters, type Parameters } from './parameters.ts'
 import type { Routing } from './routing.ts'
-import { transformer } from './transformer.ts'
+import { type Routed, transformer } from './transformer.ts'
 
 export type { Parameters } from './parameters.ts'
+export type { Routed } from './transformer.ts'
 
 export interface WitnessInput {
   readonly config: ModelConfig
@@ -23,8 +24,8 @@ export interface WitnessInput {
   readonly batch: number
   /** Chooses the capacity factor: `factor` in training, else `evalFactor`. */
   readonly training: boolean
-  /** Layer → [T·K] expert ids, for the hash and random routers. */
-  readonly choices?: ReadonlyMap<number, Int32Array>
+  /** [T·K] expert ids, for the hash and random routers. */
+  readonly choices?: ReadonlyMap<Routed, Int32Array>
 }
 
 export interface LayerStatistics {
@@ -47,12 +48,12 @@ export interface LayerStatistics {
 export interface WitnessOutput {
   /** Cross-entropy alone, nats a counted target. */
   readonly loss: number
-  /** What training minimises: loss plus the weighted losses of every sparse layer. */
+  /** What training minimises: loss plus the weighted losses of every router. */
   readonly total: number
   /** [T, V], row-major. */
   readonly logits: Float64Array
-  /** By layer index; sparse layers only. */
-  readonly layers: Map<number, LayerStatistics>
+  /** Of every router: sparse layers by index, and projections of their attention. */
+  readonly layers: Map<Routed, LayerStatistics>
 }
 
 /** @throws when parameters, lengths or choices do not fit the configuration. */
@@ -67,7 +68,7 @@ export function witnessForward(input: WitnessInput): WitnessOutput {
 
   const { logits_TV, routings } = transformer(input)
   const loss = crossEntropy(logits_TV, targets)
-  const layers = new Map<number, LayerStatistics>()
+  const layers = new Map<Routed, LayerStatistics>()
   let total = loss
   if (moe)
     for (const [layer, routing] of routings) {

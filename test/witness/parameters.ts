@@ -2,7 +2,7 @@
  * The names and shapes of every parameter, and how the witness reads one: by name, as rows. A name that
  * is missing, unknown, or of another shape is refused, so the witness also witnesses the naming.
  */
-import type { ModelConfig } from '../../src/model/config.ts'
+import type { ModelConfig, MoeConfig } from '../../src/model/config.ts'
 import type { Matrix, Vector } from './arithmetic.ts'
 
 /** Row-major data of each named parameter; matrices are [inputs, outputs]. */
@@ -11,6 +11,12 @@ export type Parameters = ReadonlyMap<string, { readonly shape: readonly number[]
 /** Layer l is sparse when it is the last of its `moe.every` layers. */
 export function isSparse(config: ModelConfig, layer: number): boolean {
   return config.moe !== null && (layer + 1) % config.moe.every === 0
+}
+
+/** Whether the projection of layer l to queries, keys and values (`qkv`), or its output, is one of experts. */
+export function hasExperts(config: ModelConfig, layer: number, projection: 'qkv' | 'output'): boolean {
+  if (!isSparse(config, layer)) return false
+  return config.moe?.attention === 'all' || (config.moe?.attention === 'qkv' && projection === 'qkv')
 }
 
 /** Name → shape of every parameter that the configuration needs, in reading order. */
@@ -30,16 +36,28 @@ export function parameterShapes(config: ModelConfig): Map<string, readonly numbe
     shapes.set(`${prefix}.down`, [...leading, hidden, D])
   }
 
+  const addRouter = (prefix: string, { router, experts }: MoeConfig) => {
+    if (router !== 'hash' && router !== 'random') shapes.set(`${prefix}.router`, [D, experts])
+    if (router === 'bias') shapes.set(`${prefix}.router.bias`, [experts])
+  }
+
   shapes.set('embedding', [V, D])
   if (config.positions === 'learned') shapes.set('positions', [S, D])
   for (let l = 0; l < config.layers; l++) {
     addNorm(`layers.${l}.attention.norm`)
-    shapes.set(`layers.${l}.attention.qkv`, [D, 3 * D])
-    shapes.set(`layers.${l}.attention.output`, [D, D])
+    for (const [projection, columns] of [
+      ['qkv', 3 * D],
+      ['output', D],
+    ] as const) {
+      const name = `layers.${l}.attention.${projection}`
+      if (moe && hasExperts(config, l, projection)) {
+        addRouter(name, moe)
+        shapes.set(`${name}.experts.weight`, [moe.experts, D, columns])
+      } else shapes.set(name, [D, columns])
+    }
     if (moe && isSparse(config, l)) {
       addNorm(`layers.${l}.moe.norm`)
-      if (moe.router !== 'hash' && moe.router !== 'random') shapes.set(`layers.${l}.moe.router`, [D, moe.experts])
-      if (moe.router === 'bias') shapes.set(`layers.${l}.moe.router.bias`, [moe.experts])
+      addRouter(`layers.${l}.moe`, moe)
       addFeedForward(`layers.${l}.moe.experts`, moe.hidden, [moe.experts])
       if (moe.sharedHidden > 0) addFeedForward(`layers.${l}.moe.shared`, moe.sharedHidden, [])
     } else {

@@ -3,11 +3,11 @@
  * of the normed activations, then what the feed-forward network (dense or sparse) says of them; norm
  * once more and compare with every token of the vocabulary.
  */
-import type { ModelConfig } from '../../src/model/config.ts'
-import { add, at, dot, type Matrix, mean, rowOf, type Vector } from './arithmetic.ts'
+import type { ModelConfig, MoeConfig } from '../../src/model/config.ts'
+import { add, at, dot, type Matrix, mean, project, rowOf, type Vector } from './arithmetic.ts'
 import { attention } from './attention.ts'
-import { feedForward, mixture, readExperts, readFeedForward } from './experts.ts'
-import { isSparse, matrixOf, type Parameters, vectorOf } from './parameters.ts'
+import { feedForward, mixture, projectByExperts, readExperts, readFeedForward } from './experts.ts'
+import { hasExperts, isSparse, matricesOf, matrixOf, type Parameters, vectorOf } from './parameters.ts'
 import { type Routing, route } from './routing.ts'
 
 /** RMS norm: x / √(mean(x²) + ε) · w (Zhang and Sennrich, eq. 4). */
@@ -30,6 +30,9 @@ function norm(x_TD: Matrix, parameters: Parameters, name: string, config: ModelC
   return x_TD.map((x) => layerNorm(x, weight, bias, config.normEpsilon))
 }
 
+/** What is routed: the feed-forward network of a layer, by its number, or a projection of its attention. */
+export type Routed = number | `${number}.${'qkv' | 'output'}`
+
 export interface TransformerInput {
   readonly config: ModelConfig
   readonly parameters: Parameters
@@ -38,12 +41,12 @@ export interface TransformerInput {
   /** Number of sequences, B. */
   readonly batch: number
   readonly training: boolean
-  /** Layer → [T·K] expert ids, for the hash and random routers. */
-  readonly choices?: ReadonlyMap<number, Int32Array>
+  /** [T·K] expert ids, for the hash and random routers. */
+  readonly choices?: ReadonlyMap<Routed, Int32Array>
 }
 
-/** Logits [T, V], and how every sparse layer routed. */
-export function transformer(input: TransformerInput): { logits_TV: number[][]; routings: Map<number, Routing> } {
+/** Logits [T, V], and how every router routed. */
+export function transformer(input: TransformerInput): { logits_TV: number[][]; routings: Map<Routed, Routing> } {
   const { config, parameters, tokens, batch, training, choices } = input
   const S = tokens.length / batch
   const embedding = matrixOf(parameters, 'embedding')
@@ -54,22 +57,29 @@ export function transformer(input: TransformerInput): { logits_TV: number[][]; r
     x_TD = x_TD.map((x, t) => add(x, rowOf(positions, t % S)))
   }
 
-  const routings = new Map<number, Routing>()
+  const routings = new Map<Routed, Routing>()
   for (let l = 0; l < config.layers; l++) {
     const layer = `layers.${l}`
 
     const forAttention = norm(x_TD, parameters, `${layer}.attention.norm`, config)
-    const qkv = matrixOf(parameters, `${layer}.attention.qkv`)
-    const output = matrixOf(parameters, `${layer}.attention.output`)
-    const attended = attention(forAttention, qkv, output, batch, config)
+    const projection = (which: 'qkv' | 'output') => (given_TD: Matrix) => {
+      const name = `${layer}.attention.${which}`
+      if (!config.moe || !hasExperts(config, l, which)) {
+        const matrix = matrixOf(parameters, name)
+        return given_TD.map((given) => project(given, matrix))
+      }
+      const [router, bias] = readRouter(parameters, name, config.moe)
+      const routing = route(given_TD, router, choices?.get(`${l}.${which}`), config.moe, training, bias)
+      routings.set(`${l}.${which}`, routing)
+      return projectByExperts(given_TD, routing.assignments, matricesOf(parameters, `${name}.experts.weight`))
+    }
+    const attended = attention(forAttention, projection('qkv'), projection('output'), batch, config)
     x_TD = x_TD.map((x, t) => add(x, rowOf(attended, t)))
 
     let said: number[][]
     if (config.moe && isSparse(config, l)) {
       const normed = norm(x_TD, parameters, `${layer}.moe.norm`, config)
-      const learned = config.moe.router !== 'hash' && config.moe.router !== 'random'
-      const router = learned ? matrixOf(parameters, `${layer}.moe.router`) : null
-      const bias = config.moe.router === 'bias' ? vectorOf(parameters, `${layer}.moe.router.bias`) : undefined
+      const [router, bias] = readRouter(parameters, `${layer}.moe`, config.moe)
       const routing = route(normed, router, choices?.get(l), config.moe, training, bias)
       const experts = readExperts(parameters, `${layer}.moe.experts`, config)
       const shared = config.moe.sharedHidden > 0 ? readFeedForward(parameters, `${layer}.moe.shared`, config) : null
@@ -86,4 +96,13 @@ export function transformer(input: TransformerInput): { logits_TV: number[][]; r
   const final = norm(x_TD, parameters, 'norm', config)
   const head = config.tied ? embedding : matrixOf(parameters, 'head')
   return { logits_TV: final.map((x) => head.map((row) => dot(x, row))), routings }
+}
+
+/** Weights of a router that learns, else null, and the bias of one that has one. */
+function readRouter(parameters: Parameters, name: string, { router }: MoeConfig): [Matrix | null, Vector | undefined] {
+  const learned = router !== 'hash' && router !== 'random'
+  return [
+    learned ? matrixOf(parameters, `${name}.router`) : null,
+    router === 'bias' ? vectorOf(parameters, `${name}.router.bias`) : undefined,
+  ]
 }

@@ -5,9 +5,9 @@
  */
 import { describe, expect, test } from 'vitest'
 import { modelSchema } from '../../src/model/config.ts'
-import { erf, gelu, logSumExp, silu, softmax } from './arithmetic.ts'
+import { erf, gelu, logSumExp, type Matrix, project, silu, softmax } from './arithmetic.ts'
 import { attention, rotate } from './attention.ts'
-import { feedForward } from './experts.ts'
+import { feedForward, projectByExperts } from './experts.ts'
 import { layerNorm, rmsNorm } from './transformer.ts'
 
 const { log: ln } = Math
@@ -60,11 +60,25 @@ describe('functions', () => {
   })
 })
 
+test('experts of a projection: each kept choice says its gate times x·W, a dropped one nothing', () => {
+  const experts = [[[1, 0, 2]], [[0, 10, 0]]]
+  const [first, second, dropped] = [
+    { token: 0, choice: 0, expert: 0, gate: 0.5, kept: true },
+    { token: 0, choice: 1, expert: 1, gate: 0.25, kept: true },
+    { token: 1, choice: 0, expert: 1, gate: 1, kept: false },
+  ] as const
+  expect(projectByExperts([[4], [7]], [first, second, dropped], experts)).toEqual([
+    [2, 10, 4],
+    [0, 0, 0],
+  ])
+})
+
 describe('attention', () => {
   const identity = [
     [1, 0],
     [0, 1],
   ]
+  const by = (matrix: Matrix) => (x_TD: Matrix) => x_TD.map((x) => project(x, matrix))
   /** q = k = x, v = 2x. */
   const qkv = [
     [1, 0, 1, 0, 2, 0],
@@ -88,7 +102,7 @@ describe('attention', () => {
     // Token 1: scores 0 and 1/√2. Token 3: scores 0 and 25/√2.
     const share = 1 / (1 + Math.exp(-Math.SQRT1_2))
     const late = 1 / (1 + Math.exp(-25 * Math.SQRT1_2))
-    const y = attention(x, qkv, identity, 2, configOf('learned'))
+    const y = attention(x, by(qkv), by(identity), 2, configOf('learned'))
     expectClose(y.flat(), [2, 0, 2 * (1 - share), 2 * share, 0, 6, 10 * late, 6 * (1 - late)])
   })
 
@@ -102,8 +116,8 @@ describe('attention', () => {
         [1, 0],
         [2, 0],
       ],
-      qkv,
-      identity,
+      by(qkv),
+      by(identity),
       2,
       configOf('rotary'),
     )
@@ -120,7 +134,7 @@ describe('attention', () => {
     ]
     // Head 0 of token 1 has no query, so equal weights. Head 1: scores 2·1/√2 and 2·2/√2.
     const share = 1 / (1 + Math.exp(-Math.SQRT2))
-    const y = attention(x, threefold, [0, 1, 2, 3].map(unit), 1, wide)
+    const y = attention(x, by(threefold), by([0, 1, 2, 3].map(unit)), 1, wide)
     expectClose(y.flat(), [5, 6, 0, 1, 2.5, 3, 0, 1 - share + 2 * share])
   })
 })

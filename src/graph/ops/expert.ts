@@ -163,6 +163,32 @@ export const combineRagged: (pieces: readonly Tensor[], gate: Tensor, plan: Ragg
   },
 )
 
+/**
+ * x·W of every expert over its rows: rows [R, D], weights [N, D, X] → [R, X], as a kernel. Rows that no
+ * expert uses are left as they are.
+ */
+export const expertLinearKernel: (rows: Tensor, weights: Tensor, sizes: Tensor) => Tensor = defineOp(
+  'expert-linear-kernel',
+  'kernel',
+  (rows: Tensor, weights: Tensor, sizes: Tensor): Built<Tensor> => {
+    const { dtype } = rows
+    const result = { dtype, shape: [dim(rows.shape, 0), dim(weights.shape, 2)] }
+    return {
+      result: emitKernel('expert-linear', [rows, sizes, weights], [result], { localInputs: [1] })[0] as Tensor,
+      inputs: [rows, weights],
+      gradient: (dy) =>
+        dy
+          ? emitKernel(
+              'expert-linear-gradient',
+              [dy, rows, sizes, weights],
+              [rows, weights].map(({ shape }) => ({ dtype, shape })),
+              { addsTo: [1], localInputs: [2] },
+            )
+          : [],
+    }
+  },
+)
+
 export interface ExpertWeights {
   /** [N, D, F] */
   readonly up: Tensor

@@ -1,13 +1,21 @@
 /**
  * Hash routing (Roller et al. 2021, "Hash Layers"): the expert is a fixed function of the token id.
- * Each layer has its own table. Ids are dealt out in a shuffled order, so every expert gets the same
- * number of ids (not of tokens: text is not uniform).
+ * Each routed module of a layer has its own table. Ids are dealt out in a shuffled order, so every expert
+ * gets the same number of ids (not of tokens: text is not uniform).
  */
+import type { ModelConfig } from '../config.ts'
+import type { RoutedModule } from '../parameters.ts'
+
+/** The table of a routed module of a layer. */
+export function hashTableOf({ vocabulary, layers, moe }: ModelConfig, layer: number, module: RoutedModule): Int32Array {
+  if (!moe) throw new Error('internal: a hash table of a dense model')
+  return hashTable(vocabulary, moe.experts, moe.k, layer + layers * ['ffn', 'qkv', 'output'].indexOf(module))
+}
 
 /** Experts of every token id [V, k], distinct in a row. A function of its arguments alone. */
-export function hashTable(vocabulary: number, experts: number, k: number, layer: number): Int32Array {
+export function hashTable(vocabulary: number, experts: number, k: number, table: number): Int32Array {
   const order = Int32Array.from({ length: vocabulary }, (_, v) => v)
-  let state = (layer + 1) * 0x9e3779b9
+  let state = (table + 1) * 0x9e3779b9
   for (let v = vocabulary - 1; v > 0; v--) {
     state = (state + 0x9e3779b9) >>> 0
     const other = mix(state) % (v + 1)
@@ -15,11 +23,11 @@ export function hashTable(vocabulary: number, experts: number, k: number, layer:
     order[v] = order[other] as number
     order[other] = held
   }
-  const table = new Int32Array(vocabulary * k)
+  const experts_VK = new Int32Array(vocabulary * k)
   order.forEach((rank, v) => {
-    for (let j = 0; j < k; j++) table[v * k + j] = (rank + j) % experts
+    for (let j = 0; j < k; j++) experts_VK[v * k + j] = (rank + j) % experts
   })
-  return table
+  return experts_VK
 }
 
 /** The finaliser of MurmurHash3: spreads every bit of its input over the result. */

@@ -1,6 +1,6 @@
 /**
  * The pass over a prompt: all its tokens at once, as in training. It leaves every layer's keys and
- * values in the cache, so that the tokens after it can be had one by one.
+ * values in the cache if there is one, so that the tokens after it can be had one by one.
  *
  * Programs have fixed shapes, so there is one for each power of two of the prompt's length; what stands
  * behind the last token is masked by causality here, and by the mask of the decoder later.
@@ -8,7 +8,7 @@
 import { input, sizeOf, toOnnx } from '../../graph/index.ts'
 import type { ModelConfig } from '../../model/config.ts'
 import { keysAndValues } from '../../model/decode.ts'
-import { SymbolicParameters } from '../../model/parameters.ts'
+import { type RoutedModule, routedModules, SymbolicParameters } from '../../model/parameters.ts'
 import { choicesName, logitsAt, transformer } from '../../model/transformer.ts'
 import type { Binding, Buffer, Executable, Runtime } from '../../runtime/index.ts'
 import { nameOf } from '../pass.ts'
@@ -23,8 +23,8 @@ interface Program {
   readonly binding: Binding
   readonly tokens: Int32Array
   readonly position: Int32Array
-  /** Experts [T, K] of each sparse layer, for a random router. */
-  readonly choices: ReadonlyMap<number, Int32Array>
+  /** Experts [T, K] of each routed module, for a random router. */
+  readonly choices: readonly { layer: number; module: RoutedModule; choices_TK: Int32Array }[]
 }
 
 export class Prefill {
@@ -34,9 +34,10 @@ export class Prefill {
   private readonly runtime: Runtime
   private readonly config: ModelConfig
   private readonly store: ParameterStore
-  private readonly cache: KeyValueCache
+  private readonly cache: KeyValueCache | null
 
-  constructor(runtime: Runtime, config: ModelConfig, store: ParameterStore, cache: KeyValueCache) {
+  /** @param cache Null: keys and values are kept for nobody. */
+  constructor(runtime: Runtime, config: ModelConfig, store: ParameterStore, cache: KeyValueCache | null) {
     this.runtime = runtime
     this.config = config
     this.store = store
@@ -52,10 +53,10 @@ export class Prefill {
     program.tokens.fill(0)
     program.tokens.set(tokens)
     program.position[0] = tokens.length - 1
-    for (const [layer, choices_TK] of program.choices) {
+    for (const { layer, module, choices_TK } of program.choices) {
       const choices = choices_TK.length / program.tokens.length
       for (let t = 0; t < program.tokens.length; t++)
-        given.choose(layer, tokens[t] ?? 0, t, choices_TK.subarray(t * choices, (t + 1) * choices))
+        given.choose(layer, tokens[t] ?? 0, t, choices_TK.subarray(t * choices, (t + 1) * choices), module)
     }
     await program.binding.run()
     return this.logits
@@ -77,22 +78,25 @@ export class Prefill {
     const pass = { batch: 1, sequence, training: false }
     const { x_TD } = transformer(config, parameters, input('tokens', 'int32', [sequence]), pass)
     const logits = logitsAt(config, parameters, x_TD, input('position', 'int32', [1]))
-    const executable = await this.runtime.compile(toOnnx({ outputs: { logits, ...keysAndValues(config, x_TD) } }))
+    const executable = await this.runtime.compile(
+      toOnnx({ outputs: { logits, ...(cache && keysAndValues(config, x_TD)) } }),
+    )
 
     const tokens = new Int32Array(sequence)
     const position = new Int32Array(1)
-    const choices = new Map<number, Int32Array>()
+    const choices: Program['choices'][number][] = []
     const ports: Record<string, Buffer> = { tokens, position, logits: this.logits }
     for (const { spec, expert, tensor } of parameters.used) ports[nameOf(tensor)] = store.parameter(spec.name, expert)
-    for (let layer = 0; layer < config.layers; layer++) {
-      const port = executable.model.inputs.find(({ name }) => name === choicesName(layer))
-      if (!port) continue
-      const experts_TK = new Int32Array(sizeOf(port.shape))
-      choices.set(layer, experts_TK)
-      ports[port.name] = experts_TK
-    }
+    for (let layer = 0; layer < config.layers; layer++)
+      for (const module of routedModules(config, layer)) {
+        const port = executable.model.inputs.find(({ name }) => name === choicesName(layer, module))
+        if (!port) continue
+        const choices_TK = new Int32Array(sizeOf(port.shape))
+        choices.push({ layer, module, choices_TK })
+        ports[port.name] = choices_TK
+      }
     for (const { name } of executable.model.outputs) {
-      const rows = cache.rows(name, sequence)
+      const rows = cache?.rows(name, sequence)
       if (rows) ports[name] = rows
     }
     const binding = executable.bind(ports)

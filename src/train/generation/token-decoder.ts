@@ -26,9 +26,13 @@ function workingFloats({ width, vocabulary, sequence, hidden, moe }: ModelConfig
   return padded(32 * (8 * width + hidden + rows + 64) + 2 * vocabulary + MOST_THREADS * (scratch + 1024))
 }
 
-/** Floats of scratch memory in the store with which a token can be one program; 0 for a context too long for that. */
+/**
+ * Floats of scratch memory in the store with which a token can be one program; 0 for a context too long for
+ * that, and where attention has experts.
+ */
 export function tokenScratch(config: ModelConfig): number {
   const { layers, sequence, width, vocabulary, moe } = config
+  if (moe && moe.attention !== 'none') return 0
   const choices = moe ? layers * padded(activatedExperts(moe)) : 0
   const caches = 2 * layers * padded(sequence * width)
   const floats = workingFloats(config) + caches + padded(vocabulary) + 4 * padded(width) + choices

@@ -7,10 +7,8 @@
  * the products before the activation; the activation itself is computed anew while it is in the cache.
  */
 import type { MatrixLayout } from '../../onednn/product.ts'
-import type { Kernel, KernelCall, KernelTensor, KernelThread } from '../contract.ts'
-
-/** Rows worked through at a time. */
-const PIECE = 512
+import type { Kernel, KernelCall, KernelTensor } from '../contract.ts'
+import { at, byLoad, PIECE, type Piece, pieces, sizesOf } from './expert-rows.ts'
 
 const plain = (stride: number): MatrixLayout => ({ stride })
 const transposed = (stride: number): MatrixLayout => ({ stride, transposed: true })
@@ -19,40 +17,12 @@ const prepared = (layout: MatrixLayout): MatrixLayout => ({ ...layout, prepared:
 
 type Five = [number, number, number, number, number]
 
-interface Piece {
-  /** The expert's first row, and whether this piece holds it. */
-  readonly from: number
-  readonly rows: number
-  readonly first: boolean
-}
-
-/** Rows of expert e, from sizes int64 [N + 1] known when it runs. */
-function pieces(sizes: BigInt64Array, expert: number): Piece[] {
-  let start = 0
-  for (let e = 0; e < expert; e++) start += Number(sizes[e])
-  const rows = Number(sizes[expert])
-  const count = Math.ceil(rows / PIECE)
-  return Array.from({ length: count }, (_, i) => {
-    const [from, to] = [Math.floor((rows * i) / count), Math.floor((rows * (i + 1)) / count)]
-    return { from: start + from, rows: to - from, first: i === 0 }
-  })
-}
-
-/** The experts with most rows first: what is left for the end is small, and no thread waits long. */
-const byLoad = (sizes: BigInt64Array, experts: number): number[] =>
-  Array.from({ length: experts }, (_, e) => e).sort((a, b) => Number(sizes[b]) - Number(sizes[a]) || a - b)
-
-const sizesOf = (tensor: KernelTensor, { floats }: KernelThread): BigInt64Array =>
-  new BigInt64Array(floats.buffer, tensor.offset, tensor.size)
-
 function weightsOf({ attributes }: KernelCall, tensors: readonly KernelTensor[]) {
   const [up, gate, down] = attributes.gated === 1 ? tensors : [tensors[0], null, tensors[1]]
   if (!up || !down) throw new Error('internal: an expert without weights')
   const [experts = 0, width = 0, hidden = 0] = up.shape
   return { up, gate: gate ?? null, down, experts, width, hidden }
 }
-
-const at = (tensor: KernelTensor, start: number): number => tensor.address + 4 * start
 
 /** Inputs rows [R, D], sizes [N + 1], up, (gate,) [N, D, F], down [N, F, D]; outputs y [R, D], inner (, innerGate) [R, F]. */
 export const expertFfn: Kernel = {

@@ -3,6 +3,7 @@ import type { Kernel } from '../contract.ts'
 import { attention, attentionGradient } from './attention.ts'
 import { crossEntropy } from './cross-entropy.ts'
 import { expertFfn, expertFfnGradient } from './expert-ffn.ts'
+import { expertLinear, expertLinearGradient } from './expert-linear.ts'
 import { matmul } from './matmul.ts'
 import { combineRows, gatherRows, rmsNorm, rmsNormGradient, rowDots } from './rows.ts'
 import {
@@ -25,6 +26,8 @@ export const kernels: Readonly<Record<string, Kernel>> = {
   'cross-entropy': crossEntropy,
   'expert-ffn': expertFfn,
   'expert-ffn-gradient': expertFfnGradient,
+  'expert-linear': expertLinear,
+  'expert-linear-gradient': expertLinearGradient,
   'expert-row-product': expertRowProduct,
   'gather-rows': gatherRows,
   matmul,

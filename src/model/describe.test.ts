@@ -1,0 +1,59 @@
+import { expect, test } from 'vitest'
+import { modelSchema } from './config.ts'
+import { describeModel } from './describe.ts'
+
+/** Width 8, sequence 4, vocabulary 16, tied; layer 0 dense (hidden 12), layer 1 sparse: 6 experts of 10, top-2. */
+const described = (attention: 'none' | 'qkv' | 'all') =>
+  describeModel(
+    modelSchema.parse({
+      vocabulary: 16,
+      layers: 2,
+      width: 8,
+      heads: 2,
+      sequence: 4,
+      hidden: 12,
+      moe: { every: 2, experts: 6, hidden: 10, k: 2, attention },
+    }),
+  )
+
+const [head, norms, router] = [16 * 8, 5 * 8, 8 * 6]
+const [qkv, output, dense, expert] = [8 * 24, 8 * 8, 2 * 8 * 12, 2 * 8 * 10]
+/** Scores and values of two layers, forward and backward. */
+const scores = 2 * 12 * 4 * 8
+
+test('experts of feed-forward networks: two of six are active, and count as operations', () => {
+  const shared = head + 2 * (qkv + output) + dense + router
+  const { parameters, activeParameters, flopsPerToken, denseFlopsPerToken, flopsPerAssignment } = described('none')
+  expect(parameters).toBe(shared + norms + 6 * expert)
+  expect(activeParameters).toBe(shared + norms + 2 * expert)
+  expect(denseFlopsPerToken).toBe(6 * shared + scores)
+  expect(flopsPerAssignment).toEqual({ ffn: 6 * expert, qkv: 0, output: 0 })
+  expect(flopsPerToken).toBe(6 * (shared + 2 * expert) + scores)
+})
+
+test('experts in attention: an assignment costs what its own projection does', () => {
+  const shared = head + qkv + output + dense + 3 * router
+  const { parameters, activeParameters, flopsPerToken, denseFlopsPerToken, flopsPerAssignment } = described('all')
+  expect(parameters).toBe(shared + norms + 6 * (expert + qkv + output))
+  expect(activeParameters).toBe(shared + norms + 2 * (expert + qkv + output))
+  expect(denseFlopsPerToken).toBe(6 * shared + scores)
+  expect(flopsPerAssignment).toEqual({ ffn: 6 * expert, qkv: 6 * qkv, output: 6 * output })
+  expect(flopsPerToken).toBe(6 * (shared + 2 * (expert + qkv + output)) + scores)
+})
+
+test('experts in attention have a router and a tensor an expert, under names of their own', () => {
+  const named = (attention: 'none' | 'qkv' | 'all') =>
+    described(attention)
+      .tensors.filter(({ name }) => name.startsWith('layers.1.attention') && !name.endsWith('norm'))
+      .map(({ name, shape }) => `${name} ${shape.join('×')}`)
+  expect(named('none')).toEqual(['layers.1.attention.qkv 8×24', 'layers.1.attention.output 8×8'])
+  const experts = ['layers.1.attention.qkv.router 8×6', 'layers.1.attention.qkv.experts.{e}.weight 6×8×24']
+  expect(named('qkv')).toEqual([...experts, 'layers.1.attention.output 8×8'])
+  expect(named('all')).toEqual([
+    ...experts,
+    'layers.1.attention.output.router 8×6',
+    'layers.1.attention.output.experts.{e}.weight 6×8×8',
+  ])
+  const dense = described('all').tensors.filter(({ name }) => name.startsWith('layers.0.attention'))
+  expect(dense.map(({ name }) => name)).not.toContain('layers.0.attention.qkv.router')
+})

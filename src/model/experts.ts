@@ -1,0 +1,56 @@
+/**
+ * What the experts of a routed module compute: feed-forward networks in place of a dense one, or single
+ * matrices in place of a projection of attention. Each knows every layout of rows that there is.
+ */
+import { expertFfnKernel, expertLinearKernel, hasKernel, matmul, type Tensor } from '../graph/index.ts'
+import type { ModelConfig } from './config.ts'
+import { type FfnWeights, ffn, weightsOf } from './ffn.ts'
+import type { Parameters } from './parameters.ts'
+
+/** N experts, from rows of width D to rows of width X. */
+export interface Experts {
+  /** Rows close together [R, D], and how many each expert has; absent where the runtime has no such kernel. */
+  readonly kernel?: (rows_RD: Tensor, sizes: Tensor) => Tensor
+  /** Rows of each expert [?, D] → [?, X]. */
+  ragged(pieces: readonly Tensor[]): readonly Tensor[]
+  /** Equally many rows of every expert: [N, R, D] → [N, R, X]. */
+  padded(in_NRD: Tensor): Tensor
+}
+
+/** Feed-forward networks; `name` is the module's. */
+export function ffnExperts(config: ModelConfig, parameters: Parameters, name: string, dtype: Tensor['dtype']): Experts {
+  const find = <T>(get: (name: string) => T) => weightsOf(config, (matrix) => get(`${name}.experts.{e}.${matrix}`))
+  const stacked = () => find((matrix) => parameters.get(matrix))
+  return {
+    ...(hasKernel('expert-ffn', dtype) && { kernel: (rows, sizes) => expertFfnKernel(rows, stacked(), sizes) }),
+    ragged: (pieces) => {
+      const weights = unstack(find((matrix) => parameters.experts(matrix)))
+      return pieces.map((rows, e) => ffn(rows, weights[e] as FfnWeights))
+    },
+    padded: (in_NRD) => ffn(in_NRD, stacked()),
+  }
+}
+
+/** A matrix an expert: y = x·W_e. */
+export function linearExperts(parameters: Parameters, name: string, dtype: Tensor['dtype']): Experts {
+  const matrix = `${name}.experts.{e}.weight`
+  return {
+    ...(hasKernel('expert-linear', dtype) && {
+      kernel: (rows, sizes) => expertLinearKernel(rows, parameters.get(matrix), sizes),
+    }),
+    ragged: (pieces) => {
+      const weights = parameters.experts(matrix)
+      return pieces.map((rows, e) => matmul(rows, weights[e] as Tensor))
+    },
+    padded: (in_NRD) => matmul(in_NRD, parameters.get(matrix)),
+  }
+}
+
+const unstack = ({ up, gate, down }: { up: readonly Tensor[]; gate?: readonly Tensor[]; down: readonly Tensor[] }) =>
+  up.map(
+    (_, e): FfnWeights => ({
+      up: up[e] as Tensor,
+      ...(gate && { gate: gate[e] as Tensor }),
+      down: down[e] as Tensor,
+    }),
+  )

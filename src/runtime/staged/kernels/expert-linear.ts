@@ -1,0 +1,114 @@
+/**
+ * A matrix of each expert times its own rows: the experts of attention's projections. As in
+ * `expert-ffn.ts`, a task is an expert, and nothing is computed for empty slots.
+ */
+import type { Kernel, KernelTensor } from '../contract.ts'
+import { at, byLoad, PIECE, pieces, sizesOf } from './expert-rows.ts'
+
+/** Of weights [N, D, X]. */
+const extent = ({ shape: [experts = 0, width = 0, columns = 0] }: KernelTensor) => ({ experts, width, columns })
+
+/** Inputs rows [R, D], sizes [N + 1], weights [N, D, X]; output y [R, X]. */
+export const expertLinear: Kernel = {
+  provider: 'oneDNN',
+  prepare(call, thread) {
+    const [x, sizeTensor, weights] = call.inputs as [KernelTensor, KernelTensor, KernelTensor]
+    const [y] = call.outputs as [KernelTensor]
+    const { experts, width, columns } = extent(weights)
+    const sizes = sizesOf(sizeTensor, thread)
+    return {
+      tasks: experts,
+      run(task) {
+        const expert = byLoad(sizes, experts)[task] as number
+        for (const { from, rows } of pieces(sizes, expert))
+          thread.dnnl
+            .product({ m: rows, k: width, n: columns, a: { stride: width }, b: { stride: columns }, c: columns })
+            .run(at(x, from * width), at(weights, expert * width * columns), at(y, from * columns))
+      },
+    }
+  },
+
+  work(call) {
+    const [x, , weights] = call.inputs as [KernelTensor, KernelTensor, KernelTensor]
+    const { width, columns } = extent(weights)
+    const rows = x.shape[0] as number
+    return { flops: 2 * rows * width * columns, bytes: 4 * (weights.size + rows * (width + columns)) }
+  },
+}
+
+/**
+ * Inputs dy [R, X], rows, sizes, weights; outputs gradients of rows and of weights. An expert without
+ * rows has a gradient of zero.
+ */
+export const expertLinearGradient: Kernel = {
+  provider: 'oneDNN',
+  scratch(call) {
+    const { width, columns } = extent(call.inputs[3] as KernelTensor)
+    return 4 * Math.max(width, PIECE * columns)
+  },
+
+  prepare(call, thread) {
+    const [dy, x, sizeTensor, weights] = call.inputs as [KernelTensor, KernelTensor, KernelTensor, KernelTensor]
+    const [dx, dWeights] = call.outputs as [KernelTensor, KernelTensor]
+    const addend = call.added.length > 0 ? call.inputs.at(-1) : undefined
+    const { experts, width, columns } = extent(weights)
+    const { dnnl, scratch, floats } = thread
+    const sizes = sizesOf(sizeTensor, thread)
+
+    /** dW (+)= leftᵀ · right, where left is [rows, D] and right [rows, X], prepared. */
+    const accumulate = (matrix: number, rows: number, first: boolean, left: number, right: number) => {
+      const before = first ? addend : undefined
+      const inPlace = !first || before?.address === dWeights.address
+      dnnl
+        .product({
+          m: width,
+          k: rows,
+          n: columns,
+          a: { stride: width, transposed: true },
+          b: { stride: columns, prepared: true },
+          c: columns,
+          ...(inPlace ? { plus: 'c' as const } : before && { plus: columns }),
+        })
+        .run(left, right, at(dWeights, matrix), ...(before && !inPlace ? [at(before, matrix)] : []))
+    }
+    return {
+      tasks: experts,
+      run(task) {
+        const expert = byLoad(sizes, experts)[task] as number
+        const matrix = expert * width * columns
+        const all = pieces(sizes, expert)
+        if (all.length === 0) {
+          // A product with a row of zeros says "nothing" at any address.
+          floats.fill(0, scratch.offset / 4, scratch.offset / 4 + Math.max(width, columns))
+          accumulate(matrix, 1, true, scratch.address, scratch.address)
+        }
+        for (const { from, rows, first } of all) {
+          let gradient = at(dy, from * columns)
+          if (dnnl.factorBytes !== 4) {
+            // Both products have it as a factor: rounded once.
+            dnnl.round(rows, columns, columns).run(gradient, scratch.address)
+            gradient = scratch.address
+          }
+          accumulate(matrix, rows, first, at(x, from * width), gradient)
+          dnnl
+            .product({
+              m: rows,
+              k: columns,
+              n: width,
+              a: { stride: columns, prepared: true },
+              b: { stride: columns, transposed: true },
+              c: width,
+            })
+            .run(gradient, at(weights, matrix), at(dx, from * width))
+        }
+      },
+    }
+  },
+
+  work(call) {
+    const [, x, , weights] = call.inputs as [KernelTensor, KernelTensor, KernelTensor, KernelTensor]
+    const { width, columns } = extent(weights)
+    const rows = x.shape[0] as number
+    return { flops: 4 * rows * width * columns, bytes: 4 * (2 * weights.size + rows * (2 * width + columns)) }
+  },
+}

@@ -1,0 +1,58 @@
+/** A run with experts in attention, from training to text. */
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import type { RunInput } from '../../src/train/config.ts'
+import type { RoutingRecord } from '../../src/train/metrics.ts'
+import { finished, results, trainRecords, Workspace } from './support.ts'
+
+let workspace: Workspace
+beforeAll(() => {
+  workspace = new Workspace()
+})
+afterAll(() => workspace.remove())
+
+const routers = {
+  'top-k': { router: 'top-k', k: 2 },
+  prototype: { router: 'prototype', prototypes: 2 },
+  hash: { router: 'hash' },
+  random: { router: 'random', k: 2 },
+} as const
+
+test.each(Object.entries(routers))('%s: learns, resumes to the last bit, generates', async (router, settings) => {
+  const over = (steps: number): RunInput => ({
+    model: { moe: { attention: 'all', groups: 2, ...settings } },
+    train: { steps, microBatches: 2, schedule: { kind: 'constant', learningRate: 3e-3, warmup: 5 } },
+  })
+  const [whole, parts] = [workspace.file(`${router}-whole`), workspace.file(`${router}-parts`)]
+  await finished(workspace.start('train', workspace.config(over(30)), '--out', whole, '--no-sample'))
+  const { stdout } = await finished(workspace.start('train', workspace.config(over(20)), '--out', parts, '--sample'))
+  expect(stdout).toContain('the model continues a prompt')
+  await finished(workspace.start('train', '--resume', parts, '--set', 'train.steps=30', '--no-sample'))
+  expect(results(parts)).toEqual(results(whole))
+
+  const losses = trainRecords(whole).map(({ loss }) => loss)
+  expect(losses.at(-1)).toBeLessThan((losses[0] as number) * 0.9)
+  const routing: RoutingRecord[] = results(whole)
+    .routing.trim()
+    .split('\n')
+    .map((line) => JSON.parse(line))
+  const ofOneStep = routing.filter(({ step }) => step === 5).map(({ layer, module }) => `${layer} ${module}`)
+  expect(ofOneStep).toEqual(['0 qkv', '0 output', '0 ffn', '1 qkv', '1 output', '1 ffn'])
+
+  const ask = ['generate', whole, '--prompt', 'the people', '--tokens', '40', '--seed']
+  const texts = await Promise.all(['1', '1', '2'].map((seed) => finished(workspace.start(...ask, seed))))
+  expect(texts[1]?.stdout).toBe(texts[0]?.stdout)
+  expect(texts[2]?.stdout).not.toBe(texts[0]?.stdout)
+})
+
+test('inspect shows the experts of attention, and a value that there is not is refused', async () => {
+  const set = (value: string) => ['--set', `model.moe.attention=${value}`]
+  const { stdout } = await finished(workspace.start('inspect', 'tiny', ...set('qkv')))
+  expect(stdout).toMatch(/layers\.\*\.attention\.qkv\.router +32 × 4 +× 2 /)
+  expect(stdout).toMatch(/layers\.\*\.attention\.qkv\.experts\.\*\.weight +4 × 32 × 96 +× 2 /)
+  expect(stdout).toMatch(/layers\.\*\.attention\.output +32 × 32 +× 2 /)
+  expect(stdout).toContain('4 of 64 in every layer, and of the QKV projection, top-1')
+  const refused = await workspace.choir('inspect', 'tiny', ...set('output'))
+  expect(refused.code).toBe(2)
+  expect(refused.stderr).toContain('model.moe.attention')
+  expect(refused.stderr).toContain('"output"')
+})

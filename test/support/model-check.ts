@@ -1,0 +1,166 @@
+/**
+ * The compiled model beside the loop-by-loop float64 witness (test/witness): random cases of every router, and
+ * what must agree. Losses, statistics and gradients, for every capacity rule and layout of the experts' rows.
+ */
+import { expect } from 'vitest'
+import { gradient, input, type Tensor } from '../../src/graph/index.ts'
+import { parameterSpecs, routedModules, SymbolicParameters } from '../../src/model/parameters.ts'
+import { hashTableOf } from '../../src/model/routing/hash.ts'
+import { losses } from '../../src/model/transformer.ts'
+import { type CaseOverrides, randomCase } from '../witness/generate.ts'
+import { type Routed, type WitnessInput, witnessForward } from '../witness/model.ts'
+import { type Evaluator, evaluator } from './evaluate.ts'
+import { testRandom } from './gradient-check.ts'
+import { choicesOf, routedOf } from './routed.ts'
+
+export const routers: Record<string, NonNullable<CaseOverrides['moe']>> = {
+  'top-1': { router: 'top-k', k: 1, experts: 4 },
+  'top-2': { router: 'top-k', k: 2, experts: 4 },
+  'top-3 softmax after, renormalised': { router: 'top-k', k: 3, experts: 5, softmax: 'after', renormalize: true },
+  'top-2 renormalised': { router: 'top-k', k: 2, experts: 4, renormalize: true },
+  switch: { router: 'switch', k: 1, experts: 3 },
+  '2 top-1': { router: 'prototype', prototypes: 2, k: 1, experts: 6 },
+  '2 top-2': { router: 'prototype', prototypes: 2, k: 2, experts: 6 },
+  'top-3 sequential': { router: 'top-k', k: 3, experts: 5, selection: 'sequential' },
+  'sinkhorn top-2': { router: 'sinkhorn', k: 2, experts: 4 },
+  'sinkhorn top-1 softmax after': { router: 'sinkhorn', k: 1, experts: 5, softmax: 'after', sinkhornIterations: 3 },
+  'bias top-2': { router: 'bias', k: 2, experts: 4 },
+  'bias top-2 softmax after': { router: 'bias', k: 2, experts: 4, softmax: 'after' },
+  'expert-choice': { router: 'expert-choice', k: 2, experts: 4 },
+  hash: { router: 'hash', k: 2, experts: 4 },
+  random: { router: 'random', k: 2, experts: 4 },
+}
+
+export const base = { groups: 1, priority: 'choice', softmax: 'before', renormalize: false, prototypes: 1 } as const
+
+export function caseOf(
+  router: string,
+  seed: number,
+  moe: NonNullable<CaseOverrides['moe']> = {},
+  model = {},
+): WitnessInput {
+  const drawn = randomCase(seed, { moe: { ...base, ...routers[router], ...moe }, model, batch: 2 })
+  const settings = drawn.config.moe
+  if (settings?.router !== 'hash') return drawn
+  // Our hash router has tables of its own: the witness is given what they say.
+  const choices = new Map<Routed, Int32Array>()
+  for (let layer = 0; layer < drawn.config.layers; layer++)
+    for (const module of routedModules(drawn.config, layer)) {
+      const table = hashTableOf(drawn.config, layer, module)
+      const rows = Array.from(drawn.tokens, (v) => [...table.subarray(v * settings.k, (v + 1) * settings.k)])
+      choices.set(routedOf({ layer, module }), Int32Array.from(rows.flat()))
+    }
+  return { ...drawn, choices }
+}
+
+interface Compiled {
+  readonly program: Evaluator
+  /** Witness name of each parameter the program reads, the expert it is a view of, and its input name. */
+  readonly parameters: readonly { readonly witness: string; readonly expert: number | null; readonly name: string }[]
+}
+
+export async function compile({ config, tokens, batch, training }: WitnessInput, dtype: 'float32' | 'float64') {
+  const parameters = new SymbolicParameters(parameterSpecs(config), dtype)
+  const tokens_T = input('tokens', 'int32', [tokens.length])
+  const targets_T = input('targets', 'int32', [tokens.length])
+  const result = losses(config, parameters, tokens_T, targets_T, { batch, sequence: config.sequence, training })
+  const gradients = gradient(
+    result.objective,
+    parameters.used.map(({ tensor }) => tensor),
+  )
+  const outputs: Record<string, Tensor> = { loss: result.loss, objective: result.objective }
+  for (const report of result.reports) {
+    const { count_N, kept_N, unserved, losses: router } = report
+    const what = routedOf(report)
+    outputs[`count ${what}`] = count_N
+    outputs[`kept ${what}`] = kept_N
+    if (unserved) outputs[`unserved ${what}`] = unserved
+    if (router) {
+      outputs[`balance ${what}`] = router.balance
+      outputs[`z ${what}`] = router.z
+      outputs[`entropy ${what}`] = router.entropy
+    }
+  }
+  gradients.forEach((tensor, i) => {
+    outputs[`gradient ${i}`] = tensor
+  })
+  const compiled: Compiled = {
+    program: await evaluator(outputs),
+    parameters: parameters.used.map(({ spec, expert, tensor }) => ({
+      witness: spec.name.replace('.{e}', ''),
+      expert,
+      name: tensor.source.kind === 'input' ? tensor.source.name : '',
+    })),
+  }
+  return compiled
+}
+
+/** The values of a parameter, or of one expert's part of it. */
+function valuesOf({ parameters }: WitnessInput, name: string, expert: number | null): Float64Array {
+  const { shape, data } = parameters.get(name) as { shape: readonly number[]; data: Float64Array }
+  if (expert === null) return data
+  const size = data.length / (shape[0] as number)
+  return data.subarray(expert * size, (expert + 1) * size)
+}
+
+export function run({ program, parameters }: Compiled, given: WitnessInput): Record<string, number[]> {
+  const { buffers } = program
+  const set = (name: string, values: ArrayLike<number>) => (buffers[name] as Float64Array | undefined)?.set(values)
+  set('tokens', given.tokens)
+  set('targets', given.targets)
+  for (const [what, choices] of given.choices ?? []) set(choicesOf(what), choices)
+  for (const { name, witness, expert } of parameters) set(name, valuesOf(given, witness, expert))
+  program.run()
+  return Object.fromEntries(Object.entries(buffers).map(([name, buffer]) => [name, Array.from(buffer, Number)]))
+}
+
+export const close = (actual: number | undefined, expected: number, tolerance: number) =>
+  expect(
+    Math.abs((actual ?? Number.NaN) - expected) / (1 + Math.abs(expected)),
+    `${actual} for ${expected}`,
+  ).toBeLessThan(tolerance)
+
+export async function compare(given: WitnessInput, dtype: 'float32' | 'float64', tolerance: number) {
+  const compiled = await compile(given, dtype)
+  const result = run(compiled, given)
+  const truth = witnessForward(given)
+  close(result.loss?.[0], truth.loss, tolerance)
+  close(result.objective?.[0], truth.total, tolerance)
+  for (const [layer, statistics] of truth.layers) {
+    expect(result[`count ${layer}`]).toEqual(statistics.counts)
+    expect(result[`kept ${layer}`]).toEqual(statistics.kept)
+    close(result[`unserved ${layer}`]?.[0] ?? 0, statistics.unserved, tolerance)
+    if (!result[`balance ${layer}`]) continue
+    close(result[`balance ${layer}`]?.[0], statistics.balance, tolerance)
+    close(result[`z ${layer}`]?.[0], statistics.zLoss, tolerance)
+    close(result[`entropy ${layer}`]?.[0], statistics.entropy, tolerance)
+  }
+  compiled.program.release()
+}
+
+export async function checkGradient(given: WitnessInput, seed: number): Promise<void> {
+  const compiled = await compile(given, 'float64')
+  const result = run(compiled, given)
+  const random = testRandom(seed)
+  for (const [i, { witness, expert }] of compiled.parameters.entries()) {
+    const values = valuesOf(given, witness, expert)
+    // A few elements of every tensor.
+    for (let n = 0; n < 3; n++) {
+      const at = Math.floor(random() * values.length)
+      const x = values[at] as number
+      const step = 1e-6
+      values[at] = x + step
+      const above = witnessForward(given).total
+      values[at] = x - step
+      const below = witnessForward(given).total
+      values[at] = x
+      close(result[`gradient ${i}`]?.[at], (above - below) / (2 * step), 1e-6)
+    }
+  }
+  compiled.program.release()
+}
+
+export const layouts = [
+  [1, 'padded'],
+  [2, 'ragged'],
+] as const
