@@ -29,3 +29,24 @@ export function bytesOfToken(token: string): Uint8Array {
   }
   return bytes
 }
+
+/** Bytes as text; those that are no whole UTF-8 character as `<0xE2>`, as byte tokens are written elsewhere. */
+export function readableBytes(bytes: Uint8Array): string {
+  const utf8 = new TextDecoder('utf-8', { ignoreBOM: true, fatal: true })
+  const characterAt = (from: number): [text: string, length: number] => {
+    for (let length = 1; length <= Math.min(4, bytes.length - from); length++)
+      try {
+        return [utf8.decode(bytes.subarray(from, from + length)), length]
+      } catch {
+        // A longer one may be whole.
+      }
+    return [`<0x${(bytes[from] as number).toString(16).toUpperCase().padStart(2, '0')}>`, 1]
+  }
+  let text = ''
+  for (let at = 0; at < bytes.length; ) {
+    const [character, length] = characterAt(at)
+    text += character
+    at += length
+  }
+  return text
+}

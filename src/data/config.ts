@@ -23,6 +23,8 @@ export const dataSchema = z.strictObject({
   heldOut: z.number().gt(0).lt(1).default(0.05),
   /** Seed of the split and of the order of documents. */
   seed: z.int().nonnegative().default(0),
+  /** Seed of the order in which training windows are read; default: `seed`. The split stays that of `seed`. */
+  order: z.int().nonnegative().optional(),
   /** Folder of the token cache; default: the user's cache folder. */
   cache: z.string().optional(),
 })

@@ -1,6 +1,7 @@
 /** Corpora, tokenizers, token streams and batches. */
 export { type Batch, type BatchShape, heldOutBatches, trainBatch } from './batches.ts'
 export { type Dataset, type DatasetOptions, type HeldOutDocument, openDataset } from './dataset.ts'
+export { type DocumentWindow, type Sample, type SampleLimits, sampleWindows } from './document-windows.ts'
 export type { Metadata } from './documents.ts'
 export type { TokenStream } from './token-file.ts'
 export { type DecodeStream, type Tokenizer, tokenizerFromJson } from './tokenizer.ts'

@@ -97,6 +97,18 @@ for (const [name, tokenizer] of byteLevel) {
   })
 }
 
+test('a token is shown with its space, control characters escaped, and broken characters as bytes', () => {
+  const bytes = bytesTokenizer()
+  expect([0x61, 0x20, 0x0a, 0x7f, 0xe2].map((id) => bytes.show(id))).toEqual(['a', ' ', '\\n', '\\u007f', '<0xE2>'])
+  const bpe = tokenizerFromJson(byteLevelJson([...merges, ['Ġ', 'â']]))
+  const shown = Array.from({ length: bpe.vocabulary }, (_, id) => bpe.show(id))
+  for (const text of [' the', 'é', '<0xF0><0x9F>', ' <0xE2>']) expect(shown).toContain(text)
+  const library = tokenizerFromJson(unigram)
+  expect(['</s>', '▁the', 's'].map((piece) => library.show(pieces.indexOf(piece)))).toEqual(['</s>', ' the', 's'])
+  expect(library.show(pieces.indexOf('<0xE2>'))).toBe('<0xE2>')
+  expect(library.show(library.vocabulary)).toBe('')
+})
+
 test('bytes: ids are byte values, 256 ends a text', () => {
   const bytes = bytesTokenizer()
   expect([bytes.vocabulary, bytes.endOfText, bytes.bytesOf[256], bytes.bytesOf[0]]).toEqual([257, 256, 0, 1])

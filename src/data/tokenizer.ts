@@ -6,7 +6,7 @@
  */
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { byteLevelEncoder } from './bpe.ts'
-import { bytesOfToken } from './bytelevel.ts'
+import { bytesOfToken, readableBytes } from './bytelevel.ts'
 import { type NativeTokenizer, nativeTokenizer } from './native-tokenizer.ts'
 import { byteLevelJson, endOfTextId, parseTokenizerJson, type TokenizerJson, tokensOf } from './tokenizer-json.ts'
 
@@ -28,6 +28,11 @@ export interface Tokenizer {
   encodeBatch(texts: readonly string[]): Promise<Int32Array[]>
   /** The text of ids. Ids that have no token stand for nothing; broken UTF-8 becomes U+FFFD. */
   decode(ids: ArrayLike<number>): string
+  /**
+   * One token for people to read: its text with any leading space, control characters escaped as in
+   * JSON, and bytes that are no whole character as `<0xE2>`. Empty for an id without a token.
+   */
+  show(id: number): string
   /** Decodes id by id: the parts joined are `decode` of all, and no part ends inside a character. */
   stream(): DecodeStream
 }
@@ -71,6 +76,7 @@ export function tokenizerFromJson(json: string, where = 'tokenizer.json'): Token
     encode: encodeByteLevel ?? ((text) => library().encode(text)),
     encodeBatch: encodeByteLevel ? (texts) => inTurns(texts, encodeByteLevel) : (texts) => library().encodeBatch(texts),
     decode: decoding.decode,
+    show: decoding.show,
     stream: decoding.stream,
   }
 }
@@ -78,6 +84,7 @@ export function tokenizerFromJson(json: string, where = 'tokenizer.json'): Token
 interface Decoding {
   bytes(id: number): number
   decode(ids: ArrayLike<number>): string
+  show(id: number): string
   stream(): DecodeStream
 }
 
@@ -94,6 +101,7 @@ function byteLevelDecoding(tokenOf: readonly (string | undefined)[]): Decoding {
   return {
     bytes: (id) => (bytesOf[id] ?? none).length,
     decode: (ids) => decoder().decode(Buffer.concat(Array.from(ids, (id) => bytesOf[id] ?? none))),
+    show: (id) => escapeControls(readableBytes(bytesOf[id] ?? none)),
     stream() {
       const utf8 = decoder()
       return {
@@ -115,6 +123,12 @@ function nativeDecoding(tokenOf: readonly (string | undefined)[], native: Native
       return Math.max(0, Buffer.byteLength(decode([id, id])) - Buffer.byteLength(decode([id])))
     },
     decode,
+    show(id) {
+      const token = tokenOf[id] ?? ''
+      if (/^<0x[0-9A-F]{2}>$/.test(token)) return token
+      // A first token may lose its leading space: take what a second one adds.
+      return escapeControls(decode([id, id]).slice(decode([id]).length))
+    },
     stream() {
       // Decode a short window of the latest ids; what it adds to the window's settled part is new.
       let window: number[] = []
@@ -134,6 +148,12 @@ function nativeDecoding(tokenOf: readonly (string | undefined)[], native: Native
     },
   }
 }
+
+/** A line break in a table of tokens would be read as the table's. */
+const escapeControls = (text: string): string =>
+  text.replace(/\p{Cc}/gu, (control) =>
+    control < ' ' ? JSON.stringify(control).slice(1, -1) : `\\u00${control.charCodeAt(0).toString(16)}`,
+  )
 
 /** A few milliseconds of work, then a turn of the event loop. */
 async function inTurns(texts: readonly string[], encode: (text: string) => Int32Array): Promise<Int32Array[]> {

@@ -9,7 +9,7 @@ import { type Engines, enginesOf } from './machine.ts'
 import { measurePeakFlops } from './peak.ts'
 import { randomFor } from './random.ts'
 import { openRuntime } from './session.ts'
-import { keptAssignments, median } from './statistics.ts'
+import { keptAssignments, keptFlops, median } from './statistics.ts'
 import type { StepProfile } from './step-profile.ts'
 import { createStore, type StepOutcome, Trainer } from './trainer.ts'
 
@@ -66,12 +66,12 @@ export interface TimedStep {
   readonly ms: number
 }
 
-/** A trainer on random tokens, to be run a few steps at a time (in turn with a peer, say). */
+/** A trainer on given or random tokens, to be run a few steps at a time (in turn with a peer, say). */
 export class TrainingBench {
   private readonly config: RunConfig
   private readonly runtime: Runtime
   private readonly trainer: Trainer
-  private readonly batch: Batch
+  private readonly batchOf: (step: number) => Batch
   private readonly peakFlops: number
   private readonly release: () => Promise<void>
   private step = 0
@@ -80,19 +80,24 @@ export class TrainingBench {
     config: RunConfig,
     runtime: Runtime,
     trainer: Trainer,
-    batch: Batch,
+    batchOf: (step: number) => Batch,
     peakFlops: number,
     release: () => Promise<void>,
   ) {
     this.config = config
     this.runtime = runtime
     this.trainer = trainer
-    this.batch = batch
+    this.batchOf = batchOf
     this.peakFlops = peakFlops
     this.release = release
   }
 
-  static async open(given: RunConfig, profile = false): Promise<TrainingBench> {
+  /** @param batchOf The batch of a step (from 1); it is read until the step is done. Default: one random batch. */
+  static async open(
+    given: RunConfig,
+    profile = false,
+    batchOf: (step: number) => Batch = always(randomBatch(given)),
+  ): Promise<TrainingBench> {
     // The full learning rate from the first step: the balancing loss is at work, as in the middle of a training.
     const schedule = { ...given.train.schedule, kind: 'constant' as const, warmup: 0 }
     const config = { ...given, train: { ...given.train, schedule } }
@@ -101,10 +106,7 @@ export class TrainingBench {
     const store = createStore(config)
     await initialize(store, config.train.seed, config.train.init.scale)
     const trainer = await Trainer.compile(runtime, config, store)
-    const size = config.train.batch * config.model.sequence
-    const random = randomFor(config.train.seed, 'benchmark')
-    const draw = () => Int32Array.from({ length: size }, () => random.integer(config.model.vocabulary))
-    return new TrainingBench(config, runtime, trainer, { tokens: draw(), targets: draw() }, peakFlops, async () => {
+    return new TrainingBench(config, runtime, trainer, batchOf, peakFlops, async () => {
       await trainer.release()
       await runtime.close()
     })
@@ -113,8 +115,9 @@ export class TrainingBench {
   async run(steps: number, signal?: AbortSignal): Promise<TimedStep[]> {
     const timed: TimedStep[] = []
     for (let i = 0; i < steps && !signal?.aborted; i++) {
+      const batch = this.batchOf(++this.step)
       const start = performance.now()
-      const outcome = await this.trainer.step(++this.step, this.batch)
+      const outcome = await this.trainer.step(this.step, batch)
       timed.push({ outcome, ms: performance.now() - start })
     }
     return timed
@@ -130,6 +133,7 @@ export class TrainingBench {
     const made = medianOf(({ outcome }) =>
       outcome.layers.reduce((total, layer) => total + layer.tokens.reduce((a, b) => a + b, 0), 0),
     )
+    const expertFlops = medianOf(({ outcome }) => keptFlops(outcome.layers, flopsPerAssignment))
     const { notice } = this.runtime
     return {
       ...enginesOf(this.runtime),
@@ -141,7 +145,7 @@ export class TrainingBench {
       stepMs,
       gradientMs: medianOf(({ outcome }) => outcome.gradientMs),
       updateMs: medianOf(({ outcome }) => outcome.updateMs),
-      mfu: (tokens * denseFlopsPerToken + kept * flopsPerAssignment) / (stepMs / 1000) / this.peakFlops,
+      mfu: (tokens * denseFlopsPerToken + expertFlops) / (stepMs / 1000) / this.peakFlops,
       dropRate: made > 0 ? 1 - kept / made : 0,
       peakBytes: process.resourceUsage().maxRSS * 1024,
     }
@@ -163,4 +167,15 @@ export class TrainingBench {
   close(): Promise<void> {
     return this.release()
   }
+}
+
+const always =
+  <T>(value: T) =>
+  (): T =>
+    value
+
+function randomBatch({ model, train }: RunConfig): Batch {
+  const random = randomFor(train.seed, 'benchmark')
+  const draw = () => Int32Array.from({ length: train.batch * model.sequence }, () => random.integer(model.vocabulary))
+  return { tokens: draw(), targets: draw() }
 }

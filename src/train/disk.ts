@@ -2,7 +2,8 @@
  * What a run asks of the file system beyond reading and writing: changes that survive a power cut,
  * files that are replaced whole or not at all, and errors in the user's terms.
  */
-import { open, rename, rm, statfs } from 'node:fs/promises'
+import { existsSync } from 'node:fs'
+import { mkdir, open, rename, rm, statfs } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { RunError } from '../errors.ts'
 
@@ -52,6 +53,13 @@ function readableBytes(bytes: number): string {
   let unit = 0
   for (; value >= 1024 && unit < units.length - 1; unit++) value /= 1024
   return `${unit === 0 || value >= 100 ? Math.round(value) : Number(value.toPrecision(2))} ${units[unit]}`
+}
+
+/** Creates a folder and those above it, one by one: Node's own `recursive` never ends under /proc. */
+export async function makeFolder(path: string): Promise<void> {
+  if (existsSync(path)) return
+  if (dirname(path) !== path) await makeFolder(dirname(path))
+  await mkdir(path)
 }
 
 /** Makes creations, renames and removals in a folder survive a power cut. */

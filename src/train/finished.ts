@@ -18,7 +18,7 @@ import type { State } from './saved-state.ts'
 import { noticesOf, openRunData, openRuntime } from './session.ts'
 import { ParameterStore } from './store.ts'
 
-interface TrainedModel {
+export interface TrainedModel {
   readonly config: RunConfig
   readonly tokenizer: Tokenizer
   readonly store: ParameterStore
@@ -31,7 +31,7 @@ interface TrainedModel {
 export type OnEvent = (event: TrainEvent) => void
 
 /** In place of what the run was trained with. */
-interface Engine {
+export interface Engine {
   readonly threads?: number
   readonly math?: Precision
 }
@@ -40,7 +40,7 @@ interface Engine {
  * The newest parameters of a run that verify.
  * @param scratchOf Floats of scratch memory beside them.
  */
-async function loadModel(
+export async function loadModel(
   directory: string,
   { threads, math }: Engine,
   onEvent: OnEvent,
@@ -66,6 +66,8 @@ async function loadModel(
 export interface EvaluateOptions extends Engine {
   /** Other text than the run's: all of it is evaluated. Default: what the run held out. */
   readonly source?: string | string[]
+  /** At most so many batches of it; default: all. */
+  readonly batches?: number
   readonly onEvent?: OnEvent
 }
 
@@ -91,7 +93,7 @@ export async function evaluateRun(directory: string, options: EvaluateOptions = 
     for (const message of noticesOf(runtime, config.model)) onEvent({ kind: 'notice', message })
     const { batch, microBatches, seed } = config.train
     const evaluator = await Evaluator.compile(runtime, config.model, store, batch / microBatches, seed)
-    const { evaluation } = await evaluator.run(data)
+    const { evaluation } = await evaluator.run(data, options.batches)
     evaluator.release()
     return { kind: 'eval', step, tokens: step * batch * config.model.sequence, ...evaluation }
   } finally {

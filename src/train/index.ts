@@ -3,6 +3,8 @@ export { type BenchmarkOptions, type BenchmarkResult, benchmark, type TimedStep,
 export { type EvaluateOptions, evaluateRun, type GenerateOptions, generate, type OnEvent } from './finished.ts'
 export { type Engines, type Machine, measureMachine } from './machine.ts'
 export type { EvalRecord, RoutingRecord, TrainEvent, TrainRecord, TrainSummary } from './metrics.ts'
+export { openRoutingTrace, type RoutingTrace, type RoutingTraceOptions } from './routing-trace.ts'
+export type { BatchTrace, LayerTrace } from './routing-tracer.ts'
 export type { LayerCounts } from './statistics.ts'
 export { JAVASCRIPT, type StepProfile } from './step-profile.ts'
 export { type TrainOptions, train } from './train.ts'

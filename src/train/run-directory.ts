@@ -9,12 +9,12 @@
  *     events.out.tfevents.*       the scalars of metrics.jsonl for TensorBoard, a file a process
  *     checkpoints/                see checkpoint/checkpoint.ts
  */
-import { existsSync, readFileSync } from 'node:fs'
-import { mkdir, open, readdir, readFile, rm } from 'node:fs/promises'
+import { readFileSync } from 'node:fs'
+import { open, readdir, readFile, rm } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { RunError, UsageError } from '../errors.ts'
 import type { RunConfig } from './config.ts'
-import { errorCode, replaceFile, syncFolder } from './disk.ts'
+import { errorCode, makeFolder, replaceFile, syncFolder } from './disk.ts'
 import { JsonLines, readLines } from './jsonl.ts'
 import { loadRunConfig } from './load-config.ts'
 import { LOCK_FILE, lockRun, type RunLock } from './lock.ts'
@@ -190,13 +190,6 @@ async function create(directory: string): Promise<void> {
   } catch (error) {
     throw new RunError(`cannot create run directory ${directory}: ${(error as Error).message}`)
   }
-}
-
-/** Creates a folder and those above it, one by one: Node's own `recursive` never ends under /proc. */
-async function makeFolder(path: string): Promise<void> {
-  if (existsSync(path)) return
-  if (dirname(path) !== path) await makeFolder(dirname(path))
-  await mkdir(path)
 }
 
 function writeConfig(directory: string, contents: object): Promise<void> {

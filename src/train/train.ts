@@ -210,6 +210,6 @@ class Batches {
     const { train, model, data } = this.config
     if (step > train.steps) return
     const shape = { batch: train.batch, sequence: model.sequence }
-    trainBatch(this.data.train, shape, data.seed, step - 1, this.of(step))
+    trainBatch(this.data.train, shape, data.order ?? data.seed, step - 1, this.of(step))
   }
 }

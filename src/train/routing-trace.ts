@@ -1,0 +1,88 @@
+/** The routing of a run's newest checkpoint over a sample of its text: from a run directory to a trace. */
+import { type Dataset, type HeldOutDocument, sampleWindows, type Tokenizer } from '../data/index.ts'
+import { UsageError } from '../errors.ts'
+import type { MoeConfig } from '../model/config.ts'
+import { Cleanup } from './cleanup.ts'
+import type { RunConfig } from './config.ts'
+import { type Engine, loadModel, type OnEvent } from './finished.ts'
+import { randomFor, shuffle } from './random.ts'
+import { type BatchTrace, RoutingTracer } from './routing-tracer.ts'
+import { openRunData, openRuntime } from './session.ts'
+
+export interface RoutingTraceOptions extends Engine {
+  /** Other text than the run's. All of its documents are looked at, also those that were trained on. */
+  readonly source?: string | readonly string[]
+  /** Tokens to look at, at most. Default 200,000. */
+  readonly tokens?: number
+  /** Tokens of a single document, at most. Default: documents share `tokens` evenly. */
+  readonly perDocument?: number
+  readonly onEvent?: OnEvent
+}
+
+export interface RoutingTrace {
+  readonly config: RunConfig & { readonly model: { readonly moe: MoeConfig } }
+  readonly tokenizer: Tokenizer
+  /** Step of the checkpoint. */
+  readonly step: number
+  readonly source: string
+  /** What the `document` of windows and tokens points into. */
+  readonly documents: readonly HeldOutDocument[]
+  /** Tokens in all batches, filler left out. */
+  readonly tokens: number
+  /** Windows come in a seeded order: a batch of one document would overflow what experts it likes. */
+  batches(): AsyncGenerator<BatchTrace, void>
+  close(): Promise<void>
+}
+
+/**
+ * The routing of a run's newest checkpoint over an even sample of its whole text; close it in the end.
+ * @throws UsageError when there is no run or no checkpoint, or the model is dense
+ */
+export async function openRoutingTrace(directory: string, options: RoutingTraceOptions = {}): Promise<RoutingTrace> {
+  const onEvent = options.onEvent ?? (() => {})
+  const { config, tokenizer, store, step } = await loadModel(directory, options, onEvent)
+  if (!isSparse(config))
+    throw new UsageError(`invalid run: "${directory}" trained a dense model, which routes nothing (model.moe is null)`)
+  const source = options.source ?? config.data.source
+  const cleanup = new Cleanup()
+  try {
+    const data = await openRunData(
+      { ...config, data: { ...config.data, source: typeof source === 'string' ? source : [...source] } },
+      { tokenizer, say: (message) => onEvent({ kind: 'prepare', message }), whole: true },
+    )
+    cleanup.defer(() => data.close())
+    const { documents, windows } = await sample(data, config, options)
+    const runtime = await openRuntime(config)
+    cleanup.defer(() => runtime.close())
+    if (runtime.notice !== undefined) onEvent({ kind: 'notice', message: runtime.notice })
+    const { batch, microBatches, seed } = config.train
+    const tracer = await RoutingTracer.compile(runtime, config.model, store, batch / microBatches, seed)
+    cleanup.defer(() => tracer.release())
+    return {
+      config,
+      tokenizer,
+      step,
+      source: typeof source === 'string' ? source : source.join(', '),
+      documents,
+      tokens: windows.reduce((sum, { length }) => sum + length, 0),
+      batches: () => tracer.trace(data.heldOut, windows),
+      close: () => cleanup.run(),
+    }
+  } catch (error) {
+    await cleanup.run()
+    throw error
+  }
+}
+
+const isSparse = (config: RunConfig): config is RoutingTrace['config'] => config.model.moe !== null
+
+async function sample(data: Dataset, { model, train }: RunConfig, options: RoutingTraceOptions) {
+  const { documents, windows } = await sampleWindows(data, {
+    sequence: model.sequence,
+    tokens: options.tokens ?? 200_000,
+    ...(options.perDocument !== undefined && { perDocument: options.perDocument }),
+  })
+  const order = [...windows]
+  shuffle(order, randomFor(train.seed, 'trace', 'order'))
+  return { documents, windows: order }
+}

@@ -1,0 +1,133 @@
+import { expect, test } from 'vitest'
+import type { DocumentWindow, TokenStream } from '../data/index.ts'
+import { bytesTokenizer } from '../data/tokenizer.ts'
+import type { MoeConfig } from '../model/config.ts'
+import { hashTable } from '../model/routing/hash.ts'
+import { type RunConfig, type RunInput, runSchema } from './config.ts'
+import { Evaluator } from './evaluation.ts'
+import { initialize } from './initialize.ts'
+import { randomFor } from './random.ts'
+import { type BatchTrace, RoutingTracer } from './routing-tracer.ts'
+import { openRuntime } from './session.ts'
+import { createStore } from './trainer.ts'
+
+const sequence = 8
+const shape = { vocabulary: 300, layers: 2, width: 16, heads: 2, sequence }
+const random = randomFor(1, 'text')
+const ids = Int32Array.from({ length: 65 }, () => random.integer(256))
+const stream: TokenStream = {
+  length: ids.length,
+  documents: 1,
+  read: (offset, into) => into.set(ids.subarray(offset, offset + into.length)),
+}
+/** The stream cut as evaluation cuts it. */
+const windows = Array.from({ length: 8 }, (_, i): DocumentWindow => ({ document: i, start: i * 8, length: sequence }))
+
+type Moe = NonNullable<NonNullable<RunInput['model']>['moe']>
+
+async function traced(moe: Moe, of: readonly DocumentWindow[] = windows) {
+  const config: RunConfig = runSchema.parse({
+    model: { ...shape, moe: { hidden: 16, experts: 4, ...moe } },
+    runtime: { threads: 1 },
+  })
+  const model = config.model as RunConfig['model'] & { readonly moe: MoeConfig }
+  const runtime = await openRuntime(config)
+  const store = createStore(config)
+  await initialize(store, 1, 1)
+  const evaluator = await Evaluator.compile(runtime, model, store, 2, 0)
+  const tracer = await RoutingTracer.compile(runtime, model, store, 2, 0)
+  try {
+    const batches: BatchTrace[] = []
+    for await (const batch of tracer.trace(stream, of)) batches.push(batch)
+    return { batches, evaluated: await evaluator.run({ heldOut: stream, tokenizer: bytesTokenizer() }) }
+  } finally {
+    tracer.release()
+    evaluator.release()
+    await runtime.close()
+  }
+}
+
+/** Choices of each expert in a layer, all of them and the kept ones. */
+function counts(batches: readonly BatchTrace[], index: number) {
+  const [all, kept] = [new Float64Array(4), new Float64Array(4)]
+  for (const { layers } of batches) {
+    const { expert_TK, kept_TK } = layers[index] as BatchTrace['layers'][number]
+    for (const [i, e] of expert_TK.entries()) {
+      all[e] = (all[e] as number) + 1
+      kept[e] = (kept[e] as number) + (kept_TK[i] as number)
+    }
+  }
+  return { all, kept }
+}
+
+const tight = { capacity: 'kx', evalFactor: 0.75 } as const
+const routings: [string, Moe][] = [
+  ['top-2', { ...tight, k: 2 }],
+  ['top-2, larger gates first', { ...tight, k: 2, priority: 'gate' }],
+  ['two groups of tokens', { ...tight, k: 1, groups: 2 }],
+  ['prototypes', { ...tight, router: 'prototype', prototypes: 2, k: 1 }],
+  ['padded slots', { ...tight, k: 2, compute: 'padded' }],
+  ['hash', { ...tight, router: 'hash' }],
+  ['nothing dropped', { capacity: 'none', k: 2 }],
+]
+
+for (const [name, moe] of routings)
+  test(`${name}: a trace has the loss, the choices and the drops of evaluation`, async () => {
+    const { batches, evaluated } = await traced(moe)
+    expect(batches).toHaveLength(4)
+    const loss = batches.reduce((sum, batch) => sum + batch.loss, 0) / batches.length
+    expect(loss).toBeCloseTo(evaluated.evaluation.loss, 6)
+    for (const [i, { layer, tokens, kept }] of evaluated.layers.entries()) {
+      expect(batches[0]?.layers[i]?.layer).toBe(layer)
+      expect(counts(batches, i)).toEqual({ all: tokens, kept })
+    }
+    if (moe.capacity !== 'none') expect(evaluated.evaluation.drop_rate).toBeGreaterThan(0)
+  })
+
+test('each choice of a prototype is one of its experts, and gates are weights of it', async () => {
+  const { batches } = await traced({ router: 'prototype', prototypes: 2, k: 2 })
+  for (const { layers } of batches)
+    for (const { expert_TK, gate_TK, prototypes } of layers) {
+      expect(prototypes).toBe(2)
+      for (const [i, expert] of expert_TK.entries()) expect(Math.floor(expert / 2)).toBe(Math.floor((i % 4) / 2))
+      for (const gate of gate_TK) expect(gate > 0 && gate < 1).toBe(true)
+    }
+})
+
+test('a hash router is traced to its table', async () => {
+  const { batches } = await traced({ router: 'hash', k: 2 })
+  for (const { layers, token_T } of batches)
+    for (const { layer, expert_TK, gate_TK } of layers) {
+      const table = hashTable(shape.vocabulary, 4, 2, layer)
+      expect([...expert_TK]).toEqual([...token_T].flatMap((token) => [...table.subarray(token * 2, token * 2 + 2)]))
+      expect(new Set(gate_TK)).toEqual(new Set([0.5]))
+    }
+})
+
+test('the choices of a random router are its draws: all experts, distinct for a token', async () => {
+  const { batches } = await traced({ router: 'random', k: 2, capacity: 'none' })
+  for (const i of [0, 1]) {
+    for (const { layers } of batches) {
+      const { expert_TK } = layers[i] as BatchTrace['layers'][number]
+      for (let t = 0; t < expert_TK.length; t += 2) expect(expert_TK[t]).not.toBe(expert_TK[t + 1])
+    }
+    expect(Math.min(...counts(batches, i).all)).toBeGreaterThan(0)
+  }
+  expect(batches[0]?.layers[0]?.expert_TK).not.toEqual(batches[1]?.layers[0]?.expert_TK)
+})
+
+test('what fills up repeats windows and does not count', async () => {
+  const short: DocumentWindow[] = [
+    { document: 0, start: 0, length: 8 },
+    { document: 1, start: 20, length: 3 },
+    { document: 2, start: 40, length: 5 },
+  ]
+  const { batches } = await traced({ k: 1, capacity: 'none' }, short)
+  const [first, last] = batches as [BatchTrace, BatchTrace]
+  expect(batches.map(({ windows }) => windows)).toEqual([short.slice(0, 2), short.slice(2)])
+  expect([...first.document_T]).toEqual([...Array(8).fill(0), 1, 1, 1, -1, -1, -1, -1, -1])
+  expect([...last.document_T]).toEqual([...Array(5).fill(2), ...Array(11).fill(-1)])
+  const text = (start: number, length: number) => Array.from({ length: 8 }, (_, s) => ids[start + (s % length)])
+  expect([...first.token_T]).toEqual([...text(0, 8), ...text(20, 3)])
+  expect([...last.token_T]).toEqual([...text(40, 5), ...text(40, 5)])
+})

@@ -1,0 +1,175 @@
+/**
+ * The routing of a trained model, token by token.
+ *
+ * Think of evaluation with the routers' decisions written down. The program is the one that evaluates,
+ * with the same capacity factor and batch, and has the choices as outputs besides. Text comes as windows
+ * of documents; what fills up a short window or the last batch repeats them, so that the load on experts
+ * stays that of the text, and is marked, so that nobody counts it.
+ */
+import type { DocumentWindow, TokenStream } from '../data/index.ts'
+import { sizeOf, type Tensor, withKernels } from '../graph/index.ts'
+import type { ModelConfig, MoeConfig } from '../model/config.ts'
+import type { RoutingReport } from '../model/moe.ts'
+import type { Buffer, Runtime } from '../runtime/index.ts'
+import { CompiledPass, nameOf, tracePass } from './pass.ts'
+import type { ParameterStore } from './store.ts'
+
+/** The choices of a sparse layer; K = prototypes · k, those of a prototype side by side. */
+export interface LayerTrace {
+  readonly layer: number
+  /** Experts of the layer, in all prototypes. */
+  readonly experts: number
+  readonly prototypes: number
+  /** Id of the expert of each choice, 0 to experts − 1. */
+  readonly expert_TK: Int32Array
+  readonly gate_TK: Float32Array
+  /** 1: computed by the expert; 0: dropped, since the expert was full. */
+  readonly kept_TK: Uint8Array
+}
+
+/** What happened to a batch. Its arrays are the caller's. */
+export interface BatchTrace {
+  /** Row b of the batch, tokens b·S and on, holds window b; more rows than windows are filler. */
+  readonly windows: readonly DocumentWindow[]
+  /** Token ids [B · S]. */
+  readonly token_T: Int32Array
+  /** Index of the document of each token [B · S]; −1 for a token that fills up and does not count. */
+  readonly document_T: Int32Array
+  /** Mean cross-entropy of the tokens that count, nats. */
+  readonly loss: number
+  readonly layers: readonly LayerTrace[]
+}
+
+/** Where a layer's choices are written by a run. */
+interface LayerBuffers {
+  readonly report: RoutingReport
+  readonly expert_TK: Int32Array
+  readonly gate_TK: Float32Array
+  /** Null where nothing can be dropped. */
+  readonly position_TK: Int32Array | null
+}
+
+/** A compiled pass that writes down its routing. */
+export class RoutingTracer {
+  private readonly pass: CompiledPass
+  private readonly layers: readonly LayerBuffers[]
+  private readonly moe: MoeConfig
+  private readonly shape: { readonly batch: number; readonly sequence: number }
+  private readonly seed: number
+
+  private constructor(
+    pass: CompiledPass,
+    layers: readonly LayerBuffers[],
+    moe: MoeConfig,
+    shape: { readonly batch: number; readonly sequence: number },
+    seed: number,
+  ) {
+    this.pass = pass
+    this.layers = layers
+    this.moe = moe
+    this.shape = shape
+    this.seed = seed
+  }
+
+  /**
+   * @param batch Sequences at a time: as many as in a training micro-batch, since capacity depends on it.
+   * @param seed Of the choices of a random router.
+   */
+  static async compile(
+    runtime: Runtime,
+    config: ModelConfig & { readonly moe: MoeConfig },
+    store: ParameterStore,
+    batch: number,
+    seed: number,
+  ): Promise<RoutingTracer> {
+    const shape = { batch, sequence: config.sequence }
+    const traced = withKernels(runtime.kernels, () => tracePass(config, store, { ...shape, training: false }))
+    const outputs: Record<string, Tensor> = {}
+    const buffers: Record<string, Buffer> = {}
+    const written = <B extends Buffer>(tensor: Tensor, name: string, buffer: B): B => {
+      // The choices of a random router are an input, which cannot be an output as well.
+      const given = nameOf(tensor)
+      if (!given) outputs[name] = tensor
+      buffers[given || name] = buffer
+      return buffer
+    }
+    const reports = traced.losses.reports.filter(({ module }) => module === 'ffn')
+    const layers = reports.map((report, i): LayerBuffers => {
+      const { choice, position_TK, capacity } = report
+      const size = sizeOf(choice.expert_TK.shape)
+      const name = `trace.${i}`
+      return {
+        report,
+        expert_TK: written(choice.expert_TK, `${name}.expert`, new Int32Array(size)),
+        gate_TK: written(choice.gate_TK, `${name}.gate`, new Float32Array(size)),
+        position_TK: capacity === null ? null : written(position_TK, `${name}.position`, new Int32Array(size)),
+      }
+    })
+    const pass = await CompiledPass.compile(runtime, config, store, traced, outputs, buffers)
+    return new RoutingTracer(pass, layers, config.moe, shape, seed)
+  }
+
+  /**
+   * Runs windows of a stream, a batch at a time and in the order given.
+   * @param stream Holds one token more than the last window: its target.
+   */
+  async *trace(stream: TokenStream, windows: readonly DocumentWindow[]): AsyncGenerator<BatchTrace, void> {
+    const { pass, shape } = this
+    for (let from = 0; from < windows.length; from += shape.batch) {
+      const rows = windows.slice(from, from + shape.batch)
+      const document_T = fill(stream, rows, shape.sequence, pass)
+      pass.drawChoices(this.seed, 'trace', from)
+      await pass.run()
+      yield {
+        windows: rows,
+        token_T: pass.tokens.slice(),
+        document_T,
+        loss: pass.loss,
+        layers: this.layers.map((layer) => layerTrace(layer, this.moe)),
+      }
+    }
+  }
+
+  release(): void {
+    this.pass.release()
+  }
+}
+
+/** Fills a batch with a window a row; returns the document of each token. */
+function fill(
+  stream: TokenStream,
+  rows: readonly DocumentWindow[],
+  sequence: number,
+  { tokens, targets }: Pick<CompiledPass, 'tokens' | 'targets'>,
+): Int32Array {
+  const document_T = new Int32Array(tokens.length).fill(-1)
+  targets.fill(-1)
+  for (let row = 0; row * sequence < tokens.length; row++) {
+    const { document, start, length } = rows[row % rows.length] as DocumentWindow
+    const at = row * sequence
+    const span = new Int32Array(length + 1)
+    stream.read(start, span)
+    for (let s = 0; s < sequence; s++) tokens[at + s] = span[s % length] as number
+    if (row >= rows.length) continue
+    targets.set(span.subarray(1), at)
+    document_T.fill(document, at, at + length)
+  }
+  return document_T
+}
+
+function layerTrace(
+  { report, expert_TK, gate_TK, position_TK }: LayerBuffers,
+  { experts, prototypes }: MoeConfig,
+): LayerTrace {
+  const capacity = report.capacity ?? Infinity
+  return {
+    layer: report.layer,
+    experts,
+    prototypes,
+    expert_TK: expert_TK.slice(),
+    gate_TK: gate_TK.slice(),
+    kept_TK: position_TK
+      ? Uint8Array.from(position_TK, (position) => (position < capacity ? 1 : 0))
+      : new Uint8Array(expert_TK.length).fill(1),
+  }
+}
