@@ -11,8 +11,21 @@ const floors = {
   runtime: { below: ['graph'], packages: ['koffi', 'onnxruntime-node'], builtins: true },
   data: { below: [], packages: ['hyparquet', 'tinyglobby', 'tokenizers', 'zod'], builtins: true },
   train: { below: ['graph', 'model', 'runtime', 'data'], packages: ['yaml', 'zod'], builtins: true },
-  cli: {
+  study: {
     below: ['graph', 'model', 'runtime', 'data', 'train'],
+    packages: [
+      '@stdlib/stats-base-dists-t-cdf',
+      '@stdlib/stats-base-dists-t-quantile',
+      'd3-array',
+      'd3-shape',
+      'hyparquet-writer',
+      'yaml',
+      'zod',
+    ],
+    builtins: true,
+  },
+  cli: {
+    below: ['graph', 'model', 'runtime', 'data', 'train', 'study'],
     packages: ['cli-progress', 'commander', 'picocolors'],
     builtins: true,
   },

@@ -2,6 +2,8 @@
  * All that the command line asks of the floors below, as one object: tests put a fake in its place,
  * and `choir --help` need not load ONNX Runtime, since each part is imported when first called.
  */
+
+import type { Specification, StudyOptions, StudyOutcome } from '../study/index.ts'
 import type { RunConfig } from '../train/config.ts'
 import type {
   BenchmarkOptions,
@@ -33,6 +35,10 @@ export interface Engine {
   describe(config: RunConfig): Promise<Description>
   /** Trains on random tokens in memory; writes nothing. */
   benchmark(config: RunConfig, options: BenchmarkOptions): Promise<BenchmarkResult>
+  /** Runs what a study lacks, and writes its report. */
+  study(specification: Specification, options: StudyOptions): Promise<StudyOutcome>
+  /** Writes the report of what there is. */
+  report(specification: Specification, options: StudyOptions): Promise<StudyOutcome>
   /** What computes, and the machine's ceilings. */
   measureMachine(config: RunConfig): Promise<Machine>
 }
@@ -59,6 +65,14 @@ export const engine: Engine = {
   async benchmark(config, options) {
     const { benchmark } = await import('../train/index.ts')
     return benchmark(config, options)
+  },
+  async study(specification, options) {
+    const { study } = await import('../study/index.ts')
+    return study(specification, options)
+  },
+  async report(specification, options) {
+    const { reportOf } = await import('../study/index.ts')
+    return reportOf(specification, options)
   },
   async measureMachine(config) {
     const { measureMachine } = await import('../train/index.ts')

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { stripVTControlCharacters } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { RunError } from '../errors.ts'
+import type { Specification, StudyOptions } from '../study/index.ts'
 import type { RunConfig } from '../train/config.ts'
 import type { GenerateOptions, TrainOptions } from '../train/index.ts'
 import { loadConfig } from '../train/load-config.ts'
@@ -17,7 +18,7 @@ beforeAll(() => {
 })
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
-const commands = ['train', 'eval', 'generate', 'inspect', 'bench']
+const commands = ['train', 'study', 'eval', 'generate', 'inspect', 'bench']
 
 function jsonLines(text: string): { kind?: string; [key: string]: unknown }[] {
   return text
@@ -474,5 +475,75 @@ describe('eval, generate, inspect, bench', () => {
     const programs = fakeIo()
     await main(['bench', '--profile', '--json'], programs.io)
     expect(jsonLines(programs.stdout.text).map(({ kind }) => kind)).toEqual(['bench', 'profile'])
+  })
+})
+
+describe('study', () => {
+  const call = (fake: Fake, name: 'study' | 'report' = 'study') => {
+    const [specification, options] = fake.calls.find((made) => made.name === name)?.args ?? []
+    return { specification: specification as Specification, options: options as StudyOptions }
+  }
+
+  test('m6t is quick unless another size is asked for', async () => {
+    for (const [flags, seeds] of [
+      [[], 3],
+      [['--preset', 'standard'], 5],
+      [['--preset', 'standard', '--seeds', '2'], 2],
+    ] as const) {
+      const fake = fakeIo()
+      expect(await main(['study', 'm6t', '--out', 'here', ...flags], fake.io)).toBe(0)
+      expect(call(fake).specification.seeds).toHaveLength(seeds)
+    }
+  })
+
+  test('text, settings and precision are for all arms, and the report tells the command that repeats it', async () => {
+    const fake = fakeIo()
+    const args = ['--data', 'a b.txt', '--set', 'train.steps=9', '--math', 'bf16', '--jobs', '2', '--threads', '1']
+    expect(await main(['study', 'm6t', '--out', 'here', ...args], fake.io)).toBe(0)
+    const { options } = call(fake)
+    expect(options.sets).toEqual(['train.steps=9', 'data.source="a b.txt"', 'runtime.math=bf16'])
+    expect(options).toMatchObject({ directory: 'here', jobs: 2, threads: 1, keepCheckpoints: false })
+    expect(options.command).toBe('choir study m6t --data "a b.txt" --set train.steps=9 --math bf16 --out here')
+  })
+
+  test('a line a run with the time left, failures in words, and where the report is', async () => {
+    const fake = fakeIo()
+    expect(await main(['study', 'm6t', '--out', 'here'], fake.io)).toBe(0)
+    const text = stripVTControlCharacters(fake.stdout.text)
+    expect(text).toMatch(/1\/2 {2}top-1, seed 1 {2}failed: no luck {3}1m 00s left/)
+    expect(text).toMatch(/runs {4}1 of 2, 1 failed \(the report says why\)/)
+    expect(text).toContain('here/report.html')
+  })
+
+  test('on a terminal a bar stands below the lines, and is gone at the end', async () => {
+    const fake = fakeIo({ terminal: true, columns: 60 })
+    expect(await main(['study', 'm6t', '--out', 'here'], fake.io)).toBe(0)
+    expect(stripVTControlCharacters(fake.stdout.text)).toContain('failed: no luck')
+    expect(fake.stdout.text.endsWith('results.parquet\n')).toBe(true)
+  })
+
+  test('--json prints events and a summary, and nothing else', async () => {
+    const fake = fakeIo()
+    expect(await main(['study', 'm6t', '--out', 'here', '--json'], fake.io)).toBe(0)
+    const kinds = jsonLines(fake.stdout.text).map(({ kind }) => kind)
+    expect(kinds).toEqual(['prepare', 'study', 'begin', 'progress', 'end', 'summary'])
+  })
+
+  test('--report trains nothing', async () => {
+    const fake = fakeIo()
+    expect(await main(['study', 'm6t', '--out', 'here', '--report'], fake.io)).toBe(0)
+    expect(fake.calls.map(({ name }) => name)).toEqual(['report'])
+  })
+
+  test.each([
+    [['study', 'm6t'], /required option '--out <dir>' not specified/],
+    [['study', '--out', 'here'], /missing required argument 'study'/],
+    [['study', 'm6t', '--out', 'here', '--jobs', '0'], /invalid --jobs: "0"/],
+    [['study', 'm6t', '--out', 'here', '--jobs', '9999'], /invalid --jobs: 9999 runs of 1 threads are too many/],
+  ])('%j is refused', async (args, message) => {
+    const fake = fakeIo()
+    expect(await main(args, fake.io)).toBe(2)
+    expect(fake.stderr.text).toMatch(message)
+    expect(fake.calls).toEqual([])
   })
 })

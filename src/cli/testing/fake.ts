@@ -1,7 +1,9 @@
 /** A command line without a machine under it: streams that remember, and an engine that plays a script. */
 import { Writable } from 'node:stream'
 import type { StepEvent } from '../../runtime/index.ts'
+import type { StudyEvent, StudyOutcome } from '../../study/index.ts'
 import type { Machine, StepProfile } from '../../train/index.ts'
+import { loadConfig } from '../../train/load-config.ts'
 import type { EvalRecord, TrainEvent, TrainRecord, TrainSummary } from '../../train/metrics.ts'
 import type { Engine } from '../engine.ts'
 import type { Io } from '../io.ts'
@@ -135,6 +137,13 @@ interface Settings {
   readonly onStep?: (step: number, fake: Fake) => void
 }
 
+function studyOutcome(directory: string, interrupted: boolean): StudyOutcome {
+  const file = (name: string) => `${directory}/${name}`
+  const files = { html: file('report.html'), markdown: file('report.md') }
+  const data = { json: file('results.json'), parquet: file('results.parquet') }
+  return { interrupted, finished: 1, failed: 1, runs: 2, files: { ...files, ...data } }
+}
+
 /** Trains 20 steps of a second each, evaluates at 10 and 20, and heeds its signal. */
 export function fakeIo(settings: Settings = {}): Fake {
   const { terminal = false, columns = 80, env = {} } = settings
@@ -232,6 +241,30 @@ export function fakeIo(settings: Settings = {}): Fake {
         ...(config.runtime.math === 'bf16' && { notice: 'no bf16 here' }),
         ...(options.profile && { profile: stepProfile, trace: stepTrace }),
       }
+    },
+    async study(specification, options) {
+      calls.push({ name: 'study', args: [specification, options] })
+      const tell = (event: StudyEvent) => options.onEvent?.(event)
+      const { jobs, threads } = options
+      const run = { arm: 'top-1', seed: 1 }
+      tell({ kind: 'prepare', message: 'reading sotu' })
+      tell({ kind: 'study', arms: 1, seeds: 2, runs: 2, finished: 0, jobs, threads, flopsLeft: 2e12 })
+      tell({ kind: 'begin', ...run, flops: 1e12 })
+      tell({ kind: 'progress', ...run, step: 10, steps: 20, loss: 4.5 })
+      fake.clock += 60_000
+      const failed = {
+        status: 'failed',
+        key: 'a',
+        seed: 1,
+        config: await loadConfig('tiny', []),
+        error: 'no luck',
+      } as const
+      tell({ kind: 'end', ...run, record: failed, finished: 1, runs: 2 })
+      return studyOutcome(options.directory, options.signal?.aborted ?? false)
+    },
+    async report(specification, options) {
+      calls.push({ name: 'report', args: [specification, options] })
+      return studyOutcome(options.directory, false)
     },
     async measureMachine(config) {
       calls.push({ name: 'measureMachine', args: [config] })

@@ -1,0 +1,192 @@
+/** `choir study`: a grid of trainings and its report, followed live. */
+import { availableParallelism } from 'node:os'
+import type { Command } from 'commander'
+import { nearest, UsageError } from '../../errors.ts'
+import { physicalCores } from '../../runtime/cores.ts'
+import { m6t, m6tDescriptions, m6tPresets } from '../../study/m6t.ts'
+import type { StudyOptions } from '../../study/run-study.ts'
+import { readSpecification, type Specification } from '../../study/specification.ts'
+import { labelled } from '../display/display.ts'
+import { StudyDisplay } from '../display/study.ts'
+import { duration } from '../format.ts'
+import { colorsFor, Interrupted, type Io, interruptible, writeJson } from '../io.ts'
+import { jsonOption, listOption, mathOption, numberOption, ranges, setOption } from '../options.ts'
+
+interface StudyFlags {
+  readonly out: string
+  readonly preset?: string
+  readonly data?: readonly string[]
+  readonly set?: readonly string[]
+  readonly seeds?: number
+  readonly jobs?: number
+  readonly threads?: number
+  readonly math?: 'float32' | 'bf16'
+  readonly keepCheckpoints?: true
+  readonly report?: true
+  readonly json?: true
+}
+
+export function addStudy(program: Command, io: Io): void {
+  const presets = m6tPresets.map((name) => `  ${name.padEnd(9)} ${m6tDescriptions[name]}`)
+  program
+    .command('study')
+    .summary('compare settings by a grid of trainings')
+    .description(
+      'Trains every arm of a study with every seed and reports what differs, with intervals. ' +
+        'A study that was stopped, in whatever way, goes on when it is started again.',
+    )
+    .argument('<study>', '"m6t", the questions of the M6-T paper, or a YAML file with a study of your own')
+    .requiredOption('--out <dir>', 'folder of results, runs and the report; continued when it holds some')
+    .option('--preset <name>', 'size of the m6t study (default: quick)')
+    .addOption(
+      listOption('--data <source>', 'text: a corpus by name, or a file, folder or glob; repeatable (default: sotu)'),
+    )
+    .addOption(setOption())
+    .addOption(numberOption('--seeds <n>', 'only the first so many seeds of the study', ranges.positiveInteger))
+    .addOption(numberOption('--jobs <n>', 'runs at a time (default: as many as threads allow)', ranges.positiveInteger))
+    .addOption(
+      numberOption(
+        '--threads <n>',
+        'threads of each run (default: 1: small models gain little by more)',
+        ranges.positiveInteger,
+      ),
+    )
+    .addOption(mathOption())
+    .option('--keep-checkpoints', 'keep the checkpoints of finished runs')
+    .option('--report', 'train nothing: write the report of what is there')
+    .addOption(jsonOption())
+    .addHelpText(
+      'after',
+      `
+Presets of m6t:
+${presets.join('\n')}
+
+Examples:
+  choir study m6t --out studies/quick
+  choir study m6t --preset standard --out studies/standard
+  choir study m6t --data 'books/*.txt' --out studies/books
+  choir study my-study.yaml --out studies/mine --jobs 4
+
+A study of your own, my-study.yaml:
+  base: demo
+  set: { train.steps: 600 }
+  seeds: [1, 2, 3]
+  arms:
+    top-1: { model.moe.router: top-k, model.moe.prototypes: 1 }
+    2 top-1: { model.moe.router: prototype, model.moe.prototypes: 2 }
+  questions:
+    - { title: Prototypes, baseline: top-1, arms: [2 top-1] }
+
+In place of arms by name, or besides them, "grid" makes one of every combination:
+  grid: { model.moe.k: [1, 2], model.moe.factor: [1.0, 1.25] }`,
+    )
+    .action((study: string, flags: StudyFlags) => run(io, study, flags))
+}
+
+async function run(io: Io, study: string, flags: StudyFlags): Promise<void> {
+  const specification = await specificationOf(study, flags)
+  const colors = colorsFor(io.stdout, io.env)
+  const display = flags.json ? null : new StudyDisplay(io, colors)
+  const tell = (event: object) => writeJson(io, event)
+  const options: StudyOptions = {
+    name: study === 'm6t' ? `m6t, ${flags.preset ?? 'quick'}` : study,
+    command: commandOf(io, study, flags),
+    directory: flags.out,
+    sets: setsOf(flags),
+    ...sharing(flags),
+    timingThreads: physicalCores(),
+    keepCheckpoints: flags.keepCheckpoints ?? false,
+    onEvent: (event) => (display ? display.event(event) : tell(event)),
+  }
+  const began = io.now()
+  const { interrupted, finished, runs, failed, files } = await interruptible(
+    io,
+    (signal) =>
+      flags.report ? io.engine.report(specification, options) : io.engine.study(specification, { ...options, signal }),
+    {
+      tell: () => display?.note('saving the runs that are under way ... press Ctrl-C again to stop at once'),
+      leave: () => display?.close(),
+    },
+  ).finally(() => display?.close())
+  const seconds = (io.now() - began) / 1000
+  if (flags.json) writeJson(io, { kind: 'summary', interrupted, finished, runs, failed, seconds, ...files })
+  else
+    io.stdout.write(
+      `\n${labelled(
+        [
+          ['runs', `${finished} of ${runs}${failed > 0 ? `, ${failed} failed (the report says why)` : ''}`],
+          ['time', duration(seconds)],
+          ['report', colors.bold(files.html)],
+          ['', `${files.markdown}, ${files.json}, ${files.parquet}`],
+        ],
+        colors,
+      )}`,
+    )
+  if (interrupted) {
+    io.stderr.write(`choir: stopped with ${finished} of ${runs} runs; start it again to go on: ${options.command}\n`)
+    throw new Interrupted()
+  }
+  if (finished === 0 && !flags.report) throw new UsageError('no run of the study finished (the report says why)')
+}
+
+async function specificationOf(study: string, { preset, seeds }: StudyFlags): Promise<Specification> {
+  const specification = await chosen(study, preset)
+  if (seeds === undefined) return specification
+  if (seeds > specification.seeds.length)
+    throw new UsageError(
+      `invalid --seeds: ${seeds} (the study has ${specification.seeds.length}: ${specification.seeds.join(', ')})`,
+    )
+  return { ...specification, seeds: specification.seeds.slice(0, seeds) }
+}
+
+async function chosen(study: string, preset: string | undefined): Promise<Specification> {
+  if (study === 'm6t') {
+    const known = m6tPresets.find((name) => name === (preset ?? 'quick'))
+    if (!known) {
+      const near = nearest(preset ?? '', m6tPresets)
+      throw new UsageError(
+        `invalid --preset: "${preset}" (expected ${m6tPresets.join(' or ')}${near ? `; did you mean "${near}"?` : ''})`,
+      )
+    }
+    return m6t(known)
+  }
+  if (!/[\\/]|\.(ya?ml|json)$/i.test(study))
+    throw new UsageError(`unknown study "${study}" (expected m6t, or a YAML file)`)
+  if (preset !== undefined) throw new UsageError('invalid --preset: only m6t has presets')
+  return readSpecification(study)
+}
+
+function setsOf({ set = [], data, math }: StudyFlags): string[] {
+  const source = data?.length === 1 ? data[0] : data
+  return [
+    ...set,
+    ...(source === undefined ? [] : [`data.source=${JSON.stringify(source)}`]),
+    ...(math === undefined ? [] : [`runtime.math=${math}`]),
+  ]
+}
+
+/** Runs side by side use the cores better than threads of one small run. */
+function sharing({ jobs, threads }: StudyFlags): { jobs: number; threads: number } {
+  const cores = physicalCores()
+  const each = threads ?? Math.max(1, Math.floor(cores / (jobs ?? cores)))
+  const most = availableParallelism() * 4
+  if (jobs !== undefined && jobs * each > most)
+    throw new UsageError(`invalid --jobs: ${jobs} runs of ${each} threads are too many for ${cores} cores`)
+  return { jobs: jobs ?? Math.max(1, Math.floor(cores / each)), threads: each }
+}
+
+/** What repeats the study, without what only concerns this machine or this sitting. */
+function commandOf(io: Io, study: string, { out, preset, data = [], set = [], seeds, math }: StudyFlags): string {
+  const words = [
+    'study',
+    study,
+    ...(preset === undefined ? [] : ['--preset', preset]),
+    ...data.flatMap((source) => ['--data', source]),
+    ...set.flatMap((assignment) => ['--set', assignment]),
+    ...(seeds === undefined ? [] : ['--seeds', String(seeds)]),
+    ...(math === undefined ? [] : ['--math', math]),
+    '--out',
+    out,
+  ]
+  return `${io.self} ${words.map((word) => (/^[\w./\\:=,-]+$/.test(word) ? word : JSON.stringify(word))).join(' ')}`
+}

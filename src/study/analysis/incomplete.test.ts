@@ -1,0 +1,114 @@
+/** A study is looked at while it runs, and after things went wrong: whatever is there must give a report. */
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { type FinishedRun, type RunRecord, type StudyResults, views } from '../contract.ts'
+import { type ArmSketch, studyOf } from '../testing/results.ts'
+import { analyse } from './analyse.ts'
+
+const moe = (settings: Readonly<Record<string, unknown>>) =>
+  Object.fromEntries(Object.entries(settings).map(([name, value]) => [`model.moe.${name}`, value]))
+
+const arms: Readonly<Record<string, ArmSketch>> = {
+  'top-1': { settings: moe({ k: 1 }), elsewhere: { moby: 0 } },
+  'top-2': { settings: moe({ k: 2 }), effect: -0.02, jitter: 0.01, cv: 0.7, elsewhere: { moby: 0.01 } },
+  'top-2 1x': { settings: moe({ k: 2, capacity: '1x' }), jitter: 0.02, cv: 0.2, parameters: 1e7 },
+  '2 top-1': { settings: moe({ router: 'prototype', prototypes: 2, capacity: '1x' }), effect: -0.03, jitter: 0.003 },
+  dropless: { settings: moe({ capacity: 'none' }), effect: 0.01, jitter: 0.001, dropRate: 0 },
+  dense: { settings: { 'model.moe': null }, effect: 0.2, jitter: 0.01 },
+}
+const names = Object.keys(arms)
+
+/** What may be wrong with a finished run, each as a damaged copy of it. */
+const damages: readonly ((run: FinishedRun) => RunRecord | null)[] = [
+  (run) => run,
+  () => null,
+  ({ key, seed, config }) => ({ status: 'failed', key, seed, config, error: 'loss is not finite' }),
+  (run) => ({ ...run, heldOut: { ...run.heldOut, loss: Number.NaN } }),
+  (run) => ({ ...run, heldOut: { ...run.heldOut, bits_per_byte: Number.NaN }, trainFlops: 0, tokens: 0 }),
+  (run) => ({ ...run, evaluations: [], train: { step: [], loss: [] }, layers: [], elsewhere: {} }),
+  (run) => ({ ...run, evaluations: run.evaluations.map((one) => ({ ...one, loss: Number.NaN })), seconds: 0 }),
+  (run) => ({ ...run, routing: { loadCv: Number.NaN, loadCvKept: Number.NaN, dropRate: Number.NaN, deadExperts: 0 } }),
+  (run) => ({ ...run, layers: run.layers.map((layer) => ({ ...layer, load: [], step: [], loadCv: [] })) }),
+  (run) => ({ ...run, parameters: 0, corpus: 'another' }),
+]
+
+const studies = fc
+  .record({
+    seeds: fc.constantFrom([], [0], [0, 1], [0, 1, 2, 3, 4]),
+    damage: fc.array(fc.nat(damages.length - 1), { minLength: names.length * 5, maxLength: names.length * 5 }),
+    timed: fc.subarray(names),
+    contrasts: fc.array(fc.record({ baseline: fc.constantFrom(...names), arm: fc.constantFrom(...names) }), {
+      maxLength: 7,
+    }),
+  })
+  .map(({ seeds, damage, timed, contrasts }): StudyResults => {
+    const results = studyOf({
+      arms,
+      seeds,
+      questions: views.map((view) => ({ id: view, title: view, about: '', view, contrasts })),
+      timings: timed.map((arm, i) => ({ arm, stepMs: 100 + i, turnsMs: i % 2 ? [100 + i] : [], engine: '' })),
+    })
+    const cells = results.cells.map((cell, i) =>
+      cell.record?.status === 'finished' ? { ...cell, record: damages[damage[i] ?? 0]?.(cell.record) ?? null } : cell,
+    )
+    return { ...results, cells }
+  })
+
+/** All that a renderer would print or draw. */
+function visit(value: unknown, path: string, see: (leaf: unknown, path: string) => void): void {
+  if (typeof value === 'object' && value !== null)
+    for (const [name, inner] of Object.entries(value)) visit(inner, `${path}.${name}`, see)
+  else see(value, path)
+}
+
+test('whatever is missing or damaged, the report has no NaN, no infinity and no gap in a sentence', () => {
+  fc.assert(
+    fc.property(studies, (results) => {
+      visit(analyse(results), 'report', (leaf, path) => {
+        if (typeof leaf === 'number') expect(Number.isFinite(leaf), path).toBe(true)
+        else if (typeof leaf === 'string') expect(leaf, path).not.toMatch(/NaN|Infinity|undefined|null|\[object/)
+      })
+    }),
+    { numRuns: 100 },
+  )
+})
+
+test('every question has an answer, and every figure a name of its own and something to show', () => {
+  fc.assert(
+    fc.property(studies, (results) => {
+      const report = analyse(results)
+      const figures = report.sections.flatMap(({ blocks }) => blocks.filter((block) => block.kind === 'figure'))
+      for (const section of report.sections) expect(section.verdicts[0], section.id).toMatch(/\.$/)
+      expect(new Set(figures.map(({ id }) => id)).size).toBe(figures.length)
+      for (const figure of figures) {
+        expect(figure.id).toMatch(/^[a-z0-9-]+$/)
+        const shown = { lines: 'series', scatter: 'points', intervals: 'rows', heat: 'panels' } as const
+        expect(Object.entries(figure).find(([name]) => name === shown[figure.form])?.[1]).not.toHaveLength(0)
+      }
+    }),
+    { numRuns: 50 },
+  )
+})
+
+test('a logarithmic axis has only positive numbers', () => {
+  fc.assert(
+    fc.property(studies, (results) => {
+      for (const { blocks } of analyse(results).sections)
+        for (const block of blocks)
+          if (block.kind === 'figure' && block.form === 'scatter' && block.x.scale === 'log')
+            for (const { x } of block.points) expect(x).toBeGreaterThan(0)
+    }),
+    { numRuns: 50 },
+  )
+})
+
+test('a table has a cell a column', () => {
+  fc.assert(
+    fc.property(studies, (results) => {
+      for (const { blocks } of analyse(results).sections)
+        for (const block of blocks)
+          if (block.kind === 'table') for (const row of block.rows) expect(row).toHaveLength(block.columns.length)
+    }),
+    { numRuns: 50 },
+  )
+})

@@ -1,0 +1,121 @@
+/**
+ * Numbers as a report says them: a real minus sign, as many digits as the interval supports, and a dash
+ * where there is no number. Nothing here returns "NaN".
+ */
+import type { Estimate, Interval } from '../statistics.ts'
+
+export const dash = '–'
+
+type Maybe = number | null | undefined
+
+const isNumber = (value: Maybe): value is number => typeof value === 'number' && Number.isFinite(value)
+
+/** 0.021, −0.021. */
+export function fixed(value: Maybe, digits: number): string {
+  if (!isNumber(value)) return dash
+  const text = Math.abs(value).toFixed(digits)
+  return value < 0 && Number(text) !== 0 ? `−${text}` : text
+}
+
+/** +0.021, −0.021, 0.000. */
+export function signed(value: Maybe, digits: number): string {
+  const text = fixed(value, digits)
+  return isNumber(value) && value > 0 && Number(text) !== 0 ? `+${text}` : text
+}
+
+/** 0.121 → 12.1 %. */
+export function percent(share: Maybe, digits = 1): string {
+  return isNumber(share) ? `${fixed(100 * share, digits)} %` : dash
+}
+
+export function signedPercent(share: Maybe, digits = 1): string {
+  return isNumber(share) ? `${signed(100 * share, digits)} %` : dash
+}
+
+/** 950, 12.3k, 4.12 M, 1.38 B, 2.10e+15. */
+export function count(value: Maybe): string {
+  if (!isNumber(value)) return dash
+  for (const [unit, size] of [
+    [' T', 1e12],
+    [' B', 1e9],
+    [' M', 1e6],
+    ['k', 1e3],
+  ] as const)
+    if (Math.abs(value) >= size * 0.9995)
+      return value >= 1e15 ? value.toExponential(2) : `${significant(value / size)}${unit}`
+  return significant(value)
+}
+
+/** Three significant digits, without an exponent: 1.32, 13.2, 132. */
+function significant(value: Maybe): string {
+  if (!isNumber(value)) return dash
+  if (value === 0) return '0'
+  const digits = 2 - Math.floor(Math.log10(Math.abs(value)))
+  return fixed(value, Math.max(0, Math.min(6, digits)))
+}
+
+/** 42 s, 3.4 min, 2.1 h. */
+export function time(seconds: Maybe): string {
+  if (!isNumber(seconds)) return dash
+  if (seconds < 120) return `${significant(seconds)} s`
+  return seconds < 7200 ? `${fixed(seconds / 60, 1)} min` : `${fixed(seconds / 3600, 1)} h`
+}
+
+/** 1 seed, 5 seeds. */
+export function plural(n: number, one: string, many = `${one}s`): string {
+  return `${n} ${n === 1 ? one : many}`
+}
+
+/** a; a and b; a, b and c. */
+export function listed(words: readonly string[]): string {
+  return words.length < 2 ? (words[0] ?? '') : `${words.slice(0, -1).join(', ')} and ${words.at(-1)}`
+}
+
+/**
+ * Digits that an estimate of a loss deserves: two figures of half its interval, at least three after
+ * the point, and enough that an end of the interval that is not nought does not look like nought.
+ */
+export function digitsOf({ interval }: Pick<Estimate, 'interval'>): number {
+  if (interval === null) return 3
+  const half = (interval[1] - interval[0]) / 2
+  const wanted = half > 0 ? 1 - Math.floor(Math.log10(half)) : 3
+  const nearest = Math.min(Math.abs(interval[0]), Math.abs(interval[1]))
+  const visible = nearest > 0 ? Math.ceil(-Math.log10(nearest)) : 3
+  return Math.min(6, Math.max(3, wanted, visible))
+}
+
+/** 0.010 to 0.032. */
+export function range(interval: Interval, digits: number): string {
+  return `${fixed(interval[0], digits)} to ${fixed(interval[1], digits)}`
+}
+
+/** A cell of a table: −0.021 (−0.032 to −0.010). */
+export function withInterval(estimate: Estimate | null): string {
+  if (estimate === null) return dash
+  const digits = digitsOf(estimate)
+  const interval = estimate.interval ? ` (${range(estimate.interval, digits)})` : ''
+  return `${signed(estimate.mean, digits)}${interval}`
+}
+
+/** Digits of a ratio: two, or as many more as tell the ends of its interval from 1 and from each other. */
+export function ratioDigits({ interval }: Pick<Estimate, 'interval'>): number {
+  if (interval === null) return 2
+  const gaps = [Math.abs(interval[0] - 1), Math.abs(interval[1] - 1), interval[1] - interval[0]]
+  const smallest = Math.min(...gaps.filter((gap) => gap > 1e-9))
+  return Number.isFinite(smallest) ? Math.min(4, Math.max(2, Math.ceil(-Math.log10(smallest)))) : 2
+}
+
+/** A ratio: 1.32 (1.30 to 1.35), or 1.32 when there is no interval or none to speak of. */
+export function ratioText(estimate: Estimate | null): string {
+  if (estimate === null) return dash
+  const { mean, interval } = estimate
+  const known = interval !== null && interval[1] / interval[0] > 1.002
+  const digits = ratioDigits(estimate)
+  return known ? `${fixed(mean, digits)} (${range(interval, digits)})` : fixed(mean, 2)
+}
+
+/** p as a table has it: 0.012, < 0.001. */
+export function chance(p: Maybe): string {
+  if (!isNumber(p)) return dash
+  return p < 0.001 ? '< 0.001' : fixed(p, 3)
+}

@@ -1,0 +1,202 @@
+/**
+ * A study in four steps, each a contract of its own:
+ *
+ * 1. a *specification* (what a user writes: `specification.ts`) names arms, seeds and questions;
+ * 2. the *runner* trains every arm with every seed and keeps a `RunRecord` of each, the only thing that
+ *    later steps look at;
+ * 3. the *analysis* compares records by pairs and says what it found, as a `Report`;
+ * 4. the report is *rendered*, as HTML and as Markdown.
+ *
+ * An *arm* is a named set of configuration values. Runs of different arms with the same seed see the
+ * same text in the same order and begin from the same parameters where they have the same, so
+ * their losses are compared in pairs: arm minus baseline, seed by seed.
+ */
+import type { RoutedModule } from '../model/parameters.ts'
+import type { RunConfig } from '../train/config.ts'
+import type { EvalRecord } from '../train/index.ts'
+import type { Block } from './report/blocks.ts'
+
+/** Values of configuration fields by path: `{ 'model.moe.k': 2 }`. */
+export type Settings = Readonly<Record<string, unknown>>
+
+/** A training to be done. */
+export interface Cell {
+  readonly arm: string
+  readonly seed: number
+  /** Fully resolved, the seed included. */
+  readonly config: RunConfig
+  /** Names the result: a hash of all that decides it, so that equal cells of several studies are one run. */
+  readonly key: string
+}
+
+/** Means over bins of steps; `step` is the last step of a bin. */
+export interface Curve {
+  readonly step: readonly number[]
+  readonly loss: readonly number[]
+}
+
+/** One routed sublayer over time; each list has an entry a snapshot. */
+export interface LayerHistory {
+  readonly layer: number
+  /** What the experts are: the feed-forward network, or a projection of attention. */
+  readonly module: RoutedModule
+  readonly step: readonly number[]
+  readonly loadCv: readonly number[]
+  readonly loadCvKept: readonly number[]
+  readonly dropRate: readonly number[]
+  readonly entropy: readonly number[]
+  /** Share of all assignments that each expert is given, before drops [snapshots][N]. */
+  readonly load: readonly (readonly number[])[]
+}
+
+/** Means over the last quarter of the steps. */
+export interface RoutingMeans {
+  readonly loadCv: number
+  readonly loadCvKept: number
+  readonly dropRate: number
+  readonly deadExperts: number
+}
+
+export interface FinishedRun {
+  readonly status: 'finished'
+  readonly key: string
+  readonly seed: number
+  readonly config: RunConfig
+  /** Hash of the text and its tokens. */
+  readonly corpus: string
+  readonly parameters: number
+  readonly activeParameters: number
+  /** Tokens trained on. */
+  readonly tokens: number
+  /** Model FLOPs of the training (6 a weight and token, attention scores, kept assignments only). */
+  readonly trainFlops: number
+  /** Wall time of all steps, evaluations left out; other runs may have run beside it. */
+  readonly seconds: number
+  readonly train: Curve
+  /** Evaluations while training, on the first held-out batches; `seconds` is the time of the steps until then. */
+  readonly evaluations: readonly {
+    readonly step: number
+    readonly seconds: number
+    readonly loss: number
+  }[]
+  /** At the end, on all that is held out. */
+  readonly heldOut: EvalRecord
+  /** The same on other text, by the name of the source. */
+  readonly elsewhere: Readonly<Record<string, EvalRecord>>
+  readonly routing: RoutingMeans
+  readonly layers: readonly LayerHistory[]
+  /** Threads, precision and what computed. */
+  readonly engine: string
+}
+
+export interface FailedRun {
+  readonly status: 'failed'
+  readonly key: string
+  readonly seed: number
+  readonly config: RunConfig
+  /** One line. */
+  readonly error: string
+}
+
+export type RunRecord = FinishedRun | FailedRun
+
+/** Step time of an arm, alone on the machine, by turns with the others. */
+export interface Timing {
+  readonly arm: string
+  /** Median milliseconds of a training step over all turns, and each turn's median. */
+  readonly stepMs: number
+  readonly turnsMs: readonly number[]
+  readonly engine: string
+}
+
+/** What one expert serves: see `specialisation`. */
+export interface ExpertProfile {
+  readonly layer: number
+  readonly expert: number
+  /** Share of the kept assignments of its layer. */
+  readonly share: number
+  /** The tokens it takes most above their usual share: text, count, and share of the token's occurrences. */
+  readonly tokens: readonly { readonly text: string; readonly count: number; readonly share: number }[]
+  /** Share of its tokens by period and by party, over the share of those in the corpus (1 = as usual). */
+  readonly periods: readonly number[]
+  readonly parties: readonly number[]
+}
+
+/** Which experts serve which documents and tokens, of one run. */
+export interface Specialisation {
+  readonly arm: string
+  readonly seed: number
+  /** Text that was looked at, and its tokens. */
+  readonly source: string
+  readonly tokens: number
+  readonly periods: readonly string[]
+  readonly parties: readonly string[]
+  /**
+   * Mutual information of expert and year (by `periods`), party, token, in nats, mean over layers (and
+   * prototypes), with the same after the labels of documents were shuffled: what chance and finite counts give.
+   * All of the text is looked at, also what was trained on.
+   */
+  readonly information: readonly {
+    readonly of: 'year' | 'party' | 'token'
+    readonly nats: number
+    readonly shuffled: number
+    /** Entropy of the expert, the most there can be. */
+    readonly entropy: number
+  }[]
+  readonly experts: readonly ExpertProfile[]
+}
+
+/** One comparison: an arm against its baseline. */
+export interface Contrast {
+  readonly baseline: string
+  readonly arm: string
+}
+
+/** What a question looks at, besides the differences of its contrasts. */
+export const views = ['plain', 'imbalance', 'capacity', 'prototypes', 'attention', 'scale', 'convergence'] as const
+export type View = (typeof views)[number]
+
+export interface Question {
+  readonly id: string
+  readonly title: string
+  /** What is asked and how it is measured, in a sentence or two. */
+  readonly about: string
+  readonly view: View
+  readonly contrasts: readonly Contrast[]
+}
+
+/** A study, resolved: what the analysis is given. */
+export interface StudyResults {
+  readonly name: string
+  readonly title: string
+  /** The command that made it. */
+  readonly command: string
+  readonly seeds: readonly number[]
+  /** Settings of every arm, besides those that all share. */
+  readonly arms: Readonly<Record<string, Settings>>
+  readonly questions: readonly Question[]
+  /** Cells with their records; null: not run yet. */
+  readonly cells: readonly { readonly arm: string; readonly seed: number; readonly record: RunRecord | null }[]
+  readonly timings: readonly Timing[]
+  readonly specialisations: readonly Specialisation[]
+  /** CPU, threads, system; one line each where records differ. */
+  readonly machine: string
+}
+
+/** A finished analysis. */
+export interface Report {
+  readonly title: string
+  /** Lines under the title: runs done, text, model, machine. */
+  readonly facts: readonly string[]
+  readonly command: string
+  readonly sections: readonly Section[]
+}
+
+export interface Section {
+  readonly id: string
+  readonly title: string
+  readonly about: string
+  /** What was found, in plain words; each a sentence. */
+  readonly verdicts: readonly string[]
+  readonly blocks: readonly Block[]
+}

@@ -1,0 +1,181 @@
+/** From what a user writes to cells: names, combinations, and everything that is refused before the first run. */
+import { mkdtemp, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { loadConfig } from '../train/load-config.ts'
+import { expand, isResultOf, keyOf } from './grid.ts'
+import { m6t, m6tPresets } from './m6t.ts'
+import { readSpecification, type SpecificationInput, specificationSchema } from './specification.ts'
+
+const grid = (input: SpecificationInput, sets: string[] = []) =>
+  expand(specificationSchema.parse({ base: 'tiny', ...input }), sets)
+
+const refused = (input: SpecificationInput) => expect(grid(input)).rejects
+
+describe('arms', () => {
+  test('a grid has an arm for every combination of values, named by them', async () => {
+    const { arms, cells } = await grid({ grid: { 'model.moe.k': [1, 2], 'model.moe.capacity': ['1x', 'none'] } })
+    expect(Object.keys(arms)).toEqual([
+      'k=1, capacity=1x',
+      'k=1, capacity=none',
+      'k=2, capacity=1x',
+      'k=2, capacity=none',
+    ])
+    expect(cells.find(({ arm }) => arm === 'k=2, capacity=none')?.config.model.moe).toMatchObject({
+      k: 2,
+      capacity: 'none',
+    })
+  })
+
+  test('fields that end alike are named by as much as tells them apart', async () => {
+    const { arms } = await grid({ grid: { 'model.hidden': [32], 'model.moe.hidden': [64], 'model.moe.k': [1] } })
+    expect(Object.keys(arms)).toEqual(['model.hidden=32, moe.hidden=64, k=1'])
+  })
+
+  test('every arm is there with every seed, and seeds come one after the other', async () => {
+    const { cells } = await grid({ seeds: [3, 5], arms: { a: {}, b: { 'model.moe.k': 2 } } })
+    expect(cells.map(({ arm, seed }) => `${arm}${seed}`)).toEqual(['a3', 'b3', 'a5', 'b5'])
+    for (const { seed, config } of cells) {
+      expect(config.train.seed).toBe(seed)
+      expect(config.data.order).toBe(seed)
+      // The split is the same for all: losses are on the same text.
+      expect(config.data.seed).toBe(0)
+    }
+  })
+
+  test('an arm is stronger than settings from outside, and those than what the study sets for all', async () => {
+    const input = { set: { 'model.moe.factor': 2 }, arms: { a: {}, b: { 'model.moe.factor': 3 } }, seeds: [1] }
+    const factors = async (...sets: string[]) =>
+      (await grid(input, sets)).cells.map(({ config }) => config.model.moe?.factor)
+    expect(await factors()).toEqual([2, 3])
+    expect(await factors('model.moe.factor=4')).toEqual([4, 3])
+  })
+
+  test('a setting from outside that no arm would heed is refused', () =>
+    expect(grid({ arms: { a: { 'model.moe.k': 1 }, b: { 'model.moe.k': 2 } } }, ['model.moe.k=3'])).rejects.toThrow(
+      'every arm of the study sets model.moe.k itself',
+    ))
+
+  test('without questions every arm is compared with the first', async () => {
+    const { questions } = await grid({ arms: { a: {}, b: { 'model.moe.k': 2 }, c: { 'model.moe.k': 3 } } })
+    expect(questions[0]?.contrasts).toEqual([
+      { baseline: 'a', arm: 'b' },
+      { baseline: 'a', arm: 'c' },
+    ])
+  })
+})
+
+describe('refused before the first run', () => {
+  test('a study without arms', () => refused({}).toThrow('it has no arms'))
+
+  test('an unknown field, with the arm and the nearest name', () =>
+    refused({ arms: { a: { 'model.moe.expert': 4 } } }).toThrow(/arm "a".*model\.moe\.expert.*did you mean.*experts/s))
+
+  test('values that contradict each other', () =>
+    refused({ grid: { 'model.moe.router': ['switch'], 'model.moe.k': [1, 2] } }).toThrow(
+      /arm "router=switch, k=2".*must be 1 for the switch router/s,
+    ))
+
+  test('an unknown arm in a question, with the nearest', () =>
+    refused({
+      arms: { 'top-1': {}, 'top-2': { 'model.moe.k': 2 } },
+      questions: [{ title: 'q', baseline: 'top-1', arms: ['top2'] }],
+    }).toThrow('unknown arm "top2" in question "q" (arms: "top-1", "top-2"; did you mean'))
+
+  test('arms that are the same configuration', () =>
+    refused({ arms: { a: {}, b: { 'model.moe.k': 1 } } }).toThrow('they are the same configuration'))
+
+  test('arms that learn from other tokens', () =>
+    refused({ arms: { a: {}, b: { 'train.steps': 30 } } }).toThrow('train.steps differs'))
+
+  test('fields that belong to the study', () =>
+    refused({ arms: { a: { 'train.seed': 3 } } }).toThrow('invalid train.seed in a study: it is set by seeds'))
+
+  test('a seed that is there twice', () => refused({ seeds: [1, 1], arms: { a: {} } }).toThrow('1 is there twice'))
+})
+
+describe('the name of a result', () => {
+  test('depends on what decides the result, and on nothing else', async () => {
+    const base = await loadConfig('tiny', [])
+    const key = (...sets: string[]) => loadConfig('tiny', sets).then(keyOf)
+    for (const indifferent of ['runtime.threads=3', 'train.keep=5', 'train.routingEvery=7', 'data.cache=elsewhere'])
+      expect(await key(indifferent), indifferent).toBe(keyOf(base))
+    for (const decisive of ['train.seed=1', 'data.order=1', 'model.moe.k=2', 'train.steps=21', 'runtime.math=bf16'])
+      expect(await key(decisive), decisive).not.toBe(keyOf(base))
+  })
+
+  test('stays when a field is new in the schema, and a changed default is noticed', async () => {
+    const config = await loadConfig('tiny', [])
+    const { zLoss: _, ...older } = config.model.moe as NonNullable<typeof config.model.moe>
+    const stored = { ...config, model: { ...config.model, moe: older } } as unknown as typeof config
+    expect(keyOf(stored)).toBe(keyOf(config))
+    expect(isResultOf(stored, config)).toBe(true)
+    const other = { ...config, model: { ...config.model, moe: { ...older, zLoss: 0.5 } } } as typeof config
+    expect(isResultOf(other, config)).toBe(false)
+  })
+
+  test('does not depend on the order of fields', async () => {
+    const config = await loadConfig('demo', [])
+    const reversed = Object.fromEntries(Object.entries(config).reverse()) as typeof config
+    expect(keyOf(reversed)).toBe(keyOf(config))
+  })
+})
+
+describe('m6t', () => {
+  test.each(m6tPresets)('every cell of %s is a valid configuration, and every question has arms', async (preset) => {
+    const specification = m6t(preset)
+    const { cells, arms, questions } = await expand(specification)
+    expect(cells.length).toBe(specification.seeds.length * Object.keys(specification.arms).length)
+    expect(questions.map(({ view }) => view)).toEqual([
+      'imbalance',
+      'capacity',
+      'prototypes',
+      'attention',
+      'scale',
+      'convergence',
+    ])
+    const asked = new Set(
+      questions.flatMap(({ contrasts }) => contrasts.flatMap(({ baseline, arm }) => [baseline, arm])),
+    )
+    expect(Object.keys(arms).filter((arm) => !asked.has(arm) && !Object.hasOwn(specification.timedOnly, arm))).toEqual(
+      [],
+    )
+  })
+})
+
+describe('a file', () => {
+  const read = async (text: string) => {
+    const file = join(await mkdtemp(join(tmpdir(), 'choir-study-')), 'study.yaml')
+    await writeFile(file, text)
+    return readSpecification(file)
+  }
+
+  test.each([
+    ['unknown field', 'bases: tiny', /unknown field bases \(accepted: title, base/],
+    ['an empty list', 'grid: { model.moe.k: [] }', /invalid grid\.model\.moe\.k: \[\]/],
+    ['no list', 'grid: { model.moe.k: 2 }', /invalid grid\.model\.moe\.k: 2/],
+    ['no seeds', 'seeds: []', /invalid seeds: \[\]/],
+    [
+      'a question without arms',
+      'questions: [{ title: a, baseline: b }]',
+      /needs either baseline and arms, or contrasts/,
+    ],
+    ['YAML that is none', 'arms: {', /line 1, column/],
+    ['a binary file', '\u0000\u0001PAR1', /cannot read study|invalid study/],
+    ['nothing', '', /invalid study/],
+    ['a list', '- 1', /invalid study/],
+  ])('%s is refused with what is accepted', (_, text, message) => expect(read(text)).rejects.toThrow(message))
+
+  test('that is not there is refused', () =>
+    expect(readSpecification(join('nowhere', 'study.yaml'))).rejects.toThrow('cannot read study "nowhere'))
+
+  test('whatever text is read, it is a specification or a usage error', () =>
+    fc.assert(
+      fc.asyncProperty(fc.string(), async (text) => {
+        await read(text).catch((error: Error) => expect(error.name).toBe('UsageError'))
+      }),
+      { numRuns: 50 },
+    ))
+})

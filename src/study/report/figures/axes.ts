@@ -1,0 +1,133 @@
+/**
+ * The plane of a figure: a box with two scales, their ticks and their labels.
+ *
+ * The label of the upright axis stands level above it, where it is read without turning the head. Margins
+ * follow from the texts in them, so that nothing is cut however long a number or a label is.
+ */
+import type { Axis } from '../blocks.ts'
+import { type Child, element, type Markup } from '../markup.ts'
+import { type Scale, scaleOf, type Tick, usable } from './scale.ts'
+import { fitted, textWidth, wrapped } from './text.ts'
+
+/** Sizes of letters: names, the small print of ticks, and what 12 pixels of bold letters take up. */
+export const letters = { text: 12, small: 11, bold: 13.5 } as const
+
+export interface Box {
+  readonly left: number
+  readonly right: number
+  readonly top: number
+  readonly bottom: number
+}
+
+export interface Plane {
+  readonly box: Box
+  readonly x: Scale
+  readonly y: Scale
+  /** Grid, ticks and labels. */
+  readonly markup: Child
+  /** Where the next thing below may begin. */
+  readonly end: number
+}
+
+export interface PlaneSize {
+  /** Where it begins from the left. */
+  readonly from?: number
+  /** And from above. */
+  readonly above?: number
+  readonly width: number
+  /** Of the box. */
+  readonly height: number
+  /** Room right of the box. */
+  readonly right: number
+}
+
+/** Of a box with nothing in it. */
+const emptyHeight = 90
+
+export function planeOf(
+  axes: { readonly x: Axis; readonly y: Axis },
+  xs: readonly (number | undefined)[],
+  ys: readonly (number | undefined)[],
+  { from = 0, above = 0, width, height: wanted, right }: PlaneSize,
+): Plane {
+  const empty = !xs.some((value) => usable(axes.x.scale, value)) || !ys.some((value) => usable(axes.y.scale, value))
+  const height = empty ? Math.min(wanted, emptyHeight) : wanted
+  const title = wrapped(`↑\u00a0${axes.y.label}`, letters.bold, width - 8, 2)
+  const top = above + 10 + 16 * title.length + 6
+  const y = scaleOf(axes.y.scale, ys, [top + height, top], Math.round(height / 52))
+  const left = from + 12 + Math.ceil(Math.max(16, ...y.ticks.map(({ label }) => textWidth(label, letters.small))))
+  const box = { left, right: from + width - right, top, bottom: top + height }
+  const x = scaleOf(axes.x.scale, xs, [box.left, box.right], Math.max(2, Math.round((box.right - left) / 85)))
+  const markup = [
+    title.map((line, i) => element('text', { x: from + 2, y: above + 20 + 16 * i, class: 'label' }, line)),
+    empty ? undefined : y.ticks.map((tick) => levelTick(tick, y.at(tick.value), box)),
+    element('path', { class: 'axis', d: `M${box.left} ${box.bottom}H${box.right}` }),
+    empty ? noData(box) : uprightTicks(x, box, from + width),
+    axisLabel(`${axes.x.label}\u00a0→`, box, from + width, from),
+  ]
+  return { box, x, y, markup, end: box.bottom + 46 }
+}
+
+/** A tick of the y axis: a line across where it is labelled, else a stub. */
+function levelTick({ label }: Tick, y: number, box: Box): Child {
+  if (label === '') return element('line', { class: 'minor', x1: box.left - 3, x2: box.left, y1: y, y2: y })
+  return [
+    element('line', { class: 'grid', x1: box.left, x2: box.right, y1: y, y2: y }),
+    element('text', { class: 'small', x: box.left - 6, y: y + 4, 'text-anchor': 'end' }, label),
+  ]
+}
+
+/** Ticks of the x axis, below the box; a label that would touch the one before it is left out. */
+export function uprightTicks(scale: Scale, box: Box, width: number): Child {
+  let free = 0
+  return scale.ticks.map(({ value, label }) => {
+    const x = scale.at(value)
+    const half = textWidth(label, letters.small) / 2
+    const middle = Math.min(Math.max(x, half + 1), width - half - 1)
+    const shown = label !== '' && middle - half >= free
+    if (shown) free = middle + half + 6
+    return [
+      element('line', {
+        class: shown ? 'axis' : 'minor',
+        x1: x,
+        x2: x,
+        y1: box.bottom,
+        y2: box.bottom + (shown ? 5 : 3),
+      }),
+      shown
+        ? element('text', { class: 'small', x: middle, y: box.bottom + 18, 'text-anchor': 'middle' }, label)
+        : undefined,
+    ]
+  })
+}
+
+/** @param end right edge of what is there to write on, as `from` is the left */
+export function axisLabel(label: string, box: Box, end: number, from = 0): Markup {
+  const text = fitted(label, letters.bold, end - from - 4)
+  const half = textWidth(text, letters.bold) / 2
+  const middle = Math.min(Math.max((box.left + box.right) / 2, from + half + 2), end - half - 2)
+  return element('text', { class: 'label', x: middle, y: box.bottom + 37, 'text-anchor': 'middle' }, text)
+}
+
+/** Said in the middle of a box that has nothing to show. */
+export function noData(box: Box): Markup {
+  return element(
+    'text',
+    { class: 'note', x: (box.left + box.right) / 2, y: (box.top + box.bottom) / 2 + 4, 'text-anchor': 'middle' },
+    'no data yet',
+  )
+}
+
+/** Small print below a figure. */
+export function notes(lines: readonly string[], width: number, y: number): { markup: Child; end: number } {
+  const all = lines.flatMap((line) => wrapped(line, letters.small, width - 4, 3))
+  return {
+    markup: all.map((line, i) => element('text', { class: 'note', x: 2, y: y + 10 + 15 * i }, line)),
+    end: y + 15 * all.length,
+  }
+}
+
+/** "1 value is", "3 values are": what a figure could not place. */
+export function leftOut(count: number, what: string, why: string): string[] {
+  return count === 0 ? [] : [`${count} ${what}${count === 1 ? ' is' : 's are'} left out: ${why}.`]
+}

@@ -1,0 +1,124 @@
+import { describe, expect, test } from 'vitest'
+import { demoReport } from '../../testing/demo-report.ts'
+import { hostileBlocks } from '../../testing/hostile-report.ts'
+import { type Parsed, parsed } from '../../testing/parsed-xml.ts'
+import type { Block, Figure } from '../blocks.ts'
+import { inlineSvg, standaloneSvg } from './drawing.ts'
+import { widths } from './form.ts'
+import { textWidth } from './text.ts'
+
+const isFigure = (block: Block): block is Figure => block.kind === 'figure'
+const demo = demoReport.sections.flatMap(({ blocks }) => blocks).filter(isFigure)
+const hostile = hostileBlocks.filter(isFigure)
+const cases = [...demo, ...hostile].flatMap((figure, i) =>
+  Object.values(widths).map((width) => ({ title: `${i} ${figure.form} ${figure.id} at ${width}`, figure, width })),
+)
+
+/** Where a text is by estimate: left, top, right, bottom. */
+function boxOf({ attributes, text }: Parsed): [number, number, number, number] {
+  const classes = attributes.class ?? ''
+  const size = /small|note/.test(classes) ? 11 : 12
+  const width = textWidth(text, size) * (/label/.test(classes) ? 1.1 : 1)
+  const [x, y] = [Number(attributes.x), Number(attributes.y)]
+  const left = x - width * ({ middle: 0.5, end: 1 }[attributes['text-anchor'] ?? ''] ?? 0)
+  if (attributes.transform === undefined) return [left, y - size, left + width, y + 3]
+  // Names of columns lean by 45 degrees and end at their place.
+  return [x - width * Math.SQRT1_2 - 2, y - size, x + 6, y + width * Math.SQRT1_2 + 2]
+}
+
+describe.each(cases)('$title', ({ figure, width }) => {
+  const svg = inlineSvg(figure, 'f', width).text
+  const elements = parsed(svg)
+
+  test('is well-formed, and every number in it finite', () => {
+    expect(svg).not.toMatch(/NaN|Infinity|undefined|\[object/)
+    for (const { attributes } of elements) {
+      for (const key of ['x', 'y', 'x1', 'x2', 'y1', 'y2', 'cx', 'cy', 'r', 'width', 'height'] as const) {
+        const value = attributes[key]
+        if (value !== undefined) expect(Number.isFinite(Number(value)), `${key}=${value}`).toBe(true)
+      }
+    }
+  })
+
+  test('is an image with a name and a description', () => {
+    const [root] = elements
+    expect(root?.attributes).toMatchObject({ role: 'img', 'aria-labelledby': 'f-title', 'aria-describedby': 'f-desc' })
+    expect(elements.find(({ attributes }) => attributes.id === 'f-desc')?.text).not.toBe('')
+    const ids = elements.map(({ attributes }) => attributes.id).filter((id) => id !== undefined)
+    expect(new Set(ids).size).toBe(ids.length)
+  })
+
+  test('has every text inside its edges', () => {
+    const [, , right = 0, bottom = 0] = (elements[0]?.attributes.viewBox ?? '').split(' ').map(Number)
+    for (const element of elements.filter(({ name }) => name === 'text')) {
+      const box = boxOf(element)
+      const inside = box[0] >= -1 && box[1] >= -1 && box[2] <= right + 1 && box[3] <= bottom + 1
+      expect(inside, `${element.text} at ${box.map(Math.round).join(' ')} of ${right} ${bottom}`).toBe(true)
+    }
+  })
+
+  test('comes out the same every time', () => {
+    expect(inlineSvg(figure, 'f', width).text).toBe(svg)
+  })
+})
+
+test.each(
+  hostile.filter(({ id }) => ['nothing', 'none', 'no-rows', 'no-zero', 'numberless', 'without-cells'].includes(id)),
+)('without numbers, $form $id says that there are none yet', (figure) => {
+  expect(inlineSvg(figure, 'f', widths.wide).text).toContain('no data yet')
+})
+
+test('points without a place are counted, not hidden', () => {
+  const figure = hostile.find(({ form, id }) => form === 'scatter' && id === 'none')
+  expect(figure && inlineSvg(figure, 'f', widths.wide).text).toContain('1 point is left out')
+})
+
+test('a line without a value is interrupted there', () => {
+  const x = [0, 1, 2, 3, 4]
+  const series = [{ name: 'a', x, y: [1, 2, Number.NaN, 3, 4] }]
+  const axis = { label: 'x', scale: 'linear' } as const
+  const figure: Figure = { kind: 'figure', form: 'lines', id: 'gap', caption: 'gap', x: axis, y: axis, series }
+  const [line] = parsed(inlineSvg(figure, 'f', widths.wide).text).filter(
+    ({ attributes }) => attributes.class === 'line s0',
+  )
+  expect(line?.attributes.d?.match(/M/g)).toHaveLength(2)
+})
+
+test('missing values are hatched and every other cell has the colour of its value', () => {
+  const panels = [{ title: '', columns: ['a', 'b'], rows: ['r'], values: [[1, null]] }]
+  const figure: Figure = {
+    kind: 'figure',
+    form: 'heat',
+    id: 'h',
+    caption: '',
+    xLabel: 'x',
+    yLabel: 'y',
+    valueLabel: 'v',
+    panels,
+  }
+  const fills = parsed(inlineSvg(figure, 'f', widths.wide).text)
+    .filter(({ attributes }) => attributes.class === 'cells')
+    .map(({ attributes }) => attributes.fill)
+  expect(fills).toEqual([expect.stringMatching(/^#/), 'url(#f-hatch)'])
+})
+
+test('curves that differ little late are enlarged there, others are not', () => {
+  const axis = { label: 'x', scale: 'linear' } as const
+  const x = Array.from({ length: 40 }, (_, i) => i)
+  const draw = (y: (i: number) => number) => {
+    const series = ['a', 'b'].map((name, n) => ({ name, x, y: x.map((i) => y(i) + n / 100) }))
+    const figure: Figure = { kind: 'figure', form: 'lines', id: 'l', caption: '', x: axis, y: axis, series }
+    return inlineSvg(figure, 'f', widths.wide).text
+  }
+  expect(draw((i) => Math.exp(-i / 3))).toContain('the later half, enlarged')
+  expect(draw((i) => i)).not.toContain('enlarged')
+})
+
+test('a file of its own brings its style, its background and its namespace', () => {
+  for (const figure of demo) {
+    const [root, ...rest] = parsed(standaloneSvg(figure, 'f'))
+    expect(root?.attributes.xmlns).toBe('http://www.w3.org/2000/svg')
+    expect(rest.find(({ name }) => name === 'style')?.text).toContain('prefers-color-scheme: dark')
+    expect(rest.some(({ attributes }) => attributes.class === 'back')).toBe(true)
+  }
+})

@@ -1,0 +1,174 @@
+/**
+ * A forest plot: a row an arm, its mean with an interval, and below it a dot a seed, on one axis with a line
+ * at zero. An interval that keeps clear of zero is drawn full and in colour, one that does not hollow and grey:
+ * the first thing to see is what was found to differ.
+ */
+import type { IntervalFigure } from '../blocks.ts'
+import { type Child, element, type Markup } from '../markup.ts'
+import { axisLabel, type Box, letters, noData, uprightTicks } from './axes.ts'
+import { type Body, isNarrow } from './form.ts'
+import { title } from './legend.ts'
+import { evenly, valueLabel } from './numerals.ts'
+import { type Scale, scaleOf, usable } from './scale.ts'
+import { textWidth, wrapped } from './text.ts'
+
+type Row = IntervalFigure['rows'][number]
+
+export function intervalsBody(figure: IntervalFigure, width: number): Body {
+  const narrow = isNarrow(width)
+  const kind = figure.x.scale
+  const words = wordsOf(figure.rows)
+  const longest = Math.max(60, ...figure.rows.map(({ label }) => textWidth(label, letters.text)))
+  const left = narrow ? 12 : Math.min(longest + 16, width * 0.34)
+  const numbers = narrow ? 0 : Math.max(...figure.rows.map((row) => textWidth(words(row), letters.small)), 40) + 14
+  const box: Box = { left, right: width - Math.max(14, numbers), top: 0, bottom: 0 }
+  const values = figure.rows.flatMap(({ mean, low, high, values }) => [mean, low, high, ...values])
+  const x = scaleOf(
+    kind,
+    [figure.zero, ...values],
+    [box.left, box.right],
+    Math.max(2, Math.round((box.right - box.left) / 80)),
+  )
+  const zero = x.has(figure.zero) ? x.at(figure.zero) : undefined
+  const sides = zero === undefined ? { markup: undefined, end: 8 } : sideWords(figure.sides, zero, width)
+  const rowHeight = narrow ? 54 : 40
+  const plane: Box = { ...box, top: sides.end, bottom: sides.end + rowHeight * Math.max(1, figure.rows.length) + 4 }
+  const shown = figure.rows.filter(({ mean }) => usable(kind, mean))
+  return {
+    height: plane.bottom + 46,
+    markup: [
+      x.ticks
+        .filter(({ label }) => label !== '')
+        .map(({ value }) => {
+          const at = x.at(value)
+          return element('line', { class: 'grid', x1: at, x2: at, y1: plane.top, y2: plane.bottom })
+        }),
+      element('path', { class: 'axis', d: `M${box.left.toFixed(1)} ${plane.bottom}H${box.right.toFixed(1)}` }),
+      uprightTicks(x, plane, width),
+      axisLabel(figure.x.label, plane, width),
+      sides.markup,
+      zero === undefined
+        ? undefined
+        : element('line', { class: 'zero', x1: zero, x2: zero, y1: plane.top, y2: plane.bottom }),
+      figure.rows.map((row, i) =>
+        rowOf(row, x, figure.zero, plane, {
+          top: plane.top + i * rowHeight,
+          rowHeight,
+          width,
+          narrow,
+          words: words(row),
+        }),
+      ),
+      figure.rows.length === 0 ? noData(plane) : undefined,
+    ],
+    description: description(figure, shown, words),
+  }
+}
+
+/** What lies on each side, on the sides of the line where there is room, else one below the other. */
+function sideWords(
+  [left, right]: IntervalFigure['sides'],
+  zero: number,
+  width: number,
+): { markup: Child; end: number } {
+  const words = [`←\u00a0${left}`, `${right}\u00a0→`] as const
+  const [leftWidth, rightWidth] = words.map((text) => textWidth(text, letters.text)) as [number, number]
+  if (zero - 10 - leftWidth > 2 && zero + 10 + rightWidth < width - 2) {
+    return {
+      markup: [
+        element('text', { class: 'side', x: zero - 10, y: 18, 'text-anchor': 'end' }, words[0]),
+        element('text', { class: 'side', x: zero + 10, y: 18 }, words[1]),
+      ],
+      end: 28,
+    }
+  }
+  const lines = words.map((text) => wrapped(text, letters.text, width - 8, 2))
+  const count = lines.flat().length
+  return {
+    markup: lines.map((side, i) =>
+      side.map((line, j) =>
+        element(
+          'text',
+          {
+            class: 'side',
+            x: i === 0 ? 2 : width - 4,
+            y: 18 + 16 * (j + (i === 0 ? 0 : (lines[0]?.length ?? 0))),
+            'text-anchor': i === 0 ? 'start' : 'end',
+          },
+          line,
+        ),
+      ),
+    ),
+    end: 12 + 16 * count,
+  }
+}
+
+interface RowPlace {
+  readonly top: number
+  readonly rowHeight: number
+  readonly width: number
+  readonly narrow: boolean
+  /** Its numbers. */
+  readonly words: string
+}
+
+function rowOf(row: Row, x: Scale, zero: number, box: Box, { top, rowHeight, width, narrow, words }: RowPlace): Child {
+  const middle = top + (narrow ? 28 : rowHeight / 2 - 4)
+  const room = narrow ? width - textWidth(words, letters.small) - 20 : box.left - 14
+  const name = wrapped(row.label, letters.text, room, narrow ? 1 : 2)
+  const level = narrow ? top + 14 : top + rowHeight / 2 + 4
+  return [
+    element('line', { class: 'row', x1: 2, x2: width - 2, y1: top + rowHeight, y2: top + rowHeight }),
+    name.map((line, i) => {
+      const y = narrow ? level : top + rowHeight / 2 + 4 - 7.5 * (name.length - 1) + 15 * i
+      return element('text', { class: 'halo', x: 2, y }, line, line.endsWith('…') ? title(row.label) : undefined)
+    }),
+    element('text', { class: 'small halo', x: width - 3, y: level, 'text-anchor': 'end' }, words),
+    measured(row, x, zero, middle),
+    row.values
+      .filter((value) => x.has(value))
+      .map((value) => element('circle', { class: 'seed', cx: x.at(value), cy: middle + 13, r: 3 })),
+  ]
+}
+
+function measured({ mean, low, high }: Row, x: Scale, zero: number, y: number): Child {
+  if (!x.has(mean)) return undefined
+  const interval = x.has(low) && x.has(high)
+  const clear = interval && (low > zero || high < zero)
+  const tone = clear ? (mean < zero ? 'left' : 'right') : 'open'
+  const [from, to] = interval ? [x.at(low), x.at(high)] : [0, 0]
+  const level = y.toFixed(1)
+  const bar = interval
+    ? element('path', {
+        class: `interval ${tone}`,
+        d: `M${from.toFixed(1)} ${level}H${to.toFixed(1)}M${from.toFixed(1)} ${(y - 4).toFixed(1)}v8M${to.toFixed(1)} ${(y - 4).toFixed(1)}v8`,
+      })
+    : undefined
+  const middle = x.at(mean)
+  const diamond: Markup = element('path', {
+    class: `mean ${tone}`,
+    d: `M${middle.toFixed(1)} ${(y - 6).toFixed(1)}l6 6l-6 6l-6 -6z`,
+  })
+  return [bar, diamond]
+}
+
+/** −0.031 (−0.040 to −0.022), as exactly in every row as the narrowest interval asks for. */
+function wordsOf(rows: readonly Row[]): (row: Row) => string {
+  const widths = rows.map(({ low, high }) => (high - low) / 2).filter((width) => Number.isFinite(width) && width > 0)
+  const means = rows.map(({ mean }) => Math.abs(mean)).filter((mean) => Number.isFinite(mean) && mean > 0)
+  const write = evenly(Math.min(...(widths.length > 0 ? widths : means.map((mean) => mean / 10))))
+  return ({ mean, low, high }) => {
+    if (!Number.isFinite(mean)) return 'no data yet'
+    const interval = Number.isFinite(low) && Number.isFinite(high)
+    return interval ? `${write(mean)} (${write(low)} to ${write(high)})` : write(mean)
+  }
+}
+
+function description(figure: IntervalFigure, shown: readonly Row[], words: (row: Row) => string): string {
+  const zero = Number.isFinite(figure.zero)
+    ? `; left of ${valueLabel(figure.zero)} is ${figure.sides[0]}, right of it ${figure.sides[1]}`
+    : ''
+  const what = `Forest plot of ${figure.x.label}${zero}`
+  if (shown.length === 0) return `${what}: no data yet.`
+  return `${what}. ${shown.map((row) => `${row.label}: ${words(row)}`).join('; ')}.`
+}

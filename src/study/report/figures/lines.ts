@@ -1,0 +1,141 @@
+/**
+ * Lines over x. Where there is room, every line is named at its end, in order, with a leader where names had
+ * to move apart; on a narrow figure the names are below it, in the same order.
+ *
+ * Losses fall far at first and then differ little. Where the later half of the lines lies in a small part of
+ * the height, a second plane shows that half enlarged, and a frame in the first shows what it is.
+ */
+import type { LineFigure } from '../blocks.ts'
+import { type Child, element } from '../markup.ts'
+import { leftOut, letters, notes, type Plane, type PlaneSize, planeOf } from './axes.ts'
+import { curves, type Drawn, drawnOf, endLabels, labelHeight } from './curves.ts'
+import { type Body, isNarrow } from './form.ts'
+import { legend, sampleWidth } from './legend.ts'
+import { valueLabel } from './numerals.ts'
+import { usable } from './scale.ts'
+import { textWidth } from './text.ts'
+
+export function linesBody(figure: LineFigure, width: number): Body {
+  const narrow = isNarrow(width)
+  const longest = Math.max(0, ...figure.series.map(({ name }) => textWidth(name, letters.text)))
+  const names = narrow ? 14 : Math.min(longest + sampleWidth(true) + 22, width * 0.36)
+  const height = narrow ? 220 : Math.max(330, labelHeight * figure.series.length)
+  const later = laterHalf(figure)
+  const [first, second] = sizes(width, height, names, later !== undefined, narrow)
+  const whole = panelOf(figure, first)
+  const detail = later && second ? panelOf(later, { ...second, above: narrow ? whole.plane.end + 8 : 0 }) : undefined
+  const last = detail ?? whole
+  const ended = last.drawn.filter((one) => one.end !== undefined)
+  const ordered = [...ended].sort((a, b) => (a.end?.y ?? 0) - (b.end?.y ?? 0))
+  const end = Math.max(whole.plane.end, last.plane.end)
+  const below = narrow ? legend(ordered, width, end) : { markup: undefined, end }
+  const small = notes(remarks(figure, whole.drawn), width, below.end)
+  return {
+    height: small.end + 4,
+    markup: [
+      whole.markup,
+      detail ? frame(whole.plane, detail.plane) : undefined,
+      detail?.markup,
+      narrow ? undefined : endLabels(last.plane, ended, width - names, width),
+      below.markup,
+      small.markup,
+    ],
+    description: description(figure, whole.drawn),
+  }
+}
+
+/** Beside each other, the detail larger and with the names; or one below the other. */
+function sizes(width: number, height: number, names: number, two: boolean, narrow: boolean): [PlaneSize, PlaneSize?] {
+  if (!two) return [{ width, height, right: names }]
+  if (narrow)
+    return [
+      { width, height: 150, right: 14 },
+      { width, height, right: 14 },
+    ]
+  const share = Math.round(width * 0.34)
+  return [
+    { width: share, height, right: 8 },
+    { from: share + 20, width: width - share - 20, height, right: names },
+  ]
+}
+
+interface Panel {
+  readonly plane: Plane
+  readonly drawn: readonly Drawn[]
+  readonly markup: Child
+}
+
+function panelOf(figure: LineFigure, size: PlaneSize): Panel {
+  const all = placesOf(figure)
+  const plane = planeOf(
+    figure,
+    all.map(({ x }) => x),
+    all.flatMap(({ y, low, high }) => [y, low, high]),
+    size,
+  )
+  const drawn = figure.series.map((series, index) => drawnOf(plane, series, index))
+  return { plane, drawn, markup: [plane.markup, curves(plane, drawn)] }
+}
+
+/** Points that the axes have a place for. */
+const placesOf = ({ series, x: { scale: horizontal }, y: { scale: upright } }: LineFigure) =>
+  series.flatMap(({ x, y, low, high }) =>
+    x
+      .map((value, i) => ({ x: value, y: y[i] ?? Number.NaN, low: low?.[i], high: high?.[i] }))
+      .filter((point) => usable(horizontal, point.x) && usable(upright, point.y)),
+  )
+
+/** Fewer points than this show nothing new when enlarged. */
+const enoughPoints = 12
+
+/** The figure from the middle of its steps on, if it has much to show that is too small in the whole. */
+function laterHalf(figure: LineFigure): LineFigure | undefined {
+  if (figure.x.scale === 'log' || figure.y.scale === 'log' || figure.series.length < 2) return undefined
+  const all = placesOf(figure)
+  if (all.length === 0) return undefined
+  const [from, to] = extent(all.map(({ x }) => x))
+  const middle = (from + to) / 2
+  const series = figure.series.map((one) => {
+    const start = one.x.findIndex((x) => x >= middle)
+    const cut = <T>(list: readonly T[]): readonly T[] => (start < 0 ? [] : list.slice(start))
+    const { low, high } = one
+    return { name: one.name, x: cut(one.x), y: cut(one.y), ...(low && high ? { low: cut(low), high: cut(high) } : {}) }
+  })
+  const later = { ...figure, y: { ...figure.y, label: 'the later half, enlarged' }, series }
+  const rest = placesOf(later)
+  if (Math.max(...series.map(({ x }) => x.length)) < enoughPoints || rest.length === 0) return undefined
+  const [whole, part] = [extent(all.map(({ y }) => y)), extent(rest.map(({ y }) => y))]
+  return part[1] - part[0] < (whole[1] - whole[0]) / 5 ? later : undefined
+}
+
+const extent = (values: readonly number[]): [number, number] => [
+  values.reduce((a, b) => Math.min(a, b)),
+  values.reduce((a, b) => Math.max(a, b)),
+]
+
+/** Where the plane of a detail lies in the whole. */
+function frame({ x, y, box }: Plane, detail: Plane): Child {
+  const [left, right] = detail.x.domain.map((value) => Math.min(Math.max(x.at(value), box.left), box.right))
+  const [low, high] = detail.y.domain.map((value) => Math.min(Math.max(y.at(value), box.top), box.bottom))
+  if (left === undefined || right === undefined || low === undefined || high === undefined) return undefined
+  return element('rect', { class: 'detail', x: left, y: high - 3, width: right - left, height: low - high + 6 })
+}
+
+function remarks(figure: LineFigure, drawn: readonly Drawn[]): string[] {
+  const points = figure.series.reduce((sum, { x }) => sum + x.length, 0)
+  const empty = drawn.filter(({ end }) => end === undefined).map(({ name }) => name)
+  return [
+    ...leftOut(points - placesOf(figure).length, 'point', 'not finite, or not above zero on a logarithmic axis'),
+    ...(empty.length > 0 && empty.length < drawn.length ? [`No data yet: ${empty.join(', ')}.`] : []),
+  ]
+}
+
+function description(figure: LineFigure, drawn: readonly Drawn[]): string {
+  const lasts = drawn
+    .filter(({ end }) => end !== undefined)
+    .map(({ name, series, spots }) => {
+      const last = spots.findLastIndex((spot) => spot !== undefined)
+      return `${name} ends at ${valueLabel(series.y[last] ?? Number.NaN)}`
+    })
+  return `Lines of ${figure.y.label} over ${figure.x.label}${lasts.length > 0 ? `: ${lasts.join('; ')}` : ': no data yet'}.`
+}

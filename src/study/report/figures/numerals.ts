@@ -1,0 +1,65 @@
+/** Numbers as figures write them: short on an axis, even where they stand together, with a real minus. */
+const units = [
+  { from: 1e15, unit: undefined },
+  { from: 1e12, unit: 'T' },
+  { from: 1e9, unit: 'B' },
+  { from: 1e6, unit: 'M' },
+  { from: 1e4, unit: 'k' },
+] as const
+
+/**
+ * 20 k, 1.5 M, 0.25, 2×10⁻⁶.
+ *
+ * @param step distance of ticks, which decides the digits
+ * @param size greatest tick of the axis, which decides the unit of all
+ */
+export function tickLabel(value: number, step: number, size = Math.abs(value)): string {
+  if (Math.abs(value) < step / 1e6) return '0'
+  const found = units.find(({ from }) => size >= from)
+  if (size < 1e-3 || (found && found.unit === undefined)) return powerLabel(value, step)
+  const factor = found ? { T: 1e12, B: 1e9, M: 1e6, k: 1e3 }[found.unit as 'T' | 'B' | 'M' | 'k'] : 1
+  return `${decimal(value / factor, step / factor)}${found ? ` ${found.unit}` : ''}`
+}
+
+function powerLabel(value: number, step: number): string {
+  const exponent = Math.floor(Math.log10(Math.abs(value)) + 1e-12)
+  const mantissa = decimal(value / 10 ** exponent, step / 10 ** exponent)
+  const power = `10${[...String(exponent)].map((digit) => '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'['-0123456789'.indexOf(digit)]).join('')}`
+  return mantissa === '1' ? power : `${mantissa}×${power}`
+}
+
+function decimal(value: number, step: number): string {
+  const digits = Math.min(12, Math.max(0, -Math.floor(Math.log10(step) + 1e-9)))
+  return signed(value.toFixed(digits))
+}
+
+/** With a minus that is as wide as a digit. */
+const signed = (text: string): string => text.replace('-', '−')
+
+/** A value in a label: counts as they are, else three significant digits, trailing zeros kept. */
+export function valueLabel(value: number): string {
+  if (!Number.isFinite(value)) return '–'
+  const size = Math.abs(value)
+  if (size < 1e4 && Number.isInteger(value)) return signed(String(value + 0))
+  if (size >= 1e4 || size < 1e-4) {
+    const rounded = Number(value.toPrecision(3))
+    return tickLabel(rounded, 10 ** (Math.floor(Math.log10(Math.abs(rounded))) - 2))
+  }
+  return signed(value.toPrecision(size >= 1000 ? 4 : 3))
+}
+
+/**
+ * Numbers that stand together, all with as many decimals.
+ *
+ * @param finest what must still show in two digits or so: a half width, or the greatest of the numbers
+ */
+export function evenly(finest: number): (value: number) => string {
+  const size = Math.abs(finest)
+  if (!(size >= 1e-6 && size < 1e4)) return valueLabel
+  const digits = Math.max(0, Math.ceil(-Math.log10(size / 2)))
+  return (value) => {
+    if (!Number.isFinite(value)) return '–'
+    const text = Math.abs(value) >= 1e4 ? valueLabel(value) : signed(value.toFixed(digits))
+    return /[1-9]/.test(text) ? text : text.replace('−', '')
+  }
+}

@@ -1,0 +1,82 @@
+/**
+ * Colours, marks and dashes of series. Eight colours, seven marks and five dashes go round at their own pace,
+ * so that series differ in more than colour and dozens of them are all different.
+ *
+ * The colours are of the kinds of Okabe and Ito (2008), moved until every one stands out from its background
+ * (3:1 and more by WCAG) and neighbours stay apart for protanopes and deuteranopes; the tests compute both.
+ */
+import {
+  type SymbolType,
+  symbolCircle,
+  symbolCross,
+  symbolDiamond,
+  symbolSquare,
+  symbolStar,
+  symbolTriangle,
+  symbolWye,
+} from 'd3-shape'
+
+export type Scheme = 'light' | 'dark'
+
+/** Blue, vermilion, green, violet, sky, orange, pink and the colour of ink, by scheme. */
+export const categorical: Readonly<Record<Scheme, readonly string[]>> = {
+  light: ['#006ab3', '#c24f0c', '#008678', '#563a93', '#3c93df', '#c77d00', '#c26fac', '#24292f'],
+  dark: ['#3c7ae0', '#f17329', '#1cb08f', '#a18ef0', '#8ecffb', '#e6b422', '#e690c6', '#eaedf3'],
+}
+
+/** What figures are drawn on. */
+export const surface: Readonly<Record<Scheme, string>> = { light: '#ffffff', dark: '#0d1117' }
+
+const shapes: readonly SymbolType[] = [
+  symbolCircle,
+  symbolSquare,
+  symbolTriangle,
+  symbolDiamond,
+  symbolCross,
+  symbolStar,
+  symbolWye,
+]
+
+const dashes = [undefined, '7 4', '2 3', '10 3 2 3', '15 4'] as const
+
+export interface Mark {
+  /** Place in the palette: class `s…` for strokes, `f…` for fills. */
+  readonly colour: number
+  readonly shape: SymbolType
+  readonly dash: string | undefined
+}
+
+/** @param index place among the series, from 0 */
+export function markOf(index: number): Mark {
+  return {
+    colour: index % categorical.light.length,
+    shape: shapes[index % shapes.length] ?? symbolCircle,
+    dash: dashes[index % dashes.length],
+  }
+}
+
+const channels = (colour: string): [number, number, number] => [
+  Number.parseInt(colour.slice(1, 3), 16),
+  Number.parseInt(colour.slice(3, 5), 16),
+  Number.parseInt(colour.slice(5, 7), 16),
+]
+
+/** Between two colours, in sRGB: neighbours of a palette are close. */
+export function mixed(from: string, to: string, share: number): string {
+  const [a, b] = [channels(from), channels(to)]
+  const mix = a.map((value, i) => Math.round(value + ((b[i] ?? value) - value) * share))
+  return `#${mix.map((value) => value.toString(16).padStart(2, '0')).join('')}`
+}
+
+/** Linear red, green and blue, 0 to 1. */
+export function linearOf(colour: string): [number, number, number] {
+  const linear = (value: number) => (value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4)
+  const [red, green, blue] = channels(colour)
+  return [linear(red / 255), linear(green / 255), linear(blue / 255)]
+}
+
+/** Relative luminance of WCAG 2. */
+export function luminance(colour: string): number {
+  const [red, green, blue] = linearOf(colour)
+  return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+}

@@ -1,0 +1,62 @@
+/**
+ * How parts of figures look, for pages and for files alike. Plain rules instead of variables, which not
+ * every viewer of SVG knows; without support for colour schemes a figure is light. Paper is always light.
+ */
+import { categorical, type Scheme, surface } from './palette.ts'
+
+const ink: Readonly<
+  Record<Scheme, { readonly text: string; readonly quiet: string; readonly grid: string; readonly axis: string }>
+> = {
+  light: { text: '#1f2328', quiet: '#59636e', grid: '#e1e6eb', axis: '#818b98' },
+  dark: { text: '#f0f6fc', quiet: '#9198a1', grid: '#2a3038', axis: '#79828d' },
+}
+
+const shapes = `
+.plot text { font: 12px system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; unicode-bidi: isolate }
+.plot text.small, .plot text.note { font-size: 11px }
+.plot text.label { font-weight: 600 }
+.plot text.note { font-style: italic }
+.plot .halo { stroke-width: 3px; stroke-linejoin: round; paint-order: stroke }
+.plot .line { fill: none; stroke-width: 2; stroke-linejoin: round }
+.plot .mark { stroke-width: 1 }
+.plot .band { opacity: 0.16 }
+.plot .leader { fill: none; stroke-width: 1; stroke-dasharray: 1 2.5; opacity: 0.9 }
+.plot .bar, .plot .interval { fill: none; stroke-width: 2 }
+.plot .trend { fill: none; stroke-width: 1.5; stroke-dasharray: 6 4 }
+.plot .grid, .plot .row, .plot .frame, .plot .axis, .plot .minor { fill: none; stroke-width: 1 }
+.plot .detail { fill: none; stroke-width: 1; stroke-dasharray: 3 2 }
+.plot .zero { stroke-width: 1.5 }
+.plot .mean { stroke-width: 2 }
+.plot .seed { stroke-width: 1.2; fill: none }
+.plot .cells { shape-rendering: crispEdges }
+.plot .hatch { stroke-width: 2 }
+`
+
+function coloursOf(scheme: Scheme): string {
+  const { text, quiet, grid, axis } = ink[scheme]
+  const back = surface[scheme]
+  const colours = categorical[scheme]
+  const [left, right] = [colours[0] ?? text, colours[1] ?? text]
+  const series = colours.map((colour, i) => `.plot .s${i} { stroke: ${colour} } .plot .f${i} { fill: ${colour} }`)
+  return `
+.plot .back { fill: ${back} }
+.plot text { fill: ${text} }
+.plot text.small, .plot text.note, .plot text.side { fill: ${quiet} }
+.plot text.halo { fill: ${text}; stroke: ${back} }
+.plot text.ink-dark { fill: #000000 } .plot text.ink-light { fill: #ffffff }
+.plot .grid, .plot .row { stroke: ${grid} }
+.plot .axis, .plot .minor, .plot .frame, .plot .missing { stroke: ${axis} }
+.plot .zero, .plot .detail, .plot .trend, .plot .leader.neutral { stroke: ${quiet} }
+.plot .mark { stroke: ${back} }
+.plot .interval.left, .plot .mean.left { stroke: ${left} } .plot .mean.left { fill: ${left} }
+.plot .interval.right, .plot .mean.right { stroke: ${right} } .plot .mean.right { fill: ${right} }
+.plot .interval.open, .plot .mean.open { stroke: ${quiet} } .plot .mean.open { fill: ${back} }
+.plot .seed { stroke: ${quiet} }
+.plot .blank { fill: ${back} } .plot .hatch { stroke: ${axis} }
+${series.join('\n')}
+`
+}
+
+// `screen`: what is printed keeps the colours for paper.
+export const figureStyle = `${shapes}${coloursOf('light')}@media screen and (prefers-color-scheme: dark) {${coloursOf('dark')}}
+`

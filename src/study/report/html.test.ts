@@ -1,0 +1,92 @@
+import { expect, test } from 'vitest'
+import { demoReport } from '../testing/demo-report.ts'
+import { hostileReport } from '../testing/hostile-report.ts'
+import { parsed } from '../testing/parsed-xml.ts'
+import { renderHtml } from './html.ts'
+
+const page = renderHtml(demoReport)
+const elements = parsed(page)
+const named = (name: string) => elements.filter((element) => element.name === name)
+
+test.each([
+  ['demo', demoReport],
+  ['hostile', hostileReport],
+])('the page of the %s report is well-formed, asks for nothing and runs nothing', (_, report) => {
+  const all = parsed(renderHtml(report))
+  expect(
+    all.filter(({ name }) => ['script', 'link', 'img', 'iframe', 'object', 'image', 'use'].includes(name)),
+  ).toEqual([])
+  for (const { name, attributes } of all) {
+    expect(Object.keys(attributes).filter((key) => key.startsWith('on') || key === 'src' || key === 'style')).toEqual(
+      [],
+    )
+    if (attributes.href !== undefined) expect(attributes.href, name).toMatch(/^#/)
+    if (name === 'style') expect(attributes).toEqual({})
+  }
+  const policy = all.find(({ attributes }) => attributes['http-equiv'] === 'Content-Security-Policy')
+  expect(policy?.attributes.content).toContain("default-src 'none'")
+  expect(renderHtml(report).replace(/xmlns="[^"]*"/g, '')).not.toMatch(/url\((?!#)|@import/)
+})
+
+test.each([
+  ['demo', demoReport],
+  ['hostile', hostileReport],
+])('in the %s report, ids are unique and every link leads somewhere', (_, report) => {
+  const all = parsed(renderHtml(report))
+  const ids = all.flatMap(({ attributes }) => attributes.id ?? [])
+  expect(new Set(ids).size).toBe(ids.length)
+  for (const { attributes } of all) {
+    if (attributes.href !== undefined) expect(ids).toContain(attributes.href.slice(1))
+    for (const key of ['aria-labelledby', 'aria-describedby']) {
+      if (attributes[key] !== undefined) expect(ids).toContain(attributes[key])
+    }
+  }
+})
+
+test('names from users come out as they were written', () => {
+  const texts = parsed(renderHtml(hostileReport)).filter(
+    ({ parents, name }) => parents.includes('header') && name === 'li',
+  )
+  expect(texts[0]?.text).toBe(`<script>alert('1')</script>`)
+  expect(texts[1]?.text).toBe(`"quoted" & 'single' </title></svg></style>]]>`)
+})
+
+test('every verdict stands in its section, and the first of each in the contents', () => {
+  for (const { verdicts } of demoReport.sections) {
+    for (const verdict of verdicts) {
+      expect(
+        elements.some(({ name, parents, text }) => name === 'li' && parents.includes('section') && text === verdict),
+      ).toBe(true)
+    }
+    if (verdicts[0]) {
+      expect(
+        elements.some(({ name, parents, text }) => name === 'p' && parents.includes('nav') && text === verdicts[0]),
+      ).toBe(true)
+    }
+  }
+})
+
+test('every figure has a caption with the command that makes it, and its numbers as a table', () => {
+  const figures = demoReport.sections.flatMap(({ blocks }) => blocks.filter(({ kind }) => kind === 'figure'))
+  const captions = named('figcaption')
+  expect(captions.map(({ text }) => text)).toEqual(
+    figures.map(({ caption }, i) => `Figure ${i + 1}. ${caption}Made by ${demoReport.command}`),
+  )
+  expect(named('table').filter(({ parents }) => parents.includes('figure'))).toHaveLength(figures.length)
+})
+
+test('tables have captions, headings of columns and names of rows', () => {
+  expect(named('caption').map(({ text }) => text)).toEqual([
+    'Table 1. Arms: mean over five seeds, with the standard deviation of seeds.',
+  ])
+  const scopes = named('th').map(({ attributes }) => attributes.scope)
+  expect(new Set(scopes)).toEqual(new Set(['col', 'row']))
+})
+
+test('the same report gives the same bytes', () => {
+  expect(renderHtml(demoReport)).toBe(page)
+})
+
+test('a report without sections is a page all the same', () => {
+  expect(renderHtml({ title: 't', facts: [], command: 'c', sections: [] })).toContain('No results yet.')
+})

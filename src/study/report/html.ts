@@ -1,0 +1,238 @@
+/**
+ * A report as one HTML file that needs nothing else: no script, no font, no request, which its content
+ * security policy also forbids, so that a name written by a user can do nothing even if an escape were missed.
+ *
+ * Every figure is in it twice, drawn for a column and for a telephone, and the style shows one: letters keep
+ * their size on every screen.
+ */
+import type { Report, Section } from '../contract.ts'
+import type { Block, Figure, Table } from './blocks.ts'
+import { inlineSvg } from './figures/drawing.ts'
+import { widths } from './figures/form.ts'
+import { pageStyle } from './html-style.ts'
+import { type Child, clean, element, type Markup, styleElement } from './markup.ts'
+import { uniqueNames } from './names.ts'
+import { numbersOf } from './numbers.ts'
+import { foldedVerdicts } from './verdicts.ts'
+
+/** A block with its name in the page and its number. */
+interface Numbered {
+  readonly block: Block
+  readonly anchor: string
+  /** Figures and tables are counted apart. */
+  readonly number: number
+}
+
+interface Part {
+  readonly section: Section
+  readonly anchor: string
+  readonly blocks: readonly Numbered[]
+}
+
+export function renderHtml(report: Report): string {
+  const parts = partsOf(report)
+  const head = element(
+    'head',
+    {},
+    element('meta', { charset: 'utf-8' }),
+    element('meta', { name: 'viewport', content: 'width=device-width, initial-scale=1' }),
+    element('meta', {
+      'http-equiv': 'Content-Security-Policy',
+      content: "default-src 'none'; style-src 'unsafe-inline'",
+    }),
+    element('meta', { name: 'color-scheme', content: 'light dark' }),
+    element('meta', { name: 'generator', content: 'choir' }),
+    element('title', {}, report.title),
+    styleElement(pageStyle),
+  )
+  const body = element(
+    'body',
+    {},
+    element('a', { class: 'skip', href: '#content' }, 'Skip to the results'),
+    element(
+      'header',
+      {},
+      element('h1', {}, report.title),
+      report.facts.length > 0
+        ? element(
+            'ul',
+            { class: 'facts' },
+            report.facts.map((fact) => element('li', {}, fact)),
+          )
+        : undefined,
+      element('p', { class: 'made' }, 'Made by ', command(report.command)),
+    ),
+    contents(parts),
+    element(
+      'main',
+      { id: 'content' },
+      parts.map((part) => sectionOf(part, report.command)),
+    ),
+  )
+  return `<!DOCTYPE html>\n${element('html', { lang: 'en' }, head, '\n', body).text}\n`
+}
+
+function partsOf(report: Report): Part[] {
+  const name = uniqueNames()
+  // Taken by the page itself.
+  name('content')
+  name('contents')
+  const counts = { figure: 0, table: 0 }
+  return report.sections.map((section) => {
+    const anchor = name(section.id)
+    const blocks = section.blocks.map((block) => {
+      counts[block.kind]++
+      const number = counts[block.kind]
+      return { block, number, anchor: name(block.kind === 'figure' ? `figure-${block.id}` : `table-${number}`) }
+    })
+    return { section, anchor, blocks }
+  })
+}
+
+/** One click selects all of it. */
+function command(text: string): Markup {
+  const pieces = clean(text).split(/(\s+)/)
+  return element(
+    'code',
+    { class: 'command' },
+    pieces.map((piece, i) => (i % 2 === 0 ? element('span', {}, piece) : piece)),
+  )
+}
+
+/** Sections, and what each found: the whole report in a screen. */
+function contents(parts: readonly Part[]): Child {
+  if (parts.length === 0) return element('p', { class: 'none' }, 'No results yet.')
+  return element(
+    'nav',
+    { 'aria-labelledby': 'contents' },
+    element('h2', { id: 'contents' }, 'Contents'),
+    element(
+      'ol',
+      {},
+      parts.map(({ section, anchor }) =>
+        element(
+          'li',
+          {},
+          element('a', { href: `#${anchor}` }, section.title),
+          section.verdicts[0] === undefined || section.id === 'summary'
+            ? undefined
+            : element('p', {}, section.verdicts[0]),
+        ),
+      ),
+    ),
+  )
+}
+
+function sectionOf({ section, anchor, blocks }: Part, made: string): Child {
+  return [
+    '\n',
+    element(
+      'section',
+      { id: anchor, 'aria-labelledby': `${anchor}-heading` },
+      element('h2', { id: `${anchor}-heading` }, section.title),
+      section.about === '' ? undefined : element('p', { class: 'about' }, section.about),
+      verdicts(section),
+      blocks.map((numbered) => ['\n', blockOf(numbered, made)]),
+    ),
+  ]
+}
+
+/** What a section found. In the summary every verdict is an answer, and begins with its question. */
+function verdicts({ id, verdicts: found }: Section): Child {
+  if (found.length === 0) return element('p', { class: 'none' }, 'Nothing found yet.')
+  const answers = id === 'summary'
+  const [first, rest] = answers ? [found, []] : foldedVerdicts(found)
+  const item = (verdict: string): Child => {
+    const colon = answers ? verdict.indexOf(': ') : -1
+    return colon < 0 ? verdict : [element('strong', {}, verdict.slice(0, colon + 1)), verdict.slice(colon + 1)]
+  }
+  const list = (some: readonly string[]): Child =>
+    element(
+      'ul',
+      {},
+      some.map((verdict) => element('li', {}, item(verdict))),
+    )
+  return element(
+    'div',
+    { class: answers ? 'verdicts answers' : 'verdicts', role: 'note', 'aria-label': 'What was found' },
+    list(first),
+    rest.length > 0 ? element('details', {}, element('summary', {}, `${rest.length} more`), list(rest)) : undefined,
+  )
+}
+
+function blockOf({ block, anchor, number }: Numbered, made: string): Child {
+  return block.kind === 'table' ? tableOf(block, anchor, number) : figureOf(block, anchor, number, made)
+}
+
+function figureOf(figure: Figure, anchor: string, number: number, made: string): Child {
+  return element(
+    'figure',
+    { id: anchor },
+    element('div', { class: 'wide' }, inlineSvg(figure, anchor, widths.wide)),
+    element('div', { class: 'narrow' }, inlineSvg(figure, `${anchor}-small`, widths.narrow)),
+    element(
+      'figcaption',
+      {},
+      element('a', { class: 'number', href: `#${anchor}` }, `Figure ${number}.`),
+      ' ',
+      figure.caption,
+      element('span', { class: 'made' }, 'Made by ', command(made)),
+    ),
+    element(
+      'details',
+      {},
+      element('summary', {}, 'Numbers'),
+      scrolling(`Numbers of figure ${number}`, grid(numbersOf(figure), undefined)),
+    ),
+  )
+}
+
+function tableOf(table: Table, anchor: string, number: number): Child {
+  const caption = element(
+    'caption',
+    {},
+    element('span', {}, element('a', { class: 'number', href: `#${anchor}` }, `Table ${number}.`), ' ', table.caption),
+  )
+  return element('div', { id: anchor, class: 'table' }, scrolling(`Table ${number}`, grid(table, caption)))
+}
+
+/** A wide table moves in a frame of its own, which the keyboard reaches too, and the page stays where it is. */
+const scrolling = (name: string, child: Child): Markup =>
+  element('div', { class: 'scroll', role: 'region', 'aria-label': name, tabindex: 0 }, child)
+
+function grid({ columns, rows }: Table, caption: Child): Markup {
+  const align = (i: number) => (columns[i]?.align === 'right' ? 'right' : undefined)
+  return element(
+    'table',
+    {},
+    caption,
+    element(
+      'thead',
+      {},
+      element(
+        'tr',
+        {},
+        columns.map(({ title }, i) => element('th', { scope: 'col', class: align(i) }, title)),
+      ),
+    ),
+    element(
+      'tbody',
+      {},
+      rows.map((row) =>
+        element(
+          'tr',
+          {},
+          // The first column names the row, if it is made of words.
+          columns.map((column, i) =>
+            i === 0 && column.align === 'left'
+              ? element('th', { scope: 'row' }, row[i] ?? '')
+              : element('td', { class: align(i) }, row[i] ?? ''),
+          ),
+        ),
+      ),
+      rows.length === 0
+        ? element('tr', {}, element('td', { class: 'none', colspan: Math.max(1, columns.length) }, 'no data yet'))
+        : undefined,
+    ),
+  )
+}

@@ -1,0 +1,59 @@
+import { expect, test } from 'vitest'
+import { demoReport } from '../testing/demo-report.ts'
+import { hostileReport } from '../testing/hostile-report.ts'
+import { parsed } from '../testing/parsed-xml.ts'
+import { renderMarkdown } from './markdown.ts'
+
+const { markdown, figures } = renderMarkdown(demoReport)
+
+test('a report is title, facts, command, and sections with verdicts in a quotation', () => {
+  expect(markdown.split('\n').slice(0, 12)).toEqual([
+    `# ${demoReport.title}`,
+    '',
+    ...demoReport.facts.map((fact) => `- ${fact}`),
+    '',
+    'Made by',
+    '',
+    '```sh',
+    demoReport.command,
+    '```',
+  ])
+  for (const { title, verdicts } of demoReport.sections) {
+    expect(markdown).toContain(`## ${title}`)
+    for (const verdict of verdicts) expect(markdown).toContain(`> - ${verdict}`)
+  }
+})
+
+test('tables are of as many cells in every row, aligned as their columns', () => {
+  const rows = markdown.split('\n').filter((line) => line.startsWith('|'))
+  expect(new Set(rows.map((row) => row.split('|').length))).toEqual(new Set([8]))
+  expect(rows[1]).toMatch(/^\|-+\|-+:\|-+:\|-+:\|-+:\|-+:\|$/)
+})
+
+test('every figure is a file that the text shows', () => {
+  const shown = [...markdown.matchAll(/\]\(figures\/([a-z0-9-]+)\.svg\)/g)].map(([, name]) => name)
+  expect(shown).toEqual(Object.keys(figures))
+  for (const svg of Object.values(figures)) expect(parsed(svg)[0]?.name).toBe('svg')
+})
+
+test('what users wrote is text: no markup, no new cell, no new line, no path', () => {
+  const hostile = renderMarkdown(hostileReport)
+  expect(hostile.markdown.replaceAll(hostileReport.command, '')).not.toMatch(/<script|<\/title/)
+  expect(hostile.markdown).toContain(
+    '\\| a \\| \\*b\\* \\_c\\_ \\`d\\` \\[e\\](javascript:alert(1)) \\$f\\$ \\~g\\~ \\#h',
+  )
+  expect(hostile.markdown).toContain('> - \\- list')
+  for (const name of Object.keys(hostile.figures)) expect(name).toMatch(/^[a-z0-9-]+$/)
+  const table = hostile.markdown.split('\n').filter((line) => line.startsWith('|'))
+  const cells = table.map((row) => row.replaceAll('\\|', '').split('|').length)
+  expect(new Set(cells)).toEqual(new Set([hostileReport.facts.length + 2]))
+})
+
+test('a command with backticks stays whole in its fence', () => {
+  const report = { ...demoReport, command: 'echo ```` `x`' }
+  expect(renderMarkdown(report).markdown).toContain('`````sh\necho ```` `x`\n`````')
+})
+
+test('the same report gives the same bytes', () => {
+  expect(renderMarkdown(demoReport)).toEqual({ markdown, figures })
+})

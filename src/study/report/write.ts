@@ -1,0 +1,41 @@
+/** The files that a study leaves for people and notebooks, beside its results.json. */
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { stringify } from 'yaml'
+import { makeFolder, replaceFile } from '../../train/disk.ts'
+import { analyse } from '../analysis/analyse.ts'
+import type { StudyResults } from '../contract.ts'
+import { parquetOf } from '../parquet.ts'
+import type { Specification } from '../specification.ts'
+import { renderHtml } from './html.ts'
+import { renderMarkdown } from './markdown.ts'
+
+export interface ReportFiles {
+  readonly html: string
+  readonly markdown: string
+  readonly json: string
+  readonly parquet: string
+}
+
+/** Writes report.html, report.md with its figures, results.parquet, and study.yaml: what was studied. */
+export async function writeReport(
+  results: StudyResults,
+  specification: Specification,
+  directory: string,
+): Promise<ReportFiles> {
+  const file = (name: string) => join(directory, name)
+  const report = analyse(results)
+  const { markdown, figures } = renderMarkdown(report)
+  await replaceFile(file('report.html'), renderHtml(report))
+  await replaceFile(file('report.md'), markdown)
+  await makeFolder(file('figures'))
+  for (const [id, svg] of Object.entries(figures)) await replaceFile(file(join('figures', `${id}.svg`)), svg)
+  await writeFile(file('results.parquet'), parquetOf(results))
+  await replaceFile(file('study.yaml'), stringify(specification))
+  return {
+    html: file('report.html'),
+    markdown: file('report.md'),
+    json: file('results.json'),
+    parquet: file('results.parquet'),
+  }
+}

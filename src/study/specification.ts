@@ -1,0 +1,106 @@
+/**
+ * What a user writes: a YAML file with arms, seeds and questions. Pure data and its checks; what the
+ * values of configuration fields may be is the business of `train`'s schema (grid.ts asks it).
+ */
+import { readFile } from 'node:fs/promises'
+import { LineCounter, parseDocument } from 'yaml'
+import { z } from 'zod'
+import { UsageError } from '../errors.ts'
+import { views } from './contract.ts'
+
+/** Fields of the configuration by dotted path. */
+const settingsSchema = z.record(z.string().min(1), z.unknown())
+const seedSchema = z.int().nonnegative()
+
+const questionSchema = z
+  .strictObject({
+    title: z.string().min(1),
+    /** What is asked and how it is measured, in a sentence or two. */
+    about: z.string().default(''),
+    /** What is looked at besides differences in loss: see `contract.ts`. */
+    view: z.enum(views).default('plain'),
+    /** The arm that `arms` are compared with. */
+    baseline: z.string().optional(),
+    arms: z.array(z.string()).min(1).optional(),
+    /** Instead: pairs [baseline, arm]. */
+    contrasts: z
+      .array(z.tuple([z.string(), z.string()]))
+      .min(1)
+      .optional(),
+  })
+  .refine(
+    ({ baseline, arms, contrasts }) => (contrasts === undefined) === (baseline !== undefined && arms !== undefined),
+    {
+      message: 'needs either baseline and arms, or contrasts',
+    },
+  )
+
+export const specificationSchema = z.strictObject({
+  title: z.string().min(1).optional(),
+  /** What all arms begin with: a preset, or a YAML or JSON file. */
+  base: z.string().default('demo'),
+  /** Settings of all arms. */
+  set: settingsSchema.default({}),
+  seeds: z.array(seedSchema).min(1).default([1, 2, 3]),
+  /** Arms by name: what each sets. */
+  arms: z.record(z.string().min(1), settingsSchema.nullable()).default({}),
+  /** More arms: every combination of these values. An arm is named by its values, as in `k=2, factor=1.25`. */
+  grid: z.record(z.string().min(1), z.array(z.unknown()).min(1)).default({}),
+  /** Default: every arm against the first. */
+  questions: z.array(questionSchema).min(1).optional(),
+  /** Other text to evaluate every run on: corpora by name, files, folders, globs. */
+  elsewhere: z.array(z.string()).default([]),
+  /** Arms whose step time is measured, alone and by turns, when all runs are done. */
+  timings: z.array(z.string()).default([]),
+  /** More arms to time, which are not trained: what they change is speed alone. */
+  timedOnly: z.record(z.string().min(1), settingsSchema).default({}),
+  /** Arms whose experts are looked at after training, with the first seed. */
+  specialise: z.array(z.string()).default([]),
+})
+
+/** A specification with its defaults filled in. */
+export type Specification = z.output<typeof specificationSchema>
+export type SpecificationInput = z.input<typeof specificationSchema>
+
+/** @throws UsageError when the file cannot be read or is no specification; every problem is listed */
+export async function readSpecification(file: string): Promise<Specification> {
+  let text: string
+  try {
+    text = await readFile(file, 'utf8')
+  } catch (error) {
+    throw new UsageError(`cannot read study ${JSON.stringify(file)}: ${(error as Error).message}`)
+  }
+  const lines = new LineCounter()
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false })
+  const [fault] = document.errors
+  if (fault) {
+    const { line, col } = lines.linePos(fault.pos[0])
+    throw new UsageError(`cannot read study ${file}: line ${line}, column ${col}: ${fault.message}`)
+  }
+  let content: unknown
+  try {
+    content = document.toJS()
+  } catch (error) {
+    throw new UsageError(`cannot read study ${file}: ${(error as Error).message}`)
+  }
+  const parsed = specificationSchema.safeParse(content)
+  if (parsed.success) return parsed.data
+  const problems = parsed.error.issues.map((issue) => problemOf(issue, content))
+  throw new UsageError(`invalid study ${file}:\n  ${problems.join('\n  ')}`)
+}
+
+const fields = Object.keys(specificationSchema.shape)
+
+function problemOf(issue: z.core.$ZodIssue, content: unknown): string {
+  const path = issue.path.map(String).join('.')
+  if (issue.code === 'unrecognized_keys') {
+    const accepted = path === '' ? fields : Object.keys(questionSchema.shape)
+    return issue.keys
+      .map((key) => `unknown field ${path === '' ? '' : `${path}.`}${key} (accepted: ${accepted.join(', ')})`)
+      .join('\n  ')
+  }
+  let value: unknown = content
+  for (const key of issue.path) value = (value as Record<PropertyKey, unknown> | undefined)?.[key]
+  const given = value === undefined ? 'nothing' : (JSON.stringify(value) ?? String(value))
+  return `invalid ${path || 'study'}: ${given.length > 60 ? `${given.slice(0, 57)}...` : given} (${issue.message})`
+}

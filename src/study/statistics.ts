@@ -1,0 +1,173 @@
+/**
+ * The statistics of a study. Think of a study as paired measurements: a seed is a subject, an arm a
+ * treatment. So the unit that is counted is the seed, a difference is taken within a seed before
+ * anything is averaged, and every interval is Student's t over seeds. A study has few seeds, often three
+ * to five, which is why nothing here is approximated by a normal distribution except Fisher's z.
+ *
+ * Too few values give null, never NaN: one value has a mean and no interval.
+ */
+import tCdf from '@stdlib/stats-base-dists-t-cdf'
+import tQuantile from '@stdlib/stats-base-dists-t-quantile'
+
+export type Interval = readonly [low: number, high: number]
+
+/** A mean and how sure it is. */
+export interface Estimate {
+  readonly n: number
+  readonly mean: number
+  /** 95 %; null when there are too few values. */
+  readonly interval: Interval | null
+  /** Two-sided p of the mean being nought (of a ratio: being one). */
+  readonly p: number | null
+}
+
+const CONFIDENCE = 0.95
+/** The 97.5 % point of the standard normal distribution, for Fisher's z. */
+const NORMAL_975 = 1.959963984540054
+
+export function mean(values: readonly number[]): number | null {
+  return values.length === 0 ? null : average(values)
+}
+
+/** With n − 1; null for fewer than two values. */
+export function standardDeviation(values: readonly number[]): number | null {
+  return values.length < 2 ? null : Math.sqrt(squares(values) / (values.length - 1))
+}
+
+/** The mean of values (of paired differences, say) with Student's interval, n − 1 degrees of freedom. */
+export function estimateMean(values: readonly number[]): Estimate | null {
+  const n = values.length
+  if (n === 0) return null
+  const sd = standardDeviation(values)
+  return { n, mean: average(values), ...student(average(values), sd === null ? null : sd / Math.sqrt(n), n - 1) }
+}
+
+/**
+ * The geometric mean of ratios, its interval from their logarithms: 2 and 1/2 are equally far from 1.
+ * Null when there is none, or one is not positive.
+ */
+export function estimateRatio(ratios: readonly number[]): Estimate | null {
+  if (ratios.some((ratio) => !(ratio > 0 && ratio < Infinity))) return null
+  const logs = estimateMean(ratios.map(Math.log))
+  if (logs === null) return null
+  const interval = logs.interval && ([Math.exp(logs.interval[0]), Math.exp(logs.interval[1])] as const)
+  return { n: logs.n, mean: Math.exp(logs.mean), interval, p: logs.p }
+}
+
+export interface Correlation {
+  readonly n: number
+  readonly r: number
+  /** 95 %, by Fisher's z; null for fewer than four points. */
+  readonly interval: Interval | null
+  /** Two-sided, by Student's t with n − 2 degrees of freedom; null for fewer than three points. */
+  readonly p: number | null
+}
+
+/** Null for fewer than two points, or when all x or all y are equal. */
+export function pearson(x: readonly number[], y: readonly number[]): Correlation | null {
+  const n = x.length
+  const spread = Math.sqrt(squares(x) * squares(y))
+  if (n < 2 || spread === 0) return null
+  const r = Math.max(-1, Math.min(1, products(x, y) / spread))
+  const z = Math.atanh(r)
+  const half = NORMAL_975 / Math.sqrt(n - 3)
+  return {
+    n,
+    r,
+    interval: n < 4 ? null : [Math.tanh(z - half), Math.tanh(z + half)],
+    p: n < 3 ? null : twoSided(r / Math.sqrt((1 - r * r) / (n - 2)), n - 2),
+  }
+}
+
+/** Spearman's correlation of ranks, equal values sharing the mean of their ranks. */
+export function spearman(x: readonly number[], y: readonly number[]): number | null {
+  return pearson(ranks(x), ranks(y))?.r ?? null
+}
+
+export interface Slope {
+  readonly slope: number
+  readonly intercept: number
+  /** 95 %; null when there are too few points or groups. */
+  readonly interval: Interval | null
+  readonly p: number | null
+}
+
+/** Least squares over independent points, n − 2 degrees of freedom. Null when all x are equal. */
+export function regression(x: readonly number[], y: readonly number[]): Slope | null {
+  const n = x.length
+  const spread = squares(x)
+  if (n < 2 || spread === 0) return null
+  const slope = products(x, y) / spread
+  const intercept = average(y) - slope * average(x)
+  const residual = y.reduce((sum, value, i) => sum + (value - intercept - slope * (x[i] ?? 0)) ** 2, 0)
+  const error = n < 3 ? null : Math.sqrt(residual / (n - 2) / spread)
+  return { slope, intercept, ...student(slope, error, n - 2) }
+}
+
+/**
+ * The slope within groups: one line a group (a seed), then Student's interval over the lines. The
+ * points of a seed share what is peculiar to that seed, so they are not independent and may not be
+ * counted as if they were. Groups whose x are all equal say nothing of a slope and are left out.
+ */
+export function regressionWithin(
+  groups: readonly { readonly x: readonly number[]; readonly y: readonly number[] }[],
+): (Slope & { readonly groups: number }) | null {
+  const lines = groups.flatMap(({ x, y }) => regression(x, y) ?? [])
+  const slope = estimateMean(lines.map((line) => line.slope))
+  if (slope === null) return null
+  const intercept = average(lines.map((line) => line.intercept))
+  return { slope: slope.mean, intercept, interval: slope.interval, p: slope.p, groups: lines.length }
+}
+
+/**
+ * Holm's adjustment: with `p[i]` of `n` tests adjusted to at most 0.05 called findings, the chance that
+ * any of them is false is at most 0.05, however the tests depend on each other.
+ */
+export function holm(p: readonly number[]): number[] {
+  const order = p.map((_, i) => i).sort((a, b) => (p[a] ?? 0) - (p[b] ?? 0))
+  const adjusted = new Array<number>(p.length).fill(1)
+  let largest = 0
+  order.forEach((index, rank) => {
+    largest = Math.max(largest, Math.min(1, (p.length - rank) * (p[index] ?? 1)))
+    adjusted[index] = largest
+  })
+  return adjusted
+}
+
+function student(
+  value: number,
+  error: number | null,
+  freedom: number,
+): { readonly interval: Interval | null; readonly p: number | null } {
+  if (error === null || freedom < 1) return { interval: null, p: null }
+  const half = error === 0 ? 0 : tQuantile((1 + CONFIDENCE) / 2, freedom) * error
+  return { interval: [value - half, value + half], p: value === 0 ? 1 : twoSided(value / error, freedom) }
+}
+
+/** Chance of a t at least as far from nought; an infinite t (no spread at all) has none. */
+function twoSided(t: number, freedom: number): number {
+  return Number.isFinite(t) ? Math.min(1, 2 * tCdf(-Math.abs(t), freedom)) : 0
+}
+
+function average(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length
+}
+
+/** Sum of squared distances from the mean; exactly nought for equal values, which rounding would spoil. */
+function squares(values: readonly number[]): number {
+  if (values.every((value) => value === values[0])) return 0
+  return products(values, values)
+}
+
+function products(x: readonly number[], y: readonly number[]): number {
+  const [meanX, meanY] = [average(x), average(y)]
+  return x.reduce((sum, value, i) => sum + (value - meanX) * ((y[i] ?? meanY) - meanY), 0)
+}
+
+function ranks(values: readonly number[]): number[] {
+  return values.map((value) => {
+    const below = values.filter((other) => other < value).length
+    const equal = values.filter((other) => other === value).length
+    return below + (equal + 1) / 2
+  })
+}

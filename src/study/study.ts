@@ -1,0 +1,38 @@
+/** A study as one call: run what is to be run, then write the report, also of a study that was stopped. */
+
+import { type ReportFiles, writeReport } from './report/write.ts'
+import { resultsOf } from './results.ts'
+import { runStudy, type StudyOptions, type StudyState, studyOf } from './run-study.ts'
+import type { Specification } from './specification.ts'
+import type { RunJob } from './workers.ts'
+
+export interface StudyOutcome {
+  readonly interrupted: boolean
+  /** Runs of the grid that are finished, that failed, and all. */
+  readonly finished: number
+  readonly failed: number
+  readonly runs: number
+  readonly files: ReportFiles
+}
+
+/** @throws what {@link runStudy} throws */
+export async function study(specification: Specification, options: StudyOptions, run?: RunJob): Promise<StudyOutcome> {
+  return outcomeOf(specification, options, await runStudy(specification, options, run))
+}
+
+/** The report of what there is, without a run. @throws UsageError when there are no results yet */
+export async function reportOf(specification: Specification, options: StudyOptions): Promise<StudyOutcome> {
+  return outcomeOf(specification, options, await studyOf(specification, options))
+}
+
+async function outcomeOf(
+  specification: Specification,
+  { directory }: StudyOptions,
+  { grid, ledger, interrupted }: StudyState,
+): Promise<StudyOutcome> {
+  const results = resultsOf(specification, grid, ledger)
+  const files = await writeReport(results, specification, directory)
+  const records = [...new Map(grid.cells.map(({ key, config }) => [key, ledger.find(key, config)])).values()]
+  const count = (status: string) => records.filter((record) => record?.status === status).length
+  return { interrupted, finished: count('finished'), failed: count('failed'), runs: records.length, files }
+}

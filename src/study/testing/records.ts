@@ -1,0 +1,43 @@
+/** Records of runs that nobody trained. */
+import type { EvalRecord } from '../../train/index.ts'
+import type { FinishedRun } from '../contract.ts'
+import type { TrainJob } from '../job.ts'
+
+export const heldOut: EvalRecord = {
+  kind: 'eval',
+  step: 20,
+  tokens: 2560,
+  loss: 4.5,
+  bits_per_byte: 1.7,
+  aux_loss: 1.1,
+  z_loss: 2,
+  drop_rate: 0.01,
+  unserved_rate: 0,
+  load_cv: 0.4,
+  load_cv_kept: 0.3,
+  dead_experts: 0,
+  evaluated_tokens: 1000,
+}
+
+/** What a job to train would give. */
+export function finishedRun({ key, seed, config, corpus }: TrainJob): FinishedRun {
+  return {
+    status: 'finished',
+    key,
+    seed,
+    config,
+    corpus,
+    parameters: 1e5,
+    activeParameters: 5e4,
+    tokens: 2560,
+    trainFlops: 1e9,
+    seconds: 1,
+    train: { step: [10, 20], loss: [5, 4.6] },
+    evaluations: [{ step: 20, seconds: 1, loss: 4.5 }],
+    heldOut,
+    elsewhere: {},
+    routing: { loadCv: 0.4, loadCvKept: 0.3, dropRate: 0.01, deadExperts: 0 },
+    layers: [],
+    engine: 'none',
+  }
+}

@@ -1,0 +1,161 @@
+/**
+ * Results of studies that never ran, with effects that are known: the loss of a run is a level, plus what
+ * its seed does to every arm, plus the arm's effect, plus a jitter of the arm that has a mean of exactly
+ * nought over one to five seeds. So the mean difference of two arms is the difference of their effects,
+ * to the last digit that matters, and only its interval depends on the jitter.
+ */
+import { type RunConfig, runSchema } from '../../train/config.ts'
+import type {
+  Contrast,
+  FailedRun,
+  FinishedRun,
+  Question,
+  Settings,
+  Specialisation,
+  StudyResults,
+  Timing,
+  View,
+} from '../contract.ts'
+
+export interface ArmSketch {
+  readonly settings?: Settings
+  /** Added to the loss, nats a token; a function for an effect of its own with each seed. */
+  readonly effect?: number | ((seed: number) => number)
+  /** Scale of the part of the loss that differs between seeds and arms. */
+  readonly jitter?: number
+  readonly cv?: number
+  readonly dropRate?: number
+  readonly trainFlops?: number
+  readonly parameters?: number
+  readonly seconds?: number
+  /** Evaluations by step; the default falls evenly to the loss of the run. */
+  readonly evaluations?: (seed: number) => readonly (readonly [step: number, loss: number])[]
+  /** Added to the loss on other text instead of the effect. */
+  readonly elsewhere?: Readonly<Record<string, number>>
+  readonly failed?: readonly number[]
+  readonly missing?: readonly number[]
+  readonly corpus?: string
+}
+
+export interface StudySketch {
+  readonly arms: Readonly<Record<string, ArmSketch>>
+  readonly view?: View
+  readonly contrasts?: readonly Contrast[]
+  readonly questions?: readonly Question[]
+  readonly seeds?: readonly number[]
+  readonly timings?: readonly Timing[]
+  readonly specialisations?: readonly Specialisation[]
+}
+
+export const LEVEL = 3
+const STEPS = 1000
+const TOKENS = 4_096_000
+
+/** Sums to nought over each of 1, 2, 3, 4 and 5 seeds. */
+const jitters: Readonly<Record<number, readonly number[]>> = {
+  1: [0],
+  2: [1, -1],
+  3: [1, -1, 0],
+  4: [1, -1, 2, -2],
+  5: [1, -1, 2, -2, 0],
+}
+
+/** A study of `arms`; by default one question, which holds every arm against the first. */
+export function studyOf(sketch: StudySketch): StudyResults {
+  const { arms, view = 'plain', seeds = [0, 1, 2, 3, 4] } = sketch
+  const [baseline = '', ...others] = Object.keys(arms)
+  const contrasts = sketch.contrasts ?? others.map((arm) => ({ baseline, arm }))
+  return {
+    name: 'test',
+    title: 'A study of nothing',
+    command: 'choir study test',
+    seeds,
+    arms: Object.fromEntries(Object.entries(arms).map(([name, { settings = {} }]) => [name, settings])),
+    questions: sketch.questions ?? [{ id: view, title: 'A question', about: 'What is asked.', view, contrasts }],
+    cells: Object.entries(arms).flatMap(([arm, one]) =>
+      seeds.map((seed, i) => ({ arm, seed, record: recordOf(arm, one, seed, jitters[seeds.length]?.[i] ?? 0) })),
+    ),
+    timings: sketch.timings ?? [],
+    specialisations: sketch.specialisations ?? [],
+    machine: 'An imaginary CPU, 8 threads',
+  }
+}
+
+function recordOf(name: string, arm: ArmSketch, seed: number, jitter: number): FinishedRun | FailedRun | null {
+  if (arm.missing?.includes(seed)) return null
+  const config = configOf(arm.settings ?? {}, seed)
+  const key = `${name}-${seed}`
+  if (arm.failed?.includes(seed)) return { status: 'failed', key, seed, config, error: 'out of memory' }
+  const effect = typeof arm.effect === 'function' ? arm.effect(seed) : (arm.effect ?? 0)
+  const common = LEVEL + 0.5 * Math.sin(seed) + (arm.jitter ?? 0) * jitter
+  const loss = common + effect
+  const { cv = 0.4, dropRate = 0.03, seconds = 100 } = arm
+  const evaluations =
+    arm.evaluations?.(seed) ?? [250, 500, 750, STEPS].map((step) => [step, loss + 1 - step / STEPS] as const)
+  const steps = [100, 200, 300, 400, 500, 600, 700, 800, 900, STEPS]
+  return {
+    status: 'finished',
+    key,
+    seed,
+    config,
+    corpus: arm.corpus ?? 'text-and-tokens',
+    parameters: arm.parameters ?? 4_120_000,
+    activeParameters: 1_100_000,
+    tokens: TOKENS,
+    trainFlops: arm.trainFlops ?? 6e13,
+    seconds,
+    train: { step: steps, loss: steps.map((step) => loss + 1 - step / STEPS) },
+    evaluations: evaluations.map(([step, value]) => ({ step, seconds: (seconds * step) / STEPS, loss: value })),
+    heldOut: evaluationOf(loss, arm),
+    elsewhere: Object.fromEntries(
+      Object.entries(arm.elsewhere ?? {}).map(([source, other]) => [source, evaluationOf(common + 1 + other, arm)]),
+    ),
+    routing: { loadCv: cv, loadCvKept: cv / 2, dropRate, deadExperts: 0 },
+    layers: config.model.moe
+      ? [0, 1].map((layer) => ({
+          layer,
+          module: 'ffn' as const,
+          step: steps,
+          loadCv: steps.map(() => cv),
+          loadCvKept: steps.map(() => cv / 2),
+          dropRate: steps.map(() => dropRate),
+          entropy: steps.map(() => 1),
+          load: steps.map(() => [0.4, 0.3, 0.2, 0.1]),
+        }))
+      : [],
+    engine: 'oneDNN float32, 8 threads',
+  }
+}
+
+function evaluationOf(loss: number, { cv = 0.4, dropRate = 0.03 }: ArmSketch): FinishedRun['heldOut'] {
+  return {
+    kind: 'eval',
+    step: STEPS,
+    tokens: TOKENS,
+    loss,
+    bits_per_byte: loss / Math.LN2 / 4,
+    evaluated_tokens: 50_000,
+    aux_loss: 1,
+    z_loss: 1,
+    unserved_rate: 0,
+    drop_rate: dropRate,
+    load_cv: cv,
+    load_cv_kept: cv / 2,
+    dead_experts: 0,
+  }
+}
+
+/** Settings by path on the defaults; those that the schema does not know only tell arms apart. */
+function configOf(settings: Settings, seed: number): RunConfig {
+  const config = structuredClone(runSchema.parse({ train: { steps: STEPS, seed } })) as unknown as Record<
+    string,
+    unknown
+  >
+  for (const [path, value] of Object.entries(settings)) {
+    const parts = path.split('.')
+    const last = parts.pop() ?? ''
+    const owner = parts.reduce<unknown>((inner, part) => (inner as Record<string, unknown> | null)?.[part], config)
+    if (typeof owner === 'object' && owner !== null) (owner as Record<string, unknown>)[last] = value
+  }
+  return config as unknown as RunConfig
+}

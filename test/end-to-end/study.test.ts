@@ -1,0 +1,171 @@
+/** A study as a user runs it: killed, started again, changed; with a run that fails; and its report. */
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { setTimeout as delay } from 'node:timers/promises'
+import { parquetReadObjects } from 'hyparquet'
+import { afterAll, beforeAll, expect, test, vi } from 'vitest'
+import type { RunRecord } from '../../src/study/contract.ts'
+import { type Ended, type Line, trainRecords, Workspace } from './support.ts'
+
+let workspace: Workspace
+beforeAll(() => {
+  workspace = new Workspace()
+})
+afterAll(() => workspace.remove())
+
+/** A study is many processes. */
+vi.setConfig({ testTimeout: 120_000 })
+
+interface Results {
+  readonly records: readonly RunRecord[]
+  readonly timings: readonly { readonly arm: string; readonly stepMs: number }[]
+  readonly specialisations: readonly object[]
+}
+
+/** A study of small runs on the workspace's text. */
+function studyFile(name: string, more: object): string {
+  const file = workspace.file(`${name}.json`)
+  const { model, data, runtime } = workspace.input()
+  const set = {
+    'model.vocabulary': model?.vocabulary,
+    'data.source': data?.source,
+    'data.tokenizer': data?.tokenizer,
+    'data.cache': data?.cache,
+    'runtime.threads': runtime?.threads,
+    'train.steps': 12,
+  }
+  writeFileSync(
+    file,
+    JSON.stringify({
+      base: 'tiny',
+      seeds: [1, 2],
+      ...more,
+      set: { ...set, ...('set' in more ? (more.set as object) : {}) },
+    }),
+  )
+  return file
+}
+
+const twoArms = { arms: { 'top-1': {}, 'top-2': { 'model.moe.k': 2 } } }
+
+const resultsIn = (out: string): Results => JSON.parse(readFileSync(workspace.file(out, 'results.json'), 'utf8'))
+const study = (file: string, out: string, ...more: string[]): Promise<Ended> =>
+  workspace.choir('study', file, '--out', workspace.file(out), '--jobs', '2', ...more)
+
+const lines = ({ stdout }: Ended): Line[] =>
+  stdout
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line))
+
+test('a study trains every arm with every seed on the same batches, and writes its report', async () => {
+  const file = studyFile('whole', { ...twoArms, specialise: ['top-2'], timings: ['top-1'] })
+  const ended = await study(file, 'whole', '--json')
+  expect(ended).toMatchObject({ code: 0, stderr: '' })
+  const { records, timings, specialisations } = resultsIn('whole')
+  expect(records).toHaveLength(4)
+  expect(specialisations).toHaveLength(1)
+  expect(timings[0]?.stepMs).toBeGreaterThan(0)
+
+  // Equal seeds: the same text from the same parameters. Before the first step only k differs.
+  const runs = readdirSync(workspace.file('whole', 'runs')).sort()
+  expect(runs.map((name) => name.replace(/-[0-9a-f]+$/, ''))).toEqual([
+    'top-1-seed-1',
+    'top-1-seed-2',
+    'top-2-seed-1',
+    'top-2-seed-2',
+  ])
+  const first = runs.map((name) => trainRecords(workspace.file('whole', 'runs', name))[0])
+  expect(first[0]?.loss).not.toBe(first[1]?.loss)
+
+  for (const record of records) {
+    if (record.status !== 'finished') throw new Error(record.error)
+    expect(Number.isFinite(record.heldOut.loss)).toBe(true)
+    expect(record.train.step.at(-1)).toBe(12)
+    expect(record.layers).toHaveLength(2)
+    for (const { load } of record.layers)
+      for (const shares of load) expect(shares.reduce((a, b) => a + b)).toBeCloseTo(1, 2)
+  }
+  const [one, two] = records.filter(({ seed }) => seed === 1)
+  if (one?.status !== 'finished' || two?.status !== 'finished') throw new Error('not finished')
+  expect(Math.max(one.trainFlops, two.trainFlops)).toBeGreaterThan(1.1 * Math.min(one.trainFlops, two.trainFlops))
+
+  const html = readFileSync(workspace.file('whole', 'report.html'), 'utf8')
+  expect(html).toContain('top-2')
+  expect(html).not.toMatch(/(?:src|href)="https?:/)
+  expect(readFileSync(workspace.file('whole', 'report.md'), 'utf8')).toContain('top-2')
+  const bytes = readFileSync(workspace.file('whole', 'results.parquet'))
+  const rows = await parquetReadObjects({ file: bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length) })
+  expect(rows).toHaveLength(4)
+  expect(rows.find(({ arm, seed }) => arm === 'top-1' && seed === 1)?.held_out_loss).toBeCloseTo(
+    (records.find((record) => record.seed === 1 && record.config.model.moe?.k === 1) as typeof one).heldOut.loss,
+    6,
+  )
+})
+
+test('killed in the middle and started again, it ends with what an uninterrupted study has', async () => {
+  const file = studyFile('killed', { ...twoArms, set: { 'train.steps': 200 } })
+  const whole = await study(file, 'uninterrupted')
+  expect(whole.code).toBe(0)
+  const running = workspace.start('study', file, '--out', workspace.file('killed'), '--jobs', '2', '--json')
+  await running.line(({ kind }) => kind === 'end')
+  running.kill('SIGKILL')
+  await running.ended
+  // Its runs save and end by themselves; until then their directories are theirs.
+  await delay(1500)
+  const done = resultsIn('killed').records.length
+  expect(done).toBeGreaterThan(0)
+  const again = await study(file, 'killed', '--json')
+  expect(again.code).toBe(0)
+  expect(lines(again).find(({ kind }) => kind === 'study')?.finished).toBe(done)
+  const losses = (out: string) =>
+    Object.fromEntries(
+      resultsIn(out).records.map((record) => [record.key, record.status === 'finished' && record.heldOut.loss]),
+    )
+  expect(losses('killed')).toEqual(losses('uninterrupted'))
+})
+
+test('a run that fails is reported, and the others are done', async () => {
+  const file = studyFile('failing', {
+    arms: { good: {}, 'too fast': { 'train.schedule.learningRate': 1e30 } },
+    set: { 'train.schedule.warmup': 0 },
+    seeds: [1],
+  })
+  const ended = await study(file, 'failing')
+  expect(ended.code).toBe(0)
+  expect(ended.stdout).toMatch(/too fast, seed 1 {2}failed: .*finite/)
+  expect(ended.stdout).toMatch(/1 of 2, 1 failed/)
+  const report = readFileSync(workspace.file('failing', 'report.md'), 'utf8')
+  expect(report).toContain('too fast')
+  expect(report).toMatch(/finite/)
+})
+
+test('Ctrl-C saves what is under way, says how to go on, and ends with 130', async () => {
+  const file = studyFile('interrupted', { ...twoArms, set: { 'train.steps': 5000 } })
+  const running = workspace.start('study', file, '--out', workspace.file('interrupted'), '--jobs', '2', '--json')
+  await running.line(({ kind, step }) => kind === 'progress' && Number(step) >= 10)
+  running.kill('SIGINT')
+  const { code, stderr } = await running.ended
+  expect(code).toBe(130)
+  expect(stderr).toMatch(/stopped with 0 of 4 runs; start it again to go on: choir study/)
+  const checkpoints = readdirSync(workspace.file('interrupted', 'runs')).map((run) =>
+    existsSync(workspace.file('interrupted', 'runs', run, 'checkpoints')),
+  )
+  expect(checkpoints).toEqual([true, true])
+})
+
+test.each<[string, (file: string) => string[], RegExp]>([
+  ['an unknown study', () => ['m7t'], /unknown study "m7t" \(expected m6t, or a YAML file\)/],
+  ['a missing file', () => ['nowhere.yaml'], /cannot read study "nowhere\.yaml"/],
+  ['an unknown preset', () => ['m6t', '--preset', 'quik'], /invalid --preset: "quik" .*did you mean "quick"/],
+  ['a preset of a file', (file) => [file, '--preset', 'quick'], /only m6t has presets/],
+  ['too many seeds', (file) => [file, '--seeds', '3'], /invalid --seeds: 3 \(the study has 2: 1, 2\)/],
+  ['a report of nothing', (file) => [file, '--report'], /no results in .* yet/],
+  ['an impossible setting', (file) => [file, '--set', 'model.moe.k=0'], /model\.moe\.k: 0/],
+  ['text that is not there', (file) => [file, '--data', 'nowhere.txt'], /nowhere\.txt/],
+])('%s is refused with exit code 2', async (_, args, message) => {
+  const file = studyFile('refused', { arms: { a: {}, b: { 'model.moe.capacity': 'none' } } })
+  rmSync(workspace.file('refused'), { recursive: true, force: true })
+  const { code, stderr } = await workspace.choir('study', ...args(file), '--out', workspace.file('refused'))
+  expect({ code, stderr }).toMatchObject({ code: 2, stderr: expect.stringMatching(message) })
+  expect(stderr).not.toMatch(/ {4}at |internal:/)
+})
