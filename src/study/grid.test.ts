@@ -163,7 +163,7 @@ describe('a file', () => {
       /needs either baseline and arms, or contrasts/,
     ],
     ['YAML that is none', 'arms: {', /line 1, column/],
-    ['a binary file', '\u0000\u0001PAR1', /cannot read study|invalid study/],
+    ['a binary file', '\u0000\u0001PAR1', /it is a binary file/],
     ['nothing', '', /invalid study/],
     ['a list', '- 1', /invalid study/],
   ])('%s is refused with what is accepted', (_, text, message) => expect(read(text)).rejects.toThrow(message))

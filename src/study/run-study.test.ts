@@ -116,11 +116,11 @@ test('a run that fails is recorded, the rest goes on, and it is tried again next
 
 test('a study whose every run fails alike is given up', async () => {
   const arms = Object.fromEntries([1, 2, 3, 4].map((k) => [`k${k}`, { 'model.moe.k': k }]))
-  const failing = recorder(() => {
-    throw new RunError('the disk is full')
+  const failing = recorder(({ directory }) => {
+    throw new RunError(`cannot write ${join(directory, 'checkpoints')}: the disk is full (${Math.random()} KiB free)`)
   })
   const study = runStudy(specification({ arms, seeds: [1, 2, 3] }), options({ jobs: 1 }), failing.run)
-  await expect(study).rejects.toThrow('the last 8 runs failed in the same way: the disk is full')
+  await expect(study).rejects.toThrow(/the last 8 runs failed in the same way: cannot write .*: the disk is full/)
   expect(failing.jobs).toHaveLength(8)
 })
 

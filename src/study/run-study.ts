@@ -72,7 +72,9 @@ export async function runStudy(
     })
     const study = new StudyRun({ grid, ledger, corpora, specification, options, run, signal, tell })
     await study.runs()
-    const timings = signal.aborted ? null : await timeArms(grid, ledger, options.timingThreads, run, signal, tell)
+    const nothing = grid.cells.every(({ key, config }) => ledger.find(key, config)?.status !== 'finished')
+    const timings =
+      signal.aborted || nothing ? null : await timeArms(grid, ledger, options.timingThreads, run, signal, tell)
     if (timings) await ledger.putTimings(timings)
     return { grid, ledger, interrupted: signal.aborted }
   } finally {
@@ -200,7 +202,9 @@ class StudyRun {
   private refuseEndlessFailure(record: RunRecord): void {
     this.failures = record.status === 'failed' ? [...this.failures, record.error] : []
     const last = this.failures.slice(-MOST_FAILURES)
-    if (last.length === MOST_FAILURES && new Set(last).size === 1)
+    // The same error in another folder, with other numbers, is the same.
+    const alike = new Set(last.map((error) => error.replace(/\S*[\\/]\S*|\d+/g, '')))
+    if (last.length === MOST_FAILURES && alike.size === 1)
       throw new RunError(`the last ${MOST_FAILURES} runs failed in the same way: ${last[0]}`)
   }
 }

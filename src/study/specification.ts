@@ -70,6 +70,7 @@ export async function readSpecification(file: string): Promise<Specification> {
   } catch (error) {
     throw new UsageError(`cannot read study ${JSON.stringify(file)}: ${(error as Error).message}`)
   }
+  if (text.includes('\0')) throw new UsageError(`cannot read study ${file}: it is a binary file (expected YAML)`)
   const lines = new LineCounter()
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false })
   const [fault] = document.errors

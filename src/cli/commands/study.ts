@@ -1,7 +1,7 @@
 /** `choir study`: a grid of trainings and its report, followed live. */
 import { availableParallelism } from 'node:os'
 import type { Command } from 'commander'
-import { nearest, UsageError } from '../../errors.ts'
+import { nearest, RunError, UsageError } from '../../errors.ts'
 import { physicalCores } from '../../runtime/cores.ts'
 import { m6t, m6tDescriptions, m6tPresets } from '../../study/m6t.ts'
 import type { StudyOptions } from '../../study/run-study.ts'
@@ -126,7 +126,7 @@ async function run(io: Io, study: string, flags: StudyFlags): Promise<void> {
     io.stderr.write(`choir: stopped with ${finished} of ${runs} runs; start it again to go on: ${options.command}\n`)
     throw new Interrupted()
   }
-  if (finished === 0 && !flags.report) throw new UsageError('no run of the study finished (the report says why)')
+  if (finished === 0 && !flags.report) throw new RunError('no run of the study finished (the report says why)')
 }
 
 async function specificationOf(study: string, { preset, seeds }: StudyFlags): Promise<Specification> {
