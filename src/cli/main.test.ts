@@ -500,10 +500,10 @@ describe('study', () => {
     const fake = fakeIo()
     const args = ['--data', 'a b.txt', '--set', 'train.steps=9', '--math', 'bf16', '--jobs', '2', '--threads', '1']
     expect(await main(['study', 'm6t', '--out', 'here', ...args], fake.io)).toBe(0)
-    const { options } = call(fake)
-    expect(options.sets).toEqual(['train.steps=9', 'data.source="a b.txt"', 'runtime.math=bf16'])
+    const { options, specification } = call(fake)
+    expect(specification.set).toMatchObject({ 'train.steps': 9, 'data.source': 'a b.txt', 'runtime.math': 'bf16' })
     expect(options).toMatchObject({ directory: 'here', jobs: 2, threads: 1, keepCheckpoints: false })
-    expect(options.command).toBe('choir study m6t --data "a b.txt" --set train.steps=9 --math bf16 --out here')
+    expect(options.command).toBe("choir study m6t --data 'a b.txt' --set train.steps=9 --math bf16 --out here")
   })
 
   test('a line a run with the time left, failures in words, and where the report is', async () => {
@@ -540,6 +540,8 @@ describe('study', () => {
     [['study', '--out', 'here'], /missing required argument 'study'/],
     [['study', 'm6t', '--out', 'here', '--jobs', '0'], /invalid --jobs: "0"/],
     [['study', 'm6t', '--out', 'here', '--jobs', '9999'], /invalid --jobs: 9999 runs of 1 threads are too many/],
+    [['study', 'm6t', '--out', 'here', '--threads', '9999'], /invalid --threads: 1 runs of 9999 threads are too many/],
+    [['study', 'm6t', '--out', 'here', '--set', 'train.steps'], /invalid --set: "train.steps"/],
   ])('%j is refused', async (args, message) => {
     const fake = fakeIo()
     expect(await main(args, fake.io)).toBe(2)

@@ -29,10 +29,10 @@ export interface Cell {
   readonly key: string
 }
 
-/** Means over bins of steps; `step` is the last step of a bin. */
+/** Means over bins of steps; `step` is the last step of a bin. Null: every step of a bin was skipped. */
 export interface Curve {
   readonly step: readonly number[]
-  readonly loss: readonly number[]
+  readonly loss: readonly (number | null)[]
 }
 
 /** One routed sublayer over time; each list has an entry a snapshot. */
@@ -81,8 +81,9 @@ export interface FinishedRun {
   }[]
   /** At the end, on all that is held out. */
   readonly heldOut: EvalRecord
-  /** The same on other text, by the name of the source. */
+  /** The same on other text, by the name of the source, and the hashes of those texts. */
   readonly elsewhere: Readonly<Record<string, EvalRecord>>
+  readonly elsewhereCorpora?: Readonly<Record<string, string>>
   readonly routing: RoutingMeans
   readonly layers: readonly LayerHistory[]
   /** Threads, precision and what computed. */

@@ -5,12 +5,13 @@ import { join } from 'node:path'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { loadConfig } from '../train/load-config.ts'
-import { expand, isResultOf, keyOf } from './grid.ts'
+import { expand } from './grid.ts'
+import { isResultOf, keyOf } from './keys.ts'
 import { m6t, m6tPresets } from './m6t.ts'
-import { readSpecification, type SpecificationInput, specificationSchema } from './specification.ts'
+import { readSpecification, type SpecificationInput, specificationSchema, withSets } from './specification.ts'
 
 const grid = (input: SpecificationInput, sets: string[] = []) =>
-  expand(specificationSchema.parse({ base: 'tiny', ...input }), sets)
+  expand(withSets(specificationSchema.parse({ base: 'tiny', ...input }), sets))
 
 const refused = (input: SpecificationInput) => expect(grid(input)).rejects
 
@@ -55,8 +56,15 @@ describe('arms', () => {
 
   test('a setting from outside that no arm would heed is refused', () =>
     expect(grid({ arms: { a: { 'model.moe.k': 1 }, b: { 'model.moe.k': 2 } } }, ['model.moe.k=3'])).rejects.toThrow(
-      'every arm of the study sets model.moe.k itself',
+      /invalid model\.moe\.k for all arms \(every arm of the study sets it itself\)/,
     ))
+
+  test('groups of fields are the fields in them: what stands beside stays', async () => {
+    const nested = await grid({ set: { train: { steps: 9 } }, arms: { a: { model: { moe: { k: 2 } } } } })
+    const dotted = await grid({ set: { 'train.steps': 9 }, arms: { a: { 'model.moe.k': 2 } } })
+    expect(nested.cells).toEqual(dotted.cells)
+    expect(nested.cells[0]?.config.train.batch).toBe((await loadConfig('tiny', [])).train.batch)
+  })
 
   test('without questions every arm is compared with the first', async () => {
     const { questions } = await grid({ arms: { a: {}, b: { 'model.moe.k': 2 }, c: { 'model.moe.k': 3 } } })
@@ -93,7 +101,36 @@ describe('refused before the first run', () => {
   test('fields that belong to the study', () =>
     refused({ arms: { a: { 'train.seed': 3 } } }).toThrow('invalid train.seed in a study: it is set by seeds'))
 
+  test('a name that would change the order of arms', () =>
+    refused({ arms: { dense: {}, 16: { 'model.moe.k': 2 } } }).toThrow('invalid name of an arm: "16"'))
+
+  test('a grid that nobody meant', () =>
+    refused({
+      grid: Object.fromEntries(
+        ['k', 'factor', 'evalFactor', 'zLoss'].map((field) => [`model.moe.${field}`, [1, 2, 3, 4, 5, 6, 7]]),
+      ),
+    }).toThrow('invalid grid: 2401 combinations'))
+
+  test('experts of a dense model', () =>
+    refused({ arms: { a: { 'model.moe': null } }, specialise: ['a'] }).toThrow('"a" is a dense model'))
+
+  test('standard input', () => refused({ arms: { a: {} }, set: { 'data.source': '-' } }).toThrow('"-"'))
+
+  test('a field in a group that belongs to the study', () =>
+    refused({ arms: { a: { train: { seed: 3 } } } }).toThrow('invalid train.seed in a study'))
+
   test('a seed that is there twice', () => refused({ seeds: [1, 1], arms: { a: {} } }).toThrow('1 is there twice'))
+})
+
+test('a comparison that is listed twice is one', async () => {
+  const arms = { a: {}, b: { 'model.moe.k': 2 } }
+  const { questions, timed } = await grid({
+    arms,
+    questions: [{ title: 'q', baseline: 'a', arms: ['b', 'b'] }],
+    timings: ['a', 'a'],
+  })
+  expect(questions[0]?.contrasts).toEqual([{ baseline: 'a', arm: 'b' }])
+  expect(timed).toHaveLength(1)
 })
 
 describe('the name of a result', () => {
@@ -114,6 +151,8 @@ describe('the name of a result', () => {
     expect(isResultOf(stored, config)).toBe(true)
     const other = { ...config, model: { ...config.model, moe: { ...older, zLoss: 0.5 } } } as typeof config
     expect(isResultOf(other, config)).toBe(false)
+    // A field that the schema no longer knows.
+    expect(isResultOf({ ...config, gone: 1 } as typeof config, config)).toBe(false)
   })
 
   test('does not depend on the order of fields', async () => {

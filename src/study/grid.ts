@@ -2,11 +2,12 @@
  * From a specification to cells: every arm with every seed, each a complete configuration that `train`
  * accepts. Whatever is wrong is found here, before the first run.
  */
-import { createHash } from 'node:crypto'
 import { nearest, UsageError } from '../errors.ts'
-import { type RunConfig, runSchema } from '../train/config.ts'
+import type { RunConfig } from '../train/config.ts'
 import { loadConfig } from '../train/load-config.ts'
+import { armsOf, setsOf } from './arms.ts'
 import type { Cell, Question, Settings } from './contract.ts'
+import { keyOf } from './keys.ts'
 import type { Specification } from './specification.ts'
 
 /** A study whose every cell is known. */
@@ -23,72 +24,53 @@ export interface Grid {
   readonly cells: readonly Cell[]
 }
 
-/** Fields that a study sets itself, or that must be the same for losses to be comparable. */
-const ownedBy: Readonly<Record<string, string>> = {
-  'train.seed': 'seeds',
-  'data.order': 'seeds',
-  'train.keep': 'the study',
-  'train.checkpointEvery': 'the study',
-  'train.routingEvery': 'the study',
-}
-
 /** Checkpoints in a run, so that little is lost when a study is stopped. */
 const CHECKPOINTS = 4
 
 /** Steps of which routing is written down, in a run. */
 const ROUTING_LINES = 80
 
-/**
- * @param sets Settings of all arms from outside (`path=value`), stronger than the specification's own, but
- *   not than what makes an arm what it is.
- * @throws UsageError listing what is wrong: unknown arms, equal arms, fields that the schema refuses
- */
-export async function expand(specification: Specification, sets: readonly string[] = []): Promise<Grid> {
-  const { seeds, base, set } = specification
+/** @throws UsageError listing what is wrong: unknown arms, equal arms, fields that the schema refuses */
+export async function expand(specification: Specification): Promise<Grid> {
+  const { seeds, base } = specification
   const repeated = seeds.find((seed, i) => seeds.indexOf(seed) !== i)
   if (repeated !== undefined) throw new UsageError(`invalid seeds: ${repeated} is there twice`)
-  const arms = armsOf(specification)
-  const trained = Object.keys(arms)
-  if (trained.length === 0)
-    throw new UsageError('invalid study: it has no arms (give arms by name, or a grid with lists of values)')
-  for (const [name, settings] of Object.entries(specification.timedOnly)) {
-    if (Object.hasOwn(arms, name)) throw new UsageError(`invalid study: two arms are called "${name}"`)
-    arms[name] = settings
-  }
-  const names = Object.keys(arms)
-  for (const settings of [set, ...Object.values(arms)]) refuseOwned(settings)
-
-  for (const assignment of sets) {
-    const path = assignment.slice(0, Math.max(0, assignment.indexOf('='))).trim()
-    refuseOwned({ [path]: null })
-    if (Object.values(arms).every((settings) => Object.hasOwn(settings, path)))
-      throw new UsageError(`invalid --set: "${assignment}" (every arm of the study sets ${path} itself)`)
-  }
+  const { set, trained, timedOnly } = armsOf(specification)
+  const all: Readonly<Record<string, Settings>> = { ...trained, ...timedOnly }
+  const names = Object.keys(trained)
 
   const problems: string[] = []
   const configs = new Map<string, RunConfig>()
-  for (const name of names) {
+  for (const [name, settings] of Object.entries(all)) {
     try {
-      configs.set(name, await loadConfig(base, [...setsOf(set), ...sets, ...setsOf(arms[name] ?? {})]))
+      configs.set(name, await loadConfig(base, [...setsOf(set), ...setsOf(settings)]))
     } catch (error) {
       if (!(error instanceof UsageError)) throw error
       problems.push(`arm "${name}": ${error.message.replaceAll('\n', '\n  ')}`)
     }
   }
   if (problems.length > 0) throw new UsageError(listed(problems))
+  for (const [name, { data }] of configs)
+    if ([data.source, specification.elsewhere].flat().includes('-'))
+      throw new UsageError(`invalid data.source of arm "${name}": "-" (runs are processes of their own; give files)`)
 
-  const questions = questionsOf(specification, trained, configs)
-  const timings = [...specification.timings, ...Object.keys(specification.timedOnly)]
-  for (const name of timings) requireArm(name, names, 'timings')
-  for (const name of specification.specialise) requireArm(name, trained, 'specialise')
+  const questions = questionsOf(specification, names, configs)
+  const timings = [...new Set([...specification.timings, ...Object.keys(timedOnly)])]
+  for (const name of timings) requireArm(name, Object.keys(all), 'timings')
+  for (const name of specification.specialise) {
+    requireArm(name, names, 'specialise')
+    if (configs.get(name)?.model.moe === null)
+      throw new UsageError(`invalid specialise: "${name}" is a dense model, which has no experts`)
+  }
   const cell = (arm: string, seed: number) => cellOf(arm, seed, configs.get(arm) as RunConfig)
+  const first = seeds[0] as number
   return {
-    arms,
-    timed: timings.map((arm) => cell(arm, seeds[0] as number)),
-    specialised: new Set(specification.specialise.map((arm) => cell(arm, seeds[0] as number).key)),
+    arms: all,
+    timed: timings.map((arm) => cell(arm, first)),
+    specialised: new Set(specification.specialise.map((arm) => cell(arm, first).key)),
     seeds,
     questions,
-    cells: seeds.flatMap((seed) => trained.map((arm) => cell(arm, seed))),
+    cells: seeds.flatMap((seed) => names.map((arm) => cell(arm, seed))),
   }
 }
 
@@ -105,45 +87,6 @@ function cellOf(arm: string, seed: number, given: RunConfig): Cell {
     },
   }
   return { arm, seed, config, key: keyOf(config) }
-}
-
-/** Settings as `--set` wants them: JSON is YAML. */
-const setsOf = (settings: Settings): string[] =>
-  Object.entries(settings).map(([path, value]) => `${path}=${JSON.stringify(value)}`)
-
-function armsOf({ arms, grid }: Specification): Record<string, Settings> {
-  const all: Record<string, Settings> = {}
-  for (const [name, settings] of Object.entries(arms)) all[name] = settings ?? {}
-  for (const settings of product(Object.entries(grid))) {
-    const name = nameOf(settings)
-    if (Object.hasOwn(all, name)) throw new UsageError(`invalid study: two arms are called "${name}"`)
-    all[name] = settings
-  }
-  return all
-}
-
-/** Every combination of values; none of no fields. */
-function product(fields: readonly (readonly [string, readonly unknown[]])[]): Settings[] {
-  if (fields.length === 0) return []
-  return fields.reduce<Settings[]>(
-    (before, [path, values]) => before.flatMap((settings) => values.map((value) => ({ ...settings, [path]: value }))),
-    [{}],
-  )
-}
-
-/** `k=2, factor=1.25`: the last part of a path, or more of it where two end alike. */
-function nameOf(settings: Settings): string {
-  const paths = Object.keys(settings)
-  const short = (path: string): string => {
-    const parts = path.split('.')
-    for (let length = 1; length < parts.length; length++) {
-      const end = parts.slice(-length).join('.')
-      if (paths.filter((other) => other === end || other.endsWith(`.${end}`)).length === 1) return end
-    }
-    return path
-  }
-  const shown = (value: unknown) => (typeof value === 'string' ? value : JSON.stringify(value))
-  return paths.map((path) => `${short(path)}=${shown(settings[path])}`).join(', ')
 }
 
 function questionsOf(
@@ -172,7 +115,8 @@ function questionsOf(
       'contrasts' in rest && rest.contrasts
         ? rest.contrasts
         : (rest.arms ?? []).map((arm) => [rest.baseline ?? '', arm] as [string, string])
-    for (const [baseline, arm] of pairs) {
+    const distinct = [...new Map(pairs.map((pair) => [JSON.stringify(pair), pair])).values()]
+    for (const [baseline, arm] of distinct) {
       for (const name of [baseline, arm]) requireArm(name, names, `question "${title}"`)
       requireComparable(baseline, arm, configs, title)
     }
@@ -181,7 +125,7 @@ function questionsOf(
       title,
       about,
       view,
-      contrasts: pairs.map(([baseline, arm]) => ({ baseline, arm })),
+      contrasts: distinct.map(([baseline, arm]) => ({ baseline, arm })),
     }
   })
 }
@@ -214,13 +158,6 @@ function requireComparable(a: string, b: string, configs: ReadonlyMap<string, Ru
   }
 }
 
-function refuseOwned(settings: Settings): void {
-  for (const path of Object.keys(settings)) {
-    const owner = ownedBy[path]
-    if (owner !== undefined) throw new UsageError(`invalid ${path} in a study: it is set by ${owner}`)
-  }
-}
-
 function freeId(title: string, seen: Set<string>): string {
   const plain =
     title
@@ -237,50 +174,4 @@ function listed(problems: readonly string[]): string {
   const shown = problems.slice(0, 10)
   const rest = problems.length > shown.length ? `\n  and ${problems.length - shown.length} more` : ''
   return `invalid study:\n  ${shown.join('\n  ')}${rest}`
-}
-
-/** Fields that change where and how fast a run computes, and how much of it is written down. */
-function decisive({ model, data, train, runtime }: RunConfig): object {
-  const { cache: _, ...text } = data
-  const { keep: _k, checkpointEvery: _c, routingEvery: _r, maxNonFinite: _n, ...training } = train
-  return { model, data: text, train: training, math: runtime.math }
-}
-
-const defaults = decisive(runSchema.parse({}))
-
-/**
- * Names the result of a configuration. Fields that have their default do not count, so a new field of the
- * schema leaves the names of earlier results as they are.
- */
-export function keyOf(config: RunConfig): string {
-  const differing = JSON.stringify(sorted(without(decisive(config), defaults)))
-  return createHash('sha256').update(differing).digest('hex').slice(0, 16)
-}
-
-/** Whether a stored result is one of this configuration: a default may have changed since it was made. */
-export function isResultOf(stored: RunConfig, config: RunConfig): boolean {
-  return JSON.stringify(sorted(decisive(runSchema.parse(stored)))) === JSON.stringify(sorted(decisive(config)))
-}
-
-type Fields = Readonly<Record<string, unknown>>
-const isFields = (value: unknown): value is Fields =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)
-
-/** The part of `value` that differs from `base`; undefined when nothing does. */
-function without(value: unknown, base: unknown): unknown {
-  if (!isFields(value) || !isFields(base)) return JSON.stringify(value) === JSON.stringify(base) ? undefined : value
-  const rest = Object.entries(value).flatMap(([key, below]) => {
-    const differing = without(below, base[key])
-    return differing === undefined ? [] : [[key, differing] as const]
-  })
-  return rest.length > 0 ? Object.fromEntries(rest) : undefined
-}
-
-function sorted(value: unknown): unknown {
-  if (!isFields(value)) return value
-  return Object.fromEntries(
-    Object.keys(value)
-      .sort()
-      .map((key) => [key, sorted(value[key])]),
-  )
 }

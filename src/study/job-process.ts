@@ -8,17 +8,23 @@ import { type Job, runJob } from './job.ts'
 export type ToJob = { readonly kind: 'job'; readonly job: Job } | { readonly kind: 'stop' }
 
 const controller = new AbortController()
-const tell = (message: object) => process.connected && process.send?.(message)
 
-// Ctrl-C reaches every process of a terminal; the study decides what it means.
-for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => {})
+/** Settled when the message has gone, or nobody is there to take it. */
+const tell = (message: object): Promise<void> =>
+  new Promise((resolve) => {
+    if (process.connected && process.send) process.send(message, () => resolve())
+    else resolve()
+  })
+
+// Ctrl-C, and the end of a terminal, reach every process of it; the study decides what they mean.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => {})
 process.on('disconnect', () => controller.abort())
 process.on('message', (message: ToJob) => {
   if (message.kind === 'stop') return controller.abort()
-  runJob(message.job, controller.signal, tell)
+  runJob(message.job, controller.signal, (news) => void tell(news))
     .then(tell, (error: unknown) => {
       const usage = error instanceof UsageError
-      tell({ kind: 'error', usage, message: error instanceof Error ? error.message : String(error) })
+      return tell({ kind: 'error', usage, message: error instanceof Error ? error.message : String(error) })
     })
     .finally(() => process.disconnect?.())
 })

@@ -1,9 +1,13 @@
 /** One piece of a study's work, as a process of its own does it: a run from its first step to its record, or a timing. */
+import { existsSync } from 'node:fs'
 import { readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import { trainBatch } from '../data/index.ts'
+import { RunError } from '../errors.ts'
 import type { RunConfig } from '../train/config.ts'
 import { type EvalRecord, evaluateRun, type TrainEvent, TrainingBench, train } from '../train/index.ts'
+import { lockRun } from '../train/lock.ts'
 import { openRunData } from '../train/session.ts'
 import { median } from '../train/statistics.ts'
 import type { FinishedRun, Specialisation } from './contract.ts'
@@ -16,9 +20,9 @@ export interface TrainJob {
   readonly seed: number
   readonly config: RunConfig
   readonly directory: string
-  /** `Dataset.hash` of its text. */
+  /** `Dataset.hash` of its text, and of each other text to evaluate it on. */
   readonly corpus: string
-  readonly elsewhere: readonly string[]
+  readonly elsewhere: Readonly<Record<string, string>>
   /** Look at what its experts serve as well. */
   readonly specialise: boolean
 }
@@ -44,6 +48,9 @@ export type JobResult =
   /** It was stopped; a run can be continued. */
   | { readonly kind: 'stopped' }
 
+/** Seconds that another process may take to save and leave. */
+const LOCK_TRIES = 60
+
 /** Of other text so many tokens are read: enough for two digits, and short beside a training. */
 const ELSEWHERE_TOKENS = 50_000
 
@@ -54,6 +61,7 @@ export function runJob(job: Job, signal: AbortSignal, tell: (news: JobNews) => v
 async function runTraining(job: TrainJob, signal: AbortSignal, tell: (news: JobNews) => void): Promise<JobResult> {
   const { config, directory, key, seed, corpus } = job
   const { steps } = config.train
+  const threads = config.runtime.threads ?? 1
   let engine = ''
   const onEvent = (event: TrainEvent) => {
     if (event.kind === 'start') engine = engineName(event)
@@ -61,7 +69,7 @@ async function runTraining(job: TrainJob, signal: AbortSignal, tell: (news: JobN
       tell({ kind: 'progress', step: event.step, steps, loss: event.loss })
     if (event.kind === 'notice' || event.kind === 'warning') tell({ kind: 'note', message: event.message })
   }
-  const resume = await hasCheckpoint(directory)
+  const resume = await hasCheckpoint(directory, signal)
   if (!resume) await rm(directory, { recursive: true, force: true })
   const summary = await train(config, { directory, resume, signal, onEvent })
   if (summary.interrupted) return { kind: 'stopped' }
@@ -70,14 +78,23 @@ async function runTraining(job: TrainJob, signal: AbortSignal, tell: (news: JobN
   const elsewhere: Record<string, EvalRecord> = {}
   const { train: training, model } = config
   const batch = (training.batch / training.microBatches) * model.sequence
-  for (const source of job.elsewhere) {
+  for (const source of Object.keys(job.elsewhere)) {
     if (signal.aborted) return { kind: 'stopped' }
     elsewhere[source] = await evaluateRun(directory, { source, batches: Math.ceil(ELSEWHERE_TOKENS / batch) })
   }
   return {
     kind: 'record',
-    record: await recordOf(directory, { key, seed, config, corpus, heldOut, elsewhere, engine }),
-    specialisation: job.specialise ? await specialisation(directory, { arm: '' }) : null,
+    record: await recordOf(directory, {
+      key,
+      seed,
+      config,
+      corpus,
+      heldOut,
+      elsewhere,
+      elsewhereCorpora: job.elsewhere,
+      engine,
+    }),
+    specialisation: job.specialise ? await specialisation(directory, { arm: '', threads }) : null,
   }
 }
 
@@ -108,7 +125,22 @@ async function runTiming({ config, warmUp, steps }: TimeJob, signal: AbortSignal
 const engineName = (engine: { provider: string; math: string; threads: number }): string =>
   `${engine.provider}, ${engine.math}, ${engine.threads} ${engine.threads === 1 ? 'thread' : 'threads'}`
 
-async function hasCheckpoint(directory: string): Promise<boolean> {
+/**
+ * Whether there is something to continue. A process of a study that was killed may still be saving here: it is
+ * waited for.
+ */
+async function hasCheckpoint(directory: string, signal: AbortSignal): Promise<boolean> {
+  for (let tries = 0; tries < LOCK_TRIES && !signal.aborted; tries++) {
+    if (!existsSync(directory)) return false
+    try {
+      const lock = await lockRun(directory)
+      await lock.release()
+      break
+    } catch (error) {
+      if (!(error instanceof RunError) || tries === LOCK_TRIES - 1) throw error
+      await delay(1000)
+    }
+  }
   const names = await readdir(join(directory, 'checkpoints')).catch((): string[] => [])
   return names.some((name) => name.startsWith('step-'))
 }

@@ -8,8 +8,7 @@ import { RunError } from '../errors.ts'
 import type { RunConfig } from '../train/config.ts'
 import { errorCode, replaceFile } from '../train/disk.ts'
 import type { RunRecord, Specialisation, Timing } from './contract.ts'
-import { isResultOf } from './grid.ts'
-import type { Specification } from './specification.ts'
+import { isResultOf } from './keys.ts'
 
 const FORMAT = 1
 
@@ -20,9 +19,8 @@ export type KeyedSpecialisation = Specialisation & { readonly key: string }
 interface Contents {
   readonly format: number
   name: string
-  command: string
-  machine: string
-  specification: Specification | null
+  /** Each that runs were done on. */
+  machines: string[]
   records: RunRecord[]
   timings: KeyedTiming[]
   specialisations: KeyedSpecialisation[]
@@ -44,9 +42,7 @@ export class Ledger {
     const empty: Contents = {
       format: FORMAT,
       name: '',
-      command: '',
-      machine: '',
-      specification: null,
+      machines: [],
       records: [],
       timings: [],
       specialisations: [],
@@ -68,22 +64,15 @@ export class Ledger {
     }
   }
 
-  /** What the study is, and where it runs. */
-  async describe(about: Pick<Contents, 'name' | 'command' | 'machine' | 'specification'>): Promise<void> {
-    Object.assign(this.contents, about)
+  /** What the study is, and where it runs now. */
+  async describe({ name, machine }: { readonly name: string; readonly machine: string }): Promise<void> {
+    const { machines } = this.contents
+    Object.assign(this.contents, { name, machines: [...machines.filter((other) => other !== machine), machine] })
     await this.write()
   }
 
-  get machine(): string {
-    return this.contents.machine
-  }
-
-  get specification(): Specification | null {
-    return this.contents.specification
-  }
-
-  get command(): string {
-    return this.contents.command
+  get machines(): readonly string[] {
+    return this.contents.machines
   }
 
   get name(): string {
@@ -106,6 +95,9 @@ export class Ledger {
 
   async put(record: RunRecord, specialisation: Specialisation | null = null): Promise<void> {
     const { key } = record
+    const known = this.find(key, record.config)
+    // That it failed to be looked at again takes nothing from a run that is done.
+    if (record.status === 'failed' && known?.status === 'finished') return
     const others = <T extends { readonly key: string }>(list: readonly T[]) => list.filter((other) => other.key !== key)
     this.contents.records = [...others(this.contents.records), record]
     if (specialisation)
@@ -128,5 +120,6 @@ export class Ledger {
 /** Indented, but lists of numbers on a line. */
 function textOf(contents: object): string {
   const text = JSON.stringify(contents, null, 1)
-  return `${text.replace(/\[[\s\d.,eE+\-nul]*\]/g, (list) => list.replace(/\s+/g, ''))}\n`
+  // A list begins on a line of its own; brackets inside of a text do not.
+  return `${text.replace(/\[\n[\s\d.,eE+\-nul]*\]/g, (list) => list.replace(/\s+/g, ''))}\n`
 }

@@ -23,7 +23,7 @@ interface Size {
 
 const sizes = {
   quick: {
-    title: 'What makes sparse experts work: the questions of M6-T in a quarter of an hour',
+    title: 'What makes sparse experts work: the questions of M6-T, in short',
     seeds: [1, 2, 3],
     set: {
       'model.vocabulary': 1024,

@@ -15,7 +15,7 @@ async function results(): Promise<StudyResults> {
     config,
     directory: '',
     corpus: 'c',
-    elsewhere: [],
+    elsewhere: {},
     specialise: false,
   } as const
   const done = finishedRun(job)

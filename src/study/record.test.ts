@@ -46,7 +46,7 @@ async function recorded(metrics: readonly object[], routed: readonly object[], s
   await writeFile(join(folder, 'metrics.jsonl'), lines(metrics))
   await writeFile(join(folder, 'routing.jsonl'), lines(routed))
   const config = await loadConfig('tiny', ['train.steps=4', ...sets])
-  const facts = { key: 'k', seed: 1, corpus: 'c', elsewhere: {}, engine: 'none' }
+  const facts = { key: 'k', seed: 1, corpus: 'c', elsewhere: {}, elsewhereCorpora: {}, engine: 'none' }
   return { config, record: await recordOf(folder, { ...facts, config, heldOut }) }
 }
 
@@ -103,13 +103,20 @@ test('long runs are kept in as few numbers as a figure shows', async () => {
   await writeFile(join(folder, 'metrics.jsonl'), lines(steps))
   await writeFile(join(folder, 'routing.jsonl'), lines(routed))
   const config = await loadConfig('tiny', ['train.steps=1000'])
-  const facts = { key: 'k', seed: 1, corpus: 'c', elsewhere: {}, engine: 'none' }
+  const facts = { key: 'k', seed: 1, corpus: 'c', elsewhere: {}, elsewhereCorpora: {}, engine: 'none' }
   const record = await recordOf(folder, { ...facts, config, heldOut })
   expect(record.train.step).toHaveLength(100)
   expect(record.train.step.at(-1)).toBe(1000)
   expect(new Set(record.train.loss)).toEqual(new Set([6, 4]))
   expect(record.layers[0]?.step).toHaveLength(16)
   expect(record.layers[0]?.step.at(-1)).toBe(80)
+})
+
+test('a step that was skipped has no loss, and an evaluation that was not finite is none', async () => {
+  const log = [step(1), step(2, { loss: null }), { kind: 'eval', step: 2, loss: null }, step(3), step(4)]
+  const { record } = await recorded(log, [])
+  expect(record.train.loss).toEqual([4.9, null, 4.7, 4.6])
+  expect(record.evaluations).toEqual([])
 })
 
 test('a log that lacks steps is no finished run', () =>

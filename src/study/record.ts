@@ -21,6 +21,7 @@ export interface RunFacts {
   readonly corpus: string
   readonly heldOut: EvalRecord
   readonly elsewhere: Readonly<Record<string, EvalRecord>>
+  readonly elsewhereCorpora: Readonly<Record<string, string>>
   readonly engine: string
 }
 
@@ -51,11 +52,10 @@ export async function recordOf(directory: string, facts: RunFacts): Promise<Fini
     trainFlops: tokens * usefulFlopsPerToken(config, routing),
     seconds: round(secondsAt.at(-1) ?? 0),
     train: binned(trained),
-    evaluations: evaluated.map(({ step, loss }) => ({
-      step,
-      seconds: round(secondsAt[step - 1] ?? 0),
-      loss: round(loss),
-    })),
+    // JSON has no NaN: an evaluation that was not finite is null in the log, and is left out.
+    evaluations: evaluated
+      .filter(({ loss }) => loss !== null)
+      .map(({ step, loss }) => ({ step, seconds: round(secondsAt[step - 1] ?? 0), loss: round(loss) })),
     routing: meansOf(trained.slice(Math.floor(trained.length * 0.75))),
     layers: historiesOf(routing),
   }
@@ -81,13 +81,14 @@ function usefulFlopsPerToken({ model, train }: RunConfig, routing: readonly Rout
 function binned(trained: readonly TrainRecord[]): Curve {
   const bins = Math.min(CURVE_POINTS, trained.length)
   const step: number[] = []
-  const loss: number[] = []
+  const loss: (number | null)[] = []
   for (let bin = 0; bin < bins; bin++) {
     const [from, to] = [bin, bin + 1].map((edge) => Math.round((edge * trained.length) / bins))
     const part = trained.slice(from, to)
     step.push(part.at(-1)?.step ?? 0)
     // A skipped step has no loss.
-    loss.push(round(mean(part.map((record) => record.loss).filter((value) => value !== null))))
+    const finite = part.map((record) => record.loss).filter((value) => value !== null)
+    loss.push(finite.length > 0 ? round(mean(finite)) : null)
   }
   return { step, loss }
 }
@@ -142,8 +143,12 @@ const mean = (values: readonly number[]): number => (values.length > 0 ? sum(val
 /** Digits that mean something; JSON is a third as long. */
 const round = (value: number, digits = 6): number => Number(value.toPrecision(digits))
 
+/** Losses stay as they are: arms that differ by rounding only must not seem to differ by the same each time. */
 function rounded(record: EvalRecord): EvalRecord {
   return Object.fromEntries(
-    Object.entries(record).map(([key, value]) => [key, typeof value === 'number' ? round(value, 7) : value]),
+    Object.entries(record).map(([key, value]) => [
+      key,
+      typeof value === 'number' && key !== 'loss' ? round(value) : value,
+    ]),
   ) as unknown as EvalRecord
 }

@@ -4,14 +4,20 @@ import type { Grid } from './grid.ts'
 import type { Ledger } from './ledger.ts'
 import type { Specification } from './specification.ts'
 
-export function resultsOf(specification: Specification, grid: Grid, ledger: Ledger): StudyResults {
-  const byKey = new Map(grid.cells.map(({ key, arm }) => [key, arm]))
+export function resultsOf(
+  specification: Specification,
+  { name, command }: { readonly name: string; readonly command: string },
+  grid: Grid,
+  ledger: Ledger,
+): StudyResults {
+  // Of equal arms the first, which is the one that was run.
+  const byKey = new Map([...grid.cells].reverse().map(({ key, arm }) => [key, arm]))
   const timed = new Map(grid.timed.map(({ key, arm }) => [`${key} ${arm}`, arm]))
   return {
-    name: ledger.name,
-    title: specification.title ?? ledger.name,
-    command: ledger.command,
-    machine: ledger.machine,
+    name,
+    title: specification.title ?? name,
+    command,
+    machine: ledger.machines.join('; '),
     seeds: grid.seeds,
     arms: grid.arms,
     questions: grid.questions,

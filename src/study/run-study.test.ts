@@ -33,7 +33,6 @@ const options = (more: Partial<StudyOptions> = {}): StudyOptions => ({
   name: 'test',
   command: 'choir study test',
   directory: join(folder, 'out'),
-  sets: [],
   jobs: 2,
   threads: 1,
   timingThreads: 2,
@@ -87,6 +86,76 @@ test('equal cells of several arms are one run', async () => {
   const { ledger, grid } = await runStudy(specification({ ...input, questions }), options(), run)
   expect(jobs).toHaveLength(2)
   for (const { key, config } of grid.cells) expect(ledger.find(key, config)?.status).toBe('finished')
+})
+
+test('other text is read before the first run, and evaluated on by each', async () => {
+  const { jobs, run } = recorder()
+  await writeFile(join(folder, 'other.txt'), 'Quite another text, about whales. '.repeat(500))
+  const elsewhere = [join(folder, 'other.txt')]
+  await runStudy(specification({ ...three, elsewhere }), options(), run)
+  expect(Object.keys((jobs[0] as TrainJob).elsewhere)).toEqual(elsewhere)
+  const missing = runStudy(specification({ ...three, elsewhere: [join(folder, 'nowhere.txt')] }), options(), run)
+  await expect(missing).rejects.toThrow(/nowhere\.txt/)
+  expect(jobs).toHaveLength(6)
+
+  await writeFile(elsewhere[0] as string, 'By now it is about something else. '.repeat(500))
+  await expect(runStudy(specification({ ...three, elsewhere }), options(), run)).rejects.toThrow(/has changed/)
+})
+
+test('runs that were done before a text was to be evaluated on are told', async () => {
+  await runStudy(specification(), options(), recorder().run)
+  await writeFile(join(folder, 'other.txt'), 'Quite another text, about whales. '.repeat(500))
+  const notes: string[] = []
+  const onEvent = (event: StudyEvent) => event.kind === 'note' && notes.push(event.message)
+  const input = { ...three, elsewhere: [join(folder, 'other.txt')] }
+  await runStudy(specification(input), options({ onEvent }), recorder().run)
+  expect(notes).toEqual([expect.stringMatching(/^6 runs were done before .*other\.txt/)])
+})
+
+test('what has failed comes last, and many failures do not end a study that has results', async () => {
+  const arms = Object.fromEntries(Array.from({ length: 12 }, (_, i) => [`f${i}`, { 'model.moe.factor': 1 + i / 10 }]))
+  const failing = recorder((job, done) => {
+    if (done > 2) throw new RunError('step 12: the loss is NaN')
+    return finishedRun(job)
+  })
+  await runStudy(specification({ arms, seeds: [1] }), options({ jobs: 1 }), failing.run)
+  expect(failing.jobs).toHaveLength(12)
+  const again = recorder()
+  const more = { ...arms, extra: { 'model.moe.k': 2 } }
+  await runStudy(specification({ arms: more, seeds: [1] }), options({ jobs: 1 }), again.run)
+  expect(again.jobs).toHaveLength(11)
+  expect(again.jobs[0]?.config.model.moe?.k).toBe(2)
+})
+
+test('a run that is done stays so when looking at its experts fails', async () => {
+  await runStudy(specification(), options(), recorder().run)
+  const failing = recorder(() => {
+    throw new RunError('no luck')
+  })
+  const { ledger, grid } = await runStudy(specification({ ...three, specialise: ['a'] }), options(), failing.run)
+  expect(failing.jobs).toHaveLength(1)
+  expect(grid.cells.every(({ key, config }) => ledger.find(key, config)?.status === 'finished')).toBe(true)
+})
+
+test('without step times a study ends all the same', async () => {
+  const notes: string[] = []
+  const { run } = recorder()
+  const broken: RunJob = (job, ...rest) =>
+    job.kind === 'time' ? Promise.reject(new RunError('no cores')) : run(job, ...rest)
+  const onEvent = (event: StudyEvent) => event.kind === 'note' && notes.push(event.message)
+  const { interrupted } = await runStudy(specification({ ...three, timings: ['a'] }), options({ onEvent }), broken)
+  expect(interrupted).toBe(false)
+  expect(notes).toEqual(['steps are not timed, since a failed: no cores'])
+})
+
+test('a folder with a name like a list is one folder from day to day', async () => {
+  await mkdir(join(folder, 'Letters [1, 2]'))
+  await writeFile(join(folder, 'Letters [1, 2]', 'a.txt'), 'A text about sparse experts, long enough. '.repeat(2000))
+  const set = { 'data.source': join(folder, 'Letters [1, 2]') }
+  await runStudy(specification({ ...three, set }), options(), recorder().run)
+  const again = recorder()
+  await runStudy(specification({ ...three, set }), options(), again.run)
+  expect(again.jobs).toHaveLength(0)
 })
 
 test('a run that fails is recorded, the rest goes on, and it is tried again next time', async () => {

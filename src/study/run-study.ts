@@ -11,7 +11,7 @@ import type { RunConfig } from '../train/config.ts'
 import { errorCode, makeFolder } from '../train/disk.ts'
 import { lockRun } from '../train/lock.ts'
 import type { Cell, RunRecord, Specialisation } from './contract.ts'
-import { corpusOf, prepareCorpora } from './corpora.ts'
+import { type Corpora, corpusOf, prepareCorpora } from './corpora.ts'
 import type { StudyEvent } from './events.ts'
 import { expand, type Grid } from './grid.ts'
 import type { JobNews, JobResult, TrainJob } from './job.ts'
@@ -25,8 +25,8 @@ export interface StudyOptions {
   /** As the user typed it: it goes into the report. */
   readonly command: string
   readonly directory: string
-  /** Settings of all arms (`path=value`): see `expand`. */
-  readonly sets: readonly string[]
+  /** The file of the specification, if it is one: nothing is written over it. */
+  readonly file?: string
   /** Runs at a time, and threads of each. */
   readonly jobs: number
   readonly threads: number
@@ -57,24 +57,21 @@ export async function runStudy(
   run: RunJob = runInProcess,
 ): Promise<StudyState> {
   const { directory, signal = new AbortController().signal, onEvent: tell = () => {} } = options
-  const grid = await expand(specification, options.sets)
+  const grid = await expand(specification)
   await createFolder(directory)
   const lock = await lockRun(directory)
   try {
     const ledger = await Ledger.open(directory)
-    const corpora = await prepareCorpora(grid.cells, ledger, (message) => tell({ kind: 'prepare', message }), signal)
+    const corpora = await prepareCorpora(grid.cells, specification.elsewhere, ledger, signal, tell)
     if (!corpora) return { grid, ledger, interrupted: true }
     await ledger.describe({
       name: options.name,
-      command: options.command,
       machine: `${cpus()[0]?.model ?? 'unknown CPU'}, ${cpus().length} logical cores, ${process.platform} ${process.arch}, Node ${process.version}`,
-      specification,
     })
-    const study = new StudyRun({ grid, ledger, corpora, specification, options, run, signal, tell })
+    const study = new StudyRun({ grid, ledger, corpora, options, run, signal, tell })
     await study.runs()
-    const nothing = grid.cells.every(({ key, config }) => ledger.find(key, config)?.status !== 'finished')
-    const timings =
-      signal.aborted || nothing ? null : await timeArms(grid, ledger, options.timingThreads, run, signal, tell)
+    const skipped = signal.aborted || study.nothingFinished()
+    const timings = skipped ? null : await timeArms(grid, ledger, options.timingThreads, run, signal, tell)
     if (timings) await ledger.putTimings(timings)
     return { grid, ledger, interrupted: signal.aborted }
   } finally {
@@ -84,19 +81,21 @@ export async function runStudy(
 
 /** The study as it stands in a folder, without running any of it. @throws UsageError when there is none */
 export async function studyOf(specification: Specification, options: StudyOptions): Promise<StudyState> {
-  const grid = await expand(specification, options.sets)
+  const grid = await expand(specification)
   const ledger = await Ledger.open(options.directory)
-  if (!ledger.specification)
-    throw new UsageError(`no results in "${options.directory}" yet (leave out --report to run the study)`)
+  if (!grid.cells.some(({ key, config }) => ledger.find(key, config))) {
+    const other = ledger.name === '' ? '' : `; it holds results of ${ledger.name}`
+    throw new UsageError(
+      `no results of this study in "${options.directory}" yet (leave out --report to run it${other})`,
+    )
+  }
   return { grid, ledger, interrupted: false }
 }
 
 interface Context {
   readonly grid: Grid
   readonly ledger: Ledger
-  /** Hash of each text. */
-  readonly corpora: ReadonlyMap<string, string>
-  readonly specification: Specification
+  readonly corpora: ReadonlyMap<string, Corpora>
   readonly options: StudyOptions
   readonly run: RunJob
   readonly signal: AbortSignal
@@ -125,12 +124,15 @@ class StudyRun {
   /** Every cell that has no finished record; a run that failed before is tried again. */
   async runs(): Promise<void> {
     const distinct = [...new Map(this.context.grid.cells.map((cell) => [cell.key, cell])).values()]
-    const left = distinct.filter((cell) => !this.isDone(cell))
+    // What failed before comes last: what it tells is known.
+    const isNew = ({ key, config }: Cell) => this.context.ledger.find(key, config) === undefined
+    const undone = distinct.filter((cell) => !this.isDone(cell))
+    const left = [...undone.filter(isNew), ...undone.filter((cell) => !isNew(cell))]
     this.finished = distinct.length - left.length
     const { jobs, threads } = this.context.options
     this.context.tell({
       kind: 'study',
-      arms: Object.keys(this.context.grid.arms).length,
+      arms: new Set(this.context.grid.cells.map(({ arm }) => arm)).size,
       seeds: this.context.grid.seeds.length,
       runs: distinct.length,
       finished: this.finished,
@@ -146,6 +148,7 @@ class StudyRun {
         if (!result) return
         const { record, specialisation } = result
         await this.context.ledger.put(record, specialisation)
+        await this.tidy(cell, record)
         this.finished++
         const { arm, seed } = cell
         this.context.tell({ kind: 'end', arm, seed, record, finished: this.finished, runs: distinct.length })
@@ -153,6 +156,11 @@ class StudyRun {
       }
     }
     await together(Array.from({ length: jobs }, work), () => this.stop.abort())
+  }
+
+  nothingFinished(): boolean {
+    const { ledger, grid } = this.context
+    return grid.cells.every(({ key, config }) => ledger.find(key, config)?.status !== 'finished')
   }
 
   private isDone({ key, config }: Cell): boolean {
@@ -165,14 +173,15 @@ class StudyRun {
     const { arm, seed, key, config } = cell
     const directory = join(this.context.options.directory, 'runs', folderOf(cell))
     this.context.tell({ kind: 'begin', arm, seed, flops: flopsOf(config) })
+    const corpora = this.context.corpora.get(corpusOf(config))
     const job: TrainJob = {
       kind: 'train',
       key,
       seed,
       config: withThreads(config, this.context.options.threads),
       directory,
-      corpus: this.context.corpora.get(corpusOf(config)) ?? '',
-      elsewhere: this.context.specification.elsewhere,
+      corpus: corpora?.own ?? '',
+      elsewhere: corpora?.elsewhere ?? {},
       specialise: this.context.grid.specialised.has(key),
     }
     let result: JobResult
@@ -185,10 +194,15 @@ class StudyRun {
       return { record: { status: 'failed', key, seed, config, error: line }, specialisation: null }
     }
     if (result.kind !== 'record') return null
-    if (!this.context.options.keepCheckpoints)
-      await rm(join(directory, 'checkpoints'), { recursive: true, force: true })
     // Threads are of this process, not of the arm.
     return { record: { ...result.record, config }, specialisation: result.specialisation }
+  }
+
+  /** Checkpoints go when the record is safe. That they cannot, on some systems for a while, harms nothing. */
+  private async tidy(cell: Cell, { status }: RunRecord): Promise<void> {
+    if (status !== 'finished' || this.context.options.keepCheckpoints) return
+    const checkpoints = join(this.context.options.directory, 'runs', folderOf(cell), 'checkpoints')
+    await rm(checkpoints, { recursive: true, force: true }).catch(() => {})
   }
 
   private hear({ arm, seed }: Cell, news: JobNews): void {
@@ -204,7 +218,7 @@ class StudyRun {
     const last = this.failures.slice(-MOST_FAILURES)
     // The same error in another folder, with other numbers, is the same.
     const alike = new Set(last.map((error) => error.replace(/\S*[\\/]\S*|\d+/g, '')))
-    if (last.length === MOST_FAILURES && alike.size === 1)
+    if (last.length === MOST_FAILURES && alike.size === 1 && this.nothingFinished())
       throw new RunError(`the last ${MOST_FAILURES} runs failed in the same way: ${last[0]}`)
   }
 }

@@ -6,6 +6,7 @@ import { readFile } from 'node:fs/promises'
 import { LineCounter, parseDocument } from 'yaml'
 import { z } from 'zod'
 import { UsageError } from '../errors.ts'
+import { parseSet } from '../train/load-config.ts'
 import { views } from './contract.ts'
 
 /** Fields of the configuration by dotted path. */
@@ -88,6 +89,15 @@ export async function readSpecification(file: string): Promise<Specification> {
   if (parsed.success) return parsed.data
   const problems = parsed.error.issues.map((issue) => problemOf(issue, content))
   throw new UsageError(`invalid study ${file}:\n  ${problems.join('\n  ')}`)
+}
+
+/**
+ * A specification with settings from outside (`path=value`), for all arms that do not set the field themselves.
+ * @throws UsageError when one is no assignment
+ */
+export function withSets(specification: Specification, sets: readonly string[]): Specification {
+  const given = sets.map(parseSet).map(([path, value]) => [path.join('.'), value] as const)
+  return { ...specification, set: { ...specification.set, ...Object.fromEntries(given) } }
 }
 
 const fields = Object.keys(specificationSchema.shape)

@@ -1,5 +1,6 @@
 /** A study as one call: run what is to be run, then write the report, also of a study that was stopped. */
 
+import { RunError } from '../errors.ts'
 import { type ReportFiles, writeReport } from './report/write.ts'
 import { resultsOf } from './results.ts'
 import { runStudy, type StudyOptions, type StudyState, studyOf } from './run-study.ts'
@@ -17,7 +18,13 @@ export interface StudyOutcome {
 
 /** @throws what {@link runStudy} throws */
 export async function study(specification: Specification, options: StudyOptions, run?: RunJob): Promise<StudyOutcome> {
-  return outcomeOf(specification, options, await runStudy(specification, options, run))
+  try {
+    return await outcomeOf(specification, options, await runStudy(specification, options, run))
+  } catch (error) {
+    // What a study had found when it could not go on is told as well.
+    if (error instanceof RunError) await reportOf(specification, options).catch(() => {})
+    throw error
+  }
 }
 
 /** The report of what there is, without a run. @throws UsageError when there are no results yet */
@@ -27,11 +34,11 @@ export async function reportOf(specification: Specification, options: StudyOptio
 
 async function outcomeOf(
   specification: Specification,
-  { directory }: StudyOptions,
+  options: StudyOptions,
   { grid, ledger, interrupted }: StudyState,
 ): Promise<StudyOutcome> {
-  const results = resultsOf(specification, grid, ledger)
-  const files = await writeReport(results, specification, directory)
+  const results = resultsOf(specification, options, grid, ledger)
+  const files = await writeReport(results, specification, options)
   const records = [...new Map(grid.cells.map(({ key, config }) => [key, ledger.find(key, config)])).values()]
   const count = (status: string) => records.filter((record) => record?.status === status).length
   return { interrupted, finished: count('finished'), failed: count('failed'), runs: records.length, files }

@@ -1,8 +1,10 @@
 /** Step times of the arms that are to be timed: all of them in one sitting, by turns, since machines drift. */
+import { RunError, UsageError } from '../errors.ts'
 import type { RunConfig } from '../train/config.ts'
 import { median } from '../train/statistics.ts'
 import type { StudyEvent } from './events.ts'
 import type { Grid } from './grid.ts'
+import type { JobResult } from './job.ts'
 import type { KeyedTiming, Ledger } from './ledger.ts'
 import type { RunJob } from './workers.ts'
 
@@ -41,7 +43,11 @@ export async function timeArms(
         warmUp: WARM_UP_STEPS,
         steps: TIMED_STEPS,
       } as const
-      const result = await run(job, signal, () => {})
+      const result = await attempt(() => run(job, signal, () => {}))
+      if (typeof result === 'string') {
+        if (!signal.aborted) tell({ kind: 'note', message: `steps are not timed, since ${arm} failed: ${result}` })
+        return null
+      }
       if (result.kind !== 'timing') return null
       engine = result.engine
       turnsMs.get(arm)?.push(result.stepMs)
@@ -50,4 +56,14 @@ export async function timeArms(
     const turns = turnsMs.get(arm) ?? []
     return { arm, key, stepMs: median(turns), turnsMs: turns, engine }
   })
+}
+
+/** What a job gives, or how it failed: without step times a study has its report all the same. */
+async function attempt(job: () => Promise<JobResult>): Promise<JobResult | string> {
+  try {
+    return await job()
+  } catch (error) {
+    if (error instanceof RunError || error instanceof UsageError) return error.message
+    throw error
+  }
 }

@@ -74,13 +74,13 @@ export async function syncFolder(path: string): Promise<void> {
   }
 }
 
-/** Replaces a small file so that at any instant either all of the old or all of the new text is there. */
-export async function replaceFile(path: string, text: string): Promise<void> {
+/** Replaces a small file so that at any instant either all of the old or all of the new is there. */
+export async function replaceFile(path: string, contents: string | Uint8Array): Promise<void> {
   const temporary = `${path}.tmp`
   try {
     const handle = await open(temporary, 'w')
     try {
-      await handle.writeFile(text)
+      await handle.writeFile(contents)
       await handle.sync()
     } finally {
       await handle.close()
@@ -89,6 +89,6 @@ export async function replaceFile(path: string, text: string): Promise<void> {
     await syncFolder(dirname(path))
   } catch (error) {
     await rm(temporary, { force: true })
-    throw await writeError(`write ${path}`, dirname(path), error, Buffer.byteLength(text), 'The file is as it was.')
+    throw await writeError(`write ${path}`, dirname(path), error, Buffer.byteLength(contents), 'The file is as it was.')
   }
 }

@@ -126,7 +126,8 @@ async function readConfigFile(file: string): Promise<Fields> {
   return merge(structuredClone(presets[preset].config) as Fields, fields)
 }
 
-function parseSet(set: string): [path: string[], value: unknown] {
+/** The path and the value of `path=value`. @throws UsageError when it is none */
+export function parseSet(set: string): [path: string[], value: unknown] {
   const at = set.indexOf('=')
   const path = set.slice(0, Math.max(at, 0)).trim().split('.')
   if (at < 0 || path.some((key) => key === '' || key === '__proto__'))

@@ -5,7 +5,7 @@ import { nearest, RunError, UsageError } from '../../errors.ts'
 import { physicalCores } from '../../runtime/cores.ts'
 import { m6t, m6tDescriptions, m6tPresets } from '../../study/m6t.ts'
 import type { StudyOptions } from '../../study/run-study.ts'
-import { readSpecification, type Specification } from '../../study/specification.ts'
+import { readSpecification, type Specification, withSets } from '../../study/specification.ts'
 import { labelled } from '../display/display.ts'
 import { StudyDisplay } from '../display/study.ts'
 import { duration } from '../format.ts'
@@ -47,7 +47,7 @@ export function addStudy(program: Command, io: Io): void {
     .addOption(
       numberOption(
         '--threads <n>',
-        'threads of each run (default: 1: small models gain little by more)',
+        'threads of each run (default: one, or what the cores allow with --jobs)',
         ranges.positiveInteger,
       ),
     )
@@ -92,7 +92,7 @@ async function run(io: Io, study: string, flags: StudyFlags): Promise<void> {
     name: study === 'm6t' ? `m6t, ${flags.preset ?? 'quick'}` : study,
     command: commandOf(io, study, flags),
     directory: flags.out,
-    sets: setsOf(flags),
+    ...(study !== 'm6t' && { file: study }),
     ...sharing(flags),
     timingThreads: physicalCores(),
     keepCheckpoints: flags.keepCheckpoints ?? false,
@@ -129,8 +129,9 @@ async function run(io: Io, study: string, flags: StudyFlags): Promise<void> {
   if (finished === 0 && !flags.report) throw new RunError('no run of the study finished (the report says why)')
 }
 
-async function specificationOf(study: string, { preset, seeds }: StudyFlags): Promise<Specification> {
-  const specification = await chosen(study, preset)
+async function specificationOf(study: string, flags: StudyFlags): Promise<Specification> {
+  const { preset, seeds } = flags
+  const specification = withSets(await chosen(study, preset), setsOf(flags))
   if (seeds === undefined) return specification
   if (seeds > specification.seeds.length)
     throw new UsageError(
@@ -169,10 +170,12 @@ function setsOf({ set = [], data, math }: StudyFlags): string[] {
 function sharing({ jobs, threads }: StudyFlags): { jobs: number; threads: number } {
   const cores = physicalCores()
   const each = threads ?? Math.max(1, Math.floor(cores / (jobs ?? cores)))
-  const most = availableParallelism() * 4
-  if (jobs !== undefined && jobs * each > most)
-    throw new UsageError(`invalid --jobs: ${jobs} runs of ${each} threads are too many for ${cores} cores`)
-  return { jobs: jobs ?? Math.max(1, Math.floor(cores / each)), threads: each }
+  const many = jobs ?? Math.max(1, Math.floor(cores / each))
+  if (many * each > availableParallelism() * 4) {
+    const option = jobs === undefined ? '--threads' : '--jobs'
+    throw new UsageError(`invalid ${option}: ${many} runs of ${each} threads are too many for ${cores} cores`)
+  }
+  return { jobs: many, threads: each }
 }
 
 /** What repeats the study, without what only concerns this machine or this sitting. */
@@ -188,5 +191,11 @@ function commandOf(io: Io, study: string, { out, preset, data = [], set = [], se
     '--out',
     out,
   ]
-  return `${io.self} ${words.map((word) => (/^[\w./\\:=,-]+$/.test(word) ? word : JSON.stringify(word))).join(' ')}`
+  return `${io.self} ${words.map(quoted).join(' ')}`
+}
+
+/** As a shell takes it. */
+function quoted(word: string): string {
+  if (/^[\w./\\:=,-]+$/.test(word)) return word
+  return word.includes("'") ? JSON.stringify(word) : `'${word}'`
 }

@@ -1,6 +1,5 @@
 /** The files that a study leaves for people and notebooks, beside its results.json. */
-import { writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { stringify } from 'yaml'
 import { makeFolder, replaceFile } from '../../train/disk.ts'
 import { analyse } from '../analysis/analyse.ts'
@@ -21,7 +20,7 @@ export interface ReportFiles {
 export async function writeReport(
   results: StudyResults,
   specification: Specification,
-  directory: string,
+  { directory, file: source }: { readonly directory: string; readonly file?: string },
 ): Promise<ReportFiles> {
   const file = (name: string) => join(directory, name)
   const report = analyse(results)
@@ -30,8 +29,10 @@ export async function writeReport(
   await replaceFile(file('report.md'), markdown)
   await makeFolder(file('figures'))
   for (const [id, svg] of Object.entries(figures)) await replaceFile(file(join('figures', `${id}.svg`)), svg)
-  await writeFile(file('results.parquet'), parquetOf(results))
-  await replaceFile(file('study.yaml'), stringify(specification))
+  await replaceFile(file('results.parquet'), parquetOf(results))
+  // A study may be repeated from what it wrote: that file stays as it is.
+  if (source === undefined || resolve(source) !== resolve(file('study.yaml')))
+    await replaceFile(file('study.yaml'), stringify(specification))
   return {
     html: file('report.html'),
     markdown: file('report.md'),

@@ -20,7 +20,7 @@ export const heldOut: EvalRecord = {
 }
 
 /** What a job to train would give. */
-export function finishedRun({ key, seed, config, corpus }: TrainJob): FinishedRun {
+export function finishedRun({ key, seed, config, corpus, elsewhere }: TrainJob): FinishedRun {
   return {
     status: 'finished',
     key,
@@ -35,7 +35,8 @@ export function finishedRun({ key, seed, config, corpus }: TrainJob): FinishedRu
     train: { step: [10, 20], loss: [5, 4.6] },
     evaluations: [{ step: 20, seconds: 1, loss: 4.5 }],
     heldOut,
-    elsewhere: {},
+    elsewhere: Object.fromEntries(Object.keys(elsewhere).map((source) => [source, heldOut])),
+    elsewhereCorpora: elsewhere,
     routing: { loadCv: 0.4, loadCvKept: 0.3, dropRate: 0.01, deadExperts: 0 },
     layers: [],
     engine: 'none',
