@@ -5,6 +5,7 @@
  */
 import type { Contrast } from '../contract.ts'
 import { type Estimate, estimateMean, estimateRatio, holm, mean } from '../statistics.ts'
+import { joined } from './routing.ts'
 import type { Pair, Runs } from './runs.ts'
 
 /**
@@ -28,9 +29,12 @@ export interface Comparison extends Contrast {
   readonly outcome: Outcome
 }
 
-/** All comparisons that a section makes: they share one correction. */
+/**
+ * All comparisons that a section makes: they share one correction. Two arms that are listed twice, in
+ * one direction or both, are one comparison, in the direction listed first.
+ */
 export function compareAll(runs: Runs, contrasts: readonly Contrast[]): Comparison[] {
-  const measured = contrasts.map((contrast) => measure(runs, contrast))
+  const measured = joined([], contrasts).map((contrast) => measure(runs, contrast))
   const tested = measured.flatMap(({ estimate }, index) =>
     estimate?.p === null || estimate?.p === undefined ? [] : [{ index, p: estimate.p }],
   )
@@ -40,6 +44,39 @@ export function compareAll(runs: Runs, contrasts: readonly Contrast[]): Comparis
     return { ...comparison, adjusted: p, outcome: outcomeOf(comparison, p) }
   })
 }
+
+/** The same comparison, told from the other arm. */
+export function reversed(comparison: Comparison): Comparison {
+  const { baseline, arm, pairs, differences, estimate, flops, time, outcome } = comparison
+  const loss = mean(pairs.map((pair) => pair.arm.heldOut.loss))
+  return {
+    ...comparison,
+    baseline: arm,
+    arm: baseline,
+    pairs: pairs.map((pair) => ({ seed: pair.seed, baseline: pair.arm, arm: pair.baseline })),
+    differences: differences.map((difference) => -difference),
+    estimate: estimate && mirrored(estimate, (value) => -value),
+    share: estimate === null || !loss ? null : -estimate.mean / loss,
+    flops: flops && mirrored(flops, (ratio) => 1 / ratio),
+    time: time && mirrored(time, (ratio) => 1 / ratio),
+    outcome: opposites[outcome] ?? outcome,
+  }
+}
+
+const opposites: Partial<Record<Outcome, Outcome>> = {
+  better: 'worse',
+  worse: 'better',
+  'maybe-better': 'maybe-worse',
+  'maybe-worse': 'maybe-better',
+}
+
+/** Under a decreasing map, an interval's ends change places. */
+const mirrored = ({ n, mean, interval, p }: Estimate, map: (value: number) => number): Estimate => ({
+  n,
+  mean: map(mean),
+  interval: interval && [map(interval[1]), map(interval[0])],
+  p,
+})
 
 /** Those that can be tested at all. */
 export const tested = (comparisons: readonly Comparison[]): Comparison[] =>

@@ -10,6 +10,8 @@ export interface Family {
   /** What varies, and what is held. */
   readonly title: string
   readonly what: 'k' | 'factor' | 'rule'
+  /** The capacity rule of the larger arms. */
+  readonly capacity: string
   readonly contrasts: readonly Contrast[]
 }
 
@@ -83,7 +85,9 @@ function against(
   }
   return rows.flatMap(([smallest, ...others]) => {
     const larger = others.filter((other) => smallest && size(other) > size(smallest))
-    if (smallest === undefined || larger.length === 0) return []
-    return [{ title, what, contrasts: larger.map(({ arm }) => ({ baseline: smallest.arm, arm })) }]
+    const [first] = larger
+    if (smallest === undefined || first === undefined) return []
+    const contrasts = larger.map(({ arm }) => ({ baseline: smallest.arm, arm }))
+    return [{ title, what, capacity: first.capacity, contrasts }]
   })
 }

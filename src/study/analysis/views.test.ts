@@ -96,9 +96,47 @@ describe('capacity', () => {
     ])
   })
 
-  test('answers for each of the three in the first verdict', () => {
+  test('answers for k and for C with direction, size and what survives, in two sentences', () => {
     expect(verdicts[0]).toBe(
-      "Differences that survive Holm's correction, more against less: the number of experts a token (k): better in 1 of 2 comparisons; the capacity factor (C): none found in 1 comparison; capacity kx instead of 1x: better in 1 of 1 comparison.",
+      "More experts a token (k): with capacity kx better in 1 of 1 comparison by 0.0300 nats a token (1 after Holm's correction); with capacity 1x no difference found in 1 comparison. More capacity (C): with a larger factor or none no difference found in 1 comparison; with kx instead of 1x better in 1 of 1 comparison by 0.0290 nats a token (1 after Holm's correction).",
+    )
+  })
+
+  test('gives the range of gains, those lost in the correction counted apart', () => {
+    const settings = (k: number) => moe({ k, capacity: 'none' })
+    const { verdicts } = view({
+      view: 'capacity',
+      seeds: [0, 1, 2],
+      arms: {
+        'top-1': { settings: settings(1) },
+        'top-2': { settings: settings(2), effect: -0.1, jitter: 0.001 },
+        'top-4': { settings: settings(4), effect: -0.2, jitter: 0.06 },
+        'top-8': { settings: settings(8), jitter: 0.1 },
+      },
+    })
+    expect(verdicts[0]).toBe(
+      "More experts a token (k): without capacity better in 2 of 3 comparisons by 0.100 to 0.200 nats a token (1 after Holm's correction).",
+    )
+  })
+
+  test('tells and counts more against less, also where a question lists less against more', () => {
+    const factor = (value: number) => moe({ k: 1, capacity: 'kx', factor: value })
+    const { verdicts } = view({
+      view: 'capacity',
+      arms: {
+        'top-1': { settings: factor(1.25), dropRate: 0.02 },
+        'top-1 ×0.75': {
+          settings: factor(0.75),
+          effect: 0.2,
+          jitter: 0.001,
+          dropRate: 0.25,
+          trainFlops: 3e13,
+        },
+      },
+    })
+    expect(verdicts[0]).toContain('with a larger factor or none better in 1 of 1 comparison by 0.200')
+    expect(verdicts[1]).toMatch(
+      /^Capacity factor \(top-1, capacity kx\): top-1 is better than top-1 ×0\.75 by 0\.2000 .* interval 0\.1980 to 0\.2020, 5 seeds\), at 2\.00 times the FLOPs\. Dropped: 2\.0 % against 25\.0 %\.$/,
     )
   })
 
