@@ -3,7 +3,7 @@
  * of a section is its answer, and the summary at the top repeats these answers and nothing else. The
  * analysis never fails for want of runs: what is not there yet is said to be missing.
  */
-import type { Question, Report, Section, StudyResults, View } from '../contract.ts'
+import type { Contrast, Question, Report, Section, StudyResults, View } from '../contract.ts'
 import { capacity } from './capacity.ts'
 import { convergence } from './convergence.ts'
 import { elsewhereSection } from './elsewhere.ts'
@@ -29,7 +29,7 @@ export function analyse(results: StudyResults): Report {
   const runs = new Runs(results)
   const questions = results.questions.map((question): Section => {
     const { id, title, about } = question
-    const { verdicts, blocks } = analyses[question.view](runs, question)
+    const { verdicts, blocks } = analyses[question.view](runs, { ...question, contrasts: distinct(question.contrasts) })
     return { id, title, about, verdicts: verdicts.map(begun), blocks }
   })
   const others = [specialisationSection(runs), elsewhereSection(runs)].filter((section) => section !== null)
@@ -41,6 +41,12 @@ export function analyse(results: StudyResults): Report {
     sections: [...summary(questions), ...questions, ...others, ...(missing ? [missing] : [])],
   }
 }
+
+/** Each once: a contrast that is listed twice is no more evidence for that. */
+const distinct = (contrasts: readonly Contrast[]): Contrast[] =>
+  contrasts.filter(
+    ({ baseline, arm }, i) => contrasts.findIndex((other) => other.baseline === baseline && other.arm === arm) === i,
+  )
 
 /** Claims are written to stand within a sentence; names of arms keep their case. */
 const begun = (sentence: string): string => sentence.replace(/^no difference/, 'No difference')

@@ -112,6 +112,19 @@ describe('several comparisons', () => {
   })
 })
 
+describe('a comparison that is listed twice', () => {
+  const weak = { effect: -0.003 * Math.sqrt(2.5 / 5), jitter: 0.001 }
+  const listed = (...pairs: readonly (readonly [string, string])[]) =>
+    plain({ arms: { base: {}, a: weak, b: weak }, contrasts: pairs.map(([baseline, arm]) => ({ baseline, arm })) })
+
+  test.each([
+    ['in one direction', ['base', 'a'] as const],
+    ['in both', ['a', 'base'] as const],
+  ])('%s counts once', (_, again) => {
+    expect(listed(['base', 'a'], ['base', 'b'], again)).toEqual(listed(['base', 'a'], ['base', 'b']))
+  })
+})
+
 describe('the report', () => {
   const results = studyOf({
     arms: {
