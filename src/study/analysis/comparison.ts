@@ -101,14 +101,23 @@ function measure(runs: Runs, { baseline, arm }: Contrast): Omit<Comparison, 'adj
 
 /** Arms are timed by turns, so turns are pairs: what slows the machine for a while slows both. */
 export function timeRatio(runs: Runs, baseline: string, arm: string): Estimate | null {
+  const ratios = timeRatios(runs, baseline, arm)
+  return ratios === null ? null : estimateRatio(ratios)
+}
+
+/** A ratio a turn, or that of the medians alone where turns are no pairs; null when one was not timed. */
+export function timeRatios(runs: Runs, baseline: string, arm: string): readonly number[] | null {
   const [below, above] = [runs.timing(baseline), runs.timing(arm)]
   if (below === null || above === null) return null
   if (below.turnsMs.length === above.turnsMs.length && above.turnsMs.length > 0) {
-    const ratio = estimateRatio(above.turnsMs.map((ms, turn) => ms / (below.turnsMs[turn] ?? 0)))
-    if (ratio !== null) return ratio
+    const ratios = above.turnsMs.map((ms, turn) => ms / (below.turnsMs[turn] ?? 0))
+    if (estimateRatio(ratios) !== null) return ratios
   }
-  return estimateRatio([above.stepMs / below.stepMs])
+  return [above.stepMs / below.stepMs]
 }
+
+/** Whether an interval of a ratio leaves out 1: without one, nothing is known. */
+export const clearOfOne = ({ interval }: Estimate): boolean => interval !== null && (interval[0] > 1 || interval[1] < 1)
 
 function outcomeOf({ estimate, differences }: Pick<Comparison, 'estimate' | 'differences'>, p: number | null): Outcome {
   if (estimate === null) return 'missing'

@@ -5,7 +5,7 @@
  */
 import type { Contrast, Timing } from '../contract.ts'
 import type { Table } from '../report/blocks.ts'
-import { timeRatio } from './comparison.ts'
+import { clearOfOne, timeRatio } from './comparison.ts'
 import { count, dash, fixed, plural, range, ratioDigits, ratioText } from './numbers.ts'
 import { differences } from './routing.ts'
 import { armsOf, mainBaseline, type Runs } from './runs.ts'
@@ -54,12 +54,17 @@ export function selectionVerdicts(runs: Runs, contrasts: readonly Contrast[]): s
       if (runs.wordSetting(slow, SELECTION, 'fused') !== 'sequential' || !differInSelection(runs, slow, fast)) return []
       const ratio = timeRatio(runs, fast, slow)
       if (ratio === null) return []
-      const sure = ratio.interval
-        ? ` (95 % interval ${range(ratio.interval, ratioDigits(ratio))}, ${plural(ratio.n, 'turn')})`
-        : ''
-      return [
-        `A step of ${slow} takes ${fixed(ratio.mean, ratioDigits(ratio))} times that of ${fast}${sure}; they differ only in how experts are selected.`,
-      ]
+      const digits = ratioDigits(ratio)
+      const times = `${fixed(ratio.mean, digits)} times`
+      const only = 'they differ only in how experts are selected'
+      if (ratio.interval === null)
+        return [
+          `A step of ${slow} took ${times} that of ${fast} in one turn, which has no interval, so nothing is found yet; ${only}.`,
+        ]
+      const sure = `95 % interval ${range(ratio.interval, digits)}, ${plural(ratio.n, 'turn')}`
+      return clearOfOne(ratio)
+        ? [`A step of ${slow} takes ${times} that of ${fast} (${sure}); ${only}.`]
+        : [`No difference in step time found between ${slow} and ${fast}: ${times} (${sure}); ${only}.`]
     }),
   )
 }

@@ -77,6 +77,20 @@ describe('a verdict', () => {
     expect(verdicts[0]).toBe('arm and base have the same loss in all 5 seeds.')
   })
 
+  test('leaves out a ratio of step times that the turns do not tell from 1', () => {
+    const cost = (...arm: number[]) =>
+      plain({
+        arms: { base: {}, arm: { effect: -0.021, jitter: 0.001 } },
+        timings: [
+          { arm: 'base', stepMs: 100, turnsMs: [100, 100, 100].slice(0, arm.length), engine: '' },
+          { arm: 'arm', stepMs: 93, turnsMs: arm, engine: '' },
+        ],
+      }).verdicts[0]
+    expect(cost(70, 93, 120)).not.toContain('step time')
+    expect(cost(93)).not.toContain('step time')
+    expect(cost(92, 93, 94)).toMatch(/, at 0\.93 times the step time \(95 % interval 0\.91 to 0\.96, 3 turns\)\.$/)
+  })
+
   test('names what the arm costs: the ratio of FLOPs, and of step times by turns', () => {
     const { verdicts, blocks } = plain({
       arms: { base: { trainFlops: 6e13 }, arm: { effect: -0.021, jitter: 0.001, trainFlops: 9e13 } },
@@ -98,7 +112,7 @@ describe('several comparisons', () => {
   test('are counted, with what chance alone would find', () => {
     const { verdicts } = plain({ arms })
     expect(verdicts.at(-1)).toBe(
-      "This section makes 6 comparisons; if no arm differed, about 0.30 of them would still show a difference by chance: here 6 of them do, and 0 of these after Holm's correction.",
+      "This section makes 6 comparisons of loss; if no arm differed, about 0.30 of them would still show a difference by chance: here 6 of them do, and 0 of these after Holm's correction.",
     )
   })
 
@@ -106,7 +120,7 @@ describe('several comparisons', () => {
     const { verdicts } = plain({ arms })
     expect(verdicts[0]).toMatch(/^Of 6 comparisons: better, but not after Holm's correction: a \(by 0\.002/)
     expect(verdicts[1]).toMatch(
-      /does not survive Holm's correction for the 6 comparisons of this section, so it may be chance\.$/,
+      /does not survive Holm's correction for the 6 comparisons of loss in this section, so it may be chance\.$/,
     )
     expect(plain({ arms: { base: {}, a: weak } }).verdicts[0]).not.toContain('Holm')
   })

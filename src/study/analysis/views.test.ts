@@ -310,6 +310,60 @@ describe('convergence', () => {
     expect(blocks[0]).toMatchObject({ rows: [expect.arrayContaining(['2.5 min', '3.3 min', '1.33'])] })
   })
 
+  test('in time is claimed only as far as the step times over turns allow', () => {
+    const arm = line([0, 5], [500, 3.5], [1000, 2.5])
+    const inTime = (...ms: number[]) =>
+      view({
+        view: 'convergence',
+        arms: { baseline, arm },
+        timings: [
+          { arm: 'baseline', stepMs: 20, turnsMs: [20, 20, 20].slice(0, ms.length), engine: '' },
+          { arm: 'arm', stepMs: 20, turnsMs: ms, engine: '' },
+        ],
+      }).verdicts[0]
+    // Steps are 4/3 as fast with every seed, so the interval is that of three turns: t(2) = 4.3027.
+    expect(inTime(14, 20, 28)).toMatch(/The step times do not tell which is sooner in time: 1\.34 times as fast/)
+    expect(inTime(20)).toMatch(/The step times do not tell which is sooner in time: there is no interval for them\.$/)
+    const half = (4.3027 * Math.log(1.01)) / Math.sqrt(3)
+    const ends = [-half, half].map((by) => ((4 / 3) * Math.exp(by)).toFixed(2))
+    expect(inTime(20 / 1.01, 20, 20 * 1.01)).toMatch(
+      new RegExp(`In time it is 1\\.33 times as fast \\(95 % interval ${ends.join(' to ')}\\)\\.$`),
+    )
+  })
+
+  test('of several arms shares one correction over their speed-ups', () => {
+    // Alone p = 0.04, as in the differences of loss: of four arms none survives.
+    const weak: ArmSketch = {
+      evaluations: (seed) => {
+        const steps = 1000 / Math.exp(0.004 * Math.sqrt(2.5 / 5) * 0.75 + 0.001 * ([1, -1, 2, -2, 0][seed] ?? 0))
+        return [
+          [0, 5],
+          [steps, 3],
+        ]
+      },
+    }
+    const one = view({ view: 'convergence', arms: { baseline: line([0, 5], [1000, 3]), a: weak } })
+    const four = view({
+      view: 'convergence',
+      arms: { baseline: line([0, 5], [1000, 3]), a: weak, b: weak, c: weak, d: weak },
+      timings: ['baseline', 'a', 'b', 'c', 'd'].map((arm) => ({ arm, stepMs: 20, turnsMs: [20], engine: '' })),
+    })
+    expect(one.verdicts[0]).toMatch(/In steps it is 1\.0021 times as fast/)
+    expect(four.verdicts[0]).toMatch(/: sooner, but not after Holm's correction: a \(1\.00 times as fast\), b/)
+    expect(four.verdicts[1]).toContain(
+      "does not survive Holm's correction for the 4 speed-ups of this section, so it may be chance",
+    )
+  })
+
+  test('cannot be told from evaluations on different batches', () => {
+    const arm = { ...line([0, 5], [500, 3.5], [1000, 2.5]), settings: { 'train.evalBatches': 4 } }
+    const { verdicts, blocks } = view({ view: 'convergence', arms: { baseline, arm } })
+    expect(verdicts[0]).toBe(
+      'arm against baseline: which is sooner cannot be told, since their steps or evaluations are of different batches (train.evalBatches 4 against 0).',
+    )
+    expect(blocks.filter(({ kind }) => kind === 'table')).toHaveLength(1)
+  })
+
   test('that is never reached has no number', () => {
     const arm = { ...line([500, 4.5], [1000, 3.2]), effect: 0.2 }
     const { verdicts, blocks } = view({ view: 'convergence', arms: { baseline, arm } })

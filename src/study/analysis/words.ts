@@ -5,8 +5,8 @@
  */
 import type { Contrast } from '../contract.ts'
 import type { Estimate } from '../statistics.ts'
-import { type Comparison, type Outcome, tested } from './comparison.ts'
-import { digitsOf, fixed, listed, plural, range } from './numbers.ts'
+import { type Comparison, clearOfOne, type Outcome, tested } from './comparison.ts'
+import { digitsOf, fixed, listed, plural, range, ratioDigits } from './numbers.ts'
 import type { Runs } from './runs.ts'
 
 /** A sentence about one comparison of `total` in its section. */
@@ -34,18 +34,28 @@ function costOf({ flops, time, outcome }: Comparison): string {
   if (outcome === 'missing' || outcome === 'single') return ''
   const costs = [
     ...(differs(flops) ? [`${fixed(flops.mean, 2)} times the FLOPs`] : []),
-    ...(differs(time) ? [`${fixed(time.mean, 2)} times the step time`] : []),
+    ...(differs(time) && clearOfOne(time) ? [`${fixed(time.mean, 2)} times the step time${turnsOf(time)}`] : []),
   ]
   return costs.length === 0 ? '' : `, at ${listed(costs)}`
+}
+
+/** Step times differ from turn to turn, so they are told with their interval, if it says anything. */
+function turnsOf(time: Estimate): string {
+  const known = time.interval !== null && time.interval[1] / time.interval[0] > 1.002
+  return known ? ` (95 % interval ${range(time.interval, ratioDigits(time))}, ${plural(time.n, 'turn')})` : ''
 }
 
 const differs = (ratio: Estimate | null): ratio is Estimate => ratio !== null && Math.abs(ratio.mean - 1) >= 0.01
 
 function caveatOf({ outcome }: Comparison, total: number): string {
   return outcome === 'maybe-better' || outcome === 'maybe-worse'
-    ? `; this does not survive Holm's correction for the ${total} comparisons of this section, so it may be chance`
+    ? lostIn(`the ${total} comparisons of loss in this section`)
     : ''
 }
+
+/** Said of what has an interval clear of nought that does not survive the correction for `tests`. */
+export const lostIn = (tests: string): string =>
+  `; this does not survive Holm's correction for ${tests}, so it may be chance`
 
 /** Why there is no pair. */
 function reasonOf(runs: Runs, contrast: Contrast): string {
@@ -100,7 +110,7 @@ export function multiplicity(comparisons: readonly Comparison[]): string[] {
       ? 'here none does'
       : `here ${clear.length} of them ${clear.length === 1 ? 'does' : 'do'}, and ${surviving.length} of these after Holm's correction`
   return [
-    `This section makes ${all.length} comparisons; if no arm differed, about ${fixed(0.05 * all.length, 2)} of them would still show a difference by chance: ${seen}.`,
+    `This section makes ${all.length} comparisons of loss; if no arm differed, about ${fixed(0.05 * all.length, 2)} of them would still show a difference by chance: ${seen}.`,
   ]
 }
 
