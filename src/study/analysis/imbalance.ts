@@ -3,6 +3,9 @@
  * uneven loads (c_v) go with worse losses; and for the most uneven arm, how much worse it can be at most.
  * The points of the correlation are arms, not runs: seeds of an arm are one point, and few arms make a
  * wide interval, which is printed. A correlation does not say what causes what.
+ *
+ * Expert choice is no evidence of either kind: its loads are even by construction, and its experts see
+ * later tokens, which helps the loss. Such arms are drawn, apart from the others.
  */
 import type { FinishedRun, Question } from '../contract.ts'
 import type { ScatterFigure } from '../report/blocks.ts'
@@ -10,8 +13,9 @@ import { type Correlation, mean, pearson, regression, spearman } from '../statis
 import { type Comparison, compareAll } from './comparison.ts'
 import { aligned, armLines, type Track } from './curves.ts'
 import { loadAtEnd, loadOverTime } from './load.ts'
-import { digitsOf, fixed, plural, range } from './numbers.ts'
+import { digitsOf, fixed, listed, plural, range } from './numbers.ts'
 import { details, type Findings } from './plain.ts'
+import { routingOf } from './routing.ts'
 import { armsOf, mainBaseline, type Runs } from './runs.ts'
 import { armTable, forest, meanOf, present, routed, slug } from './tables.ts'
 import { headline } from './words.ts'
@@ -31,6 +35,7 @@ export function imbalance(runs: Runs, { id, contrasts }: Question): Findings {
     verdicts: [
       answer(runs, comparisons),
       ...measures.flatMap(([measure, when]) => relationOf(runs, comparisons, measure, when)),
+      ...leftOut(runs, comparisons),
       ...extreme(runs, comparisons),
       headline(runs, comparisons),
       ...details(runs, comparisons),
@@ -56,6 +61,9 @@ export function imbalance(runs: Runs, { id, contrasts }: Question): Findings {
   }
 }
 
+/** Whether the loads of an arm's experts follow from its routing, and not from the text. */
+const expertsChoose = (runs: Runs, arm: string): boolean => routingOf(runs, arm)?.router === 'expert-choice'
+
 /** Points of the relation: arms with a c_v and a difference, and the baseline at nought. */
 function pointsOf(runs: Runs, comparisons: readonly Comparison[], measure: Measure) {
   const baseline = mainBaseline(comparisons)
@@ -66,6 +74,19 @@ function pointsOf(runs: Runs, comparisons: readonly Comparison[], measure: Measu
   })
   const origin = baseline === null || points.length === 0 ? null : imbalanceOf(runs, baseline, measure)
   return baseline === null || origin === null ? points : [{ arm: baseline, x: origin, y: 0, interval: null }, ...points]
+}
+
+/** Those of them that are evidence. */
+const evidence = (runs: Runs, comparisons: readonly Comparison[], measure: Measure) =>
+  pointsOf(runs, comparisons, measure).filter(({ arm }) => !expertsChoose(runs, arm))
+
+function leftOut(runs: Runs, comparisons: readonly Comparison[]): string[] {
+  const arms = pointsOf(runs, comparisons, 'loadCv').flatMap(({ arm }) => (expertsChoose(runs, arm) ? [arm] : []))
+  return arms.length === 0
+    ? []
+    : [
+        `Drawn but left out of correlations and trends: ${listed(arms)}. Where experts choose their tokens, loads are even by construction and later tokens help the loss.`,
+      ]
 }
 
 const imbalanceOf = (runs: Runs, arm: string, measure: Measure): number | null =>
@@ -80,7 +101,7 @@ function mostUnbalanced(runs: Runs, comparisons: readonly Comparison[]): Compari
 }
 
 function correlate(runs: Runs, comparisons: readonly Comparison[], measure: Measure): Correlation | null {
-  const points = pointsOf(runs, comparisons, measure)
+  const points = evidence(runs, comparisons, measure)
   return pearson(
     points.map(({ x }) => x),
     points.map(({ y }) => y),
@@ -89,7 +110,7 @@ function correlate(runs: Runs, comparisons: readonly Comparison[], measure: Meas
 
 /** Does it matter here? Only as far as the interval of the correlation goes. */
 function answer(runs: Runs, comparisons: readonly Comparison[]): string {
-  const points = pointsOf(runs, comparisons, 'loadCv')
+  const points = evidence(runs, comparisons, 'loadCv')
   if (points.length === 0) return 'Not enough runs yet to see whether load imbalance matters for quality.'
   const correlation = correlate(runs, comparisons, 'loadCv')
   if (correlation?.interval === null || correlation === null)
@@ -104,7 +125,7 @@ function answer(runs: Runs, comparisons: readonly Comparison[]): string {
 }
 
 function relationOf(runs: Runs, comparisons: readonly Comparison[], measure: Measure, when: string): string[] {
-  const points = pointsOf(runs, comparisons, measure)
+  const points = evidence(runs, comparisons, measure)
   const correlation = correlate(runs, comparisons, measure)
   if (correlation === null || correlation.n < 3) return []
   const ranks = spearman(
@@ -125,7 +146,11 @@ function relationOf(runs: Runs, comparisons: readonly Comparison[], measure: Mea
 function extreme(runs: Runs, comparisons: readonly Comparison[]): string[] {
   const known = comparisons.flatMap(({ arm, baseline, estimate }) => {
     const [cv, base] = [imbalanceOf(runs, arm, 'loadCv'), imbalanceOf(runs, baseline, 'loadCv')]
-    return cv === null || base === null || !estimate?.interval
+    return cv === null ||
+      base === null ||
+      !estimate?.interval ||
+      expertsChoose(runs, arm) ||
+      expertsChoose(runs, baseline)
       ? []
       : [{ arm, baseline, cv, base, interval: estimate.interval, digits: digitsOf(estimate) }]
   })
@@ -156,25 +181,27 @@ function scatter(
   const points = pointsOf(runs, comparisons, measure)
   if (points.length < 2) return null
   const baseline = mainBaseline(comparisons)
-  const xs = points.map(({ x }) => x)
+  const fitted = evidence(runs, comparisons, measure)
+  const apart = fitted.length < points.length ? ', those with expert choice left out' : ''
+  const xs = fitted.map(({ x }) => x)
   const line =
-    points.length < 3
+    fitted.length < 3
       ? null
       : regression(
           xs,
-          points.map(({ y }) => y),
+          fitted.map(({ y }) => y),
         )
   const ends = [Math.min(...xs), Math.max(...xs)] as const
   return {
     kind: 'figure',
     id: slug(`${id}-${measure === 'loadCv' ? 'imbalance-loss' : 'imbalance-kept-loss'}`),
-    caption: `Load imbalance ${when} (c_v, mean over the last quarter of training) and held-out loss minus that of ${baseline ?? 'the baseline'}: a point an arm, with the 95 % interval over seeds; the line is least squares over the arms.`,
+    caption: `Load imbalance ${when} (c_v, mean over the last quarter of training) and held-out loss minus that of ${baseline ?? 'the baseline'}: a point an arm, with the 95 % interval over seeds; the line is least squares over the arms${apart}.`,
     form: 'scatter',
     x: { label: `c_v ${when}`, scale: 'linear' },
     y: { label: 'loss minus the baseline, nats a token', scale: 'linear' },
     points: points.map(({ arm, x, y, interval }) => ({
       label: arm,
-      group: arm === baseline ? 'baseline' : 'arms',
+      group: expertsChoose(runs, arm) ? 'expert choice' : arm === baseline ? 'baseline' : 'arms',
       x,
       y,
       ...(interval ? { low: interval[0], high: interval[1] } : {}),

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import type { Specialisation, Timing } from '../contract.ts'
-import type { Block } from '../report/blocks.ts'
+import type { Block, ScatterFigure } from '../report/blocks.ts'
 import { type ArmSketch, LEVEL, type StudySketch, studyOf } from '../testing/results.ts'
 import { analyse } from './analyse.ts'
 
@@ -39,6 +39,27 @@ describe('imbalance', () => {
     expect(verdicts.join(' ')).toMatch(
       /Furthest in balance from even \(c_v 0\.10\) is arm 4, the more uneven \(c_v 1\.10\): its loss is at most 0\.0070 nats a token above that of even/,
     )
+  })
+
+  test('leaves out expert choice, whose loads are even by construction', () => {
+    const arms = (more: Readonly<Record<string, ArmSketch>>) => ({
+      even: { cv: 0.1 },
+      ...Object.fromEntries([0.01, 0.02, 0.03].map((effect, i) => [`arm ${i}`, arm(0.3 + 0.2 * i, effect)])),
+      ...more,
+    })
+    const choosing = { ...arm(0, -0.5), settings: moe({ router: 'expert-choice' }) }
+    const without = view({ view: 'imbalance', arms: arms({}) })
+    const { verdicts, blocks } = view({ view: 'imbalance', arms: arms({ choosing }) })
+    expect(verdicts[0]).toBe(without.verdicts[0])
+    expect(verdicts).toContainEqual(
+      expect.stringMatching(/^Drawn but left out of correlations and trends: choosing\. .*even by construction/),
+    )
+    expect(verdicts.join(' ')).toContain('Furthest in balance from even (c_v 0.10) is arm 2')
+    const [drawn, before] = [blocks, without.blocks].map((some) => figure(some, 'imbalance-imbalance-loss'))
+    expect(drawn).toMatchObject({
+      points: expect.arrayContaining([expect.objectContaining({ group: 'expert choice' })]),
+    })
+    expect(drawn).toHaveProperty('trend', (before as ScatterFigure | undefined)?.trend)
   })
 
   test('of two arms is not told', () => {
