@@ -5,13 +5,13 @@ import type { Runs } from './runs.ts'
 import { present, table } from './tables.ts'
 
 export function factsOf(runs: Runs): string[] {
-  const { cells, seeds, arms, machine } = runs.results
+  const { cells, seeds, machine } = runs.results
   const done = cells.flatMap(({ record }) => (record?.status === 'finished' ? [record] : []))
   const failed = cells.filter(({ record }) => record?.status === 'failed').length
   const missing = cells.length - done.length - failed
   const rest = [...(failed > 0 ? [`${failed} failed`] : []), ...(missing > 0 ? [`${missing} not run yet`] : [])]
   return [
-    `${done.length} of ${plural(cells.length, 'run')} done${rest.length > 0 ? ` (${rest.join(', ')})` : ''}: ${plural(Object.keys(arms).length, 'arm')}, ${plural(seeds.length, 'seed')} (${seeds.join(', ')})`,
+    `${done.length} of ${plural(cells.length, 'run')} done${rest.length > 0 ? ` (${rest.join(', ')})` : ''}: ${plural(new Set(cells.map(({ arm }) => arm)).size, 'arm')}, ${plural(seeds.length, 'seed')} (${seeds.join(', ')})`,
     ...(done.length > 0
       ? [
           `Model: ${span(done, (run) => run.parameters)} parameters, ${span(done, (run) => run.activeParameters)} used by a token`,

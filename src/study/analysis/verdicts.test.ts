@@ -167,6 +167,12 @@ describe('the report', () => {
     ])
   })
 
+  test('counts arms that run, not those that are only timed', () => {
+    const study = studyOf({ arms: { base: {}, arm: {} } })
+    const facts = analyse({ ...study, arms: { ...study.arms, 'timed only': {} } }).facts
+    expect(facts[0]).toBe('10 of 10 runs done: 2 arms, 5 seeds (0, 1, 2, 3, 4)')
+  })
+
   // With seeds 0, 1 and 3 left, jitters 1, −1 and −2 have a mean of −2/3.
   test('says whether a difference is there again on other text', () => {
     const { verdicts, blocks } = sectionOf(results, 'elsewhere')
