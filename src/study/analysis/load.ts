@@ -10,7 +10,6 @@ import type { Runs } from './runs.ts'
 import { slug } from './tables.ts'
 
 const VALUE = 'load over an even share'
-const MOST_COLUMNS = 40
 
 /** Layer by expert, mean over the last quarter of the snapshots. */
 export function loadAtEnd(runs: Runs, id: string, arms: readonly string[]): HeatFigure | null {
@@ -55,15 +54,15 @@ export function loadOverTime(runs: Runs, id: string, arms: readonly string[]): H
     const run = shown(runs, arm)
     const layer = run?.layers.find((other) => other.layer === chosen.layer && other.module === chosen.module)
     if (!run || layer === undefined) return []
-    const stride = Math.max(1, Math.ceil(layer.step.length / MOST_COLUMNS))
-    const picked = layer.step.map((_, i) => i).filter((i) => i % stride === 0)
     const loads = relative(layer)
     return [
       {
         title: `${arm} (seed ${run.seed})`,
-        columns: picked.map((i) => String(layer.step[i] ?? '')),
+        columns: layer.step.map(String),
         rows: numbered(expertsOf(layer)),
-        values: Array.from({ length: expertsOf(layer) }, (_, expert) => picked.map((i) => loads[i]?.[expert] ?? null)),
+        values: Array.from({ length: expertsOf(layer) }, (_, expert) =>
+          layer.step.map((_, i) => loads[i]?.[expert] ?? null),
+        ),
       },
     ]
   })
