@@ -5,9 +5,9 @@
 import type { Contrast } from '../contract.ts'
 import type { LineFigure, ScatterFigure, Table } from '../report/blocks.ts'
 import { estimateMean } from '../statistics.ts'
-import { groups } from './grid.ts'
+import { alike, groups, varied } from './grid.ts'
 import { count, dash, percent, withInterval } from './numbers.ts'
-import type { Routing } from './routing.ts'
+import { distinctions, type Routing } from './routing.ts'
 import { mainBaseline, type Runs } from './runs.ts'
 import { flopsPerToken, lossText, meanOf, slug, stepTime, table } from './tables.ts'
 
@@ -89,12 +89,17 @@ export function lossAgainstFactor(
     `${prototypes > 1 ? `${prototypes} top-${k}` : `k = ${k}`}${activated > 1 ? `, capacity ${capacity}` : ''}`,
   ])
   const series = names.flatMap(([name, members]) => {
-    const points = members
-      .toSorted((a, b) => a.factor - b.factor)
-      .flatMap(({ arm, factor }) => {
-        const level = levelOf(runs, baseline, arm)
-        return level === null ? [] : [{ x: factor, y: level.mean, ends: level.interval ?? [level.mean, level.mean] }]
-      })
+    const sorted = members.toSorted((a, b) => a.factor - b.factor)
+    const rows = alike(runs, sorted, varied.factor)
+    const firsts = rows.flatMap(([first]) => first?.arm ?? [])
+    const apart = distinctions(runs, firsts, varied.factor)
+    return rows.map((row, i) => [apart[i] ? `${name}, ${apart[i]}` : name, row] as const)
+  })
+  const lines = series.flatMap(([name, row]) => {
+    const points = row.flatMap(({ arm, factor }) => {
+      const level = levelOf(runs, baseline, arm)
+      return level === null ? [] : [{ x: factor, y: level.mean, ends: level.interval ?? [level.mean, level.mean] }]
+    })
     if (new Set(points.map(({ x }) => x)).size < 2) return []
     return [
       {
@@ -106,7 +111,7 @@ export function lossAgainstFactor(
       },
     ]
   })
-  if (series.length === 0) return null
+  if (lines.length === 0) return null
   return {
     kind: 'figure',
     id: slug(`${id}-factor`),
@@ -114,6 +119,6 @@ export function lossAgainstFactor(
     form: 'lines',
     x: { label: 'capacity factor', scale: 'linear' },
     y: { label: `loss minus that of ${baseline}, nats a token`, scale: 'linear' },
-    series,
+    series: lines,
   }
 }

@@ -20,7 +20,8 @@ export function familiesOf(runs: Runs, routings: readonly Routing[]): Family[] {
   return [...byK(runs, routings), ...byFactor(runs, routings), ...byRule(runs, routings)]
 }
 
-const varied = {
+/** Paths of settings that a family may differ in. */
+export const varied = {
   k: ['model.moe.k', 'model.moe.capacity', 'model.moe.factor', 'model.moe.evalFactor'],
   factor: ['model.moe.capacity', 'model.moe.factor', 'model.moe.evalFactor'],
   rule: ['model.moe.capacity'],
@@ -66,6 +67,17 @@ export function groups(
   return [...found]
 }
 
+/** Members in rows that differ in nothing but `paths`, each in the order given. */
+export function alike(runs: Runs, members: readonly Routing[], paths: readonly string[]): Routing[][] {
+  const rows: Routing[][] = []
+  for (const member of members) {
+    const row = rows.find(([first]) => first && differOnlyIn(runs, first.arm, member.arm, paths))
+    if (row) row.push(member)
+    else rows.push([member])
+  }
+  return rows
+}
+
 /**
  * Members that differ in nothing else are held against the smallest of them, in the order of `size`.
  * Those that do differ (prototypes and plain routing, both with k = 1) are rows of their own.
@@ -77,12 +89,11 @@ function against(
   members: readonly Routing[],
   size: (routing: Routing) => number,
 ): Family[] {
-  const rows: Routing[][] = []
-  for (const member of members.toSorted((a, b) => size(a) - size(b))) {
-    const row = rows.find(([first]) => first && differOnlyIn(runs, first.arm, member.arm, varied[what]))
-    if (row) row.push(member)
-    else rows.push([member])
-  }
+  const rows = alike(
+    runs,
+    members.toSorted((a, b) => size(a) - size(b)),
+    varied[what],
+  )
   return rows.flatMap(([smallest, ...others]) => {
     const larger = others.filter((other) => smallest && size(other) > size(smallest))
     const [first] = larger

@@ -53,12 +53,30 @@ export function rulesOf({ capacity, activated }: Routing): readonly string[] {
 }
 
 /** Settings that change the speed and not the numbers. */
-const speedOnly = ['model.moe.compute', 'model.moe.selection', 'runtime.threads']
+export const speedOnly: readonly string[] = ['model.moe.compute', 'model.moe.selection', 'runtime.threads']
 
 /** True when no setting but those of `paths` (and those that change only the speed) tells two arms apart. */
 export function differOnlyIn(runs: Runs, a: string, b: string, paths: readonly string[]): boolean {
   const ignored = new Set([...paths, ...speedOnly])
   return differences(runs, a, b).every((path) => ignored.has(path))
+}
+
+/**
+ * What sets each of `arms` apart from the others besides `paths`: `learningRate 0.003`; nothing for an arm
+ * that is alone. For names of lines that would otherwise be the same.
+ */
+export function distinctions(runs: Runs, arms: readonly string[], paths: readonly string[]): string[] {
+  const ignored = new Set([...paths, ...speedOnly])
+  const [first] = arms
+  const apart = new Set(arms.flatMap((arm) => (first === undefined ? [] : differences(runs, first, arm))))
+  const told = [...apart].filter((path) => !ignored.has(path))
+  return arms.map((arm) => told.map((path) => `${path.split('.').at(-1)} ${valueText(runs, arm, path)}`).join(', '))
+}
+
+/** A value as a reader would write it. */
+export const valueText = (runs: Runs, arm: string, path: string): string => {
+  const value = runs.setting(arm, path)
+  return value === undefined || value === null ? 'none' : typeof value === 'object' ? JSON.stringify(value) : `${value}`
 }
 
 /** Paths of the settings in which two arms differ. */
@@ -69,7 +87,7 @@ export function differences(runs: Runs, a: string, b: string): string[] {
 }
 
 /** The switch router is top-k with k = 1: the same numbers by another name. */
-function comparableValue(runs: Runs, arm: string, path: string): string {
+export function comparableValue(runs: Runs, arm: string, path: string): string {
   const value = runs.setting(arm, path)
   return JSON.stringify(path === 'model.moe.router' && value === 'switch' ? 'top-k' : (value ?? null))
 }

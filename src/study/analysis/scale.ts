@@ -1,17 +1,19 @@
 /**
  * Does the gain grow with model size? A gain is baseline minus arm, so more is better. Every contrast is
- * one size; a family is the same kind of arm (2 top-1, say) at several sizes. The trend is a slope over
+ * one size; a family is the same kind of arm against the
+ * same kind of baseline (2 top-1 against top-1, say) at several sizes. The trend is a slope over
  * the logarithm of parameters, one a seed, since the runs of a seed share their text and order.
  */
 import type { Question } from '../contract.ts'
 import type { ScatterFigure, Table } from '../report/blocks.ts'
-import { regressionWithin } from '../statistics.ts'
+import { holm, regressionWithin } from '../statistics.ts'
 import { type Comparison, compareAll } from './comparison.ts'
 import { count, digitsOf, fixed, plural, range, ratioText, signed, withInterval } from './numbers.ts'
 import { details, type Findings } from './plain.ts'
-import { familyOf, routingOf } from './routing.ts'
 import type { Runs } from './runs.ts'
+import { kindsOf } from './scale-kinds.ts'
 import { armTable, forest, meanOf, present, slug, table } from './tables.ts'
+import { lostIn } from './words.ts'
 
 interface Size {
   readonly comparison: Comparison
@@ -31,11 +33,11 @@ export function scale(runs: Runs, { id, contrasts }: Question): Findings {
     verdicts: [
       families.length === 0
         ? 'Not enough runs yet to see how the gain goes with model size.'
-        : families.map(growth).join(' '),
+        : growths(families).join(' '),
       ...details(runs, comparisons),
     ],
     blocks: present([
-      ...families.map((family) => figure(id, family, families.length)),
+      ...families.map((family, i) => figure(families.length > 1 ? `${id}-gain-${i + 1}` : `${id}-gain`, family)),
       trends(families),
       sizeTable(families),
       forest(id, comparisons),
@@ -45,17 +47,32 @@ export function scale(runs: Runs, { id, contrasts }: Question): Findings {
 }
 
 function familiesOf(runs: Runs, comparisons: readonly Comparison[]): Family[] {
-  const found = new Map<string, Size[]>()
-  for (const comparison of comparisons) {
+  const known = comparisons.flatMap((comparison): Size[] => {
     const parameters = meanOf(
       comparison.pairs.map(({ arm }) => arm),
       (run) => run.parameters,
     )
-    if (parameters === null || parameters <= 0) continue
-    const name = `${familyOf(routingOf(runs, comparison.arm))} against ${familyOf(routingOf(runs, comparison.baseline))}`
-    found.set(name, [...(found.get(name) ?? []), { comparison, parameters }])
-  }
-  return [...found].map(([name, sizes]) => ({ name, sizes: sizes.toSorted((a, b) => a.parameters - b.parameters) }))
+    return parameters === null || parameters <= 0 ? [] : [{ comparison, parameters }]
+  })
+  const kinds = kindsOf(runs, comparisons)
+  // Training may be set by size, a learning rate for each; but where a size is there twice, it tells two families apart.
+  const loose = grouped(known, ({ comparison }) => kinds.of(comparison, false))
+  const families = loose.flatMap((sizes) =>
+    new Set(sizes.map(({ parameters }) => parameters)).size === sizes.length
+      ? [sizes]
+      : grouped(sizes, ({ comparison }) => kinds.of(comparison, true)),
+  )
+  const names = kinds.names(families.flatMap(([first]) => first?.comparison ?? []))
+  return families.map((sizes, i) => ({
+    name: names[i] ?? '',
+    sizes: sizes.toSorted((a, b) => a.parameters - b.parameters),
+  }))
+}
+
+function grouped<T>(items: readonly T[], keyOf: (item: T) => string): T[][] {
+  const found = new Map<string, T[]>()
+  for (const item of items) found.set(keyOf(item), [...(found.get(keyOf(item)) ?? []), item])
+  return [...found.values()]
 }
 
 /** Gain over log₁₀ of parameters: one line a seed, the slope being nats for tenfold parameters. */
@@ -73,7 +90,20 @@ function trendOf({ sizes }: Family) {
 
 const sizesOf = ({ sizes }: Family): number => new Set(sizes.map(({ parameters }) => parameters)).size
 
-function growth(family: Family): string {
+/** Trends are claims of their own beside the differences in loss: they share one correction. */
+function growths(families: readonly Family[]): string[] {
+  const p = families.map((family) => trendOf(family)?.p ?? null)
+  const known = p.filter((value) => value !== null)
+  const adjusted = holm(known)
+  let next = 0
+  return families.map((family, i) => {
+    const sure = p[i] === null || (adjusted[next++] ?? 1) < 0.05
+    return growth(family, sure ? '' : lostIn(`the ${known.length} trends of this section`))
+  })
+}
+
+/** @param lost said of a trend with an interval clear of nought that does not survive the correction */
+function growth(family: Family, lost: string): string {
   const { name, sizes } = family
   const trend = trendOf(family)
   if (trend === null)
@@ -85,12 +115,12 @@ function growth(family: Family): string {
     return `${name}: the gain changes by ${slope} with the one seed that ran at several sizes (${span}); one seed has no interval, so no trend is found yet.`
   const sure = `95 % interval ${range(trend.interval, digits)}, ${plural(trend.groups, 'seed')}, ${span}`
   if (trend.interval[0] > 0)
-    return `${name}: the gain grows with model size, by ${fixed(trend.slope, digits)} nats a token for tenfold parameters (${sure}).`
-  if (trend.interval[1] < 0) return `${name}: the gain shrinks with model size: ${slope} (${sure}).`
+    return `${name}: the gain grows with model size, by ${fixed(trend.slope, digits)} nats a token for tenfold parameters (${sure})${lost}.`
+  if (trend.interval[1] < 0) return `${name}: the gain shrinks with model size: ${slope} (${sure})${lost}.`
   return `${name}: no trend of the gain with model size found: ${slope} (${sure}).`
 }
 
-function figure(id: string, family: Family, families: number): ScatterFigure | null {
+function figure(id: string, family: Family): ScatterFigure | null {
   const { name, sizes } = family
   const [first, last] = [sizes[0], sizes.at(-1)]
   if (first === undefined || last === undefined) return null
@@ -98,7 +128,7 @@ function figure(id: string, family: Family, families: number): ScatterFigure | n
   const ends = [first.parameters, last.parameters] as const
   return {
     kind: 'figure',
-    id: slug(families > 1 ? `${id}-gain-${name}` : `${id}-gain`),
+    id: slug(id),
     caption: `Gain of ${name}: held-out loss of the baseline minus that of the arm, by seed, at each model size, with the 95 % interval${trend ? '; the line is the mean of the lines of seeds' : ''}.`,
     form: 'scatter',
     x: { label: 'parameters', scale: 'log' },
@@ -122,7 +152,7 @@ function figure(id: string, family: Family, families: number): ScatterFigure | n
 
 function trends(families: readonly Family[]): Table | null {
   return table(
-    'Trend of the gain: nats a token for tenfold parameters, one line a seed, with the 95 % interval over seeds.',
+    'Trend of the gain: nats a token for tenfold parameters, one line a seed, with the 95 % interval over seeds, before Holm’s correction.',
     ['Arms', 'Sizes', 'Seeds', 'Slope'],
     families.flatMap((family) => {
       const trend = trendOf(family)

@@ -128,11 +128,12 @@ export function forest(id: string, comparisons: readonly Comparison[]): Interval
         ],
   )
   if (rows.length === 0) return null
+  const colours = rows.length > 1 ? " Colour: the interval is clear of nought, before Holm's correction." : ''
   const against = several ? 'its baseline' : (comparisons[0]?.baseline ?? 'its baseline')
   return {
     kind: 'figure',
     id: slug(`${id}-forest`),
-    caption: `Held-out loss of each arm minus ${against}, by seed: mean, 95 % interval (Student's t over seeds) and single seeds.`,
+    caption: `Held-out loss of each arm minus ${against}, by seed: mean, 95 % interval (Student's t over seeds) and single seeds.${colours}`,
     form: 'intervals',
     x: { label: `loss minus ${several ? "the baseline's" : `that of ${against}`}, nats a token`, scale: 'linear' },
     zero: 0,

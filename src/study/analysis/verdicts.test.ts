@@ -116,6 +116,13 @@ describe('several comparisons', () => {
     )
   })
 
+  test('are drawn with a note that colours know of no correction', () => {
+    const captionOf = (sketch: StudySketch) =>
+      plain(sketch).blocks.find((block) => block.kind === 'figure' && block.form === 'intervals')?.caption
+    expect(captionOf({ arms })).toMatch(/Colour: the interval is clear of nought, before Holm's correction\.$/)
+    expect(captionOf({ arms: { base: {}, a: weak } })).not.toContain('Holm')
+  })
+
   test('mark those that do not survive the correction', () => {
     const { verdicts } = plain({ arms })
     expect(verdicts[0]).toMatch(/^Of 6 comparisons: better, but not after Holm's correction: a \(by 0\.002/)

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import type { Specialisation, Timing } from '../contract.ts'
+import type { Settings, Specialisation, Timing } from '../contract.ts'
 import type { Block, ScatterFigure } from '../report/blocks.ts'
 import { type ArmSketch, LEVEL, type StudySketch, studyOf } from '../testing/results.ts'
 import { analyse } from './analyse.ts'
@@ -192,6 +192,21 @@ describe('capacity', () => {
     ])
   })
 
+  test('draws a line by factor for each learning rate', () => {
+    const at = (rate: number) =>
+      [1, 2].map((factor): [string, ArmSketch] => [
+        `${rate} ×${factor}`,
+        { settings: { ...moe({ k: 1, capacity: 'kx', factor }), 'train.schedule.learningRate': rate } },
+      ])
+    const { blocks } = view({ view: 'capacity', arms: Object.fromEntries([...at(0.1), ...at(0.2)]) })
+    expect(figure(blocks, 'capacity-factor')).toMatchObject({
+      series: [
+        { name: 'k = 1, learningRate 0.1', x: [1, 2] },
+        { name: 'k = 1, learningRate 0.2', x: [1, 2] },
+      ],
+    })
+  })
+
   test('draws quality against FLOPs on a logarithmic axis, by k', () => {
     expect(figure(blocks, 'capacity-flops')).toMatchObject({
       x: { scale: 'log' },
@@ -298,6 +313,64 @@ describe('scale', () => {
         [1e7, expect.closeTo(0.03, 9)],
       ],
     })
+  })
+
+  /** Two kinds of arms at two sizes each, both with one arm a size against a baseline of that size. */
+  const two = (settings: readonly [Settings, Settings], effect: (large: boolean) => ArmSketch) => {
+    const sizes = ['small', 'large'] as const
+    const shape = (size: string): Partial<ArmSketch> => ({ parameters: size === 'small' ? 1e6 : 1e7 })
+    const arms = sizes.flatMap((size) => [
+      [`${size} base`, { ...shape(size), settings: moe({ k: 1, capacity: '1x' }) }] as const,
+      ...settings.map(
+        (more, i) => [`${size} ${i}`, { ...shape(size), ...effect(size === 'large'), settings: more }] as const,
+      ),
+    ])
+    const contrasts = sizes.flatMap((size) =>
+      settings.map((_, i) => ({ baseline: `${size} base`, arm: `${size} ${i}` })),
+    )
+    return view({ view: 'scale', seeds: [0, 1, 2], arms: Object.fromEntries(arms), contrasts })
+  }
+  const grouped = (more: Settings) => moe({ k: 1, router: 'prototype', prototypes: 2, ...more })
+
+  test('keeps arms apart that differ in more than their size, and names how', () => {
+    const { verdicts } = two([grouped({ capacity: '1x' }), grouped({ capacity: 'kx' })], (large) => ({
+      effect: large ? -0.03 : -0.01,
+      jitter: large ? 0.0001 : 0,
+    }))
+    expect(verdicts[0]).toMatch(
+      /^2 top-1 against top-1 \(capacity 1x\): the gain grows .* 2 sizes .*\. 2 top-1 against top-1 \(capacity kx against 1x\): the gain grows/,
+    )
+  })
+
+  test('takes a learning rate for each size as part of the size, and two at one size as two families', () => {
+    const rate = (value: number) => ({ 'train.schedule.learningRate': value })
+    const arms = (rates: readonly number[]) =>
+      Object.fromEntries(
+        [1e6, 1e7].flatMap((parameters, i) =>
+          (rates.length > 2 ? rates : [rates[i] ?? 0]).flatMap((value) => [
+            [`${parameters} ${value}`, { parameters, settings: { ...moe({ k: 1 }), ...rate(value) } }],
+            [`${parameters} ${value} two`, { parameters, settings: { ...grouped({}), ...rate(value) } }],
+          ]),
+        ),
+      )
+    const answer = (rates: readonly number[]) => {
+      const sketches = arms(rates)
+      const baselines = Object.keys(sketches).filter((name) => !name.endsWith('two'))
+      const contrasts = baselines.map((baseline) => ({ baseline, arm: `${baseline} two` }))
+      return view({ view: 'scale', arms: sketches, contrasts }).verdicts[0]
+    }
+    expect(answer([0.1, 0.2])).toMatch(/^2 top-1 against top-1: no trend .* 2 sizes from 1\.00 M to 10\.0 M/)
+    expect(answer([0.1, 0.2, 0.3])?.match(/\(learningRate 0\.[123]\): no trend/g)).toHaveLength(3)
+  })
+
+  test('holds trends to one correction', () => {
+    // t(2) = 0.02 / (0.006 / √3) = 5.8, p = 0.028: alone a trend, one of two not.
+    const weak = (large: boolean): ArmSketch => (large ? { effect: -0.03, jitter: 0.006 } : { effect: -0.01 })
+    const { verdicts } = two([grouped({ capacity: '1x' }), grouped({ capacity: 'kx' })], weak)
+    expect(verdicts[0]?.match(/the gain grows/g)).toHaveLength(2)
+    expect(
+      verdicts[0]?.match(/does not survive Holm's correction for the 2 trends of this section, so it may be chance\./g),
+    ).toHaveLength(2)
   })
 
   test('finds none, a shrinking one, and none yet with one seed', () => {
