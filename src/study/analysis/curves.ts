@@ -1,11 +1,12 @@
 /**
  * Lines over training. Runs are brought onto the steps that all of them have, averaged over seeds, and
  * drawn with a band; a band is the smallest and largest seed, except that of a paired difference, which
- * is its 95 % interval.
+ * is its 95 % interval. Where a seed has no value (every step of a bin was skipped), the line has a gap:
+ * a mean over the other seeds would jump for no reason but that.
  */
 import type { FinishedRun } from '../contract.ts'
 import type { LineFigure } from '../report/blocks.ts'
-import { estimateMean } from '../statistics.ts'
+import { estimateMean, mean } from '../statistics.ts'
 import type { Comparison } from './comparison.ts'
 import { armsOf, type Runs } from './runs.ts'
 import { slug } from './tables.ts'
@@ -15,37 +16,38 @@ type Series = LineFigure['series'][number]
 /** A value by step. */
 export interface Track {
   readonly step: readonly number[]
-  readonly value: readonly number[]
+  readonly value: readonly (number | null)[]
 }
 
-/** Steps that all tracks have with finite values, and a row of those values a step. */
-export function aligned(tracks: readonly Track[]): { readonly step: number; readonly values: readonly number[] }[] {
-  const maps = tracks.map(
-    ({ step, value }) =>
-      new Map(step.flatMap((at, i) => (Number.isFinite(value[i]) ? [[at, value[i] as number] as const] : []))),
-  )
+interface Row {
+  readonly step: number
+  /** Null where one of the tracks has no finite value. */
+  readonly values: readonly number[] | null
+}
+
+/** Steps that all tracks have, and a row of their values a step; nothing when no step has them all. */
+export function aligned(tracks: readonly Track[]): Row[] {
+  const maps = tracks.map(({ step, value }) => new Map(step.map((at, i) => [at, value[i]])))
   const [first, ...others] = maps
   if (first === undefined) return []
-  return [...first.keys()]
+  const rows = [...first.keys()]
     .filter((step) => others.every((map) => map.has(step)))
     .sort((a, b) => a - b)
-    .map((step) => ({ step, values: maps.map((map) => map.get(step) ?? 0) }))
+    .map((step): Row => {
+      const values = maps.flatMap((map) => map.get(step) ?? []).filter(Number.isFinite)
+      return { step, values: values.length === maps.length ? values : null }
+    })
+  return rows.some(({ values }) => values) ? rows : []
 }
 
 /** Mean over tracks, with the smallest and the largest as a band. */
 function banded(name: string, tracks: readonly Track[]): Series | null {
   const rows = aligned(tracks)
   if (rows.length === 0) return null
-  const x = rows.map(({ step }) => step)
-  const y = rows.map(({ values }) => values.reduce((sum, value) => sum + value, 0) / values.length)
-  if (tracks.length < 2) return { name, x, y }
-  return {
-    name,
-    x,
-    y,
-    low: rows.map(({ values }) => Math.min(...values)),
-    high: rows.map(({ values }) => Math.max(...values)),
-  }
+  const each = (of: (values: readonly number[]) => number | null) => rows.map(({ values }) => values && of(values))
+  const line = { name, x: rows.map(({ step }) => step), y: each(mean) }
+  if (tracks.length < 2) return line
+  return { ...line, low: each((values) => Math.min(...values)), high: each((values) => Math.max(...values)) }
 }
 
 const lossTrack = (run: FinishedRun): Track => ({ step: run.train.step, value: run.train.loss })
@@ -54,6 +56,9 @@ export const evaluationTrack = (run: FinishedRun): Track => ({
   step: run.evaluations.map(({ step }) => step),
   value: run.evaluations.map(({ loss }) => loss),
 })
+
+const gapsIn = (series: readonly Series[]): string =>
+  series.some(({ y }) => y.includes(null)) ? ' A line is interrupted where a seed has no value.' : ''
 
 /** A line an arm. */
 export function armLines(
@@ -73,7 +78,7 @@ export function armLines(
   return {
     kind: 'figure',
     id: slug(figure.id),
-    caption: `${figure.caption} Mean over seeds; the band goes from the lowest to the highest seed.`,
+    caption: `${figure.caption} Mean over seeds; the band goes from the lowest to the highest seed.${gapsIn(series)}`,
     form: 'lines',
     x: { label: 'step', scale: 'linear' },
     y: { label: figure.y, scale: 'linear' },
@@ -102,18 +107,17 @@ export function differenceCurves(id: string, comparisons: readonly Comparison[])
     const tracks = pairs.map((pair) => differenceTrack(lossTrack(pair.arm), lossTrack(pair.baseline)))
     const all = aligned(tracks)
     const last = all.at(-1)?.step ?? 0
-    const rows = all.flatMap(({ step, values }) => {
-      const estimate = step < WARMING_UP * last ? null : estimateMean(values)
-      return estimate === null ? [] : [{ step, estimate }]
-    })
-    if (rows.length === 0) return []
-    const end = (index: 0 | 1) => rows.map(({ estimate }) => estimate.interval?.[index] ?? estimate.mean)
+    const rows = all.flatMap(({ step, values }) =>
+      step < WARMING_UP * last ? [] : [{ step, estimate: values && estimateMean(values) }],
+    )
+    if (rows.every(({ estimate }) => estimate === null)) return []
+    const end = (index: 0 | 1) => rows.map(({ estimate }) => estimate && (estimate.interval?.[index] ?? estimate.mean))
     const several = comparisons.some((other) => other.baseline !== baseline)
     return [
       {
         name: several ? `${arm} against ${baseline}` : arm,
         x: rows.map(({ step }) => step),
-        y: rows.map(({ estimate }) => estimate.mean),
+        y: rows.map(({ estimate }) => estimate?.mean ?? null),
         ...(pairs.length < 2 ? {} : { low: end(0), high: end(1) }),
       },
     ]
@@ -122,8 +126,7 @@ export function differenceCurves(id: string, comparisons: readonly Comparison[])
   return {
     kind: 'figure',
     id: slug(`${id}-difference`),
-    caption:
-      'Training loss of each arm minus its baseline on the same batches, the first tenth of training left out. Mean over seeds; the band is the 95 % interval at each point.',
+    caption: `Training loss of each arm minus its baseline on the same batches, the first tenth of training left out. Mean over seeds; the band is the 95 % interval at each point.${gapsIn(series)}`,
     form: 'lines',
     x: { label: 'step', scale: 'linear' },
     y: { label: 'loss minus the baseline, nats a token', scale: 'linear' },
@@ -135,6 +138,6 @@ function differenceTrack(a: Track, b: Track): Track {
   const rows = aligned([a, b])
   return {
     step: rows.map(({ step }) => step),
-    value: rows.map(({ values }) => (values[0] ?? 0) - (values[1] ?? 0)),
+    value: rows.map(({ values }) => values && (values[0] ?? 0) - (values[1] ?? 0)),
   }
 }

@@ -214,5 +214,5 @@ function scatter(
 function imbalanceTrack(run: FinishedRun): Track | null {
   const rows = aligned(run.layers.map(({ step, loadCv }) => ({ step, value: loadCv })))
   if (rows.length === 0) return null
-  return { step: rows.map(({ step }) => step), value: rows.map(({ values }) => mean(values) ?? 0) }
+  return { step: rows.map(({ step }) => step), value: rows.map(({ values }) => values && mean(values)) }
 }

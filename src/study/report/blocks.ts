@@ -19,7 +19,7 @@ interface FigureBase {
   readonly caption: string
 }
 
-/** Lines over x, with a band from `low` to `high` where it is given. */
+/** Lines over x, with a band from `low` to `high` where it is given. Null: no value, and the line is interrupted. */
 export interface LineFigure extends FigureBase {
   readonly form: 'lines'
   readonly x: Axis
@@ -27,9 +27,9 @@ export interface LineFigure extends FigureBase {
   readonly series: readonly {
     readonly name: string
     readonly x: readonly number[]
-    readonly y: readonly number[]
-    readonly low?: readonly number[]
-    readonly high?: readonly number[]
+    readonly y: readonly (number | null)[]
+    readonly low?: readonly (number | null)[]
+    readonly high?: readonly (number | null)[]
   }[]
 }
 

@@ -73,15 +73,16 @@ test('points without a place are counted, not hidden', () => {
   expect(figure && inlineSvg(figure, 'f', widths.wide).text).toContain('1 point is left out')
 })
 
-test('a line without a value is interrupted there', () => {
+test.each([null, Number.NaN])('a line without a value (%s) is interrupted there', (gap) => {
   const x = [0, 1, 2, 3, 4]
-  const series = [{ name: 'a', x, y: [1, 2, Number.NaN, 3, 4] }]
+  const series = [{ name: 'a', x, y: [1, 2, gap, 3, 4] }]
   const axis = { label: 'x', scale: 'linear' } as const
   const figure: Figure = { kind: 'figure', form: 'lines', id: 'gap', caption: 'gap', x: axis, y: axis, series }
-  const [line] = parsed(inlineSvg(figure, 'f', widths.wide).text).filter(
-    ({ attributes }) => attributes.class === 'line s0',
-  )
+  const { text } = inlineSvg(figure, 'f', widths.wide)
+  const [line] = parsed(text).filter(({ attributes }) => attributes.class === 'line s0')
   expect(line?.attributes.d?.match(/M/g)).toHaveLength(2)
+  // What is not a number was to be drawn; a gap was not.
+  expect(text.includes('left out')).toBe(gap !== null)
 })
 
 test('missing values are hatched and every other cell has the colour of its value', () => {

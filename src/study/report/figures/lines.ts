@@ -81,7 +81,12 @@ function panelOf(figure: LineFigure, size: PlaneSize): Panel {
 const placesOf = ({ series, x: { scale: horizontal }, y: { scale: upright } }: LineFigure) =>
   series.flatMap(({ x, y, low, high }) =>
     x
-      .map((value, i) => ({ x: value, y: y[i] ?? Number.NaN, low: low?.[i], high: high?.[i] }))
+      .map((value, i) => ({
+        x: value,
+        y: y[i] ?? Number.NaN,
+        low: low?.[i] ?? undefined,
+        high: high?.[i] ?? undefined,
+      }))
       .filter((point) => usable(horizontal, point.x) && usable(upright, point.y)),
   )
 
@@ -122,7 +127,8 @@ function frame({ x, y, box }: Plane, detail: Plane): Child {
 }
 
 function remarks(figure: LineFigure, drawn: readonly Drawn[]): string[] {
-  const points = figure.series.reduce((sum, { x }) => sum + x.length, 0)
+  // A gap is no point.
+  const points = figure.series.flatMap(({ x, y }) => x.filter((_, i) => y[i] !== null)).length
   const empty = drawn.filter(({ end }) => end === undefined).map(({ name }) => name)
   return [
     ...leftOut(points - placesOf(figure).length, 'point', 'not finite, or not above zero on a logarithmic axis'),

@@ -18,7 +18,7 @@ export interface Scale {
   readonly domain: readonly [low: number, high: number]
   readonly ticks: readonly Tick[]
   /** Whether a value has a place. */
-  has(value: number | undefined): value is number
+  has(value: number | null | undefined): value is number
   /** Place of a value, in pixels; finite for every value that `has` accepts. */
   at(value: number): number
 }
