@@ -49,7 +49,7 @@ const subjects: readonly (readonly [Family['what'], string, words: string, inclu
   ['k', 'More experts a token (k)', 'with capacity kx', ({ capacity }) => capacity === 'kx'],
   ['k', 'More experts a token (k)', 'without capacity', ({ capacity }) => capacity === 'none'],
   ['k', 'More experts a token (k)', 'with capacity 1x', ({ capacity }) => capacity === '1x'],
-  ['factor', 'More capacity (C)', 'with a larger factor or none', () => true],
+  ['factor', 'More capacity (C)', 'with a larger factor or no limit', () => true],
   ['rule', 'More capacity (C)', 'with kx instead of 1x', () => true],
 ]
 
@@ -60,24 +60,27 @@ function answers(comparisons: readonly Comparison[], families: readonly Family[]
     const own = families
       .filter((family) => family.what === what && includes(family))
       .flatMap((family) => family.contrasts.flatMap((contrast) => found(comparisons, contrast) ?? []))
-    if (own.length > 0) sentences.set(subject, [...(sentences.get(subject) ?? []), `${words} ${tally(own)}`])
+    const before = sentences.get(subject) ?? []
+    if (own.length > 0) sentences.set(subject, [...before, `${words} ${tally(own, before.length === 0)}`])
   }
   return [...sentences].map(([subject, parts]) => `${subject}: ${parts.join('; ')}.`).join(' ')
 }
 
-/** `better in 3 of 4 comparisons by 0.124 to 0.179 nats a token (2 after Holm's correction)`. */
-function tally(comparisons: readonly Comparison[]): string {
+/** `better in 3 of 4 comparisons by 0.124 to 0.179 nats a token (2 after Holm's correction)`; units only the first time. */
+function tally(comparisons: readonly Comparison[], first: boolean): string {
   const able = tested(comparisons)
+  const all = first ? plural(able.length, 'comparison') : String(able.length)
+  const unit = first ? ' nats a token' : ''
   if (able.length === 0) return 'not enough runs yet'
   const parts = (['better', 'worse'] as const).flatMap((way) => {
     const clear = able.filter(({ outcome }) => outcome === way || outcome === `maybe-${way}`)
     if (clear.length === 0) return []
     const sure = clear.filter(({ outcome }) => outcome === way).length
     return [
-      `${way} in ${clear.length} of ${plural(able.length, 'comparison')} by ${sizesOf(clear)} nats a token (${sure === 0 ? 'none' : sure} after Holm's correction)`,
+      `${way} in ${clear.length} of ${all} by ${sizesOf(clear)}${unit} (${sure === 0 ? 'none' : sure} after Holm's correction)`,
     ]
   })
-  return parts.length === 0 ? `no difference found in ${plural(able.length, 'comparison')}` : listed(parts)
+  return parts.length === 0 ? `no difference found in ${all}` : listed(parts)
 }
 
 /** The smallest and the largest mean difference, without a sign. */

@@ -119,7 +119,7 @@ describe('capacity', () => {
 
   test('answers for k and for C with direction, size and what survives, in two sentences', () => {
     expect(verdicts[0]).toBe(
-      "More experts a token (k): with capacity kx better in 1 of 1 comparison by 0.0300 nats a token (1 after Holm's correction); with capacity 1x no difference found in 1 comparison. More capacity (C): with a larger factor or none no difference found in 1 comparison; with kx instead of 1x better in 1 of 1 comparison by 0.0290 nats a token (1 after Holm's correction).",
+      "More experts a token (k): with capacity kx better in 1 of 1 comparison by 0.0300 nats a token (1 after Holm's correction); with capacity 1x no difference found in 1. More capacity (C): with a larger factor or no limit no difference found in 1 comparison; with kx instead of 1x better in 1 of 1 by 0.0290 (1 after Holm's correction).",
     )
   })
 
@@ -155,7 +155,7 @@ describe('capacity', () => {
         },
       },
     })
-    expect(verdicts[0]).toContain('with a larger factor or none better in 1 of 1 comparison by 0.200')
+    expect(verdicts[0]).toContain('with a larger factor or no limit better in 1 of 1 comparison by 0.200')
     expect(verdicts[1]).toMatch(
       /^Capacity factor \(top-1, capacity kx\): top-1 is better than top-1 ×0\.75 by 0\.2000 .* interval 0\.1980 to 0\.2020, 5 seeds\), at 2\.00 times the FLOPs\. Dropped: 2\.0 % against 25\.0 %\.$/,
     )
