@@ -3,7 +3,8 @@
  * convergence. The two presets ask the same, of models and budgets of two sizes.
  *
  * Unless an arm says otherwise: top-1 with capacity factor 1.25 and the Switch balancing loss with
- * coefficient 0.01, in every layer. `1x` and `kx` are the capacity rules of M6-T.
+ * coefficient 0.01, in every layer. `1x` and `kx` are the capacity rules of M6-T. Learning rates were chosen
+ * for top-1, at each size among factors of about two.
  */
 import type { Settings } from './contract.ts'
 import { type Specification, type SpecificationInput, specificationSchema } from './specification.ts'
@@ -38,11 +39,16 @@ const sizes = {
       'train.batch': 16,
       'train.evalEvery': 20,
       'train.evalBatches': 8,
-      'train.schedule.learningRate': 5e-3,
+      'train.schedule.learningRate': 1e-2,
       'train.schedule.warmup': 20,
     },
-    smaller: { 'model.width': 32, 'model.moe.hidden': 64 },
-    larger: { 'model.width': 96, 'model.layers': 3, 'model.moe.hidden': 192 },
+    smaller: { 'model.width': 32, 'model.moe.hidden': 64, 'train.schedule.learningRate': 2e-2 },
+    larger: {
+      'model.width': 96,
+      'model.layers': 3,
+      'model.moe.hidden': 192,
+      'train.schedule.learningRate': 8e-3,
+    },
     factors: [0.75],
     thorough: false,
   },
@@ -65,7 +71,13 @@ const sizes = {
       'train.schedule.learningRate': 4e-3,
       'train.schedule.warmup': 40,
     },
-    smaller: { 'model.width': 64, 'model.layers': 2, 'model.heads': 2, 'model.moe.hidden': 128 },
+    smaller: {
+      'model.width': 64,
+      'model.layers': 2,
+      'model.heads': 2,
+      'model.moe.hidden': 128,
+      'train.schedule.learningRate': 8e-3,
+    },
     larger: {
       'model.width': 192,
       'model.layers': 6,
