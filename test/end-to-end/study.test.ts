@@ -159,7 +159,7 @@ test.each<[string, (file: string) => string[], RegExp]>([
   ['an unknown preset', () => ['m6t', '--preset', 'quik'], /invalid --preset: "quik" .*did you mean "quick"/],
   ['a preset of a file', (file) => [file, '--preset', 'quick'], /only m6t has presets/],
   ['too many seeds', (file) => [file, '--seeds', '3'], /invalid --seeds: 3 \(the study has 2: 1, 2\)/],
-  ['a report of nothing', (file) => [file, '--report'], /no results in .* yet/],
+  ['a report of nothing', (file) => [file, '--report'], /no results of this study in .* yet/],
   ['an impossible setting', (file) => [file, '--set', 'model.moe.k=0'], /model\.moe\.k: 0/],
   ['text that is not there', (file) => [file, '--data', 'nowhere.txt'], /nowhere\.txt/],
 ])('%s is refused with exit code 2', async (_, args, message) => {
