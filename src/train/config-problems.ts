@@ -4,8 +4,7 @@
  * Schema, so a new field explains itself.
  */
 import { z } from 'zod'
-import { nearest } from '../errors.ts'
-import { type RunConfig, runSchema } from './config.ts'
+import { nearest, UsageError } from '../errors.ts'
 
 /** The part of JSON Schema that our schemas produce. */
 interface Field {
@@ -24,23 +23,35 @@ interface Field {
 
 type Path = readonly PropertyKey[]
 
-const root = z.toJSONSchema(runSchema, { io: 'input' }) as unknown as Field
+/**
+ * What the schema makes of `input`.
+ *
+ * @param what is checked, for messages: `configuration`
+ * @throws UsageError listing every problem: field, value, what is accepted and the nearest name
+ */
+export function checked<Schema extends z.ZodType>(schema: Schema, input: unknown, what: string): z.output<Schema> {
+  const first = schema.safeParse(input)
+  if (first.success) return first.data
+  const problems = problemsOf(schema, input, first.error.issues, what)
+  if (problems.length === 1) throw new UsageError(problems.join())
+  throw new UsageError(`${problems.length} problems in the ${what}\n  ${problems.join('\n  ')}`)
+}
 
-/** The validated configuration, or every problem of `input`, a line each. */
-export function checkConfig(input: unknown): { config: RunConfig } | { problems: string[] } {
-  const first = runSchema.safeParse(input)
-  if (first.success) return { config: first.data }
-  const problems = first.error.issues.flatMap((issue) => explain(issue, input))
+/** Every problem, a line each. */
+function problemsOf(schema: z.ZodType, input: unknown, issues: readonly z.core.$ZodIssue[], what: string): string[] {
+  const root = z.toJSONSchema(schema, { io: 'input' }) as unknown as Field
+  const told = (issue: z.core.$ZodIssue) => explain(root, issue, input, what)
+  const problems = issues.flatMap(told)
   // Rules between fields are checked only once every field is well-formed by itself: try again without
   // the malformed ones, and believe only what concerns sections that lost no value.
-  const malformed = first.error.issues.filter((issue) => issue.code !== 'custom')
+  const malformed = issues.filter((issue) => issue.code !== 'custom')
   const lost = new Set(malformed.filter((issue) => issue.code !== 'unrecognized_keys').map((issue) => issue.path[0]))
   if (malformed.length > 0 && malformed.every((issue) => issue.path.length > 0 || issue.code === 'unrecognized_keys')) {
-    const second = runSchema.safeParse(without(input, malformed))
+    const second = schema.safeParse(without(input, malformed))
     for (const issue of second.error?.issues ?? [])
-      if (issue.code === 'custom' && !lost.has(issue.path[0] ?? '')) problems.push(...explain(issue, input))
+      if (issue.code === 'custom' && !lost.has(issue.path[0] ?? '')) problems.push(...told(issue))
   }
-  return { problems: [...new Set(problems)] }
+  return [...new Set(problems)]
 }
 
 /** `a`, `a or b`, `a, b or c`. */
@@ -61,9 +72,9 @@ export function shown(value: unknown): string {
   return text.length > 60 ? `${text.slice(0, 57)}...` : text
 }
 
-function explain(issue: z.core.$ZodIssue, input: unknown): string[] {
-  if (issue.code === 'unrecognized_keys') return issue.keys.map((key) => unknownField(issue.path, key, input))
-  const field = fieldAt(issue.path)
+function explain(root: Field, issue: z.core.$ZodIssue, input: unknown, what: string): string[] {
+  if (issue.code === 'unrecognized_keys') return issue.keys.map((key) => unknownField(root, issue.path, key, input))
+  const field = fieldAt(root, issue.path)
   const value = valueAt(input, issue.path)
   const given = value === undefined && issue.code === 'custom' ? field?.default : value
   const name = dotted(issue.path)
@@ -73,21 +84,21 @@ function explain(issue: z.core.$ZodIssue, input: unknown): string[] {
   }
   const expected = field ? accepted(field) : issue.message
   const hint = suggestion(given, field?.enum ?? [])
-  return [`invalid ${name === '' ? 'configuration' : name}: ${shown(given)} (expected ${expected}${hint})`]
+  return [`invalid ${name === '' ? what : name}: ${shown(given)} (expected ${expected}${hint})`]
 }
 
-function unknownField(parent: Path, key: string, input: unknown): string {
+function unknownField(root: Field, parent: Path, key: string, input: unknown): string {
   const path = [...parent, key]
   const section = dotted(parent)
-  const names = Object.keys(objectOf(fieldAt(parent))?.properties ?? {})
-  const near = nearFields(parent, key, names)
+  const names = Object.keys(objectOf(fieldAt(root, parent))?.properties ?? {})
+  const near = nearFields(root, parent, key, names)
   const hint = near.length > 0 ? `; did you mean ${listOf(near.map((name) => `"${name}"`))}?` : ''
   const where = section === '' ? 'accepted' : `accepted in ${section}`
   return `unknown field ${dotted(path)}: ${shown(valueAt(input, path))} (${where}: ${names.join(', ')}${hint})`
 }
 
 /** The same name in the sections below, then anywhere; else the nearest name beside it, then anywhere. */
-function nearFields(parent: Path, key: string, siblings: readonly string[]): string[] {
+function nearFields(root: Field, parent: Path, key: string, siblings: readonly string[]): string[] {
   const all = fields(root, [])
   const below = dotted(parent)
   const same = all.filter((name) => last(name) === key)
@@ -146,7 +157,7 @@ function acceptedNumber({ minimum, exclusiveMinimum, maximum, exclusiveMaximum }
   return bounds.length > 0 ? `a number ${bounds.join(' and ')}` : 'a number'
 }
 
-function fieldAt(path: Path): Field | undefined {
+function fieldAt(root: Field, path: Path): Field | undefined {
   let field: Field | undefined = root
   for (const key of path) field = objectOf(field)?.properties?.[String(key)]
   return field

@@ -7,11 +7,12 @@ import { readdir, readFile, stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { isScalar, LineCounter, parseDocument } from 'yaml'
 import { nearest, RunError, UsageError } from '../errors.ts'
-import type { RunConfig } from './config.ts'
-import { checkConfig, listOf, shown, suggestion } from './config-problems.ts'
-import { isPreset, presetNames, presets } from './presets.ts'
+import { type RunConfig, runSchema } from './config.ts'
+import { checked, listOf, shown, suggestion } from './config-problems.ts'
+import { type Preset, presets } from './presets.ts'
 
 type Fields = { [key: string]: unknown }
+type Presets = Readonly<Record<string, Preset>>
 
 /**
  * @param source a preset's name or the path of a YAML or JSON file; undefined = the schema's defaults
@@ -20,12 +21,15 @@ type Fields = { [key: string]: unknown }
  * @throws UsageError listing every problem: field, value, what is accepted and the nearest name
  */
 export async function loadConfig(source: string | undefined, sets: readonly string[]): Promise<RunConfig> {
-  let fields: Fields = source === undefined ? {} : await readSource(source)
-  for (const set of sets) {
-    const [path, value] = parseSet(set)
-    fields = assign(fields, path, value)
-  }
-  return validated(fields)
+  return checked(runSchema, await readFields(source, sets, presets), 'configuration')
+}
+
+/**
+ * What the user wrote, before any schema: for configurations with more fields than a run has.
+ * @throws UsageError when there is no such preset or file, or an assignment is none
+ */
+export async function readFields(source: string | undefined, sets: readonly string[], known: Presets): Promise<Fields> {
+  return assigned(source === undefined ? {} : await readSource(source, known), sets)
 }
 
 /**
@@ -55,52 +59,51 @@ export async function loadRunConfig(directory: string, sets: readonly string[] =
   } catch (error) {
     throw new RunError(`cannot read ${file}: ${(error as Error).message}`)
   }
-  for (const set of sets) {
-    const [path, value] = parseSet(set)
-    fields = assign(fields, path, value)
-  }
-  return validated(fields)
+  return checked(runSchema, assigned(fields, sets), 'configuration')
 }
 
-function validated(fields: Fields): RunConfig {
-  const result = checkConfig(fields)
-  if ('config' in result) return result.config
-  if (result.problems.length === 1) throw new UsageError(result.problems.join())
-  throw new UsageError(`${result.problems.length} problems in the configuration\n  ${result.problems.join('\n  ')}`)
+function assigned(fields: Fields, sets: readonly string[]): Fields {
+  return sets.map(parseSet).reduce((given, [path, value]) => assign(given, path, value), fields)
 }
 
-async function readSource(source: string): Promise<Fields> {
-  if (isPreset(source)) return structuredClone(presets[source].config) as Fields
+/** The fields of a preset; undefined when the name is none. */
+function presetFields(known: Presets, name: unknown): Fields | undefined {
+  const preset = typeof name === 'string' && Object.hasOwn(known, name) ? known[name] : undefined
+  return preset && (structuredClone(preset.config) as Fields)
+}
+
+async function readSource(source: string, known: Presets): Promise<Fields> {
+  const preset = presetFields(known, source)
+  if (preset) return preset
+  const names = listOf(Object.keys(known))
   const looksLikeFile = /[\\/]|\.(ya?ml|json)$/i.test(source)
   let isDirectory: boolean
   try {
     isDirectory = (await stat(source)).isDirectory()
   } catch (error) {
     if (!isMissing(error)) throw error
-    if (looksLikeFile) throw new UsageError(await missingFile(source))
-    const hint = suggestion(source, presetNames)
-    throw new UsageError(
-      `unknown preset ${shown(source)} (expected ${listOf(presetNames)}, or a YAML or JSON file${hint})`,
-    )
+    if (looksLikeFile) throw new UsageError(await missingFile(source, names))
+    const hint = suggestion(source, Object.keys(known))
+    throw new UsageError(`unknown preset ${shown(source)} (expected ${names}, or a YAML or JSON file${hint})`)
   }
   if (isDirectory)
     throw new UsageError(
       `invalid configuration: ${shown(source)} is a folder (expected a preset, or a YAML or JSON file)`,
     )
-  return readConfigFile(source)
+  return readConfigFile(source, known)
 }
 
-async function missingFile(file: string): Promise<string> {
+async function missingFile(file: string, names: string): Promise<string> {
   const siblings = await readdir(dirname(file)).catch(() => [])
   const near = nearest(
     basename(file),
     siblings.filter((name) => /\.(ya?ml|json)$/i.test(name)),
   )
   const hint = near === undefined ? '' : `; did you mean "${join(dirname(file), near)}"?`
-  return `no such file: ${shown(file)} (expected a YAML or JSON file, or a preset: ${listOf(presetNames)}${hint})`
+  return `no such file: ${shown(file)} (expected a YAML or JSON file, or a preset: ${names}${hint})`
 }
 
-async function readConfigFile(file: string): Promise<Fields> {
+async function readConfigFile(file: string, known: Presets): Promise<Fields> {
   const lines = new LineCounter()
   const document = parseDocument(await readFile(file, 'utf8'), { lineCounter: lines, prettyErrors: false })
   const fault = document.errors[0]
@@ -119,11 +122,10 @@ async function readConfigFile(file: string): Promise<Fields> {
     throw new UsageError(`invalid ${file}: ${shown(content)} (expected fields such as model: and train:)`)
   const { preset, ...fields } = content
   if (preset === undefined) return fields
-  if (typeof preset !== 'string' || !isPreset(preset)) {
-    const hint = suggestion(preset, presetNames)
-    throw new UsageError(`invalid preset: ${shown(preset)} (expected ${listOf(presetNames)}${hint})`)
-  }
-  return merge(structuredClone(presets[preset].config) as Fields, fields)
+  const base = presetFields(known, preset)
+  if (base) return merge(base, fields)
+  const names = Object.keys(known)
+  throw new UsageError(`invalid preset: ${shown(preset)} (expected ${listOf(names)}${suggestion(preset, names)})`)
 }
 
 /** The path and the value of `path=value`. @throws UsageError when it is none */
