@@ -11,6 +11,11 @@ const floors = {
   runtime: { below: ['graph'], packages: ['koffi', 'onnxruntime-node'], builtins: true },
   data: { below: [], packages: ['hyparquet', 'tinyglobby', 'tokenizers', 'zod'], builtins: true },
   train: { below: ['graph', 'model', 'runtime', 'data'], packages: ['yaml', 'zod'], builtins: true },
+  plan: {
+    below: ['graph', 'model', 'runtime', 'data', 'train'],
+    packages: ['@stdlib/stats-base-dists-gamma-quantile', 'yaml', 'zod'],
+    builtins: true,
+  },
   study: {
     below: ['graph', 'model', 'runtime', 'data', 'train'],
     packages: [
@@ -25,7 +30,7 @@ const floors = {
     builtins: true,
   },
   cli: {
-    below: ['graph', 'model', 'runtime', 'data', 'train', 'study'],
+    below: ['graph', 'model', 'runtime', 'data', 'train', 'study', 'plan'],
     packages: ['cli-progress', 'commander', 'picocolors'],
     builtins: true,
   },

@@ -3,6 +3,7 @@
  * and `choir --help` need not load ONNX Runtime, since each part is imported when first called.
  */
 
+import type { Cluster, Plan, PlannedRun, WhatIf } from '../plan/index.ts'
 import type { Specification, StudyOptions, StudyOutcome } from '../study/index.ts'
 import type { RunConfig } from '../train/config.ts'
 import type {
@@ -39,6 +40,10 @@ export interface Engine {
   study(specification: Specification, options: StudyOptions): Promise<StudyOutcome>
   /** Writes the report of what there is. */
   report(specification: Specification, options: StudyOptions): Promise<StudyOutcome>
+  /** Lays a run out on a cluster. */
+  plan(run: PlannedRun, cluster: Cluster): Promise<Plan>
+  /** The same with one thing varied. */
+  whatIf(source: string, sets: readonly string[], cluster: Cluster, question: string): Promise<WhatIf>
   /** What computes, and the machine's ceilings. */
   measureMachine(config: RunConfig): Promise<Machine>
 }
@@ -73,6 +78,14 @@ export const engine: Engine = {
   async report(specification, options) {
     const { reportOf } = await import('../study/index.ts')
     return reportOf(specification, options)
+  },
+  async plan(run, cluster) {
+    const { plan } = await import('../plan/index.ts')
+    return plan(run, cluster)
+  },
+  async whatIf(source, sets, cluster, question) {
+    const { whatIf } = await import('../plan/index.ts')
+    return whatIf(source, sets, cluster, question)
   },
   async measureMachine(config) {
     const { measureMachine } = await import('../train/index.ts')

@@ -9,6 +9,7 @@ import { addBench } from './commands/bench.ts'
 import { addEval } from './commands/eval.ts'
 import { addGenerate } from './commands/generate.ts'
 import { addInspect } from './commands/inspect.ts'
+import { addPlan } from './commands/plan.ts'
 import { addStudy } from './commands/study.ts'
 import { addTrain } from './commands/train.ts'
 import { colorsFor, Interrupted, type Io } from './io.ts'
@@ -37,7 +38,7 @@ function createProgram(io: Io): Command {
   const program = new Command('choir')
   const out = colorsFor(io.stdout, io.env)
   program
-    .description('Train, study and use sparse expert (Mixture-of-Experts) language models.')
+    .description('Train, study, plan and use sparse expert (Mixture-of-Experts) language models.')
     .version(version(), '--version', 'print the version')
     .option('--verbose', 'print stack traces of errors')
     .helpOption('--help', 'print this help')
@@ -67,10 +68,11 @@ Examples:
   choir generate runs/demo --prompt "The people of the United States"
   choir inspect base
   choir study m6t --out studies/m6t
+  choir plan m6t-1t --cluster v100-480
 
 Run "choir COMMAND --help" for the options of a command.`,
     )
-  for (const add of [addTrain, addStudy, addEval, addGenerate, addInspect, addBench]) add(program, io)
+  for (const add of [addTrain, addStudy, addEval, addGenerate, addInspect, addPlan, addBench]) add(program, io)
   for (const command of program.commands) command.showHelpAfterError(`(see: choir ${command.name()} --help)`)
   return program
 }

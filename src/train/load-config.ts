@@ -9,10 +9,11 @@ import { isScalar, LineCounter, parseDocument } from 'yaml'
 import { nearest, RunError, UsageError } from '../errors.ts'
 import { type RunConfig, runSchema } from './config.ts'
 import { checked, listOf, shown, suggestion } from './config-problems.ts'
-import { type Preset, presets } from './presets.ts'
+import { presets } from './presets.ts'
 
 type Fields = { [key: string]: unknown }
-type Presets = Readonly<Record<string, Preset>>
+/** Configurations by name; any fields, for a schema to check. */
+type Presets = Readonly<Record<string, { readonly config: object }>>
 
 /**
  * @param source a preset's name or the path of a YAML or JSON file; undefined = the schema's defaults

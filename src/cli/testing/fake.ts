@@ -1,5 +1,6 @@
 /** A command line without a machine under it: streams that remember, and an engine that plays a script. */
 import { Writable } from 'node:stream'
+import { plan, whatIf } from '../../plan/index.ts'
 import type { StepEvent } from '../../runtime/index.ts'
 import type { StudyEvent, StudyOutcome } from '../../study/index.ts'
 import type { Machine, StepProfile } from '../../train/index.ts'
@@ -266,6 +267,8 @@ export function fakeIo(settings: Settings = {}): Fake {
       calls.push({ name: 'report', args: [specification, options] })
       return studyOutcome(options.directory, false)
     },
+    plan: (run, cluster) => plan(run, cluster),
+    whatIf: (...args) => whatIf(...args),
     async measureMachine(config) {
       calls.push({ name: 'measureMachine', args: [config] })
       return { ...engines, ...ceilings, ...settings.machine }

@@ -1,0 +1,224 @@
+/** A plan as text. */
+import { type Cluster, layoutName, type Plan, type Prediction, type WhatIf } from '../../plan/index.ts'
+import { bytes, count, duration, fixed, flops, grouped, percent, table } from '../format.ts'
+import type { Colors } from '../io.ts'
+import { modelLine, routingLine } from '../summary.ts'
+import { labelled } from './display.ts'
+
+/** Parts below this share of their whole are told together. */
+const SMALL = 0.002
+
+export function planText(plan: Plan, name: string, colors: Colors): string {
+  const { run, cluster, best, pareto, rejected, changes } = plan
+  const [first] = best
+  return [
+    '',
+    `  ${colors.bold(`${name} on ${cluster.name}`)}`,
+    '',
+    labelled(facts(plan), colors),
+    ...(first ? bestLayout(first, cluster, colors) : [`  ${colors.red('It does not fit in any layout.')}`, '']),
+    ...section('fastest layouts that fit', layoutTable(best, cluster, colors), colors),
+    ...section(
+      'fast against small: no layout is better in both',
+      layoutTable(pareto.slice(0, 8), cluster, colors),
+      colors,
+      pareto.length > 1,
+    ),
+    ...section(
+      first ? 'would be faster, but do not fit' : 'nearest to fitting',
+      rejectedTable(plan, colors),
+      colors,
+      rejected.length > 0,
+    ),
+    ...section(
+      'single changes that make it fit',
+      table(
+        [
+          ['change', 'at the price of', 'memory', 'step'].map((title) => colors.dim(title)),
+          ...changes.map(({ change, price, best: { memory, time } }) => [
+            change,
+            price,
+            bytes(memory.deviceBytes),
+            seconds(time.stepSeconds),
+          ]),
+        ],
+        'llrr',
+      ),
+      colors,
+      changes.length > 0,
+    ),
+    ...(first || changes.length > 0
+      ? []
+      : ['  No single change makes it fit: more devices, or devices with more memory.', '']),
+    ...budgetLines(plan, colors),
+    ...(run.model.moe && first ? [`  ${colors.dim(loadNote(first))}`, ''] : []),
+  ].join('\n')
+}
+
+function facts({
+  run,
+  cluster,
+  parameters,
+  parametersByKind,
+  activeParameters,
+  load,
+  layouts,
+  fitting,
+}: Plan): [string, string][] {
+  const { plan, train, model } = run
+  const kinds = Object.entries(parametersByKind).filter(([, number]) => number > 0)
+  const { device } = cluster
+  return [
+    ['model', modelLine(run)],
+    ['experts', routingLine(run)],
+    ['parameters', `${grouped(parameters)}, ${count(activeParameters)} active for a token`],
+    ['', kinds.map(([kind, number]) => `${kind} ${count(number)}`).join(', ')],
+    [
+      'training',
+      `${plan.precision}, ${plan.optimizer ?? train.optimizer.kind}, ${grouped(train.batch)} sequences (${grouped(train.batch * model.sequence)} tokens) a step`,
+    ],
+    [
+      'cluster',
+      `${grouped(cluster.devices)} × ${device.name} with ${bytes(device.memory)}, ${cluster.devicesPerNode} a node; ${flops(device.peak[plan.precision] ?? Number.NaN)}/s, ${bytes(device.bandwidth)}/s`,
+    ],
+    ['load', load],
+    ['layouts', `${grouped(layouts)} looked at, ${grouped(fitting)} fit`],
+  ]
+}
+
+function bestLayout(best: Prediction, cluster: Cluster, colors: Colors): string[] {
+  const { memory, time, tokensPerSecond, mfu } = best
+  const left = partTable(memory.device, memory.deviceBytes, bytes)
+  const right = partTable(time.parts, time.stepSeconds, seconds)
+  const width = Math.max(...left.map(({ length }) => length))
+  const both = Array.from({ length: Math.max(left.length, right.length) }, (_, i) =>
+    `  ${(left[i] ?? '').padEnd(width)}     ${right[i] ?? ''}`.trimEnd(),
+  )
+  const heads = `  ${colors.dim(`memory of a device, ${bytes(memory.deviceBytes)} of ${bytes(cluster.device.memory)}`.padEnd(width))}     ${colors.dim(`time of a step, ${seconds(time.stepSeconds)}`)}`
+  return [
+    `  ${colors.bold('best layout')}  ${layoutName(best.layout)}`,
+    `  ${colors.bold(seconds(time.stepSeconds))} a step, ${colors.bold(count(tokensPerSecond))} tokens/s (${count(tokensPerSecond / cluster.devices)} a device), MFU ${percent(mfu)}`,
+    ...(time.overlappedSeconds > 0
+      ? [`  ${seconds(time.overlappedSeconds)} of communication is hidden behind computing`]
+      : []),
+    ...(memory.hostBytes > 0 ? [`  ${bytes(memory.hostBytes)} of the host's memory a device`] : []),
+    '',
+    heads,
+    ...both,
+    '',
+  ]
+}
+
+function partTable(parts: Readonly<Record<string, number>>, whole: number, shown: (value: number) => string): string[] {
+  const entries = Object.entries(parts)
+  const large = entries.filter(([, value]) => value >= SMALL * whole)
+  const rest = entries.filter(([, value]) => value < SMALL * whole).reduce((sum, [, value]) => sum + value, 0)
+  const rows = [...large, ...(rest > 0 ? [['other', rest] as const] : [])]
+  return table(
+    rows.map(([kind, value]) => [kind, shown(value), percent(value / whole, 0)]),
+    'lrr',
+  )
+}
+
+function layoutTable(predictions: readonly Prediction[], cluster: Cluster, colors: Colors): string[] {
+  const head = ['layout', 'memory', 'step', 'tokens/s', 'MFU'].map((title) => colors.dim(title))
+  return table(
+    [
+      head,
+      ...predictions.map(({ layout, memory, time, tokensPerSecond, mfu }) => [
+        layoutName(layout),
+        `${bytes(memory.deviceBytes)} (${percent(memory.deviceBytes / cluster.device.memory, 0)})`,
+        seconds(time.stepSeconds),
+        count(tokensPerSecond),
+        percent(mfu),
+      ]),
+    ],
+    'lrrrr',
+  )
+}
+
+function rejectedTable({ rejected, cluster }: Plan, colors: Colors): string[] {
+  const head = ['layout', 'memory', 'too much by', 'most of it', 'step'].map((title) => colors.dim(title))
+  return table(
+    [
+      head,
+      ...rejected.map(({ prediction: { layout, memory, time }, lackingBytes }) => {
+        const lacksHost = memory.deviceBytes <= cluster.device.memory
+        const largest = Object.entries(memory.device)
+          .sort(([, a], [, b]) => b - a)
+          .slice(0, 2)
+        return [
+          layoutName(layout),
+          bytes(lacksHost ? memory.hostBytes : memory.deviceBytes),
+          bytes(lackingBytes),
+          lacksHost ? 'host memory' : largest.map(([kind, value]) => `${kind} ${bytes(value)}`).join(', '),
+          seconds(time.stepSeconds),
+        ]
+      }),
+    ],
+    'lrrlr',
+  )
+}
+
+function budgetLines({ budget }: Plan, colors: Colors): string[] {
+  if (!budget) return []
+  const price = budget.price === undefined ? '' : `, ${grouped(Math.round(budget.price))} at the given price`
+  return [
+    `  ${colors.bold('the whole training')}  ${count(budget.tokens)} tokens: ${duration(budget.seconds)}, ${grouped(Math.round(budget.deviceHours))} device-hours${price}`,
+    '',
+  ]
+}
+
+function loadNote({ dropped, padding, imbalance }: Prediction): string {
+  return `The slowest rank computes ${fixed(imbalance, 2)} times the mean; ${percent(dropped)} of assignments dropped; ${percent(padding)} of expert rows are padding.`
+}
+
+export function whatIfText({ field, cases }: WhatIf, name: string, colors: Colors): string {
+  const [first] = cases
+  const reference = first?.plan.best[0]?.time.stepSeconds
+  const rows = cases.map(({ value, plan }) => {
+    const [best] = plan.best
+    if (!best) {
+      const [nearest] = plan.rejected
+      const lacking = nearest ? `does not fit: lacks ${bytes(nearest.lackingBytes)}` : 'does not fit'
+      return [value, lacking, '', '', '', '', '']
+    }
+    return [
+      value,
+      layoutName(best.layout),
+      bytes(best.memory.deviceBytes),
+      seconds(best.time.stepSeconds),
+      reference === undefined ? '' : `${fixed(best.time.stepSeconds / reference, 2)}×`,
+      count(best.tokensPerSecond),
+      percent(best.dropped),
+    ]
+  })
+  const head = [field, 'best layout', 'memory', 'step', 'to first', 'tokens/s', 'dropped'].map((title) =>
+    colors.dim(title),
+  )
+  const on = first ? ` on ${first.plan.cluster.name}` : ''
+  return [
+    '',
+    `  ${colors.bold(`${name}${on}: what if ${field} changes`)}`,
+    '',
+    ...indented(table([head, ...rows], 'llrrrrr')),
+    '',
+    '',
+  ].join('\n')
+}
+
+function section(title: string, lines: readonly string[], colors: Colors, shown = lines.length > 1): string[] {
+  return shown ? [`  ${colors.bold(title)}`, ...indented(lines), ''] : []
+}
+
+/** 850 µs, 12.3 ms, 1.80 s, 42 s; longer as a duration. */
+function seconds(value: number): string {
+  if (value >= 100) return duration(value)
+  if (value >= 1) return `${value.toPrecision(3)} s`
+  if (value >= 1e-3) return `${(value * 1e3).toPrecision(3)} ms`
+  return `${(value * 1e6).toPrecision(3)} µs`
+}
+
+function indented(lines: readonly string[]): string[] {
+  return lines.map((line) => `  ${line}`)
+}

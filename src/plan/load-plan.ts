@@ -1,0 +1,56 @@
+/** From what a user writes to a planned run and a cluster. */
+import { readFile } from 'node:fs/promises'
+import { parseDocument } from 'yaml'
+import { nearest, UsageError } from '../errors.ts'
+import { checked, listOf, shown } from '../train/config-problems.ts'
+import { readFields } from '../train/load-config.ts'
+import { type Cluster, clusterSchema } from './cluster.ts'
+import { clusterFamilies } from './clusters.ts'
+import { planPresets } from './presets.ts'
+import { type PlannedRun, plannedRunSchema } from './settings.ts'
+
+/**
+ * @param source a preset's name, or the path of a YAML or JSON file
+ * @param sets assignments such as `plan.parallel.expert=64`
+ * @throws UsageError listing every problem
+ */
+export async function loadPlannedRun(source: string, sets: readonly string[]): Promise<PlannedRun> {
+  return checked(plannedRunSchema, await readFields(source, sets, planPresets), 'configuration')
+}
+
+/**
+ * @param source `NAME-COUNT` of a known kind of device, such as `v100-480`, or the path of a YAML or JSON file
+ * @throws UsageError when it is neither, or its fields are wrong
+ */
+export async function loadCluster(source: string): Promise<Cluster> {
+  if (/[\\/]|\.(ya?ml|json)$/i.test(source)) return checked(clusterSchema, await readCluster(source), 'cluster')
+  const [, name = source, count = ''] = /^(.*)-(\d+)$/.exec(source) ?? []
+  const family = Object.hasOwn(clusterFamilies, name) ? clusterFamilies[name] : undefined
+  const devices = Number(count)
+  if (!family || !(devices >= 1)) {
+    const names = Object.keys(clusterFamilies)
+    const near = nearest(name, names)
+    throw new UsageError(
+      `unknown cluster ${shown(source)} (expected ${listOf(names.map((each) => `${each}-COUNT`))}, such as v100-480, ` +
+        `or a YAML or JSON file${near && near !== name ? `; did you mean "${near}-${count || 8}"?` : ''})`,
+    )
+  }
+  return checked(clusterSchema, { ...family.cluster, name: source, devices }, 'cluster')
+}
+
+async function readCluster(file: string): Promise<unknown> {
+  let text: string
+  try {
+    text = await readFile(file, 'utf8')
+  } catch (error) {
+    throw new UsageError(`cannot read cluster ${shown(file)}: ${(error as Error).message}`)
+  }
+  if (text.includes('\0')) throw new UsageError(`cannot read cluster ${file}: it is a binary file (expected YAML)`)
+  const document = parseDocument(text, { prettyErrors: true })
+  const [fault] = document.errors
+  if (fault) throw new UsageError(`cannot read cluster ${file}: ${fault.message}`)
+  const content: unknown = document.toJS()
+  if (content === null || typeof content !== 'object' || Array.isArray(content))
+    throw new UsageError(`invalid cluster ${file}: ${shown(content)} (expected fields such as devices: and device:)`)
+  return content
+}

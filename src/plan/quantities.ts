@@ -1,0 +1,55 @@
+/**
+ * Quantities as people write them, `32 GiB` or `125 TFLOP/s`, as plain numbers in SI base units. Inside the
+ * planner a number carries its unit in its name: bytes, seconds, flopsPerSecond, bytesPerSecond.
+ */
+import { z } from 'zod'
+
+const decimal = { '': 1, k: 1e3, M: 1e6, G: 1e9, T: 1e12, P: 1e15 }
+const binary = { Ki: 2 ** 10, Mi: 2 ** 20, Gi: 2 ** 30, Ti: 2 ** 40 }
+
+const withPrefixes = (unit: string, prefixes: Readonly<Record<string, number>>, scale = 1): [string, number][] =>
+  Object.entries(prefixes).map(([prefix, factor]) => [`${prefix}${unit}`, factor * scale])
+
+/** What a unit is worth in base units. */
+const units = {
+  bytes: Object.fromEntries(withPrefixes('B', { ...decimal, ...binary })),
+  bytesPerSecond: Object.fromEntries([
+    ...withPrefixes('B/s', { ...decimal, ...binary }),
+    ...withPrefixes('b/s', decimal, 1 / 8),
+    ...withPrefixes('bit/s', decimal, 1 / 8),
+  ]),
+  flopsPerSecond: Object.fromEntries([...withPrefixes('FLOP/s', decimal), ...withPrefixes('FLOPS', decimal)]),
+  seconds: { s: 1, ms: 1e-3, us: 1e-6, µs: 1e-6, ns: 1e-9 },
+} as const satisfies Record<string, Readonly<Record<string, number>>>
+
+type Dimension = keyof typeof units
+
+const examples: Readonly<Record<Dimension, string>> = {
+  bytes: '32 GiB',
+  bytesPerSecond: '900 GB/s',
+  flopsPerSecond: '125 TFLOP/s',
+  seconds: '5 us',
+}
+
+/** A number of base units, or a text with a unit; 0 is allowed only where it means something. */
+function quantity(dimension: Dimension, allowZero: boolean) {
+  return z.union([z.number(), z.string()]).transform((given, context) => {
+    const known: Readonly<Record<string, number>> = units[dimension]
+    const [, number = '', unit = ''] = /^\s*([-+.\deE]+?)\s*([a-zµ][\w/µ]*)?\s*$/i.exec(String(given)) ?? []
+    const scale = typeof given === 'number' ? 1 : known[unit]
+    const value = number === '' || scale === undefined ? Number.NaN : Number(number) * scale
+    if (Number.isFinite(value) && (value > 0 || (allowZero && value === 0))) return value
+    const range = allowZero ? 'zero or more' : 'more than zero'
+    context.addIssue({
+      code: 'custom',
+      message: `expected ${range}, with a unit of ${Object.keys(known).join(', ')}, such as "${examples[dimension]}"`,
+    })
+    return z.NEVER
+  })
+}
+
+export const bytes = quantity('bytes', false)
+export const bytesPerSecond = quantity('bytesPerSecond', false)
+export const flopsPerSecond = quantity('flopsPerSecond', false)
+/** Times may be zero: a link without latency is a useful idealisation. */
+export const seconds = quantity('seconds', true)

@@ -1,0 +1,324 @@
+/**
+ * What one device computes, moves and keeps for one micro-batch, block by block. As in the graph, the rules of a
+ * block stand side by side: its matrix products, its passes over memory, what it keeps for the backward pass, and
+ * what it says to other devices.
+ *
+ * A block is described by its forward pass; the backward pass follows from it: two products for each product, and
+ * twice the passes.
+ *
+ * Letters: T tokens of the micro-batch, D width, F hidden width, H heads, S sequence, N experts, V vocabulary.
+ * Counting what is kept follows Korthikanti et al. 2022 (Reducing Activation Recomputation in Large Transformer
+ * Models, section 4), whose 34·T·D + 5·H·S·T bytes of a dense layer come out with 16 bits and dropout.
+ */
+import type { ModelConfig } from '../model/config.ts'
+import { activatedExperts, hasRouterWeights, isSparse, type RoutedModule, routedModules } from '../model/parameters.ts'
+import { type Layout, sequencesOf } from './layout.ts'
+import { capacityOf, type ModelLoads, type RankLoad, rankLoad } from './load.ts'
+import { type PlannedRun, type PlanSettings, storedBytes } from './settings.ts'
+
+/** `count` products of an m × k with a k × n matrix. */
+export interface Product {
+  readonly count: number
+  readonly m: number
+  readonly n: number
+  readonly k: number
+}
+
+export type BlockKind = 'attention' | 'router' | 'dispatch' | 'experts' | 'dense' | 'embedding' | 'head'
+
+export interface Block {
+  readonly kind: BlockKind
+  readonly products: readonly Product[]
+  /** Operations of attention that never stores its scores. */
+  readonly fusedFlops: number
+  /** Traffic of all that is no product. */
+  readonly passBytes: number
+  /** Kernels that are no products. */
+  readonly kernels: number
+  /** Kept for the backward pass. */
+  readonly keptBytes: number
+  /** The part of it that selective recomputation does without, and the products and traffic to have it again. */
+  readonly scoresBytes: number
+  readonly scores: { readonly products: readonly Product[]; readonly passBytes: number }
+  /** Summed over tensor-parallel ranks. */
+  readonly tensorBytes: number
+  /** Sent or received, whichever is more, by the busiest rank in each of the two exchanges. */
+  readonly exchangeBytes: number
+}
+
+const nothing: Omit<Block, 'kind'> = {
+  products: [],
+  fusedFlops: 0,
+  passBytes: 0,
+  kernels: 0,
+  keptBytes: 0,
+  scoresBytes: 0,
+  scores: { products: [], passBytes: 0 },
+  tensorBytes: 0,
+  exchangeBytes: 0,
+}
+
+export interface LayerWork {
+  readonly blocks: readonly Block[]
+  /** Input of the layer: what full recomputation keeps. */
+  readonly inputBytes: number
+  readonly loads: readonly RankLoad[]
+}
+
+/** What a device has to do for one micro-batch, as far as it does not depend on the layer. */
+export interface Slice {
+  readonly model: ModelConfig
+  readonly plan: PlanSettings
+  /** Sequences, and T. */
+  readonly sequences: number
+  readonly tokens: number
+  readonly tensor: number
+  readonly expert: number
+  /** Bytes of an activation. */
+  readonly bytes: number
+  /** Share of norms and residuals that a device has. */
+  readonly sequenceShare: number
+}
+
+export function sliceOf(run: PlannedRun, layout: Layout): Slice {
+  const { model, plan } = run
+  const sequences = sequencesOf(run, layout)
+  return {
+    model,
+    plan,
+    sequences,
+    tokens: sequences * model.sequence,
+    tensor: layout.tensor,
+    expert: layout.expert,
+    bytes: storedBytes(plan.precision),
+    sequenceShare: plan.sequenceParallel ? 1 / layout.tensor : 1,
+  }
+}
+
+export function layerWork(slice: Slice, layer: number, loads: ModelLoads): LayerWork {
+  const { model, tokens, bytes, sequenceShare } = slice
+  const routed = routedModules(model, layer)
+  const mixtures = routed.map((module) => ({ module, ...mixture(slice, module, loads(layer, module)) }))
+  const blocksOf = (module: RoutedModule) => mixtures.find((each) => each.module === module)?.blocks
+  return {
+    inputBytes: tokens * model.width * bytes * sequenceShare,
+    loads: mixtures.map(({ load }) => load),
+    blocks: [
+      norm(slice, 'attention'),
+      ...(blocksOf('qkv') ?? [projection(slice, 3 * model.width)]),
+      scores(slice),
+      ...(blocksOf('output') ?? [projection(slice, model.width)]),
+      residual(slice, 'attention'),
+      ...(blocksOf('ffn') ?? [norm(slice, 'dense'), network(slice, model.hidden), residual(slice, 'dense')]),
+    ],
+  }
+}
+
+/** A pass that reads and writes T × D, and keeps both: the input of the norm, and that of the products behind it. */
+function norm({ model, tokens, bytes, sequenceShare }: Slice, kind: BlockKind): Block {
+  const size = tokens * model.width * bytes * sequenceShare
+  return { ...nothing, kind, passBytes: 2 * size, kernels: 1, keptBytes: 2 * size }
+}
+
+/** x + f(x), with dropout's mask of a byte an element; the sum over tensor-parallel ranks comes before it. */
+function residual({ model, plan, tokens, bytes, tensor, sequenceShare }: Slice, kind: BlockKind): Block {
+  const size = tokens * model.width * sequenceShare
+  return {
+    ...nothing,
+    kind,
+    passBytes: (3 * bytes + (plan.dropout ? 2 * bytes + 1 : 0)) * size,
+    kernels: plan.dropout ? 2 : 1,
+    keptBytes: plan.dropout ? size : 0,
+    tensorBytes: tensor > 1 ? tokens * model.width * bytes : 0,
+  }
+}
+
+/** To queries, keys and values (3·D columns, by columns), or back (D rows, by rows). What it reads is kept elsewhere. */
+function projection({ model: { width }, tokens, tensor }: Slice, columns: number): Block {
+  const product =
+    columns > width
+      ? { count: 1, m: tokens, n: columns / tensor, k: width }
+      : { count: 1, m: tokens, n: width, k: width / tensor }
+  return { ...nothing, kind: 'attention', products: [product] }
+}
+
+/** Rotary positions, scores, softmax, values. Keeps queries, keys, values and its result. */
+function scores({ model, plan, sequences, tokens, tensor, bytes }: Slice): Block {
+  const { width, heads, sequence, positions } = model
+  const own = (tokens * width * bytes) / tensor
+  const rotary = positions === 'rotary' ? 4 * own : 0
+  const count = (sequences * heads) / tensor
+  const head = width / heads
+  const kept = 4 * own
+  if (plan.attention === 'fused')
+    // Half of the scores: a token sees those before it. Kept besides: a float32 a row.
+    return {
+      ...nothing,
+      kind: 'attention',
+      fusedFlops: count * sequence * sequence * head * 2,
+      passBytes: rotary,
+      kernels: 1,
+      keptBytes: kept + count * sequence * 4,
+    }
+  const cells = count * sequence * sequence
+  // Scaling with the mask, and softmax; dropout. Kept: probabilities, dropout's result and its mask.
+  const passBytes = cells * bytes * (plan.dropout ? 6 : 4)
+  const products = [
+    { count, m: sequence, n: sequence, k: head },
+    { count, m: sequence, n: head, k: sequence },
+  ]
+  const scoresBytes = cells * (plan.dropout ? 2 * bytes + 1 : bytes)
+  return {
+    ...nothing,
+    kind: 'attention',
+    products,
+    passBytes: rotary + passBytes,
+    kernels: plan.dropout ? 4 : 3,
+    keptBytes: kept + scoresBytes,
+    scoresBytes,
+    scores: { products: products.slice(0, 1), passBytes },
+  }
+}
+
+/** A feed-forward network of which each tensor-parallel rank has a part of the hidden width. */
+function network({ model, tokens, tensor, bytes }: Slice, hidden: number): Block {
+  return { ...nothing, kind: 'dense', ...networkWork(model, 1, tokens, hidden / tensor, bytes) }
+}
+
+/** The products, passes and kept bytes of `count` networks with `rows` rows each. */
+function networkWork({ width, activation }: ModelConfig, count: number, rows: number, hidden: number, bytes: number) {
+  // SwiGLU has two inner projections and keeps both results; either keeps what the last product reads.
+  const inner = activation === 'swiglu' ? 2 : 1
+  const size = count * rows * hidden * bytes
+  return {
+    products: [
+      ...new Array<Product>(inner).fill({ count, m: rows, n: hidden, k: width }),
+      { count, m: rows, n: width, k: hidden },
+    ],
+    passBytes: (inner + 1) * size,
+    kernels: 1,
+    keptBytes: (inner + 1) * size,
+  }
+}
+
+/** Router, dispatch, experts and combine of one routed module. */
+function mixture(slice: Slice, module: RoutedModule, expertLoads: readonly number[]) {
+  const { model, tokens, bytes, tensor, expert } = slice
+  const moe = model.moe
+  if (!moe) throw new Error('internal: no experts in a dense model')
+  const { width } = model
+  const { experts } = moe
+  const load = rankLoad(moe, expertLoads, expert, tokens)
+  const ownNorm = module === 'ffn' ? [norm(slice, 'router')] : []
+  const ownResidual = module === 'ffn' ? [residual(slice, 'router')] : []
+  const local = experts / expert
+  const rows = load.rows / local
+  const columns = module === 'qkv' ? 3 * width : width
+  const work =
+    module === 'ffn'
+      ? networkWork(model, local, rows, moe.hidden / tensor, bytes)
+      : {
+          products: [{ count: local, m: rows, n: columns / tensor, k: width }],
+          passBytes: 0,
+          kernels: 0,
+          keptBytes: 0,
+        }
+  const shared = module === 'ffn' && moe.sharedHidden > 0 ? [network(slice, moe.sharedHidden)] : []
+  const blocks: Block[] = [
+    ...ownNorm,
+    router(slice),
+    dispatch(slice, load.rows, columns),
+    {
+      ...nothing,
+      kind: 'experts',
+      ...work,
+      // What experts read, and what they make: the gradient of the gate needs it.
+      keptBytes: work.keptBytes + load.rows * (width + columns / (module === 'ffn' ? 1 : tensor)) * bytes,
+      exchangeBytes: expert > 1 ? load.exchanged * width * bytes : 0,
+    },
+    ...shared,
+    ...ownResidual,
+  ]
+  return { blocks, load }
+}
+
+/** Kernels of one choice: maximum, one-hot, place in the queue, capacity, gate, mask. */
+const KERNELS_A_CHOICE = 6
+
+/**
+ * Logits, softmax, choice and capacity, in float32 as is usual (Switch Transformers, section 2.4). k sequential
+ * choices are k times the passes over all logits; one choice in each of Z prototypes is one pass.
+ */
+function router({ model: { moe, width }, tokens }: Slice): Block {
+  if (!moe) throw new Error('internal: no experts in a dense model')
+  const cells = tokens * moe.experts * 4
+  const rounds = moe.selection === 'sequential' ? moe.k : 1
+  const learned = hasRouterWeights(moe)
+  const normalising = moe.router === 'sinkhorn' ? 2 * moe.sinkhornIterations : 0
+  // Softmax reads and writes; losses read twice; a choice reads, writes its mask, and adds the mask up by token.
+  const passes = (learned ? 4 : 0) + 2 * normalising + 4 * rounds
+  return {
+    ...nothing,
+    kind: 'router',
+    products: learned ? [{ count: 1, m: tokens, n: moe.experts, k: width }] : [],
+    passBytes: passes * cells,
+    kernels: (learned ? 3 : 0) + normalising + KERNELS_A_CHOICE * rounds,
+    keptBytes: learned ? 2 * cells : 0,
+  }
+}
+
+/** To the experts and back: rows copied by their indices, or products with one-hot matrices [T, N·C]. */
+function dispatch({ model: { moe, width }, plan, tokens, bytes }: Slice, rows: number, columns: number): Block {
+  if (!moe) throw new Error('internal: no experts in a dense model')
+  const choices = activatedExperts(moe)
+  if (plan.dispatch === 'gather') {
+    const there = 2 * rows * width
+    const back = (rows + choices * tokens) * columns
+    return { ...nothing, kind: 'dispatch', passBytes: (there + back) * bytes, kernels: 4 }
+  }
+  const capacity = capacityOf(moe, tokens)
+  const slots = moe.experts * (Number.isFinite(capacity) ? capacity : tokens)
+  return {
+    ...nothing,
+    kind: 'dispatch',
+    products: [
+      { count: 1, m: slots, n: width, k: tokens },
+      { count: 1, m: tokens, n: columns, k: slots },
+    ],
+    // Both matrices are written from their factors, and kept: one of places, one of gates.
+    passBytes: 2 * 2 * tokens * slots * bytes,
+    kernels: 4,
+    keptBytes: 2 * tokens * slots * bytes,
+  }
+}
+
+/** Rows of the table; their gradients are added to it. */
+export function embeddingWork({ model, tokens, bytes, sequenceShare }: Slice): Block {
+  return {
+    ...nothing,
+    kind: 'embedding',
+    passBytes: 2 * tokens * model.width * bytes * sequenceShare,
+    kernels: 1,
+  }
+}
+
+/** Final norm, logits, softmax and cross-entropy; logits are turned into their gradient in place, in float32. */
+export function headWork(slice: Slice): Block {
+  const { model, tokens, tensor, bytes } = slice
+  const cells = (tokens * model.vocabulary) / tensor
+  const own = norm(slice, 'head')
+  return {
+    ...own,
+    products: [{ count: 1, m: tokens, n: model.vocabulary / tensor, k: model.width }],
+    passBytes: own.passBytes + cells * (bytes + 3 * 4),
+    kernels: own.kernels + 3,
+  }
+}
+
+/** Logits as the product makes them, and in float32. */
+export const logitsBytes = ({ model, tokens, tensor, bytes }: Slice): number =>
+  ((tokens * model.vocabulary) / tensor) * (bytes === 4 ? 4 : bytes + 4)
+
+/** Whether any layer of the model is sparse. */
+export const hasExperts = (model: ModelConfig): boolean =>
+  Array.from({ length: model.layers }, (_, layer) => layer).some((layer) => isSparse(model, layer))
