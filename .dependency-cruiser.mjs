@@ -9,20 +9,19 @@ const floors = {
   graph: { below: [], packages: ['onnx-proto'], builtins: false },
   model: { below: ['graph'], packages: ['zod'], builtins: false },
   runtime: { below: ['graph'], packages: ['koffi', 'onnxruntime-node'], builtins: true },
+  report: { below: [], packages: ['d3-array', 'd3-shape'], builtins: false },
   data: { below: [], packages: ['hyparquet', 'tinyglobby', 'tokenizers', 'zod'], builtins: true },
   train: { below: ['graph', 'model', 'runtime', 'data'], packages: ['yaml', 'zod'], builtins: true },
   plan: {
-    below: ['graph', 'model', 'runtime', 'data', 'train'],
+    below: ['graph', 'model', 'runtime', 'data', 'report', 'train'],
     packages: ['@stdlib/stats-base-dists-gamma-quantile', 'yaml', 'zod'],
     builtins: true,
   },
   study: {
-    below: ['graph', 'model', 'runtime', 'data', 'train'],
+    below: ['graph', 'model', 'runtime', 'data', 'report', 'train'],
     packages: [
       '@stdlib/stats-base-dists-t-cdf',
       '@stdlib/stats-base-dists-t-quantile',
-      'd3-array',
-      'd3-shape',
       'hyparquet-writer',
       'yaml',
       'zod',
@@ -30,7 +29,7 @@ const floors = {
     builtins: true,
   },
   cli: {
-    below: ['graph', 'model', 'runtime', 'data', 'train', 'study', 'plan'],
+    below: ['graph', 'model', 'runtime', 'data', 'report', 'train', 'study', 'plan'],
     packages: ['cli-progress', 'commander', 'picocolors'],
     builtins: true,
   },

@@ -14,7 +14,6 @@
 import type { RoutedModule } from '../model/parameters.ts'
 import type { RunConfig } from '../train/config.ts'
 import type { EvalRecord } from '../train/index.ts'
-import type { Block } from './report/blocks.ts'
 
 /** Values of configuration fields by path: `{ 'model.moe.k': 2 }`. */
 export type Settings = Readonly<Record<string, unknown>>
@@ -182,22 +181,4 @@ export interface StudyResults {
   readonly specialisations: readonly Specialisation[]
   /** CPU, threads, system; one line each where records differ. */
   readonly machine: string
-}
-
-/** A finished analysis. */
-export interface Report {
-  readonly title: string
-  /** Lines under the title: runs done, text, model, machine. */
-  readonly facts: readonly string[]
-  readonly command: string
-  readonly sections: readonly Section[]
-}
-
-export interface Section {
-  readonly id: string
-  readonly title: string
-  readonly about: string
-  /** What was found, in plain words; each a sentence. */
-  readonly verdicts: readonly string[]
-  readonly blocks: readonly Block[]
 }

@@ -1,11 +1,11 @@
 /** A study as one call: run what is to be run, then write the report, also of a study that was stopped. */
 
 import { RunError } from '../errors.ts'
-import { type ReportFiles, writeReport } from './report/write.ts'
 import { resultsOf } from './results.ts'
 import { runStudy, type StudyOptions, type StudyState, studyOf } from './run-study.ts'
 import type { Specification } from './specification.ts'
 import type { RunJob } from './workers.ts'
+import { type ReportFiles, writeReport } from './write.ts'
 
 export interface StudyOutcome {
   readonly interrupted: boolean

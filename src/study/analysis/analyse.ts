@@ -3,7 +3,8 @@
  * of a section is its answer, and the summary at the top repeats these answers and nothing else. The
  * analysis never fails for want of runs: what is not there yet is said to be missing.
  */
-import type { Contrast, Question, Report, Section, StudyResults, View } from '../contract.ts'
+import type { Report, Section } from '../../report/index.ts'
+import type { Contrast, Question, StudyResults, View } from '../contract.ts'
 import { capacity } from './capacity.ts'
 import { convergence } from './convergence.ts'
 import { elsewhereSection } from './elsewhere.ts'

@@ -2,8 +2,8 @@
  * The table and the figures of the grid of k and capacity. Losses are drawn as differences from the main
  * baseline by seed: what a seed's text and start do to the loss is in both, and would only widen bands.
  */
+import type { LineFigure, ScatterFigure, Table } from '../../report/index.ts'
 import type { Contrast } from '../contract.ts'
-import type { LineFigure, ScatterFigure, Table } from '../report/blocks.ts'
 import { estimateMean } from '../statistics.ts'
 import { alike, groups, varied } from './grid.ts'
 import { count, dash, percent, withInterval } from './numbers.ts'

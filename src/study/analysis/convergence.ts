@@ -9,8 +9,8 @@
  *
  * Speed-ups are claims of their own beside the differences in loss, and share a correction of their own.
  */
+import type { Table } from '../../report/index.ts'
 import type { Contrast, FinishedRun, Question } from '../contract.ts'
-import type { Table } from '../report/blocks.ts'
 import { type Estimate, estimateRatio, holm, mean } from '../statistics.ts'
 import { clearOfOne, compareAll, timeRatios } from './comparison.ts'
 import { armLines, evaluationTrack } from './curves.ts'

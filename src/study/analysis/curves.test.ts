@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
+import type { LineFigure } from '../../report/index.ts'
 import type { StudyResults } from '../contract.ts'
-import type { LineFigure } from '../report/blocks.ts'
 import { studyOf } from '../testing/results.ts'
 import { analyse } from './analyse.ts'
 

@@ -2,7 +2,8 @@
  * The same differences on other text than the study trained on. What a study finds on its held-out text
  * may be a matter of that text; a difference that is there again on another is worth more.
  */
-import type { Contrast, Section } from '../contract.ts'
+import type { Section } from '../../report/index.ts'
+import type { Contrast } from '../contract.ts'
 import { type Estimate, estimateMean, holm } from '../statistics.ts'
 import { compareAll } from './comparison.ts'
 import { dash, fixed, plural, withInterval } from './numbers.ts'

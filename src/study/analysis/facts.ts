@@ -1,5 +1,6 @@
 /** What the study is, before anything that it found: runs, model, text and machine; and what is missing. */
-import type { FinishedRun, Section, StudyResults } from '../contract.ts'
+import type { Section } from '../../report/index.ts'
+import type { FinishedRun, StudyResults } from '../contract.ts'
 import { count, dash, plural } from './numbers.ts'
 import type { Runs } from './runs.ts'
 import { present, table } from './tables.ts'

@@ -7,8 +7,8 @@
  * Expert choice is no evidence of either kind: its loads are even by construction, and its experts see
  * later tokens, which helps the loss. Such arms are drawn, apart from the others.
  */
+import type { ScatterFigure } from '../../report/index.ts'
 import type { FinishedRun, Question } from '../contract.ts'
-import type { ScatterFigure } from '../report/blocks.ts'
 import { type Correlation, mean, pearson, regression, spearman } from '../statistics.ts'
 import { type Comparison, compareAll } from './comparison.ts'
 import { aligned, armLines, type Track } from './curves.ts'

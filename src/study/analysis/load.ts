@@ -3,8 +3,8 @@
  * would have it, whatever the number of experts. One seed is shown, the first that finished: experts
  * have no order, so a mean over seeds would only wash them out.
  */
+import type { HeatFigure } from '../../report/index.ts'
 import type { FinishedRun, LayerHistory } from '../contract.ts'
-import type { HeatFigure } from '../report/blocks.ts'
 import { mean } from '../statistics.ts'
 import type { Runs } from './runs.ts'
 import { slug } from './tables.ts'

@@ -2,8 +2,8 @@
  * The section that any question can have: which arms differ from their baseline, what they cost, and how
  * the losses went. Other views begin with the same pieces and add what they look at.
  */
+import type { Block } from '../../report/index.ts'
 import type { Question } from '../contract.ts'
-import type { Block } from '../report/blocks.ts'
 import { type Comparison, compareAll, tested } from './comparison.ts'
 import { differenceCurves, lossCurves } from './curves.ts'
 import type { Runs } from './runs.ts'

@@ -4,8 +4,8 @@
  * same kind of baseline (2 top-1 against top-1, say) at several sizes. The trend is a slope over
  * the logarithm of parameters, one a seed, since the runs of a seed share their text and order.
  */
+import type { ScatterFigure, Table } from '../../report/index.ts'
 import type { Question } from '../contract.ts'
-import type { ScatterFigure, Table } from '../report/blocks.ts'
 import { holm, regressionWithin } from '../statistics.ts'
 import { type Comparison, compareAll } from './comparison.ts'
 import { count, digitsOf, fixed, plural, range, ratioText, signed, withInterval } from './numbers.ts'

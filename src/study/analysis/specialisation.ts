@@ -4,8 +4,8 @@
  * four cannot tell as much as one out of eight. What is left after documents are shuffled is chance and
  * finite counts, so it is taken off before anything is said.
  */
-import type { Section, Specialisation } from '../contract.ts'
-import type { Block, HeatFigure, Table } from '../report/blocks.ts'
+import type { Block, HeatFigure, Section, Table } from '../../report/index.ts'
+import type { Specialisation } from '../contract.ts'
 import { type Estimate, estimateMean, mean } from '../statistics.ts'
 import { count, fixed, listed, percent, plural, range } from './numbers.ts'
 import { familyOf, routingOf } from './routing.ts'

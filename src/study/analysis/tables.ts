@@ -1,6 +1,6 @@
 /** Blocks that many sections share: the table of arms and the forest plot of their differences. */
+import type { Block, IntervalFigure, Table } from '../../report/index.ts'
 import type { FinishedRun } from '../contract.ts'
-import type { Block, IntervalFigure, Table } from '../report/blocks.ts'
 import { mean, standardDeviation } from '../statistics.ts'
 import type { Comparison } from './comparison.ts'
 import { chance, count, dash, fixed, percent, ratioText, signedPercent, time, withInterval } from './numbers.ts'

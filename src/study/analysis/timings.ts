@@ -3,8 +3,8 @@
  * (a fused top-k, or k passes one after the other) belong into one table: what a routing costs depends
  * on how it is done as much as on what it is.
  */
+import type { Table } from '../../report/index.ts'
 import type { Contrast, Timing } from '../contract.ts'
-import type { Table } from '../report/blocks.ts'
 import { clearOfOne, timeRatio } from './comparison.ts'
 import { count, dash, fixed, plural, range, ratioDigits, ratioText } from './numbers.ts'
 import { differences } from './routing.ts'

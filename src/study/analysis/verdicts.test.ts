@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
+import type { Block, Table } from '../../report/index.ts'
 import type { StudyResults } from '../contract.ts'
-import type { Block, Table } from '../report/blocks.ts'
 import { type StudySketch, studyOf } from '../testing/results.ts'
 import { analyse } from './analyse.ts'
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
+import type { Block, ScatterFigure } from '../../report/index.ts'
 import type { Settings, Specialisation, Timing } from '../contract.ts'
-import type { Block, ScatterFigure } from '../report/blocks.ts'
 import { type ArmSketch, LEVEL, type StudySketch, studyOf } from '../testing/results.ts'
 import { analyse } from './analyse.ts'
 

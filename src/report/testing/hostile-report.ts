@@ -1,6 +1,6 @@
 /** A report of all that can go wrong: names that try to be markup, names without end, numbers that are none. */
-import type { Report } from '../contract.ts'
-import type { Block, IntervalFigure, LineFigure, ScatterFigure } from '../report/blocks.ts'
+import type { Block, IntervalFigure, LineFigure, ScatterFigure } from '../blocks.ts'
+import type { Report } from '../report.ts'
 
 const hostileNames = [
   `<script>alert('1')</script>`,

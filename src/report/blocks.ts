@@ -1,4 +1,4 @@
-/** What a report is made of: tables and figures as data. Renderers (html.ts, markdown.ts, figures/) draw them. */
+/** What a section shows: tables and figures as data. Renderers (html.ts, markdown.ts, figures/) draw them. */
 
 export interface Table {
   readonly kind: 'table'

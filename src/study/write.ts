@@ -1,13 +1,12 @@
 /** The files that a study leaves for people and notebooks, beside its results.json. */
 import { join, resolve } from 'node:path'
 import { stringify } from 'yaml'
-import { makeFolder, replaceFile } from '../../train/disk.ts'
-import { analyse } from '../analysis/analyse.ts'
-import type { StudyResults } from '../contract.ts'
-import { parquetOf } from '../parquet.ts'
-import type { Specification } from '../specification.ts'
-import { renderHtml } from './html.ts'
-import { renderMarkdown } from './markdown.ts'
+import { renderHtml, renderMarkdown } from '../report/index.ts'
+import { makeFolder, replaceFile } from '../train/disk.ts'
+import { analyse } from './analysis/analyse.ts'
+import type { StudyResults } from './contract.ts'
+import { parquetOf } from './parquet.ts'
+import type { Specification } from './specification.ts'
 
 export interface ReportFiles {
   readonly html: string

@@ -2,8 +2,8 @@
  * A report with every form of figure and numbers as a study has them, made up: what renderers are tested on and
  * looked at with. Nothing here was measured.
  */
-import type { Report, Section } from '../contract.ts'
-import type { HeatFigure, IntervalFigure, LineFigure, ScatterFigure, Table } from '../report/blocks.ts'
+import type { HeatFigure, IntervalFigure, LineFigure, ScatterFigure, Table } from '../blocks.ts'
+import type { Report, Section } from '../report.ts'
 
 /** Mulberry32: the same numbers every time. */
 function randomOf(seed: number): () => number {

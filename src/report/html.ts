@@ -5,7 +5,6 @@
  * Every figure is in it twice, drawn for a column and for a telephone, and the style shows one: letters keep
  * their size on every screen.
  */
-import type { Report, Section } from '../contract.ts'
 import type { Block, Figure, Table } from './blocks.ts'
 import { inlineSvg } from './figures/drawing.ts'
 import { widths } from './figures/form.ts'
@@ -13,6 +12,7 @@ import { pageStyle } from './html-style.ts'
 import { type Child, clean, element, type Markup, styleElement } from './markup.ts'
 import { uniqueNames } from './names.ts'
 import { numbersOf } from './numbers.ts'
+import type { Report, Section } from './report.ts'
 import { foldedVerdicts } from './verdicts.ts'
 
 /** A block with its name in the page and its number. */

@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest'
-import { demoReport } from '../testing/demo-report.ts'
-import { hostileReport } from '../testing/hostile-report.ts'
-import { parsed } from '../testing/parsed-xml.ts'
 import { renderHtml } from './html.ts'
+import { demoReport } from './testing/demo-report.ts'
+import { hostileReport } from './testing/hostile-report.ts'
+import { parsed } from './testing/parsed-xml.ts'
 
 const page = renderHtml(demoReport)
 const elements = parsed(page)

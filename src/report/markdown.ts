@@ -2,11 +2,11 @@
  * A report as Markdown for code hosts: found things in a quotation, tables of GitHub's flavour, and every
  * figure an SVG file of its own, because hosts remove SVG that stands in the text.
  */
-import type { Report, Section } from '../contract.ts'
 import type { Figure, Table } from './blocks.ts'
 import { standaloneSvg } from './figures/drawing.ts'
 import { clean } from './markup.ts'
 import { uniqueNames } from './names.ts'
+import type { Report, Section } from './report.ts'
 import { foldedVerdicts } from './verdicts.ts'
 
 export interface Markdown {

@@ -1,0 +1,14 @@
+/** Reports as data, and as one HTML page or as Markdown with figures. */
+export type {
+  Axis,
+  Block,
+  Figure,
+  HeatFigure,
+  IntervalFigure,
+  LineFigure,
+  ScatterFigure,
+  Table,
+} from './blocks.ts'
+export { renderHtml } from './html.ts'
+export { type Markdown, renderMarkdown } from './markdown.ts'
+export type { Report, Section } from './report.ts'
