@@ -41,6 +41,8 @@ export function valueLabel(value: number): string {
   if (!Number.isFinite(value)) return '–'
   const size = Math.abs(value)
   if (size < 1e4 && Number.isInteger(value)) return signed(String(value + 0))
+  // The last numbers before zero have no three digits.
+  if (size < 1e-300) return '0'
   if (size >= 1e4 || size < 1e-4) {
     const rounded = Number(value.toPrecision(3))
     return tickLabel(rounded, 10 ** (Math.floor(Math.log10(Math.abs(rounded))) - 2))

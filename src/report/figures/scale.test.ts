@@ -36,6 +36,7 @@ test('large and small numbers are short', () => {
     '–',
     '0',
   ])
+  expect([5e-324, 1e-299].map(valueLabel)).toEqual(['0', '1.00×10⁻²⁹⁹'])
   expect([0.021, -0.0149, -0.0001].map(evenly(0.007))).toEqual(['0.021', '−0.015', '0.000'])
 })
 
