@@ -84,5 +84,26 @@ export interface HeatFigure extends FigureBase {
   }[]
 }
 
-export type Figure = LineFigure | ScatterFigure | IntervalFigure | HeatFigure
+/**
+ * A bar a row, of parts laid end to end from zero; parts of a kind share a colour in all rows. A value that is
+ * negative or not finite is drawn as nothing, and the figure says so.
+ */
+export interface BarFigure extends FigureBase {
+  readonly form: 'bars'
+  /** Lengths that add up are on no logarithmic axis. */
+  readonly x: Axis & { readonly scale: 'linear' }
+  /** In the order of the legend and of the stacks. */
+  readonly parts: readonly string[]
+  readonly rows: readonly {
+    readonly label: string
+    /** One a part. */
+    readonly values: readonly number[]
+    /** Small print under the label. */
+    readonly note?: string
+  }[]
+  /** A line across all bars with its name, such as the memory of a device: what lies beyond is marked. */
+  readonly limit?: { readonly value: number; readonly label: string }
+}
+
+export type Figure = LineFigure | ScatterFigure | IntervalFigure | HeatFigure | BarFigure
 export type Block = Table | Figure

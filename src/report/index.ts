@@ -1,6 +1,7 @@
 /** Reports as data, and as one HTML page or as Markdown with figures. */
 export type {
   Axis,
+  BarFigure,
   Block,
   Figure,
   HeatFigure,

@@ -2,7 +2,8 @@
  * The numbers of a figure as a table: for those who cannot see it, who print it, or who want to copy it.
  * A long curve is given by its beginning and its end.
  */
-import type { Figure, HeatFigure, IntervalFigure, LineFigure, ScatterFigure, Table } from './blocks.ts'
+import type { BarFigure, Figure, HeatFigure, IntervalFigure, LineFigure, ScatterFigure, Table } from './blocks.ts'
+import { totalsOf } from './figures/bar-totals.ts'
 import { valueLabel } from './figures/numerals.ts'
 
 type Column = Table['columns'][number]
@@ -30,6 +31,8 @@ function columnsOf(figure: Figure): Grid {
       return ofIntervals(figure)
     case 'heat':
       return ofHeat(figure)
+    case 'bars':
+      return ofBars(figure)
   }
 }
 
@@ -99,5 +102,24 @@ function ofHeat({ panels, xLabel, yLabel }: HeatFigure): Grid {
     rows: panels.flatMap((panel) =>
       panel.rows.map((row, r) => [panel.title, row, ...picked.map((i) => shown(panel.values[r]?.[i]))]),
     ),
+  }
+}
+
+function ofBars(figure: BarFigure): Grid {
+  const { rows, parts, x, limit } = figure
+  const noted = rows.some(({ note }) => note !== undefined)
+  const also = (text: string) => (noted ? [text] : [])
+  const ruled = limit ? [[limit.label, shown(limit.value), ...parts.map(() => ''), ...also('')]] : []
+  return {
+    columns: [left('Row'), right(`Total: ${x.label}`), ...parts.map(right), ...(noted ? [left('Note')] : [])],
+    rows: [
+      ...totalsOf(figure).map(({ row, words }) => [
+        row.label,
+        words,
+        ...parts.map((_, i) => shown(row.values[i])),
+        ...also(row.note ?? ''),
+      ]),
+      ...ruled,
+    ],
   }
 }

@@ -4,6 +4,7 @@
  */
 import type { Figure } from '../blocks.ts'
 import { element, type Markup, styleElement } from '../markup.ts'
+import { barsBody } from './bars.ts'
 import { type Body, widths } from './form.ts'
 import { heatBody } from './heat.ts'
 import { intervalsBody } from './intervals.ts'
@@ -61,5 +62,7 @@ function bodyOf(figure: Figure, width: number, hatch: string): Body {
       return intervalsBody(figure, width)
     case 'heat':
       return heatBody(figure, width, hatch)
+    case 'bars':
+      return barsBody(figure, width, hatch)
   }
 }

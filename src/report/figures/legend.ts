@@ -37,8 +37,13 @@ export function mark(index: number, x: number, y: number, size = 58): Markup {
 
 const at = (value: number): number => Math.round(10 * value) / 10
 
-/** Entries in rows from left to right, as many as fit. */
-export function legend(entries: readonly Entry[], width: number, y: number): { markup: Child; end: number } {
+/** Entries in rows from left to right, as many as fit. @param draw their samples, around a height */
+export function legend(
+  entries: readonly Entry[],
+  width: number,
+  y: number,
+  draw: typeof sample = sample,
+): { markup: Child; end: number } {
   let [x, row] = [2, y + 8]
   const markup = entries.map((entry) => {
     const lead = sampleWidth(entry.line)
@@ -46,7 +51,7 @@ export function legend(entries: readonly Entry[], width: number, y: number): { m
     const wide = lead + textWidth(name, letters.text)
     if (x > 2 && x + wide > width - 2) [x, row] = [2, row + 19]
     const drawn = [
-      sample(entry, x, row),
+      draw(entry, x, row),
       element('text', { x: x + lead, y: row + 4 }, name, name === entry.name ? undefined : title(entry.name)),
     ]
     x += wide + 20

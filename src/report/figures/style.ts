@@ -30,6 +30,11 @@ const shapes = `
 .plot .seed { stroke-width: 1.2; fill: none }
 .plot .cells { shape-rendering: crispEdges }
 .plot .hatch { stroke-width: 2 }
+.plot .stripe { stroke-width: 2 }
+.plot .excess { fill: none; stroke-width: 1.5 }
+.plot .limit { fill: none; stroke-width: 1.5; stroke-dasharray: 5 3 }
+.plot .limit-halo { fill: none; stroke-width: 4 }
+.plot text.over { font-weight: 600 }
 `
 
 function coloursOf(scheme: Scheme): string {
@@ -52,6 +57,8 @@ function coloursOf(scheme: Scheme): string {
 .plot .interval.right, .plot .mean.right { stroke: ${right} } .plot .mean.right { fill: ${right} }
 .plot .interval.open, .plot .mean.open { stroke: ${quiet} } .plot .mean.open { fill: ${back} }
 .plot .seed { stroke: ${quiet} }
+.plot text.aside { fill: ${quiet} }
+.plot .stripe, .plot .limit-halo { stroke: ${back} } .plot .excess, .plot .limit { stroke: ${text} }
 .plot .blank { fill: ${back} } .plot .hatch { stroke: ${axis} }
 ${series.join('\n')}
 `

@@ -2,7 +2,7 @@
  * A report with every form of figure and numbers as a study has them, made up: what renderers are tested on and
  * looked at with. Nothing here was measured.
  */
-import type { HeatFigure, IntervalFigure, LineFigure, ScatterFigure, Table } from '../blocks.ts'
+import type { BarFigure, HeatFigure, IntervalFigure, LineFigure, ScatterFigure, Table } from '../blocks.ts'
 import type { Report, Section } from '../report.ts'
 
 /** Mulberry32: the same numbers every time. */
@@ -164,6 +164,57 @@ const waiting: ScatterFigure = {
   trend: [],
 }
 
+const kinds = [
+  'weights',
+  'gradients',
+  'first moments',
+  'second moments',
+  'master weights',
+  'activations',
+  'expert buffers',
+  'attention scores',
+  'logits',
+  'workspace',
+]
+const layouts = [
+  { label: 'expert 480 · data 480 · ZeRO 1 · recompute full', size: 1, kept: 0.25, note: 'fastest that fits' },
+  { label: 'expert 480 · data 480 · ZeRO 1 · recompute selective', size: 1, kept: 0.6 },
+  { label: 'expert 240 · data 480 · ZeRO 2 · recompute none', size: 1.7, kept: 1.4 },
+  { label: 'expert 120 · data 480 · recompute none', size: 2.6, kept: 1.5, note: 'does not fit: ten layers a device' },
+  { label: 'dense', size: 0.3, kept: 0.25 },
+]
+
+const memory: BarFigure = {
+  kind: 'figure',
+  form: 'bars',
+  id: 'memory-by-kind',
+  caption: 'Memory of a device by what it holds, for five layouts of one model.',
+  x: { label: 'memory per device (GB)', scale: 'linear' },
+  parts: kinds,
+  rows: layouts.map(({ size, kept, ...row }) => ({
+    ...row,
+    values: [8, 8, 8.4, 7.9, 4, 30, 9, 12, 2.2, 1.1].map((gigabytes, i) =>
+      row.label === 'dense' && kinds[i] === 'expert buffers' ? 0 : gigabytes * (i < 5 ? size : i < 8 ? kept : 1),
+    ),
+  })),
+  limit: { value: 80, label: 'memory of the device: 80 GB' },
+}
+
+const time: BarFigure = {
+  kind: 'figure',
+  form: 'bars',
+  id: 'time-by-kind',
+  caption: 'Time of a step by what is done, for four layouts of one model.',
+  x: { label: 'step time (ms)', scale: 'linear' },
+  parts: ['matrix products', 'attention', 'all-to-all', 'optimizer'],
+  rows: [
+    { label: 'expert 480 · data 480', values: [612, 88, 341, 22] },
+    { label: 'expert 240 · data 480', values: [612, 88, 220, 41] },
+    { label: 'expert 120 · data 480', values: [612, 88, 97, 80] },
+    { label: 'dense', values: [240, 88, 0, 12] },
+  ],
+}
+
 const arms: Table = {
   kind: 'table',
   caption: 'Arms: mean over five seeds, with the standard deviation of seeds.',
@@ -233,6 +284,13 @@ export const demoReport: Report = {
       'Mutual information of expert and party, and shares of single experts.',
       ['Experts of later layers follow the party and the period more than those of the first.'],
       [share],
+    ),
+    section(
+      'layout',
+      'Which layout fits a device?',
+      'Memory and step time of layouts of one model, by kind.',
+      ['The memory of a device holds two of four sparse layouts; the fastest of them recomputes all activations.'],
+      [memory, time],
     ),
     section('speed', 'What does imbalance cost in time?', 'Step time, alone on the machine.', [], [waiting]),
   ],

@@ -1,5 +1,5 @@
 /** A report of all that can go wrong: names that try to be markup, names without end, numbers that are none. */
-import type { Block, IntervalFigure, LineFigure, ScatterFigure } from '../blocks.ts'
+import type { BarFigure, Block, IntervalFigure, LineFigure, ScatterFigure } from '../blocks.ts'
 import type { Report } from '../report.ts'
 
 const hostileNames = [
@@ -66,6 +66,22 @@ const heat = (id: string, size: number, value: (r: number, c: number) => number 
   })),
 })
 
+const bars = (
+  id: string,
+  parts: number,
+  rows: readonly (readonly number[])[],
+  limit?: BarFigure['limit'],
+): BarFigure => ({
+  kind: 'figure',
+  form: 'bars',
+  id,
+  caption: name(5),
+  x: { label: name(3), scale: 'linear' },
+  parts: Array.from({ length: parts }, (_, i) => name(i)),
+  rows: rows.map((values, i) => ({ label: name(i), values, ...(i % 2 ? { note: name(i + 2) } : {}) })),
+  ...(limit ? { limit } : {}),
+})
+
 const named = hostileNames.map((label, i) => ({ label, i }))
 
 /** Every form with bad names and with bad numbers; ids are not unique, either. */
@@ -113,6 +129,46 @@ export const hostileBlocks: readonly Block[] = [
   heat('numberless', 2, () => none, 0),
   heat('large', 70, (r, c) => Math.sin(r) * c),
   heat('without-cells', 0, () => 1),
+  bars(
+    'stacks',
+    12,
+    Array.from({ length: 40 }, (_, r) => Array.from({ length: 12 }, (_, c) => ((r + 3) * c) % 7)),
+    { value: 30, label: name(2) },
+  ),
+  bars(
+    'stacks',
+    3,
+    [
+      [-1, none, endless],
+      [1e150, 1, 2],
+      [1, 2],
+      [1, 2, 3, 4],
+      [3, -0, 5e-324],
+    ],
+    {
+      value: endless,
+      label: name(0),
+    },
+  ),
+  bars('no-bars', 10, [], { value: 5, label: name(3) }),
+  bars('no-parts', 0, [[], [1]]),
+  bars('no-values', 2, [
+    [none, none],
+    [-1, -2],
+  ]),
+  bars('zeros', 2, [
+    [0, 0],
+    [-0, 0],
+  ]),
+  bars('tiny', 2, [[5e-324, 1e-300]], { value: 0, label: name(4) }),
+  bars('small', 2, [[1e-100, 3e-100]], { value: 2e-100, label: name(4) }),
+  bars('near', 2, [[2.4e-100, none]], { value: 3e-100, label: name(0) }),
+  bars('huge', 2, [
+    [1e149, 4e149],
+    [1, 1e-9],
+  ]),
+  bars('dwarfed', 40, [Array.from({ length: 40 }, (_, i) => i)], { value: 1e12, label: name(3) }),
+  bars('exceeded', 1, [[1e12], [1]], { value: 1, label: name(7) }),
   {
     kind: 'table',
     caption: name(0),

@@ -82,7 +82,7 @@ test('every question has an answer, and every figure a name of its own and somet
       expect(new Set(figures.map(({ id }) => id)).size).toBe(figures.length)
       for (const figure of figures) {
         expect(figure.id).toMatch(/^[a-z0-9-]+$/)
-        const shown = { lines: 'series', scatter: 'points', intervals: 'rows', heat: 'panels' } as const
+        const shown = { lines: 'series', scatter: 'points', intervals: 'rows', heat: 'panels', bars: 'rows' } as const
         expect(Object.entries(figure).find(([name]) => name === shown[figure.form])?.[1]).not.toHaveLength(0)
       }
     }),

@@ -1,0 +1,132 @@
+/** A row of a figure of bars: its name and note, its parts end to end, and what they amount to. */
+import type { BarFigure } from '../blocks.ts'
+import { type Child, coordinate, element } from '../markup.ts'
+import { type Box, letters } from './axes.ts'
+import { isPart, type Total } from './bar-totals.ts'
+import { title } from './legend.ts'
+import { valueLabel } from './numerals.ts'
+import type { PartFills } from './part-fills.ts'
+import type { Scale } from './scale.ts'
+import { textWidth, wrapped } from './text.ts'
+
+export const barHeight = 18
+const lineHeight = { name: 15, note: 14 } as const
+/** Between parts, in the colour behind them. */
+const gap = 1
+
+/** A row with its place: names stand beside the bar, or above it where there is no room. */
+export interface PlacedRow {
+  readonly total: Total
+  readonly name: readonly string[]
+  readonly note: readonly string[]
+  readonly top: number
+  readonly bottom: number
+  /** Upper edge of the text, and of the bar. */
+  readonly text: number
+  readonly bar: number
+}
+
+/** @param room for names and notes, in pixels */
+export function placedRows(totals: readonly Total[], from: number, room: number, above: boolean): PlacedRow[] {
+  let top = from
+  return totals.map((total) => {
+    const { row } = total
+    const name = nameLines(row.label, room)
+    const note = (row.note ?? '').trim() === '' ? [] : wrapped(row.note ?? '', letters.small, room, 2)
+    const words = lineHeight.name * name.length + lineHeight.note * note.length
+    const height = above ? words + barHeight + 20 : Math.max(words, barHeight) + 14
+    const placed = above
+      ? { text: top + 5, bar: top + words + 10 }
+      : { text: top + (height - words) / 2, bar: top + (height - barHeight) / 2 }
+    const one = { total, name, note, top, bottom: top + height, ...placed }
+    top = one.bottom
+    return one
+  })
+}
+
+/** A name of several facts, as "data 480 · ZeRO 1", is broken between two of them if both lines then fit. */
+function nameLines(label: string, room: number): string[] {
+  const plain = wrapped(label, letters.text, room, 2)
+  const facts = label.split(' · ')
+  if (plain.length === 1 || facts.length === 1) return plain
+  const fits = (line: string) => textWidth(line, letters.text) <= room
+  const pairs = facts.slice(1).map((_, i) => [`${facts.slice(0, i + 1).join(' · ')} ·`, facts.slice(i + 1).join(' · ')])
+  return pairs.findLast((lines) => lines.every(fits)) ?? plain
+}
+
+/** @param width of the figure */
+export function separator({ bottom }: PlacedRow, width: number): Child {
+  return element('line', { class: 'row', x1: 2, x2: width - 2, y1: bottom, y2: bottom })
+}
+
+export function namesOf({ total: { row }, name, note, text }: PlacedRow): Child {
+  const noteTop = text + lineHeight.name * name.length
+  return [
+    name.map((line, i) =>
+      element(
+        'text',
+        { class: 'halo', x: 2, y: text + 12 + lineHeight.name * i },
+        line,
+        line.endsWith('…') ? title(row.label) : undefined,
+      ),
+    ),
+    note.map((line, i) =>
+      element(
+        'text',
+        { class: 'small halo aside', x: 2, y: noteTop + 11 + lineHeight.note * i },
+        line,
+        line.endsWith('…') ? title(row.note ?? '') : undefined,
+      ),
+    ),
+  ]
+}
+
+export function partsOf({ total: { row }, bar }: PlacedRow, figure: BarFigure, x: Scale, fills: PartFills): Child {
+  let sum = 0
+  return figure.parts.map((part, index) => {
+    const value = row.values[index]
+    if (!isPart(figure, value) || value === 0) return undefined
+    const from = x.at(sum)
+    sum += value
+    const width = x.at(sum) - from
+    // A part so thin that the gap would hide it gives up half of itself.
+    const shape = { x: from, y: bar, width: Math.max(width - gap, width / 2), height: barHeight }
+    return element(
+      'g',
+      {},
+      title(`${row.label}, ${part}: ${valueLabel(value)}`),
+      element('rect', { ...fills.of(index), ...shape }),
+    )
+  })
+}
+
+/** A frame around what exceeds the limit, so that it is seen in a bar of any colours. */
+export function excess({ bar, total: { sum, over } }: PlacedRow, x: Scale): Child {
+  if (over === undefined) return undefined
+  const from = x.at(sum - over)
+  return element('rect', { class: 'excess', x: from, y: bar - 2, width: x.at(sum) - from + 1, height: barHeight + 4 })
+}
+
+/** The line of the limit. @param interrupted between bars, where it would run through the names above them */
+export function limitLine(rows: readonly PlacedRow[], at: number, box: Box, interrupted: boolean): Child {
+  const pieces: [from: number, to: number][] = interrupted
+    ? [[box.top - 4, box.top + 3], ...rows.map(({ bar }): [number, number] => [bar - 5, bar + barHeight + 5])]
+    : [[box.top - 4, box.bottom]]
+  const d = pieces.map(([from, to]) => `M${coordinate(at)} ${coordinate(from)}V${coordinate(to)}`).join('')
+  return [element('path', { class: 'limit-halo', d }), element('path', { class: 'limit', d })]
+}
+
+/** Those of a bar that exceeds the limit are bold. */
+export const wordsWidth = (words: string): number => textWidth(words, letters.small * 1.1)
+
+/** What a bar amounts to, after its end, and after the line of the limit if that would run through the words. */
+export function totalWords(
+  { bar, total: { sum, over, words } }: PlacedRow,
+  x: Scale,
+  limit: number | undefined,
+): Child {
+  const [end, line] = [x.at(sum), limit === undefined ? undefined : x.at(limit)]
+  const through = line !== undefined && line > end - 1 && line < end + 10 + wordsWidth(words)
+  const place = { x: (through ? Math.max(end, line) : end) + 6, y: bar + barHeight / 2 + 4 }
+  return element('text', { class: `small halo${over === undefined ? '' : ' over'}`, ...place }, words)
+}
