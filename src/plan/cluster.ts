@@ -23,11 +23,11 @@ export type MathPrecision = (typeof precisions)[number]
  */
 const matmulSchema = z
   .strictObject({
-    efficiency: share.default(0.75),
-    padM: z.number().nonnegative().default(64),
-    padN: z.number().nonnegative().default(64),
-    padK: z.number().nonnegative().default(64),
-    fill: z.number().nonnegative().default(5e5),
+    efficiency: share.default(0.85),
+    padM: z.number().nonnegative().default(224),
+    padN: z.number().nonnegative().default(224),
+    padK: z.number().nonnegative().default(224),
+    fill: z.number().nonnegative().default(2e6),
   })
   .prefault({})
 
@@ -48,11 +48,11 @@ const deviceSchema = z.strictObject({
   }),
   matmul: matmulSchema,
   /** Share of the bandwidth that passes over memory reach. */
-  bandwidthEfficiency: share.default(0.8),
+  bandwidthEfficiency: share.default(0.9),
   /** Share of the peak that fused attention reaches, forward and backward. */
-  attentionEfficiency: share.default(0.5),
+  attentionEfficiency: share.default(0.4),
   /** What starting a kernel costs when it is too small to hide it. */
-  kernel: seconds.prefault('4 us'),
+  kernel: seconds.prefault('2 us'),
 })
 
 /** One direction, for each device, when all devices send at once. */

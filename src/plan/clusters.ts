@@ -4,79 +4,93 @@
  */
 import type { ClusterInput } from './cluster.ts'
 
+type Cluster = Omit<ClusterInput, 'devices' | 'name'>
+
 interface Family {
   readonly description: string
-  readonly cluster: Omit<ClusterInput, 'devices' | 'name'>
+  readonly cluster: Cluster
 }
 
+const v100 = {
+  devicesPerNode: 8,
+  device: {
+    name: 'V100-SXM2-32GB',
+    memory: '32 GiB',
+    bandwidth: '900 GB/s',
+    peak: { float32: '15.7 TFLOP/s', float16: '125 TFLOP/s' },
+    matmul: { efficiency: 0.95 },
+    bandwidthEfficiency: 0.95,
+  },
+  links: {
+    node: { bandwidth: '150 GB/s', latency: '4 us', efficiency: 0.78 },
+    network: { bandwidth: '50 GB/s', latency: '8 us', efficiency: 0.85 },
+    host: { bandwidth: '16 GB/s' },
+  },
+} satisfies Cluster
+
+const a100 = {
+  devicesPerNode: 8,
+  device: {
+    name: 'A100-SXM4-80GB',
+    memory: '80 GiB',
+    bandwidth: '2000 GB/s',
+    peak: { float32: '19.5 TFLOP/s', tf32: '156 TFLOP/s', float16: '312 TFLOP/s', bfloat16: '312 TFLOP/s' },
+    matmul: { efficiency: 0.84 },
+    bandwidthEfficiency: 0.9,
+  },
+  links: {
+    node: { bandwidth: '300 GB/s', latency: '4 us', efficiency: 0.78 },
+    network: { bandwidth: '200 GB/s', latency: '6 us', efficiency: 0.85 },
+    host: { bandwidth: '32 GB/s' },
+  },
+} satisfies Cluster
+
+const h100 = {
+  devicesPerNode: 8,
+  device: {
+    name: 'H100-SXM5-80GB',
+    memory: '80 GiB',
+    bandwidth: '3350 GB/s',
+    peak: { float32: '67 TFLOP/s', tf32: '494 TFLOP/s', float16: '989 TFLOP/s', bfloat16: '989 TFLOP/s' },
+    matmul: { efficiency: 0.58 },
+    bandwidthEfficiency: 0.75,
+  },
+  links: {
+    node: { bandwidth: '450 GB/s', latency: '4 us', efficiency: 0.82 },
+    network: { bandwidth: '400 GB/s', latency: '6 us', efficiency: 0.85 },
+    host: { bandwidth: '64 GB/s' },
+  },
+} satisfies Cluster
+
+const tpuV3 = {
+  devicesPerNode: 8,
+  device: {
+    name: 'TPU v3 core',
+    memory: '16 GiB',
+    bandwidth: '450 GB/s',
+    // Factors are bfloat16; float32 costs several products of parts.
+    peak: { float32: '10 TFLOP/s', bfloat16: '61.5 TFLOP/s' },
+  },
+  links: {
+    node: { bandwidth: '82 GB/s', latency: '2 us' },
+    network: { bandwidth: '656 GB/s', latency: '4 us' },
+  },
+} satisfies Cluster
+
 export const clusterFamilies: Readonly<Record<string, Family>> = {
-  v100: {
-    description: 'V100-SXM2-32GB, 8 a node, NVLink 2, one 100 Gb/s port for two devices',
+  v100: { description: 'V100-SXM2-32GB, 8 a node, NVLink 2, four 100 Gb/s ports a node', cluster: v100 },
+  'v100-16gb': {
+    description: 'the same with 16 GB',
+    cluster: { ...v100, device: { ...v100.device, name: 'V100-SXM2-16GB', memory: '16 GiB' } },
+  },
+  a100: { description: 'A100-SXM4-80GB, 8 a node, NVLink 3, eight 200 Gb/s ports a node', cluster: a100 },
+  'a100-40gb': {
+    description: 'the same with 40 GB',
     cluster: {
-      devicesPerNode: 8,
-      device: {
-        name: 'V100-SXM2-32GB',
-        memory: '32 GiB',
-        bandwidth: '900 GB/s',
-        peak: { float32: '15.7 TFLOP/s', float16: '125 TFLOP/s' },
-      },
-      links: {
-        node: { bandwidth: '150 GB/s', latency: '4 us' },
-        network: { bandwidth: '50 GB/s', latency: '8 us' },
-        host: { bandwidth: '12 GB/s' },
-      },
+      ...a100,
+      device: { ...a100.device, name: 'A100-SXM4-40GB', memory: '40 GiB', bandwidth: '1555 GB/s' },
     },
   },
-  a100: {
-    description: 'A100-SXM4-80GB, 8 a node, NVLink 3, a 200 Gb/s port each',
-    cluster: {
-      devicesPerNode: 8,
-      device: {
-        name: 'A100-SXM4-80GB',
-        memory: '80 GiB',
-        hostMemory: '128 GB',
-        bandwidth: '2039 GB/s',
-        peak: { float32: '19.5 TFLOP/s', tf32: '156 TFLOP/s', float16: '312 TFLOP/s', bfloat16: '312 TFLOP/s' },
-      },
-      links: {
-        node: { bandwidth: '300 GB/s', latency: '4 us' },
-        network: { bandwidth: '200 GB/s', latency: '6 us' },
-        host: { bandwidth: '25 GB/s' },
-      },
-    },
-  },
-  h100: {
-    description: 'H100-SXM5-80GB, 8 a node, NVLink 4, a 400 Gb/s port each',
-    cluster: {
-      devicesPerNode: 8,
-      device: {
-        name: 'H100-SXM5-80GB',
-        memory: '80 GiB',
-        hostMemory: '256 GB',
-        bandwidth: '3350 GB/s',
-        peak: { float32: '67 TFLOP/s', tf32: '494 TFLOP/s', float16: '989 TFLOP/s', bfloat16: '989 TFLOP/s' },
-      },
-      links: {
-        node: { bandwidth: '450 GB/s', latency: '4 us' },
-        network: { bandwidth: '400 GB/s', latency: '6 us' },
-        host: { bandwidth: '50 GB/s' },
-      },
-    },
-  },
-  'tpu-v3': {
-    description: 'TPU v3 cores, 16 GB each, 8 a board, in a torus',
-    cluster: {
-      devicesPerNode: 8,
-      device: {
-        name: 'TPU v3 core',
-        memory: '16 GiB',
-        bandwidth: '450 GB/s',
-        peak: { float32: '3.8 TFLOP/s', bfloat16: '61.5 TFLOP/s' },
-      },
-      links: {
-        node: { bandwidth: '82 GB/s', latency: '2 us' },
-        network: { bandwidth: '656 GB/s', latency: '4 us' },
-      },
-    },
-  },
+  h100: { description: 'H100-SXM5-80GB, 8 a node, NVLink 4, eight 400 Gb/s ports a node', cluster: h100 },
+  'tpu-v3': { description: 'TPU v3 cores, 16 GB each, 8 a board, in a torus', cluster: tpuV3 },
 }

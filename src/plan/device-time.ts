@@ -59,11 +59,15 @@ export class BlockTimes {
 function blockSeconds(device: Device, precision: MathPrecision, bytes: number, block: Block): BlockSeconds {
   const product = (each: Product) => productSeconds(device, precision, each, bytes)
   const sum = (products: readonly Product[]) => products.reduce((total, each) => total + product(each), 0)
-  const passes = passSeconds(device, block.passBytes) + block.kernels * device.kernel
+  const starting = block.kernels * device.kernel
   const fused = block.fusedFlops / (peakOf(device, precision) * device.attentionEfficiency)
   return {
-    forward: sum(block.products) + fused + passes,
-    backward: sum(block.products.flatMap(gradientProducts)) + FUSED_BACKWARD * fused + 2 * passes,
+    forward: sum(block.products) + fused + passSeconds(device, block.passBytes) + starting,
+    backward:
+      sum(block.products.flatMap(gradientProducts)) +
+      FUSED_BACKWARD * fused +
+      passSeconds(device, block.gradientPassBytes) +
+      starting,
     scores: sum(block.scores.products) + passSeconds(device, block.scores.passBytes),
   }
 }

@@ -4,7 +4,7 @@ import { parseDocument } from 'yaml'
 import { nearest, UsageError } from '../errors.ts'
 import { checked, listOf, shown } from '../train/config-problems.ts'
 import { readFields } from '../train/load-config.ts'
-import { type Cluster, clusterSchema } from './cluster.ts'
+import { type Cluster, type ClusterInput, clusterSchema } from './cluster.ts'
 import { clusterFamilies } from './clusters.ts'
 import { planPresets } from './presets.ts'
 import { type PlannedRun, plannedRunSchema } from './settings.ts'
@@ -35,7 +35,14 @@ export async function loadCluster(source: string): Promise<Cluster> {
         `or a YAML or JSON file${near && near !== name ? `; did you mean "${near}-${count || 8}"?` : ''})`,
     )
   }
-  return checked(clusterSchema, { ...family.cluster, name: source, devices }, 'cluster')
+  return clusterOf(name, devices)
+}
+
+/** @param family a name of `clusterFamilies` */
+export function clusterOf(family: string, devices: number, over: Partial<ClusterInput> = {}): Cluster {
+  const known = clusterFamilies[family]
+  if (!known) throw new Error(`internal: no cluster family ${family}`)
+  return checked(clusterSchema, { ...known.cluster, name: `${family}-${devices}`, devices, ...over }, 'cluster')
 }
 
 async function readCluster(file: string): Promise<unknown> {

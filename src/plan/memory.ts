@@ -149,7 +149,7 @@ export function stateBytes(run: PlannedRun, layout: Layout, { dense, experts }: 
   const weight = storedBytes(run.plan.precision)
   const sizes = {
     weights: () => weight,
-    gradients: () => gradientBytes(run),
+    gradients: () => gradientBytes(run) + (run.plan.gradients === 'both' ? 4 : 0),
     optimizer: optimizerBytes(run),
   }
   const divided = { weights: 3, gradients: 2, optimizer: 1 }
@@ -162,6 +162,7 @@ export function stateBytes(run: PlannedRun, layout: Layout, { dense, experts }: 
   return { weights: bytes('weights'), gradients: bytes('gradients'), optimizer: bytes('optimizer') }
 }
 
+/** Bytes of a gradient as it is exchanged. */
 export const gradientBytes = ({ plan }: PlannedRun): number =>
   plan.gradients === 'float32' ? 4 : storedBytes(plan.precision)
 

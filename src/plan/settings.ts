@@ -18,8 +18,8 @@ const planSchema = z
   .strictObject({
     /** Factors of matrix products and activations; with 16 bits, weights have a copy of 16 bits too. */
     precision: z.enum(['float32', 'tf32', 'float16', 'bfloat16']).default('bfloat16'),
-    /** Gradients as they are accumulated and exchanged: in float32, or as `precision` stores activations. */
-    gradients: z.enum(['float32', 'precision']).default('float32'),
+    /** Gradients are accumulated and exchanged in float32, or as `precision` stores activations; `both`: so, with a copy in float32 for the optimizer. */
+    gradients: z.enum(['float32', 'precision', 'both']).default('float32'),
     /** Default: that of the run. */
     optimizer: z.enum(['adamw', 'adafactor', 'sgd']).nullable().default(null),
     /** Precision of the optimizer's moments. */
@@ -55,6 +55,8 @@ const planSchema = z
     sequenceParallel: z.boolean().default(true),
     /** Share of the backward pass that can hide the exchange of gradients. */
     overlap: z.number().min(0).max(1).default(0.8),
+    /** Share of tensor parallelism's exchanges that is hidden behind the products beside them. */
+    tensorOverlap: z.number().min(0).max(1).default(0),
     /** How evenly tokens fall on experts. */
     load: loadSchema,
     /** Tokens of the whole training; default: steps × batch × sequence. */

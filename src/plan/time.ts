@@ -109,7 +109,8 @@ function microBatchSeconds(
     // Once forward, once backward, and once when all is computed again.
     const rounds = again && layout.recompute === 'full' ? 3 : 2
     if (block.tensorBytes > 0)
-      parts['tensor all-reduce'] += rounds * allReduceSeconds(cluster, tensorGroup, block.tensorBytes)
+      parts['tensor all-reduce'] +=
+        rounds * (1 - run.plan.tensorOverlap) * allReduceSeconds(cluster, tensorGroup, block.tensorBytes)
     if (block.exchangeBytes > 0)
       parts['all-to-all'] += 2 * rounds * allToAllSeconds(cluster, expertGroup, block.exchangeBytes)
   }

@@ -3,8 +3,8 @@
  * block stand side by side: its matrix products, its passes over memory, what it keeps for the backward pass, and
  * what it says to other devices.
  *
- * A block is described by its forward pass; the backward pass follows from it: two products for each product, and
- * twice the passes.
+ * A block is described by its forward pass; the backward pass follows from it, two products for each product, except
+ * for the traffic of passes. A function of one tensor reads and writes it; its gradient reads two and writes one.
  *
  * Letters: T tokens of the micro-batch, D width, F hidden width, H heads, S sequence, N experts, V vocabulary.
  * Counting what is kept follows Korthikanti et al. 2022 (Reducing Activation Recomputation in Large Transformer
@@ -33,6 +33,8 @@ export interface Block {
   readonly fusedFlops: number
   /** Traffic of all that is no product. */
   readonly passBytes: number
+  /** Traffic of the same in the backward pass. */
+  readonly gradientPassBytes: number
   /** Kernels that are no products. */
   readonly kernels: number
   /** Kept for the backward pass. */
@@ -40,7 +42,7 @@ export interface Block {
   /** The part of it that selective recomputation does without, and the products and traffic to have it again. */
   readonly scoresBytes: number
   readonly scores: { readonly products: readonly Product[]; readonly passBytes: number }
-  /** Summed over tensor-parallel ranks. */
+  /** Summed over tensor-parallel ranks, forward and backward. */
   readonly tensorBytes: number
   /** Sent or received, whichever is more, by the busiest rank in each of the two exchanges. */
   readonly exchangeBytes: number
@@ -50,6 +52,7 @@ const nothing: Omit<Block, 'kind'> = {
   products: [],
   fusedFlops: 0,
   passBytes: 0,
+  gradientPassBytes: 0,
   kernels: 0,
   keptBytes: 0,
   scoresBytes: 0,
@@ -117,18 +120,20 @@ export function layerWork(slice: Slice, layer: number, loads: ModelLoads): Layer
 /** A pass that reads and writes T × D, and keeps both: the input of the norm, and that of the products behind it. */
 function norm({ model, tokens, bytes, sequenceShare }: Slice, kind: BlockKind): Block {
   const size = tokens * model.width * bytes * sequenceShare
-  return { ...nothing, kind, passBytes: 2 * size, kernels: 1, keptBytes: 2 * size }
+  return { ...nothing, kind, passBytes: 2 * size, gradientPassBytes: 3 * size, kernels: 1, keptBytes: 2 * size }
 }
 
 /** x + f(x), with dropout's mask of a byte an element; the sum over tensor-parallel ranks comes before it. */
 function residual({ model, plan, tokens, bytes, tensor, sequenceShare }: Slice, kind: BlockKind): Block {
   const size = tokens * model.width * sequenceShare
+  const mask = plan.dropout ? 1 : 0
   return {
     ...nothing,
     kind,
-    passBytes: (3 * bytes + (plan.dropout ? 2 * bytes + 1 : 0)) * size,
-    kernels: plan.dropout ? 2 : 1,
-    keptBytes: plan.dropout ? size : 0,
+    passBytes: (3 * bytes + mask) * size,
+    gradientPassBytes: (3 * bytes + mask) * size,
+    kernels: 1,
+    keptBytes: mask * size,
     tensorBytes: tensor > 1 ? tokens * model.width * bytes : 0,
   }
 }
@@ -142,14 +147,17 @@ function projection({ model: { width }, tokens, tensor }: Slice, columns: number
   return { ...nothing, kind: 'attention', products: [product] }
 }
 
-/** Rotary positions, scores, softmax, values. Keeps queries, keys, values and its result. */
+/**
+ * Rotary positions, scores, softmax, values. Keeps queries, keys, values and its result, and with rotary positions
+ * the turned queries and keys beside the memory of all three that they come from.
+ */
 function scores({ model, plan, sequences, tokens, tensor, bytes }: Slice): Block {
   const { width, heads, sequence, positions } = model
   const own = (tokens * width * bytes) / tensor
   const rotary = positions === 'rotary' ? 4 * own : 0
   const count = (sequences * heads) / tensor
   const head = width / heads
-  const kept = 4 * own
+  const kept = (positions === 'rotary' ? 6 : 4) * own
   if (plan.attention === 'fused')
     // Half of the scores: a token sees those before it. Kept besides: a float32 a row.
     return {
@@ -157,12 +165,14 @@ function scores({ model, plan, sequences, tokens, tensor, bytes }: Slice): Block
       kind: 'attention',
       fusedFlops: count * sequence * sequence * head * 2,
       passBytes: rotary,
+      gradientPassBytes: rotary,
       kernels: 1,
       keptBytes: kept + count * sequence * 4,
     }
   const cells = count * sequence * sequence
-  // Scaling with the mask, and softmax; dropout. Kept: probabilities, dropout's result and its mask.
-  const passBytes = cells * bytes * (plan.dropout ? 6 : 4)
+  // Softmax with scaling and mask is one pass, dropout another. Kept: probabilities, dropout's result and its mask.
+  const passBytes = cells * (plan.dropout ? 4 * bytes + 1 : 2 * bytes)
+  const gradientPassBytes = cells * (plan.dropout ? 5 * bytes + 1 : 3 * bytes)
   const products = [
     { count, m: sequence, n: sequence, k: head },
     { count, m: sequence, n: head, k: sequence },
@@ -173,7 +183,8 @@ function scores({ model, plan, sequences, tokens, tensor, bytes }: Slice): Block
     kind: 'attention',
     products,
     passBytes: rotary + passBytes,
-    kernels: plan.dropout ? 4 : 3,
+    gradientPassBytes: rotary + gradientPassBytes,
+    kernels: plan.dropout ? 3 : 2,
     keptBytes: kept + scoresBytes,
     scoresBytes,
     scores: { products: products.slice(0, 1), passBytes },
@@ -187,7 +198,8 @@ function network({ model, tokens, tensor, bytes }: Slice, hidden: number): Block
 
 /** The products, passes and kept bytes of `count` networks with `rows` rows each. */
 function networkWork({ width, activation }: ModelConfig, count: number, rows: number, hidden: number, bytes: number) {
-  // SwiGLU has two inner projections and keeps both results; either keeps what the last product reads.
+  // GELU keeps its input and its result, which the last product reads; SwiGLU both inner projections, the SiLU of
+  // one, and the product.
   const inner = activation === 'swiglu' ? 2 : 1
   const size = count * rows * hidden * bytes
   return {
@@ -196,8 +208,9 @@ function networkWork({ width, activation }: ModelConfig, count: number, rows: nu
       { count, m: rows, n: width, k: hidden },
     ],
     passBytes: (inner + 1) * size,
+    gradientPassBytes: (2 * inner + 1) * size,
     kernels: 1,
-    keptBytes: (inner + 1) * size,
+    keptBytes: 2 * inner * size,
   }
 }
 
@@ -220,6 +233,7 @@ function mixture(slice: Slice, module: RoutedModule, expertLoads: readonly numbe
       : {
           products: [{ count: local, m: rows, n: columns / tensor, k: width }],
           passBytes: 0,
+          gradientPassBytes: 0,
           kernels: 0,
           keptBytes: 0,
         }
@@ -262,6 +276,8 @@ function router({ model: { moe, width }, tokens }: Slice): Block {
     kind: 'router',
     products: learned ? [{ count: 1, m: tokens, n: moe.experts, k: width }] : [],
     passBytes: passes * cells,
+    // The gradient takes the softmax back once; it does not choose again.
+    gradientPassBytes: learned ? 4 * cells : 0,
     kernels: (learned ? 3 : 0) + normalising + KERNELS_A_CHOICE * rounds,
     keptBytes: learned ? 2 * cells : 0,
   }
@@ -274,7 +290,8 @@ function dispatch({ model: { moe, width }, plan, tokens, bytes }: Slice, rows: n
   if (plan.dispatch === 'gather') {
     const there = 2 * rows * width
     const back = (rows + choices * tokens) * columns
-    return { ...nothing, kind: 'dispatch', passBytes: (there + back) * bytes, kernels: 4 }
+    const passBytes = (there + back) * bytes
+    return { ...nothing, kind: 'dispatch', passBytes, gradientPassBytes: passBytes, kernels: 4 }
   }
   const capacity = capacityOf(moe, tokens)
   const slots = moe.experts * (Number.isFinite(capacity) ? capacity : tokens)
@@ -287,6 +304,7 @@ function dispatch({ model: { moe, width }, plan, tokens, bytes }: Slice, rows: n
     ],
     // Both matrices are written from their factors, and kept: one of places, one of gates.
     passBytes: 2 * 2 * tokens * slots * bytes,
+    gradientPassBytes: 2 * tokens * slots * bytes,
     kernels: 4,
     keptBytes: 2 * tokens * slots * bytes,
   }
@@ -298,11 +316,12 @@ export function embeddingWork({ model, tokens, bytes, sequenceShare }: Slice): B
     ...nothing,
     kind: 'embedding',
     passBytes: 2 * tokens * model.width * bytes * sequenceShare,
+    gradientPassBytes: 3 * tokens * model.width * bytes * sequenceShare,
     kernels: 1,
   }
 }
 
-/** Final norm, logits, softmax and cross-entropy; logits are turned into their gradient in place, in float32. */
+/** Final norm, logits, softmax and cross-entropy; softmax and loss in float32. */
 export function headWork(slice: Slice): Block {
   const { model, tokens, tensor, bytes } = slice
   const cells = (tokens * model.vocabulary) / tensor
@@ -310,14 +329,16 @@ export function headWork(slice: Slice): Block {
   return {
     ...own,
     products: [{ count: 1, m: tokens, n: model.vocabulary / tensor, k: model.width }],
+    // To float32, and softmax; back, and from float32.
     passBytes: own.passBytes + cells * (bytes + 3 * 4),
+    gradientPassBytes: own.gradientPassBytes + cells * (3 * 4 + bytes),
     kernels: own.kernels + 3,
   }
 }
 
-/** Logits as the product makes them, and in float32. */
+/** Logits as the product makes them, in float32, and their gradient in float32. */
 export const logitsBytes = ({ model, tokens, tensor, bytes }: Slice): number =>
-  ((tokens * model.vocabulary) / tensor) * (bytes === 4 ? 4 : bytes + 4)
+  ((tokens * model.vocabulary) / tensor) * (bytes === 4 ? 8 : bytes + 8)
 
 /** Whether any layer of the model is sparse. */
 export const hasExperts = (model: ModelConfig): boolean =>

@@ -1,0 +1,9 @@
+/** Published measurements that the planner is checked against. */
+import { memoryRows } from './allocated.ts'
+import { megatronRows } from './megatron.ts'
+import { mixtureRows } from './mixtures.ts'
+import type { PublishedRow } from './row.ts'
+import { shardedRows } from './sharded.ts'
+
+export { type PublishedRow, publishedSeconds } from './row.ts'
+export const publishedRows: readonly PublishedRow[] = [...megatronRows, ...shardedRows, ...mixtureRows, ...memoryRows]

@@ -1,0 +1,165 @@
+/** Mixtures of experts. */
+import { gpt, type PublishedModel, type PublishedRow } from './row.ts'
+
+type Moe = NonNullable<PublishedModel['moe']>
+
+const megablocks = 'MegaBlocks, chart of training time in its README; scripts of commit 1647a0e'
+/** Megatron-LM of 2022 without recomputation and fused attention, Adam in fp16. */
+const plain = {
+  precision: 'float16',
+  attention: 'materialized',
+  dropout: true,
+  recompute: 'none',
+  zero: 0,
+} as const
+
+const megablocksSizes = {
+  '46M': { shape: [6, 512, 8], dense: { micro: 64, days: 0.07 }, dropless: { micro: 64, days: 0.08 } },
+  '125M': { shape: [12, 768, 12], dense: { micro: 32, days: 0.16 }, dropless: { micro: 32, days: 0.19 } },
+  '356M': { shape: [24, 1024, 16], dense: { micro: 16, days: 0.37 }, dropless: { micro: 8, days: 0.57 } },
+} as const
+
+/** 64 experts in every layer on 8 ranks; 20,000 steps of 512 sequences. */
+function megablocksRow(
+  role: PublishedRow['role'],
+  size: keyof typeof megablocksSizes,
+  what: string,
+  moe: Moe | null,
+  { micro, days }: { micro: number; days: number },
+  assumed = '20,000 steps (comments of the scripts); value measured on the chart, in hundredths of a day',
+): PublishedRow {
+  const [layers, width, heads] = megablocksSizes[size].shape
+  return {
+    id: `MegaBlocks ${size}, ${what}, A100 × 8`,
+    role,
+    source: megablocks,
+    seen: 'read',
+    model: gpt(layers, width, heads, 51_200, 1024, { moe: moe && { experts: 64, hidden: 4 * width, k: 1, ...moe } }),
+    device: 'a100',
+    devices: 8,
+    batch: 512,
+    micro,
+    plan: { ...plain, parallel: { tensor: 1, pipeline: 1, expert: moe ? 8 : 1 } },
+    published: { kind: 'seconds', value: (days * 86_400) / 20_000 },
+    assumed,
+  }
+}
+
+const tutel = (factor: number): Moe => ({ capacity: 'kx', factor, compute: 'padded' })
+const unknownMicro = 'micro-batches as those of dropless experts (not stated); value measured on the chart'
+
+const alpa = 'Alpa, benchmark/alpa (results of its MoE suite on p3.16xlarge)'
+
+/** fp16 on V100-16GB: one-hot dispatch in groups of 1024 tokens, full recomputation, capacity for 2 choices. */
+function alpaRow(
+  role: PublishedRow['role'],
+  name: string,
+  [layers, width, heads, hidden, experts]: readonly [number, number, number, number, number],
+  [devices, pipeline, micro]: readonly [number, number, number],
+  seconds: number,
+  assumed: string,
+): PublishedRow {
+  const data = devices / pipeline
+  return {
+    id: `Alpa MoE ${name}, V100 × ${devices}`,
+    role,
+    source: alpa,
+    seen: 'read',
+    model: gpt(layers, width, heads, 32_000, 1024, {
+      hidden,
+      moe: { every: 2, experts, hidden, k: 2, capacity: 'kx', factor: 1, compute: 'padded' },
+    }),
+    device: 'v100-16gb',
+    devices,
+    network: '25 Gb/s',
+    batch: 1024,
+    micro,
+    plan: {
+      ...plain,
+      dropout: false,
+      recompute: 'full',
+      dispatch: 'one-hot',
+      parallel: { tensor: 1, pipeline, expert: data },
+    },
+    published: { kind: 'seconds', value: seconds },
+    assumed,
+  }
+}
+
+export const mixtureRows: readonly PublishedRow[] = [
+  megablocksRow('test', '46M', 'dense', null, megablocksSizes['46M'].dense),
+  megablocksRow('fit', '125M', 'dense', null, megablocksSizes['125M'].dense),
+  megablocksRow('test', '356M', 'dense', null, megablocksSizes['356M'].dense),
+  megablocksRow('test', '46M', 'dropless', { capacity: 'none' }, megablocksSizes['46M'].dropless),
+  megablocksRow('fit', '125M', 'dropless', { capacity: 'none' }, megablocksSizes['125M'].dropless),
+  megablocksRow('test', '356M', 'dropless', { capacity: 'none' }, megablocksSizes['356M'].dropless),
+  megablocksRow('test', '125M', 'Tutel, factor 1', tutel(1), { micro: 32, days: 0.19 }, unknownMicro),
+  megablocksRow('test', '125M', 'Tutel, factor 1.5', tutel(1.5), { micro: 32, days: 0.21 }, unknownMicro),
+  megablocksRow('test', '125M', 'Tutel, factor 2', tutel(2), { micro: 32, days: 0.24 }, unknownMicro),
+  megablocksRow('test', '356M', 'Tutel, factor 1', tutel(1), { micro: 8, days: 0.53 }, unknownMicro),
+  megablocksRow('test', '356M', 'Tutel, factor 1.5', tutel(1.5), { micro: 8, days: 0.6 }, unknownMicro),
+  megablocksRow('test', '356M', 'Tutel, factor 2', tutel(2), { micro: 8, days: 0.67 }, unknownMicro),
+  alpaRow('test', '380M', [8, 768, 16, 6144, 8], [1, 1, 2], 36.62, 'micro-batches of 2 sequences'),
+  alpaRow(
+    'test',
+    '2.4B',
+    [16, 1024, 16, 8192, 16],
+    [8, 1, 1],
+    13.55,
+    'micro-batches of one sequence a device, expert parallelism alone',
+  ),
+  {
+    id: 'DeepSpeed-MoE 1.3B + MoE-128, A100 × 128',
+    role: 'test',
+    source: 'DeepSpeed blog "DeepSpeed-MoE for NLG", 2021; scripts in Megatron-DeepSpeed',
+    seen: 'second hand',
+    model: gpt(24, 2048, 16, 50_304, 2048, {
+      moe: { every: 2, experts: 128, hidden: 8192, k: 1, capacity: 'kx', factor: 1, compute: 'padded' },
+    }),
+    device: 'a100-40gb',
+    devices: 128,
+    batch: 512,
+    micro: 4,
+    plan: { ...plain, recompute: 'full', parallel: { tensor: 1, pipeline: 1, expert: 128 } },
+    published: { kind: 'sequences per second', value: 372 },
+    assumed: 'micro-batches of 4 (512 sequences on 128 ranks), 40 GB devices, recomputation as in the scripts',
+  },
+  {
+    id: 'DeepSpeed dense 6.7B, A100 × 128',
+    role: 'test',
+    source: 'DeepSpeed blog "DeepSpeed-MoE for NLG", 2021; scripts in Megatron-DeepSpeed',
+    seen: 'second hand',
+    model: gpt(32, 4096, 32, 50_304, 2048),
+    device: 'a100-40gb',
+    devices: 128,
+    batch: 1024,
+    micro: 4,
+    plan: { ...plain, recompute: 'full', sequenceParallel: false, parallel: { tensor: 8, pipeline: 1 } },
+    published: { kind: 'sequences per second', value: 70 },
+    assumed: '40 GB devices, recomputation as in the scripts',
+  },
+  {
+    id: 'OLMoE 1B-7B, H100 × 128',
+    role: 'test',
+    source: 'Muennighoff et al. 2024 (OLMoE); configuration in allenai/OLMoE',
+    seen: 'second hand',
+    model: {
+      layers: 16,
+      width: 2048,
+      heads: 16,
+      hidden: 2048,
+      activation: 'swiglu',
+      vocabulary: 50_304,
+      sequence: 4096,
+      tied: false,
+      moe: { experts: 64, hidden: 1024, k: 8, capacity: 'none' },
+    },
+    device: 'h100',
+    devices: 128,
+    batch: 1024,
+    micro: 4,
+    plan: { precision: 'bfloat16', recompute: 'none', zero: 3, parallel: { tensor: 1, pipeline: 1, expert: 1 } },
+    published: { kind: 'tokens per second and device', value: 23_600 },
+    assumed: 'no recomputation (the configuration has none)',
+  },
+]
