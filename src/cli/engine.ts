@@ -3,7 +3,7 @@
  * and `choir --help` need not load ONNX Runtime, since each part is imported when first called.
  */
 
-import type { Cluster, Plan, PlannedRun, WhatIf } from '../plan/index.ts'
+import type { Cluster, Plan, PlannedRun, PlanReport, Validation, WhatIf } from '../plan/index.ts'
 import type { Specification, StudyOptions, StudyOutcome } from '../study/index.ts'
 import type { RunConfig } from '../train/config.ts'
 import type {
@@ -44,6 +44,9 @@ export interface Engine {
   plan(run: PlannedRun, cluster: Cluster): Promise<Plan>
   /** The same with one thing varied. */
   whatIf(source: string, sets: readonly string[], cluster: Cluster, question: string): Promise<WhatIf>
+  writePlanReport(file: string, report: PlanReport): Promise<void>
+  /** Predictions beside what was published. */
+  validatePlanner(): Promise<Validation>
   /** What computes, and the machine's ceilings. */
   measureMachine(config: RunConfig): Promise<Machine>
 }
@@ -86,6 +89,14 @@ export const engine: Engine = {
   async whatIf(source, sets, cluster, question) {
     const { whatIf } = await import('../plan/index.ts')
     return whatIf(source, sets, cluster, question)
+  },
+  async writePlanReport(file, report) {
+    const { writePlanReport } = await import('../plan/index.ts')
+    return writePlanReport(file, report)
+  },
+  async validatePlanner() {
+    const { validate } = await import('../plan/index.ts')
+    return validate()
   },
   async measureMachine(config) {
     const { measureMachine } = await import('../train/index.ts')

@@ -85,3 +85,9 @@ export function jsonOption(): Option {
 export function setOption(): Option {
   return listOption('--set <path=value>', 'set a field of the configuration, such as train.steps=500; repeatable')
 }
+
+/** A word of a command line, as a shell takes it. */
+export function quoted(word: string): string {
+  if (/^[\w./\\:=,-]+$/.test(word)) return word
+  return word.includes("'") ? JSON.stringify(word) : `'${word}'`
+}

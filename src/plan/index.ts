@@ -1,11 +1,9 @@
 /** Does a sparse model fit on a cluster, how fast is it, and in which layout. */
 export type { Cluster } from './cluster.ts'
 export { layoutName } from './layout.ts'
-export { loadCluster, loadPlannedRun } from './load-plan.ts'
-export { type BytesByKind, memoryKinds } from './memory.ts'
 export { type Plan, plan } from './plan.ts'
 export type { Prediction } from './predict.ts'
-export { lackingBytes } from './search.ts'
+export { type PlanReport, writePlanReport } from './report.ts'
 export type { PlannedRun } from './settings.ts'
-export { type SecondsByKind, timeKinds } from './time.ts'
+export { type Validation, validate } from './validate.ts'
 export { type WhatIf, whatIf } from './what-if.ts'

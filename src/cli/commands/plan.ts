@@ -1,19 +1,21 @@
 /** `choir plan`: whether a training fits on a cluster, how long it takes, and in which layout. */
 import type { Command } from 'commander'
-import { RunError } from '../../errors.ts'
+import { RunError, UsageError } from '../../errors.ts'
 import { clusterFamilies } from '../../plan/clusters.ts'
-import type { Cluster } from '../../plan/index.ts'
+import type { Cluster, WhatIf } from '../../plan/index.ts'
 import { loadCluster, loadPlannedRun } from '../../plan/load-plan.ts'
 import { planPresets } from '../../plan/presets.ts'
-import { planText, whatIfText } from '../display/plan.ts'
+import { planText, validationText, whatIfText } from '../display/plan.ts'
 import { colorsFor, type Io, writeJson } from '../io.ts'
-import { jsonOption, listOption, numberOption, ranges, setOption } from '../options.ts'
+import { jsonOption, listOption, numberOption, quoted, ranges, setOption } from '../options.ts'
 
 interface PlanFlags {
   readonly cluster?: string
   readonly set?: readonly string[]
   readonly whatIf?: readonly string[]
   readonly price?: number
+  readonly html?: string
+  readonly validate?: true
   readonly json?: true
 }
 
@@ -29,11 +31,13 @@ export function addPlan(program: Command, io: Io): void {
       'Says whether a training fits on a cluster, how long a step and the whole take, and in which layout: ' +
         'expert, data, tensor and pipeline parallel sizes, ZeRO, micro-batches, recomputation, offloading.',
     )
-    .argument('<config>', 'a preset, or a YAML or JSON file: fields of a run, and plan: for how it is laid out')
-    .requiredOption('--cluster <name>', 'NAME-COUNT, such as v100-480, or a YAML or JSON file')
+    .argument('[config]', 'a preset, or a YAML or JSON file: fields of a run, and plan: for how it is laid out')
+    .option('--cluster <name>', 'NAME-COUNT, such as v100-480, or a YAML or JSON file')
     .addOption(setOption())
     .addOption(listOption('--what-if <question>', 'vary one thing: path=value,value,... or "routing"; repeatable'))
     .addOption(numberOption('--price <amount>', 'price of one device for an hour, in any currency', ranges.nonNegative))
+    .option('--html <file>', 'write a report with figures, as one file')
+    .option('--validate', 'compare predictions with published measurements instead')
     .addOption(jsonOption())
     .addHelpText(
       'after',
@@ -49,27 +53,66 @@ Examples:
   choir plan m6t-1t --cluster v100-480 --set plan.optimizer=adamw
   choir plan m6t-1t --cluster v100-480 --what-if routing
   choir plan M --cluster a100-8 --set train.batch=256 --set plan.load.run=runs/demo
+  choir plan m6t-1t --cluster v100-480 --html plan.html
+  choir plan --validate
   choir plan my-model.yaml --cluster my-cluster.yaml --price 2.5 --json`,
     )
-    .action((source: string, flags: PlanFlags) => run(io, source, flags))
+    .action((source: string | undefined, flags: PlanFlags) => run(io, source, flags))
 }
 
-async function run(io: Io, source: string, flags: PlanFlags): Promise<void> {
-  const { set = [], whatIf = [], price } = flags
-  const cluster = withPrice(await loadCluster(flags.cluster ?? ''), price)
+async function run(io: Io, source: string | undefined, flags: PlanFlags): Promise<void> {
   const colors = colorsFor(io.stdout, io.env)
-  if (whatIf.length > 0) {
-    for (const question of whatIf) {
-      const answer = await io.engine.whatIf(source, set, cluster, question)
-      if (flags.json) writeJson(io, { kind: 'what-if', ...answer })
-      else io.stdout.write(whatIfText(answer, source, colors))
-    }
+  if (flags.validate) {
+    if (source !== undefined)
+      throw new UsageError('invalid --validate: it compares what was published, not a configuration')
+    const validation = await io.engine.validatePlanner()
+    if (flags.json) writeJson(io, { kind: 'validation', ...validation })
+    else io.stdout.write(validationText(validation, colors))
     return
   }
+  if (source === undefined) throw new UsageError("missing argument 'config' (a preset, or a YAML or JSON file)")
+  if (flags.cluster === undefined) throw new UsageError('missing --cluster (NAME-COUNT such as v100-480, or a file)')
+  const { set = [], price } = flags
+  const cluster = withPrice(await loadCluster(flags.cluster), price)
   const plan = await io.engine.plan(await loadPlannedRun(source, set), cluster)
-  if (flags.json) writeJson(io, { kind: 'plan', ...plan })
+  const questions: WhatIf[] = []
+  for (const question of flags.whatIf ?? []) questions.push(await io.engine.whatIf(source, set, cluster, question))
+  if (flags.json) {
+    writeJson(io, { kind: 'plan', ...plan })
+    for (const question of questions) writeJson(io, { kind: 'what-if', ...question })
+  } else if (questions.length > 0)
+    for (const question of questions) io.stdout.write(whatIfText(question, source, colors))
   else io.stdout.write(planText(plan, source, colors))
+  if (flags.html !== undefined) {
+    await io.engine.writePlanReport(flags.html, {
+      name: source,
+      plan,
+      questions,
+      command: commandOf(io, source, flags),
+    })
+    if (!flags.json) io.stdout.write(`  report  ${colors.bold(flags.html)}\n\n`)
+  }
   if (plan.best.length === 0) throw new RunError(`${source} does not fit on ${cluster.name} in any layout`)
+}
+
+/** What makes the same report again. */
+function commandOf(
+  io: Io,
+  source: string,
+  { cluster = '', set = [], whatIf = [], price, html = '' }: PlanFlags,
+): string {
+  const words = [
+    'plan',
+    source,
+    '--cluster',
+    cluster,
+    ...set.flatMap((assignment) => ['--set', assignment]),
+    ...whatIf.flatMap((question) => ['--what-if', question]),
+    ...(price === undefined ? [] : ['--price', String(price)]),
+    '--html',
+    html,
+  ]
+  return `${io.self} ${words.map(quoted).join(' ')}`
 }
 
 function withPrice(cluster: Cluster, price: number | undefined): Cluster {

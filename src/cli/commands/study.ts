@@ -10,7 +10,7 @@ import { labelled } from '../display/display.ts'
 import { StudyDisplay } from '../display/study.ts'
 import { duration } from '../format.ts'
 import { colorsFor, Interrupted, type Io, interruptible, writeJson } from '../io.ts'
-import { jsonOption, listOption, mathOption, numberOption, ranges, setOption } from '../options.ts'
+import { jsonOption, listOption, mathOption, numberOption, quoted, ranges, setOption } from '../options.ts'
 
 interface StudyFlags {
   readonly out: string
@@ -192,10 +192,4 @@ function commandOf(io: Io, study: string, { out, preset, data = [], set = [], se
     out,
   ]
   return `${io.self} ${words.map(quoted).join(' ')}`
-}
-
-/** As a shell takes it. */
-function quoted(word: string): string {
-  if (/^[\w./\\:=,-]+$/.test(word)) return word
-  return word.includes("'") ? JSON.stringify(word) : `'${word}'`
 }

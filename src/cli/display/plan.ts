@@ -1,5 +1,5 @@
 /** A plan as text. */
-import { type Cluster, layoutName, type Plan, type Prediction, type WhatIf } from '../../plan/index.ts'
+import { type Cluster, layoutName, type Plan, type Prediction, type Validation, type WhatIf } from '../../plan/index.ts'
 import { bytes, count, duration, fixed, flops, grouped, percent, table } from '../format.ts'
 import type { Colors } from '../io.ts'
 import { modelLine, routingLine } from '../summary.ts'
@@ -202,6 +202,43 @@ export function whatIfText({ field, cases }: WhatIf, name: string, colors: Color
     `  ${colors.bold(`${name}${on}: what if ${field} changes`)}`,
     '',
     ...indented(table([head, ...rows], 'llrrrrr')),
+    '',
+    '',
+  ].join('\n')
+}
+
+/** Predictions beside published measurements, the worst of each kind last told apart. */
+export function validationText({ rows, means }: Validation, colors: Colors): string {
+  const lines = (metric: 'step time' | 'memory') => {
+    const shown = metric === 'memory' ? bytes : seconds
+    const head = [metric, 'published', 'predicted', 'error', ''].map((title) => colors.dim(title))
+    const told = rows
+      .filter((each) => each.metric === metric)
+      .map(({ row, published, predicted, error }) => [
+        row.id,
+        shown(published),
+        shown(predicted),
+        `${error >= 0 ? '+' : '−'}${percent(Math.abs(error), 0)}`,
+        row.role === 'fit' ? 'fitted' : '',
+      ])
+    return indented(table([head, ...told], 'lrrrl'))
+  }
+  const summary = means.map(({ metric, role, rows: number, meanAbsoluteError }) => [
+    metric,
+    role === 'fit' ? 'constants fitted on these' : 'not fitted',
+    `${number} rows`,
+    percent(meanAbsoluteError),
+  ])
+  return [
+    '',
+    ...lines('step time'),
+    '',
+    ...lines('memory'),
+    '',
+    `  ${colors.bold('mean absolute error')}`,
+    ...indented(table(summary, 'llrr')),
+    '',
+    `  ${colors.dim('Sources and assumptions of every row: --json, and docs/planner.md.')}`,
     '',
     '',
   ].join('\n')

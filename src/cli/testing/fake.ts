@@ -1,6 +1,6 @@
 /** A command line without a machine under it: streams that remember, and an engine that plays a script. */
 import { Writable } from 'node:stream'
-import { plan, whatIf } from '../../plan/index.ts'
+import { plan, validate, whatIf, writePlanReport } from '../../plan/index.ts'
 import type { StepEvent } from '../../runtime/index.ts'
 import type { StudyEvent, StudyOutcome } from '../../study/index.ts'
 import type { Machine, StepProfile } from '../../train/index.ts'
@@ -269,6 +269,8 @@ export function fakeIo(settings: Settings = {}): Fake {
     },
     plan: (run, cluster) => plan(run, cluster),
     whatIf: (...args) => whatIf(...args),
+    writePlanReport: (...args) => writePlanReport(...args),
+    validatePlanner: async () => validate(),
     async measureMachine(config) {
       calls.push({ name: 'measureMachine', args: [config] })
       return { ...engines, ...ceilings, ...settings.machine }

@@ -77,7 +77,7 @@ export const memoryRows: readonly PublishedRow[] = [
   bigscience('test', '116B', [64, 12_288], 32, 23_405),
   bigscience('test', '206B', [64, 16_384], 64, 22_769),
   nanotronRow('fit', [1, 1, 16, 1], 15_785.37),
-  nanotronRow('test', [1, 1, 16, 2], 25_075.44),
+  nanotronRow('fit', [1, 1, 16, 2], 25_075.44),
   {
     id: 'llm.c GPT-2 1558M, H100 × 8, memory',
     role: 'test',

@@ -1,0 +1,273 @@
+/** A plan as a report: where the memory goes, where the time goes, and what else could be done. */
+import { dirname, resolve } from 'node:path'
+import type { BarFigure, Block, Report, ScatterFigure, Section, Table } from '../report/index.ts'
+import { renderHtml } from '../report/index.ts'
+import { makeFolder, replaceFile } from '../train/disk.ts'
+import { layoutName } from './layout.ts'
+import { type BytesByKind, memoryKinds, total } from './memory.ts'
+import type { Plan } from './plan.ts'
+import type { Prediction } from './predict.ts'
+import { timeKinds } from './time.ts'
+import type { WhatIf } from './what-if.ts'
+
+export interface PlanReport {
+  /** What was planned, as the user called it. */
+  readonly name: string
+  readonly plan: Plan
+  readonly questions: readonly WhatIf[]
+  /** The command that makes it again. */
+  readonly command: string
+}
+
+/** Writes the report as one HTML file. */
+export async function writePlanReport(file: string, report: PlanReport): Promise<void> {
+  await makeFolder(dirname(resolve(file)))
+  await replaceFile(file, renderHtml(reportOf(report)))
+}
+
+export function reportOf({ name, plan, questions, command }: PlanReport): Report {
+  const { cluster, run, parameters, activeParameters, load } = plan
+  const tokens = run.train.batch * run.model.sequence
+  return {
+    title: `${name} on ${cluster.name}`,
+    command,
+    facts: [
+      `${billions(parameters)} parameters, ${billions(activeParameters)} active for a token`,
+      `${cluster.devices} × ${cluster.device.name}, ${cluster.devicesPerNode} a node`,
+      `${run.plan.precision}, ${run.plan.optimizer ?? run.train.optimizer.kind}, ${tokens} tokens a step`,
+      `load of the experts: ${load}`,
+    ],
+    sections: [summary(plan), memory(plan), time(plan), tradeOff(plan), changes(plan), ...questions.map(answer)].filter(
+      ({ verdicts, blocks }) => verdicts.length + blocks.length > 0,
+    ),
+  }
+}
+
+function summary({ best, budget, cluster, layouts, fitting, rejected }: Plan): Section {
+  const [first] = best
+  const section = { id: 'summary', title: 'Summary', about: '', blocks: [] }
+  if (!first) {
+    const [nearest] = rejected
+    const lacking = nearest
+      ? ` The nearest, ${layoutName(nearest.prediction.layout)}, lacks ${gigabytes(nearest.lackingBytes)} GB a device.`
+      : ''
+    return { ...section, verdicts: [`Does it fit: no, none of ${layouts} layouts does.${lacking}`] }
+  }
+  const price = budget?.price === undefined ? '' : `, ${Math.round(budget.price)} at the given price`
+  return {
+    ...section,
+    verdicts: [
+      `Does it fit: yes, ${fitting} of ${layouts} layouts do.`,
+      `The fastest layout: ${layoutName(first.layout)}.`,
+      `Memory: ${gigabytes(first.memory.deviceBytes)} of ${gigabytes(cluster.device.memory)} GB a device.`,
+      `Time: ${first.time.stepSeconds.toPrecision(3)} s a step, ${Math.round(first.tokensPerSecond)} tokens a second, MFU ${percent(first.mfu)}.`,
+      ...(budget
+        ? [
+            `The whole training: ${billions(budget.tokens)} tokens in ${(budget.seconds / 86_400).toPrecision(3)} days, ${Math.round(budget.deviceHours)} device-hours${price}.`,
+          ]
+        : []),
+      `Experts: the slowest rank computes ${first.imbalance.toFixed(2)} times the mean, ${percent(first.dropped)} of assignments are dropped, ${percent(first.padding)} of expert rows are padding.`,
+    ],
+  }
+}
+
+/** What fits, and what nearly does. */
+const told = ({ best, rejected }: Plan): { prediction: Prediction; note: string }[] => [
+  ...best.slice(0, 3).map((prediction) => ({ prediction, note: '' })),
+  ...rejected.slice(0, 3).map(({ prediction }) => ({ prediction, note: 'does not fit' })),
+]
+
+/** Bars of the kinds that any row has. */
+function bars<Kind extends string>(
+  figure: Pick<BarFigure, 'id' | 'caption' | 'limit'> & { readonly unit: string },
+  kinds: readonly Kind[],
+  rows: readonly { label: string; note: string; values: Readonly<Record<Kind, number>> }[],
+): BarFigure {
+  const parts = kinds.filter((kind) => rows.some(({ values }) => values[kind] > 0))
+  const { unit, ...rest } = figure
+  return {
+    ...rest,
+    kind: 'figure',
+    form: 'bars',
+    x: { label: unit, scale: 'linear' },
+    parts,
+    rows: rows.map(({ label, note, values }) => ({ label, note, values: parts.map((kind) => values[kind]) })),
+  }
+}
+
+/** The largest kinds, most first: `experts 1.69 s (75.4 %)`. */
+function largest(values: Readonly<Record<string, number>>, unit: string): string {
+  const whole = total(values)
+  return Object.entries(values)
+    .filter(([, value]) => value >= 0.05 * whole)
+    .sort(([, a], [, b]) => b - a)
+    .slice(0, 4)
+    .map(([kind, value]) => `${kind} ${value.toPrecision(3)} ${unit} (${percent(value / whole)})`)
+    .join(', ')
+}
+
+function memory(plan: Plan): Section {
+  const rows = told(plan).map(({ prediction, note }) => ({
+    label: layoutName(prediction.layout),
+    note,
+    values: inGigabytes(prediction.memory.device),
+  }))
+  const caption = 'Memory of a device, by kind: of the pipeline stage that needs the most.'
+  const limit = { value: plan.cluster.device.memory / 1e9, label: 'memory of the device' }
+  return {
+    id: 'memory',
+    title: 'Memory',
+    about: '',
+    verdicts: rows.slice(0, 1).map(({ label, values }) => `Most of ${label}: ${largest(values, 'GB')}.`),
+    blocks: [bars({ id: 'memory', caption, limit, unit: 'GB' }, memoryKinds, rows)],
+  }
+}
+
+const inGigabytes = (bytes: BytesByKind): BytesByKind => ({
+  ...bytes,
+  ...Object.fromEntries(memoryKinds.map((kind) => [kind, bytes[kind] / 1e9])),
+})
+
+function time(plan: Plan): Section {
+  const rows = told(plan).map(({ prediction, note }) => ({
+    label: layoutName(prediction.layout),
+    note,
+    values: prediction.time.parts,
+  }))
+  const caption = 'Time of a step, by kind: what is exposed, on the slowest stage and the slowest rank.'
+  const [first] = told(plan)
+  const hidden = first?.prediction.time.overlappedSeconds ?? 0
+  return {
+    id: 'time',
+    title: 'Time',
+    about: '',
+    verdicts: [
+      ...rows.slice(0, 1).map(({ label, values }) => `Most of ${label}: ${largest(values, 's')}.`),
+      ...(hidden > 0 ? [`Besides, ${hidden.toPrecision(3)} s of communication is hidden behind computing.`] : []),
+    ],
+    blocks: [bars({ id: 'time', caption, unit: 'seconds' }, timeKinds, rows)],
+  }
+}
+
+function tradeOff({ pareto, cluster, best }: Plan): Section {
+  const distinguished = withoutCommonParts(pareto.map(({ layout }) => layoutName(layout)))
+  const figure: ScatterFigure = {
+    kind: 'figure',
+    form: 'scatter',
+    id: 'trade-off',
+    caption: 'Layouts that no other beats in both time and memory.',
+    x: { label: 'memory of a device, GB', scale: 'linear' },
+    y: { label: 'seconds a step', scale: 'log' },
+    points: pareto.map(({ layout, memory: { deviceBytes }, time: { stepSeconds } }) => ({
+      label: distinguished(layoutName(layout)),
+      group: `${layout.recompute === 'none' ? 'no' : layout.recompute} recomputation`,
+      x: deviceBytes / 1e9,
+      y: stepSeconds,
+    })),
+  }
+  const blocks: Block[] = [
+    ...(pareto.length > 1 ? [figure] : []),
+    ...(best.length > 0 ? [layoutTable('The fastest layouts', best, cluster.device.memory)] : []),
+  ]
+  const [fastest] = pareto
+  const smallest = pareto.at(-1)
+  const verdicts =
+    fastest && smallest && fastest !== smallest
+      ? [
+          `From the fastest layout to the smallest, memory falls from ${gigabytes(fastest.memory.deviceBytes)} to ${gigabytes(smallest.memory.deviceBytes)} GB and a step takes ${(smallest.time.stepSeconds / fastest.time.stepSeconds).toFixed(2)} times as long.`,
+        ]
+      : []
+  return { id: 'layouts', title: 'Layouts', about: '', verdicts, blocks }
+}
+
+/** Names without what all of them have; a name that has nothing else stays whole. */
+function withoutCommonParts(names: readonly string[]): (name: string) => string {
+  const partsOf = (name: string) => name.split(' · ')
+  const common = new Set(partsOf(names[0] ?? '').filter((part) => names.every((name) => partsOf(name).includes(part))))
+  return (name) =>
+    partsOf(name)
+      .filter((part) => !common.has(part))
+      .join(' · ') || name
+}
+
+function layoutTable(caption: string, predictions: readonly Prediction[], memoryBytes: number): Table {
+  return {
+    kind: 'table',
+    caption,
+    columns: [
+      { title: 'layout', align: 'left' },
+      ...['memory, GB', 'of the device', 'step, s', 'tokens/s', 'MFU'].map((title) => ({
+        title,
+        align: 'right' as const,
+      })),
+    ],
+    rows: predictions.map(({ layout, memory: { deviceBytes }, time: { stepSeconds }, tokensPerSecond, mfu }) => [
+      layoutName(layout),
+      gigabytes(deviceBytes),
+      percent(deviceBytes / memoryBytes),
+      stepSeconds.toPrecision(3),
+      String(Math.round(tokensPerSecond)),
+      percent(mfu),
+    ]),
+  }
+}
+
+function changes({ changes: found }: Plan): Section {
+  const table: Table = {
+    kind: 'table',
+    caption: 'Single changes that make it fit',
+    columns: [
+      { title: 'change', align: 'left' },
+      { title: 'at the price of', align: 'left' },
+      { title: 'memory, GB', align: 'right' },
+      { title: 'step, s', align: 'right' },
+    ],
+    rows: found.map(({ change, price, best }) => [
+      change,
+      price,
+      gigabytes(best.memory.deviceBytes),
+      best.time.stepSeconds.toPrecision(3),
+    ]),
+  }
+  return {
+    id: 'changes',
+    title: 'What would make it fit',
+    about: '',
+    verdicts: found.slice(0, 1).map(({ change, price }) => `The smallest change: ${change}, at the price of ${price}.`),
+    blocks: found.length > 0 ? [table] : [],
+  }
+}
+
+/** The best layout of every case, and its time by kind. */
+function answer({ field, cases }: WhatIf, index: number): Section {
+  const known = cases.flatMap(({ value, plan: { best } }) => (best[0] ? [{ value, best: best[0] }] : []))
+  const [first] = known
+  const rows = known.map(({ value, best }) => ({
+    label: value,
+    note: layoutName(best.layout),
+    values: best.time.parts,
+  }))
+  const caption = `Time of a step by kind, in the best layout for each value of ${field}.`
+  const unfit = cases.filter(({ plan: { best } }) => best.length === 0).map(({ value }) => value)
+  const compared = known
+    .slice(1)
+    .map(({ value, best }) => `${value} ${(best.time.stepSeconds / (first?.best.time.stepSeconds ?? 1)).toFixed(2)}`)
+  return {
+    id: `question-${index + 1}`,
+    title: `What if ${field} changes`,
+    about: '',
+    verdicts: [
+      ...(first && compared.length > 0 ? [`Step time over that of ${first.value}: ${compared.join(', ')}.`] : []),
+      ...(unfit.length > 0 ? [`Does not fit: ${unfit.join(', ')}.`] : []),
+    ],
+    blocks: known.length > 0 ? [bars({ id: `what-if-${index + 1}`, caption, unit: 'seconds' }, timeKinds, rows)] : [],
+  }
+}
+
+const gigabytes = (bytes: number): string => (bytes / 1e9).toPrecision(3)
+const percent = (share: number): string => `${(100 * share).toFixed(1)} %`
+
+function billions(count: number): string {
+  if (count >= 1e9) return `${(count / 1e9).toPrecision(4)} B`
+  return `${(count / 1e6).toPrecision(3)} M`
+}
