@@ -3,7 +3,7 @@
  * and `choir --help` need not load ONNX Runtime, since each part is imported when first called.
  */
 
-import type { Cluster, Plan, PlannedRun, PlanReport, Validation, WhatIf } from '../plan/index.ts'
+import type { Cluster, LocalOptions, Plan, PlannedRun, PlanReport, Validation, WhatIf } from '../plan/index.ts'
 import type { Specification, StudyOptions, StudyOutcome } from '../study/index.ts'
 import type { RunConfig } from '../train/config.ts'
 import type {
@@ -42,6 +42,8 @@ export interface Engine {
   report(specification: Specification, options: StudyOptions): Promise<StudyOutcome>
   /** Lays a run out on a cluster. */
   plan(run: PlannedRun, cluster: Cluster): Promise<Plan>
+  /** What a run needs on this machine; measures the machine when it is not known. */
+  planLocal(config: RunConfig, options: LocalOptions): Promise<Plan>
   /** The same with one thing varied. */
   whatIf(source: string, sets: readonly string[], cluster: Cluster, question: string): Promise<WhatIf>
   writePlanReport(file: string, report: PlanReport): Promise<void>
@@ -85,6 +87,10 @@ export const engine: Engine = {
   async plan(run, cluster) {
     const { plan } = await import('../plan/index.ts')
     return plan(run, cluster)
+  },
+  async planLocal(config, options) {
+    const { planLocal } = await import('../plan/index.ts')
+    return planLocal(config, options)
   },
   async whatIf(source, sets, cluster, question) {
     const { whatIf } = await import('../plan/index.ts')

@@ -1,5 +1,6 @@
 /** Corpora, tokenizers, token streams and batches. */
 export { type Batch, type BatchShape, heldOutBatches, trainBatch } from './batches.ts'
+export { openCache } from './cache.ts'
 export { type Dataset, type DatasetOptions, type HeldOutDocument, openDataset } from './dataset.ts'
 export { type DocumentWindow, type Sample, type SampleLimits, sampleWindows } from './document-windows.ts'
 export type { Metadata } from './documents.ts'

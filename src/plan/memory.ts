@@ -17,6 +17,7 @@ export const memoryKinds = [
   'layer inputs',
   'dispatch buffers',
   'logits',
+  'program',
   'communication',
   'fragmentation',
   'reserved',

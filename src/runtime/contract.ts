@@ -74,6 +74,8 @@ export interface ProgramMemory {
 
 export interface Executable {
   readonly model: { readonly inputs: readonly Port[]; readonly outputs: readonly Port[] }
+  /** Memory of values and of threads that a run takes besides its ports; undefined when it is not known beforehand. */
+  readonly memoryBytes?: number
   /**
    * Ties every port of the model, by name, to an array of its dtype and exact length. Arrays may lie
    * in a SharedArrayBuffer, and an output may share the memory of an input (state updated in place).

@@ -112,6 +112,11 @@ export class TrainingBench {
     })
   }
 
+  /** @see Trainer.programBytes */
+  get programBytes(): number | undefined {
+    return this.trainer.programBytes
+  }
+
   async run(steps: number, signal?: AbortSignal): Promise<TimedStep[]> {
     const timed: TimedStep[] = []
     for (let i = 0; i < steps && !signal?.aborted; i++) {

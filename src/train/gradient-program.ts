@@ -107,6 +107,12 @@ export class GradientProgram {
     return { loss, layers }
   }
 
+  /** Programs run in turn and share their memory. */
+  get memoryBytes(): number | undefined {
+    const first = this.write.pass.memoryBytes
+    return first === undefined ? undefined : Math.max(first, this.accumulate?.pass.memoryBytes ?? 0)
+  }
+
   profile(): NodeTime[] {
     return [...this.write.pass.profile(), ...(this.accumulate?.pass.profile() ?? [])]
   }

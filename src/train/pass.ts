@@ -58,6 +58,10 @@ export class CompiledPass {
     this.binding = executable.bind(this.buffers)
   }
 
+  get memoryBytes(): number | undefined {
+    return this.executable.memoryBytes
+  }
+
   /**
    * @param extra More outputs by name, and where they go.
    * @param shared Memory of inputs and outputs that are not the pass's own, by name.

@@ -4,12 +4,24 @@ import type { Runtime } from '../runtime/index.ts'
 
 /** FLOP/s of a square matmul in the precision of the runtime: the best of a few runs, after one to warm up. */
 export async function measurePeakFlops(runtime: Runtime, size = 1024, runs = 5): Promise<number> {
-  const shape = [size, size]
-  const product = withKernels(runtime.kernels, () => matmul(input('a', 'float32', shape), input('b', 'float32', shape)))
+  const seconds = await measureProduct(runtime, { count: 1, m: size, n: size, k: size }, runs)
+  return (2 * size ** 3) / seconds
+}
+
+/** Seconds of `count` products of an m × k with a k × n matrix at once: the best of a few runs, after one to warm up. */
+export async function measureProduct(
+  runtime: Runtime,
+  { count, m, n, k }: { readonly count: number; readonly m: number; readonly n: number; readonly k: number },
+  runs = 5,
+): Promise<number> {
+  const shaped = (...matrix: number[]) => (count === 1 ? matrix : [count, ...matrix])
+  const product = withKernels(runtime.kernels, () =>
+    matmul(input('a', 'float32', shaped(m, k)), input('b', 'float32', shaped(k, n))),
+  )
   const program = { outputs: { product } }
   const executable = await runtime.compile(usesKernels(program) ? cut(program) : toOnnx(program))
-  const matrix = () => new Float32Array(size * size).fill(1 / size)
-  const binding = executable.bind({ a: matrix(), b: matrix(), product: matrix() })
+  const filled = (size: number) => new Float32Array(count * size).fill(1 / k)
+  const binding = executable.bind({ a: filled(m * k), b: filled(k * n), product: filled(m * n) })
   let best = Number.POSITIVE_INFINITY
   for (let run = 0; run <= runs; run++) {
     const start = performance.now()
@@ -18,5 +30,5 @@ export async function measurePeakFlops(runtime: Runtime, size = 1024, runs = 5):
   }
   binding.release()
   executable.release()
-  return (2 * size ** 3) / (best / 1000)
+  return best / 1000
 }

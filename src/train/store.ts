@@ -127,6 +127,11 @@ export class ParameterStore {
     return this.view(name, null, GRADIENTS + 1 + index)
   }
 
+  /** Bytes of all arenas, scratch memory included. */
+  get byteLength(): number {
+    return this.arenas.reduce((sum, { byteLength }) => sum + byteLength, 0)
+  }
+
   /** Where the gradient of a parameter begins, and `floats` of scratch memory in the same arena. */
   scratchBeside(name: string, floats: number): { arena: Arena; gradient: number; scratch: number } {
     const { bank, offset } = this.place(name)

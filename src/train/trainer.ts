@@ -91,6 +91,11 @@ export class Trainer {
     }
   }
 
+  /** What the gradient program computes in, besides parameters and gradients; undefined when it is not known beforehand. */
+  get programBytes(): number | undefined {
+    return this.gradient.memoryBytes
+  }
+
   /** @param step From 1. The batch is read until the promise is settled. */
   async step(step: number, batch: Batch): Promise<StepOutcome> {
     const { timeline } = this

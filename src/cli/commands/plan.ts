@@ -5,8 +5,9 @@ import { clusterFamilies } from '../../plan/clusters.ts'
 import type { Cluster, WhatIf } from '../../plan/index.ts'
 import { loadCluster, loadPlannedRun } from '../../plan/load-plan.ts'
 import { planPresets } from '../../plan/presets.ts'
+import { loadConfig } from '../../train/load-config.ts'
 import { planText, validationText, whatIfText } from '../display/plan.ts'
-import { colorsFor, type Io, writeJson } from '../io.ts'
+import { type Colors, colorsFor, type Io, writeJson } from '../io.ts'
 import { jsonOption, listOption, numberOption, quoted, ranges, setOption } from '../options.ts'
 
 interface PlanFlags {
@@ -16,6 +17,7 @@ interface PlanFlags {
   readonly price?: number
   readonly html?: string
   readonly validate?: true
+  readonly calibrate?: true
   readonly json?: true
 }
 
@@ -32,11 +34,12 @@ export function addPlan(program: Command, io: Io): void {
         'expert, data, tensor and pipeline parallel sizes, ZeRO, micro-batches, recomputation, offloading.',
     )
     .argument('[config]', 'a preset, or a YAML or JSON file: fields of a run, and plan: for how it is laid out')
-    .option('--cluster <name>', 'NAME-COUNT, such as v100-480, or a YAML or JSON file')
+    .option('--cluster <name>', 'NAME-COUNT, such as v100-480; a YAML or JSON file; or local, this machine')
     .addOption(setOption())
     .addOption(listOption('--what-if <question>', 'vary one thing: path=value,value,... or "routing"; repeatable'))
     .addOption(numberOption('--price <amount>', 'price of one device for an hour, in any currency', ranges.nonNegative))
     .option('--html <file>', 'write a report with figures, as one file')
+    .option('--calibrate', 'with --cluster local: measure this machine again')
     .option('--validate', 'compare predictions with published measurements instead')
     .addOption(jsonOption())
     .addHelpText(
@@ -54,6 +57,7 @@ Examples:
   choir plan m6t-1t --cluster v100-480 --what-if routing
   choir plan M --cluster a100-8 --set train.batch=256 --set plan.load.run=runs/demo
   choir plan m6t-1t --cluster v100-480 --html plan.html
+  choir plan demo --cluster local
   choir plan --validate
   choir plan my-model.yaml --cluster my-cluster.yaml --price 2.5 --json`,
     )
@@ -73,6 +77,8 @@ async function run(io: Io, source: string | undefined, flags: PlanFlags): Promis
   if (source === undefined) throw new UsageError("missing argument 'config' (a preset, or a YAML or JSON file)")
   if (flags.cluster === undefined) throw new UsageError('missing --cluster (NAME-COUNT such as v100-480, or a file)')
   const { set = [], price } = flags
+  if (flags.cluster === 'local') return runLocal(io, source, flags, colors)
+  if (flags.calibrate) throw new UsageError('invalid --calibrate: only --cluster local is measured')
   const cluster = withPrice(await loadCluster(flags.cluster), price)
   const plan = await io.engine.plan(await loadPlannedRun(source, set), cluster)
   const questions: WhatIf[] = []
@@ -93,6 +99,31 @@ async function run(io: Io, source: string | undefined, flags: PlanFlags): Promis
     if (!flags.json) io.stdout.write(`  report  ${colors.bold(flags.html)}\n\n`)
   }
   if (plan.best.length === 0) throw new RunError(`${source} does not fit on ${cluster.name} in any layout`)
+}
+
+/** What `train` would need here. */
+async function runLocal(io: Io, source: string, flags: PlanFlags, colors: Colors): Promise<void> {
+  for (const [option, given] of [
+    ['--what-if', flags.whatIf],
+    ['--price', flags.price],
+  ] as const)
+    if (given !== undefined) throw new UsageError(`invalid ${option}: not with --cluster local`)
+  const config = await loadConfig(source, flags.set ?? [])
+  const say = (message: string) => io.stderr.write(`  ${message}\n`)
+  const again = flags.calibrate ?? false
+  const plan = await io.engine.planLocal(config, flags.json ? { again } : { again, say })
+  if (flags.json) writeJson(io, { kind: 'plan', ...plan })
+  else io.stdout.write(planText(plan, source, colors))
+  if (flags.html !== undefined) {
+    await io.engine.writePlanReport(flags.html, {
+      name: source,
+      plan,
+      questions: [],
+      command: commandOf(io, source, flags),
+    })
+    if (!flags.json) io.stdout.write(`  report  ${colors.bold(flags.html)}\n\n`)
+  }
+  if (plan.best.length === 0) throw new RunError(`${source} does not fit into the memory of this machine`)
 }
 
 /** What makes the same report again. */

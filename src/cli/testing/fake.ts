@@ -1,6 +1,6 @@
 /** A command line without a machine under it: streams that remember, and an engine that plays a script. */
 import { Writable } from 'node:stream'
-import { plan, validate, whatIf, writePlanReport } from '../../plan/index.ts'
+import { plan, planLocal, validate, whatIf, writePlanReport } from '../../plan/index.ts'
 import type { StepEvent } from '../../runtime/index.ts'
 import type { StudyEvent, StudyOutcome } from '../../study/index.ts'
 import type { Machine, StepProfile } from '../../train/index.ts'
@@ -268,6 +268,7 @@ export function fakeIo(settings: Settings = {}): Fake {
       return studyOutcome(options.directory, false)
     },
     plan: (run, cluster) => plan(run, cluster),
+    planLocal: (...args) => planLocal(...args),
     whatIf: (...args) => whatIf(...args),
     writePlanReport: (...args) => writePlanReport(...args),
     validatePlanner: async () => validate(),

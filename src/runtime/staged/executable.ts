@@ -63,9 +63,9 @@ export class StagedExecutable implements Executable {
     this.sessions = sessions
     this.plan = planMemory(model)
     this.scratchBytes = Math.max(0, ...model.stages.map((stage) => this.scratchOf(stage)))
-    if (this.bytes > maxArenaBytes)
+    if (this.memoryBytes > maxArenaBytes)
       throw new RuntimeError(
-        `out of memory: the activations of a micro-batch need ${(this.bytes / 2 ** 30).toFixed(2)} GiB ` +
+        `out of memory: the activations of a micro-batch need ${(this.memoryBytes / 2 ** 30).toFixed(2)} GiB ` +
           `(at most ${maxArenaBytes / 2 ** 30}; use a smaller train.batch or more train.microBatches)`,
       )
   }
@@ -94,7 +94,7 @@ export class StagedExecutable implements Executable {
   }
 
   /** Values, then the scratch memory of each thread. */
-  private get bytes(): number {
+  get memoryBytes(): number {
     return this.plan.bytes + this.parts.threads * this.scratchBytes
   }
 
@@ -115,9 +115,9 @@ export class StagedExecutable implements Executable {
     if (this.released) throw new RuntimeError('internal: this executable has been released')
     const { model, parts, plan } = this
     checkBuffers([...model.inputs, ...model.outputs], buffers)
-    if (within && within.bytes < this.bytes)
-      throw new RuntimeError(`internal: a program needs ${this.bytes} bytes of memory, and has ${within.bytes}`)
-    const memory = within?.arena ?? parts.memory(Math.max(this.bytes, 1))
+    if (within && within.bytes < this.memoryBytes)
+      throw new RuntimeError(`internal: a program needs ${this.memoryBytes} bytes of memory, and has ${within.bytes}`)
+    const memory = within?.arena ?? parts.memory(Math.max(this.memoryBytes, 1))
     const start = within?.start ?? 0
     const base = Number(addressOf(new Uint8Array(memory.buffer)))
     const placeOf = (value: number): number => start + (plan.offsets[value] ?? 0)

@@ -1,0 +1,48 @@
+/** A run of Choir itself in the planner's terms: one device, float32 in memory, what the kernels do. */
+import type { RunConfig } from '../../train/config.ts'
+import { checked } from '../../train/config-problems.ts'
+import type { Layout } from '../layout.ts'
+import { balancedLoads, type ModelLoads } from '../load.ts'
+import { type PlannedRun, plannedRunSchema } from '../settings.ts'
+
+/**
+ * Activations, weights and gradients are float32 whatever products round their factors to; attention stores no
+ * scores where there are kernels; experts compute the rows that they keep.
+ */
+export function localRun(config: RunConfig, kernels: boolean): PlannedRun {
+  const { model, train } = config
+  const moe = model.moe && {
+    ...model.moe,
+    ...(kernels && model.moe.capacity !== 'none' ? { compute: 'ragged' as const } : {}),
+  }
+  return checked(
+    plannedRunSchema,
+    {
+      ...config,
+      model: { ...model, moe },
+      plan: {
+        precision: 'float32',
+        attention: kernels ? 'fused' : 'materialized',
+        recompute: 'none',
+        microBatches: train.microBatches,
+        zero: 0,
+        offload: 'none',
+        parallel: { data: 1, expert: 1, tensor: 1, pipeline: 1 },
+      },
+    },
+    'configuration',
+  )
+}
+
+export const localLayout = ({ train }: PlannedRun): Layout => ({
+  data: 1,
+  expert: 1,
+  tensor: 1,
+  pipeline: 1,
+  zero: 0,
+  recompute: 'none',
+  microBatches: train.microBatches,
+  offload: 'none',
+})
+
+export const localLoads = ({ model: { moe } }: PlannedRun): ModelLoads => (moe ? balancedLoads(moe) : () => [])

@@ -1,0 +1,24 @@
+/** The memory of a training, from its compiled programs: nothing is trained. */
+import type { RunConfig } from './config.ts'
+import { openRuntime } from './session.ts'
+import { createStore, Trainer } from './trainer.ts'
+
+export interface TrainingMemory {
+  /** Parameters, gradients, optimizer state and scratch memory, as they are laid out. */
+  readonly stateBytes: number
+  /** What the gradient program computes in; undefined where the runtime does not plan it (ONNX Runtime alone). */
+  readonly programBytes: number | undefined
+}
+
+export async function trainingMemory(config: RunConfig): Promise<TrainingMemory> {
+  const runtime = await openRuntime(config)
+  try {
+    const store = createStore(config)
+    const trainer = await Trainer.compile(runtime, config, store)
+    const { programBytes } = trainer
+    await trainer.release()
+    return { stateBytes: store.byteLength, programBytes }
+  } finally {
+    await runtime.close()
+  }
+}
