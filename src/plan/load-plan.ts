@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises'
 import { parseDocument } from 'yaml'
 import { nearest, UsageError } from '../errors.ts'
 import { checked, listOf, shown } from '../train/config-problems.ts'
+import { errorCode } from '../train/disk.ts'
 import { readFields } from '../train/load-config.ts'
 import { type Cluster, type ClusterInput, clusterSchema } from './cluster.ts'
 import { clusterFamilies } from './clusters.ts'
@@ -27,7 +28,9 @@ export async function loadCluster(source: string): Promise<Cluster> {
   const [, name = source, count = ''] = /^(.*)-(\d+)$/.exec(source) ?? []
   const family = Object.hasOwn(clusterFamilies, name) ? clusterFamilies[name] : undefined
   const devices = Number(count)
-  if (!family || !(devices >= 1)) {
+  if (family && count !== '' && !(devices >= 1))
+    throw new UsageError(`invalid cluster ${shown(source)} (expected at least 1 device)`)
+  if (!family || count === '') {
     const names = Object.keys(clusterFamilies)
     const near = nearest(name, names)
     throw new UsageError(
@@ -50,6 +53,11 @@ async function readCluster(file: string): Promise<unknown> {
   try {
     text = await readFile(file, 'utf8')
   } catch (error) {
+    const code = errorCode(error)
+    if (code === 'ENOENT' || code === 'ENOTDIR')
+      throw new UsageError(`no such file: ${shown(file)} (expected a YAML or JSON file with a cluster)`)
+    if (code === 'EISDIR')
+      throw new UsageError(`cannot read cluster ${shown(file)}: it is a folder (expected a YAML or JSON file)`)
     throw new UsageError(`cannot read cluster ${shown(file)}: ${(error as Error).message}`)
   }
   if (text.includes('\0')) throw new UsageError(`cannot read cluster ${file}: it is a binary file (expected YAML)`)

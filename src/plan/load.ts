@@ -9,6 +9,7 @@
 import gammaQuantile from '@stdlib/stats-base-dists-gamma-quantile'
 import type { MoeConfig } from '../model/config.ts'
 import { activatedExperts, type RoutedModule } from '../model/parameters.ts'
+import { capacityOf as groupCapacity } from '../model/routing/capacity.ts'
 import { randomFor } from '../train/random.ts'
 
 /** Tokens that chose an expert, over the mean of all experts of its layer; the mean is 1. */
@@ -85,23 +86,33 @@ export interface RankLoad {
   readonly imbalance: number
 }
 
-/** Slots of an expert for the tokens of one rank: C of docs/routing.md, the rank's micro-batch being the group. */
+/**
+ * Slots of an expert for the tokens of one rank, whose micro-batch is cut into `model.moe.groups`: C of
+ * docs/routing.md for each of them; at most a slot a token.
+ */
 export function capacityOf(moe: MoeConfig, tokens: number): number {
   if (moe.capacity === 'none') return Number.POSITIVE_INFINITY
-  const choices = moe.capacity === '1x' ? 1 : activatedExperts(moe)
-  return Math.ceil(((choices * tokens) / moe.experts) * moe.factor)
+  const group = tokens / moe.groups
+  return moe.groups * (groupCapacity(moe, group, true) ?? group)
 }
 
 /** Whether all slots are computed: what `model.moe.compute` says, `auto` meaning padded for capacity 1x. */
-export const isPadded = ({ compute, capacity }: MoeConfig): boolean =>
+const isPadded = ({ compute, capacity }: MoeConfig): boolean =>
   capacity !== 'none' && (compute === 'padded' || (compute === 'auto' && capacity === '1x'))
 
 /**
  * @param loads of the layer's experts
  * @param ranks that share out the experts, in order of the experts' numbers
  * @param tokens of one rank's micro-batch; loads are the same for the tokens of every rank
+ * @param padded whether every slot is computed; products with one-hot matrices always make all
  */
-export function rankLoad(moe: MoeConfig, loads: ExpertLoads, ranks: number, tokens: number): RankLoad {
+export function rankLoad(
+  moe: MoeConfig,
+  loads: ExpertLoads,
+  ranks: number,
+  tokens: number,
+  padded = isPadded(moe),
+): RankLoad {
   const capacity = capacityOf(moe, tokens)
   const chooses = moe.router === 'expert-choice'
   const assignments = activatedExperts(moe) * tokens
@@ -116,7 +127,6 @@ export function rankLoad(moe: MoeConfig, loads: ExpertLoads, ranks: number, toke
     kept += rows
     most = Math.max(most, rows)
   }
-  const padded = isPadded(moe)
   const slots = capacity * perRank
   return {
     rows: ranks * (padded ? slots : most),

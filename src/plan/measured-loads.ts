@@ -60,6 +60,7 @@ async function means(directory: string): Promise<Map<string, ExpertLoads>> {
   const last = new Map<string, RoutingRecord[]>()
   try {
     for await (const record of readJsonLines<RoutingRecord>(join(directory, 'routing.jsonl'))) {
+      if (!Array.isArray(record.tokens_per_expert)) throw new Error('a record has no tokens_per_expert')
       const name = nameOf(record.layer, record.module)
       last.set(name, [...(last.get(name) ?? []).slice(1 - RECORDS), record])
     }

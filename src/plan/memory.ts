@@ -1,7 +1,10 @@
-/** Bytes on one device, by kind: of the stage that needs the most. */
+/**
+ * Bytes on one device, by kind: of the stage that needs the most. With uneven loads a device is taken to have the
+ * busiest rank's rows in every layer, which is the most that one can have.
+ */
 import type { Cluster } from './cluster.ts'
 import type { Layout } from './layout.ts'
-import { addParts, type Count, type Parts } from './parts.ts'
+import { addParts, type Count, type Part, type Parts } from './parts.ts'
 import { type PlannedRun, storedBytes } from './settings.ts'
 import { type Stage, stageParts, type Workload } from './stages.ts'
 import { type BlockKind, logitsBytes } from './work.ts'
@@ -92,14 +95,10 @@ function stageMemory(
   for (const { kind, keptBytes } of stage.ends) device[activationKind[kind]] += keptBytes
 
   // Sent and received, of one layer at a time.
-  const exchanged = stage.layers.flatMap(({ blocks }) => blocks.map(({ exchangeBytes }) => exchangeBytes))
+  const exchanged = stage.layers.flatMap(({ blocks }) => blocks.flatMap(({ exchanges }) => exchanges))
   device['dispatch buffers'] = 2 * Math.max(0, ...exchanged)
   if (stage.index === stages.length - 1) device.logits = logitsBytes(slice)
-  device.communication = communicationBytes(
-    run,
-    layout,
-    own.map((part) => deviceParameters(layout, part)),
-  )
+  device.communication = communicationBytes(run, layout, own)
 
   const transient = memoryKinds.filter((kind) => /activations|inputs|buffers|logits/.test(kind))
   device.fragmentation = FRAGMENTATION * transient.reduce((sum, kind) => sum + device[kind], 0)
@@ -137,11 +136,6 @@ function largestLayer({ layers }: Stage, recompute: Layout['recompute']): { kind
   )
   const size = (layer: { bytes: number }[]) => layer.reduce((sum, { bytes }) => sum + bytes, 0)
   return again.reduce((a, b) => (size(b) > size(a) ? b : a), [])
-}
-
-/** Parameters of a part that a device works with: its share of the experts, its slice of the matrices. */
-function deviceParameters(layout: Layout, part: { dense: Count; experts: Count }): number {
-  return part.dense.parameters / layout.tensor + part.experts.parameters / layout.tensor / layout.expert
 }
 
 /** Weights, gradients and optimizer state of a device, after what ZeRO divides (Rajbhandari et al. 2020, figure 1). */
@@ -186,15 +180,23 @@ function optimizerBytes(run: PlannedRun): (factored: number) => number {
   }
 }
 
-/** Gradients under way, and with ZeRO 3 or offloaded weights the two layers that are whole. */
-function communicationBytes(run: PlannedRun, { data, zero, offload }: Layout, parts: readonly number[]): number {
-  const gathered = zero === 3 || offload === 'all' ? 2 * Math.max(...parts) * storedBytes(run.plan.precision) : 0
-  const exchanged =
-    data > 1
-      ? Math.min(
-          BUCKET_PARAMETERS,
-          parts.reduce((a, b) => a + b, 0),
-        ) * gradientBytes(run)
-      : 0
-  return gathered + exchanged
+/**
+ * Gradients under way, and the two layers that are whole where weights are divided or offloaded. ZeRO 3 divides the
+ * weights of experts only where several ranks hold them.
+ */
+function communicationBytes(run: PlannedRun, layout: Layout, parts: readonly Part[]): number {
+  const { data, expert, tensor, zero, offload } = layout
+  const weight = storedBytes(run.plan.precision)
+  const largest = (ofExperts: boolean) =>
+    Math.max(
+      ...parts.map(({ dense, experts }) => (dense.parameters + (ofExperts ? experts.parameters / expert : 0)) / tensor),
+    )
+  const whole = 2 * largest(offload === 'all' || data > expert)
+  const gathered = zero === 3 || offload === 'all' ? whole * weight : 0
+  // Gradients of the layers under way, on their way to the host.
+  const leaving = offload === 'all' ? whole * gradientBytes(run) : 0
+  const all = addParts(parts)
+  const own = all.dense.parameters / tensor + all.experts.parameters / tensor / expert
+  const exchanged = data > 1 ? Math.min(BUCKET_PARAMETERS, own) * gradientBytes(run) : 0
+  return gathered + leaving + exchanged
 }

@@ -14,14 +14,22 @@ export interface Group {
   readonly perNode: number
 }
 
-/** `size` ranks of which each is `stride` devices after the one before. */
+/**
+ * `size` ranks of which each is `stride` devices after the one before. Groups that do not fill nodes evenly straddle
+ * them, some more than others: all wait for those that have the fewest ranks in a node.
+ */
 export function groupOf(cluster: Cluster, size: number, stride: number): Group {
-  const perNode = Math.floor(cluster.devicesPerNode / stride)
-  return { size, perNode: Math.min(size, Math.max(1, perNode)) }
+  const inNode = Math.min(cluster.devices, cluster.devicesPerNode)
+  const perNode = Math.max(1, Math.floor(inNode / stride))
+  return { size, perNode: greatestCommonDivisor(size, perNode) }
+}
+
+export function greatestCommonDivisor(a: number, b: number): number {
+  return b === 0 ? a : greatestCommonDivisor(b, a % b)
 }
 
 /** Bytes a second that a device gets of its node's network, all devices sending. */
-export function networkShare({ devices, devicesPerNode, links: { network } }: Cluster): number {
+function networkShare({ devices, devicesPerNode, links: { network } }: Cluster): number {
   return (network.bandwidth * network.efficiency) / network.oversubscription / Math.min(devices, devicesPerNode)
 }
 
@@ -64,10 +72,10 @@ export function allToAllSeconds(cluster: Cluster, { size, perNode }: Group, byte
 /** Messages of an all-to-all under way in one latency. */
 const MESSAGES_AT_ONCE = 16
 
-/** Seconds to hand `bytes` to the next pipeline stage. */
-export function sendSeconds(cluster: Cluster, stride: number, bytes: number): number {
+/** Seconds to hand `bytes` to the next pipeline stage, where the way is longest: between nodes, unless all stages share one. */
+export function sendSeconds(cluster: Cluster, devices: number, bytes: number): number {
   const { node, network } = cluster.links
-  return stride < cluster.devicesPerNode && cluster.devices > stride
+  return devices <= cluster.devicesPerNode
     ? bytes / nodeShare(cluster) + node.latency
     : bytes / networkShare(cluster) + network.latency
 }

@@ -22,7 +22,7 @@ export interface Parts {
   /** Final norm and output projection. */
   readonly head: Part
   /** Parameters of the embedding that the head multiplies with as well. */
-  readonly tied: number
+  readonly tied: Count
   readonly total: number
   /** Numbers of parameters by what they are. */
   readonly kinds: Readonly<Record<ParameterKind, number>>
@@ -44,7 +44,7 @@ export function partsOf(model: ModelConfig): Parts {
     layers: Array.from({ length: model.layers }, (_, layer) => part(specs.filter((spec) => isLayer(spec, layer)))),
     embedding: part(specs.filter(isEmbedding)),
     head: part(specs.filter((spec) => !spec.name.startsWith('layers.') && !isEmbedding(spec))),
-    tied: model.tied ? model.vocabulary * model.width : 0,
+    tied: model.tied ? sum(specs.filter(({ name }) => name === 'embedding')) : nothing,
     total: sum(specs).parameters,
     kinds: {
       experts: of(specs, 'experts'),
@@ -68,7 +68,7 @@ function kindOf(name: string): ParameterKind {
   return name.startsWith('layers.') ? 'dense layers' : 'embedding and head'
 }
 
-export const plus = (a: Count, b: Count): Count => ({
+const plus = (a: Count, b: Count): Count => ({
   parameters: a.parameters + b.parameters,
   factored: a.factored + b.factored,
 })

@@ -86,7 +86,7 @@ function distinct<Value>(values: readonly Value[], key: (value: Value) => string
 }
 
 /** The loads that `plan.load` asks for, and what they are in words. */
-export async function loadsOf({ model, plan: { load } }: PlannedRun): Promise<{ loads: ModelLoads; words: string }> {
+async function loadsOf({ model, plan: { load } }: PlannedRun): Promise<{ loads: ModelLoads; words: string }> {
   const { moe } = model
   if (!moe) return { loads: () => [], words: 'no experts' }
   if (load.run === null)

@@ -31,12 +31,12 @@ const examples: Readonly<Record<Dimension, string>> = {
   seconds: '5 us',
 }
 
-/** A number of base units, or a text with a unit; 0 is allowed only where it means something. */
+/** A number with a unit: without one, 32 would be bytes to some and gigabytes to others. */
 function quantity(dimension: Dimension, allowZero: boolean) {
-  return z.union([z.number(), z.string()]).transform((given, context) => {
+  return z.union([z.string(), z.number()]).transform((given, context) => {
     const known: Readonly<Record<string, number>> = units[dimension]
     const [, number = '', unit = ''] = /^\s*([-+.\deE]+?)\s*([a-zµ][\w/µ]*)?\s*$/i.exec(String(given)) ?? []
-    const scale = typeof given === 'number' ? 1 : known[unit]
+    const scale = known[unit]
     const value = number === '' || scale === undefined ? Number.NaN : Number(number) * scale
     if (Number.isFinite(value) && (value > 0 || (allowZero && value === 0))) return value
     const range = allowZero ? 'zero or more' : 'more than zero'

@@ -1,10 +1,11 @@
 /** All legal layouts of a run on a cluster, and which of them are worth telling. */
 import { UsageError } from '../errors.ts'
-import type { Cluster } from './cluster.ts'
+import { type Cluster, precisions } from './cluster.ts'
 import type { Layout, Offload, Recompute } from './layout.ts'
 import { balancedLoads, type ModelLoads } from './load.ts'
+import { greatestCommonDivisor } from './network.ts'
 import { type Prediction, Predictor } from './predict.ts'
-import type { PlannedRun } from './settings.ts'
+import { type PlannedRun, storedBytes } from './settings.ts'
 import { hasExperts } from './work.ts'
 
 export interface Ranking {
@@ -28,13 +29,27 @@ export function rank(run: PlannedRun, cluster: Cluster, loads: ModelLoads = defa
   const lacking = (prediction: Prediction) => lackingBytes(cluster, prediction)
   return {
     predictor,
-    fitting: fitting.sort((a, b) => grade(a) - grade(b) || a.layout.zero - b.layout.zero || memory(a) - memory(b)),
+    fitting: fitting.sort((a, b) => grade(a) - grade(b) || plainness(a, b) || memory(a) - memory(b)),
     rejected: rejected.sort((a, b) => lacking(a) - lacking(b)),
   }
 }
 
 /** Times within a thousandth are as good as equal: the plainer layout comes first. */
 const grade = ({ time: { stepSeconds } }: Prediction): number => Math.round(1000 * Math.log(stepSeconds))
+
+/** What is done to save memory, the least first. */
+function plainness({ layout: a }: Prediction, { layout: b }: Prediction): number {
+  return (
+    offloads.indexOf(a.offload) - offloads.indexOf(b.offload) ||
+    recomputes.indexOf(a.recompute) - recomputes.indexOf(b.recompute) ||
+    a.zero - b.zero ||
+    a.microBatches - b.microBatches
+  )
+}
+
+const offloads: readonly Offload[] = ['none', 'optimizer', 'all']
+const recomputes: readonly Recompute[] = ['none', 'selective', 'full']
+
 const memory = ({ memory: { deviceBytes } }: Prediction): number => deviceBytes
 const defaultLoads = ({ model: { moe } }: PlannedRun): ModelLoads => (moe ? balancedLoads(moe) : () => [])
 
@@ -46,7 +61,8 @@ export function lackingBytes({ device }: Cluster, { memory: { deviceBytes, hostB
 /** Layouts that no other beats in both time and memory; the fastest first. */
 export function paretoFront(fitting: readonly Prediction[]): Prediction[] {
   const front: Prediction[] = []
-  for (const each of fitting) {
+  const sorted = [...fitting].sort((a, b) => a.time.stepSeconds - b.time.stepSeconds || memory(a) - memory(b))
+  for (const each of sorted) {
     const last = front.at(-1)
     if (!last || memory(each) < memory(last)) front.push(each)
   }
@@ -62,7 +78,8 @@ export function layoutsOf(run: PlannedRun, cluster: Cluster): Layout[] {
   const layouts: Layout[] = []
   const tensors = candidates(parallel.tensor, divisors(cluster.devicesPerNode)).filter((t) => slices(run, t))
   for (const tensor of tensors)
-    for (const pipeline of candidates(parallel.pipeline, divisors(model.layers / plan.virtualStages))) {
+    for (const pipeline of candidates(parallel.pipeline, divisors(model.layers))) {
+      if (plan.virtualStages > 1 && (pipeline === 1 || model.layers % (pipeline * plan.virtualStages) !== 0)) continue
       const data = devices / tensor / pipeline
       if (!Number.isInteger(data) || train.batch % data !== 0) continue
       if (parallel.data !== null && parallel.data !== data) continue
@@ -79,15 +96,25 @@ function* restOf(run: PlannedRun, cluster: Cluster, data: number, pipeline: numb
   const { plan, train } = run
   // ZeRO 2 and 3 exchange gradients or weights for every micro-batch, which a pipeline has under way at once.
   const stages = data === 1 ? [0] : pipeline > 1 ? [0, 1] : [0, 1, 2, 3]
-  const recompute: Recompute[] = plan.attention === 'materialized' ? ['none', 'selective', 'full'] : ['none', 'full']
-  const offload: Offload[] = cluster.links.host ? ['none', 'optimizer', 'all'] : ['none']
+  const recompute = recomputes.filter((each) => each !== 'selective' || plan.attention === 'materialized')
+  const offload = offloads.filter((each) => each === 'none' || cluster.links.host)
+  // Interleaved stages take micro-batches in rounds of as many as there are stages.
+  const whole = plan.virtualStages > 1 ? pipeline : 1
   for (const zero of candidates(plan.zero, stages))
     for (const each of candidates(plan.recompute, recompute))
       for (const microBatches of candidates(plan.microBatches, divisors(train.batch / data)))
-        if ((train.batch / data) % microBatches === 0)
+        if (
+          (train.batch / data) % microBatches === 0 &&
+          microBatches % whole === 0 &&
+          groupsDivide(run, data, microBatches)
+        )
           for (const where of candidates(plan.offload, offload))
             yield { zero, recompute: each, microBatches, offload: where }
 }
+
+/** Groups of tokens are equal parts of a micro-batch. */
+const groupsDivide = ({ model, train }: PlannedRun, data: number, microBatches: number): boolean =>
+  ((train.batch / data / microBatches) * model.sequence) % (model.moe?.groups ?? 1) === 0
 
 const candidates = <T>(fixed: T | null, all: readonly T[]): readonly T[] => (fixed === null ? all : [fixed])
 
@@ -114,42 +141,51 @@ function check(run: PlannedRun, cluster: Cluster): void {
     if (value !== null && size % value !== 0) refuse(field, value, `must divide ${what} ${size}`)
   }
   if (cluster.device.peak[precision] === undefined) {
-    const known = Object.entries(cluster.device.peak).filter(([, peak]) => peak !== undefined)
-    refuse('precision', precision, `${cluster.device.name} has ${known.map(([name]) => name).join(', ')}`)
+    const known = precisions.filter((name) => cluster.device.peak[name] !== undefined)
+    const best = (['bfloat16', 'float16'] as const).find((name) => known.includes(name)) ?? 'float32'
+    refuse('precision', precision, `${cluster.device.name} has ${known.join(', ')}; set plan.precision=${best}`)
   }
-  mustDivide('parallel.tensor', parallel.tensor, model.heads, 'model.heads')
   if (parallel.tensor !== null && !slices(run, parallel.tensor))
-    refuse('parallel.tensor', parallel.tensor, 'must divide heads and every hidden width')
-  mustDivide('parallel.pipeline', parallel.pipeline, model.layers, 'model.layers')
-  if (parallel.pipeline !== null && parallel.pipeline * plan.virtualStages > model.layers)
-    refuse(
-      'virtualStages',
-      plan.virtualStages,
-      `with ${parallel.pipeline} stages the ${model.layers} layers do not suffice`,
-    )
-  if (model.layers % plan.virtualStages !== 0)
-    refuse('virtualStages', plan.virtualStages, `must divide model.layers ${model.layers}`)
+    refuse('parallel.tensor', parallel.tensor, `must divide model.heads ${model.heads} and every hidden width`)
+  else mustDivide('parallel.tensor', parallel.tensor, cluster.devices, `the cluster's devices`)
+  const parts = plan.virtualStages === 1 ? '' : `times virtualStages ${plan.virtualStages} `
+  if (plan.virtualStages > model.layers)
+    refuse('virtualStages', plan.virtualStages, `must be at most model.layers ${model.layers}`)
+  else if (parallel.pipeline !== null && model.layers % (parallel.pipeline * plan.virtualStages) !== 0)
+    refuse('parallel.pipeline', parallel.pipeline, `${parts}must divide model.layers ${model.layers}`)
+  else mustDivide('parallel.pipeline', parallel.pipeline, cluster.devices, `the cluster's devices`)
+  if (plan.virtualStages > 1 && parallel.pipeline === 1)
+    refuse('virtualStages', plan.virtualStages, 'needs more than one pipeline stage')
   if (parallel.expert !== null && parallel.expert > 1) {
     if (!model.moe) refuse('parallel.expert', parallel.expert, 'the model has no experts')
     else mustDivide('parallel.expert', parallel.expert, model.moe.experts, 'model.moe.experts')
   }
   mustDivide('parallel.data', parallel.data, train.batch, 'train.batch')
-  for (const size of ['data', 'tensor', 'pipeline'] as const)
-    mustDivide(`parallel.${size}`, parallel[size], cluster.devices, `the cluster's devices`)
+  mustDivide('parallel.data', parallel.data, cluster.devices, `the cluster's devices`)
+  if (plan.gradients === 'both' && storedBytes(precision) === 4)
+    refuse('gradients', 'both', 'only with a precision of 16 bits')
+  if (plan.recompute === 'selective' && plan.attention === 'fused')
+    refuse('recompute', 'selective', 'fused attention stores no scores that could be computed again')
+  if (plan.dispatch === 'one-hot' && model.moe?.capacity === 'none')
+    refuse('dispatch', 'one-hot', 'needs a capacity: one-hot matrices have a column for each slot')
   if (plan.offload !== null && plan.offload !== 'none' && !cluster.links.host)
     refuse('offload', plan.offload, 'the cluster has no links.host')
-  if (problems.length > 0) throw new UsageError(problems.join('\n  '))
+  if (plan.load.run !== null && plan.load.cv > 0)
+    refuse('load.cv', plan.load.cv, 'the loads are those of plan.load.run')
+  if (problems.length === 1) throw new UsageError(problems.join())
+  if (problems.length > 1) throw new UsageError(`${problems.length} problems in the plan\n  ${problems.join('\n  ')}`)
 }
 
 function noLayout({ model, plan, train }: PlannedRun, { name, devices }: Cluster): string {
   const { data, tensor, pipeline, expert } = plan.parallel
-  const fixed = Object.entries({ data, expert, tensor, pipeline, microBatches: plan.microBatches })
+  const virtualStages = plan.virtualStages > 1 ? plan.virtualStages : null
+  const fixed = Object.entries({ data, expert, tensor, pipeline, virtualStages, microBatches: plan.microBatches })
     .filter(([, size]) => size !== null)
     .map(([field, size]) => `${field} ${size}`)
   const given = fixed.length > 0 ? ` with ${fixed.join(', ')}` : ''
   return (
     `no layout of ${train.batch} sequences and ${model.layers} layers on ${devices} devices of ${name}${given}: ` +
-    `data × tensor × pipeline must be ${devices}, data must divide train.batch ${train.batch}, expert must divide data ` +
+    `data × tensor × pipeline must be ${devices}, data must divide train.batch ${train.batch}, expert must divide data${virtualStages ? ', pipeline × virtualStages the layers, and pipeline the micro-batches' : ''} ` +
     '(set train.batch to a multiple of the devices, or free what the plan fixes)'
   )
 }
@@ -159,8 +195,4 @@ export function divisors(n: number): number[] {
   const found: number[] = []
   for (let d = 1; d * d <= n; d++) if (n % d === 0) found.push(...(d * d === n ? [d] : [d, n / d]))
   return found.sort((a, b) => a - b)
-}
-
-function greatestCommonDivisor(a: number, b: number): number {
-  return b === 0 ? a : greatestCommonDivisor(b, a % b)
 }

@@ -75,11 +75,11 @@ export class Workloads {
 /** Parameters of a stage. A tied embedding is held by the first stage and, to multiply with, by the last. */
 export function stageParts({ layers, embedding, head, tied }: Parts, { from, to, index }: Stage, stages: number) {
   const last = index === stages - 1
-  const copy = { dense: { parameters: tied, factored: tied }, experts: { parameters: 0, factored: 0 } }
+  const copy = { dense: tied, experts: { parameters: 0, factored: 0 } }
   return [
     ...layers.slice(from, to),
     ...(index === 0 ? [embedding] : []),
     ...(last ? [head] : []),
-    ...(last && index > 0 && tied > 0 ? [copy] : []),
+    ...(last && index > 0 && tied.parameters > 0 ? [copy] : []),
   ]
 }

@@ -59,7 +59,7 @@ export function timeOf(
   for (const kind of timeKinds) seconds[kind] = microBatches * slowest.parts[kind]
   // The first micro-batch has to reach the last stage and come back; interleaved stages begin sooner.
   const fill = stages.reduce((sum, { total }) => sum + total, 0) - slowest.total
-  seconds['pipeline bubble'] = fill / run.plan.virtualStages
+  seconds['pipeline bubble'] += fill / run.plan.virtualStages
 
   const ends = workload.stages.map((stage) =>
     stepEnd(run, cluster, layout, stageParts(parts, stage, layout.pipeline), microBatches, slowest),
@@ -68,12 +68,12 @@ export function timeOf(
   seconds['gradient exchange'] += end.exchange.exposed
   seconds['weight gathering'] += end.gathering.exposed
   seconds.optimizer += end.optimizer
-  seconds.offload += end.offload
+  seconds.offload += end.offload.exposed
   const stepSeconds = timeKinds.reduce((sum, kind) => sum + seconds[kind], 0)
   return {
     parts: seconds,
     stepSeconds,
-    overlappedSeconds: end.exchange.hidden + end.gathering.hidden,
+    overlappedSeconds: microBatches * slowest.hidden + end.exchange.hidden + end.gathering.hidden + end.offload.hidden,
   }
 }
 
@@ -83,6 +83,8 @@ interface MicroBatch {
   /** The part that is computed, forward and backward: what communication can hide behind. */
   readonly forward: number
   readonly backward: number
+  /** Exchanges of tensor parallelism that happen beside products. */
+  readonly hidden: number
 }
 
 function microBatchSeconds(
@@ -96,6 +98,7 @@ function microBatchSeconds(
   const parts = none()
   let forward = 0
   let backward = 0
+  let hidden = 0
   const tensorGroup = groupOf(cluster, layout.tensor, 1)
   const expertGroup = groupOf(cluster, layout.expert, layout.tensor)
   const compute = (block: Block, again: boolean) => {
@@ -108,20 +111,21 @@ function microBatchSeconds(
     backward += seconds.backward + once + scores
     // Once forward, once backward, and once when all is computed again.
     const rounds = again && layout.recompute === 'full' ? 3 : 2
-    if (block.tensorBytes > 0)
-      parts['tensor all-reduce'] +=
-        rounds * (1 - run.plan.tensorOverlap) * allReduceSeconds(cluster, tensorGroup, block.tensorBytes)
-    if (block.exchangeBytes > 0)
-      parts['all-to-all'] += 2 * rounds * allToAllSeconds(cluster, expertGroup, block.exchangeBytes)
+    if (block.tensorBytes > 0) {
+      const summed = (again ? rounds : 1) * allReduceSeconds(cluster, tensorGroup, block.tensorBytes)
+      hidden += run.plan.tensorOverlap * summed
+      parts['tensor all-reduce'] += (1 - run.plan.tensorOverlap) * summed
+    }
+    for (const bytes of block.exchanges) parts['all-to-all'] += rounds * allToAllSeconds(cluster, expertGroup, bytes)
   }
   for (const { blocks } of stage.layers) for (const block of blocks) compute(block, true)
   for (const block of stage.ends) compute(block, false)
   if (layout.pipeline > 1) {
     const boundary = (stage.layers[0]?.inputBytes ?? 0) / (run.plan.sequenceParallel ? 1 : layout.tensor)
     const stride = layout.data * layout.tensor
-    parts['pipeline bubble'] += 2 * run.plan.virtualStages * sendSeconds(cluster, stride, boundary)
+    parts['pipeline bubble'] += 2 * run.plan.virtualStages * sendSeconds(cluster, stride * layout.pipeline, boundary)
   }
-  return { parts, total: timeKinds.reduce((sum, kind) => sum + parts[kind], 0), forward, backward }
+  return { parts, total: timeKinds.reduce((sum, kind) => sum + parts[kind], 0), forward, backward, hidden }
 }
 
 interface Hidden {
@@ -177,13 +181,19 @@ function stepEnd(
   const count = both((part) => updated[part])
   // The state is read and written, gradients are read (once more for their norm), weights are written.
   const traffic = 2 * state.optimizer + count * (2 * gradient + 2 * weight) + adafactorPasses(run) * count * gradient
-  const { optimizer, offload } = offloaded(run, cluster, layout, { traffic, count, local: local.dense + local.experts })
+  const { optimizer, traffic: hosted } = offloaded(run, cluster, layout, {
+    traffic,
+    count,
+    local: local.dense + local.experts,
+  })
+  // Weights and gradients come and go while layers are computed; an offloaded update waits for its gradients.
+  const offload = hide(hosted, layout.offload === 'all' ? overlap * microBatches * (forward + backward) : 0)
   return {
     exchange: exchanged,
     gathering: gathered,
     optimizer,
-    offload: Math.max(0, offload - overlap * (layout.offload === 'all' ? microBatches * (forward + backward) : 0)),
-    total: exchanged.exposed + gathered.exposed + optimizer + offload,
+    offload,
+    total: exchanged.exposed + gathered.exposed + optimizer + offload.exposed,
   }
 }
 
@@ -196,13 +206,13 @@ function offloaded(
   cluster: Cluster,
   { offload, microBatches }: Layout,
   { traffic, count, local }: { traffic: number; count: number; local: number },
-): { optimizer: number; offload: number } {
+): { optimizer: number; traffic: number } {
   const { host } = cluster.links
-  if (offload === 'none' || !host) return { optimizer: passSeconds(cluster.device, traffic), offload: 0 }
+  if (offload === 'none' || !host) return { optimizer: passSeconds(cluster.device, traffic), traffic: 0 }
   const link = host.bandwidth * host.efficiency
   const weight = storedBytes(run.plan.precision)
   // The host's memory is taken to be as fast as its link, which is the case for the share that a device has of it.
   const update = traffic / link
-  if (offload === 'optimizer') return { optimizer: update, offload: (count * (gradientBytes(run) + weight)) / link }
-  return { optimizer: update, offload: (microBatches * local * (2 * weight + gradientBytes(run))) / link }
+  if (offload === 'optimizer') return { optimizer: update, traffic: (count * (gradientBytes(run) + weight)) / link }
+  return { optimizer: update, traffic: (microBatches * local * (2 * weight + gradientBytes(run))) / link }
 }

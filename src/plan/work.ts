@@ -42,10 +42,10 @@ export interface Block {
   /** The part of it that selective recomputation does without, and the products and traffic to have it again. */
   readonly scoresBytes: number
   readonly scores: { readonly products: readonly Product[]; readonly passBytes: number }
-  /** Summed over tensor-parallel ranks, forward and backward. */
+  /** Summed over tensor-parallel ranks: of a layer forward and backward, of embedding and head once. */
   readonly tensorBytes: number
-  /** Sent or received, whichever is more, by the busiest rank in each of the two exchanges. */
-  readonly exchangeBytes: number
+  /** Sent or received, whichever is more, by the busiest rank: to the experts, and back. */
+  readonly exchanges: readonly number[]
 }
 
 const nothing: Omit<Block, 'kind'> = {
@@ -58,7 +58,7 @@ const nothing: Omit<Block, 'kind'> = {
   scoresBytes: 0,
   scores: { products: [], passBytes: 0 },
   tensorBytes: 0,
-  exchangeBytes: 0,
+  exchanges: [],
 }
 
 export interface LayerWork {
@@ -216,17 +216,19 @@ function networkWork({ width, activation }: ModelConfig, count: number, rows: nu
 
 /** Router, dispatch, experts and combine of one routed module. */
 function mixture(slice: Slice, module: RoutedModule, expertLoads: readonly number[]) {
-  const { model, tokens, bytes, tensor, expert } = slice
+  const { model, plan, tokens, bytes, tensor, expert } = slice
   const moe = model.moe
   if (!moe) throw new Error('internal: no experts in a dense model')
   const { width } = model
   const { experts } = moe
-  const load = rankLoad(moe, expertLoads, expert, tokens)
+  const load = rankLoad(moe, expertLoads, expert, tokens, plan.dispatch === 'one-hot' || undefined)
   const ownNorm = module === 'ffn' ? [norm(slice, 'router')] : []
   const ownResidual = module === 'ffn' ? [residual(slice, 'router')] : []
   const local = experts / expert
   const rows = load.rows / local
   const columns = module === 'qkv' ? 3 * width : width
+  /** Of what a rank of a tensor group hands back: sums of networks, parts of projections. */
+  const back = module === 'ffn' ? width : columns / tensor
   const work =
     module === 'ffn'
       ? networkWork(model, local, rows, moe.hidden / tensor, bytes)
@@ -241,14 +243,14 @@ function mixture(slice: Slice, module: RoutedModule, expertLoads: readonly numbe
   const blocks: Block[] = [
     ...ownNorm,
     router(slice),
-    dispatch(slice, load.rows, columns),
+    dispatch(slice, load.rows, back),
     {
       ...nothing,
       kind: 'experts',
       ...work,
       // What experts read, and what they make: the gradient of the gate needs it.
-      keptBytes: work.keptBytes + load.rows * (width + columns / (module === 'ffn' ? 1 : tensor)) * bytes,
-      exchangeBytes: expert > 1 ? load.exchanged * width * bytes : 0,
+      keptBytes: work.keptBytes + load.rows * (width + back) * bytes,
+      exchanges: expert > 1 ? [load.exchanged * width * bytes, load.exchanged * back * bytes] : [],
     },
     ...shared,
     ...ownResidual,
@@ -293,28 +295,32 @@ function dispatch({ model: { moe, width }, plan, tokens, bytes }: Slice, rows: n
     const passBytes = (there + back) * bytes
     return { ...nothing, kind: 'dispatch', passBytes, gradientPassBytes: passBytes, kernels: 4 }
   }
-  const capacity = capacityOf(moe, tokens)
-  const slots = moe.experts * (Number.isFinite(capacity) ? capacity : tokens)
+  // A matrix for each group, of its tokens and its slots.
+  const count = moe.groups
+  const group = tokens / count
+  const slots = (moe.experts * capacityOf(moe, tokens)) / count
   return {
     ...nothing,
     kind: 'dispatch',
     products: [
-      { count: 1, m: slots, n: width, k: tokens },
-      { count: 1, m: tokens, n: columns, k: slots },
+      { count, m: slots, n: width, k: group },
+      { count, m: group, n: columns, k: slots },
     ],
     // Both matrices are written from their factors, and kept: one of places, one of gates.
     passBytes: 2 * 2 * tokens * slots * bytes,
-    gradientPassBytes: 2 * tokens * slots * bytes,
+    gradientPassBytes: tokens * slots * bytes,
     kernels: 4,
     keptBytes: 2 * tokens * slots * bytes,
   }
 }
 
 /** Rows of the table; their gradients are added to it. */
-export function embeddingWork({ model, tokens, bytes, sequenceShare }: Slice): Block {
+export function embeddingWork({ model, tokens, bytes, tensor, sequenceShare }: Slice): Block {
   return {
     ...nothing,
     kind: 'embedding',
+    // Each tensor-parallel rank has a part of the vocabulary.
+    tensorBytes: tensor > 1 ? tokens * model.width * bytes : 0,
     passBytes: 2 * tokens * model.width * bytes * sequenceShare,
     gradientPassBytes: 3 * tokens * model.width * bytes * sequenceShare,
     kernels: 1,
@@ -329,6 +335,8 @@ export function headWork(slice: Slice): Block {
   return {
     ...own,
     products: [{ count: 1, m: tokens, n: model.vocabulary / tensor, k: model.width }],
+    // The gradient of what it reads.
+    tensorBytes: tensor > 1 ? tokens * model.width * bytes : 0,
     // To float32, and softmax; back, and from float32.
     passBytes: own.passBytes + cells * (bytes + 3 * 4),
     gradientPassBytes: own.gradientPassBytes + cells * (3 * 4 + bytes),

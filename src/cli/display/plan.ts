@@ -20,9 +20,9 @@ export function planText(plan: Plan, name: string, colors: Colors): string {
     ...section('fastest layouts that fit', layoutTable(best, cluster, colors), colors),
     ...section(
       'fast against small: no layout is better in both',
-      layoutTable(pareto.slice(0, 8), cluster, colors),
+      layoutTable(worthTelling(pareto), cluster, colors),
       colors,
-      pareto.length > 1,
+      worthTelling(pareto).some((each) => !best.includes(each)),
     ),
     ...section(
       first ? 'would be faster, but do not fit' : 'nearest to fitting',
@@ -53,6 +53,16 @@ export function planText(plan: Plan, name: string, colors: Colors): string {
     ...budgetLines(plan, colors),
     ...(run.model.moe && first ? [`  ${colors.dim(loadNote(first))}`, ''] : []),
   ].join('\n')
+}
+
+/** Of a front, layouts that save at least a fiftieth of the memory of the one before. */
+function worthTelling(pareto: readonly Prediction[]): Prediction[] {
+  const told: Prediction[] = []
+  for (const each of pareto) {
+    const last = told.at(-1)
+    if (!last || each.memory.deviceBytes < 0.98 * last.memory.deviceBytes) told.push(each)
+  }
+  return told.slice(0, 8)
 }
 
 function facts({
@@ -138,36 +148,35 @@ function layoutTable(predictions: readonly Prediction[], cluster: Cluster, color
 }
 
 function rejectedTable({ rejected, cluster }: Plan, colors: Colors): string[] {
-  const head = ['layout', 'memory', 'too much by', 'most of it', 'step'].map((title) => colors.dim(title))
+  const head = ['layout', 'too much by', 'most of it', 'step'].map((title) => colors.dim(title))
   return table(
     [
       head,
       ...rejected.map(({ prediction: { layout, memory, time }, lackingBytes }) => {
         const lacksHost = memory.deviceBytes <= cluster.device.memory
-        const largest = Object.entries(memory.device)
-          .sort(([, a], [, b]) => b - a)
-          .slice(0, 2)
+        const [[kind, value] = ['', 0]] = Object.entries(memory.device).sort(([, a], [, b]) => b - a)
         return [
           layoutName(layout),
-          bytes(lacksHost ? memory.hostBytes : memory.deviceBytes),
           bytes(lackingBytes),
-          lacksHost ? 'host memory' : largest.map(([kind, value]) => `${kind} ${bytes(value)}`).join(', '),
+          lacksHost ? `host memory ${bytes(memory.hostBytes)}` : `${kind} ${bytes(value)}`,
           seconds(time.stepSeconds),
         ]
       }),
     ],
-    'lrrlr',
+    'lrlr',
   )
 }
 
 function budgetLines({ budget }: Plan, colors: Colors): string[] {
   if (!budget) return []
-  const price = budget.price === undefined ? '' : `, ${grouped(Math.round(budget.price))} at the given price`
+  const price = budget.price === undefined ? '' : `, ${amount(budget.price)} at the given price`
   return [
-    `  ${colors.bold('the whole training')}  ${count(budget.tokens)} tokens: ${duration(budget.seconds)}, ${grouped(Math.round(budget.deviceHours))} device-hours${price}`,
+    `  ${colors.bold('the whole training')}  ${count(budget.tokens)} tokens: ${duration(budget.seconds)}, ${amount(budget.deviceHours)} device-hours${price}`,
     '',
   ]
 }
+
+const amount = (value: number): string => (value < 10 ? value.toPrecision(2) : grouped(Math.round(value)))
 
 function loadNote({ dropped, padding, imbalance }: Prediction): string {
   return `The slowest rank computes ${fixed(imbalance, 2)} times the mean; ${percent(dropped)} of assignments dropped; ${percent(padding)} of expert rows are padding.`

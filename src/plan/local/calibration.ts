@@ -143,8 +143,9 @@ const clusterOf = (device: Device): Cluster => ({
       name: 'local',
       devices: 1,
       devicesPerNode: 1,
-      device: { memory: totalmem(), bandwidth: device.bandwidth, peak: { float32: 1 } },
-      links: { node: { bandwidth: 1e9 }, network: { bandwidth: 1e9 } },
+      device: { memory: '1 B', bandwidth: '1 B/s', peak: { float32: '1 FLOP/s' } },
+      // Nothing passes a link between one device.
+      links: { node: { bandwidth: '1 B/s' }, network: { bandwidth: '1 B/s' } },
     },
     'cluster',
   ),

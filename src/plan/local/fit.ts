@@ -1,9 +1,5 @@
 /** Constants that fit measurements: coordinate descent on the mean squared logarithm of predicted over measured. */
 
-export interface Measured {
-  readonly seconds: number
-}
-
 /**
  * Changes one number at a time, by factors that shrink, for as long as that helps. Numbers stay positive, and at
  * most `limits`.

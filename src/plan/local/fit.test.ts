@@ -1,0 +1,25 @@
+import { describe, expect, test } from 'vitest'
+import { descend, logError } from './fit.ts'
+
+describe('descent', () => {
+  test('finds the constants that made the measurements', () => {
+    // seconds = a · x + b, of a = 3 and b = 0.02
+    const measured = [0.001, 0.01, 0.1, 1, 10].map((x) => [x, 3 * x + 0.02] as const)
+    const loss = ([a = 0, b = 0]: readonly number[]) => logError(measured.map(([x, seconds]) => [a * x + b, seconds]))
+    const [a = 0, b = 0] = descend([1, 1], [100, 100], loss)
+    expect(a).toBeCloseTo(3, 1)
+    expect(b).toBeCloseTo(0.02, 3)
+  })
+
+  test('never exceeds a limit, and never gets worse', () => {
+    const loss = ([a = 0]: readonly number[]) => logError([[a, 1000]])
+    const [a = 0] = descend([1], [7], loss)
+    expect(a).toBe(7)
+    expect(loss([a])).toBeLessThan(loss([1]))
+  })
+})
+
+test('an error of a factor counts alike in both directions', () => {
+  expect(logError([[2, 1]])).toBeCloseTo(logError([[1, 2]]), 12)
+  expect(logError([[5, 5]])).toBe(0)
+})

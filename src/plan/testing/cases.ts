@@ -1,0 +1,88 @@
+/** Runs, clusters and layouts to plan in tests: small ones, and clusters without the losses of real ones. */
+import type { z } from 'zod'
+import { type Cluster, type ClusterInput, clusterSchema } from '../cluster.ts'
+import type { Layout } from '../layout.ts'
+import { balancedLoads, type ModelLoads } from '../load.ts'
+import { type Prediction, Predictor } from '../predict.ts'
+import { type PlannedRun, plannedRunSchema } from '../settings.ts'
+
+export type RunInput = z.input<typeof plannedRunSchema>
+
+export const runOf = (input: RunInput): PlannedRun => plannedRunSchema.parse(input)
+
+/** Eight experts in two layers, width 64, 64 sequences of 32 tokens. */
+export function sparseRun(
+  moe: NonNullable<NonNullable<RunInput['model']>['moe']> = {},
+  plan: RunInput['plan'] = {},
+  model: RunInput['model'] = {},
+  train: RunInput['train'] = {},
+): PlannedRun {
+  const shape = { vocabulary: 512, layers: 2, width: 64, heads: 8, sequence: 32, hidden: 128 }
+  return runOf({
+    model: { ...shape, moe: { experts: 8, hidden: 128, ...moe }, ...model },
+    train: { batch: 64, ...train },
+    plan,
+  })
+}
+
+const link = { bandwidth: '100 GB/s', latency: '0 s', efficiency: 1 }
+
+/** Products at their peak, no kernel to start, links of 100 GB/s (50 GB/s a device between nodes) without latency. */
+export function idealInput(devices: number): ClusterInput {
+  return {
+    devices,
+    devicesPerNode: 8,
+    device: {
+      memory: '80 GB',
+      reserved: '1 B',
+      bandwidth: '1 TB/s',
+      bandwidthEfficiency: 1,
+      attentionEfficiency: 1,
+      peak: { float32: '10 TFLOP/s', tf32: '50 TFLOP/s', float16: '100 TFLOP/s', bfloat16: '100 TFLOP/s' },
+      matmul: { efficiency: 1, padM: 0, padN: 0, padK: 0, fill: 0 },
+      kernel: '0 s',
+    },
+    links: { node: link, network: { ...link, bandwidth: '400 GB/s' }, host: { ...link, bandwidth: '10 GB/s' } },
+  }
+}
+
+export const idealCluster = (devices: number): Cluster => clusterSchema.parse(idealInput(devices))
+
+/** With kernels, pads, latencies and efficiencies as a cluster has them by default. */
+export function realCluster(devices: number): Cluster {
+  return clusterSchema.parse({
+    devices,
+    device: {
+      memory: '80 GB',
+      bandwidth: '2 TB/s',
+      peak: { float32: '20 TFLOP/s', float16: '300 TFLOP/s', bfloat16: '300 TFLOP/s' },
+    },
+    links: {
+      node: { bandwidth: '300 GB/s' },
+      network: { bandwidth: '200 GB/s' },
+      host: { bandwidth: '25 GB/s' },
+    },
+  })
+}
+
+export const layoutOf = (over: Partial<Layout> = {}): Layout => ({
+  data: 1,
+  expert: 1,
+  tensor: 1,
+  pipeline: 1,
+  zero: 0,
+  recompute: 'none',
+  microBatches: 1,
+  offload: 'none',
+  ...over,
+})
+
+/** Every expert is chosen equally often, unless loads are given. */
+export function predict(run: PlannedRun, cluster: Cluster, layout: Layout, loads?: ModelLoads): Prediction {
+  const { moe } = run.model
+  const even = moe ? balancedLoads(moe) : () => []
+  return new Predictor(run, cluster, loads ?? even).predict(layout)
+}
+
+export const sum = (parts: Readonly<Record<string, number>>): number =>
+  Object.values(parts).reduce((total, part) => total + part, 0)
