@@ -126,6 +126,15 @@ describe('state of Ψ dense parameters (Rajbhandari et al. 2020, figure 1)', () 
     expect(state(plan, {}).a).toBeCloseTo(expected, 10)
   })
 
+  // Megatron-LM of 2021: _flatten_dense_tensors of all gradients, whatever the number of data-parallel ranks.
+  test('with `both` has a flat copy of all gradients to exchange, unless ZeRO divides the optimizer', () => {
+    const run = denseRun({ gradients: 'both' })
+    const of = (layout: Partial<Layout>) => predict(run, idealCluster(8), layoutOf(layout)).memory.device.communication
+    const { total } = partsOf(run.model)
+    expect(of({})).toBeCloseTo(2 * total, 6)
+    expect(of({ data: 8, zero: 1 })).toBeCloseTo(2 * Math.min(25e6, total), 6)
+  })
+
   test('of Adafactor is two vectors a matrix beside weights and gradients', () => {
     const { a } = state({ precision: 'float32', optimizer: 'adafactor' }, {})
     expect(a).toBeGreaterThan(8)

@@ -197,6 +197,8 @@ function communicationBytes(run: PlannedRun, layout: Layout, parts: readonly Par
   const leaving = offload === 'all' ? whole * gradientBytes(run) : 0
   const all = addParts(parts)
   const own = all.dense.parameters / tensor + all.experts.parameters / tensor / expert
-  const exchanged = data > 1 ? Math.min(BUCKET_PARAMETERS, own) * gradientBytes(run) : 0
-  return gathered + leaving + exchanged
+  // Megatron-LM of 2021, whose gradients `both` is, copied all of them into one tensor to exchange them.
+  const flat = run.plan.gradients === 'both' && zero === 0
+  const exchanged = flat ? own : data > 1 ? Math.min(BUCKET_PARAMETERS, own) : 0
+  return gathered + leaving + exchanged * gradientBytes(run)
 }

@@ -18,7 +18,7 @@ const planSchema = z
   .strictObject({
     /** Factors of matrix products and activations; with 16 bits, weights have a copy of 16 bits too. */
     precision: z.enum(['float32', 'tf32', 'float16', 'bfloat16']).default('bfloat16'),
-    /** Gradients are accumulated and exchanged in float32, or as `precision` stores activations; `both`: so, with a copy in float32 for the optimizer. */
+    /** Gradients are accumulated and exchanged in float32, or as `precision` stores activations; `both`: so, with a copy in float32 for the optimizer and, without ZeRO, a flat one for the exchange (Megatron-LM in 2021). */
     gradients: z.enum(['float32', 'precision', 'both']).default('float32'),
     /** Default: that of the run. */
     optimizer: z.enum(['adamw', 'adafactor', 'sgd']).nullable().default(null),
