@@ -1,6 +1,7 @@
 /** How long a device computes: products by their shape, passes by their bytes. */
+
+import type { Block, Product } from './blocks.ts'
 import type { Device, MathPrecision } from './cluster.ts'
-import type { Block, Product } from './work.ts'
 
 /** Peak rate in a precision, FLOP/s. @throws when the device has none: the search asks `offers` first */
 export function peakOf(device: Device, precision: MathPrecision): number {

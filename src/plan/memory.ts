@@ -2,12 +2,14 @@
  * Bytes on one device, by kind: of the stage that needs the most. With uneven loads a device is taken to have the
  * busiest rank's rows in every layer, which is the most that one can have.
  */
+
+import type { BlockKind } from './blocks.ts'
 import type { Cluster } from './cluster.ts'
 import type { Layout } from './layout.ts'
 import { addParts, type Count, type Part, type Parts } from './parts.ts'
 import { type PlannedRun, storedBytes } from './settings.ts'
 import { type Stage, stageParts, type Workload } from './stages.ts'
-import { type BlockKind, logitsBytes } from './work.ts'
+import { logitsBytes } from './work.ts'
 
 export const memoryKinds = [
   'weights',

@@ -6,7 +6,6 @@ import { balancedLoads, type ModelLoads } from './load.ts'
 import { greatestCommonDivisor } from './network.ts'
 import { type Prediction, Predictor } from './predict.ts'
 import { type PlannedRun, storedBytes } from './settings.ts'
-import { hasExperts } from './work.ts'
 
 export interface Ranking {
   readonly predictor: Predictor
@@ -128,7 +127,7 @@ function slices({ model }: PlannedRun, tensor: number): boolean {
 }
 
 const expertSizes = ({ model }: PlannedRun, data: number): number[] =>
-  model.moe && hasExperts(model) ? divisors(greatestCommonDivisor(model.moe.experts, data)) : [1]
+  model.moe ? divisors(greatestCommonDivisor(model.moe.experts, data)) : [1]
 
 /** What the plan fixes, against model and cluster: each by itself. */
 function check(run: PlannedRun, cluster: Cluster): void {

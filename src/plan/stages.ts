@@ -1,10 +1,11 @@
 /** Which layers a pipeline stage has, and what every stage computes for one micro-batch. */
 import { routedModules } from '../model/parameters.ts'
+import { type Block, type Slice, sliceOf } from './blocks.ts'
 import type { Layout } from './layout.ts'
 import type { ExpertLoads, ModelLoads } from './load.ts'
 import type { Parts } from './parts.ts'
 import type { PlannedRun } from './settings.ts'
-import { type Block, embeddingWork, headWork, type LayerWork, layerWork, type Slice, sliceOf } from './work.ts'
+import { embeddingWork, headWork, type LayerWork, layerWork } from './work.ts'
 
 export interface Stage {
   readonly index: number

@@ -2,6 +2,8 @@
  * Seconds of a step, by kind. What every kind costs is that of the slowest stage and, in it, of the slowest rank;
  * all parts together are the step.
  */
+
+import type { Block, BlockKind } from './blocks.ts'
 import type { Cluster } from './cluster.ts'
 import { type BlockTimes, passSeconds } from './device-time.ts'
 import type { Layout } from './layout.ts'
@@ -10,7 +12,6 @@ import { allReduceSeconds, allToAllSeconds, groupOf, reduceScatterSeconds, sendS
 import { addParts, type Part, type Parts } from './parts.ts'
 import { type PlannedRun, storedBytes } from './settings.ts'
 import { type Stage, stageParts, type Workload } from './stages.ts'
-import type { Block, BlockKind } from './work.ts'
 
 export const timeKinds = [
   'attention',
