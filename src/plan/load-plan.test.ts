@@ -167,7 +167,7 @@ describe('a run to plan', () => {
 
   test.each([
     ['plan.zeor=1', 'unknown field plan.zeor: 1'],
-    ['plan.zero=4', 'invalid plan.zero: 4'],
+    ['plan.zero=4', 'invalid plan.zero: 4 (expected an integer from 0 to 3 or null)'],
     ['plan.precision=fp8', 'invalid plan.precision: "fp8"'],
     ['plan.overlap=2', 'invalid plan.overlap: 2'],
     ['plan.tensorOverlap=-1', 'invalid plan.tensorOverlap: -1'],

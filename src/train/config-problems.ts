@@ -141,6 +141,8 @@ function accepted(field: Field): string {
       return `a group of fields: ${Object.keys(field.properties ?? {}).join(', ')}`
     case 'integer':
       if (field.exclusiveMinimum === 0) return 'a positive integer'
+      if (field.minimum !== undefined && field.maximum !== undefined && field.maximum < Number.MAX_SAFE_INTEGER)
+        return `an integer from ${field.minimum} to ${field.maximum}`
       return field.minimum === 0 ? 'an integer of at least 0' : 'an integer'
     default:
       return acceptedNumber(field)
