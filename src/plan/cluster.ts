@@ -49,6 +49,8 @@ const deviceSchema = z.strictObject({
   matmul: matmulSchema,
   /** Share of the bandwidth that passes over memory reach. */
   bandwidthEfficiency: share.default(0.9),
+  /** Share of the bandwidth that the optimizer's update reaches: one pass over long arrays. */
+  updateEfficiency: share.default(0.9),
   /** Share of the peak that fused attention reaches, forward and backward. */
   attentionEfficiency: share.default(0.4),
   /** What starting a kernel costs when it is too small to hide it. */

@@ -5,7 +5,7 @@
 
 import type { Block, BlockKind } from './blocks.ts'
 import type { Cluster } from './cluster.ts'
-import { type BlockTimes, passSeconds } from './device-time.ts'
+import type { BlockTimes } from './device-time.ts'
 import type { Layout } from './layout.ts'
 import { gradientBytes, optimizerKind, stateBytes } from './memory.ts'
 import { allReduceSeconds, allToAllSeconds, groupOf, reduceScatterSeconds, sendSeconds } from './network.ts'
@@ -209,7 +209,10 @@ function offloaded(
   { traffic, count, local }: { traffic: number; count: number; local: number },
 ): { optimizer: number; traffic: number } {
   const { host } = cluster.links
-  if (offload === 'none' || !host) return { optimizer: passSeconds(cluster.device, traffic), traffic: 0 }
+  if (offload === 'none' || !host) {
+    const { bandwidth, updateEfficiency } = cluster.device
+    return { optimizer: traffic / (bandwidth * updateEfficiency), traffic: 0 }
+  }
   const link = host.bandwidth * host.efficiency
   const weight = storedBytes(run.plan.precision)
   // The host's memory is taken to be as fast as its link, which is the case for the share that a device has of it.

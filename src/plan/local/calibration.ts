@@ -2,7 +2,7 @@
  * What this machine is as a device of the planner. Measured: products of some shapes, the rate of memory, and the
  * steps of a few small trainings. From them follow the constants of the same model that plans clusters: pads and
  * fill of products from the products, and from the trainings what a kernel costs to start, what share of the
- * memory's rate passes reach, and what share of the peak attention reaches.
+ * memory's rate passes and the optimizer reach, and what share of the peak attention reaches.
  */
 import { cpus, totalmem } from 'node:os'
 import type { RunConfig } from '../../train/config.ts'
@@ -10,6 +10,7 @@ import { checked } from '../../train/config-problems.ts'
 import { measureBandwidth, measureProduct, openRuntime, TrainingBench } from '../../train/index.ts'
 import { loadConfig } from '../../train/load-config.ts'
 import { median } from '../../train/statistics.ts'
+import { createStore } from '../../train/trainer.ts'
 import { type Cluster, clusterSchema, type Device } from '../cluster.ts'
 import { productSeconds } from '../device-time.ts'
 import { Predictor } from '../predict.ts'
@@ -22,7 +23,7 @@ export interface Calibration {
   readonly cluster: Cluster
   /** Whether the kernels of the runtime are there: then all rows of experts are computed as they come. */
   readonly kernels: boolean
-  /** Peak memory of a process before it has a model. */
+  /** Peak memory of a process that trains, without its model. */
   readonly baseBytes: number
   /** Mean error of the fits: products, trainings. */
   readonly errors: { readonly products: number; readonly trainings: number }
@@ -42,6 +43,8 @@ const products = [
   { count: 8, m: 128, n: 256, k: 128 },
   { count: 16, m: 256, n: 1024, k: 256 },
   { count: 16, m: 256, n: 256, k: 1024 },
+  { count: 16, m: 64, n: 1024, k: 256 },
+  { count: 32, m: 32, n: 2048, k: 512 },
 ] as const
 
 /** Small models that differ in what they spend their time on; each with what it sets. */
@@ -49,23 +52,37 @@ const trainings: readonly (readonly [preset: string, ...sets: string[]])[] = [
   ['tiny', 'train.batch=8'],
   ['demo', 'model.layers=2'],
   ['demo', 'model.moe=null', 'model.layers=3', 'model.width=192', 'model.hidden=768', 'model.heads=6'],
-  ['S', 'model.layers=1', 'train.batch=8'],
+  ['S', 'model.layers=1', 'train.batch=2', 'model.moe.experts=32'],
   ['S', 'model.layers=2', 'model.moe.experts=8', 'model.moe.k=2', 'train.batch=4', 'model.vocabulary=2048'],
 ]
 const STEPS = { warmUp: 3, timed: 7 }
 
 /** Takes about half a minute; the machine should have nothing else to do. */
 export async function calibrate(config: RunConfig, say: (message: string) => void = () => {}): Promise<Calibration> {
-  const runtime = await openRuntime(config)
+  const { runtime: settings } = config
+  const trained = (preset: string, sets: readonly string[]) =>
+    loadConfig(preset, [
+      ...sets,
+      `runtime.math=${settings.math}`,
+      ...(settings.threads === undefined ? [] : [`runtime.threads=${settings.threads}`]),
+    ])
+  // The smallest training comes first: what the process holds then, beside that model, every training holds.
+  const observed: { config: RunConfig; seconds: number }[] = []
+  let baseBytes = 0
+  for (const [preset, ...sets] of trainings) {
+    const training = await trained(preset, sets)
+    say(`training ${[preset, ...sets].join(' ')}`)
+    const { seconds, ownBytes } = await timed(training)
+    if (observed.length === 0) baseBytes = process.resourceUsage().maxRSS * 1024 - ownBytes
+    observed.push({ config: training, seconds })
+  }
+
   say('measuring products and memory')
-  const measured: { shape: (typeof products)[number]; seconds: number }[] = []
+  const runtime = await openRuntime(config)
   const { threads, math, provider, kernels } = runtime
+  const measured: { shape: (typeof products)[number]; seconds: number }[] = []
   let bandwidth: number
-  let baseBytes: number
   try {
-    await measureProduct(runtime, { count: 1, m: 2048, n: 2048, k: 2048 })
-    // What every process has that trains: it measures such a product too.
-    baseBytes = process.resourceUsage().maxRSS * 1024
     for (const shape of products) measured.push({ shape, seconds: await measureProduct(runtime, shape) })
     bandwidth = await measureBandwidth(runtime)
   } finally {
@@ -73,17 +90,6 @@ export async function calibrate(config: RunConfig, say: (message: string) => voi
   }
   const hasKernels = kernels.names.size > 0
   const device = fitProducts(measured, bandwidth)
-
-  const observed: { config: RunConfig; seconds: number }[] = []
-  for (const [preset, ...sets] of trainings) {
-    const training = await loadConfig(preset, [
-      ...sets,
-      `runtime.math=${config.runtime.math}`,
-      `runtime.threads=${threads}`,
-    ])
-    say(`training ${[preset, ...sets].join(' ')}`)
-    observed.push({ config: training, seconds: await stepSeconds(training) })
-  }
   const fitted = fitTrainings(clusterOf(device), observed, hasKernels)
   return {
     engine: `${provider}, ${math}, ${threads} thread${threads === 1 ? '' : 's'}`,
@@ -97,11 +103,13 @@ export async function calibrate(config: RunConfig, say: (message: string) => voi
   }
 }
 
-async function stepSeconds(config: RunConfig): Promise<number> {
+/** Seconds of a step, and what the model itself takes of the memory. */
+async function timed(config: RunConfig): Promise<{ seconds: number; ownBytes: number }> {
   const bench = await TrainingBench.open(config)
   try {
     await bench.run(STEPS.warmUp)
-    return median((await bench.run(STEPS.timed)).map(({ ms }) => ms)) / 1000
+    const seconds = median((await bench.run(STEPS.timed)).map(({ ms }) => ms)) / 1000
+    return { seconds, ownBytes: createStore(config).byteLength + (bench.programBytes ?? 0) }
   } finally {
     await bench.close()
   }
@@ -117,6 +125,7 @@ function deviceWith(peak: number, bandwidth: number, over: Partial<Device> = {})
     peak: { float32: peak },
     matmul: { efficiency: 1, padM: 8, padN: 8, padK: 8, fill: 1000 },
     bandwidthEfficiency: 1,
+    updateEfficiency: 1,
     attentionEfficiency: 0.5,
     kernel: 1e-5,
     ...over,
@@ -154,20 +163,17 @@ const clusterOf = (device: Device): Cluster => ({
 
 /** What products alone do not show: starting kernels, passes, attention. */
 function fitTrainings(cluster: Cluster, observed: readonly { config: RunConfig; seconds: number }[], kernels: boolean) {
-  const withConstants = ([
-    kernel = 0,
-    bandwidthEfficiency = 1,
-    attentionEfficiency = 1,
-  ]: readonly number[]): Cluster => ({
-    ...cluster,
-    device: { ...cluster.device, kernel, bandwidthEfficiency, attentionEfficiency },
-  })
+  const withConstants = (values: readonly number[]): Cluster => {
+    const [kernel = 0, bandwidthEfficiency = 1, attentionEfficiency = 1, updateEfficiency = 1] = values
+    const { device } = cluster
+    return { ...cluster, device: { ...device, kernel, bandwidthEfficiency, attentionEfficiency, updateEfficiency } }
+  }
   const pairs = (constants: Cluster) =>
     observed.map(({ config, seconds }): [number, number] => {
       const run = localRun(config, kernels)
       return [new Predictor(run, constants, localLoads(run)).predict(localLayout(run)).time.stepSeconds, seconds]
     })
-  const values = descend([cluster.device.kernel, 0.7, 0.4], [1e-3, 1, 1], (constants) =>
+  const values = descend([cluster.device.kernel, 0.7, 0.4, 0.7], [1e-3, 1, 1, 1], (constants) =>
     logError(pairs(withConstants(constants))),
   )
   const fitted = withConstants(values)
