@@ -24,7 +24,7 @@ export function productSeconds(
   return Math.max(computed / (peakOf(device, precision) * efficiency), passSeconds(device, moved)) + device.kernel
 }
 
-export const passSeconds = ({ bandwidth, bandwidthEfficiency }: Device, bytes: number): number =>
+const passSeconds = ({ bandwidth, bandwidthEfficiency }: Device, bytes: number): number =>
   bytes / (bandwidth * bandwidthEfficiency)
 
 /** Seconds of the forward pass and of the backward pass of a block, without what other devices are waited for. */

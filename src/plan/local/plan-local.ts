@@ -92,7 +92,7 @@ async function enginesHere(config: RunConfig): Promise<Engines> {
 }
 
 /** Changes when calibrations mean something else. */
-const FORMAT = 3
+const FORMAT = 4
 
 async function readCalibration(file: string): Promise<Calibration | undefined> {
   try {
