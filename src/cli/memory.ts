@@ -1,5 +1,6 @@
 /** The memory of a training that is known beforehand: what is kept from step to step, in float32. */
 import type { RunConfig } from '../train/config.ts'
+import { factoredSize } from '../train/optimizer/factored-size.ts'
 
 const FLOAT_BYTES = 4
 
@@ -16,13 +17,6 @@ export function stateMemory(
     { name: 'gradients', bytes: parameters },
     optimizer === 'adamw'
       ? { name: 'first and second moments (AdamW)', bytes: 2 * parameters }
-      : { name: 'factored second moment (Adafactor)', bytes: total(factored) },
+      : { name: 'factored second moment (Adafactor)', bytes: total(({ shape }) => factoredSize(shape)) },
   ]
-}
-
-/** A row and a column mean for each matrix (every expert's has its own), all of a vector. */
-function factored({ shape, parameters }: { readonly shape: readonly number[]; readonly parameters: number }): number {
-  const [rows, columns] = shape.slice(-2)
-  if (rows === undefined || columns === undefined) return parameters
-  return (parameters / (rows * columns)) * (rows + columns)
 }

@@ -2,6 +2,7 @@
 import { sizeOf } from '../graph/index.ts'
 import type { ModelConfig } from '../model/config.ts'
 import { type ParameterSpec, parameterSpecs } from '../model/parameters.ts'
+import { factoredSize } from '../train/optimizer/factored-size.ts'
 
 /** Numbers of parameters, and of what a factored second moment keeps of them: a row and a column of each matrix. */
 export interface Count {
@@ -80,12 +81,5 @@ export const addParts = (parts: readonly Part[]): Part =>
   })
 
 function sum(specs: readonly ParameterSpec[]): Count {
-  return specs.map(({ shape }) => ({ parameters: sizeOf(shape), factored: factored(shape) })).reduce(plus, nothing)
-}
-
-/** Of each matrix of a stack a row and a column; a vector whole (Shazeer & Stern 2018, section 3). */
-function factored(shape: readonly number[]): number {
-  const [rows, columns] = shape.slice(-2)
-  if (rows === undefined || columns === undefined) return sizeOf(shape)
-  return (sizeOf(shape) / (rows * columns)) * (rows + columns)
+  return specs.map(({ shape }) => ({ parameters: sizeOf(shape), factored: factoredSize(shape) })).reduce(plus, nothing)
 }
