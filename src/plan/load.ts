@@ -74,10 +74,8 @@ function withMeanOne(loads: readonly number[]): ExpertLoads {
 
 /** What a rank of an expert-parallel group has to do in one layer, for one micro-batch. */
 export interface RankLoad {
-  /** Rows that the slowest rank computes. */
+  /** Rows that the slowest rank receives and computes: padded buffers whole, with their empty slots. */
   readonly rows: number
-  /** Rows that the slowest rank receives: the most that any rank sends or receives. */
-  readonly exchanged: number
   /** Share of all assignments that find their expert full. */
   readonly dropped: number
   /** Share of the rows computed by all ranks that hold no token. */
@@ -130,8 +128,6 @@ export function rankLoad(
   const slots = capacity * perRank
   return {
     rows: ranks * (padded ? slots : most),
-    // Padded buffers are exchanged whole, with their empty slots.
-    exchanged: ranks * (padded ? slots : most),
     dropped: chooses ? 0 : Math.max(0, 1 - kept / assignments),
     padding: padded ? 1 - kept / (slots * ranks) : 0,
     imbalance: padded || kept === 0 ? 1 : (most * ranks) / kept,

@@ -39,7 +39,7 @@ export function mixture(slice: Slice, module: RoutedModule, expertLoads: ExpertL
       ...work,
       // What experts read, and what they make: the gradient of the gate needs it.
       keptBytes: work.keptBytes + load.rows * (width + back) * bytes,
-      exchanges: expert > 1 ? [load.exchanged * width * bytes, load.exchanged * back * bytes] : [],
+      exchanges: expert > 1 ? [load.rows * width * bytes, load.rows * back * bytes] : [],
     },
     ...shared,
     ...ownResidual,
