@@ -142,7 +142,9 @@ test('a run that fails is reported, and the others are done', async () => {
 test('Ctrl-C saves what is under way, says how to go on, and ends with 130', async () => {
   const file = studyFile('interrupted', { ...twoArms, set: { 'train.steps': 5000 } })
   const running = workspace.start('study', file, '--out', workspace.file('interrupted'), '--jobs', '2', '--json')
-  await running.line(({ kind, step }) => kind === 'progress' && Number(step) >= 10)
+  // A run that has trained no step has nothing to save: both must be under way.
+  const begun = new Set<string>()
+  await running.line(({ kind, arm, seed }) => kind === 'progress' && begun.add(`${arm} ${seed}`).size === 2)
   running.kill('SIGINT')
   const { code, stderr } = await running.ended
   expect(code).toBe(130)
