@@ -4,30 +4,44 @@
  *
  *   npm run build && npx tsx bench/predict.ts                 what is not measured yet
  *   npx tsx bench/predict.ts --math bf16
+ *   npx tsx bench/predict.ts --engine onnxruntime             without oneDNN
  *   npx tsx bench/predict.ts --again                          all anew, with a new calibration
  */
 import { cpus } from 'node:os'
-import { Command } from 'commander'
+import { Command, Option } from 'commander'
 import { bytes, fixed, percent } from '../src/cli/format.ts'
 import { mathOption, numberOption, ranges } from '../src/cli/options.ts'
 import { RunError } from '../src/errors.ts'
 import type { Plan } from '../src/plan/index.ts'
-import { choirLines, type EngineChoice, TrainingProcess, WARM_UP } from './support/choir.ts'
+import { median } from '../src/train/statistics.ts'
+import {
+  checkChoice,
+  choiceName,
+  choirLines,
+  type Engine,
+  type EngineChoice,
+  engines,
+  TrainingProcess,
+  WARM_UP,
+} from './support/choir.ts'
 import { runCommand, tableText } from './support/command.ts'
 import { Results, resultFile, shownPath } from './support/results.ts'
 
 interface Flags {
-  readonly math?: 'float32' | 'bf16'
+  readonly math: 'float32' | 'bf16'
+  readonly engine: Engine
   readonly steps: number
+  readonly rounds: number
   readonly again?: true
 }
 
 export interface PredictRow {
   readonly name: string
   readonly predictedMs: number
-  readonly measuredMs: number
   readonly predictedBytes: number
-  readonly measuredBytes: number
+  /** Of each training. */
+  readonly measuredMs: readonly number[]
+  readonly measuredBytes: readonly number[]
 }
 
 /** Sizes, routers, capacities, optimizers: what each sets beside its preset. */
@@ -53,38 +67,53 @@ await runCommand(
   new Command('npx tsx bench/predict.ts')
     .description('Compares predictions of `choir plan --cluster local` with trainings.')
     .addOption(mathOption().default('float32'))
+    .addOption(new Option('--engine <name>', 'what multiplies matrices').choices(engines).default('onednn'))
     .addOption(numberOption('--steps <n>', 'steps that are timed', ranges.positiveInteger).default(8))
+    .addOption(
+      numberOption('--rounds <n>', 'trainings of each configuration, minutes apart', ranges.positiveInteger).default(2),
+    )
     .option('--again', 'calibrate anew, and measure what is measured already')
     .action(run),
 )
 
-async function run({ math = 'float32', steps, again }: Flags): Promise<void> {
-  const file = resultFile(`predict-${math}`)
+async function run({ math, engine, steps, rounds, again }: Flags): Promise<void> {
+  checkChoice({ math, engine })
+  const file = resultFile(`predict-${choiceName({ math, engine })}`)
   const results = await Results.open<PredictRow>(file, ({ name }) => name)
-  const choice: EngineChoice = { math, engine: 'onednn', threads: cpus().length }
-  let calibrate = again ?? false
-  for (const [preset, ...sets] of configurations) {
-    const name = [preset, ...sets.map((set) => set.replace('model.', '').replace('train.', ''))].join(' ')
-    if (results.find(name) && !again) continue
-    process.stderr.write(`  ${name} ...\n`)
-    const predicted = await prediction(preset, sets, choice, calibrate)
-    calibrate = false
-    await results.put({ name, ...predicted, ...(await measurement(preset, sets, choice, steps)) })
-  }
+  const choice: EngineChoice = { math, engine, threads: cpus().length }
+  for (let round = 0; round < rounds; round++)
+    for (const [at, [preset, ...sets]] of configurations.entries()) {
+      const name = [preset, ...sets.map((set) => set.replace('model.', '').replace('train.', ''))].join(' ')
+      const anew = again && round === 0
+      const known = anew ? undefined : results.find(name)
+      if (known && known.measuredMs.length > round) continue
+      process.stderr.write(`  ${name}, ${round + 1} of ${rounds} ...\n`)
+      const { predictedMs, predictedBytes, measuredMs, measuredBytes } =
+        known ?? (await prediction(preset, sets, choice, Boolean(anew && at === 0)))
+      const { stepMs, peakBytes } = await measurement(preset, sets, choice, steps)
+      const measured = { measuredMs: [...measuredMs, stepMs], measuredBytes: [...measuredBytes, peakBytes] }
+      await results.put({ name, predictedMs, predictedBytes, ...measured })
+    }
   process.stdout.write(`${report(configurations.length, results)}\n  ${shownPath(file)}\n`)
 }
 
 async function prediction(
   preset: string,
   sets: readonly string[],
-  { math, threads }: EngineChoice,
+  { math, engine, threads }: EngineChoice,
   calibrate: boolean,
-) {
+): Promise<Omit<PredictRow, 'name'>> {
   const given = [...sets, `runtime.math=${math}`, `runtime.threads=${threads}`].flatMap((set) => ['--set', set])
   const args = ['plan', preset, '--cluster', 'local', '--json', ...given, ...(calibrate ? ['--calibrate'] : [])]
-  for await (const line of choirLines(args)) {
+  for await (const line of choirLines(args, engine)) {
     const [best] = (line as Plan).best
-    if (best) return { predictedMs: 1000 * best.time.stepSeconds, predictedBytes: best.memory.deviceBytes }
+    if (best)
+      return {
+        predictedMs: 1000 * best.time.stepSeconds,
+        predictedBytes: best.memory.deviceBytes,
+        measuredMs: [],
+        measuredBytes: [],
+      }
   }
   throw new RunError(`no prediction of ${preset}`)
 }
@@ -93,8 +122,7 @@ async function measurement(preset: string, sets: readonly string[], choice: Engi
   const training = await TrainingProcess.start(preset, sets, choice)
   try {
     await training.warmUp(WARM_UP)
-    const { stepMs, peakBytes } = await training.run(steps)
-    return { measuredMs: stepMs, measuredBytes: peakBytes }
+    return await training.run(steps)
   } finally {
     await training.stop()
   }
@@ -103,7 +131,12 @@ async function measurement(preset: string, sets: readonly string[], choice: Engi
 function report(count: number, { rows }: Results<PredictRow>): string {
   const error = (predicted: number, measured: number) => predicted / measured - 1
   const signed = (value: number) => `${value < 0 ? '−' : '+'}${percent(Math.abs(value), 0)}`
-  const cells = rows.map(({ name, predictedMs, measuredMs, predictedBytes, measuredBytes }) => [
+  const medians = rows.map(({ measuredMs, measuredBytes, ...row }) => ({
+    ...row,
+    measuredMs: median(measuredMs),
+    measuredBytes: median(measuredBytes),
+  }))
+  const cells = medians.map(({ name, predictedMs, measuredMs, predictedBytes, measuredBytes }) => [
     name,
     fixed(predictedMs, 1),
     fixed(measuredMs, 1),
@@ -112,8 +145,8 @@ function report(count: number, { rows }: Results<PredictRow>): string {
     bytes(measuredBytes),
     signed(error(predictedBytes, measuredBytes)),
   ])
-  const mean = (value: (row: PredictRow) => number) =>
-    percent(rows.reduce((sum, row) => sum + Math.abs(value(row)), 0) / rows.length)
+  const mean = (value: (row: (typeof medians)[number]) => number) =>
+    percent(medians.reduce((sum, row) => sum + Math.abs(value(row)), 0) / medians.length)
   const means = [
     'mean absolute error',
     '',

@@ -29,6 +29,8 @@ export interface Block {
   readonly products: readonly Product[]
   /** Operations of attention that never stores its scores. */
   readonly fusedFlops: number
+  /** Queries of it, of all heads. */
+  readonly fusedQueries: number
   /** Traffic of all that is no product. */
   readonly passBytes: number
   /** Traffic of the same in the backward pass. */
@@ -49,6 +51,7 @@ export interface Block {
 export const nothing: Omit<Block, 'kind'> = {
   products: [],
   fusedFlops: 0,
+  fusedQueries: 0,
   passBytes: 0,
   gradientPassBytes: 0,
   kernels: 0,

@@ -53,6 +53,8 @@ const deviceSchema = z.strictObject({
   updateEfficiency: share.default(0.9),
   /** Share of the peak that fused attention reaches, forward and backward. */
   attentionEfficiency: share.default(0.4),
+  /** What a query of a head costs in fused attention beside its operations: short sequences feel it. */
+  attentionQuery: seconds.prefault('0 s'),
   /** What starting a kernel costs when it is too small to hide it. */
   kernel: seconds.prefault('2 us'),
 })

@@ -57,21 +57,46 @@ export class BlockTimes {
   }
 }
 
-function blockSeconds(device: Device, precision: MathPrecision, bytes: number, block: Block): BlockSeconds {
-  const product = (each: Product) => productSeconds(device, precision, each, bytes)
-  const sum = (products: readonly Product[]) => products.reduce((total, each) => total + product(each), 0)
-  const starting = block.kernels * device.kernel
-  const fused = block.fusedFlops / (peakOf(device, precision) * device.attentionEfficiency)
+/** Seconds of one direction by what is done: matrix products, fused attention, and all else. */
+export interface WorkSeconds {
+  readonly products: number
+  readonly fused: number
+  readonly passes: number
+}
+
+/** @param bytes of a number in a product */
+export function forwardSeconds(device: Device, precision: MathPrecision, bytes: number, block: Block): WorkSeconds {
   return {
-    forward: sum(block.products) + fused + passSeconds(device, block.passBytes) + starting,
-    backward:
-      sum(block.products.flatMap(gradientProducts)) +
-      FUSED_BACKWARD * fused +
-      passSeconds(device, block.gradientPassBytes) +
-      starting,
-    scores: sum(block.scores.products) + passSeconds(device, block.scores.passBytes),
+    products: productsSeconds(device, precision, bytes, block.products),
+    fused: fusedSeconds(device, precision, block),
+    passes: passSeconds(device, block.passBytes) + block.kernels * device.kernel,
   }
 }
+
+/** @param bytes of a number in a product */
+export function backwardSeconds(device: Device, precision: MathPrecision, bytes: number, block: Block): WorkSeconds {
+  return {
+    products: productsSeconds(device, precision, bytes, block.products.flatMap(gradientProducts)),
+    fused: FUSED_BACKWARD * fusedSeconds(device, precision, block),
+    passes: passSeconds(device, block.gradientPassBytes) + block.kernels * device.kernel,
+  }
+}
+
+function blockSeconds(device: Device, precision: MathPrecision, bytes: number, block: Block): BlockSeconds {
+  const sum = ({ products, fused, passes }: WorkSeconds) => products + fused + passes
+  return {
+    forward: sum(forwardSeconds(device, precision, bytes, block)),
+    backward: sum(backwardSeconds(device, precision, bytes, block)),
+    scores:
+      productsSeconds(device, precision, bytes, block.scores.products) + passSeconds(device, block.scores.passBytes),
+  }
+}
+
+const productsSeconds = (device: Device, precision: MathPrecision, bytes: number, products: readonly Product[]) =>
+  products.reduce((sum, product) => sum + productSeconds(device, precision, product, bytes), 0)
+
+const fusedSeconds = (device: Device, precision: MathPrecision, { fusedFlops, fusedQueries }: Block): number =>
+  fusedFlops / (peakOf(device, precision) * device.attentionEfficiency) + fusedQueries * device.attentionQuery
 
 /** The gradient of [m, k]·[k, n] by its factors: [m, n]·[n, k] and [k, m]·[m, n]. */
 const gradientProducts = ({ count, m, n, k }: Product): Product[] => [

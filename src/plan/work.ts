@@ -56,6 +56,7 @@ function scores({ model, plan, sequences, tokens, tensor, bytes }: Slice): Block
       ...nothing,
       kind: 'attention',
       fusedFlops: count * sequence * sequence * head * 2,
+      fusedQueries: count * sequence,
       passBytes: rotary,
       gradientPassBytes: rotary,
       kernels: 1,

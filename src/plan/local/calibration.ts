@@ -1,8 +1,9 @@
 /**
  * What this machine is as a device of the planner. Measured: products of some shapes, the rate of memory, and the
- * steps of a few small trainings. From them follow the constants of the same model that plans clusters: pads and
- * fill of products from the products, and from the trainings what a kernel costs to start, what share of the
- * memory's rate passes and the optimizer reach, and what share of the peak attention reaches.
+ * steps of a few small trainings, recorded. From them follow the constants of the same model that plans clusters,
+ * each from the part of a step that it is about: pads and fill from the products, alone and in trainings; the share
+ * of the peak that attention reaches; what a kernel costs to start, and what share of the memory's rate passes
+ * reach, from all else; and the update's rate from the update.
  */
 import { cpus, totalmem } from 'node:os'
 import type { RunConfig } from '../../train/config.ts'
@@ -13,9 +14,10 @@ import { median } from '../../train/statistics.ts'
 import { createStore } from '../../train/trainer.ts'
 import { type Cluster, clusterSchema, type Device } from '../cluster.ts'
 import { productSeconds } from '../device-time.ts'
-import { Predictor } from '../predict.ts'
+import type { PlannedRun } from '../settings.ts'
 import { descend, logError } from './fit.ts'
-import { localLayout, localLoads, localRun } from './local-run.ts'
+import { localRun } from './local-run.ts'
+import { predictedWork, recordedWork, type StepWork } from './step-work.ts'
 
 export interface Calibration {
   /** What computed, e.g. `oneDNN 3.7.2, float32, 2 threads`. */
@@ -25,8 +27,8 @@ export interface Calibration {
   readonly kernels: boolean
   /** Peak memory of a process that trains, without its model. */
   readonly baseBytes: number
-  /** Mean error of the fits: products, trainings. */
-  readonly errors: { readonly products: number; readonly trainings: number }
+  /** Mean absolute errors of the fits: of products of one shape, and of the parts of trainings, over the step. */
+  readonly errors: { readonly shapes: number } & Readonly<Record<keyof StepWork, number>>
 }
 
 /** From small to large; wide, tall and deep; several at once. */
@@ -47,36 +49,42 @@ const products = [
   { count: 32, m: 32, n: 2048, k: 512 },
 ] as const
 
+type Sets = readonly [preset: string, ...sets: string[]]
+
+const smallest: Sets = ['tiny', 'train.batch=8']
 /** Small models that differ in what they spend their time on; each with what it sets. */
-const trainings: readonly (readonly [preset: string, ...sets: string[]])[] = [
-  ['tiny', 'train.batch=8'],
+const trainings: readonly Sets[] = [
+  smallest,
   ['demo', 'model.layers=2'],
   ['demo', 'model.moe=null', 'model.layers=3', 'model.width=192', 'model.hidden=768', 'model.heads=6'],
+  ['demo', 'model.layers=1', 'model.sequence=1024', 'train.batch=2'],
   ['S', 'model.layers=1', 'train.batch=2', 'model.moe.experts=32'],
+  ['S', 'model.layers=1', 'train.batch=8'],
   ['S', 'model.layers=2', 'model.moe.experts=8', 'model.moe.k=2', 'train.batch=4', 'model.vocabulary=2048'],
 ]
-const STEPS = { warmUp: 3, timed: 9 }
-const ROUNDS = 4
+const STEPS = { warmUp: 6, timed: 8 }
+/** A machine has slow moments that last longer than a few steps, or a few runs of a product. */
+const ROUNDS = { trainings: 2, products: 4 }
 
-/** Takes about half a minute; the machine should have nothing else to do. */
+/** Takes about a minute; the machine should have nothing else to do. */
 export async function calibrate(config: RunConfig, say: (message: string) => void = () => {}): Promise<Calibration> {
   const { runtime: settings } = config
-  const trained = (preset: string, sets: readonly string[]) =>
+  const trained = (...[preset, ...sets]: Sets) =>
     loadConfig(preset, [
       ...sets,
       `runtime.math=${settings.math}`,
       ...(settings.threads === undefined ? [] : [`runtime.threads=${settings.threads}`]),
     ])
-  // The smallest training comes first: what the process holds then, beside that model, every training holds.
-  const observed: { config: RunConfig; seconds: number }[] = []
-  let baseBytes = 0
-  for (const [preset, ...sets] of trainings) {
-    const training = await trained(preset, sets)
-    say(`training ${[preset, ...sets].join(' ')}`)
-    const { seconds, ownBytes } = await timed(training)
-    if (observed.length === 0) baseBytes = process.resourceUsage().maxRSS * 1024 - ownBytes
-    observed.push({ config: training, seconds })
-  }
+  const baseBytes = await memoryBeside(await trained(...smallest))
+  const recordings: { readonly config: RunConfig; readonly rounds: StepWork[] }[] = []
+  for (let round = 0; round < ROUNDS.trainings; round++)
+    for (const [at, sets] of trainings.entries()) {
+      const training = await trained(...sets)
+      say(`training ${sets.join(' ')}, ${round + 1} of ${ROUNDS.trainings}`)
+      const work = await recorded(training)
+      if (round === 0) recordings.push({ config: training, rounds: [work] })
+      else recordings[at]?.rounds.push(work)
+    }
 
   say('measuring products and memory')
   const runtime = await openRuntime(config)
@@ -84,8 +92,7 @@ export async function calibrate(config: RunConfig, say: (message: string) => voi
   const measured: MeasuredProduct[] = products.map((shape) => ({ shape, seconds: Number.POSITIVE_INFINITY }))
   let bandwidth = 0
   try {
-    // In rounds, since a machine has slow moments that last longer than a few runs of one product.
-    for (let round = 0; round < ROUNDS; round++) {
+    for (let round = 0; round < ROUNDS.products; round++) {
       for (const product of measured)
         product.seconds = Math.min(product.seconds, await measureProduct(runtime, product.shape))
       bandwidth = Math.max(bandwidth, await measureBandwidth(runtime))
@@ -94,30 +101,59 @@ export async function calibrate(config: RunConfig, say: (message: string) => voi
     await runtime.close()
   }
   const hasKernels = kernels.names.size > 0
-  const device = fitProducts(measured, bandwidth)
-  const fitted = fitTrainings(clusterOf(device), observed, hasKernels)
+  const observed = recordings.map(({ config, rounds }) => ({
+    run: localRun(config, hasKernels),
+    work: eachKind((kind) => median(rounds.map((work) => work[kind]))),
+  }))
+  const cluster = fitted(measured, bandwidth, observed)
   return {
     engine: `${provider}, ${math}, ${threads} thread${threads === 1 ? '' : 's'}`,
-    cluster: fitted.cluster,
+    cluster,
     kernels: hasKernels,
     baseBytes,
-    errors: {
-      products: Math.sqrt(productError(device, measured)),
-      trainings: fitted.error,
-    },
+    errors: errorsOf(cluster, measured, observed),
   }
 }
 
-/** Seconds of a step, and what the model itself takes of the memory. */
-async function timed(config: RunConfig): Promise<{ seconds: number; ownBytes: number }> {
+const eachKind = <T>(value: (kind: keyof StepWork) => T): Record<keyof StepWork, T> => ({
+  products: value('products'),
+  attention: value('attention'),
+  passes: value('passes'),
+  update: value('update'),
+})
+
+/** What a process that trains holds beside its model; to be asked before anything else has been trained. */
+async function memoryBeside(config: RunConfig): Promise<number> {
   const bench = await TrainingBench.open(config)
   try {
     await bench.run(STEPS.warmUp)
-    const seconds = median((await bench.run(STEPS.timed)).map(({ ms }) => ms)) / 1000
-    return { seconds, ownBytes: createStore(config).byteLength + (bench.programBytes ?? 0) }
+    const own = createStore(config).byteLength + (bench.programBytes ?? 0)
+    return process.resourceUsage().maxRSS * 1024 - own
   } finally {
     await bench.close()
   }
+}
+
+async function recorded(config: RunConfig): Promise<StepWork> {
+  const bench = await TrainingBench.open(config, true)
+  try {
+    await bench.run(STEPS.warmUp)
+    bench.resetProfile()
+    await bench.run(STEPS.timed)
+    return recordedWork((await bench.recorded()).profile)
+  } finally {
+    await bench.close()
+  }
+}
+
+interface MeasuredProduct {
+  readonly shape: (typeof products)[number]
+  seconds: number
+}
+
+interface ObservedTraining {
+  readonly run: PlannedRun
+  readonly work: StepWork
 }
 
 /** Products of this machine are those of one precision: it goes by the name of float32. */
@@ -132,25 +168,10 @@ function deviceWith(peak: number, bandwidth: number, over: Partial<Device> = {})
     bandwidthEfficiency: 1,
     updateEfficiency: 1,
     attentionEfficiency: 0.5,
+    attentionQuery: 0,
     kernel: 1e-5,
     ...over,
   }
-}
-
-interface MeasuredProduct {
-  readonly shape: (typeof products)[number]
-  seconds: number
-}
-
-const productError = (device: Device, measured: readonly MeasuredProduct[]): number =>
-  logError(measured.map(({ shape, seconds }) => [productSeconds(device, 'float32', shape, 4), seconds]))
-
-function fitProducts(measured: readonly MeasuredProduct[], bandwidth: number): Device {
-  const best = Math.max(...measured.map(({ shape: { count, m, n, k }, seconds }) => (2 * count * m * n * k) / seconds))
-  const device = ([rate = 1, padM = 1, padN = 1, padK = 1, fill = 1, kernel = 1e-6]: readonly number[]): Device =>
-    deviceWith(best * rate, bandwidth, { matmul: { efficiency: 1, padM, padN, padK, fill }, kernel })
-  const limits = [1.3, 512, 512, 512, 1e6, 1e-3]
-  return device(descend([1, 8, 8, 8, 1000, 1e-5], limits, (values) => productError(device(values), measured)))
 }
 
 const clusterOf = (device: Device): Cluster => ({
@@ -169,22 +190,72 @@ const clusterOf = (device: Device): Cluster => ({
   device,
 })
 
-/** What products alone do not show: starting kernels, passes, attention. */
-function fitTrainings(cluster: Cluster, observed: readonly { config: RunConfig; seconds: number }[], kernels: boolean) {
-  const withConstants = (values: readonly number[]): Cluster => {
-    const [kernel = 0, bandwidthEfficiency = 1, attentionEfficiency = 1, updateEfficiency = 1] = values
-    const { device } = cluster
-    return { ...cluster, device: { ...device, kernel, bandwidthEfficiency, attentionEfficiency, updateEfficiency } }
-  }
-  const pairs = (constants: Cluster) =>
-    observed.map(({ config, seconds }): [number, number] => {
-      const run = localRun(config, kernels)
-      return [new Predictor(run, constants, localLoads(run)).predict(localLayout(run)).time.stepSeconds, seconds]
-    })
-  const values = descend([cluster.device.kernel, 0.7, 0.4, 0.7], [1e-3, 1, 1, 1], (constants) =>
-    logError(pairs(withConstants(constants))),
+type Pair = readonly [predicted: number, measured: number]
+
+const productPairs = (device: Device, measured: readonly MeasuredProduct[]): Pair[] =>
+  measured.map(({ shape, seconds }) => [productSeconds(device, 'float32', shape, 4), seconds])
+
+/** What a part of a training is predicted to take too much or too little, as shares of the whole step. */
+const shareErrors = (device: Device, observed: readonly ObservedTraining[], kind: keyof StepWork): number[] =>
+  observed.map(({ run, work }) => (predictedWork(run, clusterOf(device))[kind] - work[kind]) / stepOf(work))
+
+const stepOf = ({ products, attention, passes, update }: StepWork): number => products + attention + passes + update
+
+const meanSquare = (values: readonly number[]): number =>
+  values.reduce((sum, value) => sum + value ** 2, 0) / values.length
+
+/** The constants, each from what it is about: passes first, since products start as they do. */
+function fitted(
+  measured: readonly MeasuredProduct[],
+  bandwidth: number,
+  observed: readonly ObservedTraining[],
+): Cluster {
+  const best = Math.max(...measured.map(({ shape: { count, m, n, k }, seconds }) => (2 * count * m * n * k) / seconds))
+  const fitting = (
+    start: readonly number[],
+    limits: readonly number[],
+    device: (values: readonly number[]) => Device,
+    loss: (device: Device) => number,
+  ) => device(descend(start, limits, (values) => loss(device(values))))
+  const missed = (kind: keyof StepWork) => (device: Device) => meanSquare(shareErrors(device, observed, kind))
+
+  const passing = fitting(
+    [1e-5, 0.7],
+    [1e-3, 1],
+    ([kernel = 0, bandwidthEfficiency = 1]) => deviceWith(best, bandwidth, { kernel, bandwidthEfficiency }),
+    missed('passes'),
   )
-  const fitted = withConstants(values)
-  const errors = pairs(fitted).map(([predicted, seconds]) => Math.abs(predicted / seconds - 1))
-  return { cluster: fitted, error: errors.reduce((a, b) => a + b, 0) / errors.length }
+  const multiplying = fitting(
+    [1, 8, 8, 8, 1000],
+    [1.3, 512, 512, 512, 1e6],
+    ([rate = 1, padM = 1, padN = 1, padK = 1, fill = 1]) => ({
+      ...passing,
+      peak: { float32: best * rate },
+      matmul: { efficiency: 1, padM, padN, padK, fill },
+    }),
+    // A product alone finds its factors in the cache; those of trainings stand for what counts.
+    (device) => logError(productPairs(device, measured)) / 10 + missed('products')(device),
+  )
+  const attending = fitting(
+    [0.5, 1e-7],
+    [1, 1e-4],
+    ([attentionEfficiency = 1, attentionQuery = 0]) => ({ ...multiplying, attentionEfficiency, attentionQuery }),
+    missed('attention'),
+  )
+  return clusterOf(
+    fitting([0.7], [1], ([updateEfficiency = 1]) => ({ ...attending, updateEfficiency }), missed('update')),
+  )
+}
+
+function errorsOf(
+  { device }: Cluster,
+  measured: readonly MeasuredProduct[],
+  observed: readonly ObservedTraining[],
+): Calibration['errors'] {
+  const mean = (errors: readonly number[]) =>
+    errors.reduce((sum, error) => sum + Math.abs(error), 0) / Math.max(1, errors.length)
+  return {
+    shapes: mean(productPairs(device, measured).map(([predicted, seconds]) => predicted / seconds - 1)),
+    ...eachKind((kind) => mean(shareErrors(device, observed, kind))),
+  }
 }

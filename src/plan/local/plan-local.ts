@@ -92,7 +92,7 @@ async function enginesHere(config: RunConfig): Promise<Engines> {
 }
 
 /** Changes when calibrations mean something else. */
-const FORMAT = 4
+const FORMAT = 5
 
 async function readCalibration(file: string): Promise<Calibration | undefined> {
   try {
