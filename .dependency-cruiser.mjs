@@ -28,8 +28,13 @@ const floors = {
     ],
     builtins: true,
   },
+  watch: {
+    below: ['graph', 'model', 'runtime', 'data', 'train'],
+    packages: ['@hono/node-server', 'hono', 'zod'],
+    builtins: true,
+  },
   cli: {
-    below: ['graph', 'model', 'runtime', 'data', 'report', 'train', 'study', 'plan'],
+    below: ['graph', 'model', 'runtime', 'data', 'report', 'train', 'study', 'plan', 'watch'],
     packages: ['cli-progress', 'commander', 'picocolors'],
     builtins: true,
   },
@@ -79,6 +84,20 @@ const rulesOf = ([floor, { below, packages, builtins }]) => {
 export default {
   forbidden: [
     ...Object.entries(floors).flatMap(rulesOf),
+    {
+      name: 'page',
+      comment: 'the page of the dashboard imports itself, what the server says to it, and these packages',
+      severity: 'error',
+      from: { path: '^web/src/', pathNot: tests },
+      to: {
+        path: '.',
+        pathNot: [
+          '^web/src/',
+          '^src/watch/api\\.ts$',
+          '(?:^|/)node_modules/(?:@preact/signals(?:-core)?|preact|uplot)/',
+        ],
+      },
+    },
     {
       name: 'errors-below-all',
       comment: 'src/errors.ts is below every floor: it imports nothing',

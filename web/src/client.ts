@@ -1,0 +1,51 @@
+/** The server, as the page asks it. What is no longer wanted is aborted; what fails throws a message to show. */
+import type { Change, Problem } from '../../src/watch/api.ts'
+
+type Query = Readonly<Record<string, string | number | undefined>>
+
+export async function getJson<T>(path: string, query: Query = {}, signal?: AbortSignal): Promise<T> {
+  const response = await answered(fetch(address(path, query), signal ? { signal } : {}))
+  return (await response.json()) as T
+}
+
+export async function postJson<T>(path: string, body: object, signal?: AbortSignal): Promise<T> {
+  const headers = { 'content-type': 'application/json' }
+  const request = { method: 'POST', headers, body: JSON.stringify(body), ...(signal && { signal }) }
+  return (await (await answered(fetch(path, request))).json()) as T
+}
+
+export async function getFloats(path: string, query: Query, signal?: AbortSignal): Promise<Float32Array> {
+  const response = await answered(fetch(address(path, query), signal ? { signal } : {}))
+  return new Float32Array(await response.arrayBuffer())
+}
+
+/** Calls back for every change of a run, and with `null` when the connection comes or goes. Returns how to stop. */
+export function onChanges(listener: (change: Change | null, connected: boolean) => void): () => void {
+  const events = new EventSource('/api/events')
+  events.addEventListener('open', () => listener(null, true))
+  events.addEventListener('error', () => listener(null, false))
+  events.addEventListener('change', (event) => listener(JSON.parse(event.data) as Change, true))
+  return () => events.close()
+}
+
+function address(path: string, query: Query): string {
+  const given = Object.entries(query).filter((entry): entry is [string, string | number] => entry[1] !== undefined)
+  const parameters = new URLSearchParams(given.map(([key, value]): [string, string] => [key, String(value)]))
+  return given.length > 0 ? `${path}?${parameters}` : path
+}
+
+async function answered(request: Promise<Response>): Promise<Response> {
+  let response: Response
+  try {
+    response = await request
+  } catch (error) {
+    if (error instanceof DOMException && error.name === 'AbortError') throw error
+    throw new Error('The server does not answer. Is choir watch still running?')
+  }
+  if (response.ok) return response
+  const problem = await response.json().then(
+    (body: Problem) => body.problem,
+    () => undefined,
+  )
+  throw new Error(problem ?? `The server answered ${response.status} ${response.statusText}`)
+}

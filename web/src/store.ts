@@ -1,0 +1,56 @@
+/** What the page knows of the runs, kept up to date while they are written. */
+import { computed, signal } from '@preact/signals'
+import type { Collection, RunSummary } from '../../src/watch/api.ts'
+import { getJson, onChanges } from './client.ts'
+import { inAddress, list, oneOf } from './view-state.ts'
+
+export const pages = ['curves', 'experts', 'tokens'] as const
+export type Page = (typeof pages)[number]
+
+export const page = inAddress<Page>('page', oneOf(pages), 'curves')
+/** Ids of the runs that are looked at. Empty: all of them, which is how a page begins. */
+export const chosen = inAddress<readonly string[]>('runs', list, [])
+
+/** Null until the server has answered once. */
+export const collection = signal<Collection | null>(null)
+/** Why nothing is known, or nothing new. */
+export const problem = signal<string | null>(null)
+/** When each run changed last, in versions of the collection: what shows a run depends on its entry. */
+export const versions = signal<ReadonlyMap<string, number>>(new Map())
+
+export const runs = computed<readonly RunSummary[]>(() => collection.value?.runs ?? [])
+export const runOf = (id: string): RunSummary | undefined => runs.value.find((run) => run.id === id)
+export const shownRuns = computed<readonly RunSummary[]>(() =>
+  chosen.value.length === 0 ? runs.value : runs.value.filter(({ id }) => chosen.value.includes(id)),
+)
+
+async function load(): Promise<void> {
+  try {
+    collection.value = await getJson<Collection>('/api/collection')
+    problem.value = null
+  } catch (error) {
+    problem.value = (error as Error).message
+  }
+}
+
+export function follow(): void {
+  let loading: Promise<void> | null = null
+  let again = false
+  const reload = () => {
+    again = loading !== null
+    loading ??= load().finally(() => {
+      loading = null
+      if (again) reload()
+    })
+  }
+  reload()
+  onChanges((change, connected) => {
+    if (!connected) problem.value = 'The connection to the server is lost; trying again.'
+    if (change) {
+      const changed = new Map(versions.value)
+      for (const run of change.runs) changed.set(run, change.version)
+      versions.value = changed
+    }
+    if (connected) reload()
+  })
+}
