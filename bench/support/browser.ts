@@ -1,0 +1,31 @@
+/** A Chromium of this machine, for what drives the dashboard's page. None is downloaded. */
+import { accessSync, constants } from 'node:fs'
+import { delimiter, join } from 'node:path'
+import { type Browser, chromium } from 'playwright-core'
+
+/** Where `CHOIR_CHROMIUM` says, or under a usual name on the path, or where macOS and Windows install it. */
+export function findChromium(env: NodeJS.ProcessEnv = process.env): string | undefined {
+  const names = ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable', 'chrome.exe', 'msedge.exe']
+  const onPath = (env.PATH ?? '').split(delimiter).flatMap((folder) => names.map((name) => join(folder, name)))
+  const installed = [
+    '/Applications/Chromium.app/Contents/MacOS/Chromium',
+    '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome',
+    ...[env.PROGRAMFILES, env['PROGRAMFILES(X86)']].flatMap((folder) =>
+      folder === undefined ? [] : [join(folder, 'Google/Chrome/Application/chrome.exe')],
+    ),
+  ]
+  return env.CHOIR_CHROMIUM ?? [...onPath, ...installed].find(isExecutable)
+}
+
+function isExecutable(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK)
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** Without a window. The sandbox needs rights that containers rarely give. */
+export const openChromium = (executablePath: string): Promise<Browser> =>
+  chromium.launch({ executablePath, args: ['--no-sandbox', '--enable-precise-memory-info'] })
