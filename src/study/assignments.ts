@@ -4,7 +4,7 @@
  * A *router* here is what makes one decision: a layer's, or that of one of its prototypes. Each is a
  * variable of its own, whose value is one of its experts, and information is taken for each by itself.
  */
-import type { BatchTrace } from '../train/index.ts'
+import type { BatchTrace, RouterTrace } from '../train/index.ts'
 import { emptyTable, type Table } from './information.ts'
 
 /** The kept choices of a router, for every token. */
@@ -48,9 +48,12 @@ export async function collectAssignments(batches: AsyncIterable<BatchTrace>, tok
   return { token_P, document_P, routers: routers ?? [] }
 }
 
-const routersOf = ({ layers, token_T }: BatchTrace, tokens: number): RouterChoices[] =>
-  layers.flatMap(({ layer, experts, prototypes, expert_TK }) => {
-    const k = expert_TK.length / token_T.length / prototypes
+/** Routers of feed-forward networks: arms with experts in attention and arms without are asked the same. */
+const asked = ({ routers }: BatchTrace): readonly RouterTrace[] => routers.filter(({ module }) => module === 'ffn')
+
+const routersOf = (batch: BatchTrace, tokens: number): RouterChoices[] =>
+  asked(batch).flatMap(({ layer, experts, prototypes, expert_TK }) => {
+    const k = expert_TK.length / batch.token_T.length / prototypes
     return Array.from({ length: prototypes }, (_, prototype) => ({
       layer,
       prototype,
@@ -60,9 +63,9 @@ const routersOf = ({ layers, token_T }: BatchTrace, tokens: number): RouterChoic
     }))
   })
 
-function copyChoices({ layers }: BatchTrace, t: number, routers: readonly RouterChoices[], at: number): void {
+function copyChoices(batch: BatchTrace, t: number, routers: readonly RouterChoices[], at: number): void {
   let router = 0
-  for (const { prototypes, expert_TK, kept_TK } of layers)
+  for (const { prototypes, expert_TK, kept_TK } of asked(batch))
     for (let z = 0; z < prototypes; z++) {
       const { k, experts, expert_PK } = routers[router++] as RouterChoices
       for (let j = 0; j < k; j++) {

@@ -152,15 +152,25 @@ test('one occurrence does not make a rare token the first of an expert', () => {
   expect(first?.map(({ token }) => token)).toEqual([0])
 })
 
-test('a trace is gathered by token: filler left out, experts numbered within their prototype, drops marked', async () => {
+test('a trace is gathered by token: filler and routers of attention left out, experts numbered within their prototype, drops marked', async () => {
   const batch = {
     windows: [{ document: 4, start: 0, length: 2 }],
     token_T: Int32Array.of(10, 11, 10),
     document_T: Int32Array.of(4, 4, -1),
     loss: 0,
-    layers: [
+    routers: [
       {
         layer: 3,
+        module: 'qkv' as const,
+        experts: 1,
+        prototypes: 1,
+        expert_TK: new Int32Array(3),
+        gate_TK: new Float32Array(3),
+        kept_TK: new Uint8Array(3).fill(1),
+      },
+      {
+        layer: 3,
+        module: 'ffn' as const,
         experts: 4,
         prototypes: 2,
         expert_TK: Int32Array.of(0, 3, 1, 2, 0, 3),

@@ -6,8 +6,14 @@ export { type EvaluateOptions, evaluateRun, type GenerateOptions, generate, type
 export { type Engines, enginesOf, type Machine, measureMachine } from './machine.ts'
 export type { EvalRecord, RoutingRecord, TrainEvent, TrainRecord, TrainSummary } from './metrics.ts'
 export { measureProduct } from './peak.ts'
-export { openRoutingTrace, type RoutingTrace, type RoutingTraceOptions } from './routing-trace.ts'
-export type { BatchTrace, LayerTrace } from './routing-tracer.ts'
+export {
+  type OpenTracer,
+  openRoutingTrace,
+  openTracer,
+  type RoutingTrace,
+  type RoutingTraceOptions,
+} from './routing-trace.ts'
+export type { BatchTrace, RouterTrace } from './routing-tracer.ts'
 export { openRuntime } from './session.ts'
 export type { LayerCounts } from './statistics.ts'
 export { JAVASCRIPT, type StepProfile } from './step-profile.ts'

@@ -34,17 +34,52 @@ export interface RoutingTrace {
   close(): Promise<void>
 }
 
+/** A run's newest checkpoint, ready to be shown text. */
+export interface OpenTracer {
+  readonly config: RoutingTrace['config']
+  readonly tokenizer: Tokenizer
+  /** Step of the checkpoint. */
+  readonly step: number
+  readonly tracer: RoutingTracer
+  /** Sequences that the tracer takes at a time. */
+  readonly batch: number
+  close(): Promise<void>
+}
+
+/**
+ * Loads and compiles; close it in the end.
+ * @throws UsageError when there is no run or no checkpoint, or the model is dense
+ */
+export async function openTracer(directory: string, engine: Engine, onEvent: OnEvent): Promise<OpenTracer> {
+  const { config, tokenizer, store, step } = await loadModel(directory, engine, onEvent)
+  if (!isSparse(config))
+    throw new UsageError(`invalid run: "${directory}" trained a dense model, which routes nothing (model.moe is null)`)
+  const cleanup = new Cleanup()
+  try {
+    const runtime = await openRuntime(config)
+    cleanup.defer(() => runtime.close())
+    if (runtime.notice !== undefined) onEvent({ kind: 'notice', message: runtime.notice })
+    const { microBatches, seed } = config.train
+    const batch = config.train.batch / microBatches
+    const tracer = await RoutingTracer.compile(runtime, config.model, store, batch, seed)
+    cleanup.defer(() => tracer.release())
+    return { config, tokenizer, step, tracer, batch, close: () => cleanup.run() }
+  } catch (error) {
+    await cleanup.run()
+    throw error
+  }
+}
+
 /**
  * The routing of a run's newest checkpoint over an even sample of its whole text; close it in the end.
  * @throws UsageError when there is no run or no checkpoint, or the model is dense
  */
 export async function openRoutingTrace(directory: string, options: RoutingTraceOptions = {}): Promise<RoutingTrace> {
   const onEvent = options.onEvent ?? (() => {})
-  const { config, tokenizer, store, step } = await loadModel(directory, options, onEvent)
-  if (!isSparse(config))
-    throw new UsageError(`invalid run: "${directory}" trained a dense model, which routes nothing (model.moe is null)`)
+  const { config, tokenizer, step, tracer, close } = await openTracer(directory, options, onEvent)
   const source = options.source ?? config.data.source
   const cleanup = new Cleanup()
+  cleanup.defer(close)
   try {
     const data = await openRunData(
       { ...config, data: { ...config.data, source: typeof source === 'string' ? source : [...source] } },
@@ -52,12 +87,6 @@ export async function openRoutingTrace(directory: string, options: RoutingTraceO
     )
     cleanup.defer(() => data.close())
     const { documents, windows } = await sample(data, config, options)
-    const runtime = await openRuntime(config)
-    cleanup.defer(() => runtime.close())
-    if (runtime.notice !== undefined) onEvent({ kind: 'notice', message: runtime.notice })
-    const { batch, microBatches, seed } = config.train
-    const tracer = await RoutingTracer.compile(runtime, config.model, store, batch / microBatches, seed)
-    cleanup.defer(() => tracer.release())
     return {
       config,
       tokenizer,

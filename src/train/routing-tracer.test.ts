@@ -50,8 +50,8 @@ async function traced(moe: Moe, of: readonly DocumentWindow[] = windows) {
 /** Choices of each expert in a layer, all of them and the kept ones. */
 function counts(batches: readonly BatchTrace[], index: number) {
   const [all, kept] = [new Float64Array(4), new Float64Array(4)]
-  for (const { layers } of batches) {
-    const { expert_TK, kept_TK } = layers[index] as BatchTrace['layers'][number]
+  for (const { routers } of batches) {
+    const { expert_TK, kept_TK } = routers[index] as BatchTrace['routers'][number]
     for (const [i, e] of expert_TK.entries()) {
       all[e] = (all[e] as number) + 1
       kept[e] = (kept[e] as number) + (kept_TK[i] as number)
@@ -68,6 +68,7 @@ const routings: [string, Moe][] = [
   ['prototypes', { ...tight, router: 'prototype', prototypes: 2, k: 1 }],
   ['padded slots', { ...tight, k: 2, compute: 'padded' }],
   ['hash', { ...tight, router: 'hash' }],
+  ['experts in attention', { ...tight, attention: 'all', k: 2 }],
   ['nothing dropped', { capacity: 'none', k: 2 }],
 ]
 
@@ -77,8 +78,9 @@ for (const [name, moe] of routings)
     expect(batches).toHaveLength(4)
     const loss = batches.reduce((sum, batch) => sum + batch.loss, 0) / batches.length
     expect(loss).toBeCloseTo(evaluated.evaluation.loss, 6)
-    for (const [i, { layer, tokens, kept }] of evaluated.layers.entries()) {
-      expect(batches[0]?.layers[i]?.layer).toBe(layer)
+    expect(batches[0]?.routers).toHaveLength(evaluated.layers.length)
+    for (const [i, { layer, module, tokens, kept }] of evaluated.layers.entries()) {
+      expect(batches[0]?.routers[i]).toMatchObject({ layer, module })
       expect(counts(batches, i)).toEqual({ all: tokens, kept })
     }
     if (moe.capacity !== 'none') expect(evaluated.evaluation.drop_rate).toBeGreaterThan(0)
@@ -86,8 +88,8 @@ for (const [name, moe] of routings)
 
 test('each choice of a prototype is one of its experts, and gates are weights of it', async () => {
   const { batches } = await traced({ router: 'prototype', prototypes: 2, k: 2 })
-  for (const { layers } of batches)
-    for (const { expert_TK, gate_TK, prototypes } of layers) {
+  for (const { routers } of batches)
+    for (const { expert_TK, gate_TK, prototypes } of routers) {
       expect(prototypes).toBe(2)
       for (const [i, expert] of expert_TK.entries()) expect(Math.floor(expert / 2)).toBe(Math.floor((i % 4) / 2))
       for (const gate of gate_TK) expect(gate > 0 && gate < 1).toBe(true)
@@ -96,8 +98,8 @@ test('each choice of a prototype is one of its experts, and gates are weights of
 
 test('a hash router is traced to its table', async () => {
   const { batches } = await traced({ router: 'hash', k: 2 })
-  for (const { layers, token_T } of batches)
-    for (const { layer, expert_TK, gate_TK } of layers) {
+  for (const { routers, token_T } of batches)
+    for (const { layer, expert_TK, gate_TK } of routers) {
       const table = hashTable(shape.vocabulary, 4, 2, layer)
       expect([...expert_TK]).toEqual([...token_T].flatMap((token) => [...table.subarray(token * 2, token * 2 + 2)]))
       expect(new Set(gate_TK)).toEqual(new Set([0.5]))
@@ -107,13 +109,13 @@ test('a hash router is traced to its table', async () => {
 test('the choices of a random router are its draws: all experts, distinct for a token', async () => {
   const { batches } = await traced({ router: 'random', k: 2, capacity: 'none' })
   for (const i of [0, 1]) {
-    for (const { layers } of batches) {
-      const { expert_TK } = layers[i] as BatchTrace['layers'][number]
+    for (const { routers } of batches) {
+      const { expert_TK } = routers[i] as BatchTrace['routers'][number]
       for (let t = 0; t < expert_TK.length; t += 2) expect(expert_TK[t]).not.toBe(expert_TK[t + 1])
     }
     expect(Math.min(...counts(batches, i).all)).toBeGreaterThan(0)
   }
-  expect(batches[0]?.layers[0]?.expert_TK).not.toEqual(batches[1]?.layers[0]?.expert_TK)
+  expect(batches[0]?.routers[0]?.expert_TK).not.toEqual(batches[1]?.routers[0]?.expert_TK)
 })
 
 test('what fills up repeats windows and does not count', async () => {

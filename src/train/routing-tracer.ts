@@ -10,14 +10,16 @@ import type { DocumentWindow, TokenStream } from '../data/index.ts'
 import { sizeOf, type Tensor, withKernels } from '../graph/index.ts'
 import type { ModelConfig, MoeConfig } from '../model/config.ts'
 import type { RoutingReport } from '../model/moe.ts'
+import type { RoutedModule } from '../model/parameters.ts'
 import type { Buffer, Runtime } from '../runtime/index.ts'
 import { CompiledPass, nameOf, tracePass } from './pass.ts'
 import type { ParameterStore } from './store.ts'
 
-/** The choices of a sparse layer; K = prototypes · k, those of a prototype side by side. */
-export interface LayerTrace {
+/** The choices of a router; K = prototypes · k, those of a prototype side by side. */
+export interface RouterTrace {
   readonly layer: number
-  /** Experts of the layer, in all prototypes. */
+  readonly module: RoutedModule
+  /** Experts of the router, in all prototypes. */
   readonly experts: number
   readonly prototypes: number
   /** Id of the expert of each choice, 0 to experts − 1. */
@@ -37,11 +39,12 @@ export interface BatchTrace {
   readonly document_T: Int32Array
   /** Mean cross-entropy of the tokens that count, nats. */
   readonly loss: number
-  readonly layers: readonly LayerTrace[]
+  /** In the order in which they are computed, which is that of routing.jsonl. */
+  readonly routers: readonly RouterTrace[]
 }
 
-/** Where a layer's choices are written by a run. */
-interface LayerBuffers {
+/** Where a router's choices are written by a run. */
+interface RouterBuffers {
   readonly report: RoutingReport
   readonly expert_TK: Int32Array
   readonly gate_TK: Float32Array
@@ -52,20 +55,20 @@ interface LayerBuffers {
 /** A compiled pass that writes down its routing. */
 export class RoutingTracer {
   private readonly pass: CompiledPass
-  private readonly layers: readonly LayerBuffers[]
+  private readonly routers: readonly RouterBuffers[]
   private readonly moe: MoeConfig
   private readonly shape: { readonly batch: number; readonly sequence: number }
   private readonly seed: number
 
   private constructor(
     pass: CompiledPass,
-    layers: readonly LayerBuffers[],
+    routers: readonly RouterBuffers[],
     moe: MoeConfig,
     shape: { readonly batch: number; readonly sequence: number },
     seed: number,
   ) {
     this.pass = pass
-    this.layers = layers
+    this.routers = routers
     this.moe = moe
     this.shape = shape
     this.seed = seed
@@ -93,8 +96,7 @@ export class RoutingTracer {
       buffers[given || name] = buffer
       return buffer
     }
-    const reports = traced.losses.reports.filter(({ module }) => module === 'ffn')
-    const layers = reports.map((report, i): LayerBuffers => {
+    const routers = traced.losses.reports.map((report, i): RouterBuffers => {
       const { choice, position_TK, capacity } = report
       const size = sizeOf(choice.expert_TK.shape)
       const name = `trace.${i}`
@@ -106,7 +108,7 @@ export class RoutingTracer {
       }
     })
     const pass = await CompiledPass.compile(runtime, config, store, traced, outputs, buffers)
-    return new RoutingTracer(pass, layers, config.moe, shape, seed)
+    return new RoutingTracer(pass, routers, config.moe, shape, seed)
   }
 
   /**
@@ -125,7 +127,7 @@ export class RoutingTracer {
         token_T: pass.tokens.slice(),
         document_T,
         loss: pass.loss,
-        layers: this.layers.map((layer) => layerTrace(layer, this.moe)),
+        routers: this.routers.map((router) => routerTrace(router, this.moe)),
       }
     }
   }
@@ -157,13 +159,14 @@ function fill(
   return document_T
 }
 
-function layerTrace(
-  { report, expert_TK, gate_TK, position_TK }: LayerBuffers,
+function routerTrace(
+  { report, expert_TK, gate_TK, position_TK }: RouterBuffers,
   { experts, prototypes }: MoeConfig,
-): LayerTrace {
+): RouterTrace {
   const capacity = report.capacity ?? Infinity
   return {
     layer: report.layer,
+    module: report.module,
     experts,
     prototypes,
     expert_TK: expert_TK.slice(),

@@ -98,6 +98,11 @@ export async function newestCheckpoint(
   return null
 }
 
+/** Step of the newest checkpoint by its name, unchecked; undefined when there is none. */
+export async function newestStep(directory: string): Promise<number | undefined> {
+  return (await list(directory)).find(({ kind }) => kind === 'final' || kind === 'replaced')?.step
+}
+
 /**
  * Reads a checkpoint into the views, by name.
  * @param tensors Without `optimizer` only the model is read.
