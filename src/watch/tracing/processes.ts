@@ -1,0 +1,165 @@
+/**
+ * Models in processes of their own: their memory goes when they go, and a crash of native code takes nothing along.
+ *
+ * Think of clerks who are each sent for one file. A clerk has the newest checkpoint of one run in hand and answers
+ * one question after the other; with nothing to do for a while, or when others are wanted, it goes home.
+ */
+import { type ChildProcess, fork } from 'node:child_process'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { newestStep } from '../../train/checkpoint/checkpoint.ts'
+import { ProblemError } from '../problem.ts'
+import type { AnswerTo, FromProcess, Question, ToProcess } from './messages.ts'
+
+/** A process needs JavaScript, and `src/` and `dist/` are equally deep. */
+const script = fileURLToPath(new URL('../../../dist/watch/tracing/trace-process.js', import.meta.url))
+
+export interface ProcessLimits {
+  readonly live: number
+  /** Milliseconds without a question. */
+  readonly idle: number
+}
+
+export class TraceProcesses {
+  private readonly limits: ProcessLimits
+  /** By run directory, the one asked last at the end. */
+  private readonly live = new Map<string, TraceProcess>()
+  /** All that have not ended, also those that only finish what they were asked. */
+  private readonly all = new Set<TraceProcess>()
+
+  constructor(limits: ProcessLimits = { live: 2, idle: 120_000 }) {
+    this.limits = limits
+  }
+
+  /**
+   * Answers from the newest checkpoint of a run, after what was asked of it before.
+   * @throws ProblemError when there is none, the model cannot answer, or its process ended
+   */
+  async ask<Q extends Question>(directory: string, question: Q, signal: AbortSignal): Promise<AnswerTo<Q>> {
+    const step = await newestStep(join(directory, 'checkpoints'))
+    if (step === undefined)
+      throw new ProblemError(409, 'This run has no checkpoint yet: tokens can be followed once the first is written.')
+    const process = this.processOf(directory, step)
+    // The answer to a question is of its kind: both ends are in this folder.
+    return (await process.ask(question, signal)) as AnswerTo<Q>
+  }
+
+  /** Ends all processes, whatever they are doing. */
+  async close(): Promise<void> {
+    this.live.clear()
+    await Promise.all([...this.all].map((process) => process.kill()))
+  }
+
+  private processOf(directory: string, step: number): TraceProcess {
+    const known = this.live.get(directory)
+    this.live.delete(directory)
+    const fresh = known?.step === step
+    if (!fresh) known?.retire()
+    const process = known && fresh ? known : this.start(directory, step)
+    this.live.set(directory, process)
+    for (const [other, oldest] of this.live) {
+      if (this.live.size <= this.limits.live) break
+      this.live.delete(other)
+      oldest.retire()
+    }
+    return process
+  }
+
+  private start(directory: string, step: number): TraceProcess {
+    const process = new TraceProcess(directory, step, this.limits.idle, () => {
+      this.all.delete(process)
+      if (this.live.get(directory) === process) this.live.delete(directory)
+    })
+    this.all.add(process)
+    return process
+  }
+}
+
+interface Waiting {
+  readonly resolve: (answer: unknown) => void
+  readonly reject: (problem: ProblemError) => void
+}
+
+class TraceProcess {
+  readonly step: number
+  private readonly child: ChildProcess
+  private readonly idle: number
+  private readonly ended: Promise<void>
+  private isEnded = false
+  private waiting: Waiting | undefined
+  private timer: NodeJS.Timeout | undefined
+  /** Settled when all that was asked so far is answered. */
+  private turn: Promise<unknown> = Promise.resolve()
+  private complaint = ''
+
+  constructor(directory: string, step: number, idle: number, onEnd: () => void) {
+    this.step = step
+    this.idle = idle
+    this.child = fork(script, [directory], { stdio: ['ignore', 'ignore', 'pipe', 'ipc'], execArgv: [] })
+    this.child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+      this.complaint = `${this.complaint}${text}`.slice(-2000)
+    })
+    this.child.on('message', (message: FromProcess) => {
+      if (message.kind === 'answer') this.waiting?.resolve(message.answer)
+      else this.waiting?.reject(new ProblemError(message.status, message.message))
+    })
+    this.ended = new Promise((resolve) => {
+      const end = (why: string) => {
+        this.isEnded = true
+        clearTimeout(this.timer)
+        this.waiting?.reject(new ProblemError(500, why))
+        onEnd()
+        resolve()
+      }
+      this.child.on('error', (error) => {
+        // A process that never was does not close.
+        if (this.child.pid === undefined) end(`The process of the model cannot be started: ${error.message}`)
+      })
+      this.child.on('close', (code, signal) => end(this.ending(code, signal)))
+    })
+  }
+
+  ask(question: Question, signal: AbortSignal): Promise<unknown> {
+    clearTimeout(this.timer)
+    const answer = this.turn.then(() => {
+      signal.throwIfAborted()
+      return this.exchange(question)
+    })
+    const turn = answer
+      .catch(() => undefined)
+      .then(() => {
+        // Whoever asks in the meantime has a turn of its own.
+        if (this.turn === turn && !this.isEnded) this.timer = setTimeout(() => void this.kill(), this.idle).unref()
+      })
+    this.turn = turn
+    return answer
+  }
+
+  /** Ends it once it has answered what it was asked. */
+  retire(): void {
+    void this.turn.then(() => this.kill())
+  }
+
+  kill(): Promise<void> {
+    this.child.kill('SIGKILL')
+    return this.ended
+  }
+
+  private exchange(question: ToProcess): Promise<unknown> {
+    if (this.isEnded) throw new ProblemError(500, 'The process of the model ended. Ask again to start another.')
+    return new Promise<unknown>((resolve, reject) => {
+      this.waiting = { resolve, reject }
+      // When it cannot be sent the process is ending, which is told then.
+      this.child.send(question, () => {})
+    }).finally(() => {
+      this.waiting = undefined
+    })
+  }
+
+  private ending(code: number | null, signal: NodeJS.Signals | null): string {
+    const how = signal ? `was killed by ${signal}` : `ended with exit code ${code}`
+    const memory = signal === 'SIGKILL' ? ' (out of memory?)' : ''
+    const said = this.complaint.trim().split('\n').at(-1)
+    return `The process of the model ${how}${memory}${said ? `: ${said}` : ''}. Ask again to start another.`
+  }
+}

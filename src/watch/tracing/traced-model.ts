@@ -1,0 +1,119 @@
+/** The newest checkpoint of a run with its text: what the questions of the page are put to. */
+import { type Dataset, type HeldOutDocument, sampleWindows } from '../../data/index.ts'
+import { physicalCores } from '../../runtime/cores.ts'
+import { type OpenTracer, openTracer } from '../../train/index.ts'
+import { randomFor, shuffle } from '../../train/random.ts'
+import { openRunData } from '../../train/session.ts'
+import type { DocumentList, TopTokens } from '../api.ts'
+import { ProblemError } from '../problem.ts'
+import { type SampledAssignments, sampledAssignments, topTokens } from './assignments.ts'
+import type { UnnamedTrace } from './messages.ts'
+import { pastedText, traceText } from './text-trace.ts'
+import type { ExpertPlace, Traced } from './tracing.ts'
+
+/** Characters of a text that are read, documents that are listed, tokens of the sample and of an expert. */
+const limits = { characters: 20_000, documents: 1000, sample: 20_000, topTokens: 40 }
+/** Threads to compute with: a training may want the others. */
+const threads = Math.min(2, physicalCores())
+
+export class TracedModel {
+  private readonly open: OpenTracer
+  private opened: Promise<Dataset> | undefined
+  private listed: Promise<DocumentList> | undefined
+  private sampled: Promise<SampledAssignments> | undefined
+
+  private constructor(open: OpenTracer) {
+    this.open = open
+  }
+
+  /** @throws UsageError when there is no run or no checkpoint, or the model is dense */
+  static async open(directory: string): Promise<TracedModel> {
+    return new TracedModel(await openTracer(directory, { threads }, () => {}))
+  }
+
+  /** Held-out documents; of more than are listed, evenly some. */
+  documents(): Promise<DocumentList> {
+    this.listed ??= this.list().catch((error: unknown) => {
+      this.listed = undefined
+      throw error
+    })
+    return this.listed
+  }
+
+  trace(what: Traced): Promise<UnnamedTrace> {
+    return 'text' in what ? this.traceText(what.text) : this.traceDocument(what.document)
+  }
+
+  async topTokens({ router, expert }: ExpertPlace): Promise<TopTokens> {
+    this.sampled ??= this.sample().catch((error: unknown) => {
+      this.sampled = undefined
+      throw error
+    })
+    const { step, tokenizer } = this.open
+    return { step, ...topTokens(await this.sampled, { router, expert }, limits.topTokens, tokenizer.show) }
+  }
+
+  async close(): Promise<void> {
+    await this.open.close()
+    await (await this.opened)?.close()
+  }
+
+  private async traceText(text: string): Promise<UnnamedTrace> {
+    const { tokenizer } = this.open
+    // A character outside the basic plane is not cut in two.
+    const looked = text.slice(0, limits.characters).replace(/[\ud800-\udbff]$/, '')
+    const ids = tokenizer.encode(looked)
+    if (ids.length === 0) throw new ProblemError(400, 'The tokenizer of this run makes no token of this text.')
+    return traceText(this.open, pastedText(ids, tokenizer.endOfText), looked.length < text.length)
+  }
+
+  private async traceDocument(index: number): Promise<UnnamedTrace> {
+    const data = await this.data()
+    let i = 0
+    for await (const { start, length } of data.heldOutDocuments())
+      if (i++ === index)
+        return traceText(this.open, { stream: data.heldOut, start: start - 1, length: length - 1, ends: true }, false)
+    throw new ProblemError(404, `unknown document: ${index} (${i} are held out, from 0)`)
+  }
+
+  private async list(): Promise<DocumentList> {
+    const { tokenizer } = this.open
+    const { heldOut, heldOutDocuments } = await this.data()
+    const count = Math.min(heldOut.documents, limits.documents)
+    const documents: DocumentList['documents'][number][] = []
+    let index = 0
+    for await (const document of heldOutDocuments()) {
+      const next = Math.floor(((documents.length + 0.5) * heldOut.documents) / count)
+      if (index++ !== next) continue
+      const ids = new Int32Array(document.length - 1)
+      heldOut.read(document.start, ids)
+      documents.push({ index: index - 1, title: titleOf(document), characters: tokenizer.decode(ids).length })
+    }
+    return { documents }
+  }
+
+  private async sample(): Promise<SampledAssignments> {
+    const { config, tracer } = this.open
+    const data = await this.data()
+    const { windows } = await sampleWindows(data, { sequence: config.model.sequence, tokens: limits.sample })
+    // Where experts choose, they choose within a batch: one of a single document would be of its kind.
+    const order = [...windows]
+    shuffle(order, randomFor(config.train.seed, 'watch', 'order'))
+    return sampledAssignments(tracer.trace(data.heldOut, order), config.model.moe.router === 'expert-choice')
+  }
+
+  private data(): Promise<Dataset> {
+    const { config, tokenizer } = this.open
+    this.opened ??= openRunData(config, { tokenizer, say: () => {} }).catch((error: unknown) => {
+      this.opened = undefined
+      throw error
+    })
+    return this.opened
+  }
+}
+
+/** The name of a document with what is known of it. */
+function titleOf({ name, metadata = {} }: HeldOutDocument): string {
+  const known = Object.values(metadata).filter((value) => value !== '' && !name.includes(String(value)))
+  return known.length > 0 ? `${name} (${known.join(', ')})` : name
+}

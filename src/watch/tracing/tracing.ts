@@ -1,0 +1,53 @@
+/** Where tokens go, asked of a run: by its checkpoint, or of a trace from elsewhere by what was recorded. */
+import type { DocumentList, TokenTrace, TopTokens } from '../api.ts'
+import type { WatchedRun } from '../collection.ts'
+import { ProblemError } from '../problem.ts'
+import type { TraceProcesses } from './processes.ts'
+
+/** A text, or the number of a document. */
+export type Traced = { readonly text: string } | { readonly document: number }
+
+export interface ExpertPlace {
+  readonly router: number
+  readonly expert: number
+}
+
+export interface Tracing {
+  documents(run: WatchedRun, signal: AbortSignal): Promise<DocumentList>
+  trace(run: WatchedRun, what: Traced, signal: AbortSignal): Promise<TokenTrace>
+  topTokens(run: WatchedRun, place: ExpertPlace, signal: AbortSignal): Promise<TopTokens>
+}
+
+export class RunTracing implements Tracing {
+  private readonly processes: TraceProcesses
+
+  constructor(processes: TraceProcesses) {
+    this.processes = processes
+  }
+
+  async documents(run: WatchedRun, signal: AbortSignal): Promise<DocumentList> {
+    if (run.kind === 'trace') return { documents: stepsOf(run) }
+    return this.processes.ask(run.directory, { kind: 'documents' }, signal)
+  }
+
+  async trace(run: WatchedRun, what: Traced, signal: AbortSignal): Promise<TokenTrace> {
+    if (run.kind !== 'trace')
+      return { ...(await this.processes.ask(run.directory, { kind: 'trace', what }, signal)), run: run.id }
+    if (!('document' in what)) throw noModel(run)
+    const steps = stepsOf(run)
+    if (!run.recorded || what.document >= steps.length)
+      throw new ProblemError(404, `unknown document: ${what.document} (the trace has ${steps.length}, from 0)`)
+    return run.recorded(what.document)
+  }
+
+  async topTokens(run: WatchedRun, place: ExpertPlace, signal: AbortSignal): Promise<TopTokens> {
+    if (run.kind === 'trace') throw noModel(run)
+    return this.processes.ask(run.directory, { kind: 'top-tokens', place }, signal)
+  }
+}
+
+const noModel = (run: WatchedRun): ProblemError =>
+  new ProblemError(409, `${run.summary().name} is a trace from elsewhere: there is no model to show a text to.`)
+
+const stepsOf = (run: WatchedRun): DocumentList['documents'] =>
+  (run.routing()?.steps ?? []).map((step, index) => ({ index, title: `step ${step}`, characters: 0 }))
