@@ -16,6 +16,7 @@ import type {
   TrainOptions,
   TrainSummary,
 } from '../train/index.ts'
+import type { WatchOptions, WatchServer } from '../watch/server.ts'
 import { stateMemory } from './memory.ts'
 
 /** What `inspect` shows of a model. */
@@ -49,6 +50,8 @@ export interface Engine {
   writePlanReport(file: string, report: PlanReport): Promise<void>
   /** Predictions beside what was published. */
   validatePlanner(): Promise<Validation>
+  /** Serves the dashboard. */
+  watch(options: WatchOptions): Promise<WatchServer>
   /** What computes, and the machine's ceilings. */
   measureMachine(config: RunConfig): Promise<Machine>
 }
@@ -103,6 +106,10 @@ export const engine: Engine = {
   async validatePlanner() {
     const { validate } = await import('../plan/index.ts')
     return validate()
+  },
+  async watch(options) {
+    const { startWatch } = await import('../watch/server.ts')
+    return startWatch(options)
   },
   async measureMachine(config) {
     const { measureMachine } = await import('../train/index.ts')

@@ -26,6 +26,18 @@ export interface Io {
   exit(code: number): void
   /** Runs this program in a process of its own, with more in its environment; its standard output. */
   runSelf(args: readonly string[], env?: Readonly<Record<string, string>>): Promise<string>
+  /** Starts this program beside this process, and waits for its first line. It ends with this process. */
+  startSelf(args: readonly string[]): Promise<Beside>
+  /** Shows an address to whoever sits here; without a browser nothing happens. */
+  openBrowser(address: string): void
+}
+
+/** A process beside this one, which Ctrl-C does not reach. */
+export interface Beside {
+  /** The first line that it printed. */
+  readonly line: string
+  /** Ends it as Ctrl-C does, and waits. */
+  stop(): Promise<void>
 }
 
 /** Thrown by a command that was interrupted and has said all there is to say: exit code 130. */
@@ -72,6 +84,13 @@ export async function interruptible<T>(
     stopInterrupt()
     stopPipe()
   }
+}
+
+export function untilAborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve()
+    else signal.addEventListener('abort', () => resolve(), { once: true })
+  })
 }
 
 /** Writes one JSON object on a line. Numbers that JSON lacks (NaN of a skipped step) become null. */

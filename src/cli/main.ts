@@ -12,6 +12,7 @@ import { addInspect } from './commands/inspect.ts'
 import { addPlan } from './commands/plan.ts'
 import { addStudy } from './commands/study.ts'
 import { addTrain } from './commands/train.ts'
+import { addWatch } from './commands/watch.ts'
 import { colorsFor, Interrupted, type Io } from './io.ts'
 
 /** Runs one command. Never throws: what goes wrong is told on `io.stderr`. */
@@ -64,6 +65,7 @@ function createProgram(io: Io): Command {
       `
 Examples:
   choir train demo
+  choir watch runs
   choir eval runs/demo --data moby-dick
   choir generate runs/demo --prompt "The people of the United States"
   choir inspect base
@@ -72,7 +74,8 @@ Examples:
 
 Run "choir COMMAND --help" for the options of a command.`,
     )
-  for (const add of [addTrain, addStudy, addEval, addGenerate, addInspect, addPlan, addBench]) add(program, io)
+  for (const add of [addTrain, addWatch, addStudy, addEval, addGenerate, addInspect, addPlan, addBench])
+    add(program, io)
   for (const command of program.commands) command.showHelpAfterError(`(see: choir ${command.name()} --help)`)
   return program
 }

@@ -4,9 +4,10 @@
  */
 import { spawn } from 'node:child_process'
 import { relative } from 'node:path'
+import { createInterface } from 'node:readline'
 import { RunError, UsageError } from '../errors.ts'
 import { engine } from './engine.ts'
-import type { Io } from './io.ts'
+import type { Beside, Io } from './io.ts'
 import { main } from './main.ts'
 
 export async function runProcess(): Promise<void> {
@@ -30,9 +31,12 @@ export async function runProcess(): Promise<void> {
     onInterrupt(handler) {
       process.on('SIGINT', handler)
       process.on('SIGTERM', handler)
+      // Of a process that another one started beside itself: that one is gone, or wants this one to end.
+      process.on('disconnect', handler)
       return () => {
         process.off('SIGINT', handler)
         process.off('SIGTERM', handler)
+        process.off('disconnect', handler)
       }
     },
     onBrokenPipe(handler) {
@@ -42,6 +46,8 @@ export async function runProcess(): Promise<void> {
     },
     exit: (code) => process.exit(code),
     runSelf: (args, env = {}) => runSelf(script, args, env),
+    startSelf: (args) => startSelf(script, args),
+    openBrowser,
   }
   const code = await main(process.argv.slice(2), io)
   // Text may still be on its way to a pipe: leave only when it has gone (or nobody reads).
@@ -66,4 +72,47 @@ function runSelf(script: string, args: readonly string[], env: Readonly<Record<s
       else reject(new (code === 2 ? UsageError : RunError)(`choir ${args.join(' ')} ended with exit code ${code}`))
     })
   })
+}
+
+function startSelf(script: string, args: readonly string[]): Promise<Beside> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, [script, ...args], {
+      stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+      // In a group of its own: Ctrl-C is for this process, which then ends the other.
+      detached: true,
+      windowsHide: true,
+    })
+    let complaint = ''
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+      complaint = `${complaint}${text}`.slice(-2000)
+    })
+    const closed = new Promise<void>((ended) => child.on('close', () => ended()))
+    const stop = async (): Promise<void> => {
+      if (child.connected) child.disconnect()
+      const timer = setTimeout(() => child.kill('SIGKILL'), 5000)
+      await closed
+      clearTimeout(timer)
+    }
+    child.on('error', reject)
+    if (child.stdout) createInterface({ input: child.stdout }).once('line', (line) => resolve({ line, stop }))
+    child.on('close', (code) => {
+      const said = complaint
+        .trim()
+        .split('\n')[0]
+        ?.replace(/^choir: /, '')
+      reject(new RunError(said || `choir ${args.join(' ')} ended with exit code ${code}`))
+    })
+  })
+}
+
+function openBrowser(address: string): void {
+  const [command, ...before] =
+    process.platform === 'darwin'
+      ? ['open']
+      : process.platform === 'win32'
+        ? ['rundll32', 'url.dll,FileProtocolHandler']
+        : ['xdg-open']
+  const child = spawn(command as string, [...before, address], { stdio: 'ignore', detached: true })
+  child.on('error', () => {})
+  child.unref()
 }

@@ -7,12 +7,22 @@ import type { RunConfig } from '../../train/config.ts'
 import { loadConfig, loadRunConfig } from '../../train/load-config.ts'
 import type { TrainSummary } from '../../train/metrics.ts'
 import { isPreset, presets } from '../../train/presets.ts'
+import { type Dashboard, dashboardOf } from '../beside.ts'
 import { BarDisplay } from '../display/bar.ts'
 import { type Display, labelled } from '../display/display.ts'
 import { JsonDisplay } from '../display/json.ts'
 import { LinesDisplay } from '../display/lines.ts'
 import { count, duration, fixed, grouped, percent, wrap } from '../format.ts'
-import { type Colors, colorsFor, Interrupted, type Io, interruptible, isTerminal, writeJson } from '../io.ts'
+import {
+  type Colors,
+  colorsFor,
+  Interrupted,
+  type Io,
+  interruptible,
+  isTerminal,
+  untilAborted,
+  writeJson,
+} from '../io.ts'
 import {
   type EngineFlags,
   engineSets,
@@ -35,6 +45,7 @@ interface TrainFlags extends EngineFlags {
   readonly trace?: string
   /** Undefined: as the place suggests. */
   readonly sample?: boolean
+  readonly watch?: true
 }
 
 /** Everything that a training to start or to continue needs. */
@@ -63,6 +74,7 @@ export function addTrain(program: Command, io: Io): void {
     .addOption(traceOption())
     .option('--sample', 'at the end, show text that the model generates (default: on a terminal, and for the demo)')
     .option('--no-sample', 'show none')
+    .option('--watch', 'serve the dashboard of the run meanwhile, on a terminal also afterwards (see: choir watch)')
     .addHelpText(
       'after',
       `
@@ -70,7 +82,7 @@ Presets:
 ${names.join('\n')}
 
 Examples:
-  choir train demo
+  choir train demo --watch
   choir train S --set train.steps=500 --set model.moe.k=2 --out runs/top-2
   choir train my-run.yaml --set model.moe=null --math bf16
   choir train --resume runs/demo
@@ -81,6 +93,28 @@ Examples:
 
 async function run(io: Io, source: string | undefined, flags: TrainFlags): Promise<void> {
   const job = await prepare(source, flags)
+  const dashboard = flags.watch && (await dashboardOf(io, job.directory))
+  try {
+    if (dashboard) tellAddress(io, dashboard, flags)
+    await follow(io, job, flags)
+    if (dashboard && !flags.json && isTerminal(io.stdout, io.env)) await keepServing(io, dashboard)
+  } finally {
+    if (dashboard) await dashboard.stop()
+  }
+}
+
+function tellAddress(io: Io, { address }: Dashboard, flags: TrainFlags): void {
+  if (flags.json) writeJson(io, { kind: 'watch', address })
+  else io.stdout.write(`  ${colorsFor(io.stdout, io.env).dim('dashboard')}  ${address}\n`)
+}
+
+/** A finished run is looked at as well. */
+async function keepServing(io: Io, { address }: Dashboard): Promise<void> {
+  io.stdout.write(`\n  the dashboard is still there: ${address}\n  press Ctrl-C to end\n`)
+  await interruptible(io, untilAborted)
+}
+
+async function follow(io: Io, job: Job, flags: TrainFlags): Promise<void> {
   const colors = colorsFor(io.stdout, io.env)
   const display = displayFor(io, job, flags, colors)
   const summary = await train(io, job, flags, display)

@@ -134,6 +134,8 @@ interface Settings {
   readonly engine?: Partial<Engine>
   /** What `measureMachine` says, also in other processes, unless they are told to do without oneDNN. */
   readonly machine?: Partial<Machine>
+  /** Why no process can be started beside this one. */
+  readonly alone?: string
   /** Called after each fake step. */
   readonly onStep?: (step: number, fake: Fake) => void
 }
@@ -272,6 +274,10 @@ export function fakeIo(settings: Settings = {}): Fake {
     whatIf: (...args) => whatIf(...args),
     writePlanReport: (...args) => writePlanReport(...args),
     validatePlanner: async () => validate(),
+    async watch(options) {
+      calls.push({ name: 'watch', args: [options] })
+      return { address: 'http://127.0.0.1:6007/', close: async () => void calls.push({ name: 'close', args: [] }) }
+    },
     async measureMachine(config) {
       calls.push({ name: 'measureMachine', args: [config] })
       return { ...engines, ...ceilings, ...settings.machine }
@@ -307,6 +313,13 @@ export function fakeIo(settings: Settings = {}): Fake {
         return () => pipeHandlers.delete(handler)
       },
       exit: (code) => exits.push(code),
+      startSelf: async (args) => {
+        calls.push({ name: 'startSelf', args })
+        if (settings.alone !== undefined) throw new Error(settings.alone)
+        const line = JSON.stringify({ kind: 'watch', address: 'http://127.0.0.1:6007/' })
+        return { line, stop: async () => void calls.push({ name: 'stop', args: [] }) }
+      },
+      openBrowser: (address) => calls.push({ name: 'openBrowser', args: [address] }),
       runSelf: async (args, env = {}) => {
         calls.push({ name: 'runSelf', args: [args, env] })
         const alone = env.CHOIR_DNNL === 'off'
