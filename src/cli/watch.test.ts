@@ -1,0 +1,110 @@
+/** `choir watch` and `choir train --watch`, on a fake engine. */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { RunError, UsageError } from '../errors.ts'
+import { main } from './main.ts'
+import { type Fake, fakeIo } from './testing/fake.ts'
+
+const address = 'http://127.0.0.1:6007/'
+let folder: string
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'choir-cli-watch-'))
+})
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+const names = (fake: Fake): string[] => fake.calls.map(({ name }) => name)
+
+/** Waits for text on standard output. */
+async function shown(fake: Fake, text: string): Promise<void> {
+  await expect.poll(() => fake.stdout.text).toContain(text)
+}
+
+describe('watch', () => {
+  test('prints the address, serves until Ctrl-C, closes, and that is exit code 0', async () => {
+    const fake = fakeIo()
+    const code = main(['watch', 'a', 'b', '--port', '7000', '--host', '0.0.0.0', '--token', 'longenough'], fake.io)
+    await shown(fake, address)
+    expect(fake.calls).toEqual([
+      { name: 'watch', args: [{ roots: ['a', 'b'], port: 7000, host: '0.0.0.0', token: 'longenough' }] },
+    ])
+    fake.interrupt()
+    expect(await code).toBe(0)
+    expect(names(fake)).toEqual(['watch', 'close'])
+  })
+
+  test('without folders it watches runs; --json is a line, and --open opens the browser', async () => {
+    const fake = fakeIo()
+    const code = main(['watch', '--json', '--open'], fake.io)
+    await shown(fake, '\n')
+    fake.interrupt()
+    expect(await code).toBe(0)
+    expect(fake.calls[0]).toEqual({ name: 'watch', args: [{ roots: ['runs'] }] })
+    expect(fake.stdout.text).toBe(`${JSON.stringify({ kind: 'watch', address })}\n`)
+    expect(fake.calls[1]).toEqual({ name: 'openBrowser', args: [address] })
+  })
+
+  test.each([
+    ['--port', '65536', 'a port up to 65535'],
+    ['--port', 'http', 'a port up to 65535'],
+  ])('%s %s is refused', async (option, value, expected) => {
+    const fake = fakeIo()
+    expect(await main(['watch', option, value], fake.io)).toBe(2)
+    expect(fake.stderr.text).toContain(expected)
+    expect(fake.calls).toEqual([])
+  })
+
+  test.each([
+    [new UsageError('invalid --port: 7 is taken'), 2],
+    [new RunError('the page is not built'), 1],
+  ])('a server that does not start is told: %s', async (error, code) => {
+    const fake = fakeIo({ engine: { watch: () => Promise.reject(error) } })
+    expect(await main(['watch'], fake.io)).toBe(code)
+    expect(fake.stderr.text).toBe(`choir: ${error.message}\n`)
+  })
+})
+
+describe('train --watch', () => {
+  const train = (out: string, ...more: string[]) => ['train', 'tiny', '--watch', '--out', join(folder, out), ...more]
+
+  test('starts the dashboard of its run, tells the address before the first step, and ends with the training', async () => {
+    const fake = fakeIo()
+    expect(await main(train('lines'), fake.io)).toBe(0)
+    expect(fake.calls[0]).toEqual({ name: 'startSelf', args: ['watch', join(folder, 'lines'), '--json'] })
+    expect(names(fake)).toEqual(['startSelf', 'train', 'stop'])
+    expect(fake.stdout.text.indexOf(address)).toBeGreaterThan(-1)
+    expect(fake.stdout.text.indexOf(address)).toBeLessThan(fake.stdout.text.indexOf('1/20'))
+  })
+
+  test('with --json it is the first line', async () => {
+    const fake = fakeIo({ terminal: true })
+    expect(await main(train('json', '--json'), fake.io)).toBe(0)
+    expect(fake.stdout.text.split('\n')[0]).toBe(JSON.stringify({ kind: 'watch', address }))
+    expect(names(fake)).toEqual(['startSelf', 'train', 'stop'])
+  })
+
+  test('on a terminal it serves on after the training until Ctrl-C', async () => {
+    const fake = fakeIo({ terminal: true })
+    const code = main(train('terminal', '--no-sample'), fake.io)
+    await shown(fake, 'still there')
+    expect(names(fake)).toEqual(['startSelf', 'train'])
+    fake.interrupt()
+    expect(await code).toBe(0)
+    expect(names(fake).at(-1)).toBe('stop')
+  })
+
+  test('Ctrl-C during the training ends both', async () => {
+    const fake = fakeIo({ terminal: true, onStep: (step, { interrupt }) => step === 3 && interrupt() })
+    expect(await main(train('interrupted'), fake.io)).toBe(130)
+    expect(names(fake)).toEqual(['startSelf', 'train', 'stop'])
+  })
+
+  test('when it cannot start, the training goes on and says so in a line', async () => {
+    const fake = fakeIo({ terminal: true, alone: 'no port is free' })
+    expect(await main(train('alone', '--no-sample'), fake.io)).toBe(0)
+    expect(names(fake)).toEqual(['startSelf', 'train'])
+    expect(fake.stderr.text).toBe('choir: training without the dashboard: no port is free\n')
+    expect(fake.stdout.text).not.toContain(address)
+  })
+})
