@@ -1,0 +1,103 @@
+/** For tests: a collection without files, with a run of two routers and three snapshots, and a trace from elsewhere. */
+import type { Change, RunSummary, TokenTrace } from '../api.ts'
+import type { Watched } from '../app.ts'
+import type { SeriesQuery, WatchedRun } from '../collection.ts'
+import type { Page } from '../page.ts'
+
+const summary: RunSummary = {
+  id: 'a1',
+  name: 'demo',
+  kind: 'choir',
+  state: 'running',
+  step: 30,
+  steps: 100,
+  tokens: 3000,
+  loss: 4,
+  heldOutLoss: null,
+  bitsPerByte: null,
+  tokensPerSecond: 100,
+  secondsLeft: 70,
+  created: null,
+  changed: 1,
+  lines: 30,
+  reading: false,
+  metrics: ['train/loss'],
+  routed: true,
+  traceable: true,
+  config: { 'model.width': 32 },
+}
+
+const recorded: TokenTrace = { run: 't1', step: 20, loss: null, tokens: [''], cut: false, routers: [] }
+
+const numbers = (length: number, first: number): Float32Array => Float32Array.from({ length }, (_, i) => first + i / 4)
+
+export interface FakeWatched extends Watched {
+  change(change: Change): void
+  /** Listeners that have not stopped. */
+  readonly listeners: ReadonlySet<unknown>
+  /** What series were asked for. */
+  readonly asked: [metric: string, query: SeriesQuery][]
+}
+
+export function fakeWatched(directory = '/nowhere'): FakeWatched {
+  const listeners = new Set<(change: Change) => void>()
+  const asked: FakeWatched['asked'] = []
+  const run = (id: string, kind: WatchedRun['kind']): WatchedRun => ({
+    id,
+    directory,
+    kind,
+    summary: () => ({ ...summary, id, kind }),
+    series(metric, query) {
+      asked.push([metric, query])
+      if (metric !== 'train/loss') return undefined
+      return { run: id, x: [1, 2], y: [5, null], of: 2 }
+    },
+    routing: () => ({
+      run: id,
+      routers: [0, 1].map((layer) => ({ layer, module: 'ffn', experts: 4, prototypes: 1 })),
+      experts: 4,
+      steps: [10, 20, 30],
+      of: 3,
+      generation: 0,
+    }),
+    // A view into something larger, as of a ring.
+    loads: (from, to) => numbers(100, 0).subarray(from * 16, to * 16),
+    history: (router) => numbers(24, 100 * router),
+    routingSummary: () => ({
+      load_cv: [0.5, null, 0.25],
+      load_cv_kept: [],
+      drop_rate: [],
+      gate_entropy: [],
+      dead_experts: [],
+      max_over_mean: [],
+    }),
+    ...(kind === 'trace' && { recorded: async (snapshot: number) => ({ ...recorded, step: 10 + 10 * snapshot }) }),
+  })
+  const dense: WatchedRun = { ...run('d1', 'choir'), routing: () => undefined }
+  const runs = new Map([run('a1', 'choir'), run('t1', 'trace'), dense].map((each) => [each.id, each]))
+  return {
+    describe: () => ({
+      version: 7,
+      roots: ['runs'],
+      runs: [...runs.values()].map((each) => each.summary()),
+      progress: null,
+    }),
+    run: (id) => runs.get(id),
+    onChange(listener) {
+      listeners.add(listener)
+      return () => listeners.delete(listener)
+    },
+    change(change) {
+      for (const listener of listeners) listener(change)
+    },
+    listeners,
+    asked,
+  }
+}
+
+const file = (text: string, type: string, hashed: boolean) => ({ bytes: new TextEncoder().encode(text), type, hashed })
+
+export const fakePage: Page = new Map([
+  ['/', file('<!doctype html>', 'text/html; charset=utf-8', false)],
+  ['/assets/index-abc.js', file('1', 'text/javascript; charset=utf-8', true)],
+])
