@@ -188,7 +188,7 @@ export interface TopTokens {
   readonly assigned: number
   /**
    * Most often first. `share`: of all occurrences of the token, how many came to this expert; `lift`: that share over
-   * the expert's share of all assignments.
+   * the share of all tokens that came to it, so that 1 says nothing, however many experts a token goes to.
    */
   readonly tokens: readonly {
     readonly token: string

@@ -1,4 +1,4 @@
-/** The newest checkpoint of a run with its text: what the questions of the page are put to. */
+/** The newest checkpoint of a run with its text: what the questions of the page are put to, one after the other. */
 import { type Dataset, type HeldOutDocument, sampleWindows } from '../../data/index.ts'
 import { physicalCores } from '../../runtime/cores.ts'
 import { type OpenTracer, openTracer } from '../../train/index.ts'

@@ -1,0 +1,52 @@
+import { expect, test } from 'vitest'
+import type { BatchTrace } from '../../train/index.ts'
+import { sampledAssignments, topTokens } from './assignments.ts'
+
+/** Tokens 7 7 8 9 and a filler, each with two choices of four experts. */
+async function* batches(): AsyncGenerator<BatchTrace> {
+  yield {
+    windows: [],
+    token_T: Int32Array.of(7, 7, 8, 9, 7),
+    document_T: Int32Array.of(0, 0, 0, 0, -1),
+    loss: 0,
+    routers: [
+      {
+        layer: 0,
+        module: 'ffn',
+        experts: 4,
+        prototypes: 1,
+        expert_TK: Int32Array.of(0, 1, 0, 2, 0, 1, 3, 2, 0, 1),
+        gate_TK: new Float32Array(10),
+        kept_TK: Uint8Array.of(1, 1, 0, 1, 1, 1, 1, 1, 1, 1),
+      },
+    ],
+  }
+}
+const show = (token: number) => `<${token}>`
+
+test('count, share of the token and lift over the share of all tokens, most often first; filler does not count', async () => {
+  const sample = await sampledAssignments(batches(), false)
+  // Expert 0 has three of the four tokens: 7 always, 8 always.
+  expect(topTokens(sample, { router: 0, expert: 0 }, 10, show)).toEqual({
+    looked: 4,
+    assigned: 3,
+    tokens: [
+      { token: '<7>', count: 2, share: 1, lift: 4 / 3 },
+      { token: '<8>', count: 1, share: 1, lift: 4 / 3 },
+    ],
+  })
+  // Expert 1 has half of the tokens, and half of the 7s: no more than its share.
+  expect(topTokens(sample, { router: 0, expert: 1 }, 1, show).tokens).toEqual([
+    { token: '<7>', count: 1, share: 0.5, lift: 1 },
+  ])
+})
+
+test('of what was offered only what was taken counts, where experts choose', async () => {
+  const sample = await sampledAssignments(batches(), true)
+  expect(topTokens(sample, { router: 0, expert: 0 }, 10, show)).toMatchObject({ assigned: 2, looked: 4 })
+})
+
+test('an expert without tokens has none', async () => {
+  const sample = await sampledAssignments(batches(), false)
+  expect(topTokens(sample, { router: 0, expert: 5 }, 10, show)).toEqual({ looked: 4, assigned: 0, tokens: [] })
+})

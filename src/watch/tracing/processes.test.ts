@@ -1,0 +1,150 @@
+/** Models in processes, which are those of the build: a process needs JavaScript. */
+import { execFileSync } from 'node:child_process'
+import { cpSync, renameSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterEach, beforeAll, expect, test } from 'vitest'
+import { temporaryFolder } from '../../data/testing/temporary-folder.ts'
+import { runSchema } from '../../train/config.ts'
+import { train } from '../../train/index.ts'
+import type { Question } from './messages.ts'
+import { type ProcessLimits, TraceProcesses } from './processes.ts'
+
+const { make } = temporaryFolder()
+const text: Question = { kind: 'trace', what: { text: 'the people' } }
+const never = new AbortController().signal
+
+let run: string
+beforeAll(async () => {
+  const folder = make()
+  const source = join(folder, 'corpus.txt')
+  const words = 'the people of the states and the union of peace and law\n\n'
+  writeFileSync(source, Array.from({ length: 300 }, (_, i) => `${i} ${words}`).join(''))
+  const config = runSchema.parse({
+    model: { vocabulary: 257, layers: 1, width: 16, heads: 2, sequence: 16, moe: { hidden: 16, experts: 4 } },
+    data: { source, tokenizer: { kind: 'bytes' }, cache: join(folder, 'cache') },
+    train: { steps: 2, batch: 2, evalEvery: 2, evalBatches: 1, checkpointEvery: 1 },
+    runtime: { threads: 1 },
+  })
+  run = join(folder, 'run')
+  await train(config, { directory: run, resume: false })
+})
+
+/** Another run of the same kind. */
+function copied(): string {
+  const directory = join(make(), 'run')
+  cpSync(run, directory, { recursive: true })
+  return directory
+}
+
+const opened: TraceProcesses[] = []
+afterEach(async () => {
+  await Promise.all(opened.splice(0).map((processes) => processes.close()))
+  expect(pids()).toEqual([])
+})
+
+function open(limits: ProcessLimits = { live: 2, idle: 60_000 }): TraceProcesses {
+  const processes = new TraceProcesses(limits)
+  opened.push(processes)
+  return processes
+}
+
+/** Of the living. */
+function pids(): number[] {
+  return execFileSync('ps', ['-A', '-o', 'pid=,ppid=,stat=,args='], { encoding: 'utf8' })
+    .split('\n')
+    .map((line) => line.trim().split(/\s+/))
+    .filter(([, parent, state]) => Number(parent) === process.pid && !state?.startsWith('Z'))
+    .filter((words) => words.some((word) => word.endsWith('trace-process.js')))
+    .map(([pid]) => Number(pid))
+}
+
+test('one process answers all questions about a run, also those that come at once', async () => {
+  const processes = open()
+  const [trace, documents, top, again] = await Promise.all([
+    processes.ask(run, text, never),
+    processes.ask(run, { kind: 'documents' }, never),
+    processes.ask(run, { kind: 'top-tokens', place: { router: 0, expert: 0 } }, never),
+    processes.ask(run, text, never),
+  ])
+  expect(trace).toMatchObject({ step: 2, cut: false })
+  expect(again).toEqual(trace)
+  expect(documents).toMatchObject({ documents: [{ index: 0 }] })
+  expect(top).toMatchObject({ step: 2 })
+  expect(pids()).toHaveLength(1)
+})
+
+test('a newer checkpoint is taken up by another process', async () => {
+  const directory = copied()
+  const processes = open()
+  const newest = join(directory, 'checkpoints', 'step-00000002')
+  renameSync(newest, join(directory, 'aside'))
+  expect(await processes.ask(directory, text, never)).toMatchObject({ step: 1 })
+  const [first] = pids()
+  renameSync(join(directory, 'aside'), newest)
+  expect(await processes.ask(directory, text, never)).toMatchObject({ step: 2 })
+  await expect.poll(pids).toHaveLength(1)
+  expect(pids()).not.toContain(first)
+})
+
+test('beyond the limit the one that was asked longest ago goes', async () => {
+  const processes = open({ live: 1, idle: 60_000 })
+  await processes.ask(run, text, never)
+  const [first] = pids()
+  // Asked again before it goes: it answers that first.
+  const [again, other] = await Promise.all([processes.ask(run, text, never), processes.ask(copied(), text, never)])
+  expect(again).toEqual(other)
+  await expect.poll(pids).toHaveLength(1)
+  expect(pids()).not.toContain(first)
+})
+
+test('without a question it ends, and the next question starts another', async () => {
+  const processes = open({ live: 2, idle: 200 })
+  const trace = await processes.ask(run, text, never)
+  await expect.poll(pids).toEqual([])
+  expect(await processes.ask(run, text, never)).toEqual(trace)
+})
+
+test('a process that dies is told, and the next question starts another', async () => {
+  const processes = open()
+  const trace = await processes.ask(run, text, never)
+  const [pid = 0] = pids()
+  process.kill(pid, 'SIGSTOP')
+  const asked = processes.ask(run, text, never)
+  const answer = expect(asked).rejects.toMatchObject({
+    status: 500,
+    message: expect.stringContaining('killed by SIGKILL'),
+  })
+  await new Promise((resolve) => setTimeout(resolve, 50))
+  process.kill(pid, 'SIGKILL')
+  await answer
+  expect(await processes.ask(run, text, never)).toEqual(trace)
+})
+
+test('whoever no longer waits is not answered, and the process lives on', async () => {
+  const processes = open()
+  const controller = new AbortController()
+  const first = processes.ask(run, text, never)
+  const second = processes.ask(run, text, controller.signal)
+  controller.abort()
+  await expect(second).rejects.toThrow('aborted')
+  const trace = await first
+  expect(await processes.ask(run, text, never)).toEqual(trace)
+  expect(pids()).toHaveLength(1)
+})
+
+test('what the model cannot answer is a problem, and the process lives on', async () => {
+  const processes = open()
+  const unknown: Question = { kind: 'trace', what: { document: 1e6 } }
+  await expect(processes.ask(run, unknown, never)).rejects.toMatchObject({ status: 404 })
+  expect(await processes.ask(run, text, never)).toMatchObject({ step: 2 })
+  expect(pids()).toHaveLength(1)
+})
+
+test('a run without a checkpoint starts nothing', async () => {
+  const processes = open()
+  await expect(processes.ask(make(), text, never)).rejects.toMatchObject({
+    status: 409,
+    message: expect.stringContaining('no checkpoint yet'),
+  })
+  expect(pids()).toEqual([])
+})

@@ -1,0 +1,198 @@
+/** Texts and documents through a model that was trained for a few steps, in this process. */
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { beforeAll, describe, expect, test } from 'vitest'
+import { temporaryFolder } from '../../data/testing/temporary-folder.ts'
+import { UsageError } from '../../errors.ts'
+import { type RunInput, runSchema } from '../../train/config.ts'
+import { evaluateRun, type RoutingRecord, train } from '../../train/index.ts'
+import { readJsonLines } from '../../train/jsonl.ts'
+import { TracedModel } from './traced-model.ts'
+
+const { make } = temporaryFolder()
+const words = 'the of and people states government will congress war peace union law public nation'.split(' ')
+/** Documents of a line each, with characters of several bytes. */
+const documents = Array.from(
+  { length: 24 },
+  (_, d) => `${Array.from({ length: 40 }, (_, i) => words[(i * (d + 3) + d) % words.length]).join(' ')} naïve — 🎼.`,
+)
+
+type Moe = NonNullable<NonNullable<RunInput['model']>['moe']>
+
+async function trained(moe: Moe | null): Promise<string> {
+  const folder = make()
+  const source = join(folder, 'corpus.jsonl')
+  writeFileSync(source, documents.map((text) => JSON.stringify({ text })).join('\n'))
+  const config = runSchema.parse({
+    model: {
+      vocabulary: 257,
+      layers: 2,
+      width: 16,
+      heads: 2,
+      sequence: 16,
+      hidden: 32,
+      moe: moe && { hidden: 32, experts: 4, ...moe },
+    },
+    data: { source, tokenizer: { kind: 'bytes' }, cache: join(folder, 'cache'), heldOut: 0.3 },
+    train: { steps: 2, batch: 4, evalEvery: 2, evalBatches: 1, checkpointEvery: 2, routingEvery: 1 },
+    runtime: { threads: 1 },
+  })
+  const directory = join(folder, 'run')
+  await train(config, { directory, resume: false })
+  return directory
+}
+
+async function using<T>(directory: string, ask: (model: TracedModel) => Promise<T>): Promise<T> {
+  const model = await TracedModel.open(directory)
+  try {
+    return await ask(model)
+  } finally {
+    await model.close()
+  }
+}
+
+/** A model takes one question at a time. */
+async function oneByOne<T, R>(items: readonly T[], ask: (item: T) => Promise<R>): Promise<R[]> {
+  const answers: R[] = []
+  for (const item of items) answers.push(await ask(item))
+  return answers
+}
+
+let plain: string
+beforeAll(async () => {
+  plain = await trained({ router: 'prototype', prototypes: 2, k: 1 })
+})
+
+describe('a pasted text', () => {
+  test('comes back token by token, each with an expert of every prototype, a gate and its fate', async () => {
+    const text = 'The people — naïve 🎼 — of <b>the</b> "union"\n\tand\u0000 peace'
+    const trace = await using(plain, (model) => model.trace({ text }))
+    expect(trace.tokens.join('')).toBe(text)
+    expect(trace).toMatchObject({ step: 2, cut: false })
+    expect(trace.tokens).toHaveLength(Buffer.byteLength(text))
+    // Two steps of training: near a uniform guess among 257 tokens.
+    expect(trace.loss).toBeGreaterThan(1)
+    expect(trace.loss).toBeLessThan(2 * Math.log(257))
+    expect(trace.routers).toHaveLength(2)
+    for (const { choices, expert, gate, kept, experts, prototypes } of trace.routers) {
+      expect([choices, experts, prototypes]).toEqual([2, 4, 2])
+      for (const values of [expert, gate, kept]) expect(values).toHaveLength(trace.tokens.length * 2)
+      for (const [i, e] of expert.entries()) expect(Math.floor(e / 2)).toBe(i % 2)
+      for (const g of gate ?? []) expect(g > 0 && g < 1).toBe(true)
+      expect((kept ?? []).every((k) => k === 0 || k === 1)).toBe(true)
+    }
+  })
+
+  test('of which more is pasted is the same as before, as far as it went in whole sequences', async () => {
+    const text = 'the people of the states and the union will '.repeat(2)
+    const [short, long] = await using(plain, async (model) => [
+      await model.trace({ text: text.slice(0, 40) }),
+      await model.trace({ text }),
+    ])
+    // Causal: what comes later changes no choice before.
+    for (const [r, { expert }] of short.routers.entries())
+      expect(long.routers[r]?.expert.slice(0, expert.length)).toEqual(expert)
+  })
+
+  test.each([1, 14, 15, 16, 17, 31, 32, 33, 64, 65])('of %d tokens is whole, with a loss', async (length) => {
+    const text = 'abcdefghijklmnopqrstuvwxyz'.repeat(3).slice(0, length)
+    const trace = await using(plain, (model) => model.trace({ text }))
+    expect(trace.tokens.join('')).toBe(text)
+    expect(Number.isFinite(trace.loss)).toBe(true)
+    expect(trace.loss).toBeGreaterThan(1)
+  })
+
+  test('costs with a token more what this token costs, also where sequences and batches end', async () => {
+    const text = 'abcdefghijklmnopqrstuvwxyz'.repeat(3)
+    const lengths = [1, 2, 14, 15, 16, 17, 30, 31, 32, 33, 62, 63, 64, 65]
+    const nats = await using(await trained({ capacity: 'none', k: 1 }), (model) =>
+      oneByOne(
+        lengths,
+        async (length) => length * ((await model.trace({ text: text.slice(0, length) })).loss as number),
+      ),
+    )
+    for (const [i, length] of lengths.entries()) {
+      const more = length - (lengths[i - 1] ?? 0)
+      // A model of two steps still guesses among 257 tokens; one too many, or one left out, would be 5.5 nats.
+      expect(Math.abs(((nats[i] as number) - (nats[i - 1] ?? 0)) / more - Math.log(257))).toBeLessThan(3)
+    }
+  })
+
+  test('that is too long is cut, and says so', async () => {
+    const trace = await using(plain, (model) => model.trace({ text: '🎼'.repeat(20_000) }))
+    expect(trace.cut).toBe(true)
+    expect(trace.tokens).toHaveLength(2047)
+    // 20,000 units are 10,000 clefs; not half a one is among the tokens.
+    expect(trace.tokens.join('')).toMatch(/^(?:🎼)+\ufffd?$/u)
+  })
+})
+
+describe('held-out documents', () => {
+  test('are listed with their lengths, and each is the text that it was', async () => {
+    await using(plain, async (model) => {
+      const { documents: listed } = await model.documents()
+      expect(listed.length).toBeGreaterThan(2)
+      for (const { index, title, characters } of listed) {
+        const line = Number(/corpus\.jsonl:(\d+)/.exec(title)?.[1])
+        const text = documents[line - 1] as string
+        const trace = await model.trace({ document: index })
+        expect(trace.tokens.join('')).toBe(text)
+        expect(characters).toBe(text.length)
+        expect(trace.cut).toBe(false)
+      }
+      await expect(model.trace({ document: listed.length })).rejects.toMatchObject({
+        status: 404,
+        message: expect.stringContaining(`unknown document: ${listed.length}`),
+      })
+    })
+  })
+
+  test('have together about the loss of evaluation', async () => {
+    const { loss } = await evaluateRun(plain)
+    const losses = await using(plain, async (model) => {
+      const { documents: listed } = await model.documents()
+      return oneByOne(listed, async ({ index }) => (await model.trace({ document: index })).loss as number)
+    })
+    // Evaluation cuts the same text into other sequences.
+    expect(Math.abs(losses.reduce((sum, each) => sum + each, 0) / losses.length - loss)).toBeLessThan(0.1)
+  })
+})
+
+test('with experts in attention the routers are those of routing.jsonl, in its order', async () => {
+  const directory = await trained({ attention: 'all', k: 2 })
+  const order: string[] = []
+  for await (const { step, layer, module } of readJsonLines<RoutingRecord>(join(directory, 'routing.jsonl')))
+    if (step === 1) order.push(`${layer} ${module}`)
+  const { routers } = await using(directory, (model) => model.trace({ text: 'the people' }))
+  expect(order).toHaveLength(6)
+  expect(routers.map(({ layer, module }) => `${layer} ${module}`)).toEqual(order)
+})
+
+test('top tokens of all experts are every assignment of the sample', async () => {
+  await using(plain, async (model) => {
+    const answers = await oneByOne([0, 1, 2, 3], (expert) => model.topTokens({ router: 1, expert }))
+    const looked = answers[0]?.looked as number
+    // A choice in each of two prototypes.
+    expect(answers.reduce((sum, { assigned }) => sum + assigned, 0)).toBe(2 * looked)
+    for (const { step, tokens } of answers) {
+      expect(step).toBe(2)
+      expect(tokens.length).toBeLessThanOrEqual(40)
+      for (const { share } of tokens) expect(share > 0 && share <= 1).toBe(true)
+    }
+  })
+})
+
+test('where experts choose, the sum of assignments is what they took', async () => {
+  const directory = await trained({ router: 'expert-choice', k: 1 })
+  await using(directory, async (model) => {
+    const answers = await oneByOne([0, 1, 2, 3], (expert) => model.topTokens({ router: 0, expert }))
+    for (const { assigned, looked } of answers) {
+      expect(assigned).toBeGreaterThan(0)
+      expect(assigned).toBeLessThan(looked)
+    }
+  })
+})
+
+test('a dense run has nothing to trace', async () => {
+  await expect(TracedModel.open(await trained(null))).rejects.toThrow(UsageError)
+})
