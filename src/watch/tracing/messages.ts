@@ -1,7 +1,14 @@
 /** What the server and the process of a model say to each other. */
 import type { DocumentList, TokenTrace, TopTokens } from '../api.ts'
 import type { ProblemStatus } from '../problem.ts'
-import type { ExpertPlace, Traced } from './tracing.ts'
+
+/** A text, or the number of a document. */
+export type Traced = { readonly text: string } | { readonly document: number }
+
+export interface ExpertPlace {
+  readonly router: number
+  readonly expert: number
+}
 
 /** The process does not know how the server calls the run. */
 export type UnnamedTrace = Omit<TokenTrace, 'run'>

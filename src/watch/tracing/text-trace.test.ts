@@ -1,7 +1,7 @@
 /** Texts and documents through a model that was trained for a few steps, in this process. */
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { temporaryFolder } from '../../data/testing/temporary-folder.ts'
 import { UsageError } from '../../errors.ts'
 import { type RunInput, runSchema } from '../../train/config.ts'
@@ -58,15 +58,19 @@ async function oneByOne<T, R>(items: readonly T[], ask: (item: T) => Promise<R>)
   return answers
 }
 
+/** Of two prototypes. */
 let plain: string
+let model: TracedModel
 beforeAll(async () => {
   plain = await trained({ router: 'prototype', prototypes: 2, k: 1 })
+  model = await TracedModel.open(plain)
 })
+afterAll(() => model.close())
 
 describe('a pasted text', () => {
   test('comes back token by token, each with an expert of every prototype, a gate and its fate', async () => {
     const text = 'The people — naïve 🎼 — of <b>the</b> "union"\n\tand\u0000 peace'
-    const trace = await using(plain, (model) => model.trace({ text }))
+    const trace = await model.trace({ text })
     expect(trace.tokens.join('')).toBe(text)
     expect(trace).toMatchObject({ step: 2, cut: false })
     expect(trace.tokens).toHaveLength(Buffer.byteLength(text))
@@ -85,10 +89,8 @@ describe('a pasted text', () => {
 
   test('of which more is pasted is the same as before, as far as it went in whole sequences', async () => {
     const text = 'the people of the states and the union will '.repeat(2)
-    const [short, long] = await using(plain, async (model) => [
-      await model.trace({ text: text.slice(0, 40) }),
-      await model.trace({ text }),
-    ])
+    const short = await model.trace({ text: text.slice(0, 40) })
+    const long = await model.trace({ text })
     // Causal: what comes later changes no choice before.
     for (const [r, { expert }] of short.routers.entries())
       expect(long.routers[r]?.expert.slice(0, expert.length)).toEqual(expert)
@@ -96,7 +98,7 @@ describe('a pasted text', () => {
 
   test.each([1, 14, 15, 16, 17, 31, 32, 33, 64, 65])('of %d tokens is whole, with a loss', async (length) => {
     const text = 'abcdefghijklmnopqrstuvwxyz'.repeat(3).slice(0, length)
-    const trace = await using(plain, (model) => model.trace({ text }))
+    const trace = await model.trace({ text })
     expect(trace.tokens.join('')).toBe(text)
     expect(Number.isFinite(trace.loss)).toBe(true)
     expect(trace.loss).toBeGreaterThan(1)
@@ -119,7 +121,7 @@ describe('a pasted text', () => {
   })
 
   test('that is too long is cut, and says so', async () => {
-    const trace = await using(plain, (model) => model.trace({ text: '🎼'.repeat(20_000) }))
+    const trace = await model.trace({ text: '🎼'.repeat(20_000) })
     expect(trace.cut).toBe(true)
     expect(trace.tokens).toHaveLength(2047)
     // 20,000 units are 10,000 clefs; not half a one is among the tokens.
@@ -129,30 +131,26 @@ describe('a pasted text', () => {
 
 describe('held-out documents', () => {
   test('are listed with their lengths, and each is the text that it was', async () => {
-    await using(plain, async (model) => {
-      const { documents: listed } = await model.documents()
-      expect(listed.length).toBeGreaterThan(2)
-      for (const { index, title, characters } of listed) {
-        const line = Number(/corpus\.jsonl:(\d+)/.exec(title)?.[1])
-        const text = documents[line - 1] as string
-        const trace = await model.trace({ document: index })
-        expect(trace.tokens.join('')).toBe(text)
-        expect(characters).toBe(text.length)
-        expect(trace.cut).toBe(false)
-      }
-      await expect(model.trace({ document: listed.length })).rejects.toMatchObject({
-        status: 404,
-        message: expect.stringContaining(`unknown document: ${listed.length}`),
-      })
+    const { documents: listed } = await model.documents()
+    expect(listed.length).toBeGreaterThan(2)
+    for (const { index, title, characters } of listed) {
+      const line = Number(/corpus\.jsonl:(\d+)/.exec(title)?.[1])
+      const text = documents[line - 1] as string
+      const trace = await model.trace({ document: index })
+      expect(trace.tokens.join('')).toBe(text)
+      expect(characters).toBe(text.length)
+      expect(trace.cut).toBe(false)
+    }
+    await expect(model.trace({ document: listed.length })).rejects.toMatchObject({
+      status: 404,
+      message: expect.stringContaining(`unknown document: ${listed.length}`),
     })
   })
 
   test('have together about the loss of evaluation', async () => {
     const { loss } = await evaluateRun(plain)
-    const losses = await using(plain, async (model) => {
-      const { documents: listed } = await model.documents()
-      return oneByOne(listed, async ({ index }) => (await model.trace({ document: index })).loss as number)
-    })
+    const { documents: listed } = await model.documents()
+    const losses = await oneByOne(listed, async ({ index }) => (await model.trace({ document: index })).loss as number)
     // Evaluation cuts the same text into other sequences.
     expect(Math.abs(losses.reduce((sum, each) => sum + each, 0) / losses.length - loss)).toBeLessThan(0.1)
   })
@@ -169,17 +167,15 @@ test('with experts in attention the routers are those of routing.jsonl, in its o
 })
 
 test('top tokens of all experts are every assignment of the sample', async () => {
-  await using(plain, async (model) => {
-    const answers = await oneByOne([0, 1, 2, 3], (expert) => model.topTokens({ router: 1, expert }))
-    const looked = answers[0]?.looked as number
-    // A choice in each of two prototypes.
-    expect(answers.reduce((sum, { assigned }) => sum + assigned, 0)).toBe(2 * looked)
-    for (const { step, tokens } of answers) {
-      expect(step).toBe(2)
-      expect(tokens.length).toBeLessThanOrEqual(40)
-      for (const { share } of tokens) expect(share > 0 && share <= 1).toBe(true)
-    }
-  })
+  const answers = await oneByOne([0, 1, 2, 3], (expert) => model.topTokens({ router: 1, expert }))
+  const looked = answers[0]?.looked as number
+  // A choice in each of two prototypes.
+  expect(answers.reduce((sum, { assigned }) => sum + assigned, 0)).toBe(2 * looked)
+  for (const { step, tokens } of answers) {
+    expect(step).toBe(2)
+    expect(tokens.length).toBeLessThanOrEqual(40)
+    for (const { share } of tokens) expect(share > 0 && share <= 1).toBe(true)
+  }
 })
 
 test('where experts choose, the sum of assignments is what they took', async () => {

@@ -7,9 +7,8 @@ import { openRunData } from '../../train/session.ts'
 import type { DocumentList, TopTokens } from '../api.ts'
 import { ProblemError } from '../problem.ts'
 import { type SampledAssignments, sampledAssignments, topTokens } from './assignments.ts'
-import type { UnnamedTrace } from './messages.ts'
+import type { ExpertPlace, Traced, UnnamedTrace } from './messages.ts'
 import { pastedText, traceText } from './text-trace.ts'
-import type { ExpertPlace, Traced } from './tracing.ts'
 
 /** Characters of a text that are read, documents that are listed, tokens of the sample and of an expert. */
 const limits = { characters: 20_000, documents: 1000, sample: 20_000, topTokens: 40 }

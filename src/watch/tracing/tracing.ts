@@ -2,15 +2,8 @@
 import type { DocumentList, TokenTrace, TopTokens } from '../api.ts'
 import type { WatchedRun } from '../collection.ts'
 import { ProblemError } from '../problem.ts'
+import type { ExpertPlace, Traced } from './messages.ts'
 import type { TraceProcesses } from './processes.ts'
-
-/** A text, or the number of a document. */
-export type Traced = { readonly text: string } | { readonly document: number }
-
-export interface ExpertPlace {
-  readonly router: number
-  readonly expert: number
-}
 
 export interface Tracing {
   documents(run: WatchedRun, signal: AbortSignal): Promise<DocumentList>
