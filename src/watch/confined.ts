@@ -1,0 +1,47 @@
+/**
+ * Reading that stays below a folder. A run directory may come from anywhere, and a link in it may lead anywhere:
+ * a file is opened only where its real place is below the root that the user named, and only when it is a plain
+ * file (a pipe would block, a device might answer for ever).
+ */
+import { constants } from 'node:fs'
+import { type FileHandle, open, realpath } from 'node:fs/promises'
+import { sep } from 'node:path'
+
+/** Opens a plain file whose real place is below `root`, itself a real path; undefined where there is none. */
+export async function openInside(root: string, path: string): Promise<FileHandle | undefined> {
+  let handle: FileHandle | undefined
+  try {
+    const real = await realpath(path)
+    if (!isInside(root, real)) return undefined
+    handle = await open(real, constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0))
+    if ((await handle.stat()).isFile()) return handle
+  } catch {
+    // What cannot be opened is not there for us, whatever the reason; the run says what it misses.
+  }
+  await handle?.close()
+  return undefined
+}
+
+/** Up to `limit` bytes from `start` of such a file; undefined where there is none. */
+export async function readInside(root: string, path: string, limit: number, start = 0): Promise<Buffer | undefined> {
+  const handle = await openInside(root, path)
+  if (!handle) return undefined
+  try {
+    const bytes = Buffer.allocUnsafe(Math.min(limit, Math.max(0, (await handle.stat()).size - start)))
+    let length = 0
+    while (length < bytes.length) {
+      const { bytesRead } = await handle.read(bytes, length, bytes.length - length, start + length)
+      if (bytesRead === 0) break
+      length += bytesRead
+    }
+    return bytes.subarray(0, length)
+  } catch {
+    return undefined
+  } finally {
+    await handle.close()
+  }
+}
+
+function isInside(root: string, real: string): boolean {
+  return real.startsWith(root.endsWith(sep) ? root : root + sep)
+}
