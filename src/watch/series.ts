@@ -1,0 +1,137 @@
+/**
+ * From columns to a curve: the x axis, smoothing, the stretch that is looked at, and no more points than a screen
+ * shows. The order matters: smoothing runs over all points, so a curve looks the same at every zoom; only then is it
+ * cut and thinned.
+ */
+import type { Series, XAxis } from './api.ts'
+import { lowerBound, type MetricColumns } from './metric-columns.ts'
+
+export interface SeriesQuery {
+  readonly x: XAxis
+  /** Weight of what came before, from 0 (none) to below 1. */
+  readonly smoothing: number
+  /** Points to give at most, at least 4. */
+  readonly points: number
+  readonly from?: number
+  readonly to?: number
+}
+
+/**
+ * The curve of a metric such as `train/loss`; undefined when the run has none.
+ * @param flopsPerToken Of training on a token; null when the model is not known, which leaves the `flops` axis empty.
+ */
+export function seriesOf(
+  run: string,
+  columns: MetricColumns,
+  metric: string,
+  query: SeriesQuery,
+  flopsPerToken: number | null,
+): Series | undefined {
+  const [kind = '', ...name] = metric.split('/')
+  const values = columns.table(kind)?.column(name.join('/'))
+  if (!values) return undefined
+  const places = forward(axisOf(columns, kind, query.x, flopsPerToken), query.from, query.to)
+  const smoothed = query.smoothing > 0 ? smooth(values, query.smoothing) : values
+  const chosen = thin(places.index, values, query.points)
+  const at = (column: Float64Array) => Array.from(chosen, (row) => finite(column[row]))
+  return {
+    run,
+    x: Array.from(chosen, (row) => places.x[row] ?? 0),
+    y: at(smoothed),
+    ...(query.smoothing > 0 && { raw: at(values) }),
+    of: places.index.length,
+  }
+}
+
+const finite = (value: number | undefined): number | null =>
+  value !== undefined && Number.isFinite(value) ? value : null
+
+/** The place of every record of a kind on an axis. */
+function axisOf(columns: MetricColumns, kind: string, x: XAxis, flopsPerToken: number | null): Float64Array {
+  const column = (name: string): Float64Array => columns.table(kind)?.column(name) ?? new Float64Array(0)
+  if (x === 'step') return column('step')
+  if (x === 'tokens') return column('tokens')
+  if (x === 'flops') return column('tokens').map((tokens) => tokens * (flopsPerToken ?? Number.NaN))
+  const { steps, seconds } = trainingTime(columns)
+  if (kind === 'train') return seconds
+  // An evaluation stands where training was when it began.
+  return column('step').map((step) => seconds[lowerBound(steps, step + 1) - 1] ?? 0)
+}
+
+function trainingTime(columns: MetricColumns): { steps: Float64Array; seconds: Float64Array } {
+  const train = columns.table('train')
+  const steps = train?.column('step') ?? new Float64Array(0)
+  const milliseconds = train?.column('step_ms')
+  let sum = 0
+  const seconds = steps.map((_, row) => {
+    const step = milliseconds?.[row] ?? 0
+    if (Number.isFinite(step)) sum += step / 1000
+    return sum
+  })
+  return { steps, seconds }
+}
+
+/** The rows in range, in order. A row whose place is unknown, or behind that of one before it, is left out. */
+function forward(
+  x: Float64Array,
+  from = Number.NEGATIVE_INFINITY,
+  to = Number.POSITIVE_INFINITY,
+): { x: Float64Array; index: Uint32Array } {
+  const index = new Uint32Array(x.length)
+  let [count, last] = [0, Number.NEGATIVE_INFINITY]
+  for (let row = 0; row < x.length; row++) {
+    const place = x[row] ?? Number.NaN
+    if (!Number.isFinite(place) || place < last) continue
+    last = place
+    if (place >= from && place <= to) index[count++] = row
+  }
+  return { x, index: index.subarray(0, count) }
+}
+
+/**
+ * TensorBoard's smoothing: an exponential moving average from 0, divided by the share of its weights that lies in the
+ * series so that early values are not drawn to 0; values that are not finite are passed over, and a constant series
+ * is left as it is (tensorboard/components/vz_line_chart2/line-chart.ts, `resmoothDataset`).
+ */
+export function smooth(values: Float64Array, weight: number): Float64Array {
+  if (values.every((value) => value === values[0])) return values.slice()
+  let [average, count] = [0, 0]
+  return values.map((value) => {
+    if (!Number.isFinite(value)) return value
+    average = average * weight + (1 - weight) * value
+    count++
+    return average / (1 - weight ** count)
+  })
+}
+
+/**
+ * At most `points` of the rows: the first, the last, and of each of equally long stretches between them the rows of
+ * the smallest and the largest value. A spike of one step in a million stays where it was.
+ */
+export function thin(rows: Uint32Array, values: Float64Array, points: number): Uint32Array {
+  if (rows.length <= points) return rows
+  const stretches = Math.floor((points - 2) / 2)
+  const inner = rows.subarray(1, -1)
+  const chosen: number[] = [...rows.subarray(0, 1)]
+  for (let stretch = 0; stretch < stretches; stretch++) {
+    const start = Math.floor((stretch * inner.length) / stretches)
+    const end = Math.floor(((stretch + 1) * inner.length) / stretches)
+    chosen.push(...extremes(inner.subarray(start, end), values))
+  }
+  return Uint32Array.from([...chosen, ...rows.subarray(-1)])
+}
+
+/** One row or two, in order. Of a stretch without a finite value its first row, which is a gap in the curve. */
+function extremes(rows: Uint32Array, values: Float64Array): number[] {
+  let [least, most] = [-1, -1]
+  let [smallest, largest] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]
+  for (const row of rows) {
+    const value = values[row] ?? Number.NaN
+    if (!Number.isFinite(value)) continue
+    if (value < smallest) [smallest, least] = [value, row]
+    if (value > largest) [largest, most] = [value, row]
+  }
+  if (least < 0) return [...rows.subarray(0, 1)]
+  if (least === most) return [least]
+  return least < most ? [least, most] : [most, least]
+}
