@@ -1,0 +1,178 @@
+import { mkdtemp, realpath, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { RouterTrace } from './trace-file.ts'
+import { isRouterTrace } from './trace-record.ts'
+
+let folder: string
+beforeEach(async () => {
+  folder = await realpath(await mkdtemp(join(tmpdir(), 'choir-trace-')))
+})
+afterEach(() => rm(folder, { recursive: true }))
+
+/** A line as Python's json writes it. */
+const line = (step: number, layer: number, chosen: number[][], more: object = {}): string =>
+  JSON.stringify({
+    step,
+    stage: 'pre_dispatch',
+    block: 'decoder',
+    layer,
+    rank: 0,
+    num_tokens: chosen.length,
+    topk: chosen[0]?.length,
+    top_indices: chosen,
+    ...more,
+  })
+    .replaceAll(',', ', ')
+    .replaceAll(':', ': ')
+
+/** Writes files and reads them whole, one after the other. */
+async function traceOf(...files: (readonly string[])[]): Promise<RouterTrace> {
+  const paths = files.map((_, rank) => join(folder, `rank${rank}.jsonl`))
+  const trace = new RouterTrace(folder, paths)
+  for (const [rank, lines] of files.entries()) {
+    await writeFile(paths[rank] ?? '', lines.map((each) => `${each}\n`).join(''))
+    let start = 0
+    for (const each of lines) {
+      trace.add(rank, Buffer.from(each), start)
+      start += Buffer.byteLength(each) + 1
+    }
+  }
+  trace.settle()
+  return trace
+}
+
+test('choices are counted by router, and ranks are summed', async () => {
+  const trace = await traceOf(
+    [line(0, 1, [[0, 2]]), line(0, 3, [[1, 1]]), line(1, 1, [[2, 0]]), line(1, 3, [[0, 1]])],
+    [line(0, 1, [[2, 4]]), line(1, 1, [[3, -1]])],
+  )
+  expect(trace.index('id')).toMatchObject({
+    routers: [
+      { layer: 1, module: 'decoder', experts: 5, prototypes: 1 },
+      { layer: 3, module: 'decoder', experts: 2, prototypes: 1 },
+    ],
+    experts: 5,
+    steps: [0, 1],
+    of: 2,
+  })
+  const before = [
+    [1, 0, 2, 0, 1],
+    [0, 2, 0, 0, 0],
+    [1, 0, 1, 1, 0],
+    [1, 1, 0, 0, 0],
+  ]
+  // Nothing is known of drops: loads after are those before.
+  expect([...trace.loads(0, 2)]).toEqual(before.flatMap((loads) => [...loads, ...loads]))
+  expect(trace.step).toBe(1)
+  expect(trace.problem).toBeUndefined()
+})
+
+test('measures that follow from choices are worked out, the others are unknown', async () => {
+  const trace = await traceOf([line(0, 0, [[0], [0], [0], [2]]), line(1, 0, [[0], [1], [2]])])
+  const { load_cv, load_cv_kept, drop_rate, gate_entropy, dead_experts, max_over_mean } = trace.summary(0)
+  // Loads 3, 0, 1: mean 4/3, deviation √(14/9).
+  expect(load_cv[0]).toBeCloseTo(Math.sqrt(14 / 9) / (4 / 3), 6)
+  expect(load_cv[1]).toBe(0)
+  expect(dead_experts).toEqual([1, 0])
+  expect(max_over_mean[0]).toBeCloseTo(9 / 4, 6)
+  for (const unknown of [load_cv_kept, drop_rate, gate_entropy]) expect(unknown).toEqual([null, null])
+})
+
+test('records of multi-token prediction are routers of their own', async () => {
+  const trace = await traceOf([line(0, 0, [[0]]), line(0, 0, [[1]], { block: 'mtp', mtp_idx: 2 })])
+  expect(trace.index('id')?.routers.map(({ module }) => module)).toEqual(['decoder', 'mtp-2'])
+})
+
+test('tokens of a step are read again from where its lines lie', async () => {
+  const trace = await traceOf(
+    [
+      line(0, 0, [[9, 9]]),
+      line(5, 0, [
+        [0, 1],
+        [2, 3],
+      ]),
+      line(5, 1, [
+        [4, 5],
+        [6, 7],
+      ]),
+      line(6, 0, [[9, 9]]),
+    ],
+    [line(0, 0, [[9, 9]]), line(5, 0, [[1, 0]]), line(5, 1, [[5, 4]])],
+  )
+  const recorded = await trace.recorded('id', 1)
+  expect(recorded).toMatchObject({ run: 'id', step: 5, loss: null, tokens: ['', '', ''], cut: false })
+  expect(recorded.routers).toEqual([
+    {
+      layer: 0,
+      module: 'decoder',
+      experts: 10,
+      prototypes: 1,
+      choices: 2,
+      expert: [0, 1, 2, 3, 1, 0],
+      gate: null,
+      kept: null,
+    },
+    {
+      layer: 1,
+      module: 'decoder',
+      experts: 8,
+      prototypes: 1,
+      choices: 2,
+      expert: [4, 5, 6, 7, 5, 4],
+      gate: null,
+      kept: null,
+    },
+  ])
+  await expect(trace.recorded('id', 3)).rejects.toThrow('internal: no snapshot 3 of 3')
+})
+
+test('a long step is cut, and says so', async () => {
+  const trace = await traceOf([
+    line(
+      0,
+      0,
+      Array.from({ length: 5000 }, (_, token) => [token % 4]),
+    ),
+  ])
+  const { tokens, cut, routers } = await trace.recorded('id', 0)
+  expect([tokens.length, cut, routers[0]?.expert.length]).toEqual([4096, true, 4096])
+})
+
+test('lines that are no record, go back, or repeat a dispatch are left out', async () => {
+  const trace = await traceOf([
+    line(0, 0, [[0]]),
+    line(0, 0, [[0]], { stage: 'post_dispatch' }),
+    '{"step": 1, "layer": 0, "top_indi',
+    '{"step": 1, "layer": 0, "top_indices": [["<b>"]]}',
+    '{"step": 1, "layer": 0, "top_indices": [[1e9]]}',
+    line(2, 0, [[1]]),
+    line(1, 0, [[1]]),
+  ])
+  expect(trace.problem).toBe('lines that go back to an earlier step are left out: 1 (expected the lines of one run)')
+  expect([...trace.history(0)]).toEqual([1, 0, 1, 0, 0, 0, 0, 0, 0, 1, 0, 1])
+})
+
+test('a trace is known by what its first line holds', async () => {
+  const is = async (name: string, contents: string) => {
+    await writeFile(join(folder, name), contents)
+    return isRouterTrace(folder, join(folder, name))
+  }
+  expect(await is('a.jsonl', `${line(0, 0, [[1]])}\n`)).toBe(true)
+  // A first line that is longer than what is looked at.
+  expect(
+    await is(
+      'b.jsonl',
+      line(
+        0,
+        0,
+        Array.from({ length: 50_000 }, () => [1]),
+      ),
+    ),
+  ).toBe(true)
+  expect(await is('c.json', `${line(0, 0, [[1]])}\n`)).toBe(false)
+  expect(await is('d.jsonl', '{"text":"layer top_indices"}\n')).toBe(false)
+  expect(await is('e.jsonl', '')).toBe(false)
+  expect(await isRouterTrace(folder, join(folder, 'none.jsonl'))).toBe(false)
+})
