@@ -48,6 +48,15 @@ export async function loadRunConfig(directory: string, sets: readonly string[] =
       throw new UsageError(`no run in ${shown(directory)} (expected a run directory with a config.json)`)
     throw error
   }
+  return parseRunConfig(text, file, sets)
+}
+
+/**
+ * The configuration in the text of a run's config.json.
+ * @param file What errors call it.
+ * @throws UsageError listing the fields that are invalid; RunError when it is damaged
+ */
+export function parseRunConfig(text: string, file: string, sets: readonly string[] = []): RunConfig {
   let fields: Fields
   try {
     const stored: unknown = JSON.parse(text)

@@ -55,6 +55,17 @@ export async function lockRun(directory: string): Promise<RunLock> {
   throw new RunError(`cannot lock run ${directory}: other processes take and leave it; try again`)
 }
 
+/** Whether the process that a lock file's contents name lives on this machine; false too where that is not known. */
+export async function isHeldHere(contents: string): Promise<boolean> {
+  try {
+    const { pid, host, start = null } = JSON.parse(contents) as Partial<Holder>
+    if (host !== hostname() || !Number.isInteger(pid) || pid === undefined || !isAlive(pid)) return false
+    return start === null || start === (await processStart(pid))
+  } catch {
+    return false
+  }
+}
+
 /** Creates the lock with its contents in one step: another process never sees half of it. */
 async function create(path: string, self: Holder): Promise<boolean> {
   const draft = `${path}.${self.id}`

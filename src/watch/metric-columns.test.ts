@@ -36,7 +36,7 @@ test('lines that are no record are left out and counted, and the first of them i
   const columns = columnsOf(train(1, { loss: 1 }), '{"kind":"tra', '[1]', 'null', { kind: 'other', step: 2 }, train(2))
   expect(values(columns, 'train', 'step')).toEqual([1, 2])
   expect([columns.lines, columns.skipped]).toEqual([6, 4])
-  expect(columns.problem).toBe('metrics.jsonl: line 2 is not JSON, and 3 more lines are left out')
+  expect(columns.problem).toBe('metrics.jsonl: line 2 is not JSON; lines left out: 4')
   expect(columnsOf(train(1)).problem).toBeUndefined()
 })
 

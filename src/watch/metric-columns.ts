@@ -98,8 +98,7 @@ export class MetricColumns {
 
   /** What is wrong with the file, in a sentence; undefined when every line was a record. */
   get problem(): string | undefined {
-    const more = this.skipped > 1 ? `, and ${this.skipped - 1} more lines are left out` : ''
-    return this.firstProblem && `metrics.jsonl: ${this.firstProblem}${more}`
+    return this.firstProblem && `metrics.jsonl: ${this.firstProblem}; lines left out: ${this.skipped}`
   }
 
   add(line: Buffer): void {

@@ -1,0 +1,190 @@
+/**
+ * A run directory of Choir, read only through its files, by anyone at any time: while another process or another
+ * machine writes them, and years later.
+ */
+import { readdir, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { isHeldHere, LOCK_FILE } from '../train/lock.ts'
+import { median } from '../train/statistics.ts'
+import type { RoutingHistory, RoutingIndex, RunState, RunSummary, Series } from './api.ts'
+import { readInside } from './confined.ts'
+import { MetricColumns } from './metric-columns.ts'
+import { RoutingLog } from './routing-history.ts'
+import { type Found, type PolledRun, type PollResult, QUIET, TURN } from './run.ts'
+import { type KnownConfig, readRunConfig, unknownConfig } from './run-config.ts'
+import { type SeriesQuery, seriesOf } from './series.ts'
+import { LineTail } from './tail.ts'
+
+/** A configuration takes some kilobytes. */
+export const LONGEST_CONFIG = 1 << 20
+
+/** Steps whose median tells how long one takes. */
+const RECENT = 50
+
+export class RunDirectoryReader implements PolledRun {
+  readonly kind = 'choir'
+  readonly id: string
+  readonly directory: string
+  private readonly found: Found
+  private readonly columns = new MetricColumns()
+  private readonly metrics: LineTail
+  private routingLog = new RoutingLog()
+  private readonly routingTail: LineTail
+  private config: KnownConfig = unknownConfig
+  private configStamp = ''
+  private configChanged = 0
+  private hasCheckpoint = false
+  private isLocked = false
+  private isReading = true
+  private memory = Number.POSITIVE_INFINITY
+  private told = ''
+
+  constructor(found: Found) {
+    this.found = found
+    this.id = found.id
+    this.directory = found.directory
+    this.metrics = new LineTail(found.root, join(found.directory, 'metrics.jsonl'), {
+      line: (bytes) => this.columns.add(bytes),
+      replaced: () => this.columns.clear(),
+    })
+    this.routingTail = new LineTail(found.root, join(found.directory, 'routing.jsonl'), {
+      line: (bytes, start) => this.routingLog.add(bytes, start, this.routingTail.size),
+      replaced: () => this.routingLog.clear(),
+    })
+  }
+
+  get progress(): { readonly done: number; readonly of: number } | null {
+    if (!this.isReading) return null
+    const { metrics, routingTail } = this
+    return { done: metrics.position + routingTail.position, of: metrics.size + routingTail.size }
+  }
+
+  limit(memory: number): void {
+    this.memory = memory
+    this.routingLog.limit(memory)
+  }
+
+  async poll(): Promise<PollResult> {
+    await this.readConfig()
+    const metrics = await this.metrics.poll(TURN)
+    // Curves come before experts: they are small, and what people look at first.
+    const routing = metrics === 'behind' ? 'behind' : await this.routingTail.poll(TURN)
+    const isSettled = routing === 'same' && this.routingLog.settle()
+    await this.lookAround()
+    const isBehind = metrics === 'behind' || routing === 'behind'
+    if (!isBehind) this.isReading = false
+    const state = this.state(Date.now())
+    const look = [state, this.hasCheckpoint, this.configStamp, this.isReading].join()
+    const isChanged = metrics !== 'same' || routing !== 'same' || isSettled || look !== this.told
+    this.told = look
+    return { isChanged, isBehind, isRunning: state === 'running' }
+  }
+
+  summary(): RunSummary {
+    const { found, columns, config, metrics } = this
+    const [train, evaluation] = [columns.table('train'), columns.table('eval')]
+    const now = Date.now()
+    const state = this.state(now)
+    const step = this.step()
+    const problem = this.problem()
+    const left = (config.steps ?? Number.NaN) - step
+    const stepTime = this.stepTime()
+    return {
+      id: found.id,
+      name: found.name,
+      kind: this.kind,
+      state,
+      ...(problem !== undefined && { problem }),
+      step,
+      steps: config.steps,
+      tokens: train?.last('tokens') ?? evaluation?.last('tokens') ?? 0,
+      loss: train?.last('loss') ?? null,
+      heldOutLoss: evaluation?.last('loss') ?? null,
+      bitsPerByte: evaluation?.last('bits_per_byte') ?? null,
+      tokensPerSecond: train?.last('tokens_per_second') ?? null,
+      secondsLeft: state === 'running' && left > 0 && stepTime > 0 ? (left * stepTime) / 1000 : null,
+      created: config.created,
+      changed: this.changed(),
+      lines: columns.lines + metrics.skipped,
+      reading: this.isReading,
+      metrics: columns.names(),
+      routed: this.routing() !== undefined,
+      traceable: this.hasCheckpoint,
+      config: config.fields,
+    }
+  }
+
+  series(metric: string, query: SeriesQuery): Series | undefined {
+    return seriesOf(this.id, this.columns, metric, query, this.config.flopsPerToken)
+  }
+
+  routing(): RoutingIndex | undefined {
+    return this.routingLog.index(this.id)
+  }
+
+  loads(from: number, to: number): Float32Array {
+    return this.routingLog.loads(from, to)
+  }
+
+  history(router: number): Float32Array {
+    return this.routingLog.history(router)
+  }
+
+  routingSummary(router: number): RoutingHistory {
+    return this.routingLog.summary(router)
+  }
+
+  private step(): number {
+    const last = (kind: string) => this.columns.table(kind)?.lastStep ?? 0
+    return Math.max(0, last('train'), last('eval'))
+  }
+
+  /** Milliseconds that a step takes; 0 where there was none. */
+  private stepTime(): number {
+    const times = this.columns.table('train')?.column('step_ms')?.subarray(-RECENT) ?? []
+    return median([...times].filter(Number.isFinite))
+  }
+
+  private changed(): number {
+    return Math.max(this.metrics.changed, this.routingTail.changed, this.configChanged)
+  }
+
+  private state(now: number): RunState {
+    const { steps, problem } = this.config
+    if (problem !== undefined) return 'unreadable'
+    if (steps !== null && this.step() >= steps) return 'finished'
+    if (this.isLocked || now - this.changed() < Math.max(QUIET, 10 * this.stepTime())) return 'running'
+    // Without a configuration nobody knows of steps that are left.
+    return steps === null ? 'finished' : 'stopped'
+  }
+
+  private problem(): string | undefined {
+    const long = this.metrics.skipped + this.routingTail.skipped
+    const tooLong = long > 0 ? `lines longer than 8 MiB are left out: ${long}` : undefined
+    return this.config.problem ?? this.columns.problem ?? this.routingLog.problem ?? tooLong
+  }
+
+  private async readConfig(): Promise<void> {
+    const path = join(this.directory, 'config.json')
+    const now = await stat(path).catch(() => undefined)
+    const stamp = now ? `${now.ino} ${now.size} ${now.mtimeMs}` : ''
+    if (stamp === this.configStamp) return
+    this.configStamp = stamp
+    this.configChanged = now?.mtimeMs ?? 0
+    const text = (await readInside(this.found.root, path, LONGEST_CONFIG))?.toString()
+    const before = JSON.stringify(this.config.routers)
+    this.config = text === undefined ? unknownConfig : readRunConfig(text)
+    if (JSON.stringify(this.config.routers) === before) return
+    // What a snapshot is, is another matter now.
+    this.routingLog = new RoutingLog(this.config.routers ?? undefined, this.routingLog.generation + 1)
+    this.routingLog.limit(this.memory)
+    this.routingTail.restart()
+  }
+
+  private async lookAround(): Promise<void> {
+    const checkpoints = await readdir(join(this.directory, 'checkpoints')).catch((): string[] => [])
+    this.hasCheckpoint = checkpoints.some((name) => /^step-\d+$/.test(name))
+    const lock = await readInside(this.found.root, join(this.directory, LOCK_FILE), 4096)
+    this.isLocked = lock !== undefined && (await isHeldHere(lock.toString()))
+  }
+}
