@@ -1,0 +1,57 @@
+/** One of a few, all of them seen: radio buttons that look like one bar. */
+import type { Signal } from '@preact/signals'
+import { useId } from 'preact/hooks'
+import './controls.css'
+
+interface SegmentsProps<T extends string> {
+  readonly label: string
+  readonly value: Signal<T>
+  readonly options: readonly { readonly value: T; readonly text: string; readonly hint?: string }[]
+}
+
+export function Segments<T extends string>({ label, value, options }: SegmentsProps<T>) {
+  const name = useId()
+  return (
+    <fieldset class="segments">
+      <legend>{label}</legend>
+      <div>
+        {options.map((option) => (
+          <label key={option.value} title={option.hint}>
+            <input
+              type="radio"
+              name={name}
+              checked={value.value === option.value}
+              onChange={() => {
+                value.value = option.value
+              }}
+            />
+            <span>{option.text}</span>
+          </label>
+        ))}
+      </div>
+    </fieldset>
+  )
+}
+
+interface PickProps {
+  readonly label: string
+  readonly value: string
+  readonly options: readonly { readonly value: string; readonly text: string }[]
+  readonly pick: (value: string) => void
+}
+
+/** One of many. */
+export function Pick({ label, value, options, pick }: PickProps) {
+  return (
+    <label class="pick">
+      <span>{label}</span>
+      <select value={value} onChange={(event) => pick(event.currentTarget.value)}>
+        {options.map((option) => (
+          <option key={option.value} value={option.value}>
+            {option.text}
+          </option>
+        ))}
+      </select>
+    </label>
+  )
+}

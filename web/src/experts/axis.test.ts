@@ -1,0 +1,55 @@
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { axisOf } from './axis.ts'
+
+const anyAxis = fc.record({
+  cells: fc.integer({ min: 1, max: 300 }),
+  pixels: fc.integer({ min: 50, max: 1200 }),
+  gaps: fc.uniqueArray(fc.integer({ min: 1, max: 299 }), { maxLength: 4 }),
+})
+const build = ({ cells, pixels, gaps }: { cells: number; pixels: number; gaps: number[] }) =>
+  axisOf(
+    cells,
+    pixels,
+    gaps.filter((gap) => gap < cells).sort((a, b) => a - b),
+    8,
+  )
+
+test('every cell is on a pixel, and cells stand in order', () => {
+  fc.assert(
+    fc.property(anyAxis, (given) => {
+      const axis = build(given)
+      const seen = new Set<number>()
+      let before = -1
+      for (let pixel = 0; pixel < axis.pixels; pixel++) {
+        const [first, last] = [axis.first[pixel] as number, axis.last[pixel] as number]
+        if (first === -1) continue
+        expect(first).toBeGreaterThanOrEqual(before)
+        before = last
+        for (let cell = first; cell <= last; cell++) seen.add(cell)
+      }
+      expect(seen.size).toBe(given.cells)
+    }),
+  )
+})
+
+test('the cell that is pointed at is the one that is drawn there, when cells are larger than pixels', () => {
+  fc.assert(
+    fc.property(anyAxis, (given) => {
+      const axis = build(given)
+      fc.pre(axis.size >= 2)
+      for (let cell = 0; cell < given.cells; cell++) {
+        const middle = Math.floor(axis.startOf(cell) + axis.size / 2)
+        expect(axis.cellAt(middle)).toBe(cell)
+        expect(axis.first[middle]).toBe(cell)
+      }
+    }),
+  )
+})
+
+test('a gap is free of cells, and pointing into it means the cell before', () => {
+  const axis = axisOf(4, 48, [2], 8)
+  expect(axis.size).toBe(10)
+  expect([...axis.first.slice(20, 28)]).toEqual(Array(8).fill(-1))
+  expect([axis.cellAt(24), axis.cellAt(28), axis.cellAt(-5), axis.cellAt(99)]).toEqual([1, 2, 0, 3])
+})

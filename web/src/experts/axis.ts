@@ -1,0 +1,50 @@
+/**
+ * Cells along one side of a heat map, in pixels of the screen. Cells may be narrower than a pixel: a pixel then
+ * shows all that fall on it.
+ */
+export interface Axis {
+  readonly cells: number
+  readonly pixels: number
+  /** First and last cell on each pixel; -1 in a gap. */
+  readonly first: Int32Array
+  readonly last: Int32Array
+  /** Where a cell begins, and how much it takes. */
+  readonly startOf: (cell: number) => number
+  readonly size: number
+  /** The cell at a pixel, the nearest one in a gap or outside. */
+  readonly cellAt: (pixel: number) => number
+}
+
+/** @param gaps cells that `gap` pixels are left free before, ascending */
+export function axisOf(cells: number, pixels: number, gaps: readonly number[], gap: number): Axis {
+  const size = Math.max(0, pixels - gaps.length * gap) / Math.max(1, cells)
+  const starts = new Float64Array(cells + 1)
+  let before = 0
+  for (let cell = 0; cell <= cells; cell++) {
+    while (before < gaps.length && (gaps[before] as number) <= cell) before++
+    starts[cell] = cell * size + before * gap
+  }
+  const startOf = (cell: number) => starts[cell] ?? pixels
+  const first = new Int32Array(pixels).fill(-1)
+  const last = new Int32Array(pixels).fill(-1)
+  for (let cell = 0; cell < cells; cell++) {
+    // A narrow last cell would be rounded off the edge.
+    const from = Math.min(pixels - 1, Math.round(startOf(cell)))
+    const to = Math.max(from + 1, Math.round(startOf(cell) + size))
+    for (let pixel = from; pixel < to && pixel < pixels; pixel++) {
+      if (first[pixel] === -1) first[pixel] = cell
+      last[pixel] = cell
+    }
+  }
+  const cellAt = (pixel: number) => {
+    let low = 0
+    let high = cells - 1
+    while (low < high) {
+      const middle = (low + high + 1) >> 1
+      if (startOf(middle) <= pixel) low = middle
+      else high = middle - 1
+    }
+    return low
+  }
+  return { cells, pixels, first, last, startOf, size, cellAt }
+}

@@ -1,0 +1,70 @@
+/**
+ * What the load of an expert means. Everything is relative to the mean load of its router before drops, over all
+ * experts of all prototypes: 1 is the fair share, and what is kept is measured by the same mean, so that before and
+ * after can be compared cell by cell.
+ */
+
+/** From here on an expert gets more than any usual capacity factor lets through. */
+export const overloadedFrom = 2
+
+export const unmarked = 0
+export const dead = 1
+export const overloaded = 2
+
+/** Before drops, or what was kept. */
+export const stages = ['before', 'after'] as const
+export type Stage = (typeof stages)[number]
+
+export interface Load {
+  /** Assignments before drops, and those kept. */
+  readonly tokens: number
+  readonly kept: number
+  /** Over the mean before drops. 0 when nothing was assigned at all. */
+  readonly overMean: number
+  readonly keptOverMean: number
+  /** Of all assignments of the router. */
+  readonly share: number
+  /** Of the assignments to this expert. */
+  readonly dropRate: number
+}
+
+/**
+ * @param loads before drops [width], then kept [width], at `offset`
+ * @param experts how many of `width` there are
+ */
+export function loadOf(loads: Float32Array, offset: number, width: number, experts: number, expert: number): Load {
+  const tokens = loads[offset + expert] ?? 0
+  const kept = loads[offset + width + expert] ?? 0
+  const mean = meanLoad(loads, offset, experts)
+  const over = (count: number) => (mean > 0 ? count / mean : 0)
+  return {
+    tokens,
+    kept,
+    overMean: over(tokens),
+    keptOverMean: over(kept),
+    share: over(tokens) / experts,
+    dropRate: tokens > 0 ? 1 - kept / tokens : 0,
+  }
+}
+
+export function meanLoad(loads: Float32Array, offset: number, experts: number): number {
+  let sum = 0
+  for (let expert = 0; expert < experts; expert++) sum += loads[offset + expert] ?? 0
+  return sum / experts
+}
+
+/** Of demand, thus before drops, whichever stage is shown. */
+export function markOf(tokens: number, mean: number): number {
+  if (tokens === 0) return dead
+  return tokens >= overloadedFrom * mean ? overloaded : unmarked
+}
+
+export const percent = (share: number): string => `${(100 * share).toFixed(share > 0 && share < 0.0995 ? 1 : 0)} %`
+export const count = (value: number): string => value.toLocaleString('en')
+
+/** As it is read out: `1.8 times the mean, 12 % dropped`. */
+export function inWords({ tokens, overMean, dropRate }: Load): string {
+  if (tokens === 0) return 'dead, no tokens'
+  const dropped = dropRate > 0 ? `${percent(dropRate)} dropped` : 'none dropped'
+  return `${overMean.toFixed(1)} times the mean, ${dropped}${overMean >= overloadedFrom ? ', overloaded' : ''}`
+}

@@ -1,0 +1,101 @@
+/** One expert: its load now and over time, and what it is about. */
+import type { ReadonlySignal } from '@preact/signals'
+import { useMemo } from 'preact/hooks'
+import type { RouterInfo, RunSummary } from '../../../src/watch/api.ts'
+import { count, type Load, loadOf, percent } from './balance.ts'
+import { Line } from './line.tsx'
+import { TopTokens } from './top-tokens.tsx'
+
+interface ExpertPanelProps {
+  readonly run: RunSummary
+  readonly router: number
+  readonly info: RouterInfo
+  readonly expert: number
+  /** At the snapshot that is shown; null while it is loaded. */
+  readonly load: Load | null
+  readonly step: number
+  /** Of the router, [snapshots][2][width]. */
+  readonly history: Float32Array | null
+  readonly width: number
+  readonly at: ReadonlySignal<number>
+  readonly moveTo: (snapshot: number) => void
+  readonly close: () => void
+  readonly turnTo: (expert: number) => void
+}
+
+export function ExpertPanel(props: ExpertPanelProps) {
+  const { run, router, info, expert, load, step, history, width, at, moveTo, close, turnTo } = props
+  const lines = useMemo(() => linesOf(history, info.experts, width, expert), [history, info, width, expert])
+  return (
+    <section class="expert card" aria-label={`Expert ${expert} of layer ${info.layer}`}>
+      <header>
+        <h2>
+          Expert {expert}
+          <small>
+            layer {info.layer}
+            {info.module !== 'ffn' && ` ${info.module}`}
+            {info.prototypes > 1 && `, prototype ${Math.floor(expert / (info.experts / info.prototypes))}`}
+          </small>
+        </h2>
+        <button type="button" aria-label="Expert before" disabled={expert === 0} onClick={() => turnTo(expert - 1)}>
+          ‹
+        </button>
+        <button
+          type="button"
+          aria-label="Next expert"
+          disabled={expert >= info.experts - 1}
+          onClick={() => turnTo(expert + 1)}
+        >
+          ›
+        </button>
+        <button type="button" aria-label="Close" onClick={close}>
+          ✕
+        </button>
+      </header>
+      <Facts load={load} step={step} />
+      {lines && (
+        <Line
+          title="Load over mean"
+          hint="Tokens over the mean of the router: before drops, and what was kept of them. The faint line is the mean."
+          values={lines.before}
+          after={lines.kept}
+          reference={1}
+          show={(times) => `${times.toFixed(2)}×`}
+          at={at}
+          moveTo={moveTo}
+        />
+      )}
+      <h3>Top tokens</h3>
+      <TopTokens run={run} router={router} expert={expert} />
+    </section>
+  )
+}
+
+export function Facts({ load, step }: { readonly load: Load | null; readonly step: number }) {
+  if (!load) return null
+  return (
+    <dl class="facts">
+      <dt>Step</dt>
+      <dd>{count(step)}</dd>
+      <dt>Tokens</dt>
+      <dd>
+        {count(load.tokens)} <span>{percent(load.share)} of all</span>
+      </dd>
+      <dt>Over the mean</dt>
+      <dd>{load.tokens === 0 ? 'dead' : `${load.overMean.toFixed(2)}×`}</dd>
+      <dt>Kept</dt>
+      <dd>
+        {count(load.kept)} <span>{load.keptOverMean.toFixed(2)}×</span>
+      </dd>
+      <dt>Dropped</dt>
+      <dd>{percent(load.dropRate)}</dd>
+    </dl>
+  )
+}
+
+function linesOf(history: Float32Array | null, experts: number, width: number, expert: number) {
+  if (!history) return null
+  const snapshots = Math.floor(history.length / (2 * width))
+  const loads = Array.from({ length: snapshots }, (_, t) => loadOf(history, t * 2 * width, width, experts, expert))
+  return { before: loads.map(({ overMean }) => overMean), kept: loads.map(({ keptOverMean }) => keptOverMean) }
+}

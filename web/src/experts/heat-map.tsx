@@ -1,0 +1,170 @@
+/**
+ * A heat map that can be pointed at, and walked through with the arrow keys. The picture is drawn when the frame or
+ * the box changes; what moves over it (the cell under the pointer, the time) is laid over it.
+ */
+import { type ReadonlySignal, type Signal, useSignal } from '@preact/signals'
+import type { ComponentChildren } from 'preact'
+import { useEffect, useMemo, useRef } from 'preact/hooks'
+import { type Axis, axisOf } from './axis.ts'
+import { draw, paletteOf } from './draw.ts'
+import type { Frame } from './frame.ts'
+import { type Cell, type Facts, Needle, Pointed } from './heat-overlay.tsx'
+import { useSurface } from './surface.ts'
+
+interface HeatMapProps {
+  readonly frame: Frame
+  readonly label: string
+  /** In pixels of the page. */
+  readonly rowHeight: number
+  /** Null where there is no expert. */
+  readonly describe: (cell: Cell) => Facts | null
+  readonly open: (cell: Cell) => void
+  /** Pressed on a cell, or moved there while pressed or by keys. */
+  readonly drag?: (cell: Cell) => void
+  /** A column that is marked: where time stands. */
+  readonly at?: ReadonlySignal<number>
+  /** Rows beside which, and columns below which, a name stands. */
+  readonly rowNames: readonly { readonly row: number; readonly element: ComponentChildren }[]
+  readonly columnNames: readonly { readonly column: number; readonly text: string }[]
+}
+
+/** Pixels of the page between prototypes. */
+const gap = 8
+
+export function HeatMap(props: HeatMapProps) {
+  const { frame, label, rowHeight, describe, open, drag, at, rowNames, columnNames } = props
+  const box = useRef<HTMLDivElement>(null)
+  const canvas = useRef<HTMLCanvasElement>(null)
+  const surface = useSurface(box)
+  const { width = 0, ratio = 1, dark = false } = surface ?? {}
+  const palette = useMemo(() => paletteOf(dark), [dark])
+  const cursor = useSignal<Cell | null>(null)
+  const byKeys = useSignal(false)
+
+  const height = frame.rows * rowHeight + frame.rowGaps.length * gap
+  const across = useAxis(frame.columns, width * ratio, frame.columnGaps, gap * ratio)
+  const down = useAxis(frame.rows, height * ratio, frame.rowGaps, gap * ratio)
+  useEffect(() => {
+    const context = canvas.current?.getContext('2d')
+    if (context && across.pixels > 0) draw(context, frame, { across, down, ratio, dark }, palette)
+  }, [frame, across, down, ratio, dark, palette])
+
+  const cellOf = (event: MouseEvent): Cell => {
+    const area = canvas.current?.getBoundingClientRect() ?? { left: 0, top: 0 }
+    return {
+      row: down.cellAt((event.clientY - area.top) * ratio),
+      column: across.cellAt((event.clientX - area.left) * ratio),
+    }
+  }
+  const point = (event: PointerEvent) => {
+    const cell = cellOf(event)
+    byKeys.value = false
+    if (cell.row !== cursor.value?.row || cell.column !== cursor.value.column) cursor.value = cell
+    if (event.buttons === 1) drag?.(cell)
+  }
+
+  return (
+    <div class="heat">
+      <div class="heat-names" style={{ height: `${height}px` }}>
+        {rowNames.map(({ row, element }) => (
+          <div
+            class="heat-name"
+            key={row}
+            style={{ top: `${down.startOf(row) / ratio}px`, height: `${down.size / ratio}px` }}
+          >
+            {element}
+          </div>
+        ))}
+      </div>
+      {/* A picture that arrow keys walk through; what they come to is read out. */}
+      <div
+        class="heat-box"
+        ref={box}
+        style={{ height: `${height}px` }}
+        role="application"
+        aria-roledescription="heat map"
+        aria-label={`${label}. Arrow keys move from cell to cell, Enter opens the expert.`}
+        // biome-ignore lint/a11y/noNoninteractiveTabindex: an application takes keys
+        tabIndex={0}
+        onPointerMove={point}
+        onPointerDown={point}
+        onPointerLeave={() => {
+          if (!byKeys.value) cursor.value = null
+        }}
+        onClick={(event) => open(cellOf(event))}
+        onFocus={() => {
+          if (!box.current?.matches(':focus-visible')) return
+          byKeys.value = true
+          cursor.value ??= { row: 0, column: at?.value ?? 0 }
+        }}
+        onBlur={() => {
+          cursor.value = null
+        }}
+        onKeyDown={(event) => walk(event, { cursor, byKeys, frame, open, drag })}
+      >
+        <canvas ref={canvas} width={across.pixels} height={down.pixels} />
+        {at && <Needle at={at} across={across} ratio={ratio} />}
+        <Pointed {...{ cursor, byKeys, across, down, ratio, describe, frame }} />
+      </div>
+      <div class="heat-columns" aria-hidden="true">
+        {roomy(columnNames, across, ratio).map(({ column, text, x, shift }) => (
+          <span key={column} style={{ left: `${x}px`, translate: `${shift}%` }}>
+            {text}
+          </span>
+        ))}
+      </div>
+    </div>
+  )
+}
+
+/** Names that have room beside the one before; the first and the last stay within the picture. */
+function roomy(names: HeatMapProps['columnNames'], across: Axis, ratio: number) {
+  const wide = across.size / ratio
+  let end = Number.NEGATIVE_INFINITY
+  return names.flatMap(({ column, text }) => {
+    const x = (across.startOf(column) + across.size / 2) / ratio
+    const taken = 6.5 * text.length + 6
+    const shift = wide > taken ? -50 : column === 0 ? 0 : column === across.cells - 1 ? -100 : -50
+    const start = x + (shift / 100) * taken
+    if (start < end) return []
+    end = start + taken
+    return [{ column, text, x, shift }]
+  })
+}
+
+/** The same one as long as it would be alike, whatever is drawn along it. */
+function useAxis(cells: number, pixels: number, gaps: readonly number[], between: number): Axis {
+  return useMemo(
+    () => axisOf(cells, Math.round(pixels), gaps, Math.round(between)),
+    [cells, pixels, gaps.join(), between],
+  )
+}
+
+interface Walk extends Pick<HeatMapProps, 'frame' | 'open'> {
+  readonly cursor: Signal<Cell | null>
+  readonly byKeys: Signal<boolean>
+  readonly drag: HeatMapProps['drag'] | undefined
+}
+
+function walk(event: KeyboardEvent, { cursor, byKeys, frame, open, drag }: Walk): void {
+  const now = cursor.value ?? { row: 0, column: 0 }
+  const moved = walked(event.key, now, frame)
+  if (moved) {
+    cursor.value = moved
+    byKeys.value = true
+    drag?.(moved)
+  } else if (event.key === 'Enter') open(now)
+  else if (event.key === 'Escape' && cursor.value) cursor.value = null
+  else return
+  event.preventDefault()
+}
+
+function walked(key: string, { row, column }: Cell, { rows, columns }: Frame): Cell | null {
+  if (key === 'ArrowLeft') return { row, column: Math.max(0, column - 1) }
+  if (key === 'ArrowRight') return { row, column: Math.min(columns - 1, column + 1) }
+  if (key === 'ArrowUp') return { row: Math.max(0, row - 1), column }
+  if (key === 'ArrowDown') return { row: Math.min(rows - 1, row + 1), column }
+  if (key === 'Home') return { row, column: 0 }
+  if (key === 'End') return { row, column: columns - 1 }
+  return null
+}

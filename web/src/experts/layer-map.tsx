@@ -1,0 +1,99 @@
+/** Every expert of every router at one snapshot. */
+import type { ReadonlySignal } from '@preact/signals'
+import { useMemo } from 'preact/hooks'
+import type { RoutingIndex } from '../../../src/watch/api.ts'
+import { Message } from '../controls/message.tsx'
+import { inWords, loadOf } from './balance.ts'
+import { Facts } from './expert-panel.tsx'
+import { layerFrame } from './frame.ts'
+import { HeatMap } from './heat-map.tsx'
+import type { Order } from './order.ts'
+import type { ShownLoads } from './use-loads.ts'
+import * as view from './view.ts'
+
+interface LayerMapProps {
+  readonly shown: ReadonlySignal<ShownLoads | null>
+  readonly index: RoutingIndex
+  readonly names: readonly string[]
+  readonly selected: number
+  readonly open: (router: number, expert: number) => void
+}
+
+export function LayerMap({ shown, index, names, selected, open }: LayerMapProps) {
+  const { routers, experts } = index
+  const order = view.order.value
+  const stage = view.stage.value
+  const now = shown.value
+  const frame = useMemo(
+    () =>
+      now &&
+      now.loads.length === routers.length * 2 * experts &&
+      layerFrame(now.loads, routers, experts, { order, stage }),
+    [now, routers, experts, order, stage],
+  )
+  const columnNames = useMemo(() => namesOf(order, index), [order, index])
+  if (!now || !frame) return <Message title="Reading the snapshot…" />
+  return (
+    <HeatMap
+      frame={frame}
+      label={`Load of ${experts} experts in ${routers.length} layers`}
+      rowHeight={Math.max(13, Math.min(40, Math.floor(520 / routers.length)))}
+      describe={({ row, column }) => {
+        const expert = frame.expertAt(row, column)
+        const router = routers[row]
+        if (expert < 0 || !router) return null
+        const load = loadOf(now.loads, row * 2 * experts, experts, router.experts, expert)
+        return {
+          line: `layer ${names[row]}, expert ${expert}: ${inWords(load)}`,
+          more: (
+            <>
+              <b>
+                Layer {names[row]}, expert {expert}
+              </b>
+              <Facts load={load} step={index.steps[now.snapshot] ?? 0} />
+            </>
+          ),
+        }
+      }}
+      open={({ row, column }) => {
+        const expert = frame.expertAt(row, column)
+        if (expert >= 0) open(row, expert)
+      }}
+      rowNames={names.map((name, row) => ({
+        row,
+        element: (
+          <button
+            type="button"
+            aria-current={row === selected}
+            title={`Layer ${name} over time`}
+            aria-label={`Layer ${name} over time`}
+            onClick={() => {
+              view.router.value = row
+              view.map.value = 'time'
+            }}
+          >
+            {name}
+          </button>
+        ),
+      }))}
+      columnNames={columnNames}
+    />
+  )
+}
+
+/** Numbers where columns have one; otherwise what their place means. */
+function namesOf(order: Order, { routers, experts }: RoutingIndex) {
+  if (order === 'number') {
+    const every = Math.max(1, 2 ** Math.ceil(Math.log2(experts / 16)))
+    return Array.from({ length: Math.ceil(experts / every) }, (_, i) => ({
+      column: i * every,
+      text: String(i * every),
+    }))
+  }
+  const prototypes = order === 'prototype' ? (routers[0]?.prototypes ?? 1) : 1
+  if (prototypes === 1) return [{ column: Math.min(experts - 1, Math.floor(experts / 24)), text: 'most loaded' }]
+  return Array.from({ length: prototypes }, (_, z) => ({
+    column: Math.floor(((z + 0.5) * experts) / prototypes),
+    text: prototypes > 8 ? String(z) : `prototype ${z}`,
+  }))
+}

@@ -1,0 +1,99 @@
+/** Time: which snapshot is shown, and playing through them. */
+import { type ReadonlySignal, useSignalEffect } from '@preact/signals'
+import { count } from './balance.ts'
+import { moveTo, playing, speed, speeds, step, toNewest } from './view.ts'
+
+interface ScrubberProps {
+  readonly steps: ReadonlySignal<readonly number[]>
+  readonly at: ReadonlySignal<number>
+  /** Whether a snapshot can be shown at once: playing waits for it. */
+  readonly ready: (snapshot: number) => boolean
+  readonly running: boolean
+  /** Snapshots in the file, of which `steps` may be a choice. */
+  readonly of: number
+}
+
+export function Scrubber({ steps, at, ready, running, of }: ScrubberProps) {
+  const last = steps.value.length - 1
+  const now = steps.value[at.value] ?? 0
+  usePlayer(steps, at, ready)
+  const newest = step() === null
+  return (
+    <div class="scrubber">
+      <button
+        type="button"
+        class="play"
+        aria-label={playing.value ? 'Pause (space)' : 'Play (space)'}
+        title={playing.value ? 'Pause (space)' : 'Play (space)'}
+        disabled={last < 1}
+        onClick={() => togglePlaying(steps.value, at.value)}
+      >
+        {playing.value ? '❚❚' : '▶'}
+      </button>
+      <input
+        type="range"
+        min={0}
+        max={Math.max(0, last)}
+        value={at.value}
+        aria-label="Snapshot"
+        aria-valuetext={`step ${now}, snapshot ${at.value + 1} of ${last + 1}`}
+        onInput={(event) => {
+          playing.value = false
+          moveTo(steps.value[Number(event.currentTarget.value)] ?? 0)
+        }}
+      />
+      <output class="scrubber-step" title={thinned(last + 1, of)}>
+        step <b>{count(now)}</b>
+        <span>
+          {' '}
+          {count(at.value + 1)} of {count(last + 1)}
+        </span>
+      </output>
+      <label class="scrubber-speed">
+        <span class="unseen">Snapshots a second</span>
+        <select
+          value={speed.value}
+          title="Snapshots a second"
+          onChange={(event) => {
+            speed.value = speeds.find((each) => String(each) === event.currentTarget.value) ?? speed.value
+          }}
+        >
+          {speeds.map((each) => (
+            <option key={each} value={each}>
+              {each}/s
+            </option>
+          ))}
+        </select>
+      </label>
+      <button type="button" class="newest" aria-pressed={newest} onClick={toNewest} title="Follow the newest snapshot">
+        {running ? 'Live' : 'Newest'}
+      </button>
+    </div>
+  )
+}
+
+const thinned = (kept: number, of: number) =>
+  kept < of ? `${count(kept)} of the ${count(of)} snapshots in the file are shown, evenly spread` : undefined
+
+/** From the end, it begins anew. */
+export function togglePlaying(steps: readonly number[], at: number): void {
+  playing.value = !playing.value
+  if (playing.value && at >= steps.length - 1) moveTo(steps[0] ?? 0)
+}
+
+function usePlayer(steps: ScrubberProps['steps'], at: ScrubberProps['at'], ready: ScrubberProps['ready']): void {
+  useSignalEffect(() => {
+    if (!playing.value) return
+    let due = performance.now()
+    let frame = requestAnimationFrame(function tick(now) {
+      frame = requestAnimationFrame(tick)
+      const next = at.peek() + 1
+      if (now < due || (next < steps.peek().length && !ready(next))) return
+      // What could not be shown in time is not caught up with.
+      due = Math.max(due + 1000 / speed.peek(), now)
+      if (next >= steps.peek().length) playing.value = false
+      else moveTo(steps.peek()[next] as number)
+    })
+    return () => cancelAnimationFrame(frame)
+  })
+}

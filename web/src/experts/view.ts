@@ -1,0 +1,60 @@
+/**
+ * What of the routing is looked at, in the address; and where time stands. While time runs or is dragged, it is kept
+ * here alone, and goes into the address when it rests: browsers refuse addresses that change thirty times a second.
+ */
+import { signal } from '@preact/signals'
+import { inAddress, number, oneOf, optional, text } from '../view-state.ts'
+import { stages } from './balance.ts'
+import { orders } from './order.ts'
+
+export const maps = ['layers', 'time'] as const
+export const chosenRun = inAddress('run', optional(text), null)
+export const map = inAddress('map', oneOf(maps), 'layers')
+export const order = inAddress('order', oneOf(orders), 'number')
+export const stage = inAddress('load', oneOf(stages), 'before')
+/** Index in RoutingIndex.routers. */
+export const router = inAddress('router', number, 0)
+export const expert = inAddress('expert', optional(number), null)
+/** Null: the newest, also when a newer one comes. */
+const restingStep = inAddress('at', optional(number), null)
+const movingStep = signal<number | null>(null)
+
+export const playing = signal(false)
+/** Snapshots a second. */
+export const speeds = [4, 12, 30] as const
+export const speed = signal<(typeof speeds)[number]>(12)
+
+/** Step where time stands; null: the newest. */
+export const step = () => movingStep.value ?? restingStep.value
+
+let resting: ReturnType<typeof setTimeout> | undefined
+
+export function moveTo(to: number): void {
+  movingStep.value = to
+  clearTimeout(resting)
+  resting = setTimeout(rest, 300)
+}
+
+function rest(): void {
+  if (playing.value) {
+    resting = setTimeout(rest, 300)
+    return
+  }
+  if (movingStep.value !== null) restingStep.value = movingStep.value
+  movingStep.value = null
+}
+
+export function toNewest(): void {
+  clearTimeout(resting)
+  playing.value = false
+  movingStep.value = null
+  restingStep.value = null
+}
+
+/** Another run: its own router, expert and time. */
+export function openRun(id: string): void {
+  toNewest()
+  router.value = 0
+  expert.value = null
+  chosenRun.value = id
+}

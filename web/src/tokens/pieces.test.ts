@@ -1,0 +1,56 @@
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { offsetsOf, piecesOf, tokensAt } from './pieces.ts'
+
+const shown = (token: string) =>
+  piecesOf(token)
+    .map(({ text }) => text)
+    .join('')
+
+test('a newline gets a sign and still breaks the line', () => {
+  expect(piecesOf('.\n')).toEqual([
+    { text: '.', sign: false },
+    { text: '⏎', sign: true },
+    { text: '\n', sign: false },
+  ])
+  expect(shown('\r\n')).toBe('⏎\n')
+  expect(shown('\n\n')).toBe('⏎\n⏎\n')
+})
+
+test('spaces that would not be seen get a sign, one before a word does not', () => {
+  expect(shown(' the')).toBe(' the')
+  expect(shown('a b')).toBe('a b')
+  expect(shown(' ')).toBe('·')
+  expect(shown('    x')).toBe('····x')
+  expect(piecesOf('\t')).toEqual([{ text: '→\t', sign: true }])
+})
+
+test('nothing of a token is lost', () => {
+  const written = fc.string({ unit: fc.constantFrom(' ', '\n', '\r', '\t', 'a', '<', '&', 'é', '🦊') })
+  fc.assert(
+    fc.property(written, (token) => {
+      const ends = token.replace(/\r\n?/g, '\n')
+      expect(shown(token).replaceAll('⏎', '').replaceAll('→', '').replaceAll('·', ' ')).toBe(ends)
+    }),
+  )
+})
+
+test('characters of one run find the tokens of the other', () => {
+  const offsets = offsetsOf(['The', ' wha', 'le', '', ' sank'])
+  expect([...offsets]).toEqual([0, 3, 7, 9, 9, 14])
+  // ' whale' of a run that has it as one token.
+  expect(tokensAt(offsets, 3, 9)).toEqual([1, 3])
+  expect(tokensAt(offsets, 4, 5)).toEqual([1, 2])
+  expect(tokensAt(offsets, 14, 20)).toEqual([5, 5])
+})
+
+test('a token finds itself', () => {
+  fc.assert(
+    fc.property(fc.array(fc.string({ minLength: 1, maxLength: 5 }), { minLength: 1 }), (tokens) => {
+      const offsets = offsetsOf(tokens)
+      tokens.forEach((_, token) => {
+        expect(tokensAt(offsets, offsets[token] ?? 0, offsets[token + 1] ?? 0)).toEqual([token, token + 1])
+      })
+    }),
+  )
+})
