@@ -1,0 +1,53 @@
+/** How often each expert took a token, for the legend; and what a choice is called. */
+import type { TokenRouter } from '../../../src/watch/api.ts'
+
+export interface ExpertCount {
+  readonly expert: number
+  readonly tokens: number
+  readonly dropped: number
+}
+
+/** The expert of a token's choice; -1 for none. */
+export const expertOf = ({ expert, choices }: TokenRouter, token: number, choice: number): number =>
+  expert[token * choices + choice] ?? -1
+
+export const isDropped = ({ kept, choices }: TokenRouter, token: number, choice: number): boolean =>
+  kept !== null && kept[token * choices + choice] === 0
+
+/** Experts that were chosen at least once, most often first. */
+export function countsOf(router: TokenRouter, choice: number): ExpertCount[] {
+  const counts = new Map<number, { expert: number; tokens: number; dropped: number }>()
+  for (let token = 0; token * router.choices < router.expert.length; token++) {
+    const expert = expertOf(router, token, choice)
+    if (expert < 0) continue
+    const entry = counts.get(expert) ?? { expert, tokens: 0, dropped: 0 }
+    entry.tokens++
+    if (isDropped(router, token, choice)) entry.dropped++
+    counts.set(expert, entry)
+  }
+  return [...counts.values()].sort((a, b) => b.tokens - a.tokens || a.expert - b.expert)
+}
+
+/** Null when a token has but one choice, which needs no name. */
+export function choiceName({ choices, prototypes }: Pick<TokenRouter, 'choices' | 'prototypes'>, choice: number) {
+  if (choices === 1) return null
+  const each = Math.max(1, Math.floor(choices / prototypes))
+  const prototype = prototypes > 1 ? `prototype ${Math.floor(choice / each)}` : ''
+  const rank = each > 1 ? `choice ${(choice % each) + 1}` : ''
+  return [prototype, rank].filter((part) => part !== '').join(', ') || `choice ${choice + 1}`
+}
+
+/** The router that stands where another one does: same layer and module, else the nearest by layer. */
+export function routerLike(
+  routers: readonly Pick<TokenRouter, 'layer' | 'module'>[],
+  layer: number,
+  module: string,
+): number {
+  let best = 0
+  let distance = Number.POSITIVE_INFINITY
+  routers.forEach((router, index) => {
+    const away = 2 * Math.abs(router.layer - layer) + (router.module === module ? 0 : 1)
+    if (away < distance) [best, distance] = [index, away]
+  })
+  return best
+}

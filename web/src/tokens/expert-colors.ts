@@ -1,0 +1,48 @@
+/**
+ * A colour for each of many experts, behind text. Hues go round by the golden angle, so that neighbours by number
+ * are far apart however many there are; two levels of lightness double what can be told apart. No 128 colours are
+ * distinct for everyone: a pattern of underline, and the number itself, say it too.
+ */
+
+export type Rgb = readonly [number, number, number]
+
+const goldenAngle = 180 * (3 - Math.sqrt(5))
+/** Behind dark text, and behind light text. */
+const lightness = { light: [0.9, 0.81], dark: [0.33, 0.43] } as const
+const chroma = { light: 0.085, dark: 0.085 } as const
+
+export const patterns = ['solid', 'dashed', 'dotted', 'double'] as const
+export const patternOf = (expert: number): (typeof patterns)[number] => patterns[expert % patterns.length] ?? 'solid'
+
+/** Behind text in the colour of text of the theme. */
+export const colorOf = (expert: number, theme: 'light' | 'dark'): Rgb => at(expert, theme, 0, 1)
+/** Of the underline: the same hue, further from the ground. */
+export const lineOf = (expert: number, theme: 'light' | 'dark'): Rgb =>
+  at(expert, theme, theme === 'light' ? -0.3 : 0.28, 1.35)
+
+export const css = ([red, green, blue]: Rgb): string => `rgb(${red} ${green} ${blue})`
+
+function at(expert: number, theme: 'light' | 'dark', further: number, stronger: number): Rgb {
+  const level = lightness[theme][expert % 2 === 0 ? 0 : 1]
+  return oklch(level + further, chroma[theme] * stronger, 25 + expert * goldenAngle)
+}
+
+/** Ottosson's OKLCH to sRGB, 0 to 255, clipped to what a screen has. */
+export function oklch(l: number, c: number, hue: number): Rgb {
+  const radians = (hue * Math.PI) / 180
+  const a = c * Math.cos(radians)
+  const b = c * Math.sin(radians)
+  const long = (l + 0.3963377774 * a + 0.2158037573 * b) ** 3
+  const medium = (l - 0.1055613458 * a - 0.0638541728 * b) ** 3
+  const short = (l - 0.0894841775 * a - 1.291485548 * b) ** 3
+  return [
+    encoded(4.0767416621 * long - 3.3077115913 * medium + 0.2309699292 * short),
+    encoded(-1.2684380046 * long + 2.6097574011 * medium - 0.3413193965 * short),
+    encoded(-0.0041960863 * long - 0.7034186147 * medium + 1.707614701 * short),
+  ]
+}
+
+function encoded(linear: number): number {
+  const value = linear <= 0.0031308 ? 12.92 * linear : 1.055 * linear ** (1 / 2.4) - 0.055
+  return Math.round(255 * Math.max(0, Math.min(1, value)))
+}

@@ -1,0 +1,39 @@
+/** Experts that took a token, most often first. A press makes the tokens of one stand out. */
+import type { Signal } from '@preact/signals'
+import { count } from '../experts/balance.ts'
+import type { ExpertCount } from './counts.ts'
+
+interface ExpertLegendProps {
+  readonly counts: readonly ExpertCount[]
+  readonly experts: number
+  readonly marked: Signal<number | null>
+}
+
+export function ExpertLegend({ counts, experts, marked }: ExpertLegendProps) {
+  const tokens = counts.reduce((sum, entry) => sum + entry.tokens, 0)
+  return (
+    <div class="expert-legend">
+      <p class="expert-legend-about">
+        {counts.length} of {experts} experts took these tokens
+      </p>
+      <ul>
+        {counts.map((entry) => (
+          <li key={entry.expert}>
+            <button
+              type="button"
+              aria-pressed={marked.value === entry.expert}
+              aria-label={`Expert ${entry.expert}: ${entry.tokens} tokens, ${entry.dropped} dropped`}
+              title={`Expert ${entry.expert}: ${((100 * entry.tokens) / tokens).toFixed(1)} % of the tokens${entry.dropped > 0 ? `, ${count(entry.dropped)} dropped` : ''}`}
+              onClick={() => {
+                marked.value = marked.value === entry.expert ? null : entry.expert
+              }}
+            >
+              <span class={`chip e${entry.expert}`}>{entry.expert}</span>
+              {count(entry.tokens)}
+            </button>
+          </li>
+        ))}
+      </ul>
+    </div>
+  )
+}

@@ -1,0 +1,61 @@
+/** All layers: to choose one, and to see the expert that the pointed token has in each. */
+import type { TokenRouter } from '../../../src/watch/api.ts'
+import { routerNames } from '../experts/order.ts'
+import { expertOf, isDropped } from './counts.ts'
+import { classOf } from './expert-sheet.ts'
+
+interface LayerStripProps {
+  readonly routers: readonly TokenRouter[]
+  readonly chosen: number
+  readonly choose: (router: number) => void
+  readonly token: number | null
+  readonly choice: number
+}
+
+export function LayerStrip({ routers, chosen, choose, token, choice }: LayerStripProps) {
+  const names = routerNames(routers)
+  const press = (event: KeyboardEvent) => {
+    const by = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key]
+    const next = by === undefined ? undefined : chosen + by
+    if (next === undefined || next < 0 || next >= routers.length) return
+    event.preventDefault()
+    choose(next)
+    const strip = event.currentTarget as HTMLElement
+    strip.querySelectorAll('button')[next]?.focus()
+  }
+  return (
+    <div class="strip" role="radiogroup" aria-label="Layer" onKeyDown={press}>
+      <span class="strip-title" aria-hidden="true">
+        layer
+        <i class="strip-expert">expert</i>
+      </span>
+      {routers.map((router, index) => {
+        const which = Math.min(choice, router.choices - 1)
+        const expert = token === null ? -1 : expertOf(router, token, which)
+        return (
+          // biome-ignore lint/a11y/useSemanticElements: a cell with two lines, one of them coloured
+          <button
+            key={names[index]}
+            type="button"
+            role="radio"
+            aria-checked={index === chosen}
+            tabIndex={index === chosen ? 0 : -1}
+            aria-label={`layer ${names[index]}${expert < 0 ? '' : `, expert ${expert}`}`}
+            onClick={() => choose(index)}
+          >
+            {names[index]}
+            <i
+              class={
+                token === null
+                  ? 'strip-expert'
+                  : `strip-expert ${classOf(expert, token !== null && isDropped(router, token, which))}`
+              }
+            >
+              {expert < 0 ? ' ' : expert}
+            </i>
+          </button>
+        )
+      })}
+    </div>
+  )
+}

@@ -1,0 +1,73 @@
+/** The text that is looked at: a document of the run, or one that is pasted. */
+import { useState } from 'preact/hooks'
+import type { DocumentList, RunSummary } from '../../../src/watch/api.ts'
+import { getJson } from '../client.ts'
+import { Pick, Segments } from '../controls/segments.tsx'
+import { count } from '../experts/balance.ts'
+import { useAnswer } from '../use-answer.ts'
+import * as view from './view.ts'
+
+export function TextSource({ run }: { readonly run: RunSummary }) {
+  const [draft, setDraft] = useState(view.pasted.value)
+  const documents = useAnswer(run.id, 0, (signal) => getJson<DocumentList>('/api/documents', { run: run.id }, signal))
+  const trace = run.kind === 'trace'
+  const send = () => {
+    if (draft !== '') view.paste(draft)
+  }
+  return (
+    <>
+      {!trace && (
+        <Segments
+          label="Text"
+          value={view.source}
+          options={[
+            { value: 'document', text: 'Held-out document' },
+            { value: 'text', text: 'Your own' },
+          ]}
+        />
+      )}
+      {trace || view.source.value === 'document' ? (
+        <>
+          <Pick
+            label={trace ? 'Step' : 'Document'}
+            value={String(view.document.value)}
+            options={(documents.value?.documents ?? []).map(({ index, title, characters }) => ({
+              value: String(index),
+              text: trace ? title : `${title} (${count(characters)} characters)`,
+            }))}
+            pick={(value) => {
+              view.document.value = Number(value)
+            }}
+          />
+          {documents.problem !== null && <p class="tokens-problem">{documents.problem}</p>}
+        </>
+      ) : (
+        <form
+          class="own-text"
+          onSubmit={(event) => {
+            event.preventDefault()
+            send()
+          }}
+        >
+          <label>
+            <span>Your text</span>
+            <textarea
+              rows={3}
+              value={draft}
+              placeholder="Paste or write something"
+              onInput={(event) => setDraft(event.currentTarget.value)}
+              onKeyDown={(event) => {
+                if (event.key !== 'Enter' || !(event.ctrlKey || event.metaKey)) return
+                event.preventDefault()
+                send()
+              }}
+            />
+          </label>
+          <button type="submit" disabled={draft === ''} title="Ctrl or ⌘ with Enter">
+            Route it
+          </button>
+        </form>
+      )}
+    </>
+  )
+}

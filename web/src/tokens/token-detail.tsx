@@ -1,0 +1,56 @@
+/** One token: what it chose in this layer, with what weight, and whether the expert computed it. */
+import type { TokenRouter } from '../../../src/watch/api.ts'
+import { choiceName } from './counts.ts'
+import { piecesOf } from './pieces.ts'
+
+interface TokenDetailProps {
+  readonly token: string
+  readonly index: number
+  readonly router: TokenRouter
+  /** The one that is coloured. */
+  readonly choice: number
+}
+
+export function TokenDetail({ token, index, router, choice }: TokenDetailProps) {
+  const first = index * router.choices
+  return (
+    <div class="detail" aria-live="polite">
+      <p>
+        <code>{token === '' ? '' : piecesOf(token).map(({ text }) => text.replace(/^ /, '␣').replace('\n', ''))}</code>{' '}
+        <small>token {index}</small>
+      </p>
+      <ul>
+        {Array.from({ length: router.choices }, (_, each) => {
+          const expert = router.expert[first + each] ?? -1
+          const gate = router.gate?.[first + each]
+          const kept = router.kept?.[first + each]
+          const chosen = each === choice && router.choices > 1
+          return (
+            <li key={each} aria-current={chosen}>
+              {expert < 0 ? (
+                <span>no expert</span>
+              ) : (
+                <span class={`chip e${expert}`}>
+                  <span class="unseen">expert </span>
+                  {expert}
+                </span>
+              )}
+              <span class={chosen ? 'detail-choice detail-chosen' : 'detail-choice'}>
+                {choiceName(router, each) ?? 'expert'}
+              </span>
+              <span class="gate" aria-hidden="true">
+                {gate !== undefined && (
+                  <i class="gate-bar" style={{ width: `${100 * Math.max(0, Math.min(1, gate))}%` }} />
+                )}
+              </span>
+              <span class="gate-value">{gate === undefined ? '' : gate.toFixed(3)}</span>
+              <span class={kept === 0 ? 'fate fate-dropped' : 'fate'}>
+                {kept === 0 ? 'dropped' : kept === 1 && expert >= 0 ? 'kept' : ''}
+              </span>
+            </li>
+          )
+        })}
+      </ul>
+    </div>
+  )
+}

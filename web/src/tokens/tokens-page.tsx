@@ -1,0 +1,121 @@
+/** Where every token of a text goes, in one run or in two side by side. */
+import { type Signal, useSignal } from '@preact/signals'
+import type { RunSummary, TokenTrace, TraceRequest } from '../../../src/watch/api.ts'
+import { postJson } from '../client.ts'
+import { Message } from '../controls/message.tsx'
+import { Pick } from '../controls/segments.tsx'
+import { collection, problem, runOf, runs, shownRuns } from '../store.ts'
+import { type Answer, useAnswer } from '../use-answer.ts'
+import { TextSource } from './text-source.tsx'
+import './tokens.css'
+import { type Span, TracePanel } from './trace-panel.tsx'
+import * as view from './view.ts'
+
+export function TokensPage() {
+  const wanted = view.runA.value === null ? undefined : runOf(view.runA.value)
+  const a = wanted?.traceable ? wanted : [...shownRuns.value, ...runs.value].find((run) => run.traceable)
+  if (collection.value === null)
+    return problem.value === null ? (
+      <Message title="Reading the runs…" />
+    ) : (
+      <Message bad title="The runs are not known">
+        {problem.value}
+      </Message>
+    )
+  if (!a)
+    return (
+      <Message title="No run has a checkpoint yet">
+        Tokens are routed with the weights of a checkpoint. A run writes one every <code>train.checkpointEvery</code>{' '}
+        steps, when it is stopped, and when it ends.
+      </Message>
+    )
+  const b = view.runB.value === null ? undefined : runOf(view.runB.value)
+  return <Traces a={a} b={b?.traceable ? b : undefined} />
+}
+
+function Traces({ a, b }: { readonly a: RunSummary; readonly b: RunSummary | undefined }) {
+  const pointed = useSignal<Span | null>(null)
+  const own = a.kind !== 'trace' && view.source.value === 'text'
+  const asked: TraceRequest | null = !own
+    ? { run: a.id, document: view.document.value }
+    : view.pasted.value === ''
+      ? null
+      : { run: a.id, text: view.pasted.value }
+  const first = useTrace(asked)
+  const second = useTrace(b && first.value && asked ? besides(b.id, asked, first.value) : null)
+  const traceable = runs.value.filter((run) => run.traceable)
+  const options = traceable.map(({ id, name }) => ({ value: id, text: name }))
+  return (
+    <div class="tokens">
+      <div class="tokens-controls">
+        <Pick
+          label="Run"
+          value={a.id}
+          options={options}
+          pick={(id) => {
+            view.runA.value = id
+          }}
+        />
+        <Pick
+          label="Beside it"
+          value={b?.id ?? ''}
+          options={[{ value: '', text: 'nothing' }, ...options]}
+          pick={(id) => {
+            view.runB.value = id === '' ? null : id
+          }}
+        />
+        <TextSource run={a} />
+        <label class="check">
+          <input
+            type="checkbox"
+            checked={view.numbers.value}
+            onChange={(event) => {
+              view.numbers.value = event.currentTarget.checked
+            }}
+          />
+          Expert numbers
+        </label>
+      </div>
+      <div class={b ? 'traces traces-two' : 'traces'}>
+        <Shown run={a} answer={first} asked={asked !== null} pointed={pointed} />
+        {b && <Shown run={b} answer={second} asked={asked !== null} pointed={pointed} />}
+      </div>
+    </div>
+  )
+}
+
+/** The same text for the other run, as the first one read it: its own documents may be others. */
+function besides(run: string, asked: TraceRequest, { tokens }: TokenTrace): TraceRequest {
+  const text = tokens.join('')
+  return text === '' ? { ...asked, run } : { run, text }
+}
+
+function useTrace(request: TraceRequest | null): Answer<TokenTrace> {
+  return useAnswer(request && JSON.stringify(request), 0, (signal) =>
+    postJson<TokenTrace>('/api/trace', request ?? {}, signal),
+  )
+}
+
+interface ShownProps {
+  readonly run: RunSummary
+  readonly answer: Answer<TokenTrace>
+  readonly asked: boolean
+  readonly pointed: Signal<Span | null>
+}
+
+function Shown({ run, answer, asked, pointed }: ShownProps) {
+  if (!asked)
+    return (
+      <Message title="Write or paste a text">
+        Each token is then shown in the colour of the expert that takes it. Ctrl or ⌘ with Enter sends it off.
+      </Message>
+    )
+  if (answer.problem !== null)
+    return (
+      <Message bad title={`${run.name} could not route the text`}>
+        {answer.problem}
+      </Message>
+    )
+  if (answer.value === null) return <Message title={`${run.name} routes the text…`} />
+  return <TracePanel run={run} trace={answer.value} pointed={pointed} />
+}

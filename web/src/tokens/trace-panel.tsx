@@ -1,0 +1,107 @@
+/** One run's routing of the text. */
+import { type Signal, useComputed } from '@preact/signals'
+import { useMemo } from 'preact/hooks'
+import type { RunSummary, TokenTrace } from '../../../src/watch/api.ts'
+import { Message } from '../controls/message.tsx'
+import { Pick } from '../controls/segments.tsx'
+import { count } from '../experts/balance.ts'
+import { choiceName, countsOf, routerLike } from './counts.ts'
+import { ExpertLegend } from './expert-legend.tsx'
+import { LayerStrip } from './layer-strip.tsx'
+import { offsetsOf, tokensAt } from './pieces.ts'
+import { TokenDetail } from './token-detail.tsx'
+import { TokenText } from './token-text.tsx'
+import * as view from './view.ts'
+
+/** Characters of the text that are pointed at. In a text without characters, tokens. */
+export type Span = readonly [number, number]
+
+interface TracePanelProps {
+  readonly run: RunSummary
+  readonly trace: TokenTrace
+  /** The same for every run beside. */
+  readonly pointed: Signal<Span | null>
+}
+
+export function TracePanel({ run, trace, pointed }: TracePanelProps) {
+  const { tokens, routers } = trace
+  const offsets = useMemo(() => {
+    const offsets = offsetsOf(tokens)
+    return offsets[tokens.length] === 0 ? offsets.map((_, token) => token) : offsets
+  }, [tokens])
+  const here = useComputed((): Span => {
+    const span = pointed.value
+    return span ? tokensAt(offsets, span[0], span[1]) : [0, 0]
+  })
+  const chosen = routerLike(routers, view.layer.value, view.module.value)
+  const router = routers[chosen]
+  const choice = Math.max(0, Math.min(view.choice.value, (router?.choices ?? 1) - 1))
+  const counts = useMemo(() => (router ? countsOf(router, choice) : []), [router, choice])
+  // An expert that took nothing here would only dim everything.
+  const marked = counts.some(({ expert }) => expert === view.marked.value) ? view.marked.value : null
+  if (!router || tokens.length === 0)
+    return (
+      <Message title={tokens.length === 0 ? 'No tokens' : 'Nothing is routed'}>
+        {tokens.length === 0 ? 'The text is empty.' : `${run.name} is dense: every token takes the same way.`}
+      </Message>
+    )
+  const choose = (index: number) => {
+    const next = routers[index]
+    if (!next) return
+    view.layer.value = next.layer
+    view.module.value = next.module
+  }
+  const [from, to] = here.value
+  const token = from < to ? from : null
+  return (
+    <div>
+      <section class="trace" aria-label={`Routing of ${run.name}`}>
+        <header>
+          <h2>{run.name}</h2>
+          <p>
+            step {count(trace.step)}, {count(tokens.length)} tokens
+            {trace.loss !== null && `, loss ${trace.loss.toFixed(3)} nats a token`}
+            {trace.cut && <b> The text is longer: only its beginning is shown.</b>}
+          </p>
+        </header>
+        <LayerStrip routers={routers} chosen={chosen} choose={choose} token={token} choice={choice} />
+        {router.choices > 1 && (
+          <Pick
+            label="Colour by"
+            value={String(choice)}
+            options={Array.from({ length: router.choices }, (_, each) => ({
+              value: String(each),
+              text: choiceName(router, each) ?? '',
+            }))}
+            pick={(value) => {
+              view.choice.value = Number(value)
+            }}
+          />
+        )}
+        <div class="trace-text">
+          <TokenText
+            label={`Text as ${run.name} routes it`}
+            tokens={tokens}
+            router={router}
+            choice={choice}
+            numbers={view.numbers.value}
+            marked={marked}
+            pointed={here}
+            point={(index) => {
+              pointed.value = [offsets[index] ?? 0, offsets[index + 1] ?? 0]
+            }}
+            turnLayer={(by) => choose(chosen + by)}
+          />
+        </div>
+        <div class="trace-aside">
+          {token === null ? (
+            <p class="detail detail-hint">Point at a token, or walk with the arrow keys, to see its choices.</p>
+          ) : (
+            <TokenDetail token={tokens[token] ?? ''} index={token} router={router} choice={choice} />
+          )}
+          <ExpertLegend counts={counts} experts={router.experts} marked={view.marked} />
+        </div>
+      </section>
+    </div>
+  )
+}
