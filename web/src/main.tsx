@@ -1,8 +1,13 @@
 /** The page begins here. */
 import { render } from 'preact'
-import { page } from './store.ts'
+import { App } from './app.tsx'
+import { follow, page } from './store.ts'
 import { followAddress } from './view-state.ts'
 
 followAddress(page)
+follow()
 const root = document.getElementById('page')
-if (root) render(<h1>Choir</h1>, root)
+if (root) {
+  root.replaceChildren()
+  render(<App />, root)
+}

@@ -1,0 +1,53 @@
+/** The page as a whole: the line on top, the runs at the side, and one of the pages. */
+import { useEffect } from 'preact/hooks'
+import { CurvesPage } from './curves/curves-page.tsx'
+import { ExpertsPage } from './experts/experts-page.tsx'
+import { Header } from './shell/header.tsx'
+import { onKeys, Shortcuts, shortcutsShown } from './shell/shortcuts.tsx'
+import { Sidebar } from './shell/sidebar.tsx'
+import { collection, page, pages, problem, runs } from './store.ts'
+import { TokensPage } from './tokens/tokens-page.tsx'
+
+const views = { curves: CurvesPage, experts: ExpertsPage, tokens: TokensPage }
+
+export function App() {
+  useEffect(() => {
+    const toPages = pages.map((name, index) => [String(index + 1), () => (page.value = name)] as const)
+    return onKeys({ ...Object.fromEntries(toPages), '?': () => (shortcutsShown.value = true) })
+  }, [])
+  const View = views[page.value]
+  return (
+    <>
+      <a class="skip" href="#main">
+        Skip to the page
+      </a>
+      <Header />
+      {problem.value !== null && (
+        <div class="banner" role="alert">
+          {problem.value}
+        </div>
+      )}
+      <div class="body">
+        <Sidebar />
+        <main id="main" tabIndex={-1}>
+          {runs.value.length > 0 ? <View /> : <Nothing />}
+        </main>
+      </div>
+      <Shortcuts />
+    </>
+  )
+}
+
+function Nothing() {
+  if (collection.value === null)
+    return <p class="empty">{problem.value === null ? 'Looking for runs…' : 'Nothing can be shown yet.'}</p>
+  return (
+    <section class="empty">
+      <h2>No runs yet</h2>
+      <p>
+        Looked in {collection.value.roots.join(', ')}. A run appears here as soon as its folder is written. To make one:
+      </p>
+      <pre>choir train demo --out runs/demo</pre>
+    </section>
+  )
+}

@@ -1,0 +1,75 @@
+/** What can be done with a card: pin it, read it as a table, take it away, see it large. */
+import type { ReadonlySignal, Signal } from '@preact/signals'
+import type { SeriesAnswer } from '../../../src/watch/api.ts'
+import { Icon, type IconName } from '../shell/icon.tsx'
+import { runs } from '../store.ts'
+import { toCsv } from './csv.ts'
+import { downloadCsv, downloadPng, downloadSvg } from './download.ts'
+import type { Figure } from './figure.ts'
+import { ink } from './ink.ts'
+import { enlarged, pinned, toggled } from './settings.ts'
+
+interface CardToolsProps {
+  readonly metric: string
+  readonly figure: ReadonlySignal<Figure | null>
+  readonly answer: ReadonlySignal<SeriesAnswer | null>
+  readonly asTable: Signal<boolean>
+  readonly large: boolean
+}
+
+export function CardTools({ metric, figure, answer, asTable, large }: CardToolsProps) {
+  const isPinned = pinned.value.includes(metric)
+  return (
+    <div class="card-tools">
+      <Tool
+        icon="pin"
+        label={isPinned ? 'Unpin' : 'Pin to the top'}
+        pressed={isPinned}
+        act={() => (pinned.value = toggled(pinned.value, metric))}
+      />
+      <Tool icon="table" label="Show as table" pressed={asTable.value} act={() => (asTable.value = !asTable.value)} />
+      <Downloads metric={metric} figure={figure} answer={answer} />
+      {!large && <Tool icon="expand" label="Enlarge" act={() => (enlarged.value = metric)} />}
+    </div>
+  )
+}
+
+interface ToolProps {
+  readonly icon: IconName
+  readonly label: string
+  readonly pressed?: boolean
+  readonly act: () => void
+}
+
+function Tool({ icon, label, pressed, act }: ToolProps) {
+  return (
+    <button type="button" class="quiet" aria-label={label} title={label} aria-pressed={pressed} onClick={act}>
+      <Icon name={icon} filled={icon === 'pin' && pressed === true} />
+    </button>
+  )
+}
+
+function Downloads({ metric, figure, answer }: Pick<CardToolsProps, 'metric' | 'figure' | 'answer'>) {
+  const drawn = figure.value
+  const points = answer.value
+  const names = () => new Map(runs.value.map(({ id, name }) => [id, name]))
+  return (
+    <details class="menu">
+      <summary aria-label="Download" title="Download">
+        <Icon name="download" />
+      </summary>
+      {/* biome-ignore lint/a11y/noStaticElementInteractions lint/a11y/useKeyWithClickEvents: the buttons in it act; it only closes */}
+      <div class="menu-body right" onClick={(event) => event.currentTarget.closest('details')?.removeAttribute('open')}>
+        <button type="button" disabled={!drawn} onClick={() => drawn && downloadPng(drawn, ink.value)}>
+          Picture (PNG)
+        </button>
+        <button type="button" disabled={!drawn} onClick={() => drawn && downloadSvg(drawn, ink.value)}>
+          Drawing (SVG)
+        </button>
+        <button type="button" disabled={!points} onClick={() => points && downloadCsv(metric, toCsv(points, names()))}>
+          Points (CSV)
+        </button>
+      </div>
+    </details>
+  )
+}

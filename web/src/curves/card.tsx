@@ -1,0 +1,88 @@
+/** A metric: its plot or its table, and what can be done with it. Out of sight it asks for nothing and draws nothing. */
+import { type ReadonlySignal, useComputed, useSignal } from '@preact/signals'
+import { useEffect, useMemo, useRef } from 'preact/hooks'
+import type { SeriesAnswer } from '../../../src/watch/api.ts'
+import { runs } from '../store.ts'
+import { CardTools } from './card-tools.tsx'
+import { Chart } from './chart.tsx'
+import type { Figure } from './figure.ts'
+import { linesOf, rangeOfX, rangeOfY } from './lines.ts'
+import { prefixOf, shortName } from './metrics.ts'
+import { SeriesLoader } from './series-loader.ts'
+import { from, logY, seedBands, to } from './settings.ts'
+import { ValueTable } from './value-table.tsx'
+
+interface CardProps {
+  readonly metric: string
+  /** On all of the window. */
+  readonly large?: boolean
+}
+
+export function Card({ metric, large = false }: CardProps) {
+  const card = useRef<HTMLElement>(null)
+  const inSight = useSignal(false)
+  const asTable = useSignal(false)
+  const loader = useMemo(() => new SeriesLoader(metric), [metric])
+
+  useEffect(() => {
+    const element = card.current
+    if (!element) return
+    const watcher = new IntersectionObserver(
+      (entries) => {
+        inSight.value = entries.at(-1)?.isIntersecting ?? false
+      },
+      { rootMargin: '150px' },
+    )
+    watcher.observe(element)
+    return () => watcher.disconnect()
+  }, [inSight])
+
+  useEffect(() => loader.follow(inSight), [loader, inSight])
+
+  const lines = useComputed(() => {
+    const known = new Map(runs.value.map((run) => [run.id, run]))
+    return linesOf(loader.answer.value?.series ?? [], known, seedBands.value)
+  })
+  const figure = useComputed<Figure | null>(() => {
+    const whole = rangeOfX(lines.value)
+    const answer = loader.answer.value
+    if (!whole || !answer) return null
+    const x = { min: from.value ?? whole.min, max: to.value ?? whole.max }
+    const y = rangeOfY(lines.value, x, logY.value)
+    return y && x.min < x.max ? { metric, axis: answer.x, lines: lines.value, x, y, log: logY.value } : null
+  })
+
+  return (
+    <article ref={card} class={large ? 'card large' : 'card'} aria-label={metric} aria-busy={loader.loading.value}>
+      <header>
+        <h3 title={metric}>
+          <span class="quiet">{prefixOf(metric)}/</span>
+          {shortName(metric)}
+        </h3>
+        <CardTools metric={metric} figure={figure} answer={loader.answer} asTable={asTable} large={large} />
+      </header>
+      <div class="card-body">{inSight.value && <CardBody loader={loader} figure={figure} asTable={asTable} />}</div>
+    </article>
+  )
+}
+
+interface CardBodyProps {
+  readonly loader: SeriesLoader
+  readonly figure: ReadonlySignal<Figure | null>
+  readonly asTable: ReadonlySignal<boolean>
+}
+
+function CardBody({ loader, figure, asTable }: CardBodyProps) {
+  const { answer, problem } = loader
+  if (problem.value !== null) return <p class="empty small bad">{problem.value}</p>
+  if (answer.value === null) return <p class="empty small">Loading…</p>
+  if (!figure.value) return <p class="empty small">{whyEmpty(answer.value)}</p>
+  const { metric, axis, lines } = figure.value
+  return asTable.value ? <ValueTable metric={metric} axis={axis} lines={lines} /> : <Chart figure={figure.value} />
+}
+
+function whyEmpty({ series }: SeriesAnswer): string {
+  if (series.every(({ x }) => x.length === 0))
+    return from.value === null ? 'No values yet.' : 'No values in this range.'
+  return logY.value ? 'No positive values: a logarithmic axis has no place for others.' : 'No finite values.'
+}

@@ -1,0 +1,83 @@
+/** The plot of a card with its tip: keeps uPlot's plot in step with what is to be seen. */
+import { useSignal } from '@preact/signals'
+import { useEffect, useLayoutEffect, useMemo, useRef } from 'preact/hooks'
+import type { XAxis } from '../../../src/watch/api.ts'
+import { measured } from '../numbers.ts'
+import type { Figure } from './figure.ts'
+import { ink } from './ink.ts'
+import { Plot } from './plot.ts'
+import { from, to, wholeRange } from './settings.ts'
+import { axisTitles, xText } from './ticks.ts'
+import { type HoverPlace, readings, Tooltip } from './tooltip.tsx'
+
+export function Chart({ figure }: { readonly figure: Figure }) {
+  const { metric, axis, lines, x, y, log } = figure
+  const host = useRef<HTMLDivElement>(null)
+  const plot = useRef<Plot | null>(null)
+  const place = useSignal<HoverPlace | null>(null)
+  const colors = ink.value
+
+  // Axis, scale and colours are built in; all else is shown in the plot that is there.
+  useLayoutEffect(() => {
+    if (!host.current) return
+    const made = new Plot(host.current, { axis, log, ink: colors }, figure, {
+      zoom: (range) => {
+        if (!range) return wholeRange()
+        from.value = rounded(range.min, range.max - range.min)
+        to.value = rounded(range.max, range.max - range.min)
+      },
+      hover: (at) => (place.value = at),
+    })
+    plot.current = made
+    return () => {
+      plot.current = null
+      made.destroy()
+    }
+  }, [axis, log, colors])
+
+  useEffect(() => plot.current?.show({ lines, x, y }), [lines, x.min, x.max, y.min, y.max])
+
+  useLayoutEffect(() => {
+    const element = host.current
+    if (!element) return
+    const measure = new ResizeObserver(() => plot.current?.resize(element.clientWidth, element.clientHeight))
+    measure.observe(element)
+    return () => measure.disconnect()
+  }, [])
+
+  const label = useMemo(() => labelOf(figure), [figure])
+  return (
+    <div class="chart">
+      <div ref={host} class="plot" role="img" aria-label={label} />
+      {place.value && (
+        <Tooltip
+          place={place.value}
+          title={tipTitle(axis, place.value.x)}
+          readings={readings(lines, place.value, x, log)}
+          log={log}
+          of={lines.length}
+          width={host.current?.clientWidth ?? 0}
+        />
+      )}
+      {lines.length > 0 ? null : <span class="hidden">{metric} has no values here</span>}
+    </div>
+  )
+}
+
+const tipTitle = (axis: XAxis, x: number) =>
+  axis === 'step' ? `Step ${Math.round(x).toLocaleString('en-US')}` : `${axisTitles[axis]} ${xText(axis, x)}`
+
+/** No more digits in the address than the eye can drag: a thousandth of the range. */
+function rounded(value: number, span: number): number {
+  const step = 10 ** Math.floor(Math.log10(span / 1000))
+  return Number((Math.round(value / step) * step).toPrecision(12))
+}
+
+function labelOf({ metric, axis, lines }: Figure): string {
+  const said = lines
+    .slice(0, 5)
+    .map(({ name, y }) => `${name} ${measured(y.findLast((value) => value !== null))}`)
+    .join(', ')
+  const more = lines.length > 5 ? `, and ${lines.length - 5} more` : ''
+  return `${metric} over ${axisTitles[axis].toLowerCase()}, ${lines.length} lines. Last values: ${said}${more}`
+}

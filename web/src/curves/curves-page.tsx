@@ -1,0 +1,64 @@
+/** All metrics of the runs that are shown, in groups that fold. */
+import { computed } from '@preact/signals'
+import { Dialog } from '../shell/dialog.tsx'
+import { Icon } from '../shell/icon.tsx'
+import { shownRuns } from '../store.ts'
+import { Card } from './card.tsx'
+import './curves.css'
+import { groupsOf } from './metrics.ts'
+import { enlarged, folded, pinned, search, toggled } from './settings.ts'
+import { SettingsBar } from './settings-bar.tsx'
+
+const metrics = computed(() => new Set(shownRuns.value.flatMap((run) => run.metrics)))
+const groups = computed(() => groupsOf(metrics.value, pinned.value, search.value))
+
+export function CurvesPage() {
+  return (
+    <div class="curves">
+      <h1 class="hidden">Curves</h1>
+      <SettingsBar />
+      {groups.value.map(({ prefix, metrics: names }) => (
+        <Group key={prefix} prefix={prefix} metrics={names} />
+      ))}
+      {groups.value.length === 0 && (
+        <p class="empty">
+          {metrics.value.size === 0
+            ? 'The runs that are shown have no metrics yet.'
+            : `No metric is called “${search.value}”.`}
+        </p>
+      )}
+      {enlarged.value !== '' && metrics.value.has(enlarged.value) && (
+        <Dialog title={enlarged.value} large close={() => (enlarged.value = '')}>
+          <Card metric={enlarged.value} large />
+        </Dialog>
+      )}
+    </div>
+  )
+}
+
+function Group({ prefix, metrics: names }: { readonly prefix: string; readonly metrics: readonly string[] }) {
+  const open = !folded.value.includes(prefix)
+  return (
+    <section class="group" aria-label={prefix}>
+      <h2>
+        <button
+          type="button"
+          class={open ? 'open' : ''}
+          aria-expanded={open}
+          onClick={() => (folded.value = toggled(folded.value, prefix))}
+        >
+          <Icon name="fold" />
+          {prefix}
+          <span class="quiet">{names.length}</span>
+        </button>
+      </h2>
+      {open && (
+        <div class="cards">
+          {names.map((metric) => (
+            <Card key={metric} metric={metric} />
+          ))}
+        </div>
+      )}
+    </section>
+  )
+}

@@ -1,0 +1,72 @@
+import { describe, expect, it } from 'vitest'
+import { linesOf, nameOfSeeds, nearest, rangeOfX, rangeOfY } from './lines.ts'
+
+const runs = new Map([
+  ['a', { name: 'k1-seed0', config: { k: 1, 'train.seed': 0 } }],
+  ['b', { name: 'k1-seed1', config: { k: 1, 'train.seed': 1 } }],
+  ['c', { name: 'k2', config: { k: 2, 'train.seed': 0 } }],
+  ['t', { name: 'trace', config: {} }],
+  ['u', { name: 'other trace', config: {} }],
+])
+const series = [...runs.keys()].map((run) => ({ run, x: [0, 1], y: [run === 'b' ? 3 : 1, 1], raw: [9, 9], of: 2 }))
+const line = (x: number[], y: (number | null)[]) => ({ run: 'a', name: 'a', style: { color: '#000', dash: [] }, x, y })
+
+describe('lines', () => {
+  it('are one a run', () => {
+    expect(linesOf(series, runs, false).map(({ name }) => name)).toEqual([
+      'k1-seed0',
+      'k1-seed1',
+      'k2',
+      'trace',
+      'other trace',
+    ])
+    expect(linesOf(series, runs, false)[0]).toMatchObject({ y: [1, 1], raw: [9, 9] })
+  })
+
+  it('are one for all seeds of an experiment, and runs of which nothing is known stay apart', () => {
+    const lines = linesOf(series, runs, true)
+    expect(lines.map(({ name }) => name)).toEqual(['k1 · 2 seeds', 'k2', 'trace', 'other trace'])
+    expect(lines[0]).toMatchObject({ y: [2, 1], band: { low: [1, 1], high: [3, 1], count: [2, 2] } })
+    expect(lines[1]?.band).toBeUndefined()
+  })
+
+  it('of seeds have the name that the runs share', () => {
+    expect(nameOfSeeds(['moe/s1', 'moe/s2'])).toBe('moe · 2 seeds')
+    expect(nameOfSeeds(['one', 'two'])).toBe('one · 2 seeds')
+  })
+})
+
+describe('nearest', () => {
+  it.each([
+    [-5, 0],
+    [1, 0],
+    [2.9, 1],
+    [3.1, 1],
+    [9, 2],
+  ])('to %d', (x, index) => expect(nearest([0, 3, 6], x)).toBe(index))
+
+  it('of nothing', () => expect(nearest([], 1)).toBe(-1))
+})
+
+describe('ranges', () => {
+  it('of x reach from the first to the last point of any line', () => {
+    expect(rangeOfX([line([1, 5], [0, 0]), line([0, 2], [0, 0]), line([], [])])).toEqual({ min: 0, max: 5 })
+    expect(rangeOfX([line([1, 100], [0, 0])])).toEqual({ min: 0, max: 100 })
+    expect(rangeOfX([line([3], [0])])).toEqual({ min: 2.5, max: 3.5 })
+    expect(rangeOfX([])).toBeNull()
+  })
+
+  it('of y hold what is in sight, with room', () => {
+    const lines = [line([0, 1, 2], [100, 1, null]), line([1, 2], [3, 2])]
+    const range = rangeOfY(lines, { min: 1, max: 2 }, false)
+    expect(range?.min).toBeCloseTo(0.88)
+    expect(range?.max).toBeCloseTo(3.12)
+  })
+
+  it('of a logarithmic y leave out what has no logarithm', () => {
+    const range = rangeOfY([line([0, 1, 2, 3], [-1, 0, 1, 100])], { min: 0, max: 3 }, true)
+    expect(range?.min).toBeGreaterThan(0.5)
+    expect(range?.max).toBeLessThan(200)
+    expect(rangeOfY([line([0], [-1])], { min: 0, max: 3 }, true)).toBeNull()
+  })
+})

@@ -1,0 +1,118 @@
+/**
+ * What a card draws: a line for each run, or one with a band for runs that differ in nothing but their seeds. Places
+ * on x differ from line to line; each line has its own.
+ */
+import type { RunSummary, Series } from '../../../src/watch/api.ts'
+import { type LineStyle, styleOf } from '../palette.ts'
+import { experimentOf } from '../runs/differences.ts'
+import { bandOver } from './bands.ts'
+
+export interface Line {
+  /** The run, or the first of several. */
+  readonly run: string
+  readonly name: string
+  readonly style: LineStyle
+  readonly x: readonly number[]
+  readonly y: readonly (number | null)[]
+  /** Not smoothed, at the same places. */
+  readonly raw?: readonly (number | null)[]
+  /** Least and greatest of several seeds, and how many there are at each place. */
+  readonly band?: {
+    readonly low: readonly (number | null)[]
+    readonly high: readonly (number | null)[]
+    readonly count: readonly number[]
+  }
+}
+
+export function linesOf(
+  series: readonly Series[],
+  runs: ReadonlyMap<string, Pick<RunSummary, 'name' | 'config'>>,
+  bands: boolean,
+): readonly Line[] {
+  const together = new Map<string, Series[]>()
+  for (const each of series) {
+    const config = runs.get(each.run)?.config
+    const experiment = bands && config ? experimentOf(config) : null
+    const key = experiment ?? `run ${each.run}`
+    const others = together.get(key)
+    if (others) others.push(each)
+    else together.set(key, [each])
+  }
+  const nameOf = ({ run }: Series) => runs.get(run)?.name ?? run
+  return [...together.values()].map((group) => {
+    const [first] = group as [Series]
+    const line = { run: first.run, style: styleOf(first.run) }
+    if (group.length > 1) return { ...line, name: nameOfSeeds(group.map(nameOf)), ...bandOver(group) }
+    const { x, y, raw } = first
+    return { ...line, name: nameOf(first), x, y, ...(raw && { raw }) }
+  })
+}
+
+/** `k2-seed0` and `k2-seed1` are `k2 · 2 seeds`. */
+export function nameOfSeeds(names: readonly string[]): string {
+  const [first = ''] = names
+  let shared = 0
+  while (shared < first.length && names.every((name) => name[shared] === first[shared])) shared++
+  const common = first.slice(0, shared).replace(/[^\p{L}\p{N}]*(?:seed|s)?[^\p{L}\p{N}]*$/u, '')
+  return `${common === '' ? first : common} · ${names.length} seeds`
+}
+
+/** Index of the place nearest to x; -1 without places. */
+export function nearest(places: readonly number[], x: number): number {
+  let low = 0
+  let high = places.length
+  while (low < high) {
+    const middle = (low + high) >> 1
+    if ((places[middle] ?? 0) < x) low = middle + 1
+    else high = middle
+  }
+  const [before, after] = [places[low - 1], places[low]]
+  if (before === undefined) return after === undefined ? -1 : low
+  return after === undefined || x - before <= after - x ? low - 1 : low
+}
+
+export interface Range {
+  readonly min: number
+  readonly max: number
+}
+
+export function rangeOfX(lines: readonly Line[]): Range | null {
+  let min = Number.POSITIVE_INFINITY
+  let max = Number.NEGATIVE_INFINITY
+  for (const { x } of lines) {
+    min = Math.min(min, x[0] ?? min)
+    max = Math.max(max, x.at(-1) ?? max)
+  }
+  if (min > max) return null
+  // A first point near the start of training: the axis begins where training did.
+  if (min > 0 && min < 0.05 * max) min = 0
+  return min < max ? { min, max } : { min: min - 0.5, max: max + 0.5 }
+}
+
+/** Of lines and bands within the range of x, with some room; raw values may go beyond it, as one spike would rule. */
+export function rangeOfY(lines: readonly Line[], x: Range, log: boolean): Range | null {
+  let min = Number.POSITIVE_INFINITY
+  let max = Number.NEGATIVE_INFINITY
+  const see = (value: number | null | undefined) => {
+    if (value === null || value === undefined || (log && value <= 0)) return
+    if (value < min) min = value
+    if (value > max) max = value
+  }
+  for (const line of lines) {
+    for (let i = 0; i < line.x.length; i++) {
+      const at = line.x[i] as number
+      if (at < x.min || at > x.max) continue
+      see(line.y[i])
+      see(line.band?.low[i])
+      see(line.band?.high[i])
+    }
+  }
+  if (min > max) return null
+  if (log) return roomy(Math.log10(min), Math.log10(max), (exponent) => 10 ** exponent)
+  return roomy(min, max, (value) => value)
+}
+
+function roomy(min: number, max: number, back: (value: number) => number): Range {
+  const room = max > min ? 0.06 * (max - min) : Math.abs(max) * 0.1 || 1
+  return { min: back(min - room), max: back(max + room) }
+}

@@ -1,0 +1,103 @@
+/**
+ * Draws lines into the box of a plot, the same way on the page and in what is downloaded: bands first, then values
+ * as they are, faint, and the smoothed lines on top.
+ */
+import type { Line, Range } from './lines.ts'
+import type { Box, Surface } from './surface.ts'
+
+/** From values to places in a box. */
+export interface Frame {
+  readonly box: Box
+  readonly x: Range
+  readonly y: Range
+  readonly log: boolean
+}
+
+type Values = readonly (number | null)[]
+
+/** Not a number where the scale has no place for the value. */
+export function toY({ box, y, log }: Frame, value: number | null | undefined): number {
+  if (value === null || value === undefined || (log && value <= 0)) return Number.NaN
+  const share = log ? Math.log(value / y.min) / Math.log(y.max / y.min) : (value - y.min) / (y.max - y.min)
+  return box.top + box.height * (1 - share)
+}
+
+export const toX = ({ box, x }: Frame, value: number): number =>
+  box.left + (box.width * (value - x.min)) / (x.max - x.min)
+
+/** `unit`: pixels of the surface in one of the screen. */
+export function paint(surface: Surface, lines: readonly Line[], frame: Frame, unit: number): void {
+  surface.within(frame.box, () => {
+    for (const { x, band, style } of lines) {
+      if (band) for (const points of bandPieces(frame, x, band.low, band.high)) surface.area(points, style.color, 0.18)
+    }
+    // Many of them would hide what was smoothed.
+    const faint = Math.min(0.25, 2.5 / lines.length)
+    for (const { x, raw, style } of lines) {
+      if (!raw) continue
+      const stroke = { color: style.color, width: unit, opacity: faint }
+      for (const points of pieces(frame, x, raw)) surface.line(points, stroke)
+    }
+    // Many lines are thinner, so that one can still look between them.
+    const width = unit * (lines.length > 40 ? 1 : 1.6)
+    for (const { x, y, style } of lines) {
+      const stroke = { color: style.color, width, dash: style.dash.map((length) => length * unit) }
+      for (const points of pieces(frame, x, y)) surface.line(points, stroke)
+    }
+  })
+}
+
+/** Uninterrupted pieces as x, y, x, y… Points out of sight are left out, but for one on either side. */
+export function pieces(frame: Frame, x: readonly number[], y: Values): readonly (readonly number[])[] {
+  const found: number[][] = []
+  let piece: number[] = []
+  const [first, last] = inSight(frame, x)
+  for (let i = first; i <= last; i++) {
+    const at = toY(frame, y[i])
+    if (Number.isFinite(at)) piece.push(toX(frame, x[i] as number), at)
+    else if (piece.length > 0) {
+      found.push(piece)
+      piece = []
+    }
+  }
+  if (piece.length > 0) found.push(piece)
+  return found
+}
+
+/** Out along the upper edge, back along the lower one. */
+function bandPieces(frame: Frame, x: readonly number[], low: Values, high: Values): readonly (readonly number[])[] {
+  const floor = frame.box.top + frame.box.height
+  const found: number[][] = []
+  let upper: number[] = []
+  let lower: number[] = []
+  const close = () => {
+    if (upper.length > 2) {
+      for (let i = lower.length - 2; i >= 0; i -= 2) upper.push(lower[i] as number, lower[i + 1] as number)
+      found.push(upper)
+    }
+    upper = []
+    lower = []
+  }
+  const [first, last] = inSight(frame, x)
+  for (let i = first; i <= last; i++) {
+    const top = toY(frame, high[i])
+    if (!Number.isFinite(top)) {
+      close()
+      continue
+    }
+    const bottom = toY(frame, low[i])
+    const at = toX(frame, x[i] as number)
+    upper.push(at, top)
+    lower.push(at, Number.isFinite(bottom) ? bottom : floor)
+  }
+  close()
+  return found
+}
+
+function inSight({ x: { min, max } }: Frame, x: readonly number[]): readonly [number, number] {
+  let first = x.findIndex((place) => place >= min)
+  if (first < 0) first = x.length
+  let last = x.findLastIndex((place) => place <= max)
+  if (last < 0) last = -1
+  return [Math.max(0, first - 1), Math.min(x.length - 1, last + 1)]
+}

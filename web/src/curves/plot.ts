@@ -1,0 +1,149 @@
+/**
+ * A plot on the page. uPlot has the axes, the cursor, the zoom and their synchronisation over all plots; its own
+ * series would have to share their places on x, which runs do not, so lines are painted into its box.
+ */
+import uPlot from 'uplot'
+import 'uplot/dist/uPlot.min.css'
+import type { XAxis } from '../../../src/watch/api.ts'
+import { CanvasSurface } from './canvas-surface.ts'
+import { type Ink, tickText } from './figure.ts'
+import type { Line, Range } from './lines.ts'
+import { paint } from './paint.ts'
+import { fontFamily } from './surface.ts'
+import { linearTicks, logTicks, xText, xTicks } from './ticks.ts'
+
+export interface PlotLook {
+  readonly axis: XAxis
+  readonly log: boolean
+  readonly ink: Ink
+}
+
+export interface PlotContent {
+  readonly lines: readonly Line[]
+  readonly x: Range
+  readonly y: Range
+}
+
+export interface PlotEvents {
+  /** Null: the whole range. */
+  readonly zoom: (range: Range | null) => void
+  /** The pointer is at these values, and at these pixels from the corner of the host; null when it left. */
+  readonly hover: (at: { x: number; y: number; left: number; top: number } | null) => void
+}
+
+/** Least pixels that are a drag and not a click. */
+const leastDrag = 4
+
+export class Plot {
+  readonly #plot: uPlot
+  #content: PlotContent
+
+  constructor(host: HTMLElement, look: PlotLook, content: PlotContent, events: PlotEvents) {
+    this.#content = content
+    this.#plot = new uPlot(this.#options(host, look, events), dataOf(content), host)
+    const leave = () => events.hover(null)
+    this.#plot.over.addEventListener('pointerleave', leave)
+  }
+
+  show(content: PlotContent): void {
+    this.#content = content
+    this.#plot.batch(() => {
+      this.#plot.setData(dataOf(content), false)
+      this.#plot.setScale('x', { ...content.x })
+      this.#plot.setScale('y', { ...content.y })
+      this.#plot.redraw(false, true)
+    })
+  }
+
+  resize(width: number, height: number): void {
+    if (this.#plot.width !== width || this.#plot.height !== height) this.#plot.setSize({ width, height })
+  }
+
+  destroy(): void {
+    this.#plot.destroy()
+  }
+
+  #options(host: HTMLElement, { axis, log, ink }: PlotLook, { zoom, hover }: PlotEvents): uPlot.Options {
+    const common = {
+      stroke: ink.quiet,
+      font: `11px ${fontFamily}`,
+      grid: { stroke: ink.grid, width: 1 },
+      ticks: { show: false },
+      filter: (_: uPlot, splits: number[]) => splits,
+    }
+    return {
+      width: Math.max(50, host.clientWidth),
+      height: Math.max(50, host.clientHeight),
+      padding: [8, 14, 0, 0],
+      legend: { show: false },
+      scales: {
+        x: { time: false, auto: false, ...this.#content.x },
+        y: { auto: false, distr: log ? 3 : 1, ...this.#content.y },
+      },
+      series: [{}, { show: true, points: { show: false }, paths: () => null }],
+      axes: [
+        {
+          ...common,
+          size: 26,
+          splits: (plot, _, min, max) => [...xTicks(axis, min, max, Math.max(2, plot.width / 110))],
+          values: (_, splits) => splits.map((value) => xText(axis, value)),
+        },
+        {
+          ...common,
+          size: 54,
+          splits: (plot, _, min, max) => [...(log ? logTicks : linearTicks)(min, max, Math.max(2, plot.height / 45))],
+          values: (_, splits) => splits.map(tickText),
+        },
+      ],
+      cursor: {
+        y: false,
+        points: { show: false },
+        drag: { x: true, y: false, setScale: false, dist: leastDrag },
+        sync: {
+          key: 'curves',
+          scales: ['x', null],
+          setSeries: false,
+          // A drag in one plot selects in that one; the range that comes of it is that of all.
+          filters: { pub: (type) => type === 'mousemove' || type === 'mouseleave' },
+        },
+        bind: {
+          dblclick: () => () => {
+            zoom(null)
+            return null
+          },
+        },
+      },
+      hooks: {
+        draw: [(plot) => this.#paint(plot, log)],
+        setSelect: [
+          (plot) => {
+            const { left, width } = plot.select
+            if (width < leastDrag) return
+            zoom({ min: plot.posToVal(left, 'x'), max: plot.posToVal(left + width, 'x') })
+            plot.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false)
+          },
+        ],
+        setCursor: [
+          (plot) => {
+            const { left = -1, top = -1 } = plot.cursor
+            // Cursors of the other plots move along without a pointer over them.
+            if (left < 0 || !plot.over.matches(':hover')) return
+            const place = { left: left + plot.over.offsetLeft, top: top + plot.over.offsetTop }
+            hover({ x: plot.posToVal(left, 'x'), y: plot.posToVal(top, 'y'), ...place })
+          },
+        ],
+      },
+    }
+  }
+
+  #paint(plot: uPlot, log: boolean): void {
+    const { lines, x, y } = this.#content
+    paint(new CanvasSurface(plot.ctx), lines, { box: plot.bbox, x, y, log }, uPlot.pxRatio)
+  }
+}
+
+/** Something for uPlot to have: the ends of x, without values. */
+const dataOf = ({ x }: PlotContent): uPlot.AlignedData => [
+  [x.min, x.max],
+  [null, null],
+]

@@ -1,0 +1,67 @@
+/** The settings of all cards, always in sight. */
+import { useEffect, useRef } from 'preact/hooks'
+import { type XAxis, xAxes } from '../../../src/watch/api.ts'
+import { onKeys } from '../shell/shortcuts.tsx'
+import { from, logY, mostSmoothing, search, seedBands, showOver, smoothing, to, wholeRange, xAxis } from './settings.ts'
+import { axisTitles, xText } from './ticks.ts'
+
+export function SettingsBar() {
+  const field = useRef<HTMLInputElement>(null)
+  useEffect(() => onKeys({ m: () => field.current?.focus(), r: wholeRange }), [])
+  return (
+    <form class="settings" aria-label="How curves are shown" onSubmit={(event) => event.preventDefault()}>
+      <input
+        ref={field}
+        type="search"
+        placeholder="Search metrics"
+        aria-label="Search metrics"
+        spellcheck={false}
+        value={search.value}
+        onInput={(event) => (search.value = event.currentTarget.value)}
+        onKeyDown={(event) => event.key === 'Escape' && event.currentTarget.blur()}
+      />
+      <fieldset class="segments">
+        <legend class="hidden">Horizontal axis</legend>
+        {xAxes.map((axis) => (
+          <label key={axis}>
+            <input type="radio" name="x" checked={xAxis.value === axis} onChange={() => showOver(axis)} />
+            <span>{axisTitles[axis]}</span>
+          </label>
+        ))}
+      </fieldset>
+      <label class="slider">
+        Smoothing
+        <input
+          type="range"
+          min={0}
+          max={mostSmoothing}
+          step={0.01}
+          value={smoothing.value}
+          onInput={(event) => (smoothing.value = event.currentTarget.valueAsNumber)}
+        />
+        <output>{smoothing.value.toFixed(2)}</output>
+      </label>
+      <label class="check">
+        <input type="checkbox" checked={logY.value} onChange={() => (logY.value = !logY.value)} />
+        Log y
+      </label>
+      <label
+        class="check"
+        title="Runs that differ only in their seeds are one line: their mean, within least and greatest"
+      >
+        <input type="checkbox" checked={seedBands.value} onChange={() => (seedBands.value = !seedBands.value)} />
+        Bands over seeds
+      </label>
+      {(from.value !== null || to.value !== null) && (
+        <button type="button" class="zoomed" onClick={wholeRange} title="Back to the whole range (r)">
+          {rangeText(xAxis.value)} ✕
+        </button>
+      )}
+    </form>
+  )
+}
+
+function rangeText(axis: XAxis): string {
+  const say = (value: number | null, end: string) => (value === null ? end : xText(axis, value))
+  return `${axisTitles[axis]} ${say(from.value, 'start')} to ${say(to.value, 'end')}`
+}

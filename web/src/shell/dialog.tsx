@@ -1,0 +1,37 @@
+/** A window over the page. The browser keeps the focus inside of it, closes it on Escape, and gives the focus back. */
+import type { ComponentChildren } from 'preact'
+import { useEffect, useRef } from 'preact/hooks'
+import { Icon } from './icon.tsx'
+
+export interface DialogProps {
+  readonly title: string
+  readonly close: () => void
+  /** Takes nearly all of the window. */
+  readonly large?: boolean
+  readonly children: ComponentChildren
+}
+
+export function Dialog({ title, close, large = false, children }: DialogProps) {
+  const dialog = useRef<HTMLDialogElement>(null)
+  useEffect(() => {
+    dialog.current?.showModal()
+  }, [])
+  return (
+    <dialog
+      ref={dialog}
+      class={large ? 'dialog large' : 'dialog'}
+      aria-label={title}
+      onClose={close}
+      // A click on the backdrop is a click on the element itself.
+      onPointerDown={(event) => event.target === event.currentTarget && close()}
+    >
+      <header>
+        <h2>{title}</h2>
+        <button type="button" class="quiet" aria-label="Close" onClick={close}>
+          <Icon name="close" />
+        </button>
+      </header>
+      <div class="dialog-body">{children}</div>
+    </dialog>
+  )
+}

@@ -1,0 +1,98 @@
+/** The line on top: where one is, where one can go, and whether what is shown is up to date. */
+import type { TargetedMouseEvent } from 'preact'
+import { bytes } from '../numbers.ts'
+import { collection, type Page, page, pages, problem, runs } from '../store.ts'
+import { Icon } from './icon.tsx'
+import { shortcutsShown } from './shortcuts.tsx'
+import { drawerOpen } from './sidebar.tsx'
+import { nextTheme, theme } from './theme.ts'
+
+const titles: Readonly<Record<Page, string>> = { curves: 'Curves', experts: 'Experts', tokens: 'Tokens' }
+const themeIcons = { auto: 'auto', light: 'sun', dark: 'moon' } as const
+
+export function Header() {
+  return (
+    <header class="top">
+      <button
+        type="button"
+        class="quiet drawer-button"
+        aria-label="Runs"
+        aria-expanded={drawerOpen.value}
+        aria-controls="runs"
+        onClick={() => (drawerOpen.value = !drawerOpen.value)}
+      >
+        <Icon name="menu" />
+      </button>
+      <span class="brand">Choir</span>
+      <nav aria-label="Pages">
+        {pages.map((name) => (
+          <a
+            key={name}
+            href={addressOf(name)}
+            aria-current={page.value === name ? 'page' : undefined}
+            onClick={(event) => follow(event, name)}
+          >
+            {titles[name]}
+          </a>
+        ))}
+      </nav>
+      <Freshness />
+      <button
+        type="button"
+        class="quiet"
+        aria-label={`Colours: ${theme.value}`}
+        title={`Colours: ${theme.value}`}
+        onClick={nextTheme}
+      >
+        <Icon name={themeIcons[theme.value]} />
+      </button>
+      <button type="button" class="quiet wide-only" onClick={() => (shortcutsShown.value = true)}>
+        <kbd>?</kbd>
+        <span class="hidden">Keys</span>
+      </button>
+    </header>
+  )
+}
+
+/** Opens in a new tab where the browser is asked to; else the page goes there itself. */
+function follow(event: TargetedMouseEvent<HTMLAnchorElement>, name: Page): void {
+  if (event.ctrlKey || event.metaKey || event.shiftKey || event.button !== 0) return
+  event.preventDefault()
+  page.value = name
+}
+
+function addressOf(name: Page): string {
+  const parameters = new URLSearchParams(location.search)
+  parameters.set('page', name)
+  return `?${parameters}`
+}
+
+function Freshness() {
+  const progress = collection.value?.progress ?? null
+  if (problem.value !== null)
+    return (
+      <span class="freshness bad" role="status">
+        <i class="dot" /> Not connected
+      </span>
+    )
+  if (progress)
+    return (
+      <span class="freshness" role="status">
+        <progress value={progress.done} max={Math.max(1, progress.of)} aria-label="Reading the files" />
+        <span class="wide-only">
+          Reading {bytes(progress.done)} of {bytes(progress.of)}
+        </span>
+      </span>
+    )
+  if (!collection.value) return <span class="freshness">Loading…</span>
+  const running = runs.value.filter(({ state }) => state === 'running').length
+  return (
+    <span class="freshness" role="status">
+      <i class="dot live" /> Live
+      <span class="wide-only">
+        {' '}
+        · {running} of {runs.value.length} running
+      </span>
+    </span>
+  )
+}

@@ -1,0 +1,64 @@
+/**
+ * What keys do. A part of the page says so with `onKeys`; a key typed into a field stays a letter, and a key together
+ * with Ctrl, Alt or Meta belongs to the browser.
+ */
+import { signal } from '@preact/signals'
+import { Dialog } from './dialog.tsx'
+
+export const shortcutsShown = signal(false)
+
+type Keys = Readonly<Record<string, () => void>>
+
+/** Calls the action of a pressed key. Returns how to stop. */
+export function onKeys(keys: Keys): () => void {
+  const pressed = (event: KeyboardEvent) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || isField(event.target)) return
+    if (document.querySelector('dialog[open]')) return
+    const action = Object.hasOwn(keys, event.key) ? keys[event.key] : undefined
+    if (!action) return
+    event.preventDefault()
+    action()
+  }
+  addEventListener('keydown', pressed)
+  return () => removeEventListener('keydown', pressed)
+}
+
+/** A checkbox or slider takes no letters. */
+function isField(target: EventTarget | null): boolean {
+  if (!(target instanceof HTMLElement)) return false
+  if (target instanceof HTMLInputElement) return !['checkbox', 'radio', 'range', 'button'].includes(target.type)
+  return target.isContentEditable || target instanceof HTMLTextAreaElement || target instanceof HTMLSelectElement
+}
+
+const known: readonly (readonly [string, string])[] = [
+  ['1  2  3', 'Curves, Experts, Tokens'],
+  ['/', 'Filter the runs'],
+  ['j  k', 'Next and previous run in the table'],
+  ['x', 'Show or hide the run'],
+  ['o', 'Show only the run; once more: all'],
+  ['d', 'What differs between the shown runs'],
+  ['m', 'Search the metrics'],
+  ['r', 'Back to the whole range of the curves'],
+  ['?', 'This list'],
+]
+
+export function Shortcuts() {
+  if (!shortcutsShown.value) return null
+  return (
+    <Dialog title="Keys" close={() => (shortcutsShown.value = false)}>
+      <dl class="keys">
+        {known.map(([keys, what]) => (
+          <div key={keys}>
+            <dt>
+              {keys.split('  ').map((key) => (
+                <kbd key={key}>{key}</kbd>
+              ))}
+            </dt>
+            <dd>{what}</dd>
+          </div>
+        ))}
+      </dl>
+      <p class="quiet">In a plot: drag to zoom, double-click for the whole range.</p>
+    </Dialog>
+  )
+}
