@@ -45,7 +45,8 @@ function Nothing() {
     <section class="empty">
       <h2>No runs yet</h2>
       <p>
-        Looked in {collection.value.roots.join(', ')}. A run appears here as soon as its folder is written. To make one:
+        Looked in <code>{collection.value.roots.join(', ')}</code>. A run appears here as soon as its folder is written.
+        To make one:
       </p>
       <pre>choir train demo --out runs/demo</pre>
     </section>

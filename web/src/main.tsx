@@ -1,11 +1,13 @@
 /** The page begins here. */
 import { render } from 'preact'
 import { App } from './app.tsx'
+import { closeMenus } from './shell/menus.ts'
 import { follow, page } from './store.ts'
 import { followAddress } from './view-state.ts'
 
 followAddress(page)
 follow()
+closeMenus()
 const root = document.getElementById('page')
 if (root) {
   root.replaceChildren()

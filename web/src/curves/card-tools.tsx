@@ -2,11 +2,11 @@
 import type { ReadonlySignal, Signal } from '@preact/signals'
 import type { SeriesAnswer } from '../../../src/watch/api.ts'
 import { Icon, type IconName } from '../shell/icon.tsx'
-import { runs } from '../store.ts'
 import { toCsv } from './csv.ts'
 import { downloadCsv, downloadPng, downloadSvg } from './download.ts'
 import type { Figure } from './figure.ts'
 import { ink } from './ink.ts'
+import { knownRuns } from './known-runs.ts'
 import { enlarged, pinned, toggled } from './settings.ts'
 
 interface CardToolsProps {
@@ -52,7 +52,7 @@ function Tool({ icon, label, pressed, act }: ToolProps) {
 function Downloads({ metric, figure, answer }: Pick<CardToolsProps, 'metric' | 'figure' | 'answer'>) {
   const drawn = figure.value
   const points = answer.value
-  const names = () => new Map(runs.value.map(({ id, name }) => [id, name]))
+  const names = () => new Map([...knownRuns.value].map(([id, { name }]) => [id, name]))
   return (
     <details class="menu">
       <summary aria-label="Download" title="Download">

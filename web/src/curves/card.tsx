@@ -2,15 +2,18 @@
 import { type ReadonlySignal, useComputed, useSignal } from '@preact/signals'
 import { useEffect, useMemo, useRef } from 'preact/hooks'
 import type { SeriesAnswer } from '../../../src/watch/api.ts'
-import { runs } from '../store.ts'
 import { CardTools } from './card-tools.tsx'
 import { Chart } from './chart.tsx'
 import type { Figure } from './figure.ts'
+import { knownRuns } from './known-runs.ts'
 import { linesOf, rangeOfX, rangeOfY } from './lines.ts'
 import { prefixOf, shortName } from './metrics.ts'
 import { SeriesLoader } from './series-loader.ts'
 import { from, logY, seedBands, to } from './settings.ts'
 import { ValueTable } from './value-table.tsx'
+
+/** More than a large card has pixels. */
+const mostPoints = 1600
 
 interface CardProps {
   readonly metric: string
@@ -22,7 +25,7 @@ export function Card({ metric, large = false }: CardProps) {
   const card = useRef<HTMLElement>(null)
   const inSight = useSignal(false)
   const asTable = useSignal(false)
-  const loader = useMemo(() => new SeriesLoader(metric), [metric])
+  const loader = useMemo(() => new SeriesLoader(metric, large ? mostPoints : mostPoints / 2), [metric, large])
 
   useEffect(() => {
     const element = card.current
@@ -39,10 +42,7 @@ export function Card({ metric, large = false }: CardProps) {
 
   useEffect(() => loader.follow(inSight), [loader, inSight])
 
-  const lines = useComputed(() => {
-    const known = new Map(runs.value.map((run) => [run.id, run]))
-    return linesOf(loader.answer.value?.series ?? [], known, seedBands.value)
-  })
+  const lines = useComputed(() => linesOf(loader.answer.value?.series ?? [], knownRuns.value, seedBands.value))
   const figure = useComputed<Figure | null>(() => {
     const whole = rangeOfX(lines.value)
     const answer = loader.answer.value
@@ -61,7 +61,9 @@ export function Card({ metric, large = false }: CardProps) {
         </h3>
         <CardTools metric={metric} figure={figure} answer={loader.answer} asTable={asTable} large={large} />
       </header>
-      <div class="card-body">{inSight.value && <CardBody loader={loader} figure={figure} asTable={asTable} />}</div>
+      <div class="card-body">
+        {inSight.value && <CardBody loader={loader} figure={figure} asTable={asTable} large={large} />}
+      </div>
     </article>
   )
 }
@@ -70,15 +72,24 @@ interface CardBodyProps {
   readonly loader: SeriesLoader
   readonly figure: ReadonlySignal<Figure | null>
   readonly asTable: ReadonlySignal<boolean>
+  readonly large: boolean
 }
 
-function CardBody({ loader, figure, asTable }: CardBodyProps) {
+function CardBody({ loader, figure, asTable, large }: CardBodyProps) {
   const { answer, problem } = loader
-  if (problem.value !== null) return <p class="empty small bad">{problem.value}</p>
+  if (problem.value !== null && answer.value === null) return <p class="empty small bad">{problem.value}</p>
   if (answer.value === null) return <p class="empty small">Loading…</p>
   if (!figure.value) return <p class="empty small">{whyEmpty(answer.value)}</p>
   const { metric, axis, lines } = figure.value
-  return asTable.value ? <ValueTable metric={metric} axis={axis} lines={lines} /> : <Chart figure={figure.value} />
+  return (
+    <>
+      {!asTable.value && <Chart figure={figure.value} />}
+      {/* The table beside the runs is covered by a large card. */}
+      {(asTable.value || large) && <ValueTable metric={metric} axis={axis} lines={lines} />}
+      {/* What was there before is better than nothing. */}
+      {problem.value !== null && <p class="card-problem bad">{problem.value}</p>}
+    </>
+  )
 }
 
 function whyEmpty({ series }: SeriesAnswer): string {

@@ -6,9 +6,10 @@ import { measured } from '../numbers.ts'
 import type { Figure } from './figure.ts'
 import { ink } from './ink.ts'
 import { Plot } from './plot.ts'
+import { type HoverPlace, readings } from './readings.ts'
 import { from, to, wholeRange } from './settings.ts'
 import { axisTitles, xText } from './ticks.ts'
-import { type HoverPlace, readings, Tooltip } from './tooltip.tsx'
+import { Tooltip } from './tooltip.tsx'
 
 export function Chart({ figure }: { readonly figure: Figure }) {
   const { metric, axis, lines, x, y, log } = figure
@@ -56,7 +57,6 @@ export function Chart({ figure }: { readonly figure: Figure }) {
           readings={readings(lines, place.value, x, log)}
           log={log}
           of={lines.length}
-          width={host.current?.clientWidth ?? 0}
         />
       )}
       {lines.length > 0 ? null : <span class="hidden">{metric} has no values here</span>}

@@ -20,13 +20,7 @@ export function CurvesPage() {
       {groups.value.map(({ prefix, metrics: names }) => (
         <Group key={prefix} prefix={prefix} metrics={names} />
       ))}
-      {groups.value.length === 0 && (
-        <p class="empty">
-          {metrics.value.size === 0
-            ? 'The runs that are shown have no metrics yet.'
-            : `No metric is called “${search.value}”.`}
-        </p>
-      )}
+      {groups.value.length === 0 && <p class="empty">{whyNothing()}</p>}
       {enlarged.value !== '' && metrics.value.has(enlarged.value) && (
         <Dialog title={enlarged.value} large close={() => (enlarged.value = '')}>
           <Card metric={enlarged.value} large />
@@ -34,6 +28,13 @@ export function CurvesPage() {
       )}
     </div>
   )
+}
+
+function whyNothing(): string {
+  if (shownRuns.value.length === 0)
+    return 'The chosen runs are not here any more. “All”, above the runs, shows those that are.'
+  if (metrics.value.size === 0) return 'The runs that are shown have no metrics yet.'
+  return `No metric has “${search.value}” in its name.`
 }
 
 function Group({ prefix, metrics: names }: { readonly prefix: string; readonly metrics: readonly string[] }) {

@@ -27,7 +27,7 @@ export interface PlotContent {
 export interface PlotEvents {
   /** Null: the whole range. */
   readonly zoom: (range: Range | null) => void
-  /** The pointer is at these values, and at these pixels from the corner of the host; null when it left. */
+  /** The pointer is at these values, and at these pixels of the window; null when it left. */
   readonly hover: (at: { x: number; y: number; left: number; top: number } | null) => void
 }
 
@@ -85,7 +85,7 @@ export class Plot {
         {
           ...common,
           size: 26,
-          splits: (plot, _, min, max) => [...xTicks(axis, min, max, Math.max(2, plot.width / 110))],
+          splits: (plot, _, min, max) => [...xTicks(axis, min, max, Math.max(2, plot.width / 85))],
           values: (_, splits) => splits.map((value) => xText(axis, value)),
         },
         {
@@ -128,7 +128,8 @@ export class Plot {
             const { left = -1, top = -1 } = plot.cursor
             // Cursors of the other plots move along without a pointer over them.
             if (left < 0 || !plot.over.matches(':hover')) return
-            const place = { left: left + plot.over.offsetLeft, top: top + plot.over.offsetTop }
+            const corner = plot.over.getBoundingClientRect()
+            const place = { left: left + corner.left, top: corner.top }
             hover({ x: plot.posToVal(left, 'x'), y: plot.posToVal(top, 'y'), ...place })
           },
         ],

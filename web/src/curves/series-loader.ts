@@ -5,11 +5,16 @@
 import { effect, type ReadonlySignal, signal, untracked } from '@preact/signals'
 import type { SeriesAnswer } from '../../../src/watch/api.ts'
 import { getJson } from '../client.ts'
-import { shownRuns, versions } from '../store.ts'
+import { problem as disconnected, shownRuns, versions } from '../store.ts'
 import { from, smoothing, to, xAxis } from './settings.ts'
 
 const settles = 80
 const between = 1000
+/** Points of a run, and of all together: what a card can draw many times a second. */
+const fewest = 60
+const inAll = 40_000
+
+type Query = Readonly<Record<string, string | number | undefined>>
 
 export class SeriesLoader {
   readonly answer = signal<SeriesAnswer | null>(null)
@@ -17,6 +22,7 @@ export class SeriesLoader {
   readonly loading = signal(false)
 
   readonly #metric: string
+  readonly #most: number
   #key = ''
   #version = -1
   #timer: ReturnType<typeof setTimeout> | null = null
@@ -25,8 +31,10 @@ export class SeriesLoader {
   #again = false
   #started = 0
 
-  constructor(metric: string) {
+  /** `most`: points of a run, unless there are very many runs. */
+  constructor(metric: string, most: number) {
     this.#metric = metric
+    this.#most = most
   }
 
   /** Returns how to stop. */
@@ -34,17 +42,19 @@ export class SeriesLoader {
     const stop = effect(() => {
       if (!inSight.value) return
       const runs = shownRuns.value.filter(({ metrics }) => metrics.includes(this.#metric)).map(({ id }) => id)
-      const version = Math.max(0, ...runs.map((id) => versions.value.get(id) ?? 0))
+      // Any of them changes the sum, also where a new server counts from the beginning.
+      const version = runs.reduce((sum, id) => sum + (versions.value.get(id) ?? 0), 0)
+      const connected = disconnected.value === null
       const query = {
         runs: runs.join(','),
         metric: this.#metric,
         x: xAxis.value,
         smoothing: smoothing.value,
-        points: Math.min(1500, Math.max(60, Math.floor(40_000 / Math.max(1, runs.length)))),
+        points: Math.min(this.#most, Math.max(fewest, Math.floor(inAll / Math.max(1, runs.length)))),
         from: from.value ?? undefined,
         to: to.value ?? undefined,
       }
-      untracked(() => this.#want(query, version))
+      untracked(() => this.#want(query, version, connected && this.problem.value !== null))
     })
     return () => {
       stop()
@@ -52,21 +62,22 @@ export class SeriesLoader {
     }
   }
 
-  #want(query: Readonly<Record<string, string | number | undefined>>, version: number): void {
+  #want(query: Query, version: number, retry: boolean): void {
     const key = JSON.stringify(query)
-    const [newQuery, newVersion] = [key !== this.#key, version !== this.#version]
+    const newQuery = key !== this.#key
+    const newPoints = version !== this.#version || retry
     this.#key = key
     this.#version = version
     if (newQuery) {
       this.#abandon()
       this.#plan(query, settles)
-    } else if (newVersion) {
+    } else if (newPoints) {
       if (this.#request) this.#again = true
       else if (this.#timer === null) this.#plan(query, Math.max(0, this.#started + between - performance.now()))
     }
   }
 
-  #plan(query: Readonly<Record<string, string | number | undefined>>, wait: number): void {
+  #plan(query: Query, wait: number): void {
     this.#timer = setTimeout(async () => {
       this.#timer = null
       this.#again = false

@@ -71,7 +71,7 @@ const entities: Readonly<Record<string, string>> = {
 }
 
 /** Control characters and halves of characters are not allowed in XML, whatever way they are written. */
-export function escaped(text: string): string {
+function escaped(text: string): string {
   return (
     text
       // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what must go

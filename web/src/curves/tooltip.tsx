@@ -1,39 +1,7 @@
 /** Values at the pointer: those of the nearest lines, in the order in which the lines lie. */
 import { measured, none } from '../numbers.ts'
 import { Swatch } from '../runs/swatch.tsx'
-import { type Line, nearest, type Range } from './lines.ts'
-
-export interface HoverPlace {
-  readonly x: number
-  readonly y: number
-  readonly left: number
-  readonly top: number
-}
-
-interface Reading {
-  readonly line: Line
-  readonly index: number
-  readonly value: number
-}
-
-const most = 12
-
-/** A line counts up to a little beyond its ends, where its last value is still the nearest thing to know. */
-export function readings(lines: readonly Line[], { x, y }: HoverPlace, range: Range, log: boolean): readonly Reading[] {
-  const slack = 0.02 * (range.max - range.min)
-  const found: Reading[] = []
-  for (const line of lines) {
-    const index = nearest(line.x, x)
-    const value = line.y[index]
-    const [start = Number.POSITIVE_INFINITY, end = Number.NEGATIVE_INFINITY] = [line.x[0], line.x.at(-1)]
-    if (value === null || value === undefined || x < start - slack || x > end + slack) continue
-    if (log && value <= 0) continue
-    found.push({ line, index, value })
-  }
-  const away = ({ value }: Reading) => Math.abs(log ? Math.log(value / y) : value - y)
-  const near = found.sort((one, other) => away(one) - away(other)).slice(0, most)
-  return near.sort((one, other) => other.value - one.value)
-}
+import { distance, type HoverPlace, type Reading } from './readings.ts'
 
 interface TooltipProps {
   readonly place: HoverPlace
@@ -42,19 +10,13 @@ interface TooltipProps {
   readonly log: boolean
   /** Lines in all. */
   readonly of: number
-  /** Of the plot: the tip stays within it from side to side. */
-  readonly width: number
 }
 
-export function Tooltip({ place, title, readings: shown, log, of, width }: TooltipProps) {
-  const away = (value: number) => Math.abs(log ? Math.log(value / place.y) : value - place.y)
-  const closest = shown.reduce<Reading | null>(
-    (best, each) => (best === null || away(each.value) < away(best.value) ? each : best),
-    null,
-  )
-  const side = place.left > width / 2 ? { right: `${width - place.left + 12}px` } : { left: `${place.left + 12}px` }
+export function Tooltip({ place, title, readings: shown, log, of }: TooltipProps) {
+  const away = (reading: Reading) => distance(reading, place, log)
+  const closest = shown.reduce<Reading | null>((best, each) => (best && away(best) <= away(each) ? best : each), null)
   return (
-    <div class="tip" style={{ ...side, top: '8px' }} aria-hidden="true">
+    <div class="tip" style={beside(place)} aria-hidden="true">
       <table>
         <caption>{title}</caption>
         <tbody>
@@ -77,6 +39,17 @@ export function Tooltip({ place, title, readings: shown, log, of, width }: Toolt
       )}
     </div>
   )
+}
+
+/** Room that it may need. */
+const width = 400
+const gap = 14
+
+/** On the side of the pointer where there is room in the window; it may leave the card. */
+function beside({ left, top }: HoverPlace) {
+  if (left + gap + width <= innerWidth) return { top: `${top}px`, left: `${left + gap}px` }
+  if (left - gap - width >= 0) return { top: `${top}px`, right: `${innerWidth - left + gap}px` }
+  return { top: `${top}px`, [left < innerWidth / 2 ? 'right' : 'left']: '6px' }
 }
 
 /** The range of the seeds, or the value before it was smoothed. */

@@ -89,10 +89,11 @@ function Freshness() {
   return (
     <span class="freshness" role="status">
       <i class="dot live" /> Live
-      <span class="wide-only">
-        {' '}
-        · {running} of {runs.value.length} running
-      </span>
+      {running > 0 && (
+        <span class="wide-only">
+          · {running} of {runs.value.length} running
+        </span>
+      )}
     </span>
   )
 }

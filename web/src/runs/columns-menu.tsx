@@ -1,0 +1,45 @@
+/** Which fields of the configuration have a column. */
+import { useSignal } from '@preact/signals'
+import { addedFields, fields, toggleField } from './table-state.ts'
+
+export function ColumnsMenu() {
+  const search = useSignal('')
+  const { differing, same } = fields.value
+  const found = (field: string) => field.toLowerCase().includes(search.value.toLowerCase())
+  return (
+    <details class="menu">
+      <summary>Columns</summary>
+      <div class="menu-body">
+        <input
+          type="search"
+          placeholder="Search the fields"
+          aria-label="Search the fields"
+          value={search.value}
+          onInput={(event) => (search.value = event.currentTarget.value)}
+        />
+        <Fields title="Differ between runs" fields={differing.filter(found)} />
+        <Fields title="The same in all" fields={same.filter(found)} />
+        {addedFields.value.length > 0 && (
+          <button type="button" onClick={() => (addedFields.value = [])}>
+            Remove all
+          </button>
+        )}
+      </div>
+    </details>
+  )
+}
+
+function Fields({ title, fields: names }: { readonly title: string; readonly fields: readonly string[] }) {
+  if (names.length === 0) return null
+  return (
+    <fieldset>
+      <legend>{title}</legend>
+      {names.map((field) => (
+        <label key={field}>
+          <input type="checkbox" checked={addedFields.value.includes(field)} onChange={() => toggleField(field)} />
+          {field}
+        </label>
+      ))}
+    </fieldset>
+  )
+}

@@ -1,0 +1,80 @@
+/** Columns of the table of runs: those that are always there, and one for each configuration field that is added. */
+import type { RunSummary } from '../../../src/watch/api.ts'
+import { compact, none } from '../numbers.ts'
+
+export interface Column {
+  readonly id: string
+  readonly title: string
+  /** What it sorts by. */
+  readonly value: (run: RunSummary) => string | number | null
+  /** Undefined: the table has a cell of its own for it. */
+  readonly text?: (run: RunSummary) => string
+  readonly numeric: boolean
+}
+
+const digits = (value: number | null) => (value === null ? none : value.toFixed(3))
+const states = ['running', 'stopped', 'unreadable', 'finished']
+
+export const fixedColumns: readonly Column[] = [
+  { id: 'name', title: 'Run', value: ({ name }) => name, numeric: false },
+  { id: 'loss', title: 'Loss', value: ({ loss }) => loss, text: ({ loss }) => digits(loss), numeric: true },
+  {
+    id: 'held_out',
+    title: 'Held-out',
+    value: ({ heldOutLoss }) => heldOutLoss,
+    text: ({ heldOutLoss }) => digits(heldOutLoss),
+    numeric: true,
+  },
+  { id: 'state', title: 'State', value: ({ state }) => states.indexOf(state), numeric: false },
+  {
+    id: 'progress',
+    title: 'Progress',
+    value: ({ step, steps }) => (steps ? step / steps : step),
+    numeric: false,
+  },
+  {
+    id: 'tokens_per_second',
+    title: 'Tokens/s',
+    value: ({ tokensPerSecond }) => tokensPerSecond,
+    text: ({ tokensPerSecond }) => (tokensPerSecond === null ? none : compact(tokensPerSecond)),
+    numeric: true,
+  },
+]
+
+export function configColumn(field: string): Column {
+  const of = (run: RunSummary) => (Object.hasOwn(run.config, field) ? run.config[field] : undefined)
+  return {
+    id: field,
+    title: field,
+    value: (run) => {
+      const value = of(run)
+      return typeof value === 'boolean' ? String(value) : (value ?? null)
+    },
+    text: (run) => {
+      const value = of(run)
+      return value === undefined ? none : String(value)
+    },
+    numeric: false,
+  }
+}
+
+/** Names with numbers in them in the order of the numbers: k2 before k10. */
+const collator = new Intl.Collator('en', { numeric: true, sensitivity: 'base' })
+
+/** Runs without a value come last in both directions; equal ones go by name. */
+export function sorted(runs: readonly RunSummary[], { value }: Column, descending: boolean): readonly RunSummary[] {
+  const keyed = runs.map((run) => ({ run, key: value(run) }))
+  keyed.sort((one, other) => {
+    if (one.key === null || other.key === null) {
+      if (one.key !== other.key) return one.key === null ? 1 : -1
+    } else {
+      const order =
+        typeof one.key === 'number' && typeof other.key === 'number'
+          ? one.key - other.key
+          : collator.compare(String(one.key), String(other.key))
+      if (order !== 0) return descending ? -order : order
+    }
+    return collator.compare(one.run.name, other.run.name)
+  })
+  return keyed.map(({ run }) => run)
+}

@@ -1,0 +1,66 @@
+/** What differs between the runs that are shown: a row a field, a column a run. */
+import { none } from '../numbers.ts'
+import { Dialog } from '../shell/dialog.tsx'
+import { shownRuns } from '../store.ts'
+import { type Difference, differences } from './differences.ts'
+import { Swatch } from './swatch.tsx'
+import { differencesShown } from './table-state.ts'
+
+/** More columns than anybody reads. */
+const most = 24
+
+export function DifferencesDialog() {
+  const all = shownRuns.value
+  const compared = all.slice(0, most)
+  const rows = differences(compared)
+  const close = () => {
+    differencesShown.value = false
+  }
+  return (
+    <Dialog title={`What differs between ${compared.length} runs`} close={close}>
+      {all.length > most && (
+        <p class="quiet">
+          The first {most} of the {all.length} runs that are shown.
+        </p>
+      )}
+      {rows.length === 0 && <p>Their configurations are the same.</p>}
+      {rows.length > 0 && rows.every(({ seed }) => seed) && <p>Only the seed differs: the same experiment again.</p>}
+      {rows.length > 0 && (
+        <div class="scrolls">
+          <table class="differences">
+            <thead>
+              <tr>
+                <th scope="col">Field</th>
+                {compared.map(({ id, name }) => (
+                  <th key={id} scope="col" title={name}>
+                    <Swatch run={id} />
+                    <span>{name}</span>
+                  </th>
+                ))}
+              </tr>
+            </thead>
+            <tbody>
+              {rows.map((row) => (
+                <DifferenceRow key={row.field} row={row} />
+              ))}
+            </tbody>
+          </table>
+        </div>
+      )}
+    </Dialog>
+  )
+}
+
+function DifferenceRow({ row: { field, values, seed } }: { readonly row: Difference }) {
+  return (
+    <tr>
+      <th scope="row">
+        {field}
+        {seed && <em class="tag">seed</em>}
+      </th>
+      {values.map((value, index) => (
+        <td key={index}>{value === undefined ? none : String(value)}</td>
+      ))}
+    </tr>
+  )
+}

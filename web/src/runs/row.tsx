@@ -1,0 +1,106 @@
+/** A run in the table. */
+import type { RunState, RunSummary } from '../../../src/watch/api.ts'
+import { compact, duration, grouped } from '../numbers.ts'
+import { Icon } from '../shell/icon.tsx'
+import { Swatch } from './swatch.tsx'
+import { columns, showOnly, toggleShown } from './table-state.ts'
+
+interface RowProps {
+  readonly run: RunSummary
+  /** Place in the whole table. */
+  readonly index: number
+  readonly shown: boolean
+  /** Whether keys act on it. */
+  readonly active: boolean
+  readonly activate: () => void
+}
+
+export function Row({ run, index, shown, active, activate }: RowProps) {
+  return (
+    <tr
+      class={`${shown ? 'shown' : ''} ${active ? 'active' : ''}`}
+      aria-rowindex={index + 2}
+      aria-current={active ? 'true' : undefined}
+      onPointerDown={activate}
+    >
+      {columns.value.map((column) => {
+        if (column.id === 'name') return <NameCell key="name" run={run} shown={shown} />
+        if (column.id === 'state') return <StateCell key="state" run={run} />
+        if (column.id === 'progress') return <ProgressCell key="progress" run={run} />
+        const text = column.text?.(run) ?? ''
+        return (
+          <td key={column.id} class={column.numeric ? 'numeric' : 'value'} title={text}>
+            {text}
+          </td>
+        )
+      })}
+    </tr>
+  )
+}
+
+function NameCell({ run, shown }: { readonly run: RunSummary; readonly shown: boolean }) {
+  return (
+    <th scope="row">
+      <label>
+        <input
+          type="checkbox"
+          checked={shown}
+          aria-label={`Show ${run.name}`}
+          onChange={(event) => {
+            toggleShown(run.id)
+            // Hiding the last one shows all: the box follows what is shown, not what was clicked.
+            event.currentTarget.checked = shown
+          }}
+        />
+        <Swatch run={run.id} />
+      </label>
+      <button type="button" title={`${run.name}: show only this run`} onClick={() => showOnly(run.id)}>
+        <Name name={run.name} />
+      </button>
+    </th>
+  )
+}
+
+/** Where there is no room for all of it, the middle goes: runs of a sweep begin alike, and differ at the end. */
+function Name({ name }: { readonly name: string }) {
+  const characters = [...name]
+  const end = Math.max(0, characters.length - 10)
+  return (
+    <span class="name">
+      <span>{characters.slice(0, end).join('')}</span>
+      <span>{characters.slice(end).join('')}</span>
+    </span>
+  )
+}
+
+const stateTitles: Readonly<Record<RunState, string>> = {
+  running: 'Running',
+  finished: 'Finished',
+  stopped: 'Stopped',
+  unreadable: 'Unreadable',
+}
+
+function StateCell({ run }: { readonly run: RunSummary }) {
+  const { state, reading } = run
+  return (
+    <td class={`state ${state}`} title={run.problem ?? stateTitles[state]}>
+      <Icon name={state} filled={state === 'running' || state === 'stopped'} />
+      {reading ? 'Reading' : stateTitles[state]}
+    </td>
+  )
+}
+
+function ProgressCell({ run }: { readonly run: RunSummary }) {
+  const { step, steps, secondsLeft, state } = run
+  if (steps === null) return <td class="progress">{compact(step)} steps</td>
+  const left = secondsLeft === null ? '' : `${duration(secondsLeft)} left`
+  return (
+    <td class="progress" title={`Step ${grouped(step)} of ${grouped(steps)}${left && `, ${left}`}`}>
+      <progress class={state} value={step} max={Math.max(1, steps)} aria-label={`${run.name}: progress`} />
+      <span>
+        {state === 'finished' ? `${compact(step)} steps` : `${compact(step)}/${compact(steps)}`}
+        {left && <em> · {left}</em>}
+      </span>
+    </td>
+  )
+}

@@ -1,0 +1,76 @@
+/** All about runs at the side of the page: the filter, what is done with what it finds, and the table. */
+import { useEffect, useRef } from 'preact/hooks'
+import { onKeys } from '../shell/shortcuts.tsx'
+import { chosen, runs, shownRuns } from '../store.ts'
+import { ColumnsMenu } from './columns-menu.tsx'
+import { DifferencesDialog } from './differences-dialog.tsx'
+import './runs.css'
+import { RunsTable } from './runs-table.tsx'
+import { choose, differencesShown, filterProblem, filterText, rows, shownIds } from './table-state.ts'
+
+export function RunsPanel() {
+  const field = useRef<HTMLInputElement>(null)
+  useEffect(
+    () => onKeys({ '/': () => field.current?.focus(), d: () => (differencesShown.value = shownRuns.value.length > 1) }),
+    [],
+  )
+  const wrong = filterProblem.value
+  return (
+    <section class="runs-panel" aria-label="Runs">
+      <div class="runs-tools">
+        <input
+          ref={field}
+          type="search"
+          class={wrong ? 'wrong' : ''}
+          placeholder="Filter: name, k=2, loss<3.5, state:running"
+          aria-label="Filter the runs"
+          aria-describedby="filter-note"
+          spellcheck={false}
+          value={filterText.value}
+          onInput={(event) => (filterText.value = event.currentTarget.value)}
+          onKeyDown={(event) => event.key === 'Escape' && event.currentTarget.blur()}
+        />
+        <div class="runs-actions">
+          <span id="filter-note" role="status" class={wrong ? 'bad' : 'quiet'}>
+            {wrong ?? counted()}
+          </span>
+          {filterText.value !== '' && !rowsAreShown() && (
+            <button type="button" onClick={() => choose(rows.value.map(({ id }) => id))}>
+              Only these
+            </button>
+          )}
+          {chosen.value.length > 0 && (
+            <button type="button" onClick={() => choose([])}>
+              All
+            </button>
+          )}
+          <button
+            type="button"
+            disabled={shownRuns.value.length < 2}
+            title="In what the shown runs differ"
+            onClick={() => (differencesShown.value = true)}
+          >
+            Differences
+          </button>
+          <ColumnsMenu />
+        </div>
+      </div>
+      {rows.value.length > 0 || runs.value.length === 0 ? (
+        <RunsTable />
+      ) : (
+        <p class="empty small">No run agrees with the filter.</p>
+      )}
+      {differencesShown.value && <DifferencesDialog />}
+    </section>
+  )
+}
+
+const rowsAreShown = () =>
+  rows.value.length === 0 ||
+  (rows.value.length === shownIds.value.size && rows.value.every(({ id }) => shownIds.value.has(id)))
+
+function counted(): string {
+  const all = runs.value.length
+  const found = rows.value.length === all ? `${all} runs` : `${rows.value.length} of ${all} runs`
+  return chosen.value.length === 0 ? found : `${found}, ${shownRuns.value.length} shown`
+}

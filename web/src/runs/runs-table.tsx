@@ -1,0 +1,107 @@
+/**
+ * The table of runs. All rows have the same height, so that only those in sight need to be there: a few hundred runs
+ * that change twice a second stay smooth.
+ */
+import { useComputed, useSignal } from '@preact/signals'
+import { useEffect, useLayoutEffect, useRef } from 'preact/hooks'
+import { onKeys } from '../shell/shortcuts.tsx'
+import { Row } from './row.tsx'
+import { columns, order, rows, shownIds, showOnly, sortWith, toggleShown } from './table-state.ts'
+
+const rowHeight = 34
+const headHeight = 30
+/** Rows above and below those in sight. */
+const margin = 6
+
+export function RunsTable() {
+  const box = useRef<HTMLDivElement>(null)
+  const top = useSignal(0)
+  const height = useSignal(600)
+  const active = useSignal<string | null>(null)
+  const first = useComputed(() => Math.max(0, Math.floor(top.value / rowHeight) - margin))
+  const last = useComputed(() =>
+    Math.min(rows.value.length, Math.ceil((top.value + height.value) / rowHeight) + margin),
+  )
+
+  useLayoutEffect(() => {
+    const element = box.current
+    if (!element) return
+    const measure = new ResizeObserver(() => {
+      height.value = element.clientHeight
+    })
+    measure.observe(element)
+    return () => measure.disconnect()
+  }, [height])
+
+  useEffect(() => {
+    const act = (action: (id: string) => void) => () => active.value !== null && action(active.value)
+    const step = (by: number) => () => {
+      const at = rows.value.findIndex(({ id }) => id === active.value)
+      const next = at < 0 ? 0 : Math.max(0, Math.min(rows.value.length - 1, at + by))
+      active.value = rows.value[next]?.id ?? null
+      if (box.current) intoSight(box.current, next)
+    }
+    return onKeys({ j: step(1), k: step(-1), x: act(toggleShown), o: act(showOnly) })
+  }, [active])
+
+  const width = columns.value.length
+  return (
+    <div
+      ref={box}
+      class="runs-box"
+      onScroll={(event) => {
+        top.value = event.currentTarget.scrollTop
+      }}
+    >
+      <table class="runs" aria-rowcount={rows.value.length + 1}>
+        <thead>
+          <tr aria-rowindex={1}>
+            {columns.value.map(({ id, title, numeric }) => (
+              <th key={id} scope="col" class={numeric ? 'numeric' : ''} aria-sort={sortOf(id)}>
+                <button type="button" title={title} onClick={() => sortWith(id)}>
+                  {title}
+                </button>
+              </th>
+            ))}
+          </tr>
+        </thead>
+        <tbody>
+          <Space rows={first.value} width={width} />
+          {rows.value.slice(first.value, last.value).map((run, index) => (
+            <Row
+              key={run.id}
+              run={run}
+              index={first.value + index}
+              shown={shownIds.value.has(run.id)}
+              active={active.value === run.id}
+              activate={() => (active.value = run.id)}
+            />
+          ))}
+          <Space rows={rows.value.length - last.value} width={width} />
+        </tbody>
+      </table>
+    </div>
+  )
+}
+
+function sortOf(id: string): 'ascending' | 'descending' | undefined {
+  if (order.value.id !== id) return undefined
+  return order.value.descending ? 'descending' : 'ascending'
+}
+
+/** In place of rows that are out of sight. */
+function Space({ rows: count, width }: { readonly rows: number; readonly width: number }) {
+  if (count <= 0) return null
+  return (
+    <tr>
+      <td class="space" colSpan={width} style={{ height: `${count * rowHeight}px` }} />
+    </tr>
+  )
+}
+
+function intoSight(box: HTMLDivElement, index: number): void {
+  const above = index * rowHeight
+  const below = above + rowHeight + headHeight - box.clientHeight
+  if (box.scrollTop > above) box.scrollTop = above
+  else if (box.scrollTop < below) box.scrollTop = below
+}

@@ -1,0 +1,73 @@
+/** How the table of runs is looked at, all of it in the address, and the rows that come out. */
+import { computed, type ReadonlySignal } from '@preact/signals'
+import type { RunSummary } from '../../../src/watch/api.ts'
+import { chosen, runs, shownRuns } from '../store.ts'
+import { flag, inAddress, list, text } from '../view-state.ts'
+import { type Column, configColumn, fixedColumns, sorted } from './columns.ts'
+import { differences } from './differences.ts'
+import { matches, parseFilter, unknownFields } from './filter.ts'
+
+export const filterText = inAddress('filter', text, '')
+/** Fields of the configuration that have a column. */
+export const addedFields = inAddress<readonly string[]>('columns', list, [])
+const sortBy = inAddress('sort', text, 'name')
+const sortDown = inAddress('down', flag, false)
+export const differencesShown = inAddress('differences', flag, false)
+
+export const columns: ReadonlySignal<readonly Column[]> = computed(() => [
+  ...fixedColumns,
+  ...addedFields.value.map(configColumn),
+])
+
+const filter = computed(() => parseFilter(filterText.value))
+export const filterProblem = computed(() => {
+  const unknown = unknownFields(filter.value, runs.value)
+  if (unknown.length > 0) return `No run has a field ${unknown.join(', ')}`
+  return filter.value.problem
+})
+
+export const order = computed(() => ({ id: sortBy.value, descending: sortDown.value }))
+
+/** Once: upwards. Again: downwards. */
+export function sortWith(id: string): void {
+  sortDown.value = sortBy.value === id && !sortDown.value
+  sortBy.value = id
+}
+
+export const rows: ReadonlySignal<readonly RunSummary[]> = computed(() => {
+  const column = columns.value.find(({ id }) => id === sortBy.value) ?? (fixedColumns[0] as Column)
+  const left = runs.value.filter((run) => matches(run, filter.value))
+  return sorted(left, column, sortDown.value)
+})
+
+export const shownIds = computed(() => new Set(shownRuns.value.map(({ id }) => id)))
+
+/** None chosen means all of them, so the last one cannot be hidden: hiding it shows all again. */
+export function choose(ids: Iterable<string>): void {
+  const wanted = new Set(ids)
+  const known = runs.value.filter(({ id }) => wanted.has(id)).map(({ id }) => id)
+  chosen.value = known.length === runs.value.length ? [] : known
+}
+
+export function toggleShown(id: string): void {
+  const wanted = new Set(shownIds.value)
+  if (!wanted.delete(id)) wanted.add(id)
+  choose(wanted)
+}
+
+/** Only this run; if it is the only one already, all of them. */
+export function showOnly(id: string): void {
+  choose(shownIds.value.size === 1 && shownIds.value.has(id) ? [] : [id])
+}
+
+/** All fields, those in which runs differ first. */
+export const fields = computed(() => {
+  const differing = differences(runs.value).map(({ field }) => field)
+  const all = new Set(runs.value.flatMap(({ config }) => Object.keys(config)))
+  return { differing, same: [...all].filter((field) => !differing.includes(field)) }
+})
+
+export function toggleField(field: string): void {
+  const added = addedFields.value
+  addedFields.value = added.includes(field) ? added.filter((each) => each !== field) : [...added, field]
+}

@@ -1,0 +1,15 @@
+/** A menu closes when something else is pressed, and on Escape, which gives the focus back to its button. */
+export function closeMenus(): void {
+  addEventListener('pointerdown', ({ target }) => {
+    for (const menu of openMenus()) if (!(target instanceof Node && menu.contains(target))) menu.open = false
+  })
+  addEventListener('keydown', ({ key }) => {
+    if (key !== 'Escape') return
+    for (const menu of openMenus()) {
+      menu.open = false
+      menu.querySelector('summary')?.focus()
+    }
+  })
+}
+
+const openMenus = () => document.querySelectorAll<HTMLDetailsElement>('details.menu[open]')
