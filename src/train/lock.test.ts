@@ -4,7 +4,7 @@ import { hostname, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { RunError } from '../errors.ts'
-import { LOCK_FILE, lockRun } from './lock.ts'
+import { isHeldHere, LOCK_FILE, lockRun } from './lock.ts'
 
 let directory: string
 let path: string
@@ -108,4 +108,17 @@ test('release does not remove the lock of a successor', async () => {
   await leave({ pid: 1, host: 'elsewhere' })
   await lock.release()
   expect(await readdir(directory)).toEqual([LOCK_FILE])
+})
+
+test('a lock is held here by a living process of this machine, and by no other', async () => {
+  const lock = await lockRun(directory)
+  const contents = await readFile(path, 'utf8')
+  expect(await isHeldHere(contents)).toBe(true)
+  const changed = (fields: object) => isHeldHere(JSON.stringify({ ...(JSON.parse(contents) as object), ...fields }))
+  expect(await changed({ host: 'elsewhere' })).toBe(false)
+  expect(await changed({ pid: dead() })).toBe(false)
+  // A later process of the same number.
+  if (process.platform === 'linux') expect(await changed({ start: 'another boot 1' })).toBe(false)
+  for (const damaged of ['', '{', 'null', '{"pid":"1"}']) expect(await isHeldHere(damaged)).toBe(false)
+  await lock.release()
 })
