@@ -6,6 +6,7 @@ import { UsageError } from '../errors.ts'
 import { lockRun } from '../train/lock.ts'
 import type { Change, RunSummary } from './api.ts'
 import { WatchedCollection } from './collection.ts'
+import { RunDirectoryReader } from './run-directory-reader.ts'
 
 let folder: string
 const open: WatchedCollection[] = []
@@ -273,12 +274,42 @@ test('a trace of Megatron-Core is opened by what it holds, its ranks as one', as
   await read(collection)
   await vi.waitFor(() => expect(only(collection)).toMatchObject({ name: 'trace', kind: 'trace', step: 1, lines: 4 }))
   const run = collection.run(only(collection).id)
-  await vi.waitFor(() => expect(run?.routing()?.steps).toEqual([0, 1]))
+  await vi.waitFor(() => expect(run?.routing()?.steps).toEqual([0, 1]), { timeout: 5000 })
   expect([...(run?.loads(0, 1) ?? [])]).toEqual([1, 1, 0, 2, 1, 1, 0, 2])
   expect(await run?.recorded?.(1)).toMatchObject({ step: 1, tokens: ['', ''], routers: [{ expert: [0, 3, 1, 3] }] })
 
   await put('trace/rank0.jsonl', python([chosen(0, 2)]))
-  await vi.waitFor(() => expect([...(run?.loads(0, 1) ?? [])]).toEqual([0, 1, 1, 2, 0, 1, 1, 2]))
+  await vi.waitFor(() => expect([...(run?.loads(0, 1) ?? [])]).toEqual([0, 1, 1, 2, 0, 1, 1, 2]), {
+    timeout: 5000,
+  })
+})
+
+test('a configuration nested without end is a problem of that run alone', async () => {
+  await putRun('deep', 3, 2)
+  const nested = '['.repeat(100_000) + ']'.repeat(100_000)
+  await put('deep/config.json', `{"model":{"layers":${nested}},"train":{"steps":[${nested}]}}`)
+  await putRun('good', 3, 3)
+  const collection = await watch()
+  await read(collection)
+  expect(collection.describe().runs).toMatchObject([
+    { name: 'deep', state: 'unreadable', step: 2 },
+    { name: 'good', state: 'finished' },
+  ])
+})
+
+test('a run at which our own reader fails says so, and the others go on', async () => {
+  await putRun('bad', 3, 2)
+  await putRun('good', 3, 3)
+  const poll = RunDirectoryReader.prototype.poll
+  vi.spyOn(RunDirectoryReader.prototype, 'poll').mockImplementation(function (this: RunDirectoryReader) {
+    return this.directory.endsWith('bad') ? Promise.reject(new TypeError('oops')) : poll.call(this)
+  })
+  const collection = await watch()
+  await read(collection)
+  expect(collection.describe().runs).toMatchObject([
+    { name: 'bad', state: 'unreadable', problem: 'internal: oops' },
+    { name: 'good', state: 'finished', step: 3 },
+  ])
 })
 
 test('a folder that is not there, or is a file, is refused by name', async () => {

@@ -5,7 +5,7 @@
  */
 import { readdir, realpath } from 'node:fs/promises'
 import { UsageError } from '../errors.ts'
-import type { Change, Collection } from './api.ts'
+import type { Change, Collection, RunSummary } from './api.ts'
 import { type Discovered, Discovery } from './discovery.ts'
 import type { PolledRun, WatchedRun } from './run.ts'
 import { RunDirectoryReader } from './run-directory-reader.ts'
@@ -27,6 +27,8 @@ interface Watched {
   readonly run: PolledRun
   /** When to look at it next. */
   due: number
+  /** A bug of ours that this run brought to light; the others go on. */
+  failure?: string
 }
 
 export class WatchedCollection {
@@ -64,8 +66,8 @@ export class WatchedCollection {
   }
 
   describe(): Collection {
-    const runs = [...this.runs.values()].map(({ run }) => run.summary())
-    const progresses = [...this.runs.values()].flatMap(({ run }) => run.progress ?? [])
+    const runs = [...this.runs.values()].map(summaryOf)
+    const progresses = [...this.runs.values()].flatMap(({ run, failure }) => (failure ? [] : (run.progress ?? [])))
     const isReading = progresses.length > 0 || this.discoveryDue === 0
     const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0)
     return {
@@ -131,15 +133,26 @@ export class WatchedCollection {
     let isSomeBehind = false
     const work = async (): Promise<void> => {
       for (let watched = due.shift(); watched && !this.isClosed; watched = due.shift()) {
-        const { isChanged, isBehind, isRunning } = await watched.run.poll()
-        if (isChanged) this.mark(watched.run.id)
-        isSomeBehind ||= isBehind
-        watched.due = isBehind ? 0 : Date.now() + this.pollMs * (isRunning ? 1 : SLOWER) - 1
+        isSomeBehind = (await this.poll(watched)) || isSomeBehind
         this.tell()
       }
     }
     await Promise.all(Array.from({ length: AT_ONCE }, work))
     return isSomeBehind
+  }
+
+  private async poll(watched: Watched): Promise<boolean> {
+    try {
+      const { isChanged, isBehind, isRunning } = await watched.run.poll()
+      if (isChanged) this.mark(watched.run.id)
+      watched.due = isBehind ? 0 : Date.now() + this.pollMs * (isRunning ? 1 : SLOWER) - 1
+      return isBehind
+    } catch (error) {
+      watched.failure = `internal: ${error instanceof Error ? error.message : String(error)}`
+      watched.due = Number.POSITIVE_INFINITY
+      this.mark(watched.run.id)
+      return false
+    }
   }
 
   private mark(id: string): void {
@@ -170,6 +183,11 @@ export class WatchedCollection {
 
 /** By name, with numbers in the order of their values. */
 const order = new Intl.Collator('en', { numeric: true })
+
+function summaryOf({ run, failure }: Watched): RunSummary {
+  const summary = run.summary()
+  return failure === undefined ? summary : { ...summary, state: 'unreadable', problem: failure, reading: false }
+}
 
 const readerOf = (found: Discovered): PolledRun =>
   found.kind === 'choir' ? new RunDirectoryReader(found) : new TraceReader(found, found.files)

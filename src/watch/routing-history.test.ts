@@ -103,6 +103,11 @@ test('a snapshot counts once all its routers are there, another step begins, or 
   expect(unknown.settle()).toBe(true)
   expect(stepsOf(unknown)).toEqual([1, 2, 3])
   expect(unknown.settle()).toBe(false)
+  // More came after all: who looked at the snapshot looks again.
+  const { generation } = unknown
+  write(unknown, [{ step: 3, layer: 1 }])
+  expect(stepsOf(unknown)).toEqual([1, 2, 3])
+  expect(unknown.generation).toBeGreaterThan(generation)
 })
 
 test('of any number of snapshots some thousand at most are kept, the first among them, evenly spaced', () => {

@@ -61,12 +61,13 @@ export function readRunConfig(text: string): KnownConfig {
   } catch (error) {
     const { steps } = isRecord(stored.train) ? stored.train : {}
     const known = typeof steps === 'number' && steps > 0 ? steps : null
-    return { ...found, steps: known, problem: `config.json: ${(error as Error).message}` }
+    return { ...found, steps: known, problem: `config.json: ${(error as Error).message.slice(0, LONGEST_PROBLEM)}` }
   }
 }
 
 const MOST_FIELDS = 500
 const LONGEST_TEXT = 500
+const LONGEST_PROBLEM = 2000
 const DEEPEST = 8
 
 function flat(value: unknown, path: string, depth = 0): [string, string | number | boolean | null][] {
@@ -77,4 +78,5 @@ function flat(value: unknown, path: string, depth = 0): [string, string | number
   return [[path, text.slice(0, LONGEST_TEXT)]]
 }
 
-const shown = (value: unknown): string => (typeof value === 'string' ? value : JSON.stringify(value))
+/** An element of a list; what is nested deeper than any configuration is not looked into. */
+const shown = (value: unknown): string => (typeof value === 'object' && value !== null ? '…' : String(value))

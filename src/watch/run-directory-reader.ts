@@ -10,7 +10,7 @@ import type { RoutingHistory, RoutingIndex, RunState, RunSummary, Series } from 
 import { readInside } from './confined.ts'
 import { MetricColumns } from './metric-columns.ts'
 import { RoutingLog } from './routing-history.ts'
-import { type Found, type PolledRun, type PollResult, QUIET, TURN } from './run.ts'
+import { type Found, type PolledRun, type PollResult, QUIET, SETTLED, TURN } from './run.ts'
 import { type KnownConfig, readRunConfig, unknownConfig } from './run-config.ts'
 import { type SeriesQuery, seriesOf } from './series.ts'
 import { LineTail } from './tail.ts'
@@ -69,7 +69,7 @@ export class RunDirectoryReader implements PolledRun {
     const metrics = await this.metrics.poll(TURN)
     // Curves come before experts: they are small, and what people look at first.
     const routing = metrics === 'behind' ? 'behind' : await this.routingTail.poll(TURN)
-    const isSettled = routing === 'same' && this.routingLog.settle()
+    const isSettled = routing === 'same' && Date.now() - this.routingTail.changed > SETTLED && this.routingLog.settle()
     await this.lookAround()
     const isBehind = metrics === 'behind' || routing === 'behind'
     if (!isBehind) this.isReading = false

@@ -51,5 +51,8 @@ export interface Found {
 /** Bytes to read of a file before others have their turn. */
 export const TURN = 16 << 20
 
+/** Lines of a step are written together: a step whose lines are this old, in milliseconds, has all it will have. */
+export const SETTLED = 2000
+
 /** Writing is over when nothing came for so long. */
 export const QUIET = 20_000

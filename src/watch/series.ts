@@ -95,13 +95,18 @@ function forward(
  */
 export function smooth(values: Float64Array, weight: number): Float64Array {
   if (values.every((value) => value === values[0])) return values.slice()
-  let [average, count] = [0, 0]
-  return values.map((value) => {
-    if (!Number.isFinite(value)) return value
+  const smoothed = values.slice()
+  let [average, count, share] = [0, 0, 0]
+  for (let row = 0; row < values.length; row++) {
+    const value = values[row] ?? Number.NaN
+    if (!Number.isFinite(value)) continue
     average = average * weight + (1 - weight) * value
     count++
-    return average / (1 - weight ** count)
-  })
+    // Once it is 1 to the bit it stays so, and a power costs more than all the rest.
+    if (share < 1) share = 1 - weight ** count
+    smoothed[row] = average / share
+  }
+  return smoothed
 }
 
 /**
@@ -125,7 +130,8 @@ export function thin(rows: Uint32Array, values: Float64Array, points: number): U
 function extremes(rows: Uint32Array, values: Float64Array): number[] {
   let [least, most] = [-1, -1]
   let [smallest, largest] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]
-  for (const row of rows) {
+  for (let index = 0; index < rows.length; index++) {
+    const row = rows[index] ?? 0
     const value = values[row] ?? Number.NaN
     if (!Number.isFinite(value)) continue
     if (value < smallest) [smallest, least] = [value, row]

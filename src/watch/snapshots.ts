@@ -148,6 +148,8 @@ export class Snapshots {
     const before = snapshot.rows[number]
     snapshot.rows[number] = row
     if (!before) snapshot.arrived++
+    // Whoever has seen it looks again.
+    if (this.isSettled && snapshot.step === this.lastStep) this.generation++
     this.bytes += row.byteLength - (before?.byteLength ?? 0)
     this.makeRoom()
   }

@@ -11,8 +11,8 @@ import { type FileHandle, stat } from 'node:fs/promises'
 import { errorCode } from '../train/disk.ts'
 import { openInside } from './confined.ts'
 
-/** Bytes read at once: what is done with them takes some milliseconds. */
-const PIECE = 512 << 10
+/** Bytes read at once: what is done with them takes about a millisecond, and several files may come at the same time. */
+const PIECE = 128 << 10
 const LONGEST_LINE = 8 << 20
 /** Bytes before the place reached that tell a file from one rewritten under the same name. */
 const REMEMBERED = 64

@@ -1,7 +1,7 @@
 /** A folder with a router trace, as a run: it has loads and tokens, but neither metrics nor a configuration. */
 import { join } from 'node:path'
 import type { RoutingHistory, RoutingIndex, RunSummary, Series, TokenTrace } from './api.ts'
-import { type Found, type PolledRun, type PollResult, QUIET, TURN } from './run.ts'
+import { type Found, type PolledRun, type PollResult, QUIET, SETTLED, TURN } from './run.ts'
 import { LineTail } from './tail.ts'
 import { RouterTrace } from './trace-file.ts'
 
@@ -60,7 +60,7 @@ export class TraceReader implements PolledRun {
       if (this.isReplaced) return this.startAgain()
     }
     if (!isBehind) this.isReading = false
-    const isSettled = !isChanged && this.trace.settle()
+    const isSettled = !isChanged && Date.now() - this.changed() > SETTLED && this.trace.settle()
     const state = this.state()
     const look = `${state} ${this.isReading}`
     isChanged ||= isSettled || look !== this.told
