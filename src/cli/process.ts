@@ -86,11 +86,12 @@ function startSelf(script: string, args: readonly string[]): Promise<Beside> {
     child.stderr?.setEncoding('utf8').on('data', (text: string) => {
       complaint = `${complaint}${text}`.slice(-2000)
     })
-    const closed = new Promise<void>((ended) => child.on('close', () => ended()))
+    // A process whose channel is closed from here exits, but is never said to close.
+    const exited = new Promise<void>((ended) => child.on('exit', () => ended()))
     const stop = async (): Promise<void> => {
       if (child.connected) child.disconnect()
       const timer = setTimeout(() => child.kill('SIGKILL'), 5000)
-      await closed
+      await exited
       clearTimeout(timer)
     }
     child.on('error', reject)

@@ -1,7 +1,7 @@
 /** For tests: a collection without files, with a run of two routers and three snapshots, and a trace from elsewhere. */
 import type { Change, RunSummary, TokenTrace } from '../api.ts'
 import type { Watched } from '../app.ts'
-import type { SeriesQuery, WatchedRun } from '../collection.ts'
+import type { WatchedRun } from '../collection.ts'
 import type { Page } from '../page.ts'
 
 const summary: RunSummary = {
@@ -30,6 +30,8 @@ const summary: RunSummary = {
 const recorded: TokenTrace = { run: 't1', step: 20, loss: null, tokens: [''], cut: false, routers: [] }
 
 const numbers = (length: number, first: number): Float32Array => Float32Array.from({ length }, (_, i) => first + i / 4)
+
+type SeriesQuery = Parameters<WatchedRun['series']>[1]
 
 export interface FakeWatched extends Watched {
   change(change: Change): void
