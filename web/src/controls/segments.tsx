@@ -12,7 +12,7 @@ interface SegmentsProps<T extends string> {
 export function Segments<T extends string>({ label, value, options }: SegmentsProps<T>) {
   const name = useId()
   return (
-    <fieldset class="segments">
+    <fieldset class="choices">
       <legend>{label}</legend>
       <div>
         {options.map((option) => (

@@ -27,7 +27,7 @@ export function ExpertPanel(props: ExpertPanelProps) {
   const { run, router, info, expert, load, step, history, width, at, moveTo, close, turnTo } = props
   const lines = useMemo(() => linesOf(history, info.experts, width, expert), [history, info, width, expert])
   return (
-    <section class="expert card" aria-label={`Expert ${expert} of layer ${info.layer}`}>
+    <section class="expert pane" aria-label={`Expert ${expert} of layer ${info.layer}`}>
       <header>
         <h2>
           Expert {expert}

@@ -3,7 +3,7 @@ import { useEffect } from 'preact/hooks'
 import type { RoutingIndex } from '../../../src/watch/api.ts'
 import { getJson } from '../client.ts'
 import { Message } from '../controls/message.tsx'
-import { collection, problem, runOf, shownRuns, versions } from '../store.ts'
+import { runOf, shownRuns, versions } from '../store.ts'
 import { useAnswer } from '../use-answer.ts'
 import './experts.css'
 import { Routing } from './routing.tsx'
@@ -25,14 +25,6 @@ export function ExpertsPage() {
     [],
   )
 
-  if (collection.value === null)
-    return problem.value === null ? (
-      <Message title="Reading the runs…" />
-    ) : (
-      <Message bad title="The runs are not known">
-        {problem.value}
-      </Message>
-    )
   if (!run)
     return (
       <Message title="Nothing is routed here">

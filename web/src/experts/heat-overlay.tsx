@@ -70,7 +70,7 @@ export function Pointed({ cursor, byKeys, across, down, ratio, describe, frame }
         class="cell-outline"
         style={{ left: px(left), top: px(top), width: px(across.size), height: px(down.size) }}
       />
-      <div class="tip" style={{ ...besides, top: px(top + down.size + 6 * ratio) }}>
+      <div class="heat-tip" style={{ ...besides, top: px(top + down.size + 6 * ratio) }}>
         {facts.more}
       </div>
       {spoken}

@@ -110,7 +110,7 @@ export function Routing({ run, runs, index: newest }: RoutingProps) {
         </p>
       )}
       <div class="experts-main">
-        <section class="card">
+        <section class="pane">
           <Scrubber
             steps={steps}
             at={at}
@@ -133,7 +133,7 @@ export function Routing({ run, runs, index: newest }: RoutingProps) {
           <Legend />
         </section>
         <section
-          class={overTime ? 'card lines lines-aligned' : 'card lines'}
+          class={overTime ? 'pane lines lines-aligned' : 'pane lines'}
           aria-label={`Balance of layer ${names[router]}`}
         >
           {!overTime && <h2>Layer {names[router]} over time</h2>}

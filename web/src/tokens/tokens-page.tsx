@@ -4,7 +4,7 @@ import type { RunSummary, TokenTrace, TraceRequest } from '../../../src/watch/ap
 import { postJson } from '../client.ts'
 import { Message } from '../controls/message.tsx'
 import { Pick } from '../controls/segments.tsx'
-import { collection, problem, runOf, runs, shownRuns } from '../store.ts'
+import { runOf, runs, shownRuns } from '../store.ts'
 import { type Answer, useAnswer } from '../use-answer.ts'
 import { TextSource } from './text-source.tsx'
 import './tokens.css'
@@ -14,14 +14,6 @@ import * as view from './view.ts'
 export function TokensPage() {
   const wanted = view.runA.value === null ? undefined : runOf(view.runA.value)
   const a = wanted?.traceable ? wanted : [...shownRuns.value, ...runs.value].find((run) => run.traceable)
-  if (collection.value === null)
-    return problem.value === null ? (
-      <Message title="Reading the runs…" />
-    ) : (
-      <Message bad title="The runs are not known">
-        {problem.value}
-      </Message>
-    )
   if (!a)
     return (
       <Message title="No run has a checkpoint yet">
@@ -65,7 +57,7 @@ function Traces({ a, b }: { readonly a: RunSummary; readonly b: RunSummary | und
           }}
         />
         <TextSource run={a} />
-        <label class="check">
+        <label class="numbers-check">
           <input
             type="checkbox"
             checked={view.numbers.value}

@@ -58,7 +58,7 @@ export function TracePanel({ run, trace, pointed }: TracePanelProps) {
       <section class="trace" aria-label={`Routing of ${run.name}`}>
         <header>
           <h2>{run.name}</h2>
-          <p>
+          <p class="trace-about">
             step {count(trace.step)}, {count(tokens.length)} tokens
             {trace.loss !== null && `, loss ${trace.loss.toFixed(3)} nats a token`}
             {trace.cut && <b> The text is longer: only its beginning is shown.</b>}
