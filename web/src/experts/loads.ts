@@ -4,7 +4,7 @@
  */
 import { ChunkCache } from './chunk-cache.ts'
 
-export const snapshotsPerChunk = 32
+const snapshotsPerChunk = 32
 const bytesHeld = 64 * 2 ** 20
 
 export type FetchLoads = (from: number, to: number, signal: AbortSignal) => Promise<Float32Array>

@@ -7,7 +7,7 @@ import { inAddress, number, oneOf, optional, text } from '../view-state.ts'
 import { stages } from './balance.ts'
 import { orders } from './order.ts'
 
-export const maps = ['layers', 'time'] as const
+const maps = ['layers', 'time'] as const
 export const chosenRun = inAddress('run', optional(text), null)
 export const map = inAddress('map', oneOf(maps), 'layers')
 export const order = inAddress('order', oneOf(orders), 'number')

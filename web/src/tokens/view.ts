@@ -7,7 +7,7 @@ import { flag, inAddress, number, oneOf, optional, text } from '../view-state.ts
 
 export const runA = inAddress('a', optional(text), null)
 export const runB = inAddress('b', optional(text), null)
-export const sources = ['document', 'text'] as const
+const sources = ['document', 'text'] as const
 export const source = inAddress('source', oneOf(sources), 'document')
 export const document = inAddress('document', number, 0)
 export const layer = inAddress('layer', number, 0)
