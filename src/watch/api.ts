@@ -96,7 +96,7 @@ export interface Series {
   readonly y: readonly (number | null)[]
   /** Not smoothed, at the same places; absent when there is no smoothing. */
   readonly raw?: readonly (number | null)[]
-  /** Points that there are in the range asked for. When there are more than given, each stretch gives its extremes. */
+  /** Points that there are in the range asked for; beside them stands one on each side, where a line enters it. When there are more than given, each stretch gives its extremes. */
   readonly of: number
 }
 

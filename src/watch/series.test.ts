@@ -105,10 +105,12 @@ test('a value that is no number is null, and a metric that is not there is none'
     expect(curve(columns, metric, 'step')).toBeUndefined()
 })
 
-test('a range cuts a curve that was smoothed as a whole, and raw values stand beside it', () => {
-  const columns = columnsOf([1, 2, 0, 4].map((loss, index) => train(index + 1, loss)))
-  const series = curve(columns, 'train/loss', 'tokens', { smoothing: 0.5, from: 20, to: 30 })
-  expect(series).toEqual({ run: 'id', x: [20, 30], y: [1.25 / 0.75, 0.625 / 0.875], raw: [2, 0], of: 2 })
+test('a range cuts a curve that was smoothed as a whole, and keeps a neighbour on each side for the line to the edge', () => {
+  const columns = columnsOf([7, 1, 2, 0, 4, 8].map((loss, index) => train(index + 1, loss)))
+  const series = curve(columns, 'train/loss', 'tokens', { smoothing: 0.5, from: 30, to: 40 })
+  expect(series).toMatchObject({ run: 'id', x: [20, 30, 40, 50], raw: [1, 2, 0, 4], of: 2 })
+  // 0.5 · 7 = 3.5; then 2.25, 2.125, 1.0625 and 2.53125, each over 1 − 0.5ⁿ.
+  expect(series?.y).toEqual([2.25 / 0.75, 2.125 / 0.875, 1.0625 / 0.9375, 2.53125 / 0.96875])
 })
 
 test('a curve runs forward only, whatever the file says', () => {

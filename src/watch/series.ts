@@ -39,7 +39,7 @@ export function seriesOf(
     x: Array.from(chosen, (row) => places.x[row] ?? 0),
     y: at(smoothed),
     ...(query.smoothing > 0 && { raw: at(values) }),
-    of: places.index.length,
+    of: places.inRange,
   }
 }
 
@@ -71,21 +71,32 @@ function trainingTime(columns: MetricColumns): { steps: Float64Array; seconds: F
   return { steps, seconds }
 }
 
-/** The rows in range, in order. A row whose place is unknown, or behind that of one before it, is left out. */
+/**
+ * The rows in range, in order, and the neighbours on both sides, so that a line reaches the edges of what is looked
+ * at. A row whose place is unknown, or behind that of one before it, is left out.
+ */
 function forward(
   x: Float64Array,
   from = Number.NEGATIVE_INFINITY,
   to = Number.POSITIVE_INFINITY,
-): { x: Float64Array; index: Uint32Array } {
+): { x: Float64Array; index: Uint32Array; inRange: number } {
   const index = new Uint32Array(x.length)
-  let [count, last] = [0, Number.NEGATIVE_INFINITY]
+  let [count, inRange, last] = [0, 0, Number.NEGATIVE_INFINITY]
   for (let row = 0; row < x.length; row++) {
     const place = x[row] ?? Number.NaN
     if (!Number.isFinite(place) || place < last) continue
     last = place
-    if (place >= from && place <= to) index[count++] = row
+    // Of those before the range only the last stays.
+    if (place < from) {
+      index[0] = row
+      count = 1
+      continue
+    }
+    index[count++] = row
+    if (place > to) break
+    inRange++
   }
-  return { x, index: index.subarray(0, count) }
+  return { x, index: index.subarray(0, count), inRange }
 }
 
 /**

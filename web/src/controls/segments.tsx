@@ -1,30 +1,25 @@
 /** One of a few, all of them seen: radio buttons that look like one bar. */
-import type { Signal } from '@preact/signals'
 import { useId } from 'preact/hooks'
 import './controls.css'
 
 interface SegmentsProps<T extends string> {
   readonly label: string
-  readonly value: Signal<T>
+  /** Whether the label is for screen readers only. */
+  readonly labelHidden?: boolean
+  readonly value: T
   readonly options: readonly { readonly value: T; readonly text: string; readonly hint?: string }[]
+  readonly pick: (value: T) => void
 }
 
-export function Segments<T extends string>({ label, value, options }: SegmentsProps<T>) {
+export function Segments<T extends string>({ label, labelHidden = false, value, options, pick }: SegmentsProps<T>) {
   const name = useId()
   return (
     <fieldset class="choices">
-      <legend>{label}</legend>
+      <legend class={labelHidden ? 'hidden' : ''}>{label}</legend>
       <div>
         {options.map((option) => (
           <label key={option.value} title={option.hint}>
-            <input
-              type="radio"
-              name={name}
-              checked={value.value === option.value}
-              onChange={() => {
-                value.value = option.value
-              }}
-            />
+            <input type="radio" name={name} checked={value === option.value} onChange={() => pick(option.value)} />
             <span>{option.text}</span>
           </label>
         ))}

@@ -1,6 +1,7 @@
 /** The settings of all cards, always in sight. */
 import { useEffect, useRef } from 'preact/hooks'
 import { type XAxis, xAxes } from '../../../src/watch/api.ts'
+import { Segments } from '../controls/segments.tsx'
 import { onKeys } from '../shell/shortcuts.tsx'
 import { from, logY, mostSmoothing, search, seedBands, showOver, smoothing, to, wholeRange, xAxis } from './settings.ts'
 import { axisTitles, xText } from './ticks.ts'
@@ -20,15 +21,13 @@ export function SettingsBar() {
         onInput={(event) => (search.value = event.currentTarget.value)}
         onKeyDown={(event) => event.key === 'Escape' && event.currentTarget.blur()}
       />
-      <fieldset class="segments">
-        <legend class="hidden">Horizontal axis</legend>
-        {xAxes.map((axis) => (
-          <label key={axis}>
-            <input type="radio" name="x" checked={xAxis.value === axis} onChange={() => showOver(axis)} />
-            <span>{axisTitles[axis]}</span>
-          </label>
-        ))}
-      </fieldset>
+      <Segments
+        label="Horizontal axis"
+        labelHidden
+        value={xAxis.value}
+        options={xAxes.map((axis) => ({ value: axis, text: axisTitles[axis] }))}
+        pick={showOver}
+      />
       <label class="slider">
         Smoothing
         <input

@@ -68,7 +68,8 @@ export function Routing({ run, runs, index: newest }: RoutingProps) {
         />
         <Segments
           label="View"
-          value={view.map}
+          value={view.map.value}
+          pick={(value) => (view.map.value = value)}
           options={[
             { value: 'layers', text: 'Layers × experts' },
             { value: 'time', text: 'Experts over time' },
@@ -84,7 +85,8 @@ export function Routing({ run, runs, index: newest }: RoutingProps) {
         />
         <Segments
           label="Load"
-          value={view.stage}
+          value={view.stage.value}
+          pick={(value) => (view.stage.value = value)}
           options={[
             { value: 'before', text: 'Before drops' },
             { value: 'after', text: 'After', hint: 'What was kept, over the mean of before' },
@@ -92,7 +94,8 @@ export function Routing({ run, runs, index: newest }: RoutingProps) {
         />
         <Segments
           label="Order"
-          value={view.order}
+          value={view.order.value}
+          pick={(value) => (view.order.value = value)}
           options={[
             { value: 'number', text: 'Number' },
             {

@@ -71,6 +71,7 @@ const rowsAreShown = () =>
 
 function counted(): string {
   const all = runs.value.length
-  const found = rows.value.length === all ? `${all} runs` : `${rows.value.length} of ${all} runs`
+  const found =
+    rows.value.length === all ? `${all} ${all === 1 ? 'run' : 'runs'}` : `${rows.value.length} of ${all} runs`
   return chosen.value.length === 0 ? found : `${found}, ${shownRuns.value.length} shown`
 }

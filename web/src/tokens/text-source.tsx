@@ -19,7 +19,8 @@ export function TextSource({ run }: { readonly run: RunSummary }) {
       {!trace && (
         <Segments
           label="Text"
-          value={view.source}
+          value={view.source.value}
+          pick={(value) => (view.source.value = value)}
           options={[
             { value: 'document', text: 'Held-out document' },
             { value: 'text', text: 'Your own' },
