@@ -17,12 +17,7 @@ export async function makeRuns(folder: string, count: number, lines: number): Pr
   for (let run = 0; run < count; run++) {
     const seed = Math.floor(run / 8) + 1
     const [k, factor] = [[1, 2, 4, 1][run % 4] as number, run % 8 < 4 ? 1 : 1.5]
-    const sets = [
-      `model.moe.k=${k}`,
-      `model.moe.capacityFactor=${factor}`,
-      `train.seed=${seed}`,
-      `train.steps=${lines}`,
-    ]
+    const sets = [`model.moe.k=${k}`, `model.moe.factor=${factor}`, `train.seed=${seed}`, `train.steps=${lines}`]
     const directory = join(folder, `k${k}-c${factor}-${run % 8}-seed-${seed}`)
     await makeRun(directory, await loadConfig('demo', sets), lines, run)
   }
