@@ -1,21 +1,10 @@
 /** Colours that people with any colour vision can tell apart. */
 
 /**
- * Of lines: Okabe and Ito 2008, without black and yellow, and four of Paul Tol's "bright" and "vibrant" schemes.
- * Each is readable on white and on near-black.
+ * Of lines: Okabe and Ito 2008, without black and yellow, and wine and olive of Paul Tol's schemes. Each is readable
+ * on white and on near-black.
  */
-const lines = [
-  '#0072b2',
-  '#d55e00',
-  '#009e73',
-  '#cc79a7',
-  '#56b4e9',
-  '#e69f00',
-  '#aa3377',
-  '#228833',
-  '#ee3377',
-  '#4477aa',
-]
+const lines = ['#0072b2', '#d55e00', '#009e73', '#cc79a7', '#56b4e9', '#e69f00', '#aa3377', '#999933']
 const dashes: readonly (readonly number[])[] = [[], [8, 4], [2, 3], [10, 3, 2, 3]]
 
 export interface LineStyle {
@@ -23,14 +12,31 @@ export interface LineStyle {
   readonly dash: readonly number[]
 }
 
-/** The same for a run wherever and whenever it is shown. */
-export function styleOf(run: string): LineStyle {
-  let hash = 2166136261
-  for (const character of run) hash = Math.imul(hash ^ character.charCodeAt(0), 16777619) >>> 0
-  return {
-    color: lines[hash % lines.length] as string,
-    dash: dashes[Math.floor(hash / lines.length) % dashes.length] ?? [],
-  }
+/**
+ * A style for each run. Its name picks the colour; when an older run has that, the next free one is taken, and once
+ * all colours are taken they come again with dashes. So a run that comes later never changes those that are there.
+ */
+export function assignStyles(
+  runs: readonly { readonly id: string; readonly created: number | null }[],
+): ReadonlyMap<string, LineStyle> {
+  const oldest = [...runs].sort((a, b) => (a.created ?? 0) - (b.created ?? 0) || (a.id < b.id ? -1 : 1))
+  const taken = new Set<number>()
+  return new Map(
+    oldest.map(({ id }, place) => {
+      const round = Math.floor(place / lines.length)
+      let color = hash(id) % lines.length
+      while (taken.has(round * lines.length + color)) color = (color + 1) % lines.length
+      taken.add(round * lines.length + color)
+      return [id, { color: lines[color] as string, dash: dashes[round % dashes.length] ?? [] }]
+    }),
+  )
+}
+
+/** FNV-1a. */
+function hash(text: string): number {
+  let value = 2166136261
+  for (const character of text) value = Math.imul(value ^ character.charCodeAt(0), 16777619) >>> 0
+  return value
 }
 
 /**

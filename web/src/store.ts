@@ -2,6 +2,7 @@
 import { computed, signal } from '@preact/signals'
 import type { Collection, RunSummary } from '../../src/watch/api.ts'
 import { getJson, onChanges } from './client.ts'
+import { assignStyles, type LineStyle } from './palette.ts'
 import { inAddress, list, oneOf } from './view-state.ts'
 
 export const pages = ['curves', 'experts', 'tokens'] as const
@@ -19,6 +20,9 @@ export const problem = signal<string | null>(null)
 export const versions = signal<ReadonlyMap<string, number>>(new Map())
 
 export const runs = computed<readonly RunSummary[]>(() => collection.value?.runs ?? [])
+const styles = computed(() => assignStyles(runs.value))
+/** How a run's lines and its swatch are drawn, the same everywhere. */
+export const styleOf = (run: string): LineStyle => styles.value.get(run) ?? { color: '#888888', dash: [] }
 export const runOf = (id: string): RunSummary | undefined => runs.value.find((run) => run.id === id)
 export const shownRuns = computed<readonly RunSummary[]>(() =>
   chosen.value.length === 0 ? runs.value : runs.value.filter(({ id }) => chosen.value.includes(id)),

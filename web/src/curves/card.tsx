@@ -2,6 +2,7 @@
 import { type ReadonlySignal, useComputed, useSignal } from '@preact/signals'
 import { useEffect, useMemo, useRef } from 'preact/hooks'
 import type { SeriesAnswer } from '../../../src/watch/api.ts'
+import { styleOf } from '../store.ts'
 import { CardTools } from './card-tools.tsx'
 import { Chart } from './chart.tsx'
 import type { Figure } from './figure.ts'
@@ -42,7 +43,7 @@ export function Card({ metric, large = false }: CardProps) {
 
   useEffect(() => loader.follow(inSight), [loader, inSight])
 
-  const lines = useComputed(() => linesOf(loader.answer.value?.series ?? [], knownRuns.value, seedBands.value))
+  const lines = useComputed(() => linesOf(loader.answer.value?.series ?? [], knownRuns.value, seedBands.value, styleOf))
   const figure = useComputed<Figure | null>(() => {
     const whole = rangeOfX(lines.value)
     const answer = loader.answer.value

@@ -11,20 +11,22 @@ const runs = new Map([
 const series = [...runs.keys()].map((run) => ({ run, x: [0, 1], y: [run === 'b' ? 3 : 1, 1], raw: [9, 9], of: 2 }))
 const line = (x: number[], y: (number | null)[]) => ({ run: 'a', name: 'a', style: { color: '#000', dash: [] }, x, y })
 
+const styleOf = () => ({ color: '#000000', dash: [] })
+
 describe('lines', () => {
   it('are one a run', () => {
-    expect(linesOf(series, runs, false).map(({ name }) => name)).toEqual([
+    expect(linesOf(series, runs, false, styleOf).map(({ name }) => name)).toEqual([
       'k1-seed0',
       'k1-seed1',
       'k2',
       'trace',
       'other trace',
     ])
-    expect(linesOf(series, runs, false)[0]).toMatchObject({ y: [1, 1], raw: [9, 9] })
+    expect(linesOf(series, runs, false, styleOf)[0]).toMatchObject({ y: [1, 1], raw: [9, 9] })
   })
 
   it('are one for all seeds of an experiment, and runs of which nothing is known stay apart', () => {
-    const lines = linesOf(series, runs, true)
+    const lines = linesOf(series, runs, true, styleOf)
     expect(lines.map(({ name }) => name)).toEqual(['k1 · 2 seeds', 'k2', 'trace', 'other trace'])
     expect(lines[0]).toMatchObject({ y: [2, 1], band: { low: [1, 1], high: [3, 1], count: [2, 2] } })
     expect(lines[1]?.band).toBeUndefined()

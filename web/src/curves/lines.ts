@@ -3,7 +3,7 @@
  * on x differ from line to line; each line has its own.
  */
 import type { RunSummary, Series } from '../../../src/watch/api.ts'
-import { type LineStyle, styleOf } from '../palette.ts'
+import type { LineStyle } from '../palette.ts'
 import { experimentOf } from '../runs/differences.ts'
 import { bandOver } from './bands.ts'
 
@@ -28,6 +28,7 @@ export function linesOf(
   series: readonly Series[],
   runs: ReadonlyMap<string, Pick<RunSummary, 'name' | 'config'>>,
   bands: boolean,
+  styleOf: (run: string) => LineStyle,
 ): readonly Line[] {
   const together = new Map<string, Series[]>()
   for (const each of series) {

@@ -1,5 +1,6 @@
 /** A run's line in small, as it looks in the plots. */
-import { type LineStyle, styleOf } from '../palette.ts'
+import type { LineStyle } from '../palette.ts'
+import { styleOf } from '../store.ts'
 
 export function Swatch({ run, style = styleOf(run) }: { readonly run: string; readonly style?: LineStyle }) {
   return (

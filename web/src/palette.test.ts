@@ -1,0 +1,43 @@
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { assignStyles, loadColor } from './palette.ts'
+
+const run = fc.record({ id: fc.string({ minLength: 1 }), created: fc.option(fc.integer({ min: 1, max: 1e12 })) })
+const collection = fc.uniqueArray(run, { selector: ({ id }) => id, maxLength: 40 })
+const text = (style: object | undefined) => JSON.stringify(style)
+
+test('up to 32 runs have styles of their own, and the first eight whole lines', () => {
+  fc.assert(
+    fc.property(collection, (runs) => {
+      const styles = [...assignStyles(runs).values()]
+      expect(styles.length).toBe(runs.length)
+      if (runs.length <= 32) expect(new Set(styles.map(text)).size).toBe(runs.length)
+      expect(styles.filter(({ dash }) => dash.length === 0).length).toBe(
+        Math.min(8, runs.length) + Math.max(0, runs.length - 32),
+      )
+    }),
+  )
+})
+
+test('a run that comes later changes no style of those that are there', () => {
+  fc.assert(
+    fc.property(collection, (runs) => {
+      const latest = { id: 'the latest', created: 2e12 }
+      const [before, after] = [assignStyles(runs), assignStyles([latest, ...runs])]
+      for (const { id } of runs) expect(text(after.get(id))).toBe(text(before.get(id)))
+    }),
+  )
+})
+
+test('colours of loads grow apart on both sides of the mean, and are the same as far as they are saturated', () => {
+  for (const dark of [false, true]) {
+    const distance = (a: number, b: number) =>
+      Math.hypot(...loadColor(a, dark).map((value, i) => value - (loadColor(b, dark)[i] as number)))
+    expect(distance(2, 1)).toBeGreaterThan(20)
+    expect(distance(4, 1)).toBeGreaterThan(distance(2, 1))
+    expect(distance(0.25, 1)).toBeGreaterThan(distance(0.5, 1))
+    expect(distance(0, 0.125)).toBe(0)
+    expect(distance(100, 8)).toBe(0)
+    expect(distance(8, 0.125)).toBeGreaterThan(100)
+  }
+})
