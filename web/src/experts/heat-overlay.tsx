@@ -52,7 +52,7 @@ export function Pointed({ cursor, byKeys, across, down, ratio, describe, frame }
   const cell = cursor.value
   const facts = cell && cell.row < frame.rows && cell.column < frame.columns ? describe(cell) : null
   const spoken = (
-    <div class="unseen" aria-live="polite">
+    <div class="hidden" aria-live="polite">
       {byKeys.value ? facts?.line : ''}
     </div>
   )

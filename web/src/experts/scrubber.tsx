@@ -50,7 +50,7 @@ export function Scrubber({ steps, at, ready, running, of }: ScrubberProps) {
         </span>
       </output>
       <label class="scrubber-speed">
-        <span class="unseen">Snapshots a second</span>
+        <span class="hidden">Snapshots a second</span>
         <select
           value={speed.value}
           title="Snapshots a second"

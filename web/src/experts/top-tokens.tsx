@@ -1,5 +1,5 @@
 /** The tokens that come to an expert most often, asked of the run's newest checkpoint. */
-import type { TopTokens as Answered, RunSummary } from '../../../src/watch/api.ts'
+import type { TopTokens as Answered, RunSummary, TopTokensRequest } from '../../../src/watch/api.ts'
 import { postJson } from '../client.ts'
 import { Message } from '../controls/message.tsx'
 import { piecesOf } from '../tokens/pieces.ts'
@@ -15,7 +15,7 @@ interface TopTokensProps {
 export function TopTokens({ run, router, expert }: TopTokensProps) {
   const key = run.traceable ? `${run.id}:${router}:${expert}` : null
   const { value, problem } = useAnswer(key, 0, (signal) =>
-    postJson<Answered>('/api/top-tokens', { run: run.id, router, expert }, signal),
+    postJson<Answered>('/api/top-tokens', { run: run.id, router, expert } satisfies TopTokensRequest, signal),
   )
   if (!run.traceable)
     return (

@@ -31,7 +31,7 @@ export function TokenDetail({ token, index, router, choice }: TokenDetailProps) 
                 <span>no expert</span>
               ) : (
                 <span class={`chip e${expert}`}>
-                  <span class="unseen">expert </span>
+                  <span class="hidden">expert </span>
                   {expert}
                 </span>
               )}
