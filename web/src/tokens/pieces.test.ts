@@ -30,23 +30,30 @@ test('nothing of a token is lost', () => {
   fc.assert(
     fc.property(written, (token) => {
       const ends = token.replace(/\r\n?/g, '\n')
-      expect(shown(token).replaceAll('⏎', '').replaceAll('→', '').replaceAll('·', ' ')).toBe(ends)
+      if (token !== '') expect(shown(token).replaceAll('⏎', '').replaceAll('→', '').replaceAll('·', ' ')).toBe(ends)
     }),
   )
 })
 
+test('a token that ends within a character has a sign', () => {
+  expect(piecesOf('')).toEqual([{ text: '◌', sign: true }])
+})
+
 test('characters of one run find the tokens of the other', () => {
   const offsets = offsetsOf(['The', ' wha', 'le', '', ' sank'])
-  expect([...offsets]).toEqual([0, 3, 7, 9, 9, 14])
+  expect([...offsets]).toEqual([0, 3, 7, 9, 9.5, 14])
   // ' whale' of a run that has it as one token.
   expect(tokensAt(offsets, 3, 9)).toEqual([1, 3])
   expect(tokensAt(offsets, 4, 5)).toEqual([1, 2])
   expect(tokensAt(offsets, 14, 20)).toEqual([5, 5])
+  // Both tokens of the character that they share.
+  expect(tokensAt(offsets, 9, 14)).toEqual([3, 5])
 })
 
-test('a token finds itself', () => {
+test('a token finds itself, also one that ends within a character', () => {
   fc.assert(
-    fc.property(fc.array(fc.string({ minLength: 1, maxLength: 5 }), { minLength: 1 }), (tokens) => {
+    fc.property(fc.array(fc.string({ maxLength: 5 })), fc.string({ minLength: 1 }), (before, last) => {
+      const tokens = [...before, last]
       const offsets = offsetsOf(tokens)
       tokens.forEach((_, token) => {
         expect(tokensAt(offsets, offsets[token] ?? 0, offsets[token + 1] ?? 0)).toEqual([token, token + 1])

@@ -26,7 +26,8 @@ export function TokenText(props: TokenTextProps) {
   const { label, tokens, router, choice, numbers, marked, pointed, point, turnLayer } = props
   const box = useRef<HTMLDivElement>(null)
   useLayoutEffect(() => {
-    box.current?.replaceChildren(...tokens.map(spanOf))
+    const isWordless = tokens.every((token) => token === '')
+    box.current?.replaceChildren(...tokens.map((token, index) => spanOf(token, index, isWordless)))
   }, [tokens])
   useLayoutEffect(() => {
     ruleExperts(router.experts)
@@ -81,13 +82,13 @@ export function TokenText(props: TokenTextProps) {
   )
 }
 
-function spanOf(token: string, index: number): HTMLSpanElement {
+function spanOf(token: string, index: number, isWordless: boolean): HTMLSpanElement {
   const span = document.createElement('span')
   span.className = 't'
   span.setAttribute('data-n', String(index))
   // A trace without text shows its tokens by number, as cells.
-  if (token === '') span.setAttribute('data-cell', '')
-  for (const { text, sign } of token === '' ? [{ text: String(index), sign: true }] : piecesOf(token)) {
+  if (isWordless) span.setAttribute('data-cell', '')
+  for (const { text, sign } of isWordless ? [{ text: String(index), sign: true }] : piecesOf(token)) {
     const piece = document.createElement('i')
     piece.textContent = text
     span.append(sign ? piece : text)
