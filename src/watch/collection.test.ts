@@ -176,6 +176,21 @@ test('states: who writes is running, who is done is finished, who went quiet was
   await vi.waitFor(() => expect(states()).toMatchObject({ thinking: 'stopped' }))
 })
 
+test('a run is stopped as soon as its process lets it go, and running when another goes on with it', async () => {
+  await putRun('demo', 10, 3)
+  const lock = await lockRun(join(folder, 'demo'))
+  const collection = await watch()
+  await read(collection)
+  expect(only(collection).state).toBe('running')
+  await putRun('demo', 10, 4)
+  await lock.release()
+  await vi.waitFor(() => expect(only(collection)).toMatchObject({ state: 'stopped', step: 4 }))
+  const next = await lockRun(join(folder, 'demo'))
+  await vi.waitFor(() => expect(only(collection).state).toBe('running'))
+  await next.release()
+  await vi.waitFor(() => expect(only(collection).state).toBe('stopped'))
+})
+
 test('a damaged run tells its problem, shows what can be read, and the others are as they were', async () => {
   await putRun('good', 3, 3)
   await putRun('broken', 3, 2)

@@ -35,6 +35,8 @@ export class RunDirectoryReader implements PolledRun {
   private configChanged = 0
   private hasCheckpoint = false
   private isLocked = false
+  /** When a process that held the run was first seen to hold it no more. */
+  private leftAt = Number.NEGATIVE_INFINITY
   private isReading = true
   private memory = Number.POSITIVE_INFINITY
   private told = ''
@@ -153,7 +155,10 @@ export class RunDirectoryReader implements PolledRun {
     const { steps, problem } = this.config
     if (problem !== undefined) return 'unreadable'
     if (steps !== null && this.step() >= steps) return 'finished'
-    if (this.isLocked || now - this.changed() < Math.max(QUIET, 10 * this.stepTime())) return 'running'
+    if (this.isLocked) return 'running'
+    const changed = this.changed()
+    // Of what was written before its process left, nothing goes on.
+    if (changed > this.leftAt && now - changed < Math.max(QUIET, 10 * this.stepTime())) return 'running'
     // Without a configuration nobody knows of steps that are left.
     return steps === null ? 'finished' : 'stopped'
   }
@@ -185,6 +190,8 @@ export class RunDirectoryReader implements PolledRun {
     const checkpoints = await readdir(join(this.directory, 'checkpoints')).catch((): string[] => [])
     this.hasCheckpoint = checkpoints.some((name) => /^step-\d+$/.test(name))
     const lock = await readInside(this.found.root, join(this.directory, LOCK_FILE), 4096)
-    this.isLocked = lock !== undefined && (await isHeldHere(lock.toString()))
+    const isLocked = lock !== undefined && (await isHeldHere(lock.toString()))
+    if (this.isLocked && !isLocked) this.leftAt = Date.now()
+    this.isLocked = isLocked
   }
 }
