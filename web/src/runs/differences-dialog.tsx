@@ -55,8 +55,7 @@ function DifferenceRow({ row: { field, values, seed } }: { readonly row: Differe
   return (
     <tr>
       <th scope="row">
-        {field}
-        {seed && <em class="tag">seed</em>}
+        {field} {seed && <em class="tag">seed</em>}
       </th>
       {values.map((value, index) => (
         <td key={index}>{value === undefined ? none : String(value)}</td>
