@@ -1,0 +1,193 @@
+/** The dashboard in a browser: what it says of experts and tokens, against the files of the runs. */
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import type { Browser, Page } from 'playwright-core'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { openChromium } from '../../bench/support/browser.ts'
+import type { RoutingRecord } from '../../src/train/metrics.ts'
+import {
+  chromium,
+  coloursOf,
+  heard,
+  heatMap,
+  named,
+  showOnly,
+  soon,
+  textOf,
+  visit,
+  type Watching,
+  watching,
+} from './dashboard-page.ts'
+import { finished, Workspace } from './support.ts'
+
+describe.skipIf(chromium === undefined)(named('experts and tokens on the dashboard'), { timeout: 60_000 }, () => {
+  let browser: Browser
+  let workspace: Workspace
+  let server: Watching
+
+  const on = (query: string, look: (page: Page) => Promise<void>) => visit(browser, `${server.address}?${query}`, look)
+
+  beforeAll(async () => {
+    workspace = new Workspace()
+    for (const [name, k] of [
+      ['one', 1],
+      ['two', 2],
+    ] as const) {
+      const model = { moe: { experts: 8, router: 'prototype', prototypes: 2, k } } as const
+      const config = workspace.config({ model, train: { steps: 60, checkpointEvery: 20, routingEvery: 5 } })
+      await finished(workspace.start('train', config, '--out', `runs/${name}`))
+    }
+    writeTrace(workspace)
+    server = await watching(workspace, 'watch', 'runs')
+    browser = await openChromium(chromium as string)
+  }, 60_000)
+
+  afterAll(async () => {
+    await browser?.close()
+    server?.running.kill('SIGINT')
+    await server?.running.ended
+    workspace?.remove()
+  })
+
+  test('the heat map is walked by keys, and says of an expert and a step what routing.jsonl does', () =>
+    on('page=experts', async (page) => {
+      await showOnly(page, 'one')
+      const map = heatMap(page)
+      await expect.poll(() => coloursOf(map.locator('canvas')), soon).toBeGreaterThan(3)
+      const scrubber = page.getByRole('slider', { name: 'Snapshot' })
+      for (const [key, step] of [
+        ['End', 60],
+        ['Home', 5],
+      ] as const) {
+        await scrubber.press(key)
+        await expect.poll(() => scrubber.getAttribute('aria-valuetext'), soon).toContain(`step ${step},`)
+        for (const key of ['Home', 'ArrowUp', 'ArrowDown', 'ArrowRight', 'ArrowRight']) await map.press(key)
+        const { tokens_per_expert: loads, kept_per_expert: kept } = routingOf(workspace, 'one', step, 1)
+        const tokens = loads[2] ?? Number.NaN
+        const mean = loads.reduce((sum, load) => sum + load, 0) / loads.length
+        await expect.poll(async () => (await heard(page)).tokens, soon).toBe(tokens)
+        const { said } = await heard(page)
+        expect(said).toContain('layer 1, expert 2: ')
+        if (tokens > 0) expect(said).toContain(`${(tokens / mean).toFixed(1)} times the mean`)
+        expect(said.includes('none dropped')).toBe(tokens > 0 && kept[2] === tokens)
+      }
+      await expect.poll(() => new URL(page.url()).searchParams.get('at'), soon).toBe('5')
+    }))
+
+  test('an expert opens with Enter, and shows the tokens of held-out text that come to it', () =>
+    on('page=experts', async (page) => {
+      await showOnly(page, 'one')
+      for (const key of ['Home', 'ArrowRight', 'Enter']) await heatMap(page).press(key)
+      const panel = page.getByRole('region', { name: 'Expert 1 of layer 0' })
+      await panel.getByRole('row').nth(1).waitFor()
+      const about = await textOf(panel.getByText(/assignments came here/))
+      const assigned = Number(/([\d,]+) assignments/.exec(about)?.[1]?.replaceAll(',', ''))
+      const counts = (await panel.getByRole('row').allInnerTexts()).slice(1).map((row) => Number(row.split(/\s+/)[1]))
+      expect(about).toContain('At step 60')
+      expect(counts[0]).toBeGreaterThan(0)
+      expect(counts).toEqual(counts.toSorted((a, b) => b - a))
+      expect(counts.reduce((sum, count) => sum + count, 0)).toBeLessThanOrEqual(assigned)
+    }))
+
+  test('a pasted text is text: every token of it has an expert, in two runs side by side', () =>
+    on('page=tokens', async (page) => {
+      const text = 'naïve <img src=x onerror=alert(1)> – of states or not'
+      await page.getByRole('combobox', { name: 'Run', exact: true }).selectOption('one')
+      await page.getByRole('combobox', { name: 'Beside it' }).selectOption('two')
+      await page.getByRole('radio', { name: 'Your own' }).check()
+      await page.getByLabel('Your text').fill(text)
+      await page.getByRole('button', { name: 'Route it' }).click()
+      for (const run of ['one', 'two']) {
+        const panel = page.getByRole('region', { name: `Routing of ${run}` })
+        const shown = panel.getByRole('application', { name: `Text as ${run} routes it` })
+        // A token that is a space has a sign in its place, and so has one that ends within a character.
+        const plain = async () => (await textOf(shown)).replaceAll('·', ' ').replaceAll('◌', '')
+        await expect.poll(plain, soon).toBe(text)
+        const tokens = Number(/([\d,]+) tokens/.exec(await textOf(panel))?.[1])
+        expect(tokens).toBeGreaterThan(40)
+        const legend = await panel
+          .getByRole('button', { name: /^Expert \d+: / })
+          .evaluateAll((buttons) =>
+            buttons.map((button) => Number(/: (\d+) tokens/.exec(button.getAttribute('aria-label') ?? '')?.[1])),
+          )
+        expect(legend.reduce((sum, count) => sum + count, 0)).toBe(tokens)
+      }
+      const pointed = (run: string) =>
+        textOf(page.getByRole('region', { name: `Routing of ${run}` }).locator('[aria-live]'))
+      // The two bytes of ï are two tokens, and are walked through as any; the run beside follows.
+      for (const token of [1, 2, 3, 4]) {
+        await page.getByRole('application', { name: 'Text as one routes it' }).press('ArrowRight')
+        for (const run of ['one', 'two'])
+          await expect.poll(() => pointed(run), soon).toMatch(new RegExp(`token ${token}\\D.*expert \\d`))
+      }
+      expect(await page.getByRole('main').locator('img').count()).toBe(0)
+    }))
+
+  test("a router trace of Megatron-Core is a run of its own, with the counts of all ranks' files", () =>
+    on('page=experts', async (page) => {
+      await showOnly(page, 'megatron')
+      const map = heatMap(page)
+      for (const [row, layer] of [3, 7].entries())
+        for (const expert of [0, 1, 2, 3]) {
+          await map.press('Home')
+          await map.press(row === 0 ? 'ArrowUp' : 'ArrowDown')
+          for (let moved = 0; moved < expert; moved++) await map.press('ArrowRight')
+          const expected = traced.filter((each) => each.layer === layer && each.expert === expert).length
+          await expect
+            .poll(async () => (await heard(page)).said, soon)
+            .toMatch(new RegExp(`layer ${layer}.*expert ${expert}:`))
+          expect((await heard(page)).tokens).toBe(expected)
+        }
+    }))
+})
+
+const routingOf = (workspace: Workspace, run: string, step: number, layer: number): RoutingRecord => {
+  const lines = readFileSync(workspace.file('runs', run, 'routing.jsonl'), 'utf8')
+    .trim()
+    .split('\n')
+  const found = lines
+    .map((line): RoutingRecord => JSON.parse(line))
+    .find((record) => record.step === step && record.layer === layer)
+  if (!found) throw new Error(`no record of step ${step}`)
+  return found
+}
+
+/** What two ranks chose in two layers, by choice. */
+const choices: Readonly<Record<number, readonly (readonly (readonly number[])[])[]>> = {
+  3: [
+    [
+      [0, 1],
+      [0, 2],
+      [0, 3],
+    ],
+    [
+      [0, 1],
+      [1, 2],
+    ],
+  ],
+  7: [
+    [
+      [3, 2],
+      [3, 1],
+      [3, 0],
+    ],
+    [
+      [3, 2],
+      [2, 3],
+    ],
+  ],
+}
+const traced = Object.entries(choices).flatMap(([layer, ranks]) =>
+  ranks.flat(2).map((expert) => ({ layer: Number(layer), expert })),
+)
+
+function writeTrace(workspace: Workspace): void {
+  mkdirSync(workspace.file('runs', 'megatron'))
+  for (const rank of [0, 1]) {
+    const lines = Object.entries(choices).map(([layer, ranks]) => {
+      const top = ranks[rank] ?? []
+      const head = { step: 0, stage: 'pre_dispatch', block: 'decoder', layer: Number(layer), rank }
+      return `${JSON.stringify({ ...head, num_tokens: top.length, topk: 2, top_indices: top })}\n`
+    })
+    writeFileSync(workspace.file('runs', 'megatron', `router_trace_rank${rank}.jsonl`), lines.join(''))
+  }
+}

@@ -1,0 +1,244 @@
+/**
+ * The dashboard where things are not as they should be: files of someone who means harm, requests of other pages, a
+ * server that goes away; and on a narrow, dark screen, for those who hear it.
+ */
+import { cpSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { request } from 'node:http'
+import type { Browser, Page } from 'playwright-core'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { openChromium } from '../../bench/support/browser.ts'
+import { randomFor } from '../../src/train/random.ts'
+import {
+  chromium,
+  named,
+  rowOf,
+  showOnly,
+  soon,
+  stepOf,
+  textOf,
+  visit,
+  type Watching,
+  watching,
+} from './dashboard-page.ts'
+import { finished, Workspace } from './support.ts'
+
+const attack = '<img src=x onerror=alert(1)>'
+const secret = 'nobody may read this'
+
+describe.skipIf(chromium === undefined)(
+  named('the dashboard, where things are not as they should be'),
+  { timeout: 60_000 },
+  () => {
+    let browser: Browser
+    let workspace: Workspace
+    let server: Watching
+
+    const on = (query: string, look: (page: Page) => Promise<void>) =>
+      visit(browser, `${server.address}?${query}`, look)
+
+    beforeAll(async () => {
+      workspace = new Workspace()
+      const config = workspace.config({ model: { moe: { experts: 4, router: 'prototype', prototypes: 2 } } })
+      await finished(workspace.start('train', config, '--out', 'runs/good'))
+      writeHostile(workspace)
+      server = await watching(workspace, 'watch', 'runs')
+      browser = await openChromium(chromium as string)
+    }, 60_000)
+
+    afterAll(async () => {
+      await browser?.close()
+      server?.running.kill('SIGINT')
+      await server?.running.ended
+      workspace?.remove()
+    })
+
+    test('names, fields and files of any kind are shown as text or left out, and the other runs are as ever', () =>
+      on('', async (page) => {
+        await expect.poll(() => stepOf(page, attack), soon).toBe(20)
+        expect(await textOf(rowOf(page, attack))).toContain(attack)
+        await expect.poll(() => stepOf(page, 'long-line'), soon).toBe(20)
+        expect(await stepOf(page, 'good')).toBe(20)
+        expect(await textOf(rowOf(page, 'good'))).toContain('Finished')
+        expect(await rowOf(page, 'binary').count()).toBe(1)
+        // Neither a folder nor a file behind a link that leads outside.
+        expect(await rowOf(page, 'elsewhere').count()).toBe(0)
+        expect(await stepOf(page, 'linked')).toBe(0)
+
+        await showOnly(page, attack)
+        await page.getByRole('checkbox', { name: 'Show good', exact: true }).check()
+        await page.getByRole('button', { name: 'Differences' }).click()
+        const dialog = page.getByRole('dialog', { name: /^What differs/ })
+        await dialog.getByRole('cell', { name: `${attack}.txt` }).waitFor()
+        await page.goto(`${server.address}?page=experts`)
+        await pickRun(page, attack)
+        await page.getByRole('application', { name: /^Load of / }).waitFor()
+        await page.goto(`${server.address}?page=tokens`)
+        await pickRun(page, attack)
+        await page.getByRole('radio', { name: 'Your own' }).check()
+        await page.getByLabel('Your text').fill(attack)
+        await page.getByRole('button', { name: 'Route it' }).click()
+        await page.getByRole('application', { name: `Text as ${attack} routes it` }).waitFor()
+        expect(await page.locator('img').count()).toBe(0)
+      }))
+
+    test.each([
+      '/../../../../../../../etc/passwd',
+      '/%2e%2e/%2e%2e/%2e%2e/package.json',
+      '/assets/..%2f..%2f..%2fpackage.json',
+      '/runs/good/config.json',
+      '/corpus.txt',
+    ])('a path finds no file of the disk: %s', async (path) => {
+      const answer = await ask(server, { path })
+      expect(answer.status).toBe(404)
+      expect(answer.body).not.toMatch(/root:|"name": "choir"|preset|people/)
+    })
+
+    test('another name for this machine is refused, on the page and on what it asks', async () => {
+      for (const path of ['/', '/api/collection', '/api/events']) {
+        const answer = await ask(server, { path, headers: { host: 'example.com' } })
+        expect(answer.status).toBe(403)
+        expect(answer.body).not.toContain('good')
+      }
+    })
+
+    test('what another page posts is refused', async () => {
+      const headers = { 'content-type': 'application/json', origin: 'http://example.com' }
+      const body = JSON.stringify({ run: 'x', text: 'x' })
+      expect((await ask(server, { path: '/api/trace', method: 'POST', headers, body })).status).toBe(403)
+      const form = { 'content-type': 'text/plain' }
+      expect((await ask(server, { path: '/api/trace', method: 'POST', headers: form, body })).status).toBe(415)
+    })
+
+    test.each(['curves', 'experts', 'tokens'])(
+      '%s fits a narrow screen, is dark in the dark, and all has a name',
+      (name) =>
+        visit(
+          browser,
+          `${server.address}?page=${name}`,
+          async (page) => {
+            if (name !== 'curves') await pickRun(page, 'good')
+            const main = page.getByRole('main')
+            await main
+              .getByRole(name === 'curves' ? 'article' : 'application')
+              .first()
+              .waitFor()
+            const widths = await page.evaluate('[document.scrollingElement.scrollWidth, innerWidth]')
+            const [width, screen] = widths as [number, number]
+            expect(width).toBeLessThanOrEqual(screen)
+            const background = await page.evaluate('getComputedStyle(document.body).backgroundColor')
+            const [red = 255, green = 255, blue = 255] = String(background).match(/\d+/g)?.map(Number) ?? []
+            expect(Math.max(red, green, blue)).toBeLessThan(80)
+            expect(await nameless(page)).toEqual([])
+            await page.getByRole('button', { name: 'Runs', exact: true }).click()
+            await rowOf(page, 'good').waitFor()
+            expect(await nameless(page)).toEqual([])
+            expect(await page.evaluate('document.scrollingElement.scrollWidth')).toBeLessThanOrEqual(screen)
+          },
+          { viewport: { width: 390, height: 844 }, colorScheme: 'dark' },
+        ),
+    )
+
+    test('a server that dies is told, and one on the same port is found again with what is new', async () => {
+      let own = await watching(workspace, 'watch', 'runs')
+      try {
+        await visit(
+          browser,
+          own.address,
+          async (page) => {
+            await rowOf(page, 'good').waitFor()
+            await page.getByRole('status').filter({ hasText: 'Live' }).waitFor()
+            own.running.kill('SIGKILL')
+            await page.getByRole('alert').waitFor()
+            await page.getByRole('status').filter({ hasText: 'Not connected' }).waitFor()
+            // What was known stays.
+            expect(await stepOf(page, 'good')).toBe(20)
+            await own.running.ended
+            cpSync(workspace.file('runs', 'good'), workspace.file('runs', 'new'), { recursive: true })
+            own = await watching(workspace, 'watch', 'runs', '--port', new URL(own.address).port)
+            await page.getByRole('status').filter({ hasText: 'Live' }).waitFor()
+            await rowOf(page, 'new').waitFor()
+            expect(await page.getByRole('alert').count()).toBe(0)
+          },
+          { mayComplain: /ERR_CONNECTION_REFUSED|ERR_INCOMPLETE_CHUNKED_ENCODING|ERR_CONNECTION_RESET/ },
+        )
+      } finally {
+        own.running.kill('SIGINT')
+        await own.running.ended
+      }
+    })
+  },
+)
+
+const pickRun = (page: Page, run: string) => page.getByRole('combobox', { name: 'Run', exact: true }).selectOption(run)
+
+/** Roles of what people act on or look at, without a name in the tree that browsers give to screen readers. */
+async function nameless(page: Page): Promise<string[]> {
+  const roles = 'button link checkbox radio textbox searchbox combobox slider spinbutton image progressbar application'
+  const cdp = await page.context().newCDPSession(page)
+  const { nodes } = await cdp.send('Accessibility.getFullAXTree')
+  const named = new Set(roles.split(' '))
+  const found = nodes.filter(({ ignored, role }) => !ignored && named.has(String(role?.value)))
+  expect(found.length).toBeGreaterThan(5)
+  const bare = found
+    .filter(({ name }) => String(name?.value ?? '').trim() === '')
+    .map(({ role }) => String(role?.value))
+  const drawn = await page.evaluate(
+    `[...document.querySelectorAll('canvas')].filter((each) => !each.closest('[aria-label]')).map(() => 'canvas')`,
+  )
+  return [...bare, ...(drawn as string[])]
+}
+
+interface Asked {
+  readonly path: string
+  readonly method?: string
+  readonly headers?: Readonly<Record<string, string>>
+  readonly body?: string
+}
+
+/** As it is written: `fetch` would tidy the path, and set the host. */
+function ask({ address }: Watching, { body, ...options }: Asked): Promise<{ status: number; body: string }> {
+  const { hostname, port } = new URL(address)
+  return new Promise((resolve, reject) => {
+    const asked = request({ hostname, port, ...options }, (response) => {
+      let text = ''
+      response.setEncoding('utf8').on('data', (piece: string) => {
+        text += piece
+      })
+      response.on('end', () => resolve({ status: response.statusCode ?? 0, body: text }))
+    })
+    asked.on('error', reject)
+    asked.end(body)
+  })
+}
+
+function writeHostile(workspace: Workspace): void {
+  const run = (name: string) => workspace.file('runs', name)
+  const good = readFileSync(workspace.file('runs', 'good', 'metrics.jsonl'), 'utf8')
+
+  cpSync(run('good'), run(attack), { recursive: true })
+  const config = JSON.parse(readFileSync(run(`${attack}/config.json`), 'utf8'))
+  config.data.source = workspace.file(`${attack}.txt`)
+  cpSync(workspace.file('corpus.txt'), config.data.source)
+  writeFileSync(run(`${attack}/config.json`), JSON.stringify(config))
+
+  cpSync(run('good'), run('long-line'), { recursive: true })
+  const half = good.indexOf('\n', good.length / 2) + 1
+  const long = `{"kind":"train","step":7,"name":"${'x'.repeat(20_000_000)}"}\n`
+  writeFileSync(run('long-line/metrics.jsonl'), good.slice(0, half) + long + good.slice(half))
+
+  mkdirSync(run('binary'))
+  const random = randomFor(1, 'binary')
+  writeFileSync(
+    run('binary/metrics.jsonl'),
+    Uint8Array.from({ length: 100_000 }, () => random.integer(256)),
+  )
+
+  const outside = workspace.file('elsewhere')
+  mkdirSync(outside)
+  writeFileSync(`${outside}/metrics.jsonl`, good)
+  writeFileSync(`${outside}/secret.txt`, secret)
+  symlinkSync(outside, run('elsewhere'))
+  mkdirSync(run('linked'))
+  cpSync(run('good/config.json'), run('linked/config.json'))
+  symlinkSync(`${outside}/metrics.jsonl`, run('linked/metrics.jsonl'))
+}

@@ -1,0 +1,195 @@
+/** The dashboard in a browser: what it promises of runs that are written and of curves, against the files of the runs. */
+import { readFileSync } from 'node:fs'
+import type { Browser, Page } from 'playwright-core'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { openChromium } from '../../bench/support/browser.ts'
+import type { RunInput } from '../../src/train/config.ts'
+import {
+  card,
+  chromium,
+  coloursOf,
+  heatMap,
+  named,
+  rowOf,
+  showOnly,
+  soon,
+  stepOf,
+  tableOf,
+  textOf,
+  visit,
+  type Watching,
+  watching,
+} from './dashboard-page.ts'
+import { finished, type Running, trainRecords, Workspace } from './support.ts'
+
+const moe = { experts: 8, router: 'prototype', prototypes: 2 } as const
+const train = { steps: 60, evalEvery: 20, checkpointEvery: 20, routingEvery: 5 }
+const one: RunInput = { model: { moe: { ...moe, k: 1 } }, train: { ...train, seed: 1 } }
+const two: RunInput = { model: { moe: { ...moe, k: 2 } }, train: { ...train, seed: 2 } }
+/** Goes on until it is stopped, and has no checkpoint before. */
+const endless: RunInput = { ...one, train: { steps: 200_000, batch: 16, checkpointEvery: 200_000, routingEvery: 10 } }
+
+describe.skipIf(chromium === undefined)(named('the dashboard'), { timeout: 60_000 }, () => {
+  let browser: Browser
+  let workspace: Workspace
+  let server: Watching
+  let live: Watching | undefined
+
+  const at = (query: string) => `${server.address}?${query}`
+  const on = (query: string, look: (page: Page) => Promise<void>) => visit(browser, at(query), look)
+
+  beforeAll(async () => {
+    workspace = new Workspace()
+    const runs = [
+      ['one', one],
+      ['two', two],
+    ] as const
+    for (const [name, config] of runs)
+      await finished(workspace.start('train', workspace.config(config), '--out', `runs/${name}`))
+    server = await watching(workspace, 'watch', 'runs')
+    browser = await openChromium(chromium as string)
+  }, 60_000)
+
+  afterAll(async () => {
+    await browser?.close()
+    for (const running of [server?.running, live?.running]) await stopped(running)
+    workspace?.remove()
+  })
+
+  test('a training with --watch is followed while it writes, without a reload', async () => {
+    const begun = await watching(workspace, 'train', workspace.config(endless), '--out', 'runs/live', '--watch')
+    live = begun
+    await visit(browser, begun.address, async (page) => {
+      await expect.poll(() => textOf(rowOf(page, 'live')), soon).toContain('Running')
+      const first = await stepOf(page, 'live')
+      await card(page, 'train/loss').getByRole('button', { name: 'Show as table' }).click()
+      await expect.poll(async () => Number((await tableOf(page, 'train/loss'))[2]), soon).toBeGreaterThan(0)
+      const drawn = Number((await tableOf(page, 'train/loss'))[2])
+      await expect.poll(() => stepOf(page, 'live'), soon).toBeGreaterThan(first + 100)
+      await expect
+        .poll(async () => Number((await tableOf(page, 'train/loss'))[2]?.replaceAll(',', '')), soon)
+        .toBeGreaterThan(drawn + 50)
+      await card(page, 'train/loss').getByRole('button', { name: 'Show as table' }).click()
+      await expect.poll(() => coloursOf(card(page, 'train/loss').locator('canvas')), soon).toBeGreaterThan(3)
+    })
+  })
+
+  test('a zoom is that of all curves, stays while the run goes on and after a reload, and a double-click ends it', () =>
+    on('smoothing=0', async (page) => {
+      await expect.poll(() => textOf(rowOf(page, 'live')), soon).toContain('Running')
+      await showOnly(page, 'live')
+      const plot = card(page, 'train/loss').getByRole('img')
+      await plot.waitFor()
+      await card(page, 'train/tokens_per_second').getByRole('button', { name: 'Show as table' }).click()
+      const place = async () => Number((await tableOf(page, 'train/tokens_per_second'))[2]?.replaceAll(',', ''))
+      await card(page, 'train/loss').scrollIntoViewIfNeeded()
+      const box = await plot.boundingBox()
+      if (!box) throw new Error('the plot is not in sight')
+      const y = box.y + box.height / 2
+      await page.mouse.move(box.x + 0.3 * box.width, y)
+      await page.mouse.down()
+      await page.mouse.move(box.x + 0.5 * box.width, y, { steps: 5 })
+      await page.mouse.up()
+
+      const range = () => {
+        const query = new URL(page.url()).searchParams
+        return { from: Number(query.get('from') ?? Number.NaN), to: Number(query.get('to') ?? Number.NaN) }
+      }
+      await expect.poll(() => range().to, soon).toBeGreaterThan(0)
+      const zoomed = range()
+      expect(zoomed.from).toBeLessThan(zoomed.to)
+      const now = await stepOf(page, 'live')
+      expect(zoomed.to).toBeLessThan(now)
+      // A point beyond the end leads the line to the edge.
+      await expect.poll(place, soon).toBeLessThan(zoomed.to + 2)
+
+      await expect.poll(() => stepOf(page, 'live'), soon).toBeGreaterThan(now + 150)
+      expect(range()).toEqual(zoomed)
+      expect(await place()).toBeLessThan(zoomed.to + 2)
+
+      await page.reload()
+      await plot.waitFor()
+      expect(range()).toEqual(zoomed)
+      await page.getByTitle('Back to the whole range (r)').waitFor()
+      await plot.dblclick()
+      await expect.poll(range, soon).toEqual({ from: Number.NaN, to: Number.NaN })
+    }))
+
+  test('a run that is stopped becomes that, and its top tokens come with its checkpoint, without a reload', () =>
+    on('page=experts', async (page) => {
+      await showOnly(page, 'live')
+      await heatMap(page).press('Home')
+      await heatMap(page).press('Enter')
+      const panel = page.getByRole('region', { name: 'Expert 0 of layer 0' })
+      await panel.getByText('No checkpoint yet').waitFor()
+      live?.running.kill('SIGINT')
+      await expect.poll(() => textOf(rowOf(page, 'live')), soon).toContain('Stopped')
+      await expect.poll(() => panel.getByRole('row').count(), soon).toBeGreaterThan(1)
+      await live?.running.ended
+    }))
+
+  test('a run that is begun while one looks appears, and ends as finished', () =>
+    on('', async (page) => {
+      await rowOf(page, 'one').waitFor()
+      expect(await rowOf(page, 'late').count()).toBe(0)
+      const late = workspace.start('train', workspace.config(one), '--out', 'runs/late')
+      await expect.poll(() => textOf(rowOf(page, 'late')), soon).toContain('Finished')
+      expect(await stepOf(page, 'late')).toBe(60)
+      await finished(late)
+    }))
+
+  test('the filter finds runs by a field of their configuration', () =>
+    on('', async (page) => {
+      await rowOf(page, 'two').waitFor()
+      await page.getByLabel('Filter the runs').fill('model.moe.k=2')
+      await expect.poll(() => page.getByRole('checkbox', { name: /^Show / }).count(), soon).toBe(1)
+      await rowOf(page, 'two').waitFor()
+    }))
+
+  test('the differences of two runs are exactly the fields in which they were configured to differ', () =>
+    on('', async (page) => {
+      await rowOf(page, 'two').waitFor()
+      await showOnly(page, 'one')
+      await page.getByRole('checkbox', { name: 'Show two', exact: true }).check()
+      await page.getByRole('button', { name: 'Differences' }).click()
+      const rows = page.getByRole('dialog', { name: 'What differs between 2 runs' }).getByRole('row')
+      expect((await rows.allInnerTexts()).slice(1)).toEqual(['model.moe.k\t1\t2', 'train.seed seed\t1\t2'])
+    }))
+
+  test('smoothing and a logarithmic axis are in the address, and survive a reload', () =>
+    on('', async (page) => {
+      const smoothing = page.getByRole('slider', { name: 'Smoothing' })
+      await smoothing.fill('0.9')
+      await page.getByRole('checkbox', { name: 'Log y' }).check()
+      await expect.poll(() => page.url(), soon).toMatch(/smoothing=0\.9/)
+      expect(page.url()).toMatch(/log=1/)
+      await page.reload()
+      expect(await smoothing.inputValue()).toBe('0.9')
+      expect(await page.getByRole('checkbox', { name: 'Log y' }).isChecked()).toBe(true)
+    }))
+
+  test('the CSV of a curve has every number of metrics.jsonl', () =>
+    on('smoothing=0', async (page) => {
+      await rowOf(page, 'one').waitFor()
+      await showOnly(page, 'one')
+      const loss = card(page, 'train/loss')
+      await expect.poll(() => loss.getByRole('img').getAttribute('aria-label'), soon).toMatch(/, 1 lines/)
+      await loss.getByLabel('Download').click()
+      const [download] = await Promise.all([
+        page.waitForEvent('download'),
+        loss.getByRole('button', { name: 'Points (CSV)' }).click(),
+      ])
+      const lines = readFileSync(await download.path(), 'utf8')
+        .trim()
+        .split('\r\n')
+      const rows = lines.slice(1).map((line) => line.split(',').slice(0, 3))
+      const records = trainRecords(workspace.file('runs', 'one'))
+      expect(records).toHaveLength(60)
+      expect(rows).toEqual(records.map(({ step, loss }) => ['one', String(step), String(loss)]))
+    }))
+})
+
+async function stopped(running: Running | undefined): Promise<void> {
+  running?.kill('SIGINT')
+  await running?.ended
+}
