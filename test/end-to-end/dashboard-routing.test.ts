@@ -71,6 +71,26 @@ describe.skipIf(chromium === undefined)(named('experts and tokens on the dashboa
         expect(said.includes('none dropped')).toBe(tokens > 0 && kept[2] === tokens)
       }
       await expect.poll(() => new URL(page.url()).searchParams.get('at'), soon).toBe('5')
+      await page.getByRole('button', { name: 'Play (space)' }).click()
+      await expect.poll(() => scrubber.getAttribute('aria-valuetext'), soon).toContain('step 60,')
+    }))
+
+  test('one layer is shown over time: each step of routing.jsonl is a column, each expert a row', () =>
+    on('page=experts', async (page) => {
+      await showOnly(page, 'one')
+      await page.getByRole('radio', { name: 'Experts over time' }).check()
+      const map = page.getByRole('application', { name: /^Load of the 8 experts of layer 0 over 12 snapshots/ })
+      await expect.poll(() => coloursOf(map.locator('canvas')), soon).toBeGreaterThan(3)
+      for (const [key, step] of [
+        ['Home', 5],
+        ['End', 60],
+      ] as const) {
+        for (const pressed of ['ArrowDown', key]) await map.press(pressed)
+        const expert = key === 'Home' ? 1 : 2
+        await expect.poll(async () => (await heard(page)).said, soon).toContain(`step ${step}, expert ${expert}: `)
+        const { tokens_per_expert: loads } = routingOf(workspace, 'one', step, 0)
+        expect((await heard(page)).tokens).toBe(loads[expert])
+      }
     }))
 
   test('an expert opens with Enter, and shows the tokens of held-out text that come to it', () =>
@@ -113,12 +133,14 @@ describe.skipIf(chromium === undefined)(named('experts and tokens on the dashboa
       }
       const pointed = (run: string) =>
         textOf(page.getByRole('region', { name: `Routing of ${run}` }).locator('[aria-live]'))
+      const said = (token: number) => new RegExp(`token ${token}\\D.*expert \\d.*\\d\\.\\d{3}(kept|dropped)`)
       // The two bytes of ï are two tokens, and are walked through as any; the run beside follows.
       for (const token of [1, 2, 3, 4]) {
         await page.getByRole('application', { name: 'Text as one routes it' }).press('ArrowRight')
-        for (const run of ['one', 'two'])
-          await expect.poll(() => pointed(run), soon).toMatch(new RegExp(`token ${token}\\D.*expert \\d`))
+        for (const run of ['one', 'two']) await expect.poll(() => pointed(run), soon).toMatch(said(token))
       }
+      await page.getByRole('application', { name: 'Text as two routes it' }).getByText('<').hover()
+      await expect.poll(() => pointed('two'), soon).toMatch(said(7))
       expect(await page.getByRole('main').locator('img').count()).toBe(0)
     }))
 

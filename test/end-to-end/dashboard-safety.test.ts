@@ -23,7 +23,6 @@ import {
 import { finished, Workspace } from './support.ts'
 
 const attack = '<img src=x onerror=alert(1)>'
-const secret = 'nobody may read this'
 
 describe.skipIf(chromium === undefined)(
   named('the dashboard, where things are not as they should be'),
@@ -90,7 +89,7 @@ describe.skipIf(chromium === undefined)(
     ])('a path finds no file of the disk: %s', async (path) => {
       const answer = await ask(server, { path })
       expect(answer.status).toBe(404)
-      expect(answer.body).not.toMatch(/root:|"name": "choir"|preset|people/)
+      expect(answer.body).not.toMatch(/root:|"dependencies"|"model"|people/)
     })
 
     test('another name for this machine is refused, on the page and on what it asks', async () => {
@@ -236,7 +235,6 @@ function writeHostile(workspace: Workspace): void {
   const outside = workspace.file('elsewhere')
   mkdirSync(outside)
   writeFileSync(`${outside}/metrics.jsonl`, good)
-  writeFileSync(`${outside}/secret.txt`, secret)
   symlinkSync(outside, run('elsewhere'))
   mkdirSync(run('linked'))
   cpSync(run('good/config.json'), run('linked/config.json'))

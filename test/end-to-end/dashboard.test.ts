@@ -33,7 +33,7 @@ describe.skipIf(chromium === undefined)(named('the dashboard'), { timeout: 60_00
   let browser: Browser
   let workspace: Workspace
   let server: Watching
-  let live: Watching | undefined
+  let live: Watching
 
   const at = (query: string) => `${server.address}?${query}`
   const on = (query: string, look: (page: Page) => Promise<void>) => visit(browser, at(query), look)
@@ -48,6 +48,7 @@ describe.skipIf(chromium === undefined)(named('the dashboard'), { timeout: 60_00
       await finished(workspace.start('train', workspace.config(config), '--out', `runs/${name}`))
     server = await watching(workspace, 'watch', 'runs')
     browser = await openChromium(chromium as string)
+    live = await watching(workspace, 'train', workspace.config(endless), '--out', 'runs/live', '--watch')
   }, 60_000)
 
   afterAll(async () => {
@@ -57,9 +58,7 @@ describe.skipIf(chromium === undefined)(named('the dashboard'), { timeout: 60_00
   })
 
   test('a training with --watch is followed while it writes, without a reload', async () => {
-    const begun = await watching(workspace, 'train', workspace.config(endless), '--out', 'runs/live', '--watch')
-    live = begun
-    await visit(browser, begun.address, async (page) => {
+    await visit(browser, live.address, async (page) => {
       await expect.poll(() => textOf(rowOf(page, 'live')), soon).toContain('Running')
       const first = await stepOf(page, 'live')
       await card(page, 'train/loss').getByRole('button', { name: 'Show as table' }).click()
@@ -122,10 +121,10 @@ describe.skipIf(chromium === undefined)(named('the dashboard'), { timeout: 60_00
       await heatMap(page).press('Enter')
       const panel = page.getByRole('region', { name: 'Expert 0 of layer 0' })
       await panel.getByText('No checkpoint yet').waitFor()
-      live?.running.kill('SIGINT')
+      live.running.kill('SIGINT')
       await expect.poll(() => textOf(rowOf(page, 'live')), soon).toContain('Stopped')
       await expect.poll(() => panel.getByRole('row').count(), soon).toBeGreaterThan(1)
-      await live?.running.ended
+      await live.running.ended
     }))
 
   test('a run that is begun while one looks appears, and ends as finished', () =>
@@ -173,21 +172,38 @@ describe.skipIf(chromium === undefined)(named('the dashboard'), { timeout: 60_00
       await rowOf(page, 'one').waitFor()
       await showOnly(page, 'one')
       const loss = card(page, 'train/loss')
-      await expect.poll(() => loss.getByRole('img').getAttribute('aria-label'), soon).toMatch(/, 1 lines/)
-      await loss.getByLabel('Download').click()
-      const [download] = await Promise.all([
-        page.waitForEvent('download'),
-        loss.getByRole('button', { name: 'Points (CSV)' }).click(),
-      ])
-      const lines = readFileSync(await download.path(), 'utf8')
-        .trim()
-        .split('\r\n')
+      await expect.poll(() => loss.getByRole('img').getAttribute('aria-label'), soon).toMatch(/, 1 line\./)
+      const csv = await downloaded(page, 'train/loss', 'Points (CSV)')
+      const lines = csv.toString().trim().split('\r\n')
       const rows = lines.slice(1).map((line) => line.split(',').slice(0, 3))
       const records = trainRecords(workspace.file('runs', 'one'))
       expect(records).toHaveLength(60)
       expect(rows).toEqual(records.map(({ step, loss }) => ['one', String(step), String(loss)]))
     }))
+
+  test('a curve is taken away as a drawing and as a picture', () =>
+    on('', async (page) => {
+      await rowOf(page, 'two').waitFor()
+      await showOnly(page, 'two')
+      await card(page, 'eval/loss').scrollIntoViewIfNeeded()
+      await card(page, 'eval/loss').getByRole('img').waitFor()
+      const svg = (await downloaded(page, 'eval/loss', 'Drawing (SVG)')).toString()
+      expect(svg).toMatch(/^(?:<\?xml[^>]*>\s*)?<svg[\s\S]*<\/svg>\s*$/)
+      expect(svg).toMatch(/<text[^>]*>two\s/)
+      const png = await downloaded(page, 'eval/loss', 'Picture (PNG)')
+      expect(png.subarray(0, 8)).toEqual(Buffer.from('\x89PNG\r\n\x1a\n', 'latin1'))
+      expect(png.length).toBeGreaterThan(5000)
+    }))
 })
+
+async function downloaded(page: Page, metric: string, kind: string): Promise<Buffer> {
+  await card(page, metric).getByLabel('Download').click()
+  const [download] = await Promise.all([
+    page.waitForEvent('download'),
+    card(page, metric).getByRole('button', { name: kind }).click(),
+  ])
+  return readFileSync(await download.path())
+}
 
 async function stopped(running: Running | undefined): Promise<void> {
   running?.kill('SIGINT')

@@ -79,5 +79,6 @@ function labelOf({ metric, axis, lines }: Figure): string {
     .map(({ name, y }) => `${name} ${measured(y.findLast((value) => value !== null))}`)
     .join(', ')
   const more = lines.length > 5 ? `, and ${lines.length - 5} more` : ''
-  return `${metric} over ${axisTitles[axis].toLowerCase()}, ${lines.length} lines. Last values: ${said}${more}`
+  const many = lines.length === 1 ? '1 line' : `${lines.length} lines`
+  return `${metric} over ${axisTitles[axis].toLowerCase()}, ${many}. Last values: ${said}${more}`
 }
