@@ -1,4 +1,5 @@
 /** What config.json says to a reader that must live with any file: some of it, and what is wrong with the rest. */
+import { UsageError } from '../errors.ts'
 import { describeModel } from '../model/describe.ts'
 import { routedModules } from '../model/parameters.ts'
 import { parseRunConfig } from '../train/load-config.ts'
@@ -53,6 +54,10 @@ export function readRunConfig(text: string): KnownConfig {
   }
   try {
     const { model, train } = parseRunConfig(text, 'config.json')
+    if (model.layers > MOST_LAYERS)
+      throw new UsageError(
+        `invalid model.layers: ${model.layers} (the dashboard shows models of ${MOST_LAYERS} at most)`,
+      )
     const layers = Array.from({ length: model.layers }, (_, layer) => routedModules(model, layer).length)
     const routers = layers.reduce((sum, count) => sum + count, 0)
     const { flopsPerToken } = describeModel(model)
@@ -65,12 +70,17 @@ export function readRunConfig(text: string): KnownConfig {
   }
 }
 
+/** More than any model has: a table of the tensors of 10^9 layers would take all memory, and the server with it. */
+const MOST_LAYERS = 512
 const MOST_FIELDS = 500
+/** A name is sent with each of its fields, to every page, with every change. */
+const LONGEST_NAME = 200
 const LONGEST_TEXT = 500
 const LONGEST_PROBLEM = 2000
 const DEEPEST = 8
 
 function flat(value: unknown, path: string, depth = 0): [string, string | number | boolean | null][] {
+  if (path.length > LONGEST_NAME) return []
   if (isRecord(value) && depth < DEEPEST)
     return Object.entries(value).flatMap(([key, below]) => flat(below, `${path}.${key}`, depth + 1))
   if (value === null || typeof value === 'number' || typeof value === 'boolean') return [[path, value]]
