@@ -39,7 +39,7 @@ export function access({ port, token }: Access): MiddlewareHandler {
   }
 }
 
-/** Whether only this machine reaches an address. */
+/** Whether only this machine reaches an address. Numbers alone are no name that a website could make point here. */
 export function isLoopback(host: string): boolean {
   return /^(?:localhost|127(?:\.\d{1,3}){3}|::1|\[::1\])$/i.test(host)
 }
@@ -47,7 +47,7 @@ export function isLoopback(host: string): boolean {
 function requireOwnName(c: Context, port: number): void {
   const host = c.req.header('host') ?? ''
   const [, name = '', given = '80'] = /^(.*?)(?::(\d+))?$/.exec(host) ?? []
-  if (/^(?:localhost|127\.0\.0\.1|\[::1\])$/i.test(name) && Number(given) === port) return
+  if (isLoopback(name) && Number(given) === port) return
   throw new ProblemError(
     403,
     `This server answers to localhost:${port} only. Through a tunnel take the same port at both ends, ` +
