@@ -90,7 +90,7 @@ function addRuns(app: Hono, collection: Watched): void {
     const { runs, metric, from, to, ...query } = asked(questions.series, c.req.query())
     const range = { ...(from !== undefined && { from }), ...(to !== undefined && { to }) }
     // A run that has gone since the page asked is one that lacks the metric.
-    const series = runs.split(',').map((id) => collection.run(id)?.series(metric, { ...query, ...range }))
+    const series = [...new Set(runs.split(','))].map((id) => collection.run(id)?.series(metric, { ...query, ...range }))
     const answer: SeriesAnswer = {
       metric,
       x: query.x,
