@@ -44,6 +44,13 @@ describe('an address', () => {
     expect(new Set(ports).size).toBe(2)
   })
 
+  test('may name thousands of runs', async () => {
+    const { address } = await served({ port: 0 })
+    const url = new URL('/api/series?metric=m', address)
+    url.searchParams.set('runs', Array.from({ length: 5000 }, (_, run) => `run${1e6 + run}`).join(','))
+    expect((await fetch(url)).status).toBe(200)
+  })
+
   test('with a token has it, opens without it in the end, and is closed to others', async () => {
     const { address } = await served({ port: 0, host: '0.0.0.0', token: 'only we know' })
     const url = new URL(address)

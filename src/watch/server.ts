@@ -35,6 +35,8 @@ export interface WatchServer {
 /** TensorBoard has 6006; more than so many servers on a machine are a mistake. */
 const ports = { first: 6007, tried: 50 }
 const shortestToken = 8
+/** Bytes: an address may name thousands of runs, which Node's 16 KiB do not hold. */
+const longestHead = 256 << 10
 
 /**
  * Serves folders until it is closed.
@@ -61,7 +63,7 @@ export async function startWatch({ roots, ...place }: WatchOptions): Promise<Wat
 export async function serveWatched(collection: Watched, page: Page, place: Place): Promise<WatchServer> {
   refuseOpenDoor(place)
   const { host = '127.0.0.1', token } = place
-  const server = createServer()
+  const server = createServer({ maxHeaderSize: longestHead })
   const port = await listen(server, host, place.port)
   const processes = new TraceProcesses()
   const app = createApp({ collection, tracing: new RunTracing(processes), page, access: { port, token } })
