@@ -66,9 +66,13 @@ export class TraceProcesses {
   }
 
   private start(directory: string, step: number): TraceProcess {
-    const process = new TraceProcess(directory, step, this.limits.idle, () => {
-      this.all.delete(process)
+    // One that is about to end is asked nothing more, or the question would end with it.
+    const leave = () => {
       if (this.live.get(directory) === process) this.live.delete(directory)
+    }
+    const process = new TraceProcess(directory, step, this.limits.idle, leave, () => {
+      this.all.delete(process)
+      leave()
     })
     this.all.add(process)
     return process
@@ -84,6 +88,7 @@ class TraceProcess {
   readonly step: number
   private readonly child: ChildProcess
   private readonly idle: number
+  private readonly onIdle: () => void
   private readonly ended: Promise<void>
   private isEnded = false
   private waiting: Waiting | undefined
@@ -92,9 +97,10 @@ class TraceProcess {
   private turn: Promise<unknown> = Promise.resolve()
   private complaint = ''
 
-  constructor(directory: string, step: number, idle: number, onEnd: () => void) {
+  constructor(directory: string, step: number, idle: number, onIdle: () => void, onEnd: () => void) {
     this.step = step
     this.idle = idle
+    this.onIdle = onIdle
     this.child = fork(script, [directory], { stdio: ['ignore', 'ignore', 'pipe', 'ipc'], execArgv: [] })
     this.child.stderr?.setEncoding('utf8').on('data', (text: string) => {
       this.complaint = `${this.complaint}${text}`.slice(-2000)
@@ -129,7 +135,7 @@ class TraceProcess {
       .catch(() => undefined)
       .then(() => {
         // Whoever asks in the meantime has a turn of its own.
-        if (this.turn === turn && !this.isEnded) this.timer = setTimeout(() => void this.kill(), this.idle).unref()
+        if (this.turn === turn && !this.isEnded) this.timer = setTimeout(() => this.leave(), this.idle).unref()
       })
     this.turn = turn
     return answer
@@ -138,6 +144,11 @@ class TraceProcess {
   /** Ends it once it has answered what it was asked. */
   retire(): void {
     void this.turn.then(() => this.kill())
+  }
+
+  private leave(): void {
+    this.onIdle()
+    void this.kill()
   }
 
   kill(): Promise<void> {
