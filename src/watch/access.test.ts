@@ -102,7 +102,7 @@ describe('with a token', () => {
     expect(answer.headers.get('location')).toBe('/?view=experts&run=a')
     const cookie = answer.headers.get('set-cookie') ?? ''
     expect(cookie).toMatch(/; HttpOnly/)
-    expect(cookie).toMatch(/; SameSite=Strict/)
+    expect(cookie).toMatch(/; SameSite=Lax/)
     const pair = cookie.split(';')[0] ?? ''
     expect((await ask('/', { host, cookie: pair })).status).toBe(200)
     expect((await ask('/', { host, cookie: pair, ...json }, 'POST')).status).toBe(200)

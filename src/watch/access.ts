@@ -4,7 +4,8 @@
  * - without a token the server is bound to this machine, and answers requests that name it so. A page of some
  *   website whose name was made to point here (DNS rebinding) names itself, and is refused;
  * - with a token whoever has it may ask, under any name. It comes once in the address, is put into a cookie that
- *   scripts cannot read and other sites cannot send, and is gone from the address; programs send it as a Bearer.
+ *   scripts cannot read and other sites send only where someone follows a link, and is gone from the address;
+ *   programs send it as a Bearer.
  *
  * In both, what makes the server work (POST) must be JSON, which no form of another site sends, and from our page.
  */
@@ -27,7 +28,8 @@ export function access({ port, token }: Access): MiddlewareHandler {
     else {
       const given = c.req.query('token')
       if (given !== undefined && c.req.method === 'GET' && equal(given, token)) {
-        setCookie(c, cookie, token, { httpOnly: true, sameSite: 'Strict', path: '/' })
+        // Not `Strict`: of an address that was sent in a chat, the redirect to the page would come without it.
+        setCookie(c, cookie, token, { httpOnly: true, sameSite: 'Lax', path: '/' })
         return c.redirect(withoutToken(new URL(c.req.url)), 303)
       }
       const bearer = /^Bearer (.+)$/i.exec(c.req.header('authorization') ?? '')?.[1]
