@@ -31,15 +31,16 @@ export function paint(surface: Surface, lines: readonly Line[], frame: Frame, un
     for (const { x, band, style } of lines) {
       if (band) for (const points of bandPieces(frame, x, band.low, band.high)) surface.area(points, style.color, 0.18)
     }
-    // Many of them would hide what was smoothed.
+    const isCrowded = lines.length > 40
+    // Many of them would hide what was smoothed, and among a crowd nobody sees them.
     const faint = Math.min(0.25, 2.5 / lines.length)
     for (const { x, raw, style } of lines) {
-      if (!raw) continue
+      if (!raw || isCrowded) continue
       const stroke = { color: style.color, width: unit, opacity: faint }
       for (const points of pieces(frame, x, raw)) surface.line(points, stroke)
     }
     // Many lines are thinner, so that one can still look between them.
-    const width = unit * (lines.length > 40 ? 1 : 1.6)
+    const width = unit * (isCrowded ? 1 : 1.6)
     for (const { x, y, style } of lines) {
       const stroke = { color: style.color, width, dash: style.dash.map((length) => length * unit) }
       for (const points of pieces(frame, x, y)) surface.line(points, stroke)
