@@ -19,13 +19,31 @@ export async function getFloats(path: string, query: Query, signal?: AbortSignal
   return new Float32Array(await response.arrayBuffer())
 }
 
-/** Calls back for every change of a run, and with `null` when the connection comes or goes. Returns how to stop. */
+/**
+ * Calls back for every change of a run, and with `null` when the connection comes or goes. Only while the page is
+ * seen: browsers open six connections to a server for all of their tabs, and a seventh tab would wait for ever.
+ * Returns how to stop.
+ */
 export function onChanges(listener: (change: Change | null, connected: boolean) => void): () => void {
-  const events = new EventSource('/api/events')
-  events.addEventListener('open', () => listener(null, true))
-  events.addEventListener('error', () => listener(null, false))
-  events.addEventListener('change', (event) => listener(JSON.parse(event.data) as Change, true))
-  return () => events.close()
+  let events: EventSource | null = null
+  const end = () => {
+    events?.close()
+    events = null
+  }
+  const follow = () => {
+    if (document.hidden) return end()
+    if (events) return
+    events = new EventSource('/api/events')
+    events.addEventListener('open', () => listener(null, true))
+    events.addEventListener('error', () => listener(null, false))
+    events.addEventListener('change', (event) => listener(JSON.parse(event.data) as Change, true))
+  }
+  follow()
+  document.addEventListener('visibilitychange', follow)
+  return () => {
+    document.removeEventListener('visibilitychange', follow)
+    end()
+  }
 }
 
 function address(path: string, query: Query): string {

@@ -28,9 +28,12 @@ export const shownRuns = computed<readonly RunSummary[]>(() =>
   chosen.value.length === 0 ? runs.value : runs.value.filter(({ id }) => chosen.value.includes(id)),
 )
 
-async function load(): Promise<void> {
+/** @param missed Whether changes were not told: then every run may have changed. */
+async function load(missed: boolean): Promise<void> {
   try {
-    collection.value = await getJson<Collection>('/api/collection')
+    const newest = await getJson<Collection>('/api/collection')
+    collection.value = newest
+    if (missed) versions.value = new Map(newest.runs.map(({ id }) => [id, newest.version]))
     problem.value = null
   } catch (error) {
     problem.value = (error as Error).message
@@ -40,15 +43,25 @@ async function load(): Promise<void> {
 export function follow(): void {
   let loading: Promise<void> | null = null
   let again = false
+  let isFirst = !document.hidden
+  let missed = false
   const reload = () => {
     again = loading !== null
-    loading ??= load().finally(() => {
+    if (loading) return
+    const all = missed
+    missed = false
+    loading = load(all).finally(() => {
       loading = null
       if (again) reload()
     })
   }
   reload()
   onChanges((change, connected) => {
+    // Between two connections nobody told what changed.
+    if (connected && change === null) {
+      missed ||= !isFirst
+      isFirst = false
+    }
     if (!connected) problem.value = 'The connection to the server is lost; trying again.'
     if (change) {
       const changed = new Map(versions.value)

@@ -1,0 +1,69 @@
+import { beforeEach, expect, test, vi } from 'vitest'
+import type { Change, Collection } from '../../src/watch/api.ts'
+import { runWith } from './testing/run.ts'
+
+// Fields of the address are read when their modules are loaded.
+vi.stubGlobal('location', { search: '', pathname: '/' })
+
+class FakeEvents extends EventTarget {
+  static all: FakeEvents[] = []
+  isClosed = false
+  constructor() {
+    super()
+    FakeEvents.all.push(this)
+  }
+  close() {
+    this.isClosed = true
+  }
+  tell(change: Change) {
+    this.dispatchEvent(new MessageEvent('change', { data: JSON.stringify(change) }))
+  }
+}
+const page = Object.assign(new EventTarget(), { hidden: false })
+vi.stubGlobal('document', page)
+vi.stubGlobal('EventSource', FakeEvents)
+let served: Collection
+vi.stubGlobal('fetch', async () => Response.json(served))
+
+const { follow, versions, problem } = await import('./store.ts')
+
+const show = (hidden: boolean) => {
+  page.hidden = hidden
+  page.dispatchEvent(new Event('visibilitychange'))
+}
+const opened = () => FakeEvents.all.filter(({ isClosed }) => !isClosed)
+const version = (run: string) => versions.value.get(run)
+
+beforeEach(() => {
+  served = { version: 3, roots: [], runs: [runWith({ id: 'a' })], progress: null }
+})
+
+test('a tab that is not seen has no connection, and misses nothing', async () => {
+  follow()
+  expect(opened()).toHaveLength(1)
+  opened()[0]?.dispatchEvent(new Event('open'))
+  opened()[0]?.tell({ version: 3, runs: ['a'] })
+  expect(version('a')).toBe(3)
+
+  show(true)
+  expect(opened()).toHaveLength(0)
+  show(false)
+  show(false)
+  expect(opened()).toHaveLength(1)
+
+  // What was written meanwhile was told to nobody.
+  served = { ...served, version: 7 }
+  opened()[0]?.dispatchEvent(new Event('open'))
+  await vi.waitFor(() => expect(version('a')).toBe(7))
+  expect(problem.value).toBeNull()
+})
+
+test('a connection that was lost and comes again is the same', async () => {
+  const events = opened()[0] as FakeEvents
+  events.dispatchEvent(new Event('error'))
+  expect(problem.value).toContain('lost')
+  served = { ...served, version: 9 }
+  events.dispatchEvent(new Event('open'))
+  await vi.waitFor(() => expect(version('a')).toBe(9))
+  expect(problem.value).toBeNull()
+})
