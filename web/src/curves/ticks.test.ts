@@ -33,5 +33,9 @@ describe('ticks', () => {
     expect(linearTicks(1, 1, 5)).toEqual([])
     expect(logTicks(0, 10, 5)).toEqual([])
     expect(logTicks(-1, 10, 5)).toEqual([])
+    // A thousand apart, but a billionth of a billionth of what they are.
+    expect(timeTicks(1e18 - 1280, 1e18, 4)).toEqual([])
+    // Room above 1e308 is beyond all numbers.
+    expect(logTicks(1e-300, Number.POSITIVE_INFINITY, 5)).toEqual([])
   })
 })

@@ -2,11 +2,14 @@
 import type { XAxis } from '../../../src/watch/api.ts'
 import { compact, duration } from '../numbers.ts'
 
+/** A range that is lost in the digits of its ends, or goes beyond all numbers, has no numbers to tell apart. */
+const isLost = (min: number, max: number) =>
+  !(max - min > 1e-9 * Math.max(Math.abs(min), Math.abs(max))) || !Number.isFinite(max - min)
+
 /** About `count` multiples of 1, 2 or 5 times a power of ten. */
 export function linearTicks(min: number, max: number, count: number): readonly number[] {
   const rough = (max - min) / Math.max(1, count)
-  // A range that is lost in the digits of its ends has no numbers to tell apart.
-  if (!(max - min > 1e-9 * Math.max(Math.abs(min), Math.abs(max))) || !Number.isFinite(rough)) return []
+  if (isLost(min, max)) return []
   const power = 10 ** Math.floor(Math.log10(rough))
   const step = power * ([1, 2, 5].find((times) => times * power >= rough * 0.999) ?? 10)
   return multiples(min, max, step)
@@ -14,7 +17,7 @@ export function linearTicks(min: number, max: number, count: number): readonly n
 
 /** Powers of ten, or 1, 2 and 5 times them; as on a linear axis where the range is too small for that. */
 export function logTicks(min: number, max: number, count: number): readonly number[] {
-  if (!(min > 0) || !(max > min)) return []
+  if (!(min > 0) || !(max > min) || !Number.isFinite(max)) return []
   const decades = Math.log10(max / min)
   const every = Math.max(1, Math.ceil(decades / Math.max(1, count)))
   const times = decades < count / 3 ? [1, 2, 5] : [1]
@@ -38,6 +41,7 @@ const timeSteps = [1, 2, 5, 10, 15, 30].concat(
 /** Round in seconds, minutes, hours or days. */
 export function timeTicks(min: number, max: number, count: number): readonly number[] {
   const rough = (max - min) / Math.max(1, count)
+  if (isLost(min, max)) return []
   if (rough <= 1) return linearTicks(min, max, count)
   const step = timeSteps.find((each) => each >= rough)
   return step === undefined
