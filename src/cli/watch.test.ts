@@ -24,10 +24,16 @@ async function shown(fake: Fake, text: string): Promise<void> {
 describe('watch', () => {
   test('prints the address, serves until Ctrl-C, closes, and that is exit code 0', async () => {
     const fake = fakeIo()
-    const code = main(['watch', 'a', 'b', '--port', '7000', '--host', '0.0.0.0', '--token', 'longenough'], fake.io)
+    const code = main(
+      ['watch', 'a', 'b', '--port', '7000', '--host', '0.0.0.0', '--token', 'longenough', '--data', 'c', '--data', 'd'],
+      fake.io,
+    )
     await shown(fake, address)
     expect(fake.calls).toEqual([
-      { name: 'watch', args: [{ roots: ['a', 'b'], port: 7000, host: '0.0.0.0', token: 'longenough' }] },
+      {
+        name: 'watch',
+        args: [{ roots: ['a', 'b'], data: ['c', 'd'], port: 7000, host: '0.0.0.0', token: 'longenough' }],
+      },
     ])
     fake.interrupt()
     expect(await code).toBe(0)
@@ -75,6 +81,15 @@ describe('train --watch', () => {
     expect(names(fake)).toEqual(['startSelf', 'train', 'stop'])
     expect(fake.stdout.text.indexOf(address)).toBeGreaterThan(-1)
     expect(fake.stdout.text.indexOf(address)).toBeLessThan(fake.stdout.text.indexOf('1/20'))
+  })
+
+  test('lets the dashboard read the text of the run, which need not lie below it', async () => {
+    const fake = fakeIo()
+    const [text, glob] = [join(folder, 'words.txt'), join(folder, 'more', '*.md')]
+    const sets = ['--set', `data.source=${JSON.stringify([text, 'sotu', glob])}`]
+    expect(await main(train('text', ...sets), fake.io)).toBe(0)
+    const data = ['--data', text, '--data', join(folder, 'more')]
+    expect(fake.calls[0]).toEqual({ name: 'startSelf', args: ['watch', join(folder, 'text'), '--json', ...data] })
   })
 
   test('with --json it is the first line', async () => {

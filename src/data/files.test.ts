@@ -1,10 +1,10 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { Readable } from 'node:stream'
 import { gzipSync } from 'node:zlib'
 import { beforeAll, expect, test } from 'vitest'
 import { UsageError } from '../errors.ts'
-import { hashFiles, resolveSources } from './files.ts'
+import { hashFiles, placeOfSource, resolveSources } from './files.ts'
 import { temporaryFolder } from './testing/temporary-folder.ts'
 
 const temporary = temporaryFolder()
@@ -83,4 +83,15 @@ test('the hash changes with the content, the names and the field, and with nothi
   expect(await hash(there, 'one')).toBe(first)
   expect(await hash(here, 'two')).not.toBe(first)
   expect(await hash(here, 'one', 'body')).not.toBe(first)
+})
+
+test('the place of a source is the path itself, what stands before the patterns of a glob, or nothing', () => {
+  expect(placeOfSource('sotu')).toBeUndefined()
+  expect(placeOfSource('-')).toBeUndefined()
+  expect(placeOfSource('src/data')).toBe(resolve('src/data'))
+  expect(placeOfSource('src/missing.txt')).toBe(resolve('src/missing.txt'))
+  expect(placeOfSource('src/data/*.ts')).toBe(resolve('src/data'))
+  expect(placeOfSource('src/da*/*.ts')).toBe(resolve('src'))
+  expect(placeOfSource('*.md')).toBe(resolve('.'))
+  expect(placeOfSource('../{a,b}/*.md')).toBe(resolve('..'))
 })

@@ -46,6 +46,18 @@ export async function resolveSources(
   return [...files.values()]
 }
 
+/**
+ * The file or folder at or below which the files of an entry of `data.source` lie: of a glob what stands before its
+ * first pattern. Undefined for corpora and standard input, which have no place of their own.
+ */
+export function placeOfSource(entry: string): string | undefined {
+  if (entry === '-' || corpusNames.includes(entry)) return undefined
+  const path = resolve(entry)
+  if (existsSync(path)) return path
+  const [plain = ''] = entry.split(/[*?[\]{}]/, 1)
+  return plain === entry ? path : resolve(/[\\/]$/.test(plain) ? plain : dirname(plain))
+}
+
 async function resolveSource(entry: string): Promise<InputFile[]> {
   const corpus = await corpusFiles(entry)
   if (corpus) return corpus

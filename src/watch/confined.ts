@@ -7,6 +7,12 @@ import { constants } from 'node:fs'
 import { type FileHandle, open, realpath } from 'node:fs/promises'
 import { sep } from 'node:path'
 
+/** Whether the real place of `path` is one of `places`, themselves real paths, or below one; undefined without one. */
+export async function isWithin(places: readonly string[], path: string): Promise<boolean | undefined> {
+  const real = await realpath(path).catch(() => undefined)
+  return real === undefined ? undefined : places.some((place) => real === place || isInside(place, real))
+}
+
 /** Opens a plain file whose real place is below `root`, itself a real path; undefined where there is none. */
 export async function openInside(root: string, path: string): Promise<FileHandle | undefined> {
   let handle: FileHandle | undefined

@@ -1,4 +1,5 @@
 /** The dashboard's server: from folders to an address. */
+import { realpath } from 'node:fs/promises'
 import { createServer, type Server } from 'node:http'
 import { hostname } from 'node:os'
 import { getRequestListener } from '@hono/node-server'
@@ -15,6 +16,8 @@ import { RunTracing } from './tracing/tracing.ts'
 export interface WatchOptions extends Place {
   /** Run directories, or folders of them. */
   readonly roots: readonly string[]
+  /** Files and folders of texts that runs may have been trained on, beside what lies below the roots. */
+  readonly data?: readonly string[]
 }
 
 export interface Place {
@@ -43,14 +46,15 @@ const longestHead = 256 << 10
  * @throws UsageError when there is no such folder, or host, port or token are not usable
  * @throws RunError when the page is not built
  */
-export async function startWatch({ roots, ...place }: WatchOptions): Promise<WatchServer> {
+export async function startWatch({ roots, data = [], ...place }: WatchOptions): Promise<WatchServer> {
   refuseOpenDoor(place)
   const cleanup = new Cleanup()
   try {
     const page = await readPage(builtPage)
     const collection = await WatchedCollection.open(roots)
     cleanup.defer(() => collection.close())
-    const server = await serveWatched(collection, page, place)
+    const places = await Promise.all([...roots, ...data].map(realPlace))
+    const server = await serveWatched(collection, page, place, places)
     cleanup.defer(() => server.close())
     return { address: server.address, close: () => cleanup.run() }
   } catch (error) {
@@ -59,13 +63,29 @@ export async function startWatch({ roots, ...place }: WatchOptions): Promise<Wat
   }
 }
 
-/** The same for a collection that is there, which it does not close. */
-export async function serveWatched(collection: Watched, page: Page, place: Place): Promise<WatchServer> {
+async function realPlace(path: string): Promise<string> {
+  try {
+    return await realpath(path)
+  } catch (error) {
+    throw new UsageError(`cannot read ${path}: ${(error as Error).message}`)
+  }
+}
+
+/**
+ * The same for a collection that is there, which it does not close.
+ * @param places Real paths of what models and their texts may be read from
+ */
+export async function serveWatched(
+  collection: Watched,
+  page: Page,
+  place: Place,
+  places: readonly string[] = [],
+): Promise<WatchServer> {
   refuseOpenDoor(place)
   const { host = '127.0.0.1', token } = place
   const server = createServer({ maxHeaderSize: longestHead })
   const port = await listen(server, host, place.port)
-  const processes = new TraceProcesses()
+  const processes = new TraceProcesses(places)
   const app = createApp({ collection, tracing: new RunTracing(processes), page, access: { port, token } })
   server.on(
     'request',

@@ -93,7 +93,7 @@ Examples:
 
 async function run(io: Io, source: string | undefined, flags: TrainFlags): Promise<void> {
   const job = await prepare(source, flags)
-  const dashboard = flags.watch && (await dashboardOf(io, job.directory))
+  const dashboard = flags.watch && (await dashboardOf(io, job.directory, job.config.data.source))
   try {
     if (dashboard) tellAddress(io, dashboard, flags)
     await follow(io, job, flags)

@@ -1,12 +1,13 @@
 /** `choir watch`: the dashboard of runs, live and finished, until Ctrl-C. */
 import type { Command } from 'commander'
 import { colorsFor, type Io, interruptible, untilAborted, writeJson } from '../io.ts'
-import { jsonOption, numberOption, ranges } from '../options.ts'
+import { jsonOption, listOption, numberOption, ranges } from '../options.ts'
 
 interface WatchFlags {
   readonly port?: number
   readonly host?: string
   readonly token?: string
+  readonly data?: readonly string[]
   readonly open?: true
   readonly json?: true
 }
@@ -26,6 +27,7 @@ export function addWatch(program: Command, io: Io): void {
       'address to bind to; other than of this machine alone it needs --token (default: 127.0.0.1)',
     )
     .option('--token <text>', 'answer only who knows this')
+    .addOption(listOption('--data <path>', 'a text that runs were trained on, to follow its tokens; repeatable'))
     .option('--open', 'open the browser')
     .addOption(jsonOption())
     .addHelpText(
@@ -46,6 +48,7 @@ async function run(io: Io, folders: readonly string[], flags: WatchFlags): Promi
   const { port, host, token } = flags
   await interruptible(io, async (signal) => {
     const server = await io.engine.watch({
+      ...(flags.data && { data: flags.data }),
       roots: folders.length > 0 ? folders : ['runs'],
       ...(port !== undefined && { port }),
       ...(host !== undefined && { host }),

@@ -1,7 +1,7 @@
 /** Models in processes, which are those of the build: a process needs JavaScript. */
 import { execFileSync } from 'node:child_process'
-import { cpSync, renameSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { cpSync, renameSync, symlinkSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { afterEach, beforeAll, expect, test } from 'vitest'
 import { temporaryFolder } from '../../data/testing/temporary-folder.ts'
 import { runSchema } from '../../train/config.ts'
@@ -42,8 +42,8 @@ afterEach(async () => {
   expect(pids()).toEqual([])
 })
 
-function open(limits: ProcessLimits = { live: 2, idle: 60_000 }): TraceProcesses {
-  const processes = new TraceProcesses(limits)
+function open(limits: ProcessLimits = { live: 2, idle: 60_000 }, places = [dirname(run)]): TraceProcesses {
+  const processes = new TraceProcesses(places, limits)
   opened.push(processes)
   return processes
 }
@@ -148,3 +148,28 @@ test('a run without a checkpoint starts nothing', async () => {
   })
   expect(pids()).toEqual([])
 })
+
+test('the text of a run is read where the user allows it, and nowhere else', async () => {
+  const documents: Question = { kind: 'documents' }
+  await expect(open(undefined, []).ask(run, documents, never)).rejects.toMatchObject({
+    status: 409,
+    message: expect.stringContaining('--data'),
+  })
+  const allowed = open(undefined, [dirname(run)])
+  expect((await allowed.ask(run, documents, never)).documents.length).toBeGreaterThan(0)
+})
+
+test.each(['checkpoints', 'tokenizer.json', 'checkpoints/step-00000002/model.safetensors'])(
+  '%s may be a link, but not to somewhere else',
+  async (name) => {
+    const directory = copied()
+    const elsewhere = join(make(), 'elsewhere')
+    renameSync(join(directory, name), elsewhere)
+    symlinkSync(elsewhere, join(directory, name))
+    await expect(open().ask(directory, text, never)).rejects.toMatchObject({
+      status: 409,
+      message: expect.stringContaining('is a link that leads outside'),
+    })
+    expect(await open(undefined, [dirname(elsewhere)]).ask(directory, text, never)).toMatchObject({ step: 2 })
+  },
+)

@@ -5,9 +5,11 @@
  * one question after the other; with nothing to do for a while, or when others are wanted, it goes home.
  */
 import { type ChildProcess, fork } from 'node:child_process'
+import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { newestStep } from '../../train/checkpoint/checkpoint.ts'
+import { isWithin } from '../confined.ts'
 import { ProblemError } from '../problem.ts'
 import type { AnswerTo, FromProcess, Question, ToProcess } from './messages.ts'
 
@@ -21,13 +23,16 @@ export interface ProcessLimits {
 }
 
 export class TraceProcesses {
+  private readonly places: readonly string[]
   private readonly limits: ProcessLimits
   /** By run directory, the one asked last at the end. */
   private readonly live = new Map<string, TraceProcess>()
   /** All that have not ended, also those that only finish what they were asked. */
   private readonly all = new Set<TraceProcess>()
 
-  constructor(limits: ProcessLimits = { live: 2, idle: 120_000 }) {
+  /** @param places Real paths of what models and their texts may be read from */
+  constructor(places: readonly string[], limits: ProcessLimits = { live: 2, idle: 120_000 }) {
+    this.places = places
     this.limits = limits
   }
 
@@ -39,9 +44,18 @@ export class TraceProcesses {
     const step = await newestStep(join(directory, 'checkpoints'))
     if (step === undefined)
       throw new ProblemError(409, 'This run has no checkpoint yet: tokens can be followed once the first is written.')
+    await this.refuseOutside(directory)
     const process = this.processOf(directory, step)
     // The answer to a question is of its kind: both ends are in this folder.
     return (await process.ask(question, signal)) as AnswerTo<Q>
+  }
+
+  /** What a model is loaded from may be a link, but not to somewhere else. */
+  private async refuseOutside(directory: string): Promise<void> {
+    const saved = await readdir(join(directory, 'checkpoints'), { recursive: true })
+    for (const name of ['tokenizer.json', 'checkpoints', ...saved.map((each) => join('checkpoints', each))])
+      if ((await isWithin([directory, ...this.places], join(directory, name))) === false)
+        throw new ProblemError(409, `${name} of this run is a link that leads outside of what may be read.`)
   }
 
   /** Ends all processes, whatever they are doing. */
@@ -70,7 +84,7 @@ export class TraceProcesses {
     const leave = () => {
       if (this.live.get(directory) === process) this.live.delete(directory)
     }
-    const process = new TraceProcess(directory, step, this.limits.idle, leave, () => {
+    const process = new TraceProcess([directory, ...this.places], step, this.limits.idle, leave, () => {
       this.all.delete(process)
       leave()
     })
@@ -97,11 +111,12 @@ class TraceProcess {
   private turn: Promise<unknown> = Promise.resolve()
   private complaint = ''
 
-  constructor(directory: string, step: number, idle: number, onIdle: () => void, onEnd: () => void) {
+  /** @param places The run directory, and what else may be read. */
+  constructor(places: readonly string[], step: number, idle: number, onIdle: () => void, onEnd: () => void) {
     this.step = step
     this.idle = idle
     this.onIdle = onIdle
-    this.child = fork(script, [directory], { stdio: ['ignore', 'ignore', 'pipe', 'ipc'], execArgv: [] })
+    this.child = fork(script, [...places], { stdio: ['ignore', 'ignore', 'pipe', 'ipc'], execArgv: [] })
     this.child.stderr?.setEncoding('utf8').on('data', (text: string) => {
       this.complaint = `${this.complaint}${text}`.slice(-2000)
     })

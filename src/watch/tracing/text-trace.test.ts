@@ -1,6 +1,6 @@
 /** Texts and documents through a model that was trained for a few steps, in this process. */
 import { writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { temporaryFolder } from '../../data/testing/temporary-folder.ts'
 import { UsageError } from '../../errors.ts'
@@ -43,7 +43,7 @@ async function trained(moe: Moe | null): Promise<string> {
 }
 
 async function using<T>(directory: string, ask: (model: TracedModel) => Promise<T>): Promise<T> {
-  const model = await TracedModel.open(directory)
+  const model = await TracedModel.open(directory, [dirname(directory)])
   try {
     return await ask(model)
   } finally {
@@ -63,7 +63,7 @@ let plain: string
 let model: TracedModel
 beforeAll(async () => {
   plain = await trained({ router: 'prototype', prototypes: 2, k: 1 })
-  model = await TracedModel.open(plain)
+  model = await TracedModel.open(plain, [dirname(plain)])
 })
 afterAll(() => model.close())
 
@@ -190,5 +190,5 @@ test('where experts choose, the sum of assignments is what they took', async () 
 })
 
 test('a dense run has nothing to trace', async () => {
-  await expect(TracedModel.open(await trained(null))).rejects.toThrow(UsageError)
+  await expect(TracedModel.open(await trained(null), [])).rejects.toThrow(UsageError)
 })

@@ -1,10 +1,10 @@
-/** The process of a model: it is told a run directory, loads the newest checkpoint when first asked, and answers. */
+/** The process of a model: it is told a run directory and what may be read beside it, loads the newest checkpoint when first asked, and answers. */
 import { setPriority } from 'node:os'
 import { problemOf } from '../problem.ts'
 import type { FromProcess, ToProcess } from './messages.ts'
 import { TracedModel } from './traced-model.ts'
 
-const [, , directory = ''] = process.argv
+const [, , directory = '', ...places] = process.argv
 let model: Promise<TracedModel> | undefined
 
 // A training on the same machine goes first.
@@ -28,7 +28,7 @@ process.on('message', (question: ToProcess) => {
 })
 
 async function answer(question: ToProcess) {
-  model ??= TracedModel.open(directory)
+  model ??= TracedModel.open(directory, places)
   const opened = await model.catch((error: unknown) => {
     // What was wrong may be right when somebody asks again.
     model = undefined

@@ -8,6 +8,7 @@ import type { DocumentList, TopTokens } from '../api.ts'
 import { ProblemError } from '../problem.ts'
 import { type SampledAssignments, sampledAssignments, topTokens } from './assignments.ts'
 import type { ExpertPlace, Traced, UnnamedTrace } from './messages.ts'
+import { ownText } from './own-text.ts'
 import { pastedText, traceText } from './text-trace.ts'
 
 /** Characters of a text that are read, documents that are listed, tokens of the sample and of an expert. */
@@ -17,17 +18,22 @@ const threads = Math.min(2, physicalCores())
 
 export class TracedModel {
   private readonly open: OpenTracer
+  private readonly places: readonly string[]
   private opened: Promise<Dataset> | undefined
   private listed: Promise<DocumentList> | undefined
   private sampled: Promise<SampledAssignments> | undefined
 
-  private constructor(open: OpenTracer) {
+  private constructor(open: OpenTracer, places: readonly string[]) {
     this.open = open
+    this.places = places
   }
 
-  /** @throws UsageError when there is no run or no checkpoint, or the model is dense */
-  static async open(directory: string): Promise<TracedModel> {
-    return new TracedModel(await openTracer(directory, { threads }, () => {}))
+  /**
+   * @param places Real paths of what may be read beside the run
+   * @throws UsageError when there is no run or no checkpoint, or the model is dense
+   */
+  static async open(directory: string, places: readonly string[]): Promise<TracedModel> {
+    return new TracedModel(await openTracer(directory, { threads }, () => {}), places)
   }
 
   /** Held-out documents; of more than are listed, evenly some. */
@@ -103,10 +109,12 @@ export class TracedModel {
 
   private data(): Promise<Dataset> {
     const { config, tokenizer } = this.open
-    this.opened ??= openRunData(config, { tokenizer, say: () => {} }).catch((error: unknown) => {
-      this.opened = undefined
-      throw error
-    })
+    this.opened ??= ownText(config.data, this.places)
+      .then((data) => openRunData({ ...config, data }, { tokenizer, say: () => {} }))
+      .catch((error: unknown) => {
+        this.opened = undefined
+        throw error
+      })
     return this.opened
   }
 }

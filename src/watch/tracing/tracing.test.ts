@@ -5,7 +5,7 @@ import { TraceProcesses } from './processes.ts'
 import { RunTracing } from './tracing.ts'
 
 const never = new AbortController().signal
-const tracing = new RunTracing(new TraceProcesses())
+const tracing = new RunTracing(new TraceProcesses([]))
 const trace = fakeWatched().run('t1') as WatchedRun
 
 test('the documents of a trace from elsewhere are its steps, and each is what was recorded', async () => {

@@ -1,0 +1,60 @@
+import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
+import { join, relative } from 'node:path'
+import { expect, test } from 'vitest'
+import { temporaryFolder } from '../../data/testing/temporary-folder.ts'
+import { runSchema } from '../../train/config.ts'
+import { ownText } from './own-text.ts'
+
+const { make } = temporaryFolder()
+const dataOf = (source: string | readonly string[]) => runSchema.parse({ data: { source, cache: '/elsewhere' } }).data
+
+function folders() {
+  const [inside, outside] = [join(make(), 'inside'), join(make(), 'outside')]
+  for (const folder of [inside, outside]) {
+    mkdirSync(folder)
+    writeFileSync(join(folder, 'a.txt'), 'text')
+  }
+  symlinkSync(join(outside, 'a.txt'), join(inside, 'linked.md'))
+  return { inside, outside }
+}
+
+test('a corpus by name is read, and tokens are not kept where the run says', async () => {
+  const { cache, source } = await ownText(dataOf('sotu'), [])
+  expect([source, cache]).toEqual(['sotu', undefined])
+})
+
+test('files, folders and globs are read where they may be', async () => {
+  const { inside } = folders()
+  for (const source of [join(inside, 'a.txt'), join(inside, '*.txt'), relative('.', join(inside, 'a.*'))])
+    expect((await ownText(dataOf(['moby-dick', source]), [inside])).source).toEqual(['moby-dick', source])
+  expect((await ownText(dataOf(join(inside, 'a.txt')), [join(inside, 'a.txt')])).source).toBe(join(inside, 'a.txt'))
+})
+
+test('nothing is read elsewhere: not by name, by glob, by a way back, or by a link', async () => {
+  const { inside, outside } = folders()
+  const elsewhere = [
+    join(outside, 'a.txt'),
+    outside,
+    join(outside, '*.txt'),
+    `${inside}/../../*/outside/*.txt`,
+    `${inside}/*/../../${relative(join(inside, '..'), outside)}/*.txt`,
+    join(inside, 'linked.md'),
+    join(inside, '*'),
+    inside,
+    `${inside}-and-more`,
+    join(outside, 'missing.txt'),
+    '-',
+  ]
+  for (const source of elsewhere)
+    await expect(ownText(dataOf([join(inside, 'a.txt'), source]), [inside]), source).rejects.toThrow()
+})
+
+test('what is missing elsewhere is refused in the same words as what is there', async () => {
+  const { inside, outside } = folders()
+  const refusal = (name: string) =>
+    ownText(dataOf(join(outside, name)), [inside]).then(
+      () => 'none',
+      (error: Error) => error.message.replaceAll(name, 'NAME'),
+    )
+  expect(await refusal('a.txt')).toBe(await refusal('b.txt'))
+})
