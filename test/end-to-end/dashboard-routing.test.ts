@@ -37,7 +37,7 @@ describe.skipIf(chromium === undefined)(named('experts and tokens on the dashboa
       await finished(workspace.start('train', config, '--out', `runs/${name}`))
     }
     writeTrace(workspace)
-    server = await watching(workspace, 'watch', 'runs')
+    server = await watching(workspace, 'watch', 'runs', '--data', '.')
     browser = await openChromium(chromium as string)
   }, 60_000)
 

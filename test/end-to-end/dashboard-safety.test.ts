@@ -40,7 +40,7 @@ describe.skipIf(chromium === undefined)(
       const config = workspace.config({ model: { moe: { experts: 4, router: 'prototype', prototypes: 2 } } })
       await finished(workspace.start('train', config, '--out', 'runs/good'))
       writeHostile(workspace)
-      server = await watching(workspace, 'watch', 'runs')
+      server = await watching(workspace, 'watch', 'runs', '--data', '.')
       browser = await openChromium(chromium as string)
     }, 60_000)
 
@@ -138,7 +138,7 @@ describe.skipIf(chromium === undefined)(
     )
 
     test('a server that dies is told, and one on the same port is found again with what is new', async () => {
-      let own = await watching(workspace, 'watch', 'runs')
+      let own = await watching(workspace, 'watch', 'runs', '--data', '.')
       try {
         await visit(
           browser,
@@ -153,7 +153,7 @@ describe.skipIf(chromium === undefined)(
             expect(await stepOf(page, 'good')).toBe(20)
             await own.running.ended
             cpSync(workspace.file('runs', 'good'), workspace.file('runs', 'new'), { recursive: true })
-            own = await watching(workspace, 'watch', 'runs', '--port', new URL(own.address).port)
+            own = await watching(workspace, 'watch', 'runs', '--data', '.', '--port', new URL(own.address).port)
             await page.getByRole('status').filter({ hasText: 'Live' }).waitFor()
             await rowOf(page, 'new').waitFor()
             expect(await page.getByRole('alert').count()).toBe(0)

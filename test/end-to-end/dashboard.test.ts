@@ -46,7 +46,7 @@ describe.skipIf(chromium === undefined)(named('the dashboard'), { timeout: 60_00
     ] as const
     for (const [name, config] of runs)
       await finished(workspace.start('train', workspace.config(config), '--out', `runs/${name}`))
-    server = await watching(workspace, 'watch', 'runs')
+    server = await watching(workspace, 'watch', 'runs', '--data', '.')
     browser = await openChromium(chromium as string)
     live = await watching(workspace, 'train', workspace.config(endless), '--out', 'runs/live', '--watch')
   }, 60_000)
