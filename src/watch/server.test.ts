@@ -65,6 +65,12 @@ describe('an address', () => {
 })
 
 describe('wrong usage', () => {
+  test('a text that is not there', async () => {
+    await expect(startWatch({ roots: ['src'], data: ['no-such-text'], port: 0 })).rejects.toThrow(
+      new UsageError('invalid --data: "no-such-text" (there is no such file or folder)'),
+    )
+  })
+
   test('a port that is taken, when it was asked for', async () => {
     const port = await taken(0)
     await expect(served({ port })).rejects.toThrow(

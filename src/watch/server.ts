@@ -67,7 +67,9 @@ async function realPlace(path: string): Promise<string> {
   try {
     return await realpath(path)
   } catch (error) {
-    throw new UsageError(`cannot read ${path}: ${(error as Error).message}`)
+    // The roots have been looked at: this is a text.
+    const why = errorCode(error) === 'ENOENT' ? 'there is no such file or folder' : (error as Error).message
+    throw new UsageError(`invalid --data: "${path}" (${why})`)
   }
 }
 
