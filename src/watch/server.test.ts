@@ -3,7 +3,7 @@ import { createServer, request } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterEach, describe, expect, test } from 'vitest'
 import { UsageError } from '../errors.ts'
-import { type Place, serveWatched, type WatchServer } from './server.ts'
+import { type Place, serveWatched, startWatch, type WatchServer } from './server.ts'
 import { fakePage, fakeWatched } from './testing/fake-watched.ts'
 
 const servers: { close(): unknown }[] = []
