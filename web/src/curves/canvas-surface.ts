@@ -1,10 +1,12 @@
 /** Draws on a canvas, in the pixels that the canvas is set to. */
 import { type Box, fontFamily, type Letters, type Stroke, type Surface } from './surface.ts'
 
-export class CanvasSurface implements Surface {
-  readonly #canvas: CanvasRenderingContext2D
+type Context = CanvasRenderingContext2D | OffscreenCanvasRenderingContext2D
 
-  constructor(canvas: CanvasRenderingContext2D) {
+export class CanvasSurface implements Surface {
+  readonly #canvas: Context
+
+  constructor(canvas: Context) {
     this.#canvas = canvas
   }
 

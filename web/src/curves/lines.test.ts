@@ -65,6 +65,17 @@ describe('ranges', () => {
     expect(range?.max).toBeCloseTo(3.12)
   })
 
+  it('of y hold raw values that are near, and not a spike', () => {
+    const x = { min: 0, max: 9 }
+    const raw = (values: number[]) => [{ ...line([0, 1, 2], [0, 100, 0]), raw: values }]
+    // 6 % of room beyond 0 to 100, −10 to 120, 0 to 125.
+    expect(rangeOfY(raw([0, 100, 50]), x, false)).toEqual({ min: -6, max: 106 })
+    expect(rangeOfY(raw([-10, 120, 0]), x, false)).toEqual({ min: -10 - 7.8, max: 120 + 7.8 })
+    expect(rangeOfY(raw([0, 1e6, 0]), x, false)).toEqual({ min: -7.5, max: 132.5 })
+    const crowd = Array.from({ length: 41 }, () => raw([0, 120, 0])).flat()
+    expect(rangeOfY(crowd, x, false)).toEqual({ min: -6, max: 106 })
+  })
+
   it('of a logarithmic y leave out what has no logarithm', () => {
     const range = rangeOfY([line([0, 1, 2, 3], [-1, 0, 1, 100])], { min: 0, max: 3 }, true)
     expect(range?.min).toBeGreaterThan(0.5)

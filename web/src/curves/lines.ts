@@ -90,27 +90,47 @@ export function rangeOfX(lines: readonly Line[]): Range | null {
   return min < max ? { min, max } : { min: min - 0.5, max: max + 0.5 }
 }
 
-/** Of lines and bands within the range of x, with some room; raw values may go beyond it, as one spike would rule. */
+/** Among so many lines nobody sees the raw values behind them, and all together would hide them. */
+export const isCrowd = (lines: readonly Line[]): boolean => lines.length > 40
+
+/** Raw values stretch the range of y by this share of it at most, on each side: a spike must not rule. */
+const rawStretch = 0.25
+
+/** Of lines and bands within the range of x, with some room. */
 export function rangeOfY(lines: readonly Line[], x: Range, log: boolean): Range | null {
-  let min = Number.POSITIVE_INFINITY
-  let max = Number.NEGATIVE_INFINITY
-  const see = (value: number | null | undefined) => {
-    if (value === null || value === undefined || (log && value <= 0)) return
-    if (value < min) min = value
-    if (value > max) max = value
-  }
+  const scale = log ? Math.log10 : (value: number) => value
+  const seen = extent(lines, x, scale, ({ y, band }) => (band ? [y, band.low, band.high] : [y]))
+  if (!seen) return null
+  const raw = isCrowd(lines) ? null : extent(lines, x, scale, (line) => (line.raw ? [line.raw] : []))
+  const most = rawStretch * (seen.max - seen.min)
+  const min = Math.max(Math.min(seen.min, raw?.min ?? seen.min), seen.min - most)
+  const max = Math.min(Math.max(seen.max, raw?.max ?? seen.max), seen.max + most)
+  return roomy(min, max, log ? (exponent) => 10 ** exponent : (value) => value)
+}
+
+type Column = readonly (number | null)[]
+
+/** Least and greatest on a scale, without what has no place on it. */
+function extent(
+  lines: readonly Line[],
+  x: Range,
+  scale: (value: number) => number,
+  columnsOf: (line: Line) => readonly Column[],
+): Range | null {
+  let [min, max] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]
   for (const line of lines) {
-    for (let i = 0; i < line.x.length; i++) {
-      const at = line.x[i] as number
-      if (at < x.min || at > x.max) continue
-      see(line.y[i])
-      see(line.band?.low[i])
-      see(line.band?.high[i])
+    for (const column of columnsOf(line)) {
+      for (let i = 0; i < line.x.length; i++) {
+        const [at, value] = [line.x[i] as number, column[i] ?? null]
+        if (value === null || at < x.min || at > x.max) continue
+        const place = scale(value)
+        if (!Number.isFinite(place)) continue
+        if (place < min) min = place
+        if (place > max) max = place
+      }
     }
   }
-  if (min > max) return null
-  if (log) return roomy(Math.log10(min), Math.log10(max), (exponent) => 10 ** exponent)
-  return roomy(min, max, (value) => value)
+  return min > max ? null : { min, max }
 }
 
 function roomy(min: number, max: number, back: (value: number) => number): Range {

@@ -2,7 +2,7 @@
  * Draws lines into the box of a plot, the same way on the page and in what is downloaded: bands first, then values
  * as they are, faint, and the smoothed lines on top.
  */
-import type { Line, Range } from './lines.ts'
+import { isCrowd, type Line, type Range } from './lines.ts'
 import type { Box, Surface } from './surface.ts'
 
 /** From values to places in a box. */
@@ -31,8 +31,8 @@ export function paint(surface: Surface, lines: readonly Line[], frame: Frame, un
     for (const { x, band, style } of lines) {
       if (band) for (const points of bandPieces(frame, x, band.low, band.high)) surface.area(points, style.color, 0.18)
     }
-    const isCrowded = lines.length > 40
-    // Many of them would hide what was smoothed, and among a crowd nobody sees them.
+    const isCrowded = isCrowd(lines)
+    // Many of them would hide what was smoothed.
     const faint = Math.min(0.25, 2.5 / lines.length)
     for (const { x, raw, style } of lines) {
       if (!raw || isCrowded) continue

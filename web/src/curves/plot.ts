@@ -1,15 +1,17 @@
 /**
  * A plot on the page. uPlot has the axes, the cursor, the zoom and their synchronisation over all plots; its own
- * series would have to share their places on x, which runs do not, so lines are painted into its box.
+ * series would have to share their places on x, which runs do not, so lines are painted into its box, as a picture
+ * that a worker makes. Until that is there the picture before it stands in its place, moved to where its values are
+ * now.
  */
 import uPlot from 'uplot'
 import 'uplot/dist/uPlot.min.css'
 import type { XAxis } from '../../../src/watch/api.ts'
-import { CanvasSurface } from './canvas-surface.ts'
 import { type Ink, tickText } from './figure.ts'
 import type { Line, Range } from './lines.ts'
-import { paint } from './paint.ts'
-import { fontFamily } from './surface.ts'
+import { type Frame, toX, toY } from './paint.ts'
+import { Painter, type Picture } from './painter.ts'
+import { type Box, fontFamily } from './surface.ts'
 import { linearTicks, logTicks, xText, xTicks } from './ticks.ts'
 
 export interface PlotLook {
@@ -34,9 +36,17 @@ export interface PlotEvents {
 /** Least pixels that are a drag and not a click. */
 const leastDrag = 4
 
+let shared: Painter | null = null
+const painter = (): Painter => {
+  shared ??= new Painter(new Worker(new URL('./paint-worker.ts', import.meta.url), { type: 'module' }))
+  return shared
+}
+
 export class Plot {
   readonly #plot: uPlot
   #content: PlotContent
+  #wanted: Picture | null = null
+  #painted: { readonly picture: Picture; readonly bitmap: ImageBitmap } | null = null
 
   constructor(host: HTMLElement, look: PlotLook, content: PlotContent, events: PlotEvents) {
     this.#content = content
@@ -60,6 +70,8 @@ export class Plot {
   }
 
   destroy(): void {
+    painter().forget(this)
+    this.#painted?.bitmap.close()
     this.#plot.destroy()
   }
 
@@ -137,11 +149,44 @@ export class Plot {
     }
   }
 
-  #paint(plot: uPlot, log: boolean): void {
+  #paint({ bbox: box, ctx: canvas }: uPlot, log: boolean): void {
     const { lines, x, y } = this.#content
-    paint(new CanvasSurface(plot.ctx), lines, { box: plot.bbox, x, y, log }, uPlot.pxRatio)
+    const { width, height } = box
+    this.#want({ lines, x, y, log, size: { width, height }, unit: uPlot.pxRatio })
+    if (!this.#painted) return
+    const { picture, bitmap } = this.#painted
+    const place = placeIn({ box, x, y, log }, picture)
+    canvas.save()
+    canvas.beginPath()
+    canvas.rect(box.left, box.top, width, height)
+    canvas.clip()
+    canvas.drawImage(bitmap, place.left, place.top, place.width, place.height)
+    canvas.restore()
+  }
+
+  #want(picture: Picture): void {
+    const { width, height } = picture.size
+    if (width < 1 || height < 1 || (this.#wanted && isSame(this.#wanted, picture))) return
+    this.#wanted = picture
+    painter().want(this, picture, (bitmap) => {
+      this.#painted?.bitmap.close()
+      this.#painted = { picture, bitmap }
+      this.#plot.redraw(false, false)
+    })
   }
 }
+
+/** Where the values of a picture lie in a frame that may show others. */
+function placeIn(frame: Frame, { x, y }: Picture): Box {
+  const [left, top] = [toX(frame, x.min), toY(frame, y.max)]
+  return { left, top, width: toX(frame, x.max) - left, height: toY(frame, y.min) - top }
+}
+
+const isSame = (one: Picture, other: Picture): boolean =>
+  one.lines === other.lines &&
+  one.unit === other.unit &&
+  (['width', 'height'] as const).every((side) => one.size[side] === other.size[side]) &&
+  (['x', 'y'] as const).every((axis) => one[axis].min === other[axis].min && one[axis].max === other[axis].max)
 
 /** Something for uPlot to have: the ends of x, without values. */
 const dataOf = ({ x }: PlotContent): uPlot.AlignedData => [

@@ -14,9 +14,13 @@ export interface Column {
 
 const digits = (value: number | null) => (value === null ? none : value.toFixed(3))
 const states = ['running', 'stopped', 'unreadable', 'finished']
+/** By state, and within it by the share that is done. */
+const stateThenShare = ({ state, step, steps }: RunSummary) =>
+  states.indexOf(state) + (steps ? Math.min(0.999, step / steps) : 0)
 
 export const fixedColumns: readonly Column[] = [
   { id: 'name', title: 'Run', value: ({ name }) => name, numeric: false },
+  { id: 'state', title: 'State', value: stateThenShare, numeric: false },
   { id: 'loss', title: 'Loss', value: ({ loss }) => loss, text: ({ loss }) => digits(loss), numeric: true },
   {
     id: 'held_out',
@@ -24,13 +28,6 @@ export const fixedColumns: readonly Column[] = [
     value: ({ heldOutLoss }) => heldOutLoss,
     text: ({ heldOutLoss }) => digits(heldOutLoss),
     numeric: true,
-  },
-  { id: 'state', title: 'State', value: ({ state }) => states.indexOf(state), numeric: false },
-  {
-    id: 'progress',
-    title: 'Progress',
-    value: ({ step, steps }) => (steps ? step / steps : step),
-    numeric: false,
   },
   {
     id: 'tokens_per_second',

@@ -26,7 +26,6 @@ export function Row({ run, index, shown, active, activate }: RowProps) {
       {columns.value.map((column) => {
         if (column.id === 'name') return <NameCell key="name" run={run} shown={shown} />
         if (column.id === 'state') return <StateCell key="state" run={run} />
-        if (column.id === 'progress') return <ProgressCell key="progress" run={run} />
         const text = column.text?.(run) ?? ''
         return (
           <td key={column.id} class={column.numeric ? 'numeric' : 'value'} title={text}>
@@ -81,26 +80,25 @@ const stateTitles: Readonly<Record<RunState, string>> = {
 }
 
 function StateCell({ run }: { readonly run: RunSummary }) {
-  const { state, reading } = run
+  const { state, step, steps, secondsLeft } = run
+  const title = stateTitles[state]
+  const left = secondsLeft === null ? '' : `, ${duration(secondsLeft)} left`
+  const done = steps === null ? `${grouped(step)} steps` : `step ${grouped(step)} of ${grouped(steps)}`
   return (
-    <td class={`state ${state}`} title={run.problem ?? stateTitles[state]}>
-      <Icon name={state} filled={state === 'running' || state === 'stopped'} />
-      {reading ? 'Reading' : stateTitles[state]}
+    <td class={`state ${state}`} title={run.problem ?? `${title}, ${done}${left}`}>
+      <div>
+        <Icon name={state} filled={state === 'running' || state === 'stopped'} />
+        {/* What is running says so by its time left. */}
+        <span class={secondsLeft === null || run.reading ? '' : 'hidden'}>{run.reading ? 'Reading' : title} </span>
+        <em>{progressText(run)}</em>
+      </div>
+      {steps !== null && <progress value={step} max={Math.max(1, steps)} aria-label={`${run.name}: progress`} />}
     </td>
   )
 }
 
-function ProgressCell({ run }: { readonly run: RunSummary }) {
-  const { step, steps, secondsLeft, state } = run
-  if (steps === null) return <td class="progress">{compact(step)} steps</td>
-  const left = secondsLeft === null ? '' : `${duration(secondsLeft)} left`
-  return (
-    <td class="progress" title={`Step ${grouped(step)} of ${grouped(steps)}${left && `, ${left}`}`}>
-      <progress class={state} value={step} max={Math.max(1, steps)} aria-label={`${run.name}: progress`} />
-      <span>
-        {state === 'finished' ? `${compact(step)} steps` : `${compact(step)}/${compact(steps)}`}
-        {left && <em> · {left}</em>}
-      </span>
-    </td>
-  )
+function progressText({ state, step, steps, secondsLeft }: RunSummary): string {
+  if (steps === null || state === 'finished') return `${compact(step)} steps`
+  const done = `${compact(step)}/${compact(steps)}`
+  return secondsLeft === null ? done : `${done} · ${duration(secondsLeft)} left`
 }

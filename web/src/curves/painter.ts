@@ -1,0 +1,62 @@
+/**
+ * Has lines painted in a worker: a crowd of them takes longer than a frame, and the page must not wait. One picture
+ * is under way at a time, so of what a plot wants meanwhile only the newest is painted.
+ */
+import type { Line, Range } from './lines.ts'
+
+export interface Picture {
+  readonly lines: readonly Line[]
+  readonly x: Range
+  readonly y: Range
+  readonly log: boolean
+  /** In pixels of the picture, of which `unit` are one of the screen. */
+  readonly size: { readonly width: number; readonly height: number }
+  readonly unit: number
+}
+
+type Paint = (bitmap: ImageBitmap) => void
+
+/** What is used of a `Worker`. */
+export interface PaintWorker {
+  postMessage(picture: Picture): void
+  onmessage: ((message: MessageEvent<ImageBitmap>) => void) | null
+}
+
+export class Painter {
+  readonly #worker: PaintWorker
+  /** By who wants it, in the order in which they began to wait. */
+  readonly #wanted = new Map<object, { readonly picture: Picture; readonly paint: Paint }>()
+  #painting: { readonly owner: object; readonly paint: Paint } | null = null
+
+  constructor(worker: PaintWorker) {
+    this.#worker = worker
+    worker.onmessage = ({ data }) => this.#painted(data)
+  }
+
+  /** Calls `paint` with the picture, which is then the owner's to close, unless the owner wants another before. */
+  want(owner: object, picture: Picture, paint: Paint): void {
+    this.#wanted.set(owner, { picture, paint })
+    if (!this.#painting) this.#next()
+  }
+
+  forget(owner: object): void {
+    this.#wanted.delete(owner)
+    if (this.#painting?.owner === owner) this.#painting = { owner, paint: (bitmap) => bitmap.close() }
+  }
+
+  #next(): void {
+    const [first] = this.#wanted
+    if (!first) return
+    const [owner, { picture, paint }] = first
+    this.#wanted.delete(owner)
+    this.#painting = { owner, paint }
+    this.#worker.postMessage(picture)
+  }
+
+  #painted(bitmap: ImageBitmap): void {
+    const painting = this.#painting
+    this.#painting = null
+    this.#next()
+    painting?.paint(bitmap)
+  }
+}
