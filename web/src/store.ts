@@ -12,6 +12,9 @@ export const page = inAddress<Page>('page', oneOf(pages), 'curves')
 /** Ids of the runs that are looked at. Empty: all of them, which is how a page begins. */
 export const chosen = inAddress<readonly string[]>('runs', list, [])
 
+/** The run in the table that the pointer, or a key, was on last. */
+export const pointed = signal<string | null>(null)
+
 /** Null until the server has answered once. */
 export const collection = signal<Collection | null>(null)
 /** Why nothing is known, or nothing new. */

@@ -3,6 +3,7 @@ import { useSignal } from '@preact/signals'
 import { useEffect, useLayoutEffect, useMemo, useRef } from 'preact/hooks'
 import type { XAxis } from '../../../src/watch/api.ts'
 import { measured } from '../numbers.ts'
+import { pointed } from '../store.ts'
 import type { Figure } from './figure.ts'
 import { ink } from './ink.ts'
 import { Plot } from './plot.ts'
@@ -46,18 +47,16 @@ export function Chart({ figure }: { readonly figure: Figure }) {
     return () => measure.disconnect()
   }, [])
 
+  const said = place.value ? readings(lines, place.value, x, log) : []
+  const emphasised = said.find(({ closest }) => closest)?.line.run ?? pointed.value
+  useEffect(() => plot.current?.emphasise(emphasised), [emphasised, axis, log, colors])
+
   const label = useMemo(() => labelOf(figure), [figure])
   return (
     <div class="chart">
       <div ref={host} class="plot" role="img" aria-label={label} />
       {place.value && (
-        <Tooltip
-          place={place.value}
-          title={tipTitle(axis, place.value.x)}
-          readings={readings(lines, place.value, x, log)}
-          log={log}
-          of={lines.length}
-        />
+        <Tooltip place={place.value} title={tipTitle(axis, place.value.x)} readings={said} of={lines.length} />
       )}
       {lines.length > 0 ? null : <span class="hidden">{metric} has no values here</span>}
     </div>

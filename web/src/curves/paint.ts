@@ -3,7 +3,7 @@
  * as they are, faint, and the smoothed lines on top.
  */
 import { isCrowd, type Line, type Range } from './lines.ts'
-import type { Box, Surface } from './surface.ts'
+import type { Box, Stroke, Surface } from './surface.ts'
 
 /** From values to places in a box. */
 export interface Frame {
@@ -41,12 +41,27 @@ export function paint(surface: Surface, lines: readonly Line[], frame: Frame, un
     }
     // Many lines are thinner, so that one can still look between them.
     const width = unit * (isCrowded ? 1 : 1.6)
-    for (const { x, y, style } of lines) {
-      const stroke = { color: style.color, width, dash: style.dash.map((length) => length * unit) }
-      for (const points of pieces(frame, x, y)) surface.line(points, stroke)
+    for (const line of lines) {
+      const stroke = strokeOf(line, width, unit)
+      for (const points of pieces(frame, line.x, line.y)) surface.line(points, stroke)
     }
   })
 }
+
+/** One line again, above the others, and apart from them by an edge in the colour of the background. */
+export function paintAbove(surface: Surface, line: Line, frame: Frame, unit: number, back: string): void {
+  surface.within(frame.box, () => {
+    const found = pieces(frame, line.x, line.y)
+    for (const points of found) surface.line(points, { color: back, width: 5 * unit, opacity: 0.8 })
+    for (const points of found) surface.line(points, strokeOf(line, 2.2 * unit, unit))
+  })
+}
+
+const strokeOf = ({ style: { color, dash } }: Line, width: number, unit: number): Stroke => ({
+  color,
+  width,
+  dash: dash.map((length) => length * unit),
+})
 
 /** Uninterrupted pieces as x, y, x, y… Points out of sight are left out, but for one on either side. */
 export function pieces(frame: Frame, x: readonly number[], y: Values): readonly (readonly number[])[] {

@@ -7,9 +7,10 @@
 import uPlot from 'uplot'
 import 'uplot/dist/uPlot.min.css'
 import type { XAxis } from '../../../src/watch/api.ts'
+import { CanvasSurface } from './canvas-surface.ts'
 import { type Ink, tickText } from './figure.ts'
 import type { Line, Range } from './lines.ts'
-import { type Frame, toX, toY } from './paint.ts'
+import { type Frame, paintAbove, toX, toY } from './paint.ts'
 import { Painter, type Picture } from './painter.ts'
 import { type Box, fontFamily } from './surface.ts'
 import { linearTicks, logTicks, xText, xTicks } from './ticks.ts'
@@ -45,6 +46,7 @@ const painter = (): Painter => {
 export class Plot {
   readonly #plot: uPlot
   #content: PlotContent
+  #emphasised: string | null = null
   #wanted: Picture | null = null
   #painted: { readonly picture: Picture; readonly bitmap: ImageBitmap } | null = null
 
@@ -63,6 +65,14 @@ export class Plot {
       this.#plot.setScale('y', { ...content.y })
       this.#plot.redraw(false, true)
     })
+  }
+
+  /** Draws the line of this run above all others. */
+  emphasise(run: string | null): void {
+    const isSeen = (of: string | null) => this.#content.lines.some((line) => line.run === of)
+    const changes = run !== this.#emphasised && (isSeen(run) || isSeen(this.#emphasised))
+    this.#emphasised = run
+    if (changes) this.#plot.redraw(false, false)
   }
 
   resize(width: number, height: number): void {
@@ -126,7 +136,7 @@ export class Plot {
         },
       },
       hooks: {
-        draw: [(plot) => this.#paint(plot, log)],
+        draw: [(plot) => this.#paint(plot, { log, ink })],
         setSelect: [
           (plot) => {
             const { left, width } = plot.select
@@ -149,19 +159,20 @@ export class Plot {
     }
   }
 
-  #paint({ bbox: box, ctx: canvas }: uPlot, log: boolean): void {
+  #paint({ bbox: box, ctx: canvas }: uPlot, { log, ink }: Pick<PlotLook, 'log' | 'ink'>): void {
     const { lines, x, y } = this.#content
     const { width, height } = box
-    this.#want({ lines, x, y, log, size: { width, height }, unit: uPlot.pxRatio })
-    if (!this.#painted) return
-    const { picture, bitmap } = this.#painted
-    const place = placeIn({ box, x, y, log }, picture)
-    canvas.save()
-    canvas.beginPath()
-    canvas.rect(box.left, box.top, width, height)
-    canvas.clip()
-    canvas.drawImage(bitmap, place.left, place.top, place.width, place.height)
-    canvas.restore()
+    const unit = uPlot.pxRatio
+    this.#want({ lines, x, y, log, size: { width, height }, unit })
+    const surface = new CanvasSurface(canvas)
+    const frame = { box, x, y, log }
+    if (this.#painted) {
+      const { picture, bitmap } = this.#painted
+      const place = placeIn(frame, picture)
+      surface.within(box, () => canvas.drawImage(bitmap, place.left, place.top, place.width, place.height))
+    }
+    const line = lines.length > 1 && lines.find(({ run }) => run === this.#emphasised)
+    if (line) paintAbove(surface, line, frame, unit, ink.back)
   }
 
   #want(picture: Picture): void {

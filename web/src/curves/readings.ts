@@ -12,6 +12,8 @@ export interface Reading {
   readonly line: Line
   readonly index: number
   readonly value: number
+  /** To the pointer, of all lines. */
+  readonly closest: boolean
 }
 
 const most = 12
@@ -20,7 +22,7 @@ const most = 12
 export function readings(lines: readonly Line[], place: HoverPlace, range: Range, log: boolean): readonly Reading[] {
   const { x } = place
   const slack = 0.02 * (range.max - range.min)
-  const found: Reading[] = []
+  const found: Omit<Reading, 'closest'>[] = []
   for (const line of lines) {
     const index = nearest(line.x, x)
     const value = line.y[index]
@@ -30,9 +32,12 @@ export function readings(lines: readonly Line[], place: HoverPlace, range: Range
     found.push({ line, index, value })
   }
   const near = found.sort((one, other) => distance(one, place, log) - distance(other, place, log)).slice(0, most)
-  return near.sort((one, other) => other.value - one.value)
+  const [closest] = near
+  return near
+    .map((reading) => ({ ...reading, closest: reading === closest }))
+    .sort((one, other) => other.value - one.value)
 }
 
 /** From the pointer, along y as it is drawn. */
-export const distance = ({ value }: Reading, { y }: HoverPlace, log: boolean): number =>
+const distance = ({ value }: Pick<Reading, 'value'>, { y }: HoverPlace, log: boolean): number =>
   Math.abs(log ? Math.log(value / y) : value - y)

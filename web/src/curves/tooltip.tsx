@@ -1,27 +1,24 @@
 /** Values at the pointer: those of the nearest lines, in the order in which the lines lie. */
 import { measured, none } from '../numbers.ts'
 import { Swatch } from '../runs/swatch.tsx'
-import { distance, type HoverPlace, type Reading } from './readings.ts'
+import type { HoverPlace, Reading } from './readings.ts'
 
 interface TooltipProps {
   readonly place: HoverPlace
   readonly title: string
   readonly readings: readonly Reading[]
-  readonly log: boolean
   /** Lines in all. */
   readonly of: number
 }
 
-export function Tooltip({ place, title, readings: shown, log, of }: TooltipProps) {
-  const away = (reading: Reading) => distance(reading, place, log)
-  const closest = shown.reduce<Reading | null>((best, each) => (best && away(best) <= away(each) ? best : each), null)
+export function Tooltip({ place, title, readings: shown, of }: TooltipProps) {
   return (
     <div class="tip" style={beside(place)} aria-hidden="true">
       <table>
         <caption>{title}</caption>
         <tbody>
           {shown.map((reading) => (
-            <tr key={reading.line.run} class={reading === closest ? 'closest' : ''}>
+            <tr key={reading.line.run} class={reading.closest ? 'closest' : ''}>
               <td>
                 <Swatch run={reading.line.run} style={reading.line.style} />
               </td>

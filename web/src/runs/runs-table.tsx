@@ -5,6 +5,7 @@
 import { useComputed, useSignal } from '@preact/signals'
 import { useEffect, useLayoutEffect, useRef } from 'preact/hooks'
 import { onKeys } from '../shell/shortcuts.tsx'
+import { pointed } from '../store.ts'
 import { Row } from './row.tsx'
 import { columns, order, rows, shownIds, showOnly, sortWith, toggleShown } from './table-state.ts'
 
@@ -39,6 +40,7 @@ export function RunsTable() {
       const at = rows.value.findIndex(({ id }) => id === active.value)
       const next = at < 0 ? 0 : Math.max(0, Math.min(rows.value.length - 1, at + by))
       active.value = rows.value[next]?.id ?? null
+      pointed.value = active.value
       if (box.current) intoSight(box.current, next)
     }
     return onKeys({ j: step(1), k: step(-1), x: act(toggleShown), o: act(showOnly) })
@@ -52,6 +54,7 @@ export function RunsTable() {
       onScroll={(event) => {
         top.value = event.currentTarget.scrollTop
       }}
+      onPointerLeave={() => (pointed.value = null)}
     >
       <table class="runs" aria-rowcount={rows.value.length + 1}>
         <thead>
