@@ -6,8 +6,6 @@
  *   npm run build && npx tsx bench/dashboard.ts
  *   npx tsx bench/dashboard.ts --runs 20 --lines 500 --snapshots 200       a small try
  */
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { createReadStream } from 'node:fs'
 import { mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -22,7 +20,8 @@ import type { Collection } from '../src/watch/api.ts'
 import { findChromium, openChromium } from './support/browser.ts'
 import { runCommand, tableText } from './support/command.ts'
 import { makeRoutedRun, makeRuns } from './support/made-runs.ts'
-import { fileIn, resultFile, shownPath, thisMachine, writeJson } from './support/results.ts'
+import { resultFile, shownPath, thisMachine, writeJson } from './support/results.ts'
+import { startWatching } from './support/watch-server.ts'
 
 interface Flags {
   readonly runs: number
@@ -113,13 +112,10 @@ async function measure(
 ): Promise<Case> {
   process.stderr.write(`  ${name} ...\n`)
   const { seconds: parseSeconds, size: fileBytes } = await parseAll(folder)
-  const server = spawn(process.execPath, [fileIn('bin/choir.js'), 'watch', folder, '--port', '0', '--json'], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  })
+  const server = await startWatching(folder)
   const browser = await openChromium(executable)
   try {
-    const [line] = (await once(createInterface({ input: server.stdout }), 'line')) as [string]
-    const { address } = JSON.parse(line) as { address: string }
+    const { address, pid } = server
     const start = performance.now()
     while (!(await allRead(address))) await new Promise((resolve) => setTimeout(resolve, 50))
     const readSeconds = (performance.now() - start) / 1000
@@ -134,12 +130,11 @@ async function measure(
     const shownSeconds = (performance.now() - opened) / 1000
     const frames = await look(page)
     const pageBytes = await page.evaluate(() => (globalThis as unknown as Window).performance.memory.usedJSHeapSize)
-    const serverBytes = await residentBytes(server.pid ?? 0)
+    const serverBytes = await residentBytes(pid)
     return { name, fileBytes, readSeconds, parseSeconds, serverBytes, shownSeconds, pageBytes, frames }
   } finally {
     await browser.close()
-    server.kill('SIGINT')
-    await once(server, 'exit')
+    await server.stop()
   }
 }
 
