@@ -1,15 +1,17 @@
+import { spawnSync } from 'node:child_process'
 import {
   appendFileSync,
   existsSync,
   readdirSync,
   readFileSync,
   rmSync,
+  symlinkSync,
   truncateSync,
   utimesSync,
   writeFileSync,
 } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { expect, test } from 'vitest'
 import { openCache } from './cache.ts'
 import { temporaryFolder } from './testing/temporary-folder.ts'
@@ -100,13 +102,37 @@ test('a cache that cannot be written is replaced by a temporary one, with a warn
   expect(existsSync(dirname(place))).toBe(false)
 })
 
-test('what killed builds left is removed after two days, not before', async () => {
+test('what nobody can be asked about is removed after two days, not before', async () => {
   const root = temporary.make()
-  for (const name of ['.building-old', '.scratch-old', '.building-new', 'entry-old']) await mkdir(join(root, name))
-  const threeDaysAgo = Date.now() / 1000 - 3 * 24 * 3600
-  for (const name of ['.building-old', '.scratch-old', 'entry-old'])
-    utimesSync(join(root, name), threeDaysAgo, threeDaysAgo)
+  const elsewhere = '.scratch-00000000-1-old'
+  for (const name of ['.building-old', elsewhere, '.building-new', 'entry-old']) await mkdir(join(root, name))
+  for (const name of ['.building-old', elsewhere, 'entry-old']) makeOld(join(root, name))
   const { cache } = await setUp(root)
   await cache.close()
   expect(readdirSync(root).sort()).toEqual(['.building-new', 'entry-old'])
 })
+
+test('what a killed process left goes at once, and what is of a living one stays however old it is', async () => {
+  const root = temporary.make()
+  const { cache } = await setUp(root)
+  const ours = await cache.scratch()
+  makeOld(ours)
+  const { pid: dead } = spawnSync(process.execPath, ['-e', ''])
+  for (const kind of ['scratch', 'building'])
+    await mkdir(join(root, basename(ours).replace(/scratch-(.*)-\d+-.*/, `${kind}-$1-${dead}-left`)))
+  const other = await openCache(root, () => {})
+  await other.close()
+  expect(readdirSync(root)).toContain(basename(ours))
+  expect(readdirSync(root).filter((name) => name.includes(`-${dead}-`))).toEqual([])
+})
+
+test('a leftover that cannot be looked at does not take the cache away', async () => {
+  const root = temporary.make()
+  symlinkSync(join(root, 'gone'), join(root, '.scratch-gone'))
+  expect((await setUp(root)).warnings).toEqual([])
+})
+
+function makeOld(path: string): void {
+  const threeDaysAgo = Date.now() / 1000 - 3 * 24 * 3600
+  utimesSync(path, threeDaysAgo, threeDaysAgo)
+}

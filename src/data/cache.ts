@@ -12,6 +12,7 @@ import { homedir, platform, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { z } from 'zod'
 import { RunError } from '../errors.ts'
+import { makePassing, sweepLeftovers } from './leftovers.ts'
 
 export interface Cache {
   readonly root: string
@@ -25,9 +26,6 @@ export interface Cache {
 const manifestName = 'manifest.json'
 const manifestSchema = z.object({ files: z.record(z.string(), z.object({ bytes: z.int(), sha256: z.string() })) })
 
-/** Folders of builds that were killed are removed after so long. */
-const staleAfter = 48 * 3600 * 1000
-
 /**
  * Opens the cache in `folder`, by default the user's cache folder. Where that cannot be written, says
  * so and uses a temporary folder that `close` removes.
@@ -38,8 +36,8 @@ export async function openCache(folder: string | undefined, warn: (message: stri
   let root = wanted
   try {
     await mkdir(wanted, { recursive: true })
-    passing.push(await mkdtemp(join(wanted, '.scratch-')))
-    await removeStale(wanted)
+    passing.push(await makePassing(wanted, 'scratch'))
+    await sweepLeftovers(wanted)
   } catch (error) {
     root = await mkdtemp(join(tmpdir(), 'choir-'))
     passing.push(root)
@@ -49,7 +47,7 @@ export async function openCache(folder: string | undefined, warn: (message: stri
     root,
     entry: (key, what, build) => entry(root, key, what, build, warn),
     async scratch() {
-      const made = await mkdtemp(join(root, '.scratch-'))
+      const made = await makePassing(root, 'scratch')
       passing.push(made)
       return made
     },
@@ -59,20 +57,17 @@ export async function openCache(folder: string | undefined, warn: (message: stri
   }
 }
 
+/** Removes from the user's cache folder what processes left there that have ended. */
+export function sweepCache(): Promise<void> {
+  return sweepLeftovers(userCache())
+}
+
 function userCache(): string {
   const { XDG_CACHE_HOME, LOCALAPPDATA } = process.env
   if (XDG_CACHE_HOME) return join(XDG_CACHE_HOME, 'choir')
   if (platform() === 'win32') return join(LOCALAPPDATA ?? join(homedir(), 'AppData', 'Local'), 'choir', 'cache')
   if (platform() === 'darwin') return join(homedir(), 'Library', 'Caches', 'choir')
   return join(homedir(), '.cache', 'choir')
-}
-
-async function removeStale(root: string): Promise<void> {
-  for (const name of await readdir(root)) {
-    if (!name.startsWith('.scratch-') && !name.startsWith('.building-')) continue
-    const age = Date.now() - (await stat(join(root, name))).mtimeMs
-    if (age > staleAfter) await rm(join(root, name), { recursive: true, force: true })
-  }
 }
 
 async function entry(
@@ -86,7 +81,7 @@ async function entry(
   const fault = await check(place)
   if (fault === undefined) return place
   if (fault !== 'absent') warn(`the cached ${what} in ${place} is damaged (${fault}); making it again`)
-  const building = await mkdtemp(join(root, '.building-'))
+  const building = await makePassing(root, 'building')
   try {
     await build(building)
     await writeManifest(building)

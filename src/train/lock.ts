@@ -11,6 +11,7 @@ import { link, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
+import { isAlive } from '../data/leftovers.ts'
 import { RunError } from '../errors.ts'
 import { errorCode } from './disk.ts'
 
@@ -138,16 +139,6 @@ async function refuseIfAlive(directory: string, path: string, holder: Holder): P
       : `run ${directory} is in use by process ${pid} since ${since}. Wait for it or stop it; if process ${pid} ` +
           `is no training, delete ${path} and try again`,
   )
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch (error) {
-    // EPERM: it lives and belongs to another user.
-    return errorCode(error) !== 'ESRCH'
-  }
 }
 
 /**

@@ -1,8 +1,8 @@
 /** Models in processes, which are those of the build: a process needs JavaScript. */
 import { execFileSync } from 'node:child_process'
-import { cpSync, renameSync, symlinkSync, writeFileSync } from 'node:fs'
+import { cpSync, readdirSync, renameSync, symlinkSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { afterEach, beforeAll, expect, test } from 'vitest'
+import { afterEach, beforeAll, expect, test, vi } from 'vitest'
 import { temporaryFolder } from '../../data/testing/temporary-folder.ts'
 import { runSchema } from '../../train/config.ts'
 import { train } from '../../train/index.ts'
@@ -39,6 +39,7 @@ function copied(): string {
 const opened: TraceProcesses[] = []
 afterEach(async () => {
   await Promise.all(opened.splice(0).map((processes) => processes.close()))
+  vi.unstubAllEnvs()
   expect(pids()).toEqual([])
 })
 
@@ -157,6 +158,20 @@ test('the text of a run is read where the user allows it, and nowhere else', asy
   })
   const allowed = open(undefined, [dirname(run)])
   expect((await allowed.ask(run, documents, never)).documents.length).toBeGreaterThan(0)
+})
+
+test('what a process keeps in the cache for passing goes with it, however it ends, and its tokens stay', async () => {
+  const home = make()
+  vi.stubEnv('XDG_CACHE_HOME', home)
+  const kept = () => readdirSync(join(home, 'choir')).map((name) => name.split('-')[0])
+  const processes = open()
+  await processes.ask(run, { kind: 'documents' }, never)
+  expect(kept()).toContain('.scratch')
+  process.kill(pids()[0] as number, 'SIGKILL')
+  await expect.poll(kept).toEqual(['tokens'])
+  await processes.ask(run, { kind: 'documents' }, never)
+  await processes.close()
+  expect(kept()).toEqual(['tokens'])
 })
 
 test.each(['checkpoints', 'tokenizer.json', 'checkpoints/step-00000002/model.safetensors'])(

@@ -8,6 +8,7 @@ import { type ChildProcess, fork } from 'node:child_process'
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { sweepCache } from '../../data/cache.ts'
 import { newestStep } from '../../train/checkpoint/checkpoint.ts'
 import { isWithin } from '../confined.ts'
 import { ProblemError } from '../problem.ts'
@@ -130,7 +131,8 @@ class TraceProcess {
         clearTimeout(this.timer)
         this.waiting?.reject(new ProblemError(500, why))
         onEnd()
-        resolve()
+        // It is killed, so what it kept for passing in the cache is left to us.
+        resolve(sweepCache())
       }
       this.child.on('error', (error) => {
         // A process that never was does not close.
