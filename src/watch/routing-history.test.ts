@@ -167,6 +167,26 @@ test('a run that was resumed takes back what it does again', () => {
   expect(log.generation).toBeGreaterThan(generation)
 })
 
+test('however often a file goes back, it is as if what it took back had never been, also where memory is short', () => {
+  const routers = [0, 1, 2].map((layer) => ({ step: 0, layer, before: new Array(layer + 1).fill(1) }))
+  const line = fc.record({ step: fc.integer({ min: 1, max: 30 }), layer: fc.nat(2), load: fc.nat(99) })
+  fc.assert(
+    fc.property(fc.array(line, { maxLength: 100 }), fc.integer({ min: 200, max: 2000 }), (lines, memory) => {
+      const later = lines.map(({ step, layer, load }) => ({ step, layer, before: new Array(layer + 1).fill(load) }))
+      let left: Written[] = []
+      for (const each of later) {
+        const isBack = left.some(({ step }) => step > each.step)
+        left = [...(isBack ? left.filter(({ step }) => step < each.step) : left), each]
+      }
+      const [back, forward] = [later, left].map((written) => write(new RoutingLog(), [...routers, ...written]))
+      const told = (log: RoutingLog | undefined) => [stepsOf(log as RoutingLog), log?.loads(0, 100)]
+      expect(told(back)).toEqual(told(forward))
+      for (const log of [back, forward]) log?.limit(memory)
+      expect(told(back)).toEqual(told(forward))
+    }),
+  )
+})
+
 test('a file that was replaced begins anew, as another generation', () => {
   const log = write(new RoutingLog(), steps(3))
   const { generation } = log

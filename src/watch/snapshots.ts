@@ -33,6 +33,8 @@ export interface Snapshot {
   readonly ordinal: number
   readonly rows: (Row | undefined)[]
   arrived: number
+  /** Of its rows. */
+  bytes: number
 }
 
 export const emptyRow = (experts: number): Row =>
@@ -110,16 +112,18 @@ export class Snapshots {
     this.steps.push(step)
     this.isSettled = false
     if (ordinal % this.stride !== 0) return undefined
-    const snapshot: Snapshot = { step, ordinal, rows: [], arrived: 0 }
+    const snapshot: Snapshot = { step, ordinal, rows: [], arrived: 0, bytes: 0 }
     this.kept.push(snapshot)
     return snapshot
   }
 
-  /** Forgets `step` and later ones. */
+  /** Forgets `step` and later ones. Looks at those alone: a file may go back at every line. */
   rewind(step: number): void {
     this.steps.length = lowerBound(this.steps, step)
-    this.kept = this.kept.filter((snapshot) => snapshot.step < step)
-    this.bytes = bytesOf(this.kept)
+    for (let last = this.kept.at(-1); last && last.step >= step; last = this.kept.at(-1)) {
+      this.bytes -= last.bytes
+      this.kept.pop()
+    }
     this.generation++
   }
 
@@ -150,7 +154,9 @@ export class Snapshots {
     if (!before) snapshot.arrived++
     // Whoever has seen it looks again.
     if (this.isSettled && snapshot.step === this.lastStep) this.generation++
-    this.bytes += row.byteLength - (before?.byteLength ?? 0)
+    const more = row.byteLength - (before?.byteLength ?? 0)
+    snapshot.bytes += more
+    this.bytes += more
     this.makeRoom()
   }
 
@@ -224,13 +230,10 @@ export class Snapshots {
     const left = this.kept.filter(({ ordinal }) => ordinal % this.stride === 0)
     if (left.length === this.kept.length) return
     this.kept = left
-    this.bytes = bytesOf(left)
+    this.bytes = left.reduce((sum, { bytes }) => sum + bytes, 0)
     this.generation++
   }
 }
-
-const bytesOf = (snapshots: readonly Snapshot[]): number =>
-  snapshots.reduce((sum, { rows }) => sum + rows.reduce((bytes, row) => bytes + (row?.byteLength ?? 0), 0), 0)
 
 function copyLoads(row: Row | undefined, to: Float32Array, offset: number, experts: number): void {
   if (!row) return
