@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { lowerBound, MetricColumns } from './metric-columns.ts'
+import { lowerBound, MetricColumns, type MetricTable } from './metric-columns.ts'
 
 const columnsOf = (...records: unknown[]): MetricColumns => {
   const columns = new MetricColumns()
@@ -56,9 +56,48 @@ test('a run that was resumed takes back what it does again, evaluations too', ()
   expect(values(columns, 'eval', 'loss')).toEqual([20, 41])
 })
 
+test('a table never holds more numbers than it may: a row stands for equally many lines, and no more than it must', () => {
+  const number = fc.double({ noDefaultInfinity: true, noNaN: true })
+  const line = fc.dictionary(fc.constantFrom('loss', 'lr', 'step_ms', 'a', 'b', 'c'), number)
+  fc.assert(
+    fc.property(fc.array(line, { minLength: 1, maxLength: 200 }), fc.integer({ min: 20, max: 400 }), (lines, most) => {
+      const columns = new MetricColumns(most)
+      for (const [index, fields] of lines.entries()) columns.add(Buffer.from(JSON.stringify(train(index + 1, fields))))
+      const { stride, length, names } = columns.table('train') as MetricTable
+      const width = names.length + 2
+      expect(length).toBe(Math.ceil(lines.length / stride))
+      expect(length === 1 || length * width <= most).toBe(true)
+      expect(stride === 1 || Math.ceil((2 * lines.length) / stride) * width > most).toBe(true)
+      const rows = Array.from({ length }, (_, row) => lines.slice(row * stride, (row + 1) * stride))
+      expect(values(columns, 'train', 'step')).toEqual(rows.map((group, row) => row * stride + group.length))
+      for (const name of names.filter((each) => each !== 'tokens'))
+        expect(values(columns, 'train', name)).toEqual(
+          // Through JSON −0 is 0.
+          rows.map((group) => (group.findLast((fields) => name in fields)?.[name] ?? Number.NaN) + 0),
+        )
+      expect(columns.problem).toEqual(stride === 1 ? undefined : expect.stringContaining(`every ${stride} lines`))
+    }),
+  )
+})
+
+test('a run that was resumed takes back whole rows, and goes on from there', () => {
+  const columns = new MetricColumns(4 * 8)
+  const add = (step: number, loss: number) =>
+    columns.add(Buffer.from(JSON.stringify(train(step, { loss, step_ms: 1000 }))))
+  for (let step = 1; step <= 16; step++) add(step, step)
+  // Five numbers a row: every four lines are one.
+  expect(values(columns, 'train', 'step')).toEqual([4, 8, 12, 16])
+  add(10, 100)
+  expect(values(columns, 'train', 'step')).toEqual([4, 8, 10])
+  expect(values(columns, 'train', 'loss')).toEqual([4, 8, 100])
+  expect([...(columns.table('train')?.seconds ?? [])]).toEqual([4, 8, 9])
+})
+
 test('a file of invented names fills no memory, and no name is special', () => {
   const many = Object.fromEntries(Array.from({ length: 5000 }, (_, index) => [`name${index}`, index]))
-  expect(columnsOf(train(1, many)).names().length).toBeLessThan(300)
+  const narrowed = columnsOf(train(1, many))
+  expect(narrowed.names().length).toBeLessThan(300)
+  expect(narrowed.problem).toMatch(/fields beyond 256/)
   const strange = columnsOf('{"kind":"train","step":1,"__proto__":3,"<img src=x>":4,"constructor":5}')
   expect(strange.names()).toEqual(['train/__proto__', 'train/<img src=x>', 'train/constructor'])
   expect(values(strange, 'train', '__proto__')).toEqual([3])
@@ -78,8 +117,10 @@ test('no line breaks the reader', () => {
         ),
         { maxLength: 30 },
       ),
-      (records) => {
-        const columns = columnsOf(...records.map((record) => JSON.stringify(record)))
+      fc.integer({ min: 5, max: 200 }),
+      (records, most) => {
+        const columns = new MetricColumns(most)
+        for (const record of records) columns.add(Buffer.from(JSON.stringify(record)))
         const table = columns.table('train')
         const steps = values(columns, 'train', 'step')
         expect(steps).toEqual([...new Set(steps)].sort((a, b) => a - b))

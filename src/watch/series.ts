@@ -52,23 +52,12 @@ function axisOf(columns: MetricColumns, kind: string, x: XAxis, flopsPerToken: n
   if (x === 'step') return column('step')
   if (x === 'tokens') return column('tokens')
   if (x === 'flops') return column('tokens').map((tokens) => tokens * (flopsPerToken ?? Number.NaN))
-  const { steps, seconds } = trainingTime(columns)
+  const train = columns.table('train')
+  const seconds = train?.seconds ?? new Float64Array(0)
   if (kind === 'train') return seconds
   // An evaluation stands where training was when it began.
-  return column('step').map((step) => seconds[lowerBound(steps, step + 1) - 1] ?? 0)
-}
-
-function trainingTime(columns: MetricColumns): { steps: Float64Array; seconds: Float64Array } {
-  const train = columns.table('train')
   const steps = train?.column('step') ?? new Float64Array(0)
-  const milliseconds = train?.column('step_ms')
-  let sum = 0
-  const seconds = steps.map((_, row) => {
-    const step = milliseconds?.[row] ?? 0
-    if (Number.isFinite(step)) sum += step / 1000
-    return sum
-  })
-  return { steps, seconds }
+  return column('step').map((step) => seconds[lowerBound(steps, step + 1) - 1] ?? 0)
 }
 
 /**
