@@ -1,8 +1,20 @@
-import { appendFile, mkdir, mkdtemp, realpath, rename, rm, symlink, truncate, writeFile } from 'node:fs/promises'
+import {
+  appendFile,
+  type FileHandle,
+  mkdir,
+  mkdtemp,
+  open,
+  realpath,
+  rename,
+  rm,
+  symlink,
+  truncate,
+  writeFile,
+} from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fc from 'fast-check'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { LineTail } from './tail.ts'
 
 let folder: string
@@ -129,6 +141,26 @@ test('a poll reads as much as it may, tells that there is more, and others have 
   clearInterval(timer)
   expect(lines.length).toBe(count)
   expect(turns).toBeGreaterThan(0)
+})
+
+test('a file that fails half-way is told of as far as it was read, and read on from there', async () => {
+  const count = 30_000
+  await writeFile(path, 'ten bytes\n'.repeat(count))
+  const { tail, lines } = collecting()
+  const handle = await open(path)
+  const { read }: FileHandle = Object.getPrototypeOf(handle)
+  await handle.close()
+  const failing = vi.spyOn(Object.getPrototypeOf(handle) as FileHandle, 'read')
+  try {
+    failing.mockImplementationOnce(read).mockRejectedValueOnce(Object.assign(new Error('of the disk'), { code: 'EIO' }))
+    expect(await tail.poll()).toBe('read')
+    expect(lines.length).toBeGreaterThan(1000)
+    expect(lines.length).toBeLessThan(count)
+  } finally {
+    failing.mockRestore()
+  }
+  expect(await tail.poll()).toBe('read')
+  expect(lines.length).toBe(count)
 })
 
 test('a link that leads outside is not followed, and a folder in place of the file is none', async () => {

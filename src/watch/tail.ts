@@ -44,6 +44,8 @@ export class LineTail {
   private partial: Buffer[] = []
   private partialBytes = 0
   private isTooLong = false
+  /** Whether the poll has changed anything. */
+  private isNews = false
   private remembered: Buffer = Buffer.alloc(0)
 
   /** @param root Real path of the folder below which the file must lie. */
@@ -61,15 +63,18 @@ export class LineTail {
     if (this.position === this.size && this.file && isSame(this.file, now)) return 'same'
     const handle = await openInside(this.root, this.path)
     if (!handle) return this.vanished()
+    this.isNews = false
+    let isBehind = false
     try {
-      return await this.readFrom(handle, budget)
+      isBehind = await this.readFrom(handle, budget)
     } catch (error) {
+      // A file that fails half-way (a network file system does) is asked for again; what came before counts.
       if (errorCode(error) === undefined) throw error
-      // A file that fails half-way (a network file system does) is asked for again.
-      return 'same'
     } finally {
       await handle.close()
     }
+    if (isBehind) return 'behind'
+    return this.isNews ? 'read' : 'same'
   }
 
   /** Reads the file anew with the next poll. */
@@ -77,17 +82,17 @@ export class LineTail {
     if (this.file) this.forget()
   }
 
-  private async readFrom(handle: FileHandle, budget: number): Promise<Polled> {
+  /** @returns whether there is more than the budget. */
+  private async readFrom(handle: FileHandle, budget: number): Promise<boolean> {
     const file = await handle.stat()
-    const isReplaced = this.file !== undefined && !(await this.isContinued(handle, this.file, file))
-    if (isReplaced) this.forget()
+    if (this.file && !(await this.isContinued(handle, this.file, file))) this.forget()
     this.file = file
     this.size = file.size
     this.changed = file.mtimeMs
     const from = this.position
     const piece = Buffer.allocUnsafe(Math.min(PIECE, Math.max(1, this.size - from)))
     while (this.position < this.size) {
-      if (this.position - from >= budget) return 'behind'
+      if (this.position - from >= budget) return true
       const { bytesRead } = await handle.read(
         piece,
         0,
@@ -97,7 +102,7 @@ export class LineTail {
       if (bytesRead === 0) break
       this.take(piece.subarray(0, bytesRead))
     }
-    return isReplaced || this.position > from ? 'read' : 'same'
+    return false
   }
 
   private async isContinued(handle: FileHandle, before: Stats, now: Stats): Promise<boolean> {
@@ -109,6 +114,7 @@ export class LineTail {
   }
 
   private take(piece: Buffer): void {
+    this.isNews = true
     let start = 0
     for (let newline = piece.indexOf(10); newline >= 0; newline = piece.indexOf(10, start)) {
       this.end(piece.subarray(start, newline))
@@ -153,6 +159,7 @@ export class LineTail {
   }
 
   private forget(): void {
+    this.isNews = true
     this.drop()
     this.file = undefined
     this.position = this.size = this.lineStart = this.skipped = 0
