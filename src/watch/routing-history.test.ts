@@ -40,7 +40,7 @@ function write(log: RoutingLog, written: readonly (Written | string)[], size?: n
 }
 
 const steps = (count: number): Written[] => Array.from({ length: count }, (_, index) => ({ step: index + 1 }))
-const stepsOf = (log: RoutingLog) => log.index('id')?.steps ?? []
+const stepsOf = (log: RoutingLog) => log.snapshots.index('id')?.steps ?? []
 
 test('loads lie by snapshot, router, before and after, expert; routers by layer', () => {
   const log = new RoutingLog({ routers: 3, prototypes: 1 })
@@ -52,7 +52,7 @@ test('loads lie by snapshot, router, before and after, expert; routers by layer'
     { step: 10, layer: 0, module: 'qkv', before: [10, 11] },
     { step: 10, layer: 0, module: 'ffn', before: [12, 13, 14], kept: [12, 13, 0] },
   ])
-  expect(log.index('id')).toEqual({
+  expect(log.snapshots.index('id')).toEqual({
     run: 'id',
     routers: [
       { layer: 0, module: 'qkv', experts: 2, prototypes: 1 },
@@ -65,15 +65,15 @@ test('loads lie by snapshot, router, before and after, expert; routers by layer'
     generation: 0,
   })
   // Filled up with zeros to three experts.
-  expect([...log.loads(0, 1)]).toEqual([3, 4, 0, 3, 3, 0, 5, 6, 7, 5, 6, 7, 1, 2, 0, 1, 2, 0])
-  expect([...log.history(1)]).toEqual([5, 6, 7, 5, 6, 7, 12, 13, 14, 12, 13, 0])
-  expect(log.loads(0, 2).length).toBe(2 * 3 * 2 * 3)
-  expect([...log.loads(1, 2)]).toEqual([...log.loads(0, 2)].slice(18))
+  expect([...log.snapshots.loads(0, 1)]).toEqual([3, 4, 0, 3, 3, 0, 5, 6, 7, 5, 6, 7, 1, 2, 0, 1, 2, 0])
+  expect([...log.snapshots.history(1)]).toEqual([5, 6, 7, 5, 6, 7, 12, 13, 14, 12, 13, 0])
+  expect(log.snapshots.loads(0, 2).length).toBe(2 * 3 * 2 * 3)
+  expect([...log.snapshots.loads(1, 2)]).toEqual([...log.snapshots.loads(0, 2)].slice(18))
 })
 
 test('measures are those of the file, and null where it has none', () => {
   const log = write(new RoutingLog({ routers: 1, prototypes: 1 }), [{ step: 5 }, { step: 10 }])
-  expect(log.summary(0)).toEqual({
+  expect(log.snapshots.summary(0)).toEqual({
     load_cv: [0.5, 1],
     load_cv_kept: [0, 0],
     drop_rate: [0.25, 0.25],
@@ -86,28 +86,28 @@ test('measures are those of the file, and null where it has none', () => {
 test('a snapshot counts once all its routers are there, another step begins, or nothing more comes', () => {
   const known = new RoutingLog({ routers: 2, prototypes: 2 })
   write(known, [{ step: 1, layer: 0 }])
-  expect(known.index('id')).toBeUndefined()
+  expect(known.snapshots.index('id')).toBeUndefined()
   write(known, [{ step: 1, layer: 1 }])
-  expect(known.index('id')).toMatchObject({ steps: [1], routers: [{ prototypes: 2 }, { layer: 1 }] })
+  expect(known.snapshots.index('id')).toMatchObject({ steps: [1], routers: [{ prototypes: 2 }, { layer: 1 }] })
 
   const unknown = write(new RoutingLog(), [
     { step: 1, layer: 0 },
     { step: 1, layer: 1 },
   ])
-  expect(unknown.index('id')).toBeUndefined()
+  expect(unknown.snapshots.index('id')).toBeUndefined()
   write(unknown, [{ step: 2, layer: 0 }])
   expect(stepsOf(unknown)).toEqual([1])
   write(unknown, [{ step: 2, layer: 1 }])
   expect(stepsOf(unknown)).toEqual([1, 2])
   write(unknown, [{ step: 3, layer: 0 }])
-  expect(unknown.settle()).toBe(true)
+  expect(unknown.snapshots.settle()).toBe(true)
   expect(stepsOf(unknown)).toEqual([1, 2, 3])
-  expect(unknown.settle()).toBe(false)
+  expect(unknown.snapshots.settle()).toBe(false)
   // More came after all: who looked at the snapshot looks again.
-  const { generation } = unknown
+  const { generation } = unknown.snapshots
   write(unknown, [{ step: 3, layer: 1 }])
   expect(stepsOf(unknown)).toEqual([1, 2, 3])
-  expect(unknown.generation).toBeGreaterThan(generation)
+  expect(unknown.snapshots.generation).toBeGreaterThan(generation)
 })
 
 test('of any number of snapshots some thousand at most are kept, the first among them, evenly spaced', () => {
@@ -124,8 +124,8 @@ test('of any number of snapshots some thousand at most are kept, the first among
       expect(kept.length).toBeLessThanOrEqual(2048)
       // Half of what may be kept is, unless the file was said to be larger than it is.
       if (count > 2048 && guess <= 1) expect(kept.length).toBeGreaterThanOrEqual(1024)
-      expect(log.index('id')?.of).toBe(count)
-      expect([...log.history(0)].filter((_, index) => index % 4 === 0)).toEqual(kept)
+      expect(log.snapshots.index('id')?.of).toBe(count)
+      expect([...log.snapshots.history(0)].filter((_, index) => index % 4 === 0)).toEqual(kept)
     }),
     { numRuns: 15 },
   )
@@ -134,15 +134,15 @@ test('of any number of snapshots some thousand at most are kept, the first among
 test('the generation tells when places change, and not when snapshots come behind the others', () => {
   const log = new RoutingLog({ routers: 1, prototypes: 1 })
   write(log, steps(2048), 0)
-  expect(log.index('id')).toMatchObject({ generation: 0, of: 2048 })
+  expect(log.snapshots.index('id')).toMatchObject({ generation: 0, of: 2048 })
   write(log, [{ step: 2049 }])
-  expect(log.index('id')?.generation).toBeGreaterThan(0)
+  expect(log.snapshots.index('id')?.generation).toBeGreaterThan(0)
   expect(stepsOf(log).slice(0, 3)).toEqual([1, 3, 5])
 })
 
 test('loads take no more memory than they may', () => {
   const log = new RoutingLog({ routers: 1, prototypes: 1 })
-  log.limit(100_000)
+  log.snapshots.limit(100_000)
   const before = Array.from({ length: 1000 }, (_, expert) => expert)
   write(
     log,
@@ -151,20 +151,20 @@ test('loads take no more memory than they may', () => {
   const { length } = stepsOf(log)
   expect(length * 2 * 1000 * 4).toBeLessThanOrEqual(100_000)
   expect(length).toBeGreaterThan(5)
-  log.limit(10_000)
+  log.snapshots.limit(10_000)
   expect(stepsOf(log)).toEqual([1])
 })
 
 test('a run that was resumed takes back what it does again', () => {
   const log = write(new RoutingLog({ routers: 1, prototypes: 1 }), steps(5))
-  const { generation } = log
+  const { generation } = log.snapshots
   write(log, [
     { step: 3, before: [30, 0] },
     { step: 4, before: [40, 0] },
   ])
-  expect(log.index('id')).toMatchObject({ steps: [1, 2, 3, 4], of: 4 })
-  expect([...log.history(0)].filter((_, index) => index % 4 === 0)).toEqual([1, 2, 30, 40])
-  expect(log.generation).toBeGreaterThan(generation)
+  expect(log.snapshots.index('id')).toMatchObject({ steps: [1, 2, 3, 4], of: 4 })
+  expect([...log.snapshots.history(0)].filter((_, index) => index % 4 === 0)).toEqual([1, 2, 30, 40])
+  expect(log.snapshots.generation).toBeGreaterThan(generation)
 })
 
 test('however often a file goes back, it is as if what it took back had never been, also where memory is short', () => {
@@ -179,9 +179,9 @@ test('however often a file goes back, it is as if what it took back had never be
         left = [...(isBack ? left.filter(({ step }) => step < each.step) : left), each]
       }
       const [back, forward] = [later, left].map((written) => write(new RoutingLog(), [...routers, ...written]))
-      const told = (log: RoutingLog | undefined) => [stepsOf(log as RoutingLog), log?.loads(0, 100)]
+      const told = (log: RoutingLog | undefined) => [stepsOf(log as RoutingLog), log?.snapshots.loads(0, 100)]
       expect(told(back)).toEqual(told(forward))
-      for (const log of [back, forward]) log?.limit(memory)
+      for (const log of [back, forward]) log?.snapshots.limit(memory)
       expect(told(back)).toEqual(told(forward))
     }),
   )
@@ -189,12 +189,12 @@ test('however often a file goes back, it is as if what it took back had never be
 
 test('a file that was replaced begins anew, as another generation', () => {
   const log = write(new RoutingLog(), steps(3))
-  const { generation } = log
+  const { generation } = log.snapshots
   log.clear()
-  expect(log.index('id')).toBeUndefined()
+  expect(log.snapshots.index('id')).toBeUndefined()
   write(log, [{ step: 7, layer: 1 }, { step: 8 }])
   expect(stepsOf(log)).toEqual([7])
-  expect(log.generation).toBeGreaterThan(generation)
+  expect(log.snapshots.generation).toBeGreaterThan(generation)
 })
 
 test('lines that are no record are counted, and break nothing', () => {
@@ -210,15 +210,15 @@ test('lines that are no record are counted, and break nothing', () => {
   ])
   expect(log.skipped).toBe(4)
   expect(log.problem).toBe('routing.jsonl: lines that are no record of a router are left out: 4')
-  expect([...log.history(0)].slice(-8)).toEqual([1, 0, 0, 1, 5, 1, 5, 1])
+  expect([...log.snapshots.history(0)].slice(-8)).toEqual([1, 0, 0, 1, 5, 1, 5, 1])
   fc.assert(
     fc.property(fc.array(fc.jsonValue()), (values) => {
       const any = write(
         new RoutingLog(),
         values.map((value) => `{"step":1,"layer":0,"module":"ffn","tokens_per_expert":${JSON.stringify(value)}}`),
       )
-      any.settle()
-      any.loads(0, 5)
+      any.snapshots.settle()
+      any.snapshots.loads(0, 5)
     }),
   )
 })

@@ -3,7 +3,6 @@
  * experts' loads. Of a long run only every so many steps are kept (see snapshots.ts); the lines of the others are told
  * by their first bytes and never parsed, and after the first snapshot the size of the file tells how many that will be.
  */
-import type { RoutingHistory, RoutingIndex } from './api.ts'
 import { isRecord } from './metric-columns.ts'
 import { emptyRow, expertsOf, MOST_EXPERTS, measures, type Row, Snapshots } from './snapshots.ts'
 
@@ -14,8 +13,9 @@ export interface ExpectedRouters {
 }
 
 export class RoutingLog {
+  /** What is kept of the file. */
+  readonly snapshots: Snapshots
   skipped = 0
-  private readonly snapshots: Snapshots
   private firstStart: number | undefined
   private isEstimated = false
 
@@ -25,19 +25,10 @@ export class RoutingLog {
     this.snapshots.generation = generation
   }
 
-  get generation(): number {
-    return this.snapshots.generation
-  }
-
   /** What is wrong with the file, in a sentence. */
   get problem(): string | undefined {
     const { skipped } = this
     return skipped > 0 ? `routing.jsonl: lines that are no record of a router are left out: ${skipped}` : undefined
-  }
-
-  /** Bytes that loads may take. */
-  limit(memory: number): void {
-    this.snapshots.limit(memory)
   }
 
   /** @param fileSize Bytes of the whole file as far as it is written. */
@@ -65,27 +56,6 @@ export class RoutingLog {
     this.snapshots.clear()
   }
 
-  /** @returns whether a snapshot is complete that was not before. */
-  settle(): boolean {
-    return this.snapshots.settle()
-  }
-
-  index(run: string): RoutingIndex | undefined {
-    return indexOf(run, this.snapshots)
-  }
-
-  loads(from: number, to: number): Float32Array {
-    return this.snapshots.loads(from, to)
-  }
-
-  history(router: number): Float32Array {
-    return this.snapshots.history(router)
-  }
-
-  summary(router: number): RoutingHistory {
-    return this.snapshots.summary(router)
-  }
-
   /** A step begins at a byte of the file: after the first step its bytes tell how many the file holds. */
   private estimate(start: number, fileSize: number): void {
     if (this.firstStart === undefined) this.firstStart = start
@@ -96,13 +66,6 @@ export class RoutingLog {
       this.snapshots.expect(fileSize / (start - this.firstStart), routers.length * row)
     }
   }
-}
-
-/** The answer to what is there; undefined before the first complete snapshot. */
-export function indexOf(run: string, snapshots: Snapshots): RoutingIndex | undefined {
-  const { complete, routers, experts, count, generation } = snapshots
-  if (complete.length === 0 || routers.length === 0) return undefined
-  return { run, routers, experts, steps: complete.map(({ step }) => step), of: count, generation }
 }
 
 const START = Buffer.from('{"step":')

@@ -63,7 +63,7 @@ export class RunDirectoryReader implements PolledRun {
 
   limit(memory: number): void {
     this.memory = memory
-    this.routingLog.limit(memory)
+    this.routingLog.snapshots.limit(memory)
   }
 
   async poll(): Promise<PollResult> {
@@ -71,7 +71,8 @@ export class RunDirectoryReader implements PolledRun {
     const metrics = await this.metrics.poll(TURN)
     // Curves come before experts: they are small, and what people look at first.
     const routing = metrics === 'behind' ? 'behind' : await this.routingTail.poll(TURN)
-    const isSettled = routing === 'same' && Date.now() - this.routingTail.changed > SETTLED && this.routingLog.settle()
+    const isSettled =
+      routing === 'same' && Date.now() - this.routingTail.changed > SETTLED && this.routingLog.snapshots.settle()
     await this.lookAround()
     const isBehind = metrics === 'behind' || routing === 'behind'
     if (!isBehind) this.isReading = false
@@ -121,19 +122,19 @@ export class RunDirectoryReader implements PolledRun {
   }
 
   routing(): RoutingIndex | undefined {
-    return this.routingLog.index(this.id)
+    return this.routingLog.snapshots.index(this.id)
   }
 
   loads(from: number, to: number): Float32Array {
-    return this.routingLog.loads(from, to)
+    return this.routingLog.snapshots.loads(from, to)
   }
 
   history(router: number): Float32Array {
-    return this.routingLog.history(router)
+    return this.routingLog.snapshots.history(router)
   }
 
   routingSummary(router: number): RoutingHistory {
-    return this.routingLog.summary(router)
+    return this.routingLog.snapshots.summary(router)
   }
 
   private step(): number {
@@ -181,8 +182,8 @@ export class RunDirectoryReader implements PolledRun {
     this.config = text === undefined ? unknownConfig : readRunConfig(text)
     if (JSON.stringify(this.config.routers) === before) return
     // What a snapshot is, is another matter now.
-    this.routingLog = new RoutingLog(this.config.routers ?? undefined, this.routingLog.generation + 1)
-    this.routingLog.limit(this.memory)
+    this.routingLog = new RoutingLog(this.config.routers ?? undefined, this.routingLog.snapshots.generation + 1)
+    this.routingLog.snapshots.limit(this.memory)
     this.routingTail.restart()
   }
 

@@ -7,7 +7,7 @@
  * Rows lie by router in the order in which routers appeared; readers see routers by layer. So a router that appears
  * late, or an expert that was never seen before, moves nothing: what a row does not have is 0.
  */
-import type { RouterInfo, RoutingHistory } from './api.ts'
+import type { RouterInfo, RoutingHistory, RoutingIndex } from './api.ts'
 import { lowerBound } from './metric-columns.ts'
 
 export const measures = [
@@ -68,11 +68,6 @@ export class Snapshots {
     return this.steps.at(-1) ?? Number.NEGATIVE_INFINITY
   }
 
-  /** Snapshots that there were, kept or not. */
-  get count(): number {
-    return this.steps.length
-  }
-
   get routers(): readonly RouterInfo[] {
     return this.order.flatMap((number) => this.appeared[number] ?? [])
   }
@@ -87,6 +82,13 @@ export class Snapshots {
     const last = this.kept.at(-1)
     const isOpen = last && last.step === this.lastStep && !this.isSettled && last.arrived < this.routersToCome()
     return isOpen ? this.kept.slice(0, -1) : this.kept
+  }
+
+  /** What there is; undefined before the first complete snapshot. */
+  index(run: string): RoutingIndex | undefined {
+    const { complete, routers, experts, generation } = this
+    if (complete.length === 0 || routers.length === 0) return undefined
+    return { run, routers, experts, steps: complete.map(({ step }) => step), of: this.steps.length, generation }
   }
 
   /** Bytes that rows may take. */
@@ -134,7 +136,10 @@ export class Snapshots {
     this.appeared.length = this.order.length = 0
   }
 
-  /** What is there of the last snapshot is all of it, as far as anyone knows. */
+  /**
+   * What is there of the last snapshot is all of it, as far as anyone knows.
+   * @returns whether a snapshot is complete that was not before.
+   */
   settle(): boolean {
     const before = this.complete.length
     this.isSettled = true

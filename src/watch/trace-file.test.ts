@@ -39,7 +39,7 @@ async function traceOf(...files: (readonly string[])[]): Promise<RouterTrace> {
       start += Buffer.byteLength(each) + 1
     }
   }
-  trace.settle()
+  trace.snapshots.settle()
   return trace
 }
 
@@ -48,7 +48,7 @@ test('choices are counted by router, and ranks are summed', async () => {
     [line(0, 1, [[0, 2]]), line(0, 3, [[1, 1]]), line(1, 1, [[2, 0]]), line(1, 3, [[0, 1]])],
     [line(0, 1, [[2, 4]]), line(1, 1, [[3, -1]])],
   )
-  expect(trace.index('id')).toMatchObject({
+  expect(trace.snapshots.index('id')).toMatchObject({
     routers: [
       { layer: 1, module: 'decoder', experts: 5, prototypes: 1 },
       { layer: 3, module: 'decoder', experts: 2, prototypes: 1 },
@@ -64,7 +64,7 @@ test('choices are counted by router, and ranks are summed', async () => {
     [1, 1, 0, 0, 0],
   ]
   // Nothing is known of drops: loads after are those before.
-  expect([...trace.loads(0, 2)]).toEqual(before.flatMap((loads) => [...loads, ...loads]))
+  expect([...trace.snapshots.loads(0, 2)]).toEqual(before.flatMap((loads) => [...loads, ...loads]))
   expect(trace.step).toBe(1)
   expect(trace.problem).toBeUndefined()
 })
@@ -82,7 +82,7 @@ test('measures that follow from choices are worked out, the others are unknown',
 
 test('records of multi-token prediction are routers of their own', async () => {
   const trace = await traceOf([line(0, 0, [[0]]), line(0, 0, [[1]], { block: 'mtp', mtp_idx: 2 })])
-  expect(trace.index('id')?.routers.map(({ module }) => module)).toEqual(['decoder', 'mtp-2'])
+  expect(trace.snapshots.index('id')?.routers.map(({ module }) => module)).toEqual(['decoder', 'mtp-2'])
 })
 
 test('tokens of a step are read again from where its lines lie', async () => {
@@ -151,7 +151,7 @@ test('lines that are no record, go back, or repeat a dispatch are left out', asy
     line(1, 0, [[1]]),
   ])
   expect(trace.problem).toBe('lines that go back to an earlier step are left out: 1 (expected the lines of one run)')
-  expect([...trace.history(0)]).toEqual([1, 0, 1, 0, 0, 0, 0, 0, 0, 1, 0, 1])
+  expect([...trace.snapshots.history(0)]).toEqual([1, 0, 1, 0, 0, 0, 0, 0, 0, 1, 0, 1])
 })
 
 test('a trace is known by what its first line holds', async () => {

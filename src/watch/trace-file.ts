@@ -4,9 +4,9 @@
  * by step; of a step that is kept, the place of its lines is remembered, and its tokens are read again when someone
  * asks for them.
  */
-import type { RoutingHistory, RoutingIndex, TokenTrace } from './api.ts'
+import type { RoutingHistory, TokenTrace } from './api.ts'
 import { readInside } from './confined.ts'
-import { indexOf, leadingStep, parsed } from './routing-history.ts'
+import { leadingStep, parsed } from './routing-history.ts'
 import { emptyRow, expertsOf, MOST_EXPERTS, type Row, type Snapshot, Snapshots } from './snapshots.ts'
 import { type TraceRecord, traceRecord } from './trace-record.ts'
 import { recordedTokens } from './trace-tokens.ts'
@@ -22,9 +22,10 @@ interface Stretch {
 }
 
 export class RouterTrace {
+  /** What is kept of the files. */
+  readonly snapshots = new Snapshots()
   private readonly root: string
   private readonly files: readonly string[]
-  private readonly snapshots = new Snapshots()
   private readonly places = new WeakMap<Snapshot, Stretch[]>()
   /** Last step of each file. */
   private readonly reached: number[] = []
@@ -47,10 +48,6 @@ export class RouterTrace {
   /** Last step. */
   get step(): number {
     return Math.max(0, this.snapshots.lastStep)
-  }
-
-  limit(memory: number): void {
-    this.snapshots.limit(memory)
   }
 
   add(file: number, line: Buffer, start: number): void {
@@ -80,23 +77,7 @@ export class RouterTrace {
     this.strange = this.backward = 0
   }
 
-  settle(): boolean {
-    return this.snapshots.settle()
-  }
-
-  index(run: string): RoutingIndex | undefined {
-    return indexOf(run, this.snapshots)
-  }
-
-  loads(from: number, to: number): Float32Array {
-    return this.snapshots.loads(from, to)
-  }
-
-  history(router: number): Float32Array {
-    return this.snapshots.history(router)
-  }
-
-  /** What follows from loads before drops. */
+  /** Measures of a router, as far as they follow from loads before drops. */
   summary(router: number): RoutingHistory {
     const { experts: width } = this.snapshots
     const experts = this.snapshots.routers[router]?.experts ?? 0

@@ -47,7 +47,7 @@ export class TraceReader implements PolledRun {
   }
 
   limit(memory: number): void {
-    this.trace.limit(memory)
+    this.trace.snapshots.limit(memory)
   }
 
   async poll(): Promise<PollResult> {
@@ -60,7 +60,7 @@ export class TraceReader implements PolledRun {
       if (this.isReplaced) return this.startAgain()
     }
     if (!isBehind) this.isReading = false
-    const isSettled = !isChanged && Date.now() - this.changed() > SETTLED && this.trace.settle()
+    const isSettled = !isChanged && Date.now() - this.changed() > SETTLED && this.trace.snapshots.settle()
     const state = this.state()
     const look = `${state} ${this.isReading}`
     isChanged ||= isSettled || look !== this.told
@@ -101,15 +101,15 @@ export class TraceReader implements PolledRun {
   }
 
   routing(): RoutingIndex | undefined {
-    return this.trace.index(this.id)
+    return this.trace.snapshots.index(this.id)
   }
 
   loads(from: number, to: number): Float32Array {
-    return this.trace.loads(from, to)
+    return this.trace.snapshots.loads(from, to)
   }
 
   history(router: number): Float32Array {
-    return this.trace.history(router)
+    return this.trace.snapshots.history(router)
   }
 
   routingSummary(router: number): RoutingHistory {
