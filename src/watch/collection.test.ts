@@ -158,6 +158,24 @@ test('runs appear, begin anew and go', async () => {
   await vi.waitFor(() => expect(names(collection)).toEqual([]))
 })
 
+test('a clock that is put back an hour holds nothing up', async () => {
+  await putRun('a', 5, 1)
+  const collection = await watch()
+  const told: Change[] = []
+  collection.onChange((change) => told.push(change))
+  await read(collection)
+  const now = Date.now.bind(Date)
+  vi.spyOn(Date, 'now').mockImplementation(() => now() - 3_600_000)
+  try {
+    await putRun('a', 5, 4)
+    await putRun('b', 5, 5)
+    await vi.waitFor(() => expect(collection.describe().runs).toMatchObject([{ step: 4 }, { step: 5 }]))
+    await vi.waitFor(() => expect(told.at(-1)?.version).toBe(collection.describe().version), { timeout: 3000 })
+  } finally {
+    vi.restoreAllMocks()
+  }
+})
+
 test('states: who writes is running, who is done is finished, who went quiet was stopped', async () => {
   await putRun('running', 10, 3)
   await putRun('finished', 3, 3)

@@ -25,7 +25,7 @@ const MEMORY_OF_RUN = 128 << 20
 
 interface Watched {
   readonly run: PolledRun
-  /** When to look at it next. */
+  /** When to look at it next, by a clock that nobody sets. */
   due: number
   /** A bug of ours that this run brought to light; the others go on. */
   failure?: string
@@ -40,7 +40,7 @@ export class WatchedCollection {
   private readonly listeners = new Set<(change: Change) => void>()
   private readonly dirty = new Set<string>()
   private version = 0
-  private lastTold = 0
+  private lastTold = -TELL
   private discoveryDue = 0
   private isClosed = false
   private wake: () => void = () => {}
@@ -99,7 +99,7 @@ export class WatchedCollection {
 
   private async keepUp(): Promise<void> {
     while (!this.isClosed) {
-      if (Date.now() >= this.discoveryDue) await this.discover()
+      if (performance.now() >= this.discoveryDue) await this.discover()
       const isBehind = await this.pollDue()
       this.tell()
       await this.pause(isBehind ? 0 : this.pollMs)
@@ -124,12 +124,12 @@ export class WatchedCollection {
     }
     const memory = Math.min(MEMORY_OF_RUN, MEMORY / Math.max(1, this.runs.size))
     for (const { run } of this.runs.values()) run.limit(memory)
-    this.discoveryDue = Date.now() + SLOWER * this.pollMs
+    this.discoveryDue = performance.now() + SLOWER * this.pollMs
   }
 
   /** @returns whether some run has more to read at once. */
   private async pollDue(): Promise<boolean> {
-    const due = [...this.runs.values()].filter((watched) => watched.due <= Date.now())
+    const due = [...this.runs.values()].filter((watched) => watched.due <= performance.now())
     let isSomeBehind = false
     const work = async (): Promise<void> => {
       for (let watched = due.shift(); watched && !this.isClosed; watched = due.shift()) {
@@ -145,7 +145,7 @@ export class WatchedCollection {
     try {
       const { isChanged, isBehind, isRunning } = await watched.run.poll()
       if (isChanged) this.mark(watched.run.id)
-      watched.due = isBehind ? 0 : Date.now() + this.pollMs * (isRunning ? 1 : SLOWER) - 1
+      watched.due = isBehind ? 0 : performance.now() + this.pollMs * (isRunning ? 1 : SLOWER) - 1
       return isBehind
     } catch (error) {
       watched.failure = `internal: ${error instanceof Error ? error.message : String(error)}`
@@ -161,8 +161,8 @@ export class WatchedCollection {
   }
 
   private tell(): void {
-    if (this.dirty.size === 0 || this.isClosed || Date.now() - this.lastTold < TELL) return
-    this.lastTold = Date.now()
+    if (this.dirty.size === 0 || this.isClosed || performance.now() - this.lastTold < TELL) return
+    this.lastTold = performance.now()
     const change: Change = { version: this.version, runs: [...this.dirty] }
     this.dirty.clear()
     for (const listener of this.listeners) listener(change)
