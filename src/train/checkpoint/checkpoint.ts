@@ -98,9 +98,10 @@ export async function newestCheckpoint(
   return null
 }
 
-/** Step of the newest checkpoint by its name, unchecked; undefined when there is none. */
-export async function newestStep(directory: string): Promise<number | undefined> {
-  return (await list(directory)).find(({ kind }) => kind === 'final' || kind === 'replaced')?.step
+/** Folder of the newest checkpoint by its name, unchecked; undefined when there is none. */
+export async function newestFolder(directory: string): Promise<string | undefined> {
+  const newest = (await list(directory)).find(({ kind }) => kind === 'final' || kind === 'replaced')
+  return newest && join(directory, newest.name)
 }
 
 /**

@@ -1,6 +1,6 @@
 /** Models in processes, which are those of the build: a process needs JavaScript. */
 import { execFileSync } from 'node:child_process'
-import { cpSync, readdirSync, renameSync, symlinkSync, writeFileSync } from 'node:fs'
+import { cpSync, readdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { afterEach, beforeAll, expect, test, vi } from 'vitest'
 import { temporaryFolder } from '../../data/testing/temporary-folder.ts'
@@ -82,6 +82,18 @@ test('a newer checkpoint is taken up by another process', async () => {
   expect(await processes.ask(directory, text, never)).toMatchObject({ step: 1 })
   const [first] = pids()
   renameSync(join(directory, 'aside'), newest)
+  expect(await processes.ask(directory, text, never)).toMatchObject({ step: 2 })
+  await expect.poll(pids).toHaveLength(1)
+  expect(pids()).not.toContain(first)
+})
+
+test('a run that was made anew is another, though its checkpoint is of the same step', async () => {
+  const directory = copied()
+  const processes = open()
+  await processes.ask(directory, text, never)
+  const [first] = pids()
+  rmSync(directory, { recursive: true })
+  cpSync(run, directory, { recursive: true })
   expect(await processes.ask(directory, text, never)).toMatchObject({ step: 2 })
   await expect.poll(pids).toHaveLength(1)
   expect(pids()).not.toContain(first)

@@ -5,11 +5,11 @@
  * one question after the other; with nothing to do for a while, or when others are wanted, it goes home.
  */
 import { type ChildProcess, fork } from 'node:child_process'
-import { readdir } from 'node:fs/promises'
+import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { sweepCache } from '../../data/cache.ts'
-import { newestStep } from '../../train/checkpoint/checkpoint.ts'
+import { newestFolder } from '../../train/checkpoint/checkpoint.ts'
 import { isWithin } from '../confined.ts'
 import { ProblemError } from '../problem.ts'
 import type { AnswerTo, FromProcess, Question, ToProcess } from './messages.ts'
@@ -42,11 +42,11 @@ export class TraceProcesses {
    * @throws ProblemError when there is none, the model cannot answer, or its process ended
    */
   async ask<Q extends Question>(directory: string, question: Q, signal: AbortSignal): Promise<AnswerTo<Q>> {
-    const step = await newestStep(join(directory, 'checkpoints'))
-    if (step === undefined)
+    const checkpoint = await newestCheckpoint(directory)
+    if (checkpoint === undefined)
       throw new ProblemError(409, 'This run has no checkpoint yet: tokens can be followed once the first is written.')
     await this.refuseOutside(directory)
-    const process = this.processOf(directory, step)
+    const process = this.processOf(directory, checkpoint)
     // The answer to a question is of its kind: both ends are in this folder.
     return (await process.ask(question, signal)) as AnswerTo<Q>
   }
@@ -65,12 +65,12 @@ export class TraceProcesses {
     await Promise.all([...this.all].map((process) => process.kill()))
   }
 
-  private processOf(directory: string, step: number): TraceProcess {
+  private processOf(directory: string, checkpoint: string): TraceProcess {
     const known = this.live.get(directory)
     this.live.delete(directory)
-    const fresh = known?.step === step
+    const fresh = known?.checkpoint === checkpoint
     if (!fresh) known?.retire()
-    const process = known && fresh ? known : this.start(directory, step)
+    const process = known && fresh ? known : this.start(directory, checkpoint)
     this.live.set(directory, process)
     for (const [other, oldest] of this.live) {
       if (this.live.size <= this.limits.live) break
@@ -80,12 +80,12 @@ export class TraceProcesses {
     return process
   }
 
-  private start(directory: string, step: number): TraceProcess {
+  private start(directory: string, checkpoint: string): TraceProcess {
     // One that is about to end is asked nothing more, or the question would end with it.
     const leave = () => {
       if (this.live.get(directory) === process) this.live.delete(directory)
     }
-    const process = new TraceProcess([directory, ...this.places], step, this.limits.idle, leave, () => {
+    const process = new TraceProcess([directory, ...this.places], checkpoint, this.limits.idle, leave, () => {
       this.all.delete(process)
       leave()
     })
@@ -94,13 +94,20 @@ export class TraceProcesses {
   }
 }
 
+/** What tells the newest checkpoint of a run from every other: a run that was made anew has others of the same steps. */
+async function newestCheckpoint(directory: string): Promise<string | undefined> {
+  const folder = await newestFolder(join(directory, 'checkpoints'))
+  const found = folder && (await stat(folder).catch(() => undefined))
+  return found && `${folder} ${found.ino} ${found.mtimeMs}`
+}
+
 interface Waiting {
   readonly resolve: (answer: unknown) => void
   readonly reject: (problem: ProblemError) => void
 }
 
 class TraceProcess {
-  readonly step: number
+  readonly checkpoint: string
   private readonly child: ChildProcess
   private readonly idle: number
   private readonly onIdle: () => void
@@ -113,8 +120,8 @@ class TraceProcess {
   private complaint = ''
 
   /** @param places The run directory, and what else may be read. */
-  constructor(places: readonly string[], step: number, idle: number, onIdle: () => void, onEnd: () => void) {
-    this.step = step
+  constructor(places: readonly string[], checkpoint: string, idle: number, onIdle: () => void, onEnd: () => void) {
+    this.checkpoint = checkpoint
     this.idle = idle
     this.onIdle = onIdle
     this.child = fork(script, [...places], { stdio: ['ignore', 'ignore', 'pipe', 'ipc'], execArgv: [] })
