@@ -140,6 +140,15 @@ test('a long step is cut, and says so', async () => {
   expect([tokens.length, cut, routers[0]?.expert.length]).toEqual([4096, true, 4096])
 })
 
+test('a token of very many choices does not give as many to every other', async () => {
+  const many = Array.from({ length: 2000 }, () => 0)
+  const trace = await traceOf([line(0, 0, [many, ...Array.from({ length: 4000 }, () => [1])])])
+  const { tokens, cut, routers } = await trace.recorded('id', 0)
+  expect(cut).toBe(true)
+  expect(tokens.length).toBe(2000)
+  expect(routers[0]?.expert.length).toBe(2000 * 2000)
+})
+
 test('lines that are no record, go back, or repeat a dispatch are left out', async () => {
   const trace = await traceOf([
     line(0, 0, [[0]]),

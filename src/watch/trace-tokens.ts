@@ -6,8 +6,9 @@
 import type { RouterInfo, TokenRouter, TokenTrace } from './api.ts'
 import type { TraceRecord } from './trace-record.ts'
 
-/** Tokens to show at most. */
+/** Tokens and their choices to show at most. */
 const MOST_TOKENS = 4096
+const MOST_CHOICES = 4_000_000
 
 export function recordedTokens(
   run: string,
@@ -21,7 +22,9 @@ export function recordedTokens(
   const counts = chosen.map(({ length }) => length).filter((count) => count > 0)
   // Where ranks ended in the midst of a step, tokens are those that every router has seen.
   const all = counts.length > 0 ? Math.min(...counts) : 0
-  const tokens = Math.min(all, MOST_TOKENS)
+  const choices = chosen.reduce((sum, tokens) => sum + mostChoices(tokens), 0)
+  // A token of very many choices would give as many to every other.
+  const tokens = Math.min(all, MOST_TOKENS, Math.floor(MOST_CHOICES / Math.max(1, choices)))
   return {
     run,
     step,
@@ -34,8 +37,11 @@ export function recordedTokens(
 
 /** Nothing for a router that this step does not have. */
 function ofRouter(router: RouterInfo, chosen: readonly (readonly number[])[]): TokenRouter[] {
-  const choices = chosen.reduce((most, { length }) => Math.max(most, length), 0)
+  const choices = mostChoices(chosen)
   if (choices === 0) return []
   const expert = chosen.flatMap((experts) => Array.from({ length: choices }, (_, choice) => experts[choice] ?? -1))
   return [{ ...router, choices, expert, gate: null, kept: null }]
 }
+
+const mostChoices = (chosen: readonly (readonly number[])[]): number =>
+  chosen.reduce((most, { length }) => Math.max(most, length), 0)
