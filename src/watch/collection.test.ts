@@ -1,4 +1,4 @@
-import { appendFile, mkdir, mkdtemp, realpath, rm, symlink, utimes, writeFile } from 'node:fs/promises'
+import { appendFile, mkdir, mkdtemp, realpath, rename, rm, symlink, utimes, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
@@ -228,6 +228,20 @@ test('a damaged run tells its problem, shows what can be read, and the others ar
   expect(noisy).toMatchObject({ state: 'finished', problem: 'metrics.jsonl: line 4 is not JSON; lines left out: 1' })
 })
 
+test('what is there and cannot be read is told, and read once it can be', async () => {
+  await putRun('a', 3, 3)
+  const config = join(folder, 'a/config.json')
+  await rename(config, join(folder, 'outside'))
+  await symlink(join(folder, 'outside'), config)
+  const collection = await watch(join(folder, 'a'))
+  await read(collection)
+  expect(only(collection)).toMatchObject({ state: 'unreadable', problem: expect.stringMatching(/^config.json cannot/) })
+  // The same file, by its number and times.
+  await rename(join(folder, 'outside'), config)
+  await vi.waitFor(() => expect(only(collection)).toMatchObject({ state: 'finished', steps: 3 }))
+  expect(only(collection)).not.toHaveProperty('problem')
+})
+
 test('runs are found below, by name in the order of numbers; other folders are passed over', async () => {
   await putRun('runs/b10', 1, 1)
   await putRun('runs/b9', 1, 1)
@@ -259,7 +273,7 @@ test('links do not lead outside, nor in circles', async () => {
   const collection = await watch(join(folder, 'root'))
   await read(collection)
   expect(collection.describe().runs).toMatchObject([
-    { name: 'linked', step: 0, lines: 0, metrics: [] },
+    { name: 'linked', step: 0, lines: 0, metrics: [], problem: expect.stringMatching(/^metrics.jsonl cannot be read/) },
     { name: 'run', step: 1 },
   ])
 })

@@ -18,6 +18,8 @@ import { LineTail } from './tail.ts'
 /** A configuration takes some kilobytes. */
 export const LONGEST_CONFIG = 1 << 20
 
+const REFUSED = 'cannot be read (no permission, no plain file, or a link that leads outside)'
+
 /** Steps whose median tells how long one takes. */
 const RECENT = 50
 
@@ -167,7 +169,14 @@ export class RunDirectoryReader implements PolledRun {
   private problem(): string | undefined {
     const long = this.metrics.skipped + this.routingTail.skipped
     const tooLong = long > 0 ? `lines longer than 8 MiB are left out: ${long}` : undefined
-    return this.config.problem ?? this.columns.problem ?? this.routingLog.problem ?? tooLong
+    const refused = (this.metrics.isRefused && 'metrics.jsonl') || (this.routingTail.isRefused && 'routing.jsonl')
+    return (
+      this.config.problem ??
+      (refused ? `${refused} ${REFUSED}` : undefined) ??
+      this.columns.problem ??
+      this.routingLog.problem ??
+      tooLong
+    )
   }
 
   private async readConfig(): Promise<void> {
@@ -175,11 +184,14 @@ export class RunDirectoryReader implements PolledRun {
     const now = await stat(path).catch(() => undefined)
     const stamp = now ? `${now.ino} ${now.size} ${now.mtimeMs}` : ''
     if (stamp === this.configStamp) return
-    this.configStamp = stamp
     this.configChanged = now?.mtimeMs ?? 0
     const text = (await readInside(this.found.root, path, LONGEST_CONFIG))?.toString()
+    // What cannot be read now may be the next time: a network file system fails, a user allows it.
+    const isRefused = now !== undefined && text === undefined
+    this.configStamp = isRefused ? 'refused' : stamp
     const before = JSON.stringify(this.config.routers)
     this.config = text === undefined ? unknownConfig : readRunConfig(text)
+    if (isRefused) this.config = { ...unknownConfig, problem: `config.json ${REFUSED}` }
     if (JSON.stringify(this.config.routers) === before) return
     // What a snapshot is, is another matter now.
     this.routingLog = new RoutingLog(this.config.routers ?? undefined, this.routingLog.snapshots.generation + 1)

@@ -36,6 +36,8 @@ export class LineTail {
   changed = 0
   /** Lines that were too long. */
   skipped = 0
+  /** Whether something is there that cannot be read: not allowed, no plain file, a link that leads outside. */
+  isRefused = false
   private readonly root: string
   private readonly path: string
   private readonly receiver: LineReceiver
@@ -58,10 +60,12 @@ export class LineTail {
   /** @param budget Bytes to read at most; what is left is for the next poll. */
   async poll(budget = Number.POSITIVE_INFINITY): Promise<Polled> {
     const now = await stat(this.path).catch(() => undefined)
+    this.isRefused = now !== undefined && !now.isFile()
     if (!now?.isFile()) return this.vanished()
     this.changed = now.mtimeMs
     if (this.position === this.size && this.file && isSame(this.file, now)) return 'same'
     const handle = await openInside(this.root, this.path)
+    this.isRefused = handle === undefined
     if (!handle) return this.vanished()
     this.isNews = false
     let isBehind = false
