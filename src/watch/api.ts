@@ -68,7 +68,7 @@ export interface RunSummary {
 }
 
 export interface Collection {
-  /** Grows with every change of any run. */
+  /** Grows with every change of any run; of another start of the server it is another. */
   readonly version: number
   /** Folders as they were given. */
   readonly roots: readonly string[]
@@ -126,7 +126,7 @@ export interface RoutingIndex {
   readonly steps: readonly number[]
   /** Snapshots that the file holds. */
   readonly of: number
-  /** Grows when a kept snapshot changes its place (older ones were thinned out, or the file was replaced). */
+  /** Another when a kept snapshot has changed its place (older ones were thinned out, the file or the server is another). */
   readonly generation: number
 }
 

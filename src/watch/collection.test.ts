@@ -158,6 +158,32 @@ test('runs appear, begin anew and go', async () => {
   await vi.waitFor(() => expect(names(collection)).toEqual([]))
 })
 
+test('who has seen a run under another server, or before it was made anew, does not take it for the same', async () => {
+  const shown = async (collection: WatchedCollection) => {
+    await read(collection)
+    const generation = await vi.waitFor(() => {
+      const routing = collection.run(only(collection).id)?.routing()
+      expect(routing).toBeDefined()
+      return routing?.generation
+    })
+    return { generation, version: collection.describe().version }
+  }
+  const make = async () => {
+    await putRun('a', 4, 4)
+    await put('a/routing.jsonl', lines([routing(2, 0), routing(2, 1)]))
+  }
+  await make()
+  const collection = await watch()
+  const seen = [await shown(collection), await shown(await watch())]
+  await rm(join(folder, 'a'), { recursive: true })
+  await vi.waitFor(() => expect(names(collection)).toEqual([]))
+  await make()
+  await vi.waitFor(() => expect(names(collection)).toEqual(['a']))
+  seen.push(await shown(collection))
+  expect(new Set(seen.map(({ generation }) => generation)).size).toBe(3)
+  expect(new Set(seen.map(({ version }) => version)).size).toBe(3)
+})
+
 test('a clock that is put back an hour holds nothing up', async () => {
   await putRun('a', 5, 1)
   const collection = await watch()

@@ -3,6 +3,7 @@
  * to read a part of what is new, and tells what changed. It only ever asks files how they are and reads them, which
  * works on network file systems too, where nobody is told of changes.
  */
+import { randomInt } from 'node:crypto'
 import { readdir, realpath } from 'node:fs/promises'
 import { UsageError } from '../errors.ts'
 import type { Change, Collection, RunSummary } from './api.ts'
@@ -39,7 +40,8 @@ export class WatchedCollection {
   private readonly runs = new Map<string, Watched>()
   private readonly listeners = new Set<(change: Change) => void>()
   private readonly dirty = new Set<string>()
-  private version = 0
+  /** Begins anywhere: pages that a server before this one served do not take its numbers for known. */
+  private version = randomInt(2 ** 31)
   private lastTold = -TELL
   private discoveryDue = 0
   private isClosed = false

@@ -62,7 +62,7 @@ test('loads lie by snapshot, router, before and after, expert; routers by layer'
     experts: 3,
     steps: [5, 10],
     of: 2,
-    generation: 0,
+    generation: expect.any(Number),
   })
   // Filled up with zeros to three experts.
   expect([...log.snapshots.loads(0, 1)]).toEqual([3, 4, 0, 3, 3, 0, 5, 6, 7, 5, 6, 7, 1, 2, 0, 1, 2, 0])
@@ -133,10 +133,11 @@ test('of any number of snapshots some thousand at most are kept, the first among
 
 test('the generation tells when places change, and not when snapshots come behind the others', () => {
   const log = new RoutingLog({ routers: 1, prototypes: 1 })
+  const { generation } = log.snapshots
   write(log, steps(2048), 0)
-  expect(log.snapshots.index('id')).toMatchObject({ generation: 0, of: 2048 })
+  expect(log.snapshots.index('id')).toMatchObject({ generation, of: 2048 })
   write(log, [{ step: 2049 }])
-  expect(log.snapshots.index('id')?.generation).toBeGreaterThan(0)
+  expect(log.snapshots.index('id')?.generation).toBeGreaterThan(generation)
   expect(stepsOf(log).slice(0, 3)).toEqual([1, 3, 5])
 })
 

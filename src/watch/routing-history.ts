@@ -19,10 +19,8 @@ export class RoutingLog {
   private firstStart: number | undefined
   private isEstimated = false
 
-  /** @param generation Where to count on from, after another log of the same file. */
-  constructor(expected?: ExpectedRouters, generation = 0) {
+  constructor(expected?: ExpectedRouters) {
     this.snapshots = new Snapshots(expected?.prototypes, expected?.routers)
-    this.snapshots.generation = generation
   }
 
   /** What is wrong with the file, in a sentence. */

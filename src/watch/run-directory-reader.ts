@@ -194,7 +194,7 @@ export class RunDirectoryReader implements PolledRun {
     if (isRefused) this.config = { ...unknownConfig, problem: `config.json ${REFUSED}` }
     if (JSON.stringify(this.config.routers) === before) return
     // What a snapshot is, is another matter now.
-    this.routingLog = new RoutingLog(this.config.routers ?? undefined, this.routingLog.snapshots.generation + 1)
+    this.routingLog = new RoutingLog(this.config.routers ?? undefined)
     this.routingLog.snapshots.limit(this.memory)
     this.routingTail.restart()
   }

@@ -7,6 +7,7 @@
  * Rows lie by router in the order in which routers appeared; readers see routers by layer. So a router that appears
  * late, or an expert that was never seen before, moves nothing: what a row does not have is 0.
  */
+import { randomInt } from 'node:crypto'
 import type { RouterInfo, RoutingHistory, RoutingIndex } from './api.ts'
 import { lowerBound } from './metric-columns.ts'
 
@@ -43,8 +44,11 @@ export const emptyRow = (experts: number): Row =>
 export const expertsOf = (row: Row): number => (row.length - measures.length) / 2
 
 export class Snapshots {
-  /** Grows when a kept snapshot changes its place or its numbers. */
-  generation = 0
+  /**
+   * Grows when a kept snapshot changes its place or its numbers. Begins anywhere: a page may still hold what the reader
+   * before this one told, of a run that has been made anew or under a server that has been started anew.
+   */
+  generation = randomInt(2 ** 31)
   private readonly prototypes: number
   private readonly routersExpected: number
   private memory = Number.POSITIVE_INFINITY
