@@ -109,9 +109,7 @@ function addRuns(app: Hono, collection: Watched): void {
     const to = given ?? steps.length
     if (from > to || to > steps.length)
       throw new ProblemError(400, `invalid from and to: ${from} and ${to} (there are snapshots 0 to ${steps.length})`)
-    const bytes = (to - from) * routers.length * 2 * experts * Float32Array.BYTES_PER_ELEMENT
-    if (bytes > largestAnswer)
-      throw new ProblemError(400, `invalid to: ${to} (at most ${largestAnswer} bytes at a time; this is ${bytes})`)
+    refuseLarge('to', to, (to - from) * routers.length * 2 * experts)
     return floats(c, run.loads(from, to))
   })
   app.get('/api/routing/history', (c) => {
@@ -162,9 +160,20 @@ function routingOf(run: WatchedRun): RoutingIndex {
 function routerOf(collection: Watched, c: Context): { run: WatchedRun; router: number } {
   const { run: id, router } = asked(questions.router, c.req.query())
   const run = runOf(collection, id)
-  const { routers } = routingOf(run)
+  const { steps, routers, experts } = routingOf(run)
   if (router >= routers.length) throw unknownRouter(router, routers.length)
+  refuseLarge('router', router, steps.length * 2 * experts)
   return { run, router }
+}
+
+/** A row is as wide as the widest: a file may have one of 16,384 experts, and thousands of one. */
+function refuseLarge(name: string, value: number, floats: number): void {
+  const bytes = floats * Float32Array.BYTES_PER_ELEMENT
+  if (bytes > largestAnswer)
+    throw new ProblemError(
+      400,
+      `invalid ${name}: ${value} (at most ${largestAnswer} bytes at a time; this is ${bytes})`,
+    )
 }
 
 const unknownRouter = (router: number, routers: number): ProblemError =>

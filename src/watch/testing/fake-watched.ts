@@ -1,4 +1,4 @@
-/** For tests: a collection without files, with a run of two routers and three snapshots, and a trace from elsewhere. */
+/** For tests: a collection without files, with a run of two routers and three snapshots, one too wide, and a trace from elsewhere. */
 import type { Change, RunSummary, TokenTrace } from '../api.ts'
 import type { Watched } from '../app.ts'
 import type { WatchedRun } from '../collection.ts'
@@ -44,7 +44,7 @@ export interface FakeWatched extends Watched {
 export function fakeWatched(directory = '/nowhere'): FakeWatched {
   const listeners = new Set<(change: Change) => void>()
   const asked: FakeWatched['asked'] = []
-  const run = (id: string, kind: WatchedRun['kind']): WatchedRun => ({
+  const run = (id: string, kind: WatchedRun['kind'], experts = 4): WatchedRun => ({
     id,
     directory,
     kind,
@@ -56,8 +56,8 @@ export function fakeWatched(directory = '/nowhere'): FakeWatched {
     },
     routing: () => ({
       run: id,
-      routers: [0, 1].map((layer) => ({ layer, module: 'ffn', experts: 4, prototypes: 1 })),
-      experts: 4,
+      routers: [0, 1].map((layer) => ({ layer, module: 'ffn', experts, prototypes: 1 })),
+      experts,
       steps: [10, 20, 30],
       of: 3,
       generation: 0,
@@ -76,7 +76,9 @@ export function fakeWatched(directory = '/nowhere'): FakeWatched {
     ...(kind === 'trace' && { recorded: async (snapshot: number) => ({ ...recorded, step: 10 + 10 * snapshot }) }),
   })
   const dense: WatchedRun = { ...run('d1', 'choir'), routing: () => undefined }
-  const runs = new Map([run('a1', 'choir'), run('t1', 'trace'), dense].map((each) => [each.id, each]))
+  const runs = new Map(
+    [run('a1', 'choir'), run('t1', 'trace'), dense, run('w1', 'choir', 1e7)].map((each) => [each.id, each]),
+  )
   return {
     describe: () => ({
       version: 7,
