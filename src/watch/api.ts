@@ -61,8 +61,10 @@ export interface RunSummary {
   readonly metrics: readonly string[]
   /** Whether /api/routing has something. */
   readonly routed: boolean
-  /** Whether a checkpoint is there, which /api/trace and /api/top-tokens need. A trace needs none. */
+  /** Whether /api/trace and /api/top-tokens can answer: a checkpoint is there. A trace needs none. */
   readonly traceable: boolean
+  /** Step of the newest checkpoint; null without one. */
+  readonly checkpoint: number | null
   /** Configuration; empty for a trace. */
   readonly config: FlatConfig
 }

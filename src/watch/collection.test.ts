@@ -83,7 +83,9 @@ test('a run in full: configuration, last values, curves, experts', async () => {
     lines([{ kind: 'eval', step: 4, tokens: 400, loss: 3, bits_per_byte: 1.5 }]),
   )
   await put('a/routing.jsonl', lines([2, 4].flatMap((step) => [routing(step, 0), routing(step, 1)])))
-  await mkdir(join(folder, 'a/checkpoints/step-00000004'), { recursive: true })
+  // Another is being written.
+  for (const name of ['step-00000002', 'step-00000004', '.step-00000006-new'])
+    await mkdir(join(folder, 'a/checkpoints', name), { recursive: true })
   const collection = await watch()
   await read(collection)
   const summary = only(collection)
@@ -105,6 +107,7 @@ test('a run in full: configuration, last values, curves, experts', async () => {
     metrics: ['train/loss', 'train/tokens_per_second', 'train/step_ms', 'eval/loss', 'eval/bits_per_byte'],
     routed: true,
     traceable: true,
+    checkpoint: 4,
   })
   expect(summary.id).toMatch(/^[0-9a-f]{10}$/)
   expect(summary.config).toMatchObject({ 'model.moe.experts': 4, 'train.steps': 4, 'data.source': 'a.txt,b.txt' })

@@ -35,7 +35,7 @@ export class RunDirectoryReader implements PolledRun {
   private config: KnownConfig = unknownConfig
   private configStamp = ''
   private configChanged = 0
-  private hasCheckpoint = false
+  private checkpoint: number | null = null
   private isLocked = false
   /** When a process that held the run was first seen to hold it no more. */
   private leftAt = Number.NEGATIVE_INFINITY
@@ -79,7 +79,7 @@ export class RunDirectoryReader implements PolledRun {
     const isBehind = metrics === 'behind' || routing === 'behind'
     if (!isBehind) this.isReading = false
     const state = this.state(Date.now())
-    const look = [state, this.hasCheckpoint, this.configStamp, this.isReading].join()
+    const look = [state, this.checkpoint, this.configStamp, this.isReading].join()
     const isChanged = metrics !== 'same' || routing !== 'same' || isSettled || look !== this.told
     this.told = look
     return { isChanged, isBehind, isRunning: state === 'running' }
@@ -114,7 +114,8 @@ export class RunDirectoryReader implements PolledRun {
       reading: this.isReading,
       metrics: columns.names(),
       routed: this.routing() !== undefined,
-      traceable: this.hasCheckpoint,
+      traceable: this.checkpoint !== null,
+      checkpoint: this.checkpoint,
       config: config.fields,
     }
   }
@@ -201,7 +202,8 @@ export class RunDirectoryReader implements PolledRun {
 
   private async lookAround(): Promise<void> {
     const checkpoints = await readdir(join(this.directory, 'checkpoints')).catch((): string[] => [])
-    this.hasCheckpoint = checkpoints.some((name) => /^step-\d+$/.test(name))
+    const steps = checkpoints.flatMap((name) => /^step-(\d+)$/.exec(name)?.[1] ?? []).map(Number)
+    this.checkpoint = steps.length > 0 ? Math.max(...steps) : null
     const lock = await readInside(this.found.root, join(this.directory, LOCK_FILE), 4096)
     const isLocked = lock !== undefined && (await isHeldHere(lock.toString()))
     if (this.isLocked && !isLocked) this.leftAt = Date.now()

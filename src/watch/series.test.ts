@@ -41,6 +41,15 @@ test('a constant series is what it was, to the bit', () => {
   expect([...smooth(new Float64Array(100).fill(0.1), 0.97)]).toEqual(Array.from({ length: 100 }, () => 0.1))
 })
 
+test('a series that has come to rest is drawn there, and one that moves is smoothed however large a spike was', () => {
+  const fallen = smooth(Float64Array.from([8, ...new Array(60).fill(0)]), 0.5)
+  expect(fallen[20]).toBeGreaterThan(0)
+  expect([...fallen.slice(40)]).toEqual(new Array(21).fill(0))
+  const spiked = smooth(Float64Array.from([1e12, ...Array.from({ length: 80 }, (_, i) => i % 2)]), 0.5)
+  expect(spiked[79]).toBeCloseTo(1 / 3, 5)
+  expect(spiked[80]).toBeCloseTo(2 / 3, 5)
+})
+
 test('a smoothed value lies between the smallest and the largest before it', () => {
   fc.assert(
     fc.property(

@@ -88,15 +88,20 @@ function forward(
   return { x, index: index.subarray(0, count), inRange }
 }
 
+/** Share of the largest value so far. */
+const FADED = 1e-9
+
 /**
  * TensorBoard's smoothing: an exponential moving average from 0, divided by the share of its weights that lies in the
  * series so that early values are not drawn to 0; values that are not finite are passed over, and a constant series
- * is left as it is (tensorboard/components/vz_line_chart2/line-chart.ts, `resmoothDataset`).
+ * is left as it is (tensorboard/components/vz_line_chart2/line-chart.ts, `resmoothDataset`). Where a
+ * series rests, what is left of earlier values is taken for nothing once it is a billionth of the largest of them: a
+ * count that has come to 0 would be drawn as a fall to 2e-16.
  */
 export function smooth(values: Float64Array, weight: number): Float64Array {
   if (values.every((value) => value === values[0])) return values.slice()
   const smoothed = values.slice()
-  let [average, count, share] = [0, 0, 0]
+  let [average, count, share, largest, before] = [0, 0, 0, 0, Number.NaN]
   for (let row = 0; row < values.length; row++) {
     const value = values[row] ?? Number.NaN
     if (!Number.isFinite(value)) continue
@@ -104,7 +109,11 @@ export function smooth(values: Float64Array, weight: number): Float64Array {
     count++
     // Once it is 1 to the bit it stays so, and a power costs more than all the rest.
     if (share < 1) share = 1 - weight ** count
-    smoothed[row] = average / share
+    const mean = average / share
+    largest = Math.max(largest, Math.abs(value))
+    const rests = value === before && Math.abs(mean - value) < FADED * largest
+    smoothed[row] = rests ? value : mean
+    before = value
   }
   return smoothed
 }

@@ -92,6 +92,7 @@ export class TraceReader implements PolledRun {
       metrics: [],
       routed: this.routing() !== undefined,
       traceable: this.routing() !== undefined,
+      checkpoint: null,
       config: {},
     }
   }

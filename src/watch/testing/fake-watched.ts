@@ -24,6 +24,7 @@ const summary: RunSummary = {
   metrics: ['train/loss'],
   routed: true,
   traceable: true,
+  checkpoint: null,
   config: { 'model.width': 32 },
 }
 

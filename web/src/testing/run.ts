@@ -22,6 +22,7 @@ export function runWith(known: Partial<RunSummary>): RunSummary {
     metrics: ['train/loss'],
     routed: false,
     traceable: false,
+    checkpoint: null,
     config: {},
     ...known,
   }

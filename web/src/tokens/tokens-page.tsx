@@ -33,8 +33,8 @@ function Traces({ a, b }: { readonly a: RunSummary; readonly b: RunSummary | und
     : view.pasted.value === ''
       ? null
       : { run: a.id, text: view.pasted.value }
-  const first = useTrace(asked)
-  const second = useTrace(b && first.value && asked ? besides(b.id, asked, first.value) : null)
+  const first = useTrace(asked, a)
+  const second = useTrace(b && first.value && asked ? besides(b.id, asked, first.value) : null, b)
   const traceable = runs.value.filter((run) => run.traceable)
   const options = traceable.map(({ id, name }) => ({ value: id, text: name }))
   return (
@@ -82,8 +82,9 @@ function besides(run: string, asked: TraceRequest, { tokens }: TokenTrace): Trac
   return text === '' ? { ...asked, run } : { run, text }
 }
 
-function useTrace(request: TraceRequest | null): Answer<TokenTrace> {
-  return useAnswer(request && JSON.stringify(request), 0, (signal) =>
+/** Asked again at each new checkpoint. */
+function useTrace(request: TraceRequest | null, run: RunSummary | undefined): Answer<TokenTrace> {
+  return useAnswer(request && JSON.stringify(request), run?.checkpoint ?? 0, (signal) =>
     postJson<TokenTrace>('/api/trace', request ?? {}, signal),
   )
 }
