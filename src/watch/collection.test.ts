@@ -1,3 +1,4 @@
+import { linkSync } from 'node:fs'
 import { appendFile, mkdir, mkdtemp, realpath, rename, rm, symlink, utimes, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -290,6 +291,17 @@ test('runs are found below, by name in the order of numbers; other folders are p
   expect(names(one)).toEqual(['b9', 'b10', 'deep/er/a'])
   const idOf = (of: WatchedCollection, name: string) => of.describe().runs.find((run) => run.name === name)?.id
   expect(idOf(one, 'b9')).toBe(idOf(collection, 'runs/b9'))
+})
+
+test('a folder of very many files hides no run beside it, and none that has gone stays', async () => {
+  for (const name of ['a', 'm', 'z']) await putRun(name, 1, 1)
+  await put('full/0', '')
+  for (let file = 1; file <= 20_000; file++) linkSync(join(folder, 'full/0'), join(folder, `full/${file}`))
+  const collection = await watch()
+  await read(collection)
+  expect(names(collection)).toEqual(['a', 'm', 'z'])
+  await rm(join(folder, 'm'), { recursive: true })
+  await vi.waitFor(() => expect(names(collection)).toEqual(['a', 'z']))
 })
 
 test('links do not lead outside, nor in circles', async () => {

@@ -4,8 +4,9 @@
  * works on network file systems too, where nobody is told of changes.
  */
 import { randomInt } from 'node:crypto'
-import { readdir, realpath } from 'node:fs/promises'
+import { readdir, realpath, stat } from 'node:fs/promises'
 import { UsageError } from '../errors.ts'
+import { errorCode } from '../train/disk.ts'
 import type { Change, Collection, RunSummary } from './api.ts'
 import { type Discovered, Discovery } from './discovery.ts'
 import type { PolledRun, WatchedRun } from './run.ts'
@@ -116,13 +117,11 @@ export class WatchedCollection {
       this.runs.set(each.id, { run: readerOf(each), due: 0 })
       this.mark(each.id)
     }
-    if (this.discovery.isComplete) {
-      const ids = new Set(found.map(({ id }) => id))
-      for (const id of this.runs.keys()) {
-        if (ids.has(id)) continue
-        this.runs.delete(id)
-        this.mark(id)
-      }
+    const ids = new Set(found.map(({ id }) => id))
+    for (const [id, { run }] of this.runs) {
+      if (ids.has(id) || !(this.discovery.isComplete || (await isGone(run.directory)))) continue
+      this.runs.delete(id)
+      this.mark(id)
     }
     const memory = Math.min(MEMORY_OF_RUN, MEMORY / Math.max(1, this.runs.size))
     for (const { run } of this.runs.values()) run.limit(memory)
@@ -198,6 +197,13 @@ const readerOf = (found: Discovered): PolledRun =>
 const isOther = (known: PolledRun, found: Discovered): boolean =>
   known.kind !== found.kind ||
   (known instanceof TraceReader && found.kind === 'trace' && known.files.join('\n') !== found.files.join('\n'))
+
+/** Only where that is certain: a network file system may not answer. */
+const isGone = (folder: string): Promise<boolean> =>
+  stat(folder).then(
+    () => false,
+    (error: unknown) => errorCode(error) === 'ENOENT',
+  )
 
 async function realFolder(root: string): Promise<string> {
   try {

@@ -46,11 +46,12 @@ export class Discovery {
       if (error.code !== 'EACCES' && error.code !== 'ENOENT') this.isComplete = false
       return []
     })
-    this.left -= entries.length
-    if (this.left < 0) {
+    // A folder of very many files, such as data, does not hide what lies beside it.
+    if (entries.length > this.left) {
       this.isComplete = false
       return []
     }
+    this.left -= entries.length
     const names = new Set(entries.map(({ name }) => name))
     const found: Found = {
       id: createHash('sha256').update(folder).digest('hex').slice(0, 10),
