@@ -145,6 +145,14 @@ test('whoever no longer waits is not answered, and the process lives on', async 
   expect(pids()).toHaveLength(1)
 })
 
+test('a question that comes while all is closed starts nothing', async () => {
+  const processes = open()
+  const refused = expect(processes.ask(run, text, never)).rejects.toThrow('server is closing')
+  await processes.close()
+  await refused
+  expect(pids()).toEqual([])
+})
+
 test('what the model cannot answer is a problem, and the process lives on', async () => {
   const processes = open()
   const unknown: Question = { kind: 'trace', what: { document: 1e6 } }

@@ -30,6 +30,7 @@ export class TraceProcesses {
   private readonly live = new Map<string, TraceProcess>()
   /** All that have not ended, also those that only finish what they were asked. */
   private readonly all = new Set<TraceProcess>()
+  private isClosed = false
 
   /** @param places Real paths of what models and their texts may be read from */
   constructor(places: readonly string[], limits: ProcessLimits = { live: 2, idle: 120_000 }) {
@@ -39,13 +40,14 @@ export class TraceProcesses {
 
   /**
    * Answers from the newest checkpoint of a run, after what was asked of it before.
-   * @throws ProblemError when there is none, the model cannot answer, or its process ended
+   * @throws ProblemError when there is none, the model cannot answer, its process ended, or all are closed
    */
   async ask<Q extends Question>(directory: string, question: Q, signal: AbortSignal): Promise<AnswerTo<Q>> {
     const checkpoint = await newestCheckpoint(directory)
     if (checkpoint === undefined)
       throw new ProblemError(409, 'This run has no checkpoint yet: tokens can be followed once the first is written.')
     await this.refuseOutside(directory)
+    if (this.isClosed) throw new ProblemError(500, 'The server is closing.')
     const process = this.processOf(directory, checkpoint)
     // The answer to a question is of its kind: both ends are in this folder.
     return (await process.ask(question, signal)) as AnswerTo<Q>
@@ -61,6 +63,7 @@ export class TraceProcesses {
 
   /** Ends all processes, whatever they are doing. */
   async close(): Promise<void> {
+    this.isClosed = true
     this.live.clear()
     await Promise.all([...this.all].map((process) => process.kill()))
   }
