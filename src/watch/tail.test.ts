@@ -1,4 +1,4 @@
-import {
+import fs, {
   appendFile,
   type FileHandle,
   mkdir,
@@ -11,6 +11,7 @@ import {
   truncate,
   writeFile,
 } from 'node:fs/promises'
+import { syncBuiltinESMExports } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fc from 'fast-check'
@@ -161,6 +162,24 @@ test('a file that fails half-way is told of as far as it was read, and read on f
   }
   expect(await tail.poll()).toBe('read')
   expect(lines.length).toBe(count)
+})
+
+test('a file system that does not answer is asked again, and takes nothing back', async () => {
+  await writeFile(path, 'one\n')
+  const { tail, lines, replacements } = collecting()
+  await tail.poll()
+  const failing = vi.spyOn(fs, 'stat').mockRejectedValueOnce(Object.assign(new Error('stale'), { code: 'ESTALE' }))
+  syncBuiltinESMExports()
+  try {
+    expect(await tail.poll()).toBe('same')
+    expect(failing).toHaveBeenCalledOnce()
+  } finally {
+    failing.mockRestore()
+    syncBuiltinESMExports()
+  }
+  await appendFile(path, 'two\n')
+  expect(await tail.poll()).toBe('read')
+  expect([lines, replacements()]).toEqual([['one', 'two'], 0])
 })
 
 test('a link that leads outside is not followed, and a folder in place of the file is none', async () => {

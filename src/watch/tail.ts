@@ -16,6 +16,7 @@ const PIECE = 128 << 10
 const LONGEST_LINE = 8 << 20
 /** Bytes before the place reached that tell a file from one rewritten under the same name. */
 const REMEMBERED = 64
+const GONE: ReadonlySet<string> = new Set(['ENOENT', 'ENOTDIR'])
 
 export interface LineReceiver {
   /** A whole line without its newline, and the byte where it begins. The bytes are lent for the time of the call. */
@@ -59,7 +60,13 @@ export class LineTail {
 
   /** @param budget Bytes to read at most; what is left is for the next poll. */
   async poll(budget = Number.POSITIVE_INFINITY): Promise<Polled> {
-    const now = await stat(this.path).catch(() => undefined)
+    let now: Stats | undefined
+    try {
+      now = await stat(this.path)
+    } catch (error) {
+      // A network file system that does not answer does not say that the file is gone.
+      if (!GONE.has(errorCode(error) ?? '')) return 'same'
+    }
     this.isRefused = now !== undefined && !now.isFile()
     if (!now?.isFile()) return this.vanished()
     this.changed = now.mtimeMs
