@@ -5,7 +5,7 @@ import { ExpertsPage } from './experts/experts-page.tsx'
 import { Header } from './shell/header.tsx'
 import { onKeys, Shortcuts, shortcutsShown } from './shell/shortcuts.tsx'
 import { Sidebar } from './shell/sidebar.tsx'
-import { collection, page, pages, problem, runs } from './store.ts'
+import { collection, page, pages, pageTitles, problem, runs } from './store.ts'
 import { TokensPage } from './tokens/tokens-page.tsx'
 
 const views = { curves: CurvesPage, experts: ExpertsPage, tokens: TokensPage }
@@ -30,6 +30,7 @@ export function App() {
       <div class="body">
         <Sidebar />
         <main id="main" tabIndex={-1}>
+          <h1 class="hidden">{pageTitles[page.value]}</h1>
           {runs.value.length > 0 ? <View /> : <Nothing />}
         </main>
       </div>

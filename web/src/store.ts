@@ -7,6 +7,7 @@ import { inAddress, list, oneOf } from './view-state.ts'
 
 export const pages = ['curves', 'experts', 'tokens'] as const
 export type Page = (typeof pages)[number]
+export const pageTitles: Readonly<Record<Page, string>> = { curves: 'Curves', experts: 'Experts', tokens: 'Tokens' }
 
 export const page = inAddress<Page>('page', oneOf(pages), 'curves')
 /** Ids of the runs that are looked at. Empty: all of them, which is how a page begins. */

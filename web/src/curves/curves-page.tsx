@@ -15,7 +15,6 @@ const groups = computed(() => groupsOf(metrics.value, pinned.value, search.value
 export function CurvesPage() {
   return (
     <div class="curves">
-      <h1 class="hidden">Curves</h1>
       <SettingsBar />
       {groups.value.map(({ prefix, metrics: names }) => (
         <Group key={prefix} prefix={prefix} metrics={names} />

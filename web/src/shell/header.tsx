@@ -1,13 +1,12 @@
 /** The line on top: where one is, where one can go, and whether what is shown is up to date. */
 import type { TargetedMouseEvent } from 'preact'
 import { bytes } from '../numbers.ts'
-import { collection, type Page, page, pages, problem, runs } from '../store.ts'
+import { collection, type Page, page, pages, pageTitles, problem, runs } from '../store.ts'
 import { Icon } from './icon.tsx'
 import { shortcutsShown } from './shortcuts.tsx'
 import { drawerOpen } from './sidebar.tsx'
 import { nextTheme, theme } from './theme.ts'
 
-const titles: Readonly<Record<Page, string>> = { curves: 'Curves', experts: 'Experts', tokens: 'Tokens' }
 const themeIcons = { auto: 'auto', light: 'sun', dark: 'moon' } as const
 
 export function Header() {
@@ -32,7 +31,7 @@ export function Header() {
             aria-current={page.value === name ? 'page' : undefined}
             onClick={(event) => follow(event, name)}
           >
-            {titles[name]}
+            {pageTitles[name]}
           </a>
         ))}
       </nav>

@@ -50,9 +50,9 @@ export function Sidebar() {
           </button>
         )}
         <RunsPanel />
+        {!drawer && <Splitter />}
       </aside>
       {drawer && open && <div class="shade" onPointerDown={() => (drawerOpen.value = false)} />}
-      {!drawer && <Splitter />}
     </>
   )
 }

@@ -22,14 +22,17 @@ export function ExpertLegend({ counts, experts, marked }: ExpertLegendProps) {
             <button
               type="button"
               aria-pressed={marked.value === entry.expert}
-              aria-label={`Expert ${entry.expert}: ${entry.tokens} tokens, ${entry.dropped} dropped`}
               title={`Expert ${entry.expert}: ${((100 * entry.tokens) / tokens).toFixed(1)} % of the tokens${entry.dropped > 0 ? `, ${count(entry.dropped)} dropped` : ''}`}
               onClick={() => {
                 marked.value = marked.value === entry.expert ? null : entry.expert
               }}
             >
-              <span class={`chip e${entry.expert}`}>{entry.expert}</span>
+              <span class={`chip e${entry.expert}`}>
+                <span class="hidden">Expert </span>
+                {entry.expert}
+              </span>
               {count(entry.tokens)}
+              <span class="hidden"> tokens</span>
             </button>
           </li>
         ))}
