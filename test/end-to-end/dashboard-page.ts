@@ -27,7 +27,7 @@ export async function watching(workspace: Workspace, ...args: string[]): Promise
 
 const addressIn = ({ address }: Line): string => new URL(String(address)).href
 
-interface VisitOptions extends BrowserContextOptions {
+export interface VisitOptions extends BrowserContextOptions {
   /** What the console may say of a server that is away. */
   readonly mayComplain?: RegExp
 }
@@ -77,6 +77,10 @@ export async function stepOf(page: Page, run: string): Promise<number> {
 
 export const showOnly = (page: Page, run: string): Promise<void> =>
   page.getByTitle(`${run}: show only this run`, { exact: true }).click()
+
+/** On the pages of experts and of tokens, which show one run. */
+export const pickRun = (page: Page, run: string): Promise<string[]> =>
+  page.getByRole('combobox', { name: 'Run', exact: true }).selectOption(run)
 
 export const card = (page: Page, metric: string): Locator => page.getByRole('article', { name: metric, exact: true })
 

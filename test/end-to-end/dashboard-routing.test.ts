@@ -1,33 +1,13 @@
 /** The dashboard in a browser: what it says of experts and tokens, against the files of the runs. */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
-import type { Browser, Page } from 'playwright-core'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { openChromium } from '../../bench/support/browser.ts'
+import { describe, expect, test } from 'vitest'
 import type { RoutingRecord } from '../../src/train/metrics.ts'
-import {
-  chromium,
-  coloursOf,
-  heard,
-  heatMap,
-  named,
-  showOnly,
-  soon,
-  textOf,
-  visit,
-  type Watching,
-  watching,
-} from './dashboard-page.ts'
-import { finished, Workspace } from './support.ts'
+import { chromium, coloursOf, heard, heatMap, named, showOnly, soon, textOf } from './dashboard-page.ts'
+import { siteOf } from './dashboard-site.ts'
+import { finished, type Workspace } from './support.ts'
 
 describe.skipIf(chromium === undefined)(named('experts and tokens on the dashboard'), { timeout: 60_000 }, () => {
-  let browser: Browser
-  let workspace: Workspace
-  let server: Watching
-
-  const on = (query: string, look: (page: Page) => Promise<void>) => visit(browser, `${server.address}?${query}`, look)
-
-  beforeAll(async () => {
-    workspace = new Workspace()
+  const site = siteOf(async (workspace) => {
     for (const [name, k] of [
       ['one', 1],
       ['two', 2],
@@ -37,19 +17,10 @@ describe.skipIf(chromium === undefined)(named('experts and tokens on the dashboa
       await finished(workspace.start('train', config, '--out', `runs/${name}`))
     }
     writeTrace(workspace)
-    server = await watching(workspace, 'watch', 'runs', '--data', '.')
-    browser = await openChromium(chromium as string)
-  }, 60_000)
-
-  afterAll(async () => {
-    await browser?.close()
-    server?.running.kill('SIGINT')
-    await server?.running.ended
-    workspace?.remove()
   })
 
   test('the heat map is walked by keys, and says of an expert and a step what routing.jsonl does', () =>
-    on('page=experts', async (page) => {
+    site.on('page=experts', async (page) => {
       await showOnly(page, 'one')
       const map = heatMap(page)
       await expect.poll(() => coloursOf(map.locator('canvas')), soon).toBeGreaterThan(3)
@@ -61,7 +32,7 @@ describe.skipIf(chromium === undefined)(named('experts and tokens on the dashboa
         await scrubber.press(key)
         await expect.poll(() => scrubber.getAttribute('aria-valuetext'), soon).toContain(`step ${step},`)
         for (const key of ['Home', 'ArrowUp', 'ArrowDown', 'ArrowRight', 'ArrowRight']) await map.press(key)
-        const { tokens_per_expert: loads, kept_per_expert: kept } = routingOf(workspace, 'one', step, 1)
+        const { tokens_per_expert: loads, kept_per_expert: kept } = routingOf(site.workspace, 'one', step, 1)
         const tokens = loads[2] ?? Number.NaN
         const mean = loads.reduce((sum, load) => sum + load, 0) / loads.length
         await expect.poll(async () => (await heard(page)).tokens, soon).toBe(tokens)
@@ -76,7 +47,7 @@ describe.skipIf(chromium === undefined)(named('experts and tokens on the dashboa
     }))
 
   test('one layer is shown over time: each step of routing.jsonl is a column, each expert a row', () =>
-    on('page=experts', async (page) => {
+    site.on('page=experts', async (page) => {
       await showOnly(page, 'one')
       await page.getByRole('radio', { name: 'Experts over time' }).check()
       const map = page.getByRole('application', { name: /^Load of the 8 experts of layer 0 over 12 snapshots/ })
@@ -88,13 +59,13 @@ describe.skipIf(chromium === undefined)(named('experts and tokens on the dashboa
         for (const pressed of ['ArrowDown', key]) await map.press(pressed)
         const expert = key === 'Home' ? 1 : 2
         await expect.poll(async () => (await heard(page)).said, soon).toContain(`step ${step}, expert ${expert}: `)
-        const { tokens_per_expert: loads } = routingOf(workspace, 'one', step, 0)
+        const { tokens_per_expert: loads } = routingOf(site.workspace, 'one', step, 0)
         expect((await heard(page)).tokens).toBe(loads[expert])
       }
     }))
 
   test('an expert opens with Enter, and shows the tokens of held-out text that come to it', () =>
-    on('page=experts', async (page) => {
+    site.on('page=experts', async (page) => {
       await showOnly(page, 'one')
       for (const key of ['Home', 'ArrowRight', 'Enter']) await heatMap(page).press(key)
       const panel = page.getByRole('region', { name: 'Expert 1 of layer 0' })
@@ -109,7 +80,7 @@ describe.skipIf(chromium === undefined)(named('experts and tokens on the dashboa
     }))
 
   test('a pasted text is text: every token of it has an expert, in two runs side by side', () =>
-    on('page=tokens', async (page) => {
+    site.on('page=tokens', async (page) => {
       const text = 'naïve <img src=x onerror=alert(1)> – of states or not'
       await page.getByRole('combobox', { name: 'Run', exact: true }).selectOption('one')
       await page.getByRole('combobox', { name: 'Beside it' }).selectOption('two')
@@ -145,7 +116,7 @@ describe.skipIf(chromium === undefined)(named('experts and tokens on the dashboa
     }))
 
   test("a router trace of Megatron-Core is a run of its own, with the counts of all ranks' files", () =>
-    on('page=experts', async (page) => {
+    site.on('page=experts', async (page) => {
       await showOnly(page, 'megatron')
       const map = heatMap(page)
       for (const [row, layer] of [3, 7].entries())

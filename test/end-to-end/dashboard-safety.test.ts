@@ -4,13 +4,13 @@
  */
 import { cpSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { request } from 'node:http'
-import type { Browser, Page } from 'playwright-core'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { openChromium } from '../../bench/support/browser.ts'
+import type { Page } from 'playwright-core'
+import { describe, expect, test } from 'vitest'
 import { randomFor } from '../../src/train/random.ts'
 import {
   chromium,
   named,
+  pickRun,
   rowOf,
   showOnly,
   soon,
@@ -20,7 +20,8 @@ import {
   type Watching,
   watching,
 } from './dashboard-page.ts'
-import { finished, Workspace } from './support.ts'
+import { siteOf } from './dashboard-site.ts'
+import { finished, type Workspace } from './support.ts'
 
 const attack = '<img src=x onerror=alert(1)>'
 
@@ -28,31 +29,14 @@ describe.skipIf(chromium === undefined)(
   named('the dashboard, where things are not as they should be'),
   { timeout: 60_000 },
   () => {
-    let browser: Browser
-    let workspace: Workspace
-    let server: Watching
-
-    const on = (query: string, look: (page: Page) => Promise<void>) =>
-      visit(browser, `${server.address}?${query}`, look)
-
-    beforeAll(async () => {
-      workspace = new Workspace()
+    const site = siteOf(async (workspace) => {
       const config = workspace.config({ model: { moe: { experts: 4, router: 'prototype', prototypes: 2 } } })
       await finished(workspace.start('train', config, '--out', 'runs/good'))
       writeHostile(workspace)
-      server = await watching(workspace, 'watch', 'runs', '--data', '.')
-      browser = await openChromium(chromium as string)
-    }, 60_000)
-
-    afterAll(async () => {
-      await browser?.close()
-      server?.running.kill('SIGINT')
-      await server?.running.ended
-      workspace?.remove()
     })
 
     test('names, fields and files of any kind are shown as text or left out, and the other runs are as ever', () =>
-      on('', async (page) => {
+      site.on('', async (page) => {
         await expect.poll(() => stepOf(page, attack), soon).toBe(20)
         expect(await textOf(rowOf(page, attack))).toContain(attack)
         await expect.poll(() => stepOf(page, 'long-line'), soon).toBe(20)
@@ -68,10 +52,10 @@ describe.skipIf(chromium === undefined)(
         await page.getByRole('button', { name: 'Differences' }).click()
         const dialog = page.getByRole('dialog', { name: /^What differs/ })
         await dialog.getByRole('cell', { name: `${attack}.txt` }).waitFor()
-        await page.goto(`${server.address}?page=experts`)
+        await page.goto(`${site.server.address}?page=experts`)
         await pickRun(page, attack)
         await page.getByRole('application', { name: /^Load of / }).waitFor()
-        await page.goto(`${server.address}?page=tokens`)
+        await page.goto(`${site.server.address}?page=tokens`)
         await pickRun(page, attack)
         await page.getByRole('radio', { name: 'Your own' }).check()
         await page.getByLabel('Your text').fill(attack)
@@ -87,14 +71,14 @@ describe.skipIf(chromium === undefined)(
       '/runs/good/config.json',
       '/corpus.txt',
     ])('a path finds no file of the disk: %s', async (path) => {
-      const answer = await ask(server, { path })
+      const answer = await ask(site.server, { path })
       expect(answer.status).toBe(404)
       expect(answer.body).not.toMatch(/root:|"dependencies"|"model"|people/)
     })
 
     test('another name for this machine is refused, on the page and on what it asks', async () => {
       for (const path of ['/', '/api/collection', '/api/events']) {
-        const answer = await ask(server, { path, headers: { host: 'example.com' } })
+        const answer = await ask(site.server, { path, headers: { host: 'example.com' } })
         expect(answer.status).toBe(403)
         expect(answer.body).not.toContain('good')
       }
@@ -103,17 +87,16 @@ describe.skipIf(chromium === undefined)(
     test('what another page posts is refused', async () => {
       const headers = { 'content-type': 'application/json', origin: 'http://example.com' }
       const body = JSON.stringify({ run: 'x', text: 'x' })
-      expect((await ask(server, { path: '/api/trace', method: 'POST', headers, body })).status).toBe(403)
+      expect((await ask(site.server, { path: '/api/trace', method: 'POST', headers, body })).status).toBe(403)
       const form = { 'content-type': 'text/plain' }
-      expect((await ask(server, { path: '/api/trace', method: 'POST', headers: form, body })).status).toBe(415)
+      expect((await ask(site.server, { path: '/api/trace', method: 'POST', headers: form, body })).status).toBe(415)
     })
 
     test.each(['curves', 'experts', 'tokens'])(
       '%s fits a narrow screen, is dark in the dark, and all has a name',
       (name) =>
-        visit(
-          browser,
-          `${server.address}?page=${name}`,
+        site.on(
+          `page=${name}`,
           async (page) => {
             if (name !== 'curves') await pickRun(page, 'good')
             const main = page.getByRole('main')
@@ -138,10 +121,10 @@ describe.skipIf(chromium === undefined)(
     )
 
     test('a server that dies is told, and one on the same port is found again with what is new', async () => {
-      let own = await watching(workspace, 'watch', 'runs', '--data', '.')
+      let own = await watching(site.workspace, 'watch', 'runs', '--data', '.')
       try {
         await visit(
-          browser,
+          site.browser,
           own.address,
           async (page) => {
             await rowOf(page, 'good').waitFor()
@@ -152,8 +135,8 @@ describe.skipIf(chromium === undefined)(
             // What was known stays.
             expect(await stepOf(page, 'good')).toBe(20)
             await own.running.ended
-            cpSync(workspace.file('runs', 'good'), workspace.file('runs', 'new'), { recursive: true })
-            own = await watching(workspace, 'watch', 'runs', '--data', '.', '--port', new URL(own.address).port)
+            cpSync(site.workspace.file('runs', 'good'), site.workspace.file('runs', 'new'), { recursive: true })
+            own = await watching(site.workspace, 'watch', 'runs', '--data', '.', '--port', new URL(own.address).port)
             await page.getByRole('status').filter({ hasText: 'Live' }).waitFor()
             await rowOf(page, 'new').waitFor()
             expect(await page.getByRole('alert').count()).toBe(0)
@@ -167,8 +150,6 @@ describe.skipIf(chromium === undefined)(
     })
   },
 )
-
-const pickRun = (page: Page, run: string) => page.getByRole('combobox', { name: 'Run', exact: true }).selectOption(run)
 
 /** Roles of what people act on or look at, without a name in the tree that browsers give to screen readers. */
 async function nameless(page: Page): Promise<string[]> {

@@ -1,8 +1,7 @@
 /** The dashboard in a browser: what it promises of runs that are written and of curves, against the files of the runs. */
 import { readFileSync } from 'node:fs'
-import type { Browser, Page } from 'playwright-core'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { openChromium } from '../../bench/support/browser.ts'
+import type { Page } from 'playwright-core'
+import { afterAll, describe, expect, test } from 'vitest'
 import type { RunInput } from '../../src/train/config.ts'
 import {
   card,
@@ -20,7 +19,8 @@ import {
   type Watching,
   watching,
 } from './dashboard-page.ts'
-import { finished, type Running, trainRecords, Workspace } from './support.ts'
+import { siteOf } from './dashboard-site.ts'
+import { finished, trainRecords } from './support.ts'
 
 const moe = { experts: 8, router: 'prototype', prototypes: 2 } as const
 const train = { steps: 60, evalEvery: 20, checkpointEvery: 20, routingEvery: 5 }
@@ -30,35 +30,25 @@ const two: RunInput = { model: { moe: { ...moe, k: 2 } }, train: { ...train, see
 const endless: RunInput = { ...one, train: { steps: 200_000, batch: 16, checkpointEvery: 200_000, routingEvery: 10 } }
 
 describe.skipIf(chromium === undefined)(named('the dashboard'), { timeout: 60_000 }, () => {
-  let browser: Browser
-  let workspace: Workspace
-  let server: Watching
   let live: Watching
 
-  const at = (query: string) => `${server.address}?${query}`
-  const on = (query: string, look: (page: Page) => Promise<void>) => visit(browser, at(query), look)
-
-  beforeAll(async () => {
-    workspace = new Workspace()
+  const site = siteOf(async (workspace) => {
     const runs = [
       ['one', one],
       ['two', two],
     ] as const
     for (const [name, config] of runs)
       await finished(workspace.start('train', workspace.config(config), '--out', `runs/${name}`))
-    server = await watching(workspace, 'watch', 'runs', '--data', '.')
-    browser = await openChromium(chromium as string)
     live = await watching(workspace, 'train', workspace.config(endless), '--out', 'runs/live', '--watch')
-  }, 60_000)
+  })
 
   afterAll(async () => {
-    await browser?.close()
-    for (const running of [server?.running, live?.running]) await stopped(running)
-    workspace?.remove()
+    live?.running.kill('SIGINT')
+    await live?.running.ended
   })
 
   test('a training with --watch is followed while it writes, without a reload', async () => {
-    await visit(browser, live.address, async (page) => {
+    await visit(site.browser, live.address, async (page) => {
       await expect.poll(() => textOf(rowOf(page, 'live')), soon).toContain('Running')
       const first = await stepOf(page, 'live')
       await card(page, 'train/loss').getByRole('button', { name: 'Show as table' }).click()
@@ -74,7 +64,7 @@ describe.skipIf(chromium === undefined)(named('the dashboard'), { timeout: 60_00
   })
 
   test('a zoom is that of all curves, stays while the run goes on and after a reload, and a double-click ends it', () =>
-    on('smoothing=0', async (page) => {
+    site.on('smoothing=0', async (page) => {
       await expect.poll(() => textOf(rowOf(page, 'live')), soon).toContain('Running')
       await showOnly(page, 'live')
       const plot = card(page, 'train/loss').getByRole('img')
@@ -115,7 +105,7 @@ describe.skipIf(chromium === undefined)(named('the dashboard'), { timeout: 60_00
     }))
 
   test('a run that is stopped becomes that, and its top tokens come with its checkpoint, without a reload', () =>
-    on('page=experts', async (page) => {
+    site.on('page=experts', async (page) => {
       await showOnly(page, 'live')
       await heatMap(page).press('Home')
       await heatMap(page).press('Enter')
@@ -128,17 +118,17 @@ describe.skipIf(chromium === undefined)(named('the dashboard'), { timeout: 60_00
     }))
 
   test('a run that is begun while one looks appears, and ends as finished', () =>
-    on('', async (page) => {
+    site.on('', async (page) => {
       await rowOf(page, 'one').waitFor()
       expect(await rowOf(page, 'late').count()).toBe(0)
-      const late = workspace.start('train', workspace.config(one), '--out', 'runs/late')
+      const late = site.workspace.start('train', site.workspace.config(one), '--out', 'runs/late')
       await expect.poll(() => textOf(rowOf(page, 'late')), soon).toContain('Finished')
       expect(await stepOf(page, 'late')).toBe(60)
       await finished(late)
     }))
 
   test('the filter finds runs by a field of their configuration', () =>
-    on('', async (page) => {
+    site.on('', async (page) => {
       await rowOf(page, 'two').waitFor()
       await page.getByLabel('Filter the runs').fill('model.moe.k=2')
       await expect.poll(() => page.getByRole('checkbox', { name: /^Show / }).count(), soon).toBe(1)
@@ -146,7 +136,7 @@ describe.skipIf(chromium === undefined)(named('the dashboard'), { timeout: 60_00
     }))
 
   test('the differences of two runs are exactly the fields in which they were configured to differ', () =>
-    on('', async (page) => {
+    site.on('', async (page) => {
       await rowOf(page, 'two').waitFor()
       await showOnly(page, 'one')
       await page.getByRole('checkbox', { name: 'Show two', exact: true }).check()
@@ -156,7 +146,7 @@ describe.skipIf(chromium === undefined)(named('the dashboard'), { timeout: 60_00
     }))
 
   test('smoothing and a logarithmic axis are in the address, and survive a reload', () =>
-    on('', async (page) => {
+    site.on('', async (page) => {
       const smoothing = page.getByRole('slider', { name: 'Smoothing' })
       await smoothing.fill('0.9')
       await page.getByRole('checkbox', { name: 'Log y' }).check()
@@ -168,7 +158,7 @@ describe.skipIf(chromium === undefined)(named('the dashboard'), { timeout: 60_00
     }))
 
   test('the CSV of a curve has every number of metrics.jsonl', () =>
-    on('smoothing=0', async (page) => {
+    site.on('smoothing=0', async (page) => {
       await rowOf(page, 'one').waitFor()
       await showOnly(page, 'one')
       const loss = card(page, 'train/loss')
@@ -176,13 +166,13 @@ describe.skipIf(chromium === undefined)(named('the dashboard'), { timeout: 60_00
       const csv = await downloaded(page, 'train/loss', 'Points (CSV)')
       const lines = csv.toString().trim().split('\r\n')
       const rows = lines.slice(1).map((line) => line.split(',').slice(0, 3))
-      const records = trainRecords(workspace.file('runs', 'one'))
+      const records = trainRecords(site.workspace.file('runs', 'one'))
       expect(records).toHaveLength(60)
       expect(rows).toEqual(records.map(({ step, loss }) => ['one', String(step), String(loss)]))
     }))
 
   test('a curve is taken away as a drawing and as a picture', () =>
-    on('', async (page) => {
+    site.on('', async (page) => {
       await rowOf(page, 'two').waitFor()
       await showOnly(page, 'two')
       await card(page, 'eval/loss').scrollIntoViewIfNeeded()
@@ -203,9 +193,4 @@ async function downloaded(page: Page, metric: string, kind: string): Promise<Buf
     card(page, metric).getByRole('button', { name: kind }).click(),
   ])
   return readFileSync(await download.path())
-}
-
-async function stopped(running: Running | undefined): Promise<void> {
-  running?.kill('SIGINT')
-  await running?.ended
 }
