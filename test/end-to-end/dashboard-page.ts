@@ -2,6 +2,7 @@
  * The dashboard as someone looks at it: in a Chromium, by what a label or a role says. A visit in which the page
  * complains in the console, opens a dialog, or asks another server for something has failed, whatever it showed.
  */
+import { readFileSync } from 'node:fs'
 import type { Browser, BrowserContextOptions, Locator, Page } from 'playwright-core'
 import { expect } from 'vitest'
 import { findChromium } from '../../bench/support/browser.ts'
@@ -91,6 +92,62 @@ export async function tableOf(page: Page, metric: string): Promise<string[]> {
   return card(page, metric).getByRole('row').nth(1).locator('th, td').allInnerTexts()
 }
 
+/** What a card hands to the browser as a file. */
+export async function downloaded(page: Page, metric: string, kind: string): Promise<Buffer> {
+  await card(page, metric).getByLabel('Download').click()
+  const [download] = await Promise.all([
+    page.waitForEvent('download'),
+    card(page, metric).getByRole('button', { name: kind }).click(),
+  ])
+  return readFileSync(await download.path())
+}
+
+/** What is used of a canvas and its surroundings; tests know no types of browsers. */
+interface Drawn {
+  readonly width: number
+  readonly height: number
+  getBoundingClientRect(): { left: number; top: number; width: number; height: number }
+  getContext(kind: '2d'): { getImageData(x: number, y: number, w: number, h: number): { data: Uint8ClampedArray } }
+}
+
+/** Where colour is in a plot's box, `share` of the way along it: from the lowest to the highest, 0 to 1. Its grid is grey. */
+export async function inkAt(plot: Locator, share: number): Promise<{ low: number; high: number }> {
+  const box = await plot.locator('.u-over').boundingBox()
+  if (!box) throw new Error('the plot is not in sight')
+  const { values, ratio } = await pixelsOf(plot.locator('canvas'), {
+    x: box.x + share * (box.width - 1),
+    y: box.y,
+    width: 1,
+    height: box.height,
+  })
+  const coloured = values.flatMap(([red = 0, green = 0, blue = 0], row) =>
+    Math.max(red, green, blue) - Math.min(red, green, blue) > 30 ? [row] : [],
+  )
+  const height = box.height * ratio
+  return { low: 1 - Math.max(...coloured) / height, high: 1 - Math.min(...coloured) / height }
+}
+
+interface Area {
+  readonly x: number
+  readonly y: number
+  readonly width: number
+  readonly height: number
+}
+
+/** Red, green, blue and opacity of the pixels of a canvas that lie in this part of the window, row by row. */
+export async function pixelsOf(canvas: Locator, area: Area): Promise<{ values: number[][]; ratio: number }> {
+  const { data, ratio } = await canvas.evaluate((element, { x, y, width, height }) => {
+    const drawn = element as unknown as Drawn
+    const { left, top, width: shown } = drawn.getBoundingClientRect()
+    const ratio = drawn.width / shown
+    const size = [Math.max(1, Math.round(width * ratio)), Math.max(1, Math.round(height * ratio))] as const
+    const { data } = drawn.getContext('2d').getImageData((x - left) * ratio, (y - top) * ratio, ...size)
+    return { data: Array.from(data), ratio }
+  }, area)
+  const values = Array.from({ length: data.length / 4 }, (_, pixel) => data.slice(4 * pixel, 4 * pixel + 4))
+  return { values, ratio }
+}
+
 export const heatMap = (page: Page): Locator => page.getByRole('application', { name: /^Load of / })
 
 /** What the heat map says of the cell that the keys came to, and the tokens that it shows beside it. */
@@ -103,10 +160,8 @@ export async function heard(page: Page): Promise<{ said: string; tokens: number 
 /** Colours of a canvas, as many as it has. */
 export const coloursOf = (canvas: Locator): Promise<number> =>
   canvas.evaluate((element) => {
-    const { width, height } = element as unknown as { width: number; height: number }
-    const drawn = element as unknown as {
-      getContext(kind: '2d'): { getImageData(x: number, y: number, w: number, h: number): { data: Uint8ClampedArray } }
-    }
+    const drawn = element as unknown as Drawn
+    const { width, height } = drawn
     const { data } = drawn.getContext('2d').getImageData(0, 0, width, height)
     return new Set(new Uint32Array(data.buffer)).size
   })

@@ -1,8 +1,9 @@
 /** The dashboard in a browser: what it says of experts and tokens, against the files of the runs. */
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import type { RoutingRecord } from '../../src/train/metrics.ts'
 import { chromium, coloursOf, heard, heatMap, named, showOnly, soon, textOf } from './dashboard-page.ts'
+import { makeTrace, traced } from './dashboard-runs.ts'
 import { siteOf } from './dashboard-site.ts'
 import { finished, type Workspace } from './support.ts'
 
@@ -16,7 +17,7 @@ describe.skipIf(chromium === undefined)(named('experts and tokens on the dashboa
       const config = workspace.config({ model, train: { steps: 60, checkpointEvery: 20, routingEvery: 5 } })
       await finished(workspace.start('train', config, '--out', `runs/${name}`))
     }
-    writeTrace(workspace)
+    makeTrace(workspace, 'megatron')
   })
 
   test('the heat map is walked by keys, and says of an expert and a step what routing.jsonl does', () =>
@@ -142,45 +143,4 @@ const routingOf = (workspace: Workspace, run: string, step: number, layer: numbe
     .find((record) => record.step === step && record.layer === layer)
   if (!found) throw new Error(`no record of step ${step}`)
   return found
-}
-
-/** What two ranks chose in two layers, by choice. */
-const choices: Readonly<Record<number, readonly (readonly (readonly number[])[])[]>> = {
-  3: [
-    [
-      [0, 1],
-      [0, 2],
-      [0, 3],
-    ],
-    [
-      [0, 1],
-      [1, 2],
-    ],
-  ],
-  7: [
-    [
-      [3, 2],
-      [3, 1],
-      [3, 0],
-    ],
-    [
-      [3, 2],
-      [2, 3],
-    ],
-  ],
-}
-const traced = Object.entries(choices).flatMap(([layer, ranks]) =>
-  ranks.flat(2).map((expert) => ({ layer: Number(layer), expert })),
-)
-
-function writeTrace(workspace: Workspace): void {
-  mkdirSync(workspace.file('runs', 'megatron'))
-  for (const rank of [0, 1]) {
-    const lines = Object.entries(choices).map(([layer, ranks]) => {
-      const top = ranks[rank] ?? []
-      const head = { step: 0, stage: 'pre_dispatch', block: 'decoder', layer: Number(layer), rank }
-      return `${JSON.stringify({ ...head, num_tokens: top.length, topk: 2, top_indices: top })}\n`
-    })
-    writeFileSync(workspace.file('runs', 'megatron', `router_trace_rank${rank}.jsonl`), lines.join(''))
-  }
 }

@@ -1,12 +1,11 @@
 /** The dashboard in a browser: what it promises of runs that are written and of curves, against the files of the runs. */
-import { readFileSync } from 'node:fs'
-import type { Page } from 'playwright-core'
 import { afterAll, describe, expect, test } from 'vitest'
 import type { RunInput } from '../../src/train/config.ts'
 import {
   card,
   chromium,
   coloursOf,
+  downloaded,
   heatMap,
   named,
   rowOf,
@@ -185,12 +184,3 @@ describe.skipIf(chromium === undefined)(named('the dashboard'), { timeout: 60_00
       expect(png.length).toBeGreaterThan(5000)
     }))
 })
-
-async function downloaded(page: Page, metric: string, kind: string): Promise<Buffer> {
-  await card(page, metric).getByLabel('Download').click()
-  const [download] = await Promise.all([
-    page.waitForEvent('download'),
-    card(page, metric).getByRole('button', { name: kind }).click(),
-  ])
-  return readFileSync(await download.path())
-}

@@ -1,0 +1,158 @@
+/** Curves on the dashboard: what can be done with them, on runs whose every number is known. */
+import type { Locator, Page } from 'playwright-core'
+import { describe, expect, test } from 'vitest'
+import { describeModel } from '../../src/model/describe.ts'
+import type { RunConfig } from '../../src/train/config.ts'
+import { card, chromium, downloaded, inkAt, named, rowOf, showOnly, soon, tableOf, textOf } from './dashboard-page.ts'
+import { makeRun } from './dashboard-runs.ts'
+import { siteOf } from './dashboard-site.ts'
+
+const steps = 11
+/** A straight line over all steps. */
+const falling = (from: number, to: number) =>
+  Array.from({ length: steps }, (_, index) => ({
+    loss: from + (index / (steps - 1)) * (to - from),
+    step_ms: 1000 * (index + 1),
+  }))
+
+describe.skipIf(chromium === undefined)(named('curves on the dashboard'), { timeout: 60_000 }, () => {
+  let config: RunConfig
+
+  const site = siteOf(async (workspace) => {
+    config = await makeRun(workspace, 'k1-seed1', { sets: ['train.seed=1'], train: falling(8, 4) })
+    await makeRun(workspace, 'k1-seed2', { sets: ['train.seed=2'], train: falling(10, 6) })
+    await makeRun(workspace, 'k2', { sets: ['model.moe.k=2'], train: falling(3, 2) })
+    const decades = [1000, 100, 10, 1, 0, -5].map((loss) => ({ loss }))
+    await makeRun(workspace, 'decades', { train: decades })
+  })
+
+  /** Without smoothing, so that what is seen is what was written. */
+  const on = (query: string, look: (page: Page) => Promise<void>) => site.on(`smoothing=0&${query}`, look)
+
+  test('runs that differ in nothing but seeds are one line, their mean, in a band from least to greatest', () =>
+    on('filter=k', async (page) => {
+      await page.getByRole('button', { name: 'Only these' }).click()
+      await said(page, 'train/loss over step, 3 lines.')
+      await page.getByRole('checkbox', { name: 'Bands over seeds' }).check()
+      await said(page, 'train/loss over step, 2 lines.')
+      await card(page, 'train/loss').getByRole('button', { name: 'Show as table' }).click()
+      const rows = card(page, 'train/loss').getByRole('row')
+      expect((await rows.allInnerTexts()).slice(1).map((row) => row.trim().split(/\t\s*/))).toEqual([
+        ['k1 · 2 seeds', '5', '11', '5', '9'],
+        ['k2', '2', '11', '2', '3'],
+      ])
+
+      await card(page, 'train/loss').getByRole('button', { name: 'Show as table' }).click()
+      await page.getByRole('checkbox', { name: 'Show k2', exact: true }).uncheck()
+      await said(page, 'train/loss over step, 1 line.')
+      // From 4 to 10, and six hundredths of that on both sides.
+      const height = (value: number) => (value - 4 + 0.06 * 6) / (1.12 * 6)
+      const plot = plotOf(page, 'train/loss')
+      for (const share of [0.25, 0.5, 0.75]) {
+        const step = 1 + share * (steps - 1)
+        const mean = 9 - (4 * (step - 1)) / (steps - 1)
+        await expect.poll(async () => (await inkAt(plot, share)).high, soon).toBeCloseTo(height(mean + 1), 1)
+        expect((await inkAt(plot, share)).low).toBeCloseTo(height(mean - 1), 1)
+      }
+      await point(page, plot, 0.5)
+      await expect.poll(() => textOf(page.locator('.tip')), soon).toMatch(/k1 · 2 seeds76 to 8 \(2\)/)
+    }))
+
+  test('the cursor stands at the same step in all cards, and leaves them together', () =>
+    on('', async (page) => {
+      const cards = ['train/loss', 'train/drop_rate', 'train/load_cv']
+      for (const metric of cards) await plotOf(page, metric).waitFor()
+      for (const share of [0.3, 0.7]) {
+        await point(page, plotOf(page, 'train/loss'), share)
+        for (const metric of cards) await expect.poll(() => cursorOf(plotOf(page, metric)), soon).toBeCloseTo(share, 2)
+      }
+      await page.mouse.move(5, 5)
+      for (const metric of cards) await expect.poll(() => cursorOf(plotOf(page, metric)), soon).toBeLessThan(0)
+    }))
+
+  test('a drag in one card is a zoom of all, and a double-click in any of them ends it', () =>
+    on('', async (page) => {
+      await rowOf(page, 'k2').waitFor()
+      await showOnly(page, 'k2')
+      await card(page, 'train/drop_rate').getByRole('button', { name: 'Show as table' }).click()
+      const last = async () => Number((await tableOf(page, 'train/drop_rate'))[2])
+      await expect.poll(last, soon).toBe(steps)
+      const plot = plotOf(page, 'train/loss')
+      const [from, to] = [await place(plot, 0.25), await place(plot, 0.55)]
+      await page.mouse.move(from.x, from.y)
+      await page.mouse.down()
+      await page.mouse.move(to.x, to.y, { steps: 4 })
+      await page.mouse.up()
+      // To 6.5; a point beyond the end leads the line to the edge.
+      await expect.poll(last, soon).toBe(7)
+      await page.getByRole('button', { name: /^Step 3\.\d+ to 6\.\d+/ }).waitFor()
+      await plotOf(page, 'train/load_cv').dblclick()
+      await expect.poll(last, soon).toBe(steps)
+      expect(new URL(page.url()).searchParams.has('from')).toBe(false)
+    }))
+
+  test.each([
+    ['Tokens', 'tokens', (step: number) => step * tokens(config)],
+    // Steps of one second, two, three, ...
+    ['Time', 'time', (step: number) => (step * (step + 1)) / 2],
+    ['FLOPs', 'flops', (step: number) => step * tokens(config) * describeModel(config.model).flopsPerToken],
+  ])('over %s every point stands where the run was then, and a zoom in steps is none', (title, axis, placeOf) =>
+    on('from=3&to=9', async (page) => {
+      await rowOf(page, 'k1-seed1').waitFor()
+      await showOnly(page, 'k1-seed1')
+      await page.getByRole('radio', { name: title }).check()
+      await said(page, `train/loss over ${title.toLowerCase()}, 1 line.`)
+      const csv = (await downloaded(page, 'train/loss', 'Points (CSV)')).toString().trim().split('\r\n')
+      expect(csv[0]).toBe(`run,${axis},train/loss,train/loss (not smoothed)`)
+      const places = csv.slice(1).map((row) => Number(row.split(',')[1]))
+      expect(places).toEqual(Array.from({ length: steps }, (_, index) => placeOf(index + 1)))
+      const query = new URL(page.url()).searchParams
+      expect([query.get('x'), query.has('from'), query.has('to')]).toEqual([axis, false, false])
+    }),
+  )
+
+  test('on a logarithmic axis powers of ten are evenly spread, and what is not positive is left out', () =>
+    on('', async (page) => {
+      await rowOf(page, 'decades').waitFor()
+      await showOnly(page, 'decades')
+      const plot = plotOf(page, 'train/loss')
+      // At step 3 of 6 there is 10, between 1000 and -5.
+      await expect.poll(async () => (await inkAt(plot, 0.4)).high, soon).toBeCloseTo(0.066, 1)
+      await page.getByRole('checkbox', { name: 'Log y' }).check()
+      const height = (exponent: number) => (exponent + 0.06 * 3) / (1.12 * 3)
+      for (const [share, exponent] of [
+        [0.01, 2.95],
+        [0.2, 2],
+        [0.3, 1.5],
+        [0.4, 1],
+      ] as const)
+        await expect.poll(async () => (await inkAt(plot, share)).high, soon).toBeCloseTo(height(exponent), 1)
+      expect((await inkAt(plot, 0.8)).high).toBe(Number.NEGATIVE_INFINITY)
+    }))
+})
+
+const tokens = ({ train, model }: RunConfig) => train.batch * model.sequence
+
+const plotOf = (page: Page, metric: string): Locator => card(page, metric).getByRole('img')
+
+/** Waits for what a plot says of itself. */
+const said = (page: Page, label: string) =>
+  expect.poll(() => plotOf(page, 'train/loss').getAttribute('aria-label'), soon).toContain(label)
+
+/** A share of the way along the box of a plot, in the window. */
+async function place(plot: Locator, share: number): Promise<{ x: number; y: number }> {
+  const box = await plot.locator('.u-over').boundingBox()
+  if (!box) throw new Error('the plot is not in sight')
+  return { x: box.x + share * box.width, y: box.y + box.height / 2 }
+}
+
+async function point(page: Page, plot: Locator, share: number): Promise<void> {
+  const { x, y } = await place(plot, share)
+  await page.mouse.move(x, y)
+}
+
+/** Where the cursor of a plot stands, as a share of its box; below 0 where it has none. */
+async function cursorOf(plot: Locator): Promise<number> {
+  const [line, box] = await Promise.all(['.u-cursor-x', '.u-over'].map((each) => plot.locator(each).boundingBox()))
+  return line && box ? (line.x - box.x) / box.width : -1
+}

@@ -1,0 +1,115 @@
+/** Runs that nobody trained: files with just the numbers that a test of the dashboard is about. */
+import { mkdirSync, writeFileSync } from 'node:fs'
+import type { RunConfig } from '../../src/train/config.ts'
+import { loadConfig } from '../../src/train/load-config.ts'
+import type { RoutingRecord, TrainRecord } from '../../src/train/metrics.ts'
+import type { Workspace } from './support.ts'
+
+interface MadeRun {
+  /** Assignments over the preset `tiny`. The run has as many steps as `train` has records. */
+  readonly sets?: readonly string[]
+  /** Of each step what is not 1. */
+  readonly train?: readonly Partial<TrainRecord>[]
+  readonly routing?: readonly MadeRouting[]
+}
+
+/** Nothing is dropped unless it says so. */
+type MadeRouting = Pick<RoutingRecord, 'step' | 'layer' | 'tokens_per_expert'> & Partial<RoutingRecord>
+
+/** Writes a finished run, and gives its configuration. */
+export async function makeRun(workspace: Workspace, name: string, made: MadeRun): Promise<RunConfig> {
+  const { sets = [], train = [{}], routing = [] } = made
+  const config = await loadConfig('tiny', [...sets, `train.steps=${train.length}`])
+  const tokens = config.train.batch * config.model.sequence
+  const folder = workspace.file('runs', name)
+  mkdirSync(folder, { recursive: true })
+  const created = '2026-01-01T00:00:00Z'
+  writeFileSync(`${folder}/config.json`, JSON.stringify({ version: '0.1.0', created, ...config }))
+  const steps = train.map((record, index) => ({ ...plain, step: index + 1, tokens: (index + 1) * tokens, ...record }))
+  writeFileSync(`${folder}/metrics.jsonl`, steps.map(line).join(''))
+  if (routing.length > 0) writeFileSync(`${folder}/routing.jsonl`, routing.map(routed).map(line).join(''))
+  return config
+}
+
+const plain: Omit<TrainRecord, 'step' | 'tokens'> = {
+  kind: 'train',
+  loss: 1,
+  learning_rate: 1,
+  grad_norm: 1,
+  tokens_per_second: 1,
+  step_ms: 1,
+  mfu: 1,
+  aux_loss: 1,
+  z_loss: 1,
+  drop_rate: 1,
+  unserved_rate: 1,
+  load_cv: 1,
+  load_cv_kept: 1,
+  dead_experts: 1,
+}
+
+function routed({ step, layer, tokens_per_expert, ...record }: MadeRouting): RoutingRecord {
+  const mean = tokens_per_expert.reduce((sum, tokens) => sum + tokens, 0) / tokens_per_expert.length
+  return {
+    step,
+    layer,
+    module: 'ffn',
+    capacity: null,
+    tokens_per_expert,
+    kept_per_expert: tokens_per_expert,
+    load_cv: 1,
+    load_cv_kept: 1,
+    drop_rate: 0,
+    unserved_rate: 0,
+    gate_entropy: 1,
+    dead_experts: tokens_per_expert.filter((tokens) => tokens === 0).length,
+    max_over_mean: Math.max(...tokens_per_expert) / mean,
+    ...record,
+  }
+}
+
+const line = (record: object): string => `${JSON.stringify(record)}\n`
+
+/** What two ranks chose in two layers, by choice. */
+const choices: Readonly<Record<number, readonly (readonly (readonly number[])[])[]>> = {
+  3: [
+    [
+      [0, 1],
+      [0, 2],
+      [0, 3],
+    ],
+    [
+      [0, 1],
+      [1, 2],
+    ],
+  ],
+  7: [
+    [
+      [3, 2],
+      [3, 1],
+      [3, 0],
+    ],
+    [
+      [3, 2],
+      [2, 3],
+    ],
+  ],
+}
+
+/** All assignments of the trace that {@link makeTrace} writes. */
+export const traced = Object.entries(choices).flatMap(([layer, ranks]) =>
+  ranks.flat(2).map((expert) => ({ layer: Number(layer), expert })),
+)
+
+/** A router trace of Megatron-Core with one step, a file a rank. */
+export function makeTrace(workspace: Workspace, name: string): void {
+  mkdirSync(workspace.file('runs', name), { recursive: true })
+  for (const rank of [0, 1]) {
+    const lines = Object.entries(choices).map(([layer, ranks]) => {
+      const top = ranks[rank] ?? []
+      const head = { step: 0, stage: 'pre_dispatch', block: 'decoder', layer: Number(layer), rank }
+      return line({ ...head, num_tokens: top.length, topk: 2, top_indices: top })
+    })
+    writeFileSync(workspace.file('runs', name, `router_trace_rank${rank}.jsonl`), lines.join(''))
+  }
+}
