@@ -1,6 +1,6 @@
 /** What a file of tests of the dashboard shares: a folder of runs, `choir watch` over it, and a browser. */
 import type { Browser, Page } from 'playwright-core'
-import { afterAll, beforeAll } from 'vitest'
+import { afterAll, beforeAll, expect } from 'vitest'
 import { openChromium } from '../../bench/support/browser.ts'
 import { chromium, type VisitOptions, visit, type Watching, watching } from './dashboard-page.ts'
 import { Workspace } from './support.ts'
@@ -29,8 +29,10 @@ export function siteOf(fill: (workspace: Workspace) => Promise<void>): Site {
   afterAll(async () => {
     await browser?.close()
     server?.running.kill('SIGINT')
-    await server?.running.ended
+    const ended = await server?.running.ended
     workspace?.remove()
+    // Whatever was done to it, it complained of nothing and did not end by itself.
+    if (ended) expect(ended).toMatchObject({ code: 0, stderr: '' })
   })
 
   return {

@@ -1,0 +1,155 @@
+/** The heat maps of the dashboard: marks, and orders of experts, on loads that are known. */
+import type { Locator } from 'playwright-core'
+import { describe, expect, test } from 'vitest'
+import { chromium, heard, heatMap, named, pixelsOf, soon } from './dashboard-page.ts'
+import { makeRun } from './dashboard-runs.ts'
+import { siteOf } from './dashboard-site.ts'
+
+/** Of two layers, at steps 10 and 20. The mean is 10. */
+const early = [
+  [30, 5, 5, 10, 10, 5, 5, 10],
+  [10, 10, 10, 10, 10, 10, 10, 10],
+]
+const late = [
+  [0, 25, 10, 5, 10, 10, 11, 9],
+  [10, 19, 3, 8, 20, 0, 12, 8],
+]
+
+describe.skipIf(chromium === undefined)(named('heat maps of the dashboard'), { timeout: 60_000 }, () => {
+  const site = siteOf(async (workspace) => {
+    const sets = ['model.moe.experts=8', 'model.moe.router=prototype', 'model.moe.prototypes=2']
+    const routing = [early, late].flatMap((loads, snapshot) =>
+      loads.map((tokens_per_expert, layer) => ({
+        step: 10 * (snapshot + 1),
+        layer,
+        tokens_per_expert,
+        kept_per_expert: tokens_per_expert.map((tokens) => Math.min(tokens, 15)),
+      })),
+    )
+    await makeRun(workspace, 'run', { sets, train: Array.from({ length: 20 }, () => ({})), routing })
+  })
+
+  test.each(['light', 'dark'] as const)(
+    'a cross marks an expert without tokens, a ring one with twice the mean, before drops and after: %s',
+    (colorScheme) =>
+      site.on(
+        'page=experts',
+        async (page) => {
+          const map = heatMap(page)
+          await map.waitFor()
+          const expected = late.map((loads) =>
+            loads.map((tokens) => (tokens === 0 ? 'cross' : tokens >= 20 ? 'ring' : 'none')),
+          )
+          await expect.poll(() => marksOf(map), soon).toEqual(expected)
+          await page.getByRole('radio', { name: 'After' }).check()
+          await expect.poll(() => marksOf(map), soon).toEqual(expected)
+        },
+        { colorScheme },
+      ),
+  )
+
+  test('what the marks say is read out, and explained below', () =>
+    site.on('page=experts', async (page) => {
+      const map = heatMap(page)
+      for (const key of ['Home', 'ArrowUp']) await map.press(key)
+      for (const words of [
+        'layer 0, expert 0: dead, no tokens',
+        'layer 0, expert 1: 2.5 times the mean, 40 % dropped, overloaded',
+        'layer 0, expert 2: 1.0 times the mean, none dropped',
+      ]) {
+        await expect.poll(async () => (await heard(page)).said, soon).toBe(words)
+        await map.press('ArrowRight')
+      }
+      await page.getByText('dead: no tokens').waitFor()
+      await page.getByText('overloaded: 2× or more before drops').waitFor()
+    }))
+
+  test.each([
+    ['Number', [0, 1, 2, 3, 4, 5, 6, 7], [0, 1, 2, 3, 4, 5, 6, 7]],
+    // Of equal loads, the lower number first.
+    ['Load', [1, 6, 2, 4, 5, 7, 3, 0], [4, 1, 6, 0, 3, 7, 2, 5]],
+    ['Prototype', [1, 2, 3, 0, 6, 4, 5, 7], [1, 0, 3, 2, 4, 6, 7, 5]],
+  ])('by %s each layer has its own order, and prototypes are parted', (order, first, second) =>
+    site.on('page=experts', async (page) => {
+      await page.getByRole('radio', { name: order }).check()
+      const map = heatMap(page)
+      for (const [layer, experts] of [first, second].entries()) {
+        for (const key of ['Home', layer === 0 ? 'ArrowUp' : 'ArrowDown']) await map.press(key)
+        for (const expert of experts) {
+          await expect
+            .poll(async () => (await heard(page)).said, soon)
+            .toMatch(new RegExp(`^layer ${layer}, expert ${expert}:`))
+          expect((await heard(page)).tokens).toBe(late[layer]?.[expert])
+          await map.press('ArrowRight')
+        }
+      }
+      expect(await isParted(map)).toBe(order === 'Prototype')
+    }),
+  )
+
+  test('over time the order is that of all snapshots together', () =>
+    site.on('page=experts&map=time', async (page) => {
+      const map = heatMap(page)
+      await map.waitFor()
+      for (const [order, experts] of [
+        ['Load', [0, 1, 4, 7, 6, 2, 3, 5]],
+        ['Prototype', [0, 1, 2, 3, 4, 7, 6, 5]],
+        ['Number', [0, 1, 2, 3, 4, 5, 6, 7]],
+      ] as const) {
+        await page.getByRole('radio', { name: order }).check()
+        await map.press('Escape')
+        await map.press('End')
+        for (const expert of experts) {
+          await expect
+            .poll(async () => (await heard(page)).said, soon)
+            .toMatch(new RegExp(`^step 20, expert ${expert}:`))
+          await map.press('ArrowDown')
+        }
+      }
+    }))
+})
+
+/** The marks of all cells, as they are drawn; cells must be in the order of their numbers. */
+async function marksOf(map: Locator): Promise<string[][]> {
+  const box = await boxOf(map.locator('canvas'))
+  const [width, height] = [box.width / 8, box.height / 2]
+  const cells = late.map((loads, row) =>
+    loads.map((_, column) => markAt(map, { x: box.x + column * width, y: box.y + row * height, width, height })),
+  )
+  return Promise.all(cells.map((row) => Promise.all(row)))
+}
+
+async function markAt(map: Locator, { x, y, width, height }: Box): Promise<'cross' | 'ring' | 'none'> {
+  const colours = async (left: number, top: number) => {
+    const { values } = await pixelsOf(map.locator('canvas'), { x: left - 1, y: top - 1, width: 3, height: 3 })
+    return values
+  }
+  const [[ground = []], middle, right] = await Promise.all([
+    colours(x + 0.9 * width, y + 0.8 * height),
+    colours(x + width / 2, y + height / 2),
+    colours(x + width / 2 + 0.22 * height, y + height / 2),
+  ])
+  const differs = (values: number[][]) =>
+    values.some((value) => value.some((part, index) => Math.abs(part - (ground[index] ?? 0)) > 50))
+  return differs(middle) ? 'cross' : differs(right) ? 'ring' : 'none'
+}
+
+/** Whether there is nothing between the fourth and the fifth expert, wider than the hair between any two. */
+async function isParted(map: Locator): Promise<boolean> {
+  const box = await boxOf(map.locator('canvas'))
+  const { values } = await pixelsOf(map.locator('canvas'), {
+    x: box.x + box.width / 2 - 3,
+    y: box.y + 5,
+    width: 6,
+    height: 1,
+  })
+  return values.every(([, , , opacity]) => opacity === 0)
+}
+
+type Box = NonNullable<Awaited<ReturnType<Locator['boundingBox']>>>
+
+async function boxOf(canvas: Locator): Promise<Box> {
+  const box = await canvas.boundingBox()
+  if (!box) throw new Error('the heat map is not in sight')
+  return box
+}
