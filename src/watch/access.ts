@@ -46,15 +46,21 @@ export function isLoopback(host: string): boolean {
   return /^(?:localhost|127(?:\.\d{1,3}){3}|::1|\[::1\])$/i.test(host)
 }
 
+/** Whether a request names this machine so that only it is reached. */
+export const isOwnName = (c: Context): boolean => isLoopback(hostOf(c).name)
+
 function requireOwnName(c: Context, port: number): void {
-  const host = c.req.header('host') ?? ''
-  const [, name = '', given = '80'] = /^(.*?)(?::(\d+))?$/.exec(host) ?? []
-  if (isLoopback(name) && Number(given) === port) return
+  if (isOwnName(c) && Number(hostOf(c).port) === port) return
   throw new ProblemError(
     403,
     `This server answers to localhost:${port} only. Through a tunnel take the same port at both ends, ` +
       `as in ssh -L ${port}:localhost:${port} HOST.`,
   )
+}
+
+function hostOf(c: Context): { name: string; port: string } {
+  const [, name = '', port = '80'] = /^(.*?)(?::(\d+))?$/.exec(c.req.header('host') ?? '') ?? []
+  return { name, port }
 }
 
 function requireOwnPost(c: Context): void {

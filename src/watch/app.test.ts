@@ -120,6 +120,7 @@ describe('the page', () => {
       expect(answer.headers.get('x-content-type-options')).toBe('nosniff')
       expect(answer.headers.get('referrer-policy')).toBe('no-referrer')
       expect(answer.headers.get('cross-origin-resource-policy')).toBe('same-origin')
+      expect(answer.headers.get('cross-origin-opener-policy')).toBe('same-origin')
       await answer.body?.cancel()
     }
   })

@@ -5,7 +5,7 @@
 import { type Context, Hono } from 'hono'
 import { bodyLimit } from 'hono/body-limit'
 import { checked } from '../train/config-problems.ts'
-import { type Access, access } from './access.ts'
+import { type Access, access, isOwnName } from './access.ts'
 import type { Change, Collection, RoutingIndex, Series, SeriesAnswer } from './api.ts'
 import type { WatchedRun } from './collection.ts'
 import { Events } from './events.ts'
@@ -45,6 +45,8 @@ export function createApp({ collection, tracing, page, access: rules }: AppParts
   app.use(async (c, next) => {
     await next()
     for (const [name, value] of safety) c.res.headers.set(name, value)
+    // Elsewhere than on this machine a browser ignores it without TLS, and complains.
+    if (isOwnName(c)) c.res.headers.set('cross-origin-opener-policy', 'same-origin')
   })
   app.use(access(rules))
   app.use('/api/*', async (c, next) => {
@@ -76,7 +78,6 @@ const safety = Object.entries({
   'x-content-type-options': 'nosniff',
   'referrer-policy': 'no-referrer',
   'cross-origin-resource-policy': 'same-origin',
-  'cross-origin-opener-policy': 'same-origin',
 })
 
 const problem = (c: Context, { message, status }: ProblemError): Response => c.json({ problem: message }, status)

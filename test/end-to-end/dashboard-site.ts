@@ -13,8 +13,12 @@ export interface Site {
   on(query: string, look: (page: Page) => Promise<void>, options?: VisitOptions): Promise<void>
 }
 
-/** To be called where tests are told; there for them once they run. `fill` makes the runs, in the folder `runs`. */
-export function siteOf(fill: (workspace: Workspace) => Promise<void>): Site {
+/**
+ * To be called where tests are told; there for them once they run.
+ * @param fill Makes the runs, in the folder `runs`.
+ * @param args More for `choir watch`.
+ */
+export function siteOf(fill: (workspace: Workspace) => Promise<unknown>, ...args: string[]): Site {
   let workspace: Workspace | undefined
   let server: Watching | undefined
   let browser: Browser | undefined
@@ -22,7 +26,7 @@ export function siteOf(fill: (workspace: Workspace) => Promise<void>): Site {
   beforeAll(async () => {
     workspace = new Workspace()
     await fill(workspace)
-    server = await watching(workspace, 'watch', 'runs', '--data', '.')
+    server = await watching(workspace, 'watch', 'runs', '--data', '.', ...args)
     browser = await openChromium(chromium as string)
   }, 60_000)
 

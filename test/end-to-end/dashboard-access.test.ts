@@ -1,0 +1,87 @@
+/** The dashboard of another machine: under an address of the network, for those who know the token. */
+import { networkInterfaces } from 'node:os'
+import { describe, expect, test } from 'vitest'
+import { card, chromium, coloursOf, heatMap, named, pickRun, rowOf, soon, textOf, visit } from './dashboard-page.ts'
+import { makeRun, makeTrace } from './dashboard-runs.ts'
+import { siteOf } from './dashboard-site.ts'
+
+/** With what an address must write otherwise. */
+const token = 'known to few/+&='
+const inAddress = new URLSearchParams({ token })
+
+/** An address of the network, which browsers trust less than this machine; where there is no network, another name. */
+const host =
+  Object.values(networkInterfaces())
+    .flatMap((addresses) => addresses ?? [])
+    .find(({ internal, family }) => !internal && family === 'IPv4')?.address ?? 'localhost'
+
+describe.skipIf(chromium === undefined)(named('the dashboard of another machine'), { timeout: 60_000 }, () => {
+  const site = siteOf(
+    async (workspace) => {
+      const routing = [{ step: 1, layer: 0, tokens_per_expert: [1, 2, 3, 4] }]
+      await makeRun(workspace, 'run', { train: [{ loss: 2 }, { loss: 1 }], routing })
+      makeTrace(workspace, 'trace')
+    },
+    '--host',
+    '0.0.0.0',
+    '--token',
+    token,
+  )
+  const at = (rest: string) => `http://${host}:${new URL(site.server.address).port}/${rest}`
+  const refused = { mayComplain: /401 \(Unauthorized\)/ }
+
+  test.each([
+    '',
+    '?token=',
+    '?token=known+to+few',
+    '?page=experts',
+    'api/collection',
+    'api/collection?token=wrong-one',
+  ])('without the right token it asks for it, and tells nothing: /%s', (rest) =>
+    visit(
+      site.browser,
+      at(rest),
+      async (page) => {
+        const shown = await textOf(page.locator('body'))
+        expect(shown).toContain('A token is needed: open the address that choir watch printed.')
+        expect(shown).not.toContain('run"')
+        expect(await page.context().cookies()).toEqual([])
+      },
+      refused,
+    ),
+  )
+
+  test('the address that was printed has the token', () =>
+    expect(new URL(site.server.address).searchParams.get('token')).toBe(token))
+
+  test('with the token all pages work, it is gone from the address, and stays out of reach of scripts', () =>
+    visit(site.browser, at(`?${inAddress}&page=experts&order=load`), async (page) => {
+      await expect.poll(() => coloursOf(heatMap(page).locator('canvas')), soon).toBeGreaterThan(3)
+      expect(page.url()).toBe(at('?page=experts&order=load'))
+      expect(await page.evaluate('document.cookie')).toBe('')
+
+      await page.getByRole('link', { name: 'Curves' }).click()
+      await expect.poll(() => coloursOf(card(page, 'train/loss').locator('canvas')), soon).toBeGreaterThan(3)
+      // A question is posted, from this page.
+      await page.getByRole('link', { name: 'Tokens' }).click()
+      await pickRun(page, 'trace')
+      await page.getByRole('application', { name: 'Text as trace routes it' }).waitFor()
+      // The page is told of what is new.
+      await makeRun(site.workspace, 'new', {})
+      await rowOf(page, 'new').waitFor()
+
+      const other = await page.context().newPage()
+      await other.goto(at(''))
+      await rowOf(other, 'run').waitFor()
+    }))
+
+  test('who has it in one browser has it in no other', async () => {
+    await visit(site.browser, at(`?${inAddress}`), (page) => rowOf(page, 'run').waitFor())
+    await visit(
+      site.browser,
+      at(''),
+      async (page) => expect(await textOf(page.locator('body'))).toContain('A token is needed'),
+      refused,
+    )
+  })
+})
