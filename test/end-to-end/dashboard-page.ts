@@ -89,7 +89,8 @@ export const card = (page: Page, metric: string): Locator => page.getByRole('art
 export async function tableOf(page: Page, metric: string): Promise<string[]> {
   // Out of sight a card is empty.
   await card(page, metric).scrollIntoViewIfNeeded()
-  return card(page, metric).getByRole('row').nth(1).locator('th, td').allInnerTexts()
+  const cells = await card(page, metric).getByRole('row').nth(1).locator('th, td').allInnerTexts()
+  return cells.map((cell) => cell.trim())
 }
 
 /** What a card hands to the browser as a file. */

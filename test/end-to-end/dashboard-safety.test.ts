@@ -1,25 +1,13 @@
 /**
- * The dashboard where things are not as they should be: files of someone who means harm, requests of other pages, a
- * server that goes away; and on a narrow, dark screen, for those who hear it.
+ * The dashboard where things are not as they should be: files of someone who means harm, requests of other pages; and
+ * on a narrow, dark screen, for those who hear it.
  */
 import { cpSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { request } from 'node:http'
 import type { Page } from 'playwright-core'
 import { describe, expect, test } from 'vitest'
 import { randomFor } from '../../src/train/random.ts'
-import {
-  chromium,
-  named,
-  pickRun,
-  rowOf,
-  showOnly,
-  soon,
-  stepOf,
-  textOf,
-  visit,
-  type Watching,
-  watching,
-} from './dashboard-page.ts'
+import { chromium, named, pickRun, rowOf, showOnly, soon, stepOf, textOf, type Watching } from './dashboard-page.ts'
 import { siteOf } from './dashboard-site.ts'
 import { finished, type Workspace } from './support.ts'
 
@@ -119,35 +107,6 @@ describe.skipIf(chromium === undefined)(
           { viewport: { width: 390, height: 844 }, colorScheme: 'dark' },
         ),
     )
-
-    test('a server that dies is told, and one on the same port is found again with what is new', async () => {
-      let own = await watching(site.workspace, 'watch', 'runs', '--data', '.')
-      try {
-        await visit(
-          site.browser,
-          own.address,
-          async (page) => {
-            await rowOf(page, 'good').waitFor()
-            await page.getByRole('status').filter({ hasText: 'Live' }).waitFor()
-            own.running.kill('SIGKILL')
-            await page.getByRole('alert').waitFor()
-            await page.getByRole('status').filter({ hasText: 'Not connected' }).waitFor()
-            // What was known stays.
-            expect(await stepOf(page, 'good')).toBe(20)
-            await own.running.ended
-            cpSync(site.workspace.file('runs', 'good'), site.workspace.file('runs', 'new'), { recursive: true })
-            own = await watching(site.workspace, 'watch', 'runs', '--data', '.', '--port', new URL(own.address).port)
-            await page.getByRole('status').filter({ hasText: 'Live' }).waitFor()
-            await rowOf(page, 'new').waitFor()
-            expect(await page.getByRole('alert').count()).toBe(0)
-          },
-          { mayComplain: /ERR_CONNECTION_REFUSED|ERR_INCOMPLETE_CHUNKED_ENCODING|ERR_CONNECTION_RESET/ },
-        )
-      } finally {
-        own.running.kill('SIGINT')
-        await own.running.ended
-      }
-    })
   },
 )
 

@@ -19,6 +19,9 @@ export async function getFloats(path: string, query: Query, signal?: AbortSignal
   return new Float32Array(await response.arrayBuffer())
 }
 
+/** Milliseconds, about what browsers take. */
+const retryAfter = 3000
+
 /**
  * Calls back for every change of a run, and with `null` when the connection comes or goes. Only while the page is
  * seen: browsers open six connections to a server for all of their tabs, and a seventh tab would wait for ever.
@@ -26,17 +29,26 @@ export async function getFloats(path: string, query: Query, signal?: AbortSignal
  */
 export function onChanges(listener: (change: Change | null, connected: boolean) => void): () => void {
   let events: EventSource | null = null
+  let timer: ReturnType<typeof setTimeout> | undefined
   const end = () => {
+    clearTimeout(timer)
     events?.close()
     events = null
   }
   const follow = () => {
     if (document.hidden) return end()
     if (events) return
-    events = new EventSource('/api/events')
-    events.addEventListener('open', () => listener(null, true))
-    events.addEventListener('error', () => listener(null, false))
-    events.addEventListener('change', (event) => listener(JSON.parse(event.data) as Change, true))
+    const source = new EventSource('/api/events')
+    events = source
+    source.addEventListener('open', () => listener(null, true))
+    source.addEventListener('error', () => {
+      listener(null, false)
+      if (source.readyState !== EventSource.CLOSED) return
+      // Browsers try again where nobody answers, but not where something else does: a proxy that has lost its server.
+      end()
+      timer = setTimeout(follow, retryAfter)
+    })
+    source.addEventListener('change', (event) => listener(JSON.parse(event.data) as Change, true))
   }
   follow()
   document.addEventListener('visibilitychange', follow)

@@ -6,7 +6,9 @@ import { runWith } from './testing/run.ts'
 vi.stubGlobal('location', { search: '', pathname: '/' })
 
 class FakeEvents extends EventTarget {
+  static readonly CLOSED = 2
   static all: FakeEvents[] = []
+  readyState = 1
   isClosed = false
   constructor() {
     super()
@@ -43,7 +45,10 @@ test('a tab that is not seen has no connection, and misses nothing', async () =>
   expect(opened()).toHaveLength(1)
   opened()[0]?.dispatchEvent(new Event('open'))
   opened()[0]?.tell({ version: 3, runs: ['a'] })
-  expect(version('a')).toBe(3)
+  // A run that is gone would be asked for in vain: first it must be known what there is.
+  expect(version('a')).toBeUndefined()
+  await vi.waitFor(() => expect(version('a')).toBeGreaterThan(0))
+  const before = version('a') ?? 0
 
   show(true)
   expect(opened()).toHaveLength(0)
@@ -52,9 +57,8 @@ test('a tab that is not seen has no connection, and misses nothing', async () =>
   expect(opened()).toHaveLength(1)
 
   // What was written meanwhile was told to nobody.
-  served = { ...served, version: 7 }
   opened()[0]?.dispatchEvent(new Event('open'))
-  await vi.waitFor(() => expect(version('a')).toBe(7))
+  await vi.waitFor(() => expect(version('a')).toBeGreaterThan(before))
   expect(problem.value).toBeNull()
 })
 
@@ -62,8 +66,23 @@ test('a connection that was lost and comes again is the same', async () => {
   const events = opened()[0] as FakeEvents
   events.dispatchEvent(new Event('error'))
   expect(problem.value).toContain('lost')
-  served = { ...served, version: 9 }
+  // Also a server that counts as the one before did.
+  const before = version('a') ?? 0
   events.dispatchEvent(new Event('open'))
-  await vi.waitFor(() => expect(version('a')).toBe(9))
+  await vi.waitFor(() => expect(version('a')).toBeGreaterThan(before))
   expect(problem.value).toBeNull()
+})
+
+test('a connection that something else answered is tried again, which browsers do not', async () => {
+  vi.useFakeTimers()
+  try {
+    const refused = opened()[0] as FakeEvents
+    refused.readyState = FakeEvents.CLOSED
+    refused.dispatchEvent(new Event('error'))
+    expect(opened()).toHaveLength(0)
+    vi.advanceTimersByTime(10_000)
+    expect(opened()).toHaveLength(1)
+  } finally {
+    vi.useRealTimers()
+  }
 })

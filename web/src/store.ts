@@ -1,5 +1,5 @@
 /** What the page knows of the runs, kept up to date while they are written. */
-import { computed, signal } from '@preact/signals'
+import { batch, computed, signal } from '@preact/signals'
 import type { Collection, RunSummary } from '../../src/watch/api.ts'
 import { getJson, onChanges } from './client.ts'
 import { assignStyles, type LineStyle } from './palette.ts'
@@ -20,7 +20,7 @@ export const pointed = signal<string | null>(null)
 export const collection = signal<Collection | null>(null)
 /** Why nothing is known, or nothing new. */
 export const problem = signal<string | null>(null)
-/** When each run changed last, in versions of the collection: what shows a run depends on its entry. */
+/** Of each run a number that is another whenever it may have changed: what shows a run depends on its entry. */
 export const versions = signal<ReadonlyMap<string, number>>(new Map())
 
 export const runs = computed<readonly RunSummary[]>(() => collection.value?.runs ?? [])
@@ -32,32 +32,50 @@ export const shownRuns = computed<readonly RunSummary[]>(() =>
   chosen.value.length === 0 ? runs.value : runs.value.filter(({ id }) => chosen.value.includes(id)),
 )
 
-/** @param missed Whether changes were not told: then every run may have changed. */
-async function load(missed: boolean): Promise<void> {
+/** Counts on here: a server that was started again counts from the beginning, and comes to numbers that were there. */
+let clock = 0
+
+/**
+ * What was told to have changed is asked for when it is known what there is: a run that is gone is asked nothing.
+ * @param told Runs that changed; null where changes were not told, and every run may have.
+ */
+async function load(told: ReadonlySet<string> | null): Promise<boolean> {
   try {
     const newest = await getJson<Collection>('/api/collection')
-    collection.value = newest
-    if (missed) versions.value = new Map(newest.runs.map(({ id }) => [id, newest.version]))
-    problem.value = null
+    batch(() => {
+      collection.value = newest
+      const changed = told ?? newest.runs.map(({ id }) => id)
+      clock++
+      versions.value = new Map([...versions.value, ...[...changed].map((id) => [id, clock] as const)])
+      problem.value = null
+    })
+    return true
   } catch (error) {
     problem.value = (error as Error).message
+    return false
   }
 }
 
 export function follow(): void {
-  let loading: Promise<void> | null = null
+  let loading = false
   let again = false
   let isFirst = !document.hidden
   let missed = false
-  const reload = () => {
-    again = loading !== null
+  let told = new Set<string>()
+  const reload = async () => {
+    again = loading
     if (loading) return
-    const all = missed
+    loading = true
+    const news = missed ? null : told
     missed = false
-    loading = load(all).finally(() => {
-      loading = null
-      if (again) reload()
-    })
+    told = new Set()
+    // What came to nothing is left for the next time.
+    if (!(await load(news))) {
+      missed ||= news === null
+      told = new Set([...(news ?? []), ...told])
+    }
+    loading = false
+    if (again) reload()
   }
   reload()
   onChanges((change, connected) => {
@@ -67,11 +85,7 @@ export function follow(): void {
       isFirst = false
     }
     if (!connected) problem.value = 'The connection to the server is lost; trying again.'
-    if (change) {
-      const changed = new Map(versions.value)
-      for (const run of change.runs) changed.set(run, change.version)
-      versions.value = changed
-    }
+    for (const run of change?.runs ?? []) told.add(run)
     if (connected) reload()
   })
 }
