@@ -16,6 +16,11 @@ export const number: Codec<number> = {
   write: String,
   read: (value) => (Number.isFinite(Number(value)) && value !== '' ? Number(value) : undefined),
 }
+/** Of a place in a list, which begins at 0. */
+export const index: Codec<number> = {
+  write: String,
+  read: (value) => (/^\d{1,15}$/.test(value) ? Number(value) : undefined),
+}
 export const flag: Codec<boolean> = { write: (value) => (value ? '1' : '0'), read: (value) => value === '1' }
 export const list: Codec<readonly string[]> = {
   write: (value) => value.join(','),

@@ -33,7 +33,7 @@ export function Routing({ run, runs, index: newest }: RoutingProps) {
   const at = useComputed(() => snapshotAt(steps.value, view.step()))
   const loads = useLoads(index, at)
 
-  const router = Math.max(0, Math.min(newest.routers.length - 1, Math.floor(view.router.value)))
+  const router = Math.min(newest.routers.length - 1, view.router.value)
   const info = newest.routers[router]
   const expert = info && view.expert.value !== null && view.expert.value < info.experts ? view.expert.value : null
   const overTime = view.map.value === 'time'

@@ -3,7 +3,7 @@
  * here alone, and goes into the address when it rests: browsers refuse addresses that change thirty times a second.
  */
 import { signal } from '@preact/signals'
-import { inAddress, number, oneOf, optional, text } from '../view-state.ts'
+import { inAddress, index, number, oneOf, optional, text } from '../view-state.ts'
 import { stages } from './balance.ts'
 import { orders } from './order.ts'
 
@@ -13,8 +13,8 @@ export const map = inAddress('map', oneOf(maps), 'layers')
 export const order = inAddress('order', oneOf(orders), 'number')
 export const stage = inAddress('load', oneOf(stages), 'before')
 /** Index in RoutingIndex.routers. */
-export const router = inAddress('router', number, 0)
-export const expert = inAddress('expert', optional(number), null)
+export const router = inAddress('router', index, 0)
+export const expert = inAddress('expert', optional(index), null)
 /** Null: the newest, also when a newer one comes. */
 const restingStep = inAddress('at', optional(number), null)
 const movingStep = signal<number | null>(null)

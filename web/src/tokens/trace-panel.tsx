@@ -35,7 +35,7 @@ export function TracePanel({ run, trace, pointed }: TracePanelProps) {
   })
   const chosen = routerLike(routers, view.layer.value, view.module.value)
   const router = routers[chosen]
-  const choice = Math.max(0, Math.min(view.choice.value, (router?.choices ?? 1) - 1))
+  const choice = Math.min(view.choice.value, (router?.choices ?? 1) - 1)
   const counts = useMemo(() => (router ? countsOf(router, choice) : []), [router, choice])
   // An expert that took nothing here would only dim everything.
   const marked = counts.some(({ expert }) => expert === view.marked.value) ? view.marked.value : null

@@ -3,19 +3,19 @@
  * hold it; a longer one stays with this tab.
  */
 import { computed, signal } from '@preact/signals'
-import { flag, inAddress, number, oneOf, optional, text } from '../view-state.ts'
+import { flag, inAddress, index, oneOf, optional, text } from '../view-state.ts'
 
 export const runA = inAddress('a', optional(text), null)
 export const runB = inAddress('b', optional(text), null)
 const sources = ['document', 'text'] as const
 export const source = inAddress('source', oneOf(sources), 'document')
-export const document = inAddress('document', number, 0)
-export const layer = inAddress('layer', number, 0)
+export const document = inAddress('document', index, 0)
+export const layer = inAddress('layer', index, 0)
 export const module = inAddress('module', text, 'ffn')
 /** Which of the choices of a token: of a prototype, first or second. */
-export const choice = inAddress('choice', number, 0)
+export const choice = inAddress('choice', index, 0)
 /** An expert whose tokens stand out. */
-export const marked = inAddress('mark', optional(number), null)
+export const marked = inAddress('mark', optional(index), null)
 export const numbers = inAddress('numbers', flag, false)
 
 const addressHolds = 2000
