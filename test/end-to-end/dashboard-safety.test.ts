@@ -1,10 +1,9 @@
 /**
- * The dashboard where things are not as they should be: files of someone who means harm, requests of other pages; and
- * on a narrow, dark screen, for those who hear it.
+ * The dashboard where things are not as they should be: files of someone who means harm, and
+ * requests of other pages.
  */
 import { cpSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { request } from 'node:http'
-import type { Page } from 'playwright-core'
 import { describe, expect, test } from 'vitest'
 import { randomFor } from '../../src/train/random.ts'
 import { chromium, named, pickRun, rowOf, showOnly, soon, stepOf, textOf, type Watching } from './dashboard-page.ts'
@@ -79,53 +78,8 @@ describe.skipIf(chromium === undefined)(
       const form = { 'content-type': 'text/plain' }
       expect((await ask(site.server, { path: '/api/trace', method: 'POST', headers: form, body })).status).toBe(415)
     })
-
-    test.each(['curves', 'experts', 'tokens'])(
-      '%s fits a narrow screen, is dark in the dark, and all has a name',
-      (name) =>
-        site.on(
-          `page=${name}`,
-          async (page) => {
-            if (name !== 'curves') await pickRun(page, 'good')
-            const main = page.getByRole('main')
-            await main
-              .getByRole(name === 'curves' ? 'article' : 'application')
-              .first()
-              .waitFor()
-            const widths = await page.evaluate('[document.scrollingElement.scrollWidth, innerWidth]')
-            const [width, screen] = widths as [number, number]
-            expect(width).toBeLessThanOrEqual(screen)
-            const background = await page.evaluate('getComputedStyle(document.body).backgroundColor')
-            const [red = 255, green = 255, blue = 255] = String(background).match(/\d+/g)?.map(Number) ?? []
-            expect(Math.max(red, green, blue)).toBeLessThan(80)
-            expect(await nameless(page)).toEqual([])
-            await page.getByRole('button', { name: 'Runs', exact: true }).click()
-            await rowOf(page, 'good').waitFor()
-            expect(await nameless(page)).toEqual([])
-            expect(await page.evaluate('document.scrollingElement.scrollWidth')).toBeLessThanOrEqual(screen)
-          },
-          { viewport: { width: 390, height: 844 }, colorScheme: 'dark' },
-        ),
-    )
   },
 )
-
-/** Roles of what people act on or look at, without a name in the tree that browsers give to screen readers. */
-async function nameless(page: Page): Promise<string[]> {
-  const roles = 'button link checkbox radio textbox searchbox combobox slider spinbutton image progressbar application'
-  const cdp = await page.context().newCDPSession(page)
-  const { nodes } = await cdp.send('Accessibility.getFullAXTree')
-  const named = new Set(roles.split(' '))
-  const found = nodes.filter(({ ignored, role }) => !ignored && named.has(String(role?.value)))
-  expect(found.length).toBeGreaterThan(5)
-  const bare = found
-    .filter(({ name }) => String(name?.value ?? '').trim() === '')
-    .map(({ role }) => String(role?.value))
-  const drawn = await page.evaluate(
-    `[...document.querySelectorAll('canvas')].filter((each) => !each.closest('[aria-label]')).map(() => 'canvas')`,
-  )
-  return [...bare, ...(drawn as string[])]
-}
 
 interface Asked {
   readonly path: string
