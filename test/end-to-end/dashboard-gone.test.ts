@@ -1,8 +1,8 @@
 /** What goes away while one looks: the folder of a run, and the server. */
-import { rmSync } from 'node:fs'
+import { renameSync, rmSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { Page } from 'playwright-core'
-import { describe, expect, test } from 'vitest'
+import { describe, test } from 'vitest'
 import {
   card,
   chromium,
@@ -21,17 +21,20 @@ import { makeRun, makeTrace } from './dashboard-runs.ts'
 import { siteOf } from './dashboard-site.ts'
 import type { Workspace } from './support.ts'
 
-describe.skipIf(chromium === undefined)(named('what goes away while one looks'), { timeout: 60_000 }, () => {
+// Each has runs of its own, and waits most of its time until it is noticed that they are gone.
+describe.skipIf(chromium === undefined).concurrent(named('what goes away while one looks'), { timeout: 60_000 }, () => {
   const site = siteOf(async (workspace) => {
     await make(workspace, 'stays', 1)
-    for (const name of ['curves', 'experts', 'both']) await make(workspace, name, 1)
+    for (const name of ['curves', 'experts', 'curves again', 'experts again']) await make(workspace, name, 1)
     makeTrace(workspace, 'trace')
     makeTrace(workspace, 'trace that stays')
   })
 
   const remove = (name: string) => rmSync(site.workspace.file('runs', name), { recursive: true })
 
-  test('the curves of a run that is deleted go, which is said, and come back with a new one of its name', () =>
+  test('the curves of a run that is deleted go, which is said, and come back with a new one of its name', ({
+    expect,
+  }) =>
     site.on('smoothing=0', async (page) => {
       await rowOf(page, 'curves').waitFor()
       await showOnly(page, 'curves')
@@ -50,7 +53,9 @@ describe.skipIf(chromium === undefined)(named('what goes away while one looks'),
       await live(page)
     }))
 
-  test('the experts of a run that is deleted give way to those of another, and come back with a new one', () =>
+  test('the experts of a run that is deleted give way to those of another, and come back with a new one', ({
+    expect,
+  }) =>
     site.on('page=experts', async (page) => {
       await pickRun(page, 'experts')
       await heatMap(page).press('Home')
@@ -75,24 +80,30 @@ describe.skipIf(chromium === undefined)(named('what goes away while one looks'),
       await live(page)
     }))
 
-  test.each(['curves', 'experts'])('a run that is another between two looks is read anew: %s', (name) =>
-    site.on(`page=${name}`, async (page) => {
-      await rowOf(page, 'both').waitFor()
-      const value = name === 'curves' ? 3 : 4
-      if (name === 'curves') await showOnly(page, 'both')
-      else await pickRun(page, 'both')
-      if (name === 'curves') await card(page, 'train/loss').getByRole('button', { name: 'Show as table' }).click()
-      else await heatMap(page).press('Home')
-      remove('both')
-      await make(site.workspace, 'both', value)
+  test.for(['curves', 'experts'])('a run that is another between two looks is read anew: %s', (name, { expect }) =>
+    site.on(`page=${name}&smoothing=0`, async (page) => {
+      const run = `${name} again`
+      await rowOf(page, run).waitFor()
+      if (name === 'curves') {
+        await showOnly(page, run)
+        await card(page, 'train/loss').getByRole('button', { name: 'Show as table' }).click()
+      } else {
+        await pickRun(page, run)
+        await heatMap(page).press('Home')
+      }
       const shown = async () =>
         name === 'curves' ? Number((await tableOf(page, 'train/loss'))[1]) : (await heard(page)).tokens
-      await expect.poll(shown, soon).toBe(value)
+      await expect.poll(shown, soon).toBe(1)
+      await make(site.workspace, `../new ${run}`, 3)
+      const [before, after] = [site.workspace.file('runs', run), site.workspace.file(`new ${run}`)]
+      renameSync(before, site.workspace.file(`former ${run}`))
+      renameSync(after, before)
+      await expect.poll(shown, soon).toBe(3)
       await live(page)
     }),
   )
 
-  test('a server that dies is told, and one on the same port is found again with what is new', async () => {
+  test('a server that dies is told, and one on the same port is found again with what is new', async ({ expect }) => {
     const start = (...args: string[]) => watching(site.workspace, 'watch', 'runs', ...args)
     let own = await start()
     const { port } = new URL(own.address)
@@ -104,12 +115,14 @@ describe.skipIf(chromium === undefined)(named('what goes away while one looks'),
           await rowOf(page, 'stays').waitFor()
           await showOnly(page, 'stays')
           await card(page, 'train/loss').getByRole('button', { name: 'Show as table' }).click()
+          const known = ['stays', '1', '2', '1', '1']
+          await expect.poll(() => tableOf(page, 'train/loss'), soon).toEqual(known)
           await live(page)
           own.running.kill('SIGKILL')
           await page.getByRole('alert').waitFor()
           await page.getByRole('status').filter({ hasText: 'Not connected' }).waitFor()
           // What was known stays.
-          expect((await tableOf(page, 'train/loss'))[1]).toBe('1')
+          expect(await tableOf(page, 'train/loss')).toEqual(known)
           await own.running.ended
 
           // As a proxy does without its server.
