@@ -5,7 +5,7 @@ import { type Tokenizer, tokenizerFromJson } from '../data/index.ts'
 import { UsageError } from '../errors.ts'
 import { parameterSpecs } from '../model/parameters.ts'
 import type { Precision, Runtime } from '../runtime/index.ts'
-import { newestCheckpoint, readCheckpoint } from './checkpoint/checkpoint.ts'
+import { readNewestCheckpoint } from './checkpoint/checkpoint.ts'
 import { Cleanup } from './cleanup.ts'
 import type { RunConfig } from './config.ts'
 import { Evaluator } from './evaluation.ts'
@@ -50,7 +50,9 @@ export async function loadModel(
   if (threads !== undefined) sets.push(`runtime.threads=${threads}`)
   if (math !== undefined) sets.push(`runtime.math=${math}`)
   const config = await loadRunConfig(directory, sets)
-  const found = await newestCheckpoint(join(directory, 'checkpoints'), (path, reason) =>
+  const store = new ParameterStore(parameterSpecs(config.model), null, scratchOf(config.model))
+  const model = store.parameterTensors()
+  const found = await readNewestCheckpoint(join(directory, 'checkpoints'), { model }, (path, reason) =>
     onEvent({ kind: 'warning', message: `skipping checkpoint ${path}: ${reason}` }),
   )
   if (!found)
@@ -58,8 +60,6 @@ export async function loadModel(
       `invalid run: "${directory}" has no checkpoint yet (train it, or wait for its first checkpoint)`,
     )
   const tokenizer = await tokenizerFromJson(await readFile(join(directory, 'tokenizer.json'), 'utf8'))
-  const store = new ParameterStore(parameterSpecs(config.model), null, scratchOf(config.model))
-  await readCheckpoint(found.path, { model: store.parameterTensors() })
   return { config, tokenizer, store, step: found.step, trainedOn: (found.state as State).data }
 }
 

@@ -97,9 +97,9 @@ describe.skipIf(chromium === undefined)(named('experts and tokens on the dashboa
         const tokens = Number(/([\d,]+) tokens/.exec(await textOf(panel))?.[1])
         expect(tokens).toBeGreaterThan(40)
         const legend = await panel
-          .getByRole('button', { name: /^Expert \d+: / })
+          .getByRole('button', { name: /^Expert \d+ *: / })
           .evaluateAll((buttons) =>
-            buttons.map((button) => Number(/: (\d+) tokens/.exec(button.getAttribute('aria-label') ?? '')?.[1])),
+            buttons.map((button) => Number(/: ([\d,]+) tokens/.exec(button.textContent ?? '')?.[1]?.replace(',', ''))),
           )
         expect(legend.reduce((sum, count) => sum + count, 0)).toBe(tokens)
       }

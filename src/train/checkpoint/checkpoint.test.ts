@@ -5,7 +5,13 @@ import { join } from 'node:path'
 import fc from 'fast-check'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { RunError } from '../../errors.ts'
-import { type CheckpointTensors, newestCheckpoint, readCheckpoint, writeCheckpoint } from './checkpoint.ts'
+import {
+  type CheckpointTensors,
+  newestCheckpoint,
+  readCheckpoint,
+  readNewestCheckpoint,
+  writeCheckpoint,
+} from './checkpoint.ts'
 
 /**
  * A file system that can stop: after `left` operations that change something every further one fails, as
@@ -262,4 +268,33 @@ test('a state that JSON cannot hold is our bug, not a wrong resume', async () =>
   await expect(writeCheckpoint(directory, 1, tensorsOf(1), { mean: Number.NaN }, { keep: 1 })).rejects.toThrow(
     'internal: checkpoint state has mean: NaN',
   )
+})
+
+test('who reads while a training writes and removes gets a checkpoint, all of one step', async () => {
+  await save(1, 1)
+  let isWriting = true
+  const writing = (async () => {
+    for (let step = 2; step < 120; step++) await save(step, 1)
+    isWriting = false
+  })()
+  const steps: number[] = []
+  const skipped: string[] = []
+  while (isWriting) {
+    const { model } = tensorsOf(0)
+    const found = await readNewestCheckpoint(directory, { model }, (path) => skipped.push(path))
+    const step = found?.step ?? Number.NaN
+    expect(model).toEqual(tensorsOf(step).model)
+    expect(found?.state).toEqual({ step, order: [3, 1] })
+    steps.push(step)
+  }
+  await writing
+  expect(new Set(steps).size).toBeGreaterThan(5)
+  expect(steps).toEqual(steps.toSorted((a, b) => a - b))
+})
+
+test('a checkpoint that is whole and cannot be read is an error, when no newer one comes', async () => {
+  await save(1)
+  const other = [{ name: 'other', shape: [1], data: new Float32Array(new SharedArrayBuffer(4)) }]
+  await expect(readNewestCheckpoint(directory, { model: other }, () => {})).rejects.toThrow(RunError)
+  expect(await readNewestCheckpoint(join(root, 'nowhere'), { model: other }, () => {})).toBeNull()
 })

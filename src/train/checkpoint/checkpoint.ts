@@ -31,6 +31,8 @@ export interface Checkpoint {
 }
 
 const SHARD_BYTES = 4 * 2 ** 30
+/** Of reading the newest checkpoint, while newer ones come. */
+const MOST_ATTEMPTS = 20
 
 /**
  * Writes the checkpoint of a step into the folder of checkpoints, then removes all but the newest `keep`
@@ -102,6 +104,33 @@ export async function newestCheckpoint(
 export async function newestFolder(directory: string): Promise<string | undefined> {
   const newest = (await list(directory)).find(({ kind }) => kind === 'final' || kind === 'replaced')
   return newest && join(directory, newest.name)
+}
+
+/**
+ * The newest checkpoint that is whole, read into the views; null when there is none. A training that goes on may remove
+ * it while it is read; then it has written another, which is read in its place.
+ * @param tensors See {@link readCheckpoint}.
+ * @param onSkip See {@link newestCheckpoint}.
+ */
+export async function readNewestCheckpoint(
+  directory: string,
+  tensors: Parameters<typeof readCheckpoint>[1],
+  onSkip: (path: string, reason: string) => void,
+): Promise<Checkpoint | null> {
+  for (let attempt = 1; ; attempt++) {
+    const newest = await newestFolder(directory)
+    const hasMovedOn = async () => attempt < MOST_ATTEMPTS && (await newestFolder(directory)) !== newest
+    const skipped: (readonly [path: string, reason: string])[] = []
+    try {
+      const found = await newestCheckpoint(directory, (...skip) => skipped.push(skip))
+      if (found) await readCheckpoint(found.path, tensors)
+      if (!found && (await hasMovedOn())) continue
+      for (const skip of skipped) onSkip(...skip)
+      return found
+    } catch (error) {
+      if (!(await hasMovedOn())) throw error
+    }
+  }
 }
 
 /**

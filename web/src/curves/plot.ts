@@ -46,6 +46,7 @@ const painter = (): Painter => {
 export class Plot {
   readonly #plot: uPlot
   #content: PlotContent
+  #isGone = false
   #emphasised: string | null = null
   #wanted: Picture | null = null
   #painted: { readonly picture: Picture; readonly bitmap: ImageBitmap } | null = null
@@ -80,6 +81,8 @@ export class Plot {
   }
 
   destroy(): void {
+    // uPlot may still draw once: what it planned before.
+    this.#isGone = true
     painter().forget(this)
     this.#painted?.bitmap.close()
     this.#plot.destroy()
@@ -160,6 +163,7 @@ export class Plot {
   }
 
   #paint({ bbox: box, ctx: canvas }: uPlot, { log, ink }: Pick<PlotLook, 'log' | 'ink'>): void {
+    if (this.#isGone) return
     const { lines, x, y } = this.#content
     const { width, height } = box
     const unit = uPlot.pxRatio

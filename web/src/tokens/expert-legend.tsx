@@ -31,6 +31,7 @@ export function ExpertLegend({ counts, experts, marked }: ExpertLegendProps) {
                 <span class="hidden">Expert </span>
                 {entry.expert}
               </span>
+              <span class="hidden">: </span>
               {count(entry.tokens)}
               <span class="hidden"> tokens</span>
             </button>
