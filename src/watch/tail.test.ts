@@ -110,6 +110,19 @@ test('a file that shrank, was replaced, or was rewritten in place is read anew',
   expect(lines).toEqual(['new'])
 })
 
+test('a file rewritten with another beginning, and the same lines before the place reached, is read anew', async () => {
+  const { tail, lines, replacements } = collecting()
+  const rest = 'the same\n'.repeat(100)
+  await writeFile(path, `one\n${rest}`)
+  await tail.poll()
+  // In place, as `>` of a shell does: the same inode, and longer.
+  await writeFile(path, `two\n${rest}${rest}`)
+  await tail.poll()
+  expect(replacements()).toBe(1)
+  expect(lines.slice(0, 2)).toEqual(['two', 'the same'])
+  expect(lines).toHaveLength(201)
+})
+
 test('a line of 20 MB is passed over and counted, its neighbours are read', async () => {
   await writeFile(path, `before\n${'x'.repeat(20 << 20)}\nafter\n`)
   const { tail, lines, starts } = collecting()

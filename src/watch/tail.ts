@@ -1,7 +1,7 @@
 /**
  * Reading a text file that others write, line by line, as it grows. Each poll takes up where the last one ended; a
  * line counts once its newline is there. A file that is no longer the one that was read (another in its place, a
- * shorter one, other bytes before the place reached) is read anew.
+ * shorter one, other bytes at its beginning or before the place reached) is read anew.
  *
  * The memory that a poll takes does not depend on the file: it is read in pieces, and a line that is too long to be
  * anyone's record is counted and let go. Every piece gives way to whatever else the process has to do.
@@ -14,8 +14,8 @@ import { openInside } from './confined.ts'
 /** Bytes read at once: what is done with them takes about a millisecond, and several files may come at the same time. */
 const PIECE = 128 << 10
 const LONGEST_LINE = 8 << 20
-/** Bytes before the place reached that tell a file from one rewritten under the same name. */
-const REMEMBERED = 64
+/** Bytes at the beginning, and before the place reached, that tell a file from one rewritten under the same name. */
+const REMEMBERED = 256
 const GONE: ReadonlySet<string> = new Set(['ENOENT', 'ENOTDIR'])
 
 export interface LineReceiver {
@@ -49,6 +49,7 @@ export class LineTail {
   private isTooLong = false
   /** Whether the poll has changed anything. */
   private isNews = false
+  private head: Buffer = Buffer.alloc(0)
   private remembered: Buffer = Buffer.alloc(0)
 
   /** @param root Real path of the folder below which the file must lie. */
@@ -118,10 +119,8 @@ export class LineTail {
 
   private async isContinued(handle: FileHandle, before: Stats, now: Stats): Promise<boolean> {
     if (before.ino !== now.ino || before.dev !== now.dev || now.size < this.position) return false
-    const { length } = this.remembered
-    const there = Buffer.alloc(length)
-    const { bytesRead } = await handle.read(there, 0, length, this.position - length)
-    return bytesRead === length && there.equals(this.remembered)
+    const { head, remembered, position } = this
+    return (await holds(handle, 0, head)) && (await holds(handle, position - remembered.length, remembered))
   }
 
   private take(piece: Buffer): void {
@@ -134,6 +133,8 @@ export class LineTail {
     }
     this.hold(piece.subarray(start))
     this.position += piece.length
+    if (this.head.length < REMEMBERED)
+      this.head = Buffer.concat([this.head, piece.subarray(0, REMEMBERED - this.head.length)])
     const end = piece.length < REMEMBERED ? Buffer.concat([this.remembered, piece]) : piece
     this.remembered = Buffer.from(end.subarray(-REMEMBERED))
   }
@@ -175,9 +176,16 @@ export class LineTail {
     this.file = undefined
     this.position = this.size = this.lineStart = this.skipped = 0
     this.isTooLong = false
-    this.remembered = Buffer.alloc(0)
+    this.head = this.remembered = Buffer.alloc(0)
     this.receiver.replaced()
   }
+}
+
+/** Whether a file has these bytes at this place. */
+async function holds(handle: FileHandle, at: number, bytes: Buffer): Promise<boolean> {
+  const there = Buffer.alloc(bytes.length)
+  const { bytesRead } = await handle.read(there, 0, there.length, at)
+  return bytesRead === bytes.length && there.equals(bytes)
 }
 
 function isSame(a: Stats, b: Stats): boolean {
