@@ -56,6 +56,7 @@ interface Case {
   readonly serverBytes: number
   /** Seconds from opening the page until something was drawn. */
   readonly shownSeconds: number
+  /** Of JavaScript, without garbage. */
   readonly pageBytes: number
   readonly frames: readonly Frames[]
 }
@@ -129,6 +130,7 @@ async function measure(
     })
     const shownSeconds = (performance.now() - opened) / 1000
     const frames = await look(page)
+    await (await page.context().newCDPSession(page)).send('HeapProfiler.collectGarbage')
     const pageBytes = await page.evaluate(() => (globalThis as unknown as Window).performance.memory.usedJSHeapSize)
     const serverBytes = await residentBytes(pid)
     return { name, fileBytes, readSeconds, parseSeconds, serverBytes, shownSeconds, pageBytes, frames }

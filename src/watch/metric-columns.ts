@@ -17,13 +17,17 @@ const LONGEST_NAME = 100
 /** Numbers of a table: 128 MiB, at most twice that while columns grow; or 20 metrics over 800,000 lines. */
 const MOST_NUMBERS = 1 << 24
 
-/** Numbers by row; NaN in every row that was not set. */
+/** Numbers by row; NaN in every row that was not set. Memory is touched only as far as there are rows. */
 class Column {
-  private values = new Float64Array(64).fill(Number.NaN)
+  private values = new Float64Array(64)
+  /** Rows that hold a number or NaN. */
+  private known = 0
 
   set(row: number, value: number): void {
-    this.reach(row + 1)
+    this.reach(row)
+    this.grow(row + 1)
     this.values[row] = value
+    this.known = Math.max(this.known, row + 1)
   }
 
   /** The first rows. */
@@ -34,7 +38,7 @@ class Column {
 
   /** Unsets rows `from` to before `to`. */
   unset(from: number, to: number): void {
-    this.values.fill(Number.NaN, from, to)
+    this.values.fill(Number.NaN, from, Math.min(to, this.known))
   }
 
   /** One row of every two of the first `rows`: the later, where it has a number. */
@@ -49,10 +53,16 @@ class Column {
   }
 
   private reach(rows: number): void {
-    const { length } = this.values
-    if (rows <= length) return
-    const grown = new Float64Array(Math.max(2 * length, rows)).fill(Number.NaN, length)
-    grown.set(this.values)
+    if (rows <= this.known) return
+    this.grow(rows)
+    this.values.fill(Number.NaN, this.known, rows)
+    this.known = rows
+  }
+
+  private grow(rows: number): void {
+    if (rows <= this.values.length) return
+    const grown = new Float64Array(Math.max(2 * this.values.length, rows))
+    grown.set(this.values.subarray(0, this.known))
     this.values = grown
   }
 }
