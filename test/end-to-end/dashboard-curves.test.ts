@@ -111,6 +111,23 @@ describe.skipIf(chromium === undefined)(named('curves on the dashboard'), { time
     }),
   )
 
+  test('where no worker can be had, the page paints', () =>
+    site.on(
+      'smoothing=0',
+      async (page) => {
+        await page.route(/paint-worker/, (route) => route.abort())
+        await page.reload()
+        await rowOf(page, 'k2').waitFor()
+        await showOnly(page, 'k2')
+        const plot = plotOf(page, 'train/loss')
+        await expect.poll(async () => (await inkAt(plot, 0.5)).high, soon).toBeCloseTo(0.5, 1)
+        // What comes later is painted too.
+        await page.getByRole('checkbox', { name: 'Log y' }).check()
+        await expect.poll(async () => (await inkAt(plot, 0.02)).high, soon).toBeCloseTo(0.94, 1)
+      },
+      { mayComplain: /ERR_FAILED/ },
+    ))
+
   test('on a logarithmic axis powers of ten are evenly spread, and what is not positive is left out', () =>
     on('', async (page) => {
       await rowOf(page, 'decades').waitFor()

@@ -14,6 +14,7 @@ const pictureOf = (width: number): Picture => ({
 /** Paints when it is told to; a picture is known by its width. */
 class FakeWorker implements PaintWorker {
   onmessage: PaintWorker['onmessage'] = null
+  onerror: PaintWorker['onerror'] = null
   readonly asked: number[] = []
   readonly closed: number[] = []
 
@@ -36,8 +37,8 @@ describe('Painter', () => {
     const worker = new FakeWorker()
     const painter = new Painter(worker)
     const [a, b] = [{}, {}]
-    const painted: number[] = []
-    const note = ({ width }: ImageBitmap) => painted.push(width)
+    const painted: (number | undefined)[] = []
+    const note = (bitmap: ImageBitmap | null) => painted.push(bitmap?.width)
     painter.want(a, pictureOf(1), note)
     painter.want(a, pictureOf(2), note)
     painter.want(b, pictureOf(3), note)
@@ -63,6 +64,25 @@ describe('Painter', () => {
     expect(worker.closed).toEqual([1])
   })
 
+  test('of a worker that fails nobody waits for a picture, and all who waited are told', () => {
+    const worker = new FakeWorker()
+    const painter = new Painter(worker)
+    const told: unknown[] = []
+    const [a, b, gone] = [{}, {}, {}]
+    painter.want(a, pictureOf(1), (bitmap) => told.push(['a', bitmap]))
+    painter.want(b, pictureOf(2), (bitmap) => told.push(['b', bitmap]))
+    painter.want(gone, pictureOf(3), () => expect.unreachable())
+    painter.forget(gone)
+    expect(painter.hasFailed).toBe(false)
+    worker.onerror?.({} as ErrorEvent)
+    expect(told).toEqual([
+      ['a', null],
+      ['b', null],
+    ])
+    expect(painter.hasFailed).toBe(true)
+    expect(worker.asked).toEqual([1])
+  })
+
   test('whatever is wanted and forgotten, every owner ends with its newest picture, and none is lost', () => {
     const step = fc.record({ act: fc.constantFrom('want', 'want', 'forget', 'finish'), owner: fc.nat(3) })
     fc.assert(
@@ -71,15 +91,15 @@ describe('Painter', () => {
         const painter = new Painter(worker)
         const owners = [{}, {}, {}, {}]
         const newest = new Map<number, number>()
-        const shown = new Map<number, number>()
+        const shown = new Map<number, number | undefined>()
         let [count, done, received] = [0, 0, 0]
         for (const { act, owner } of steps) {
           const who = owners[owner] as object
           if (act === 'want') {
             newest.set(owner, ++count)
-            painter.want(who, pictureOf(count), ({ width }) => {
+            painter.want(who, pictureOf(count), (bitmap) => {
               received++
-              shown.set(owner, width)
+              shown.set(owner, bitmap?.width)
             })
           } else if (act === 'forget') {
             painter.forget(who)

@@ -14,15 +14,19 @@ export interface Picture {
   readonly unit: number
 }
 
-type Paint = (bitmap: ImageBitmap) => void
+/** Null: the worker has failed. */
+type Paint = (bitmap: ImageBitmap | null) => void
 
 /** What is used of a `Worker`. */
 export interface PaintWorker {
   postMessage(picture: Picture): void
   onmessage: ((message: MessageEvent<ImageBitmap>) => void) | null
+  onerror: ((event: ErrorEvent) => void) | null
 }
 
 export class Painter {
+  /** Nothing comes of a worker that cannot be loaded or has no canvas: what is to be seen must be painted otherwise. */
+  hasFailed = false
   readonly #worker: PaintWorker
   /** By who wants it, in the order in which they began to wait. */
   readonly #wanted = new Map<object, { readonly picture: Picture; readonly paint: Paint }>()
@@ -31,6 +35,7 @@ export class Painter {
   constructor(worker: PaintWorker) {
     this.#worker = worker
     worker.onmessage = ({ data }) => this.#painted(data)
+    worker.onerror = () => this.#failed()
   }
 
   /** Calls `paint` with the picture, which is then the owner's to close, unless the owner wants another before. */
@@ -41,7 +46,7 @@ export class Painter {
 
   forget(owner: object): void {
     this.#wanted.delete(owner)
-    if (this.#painting?.owner === owner) this.#painting = { owner, paint: (bitmap) => bitmap.close() }
+    if (this.#painting?.owner === owner) this.#painting = { owner, paint: (bitmap) => bitmap?.close() }
   }
 
   #next(): void {
@@ -58,5 +63,13 @@ export class Painter {
     this.#painting = null
     this.#next()
     painting?.paint(bitmap)
+  }
+
+  #failed(): void {
+    this.hasFailed = true
+    const waiting = [...(this.#painting ? [this.#painting] : []), ...this.#wanted.values()]
+    this.#painting = null
+    this.#wanted.clear()
+    for (const { paint } of waiting) paint(null)
   }
 }

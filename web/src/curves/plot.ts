@@ -2,7 +2,7 @@
  * A plot on the page. uPlot has the axes, the cursor, the zoom and their synchronisation over all plots; its own
  * series would have to share their places on x, which runs do not, so lines are painted into its box, as a picture
  * that a worker makes. Until that is there the picture before it stands in its place, moved to where its values are
- * now.
+ * now. Where the worker fails, the page paints.
  */
 import uPlot from 'uplot'
 import 'uplot/dist/uPlot.min.css'
@@ -10,7 +10,7 @@ import type { XAxis } from '../../../src/watch/api.ts'
 import { CanvasSurface } from './canvas-surface.ts'
 import { type Ink, tickText } from './figure.ts'
 import type { Line, Range } from './lines.ts'
-import { type Frame, paintAbove, toX, toY } from './paint.ts'
+import { type Frame, paint, paintAbove, toX, toY } from './paint.ts'
 import { Painter, type Picture } from './painter.ts'
 import { type Box, fontFamily } from './surface.ts'
 import { linearTicks, logTicks, xText, xTicks } from './ticks.ts'
@@ -167,13 +167,16 @@ export class Plot {
     const { lines, x, y } = this.#content
     const { width, height } = box
     const unit = uPlot.pxRatio
-    this.#want({ lines, x, y, log, size: { width, height }, unit })
     const surface = new CanvasSurface(canvas)
     const frame = { box, x, y, log }
-    if (this.#painted) {
-      const { picture, bitmap } = this.#painted
-      const place = placeIn(frame, picture)
-      surface.within(box, () => canvas.drawImage(bitmap, place.left, place.top, place.width, place.height))
+    if (painter().hasFailed) paint(surface, lines, frame, unit)
+    else {
+      this.#want({ lines, x, y, log, size: { width, height }, unit })
+      if (this.#painted) {
+        const { picture, bitmap } = this.#painted
+        const place = placeIn(frame, picture)
+        surface.within(box, () => canvas.drawImage(bitmap, place.left, place.top, place.width, place.height))
+      }
     }
     const line = lines.length > 1 && lines.find(({ run }) => run === this.#emphasised)
     if (line) paintAbove(surface, line, frame, unit, ink.back)
@@ -185,7 +188,7 @@ export class Plot {
     this.#wanted = picture
     painter().want(this, picture, (bitmap) => {
       this.#painted?.bitmap.close()
-      this.#painted = { picture, bitmap }
+      this.#painted = bitmap && { picture, bitmap }
       this.#plot.redraw(false, false)
     })
   }
