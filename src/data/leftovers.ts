@@ -4,14 +4,14 @@
  * stay.
  */
 import { createHash } from 'node:crypto'
-import { readlinkSync } from 'node:fs'
+import { readFileSync, readlinkSync } from 'node:fs'
 import { mkdtemp, readdir, rm, stat } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 
 const pattern = /^\.(?:scratch|building)-(?:([0-9a-f]{8})-(\d+)-)?/
 
-/** Milliseconds after which a folder goes whose owner cannot be asked: it is of another machine, or nameless. */
+/** Milliseconds after which a folder goes whose owner cannot be asked: it is of another machine, or from before this one was started, or nameless. */
 const staleAfter = 48 * 3600 * 1000
 
 /** A new folder of this process in `root`. */
@@ -47,13 +47,17 @@ async function isLeftover(name: string, path: string): Promise<boolean> {
   return Date.now() - (await stat(path)).mtimeMs > staleAfter
 }
 
-/** What tells processes whose numbers can be compared: containers have numbers of their own, often on one host name. */
+/**
+ * What tells processes whose numbers can be compared. A host name does not: many machines have the one of their image,
+ * and containers on a machine have numbers of their own.
+ */
 function place(): string {
-  let namespace = ''
+  let [boot, namespace] = ['', '']
   try {
+    boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8')
     namespace = readlinkSync('/proc/self/ns/pid')
   } catch {
     // Only Linux has them.
   }
-  return createHash('sha256').update(`${hostname()} ${namespace}`).digest('hex').slice(0, 8)
+  return createHash('sha256').update(`${hostname()} ${boot} ${namespace}`).digest('hex').slice(0, 8)
 }
