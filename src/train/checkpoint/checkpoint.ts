@@ -102,8 +102,8 @@ export async function newestCheckpoint(
 
 /** Folder of the newest checkpoint by its name, unchecked; undefined when there is none. */
 export async function newestFolder(directory: string): Promise<string | undefined> {
-  const newest = (await list(directory)).find(({ kind }) => kind === 'final' || kind === 'replaced')
-  return newest && join(directory, newest.name)
+  const [newest] = await finished(directory)
+  return newest && join(directory, newest)
 }
 
 /**
@@ -118,8 +118,9 @@ export async function readNewestCheckpoint(
   onSkip: (path: string, reason: string) => void,
 ): Promise<Checkpoint | null> {
   for (let attempt = 1; ; attempt++) {
-    const newest = await newestFolder(directory)
-    const hasMovedOn = async () => attempt < MOST_ATTEMPTS && (await newestFolder(directory)) !== newest
+    // All of them: beside a newer one that is damaged, those that a training writes are never the newest by name.
+    const before = await finished(directory)
+    const hasMovedOn = async () => attempt < MOST_ATTEMPTS && (await finished(directory)).join() !== before.join()
     const skipped: (readonly [path: string, reason: string])[] = []
     try {
       const found = await newestCheckpoint(directory, (...skip) => skipped.push(skip))
@@ -179,6 +180,12 @@ async function list(directory: string): Promise<{ name: string; step: number; ki
     return step === undefined ? [] : [{ name, step: Number(step), kind: kind as Kind }]
   })
   return found.sort((a, b) => b.step - a.step || Number(b.kind === 'final') - Number(a.kind === 'final'))
+}
+
+/** Names of the checkpoints that were written to the end, newest first. */
+async function finished(directory: string): Promise<string[]> {
+  const found = await list(directory)
+  return found.filter(({ kind }) => kind === 'final' || kind === 'replaced').map(({ name }) => name)
 }
 
 /** Finishes what a killed process left: unfinished writes, removals and replacements. */
