@@ -84,8 +84,7 @@ export class Snapshots {
   /** Those that are complete. The last is once another begins, all its routers are there, or nothing more comes. */
   get complete(): readonly Snapshot[] {
     const last = this.kept.at(-1)
-    const isOpen = last && last.step === this.lastStep && !this.isSettled && last.arrived < this.routersToCome()
-    return isOpen ? this.kept.slice(0, -1) : this.kept
+    return last && this.isOpen(last) ? this.kept.slice(0, -1) : this.kept
   }
 
   /** What there is; undefined before the first complete snapshot. */
@@ -158,11 +157,11 @@ export class Snapshots {
   put(snapshot: Snapshot, layer: number, module: string, row: Row): void {
     const number = this.numberOf(layer, module, expertsOf(row))
     if (number === undefined) return
+    // Whoever has seen it looks again.
+    if (!this.isOpen(snapshot)) this.generation++
     const before = snapshot.rows[number]
     snapshot.rows[number] = row
     if (!before) snapshot.arrived++
-    // Whoever has seen it looks again.
-    if (this.isSettled && snapshot.step === this.lastStep) this.generation++
     const more = row.byteLength - (before?.byteLength ?? 0)
     snapshot.bytes += more
     this.bytes += more
@@ -202,6 +201,10 @@ export class Snapshots {
       return [name, rows.map(of)] as const
     })
     return Object.fromEntries(values) as unknown as RoutingHistory
+  }
+
+  private isOpen({ step, arrived }: Snapshot): boolean {
+    return step === this.lastStep && !this.isSettled && arrived < this.routersToCome()
   }
 
   private routersToCome(): number {

@@ -69,6 +69,20 @@ test('choices are counted by router, and ranks are summed', async () => {
   expect(trace.problem).toBeUndefined()
 })
 
+test('a last step that was told, and grows by a rank that comes later, is told anew', () => {
+  const trace = new RouterTrace(folder, ['rank0.jsonl', 'rank1.jsonl'])
+  const add = (rank: number, step: number) => trace.add(rank, Buffer.from(line(step, 0, [[0]])), 0)
+  for (const step of [0, 1]) add(0, step)
+  const told = trace.snapshots.index('id')
+  expect([told?.steps, [...trace.snapshots.loads(1, 2)]]).toEqual([
+    [0, 1],
+    [1, 1],
+  ])
+  add(1, 1)
+  expect([...trace.snapshots.loads(1, 2)]).toEqual([2, 2])
+  expect(trace.snapshots.index('id')?.generation).not.toBe(told?.generation)
+})
+
 test('measures that follow from choices are worked out, the others are unknown', async () => {
   const trace = await traceOf([line(0, 0, [[0], [0], [0], [2]]), line(1, 0, [[0], [1], [2]])])
   const { load_cv, load_cv_kept, drop_rate, gate_entropy, dead_experts, max_over_mean } = trace.summary(0)

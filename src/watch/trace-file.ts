@@ -61,8 +61,6 @@ export class RouterTrace {
       return
     }
     this.reached[file] = step
-    // Another rank was there before: what it counted grows, and whoever has looked at it looks again.
-    if (step < this.snapshots.lastStep) this.snapshots.generation++
     const snapshot = this.snapshots.enter(step)
     if (!snapshot) return
     const record = traceRecord(parsed(line))
