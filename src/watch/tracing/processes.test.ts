@@ -1,6 +1,7 @@
 /** Models in processes, which are those of the build: a process needs JavaScript. */
 import { execFileSync } from 'node:child_process'
 import { cpSync, readdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { rename } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { afterEach, beforeAll, expect, test, vi } from 'vitest'
 import { temporaryFolder } from '../../data/testing/temporary-folder.ts'
@@ -97,6 +98,30 @@ test('a run that was made anew is another, though its checkpoint is of the same 
   expect(await processes.ask(directory, text, never)).toMatchObject({ step: 2 })
   await expect.poll(pids).toHaveLength(1)
   expect(pids()).not.toContain(first)
+})
+
+test('a checkpoint that goes while one asks is no problem', async () => {
+  const directory = copied()
+  const processes = open()
+  const [older, hidden] = ['step-00000001', '.step-00000001.removed'].map((name) =>
+    join(directory, 'checkpoints', name),
+  ) as [string, string]
+  let isAsking = true
+  const pruning = (async () => {
+    while (isAsking)
+      for (const [from, to] of [
+        [older, hidden],
+        [hidden, older],
+      ] as [string, string][])
+        await rename(from, to)
+  })()
+  try {
+    for (let time = 0; time < 200; time++)
+      expect(await processes.ask(directory, text, never)).toMatchObject({ step: 2 })
+  } finally {
+    isAsking = false
+    await pruning
+  }
 })
 
 test('beyond the limit the one that was asked longest ago goes', async () => {

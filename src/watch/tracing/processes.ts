@@ -10,6 +10,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { sweepCache } from '../../data/cache.ts'
 import { newestFolder } from '../../train/checkpoint/checkpoint.ts'
+import { errorCode } from '../../train/disk.ts'
 import { isWithin } from '../confined.ts'
 import { ProblemError } from '../problem.ts'
 import type { AnswerTo, FromProcess, Question, ToProcess } from './messages.ts'
@@ -55,8 +56,8 @@ export class TraceProcesses {
 
   /** What a model is loaded from may be a link, but not to somewhere else. */
   private async refuseOutside(directory: string): Promise<void> {
-    const saved = await readdir(join(directory, 'checkpoints'), { recursive: true })
-    for (const name of ['tokenizer.json', 'checkpoints', ...saved.map((each) => join('checkpoints', each))])
+    const names = ['tokenizer.json', 'checkpoints', ...(await everythingIn(directory, 'checkpoints'))]
+    for (const name of names)
       if ((await isWithin([directory, ...this.places], join(directory, name))) === false)
         throw new ProblemError(409, `${name} of this run is a link that leads outside of what may be read.`)
   }
@@ -102,6 +103,19 @@ async function newestCheckpoint(directory: string): Promise<string | undefined> 
   const folder = await newestFolder(join(directory, 'checkpoints'))
   const found = folder && (await stat(folder).catch(() => undefined))
   return found && `${folder} ${found.ino} ${found.mtimeMs}`
+}
+
+/** Paths of all that is in a folder of `root`, without what a training removes meanwhile. */
+async function everythingIn(root: string, folder: string): Promise<string[]> {
+  const entries = await readdir(join(root, folder), { withFileTypes: true }).catch((error: unknown) => {
+    if (errorCode(error) === 'ENOENT') return []
+    throw error
+  })
+  const within = entries.map(async (entry) => {
+    const path = join(folder, entry.name)
+    return entry.isDirectory() ? [path, ...(await everythingIn(root, path))] : [path]
+  })
+  return (await Promise.all(within)).flat()
 }
 
 interface Waiting {
