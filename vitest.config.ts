@@ -13,6 +13,8 @@ export default defineConfig({
     maxWorkers: 2,
     testTimeout: 20_000,
     hookTimeout: 30_000,
+    // What is waited for comes at once, but not on a machine that does something else.
+    expect: { poll: { timeout: 10_000 } },
     // A test that leaves a mock or a variable of the environment behind changes the next one.
     restoreMocks: true,
     unstubEnvs: true,

@@ -57,7 +57,8 @@ async function measureAll({ steps, turns }: Flags): Promise<void> {
   const times: Record<Side, number[]> = { alone: [], server: [], curves: [], experts: [] }
   try {
     for (let turn = 0; turn < turns; turn++) {
-      for (const side of sides) {
+      // Each side is first once: what drifts counts against all alike.
+      for (const side of sides.map((_, place) => sides[(turn + place) % sides.length] as Side)) {
         process.stderr.write(`  turn ${turn + 1} of ${turns}: ${titles[side]} ...\n`)
         const runs = join(folder, `${turn}-${side}`)
         times[side].push(await watched(side, runs, executable, () => trainingStep(join(runs, 'run'), steps)))

@@ -63,8 +63,8 @@ export interface RunSummary {
   readonly routed: boolean
   /** Whether /api/trace and /api/top-tokens can answer: a checkpoint is there. A trace needs none. */
   readonly traceable: boolean
-  /** Step of the newest checkpoint; null without one. */
-  readonly checkpoint: number | null
+  /** Changes with the newest checkpoint; null without one. */
+  readonly checkpoint: string | null
   /** Configuration; empty for a trace. */
   readonly config: FlatConfig
 }

@@ -115,6 +115,8 @@ function addRuns(app: Hono, collection: Watched): void {
   })
   app.get('/api/routing/history', (c) => {
     const { run, router } = routerOf(collection, c)
+    const { steps, experts } = routingOf(run)
+    refuseLarge('router', router, steps.length * 2 * experts)
     return floats(c, run.history(router))
   })
   app.get('/api/routing/summary', (c) => {
@@ -161,9 +163,8 @@ function routingOf(run: WatchedRun): RoutingIndex {
 function routerOf(collection: Watched, c: Context): { run: WatchedRun; router: number } {
   const { run: id, router } = asked(questions.router, c.req.query())
   const run = runOf(collection, id)
-  const { steps, routers, experts } = routingOf(run)
+  const { routers } = routingOf(run)
   if (router >= routers.length) throw unknownRouter(router, routers.length)
-  refuseLarge('router', router, steps.length * 2 * experts)
   return { run, router }
 }
 

@@ -108,7 +108,7 @@ test('a run in full: configuration, last values, curves, experts', async () => {
     metrics: ['train/loss', 'train/tokens_per_second', 'train/step_ms', 'eval/loss', 'eval/bits_per_byte'],
     routed: true,
     traceable: true,
-    checkpoint: 4,
+    checkpoint: expect.stringMatching(/^step-00000004 /),
   })
   expect(summary.id).toMatch(/^[0-9a-f]{10}$/)
   expect(summary.config).toMatchObject({ 'model.moe.experts': 4, 'train.steps': 4, 'data.source': 'a.txt,b.txt' })

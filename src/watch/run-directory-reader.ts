@@ -2,13 +2,14 @@
  * A run directory of Choir, read only through its files, by anyone at any time: while another process or another
  * machine writes them, and years later.
  */
-import { readdir, stat } from 'node:fs/promises'
+import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { isHeldHere, LOCK_FILE } from '../train/lock.ts'
 import { median } from '../train/statistics.ts'
 import type { RoutingHistory, RoutingIndex, RunState, RunSummary, Series } from './api.ts'
 import { readInside } from './confined.ts'
 import { MetricColumns } from './metric-columns.ts'
+import { newestCheckpoint } from './newest-checkpoint.ts'
 import { RoutingLog } from './routing-history.ts'
 import { type Found, type PolledRun, type PollResult, QUIET, SETTLED, TURN } from './run.ts'
 import { type KnownConfig, readRunConfig, unknownConfig } from './run-config.ts'
@@ -35,7 +36,7 @@ export class RunDirectoryReader implements PolledRun {
   private config: KnownConfig = unknownConfig
   private configStamp = ''
   private configChanged = 0
-  private checkpoint: number | null = null
+  private checkpoint: string | null = null
   private isLocked = false
   /** When a process that held the run was first seen to hold it no more. */
   private leftAt = Number.NEGATIVE_INFINITY
@@ -201,9 +202,7 @@ export class RunDirectoryReader implements PolledRun {
   }
 
   private async lookAround(): Promise<void> {
-    const checkpoints = await readdir(join(this.directory, 'checkpoints')).catch((): string[] => [])
-    const steps = checkpoints.flatMap((name) => /^step-(\d+)$/.exec(name)?.[1] ?? []).map(Number)
-    this.checkpoint = steps.length > 0 ? Math.max(...steps) : null
+    this.checkpoint = await newestCheckpoint(this.directory)
     const lock = await readInside(this.found.root, join(this.directory, LOCK_FILE), 4096)
     const isLocked = lock !== undefined && (await isHeldHere(lock.toString()))
     if (this.isLocked && !isLocked) this.leftAt = Date.now()

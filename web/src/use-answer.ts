@@ -15,8 +15,14 @@ export interface Answer<T> {
 /** However often a run is written to, it is not asked for more often than this. */
 const pause = 1000
 
+type Version = number | string | null
+
 /** @param key null: nothing to ask */
-export function useAnswer<T>(key: string | null, version: number, ask: (signal: AbortSignal) => Promise<T>): Answer<T> {
+export function useAnswer<T>(
+  key: string | null,
+  version: Version,
+  ask: (signal: AbortSignal) => Promise<T>,
+): Answer<T> {
   const [state, setState] = useState<Answer<T> & { readonly key: string | null }>({
     key: null,
     value: null,
@@ -31,7 +37,7 @@ export function useAnswer<T>(key: string | null, version: number, ask: (signal: 
     if (key === null) return
     const abort = new AbortController()
     let timer: ReturnType<typeof setTimeout> | undefined
-    let answered = -1
+    let answered: Version | undefined
     let busy = false
     let began = 0
     const load = () => {

@@ -238,7 +238,9 @@ test('what a killed process was writing is told, skipped and cleaned by the next
   expect(await readdir(directory)).toContain('.step-00000002.writing')
   const { checkpoint, skipped } = await newest()
   expect(checkpoint?.step).toBe(1)
-  expect(skipped).toEqual(['.step-00000002.writing: it was not finished: the process ended while writing it'])
+  expect(skipped).toEqual([
+    '.step-00000002.writing: it is not finished: it is being written, or its process ended meanwhile',
+  ])
   await save(3)
   expect((await readdir(directory)).sort()).toEqual(['step-00000001', 'step-00000003'])
 })

@@ -91,7 +91,7 @@ export async function newestCheckpoint(
 ): Promise<Checkpoint | null> {
   for (const { name, step, kind } of await list(directory)) {
     const path = join(directory, name)
-    if (kind === 'writing') onSkip(path, 'it was not finished: the process ended while writing it')
+    if (kind === 'writing') onSkip(path, 'it is not finished: it is being written, or its process ended meanwhile')
     if (kind === 'writing' || kind === 'removed') continue
     const verdict = await verify(path, step, 'contents')
     if ('state' in verdict) return { step, path, state: verdict.state }

@@ -5,13 +5,13 @@
  * one question after the other; with nothing to do for a while, or when others are wanted, it goes home.
  */
 import { type ChildProcess, fork } from 'node:child_process'
-import { readdir, stat } from 'node:fs/promises'
+import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { sweepCache } from '../../data/cache.ts'
-import { newestFolder } from '../../train/checkpoint/checkpoint.ts'
 import { errorCode } from '../../train/disk.ts'
 import { isWithin } from '../confined.ts'
+import { newestCheckpoint } from '../newest-checkpoint.ts'
 import { ProblemError } from '../problem.ts'
 import type { AnswerTo, FromProcess, Question, ToProcess } from './messages.ts'
 
@@ -45,7 +45,7 @@ export class TraceProcesses {
    */
   async ask<Q extends Question>(directory: string, question: Q, signal: AbortSignal): Promise<AnswerTo<Q>> {
     const checkpoint = await newestCheckpoint(directory)
-    if (checkpoint === undefined)
+    if (checkpoint === null)
       throw new ProblemError(409, 'This run has no checkpoint yet: tokens can be followed once the first is written.')
     await this.refuseOutside(directory)
     if (this.isClosed) throw new ProblemError(500, 'The server is closing.')
@@ -96,13 +96,6 @@ export class TraceProcesses {
     this.all.add(process)
     return process
   }
-}
-
-/** What tells the newest checkpoint of a run from every other: a run that was made anew has others of the same steps. */
-async function newestCheckpoint(directory: string): Promise<string | undefined> {
-  const folder = await newestFolder(join(directory, 'checkpoints'))
-  const found = folder && (await stat(folder).catch(() => undefined))
-  return found && `${folder} ${found.ino} ${found.mtimeMs}`
 }
 
 /** Paths of all that is in a folder of `root`, without what a training removes meanwhile. */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { linesOf, nameOfSeeds, nearest, rangeOfX, rangeOfY } from './lines.ts'
+import { lineOf, linesOf, nameOfSeeds, nearest, rangeOfX, rangeOfY } from './lines.ts'
 
 const runs = new Map([
   ['a', { name: 'k1-seed0', config: { k: 1, 'train.seed': 0 } }],
@@ -30,6 +30,13 @@ describe('lines', () => {
     expect(lines.map(({ name }) => name)).toEqual(['k1 · 2 seeds', 'k2', 'trace', 'other trace'])
     expect(lines[0]).toMatchObject({ y: [2, 1], band: { low: [1, 1], high: [3, 1], count: [2, 2] } })
     expect(lines[1]?.band).toBeUndefined()
+    expect(['a', 'b', 'c', 'elsewhere', null].map((run) => lineOf(lines, run)?.name)).toEqual([
+      'k1 · 2 seeds',
+      'k1 · 2 seeds',
+      'k2',
+      undefined,
+      undefined,
+    ])
   })
 
   it('of seeds have the name that the runs share', () => {

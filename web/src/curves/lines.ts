@@ -10,6 +10,8 @@ import { bandOver } from './bands.ts'
 export interface Line {
   /** The run, or the first of several. */
   readonly run: string
+  /** The others of several. */
+  readonly others?: readonly string[]
   readonly name: string
   readonly style: LineStyle
   readonly x: readonly number[]
@@ -41,13 +43,19 @@ export function linesOf(
   }
   const nameOf = ({ run }: Series) => runs.get(run)?.name ?? run
   return [...together.values()].map((group) => {
-    const [first] = group as [Series]
+    const [first, ...rest] = group as [Series, ...Series[]]
     const line = { run: first.run, style: styleOf(first.run) }
-    if (group.length > 1) return { ...line, name: nameOfSeeds(group.map(nameOf)), ...bandOver(group) }
+    if (rest.length > 0) {
+      const others = rest.map(({ run }) => run)
+      return { ...line, others, name: nameOfSeeds(group.map(nameOf)), ...bandOver(group) }
+    }
     const { x, y, raw } = first
     return { ...line, name: nameOf(first), x, y, ...(raw && { raw }) }
   })
 }
+
+export const lineOf = (lines: readonly Line[], run: string | null): Line | undefined =>
+  run === null ? undefined : lines.find((line) => line.run === run || line.others?.includes(run))
 
 /** `k2-seed0` and `k2-seed1` are `k2 · 2 seeds`. */
 export function nameOfSeeds(names: readonly string[]): string {

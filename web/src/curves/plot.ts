@@ -9,7 +9,7 @@ import 'uplot/dist/uPlot.min.css'
 import type { XAxis } from '../../../src/watch/api.ts'
 import { CanvasSurface } from './canvas-surface.ts'
 import { type Ink, tickText } from './figure.ts'
-import type { Line, Range } from './lines.ts'
+import { type Line, lineOf, type Range } from './lines.ts'
 import { type Frame, paint, paintAbove, toX, toY } from './paint.ts'
 import { Painter, type Picture } from './painter.ts'
 import { type Box, fontFamily } from './surface.ts'
@@ -70,10 +70,10 @@ export class Plot {
 
   /** Draws the line of this run above all others. */
   emphasise(run: string | null): void {
-    const isSeen = (of: string | null) => this.#content.lines.some((line) => line.run === of)
-    const changes = run !== this.#emphasised && (isSeen(run) || isSeen(this.#emphasised))
+    const { lines } = this.#content
+    const before = lineOf(lines, this.#emphasised)
     this.#emphasised = run
-    if (changes) this.#plot.redraw(false, false)
+    if (lineOf(lines, run) !== before) this.#plot.redraw(false, false)
   }
 
   resize(width: number, height: number): void {
@@ -162,9 +162,10 @@ export class Plot {
     }
   }
 
-  #paint({ bbox: box, ctx: canvas }: uPlot, { log, ink }: Pick<PlotLook, 'log' | 'ink'>): void {
+  #paint({ bbox, ctx: canvas }: uPlot, { log, ink }: Pick<PlotLook, 'log' | 'ink'>): void {
     if (this.#isGone) return
     const { lines, x, y } = this.#content
+    const box = inPixels(bbox)
     const { width, height } = box
     const unit = uPlot.pxRatio
     const surface = new CanvasSurface(canvas)
@@ -178,8 +179,8 @@ export class Plot {
         surface.within(box, () => canvas.drawImage(bitmap, place.left, place.top, place.width, place.height))
       }
     }
-    const line = lines.length > 1 && lines.find(({ run }) => run === this.#emphasised)
-    if (line) paintAbove(surface, line, frame, unit, ink.back)
+    const line = lineOf(lines, this.#emphasised)
+    if (line && lines.length > 1) paintAbove(surface, line, frame, unit, ink.back)
   }
 
   #want(picture: Picture): void {
@@ -192,6 +193,12 @@ export class Plot {
       this.#plot.redraw(false, false)
     })
   }
+}
+
+/** A picture that lies between pixels would be blurred: with a screen of 1.25 pixels to one, uPlot's box does. */
+function inPixels({ left, top, width, height }: Box): Box {
+  const corner = { left: Math.round(left), top: Math.round(top) }
+  return { ...corner, width: Math.round(left + width) - corner.left, height: Math.round(top + height) - corner.top }
 }
 
 /** Where the values of a picture lie in a frame that may show others. */

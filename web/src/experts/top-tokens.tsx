@@ -14,7 +14,7 @@ interface TopTokensProps {
 
 export function TopTokens({ run, router, expert }: TopTokensProps) {
   const key = run.traceable ? `${run.id}:${router}:${expert}` : null
-  const { value, problem } = useAnswer(key, run.checkpoint ?? 0, (signal) =>
+  const { value, problem } = useAnswer(key, run.checkpoint, (signal) =>
     postJson<Answered>('/api/top-tokens', { run: run.id, router, expert } satisfies TopTokensRequest, signal),
   )
   if (!run.traceable)

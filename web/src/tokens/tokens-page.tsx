@@ -84,7 +84,7 @@ function besides(run: string, asked: TraceRequest, { tokens }: TokenTrace): Trac
 
 /** Asked again at each new checkpoint. */
 function useTrace(request: TraceRequest | null, run: RunSummary | undefined): Answer<TokenTrace> {
-  return useAnswer(request && JSON.stringify(request), run?.checkpoint ?? 0, (signal) =>
+  return useAnswer(request && JSON.stringify(request), run?.checkpoint ?? null, (signal) =>
     postJson<TokenTrace>('/api/trace', request ?? {}, signal),
   )
 }
