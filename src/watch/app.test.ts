@@ -109,6 +109,16 @@ describe('the page', () => {
     },
   )
 
+  test('somebody who opened an address is told in a page what is wrong, and a program in JSON', async () => {
+    const { app } = served()
+    const asked = (accept: string) =>
+      app.fetch(new Request('http://localhost:6007/<b>no', { headers: { host: 'localhost:6007', accept } }))
+    const page = await asked('text/html,application/xhtml+xml')
+    expect([page.status, page.headers.get('content-type')]).toEqual([404, 'text/html; charset=UTF-8'])
+    expect(await page.text()).toMatch(/There is nothing at [^<]*no\./)
+    expect(Object.keys((await (await asked('*/*')).json()) as object)).toEqual(['problem'])
+  })
+
   test('every answer says what a browser may do with it', async () => {
     const answers = [get('/'), get('/nothing'), get('/api/collection'), get('/api/events'), get('/api/series')]
     for (const answer of await Promise.all([...answers, post('/api/trace', '{')])) {

@@ -4,6 +4,7 @@
  */
 import { type Context, Hono } from 'hono'
 import { bodyLimit } from 'hono/body-limit'
+import { html } from 'hono/html'
 import { checked } from '../train/config-problems.ts'
 import { type Access, access, isOwnName } from './access.ts'
 import type { Change, Collection, RoutingIndex, Series, SeriesAnswer } from './api.ts'
@@ -80,7 +81,13 @@ const safety = Object.entries({
   'cross-origin-resource-policy': 'same-origin',
 })
 
-const problem = (c: Context, { message, status }: ProblemError): Response => c.json({ problem: message }, status)
+/** To a program as JSON, to somebody who opened an address as a page. */
+function problem(c: Context, { message, status }: ProblemError): Response | Promise<Response> {
+  if (!c.req.header('accept')?.includes('text/html')) return c.json({ problem: message }, status)
+  const page = html`<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+    <meta name="color-scheme" content="light dark"><title>Choir</title><h1>Choir</h1><p>${message}</p></html>`
+  return c.html(page, status)
+}
 
 const tooLarge = (): never => {
   throw new ProblemError(413, `A question has ${largestQuestion} bytes at most.`)

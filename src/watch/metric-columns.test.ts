@@ -40,6 +40,18 @@ test('lines that are no record are left out and counted, and the first of them i
   expect(columnsOf(train(1)).problem).toBeUndefined()
 })
 
+test('numbers that JSON lacks, as Python writes them, are gaps, and not lines that are left out', () => {
+  const columns = columnsOf(
+    '{"kind": "train", "step": 1, "loss": NaN, "grad_norm": 2, "note": "NaN, or Infinity"}',
+    '{"kind":"train","step":2,"loss":-Infinity,"grad_norm":Infinity,"parts":[NaN,1]}',
+    '{"kind":"train","step":3,"loss":NaNa}',
+    '{"kind":"train","step":4,"loss":1}',
+  )
+  expect(values(columns, 'train', 'loss')).toEqual([Number.NaN, Number.NaN, 1])
+  expect(values(columns, 'train', 'grad_norm')).toEqual([2, Number.NaN, Number.NaN])
+  expect(columns.skipped).toBe(1)
+})
+
 test('a run that was resumed takes back what it does again, evaluations too', () => {
   const evaluation = (step: number, loss: number) => ({ kind: 'eval', step, loss })
   const columns = columnsOf(

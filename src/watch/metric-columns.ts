@@ -225,12 +225,9 @@ export class MetricColumns {
   }
 
   private take(line: Buffer): string | undefined {
-    let record: unknown
-    try {
-      record = JSON.parse(line.toString())
-    } catch {
-      return line.length === 0 ? undefined : 'is not JSON'
-    }
+    if (line.length === 0) return undefined
+    const record = parsedLine(line)
+    if (record === undefined) return 'is not JSON'
     if (!isRecord(record)) return 'is no object'
     const { kind, step } = record
     if (typeof kind !== 'string' || !KINDS.has(kind)) return 'is of no known kind (expected train or eval)'
@@ -242,6 +239,21 @@ export class MetricColumns {
       if (kind === 'train') this.tables.get('eval')?.cutFrom(step)
     }
     table.add(step, record)
+    return undefined
+  }
+}
+
+/** Undefined when it is not JSON. Python writes numbers that JSON lacks; they are null here, as Choir writes them. */
+function parsedLine(line: Buffer): unknown {
+  const text = line.toString()
+  try {
+    return JSON.parse(text)
+  } catch {
+    if (!/NaN|Infinity/.test(text)) return undefined
+  }
+  try {
+    return JSON.parse(text.replace(/([[,:]\s*)(?:NaN|-?Infinity)(?=\s*[\],}])/g, '$1null'))
+  } catch {
     return undefined
   }
 }

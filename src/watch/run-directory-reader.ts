@@ -115,7 +115,7 @@ export class RunDirectoryReader implements PolledRun {
       reading: this.isReading,
       metrics: columns.names(),
       routed: this.routing() !== undefined,
-      traceable: this.checkpoint !== null,
+      traceable: this.checkpoint !== null && config.routers !== null,
       checkpoint: this.checkpoint,
       config: config.fields,
     }
@@ -176,6 +176,9 @@ export class RunDirectoryReader implements PolledRun {
       this.config.problem ??
       (refused ? `${refused} ${REFUSED}` : undefined) ??
       this.columns.problem ??
+      (Number.isNaN(this.columns.table('train')?.column('loss')?.at(-1))
+        ? 'the newest loss is no finite number'
+        : undefined) ??
       this.routingLog.problem ??
       tooLong
     )

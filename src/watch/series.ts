@@ -89,13 +89,13 @@ function forward(
 }
 
 /** Share of the largest value so far. */
-const FADED = 1e-9
+const FADED = 1e-4
 
 /**
  * TensorBoard's smoothing: an exponential moving average from 0, divided by the share of its weights that lies in the
  * series so that early values are not drawn to 0; values that are not finite are passed over, and a constant series
  * is left as it is (tensorboard/components/vz_line_chart2/line-chart.ts, `resmoothDataset`). Where a
- * series rests, what is left of earlier values is taken for nothing once it is a billionth of the largest of them: a
+ * series rests, what is left of earlier values is taken for nothing once it is a ten-thousandth of the largest of them: a
  * count that has come to 0 would be drawn as a fall to 2e-16.
  */
 export function smooth(values: Float64Array, weight: number): Float64Array {

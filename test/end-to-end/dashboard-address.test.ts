@@ -70,6 +70,36 @@ describe.skipIf(chromium === undefined)(named('addresses that nobody should have
       await look(page, {}, '.card canvas')
     }))
 
+  test('one can go back: to the page, the expert, the zoom before', () =>
+    site.on('', async (page) => {
+      await look(page, {}, '.card canvas')
+      const plot = await page.locator('.plot .u-over').first().boundingBox()
+      const { x = 0, y = 0, width = 0, height = 0 } = plot ?? {}
+      const drag = async (from: number, to: number) => {
+        await page.mouse.move(x + from * width, y + height / 2)
+        await page.mouse.down()
+        await page.mouse.move(x + to * width, y + height / 2, { steps: 4 })
+        await page.mouse.up()
+      }
+      await drag(0.2, 0.8)
+      await expect.poll(() => page.url(), soon).toContain('from=')
+      await page.getByRole('link', { name: 'Experts' }).click()
+      await page.locator('.heat canvas').click()
+      await expect.poll(() => page.url(), soon).toContain('expert=')
+      await page.getByRole('radio', { name: 'Load' }).check()
+      for (const [there, gone] of [
+        ['page=experts', 'expert='],
+        ['from=', 'page='],
+        [site.server.address, 'from='],
+      ] as const) {
+        await page.goBack()
+        await expect.poll(() => page.url(), soon).not.toContain(gone)
+        expect(page.url()).toContain(there)
+      }
+      await page.goForward()
+      await expect.poll(() => page.url(), soon).toContain('from=')
+    }))
+
   test('ranges that are none, or beyond all numbers, leave curves or a word', () =>
     site.on('', async (page) => {
       for (const query of [

@@ -178,7 +178,7 @@ describe.skipIf(chromium === undefined)(named('the dashboard'), { timeout: 60_00
       await card(page, 'eval/loss').getByRole('img').waitFor()
       const svg = (await downloaded(page, 'eval/loss', 'Drawing (SVG)')).toString()
       expect(svg).toMatch(/^(?:<\?xml[^>]*>\s*)?<svg[\s\S]*<\/svg>\s*$/)
-      expect(svg).toMatch(/<text[^>]*>two\s/)
+      expect(svg).toMatch(/<text[^>]*>\u2068two\u2069\s/)
       const png = await downloaded(page, 'eval/loss', 'Picture (PNG)')
       expect(png.subarray(0, 8)).toEqual(Buffer.from('\x89PNG\r\n\x1a\n', 'latin1'))
       expect(png.length).toBeGreaterThan(5000)

@@ -2,10 +2,10 @@
 import { render } from 'preact'
 import { App } from './app.tsx'
 import { closeMenus } from './shell/menus.ts'
-import { follow, page } from './store.ts'
+import { follow } from './store.ts'
 import { followAddress } from './view-state.ts'
 
-followAddress(page)
+followAddress()
 follow()
 closeMenus()
 const root = document.getElementById('page')

@@ -9,7 +9,7 @@ export const pages = ['curves', 'experts', 'tokens'] as const
 export type Page = (typeof pages)[number]
 export const pageTitles: Readonly<Record<Page, string>> = { curves: 'Curves', experts: 'Experts', tokens: 'Tokens' }
 
-export const page = inAddress<Page>('page', oneOf(pages), 'curves')
+export const page = inAddress<Page>('page', oneOf(pages), 'curves', true)
 /** Ids of the runs that are looked at. Empty: all of them, which is how a page begins. */
 export const chosen = inAddress<readonly string[]>('runs', list, [])
 

@@ -2,7 +2,7 @@
  * What is looked at, all of it in the address: a view can be bookmarked, sent, and gone back to. A field that has
  * its default is left out of the address.
  */
-import { effect, type Signal, signal } from '@preact/signals'
+import { batch, effect, type Signal, signal } from '@preact/signals'
 
 /** How a field stands in the address. */
 interface Codec<T> {
@@ -37,6 +37,8 @@ export const oneOf = <T extends string>(values: readonly T[]): Codec<T> => ({
 
 interface Field {
   readonly key: string
+  /** Whether a change is a step that one can go back. */
+  readonly step: boolean
   readonly load: (text: string | null) => void
   /** Undefined when it has its default. */
   readonly save: () => string | undefined
@@ -44,8 +46,11 @@ interface Field {
 
 const fields: Field[] = []
 
-/** A signal that lives in the address under `key`. To be made once, at the top of a module. */
-export function inAddress<T>(key: string, { write, read }: Codec<T>, fallback: T): Signal<T> {
+/**
+ * A signal that lives in the address under `key`. To be made once, at the top of a module.
+ * @param step Whether a change is a step in the browser's history: what somebody goes to, not what is adjusted there.
+ */
+export function inAddress<T>(key: string, { write, read }: Codec<T>, fallback: T, step = false): Signal<T> {
   const value = signal(fallback)
   const load = (given: string | null) => {
     const known = given === null ? undefined : read(given)
@@ -53,6 +58,7 @@ export function inAddress<T>(key: string, { write, read }: Codec<T>, fallback: T
   }
   fields.push({
     key,
+    step,
     load,
     save: () => (write(value.value) === write(fallback) ? undefined : write(value.value)),
   })
@@ -60,25 +66,31 @@ export function inAddress<T>(key: string, { write, read }: Codec<T>, fallback: T
   return value
 }
 
-/** Keeps address and fields alike. A change of the view named by `page` is a step in the browser's history. */
-export function followAddress(page: Signal<string>): void {
-  let shown = page.value
-  addEventListener('popstate', () => {
-    const parameters = new URLSearchParams(location.search)
-    for (const { key, load } of fields) load(parameters.get(key))
-    shown = page.value
-  })
+/** Keeps address and fields alike. */
+export function followAddress(): void {
+  /** Set while fields follow the address: what means nothing in it is then put right, which is no step. */
+  let follows = true
+  let before: ReadonlyMap<string, string | undefined> = new Map()
   effect(() => {
+    const saved = new Map(fields.map(({ key, save }) => [key, save()]))
+    const isStep = !follows && fields.some(({ key, step }) => step && saved.get(key) !== before.get(key))
+    before = saved
     const parameters = new URLSearchParams()
-    for (const { key, save } of fields) {
-      const saved = save()
-      if (saved !== undefined) parameters.set(key, saved)
-    }
+    for (const [key, value] of saved) if (value !== undefined) parameters.set(key, value)
     const search = parameters.size > 0 ? `?${parameters}` : ''
     if (search === location.search) return
     const address = `${location.pathname}${search}`
-    if (page.value === shown) history.replaceState(null, '', address)
-    else history.pushState(null, '', address)
-    shown = page.value
+    if (isStep) history.pushState(null, '', address)
+    else history.replaceState(null, '', address)
+  })
+  follows = false
+  addEventListener('popstate', () => {
+    const parameters = new URLSearchParams(location.search)
+    follows = true
+    // All at once: what is half-way between two views is none.
+    batch(() => {
+      for (const { key, load } of fields) load(parameters.get(key))
+    })
+    follows = false
   })
 }

@@ -2,7 +2,7 @@
 import { type ReadonlySignal, useComputed, useSignal } from '@preact/signals'
 import { useEffect, useMemo, useRef } from 'preact/hooks'
 import type { SeriesAnswer } from '../../../src/watch/api.ts'
-import { styleOf } from '../store.ts'
+import { problem as disconnected, styleOf } from '../store.ts'
 import { CardTools } from './card-tools.tsx'
 import { Chart } from './chart.tsx'
 import type { Figure } from './figure.ts'
@@ -88,7 +88,7 @@ function CardBody({ loader, figure, asTable, large }: CardBodyProps) {
       {/* The table beside the runs is covered by a large card. */}
       {(asTable.value || large) && <ValueTable metric={metric} axis={axis} lines={lines} />}
       {/* What was there before is better than nothing. */}
-      {problem.value !== null && <p class="card-problem bad">{problem.value}</p>}
+      {problem.value !== null && disconnected.value === null && <p class="card-problem bad">{problem.value}</p>}
     </>
   )
 }

@@ -8,7 +8,7 @@ import type { Figure } from './figure.ts'
 import { ink } from './ink.ts'
 import { Plot } from './plot.ts'
 import { type HoverPlace, readings } from './readings.ts'
-import { from, to, wholeRange } from './settings.ts'
+import { wholeRange, zoomTo } from './settings.ts'
 import { axisTitles, xText } from './ticks.ts'
 import { Tooltip } from './tooltip.tsx'
 
@@ -25,8 +25,8 @@ export function Chart({ figure }: { readonly figure: Figure }) {
     const made = new Plot(host.current, { axis, log, ink: colors }, figure, {
       zoom: (range) => {
         if (!range) return wholeRange()
-        from.value = rounded(range.min, range.max - range.min)
-        to.value = rounded(range.max, range.max - range.min)
+        const span = range.max - range.min
+        zoomTo([rounded(range.min, span), rounded(range.max, span)])
       },
       hover: (at) => (place.value = at),
     })

@@ -32,6 +32,8 @@ export function CurvesPage() {
 function whyNothing(): string {
   if (shownRuns.value.length === 0)
     return 'The chosen runs are not here any more. “All”, above the runs, shows those that are.'
+  if (shownRuns.value.every(({ kind }) => kind === 'trace'))
+    return 'A router trace has no metrics. Its loads are under Experts.'
   if (metrics.value.size === 0) return 'The runs that are shown have no metrics yet.'
   return `No metric has “${search.value}” in its name.`
 }

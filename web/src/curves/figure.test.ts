@@ -43,7 +43,7 @@ describe('a figure as SVG', () => {
     const { elements, texts } = svg(figure([1, 2, 3, 4]))
     expect(elements).not.toContain('script')
     expect(texts).toContain('train/<loss>')
-    expect(texts.some((text) => text.startsWith('</text><scr'))).toBe(true)
+    expect(texts.some((text) => text.startsWith('\u2068</text><scr'))).toBe(true)
   })
 
   it('has a line where values are and a gap where none are', () => {

@@ -73,7 +73,12 @@ function drawLegend(surface: Surface, { lines }: Figure, ink: Ink): void {
     const base = start + Math.floor(index / legendColumns) * legendRow
     surface.line([x, base - 4, x + 22, base - 4], { color: style.color, width: 3, dash: style.dash })
     const last = y.findLast((value) => value !== null)
-    surface.text(`${cut(name, 24)}  ${measured(last)}`, x + 30, base, { color: ink.text, size: 12, anchor: 'start' })
+    // Isolated (U+2068, U+2069): a name that is read from right to left does not turn the number round.
+    surface.text(`\u2068${cut(name, 24)}\u2069  ${measured(last)}`, x + 30, base, {
+      color: ink.text,
+      size: 12,
+      anchor: 'start',
+    })
   })
   if (lines.length <= mostInLegend) return
   const base = start + Math.floor(mostInLegend / legendColumns) * legendRow

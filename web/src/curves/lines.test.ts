@@ -62,6 +62,9 @@ describe('ranges', () => {
     expect(rangeOfX([line([1, 5], [0, 0]), line([0, 2], [0, 0]), line([], [])])).toEqual({ min: 0, max: 5 })
     expect(rangeOfX([line([1, 100], [0, 0])])).toEqual({ min: 0, max: 100 })
     expect(rangeOfX([line([3], [0])])).toEqual({ min: 2.5, max: 3.5 })
+    // A dot stands off the edges.
+    expect(rangeOfX([line([300], [0]), line([300, 600], [0, 0])])).toEqual({ min: 0, max: 612 })
+    expect(rangeOfX([line([900], [0]), line([900, 1000], [0, 0])])).toEqual({ min: 898, max: 1002 })
     expect(rangeOfX([])).toBeNull()
   })
 

@@ -93,9 +93,13 @@ export function rangeOfX(lines: readonly Line[]): Range | null {
     max = Math.max(max, x.at(-1) ?? max)
   }
   if (min > max) return null
-  // A first point near the start of training: the axis begins where training did.
-  if (min > 0 && min < 0.05 * max) min = 0
-  return min < max ? { min, max } : { min: min - 0.5, max: max + 0.5 }
+  const hasDots = lines.some(({ x }) => x.length === 1)
+  // A first point near the start of training: the axis begins where training did, so that a dot is not at its edge.
+  if (min > 0 && min < (hasDots ? 0.6 : 0.05) * max) min = 0
+  if (min === max) return { min: min - 0.5, max: max + 0.5 }
+  // The edges would cut a dot in two.
+  const room = hasDots ? 0.02 * (max - min) : 0
+  return { min: min === 0 ? 0 : min - room, max: max + room }
 }
 
 /** Among so many lines nobody sees the raw values behind them, and all together would hide them. */

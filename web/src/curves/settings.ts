@@ -1,34 +1,40 @@
 /** How curves are looked at: one setting for all cards, in the address. */
-import { effect, untracked } from '@preact/signals'
+import { batch, effect, untracked } from '@preact/signals'
 import { type XAxis, xAxes } from '../../../src/watch/api.ts'
 import { flag, inAddress, list, number, oneOf, optional, text } from '../view-state.ts'
 
-export const xAxis = inAddress<XAxis>('x', oneOf(xAxes), 'step')
+export const xAxis = inAddress<XAxis>('x', oneOf(xAxes), 'step', true)
 export const logY = inAddress('log', flag, false)
 /** Weight of the past in the moving average, as TensorBoard's slider has it. */
 export const smoothing = inAddress('smoothing', number, 0.6)
 export const seedBands = inAddress('bands', flag, false)
 /** The part of the x axis that is looked at, in its unit; null: as far as there are points. */
-export const from = inAddress('from', optional(number), null)
-export const to = inAddress('to', optional(number), null)
+export const from = inAddress('from', optional(number), null, true)
+export const to = inAddress('to', optional(number), null, true)
 export const search = inAddress('metrics', text, '')
 export const folded = inAddress<readonly string[]>('folded', list, [])
 export const pinned = inAddress<readonly string[]>('pinned', list, [])
 /** The metric that is shown on all of the window. */
-export const enlarged = inAddress('metric', text, '')
+export const enlarged = inAddress('metric', text, '', true)
 
 export const mostSmoothing = 0.99
 
-export function wholeRange(): void {
-  from.value = null
-  to.value = null
+export function zoomTo(range: readonly [from: number, to: number] | null): void {
+  batch(() => {
+    from.value = range?.[0] ?? null
+    to.value = range?.[1] ?? null
+  })
 }
+
+export const wholeRange = (): void => zoomTo(null)
 
 /** A range in steps says nothing about tokens. */
 export function showOver(axis: XAxis): void {
   if (axis === xAxis.value) return
-  wholeRange()
-  xAxis.value = axis
+  batch(() => {
+    wholeRange()
+    xAxis.value = axis
+  })
 }
 
 export const toggled = (values: readonly string[], value: string): readonly string[] =>

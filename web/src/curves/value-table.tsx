@@ -12,10 +12,12 @@ interface ValueTableProps {
 }
 
 export function ValueTable({ metric, axis, lines }: ValueTableProps) {
+  const isSmoothed = lines.some(({ raw }) => raw !== undefined)
   return (
     // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by keys
     <section class="value-table" tabIndex={0} aria-label={`${metric} as a table`}>
       <table>
+        {isSmoothed && <caption>Smoothed, as the lines are</caption>}
         <thead>
           <tr>
             <th scope="col">Run</th>

@@ -8,7 +8,7 @@ import { useEffect, useMemo, useRef } from 'preact/hooks'
 import { type Axis, axisOf } from './axis.ts'
 import { draw, paletteOf } from './draw.ts'
 import type { Frame } from './frame.ts'
-import { type Cell, type Facts, Needle, Pointed } from './heat-overlay.tsx'
+import { type Cell, type Facts, Needle, Outline, Pointed } from './heat-overlay.tsx'
 import { useSurface } from './surface.ts'
 
 interface HeatMapProps {
@@ -23,6 +23,10 @@ interface HeatMapProps {
   readonly drag?: (cell: Cell) => void
   /** A column that is marked: where time stands. */
   readonly at?: ReadonlySignal<number>
+  /** The cell of what is open beside the map. */
+  readonly opened?: Cell | null
+  /** Characters of the longest name of a row. */
+  readonly nameLength?: number
   /** Rows beside which, and columns below which, a name stands. */
   readonly rowNames: readonly { readonly row: number; readonly element: ComponentChildren }[]
   readonly columnNames: readonly { readonly column: number; readonly text: string }[]
@@ -32,7 +36,7 @@ interface HeatMapProps {
 const gap = 8
 
 export function HeatMap(props: HeatMapProps) {
-  const { frame, label, rowHeight, describe, open, drag, at, rowNames, columnNames } = props
+  const { frame, label, rowHeight, describe, open, drag, at, opened = null, rowNames, columnNames } = props
   const box = useRef<HTMLDivElement>(null)
   const canvas = useRef<HTMLCanvasElement>(null)
   const surface = useSurface(box)
@@ -64,7 +68,7 @@ export function HeatMap(props: HeatMapProps) {
   }
 
   return (
-    <div class="heat">
+    <div class="heat" style={{ '--names': `${Math.max(44, 16 + 6.5 * (props.nameLength ?? 0))}px` }}>
       <div class="heat-names" style={{ height: `${height}px` }}>
         {rowNames.map(({ row, element }) => (
           <div
@@ -91,7 +95,11 @@ export function HeatMap(props: HeatMapProps) {
         onPointerLeave={() => {
           if (!byKeys.value) cursor.value = null
         }}
-        onClick={(event) => open(cellOf(event))}
+        onClick={(event) => {
+          // What the outline was about: on the edge of two cells a click may be told a pixel beside.
+          open(cursor.value ?? cellOf(event))
+          cursor.value = null
+        }}
         onFocus={() => {
           if (!box.current?.matches(':focus-visible')) return
           byKeys.value = true
@@ -103,6 +111,7 @@ export function HeatMap(props: HeatMapProps) {
         onKeyDown={(event) => walk(event, { cursor, byKeys, frame, open, drag })}
       >
         <canvas ref={canvas} width={across.pixels} height={down.pixels} />
+        {opened && <Outline cell={opened} {...{ across, down, ratio }} />}
         {at && <Needle at={at} across={across} ratio={ratio} />}
         <Pointed {...{ cursor, byKeys, across, down, ratio, describe, frame }} />
       </div>

@@ -37,6 +37,21 @@ export function Needle({ at, across, ratio }: NeedleProps) {
   return <div class="needle" ref={line} />
 }
 
+interface OutlineProps {
+  readonly cell: Cell
+  readonly across: Axis
+  readonly down: Axis
+  readonly ratio: number
+}
+
+export function Outline({ cell, across, down, ratio }: OutlineProps) {
+  const px = (pixels: number) => `${pixels / ratio}px`
+  const [left, top] = [across.startOf(cell.column), down.startOf(cell.row)]
+  return (
+    <div class="cell-outline" style={{ left: px(left), top: px(top), width: px(across.size), height: px(down.size) }} />
+  )
+}
+
 interface PointedProps {
   readonly cursor: ReadonlySignal<Cell | null>
   readonly byKeys: ReadonlySignal<boolean>
@@ -66,10 +81,7 @@ export function Pointed({ cursor, byKeys, across, down, ratio, describe, frame }
       : { left: px(left + across.size + 6 * ratio) }
   return (
     <>
-      <div
-        class="cell-outline"
-        style={{ left: px(left), top: px(top), width: px(across.size), height: px(down.size) }}
-      />
+      <Outline {...{ cell, across, down, ratio }} />
       <div class="heat-tip" style={{ ...besides, top: px(top + down.size + 6 * ratio) }}>
         {facts.more}
       </div>

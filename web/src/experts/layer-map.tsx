@@ -5,8 +5,9 @@ import type { RoutingIndex } from '../../../src/watch/api.ts'
 import { Message } from '../controls/message.tsx'
 import { inWords, loadOf } from './balance.ts'
 import { Facts } from './expert-panel.tsx'
-import { layerFrame } from './frame.ts'
+import { type Frame, layerFrame } from './frame.ts'
 import { HeatMap } from './heat-map.tsx'
+import type { Cell } from './heat-overlay.tsx'
 import type { Order } from './order.ts'
 import type { ShownLoads } from './use-loads.ts'
 import * as view from './view.ts'
@@ -16,10 +17,12 @@ interface LayerMapProps {
   readonly index: RoutingIndex
   readonly names: readonly string[]
   readonly selected: number
+  /** Of the selected router, the expert that is open beside. */
+  readonly opened: number | null
   readonly open: (router: number, expert: number) => void
 }
 
-export function LayerMap({ shown, index, names, selected, open }: LayerMapProps) {
+export function LayerMap({ shown, index, names, selected, opened, open }: LayerMapProps) {
   const { routers, experts } = index
   const order = view.order.value
   const stage = view.stage.value
@@ -68,8 +71,7 @@ export function LayerMap({ shown, index, names, selected, open }: LayerMapProps)
             title={`Layer ${name} over time`}
             aria-label={`Layer ${name} over time`}
             onClick={() => {
-              view.router.value = row
-              view.map.value = 'time'
+              view.openRouter(row)
             }}
           >
             {name}
@@ -77,8 +79,15 @@ export function LayerMap({ shown, index, names, selected, open }: LayerMapProps)
         ),
       }))}
       columnNames={columnNames}
+      nameLength={Math.max(...names.map(({ length }) => length))}
+      opened={opened === null ? null : cellOf(frame, selected, opened)}
     />
   )
+}
+
+function cellOf({ columns, expertAt }: Frame, row: number, expert: number): Cell | null {
+  for (let column = 0; column < columns; column++) if (expertAt(row, column) === expert) return { row, column }
+  return null
 }
 
 /** Numbers where columns have one; otherwise what their place means. */

@@ -4,6 +4,7 @@ import { useEffect, useLayoutEffect } from 'preact/hooks'
 import type { RoutingHistory, RoutingIndex, RunSummary } from '../../../src/watch/api.ts'
 import { getFloats, getJson } from '../client.ts'
 import { Pick, Segments } from '../controls/segments.tsx'
+import { onKeys } from '../shell/shortcuts.tsx'
 import { useAnswer } from '../use-answer.ts'
 import { loadOf } from './balance.ts'
 import { ExpertPanel } from './expert-panel.tsx'
@@ -46,14 +47,11 @@ export function Routing({ run, runs, index: newest }: RoutingProps) {
     getJson<RoutingHistory>('/api/routing/summary', { run: run.id, router }, signal),
   )
   useSpace(() => togglePlaying(steps.value, at.value))
+  useEffect(() => onKeys({ Escape: () => (view.expert.value = null) }), [])
 
   const moveTo = (snapshot: number) => {
     view.playing.value = false
     view.moveTo(steps.value[snapshot] ?? 0)
-  }
-  const open = (router: number, expert: number) => {
-    view.router.value = router
-    view.expert.value = expert
   }
   const names = routerNames(newest.routers)
   const failed = loads.problem.value ?? history.problem ?? summary.problem
@@ -128,10 +126,17 @@ export function Routing({ run, runs, index: newest }: RoutingProps) {
               index={newest}
               at={at}
               moveTo={moveTo}
-              open={(each) => open(router, each)}
+              open={(each) => view.openExpert(router, each)}
             />
           ) : (
-            <LayerMap shown={loads.shown} index={newest} names={names} selected={router} open={open} />
+            <LayerMap
+              shown={loads.shown}
+              index={newest}
+              names={names}
+              selected={router}
+              opened={expert}
+              open={view.openExpert}
+            />
           )}
           <Legend />
         </section>
@@ -165,7 +170,7 @@ export function Routing({ run, runs, index: newest }: RoutingProps) {
           close={() => {
             view.expert.value = null
           }}
-          turnTo={(each) => open(router, each)}
+          turnTo={(each) => view.openExpert(router, each)}
         />
       )}
     </div>

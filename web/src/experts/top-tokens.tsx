@@ -63,7 +63,7 @@ export function TopTokens({ run, router, expert }: TopTokensProps) {
                 <code>
                   {piecesOf(token).map(({ text, sign }, index) => (
                     <span key={index} class={sign ? 'sign' : ''}>
-                      {text.trimEnd() === '' ? text.replaceAll('\n', '') : text.replace(/^ /, '␣')}
+                      {text === ' ' ? '␣' : text.replace('\n', '')}
                     </span>
                   ))}
                 </code>

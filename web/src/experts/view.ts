@@ -2,19 +2,19 @@
  * What of the routing is looked at, in the address; and where time stands. While time runs or is dragged, it is kept
  * here alone, and goes into the address when it rests: browsers refuse addresses that change thirty times a second.
  */
-import { signal } from '@preact/signals'
+import { batch, signal } from '@preact/signals'
 import { inAddress, index, number, oneOf, optional, text } from '../view-state.ts'
 import { stages } from './balance.ts'
 import { orders } from './order.ts'
 
 const maps = ['layers', 'time'] as const
-export const chosenRun = inAddress('run', optional(text), null)
-export const map = inAddress('map', oneOf(maps), 'layers')
+export const chosenRun = inAddress('run', optional(text), null, true)
+export const map = inAddress('map', oneOf(maps), 'layers', true)
 export const order = inAddress('order', oneOf(orders), 'number')
 export const stage = inAddress('load', oneOf(stages), 'before')
 /** Index in RoutingIndex.routers. */
-export const router = inAddress('router', index, 0)
-export const expert = inAddress('expert', optional(index), null)
+export const router = inAddress('router', index, 0, true)
+export const expert = inAddress('expert', optional(index), null, true)
 /** Null: the newest, also when a newer one comes. */
 const restingStep = inAddress('at', optional(number), null)
 const movingStep = signal<number | null>(null)
@@ -53,8 +53,25 @@ export function toNewest(): void {
 
 /** Another run: its own router, expert and time. */
 export function openRun(id: string): void {
-  toNewest()
-  router.value = 0
-  expert.value = null
-  chosenRun.value = id
+  batch(() => {
+    toNewest()
+    router.value = 0
+    expert.value = null
+    chosenRun.value = id
+  })
+}
+
+/** One router over time. */
+export function openRouter(of: number): void {
+  batch(() => {
+    router.value = of
+    map.value = 'time'
+  })
+}
+
+export function openExpert(of: number, number: number): void {
+  batch(() => {
+    router.value = of
+    expert.value = number
+  })
 }

@@ -18,7 +18,7 @@ const isSeed = (field: string): boolean => field === 'seed' || field.endsWith('.
 /** Say where a run is and who wrote it, and nothing of what is computed. */
 const beside = new Set(['version', 'created', 'name', 'out'])
 
-/** Fields with more than one value among the runs, seeds last; else in the order of the configurations. */
+/** Fields with more than one value among the runs: those that all have first, seeds last; else in the order of the configurations. */
 export function differences(runs: readonly Pick<RunSummary, 'config'>[]): readonly Difference[] {
   const fields = new Set(runs.flatMap(({ config }) => Object.keys(config)))
   const rows: Difference[] = []
@@ -27,7 +27,9 @@ export function differences(runs: readonly Pick<RunSummary, 'config'>[]): readon
     const values = runs.map(({ config }) => (Object.hasOwn(config, field) ? config[field] : undefined))
     if (new Set(values).size > 1) rows.push({ field, values, seed: isSeed(field) })
   }
-  return rows.sort((one, other) => Number(one.seed) - Number(other.seed))
+  // A dense run lacks all fields of experts, which says one thing and not twenty.
+  const rank = ({ seed, values }: Difference) => (seed ? 2 : values.includes(undefined) ? 1 : 0)
+  return rows.sort((one, other) => rank(one) - rank(other))
 }
 
 /** Equal for runs that differ in seeds at most. Null without a configuration: nobody knows what such a run is. */

@@ -55,7 +55,12 @@ function NameCell({ run, shown }: { readonly run: RunSummary; readonly shown: bo
         />
         <Swatch run={run.id} />
       </label>
-      <button type="button" title={`${run.name}: show only this run`} onClick={() => showOnly(run.id)}>
+      <button
+        type="button"
+        aria-label={run.name}
+        title={`${run.name}: show only this run`}
+        onClick={() => showOnly(run.id)}
+      >
         <Name name={run.name} />
       </button>
     </th>
@@ -85,7 +90,7 @@ function StateCell({ run }: { readonly run: RunSummary }) {
   const { state, step, steps, secondsLeft } = run
   const title = stateTitles[state]
   const left = secondsLeft === null ? '' : `, ${duration(secondsLeft)} left`
-  const done = steps === null ? `${grouped(step)} steps` : `step ${grouped(step)} of ${grouped(steps)}`
+  const done = steps === null ? `step ${grouped(step)}` : `step ${grouped(step)} of ${grouped(steps)}`
   return (
     <td class={`state ${state}`} title={run.problem ?? `${title}, ${done}${left}`}>
       <div>
@@ -93,6 +98,12 @@ function StateCell({ run }: { readonly run: RunSummary }) {
         {/* What is running says so by its time left. */}
         <span class={secondsLeft === null || run.reading ? '' : 'hidden'}>{run.reading ? 'Reading' : title} </span>
         <em>{progressText(run)}</em>
+        {run.problem !== undefined && state !== 'unreadable' && (
+          <span class="bad">
+            <Icon name="unreadable" />
+            <span class="hidden">{run.problem}</span>
+          </span>
+        )}
       </div>
       {steps !== null && <progress value={step} max={Math.max(1, steps)} aria-label={`${run.name}: progress`} />}
     </td>
@@ -100,7 +111,8 @@ function StateCell({ run }: { readonly run: RunSummary }) {
 }
 
 function progressText({ state, step, steps, secondsLeft }: RunSummary): string {
-  if (steps === null || state === 'finished') return `${compact(step)} steps`
+  if (steps === null) return `step ${compact(step)}`
+  if (state === 'finished') return `${compact(step)} steps`
   const done = `${compact(step)}/${compact(steps)}`
   return secondsLeft === null ? done : `${done} · ${duration(secondsLeft)} left`
 }

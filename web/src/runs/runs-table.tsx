@@ -47,6 +47,12 @@ export function RunsTable() {
   }, [active])
 
   const width = columns.value.length
+  const widthBefore = useRef(width)
+  useEffect(() => {
+    // A column that was added is out of sight as long as the table is wider than its box.
+    if (width > widthBefore.current && box.current) box.current.scrollLeft = box.current.scrollWidth
+    widthBefore.current = width
+  }, [width])
   return (
     <div
       ref={box}

@@ -13,7 +13,7 @@ type Keys = Readonly<Record<string, () => void>>
 export function onKeys(keys: Keys): () => void {
   const pressed = (event: KeyboardEvent) => {
     if (event.ctrlKey || event.metaKey || event.altKey || isField(event.target)) return
-    if (document.querySelector('dialog[open]')) return
+    if (event.defaultPrevented || document.querySelector('dialog[open]')) return
     const action = Object.hasOwn(keys, event.key) ? keys[event.key] : undefined
     if (!action) return
     event.preventDefault()
@@ -39,6 +39,10 @@ const known: readonly (readonly [string, string])[] = [
   ['d', 'What differs between the shown runs'],
   ['m', 'Search the metrics'],
   ['r', 'Back to the whole range of the curves'],
+  ['Space', 'Play through the snapshots of the experts'],
+  ['← ↑ → ↓', 'In a heat map, a text or a row of layers: to the next'],
+  ['Enter', 'In a heat map: open the expert'],
+  ['Esc', 'Close what is open'],
   ['?', 'This list'],
 ]
 

@@ -16,9 +16,9 @@ export function TokensPage() {
   const a = wanted?.traceable ? wanted : [...shownRuns.value, ...runs.value].find((run) => run.traceable)
   if (!a)
     return (
-      <Message title="No run has a checkpoint yet">
-        Tokens are routed with the weights of a checkpoint. A run writes one every <code>train.checkpointEvery</code>{' '}
-        steps, when it is stopped, and when it ends.
+      <Message title="No run with experts has a checkpoint yet">
+        Tokens are routed with the weights of a checkpoint, to the experts of the model. A run writes one every{' '}
+        <code>train.checkpointEvery</code> steps, when it is stopped, and when it ends.
       </Message>
     )
   const b = view.runB.value === null ? undefined : runOf(view.runB.value)

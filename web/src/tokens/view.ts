@@ -2,14 +2,14 @@
  * Whose routing of which text is looked at, in the address. A pasted text goes there too as long as an address can
  * hold it; a longer one stays with this tab.
  */
-import { computed, signal } from '@preact/signals'
+import { batch, computed, signal } from '@preact/signals'
 import { flag, inAddress, index, oneOf, optional, text } from '../view-state.ts'
 
-export const runA = inAddress('a', optional(text), null)
-export const runB = inAddress('b', optional(text), null)
+export const runA = inAddress('a', optional(text), null, true)
+export const runB = inAddress('b', optional(text), null, true)
 const sources = ['document', 'text'] as const
-export const source = inAddress('source', oneOf(sources), 'document')
-export const document = inAddress('document', index, 0)
+export const source = inAddress('source', oneOf(sources), 'document', true)
+export const document = inAddress('document', index, 0, true)
 export const layer = inAddress('layer', index, 0)
 export const module = inAddress('module', text, 'ffn')
 /** Which of the choices of a token: of a prototype, first or second. */
@@ -20,7 +20,7 @@ export const numbers = inAddress('numbers', flag, false)
 
 const addressHolds = 2000
 const key = 'choir:text'
-const short = inAddress('text', text, '')
+const short = inAddress('text', text, '', true)
 const long = signal(sessionStorage.getItem(key) ?? '')
 
 /** The text that was last sent off. */
@@ -28,9 +28,11 @@ export const pasted = computed(() => short.value || long.value)
 
 export function paste(given: string): void {
   const fits = given.length < addressHolds
-  source.value = 'text'
-  short.value = fits ? given : ''
-  long.value = fits ? '' : given
+  batch(() => {
+    source.value = 'text'
+    short.value = fits ? given : ''
+    long.value = fits ? '' : given
+  })
   try {
     sessionStorage.setItem(key, long.value)
   } catch {
