@@ -15,6 +15,13 @@ export const chosen = inAddress<readonly string[]>('runs', list, [])
 
 /** The run in the table that the pointer, or a key, was on last. */
 export const pointed = signal<string | null>(null)
+let pointing: ReturnType<typeof setTimeout> | undefined
+
+/** After a moment: rows that scroll past below the pointer are not what somebody points at. */
+export function pointAt(run: string | null): void {
+  clearTimeout(pointing)
+  pointing = setTimeout(() => (pointed.value = run), 60)
+}
 
 /** Null until the server has answered once. */
 export const collection = signal<Collection | null>(null)

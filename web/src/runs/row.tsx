@@ -2,7 +2,7 @@
 import type { RunState, RunSummary } from '../../../src/watch/api.ts'
 import { compact, duration, grouped } from '../numbers.ts'
 import { Icon } from '../shell/icon.tsx'
-import { pointed } from '../store.ts'
+import { pointAt } from '../store.ts'
 import { Swatch } from './swatch.tsx'
 import { columns, showOnly, toggleShown } from './table-state.ts'
 
@@ -23,7 +23,7 @@ export function Row({ run, index, shown, active, activate }: RowProps) {
       aria-rowindex={index + 2}
       aria-current={active ? 'true' : undefined}
       onPointerDown={activate}
-      onPointerEnter={() => (pointed.value = run.id)}
+      onPointerEnter={() => pointAt(run.id)}
     >
       {columns.value.map((column) => {
         if (column.id === 'name') return <NameCell key="name" run={run} shown={shown} />

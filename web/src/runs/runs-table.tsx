@@ -5,7 +5,7 @@
 import { useComputed, useSignal } from '@preact/signals'
 import { useEffect, useLayoutEffect, useRef } from 'preact/hooks'
 import { onKeys } from '../shell/shortcuts.tsx'
-import { pointed } from '../store.ts'
+import { pointAt, pointed } from '../store.ts'
 import { Row } from './row.tsx'
 import { columns, order, rows, shownIds, showOnly, sortWith, toggleShown } from './table-state.ts'
 
@@ -60,7 +60,7 @@ export function RunsTable() {
       onScroll={(event) => {
         top.value = event.currentTarget.scrollTop
       }}
-      onPointerLeave={() => (pointed.value = null)}
+      onPointerLeave={() => pointAt(null)}
     >
       <table class="runs" aria-rowcount={rows.value.length + 1}>
         <thead>
