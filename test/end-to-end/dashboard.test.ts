@@ -8,6 +8,7 @@ import {
   downloaded,
   heatMap,
   named,
+  pickRun,
   rowOf,
   showOnly,
   soon,
@@ -114,6 +115,20 @@ describe.skipIf(chromium === undefined)(named('the dashboard'), { timeout: 60_00
       await expect.poll(() => textOf(rowOf(page, 'live')), soon).toContain('Stopped')
       await expect.poll(() => panel.getByRole('row').count(), soon).toBeGreaterThan(1)
       await live.running.ended
+    }))
+
+  test('a text follows the newer checkpoint of a run that goes on, without a reload', () =>
+    site.on('page=tokens', async (page) => {
+      await pickRun(page, 'live')
+      const panel = page.getByRole('region', { name: 'Routing of live' })
+      const traced = async () => Number(/step ([\d,]+)/.exec(await textOf(panel))?.[1]?.replaceAll(',', ''))
+      await panel.waitFor()
+      const before = await traced()
+      const more = site.workspace.start('train', '--resume', site.workspace.file('runs/live'))
+      await expect.poll(() => stepOf(page, 'live'), soon).toBeGreaterThan(before)
+      more.kill('SIGINT')
+      await more.ended
+      await expect.poll(traced, soon).toBeGreaterThan(before)
     }))
 
   test('a run that is begun while one looks appears, and ends as finished', () =>
