@@ -84,7 +84,7 @@ function trace({ config, tokens, batch }: WitnessInput, dtype: 'float32' | 'floa
     Tensor,
     Tensor,
   ]
-  const pass = { batch: batch / parts, sequence: config.sequence, training: true }
+  const pass = { batch: batch / parts, sequence: config.sequence, training: true, capacity: 'train' as const }
   const result = losses(config, parameters, tokens_T, targets_T, pass)
   const outputs: Record<string, Tensor> = {
     loss: result.loss,

@@ -173,15 +173,15 @@ test('the Sinkhorn weights of a group have even shares of experts, whatever the 
 test('capacity follows the formula of the paper', () => {
   const moe = { router: 'top-k', k: 2, experts: 32 } as const
   // k·T/N·γ = 2·4096/32·1.25 = 320; 1x: 160. Evaluation has its own factor.
-  expect(capacityOf(configOf({ ...moe, capacity: 'kx', factor: 1.25 }).moe, 4096, true)).toBe(320)
-  expect(capacityOf(configOf({ ...moe, capacity: '1x', factor: 1.25 }).moe, 4096, true)).toBe(160)
-  expect(capacityOf(configOf({ ...moe, capacity: '1x', evalFactor: 2 }).moe, 4096, false)).toBe(256)
+  expect(capacityOf(configOf({ ...moe, capacity: 'kx', factor: 1.25 }).moe, 4096, 'train')).toBe(320)
+  expect(capacityOf(configOf({ ...moe, capacity: '1x', factor: 1.25 }).moe, 4096, 'train')).toBe(160)
+  expect(capacityOf(configOf({ ...moe, capacity: '1x', evalFactor: 2 }).moe, 4096, 'eval')).toBe(256)
   // Rounded up; never below one; never above the tokens there are.
-  expect(capacityOf(configOf({ ...moe, capacity: '1x', factor: 1 }).moe, 33, true)).toBe(2)
-  expect(capacityOf(configOf({ ...moe, capacity: '1x', factor: 0.1 }).moe, 32, true)).toBe(1)
-  expect(capacityOf(configOf({ ...moe, capacity: '1x', factor: 40 }).moe, 32, true)).toBeNull()
+  expect(capacityOf(configOf({ ...moe, capacity: '1x', factor: 1 }).moe, 33, 'train')).toBe(2)
+  expect(capacityOf(configOf({ ...moe, capacity: '1x', factor: 0.1 }).moe, 32, 'train')).toBe(1)
+  expect(capacityOf(configOf({ ...moe, capacity: '1x', factor: 40 }).moe, 32, 'train')).toBeNull()
   // 8 · 1.25 is 10, not 11 by a rounding error.
-  expect(capacityOf(configOf({ ...moe, k: 1, capacity: 'kx', factor: 1.1 }).moe, 320, true)).toBe(11)
+  expect(capacityOf(configOf({ ...moe, k: 1, capacity: 'kx', factor: 1.1 }).moe, 320, 'train')).toBe(11)
 })
 
 test('hash tables give a token distinct experts, and every expert the same number of ids', () => {

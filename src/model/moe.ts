@@ -20,10 +20,19 @@ import { type Experts, ffnExperts, linearExperts } from './experts.ts'
 import { ffn, weightsOf } from './ffn.ts'
 import { moduleName, type Parameters, type RoutedModule } from './parameters.ts'
 import { place } from './routing/capacity.ts'
-import type { Choice } from './routing/contract.ts'
+import type { CapacityRule, Choice } from './routing/contract.ts'
 import { type RouterLosses, routerLosses, unservedRate } from './routing/losses.ts'
 import { route, routerWeights } from './routing/routers.ts'
 import { paddedSlots, raggedSlots, tileFor } from './routing/slots.ts'
+
+/** How the model is run: the shape of its input, and how its tokens are routed. */
+export interface Pass {
+  readonly batch: number
+  readonly sequence: number
+  /** Whether routers choose as in training: the `sinkhorn` router balances the tokens of a pass there. */
+  readonly training: boolean
+  readonly capacity: CapacityRule
+}
 
 /** What a routed module tells besides its result. */
 export interface RoutingReport {
@@ -53,7 +62,7 @@ export interface MoeInput {
   readonly x_TD: Tensor
   /** Experts given from outside [T, K], for hash and random routing. */
   readonly given_TK?: Tensor
-  readonly training: boolean
+  readonly pass: Pass
 }
 
 /** A result [T, X], with X the width of what the experts say, and what there is to tell. */
@@ -90,7 +99,7 @@ export function moeProjection(inputs: MoeInput, module: 'qkv' | 'output'): Route
 
 /** y = Σ over the kept choices of a token: gate · E(x). */
 function mixture(inputs: MoeInput, module: RoutedModule, experts: Experts): Routed {
-  const { moe, parameters, layer, x_TD, given_TK, training } = inputs
+  const { moe, parameters, layer, x_TD, given_TK, pass } = inputs
   const name = moduleName(layer, module)
   const { choice, placement, losses, unserved } = scope('router', () => {
     const choice = route({
@@ -98,9 +107,9 @@ function mixture(inputs: MoeInput, module: RoutedModule, experts: Experts): Rout
       x_TD,
       ...routerWeights(moe, parameters, `${name}.router`),
       ...(given_TK && { given_TK }),
-      training,
+      training: pass.training,
     })
-    const placement = place(moe, choice, moe.groups, training)
+    const placement = place(moe, choice, { groups: moe.groups, sequence: pass.sequence, rule: pass.capacity })
     const losses = routerLosses(moe, choice, placement)
     return { choice, placement, losses, unserved: unservedRate(placement, x_TD.dtype) }
   })

@@ -22,16 +22,9 @@ import {
 import { attention, type Projections } from './attention.ts'
 import type { ModelConfig } from './config.ts'
 import { ffn, weightsOf } from './ffn.ts'
-import { moeLayer, moeProjection, type RoutingReport } from './moe.ts'
+import { moeLayer, moeProjection, type Pass, type RoutingReport } from './moe.ts'
 import { activatedExperts, moduleName, type Parameters, type RoutedModule, routedModules } from './parameters.ts'
 import { hashTableOf } from './routing/hash.ts'
-
-/** How the model is run: the shape of its input, and which capacity factor holds. */
-export interface Pass {
-  readonly batch: number
-  readonly sequence: number
-  readonly training: boolean
-}
 
 export interface Activations {
   /** After the final norm. */
@@ -59,7 +52,7 @@ export function transformer(config: ModelConfig, parameters: Parameters, tokens_
     const routed = (module: RoutedModule, x_TD: Tensor): Tensor => {
       if (!moe) throw new Error('internal: experts in a dense model')
       const given = givenExperts(config, layer, module, tokens_T)
-      const inputs = { config, moe, parameters, layer, x_TD, ...given, training: pass.training }
+      const inputs = { config, moe, parameters, layer, x_TD, ...given, pass }
       const { y_TX, report } = module === 'ffn' ? moeLayer(inputs) : moeProjection(inputs, module)
       reports.push(report)
       return y_TX

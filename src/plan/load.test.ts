@@ -33,7 +33,7 @@ describe('capacity', () => {
           const slots = capacityOf(moe, tokens)
           expect({ tokens, slots: slots >= tokens ? null : slots }).toEqual({
             tokens,
-            slots: trainedCapacity(moe, tokens, true),
+            slots: trainedCapacity(moe, tokens, 'train'),
           })
         }
   })

@@ -91,7 +91,7 @@ export interface RankLoad {
 export function capacityOf(moe: MoeConfig, tokens: number): number {
   if (moe.capacity === 'none') return Number.POSITIVE_INFINITY
   const group = tokens / moe.groups
-  return moe.groups * (groupCapacity(moe, group, true) ?? group)
+  return moe.groups * (groupCapacity(moe, group, 'train') ?? group)
 }
 
 /** Whether all slots are computed: what `model.moe.compute` says, `auto` meaning padded for capacity 1x. */

@@ -36,7 +36,9 @@ export class Evaluator {
     seed: number,
   ): Promise<Evaluator> {
     const shape = { batch, sequence: config.sequence }
-    const traced = withKernels(runtime.kernels, () => tracePass(config, store, { ...shape, training: false }))
+    const traced = withKernels(runtime.kernels, () =>
+      tracePass(config, store, { ...shape, training: false, capacity: 'eval' }),
+    )
     return new Evaluator(await CompiledPass.compile(runtime, config, store, traced), shape, seed)
   }
 

@@ -39,7 +39,7 @@ for (const settings of cases)
     const program = await GradientProgram.compile({ runtime, kernels, config, store, shape }, 0)
     await program.run(1, tokens, targets)
 
-    const traced = tracePass(config, store, { batch: 4, sequence: config.sequence, training: true })
+    const traced = tracePass(config, store, { batch: 4, sequence: config.sequence, training: true, capacity: 'train' })
     const tables = traced.parameters.used.filter(({ spec }) => ['embedding', 'positions', 'head'].includes(spec.name))
     expect(tables.length).toBe(1 + Number(!settings.tied) + Number(settings.positions === 'learned'))
     const gradients = gradient(

@@ -149,7 +149,7 @@ async function compilePass(setting: GradientSetting, rowMemory: RowMemory, accum
 /** The gradient of every parameter as outputs of a program, and the memory that they go to. */
 function traceGradient({ config, store, shape }: GradientSetting, rowMemory: RowMemory, accumulate: boolean) {
   const { batch, microBatches, sequence } = shape
-  const traced = tracePass(config, store, { batch: batch / microBatches, sequence, training: true })
+  const traced = tracePass(config, store, { batch: batch / microBatches, sequence, training: true, capacity: 'train' })
   const { used } = traced.parameters
   const objective = multiply(traced.losses.objective, 1 / microBatches)
   const gradients = gradient(

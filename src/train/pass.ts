@@ -4,8 +4,9 @@
  */
 import { cut, input, sizeOf, type Tensor, toOnnx, usesKernels } from '../graph/index.ts'
 import type { ModelConfig } from '../model/config.ts'
+import type { Pass } from '../model/moe.ts'
 import { activatedExperts, type RoutedModule, routedModules, SymbolicParameters } from '../model/parameters.ts'
-import { choicesName, type Losses, losses, type Pass } from '../model/transformer.ts'
+import { choicesName, type Losses, losses } from '../model/transformer.ts'
 import type { Binding, Buffer, Executable, NodeTime, Runtime, StepEvent } from '../runtime/index.ts'
 import { drawDistinct, moduleLabels, randomFor } from './random.ts'
 import type { LayerCounts } from './statistics.ts'

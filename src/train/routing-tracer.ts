@@ -86,7 +86,9 @@ export class RoutingTracer {
     seed: number,
   ): Promise<RoutingTracer> {
     const shape = { batch, sequence: config.sequence }
-    const traced = withKernels(runtime.kernels, () => tracePass(config, store, { ...shape, training: false }))
+    const traced = withKernels(runtime.kernels, () =>
+      tracePass(config, store, { ...shape, training: false, capacity: 'eval' }),
+    )
     const outputs: Record<string, Tensor> = {}
     const buffers: Record<string, Buffer> = {}
     const written = <B extends Buffer>(tensor: Tensor, name: string, buffer: B): B => {

@@ -63,7 +63,12 @@ export async function compile({ config, tokens, batch, training }: WitnessInput,
   const parameters = new SymbolicParameters(parameterSpecs(config), dtype)
   const tokens_T = input('tokens', 'int32', [tokens.length])
   const targets_T = input('targets', 'int32', [tokens.length])
-  const result = losses(config, parameters, tokens_T, targets_T, { batch, sequence: config.sequence, training })
+  const result = losses(config, parameters, tokens_T, targets_T, {
+    batch,
+    sequence: config.sequence,
+    training,
+    capacity: training ? 'train' : 'eval',
+  })
   const gradients = gradient(
     result.objective,
     parameters.used.map(({ tensor }) => tensor),

@@ -74,7 +74,11 @@ function trace(config: ModelConfig & { moe: MoeConfig }, training: boolean, toke
   const parameters = new SymbolicParameters(parameterSpecs(config), 'float64')
   const x_TD = input('x', 'float64', [tokens, config.width])
   const given_TK = input('given', 'int32', [tokens, activatedExperts(moe)])
-  const { y_TX: y_TD } = moeLayer({ config, moe, parameters, layer: 0, x_TD, given_TK, training })
+  const rule = training ? ('train' as const) : ('eval' as const)
+  // The tokens of a group are one sequence.
+  const sequence = tokens / moe.groups
+  const pass = { batch: moe.groups, sequence, training, capacity: rule }
+  const { y_TX: y_TD } = moeLayer({ config, moe, parameters, layer: 0, x_TD, given_TK, pass })
   const choice = route({
     moe,
     x_TD,
@@ -82,7 +86,7 @@ function trace(config: ModelConfig & { moe: MoeConfig }, training: boolean, toke
     ...routerWeights(moe, parameters, 'layers.0.moe.router'),
     training,
   })
-  return { parameters, x_TD, y_TD, choice, placement: place(moe, choice, moe.groups, training) }
+  return { parameters, x_TD, y_TD, choice, placement: place(moe, choice, { groups: moe.groups, sequence, rule }) }
 }
 
 /** The result of a layer [T, D], row-major. */
@@ -174,7 +178,7 @@ export function describeRouter(name: string, settings: MoeSettings): void {
             },
             feeds(layerInputs(config, seed), moe.experts),
           )
-          const limit = capacityOf(moe, tokensInGroup, training) ?? tokensInGroup
+          const limit = capacityOf(moe, tokensInGroup, training ? 'train' : 'eval') ?? tokensInGroup
           const held = new Map<string, Set<number>>()
           const slots = { padded: new Set<number>(), ragged: new Set<number>() }
           let kept = 0

@@ -24,34 +24,32 @@ import {
 } from '../../graph/index.ts'
 import type { MoeConfig } from '../config.ts'
 import { activatedExperts } from '../parameters.ts'
-import type { Choice, Placement } from './contract.ts'
+import type { CapacityRule, Choice, Placement, QueueInput } from './contract.ts'
 
 /**
  * Capacity C of an expert for a group of `tokens` tokens; null when nothing can be dropped.
  * kx: ⌈K·T/N·γ⌉, 1x: ⌈T/N·γ⌉ (M6-T, section 3.2; GShard, section 2.2); at least 1. An expert can get
  * each token but once, so C ≥ T drops nothing.
  */
-export function capacityOf(moe: MoeConfig, tokens: number, training: boolean): number | null {
-  if (moe.capacity === 'none') return null
+export function capacityOf(moe: MoeConfig, tokens: number, rule: CapacityRule): number | null {
+  if (moe.capacity === 'none' || rule === 'none') return null
   const activated = moe.capacity === 'kx' ? activatedExperts(moe) : 1
-  const factor = training ? moe.factor : moe.evalFactor
+  const factor = rule === 'train' ? moe.factor : moe.evalFactor
   // The small step back keeps 8·1.25 = 10.000000000000002 at 10.
   const capacity = Math.max(1, Math.ceil(((activated * tokens) / moe.experts) * factor - 1e-9))
   return capacity >= tokens ? null : capacity
 }
 
 /** Places every choice in the queue of its expert, or where experts choose every token. */
-export function place(moe: MoeConfig, choice: Choice, groups: number, training: boolean): Placement {
-  return moe.router === 'expert-choice'
-    ? placeBest(moe, choice, groups, training)
-    : queue(moe, choice, groups, training)
+export function place(moe: MoeConfig, choice: Choice, input: QueueInput): Placement {
+  return moe.router === 'expert-choice' ? placeBest(moe, choice, input) : queue(moe, choice, input)
 }
 
-function queue(moe: MoeConfig, { expert_TK, gate_TK }: Choice, groups: number, training: boolean): Placement {
+function queue(moe: MoeConfig, { expert_TK, gate_TK }: Choice, { groups, rule }: QueueInput): Placement {
   const { prototypes, k, experts } = moe
   const perPrototype = experts / prototypes
   const tokens = (expert_TK.shape[0] as number) / groups
-  const capacity = capacityOf(moe, tokens, training)
+  const capacity = capacityOf(moe, tokens, rule)
   const layout = priorityLayout(moe, groups, tokens)
 
   // Choices in order of priority along axis 2: [G, Z, A] with A = Tg·k'.
@@ -75,10 +73,10 @@ function queue(moe: MoeConfig, { expert_TK, gate_TK }: Choice, groups: number, t
  * Every expert takes the C tokens of a group whose gate is largest, of equal gates the earlier token (Zhou et
  * al. 2022, section 3.2). All other tokens stand at C.
  */
-function placeBest(moe: MoeConfig, { gate_TK }: Choice, groups: number, training: boolean): Placement {
+function placeBest(moe: MoeConfig, { gate_TK }: Choice, { groups, rule }: QueueInput): Placement {
   const { experts } = moe
   const tokens = (gate_TK.shape[0] as number) / groups
-  const capacity = capacityOf(moe, tokens, training)
+  const capacity = capacityOf(moe, tokens, rule)
   const taken = capacity ?? tokens
   const gate_GNT = transpose(reshape(gate_TK, [groups, tokens, experts]), [0, 2, 1])
   const [, token_GNC] = topK(gate_GNT, taken)

@@ -49,6 +49,21 @@ export interface Choice {
 
 export type Router = (input: RouterInput) => Choice
 
+/**
+ * Which capacity holds in a pass: that of training (`factor`), that of evaluation (`evalFactor`), or none.
+ * What a token computes depends on the other tokens of its batch, except with `none`.
+ */
+export type CapacityRule = 'train' | 'eval' | 'none'
+
+/** What places depend on besides the choices. */
+export interface QueueInput {
+  /** Equal runs of consecutive tokens, within each of which capacity is enforced. */
+  readonly groups: number
+  /** Tokens of a sequence: token t of a pass stands at position t mod `sequence`. */
+  readonly sequence: number
+  readonly rule: CapacityRule
+}
+
 /** Where each choice stands. */
 export interface Placement {
   /** Rank in the expert's queue, within the group of tokens [T, K], int32, from 0; `capacity` or more: dropped. */

@@ -75,7 +75,7 @@ export class Prefill {
     if (known) return known
     const { config, store, cache } = this
     const parameters = new SymbolicParameters(store.specs, 'float32')
-    const pass = { batch: 1, sequence, training: false }
+    const pass = { batch: 1, sequence, training: false, capacity: 'none' as const }
     const { x_TD } = transformer(config, parameters, input('tokens', 'int32', [sequence]), pass)
     const logits = logitsAt(config, parameters, x_TD, input('position', 'int32', [1]))
     const executable = await this.runtime.compile(
