@@ -11,7 +11,7 @@ import type { Runtime } from '../../src/runtime/index.ts'
 import type { RunConfig } from '../../src/train/config.ts'
 import { tokenScratch } from '../../src/train/generation/token-decoder.ts'
 import { Generator } from '../../src/train/generation.ts'
-import { initialize } from '../../src/train/initialize.ts'
+import { initialize, initialScales } from '../../src/train/initialize.ts'
 import { randomFor } from '../../src/train/random.ts'
 import type { SamplingOptions } from '../../src/train/sampling.ts'
 import { openRuntime } from '../../src/train/session.ts'
@@ -49,7 +49,7 @@ export class GenerationBench {
   static async open(config: RunConfig): Promise<GenerationBench> {
     const { model, train } = config
     const store = new ParameterStore(parameterSpecs(model), null, tokenScratch(model))
-    await initialize(store, train.seed, train.init.scale)
+    await initialize(store, train.seed, initialScales(config))
     const runtime = await openRuntime(config)
     return new GenerationBench(runtime, config, new Generator(runtime, model, store))
   }

@@ -123,7 +123,7 @@ class AutocastModel(Model):
     def loss(self, tokens_BS, targets_BS):
         network, balance, z, kept = self.network, 0.0, 0.0, 0.0
         with torch.autocast('cpu', torch.bfloat16):
-            x = network.embedding(tokens_BS)
+            x = network.embedding(tokens_BS) * self.embedding_scale
             for layer in range(self.shape.layers):
                 x = network.attention[layer](x, self.turns, self.mask)
                 x, balance_l, z_l, share = network.experts[layer](x, lambda logits: self.route(logits, layer))

@@ -33,7 +33,8 @@ class Bf16Model(Model):
     def loss(self, tokens_BS, targets_BS):
         s, w = self.shape, self.flat.weights
         batch, sequence = tokens_BS.shape
-        x = Embedding.apply(self.anchor, w['embedding'], tokens_BS.reshape(-1), self.embedding_grad)
+        tokens_T = tokens_BS.reshape(-1)
+        x = Embedding.apply(self.anchor, w['embedding'], tokens_T, self.embedding_grad, self.embedding_scale)
         y = torch.zeros(1, dtype=torch.bfloat16).expand_as(x)
         balance, z, kept = 0.0, 0.0, 0.0
         for layer in range(s.layers):

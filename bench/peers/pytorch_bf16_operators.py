@@ -134,18 +134,18 @@ class Linear(Function):
 
 
 class Embedding(Function):
-    """Rows of the embedding, as a residual stream. `anchor` is any tensor that asks for a gradient. The
+    """Rows of the embedding times a number, as a residual stream. `anchor` is any tensor that asks for a gradient. The
     gradient is added, in float32, to what the tied head has left in `sums`."""
 
     @staticmethod
-    def forward(ctx, anchor, weight, tokens, sums):
-        ctx.weight, ctx.tokens, ctx.sums = weight, tokens, sums
-        return weight.master.index_select(0, tokens)
+    def forward(ctx, anchor, weight, tokens, sums, scale):
+        ctx.weight, ctx.tokens, ctx.sums, ctx.scale = weight, tokens, sums, scale
+        return weight.master.index_select(0, tokens).mul_(scale)
 
     @staticmethod
     def backward(ctx, g):
-        ctx.weight.grad.copy_(ctx.sums.index_add_(0, ctx.tokens, g))
-        return None, None, None, None
+        ctx.weight.grad.copy_(ctx.sums.index_add_(0, ctx.tokens, g, alpha=ctx.scale))
+        return None, None, None, None, None
 
 
 @fused

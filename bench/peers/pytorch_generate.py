@@ -108,7 +108,7 @@ class Generator:
         return tokens, (times[0] - start) * 1e3, [(b - a) * 1e3 for a, b in zip(times, times[1:])]
 
     def next(self, token, position, caches, turns):
-        x = self.embedding.index_select(0, token)[0].float()
+        x = self.embedding.index_select(0, token)[0].float() * self.model.embedding_scale
         for layer, (keys, values) in zip(self.layers, caches):
             x, _ = next_layer(x, layer, keys, values, position, *turns, self.model.prototypes, self.model.k)
         return best(x, self.norm, self.embedding)[0]
@@ -116,7 +116,7 @@ class Generator:
     def prefill(self, prompt, caches, turns):
         heads, length = self.shape.heads, len(prompt)
         cos, sin = (t[:length] for t in turns)
-        x_PD = self.embedding[prompt].float()
+        x_PD = self.embedding[prompt].float() * self.model.embedding_scale
         for layer, cache in zip(self.layers, caches):
             h = norm(x_PD, layer['attention.norm']).to(self.dtype)
             qkv = functional.linear(h, layer['attention.qkv']).view(length, 3, heads, -1).permute(1, 2, 0, 3)

@@ -51,8 +51,20 @@ class Model:
             elif fan_in is None:
                 value = torch.ones(size, dtype=dtype)
             else:
-                value = torch.empty(size, dtype=dtype).normal_(0, fan_in**-0.5, generator=generator)
+                value = torch.empty(size, dtype=dtype).normal_(0, self.deviation(name, fan_in), generator=generator)
             yield name, value
+
+    @property
+    def embedding_scale(self):
+        """What an embedding is multiplied by where it enters the first layer: Choir's `quarter-width`."""
+        return self.shape.width / 4
+
+    def deviation(self, name, fan_in):
+        """Of a new matrix: the stream begins at 1, and what is added to it begins at 1/sqrt(2 layers)."""
+        if name == 'embedding':
+            return 1 / self.embedding_scale
+        branch = name.endswith(('.output', '.down'))
+        return fan_in**-0.5 * ((2 * self.shape.layers) ** -0.5 if branch else 1)
 
     def prepare(self, values):
         self.parameters = {}
@@ -116,7 +128,7 @@ class Model:
         """Total loss (a scalar to differentiate) and its parts."""
         s, p = self.shape, self.parameters
         batch, sequence = tokens_BS.shape
-        x = Embedding.apply(p['embedding'], tokens_BS.reshape(-1))
+        x = Embedding.apply(p['embedding'], tokens_BS.reshape(-1), self.embedding_scale)
         balance, z, kept = 0.0, 0.0, 0.0
         for layer in range(s.layers):
             at = f'layers.{layer}.'

@@ -62,17 +62,17 @@ class RmsNorm(Function):
 
 
 class Embedding(Function):
-    """Rows of the embedding. Its gradient is added to what the tied head has written already."""
+    """Rows of the embedding, times a number. Its gradient is added to what the tied head has written already."""
 
     @staticmethod
-    def forward(ctx, weight, tokens):
-        ctx.weight, ctx.tokens = weight, tokens
-        return weight.detach().index_select(0, tokens)
+    def forward(ctx, weight, tokens, scale):
+        ctx.weight, ctx.tokens, ctx.scale = weight, tokens, scale
+        return weight.detach().index_select(0, tokens).mul_(scale)
 
     @staticmethod
     def backward(ctx, g):
-        ctx.weight.grad.index_add_(0, ctx.tokens, g)
-        return None, None
+        ctx.weight.grad.index_add_(0, ctx.tokens, g, alpha=ctx.scale)
+        return None, None, None
 
 
 def turn(x_BSHd, turns, out):

@@ -16,6 +16,7 @@ import type {
   TrainOptions,
   TrainSummary,
 } from '../train/index.ts'
+import type { Signal } from '../train/signal.ts'
 import type { WatchOptions, WatchServer } from '../watch/server.ts'
 import { stateMemory } from './memory.ts'
 
@@ -30,11 +31,18 @@ export interface Description {
   readonly tensors: readonly { readonly name: string; readonly shape: readonly number[]; readonly parameters: number }[]
 }
 
+export interface SignalCheck extends Signal {
+  /** In what way the start is not sound; empty when it is. */
+  readonly problems: readonly string[]
+}
+
 export interface Engine {
   train(config: RunConfig, options: TrainOptions): Promise<TrainSummary>
   evaluateRun(directory: string, options: EvaluateOptions): Promise<EvalRecord>
   generate(directory: string, options: GenerateOptions): AsyncIterable<string>
   describe(config: RunConfig): Promise<Description>
+  /** The signal check of an untrained model. */
+  signal(config: RunConfig): Promise<SignalCheck>
   /** Trains on random tokens in memory; writes nothing. */
   benchmark(config: RunConfig, options: BenchmarkOptions): Promise<BenchmarkResult>
   /** Runs what a study lacks, and writes its report. */
@@ -74,6 +82,11 @@ export const engine: Engine = {
     const { parameters, activeParameters, flopsPerToken, tensors } = describeModel(config.model)
     const memory = stateMemory(config.train.optimizer.kind, tensors)
     return { parameters, activeParameters, flopsPerToken, memory, tensors }
+  },
+  async signal(config) {
+    const { measureSignal, signalProblems } = await import('../train/signal.ts')
+    const signal = await measureSignal(config)
+    return { ...signal, problems: signalProblems(signal) }
   },
   async benchmark(config, options) {
     const { benchmark } = await import('../train/index.ts')

@@ -370,6 +370,18 @@ describe('eval, generate, inspect, bench', () => {
     expect(fake.stdout.text).toMatch(/total +8\.00 MB\n/)
   })
 
+  test('inspect --signal shows the residual stream and what is wrong with it', async () => {
+    const fake = fakeIo()
+    expect(await main(['inspect', 'tiny', '--signal'], fake.io)).toBe(0)
+    expect(fake.calls.map(({ name }) => name)).toEqual(['describe', 'signal'])
+    expect(fake.stdout.text).toMatch(/\n +1 +1\.000 +1\.00e-2 +25\.0%\n/)
+    expect(fake.stdout.text).toContain('initial loss 6.300, 6.238 (ln V)')
+    expect(fake.stdout.text).toContain('! the token explains 25 % of the last hidden state\n')
+    const programs = fakeIo()
+    await main(['inspect', 'tiny', '--signal', '--json'], programs.io)
+    expect(jsonLines(programs.stdout.text)).toEqual([expect.objectContaining({ signal: expect.anything() })])
+  })
+
   test('inspect reads a run, and its JSON is one line', async () => {
     const fake = fakeIo()
     expect(await main(['inspect', await storedRun('inspected'), '--json'], fake.io)).toBe(0)

@@ -7,6 +7,9 @@ import { z } from 'zod'
 const positive = z.int().positive()
 const nonNegative = z.number().nonnegative()
 
+/** A positive number, or a name for one that follows from the model's width. */
+const scaleSchema = <const T extends readonly string[]>(names: T) => z.union([z.number().positive(), z.enum(names)])
+
 /** A balancing loss: `coefficient` times the named form; 0 turns it off. */
 const balanceSchema = z
   .strictObject({
@@ -97,6 +100,18 @@ export const modelSchema = z
     hidden: positive.default(1024),
     /** The output projection is the token embedding, transposed. */
     tied: z.boolean().default(true),
+    /**
+     * Multiplies an embedding (of a token, and of its position) where it enters the first layer: a number,
+     * `sqrt-width` for √D (Vaswani et al. 2017, section 3.4; Gemma), `quarter-width` for D/4, or 1 (GPT-2, OLMoE). With
+     * `train.init.embedding` it sets the deviation of a new table. At D/4 that is 4/D: small enough for a tied head to
+     * begin near ln V at any width, as an output matrix does in µP (Yang et al. 2022, table 3).
+     */
+    embeddingScale: scaleSchema(['sqrt-width', 'quarter-width']).default('quarter-width'),
+    /**
+     * Multiplies the final activations where they enter the head: a number (Granite: 1/logits_scaling), or
+     * `inverse-sqrt-width` for 1/√D (T5, PaLM).
+     */
+    headScale: scaleSchema(['inverse-sqrt-width']).default(1),
     /** Sparse expert layers; null for a dense model. */
     moe: moeSchema.nullable().prefault({}),
   })
@@ -139,6 +154,16 @@ function refuseForExpertChoice(
   if (renormalize) refuse(['renormalize'], 'must be false: the gate is the softmax over all experts')
   if (balance.form !== 'switch') refuse(['balance', 'form'], 'must be "switch": there are no first choices to count')
 }
+
+/** The factor that `embeddingScale` stands for. */
+export const embeddingScaleOf = ({ embeddingScale, width }: Pick<ModelConfig, 'embeddingScale' | 'width'>): number => {
+  if (typeof embeddingScale === 'number') return embeddingScale
+  return embeddingScale === 'sqrt-width' ? Math.sqrt(width) : width / 4
+}
+
+/** The factor that `headScale` stands for. */
+export const headScaleOf = ({ headScale, width }: Pick<ModelConfig, 'headScale' | 'width'>): number =>
+  typeof headScale === 'number' ? headScale : 1 / Math.sqrt(width)
 
 export type ModelConfig = z.output<typeof modelSchema>
 export type MoeConfig = z.output<typeof moeSchema>

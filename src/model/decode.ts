@@ -28,11 +28,11 @@ import {
   transpose,
 } from '../graph/index.ts'
 import { cachedAttention, geluInOnePass, replaceRow } from '../graph/ops/decode.ts'
-import type { ModelConfig } from './config.ts'
+import { embeddingScaleOf, type ModelConfig } from './config.ts'
 import { type FfnWeights, weightsOf } from './ffn.ts'
 import { activatedExperts, hasRouterWeights, isSparse, type Parameters } from './parameters.ts'
 import { route, routerWeights } from './routing/routers.ts'
-import { logitsAt } from './transformer.ts'
+import { logitsAt, scaled } from './transformer.ts'
 
 /** Part of the pass of a token. */
 export interface DecodeStage {
@@ -134,7 +134,9 @@ type Place = ReturnType<typeof placeInputs>
 
 function embed(config: ModelConfig, parameters: Parameters, { position }: Place): Tensor {
   const x = gather(parameters.get('embedding'), input('token', 'int32', [1]))
-  return config.positions === 'learned' ? add(x, gather(parameters.get('positions'), reshape(position, [1]))) : x
+  const placed =
+    config.positions === 'learned' ? add(x, gather(parameters.get('positions'), reshape(position, [1]))) : x
+  return scaled(placed, embeddingScaleOf(config))
 }
 
 /** Attention of the token over the cache, and the cache with its own key and value. x is [1, D]. */

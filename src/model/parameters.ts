@@ -10,12 +10,15 @@ import { type DType, input, type Shape, type Tensor } from '../graph/index.ts'
 import type { ModelConfig } from './config.ts'
 import { ffnParameters } from './ffn.ts'
 
+/** What a matrix does decides how it begins: `branch` is one that writes to the residual stream. */
+export type MatrixRole = 'embedding' | 'positions' | 'matrix' | 'branch' | 'router' | 'head'
+
 export interface ParameterSpec {
   /** `{e}` in the name of a stacked tensor stands for the expert. */
   readonly name: string
   readonly shape: Shape
-  /** Initial values: ones, zeros, or a truncated normal with deviation √(scale / fanIn). */
-  readonly init: 'ones' | 'zeros' | { readonly fanIn: number }
+  /** Initial values: ones, zeros, or a truncated normal whose deviation follows from its role and fan-in. */
+  readonly init: 'ones' | 'zeros' | { readonly fanIn: number; readonly role: MatrixRole }
   /** Whether weight decay applies: to matrices, but not to norms, routers, biases and embeddings. */
   readonly decay: boolean
   /** The first dimension is the expert. */
@@ -54,10 +57,10 @@ export const hasRouterWeights = (moe: NonNullable<ModelConfig['moe']>): boolean 
 /** Every parameter of the model, in the order in which they lie in memory. */
 export function parameterSpecs(config: ModelConfig): ParameterSpec[] {
   const { vocabulary, width, layers, sequence, moe } = config
-  const matrix = (name: string, shape: Shape, fanIn: number): ParameterSpec => ({
+  const matrix = (name: string, shape: Shape, fanIn: number, role: MatrixRole = 'matrix'): ParameterSpec => ({
     name,
     shape,
-    init: { fanIn },
+    init: { fanIn, role },
     decay: true,
     stacked: false,
   })
@@ -70,24 +73,26 @@ export function parameterSpecs(config: ModelConfig): ParameterSpec[] {
     ffnParameters(config).map(({ name, rows }) =>
       rows === 'width'
         ? matrix(`${prefix}.${name}`, [width, hidden], width)
-        : matrix(`${prefix}.${name}`, [hidden, width], hidden),
+        : matrix(`${prefix}.${name}`, [hidden, width], hidden, 'branch'),
     )
 
-  const specs: ParameterSpec[] = [{ ...matrix('embedding', [vocabulary, width], width), decay: false }]
-  if (config.positions === 'learned') specs.push({ ...matrix('positions', [sequence, width], width), decay: false })
+  const specs: ParameterSpec[] = [{ ...matrix('embedding', [vocabulary, width], width, 'embedding'), decay: false }]
+  if (config.positions === 'learned')
+    specs.push({ ...matrix('positions', [sequence, width], width, 'positions'), decay: false })
   for (let index = 0; index < layers; index++) {
     const layer = `layers.${index}`
     const routed = routedModules(config, index)
     const router = (name: string): ParameterSpec[] => {
       if (!moe || !hasRouterWeights(moe)) return []
-      const weights = { ...matrix(`${name}.router`, [width, moe.experts], width), decay: false }
+      const weights = { ...matrix(`${name}.router`, [width, moe.experts], width, 'router'), decay: false }
       if (moe.router !== 'bias') return [weights]
       return [weights, { ...weights, name: `${name}.router.bias`, shape: [moe.experts], init: 'zeros' }]
     }
     const projection = (module: 'qkv' | 'output', columns: number) => {
       const name = moduleName(index, module)
-      if (!moe || !routed.includes(module)) return [matrix(name, [width, columns], width)]
-      const experts = matrix(`${name}.experts.{e}.weight`, [moe.experts, width, columns], width)
+      const role = module === 'output' ? 'branch' : 'matrix'
+      if (!moe || !routed.includes(module)) return [matrix(name, [width, columns], width, role)]
+      const experts = matrix(`${name}.experts.{e}.weight`, [moe.experts, width, columns], width, role)
       return [...router(name), { ...experts, stacked: true }]
     }
     specs.push(...norm(`${layer}.attention.norm`), ...projection('qkv', 3 * width), ...projection('output', width))
@@ -101,7 +106,7 @@ export function parameterSpecs(config: ModelConfig): ParameterSpec[] {
       specs.push({ ...spec, shape: [moe.experts, ...spec.shape], stacked: true })
   }
   specs.push(...norm('norm'))
-  if (!config.tied) specs.push(matrix('head', [vocabulary, width], width))
+  if (!config.tied) specs.push(matrix('head', [vocabulary, width], width, 'head'))
   return specs
 }
 

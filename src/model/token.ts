@@ -4,12 +4,12 @@
  */
 import { add, constant, input, layerNorm, reshape, rmsNorm, scope, type Tensor } from '../graph/index.ts'
 import { attendCached, chooseExperts, type RowExperts, rowExperts, rowProduct, tableRow } from '../graph/ops/token.ts'
-import type { ModelConfig } from './config.ts'
+import { embeddingScaleOf, headScaleOf, type ModelConfig } from './config.ts'
 import { cacheName } from './decode.ts'
 import { type FfnWeights, weightsOf } from './ffn.ts'
 import { activatedExperts, isSparse, type Parameters } from './parameters.ts'
 import { routerWeights } from './routing/routers.ts'
-import { choicesName } from './transformer.ts'
+import { choicesName, scaled } from './transformer.ts'
 
 /**
  * Logits [V], and the caches with the token's keys and values. Inputs besides parameters: `token` and
@@ -31,7 +31,8 @@ export function tokenProgram(config: ModelConfig, parameters: Parameters): Reado
 
   let x = scope('embedding', () => {
     const row = tableRow(parameters.get('embedding'), input('token', 'int32', [1]))
-    return config.positions === 'learned' ? add(row, tableRow(parameters.get('positions'), position)) : row
+    const placed = config.positions === 'learned' ? add(row, tableRow(parameters.get('positions'), position)) : row
+    return scaled(placed, embeddingScaleOf(config))
   })
   for (let layer = 0; layer < config.layers; layer++) {
     const name = `layers.${layer}`
@@ -64,7 +65,9 @@ export function tokenProgram(config: ModelConfig, parameters: Parameters): Reado
   }
   const last = scope('norm', () => norm(x, 'norm'))
   const logits = scope('head', () =>
-    rowProduct(last, parameters.get(config.tied ? 'embedding' : 'head'), { transposed: true }),
+    rowProduct(scaled(last, headScaleOf(config)), parameters.get(config.tied ? 'embedding' : 'head'), {
+      transposed: true,
+    }),
   )
   return { logits: reshape(logits, [config.vocabulary]), ...caches }
 }

@@ -20,7 +20,7 @@ import {
   type Tensor,
 } from '../graph/index.ts'
 import { attention, type Projections } from './attention.ts'
-import type { ModelConfig } from './config.ts'
+import { embeddingScaleOf, headScaleOf, type ModelConfig } from './config.ts'
 import { ffn, weightsOf } from './ffn.ts'
 import { moeLayer, moeProjection, type Pass, type RoutingReport } from './moe.ts'
 import { activatedExperts, moduleName, type Parameters, type RoutedModule, routedModules } from './parameters.ts'
@@ -29,6 +29,8 @@ import { hashTableOf } from './routing/hash.ts'
 export interface Activations {
   /** After the final norm. */
   readonly x_TD: Tensor
+  /** The residual stream before each layer, and after the last [T, D]. */
+  readonly stream: readonly Tensor[]
   readonly reports: readonly RoutingReport[]
 }
 
@@ -44,6 +46,7 @@ export function transformer(config: ModelConfig, parameters: Parameters, tokens_
       : layerNorm(x, parameters.get(name), parameters.get(`${name}.bias`), config.normEpsilon)
 
   let x_TD = scope('embedding', () => embed(config, parameters, tokens_T, pass))
+  const stream = [x_TD]
   const reports: RoutingReport[] = []
   for (let layer = 0; layer < config.layers; layer++) {
     const name = `layers.${layer}`
@@ -78,18 +81,23 @@ export function transformer(config: ModelConfig, parameters: Parameters, tokens_
         ),
       )
     }
+    stream.push(x_TD)
   }
-  return { x_TD: scope('norm', () => norm(x_TD, 'norm')), reports }
+  return { x_TD: scope('norm', () => norm(x_TD, 'norm')), stream, reports }
 }
 
+/** x times a constant; x itself where that is 1. */
+export const scaled = (x: Tensor, factor: number): Tensor => (factor === 1 ? x : multiply(x, factor))
+
 function embed(config: ModelConfig, parameters: Parameters, tokens_T: Tensor, { batch, sequence }: Pass): Tensor {
+  const scale = embeddingScaleOf(config)
   const x_TD = gather(parameters.get('embedding'), tokens_T)
-  if (config.positions !== 'learned') return x_TD
+  if (config.positions !== 'learned') return scaled(x_TD, scale)
   const positions = constant(
     Int32Array.from({ length: batch * sequence }, (_, t) => t % sequence),
     'int32',
   )
-  return add(x_TD, gather(parameters.get('positions'), positions))
+  return scaled(add(x_TD, gather(parameters.get('positions'), positions)), scale)
 }
 
 /** Experts that do not depend on activations: a function of the token, or given from outside. */
@@ -120,6 +128,7 @@ export interface Losses {
   /** What is minimised: cross-entropy plus, for every router, its weighted losses. */
   readonly objective: Tensor
   readonly reports: readonly RoutingReport[]
+  readonly stream: readonly Tensor[]
 }
 
 /** The losses of a pass over tokens [T] and targets [T], both int32; a negative target is not counted. */
@@ -130,8 +139,10 @@ export function losses(
   targets_T: Tensor,
   pass: Pass,
 ): Losses {
-  const { x_TD, reports } = transformer(config, parameters, tokens_T, pass)
-  const loss = scope('head', () => linearCrossEntropy(x_TD, head(config, parameters), targets_T))
+  const { x_TD, stream, reports } = transformer(config, parameters, tokens_T, pass)
+  const loss = scope('head', () =>
+    linearCrossEntropy(scaled(x_TD, headScaleOf(config)), head(config, parameters), targets_T),
+  )
   let objective = loss
   for (const { losses: router } of reports) {
     if (!router || !config.moe) continue
@@ -139,12 +150,15 @@ export function losses(
     if (balance.coefficient > 0) objective = add(objective, multiply(router.balance, balance.coefficient))
     if (zLoss > 0) objective = add(objective, multiply(router.z, zLoss))
   }
-  return { loss, objective, reports }
+  return { loss, objective, reports, stream }
 }
 
 /** Logits [V] at one position of the pass; `position` is int32 [1]. */
 export function logitsAt(config: ModelConfig, parameters: Parameters, x_TD: Tensor, position: Tensor): Tensor {
   return scope('head', () =>
-    reshape(matmul(gather(x_TD, position), head(config, parameters), { transposeB: true }), [config.vocabulary]),
+    reshape(
+      matmul(scaled(gather(x_TD, position), headScaleOf(config)), head(config, parameters), { transposeB: true }),
+      [config.vocabulary],
+    ),
   )
 }

@@ -4,7 +4,7 @@ import { describeModel } from '../model/describe.ts'
 import type { Runtime, StepEvent } from '../runtime/index.ts'
 import { measureBandwidth } from './bandwidth.ts'
 import type { RunConfig } from './config.ts'
-import { initialize } from './initialize.ts'
+import { initialize, initialScales } from './initialize.ts'
 import { type Engines, enginesOf } from './machine.ts'
 import { measurePeakFlops } from './peak.ts'
 import { randomFor } from './random.ts'
@@ -104,7 +104,7 @@ export class TrainingBench {
     const runtime = await openRuntime(config, profile)
     const peakFlops = await measurePeakFlops(runtime, 2048, 3)
     const store = createStore(config)
-    await initialize(store, config.train.seed, config.train.init.scale)
+    await initialize(store, config.train.seed, initialScales(config))
     const trainer = await Trainer.compile(runtime, config, store)
     return new TrainingBench(config, runtime, trainer, batchOf, peakFlops, async () => {
       await trainer.release()

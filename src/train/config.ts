@@ -43,6 +43,20 @@ const trainSchema = z.strictObject({
     .strictObject({
       /** Standard deviation of a truncated normal is sqrt(scale / fan-in) (Switch Transformers, section 2.4). */
       scale: z.number().positive().default(1),
+      /**
+       * Deviation of a token's embedding where it enters the first layer: the table's own is this over
+       * `model.embeddingScale`; that of learned positions half as much, as in GPT-2.
+       */
+      embedding: z.number().positive().default(1),
+      /**
+       * Multiplies the deviation of matrices that write to the residual stream (the output projection of attention,
+       * `down` of feed-forward networks): a number, or `depth` for 1/√(2·layers) (GPT-2, section 2.3).
+       */
+      residual: z.union([z.number().positive(), z.literal('depth')]).default('depth'),
+      /** Multiplies the deviation of routers; Switch Transformers, section 2.4: √0.1. */
+      router: z.number().positive().default(1),
+      /** Multiplies the deviation of an untied head. At 1 its logits deviate by 1, which costs half a nat at the start. */
+      head: z.number().positive().default(0.25),
     })
     .prefault({}),
   /** Seed of the initial parameters and of random routing. */

@@ -4,7 +4,7 @@ import { tokenizerFromJson } from '../data/index.ts'
 import { bytesTokenizer } from '../data/tokenizer.ts'
 import { type RunConfig, runSchema } from './config.ts'
 import { Evaluator } from './evaluation.ts'
-import { initialize } from './initialize.ts'
+import { initialize, initialScales } from './initialize.ts'
 import { openRuntime } from './session.ts'
 import type { ParameterStore } from './store.ts'
 import { createStore } from './trainer.ts'
@@ -48,7 +48,7 @@ async function evaluate(batch: number, prepare: (store: ParameterStore) => Promi
 const nothing = async (store: ParameterStore) => {
   for (const { name } of store.specs) store.parameter(name).fill(0)
 }
-const random = (store: ParameterStore) => initialize(store, 1, 1)
+const random = (store: ParameterStore) => initialize(store, 1, initialScales(config))
 
 test('a model that knows nothing pays ln V a token, over the bytes of the text and not its ends', async () => {
   const { evaluation } = await evaluate(2, nothing)

@@ -4,8 +4,9 @@ import { gradient, sizeOf, type Tensor, toOnnx } from '../graph/index.ts'
 import { modelSchema } from '../model/config.ts'
 import { parameterSpecs } from '../model/parameters.ts'
 import { type Buffer, createKernels, createRuntime } from '../runtime/index.ts'
+import { runSchema } from './config.ts'
 import { GradientProgram, gradientScratch } from './gradient-program.ts'
-import { initialize } from './initialize.ts'
+import { initialize, initialScales } from './initialize.ts'
 import { nameOf, tracePass } from './pass.ts'
 import { ParameterStore } from './store.ts'
 
@@ -31,7 +32,7 @@ for (const settings of cases)
     const runtime = await createRuntime({ threads: 1 })
     const kernels = await createKernels({ threads: 2 })
     const store = new ParameterStore(parameterSpecs(config), 0, gradientScratch(config, shape))
-    await initialize(store, 3, 1)
+    await initialize(store, 3, initialScales({ model: config, train: runSchema.parse({}).train }))
     // Tokens and targets repeat, and one target is not counted.
     const tokens = Int32Array.from({ length: 28 }, (_, t) => (t * t) % 23)
     const targets = Int32Array.from({ length: 28 }, (_, t) => (t === 5 ? -1 : (t * 5) % 11))

@@ -69,7 +69,19 @@ export function parseRunConfig(text: string, file: string, sets: readonly string
   } catch (error) {
     throw new RunError(`cannot read ${file}: ${(error as Error).message}`)
   }
-  return checked(runSchema, assigned(fields, sets), 'configuration')
+  return checked(runSchema, assigned(withEarlierScales(fields), sets), 'configuration')
+}
+
+/**
+ * A run's configuration is stored in full: one without `model.embeddingScale` was written before there were initial
+ * scales, and its model has none.
+ */
+function withEarlierScales(fields: Fields): Fields {
+  const { model } = fields
+  if (!isFields(model) || 'embeddingScale' in model) return fields
+  const deviation = 1 / Math.sqrt(typeof model.width === 'number' ? model.width : 1)
+  const scales = { model: { embeddingScale: 1 }, train: { init: { embedding: deviation, residual: 1, head: 1 } } }
+  return merge(scales, fields)
 }
 
 function assigned(fields: Fields, sets: readonly string[]): Fields {

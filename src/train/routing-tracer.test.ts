@@ -5,7 +5,7 @@ import type { MoeConfig } from '../model/config.ts'
 import { hashTable } from '../model/routing/hash.ts'
 import { type RunConfig, type RunInput, runSchema } from './config.ts'
 import { Evaluator } from './evaluation.ts'
-import { initialize } from './initialize.ts'
+import { initialize, initialScales } from './initialize.ts'
 import { randomFor } from './random.ts'
 import { type BatchTrace, RoutingTracer } from './routing-tracer.ts'
 import { openRuntime } from './session.ts'
@@ -33,7 +33,7 @@ async function traced(moe: Moe, of: readonly DocumentWindow[] = windows) {
   const model = config.model as RunConfig['model'] & { readonly moe: MoeConfig }
   const runtime = await openRuntime(config)
   const store = createStore(config)
-  await initialize(store, 1, 1)
+  await initialize(store, 1, initialScales(config))
   const evaluator = await Evaluator.compile(runtime, model, store, 2, 0)
   const tracer = await RoutingTracer.compile(runtime, model, store, 2, 0)
   try {

@@ -13,7 +13,7 @@ import { newestCheckpoint } from './checkpoint/checkpoint.ts'
 import { Cleanup } from './cleanup.ts'
 import type { RunConfig } from './config.ts'
 import { Evaluator } from './evaluation.ts'
-import { initialize } from './initialize.ts'
+import { initialize, initialScales } from './initialize.ts'
 import { enginesOf, measureCeilings } from './machine.ts'
 import type { TrainEvent, TrainSummary } from './metrics.ts'
 import { reportNonFinite } from './non-finite.ts'
@@ -87,7 +87,7 @@ async function trainOn(
 
   const found = resume ? await saved.restore(warn) : null
   say(found ? `continuing from ${found.path}` : 'initial parameters')
-  if (!found) await initialize(store, train.seed, train.init.scale)
+  if (!found) await initialize(store, train.seed, initialScales(config))
   const fromStep = found?.step ?? 0
   await files.rewind(fromStep)
   const { parameters, activeParameters } = report.model

@@ -3,7 +3,7 @@ import { runInNewContext } from 'node:vm'
 import { expect, test } from 'vitest'
 import { updatedBias } from '../../test/witness/routing.ts'
 import { type RunConfig, type RunInput, runSchema } from './config.ts'
-import { initialize } from './initialize.ts'
+import { initialize, initialScales } from './initialize.ts'
 import { openRuntime } from './session.ts'
 import { coefficientOfVariation } from './statistics.ts'
 import type { ParameterStore } from './store.ts'
@@ -39,7 +39,7 @@ async function withTrainer(
   const runtime = await openRuntime(config)
   try {
     const store = createStore(config)
-    await initialize(store, config.train.seed, config.train.init.scale)
+    await initialize(store, config.train.seed, initialScales(config))
     const trainer = await Trainer.compile(runtime, config, store)
     try {
       await body(trainer, store)

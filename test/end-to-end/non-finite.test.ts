@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type RunConfig, runSchema } from '../../src/train/config.ts'
-import { initialize } from '../../src/train/initialize.ts'
+import { initialize, initialScales } from '../../src/train/initialize.ts'
 import { findNonFinite } from '../../src/train/non-finite.ts'
 import { openRuntime } from '../../src/train/session.ts'
 import type { ParameterStore } from '../../src/train/store.ts'
@@ -82,7 +82,7 @@ async function trained(kind: 'adamw' | 'adafactor', body: (trainer: Trainer, sto
   const config = configOf(kind)
   const runtime = await openRuntime(config)
   const store = createStore(config)
-  await initialize(store, 0, 1)
+  await initialize(store, 0, initialScales(config))
   const trainer = await Trainer.compile(runtime, config, store)
   try {
     await body(trainer, store)

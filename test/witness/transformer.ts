@@ -56,6 +56,8 @@ export function transformer(input: TransformerInput): { logits_TV: number[][]; r
     const positions = matrixOf(parameters, 'positions')
     x_TD = x_TD.map((x, t) => add(x, rowOf(positions, t % S)))
   }
+  const embeddingScale = factorOf(config.embeddingScale, config.width)
+  x_TD = x_TD.map((x) => x.map((value) => value * embeddingScale))
 
   const routings = new Map<Routed, Routing>()
   for (let l = 0; l < config.layers; l++) {
@@ -95,7 +97,22 @@ export function transformer(input: TransformerInput): { logits_TV: number[][]; r
 
   const final = norm(x_TD, parameters, 'norm', config)
   const head = config.tied ? embedding : matrixOf(parameters, 'head')
-  return { logits_TV: final.map((x) => head.map((row) => dot(x, row))), routings }
+  const headScale = factorOf(config.headScale, config.width)
+  return { logits_TV: final.map((x) => head.map((row) => headScale * dot(x, row))), routings }
+}
+
+/** `embeddingScale` and `headScale` by their names' plain meaning. */
+function factorOf(scale: ModelConfig['embeddingScale'] | ModelConfig['headScale'], width: number): number {
+  switch (scale) {
+    case 'sqrt-width':
+      return Math.sqrt(width)
+    case 'quarter-width':
+      return width / 4
+    case 'inverse-sqrt-width':
+      return 1 / Math.sqrt(width)
+    default:
+      return scale
+  }
 }
 
 /** Weights of a router that learns, else null, and the bias of one that has one. */

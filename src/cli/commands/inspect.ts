@@ -7,8 +7,8 @@ import type { RunConfig } from '../../train/config.ts'
 import { loadConfig, loadRunConfig } from '../../train/load-config.ts'
 import { isPreset } from '../../train/presets.ts'
 import { labelled } from '../display/display.ts'
-import type { Description } from '../engine.ts'
-import { bytes, count, flops, grouped, percent, table } from '../format.ts'
+import type { Description, SignalCheck } from '../engine.ts'
+import { bytes, count, fixed, flops, grouped, percent, table } from '../format.ts'
 import { type Colors, colorsFor, type Io, writeJson } from '../io.ts'
 import { jsonOption, setOption } from '../options.ts'
 import { modelLine, routingLine } from '../summary.ts'
@@ -16,15 +16,19 @@ import { modelLine, routingLine } from '../summary.ts'
 interface InspectFlags {
   readonly set?: readonly string[]
   readonly json?: true
+  readonly signal?: true
 }
 
 export function addInspect(program: Command, io: Io): void {
   program
     .command('inspect')
     .summary('show the size and cost of a model')
-    .description('Shows parameters, active parameters, FLOPs a token, memory and tensors of a run or configuration.')
+    .description(
+      'Shows parameters, active parameters, FLOPs a token, memory and tensors of a run or configuration, and how sound its start is.',
+    )
     .argument('<run|config>', 'a run directory, a preset, or a YAML or JSON file')
     .addOption(setOption())
+    .option('--signal', 'measure what the untrained model carries from layer to layer, and its initial loss')
     .addOption(jsonOption())
     .addHelpText(
       'after',
@@ -32,6 +36,7 @@ export function addInspect(program: Command, io: Io): void {
 Examples:
   choir inspect demo
   choir inspect base --set model.moe.experts=64
+  choir inspect demo --signal
   choir inspect runs/demo --json`,
     )
     .action((source: string, flags: InspectFlags) => run(io, source, flags))
@@ -45,8 +50,33 @@ async function run(io: Io, source: string, flags: InspectFlags): Promise<void> {
     )
   const config = isRun ? await loadRunConfig(source) : await loadConfig(source, flags.set ?? [])
   const description = await io.engine.describe(config)
-  if (flags.json) return writeJson(io, { kind: 'description', ...description, config })
-  io.stdout.write(text(config, description, basename(source), colorsFor(io.stdout, io.env)))
+  const signal = flags.signal && (await io.engine.signal(config))
+  if (flags.json) return writeJson(io, { kind: 'description', ...description, ...(signal && { signal }), config })
+  const colors = colorsFor(io.stdout, io.env)
+  io.stdout.write(text(config, description, basename(source), colors))
+  if (signal) io.stdout.write(signalText(signal, colors))
+}
+
+function signalText({ stream, loss, uniformLoss, problems }: SignalCheck, colors: Colors): string {
+  const head = ['layers passed', 'activation', 'gradient', 'token'].map((title) => colors.dim(title))
+  const rows = stream.map(({ depth, activation, gradient, tokenShare }) => [
+    String(depth),
+    fixed(activation, 3),
+    gradient.toExponential(2),
+    percent(tokenShare),
+  ])
+  const verdict = problems.length === 0 ? ['the start is sound'] : problems
+  return [
+    `  ${colors.bold('signal of the untrained model')}, in the residual stream`,
+    ...indented(table([head, ...rows], 'rrrr')),
+    '',
+    '  activation and gradient: root mean squares, within a factor of 3 over depth when sound',
+    '  token: share of the variance that the current token explains, at least 50% when sound',
+    `  initial loss ${fixed(loss, 3)}, ${fixed(uniformLoss, 3)} (ln V) for a model that knows nothing`,
+    ...verdict.map((line) => `  ${problems.length === 0 ? colors.green('✓') : colors.yellow('!')} ${line}`),
+    '',
+    '',
+  ].join('\n')
 }
 
 function text(config: RunConfig, description: Description, name: string, colors: Colors): string {

@@ -210,6 +210,16 @@ export function fakeIo(settings: Settings = {}): Fake {
       yield ' of the'
       yield ' United States'
     },
+    async signal(config) {
+      calls.push({ name: 'signal', args: [config] })
+      const at = (depth: number, tokenShare: number) => ({ depth, activation: 1, gradient: 0.01, tokenShare })
+      return {
+        stream: [at(0, 1), at(1, 0.25)],
+        loss: 6.3,
+        uniformLoss: 6.238,
+        problems: ['the token explains 25 % of the last hidden state'],
+      }
+    },
     async describe(config) {
       calls.push({ name: 'describe', args: [config] })
       return {
