@@ -1,5 +1,5 @@
 /** Times training steps on random tokens in memory; writes nothing. */
-import type { Batch } from '../data/index.ts'
+import { type Batch, separatorOf } from '../data/index.ts'
 import { describeModel } from '../model/describe.ts'
 import type { Runtime, StepEvent } from '../runtime/index.ts'
 import { measureBandwidth } from './bandwidth.ts'
@@ -105,7 +105,9 @@ export class TrainingBench {
     const peakFlops = await measurePeakFlops(runtime, 2048, 3)
     const store = createStore(config)
     await initialize(store, config.train.seed, config.train.init.scale)
-    const trainer = await Trainer.compile(runtime, config, store)
+    // Where documents begin changes no time, so any token may stand for the end of text.
+    const separator = separatorOf(config.data, { endOfText: 0 })
+    const trainer = await Trainer.compile(runtime, config, store, separator)
     return new TrainingBench(config, runtime, trainer, batchOf, peakFlops, async () => {
       await trainer.release()
       await runtime.close()

@@ -7,7 +7,7 @@
  * Everything that a later step depends on is in the checkpoint or follows from the configuration and
  * the step number, so a run that is killed at any instant continues bit for bit.
  */
-import { type Batch, type Dataset, tokenizerFromJson, trainBatch } from '../data/index.ts'
+import { type Batch, type Dataset, separatorOf, tokenizerFromJson, trainBatch } from '../data/index.ts'
 import { RunError, UsageError } from '../errors.ts'
 import { newestCheckpoint } from './checkpoint/checkpoint.ts'
 import { Cleanup } from './cleanup.ts'
@@ -78,9 +78,11 @@ async function trainOn(
   const peakFlops = ceilings?.peakFlops ?? (await measurePeakFlops(runtime))
   say('compiling the model')
   const store = createStore(config)
-  const trainer = await Trainer.compile(runtime, config, store)
+  const separator = separatorOf(config.data, data.tokenizer)
+  const trainer = await Trainer.compile(runtime, config, store, separator)
   cleanup.defer(() => trainer.release())
-  const evaluator = await Evaluator.compile(runtime, model, store, train.batch / train.microBatches, train.seed)
+  const sequences = train.batch / train.microBatches
+  const evaluator = await Evaluator.compile(runtime, model, store, sequences, train.seed, separator)
   cleanup.defer(() => evaluator.release())
   const saved = new SavedState(files, data, store, trainer)
   const report = new Reporter(config, files, peakFlops, tell)
