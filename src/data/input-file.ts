@@ -1,3 +1,5 @@
+import type { Content } from './content.ts'
+
 /** A file that holds documents, as the readers see it. */
 export type Format = 'text' | 'jsonl' | 'json' | 'parquet'
 
@@ -13,4 +15,6 @@ export interface InputFile {
   readonly field?: string
   /** Keep the other fields of each record as the document's metadata. */
   readonly metadata?: boolean
+  /** The bytes that it had when it was hashed: a reading of others fails at its end. */
+  readonly content?: Content
 }
