@@ -8,23 +8,7 @@
 import { createHash, type Hash } from 'node:crypto'
 import { createReadStream, statSync } from 'node:fs'
 import { UsageError } from '../errors.ts'
-import type { InputFile } from './input-file.ts'
-
-/** A file as it was when it was hashed. */
-export interface Content {
-  reading(): Reading
-}
-
-/** One reading of a file from its first byte to its last. */
-export interface Reading {
-  /** The next bytes of the file. */
-  add(chunk: Uint8Array): void
-  /**
-   * Reads on from where the reading stopped, from the first byte if it added none, and compares.
-   * @throws UsageError when the file has changed
-   */
-  end(): Promise<void>
-}
+import type { Content, InputFile } from './input-file.ts'
 
 export interface HashedFiles {
   /** Of what the files are called, what they hold and how they are read. */
