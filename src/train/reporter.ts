@@ -20,7 +20,7 @@ export class Reporter {
   private readonly speeds: number[] = []
   private readonly rates: number[] = []
 
-  /** @param ceiling Measured once at least, in the precision of the run; hears of the rates that steps reach. */
+  /** @param ceiling Measured once at least, in the precision of the run; is given the rates that steps reach. */
   constructor(config: RunConfig, files: RunDirectory, ceiling: Ceiling, tell: (event: TrainEvent) => void) {
     this.config = config
     this.files = files

@@ -144,7 +144,7 @@ async function trainOn(
   }
   if (step > savedAt) await checkpoint()
   const seconds = (performance.now() - started) / 1000
-  // The machine may have been busy at the start. Who interrupts does not wait for it.
+  // The machine may have been busy at the start. An interrupted run ends without delay.
   if (!signal?.aborted) await ceiling.measure()
   const known = ceiling.report()
 

@@ -43,7 +43,7 @@ export interface TransformerInput {
   readonly training: boolean
   /** [T·K] expert ids, for the hash and random routers. */
   readonly choices?: ReadonlyMap<Routed, Int32Array>
-  /** Id that opens a document: no token looks past the last one before it. Default: documents are not told apart. */
+  /** Id that opens a document: no token looks past the last one before it. Default: every token looks at all before it. */
   readonly separator?: number
 }
 
