@@ -181,6 +181,11 @@ const cases: Record<string, Case[]> = {
       inputs: of([1, 1, 1, 2], [1, 1, 1, 2], [1, 1, 1, 2]),
       build: (q, k, v) => g.causalAttention(q as Tensor, k as Tensor, v as Tensor, 1),
     },
+    // Another document begins at the last position of the first sequence, and at both later ones of the second.
+    {
+      inputs: of([2, 2, 3, 4], [2, 2, 3, 4], [2, 2, 3, 4]),
+      build: (q, k, v) => g.causalAttention(q as Tensor, k as Tensor, v as Tensor, 0.5, ints([0, 0, 2, 0, 1, 2])),
+    },
   ],
   'linear-cross-entropy': [
     { inputs: of([4, 3], [5, 3]), build: (x, w) => g.linearCrossEntropy(x as Tensor, w as Tensor, ints([1, 4, 0, 4])) },

@@ -36,6 +36,18 @@ describe('the compiled model agrees with the witness', () => {
     }
   })
 
+  test('attention that begins again at every document', async () => {
+    for (let seed = 0; seed < 8; seed++) {
+      const given = caseOf('top-2', seed, { attention: seed % 2 === 0 ? 'all' : 'none' }, { layers: 2 })
+      // The separator stands in the middle, and is the first token of one sequence and the last of the other.
+      const separator = given.config.vocabulary - 1
+      const tokens = given.tokens.map((token, t) => ([2, 3, 4].includes(t) ? separator : token % separator))
+      const apart = { ...given, tokens, separator }
+      await compare(apart, 'float64', 1e-7)
+      await checkGradient(apart, seed)
+    }
+  })
+
   test('in float32, within rounding', async () => {
     for (const router of Object.keys(routers)) await compare(caseOf(router, 7), 'float32', 1e-4)
   })

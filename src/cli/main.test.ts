@@ -401,6 +401,22 @@ describe('eval, generate, inspect, bench', () => {
     expect(report.machine.node).toBe(process.version)
   })
 
+  test('a matmul ceiling that is a lower bound is reported as one, by train and by bench', async () => {
+    const ceiling = { peakFlops: 3e11, lowestPeakFlops: 2e11, peakIsLowerBound: true }
+    const why = 'at least 300 GFLOP/s; one measurement gave 200 GFLOP/s, so something else was running'
+    const busy = fakeIo({ ceiling })
+    await main(['train', 'tiny', '--out', join(folder, 'busy')], busy.io)
+    expect(busy.stdout.text).toMatch(/^ {2}speed +12\.3k tokens\/s, MFU at most 61%$/m)
+    expect(busy.stdout.text).toContain(why)
+    const bench = fakeIo({ ceiling })
+    await main(['bench', '--only', 'top-1', '--out', join(folder, 'busy.json')], bench.io)
+    expect(bench.stdout.text).toContain(`top-1: matmul ceiling ${why}`)
+    const quiet = fakeIo()
+    await main(['train', 'tiny', '--out', join(folder, 'quiet')], quiet.io)
+    expect(quiet.stdout.text).toMatch(/^ {2}speed +12\.3k tokens\/s, MFU 61%$/m)
+    expect(quiet.stdout.text).not.toContain('something else')
+  })
+
   test('bench of one routing measures in this process', async () => {
     const fake = fakeIo()
     expect(await main(['bench', '--only', '4 top-1 1x', '--threads', '2', '--json'], fake.io)).toBe(0)

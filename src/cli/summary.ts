@@ -1,7 +1,7 @@
 /** Runs in words: one line for its model, one for its routing. */
 import type { RunConfig } from '../train/config.ts'
-import type { Engines } from '../train/index.ts'
-import { grouped } from './format.ts'
+import type { CeilingReport, Engines } from '../train/index.ts'
+import { flops, grouped } from './format.ts'
 
 /** `4 layers of width 192, 6 heads, sequence 128, vocabulary 2,048`. */
 export function modelLine({ model }: RunConfig): string {
@@ -30,6 +30,13 @@ function routerName(moe: NonNullable<RunConfig['model']['moe']>): string {
 /** `oneDNN 3.7.2, bf16 on 2 threads`. */
 export function engineLine({ provider, math, threads }: Engines): string {
   return `${provider}, ${math} on ${threads} thread${threads === 1 ? '' : 's'}`
+}
+
+/** Why MFU may be too high: the machine was busy during a measurement. Null when it was not. */
+export function lowerBoundNote(ceiling: CeilingReport): string | null {
+  if (!ceiling.peakIsLowerBound) return null
+  const [best, lowest] = [flops(ceiling.peakFlops), flops(ceiling.lowestPeakFlops)]
+  return `at least ${best}/s; one measurement gave ${lowest}/s, so something else was running and MFU is an upper bound`
 }
 
 export function sourceName({ data }: RunConfig): string {

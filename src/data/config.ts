@@ -25,6 +25,11 @@ export const dataSchema = z.strictObject({
   seed: z.int().nonnegative().default(0),
   /** Seed of the order in which training windows are read; default: `seed`. The split stays that of `seed`. */
   order: z.int().nonnegative().optional(),
+  /**
+   * Whether a token sees earlier documents of its window, which is cut from the stream of all documents. With
+   * false, attention begins again at every end of text, in training and evaluation; every token stays a target.
+   */
+  crossDocuments: z.boolean().default(true),
   /** Folder of the token cache; default: the user's cache folder. */
   cache: z.string().optional(),
 })

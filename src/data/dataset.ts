@@ -16,8 +16,9 @@ import { tooShort } from './batches.ts'
 import { trainBpe } from './bpe-training.ts'
 import { type Cache, openCache } from './cache.ts'
 import type { DataConfig } from './config.ts'
+import { hashFiles } from './content.ts'
 import { type Metadata, type Piece, readDocuments } from './documents.ts'
-import { hashFiles, resolveSources } from './files.ts'
+import { resolveSources } from './files.ts'
 import { cutSections, fewDocuments, sectionLength } from './sections.ts'
 import { assertBothSides, type Split, surveyDocuments, withSides } from './split.ts'
 import { TokenReader, type TokenStream, widthFor } from './token-file.ts'
@@ -66,7 +67,7 @@ export interface DatasetOptions {
 
 /**
  * Opens the data of a configuration; the tokens come from the cache when they are there.
- * @throws UsageError when the source, its format, a field or the tokenizer is not usable
+ * @throws UsageError when the source, its format, a field or the tokenizer is not usable, or a file changes meanwhile
  * @throws RunError when the disk is full or a corpus package is missing
  */
 export async function openDataset(config: DataConfig, options: DatasetOptions): Promise<Dataset> {
@@ -74,8 +75,8 @@ export async function openDataset(config: DataConfig, options: DatasetOptions): 
   const cache = await openCache(config.cache, say)
   try {
     const heldOut = options.whole ? 1 : config.heldOut
-    const files = await resolveSources(config.source, await cache.scratch(), options.stdin)
-    const content = await hashFiles(files, config.field, signal)
+    const sources = await resolveSources(config.source, await cache.scratch(), options.stdin)
+    const { hash: content, files } = await hashFiles(sources, config.field, signal)
     const source = typeof config.source === 'string' ? config.source : config.source.join(', ')
     const text = new Text(
       () => readDocuments(files, config.field, signal),

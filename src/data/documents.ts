@@ -25,7 +25,8 @@ const largestRecord = 1 << 28
 
 /**
  * The documents of files, in order. Records whose text is empty or null are passed over.
- * @throws UsageError for anything that is not text, not JSON, or lacks the field or column
+ * @throws UsageError for anything that is not text, not JSON, or lacks the field or column, and for a file that has
+ * changed since it was hashed
  */
 export async function* readDocuments(
   files: readonly InputFile[],
@@ -35,10 +36,16 @@ export async function* readDocuments(
   for (const file of files) {
     signal?.throwIfAborted()
     if (file.named && (await sizeOf(file)) === 0) throw new UsageError(`data.source: ${file.name} is empty`)
-    const pieces = readers[file.format](file, file.field ?? field)
-    for await (const piece of pieces) {
+    try {
+      for await (const piece of readers[file.format](file, file.field ?? field)) {
+        signal?.throwIfAborted()
+        yield piece
+      }
+    } catch (error) {
       signal?.throwIfAborted()
-      yield piece
+      // Half of what somebody writes may be no text and no JSON.
+      await file.content?.reading().end()
+      throw error
     }
   }
 }

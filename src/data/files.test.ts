@@ -4,7 +4,8 @@ import { Readable } from 'node:stream'
 import { gzipSync } from 'node:zlib'
 import { beforeAll, expect, test } from 'vitest'
 import { UsageError } from '../errors.ts'
-import { hashFiles, placeOfSource, resolveSources } from './files.ts'
+import { hashFiles } from './content.ts'
+import { placeOfSource, resolveSources } from './files.ts'
 import { temporaryFolder } from './testing/temporary-folder.ts'
 
 const temporary = temporaryFolder()
@@ -77,7 +78,7 @@ test('the hash changes with the content, the names and the field, and with nothi
   const there = temporary.make()
   const hash = async (folder: string, content: string, field = 'text') => {
     writeFileSync(join(folder, 'a.txt'), content)
-    return hashFiles(await resolveSources(folder, scratch), field)
+    return (await hashFiles(await resolveSources(folder, scratch), field)).hash
   }
   const first = await hash(here, 'one')
   expect(await hash(there, 'one')).toBe(first)

@@ -2,8 +2,7 @@
  * From what a user writes as `data.source` to a list of files, in an order that does not depend on the
  * machine: corpora by name, paths, folders, globs, standard input.
  */
-import { createHash } from 'node:crypto'
-import { createReadStream, createWriteStream, existsSync, statSync } from 'node:fs'
+import { createWriteStream, existsSync, statSync } from 'node:fs'
 import { open, readdir } from 'node:fs/promises'
 import { basename, dirname, join, relative, resolve, sep } from 'node:path'
 import type { Readable } from 'node:stream'
@@ -116,19 +115,4 @@ async function spool(stdin: Readable, scratch: string): Promise<InputFile> {
   if (start.toString('latin1') === 'PAR1') return { ...input, format: 'parquet' }
   for await (const chunk of textChunks(input)) return { ...input, format: /^\s*\{\s*"/.test(chunk) ? 'jsonl' : 'text' }
   return input
-}
-
-/** A hash of what the files are called, what they hold and how they are read. */
-export async function hashFiles(files: readonly InputFile[], field: string, signal?: AbortSignal): Promise<string> {
-  const hash = createHash('sha256')
-  for (const file of files) {
-    hash.update(JSON.stringify([file.name, file.format, file.gzip, file.field ?? field, statSync(file.path).size]))
-    try {
-      for await (const chunk of createReadStream(file.path, { highWaterMark: 1 << 20, signal })) hash.update(chunk)
-    } catch (error) {
-      signal?.throwIfAborted()
-      throw new UsageError(`data.source: cannot read ${file.name}: ${(error as Error).message}`)
-    }
-  }
-  return hash.digest('hex')
 }

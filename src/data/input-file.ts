@@ -13,4 +13,22 @@ export interface InputFile {
   readonly field?: string
   /** Keep the other fields of each record as the document's metadata. */
   readonly metadata?: boolean
+  /** The bytes that it had when it was hashed: a reading of others fails at its end. */
+  readonly content?: Content
+}
+
+/** A file as it was when it was hashed (content.ts). */
+export interface Content {
+  reading(): Reading
+}
+
+/** One reading of a file from its first byte to its last. */
+export interface Reading {
+  /** The next bytes of the file. */
+  add(chunk: Uint8Array): void
+  /**
+   * Reads on from where the reading stopped, from the first byte if it added none, and compares.
+   * @throws UsageError when the file has changed
+   */
+  end(): Promise<void>
 }

@@ -16,6 +16,7 @@ type SchemaTree = ReturnType<typeof parquetSchema>
 /** The column's values in row order; `a.b` is a field of a struct column. @throws UsageError */
 export async function* parquetTexts(file: InputFile, column: string): AsyncGenerator<string | null> {
   try {
+    const reading = file.content?.reading()
     const buffer = await asyncBufferFromFile(file.path)
     const metadata = await parquetMetadataAsync(buffer)
     const path = columnPath(metadata, column, file)
@@ -46,6 +47,7 @@ export async function* parquetTexts(file: InputFile, column: string): AsyncGener
       }
       rowStart = rowEnd
     }
+    await reading?.end()
   } catch (error) {
     if (error instanceof UsageError) throw error
     throw new UsageError(`data.source: ${file.name} cannot be read as Parquet: ${(error as Error).message}`)

@@ -31,9 +31,16 @@ export async function* textChunks(file: InputFile): AsyncGenerator<string> {
 }
 
 async function* byteChunks(file: InputFile): AsyncGenerator<Buffer> {
+  const reading = file.content?.reading()
+  const hashed = async function* (chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+    for await (const chunk of chunks) {
+      reading?.add(chunk)
+      yield chunk
+    }
+  }
   const source = createReadStream(file.path, { highWaterMark: 1 << 18 })
   // The callback is needed but has nothing to do: an error destroys the last stream, and the loop throws it.
-  const stream = file.gzip ? pipeline(source, createGunzip({ chunkSize: 1 << 18 }), () => {}) : source
+  const stream = file.gzip ? pipeline(source, hashed, createGunzip({ chunkSize: 1 << 18 }), () => {}) : hashed(source)
   try {
     for await (const chunk of stream) yield chunk as Buffer
   } catch (error) {
@@ -41,6 +48,7 @@ async function* byteChunks(file: InputFile): AsyncGenerator<Buffer> {
     const kind = file.gzip && code?.startsWith('Z_') ? 'is not a sound gzip file' : 'cannot be read'
     throw new UsageError(`data.source: ${file.name} ${kind}: ${message}`)
   }
+  await reading?.end()
 }
 
 function decode(bytes: Buffer, offset: number, file: InputFile): string {

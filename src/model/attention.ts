@@ -11,6 +11,7 @@ import {
   transpose,
 } from '../graph/index.ts'
 import type { ModelConfig } from './config.ts'
+import type { Pass } from './moe.ts'
 
 /** The projections of a layer's attention: a matrix each, or routed experts. */
 export interface Projections {
@@ -21,9 +22,15 @@ export interface Projections {
 }
 
 /**
- * Attention of a layer on its normed input. x_TD is B sequences of S tokens one after the other.
+ * Attention of a layer on its normed input. x_TD is B sequences of S tokens one after the other; a token sees
+ * itself and those before it in its sequence, from `firstVisible_T` on where that is given.
  */
-export function attention(config: ModelConfig, project: Projections, x_TD: Tensor, sequence: number): Tensor {
+export function attention(
+  config: ModelConfig,
+  project: Projections,
+  x_TD: Tensor,
+  { sequence, firstVisible_T }: Pick<Pass, 'sequence' | 'firstVisible_T'>,
+): Tensor {
   const { width, heads } = config
   const [tokens = 0] = x_TD.shape
   const [batch, head] = [tokens / sequence, width / heads]
@@ -32,12 +39,12 @@ export function attention(config: ModelConfig, project: Projections, x_TD: Tenso
   if (head > 1 && hasKernel('attention', x_TD.dtype)) {
     const { cos, sin } = rotaryTables(config, sequence, x_TD.dtype)
     const angles = config.positions === 'rotary' ? ([cos, sin] as const) : null
-    const y_TD = attentionKernel(qkv_TX, angles, { batch, sequence, heads, scale })
+    const y_TD = attentionKernel(qkv_TX, angles, { batch, sequence, heads, scale }, firstVisible_T)
     return project.output(y_TD)
   }
   const qkv_BHSd = transpose(reshape(qkv_TX, [batch, sequence, 3 * heads, head]), [0, 2, 1, 3])
   const [q, k, v] = split3(qkv_BHSd, config, sequence)
-  const y_BHSd = causalAttention(q, k, v, scale)
+  const y_BHSd = causalAttention(q, k, v, scale, firstVisible_T)
   const y_TD = reshape(transpose(y_BHSd, [0, 2, 1, 3]), [tokens, width])
   return project.output(y_TD)
 }

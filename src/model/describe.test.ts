@@ -31,6 +31,17 @@ test('experts of feed-forward networks: two of six are active, and count as oper
   expect(flopsPerToken).toBe(6 * (shared + 2 * expert) + scores)
 })
 
+test('the masked half of attention: pairs of a token and a later one, by counting them', () => {
+  const [layers, sequence, width] = [2, 4, 8]
+  let masked = 0
+  for (let query = 0; query < sequence; query++)
+    for (let key = 0; key < sequence; key++)
+      // A multiply and an add for the score and for the value, forward and twice backward.
+      if (key > query) masked += 3 * 2 * 2 * width
+  expect(described('none').maskedFlopsPerToken).toBe((layers * masked) / sequence)
+  expect(described('none').denseFlopsPerToken).toBeGreaterThan((layers * masked) / sequence)
+})
+
 test('experts in attention: an assignment costs what its own projection does', () => {
   const shared = head + qkv + output + dense + 3 * router
   const { parameters, activeParameters, flopsPerToken, denseFlopsPerToken, flopsPerAssignment } = described('all')

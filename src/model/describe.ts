@@ -9,6 +9,11 @@ export interface ModelDescription {
   readonly activeParameters: number
   /** Floating-point operations to train on one token (forward and backward), when nothing is dropped. */
   readonly flopsPerToken: number
+  /**
+   * The part of it that causal attention masks, 6·(S−1)·D a layer: of S keys a token sees (S+1)/2 in the mean. It is
+   * counted all the same, as PaLM does; kernels compute little of it.
+   */
+  readonly maskedFlopsPerToken: number
   /** The part of it that is not in routed experts. */
   readonly denseFlopsPerToken: number
   /** Operations to train on one assignment of a token to an expert of each module; 0 where it is not routed. */
@@ -21,7 +26,7 @@ const FLOPS_PER_WEIGHT = 6
 
 /**
  * Counts matmuls only, as is usual for model FLOPs (PaLM, appendix B): 6 a weight that multiplies the
- * token, and 12·S·D a layer for attention scores and values over the whole sequence.
+ * token, and 12·S·D a layer for attention scores and values over the whole sequence, the masked half included.
  */
 export function describeModel(config: ModelConfig): ModelDescription {
   const { moe, width, layers, sequence } = config
@@ -48,6 +53,7 @@ export function describeModel(config: ModelConfig): ModelDescription {
     parameters: count(() => true),
     activeParameters: count((name) => !isExpert(name)) + activated,
     flopsPerToken: denseFlopsPerToken + FLOPS_PER_WEIGHT * activated,
+    maskedFlopsPerToken: layers * 6 * (sequence - 1) * width,
     denseFlopsPerToken,
     flopsPerAssignment: {
       ffn: perAssignment('ffn'),

@@ -32,6 +32,8 @@ export interface Pass {
   /** Whether routers choose as in training: the `sinkhorn` router balances the tokens of a pass there. */
   readonly training: boolean
   readonly capacity: CapacityRule
+  /** The first position that each token sees in its own sequence, int32 [T]; default: all before it. */
+  readonly firstVisible_T?: Tensor
 }
 
 /** What a routed module tells besides its result. */

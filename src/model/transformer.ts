@@ -66,7 +66,7 @@ export function transformer(config: ModelConfig, parameters: Parameters, tokens_
         : matmul(x_TD, parameters.get(moduleName(layer, module)))
     const projections: Projections = { qkv: project('qkv'), output: project('output') }
     x_TD = scope(`${name}.attention`, () =>
-      add(x_TD, attention(config, projections, norm(x_TD, `${name}.attention.norm`), pass.sequence)),
+      add(x_TD, attention(config, projections, norm(x_TD, `${name}.attention.norm`), pass)),
     )
     if (modules.includes('ffn')) {
       x_TD = scope(`${name}.moe`, () => add(x_TD, routed('ffn', norm(x_TD, `${name}.moe.norm`))))

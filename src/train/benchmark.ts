@@ -1,12 +1,12 @@
 /** Times training steps on random tokens in memory; writes nothing. */
-import type { Batch } from '../data/index.ts'
+import { type Batch, separatorOf } from '../data/index.ts'
 import { describeModel } from '../model/describe.ts'
 import type { Runtime, StepEvent } from '../runtime/index.ts'
 import { measureBandwidth } from './bandwidth.ts'
+import { Ceiling, type CeilingReport } from './ceiling.ts'
 import type { RunConfig } from './config.ts'
 import { initialize, initialScales } from './initialize.ts'
-import { type Engines, enginesOf } from './machine.ts'
-import { measurePeakFlops } from './peak.ts'
+import { type Engines, enginesOf, measureLargePeak } from './machine.ts'
 import { randomFor } from './random.ts'
 import { openRuntime } from './session.ts'
 import { keptAssignments, keptFlops, median } from './statistics.ts'
@@ -22,9 +22,7 @@ export interface BenchmarkOptions {
 }
 
 /** Medians over the timed steps. */
-export interface BenchmarkResult extends Engines {
-  /** Measured matmul rate of this machine in that precision, FLOP/s. */
-  readonly peakFlops: number
+export interface BenchmarkResult extends Engines, CeilingReport {
   /** What differs from what was asked. */
   readonly notice?: string
   readonly parameters: number
@@ -37,7 +35,7 @@ export interface BenchmarkResult extends Engines {
   readonly mfu: number
   /** Share of assignments dropped. */
   readonly dropRate: number
-  /** Peak memory of this process so far. */
+  /** Peak memory of this process up to the last step. */
   readonly peakBytes: number
   readonly profile?: StepProfile
   /** What every thread did in the last step. */
@@ -52,10 +50,10 @@ export async function benchmark(config: RunConfig, options: BenchmarkOptions): P
   const bench = await TrainingBench.open(config, profile)
   try {
     await bench.run(WARM_UP)
-    if (!profile) return bench.result(await bench.run(steps, signal))
-    bench.resetProfile()
-    const result = bench.result(await bench.run(steps, signal))
-    return { ...result, ...(await bench.recorded()) }
+    if (profile) bench.resetProfile()
+    const timed = await bench.run(steps, signal)
+    await bench.measureCeiling()
+    return { ...bench.result(timed), ...(profile && (await bench.recorded())) }
   } finally {
     await bench.close()
   }
@@ -72,23 +70,25 @@ export class TrainingBench {
   private readonly runtime: Runtime
   private readonly trainer: Trainer
   private readonly batchOf: (step: number) => Batch
-  private readonly peakFlops: number
+  private readonly ceiling: Ceiling
   private readonly release: () => Promise<void>
   private step = 0
+  /** As the steps left it: measuring the ceiling takes memory too. */
+  private peakBytes = 0
 
   private constructor(
     config: RunConfig,
     runtime: Runtime,
     trainer: Trainer,
     batchOf: (step: number) => Batch,
-    peakFlops: number,
+    ceiling: Ceiling,
     release: () => Promise<void>,
   ) {
     this.config = config
     this.runtime = runtime
     this.trainer = trainer
     this.batchOf = batchOf
-    this.peakFlops = peakFlops
+    this.ceiling = ceiling
     this.release = release
   }
 
@@ -102,11 +102,14 @@ export class TrainingBench {
     const schedule = { ...given.train.schedule, kind: 'constant' as const, warmup: 0 }
     const config = { ...given, train: { ...given.train, schedule } }
     const runtime = await openRuntime(config, profile)
-    const peakFlops = await measurePeakFlops(runtime, 2048, 3)
+    const ceiling = new Ceiling(() => measureLargePeak(runtime))
+    await ceiling.measure()
     const store = createStore(config)
     await initialize(store, config.train.seed, initialScales(config))
-    const trainer = await Trainer.compile(runtime, config, store)
-    return new TrainingBench(config, runtime, trainer, batchOf, peakFlops, async () => {
+    // Where documents begin changes no time, so any token may stand for the end of text.
+    const separator = separatorOf(config.data, { endOfText: 0 })
+    const trainer = await Trainer.compile(runtime, config, store, separator)
+    return new TrainingBench(config, runtime, trainer, batchOf, ceiling, async () => {
       await trainer.release()
       await runtime.close()
     })
@@ -125,12 +128,13 @@ export class TrainingBench {
       const outcome = await this.trainer.step(this.step, batch)
       timed.push({ outcome, ms: performance.now() - start })
     }
+    this.peakBytes = process.resourceUsage().maxRSS * 1024
     return timed
   }
 
   result(timed: readonly TimedStep[]): BenchmarkResult {
     const { model, train } = this.config
-    const { parameters, activeParameters, denseFlopsPerToken, flopsPerAssignment } = describeModel(model)
+    const { parameters, activeParameters, ...counted } = describeModel(model)
     const tokens = train.batch * model.sequence
     const medianOf = (value: (step: TimedStep) => number) => median(timed.map(value))
     const stepMs = medianOf(({ ms }) => ms)
@@ -138,22 +142,29 @@ export class TrainingBench {
     const made = medianOf(({ outcome }) =>
       outcome.layers.reduce((total, layer) => total + layer.tokens.reduce((a, b) => a + b, 0), 0),
     )
-    const expertFlops = medianOf(({ outcome }) => keptFlops(outcome.layers, flopsPerAssignment))
+    const expertFlops = medianOf(({ outcome }) => keptFlops(outcome.layers, counted.flopsPerAssignment))
+    const flops = tokens * counted.denseFlopsPerToken + expertFlops
+    this.ceiling.reached((flops - tokens * counted.maskedFlopsPerToken) / (stepMs / 1000))
     const { notice } = this.runtime
     return {
       ...enginesOf(this.runtime),
       ...(notice !== undefined && { notice }),
-      peakFlops: this.peakFlops,
+      ...this.ceiling.report(),
       parameters,
       activeParameters,
       tokensPerSecond: tokens / (stepMs / 1000),
       stepMs,
       gradientMs: medianOf(({ outcome }) => outcome.gradientMs),
       updateMs: medianOf(({ outcome }) => outcome.updateMs),
-      mfu: (tokens * denseFlopsPerToken + expertFlops) / (stepMs / 1000) / this.peakFlops,
+      mfu: this.ceiling.utilisation(flops / (stepMs / 1000)),
       dropRate: made > 0 ? 1 - kept / made : 0,
-      peakBytes: process.resourceUsage().maxRSS * 1024,
+      peakBytes: this.peakBytes,
     }
+  }
+
+  /** Measures the ceiling once more: the machine may have been busy the first time. */
+  measureCeiling(): Promise<void> {
+    return this.ceiling.measure()
   }
 
   /** Steps so far do not count in the profile. */
@@ -164,7 +175,8 @@ export class TrainingBench {
   /** Where the time of the steps went since the last reset, of a bench that was opened to record. */
   async recorded(): Promise<{ profile: StepProfile; trace: readonly StepEvent[] }> {
     const times = this.trainer.profile()
-    const { runtime, peakFlops } = this
+    const { runtime } = this
+    const { peakFlops } = this.ceiling.report()
     const bandwidth = await measureBandwidth(runtime)
     return { profile: { ...times, ...enginesOf(runtime), peakFlops, bandwidth }, trace: this.trainer.lastStep() }
   }

@@ -27,17 +27,21 @@ export class Evaluator {
     this.seed = seed
   }
 
-  /** @param batch Sequences at a time: as many as in a training micro-batch, since capacity depends on it. */
+  /**
+   * @param batch Sequences at a time: as many as in a training micro-batch, since capacity depends on it.
+   * @param separator The token at which attention begins again (`data.crossDocuments`); default: it sees the whole window.
+   */
   static async compile(
     runtime: Runtime,
     config: ModelConfig,
     store: ParameterStore,
     batch: number,
     seed: number,
+    separator?: number,
   ): Promise<Evaluator> {
     const shape = { batch, sequence: config.sequence }
     const traced = withKernels(runtime.kernels, () =>
-      tracePass(config, store, { ...shape, training: false, capacity: 'eval' }),
+      tracePass(config, store, { ...shape, training: false, capacity: 'eval' }, separator),
     )
     return new Evaluator(await CompiledPass.compile(runtime, config, store, traced), shape, seed)
   }

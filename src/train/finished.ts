@@ -1,7 +1,7 @@
 /** Using a trained run: evaluating it on any text, and generating with it. */
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { type Tokenizer, tokenizerFromJson } from '../data/index.ts'
+import { separatorOf, type Tokenizer, tokenizerFromJson } from '../data/index.ts'
 import { UsageError } from '../errors.ts'
 import { parameterSpecs } from '../model/parameters.ts'
 import type { Precision, Runtime } from '../runtime/index.ts'
@@ -92,7 +92,8 @@ export async function evaluateRun(directory: string, options: EvaluateOptions = 
     cleanup.defer(() => runtime.close())
     for (const message of noticesOf(runtime, config.model)) onEvent({ kind: 'notice', message })
     const { batch, microBatches, seed } = config.train
-    const evaluator = await Evaluator.compile(runtime, config.model, store, batch / microBatches, seed)
+    const separator = separatorOf(config.data, tokenizer)
+    const evaluator = await Evaluator.compile(runtime, config.model, store, batch / microBatches, seed, separator)
     const { evaluation } = await evaluator.run(data, options.batches)
     evaluator.release()
     return { kind: 'eval', step, tokens: step * batch * config.model.sequence, ...evaluation }

@@ -37,6 +37,8 @@ export interface GradientSetting {
   readonly config: ModelConfig
   readonly store: ParameterStore
   readonly shape: GradientShape
+  /** The token at which attention begins again; default: it sees the whole window. */
+  readonly separator?: number | undefined
 }
 
 /** Uses of a table by row at most: reading embedding or positions, and the targets of the cross-entropy. */
@@ -147,9 +149,14 @@ async function compilePass(setting: GradientSetting, rowMemory: RowMemory, accum
 }
 
 /** The gradient of every parameter as outputs of a program, and the memory that they go to. */
-function traceGradient({ config, store, shape }: GradientSetting, rowMemory: RowMemory, accumulate: boolean) {
+function traceGradient(
+  { config, store, shape, separator }: GradientSetting,
+  rowMemory: RowMemory,
+  accumulate: boolean,
+) {
   const { batch, microBatches, sequence } = shape
-  const traced = tracePass(config, store, { batch: batch / microBatches, sequence, training: true, capacity: 'train' })
+  const pass = { batch: batch / microBatches, sequence, training: true, capacity: 'train' as const }
+  const traced = tracePass(config, store, pass, separator)
   const { used } = traced.parameters
   const objective = multiply(traced.losses.objective, 1 / microBatches)
   const gradients = gradient(

@@ -2,6 +2,7 @@
 
 export { measureBandwidth } from './bandwidth.ts'
 export { type BenchmarkOptions, type BenchmarkResult, benchmark, type TimedStep, TrainingBench } from './benchmark.ts'
+export type { CeilingReport } from './ceiling.ts'
 export { type EvaluateOptions, evaluateRun, type GenerateOptions, generate, type OnEvent } from './finished.ts'
 export { type Engines, enginesOf, type Machine, measureMachine } from './machine.ts'
 export type { EvalRecord, RoutingRecord, TrainEvent, TrainRecord, TrainSummary } from './metrics.ts'

@@ -5,6 +5,7 @@
 
 import type { RoutedModule } from '../model/parameters.ts'
 import type { StepEvent } from '../runtime/index.ts'
+import type { CeilingReport } from './ceiling.ts'
 import type { Engines } from './machine.ts'
 import type { StepProfile } from './step-profile.ts'
 
@@ -38,7 +39,10 @@ export interface TrainRecord extends RoutingSummary {
   readonly grad_norm: number
   readonly tokens_per_second: number
   readonly step_ms: number
-  /** Model FLOPs utilisation: achieved FLOP/s over this machine's measured matmul rate, in the run's precision. */
+  /**
+   * Model FLOPs utilisation, 0 to 1: achieved FLOP/s over this machine's matmul rate in the run's precision, as far as
+   * it was known at this step. The whole square of attention counts (src/model/describe.ts).
+   */
   readonly mfu: number
   /** True when the loss or the gradient was not finite and no parameter was changed. */
   readonly skipped?: true
@@ -97,7 +101,7 @@ export type TrainEvent =
       readonly activeParameters: number
       readonly trainTokens: number
       readonly heldOutTokens: number
-      /** Measured matmul rate of this machine in the run's precision, FLOP/s. */
+      /** Matmul rate of this machine in the run's precision as measured at the start, FLOP/s. */
       readonly peakFlops: number
     } & Engines)
   | TrainRecord
@@ -117,9 +121,11 @@ export interface TrainSummary {
   readonly step: number
   readonly tokens: number
   readonly seconds: number
-  /** Medians over the steps of this process. */
+  /** Medians over the steps of this process; `mfu` of the best ceiling that is known at the end. */
   readonly tokensPerSecond: number
   readonly mfu: number
+  /** This machine's matmul rate; null when it was not measured. */
+  readonly ceiling: CeilingReport | null
   readonly last: TrainRecord | null
   readonly evaluation: EvalRecord | null
 }

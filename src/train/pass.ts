@@ -2,6 +2,7 @@
  * One pass of the model over a batch, as a program with its memory: what training and evaluation
  * share. The pass owns small buffers (tokens, losses, counts); parameters are views of the store.
  */
+import { firstVisible } from '../data/index.ts'
 import { cut, input, sizeOf, type Tensor, toOnnx, usesKernels } from '../graph/index.ts'
 import type { ModelConfig } from '../model/config.ts'
 import type { Pass } from '../model/moe.ts'
@@ -19,17 +20,33 @@ export const nameOf = ({ source }: Tensor): string => (source.kind === 'input' ?
 const statisticsOf = ({ layer, module }: { readonly layer: number; readonly module: RoutedModule }): string =>
   module === 'ffn' ? `layers.${layer}` : `layers.${layer}.${module}`
 
+/** Where documents begin in the windows of a pass whose attention does not cross them. */
+interface Documents {
+  readonly sequence: number
+  /** The token that opens a document. */
+  readonly separator: number
+}
+
 export interface TracedPass {
   readonly parameters: SymbolicParameters
   readonly losses: Losses
+  readonly documents: Documents | null
 }
 
-/** Traces the losses of a pass in float32; inputs are `tokens`, `targets`, parameters and random choices. */
-export function tracePass(config: ModelConfig, store: ParameterStore, pass: Pass): TracedPass {
+/** Name of the input with the first position that each token sees. */
+const visibleName = 'first visible'
+
+/**
+ * Traces the losses of a pass in float32; inputs are `tokens`, `targets`, parameters and random choices.
+ * @param separator The token at which attention begins again; default: it sees the whole window.
+ */
+export function tracePass(config: ModelConfig, store: ParameterStore, pass: Pass, separator?: number): TracedPass {
   const parameters = new SymbolicParameters(store.specs, 'float32')
   const shape = [pass.batch * pass.sequence]
-  const traced = losses(config, parameters, input('tokens', 'int32', shape), input('targets', 'int32', shape), pass)
-  return { parameters, losses: traced }
+  const [tokens_T, targets_T] = [input('tokens', 'int32', shape), input('targets', 'int32', shape)]
+  const documents = separator === undefined ? null : { sequence: pass.sequence, separator }
+  const visible = documents ? { firstVisible_T: input(visibleName, 'int32', shape) } : {}
+  return { parameters, losses: losses(config, parameters, tokens_T, targets_T, { ...pass, ...visible }), documents }
 }
 
 /** A compiled pass. Write `tokens` and `targets`, run, read `loss` and the counts. */
@@ -38,18 +55,20 @@ export class CompiledPass {
   readonly targets: Int32Array
   private readonly config: ModelConfig
   private readonly losses: Losses
+  private readonly documents: Documents | null
   private readonly buffers: Record<string, Buffer> = {}
   private readonly executable: Executable
   private readonly binding: Binding
 
   private constructor(
     config: ModelConfig,
-    { losses }: TracedPass,
+    { losses, documents }: TracedPass,
     executable: Executable,
     shared: Readonly<Record<string, Buffer>>,
   ) {
     this.config = config
     this.losses = losses
+    this.documents = documents
     this.executable = executable
     for (const { name, dtype, shape } of [...executable.model.inputs, ...executable.model.outputs])
       this.buffers[name] =
@@ -96,6 +115,10 @@ export class CompiledPass {
   }
 
   run(): Promise<void> {
+    if (this.documents) {
+      const { sequence, separator } = this.documents
+      firstVisible(this.tokens, sequence, separator, this.buffers[visibleName] as Int32Array)
+    }
     return this.binding.run()
   }
 

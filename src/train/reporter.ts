@@ -1,5 +1,6 @@
 /** Turns what a step did into records: for metrics.jsonl, routing.jsonl, TensorBoard and whoever listens. */
 import { describeModel, type ModelDescription } from '../model/describe.ts'
+import type { Ceiling } from './ceiling.ts'
 import type { RunConfig } from './config.ts'
 import type { Evaluation } from './evaluation.ts'
 import type { EvalRecord, TrainEvent, TrainRecord } from './metrics.ts'
@@ -14,16 +15,16 @@ export class Reporter {
   evaluation: EvalRecord | null = null
   private readonly config: RunConfig
   private readonly files: RunDirectory
-  private readonly peakFlops: number
+  private readonly ceiling: Ceiling
   private readonly tell: (event: TrainEvent) => void
   private readonly speeds: number[] = []
-  private readonly utilisations: number[] = []
+  private readonly rates: number[] = []
 
-  /** @param peakFlops Measured float32 matmul rate of this machine, FLOP/s. */
-  constructor(config: RunConfig, files: RunDirectory, peakFlops: number, tell: (event: TrainEvent) => void) {
+  /** @param ceiling Measured once at least, in the precision of the run; is given the rates that steps reach. */
+  constructor(config: RunConfig, files: RunDirectory, ceiling: Ceiling, tell: (event: TrainEvent) => void) {
     this.config = config
     this.files = files
-    this.peakFlops = peakFlops
+    this.ceiling = ceiling
     this.tell = tell
     this.model = describeModel(config.model)
   }
@@ -31,6 +32,8 @@ export class Reporter {
   step(step: number, outcome: StepOutcome, stepMs: number): void {
     const { loss, layers, learningRate, gradNorm, skipped } = outcome
     const seconds = stepMs / 1000
+    const flops = this.usefulFlops(outcome)
+    this.ceiling.reached((flops - this.tokens(1) * this.model.maskedFlopsPerToken) / seconds)
     const record: TrainRecord = {
       kind: 'train',
       step,
@@ -41,11 +44,11 @@ export class Reporter {
       grad_norm: gradNorm,
       tokens_per_second: this.tokens(1) / seconds,
       step_ms: stepMs,
-      mfu: this.usefulFlops(outcome) / seconds / this.peakFlops,
+      mfu: this.ceiling.utilisation(flops / seconds),
       ...(skipped && { skipped }),
     }
     this.speeds.push(record.tokens_per_second)
-    this.utilisations.push(record.mfu)
+    this.rates.push(flops / seconds)
     this.files.record('train', step, record)
     if (step % this.config.train.routingEvery === 0)
       for (const counts of layers) this.files.recordRouting(routingRecord(step, counts))
@@ -60,9 +63,9 @@ export class Reporter {
     this.tell(record)
   }
 
-  /** Medians over the steps of this process. */
+  /** Medians over the steps of this process, of the best ceiling that is known by now. */
   speed(): { readonly tokensPerSecond: number; readonly mfu: number } {
-    return { tokensPerSecond: median(this.speeds), mfu: median(this.utilisations) }
+    return { tokensPerSecond: median(this.speeds), mfu: this.ceiling.utilisation(median(this.rates)) }
   }
 
   /** Tokens of so many steps. */

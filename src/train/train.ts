@@ -7,14 +7,16 @@
  * Everything that a later step depends on is in the checkpoint or follows from the configuration and
  * the step number, so a run that is killed at any instant continues bit for bit.
  */
-import { type Batch, type Dataset, tokenizerFromJson, trainBatch } from '../data/index.ts'
+import { type Batch, type Dataset, separatorOf, tokenizerFromJson, trainBatch } from '../data/index.ts'
 import { RunError, UsageError } from '../errors.ts'
+import { measureBandwidth } from './bandwidth.ts'
+import { Ceiling } from './ceiling.ts'
 import { newestCheckpoint } from './checkpoint/checkpoint.ts'
 import { Cleanup } from './cleanup.ts'
 import type { RunConfig } from './config.ts'
 import { Evaluator } from './evaluation.ts'
 import { initialize, initialScales } from './initialize.ts'
-import { enginesOf, measureCeilings } from './machine.ts'
+import { enginesOf, measureLargePeak } from './machine.ts'
 import type { TrainEvent, TrainSummary } from './metrics.ts'
 import { reportNonFinite } from './non-finite.ts'
 import { measurePeakFlops } from './peak.ts'
@@ -74,16 +76,19 @@ async function trainOn(
   const runtime = await openRuntime(config, profile)
   cleanup.defer(() => runtime.close())
   for (const message of noticesOf(runtime, model)) tell({ kind: 'notice', message })
-  const ceilings = profile ? await measureCeilings(runtime) : null
-  const peakFlops = ceilings?.peakFlops ?? (await measurePeakFlops(runtime))
+  const bandwidth = profile ? await measureBandwidth(runtime) : null
+  const ceiling = new Ceiling(() => (profile ? measureLargePeak(runtime) : measurePeakFlops(runtime)))
+  await ceiling.measure()
   say('compiling the model')
   const store = createStore(config)
-  const trainer = await Trainer.compile(runtime, config, store)
+  const separator = separatorOf(config.data, data.tokenizer)
+  const trainer = await Trainer.compile(runtime, config, store, separator)
   cleanup.defer(() => trainer.release())
-  const evaluator = await Evaluator.compile(runtime, model, store, train.batch / train.microBatches, train.seed)
+  const sequences = train.batch / train.microBatches
+  const evaluator = await Evaluator.compile(runtime, model, store, sequences, train.seed, separator)
   cleanup.defer(() => evaluator.release())
   const saved = new SavedState(files, data, store, trainer)
-  const report = new Reporter(config, files, peakFlops, tell)
+  const report = new Reporter(config, files, ceiling, tell)
 
   const found = resume ? await saved.restore(warn) : null
   say(found ? `continuing from ${found.path}` : 'initial parameters')
@@ -100,7 +105,7 @@ async function trainOn(
     activeParameters,
     trainTokens: data.train.length,
     heldOutTokens: data.heldOut.length,
-    peakFlops,
+    peakFlops: ceiling.report().peakFlops,
     ...enginesOf(runtime),
   })
 
@@ -131,23 +136,32 @@ async function trainOn(
       if (saved.nonFiniteInRow >= train.maxNonFinite) throw tooManyNonFinite(message, train.maxNonFinite)
     }
     const atEnd = step === train.steps
-    if (atEnd || step % train.evalEvery === 0)
+    if (atEnd || step % train.evalEvery === 0) {
       report.evaluated(step, (await evaluator.run(data, train.evalBatches * train.microBatches)).evaluation)
+      await ceiling.measureUnnoticed()
+    }
     if (atEnd || step % train.checkpointEvery === 0) await checkpoint()
   }
   if (step > savedAt) await checkpoint()
+  const seconds = (performance.now() - started) / 1000
+  // The machine may have been busy at the start. An interrupted run ends without delay.
+  if (!signal?.aborted) await ceiling.measure()
+  const known = ceiling.report()
 
   return {
     directory,
     interrupted: step < train.steps,
     step,
     tokens: report.tokens(step),
-    seconds: (performance.now() - started) / 1000,
+    seconds,
     ...report.speed(),
+    ceiling: known,
     last: report.last,
     evaluation: report.evaluation,
-    ...(ceilings && { profile: { ...trainer.profile(), ...enginesOf(runtime), ...ceilings } }),
-    ...(ceilings && { trace: trainer.lastStep() }),
+    ...(bandwidth !== null && {
+      profile: { ...trainer.profile(), ...enginesOf(runtime), peakFlops: known.peakFlops, bandwidth },
+    }),
+    ...(bandwidth !== null && { trace: trainer.lastStep() }),
   }
 }
 
@@ -177,7 +191,7 @@ async function interruptedAtStart(
 ): Promise<TrainSummary> {
   const step = (resume && (await newestCheckpoint(files.checkpoints, () => {}))?.step) || 0
   const tokens = step * train.batch * model.sequence
-  const nothing = { seconds: 0, tokensPerSecond: 0, mfu: 0, last: null, evaluation: null }
+  const nothing = { seconds: 0, tokensPerSecond: 0, mfu: 0, ceiling: null, last: null, evaluation: null }
   return { directory, interrupted: true, step, tokens, ...nothing }
 }
 

@@ -74,11 +74,17 @@ export class Trainer {
     this.store = store
   }
 
-  static async compile(runtime: Runtime, config: RunConfig, store: ParameterStore): Promise<Trainer> {
+  /** @param separator The token at which attention begins again (`data.crossDocuments`); default: it sees the whole window. */
+  static async compile(
+    runtime: Runtime,
+    config: RunConfig,
+    store: ParameterStore,
+    separator?: number,
+  ): Promise<Trainer> {
     const { model, train } = config
     const kernels = await createKernels({ threads: runtime.threads })
     try {
-      const setting = { runtime, kernels, config: model, store, shape: shapeOf({ model, train }) }
+      const setting = { runtime, kernels, config: model, store, shape: shapeOf({ model, train }), separator }
       const gradient = await GradientProgram.compile(setting, train.seed)
       const optimizer =
         train.optimizer.kind === 'adamw'

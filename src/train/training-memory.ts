@@ -1,4 +1,5 @@
 /** The memory of a training, from its compiled programs: nothing is trained. */
+import { separatorOf } from '../data/index.ts'
 import type { RunConfig } from './config.ts'
 import { openRuntime } from './session.ts'
 import { createStore, Trainer } from './trainer.ts'
@@ -14,7 +15,8 @@ export async function trainingMemory(config: RunConfig): Promise<TrainingMemory>
   const runtime = await openRuntime(config)
   try {
     const store = createStore(config)
-    const trainer = await Trainer.compile(runtime, config, store)
+    // Memory does not depend on which token separates documents.
+    const trainer = await Trainer.compile(runtime, config, store, separatorOf(config.data, { endOfText: 0 }))
     const { programBytes } = trainer
     await trainer.release()
     return { stateBytes: store.byteLength, programBytes }

@@ -62,10 +62,16 @@ export interface AttentionCase {
   readonly rotary: boolean
   /** Largest q and k. */
   readonly range?: number
+  /** Positions at which each sequence has the beginning of another document, if any. */
+  readonly documents?: readonly number[]
 }
 
-export function attentionCase({ batch, sequence, heads, size, rotary, range = 2 }: AttentionCase): KernelCase {
+export function attentionCase(shape: AttentionCase): KernelCase {
+  const { batch, sequence, heads, size, rotary, range = 2, documents } = shape
   const [tokens, width] = [batch * sequence, heads * size]
+  // Every sequence has one beginning fewer than that before it, so that none can stand for another.
+  const beginsOf = (b: number) => [0, ...(documents ?? []).slice(0, (documents?.length ?? 0) - b)]
+  const first = (t: number) => Math.max(...beginsOf(Math.floor(t / sequence)).filter((at) => at <= t % sequence))
   const scale = 1 / Math.sqrt(size)
   const table = (f: (angle: number) => number, dtype: Dtype) =>
     g.constant(
@@ -82,14 +88,17 @@ export function attentionCase({ batch, sequence, heads, size, rotary, range = 2 
         shape: [tokens, 3 * width],
         values: (random, i) => (i % (3 * width) < 2 * width ? range : 2) * (random() * 2 - 1),
       },
+      ...(documents && { first: { shape: [tokens], values: (_, t) => first(t), dtype: 'int32' } }),
     },
-    build: (tensors, dtype) =>
-      g.attentionKernel(of(tensors, 'qkv'), rotary ? tables(dtype) : null, { batch, sequence, heads, scale }),
+    build: (tensors, dtype) => {
+      const angles = rotary ? tables(dtype) : null
+      return g.attentionKernel(of(tensors, 'qkv'), angles, { batch, sequence, heads, scale }, tensors.first)
+    },
     reference(tensors) {
       const split = g.transpose(g.reshape(of(tensors, 'qkv'), [batch, sequence, 3 * heads, size]), [0, 2, 1, 3])
       const [q, k, v] = g.split(split, 1, [heads, heads, heads]) as [Tensor, Tensor, Tensor]
       const turned = (x: Tensor) => (rotary ? g.rotate(x, ...tables('float64')) : x)
-      const y = g.causalAttention(turned(q), turned(k), v, scale)
+      const y = g.causalAttention(turned(q), turned(k), v, scale, tensors.first)
       return g.reshape(g.transpose(y, [0, 2, 1, 3]), [tokens, width])
     },
     kernels: ['attention', 'attention-gradient'],

@@ -52,6 +52,11 @@ export const special: Record<string, KernelCase[]> = {
     // Scores of up to 1e8 and 1e16.
     attentionCase({ batch: 1, sequence: 140, heads: 2, size: 4, rotary: true, range: 1e4 }),
     attentionCase({ batch: 1, sequence: 30, heads: 2, size: 4, rotary: false, range: 1e8 }),
+    // Documents: a beginning within a block, at its edges, at the last token, and as many as there are tokens.
+    attentionCase({ batch: 3, sequence: 130, heads: 3, size: 4, rotary: true, documents: [5, 64, 129] }),
+    attentionCase({ batch: 2, sequence: 150, heads: 8, size: 3, rotary: false, documents: [1, 75, 76] }),
+    attentionCase({ batch: 1, sequence: 5, heads: 1, size: 2, rotary: false, documents: [1, 2, 3, 4] }),
+    attentionCase({ batch: 1, sequence: 140, heads: 2, size: 4, rotary: true, range: 1e4, documents: [70] }),
   ],
   'expert-ffn-kernel': [true, false].flatMap((gated) => [
     expertCase({ rows: [1], width: 1, hidden: 1, gated }),
@@ -129,8 +134,11 @@ export const drawn: Record<keyof typeof special, fc.Arbitrary<KernelCase>> = {
       heads: whole(1, 3),
       half: whole(1, 6),
       rotary: fc.boolean(),
+      documents: fc.option(fc.array(whole(0, 149), { maxLength: 5 }), { nil: undefined }),
     })
-    .map(({ half, rotary, ...shape }) => attentionCase({ ...shape, rotary, size: rotary ? 2 * half : half + 1 })),
+    .map(({ half, rotary, documents, ...shape }) =>
+      attentionCase({ ...shape, rotary, size: rotary ? 2 * half : half + 1, ...(documents && { documents }) }),
+    ),
   'expert-ffn-kernel': fc
     .record({
       rows: fc.array(fc.oneof(fc.constant(0), whole(1, 60)), { minLength: 1, maxLength: 6 }),
@@ -176,6 +184,7 @@ export const moderate: Record<string, KernelCase[]> = {
   'attention-kernel': [
     attentionCase({ batch: 2, sequence: 150, heads: 2, size: 16, rotary: true, range: 1 }),
     attentionCase({ batch: 1, sequence: 33, heads: 3, size: 5, rotary: false, range: 1 }),
+    attentionCase({ batch: 2, sequence: 150, heads: 2, size: 16, rotary: true, range: 1, documents: [30, 110] }),
   ],
   'expert-ffn-kernel': [true, false].flatMap((gated) => [
     expertCase({ rows: [33, 0, 64], left: 3, width: 32, hidden: 48, gated }),

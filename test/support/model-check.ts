@@ -3,6 +3,7 @@
  * what must agree. Losses, statistics and gradients, for every capacity rule and layout of the experts' rows.
  */
 import { expect } from 'vitest'
+import { firstVisible } from '../../src/data/index.ts'
 import { gradient, input, type Tensor } from '../../src/graph/index.ts'
 import { parameterSpecs, routedModules, SymbolicParameters } from '../../src/model/parameters.ts'
 import { hashTableOf } from '../../src/model/routing/hash.ts'
@@ -59,7 +60,10 @@ interface Compiled {
   readonly parameters: readonly { readonly witness: string; readonly expert: number | null; readonly name: string }[]
 }
 
-export async function compile({ config, tokens, batch, training }: WitnessInput, dtype: 'float32' | 'float64') {
+export async function compile(
+  { config, tokens, batch, training, separator }: WitnessInput,
+  dtype: 'float32' | 'float64',
+) {
   const parameters = new SymbolicParameters(parameterSpecs(config), dtype)
   const tokens_T = input('tokens', 'int32', [tokens.length])
   const targets_T = input('targets', 'int32', [tokens.length])
@@ -68,6 +72,7 @@ export async function compile({ config, tokens, batch, training }: WitnessInput,
     sequence: config.sequence,
     training,
     capacity: training ? 'train' : 'eval',
+    ...(separator !== undefined && { firstVisible_T: input('first', 'int32', [tokens.length]) }),
   })
   const gradients = gradient(
     result.objective,
@@ -113,6 +118,8 @@ export function run({ program, parameters }: Compiled, given: WitnessInput): Rec
   const set = (name: string, values: ArrayLike<number>) => (buffers[name] as Float64Array | undefined)?.set(values)
   set('tokens', given.tokens)
   set('targets', given.targets)
+  const { tokens, config, separator } = given
+  if (separator !== undefined) firstVisible(tokens, config.sequence, separator, buffers.first as Int32Array)
   for (const [what, choices] of given.choices ?? []) set(choicesOf(what), choices)
   for (const { name, witness, expert } of parameters) set(name, valuesOf(given, witness, expert))
   program.run()

@@ -27,6 +27,7 @@ export function rotate(u: Vector, position: number, base: number): number[] {
  * @param qkv from [T, D] to [T, 3D]: columns are all of q, then k, then v, each H contiguous heads of D/H
  * @param output from [T, D] to [T, D]
  * @param batch number of sequences, B
+ * @param sees whether a token may look at one before it in its sequence, both by number in x_TD
  */
 export function attention(
   x_TD: Matrix,
@@ -34,6 +35,7 @@ export function attention(
   output: (y_TD: Matrix) => number[][],
   batch: number,
   config: ModelConfig,
+  sees: (token: number, past: number) => boolean = () => true,
 ): number[][] {
   const { width: D, heads: H } = config
   const S = x_TD.length / batch
@@ -55,14 +57,17 @@ export function attention(
       for (let h = 0; h < H; h++) {
         const query = positioned(headOf(b * S + s, 0, h), s)
         const scores: number[] = []
+        const seen: number[] = []
         for (let past = 0; past <= s; past++) {
+          if (!sees(b * S + s, b * S + past)) continue
+          seen.push(past)
           const key = positioned(headOf(b * S + past, 1, h), past)
           scores.push(dot(query, key) / Math.sqrt(headSize))
         }
         const weights = softmax(scores)
         for (let e = 0; e < headSize; e++) {
           let value = 0
-          for (let past = 0; past <= s; past++) value += at(weights, past) * at(headOf(b * S + past, 2, h), e)
+          for (const [i, past] of seen.entries()) value += at(weights, i) * at(headOf(b * S + past, 2, h), e)
           heads.push(value)
         }
       }

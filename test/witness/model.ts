@@ -26,6 +26,8 @@ export interface WitnessInput {
   readonly training: boolean
   /** [T·K] expert ids, for the hash and random routers. */
   readonly choices?: ReadonlyMap<Routed, Int32Array>
+  /** Id that opens a document, where attention does not cross documents. */
+  readonly separator?: number
 }
 
 export interface LayerStatistics {

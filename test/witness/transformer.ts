@@ -43,13 +43,18 @@ export interface TransformerInput {
   readonly training: boolean
   /** [T·K] expert ids, for the hash and random routers. */
   readonly choices?: ReadonlyMap<Routed, Int32Array>
+  /** Id that opens a document: no token looks past the last one before it. Default: every token looks at all before it. */
+  readonly separator?: number
 }
 
 /** Logits [T, V], and how every router routed. */
 export function transformer(input: TransformerInput): { logits_TV: number[][]; routings: Map<Routed, Routing> } {
-  const { config, parameters, tokens, batch, training, choices } = input
+  const { config, parameters, tokens, batch, training, choices, separator } = input
   const S = tokens.length / batch
   const embedding = matrixOf(parameters, 'embedding')
+
+  /** No document opens after `past`, up to and with `token`. */
+  const sees = (token: number, past: number) => !tokens.slice(past + 1, token + 1).includes(separator ?? -1)
 
   let x_TD: number[][] = [...tokens].map((token) => [...rowOf(embedding, token)])
   if (config.positions === 'learned') {
@@ -75,7 +80,7 @@ export function transformer(input: TransformerInput): { logits_TV: number[][]; r
       routings.set(`${l}.${which}`, routing)
       return projectByExperts(given_TD, routing.assignments, matricesOf(parameters, `${name}.experts.weight`))
     }
-    const attended = attention(forAttention, projection('qkv'), projection('output'), batch, config)
+    const attended = attention(forAttention, projection('qkv'), projection('output'), batch, config, sees)
     x_TD = x_TD.map((x, t) => add(x, rowOf(attended, t)))
 
     let said: number[][]

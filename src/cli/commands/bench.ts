@@ -27,6 +27,7 @@ import {
   traceOption,
 } from '../options.ts'
 import { profileText } from '../profile.ts'
+import { lowerBoundNote } from '../summary.ts'
 import { writeTrace } from '../trace.ts'
 
 interface BenchFlags extends EngineFlags {
@@ -85,7 +86,11 @@ Examples:
   choir bench
   choir bench --shape M --steps 5 --math bf16
   choir bench --only top-1 --only "2 top-1 1x" --json
-  choir bench --shape M --profile --trace step.json`,
+  choir bench --shape M --profile --trace step.json
+
+MFU (model FLOPs utilisation) is the rate of the model's operations over the matmul rate of this machine, the best
+of a measurement before the steps and one after; 100% at most. Attention counts every pair of tokens, the half that
+causality masks included; dropped assignments and padding do not count.`,
     )
     .action((flags: BenchFlags) => run(io, flags))
 }
@@ -191,6 +196,10 @@ function report(rows: readonly Row[], colors: Colors): string {
     percent(row.dropRate),
     bytes(row.peakBytes),
   ])
+  const notes = rows.flatMap((row) => {
+    const note = lowerBoundNote(row)
+    return note === null ? [] : [`  ${colors.dim(`${row.routing}: matmul ceiling ${note}`)}`]
+  })
   const first = rows[0]
   const size = first ? `${first.shape}: ${count(first.parameters)} parameters` : ''
   return [
@@ -198,6 +207,7 @@ function report(rows: readonly Row[], colors: Colors): string {
     `  ${size}`,
     '',
     ...table([head.map((title) => colors.dim(title)), ...lines], 'lrrrrrrr').map((line) => `  ${line}`),
+    ...notes,
     '',
   ].join('\n')
 }

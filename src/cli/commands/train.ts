@@ -33,7 +33,7 @@ import {
   traceOption,
 } from '../options.ts'
 import { profileText } from '../profile.ts'
-import { sourceName } from '../summary.ts'
+import { lowerBoundNote, sourceName } from '../summary.ts'
 import { writeTrace } from '../trace.ts'
 
 interface TrainFlags extends EngineFlags {
@@ -206,7 +206,12 @@ function summaryText(summary: TrainSummary, colors: Colors): string {
       ['bits per byte', colors.bold(fixed(evaluation.bits_per_byte, 3))],
     )
   else if (last) rows.push(['training loss', `${fixed(last.loss, 3)} nats a token`])
-  rows.push(['speed', `${count(summary.tokensPerSecond)} tokens/s, MFU ${percent(summary.mfu, 0)}`])
+  const note = summary.ceiling && lowerBoundNote(summary.ceiling)
+  rows.push([
+    'speed',
+    `${count(summary.tokensPerSecond)} tokens/s, MFU ${note ? 'at most ' : ''}${percent(summary.mfu, 0)}`,
+  ])
+  if (note) rows.push(['matmul ceiling', note])
   if (last) rows.push(['drop rate', percent(last.drop_rate)], ['c_v', fixed(last.load_cv, 2)])
   rows.push(
     ['time', `${duration(summary.seconds)}, to step ${grouped(summary.step)}, ${count(summary.tokens)} tokens in all`],

@@ -3,7 +3,7 @@ import { Writable } from 'node:stream'
 import { plan, planLocal, validate, whatIf, writePlanReport } from '../../plan/index.ts'
 import type { StepEvent } from '../../runtime/index.ts'
 import type { StudyEvent, StudyOutcome } from '../../study/index.ts'
-import type { Machine, StepProfile } from '../../train/index.ts'
+import type { CeilingReport, Machine, StepProfile } from '../../train/index.ts'
 import { loadConfig } from '../../train/load-config.ts'
 import type { EvalRecord, TrainEvent, TrainRecord, TrainSummary } from '../../train/metrics.ts'
 import type { Engine } from '../engine.ts'
@@ -127,6 +127,8 @@ export interface Fake {
   clock: number
 }
 
+const quietCeiling: CeilingReport = { peakFlops: 3e11, lowestPeakFlops: 2.9e11, peakIsLowerBound: false }
+
 interface Settings {
   readonly terminal?: boolean
   readonly columns?: number
@@ -134,6 +136,8 @@ interface Settings {
   readonly engine?: Partial<Engine>
   /** What `measureMachine` says, also in other processes, unless they are told to do without oneDNN. */
   readonly machine?: Partial<Machine>
+  /** The matmul rate that trainings and benchmarks report; default: measured twice, with nothing else running. */
+  readonly ceiling?: CeilingReport
   /** Why no process can be started beside this one. */
   readonly alone?: string
   /** Called after each fake step. */
@@ -193,6 +197,7 @@ export function fakeIo(settings: Settings = {}): Fake {
         seconds: step,
         tokensPerSecond: 12_345,
         mfu: 0.613,
+        ceiling: settings.ceiling ?? quietCeiling,
         last: trainRecord(step),
         evaluation: evalRecord(step),
       }
@@ -241,7 +246,7 @@ export function fakeIo(settings: Settings = {}): Fake {
       calls.push({ name: 'benchmark', args: [config, options] })
       return {
         ...engines,
-        peakFlops: 3e11,
+        ...(settings.ceiling ?? quietCeiling),
         parameters: 18_000_000,
         activeParameters: 3_000_000,
         tokensPerSecond: 6000,

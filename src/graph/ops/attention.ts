@@ -1,9 +1,10 @@
 /** Causal scaled dot-product attention with its gradient (Vaswani et al. 2017, eq. 1). */
 import { dim } from '../shape.ts'
 import { constant, defineOp, emit, emitKernel, type Tensor } from '../tensor.ts'
-import { multiply, subtract } from './elementwise.ts'
+import { less, multiply, subtract, where } from './elementwise.ts'
 import { matmul } from './matmul.ts'
 import { rowSums } from './reduction.ts'
+import { reshape } from './shape.ts'
 
 /** Far below any score, yet finite: exp of it is zero and differences of it are not NaN. */
 const MASKED = -1e30
@@ -11,13 +12,17 @@ const MASKED = -1e30
 /**
  * softmax(scale · q·kᵀ, each position seeing itself and those before it) · v.
  * q, k, v and the result are [B, H, S, d].
+ * @param first_T The first position that each sees in its own sequence, int32 [B·S], at most its own; default: 0.
  */
-export const causalAttention: (q: Tensor, k: Tensor, v: Tensor, scale: number) => Tensor = defineOp(
+export const causalAttention: (q: Tensor, k: Tensor, v: Tensor, scale: number, first_T?: Tensor) => Tensor = defineOp(
   'causal-attention',
   'fused',
-  (q: Tensor, k: Tensor, v: Tensor, scale: number) => {
+  (q: Tensor, k: Tensor, v: Tensor, scale: number, first_T?: Tensor) => {
     const scores = matmul(q, k, { transposeB: true, alpha: scale })
-    const masked = emit('Add', [scores, causalMask(dim(q.shape, -2), q.dtype)], { shape: scores.shape })
+    const [batch, sequence] = [dim(q.shape, 0), dim(q.shape, -2)]
+    const causal = causalMask(sequence, q.dtype)
+    const mask = first_T ? where(isBefore(first_T, batch, sequence), MASKED, causal) : causal
+    const masked = emit('Add', [scores, mask], { shape: scores.shape })
     const share = emit('Softmax', [masked], { shape: scores.shape, attributes: { axis: -1 } })
     const result = matmul(share, v)
     return {
@@ -46,32 +51,41 @@ export interface AttentionShape {
   readonly scale: number
 }
 
+/** cos and sin of the angles [S, d/2]. */
+type Angles = readonly [cos: Tensor, sin: Tensor]
+
 /**
  * The same from the rows of qkv, with rotary positions or without, as a kernel. qkv [T, 3·D] holds the
- * heads of q, then of k, then of v, each wider than 1; cos and sin of the angles [S, d/2]; the result is [T, D].
+ * heads of q, then of k, then of v, each wider than 1; the result is [T, D]. first_T as for `causalAttention`.
  */
-export const attentionKernel: (
-  qkv: Tensor,
-  angles: readonly [cos: Tensor, sin: Tensor] | null,
-  shape: AttentionShape,
-) => Tensor = defineOp(
-  'attention-kernel',
-  'kernel',
-  (qkv: Tensor, angles: readonly [cos: Tensor, sin: Tensor] | null, { scale, ...shape }: AttentionShape) => {
-    const options = { attributes: { ...shape, scale: { float: scale } }, local: true } as const
-    const tables = angles ?? []
-    const { dtype } = qkv
-    const [tokens, columns] = [dim(qkv.shape, 0), dim(qkv.shape, 1)]
-    const [result] = emitKernel('attention', [qkv, ...tables], [{ dtype, shape: [tokens, columns / 3] }], options)
-    return {
-      result: result as Tensor,
-      inputs: [qkv],
-      gradient: (dy) => [
-        dy && emitKernel('attention-gradient', [dy, qkv, ...tables], [{ dtype, shape: qkv.shape }], options)[0],
-      ],
-    }
-  },
-)
+export const attentionKernel: (qkv: Tensor, angles: Angles | null, shape: AttentionShape, first_T?: Tensor) => Tensor =
+  defineOp(
+    'attention-kernel',
+    'kernel',
+    (qkv: Tensor, angles: Angles | null, { scale, ...shape }: AttentionShape, first_T?: Tensor) => {
+      const options = { attributes: { ...shape, scale: { float: scale } }, local: true } as const
+      const others = [...(angles ?? []), ...(first_T ? [first_T] : [])]
+      const { dtype } = qkv
+      const [tokens, columns] = [dim(qkv.shape, 0), dim(qkv.shape, 1)]
+      const [result] = emitKernel('attention', [qkv, ...others], [{ dtype, shape: [tokens, columns / 3] }], options)
+      return {
+        result: result as Tensor,
+        inputs: [qkv],
+        gradient: (dy) => [
+          dy && emitKernel('attention-gradient', [dy, qkv, ...others], [{ dtype, shape: qkv.shape }], options)[0],
+        ],
+      }
+    },
+  )
+
+/** Which keys lie before the first that a query sees: [B, 1, S, S]. */
+function isBefore(first_T: Tensor, batch: number, sequence: number): Tensor {
+  const positions = constant(
+    Int32Array.from({ length: sequence }, (_, position) => position),
+    'int32',
+  )
+  return less(positions, reshape(first_T, [batch, 1, sequence, 1]))
+}
 
 function causalMask(length: number, dtype: Tensor['dtype']): Tensor {
   const mask = new Float64Array(length * length)

@@ -93,6 +93,22 @@ test('maskAbove hides what is after first + row and nothing else', () => {
   )
 })
 
+test('maskBefore hides what is before the first of a row and nothing else', () => {
+  fc.assert(
+    fc.property(seed, rows, fc.nat(40), (seed, rows, columns) => {
+      begin(seed)
+      const stride = columns + below(5)
+      const scores = place(rows * stride)
+      const firsts = placeIntegers(rows, () => below(columns + 1))
+      const hidden = eachOf(rows, columns, stride, () => [-1e30, 1e30])
+      for (const i of hidden.keys()) if (i % stride >= at(integers(firsts), Math.floor(i / stride))) hidden.delete(i)
+      const run = (r: number, count: number) =>
+        call('maskBefore', row(scores, r, stride), stride, count, row(firsts, r, 1))
+      check(rows, run, new Map([[scores, hidden]]))
+    }),
+  )
+})
+
 describe('rmsNorm', () => {
   const largeWidth = fc.oneof(fc.integer({ min: 1, max: 70 }), fc.constantFrom(512, 3000, 9001))
   const size = fc.constantFrom(1, 1e-3, 1e18)

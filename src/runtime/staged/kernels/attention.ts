@@ -9,19 +9,19 @@
  * the gradient of k, and that of q takes the factor when it is rotated back.
  */
 import type { Kernel, KernelTensor } from '../contract.ts'
-import { type Factor, flopsOf, Heads, scratchOf, shapeOf } from './heads.ts'
+import { type Factor, flopsOf, Heads, otherInputs, scratchOf, shapeOf } from './heads.ts'
 
-/** Inputs qkv [T, 3·D] (, cos, sin [S, d/2]); output [T, D]. */
+/** Inputs qkv [T, 3·D] (, cos, sin [S, d/2]) (, first visible position int32 [T]); output [T, D]. */
 export const attention: Kernel = {
   provider: 'oneDNN',
   scratch: (call) => scratchOf(shapeOf(call, 0), 5, 2),
 
   prepare(call, thread) {
-    const [qkv, cos, sin] = call.inputs as [KernelTensor, KernelTensor?, KernelTensor?]
+    const [qkv] = call.inputs as [KernelTensor]
     const [y] = call.outputs as [KernelTensor]
     const shape = shapeOf(call, 0)
     const { size, scale, stride, width, together } = shape
-    const heads = new Heads(shape, thread, cos && sin ? [cos, sin] : null)
+    const heads = new Heads(shape, thread, otherInputs(call, 0))
     const { dnnl } = heads
     const [q, k] = [heads.takeMatrices(), heads.takeMatrices()]
     const rounded = [heads.takeMatrices(), heads.takeMatrices(), heads.takeMatrices()] as const
@@ -37,7 +37,7 @@ export const attention: Kernel = {
         for (const block of heads.blocks) {
           const { from, rows, keys } = block
           const share = heads.scoresOf(shares, rows, keys)
-          heads.score(query, key, scores, block)
+          heads.score(task, query, key, scores, block)
           dnnl.softmaxFactor(together * rows, keys).run(heads.address(scores), share.address)
           const address = out + 4 * from * width
           heads.multiply([rows, keys, size], [share], [value], { address, stride: width, head: size })
@@ -52,17 +52,17 @@ export const attention: Kernel = {
   },
 }
 
-/** Inputs dy [T, D], qkv [T, 3·D] (, cos, sin); output the gradient of qkv. */
+/** Inputs dy [T, D], qkv [T, 3·D] (, cos, sin) (, first); output the gradient of qkv. */
 export const attentionGradient: Kernel = {
   provider: 'oneDNN',
   scratch: (call) => scratchOf(shapeOf(call, 1), 8, 4),
 
   prepare(call, thread) {
-    const [dy, qkv, cos, sin] = call.inputs as [KernelTensor, KernelTensor, KernelTensor?, KernelTensor?]
+    const [dy, qkv] = call.inputs as [KernelTensor, KernelTensor]
     const [dQkv] = call.outputs as [KernelTensor]
     const shape = shapeOf(call, 1)
     const { sequence, size, scale, stride, width, together } = shape
-    const heads = new Heads(shape, thread, cos && sin ? [cos, sin] : null)
+    const heads = new Heads(shape, thread, otherInputs(call, 1))
     const { dnnl } = heads
     const take = () => heads.takeMatrices()
     const [q, k, dQ, dK] = [take(), take(), take(), take()]
@@ -89,7 +89,7 @@ export const attentionGradient: Kernel = {
         blocks.forEach((block, i) => {
           const { from, rows, keys } = block
           const plus = i === 0 ? undefined : 'c'
-          heads.score(query, key, scores, block)
+          heads.score(task, query, key, scores, block)
           const floats = heads.address(scores)
           dnnl.softmax(together * rows, keys).run(floats, floats)
           const share = {

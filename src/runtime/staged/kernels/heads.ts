@@ -57,20 +57,33 @@ interface Block {
   readonly keys: number
 }
 
+/** Inputs after qkv, all optional: cos, sin [S, d/2], then the first position that each token sees, int32 [T]. */
+export interface OtherInputs {
+  readonly tables: readonly [cos: KernelTensor, sin: KernelTensor] | null
+  readonly first: KernelTensor | null
+}
+
+export function otherInputs({ inputs }: KernelCall, qkvAt: number): OtherInputs {
+  const others = inputs.slice(qkvAt + 1)
+  const first = others.length % 2 === 1 ? others.pop() : undefined
+  const [cos, sin] = others
+  return { tables: cos && sin ? [cos, sin] : null, first: first ?? null }
+}
+
 /** Some heads of one sequence in the thread's memory. Places are byte offsets in the memory of the program. */
 export class Heads {
   readonly shape: Shape
   readonly blocks: readonly Block[]
   readonly dnnl: Dnnl
   private readonly thread: KernelThread
-  private readonly tables: readonly [cos: KernelTensor, sin: KernelTensor] | null
+  private readonly others: OtherInputs
   private taken = 0
 
-  constructor(shape: Shape, thread: KernelThread, tables: readonly [KernelTensor, KernelTensor] | null) {
+  constructor(shape: Shape, thread: KernelThread, others: OtherInputs) {
     this.shape = shape
     this.dnnl = thread.dnnl
     this.thread = thread
-    this.tables = tables
+    this.others = others
     const { sequence } = shape
     const count = Math.ceil(sequence / BLOCK)
     this.blocks = Array.from({ length: count }, (_, i) => {
@@ -166,12 +179,13 @@ export class Heads {
   ): void {
     const { size } = this.shape
     const { rows: functions } = this.thread
-    if (!this.tables) {
+    const { tables } = this.others
+    if (!tables) {
       functions.scaleRows?.(from, fromStride, to, toStride, rows, size, scale)
       return
     }
     const half = size / 2
-    const [cos, sin] = this.tables
+    const [cos, sin] = tables
     const skip = 4 * first * half
     functions.rotate?.(from, fromStride, to, toStride, rows, half, cos.offset + skip, sin.offset + skip, scale, sign)
   }
@@ -229,11 +243,16 @@ export class Heads {
   }
 
   /** q·kᵀ of a block of scaled queries, masked, in float32 at `scores` [heads, rows, keys]. */
-  score(q: Factor, k: Factor, scores: number, { from, rows, keys }: Block): void {
-    const { shape, thread } = this
+  score(task: number, q: Factor, k: Factor, scores: number, { from, rows, keys }: Block): void {
+    const { shape, thread, others } = this
     this.multiply([rows, shape.size, keys], [q, '', from * q.stride], [k, 'ᵀ'], this.scoresOf(scores, rows, keys))
-    for (let head = 0; head < shape.together; head++)
-      thread.rows.maskAbove?.(scores + 4 * head * rows * keys, keys, rows, keys, from)
+    const sequence = Math.floor(task / (shape.heads / shape.together))
+    for (let head = 0; head < shape.together; head++) {
+      const matrix = scores + 4 * head * rows * keys
+      thread.rows.maskAbove?.(matrix, keys, rows, keys, from)
+      if (!others.first) continue
+      thread.rows.maskBefore?.(matrix, keys, rows, others.first.offset + 4 * (sequence * shape.sequence + from))
+    }
   }
 
   address(place: number): number {

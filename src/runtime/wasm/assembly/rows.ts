@@ -83,6 +83,24 @@ export function scaleRows(
   }
 }
 
+/** Mask of earlier documents: scores[r, c] = −1e30 for c < firsts[r]; firsts are int32, each at most `columns`. */
+export function maskBefore(scores: usize, stride: u32, rows: u32, firsts: usize): void {
+  const masked = f32x4.splat(-1e30)
+  for (; rows > 0; rows--, firsts += 4) {
+    let to: usize = scores
+    let left = load<i32>(firsts)
+    for (; left >= 4; left -= 4) {
+      v128.store(to, masked)
+      to += 16
+    }
+    for (; left > 0; left--) {
+      store<f32>(to, -1e30)
+      to += 4
+    }
+    scores += stride * 4
+  }
+}
+
 /** Causal mask: scores[r, c] = −1e30 for first + r < c < columns. */
 export function maskAbove(scores: usize, stride: u32, rows: u32, columns: u32, first: u32): void {
   const masked = f32x4.splat(-1e30)
