@@ -6,6 +6,7 @@ import { withKernels } from '../graph/index.ts'
 import { type ModelConfig, modelSchema } from '../model/config.ts'
 import { parameterSpecs } from '../model/parameters.ts'
 import { createKernels, createRuntime, type Precision, type Runtime } from '../runtime/index.ts'
+import { runSchema } from './config.ts'
 import { Evaluator } from './evaluation.ts'
 import { GradientProgram, gradientScratch } from './gradient-program.ts'
 import { initialize, initialScales } from './initialize.ts'
@@ -32,7 +33,8 @@ const configOf = (over: object): ModelConfig =>
 async function storeOf(config: ModelConfig, scratch = 0): Promise<ParameterStore> {
   const store = new ParameterStore(parameterSpecs(config), scratch > 0 ? 0 : null, scratch)
   // Large enough that tokens look at each other, as after training.
-  await initialize(store, 1, 8)
+  const { train } = runSchema.parse({ train: { init: { scale: 8 } } })
+  await initialize(store, 1, initialScales({ model: config, train }))
   return store
 }
 
