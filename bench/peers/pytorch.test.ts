@@ -194,7 +194,7 @@ function witness(tokens: number[][], parameters: Parameters, variant: PeerVarian
   const capacity = variant === 'dropless-top1' ? Infinity : Math.ceil(((activated * total) / n) * 1.25)
 
   const rowOf = (token: number) => Array.from(get('embedding').subarray(token * d, (token + 1) * d))
-  let x = sequences.flat().map((token) => rowOf(token).map((value) => (value * d) / 4))
+  let x = sequences.flat().map((token) => rowOf(token).map((value) => (value * d) / 3))
   const result = { loss: 0, balance: 0, z: 0, keptShare: 0 }
   for (let l = 0; l < layers; l++) {
     const at = `layers.${l}`

@@ -56,8 +56,8 @@ class Model:
 
     @property
     def embedding_scale(self):
-        """What an embedding is multiplied by where it enters the first layer: Choir's `quarter-width`."""
-        return self.shape.width / 4
+        """What an embedding is multiplied by where it enters the first layer: Choir's `third-width`."""
+        return self.shape.width / 3
 
     def deviation(self, name, fan_in):
         """Of a new matrix: the stream begins at 1, and what is added to it begins at 1/sqrt(2 layers)."""

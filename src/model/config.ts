@@ -102,11 +102,11 @@ export const modelSchema = z
     tied: z.boolean().default(true),
     /**
      * Multiplies an embedding (of a token, and of its position) where it enters the first layer: a number,
-     * `sqrt-width` for √D (Vaswani et al. 2017, section 3.4; Gemma), `quarter-width` for D/4, or 1 (GPT-2, OLMoE). With
-     * `train.init.embedding` it sets the deviation of a new table. At D/4 that is 4/D: small enough for a tied head to
+     * `sqrt-width` for √D (Vaswani et al. 2017, section 3.4; Gemma), `third-width` for D/3, or 1 (GPT-2, OLMoE). With
+     * `train.init.embedding` it sets the deviation of a new table. At D/3 that is 3/D: small enough for a tied head to
      * begin near ln V at any width, as an output matrix does in µP (Yang et al. 2022, table 3).
      */
-    embeddingScale: scaleSchema(['sqrt-width', 'quarter-width']).default('quarter-width'),
+    embeddingScale: scaleSchema(['sqrt-width', 'third-width']).default('third-width'),
     /**
      * Multiplies the final activations where they enter the head: a number (Granite: 1/logits_scaling), or
      * `inverse-sqrt-width` for 1/√D (T5, PaLM).
@@ -158,7 +158,7 @@ function refuseForExpertChoice(
 /** The factor that `embeddingScale` stands for. */
 export const embeddingScaleOf = ({ embeddingScale, width }: Pick<ModelConfig, 'embeddingScale' | 'width'>): number => {
   if (typeof embeddingScale === 'number') return embeddingScale
-  return embeddingScale === 'sqrt-width' ? Math.sqrt(width) : width / 4
+  return embeddingScale === 'sqrt-width' ? Math.sqrt(width) : width / 3
 }
 
 /** The factor that `headScale` stands for. */

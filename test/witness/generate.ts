@@ -32,6 +32,9 @@ export function randomCase(seed: number, overrides: CaseOverrides = {}): Witness
   const T = batch * config.sequence
   const text = new Random(seed, 'text')
   const tokens = Int32Array.from({ length: T }, () => text.integer(0, config.vocabulary - 1))
+  // A sequence that begins with a token twice has the same activations twice, up to rounding: a tie of gates.
+  for (let t = 0; t < T; t += config.sequence)
+    if (tokens[t + 1] === tokens[t]) tokens[t + 1] = ((tokens[t] as number) + 1) % config.vocabulary
   const targets = Int32Array.from({ length: T }, (_, t) =>
     // The last is always counted: a mean over no target does not exist.
     text.uniform() < 0.2 && t < T - 1 ? -1 : text.integer(0, config.vocabulary - 1),

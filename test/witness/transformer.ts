@@ -111,8 +111,8 @@ function factorOf(scale: ModelConfig['embeddingScale'] | ModelConfig['headScale'
   switch (scale) {
     case 'sqrt-width':
       return Math.sqrt(width)
-    case 'quarter-width':
-      return width / 4
+    case 'third-width':
+      return width / 3
     case 'inverse-sqrt-width':
       return 1 / Math.sqrt(width)
     default:
