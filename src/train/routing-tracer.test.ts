@@ -39,7 +39,7 @@ async function traced(moe: Moe, of: readonly DocumentWindow[] = windows) {
   try {
     const batches: BatchTrace[] = []
     for await (const batch of tracer.trace(stream, of)) batches.push(batch)
-    return { batches, evaluated: await evaluator.run({ heldOut: stream, tokenizer: bytesTokenizer() }) }
+    return { batches, evaluated: await evaluator.run({ heldOut: stream, tokenizer: bytesTokenizer() }, 'eval') }
   } finally {
     tracer.release()
     evaluator.release()
