@@ -209,7 +209,9 @@ export function fakeIo(settings: Settings = {}): Fake {
       calls.push({ name: 'evaluateRun', args: [directory, options] })
       options.onEvent?.({ kind: 'prepare', message: 'reading the text' })
       if (options.math === 'bf16') options.onEvent?.({ kind: 'notice', message: 'no bf16 here' })
-      return evalRecord(20)
+      const record = evalRecord(20)
+      const capacity = options.capacity ?? 'none'
+      return { ...record, ...record.capacities[capacity], capacity }
     },
     async *generate(directory, options) {
       calls.push({ name: 'generate', args: [directory, options] })
