@@ -26,7 +26,7 @@ test('the dropless loss stands beside another only where three digits show a dif
   expect(droplessBeside(record('eval', alike))).toBe('')
 })
 
-test('a loss is said to be of its rule, or of any where nothing is dropped', () => {
+test('a loss is named by its rule, or as that of any where nothing is dropped', () => {
   expect(ruleText(record('train', apart))).toBe('at the training capacity')
   expect(ruleText(record('eval', apart))).toBe('at the evaluation capacity')
   expect(ruleText(record('none', apart))).toBe('dropless')
