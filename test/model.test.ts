@@ -1,7 +1,10 @@
 /** The compiled model against an independent implementation, for every router, capacity rule and layout. */
-import { describe, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
+import { capacityRules } from '../src/model/routing/contract.ts'
 import { caseOf, checkGradient, compare, layouts, routers } from './support/model-check.ts'
+import { sum } from './witness/arithmetic.ts'
 import { randomCase } from './witness/generate.ts'
+import { witnessForward } from './witness/model.ts'
 
 // ONNX Runtime rounds the scales of matmuls to float32, in float64 graphs too: hence 1e-7, not 1e-12.
 describe('the compiled model agrees with the witness', () => {
@@ -24,6 +27,21 @@ describe('the compiled model agrees with the witness', () => {
           await compare(given, 'float64', 1e-7)
         }
       })
+
+  for (const router of Object.keys(routers))
+    test.each(capacityRules)(`${router}, evaluated under the capacity rule %s`, async (capacity) => {
+      for (const [seed, attention] of [
+        [200, 'none'],
+        [201, 'all'],
+      ] as const) {
+        const given = caseOf(router, seed, { capacity: 'kx', factor: 0.5, evalFactor: 1, attention }, { layers: 2 })
+        const evaluated = { ...given, training: false, capacity }
+        await compare(evaluated, 'float64', 1e-7)
+        const lost = [...witnessForward(evaluated).layers.values()].map(({ counts, kept }) => sum(counts) - sum(kept))
+        if (capacity === 'none') expect(Math.max(...lost)).toBe(0)
+        else if (capacity === 'train' && router !== 'expert-choice') expect(Math.max(...lost)).toBeGreaterThan(0)
+      }
+    })
 
   test('dense layers, dense and sparse mixed, shared expert, tied and untied', async () => {
     for (let seed = 0; seed < 8; seed++) {

@@ -186,7 +186,9 @@ describe('train', () => {
     // A second a step: the first step, then each fifth, and the last.
     expect([...text.matchAll(/^ {2}step +(\d+)\/20/gm)].map(([, step]) => Number(step))).toEqual([1, 6, 11, 16, 20])
     expect(text).toContain('loss  5.900   lr 1.0e-3    12.3k tok/s   MFU 61%   drop  3.1%   c_v 0.42   19s left')
-    expect(text).toContain('eval  10/20   held-out loss 4.512   1.712 bits per byte   drop 1.2%   c_v 0.41')
+    expect(text).toContain(
+      'eval  10/20   held-out loss 4.512 (dropless 4.501)   1.712 bits per byte   drop 1.2%   c_v 0.41',
+    )
     expect(text).toContain('4.12 M parameters, 1.50 M active for a token')
     expect(text).toMatch(/bits per byte +1\.712\n/)
     expect(text).not.toContain('continues a prompt')
@@ -318,11 +320,30 @@ describe('eval, generate, inspect, bench', () => {
       'runs/x',
       expect.objectContaining({ source: ['a.txt', 'b.txt'], threads: 2 }),
     ])
-    expect(people.stdout.text).toMatch(/bits per byte +1\.7123\n/)
+    expect(people.stdout.text).toMatch(/loss +4\.5012 nats a token, dropless\n/)
+    expect(people.stdout.text).toMatch(/bits per byte +1\.7081\n/)
     const programs = fakeIo()
     expect(await main(['eval', 'runs/x', '--json'], programs.io)).toBe(0)
     expect(programs.calls[0]?.args[1]).not.toHaveProperty('source')
-    expect(jsonLines(programs.stdout.text)).toEqual([expect.objectContaining({ kind: 'eval', loss: 4.5123 })])
+    expect(jsonLines(programs.stdout.text)).toEqual([
+      expect.objectContaining({
+        kind: 'eval',
+        loss: 4.5012,
+        capacity: 'none',
+        capacities: expect.objectContaining({ train: expect.objectContaining({ loss: 4.5371, drop_rate: 0.034 }) }),
+      }),
+    ])
+  })
+
+  test('eval takes the capacity that the loss is of, and shows all three', async () => {
+    const fake = fakeIo()
+    expect(await main(['eval', 'runs/x', '--capacity', 'train'], fake.io)).toBe(0)
+    expect(fake.calls[0]?.args[1]).toMatchObject({ capacity: 'train' })
+    expect(fake.stdout.text).toMatch(/loss +4\.5371 nats a token, at the training capacity\n/)
+    for (const loss of ['4.5371', '4.5123', '4.5012']) expect(fake.stdout.text).toContain(`   ${loss}   `)
+    const wrong = fakeIo()
+    expect(await main(['eval', 'runs/x', '--capacity', 'kx'], wrong.io)).toBe(2)
+    expect(wrong.stderr.text).toContain("'kx' is invalid. Allowed choices are train, eval, none.")
   })
 
   test('eval in bf16 asks for it, and tells once when it is not to be had', async () => {

@@ -74,13 +74,14 @@ async function runTraining(job: TrainJob, signal: AbortSignal, tell: (news: JobN
   const summary = await train(config, { directory, resume, signal, onEvent })
   if (summary.interrupted) return { kind: 'stopped' }
 
-  const heldOut = await evaluateRun(directory)
+  const heldOut = await evaluateRun(directory, { capacity: 'eval' })
   const elsewhere: Record<string, EvalRecord> = {}
   const { train: training, model } = config
   const batch = (training.batch / training.microBatches) * model.sequence
   for (const source of Object.keys(job.elsewhere)) {
     if (signal.aborted) return { kind: 'stopped' }
-    elsewhere[source] = await evaluateRun(directory, { source, batches: Math.ceil(ELSEWHERE_TOKENS / batch) })
+    const batches = Math.ceil(ELSEWHERE_TOKENS / batch)
+    elsewhere[source] = await evaluateRun(directory, { source, batches, capacity: 'eval' })
   }
   return {
     kind: 'record',

@@ -2,7 +2,7 @@
 import { parquetMetadata, parquetReadObjects } from 'hyparquet'
 import { expect, test } from 'vitest'
 import { loadConfig } from '../train/load-config.ts'
-import type { StudyResults } from './contract.ts'
+import type { FinishedRun, StudyResults } from './contract.ts'
 import { parquetOf } from './parquet.ts'
 import { finishedRun } from './testing/records.ts'
 
@@ -54,7 +54,25 @@ test('a row a run: settings, figures, and nothing where there is no run', async 
   expect(rows.map((row) => row['model.moe.capacity'])).toEqual([null, '1x', 'none'])
   expect(rows[2]?.['model.moe.balance']).toBe('{"coefficient":0}')
   expect(rows.map(({ held_out_loss }) => held_out_loss)).toEqual([4.5, null, null])
+  expect(rows[0]).toMatchObject({
+    held_out_drop_rate: 0.01,
+    held_out_unserved_rate: 0,
+    held_out_loss_train_capacity: 4.512345678,
+    held_out_drop_rate_train_capacity: 0.0212345678,
+    held_out_unserved_rate_train_capacity: 0.01,
+    held_out_loss_dropless: 4.487654321,
+  })
+  expect(rows[1]?.held_out_loss_dropless).toBeNull()
   expect(rows.map((row) => row['held_out_loss moby-dick'])).toEqual([5.25, null, null])
+})
+
+test('a run that was evaluated under one rule only has no figures of the others', async () => {
+  const { cells, ...rest } = await results()
+  const record = cells[0]?.record as FinishedRun
+  const { capacities: _, ...heldOut } = record.heldOut
+  const old = { arm: 'plain', seed: 1, record: { ...record, heldOut: heldOut as FinishedRun['heldOut'] } }
+  const [row] = await parquetReadObjects({ file: fileOf(parquetOf({ ...rest, cells: [old] })) })
+  expect(row).toMatchObject({ held_out_loss: 4.5, held_out_loss_dropless: null, held_out_loss_train_capacity: null })
 })
 
 test('the file tells the command that made it', async () => {

@@ -48,6 +48,9 @@ export function parquetOf(results: StudyResults): Uint8Array {
 const figuresOf = (run: FinishedRun | null): Row => ({
   held_out_loss: run?.heldOut.loss ?? null,
   bits_per_byte: run?.heldOut.bits_per_byte ?? null,
+  held_out_drop_rate: run?.heldOut.drop_rate ?? null,
+  held_out_unserved_rate: run?.heldOut.unserved_rate ?? null,
+  ...heldOutUnder(run),
   evaluated_tokens: run?.heldOut.evaluated_tokens ?? null,
   parameters: run?.parameters ?? null,
   active_parameters: run?.activeParameters ?? null,
@@ -61,6 +64,17 @@ const figuresOf = (run: FinishedRun | null): Row => ({
   corpus: run?.corpus ?? null,
   engine: run?.engine ?? null,
 })
+
+/** At the training capacity, and dropless. Results of before have neither. */
+function heldOutUnder(run: FinishedRun | null): Row {
+  const capacities = run?.heldOut.capacities
+  return {
+    held_out_loss_train_capacity: capacities?.train.loss ?? null,
+    held_out_drop_rate_train_capacity: capacities?.train.drop_rate ?? null,
+    held_out_unserved_rate_train_capacity: capacities?.train.unserved_rate ?? null,
+    held_out_loss_dropless: capacities?.none.loss ?? null,
+  }
+}
 
 const cellValue = (value: unknown): Value =>
   typeof value === 'number' || typeof value === 'string' ? value : value === undefined ? null : JSON.stringify(value)

@@ -61,6 +61,21 @@ test('steps, times, evaluations and means are those of the logs', async () => {
   expect(record.routing).toEqual({ loadCv: 4, loadCvKept: 2, dropRate: 0.25, deadExperts: 1 })
 })
 
+test('an evaluation keeps its losses to the last digit under every rule, and six digits of the rest', async () => {
+  const { record } = await recorded(
+    [1, 2, 3, 4].map((at) => step(at)),
+    [],
+  )
+  expect(record.heldOut).toEqual({
+    ...heldOut,
+    capacities: {
+      train: { loss: 4.512345678, bits_per_byte: 1.71235, drop_rate: 0.0212346, unserved_rate: 0.01 },
+      eval: { loss: 4.5, bits_per_byte: 1.7, drop_rate: 0.01, unserved_rate: 0 },
+      none: { loss: 4.487654321, bits_per_byte: 1.6, drop_rate: 0, unserved_rate: 0 },
+    },
+  })
+})
+
 test('operations are those of kept assignments, at the price of their module', async () => {
   const routed = [1, 3].flatMap((at) => [
     routing(at, 0, [128, 0, 0, 0], [64, 0, 0, 0]),

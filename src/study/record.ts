@@ -145,10 +145,10 @@ const round = (value: number, digits = 6): number => Number(value.toPrecision(di
 
 /** Losses stay as they are: arms that differ by rounding only must not seem to differ by the same each time. */
 function rounded(record: EvalRecord): EvalRecord {
-  return Object.fromEntries(
-    Object.entries(record).map(([key, value]) => [
-      key,
-      typeof value === 'number' && key !== 'loss' ? round(value) : value,
-    ]),
-  ) as unknown as EvalRecord
+  const inner = (value: unknown, key: string): unknown => {
+    if (typeof value === 'number') return key === 'loss' ? value : round(value)
+    if (typeof value !== 'object' || value === null) return value
+    return Object.fromEntries(Object.entries(value).map(([key, value]) => [key, inner(value, key)]))
+  }
+  return inner(record, '') as EvalRecord
 }

@@ -174,7 +174,7 @@ test('held-out text: every token is a target as before, and documents are evalua
     }
     const nats = async (heldOut: TokenStream, separator?: number) => {
       const evaluator = await Evaluator.compile(runtime, config, store, 2, 0, separator)
-      const { evaluation } = await evaluator.run({ heldOut, tokenizer })
+      const { evaluation } = await evaluator.run({ heldOut, tokenizer }, 'none')
       evaluator.release()
       expect(evaluation.evaluated_tokens).toBe(heldOut.length - 1)
       return evaluation.loss * evaluation.evaluated_tokens

@@ -4,7 +4,9 @@ import { join } from 'node:path'
 import { separatorOf, type Tokenizer, tokenizerFromJson } from '../data/index.ts'
 import { UsageError } from '../errors.ts'
 import { parameterSpecs } from '../model/parameters.ts'
+import type { CapacityRule } from '../model/routing/contract.ts'
 import type { Precision, Runtime } from '../runtime/index.ts'
+import { configUnder } from './capacity-rules.ts'
 import { readNewestCheckpoint } from './checkpoint/checkpoint.ts'
 import { Cleanup } from './cleanup.ts'
 import type { RunConfig } from './config.ts'
@@ -68,14 +70,16 @@ export interface EvaluateOptions extends Engine {
   readonly source?: string | string[]
   /** At most so many batches of it; default: all. */
   readonly batches?: number
+  /** The rule that the record's loss is of. Default `none`: a text's loss does not depend on its neighbours. */
+  readonly capacity?: CapacityRule
   readonly onEvent?: OnEvent
 }
 
-/** The loss of a run's newest checkpoint on held-out text. */
+/** The loss of a run's newest checkpoint on held-out text, under every capacity rule. */
 export async function evaluateRun(directory: string, options: EvaluateOptions = {}): Promise<EvalRecord> {
   const onEvent = options.onEvent ?? (() => {})
   const { config, tokenizer, store, step, trainedOn } = await loadModel(directory, options, onEvent)
-  const { source = config.data.source } = options
+  const { source = config.data.source, capacity = 'none' } = options
   const say = (message: string) => onEvent({ kind: 'prepare', message })
   const data = await openRunData(
     { ...config, data: { ...config.data, source } },
@@ -90,11 +94,11 @@ export async function evaluateRun(directory: string, options: EvaluateOptions = 
   try {
     const runtime = await openRuntime(config)
     cleanup.defer(() => runtime.close())
-    for (const message of noticesOf(runtime, config.model)) onEvent({ kind: 'notice', message })
+    for (const message of noticesOf(runtime, configUnder(config.model, capacity))) onEvent({ kind: 'notice', message })
     const { batch, microBatches, seed } = config.train
     const separator = separatorOf(config.data, tokenizer)
     const evaluator = await Evaluator.compile(runtime, config.model, store, batch / microBatches, seed, separator)
-    const { evaluation } = await evaluator.run(data, options.batches)
+    const { evaluation } = await evaluator.run(data, capacity, options.batches)
     evaluator.release()
     return { kind: 'eval', step, tokens: step * batch * config.model.sequence, ...evaluation }
   } finally {

@@ -4,6 +4,7 @@
  */
 
 import type { RoutedModule } from '../model/parameters.ts'
+import type { CapacityRule } from '../model/routing/contract.ts'
 import type { StepEvent } from '../runtime/index.ts'
 import type { CeilingReport } from './ceiling.ts'
 import type { Engines } from './machine.ts'
@@ -48,6 +49,17 @@ export interface TrainRecord extends RoutingSummary {
   readonly skipped?: true
 }
 
+/** An evaluation under one capacity rule. */
+export interface CapacityEvaluation {
+  /** Nats a token. */
+  readonly loss: number
+  /** loss in bits over the UTF-8 bytes of the evaluated text. */
+  readonly bits_per_byte: number
+  /** As in {@link RoutingSummary}; both 0 without a limit. */
+  readonly drop_rate: number
+  readonly unserved_rate: number
+}
+
 /** A line of metrics.jsonl for an evaluation on held-out documents. */
 export interface EvalRecord extends RoutingSummary {
   readonly kind: 'eval'
@@ -59,6 +71,10 @@ export interface EvalRecord extends RoutingSummary {
   readonly bits_per_byte: number
   /** Tokens evaluated. */
   readonly evaluated_tokens: number
+  /** The rule that the fields above are of: in training that of evaluation. */
+  readonly capacity: CapacityRule
+  /** The same text under each rule: at `factor`, at `evalFactor`, and dropless. Files of before lack it. */
+  readonly capacities: Readonly<Record<CapacityRule, CapacityEvaluation>>
 }
 
 /** A line of routing.jsonl: one router of a sparse layer at one step. */

@@ -2,6 +2,7 @@
 import { type Dataset, type HeldOutDocument, sampleWindows, type Tokenizer } from '../data/index.ts'
 import { UsageError } from '../errors.ts'
 import type { MoeConfig } from '../model/config.ts'
+import type { CapacityRule } from '../model/routing/contract.ts'
 import { Cleanup } from './cleanup.ts'
 import type { RunConfig } from './config.ts'
 import { type Engine, loadModel, type OnEvent } from './finished.ts'
@@ -48,9 +49,15 @@ export interface OpenTracer {
 
 /**
  * Loads and compiles; close it in the end.
+ * @param capacity The rule under which it routes.
  * @throws UsageError when there is no run or no checkpoint, or the model is dense
  */
-export async function openTracer(directory: string, engine: Engine, onEvent: OnEvent): Promise<OpenTracer> {
+export async function openTracer(
+  directory: string,
+  capacity: CapacityRule,
+  engine: Engine,
+  onEvent: OnEvent,
+): Promise<OpenTracer> {
   const { config, tokenizer, store, step } = await loadModel(directory, engine, onEvent)
   if (!isSparse(config))
     throw new UsageError(`invalid run: "${directory}" trained a dense model, which routes nothing (model.moe is null)`)
@@ -61,7 +68,7 @@ export async function openTracer(directory: string, engine: Engine, onEvent: OnE
     if (runtime.notice !== undefined) onEvent({ kind: 'notice', message: runtime.notice })
     const { microBatches, seed } = config.train
     const batch = config.train.batch / microBatches
-    const tracer = await RoutingTracer.compile(runtime, config.model, store, batch, seed)
+    const tracer = await RoutingTracer.compile(runtime, config.model, store, batch, seed, capacity)
     cleanup.defer(() => tracer.release())
     return { config, tokenizer, step, tracer, batch, close: () => cleanup.run() }
   } catch (error) {
@@ -71,12 +78,12 @@ export async function openTracer(directory: string, engine: Engine, onEvent: OnE
 }
 
 /**
- * The routing of a run's newest checkpoint over an even sample of its whole text; close it in the end.
+ * The routing of a run's newest checkpoint at the evaluation capacity, over an even sample of its whole text; close it in the end.
  * @throws UsageError when there is no run or no checkpoint, or the model is dense
  */
 export async function openRoutingTrace(directory: string, options: RoutingTraceOptions = {}): Promise<RoutingTrace> {
   const onEvent = options.onEvent ?? (() => {})
-  const { config, tokenizer, step, tracer, close } = await openTracer(directory, options, onEvent)
+  const { config, tokenizer, step, tracer, close } = await openTracer(directory, 'eval', options, onEvent)
   const source = options.source ?? config.data.source
   const cleanup = new Cleanup()
   cleanup.defer(close)

@@ -2,6 +2,7 @@ import { expect, test } from 'vitest'
 import type { DocumentWindow, TokenStream } from '../data/index.ts'
 import { bytesTokenizer } from '../data/tokenizer.ts'
 import type { MoeConfig } from '../model/config.ts'
+import type { CapacityRule } from '../model/routing/contract.ts'
 import { hashTable } from '../model/routing/hash.ts'
 import { type RunConfig, type RunInput, runSchema } from './config.ts'
 import { Evaluator } from './evaluation.ts'
@@ -25,7 +26,7 @@ const windows = Array.from({ length: 8 }, (_, i): DocumentWindow => ({ document:
 
 type Moe = NonNullable<NonNullable<RunInput['model']>['moe']>
 
-async function traced(moe: Moe, of: readonly DocumentWindow[] = windows) {
+async function traced(moe: Moe, of: readonly DocumentWindow[] = windows, rule: CapacityRule = 'eval') {
   const config: RunConfig = runSchema.parse({
     model: { ...shape, moe: { hidden: 16, experts: 4, ...moe } },
     runtime: { threads: 1 },
@@ -35,11 +36,11 @@ async function traced(moe: Moe, of: readonly DocumentWindow[] = windows) {
   const store = createStore(config)
   await initialize(store, 1, initialScales(config))
   const evaluator = await Evaluator.compile(runtime, model, store, 2, 0)
-  const tracer = await RoutingTracer.compile(runtime, model, store, 2, 0)
+  const tracer = await RoutingTracer.compile(runtime, model, store, 2, 0, rule)
   try {
     const batches: BatchTrace[] = []
     for await (const batch of tracer.trace(stream, of)) batches.push(batch)
-    return { batches, evaluated: await evaluator.run({ heldOut: stream, tokenizer: bytesTokenizer() }) }
+    return { batches, evaluated: await evaluator.run({ heldOut: stream, tokenizer: bytesTokenizer() }, rule) }
   } finally {
     tracer.release()
     evaluator.release()
@@ -60,7 +61,7 @@ function counts(batches: readonly BatchTrace[], index: number) {
   return { all, kept }
 }
 
-const tight = { capacity: 'kx', evalFactor: 0.75 } as const
+const tight = { capacity: 'kx', factor: 0.5, evalFactor: 0.75 } as const
 const routings: [string, Moe][] = [
   ['top-2', { ...tight, k: 2 }],
   ['top-2, larger gates first', { ...tight, k: 2, priority: 'gate' }],
@@ -72,9 +73,11 @@ const routings: [string, Moe][] = [
   ['nothing dropped', { capacity: 'none', k: 2 }],
 ]
 
+const rules = ['train', 'eval', 'none'] as const
+
 for (const [name, moe] of routings)
-  test(`${name}: a trace has the loss, the choices and the drops of evaluation`, async () => {
-    const { batches, evaluated } = await traced(moe)
+  test.each(rules)(`${name}: a trace has the loss, the choices and the drops of evaluation (%s)`, async (rule) => {
+    const { batches, evaluated } = await traced(moe, windows, rule)
     expect(batches).toHaveLength(4)
     const loss = batches.reduce((sum, batch) => sum + batch.loss, 0) / batches.length
     expect(loss).toBeCloseTo(evaluated.evaluation.loss, 6)
@@ -83,8 +86,19 @@ for (const [name, moe] of routings)
       expect(batches[0]?.routers[i]).toMatchObject({ layer, module })
       expect(counts(batches, i)).toEqual({ all: tokens, kept })
     }
-    if (moe.capacity !== 'none') expect(evaluated.evaluation.drop_rate).toBeGreaterThan(0)
+    if (moe.capacity === 'none' || rule === 'none') expect(evaluated.evaluation.drop_rate).toBe(0)
+    else expect(evaluated.evaluation.drop_rate).toBeGreaterThan(0)
   })
+
+test('where experts choose, every token has its top k without capacity, and all experts with one', async () => {
+  const moe: Moe = { router: 'expert-choice', k: 2 }
+  const choices = async (rule: CapacityRule) =>
+    (await traced(moe, windows, rule)).batches.map(({ token_T, routers }) =>
+      routers.map(({ expert_TK }) => expert_TK.length / token_T.length),
+    )
+  expect(new Set((await choices('none')).flat())).toEqual(new Set([2]))
+  expect(new Set((await choices('eval')).flat())).toEqual(new Set([4]))
+})
 
 test('each choice of a prototype is one of its experts, and gates are weights of it', async () => {
   const { batches } = await traced({ router: 'prototype', prototypes: 2, k: 2 })

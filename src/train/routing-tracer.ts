@@ -1,17 +1,20 @@
 /**
  * The routing of a trained model, token by token.
  *
- * Think of evaluation with the routers' decisions written down. The program is the one that evaluates,
- * with the same capacity factor and batch, and has the choices as outputs besides. Text comes as windows
- * of documents; what fills up a short window or the last batch repeats them, so that the load on experts
- * stays that of the text, and is marked, so that nobody counts it.
+ * Think of evaluation with the routers' decisions written down. The program is the one that evaluates
+ * under a capacity rule, with the same batch, and has the choices as outputs besides. Text comes as windows
+ * of documents; what fills up a short window or the last batch repeats them, and is marked, so that nobody
+ * counts it. At a capacity it takes room in experts nevertheless, and may be why a token is dropped: who
+ * looks at single tokens traces dropless.
  */
 import type { DocumentWindow, TokenStream } from '../data/index.ts'
 import { sizeOf, type Tensor, withKernels } from '../graph/index.ts'
 import type { ModelConfig, MoeConfig } from '../model/config.ts'
 import type { RoutingReport } from '../model/moe.ts'
 import type { RoutedModule } from '../model/parameters.ts'
+import type { CapacityRule } from '../model/routing/contract.ts'
 import type { Buffer, Runtime } from '../runtime/index.ts'
+import { configUnder } from './capacity-rules.ts'
 import { CompiledPass, nameOf, tracePass } from './pass.ts'
 import type { ParameterStore } from './store.ts'
 
@@ -77,6 +80,7 @@ export class RoutingTracer {
   /**
    * @param batch Sequences at a time: as many as in a training micro-batch, since capacity depends on it.
    * @param seed Of the choices of a random router.
+   * @param capacity With `none` an `expert-choice` model is traced as it generates: every token takes its top k.
    */
   static async compile(
     runtime: Runtime,
@@ -84,11 +88,11 @@ export class RoutingTracer {
     store: ParameterStore,
     batch: number,
     seed: number,
+    capacity: CapacityRule,
   ): Promise<RoutingTracer> {
+    const used = configUnder(config, capacity)
     const shape = { batch, sequence: config.sequence }
-    const traced = withKernels(runtime.kernels, () =>
-      tracePass(config, store, { ...shape, training: false, capacity: 'eval' }),
-    )
+    const traced = withKernels(runtime.kernels, () => tracePass(used, store, { ...shape, training: false, capacity }))
     const outputs: Record<string, Tensor> = {}
     const buffers: Record<string, Buffer> = {}
     const written = <B extends Buffer>(tensor: Tensor, name: string, buffer: B): B => {
@@ -109,7 +113,7 @@ export class RoutingTracer {
         position_TK: capacity === null ? null : written(position_TK, `${name}.position`, new Int32Array(size)),
       }
     })
-    const pass = await CompiledPass.compile(runtime, config, store, traced, outputs, buffers)
+    const pass = await CompiledPass.compile(runtime, used, store, traced, outputs, buffers)
     return new RoutingTracer(pass, routers, config.moe, shape, seed)
   }
 

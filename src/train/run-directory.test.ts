@@ -36,7 +36,15 @@ const train = (step: number): TrainRecord => ({
   load_cv_kept: 0.1,
   dead_experts: 0,
 })
-const evaluation = (step: number) => ({ kind: 'eval', step, tokens: step * 100, loss: 3 }) as EvalRecord
+const evaluation = (step: number) =>
+  ({
+    kind: 'eval',
+    step,
+    tokens: step * 100,
+    loss: 3,
+    capacity: 'eval',
+    capacities: { none: { loss: 2 } },
+  }) as EvalRecord
 const routing = (step: number, layer: number) => ({ step, layer, capacity: null }) as RoutingRecord
 
 /** Steps as the training loop logs them: an evaluation every third, routing of two layers every second. */
@@ -204,7 +212,7 @@ test('TensorBoard gets every scalar of a record under train, routing or eval', a
   const events = await readFile(join(directory, name as string), 'latin1')
   // A tag ends where the key of its value begins: field 2, four bytes.
   const parts = events.split(String.fromCharCode((2 << 3) | 5))
-  const tags = parts.flatMap((part) => /(?:train|routing|eval)\/\w+$/.exec(part) ?? [])
+  const tags = parts.flatMap((part) => /(?:train|routing|eval)\/[\w/]+$/.exec(part) ?? [])
   expect(tags).toEqual([
     ...[
       'tokens',
@@ -220,5 +228,6 @@ test('TensorBoard gets every scalar of a record under train, routing or eval', a
     ...['drop_rate', 'unserved_rate', 'load_cv', 'load_cv_kept', 'dead_experts'].map((field) => `routing/${field}`),
     'eval/tokens',
     'eval/loss',
+    'eval/dropless/loss',
   ])
 })

@@ -13,6 +13,7 @@ import { readFileSync } from 'node:fs'
 import { open, readdir, readFile, rm } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { RunError, UsageError } from '../errors.ts'
+import { capacityScalars } from './capacity-scalars.ts'
 import type { RunConfig } from './config.ts'
 import { errorCode, makeFolder, replaceFile, syncFolder } from './disk.ts'
 import { JsonLines, readLines } from './jsonl.ts'
@@ -113,7 +114,8 @@ export class RunDirectory {
   record(kind: 'train' | 'eval', step: number, record: TrainRecord | EvalRecord): void {
     const { metrics, events } = this.opened()
     metrics.append(record)
-    const scalars = Object.entries(record).flatMap(([name, value]) =>
+    const values = kind === 'eval' ? { ...record, ...capacityScalars({ ...record }) } : record
+    const scalars = Object.entries(values).flatMap(([name, value]) =>
       name === 'step' || typeof value !== 'number'
         ? []
         : [[`${kind === 'train' && routingScalars.has(name) ? 'routing' : kind}/${name}`, value] as const],

@@ -137,7 +137,7 @@ async function trainOn(
     }
     const atEnd = step === train.steps
     if (atEnd || step % train.evalEvery === 0) {
-      report.evaluated(step, (await evaluator.run(data, train.evalBatches * train.microBatches)).evaluation)
+      report.evaluated(step, (await evaluator.run(data, 'eval', train.evalBatches * train.microBatches)).evaluation)
       await ceiling.measureUnnoticed()
     }
     if (atEnd || step % train.checkpointEvery === 0) await checkpoint()

@@ -152,7 +152,7 @@ export type TraceRequest =
   | { readonly run: string; readonly text: string }
   | { readonly run: string; readonly document: number }
 
-/** Where every token of a text went. */
+/** Where every token of a text went: of a run without capacity, as in generation; of a trace as recorded. */
 export interface TokenTrace {
   readonly run: string
   /** Step of the checkpoint. */
@@ -172,8 +172,6 @@ export interface TokenRouter extends RouterInfo {
   /** [tokens][choices]. Gates are null where nobody knows them. */
   readonly expert: readonly number[]
   readonly gate: readonly number[] | null
-  /** 1: the expert computed it; 0: dropped. Null where nobody knows. */
-  readonly kept: readonly (0 | 1)[] | null
 }
 
 export interface TopTokensRequest {

@@ -26,6 +26,23 @@ test('every kind is a table of its own, and what a line does not tell is NaN', (
   expect(columns.table('train')?.last('unknown')).toBeNull()
 })
 
+test('an evaluation has columns for the capacity rules besides its own; lines of before lack them', () => {
+  const capacities = { train: { loss: 6, drop_rate: 0.25 }, eval: { loss: 5 }, none: { loss: 4, drop_rate: 0 } }
+  const columns = columnsOf(
+    { kind: 'eval', step: 1, loss: 7 },
+    { kind: 'eval', step: 2, loss: 5, capacity: 'eval', capacities },
+    train(3, { capacities }),
+  )
+  expect(columns.names()).toEqual([
+    'eval/loss',
+    'eval/train_capacity/loss',
+    'eval/train_capacity/drop_rate',
+    'eval/dropless/loss',
+  ])
+  expect(values(columns, 'eval', 'dropless/loss')).toEqual([Number.NaN, 4])
+  expect(values(columns, 'eval', 'train_capacity/drop_rate')).toEqual([Number.NaN, 0.25])
+})
+
 test('columns keep thousands of rows', () => {
   const columns = columnsOf(...Array.from({ length: 5000 }, (_, index) => train(index + 1, { loss: index / 2 })))
   expect(values(columns, 'train', 'loss')).toEqual(Array.from({ length: 5000 }, (_, index) => index / 2))

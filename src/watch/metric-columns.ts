@@ -3,12 +3,15 @@
  * and a column a field; a field that a line does not have, or has no number for, is NaN there. Training and
  * evaluation are different tables because they come at different steps.
  *
+ * Of an evaluation under other capacity rules the fields are columns too, such as `dropless/loss`.
+ *
  * A line of a step that was there before comes from a run that was resumed: it takes back its table from that step
  * on, and a training step takes back the evaluations behind it too.
  *
  * A table that becomes too large makes one row of every two, and from then on of as many lines: the row has the step
  * of the last of them, and of every field the newest number, so that a field that few lines have is not lost.
  */
+import { capacityScalars } from '../train/capacity-scalars.ts'
 
 const KINDS: ReadonlySet<string> = new Set(['train', 'eval'])
 /** More fields than a record of any version has: a file of invented names must not fill the memory. */
@@ -238,7 +241,7 @@ export class MetricColumns {
       table.cutFrom(step)
       if (kind === 'train') this.tables.get('eval')?.cutFrom(step)
     }
-    table.add(step, record)
+    table.add(step, kind === 'eval' ? { ...record, ...capacityScalars(record) } : record)
     return undefined
   }
 }

@@ -126,7 +126,6 @@ test('tokens of a step are read again from where its lines lie', async () => {
       choices: 2,
       expert: [0, 1, 2, 3, 1, 0],
       gate: null,
-      kept: null,
     },
     {
       layer: 1,
@@ -136,7 +135,6 @@ test('tokens of a step are read again from where its lines lie', async () => {
       choices: 2,
       expert: [4, 5, 6, 7, 5, 4],
       gate: null,
-      kept: null,
     },
   ])
   await expect(trace.recorded('id', 3)).rejects.toThrow('internal: no snapshot 3 of 3')

@@ -40,7 +40,7 @@ function ofRouter(router: RouterInfo, chosen: readonly (readonly number[])[]): T
   const choices = mostChoices(chosen)
   if (choices === 0) return []
   const expert = chosen.flatMap((experts) => Array.from({ length: choices }, (_, choice) => experts[choice] ?? -1))
-  return [{ ...router, choices, expert, gate: null, kept: null }]
+  return [{ ...router, choices, expert, gate: null }]
 }
 
 const mostChoices = (chosen: readonly (readonly number[])[]): number =>

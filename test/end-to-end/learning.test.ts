@@ -91,9 +91,16 @@ test.each(Object.entries(routers))(
   },
 )
 
-test('`choir eval` gives exactly the last evaluation of the run', async () => {
-  const { stdout } = await finished(workspace.start('eval', memorised, '--json'))
-  expect(JSON.parse(stdout)).toEqual(evalRecords(memorised).at(-1))
+test('`choir eval` gives exactly the last evaluation of the run, at its capacity or another', async () => {
+  const last = evalRecords(memorised).at(-1)
+  const { stdout } = await finished(workspace.start('eval', memorised, '--capacity', 'eval', '--json'))
+  expect(JSON.parse(stdout)).toEqual(last)
+  const dropless = await finished(workspace.start('eval', memorised, '--json'))
+  expect(JSON.parse(dropless.stdout)).toMatchObject({
+    capacity: 'none',
+    ...last?.capacities.none,
+    capacities: last?.capacities,
+  })
 })
 
 test('bits per byte count the UTF-8 bytes of the held-out documents, whatever the tokens', async () => {

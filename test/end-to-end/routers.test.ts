@@ -39,11 +39,14 @@ test.each<Moe>([
     else expect(unserved_rate).toBeLessThanOrEqual(drop_rate + 1e-6)
   }
 
-  const evaluated = await finished(workspace.start('eval', run, '--json'))
+  const evaluated = await finished(workspace.start('eval', run, '--capacity', 'eval', '--json'))
+  const dropless = await finished(workspace.start('eval', run, '--json'))
   const written = await finished(
     workspace.start('generate', run, '--prompt', 'the people', '--tokens', '20', '--temperature', '0'),
   )
   expect(written.stdout.length).toBeGreaterThan('the people'.length)
   const leaks = moe.router === 'expert-choice'
   for (const output of [stdout, evaluated.stdout]) expect(output.includes('later ones included')).toBe(leaks)
+  // Every token takes its top k there, as in writing.
+  expect(dropless.stdout).not.toContain('later ones included')
 })

@@ -80,6 +80,12 @@ test('a study trains every arm with every seed on the same batches, and writes i
   for (const record of records) {
     if (record.status !== 'finished') throw new Error(record.error)
     expect(Number.isFinite(record.heldOut.loss)).toBe(true)
+    // Of the evaluation capacity, beside the other two.
+    const { capacity, capacities, loss } = record.heldOut
+    expect(capacity).toBe('eval')
+    expect(loss).toBe(capacities.eval.loss)
+    expect(capacities.train.drop_rate).toBeGreaterThan(0)
+    expect(new Set([capacities.train.loss, loss, capacities.none.loss]).size).toBeGreaterThan(1)
     expect(record.train.step.at(-1)).toBe(12)
     expect(record.layers).toHaveLength(2)
     for (const { load } of record.layers)

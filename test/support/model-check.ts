@@ -8,6 +8,7 @@ import { gradient, input, type Tensor } from '../../src/graph/index.ts'
 import { parameterSpecs, routedModules, SymbolicParameters } from '../../src/model/parameters.ts'
 import { hashTableOf } from '../../src/model/routing/hash.ts'
 import { losses } from '../../src/model/transformer.ts'
+import { configUnder } from '../../src/train/capacity-rules.ts'
 import { type CaseOverrides, randomCase } from '../witness/generate.ts'
 import { type Routed, type WitnessInput, witnessForward } from '../witness/model.ts'
 import { type Evaluator, evaluator } from './evaluate.ts'
@@ -60,10 +61,9 @@ interface Compiled {
   readonly parameters: readonly { readonly witness: string; readonly expert: number | null; readonly name: string }[]
 }
 
-export async function compile(
-  { config, tokens, batch, training, separator }: WitnessInput,
-  dtype: 'float32' | 'float64',
-) {
+export async function compile(given: WitnessInput, dtype: 'float32' | 'float64') {
+  const { tokens, batch, training, separator, capacity = training ? 'train' : 'eval' } = given
+  const config = configUnder(given.config, capacity)
   const parameters = new SymbolicParameters(parameterSpecs(config), dtype)
   const tokens_T = input('tokens', 'int32', [tokens.length])
   const targets_T = input('targets', 'int32', [tokens.length])
@@ -71,7 +71,7 @@ export async function compile(
     batch,
     sequence: config.sequence,
     training,
-    capacity: training ? 'train' : 'eval',
+    capacity,
     ...(separator !== undefined && { firstVisible_T: input('first', 'int32', [tokens.length]) }),
   })
   const gradients = gradient(

@@ -5,6 +5,7 @@
  * checked against the formula it states.
  */
 import type { ModelConfig } from '../../src/model/config.ts'
+import type { CapacityRule } from '../../src/model/routing/contract.ts'
 import { balanceLoss, crossEntropy, routerEntropy, routerZLoss } from './losses.ts'
 import { checkParameters, type Parameters } from './parameters.ts'
 import type { Routing } from './routing.ts'
@@ -22,8 +23,10 @@ export interface WitnessInput {
   readonly targets: Int32Array
   /** Number of sequences, B. */
   readonly batch: number
-  /** Chooses the capacity factor: `factor` in training, else `evalFactor`. */
+  /** Routers choose as in training. */
   readonly training: boolean
+  /** Which capacity holds; default `train` in training, else `eval`. */
+  readonly capacity?: CapacityRule
   /** [T·K] expert ids, for the hash and random routers. */
   readonly choices?: ReadonlyMap<Routed, Int32Array>
   /** Id that opens a document, where attention does not cross documents. */
@@ -60,7 +63,8 @@ export interface WitnessOutput {
 
 /** @throws when parameters, lengths or choices do not fit the configuration. */
 export function witnessForward(input: WitnessInput): WitnessOutput {
-  const { config, parameters, tokens, targets, batch } = input
+  const { parameters, tokens, targets, batch, training, capacity = training ? 'train' : 'eval' } = input
+  const config = capacity === 'none' ? withTokensChoosing(input.config) : input.config
   const { moe } = config
   checkParameters(config, parameters)
   if (targets.length !== tokens.length)
@@ -68,7 +72,7 @@ export function witnessForward(input: WitnessInput): WitnessOutput {
   if (tokens.length % batch !== 0 || tokens.length / batch > config.sequence)
     throw new Error(`invalid tokens: ${tokens.length} (expected ${batch} sequences of at most ${config.sequence})`)
 
-  const { logits_TV, routings } = transformer(input)
+  const { logits_TV, routings } = transformer({ ...input, config, capacity })
   const loss = crossEntropy(logits_TV, targets)
   const layers = new Map<Routed, LayerStatistics>()
   let total = loss
@@ -88,6 +92,12 @@ export function witnessForward(input: WitnessInput): WitnessOutput {
       })
     }
   return { loss, total, logits: Float64Array.from(logits_TV.flat()), layers }
+}
+
+/** Without a limit experts that choose would take every token: there a token takes its k best instead. */
+function withTokensChoosing(config: ModelConfig): ModelConfig {
+  if (config.moe?.router !== 'expert-choice') return config
+  return { ...config, moe: { ...config.moe, router: 'top-k' } }
 }
 
 function unservedShare({ assignments }: Routing, tokens: number): number {

@@ -134,20 +134,21 @@ describe('capacity', () => {
   test('kx grows with the activated experts, 1x does not, none has no limit', () => {
     const settings = { experts: 4, k: 2, factor: 1.25, evalFactor: 2 }
     // 2·8/4·1.25 = 5; 8/4·1.25 = 2.5; in evaluation 2·8/4·2 = 8.
-    expect(capacityOf(moeOf({ ...settings, capacity: 'kx' }), 8, 2, true)).toBe(5)
-    expect(capacityOf(moeOf({ ...settings, capacity: '1x' }), 8, 2, true)).toBe(3)
-    expect(capacityOf(moeOf({ ...settings, capacity: 'kx' }), 8, 2, false)).toBe(8)
-    expect(capacityOf(moeOf({ ...settings, capacity: 'none' }), 8, 2, true)).toBeNull()
+    expect(capacityOf(moeOf({ ...settings, capacity: 'kx' }), 8, 2, 'train')).toBe(5)
+    expect(capacityOf(moeOf({ ...settings, capacity: '1x' }), 8, 2, 'train')).toBe(3)
+    expect(capacityOf(moeOf({ ...settings, capacity: 'kx' }), 8, 2, 'eval')).toBe(8)
+    expect(capacityOf(moeOf({ ...settings, capacity: 'none' }), 8, 2, 'train')).toBeNull()
+    expect(capacityOf(moeOf({ ...settings, capacity: '1x' }), 8, 2, 'none')).toBeNull()
   })
 
   test('rounding noise does not add a seat', () => {
     expect((100 / 2) * 1.1).toBeGreaterThan(55)
-    expect(capacityOf(moeOf({ experts: 2, capacity: '1x', factor: 1.1 }), 100, 1, true)).toBe(55)
+    expect(capacityOf(moeOf({ experts: 2, capacity: '1x', factor: 1.1 }), 100, 1, 'train')).toBe(55)
   })
 
   test('an expert has at least one seat, and never more than there are tokens', () => {
-    expect(capacityOf(moeOf({ experts: 64, factor: 0.1 }), 4, 1, true)).toBe(1)
-    expect(capacityOf(moeOf({ experts: 2, k: 2, factor: 5 }), 4, 2, true)).toBe(4)
+    expect(capacityOf(moeOf({ experts: 64, factor: 0.1 }), 4, 1, 'train')).toBe(1)
+    expect(capacityOf(moeOf({ experts: 2, k: 2, factor: 5 }), 4, 2, 'train')).toBe(4)
   })
 
   test('each priority serves its own order when an expert has one seat', () => {

@@ -6,6 +6,7 @@
  * queue in order of priority until its capacity is used up (`serve`). An assignment not served is dropped.
  */
 import type { MoeConfig } from '../../src/model/config.ts'
+import type { CapacityRule } from '../../src/model/routing/contract.ts'
 import { at, logSumExp, type Matrix, project, rowOf, softmax, sum, type Vector } from './arithmetic.ts'
 
 /** A token's wish for one expert. */
@@ -95,9 +96,9 @@ export function updatedBias(bias: Vector, loads: Vector, rate: number): number[]
  * @param tokens in the group
  * @param activated experts of a token over all prototypes, Z·k'
  */
-export function capacityOf(moe: MoeConfig, tokens: number, activated: number, training: boolean): number | null {
-  if (moe.capacity === 'none') return null
-  const factor = training ? moe.factor : moe.evalFactor
+export function capacityOf(moe: MoeConfig, tokens: number, activated: number, rule: CapacityRule): number | null {
+  if (moe.capacity === 'none' || rule === 'none') return null
+  const factor = rule === 'train' ? moe.factor : moe.evalFactor
   const balanced = moe.capacity === 'kx' ? (activated * tokens) / moe.experts : tokens / moe.experts
   return Math.min(tokens, Math.max(1, Math.ceil(balanced * factor - 1e-9)))
 }
@@ -135,13 +136,14 @@ export function route(
   moe: MoeConfig,
   training: boolean,
   bias?: Vector,
+  rule: CapacityRule = training ? 'train' : 'eval',
 ): Routing {
   const T = x_TD.length
   if (T % moe.groups !== 0) throw new Error(`invalid groups: ${moe.groups} (expected a divisor of ${T} tokens)`)
   const groupSize = T / moe.groups
   const Z = moe.router === 'prototype' ? moe.prototypes : 1
   const prototypeSize = moe.experts / Z
-  const capacity = capacityOf(moe, groupSize, Z * moe.k, training)
+  const capacity = capacityOf(moe, groupSize, Z * moe.k, rule)
   const assignments: Assignment[] = []
   let logits: number[][][] | null = null
 

@@ -4,6 +4,7 @@
  * once more and compare with every token of the vocabulary.
  */
 import type { ModelConfig, MoeConfig } from '../../src/model/config.ts'
+import type { CapacityRule } from '../../src/model/routing/contract.ts'
 import { add, at, dot, type Matrix, mean, project, rowOf, type Vector } from './arithmetic.ts'
 import { attention } from './attention.ts'
 import { feedForward, mixture, projectByExperts, readExperts, readFeedForward } from './experts.ts'
@@ -41,6 +42,7 @@ export interface TransformerInput {
   /** Number of sequences, B. */
   readonly batch: number
   readonly training: boolean
+  readonly capacity: CapacityRule
   /** [T·K] expert ids, for the hash and random routers. */
   readonly choices?: ReadonlyMap<Routed, Int32Array>
   /** Id that opens a document: no token looks past the last one before it. Default: every token looks at all before it. */
@@ -49,7 +51,7 @@ export interface TransformerInput {
 
 /** Logits [T, V], and how every router routed. */
 export function transformer(input: TransformerInput): { logits_TV: number[][]; routings: Map<Routed, Routing> } {
-  const { config, parameters, tokens, batch, training, choices, separator } = input
+  const { config, parameters, tokens, batch, training, capacity, choices, separator } = input
   const S = tokens.length / batch
   const embedding = matrixOf(parameters, 'embedding')
 
@@ -76,7 +78,7 @@ export function transformer(input: TransformerInput): { logits_TV: number[][]; r
         return given_TD.map((given) => project(given, matrix))
       }
       const [router, bias] = readRouter(parameters, name, config.moe)
-      const routing = route(given_TD, router, choices?.get(`${l}.${which}`), config.moe, training, bias)
+      const routing = route(given_TD, router, choices?.get(`${l}.${which}`), config.moe, training, bias, capacity)
       routings.set(`${l}.${which}`, routing)
       return projectByExperts(given_TD, routing.assignments, matricesOf(parameters, `${name}.experts.weight`))
     }
@@ -87,7 +89,7 @@ export function transformer(input: TransformerInput): { logits_TV: number[][]; r
     if (config.moe && isSparse(config, l)) {
       const normed = norm(x_TD, parameters, `${layer}.moe.norm`, config)
       const [router, bias] = readRouter(parameters, `${layer}.moe`, config.moe)
-      const routing = route(normed, router, choices?.get(l), config.moe, training, bias)
+      const routing = route(normed, router, choices?.get(l), config.moe, training, bias, capacity)
       const experts = readExperts(parameters, `${layer}.moe.experts`, config)
       const shared = config.moe.sharedHidden > 0 ? readFeedForward(parameters, `${layer}.moe.shared`, config) : null
       said = mixture(normed, routing.assignments, experts, shared)

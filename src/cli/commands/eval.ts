@@ -1,12 +1,15 @@
 /** `choir eval`: the loss of a trained run on held-out or other text. */
-import type { Command } from 'commander'
+import { type Command, Option } from 'commander'
+import { type CapacityRule, capacityRules } from '../../model/routing/contract.ts'
+import { capacityTable, ruleText } from '../display/capacities.ts'
 import { labelled } from '../display/display.ts'
-import { count, fixed, grouped, percent } from '../format.ts'
+import { count, fixed, grouped } from '../format.ts'
 import { colorsFor, type Io, writeJson } from '../io.ts'
 import { type EngineFlags, jsonOption, listOption, mathOption, threadsOption } from '../options.ts'
 
 interface EvalFlags extends EngineFlags {
   readonly data?: string[]
+  readonly capacity: CapacityRule
   readonly json?: true
 }
 
@@ -17,6 +20,11 @@ export function addEval(program: Command, io: Io): void {
     .description('Evaluates the newest checkpoint of a run on held-out documents, or on other text.')
     .argument('<run>', 'run directory')
     .addOption(listOption('--data <source>', 'a corpus by name, or a file, folder or glob, all of it; repeatable'))
+    .addOption(
+      new Option('--capacity <rule>', 'capacity of experts that the loss is of; all three are shown')
+        .choices(capacityRules)
+        .default('none' satisfies CapacityRule),
+    )
     .addOption(threadsOption())
     .addOption(mathOption())
     .addOption(jsonOption())
@@ -26,7 +34,8 @@ export function addEval(program: Command, io: Io): void {
 Examples:
   choir eval runs/demo
   choir eval runs/demo --data moby-dick
-  choir eval runs/demo --data 'books/*.txt' --json`,
+  choir eval runs/demo --data 'books/*.txt' --json
+  choir eval runs/demo --capacity eval      the loss that training reported`,
     )
     .action((directory: string, flags: EvalFlags) => run(io, directory, flags))
 }
@@ -36,6 +45,7 @@ async function run(io: Io, directory: string, flags: EvalFlags): Promise<void> {
   const [only, ...more] = flags.data ?? []
   const record = await io.engine.evaluateRun(directory, {
     ...(only === undefined ? {} : { source: more.length === 0 ? only : [only, ...more] }),
+    capacity: flags.capacity,
     ...(flags.threads === undefined ? {} : { threads: flags.threads }),
     ...(flags.math === undefined ? {} : { math: flags.math }),
     onEvent: (event) => {
@@ -48,16 +58,15 @@ async function run(io: Io, directory: string, flags: EvalFlags): Promise<void> {
   io.stdout.write(
     labelled(
       [
-        ['loss', `${colors.bold(fixed(record.loss, 4))} nats a token`],
+        ['loss', `${colors.bold(fixed(record.loss, 4))} nats a token, ${ruleText(record)}`],
         ['perplexity', fixed(Math.exp(record.loss), 2)],
         ['bits per byte', colors.bold(fixed(record.bits_per_byte, 4))],
-        ['drop rate', percent(record.drop_rate)],
         ['c_v', `${fixed(record.load_cv, 2)} before drops, ${fixed(record.load_cv_kept, 2)} after`],
         ['dead experts', grouped(record.dead_experts)],
         ['text', `${flags.data?.join(', ') ?? 'held-out documents'}, ${count(record.evaluated_tokens)} tokens`],
         ['model', `${directory}, step ${grouped(record.step)}`],
       ],
       colors,
-    ),
+    ) + capacityTable(record, colors),
   )
 }

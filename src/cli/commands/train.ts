@@ -9,6 +9,7 @@ import type { TrainSummary } from '../../train/metrics.ts'
 import { isPreset, presets } from '../../train/presets.ts'
 import { type Dashboard, dashboardOf } from '../beside.ts'
 import { BarDisplay } from '../display/bar.ts'
+import { droplessBeside } from '../display/capacities.ts'
 import { type Display, labelled } from '../display/display.ts'
 import { JsonDisplay } from '../display/json.ts'
 import { LinesDisplay } from '../display/lines.ts'
@@ -202,7 +203,7 @@ function summaryText(summary: TrainSummary, colors: Colors): string {
   const rows: [string, string][] = []
   if (evaluation)
     rows.push(
-      ['held-out loss', `${colors.bold(fixed(evaluation.loss, 3))} nats a token`],
+      ['held-out loss', `${colors.bold(fixed(evaluation.loss, 3))} nats a token${droplessBeside(evaluation)}`],
       ['bits per byte', colors.bold(fixed(evaluation.bits_per_byte, 3))],
     )
   else if (last) rows.push(['training loss', `${fixed(last.loss, 3)} nats a token`])

@@ -47,7 +47,9 @@ export class BarDisplay implements Display {
         break
       case 'eval': {
         const width = grouped(this.#config.train.steps).length
-        this.#print(`  ${green('step')} ${grouped(event.step).padStart(width)}   ${evaluationValues(event)}\n`)
+        const step = `${green('step')} ${grouped(event.step).padStart(width)}`
+        const [loss, ...others] = evaluationValues(event)
+        this.#print(`${oneLine([`${step}   ${loss}`, ...others], this.#columns())}\n`)
         break
       }
       case 'notice':

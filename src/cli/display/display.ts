@@ -7,6 +7,7 @@ import type { EvalRecord, TrainEvent } from '../../train/metrics.ts'
 import { count, fixed, grouped, percent } from '../format.ts'
 import type { Colors } from '../io.ts'
 import { engineLine, modelLine, routingLine, sourceName } from '../summary.ts'
+import { droplessBeside } from './capacities.ts'
 
 export interface Display {
   event(event: TrainEvent): void
@@ -59,12 +60,12 @@ export function opening(config: RunConfig, name: string, start: StartEvent, colo
   )}\n`
 }
 
-/** One evaluation as values for a line. */
-export function evaluationValues(record: EvalRecord): string {
+/** One evaluation as values for a line, the first the most important. */
+export function evaluationValues(record: EvalRecord): string[] {
   return [
-    `held-out loss ${fixed(record.loss, 3)}`,
+    `held-out loss ${fixed(record.loss, 3)}${droplessBeside(record)}`,
     `${fixed(record.bits_per_byte, 3)} bits per byte`,
     `drop ${percent(record.drop_rate)}`,
     `c_v ${fixed(record.load_cv, 2)}`,
-  ].join('   ')
+  ]
 }

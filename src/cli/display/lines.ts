@@ -42,7 +42,7 @@ export class LinesDisplay implements Display {
         break
       }
       case 'eval':
-        this.#print(`eval  ${this.#at(event.step)}   ${evaluationValues(event)}`)
+        this.#print(`eval  ${this.#at(event.step)}   ${evaluationValues(event).join('   ')}`)
         break
       case 'checkpoint':
         this.#print(`saved ${this.#at(event.step)}   ${event.path}`)

@@ -106,6 +106,12 @@ function evalRecord(step: number): EvalRecord {
     load_cv_kept: 0.4,
     dead_experts: 3,
     evaluated_tokens: 118_000,
+    capacity: 'eval',
+    capacities: {
+      train: { loss: 4.5371, bits_per_byte: 1.7217, drop_rate: 0.034, unserved_rate: 0.021 },
+      eval: { loss: 4.5123, bits_per_byte: 1.7123, drop_rate: 0.012, unserved_rate: 0.01 },
+      none: { loss: 4.5012, bits_per_byte: 1.7081, drop_rate: 0, unserved_rate: 0 },
+    },
   }
 }
 
@@ -208,7 +214,9 @@ export function fakeIo(settings: Settings = {}): Fake {
       calls.push({ name: 'evaluateRun', args: [directory, options] })
       options.onEvent?.({ kind: 'prepare', message: 'reading the text' })
       if (options.math === 'bf16') options.onEvent?.({ kind: 'notice', message: 'no bf16 here' })
-      return evalRecord(20)
+      const record = evalRecord(20)
+      const capacity = options.capacity ?? 'none'
+      return { ...record, ...record.capacities[capacity], capacity }
     },
     async *generate(directory, options) {
       calls.push({ name: 'generate', args: [directory, options] })

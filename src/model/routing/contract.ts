@@ -53,7 +53,10 @@ export type Router = (input: RouterInput) => Choice
  * Which capacity holds in a pass: that of training (`factor`), that of evaluation (`evalFactor`), or none.
  * What a token computes depends on the other tokens of its batch, except with `none`.
  */
-export type CapacityRule = 'train' | 'eval' | 'none'
+export type CapacityRule = (typeof capacityRules)[number]
+
+/** In the order in which they are shown. */
+export const capacityRules = ['train', 'eval', 'none'] as const
 
 /** What places depend on besides the choices. */
 export interface QueueInput {

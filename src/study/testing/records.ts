@@ -17,6 +17,12 @@ export const heldOut: EvalRecord = {
   load_cv_kept: 0.3,
   dead_experts: 0,
   evaluated_tokens: 1000,
+  capacity: 'eval',
+  capacities: {
+    train: { loss: 4.512345678, bits_per_byte: 1.712345678, drop_rate: 0.0212345678, unserved_rate: 0.01 },
+    eval: { loss: 4.5, bits_per_byte: 1.7, drop_rate: 0.01, unserved_rate: 0 },
+    none: { loss: 4.487654321, bits_per_byte: 1.6, drop_rate: 0, unserved_rate: 0 },
+  },
 }
 
 /** What a job to train would give. */

@@ -128,6 +128,7 @@ function recordOf(name: string, arm: ArmSketch, seed: number, jitter: number): F
 }
 
 function evaluationOf(loss: number, { cv = 0.4, dropRate = 0.03 }: ArmSketch): FinishedRun['heldOut'] {
+  const capped = { loss, bits_per_byte: loss / Math.LN2 / 4, drop_rate: dropRate, unserved_rate: 0 }
   return {
     kind: 'eval',
     step: STEPS,
@@ -142,6 +143,8 @@ function evaluationOf(loss: number, { cv = 0.4, dropRate = 0.03 }: ArmSketch): F
     load_cv: cv,
     load_cv_kept: cv / 2,
     dead_experts: 0,
+    capacity: 'eval',
+    capacities: { train: capped, eval: capped, none: { ...capped, drop_rate: 0 } },
   }
 }
 

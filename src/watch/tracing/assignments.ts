@@ -19,11 +19,7 @@ export interface SampledAssignments {
   readonly routers: readonly Assigned[]
 }
 
-/** @param onlyKept Where experts choose every token is offered to all, and only what they took is an assignment. */
-export async function sampledAssignments(
-  batches: AsyncIterable<BatchTrace>,
-  onlyKept: boolean,
-): Promise<SampledAssignments> {
+export async function sampledAssignments(batches: AsyncIterable<BatchTrace>): Promise<SampledAssignments> {
   const occurrences = new Map<number, number>()
   const routers: Assigned[] = []
   let looked = 0
@@ -32,11 +28,10 @@ export async function sampledAssignments(
       if ((document_T[t] as number) < 0) continue
       looked++
       occurrences.set(token, (occurrences.get(token) ?? 0) + 1)
-      for (const [r, { expert_TK, kept_TK }] of traced.entries()) {
+      for (const [r, { expert_TK }] of traced.entries()) {
         const choices = expert_TK.length / token_T.length
         routers[r] ??= { token: [], expert: [] }
         for (let i = t * choices; i < (t + 1) * choices; i++) {
-          if (onlyKept && !kept_TK[i]) continue
           routers[r].token.push(token)
           routers[r].expert.push(expert_TK[i] as number)
         }

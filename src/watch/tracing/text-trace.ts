@@ -1,10 +1,10 @@
 /**
- * A text through a model, with the fate of every token.
+ * A text through a model, with the choices of every token.
  *
  * The text is cut into sequences as training cuts it, each without a memory of the one before; in front of it stands
- * the end of a document, as in front of every document. What fills up the last batch repeats the text, behind it in
- * the queues of the experts. So a token is dropped here when what comes before it *in the text* has filled its expert:
- * a short text hardly ever fills one, and a long one is treated as evaluation treats it.
+ * the end of a document, as in front of every document. Experts have no capacity limit: who goes without in training
+ * depends on the whole batch, and the rest of a batch is only filler here. So a token has the experts, the gates and
+ * the loss that it has in generation, whatever fills up its batch.
  */
 import type { DocumentWindow, TokenStream } from '../../data/index.ts'
 import type { BatchTrace, OpenTracer, RouterTrace } from '../../train/index.ts'
@@ -75,7 +75,7 @@ export async function traceText(open: OpenTracer, place: TextPlace, isCut: boole
 function longestText({ config }: OpenTracer): number {
   const { sequence, layers, moe } = config.model
   const modules = { none: 1, qkv: 2, all: 3 }[moe.attention]
-  const choices = layers * modules * (moe.router === 'expert-choice' ? moe.experts : moe.k * moe.prototypes)
+  const choices = layers * modules * (moe.k * moe.prototypes)
   const tokens = Math.min(most.tokens, most.choices / choices)
   return Math.max(1, Math.floor(tokens / sequence)) * sequence - 1
 }
@@ -88,18 +88,17 @@ function windowsOf(start: number, length: number, sequence: number): DocumentWin
   }))
 }
 
-type Gathered = TokenRouter & { readonly expert: number[]; readonly gate: number[]; readonly kept: (0 | 1)[] }
+type Gathered = TokenRouter & { readonly expert: number[]; readonly gate: number[] }
 
 function gathered({ layer, module, experts, prototypes, expert_TK }: RouterTrace, { token_T }: BatchTrace): Gathered {
   const choices = expert_TK.length / token_T.length
-  return { layer, module, experts, prototypes, choices, expert: [], gate: [], kept: [] }
+  return { layer, module, experts, prototypes, choices, expert: [], gate: [] }
 }
 
-function gather(into: Gathered, { expert_TK, gate_TK, kept_TK }: RouterTrace, from: number, to: number): void {
+function gather(into: Gathered, { expert_TK, gate_TK }: RouterTrace, from: number, to: number): void {
   for (let i = from * into.choices; i < to * into.choices; i++) {
     into.expert.push(expert_TK[i] as number)
     // Four digits are more than a colour or a tooltip shows.
     into.gate.push(Number((gate_TK[i] as number).toPrecision(4)))
-    into.kept.push(kept_TK[i] ? 1 : 0)
   }
 }

@@ -2,7 +2,6 @@
 import { type Dataset, type HeldOutDocument, sampleWindows } from '../../data/index.ts'
 import { physicalCores } from '../../runtime/cores.ts'
 import { type OpenTracer, openTracer } from '../../train/index.ts'
-import { randomFor, shuffle } from '../../train/random.ts'
 import { openRunData } from '../../train/session.ts'
 import type { DocumentList, TopTokens } from '../api.ts'
 import { ProblemError } from '../problem.ts'
@@ -29,11 +28,12 @@ export class TracedModel {
   }
 
   /**
+   * Routing is that of generation, without capacity: what is shown of a text must not depend on what fills its batch.
    * @param places Real paths of what may be read beside the run
    * @throws UsageError when there is no run or no checkpoint, or the model is dense
    */
   static async open(directory: string, places: readonly string[]): Promise<TracedModel> {
-    return new TracedModel(await openTracer(directory, { threads }, () => {}), places)
+    return new TracedModel(await openTracer(directory, 'none', { threads }, () => {}), places)
   }
 
   /** Held-out documents; of more than are listed, evenly some. */
@@ -101,10 +101,7 @@ export class TracedModel {
     const { config, tracer } = this.open
     const data = await this.data()
     const { windows } = await sampleWindows(data, { sequence: config.model.sequence, tokens: limits.sample })
-    // Where experts choose, they choose within a batch: one of a single document would be of its kind.
-    const order = [...windows]
-    shuffle(order, randomFor(config.train.seed, 'watch', 'order'))
-    return sampledAssignments(tracer.trace(data.heldOut, order), config.model.moe.router === 'expert-choice')
+    return sampledAssignments(tracer.trace(data.heldOut, windows))
   }
 
   private data(): Promise<Dataset> {

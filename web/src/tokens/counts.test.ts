@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { choiceName, countsOf, isDropped, routerLike } from './counts.ts'
+import { choiceName, countsOf, routerLike } from './counts.ts'
 
 /** Three tokens, two choices each; the last token's second choice is none. */
 const router = {
@@ -10,27 +10,20 @@ const router = {
   choices: 2,
   expert: [1, 3, 0, 2, 1, -1],
   gate: null,
-  kept: [1, 0, 1, 1, 0, 0] as const,
 }
 
-test('the legend counts tokens of the chosen choice, most often first, with what was dropped', () => {
+test('the legend counts tokens of the chosen choice, most often first', () => {
   expect(countsOf(router, 0)).toEqual([
-    { expert: 1, tokens: 2, dropped: 1 },
-    { expert: 0, tokens: 1, dropped: 0 },
+    { expert: 1, tokens: 2 },
+    { expert: 0, tokens: 1 },
   ])
 })
 
 test('a token that no expert took is counted for none', () => {
   expect(countsOf(router, 1)).toEqual([
-    { expert: 2, tokens: 1, dropped: 0 },
-    { expert: 3, tokens: 1, dropped: 1 },
+    { expert: 2, tokens: 1 },
+    { expert: 3, tokens: 1 },
   ])
-})
-
-test('where nobody knows what was dropped, nothing is said to be', () => {
-  const unknown = { ...router, kept: null }
-  expect([0, 1, 2].some((token) => isDropped(unknown, token, 0))).toBe(false)
-  expect(countsOf(unknown, 0).map(({ dropped }) => dropped)).toEqual([0, 0])
 })
 
 test('a choice is called by its prototype, by its rank, or both', () => {

@@ -4,25 +4,20 @@ import type { TokenRouter } from '../../../src/watch/api.ts'
 export interface ExpertCount {
   readonly expert: number
   readonly tokens: number
-  readonly dropped: number
 }
 
 /** The expert of a token's choice; -1 for none. */
 export const expertOf = ({ expert, choices }: TokenRouter, token: number, choice: number): number =>
   expert[token * choices + choice] ?? -1
 
-export const isDropped = ({ kept, choices }: TokenRouter, token: number, choice: number): boolean =>
-  kept !== null && kept[token * choices + choice] === 0
-
 /** Experts that were chosen at least once, most often first. */
 export function countsOf(router: TokenRouter, choice: number): ExpertCount[] {
-  const counts = new Map<number, { expert: number; tokens: number; dropped: number }>()
+  const counts = new Map<number, { expert: number; tokens: number }>()
   for (let token = 0; token * router.choices < router.expert.length; token++) {
     const expert = expertOf(router, token, choice)
     if (expert < 0) continue
-    const entry = counts.get(expert) ?? { expert, tokens: 0, dropped: 0 }
+    const entry = counts.get(expert) ?? { expert, tokens: 0 }
     entry.tokens++
-    if (isDropped(router, token, choice)) entry.dropped++
     counts.set(expert, entry)
   }
   return [...counts.values()].sort((a, b) => b.tokens - a.tokens || a.expert - b.expert)

@@ -22,7 +22,7 @@ export function ExpertLegend({ counts, experts, marked }: ExpertLegendProps) {
             <button
               type="button"
               aria-pressed={marked.value === entry.expert}
-              title={`Expert ${entry.expert}: ${((100 * entry.tokens) / tokens).toFixed(1)} % of the tokens${entry.dropped > 0 ? `, ${count(entry.dropped)} dropped` : ''}`}
+              title={`Expert ${entry.expert}: ${((100 * entry.tokens) / tokens).toFixed(1)} % of the tokens`}
               onClick={() => {
                 marked.value = marked.value === entry.expert ? null : entry.expert
               }}

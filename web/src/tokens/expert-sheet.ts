@@ -33,8 +33,5 @@ export function markExpert(expert: number | null): void {
   )
 }
 
-/** Of a token in a text: `t` for every token, `e17` for its expert, `dropped`. */
-export function classOf(expert: number, dropped: boolean): string {
-  if (expert < 0) return 't none'
-  return dropped ? `t e${expert} dropped` : `t e${expert}`
-}
+/** Of a token in a text: `t` for every token, `e17` for its expert. */
+export const classOf = (expert: number): string => (expert < 0 ? 't none' : `t e${expert}`)

@@ -1,7 +1,7 @@
 /** All layers: to choose one, and to see the expert that the pointed token has in each. */
 import type { TokenRouter } from '../../../src/watch/api.ts'
 import { routerNames } from '../experts/order.ts'
-import { expertOf, isDropped } from './counts.ts'
+import { expertOf } from './counts.ts'
 import { classOf } from './expert-sheet.ts'
 
 interface LayerStripProps {
@@ -44,13 +44,7 @@ export function LayerStrip({ routers, chosen, choose, token, choice }: LayerStri
             onClick={() => choose(index)}
           >
             {names[index]}
-            <i
-              class={
-                token === null
-                  ? 'strip-expert'
-                  : `strip-expert ${classOf(expert, token !== null && isDropped(router, token, which))}`
-              }
-            >
+            <i class={token === null ? 'strip-expert' : `strip-expert ${classOf(expert)}`}>
               {expert < 0 ? ' ' : expert}
             </i>
           </button>

@@ -1,4 +1,4 @@
-/** One token: what it chose in this layer, with what weight, and whether the expert computed it. */
+/** One token: the experts that it chose in this layer, each with its weight. */
 import type { TokenRouter } from '../../../src/watch/api.ts'
 import { choiceName } from './counts.ts'
 import { piecesOf } from './pieces.ts'
@@ -23,7 +23,6 @@ export function TokenDetail({ token, index, router, choice }: TokenDetailProps) 
         {Array.from({ length: router.choices }, (_, each) => {
           const expert = router.expert[first + each] ?? -1
           const gate = router.gate?.[first + each]
-          const kept = router.kept?.[first + each]
           const chosen = each === choice && router.choices > 1
           return (
             <li key={each} aria-current={chosen}>
@@ -44,9 +43,6 @@ export function TokenDetail({ token, index, router, choice }: TokenDetailProps) 
                 )}
               </span>
               <span class="gate-value">{gate === undefined ? '' : gate.toFixed(3)}</span>
-              <span class={kept === 0 ? 'fate fate-dropped' : 'fate'}>
-                {kept === 0 ? 'dropped' : kept === 1 && expert >= 0 ? 'kept' : ''}
-              </span>
             </li>
           )
         })}

@@ -5,7 +5,7 @@
 import { type ReadonlySignal, useSignalEffect } from '@preact/signals'
 import { useLayoutEffect, useRef } from 'preact/hooks'
 import type { TokenRouter } from '../../../src/watch/api.ts'
-import { expertOf, isDropped } from './counts.ts'
+import { expertOf } from './counts.ts'
 import { classOf, markExpert, ruleExperts } from './expert-sheet.ts'
 import { piecesOf } from './pieces.ts'
 
@@ -33,7 +33,7 @@ export function TokenText(props: TokenTextProps) {
     ruleExperts(router.experts)
     let token = 0
     for (const span of box.current?.children ?? []) {
-      span.className = classOf(expertOf(router, token, choice), isDropped(router, token, choice))
+      span.className = classOf(expertOf(router, token, choice))
       token++
     }
   }, [tokens, router, choice])

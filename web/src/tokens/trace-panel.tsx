@@ -60,7 +60,8 @@ export function TracePanel({ run, trace, pointed }: TracePanelProps) {
           <h2>{run.name}</h2>
           <p class="trace-about">
             step {count(trace.step)}, {count(tokens.length)} tokens
-            {trace.loss !== null && `, loss ${trace.loss.toFixed(3)} nats a token`}
+            {trace.loss !== null &&
+              `, loss ${trace.loss.toFixed(3)} nats a token. Experts have no capacity limit here, as in generation: nothing is dropped.`}
             {trace.cut && <b> The text is longer: only its beginning is shown.</b>}
           </p>
         </header>
