@@ -17,6 +17,7 @@ async function results(): Promise<StudyResults> {
     corpus: 'c',
     elsewhere: {},
     specialise: false,
+    trial: false,
   } as const
   const done = finishedRun(job)
   return {
@@ -30,10 +31,23 @@ async function results(): Promise<StudyResults> {
       word: { 'model.moe.capacity': 'none', 'model.moe.balance': { coefficient: 0 } },
     },
     questions: [],
+    capacity: 'train',
+    pilot: null,
+    tuning: [],
     cells: [
-      { arm: 'plain', seed: 1, record: { ...done, elsewhere: { 'moby-dick': { ...done.heldOut, loss: 5.25 } } } },
-      { arm: 'mixed', seed: 1, record: { status: 'failed', key: 'f', seed: 1, config, error: 'no "luck", Ü' } },
-      { arm: 'word', seed: 1, record: null },
+      {
+        arm: 'plain',
+        seed: 1,
+        rate: 'common',
+        record: { ...done, elsewhere: { 'moby-dick': { ...done.heldOut, loss: 5.25 } } },
+      },
+      {
+        arm: 'mixed',
+        seed: 1,
+        rate: 'best',
+        record: { status: 'failed', key: 'f', seed: 1, config, error: 'no "luck", Ü' },
+      },
+      { arm: 'word', seed: 1, rate: 'common', record: null },
     ],
     timings: [],
     specialisations: [],

@@ -46,7 +46,14 @@ async function recorded(metrics: readonly object[], routed: readonly object[], s
   await writeFile(join(folder, 'metrics.jsonl'), lines(metrics))
   await writeFile(join(folder, 'routing.jsonl'), lines(routed))
   const config = await loadConfig('tiny', ['train.steps=4', ...sets])
-  const facts = { key: 'k', seed: 1, corpus: 'c', elsewhere: {}, elsewhereCorpora: {}, engine: 'none' }
+  const facts = {
+    key: 'k',
+    seed: 1,
+    corpus: 'c',
+    elsewhere: {},
+    elsewhereCorpora: {},
+    leak: { train: null, eval: null },
+  }
   return { config, record: await recordOf(folder, { ...facts, config, heldOut }) }
 }
 
@@ -103,7 +110,14 @@ test('long runs are kept in as few numbers as a figure shows', async () => {
   await writeFile(join(folder, 'metrics.jsonl'), lines(steps))
   await writeFile(join(folder, 'routing.jsonl'), lines(routed))
   const config = await loadConfig('tiny', ['train.steps=1000'])
-  const facts = { key: 'k', seed: 1, corpus: 'c', elsewhere: {}, elsewhereCorpora: {}, engine: 'none' }
+  const facts = {
+    key: 'k',
+    seed: 1,
+    corpus: 'c',
+    elsewhere: {},
+    elsewhereCorpora: {},
+    leak: { train: null, eval: null },
+  }
   const record = await recordOf(folder, { ...facts, config, heldOut })
   expect(record.train.step).toHaveLength(100)
   expect(record.train.step.at(-1)).toBe(1000)

@@ -4,6 +4,7 @@
  */
 
 import type { RoutedModule } from '../model/parameters.ts'
+import type { CapacityRule } from '../model/routing/contract.ts'
 import type { StepEvent } from '../runtime/index.ts'
 import type { Engines } from './machine.ts'
 import type { StepProfile } from './step-profile.ts'
@@ -44,6 +45,14 @@ export interface TrainRecord extends RoutingSummary {
   readonly skipped?: true
 }
 
+/** What an evaluation finds under one capacity rule. */
+export interface CapacityEvaluation {
+  readonly loss: number
+  readonly bits_per_byte: number
+  readonly drop_rate: number
+  readonly unserved_rate: number
+}
+
 /** A line of metrics.jsonl for an evaluation on held-out documents. */
 export interface EvalRecord extends RoutingSummary {
   readonly kind: 'eval'
@@ -55,6 +64,9 @@ export interface EvalRecord extends RoutingSummary {
   readonly bits_per_byte: number
   /** Tokens evaluated. */
   readonly evaluated_tokens: number
+  /** The rule of the figures above, and the figures under each rule; absent from records of before. */
+  readonly capacity?: CapacityRule
+  readonly capacities?: Readonly<Record<CapacityRule, CapacityEvaluation>>
 }
 
 /** A line of routing.jsonl: one router of a sparse layer at one step. */
