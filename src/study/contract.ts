@@ -201,6 +201,12 @@ export interface Pilot {
   readonly detectable: number
 }
 
+/** A pilot as it is reported before the other runs. */
+export interface PilotResult extends Pilot {
+  /** Seeds that an effect of half the detectable size would need. */
+  readonly seedsForHalf: number
+}
+
 /** The sweep of learning rates of an arm, by short trainings. */
 export interface Tuning {
   readonly arm: string

@@ -1,6 +1,5 @@
 /** What can be followed while a study runs. */
-import type { Cell, RunRecord, Tuning } from './contract.ts'
-import type { PilotResult } from './pilot.ts'
+import type { Cell, PilotResult, RunRecord, Tuning } from './contract.ts'
 
 /** Which run an event is of. `learningRate` is given where it is not the one that the arm is configured with. */
 export interface RunName extends Pick<Cell, 'arm' | 'seed' | 'rate'> {

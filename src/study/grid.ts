@@ -12,7 +12,18 @@ import type { Cell, Contrast, Question, Settings } from './contract.ts'
 import { keyOf } from './keys.ts'
 import { over, setsOf } from './settings.ts'
 import type { Specification } from './specification.ts'
-import type { Sweep } from './tuning.ts'
+
+/** The sweep of learning rates of an arm. */
+export interface Sweep {
+  readonly arm: string
+  /** Of the arm, at its own rate, without a seed. */
+  readonly config: RunConfig
+  /** Steps of a trial. */
+  readonly steps: number
+  /** Rising multiples of the arm's own rate, to begin with. */
+  readonly rates: readonly number[]
+  readonly seeds: readonly number[]
+}
 
 /** A study whose every cell is known. */
 export interface Grid {

@@ -1,16 +1,12 @@
 /** Held-out losses under the capacity rule of a study. */
 import type { CapacityRule } from '../model/routing/contract.ts'
-import type { EvalRecord } from '../train/index.ts'
 import type { RunRecord } from './contract.ts'
 
-/** Nats a token; the one loss of a record that was evaluated under one rule only. */
-export const lossUnder = ({ loss, capacities }: EvalRecord, rule: CapacityRule): number =>
-  capacities?.[rule].loss ?? loss
-
-/** The loss of a finished run; null where there is none that is finite. */
+/** Nats a token under `rule`, or under the one rule that the run was evaluated with; null where there is none that is finite. */
 export function heldOutLoss(record: RunRecord | undefined, rule: CapacityRule): number | null {
   if (record?.status !== 'finished') return null
-  const loss = lossUnder(record.heldOut, rule)
+  const { loss: only, capacities } = record.heldOut
+  const loss = capacities?.[rule].loss ?? only
   // JSON has no NaN: a loss that was not finite comes back as null.
   return Number.isFinite(loss) ? loss : null
 }

@@ -7,10 +7,9 @@ import { join } from 'node:path'
 import { RunError, UsageError } from '../errors.ts'
 import type { RunConfig } from '../train/config.ts'
 import { errorCode, replaceFile } from '../train/disk.ts'
-import type { FinishedRun, RunRecord, Specialisation, Timing, Tuning } from './contract.ts'
+import type { FinishedRun, PilotResult, RunRecord, Specialisation, Timing, Tuning } from './contract.ts'
 import { isResultOf } from './keys.ts'
 import { changesSince, NUMERICS } from './numerics.ts'
-import type { PilotResult } from './pilot.ts'
 
 /** 1 had no version of its numerics. */
 const FORMAT = 2
@@ -166,7 +165,7 @@ function otherNumerics(file: string, version: number): string {
   return version > NUMERICS
     ? `the results in ${file} were computed by a newer program. ${todo}, or update Choir`
     : `the results in ${file} were computed by an older program, and cannot be compared with those of this one. ` +
-        `Since then it has changed ${changesSince(version)}. ${todo}`
+        `Since then these changed: ${changesSince(version)}. ${todo}`
 }
 
 /** Indented, but lists of numbers on a line. */

@@ -4,6 +4,7 @@ import { expect, test } from 'vitest'
 import { loadConfig } from '../train/load-config.ts'
 import type { StudyResults } from './contract.ts'
 import { parquetOf } from './parquet.ts'
+import { describeMachine } from './provenance.ts'
 import { finishedRun } from './testing/records.ts'
 
 async function results(): Promise<StudyResults> {
@@ -69,6 +70,35 @@ test('a row a run: settings, figures, and nothing where there is no run', async 
   expect(rows[2]?.['model.moe.balance']).toBe('{"coefficient":0}')
   expect(rows.map(({ held_out_loss }) => held_out_loss)).toEqual([4.5, null, null])
   expect(rows.map((row) => row['held_out_loss moby-dick'])).toEqual([5.25, null, null])
+})
+
+test('rates, losses under each capacity rule, and what computed them', async () => {
+  const at = (loss: number, dropped: number) => ({ loss, bits_per_byte: 1, drop_rate: dropped, unserved_rate: 0.5 })
+  const { cells, ...rest } = await results()
+  const changed = cells.map((cell) => {
+    if (cell.record?.status !== 'finished') return cell
+    const capacities = { train: at(4.75, 0.25), eval: at(4.5, 0.125), none: at(4.25, 0) }
+    const heldOut = { ...cell.record.heldOut, capacities }
+    return { ...cell, record: { ...cell.record, heldOut, leak: { train: 0.0625, eval: null } } }
+  })
+  const rows = await parquetReadObjects({ file: fileOf(parquetOf({ ...rest, cells: changed })) })
+  const rate = (await loadConfig('tiny', [])).train.schedule.learningRate
+  expect(rows.map(({ rate, learning_rate }) => [rate, learning_rate])).toEqual([
+    ['common', rate],
+    ['best', rate],
+    ['common', null],
+  ])
+  expect(rows[0]).toMatchObject({
+    held_out_loss_capacity_train: 4.75,
+    held_out_loss_capacity_eval: 4.5,
+    held_out_loss_capacity_none: 4.25,
+    drop_rate_capacity_eval: 0.125,
+    unserved_rate_capacity_none: 0.5,
+    leak_capacity_train: 0.0625,
+    machine: describeMachine(),
+  })
+  expect(rows[0]?.leak_capacity_eval).toBeNull()
+  expect(rows[1]?.held_out_loss_capacity_train).toBeNull()
 })
 
 test('the file tells the command that made it', async () => {

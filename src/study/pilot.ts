@@ -1,15 +1,10 @@
 /** The first runs of a study, two arms with all seeds: they show which effect the study will be able to detect. */
-import type { Pilot } from './contract.ts'
+import type { PilotResult } from './contract.ts'
 import type { Grid } from './grid.ts'
 import { heldOutLoss } from './held-out.ts'
 import type { Ledger } from './ledger.ts'
 import { detectableEffect, seedsFor } from './power.ts'
 import { standardDeviation } from './statistics.ts'
-
-export interface PilotResult extends Pilot {
-  /** Seeds that an effect of half the detectable size would need. */
-  readonly seedsForHalf: number
-}
 
 /** Null while fewer than two seeds have both runs finished: one difference has no deviation. */
 export function pilotOf({ pilot, cells, seeds, capacity }: Grid, ledger: Ledger): PilotResult | null {

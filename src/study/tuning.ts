@@ -7,25 +7,13 @@
  * factor on that side, at most twice. Every trial of every arm has the same budget.
  */
 import type { CapacityRule } from '../model/routing/contract.ts'
-import type { RunConfig } from '../train/config.ts'
 import { cellOf, trialOf, withRate } from './cells.ts'
 import type { Cell, Tuning } from './contract.ts'
+import type { Sweep } from './grid.ts'
 import { heldOutLoss } from './held-out.ts'
 import type { Ledger } from './ledger.ts'
 
 const MOST_EXTENSIONS = 2
-
-/** The sweep of an arm. */
-export interface Sweep {
-  readonly arm: string
-  /** Of the arm, at its own rate, without a seed. */
-  readonly config: RunConfig
-  /** Steps of a trial. */
-  readonly steps: number
-  /** Rising multiples of the arm's own rate, to begin with. */
-  readonly rates: readonly number[]
-  readonly seeds: readonly number[]
-}
 
 interface Trial {
   readonly multiple: number

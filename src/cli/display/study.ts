@@ -116,11 +116,12 @@ export class StudyDisplay {
   }
 
   #begin({ phase, runs, finished, flopsLeft }: EventOf<'phase'>): void {
+    const goesOn = phase === 'tuning' && this.#phase === 'tuning'
     this.#phase = phase
     this.#runs = runs
     this.#finished = finished
     this.#flopsLeft = this.#flopsDone + flopsLeft
-    this.#print(`\n  ${this.#colors.bold(headings[phase])}`)
+    this.#print(`\n  ${this.#colors.bold(headings[phase])}${goesOn ? ', beyond the edges of sweeps' : ''}`)
     if (this.#bars || phase === 'timings' || !isTerminal(this.#io.stdout, this.#io.env)) return
     this.#bars = new MultiBar({
       stream: this.#io.stdout,
@@ -155,7 +156,7 @@ export class StudyDisplay {
   #tuned({ arm, best, common, edge, trials }: EventOf<'tuned'>): void {
     const { bold, dim } = this.#colors
     const rate = best === common ? 'the common one' : `common ${rateText(common)}`
-    const last = edge === null ? '' : `; the ${edge} of ${trials.length} that were tried`
+    const last = edge === null ? '' : `; ${edge} of ${trials.length} tried`
     this.#print(`  ${arm}: best rate ${bold(rateText(best))} ${dim(`(${rate}${last})`)}`)
   }
 
