@@ -105,7 +105,7 @@ export interface FinishedRun {
   readonly layers: readonly LayerHistory[]
   /** Nats that a token's loss gains from later tokens, under the capacity of training and of evaluation; null: none. */
   readonly leak: { readonly train: number | null; readonly eval: number | null }
-  /** What computed and its version, precision and threads. */
+  /** Library of kernels and its version, precision and threads. */
   readonly engine: string
 }
 

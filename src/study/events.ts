@@ -1,4 +1,4 @@
-/** What can be followed while a study runs. */
+/** Events that a study emits while it runs. */
 import type { Cell, PilotResult, RunRecord, Tuning } from './contract.ts'
 
 /** Which run an event is of. `learningRate` is given where it is not the one that the arm is configured with. */

@@ -3,11 +3,13 @@ import { mkdtemp, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fc from 'fast-check'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
+import { describeModel } from '../model/describe.ts'
 import { loadConfig } from '../train/load-config.ts'
 import { expand } from './grid.ts'
 import { isResultOf, keyOf } from './keys.ts'
 import { m6t, m6tPresets } from './m6t.ts'
+import { NUMERICS } from './numerics.ts'
 import { readSpecification, type SpecificationInput, specificationSchema, withSets } from './specification.ts'
 
 const grid = async (input: SpecificationInput, sets: string[] = []) =>
@@ -103,6 +105,19 @@ describe('dense arms', () => {
     const [first, second] = await moes({ arms: { dense: { 'model.moe': null }, sparse: {} } }, ['model.moe.k=3'])
     expect(first).toBeNull()
     expect(second).toMatchObject({ k: 3 })
+  })
+
+  test('with the hidden width that a token uses, it has the FLOPs of the sparse arm without its routers', async () => {
+    const set = { 'model.hidden': 3 * 48 + 16, 'model.moe.hidden': 48, 'model.moe.sharedHidden': 16 }
+    const { cells } = await grid({
+      seeds: [1],
+      set,
+      arms: { sparse: { 'model.moe.k': 3 }, dense: { 'model.moe': null } },
+    })
+    const [sparse, dense] = cells.map(({ config }) => describeModel(config.model).flopsPerToken)
+    const { layers, width, moe } = cells[0]?.config.model ?? { layers: 0, width: 0, moe: null }
+    // Of a weight 2 operations forward and 4 backward.
+    expect((sparse ?? 0) - (dense ?? 0)).toBe(layers * 6 * width * (moe?.experts ?? 0))
   })
 
   test('as values of a grid, and timed', async () => {
@@ -237,6 +252,15 @@ describe('the name of a result', () => {
     expect(isResultOf(other, config)).toBe(false)
     // A field that the schema no longer knows.
     expect(isResultOf({ ...config, gone: 1 } as typeof config, config)).toBe(false)
+  })
+
+  test('is another with other numerics: a run that an older program began is not continued', async () => {
+    const config = await loadConfig('tiny', [])
+    vi.doMock('./numerics.ts', () => ({ NUMERICS: NUMERICS + 1 }))
+    vi.resetModules()
+    const newer = await import('./keys.ts')
+    vi.doUnmock('./numerics.ts')
+    expect(newer.keyOf(config)).not.toBe(keyOf(config))
   })
 
   test('does not depend on the order of fields', async () => {

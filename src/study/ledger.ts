@@ -115,7 +115,7 @@ export class Ledger {
     await this.write()
   }
 
-  /** What sweeps and pilot found. */
+  /** The findings of sweeps and pilot. */
   async putFindings(findings: Pick<Contents, 'tuning' | 'pilot'>): Promise<void> {
     Object.assign(this.contents, findings)
     await this.write()

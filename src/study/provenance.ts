@@ -13,7 +13,7 @@ export interface Provenance {
   readonly machine: string
   /** Version of the program. */
   readonly program: string
-  /** What computed and its version, precision and threads. */
+  /** Library of kernels and its version, precision and threads. */
   readonly engine: string
 }
 

@@ -158,7 +158,7 @@ class Phases {
 const trialsOf = ({ sweeps, capacity }: Grid, ledger: Ledger): Cell[] =>
   sweeps.flatMap((sweep) => [...stateOf(sweep, ledger, capacity).cells])
 
-/** What there is to do, and what an earlier sitting has done. */
+/** Reports the size of the study, how much of it an earlier sitting has done, and on which machine. */
 function describe({ grid, ledger, jobs, threads, onEvent }: RunsContext, machine: string): void {
   const isFinished = ({ key, config }: Cell) => ledger.find(key, config)?.status === 'finished'
   const runs = distinct(runsOf(grid, ledger))
@@ -182,8 +182,8 @@ function describe({ grid, ledger, jobs, threads, onEvent }: RunsContext, machine
     onEvent({
       kind: 'note',
       message:
-        `${elsewhere.length} of ${runs.length} runs were done on another machine, which rounds otherwise: ` +
-        'differences between runs of two machines have that noise too',
+        `${elsewhere.length} of ${runs.length} runs were done on another machine or version of Node, which may round otherwise: ` +
+        'differences between runs of two have that noise too',
     })
 }
 

@@ -59,7 +59,7 @@ export class Runs {
     this.signal = AbortSignal.any([context.signal, this.stop.signal])
   }
 
-  /** Cells that have no finished record and have not been tried in this sitting. What failed before comes last. */
+  /** Cells that have no finished record and have not been tried in this sitting. Those that failed before come last. */
   left(cells: readonly Cell[]): Cell[] {
     const isNew = ({ key, config }: Cell) => this.context.ledger.find(key, config) === undefined
     const undone = distinct(cells).filter((cell) => !this.isDone(cell) && !this.tried.has(cell.key))

@@ -124,6 +124,16 @@ test.each([
   })
 })
 
+test('of equally good rates the common one is best', async () => {
+  const jobs = recorder()
+  await run(jobs)
+  expect(fake.of('tuned').map(({ best, edge }) => [best, edge])).toEqual([
+    [common, null],
+    [common, null],
+  ])
+  expect(runsIn(jobs.jobs)).toHaveLength(4)
+})
+
 test('the capacity rule of the study decides which rate is best', async () => {
   // At the capacity of training low rates are better, without any high ones.
   const act = (job: TrainJob) => {

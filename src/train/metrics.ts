@@ -45,7 +45,7 @@ export interface TrainRecord extends RoutingSummary {
   readonly skipped?: true
 }
 
-/** What an evaluation finds under one capacity rule. */
+/** The figures of an evaluation under one capacity rule. */
 export interface CapacityEvaluation {
   readonly loss: number
   readonly bits_per_byte: number
