@@ -230,7 +230,7 @@ export interface StudyResults {
   readonly questions: readonly Question[]
   /** Capacity rule of the held-out losses that verdicts are about. */
   readonly capacity: CapacityRule
-  /** Null where there are too few finished runs to tell. */
+  /** Null while fewer than two seeds of its arms are finished. */
   readonly pilot: Pilot | null
   /** Sweeps that are done. */
   readonly tuning: readonly Tuning[]

@@ -27,7 +27,7 @@ export type StudyEvent =
   | {
       readonly kind: 'phase'
       readonly phase: Phase
-      /** Runs of the phase, or trials, those of earlier sittings included. */
+      /** Runs of the phase, trials, or turns of timings; those of earlier sittings included. */
       readonly runs: number
       readonly finished: number
       /** Model FLOPs of all that is left of the study, an estimate from configurations. */

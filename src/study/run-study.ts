@@ -97,13 +97,13 @@ class Phases {
   private readonly ledger: Ledger
   private readonly runs: Runs
   private readonly signal: AbortSignal
-  private readonly tell: (event: StudyEvent) => void
+  private readonly emit: (event: StudyEvent) => void
 
   constructor(context: RunsContext) {
     this.grid = context.grid
     this.ledger = context.ledger
     this.signal = context.signal
-    this.tell = context.onEvent
+    this.emit = context.onEvent
     this.runs = new Runs(context)
   }
 
@@ -129,9 +129,9 @@ class Phases {
     for (const sweep of sweeps.filter(({ arm }) => tried.has(arm))) {
       const { tuning, edge, hasFailed } = stateOf(sweep, this.ledger, capacity)
       const common = sweep.config.train.schedule.learningRate
-      if (tuning) this.tell({ kind: 'tuned', ...tuning, edge, common })
+      if (tuning) this.emit({ kind: 'tuned', ...tuning, edge, common })
       else if (hasFailed)
-        this.tell({ kind: 'note', message: `no trial of ${sweep.arm} finished: it has no best learning rate` })
+        this.emit({ kind: 'note', message: `no trial of ${sweep.arm} finished: it has no best learning rate` })
     }
   }
 
@@ -139,7 +139,7 @@ class Phases {
   private async report(): Promise<void> {
     if (this.signal.aborted) return
     const pilot = pilotOf(this.grid, this.ledger)
-    if (pilot) this.tell({ kind: 'pilot', ...pilot })
+    if (pilot) this.emit({ kind: 'pilot', ...pilot })
     await this.ledger.putFindings({ tuning: tuningsOf(this.grid, this.ledger), pilot })
   }
 
@@ -149,7 +149,7 @@ class Phases {
     const runs = distinct(cells).length
     const known = [...trialsOf(this.grid, this.ledger), ...runsOf(this.grid, this.ledger)]
     const flopsLeft = this.runs.left(known).reduce((total, cell) => total + flopsOf(cell), 0)
-    this.tell({ kind: 'phase', phase, runs, finished: runs - left.length, flopsLeft })
+    this.emit({ kind: 'phase', phase, runs, finished: runs - left.length, flopsLeft })
     await this.runs.all(cells)
   }
 }

@@ -42,7 +42,7 @@ async function events(): Promise<StudyEvent[]> {
     { kind: 'begin', ...best, flops: 1e12 },
     { kind: 'progress', ...best, step: 5, steps: 20, loss: 3.25 },
     { kind: 'end', ...run, record, loss: null, finished: 7, runs: 8 },
-    { kind: 'phase', phase: 'timings', runs: 2, finished: 0, flopsLeft: 0 },
+    { kind: 'phase', phase: 'timings', runs: 5, finished: 0, flopsLeft: 0 },
     { kind: 'timing', arm: 'dense', turn: 1, turns: 5 },
   ]
 }
@@ -85,10 +85,11 @@ test('on a terminal no line is wider than it', async () => {
   for (const line of await shown(true)) expect(line.length, line).toBeLessThanOrEqual(80)
 })
 
-test('on a terminal the bar counts trials, and then runs, and names the rate of what runs', async () => {
+test('on a terminal the bar counts trials, then runs, then turns, and names the rate of what runs', async () => {
   const text = (await shown(true)).join('\n')
   expect(text).toMatch(/3\/6 trials/)
   expect(text).toMatch(/7\/8 runs/)
+  expect(text).toMatch(/0\/5 turns/)
   expect(text).toMatch(/rate 0\.012, seed 1 {2}5\/20, loss 3\.250/)
 })
 

@@ -76,6 +76,7 @@ export class StudyDisplay {
         this.#pilot(event)
         break
       case 'timing':
+        this.#finished = event.turn - 1
         this.#timing = `timing steps, turn ${event.turn} of ${event.turns}: ${event.arm}`
         if (!this.#bars) this.#print(`  ${this.#timing}`)
         break
@@ -185,7 +186,7 @@ export class StudyDisplay {
   #bar(): string {
     const { cyan, dim } = this.#colors
     const runs = this.#runs
-    const unit = this.#phase === 'tuning' ? 'trials' : 'runs'
+    const unit = this.#phase === 'tuning' ? 'trials' : this.#phase === 'timings' ? 'turns' : 'runs'
     const text = `  ${grouped(this.#finished)}/${grouped(runs)} ${unit}${this.#timing === '' ? this.#left() : ''}`
     const length = Math.min(longestBar, (this.#io.stdout.columns ?? 80) - 4 - widthOf(text))
     if (length < 4) return text.trimStart()
