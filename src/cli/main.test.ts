@@ -575,7 +575,7 @@ describe('study', () => {
     const fake = fakeIo()
     expect(await main(['study', 'm6t', '--out', 'here', '--json'], fake.io)).toBe(0)
     const kinds = jsonLines(fake.stdout.text).map(({ kind }) => kind)
-    expect(kinds).toEqual(['prepare', 'study', 'begin', 'progress', 'end', 'summary'])
+    expect(kinds).toEqual(['prepare', 'study', 'phase', 'begin', 'progress', 'end', 'summary'])
   })
 
   test('--report trains nothing', async () => {

@@ -1,6 +1,7 @@
 /** The arms of a specification: what each sets, by dotted paths, under which name. */
 import { UsageError } from '../errors.ts'
 import type { Settings } from './contract.ts'
+import { flat, over } from './settings.ts'
 import type { Specification } from './specification.ts'
 
 /** More arms are a mistake in a grid. */
@@ -14,10 +15,6 @@ const ownedBy: Readonly<Record<string, string>> = {
   'train.checkpointEvery': 'the study',
   'train.routingEvery': 'the study',
 }
-
-/** Settings as `--set` wants them: JSON is YAML. */
-export const setsOf = (settings: Settings): string[] =>
-  Object.entries(settings).map(([path, value]) => `${path}=${JSON.stringify(value)}`)
 
 export interface Arms {
   /** Settings of all arms; what an arm sets itself is stronger. */
@@ -40,7 +37,7 @@ export function armsOf({ set, arms, grid, timedOnly }: Specification): Arms {
       throw new UsageError(
         `invalid name of an arm: "${name}" (expected a word, as in "k=${name}": arms keep their order)`,
       )
-    named.set(name, flat(settings))
+    named.set(name, flat(settings, `arm "${name}"`))
   }
   for (const [name, settings] of Object.entries(arms)) add(name, settings ?? {})
   for (const settings of product(Object.entries(grid))) add(nameOf(settings), settings)
@@ -49,27 +46,21 @@ export function armsOf({ set, arms, grid, timedOnly }: Specification): Arms {
   const trained = Object.fromEntries(named)
   for (const [name, settings] of Object.entries(timedOnly)) add(name, settings)
   const all = [...named.values()]
-  const common = flat(set)
+  const common = flat(set, 'set')
   for (const settings of [common, ...all]) refuseOwned(settings)
-  for (const path of Object.keys(common))
-    if (all.every((settings) => Object.hasOwn(settings, path)))
-      throw new UsageError(`invalid ${path} for all arms (every arm of the study sets it itself)`)
+  const sets = (settings: Settings, path: string) => Object.hasOwn(settings, path)
+  for (const path of Object.keys(common)) {
+    if (all.some((settings) => !sets(settings, path) && sets(over(common, settings), path))) continue
+    const why = all.every((settings) => sets(settings, path))
+      ? 'every arm of the study sets it itself'
+      : 'arms of the study set it themselves, or have no such field, as a dense model'
+    throw new UsageError(`invalid ${path} for all arms (${why})`)
+  }
   return {
     set: common,
     trained,
     timedOnly: Object.fromEntries([...named].filter(([name]) => Object.hasOwn(timedOnly, name))),
   }
-}
-
-/** Groups of fields, as in `train: { steps: 600 }`, as paths: a group would replace what stands beside. */
-function flat(settings: Settings, before = ''): Settings {
-  return Object.fromEntries(
-    Object.entries(settings).flatMap(([key, value]): [string, unknown][] =>
-      typeof value === 'object' && value !== null && !Array.isArray(value)
-        ? Object.entries(flat(value as Settings, `${before}${key}.`))
-        : [[before + key, value]],
-    ),
-  )
 }
 
 /** Every combination of values; none of no fields. */

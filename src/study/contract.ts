@@ -12,16 +12,24 @@
  * their losses are compared in pairs: arm minus baseline, seed by seed.
  */
 import type { RoutedModule } from '../model/parameters.ts'
+import type { CapacityRule } from '../model/routing/contract.ts'
 import type { RunConfig } from '../train/config.ts'
 import type { EvalRecord } from '../train/index.ts'
 
 /** Values of configuration fields by path: `{ 'model.moe.k': 2 }`. */
 export type Settings = Readonly<Record<string, unknown>>
 
-/** A training to be done. */
+/**
+ * The learning rate of a run: `common` is the one that its arm is configured with, `best` the one that the
+ * sweep of its arm found to be best.
+ */
+export type Rate = 'common' | 'best'
+
+/** A training to be done; a `trial` is a short one, of a sweep of learning rates. */
 export interface Cell {
   readonly arm: string
   readonly seed: number
+  readonly rate: Rate | 'trial'
   /** Fully resolved, the seed included. */
   readonly config: RunConfig
   /** Names the result: a hash of all that decides it, so that equal cells of several studies are one run. */
@@ -59,8 +67,14 @@ export interface RoutingMeans {
 export interface FinishedRun {
   readonly status: 'finished'
   readonly key: string
+  /** Of the numerics that it was computed with: see `numerics.ts`. */
+  readonly version: number
   readonly seed: number
   readonly config: RunConfig
+  /** Version of the program; of each, where a run was continued by another. */
+  readonly program: string
+  /** CPU, system and Node; of each, where a run was continued on another machine, which rounds otherwise. */
+  readonly machine: string
   /** Hash of the text and its tokens. */
   readonly corpus: string
   readonly parameters: number
@@ -69,14 +83,18 @@ export interface FinishedRun {
   readonly tokens: number
   /** Model FLOPs of the training (6 a weight and token, attention scores, kept assignments only). */
   readonly trainFlops: number
-  /** Wall time of all steps, evaluations left out; other runs may have run beside it. */
+  /** Wall time of all steps, evaluations left out. Other runs ran beside it: step times come from `Timing` alone. */
   readonly seconds: number
   readonly train: Curve
-  /** Evaluations while training, on the first held-out batches; `seconds` is the time of the steps until then. */
+  /**
+   * Evaluations while training, on the first held-out batches; `seconds` is the time of the steps until then.
+   * `losses` has the loss under each capacity rule, `loss` that of the rule of the study.
+   */
   readonly evaluations: readonly {
     readonly step: number
     readonly seconds: number
     readonly loss: number
+    readonly losses?: Readonly<Record<CapacityRule, number>>
   }[]
   /** At the end, on all that is held out. */
   readonly heldOut: EvalRecord
@@ -85,7 +103,9 @@ export interface FinishedRun {
   readonly elsewhereCorpora?: Readonly<Record<string, string>>
   readonly routing: RoutingMeans
   readonly layers: readonly LayerHistory[]
-  /** Threads, precision and what computed. */
+  /** Nats that a token's loss gains from later tokens, under the capacity of training and of evaluation; null: none. */
+  readonly leak: { readonly train: number | null; readonly eval: number | null }
+  /** Library of kernels and its version, precision and threads. */
   readonly engine: string
 }
 
@@ -165,6 +185,39 @@ export interface Question {
   readonly contrasts: readonly Contrast[]
 }
 
+/**
+ * The runs that show, before all others, which effect the seeds of the study can detect.
+ */
+export interface Pilot {
+  readonly baseline: string
+  readonly arm: string
+  /** Held-out loss of the arm minus that of the baseline, by seed, nats a token. */
+  readonly differences: readonly number[]
+  /** Standard deviation of the differences. */
+  readonly deviation: number
+  /** Seeds of the study. */
+  readonly seeds: number
+  /** Smallest true effect that the study finds with 80 % power at the 5 % level, two-sided, paired; nats a token. */
+  readonly detectable: number
+}
+
+/** A pilot as it is reported before the other runs. */
+export interface PilotResult extends Pilot {
+  /** Seeds that an effect of half the detectable size would need. */
+  readonly seedsForHalf: number
+}
+
+/** The sweep of learning rates of an arm, by short trainings. */
+export interface Tuning {
+  readonly arm: string
+  /** Steps of each trial. */
+  readonly budgetSteps: number
+  /** By rising learning rate; `loss` is the mean over the seeds of the sweep, null where a trial failed. */
+  readonly trials: readonly { readonly learningRate: number; readonly loss: number | null }[]
+  /** The learning rate with the lowest loss. */
+  readonly best: number
+}
+
 /** A study, resolved: what the analysis is given. */
 export interface StudyResults {
   readonly name: string
@@ -175,8 +228,19 @@ export interface StudyResults {
   /** Settings of every arm, besides those that all share. */
   readonly arms: Readonly<Record<string, Settings>>
   readonly questions: readonly Question[]
-  /** Cells with their records; null: not run yet. */
-  readonly cells: readonly { readonly arm: string; readonly seed: number; readonly record: RunRecord | null }[]
+  /** Capacity rule of the held-out losses that verdicts are about. */
+  readonly capacity: CapacityRule
+  /** Null while fewer than two seeds of its arms are finished. */
+  readonly pilot: Pilot | null
+  /** Sweeps that are done. */
+  readonly tuning: readonly Tuning[]
+  /** Cells with their records; null: not run yet. An arm whose best rate is the common one has no others. */
+  readonly cells: readonly {
+    readonly arm: string
+    readonly seed: number
+    readonly rate: Rate
+    readonly record: RunRecord | null
+  }[]
   readonly timings: readonly Timing[]
   readonly specialisations: readonly Specialisation[]
   /** CPU, threads, system; one line each where records differ. */

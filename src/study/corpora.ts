@@ -31,7 +31,7 @@ export async function prepareCorpora(
 ): Promise<ReadonlyMap<string, Corpora> | null> {
   const corpora = new Map<string, Corpora>()
   const unseen = new Map<string, number>()
-  for (const { key, config } of cells) {
+  for (const { key, config, rate } of cells) {
     const name = corpusOf(config)
     let found = corpora.get(name)
     if (!found) {
@@ -47,7 +47,8 @@ export async function prepareCorpora(
     if (record?.status !== 'finished') continue
     const source = [config.data.source].flat().join(', ')
     if (record.corpus !== found.own) throw changed(source, ledger)
-    for (const other of elsewhere) {
+    // A trial is evaluated on no other text.
+    for (const other of rate === 'trial' ? [] : elsewhere) {
       const seen = record.elsewhereCorpora?.[other]
       if (record.elsewhere[other] === undefined) unseen.set(other, (unseen.get(other) ?? 0) + 1)
       else if (seen !== undefined && seen !== found.elsewhere[other]) throw changed(other, ledger)

@@ -3,14 +3,16 @@ import { mkdtemp, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fc from 'fast-check'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
+import { describeModel } from '../model/describe.ts'
 import { loadConfig } from '../train/load-config.ts'
 import { expand } from './grid.ts'
 import { isResultOf, keyOf } from './keys.ts'
 import { m6t, m6tPresets } from './m6t.ts'
+import { NUMERICS } from './numerics.ts'
 import { readSpecification, type SpecificationInput, specificationSchema, withSets } from './specification.ts'
 
-const grid = (input: SpecificationInput, sets: string[] = []) =>
+const grid = async (input: SpecificationInput, sets: string[] = []) =>
   expand(withSets(specificationSchema.parse({ base: 'tiny', ...input }), sets))
 
 const refused = (input: SpecificationInput) => expect(grid(input)).rejects
@@ -75,7 +77,104 @@ describe('arms', () => {
   })
 })
 
+describe('dense arms', () => {
+  const moes = async (input: SpecificationInput, sets: string[] = []) =>
+    (await grid({ seeds: [1], ...input }, sets)).cells.map(({ config }) => config.model.moe)
+  const ofTiny = async () => (await loadConfig('tiny', [])).model.moe
+
+  test.each([
+    ['by its path', { 'model.moe': null }],
+    ['in a group', { model: { moe: null } }],
+  ])('one beside settings of experts that all arms share: %s', async (_, dense) => {
+    const set = { 'model.moe.experts': 16, 'model.moe.zLoss': 0 }
+    const [first, second] = await moes({ set, arms: { dense, sparse: { 'model.moe.k': 2 } } })
+    expect(first).toBeNull()
+    expect(second).toEqual({ ...(await ofTiny()), experts: 16, zLoss: 0, k: 2 })
+  })
+
+  test('a sparse arm in a study of dense ones has the experts of the base', async () => {
+    const [first, second] = await moes({
+      set: { 'model.moe': null },
+      arms: { dense: {}, sparse: { 'model.moe.k': 2 } },
+    })
+    expect(first).toBeNull()
+    expect(second).toEqual({ ...(await ofTiny()), k: 2 })
+  })
+
+  test('a setting of experts from outside is for the sparse arms', async () => {
+    const [first, second] = await moes({ arms: { dense: { 'model.moe': null }, sparse: {} } }, ['model.moe.k=3'])
+    expect(first).toBeNull()
+    expect(second).toMatchObject({ k: 3 })
+  })
+
+  test('with the hidden width that a token uses, it has the FLOPs of the sparse arm without its routers', async () => {
+    const set = { 'model.hidden': 3 * 48 + 16, 'model.moe.hidden': 48, 'model.moe.sharedHidden': 16 }
+    const { cells } = await grid({
+      seeds: [1],
+      set,
+      arms: { sparse: { 'model.moe.k': 3 }, dense: { 'model.moe': null } },
+    })
+    const [sparse, dense] = cells.map(({ config }) => describeModel(config.model).flopsPerToken)
+    const { layers, width, moe } = cells[0]?.config.model ?? { layers: 0, width: 0, moe: null }
+    // Of a weight 2 operations forward and 4 backward.
+    expect((sparse ?? 0) - (dense ?? 0)).toBe(layers * 6 * width * (moe?.experts ?? 0))
+  })
+
+  test('as values of a grid, and timed', async () => {
+    const { cells, timed } = await grid({
+      seeds: [1],
+      grid: { 'model.moe': [null, { k: 2 }], 'model.width': [32, 64] },
+      timings: ['moe=null, width=32'],
+    })
+    expect(cells.map(({ config }) => config.model.moe?.k ?? 'dense')).toEqual(['dense', 'dense', 2, 2])
+    expect(timed.map(({ config }) => config.model.moe)).toEqual([null])
+  })
+
+  test.each<[string, SpecificationInput, string[], RegExp]>([
+    [
+      'that set a field of experts too',
+      { arms: { a: { 'model.moe': null, 'model.moe.k': 2 } } },
+      [],
+      /invalid arm "a": it sets model\.moe to null and model\.moe\.k to 2 \(leave out one/,
+    ],
+    [
+      'of a grid that set a field of experts too',
+      { grid: { 'model.moe': [null], 'model.moe.k': [1, 2] } },
+      [],
+      /invalid grid: it sets model\.moe/,
+    ],
+    [
+      'by --set, where an arm sets a field of experts',
+      { arms: { a: {}, b: { 'model.moe.k': 2 } } },
+      ['model.moe=null'],
+      /invalid --set: model\.moe=null \(an arm of the study sets model\.moe\.k/,
+    ],
+    [
+      'alone, with a setting of experts for all',
+      { arms: { a: { 'model.moe': null }, b: { 'model.moe': null, 'model.hidden': 32 } } },
+      ['model.moe.k=2'],
+      /invalid model\.moe\.k for all arms \(.*as a dense model/,
+    ],
+  ])('%s are refused', (_, input, sets, message) => expect(grid(input, sets)).rejects.toThrow(message))
+})
+
 describe('refused before the first run', () => {
+  const two = { arms: { a: {}, b: { 'model.moe.k': 2 } } }
+
+  test('a trial that is no shorter than a run', () =>
+    refused({ ...two, set: { 'train.steps': 8 }, tune: { steps: 8 } }).toThrow(
+      'invalid tune.steps: 8 (arm "a" trains 8 steps; expected fewer, or a share below 1)',
+    ))
+
+  test('a pilot of an unknown arm', () => refused({ ...two, pilot: ['a', 'c'] }).toThrow('unknown arm "c" in pilot'))
+
+  test('a pilot of arms that are the same', () =>
+    refused({
+      arms: { ...two.arms, c: {} },
+      questions: [{ title: 'q', contrasts: [['a', 'b']] }],
+      pilot: ['a', 'c'],
+    }).toThrow('invalid pilot: "c" cannot be compared with "a": they are the same configuration'))
+
   test('a study without arms', () => refused({}).toThrow('it has no arms'))
 
   test('an unknown field, with the arm and the nearest name', () =>
@@ -155,6 +254,15 @@ describe('the name of a result', () => {
     expect(isResultOf({ ...config, gone: 1 } as typeof config, config)).toBe(false)
   })
 
+  test('is another with other numerics: a run that an older program began is not continued', async () => {
+    const config = await loadConfig('tiny', [])
+    vi.doMock('./numerics.ts', () => ({ NUMERICS: NUMERICS + 1 }))
+    vi.resetModules()
+    const newer = await import('./keys.ts')
+    vi.doUnmock('./numerics.ts')
+    expect(newer.keyOf(config)).not.toBe(keyOf(config))
+  })
+
   test('does not depend on the order of fields', async () => {
     const config = await loadConfig('demo', [])
     const reversed = Object.fromEntries(Object.entries(config).reverse()) as typeof config
@@ -193,6 +301,22 @@ describe('a file', () => {
 
   test.each([
     ['unknown field', 'bases: tiny', /unknown field bases \(accepted: title, base/],
+    [
+      'an unknown field of tune',
+      'tune: { rate: [1, 2] }',
+      /unknown field tune\.rate \(accepted: rates, steps, seeds\)/,
+    ],
+    ['rates without the common one', 'tune: { rates: [0.5, 2] }', /invalid tune\.rates: .* \(must hold 1/],
+    ['one rate', 'tune: { rates: [1] }', /invalid tune\.rates: \[1\]/],
+    ['a rate that is there twice', 'tune: { rates: [1, 2, 2] }', /must not hold a multiple twice/],
+    [
+      'part of a step',
+      'tune: { steps: 2.5 }',
+      /invalid tune\.steps: 2\.5 \(must be a whole number, or a share below 1/,
+    ],
+    ['a seed of the sweep that is there twice', 'tune: { seeds: [3, 3] }', /must not hold a seed twice/],
+    ['an unknown capacity rule', 'capacity: kx', /invalid capacity: "kx" .*"train"\|"eval"\|"none"/],
+    ['a pilot of one arm', 'pilot: [a]', /invalid pilot/],
     ['an empty list', 'grid: { model.moe.k: [] }', /invalid grid\.model\.moe\.k: \[\]/],
     ['no list', 'grid: { model.moe.k: 2 }', /invalid grid\.model\.moe\.k: 2/],
     ['no seeds', 'seeds: []', /invalid seeds: \[\]/],

@@ -3,12 +3,27 @@
  * accepts. Whatever is wrong is found here, before the first run.
  */
 import { nearest, UsageError } from '../errors.ts'
+import type { CapacityRule } from '../model/routing/contract.ts'
 import type { RunConfig } from '../train/config.ts'
 import { loadConfig } from '../train/load-config.ts'
-import { armsOf, setsOf } from './arms.ts'
-import type { Cell, Question, Settings } from './contract.ts'
+import { armsOf } from './arms.ts'
+import { cellOf } from './cells.ts'
+import type { Cell, Contrast, Question, Settings } from './contract.ts'
 import { keyOf } from './keys.ts'
+import { over, setsOf } from './settings.ts'
 import type { Specification } from './specification.ts'
+
+/** The sweep of learning rates of an arm. */
+export interface Sweep {
+  readonly arm: string
+  /** Of the arm, at its own rate, without a seed. */
+  readonly config: RunConfig
+  /** Steps of a trial. */
+  readonly steps: number
+  /** Rising multiples of the arm's own rate, to begin with. */
+  readonly rates: readonly number[]
+  readonly seeds: readonly number[]
+}
 
 /** A study whose every cell is known. */
 export interface Grid {
@@ -20,15 +35,15 @@ export interface Grid {
   readonly specialised: ReadonlySet<string>
   readonly seeds: readonly number[]
   readonly questions: readonly Question[]
-  /** Seed by seed, so that a study that is stopped has whole seeds. */
+  /** Capacity rule of the held-out losses that verdicts are about. */
+  readonly capacity: CapacityRule
+  /** Of each arm; none where learning rates are not tuned. */
+  readonly sweeps: readonly Sweep[]
+  /** The comparison that comes first; null where nothing is compared. */
+  readonly pilot: Contrast | null
+  /** At the common rate. Seed by seed, so that a study that is stopped has whole seeds. */
   readonly cells: readonly Cell[]
 }
-
-/** Checkpoints in a run, so that little is lost when a study is stopped. */
-const CHECKPOINTS = 4
-
-/** Steps of which routing is written down, in a run. */
-const ROUTING_LINES = 80
 
 /** @throws UsageError listing what is wrong: unknown arms, equal arms, fields that the schema refuses */
 export async function expand(specification: Specification): Promise<Grid> {
@@ -43,7 +58,7 @@ export async function expand(specification: Specification): Promise<Grid> {
   const configs = new Map<string, RunConfig>()
   for (const [name, settings] of Object.entries(all)) {
     try {
-      configs.set(name, await loadConfig(base, [...setsOf(set), ...setsOf(settings)]))
+      configs.set(name, await loadConfig(base, setsOf(over(set, settings))))
     } catch (error) {
       if (!(error instanceof UsageError)) throw error
       problems.push(`arm "${name}": ${error.message.replaceAll('\n', '\n  ')}`)
@@ -62,7 +77,7 @@ export async function expand(specification: Specification): Promise<Grid> {
     if (configs.get(name)?.model.moe === null)
       throw new UsageError(`invalid specialise: "${name}" is a dense model, which has no experts`)
   }
-  const cell = (arm: string, seed: number) => cellOf(arm, seed, configs.get(arm) as RunConfig)
+  const cell = (arm: string, seed: number) => cellOf(arm, seed, 'common', configs.get(arm) as RunConfig)
   const first = seeds[0] as number
   return {
     arms: all,
@@ -70,23 +85,44 @@ export async function expand(specification: Specification): Promise<Grid> {
     specialised: new Set(specification.specialise.map((arm) => cell(arm, first).key)),
     seeds,
     questions,
+    capacity: specification.capacity,
+    sweeps: sweepsOf(specification.tune, names, configs),
+    pilot: pilotOf(specification.pilot, questions, names, configs),
     cells: seeds.flatMap((seed) => names.map((arm) => cell(arm, seed))),
   }
 }
 
-function cellOf(arm: string, seed: number, given: RunConfig): Cell {
-  const config: RunConfig = {
-    ...given,
-    data: { ...given.data, order: seed },
-    train: {
-      ...given.train,
-      seed,
-      keep: 1,
-      checkpointEvery: Math.ceil(given.train.steps / CHECKPOINTS),
-      routingEvery: Math.ceil(given.train.steps / ROUTING_LINES),
-    },
-  }
-  return { arm, seed, config, key: keyOf(config) }
+/** @throws UsageError when a trial would be no shorter than the arm's own training */
+function sweepsOf(
+  tune: Specification['tune'],
+  names: readonly string[],
+  configs: ReadonlyMap<string, RunConfig>,
+): Sweep[] {
+  if (tune === undefined) return []
+  const rates = tune.rates.toSorted((a, b) => a - b)
+  return names.map((arm) => {
+    const config = configs.get(arm) as RunConfig
+    const own = config.train.steps
+    const steps = tune.steps < 1 ? Math.max(1, Math.round(tune.steps * own)) : tune.steps
+    if (steps >= own)
+      throw new UsageError(
+        `invalid tune.steps: ${tune.steps} (arm "${arm}" trains ${own} steps; expected fewer, or a share below 1)`,
+      )
+    return { arm, config, steps, rates, seeds: tune.seeds }
+  })
+}
+
+function pilotOf(
+  given: Specification['pilot'],
+  questions: readonly Question[],
+  names: readonly string[],
+  configs: ReadonlyMap<string, RunConfig>,
+): Contrast | null {
+  if (given === undefined) return questions[0]?.contrasts[0] ?? null
+  const [baseline, arm] = given
+  for (const name of given) requireArm(name, names, 'pilot')
+  requireComparable(baseline, arm, configs, 'pilot')
+  return { baseline, arm }
 }
 
 function questionsOf(
@@ -118,7 +154,7 @@ function questionsOf(
     const distinct = [...new Map(pairs.map((pair) => [JSON.stringify(pair), pair])).values()]
     for (const [baseline, arm] of distinct) {
       for (const name of [baseline, arm]) requireArm(name, names, `question "${title}"`)
-      requireComparable(baseline, arm, configs, title)
+      requireComparable(baseline, arm, configs, `question "${title}"`)
     }
     return {
       id: freeId(title, seen),
@@ -141,9 +177,9 @@ function requireArm(name: string, names: readonly string[], where: string): void
 }
 
 /** A difference in loss means something only over the same tokens, and between two different arms. */
-function requireComparable(a: string, b: string, configs: ReadonlyMap<string, RunConfig>, title: string): void {
+function requireComparable(a: string, b: string, configs: ReadonlyMap<string, RunConfig>, place: string): void {
   const [one, other] = [configs.get(a) as RunConfig, configs.get(b) as RunConfig]
-  const where = `invalid question "${title}": "${b}" cannot be compared with "${a}"`
+  const where = `invalid ${place}: "${b}" cannot be compared with "${a}"`
   if (keyOf(one) === keyOf(other)) throw new UsageError(`${where}: they are the same configuration`)
   const tokens = ({ model, data, train }: RunConfig) => ({
     'model.vocabulary': model.vocabulary,

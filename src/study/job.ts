@@ -11,6 +11,8 @@ import { lockRun } from '../train/lock.ts'
 import { openRunData } from '../train/session.ts'
 import { median } from '../train/statistics.ts'
 import type { FinishedRun, Specialisation } from './contract.ts'
+import { leakOf } from './leak.ts'
+import { noteProcess } from './provenance.ts'
 import { recordOf } from './record.ts'
 import { specialisation } from './specialisation.ts'
 
@@ -25,6 +27,8 @@ export interface TrainJob {
   readonly elsewhere: Readonly<Record<string, string>>
   /** Look at what its experts serve as well. */
   readonly specialise: boolean
+  /** A trial of a sweep, of which the held-out loss is all that is looked at. */
+  readonly trial: boolean
 }
 
 export interface TimeJob {
@@ -62,9 +66,8 @@ async function runTraining(job: TrainJob, signal: AbortSignal, tell: (news: JobN
   const { config, directory, key, seed, corpus } = job
   const { steps } = config.train
   const threads = config.runtime.threads ?? 1
-  let engine = ''
   const onEvent = (event: TrainEvent) => {
-    if (event.kind === 'start') engine = engineName(event)
+    if (event.kind === 'start') noteProcess(directory, engineName(event))
     if (event.kind === 'train' && (event.step % 10 === 0 || event.step === steps))
       tell({ kind: 'progress', step: event.step, steps, loss: event.loss })
     if (event.kind === 'notice' || event.kind === 'warning') tell({ kind: 'note', message: event.message })
@@ -83,18 +86,12 @@ async function runTraining(job: TrainJob, signal: AbortSignal, tell: (news: JobN
     const batches = Math.ceil(ELSEWHERE_TOKENS / batch)
     elsewhere[source] = await evaluateRun(directory, { source, batches, capacity: 'eval' })
   }
+  const leak = job.trial ? { train: null, eval: null } : await leakOf(directory)
+  const facts = { key, seed, config, corpus, heldOut, elsewhere, elsewhereCorpora: job.elsewhere, leak }
+  const record = await recordOf(directory, facts)
   return {
     kind: 'record',
-    record: await recordOf(directory, {
-      key,
-      seed,
-      config,
-      corpus,
-      heldOut,
-      elsewhere,
-      elsewhereCorpora: job.elsewhere,
-      engine,
-    }),
+    record: job.trial ? { ...record, layers: [] } : record,
     specialisation: job.specialise ? await specialisation(directory, { arm: '', threads }) : null,
   }
 }

@@ -1,6 +1,7 @@
 /** By what a result is known: a hash of all that decides it. */
 import { createHash } from 'node:crypto'
 import { type RunConfig, runSchema } from '../train/config.ts'
+import { NUMERICS } from './numerics.ts'
 
 /** Fields that change where and how fast a run computes, and how much of it is written down. */
 function decisive({ model, data, train, runtime }: RunConfig): object {
@@ -13,10 +14,11 @@ const defaults = decisive(runSchema.parse({}))
 
 /**
  * Names the result of a configuration. Fields that have their default do not count, so a new field of the
- * schema leaves the names of earlier results as they are.
+ * schema leaves the names of earlier results as they are; other numerics have other names, so that a run
+ * that an older program began is not continued.
  */
 export function keyOf(config: RunConfig): string {
-  const differing = JSON.stringify(sorted(without(decisive(config), defaults)))
+  const differing = `${NUMERICS} ${JSON.stringify(sorted(without(decisive(config), defaults)))}`
   return createHash('sha256').update(differing).digest('hex').slice(0, 16)
 }
 

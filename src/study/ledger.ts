@@ -4,13 +4,15 @@
  */
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { RunError } from '../errors.ts'
+import { RunError, UsageError } from '../errors.ts'
 import type { RunConfig } from '../train/config.ts'
 import { errorCode, replaceFile } from '../train/disk.ts'
-import type { RunRecord, Specialisation, Timing } from './contract.ts'
+import type { FinishedRun, PilotResult, RunRecord, Specialisation, Timing, Tuning } from './contract.ts'
 import { isResultOf } from './keys.ts'
+import { changesSince, NUMERICS } from './numerics.ts'
 
-const FORMAT = 1
+/** 1 had no version of its numerics. */
+const FORMAT = 2
 
 /** With the key of its arm's first cell: another configuration of the same name has another. */
 export type KeyedTiming = Timing & { readonly key: string }
@@ -21,7 +23,11 @@ interface Contents {
   name: string
   /** Each that runs were done on. */
   machines: string[]
+  /** Runs and, by keys of their own, the trials of sweeps. */
   records: RunRecord[]
+  /** Found from the records before the runs: repeated here for people and notebooks. */
+  tuning: readonly Tuning[]
+  pilot: PilotResult | null
   timings: KeyedTiming[]
   specialisations: KeyedSpecialisation[]
 }
@@ -36,7 +42,11 @@ export class Ledger {
     this.contents = contents
   }
 
-  /** @throws RunError when there is a results.json that cannot be read: it may hold hours of work */
+  /**
+   * Reads the results in a folder, or begins with none. A results.json is never written over unless it is read.
+   * @throws RunError when it cannot be read: it may hold hours of work
+   * @throws UsageError when its results are those of other numerics: see `numerics.ts`
+   */
   static async open(directory: string): Promise<Ledger> {
     const file = join(directory, 'results.json')
     const empty: Contents = {
@@ -44,6 +54,8 @@ export class Ledger {
       name: '',
       machines: [],
       records: [],
+      tuning: [],
+      pilot: null,
       timings: [],
       specialisations: [],
     }
@@ -54,14 +66,7 @@ export class Ledger {
       if (errorCode(error) === 'ENOENT') return new Ledger(file, empty)
       throw new RunError(`cannot read ${file}: ${(error as Error).message}`)
     }
-    try {
-      const stored = JSON.parse(text) as Contents
-      if (stored.format !== FORMAT || !Array.isArray(stored.records))
-        throw new Error(`it is not of format ${FORMAT} of this program`)
-      return new Ledger(file, { ...empty, ...stored })
-    } catch (error) {
-      throw new RunError(`cannot read ${file}: ${(error as Error).message} (move it away to begin anew)`)
-    }
+    return new Ledger(file, { ...empty, ...contentsOf(text, file) })
   }
 
   /** What the study is, and where it runs now. */
@@ -110,11 +115,57 @@ export class Ledger {
     await this.write()
   }
 
+  /** The findings of sweeps and pilot. */
+  async putFindings(findings: Pick<Contents, 'tuning' | 'pilot'>): Promise<void> {
+    Object.assign(this.contents, findings)
+    await this.write()
+  }
+
   /** One write at a time: several runs may end at once. */
   private write(): Promise<void> {
     this.writing = this.writing.catch(() => {}).then(() => replaceFile(this.file, textOf(this.contents)))
     return this.writing
   }
+}
+
+function contentsOf(text: string, file: string): Contents {
+  const refuse = (why: string) => new RunError(`cannot read ${file}: ${why} (move it away to begin again)`)
+  let stored: Partial<Contents> | null
+  try {
+    stored = JSON.parse(text) as Partial<Contents> | null
+  } catch (error) {
+    throw refuse((error as Error).message)
+  }
+  const format = stored?.format
+  if (!stored || !Array.isArray(stored.records) || format === undefined || format > FORMAT)
+    throw refuse(`it is not of format ${FORMAT} of this program`)
+  // Records of format 1 have no version: they are those of the first numerics.
+  const damaged = stored.records.findIndex((record) => !isRecord(record, format === FORMAT))
+  if (damaged >= 0) throw refuse(`record ${damaged + 1} of ${stored.records.length} is damaged`)
+  const versions = stored.records.flatMap((record) => (record.status === 'finished' ? [record.version] : []))
+  const other = format < FORMAT ? 1 : versions.find((version) => version !== NUMERICS)
+  if (other !== undefined) throw new UsageError(otherNumerics(file, other))
+  return stored as Contents
+}
+
+const isRecord = (
+  record: (Partial<Omit<FinishedRun, 'status'>> & { status?: unknown }) | null,
+  hasVersion: boolean,
+): boolean =>
+  typeof record === 'object' &&
+  record !== null &&
+  typeof record.key === 'string' &&
+  typeof record.config === 'object' &&
+  record.config !== null &&
+  (record.status === 'finished' || record.status === 'failed') &&
+  (!hasVersion || record.status === 'failed' || Number.isInteger(record.version))
+
+function otherNumerics(file: string, version: number): string {
+  const todo = 'They are left as they are; give another --out for a new study'
+  return version > NUMERICS
+    ? `the results in ${file} were computed by a newer program. ${todo}, or update Choir`
+    : `the results in ${file} were computed by an older program, and cannot be compared with those of this one. ` +
+        `Since then these changed: ${changesSince(version)}. ${todo}`
 }
 
 /** Indented, but lists of numbers on a line. */

@@ -2,8 +2,9 @@
 import { parquetMetadata, parquetReadObjects } from 'hyparquet'
 import { expect, test } from 'vitest'
 import { loadConfig } from '../train/load-config.ts'
-import type { FinishedRun, StudyResults } from './contract.ts'
+import type { StudyResults } from './contract.ts'
 import { parquetOf } from './parquet.ts'
+import { describeMachine } from './provenance.ts'
 import { finishedRun } from './testing/records.ts'
 
 async function results(): Promise<StudyResults> {
@@ -17,6 +18,7 @@ async function results(): Promise<StudyResults> {
     corpus: 'c',
     elsewhere: {},
     specialise: false,
+    trial: false,
   } as const
   const done = finishedRun(job)
   return {
@@ -30,10 +32,23 @@ async function results(): Promise<StudyResults> {
       word: { 'model.moe.capacity': 'none', 'model.moe.balance': { coefficient: 0 } },
     },
     questions: [],
+    capacity: 'train',
+    pilot: null,
+    tuning: [],
     cells: [
-      { arm: 'plain', seed: 1, record: { ...done, elsewhere: { 'moby-dick': { ...done.heldOut, loss: 5.25 } } } },
-      { arm: 'mixed', seed: 1, record: { status: 'failed', key: 'f', seed: 1, config, error: 'no "luck", Ü' } },
-      { arm: 'word', seed: 1, record: null },
+      {
+        arm: 'plain',
+        seed: 1,
+        rate: 'common',
+        record: { ...done, elsewhere: { 'moby-dick': { ...done.heldOut, loss: 5.25 } } },
+      },
+      {
+        arm: 'mixed',
+        seed: 1,
+        rate: 'best',
+        record: { status: 'failed', key: 'f', seed: 1, config, error: 'no "luck", Ü' },
+      },
+      { arm: 'word', seed: 1, rate: 'common', record: null },
     ],
     timings: [],
     specialisations: [],
@@ -57,22 +72,42 @@ test('a row a run: settings, figures, and nothing where there is no run', async 
   expect(rows[0]).toMatchObject({
     held_out_drop_rate: 0.01,
     held_out_unserved_rate: 0,
-    held_out_loss_train_capacity: 4.512345678,
-    held_out_drop_rate_train_capacity: 0.0212345678,
-    held_out_unserved_rate_train_capacity: 0.01,
-    held_out_loss_dropless: 4.487654321,
+    held_out_loss_capacity_train: 4.512345678,
+    drop_rate_capacity_train: 0.0212345678,
+    unserved_rate_capacity_train: 0.01,
+    held_out_loss_capacity_none: 4.487654321,
   })
-  expect(rows[1]?.held_out_loss_dropless).toBeNull()
+  expect(rows[1]?.held_out_loss_capacity_none).toBeNull()
   expect(rows.map((row) => row['held_out_loss moby-dick'])).toEqual([5.25, null, null])
 })
 
-test('a run that was evaluated under one rule only has no figures of the others', async () => {
+test('rates, losses under each capacity rule, and what computed them', async () => {
+  const at = (loss: number, dropped: number) => ({ loss, bits_per_byte: 1, drop_rate: dropped, unserved_rate: 0.5 })
   const { cells, ...rest } = await results()
-  const record = cells[0]?.record as FinishedRun
-  const { capacities: _, ...heldOut } = record.heldOut
-  const old = { arm: 'plain', seed: 1, record: { ...record, heldOut: heldOut as FinishedRun['heldOut'] } }
-  const [row] = await parquetReadObjects({ file: fileOf(parquetOf({ ...rest, cells: [old] })) })
-  expect(row).toMatchObject({ held_out_loss: 4.5, held_out_loss_dropless: null, held_out_loss_train_capacity: null })
+  const changed = cells.map((cell) => {
+    if (cell.record?.status !== 'finished') return cell
+    const capacities = { train: at(4.75, 0.25), eval: at(4.5, 0.125), none: at(4.25, 0) }
+    const heldOut = { ...cell.record.heldOut, capacities }
+    return { ...cell, record: { ...cell.record, heldOut, leak: { train: 0.0625, eval: null } } }
+  })
+  const rows = await parquetReadObjects({ file: fileOf(parquetOf({ ...rest, cells: changed })) })
+  const rate = (await loadConfig('tiny', [])).train.schedule.learningRate
+  expect(rows.map(({ rate, learning_rate }) => [rate, learning_rate])).toEqual([
+    ['common', rate],
+    ['best', rate],
+    ['common', null],
+  ])
+  expect(rows[0]).toMatchObject({
+    held_out_loss_capacity_train: 4.75,
+    held_out_loss_capacity_eval: 4.5,
+    held_out_loss_capacity_none: 4.25,
+    drop_rate_capacity_eval: 0.125,
+    unserved_rate_capacity_none: 0.5,
+    leak_capacity_train: 0.0625,
+    machine: describeMachine(),
+  })
+  expect(rows[0]?.leak_capacity_eval).toBeNull()
+  expect(rows[1]?.held_out_loss_capacity_train).toBeNull()
 })
 
 test('the file tells the command that made it', async () => {

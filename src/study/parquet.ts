@@ -16,12 +16,14 @@ export function parquetOf(results: StudyResults): Uint8Array {
       results.cells.flatMap(({ record }) => (record?.status === 'finished' ? Object.keys(record.elsewhere) : [])),
     ),
   ]
-  const rows = results.cells.map(({ arm, seed, record }): Row => {
+  const rows = results.cells.map(({ arm, seed, rate, record }): Row => {
     const settings = Object.fromEntries(fields.map((field) => [field, cellValue(results.arms[arm]?.[field])]))
     const run = record?.status === 'finished' ? record : null
     return {
       arm,
       seed,
+      rate,
+      learning_rate: record?.config.train.schedule.learningRate ?? null,
       status: record?.status ?? 'missing',
       error: record?.status === 'failed' ? record.error : null,
       ...settings,
@@ -47,10 +49,21 @@ export function parquetOf(results: StudyResults): Uint8Array {
 
 const figuresOf = (run: FinishedRun | null): Row => ({
   held_out_loss: run?.heldOut.loss ?? null,
+  ...Object.fromEntries(
+    (['train', 'eval', 'none'] as const).flatMap((rule): [string, Value][] => {
+      const evaluation = run?.heldOut.capacities?.[rule]
+      return [
+        [`held_out_loss_capacity_${rule}`, evaluation?.loss ?? null],
+        [`drop_rate_capacity_${rule}`, evaluation?.drop_rate ?? null],
+        [`unserved_rate_capacity_${rule}`, evaluation?.unserved_rate ?? null],
+      ]
+    }),
+  ),
+  leak_capacity_train: run?.leak.train ?? null,
+  leak_capacity_eval: run?.leak.eval ?? null,
   bits_per_byte: run?.heldOut.bits_per_byte ?? null,
   held_out_drop_rate: run?.heldOut.drop_rate ?? null,
   held_out_unserved_rate: run?.heldOut.unserved_rate ?? null,
-  ...heldOutUnder(run),
   evaluated_tokens: run?.heldOut.evaluated_tokens ?? null,
   parameters: run?.parameters ?? null,
   active_parameters: run?.activeParameters ?? null,
@@ -63,18 +76,9 @@ const figuresOf = (run: FinishedRun | null): Row => ({
   dead_experts: run?.routing.deadExperts ?? null,
   corpus: run?.corpus ?? null,
   engine: run?.engine ?? null,
+  machine: run?.machine ?? null,
+  program: run?.program ?? null,
 })
-
-/** At the training capacity, and dropless. Results of before have neither. */
-function heldOutUnder(run: FinishedRun | null): Row {
-  const capacities = run?.heldOut.capacities
-  return {
-    held_out_loss_train_capacity: capacities?.train.loss ?? null,
-    held_out_drop_rate_train_capacity: capacities?.train.drop_rate ?? null,
-    held_out_unserved_rate_train_capacity: capacities?.train.unserved_rate ?? null,
-    held_out_loss_dropless: capacities?.none.loss ?? null,
-  }
-}
 
 const cellValue = (value: unknown): Value =>
   typeof value === 'number' || typeof value === 'string' ? value : value === undefined ? null : JSON.stringify(value)

@@ -1,10 +1,13 @@
 /** What is kept of a run, from logs worked out by hand. */
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { appendFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { describeModel } from '../model/describe.ts'
 import { loadConfig } from '../train/load-config.ts'
+import { recordUnder } from './held-out.ts'
+import { NUMERICS } from './numerics.ts'
+import { describeMachine, noteProcess } from './provenance.ts'
 import { recordOf } from './record.ts'
 import { heldOut } from './testing/records.ts'
 
@@ -46,7 +49,14 @@ async function recorded(metrics: readonly object[], routed: readonly object[], s
   await writeFile(join(folder, 'metrics.jsonl'), lines(metrics))
   await writeFile(join(folder, 'routing.jsonl'), lines(routed))
   const config = await loadConfig('tiny', ['train.steps=4', ...sets])
-  const facts = { key: 'k', seed: 1, corpus: 'c', elsewhere: {}, elsewhereCorpora: {}, engine: 'none' }
+  const facts = {
+    key: 'k',
+    seed: 1,
+    corpus: 'c',
+    elsewhere: {},
+    elsewhereCorpora: {},
+    leak: { train: null, eval: null },
+  }
   return { config, record: await recordOf(folder, { ...facts, config, heldOut }) }
 }
 
@@ -74,6 +84,45 @@ test('an evaluation keeps its losses to the last digit under every rule, and six
       none: { loss: 4.487654321, bits_per_byte: 1.6, drop_rate: 0, unserved_rate: 0 },
     },
   })
+})
+
+test('evaluations under all capacity rules keep each loss, and one that was not finite is none under its rule', async () => {
+  const at = (loss: number | null) => ({ loss, bits_per_byte: 1, drop_rate: 0, unserved_rate: 0 })
+  const evaluation = (step: number, train: number | null) => ({
+    kind: 'eval',
+    step,
+    loss: 4.7,
+    capacities: { train: at(train), eval: at(4.7), none: at(4.6) },
+  })
+  const { record } = await recorded([step(1), step(2), evaluation(2, 4.9), step(3), step(4), evaluation(4, null)], [])
+  expect(record.evaluations[0]).toEqual({
+    step: 2,
+    seconds: 1,
+    loss: 4.7,
+    losses: { train: 4.9, eval: 4.7, none: 4.6 },
+  })
+  const stored = JSON.parse(JSON.stringify(record)) as typeof record
+  const losses = (rule: 'train' | 'eval' | 'none') => {
+    const under = recordUnder(stored, rule)
+    return under?.status === 'finished' ? under.evaluations.map(({ loss }) => loss) : null
+  }
+  expect([losses('train'), losses('eval'), losses('none')]).toEqual([[4.9], [4.7, 4.7], [4.6, 4.6]])
+})
+
+test('a record says which machine, program and engine made it: all, where it was continued on another', async () => {
+  noteProcess(folder, 'oneDNN 3.7.2, float32, 1 thread')
+  noteProcess(folder, 'oneDNN 3.7.2, float32, 1 thread')
+  const steps = [1, 2, 3, 4].map((at) => step(at))
+  const { record } = await recorded(steps, [])
+  expect(record).toMatchObject({ machine: describeMachine(), engine: 'oneDNN 3.7.2, float32, 1 thread' })
+  const { version } = JSON.parse(await readFile(new URL('../../package.json', import.meta.url), 'utf8'))
+  expect(record).toMatchObject({ program: version, version: NUMERICS })
+  const elsewhere = { machine: 'Another CPU', program: version, engine: 'ONNX Runtime alone, float32, 1 thread' }
+  await appendFile(join(folder, 'provenance.jsonl'), `${JSON.stringify(elsewhere)}\n`)
+  const { record: continued } = await recorded(steps, [])
+  expect(continued.machine).toBe(`${describeMachine()}; Another CPU`)
+  expect(continued.engine).toBe('oneDNN 3.7.2, float32, 1 thread; ONNX Runtime alone, float32, 1 thread')
+  expect(continued.program).toBe(version)
 })
 
 test('operations are those of kept assignments, at the price of their module', async () => {
@@ -118,7 +167,14 @@ test('long runs are kept in as few numbers as a figure shows', async () => {
   await writeFile(join(folder, 'metrics.jsonl'), lines(steps))
   await writeFile(join(folder, 'routing.jsonl'), lines(routed))
   const config = await loadConfig('tiny', ['train.steps=1000'])
-  const facts = { key: 'k', seed: 1, corpus: 'c', elsewhere: {}, elsewhereCorpora: {}, engine: 'none' }
+  const facts = {
+    key: 'k',
+    seed: 1,
+    corpus: 'c',
+    elsewhere: {},
+    elsewhereCorpora: {},
+    leak: { train: null, eval: null },
+  }
   const record = await recordOf(folder, { ...facts, config, heldOut })
   expect(record.train.step).toHaveLength(100)
   expect(record.train.step.at(-1)).toBe(1000)

@@ -5,10 +5,13 @@
 import { join } from 'node:path'
 import { RunError } from '../errors.ts'
 import { describeModel } from '../model/describe.ts'
+import type { CapacityRule } from '../model/routing/contract.ts'
 import type { RunConfig } from '../train/config.ts'
-import type { EvalRecord, RoutingRecord, TrainRecord } from '../train/index.ts'
+import type { CapacityEvaluation, EvalRecord, RoutingRecord, TrainRecord } from '../train/index.ts'
 import { readJsonLines } from '../train/jsonl.ts'
 import type { Curve, FinishedRun, LayerHistory, RoutingMeans } from './contract.ts'
+import { NUMERICS } from './numerics.ts'
+import { provenanceOf } from './provenance.ts'
 
 /** Points of a curve and snapshots of routing, at most. */
 const CURVE_POINTS = 100
@@ -22,7 +25,7 @@ export interface RunFacts {
   readonly heldOut: EvalRecord
   readonly elsewhere: Readonly<Record<string, EvalRecord>>
   readonly elsewhereCorpora: Readonly<Record<string, string>>
-  readonly engine: string
+  readonly leak: FinishedRun['leak']
 }
 
 /** The record of a finished run directory. @throws RunError when its logs lack steps */
@@ -43,7 +46,9 @@ export async function recordOf(directory: string, facts: RunFacts): Promise<Fini
   const tokens = config.train.steps * config.train.batch * config.model.sequence
   return {
     status: 'finished',
+    version: NUMERICS,
     ...facts,
+    ...(await provenanceOf(directory)),
     heldOut: rounded(facts.heldOut),
     elsewhere: Object.fromEntries(Object.entries(facts.elsewhere).map(([name, record]) => [name, rounded(record)])),
     parameters,
@@ -55,11 +60,23 @@ export async function recordOf(directory: string, facts: RunFacts): Promise<Fini
     // JSON has no NaN: an evaluation that was not finite is null in the log, and is left out.
     evaluations: evaluated
       .filter(({ loss }) => loss !== null)
-      .map(({ step, loss }) => ({ step, seconds: round(secondsAt[step - 1] ?? 0), loss: round(loss) })),
+      .map(({ step, loss, capacities }) => ({
+        step,
+        seconds: round(secondsAt[step - 1] ?? 0),
+        loss: round(loss),
+        ...(capacities && { losses: lossesOf(capacities) }),
+      })),
     routing: meansOf(trained.slice(Math.floor(trained.length * 0.75))),
     layers: historiesOf(routing),
   }
 }
+
+/** A loss that was not finite is null in the log and stays so in JSON. */
+const lossesOf = ({ train, eval: evaluation, none }: Readonly<Record<CapacityRule, CapacityEvaluation>>) => ({
+  train: round(train.loss ?? Number.NaN),
+  eval: round(evaluation.loss ?? Number.NaN),
+  none: round(none.loss ?? Number.NaN),
+})
 
 /** Wall time of the steps up to each. */
 function runningSeconds(trained: readonly TrainRecord[]): number[] {

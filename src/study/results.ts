@@ -1,8 +1,21 @@
 /** From grid and ledger to what the analysis is given: each arm and seed with its record, under its own name. */
-import type { StudyResults } from './contract.ts'
+import type { Cell, StudyResults, Tuning } from './contract.ts'
 import type { Grid } from './grid.ts'
+import { recordUnder } from './held-out.ts'
 import type { Ledger } from './ledger.ts'
+import { pilotOf } from './pilot.ts'
 import type { Specification } from './specification.ts'
+import { bestCells, stateOf } from './tuning.ts'
+
+/** Every run that the study has, as far as its sweeps show: at the common rate, then at best rates, seed by seed. */
+export function runsOf({ cells, sweeps, seeds, capacity }: Grid, ledger: Ledger): Cell[] {
+  const best = bestCells(sweeps, seeds, ledger, capacity)
+  return seeds.flatMap((seed) => [...cells, ...best].filter((cell) => cell.seed === seed))
+}
+
+/** Sweeps that are done. */
+export const tuningsOf = ({ sweeps, capacity }: Grid, ledger: Ledger): Tuning[] =>
+  sweeps.flatMap((sweep) => stateOf(sweep, ledger, capacity).tuning ?? [])
 
 export function resultsOf(
   specification: Specification,
@@ -21,7 +34,15 @@ export function resultsOf(
     seeds: grid.seeds,
     arms: grid.arms,
     questions: grid.questions,
-    cells: grid.cells.map(({ arm, seed, key, config }) => ({ arm, seed, record: ledger.find(key, config) ?? null })),
+    capacity: grid.capacity,
+    pilot: pilotOf(grid, ledger),
+    tuning: tuningsOf(grid, ledger),
+    cells: runsOf(grid, ledger).map(({ arm, seed, rate, key, config }) => ({
+      arm,
+      seed,
+      rate: rate === 'best' ? 'best' : 'common',
+      record: recordUnder(ledger.find(key, config), grid.capacity),
+    })),
     timings: ledger.timings.filter(({ key, arm }) => timed.has(`${key} ${arm}`)),
     specialisations: ledger.specialisations.flatMap(({ key, ...found }) => {
       const arm = byKey.get(key)

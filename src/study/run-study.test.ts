@@ -1,56 +1,29 @@
 /** The order of a study's work and what it survives, with jobs that train nothing. */
 import { existsSync } from 'node:fs'
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { RunError } from '../errors.ts'
-import type { FinishedRun } from './contract.ts'
 import type { StudyEvent } from './events.ts'
-import type { Job, TrainJob } from './job.ts'
+import type { TrainJob } from './job.ts'
 import { runStudy, type StudyOptions } from './run-study.ts'
-import { type SpecificationInput, specificationSchema } from './specification.ts'
+import type { SpecificationInput } from './specification.ts'
+import { FakeStudy, recorder } from './testing/fake-study.ts'
 import { finishedRun } from './testing/records.ts'
 import type { RunJob } from './workers.ts'
 
+let fake: FakeStudy
 let folder: string
 beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'choir-study-'))
-  await writeFile(join(folder, 'text.txt'), 'A text about sparse experts, long enough. '.repeat(2000))
+  fake = await FakeStudy.open()
+  folder = fake.folder
 })
-afterEach(() => rm(folder, { recursive: true, force: true }))
+afterEach(() => fake.close())
 
 const three = { arms: { a: {}, b: { 'model.moe.k': 2 }, c: { 'model.moe.k': 3 } }, seeds: [1, 2] }
 
-const specification = (input: SpecificationInput = three) =>
-  specificationSchema.parse({
-    base: 'tiny',
-    ...input,
-    set: { 'data.source': join(folder, 'text.txt'), 'data.cache': join(folder, 'cache'), ...input.set },
-  })
-
-const options = (more: Partial<StudyOptions> = {}): StudyOptions => ({
-  name: 'test',
-  command: 'choir study test',
-  directory: join(folder, 'out'),
-  jobs: 2,
-  threads: 1,
-  timingThreads: 2,
-  keepCheckpoints: false,
-  ...more,
-})
-
-/** Jobs that only note what they were asked. */
-function recorder(act: (job: TrainJob, done: number) => FinishedRun = finishedRun) {
-  const jobs: Job[] = []
-  const run: RunJob = async (job) => {
-    jobs.push(job)
-    if (job.kind === 'time') return { kind: 'timing', stepMs: 10, engine: 'none' }
-    await new Promise((resolve) => setTimeout(resolve, 1))
-    return { kind: 'record', record: act(job, jobs.length), specialisation: null }
-  }
-  return { jobs, run }
-}
+const specification = (input: SpecificationInput = three) => fake.specification(input)
+const options = (more: Partial<StudyOptions> = {}) => fake.options(more)
 
 test('every cell is run once; started again, nothing is', async () => {
   const first = recorder()
@@ -258,16 +231,6 @@ test('checkpoints of finished runs go, unless they are to be kept', async () => 
     }
     await runStudy(specification({ arms: { a: {} }, seeds: [1] }), options({ directory, keepCheckpoints }), run)
     expect(kept.map((path) => existsSync(path))).toEqual([keepCheckpoints])
-  }
-})
-
-test('a results.json that cannot be read is left alone', async () => {
-  await mkdir(join(folder, 'out'))
-  const file = join(folder, 'out', 'results.json')
-  for (const text of ['{"format": 1, "rec', '{"format": 99, "records": []}', 'null']) {
-    await writeFile(file, text)
-    await expect(runStudy(specification(), options(), recorder().run)).rejects.toThrow(/cannot read .*results\.json/)
-    expect(await readFile(file, 'utf8')).toBe(text)
   }
 })
 

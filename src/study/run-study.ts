@@ -1,23 +1,24 @@
 /**
- * Runs a study: which cells are still to be done, a few processes at a time, each record kept as soon as
- * it is there; then the timings, then the report. Whatever stops it, it goes on from its results.json.
+ * Runs a study phase by phase: sweeps of learning rates, the pilot, all other runs, the timings. Whatever
+ * stops it, it goes on from its results.json.
  */
-import { rm, stat } from 'node:fs/promises'
-import { cpus } from 'node:os'
-import { join, resolve } from 'node:path'
+import { stat } from 'node:fs/promises'
+import { resolve } from 'node:path'
 import { RunError, UsageError } from '../errors.ts'
-import { describeModel } from '../model/describe.ts'
-import type { RunConfig } from '../train/config.ts'
 import { errorCode, makeFolder } from '../train/disk.ts'
 import { lockRun } from '../train/lock.ts'
-import type { Cell, RunRecord, Specialisation } from './contract.ts'
-import { type Corpora, corpusOf, prepareCorpora } from './corpora.ts'
-import type { StudyEvent } from './events.ts'
+import type { Cell } from './contract.ts'
+import { prepareCorpora } from './corpora.ts'
+import type { Phase, StudyEvent } from './events.ts'
 import { expand, type Grid } from './grid.ts'
-import type { JobNews, JobResult, TrainJob } from './job.ts'
 import { Ledger } from './ledger.ts'
+import { pilotOf } from './pilot.ts'
+import { describeMachine } from './provenance.ts'
+import { runsOf, tuningsOf } from './results.ts'
+import { distinct, flopsOf, Runs, type RunsContext } from './runs.ts'
 import type { Specification } from './specification.ts'
-import { timeArms, withThreads } from './timings.ts'
+import { timeArms } from './timings.ts'
+import { stateOf } from './tuning.ts'
 import { type RunJob, runInProcess } from './workers.ts'
 
 export interface StudyOptions {
@@ -44,9 +45,6 @@ export interface StudyState {
   readonly interrupted: boolean
 }
 
-/** So many failures of the same kind, one after the other, are no accident. */
-const MOST_FAILURES = 8
-
 /**
  * @throws UsageError when the specification is wrong, or the text has changed since runs were done
  * @throws RunError when another process runs a study here, results cannot be written, or every run fails
@@ -56,22 +54,23 @@ export async function runStudy(
   options: StudyOptions,
   run: RunJob = runInProcess,
 ): Promise<StudyState> {
-  const { directory, signal = new AbortController().signal, onEvent: tell = () => {} } = options
+  const { directory, signal = new AbortController().signal, onEvent = () => {} } = options
   const grid = await expand(specification)
   await createFolder(directory)
   const lock = await lockRun(directory)
   try {
     const ledger = await Ledger.open(directory)
-    const corpora = await prepareCorpora(grid.cells, specification.elsewhere, ledger, signal, tell)
+    const known = [...runsOf(grid, ledger), ...trialsOf(grid, ledger)]
+    const corpora = await prepareCorpora(known, specification.elsewhere, ledger, signal, onEvent)
     if (!corpora) return { grid, ledger, interrupted: true }
-    await ledger.describe({
-      name: options.name,
-      machine: `${cpus()[0]?.model ?? 'unknown CPU'}, ${cpus().length} logical cores, ${process.platform} ${process.arch}, Node ${process.version}`,
-    })
-    const study = new StudyRun({ grid, ledger, corpora, options, run, signal, tell })
-    await study.runs()
-    const skipped = signal.aborted || study.nothingFinished()
-    const timings = skipped ? null : await timeArms(grid, ledger, options.timingThreads, run, signal, tell)
+    const machine = describeMachine()
+    await ledger.describe({ name: options.name, machine })
+    const context = { ...options, grid, ledger, corpora, run, signal, onEvent }
+    describe(context, machine)
+    await new Phases(context).all()
+    const nothing = grid.cells.every(({ key, config }) => ledger.find(key, config)?.status !== 'finished')
+    const skipped = signal.aborted || nothing
+    const timings = skipped ? null : await timeArms(grid, ledger, options.timingThreads, run, signal, onEvent)
     if (timings) await ledger.putTimings(timings)
     return { grid, ledger, interrupted: signal.aborted }
   } finally {
@@ -92,148 +91,101 @@ export async function studyOf(specification: Specification, options: StudyOption
   return { grid, ledger, interrupted: false }
 }
 
-interface Context {
-  readonly grid: Grid
-  readonly ledger: Ledger
-  readonly corpora: ReadonlyMap<string, Corpora>
-  readonly options: StudyOptions
-  readonly run: RunJob
-  readonly signal: AbortSignal
-  readonly tell: (event: StudyEvent) => void
-}
-
-interface TrainResult {
-  readonly record: RunRecord
-  readonly specialisation: Specialisation | null
-}
-
-class StudyRun {
-  private readonly context: Context
-  private finished = 0
-  private readonly notes = new Set<string>()
-  private failures: string[] = []
-  /** Ends the other runs when one of them shows that the study cannot go on. */
-  private readonly stop = new AbortController()
+/** The phases of a study that train: sweeps of learning rates, the pilot, then all other runs. */
+class Phases {
+  private readonly grid: Grid
+  private readonly ledger: Ledger
+  private readonly runs: Runs
   private readonly signal: AbortSignal
+  private readonly emit: (event: StudyEvent) => void
 
-  constructor(context: Context) {
-    this.context = context
-    this.signal = AbortSignal.any([context.signal, this.stop.signal])
+  constructor(context: RunsContext) {
+    this.grid = context.grid
+    this.ledger = context.ledger
+    this.signal = context.signal
+    this.emit = context.onEvent
+    this.runs = new Runs(context)
   }
 
-  /** Every cell that has no finished record; a run that failed before is tried again. */
-  async runs(): Promise<void> {
-    const distinct = [...new Map(this.context.grid.cells.map((cell) => [cell.key, cell])).values()]
-    // What failed before comes last: what it tells is known.
-    const isNew = ({ key, config }: Cell) => this.context.ledger.find(key, config) === undefined
-    const undone = distinct.filter((cell) => !this.isDone(cell))
-    const left = [...undone.filter(isNew), ...undone.filter((cell) => !isNew(cell))]
-    this.finished = distinct.length - left.length
-    const { jobs, threads } = this.context.options
-    this.context.tell({
-      kind: 'study',
-      arms: new Set(this.context.grid.cells.map(({ arm }) => arm)).size,
-      seeds: this.context.grid.seeds.length,
-      runs: distinct.length,
-      finished: this.finished,
-      jobs,
-      threads,
-      flopsLeft: left.reduce((total, { config }) => total + flopsOf(config), 0),
-    })
-    const queue = left.values()
-    const work = async () => {
-      for (const cell of queue) {
-        if (this.signal.aborted) return
-        const result = await this.train(cell)
-        if (!result) return
-        const { record, specialisation } = result
-        await this.context.ledger.put(record, specialisation)
-        await this.tidy(cell, record)
-        this.finished++
-        const { arm, seed } = cell
-        this.context.tell({ kind: 'end', arm, seed, record, finished: this.finished, runs: distinct.length })
-        this.refuseEndlessFailure(record)
-      }
-    }
-    await together(Array.from({ length: jobs }, work), () => this.stop.abort())
+  async all(): Promise<void> {
+    await this.tune()
+    if (this.signal.aborted) return
+    const { pilot, cells } = this.grid
+    await this.train(
+      'pilot',
+      cells.filter(({ arm }) => arm === pilot?.arm || arm === pilot?.baseline),
+    )
+    await this.report()
+    await this.train('runs', runsOf(this.grid, this.ledger))
   }
 
-  nothingFinished(): boolean {
-    const { ledger, grid } = this.context
-    return grid.cells.every(({ key, config }) => ledger.find(key, config)?.status !== 'finished')
-  }
-
-  private isDone({ key, config }: Cell): boolean {
-    const { ledger, grid } = this.context
-    const isLookedAt = !grid.specialised.has(key) || ledger.specialisations.some((found) => found.key === key)
-    return ledger.find(key, config)?.status === 'finished' && isLookedAt
-  }
-
-  private async train(cell: Cell): Promise<TrainResult | null> {
-    const { arm, seed, key, config } = cell
-    const directory = join(this.context.options.directory, 'runs', folderOf(cell))
-    this.context.tell({ kind: 'begin', arm, seed, flops: flopsOf(config) })
-    const corpora = this.context.corpora.get(corpusOf(config))
-    const job: TrainJob = {
-      kind: 'train',
-      key,
-      seed,
-      config: withThreads(config, this.context.options.threads),
-      directory,
-      corpus: corpora?.own ?? '',
-      elsewhere: corpora?.elsewhere ?? {},
-      specialise: this.context.grid.specialised.has(key),
-    }
-    let result: JobResult
-    try {
-      result = await this.context.run(job, this.signal, (news) => this.hear(cell, news))
-    } catch (error) {
-      if (this.signal.aborted) return null
-      if (!(error instanceof UsageError || error instanceof RunError)) throw error
-      const line = error.message.split('\n')[0] ?? ''
-      return { record: { status: 'failed', key, seed, config, error: line }, specialisation: null }
-    }
-    if (result.kind !== 'record') return null
-    // Threads are of this process, not of the arm.
-    return { record: { ...result.record, config }, specialisation: result.specialisation }
-  }
-
-  /** Checkpoints go when the record is safe. That they cannot, on some systems for a while, harms nothing. */
-  private async tidy(cell: Cell, { status }: RunRecord): Promise<void> {
-    if (status !== 'finished' || this.context.options.keepCheckpoints) return
-    const checkpoints = join(this.context.options.directory, 'runs', folderOf(cell), 'checkpoints')
-    await rm(checkpoints, { recursive: true, force: true }).catch(() => {})
-  }
-
-  private hear({ arm, seed }: Cell, news: JobNews): void {
-    if (news.kind === 'progress') this.context.tell({ ...news, arm, seed })
-    else if (!this.notes.has(news.message)) {
-      this.notes.add(news.message)
-      this.context.tell({ kind: 'note', message: `${arm}, seed ${seed}: ${news.message}` })
+  /** A sweep whose best rate is at its edge goes on, so there may be more to run after each round. */
+  private async tune(): Promise<void> {
+    const { sweeps, capacity } = this.grid
+    const trials = () => trialsOf(this.grid, this.ledger)
+    const tried = new Set(this.runs.left(trials()).map(({ arm }) => arm))
+    while (!this.signal.aborted && this.runs.left(trials()).length > 0) await this.train('tuning', trials())
+    if (this.signal.aborted) return
+    for (const sweep of sweeps.filter(({ arm }) => tried.has(arm))) {
+      const { tuning, edge, hasFailed } = stateOf(sweep, this.ledger, capacity)
+      const common = sweep.config.train.schedule.learningRate
+      if (tuning) this.emit({ kind: 'tuned', ...tuning, edge, common })
+      else if (hasFailed)
+        this.emit({ kind: 'note', message: `no trial of ${sweep.arm} finished: it has no best learning rate` })
     }
   }
 
-  private refuseEndlessFailure(record: RunRecord): void {
-    this.failures = record.status === 'failed' ? [...this.failures, record.error] : []
-    const last = this.failures.slice(-MOST_FAILURES)
-    // The same error in another folder, with other numbers, is the same.
-    const alike = new Set(last.map((error) => error.replace(/\S*[\\/]\S*|\d+/g, '')))
-    if (last.length === MOST_FAILURES && alike.size === 1 && this.nothingFinished())
-      throw new RunError(`the last ${MOST_FAILURES} runs failed in the same way: ${last[0]}`)
+  /** Which effect the study can detect, before the runs that look for it. */
+  private async report(): Promise<void> {
+    if (this.signal.aborted) return
+    const pilot = pilotOf(this.grid, this.ledger)
+    if (pilot) this.emit({ kind: 'pilot', ...pilot })
+    await this.ledger.putFindings({ tuning: tuningsOf(this.grid, this.ledger), pilot })
+  }
+
+  private async train(phase: Phase, cells: readonly Cell[]): Promise<void> {
+    const left = this.runs.left(cells)
+    if (this.signal.aborted || left.length === 0) return
+    const runs = distinct(cells).length
+    const known = [...trialsOf(this.grid, this.ledger), ...runsOf(this.grid, this.ledger)]
+    const flopsLeft = this.runs.left(known).reduce((total, cell) => total + flopsOf(cell), 0)
+    this.emit({ kind: 'phase', phase, runs, finished: runs - left.length, flopsLeft })
+    await this.runs.all(cells)
   }
 }
 
-/** Model FLOPs of a training, with nothing dropped. */
-const flopsOf = ({ model, train }: RunConfig): number =>
-  describeModel(model).flopsPerToken * train.steps * train.batch * model.sequence
+/** Trials that the sweeps need, as far as their results show. */
+const trialsOf = ({ sweeps, capacity }: Grid, ledger: Ledger): Cell[] =>
+  sweeps.flatMap((sweep) => [...stateOf(sweep, ledger, capacity).cells])
 
-/** A name that people and every file system can read. */
-const folderOf = ({ arm, seed, key }: Cell): string =>
-  `${arm
-    .toLowerCase()
-    .replace(/[^a-z0-9.=]+/g, '-')
-    .replace(/^[-.]+|[-.]+$/g, '')
-    .slice(0, 60)}-seed-${seed}-${key.slice(0, 8)}`
+/** Reports the size of the study, how much of it an earlier sitting has done, and on which machine. */
+function describe({ grid, ledger, jobs, threads, onEvent }: RunsContext, machine: string): void {
+  const isFinished = ({ key, config }: Cell) => ledger.find(key, config)?.status === 'finished'
+  const runs = distinct(runsOf(grid, ledger))
+  const trials = distinct(trialsOf(grid, ledger))
+  onEvent({
+    kind: 'study',
+    arms: new Set(grid.cells.map(({ arm }) => arm)).size,
+    seeds: grid.seeds.length,
+    runs: runs.length,
+    finished: runs.filter(isFinished).length,
+    trials: trials.length,
+    finishedTrials: trials.filter(isFinished).length,
+    jobs,
+    threads,
+  })
+  const elsewhere = runs.filter(({ key, config }) => {
+    const record = ledger.find(key, config)
+    return record?.status === 'finished' && record.machine !== machine
+  })
+  if (elsewhere.length > 0 && elsewhere.length < runs.length)
+    onEvent({
+      kind: 'note',
+      message:
+        `${elsewhere.length} of ${runs.length} runs were done on another machine or version of Node, which may round otherwise: ` +
+        'differences between runs of two have that noise too',
+    })
+}
 
 async function createFolder(directory: string): Promise<void> {
   const notFolder = () => new UsageError(`invalid --out: "${directory}" is a file (expected a folder)`)
@@ -245,11 +197,4 @@ async function createFolder(directory: string): Promise<void> {
     if (errorCode(error) === 'ENOTDIR') throw notFolder()
     throw new RunError(`cannot create ${directory}: ${(error as Error).message}`)
   }
-}
-
-/** Waits for all, also when one fails; then the first failure is thrown. */
-async function together(works: readonly Promise<void>[], onFailure: () => void): Promise<void> {
-  for (const work of works) work.catch(onFailure)
-  const failed = (await Promise.allSettled(works)).find((result) => result.status === 'rejected')
-  if (failed) throw failed.reason
 }

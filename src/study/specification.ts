@@ -6,8 +6,13 @@ import { readFile } from 'node:fs/promises'
 import { LineCounter, parseDocument } from 'yaml'
 import { z } from 'zod'
 import { UsageError } from '../errors.ts'
+import type { CapacityRule } from '../model/routing/contract.ts'
 import { parseSet } from '../train/load-config.ts'
 import { views } from './contract.ts'
+import { flat, isBelow, over } from './settings.ts'
+
+/** A capacity rule by its name: see `CapacityRule`. */
+const capacityRules = ['train', 'eval', 'none'] as const satisfies readonly CapacityRule[]
 
 /** Fields of the configuration by dotted path. */
 const settingsSchema = z.record(z.string().min(1), z.unknown())
@@ -36,6 +41,29 @@ const questionSchema = z
     },
   )
 
+/** A short sweep of learning rates for each arm, with the same budget for all. */
+const tuneSchema = z.strictObject({
+  /** Multiples of the arm's own learning rate. */
+  rates: z
+    .array(z.number().positive())
+    .min(2)
+    .default([0.5, 1, 2])
+    .refine((rates) => rates.includes(1), { message: "must hold 1, the arm's own rate" })
+    .refine((rates) => new Set(rates).size === rates.length, { message: 'must not hold a multiple twice' }),
+  /** Steps of a trial: a number, or below 1 a share of the arm's own. */
+  steps: z
+    .number()
+    .positive()
+    .default(0.5)
+    .refine((steps) => steps < 1 || Number.isInteger(steps), { message: 'must be a whole number, or a share below 1' }),
+  /** Of the trials. None of the study's, so that no run is compared that was chosen by its own seed. */
+  seeds: z
+    .array(seedSchema)
+    .min(1)
+    .default([0])
+    .refine((seeds) => new Set(seeds).size === seeds.length, { message: 'must not hold a seed twice' }),
+})
+
 export const specificationSchema = z.strictObject({
   title: z.string().min(1).optional(),
   /** What all arms begin with: a preset, or a YAML or JSON file. */
@@ -45,6 +73,12 @@ export const specificationSchema = z.strictObject({
   seeds: z.array(seedSchema).min(1).default([1, 2, 3]),
   /** Arms by name: what each sets. */
   arms: z.record(z.string().min(1), settingsSchema.nullable()).default({}),
+  /** Capacity rule of the held-out losses that verdicts are about: an arm is judged at what it costs in training. */
+  capacity: z.enum(capacityRules).default('train'),
+  /** Find the best learning rate of each arm first. */
+  tune: tuneSchema.optional(),
+  /** [baseline, arm]: runs that come first and show which effect can be detected. Default: the first contrast. */
+  pilot: z.tuple([z.string(), z.string()]).optional(),
   /** More arms: every combination of these values. An arm is named by its values, as in `k=2, factor=1.25`. */
   grid: z.record(z.string().min(1), z.array(z.unknown()).min(1)).default({}),
   /** Default: every arm against the first. */
@@ -93,11 +127,25 @@ export async function readSpecification(file: string): Promise<Specification> {
 
 /**
  * A specification with settings from outside (`path=value`), for all arms that do not set the field themselves.
- * @throws UsageError when one is no assignment
+ * @throws UsageError when one is no assignment, or replaces a group of which an arm sets a field
  */
 export function withSets(specification: Specification, sets: readonly string[]): Specification {
-  const given = sets.map(parseSet).map(([path, value]) => [path.join('.'), value] as const)
-  return { ...specification, set: { ...specification.set, ...Object.fromEntries(given) } }
+  const { arms, grid, timedOnly } = specification
+  const fieldsOfArms = [
+    ...Object.entries({ ...arms, ...timedOnly }).map(([name, settings]) => flat(settings ?? {}, `arm "${name}"`)),
+    flat(grid, 'grid'),
+  ].flatMap(Object.keys)
+  let set = flat(specification.set, 'set')
+  for (const [keys, value] of sets.map(parseSet)) {
+    const path = keys.join('.')
+    const field = fieldsOfArms.find((other) => isBelow(other, path))
+    if (value === null && field !== undefined)
+      throw new UsageError(
+        `invalid --set: ${path}=null (an arm of the study sets ${field}; set ${path} in a copy of the study)`,
+      )
+    set = over(set, flat({ [path]: value }, '--set'))
+  }
+  return { ...specification, set }
 }
 
 const fields = Object.keys(specificationSchema.shape)
@@ -105,7 +153,7 @@ const fields = Object.keys(specificationSchema.shape)
 function problemOf(issue: z.core.$ZodIssue, content: unknown): string {
   const path = issue.path.map(String).join('.')
   if (issue.code === 'unrecognized_keys') {
-    const accepted = path === '' ? fields : Object.keys(questionSchema.shape)
+    const accepted = path === '' ? fields : Object.keys((path === 'tune' ? tuneSchema : questionSchema).shape)
     return issue.keys
       .map((key) => `unknown field ${path === '' ? '' : `${path}.`}${key} (accepted: ${accepted.join(', ')})`)
       .join('\n  ')

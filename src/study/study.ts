@@ -1,7 +1,7 @@
 /** A study as one call: run what is to be run, then write the report, also of a study that was stopped. */
 
 import { RunError } from '../errors.ts'
-import { resultsOf } from './results.ts'
+import { resultsOf, runsOf } from './results.ts'
 import { runStudy, type StudyOptions, type StudyState, studyOf } from './run-study.ts'
 import type { Specification } from './specification.ts'
 import type { RunJob } from './workers.ts'
@@ -39,7 +39,7 @@ async function outcomeOf(
 ): Promise<StudyOutcome> {
   const results = resultsOf(specification, options, grid, ledger)
   const files = await writeReport(results, specification, options)
-  const records = [...new Map(grid.cells.map(({ key, config }) => [key, ledger.find(key, config)])).values()]
+  const records = [...new Map(runsOf(grid, ledger).map(({ key, config }) => [key, ledger.find(key, config)])).values()]
   const count = (status: string) => records.filter((record) => record?.status === status).length
   return { interrupted, finished: count('finished'), failed: count('failed'), runs: records.length, files }
 }

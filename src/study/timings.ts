@@ -32,6 +32,7 @@ export async function timeArms(
   tell: (event: StudyEvent) => void,
 ): Promise<readonly KeyedTiming[] | null> {
   if (timed.every(({ arm, key }) => ledger.timings.some((known) => known.arm === arm && known.key === key))) return null
+  tell({ kind: 'phase', phase: 'timings', runs: TURNS, finished: 0, flopsLeft: 0 })
   const turnsMs = new Map<string, number[]>(timed.map(({ arm }) => [arm, []]))
   let engine = ''
   for (let turn = 0; turn < TURNS; turn++)

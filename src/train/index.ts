@@ -5,7 +5,7 @@ export { type BenchmarkOptions, type BenchmarkResult, benchmark, type TimedStep,
 export type { CeilingReport } from './ceiling.ts'
 export { type EvaluateOptions, evaluateRun, type GenerateOptions, generate, type OnEvent } from './finished.ts'
 export { type Engines, enginesOf, type Machine, measureMachine } from './machine.ts'
-export type { EvalRecord, RoutingRecord, TrainEvent, TrainRecord, TrainSummary } from './metrics.ts'
+export type { CapacityEvaluation, EvalRecord, RoutingRecord, TrainEvent, TrainRecord, TrainSummary } from './metrics.ts'
 export { measureProduct } from './peak.ts'
 export {
   type OpenTracer,

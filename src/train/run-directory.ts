@@ -198,8 +198,8 @@ function writeConfig(directory: string, contents: object): Promise<void> {
   return replaceFile(join(directory, 'config.json'), `${JSON.stringify(contents, null, 2)}\n`)
 }
 
-/** The version in package.json, two folders up from here in src/ and in dist/. */
-function version(): string {
+/** Choir's version, from package.json, two folders up from here in src/ and in dist/. */
+export function version(): string {
   const manifest = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'))
   return (manifest as { version: string }).version
 }

@@ -1,5 +1,5 @@
 /** A study as a user runs it: killed, started again, changed; with a run that fails; and its report. */
-import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
 import { parquetReadObjects } from 'hyparquet'
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
@@ -58,13 +58,19 @@ const lines = ({ stdout }: Ended): Line[] =>
     .map((line) => JSON.parse(line))
 
 test('a study trains every arm with every seed on the same batches, and writes its report', async () => {
-  const file = studyFile('whole', { ...twoArms, specialise: ['top-2'], timings: ['top-1'] })
+  const timedOnly = { dense: { 'model.moe': null } }
+  const file = studyFile('whole', { ...twoArms, specialise: ['top-2'], timings: ['top-1'], timedOnly })
   const ended = await study(file, 'whole', '--json')
   expect(ended).toMatchObject({ code: 0, stderr: '' })
   const { records, timings, specialisations } = resultsIn('whole')
-  expect(records).toHaveLength(4)
+  expect(records.map((record) => (record.status === 'failed' ? record.error : record.seed)).sort()).toEqual([
+    1, 1, 2, 2,
+  ])
   expect(specialisations).toHaveLength(1)
-  expect(timings[0]?.stepMs).toBeGreaterThan(0)
+  expect(timings.map(({ arm, stepMs }) => [arm, stepMs > 0])).toEqual([
+    ['top-1', true],
+    ['dense', true],
+  ])
 
   // Equal seeds: the same text from the same parameters. Before the first step only k differs.
   const runs = readdirSync(workspace.file('whole', 'runs')).sort()
@@ -128,6 +134,57 @@ test('killed in the middle and started again, it ends with what an uninterrupted
       resultsIn(out).records.map((record) => [record.key, record.status === 'finished' && record.heldOut.loss]),
     )
   expect(losses('killed')).toEqual(losses('uninterrupted'))
+})
+
+test('killed in a sweep of learning rates, a study with a dense arm ends as if it had not been', async () => {
+  const input = {
+    arms: { dense: { 'model.moe': null, 'model.hidden': 32 }, sparse: {} },
+    set: { 'train.steps': 60, 'model.moe.zLoss': 0 },
+    seeds: [1],
+    tune: { rates: [0.5, 1, 2], steps: 0.5 },
+  }
+  const file = studyFile('tuned', input)
+  const whole = await study(file, 'tuned-whole', '--json')
+  expect(whole).toMatchObject({ code: 0, stderr: '' })
+  const running = workspace.start('study', file, '--out', workspace.file('tuned'), '--jobs', '1', '--json')
+  await running.line(({ kind }) => kind === 'end')
+  running.kill('SIGKILL')
+  await running.ended
+  await delay(1500)
+  const done = resultsIn('tuned').records.length
+  expect(done).toBeLessThan(6)
+  const again = await study(file, 'tuned', '--json')
+  expect(again.code).toBe(0)
+  expect(lines(again).find(({ kind }) => kind === 'study')?.finishedTrials).toBe(done)
+  const phases = lines(again).flatMap(({ kind, phase }) => (kind === 'phase' ? [phase] : []))
+  expect(phases[0]).toBe('tuning')
+  expect(phases.filter((phase) => phase !== 'tuning').slice(0, 1)).toEqual(['pilot'])
+  const losses = (out: string) =>
+    resultsIn(out)
+      .records.map((record) => [record.key, record.status === 'finished' && record.heldOut.loss])
+      .sort()
+  expect(losses('tuned')).toEqual(losses('tuned-whole'))
+
+  const { records } = resultsIn('tuned')
+  const trials = records.filter(({ config }) => config.train.steps === 30)
+  expect(trials.length).toBeGreaterThanOrEqual(6)
+  for (const record of records) {
+    if (record.status !== 'finished') throw new Error(record.error)
+    expect(record.engine).toMatch(/oneDNN \d|ONNX Runtime alone/)
+    expect(record.machine).not.toBe('')
+  }
+})
+
+test('results of an older program are refused, and stay', async () => {
+  const file = studyFile('older', twoArms)
+  const text = JSON.stringify({ format: 1, name: 'older', machines: [], records: [], timings: [], specialisations: [] })
+  mkdirSync(workspace.file('older'))
+  writeFileSync(workspace.file('older', 'results.json'), text)
+  for (const more of [[], ['--report']]) {
+    const { code, stderr } = await study(file, 'older', ...more)
+    expect({ code, stderr }).toMatchObject({ code: 2, stderr: expect.stringMatching(/older program.*another --out/s) })
+  }
+  expect(readFileSync(workspace.file('older', 'results.json'), 'utf8')).toBe(text)
 })
 
 test('a run that fails is reported, and the others are done', async () => {

@@ -78,7 +78,11 @@ A study of your own, my-study.yaml:
     - { title: Prototypes, baseline: top-1, arms: [2 top-1] }
 
 In place of arms by name, or besides them, "grid" makes one of every combination:
-  grid: { model.moe.k: [1, 2], model.moe.factor: [1.0, 1.25] }`,
+  grid: { model.moe.k: [1, 2], model.moe.factor: [1.0, 1.25] }
+
+A dense baseline, and the best learning rate of each arm by a short sweep:
+  arms: { dense: { model.moe: null, model.hidden: 1024 }, top-1: {} }
+  tune: { rates: [0.5, 1, 2], steps: 0.5 }`,
     )
     .action((study: string, flags: StudyFlags) => run(io, study, flags))
 }

@@ -1,14 +1,23 @@
 /**
- * How a study is followed: a line for every run that ends, and on a terminal, below them, a bar of the
- * whole study with what runs now.
+ * How a study is followed: a heading for every phase, a line for every run that ends, and on a terminal,
+ * below them, a bar of the phase with the runs that are under way.
  */
-import { MultiBar, type Params } from 'cli-progress'
-import type { StudyEvent } from '../../study/events.ts'
+import { MultiBar } from 'cli-progress'
+import type { Phase, RunName, StudyEvent } from '../../study/events.ts'
 import { count, duration, fixed, grouped, widthOf } from '../format.ts'
 import { type Colors, type Io, isTerminal } from '../io.ts'
 import { labelled } from './display.ts'
 
 const longestBar = 40
+
+const headings: Readonly<Record<Phase, string>> = {
+  tuning: 'learning rates',
+  pilot: 'pilot',
+  runs: 'runs',
+  timings: 'step times',
+}
+
+type EventOf<Kind extends StudyEvent['kind']> = Extract<StudyEvent, { kind: Kind }>
 
 interface Running {
   readonly flops: number
@@ -25,6 +34,9 @@ export class StudyDisplay {
   #began = 0
   #runs = 0
   #finished = 0
+  #phase: Phase = 'runs'
+  #jobs = 1
+  /** Of the whole study and of what is done of it, in this sitting. */
   #flopsLeft = 0
   #flopsDone = 0
   #timing = ''
@@ -43,18 +55,28 @@ export class StudyDisplay {
       case 'study':
         this.#open(event)
         break
+      case 'phase':
+        this.#begin(event)
+        break
       case 'begin':
-        this.#running.set(`${event.arm}, seed ${event.seed}`, { flops: event.flops, step: 0, steps: 0, loss: null })
+        this.#running.set(nameOf(event), { flops: event.flops, step: 0, steps: 0, loss: null })
         break
       case 'progress': {
-        const run = this.#running.get(`${event.arm}, seed ${event.seed}`)
+        const run = this.#running.get(nameOf(event))
         if (run) Object.assign(run, { step: event.step, steps: event.steps, loss: event.loss })
         break
       }
       case 'end':
         this.#end(event)
         break
+      case 'tuned':
+        this.#tuned(event)
+        break
+      case 'pilot':
+        this.#pilot(event)
+        break
       case 'timing':
+        this.#finished = event.turn - 1
         this.#timing = `timing steps, turn ${event.turn} of ${event.turns}: ${event.arm}`
         if (!this.#bars) this.#print(`  ${this.#timing}`)
         break
@@ -74,30 +96,37 @@ export class StudyDisplay {
     this.#bars = undefined
   }
 
-  #open(event: Extract<StudyEvent, { kind: 'study' }>): void {
-    const { arms, seeds, runs, finished, jobs, threads, flopsLeft } = event
+  #open(event: EventOf<'study'>): void {
+    const { arms, seeds, runs, finished, trials, finishedTrials, jobs, threads } = event
     this.#began = this.#io.now()
-    this.#runs = runs
-    this.#finished = finished
-    this.#flopsLeft = flopsLeft
-    const before = finished > 0 ? `, ${grouped(finished)} of them done before` : ''
+    this.#jobs = jobs
+    const before = (done: number) => (done > 0 ? `, ${grouped(done)} of them done before` : '')
     const each = threads === 1 ? 'a thread each' : `${threads} threads each`
     this.#print(
       `\n${labelled(
         [
-          [
-            'study',
-            `${grouped(arms)} arms, ${seeds} ${seeds === 1 ? 'seed' : 'seeds'}: ${grouped(runs)} runs${before}`,
-          ],
+          ['study', `${plural(arms, 'arm')}, ${plural(seeds, 'seed')}: ${plural(runs, 'run')}${before(finished)}`],
+          ...(trials > 0
+            ? [['tuning', `${plural(trials, 'short trial')} of learning rates${before(finishedTrials)}`] as const]
+            : []),
           ['at a time', jobs === 1 ? `one run, ${each}` : `${jobs} runs, ${each}`],
         ],
         this.#colors,
-      )}`,
+      )}`.trimEnd(),
     )
-    if (!isTerminal(this.#io.stdout, this.#io.env) || finished === runs) return
+  }
+
+  #begin({ phase, runs, finished, flopsLeft }: EventOf<'phase'>): void {
+    const goesOn = phase === 'tuning' && this.#phase === 'tuning'
+    this.#phase = phase
+    this.#runs = runs
+    this.#finished = finished
+    this.#flopsLeft = this.#flopsDone + flopsLeft
+    this.#print(`\n  ${this.#colors.bold(headings[phase])}${goesOn ? ', beyond the edges of sweeps' : ''}`)
+    if (this.#bars || phase === 'timings' || !isTerminal(this.#io.stdout, this.#io.env)) return
     this.#bars = new MultiBar({
       stream: this.#io.stdout,
-      format: (_, { value, total }: Params) => this.#bar(value, total),
+      format: () => this.#bar(),
       forceRedraw: true,
       hideCursor: true,
       clearOnComplete: true,
@@ -105,23 +134,44 @@ export class StudyDisplay {
       fps: 4,
     })
     this.#bars.create(runs, finished)
-    for (let job = 0; job < jobs; job++) this.#bars.create(1, 0, undefined, { format: () => this.#line(job) })
+    for (let job = 0; job < this.#jobs; job++) this.#bars.create(1, 0, undefined, { format: () => this.#line(job) })
   }
 
-  #end({ arm, seed, record, finished }: Extract<StudyEvent, { kind: 'end' }>): void {
+  #end(event: EventOf<'end'>): void {
+    const { record, loss, finished } = event
     const { green, red, bold, dim } = this.#colors
-    const name = `${arm}, seed ${seed}`
+    const name = nameOf(event)
     const flops = this.#running.get(name)?.flops ?? 0
     this.#running.delete(name)
     this.#finished = finished
     this.#flopsDone += flops
     const width = grouped(this.#runs).length
     const place = `${grouped(finished).padStart(width)}/${grouped(this.#runs)}`
-    const what =
+    const result =
       record.status === 'finished'
-        ? `${green(place)}  ${name}  ${dim('loss')} ${bold(fixed(record.heldOut.loss, 4))}`
+        ? `${green(place)}  ${name}  ${dim('loss')} ${bold(fixed(loss ?? Number.NaN, 4))}`
         : `${red(place)}  ${name}  ${red('failed:')} ${record.error}`
-    this.#print(`  ${what}${this.#bars ? '' : this.#left()}`)
+    this.#print(`  ${result}${this.#bars ? '' : this.#left()}`)
+  }
+
+  #tuned({ arm, best, common, edge, trials }: EventOf<'tuned'>): void {
+    const { bold, dim } = this.#colors
+    const rate = best === common ? 'the common one' : `common ${rateText(common)}`
+    const last = edge === null ? '' : `; ${edge} of ${trials.length} tried`
+    this.#print(`  ${arm}: best rate ${bold(rateText(best))} ${dim(`(${rate}${last})`)}`)
+  }
+
+  #pilot({ arm, baseline, deviation, differences, seeds, detectable, seedsForHalf }: EventOf<'pilot'>): void {
+    const { bold } = this.#colors
+    const nats = (value: number) => `${Number(value.toPrecision(2))}`
+    this.#print(
+      [
+        `\n  ${bold('power')}  ${arm} against ${baseline}:`,
+        `    differences of ${plural(differences.length, 'seed')} deviate by ${nats(deviation)} nats a token`,
+        `    ${plural(seeds, 'seed')} can detect an effect of ${bold(nats(detectable))} (4 of 5 such studies find it)`,
+        `    an effect of half that size would need ${plural(seedsForHalf, 'seed')}`,
+      ].join('\n'),
+    )
   }
 
   /** Seconds that are left, if the runs to come are as fast as those done. */
@@ -133,9 +183,11 @@ export class StudyDisplay {
     return `   ${duration((elapsed * (this.#flopsLeft - done)) / done)} left`
   }
 
-  #bar(_value: number, runs: number): string {
+  #bar(): string {
     const { cyan, dim } = this.#colors
-    const text = `  ${grouped(this.#finished)}/${grouped(runs)} runs${this.#timing === '' ? this.#left() : ''}`
+    const runs = this.#runs
+    const unit = this.#phase === 'tuning' ? 'trials' : this.#phase === 'timings' ? 'turns' : 'runs'
+    const text = `  ${grouped(this.#finished)}/${grouped(runs)} ${unit}${this.#timing === '' ? this.#left() : ''}`
     const length = Math.min(longestBar, (this.#io.stdout.columns ?? 80) - 4 - widthOf(text))
     if (length < 4) return text.trimStart()
     const share = runs > 0 ? this.#finished / runs : 0
@@ -163,3 +215,11 @@ export class StudyDisplay {
     this.#bars.update()
   }
 }
+
+/** `top-1, seed 2`; with the rate where it is not the arm's own. */
+const nameOf = ({ arm, seed, learningRate }: RunName): string =>
+  `${arm}, ${learningRate === undefined ? '' : `rate ${rateText(learningRate)}, `}seed ${seed}`
+
+const rateText = (rate: number): string => String(Number(rate.toPrecision(4)))
+
+const plural = (value: number, noun: string): string => `${grouped(value)} ${noun}${value === 1 ? '' : 's'}`

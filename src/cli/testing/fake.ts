@@ -272,9 +272,11 @@ export function fakeIo(settings: Settings = {}): Fake {
       calls.push({ name: 'study', args: [specification, options] })
       const tell = (event: StudyEvent) => options.onEvent?.(event)
       const { jobs, threads } = options
-      const run = { arm: 'top-1', seed: 1 }
+      const run = { arm: 'top-1', seed: 1, rate: 'common' } as const
       tell({ kind: 'prepare', message: 'reading sotu' })
-      tell({ kind: 'study', arms: 1, seeds: 2, runs: 2, finished: 0, jobs, threads, flopsLeft: 2e12 })
+      const none = { finished: 0, trials: 0, finishedTrials: 0 }
+      tell({ kind: 'study', arms: 1, seeds: 2, runs: 2, ...none, jobs, threads })
+      tell({ kind: 'phase', phase: 'runs', runs: 2, finished: 0, flopsLeft: 2e12 })
       tell({ kind: 'begin', ...run, flops: 1e12 })
       tell({ kind: 'progress', ...run, step: 10, steps: 20, loss: 4.5 })
       fake.clock += 60_000
@@ -285,7 +287,7 @@ export function fakeIo(settings: Settings = {}): Fake {
         config: await loadConfig('tiny', []),
         error: 'no luck',
       } as const
-      tell({ kind: 'end', ...run, record: failed, finished: 1, runs: 2 })
+      tell({ kind: 'end', ...run, record: failed, loss: null, finished: 1, runs: 2 })
       return studyOutcome(options.directory, options.signal?.aborted ?? false)
     },
     async report(specification, options) {

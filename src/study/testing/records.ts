@@ -2,6 +2,8 @@
 import type { EvalRecord } from '../../train/index.ts'
 import type { FinishedRun } from '../contract.ts'
 import type { TrainJob } from '../job.ts'
+import { NUMERICS } from '../numerics.ts'
+import { describeMachine } from '../provenance.ts'
 
 export const heldOut: EvalRecord = {
   kind: 'eval',
@@ -30,8 +32,11 @@ export function finishedRun({ key, seed, config, corpus, elsewhere }: TrainJob):
   return {
     status: 'finished',
     key,
+    version: NUMERICS,
     seed,
     config,
+    program: 'none',
+    machine: describeMachine(),
     corpus,
     parameters: 1e5,
     activeParameters: 5e4,
@@ -45,6 +50,7 @@ export function finishedRun({ key, seed, config, corpus, elsewhere }: TrainJob):
     elsewhereCorpora: elsewhere,
     routing: { loadCv: 0.4, loadCvKept: 0.3, dropRate: 0.01, deadExperts: 0 },
     layers: [],
+    leak: { train: null, eval: null },
     engine: 'none',
   }
 }

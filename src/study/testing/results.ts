@@ -16,6 +16,7 @@ import type {
   Timing,
   View,
 } from '../contract.ts'
+import { NUMERICS } from '../numerics.ts'
 
 export interface ArmSketch {
   readonly settings?: Settings
@@ -72,8 +73,16 @@ export function studyOf(sketch: StudySketch): StudyResults {
     seeds,
     arms: Object.fromEntries(Object.entries(arms).map(([name, { settings = {} }]) => [name, settings])),
     questions: sketch.questions ?? [{ id: view, title: 'A question', about: 'What is asked.', view, contrasts }],
+    capacity: 'train',
+    pilot: null,
+    tuning: [],
     cells: Object.entries(arms).flatMap(([arm, one]) =>
-      seeds.map((seed, i) => ({ arm, seed, record: recordOf(arm, one, seed, jitters[seeds.length]?.[i] ?? 0) })),
+      seeds.map((seed, i) => ({
+        arm,
+        seed,
+        rate: 'common',
+        record: recordOf(arm, one, seed, jitters[seeds.length]?.[i] ?? 0),
+      })),
     ),
     timings: sketch.timings ?? [],
     specialisations: sketch.specialisations ?? [],
@@ -96,8 +105,11 @@ function recordOf(name: string, arm: ArmSketch, seed: number, jitter: number): F
   return {
     status: 'finished',
     key,
+    version: NUMERICS,
     seed,
     config,
+    program: 'none',
+    machine: 'An imaginary CPU, 8 threads',
     corpus: arm.corpus ?? 'text-and-tokens',
     parameters: arm.parameters ?? 4_120_000,
     activeParameters: 1_100_000,
@@ -123,6 +135,7 @@ function recordOf(name: string, arm: ArmSketch, seed: number, jitter: number): F
           load: steps.map(() => [0.4, 0.3, 0.2, 0.1]),
         }))
       : [],
+    leak: { train: null, eval: null },
     engine: 'oneDNN float32, 8 threads',
   }
 }

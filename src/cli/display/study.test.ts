@@ -1,0 +1,100 @@
+/** A study as a person follows it, on a terminal of 80 columns and in a file. */
+import { stripVTControlCharacters } from 'node:util'
+import { expect, test } from 'vitest'
+import type { FailedRun } from '../../study/contract.ts'
+import type { StudyEvent } from '../../study/events.ts'
+import { loadConfig } from '../../train/load-config.ts'
+import { colorsFor } from '../io.ts'
+import { fakeIo } from '../testing/fake.ts'
+import { StudyDisplay } from './study.ts'
+
+const opening = { arms: 2, seeds: 3, runs: 6, finished: 0, trials: 6, finishedTrials: 2, jobs: 2, threads: 1 } as const
+const trial = { arm: '2 top-1 1x, ranked', seed: 0, rate: 'trial', learningRate: 0.0015 } as const
+const run = { arm: '2 top-1 1x, ranked', seed: 1, rate: 'common' } as const
+const best = { ...run, rate: 'best', learningRate: 0.012 } as const
+const trials = [0.0015, 0.003, 0.006, 0.012].map((learningRate) => ({ learningRate, loss: 4 }))
+
+async function events(): Promise<StudyEvent[]> {
+  const config = await loadConfig('tiny', [])
+  const record: FailedRun = { status: 'failed', key: 'k', seed: 1, config, error: 'step 3: the loss is NaN' }
+  return [
+    { kind: 'study', ...opening },
+    { kind: 'phase', phase: 'tuning', runs: 6, finished: 2, flopsLeft: 4e12 },
+    { kind: 'begin', ...trial, flops: 1e12 },
+    { kind: 'progress', ...trial, step: 5, steps: 10, loss: 4.5 },
+    { kind: 'end', ...trial, record, loss: null, finished: 3, runs: 6 },
+    { kind: 'phase', phase: 'tuning', runs: 7, finished: 6, flopsLeft: 4e12 },
+    { kind: 'tuned', arm: trial.arm, budgetSteps: 10, trials, best: 0.012, common: 0.003, edge: 'highest' },
+    { kind: 'tuned', arm: 'dense', budgetSteps: 10, trials, best: 0.003, common: 0.003, edge: null },
+    { kind: 'phase', phase: 'pilot', runs: 6, finished: 0, flopsLeft: 3e12 },
+    {
+      kind: 'pilot',
+      baseline: 'dense',
+      arm: '2 top-1 1x, ranked',
+      differences: [0.01, 0.02, 0.03],
+      deviation: 0.01,
+      seeds: 3,
+      detectable: 0.0326,
+      seedsForHalf: 6,
+    },
+    { kind: 'phase', phase: 'runs', runs: 8, finished: 6, flopsLeft: 2e12 },
+    { kind: 'begin', ...run, flops: 1e12 },
+    { kind: 'begin', ...best, flops: 1e12 },
+    { kind: 'progress', ...best, step: 5, steps: 20, loss: 3.25 },
+    { kind: 'end', ...run, record, loss: null, finished: 7, runs: 8 },
+    { kind: 'phase', phase: 'timings', runs: 5, finished: 0, flopsLeft: 0 },
+    { kind: 'timing', arm: 'dense', turn: 1, turns: 5 },
+  ]
+}
+
+async function shown(terminal: boolean): Promise<string[]> {
+  const fake = fakeIo({ terminal, columns: 80 })
+  const display = new StudyDisplay(fake.io, colorsFor(fake.io.stdout, fake.io.env))
+  for (const event of await events()) {
+    fake.clock += 10_000
+    display.event(event)
+  }
+  display.close()
+  return stripVTControlCharacters(fake.stdout.text).split(/[\n\r]/)
+}
+
+test.each([false, true])('phases come in order, with what they found: on a terminal %s', async (terminal) => {
+  const lines = await shown(terminal)
+  const places = [
+    /study .* 2 arms, 3 seeds: 6 runs$/,
+    /tuning .* 6 short trials of learning rates, 2 of them done before$/,
+    /^ {2}learning rates$/,
+    /3\/6 {2}2 top-1 1x, ranked, rate 0\.0015, seed 0 {2}failed: step 3/,
+    /^ {2}learning rates, beyond the edges of sweeps$/,
+    /2 top-1 1x, ranked: best rate 0\.012 \(common 0\.003; highest of 4 tried\)/,
+    /dense: best rate 0\.003 \(the common one\)/,
+    /^ {2}pilot$/,
+    /power {2}2 top-1 1x, ranked against dense:/,
+    /differences of 3 seeds deviate by 0\.01 nats/,
+    /3 seeds can detect an effect of 0\.033 /,
+    /half that size would need 6 seeds/,
+    /^ {2}runs$/,
+    /7\/8 {2}2 top-1 1x, ranked, seed 1 {2}failed: step 3/,
+    /^ {2}step times$/,
+  ].map((pattern) => lines.findIndex((line) => pattern.test(line)))
+  expect(places).not.toContain(-1)
+  expect(places).toEqual(places.toSorted((a, b) => a - b))
+})
+
+test('on a terminal no line is wider than it', async () => {
+  for (const line of await shown(true)) expect(line.length, line).toBeLessThanOrEqual(80)
+})
+
+test('on a terminal the bar counts trials, then runs, then turns, and names the rate of what runs', async () => {
+  const text = (await shown(true)).join('\n')
+  expect(text).toMatch(/3\/6 trials/)
+  expect(text).toMatch(/7\/8 runs/)
+  expect(text).toMatch(/0\/5 turns/)
+  expect(text).toMatch(/rate 0\.012, seed 1 {2}5\/20, loss 3\.250/)
+})
+
+test('the time left is that of the whole study at the rate so far', async () => {
+  // One of four trials' work took 40 s: begun at 10 s, ended at 50 s; three are left.
+  const lines = await shown(false)
+  expect(lines.find((line) => line.includes('3/6'))).toMatch(/ {3}2m 00s left$/)
+})

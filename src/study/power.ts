@@ -1,0 +1,78 @@
+/**
+ * The power of a paired comparison, two-sided at the 5 % level. With n differences of deviation s and a true
+ * mean d, Student's t has the noncentral t distribution with n − 1 degrees of freedom and noncentrality
+ * d·√n / s (Cohen, Statistical Power Analysis, 1988; Lehmann and Romano, Testing Statistical Hypotheses, 5.2).
+ */
+import tQuantile from '@stdlib/stats-base-dists-t-quantile'
+
+const LEVEL = 0.05
+const POWER = 0.8
+/** More are not found in any study. */
+const MOST_SEEDS = 10_000
+
+/**
+ * Chance that a t with so many degrees of freedom and this noncentrality is beyond its 5 % points.
+ *
+ * t is (z + noncentrality) / u with z standard normal and u² a χ² over its degrees of freedom, so its
+ * distribution is a mean of normal ones over the density of u, u^(ν−1)·exp(−ν·u²/2) up to a constant.
+ */
+export function power(noncentrality: number, freedom: number): number {
+  const critical = tQuantile(1 - LEVEL / 2, freedom)
+  // The density is within eight deviations of 1/√(2ν) of its mean, which is near 1.
+  const reach = 8 / Math.sqrt(2 * freedom)
+  const [from, to] = [Math.max(0, 1 - reach), 1 + reach]
+  const pieces = 2000
+  let [total, beyond] = [0, 0]
+  for (let i = 0; i < pieces; i++) {
+    const u = from + ((i + 0.5) * (to - from)) / pieces
+    const density = Math.exp((freedom - 1) * Math.log(u) - (freedom * (u * u - 1)) / 2)
+    total += density
+    beyond += density * (normal(noncentrality - critical * u) + normal(-noncentrality - critical * u))
+  }
+  return beyond / total
+}
+
+/**
+ * The smallest true mean difference that so many seeds find in four studies of five.
+ * @param deviation Standard deviation of the differences; the result has its unit.
+ * @returns Infinity for a single seed, which has no interval
+ */
+export function detectableEffect(deviation: number, seeds: number): number {
+  if (seeds < 2) return Infinity
+  let [low, high] = [0, 1]
+  while (power(high, seeds - 1) < POWER) high *= 2
+  for (let i = 0; i < 50; i++) {
+    const middle = (low + high) / 2
+    if (power(middle, seeds - 1) < POWER) low = middle
+    else high = middle
+  }
+  return (high * deviation) / Math.sqrt(seeds)
+}
+
+/** The fewest seeds that find a true mean difference of `effect` in four studies of five. */
+export function seedsFor(effect: number, deviation: number): number {
+  if (deviation === 0) return 2
+  let [low, high] = [1, 2]
+  // An effect that `detectableEffect` gave is found by the same seeds, whatever its last digit.
+  const isEnough = (seeds: number) => power((effect * Math.sqrt(seeds)) / deviation, seeds - 1) >= POWER - 1e-9
+  while (!isEnough(high) && high < MOST_SEEDS) [low, high] = [high, high * 2]
+  while (high - low > 1) {
+    const middle = Math.floor((low + high) / 2)
+    if (isEnough(middle)) high = middle
+    else low = middle
+  }
+  return high
+}
+
+/** The standard normal distribution (Marsaglia, Evaluating the Normal Distribution, 2004). */
+function normal(x: number): number {
+  if (x < -8) return 0
+  if (x > 8) return 1
+  let [sum, before, term] = [x, 0, x]
+  for (let i = 3; sum !== before; i += 2) {
+    before = sum
+    term *= (x * x) / i
+    sum += term
+  }
+  return 0.5 + sum * Math.exp(-(x * x) / 2 - 0.5 * Math.log(2 * Math.PI))
+}

@@ -1,0 +1,73 @@
+/** Studies in a folder of their own, whose jobs train nothing. */
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { FinishedRun } from '../contract.ts'
+import type { StudyEvent } from '../events.ts'
+import type { Job, TrainJob } from '../job.ts'
+import type { StudyOptions } from '../run-study.ts'
+import { type Specification, type SpecificationInput, specificationSchema } from '../specification.ts'
+import type { RunJob } from '../workers.ts'
+import { finishedRun } from './records.ts'
+
+export class FakeStudy {
+  readonly folder: string
+  readonly events: StudyEvent[] = []
+
+  private constructor(folder: string) {
+    this.folder = folder
+  }
+
+  static async open(): Promise<FakeStudy> {
+    const folder = await mkdtemp(join(tmpdir(), 'choir-study-'))
+    await writeFile(join(folder, 'text.txt'), 'A text about sparse experts, long enough. '.repeat(2000))
+    return new FakeStudy(folder)
+  }
+
+  close(): Promise<void> {
+    return rm(this.folder, { recursive: true, force: true })
+  }
+
+  file(...names: string[]): string {
+    return join(this.folder, ...names)
+  }
+
+  specification(input: SpecificationInput): Specification {
+    return specificationSchema.parse({
+      base: 'tiny',
+      ...input,
+      set: { 'data.source': this.file('text.txt'), 'data.cache': this.file('cache'), ...input.set },
+    })
+  }
+
+  options(more: Partial<StudyOptions> = {}): StudyOptions {
+    return {
+      name: 'test',
+      command: 'choir study test',
+      directory: this.file('out'),
+      jobs: 2,
+      threads: 1,
+      timingThreads: 2,
+      keepCheckpoints: false,
+      onEvent: (event) => void this.events.push(event),
+      ...more,
+    }
+  }
+
+  /** Events of a kind, in order. */
+  of<Kind extends StudyEvent['kind']>(kind: Kind): Extract<StudyEvent, { kind: Kind }>[] {
+    return this.events.filter((event): event is Extract<StudyEvent, { kind: Kind }> => event.kind === kind)
+  }
+}
+
+/** Jobs that only note what they were asked. */
+export function recorder(act: (job: TrainJob, done: number) => FinishedRun = finishedRun) {
+  const jobs: Job[] = []
+  const run: RunJob = async (job) => {
+    jobs.push(job)
+    if (job.kind === 'time') return { kind: 'timing', stepMs: 10, engine: 'none' }
+    await new Promise((resolve) => setTimeout(resolve, 1))
+    return { kind: 'record', record: act(job, jobs.length), specialisation: null }
+  }
+  return { jobs, run }
+}
