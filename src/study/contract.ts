@@ -12,8 +12,10 @@
  * their losses are compared in pairs: arm minus baseline, seed by seed.
  */
 import type { RoutedModule } from '../model/parameters.ts'
+import type { CapacityRule } from '../model/routing/contract.ts'
 import type { RunConfig } from '../train/config.ts'
 import type { EvalRecord } from '../train/index.ts'
+import type { Claim } from './claim.ts'
 
 /** Values of configuration fields by path: `{ 'model.moe.k': 2 }`. */
 export type Settings = Readonly<Record<string, unknown>>
@@ -83,6 +85,11 @@ export interface FinishedRun {
   /** The same on other text, by the name of the source, and the hashes of those texts. */
   readonly elsewhere: Readonly<Record<string, EvalRecord>>
   readonly elsewhereCorpora?: Readonly<Record<string, string>>
+  /**
+   * Nats a token that a token's loss gains from later tokens, under the capacity of training and of evaluation;
+   * null where the model is causal. Absent in old records, where it was not measured.
+   */
+  readonly leak?: { readonly train: number | null; readonly eval: number | null }
   readonly routing: RoutingMeans
   readonly layers: readonly LayerHistory[]
   /** Threads, precision and what computed. */
@@ -153,7 +160,16 @@ export interface Contrast {
 }
 
 /** What a question looks at, besides the differences of its contrasts. */
-export const views = ['plain', 'imbalance', 'capacity', 'prototypes', 'attention', 'scale', 'convergence'] as const
+export const views = [
+  'plain',
+  'imbalance',
+  'capacity',
+  'prototypes',
+  'attention',
+  'scale',
+  'convergence',
+  'witness',
+] as const
 export type View = (typeof views)[number]
 
 export interface Question {
@@ -163,6 +179,32 @@ export interface Question {
   readonly about: string
   readonly view: View
   readonly contrasts: readonly Contrast[]
+  /** What the literature says of it: the report answers each. */
+  readonly claims?: readonly Claim[]
+}
+
+/** Which learning rate a run has: that of all arms, or the best of its arm. */
+export type Rate = 'common' | 'best'
+
+/** What was measured before the study, to see which effects its seeds can find. */
+export interface Pilot {
+  readonly baseline: string
+  readonly arm: string
+  /** Arm minus baseline by seed, nats a token, and their standard deviation. */
+  readonly differences: readonly number[]
+  readonly deviation: number
+  /** Seeds of the study. */
+  readonly seeds: number
+  /** Smallest true effect that the study finds with 80 % power at the 5 % level, two-sided, paired. */
+  readonly detectable: number
+}
+
+/** The sweep of learning rates of one arm. */
+export interface Tuning {
+  readonly arm: string
+  readonly budgetSteps: number
+  readonly trials: readonly { readonly learningRate: number; readonly loss: number }[]
+  readonly best: number
 }
 
 /** A study, resolved: what the analysis is given. */
@@ -175,8 +217,17 @@ export interface StudyResults {
   /** Settings of every arm, besides those that all share. */
   readonly arms: Readonly<Record<string, Settings>>
   readonly questions: readonly Question[]
-  /** Cells with their records; null: not run yet. */
-  readonly cells: readonly { readonly arm: string; readonly seed: number; readonly record: RunRecord | null }[]
+  /** Cells with their records; null: not run yet. An arm whose best rate is the common one has no second cell. */
+  readonly cells: readonly {
+    readonly arm: string
+    readonly seed: number
+    readonly rate: Rate
+    readonly record: RunRecord | null
+  }[]
+  /** Which held-out loss the verdicts use. */
+  readonly capacity: CapacityRule
+  readonly pilot: Pilot | null
+  readonly tuning: readonly Tuning[]
   readonly timings: readonly Timing[]
   readonly specialisations: readonly Specialisation[]
   /** CPU, threads, system; one line each where records differ. */

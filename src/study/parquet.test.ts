@@ -31,12 +31,25 @@ async function results(): Promise<StudyResults> {
     },
     questions: [],
     cells: [
-      { arm: 'plain', seed: 1, record: { ...done, elsewhere: { 'moby-dick': { ...done.heldOut, loss: 5.25 } } } },
-      { arm: 'mixed', seed: 1, record: { status: 'failed', key: 'f', seed: 1, config, error: 'no "luck", Ü' } },
-      { arm: 'word', seed: 1, record: null },
+      {
+        arm: 'plain',
+        seed: 1,
+        rate: 'common',
+        record: { ...done, elsewhere: { 'moby-dick': { ...done.heldOut, loss: 5.25 } } },
+      },
+      {
+        arm: 'mixed',
+        seed: 1,
+        rate: 'common',
+        record: { status: 'failed', key: 'f', seed: 1, config, error: 'no "luck", Ü' },
+      },
+      { arm: 'word', seed: 1, rate: 'common', record: null },
     ],
     timings: [],
     specialisations: [],
+    capacity: 'train',
+    pilot: null,
+    tuning: [],
     machine: 'none',
   }
 }

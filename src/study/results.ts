@@ -21,7 +21,15 @@ export function resultsOf(
     seeds: grid.seeds,
     arms: grid.arms,
     questions: grid.questions,
-    cells: grid.cells.map(({ arm, seed, key, config }) => ({ arm, seed, record: ledger.find(key, config) ?? null })),
+    cells: grid.cells.map(({ arm, seed, key, config }) => ({
+      arm,
+      seed,
+      rate: 'common',
+      record: ledger.find(key, config) ?? null,
+    })),
+    capacity: 'train',
+    pilot: null,
+    tuning: [],
     timings: ledger.timings.filter(({ key, arm }) => timed.has(`${key} ${arm}`)),
     specialisations: ledger.specialisations.flatMap(({ key, ...found }) => {
       const arm = byKey.get(key)

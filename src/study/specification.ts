@@ -7,6 +7,7 @@ import { LineCounter, parseDocument } from 'yaml'
 import { z } from 'zod'
 import { UsageError } from '../errors.ts'
 import { parseSet } from '../train/load-config.ts'
+import { claimSchema } from './claim.ts'
 import { views } from './contract.ts'
 
 /** Fields of the configuration by dotted path. */
@@ -28,13 +29,22 @@ const questionSchema = z
       .array(z.tuple([z.string(), z.string()]))
       .min(1)
       .optional(),
+    /** What the literature says: see `claim.ts`. */
+    claim: claimSchema.optional(),
+    /** Several of them, for the view `witness`. */
+    claims: z.array(claimSchema).min(1).optional(),
   })
   .refine(
-    ({ baseline, arms, contrasts }) => (contrasts === undefined) === (baseline !== undefined && arms !== undefined),
+    ({ baseline, arms, contrasts, view, claims }) =>
+      (contrasts === undefined) === (baseline !== undefined && arms !== undefined) ||
+      (view === 'witness' && claims !== undefined && baseline === undefined && arms === undefined),
     {
-      message: 'needs either baseline and arms, or contrasts',
+      message: 'needs either baseline and arms, or contrasts (or, with view witness, claims that name their own)',
     },
   )
+  .refine(({ claim, claims }) => claim === undefined || claims === undefined, {
+    message: 'has both claim and claims (give one claim, or a list)',
+  })
 
 export const specificationSchema = z.strictObject({
   title: z.string().min(1).optional(),

@@ -4,7 +4,7 @@ export { measureBandwidth } from './bandwidth.ts'
 export { type BenchmarkOptions, type BenchmarkResult, benchmark, type TimedStep, TrainingBench } from './benchmark.ts'
 export { type EvaluateOptions, evaluateRun, type GenerateOptions, generate, type OnEvent } from './finished.ts'
 export { type Engines, enginesOf, type Machine, measureMachine } from './machine.ts'
-export type { EvalRecord, RoutingRecord, TrainEvent, TrainRecord, TrainSummary } from './metrics.ts'
+export type { CapacityEvaluation, EvalRecord, RoutingRecord, TrainEvent, TrainRecord, TrainSummary } from './metrics.ts'
 export { measureProduct } from './peak.ts'
 export {
   type OpenTracer,

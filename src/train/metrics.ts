@@ -4,6 +4,7 @@
  */
 
 import type { RoutedModule } from '../model/parameters.ts'
+import type { CapacityRule } from '../model/routing/contract.ts'
 import type { StepEvent } from '../runtime/index.ts'
 import type { Engines } from './machine.ts'
 import type { StepProfile } from './step-profile.ts'
@@ -44,6 +45,16 @@ export interface TrainRecord extends RoutingSummary {
   readonly skipped?: true
 }
 
+/** Held-out text evaluated under one capacity rule. */
+export interface CapacityEvaluation {
+  /** Nats a token. */
+  readonly loss: number
+  readonly bits_per_byte: number
+  /** Share of assignments dropped, and of tokens that no expert computed. */
+  readonly drop_rate: number
+  readonly unserved_rate: number
+}
+
 /** A line of metrics.jsonl for an evaluation on held-out documents. */
 export interface EvalRecord extends RoutingSummary {
   readonly kind: 'eval'
@@ -55,6 +66,9 @@ export interface EvalRecord extends RoutingSummary {
   readonly bits_per_byte: number
   /** Tokens evaluated. */
   readonly evaluated_tokens: number
+  /** The rule that `loss` and the routing summary are of, and the same text under every rule; absent in old records. */
+  readonly capacity?: CapacityRule
+  readonly capacities?: Readonly<Record<CapacityRule, CapacityEvaluation>>
 }
 
 /** A line of routing.jsonl: one router of a sparse layer at one step. */
