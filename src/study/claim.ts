@@ -88,30 +88,36 @@ const along = {
   over: z.string().min(1).default('parameters'),
 }
 
+const kinds = {
+  difference: z.strictObject({
+    kind: z.literal('difference'),
+    ...common,
+    ...several,
+    expect: z.enum(['better', 'worse', 'equal']),
+  }),
+  speed: z.strictObject({
+    kind: z.literal('speed'),
+    ...common,
+    ...several,
+    measure: z.enum(['steps', 'flops', 'seconds']).default('steps'),
+    expect: z.enum(['better', 'worse', 'equal']),
+  }),
+  trend: z.strictObject({ kind: z.literal('trend'), ...common, ...along, expect: z.enum(['falls', 'rises', 'flat']) }),
+  returns: z.strictObject({
+    kind: z.literal('returns'),
+    ...common,
+    ...along,
+    expect: z.enum(['diminish', 'grow', 'constant']),
+  }),
+  correlation: z.strictObject({
+    kind: z.literal('correlation'),
+    ...common,
+    expect: z.enum(['rises', 'falls', 'flat']),
+  }),
+}
+
 export const claimSchema = z
-  .discriminatedUnion('kind', [
-    z.strictObject({
-      kind: z.literal('difference'),
-      ...common,
-      ...several,
-      expect: z.enum(['better', 'worse', 'equal']),
-    }),
-    z.strictObject({
-      kind: z.literal('speed'),
-      ...common,
-      ...several,
-      measure: z.enum(['steps', 'flops', 'seconds']).default('steps'),
-      expect: z.enum(['better', 'worse', 'equal']),
-    }),
-    z.strictObject({ kind: z.literal('trend'), ...common, ...along, expect: z.enum(['falls', 'rises', 'flat']) }),
-    z.strictObject({
-      kind: z.literal('returns'),
-      ...common,
-      ...along,
-      expect: z.enum(['diminish', 'grow', 'constant']),
-    }),
-    z.strictObject({ kind: z.literal('correlation'), ...common, expect: z.enum(['rises', 'falls', 'flat']) }),
-  ])
+  .discriminatedUnion('kind', [kinds.difference, kinds.speed, kinds.trend, kinds.returns, kinds.correlation])
   .refine(({ expect, margin }) => margin > 0 || sideOf(expect) !== 0, {
     message: 'needs a margin above 0: no experiment shows that two numbers are exactly equal',
     path: ['margin'],
@@ -123,6 +129,15 @@ export const claimSchema = z
 
 export type Claim = z.output<typeof claimSchema>
 export type Control = Claim['controls'][number]
+export const controlFields: readonly string[] = Object.keys(controlSchema.shape)
+
+/** The fields of a claim, as far as its kind is known. */
+export function claimFields(claim: unknown): readonly string[] {
+  const kind = typeof claim === 'object' && claim !== null && 'kind' in claim ? claim.kind : undefined
+  const schema = Object.entries(kinds).find(([name]) => name === kind)?.[1]
+  return Object.keys(schema?.shape ?? { kind, ...common })
+}
+
 /** The contrasts that a claim names itself, its controls among them, and the arms of a list. */
 export function namedIn(claim: Claim): {
   readonly contrasts: readonly (readonly [baseline: string, arm: string])[]

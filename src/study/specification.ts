@@ -7,7 +7,7 @@ import { LineCounter, parseDocument } from 'yaml'
 import { z } from 'zod'
 import { UsageError } from '../errors.ts'
 import { parseSet } from '../train/load-config.ts'
-import { claimSchema } from './claim.ts'
+import { claimFields, claimSchema, controlFields } from './claim.ts'
 import { views } from './contract.ts'
 
 /** Fields of the configuration by dotted path. */
@@ -112,16 +112,25 @@ export function withSets(specification: Specification, sets: readonly string[]):
 
 const fields = Object.keys(specificationSchema.shape)
 
+/** The fields that an object of a specification may have. */
+function fieldsAt(path: string, value: unknown): readonly string[] {
+  if (path === '') return fields
+  if (/\.controls\.\d+$/.test(path)) return controlFields
+  return /\.claim(s\.\d+)?$/.test(path) ? claimFields(value) : Object.keys(questionSchema.shape)
+}
+
+const valueAt = (content: unknown, path: readonly PropertyKey[]): unknown =>
+  path.reduce<unknown>((value, key) => (value as Record<PropertyKey, unknown> | null | undefined)?.[key], content)
+
 function problemOf(issue: z.core.$ZodIssue, content: unknown): string {
   const path = issue.path.map(String).join('.')
   if (issue.code === 'unrecognized_keys') {
-    const accepted = path === '' ? fields : Object.keys(questionSchema.shape)
+    const accepted = fieldsAt(path, valueAt(content, issue.path))
     return issue.keys
       .map((key) => `unknown field ${path === '' ? '' : `${path}.`}${key} (accepted: ${accepted.join(', ')})`)
       .join('\n  ')
   }
-  let value: unknown = content
-  for (const key of issue.path) value = (value as Record<PropertyKey, unknown> | undefined)?.[key]
+  const value = valueAt(content, issue.path)
   const given = value === undefined ? 'nothing' : (JSON.stringify(value) ?? String(value))
   return `invalid ${path || 'study'}: ${given.length > 60 ? `${given.slice(0, 57)}...` : given} (${issue.message})`
 }

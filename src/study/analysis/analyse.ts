@@ -31,7 +31,7 @@ export function analyse(results: StudyResults): Report {
       i === questions.findIndex(({ view }) => view !== 'witness'),
     ),
   )
-  const others = [specialisationSection(runs), elsewhereSection(runs), armSection(runs), tuningSection(results)]
+  const others = [specialisationSection(runs), elsewhereSection(runs), armSection(runs), tuningSection(runs)]
   return {
     title: results.title,
     facts: factsOf(runs),

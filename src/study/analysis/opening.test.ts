@@ -85,8 +85,41 @@ test('an order that depends on the capacity of evaluation is warned of, a size t
       arms: { base: {}, arm: { effect: -0.1, jitter: 0.001, at: { none } } },
       questions: [question('arm', 'better')],
     }).sentences.find((sentence) => sentence.startsWith('Take care'))
-  expect(warning(0.3)).toBe('Take care: the order of arm against base depends on the capacity of evaluation (‡).')
+  expect(warning(0.3)).toBe(
+    'Take care: another capacity of evaluation has the opposite answer to “Is arm better?” (‡); the order of arm against base depends on the capacity of evaluation (‡).',
+  )
   expect(warning(0.05)).toBeUndefined()
+})
+
+test('an answer that depends on the capacity or on the learning rate is marked in the table', () => {
+  const tuning = [{ arm: 'turning', budgetSteps: 10, trials: [], best: 0.1 }]
+  const { cells } = summary({
+    arms: {
+      base: {},
+      turning: { effect: -0.1, jitter: 0.001, at: { none: 0.3 } },
+      tuned: { effect: 0.1, jitter: 0.001, best: -0.2 },
+      firm: { effect: -0.2, jitter: 0.001, at: { none: 0.05 } },
+    },
+    questions: ['turning', 'tuned', 'firm'].map((arm) => question(arm, 'better')),
+    tuning,
+  })
+  expect(Object.fromEntries(cells.map(([name, answer]) => [name, answer]))).toEqual({
+    'Is turning better?': 'holds ‡',
+    'Is tuned better?': 'holds §',
+    'Is firm better?': 'holds',
+  })
+})
+
+test('old records have one evaluation, and the report says so', () => {
+  const results = studyOf({ arms: { base: {}, arm: {} } })
+  const old = results.cells.map((cell) => {
+    if (cell.record?.status !== 'finished') return cell
+    const { capacities: _, capacity: __, ...heldOut } = cell.record.heldOut
+    return { ...cell, record: { ...cell.record, heldOut } }
+  })
+  expect(analyse({ ...results, cells: old }).sections[0]?.verdicts).toContain(
+    'Verdicts use the held-out loss at the one capacity at which these runs were evaluated, with all arms at one learning rate.',
+  )
 })
 
 test('an answer that another learning rate would change is warned of', () => {
@@ -96,9 +129,7 @@ test('an answer that another learning rate would change is warned of', () => {
     questions: [question('arm', 'better')],
     tuning,
   })
-  expect(sentences).toContain(
-    'Take care: at the common learning rate the answer would be another for “Is arm better?” (§).',
-  )
+  expect(sentences).toContain('Take care: at the common learning rate the answer to “Is arm better?” is another (§).')
   expect(sentences.join(' ')).toContain('each arm at its own best learning rate')
 })
 

@@ -23,9 +23,11 @@ interface Row {
 }
 
 export function opening(runs: Runs, answers: readonly Answered[], looked: readonly Looked[]): Section {
-  const rows = [...answers.map(rowOf), ...withoutClaim(looked, answers)].toSorted(
-    (a, b) => (b.strength ?? -1) - (a.strength ?? -1),
-  )
+  const turns = turnsOf(runs, answers)
+  const rows = [
+    ...answers.map((answered, i) => rowOf(answered, turns[i])),
+    ...withoutClaim(runs, looked, answers),
+  ].toSorted((a, b) => (b.strength ?? -1) - (a.strength ?? -1))
   const tests = answers.flatMap(({ decided }) => decided).filter(({ p }) => p !== null).length
   const holm =
     tests > 1
@@ -56,7 +58,7 @@ export function opening(runs: Runs, answers: readonly Answered[], looked: readon
     title: 'Summary',
     about: '',
     ...(lead && { lead }),
-    verdicts: sentences(runs, answers, looked),
+    verdicts: sentences(runs, answers, turns, looked),
     blocks: [],
   }
 }
@@ -70,13 +72,13 @@ const capacityWords = ({ results }: Runs): string =>
 const strengthOf = ({ effect }: Measured): number | null =>
   effect === null || effect.error === null ? null : Math.abs(effect.mean) / effect.error
 
-function rowOf({ question, claim, answer, deciding, decided, marked }: Answered): Row {
+function rowOf({ question, claim, answer, deciding, decided, marked }: Answered, turns: Turns | undefined): Row {
   const answered = answer !== 'cannot be said here'
   const rest =
     decided.length > 1 && deciding ? { ...deciding, label: `${deciding.label}, +${decided.length - 1}` } : deciding
   return {
     question: claim.name ?? question.title,
-    answer: `${answer}${marked ? ' †' : ''}`,
+    answer: `${answer}${marked ? ' †' : ''}${turns?.capacity ? ' ‡' : ''}${turns?.rate ? ' §' : ''}`,
     tone: toneOf(answer),
     measured: rest,
     strength: answered && deciding ? strengthOf(deciding) : null,
@@ -85,12 +87,12 @@ function rowOf({ question, claim, answer, deciding, decided, marked }: Answered)
 
 const found = ({ outcome }: Comparison): boolean => outcome === 'better' || outcome === 'worse'
 
-function withoutClaim(looked: readonly Looked[], answers: readonly Answered[]): Row[] {
+function withoutClaim(runs: Runs, looked: readonly Looked[], answers: readonly Answered[]): Row[] {
   return looked.flatMap(({ section, comparisons }): Row[] => {
     if (answers.some(({ question }) => question.id === section.id)) return []
     const clear = comparisons.filter(found)
     const known = (clear.length > 0 ? clear : comparisons).filter(({ estimate }) => estimate).toSorted(byLargest)
-    const most = known[0] ? asMeasured(known[0]) : null
+    const most = known[0] ? asMeasured(runs, known[0]) : null
     const tested = comparisons.filter(({ estimate }) => estimate?.interval).length
     const [only] = comparisons
     const single = comparisons.length === 1 && only && found(only) ? only.outcome : null
@@ -109,8 +111,8 @@ function withoutClaim(looked: readonly Looked[], answers: readonly Answered[]): 
 const byLargest = (a: Comparison, b: Comparison): number =>
   Math.abs(b.estimate?.mean ?? 0) - Math.abs(a.estimate?.mean ?? 0)
 
-const asMeasured = (comparison: Comparison): Measured => ({
-  label: wordsOf(comparison),
+const asMeasured = (runs: Runs, comparison: Comparison): Measured => ({
+  label: wordsOf(runs, comparison),
   arms: [comparison.baseline, comparison.arm],
   scale: 'linear',
   unit: 'nats a token',
@@ -118,13 +120,18 @@ const asMeasured = (comparison: Comparison): Measured => ({
 })
 
 /** At most five. */
-function sentences(runs: Runs, answers: readonly Answered[], looked: readonly Looked[]): string[] {
+function sentences(
+  runs: Runs,
+  answers: readonly Answered[],
+  turns: readonly Turns[],
+  looked: readonly Looked[],
+): string[] {
   const comparisons = looked.flatMap((one) => one.comparisons)
   return [
     ...largest(runs, comparisons),
     ...surprises(answers),
     basis(runs),
-    ...turning(runs, answers, comparisons),
+    ...turning(runs, answers, turns, comparisons),
     ...leaking(runs, comparisons),
   ]
 }
@@ -136,7 +143,9 @@ function largest(runs: Runs, comparisons: readonly Comparison[]): string[] {
   )
   const [most] = causal.toSorted(byLargest)
   if (most === undefined) return ['No contrast of the study is clear of zero after Holm’s correction.']
-  return [`The largest effect: ${most.arm} is ${most.outcome} than ${most.baseline}: ${sentenceOf(asMeasured(most))}.`]
+  return [
+    `The largest effect: ${most.arm} is ${most.outcome} than ${most.baseline}: ${sentenceOf(asMeasured(runs, most))}.`,
+  ]
 }
 
 function surprises(answers: readonly Answered[]): string[] {
@@ -162,29 +171,53 @@ const ruleNames = {
 function basis(runs: Runs): string {
   const { rate, capacity } = runs.basis
   const rates = rate === 'best' ? 'each arm at its own best learning rate' : 'all arms at one learning rate'
-  return `Verdicts use the held-out loss ${ruleNames[capacity]}, with ${rates}.`
+  const known = runs.results.cells.some(({ record }) => record?.status === 'finished' && record.heldOut.capacities)
+  const rule = known ? ruleNames[capacity] : 'at the one capacity at which these runs were evaluated'
+  return `Verdicts use the held-out loss ${rule}, with ${rates}.`
+}
+
+interface Turns {
+  /** Another capacity of evaluation has the opposite answer. */
+  readonly capacity: boolean
+  /** The other learning rate has another answer. */
+  readonly rate: boolean
+}
+
+function turnsOf(runs: Runs, answers: readonly Answered[]): Turns[] {
+  const rules = (['train', 'eval', 'none'] as const).map((capacity) => answersOf(runs.on({ capacity })))
+  const other =
+    runs.results.tuning.length === 0
+      ? answers
+      : answersOf(runs.on({ rate: runs.basis.rate === 'best' ? 'common' : 'best' }))
+  return answers.map(({ answer }, i) => {
+    const found = rules.map((all) => all[i]?.answer)
+    return {
+      capacity: found.includes('holds') && found.includes('does not hold'),
+      rate: other[i]?.answer !== answer,
+    }
+  })
 }
 
 /** Where another capacity or learning rate would give another order, or another answer. */
-function turning(runs: Runs, answers: readonly Answered[], comparisons: readonly Comparison[]): string[] {
-  const byCapacity = comparisons.filter(({ turnsWithCapacity }) => turnsWithCapacity)
-  const otherRate =
-    runs.results.tuning.length === 0
-      ? []
-      : answersOf(runs.on({ rate: runs.basis.rate === 'best' ? 'common' : 'best' })).filter(
-          ({ answer }, i) => answer !== answers[i]?.answer,
-        )
+function turning(
+  runs: Runs,
+  answers: readonly Answered[],
+  turns: readonly Turns[],
+  comparisons: readonly Comparison[],
+): string[] {
   const some = (names: readonly string[]) =>
     listed(names.length > 3 ? [...names.slice(0, 3), `${names.length - 3} more`] : names)
+  const named = (of: keyof Turns) =>
+    answers.filter((_, i) => turns[i]?.[of]).map(({ claim, question }) => `“${claim.name ?? question.title}”`)
+  const orders = comparisons.filter(({ turnsWithCapacity }) => turnsWithCapacity)
+  const order = [...new Set(orders.map((one) => wordsOf(runs, one)))]
+  const [byCapacity, byRate] = [named('capacity'), named('rate')]
   const parts = [
     ...(byCapacity.length > 0
-      ? [`the order of ${some([...new Set(byCapacity.map(wordsOf))])} depends on the capacity of evaluation (‡)`]
+      ? [`another capacity of evaluation has the opposite answer to ${some(byCapacity)} (‡)`]
       : []),
-    ...(otherRate.length > 0
-      ? [
-          `at the common learning rate the answer would be another for ${some(otherRate.map(({ claim, question }) => `“${claim.name ?? question.title}”`))} (§)`,
-        ]
-      : []),
+    ...(order.length > 0 ? [`the order of ${some(order)} depends on the capacity of evaluation (‡)`] : []),
+    ...(byRate.length > 0 ? [`at the common learning rate the answer to ${some(byRate)} is another (§)`] : []),
   ]
   return parts.length === 0 ? [] : [`Take care: ${parts.join('; ')}.`]
 }

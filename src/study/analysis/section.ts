@@ -146,5 +146,7 @@ function leftOut(runs: Runs, { contrasts }: Question): string[] {
   const unlike = contrasts.filter((contrast) => runs.unlike(contrast) > 0)
   return unlike.length === 0
     ? []
-    : [`Left out, since the two runs of a pair saw different text or tokens: ${listed(unlike.map(wordsOf))}.`]
+    : [
+        `Left out, since the two runs of a pair saw different text or tokens: ${listed(unlike.map((contrast) => wordsOf(runs, contrast)))}.`,
+      ]
 }

@@ -28,7 +28,11 @@ export function specialisationSection(runs: Runs): Section | null {
     about:
       'How much the expert that serves a token reveals of the token, of the year of its document and of the party of its author: mutual information in nats, beside what is left of it when the labels are shuffled, and as a share of the entropy of the expert.',
     verdicts: [answer(specialisations)],
-    blocks: present([information(specialisations), comparisons(runs), ...shown(specialisations).flatMap(profile)]),
+    blocks: present([
+      information(runs, specialisations),
+      comparisons(runs),
+      ...shown(specialisations).flatMap((one) => profile(runs, one)),
+    ]),
   }
 }
 
@@ -53,7 +57,7 @@ function shareOf(one: Specialisation, subject: Subject): number | null {
   return Number.isFinite(share) ? share : null
 }
 
-function information(all: readonly Specialisation[]): Table | null {
+function information(runs: Runs, all: readonly Specialisation[]): Table | null {
   return table(
     'Mutual information of expert and token, year and party, mean over layers and seeds. Above chance: less what is left after shuffling, as a share of the entropy of the expert.',
     [
@@ -76,7 +80,7 @@ function information(all: readonly Specialisation[]): Table | null {
         const entropy = mean(rows.map((row) => row.entropy))
         return [
           [
-            first.arm,
+            runs.label(first.arm),
             first.source,
             String(group.length),
             subject,
@@ -101,7 +105,7 @@ function comparisons(runs: Runs): Table | null {
     .flatMap((grouped) =>
       groups
         .filter((plain) => prototypesOf(plain) === 1 && plain[0]?.source === grouped[0]?.source)
-        .flatMap((plain) => compare(grouped, plain)),
+        .flatMap((plain) => compare(runs, grouped, plain)),
     )
   return table(
     'Prototypes against plain routing: share of the entropy of the expert above chance, in percent, and its difference by seed with the 95 % interval.',
@@ -111,7 +115,7 @@ function comparisons(runs: Runs): Table | null {
   )
 }
 
-function compare(grouped: readonly Specialisation[], plain: readonly Specialisation[]): Cell[][] {
+function compare(runs: Runs, grouped: readonly Specialisation[], plain: readonly Specialisation[]): Cell[][] {
   const [one, other] = [grouped[0], plain[0]]
   if (one === undefined || other === undefined) return []
   return subjects.flatMap((subject) => {
@@ -124,7 +128,7 @@ function compare(grouped: readonly Specialisation[], plain: readonly Specialisat
     if (estimate === null) return []
     return [
       [
-        { text: one.arm, note: `against ${other.arm}` },
+        { text: runs.label(one.arm), note: `against ${runs.label(other.arm)}` },
         one.source,
         subject,
         fixed(mean(pairs.map(({ a }) => a)), 1),
@@ -151,11 +155,11 @@ function answer(all: readonly Specialisation[]): string {
   return `Share of the entropy of the expert above chance, mean over arms: of ${listed(words)}.`
 }
 
-function profile(one: Specialisation): (Block | null)[] {
+function profile(runs: Runs, one: Specialisation): (Block | null)[] {
   return [
-    heat(one, 'period', one.periods, ({ periods }) => periods),
-    heat(one, 'party', one.parties, ({ parties }) => parties),
-    tokens(one),
+    heat(runs, one, 'period', one.periods, ({ periods }) => periods),
+    heat(runs, one, 'party', one.parties, ({ parties }) => parties),
+    tokens(runs, one),
   ]
 }
 
@@ -167,6 +171,7 @@ function layersOf({ experts }: Specialisation, most: number): number[] {
 }
 
 function heat(
+  runs: Runs,
   one: Specialisation,
   label: 'period' | 'party',
   columns: readonly string[],
@@ -177,7 +182,7 @@ function heat(
   return {
     kind: 'figure',
     id: slug(`specialisation-${one.arm}-${one.source}-${label}`),
-    caption: `${one.arm}, seed ${one.seed}, on ${one.source} (${count(one.tokens)} tokens): share of an expert's tokens by ${label}, over the share of that ${label} in the text; 1 is as usual.`,
+    caption: `${runs.label(one.arm)}, seed ${one.seed}, on ${one.source} (${count(one.tokens)} tokens): share of an expert's tokens by ${label}, over the share of that ${label} in the text; 1 is as usual.`,
     form: 'heat',
     xLabel: label,
     yLabel: 'expert',
@@ -200,7 +205,7 @@ function heat(
   }
 }
 
-function tokens(one: Specialisation): Table | null {
+function tokens(runs: Runs, one: Specialisation): Table | null {
   const layers = layersOf(one, 2)
   const rows = layers.flatMap((layer) =>
     one.experts
@@ -214,7 +219,7 @@ function tokens(one: Specialisation): Table | null {
       ]),
   )
   const made = table(
-    `${one.arm}, seed ${one.seed}, on ${one.source}: the tokens that an expert takes most above their usual share, and the share of their occurrences that it takes. First and last layer, the experts with the most tokens.`,
+    `${runs.label(one.arm)}, seed ${one.seed}, on ${one.source}: the tokens that an expert takes most above their usual share, and the share of their occurrences that it takes. First and last layer, the experts with the most tokens.`,
     ['Expert', 'Share of tokens', 'Tokens'],
     rows,
   )

@@ -1,11 +1,12 @@
 /** The sweep of learning rates: a row an arm, a column a rate. */
 import type { Cell, Section } from '../../report/index.ts'
-import type { StudyResults } from '../contract.ts'
 import { dash, fixed, plural } from './numbers.ts'
-import { present, table } from './tables.ts'
+import type { Runs } from './runs.ts'
+import { footnotes, present, table } from './tables.ts'
 
 /** Null where there was none. */
-export function tuningSection({ tuning }: StudyResults): Section | null {
+export function tuningSection(runs: Runs): Section | null {
+  const { tuning } = runs.results
   if (tuning.length === 0) return null
   const rates = [...new Set(tuning.flatMap(({ trials }) => trials.map(({ learningRate }) => learningRate)))].sort(
     (a, b) => a - b,
@@ -26,10 +27,13 @@ export function tuningSection({ tuning }: StudyResults): Section | null {
     ],
     blocks: present([
       table(
-        'Loss after the sweep by learning rate, nats a token; the best of each arm is marked (* at an end of the rates tried).',
+        `Loss after the sweep by learning rate, nats a token; the best of each arm is marked (* at an end of the rates tried).${footnotes(
+          runs,
+          tuning.map(({ arm }) => arm),
+        )}`,
         ['Arm', ...rates.map(String)],
         tuning.map((one): Cell[] => [
-          one.arm,
+          runs.label(one.arm),
           ...rates.map((rate): Cell => {
             const trial = one.trials.find(({ learningRate }) => learningRate === rate)
             if (trial === undefined || !Number.isFinite(trial.loss)) return dash

@@ -34,7 +34,9 @@ const contrastsOf = (claim: Claim, question: Question): readonly Contrast[] =>
     ? claim.contrasts.map(([baseline, arm]) => ({ baseline, arm }))
     : question.contrasts
 
-export const wordsOf = ({ arm, baseline }: Contrast): string => `${arm} against ${baseline}`
+/** `arm against baseline`, each marked if it sees later tokens. */
+export const wordsOf = (runs: Runs, { arm, baseline }: Contrast): string =>
+  `${runs.label(arm)} against ${runs.label(baseline)}`
 
 export function measuredOf(runs: Runs, claim: Claim, question: Question): readonly Measured[] {
   switch (claim.kind) {
@@ -54,7 +56,7 @@ export function measuredOf(runs: Runs, claim: Claim, question: Question): readon
 export function differenceOf(runs: Runs, contrast: Contrast, seeds?: readonly number[]): Measured {
   const pairs = runs.pairs(contrast).filter(({ seed }) => seeds?.includes(seed) ?? true)
   return {
-    label: wordsOf(contrast),
+    label: wordsOf(runs, contrast),
     arms: [contrast.baseline, contrast.arm],
     scale: 'linear',
     unit: 'nats a token',
@@ -71,7 +73,7 @@ function speedOf(runs: Runs, contrast: Contrast, measure: 'steps' | 'flops' | 's
       ? productOf(ratiosOf(race, 'steps'), race.turns)
       : effectOf(ratiosOf(race, measure).map(Math.log))
   return {
-    label: wordsOf(contrast),
+    label: wordsOf(runs, contrast),
     arms: [contrast.baseline, contrast.arm],
     scale: 'log',
     unit: `× the ${costNames[measure]} to one loss`,
