@@ -44,7 +44,7 @@ section { margin-top: 56px }
 .verdicts { border-left: 4px solid var(--found); background: var(--found-back); border-radius: 0 8px 8px 0; padding: 12px 18px; margin: 16px 0 28px }
 .verdicts ul { list-style: none; margin: 0; padding: 0 }
 .verdicts li { font-size: 15px; line-height: 1.45; margin: 5px 0 }
-/* The first is the answer; the others say how it was come by. */
+/* The first is the answer; the others qualify it. */
 .verdicts:not(.answers) > ul > li:first-child { font-size: 17px; font-weight: 600; margin-bottom: 10px }
 .none { color: var(--quiet); font-style: italic; font-weight: 400; text-align: left }
 figure { margin: 32px 0 36px }

@@ -1,5 +1,5 @@
 /**
- * Numbers as a report says them: a real minus sign, as many digits as the interval supports, and a dash
+ * Numbers as a report prints them: a real minus sign, as many digits as the interval supports, and a dash
  * where there is no number. Nothing here returns "NaN".
  */
 import type { Cell, TextCell } from '../../report/index.ts'
@@ -94,7 +94,7 @@ function cellWith(estimate: Estimate, digits: number): TextCell {
   return estimate.interval ? { text, note: range(estimate.interval, digits) } : { text, note: 'one seed' }
 }
 
-/** Digits of a ratio: two, or as many more as tell the ends of its interval from 1 and from each other. */
+/** Digits of a ratio: two, or as many more as keep the ends of its interval apart from 1 and from each other. */
 export function ratioDigits({ interval }: Pick<Estimate, 'interval'>): number {
   if (interval === null) return 2
   const gaps = [Math.abs(interval[0] - 1), Math.abs(interval[1] - 1), interval[1] - interval[0]]

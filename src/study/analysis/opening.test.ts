@@ -110,7 +110,7 @@ test('an answer that depends on the capacity or on the learning rate is marked i
   })
 })
 
-test('old records have one evaluation, and the report says so', () => {
+test('old records have one evaluation, which the report mentions', () => {
   const results = studyOf({ arms: { base: {}, arm: {} } })
   const old = results.cells.map((cell) => {
     if (cell.record?.status !== 'finished') return cell

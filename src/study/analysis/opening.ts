@@ -36,7 +36,7 @@ export function opening(runs: Runs, answers: readonly Answered[], looked: readon
   const shown = rows.flatMap(({ measured }) => measured ?? [])
   const [reaches, digits] = [reachesOf(shown), digitsByUnit(shown)]
   const lead = table(
-    `The study in one table, the strongest finding first. Effect: with its 95 % interval over seeds, negative where the arm has the lower loss or is sooner. Drawn: the same, zero (or ×1) is the line; rows of one unit share a scale. Visible from: half the width of the interval; a smaller effect could not have been told from none.${holm}${capacityWords(runs)}`,
+    `The study in one table, the strongest finding first. Effect: with its 95 % interval over seeds, negative where the arm has the lower loss or is sooner. Drawn: the same, zero (or ×1) is the line; rows of one unit share a scale. Visible from: half the width of the interval; a smaller effect could not have been seen.${holm}${capacityWords(runs)}`,
     ['Question', 'Answer', 'Drawn', 'Effect', '95 % interval', 'Visible from'],
     rows.map(({ question, answer, tone, measured }): Cell[] => {
       const { value, interval, visible } = measured

@@ -45,7 +45,7 @@ function familiesOf(runs: Runs, comparisons: readonly Comparison[]): Family[] {
     return parameters === null || parameters <= 0 ? [] : [{ comparison, parameters }]
   })
   const kinds = kindsOf(runs, comparisons)
-  // Training may be set by size, a learning rate for each; but where a size is there twice, it tells two families apart.
+  // Training may be set by size, a learning rate for each; but where a size is there twice, it separates two families.
   const loose = grouped(known, ({ comparison }) => kinds.of(comparison, false))
   const families = loose.flatMap((sizes) =>
     new Set(sizes.map(({ parameters }) => parameters)).size === sizes.length

@@ -174,7 +174,7 @@ describe('a claim in its section', () => {
     )
   })
 
-  test('that is lost in the correction says so, and one with a leaking arm is no answer for a causal model', () => {
+  test('that is lost in the correction is so marked, and one with a leaking arm is no answer for a causal model', () => {
     const weak = { effect: -0.003 * Math.sqrt(2.5 / 5), jitter: 0.001 }
     expect(claimed({ a: weak, b: weak, c: weak }).verdicts[0]).toMatch(
       /cannot be said here: .*; by its interval alone it would hold, but not after Holm's correction\.$/,

@@ -200,7 +200,7 @@ function evaluationOf(
   }
 }
 
-/** Settings by path on the defaults; those that the schema does not know only tell arms apart. */
+/** Settings by path on the defaults; those that the schema does not know only make arms differ. */
 function configOf(settings: Settings, seed: number): RunConfig {
   const config = structuredClone(runSchema.parse({ train: { steps: STEPS, seed } })) as unknown as Record<
     string,
