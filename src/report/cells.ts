@@ -3,6 +3,10 @@ import type { Cell, IntervalCell } from './blocks.ts'
 
 export const isInterval = (cell: Cell): cell is IntervalCell => typeof cell === 'object' && 'reach' in cell
 
+/** Whether there is an interval to draw: numbers, whose ends may be infinite. */
+export const isDrawable = ({ mean, low, high }: IntervalCell): boolean =>
+  Number.isFinite(mean) && low <= mean && mean <= high
+
 /** Where something lies on the axis of a cell, from 0 (left end) to 1; beyond an end: that end. */
 export function placeOf(value: number, reach: number): number {
   if (!(reach > 0)) return 0.5

@@ -1,6 +1,6 @@
 /** Tables of a page: words with small print, and intervals drawn in a cell. */
 import type { Cell, IntervalCell, Table } from './blocks.ts'
-import { isInterval, placeOf } from './cells.ts'
+import { isDrawable, isInterval, placeOf } from './cells.ts'
 import { type Child, element, type Markup } from './markup.ts'
 
 /** A wide table moves in a frame of its own, which the keyboard reaches too, and the page stays where it is. */
@@ -47,7 +47,7 @@ export function grid({ columns, rows }: Pick<Table, 'columns' | 'rows'>, caption
 
 function cellOf(cell: Cell): Child {
   if (typeof cell === 'string') return cell
-  if (isInterval(cell)) return strip(cell)
+  if (isInterval(cell)) return isDrawable(cell) ? strip(cell) : '–'
   const { text, note, tone } = cell
   return [
     tone ? element('span', { class: `tone ${tone}` }, text) : text,

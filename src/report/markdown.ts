@@ -3,7 +3,7 @@
  * figure an SVG file of its own, because hosts remove SVG that stands in the text.
  */
 import type { Cell, Figure, Table } from './blocks.ts'
-import { isInterval, lettersOf } from './cells.ts'
+import { isDrawable, isInterval, lettersOf } from './cells.ts'
 import { standaloneSvg } from './figures/drawing.ts'
 import { clean } from './markup.ts'
 import { uniqueNames } from './names.ts'
@@ -77,6 +77,7 @@ function tableOf({ caption, columns, rows }: Table, number: number): string[] {
 function cellOf(cell: Cell): string {
   if (typeof cell === 'string') return words(cell)
   // A space of its own width: hosts join several of the other kind.
+  if (isInterval(cell) && !isDrawable(cell)) return '–'
   if (isInterval(cell)) return `\`${lettersOf(cell).replaceAll(' ', '\u00a0')}\``
   const { text, note, tone } = cell
   const strong = tone === 'for' || tone === 'against' ? `**${words(text)}**` : words(text)

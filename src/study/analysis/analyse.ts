@@ -5,9 +5,11 @@
  */
 import type { Report, Section } from '../../report/index.ts'
 import type { StudyResults } from '../contract.ts'
+import { mean } from '../statistics.ts'
 import { answersOf } from './claims/answers.ts'
 import { elsewhereSection } from './elsewhere.ts'
 import { factsOf, missingSection } from './facts.ts'
+import { fixed } from './numbers.ts'
 import { opening } from './opening.ts'
 import { distinct } from './routing.ts'
 import { Runs } from './runs.ts'
@@ -51,7 +53,19 @@ function armSection(runs: Runs): Section | null {
     id: 'arms',
     title: 'All arms',
     about: '',
-    verdicts: [`${arms.length === 1 ? 'One arm has' : `${arms.length} arms have`} finished runs.`],
+    verdicts: [lowest(runs, arms)],
     blocks: present([armTable(runs, arms)]),
   }
+}
+
+function lowest(runs: Runs, arms: readonly string[]): string {
+  const losses = arms
+    .filter((arm) => runs.leakOf(arm) === null)
+    .flatMap((arm) => {
+      const loss = mean(runs.finished(arm).map((run) => runs.lossOf(run)))
+      return loss === null ? [] : [{ arm, loss }]
+    })
+  const [best] = losses.toSorted((a, b) => a.loss - b.loss)
+  if (best === undefined) return 'Every arm sees later tokens.'
+  return `The lowest held-out loss of a causal arm is that of ${best.arm}: ${fixed(best.loss, 3)} nats a token.`
 }

@@ -307,21 +307,20 @@ describe('a view', () => {
       ['Returns diminish', 'undetermined', '–'],
     ])
     expect(cell(table, 0, 'Here')).toMatchObject({ text: expect.stringMatching(/^−0\.0500/) })
+    // Losses minus that of the first arm, which lie on a line by construction.
     expect(figure(blocks, 'witness-trend-1')).toMatchObject({
-      points: [{ x: 2 }, { x: 4 }, { x: 8 }],
+      points: [
+        { x: 2, y: 0 },
+        { x: 4, y: expect.closeTo(-0.05, 9) },
+        { x: 8, y: expect.closeTo(-0.1, 9) },
+      ],
       trend: [
-        [2, expect.closeTo(figureLoss(blocks, 0), 9)],
-        [8, expect.closeTo(figureLoss(blocks, 2), 9)],
+        [2, expect.closeTo(0, 9)],
+        [8, expect.closeTo(-0.1, 9)],
       ],
     })
   })
 })
-
-/** The loss drawn at a point of the first trend: its points lie on a line by construction. */
-const figureLoss = (blocks: readonly Block[], index: number): number => {
-  const found = figure(blocks, 'witness-trend-1')
-  return found?.kind === 'figure' && found.form === 'scatter' ? (found.points[index]?.y ?? 0) : 0
-}
 
 test('learning rates have a row an arm, and a best one at the end of those tried is warned of', () => {
   const trials = [0.1, 0.2, 0.4].map((learningRate, i) => ({ learningRate, loss: 3 + i / 10 }))
@@ -336,6 +335,14 @@ test('learning rates have a row an arm, and a best one at the end of those tried
     rows: [['base', { text: '3.000 *', note: 'best' }, '3.100', '3.200']],
   })
   expect(analyse(studyOf({ arms: { base: {} } })).sections.map(({ id }) => id)).not.toContain('tuning')
+})
+
+test('the lowest loss of a causal arm is named', () => {
+  const arms = { base: {}, seer: { effect: -0.5, leak: { train: 0.5, eval: null } }, arm: { effect: -0.25 } }
+  // The builder’s level with seed 0 is 3.
+  expect(analyse(studyOf({ arms, seeds: [0] })).sections.find(({ id }) => id === 'arms')?.verdicts).toEqual([
+    'The lowest held-out loss of a causal arm is that of arm: 2.750 nats a token.',
+  ])
 })
 
 test('all arms have their loss at each capacity', () => {

@@ -3,7 +3,7 @@ import type { Cell, ScatterFigure, Table } from '../../report/index.ts'
 import { estimateMean, regressionWithin } from '../statistics.ts'
 import type { Answered } from './claims/answers.ts'
 import type { Answer } from './claims/decision.ts'
-import { pointsOf } from './claims/effects.ts'
+import { type Point, pointsOf } from './claims/effects.ts'
 import { toneOf, writtenOf } from './claims/text.ts'
 import { dash } from './numbers.ts'
 import type { Runs } from './runs.ts'
@@ -47,13 +47,29 @@ function witnessTable(runs: Runs, answers: readonly Answered[]): Table | null {
   )
 }
 
+/** Losses are drawn as differences from the first arm by seed: text and start of a seed are in both. */
+function fromFirst(points: readonly Point[]): readonly Point[] {
+  const [first] = points
+  return points.map((point) => ({
+    ...point,
+    bySeed: new Map(
+      [...point.bySeed].flatMap(([seed, loss]) => {
+        const level = first?.bySeed.get(seed)
+        return level === undefined ? [] : [[seed, loss - level] as const]
+      }),
+    ),
+  }))
+}
+
 function trendFigure(runs: Runs, id: string, { claim, question }: Answered): ScatterFigure | null {
   if (claim.kind !== 'trend') return null
-  const points = pointsOf(runs, claim, question)
-  const drawn = points.flatMap(({ label, x, bySeed }) => {
+  const measured = pointsOf(runs, claim, question)
+  const points = claim.arms ? fromFirst(measured) : measured
+  const drawn = points.flatMap(({ label, x, bySeed }, i) => {
     const estimate = estimateMean([...bySeed.values()])
     if (estimate === null) return []
-    const ends = estimate.interval ? { low: estimate.interval[0], high: estimate.interval[1] } : {}
+    const fixed = claim.arms && i === 0
+    const ends = estimate.interval && !fixed ? { low: estimate.interval[0], high: estimate.interval[1] } : {}
     return [{ label, group: 'arms', x: 2 ** x, y: estimate.mean, ...ends }]
   })
   if (drawn.length < 2) return null
@@ -66,13 +82,14 @@ function trendFigure(runs: Runs, id: string, { claim, question }: Answered): Sca
   )
   const [first, last] = [points[0], points.at(-1)]
   const over = claim.over.split('.').at(-1) ?? claim.over
+  const level = claim.arms ? `that of ${first?.label ?? 'the first'}` : 'the baseline'
   return {
     kind: 'figure',
     id: slug(id),
-    caption: `${claim.statement}. Mean over seeds with its 95 % interval; the line is the mean of the lines of seeds.`,
+    caption: `${claim.statement}. Held-out loss minus ${level} by seed, with its 95 % interval; the line is the mean of the lines of seeds.`,
     form: 'scatter',
     x: { label: over, scale: 'log' },
-    y: { label: claim.arms ? 'held-out loss, nats a token' : 'loss minus the baseline, nats a token', scale: 'linear' },
+    y: { label: `loss minus ${level}, nats a token`, scale: 'linear' },
     points: drawn,
     ...(line && first && last
       ? { trend: [first, last].map(({ x }) => [2 ** x, line.intercept + line.slope * x] as const) }
