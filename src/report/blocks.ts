@@ -1,10 +1,31 @@
 /** What a section shows: tables and figures as data. Renderers (html.ts, markdown.ts, figures/) draw them. */
 
+/** How a cell is coloured: a finding for, one against, or neither. */
+export type Tone = 'for' | 'against' | 'open'
+
+/** Words with small print below them. */
+export interface TextCell {
+  readonly text: string
+  readonly note?: string
+  readonly tone?: Tone
+}
+
+/** An interval drawn on an axis from -`reach` to `reach` with zero marked; what lies beyond ends in an arrow. */
+export interface IntervalCell {
+  readonly mean: number
+  readonly low: number
+  readonly high: number
+  readonly reach: number
+  readonly tone: Tone
+}
+
+export type Cell = string | TextCell | IntervalCell
+
 export interface Table {
   readonly kind: 'table'
   readonly caption: string
   readonly columns: readonly { readonly title: string; readonly align: 'left' | 'right' }[]
-  readonly rows: readonly (readonly string[])[]
+  readonly rows: readonly (readonly Cell[])[]
 }
 
 export interface Axis {

@@ -6,12 +6,12 @@ export const pageStyle = `
 :root {
   color-scheme: light dark;
   --back: #ffffff; --raised: #f6f8fa; --text: #1f2328; --quiet: #59636e; --line: #d1d9e0; --link: #0969da;
-  --shade: #1f232833; --found: #0072b2; --found-back: #eef6fc;
+  --shade: #1f232833; --found: #0072b2; --found-back: #eef6fc; --against: #b34700;
 }
 @media screen and (prefers-color-scheme: dark) {
   :root {
     --back: #0d1117; --raised: #161b22; --text: #f0f6fc; --quiet: #9198a1; --line: #3d444d; --link: #58a6ff;
-    --shade: #000000cc; --found: #58a6ff; --found-back: #11213a;
+    --shade: #000000cc; --found: #58a6ff; --found-back: #11213a; --against: #f0883e;
   }
 }
 * { box-sizing: border-box }
@@ -35,17 +35,16 @@ a { color: var(--link) }
 }
 /* Options are not broken at their dashes. */
 .command span { display: inline-block; max-width: 100% }
-nav { border: 1px solid var(--line); border-radius: 8px; padding: 16px 20px; margin: 28px 0 0 }
-nav h2 { font-size: 16px; margin: 0 0 6px }
-nav ol { margin: 0; padding-left: 24px }
-nav li { margin: 5px 0; font-weight: 600 }
-nav li p { margin: 0; color: var(--quiet); font-size: 14px; font-weight: 400; line-height: 1.4 }
+nav { border-top: 1px solid var(--line); border-bottom: 1px solid var(--line); padding: 10px 0; margin: 36px 0 0; font-size: 14px }
+nav h2 { display: inline; font-size: 14px; margin: 0 10px 0 0; color: var(--quiet) }
+nav ol { display: inline; list-style: none; margin: 0; padding: 0 }
+nav li { display: inline-block; margin: 2px 16px 2px 0 }
 section { margin-top: 56px }
 .about { color: var(--quiet); margin: 0 0 14px; max-width: 72ch }
 .verdicts { border-left: 4px solid var(--found); background: var(--found-back); border-radius: 0 8px 8px 0; padding: 12px 18px; margin: 16px 0 28px }
 .verdicts ul { list-style: none; margin: 0; padding: 0 }
 .verdicts li { font-size: 15px; line-height: 1.45; margin: 5px 0 }
-/* The first is the answer; the others say how it was come by. */
+/* The first is the answer; the others qualify it. */
 .verdicts:not(.answers) > ul > li:first-child { font-size: 17px; font-weight: 600; margin-bottom: 10px }
 .none { color: var(--quiet); font-style: italic; font-weight: 400; text-align: left }
 figure { margin: 32px 0 36px }
@@ -77,6 +76,20 @@ thead th, td { overflow-wrap: break-word }
 tbody th { min-width: 14ch }
 th.right, td.right { text-align: right }
 td.right { white-space: nowrap }
+.note { display: block; color: var(--quiet); font-size: 12.5px; line-height: 1.35 }
+.tone { font-weight: 600 }
+.tone.for { color: var(--found) } .tone.against { color: var(--against) } .tone.open { color: var(--quiet); font-weight: 400 }
+.strip { display: block; color: var(--quiet) }
+.strip.for { color: var(--found) } .strip.against { color: var(--against) }
+.strip path { fill: none; stroke: currentColor; stroke-width: 2 }
+.strip .base { stroke: var(--line); stroke-width: 1 } .strip .zero { stroke: var(--quiet); stroke-width: 1 }
+.strip .dot { fill: currentColor } .strip.open .dot { fill: var(--back); stroke: currentColor; stroke-width: 2 }
+/* Numbers first, words about them after: the table that opens a report has its caption below. */
+.lead caption { caption-side: bottom; padding: 8px 0 0; font-size: 13px; color: var(--quiet) }
+.lead th, .lead td { padding-top: 8px; padding-bottom: 8px }
+.lead tbody th { font-weight: 600; min-width: 27ch } .lead tbody th .note { font-weight: 400 }
+.lead td { white-space: nowrap } .lead td .note { white-space: normal }
+#content > section:first-child { margin-top: 28px }
 details { margin-top: 8px; font-size: 13px; color: var(--quiet) }
 summary { cursor: pointer; width: max-content }
 details table { font-size: 12.5px; margin-top: 6px; color: var(--text) }
@@ -86,6 +99,16 @@ details table { font-size: 12.5px; margin-top: 6px; color: var(--text) }
   h1 { font-size: 25px } h2 { font-size: 20px }
   .wide { display: none } .narrow { display: block }
   .verdicts { padding: 10px 14px }
+  /* A row of the opening table becomes a card. */
+  .lead, .lead tbody, .lead caption { display: block; width: 100% }
+  .lead { display: flex; flex-direction: column } .lead caption { order: 2 } .lead thead { display: none }
+  .lead tbody tr { display: grid; grid-template-columns: 1fr auto; gap: 2px 12px; padding: 10px 0; border-bottom: 1px solid var(--line) }
+  .lead tbody th, .lead tbody td { border: 0; padding: 0; text-align: left }
+  .lead tbody th { min-width: 0 }
+  .lead td:nth-child(2), .lead td:nth-child(4), .lead td:nth-child(6) { text-align: right }
+  .lead td:nth-child(n + 5), .lead td:nth-child(4) { font-size: 13px; color: var(--quiet) }
+  .lead td:nth-child(4) { font-size: 15px; color: var(--text); font-weight: 600; align-self: center }
+  .lead td:nth-child(5)::before, .lead td:nth-child(6)::before { content: attr(data-title) " " }
 }
 @media print {
   body { max-width: none; padding: 0; font-size: 11pt }

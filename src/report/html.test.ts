@@ -51,19 +51,44 @@ test('names from users come out as they were written', () => {
   expect(texts[1]?.text).toBe(`"quoted" & 'single' </title></svg></style>]]>`)
 })
 
-test('every verdict stands in its section, and the first of each in the contents', () => {
+test('every verdict stands in its section, and nowhere else', () => {
   for (const { verdicts } of demoReport.sections) {
     for (const verdict of verdicts) {
-      expect(
-        elements.some(({ name, parents, text }) => name === 'li' && parents.includes('section') && text === verdict),
-      ).toBe(true)
-    }
-    if (verdicts[0]) {
-      expect(
-        elements.some(({ name, parents, text }) => name === 'p' && parents.includes('nav') && text === verdicts[0]),
-      ).toBe(true)
+      const shown = elements.filter(({ name, text }) => name === 'li' && text === verdict)
+      expect(shown.map(({ parents }) => parents.includes('section'))).toEqual([true])
     }
   }
+})
+
+test('the summary comes before the contents, its table before its verdicts', () => {
+  const order = elements.flatMap(({ name, attributes }) =>
+    attributes.class === 'lead'
+      ? ['table']
+      : attributes.class?.startsWith('verdicts')
+        ? ['verdicts']
+        : name === 'nav'
+          ? ['nav']
+          : [],
+  )
+  expect(order.slice(0, 3)).toEqual(['table', 'verdicts', 'nav'])
+})
+
+test('an interval is drawn around zero in the middle, and ends in an arrow beyond the axis', () => {
+  const strips = elements.filter(({ attributes }) => attributes.class?.startsWith('strip '))
+  expect(strips.map(({ attributes }) => [attributes.class, attributes['aria-label']])).toEqual([
+    ['strip for', 'left of zero, interval clear of it'],
+    ['strip open', 'right of zero, interval over it'],
+  ])
+  const width = Number(strips[0]?.attributes.width)
+  const dots = elements
+    .filter(({ attributes }) => attributes.class === 'dot')
+    .map(({ attributes }) => Number(attributes.cx))
+  // −0.02 and 0.01 on an axis from −0.04 to 0.04, with 8 pixels at each end.
+  expect(dots).toEqual([width / 2 - ((width - 16) / 2) * 0.5, width / 2 + ((width - 16) / 2) * 0.25])
+  const spans = elements.filter(({ attributes }) => attributes.class === 'span').map(({ attributes }) => attributes.d)
+  // An end is an upright line, an arrow two that meet.
+  expect(spans[0]).not.toContain('L')
+  expect(spans[1]?.match(/L/g)).toHaveLength(2)
 })
 
 test('every figure has a caption with the command that makes it, and its numbers as a table', () => {
@@ -77,7 +102,8 @@ test('every figure has a caption with the command that makes it, and its numbers
 
 test('tables have captions, headings of columns and names of rows', () => {
   expect(named('caption').map(({ text }) => text)).toEqual([
-    'Table 1. Arms: mean over five seeds, with the standard deviation of seeds.',
+    'Table 1. Two questions.',
+    'Table 2. Arms: mean over five seeds, with the standard deviation of seeds.',
   ])
   const scopes = named('th').map(({ attributes }) => attributes.scope)
   expect(new Set(scopes)).toEqual(new Set(['col', 'row']))

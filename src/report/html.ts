@@ -9,6 +9,7 @@ import type { Block, Figure, Table } from './blocks.ts'
 import { inlineSvg } from './figures/drawing.ts'
 import { widths } from './figures/form.ts'
 import { pageStyle } from './html-style.ts'
+import { grid, scrolling } from './html-table.ts'
 import { type Child, clean, element, type Markup, styleElement } from './markup.ts'
 import { uniqueNames } from './names.ts'
 import { numbersOf } from './numbers.ts'
@@ -26,11 +27,16 @@ interface Numbered {
 interface Part {
   readonly section: Section
   readonly anchor: string
+  readonly lead: Numbered | undefined
   readonly blocks: readonly Numbered[]
 }
 
 export function renderHtml(report: Report): string {
   const parts = partsOf(report)
+  // The answers come first, then where to find more.
+  const opening = parts.filter(({ section }) => section.id === 'summary')
+  const others = parts.filter((part) => !opening.includes(part))
+  const write = (part: Part) => sectionOf(part, report.command)
   const head = element(
     'head',
     {},
@@ -62,11 +68,13 @@ export function renderHtml(report: Report): string {
         : undefined,
       element('p', { class: 'made' }, 'Made by ', command(report.command)),
     ),
-    contents(parts),
     element(
       'main',
       { id: 'content' },
-      parts.map((part) => sectionOf(part, report.command)),
+      parts.length === 0 ? element('p', { class: 'none' }, 'No results yet.') : undefined,
+      opening.map(write),
+      contents(others),
+      others.map(write),
     ),
   )
   return `<!DOCTYPE html>\n${element('html', { lang: 'en' }, head, '\n', body).text}\n`
@@ -80,12 +88,13 @@ function partsOf(report: Report): Part[] {
   const counts = { figure: 0, table: 0 }
   return report.sections.map((section) => {
     const anchor = name(section.id)
-    const blocks = section.blocks.map((block) => {
+    const numbered = (block: Block): Numbered => {
       counts[block.kind]++
       const number = counts[block.kind]
       return { block, number, anchor: name(block.kind === 'figure' ? `figure-${block.id}` : `table-${number}`) }
-    })
-    return { section, anchor, blocks }
+    }
+    const lead = section.lead && numbered(section.lead)
+    return { section, anchor, lead, blocks: section.blocks.map(numbered) }
   })
 }
 
@@ -99,9 +108,9 @@ function command(text: string): Markup {
   )
 }
 
-/** Sections, and what each found: the whole report in a screen. */
+/** Sections by name: what each found is in the summary, and in the section. */
 function contents(parts: readonly Part[]): Child {
-  if (parts.length === 0) return element('p', { class: 'none' }, 'No results yet.')
+  if (parts.length === 0) return undefined
   return element(
     'nav',
     { 'aria-labelledby': 'contents' },
@@ -109,21 +118,12 @@ function contents(parts: readonly Part[]): Child {
     element(
       'ol',
       {},
-      parts.map(({ section, anchor }) =>
-        element(
-          'li',
-          {},
-          element('a', { href: `#${anchor}` }, section.title),
-          section.verdicts[0] === undefined || section.id === 'summary'
-            ? undefined
-            : element('p', {}, section.verdicts[0]),
-        ),
-      ),
+      parts.map(({ section, anchor }) => element('li', {}, element('a', { href: `#${anchor}` }, section.title))),
     ),
   )
 }
 
-function sectionOf({ section, anchor, blocks }: Part, made: string): Child {
+function sectionOf({ section, anchor, lead, blocks }: Part, made: string): Child {
   return [
     '\n',
     element(
@@ -131,6 +131,7 @@ function sectionOf({ section, anchor, blocks }: Part, made: string): Child {
       { id: anchor, 'aria-labelledby': `${anchor}-heading` },
       element('h2', { id: `${anchor}-heading` }, section.title),
       section.about === '' ? undefined : element('p', { class: 'about' }, section.about),
+      lead?.block.kind === 'table' ? tableOf(lead.block, lead.anchor, lead.number, 'lead') : undefined,
       verdicts(section),
       blocks.map((numbered) => ['\n', blockOf(numbered, made)]),
     ),
@@ -187,52 +188,11 @@ function figureOf(figure: Figure, anchor: string, number: number, made: string):
   )
 }
 
-function tableOf(table: Table, anchor: string, number: number): Child {
+function tableOf(table: Table, anchor: string, number: number, name?: string): Child {
   const caption = element(
     'caption',
     {},
     element('span', {}, element('a', { class: 'number', href: `#${anchor}` }, `Table ${number}.`), ' ', table.caption),
   )
-  return element('div', { id: anchor, class: 'table' }, scrolling(`Table ${number}`, grid(table, caption)))
-}
-
-/** A wide table moves in a frame of its own, which the keyboard reaches too, and the page stays where it is. */
-const scrolling = (name: string, child: Child): Markup =>
-  element('div', { class: 'scroll', role: 'region', 'aria-label': name, tabindex: 0 }, child)
-
-function grid({ columns, rows }: Table, caption: Child): Markup {
-  const align = (i: number) => (columns[i]?.align === 'right' ? 'right' : undefined)
-  return element(
-    'table',
-    {},
-    caption,
-    element(
-      'thead',
-      {},
-      element(
-        'tr',
-        {},
-        columns.map(({ title }, i) => element('th', { scope: 'col', class: align(i) }, title)),
-      ),
-    ),
-    element(
-      'tbody',
-      {},
-      rows.map((row) =>
-        element(
-          'tr',
-          {},
-          // The first column names the row, if it is made of words.
-          columns.map((column, i) =>
-            i === 0 && column.align === 'left'
-              ? element('th', { scope: 'row' }, row[i] ?? '')
-              : element('td', { class: align(i) }, row[i] ?? ''),
-          ),
-        ),
-      ),
-      rows.length === 0
-        ? element('tr', {}, element('td', { class: 'none', colspan: Math.max(1, columns.length) }, 'no data yet'))
-        : undefined,
-    ),
-  )
+  return element('div', { id: anchor, class: 'table' }, scrolling(`Table ${number}`, grid(table, caption, name)))
 }

@@ -3,12 +3,16 @@ export type {
   Axis,
   BarFigure,
   Block,
+  Cell,
   Figure,
   HeatFigure,
+  IntervalCell,
   IntervalFigure,
   LineFigure,
   ScatterFigure,
   Table,
+  TextCell,
+  Tone,
 } from './blocks.ts'
 export { renderHtml } from './html.ts'
 export { type Markdown, renderMarkdown } from './markdown.ts'

@@ -27,7 +27,20 @@ test('a report is title, facts, command, and sections with verdicts in a quotati
 test('tables are of as many cells in every row, aligned as their columns', () => {
   const rows = markdown.split('\n').filter((line) => line.startsWith('|'))
   expect(new Set(rows.map((row) => row.split('|').length))).toEqual(new Set([8]))
-  expect(rows[1]).toMatch(/^\|-+\|-+:\|-+:\|-+:\|-+:\|-+:\|$/)
+  expect(rows.filter((row) => row.startsWith('|---'))).toEqual([
+    expect.stringMatching(/^\|-+\|-+\|-+\|-+:\|-+:\|-+:\|$/),
+    expect.stringMatching(/^\|-+\|-+:\|-+:\|-+:\|-+:\|-+:\|$/),
+  ])
+})
+
+test('the table that opens a report comes before its verdicts, with intervals drawn in letters', () => {
+  const [table, verdict] = ['| Question', '> - The largest effect'].map((start) => markdown.indexOf(start))
+  expect(table).toBeGreaterThan(0)
+  expect(verdict).toBeGreaterThan(table ?? 0)
+  // −0.03, −0.02 and −0.01 on an axis from −0.04 to 0.04: letters 4, 6 and 9 of 21.
+  const spaces = (n: number) => '\u00a0'.repeat(n)
+  expect(markdown).toContain(`\`${spaces(3)}├─●──┤${spaces(1)}│${spaces(10)}\``)
+  expect(markdown).toContain('| Top-2 is better (top-2 against top-1)')
 })
 
 test('every figure is a file that the text shows', () => {

@@ -2,7 +2,8 @@
  * A report as Markdown for code hosts: found things in a quotation, tables of GitHub's flavour, and every
  * figure an SVG file of its own, because hosts remove SVG that stands in the text.
  */
-import type { Figure, Table } from './blocks.ts'
+import type { Cell, Figure, Table } from './blocks.ts'
+import { isDrawable, isInterval, lettersOf } from './cells.ts'
 import { standaloneSvg } from './figures/drawing.ts'
 import { clean } from './markup.ts'
 import { uniqueNames } from './names.ts'
@@ -19,9 +20,10 @@ export function renderMarkdown(report: Report): Markdown {
   const figures: Record<string, string> = {}
   const name = uniqueNames()
   const counts = { figure: 0, table: 0 }
-  const section = ({ id, title, about, verdicts, blocks }: Section): string[] => [
+  const section = ({ id, title, about, lead, verdicts, blocks }: Section): string[] => [
     `## ${words(title)}`,
     words(about),
+    ...(lead ? tableOf(lead, ++counts.table).toReversed() : []),
     ...found(id === 'summary' ? [verdicts, []] : foldedVerdicts(verdicts)),
     ...blocks.flatMap((block) => {
       counts[block.kind]++
@@ -56,9 +58,10 @@ function figureOf({ caption }: Figure, file: string, number: number, command: st
 }
 
 function tableOf({ caption, columns, rows }: Table, number: number): string[] {
-  const cells = [columns.map(({ title }) => title), ...rows.map((row) => columns.map((_, i) => row[i] ?? ''))].map(
-    (row) => row.map(words),
-  )
+  const cells = [
+    columns.map(({ title }) => words(title)),
+    ...rows.map((row) => columns.map((_, i) => cellOf(row[i] ?? ''))),
+  ]
   const lengths = columns.map((_, i) => Math.max(3, ...cells.map((row) => Math.min(40, row[i]?.length ?? 0))))
   const written = (row: readonly string[]) =>
     `| ${row
@@ -68,6 +71,17 @@ function tableOf({ caption, columns, rows }: Table, number: number): string[] {
   const [head = [], ...body] = cells
   const table = [written(head), rule, ...body.map(written)].join('\n')
   return [`**Table ${number}.** ${words(caption)}`, columns.length > 0 ? table : '*No data yet.*']
+}
+
+/** Small print in brackets, intervals in letters of one width: hosts show both. */
+function cellOf(cell: Cell): string {
+  if (typeof cell === 'string') return words(cell)
+  // A space of its own width: hosts join several of the other kind.
+  if (isInterval(cell) && !isDrawable(cell)) return '–'
+  if (isInterval(cell)) return `\`${lettersOf(cell).replaceAll(' ', '\u00a0')}\``
+  const { text, note, tone } = cell
+  const strong = tone === 'for' || tone === 'against' ? `**${words(text)}**` : words(text)
+  return note === undefined ? strong : `${strong} (${words(note)})`
 }
 
 /** Text in which nothing is markup, on one line. */

@@ -1,5 +1,5 @@
 /** A report: what was found, in words, with the tables and figures that show it. Analyses make it, renderers write it. */
-import type { Block } from './blocks.ts'
+import type { Block, Table } from './blocks.ts'
 
 export interface Report {
   readonly title: string
@@ -11,10 +11,12 @@ export interface Report {
 }
 
 export interface Section {
-  /** Names the anchor. `summary` is the section whose verdicts are answers, each beginning with its question. */
+  /** Names the anchor. `summary` is the section that opens the report; its verdicts may begin with a question. */
   readonly id: string
   readonly title: string
   readonly about: string
+  /** The table that comes before all else in a section. */
+  readonly lead?: Table
   /** What was found, in plain words; each a sentence. */
   readonly verdicts: readonly string[]
   readonly blocks: readonly Block[]

@@ -15,6 +15,7 @@ import type { RoutedModule } from '../model/parameters.ts'
 import type { CapacityRule } from '../model/routing/contract.ts'
 import type { RunConfig } from '../train/config.ts'
 import type { EvalRecord } from '../train/index.ts'
+import type { Claim } from './claim.ts'
 
 /** Values of configuration fields by path: `{ 'model.moe.k': 2 }`. */
 export type Settings = Readonly<Record<string, unknown>>
@@ -173,7 +174,16 @@ export interface Contrast {
 }
 
 /** What a question looks at, besides the differences of its contrasts. */
-export const views = ['plain', 'imbalance', 'capacity', 'prototypes', 'attention', 'scale', 'convergence'] as const
+export const views = [
+  'plain',
+  'imbalance',
+  'capacity',
+  'prototypes',
+  'attention',
+  'scale',
+  'convergence',
+  'witness',
+] as const
 export type View = (typeof views)[number]
 
 export interface Question {
@@ -183,6 +193,8 @@ export interface Question {
   readonly about: string
   readonly view: View
   readonly contrasts: readonly Contrast[]
+  /** What the literature says of it: the report answers each. */
+  readonly claims?: readonly Claim[]
 }
 
 /**

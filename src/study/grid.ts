@@ -8,6 +8,7 @@ import type { RunConfig } from '../train/config.ts'
 import { loadConfig } from '../train/load-config.ts'
 import { armsOf } from './arms.ts'
 import { cellOf } from './cells.ts'
+import { namedIn } from './claim.ts'
 import type { Cell, Contrast, Question, Settings } from './contract.ts'
 import { keyOf } from './keys.ts'
 import { over, setsOf } from './settings.ts'
@@ -147,6 +148,8 @@ function questionsOf(
   // The report has a summary of its own.
   const seen = new Set(['summary'])
   return given.map(({ title, about, view, ...rest }) => {
+    const claim = 'claim' in rest ? rest.claim : undefined
+    const claims = claim ? [claim] : (('claims' in rest ? rest.claims : undefined) ?? [])
     const pairs =
       'contrasts' in rest && rest.contrasts
         ? rest.contrasts
@@ -156,12 +159,18 @@ function questionsOf(
       for (const name of [baseline, arm]) requireArm(name, names, `question "${title}"`)
       requireComparable(baseline, arm, configs, `question "${title}"`)
     }
+    for (const one of claims) {
+      const { arms, contrasts } = namedIn(one)
+      for (const name of [...arms, ...contrasts.flat()]) requireArm(name, names, `the claim "${one.statement}"`)
+      for (const [baseline, arm] of contrasts) requireComparable(baseline, arm, configs, title)
+    }
     return {
       id: freeId(title, seen),
       title,
       about,
       view,
       contrasts: distinct.map(([baseline, arm]) => ({ baseline, arm })),
+      ...(claims.length > 0 && { claims }),
     }
   })
 }

@@ -2,11 +2,10 @@
 import type { CapacityRule } from '../model/routing/contract.ts'
 import type { RunRecord } from './contract.ts'
 
-/** Nats a token under `rule`, or under the one rule that the run was evaluated with; null where there is none that is finite. */
+/** Nats a token under `rule`; null where it is not finite. */
 export function heldOutLoss(record: RunRecord | undefined, rule: CapacityRule): number | null {
   if (record?.status !== 'finished') return null
-  const { loss: only, capacities } = record.heldOut
-  const loss = capacities?.[rule].loss ?? only
+  const { loss } = record.heldOut.capacities[rule]
   // JSON has no NaN: a loss that was not finite comes back as null.
   return Number.isFinite(loss) ? loss : null
 }

@@ -51,7 +51,7 @@ const figuresOf = (run: FinishedRun | null): Row => ({
   held_out_loss: run?.heldOut.loss ?? null,
   ...Object.fromEntries(
     (['train', 'eval', 'none'] as const).flatMap((rule): [string, Value][] => {
-      const evaluation = run?.heldOut.capacities?.[rule]
+      const evaluation = run?.heldOut.capacities[rule]
       return [
         [`held_out_loss_capacity_${rule}`, evaluation?.loss ?? null],
         [`drop_rate_capacity_${rule}`, evaluation?.drop_rate ?? null],

@@ -6,13 +6,12 @@ import { readFile } from 'node:fs/promises'
 import { LineCounter, parseDocument } from 'yaml'
 import { z } from 'zod'
 import { UsageError } from '../errors.ts'
-import type { CapacityRule } from '../model/routing/contract.ts'
+import { capacityRules } from '../model/routing/contract.ts'
 import { parseSet } from '../train/load-config.ts'
+import { claimFields, claimSchema, controlFields } from './claim.ts'
 import { views } from './contract.ts'
 import { flat, isBelow, over } from './settings.ts'
 
-/** A capacity rule by its name: see `CapacityRule`. */
-const capacityRules = ['train', 'eval', 'none'] as const satisfies readonly CapacityRule[]
 
 /** Fields of the configuration by dotted path. */
 const settingsSchema = z.record(z.string().min(1), z.unknown())
@@ -33,13 +32,22 @@ const questionSchema = z
       .array(z.tuple([z.string(), z.string()]))
       .min(1)
       .optional(),
+    /** What the literature says: see `claim.ts`. */
+    claim: claimSchema.optional(),
+    /** Several of them, for the view `witness`. */
+    claims: z.array(claimSchema).min(1).optional(),
   })
   .refine(
-    ({ baseline, arms, contrasts }) => (contrasts === undefined) === (baseline !== undefined && arms !== undefined),
+    ({ baseline, arms, contrasts, view, claims }) =>
+      (contrasts === undefined) === (baseline !== undefined && arms !== undefined) ||
+      (view === 'witness' && claims !== undefined && baseline === undefined && arms === undefined),
     {
-      message: 'needs either baseline and arms, or contrasts',
+      message: 'needs either baseline and arms, or contrasts (or, with view witness, claims that name their own)',
     },
   )
+  .refine(({ claim, claims }) => claim === undefined || claims === undefined, {
+    message: 'has both claim and claims (give one claim, or a list)',
+  })
 
 /** A short sweep of learning rates for each arm, with the same budget for all. */
 const tuneSchema = z.strictObject({
@@ -150,16 +158,26 @@ export function withSets(specification: Specification, sets: readonly string[]):
 
 const fields = Object.keys(specificationSchema.shape)
 
+/** The fields that an object of a specification may have. */
+function fieldsAt(path: string, value: unknown): readonly string[] {
+  if (path === '') return fields
+  if (path === 'tune') return Object.keys(tuneSchema.shape)
+  if (/\.controls\.\d+$/.test(path)) return controlFields
+  return /\.claim(s\.\d+)?$/.test(path) ? claimFields(value) : Object.keys(questionSchema.shape)
+}
+
+const valueAt = (content: unknown, path: readonly PropertyKey[]): unknown =>
+  path.reduce<unknown>((value, key) => (value as Record<PropertyKey, unknown> | null | undefined)?.[key], content)
+
 function problemOf(issue: z.core.$ZodIssue, content: unknown): string {
   const path = issue.path.map(String).join('.')
   if (issue.code === 'unrecognized_keys') {
-    const accepted = path === '' ? fields : Object.keys((path === 'tune' ? tuneSchema : questionSchema).shape)
+    const accepted = fieldsAt(path, valueAt(content, issue.path))
     return issue.keys
       .map((key) => `unknown field ${path === '' ? '' : `${path}.`}${key} (accepted: ${accepted.join(', ')})`)
       .join('\n  ')
   }
-  let value: unknown = content
-  for (const key of issue.path) value = (value as Record<PropertyKey, unknown> | undefined)?.[key]
+  const value = valueAt(content, issue.path)
   const given = value === undefined ? 'nothing' : (JSON.stringify(value) ?? String(value))
   return `invalid ${path || 'study'}: ${given.length > 60 ? `${given.slice(0, 57)}...` : given} (${issue.message})`
 }

@@ -134,7 +134,11 @@ export function holm(p: readonly number[]): number[] {
   return adjusted
 }
 
-function student(
+/**
+ * The 95 % interval of a value with its standard error, and the two-sided p of it being zero; null without
+ * an error or a degree of freedom.
+ */
+export function student(
   value: number,
   error: number | null,
   freedom: number,

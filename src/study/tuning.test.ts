@@ -39,7 +39,11 @@ const bowl =
 
 const withLoss = (record: FinishedRun, loss: number): FinishedRun => ({
   ...record,
-  heldOut: { ...record.heldOut, loss },
+  heldOut: {
+    ...record.heldOut,
+    loss,
+    capacities: { ...record.heldOut.capacities, train: { ...record.heldOut.capacities.train, loss } },
+  },
 })
 
 const run = (jobs: ReturnType<typeof recorder>, more: SpecificationInput = {}, options: Partial<StudyOptions> = {}) =>

@@ -236,6 +236,37 @@ const arms: Table = {
   ]),
 }
 
+const answers: Table = {
+  kind: 'table',
+  caption: 'Two questions.',
+  columns: [
+    { title: 'Question', align: 'left' },
+    { title: 'Answer', align: 'left' },
+    { title: 'Drawn', align: 'left' },
+    { title: 'Effect', align: 'right' },
+    { title: '95 % interval', align: 'right' },
+    { title: 'Visible from', align: 'right' },
+  ],
+  rows: [
+    [
+      { text: 'Top-2 is better', note: 'top-2 against top-1' },
+      { text: 'holds', tone: 'for' },
+      { mean: -0.02, low: -0.03, high: -0.01, reach: 0.04, tone: 'for' },
+      '−0.020',
+      { text: '−0.030 to −0.010', note: 'nats a token' },
+      '0.010',
+    ],
+    [
+      { text: 'Balance matters', note: 'no balancing against top-1' },
+      { text: 'cannot be said here', tone: 'open' },
+      { mean: 0.01, low: -0.03, high: 0.05, reach: 0.04, tone: 'open' },
+      '+0.010',
+      { text: '−0.030 to 0.050', note: 'nats a token' },
+      '0.040',
+    ],
+  ],
+}
+
 const section = (id: string, title: string, about: string, verdicts: string[], blocks: Section['blocks']): Section => ({
   id,
   title,
@@ -254,6 +285,10 @@ export const demoReport: Report = {
   ],
   command: 'choir study run studies/routing.yaml --seeds 5 --threads 8',
   sections: [
+    {
+      ...section('summary', 'Summary', '', ['The largest effect: top-2 is better than top-1.'], []),
+      lead: answers,
+    },
     section(
       'routing',
       'Which routing learns more in as many steps?',

@@ -173,7 +173,20 @@ export const hostileBlocks: readonly Block[] = [
     kind: 'table',
     caption: name(0),
     columns: named.map(({ label, i }) => ({ title: label, align: i % 2 ? 'left' : 'right' })),
-    rows: [hostileNames, [], ['one']],
+    rows: [
+      hostileNames,
+      [],
+      ['one'],
+      named.map(({ label, i }) => ({ text: label, note: name(i + 1), tone: 'against' })),
+      [none, endless, -endless, 1e308, 0].map((mean, i) => ({
+        mean,
+        low: -1,
+        high: [none, endless][i % 2] ?? 1,
+        reach: i % 3,
+        tone: 'for',
+      })),
+      [{ mean: 1, low: -endless, high: endless, reach: none, tone: 'open' }],
+    ],
   },
   { kind: 'table', caption: name(7), columns: [], rows: [] },
 ]

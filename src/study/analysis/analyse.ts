@@ -1,66 +1,71 @@
 /**
- * From the results of a study to its report. A question becomes a section by its view; the first verdict
- * of a section is its answer, and the summary at the top repeats these answers and nothing else. The
- * analysis never fails for want of runs: what is not there yet is said to be missing.
+ * From the results of a study to its report. It opens with the answers to all claims in one table; then a
+ * section a question, all in one form; then which experts serve whom, other text, all arms, learning rates
+ * and runs that are missing. The analysis never fails for want of runs.
  */
 import type { Report, Section } from '../../report/index.ts'
-import type { Contrast, Question, StudyResults, View } from '../contract.ts'
-import { capacity } from './capacity.ts'
-import { convergence } from './convergence.ts'
+import type { StudyResults } from '../contract.ts'
+import { mean } from '../statistics.ts'
+import { answersOf } from './claims/answers.ts'
 import { elsewhereSection } from './elsewhere.ts'
 import { factsOf, missingSection } from './facts.ts'
-import { imbalance } from './imbalance.ts'
-import { attention, type Findings, plain } from './plain.ts'
-import { prototypes } from './prototypes.ts'
+import { fixed } from './numbers.ts'
+import { opening } from './opening.ts'
+import { distinct } from './routing.ts'
 import { Runs } from './runs.ts'
-import { scale } from './scale.ts'
+import { sectionOf } from './section.ts'
 import { specialisationSection } from './specialisation.ts'
-
-const analyses: Readonly<Record<View, (runs: Runs, question: Question) => Findings>> = {
-  plain,
-  imbalance,
-  capacity,
-  prototypes,
-  attention,
-  scale,
-  convergence,
-}
+import { armTable, present } from './tables.ts'
+import { tuningSection } from './tuning.ts'
 
 export function analyse(results: StudyResults): Report {
-  const runs = new Runs(results)
-  const questions = results.questions.map((question): Section => {
-    const { id, title, about } = question
-    const { verdicts, blocks } = analyses[question.view](runs, { ...question, contrasts: distinct(question.contrasts) })
-    return { id, title, about, verdicts: verdicts.map(begun), blocks }
+  const runs = new Runs({
+    ...results,
+    questions: results.questions.map((question) => ({ ...question, contrasts: distinct(question.contrasts) })),
   })
-  const others = [specialisationSection(runs), elsewhereSection(runs)].filter((section) => section !== null)
-  const missing = missingSection(results)
+  const { questions } = runs.results
+  const answers = answersOf(runs)
+  const looked = questions.map((question, i) =>
+    sectionOf(
+      runs,
+      question,
+      answers.filter((answered) => answered.question === question),
+      i === questions.findIndex(({ view }) => view !== 'witness'),
+    ),
+  )
+  const others = [specialisationSection(runs), elsewhereSection(runs), armSection(runs), tuningSection(runs)]
   return {
     title: results.title,
     facts: factsOf(runs),
     command: results.command,
-    sections: [...summary(questions), ...questions, ...others, ...(missing ? [missing] : [])],
+    sections: [
+      ...(questions.length > 0 ? [opening(runs, answers, looked)] : []),
+      ...looked.map(({ section }) => section),
+      ...[...others, missingSection(results)].filter((section) => section !== null),
+    ],
   }
 }
 
-/** Each once: a contrast that is listed twice is no more evidence for that. */
-const distinct = (contrasts: readonly Contrast[]): Contrast[] =>
-  contrasts.filter(
-    ({ baseline, arm }, i) => contrasts.findIndex((other) => other.baseline === baseline && other.arm === arm) === i,
-  )
+function armSection(runs: Runs): Section | null {
+  const arms = [...new Set(runs.results.cells.map(({ arm }) => arm))].filter((arm) => runs.finished(arm).length > 0)
+  if (arms.length === 0) return null
+  return {
+    id: 'arms',
+    title: 'All arms',
+    about: '',
+    verdicts: [lowest(runs, arms)],
+    blocks: present([armTable(runs, arms)]),
+  }
+}
 
-/** Claims are written to stand within a sentence; names of arms keep their case. */
-const begun = (sentence: string): string => sentence.replace(/^no difference/, 'No difference')
-
-function summary(questions: readonly Section[]): Section[] {
-  if (questions.length === 0) return []
-  return [
-    {
-      id: 'summary',
-      title: 'Summary',
-      about: 'One answer a question. Differences are paired by seed; an interval is 95 %, by Student’s t over seeds.',
-      verdicts: questions.map(({ title, verdicts }) => `${title}: ${verdicts[0] ?? 'nothing to say yet.'}`),
-      blocks: [],
-    },
-  ]
+function lowest(runs: Runs, arms: readonly string[]): string {
+  const losses = arms
+    .filter((arm) => runs.leakOf(arm) === null)
+    .flatMap((arm) => {
+      const loss = mean(runs.finished(arm).map((run) => runs.lossOf(run)))
+      return loss === null ? [] : [{ arm, loss }]
+    })
+  const [best] = losses.toSorted((a, b) => a.loss - b.loss)
+  if (best === undefined) return 'Every arm sees later tokens.'
+  return `The lowest held-out loss of a causal arm is that of ${best.arm}: ${fixed(best.loss, 3)} nats a token.`
 }

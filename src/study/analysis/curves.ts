@@ -8,7 +8,7 @@ import type { LineFigure } from '../../report/index.ts'
 import type { FinishedRun } from '../contract.ts'
 import { estimateMean, mean } from '../statistics.ts'
 import type { Comparison } from './comparison.ts'
-import { armsOf, type Runs } from './runs.ts'
+import type { Runs } from './runs.ts'
 import { slug } from './tables.ts'
 
 type Series = LineFigure['series'][number]
@@ -26,7 +26,7 @@ interface Row {
 }
 
 /** Steps that all tracks have, and a row of their values a step; nothing when no step has them all. */
-export function aligned(tracks: readonly Track[]): Row[] {
+function aligned(tracks: readonly Track[]): Row[] {
   const maps = tracks.map(({ step, value }) => new Map(step.map((at, i) => [at, value[i]])))
   const [first, ...others] = maps
   if (first === undefined) return []
@@ -70,7 +70,7 @@ export function armLines(
   const series = arms.flatMap(
     (arm) =>
       banded(
-        arm,
+        runs.label(arm),
         runs.finished(arm).flatMap((run) => trackOf(run) ?? []),
       ) ?? [],
   )
@@ -86,23 +86,14 @@ export function armLines(
   }
 }
 
-export function lossCurves(runs: Runs, id: string, comparisons: readonly Comparison[]): LineFigure | null {
-  return armLines(
-    runs,
-    armsOf(comparisons),
-    { id: `${id}-loss`, caption: 'Training loss.', y: 'training loss, nats a token' },
-    lossTrack,
-  )
-}
-
-/** Share of training left out at the start, where differences are large and say nothing of the end. */
+/** Share of training left out at the start, where differences are large and do not show how it ends. */
 const WARMING_UP = 0.1
 
 /**
  * Arm minus baseline on the same batches: what is hard or easy in a batch is in both and goes away, so
  * this shows differences that the curves themselves hide.
  */
-export function differenceCurves(id: string, comparisons: readonly Comparison[]): LineFigure | null {
+export function differenceCurves(runs: Runs, id: string, comparisons: readonly Comparison[]): LineFigure | null {
   const series = comparisons.flatMap(({ arm, baseline, pairs }): Series[] => {
     const tracks = pairs.map((pair) => differenceTrack(lossTrack(pair.arm), lossTrack(pair.baseline)))
     const all = aligned(tracks)
@@ -115,7 +106,7 @@ export function differenceCurves(id: string, comparisons: readonly Comparison[])
     const several = comparisons.some((other) => other.baseline !== baseline)
     return [
       {
-        name: several ? `${arm} against ${baseline}` : arm,
+        name: several ? `${runs.label(arm)} against ${runs.label(baseline)}` : runs.label(arm),
         x: rows.map(({ step }) => step),
         y: rows.map(({ estimate }) => estimate?.mean ?? null),
         ...(pairs.length < 2 ? {} : { low: end(0), high: end(1) }),

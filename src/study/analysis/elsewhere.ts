@@ -4,12 +4,12 @@
  */
 import type { Section } from '../../report/index.ts'
 import type { Contrast } from '../contract.ts'
-import { type Estimate, estimateMean, holm } from '../statistics.ts'
+import { type Estimate, estimateMean } from '../statistics.ts'
 import { compareAll } from './comparison.ts'
-import { dash, fixed, plural, withInterval } from './numbers.ts'
-import { joined } from './routing.ts'
+import { digitsOfAll, estimateCell, plural } from './numbers.ts'
+import { distinct } from './routing.ts'
 import type { Runs } from './runs.ts'
-import { present, table } from './tables.ts'
+import { footnotes, present, table } from './tables.ts'
 
 interface Row {
   readonly contrast: Contrast
@@ -19,10 +19,7 @@ interface Row {
 }
 
 export function elsewhereSection(runs: Runs): Section | null {
-  const contrasts = joined(
-    [],
-    runs.results.questions.flatMap((question) => question.contrasts),
-  )
+  const contrasts = distinct(runs.results.questions.flatMap((question) => question.contrasts))
   const sources = sourcesOf(runs)
   if (sources.length === 0) return null
   const rows = compareAll(runs, contrasts)
@@ -41,6 +38,7 @@ export function elsewhereSection(runs: Runs): Section | null {
       return { contrast: { arm, baseline }, here: estimate, there }
     })
     .filter(({ there }) => there.some((estimate) => estimate !== null))
+  const digits = digitsOfAll(rows.flatMap(({ here, there }) => [here, ...there]))
   return {
     id: 'elsewhere',
     title: 'On other text',
@@ -49,13 +47,15 @@ export function elsewhereSection(runs: Runs): Section | null {
     verdicts: sources.map((source, i) => again(source, rows, i)),
     blocks: present([
       table(
-        'Difference in loss, arm minus baseline by seed, nats a token, with its 95 % interval; negative is better.',
-        ['Arm', 'Baseline', 'Held-out text', ...sources],
+        `Difference in loss, arm minus baseline by seed, nats a token, with its 95 % interval; negative is better.${footnotes(
+          runs,
+          contrasts.flatMap(({ arm, baseline }) => [arm, baseline]),
+        )}`,
+        ['Arm', 'Held-out text', ...sources],
         rows.map(({ contrast, here, there }) => [
-          contrast.arm,
-          contrast.baseline,
-          withInterval(here),
-          ...there.map((estimate) => (estimate === null ? dash : withInterval(estimate))),
+          { text: runs.label(contrast.arm), note: `against ${runs.label(contrast.baseline)}` },
+          estimateCell(here, digits),
+          ...there.map((estimate) => estimateCell(estimate, digits)),
         ]),
       ),
     ]),
@@ -78,13 +78,9 @@ function again(source: string, rows: readonly Row[], index: number): string {
     return here?.interval && other?.interval ? [{ here, other }] : []
   })
   if (pairs.length === 0) return `On ${source}: not enough runs yet.`
-  const firm = holm(pairs.map(({ other }) => other.p ?? 1)).filter((p) => p < 0.05).length
   const seen = pairs.filter(({ here }) => clear(here))
-  const kept = seen.filter(({ here, other }) => clear(other) && Math.sign(here.mean) === Math.sign(other.mean))
-  const opposite = seen.filter(({ here, other }) => clear(other) && Math.sign(here.mean) !== Math.sign(other.mean))
-  const repeat =
-    seen.length === 0
-      ? 'no comparison had an interval clear of nought on the held-out text'
-      : `of ${plural(seen.length, 'comparison')} with an interval clear of nought on the held-out text, ${kept.length || 'none'} ${kept.length > 1 ? 'have' : 'has'} one on the same side here${opposite.length > 0 ? ` and ${opposite.length} on the other side` : ''}`
-  return `On ${source}: ${repeat}. ${firm} of ${plural(pairs.length, 'comparison')} here ${firm === 1 ? 'survives' : 'survive'} Holm's correction; about ${fixed(0.05 * pairs.length, 2)} would show a difference by chance.`
+  const same = (sign: 1 | -1) =>
+    seen.filter(({ here, other }) => clear(other) && Math.sign(here.mean) === sign * Math.sign(other.mean)).length
+  const opposite = same(-1) === 0 ? '' : `, ${same(-1)} on the other side`
+  return `On ${source}: of ${plural(seen.length, 'contrast')} clear of zero on the held-out text, ${same(1)} lie clear of it on the same side${opposite}, before Holm's correction.`
 }

@@ -1,12 +1,12 @@
 /** What the study is, before anything that it found: runs, model, text and machine; and what is missing. */
 import type { Section } from '../../report/index.ts'
-import type { FinishedRun, StudyResults } from '../contract.ts'
-import { count, dash, plural } from './numbers.ts'
+import type { FinishedRun, Pilot, StudyResults } from '../contract.ts'
+import { count, dash, fixed, plural } from './numbers.ts'
 import type { Runs } from './runs.ts'
 import { present, table } from './tables.ts'
 
 export function factsOf(runs: Runs): string[] {
-  const { cells, seeds, machine } = runs.results
+  const { cells, seeds, machine, pilot } = runs.results
   const done = cells.flatMap(({ record }) => (record?.status === 'finished' ? [record] : []))
   const failed = cells.filter(({ record }) => record?.status === 'failed').length
   const missing = cells.length - done.length - failed
@@ -20,9 +20,14 @@ export function factsOf(runs: Runs): string[] {
           `Text: ${textOf(done)}`,
         ]
       : []),
+    ...(pilot ? [pilotText(pilot)] : []),
     ...machine.split('\n').flatMap((line) => (line.trim() === '' ? [] : [`Machine: ${line.trim()}`])),
   ]
 }
+
+/** Measured beforehand: how much seeds differ, and which effects the study can find. */
+const pilotText = ({ arm, baseline, differences, deviation, seeds, detectable }: Pilot): string =>
+  `Pilot: the difference of ${arm} and ${baseline} varies by ${fixed(deviation, 4)} nats a token between ${plural(differences.length, 'seed')} (standard deviation), so with ${plural(seeds, 'seed')} a true difference of ${fixed(detectable, 4)} is found four times in five`
 
 /** 4.12 M, or 1.10 M to 4.12 M. */
 function span(runs: readonly FinishedRun[], value: (run: FinishedRun) => number): string {

@@ -1,7 +1,8 @@
 /**
- * Numbers as a report says them: a real minus sign, as many digits as the interval supports, and a dash
+ * Numbers as a report prints them: a real minus sign, as many digits as the interval supports, and a dash
  * where there is no number. Nothing here returns "NaN".
  */
+import type { Cell, TextCell } from '../../report/index.ts'
 import type { Estimate, Interval } from '../statistics.ts'
 
 export const dash = '–'
@@ -28,10 +29,6 @@ export function percent(share: Maybe, digits = 1): string {
   return isNumber(share) ? `${fixed(100 * share, digits)} %` : dash
 }
 
-export function signedPercent(share: Maybe, digits = 1): string {
-  return isNumber(share) ? `${signed(100 * share, digits)} %` : dash
-}
-
 /** 950, 12.3k, 4.12 M, 1.38 B, 2.10e+15. */
 export function count(value: Maybe): string {
   if (!isNumber(value)) return dash
@@ -54,13 +51,6 @@ function significant(value: Maybe): string {
   return fixed(value, Math.max(0, Math.min(6, digits)))
 }
 
-/** 42 s, 3.4 min, 2.1 h. */
-export function time(seconds: Maybe): string {
-  if (!isNumber(seconds)) return dash
-  if (seconds < 120) return `${significant(seconds)} s`
-  return seconds < 7200 ? `${fixed(seconds / 60, 1)} min` : `${fixed(seconds / 3600, 1)} h`
-}
-
 /** 1 seed, 5 seeds. */
 export function plural(n: number, one: string, many = `${one}s`): string {
   return `${n} ${n === 1 ? one : many}`
@@ -72,8 +62,8 @@ export function listed(words: readonly string[]): string {
 }
 
 /**
- * Digits that an estimate of a loss deserves: two figures of half its interval, at least three after
- * the point, and enough that an end of the interval that is not nought does not look like nought.
+ * Digits that an estimate of a loss deserves: two figures of half its interval, three or four after the
+ * point, and more only where an end of the interval that is not zero would look like zero.
  */
 export function digitsOf({ interval }: Pick<Estimate, 'interval'>): number {
   if (interval === null) return 3
@@ -81,23 +71,30 @@ export function digitsOf({ interval }: Pick<Estimate, 'interval'>): number {
   const wanted = half > 0 ? 1 - Math.floor(Math.log10(half)) : 3
   const nearest = Math.min(Math.abs(interval[0]), Math.abs(interval[1]))
   const visible = nearest > 0 ? Math.ceil(-Math.log10(nearest)) : 3
-  return Math.min(6, Math.max(3, wanted, visible))
+  return Math.min(6, Math.max(3, Math.min(4, wanted), visible))
 }
+
+/** Digits for a column: those of the estimate that deserves most, so that numbers line up. */
+export const digitsOfAll = (estimates: readonly (Pick<Estimate, 'interval'> | null)[]): number =>
+  Math.max(3, ...estimates.flatMap((estimate) => (estimate ? [digitsOf(estimate)] : [])))
 
 /** 0.010 to 0.032. */
 export function range(interval: Interval, digits: number): string {
   return `${fixed(interval[0], digits)} to ${fixed(interval[1], digits)}`
 }
 
-/** A cell of a table: −0.021 (−0.032 to −0.010). */
-export function withInterval(estimate: Estimate | null): string {
+/** −0.021, with (−0.032 to −0.010) below. @param digits of a column; default: its own */
+export function estimateCell(estimate: Estimate | null, digits?: number): TextCell | typeof dash {
   if (estimate === null) return dash
-  const digits = digitsOf(estimate)
-  const interval = estimate.interval ? ` (${range(estimate.interval, digits)})` : ''
-  return `${signed(estimate.mean, digits)}${interval}`
+  return cellWith(estimate, digits ?? digitsOf(estimate))
 }
 
-/** Digits of a ratio: two, or as many more as tell the ends of its interval from 1 and from each other. */
+function cellWith(estimate: Estimate, digits: number): TextCell {
+  const text = signed(estimate.mean, digits)
+  return estimate.interval ? { text, note: range(estimate.interval, digits) } : { text, note: 'one seed' }
+}
+
+/** Digits of a ratio: two, or as many more as keep the ends of its interval apart from 1 and from each other. */
 export function ratioDigits({ interval }: Pick<Estimate, 'interval'>): number {
   if (interval === null) return 2
   const gaps = [Math.abs(interval[0] - 1), Math.abs(interval[1] - 1), interval[1] - interval[0]]
@@ -105,13 +102,12 @@ export function ratioDigits({ interval }: Pick<Estimate, 'interval'>): number {
   return Number.isFinite(smallest) ? Math.min(4, Math.max(2, Math.ceil(-Math.log10(smallest)))) : 2
 }
 
-/** A ratio: 1.32 (1.30 to 1.35), or 1.32 when there is no interval or none to speak of. */
-export function ratioText(estimate: Estimate | null): string {
+/** 1.32, with (1.30 to 1.35) below where there is an interval to speak of. @param digits of a column */
+export function ratioCell(estimate: Estimate | null, digits: number): Cell {
   if (estimate === null) return dash
   const { mean, interval } = estimate
   const known = interval !== null && interval[1] / interval[0] > 1.002
-  const digits = ratioDigits(estimate)
-  return known ? `${fixed(mean, digits)} (${range(interval, digits)})` : fixed(mean, 2)
+  return known ? { text: fixed(mean, digits), note: range(interval, digits) } : fixed(mean, digits)
 }
 
 /** p as a table has it: 0.012, < 0.001. */

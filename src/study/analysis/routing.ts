@@ -1,7 +1,6 @@
 /**
  * What an arm's routing is, read from its settings: how many experts a token activates, under which
- * capacity, and which arms differ in that alone. Comparisons that a question does not list but whose
- * arms are there (top-2 against top-1 at the same capacity, say) are found with it.
+ * capacity, and in which settings two arms differ.
  */
 import type { Contrast } from '../contract.ts'
 import type { Runs } from './runs.ts'
@@ -44,34 +43,8 @@ export function familyOf(routing: Routing | null): string {
   return router === 'top-k' || router === 'switch' ? `top-${k}` : `${router} top-${k}`
 }
 
-/**
- * Rules by which an arm's capacity may be compared: with one expert a token the rules 1x and kx are the
- * same rule, and no capacity at all is the far end of both.
- */
-export function rulesOf({ capacity, activated }: Routing): readonly string[] {
-  return capacity === 'none' || activated === 1 ? ['1x', 'kx'] : [capacity]
-}
-
 /** Settings that change the speed and not the numbers. */
 export const speedOnly: readonly string[] = ['model.moe.compute', 'model.moe.selection', 'runtime.threads']
-
-/** True when no setting but those of `paths` (and those that change only the speed) tells two arms apart. */
-export function differOnlyIn(runs: Runs, a: string, b: string, paths: readonly string[]): boolean {
-  const ignored = new Set([...paths, ...speedOnly])
-  return differences(runs, a, b).every((path) => ignored.has(path))
-}
-
-/**
- * What sets each of `arms` apart from the others besides `paths`: `learningRate 0.003`; nothing for an arm
- * that is alone. For names of lines that would otherwise be the same.
- */
-export function distinctions(runs: Runs, arms: readonly string[], paths: readonly string[]): string[] {
-  const ignored = new Set([...paths, ...speedOnly])
-  const [first] = arms
-  const apart = new Set(arms.flatMap((arm) => (first === undefined ? [] : differences(runs, first, arm))))
-  const told = [...apart].filter((path) => !ignored.has(path))
-  return arms.map((arm) => told.map((path) => `${path.split('.').at(-1)} ${valueText(runs, arm, path)}`).join(', '))
-}
 
 /** A value as a reader would write it. */
 export const valueText = (runs: Runs, arm: string, path: string): string => {
@@ -92,13 +65,10 @@ export function comparableValue(runs: Runs, arm: string, path: string): string {
   return JSON.stringify(path === 'model.moe.router' && value === 'switch' ? 'top-k' : (value ?? null))
 }
 
-/** `more` appended to `contrasts`, without those already there in one direction or the other. */
-export function joined(contrasts: readonly Contrast[], more: readonly Contrast[]): Contrast[] {
-  const all = [...contrasts]
-  for (const contrast of more) if (!all.some((other) => sameArms(other, contrast))) all.push(contrast)
-  return all
-}
+/** Contrasts without those whose two arms are there before, in one direction or the other. */
+export const distinct = (contrasts: readonly Contrast[]): Contrast[] =>
+  contrasts.filter((contrast, i) => contrasts.findIndex((other) => sameArms(other, contrast)) === i)
 
 /** True for the same two arms, in one direction or the other. */
-export const sameArms = (a: Contrast, b: Contrast): boolean =>
+const sameArms = (a: Contrast, b: Contrast): boolean =>
   (a.arm === b.arm && a.baseline === b.baseline) || (a.arm === b.baseline && a.baseline === b.arm)

@@ -1,9 +1,12 @@
 /**
- * The records of a study, found by arm and seed. Everything after this looks at pairs: two finished runs
- * with the same seed and the same text. A run that failed, is missing or has no finite loss is simply
+ * The records of a study by arm and seed, on one *basis*: at which learning rate arms were trained, and at
+ * which capacity they are evaluated. A run that failed, is missing or has no finite loss is simply
  * not in a pair, so no later step has to think of it.
  */
-import type { Cell, Contrast, FinishedRun, Settings, StudyResults, Timing } from '../contract.ts'
+import type { CapacityRule } from '../../model/routing/contract.ts'
+import type { CapacityEvaluation } from '../../train/index.ts'
+import type { Cell, Contrast, FinishedRun, Rate, Settings, StudyResults, Timing } from '../contract.ts'
+import { mean } from '../statistics.ts'
 
 export interface Pair {
   readonly seed: number
@@ -11,20 +14,74 @@ export interface Pair {
   readonly arm: FinishedRun
 }
 
+export interface Basis {
+  /** `best`: an arm without a run at its best rate has the common one for its best. */
+  readonly rate: Rate
+  readonly capacity: CapacityRule
+}
+
+/** Verdicts use the best rate of each arm where there was a sweep, and the capacity that the study names. */
+const decidingBasis = ({ tuning, capacity }: StudyResults): Basis => ({
+  rate: tuning.length > 0 ? 'best' : 'common',
+  capacity,
+})
+
 export class Runs {
   readonly results: StudyResults
+  readonly basis: Basis
   readonly #finished = new Map<string, FinishedRun[]>()
   readonly #configs = new Map<string, Cell['config']>()
+  readonly #others = new Map<string, Runs>()
 
-  constructor(results: StudyResults) {
+  constructor(results: StudyResults, basis: Basis = decidingBasis(results)) {
     this.results = results
-    for (const { arm, record } of results.cells) {
-      if (record === null) continue
+    this.basis = basis
+    const tuned = new Set(results.cells.filter(({ rate }) => rate === 'best').map(({ arm }) => arm))
+    for (const { arm, rate, record } of results.cells) {
+      if (rate !== (basis.rate === 'best' && tuned.has(arm) ? 'best' : 'common') || record === null) continue
       this.#configs.set(arm, record.config)
-      if (record.status !== 'finished' || !Number.isFinite(record.heldOut.loss)) continue
+      if (record.status !== 'finished' || !Number.isFinite(this.lossOf(record))) continue
       this.#finished.set(arm, [...(this.#finished.get(arm) ?? []), record])
     }
     for (const records of this.#finished.values()) records.sort((a, b) => a.seed - b.seed)
+  }
+
+  /** The same results on another basis. */
+  on(basis: Partial<Basis>): Runs {
+    const wanted = { ...this.basis, ...basis }
+    if (wanted.rate === this.basis.rate && wanted.capacity === this.basis.capacity) return this
+    const key = `${wanted.rate} ${wanted.capacity}`
+    const runs = this.#others.get(key) ?? new Runs(this.results, wanted)
+    this.#others.set(key, runs)
+    return runs
+  }
+
+  /** Held-out text at the end. */
+  evaluationOf({ heldOut }: FinishedRun): CapacityEvaluation {
+    return heldOut.capacities[this.basis.capacity]
+  }
+
+  /** Held-out loss at the end, nats a token. */
+  lossOf(run: FinishedRun): number {
+    return this.evaluationOf(run).loss
+  }
+
+  /**
+   * Nats a token that an arm gains from later tokens, mean over its runs: at the capacity of this basis where
+   * it was measured, else at another. Null: the arm is causal, or it was not measured.
+   */
+  leakOf(arm: string): number | null {
+    const leaks = this.finished(arm).flatMap(({ leak }) => {
+      if (leak === undefined) return []
+      const { capacity } = this.basis
+      return (capacity === 'none' ? null : leak[capacity]) ?? leak.train ?? leak.eval ?? []
+    })
+    return mean(leaks)
+  }
+
+  /** The name of an arm in tables and figures: marked if it sees later tokens. */
+  label(arm: string): string {
+    return this.leakOf(arm) === null ? arm : `${arm} †`
   }
 
   /** In the order of seeds. */
@@ -92,7 +149,7 @@ export function mainBaseline(contrasts: readonly Contrast[]): string | null {
   return [...uses].toSorted((a, b) => b[1] - a[1])[0]?.[0] ?? null
 }
 
-function valueAt(value: unknown, path: readonly string[]): unknown {
+export function valueAt(value: unknown, path: readonly string[]): unknown {
   return path.reduce<unknown>(
     (inner, part) =>
       typeof inner === 'object' && inner !== null ? (inner as Readonly<Record<string, unknown>>)[part] : undefined,

@@ -1,6 +1,6 @@
 /**
  * Which comparisons are one family at several sizes: those that agree in every setting in which the arms of
- * the section differ, besides what makes a model large. What is told apart is also named.
+ * the section differ, besides what makes a model large. Where families differ, names show how.
  */
 import type { Contrast } from '../contract.ts'
 import { comparableValue, differences, familyOf, routingOf, speedOnly, valueText } from './routing.ts'
@@ -17,7 +17,7 @@ const sizes = new Set(
 const goesWithSize = (path: string): boolean => path.startsWith('train.')
 
 export interface Kinds {
-  /** Equal for comparisons of one family. @param strict also told apart by how they are trained */
+  /** Equal for comparisons of one family. @param strict also by how they are trained */
   of(contrast: Contrast, strict: boolean): string
   /** A name each, different where the families are. */
   names(families: readonly Contrast[]): string[]
@@ -38,8 +38,8 @@ export function kindsOf(runs: Runs, contrasts: readonly Contrast[]): Kinds {
       )
       return families.map((family, i) => {
         const namesakes = families.filter((_, j) => short[j] === short[i])
-        const told = paths.filter((path) => new Set(namesakes.map((other) => String(both(other, path)))).size > 1)
-        const words = told.map((path) => {
+        const apart = paths.filter((path) => new Set(namesakes.map((other) => String(both(other, path)))).size > 1)
+        const words = apart.map((path) => {
           const [below, above] = both(family, path, valueText)
           return `${path.split('.').at(-1)} ${below === above ? above : `${above} against ${below}`}`
         })

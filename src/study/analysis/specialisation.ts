@@ -1,14 +1,14 @@
 /**
- * What do experts serve? Mutual information says how much the expert of a token tells of its year, its
+ * What do experts serve? Mutual information measures how much the expert of a token reveals of its year, its
  * party, or the token itself; it is compared as a share of the expert's entropy, since an expert out of
- * four cannot tell as much as one out of eight. What is left after documents are shuffled is chance and
- * finite counts, so it is taken off before anything is said.
+ * four cannot reveal as much as one out of eight. What is left after documents are shuffled is chance and
+ * finite counts, so it is taken off before anything is claimed.
  */
-import type { Block, HeatFigure, Section, Table } from '../../report/index.ts'
+import type { Block, Cell, HeatFigure, Section, Table } from '../../report/index.ts'
 import type { Specialisation } from '../contract.ts'
-import { type Estimate, estimateMean, mean } from '../statistics.ts'
-import { count, fixed, listed, percent, plural, range } from './numbers.ts'
-import { familyOf, routingOf } from './routing.ts'
+import { estimateMean, mean } from '../statistics.ts'
+import { count, fixed, listed, percent, range, signed } from './numbers.ts'
+import { routingOf } from './routing.ts'
 import type { Runs } from './runs.ts'
 import { present, slug, table } from './tables.ts'
 
@@ -26,9 +26,13 @@ export function specialisationSection(runs: Runs): Section | null {
     id: 'specialisation',
     title: 'What experts serve',
     about:
-      'How much the expert that serves a token tells of the token, of the year of its document and of the party of its author: mutual information in nats, beside what is left of it when the labels are shuffled, and as a share of the entropy of the expert.',
-    verdicts: [...comparisons(runs), ...strongest(specialisations)],
-    blocks: present([information(specialisations), ...shown(specialisations).flatMap(profile)]),
+      'How much the expert that serves a token reveals of the token, of the year of its document and of the party of its author: mutual information in nats, beside what is left of it when the labels are shuffled, and as a share of the entropy of the expert.',
+    verdicts: [answer(specialisations)],
+    blocks: present([
+      information(runs, specialisations),
+      comparisons(runs),
+      ...shown(specialisations).flatMap((one) => profile(runs, one)),
+    ]),
   }
 }
 
@@ -46,14 +50,14 @@ function groupsOf(all: readonly Specialisation[]): Specialisation[][] {
   return [...groups.values()]
 }
 
-/** Information above chance over the entropy of the expert; null when it is not known or the entropy is nought. */
+/** Information above chance over the entropy of the expert; null when it is not known or the entropy is zero. */
 function shareOf(one: Specialisation, subject: Subject): number | null {
   const row = one.information.find(({ of }) => of === subject)
   const share = row && row.entropy > 0 ? (row.nats - row.shuffled) / row.entropy : Number.NaN
   return Number.isFinite(share) ? share : null
 }
 
-function information(all: readonly Specialisation[]): Table | null {
+function information(runs: Runs, all: readonly Specialisation[]): Table | null {
   return table(
     'Mutual information of expert and token, year and party, mean over layers and seeds. Above chance: less what is left after shuffling, as a share of the entropy of the expert.',
     [
@@ -76,7 +80,7 @@ function information(all: readonly Specialisation[]): Table | null {
         const entropy = mean(rows.map((row) => row.entropy))
         return [
           [
-            first.arm,
+            runs.label(first.arm),
             first.source,
             String(group.length),
             subject,
@@ -93,70 +97,69 @@ function information(all: readonly Specialisation[]): Table | null {
 }
 
 /** Prototypes against plain routing with the same text, seed by seed. */
-function comparisons(runs: Runs): string[] {
+function comparisons(runs: Runs): Table | null {
   const groups = groupsOf(runs.results.specialisations)
   const prototypesOf = (group: readonly Specialisation[]) => routingOf(runs, group[0]?.arm ?? '')?.prototypes ?? 1
-  return groups
+  const rows = groups
     .filter((group) => prototypesOf(group) > 1)
     .flatMap((grouped) =>
       groups
         .filter((plain) => prototypesOf(plain) === 1 && plain[0]?.source === grouped[0]?.source)
         .flatMap((plain) => compare(runs, grouped, plain)),
     )
+  return table(
+    'Prototypes against plain routing: share of the entropy of the expert above chance, in percent, and its difference by seed with the 95 % interval.',
+    ['Arm', 'Text', 'Of', 'Arm, %', 'Other, %', 'Difference'],
+    rows,
+    3,
+  )
 }
 
-function compare(runs: Runs, grouped: readonly Specialisation[], plain: readonly Specialisation[]): string[] {
+function compare(runs: Runs, grouped: readonly Specialisation[], plain: readonly Specialisation[]): Cell[][] {
   const [one, other] = [grouped[0], plain[0]]
   if (one === undefined || other === undefined) return []
-  const parts = subjects.flatMap((subject) => {
+  return subjects.flatMap((subject) => {
     const pairs = grouped.flatMap((a) => {
       const b = plain.find(({ seed }) => seed === a.seed)
       const shares = [shareOf(a, subject), b ? shareOf(b, subject) : null] as const
-      return shares[0] === null || shares[1] === null ? [] : [{ a: shares[0], b: shares[1] }]
+      return shares[0] === null || shares[1] === null ? [] : [{ a: 100 * shares[0], b: 100 * shares[1] }]
     })
     const estimate = estimateMean(pairs.map(({ a, b }) => a - b))
     if (estimate === null) return []
-    const [a, b] = [mean(pairs.map((pair) => pair.a)), mean(pairs.map((pair) => pair.b))]
-    return [`of the ${subject} ${percent(a)} against ${percent(b)} (${found(estimate)})`]
-  })
-  if (parts.length === 0) return []
-  const family = familyOf(routingOf(runs, one.arm))
-  const kind = family === one.arm ? '' : ` (${family})`
-  return [
-    `Experts of ${one.arm}${kind} against those of ${other.arm} on ${one.source}, share of the expert's entropy above chance: ${listed(parts)}.`,
-  ]
-}
-
-function found({ n, mean, interval }: Estimate): string {
-  if (interval === null) return 'one seed, no interval'
-  const ends = `difference ${fixed(100 * mean, 1)} points, 95 % interval ${range([100 * interval[0], 100 * interval[1]], 1)}, ${plural(n, 'seed')}`
-  if (interval[0] > 0) return `more: ${ends}`
-  return interval[1] < 0 ? `less: ${ends}` : `no difference found: ${ends}`
-}
-
-/** What experts tell most of, in each arm. */
-function strongest(all: readonly Specialisation[]): string[] {
-  return groupsOf(all).flatMap((group) => {
-    const shares = subjects.flatMap((subject) => {
-      const share = mean(group.flatMap((one) => shareOf(one, subject) ?? []))
-      return share === null ? [] : [{ subject, share }]
-    })
-    const [first] = group
-    if (shares.length === 0 || first === undefined) return []
-    const words = shares
-      .toSorted((a, b) => b.share - a.share)
-      .map(({ subject, share }) => `the ${subject} ${percent(share)}`)
     return [
-      `${first.arm} on ${first.source}: share of the entropy of the expert that tells, above chance, of ${listed(words)}.`,
+      [
+        { text: runs.label(one.arm), note: `against ${runs.label(other.arm)}` },
+        one.source,
+        subject,
+        fixed(mean(pairs.map(({ a }) => a)), 1),
+        fixed(mean(pairs.map(({ b }) => b)), 1),
+        {
+          text: signed(estimate.mean, 1),
+          note: estimate.interval ? range(estimate.interval, 1) : 'one seed',
+        },
+      ],
     ]
   })
 }
 
-function profile(one: Specialisation): (Block | null)[] {
+/** Of which subject experts reveal most, over arms and texts. */
+function answer(all: readonly Specialisation[]): string {
+  const shares = subjects.flatMap((subject) => {
+    const share = mean(all.flatMap((one) => shareOf(one, subject) ?? []))
+    return share === null ? [] : [{ subject, share }]
+  })
+  if (shares.length === 0) return 'The entropy of the experts is not known.'
+  const words = shares
+    .toSorted((a, b) => b.share - a.share)
+    .map(({ subject, share }) => `the ${subject} ${percent(share)}`)
+  return `Share of the entropy of the expert above chance, mean over arms: of ${listed(words)}.`
+}
+
+function profile(runs: Runs, one: Specialisation): (Block | null)[] {
   return [
-    heat(one, 'period', one.periods, ({ periods }) => periods),
-    heat(one, 'party', one.parties, ({ parties }) => parties),
-    tokens(one),
+    heat(runs, one, 'period', one.periods, ({ periods }) => periods),
+    heat(runs, one, 'party', one.parties, ({ parties }) => parties),
+    tokens(runs, one),
   ]
 }
 
@@ -168,6 +171,7 @@ function layersOf({ experts }: Specialisation, most: number): number[] {
 }
 
 function heat(
+  runs: Runs,
   one: Specialisation,
   label: 'period' | 'party',
   columns: readonly string[],
@@ -178,7 +182,7 @@ function heat(
   return {
     kind: 'figure',
     id: slug(`specialisation-${one.arm}-${one.source}-${label}`),
-    caption: `${one.arm}, seed ${one.seed}, on ${one.source} (${count(one.tokens)} tokens): share of an expert's tokens by ${label}, over the share of that ${label} in the text; 1 is as usual.`,
+    caption: `${runs.label(one.arm)}, seed ${one.seed}, on ${one.source} (${count(one.tokens)} tokens): share of an expert's tokens by ${label}, over the share of that ${label} in the text; 1 is as usual.`,
     form: 'heat',
     xLabel: label,
     yLabel: 'expert',
@@ -201,7 +205,7 @@ function heat(
   }
 }
 
-function tokens(one: Specialisation): Table | null {
+function tokens(runs: Runs, one: Specialisation): Table | null {
   const layers = layersOf(one, 2)
   const rows = layers.flatMap((layer) =>
     one.experts
@@ -215,7 +219,7 @@ function tokens(one: Specialisation): Table | null {
       ]),
   )
   const made = table(
-    `${one.arm}, seed ${one.seed}, on ${one.source}: the tokens that an expert takes most above their usual share, and the share of their occurrences that it takes. First and last layer, the experts with the most tokens.`,
+    `${runs.label(one.arm)}, seed ${one.seed}, on ${one.source}: the tokens that an expert takes most above their usual share, and the share of their occurrences that it takes. First and last layer, the experts with the most tokens.`,
     ['Expert', 'Share of tokens', 'Tokens'],
     rows,
   )

@@ -5,10 +5,10 @@
  */
 import type { Table } from '../../report/index.ts'
 import type { Contrast, Timing } from '../contract.ts'
-import { clearOfOne, timeRatio } from './comparison.ts'
-import { count, dash, fixed, plural, range, ratioDigits, ratioText } from './numbers.ts'
+import { count, dash, fixed, range, ratioCell } from './numbers.ts'
 import { differences } from './routing.ts'
 import { armsOf, mainBaseline, type Runs } from './runs.ts'
+import { timeRatio } from './step-times.ts'
 import { flopsPerToken, meanOf, table } from './tables.ts'
 
 const SELECTION = 'model.moe.selection'
@@ -36,35 +36,12 @@ export function timingTable(runs: Runs, contrasts: readonly Contrast[]): Table |
     `Median time of a training step, alone on the machine, arms by turns. Ratio: to ${baseline ?? 'the baseline'}, turn by turn, with its 95 % interval.`,
     ['Arm', ...(select ? ['Selection'] : []), 'Step', 'Turns, lowest to highest', 'Ratio', 'FLOPs a token'],
     timed.map(({ arm, stepMs, turnsMs }, i) => [
-      arm,
+      runs.label(arm),
       ...(select ? [selections[i] || 'fused'] : []),
       `${fixed(stepMs, 1)} ms`,
       turnsMs.length === 0 ? dash : `${range([Math.min(...turnsMs), Math.max(...turnsMs)], 1)} ms`,
-      baseline === null || arm === baseline ? '1' : ratioText(timeRatio(runs, baseline, arm)),
+      baseline === null || arm === baseline ? '1' : ratioCell(timeRatio(runs, baseline, arm), 2),
       count(meanOf(runs.finished(arm), flopsPerToken)),
     ]),
-  )
-}
-
-/** What doing the same selection in sequence costs, for each pair of arms that differ in that alone. */
-export function selectionVerdicts(runs: Runs, contrasts: readonly Contrast[]): string[] {
-  const timed = timedArms(runs, contrasts).map(({ arm }) => arm)
-  return timed.flatMap((slow) =>
-    timed.flatMap((fast) => {
-      if (runs.wordSetting(slow, SELECTION, 'fused') !== 'sequential' || !differInSelection(runs, slow, fast)) return []
-      const ratio = timeRatio(runs, fast, slow)
-      if (ratio === null) return []
-      const digits = ratioDigits(ratio)
-      const times = `${fixed(ratio.mean, digits)} times`
-      const only = 'they differ only in how experts are selected'
-      if (ratio.interval === null)
-        return [
-          `A step of ${slow} took ${times} that of ${fast} in one turn, which has no interval, so nothing is found yet; ${only}.`,
-        ]
-      const sure = `95 % interval ${range(ratio.interval, digits)}, ${plural(ratio.n, 'turn')}`
-      return clearOfOne(ratio)
-        ? [`A step of ${slow} takes ${times} that of ${fast} (${sure}); ${only}.`]
-        : [`No difference in step time found between ${slow} and ${fast}: ${times} (${sure}); ${only}.`]
-    }),
   )
 }

@@ -1,19 +1,24 @@
 /**
  * Results of studies that never ran, with effects that are known: the loss of a run is a level, plus what
  * its seed does to every arm, plus the arm's effect, plus a jitter of the arm that has a mean of exactly
- * nought over one to five seeds. So the mean difference of two arms is the difference of their effects,
+ * zero over one to five seeds. So the mean difference of two arms is the difference of their effects,
  * to the last digit that matters, and only its interval depends on the jitter.
  */
+import type { CapacityRule } from '../../model/routing/contract.ts'
 import { type RunConfig, runSchema } from '../../train/config.ts'
+import type { Claim } from '../claim.ts'
 import type {
   Contrast,
   FailedRun,
   FinishedRun,
+  Pilot,
   Question,
+  Rate,
   Settings,
   Specialisation,
   StudyResults,
   Timing,
+  Tuning,
   View,
 } from '../contract.ts'
 import { NUMERICS } from '../numerics.ts'
@@ -26,6 +31,12 @@ export interface ArmSketch {
   readonly jitter?: number
   readonly cv?: number
   readonly dropRate?: number
+  readonly unserved?: number
+  /** Added to the loss under a capacity rule. */
+  readonly at?: Partial<Readonly<Record<CapacityRule, number>>>
+  readonly leak?: FinishedRun['leak']
+  /** Added to the loss at the best rate of the arm; without it, that is the common rate. */
+  readonly best?: number
   readonly trainFlops?: number
   readonly parameters?: number
   readonly seconds?: number
@@ -46,13 +57,17 @@ export interface StudySketch {
   readonly seeds?: readonly number[]
   readonly timings?: readonly Timing[]
   readonly specialisations?: readonly Specialisation[]
+  readonly claims?: readonly Claim[]
+  readonly capacity?: CapacityRule
+  readonly pilot?: Pilot
+  readonly tuning?: readonly Tuning[]
 }
 
-export const LEVEL = 3
+const LEVEL = 3
 const STEPS = 1000
 const TOKENS = 4_096_000
 
-/** Sums to nought over each of 1, 2, 3, 4 and 5 seeds. */
+/** Sums to zero over each of 1, 2, 3, 4 and 5 seeds. */
 const jitters: Readonly<Record<number, readonly number[]>> = {
   1: [0],
   2: [1, -1],
@@ -72,30 +87,50 @@ export function studyOf(sketch: StudySketch): StudyResults {
     command: 'choir study test',
     seeds,
     arms: Object.fromEntries(Object.entries(arms).map(([name, { settings = {} }]) => [name, settings])),
-    questions: sketch.questions ?? [{ id: view, title: 'A question', about: 'What is asked.', view, contrasts }],
-    capacity: 'train',
-    pilot: null,
-    tuning: [],
+    questions: sketch.questions ?? [
+      {
+        id: view,
+        title: 'A question',
+        about: 'The question in full.',
+        view,
+        contrasts,
+        ...(sketch.claims && { claims: sketch.claims }),
+      },
+    ],
     cells: Object.entries(arms).flatMap(([arm, one]) =>
-      seeds.map((seed, i) => ({
-        arm,
-        seed,
-        rate: 'common',
-        record: recordOf(arm, one, seed, jitters[seeds.length]?.[i] ?? 0),
-      })),
+      ratesOf(one).flatMap((rate) =>
+        seeds.map((seed, i) => ({
+          arm,
+          seed,
+          rate,
+          record: recordOf(arm, one, seed, jitters[seeds.length]?.[i] ?? 0, rate),
+        })),
+      ),
     ),
+    capacity: sketch.capacity ?? 'train',
+    pilot: sketch.pilot ?? null,
+    tuning: sketch.tuning ?? [],
     timings: sketch.timings ?? [],
     specialisations: sketch.specialisations ?? [],
     machine: 'An imaginary CPU, 8 threads',
   }
 }
 
-function recordOf(name: string, arm: ArmSketch, seed: number, jitter: number): FinishedRun | FailedRun | null {
+const ratesOf = ({ best }: ArmSketch): Rate[] => (best === undefined ? ['common'] : ['common', 'best'])
+
+function recordOf(
+  name: string,
+  arm: ArmSketch,
+  seed: number,
+  jitter: number,
+  rate: Rate,
+): FinishedRun | FailedRun | null {
   if (arm.missing?.includes(seed)) return null
   const config = configOf(arm.settings ?? {}, seed)
   const key = `${name}-${seed}`
   if (arm.failed?.includes(seed)) return { status: 'failed', key, seed, config, error: 'out of memory' }
-  const effect = typeof arm.effect === 'function' ? arm.effect(seed) : (arm.effect ?? 0)
+  const own = typeof arm.effect === 'function' ? arm.effect(seed) : (arm.effect ?? 0)
+  const effect = own + (rate === 'best' ? (arm.best ?? 0) : 0)
   const common = LEVEL + 0.5 * Math.sin(seed) + (arm.jitter ?? 0) * jitter
   const loss = common + effect
   const { cv = 0.4, dropRate = 0.03, seconds = 100 } = arm
@@ -135,13 +170,21 @@ function recordOf(name: string, arm: ArmSketch, seed: number, jitter: number): F
           load: steps.map(() => [0.4, 0.3, 0.2, 0.1]),
         }))
       : [],
-    leak: { train: null, eval: null },
+    leak: arm.leak ?? { train: null, eval: null },
     engine: 'oneDNN float32, 8 threads',
   }
 }
 
-function evaluationOf(loss: number, { cv = 0.4, dropRate = 0.03 }: ArmSketch): FinishedRun['heldOut'] {
-  const capped = { loss, bits_per_byte: loss / Math.LN2 / 4, drop_rate: dropRate, unserved_rate: 0 }
+function evaluationOf(
+  loss: number,
+  { cv = 0.4, dropRate = 0.03, unserved = 0, at = {} }: ArmSketch,
+): FinishedRun['heldOut'] {
+  const under = (rule: CapacityRule, drops: number) => ({
+    loss: loss + (at[rule] ?? 0),
+    bits_per_byte: (loss + (at[rule] ?? 0)) / Math.LN2 / 4,
+    drop_rate: drops,
+    unserved_rate: rule === 'train' ? unserved : 0,
+  })
   return {
     kind: 'eval',
     step: STEPS,
@@ -156,12 +199,12 @@ function evaluationOf(loss: number, { cv = 0.4, dropRate = 0.03 }: ArmSketch): F
     load_cv: cv,
     load_cv_kept: cv / 2,
     dead_experts: 0,
-    capacity: 'eval',
-    capacities: { train: capped, eval: capped, none: { ...capped, drop_rate: 0 } },
+    capacity: 'train',
+    capacities: { train: under('train', dropRate), eval: under('eval', dropRate / 4), none: under('none', 0) },
   }
 }
 
-/** Settings by path on the defaults; those that the schema does not know only tell arms apart. */
+/** Settings by path on the defaults; those that the schema does not know only make arms differ. */
 function configOf(settings: Settings, seed: number): RunConfig {
   const config = structuredClone(runSchema.parse({ train: { steps: STEPS, seed } })) as unknown as Record<
     string,

@@ -1,0 +1,114 @@
+/** The rule by which every claim is answered, as properties over random effects and margins. */
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { estimateMean } from '../../statistics.ts'
+import { effectOf } from '../ratios.ts'
+import { type Answer, chanceOf, decide, intervalOf, regionOf, together } from './decision.ts'
+
+const small = fc.double({ min: -2, max: 2, noNaN: true })
+const values = fc.array(small, { minLength: 2, maxLength: 6 })
+const side = fc.constantFrom(-1 as const, 0 as const, 1 as const)
+const margins = fc.double({ min: 0.01, max: 1, noNaN: true })
+const fresh = { numRuns: 500 }
+
+/** Whether a number is where the claim puts it, from the words of the claim. */
+const isClaimed = (value: number, of: -1 | 0 | 1, margin: number): boolean =>
+  of === 0 ? Math.abs(value) <= margin : of * value >= margin
+
+describe('a claim', () => {
+  test('holds exactly where every number of the interval is as claimed, and does not where none is', () => {
+    fc.assert(
+      fc.property(values, side, margins, (all, of, margin) => {
+        // Student's interval by another path than that of effects.
+        const interval = estimateMean(all)?.interval ?? null
+        const effect = effectOf(all)
+        if (interval === null || effect === null) return
+        const [low, high] = interval
+        const inside = Array.from({ length: 201 }, (_, i) => low + ((high - low) * i) / 200)
+        const claimed = inside.filter((value) => isClaimed(value, of, margin)).length
+        const answer = decide(intervalOf(effect), regionOf(of, margin))
+        if (answer === 'holds') expect(claimed).toBe(inside.length)
+        if (answer === 'does not hold') expect(claimed).toBe(0)
+        if (answer === 'cannot be said here') {
+          // An edge lies within the interval.
+          const edges = of === 0 ? [-margin, margin] : [of * margin]
+          expect(edges.some((edge) => edge >= low - 1e-9 && edge <= high + 1e-9)).toBe(true)
+        }
+      }),
+      fresh,
+    )
+  })
+
+  test('is decided exactly where its p is below 0.05', () => {
+    fc.assert(
+      fc.property(values, side, margins, (all, of, margin) => {
+        const effect = effectOf(all)
+        const region = regionOf(of, margin)
+        const p = effect && chanceOf(effect, region)
+        if (effect === null || p === null || Math.abs(p - 0.05) < 1e-9) return
+        expect(decide(intervalOf(effect), region) !== 'cannot be said here').toBe(p < 0.05)
+      }),
+      fresh,
+    )
+  })
+
+  test('that is mirrored has the same answer for mirrored numbers', () => {
+    fc.assert(
+      fc.property(values, side, margins, (all, of, margin) => {
+        const [one, other] = [effectOf(all), effectOf(all.map((value) => -value))]
+        const mirrored = of === 0 ? 0 : of === 1 ? -1 : 1
+        expect(decide(other && intervalOf(other), regionOf(mirrored, margin))).toBe(
+          decide(one && intervalOf(one), regionOf(of, margin)),
+        )
+      }),
+      fresh,
+    )
+  })
+
+  test('and its opposite never both hold, and one of them holds where the other does not, without a margin', () => {
+    fc.assert(
+      fc.property(values, (all) => {
+        const effect = effectOf(all)
+        const interval = effect && intervalOf(effect)
+        const [lower, higher] = [decide(interval, regionOf(-1, 0)), decide(interval, regionOf(1, 0))]
+        expect(lower === 'holds').toBe(higher === 'does not hold')
+        expect(higher === 'holds').toBe(lower === 'does not hold')
+      }),
+      fresh,
+    )
+  })
+
+  test('of one seed cannot be said, whatever it found', () => {
+    const effect = effectOf([-5])
+    expect(decide(effect && intervalOf(effect), regionOf(-1, 0))).toBe('cannot be said here')
+    expect(effect && chanceOf(effect, regionOf(-1, 0))).toBeNull()
+  })
+
+  test('of numbers that are the same with every seed is decided by the number alone', () => {
+    const exactly = (value: number) => {
+      const effect = effectOf([value, value, value])
+      return decide(effect && intervalOf(effect), regionOf(0, 0.1))
+    }
+    expect([0, 0.05, 0.2].map(exactly)).toEqual(['holds', 'holds', 'does not hold'])
+  })
+})
+
+describe('a claim about several contrasts', () => {
+  const yes: Answer = 'holds'
+  const no: Answer = 'does not hold'
+  const open: Answer = 'cannot be said here'
+
+  test.each([
+    [[yes, yes], yes, yes],
+    [[yes, open], open, open],
+    [[yes, no], no, no],
+    [[yes, yes, open], open, yes],
+    [[yes, yes, no], no, yes],
+    [[open, open, no], no, open],
+    [[no, no, yes], no, no],
+    [[], open, open],
+  ])('%j: of all %s, of most %s', (answers, all, most) => {
+    expect(together(answers, 'all')).toBe(all)
+    expect(together(answers, 'most')).toBe(most)
+  })
+})

@@ -1,0 +1,174 @@
+/**
+ * From a claim to its numbers: what is measured by seed, on which scale, in which unit. Numbers of every kind
+ * are negative where an arm is better: a lower loss, fewer steps, a fall.
+ */
+import type { Claim } from '../../claim.ts'
+import type { Contrast, FinishedRun, Question } from '../../contract.ts'
+import { pearson, regression } from '../../statistics.ts'
+import { imbalancePoints } from '../imbalance.ts'
+import { raceOf, ratiosOf } from '../race.ts'
+import { effectOf, productOf } from '../ratios.ts'
+import type { Runs } from '../runs.ts'
+import { valueAt } from '../runs.ts'
+import type { Effect } from './decision.ts'
+
+/** How a number is written: as it is, as a ratio (its logarithm is measured), or as r (Fisher's z is). */
+export type Scale = 'linear' | 'log' | 'fisher'
+
+export interface Measured {
+  /** The arms: a contrast in words, or the list of a trend. */
+  readonly label: string
+  /** Whose leak marks the answer. */
+  readonly arms: readonly string[]
+  readonly scale: Scale
+  readonly unit: string
+  /** Null: not enough runs. */
+  readonly effect: Effect | null
+}
+
+/** Student's t with so many degrees of freedom is the normal distribution of Fisher's z. */
+const NORMAL = 1e7
+
+const contrastsOf = (claim: Claim, question: Question): readonly Contrast[] =>
+  'contrasts' in claim && claim.contrasts
+    ? claim.contrasts.map(([baseline, arm]) => ({ baseline, arm }))
+    : question.contrasts
+
+/** `arm against baseline`, each marked if it sees later tokens. */
+export const wordsOf = (runs: Runs, { arm, baseline }: Contrast): string =>
+  `${runs.label(arm)} against ${runs.label(baseline)}`
+
+export function measuredOf(runs: Runs, claim: Claim, question: Question): readonly Measured[] {
+  switch (claim.kind) {
+    case 'difference':
+      return contrastsOf(claim, question).map((contrast) => differenceOf(runs, contrast))
+    case 'speed':
+      return contrastsOf(claim, question).map((contrast) => speedOf(runs, contrast, claim.measure))
+    case 'trend':
+    case 'returns':
+      return [alongOf(runs, claim, question)]
+    case 'correlation':
+      return [correlationOf(runs, question)]
+  }
+}
+
+/** Arm minus baseline by seed; where `seeds` are given, over those alone. */
+export function differenceOf(runs: Runs, contrast: Contrast, seeds?: readonly number[]): Measured {
+  const pairs = runs.pairs(contrast).filter(({ seed }) => seeds?.includes(seed) ?? true)
+  return {
+    label: wordsOf(runs, contrast),
+    arms: [contrast.baseline, contrast.arm],
+    scale: 'linear',
+    unit: 'nats a token',
+    effect: effectOf(pairs.map(({ arm, baseline }) => runs.lossOf(arm) - runs.lossOf(baseline))),
+  }
+}
+
+const costNames = { steps: 'steps', flops: 'FLOPs', seconds: 'seconds' } as const
+
+function speedOf(runs: Runs, contrast: Contrast, measure: 'steps' | 'flops' | 'seconds'): Measured {
+  const race = raceOf(runs, contrast)
+  const effect =
+    measure === 'seconds' && race.turns
+      ? productOf(ratiosOf(race, 'steps'), race.turns)
+      : effectOf(ratiosOf(race, measure).map(Math.log))
+  return {
+    label: wordsOf(runs, contrast),
+    arms: [contrast.baseline, contrast.arm],
+    scale: 'log',
+    unit: `× the ${costNames[measure]} to one loss`,
+    effect,
+  }
+}
+
+/** A point of a trend: log₂ of what it goes along, and a value by seed. */
+export interface Point {
+  readonly label: string
+  readonly x: number
+  readonly bySeed: ReadonlyMap<number, number>
+}
+
+/** Points of a claim of kind `trend` or `returns`, in the order of x; those without runs are left out. */
+export function pointsOf(
+  runs: Runs,
+  claim: Extract<Claim, { kind: 'trend' | 'returns' }>,
+  question: Question,
+): readonly Point[] {
+  const points = claim.arms
+    ? claim.arms.map((arm): Point => {
+        const finished = runs.finished(arm)
+        return {
+          label: runs.label(arm),
+          x: logOf(finished[0], claim.over),
+          bySeed: new Map(finished.map((run) => [run.seed, runs.lossOf(run)])),
+        }
+      })
+    : contrastsOf(claim, question).map((contrast): Point => {
+        const pairs = runs.pairs(contrast)
+        return {
+          label: runs.label(contrast.arm),
+          x: logOf(pairs[0]?.arm, claim.over),
+          bySeed: new Map(pairs.map(({ seed, arm, baseline }) => [seed, runs.lossOf(arm) - runs.lossOf(baseline)])),
+        }
+      })
+  return points.filter(({ x }) => Number.isFinite(x)).toSorted((a, b) => a.x - b.x)
+}
+
+const counts = ['parameters', 'activeParameters', 'tokens'] as const
+
+function logOf(run: FinishedRun | undefined, over: string): number {
+  if (run === undefined) return Number.NaN
+  const count = counts.find((name) => name === over)
+  const value = count === undefined ? valueAt(run.config, over.split('.')) : run[count]
+  return typeof value === 'number' && value > 0 ? Math.log2(value) : Number.NaN
+}
+
+function alongOf(runs: Runs, claim: Extract<Claim, { kind: 'trend' | 'returns' }>, question: Question): Measured {
+  const points = pointsOf(runs, claim, question)
+  const seeds = [...new Set(points.flatMap(({ bySeed }) => [...bySeed.keys()]))]
+  const values = seeds.flatMap((seed) => {
+    const own = points.filter(({ bySeed }) => bySeed.has(seed))
+    // A seed that lacks a size would have another trend for that alone.
+    if (own.length < points.length) return []
+    const [x, y] = [own.map((point) => point.x), own.map(({ bySeed }) => bySeed.get(seed) ?? 0)]
+    return (claim.kind === 'trend' ? (regression(x, y)?.slope ?? null) : bend(x, y)) ?? []
+  })
+  const arms = claim.arms ?? contrastsOf(claim, question).flatMap(({ baseline, arm }) => [baseline, arm])
+  const over = claim.over.split('.').at(-1) ?? claim.over
+  const slope = `nats a doubling of ${over === 'activeParameters' ? 'active parameters' : over}`
+  return {
+    label: `${points[0]?.label ?? '–'} to ${points.at(-1)?.label ?? '–'}`,
+    arms: [...new Set(arms)],
+    scale: 'linear',
+    unit: claim.kind === 'trend' ? slope : `change of slope, ${slope}`,
+    effect: effectOf(values),
+  }
+}
+
+/** Slope between the last two points less that between the first two: their second difference, if there are three. */
+export function bend(x: readonly number[], y: readonly number[]): number | null {
+  if (x.length < 3) return null
+  const slopeAt = (i: number) => ((y[i + 1] ?? 0) - (y[i] ?? 0)) / ((x[i + 1] ?? 0) - (x[i] ?? 0))
+  const change = slopeAt(x.length - 2) - slopeAt(0)
+  return Number.isFinite(change) ? change : null
+}
+
+function correlationOf(runs: Runs, question: Question): Measured {
+  const points = imbalancePoints(runs, question.contrasts).filter(({ evidence }) => evidence)
+  const found = pearson(
+    points.map(({ x }) => x),
+    points.map(({ y }) => y),
+  )
+  // A correlation of exactly 1 is at an infinite z.
+  const r = Math.min(1 - 1e-12, Math.max(-1 + 1e-12, found?.r ?? 0))
+  return {
+    label: `${points.length} arms`,
+    arms: points.map(({ arm }) => arm),
+    scale: 'fisher',
+    unit: 'r of c_v and loss',
+    effect:
+      found === null || found.n < 4
+        ? null
+        : { n: found.n, mean: Math.atanh(r), error: 1 / Math.sqrt(found.n - 3), freedom: NORMAL },
+  }
+}

@@ -1,0 +1,163 @@
+/** The table that opens a report, and the sentences below it. */
+import { describe, expect, test } from 'vitest'
+import type { Cell, IntervalCell } from '../../report/index.ts'
+import { claimSchema } from '../claim.ts'
+import type { Question } from '../contract.ts'
+import { type StudySketch, studyOf } from '../testing/results.ts'
+import { analyse } from './analyse.ts'
+
+const text = (cell: Cell | undefined): string =>
+  typeof cell === 'string' ? cell : cell && 'text' in cell ? cell.text : 'drawn'
+const summary = (sketch: StudySketch) => {
+  const [first] = analyse(studyOf(sketch)).sections
+  if (first?.lead === undefined) throw new Error('no opening table')
+  return { rows: first.lead.rows, cells: first.lead.rows.map((row) => row.map(text)), sentences: first.verdicts }
+}
+const question = (arm: string, expect_: string, more: object = {}): Question => ({
+  id: arm,
+  title: `Is ${arm} ${expect_}?`,
+  about: '',
+  view: 'plain',
+  contrasts: [{ baseline: 'base', arm }],
+  claims: [claimSchema.parse({ kind: 'difference', statement: `${arm} is ${expect_}`, expect: expect_, ...more })],
+})
+
+describe('the opening table', () => {
+  const arms = {
+    base: {},
+    large: { effect: -0.2, jitter: 0.01 },
+    sure: { effect: 0.05, jitter: 0.001 },
+    open: { effect: 0.001, jitter: 0.01 },
+  }
+  const questions = [question('open', 'better'), question('large', 'better'), question('sure', 'better')]
+  const { rows, cells, sentences } = summary({ arms, questions })
+
+  test('has the strongest finding first, by its effect over its error, and the undecided last', () => {
+    expect(cells.map(([name, answer]) => [name, answer])).toEqual([
+      ['Is sure better?', 'does not hold'],
+      ['Is large better?', 'holds'],
+      ['Is open better?', 'cannot be said here'],
+    ])
+  })
+
+  test('has the effect, its interval and half its width, in numbers and drawn on one axis', () => {
+    // Half of the interval: 2.7764 · 0.01 · √2.5 / √5 = 0.0196.
+    expect(cells[1]?.slice(3)).toEqual(['−0.2000', '−0.2196 to −0.1804', '0.0196'])
+    const drawn = rows.map((row) => row[2] as IntervalCell)
+    expect(drawn[1]).toMatchObject({
+      mean: expect.closeTo(-0.2, 9),
+      low: expect.closeTo(-0.2 - 0.01963, 4),
+      high: expect.closeTo(-0.2 + 0.01963, 4),
+    })
+    expect(new Set(drawn.map(({ reach }) => reach)).size).toBe(1)
+    expect(drawn[0]?.reach).toBeGreaterThan(0.2196)
+  })
+
+  test('is followed by at most five sentences: the largest effect, what surprised, and what verdicts rest on', () => {
+    expect(sentences).toEqual([
+      'The largest effect: large is better than base: −0.200 nats a token (95 % interval −0.220 to −0.180, 5 seeds).',
+      'Against the literature: “Is sure better?”; no experiment tried to refute that yet.',
+      'Verdicts use the held-out loss at the capacity of training, where an arm’s cost is what it is judged at, with all arms at one learning rate.',
+    ])
+  })
+
+  test('names no answer twice in the report', () => {
+    const report = analyse(studyOf({ arms, questions }))
+    const all = report.sections.flatMap(({ verdicts }) => verdicts)
+    expect(new Set(all).size).toBe(all.length)
+  })
+})
+
+test('an arm that sees later tokens is marked, and is not the largest effect', () => {
+  const leak = { train: 0.5, eval: null }
+  const { cells, sentences } = summary({
+    arms: { base: {}, seer: { effect: -0.9, jitter: 0.001, leak }, arm: { effect: -0.1, jitter: 0.001 } },
+    questions: [question('seer', 'better'), question('arm', 'better')],
+  })
+  expect(cells.map(([, answer]) => answer)).toEqual(['holds †', 'holds'])
+  expect(sentences[0]).toContain('arm is better than base')
+  expect(sentences.at(-1)).toMatch(/^1 arm \(†\) sees later tokens/)
+})
+
+test('an order that depends on the capacity of evaluation is warned of, a size that does is not', () => {
+  const warning = (none: number) =>
+    summary({
+      arms: { base: {}, arm: { effect: -0.1, jitter: 0.001, at: { none } } },
+      questions: [question('arm', 'better')],
+    }).sentences.find((sentence) => sentence.startsWith('Take care'))
+  expect(warning(0.3)).toBe(
+    'Take care: another capacity of evaluation has the opposite answer to “Is arm better?” (‡); the order of arm against base depends on the capacity of evaluation (‡).',
+  )
+  expect(warning(0.05)).toBeUndefined()
+})
+
+test('an answer that depends on the capacity or on the learning rate is marked in the table', () => {
+  const tuning = [{ arm: 'turning', budgetSteps: 10, trials: [], best: 0.1 }]
+  const { cells } = summary({
+    arms: {
+      base: {},
+      turning: { effect: -0.1, jitter: 0.001, at: { none: 0.3 } },
+      tuned: { effect: 0.1, jitter: 0.001, best: -0.2 },
+      firm: { effect: -0.2, jitter: 0.001, at: { none: 0.05 } },
+    },
+    questions: ['turning', 'tuned', 'firm'].map((arm) => question(arm, 'better')),
+    tuning,
+  })
+  expect(Object.fromEntries(cells.map(([name, answer]) => [name, answer]))).toEqual({
+    'Is turning better?': 'holds ‡',
+    'Is tuned better?': 'holds §',
+    'Is firm better?': 'holds',
+  })
+})
+
+test('an answer that another learning rate would change is warned of', () => {
+  const tuning = [{ arm: 'arm', budgetSteps: 10, trials: [], best: 0.1 }]
+  const { sentences } = summary({
+    arms: { base: {}, arm: { effect: 0.1, jitter: 0.001, best: -0.2 } },
+    questions: [question('arm', 'better')],
+    tuning,
+  })
+  expect(sentences).toContain('Take care: at the common learning rate the answer to “Is arm better?” is another (§).')
+  expect(sentences.join(' ')).toContain('each arm at its own best learning rate')
+})
+
+test('experiments that tried to refute a surprise are counted, and those that did', () => {
+  const controls = [
+    { name: 'dropless', contrast: ['base', 'arm'], capacity: 'none' },
+    { name: 'two seeds', contrast: ['base', 'arm'], seeds: [0, 1] },
+  ]
+  const surprise = (none: number) =>
+    summary({
+      arms: { base: {}, arm: { effect: 0.1, jitter: 0.0001, at: { none } } },
+      questions: [question('arm', 'better', { controls })],
+    }).sentences[1]
+  expect(surprise(0)).toBe('Against the literature: “Is arm better?”; 2 experiments tried to refute that, none did.')
+  expect(surprise(-0.5)).toContain('2 experiments tried to refute that, 1 did.')
+})
+
+test('a question without a claim has a row with its largest difference', () => {
+  const { cells } = summary({
+    arms: { base: {}, a: { effect: 0.1, jitter: 0.001 }, b: { effect: -0.3, jitter: 0.01 }, c: { jitter: 0.01 } },
+  })
+  expect(cells[0]?.slice(0, 2)).toEqual(['A question', '2 of 3 differ'])
+  expect(cells[0]?.[3]).toBe('−0.300')
+})
+
+test('the pilot stands in the facts: how seeds differ, and which effect the study finds', () => {
+  const { facts } = analyse(
+    studyOf({
+      arms: { base: {}, arm: {} },
+      pilot: {
+        baseline: 'base',
+        arm: 'arm',
+        differences: [0.1, 0.2, 0.3],
+        deviation: 0.0031,
+        seeds: 5,
+        detectable: 0.0056,
+      },
+    }),
+  )
+  expect(facts.find((fact) => fact.startsWith('Pilot'))).toMatch(
+    /arm and base varies by 0\.0031 .* 3 seeds .* with 5 seeds a true difference of 0\.0056/,
+  )
+})

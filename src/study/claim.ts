@@ -1,0 +1,151 @@
+/**
+ * A claim of the literature, in a form that a study can answer. Every kind comes down to numbers by seed
+ * (`analysis/claims/effects.ts`) and to the region of the number line where the claim puts them: below zero,
+ * above zero, or within a margin of it. A number below zero is always a lower loss, fewer steps, or a fall.
+ *
+ * | kind | the number | `expect` |
+ * |---|---|---|
+ * | `difference` | loss of the arm minus that of its baseline, nats a token | `better`, `worse`, `equal` |
+ * | `speed` | steps, FLOPs or seconds of the arm over those of its baseline, until the baseline's final loss | `better`, `worse`, `equal` |
+ * | `trend` | slope of a loss, or of a difference, for each doubling of `over` | `falls`, `rises`, `flat` |
+ * | `returns` | change of that slope from the first step between arms to the last | `diminish`, `grow`, `constant` |
+ * | `correlation` | r of load imbalance (c_v) with the loss, over arms | `rises`, `falls`, `flat` |
+ *
+ * @example
+ * ```yaml
+ * claim:
+ *   statement: Two prototypes are better than top-1 at equal cost
+ *   source: arXiv 2105.15082
+ *   kind: difference
+ *   contrasts: [[top-1, 2 top-1 1x]]
+ *   expect: better
+ *   controls:
+ *     - { name: other seeds, contrast: [top-1, 2 top-1 1x], seeds: [6, 7, 8] }
+ *     - { name: without capacity, contrast: [top-1, 2 top-1 1x], capacity: none }
+ * ```
+ */
+import { z } from 'zod'
+
+const sides = {
+  better: -1,
+  falls: -1,
+  grow: -1,
+  worse: 1,
+  rises: 1,
+  diminish: 1,
+  equal: 0,
+  flat: 0,
+  constant: 0,
+} as const
+
+/** On which side of zero a claim puts its number; 0: within the margin of it. */
+export const sideOf = (expectation: keyof typeof sides): -1 | 0 | 1 => sides[expectation]
+
+/** [baseline, arm]. */
+const pairSchema = z.tuple([z.string(), z.string()])
+
+const controlSchema = z.strictObject({
+  /** In a few words. */
+  name: z.string().min(1),
+  contrast: pairSchema,
+  /** The evaluation that it uses; default: that of the study. */
+  capacity: z.enum(['train', 'eval', 'none']).optional(),
+  /** Only these seeds; default: all. */
+  seeds: z.array(z.int().nonnegative()).min(1).optional(),
+})
+
+const common = {
+  /** What is claimed, in a sentence without a full stop. */
+  statement: z.string().min(1),
+  /** The same in a few words, for the table that opens the report; default: the title of the question. */
+  name: z.string().min(1).optional(),
+  /** Where it was published: an arXiv id. */
+  source: z.string().min(1).optional(),
+  /** The number that was published. */
+  published: z.string().min(1).optional(),
+  /**
+   * With `equal`, `flat` or `constant`: how far from none still counts as none. With a direction: the least
+   * effect that counts. In the unit of the number; of a ratio, the excess over 1 (0.05: five percent).
+   */
+  margin: z.number().nonnegative().default(0),
+  /** Contrasts that try to refute the answer. */
+  controls: z.array(controlSchema).default([]),
+}
+
+const several = {
+  /** Default: all contrasts of the question. */
+  contrasts: z.array(pairSchema).min(1).optional(),
+  /** How many of the contrasts the claim is about. */
+  of: z.enum(['all', 'most']).default('all'),
+}
+
+const along = {
+  /** In the order of `over`; their losses are looked at. */
+  arms: z.array(z.string()).min(2).optional(),
+  /** Instead: differences, one contrast a size. Default: all contrasts of the question. */
+  contrasts: z.array(pairSchema).min(2).optional(),
+  /** Along what: `parameters`, `activeParameters`, `tokens`, or a field of the configuration by its path. */
+  over: z.string().min(1).default('parameters'),
+}
+
+const kinds = {
+  difference: z.strictObject({
+    kind: z.literal('difference'),
+    ...common,
+    ...several,
+    expect: z.enum(['better', 'worse', 'equal']),
+  }),
+  speed: z.strictObject({
+    kind: z.literal('speed'),
+    ...common,
+    ...several,
+    measure: z.enum(['steps', 'flops', 'seconds']).default('steps'),
+    expect: z.enum(['better', 'worse', 'equal']),
+  }),
+  trend: z.strictObject({ kind: z.literal('trend'), ...common, ...along, expect: z.enum(['falls', 'rises', 'flat']) }),
+  returns: z.strictObject({
+    kind: z.literal('returns'),
+    ...common,
+    ...along,
+    expect: z.enum(['diminish', 'grow', 'constant']),
+  }),
+  correlation: z.strictObject({
+    kind: z.literal('correlation'),
+    ...common,
+    expect: z.enum(['rises', 'falls', 'flat']),
+  }),
+}
+
+export const claimSchema = z
+  .discriminatedUnion('kind', [kinds.difference, kinds.speed, kinds.trend, kinds.returns, kinds.correlation])
+  .refine(({ expect, margin }) => margin > 0 || sideOf(expect) !== 0, {
+    message: 'needs a margin above 0: no experiment shows that two numbers are exactly equal',
+    path: ['margin'],
+  })
+  .refine((claim) => !('arms' in claim && claim.arms && claim.contrasts), {
+    message: 'has both arms and contrasts (give arms for losses, or contrasts for differences)',
+    path: ['contrasts'],
+  })
+
+export type Claim = z.output<typeof claimSchema>
+export type Control = Claim['controls'][number]
+export const controlFields: readonly string[] = Object.keys(controlSchema.shape)
+
+/** The fields of a claim, as far as its kind is known. */
+export function claimFields(claim: unknown): readonly string[] {
+  const kind = typeof claim === 'object' && claim !== null && 'kind' in claim ? claim.kind : undefined
+  const schema = Object.entries(kinds).find(([name]) => name === kind)?.[1]
+  return Object.keys(schema?.shape ?? { kind, ...common })
+}
+
+/** The contrasts that a claim names itself, its controls among them, and the arms of a list. */
+export function namedIn(claim: Claim): {
+  readonly contrasts: readonly (readonly [baseline: string, arm: string])[]
+  readonly arms: readonly string[]
+} {
+  const own = 'contrasts' in claim ? (claim.contrasts ?? []) : []
+  return {
+    contrasts: [...own, ...claim.controls.map(({ contrast }) => contrast)],
+    arms: 'arms' in claim ? (claim.arms ?? []) : [],
+  }
+}
