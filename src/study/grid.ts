@@ -75,8 +75,11 @@ export async function expand(specification: Specification): Promise<Grid> {
 }
 
 function cellOf(arm: string, seed: number, given: RunConfig): Cell {
+  const { moe } = given.model
   const config: RunConfig = {
     ...given,
+    // The tables of a hash router are drawn like initial parameters: with the seed.
+    ...(moe?.router === 'hash' && { model: { ...given.model, moe: { ...moe, hashSeed: seed } } }),
     data: { ...given.data, order: seed },
     train: {
       ...given.train,
