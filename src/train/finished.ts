@@ -90,7 +90,7 @@ export async function evaluateRun(directory: string, options: EvaluateOptions = 
   try {
     const runtime = await openRuntime(config)
     cleanup.defer(() => runtime.close())
-    for (const message of noticesOf(runtime, config.model)) onEvent({ kind: 'notice', message })
+    for (const message of noticesOf(runtime, config, ['evaluation'])) onEvent({ kind: 'notice', message })
     const { batch, microBatches, seed } = config.train
     const evaluator = await Evaluator.compile(runtime, config.model, store, batch / microBatches, seed)
     const { evaluation } = await evaluator.run(data, options.batches)

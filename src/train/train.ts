@@ -73,7 +73,7 @@ async function trainOn(
 
   const runtime = await openRuntime(config, profile)
   cleanup.defer(() => runtime.close())
-  for (const message of noticesOf(runtime, model)) tell({ kind: 'notice', message })
+  for (const message of noticesOf(runtime, config)) tell({ kind: 'notice', message })
   const ceilings = profile ? await measureCeilings(runtime) : null
   const peakFlops = ceilings?.peakFlops ?? (await measurePeakFlops(runtime))
   say('compiling the model')
