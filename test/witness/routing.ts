@@ -143,6 +143,7 @@ export function serveByPosition(
   const most = Math.max(1, evenLoad)
   const ranksOfEvenLoad = Math.floor(capacity / (sequence * even) + 1e-9)
   const start = Array.from({ length: K }, (_, rank) => (rank < ranksOfEvenLoad ? evenLoad : 0))
+  if (ranksOfEvenLoad >= K) start[K - 1] = Math.floor(evenLoad / 2)
   const rate = (capacity - sum(start)) / sequence
 
   for (let expert = 0; expert < experts; expert++) {

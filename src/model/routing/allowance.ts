@@ -26,22 +26,27 @@ export interface AllowanceShape {
 export interface Allowance {
   /** Places that an expert earns at each position [S, N]. */
   readonly earned_SN: Int32Array
-  /** Most places that a purse holds from one position to the next: D = max(1, ⌊w·B/N⌋). */
+  /** Most places that a purse holds from one position to the next: D = max(1, P). */
   readonly most: number
   /** Places in the purse of each rank before the first position [K]. */
   readonly start_K: readonly number[]
 }
 
 /**
- * Purses that an even load fills (B/N choices of each rank, expert and position) begin with ⌊w·B/N⌋ places, the others
- * empty: n = min(K, ⌊C·N / (S·B)⌋) of them. An expert earns the rest, F = C − n·⌊w·B/N⌋ ≥ 0, evenly over S positions:
- * ⌊F·s/S + e/N⌋ in the first s, so that experts round up at different positions. So the places of an expert sum to C,
- * and as each is paid out once at most, none serves more.
+ * An even load has B/N choices of each rank for an expert at a position; P = ⌊w·B/N⌋ of w positions. It fills the
+ * purses of n = min(K, ⌊C·N / (S·B)⌋) ranks. They begin with P places each, as if such a load had come before; the last rank's
+ * with ⌊P/2⌋, whose overflow nobody waits for; the others empty. The rest, F ≥ 0, is earned evenly over S positions,
+ * ⌊F·s/S + e/N⌋ in the first s: experts round up at different positions. So the places of an expert sum to C, and as
+ * each is paid out once at most, none serves more.
  */
 export function allowanceOf({ sequence, sequences, experts, choices, capacity, window }: AllowanceShape): Allowance {
   const evenLoad = Math.floor((Math.min(window, sequence) * sequences) / experts)
   const full = Math.min(choices, Math.floor((capacity * experts) / (sequence * sequences)))
-  const rest = capacity - full * evenLoad
+  const start_K = Array.from({ length: choices }, (_, rank) => {
+    if (rank >= full) return 0
+    return rank < choices - 1 ? evenLoad : Math.floor(evenLoad / 2)
+  })
+  const rest = start_K.reduce((left, places) => left - places, capacity)
   const until = (s: number, e: number) => Math.floor((rest * s * experts + e * sequence) / (sequence * experts))
   return {
     earned_SN: Int32Array.from({ length: sequence * experts }, (_, i) => {
@@ -49,7 +54,7 @@ export function allowanceOf({ sequence, sequences, experts, choices, capacity, w
       return until(s + 1, e) - until(s, e)
     }),
     most: Math.max(1, evenLoad),
-    start_K: Array.from({ length: choices }, (_, rank) => (rank < full ? evenLoad : 0)),
+    start_K,
   }
 }
 
