@@ -38,7 +38,6 @@ import {
   topK,
   transpose,
   where,
-  zeros,
 } from '../../graph/index.ts'
 import type { MoeConfig } from '../config.ts'
 import { type Allowance, allowanceOf, serviceOrder } from './allowance.ts'
@@ -124,18 +123,28 @@ const rowsOf = (order: Int32Array, groups: number): Int32Array =>
 /** How many of the choices of each rank, position and expert are kept [G, K, S, N]. */
 function keptOf(wanted_GKSN: Tensor, { earned_SN, most, start_K }: Allowance): Tensor {
   const [groups, , sequence, experts] = wanted_GKSN.shape as [number, number, number, number]
-  const row = [groups, 1, 1, experts]
-  const first = (places: number) => constant(new Int32Array(groups * experts).fill(places), 'int32', row)
+  const first = (places: number) =>
+    table(
+      Array.from({ length: groups }, () => places),
+      [1, 1, experts],
+    )
   let income = constant(earned_SN, 'int32', [1, 1, sequence, experts])
   const kept = start_K.map((start, rank) => {
     const wanted = slice(wanted_GKSN, 1, rank, rank + 1)
-    const saved = savedAfter(subtract(income, wanted), first(start), most)
+    const saved = savedAfter(subtract(income, wanted), start, most)
     const has = add(later(saved, first(start)), income)
     const kept = minimum(wanted, has)
     if (rank < start_K.length - 1) income = later(subtract(subtract(has, kept), saved), first(0))
     return kept
   })
   return concat(kept, 1)
+}
+
+/** A constant [V, ...shape] that holds each of V values throughout its part. */
+function table(values: readonly number[], shape: readonly number[]): Tensor {
+  const size = shape.reduce((product, length) => product * length, 1)
+  const data = Int32Array.from({ length: values.length * size }, (_, i) => values[Math.floor(i / size)] as number)
+  return constant(data, 'int32', [values.length, ...shape])
 }
 
 /** Each position's row moved to the next; `first` for the first [G, 1, S, N]. */
@@ -150,19 +159,23 @@ function later(x: Tensor, first: Tensor, by = 1): Tensor {
  * A map x → min(hi, max(lo, x + d)) stands for any number of positions; lo and hi are its values at 0 and at D, and
  * are held in one tensor [2, G, S, N]. After the step of length h each covers the 2h positions that end at its own.
  */
-function savedAfter(change: Tensor, start: Tensor, most: number): Tensor {
+function savedAfter(change: Tensor, start: number, most: number): Tensor {
   const [groups, , sequence, experts] = change.shape as [number, number, number, number]
   const int = (value: number) => constant(value, 'int32')
   const ends = constant(Int32Array.of(0, most), 'int32', [2, 1, 1, 1])
-  const opening = sequence === 1 ? start : concat([start, zeros([groups, 1, sequence - 1, experts], start)], 2)
+  // Places saved before the first position count as a change at it.
+  const opening = constant(
+    Int32Array.from({ length: sequence }, (_, s) => (s === 0 ? start : 0)),
+    'int32',
+    [1, 1, sequence, 1],
+  )
   let d = reshape(add(change, opening), [1, groups, sequence, experts])
   let range = minimum(maximum(add(d, ends), int(0)), int(most))
   for (let h = 1; h < sequence; h *= 2) {
-    const none = zeros([1, groups, h, experts], d)
-    const lo = slice(range, 0, 0, 1)
-    const hi = slice(range, 0, 1, 2)
-    range = minimum(maximum(add(later(range, add(none, ends), h), d), lo), hi)
-    d = add(later(d, none, h), d)
+    // Before the first position nothing changes: 0 and D stay as they are.
+    const [lo, hi] = [slice(range, 0, 0, 1), slice(range, 0, 1, 2)]
+    range = minimum(maximum(add(later(range, table([0, most], [groups, h, experts]), h), d), lo), hi)
+    if (2 * h < sequence) d = add(later(d, table([0], [groups, h, experts]), h), d)
   }
   return reshape(slice(range, 0, 0, 1), change.shape)
 }
