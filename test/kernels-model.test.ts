@@ -40,7 +40,7 @@ const routers: Record<string, Moe> = {
   '2 top-2': { router: 'prototype', prototypes: 2, k: 2, experts: 6 },
   'sinkhorn top-2': { router: 'sinkhorn', k: 2, experts: 4 },
   'bias top-2': { router: 'bias', k: 2, experts: 4 },
-  'expert-choice': { router: 'expert-choice', k: 2, experts: 4, capacity: 'kx', priority: 'choice' },
+  'expert-choice': { router: 'expert-choice', k: 2, experts: 4, capacity: 'kx', priority: 'position' },
   'top-3, sequential': { router: 'top-k', k: 3, experts: 5, selection: 'sequential' },
   hash: { router: 'hash', k: 2, experts: 4 },
   random: { router: 'random', k: 2, experts: 4 },
@@ -54,7 +54,8 @@ const base = {
   every: 1,
   capacity: 'kx',
   factor: 0.9,
-  priority: 'choice',
+  priority: 'position',
+  window: 4,
 } as const
 
 /** What is varied, one thing at a time. */

@@ -13,7 +13,7 @@ describe('experts in attention agree with the witness', () => {
         const learned = router !== 'hash' && router !== 'random'
         const capacities = byExperts ? (['kx', '1x'] as const) : (['kx', '1x', 'none'] as const)
         for (const [i, capacity] of capacities.entries()) {
-          const priority = byExperts ? 'choice' : learned && i === 0 ? 'gate' : 'token'
+          const priority = byExperts || i === 1 ? 'position' : learned && i === 0 ? 'gate' : 'token'
           const compute = i === 1 ? 'padded' : 'ragged'
           const moe = { ...dropping, attention, compute, capacity, priority, groups: 1 + (i % 2) } as const
           await compare(caseOf(router, i, moe, { layers: 2 }), 'float64', 1e-7)

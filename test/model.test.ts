@@ -11,18 +11,21 @@ describe('the compiled model agrees with the witness', () => {
   for (const router of Object.keys(routers))
     for (const compute of ['padded', 'ragged'] as const)
       test(`${router}, ${compute}: loss and statistics, random settings`, async () => {
-        for (let seed = 0; seed < 6; seed++) {
+        for (let seed = 0; seed < 8; seed++) {
           const byExperts = router === 'expert-choice'
           const capacity = (['kx', '1x', byExperts ? 'kx' : 'none'] as const)[seed % 3] ?? 'kx'
-          const order = byExperts ? 'choice' : (['choice', 'token', 'gate'] as const)[Math.floor(seed / 2)]
-          const priority = order ?? 'choice'
+          const orders = ['choice', 'token', 'gate', 'position'] as const
+          const drawn = orders[Math.floor(seed / 2)] ?? 'position'
+          const ungated = router === 'hash' || router === 'random'
+          const priority = byExperts || (ungated && drawn === 'gate') ? 'position' : drawn
           const given = caseOf(router, 100 + seed, {
             compute,
             capacity,
             factor: 0.75,
             evalFactor: 1.25,
             groups: 1 + (seed % 2),
-            priority: router === 'hash' || router === 'random' ? 'choice' : priority,
+            priority,
+            window: 1 + (seed % 3),
           })
           await compare(given, 'float64', 1e-7)
         }

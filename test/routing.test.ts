@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest'
 import { constant, sinkhorn, sum } from '../src/graph/index.ts'
 import { capacityOf } from '../src/model/routing/capacity.ts'
-import { hashTable } from '../src/model/routing/hash.ts'
+import { hashTable, hashTableOf } from '../src/model/routing/hash.ts'
 import { largest } from '../src/model/routing/selection.ts'
 import { evaluate } from './support/evaluate.ts'
 import { testRandom } from './support/gradient-check.ts'
@@ -16,6 +16,19 @@ import {
 } from './support/router-conformance.ts'
 
 describeRouter('top-1', { router: 'top-k', experts: 4, factor: 1 })
+describeRouter('top-1 by choice', { router: 'top-k', experts: 4, priority: 'choice', factor: 1 })
+describeRouter('top-2 by choice, groups', { router: 'top-k', k: 2, experts: 4, priority: 'choice', groups: 2 })
+describeRouter('top-2, window 5', { router: 'top-k', k: 2, experts: 4, window: 5, factor: 0.75 })
+describeRouter('top-3, window 1', { router: 'top-k', k: 3, experts: 5, window: 1, factor: 0.75 })
+describeRouter('2 top-2, capacity 1x, window 3, groups', {
+  router: 'prototype',
+  prototypes: 2,
+  k: 2,
+  experts: 8,
+  capacity: '1x',
+  window: 3,
+  groups: 2,
+})
 describeRouter('top-2, capacity 1x', { router: 'top-k', k: 2, experts: 4, capacity: '1x', factor: 1 })
 describeRouter('top-3, softmax after, by token', {
   router: 'top-k',
@@ -43,6 +56,14 @@ describeRouter('3 top-1, capacity 1x, by gate', {
   priority: 'gate',
 })
 describeRouter('2 top-2', { router: 'prototype', prototypes: 2, k: 2, experts: 8, factor: 0.75 })
+describeRouter('2 top-2 by choice', {
+  router: 'prototype',
+  prototypes: 2,
+  k: 2,
+  experts: 8,
+  priority: 'choice',
+  factor: 0.75,
+})
 describeRouter('sinkhorn top-2', { router: 'sinkhorn', k: 2, experts: 4, factor: 0.75 })
 describeRouter('sinkhorn top-1, softmax after, groups, by gate', {
   router: 'sinkhorn',
@@ -193,4 +214,19 @@ test('hash tables give a token distinct experts, and every expert the same numbe
   }
   expect([...load.values()]).toEqual(Array(8).fill(12))
   expect(hashTable(96, 8, 2, 4)).not.toEqual(table)
+})
+
+test('hash tables of another seed are others, in every layer and module, and those of seed 0 are fixed', () => {
+  const tablesOf = (hashSeed: number) => {
+    const config = { ...configOf({ router: 'hash', k: 2, experts: 8, hashSeed, attention: 'all' }), vocabulary: 96 }
+    return [0, 1, 2].flatMap((layer) =>
+      (['ffn', 'qkv', 'output'] as const).map((module) => String(hashTableOf({ ...config, layers: 3 }, layer, module))),
+    )
+  }
+  const all = [0, 1, 2, 3, 2 ** 20].flatMap(tablesOf)
+  expect(new Set(all).size).toBe(all.length)
+  // Table number layer + layers · module, as runs of before have it.
+  expect(tablesOf(0)[4]).toBe(String(hashTable(96, 8, 2, 1 + 3 * 1)))
+  // The first ids of a table worked out in another language, so that no run finds other experts when it goes on.
+  expect([...hashTable(12, 4, 2, 0).filter((_, i) => i % 2 === 0)]).toEqual([0, 2, 2, 2, 0, 1, 3, 1, 0, 1, 3, 3])
 })

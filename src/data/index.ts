@@ -1,5 +1,5 @@
 /** Corpora, tokenizers, token streams and batches. */
-export { type Batch, type BatchShape, heldOutBatches, trainBatch } from './batches.ts'
+export { type Batch, type BatchShape, heldOutBatches, tooShort, trainBatch, windowsOf } from './batches.ts'
 export { openCache } from './cache.ts'
 export { type Dataset, type DatasetOptions, type HeldOutDocument, openDataset } from './dataset.ts'
 export { type DocumentWindow, type Sample, type SampleLimits, sampleWindows } from './document-windows.ts'

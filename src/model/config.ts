@@ -52,6 +52,8 @@ export const moeSchema = z.strictObject({
   prototypes: positive.default(1),
   /** The k largest of a token's scores by one `fused` top-k, or by k `sequential` arg-max passes (GShard, M6-T). */
   selection: z.enum(['fused', 'sequential']).default('fused'),
+  /** Which tables the `hash` router has: 0 and up. A study sets it to the seed of the run. */
+  hashSeed: z.int().nonnegative().default(0),
   /** Rounds of normalising over experts and over tokens of the `sinkhorn` router. */
   sinkhornIterations: positive.default(8),
   /** Step u of the biases of the `bias` router (Wang et al. 2024); 0 leaves them at zero. */
@@ -66,8 +68,14 @@ export const moeSchema = z.strictObject({
   factor: z.number().positive().default(1.25),
   /** Capacity factor γ in evaluation. */
   evalFactor: z.number().positive().default(2),
-  /** Who is served first when an expert is full: all first choices, earlier tokens, larger gates. */
-  priority: z.enum(['choice', 'token', 'gate']).default('choice'),
+  /**
+   * Who is served first when an expert is full. `position`: earlier positions, of all sequences alike; no token's
+   * service depends on a later position. The others serve the batch as one queue: all first choices
+   * (`choice`), earlier tokens, sequence after sequence (`token`), larger gates (`gate`).
+   */
+  priority: z.enum(['position', 'choice', 'token', 'gate']).default('position'),
+  /** With priority `position`: of how many positions' even load an expert may save up places it has not used. */
+  window: positive.default(16),
   /** Capacity is enforced, and router losses are taken, within each of so many equal groups of tokens. */
   groups: positive.default(1),
   balance: balanceSchema,
@@ -149,7 +157,9 @@ function refuseForExpertChoice(
   refuse: (field: string[], message: string) => void,
 ): void {
   if (capacity === 'none') refuse(['capacity'], 'must be "1x" or "kx": every expert takes as many tokens as it says')
-  if (priority !== 'choice') refuse(['priority'], 'must be "choice" (the default): experts take tokens by gate')
+  // `choice` was the default once, and stands in the configurations of older runs.
+  if (priority !== 'position' && priority !== 'choice')
+    refuse(['priority'], 'must be "position" (the default): experts take tokens by gate')
   if (softmax !== 'before') refuse(['softmax'], 'must be "before": the gate is the softmax over all experts')
   if (renormalize) refuse(['renormalize'], 'must be false: the gate is the softmax over all experts')
   if (balance.form !== 'switch') refuse(['balance', 'form'], 'must be "switch": there are no first choices to count')
@@ -167,3 +177,7 @@ export const headScaleOf = ({ headScale, width }: Pick<ModelConfig, 'headScale' 
 
 export type ModelConfig = z.output<typeof modelSchema>
 export type MoeConfig = z.output<typeof moeSchema>
+
+/** Whether capacity comes in along positions, which wants whole sequences in a group. */
+export const isServedByPosition = ({ priority, capacity, router }: MoeConfig): boolean =>
+  priority === 'position' && capacity !== 'none' && router !== 'expert-choice'

@@ -10,6 +10,7 @@ const MOST_ARMS = 1000
 /** Fields that a study sets itself, or that must be the same for losses to be comparable. */
 const ownedBy: Readonly<Record<string, string>> = {
   'train.seed': 'seeds',
+  'model.moe.hashSeed': 'seeds',
   'data.order': 'seeds',
   'train.keep': 'the study',
   'train.checkpointEvery': 'the study',

@@ -34,8 +34,11 @@ export const withRate = (config: RunConfig, learningRate: number): RunConfig => 
 })
 
 function withSeed(given: RunConfig, seed: number): RunConfig {
+  const { moe } = given.model
   return {
     ...given,
+    // The tables of a hash router are drawn like initial parameters: with the seed.
+    ...(moe?.router === 'hash' && { model: { ...given.model, moe: { ...moe, hashSeed: seed } } }),
     data: { ...given.data, order: seed },
     train: {
       ...given.train,

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import fc from 'fast-check'
 import { describe, expect, test, vi } from 'vitest'
 import { describeModel } from '../model/describe.ts'
+import { hashTableOf } from '../model/routing/hash.ts'
 import { loadConfig } from '../train/load-config.ts'
 import { expand } from './grid.ts'
 import { isResultOf, keyOf } from './keys.ts'
@@ -30,6 +31,28 @@ describe('arms', () => {
       k: 2,
       capacity: 'none',
     })
+  })
+
+  test('hash routers have tables by seed; the results of other arms keep their names', async () => {
+    const { cells } = await grid({
+      seeds: [0, 7],
+      arms: { hashed: { 'model.moe.router': 'hash' }, learned: {}, dense: { 'model.moe': null } },
+    })
+    const cellOf = (arm: string, seed: number) => {
+      const found = cells.find((cell) => cell.arm === arm && cell.seed === seed)
+      if (!found) throw new Error(`no cell ${arm} ${seed}`)
+      return found
+    }
+    const table = ({ config }: ReturnType<typeof cellOf>) => hashTableOf(config.model, 0, 'ffn')
+    expect(cellOf('hashed', 7).config.model.moe?.hashSeed).toBe(7)
+    expect(table(cellOf('hashed', 7))).not.toEqual(table(cellOf('hashed', 0)))
+    expect(cellOf('learned', 7).config.model.moe?.hashSeed).toBe(0)
+    for (const arm of ['learned', 'dense']) {
+      const { config, key } = cellOf(arm, 7)
+      const sets = [`train.seed=7`, `data.order=7`, ...(arm === 'dense' ? ['model.moe=null'] : [])]
+      expect(key).toBe(keyOf(await loadConfig('tiny', sets)))
+      expect(config.data.order).toBe(7)
+    }
   })
 
   test('fields that end alike are named by as much as tells them apart', async () => {
@@ -197,8 +220,9 @@ describe('refused before the first run', () => {
   test('arms that learn from other tokens', () =>
     refused({ arms: { a: {}, b: { 'train.steps': 30 } } }).toThrow('train.steps differs'))
 
-  test('fields that belong to the study', () =>
-    refused({ arms: { a: { 'train.seed': 3 } } }).toThrow('invalid train.seed in a study: it is set by seeds'))
+  test.each(['train.seed', 'model.moe.hashSeed'])('%s belongs to the study', (field) =>
+    refused({ arms: { a: { [field]: 3 } } }).toThrow(`invalid ${field} in a study: it is set by seeds`),
+  )
 
   test('a name that would change the order of arms', () =>
     refused({ arms: { dense: {}, 16: { 'model.moe.k': 2 } } }).toThrow('invalid name of an arm: "16"'))

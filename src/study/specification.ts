@@ -12,7 +12,6 @@ import { claimFields, claimSchema, controlFields } from './claim.ts'
 import { views } from './contract.ts'
 import { flat, isBelow, over } from './settings.ts'
 
-
 /** Fields of the configuration by dotted path. */
 const settingsSchema = z.record(z.string().min(1), z.unknown())
 const seedSchema = z.int().nonnegative()

@@ -1,7 +1,7 @@
 /** A run: model, data, and how it is trained. Everything that affects the result is here. */
 import { z } from 'zod'
 import { dataSchema } from '../data/config.ts'
-import { modelSchema } from '../model/config.ts'
+import { isServedByPosition, modelSchema } from '../model/config.ts'
 
 const positive = z.int().positive()
 const fraction = z.number().min(0).lt(1)
@@ -96,16 +96,16 @@ export const runSchema = z
         path: ['train', 'microBatches'],
         message: `must divide train.batch ${run.train.batch}`,
       })
-    const groups = run.model.moe?.groups ?? 1
-    if (
-      run.train.batch % run.train.microBatches === 0 &&
-      ((run.train.batch / run.train.microBatches) * run.model.sequence) % groups !== 0
-    )
-      context.addIssue({
-        code: 'custom',
-        path: ['model', 'moe', 'groups'],
-        message: 'must divide the tokens of a micro-batch',
-      })
+    const { moe, sequence } = run.model
+    const sequences = run.train.batch / run.train.microBatches
+    if (!moe || !Number.isInteger(sequences)) return
+    const refuse = (message: string) => context.addIssue({ code: 'custom', path: ['model', 'moe', 'groups'], message })
+    if ((sequences * sequence) % moe.groups !== 0) refuse('must divide the tokens of a micro-batch')
+    else if (isServedByPosition(moe) && sequences % moe.groups !== 0)
+      refuse(
+        `must divide the ${sequences} sequences of a micro-batch with model.moe.priority "position": a group holds ` +
+          'whole sequences (set fewer groups or micro-batches, or priority "choice", "token" or "gate")',
+      )
   })
 
 export type RunConfig = z.output<typeof runSchema>

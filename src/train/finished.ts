@@ -94,7 +94,9 @@ export async function evaluateRun(directory: string, options: EvaluateOptions = 
   try {
     const runtime = await openRuntime(config)
     cleanup.defer(() => runtime.close())
-    for (const message of noticesOf(runtime, configUnder(config.model, capacity))) onEvent({ kind: 'notice', message })
+    const evaluated = { ...config, model: configUnder(config.model, capacity) }
+    for (const message of noticesOf(runtime, evaluated, [{ activity: 'evaluation', rule: capacity }]))
+      onEvent({ kind: 'notice', message })
     const { batch, microBatches, seed } = config.train
     const separator = separatorOf(config.data, tokenizer)
     const evaluator = await Evaluator.compile(runtime, config.model, store, batch / microBatches, seed, separator)

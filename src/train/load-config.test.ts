@@ -121,6 +121,17 @@ describe('refusals', () => {
     expect(await refusal(undefined, set)).toBe(message)
   })
 
+  test('groups that end inside a sequence, where tokens are served by position', async () => {
+    const sets = ['train.batch=8', 'train.microBatches=2', 'model.moe.groups=8']
+    const load = (...more: string[]) => loadConfig('tiny', [...sets, ...more])
+    await expect(load()).rejects.toThrow(
+      'invalid model.moe.groups: 8 (must divide the 4 sequences of a micro-batch with model.moe.priority "position"',
+    )
+    await expect(load('model.moe.groups=3')).rejects.toThrow('must divide the tokens of a micro-batch')
+    for (const more of ['model.moe.groups=4', 'model.moe.priority=token', 'model.moe.capacity=none'])
+      expect((await load(more)).model.moe).toBeDefined()
+  })
+
   test.each([
     [
       'expert-choice',
@@ -130,7 +141,7 @@ describe('refusals', () => {
     [
       'expert-choice',
       'priority=gate',
-      'priority: "gate" (must be "choice" (the default): experts take tokens by gate)',
+      'priority: "gate" (must be "position" (the default): experts take tokens by gate)',
     ],
     ['expert-choice', 'softmax=after', 'softmax: "after" (must be "before": the gate is the softmax over all experts)'],
     [

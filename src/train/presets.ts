@@ -112,13 +112,16 @@ export function isPreset(name: string): name is PresetName {
   return Object.hasOwn(presets, name)
 }
 
-/** The routings that benchmarks compare on one shape: settings of `model.moe`. */
+/**
+ * The routings that benchmarks compare on one shape: settings of `model.moe`. Experts serve by choice, as the peers
+ * that they are compared with do.
+ */
 export const benchmarkRoutings = {
-  'top-1': { router: 'top-k', k: 1, capacity: 'kx' },
-  'top-2 kx': { router: 'top-k', k: 2, capacity: 'kx' },
-  '2 top-1 kx': { router: 'prototype', prototypes: 2, capacity: 'kx' },
-  '2 top-1 1x': { router: 'prototype', prototypes: 2, capacity: '1x' },
-  '4 top-1 1x': { router: 'prototype', prototypes: 4, capacity: '1x' },
+  'top-1': { router: 'top-k', k: 1, capacity: 'kx', priority: 'choice' },
+  'top-2 kx': { router: 'top-k', k: 2, capacity: 'kx', priority: 'choice' },
+  '2 top-1 kx': { router: 'prototype', prototypes: 2, capacity: 'kx', priority: 'choice' },
+  '2 top-1 1x': { router: 'prototype', prototypes: 2, capacity: '1x', priority: 'choice' },
+  '4 top-1 1x': { router: 'prototype', prototypes: 4, capacity: '1x', priority: 'choice' },
   dropless: { router: 'top-k', k: 1, capacity: 'none' },
 } as const
 

@@ -1,5 +1,6 @@
 /** What a run holds open besides its files: the runtime, the data and the memory of the model. */
 import { type Dataset, openDataset, type Tokenizer } from '../data/index.ts'
+import { type Activity, causalityOf } from '../model/routing/causality.ts'
 import { createRuntime, type Runtime } from '../runtime/index.ts'
 import type { RunConfig } from './config.ts'
 
@@ -8,16 +9,47 @@ export async function openRuntime({ runtime }: Pick<RunConfig, 'runtime'>, profi
   return createRuntime({ device, math, profile, ...(threads !== undefined && { threads }) })
 }
 
-/** What is to be known of the numbers of a run before they are read. */
-export function noticesOf(runtime: Runtime, { moe }: RunConfig['model']): string[] {
-  const notices = runtime.notice === undefined ? [] : [runtime.notice]
-  if (moe?.router === 'expert-choice') notices.push(EXPERT_CHOICE_LEAK)
-  return notices
+/** What a command does with a model, and at which capacity. */
+export type RoutedActivity = Pick<Activity, 'activity' | 'rule'>
+
+/**
+ * What a user has to know before reading the numbers of a run: what computes, and which tokens losses depend on.
+ * @param activities What the command does.
+ */
+export function noticesOf(
+  runtime: Runtime,
+  config: Pick<RunConfig, 'model' | 'train'>,
+  activities: readonly RoutedActivity[] = [
+    { activity: 'training', rule: 'train' },
+    { activity: 'evaluation', rule: 'eval' },
+  ],
+): string[] {
+  return [...(runtime.notice === undefined ? [] : [runtime.notice]), ...causalityNotices(config, activities)]
 }
 
-const EXPERT_CHOICE_LEAK =
-  'with model.moe.router=expert-choice experts choose among all tokens of a batch, later ones included: losses ' +
-  'are better than a model is that must write one token after the other. Generating takes the top k of each token'
+/** One notice for each way in which losses are not those of a causal model; none when they are. */
+export function causalityNotices(
+  { model, train }: Pick<RunConfig, 'model' | 'train'>,
+  activities: readonly RoutedActivity[],
+): string[] {
+  const { moe, sequence } = model
+  if (!moe) return []
+  const batch = train.batch / train.microBatches
+  const notices = new Map<string, string[]>()
+  for (const { activity, rule } of activities) {
+    const seen = causalityOf(moe, { activity, rule, batch, sequence })
+    if (seen.cause === null) continue
+    const field = `model.moe.${seen.cause}=${moe[seen.cause]}`
+    const dependence =
+      seen.kind === 'future'
+        ? `a token's loss depends on later tokens of its own text (${field}), which a model that writes does not ` +
+          'have: losses may be better than those of generated text, and do not compare with those of causal routing'
+        : `a token's loss depends on other texts of its batch, at later positions too, though not on later tokens ` +
+          `of its own (${field})`
+    notices.set(dependence, [...(notices.get(dependence) ?? []), activity])
+  }
+  return [...notices].map(([dependence, during]) => `in ${during.join(' and ')} ${dependence}`)
+}
 
 /** The data of a run; with the run's own tokenizer when it has one already. `whole`: all is held out. */
 export function openRunData(

@@ -75,7 +75,7 @@ async function trainOn(
 
   const runtime = await openRuntime(config, profile)
   cleanup.defer(() => runtime.close())
-  for (const message of noticesOf(runtime, model)) tell({ kind: 'notice', message })
+  for (const message of noticesOf(runtime, config)) tell({ kind: 'notice', message })
   const bandwidth = profile ? await measureBandwidth(runtime) : null
   const ceiling = new Ceiling(() => (profile ? measureLargePeak(runtime) : measurePeakFlops(runtime)))
   await ceiling.measure()

@@ -33,7 +33,14 @@ export const routers: Record<string, NonNullable<CaseOverrides['moe']>> = {
   random: { router: 'random', k: 2, experts: 4 },
 }
 
-export const base = { groups: 1, priority: 'choice', softmax: 'before', renormalize: false, prototypes: 1 } as const
+export const base = {
+  groups: 1,
+  priority: 'position',
+  window: 3,
+  softmax: 'before',
+  renormalize: false,
+  prototypes: 1,
+} as const
 
 export function caseOf(
   router: string,

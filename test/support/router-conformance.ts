@@ -317,6 +317,8 @@ export function describeRouter(name: string, settings: MoeSettings): void {
 
     test('permuting the experts permutes the choices and leaves the result as it is', async () => {
       const perPrototype = moe.experts / moe.prototypes
+      // By position experts earn places at different positions, by their numbers: without drops that decides nothing.
+      const config = configOf({ ...settings, ...(moe.priority === 'position' && roomyFor(settings)) })
       // A rotation within each prototype: old expert e becomes expert to(e).
       const to = (e: number) => Math.floor(e / perPrototype) * perPrototype + ((e + 1) % perPrototype)
       for (const seed of seeds) {
@@ -340,6 +342,10 @@ export function describeRouter(name: string, settings: MoeSettings): void {
     })
   })
 }
+
+/** Capacity for every token, where there is a queue. */
+const roomyFor = ({ router, experts }: MoeSettings): Partial<MoeSettings> =>
+  router === 'expert-choice' ? {} : { capacity: '1x', factor: experts }
 
 /** 1 for slots that hold an assignment [R, 1], found from the assignments' side. */
 function occupiedSlots(plan: SlotPlan, slots: number, choices: number): Tensor {

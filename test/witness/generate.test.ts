@@ -56,7 +56,8 @@ describe('random cases', () => {
       softmax: ['before', 'after'],
       renormalize: [true, false],
       capacity: ['1x', 'kx', 'none'],
-      priority: ['choice', 'token', 'gate'],
+      priority: ['position', 'choice', 'token', 'gate'],
+      window: [1, 2, 3, 4, 5],
       groups: [1, 2, 4],
       form: ['switch', 'gshard'],
     }

@@ -21,8 +21,8 @@ export interface CaseOverrides {
 /** A random model with its parameters, tokens, targets and, for hash and random routers, choices. */
 export function randomCase(seed: number, overrides: CaseOverrides = {}): WitnessInput {
   const shape = new Random(seed, 'shape')
-  const config = randomConfig(shape, overrides)
   const batch = overrides.batch ?? shape.integer(2, 4)
+  const config = randomConfig(shape, overrides, batch)
   const training = overrides.training ?? shape.pick([true, true, false])
 
   const parameters = new Map<string, { shape: readonly number[]; data: Float64Array }>()
@@ -44,7 +44,7 @@ export function randomCase(seed: number, overrides: CaseOverrides = {}): Witness
   return choices ? { ...input, choices } : input
 }
 
-function randomConfig(random: Random, { model = {}, moe: given }: CaseOverrides): ModelConfig {
+function randomConfig(random: Random, { model = {}, moe: given }: CaseOverrides, batch: number): ModelConfig {
   const width = model.width ?? random.pick([4, 6, 8])
   const headCounts = divisors(width).filter((heads) => (width / heads) % 2 === 0)
   const layers = model.layers ?? random.integer(1, 3)
@@ -62,13 +62,18 @@ function randomConfig(random: Random, { model = {}, moe: given }: CaseOverrides)
     tied: random.pick([true, false]),
     ...model,
   }
-  return modelSchema.parse({ ...drawn, moe: given === null ? null : randomMoe(random, layers, given ?? {}) })
+  return modelSchema.parse({ ...drawn, moe: given === null ? null : randomMoe(random, layers, batch, given ?? {}) })
 }
 
 const routers = ['top-k', 'switch', 'prototype', 'sinkhorn', 'bias', 'expert-choice', 'hash', 'random'] as const
 
 /** Settings that constrain one another (router, prototypes, experts, k) are drawn within what is given. */
-function randomMoe(random: Random, layers: number, given: z.input<typeof moeSchema>): z.input<typeof moeSchema> {
+function randomMoe(
+  random: Random,
+  layers: number,
+  batch: number,
+  given: z.input<typeof moeSchema>,
+): z.input<typeof moeSchema> {
   const router = given.router ?? random.pick(routers)
   const counts = given.experts === undefined ? [1, 2, 3] : divisors(given.experts)
   const prototypes = given.prototypes ?? (router === 'prototype' ? random.pick(counts) : 1)
@@ -77,6 +82,11 @@ function randomMoe(random: Random, layers: number, given: z.input<typeof moeSche
   const learned = router !== 'hash' && router !== 'random'
   const byExperts = router === 'expert-choice'
   const plain = router === 'switch' || byExperts
+  const groups = given.groups ?? random.pick([1, 2, 4])
+  // By position a group holds whole sequences.
+  const whole = batch % groups === 0
+  const orders: NonNullable<typeof given.priority>[] = ['choice', 'token', ...(learned ? ['gate' as const] : [])]
+  if (whole) orders.push('position')
   return {
     every: layers > 1 ? random.integer(1, 2) : 1,
     hidden: random.integer(2, 6),
@@ -86,10 +96,9 @@ function randomMoe(random: Random, layers: number, given: z.input<typeof moeSche
     capacity: random.pick(byExperts ? (['1x', 'kx'] as const) : (['1x', 'kx', 'none'] as const)),
     factor: random.pick([0.5, 0.75, 1, 1.25]),
     evalFactor: random.pick([0.6, 1, 2]),
-    priority: byExperts
-      ? 'choice'
-      : random.pick(learned ? (['choice', 'token', 'gate'] as const) : (['choice', 'token'] as const)),
-    groups: random.pick([1, 2, 4]),
+    priority: byExperts ? 'position' : random.pick(orders),
+    window: random.integer(1, 5),
+    groups,
     balance: {
       form: byExperts ? 'switch' : random.pick(['switch', 'gshard'] as const),
       coefficient: random.pick([0, 0.01, 0.5]),

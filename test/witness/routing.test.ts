@@ -161,7 +161,7 @@ describe('capacity', () => {
       [2, 0, 0, 0.7],
       [2, 1, 1, 0.3],
     ]
-    const served = (priority: MoeConfig['priority'], capacity: number | null) => {
+    const served = (priority: Exclude<MoeConfig['priority'], 'position'>, capacity: number | null) => {
       const assignments: Assignment[] = wishes.map(([token, choice, expert, gate]) => ({
         token,
         choice,

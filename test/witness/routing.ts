@@ -103,8 +103,8 @@ export function capacityOf(moe: MoeConfig, tokens: number, activated: number, ru
   return Math.min(tokens, Math.max(1, Math.ceil(balanced * factor - 1e-9)))
 }
 
-/** Who comes first in an expert's queue; negative when a does. */
-const orders: Record<MoeConfig['priority'], (a: Assignment, b: Assignment) => number> = {
+/** Who comes first in an expert's queue; negative when a does. For the orders in which a group is one queue. */
+const orders: Record<Exclude<MoeConfig['priority'], 'position'>, (a: Assignment, b: Assignment) => number> = {
   choice: (a, b) => a.choice - b.choice || a.token - b.token,
   token: (a, b) => a.token - b.token || a.choice - b.choice,
   gate: (a, b) => b.gate - a.gate || a.token - b.token || a.choice - b.choice,
@@ -115,7 +115,7 @@ export function serve(
   assignments: readonly Assignment[],
   experts: number,
   capacity: number | null,
-  priority: MoeConfig['priority'],
+  priority: Exclude<MoeConfig['priority'], 'position'>,
 ): void {
   for (let expert = 0; expert < experts; expert++) {
     const queue = assignments.filter((assignment) => assignment.expert === expert).sort(orders[priority])
@@ -124,10 +124,76 @@ export function serve(
 }
 
 /**
+ * Marks as kept whom the experts serve by position, for the assignments of one group of whole sequences: an expert
+ * at a time, walking along positions with a purse of seats for each rank. At each position the first purse gets what
+ * the expert earns, each other one what the purse before it could not hold after the position before.
+ * @param first the first token of the group
+ */
+export function serveByPosition(
+  assignments: readonly Assignment[],
+  moe: Pick<MoeConfig, 'experts' | 'window'>,
+  capacity: number,
+  { first, sequences, sequence }: { first: number; sequences: number; sequence: number },
+): void {
+  const { experts } = moe
+  const ranked = ranksOf(assignments)
+  const K = Math.max(...ranked.values()) + 1
+  // An even load has so many choices of each rank for an expert at a position.
+  const even = sequences / experts
+  const evenLoad = Math.floor(Math.min(moe.window, sequence) * even + 1e-9)
+  const most = Math.max(1, evenLoad)
+  const ranksOfEvenLoad = Math.floor(capacity / (sequence * even) + 1e-9)
+  const start = Array.from({ length: K }, (_, rank) => (rank < ranksOfEvenLoad ? evenLoad : 0))
+  if (ranksOfEvenLoad >= K) start[K - 1] = Math.floor(evenLoad / 2)
+  const rate = (capacity - sum(start)) / sequence
+
+  for (let expert = 0; expert < experts; expert++) {
+    const earnedBefore = (s: number) => Math.floor(rate * s + expert / experts + 1e-9)
+    const purse = [...start]
+    let over: number[] = Array.from({ length: K }, () => 0)
+    for (let s = 0; s < sequence; s++) {
+      purse.forEach((seats, rank) => {
+        purse[rank] = seats + (rank === 0 ? earnedBefore(s + 1) - earnedBefore(s) : at(over, rank - 1))
+      })
+      for (let place = 0; place < sequences; place++) {
+        const b = (((place - s - Math.floor(s / sequences)) % sequences) + sequences) % sequences
+        for (const assignment of assignments) {
+          if (assignment.expert !== expert || assignment.token !== first + b * sequence + s) continue
+          const rank = ranked.get(assignment) as number
+          assignment.kept = at(purse, rank) > 0
+          if (assignment.kept) purse[rank] = at(purse, rank) - 1
+        }
+      }
+      over = purse.map((seats) => Math.max(0, seats - most))
+      purse.forEach((seats, rank) => {
+        purse[rank] = Math.min(seats, most)
+      })
+    }
+  }
+}
+
+/**
+ * The rank of each assignment among those of its token: as the router has it, but by gate among those of several
+ * prototypes, which are known by choices of the same number.
+ */
+function ranksOf(assignments: readonly Assignment[]): Map<Assignment, number> {
+  const ranks = new Map<Assignment, number>()
+  for (const token of new Set(assignments.map((assignment) => assignment.token))) {
+    const own = assignments.filter((assignment) => assignment.token === token)
+    const several = new Set(own.map(({ choice }) => choice)).size < own.length
+    // Sorting is stable: of equal gates the earlier choice stays first.
+    const order = several ? [...own].sort((a, b) => b.gate - a.gate) : own
+    for (const [rank, assignment] of order.entries()) ranks.set(assignment, rank)
+  }
+  return ranks
+}
+
+/**
  * @param x_TD normed activations
  * @param router [D, N]; null for the hash and random routers
  * @param choices [T·K] expert ids for the hash and random routers
  * @param bias [N] of the bias router
+ * @param sequence tokens of a sequence
  */
 export function route(
   x_TD: Matrix,
@@ -137,6 +203,7 @@ export function route(
   training: boolean,
   bias?: Vector,
   rule: CapacityRule = training ? 'train' : 'eval',
+  sequence = x_TD.length / moe.groups,
 ): Routing {
   const T = x_TD.length
   if (T % moe.groups !== 0) throw new Error(`invalid groups: ${moe.groups} (expected a divisor of ${T} tokens)`)
@@ -196,7 +263,10 @@ export function route(
 
   for (let g = 0; g < moe.groups; g++) {
     const own = assignments.filter(({ token }) => Math.floor(token / groupSize) === g)
-    serve(own, moe.experts, capacity, moe.priority)
+    const group = { first: g * groupSize, sequences: groupSize / sequence, sequence }
+    if (moe.priority !== 'position') serve(own, moe.experts, capacity, moe.priority)
+    else if (capacity !== null && capacity < groupSize) serveByPosition(own, moe, capacity, group)
+    else for (const assignment of own) assignment.kept = true
   }
   return { assignments, logits, prototypes: Z, capacity }
 }

@@ -78,7 +78,7 @@ export function transformer(input: TransformerInput): { logits_TV: number[][]; r
         return given_TD.map((given) => project(given, matrix))
       }
       const [router, bias] = readRouter(parameters, name, config.moe)
-      const routing = route(given_TD, router, choices?.get(`${l}.${which}`), config.moe, training, bias, capacity)
+      const routing = route(given_TD, router, choices?.get(`${l}.${which}`), config.moe, training, bias, capacity, S)
       routings.set(`${l}.${which}`, routing)
       return projectByExperts(given_TD, routing.assignments, matricesOf(parameters, `${name}.experts.weight`))
     }
@@ -89,7 +89,7 @@ export function transformer(input: TransformerInput): { logits_TV: number[][]; r
     if (config.moe && isSparse(config, l)) {
       const normed = norm(x_TD, parameters, `${layer}.moe.norm`, config)
       const [router, bias] = readRouter(parameters, `${layer}.moe`, config.moe)
-      const routing = route(normed, router, choices?.get(l), config.moe, training, bias, capacity)
+      const routing = route(normed, router, choices?.get(l), config.moe, training, bias, capacity, S)
       const experts = readExperts(parameters, `${layer}.moe.experts`, config)
       const shared = config.moe.sharedHidden > 0 ? readFeedForward(parameters, `${layer}.moe.shared`, config) : null
       said = mixture(normed, routing.assignments, experts, shared)

@@ -3,7 +3,8 @@
  *
  * Positions are running counts. Choices are laid out in order of priority, each is written as a
  * one-hot row over the experts of its prototype, and the exclusive running sum of those rows says how
- * many came before it. Where the experts choose, their best C tokens of a group say it all.
+ * many came before it. By position they are counted position by position (`by-position.ts`). Where the
+ * experts choose, their best C tokens of a group decide.
  */
 import {
   add,
@@ -24,6 +25,7 @@ import {
 } from '../../graph/index.ts'
 import type { MoeConfig } from '../config.ts'
 import { activatedExperts } from '../parameters.ts'
+import { placeByPosition } from './by-position.ts'
 import type { CapacityRule, Choice, Placement, QueueInput } from './contract.ts'
 
 /**
@@ -40,16 +42,26 @@ export function capacityOf(moe: MoeConfig, tokens: number, rule: CapacityRule): 
   return capacity >= tokens ? null : capacity
 }
 
-/** Places every choice in the queue of its expert, or where experts choose every token. */
+/**
+ * Places every choice in the queue of its expert, or where experts choose every token. Without a capacity that can
+ * bind, the order of a queue is that of the tokens: it decides nothing.
+ */
 export function place(moe: MoeConfig, choice: Choice, input: QueueInput): Placement {
-  return moe.router === 'expert-choice' ? placeBest(moe, choice, input) : queue(moe, choice, input)
+  if (moe.router === 'expert-choice') return placeBest(moe, choice, input)
+  const capacity = capacityOf(moe, (choice.expert_TK.shape[0] as number) / input.groups, input.rule)
+  if (moe.priority === 'position' && capacity !== null) return placeByPosition(moe, choice, input, capacity)
+  return queue(moe, choice, input, capacity)
 }
 
-function queue(moe: MoeConfig, { expert_TK, gate_TK }: Choice, { groups, rule }: QueueInput): Placement {
+function queue(
+  moe: MoeConfig,
+  { expert_TK, gate_TK }: Choice,
+  { groups }: QueueInput,
+  capacity: number | null,
+): Placement {
   const { prototypes, k, experts } = moe
   const perPrototype = experts / prototypes
   const tokens = (expert_TK.shape[0] as number) / groups
-  const capacity = capacityOf(moe, tokens, rule)
   const layout = priorityLayout(moe, groups, tokens)
 
   // Choices in order of priority along axis 2: [G, Z, A] with A = Tg·k'.

@@ -6,16 +6,20 @@
 import type { ModelConfig } from '../config.ts'
 import type { RoutedModule } from '../parameters.ts'
 
-/** The table of a routed module of a layer. */
+/** In this order they take numbers of tables. */
+const MODULES: readonly RoutedModule[] = ['ffn', 'qkv', 'output']
+
+/** The table of a routed module of a layer: of another seed none of the model's tables is the same. */
 export function hashTableOf({ vocabulary, layers, moe }: ModelConfig, layer: number, module: RoutedModule): Int32Array {
   if (!moe) throw new Error('internal: a hash table of a dense model')
-  return hashTable(vocabulary, moe.experts, moe.k, layer + layers * ['ffn', 'qkv', 'output'].indexOf(module))
+  const place = layer + layers * MODULES.indexOf(module)
+  return hashTable(vocabulary, moe.experts, moe.k, place + moe.hashSeed * layers * MODULES.length)
 }
 
 /** Experts of every token id [V, k], distinct in a row. A function of its arguments alone. */
 export function hashTable(vocabulary: number, experts: number, k: number, table: number): Int32Array {
   const order = Int32Array.from({ length: vocabulary }, (_, v) => v)
-  let state = (table + 1) * 0x9e3779b9
+  let state = Math.imul(table + 1, 0x9e3779b9)
   for (let v = vocabulary - 1; v > 0; v--) {
     state = (state + 0x9e3779b9) >>> 0
     const other = mix(state) % (v + 1)
