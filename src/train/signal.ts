@@ -35,7 +35,7 @@ export interface Signal {
 }
 
 /** Bounds of a sound start: see docs/training.md. */
-export const signalBounds = { tokenShare: 0.5, overDepth: 3, lossAboveUniform: 0.1 } as const
+const signalBounds = { tokenShare: 0.5, overDepth: 3, lossAboveUniform: 0.1 } as const
 
 /** In what way the start is not sound, and the settings that matter; empty when it is. */
 export function signalProblems({ stream, loss, uniformLoss }: Signal): string[] {
