@@ -448,6 +448,7 @@ describe('eval, generate, inspect, bench', () => {
         'model.moe.router=prototype',
         'model.moe.prototypes=4',
         'model.moe.capacity=1x',
+        'model.moe.priority=choice',
         'runtime.threads=2',
       ]),
     )
@@ -536,7 +537,7 @@ describe('study', () => {
   test('m6t is quick unless another size is asked for', async () => {
     for (const [flags, seeds] of [
       [[], 3],
-      [['--preset', 'standard'], 5],
+      [['--preset', 'standard'], 4],
       [['--preset', 'standard', '--seeds', '2'], 2],
     ] as const) {
       const fake = fakeIo()

@@ -7,9 +7,10 @@ import { describe, expect, test, vi } from 'vitest'
 import { describeModel } from '../model/describe.ts'
 import { hashTableOf } from '../model/routing/hash.ts'
 import { loadConfig } from '../train/load-config.ts'
+import { builtinNames, builtinStudies, studySizes } from './builtin/index.ts'
+import { namedIn } from './claim.ts'
 import { expand } from './grid.ts'
 import { isResultOf, keyOf } from './keys.ts'
-import { m6t, m6tPresets } from './m6t.ts'
 import { NUMERICS } from './numerics.ts'
 import { readSpecification, type SpecificationInput, specificationSchema, withSets } from './specification.ts'
 
@@ -294,26 +295,34 @@ describe('the name of a result', () => {
   })
 })
 
-describe('m6t', () => {
-  test.each(m6tPresets)('every cell of %s is a valid configuration, and every question has arms', async (preset) => {
-    const specification = m6t(preset)
+describe.each(builtinNames)('%s', (name) => {
+  test.each(studySizes)('every cell of %s is a valid configuration, and every arm is asked about', async (size) => {
+    const specification = builtinStudies[name].specification(size)
     const { cells, arms, questions } = await expand(specification)
     expect(cells.length).toBe(specification.seeds.length * Object.keys(specification.arms).length)
-    expect(questions.map(({ view }) => view)).toEqual([
-      'imbalance',
-      'capacity',
-      'prototypes',
-      'attention',
-      'scale',
-      'convergence',
-    ])
+    for (const { title, claims = [] } of questions) expect(claims.length, title).toBeGreaterThan(0)
     const asked = new Set(
-      questions.flatMap(({ contrasts }) => contrasts.flatMap(({ baseline, arm }) => [baseline, arm])),
+      questions.flatMap(({ contrasts, claims = [] }) => [
+        ...contrasts.flatMap(({ baseline, arm }) => [baseline, arm]),
+        ...claims.flatMap((claim) => [...namedIn(claim).arms, ...namedIn(claim).contrasts.flat()]),
+      ]),
     )
     expect(Object.keys(arms).filter((arm) => !asked.has(arm) && !Object.hasOwn(specification.timedOnly, arm))).toEqual(
       [],
     )
   })
+})
+
+test('the sizes of a study grow thirtyfold in parameters, with tokens in proportion to those that are active', async () => {
+  const { cells } = await expand(builtinStudies.m6t.specification('standard'))
+  const sized = ['tiny, top-1', 'top-1', 'large, top-1', 'largest, top-1'].map((arm) => {
+    const { model, train } = cells.find((cell) => cell.arm === arm)?.config ?? ({} as never)
+    const { parameters, activeParameters } = describeModel(model)
+    return { parameters, tokensEach: (train.steps * train.batch * model.sequence) / activeParameters }
+  })
+  expect((sized[3]?.parameters ?? 0) / (sized[0]?.parameters ?? 1)).toBeGreaterThan(30)
+  const each = sized.map(({ tokensEach }) => tokensEach)
+  expect(Math.max(...each) / Math.min(...each)).toBeLessThan(1.25)
 })
 
 describe('a file', () => {

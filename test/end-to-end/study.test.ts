@@ -219,10 +219,14 @@ test('Ctrl-C saves what is under way, says how to go on, and ends with 130', asy
 })
 
 test.each<[string, (file: string) => string[], RegExp]>([
-  ['an unknown study', () => ['m7t'], /unknown study "m7t" \(expected m6t, or a YAML file\)/],
+  [
+    'an unknown study',
+    () => ['m7t'],
+    /unknown study "m7t" \(expected m6t, witnesses, or a YAML file; did you mean "m6t"\?\)/,
+  ],
   ['a missing file', () => ['nowhere.yaml'], /cannot read study "nowhere\.yaml"/],
   ['an unknown preset', () => ['m6t', '--preset', 'quik'], /invalid --preset: "quik" .*did you mean "quick"/],
-  ['a preset of a file', (file) => [file, '--preset', 'quick'], /only m6t has presets/],
+  ['a preset of a file', (file) => [file, '--preset', 'quick'], /only m6t and witnesses have presets/],
   ['too many seeds', (file) => [file, '--seeds', '3'], /invalid --seeds: 3 \(the study has 2: 1, 2\)/],
   ['a report of nothing', (file) => [file, '--report'], /no results of this study in .* yet/],
   ['an impossible setting', (file) => [file, '--set', 'model.moe.k=0'], /model\.moe\.k: 0/],

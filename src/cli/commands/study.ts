@@ -3,7 +3,13 @@ import { availableParallelism } from 'node:os'
 import type { Command } from 'commander'
 import { nearest, RunError, UsageError } from '../../errors.ts'
 import { physicalCores } from '../../runtime/cores.ts'
-import { m6t, m6tDescriptions, m6tPresets } from '../../study/m6t.ts'
+import {
+  type BuiltinStudy,
+  builtinNames,
+  builtinStudies,
+  sizeDescriptions,
+  studySizes,
+} from '../../study/builtin/index.ts'
 import type { StudyOptions } from '../../study/run-study.ts'
 import { readSpecification, type Specification, withSets } from '../../study/specification.ts'
 import { labelled } from '../display/display.ts'
@@ -27,7 +33,8 @@ interface StudyFlags {
 }
 
 export function addStudy(program: Command, io: Io): void {
-  const presets = m6tPresets.map((name) => `  ${name.padEnd(9)} ${m6tDescriptions[name]}`)
+  const studies = builtinNames.map((name) => `  ${name.padEnd(9)}  ${builtinStudies[name].description}`)
+  const presets = studySizes.map((name) => `  ${name.padEnd(9)}  ${sizeDescriptions[name]}`)
   program
     .command('study')
     .summary('compare settings by a grid of trainings')
@@ -35,9 +42,9 @@ export function addStudy(program: Command, io: Io): void {
       'Trains every arm of a study with every seed and reports what differs, with intervals. ' +
         'A study that was stopped, in whatever way, goes on when it is started again.',
     )
-    .argument('<study>', '"m6t", the questions of the M6-T paper, or a YAML file with a study of your own')
+    .argument('<study>', 'one that comes with the program (below), or a YAML file with a study of your own')
     .requiredOption('--out <dir>', 'folder of results, runs and the report; continued when it holds some')
-    .option('--preset <name>', 'size of the m6t study (default: quick)')
+    .option('--preset <name>', 'size of a study that comes with the program (default: quick)')
     .addOption(
       listOption('--data <source>', 'text: a corpus by name, or a file, folder or glob; repeatable (default: sotu)'),
     )
@@ -58,13 +65,17 @@ export function addStudy(program: Command, io: Io): void {
     .addHelpText(
       'after',
       `
-Presets of m6t:
+Studies that come with the program:
+${studies.join('\n')}
+
+Presets, their sizes:
 ${presets.join('\n')}
 
 Examples:
   choir study m6t --out studies/quick
   choir study m6t --preset standard --out studies/standard
   choir study m6t --data 'books/*.txt' --out studies/books
+  choir study witnesses --out studies/witnesses
   choir study my-study.yaml --out studies/mine --jobs 4
 
 A study of your own, my-study.yaml:
@@ -93,10 +104,10 @@ async function run(io: Io, study: string, flags: StudyFlags): Promise<void> {
   const display = flags.json ? null : new StudyDisplay(io, colors)
   const tell = (event: object) => writeJson(io, event)
   const options: StudyOptions = {
-    name: study === 'm6t' ? `m6t, ${flags.preset ?? 'quick'}` : study,
+    name: isBuiltin(study) ? `${study}, ${flags.preset ?? 'quick'}` : study,
     command: commandOf(io, study, flags),
     directory: flags.out,
-    ...(study !== 'm6t' && { file: study }),
+    ...(!isBuiltin(study) && { file: study }),
     ...sharing(flags),
     timingThreads: physicalCores(),
     keepCheckpoints: flags.keepCheckpoints ?? false,
@@ -144,20 +155,27 @@ async function specificationOf(study: string, flags: StudyFlags): Promise<Specif
   return { ...specification, seeds: specification.seeds.slice(0, seeds) }
 }
 
+const isBuiltin = (study: string): study is BuiltinStudy => Object.hasOwn(builtinStudies, study)
+
 async function chosen(study: string, preset: string | undefined): Promise<Specification> {
-  if (study === 'm6t') {
-    const known = m6tPresets.find((name) => name === (preset ?? 'quick'))
+  if (isBuiltin(study)) {
+    const known = studySizes.find((name) => name === (preset ?? 'quick'))
     if (!known) {
-      const near = nearest(preset ?? '', m6tPresets)
+      const near = nearest(preset ?? '', studySizes)
       throw new UsageError(
-        `invalid --preset: "${preset}" (expected ${m6tPresets.join(' or ')}${near ? `; did you mean "${near}"?` : ''})`,
+        `invalid --preset: "${preset}" (expected ${studySizes.join(' or ')}${near ? `; did you mean "${near}"?` : ''})`,
       )
     }
-    return m6t(known)
+    return builtinStudies[study].specification(known)
   }
-  if (!/[\\/]|\.(ya?ml|json)$/i.test(study))
-    throw new UsageError(`unknown study "${study}" (expected m6t, or a YAML file)`)
-  if (preset !== undefined) throw new UsageError('invalid --preset: only m6t has presets')
+  if (!/[\\/]|\.(ya?ml|json)$/i.test(study)) {
+    const near = nearest(study, builtinNames)
+    throw new UsageError(
+      `unknown study "${study}" (expected ${builtinNames.join(', ')}, or a YAML file${near ? `; did you mean "${near}"?` : ''})`,
+    )
+  }
+  if (preset !== undefined)
+    throw new UsageError(`invalid --preset: only ${builtinNames.join(' and ')} have presets, not a file`)
   return readSpecification(study)
 }
 

@@ -1,0 +1,423 @@
+/**
+ * The questions of M6-T as a study: whether routing pays at all, load imbalance, k and capacity, prototyping, MoE
+ * attention, scale, convergence. Each has a claim of the paper's abstract (arXiv 2105.15082), and experiments that
+ * try to refute the answer.
+ *
+ * Unless an arm says otherwise: top-1 with capacity factor 1.25, served by position, and the Switch balancing loss
+ * with coefficient 0.01, in every layer. `1x` and `kx` are the capacity rules of M6-T.
+ */
+import type { Claim } from '../claim.ts'
+import type { Settings } from '../contract.ts'
+import { type Specification, type SpecificationInput, specificationSchema } from '../specification.ts'
+import { dense, moe, prototypes, topK, unbalanced } from './arms.ts'
+import { type Size, type StudySize, sizes } from './sizes.ts'
+
+type Arms = Readonly<Record<string, Settings>>
+type Pair = [baseline: string, arm: string]
+type Question = NonNullable<SpecificationInput['questions']>[number]
+type Control = Omit<Claim['controls'][number], 'contrast'> & { contrast: Pair }
+
+const M6T = 'arXiv 2105.15082'
+
+/** Half a percent of a loss of 4 nats: less makes no difference that anyone would pay for. */
+const MARGIN = 0.02
+
+export function m6t(name: StudySize): Specification {
+  const size = sizes[name]
+  const { thorough } = size
+  const arms: Arms = {
+    ...denseArms(size),
+    'top-1': {},
+    ...imbalanceArms(thorough),
+    ...capacityArms(thorough),
+    ...prototypeArms(thorough),
+    ...(thorough && startArms),
+    ...attentionArms(thorough),
+    ...scaleArms(size),
+  }
+  const specification: SpecificationInput = {
+    title: `What makes sparse experts work: the questions of M6-T${thorough ? '' : ', in short'}`,
+    base: 'demo',
+    set: size.set,
+    seeds: [...size.seeds],
+    arms,
+    ...(size.tune && { tune: size.tune }),
+    pilot: ['top-1', '2 top-1 1x'],
+    elsewhere: ['moby-dick'],
+    timings: ['dense', 'top-1', 'top-2 1x', 'top-2 kx', 'top-4 kx', '2 top-1 1x', '4 top-1 1x', '2 top-1 kx'],
+    timedOnly: { 'top-4 kx, k arg-max passes': topK(4, 'kx', { selection: 'sequential' }) },
+    specialise: ['top-1', '2 top-1 1x'],
+    questions: [
+      routingQuestion(thorough),
+      imbalanceQuestion(thorough),
+      chosenQuestion(thorough),
+      activatedQuestion(),
+      capacityQuestion(thorough),
+      constantCostQuestion(thorough),
+      equalCapacityQuestion(thorough),
+      scaleQuestion(size),
+      convergenceQuestion(),
+      attentionQuestion(thorough),
+    ],
+  }
+  return specificationSchema.parse(specification)
+}
+
+function denseArms({ hidden }: Size): Arms {
+  return { dense: dense(hidden), 'dense ×2': dense(2 * hidden), 'dense ×4': dense(4 * hidden) }
+}
+
+function imbalanceArms(thorough: boolean): Arms {
+  return {
+    'no balancing': moe(unbalanced),
+    'balancing 0.1': moe({ 'balance.coefficient': 0.1 }),
+    ...(thorough && { 'balancing 1': moe({ 'balance.coefficient': 1 }) }),
+    'bias balancing': moe({ router: 'bias', ...unbalanced }),
+    ...(thorough && { sinkhorn: moe({ router: 'sinkhorn', ...unbalanced }) }),
+    ...(thorough && { 'expert choice': moe({ router: 'expert-choice', ...unbalanced }) }),
+    'random routing': moe({ router: 'random' }),
+    'hash routing': moe({ router: 'hash' }),
+    'top-1 dropless': topK(1, 'none'),
+    'top-1 dropless, no balancing': topK(1, 'none', unbalanced),
+  }
+}
+
+function capacityArms(thorough: boolean): Arms {
+  return {
+    'top-1 ×0.75': topK(1, 'kx', { factor: 0.75 }),
+    ...(thorough && { 'top-1 ×2': topK(1, 'kx', { factor: 2 }) }),
+    'top-2 1x': topK(2, '1x'),
+    'top-2 kx': topK(2, 'kx'),
+    ...(thorough && { 'top-2 kx ×0.75': topK(2, 'kx', { factor: 0.75 }), 'top-2 dropless': topK(2, 'none') }),
+    'top-4 1x': topK(4, '1x'),
+    'top-4 kx': topK(4, 'kx'),
+  }
+}
+
+function prototypeArms(thorough: boolean): Arms {
+  return {
+    '2 top-1 1x': prototypes(2, 1, '1x'),
+    '4 top-1 1x': prototypes(4, 1, '1x'),
+    '2 top-1 kx': prototypes(2, 1, 'kx'),
+    '4 top-1 kx': prototypes(4, 1, 'kx'),
+    '2 top-2 kx': prototypes(2, 2, 'kx'),
+    // As a GShard-like implementation serves: prototypes rank alike, so late sequences go without.
+    '2 top-1 1x, by choice': prototypes(2, 1, '1x', { priority: 'choice' }),
+    // Gates of a softmax over few experts are larger: with gates that sum to 1, top-k has the same advantage.
+    ...(thorough && { 'top-2 kx, gates sum to 1': topK(2, 'kx', { renormalize: true }) }),
+  }
+}
+
+/** Another start (Gemma's scale of the embedding, branches unscaled), for answers that should not depend on it. */
+const otherStart: Settings = { 'model.embeddingScale': 'sqrt-width', 'train.init.residual': 1 }
+const startArms: Arms = {
+  'top-1, other start': otherStart,
+  'no balancing, other start': { ...otherStart, ...moe(unbalanced) },
+  'hash routing, other start': { ...otherStart, ...moe({ router: 'hash' }) },
+  '2 top-1 1x, other start': { ...otherStart, ...prototypes(2, 1, '1x') },
+}
+
+function attentionArms(thorough: boolean): Arms {
+  const all = { attention: 'all' }
+  return {
+    'top-1, attention all': moe(all),
+    ...(thorough && { 'top-1, attention qkv': moe({ attention: 'qkv' }) }),
+    '2 top-1 1x, attention all': prototypes(2, 1, '1x', all),
+    ...(thorough && { '2 top-1 kx, attention all': prototypes(2, 1, 'kx', all) }),
+  }
+}
+
+const withoutMoe = (settings: Settings): Settings =>
+  Object.fromEntries(Object.entries(settings).filter(([path]) => !path.startsWith('model.moe.')))
+
+/** The arms of {@link scaleQuestion} at the sizes that are not the study's own. */
+function scaleArms({ scale }: Size): Arms {
+  const others = Object.entries(scale).filter(([prefix]) => prefix !== '')
+  return Object.fromEntries(
+    others.flatMap(([prefix, shape]): [string, Settings][] => [
+      [`${prefix}dense`, { ...withoutMoe(shape), ...dense(shape['model.hidden'] as number) }],
+      [`${prefix}top-1`, shape],
+      [`${prefix}2 top-1 1x`, { ...shape, ...prototypes(2, 1, '1x') }],
+    ]),
+  )
+}
+
+/** The same contrast under other circumstances, that could have made the answer. */
+const capacities = (contrast: Pair): Control[] => [
+  { name: 'evaluated at the evaluation capacity', contrast, capacity: 'eval' },
+  { name: 'evaluated without capacity', contrast, capacity: 'none' },
+]
+
+const routingQuestion = (thorough: boolean): Question => ({
+  title: 'Routing against none',
+  about:
+    'A dense model of the same active FLOPs has one feed-forward network in place of the experts. If routing is worth ' +
+    'anything, top-1 is better than it.',
+  view: 'plain',
+  contrasts: [
+    ['dense', 'top-1'],
+    ['dense', 'random routing'],
+    ['dense', 'hash routing'],
+    ['dense ×2', 'top-2 kx'],
+    ['dense ×4', 'top-4 kx'],
+  ],
+  claim: {
+    kind: 'difference',
+    name: 'Does routing pay?',
+    statement: 'Top-1 over many experts is better than a dense model of the same active FLOPs',
+    source: 'arXiv 2101.03961',
+    contrasts: [['dense', 'top-1']],
+    expect: 'better',
+    controls: [
+      ...capacities(['dense', 'top-1']),
+      ...(thorough ? [{ name: 'another start', contrast: ['dense', 'top-1, other start'] as Pair }] : []),
+    ],
+  },
+})
+
+const imbalanceQuestion = (thorough: boolean): Question => ({
+  title: 'Load imbalance',
+  about:
+    'Does it matter how evenly tokens are spread over the experts? The balancing loss is turned off, strengthened or ' +
+    'replaced; c_v is the standard deviation of the load over its mean (0: even).',
+  view: 'imbalance',
+  contrasts: [
+    ['top-1', 'no balancing'],
+    ['top-1', 'balancing 0.1'],
+    ...(thorough ? ([['top-1', 'balancing 1']] as Pair[]) : []),
+    ['top-1', 'bias balancing'],
+    ...(thorough
+      ? ([
+          ['top-1', 'sinkhorn'],
+          ['top-1', 'expert choice'],
+        ] as Pair[])
+      : []),
+    ['top-1 dropless', 'top-1 dropless, no balancing'],
+  ],
+  claim: {
+    kind: 'difference',
+    name: 'Imbalance does not matter',
+    statement: 'Without a balancing loss a model is as good as with one',
+    source: M6T,
+    contrasts: [
+      ['top-1', 'no balancing'],
+      ['top-1 dropless', 'top-1 dropless, no balancing'],
+    ],
+    expect: 'equal',
+    margin: MARGIN,
+    controls: [
+      ...capacities(['top-1', 'no balancing']),
+      ...(thorough
+        ? [{ name: 'another start', contrast: ['top-1, other start', 'no balancing, other start'] as Pair }]
+        : []),
+    ],
+  },
+})
+
+const chosenQuestion = (thorough: boolean): Question => ({
+  title: 'Learned and given routing',
+  about: 'Experts drawn at random are the most even of all, and those of a hash of the token depend on nothing else.',
+  view: 'plain',
+  contrasts: [
+    ['top-1', 'random routing'],
+    ['top-1', 'hash routing'],
+  ],
+  claim: {
+    kind: 'difference',
+    name: 'Learned routing beats hashing',
+    statement: 'A learned router is better than a hash of the token',
+    source: 'arXiv 2202.01169',
+    contrasts: [['top-1', 'hash routing']],
+    expect: 'worse',
+    controls: [
+      ...capacities(['top-1', 'hash routing']),
+      ...(thorough
+        ? [{ name: 'another start', contrast: ['top-1, other start', 'hash routing, other start'] as Pair }]
+        : []),
+    ],
+  },
+})
+
+const activatedQuestion = (): Question => ({
+  title: 'Number of activated experts',
+  about: 'Top-1, 2 and 4 with capacity for all k choices (kx), and with the capacity of one choice whatever k is (1x).',
+  view: 'capacity',
+  contrasts: [
+    ['top-1', 'top-2 kx'],
+    ['top-2 kx', 'top-4 kx'],
+    ['top-1', 'top-2 1x'],
+    ['top-1', 'top-4 1x'],
+    ['dense', 'dense ×2'],
+  ],
+  claim: {
+    kind: 'difference',
+    name: 'More activated experts help',
+    statement: 'More activated experts k are better, at capacity kx',
+    source: M6T,
+    contrasts: [
+      ['top-1', 'top-2 kx'],
+      ['top-2 kx', 'top-4 kx'],
+    ],
+    expect: 'better',
+    controls: [
+      { name: 'a dense model of the FLOPs of k = 2', contrast: ['dense ×2', 'top-2 kx'] },
+      ...capacities(['top-1', 'top-2 kx']),
+    ],
+  },
+})
+
+const capacityQuestion = (thorough: boolean): Question => ({
+  title: 'Capacity',
+  about: 'How many tokens an expert takes, as a multiple of an even share; more are dropped.',
+  view: 'capacity',
+  contrasts: [
+    ['top-1', 'top-1 ×0.75'],
+    ...(thorough ? ([['top-1', 'top-1 ×2']] as Pair[]) : []),
+    ['top-1', 'top-1 dropless'],
+    ['top-2 1x', 'top-2 kx'],
+    ['top-4 1x', 'top-4 kx'],
+    ...(thorough
+      ? ([
+          ['top-2 kx', 'top-2 kx ×0.75'],
+          ['top-2 kx', 'top-2 dropless'],
+        ] as Pair[])
+      : []),
+  ],
+  claim: {
+    kind: 'difference',
+    name: 'Capacity matters',
+    statement: 'With the capacity of one choice, top-2 and top-4 lose what their further choices gain',
+    source: M6T,
+    contrasts: [
+      ['top-2 1x', 'top-2 kx'],
+      ['top-4 1x', 'top-4 kx'],
+    ],
+    expect: 'better',
+    controls: capacities(['top-2 1x', 'top-2 kx']),
+  },
+})
+
+const constantCostQuestion = (thorough: boolean): Question => ({
+  title: 'Prototyping at constant cost',
+  about:
+    'k top-1: experts in Z groups (prototypes), each with a router of its own, and every token takes the best of each. ' +
+    'At capacity 1x the experts compute at most what top-1 would.',
+  view: 'prototypes',
+  contrasts: [
+    ['top-1', '2 top-1 1x'],
+    ['top-1', '4 top-1 1x'],
+    ['top-2 1x', '2 top-1 1x'],
+    ['top-4 1x', '4 top-1 1x'],
+    ['2 top-1 1x', '2 top-1 1x, by choice'],
+    ['dense', '2 top-1 1x'],
+  ],
+  claim: {
+    kind: 'difference',
+    name: 'Prototypes help at constant cost',
+    statement: 'Two prototypes are better than top-1 at the cost of top-1',
+    source: M6T,
+    contrasts: [['top-1', '2 top-1 1x']],
+    expect: 'better',
+    controls: [
+      ...capacities(['top-1', '2 top-1 1x']),
+      { name: 'served in the order of the batch', contrast: ['top-1', '2 top-1 1x, by choice'] },
+      ...(thorough
+        ? [{ name: 'another start', contrast: ['top-1, other start', '2 top-1 1x, other start'] as Pair }]
+        : []),
+    ],
+  },
+})
+
+const equalCapacityQuestion = (thorough: boolean): Question => ({
+  title: 'Prototyping against top-k',
+  about: 'Against plain top-k that activates equally many experts with equal capacity.',
+  view: 'prototypes',
+  contrasts: [
+    ['top-2 kx', '2 top-1 kx'],
+    ['top-4 kx', '4 top-1 kx'],
+    ['top-4 kx', '2 top-2 kx'],
+    ...(thorough ? ([['top-2 kx, gates sum to 1', '2 top-1 kx']] as Pair[]) : []),
+    ['top-1', '2 top-1 kx'],
+  ],
+  claim: {
+    kind: 'difference',
+    name: 'k top-1 beats top-k',
+    statement: 'k top-1 is better than top-k at equal capacity',
+    source: M6T,
+    contrasts: [
+      ['top-2 kx', '2 top-1 kx'],
+      ['top-4 kx', '4 top-1 kx'],
+    ],
+    expect: 'better',
+    controls: capacities(['top-2 kx', '2 top-1 kx']),
+  },
+})
+
+const scaleQuestion = ({ scale }: Size): Question => {
+  const over = (baseline: string, arm: string) =>
+    Object.keys(scale).map((prefix): Pair => [`${prefix}${baseline}`, `${prefix}${arm}`])
+  return {
+    title: 'Scale',
+    about:
+      'The gain of two prototypes over top-1 by model size, each size trained on tokens in proportion to its active parameters.',
+    view: 'scale',
+    contrasts: [...over('top-1', '2 top-1 1x'), ...over('dense', 'top-1')],
+    claim: {
+      kind: 'trend',
+      name: 'Prototypes gain with size',
+      statement: 'The gain of prototyping at constant cost grows with the size of the model',
+      source: M6T,
+      contrasts: over('top-1', '2 top-1 1x'),
+      expect: 'falls',
+    },
+  }
+}
+
+const convergenceQuestion = (): Question => ({
+  title: 'Convergence',
+  about: 'How much sooner an arm is where its baseline of the same size ends: in steps, FLOPs and seconds.',
+  view: 'convergence',
+  contrasts: [
+    ['top-1', '2 top-1 1x'],
+    ['top-1', '2 top-1 kx'],
+    ['top-1', 'top-2 kx'],
+    ['dense', 'top-1'],
+  ],
+  claim: {
+    kind: 'speed',
+    name: 'Prototypes converge faster',
+    statement: 'Two prototypes reach the final loss of top-1, at the same size and cost, in fewer steps',
+    source: M6T,
+    contrasts: [['top-1', '2 top-1 1x']],
+    expect: 'better',
+  },
+})
+
+const attentionQuestion = (thorough: boolean): Question => ({
+  title: 'MoE attention',
+  about: 'Experts in the projections of attention too: those of queries, keys and values, or all four.',
+  view: 'attention',
+  contrasts: [
+    ['top-1', 'top-1, attention all'],
+    ['top-1, attention all', '2 top-1 1x, attention all'],
+    ['2 top-1 1x', '2 top-1 1x, attention all'],
+    ...(thorough
+      ? ([
+          ['top-1', 'top-1, attention qkv'],
+          ['2 top-1 kx', '2 top-1 kx, attention all'],
+        ] as Pair[])
+      : []),
+    ['dense', 'top-1, attention all'],
+  ],
+  claim: {
+    kind: 'difference',
+    name: 'MoE attention harms',
+    statement: 'Under plain routing, experts in attention make a model worse',
+    contrasts: [['top-1', 'top-1, attention all']],
+    expect: 'worse',
+    controls: [
+      { name: 'a dense model', contrast: ['dense', 'top-1, attention all'] },
+      ...capacities(['top-1', 'top-1, attention all']),
+    ],
+  },
+})

@@ -1,0 +1,80 @@
+/**
+ * The two sizes of the studies that come with the program: models, budgets and seeds.
+ *
+ * Learning rates fall as 1/width: 6e-3 was the best of 2.7e-3 to 9e-3 at width 128 (`demo`, 600 steps), 3e-3 or 6e-3
+ * of 1.5e-3 to 6e-3 at width 256 (`S`, 400 steps). Where a study has a sweep, each arm finds its own.
+ */
+import type { Settings } from '../contract.ts'
+import type { SpecificationInput } from '../specification.ts'
+
+export const studySizes = ['quick', 'standard'] as const
+export type StudySize = (typeof studySizes)[number]
+
+export interface Size {
+  readonly seeds: readonly number[]
+  /** Of all arms, top-1 in every layer. */
+  readonly set: Settings
+  /** Hidden width of an expert. */
+  readonly hidden: number
+  /** The same model at other sizes, with tokens in proportion to active parameters; the one of `set` is `''`. */
+  readonly scale: Readonly<Record<string, Settings>>
+  readonly tune?: SpecificationInput['tune']
+  /** Every arm, or only those that answer the question. */
+  readonly thorough: boolean
+}
+
+const common: Settings = {
+  'model.moe.router': 'top-k',
+  'model.moe.k': 1,
+  'model.moe.prototypes': 1,
+  'model.moe.capacity': 'kx',
+  'model.moe.factor': 1.25,
+}
+
+/** A model of `heads` heads of 32, experts of twice its width, and its budget. */
+const shape = (layers: number, heads: number, steps: number): Settings => ({
+  'model.layers': layers,
+  'model.width': 32 * heads,
+  'model.heads': heads,
+  'model.hidden': 64 * heads,
+  'model.moe.hidden': 64 * heads,
+  'train.steps': steps,
+  'train.schedule.warmup': Math.round(steps / 15),
+  'train.schedule.learningRate': Number((0.768 / (32 * heads)).toPrecision(2)),
+})
+
+export const sizes: Readonly<Record<StudySize, Size>> = {
+  quick: {
+    seeds: [1, 2, 3],
+    set: {
+      ...common,
+      ...shape(2, 2, 300),
+      'model.vocabulary': 1024,
+      'model.sequence': 64,
+      'model.moe.experts': 8,
+      'train.batch': 16,
+      'train.evalEvery': 30,
+      'train.evalBatches': 8,
+    },
+    hidden: 128,
+    scale: { 'tiny, ': shape(2, 1, 115), '': {}, 'large, ': shape(3, 3, 720) },
+    thorough: false,
+  },
+  standard: {
+    seeds: [1, 2, 3, 4],
+    set: {
+      ...common,
+      ...shape(4, 4, 600),
+      'model.vocabulary': 2048,
+      'model.sequence': 128,
+      'model.moe.experts': 16,
+      'train.batch': 8,
+      'train.evalEvery': 50,
+      'train.evalBatches': 8,
+    },
+    hidden: 256,
+    scale: { 'tiny, ': shape(2, 2, 150), '': {}, 'large, ': shape(6, 6, 1650), 'largest, ': shape(6, 7, 2150) },
+    tune: { rates: [0.5, 1, 2], steps: 1 / 3, seeds: [0] },
+    thorough: true,
+  },
+}

@@ -1,0 +1,154 @@
+/**
+ * Published trends as a study: does this program, on this text, find what others have found? A disagreement is a
+ * reason to look for a fault before it is a finding.
+ */
+import type { Settings } from '../contract.ts'
+import { type Specification, type SpecificationInput, specificationSchema } from '../specification.ts'
+import { dense, moe, topK, unbalanced } from './arms.ts'
+import { type StudySize, sizes } from './sizes.ts'
+
+type Claims = NonNullable<NonNullable<SpecificationInput['questions']>[number]['claims']>
+
+const expertsArm = (experts: number) => `${experts} experts`
+const factorArm = (k: number, factor: number) => `top-${k} ×${factor}`
+
+/** `top-1` has this factor: a study trains no configuration twice under two names. */
+const standing = factorArm(1, 1.25)
+
+/** Capacity factors of ST-MoE's table 18. */
+const factors = [0.75, 1, 1.25] as const
+
+export function witnesses(name: StudySize): Specification {
+  const size = sizes[name]
+  const experts = size.thorough ? [2, 4, 8, 16, 32, 64] : [2, 4, 8, 16, 32]
+  const most = expertsArm(experts.at(-1) as number)
+  const arms: Record<string, Settings> = {
+    dense: dense(size.hidden),
+    'dense ×2': dense(2 * size.hidden),
+    'top-1': {},
+    ...Object.fromEntries(experts.map((n) => [expertsArm(n), moe({ experts: n, capacity: 'none' })])),
+    ...Object.fromEntries(
+      [1, 2].flatMap((k) =>
+        factors.map((factor) => [factorArm(k, factor), topK(k, 'kx', { factor })]).filter(([arm]) => arm !== standing),
+      ),
+    ),
+    'top-1 dropless': topK(1, 'none'),
+    'top-2 dropless': topK(2, 'none'),
+    'balancing 0.1': moe({ 'balance.coefficient': 0.1 }),
+    'bias balancing': moe({ router: 'bias', ...unbalanced }),
+  }
+  const specification: SpecificationInput = {
+    title: 'Published trends, looked for here',
+    base: 'demo',
+    set: size.set,
+    seeds: [...size.seeds],
+    arms,
+    // ST-MoE's table is of evaluations at factor 2.
+    capacity: 'eval',
+    ...(size.tune && { tune: size.tune }),
+    pilot: ['dense', 'top-1'],
+    timings: ['dense', 'top-1', 'dense ×2', 'top-2 ×1.25'],
+    questions: [
+      {
+        title: 'Published trends',
+        about:
+          'Trends of larger studies, each with the number that was published where there is one. Slopes are for each ' +
+          'doubling; a margin says what counts as no difference.',
+        view: 'witness',
+        claims: claims(experts, most),
+      },
+    ],
+  }
+  return specificationSchema.parse(specification)
+}
+
+function claims(experts: readonly number[], most: string): Claims {
+  const list = experts.map(expertsArm)
+  const byFactor = (k: number) =>
+    factors.map((factor) => {
+      const arm = factorArm(k, factor)
+      return arm === standing ? 'top-1' : arm
+    })
+  return [
+    {
+      kind: 'trend',
+      name: 'More experts help',
+      statement: 'Loss falls with the number of experts at fixed active parameters, log-linearly',
+      source: 'arXiv 2202.01169',
+      arms: list,
+      over: 'model.moe.experts',
+      expect: 'falls',
+      controls: [{ name: 'a dense model of the same active FLOPs', contrast: ['dense', most] }],
+    },
+    {
+      kind: 'returns',
+      name: 'Returns of experts diminish',
+      statement: 'From 8 to 32 experts help much, further ones little',
+      source: 'arXiv 2409.02060',
+      arms: list.slice(experts.indexOf(8)),
+      over: 'model.moe.experts',
+      expect: 'diminish',
+    },
+    {
+      kind: 'speed',
+      name: 'Sparse is better per FLOP',
+      statement: 'A sparse model reaches the loss of a dense one of the same active FLOPs with fewer FLOPs',
+      source: 'arXiv 2101.03961',
+      contrasts: [['dense', 'top-1']],
+      measure: 'flops',
+      expect: 'better',
+    },
+    {
+      kind: 'speed',
+      name: 'Sparse is worse per second',
+      statement: 'At small size a sparse model needs more seconds than a dense one for the same loss',
+      source: 'nanochat #798',
+      contrasts: [['dense', 'top-1']],
+      measure: 'seconds',
+      expect: 'worse',
+    },
+    {
+      kind: 'difference',
+      name: 'Ways of balancing are alike',
+      statement: 'How loads are balanced matters little',
+      source: 'arXiv 2605.11689',
+      contrasts: [
+        ['top-1', 'balancing 0.1'],
+        ['top-1', 'bias balancing'],
+      ],
+      expect: 'equal',
+      margin: 0.02,
+    },
+    {
+      kind: 'difference',
+      name: 'Dropless is a gain',
+      statement: 'Without a capacity limit a model is better',
+      source: 'arXiv 2605.11689',
+      contrasts: [
+        ['top-1', 'top-1 dropless'],
+        ['top-2 ×1.25', 'top-2 dropless'],
+      ],
+      expect: 'better',
+    },
+    ...[1, 2].map((k) => ({
+      kind: 'trend' as const,
+      name: `Capacity helps top-${k}`,
+      statement: `The loss of top-${k} falls from capacity factor 0.75 to 1.25 in training`,
+      source: 'arXiv 2202.08906',
+      published: k === 1 ? '−0.031 nats from 0.75 to 1.25' : '−0.033 nats from 0.75 to 1.25',
+      arms: byFactor(k),
+      over: 'model.moe.factor',
+      expect: 'falls' as const,
+    })),
+    {
+      kind: 'difference',
+      name: 'Top-2 is better than top-1',
+      statement: 'At equal capacity factor top-2 is better than top-1',
+      source: 'arXiv 2202.08906',
+      published: '−0.004 nats at 1.25',
+      contrasts: [['top-1', 'top-2 ×1.25']],
+      expect: 'better',
+      controls: [{ name: 'a dense model of the FLOPs of top-2', contrast: ['dense ×2', 'top-2 ×1.25'] }],
+    },
+  ]
+}
