@@ -182,14 +182,17 @@ describe('under three capacity rules', () => {
   })
 
   // C = 30 of 32 tokens, or 15 of 16 in each of two groups: programs with queues, in which no expert is full.
-  const wide = { factor: 3.75, evalFactor: 3.75 } as const
+  const wide = { factor: 3.75, evalFactor: 3.75, priority: 'choice' } as const
   test.each<[string, Moe]>([
     ['top-k', { ...wide, k: 1 }],
     ['sinkhorn, which chooses plainly outside training', { ...wide, router: 'sinkhorn' }],
     ['bias', { ...wide, router: 'bias' }],
     ['hash', { ...wide, router: 'hash' }],
     ['random, with the same draws', { ...wide, router: 'random' }],
-    ['prototypes', { router: 'prototype', experts: 8, prototypes: 2, capacity: '1x', factor: 7.5, evalFactor: 7.5 }],
+    [
+      'prototypes',
+      { ...wide, router: 'prototype', experts: 8, prototypes: 2, capacity: '1x', factor: 7.5, evalFactor: 7.5 },
+    ],
     ['groups and padded slots', { ...wide, groups: 2, compute: 'padded' }],
   ])('a limit that nobody meets changes nothing: %s', async (_, moe) => {
     const { evaluation, compiled } = await evaluate({

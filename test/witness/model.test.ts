@@ -78,6 +78,7 @@ describe('the whole model', () => {
       normEpsilon: 1e-300,
       hidden: 1,
       tied: false,
+      embeddingScale: 1,
       moe: { every: 2, experts: 2, hidden: 1, capacity: 'none' },
     })
     const attention = { norm: [1, 1], qkv: [0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1] }

@@ -198,7 +198,7 @@ describe('capacity', () => {
   })
 
   test('groups have seats of their own', () => {
-    const moe = moeOf({ experts: 2, capacity: '1x', factor: 1, groups: 2 })
+    const moe = moeOf({ experts: 2, capacity: '1x', factor: 1, groups: 2, priority: 'token' })
     // All four tokens want expert 0: one seat in each group of two.
     const x = [[1], [1], [1], [1]]
     const { assignments, capacity } = route(x, [[1, 0]], undefined, moe, true)
@@ -221,7 +221,7 @@ describe('mixture', () => {
   })
 
   test('a dropped token gets nothing but the shared expert', () => {
-    const moe = moeOf({ experts: 2, k: 1, capacity: '1x', factor: 1 })
+    const moe = moeOf({ experts: 2, k: 1, capacity: '1x', factor: 1, priority: 'token' })
     const x = [[10], [10]]
     const { assignments } = route(x, router, undefined, moe, true)
     expectClose(mixture(x, assignments, experts, null).flat(), [15, 0])

@@ -67,6 +67,7 @@ function signalText({ stream, loss, uniformLoss, problems }: SignalCheck, colors
   ])
   const verdict = problems.length === 0 ? ['the start is sound'] : problems
   return [
+    '',
     `  ${colors.bold('signal of the untrained model')}, in the residual stream`,
     ...indented(table([head, ...rows], 'rrrr')),
     '',
