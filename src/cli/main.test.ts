@@ -536,7 +536,7 @@ describe('study', () => {
 
   test('m6t is quick unless another size is asked for', async () => {
     for (const [flags, seeds] of [
-      [[], 3],
+      [[], 4],
       [['--preset', 'standard'], 4],
       [['--preset', 'standard', '--seeds', '2'], 2],
     ] as const) {

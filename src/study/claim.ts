@@ -6,7 +6,7 @@
  * | kind | the number | `expect` |
  * |---|---|---|
  * | `difference` | loss of the arm minus that of its baseline, nats a token | `better`, `worse`, `equal` |
- * | `speed` | steps, FLOPs or seconds of the arm over those of its baseline, until the baseline's final loss | `better`, `worse`, `equal` |
+ * | `speed` | steps, FLOPs or seconds of the arm over those of its baseline, until the higher of their two final losses | `better`, `worse`, `equal` |
  * | `trend` | slope of a loss, or of a difference, for each doubling of `over` | `falls`, `rises`, `flat` |
  * | `returns` | change of that slope from the first step between arms to the last | `diminish`, `grow`, `constant` |
  * | `correlation` | r of load imbalance (c_v) with the loss, over arms | `rises`, `falls`, `flat` |

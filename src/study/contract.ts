@@ -89,22 +89,22 @@ export interface FinishedRun {
   readonly train: Curve
   /**
    * Evaluations while training, on the first held-out batches; `seconds` is the time of the steps until then.
-   * `losses` has the loss under each capacity rule, `loss` that of the rule of the study.
+   * `losses` has the loss under each capacity rule, null where it is not finite; `loss` is one of them.
    */
   readonly evaluations: readonly {
     readonly step: number
     readonly seconds: number
     readonly loss: number
-    readonly losses?: Readonly<Record<CapacityRule, number>>
+    readonly losses: Readonly<Record<CapacityRule, number | null>>
   }[]
   /** At the end, on all that is held out. */
   readonly heldOut: EvalRecord
   /** The same on other text, by the name of the source, and the hashes of those texts. */
   readonly elsewhere: Readonly<Record<string, EvalRecord>>
-  readonly elsewhereCorpora?: Readonly<Record<string, string>>
+  readonly elsewhereCorpora: Readonly<Record<string, string>>
   readonly routing: RoutingMeans
   readonly layers: readonly LayerHistory[]
-  /** Nats that a token's loss gains from later tokens, under the capacity of training and of evaluation; null: none. */
+  /** Nats that a token's loss gains from later tokens of its own text, under the capacity of training and of evaluation; null: none. */
   readonly leak: { readonly train: number | null; readonly eval: number | null }
   /** Library of kernels and its version, precision and threads. */
   readonly engine: string

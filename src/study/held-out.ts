@@ -1,8 +1,9 @@
-/** Held-out losses under the capacity rule of a study. */
+/** Losses of a record under a capacity rule: it holds those of all rules. */
 import type { CapacityRule } from '../model/routing/contract.ts'
-import type { RunRecord } from './contract.ts'
+import type { EvalRecord } from '../train/index.ts'
+import type { FinishedRun, RunRecord } from './contract.ts'
 
-/** Nats a token under `rule`; null where it is not finite. */
+/** Held-out loss at the end under `rule`, nats a token; null where it is not finite. */
 export function heldOutLoss(record: RunRecord | undefined, rule: CapacityRule): number | null {
   if (record?.status !== 'finished') return null
   const { loss } = record.heldOut.capacities[rule]
@@ -10,13 +11,15 @@ export function heldOutLoss(record: RunRecord | undefined, rule: CapacityRule): 
   return Number.isFinite(loss) ? loss : null
 }
 
-/** A record whose evaluations while training have the loss under `rule`, where it is finite: a ledger keeps all of them. */
-export function recordUnder(record: RunRecord | undefined, rule: CapacityRule): RunRecord | null {
-  if (record?.status !== 'finished') return record ?? null
+/** A run whose every held-out figure is that under `rule`: at the end, on other text, and while training where finite. */
+export function runUnder(run: FinishedRun, rule: CapacityRule): FinishedRun {
+  const under = (record: EvalRecord): EvalRecord => ({ ...record, ...record.capacities[rule], capacity: rule })
   return {
-    ...record,
-    evaluations: record.evaluations
-      .map(({ losses, loss, ...at }) => ({ ...at, loss: losses ? losses[rule] : loss, ...(losses && { losses }) }))
+    ...run,
+    heldOut: under(run.heldOut),
+    elsewhere: Object.fromEntries(Object.entries(run.elsewhere).map(([source, record]) => [source, under(record)])),
+    evaluations: run.evaluations
+      .map((evaluation) => ({ ...evaluation, loss: evaluation.losses[rule] ?? Number.NaN }))
       .filter(({ loss }) => Number.isFinite(loss)),
   }
 }

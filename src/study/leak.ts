@@ -1,29 +1,25 @@
 /** How much later tokens help earlier ones in a trained run, under the capacity of training and of evaluation. */
-import { causalityOf } from '../model/routing/causality.ts'
+import { separatorOf } from '../data/index.ts'
 import { loadModel } from '../train/finished.ts'
-import { measureLeak } from '../train/leak.ts'
+import { measureLeak, seesFuture } from '../train/leak.ts'
 import { openRunData, openRuntime } from '../train/session.ts'
 import type { FinishedRun } from './contract.ts'
 
-/** Batches of held-out text that are read twice: the gain is a difference on the same text, so a few tell it well. */
+/** Batches of held-out text that are read twice: the gain is a difference on the same text, so a few suffice. */
 const BATCHES = 32
 
-/** Nats a token by rule, of the run's newest checkpoint; null where its evaluation is causal. */
+/** Nats a token by rule, of the run's newest checkpoint; null where it sees no later token of its own text. */
 export async function leakOf(directory: string): Promise<FinishedRun['leak']> {
   const { config, tokenizer, store } = await loadModel(directory, {}, () => {})
   const { train, model } = config
   const batch = train.batch / train.microBatches
-  const rules = ['train', 'eval'] as const
-  const isCausal = (rule: 'train' | 'eval') =>
-    model.moe === null ||
-    causalityOf(model.moe, { activity: 'evaluation', rule, batch, sequence: model.sequence }).kind === 'causal'
-  if (rules.every(isCausal)) return { train: null, eval: null }
+  if (!seesFuture(model, 'train', batch) && !seesFuture(model, 'eval', batch)) return { train: null, eval: null }
   const data = await openRunData(config, { tokenizer, say: () => {} })
   try {
     const runtime = await openRuntime(config)
     try {
-      const gain = (rule: 'train' | 'eval') =>
-        measureLeak(runtime, model, store, data, { batch, rule, limit: BATCHES, seed: train.seed })
+      const options = { batch, limit: BATCHES, seed: train.seed, separator: separatorOf(config.data, tokenizer) }
+      const gain = (rule: 'train' | 'eval') => measureLeak(runtime, model, store, data, { ...options, rule })
       return { train: await gain('train'), eval: await gain('eval') }
     } finally {
       await runtime.close()

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { describeModel } from '../model/describe.ts'
 import { loadConfig } from '../train/load-config.ts'
-import { recordUnder } from './held-out.ts'
+import { runUnder } from './held-out.ts'
 import { NUMERICS } from './numerics.ts'
 import { describeMachine, noteProcess } from './provenance.ts'
 import { recordOf } from './record.ts'
@@ -61,12 +61,13 @@ async function recorded(metrics: readonly object[], routed: readonly object[], s
 }
 
 test('steps, times, evaluations and means are those of the logs', async () => {
-  const evaluation = { kind: 'eval', step: 2, loss: 4.7 }
+  const at = { loss: 4.7, bits_per_byte: 1, drop_rate: 0, unserved_rate: 0 }
+  const evaluation = { kind: 'eval', step: 2, loss: 4.7, capacities: { train: at, eval: at, none: at } }
   const { record } = await recorded([step(1), step(2), evaluation, step(3), step(4)], [])
   expect(record.tokens).toBe(4 * 128)
   expect(record.seconds).toBe(2)
   expect(record.train).toEqual({ step: [1, 2, 3, 4], loss: [4.9, 4.8, 4.7, 4.6] })
-  expect(record.evaluations).toEqual([{ step: 2, seconds: 1, loss: 4.7 }])
+  expect(record.evaluations).toEqual([{ step: 2, seconds: 1, loss: 4.7, losses: { train: 4.7, eval: 4.7, none: 4.7 } }])
   // The last quarter is the last of four steps.
   expect(record.routing).toEqual({ loadCv: 4, loadCvKept: 2, dropRate: 0.25, deadExperts: 1 })
 })
@@ -102,11 +103,12 @@ test('evaluations under all capacity rules keep each loss, and one that was not 
     losses: { train: 4.9, eval: 4.7, none: 4.6 },
   })
   const stored = JSON.parse(JSON.stringify(record)) as typeof record
-  const losses = (rule: 'train' | 'eval' | 'none') => {
-    const under = recordUnder(stored, rule)
-    return under?.status === 'finished' ? under.evaluations.map(({ loss }) => loss) : null
-  }
+  const losses = (rule: 'train' | 'eval' | 'none') => runUnder(stored, rule).evaluations.map(({ loss }) => loss)
   expect([losses('train'), losses('eval'), losses('none')]).toEqual([[4.9], [4.7, 4.7], [4.6, 4.6]])
+  const { heldOut: atTraining, elsewhere } = runUnder({ ...record, elsewhere: { other: record.heldOut } }, 'train')
+  expect([atTraining, elsewhere.other]).toEqual(
+    Array.from({ length: 2 }, () => expect.objectContaining({ capacity: 'train', ...record.heldOut.capacities.train })),
+  )
 })
 
 test('a record says which machine, program and engine made it: all, where it was continued on another', async () => {

@@ -64,19 +64,21 @@ export async function recordOf(directory: string, facts: RunFacts): Promise<Fini
         step,
         seconds: round(secondsAt[step - 1] ?? 0),
         loss: round(loss),
-        ...(capacities && { losses: lossesOf(capacities) }),
+        losses: lossesOf(capacities),
       })),
     routing: meansOf(trained.slice(Math.floor(trained.length * 0.75))),
     layers: historiesOf(routing),
   }
 }
 
-/** A loss that was not finite is null in the log and stays so in JSON. */
-const lossesOf = ({ train, eval: evaluation, none }: Readonly<Record<CapacityRule, CapacityEvaluation>>) => ({
-  train: round(train.loss ?? Number.NaN),
-  eval: round(evaluation.loss ?? Number.NaN),
-  none: round(none.loss ?? Number.NaN),
-})
+/** A loss that was not finite is null in the log. */
+function lossesOf(capacities: Readonly<Record<CapacityRule, CapacityEvaluation>>) {
+  const of = (rule: CapacityRule) => {
+    const loss: number | null = capacities[rule].loss
+    return loss === null ? null : round(loss)
+  }
+  return { train: of('train'), eval: of('eval'), none: of('none') }
+}
 
 /** Wall time of the steps up to each. */
 function runningSeconds(trained: readonly TrainRecord[]): number[] {

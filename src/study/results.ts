@@ -1,7 +1,7 @@
 /** From grid and ledger to what the analysis is given: each arm and seed with its record, under its own name. */
 import type { Cell, StudyResults, Tuning } from './contract.ts'
 import type { Grid } from './grid.ts'
-import { recordUnder } from './held-out.ts'
+import { runUnder } from './held-out.ts'
 import type { Ledger } from './ledger.ts'
 import { pilotOf } from './pilot.ts'
 import type { Specification } from './specification.ts'
@@ -30,19 +30,22 @@ export function resultsOf(
     name,
     title: specification.title ?? name,
     command,
-    machine: ledger.machines.join('; '),
+    machine: ledger.machines.join('\n'),
     seeds: grid.seeds,
     arms: grid.arms,
     questions: grid.questions,
     capacity: grid.capacity,
     pilot: pilotOf(grid, ledger),
     tuning: tuningsOf(grid, ledger),
-    cells: runsOf(grid, ledger).map(({ arm, seed, rate, key, config }) => ({
-      arm,
-      seed,
-      rate: rate === 'best' ? 'best' : 'common',
-      record: recordUnder(ledger.find(key, config), grid.capacity),
-    })),
+    cells: runsOf(grid, ledger).map(({ arm, seed, rate, key, config }) => {
+      const record = ledger.find(key, config) ?? null
+      return {
+        arm,
+        seed,
+        rate: rate === 'best' ? 'best' : 'common',
+        record: record?.status === 'finished' ? runUnder(record, grid.capacity) : record,
+      }
+    }),
     timings: ledger.timings.filter(({ key, arm }) => timed.has(`${key} ${arm}`)),
     specialisations: ledger.specialisations.flatMap(({ key, ...found }) => {
       const arm = byKey.get(key)

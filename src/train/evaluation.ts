@@ -69,10 +69,15 @@ export class Evaluator {
       compiled.set(key, pass)
       return pass
     }
-    // First the one without queues: it serves the others too where they have room for every token.
-    const none = await passUnder('none')
-    const passes = { none, train: await passUnder('train'), eval: await passUnder('eval') }
-    return new Evaluator(passes, filled, shape, seed)
+    try {
+      // First the one without queues: it serves the others too where they have room for every token.
+      const none = await passUnder('none')
+      const passes = { none, train: await passUnder('train'), eval: await passUnder('eval') }
+      return new Evaluator(passes, filled, shape, seed)
+    } catch (error) {
+      for (const pass of compiled.values()) pass.release()
+      throw error
+    }
   }
 
   /**

@@ -25,13 +25,19 @@ export interface LeakOptions {
   readonly limit: number
   /** Of the choice of other text, and of a random router's choices. */
   readonly seed: number
+  /** Token id that opens a document, where attention stays within documents. */
+  readonly separator?: number | undefined
+}
+
+/** Whether a token's loss in evaluation depends on later tokens of its own text. */
+export function seesFuture({ moe, sequence }: ModelConfig, rule: CapacityRule, batch: number): boolean {
+  return moe !== null && causalityOf(moe, { activity: 'evaluation', rule, batch, sequence }).kind === 'future'
 }
 
 /**
  * The gain from the true future, nats a token: mean loss at positions before S/2 when from S/2 on every sequence holds
  * text of another held-out window, less the same when it holds its own. Positive: the loss uses later tokens. Null
- * for a model whose evaluation is causal by `rule`, which gains nothing.
- * @throws UsageError when the held-out text has fewer than two windows
+ * for a model that sees no later token of its own text by `rule`, and where there are not two windows of text.
  */
 export async function measureLeak(
   runtime: Runtime,
@@ -40,25 +46,23 @@ export async function measureLeak(
   data: Pick<Dataset, 'heldOut'>,
   options: LeakOptions,
 ): Promise<number | null> {
-  const { moe, sequence } = config
-  const { batch, rule } = options
-  if (!moe || causalityOf(moe, { activity: 'evaluation', rule, batch, sequence }).kind === 'causal') return null
+  if (!seesFuture(config, options.rule, options.batch) || windowsOf(data.heldOut, config.sequence) < 2) return null
   return measureGain(runtime, config, store, data, options)
 }
 
-/** What {@link measureLeak} measures, whether the model is causal or not. */
+/** What {@link measureLeak} measures, whether the model is causal or not. @throws UsageError of fewer than two windows of text */
 export async function measureGain(
   runtime: Runtime,
   config: ModelConfig,
   store: ParameterStore,
   { heldOut }: Pick<Dataset, 'heldOut'>,
-  { batch, rule, limit, seed }: LeakOptions,
+  { batch, rule, limit, seed, separator }: LeakOptions,
 ): Promise<number> {
   const { sequence } = config
   const windows = windowsOf(heldOut, sequence)
   if (windows < 2) throw new UsageError(tooShort('held-out', heldOut.length, 2 * sequence))
   const traced = withKernels(runtime.kernels, () =>
-    tracePass(config, store, { batch, sequence, training: false, capacity: rule }),
+    tracePass(config, store, { batch, sequence, training: false, capacity: rule }, separator),
   )
   const pass = await CompiledPass.compile(runtime, config, store, traced)
   const half = Math.ceil(sequence / 2)

@@ -79,7 +79,10 @@ export function parseRunConfig(text: string, file: string, sets: readonly string
 function withEarlierScales(fields: Fields): Fields {
   const { model } = fields
   if (!isFields(model) || 'embeddingScale' in model) return fields
-  const deviation = 1 / Math.sqrt(typeof model.width === 'number' ? model.width : 1)
+  const { width } = model
+  const init = isFields(fields.train) && isFields(fields.train.init) ? fields.train.init : {}
+  const scale = typeof init.scale === 'number' ? init.scale : 1
+  const deviation = Math.sqrt(scale / (typeof width === 'number' ? width : 1))
   const scales = { model: { embeddingScale: 1 }, train: { init: { embedding: deviation, residual: 1, head: 1 } } }
   return merge(scales, fields)
 }

@@ -58,8 +58,8 @@ export function signalProblems({ stream, loss, uniformLoss }: Signal): string[] 
   const above = loss - uniformLoss
   if (!(Math.abs(above) <= signalBounds.lossAboveUniform))
     problems.push(
-      `the initial loss is ${above.toFixed(2)} nats above ln V, more than ${signalBounds.lossAboveUniform} ` +
-        '(raise model.embeddingScale, or lower train.init.head of an untied head)',
+      `the initial loss is ${Math.abs(above).toFixed(2)} nats ${above > 0 ? 'above' : 'below'} ln V, more than ` +
+        `${signalBounds.lossAboveUniform} (raise model.embeddingScale, or lower train.init.head of an untied head)`,
     )
   return problems
 }

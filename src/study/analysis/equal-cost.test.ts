@@ -5,7 +5,12 @@ import { Runs } from './runs.ts'
 
 const line = (...points: readonly (readonly [number, number])[]) => ({ evaluations: () => points })
 const curve = (...points: readonly (readonly [number, number])[]) => ({
-  evaluations: points.map(([step, loss]) => ({ step, loss, seconds: step })),
+  evaluations: points.map(([step, loss]) => ({
+    step,
+    loss,
+    seconds: step,
+    losses: { train: loss, eval: loss, none: loss },
+  })),
 })
 
 test('a loss is read off the straight line between two evaluations, and nowhere else', () => {

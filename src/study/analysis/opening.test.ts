@@ -19,7 +19,15 @@ const question = (arm: string, expect_: string, more: object = {}): Question => 
   about: '',
   view: 'plain',
   contrasts: [{ baseline: 'base', arm }],
-  claims: [claimSchema.parse({ kind: 'difference', statement: `${arm} is ${expect_}`, expect: expect_, ...more })],
+  claims: [
+    claimSchema.parse({
+      kind: 'difference',
+      statement: `${arm} is ${expect_}`,
+      source: 'arXiv 0000.00000',
+      expect: expect_,
+      ...more,
+    }),
+  ],
 })
 
 describe('the opening table', () => {

@@ -31,7 +31,7 @@ export function opening(runs: Runs, answers: readonly Answered[], looked: readon
   const tests = answers.flatMap(({ decided }) => decided).filter(({ p }) => p !== null).length
   const holm =
     tests > 1
-      ? ` Answers stand after Holm's correction for the ${tests} tests of all claims: the chance that any of them is wrong stays below 5 %.`
+      ? ` Answers follow from the intervals. °: not after Holm's correction for the ${tests} tests of all claims; the chance that any answer without this mark is wrong stays below 5 %.`
       : ''
   const shown = rows.flatMap(({ measured }) => measured ?? [])
   const [reaches, digits] = [reachesOf(shown), digitsByUnit(shown)]
@@ -72,14 +72,14 @@ const capacityWords = ({ results }: Runs): string =>
 const strengthOf = ({ effect }: Measured): number | null =>
   effect === null || effect.error === null ? null : Math.abs(effect.mean) / effect.error
 
-function rowOf({ question, claim, answer, deciding, decided, marked }: Answered, turns: Turns | undefined): Row {
-  const answered = answer !== 'cannot be said here'
+function rowOf({ question, claim, answer, alone, deciding, decided, marked }: Answered, turns: Turns | undefined): Row {
+  const answered = alone !== 'cannot be said here'
   const rest =
     decided.length > 1 && deciding ? { ...deciding, label: `${deciding.label}, +${decided.length - 1}` } : deciding
   return {
     question: claim.name ?? question.title,
-    answer: `${answer}${marked ? ' †' : ''}${turns?.capacity ? ' ‡' : ''}${turns?.rate ? ' §' : ''}`,
-    tone: toneOf(answer),
+    answer: `${alone}${answer === alone ? '' : ' °'}${marked ? ' †' : ''}${turns?.capacity ? ' ‡' : ''}${turns?.rate ? ' §' : ''}`,
+    tone: toneOf(alone),
     measured: rest,
     strength: answered && deciding ? strengthOf(deciding) : null,
   }
@@ -149,7 +149,7 @@ function largest(runs: Runs, comparisons: readonly Comparison[]): string[] {
 }
 
 function surprises(answers: readonly Answered[]): string[] {
-  const against = answers.filter(({ answer, marked }) => answer === 'does not hold' && !marked)
+  const against = answers.filter(({ answer, marked, claim }) => answer === 'does not hold' && !marked && claim.source)
   if (against.length === 0) return []
   const names = against.slice(0, 3).map(({ claim, question }) => `“${claim.name ?? question.title}”`)
   const more = against.length > 3 ? [...names, `${against.length - 3} more`] : names

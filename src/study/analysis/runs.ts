@@ -6,6 +6,7 @@
 import type { CapacityRule } from '../../model/routing/contract.ts'
 import type { CapacityEvaluation } from '../../train/index.ts'
 import type { Cell, Contrast, FinishedRun, Rate, Settings, StudyResults, Timing } from '../contract.ts'
+import { runUnder } from '../held-out.ts'
 import { mean } from '../statistics.ts'
 
 export interface Pair {
@@ -36,12 +37,12 @@ export class Runs {
   constructor(results: StudyResults, basis: Basis = decidingBasis(results)) {
     this.results = results
     this.basis = basis
-    const tuned = new Set(results.cells.filter(({ rate }) => rate === 'best').map(({ arm }) => arm))
+    const tuned = new Set(results.cells.filter(({ rate, record }) => rate === 'best' && record).map(({ arm }) => arm))
     for (const { arm, rate, record } of results.cells) {
       if (rate !== (basis.rate === 'best' && tuned.has(arm) ? 'best' : 'common') || record === null) continue
       this.#configs.set(arm, record.config)
       if (record.status !== 'finished' || !Number.isFinite(this.lossOf(record))) continue
-      this.#finished.set(arm, [...(this.#finished.get(arm) ?? []), record])
+      this.#finished.set(arm, [...(this.#finished.get(arm) ?? []), runUnder(record, basis.capacity)])
     }
     for (const records of this.#finished.values()) records.sort((a, b) => a.seed - b.seed)
   }
@@ -66,17 +67,10 @@ export class Runs {
     return this.evaluationOf(run).loss
   }
 
-  /**
-   * Nats a token that an arm gains from later tokens, mean over its runs: at the capacity of this basis where
-   * it was measured, else at another. Null: the arm is causal, or it was not measured.
-   */
+  /** Nats a token that an arm gains from later tokens at the capacity of this basis, mean over its runs; null: none. */
   leakOf(arm: string): number | null {
-    const leaks = this.finished(arm).flatMap(({ leak }) => {
-      if (leak === undefined) return []
-      const { capacity } = this.basis
-      return (capacity === 'none' ? null : leak[capacity]) ?? leak.train ?? leak.eval ?? []
-    })
-    return mean(leaks)
+    const { capacity } = this.basis
+    return capacity === 'none' ? null : mean(this.finished(arm).flatMap(({ leak }) => leak[capacity] ?? []))
   }
 
   /** The name of an arm in tables and figures: marked if it sees later tokens. */

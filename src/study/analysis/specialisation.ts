@@ -26,7 +26,7 @@ export function specialisationSection(runs: Runs): Section | null {
     id: 'specialisation',
     title: 'What experts serve',
     about:
-      'How much the expert that serves a token reveals of the token, of the year of its document and of the party of its author: mutual information in nats, beside what is left of it when the labels are shuffled, and as a share of the entropy of the expert.',
+      'How much the expert that serves a token reveals of the token, of the year of its document and of the party of its author: mutual information in nats, beside what is left of it when the labels are shuffled, and as a share of the entropy of the expert. The runs are those at the common learning rate.',
     verdicts: [answer(specialisations)],
     blocks: present([
       information(runs, specialisations),

@@ -1,7 +1,7 @@
 /**
  * The questions of M6-T as a study: whether routing pays at all, load imbalance, k and capacity, prototyping, MoE
- * attention, scale, convergence. Each has a claim of the paper's abstract (arXiv 2105.15082), and experiments that
- * try to refute the answer.
+ * attention, scale, convergence. Each has a claim of the literature, most of them of the paper's abstract
+ * (arXiv 2105.15082), and experiments that try to refute the answer.
  *
  * Unless an arm says otherwise: top-1 with capacity factor 1.25, served by position, and the Switch balancing loss
  * with coefficient 0.01, in every layer. `1x` and `kx` are the capacity rules of M6-T.
@@ -31,7 +31,7 @@ export function m6t(name: StudySize): Specification {
     ...imbalanceArms(thorough),
     ...capacityArms(thorough),
     ...prototypeArms(thorough),
-    ...(thorough && startArms),
+    ...(thorough && startArms(size)),
     ...attentionArms(thorough),
     ...scaleArms(size),
   }
@@ -103,6 +103,7 @@ function prototypeArms(thorough: boolean): Arms {
     '2 top-2 kx': prototypes(2, 2, 'kx'),
     // As a GShard-like implementation serves: prototypes rank alike, so late sequences go without.
     '2 top-1 1x, by choice': prototypes(2, 1, '1x', { priority: 'choice' }),
+    'top-1, by choice': moe({ priority: 'choice' }),
     // Gates of a softmax over few experts are larger: with gates that sum to 1, top-k has the same advantage.
     ...(thorough && { 'top-2 kx, gates sum to 1': topK(2, 'kx', { renormalize: true }) }),
   }
@@ -110,12 +111,13 @@ function prototypeArms(thorough: boolean): Arms {
 
 /** Another start (Gemma's scale of the embedding, branches unscaled), for answers that should not depend on it. */
 const otherStart: Settings = { 'model.embeddingScale': 'sqrt-width', 'train.init.residual': 1 }
-const startArms: Arms = {
+const startArms = ({ hidden }: Size): Arms => ({
+  'dense, other start': { ...otherStart, ...dense(hidden) },
   'top-1, other start': otherStart,
   'no balancing, other start': { ...otherStart, ...moe(unbalanced) },
   'hash routing, other start': { ...otherStart, ...moe({ router: 'hash' }) },
   '2 top-1 1x, other start': { ...otherStart, ...prototypes(2, 1, '1x') },
-}
+})
 
 function attentionArms(thorough: boolean): Arms {
   const all = { attention: 'all' }
@@ -170,7 +172,7 @@ const routingQuestion = (thorough: boolean): Question => ({
     expect: 'better',
     controls: [
       ...capacities(['dense', 'top-1']),
-      ...(thorough ? [{ name: 'another start', contrast: ['dense', 'top-1, other start'] as Pair }] : []),
+      ...(thorough ? [{ name: 'another start', contrast: ['dense, other start', 'top-1, other start'] as Pair }] : []),
     ],
   },
 })
@@ -286,7 +288,7 @@ const capacityQuestion = (thorough: boolean): Question => ({
   claim: {
     kind: 'difference',
     name: 'Capacity matters',
-    statement: 'With the capacity of one choice, top-2 and top-4 lose what their further choices gain',
+    statement: 'Top-2 and top-4 are better with capacity for all choices (kx) than for one (1x)',
     source: M6T,
     contrasts: [
       ['top-2 1x', 'top-2 kx'],
@@ -320,7 +322,7 @@ const constantCostQuestion = (thorough: boolean): Question => ({
     expect: 'better',
     controls: [
       ...capacities(['top-1', '2 top-1 1x']),
-      { name: 'served in the order of the batch', contrast: ['top-1', '2 top-1 1x, by choice'] },
+      { name: 'served in the order of the batch', contrast: ['top-1, by choice', '2 top-1 1x, by choice'] },
       ...(thorough
         ? [{ name: 'another start', contrast: ['top-1, other start', '2 top-1 1x, other start'] as Pair }]
         : []),
@@ -369,13 +371,15 @@ const scaleQuestion = ({ scale }: Size): Question => {
       source: M6T,
       contrasts: over('top-1', '2 top-1 1x'),
       expect: 'falls',
+      controls: capacities(['large, top-1', 'large, 2 top-1 1x']),
     },
   }
 }
 
 const convergenceQuestion = (): Question => ({
   title: 'Convergence',
-  about: 'How much sooner an arm is where its baseline of the same size ends: in steps, FLOPs and seconds.',
+  about:
+    'How much sooner an arm has the higher of the two final losses, its own and its baseline’s of the same size: in steps, FLOPs and seconds.',
   view: 'convergence',
   contrasts: [
     ['top-1', '2 top-1 1x'],
@@ -386,10 +390,11 @@ const convergenceQuestion = (): Question => ({
   claim: {
     kind: 'speed',
     name: 'Prototypes converge faster',
-    statement: 'Two prototypes reach the final loss of top-1, at the same size and cost, in fewer steps',
+    statement: 'Two prototypes reach the same loss as top-1, at the same size and cost, in fewer steps',
     source: M6T,
     contrasts: [['top-1', '2 top-1 1x']],
     expect: 'better',
+    controls: capacities(['top-1', '2 top-1 1x']),
   },
 })
 

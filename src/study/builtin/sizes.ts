@@ -45,7 +45,7 @@ const shape = (layers: number, heads: number, steps: number): Settings => ({
 
 export const sizes: Readonly<Record<StudySize, Size>> = {
   quick: {
-    seeds: [1, 2, 3],
+    seeds: [1, 2, 3, 4],
     set: {
       ...common,
       ...shape(2, 2, 300),

@@ -32,7 +32,6 @@ export function witnesses(name: StudySize): Specification {
         factors.map((factor) => [factorArm(k, factor), topK(k, 'kx', { factor })]).filter(([arm]) => arm !== standing),
       ),
     ),
-    'top-1 dropless': topK(1, 'none'),
     'top-2 dropless': topK(2, 'none'),
     'balancing 0.1': moe({ 'balance.coefficient': 0.1 }),
     'bias balancing': moe({ router: 'bias', ...unbalanced }),
@@ -55,14 +54,15 @@ export function witnesses(name: StudySize): Specification {
           'Trends of larger studies, each with the number that was published where there is one. Slopes are for each ' +
           'doubling; a margin says what counts as no difference.',
         view: 'witness',
-        claims: claims(experts, most),
+        claims: claims(experts, most, size.set['model.moe.experts'] as number),
       },
     ],
   }
   return specificationSchema.parse(specification)
 }
 
-function claims(experts: readonly number[], most: string): Claims {
+/** @param own Experts of the arms that set no number. */
+function claims(experts: readonly number[], most: string, own: number): Claims {
   const list = experts.map(expertsArm)
   const byFactor = (k: number) =>
     factors.map((factor) => {
@@ -125,7 +125,7 @@ function claims(experts: readonly number[], most: string): Claims {
       statement: 'Without a capacity limit a model is better',
       source: 'arXiv 2605.11689',
       contrasts: [
-        ['top-1', 'top-1 dropless'],
+        ['top-1', expertsArm(own)],
         ['top-2 ×1.25', 'top-2 dropless'],
       ],
       expect: 'better',

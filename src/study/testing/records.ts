@@ -44,7 +44,7 @@ export function finishedRun({ key, seed, config, corpus, elsewhere }: TrainJob):
     trainFlops: 1e9,
     seconds: 1,
     train: { step: [10, 20], loss: [5, 4.6] },
-    evaluations: [{ step: 20, seconds: 1, loss: 4.5 }],
+    evaluations: [{ step: 20, seconds: 1, loss: 4.5, losses: { train: 4.5, eval: 4.5, none: 4.5 } }],
     heldOut,
     elsewhere: Object.fromEntries(Object.keys(elsewhere).map((source) => [source, heldOut])),
     elsewhereCorpora: elsewhere,

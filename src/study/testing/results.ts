@@ -152,7 +152,12 @@ function recordOf(
     trainFlops: arm.trainFlops ?? 6e13,
     seconds,
     train: { step: steps, loss: steps.map((step) => loss + 1 - step / STEPS) },
-    evaluations: evaluations.map(([step, value]) => ({ step, seconds: (seconds * step) / STEPS, loss: value })),
+    evaluations: evaluations.map(([step, value]) => ({
+      step,
+      seconds: (seconds * step) / STEPS,
+      loss: value,
+      losses: { train: value, eval: value, none: value },
+    })),
     heldOut: evaluationOf(loss, arm),
     elsewhere: Object.fromEntries(
       Object.entries(arm.elsewhere ?? {}).map(([source, other]) => [source, evaluationOf(common + 1 + other, arm)]),
@@ -170,6 +175,7 @@ function recordOf(
           load: steps.map(() => [0.4, 0.3, 0.2, 0.1]),
         }))
       : [],
+    elsewhereCorpora: {},
     leak: arm.leak ?? { train: null, eval: null },
     engine: 'oneDNN float32, 8 threads',
   }

@@ -28,6 +28,7 @@ export interface Answered {
   readonly question: Question
   readonly claim: Claim
   readonly decided: readonly Decided[]
+  /** After the correction, and by intervals alone. */
   readonly answer: Answer
   readonly alone: Answer
   /** The contrast on which the answer rests: the weakest of those that hold, or the strongest that does not. */
@@ -57,20 +58,19 @@ export function answersOf(runs: Runs): Answered[] {
       return { ...one, p, alone, answer: p !== null && p < 0.05 ? alone : 'cannot be said here' }
     })
     const of = 'of' in claim ? claim.of : 'all'
-    const answer = together(
-      decided.map((one) => one.answer),
-      of,
-    )
+    const [answer, alone] = (['answer', 'alone'] as const).map((kind) =>
+      together(
+        decided.map((one) => one[kind]),
+        of,
+      ),
+    ) as [Answer, Answer]
     return {
       question,
       claim,
       decided,
       answer,
-      alone: together(
-        decided.map((one) => one.alone),
-        of,
-      ),
-      deciding: decidingOf(decided, answer),
+      alone,
+      deciding: decidingOf(decided, alone),
       marked: decided.some(({ arms }) => arms.some((arm) => runs.leakOf(arm) !== null)),
       controls: claim.controls.map((control) => triedOf(runs, claim, control)),
     }
@@ -85,7 +85,7 @@ function regionFor({ kind, expect, margin }: Claim): Region {
 }
 
 function decidingOf(decided: readonly Decided[], answer: Answer): Decided | null {
-  const own = decided.filter((one) => one.answer === answer && one.effect !== null)
+  const own = decided.filter(({ alone, effect }) => alone === answer && effect !== null)
   const sorted = own.toSorted((a, b) => (a.p ?? 2) - (b.p ?? 2))
   return (answer === 'does not hold' ? sorted[0] : sorted.at(-1)) ?? decided.find(({ effect }) => effect) ?? null
 }
