@@ -97,10 +97,11 @@ function severalContrasts(answers: readonly Answered[]): Table | null {
 /** The experiments that tried to refute an answer. */
 function refutations(answers: readonly Answered[]): Table | null {
   const several = answers.filter(({ controls }) => controls.length > 0).length > 1
-  const rows = answers.flatMap(({ claim, controls, answer }) =>
+  // Both by their own intervals.
+  const rows = answers.flatMap(({ claim, controls, alone }) =>
     controls.map(({ control, measured, answer: found }): Cell[] => {
       const { value, interval } = writtenOf(measured)
-      const same = found === answer ? 'same answer' : found === 'cannot be said here' ? 'undecided' : 'other answer'
+      const same = found === alone ? 'same answer' : found === 'cannot be said here' ? 'undecided' : 'other answer'
       return [
         { text: control.name, note: measured.label },
         { text: same, tone: same === 'same answer' ? 'for' : same === 'undecided' ? 'open' : 'against' },

@@ -165,7 +165,7 @@ const routingQuestion = (thorough: boolean): Question => ({
   ],
   claim: {
     kind: 'difference',
-    name: 'Does routing pay?',
+    name: 'Routing beats a dense model',
     statement: 'Top-1 over many experts is better than a dense model of the same active FLOPs',
     source: 'arXiv 2101.03961',
     contrasts: [['dense', 'top-1']],
