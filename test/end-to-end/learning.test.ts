@@ -142,7 +142,7 @@ test('temperature 0 continues a memorised text verbatim, far beyond the sequence
   expect(stdout).toBe(`${SENTENCE.repeat(3).slice(0, 100)}\n`)
 })
 
-const sampled = { prompt: 'The', tokens: 40, temperature: 3, topK: 0, topP: 1 }
+const sampled = { prompt: 'The', tokens: 40, temperature: 2, topK: 0, topP: 1 }
 
 async function pieces(run: string, seed: number): Promise<string[]> {
   const found: string[] = []
