@@ -44,7 +44,7 @@ const heldOut = streamOf([q, q, q, a, a, a, q, q, q, b, b, b, q])
 const options = { batch: 1, rule: 'train', limit: 0, seed: 1 } as const
 
 describe('the gain from the true future', () => {
-  test('of a model that is told by it which token comes next is as much as it was told', async () => {
+  test('is what later tokens save, where they reveal the next one', async () => {
     // Expert 0 takes three of six tokens: the q's when b's follow, none when a's do. So the third q predicts what
     // follows rightly before its own text, by 8 wrongly before the other; the first two predict no q either way.
     const { config, store } = constructed({ router: 'expert-choice' })
