@@ -53,8 +53,11 @@ const trainSchema = z.strictObject({
        * `down` of feed-forward networks): a number, or `depth` for 1/√(2·layers) (GPT-2, section 2.3).
        */
       residual: z.union([z.number().positive(), z.literal('depth')]).default('depth'),
-      /** Multiplies the deviation of routers; Switch Transformers, section 2.4: √0.1. */
-      router: z.number().positive().default(1),
+      /**
+       * Multiplies the deviation of routers, so that a router's logits begin with it; √0.1 in Switch Transformers,
+       * section 2.4. Of 1 to 8, chosen on `demo` and `S` (docs/training.md).
+       */
+      router: z.number().positive().default(2),
       /** Multiplies the deviation of an untied head. At 1 its logits deviate by 1, which costs half a nat at the start. */
       head: z.number().positive().default(0.25),
     })

@@ -83,8 +83,8 @@ function withEarlierScales(fields: Fields): Fields {
   const init = isFields(fields.train) && isFields(fields.train.init) ? fields.train.init : {}
   const scale = typeof init.scale === 'number' ? init.scale : 1
   const deviation = Math.sqrt(scale / (typeof width === 'number' ? width : 1))
-  const scales = { model: { embeddingScale: 1 }, train: { init: { embedding: deviation, residual: 1, head: 1 } } }
-  return merge(scales, fields)
+  const start = { embedding: deviation, residual: 1, router: 1, head: 1 }
+  return merge({ model: { embeddingScale: 1 }, train: { init: start } }, fields)
 }
 
 function assigned(fields: Fields, sets: readonly string[]): Fields {

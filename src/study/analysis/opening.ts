@@ -5,7 +5,7 @@
 import type { Cell, Section, Tone } from '../../report/index.ts'
 import { type Answered, answersOf } from './claims/answers.ts'
 import { type Measured, wordsOf } from './claims/effects.ts'
-import { digitsByUnit, drawn, reachesOf, sentenceOf, toneOf, writtenOf } from './claims/text.ts'
+import { digitsByUnit, drawn, reachesOf, sentenceOf, toneOf, wordsFor, writtenOf } from './claims/text.ts'
 import type { Comparison } from './comparison.ts'
 import { listed, plural } from './numbers.ts'
 import { effectOf } from './ratios.ts'
@@ -78,7 +78,7 @@ function rowOf({ question, claim, answer, alone, deciding, decided, marked }: An
     decided.length > 1 && deciding ? { ...deciding, label: `${deciding.label}, +${decided.length - 1}` } : deciding
   return {
     question: claim.name ?? question.title,
-    answer: `${alone}${answer === alone ? '' : ' °'}${marked ? ' †' : ''}${turns?.capacity ? ' ‡' : ''}${turns?.rate ? ' §' : ''}`,
+    answer: `${wordsFor({ answer, alone })}${marked ? ' †' : ''}${turns?.capacity ? ' ‡' : ''}${turns?.rate ? ' §' : ''}`,
     tone: toneOf(alone),
     measured: rest,
     strength: answered && deciding ? strengthOf(deciding) : null,

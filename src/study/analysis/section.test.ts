@@ -177,7 +177,7 @@ describe('a claim in its section', () => {
   test('that is lost in the correction is so marked, and one with a leaking arm is no answer for a causal model', () => {
     const weak = { effect: -0.003 * Math.sqrt(2.5 / 5), jitter: 0.001 }
     expect(claimed({ a: weak, b: weak, c: weak }).verdicts[0]).toMatch(
-      /cannot be said here: .*; by its interval alone it would hold, but not after Holm's correction\.$/,
+      /” \(arXiv 2105.15082\) holds ° here: .*; ° not after Holm's correction\.$/,
     )
     expect(claimed({ arm: { effect: -0.1, leak: { train: 0.1, eval: 0.1 } } }).verdicts[0]).toMatch(
       /holds here: .*† one of its arms sees later tokens, so this is no answer for a causal model\.$/,

@@ -5,8 +5,9 @@
 import type { Block, Cell, Section, Table } from '../../report/index.ts'
 import type { Question, View } from '../contract.ts'
 import type { Answered } from './claims/answers.ts'
+import type { Answer } from './claims/decision.ts'
 import { wordsOf } from './claims/effects.ts'
-import { sentenceOf, toneOf, writtenOf } from './claims/text.ts'
+import { sentenceOf, toneOf, wordsFor, writtenOf } from './claims/text.ts'
 import { type Comparison, compareAll } from './comparison.ts'
 import { raceFigure, raceTable } from './convergence.ts'
 import { differenceCurves } from './curves.ts'
@@ -70,13 +71,10 @@ export function sectionOf(runs: Runs, question: Question, answers: readonly Answ
 /** “Two prototypes are better than top-1 (arXiv 2105.15082)” holds here: −0.021 nats a token (…). */
 function answerSentence({ claim, answer, alone, deciding, decided, marked }: Answered): string {
   const source = claim.source ? ` (${claim.source})` : ''
-  const verb = answer === 'cannot be said here' ? 'cannot be said here' : `${answer} here`
+  const verb = alone === 'cannot be said here' ? alone : `${wordsFor({ answer, alone })} here`
   const [which, many] = [deciding?.label ?? '', decided.length > 1]
   const number = deciding ? `: ${many ? `${which}, ` : ''}${sentenceOf(deciding)}` : ': not enough runs yet'
-  const holm =
-    answer === alone
-      ? ''
-      : `; by its interval alone it ${alone === 'holds' ? 'would hold' : 'would not'}, but not after Holm's correction`
+  const holm = answer === alone ? '' : "; ° not after Holm's correction"
   const mark = marked ? '; † one of its arms sees later tokens, so this is no answer for a causal model' : ''
   return `“${claim.statement}”${source} ${verb}${number}${holm}${mark}.`
 }
@@ -88,10 +86,20 @@ function severalContrasts(answers: readonly Answered[]): Table | null {
       ? []
       : decided.map((one): Cell[] => {
           const { value, interval } = writtenOf(one)
-          return [one.label, { text: one.answer, tone: toneOf(one.answer) }, { text: value, note: interval }, one.unit]
+          return [
+            one.label,
+            { text: wordsFor(one), tone: toneOf(one.alone) },
+            { text: value, note: interval },
+            one.unit,
+          ]
         }),
   )
-  return table('The claim in each contrast, after Holm’s correction.', ['Contrast', 'Claim', 'Effect', 'Unit'], rows, 2)
+  return table(
+    'The claim in each contrast. °: not after Holm’s correction.',
+    ['Contrast', 'Claim', 'Effect', 'Unit'],
+    rows,
+    2,
+  )
 }
 
 /** The experiments that tried to refute an answer. */
@@ -139,7 +147,11 @@ function counted(comparisons: readonly Comparison[]): string {
 
 function tally(answers: readonly Answered[]): string {
   if (answers.length === 0) return 'No claim is compared here.'
-  const count = (answer: string) => answers.filter((one) => one.answer === answer).length
+  const count = (answer: Answer) => {
+    const [all, kept] = [answers.filter((one) => one.alone === answer), answers.filter((one) => one.answer === answer)]
+    const lost = all.length - kept.length
+    return `${all.length}${lost > 0 && answer !== 'cannot be said here' ? ` (${lost} of them not after Holm's correction)` : ''}`
+  }
   return `Of ${plural(answers.length, 'published claim')}, this study agrees with ${count('holds')}, disagrees with ${count('does not hold')}, and leaves ${count('cannot be said here')} undetermined.`
 }
 

@@ -4,7 +4,7 @@ import { estimateMean, regressionWithin } from '../statistics.ts'
 import type { Answered } from './claims/answers.ts'
 import type { Answer } from './claims/decision.ts'
 import { type Point, pointsOf } from './claims/effects.ts'
-import { toneOf, writtenOf } from './claims/text.ts'
+import { toneOf, wordsFor, writtenOf } from './claims/text.ts'
 import { dash } from './numbers.ts'
 import type { Runs } from './runs.ts'
 import { footnotes, slug, table } from './tables.ts'
@@ -25,11 +25,11 @@ export const witnessBlocks = (
 ]
 
 function witnessTable(runs: Runs, answers: readonly Answered[]): Table | null {
-  const rows = answers.map(({ claim, answer, deciding, marked }): Cell[] => {
+  const rows = answers.map(({ claim, answer, alone, deciding, marked }): Cell[] => {
     const written = deciding && writtenOf(deciding)
     return [
       { text: claim.statement, ...(claim.source && { note: claim.source }) },
-      { text: `${words[answer]}${marked ? ' †' : ''}`, tone: toneOf(answer) },
+      { text: `${wordsFor({ answer, alone }, words[alone])}${marked ? ' †' : ''}`, tone: toneOf(alone) },
       claim.published ?? dash,
       written ? { text: written.value, note: written.interval } : dash,
       deciding?.unit ?? dash,
@@ -37,7 +37,7 @@ function witnessTable(runs: Runs, answers: readonly Answered[]): Table | null {
   })
   const arms = answers.flatMap(({ decided }) => decided.flatMap((one) => one.arms))
   const made = table(
-    `Published claims beside this study, with the 95 % interval over seeds. Agrees: the interval lies wholly where the claim puts the number, after Holm's correction over all claims of the report. Disagrees: it lies wholly elsewhere. Undetermined: neither.${footnotes(runs, arms)}`,
+    `Published claims beside this study, with the 95 % interval over seeds. Agrees: the interval lies wholly where the claim puts the number. Disagrees: it lies wholly elsewhere. Undetermined: neither. °: not after Holm's correction over all claims of the report.${footnotes(runs, arms)}`,
     ['Claim', 'Result', 'Published', 'Here', 'Unit'],
     rows,
     3,

@@ -77,6 +77,9 @@ function imbalanceArms(thorough: boolean): Arms {
     ...(thorough && { 'expert choice': moe({ router: 'expert-choice', ...unbalanced }) }),
     'random routing': moe({ router: 'random' }),
     'hash routing': moe({ router: 'hash' }),
+    // Routers begin with a scale; a hash has none.
+    'top-1, small routers': { 'train.init.router': 1 },
+    'top-1, large routers': { 'train.init.router': 4 },
     'top-1 dropless': topK(1, 'none'),
     'top-1 dropless, no balancing': topK(1, 'none', unbalanced),
   }
@@ -132,16 +135,15 @@ function attentionArms(thorough: boolean): Arms {
 const withoutMoe = (settings: Settings): Settings =>
   Object.fromEntries(Object.entries(settings).filter(([path]) => !path.startsWith('model.moe.')))
 
-/** The arms of {@link scaleQuestion} at the sizes that are not the study's own. */
+/** The arms of {@link scaleQuestion} at the sizes that are not the study's own, and hash routing at a larger one. */
 function scaleArms({ scale }: Size): Arms {
   const others = Object.entries(scale).filter(([prefix]) => prefix !== '')
-  return Object.fromEntries(
-    others.flatMap(([prefix, shape]): [string, Settings][] => [
-      [`${prefix}dense`, { ...withoutMoe(shape), ...dense(shape['model.hidden'] as number) }],
-      [`${prefix}top-1`, shape],
-      [`${prefix}2 top-1 1x`, { ...shape, ...prototypes(2, 1, '1x') }],
-    ]),
-  )
+  const arms = others.flatMap(([prefix, shape]): [string, Settings][] => [
+    [`${prefix}dense`, { ...withoutMoe(shape), ...dense(shape['model.hidden'] as number) }],
+    [`${prefix}top-1`, shape],
+    [`${prefix}2 top-1 1x`, { ...shape, ...prototypes(2, 1, '1x') }],
+  ])
+  return { ...Object.fromEntries(arms), 'large, hash routing': { ...scale['large, '], ...moe({ router: 'hash' }) } }
 }
 
 /** The same contrast under other circumstances, that could have made the answer. */
@@ -223,6 +225,9 @@ const chosenQuestion = (thorough: boolean): Question => ({
   contrasts: [
     ['top-1', 'random routing'],
     ['top-1', 'hash routing'],
+    ['top-1', 'top-1, small routers'],
+    ['top-1', 'top-1, large routers'],
+    ['large, top-1', 'large, hash routing'],
   ],
   claim: {
     kind: 'difference',
@@ -233,6 +238,9 @@ const chosenQuestion = (thorough: boolean): Question => ({
     expect: 'worse',
     controls: [
       ...capacities(['top-1', 'hash routing']),
+      { name: 'routers that begin half as large', contrast: ['top-1, small routers', 'hash routing'] },
+      { name: 'routers that begin twice as large', contrast: ['top-1, large routers', 'hash routing'] },
+      { name: 'a larger model, trained longer', contrast: ['large, top-1', 'large, hash routing'] },
       ...(thorough
         ? [{ name: 'another start', contrast: ['top-1, other start', 'hash routing, other start'] as Pair }]
         : []),

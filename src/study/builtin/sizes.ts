@@ -17,7 +17,7 @@ export interface Size {
   /** Hidden width of an expert. */
   readonly hidden: number
   /** The same model at other sizes, with tokens in proportion to active parameters; the one of `set` is `''`. */
-  readonly scale: Readonly<Record<string, Settings>>
+  readonly scale: Readonly<Record<'large, ' | (string & {}), Settings>>
   readonly tune?: SpecificationInput['tune']
   /** Every arm, or only those that answer the question. */
   readonly thorough: boolean

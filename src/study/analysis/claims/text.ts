@@ -1,11 +1,16 @@
 /** Numbers of claims as a report prints and draws them, each on its own scale. */
 import type { Cell, IntervalCell, Tone } from '../../../report/index.ts'
 import { dash, digitsOf, fixed, range, ratioDigits, signed } from '../numbers.ts'
+import type { Decided } from './answers.ts'
 import { type Answer, intervalOf } from './decision.ts'
 import type { Measured } from './effects.ts'
 
 export const toneOf = (answer: Answer): Tone =>
   answer === 'holds' ? 'for' : answer === 'does not hold' ? 'against' : 'open'
+
+/** By the interval; ° where Holm's correction takes the answer back. */
+export const wordsFor = ({ answer, alone }: Pick<Decided, 'answer' | 'alone'>, word: string = alone): string =>
+  answer === alone ? word : `${word} °`
 
 export interface Written {
   readonly value: string
