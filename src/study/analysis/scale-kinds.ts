@@ -16,6 +16,10 @@ const sizes = new Set(
 /** Settings that may go with the size: how a model is trained. */
 const goesWithSize = (path: string): boolean => path.startsWith('train.')
 
+/** Beside a dense arm all of `model.moe` differs, sizes included: here it is only whether there are experts. */
+const kindValue = (runs: Runs, arm: string, path: string): string =>
+  path === 'model.moe' ? String(runs.setting(arm, path) !== null) : comparableValue(runs, arm, path)
+
 export interface Kinds {
   /** Equal for comparisons of one family. @param strict also by how they are trained */
   of(contrast: Contrast, strict: boolean): string
@@ -27,7 +31,7 @@ export function kindsOf(runs: Runs, contrasts: readonly Contrast[]): Kinds {
   const arms = armsOf(contrasts)
   const differing = new Set(arms.flatMap((arm) => differences(runs, arms[0] ?? arm, arm)))
   const paths = [...differing].filter((path) => !sizes.has(path) && !speedOnly.includes(path)).sort()
-  const both = ({ baseline, arm }: Contrast, path: string, write = comparableValue) =>
+  const both = ({ baseline, arm }: Contrast, path: string, write = kindValue) =>
     [baseline, arm].map((one) => write(runs, one, path))
   return {
     of: (contrast, strict) =>

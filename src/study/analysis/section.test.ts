@@ -281,6 +281,29 @@ describe('a view', () => {
     })
   })
 
+  test('of scale has one line for each kind of contrast, also beside a dense arm', () => {
+    const size = (width: number) => ({ 'model.width': width, 'train.steps': 10 * width })
+    const sizes = [32, 64, 128]
+    const arms = Object.fromEntries(
+      sizes.flatMap((width): [string, ArmSketch][] => [
+        [`${width} dense`, { settings: { ...size(width), 'model.moe': null }, parameters: 1000 * width }],
+        [`${width} top-1`, { settings: { ...size(width), ...moe({ hidden: 2 * width }) }, parameters: 4000 * width }],
+        [
+          `${width} top-2`,
+          { settings: { ...size(width), ...moe({ hidden: 2 * width, k: 2 }) }, parameters: 4000 * width },
+        ],
+      ]),
+    )
+    const contrasts = ['top-1', 'top-2'].flatMap((arm) =>
+      sizes.map((width) => ({ baseline: `${width} ${arm === 'top-1' ? 'dense' : 'top-1'}`, arm: `${width} ${arm}` })),
+    )
+    const { blocks } = view({ view: 'scale', arms, contrasts })
+    expect(tableWith(blocks, 'Slope').rows.map((row) => [text(row[0]), text(row[1])])).toEqual([
+      ['top-1 against dense', '3'],
+      ['top-2 against top-1', '3'],
+    ])
+  })
+
   test('of published trends has a row a claim, the published number beside that of the study', () => {
     const experts = [2, 4, 8]
     const arms = Object.fromEntries(
