@@ -106,8 +106,11 @@ export const modelSchema = z
     activation: z.enum(['gelu', 'swiglu']).default('gelu'),
     /** Hidden width of dense feed-forward layers, F. */
     hidden: positive.default(1024),
-    /** The output projection is the token embedding, transposed. */
-    tied: z.boolean().default(true),
+    /**
+     * The output projection is the token embedding, transposed. It saves V·D parameters, and in the first steps the
+     * softmax moves all its rows the same way, so that tokens lose what tells them apart: see docs/training.md.
+     */
+    tied: z.boolean().default(false),
     /**
      * Multiplies an embedding (of a token, and of its position) where it enters the first layer: a number,
      * `sqrt-width` for √D (Vaswani et al. 2017, section 3.4; Gemma), `third-width` for D/3, or 1 (GPT-2, OLMoE). With

@@ -7,6 +7,7 @@ const described = (attention: 'none' | 'qkv' | 'all') =>
   describeModel(
     modelSchema.parse({
       vocabulary: 16,
+      tied: true,
       layers: 2,
       width: 8,
       heads: 2,

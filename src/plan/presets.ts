@@ -26,6 +26,7 @@ function m6t({ layers, experts, hidden, devices, optimizer }: Size): Planned {
   return {
     model: {
       vocabulary: 21128,
+      tied: true,
       layers,
       width: 1024,
       heads: 16,

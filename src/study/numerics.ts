@@ -7,7 +7,7 @@
 /** Changes by the version that brought them; the newest is the program's own. */
 const changes: Readonly<Record<number, string>> = {
   2: 'the initial scales of the model, the order in which experts serve tokens, the capacity of evaluations',
-  3: 'the initial scale of routers',
+  3: 'the initial scale of routers, a head of its own',
 }
 
 export const NUMERICS = Math.max(...Object.keys(changes).map(Number))

@@ -4,6 +4,8 @@
  *
  * Learning rates fall as 1/width. Measured: demo (600 steps) 2.7e-3 to 9e-3, S (400 steps) 1.5e-3 to 6e-3; see
  * docs/training.md. Those of M and base follow from the rule.
+ *
+ * S, M and base have a tied table: S and M as their peers in bench/ do, base as M6-T's parameter count does.
  */
 import type { RunInput } from './config.ts'
 
@@ -24,8 +26,6 @@ export const presets = {
         heads: 2,
         sequence: 32,
         hidden: 64,
-        // At this width and vocabulary a third of the width begins 0.14 nats above ln V.
-        embeddingScale: 16,
         moe: { experts: 4, hidden: 64, router: 'top-k', k: 1 },
       },
       train: {
@@ -67,6 +67,7 @@ export const presets = {
     config: {
       model: {
         vocabulary: 4096,
+        tied: true,
         layers: 4,
         width: 256,
         heads: 4,
@@ -82,6 +83,7 @@ export const presets = {
     config: {
       model: {
         vocabulary: 8192,
+        tied: true,
         layers: 6,
         width: 512,
         heads: 8,
@@ -97,6 +99,7 @@ export const presets = {
     config: {
       model: {
         vocabulary: 21128,
+        tied: true,
         layers: 5,
         width: 1024,
         heads: 16,

@@ -25,7 +25,7 @@ describe('over widths', () => {
 })
 
 test.each([
-  'model.tied=false',
+  'model.tied=true',
   'model.positions=learned',
   'model.layers=32',
   'model.norm=layer',
@@ -35,7 +35,12 @@ test.each([
 })
 
 test('an embedding of deviation 1/√width, added unscaled to branches of order 1, is found out', slow, async () => {
-  const sets = ['model.embeddingScale=1', `train.init.embedding=${1 / Math.sqrt(128)}`, 'train.init.residual=1']
+  const sets = [
+    'model.tied=true',
+    'model.embeddingScale=1',
+    `train.init.embedding=${1 / Math.sqrt(128)}`,
+    'train.init.residual=1',
+  ]
   const signal = await measureSignal(await loadConfig('demo', sets))
   const problems = signalProblems(signal).join('\n')
   expect(problems).toContain('of the last hidden state')

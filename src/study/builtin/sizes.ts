@@ -57,7 +57,7 @@ export const sizes: Readonly<Record<StudySize, Size>> = {
       'train.evalBatches': 8,
     },
     hidden: 128,
-    scale: { 'tiny, ': shape(2, 1, 115), '': {}, 'large, ': shape(3, 3, 720) },
+    scale: { 'tiny, ': shape(2, 1, 125), '': {}, 'large, ': shape(3, 3, 640) },
     thorough: false,
   },
   standard: {
@@ -73,7 +73,7 @@ export const sizes: Readonly<Record<StudySize, Size>> = {
       'train.evalBatches': 8,
     },
     hidden: 256,
-    scale: { 'tiny, ': shape(2, 2, 150), '': {}, 'large, ': shape(6, 6, 1650), 'largest, ': shape(6, 7, 2150) },
+    scale: { 'tiny, ': shape(2, 2, 190), '': {}, 'large, ': shape(5, 5, 960), 'largest, ': shape(6, 8, 2400) },
     tune: { rates: [0.5, 1, 2], steps: 1 / 3, seeds: [0] },
     thorough: true,
   },
