@@ -4,7 +4,15 @@ import { JAVASCRIPT, TrainingBench } from './index.ts'
 
 const configOf = (train: RunInput['train']) =>
   runSchema.parse({
-    model: { vocabulary: 64, layers: 1, width: 32, heads: 2, sequence: 16, moe: { experts: 4, hidden: 64 } },
+    model: {
+      vocabulary: 64,
+      layers: 1,
+      width: 32,
+      heads: 2,
+      sequence: 16,
+      tied: true,
+      moe: { experts: 4, hidden: 64 },
+    },
     train: { batch: 4, ...train },
     runtime: { threads: 2 },
   })
