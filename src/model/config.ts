@@ -107,8 +107,8 @@ export const modelSchema = z
     /** Hidden width of dense feed-forward layers, F. */
     hidden: positive.default(1024),
     /**
-     * The output projection is the token embedding, transposed. It saves V·D parameters, and in the first steps the
-     * softmax moves all its rows the same way, so that tokens lose what tells them apart: see docs/training.md.
+     * The output projection is the token embedding, transposed. It saves V·D parameters, but in the first steps the
+     * softmax moves all rows of the table the same way, and tokens look alike at the input (docs/training.md).
      */
     tied: z.boolean().default(false),
     /**

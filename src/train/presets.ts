@@ -2,7 +2,7 @@
  * Runs that have a name. A preset is only what differs from the defaults of the schema, so that it
  * reads as a statement of intent; `loadConfig` fills in the rest.
  *
- * Learning rates fall as 1/width. Measured: demo (600 steps) 2.7e-3 to 9e-3, S (400 steps) 1.5e-3 to 6e-3; see
+ * Learning rates fall as 1/width. Measured: demo (600 steps) 4.2e-3 to 8.5e-3, S (400 steps) 1.5e-3 to 6e-3; see
  * docs/training.md. Those of M and base follow from the rule.
  *
  * S, M and base have a tied table: S and M as their peers in bench/ do, base as M6-T's parameter count does.

@@ -111,8 +111,8 @@ function prototypeArms(thorough: boolean): Arms {
 }
 
 /**
- * A tied table: in the first steps the softmax moves all its rows the same way, so tokens look alike. A hash hands
- * the token to every layer again and suffers least.
+ * In the first steps the softmax moves all rows of a tied table the same way, so tokens look alike at the input. Hash
+ * routing suffers least: it gives the token's identity to every layer.
  */
 const tied: Settings = { 'model.tied': true }
 const tiedArms = ({ hidden }: Size): Arms => ({
@@ -230,8 +230,8 @@ const imbalanceQuestion = (thorough: boolean): Question => ({
 const chosenQuestion = (thorough: boolean): Question => ({
   title: 'Learned and given routing',
   about:
-    'Experts drawn at random are the most even of all, and those of a hash of the token depend on nothing else. With a ' +
-    'tied table tokens come to look alike in the first steps, and a hash tells them apart.',
+    'Random experts are the most evenly loaded of all; those of a hash depend on the token alone. A tied table makes ' +
+    'tokens look alike in the first steps of training, which a hash makes up for.',
   view: 'plain',
   contrasts: [
     ['top-1', 'random routing'],

@@ -1,7 +1,7 @@
 /**
  * The two sizes of the studies that come with the program: models, budgets and seeds.
  *
- * Learning rates fall as 1/width: 6e-3 was the best of 2.7e-3 to 9e-3 at width 128 (`demo`, 600 steps), 3e-3 or 6e-3
+ * Learning rates fall as 1/width: 6e-3 was as good as any of 4.2e-3 to 8.5e-3 at width 128 (`demo`, 600 steps), 3e-3 or 6e-3
  * of 1.5e-3 to 6e-3 at width 256 (`S`, 400 steps). Where a study has a sweep, each arm finds its own.
  */
 import type { Settings } from '../contract.ts'
@@ -17,7 +17,7 @@ export interface Size {
   /** Hidden width of an expert. */
   readonly hidden: number
   /** The same model at other sizes, with tokens in proportion to active parameters; the one of `set` is `''`. */
-  readonly scale: Readonly<Record<'large, ' | (string & {}), Settings>>
+  readonly scale: Readonly<Record<string, Settings>>
   readonly tune?: SpecificationInput['tune']
   /** Every arm, or only those that answer the question. */
   readonly thorough: boolean
