@@ -315,7 +315,7 @@ describe.each(builtinNames)('%s', (name) => {
 
 test('the sizes of a study grow thirtyfold in parameters, with tokens in proportion to those that are active', async () => {
   const { cells } = await expand(builtinStudies.m6t.specification('standard'))
-  const sized = ['tiny, top-1', 'top-1', 'large, top-1', 'largest, top-1'].map((arm) => {
+  const sized = ['tiny, top-1', 'small, top-1', 'top-1', 'large, top-1'].map((arm) => {
     const { model, train } = cells.find((cell) => cell.arm === arm)?.config ?? ({} as never)
     const { parameters, activeParameters } = describeModel(model)
     return { parameters, tokensEach: (train.steps * train.batch * model.sequence) / activeParameters }

@@ -5,7 +5,7 @@
  * Learning rates fall as 1/width. Measured: demo (600 steps) 4.2e-3 to 8.5e-3, S (400 steps) 1.5e-3 to 6e-3; see
  * docs/training.md. Those of M and base follow from the rule.
  *
- * S, M and base have a tied table: S and M as their peers in bench/ do, base as M6-T's parameter count does.
+ * base has a tied table, as M6-T's parameter count does.
  */
 import type { RunInput } from './config.ts'
 
@@ -67,7 +67,6 @@ export const presets = {
     config: {
       model: {
         vocabulary: 4096,
-        tied: true,
         layers: 4,
         width: 256,
         heads: 4,
@@ -83,7 +82,6 @@ export const presets = {
     config: {
       model: {
         vocabulary: 8192,
-        tied: true,
         layers: 6,
         width: 512,
         heads: 8,
@@ -120,10 +118,7 @@ export function isPreset(name: string): name is PresetName {
   return Object.hasOwn(presets, name)
 }
 
-/**
- * The routings that benchmarks compare on one shape: settings of `model.moe`. Experts serve by choice, as the peers
- * that they are compared with do.
- */
+/** The routings that benchmarks compare on one shape: settings of `model.moe`. Experts serve by choice, as the peers' do. */
 export const benchmarkRoutings = {
   'top-1': { router: 'top-k', k: 1, capacity: 'kx', priority: 'choice' },
   'top-2 kx': { router: 'top-k', k: 2, capacity: 'kx', priority: 'choice' },
@@ -135,6 +130,8 @@ export const benchmarkRoutings = {
 
 export type BenchmarkRouting = keyof typeof benchmarkRoutings
 
-/** The settings of a routing, as `--set` wants them. */
-export const routingSets = (routing: BenchmarkRouting): string[] =>
-  Object.entries(benchmarkRoutings[routing]).map(([field, value]) => `model.moe.${field}=${value}`)
+/** The settings of a routing, as `--set` wants them, in a model whose table is tied, as the peers' is. */
+export const routingSets = (routing: BenchmarkRouting): string[] => [
+  'model.tied=true',
+  ...Object.entries(benchmarkRoutings[routing]).map(([field, value]) => `model.moe.${field}=${value}`),
+]

@@ -120,7 +120,8 @@ test('killed in the middle and started again, it ends with what an uninterrupted
   const whole = await study(file, 'uninterrupted')
   expect(whole.code).toBe(0)
   const running = workspace.start('study', file, '--out', workspace.file('killed'), '--jobs', '2', '--json')
-  await running.line(({ kind }) => kind === 'end')
+  const record = (await running.line(({ kind }) => kind === 'end')).record as RunRecord
+  if (record.status !== 'finished') throw new Error(record.error)
   running.kill('SIGKILL')
   await running.ended
   // Its runs save and end by themselves; until then their directories are theirs.

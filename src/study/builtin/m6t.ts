@@ -14,34 +14,67 @@ import { type Size, type StudySize, sizes } from './sizes.ts'
 
 type Arms = Readonly<Record<string, Settings>>
 type Pair = [baseline: string, arm: string]
-type Question = NonNullable<SpecificationInput['questions']>[number]
 type Control = Omit<Claim['controls'][number], 'contrast'> & { contrast: Pair }
+type QuestionInput = NonNullable<SpecificationInput['questions']>[number]
+type ClaimInput = NonNullable<QuestionInput['claim']> & { contrasts: Pair[]; controls: Control[] }
+type Question = Omit<QuestionInput, 'contrasts' | 'claim'> & { contrasts: Pair[]; claim: ClaimInput }
 
 const M6T = 'arXiv 2105.15082'
 
 /** Half a percent of a loss of 4 nats: less makes no difference that anyone would pay for. */
 const MARGIN = 0.02
 
+/** What `quick` trains: those that the claims are about, and most experiments that try to refute them. */
+const inShort: ReadonlySet<string> = new Set([
+  'dense',
+  'dense ×2',
+  'top-1',
+  'no balancing',
+  'random routing',
+  'hash routing',
+  'top-1 dropless',
+  'top-1 dropless, no balancing',
+  'top-2 1x',
+  'top-2 kx',
+  'top-4 1x',
+  'top-4 kx',
+  '2 top-1 1x',
+  '4 top-1 1x',
+  '2 top-1 kx',
+  '4 top-1 kx',
+  '2 top-1 1x, by choice',
+  'top-1, by choice',
+  'top-1, attention all',
+  '2 top-1 1x, attention all',
+  'tiny, dense',
+  'tiny, top-1',
+  'tiny, 2 top-1 1x',
+  'large, dense',
+  'large, top-1',
+  'large, 2 top-1 1x',
+  'large, hash routing',
+])
+
 export function m6t(name: StudySize): Specification {
   const size = sizes[name]
-  const { thorough } = size
-  const arms: Arms = {
+  const everyArm: Arms = {
     ...denseArms(size),
     'top-1': {},
-    ...imbalanceArms(thorough),
-    ...capacityArms(thorough),
-    ...prototypeArms(thorough),
+    ...imbalanceArms,
+    ...capacityArms,
+    ...prototypeArms,
     ...tiedArms(size),
-    ...(thorough && startArms(size)),
-    ...attentionArms(thorough),
+    ...startArms(size),
+    ...attentionArms,
     ...scaleArms(size),
   }
+  const isTrained = (arm: string) => size.thorough || inShort.has(arm)
   const specification: SpecificationInput = {
-    title: `What makes sparse experts work: the questions of M6-T${thorough ? '' : ', in short'}`,
+    title: `What makes sparse experts work: the questions of M6-T${size.thorough ? '' : ', in short'}`,
     base: 'demo',
     set: size.set,
     seeds: [...size.seeds],
-    arms,
+    arms: Object.fromEntries(Object.entries(everyArm).filter(([arm]) => isTrained(arm))),
     ...(size.tune && { tune: size.tune }),
     pilot: ['top-1', '2 top-1 1x'],
     elsewhere: ['moby-dick'],
@@ -49,65 +82,74 @@ export function m6t(name: StudySize): Specification {
     timedOnly: { 'top-4 kx, k arg-max passes': topK(4, 'kx', { selection: 'sequential' }) },
     specialise: ['top-1', '2 top-1 1x'],
     questions: [
-      routingQuestion(thorough),
-      imbalanceQuestion(thorough),
-      chosenQuestion(thorough),
-      activatedQuestion(),
-      capacityQuestion(thorough),
-      constantCostQuestion(thorough),
-      equalCapacityQuestion(thorough),
+      routingQuestion,
+      imbalanceQuestion,
+      chosenQuestion,
+      activatedQuestion,
+      capacityQuestion,
+      constantCostQuestion,
+      equalCapacityQuestion,
       scaleQuestion(size),
-      convergenceQuestion(),
-      attentionQuestion(thorough),
-    ],
+      convergenceQuestion,
+      attentionQuestion,
+    ].map((question) => askedOf(question, isTrained)),
   }
   return specificationSchema.parse(specification)
+}
+
+/** What of a question is about arms that are trained. */
+function askedOf({ claim, contrasts, ...question }: Question, isTrained: (arm: string) => boolean): Question {
+  const isAsked = (contrast: Pair) => contrast.every(isTrained)
+  return {
+    ...question,
+    contrasts: contrasts.filter(isAsked),
+    claim: {
+      ...claim,
+      contrasts: claim.contrasts.filter(isAsked),
+      controls: claim.controls.filter(({ contrast }) => isAsked(contrast)),
+    },
+  }
 }
 
 function denseArms({ hidden }: Size): Arms {
   return { dense: dense(hidden), 'dense ×2': dense(2 * hidden), 'dense ×4': dense(4 * hidden) }
 }
 
-function imbalanceArms(thorough: boolean): Arms {
-  return {
-    'no balancing': moe(unbalanced),
-    'balancing 0.1': moe({ 'balance.coefficient': 0.1 }),
-    ...(thorough && { 'balancing 1': moe({ 'balance.coefficient': 1 }) }),
-    'bias balancing': moe({ router: 'bias', ...unbalanced }),
-    ...(thorough && { sinkhorn: moe({ router: 'sinkhorn', ...unbalanced }) }),
-    ...(thorough && { 'expert choice': moe({ router: 'expert-choice', ...unbalanced }) }),
-    'random routing': moe({ router: 'random' }),
-    'hash routing': moe({ router: 'hash' }),
-    'top-1 dropless': topK(1, 'none'),
-    'top-1 dropless, no balancing': topK(1, 'none', unbalanced),
-  }
+const imbalanceArms: Arms = {
+  'no balancing': moe(unbalanced),
+  'balancing 0.1': moe({ 'balance.coefficient': 0.1 }),
+  'balancing 1': moe({ 'balance.coefficient': 1 }),
+  'bias balancing': moe({ router: 'bias', ...unbalanced }),
+  sinkhorn: moe({ router: 'sinkhorn', ...unbalanced }),
+  'expert choice': moe({ router: 'expert-choice', ...unbalanced }),
+  'random routing': moe({ router: 'random' }),
+  'hash routing': moe({ router: 'hash' }),
+  'top-1 dropless': topK(1, 'none'),
+  'top-1 dropless, no balancing': topK(1, 'none', unbalanced),
 }
 
-function capacityArms(thorough: boolean): Arms {
-  return {
-    'top-1 ×0.75': topK(1, 'kx', { factor: 0.75 }),
-    ...(thorough && { 'top-1 ×2': topK(1, 'kx', { factor: 2 }) }),
-    'top-2 1x': topK(2, '1x'),
-    'top-2 kx': topK(2, 'kx'),
-    ...(thorough && { 'top-2 kx ×0.75': topK(2, 'kx', { factor: 0.75 }), 'top-2 dropless': topK(2, 'none') }),
-    'top-4 1x': topK(4, '1x'),
-    'top-4 kx': topK(4, 'kx'),
-  }
+const capacityArms: Arms = {
+  'top-1 ×0.75': topK(1, 'kx', { factor: 0.75 }),
+  'top-1 ×2': topK(1, 'kx', { factor: 2 }),
+  'top-2 1x': topK(2, '1x'),
+  'top-2 kx': topK(2, 'kx'),
+  'top-2 kx ×0.75': topK(2, 'kx', { factor: 0.75 }),
+  'top-2 dropless': topK(2, 'none'),
+  'top-4 1x': topK(4, '1x'),
+  'top-4 kx': topK(4, 'kx'),
 }
 
-function prototypeArms(thorough: boolean): Arms {
-  return {
-    '2 top-1 1x': prototypes(2, 1, '1x'),
-    '4 top-1 1x': prototypes(4, 1, '1x'),
-    '2 top-1 kx': prototypes(2, 1, 'kx'),
-    '4 top-1 kx': prototypes(4, 1, 'kx'),
-    '2 top-2 kx': prototypes(2, 2, 'kx'),
-    // As a GShard-like implementation serves: prototypes rank alike, so late sequences go without.
-    '2 top-1 1x, by choice': prototypes(2, 1, '1x', { priority: 'choice' }),
-    'top-1, by choice': moe({ priority: 'choice' }),
-    // Gates of a softmax over few experts are larger: with gates that sum to 1, top-k has the same advantage.
-    ...(thorough && { 'top-2 kx, gates sum to 1': topK(2, 'kx', { renormalize: true }) }),
-  }
+const prototypeArms: Arms = {
+  '2 top-1 1x': prototypes(2, 1, '1x'),
+  '4 top-1 1x': prototypes(4, 1, '1x'),
+  '2 top-1 kx': prototypes(2, 1, 'kx'),
+  '4 top-1 kx': prototypes(4, 1, 'kx'),
+  '2 top-2 kx': prototypes(2, 2, 'kx'),
+  // As a GShard-like implementation serves: prototypes rank alike, so late sequences go without.
+  '2 top-1 1x, by choice': prototypes(2, 1, '1x', { priority: 'choice' }),
+  'top-1, by choice': moe({ priority: 'choice' }),
+  // Gates of a softmax over few experts are larger: with gates that sum to 1, top-k has the same advantage.
+  'top-2 kx, gates sum to 1': topK(2, 'kx', { renormalize: true }),
 }
 
 /**
@@ -131,14 +173,11 @@ const startArms = ({ hidden }: Size): Arms => ({
   '2 top-1 1x, other start': { ...otherStart, ...prototypes(2, 1, '1x') },
 })
 
-function attentionArms(thorough: boolean): Arms {
-  const all = { attention: 'all' }
-  return {
-    'top-1, attention all': moe(all),
-    ...(thorough && { 'top-1, attention qkv': moe({ attention: 'qkv' }) }),
-    '2 top-1 1x, attention all': prototypes(2, 1, '1x', all),
-    ...(thorough && { '2 top-1 kx, attention all': prototypes(2, 1, 'kx', all) }),
-  }
+const attentionArms: Arms = {
+  'top-1, attention all': moe({ attention: 'all' }),
+  'top-1, attention qkv': moe({ attention: 'qkv' }),
+  '2 top-1 1x, attention all': prototypes(2, 1, '1x', { attention: 'all' }),
+  '2 top-1 kx, attention all': prototypes(2, 1, 'kx', { attention: 'all' }),
 }
 
 const withoutMoe = (settings: Settings): Settings =>
@@ -161,7 +200,7 @@ const capacities = (contrast: Pair): Control[] => [
   { name: 'evaluated without capacity', contrast, capacity: 'none' },
 ]
 
-const routingQuestion = (thorough: boolean): Question => ({
+const routingQuestion: Question = {
   title: 'Routing against none',
   about:
     'A dense model of the same active FLOPs has one feed-forward network in place of the experts. If routing is worth ' +
@@ -183,12 +222,12 @@ const routingQuestion = (thorough: boolean): Question => ({
     expect: 'better',
     controls: [
       ...capacities(['dense', 'top-1']),
-      ...(thorough ? [{ name: 'another start', contrast: ['dense, other start', 'top-1, other start'] as Pair }] : []),
+      { name: 'another start', contrast: ['dense, other start', 'top-1, other start'] },
     ],
   },
-})
+}
 
-const imbalanceQuestion = (thorough: boolean): Question => ({
+const imbalanceQuestion: Question = {
   title: 'Load imbalance',
   about:
     'Does it matter how evenly tokens are spread over the experts? The balancing loss is turned off, strengthened or ' +
@@ -197,14 +236,10 @@ const imbalanceQuestion = (thorough: boolean): Question => ({
   contrasts: [
     ['top-1', 'no balancing'],
     ['top-1', 'balancing 0.1'],
-    ...(thorough ? ([['top-1', 'balancing 1']] as Pair[]) : []),
+    ['top-1', 'balancing 1'],
     ['top-1', 'bias balancing'],
-    ...(thorough
-      ? ([
-          ['top-1', 'sinkhorn'],
-          ['top-1', 'expert choice'],
-        ] as Pair[])
-      : []),
+    ['top-1', 'sinkhorn'],
+    ['top-1', 'expert choice'],
     ['top-1 dropless', 'top-1 dropless, no balancing'],
   ],
   claim: {
@@ -220,14 +255,12 @@ const imbalanceQuestion = (thorough: boolean): Question => ({
     margin: MARGIN,
     controls: [
       ...capacities(['top-1', 'no balancing']),
-      ...(thorough
-        ? [{ name: 'another start', contrast: ['top-1, other start', 'no balancing, other start'] as Pair }]
-        : []),
+      { name: 'another start', contrast: ['top-1, other start', 'no balancing, other start'] },
     ],
   },
-})
+}
 
-const chosenQuestion = (thorough: boolean): Question => ({
+const chosenQuestion: Question = {
   title: 'Learned and given routing',
   about:
     'Random experts are the most evenly loaded of all; those of a hash depend on the token alone. A tied table makes ' +
@@ -253,14 +286,12 @@ const chosenQuestion = (thorough: boolean): Question => ({
       ...capacities(['top-1', 'hash routing']),
       { name: 'with a tied table', contrast: ['top-1, tied', 'hash routing, tied'] },
       { name: 'a larger model, trained longer', contrast: ['large, top-1', 'large, hash routing'] },
-      ...(thorough
-        ? [{ name: 'another start', contrast: ['top-1, other start', 'hash routing, other start'] as Pair }]
-        : []),
+      { name: 'another start', contrast: ['top-1, other start', 'hash routing, other start'] },
     ],
   },
-})
+}
 
-const activatedQuestion = (): Question => ({
+const activatedQuestion: Question = {
   title: 'Number of activated experts',
   about: 'Top-1, 2 and 4 with capacity for all k choices (kx), and with the capacity of one choice whatever k is (1x).',
   view: 'capacity',
@@ -286,24 +317,20 @@ const activatedQuestion = (): Question => ({
       ...capacities(['top-1', 'top-2 kx']),
     ],
   },
-})
+}
 
-const capacityQuestion = (thorough: boolean): Question => ({
+const capacityQuestion: Question = {
   title: 'Capacity',
   about: 'How many tokens an expert takes, as a multiple of an even share; more are dropped.',
   view: 'capacity',
   contrasts: [
     ['top-1', 'top-1 ×0.75'],
-    ...(thorough ? ([['top-1', 'top-1 ×2']] as Pair[]) : []),
+    ['top-1', 'top-1 ×2'],
     ['top-1', 'top-1 dropless'],
     ['top-2 1x', 'top-2 kx'],
     ['top-4 1x', 'top-4 kx'],
-    ...(thorough
-      ? ([
-          ['top-2 kx', 'top-2 kx ×0.75'],
-          ['top-2 kx', 'top-2 dropless'],
-        ] as Pair[])
-      : []),
+    ['top-2 kx', 'top-2 kx ×0.75'],
+    ['top-2 kx', 'top-2 dropless'],
   ],
   claim: {
     kind: 'difference',
@@ -317,9 +344,9 @@ const capacityQuestion = (thorough: boolean): Question => ({
     expect: 'better',
     controls: capacities(['top-2 1x', 'top-2 kx']),
   },
-})
+}
 
-const constantCostQuestion = (thorough: boolean): Question => ({
+const constantCostQuestion: Question = {
   title: 'Prototyping at constant cost',
   about:
     'k top-1: experts in Z groups (prototypes), each with a router of its own, and every token takes the best of each. ' +
@@ -343,14 +370,12 @@ const constantCostQuestion = (thorough: boolean): Question => ({
     controls: [
       ...capacities(['top-1', '2 top-1 1x']),
       { name: 'served in the order of the batch', contrast: ['top-1, by choice', '2 top-1 1x, by choice'] },
-      ...(thorough
-        ? [{ name: 'another start', contrast: ['top-1, other start', '2 top-1 1x, other start'] as Pair }]
-        : []),
+      { name: 'another start', contrast: ['top-1, other start', '2 top-1 1x, other start'] },
     ],
   },
-})
+}
 
-const equalCapacityQuestion = (thorough: boolean): Question => ({
+const equalCapacityQuestion: Question = {
   title: 'Prototyping against top-k',
   about: 'Against plain top-k that activates equally many experts with equal capacity.',
   view: 'prototypes',
@@ -358,7 +383,7 @@ const equalCapacityQuestion = (thorough: boolean): Question => ({
     ['top-2 kx', '2 top-1 kx'],
     ['top-4 kx', '4 top-1 kx'],
     ['top-4 kx', '2 top-2 kx'],
-    ...(thorough ? ([['top-2 kx, gates sum to 1', '2 top-1 kx']] as Pair[]) : []),
+    ['top-2 kx, gates sum to 1', '2 top-1 kx'],
     ['top-1', '2 top-1 kx'],
   ],
   claim: {
@@ -373,7 +398,7 @@ const equalCapacityQuestion = (thorough: boolean): Question => ({
     expect: 'better',
     controls: capacities(['top-2 kx', '2 top-1 kx']),
   },
-})
+}
 
 const scaleQuestion = ({ scale }: Size): Question => {
   const over = (baseline: string, arm: string) =>
@@ -396,7 +421,7 @@ const scaleQuestion = ({ scale }: Size): Question => {
   }
 }
 
-const convergenceQuestion = (): Question => ({
+const convergenceQuestion: Question = {
   title: 'Convergence',
   about:
     'How much sooner an arm has the higher of the two final losses, its own and its baseline’s of the same size: in steps, FLOPs and seconds.',
@@ -416,9 +441,9 @@ const convergenceQuestion = (): Question => ({
     expect: 'better',
     controls: capacities(['top-1', '2 top-1 1x']),
   },
-})
+}
 
-const attentionQuestion = (thorough: boolean): Question => ({
+const attentionQuestion: Question = {
   title: 'MoE attention',
   about: 'Experts in the projections of attention too: those of queries, keys and values, or all four.',
   view: 'attention',
@@ -426,12 +451,8 @@ const attentionQuestion = (thorough: boolean): Question => ({
     ['top-1', 'top-1, attention all'],
     ['top-1, attention all', '2 top-1 1x, attention all'],
     ['2 top-1 1x', '2 top-1 1x, attention all'],
-    ...(thorough
-      ? ([
-          ['top-1', 'top-1, attention qkv'],
-          ['2 top-1 kx', '2 top-1 kx, attention all'],
-        ] as Pair[])
-      : []),
+    ['top-1', 'top-1, attention qkv'],
+    ['2 top-1 kx', '2 top-1 kx, attention all'],
     ['dense', 'top-1, attention all'],
   ],
   claim: {
@@ -445,4 +466,4 @@ const attentionQuestion = (thorough: boolean): Question => ({
       ...capacities(['top-1', 'top-1, attention all']),
     ],
   },
-})
+}
