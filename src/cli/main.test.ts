@@ -445,6 +445,7 @@ describe('eval, generate, inspect, bench', () => {
     expect(fake.calls).toHaveLength(1)
     expect(config).toEqual(
       await loadConfig('S', [
+        'model.tied=true',
         'model.moe.router=prototype',
         'model.moe.prototypes=4',
         'model.moe.capacity=1x',
