@@ -12,7 +12,7 @@ import { join } from 'node:path'
 import { Command, Option } from 'commander'
 import { fixed } from '../src/cli/format.ts'
 import { numberOption, ranges } from '../src/cli/options.ts'
-import { presetNames } from '../src/train/presets.ts'
+import { presetNames } from '../src/config/presets.ts'
 import {
   type Curve,
   type Difference,

@@ -12,8 +12,8 @@ import { Command, Option } from 'commander'
 import { bytes, fixed, percent } from '../src/cli/format.ts'
 import { mathOption, numberOption, ranges } from '../src/cli/options.ts'
 import { RunError } from '../src/errors.ts'
-import type { Plan } from '../src/plan/index.ts'
-import { median } from '../src/train/statistics.ts'
+import type { Plan } from '../src/plan/plan.ts'
+import { median } from '../src/step/statistics.ts'
 import {
   checkChoice,
   choiceName,

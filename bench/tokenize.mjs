@@ -41,8 +41,8 @@ async function makeText(path, bytes) {
 }
 
 async function measure(source, cache, vocabulary) {
-  const { openDataset } = await import(new URL('../dist/data/index.js', import.meta.url))
-  const { dataSchema } = await import(new URL('../dist/data/config.js', import.meta.url))
+  const { openDataset } = await import(new URL('../dist/data/dataset.js', import.meta.url))
+  const { dataSchema } = await import(new URL('../dist/config/data-config.js', import.meta.url))
   const delay = monitorEventLoopDelay({ resolution: 5 })
   delay.enable()
   const began = performance.now()

@@ -4,11 +4,14 @@
  * compared bit by bit. What is called causal must not move, and what is said to leak must be seen to move.
  */
 import { describe, expect, test } from 'vitest'
-import { cut, input, sizeOf, type Tensor, withKernels } from '../src/graph/index.ts'
+import { sizeOf } from '../src/graph/shape.ts'
+import { cut } from '../src/graph/stages/cut.ts'
+import { input, type Tensor, withKernels } from '../src/graph/tensor.ts'
 import { parameterSpecs, SymbolicParameters } from '../src/model/parameters.ts'
 import { type Activity, type Causality, causalityOf } from '../src/model/routing/causality.ts'
 import { losses } from '../src/model/transformer.ts'
-import { createRuntime, type Runtime, typedArrays } from '../src/runtime/index.ts'
+import { type Runtime, typedArrays } from '../src/runtime/contract.ts'
+import { createRuntime } from '../src/runtime/cpu-runtime.ts'
 import { findDnnl } from '../src/runtime/onednn/library.ts'
 import { evaluator } from './support/evaluate.ts'
 import { testRandom } from './support/gradient-check.ts'

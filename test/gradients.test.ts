@@ -1,7 +1,7 @@
 /** Every op in the registry: its gradient in float64 against central finite differences. */
 import { describe, expect, test } from 'vitest'
-import type { Tensor } from '../src/graph/index.ts'
 import * as g from '../src/graph/index.ts'
+import type { Tensor } from '../src/graph/tensor.ts'
 import { type CheckInput, checkGradient } from './support/gradient-check.ts'
 
 interface Case {

@@ -1,7 +1,8 @@
 /** Kernels with bf16 math against float64: within the error that bfloat16 factors make, and no more. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { withKernels } from '../src/graph/index.ts'
-import { createRuntime, type Runtime } from '../src/runtime/index.ts'
+import { withKernels } from '../src/graph/tensor.ts'
+import type { Runtime } from '../src/runtime/contract.ts'
+import { createRuntime } from '../src/runtime/cpu-runtime.ts'
 import { findDnnl } from '../src/runtime/onednn/library.ts'
 import { matmulCase } from './support/kernel-cases.ts'
 import { checkCase, draw, runOnce, trace } from './support/kernel-check.ts'

@@ -3,23 +3,20 @@
  * and the gradient of every parameter, for every router and setting that leads to other kernels.
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import {
-  constant,
-  cut,
-  gradient,
-  input,
-  multiply,
-  type Program,
-  sizeOf,
-  type Tensor,
-  withKernels,
-} from '../src/graph/index.ts'
+import { gradient } from '../src/graph/gradient.ts'
+import { multiply } from '../src/graph/ops/elementwise.ts'
+import type { Program } from '../src/graph/program.ts'
+import { sizeOf } from '../src/graph/shape.ts'
+import { cut } from '../src/graph/stages/cut.ts'
+import { constant, input, type Tensor, withKernels } from '../src/graph/tensor.ts'
 import { type ParameterSpec, parameterSpecs, SymbolicParameters } from '../src/model/parameters.ts'
 import { losses } from '../src/model/transformer.ts'
-import { createKernels, createRuntime, type Kernels, type Runtime } from '../src/runtime/index.ts'
+import type { Runtime } from '../src/runtime/contract.ts'
+import { createRuntime } from '../src/runtime/cpu-runtime.ts'
 import { findDnnl } from '../src/runtime/onednn/library.ts'
-import { GradientProgram, gradientScratch } from '../src/train/gradient-program.ts'
-import { ParameterStore } from '../src/train/store.ts'
+import { createKernels, type Kernels } from '../src/runtime/wasm/kernels.ts'
+import { GradientProgram, gradientScratch } from '../src/step/gradient-program.ts'
+import { ParameterStore } from '../src/step/store.ts'
 import { expectNear, kernelsOf, runOnce, type Values } from './support/kernel-check.ts'
 import { choicesOf, routedOf } from './support/routed.ts'
 import { type CaseOverrides, randomCase } from './witness/generate.ts'

@@ -6,24 +6,16 @@
  */
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import {
-  combineRagged,
-  constant,
-  cut,
-  dispatch,
-  dispatchRagged,
-  expertFfnKernel,
-  gradient,
-  input,
-  linearCrossEntropy,
-  registry,
-  sum,
-  type Tensor,
-  withKernels,
-} from '../src/graph/index.ts'
-import { createRuntime, type Runtime } from '../src/runtime/index.ts'
+import { gradient } from '../src/graph/gradient.ts'
+import { linearCrossEntropy } from '../src/graph/ops/cross-entropy.ts'
+import { combineRagged, dispatch, dispatchRagged, expertFfnKernel } from '../src/graph/ops/expert.ts'
+import { sum } from '../src/graph/ops/reduction.ts'
+import { cut } from '../src/graph/stages/cut.ts'
+import { constant, input, registry, type Tensor, withKernels } from '../src/graph/tensor.ts'
+import type { Runtime } from '../src/runtime/contract.ts'
+import { createRuntime } from '../src/runtime/cpu-runtime.ts'
 import { findDnnl } from '../src/runtime/onednn/library.ts'
-import { kernels } from '../src/runtime/staged/kernels/index.ts'
+import { kernels } from '../src/runtime/staged/kernels/table.ts'
 import { testRandom } from './support/gradient-check.ts'
 import { type Order, runInOrder } from './support/in-process-crew.ts'
 import {

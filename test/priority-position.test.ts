@@ -1,6 +1,6 @@
 /** Service by position: beside the witness on random loads, never above capacity, and fair to every place in a batch. */
 import { describe, expect, test } from 'vitest'
-import { constant } from '../src/graph/index.ts'
+import { constant } from '../src/graph/tensor.ts'
 import { place } from '../src/model/routing/capacity.ts'
 import { evaluate } from './support/evaluate.ts'
 import { testRandom } from './support/gradient-check.ts'

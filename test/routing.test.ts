@@ -1,6 +1,8 @@
 /** Every router, with several settings, passes the conformance suite; and what ties routers to each other. */
 import { expect, test } from 'vitest'
-import { constant, sinkhorn, sum } from '../src/graph/index.ts'
+import { sum } from '../src/graph/ops/reduction.ts'
+import { sinkhorn } from '../src/graph/ops/sinkhorn.ts'
+import { constant } from '../src/graph/tensor.ts'
 import { capacityOf } from '../src/model/routing/capacity.ts'
 import { hashTable, hashTableOf } from '../src/model/routing/hash.ts'
 import { largest } from '../src/model/routing/selection.ts'

@@ -6,9 +6,9 @@
  * timed with tokens drawn as `choir generate` draws them: a varied text, and the drawing included.
  */
 import { fixed } from '../../src/cli/format.ts'
-import type { RunConfig } from '../../src/train/config.ts'
-import { loadConfig } from '../../src/train/load-config.ts'
-import { type BenchmarkRouting, routingSets } from '../../src/train/presets.ts'
+import { type BenchmarkRouting, routingSets } from '../../src/config/presets.ts'
+import type { RunConfig } from '../../src/config/run-config.ts'
+import { loadConfig } from '../../src/run/load-config.ts'
 import { blasWarning, compileWarning, PyTorchGenerator } from '../peers/pytorch.ts'
 import { tableText } from '../support/command.ts'
 import { using } from '../support/line-process.ts'

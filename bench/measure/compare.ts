@@ -7,10 +7,10 @@
  * kept share of both is part of the result.
  */
 import { fixed, percent } from '../../src/cli/format.ts'
-import type { RunConfig } from '../../src/train/config.ts'
-import { loadConfig } from '../../src/train/load-config.ts'
-import { type BenchmarkRouting, routingSets } from '../../src/train/presets.ts'
-import { median } from '../../src/train/statistics.ts'
+import { type BenchmarkRouting, routingSets } from '../../src/config/presets.ts'
+import type { RunConfig } from '../../src/config/run-config.ts'
+import { loadConfig } from '../../src/run/load-config.ts'
+import { median } from '../../src/step/statistics.ts'
 import {
   blasWarning,
   compileWarning,

@@ -4,19 +4,20 @@
  * A token reads every weight that is active for it once, and does little else: the bound is the bytes of
  * the active weights over the speed at which this machine reads memory in a matrix-vector product.
  */
+
+import type { RunConfig } from '../../src/config/run-config.ts'
 import { UsageError } from '../../src/errors.ts'
+import { Generator } from '../../src/infer/generation/generator.ts'
+import type { SamplingOptions } from '../../src/infer/generation/sampling.ts'
+import { tokenScratch } from '../../src/infer/generation/token-decoder.ts'
 import { describeModel } from '../../src/model/describe.ts'
 import { parameterSpecs } from '../../src/model/parameters.ts'
-import type { Runtime } from '../../src/runtime/index.ts'
-import type { RunConfig } from '../../src/train/config.ts'
-import { tokenScratch } from '../../src/train/generation/token-decoder.ts'
-import { Generator } from '../../src/train/generation.ts'
-import { initialize, initialScales } from '../../src/train/initialize.ts'
-import { randomFor } from '../../src/train/random.ts'
-import type { SamplingOptions } from '../../src/train/sampling.ts'
-import { openRuntime } from '../../src/train/session.ts'
-import { median } from '../../src/train/statistics.ts'
-import { ParameterStore } from '../../src/train/store.ts'
+import { openRuntime } from '../../src/run/session.ts'
+import type { Runtime } from '../../src/runtime/contract.ts'
+import { initialize, initialScales } from '../../src/step/initialize.ts'
+import { randomFor } from '../../src/step/random.ts'
+import { median } from '../../src/step/statistics.ts'
+import { ParameterStore } from '../../src/step/store.ts'
 
 export const greedy: SamplingOptions = { temperature: 0, topK: 0, topP: 1 }
 /** The defaults of `choir generate`. */

@@ -10,7 +10,7 @@
  * also measured at capacity factor 1 beside top-1 without drops: as many rows on both sides.
  */
 import { fixed } from '../../src/cli/format.ts'
-import { type BenchmarkRouting, routingSets } from '../../src/train/presets.ts'
+import { type BenchmarkRouting, routingSets } from '../../src/config/presets.ts'
 import { choiceName, type EngineChoice, TrainingProcess, TURN, WARM_UP } from '../support/choir.ts'
 import { tableText } from '../support/command.ts'
 import { using } from '../support/line-process.ts'

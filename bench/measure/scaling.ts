@@ -7,9 +7,10 @@
  * heads (of the same size) and the experts' hidden size grow; with the sequence, fewer of them make a step
  * of as many tokens.
  */
-import type { BenchmarkResult } from '../../src/train/index.ts'
-import { loadConfig } from '../../src/train/load-config.ts'
-import { routingSets } from '../../src/train/presets.ts'
+
+import { routingSets } from '../../src/config/presets.ts'
+import type { BenchmarkResult } from '../../src/measure/benchmark.ts'
+import { loadConfig } from '../../src/run/load-config.ts'
 import { TrainingProcess, WARM_UP } from '../support/choir.ts'
 import { using } from '../support/line-process.ts'
 import { today } from '../support/results.ts'

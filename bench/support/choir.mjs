@@ -9,8 +9,8 @@
  */
 import { createInterface } from 'node:readline'
 
-const { TrainingBench } = await import(new URL('../../dist/train/index.js', import.meta.url))
-const { loadConfig } = await import(new URL('../../dist/train/load-config.js', import.meta.url))
+const { TrainingBench } = await import(new URL('../../dist/measure/benchmark.js', import.meta.url))
+const { loadConfig } = await import(new URL('../../dist/run/load-config.js', import.meta.url))
 
 const answer = (message) => process.stdout.write(`${JSON.stringify(message)}\n`)
 

@@ -10,7 +10,8 @@ import { existsSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { RunError, UsageError } from '../../src/errors.ts'
-import type { BenchmarkResult, Engines } from '../../src/train/index.ts'
+import type { BenchmarkResult } from '../../src/measure/benchmark.ts'
+import type { Engines } from '../../src/runtime/engines.ts'
 import { LineProcess } from './line-process.ts'
 import { fileIn } from './results.ts'
 
@@ -111,5 +112,5 @@ export async function* choirLines(args: readonly string[], engine: Engine = 'one
 }
 
 function checkBuilt(): void {
-  if (!existsSync(fileIn('dist/train/index.js'))) throw new RunError('Choir is not built yet (run: npm run build)')
+  if (!existsSync(fileIn('dist/train/train.js'))) throw new RunError('Choir is not built yet (run: npm run build)')
 }

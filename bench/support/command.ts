@@ -6,9 +6,9 @@ import { cpus } from 'node:os'
 import { type Command, CommanderError, Option } from 'commander'
 import { table } from '../../src/cli/format.ts'
 import { listOption, numberOption, ranges } from '../../src/cli/options.ts'
+import { type BenchmarkRouting, benchmarkRoutings } from '../../src/config/presets.ts'
+import { listOf, shown, suggestion } from '../../src/config/problems.ts'
 import { UsageError } from '../../src/errors.ts'
-import { listOf, shown, suggestion } from '../../src/train/config-problems.ts'
-import { type BenchmarkRouting, benchmarkRoutings } from '../../src/train/presets.ts'
 
 export const routings = Object.keys(benchmarkRoutings) as readonly BenchmarkRouting[]
 

@@ -7,10 +7,10 @@ import { once } from 'node:events'
 import { createWriteStream } from 'node:fs'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { RunConfig } from '../../src/train/config.ts'
-import { loadConfig } from '../../src/train/load-config.ts'
-import type { RoutingRecord, TrainRecord } from '../../src/train/metrics.ts'
-import { type Random, randomFor } from '../../src/train/random.ts'
+import type { RunConfig } from '../../src/config/run-config.ts'
+import { loadConfig } from '../../src/run/load-config.ts'
+import { type Random, randomFor } from '../../src/step/random.ts'
+import type { RoutingRecord, TrainRecord } from '../../src/step/records.ts'
 
 /** `count` runs with `lines` steps each: eight configurations, the others their repetitions with other seeds. */
 export async function makeRuns(folder: string, count: number, lines: number): Promise<void> {

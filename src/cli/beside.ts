@@ -3,7 +3,7 @@
  * event loop of the training. Without it the training is the same, so whatever fails here is a line and no more.
  */
 import { mkdir } from 'node:fs/promises'
-import { placeOfSource } from '../data/index.ts'
+import { placeOfSource } from '../data/sources/files.ts'
 import type { Beside, Io } from './io.ts'
 
 export interface Dashboard {

@@ -3,21 +3,26 @@
  * and `choir --help` need not load ONNX Runtime, since each part is imported when first called.
  */
 
-import type { Cluster, LocalOptions, Plan, PlannedRun, PlanReport, Validation, WhatIf } from '../plan/index.ts'
-import type { Specification, StudyOptions, StudyOutcome } from '../study/index.ts'
-import type { RunConfig } from '../train/config.ts'
-import type {
-  BenchmarkOptions,
-  BenchmarkResult,
-  EvalRecord,
-  EvaluateOptions,
-  GenerateOptions,
-  Machine,
-  TrainOptions,
-  TrainSummary,
-} from '../train/index.ts'
-import type { Signal } from '../train/signal.ts'
-import type { WatchOptions, WatchServer } from '../watch/server.ts'
+import type { RunConfig } from '../config/run-config.ts'
+import type { EvaluateOptions } from '../infer/evaluate.ts'
+import type { GenerateOptions } from '../infer/generate.ts'
+import type { BenchmarkOptions, BenchmarkResult } from '../measure/benchmark.ts'
+import type { Machine } from '../measure/machine.ts'
+import type { Signal } from '../measure/signal.ts'
+import type { Cluster } from '../plan/inputs/cluster.ts'
+import type { PlannedRun } from '../plan/inputs/settings.ts'
+import type { LocalOptions } from '../plan/local/plan-local.ts'
+import type { Plan } from '../plan/plan.ts'
+import type { PlanReport } from '../plan/report.ts'
+import type { WhatIf } from '../plan/search/what-if.ts'
+import type { Validation } from '../plan/validate.ts'
+import type { EvalRecord } from '../step/records.ts'
+import type { Specification } from '../study/grid/specification.ts'
+import type { StudyOptions } from '../study/runs/run-study.ts'
+import type { StudyOutcome } from '../study/study.ts'
+import type { TrainSummary } from '../train/events.ts'
+import type { TrainOptions } from '../train/train.ts'
+import type { WatchOptions, WatchServer } from '../watch/http/server.ts'
 import { stateMemory } from './memory.ts'
 
 /** What `inspect` shows of a model. */
@@ -66,15 +71,15 @@ export interface Engine {
 
 export const engine: Engine = {
   async train(config, options) {
-    const { train } = await import('../train/index.ts')
+    const { train } = await import('../train/train.ts')
     return train(config, options)
   },
   async evaluateRun(directory, options) {
-    const { evaluateRun } = await import('../train/index.ts')
+    const { evaluateRun } = await import('../infer/evaluate.ts')
     return evaluateRun(directory, options)
   },
   async *generate(directory, options) {
-    const { generate } = await import('../train/index.ts')
+    const { generate } = await import('../infer/generate.ts')
     yield* generate(directory, options)
   },
   async describe(config) {
@@ -84,48 +89,48 @@ export const engine: Engine = {
     return { parameters, activeParameters, flopsPerToken, memory, tensors }
   },
   async signal(config) {
-    const { measureSignal, signalProblems } = await import('../train/signal.ts')
+    const { measureSignal, signalProblems } = await import('../measure/signal.ts')
     const signal = await measureSignal(config)
     return { ...signal, problems: signalProblems(signal) }
   },
   async benchmark(config, options) {
-    const { benchmark } = await import('../train/index.ts')
+    const { benchmark } = await import('../measure/benchmark.ts')
     return benchmark(config, options)
   },
   async study(specification, options) {
-    const { study } = await import('../study/index.ts')
+    const { study } = await import('../study/study.ts')
     return study(specification, options)
   },
   async report(specification, options) {
-    const { reportOf } = await import('../study/index.ts')
+    const { reportOf } = await import('../study/study.ts')
     return reportOf(specification, options)
   },
   async plan(run, cluster) {
-    const { plan } = await import('../plan/index.ts')
+    const { plan } = await import('../plan/plan.ts')
     return plan(run, cluster)
   },
   async planLocal(config, options) {
-    const { planLocal } = await import('../plan/index.ts')
+    const { planLocal } = await import('../plan/local/plan-local.ts')
     return planLocal(config, options)
   },
   async whatIf(source, sets, cluster, question) {
-    const { whatIf } = await import('../plan/index.ts')
+    const { whatIf } = await import('../plan/search/what-if.ts')
     return whatIf(source, sets, cluster, question)
   },
   async writePlanReport(file, report) {
-    const { writePlanReport } = await import('../plan/index.ts')
+    const { writePlanReport } = await import('../plan/report.ts')
     return writePlanReport(file, report)
   },
   async validatePlanner() {
-    const { validate } = await import('../plan/index.ts')
+    const { validate } = await import('../plan/validate.ts')
     return validate()
   },
   async watch(options) {
-    const { startWatch } = await import('../watch/server.ts')
+    const { startWatch } = await import('../watch/http/server.ts')
     return startWatch(options)
   },
   async measureMachine(config) {
-    const { measureMachine } = await import('../train/index.ts')
+    const { measureMachine } = await import('../measure/machine.ts')
     return measureMachine(config)
   },
 }

@@ -2,7 +2,7 @@
  * What computes here and how fast it can: the head of `choir bench`. It is measured in processes of its own,
  * so that its memory does not count as a training's, and so that ONNX Runtime can be measured alone.
  */
-import type { Machine } from '../train/index.ts'
+import type { Machine } from '../measure/machine.ts'
 import { labelled } from './display/display.ts'
 import { bytes, fixed, flops, wrap } from './format.ts'
 import type { Colors, Io } from './io.ts'

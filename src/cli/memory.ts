@@ -1,6 +1,6 @@
 /** The memory of a training that is known beforehand: what is kept from step to step, in float32. */
-import type { RunConfig } from '../train/config.ts'
-import { factoredSize } from '../train/optimizer/factored-size.ts'
+import type { RunConfig } from '../config/run-config.ts'
+import { factoredSize } from '../step/optimizer/factored-size.ts'
 
 const FLOAT_BYTES = 4
 

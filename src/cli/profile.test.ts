@@ -1,7 +1,7 @@
 import { stripVTControlCharacters } from 'node:util'
 import pc from 'picocolors'
 import { describe, expect, test } from 'vitest'
-import type { StepProfile } from '../train/index.ts'
+import type { StepProfile } from '../measure/step-profile.ts'
 import { widthOf } from './format.ts'
 import { profileText } from './profile.ts'
 import { stepProfile } from './testing/fake.ts'

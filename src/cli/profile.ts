@@ -5,8 +5,9 @@
  * How near the ceiling something is: the least time that the machine's matmul rate and memory bandwidth
  * allow for its operations and bytes, over the time it took (the roofline model).
  */
-import type { NodeTime } from '../runtime/index.ts'
-import type { StepProfile } from '../train/index.ts'
+
+import type { StepProfile } from '../measure/step-profile.ts'
+import type { NodeTime } from '../runtime/contract.ts'
 import { labelled } from './display/display.ts'
 import { bytes, count, fixed, flops, percent, table, widthOf, wrap } from './format.ts'
 import type { Colors } from './io.ts'

@@ -1,6 +1,8 @@
 /** Runs in words: one line for its model, one for its routing. */
-import type { RunConfig } from '../train/config.ts'
-import type { CeilingReport, Engines } from '../train/index.ts'
+
+import type { RunConfig } from '../config/run-config.ts'
+import type { CeilingReport } from '../measure/ceiling.ts'
+import type { Engines } from '../runtime/engines.ts'
 import { flops, grouped } from './format.ts'
 
 /** `4 layers of width 192, 6 heads, sequence 128, vocabulary 2,048`. */

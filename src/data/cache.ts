@@ -12,7 +12,7 @@ import { homedir, platform, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { z } from 'zod'
 import { RunError } from '../errors.ts'
-import { makePassing, sweepLeftovers } from './leftovers.ts'
+import { makePassing, sweepLeftovers } from '../system/leftovers.ts'
 
 export interface Cache {
   readonly root: string

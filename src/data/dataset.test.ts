@@ -2,12 +2,12 @@ import { readdirSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { expect, test } from 'vitest'
+import { dataSchema } from '../config/data-config.ts'
 import { UsageError } from '../errors.ts'
-import { dataSchema } from './config.ts'
 import { type Dataset, type DatasetOptions, openDataset } from './dataset.ts'
+import type { TokenStream } from './streams/token-file.ts'
 import { temporaryFolder } from './testing/temporary-folder.ts'
-import type { TokenStream } from './token-file.ts'
-import { bytesTokenizer, tokenizerFromJson } from './tokenizer.ts'
+import { bytesTokenizer, tokenizerFromJson } from './tokenizer/tokenizer.ts'
 
 const temporary = temporaryFolder()
 const shared = temporary.make()

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { dataSchema } from './config.ts'
+import { dataSchema } from '../config/data-config.ts'
 import { firstVisible, separatorOf } from './visible.ts'
 
 test('a separator opens what follows it, and every window begins again', () => {

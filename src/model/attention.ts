@@ -1,15 +1,8 @@
 /** Causal self-attention with rotary or learned positions. */
-import {
-  attentionKernel,
-  causalAttention,
-  constant,
-  hasKernel,
-  reshape,
-  rotate,
-  split,
-  type Tensor,
-  transpose,
-} from '../graph/index.ts'
+import { attentionKernel, causalAttention } from '../graph/ops/attention.ts'
+import { rotate } from '../graph/ops/fused.ts'
+import { reshape, split, transpose } from '../graph/ops/shape.ts'
+import { constant, hasKernel, type Tensor } from '../graph/tensor.ts'
 import type { ModelConfig } from './config.ts'
 import type { Pass } from './moe.ts'
 

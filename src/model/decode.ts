@@ -10,24 +10,14 @@
  * Stages hand over in memory: `x.next` is bound to the memory of `x`, `normed.next` to that of `normed`,
  * and `layers.<l>.attention.keys.next` (`values.next`) to the cache itself, of which one row is written.
  */
-import {
-  add,
-  constant,
-  gather,
-  input,
-  layerNorm,
-  matmul,
-  multiply,
-  reshape,
-  rmsNorm,
-  rotate,
-  scope,
-  silu,
-  split,
-  type Tensor,
-  transpose,
-} from '../graph/index.ts'
+
 import { cachedAttention, geluInOnePass, replaceRow } from '../graph/ops/decode.ts'
+import { add, multiply } from '../graph/ops/elementwise.ts'
+import { layerNorm, rmsNorm, rotate, silu } from '../graph/ops/fused.ts'
+import { gather } from '../graph/ops/indexing.ts'
+import { matmul } from '../graph/ops/matmul.ts'
+import { reshape, split, transpose } from '../graph/ops/shape.ts'
+import { constant, input, scope, type Tensor } from '../graph/tensor.ts'
 import { embeddingScaleOf, type ModelConfig } from './config.ts'
 import { type FfnWeights, weightsOf } from './ffn.ts'
 import { activatedExperts, hasRouterWeights, isSparse, type Parameters } from './parameters.ts'

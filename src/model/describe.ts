@@ -1,5 +1,6 @@
 /** What a model amounts to: parameters and arithmetic, counted from its configuration alone. */
-import { type Shape, sizeOf } from '../graph/index.ts'
+import type { Shape } from '../graph/model.ts'
+import { sizeOf } from '../graph/shape.ts'
 import type { ModelConfig } from './config.ts'
 import { activatedExperts, moduleName, parameterSpecs, type RoutedModule, routedModules } from './parameters.ts'
 

@@ -2,7 +2,9 @@
  * What the experts of a routed module compute: feed-forward networks in place of a dense one, or single
  * matrices in place of a projection of attention. Each knows every layout of rows that there is.
  */
-import { expertFfnKernel, expertLinearKernel, hasKernel, matmul, type Tensor } from '../graph/index.ts'
+import { expertFfnKernel, expertLinearKernel } from '../graph/ops/expert.ts'
+import { matmul } from '../graph/ops/matmul.ts'
+import { hasKernel, type Tensor } from '../graph/tensor.ts'
 import type { ModelConfig } from './config.ts'
 import { type FfnWeights, ffn, weightsOf } from './ffn.ts'
 import type { Parameters } from './parameters.ts'

@@ -2,7 +2,11 @@
  * The feed-forward network: one function for dense layers [T, D], padded experts [N, C, D] and the
  * ragged rows of one expert [?, D].
  */
-import { erfGate, matmul, multiply, silu, type Tensor } from '../graph/index.ts'
+
+import { multiply } from '../graph/ops/elementwise.ts'
+import { erfGate, silu } from '../graph/ops/fused.ts'
+import { matmul } from '../graph/ops/matmul.ts'
+import type { Tensor } from '../graph/tensor.ts'
 import type { ModelConfig } from './config.ts'
 
 /** The matrices of a feed-forward network; `rows` says which side of the matrix is the model width. */

@@ -2,19 +2,11 @@
  * Experts in place of a dense module: route, dispatch, compute the experts, combine. One function for
  * feed-forward networks and for the projections of attention, which differ in what an expert computes.
  */
-import {
-  add,
-  cast,
-  combine,
-  combineRagged,
-  dispatch,
-  dispatchRagged,
-  kernelTile,
-  reshape,
-  scope,
-  sum,
-  type Tensor,
-} from '../graph/index.ts'
+import { add, cast } from '../graph/ops/elementwise.ts'
+import { combine, combineRagged, dispatch, dispatchRagged } from '../graph/ops/expert.ts'
+import { sum } from '../graph/ops/reduction.ts'
+import { reshape } from '../graph/ops/shape.ts'
+import { kernelTile, scope, type Tensor } from '../graph/tensor.ts'
 import type { ModelConfig, MoeConfig } from './config.ts'
 import { type Experts, ffnExperts, linearExperts } from './experts.ts'
 import { ffn, weightsOf } from './ffn.ts'

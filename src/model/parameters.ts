@@ -6,7 +6,8 @@
  * specification [N, ...], which one batched matmul reads as it is and a per-expert matmul reads as N
  * views. Each view has a name of its own, with the global id of the expert.
  */
-import { type DType, input, type Shape, type Tensor } from '../graph/index.ts'
+import type { DType, Shape } from '../graph/model.ts'
+import { input, type Tensor } from '../graph/tensor.ts'
 import type { ModelConfig } from './config.ts'
 import { ffnParameters } from './ffn.ts'
 

@@ -2,8 +2,11 @@
  * One token as one program, for runtimes with the kernels and models without experts in attention: what `decode.ts` is to ONNX Runtime alone. The
  * experts are chosen by the program itself, and a kernel reads no others.
  */
-import { add, constant, input, layerNorm, reshape, rmsNorm, scope, type Tensor } from '../graph/index.ts'
+import { add } from '../graph/ops/elementwise.ts'
+import { layerNorm, rmsNorm } from '../graph/ops/fused.ts'
+import { reshape } from '../graph/ops/shape.ts'
 import { attendCached, chooseExperts, type RowExperts, rowExperts, rowProduct, tableRow } from '../graph/ops/token.ts'
+import { constant, input, scope, type Tensor } from '../graph/tensor.ts'
 import { embeddingScaleOf, headScaleOf, type ModelConfig } from './config.ts'
 import { cacheName } from './decode.ts'
 import { type FfnWeights, weightsOf } from './ffn.ts'

@@ -5,20 +5,14 @@
  * width, N experts, Z prototypes, K activated experts, C capacity, G groups, R slots, H heads,
  * V vocabulary.
  */
-import {
-  add,
-  constant,
-  gather,
-  input,
-  layerNorm,
-  linearCrossEntropy,
-  matmul,
-  multiply,
-  reshape,
-  rmsNorm,
-  scope,
-  type Tensor,
-} from '../graph/index.ts'
+
+import { linearCrossEntropy } from '../graph/ops/cross-entropy.ts'
+import { add, multiply } from '../graph/ops/elementwise.ts'
+import { layerNorm, rmsNorm } from '../graph/ops/fused.ts'
+import { gather } from '../graph/ops/indexing.ts'
+import { matmul } from '../graph/ops/matmul.ts'
+import { reshape } from '../graph/ops/shape.ts'
+import { constant, input, scope, type Tensor } from '../graph/tensor.ts'
 import { attention, type Projections } from './attention.ts'
 import { embeddingScaleOf, headScaleOf, type ModelConfig } from './config.ts'
 import { ffn, weightsOf } from './ffn.ts'

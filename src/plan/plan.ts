@@ -1,13 +1,13 @@
 /** A plan: the layouts of a run on a cluster that are worth telling, or what keeps it from fitting. */
 import type { ModelConfig } from '../model/config.ts'
-import { type Change, changesThatFit } from './changes.ts'
-import type { Cluster } from './cluster.ts'
-import { loadsWithCv, type ModelLoads } from './load.ts'
-import { measuredLoads } from './measured-loads.ts'
-import type { Parts } from './parts.ts'
-import type { Prediction } from './predict.ts'
-import { lackingBytes, paretoFront, rank } from './search.ts'
-import type { PlannedRun } from './settings.ts'
+import type { Prediction } from './cost/predict.ts'
+import type { Cluster } from './inputs/cluster.ts'
+import { measuredLoads } from './inputs/measured-loads.ts'
+import type { PlannedRun } from './inputs/settings.ts'
+import { type Change, changesThatFit } from './search/changes.ts'
+import { lackingBytes, paretoFront, rank } from './search/search.ts'
+import { loadsWithCv, type ModelLoads } from './work/load.ts'
+import type { Parts } from './work/parts.ts'
 
 export interface Plan {
   readonly run: PlannedRun

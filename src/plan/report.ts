@@ -1,14 +1,15 @@
 /** A plan as a report: where the memory goes, where the time goes, and what else could be done. */
 import { dirname, resolve } from 'node:path'
-import type { BarFigure, Block, Report, ScatterFigure, Section, Table } from '../report/index.ts'
-import { renderHtml } from '../report/index.ts'
-import { makeFolder, replaceFile } from '../train/disk.ts'
-import { layoutName } from './layout.ts'
-import { type BytesByKind, memoryKinds, total } from './memory.ts'
+import type { BarFigure, Block, ScatterFigure, Table } from '../report/blocks.ts'
+import { renderHtml } from '../report/html.ts'
+import type { Report, Section } from '../report/report.ts'
+import { makeFolder, replaceFile } from '../system/disk.ts'
+import { type BytesByKind, memoryKinds, total } from './cost/memory.ts'
+import type { Prediction } from './cost/predict.ts'
+import { timeKinds } from './cost/time.ts'
 import type { Plan } from './plan.ts'
-import type { Prediction } from './predict.ts'
-import { timeKinds } from './time.ts'
-import type { WhatIf } from './what-if.ts'
+import { layoutName } from './search/layout.ts'
+import type { WhatIf } from './search/what-if.ts'
 
 export interface PlanReport {
   /** What was planned, as the user called it. */

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { publishedRows, publishedSeconds } from './published/index.ts'
+import { publishedRows, publishedSeconds } from './published/measurements.ts'
 import { validate } from './validate.ts'
 
 const validation = validate()

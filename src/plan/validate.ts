@@ -1,13 +1,13 @@
 /** Predictions beside what was published, and their errors. */
-import { checked } from '../train/config-problems.ts'
-import type { Cluster } from './cluster.ts'
-import { clusterFamilies } from './clusters.ts'
-import { balancedLoads } from './load.ts'
-import { clusterOf } from './load-plan.ts'
-import { Predictor } from './predict.ts'
-import { type PublishedRow, publishedRows, publishedSeconds } from './published/index.ts'
-import { layoutsOf } from './search.ts'
-import { type PlannedRun, plannedRunSchema } from './settings.ts'
+import { checked } from '../config/problems.ts'
+import { Predictor } from './cost/predict.ts'
+import type { Cluster } from './inputs/cluster.ts'
+import { clusterFamilies } from './inputs/clusters.ts'
+import { clusterOf } from './inputs/load-plan.ts'
+import { type PlannedRun, plannedRunSchema } from './inputs/settings.ts'
+import { type PublishedRow, publishedRows, publishedSeconds } from './published/measurements.ts'
+import { layoutsOf } from './search/search.ts'
+import { balancedLoads } from './work/load.ts'
 
 export interface Validated {
   readonly row: PublishedRow

@@ -16,9 +16,10 @@
  * binding.release(); executable.release(); await runtime.close()
  * ```
  */
-import type { DType, KernelSet, Model, Port, StagedModel } from '../graph/index.ts'
+import type { DType, Model, Port } from '../graph/model.ts'
+import type { StagedModel } from '../graph/stages/contract.ts'
+import type { KernelSet } from '../graph/tensor.ts'
 import type { Arena } from './arena.ts'
-import type { Precision } from './onednn/library.ts'
 
 export { RuntimeError } from './runtime-error.ts'
 
@@ -33,6 +34,9 @@ export const typedArrays = {
 
 /** Memory of a port: the typed array of its dtype. */
 export type Buffer = Float32Array | Float64Array | Int32Array | BigInt64Array | Uint8Array
+
+/** Precision of matrix products: float32 throughout, or bfloat16 factors with float32 sums. */
+export type Precision = 'float32' | 'bf16'
 
 export interface RuntimeOptions {
   /** Threads for one run; default: the physical cores. */

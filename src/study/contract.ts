@@ -11,11 +11,12 @@
  * same text in the same order and begin from the same parameters where they have the same, so
  * their losses are compared in pairs: arm minus baseline, seed by seed.
  */
+
+import type { RunConfig } from '../config/run-config.ts'
 import type { RoutedModule } from '../model/parameters.ts'
 import type { CapacityRule } from '../model/routing/contract.ts'
-import type { RunConfig } from '../train/config.ts'
-import type { EvalRecord } from '../train/index.ts'
-import type { Claim } from './claim.ts'
+import type { EvalRecord } from '../step/records.ts'
+import type { Claim } from './grid/claim.ts'
 
 /** Values of configuration fields by path: `{ 'model.moe.k': 2 }`. */
 export type Settings = Readonly<Record<string, unknown>>

@@ -1,11 +1,11 @@
 /** A study as one call: run what is to be run, then write the report, also of a study that was stopped. */
 
 import { RunError } from '../errors.ts'
-import { resultsOf, runsOf } from './results.ts'
-import { runStudy, type StudyOptions, type StudyState, studyOf } from './run-study.ts'
-import type { Specification } from './specification.ts'
-import type { RunJob } from './workers.ts'
-import { type ReportFiles, writeReport } from './write.ts'
+import type { Specification } from './grid/specification.ts'
+import { resultsOf, runsOf } from './results/results.ts'
+import { type ReportFiles, writeReport } from './results/write.ts'
+import { runStudy, type StudyOptions, type StudyState, studyOf } from './runs/run-study.ts'
+import type { RunJob } from './runs/workers.ts'
 
 export interface StudyOutcome {
   readonly interrupted: boolean

@@ -3,11 +3,11 @@
  */
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Batch } from '../data/index.ts'
+import type { Batch } from '../data/batches.ts'
 import { expertName } from '../model/parameters.ts'
-import { writeError } from './disk.ts'
-import type { ParameterStore } from './store.ts'
-import type { StepOutcome } from './trainer.ts'
+import type { ParameterStore } from '../step/store.ts'
+import type { StepOutcome } from '../step/trainer.ts'
+import { writeError } from '../system/disk.ts'
 
 /**
  * The tensor at fault: a parameter that is not finite, or else the first gradient that is not on the

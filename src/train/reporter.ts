@@ -1,12 +1,14 @@
 /** Turns what a step did into records: for metrics.jsonl, routing.jsonl, TensorBoard and whoever listens. */
+
+import type { RunConfig } from '../config/run-config.ts'
+import type { Ceiling } from '../measure/ceiling.ts'
 import { describeModel, type ModelDescription } from '../model/describe.ts'
-import type { Ceiling } from './ceiling.ts'
-import type { RunConfig } from './config.ts'
-import type { Evaluation } from './evaluation.ts'
-import type { EvalRecord, TrainEvent, TrainRecord } from './metrics.ts'
-import type { RunDirectory } from './run-directory.ts'
-import { keptFlops, median, routingRecord, summarize } from './statistics.ts'
-import type { StepOutcome } from './trainer.ts'
+import type { RunDirectory } from '../run/run-directory.ts'
+import type { Evaluation } from '../step/evaluation.ts'
+import type { EvalRecord, TrainRecord } from '../step/records.ts'
+import { keptFlops, median, routingRecord, summarize } from '../step/statistics.ts'
+import type { StepOutcome } from '../step/trainer.ts'
+import type { TrainEvent } from './events.ts'
 
 export class Reporter {
   readonly model: ModelDescription

@@ -1,8 +1,8 @@
 /** Curves on the dashboard: what can be done with them, on runs whose every number is known. */
 import type { Locator, Page } from 'playwright-core'
 import { describe, expect, test } from 'vitest'
+import type { RunConfig } from '../../src/config/run-config.ts'
 import { describeModel } from '../../src/model/describe.ts'
-import type { RunConfig } from '../../src/train/config.ts'
 import { card, chromium, downloaded, inkAt, named, rowOf, showOnly, soon, tableOf, textOf } from './dashboard-page.ts'
 import { makeRun } from './dashboard-runs.ts'
 import { siteOf } from './dashboard-site.ts'

@@ -1,7 +1,7 @@
 /** The dashboard in a browser: what it says of experts and tokens, against the files of the runs. */
 import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
-import type { RoutingRecord } from '../../src/train/metrics.ts'
+import type { RoutingRecord } from '../../src/step/records.ts'
 import { chromium, coloursOf, heard, heatMap, named, showOnly, soon, textOf } from './dashboard-page.ts'
 import { makeTrace, traced } from './dashboard-runs.ts'
 import { siteOf } from './dashboard-site.ts'

@@ -1,8 +1,8 @@
 /** Runs that nobody trained: files with just the numbers that a test of the dashboard is about. */
 import { mkdirSync, writeFileSync } from 'node:fs'
-import type { RunConfig } from '../../src/train/config.ts'
-import { loadConfig } from '../../src/train/load-config.ts'
-import type { RoutingRecord, TrainRecord } from '../../src/train/metrics.ts'
+import type { RunConfig } from '../../src/config/run-config.ts'
+import { loadConfig } from '../../src/run/load-config.ts'
+import type { RoutingRecord, TrainRecord } from '../../src/step/records.ts'
 import type { Workspace } from './support.ts'
 
 interface MadeRun {

@@ -1,6 +1,6 @@
 /** The dashboard in a browser: what it promises of runs that are written and of curves, against the files of the runs. */
 import { afterAll, describe, expect, test } from 'vitest'
-import type { RunInput } from '../../src/train/config.ts'
+import type { RunInput } from '../../src/config/run-config.ts'
 import {
   card,
   chromium,

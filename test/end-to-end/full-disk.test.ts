@@ -1,6 +1,6 @@
 /**
  * A disk that is really full: a file system of 2 MiB in memory, which only root of a Linux may mount.
- * Elsewhere the same is tested with a simulated disk in src/train/checkpoint/checkpoint.test.ts.
+ * Elsewhere the same is tested with a simulated disk in src/run/checkpoint/checkpoint.test.ts.
  */
 import { execFileSync, spawnSync } from 'node:child_process'
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs'

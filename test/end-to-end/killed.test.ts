@@ -2,8 +2,8 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import type { RunInput } from '../../src/train/config.ts'
-import { randomFor } from '../../src/train/random.ts'
+import type { RunInput } from '../../src/config/run-config.ts'
+import { randomFor } from '../../src/step/random.ts'
 import { finished, type Line, results, trainRecords, Workspace } from './support.ts'
 
 let workspace: Workspace

@@ -1,7 +1,7 @@
 /** A run with experts in attention, from training to text. */
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import type { RunInput } from '../../src/train/config.ts'
-import type { RoutingRecord } from '../../src/train/metrics.ts'
+import type { RunInput } from '../../src/config/run-config.ts'
+import type { RoutingRecord } from '../../src/step/records.ts'
 import { finished, results, trainRecords, Workspace } from './support.ts'
 
 let workspace: Workspace

@@ -1,12 +1,12 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { type RunConfig, runSchema } from '../../src/train/config.ts'
-import { initialize, initialScales } from '../../src/train/initialize.ts'
+import { type RunConfig, runSchema } from '../../src/config/run-config.ts'
+import { openRuntime } from '../../src/run/session.ts'
+import { initialize, initialScales } from '../../src/step/initialize.ts'
+import type { ParameterStore } from '../../src/step/store.ts'
+import { createStore, Trainer } from '../../src/step/trainer.ts'
 import { findNonFinite } from '../../src/train/non-finite.ts'
-import { openRuntime } from '../../src/train/session.ts'
-import type { ParameterStore } from '../../src/train/store.ts'
-import { createStore, Trainer } from '../../src/train/trainer.ts'
 import { checkpointsOf, metrics, Workspace } from './support.ts'
 
 let workspace: Workspace

@@ -1,6 +1,6 @@
 /** Every router that learns, from training to text, and over a stop: what it keeps between steps is in the checkpoint. */
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import type { RunInput } from '../../src/train/config.ts'
+import type { RunInput } from '../../src/config/run-config.ts'
 import { evalRecords, finished, results, trainRecords, Workspace } from './support.ts'
 
 let workspace: Workspace

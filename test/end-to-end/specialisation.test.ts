@@ -2,12 +2,12 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, expect, test } from 'vitest'
+import { presets } from '../../src/config/presets.ts'
+import { type RunInput, runSchema } from '../../src/config/run-config.ts'
 import { temporaryFolder } from '../../src/data/testing/temporary-folder.ts'
 import type { Specialisation } from '../../src/study/contract.ts'
-import { specialisation } from '../../src/study/specialisation.ts'
-import { type RunInput, runSchema } from '../../src/train/config.ts'
-import { train } from '../../src/train/index.ts'
-import { presets } from '../../src/train/presets.ts'
+import { specialisation } from '../../src/study/specialisation/specialisation.ts'
+import { train } from '../../src/train/train.ts'
 
 const { make } = temporaryFolder()
 const folder = make()

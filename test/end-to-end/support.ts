@@ -8,9 +8,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
-import type { RunInput } from '../../src/train/config.ts'
-import type { EvalRecord, TrainRecord } from '../../src/train/metrics.ts'
-import { randomFor } from '../../src/train/random.ts'
+import type { RunInput } from '../../src/config/run-config.ts'
+import { randomFor } from '../../src/step/random.ts'
+import type { EvalRecord, TrainRecord } from '../../src/step/records.ts'
 
 const bin = fileURLToPath(new URL('../../bin/choir.js', import.meta.url))
 

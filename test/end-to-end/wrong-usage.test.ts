@@ -1,7 +1,7 @@
 import { chmodSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import type { RunInput } from '../../src/train/config.ts'
+import type { RunInput } from '../../src/config/run-config.ts'
 import { finished, Workspace } from './support.ts'
 
 let workspace: Workspace

@@ -1,7 +1,10 @@
 /** Compiles and runs a handful of tensors once: what tests of the graph need of a runtime. */
-import { type Port, type Tensor, toOnnx } from '../../src/graph/index.ts'
+import type { Port } from '../../src/graph/model.ts'
+import { toOnnx } from '../../src/graph/onnx.ts'
 import { sizeOf } from '../../src/graph/shape.ts'
-import { type Buffer, createRuntime, type Runtime, typedArrays } from '../../src/runtime/index.ts'
+import type { Tensor } from '../../src/graph/tensor.ts'
+import { type Buffer, type Runtime, typedArrays } from '../../src/runtime/contract.ts'
+import { createRuntime } from '../../src/runtime/cpu-runtime.ts'
 
 let shared: Promise<Runtime> | undefined
 

@@ -3,8 +3,12 @@
  * differentiated is Σ w·y over all float outputs with fixed random weights, so that no error can hide
  * in a symmetric sum.
  */
-import { add, constant, gradient, input, multiply, sizeOf, sum, type Tensor } from '../../src/graph/index.ts'
-import { isFloat } from '../../src/graph/tensor.ts'
+
+import { gradient } from '../../src/graph/gradient.ts'
+import { add, multiply } from '../../src/graph/ops/elementwise.ts'
+import { sum } from '../../src/graph/ops/reduction.ts'
+import { sizeOf } from '../../src/graph/shape.ts'
+import { constant, input, isFloat, type Tensor } from '../../src/graph/tensor.ts'
 import { evaluator } from './evaluate.ts'
 
 /** A small linear congruential generator: tests must not depend on the generator under test. */

@@ -3,15 +3,17 @@
  * several contexts, as threads might have taken them. What differs between two orders is a bug of a kernel.
  */
 import { readFile } from 'node:fs/promises'
-import type { StagedModel } from '../../src/graph/index.ts'
-import { createArena, type Runtime, RuntimeError } from '../../src/runtime/index.ts'
+import type { StagedModel } from '../../src/graph/stages/contract.ts'
+import { createArena } from '../../src/runtime/arena.ts'
+import type { Runtime } from '../../src/runtime/contract.ts'
 import { Dnnl } from '../../src/runtime/onednn/dnnl.ts'
 import { findDnnl } from '../../src/runtime/onednn/library.ts'
 import type { Session, SessionBinding } from '../../src/runtime/onnxruntime/session.ts'
+import { RuntimeError } from '../../src/runtime/runtime-error.ts'
 import type { KernelCall, KernelThread, RowFunctions } from '../../src/runtime/staged/contract.ts'
 import type { Crew } from '../../src/runtime/staged/crew.ts'
 import { StagedExecutable } from '../../src/runtime/staged/executable.ts'
-import { kernels } from '../../src/runtime/staged/kernels/index.ts'
+import { kernels } from '../../src/runtime/staged/kernels/table.ts'
 import type { Script } from '../../src/runtime/staged/script.ts'
 import { buffersFor, type Values } from './kernel-check.ts'
 

@@ -4,8 +4,8 @@
  * and numbers at which a careless formula overflows.
  */
 
-import type { Tensor } from '../../src/graph/index.ts'
 import * as g from '../../src/graph/index.ts'
+import type { Tensor } from '../../src/graph/tensor.ts'
 import { testRandom } from './gradient-check.ts'
 import type { Dtype, KernelCase, KernelInput } from './kernel-check.ts'
 

@@ -5,24 +5,17 @@
  * any, in float64. Compared are its results and the gradients of Σ w·y over them, with random w.
  */
 import { expect } from 'vitest'
-import {
-  add,
-  constant,
-  cut,
-  dispatch,
-  gradient,
-  input,
-  multiply,
-  type Program,
-  type StagedModel,
-  sizeOf,
-  sum,
-  type Tensor,
-  toOnnx,
-  usesKernels,
-  withKernels,
-} from '../../src/graph/index.ts'
-import { type Executable, type Buffer as Memory, type Runtime, typedArrays } from '../../src/runtime/index.ts'
+import { gradient } from '../../src/graph/gradient.ts'
+import { toOnnx } from '../../src/graph/onnx.ts'
+import { add, multiply } from '../../src/graph/ops/elementwise.ts'
+import { dispatch } from '../../src/graph/ops/expert.ts'
+import { sum } from '../../src/graph/ops/reduction.ts'
+import type { Program } from '../../src/graph/program.ts'
+import { sizeOf } from '../../src/graph/shape.ts'
+import type { StagedModel } from '../../src/graph/stages/contract.ts'
+import { cut, usesKernels } from '../../src/graph/stages/cut.ts'
+import { constant, input, type Tensor, withKernels } from '../../src/graph/tensor.ts'
+import { type Executable, type Buffer as Memory, type Runtime, typedArrays } from '../../src/runtime/contract.ts'
 import { testRandom } from './gradient-check.ts'
 
 export type Dtype = 'float32' | 'float64'

@@ -3,12 +3,13 @@
  * what must agree. Losses, statistics and gradients, for every capacity rule and layout of the experts' rows.
  */
 import { expect } from 'vitest'
-import { firstVisible } from '../../src/data/index.ts'
-import { gradient, input, type Tensor } from '../../src/graph/index.ts'
+import { firstVisible } from '../../src/data/visible.ts'
+import { gradient } from '../../src/graph/gradient.ts'
+import { input, type Tensor } from '../../src/graph/tensor.ts'
 import { parameterSpecs, routedModules, SymbolicParameters } from '../../src/model/parameters.ts'
 import { hashTableOf } from '../../src/model/routing/hash.ts'
 import { losses } from '../../src/model/transformer.ts'
-import { configUnder } from '../../src/train/capacity-rules.ts'
+import { configUnder } from '../../src/step/capacity-rules.ts'
 import { type CaseOverrides, randomCase } from '../witness/generate.ts'
 import { type Routed, type WitnessInput, witnessForward } from '../witness/model.ts'
 import { type Evaluator, evaluator } from './evaluate.ts'

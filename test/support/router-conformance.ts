@@ -3,20 +3,14 @@
  * looks only at the contract (choices, places, slots, the layer's result), never inside.
  */
 import { describe, expect, test } from 'vitest'
-import {
-  combine,
-  constant,
-  dispatch,
-  gradient,
-  input,
-  multiply,
-  reshape,
-  type SlotPlan,
-  scatterAdd,
-  sizeOf,
-  sum,
-  type Tensor,
-} from '../../src/graph/index.ts'
+import { gradient } from '../../src/graph/gradient.ts'
+import { multiply } from '../../src/graph/ops/elementwise.ts'
+import { combine, dispatch, type SlotPlan } from '../../src/graph/ops/expert.ts'
+import { scatterAdd } from '../../src/graph/ops/indexing.ts'
+import { sum } from '../../src/graph/ops/reduction.ts'
+import { reshape } from '../../src/graph/ops/shape.ts'
+import { sizeOf } from '../../src/graph/shape.ts'
+import { constant, input, type Tensor } from '../../src/graph/tensor.ts'
 import { type ModelConfig, type MoeConfig, modelSchema } from '../../src/model/config.ts'
 import { moeLayer } from '../../src/model/moe.ts'
 import { activatedExperts, hasRouterWeights, parameterSpecs, SymbolicParameters } from '../../src/model/parameters.ts'

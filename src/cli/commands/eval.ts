@@ -48,7 +48,7 @@ async function run(io: Io, directory: string, flags: EvalFlags): Promise<void> {
     capacity: flags.capacity,
     ...(flags.threads === undefined ? {} : { threads: flags.threads }),
     ...(flags.math === undefined ? {} : { math: flags.math }),
-    onEvent: (event) => {
+    onMessage: (event) => {
       if (event.kind === 'notice' && flags.json) writeJson(io, event)
       else if (event.kind === 'warning' || event.kind === 'notice') io.stderr.write(`choir: ${event.message}\n`)
       else if (event.kind === 'prepare' && !flags.json) io.stderr.write(`  ${event.message}\n`)

@@ -9,9 +9,9 @@ import {
   builtinStudies,
   sizeDescriptions,
   studySizes,
-} from '../../study/builtin/index.ts'
-import type { StudyOptions } from '../../study/run-study.ts'
-import { readSpecification, type Specification, withSets } from '../../study/specification.ts'
+} from '../../study/builtin/studies.ts'
+import { readSpecification, type Specification, withSets } from '../../study/grid/specification.ts'
+import type { StudyOptions } from '../../study/runs/run-study.ts'
 import { labelled } from '../display/display.ts'
 import { StudyDisplay } from '../display/study.ts'
 import { duration } from '../format.ts'

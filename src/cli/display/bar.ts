@@ -3,8 +3,9 @@
  * training does), with evaluations scrolling away above them.
  */
 import { MultiBar, type Params, type SingleBar } from 'cli-progress'
-import type { RunConfig } from '../../train/config.ts'
-import type { TrainEvent, TrainRecord } from '../../train/metrics.ts'
+import type { RunConfig } from '../../config/run-config.ts'
+import type { TrainRecord } from '../../step/records.ts'
+import type { TrainEvent } from '../../train/events.ts'
 import { count, duration, fixed, grouped, percent, widthOf } from '../format.ts'
 import { type Colors, type Io, isTerminal } from '../io.ts'
 import { type Display, evaluationValues, opening, TimeLeft } from './display.ts'

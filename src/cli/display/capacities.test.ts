@@ -1,6 +1,6 @@
 import pc from 'picocolors'
 import { expect, test } from 'vitest'
-import type { CapacityEvaluation, EvalRecord } from '../../train/metrics.ts'
+import type { CapacityEvaluation, EvalRecord } from '../../step/records.ts'
 import { capacityTable, droplessBeside, ruleText } from './capacities.ts'
 
 const plainColors = pc.createColors(false)

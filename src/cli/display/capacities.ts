@@ -1,6 +1,6 @@
 /** An evaluation under the capacity rules, for people: in a line where they hardly differ, else as a small table. */
 import { type CapacityRule, capacityRules } from '../../model/routing/contract.ts'
-import type { EvalRecord } from '../../train/metrics.ts'
+import type { EvalRecord } from '../../step/records.ts'
 import { fixed, percent } from '../format.ts'
 import type { Colors } from '../io.ts'
 

@@ -2,8 +2,9 @@
  * How a training is followed: a display takes events and shows them, on a terminal with a live bar,
  * elsewhere as plain lines, or as JSON. This file holds what the displays for people share.
  */
-import type { RunConfig } from '../../train/config.ts'
-import type { EvalRecord, TrainEvent } from '../../train/metrics.ts'
+import type { RunConfig } from '../../config/run-config.ts'
+import type { EvalRecord } from '../../step/records.ts'
+import type { TrainEvent } from '../../train/events.ts'
 import { count, fixed, grouped, percent } from '../format.ts'
 import type { Colors } from '../io.ts'
 import { engineLine, modelLine, routingLine, sourceName } from '../summary.ts'

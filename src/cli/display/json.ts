@@ -1,5 +1,5 @@
 /** The display for programs: every event as it is, a line each. */
-import type { TrainEvent } from '../../train/metrics.ts'
+import type { TrainEvent } from '../../train/events.ts'
 import { type Io, writeJson } from '../io.ts'
 import type { Display } from './display.ts'
 

@@ -1,6 +1,7 @@
 /** The display for logs: an aligned line every few seconds, and one for each evaluation and checkpoint. */
-import type { RunConfig } from '../../train/config.ts'
-import type { TrainEvent, TrainRecord } from '../../train/metrics.ts'
+import type { RunConfig } from '../../config/run-config.ts'
+import type { TrainRecord } from '../../step/records.ts'
+import type { TrainEvent } from '../../train/events.ts'
 import { count, duration, fixed, percent } from '../format.ts'
 import type { Colors, Io } from '../io.ts'
 import { type Display, evaluationValues, opening, TimeLeft } from './display.ts'

@@ -1,5 +1,11 @@
 /** A plan as text. */
-import { type Cluster, layoutName, type Plan, type Prediction, type Validation, type WhatIf } from '../../plan/index.ts'
+
+import type { Prediction } from '../../plan/cost/predict.ts'
+import type { Cluster } from '../../plan/inputs/cluster.ts'
+import type { Plan } from '../../plan/plan.ts'
+import { layoutName } from '../../plan/search/layout.ts'
+import type { WhatIf } from '../../plan/search/what-if.ts'
+import type { Validation } from '../../plan/validate.ts'
 import { bytes, count, duration, fixed, flops, grouped, percent, table } from '../format.ts'
 import type { Colors } from '../io.ts'
 import { modelLine, routingLine } from '../summary.ts'

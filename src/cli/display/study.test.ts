@@ -1,9 +1,9 @@
 /** A study as a person follows it, on a terminal of 80 columns and in a file. */
 import { stripVTControlCharacters } from 'node:util'
 import { expect, test } from 'vitest'
+import { loadConfig } from '../../run/load-config.ts'
 import type { FailedRun } from '../../study/contract.ts'
 import type { StudyEvent } from '../../study/events.ts'
-import { loadConfig } from '../../train/load-config.ts'
 import { colorsFor } from '../io.ts'
 import { fakeIo } from '../testing/fake.ts'
 import { StudyDisplay } from './study.ts'

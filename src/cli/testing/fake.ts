@@ -1,11 +1,19 @@
 /** A command line without a machine under it: streams that remember, and an engine that plays a script. */
 import { Writable } from 'node:stream'
-import { plan, planLocal, validate, whatIf, writePlanReport } from '../../plan/index.ts'
-import type { StepEvent } from '../../runtime/index.ts'
-import type { StudyEvent, StudyOutcome } from '../../study/index.ts'
-import type { CeilingReport, Machine, StepProfile } from '../../train/index.ts'
-import { loadConfig } from '../../train/load-config.ts'
-import type { EvalRecord, TrainEvent, TrainRecord, TrainSummary } from '../../train/metrics.ts'
+import type { CeilingReport } from '../../measure/ceiling.ts'
+import type { Machine } from '../../measure/machine.ts'
+import type { StepProfile } from '../../measure/step-profile.ts'
+import { planLocal } from '../../plan/local/plan-local.ts'
+import { plan } from '../../plan/plan.ts'
+import { writePlanReport } from '../../plan/report.ts'
+import { whatIf } from '../../plan/search/what-if.ts'
+import { validate } from '../../plan/validate.ts'
+import { loadConfig } from '../../run/load-config.ts'
+import type { StepEvent } from '../../runtime/contract.ts'
+import type { EvalRecord, TrainRecord } from '../../step/records.ts'
+import type { StudyEvent } from '../../study/events.ts'
+import type { StudyOutcome } from '../../study/study.ts'
+import type { TrainEvent, TrainSummary } from '../../train/events.ts'
 import type { Engine } from '../engine.ts'
 import type { Io } from '../io.ts'
 import { main } from '../main.ts'
@@ -212,8 +220,8 @@ export function fakeIo(settings: Settings = {}): Fake {
     },
     async evaluateRun(directory, options) {
       calls.push({ name: 'evaluateRun', args: [directory, options] })
-      options.onEvent?.({ kind: 'prepare', message: 'reading the text' })
-      if (options.math === 'bf16') options.onEvent?.({ kind: 'notice', message: 'no bf16 here' })
+      options.onMessage?.({ kind: 'prepare', message: 'reading the text' })
+      if (options.math === 'bf16') options.onMessage?.({ kind: 'notice', message: 'no bf16 here' })
       const record = evalRecord(20)
       const capacity = options.capacity ?? 'none'
       return { ...record, ...record.capacities[capacity], capacity }

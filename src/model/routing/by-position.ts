@@ -17,28 +17,12 @@
  * The graph has no loop over positions. From one position to the next saved goes through x → min(D, max(0, x + d))
  * with d = income − wanted; two such maps after each other are one of their kind, so log₂ S steps compose them all.
  */
-import {
-  add,
-  concat,
-  constant,
-  cumulativeSum,
-  gather,
-  less,
-  maximum,
-  minimum,
-  multiply,
-  oneHot,
-  reshape,
-  scatterAlong,
-  slice,
-  subtract,
-  sum,
-  type Tensor,
-  takeAlong,
-  topK,
-  transpose,
-  where,
-} from '../../graph/index.ts'
+import { add, less, maximum, minimum, multiply, subtract, where } from '../../graph/ops/elementwise.ts'
+import { gather, oneHot, scatterAlong, takeAlong } from '../../graph/ops/indexing.ts'
+import { cumulativeSum, topK } from '../../graph/ops/order.ts'
+import { sum } from '../../graph/ops/reduction.ts'
+import { concat, reshape, slice, transpose } from '../../graph/ops/shape.ts'
+import { constant, type Tensor } from '../../graph/tensor.ts'
 import type { MoeConfig } from '../config.ts'
 import { type Allowance, allowanceOf, serviceOrder } from './allowance.ts'
 import type { Choice, Placement, QueueInput } from './contract.ts'

@@ -6,23 +6,12 @@
  * many came before it. By position they are counted position by position (`by-position.ts`). Where the
  * experts choose, their best C tokens of a group decide.
  */
-import {
-  add,
-  broadcastTo,
-  constant,
-  cumulativeSum,
-  minimum,
-  multiply,
-  oneHot,
-  remainder,
-  reshape,
-  scatterAlong,
-  sum,
-  type Tensor,
-  takeAlong,
-  topK,
-  transpose,
-} from '../../graph/index.ts'
+import { add, broadcastTo, minimum, multiply, remainder } from '../../graph/ops/elementwise.ts'
+import { oneHot, scatterAlong, takeAlong } from '../../graph/ops/indexing.ts'
+import { cumulativeSum, topK } from '../../graph/ops/order.ts'
+import { sum } from '../../graph/ops/reduction.ts'
+import { reshape, transpose } from '../../graph/ops/shape.ts'
+import { constant, type Tensor } from '../../graph/tensor.ts'
 import type { MoeConfig } from '../config.ts'
 import { activatedExperts } from '../parameters.ts'
 import { placeByPosition } from './by-position.ts'

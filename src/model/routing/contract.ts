@@ -19,7 +19,7 @@
  * position_TK = [[0, 0], [0, 1]]    token 1 is second in the queue of expert 3, and is dropped there
  * ```
  */
-import type { Tensor } from '../../graph/index.ts'
+import type { Tensor } from '../../graph/tensor.ts'
 import type { MoeConfig } from '../config.ts'
 
 export interface RouterInput {

@@ -3,25 +3,14 @@
  * group of tokens and a prototype; then averaged over both, so that one process with G groups and G
  * ranks with one group each have the same loss.
  */
-import {
-  cast,
-  constant,
-  type DType,
-  equal,
-  less,
-  logSoftmax,
-  logSumExp,
-  mean,
-  multiply,
-  negate,
-  oneHot,
-  remainder,
-  reshape,
-  slice,
-  square,
-  sum,
-  type Tensor,
-} from '../../graph/index.ts'
+
+import type { DType } from '../../graph/model.ts'
+import { cast, equal, less, multiply, negate, remainder, square } from '../../graph/ops/elementwise.ts'
+import { logSoftmax, logSumExp } from '../../graph/ops/fused.ts'
+import { oneHot } from '../../graph/ops/indexing.ts'
+import { mean, sum } from '../../graph/ops/reduction.ts'
+import { reshape, slice } from '../../graph/ops/shape.ts'
+import { constant, type Tensor } from '../../graph/tensor.ts'
 import type { MoeConfig } from '../config.ts'
 import type { Choice, Placement } from './contract.ts'
 

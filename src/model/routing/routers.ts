@@ -2,20 +2,15 @@
  * The routers. `top-k`, `switch` and `prototype` are one learned router with different settings; `sinkhorn`
  * and `bias` are the same but for what the best experts are chosen by.
  */
-import {
-  add,
-  broadcastTo,
-  constant,
-  divide,
-  matmul,
-  reshape,
-  sinkhorn,
-  softmax,
-  sum,
-  type Tensor,
-  takeAlong,
-  topK,
-} from '../../graph/index.ts'
+import { add, broadcastTo, divide } from '../../graph/ops/elementwise.ts'
+import { softmax } from '../../graph/ops/fused.ts'
+import { takeAlong } from '../../graph/ops/indexing.ts'
+import { matmul } from '../../graph/ops/matmul.ts'
+import { topK } from '../../graph/ops/order.ts'
+import { sum } from '../../graph/ops/reduction.ts'
+import { reshape } from '../../graph/ops/shape.ts'
+import { sinkhorn } from '../../graph/ops/sinkhorn.ts'
+import { constant, type Tensor } from '../../graph/tensor.ts'
 import type { MoeConfig } from '../config.ts'
 import { hasRouterWeights, type Parameters } from '../parameters.ts'
 import type { Choice, Router, RouterInput } from './contract.ts'

@@ -1,15 +1,10 @@
 /** Which experts are the best: two ways to the same answer, of different cost. */
-import {
-  concat,
-  constant,
-  equal,
-  greaterOrEqual,
-  oneHot,
-  reshape,
-  type Tensor,
-  topK,
-  where,
-} from '../../graph/index.ts'
+
+import { equal, greaterOrEqual, where } from '../../graph/ops/elementwise.ts'
+import { oneHot } from '../../graph/ops/indexing.ts'
+import { topK } from '../../graph/ops/order.ts'
+import { concat, reshape } from '../../graph/ops/shape.ts'
+import { constant, type Tensor } from '../../graph/tensor.ts'
 import type { MoeConfig } from '../config.ts'
 
 /** Below any score, yet finite in float32. */

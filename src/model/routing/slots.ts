@@ -7,25 +7,20 @@
 import {
   add,
   cast,
-  concat,
-  constant,
-  cumulativeSum,
   divide,
-  gather,
   greaterOrEqual,
-  invertIndex,
   less,
   maximum,
   multiply,
-  type RaggedPlan,
-  reshape,
-  type SlotPlan,
   subtract,
-  sum,
-  type Tensor,
-  transpose,
   where,
-} from '../../graph/index.ts'
+} from '../../graph/ops/elementwise.ts'
+import type { RaggedPlan, SlotPlan } from '../../graph/ops/expert.ts'
+import { gather, invertIndex } from '../../graph/ops/indexing.ts'
+import { cumulativeSum } from '../../graph/ops/order.ts'
+import { sum } from '../../graph/ops/reduction.ts'
+import { concat, reshape, transpose } from '../../graph/ops/shape.ts'
+import { constant, type Tensor } from '../../graph/tensor.ts'
 import type { Choice, Placement } from './contract.ts'
 
 /** Slots in a padded layout [N, G·C]. */

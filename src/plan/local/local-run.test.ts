@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest'
-import { loadConfig } from '../../train/load-config.ts'
-import { clusterOf } from '../load-plan.ts'
-import { Predictor } from '../predict.ts'
-import { layoutsOf } from '../search.ts'
+import { loadConfig } from '../../run/load-config.ts'
+import { Predictor } from '../cost/predict.ts'
+import { clusterOf } from '../inputs/load-plan.ts'
+import { layoutsOf } from '../search/search.ts'
 import { localLayout, localLoads, localRun } from './local-run.ts'
 
 const demo = () => loadConfig('demo', ['train.batch=8', 'train.microBatches=4'])

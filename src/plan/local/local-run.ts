@@ -1,9 +1,10 @@
 /** A run of Choir itself in the planner's terms: one device, float32 in memory, what the kernels do. */
-import type { RunConfig } from '../../train/config.ts'
-import { checked } from '../../train/config-problems.ts'
-import type { Layout } from '../layout.ts'
-import { balancedLoads, type ModelLoads } from '../load.ts'
-import { type PlannedRun, plannedRunSchema } from '../settings.ts'
+
+import { checked } from '../../config/problems.ts'
+import type { RunConfig } from '../../config/run-config.ts'
+import { type PlannedRun, plannedRunSchema } from '../inputs/settings.ts'
+import type { Layout } from '../search/layout.ts'
+import { balancedLoads, type ModelLoads } from '../work/load.ts'
 
 /**
  * Activations, weights and gradients are float32 whatever products round their factors to; attention stores no

@@ -1,10 +1,10 @@
 /** The time of a training step by what is done, as it was recorded and as the planner has it. */
-import type { StepProfile } from '../../train/index.ts'
-import type { Cluster } from '../cluster.ts'
-import { backwardSeconds, forwardSeconds } from '../device-time.ts'
-import { Predictor } from '../predict.ts'
-import type { PlannedRun } from '../settings.ts'
-import { Workloads } from '../stages.ts'
+import type { StepProfile } from '../../measure/step-profile.ts'
+import { backwardSeconds, forwardSeconds } from '../cost/device-time.ts'
+import { Predictor } from '../cost/predict.ts'
+import type { Cluster } from '../inputs/cluster.ts'
+import type { PlannedRun } from '../inputs/settings.ts'
+import { Workloads } from '../work/stages.ts'
 import { localLayout, localLoads } from './local-run.ts'
 
 /** Seconds of a step. */

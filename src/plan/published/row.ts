@@ -1,6 +1,6 @@
 /** A published measurement: what was run, on what, and what was printed. */
 import type { z } from 'zod'
-import type { plannedRunSchema } from '../settings.ts'
+import type { plannedRunSchema } from '../inputs/settings.ts'
 
 type Planned = z.input<typeof plannedRunSchema>
 export type PublishedModel = NonNullable<Planned['model']>

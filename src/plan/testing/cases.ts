@@ -1,10 +1,10 @@
 /** Runs, clusters and layouts to plan in tests: small ones, and clusters without the losses of real ones. */
 import type { z } from 'zod'
-import { type Cluster, type ClusterInput, clusterSchema } from '../cluster.ts'
-import type { Layout } from '../layout.ts'
-import { balancedLoads, type ModelLoads } from '../load.ts'
-import { type Prediction, Predictor } from '../predict.ts'
-import { type PlannedRun, plannedRunSchema } from '../settings.ts'
+import { type Prediction, Predictor } from '../cost/predict.ts'
+import { type Cluster, type ClusterInput, clusterSchema } from '../inputs/cluster.ts'
+import { type PlannedRun, plannedRunSchema } from '../inputs/settings.ts'
+import type { Layout } from '../search/layout.ts'
+import { balancedLoads, type ModelLoads } from '../work/load.ts'
 
 export type RunInput = z.input<typeof plannedRunSchema>
 

@@ -5,9 +5,9 @@
  * half a microsecond beyond its work, so callers may cut work finely. Memory is float32; with `bf16`
  * math a product rounds its factors to bfloat16 and still sums in float32.
  */
-import { RuntimeError } from '../contract.ts'
+import { type Precision, RuntimeError } from '../contract.ts'
 import { addressOf } from '../ffi.ts'
-import { Handle, openDnnl, type Precision } from './library.ts'
+import { Handle, openDnnl } from './library.ts'
 import { type Api, ok, Primitive, type Runnable, signatures } from './primitive.ts'
 import { type Batch, keyOf, type MatrixLayout, type Product } from './product.ts'
 import { FactorMemory, RoundedProduct } from './rounded-product.ts'

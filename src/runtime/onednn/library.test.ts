@@ -33,7 +33,7 @@ const find = (env: Record<string, string>) =>
 /** What a runtime tells of itself, and the math that was asked for. */
 const runtime = (math: string, env: Record<string, string>) =>
   inProcess(
-    `import { createRuntime } from ${built('index.js')}
+    `import { createRuntime } from ${built('cpu-runtime.js')}
      const runtime = await createRuntime({ threads: 1, math: ${JSON.stringify(math)} })
      const { math, provider, notice = null, kernels } = runtime
      console.log(JSON.stringify({ math, provider, notice, kernels: [...kernels.names] }))

@@ -10,9 +10,6 @@ import { addressOf, loadLibrary } from '../ffi.ts'
 
 type Library = ReturnType<typeof loadLibrary>
 
-/** Precision of matrix products: float32 throughout, or bfloat16 factors with float32 sums. */
-export type Precision = 'float32' | 'bf16'
-
 export interface DnnlLibrary {
   /** Path or name to load it by, the same on every thread. */
   readonly path: string

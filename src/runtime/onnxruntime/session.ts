@@ -8,13 +8,14 @@
  * effect when that run ends.
  */
 import type { Model, Port } from '../../graph/model.ts'
+import { checkBuffers } from '../buffers.ts'
 import { type Binding, type Buffer, type Executable, type NodeTime, RuntimeError, type StepEvent } from '../contract.ts'
 import { addressOf, type Pointer, type Strings, stringArray } from '../ffi.ts'
 import { RunClock } from '../recording.ts'
 import type { Environment } from './environment.ts'
 import { explain, takeFailure } from './errors.ts'
 import { endProfile, type Recording, removeProfileFolder } from './profile.ts'
-import { checkBuffers, createValue } from './values.ts'
+import { createValue } from './values.ts'
 
 /** Milliseconds since the epoch, with fractions. */
 const now = (): number => performance.timeOrigin + performance.now()

@@ -22,7 +22,9 @@
  * }
  * ```
  */
-import type { AttributeValue, DType, Shape } from '../../graph/index.ts'
+
+import type { DType, Shape } from '../../graph/model.ts'
+import type { AttributeValue } from '../../graph/tensor.ts'
 import type { Dnnl } from '../onednn/dnnl.ts'
 
 /** A tensor of a call, row-major. */

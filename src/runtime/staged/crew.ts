@@ -7,8 +7,8 @@
  */
 import { readFile } from 'node:fs/promises'
 import { Worker } from 'node:worker_threads'
+import type { Precision } from '../contract.ts'
 import { RuntimeError } from '../contract.ts'
-import type { Precision } from '../onednn/library.ts'
 import { controlBytes, Meeting } from './barrier.ts'
 import type { CrewData, Failure, Order, Report, Script } from './script.ts'
 

@@ -1,24 +1,19 @@
 /** Staged programs on their threads: failures, runs at the same time, and letting go. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import {
-  cut,
-  dispatch,
-  gather,
-  input,
-  matmul,
-  multiply,
-  type Program,
-  rmsNorm,
-  scope,
-  sum,
-  type Tensor,
-  toOnnx,
-  withKernels,
-} from '../../graph/index.ts'
+import { toOnnx } from '../../graph/onnx.ts'
+import { multiply } from '../../graph/ops/elementwise.ts'
+import { dispatch } from '../../graph/ops/expert.ts'
+import { rmsNorm } from '../../graph/ops/fused.ts'
+import { gather } from '../../graph/ops/indexing.ts'
+import { matmul } from '../../graph/ops/matmul.ts'
+import { sum } from '../../graph/ops/reduction.ts'
+import type { Program } from '../../graph/program.ts'
+import { cut } from '../../graph/stages/cut.ts'
+import { input, scope, type Tensor, withKernels } from '../../graph/tensor.ts'
 import { createArena } from '../arena.ts'
 import { type Executable, type Runtime, RuntimeError } from '../contract.ts'
+import { createRuntime } from '../cpu-runtime.ts'
 import { findDnnl } from '../onednn/library.ts'
-import { createRuntime } from '../onnxruntime/runtime.ts'
 import type { Session } from '../onnxruntime/session.ts'
 import type { Crew } from './crew.ts'
 import { StagedExecutable, type StagedParts } from './executable.ts'

@@ -2,8 +2,10 @@
  * A staged program, compiled and bound: ONNX models become sessions, values get places in one memory, and
  * the whole becomes a script for the crew.
  */
-import type { Model, Origin, StagedModel, ValueUse } from '../../graph/index.ts'
+import type { Model, Origin } from '../../graph/model.ts'
+import type { StagedModel, ValueUse } from '../../graph/stages/contract.ts'
 import { type Arena, maxArenaBytes } from '../arena.ts'
+import { checkBuffers } from '../buffers.ts'
 import {
   type Binding,
   type Buffer,
@@ -15,21 +17,35 @@ import {
   typedArrays,
 } from '../contract.ts'
 import { addressOf } from '../ffi.ts'
-import type { Session, SessionBinding } from '../onnxruntime/session.ts'
-import { checkBuffers } from '../onnxruntime/values.ts'
 import type { KernelCall, KernelTensor } from './contract.ts'
 import type { Crew } from './crew.ts'
-import { kernels } from './kernels/index.ts'
+import { kernels } from './kernels/table.ts'
 import { type MemoryPlan, planMemory } from './memory.ts'
 import { StepTimes } from './profile.ts'
 import type { Failure, Script, Step } from './script.ts'
+
+/** A compiled ONNX stage, as ONNX Runtime's sessions are. */
+export interface OnnxProgram {
+  bind(buffers: Readonly<Record<string, Buffer>>): OnnxBinding
+  /** Node times of all runs; ends the recording. */
+  allNodes(): readonly NodeTime[]
+  /** The nodes in the last of so many runs, when it was recorded; times in ms from the run's beginning. */
+  lastNodes(runs: number): readonly StepEvent[]
+  release(): void
+}
+
+export interface OnnxBinding {
+  /** Arguments of `OrtApi.Run`, addresses and counts: a thread of the crew makes the call. */
+  readonly arguments: readonly (bigint | number | null)[]
+  release(): void
+}
 
 /** What the runtime gives its staged programs. */
 export interface StagedParts {
   readonly crew: Crew
   readonly threads: number
   readonly profile: boolean
-  compile(model: Model): Promise<Session>
+  compile(model: Model): Promise<OnnxProgram>
   /** Memory of at least so many bytes, which all programs of the runtime use in turn. */
   memory(bytes: number): Arena
   /** The error to throw for a status of ONNX Runtime. */
@@ -39,7 +55,7 @@ export interface StagedParts {
 
 const textOf = (bytes: Uint8Array): string => new TextDecoder('latin1').decode(bytes)
 
-type StageSession = { readonly session: Session; readonly origins: ReadonlyMap<string, Origin> }
+type StageSession = { readonly session: OnnxProgram; readonly origins: ReadonlyMap<string, Origin> }
 
 /** Alike stages share a session. */
 function releaseAll(sessions: readonly (StageSession | null)[]): void {
@@ -72,8 +88,8 @@ export class StagedExecutable implements Executable {
 
   static async compile(parts: StagedParts, model: StagedModel): Promise<StagedExecutable> {
     // Layers are alike: equal models share a session.
-    const known = new Map<string, Promise<Session>>()
-    const compile = (onnx: Model): Promise<Session> => {
+    const known = new Map<string, Promise<OnnxProgram>>()
+    const compile = (onnx: Model): Promise<OnnxProgram> => {
       if (parts.profile) return parts.compile(onnx)
       const key = textOf(onnx.bytes)
       const session = known.get(key) ?? parts.compile(onnx)
@@ -141,7 +157,7 @@ export class StagedExecutable implements Executable {
       return { ...this.tensorOf(use), offset, address: port ? Number(addressOf(port)) : base + offset }
     }
 
-    const sessions: SessionBinding[] = []
+    const sessions: OnnxBinding[] = []
     const steps = model.stages.map((stage, at): Step => {
       if (stage.kind === 'kernel') {
         const { type, attributes, inputs, outputs, added } = stage
@@ -239,7 +255,7 @@ interface BindingParts {
   readonly crew: Crew
   readonly clock: StepTimes | null
   readonly script: Script
-  readonly sessions: readonly SessionBinding[]
+  readonly sessions: readonly OnnxBinding[]
   /** A copy of the caller's record: no array may be collected while the script has its address. */
   readonly buffers: Readonly<Record<string, Buffer>>
   readonly explain: (failure: Failure) => RuntimeError

@@ -1,9 +1,10 @@
 /** The memory of staged programs: nothing is overwritten that is still needed, and little is wasted. */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import type { StagedModel } from '../../graph/index.ts'
-import { cut, input, type KernelStage, type Stage, type Tensor } from '../../graph/index.ts'
+import type { KernelStage, Stage, StagedModel } from '../../graph/stages/contract.ts'
+import { cut } from '../../graph/stages/cut.ts'
 import { evaluateProgram, kernel, programs, runStages } from '../../graph/stages/testing/staged-programs.ts'
+import { input, type Tensor } from '../../graph/tensor.ts'
 import { planMemory } from './memory.ts'
 
 const LINE = 64

@@ -3,7 +3,8 @@
  * reads it, and values that never live at the same time may share memory: the largest are placed first,
  * each at the lowest place that is free for as long as it lives.
  */
-import type { DType, StagedModel } from '../../graph/index.ts'
+import type { DType } from '../../graph/model.ts'
+import type { StagedModel } from '../../graph/stages/contract.ts'
 
 const bytesOf: Readonly<Record<DType, number>> = { float32: 4, float64: 8, int32: 4, int64: 8, bool: 1 }
 /** Bytes of a cache line. */

@@ -4,11 +4,11 @@
  * steps add up to the run, waiting included. Inside an ONNX stage ONNX Runtime's own recording says which
  * node took what, scaled to the runs that count (recording.ts); the rest of the stage is the price of the stage.
  */
-import type { StagedModel } from '../../graph/index.ts'
+import type { StagedModel } from '../../graph/stages/contract.ts'
 import type { NodeTime, StepEvent } from '../contract.ts'
 import { RunClock } from '../recording.ts'
 import type { KernelCall } from './contract.ts'
-import { kernels } from './kernels/index.ts'
+import { kernels } from './kernels/table.ts'
 import type { Script } from './script.ts'
 
 export class StepTimes {

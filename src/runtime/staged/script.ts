@@ -1,7 +1,7 @@
 /** What the JavaScript thread tells the crew: programs as lists of steps with addresses filled in. */
 
 import type { SharedMemory } from '../arena.ts'
-import type { Precision } from '../onednn/library.ts'
+import type { Precision } from '../contract.ts'
 import type { KernelCall, Scratch } from './contract.ts'
 
 /** A call of OrtApi.Run, argument by argument. */

@@ -9,7 +9,7 @@ import { RuntimeError } from '../contract.ts'
 import { Dnnl } from '../onednn/dnnl.ts'
 import { Meeting } from './barrier.ts'
 import type { KernelThread, PreparedCall, RowFunctions } from './contract.ts'
-import { kernels } from './kernels/index.ts'
+import { kernels } from './kernels/table.ts'
 import type { CrewData, Failure, Order, Report, Script } from './script.ts'
 
 /** The part of `WebAssembly` that is used (TypeScript declares it for browsers only). */

@@ -3,20 +3,20 @@
  * section a question, all in one form; then which experts serve whom, other text, all arms, learning rates
  * and runs that are missing. The analysis never fails for want of runs.
  */
-import type { Report, Section } from '../../report/index.ts'
+import type { Report, Section } from '../../report/report.ts'
 import type { StudyResults } from '../contract.ts'
 import { mean } from '../statistics.ts'
 import { answersOf } from './claims/answers.ts'
-import { elsewhereSection } from './elsewhere.ts'
 import { factsOf, missingSection } from './facts.ts'
 import { fixed } from './numbers.ts'
 import { opening } from './opening.ts'
-import { distinct } from './routing.ts'
 import { Runs } from './runs.ts'
 import { sectionOf } from './section.ts'
-import { specialisationSection } from './specialisation.ts'
+import { elsewhereSection } from './sections/elsewhere.ts'
+import { distinct } from './sections/routing.ts'
+import { specialisationSection } from './sections/specialisation.ts'
+import { tuningSection } from './sections/tuning.ts'
 import { armTable, present } from './tables.ts'
-import { tuningSection } from './tuning.ts'
 
 export function analyse(results: StudyResults): Report {
   const runs = new Runs({

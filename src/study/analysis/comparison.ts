@@ -6,8 +6,8 @@
 import type { CapacityRule } from '../../model/routing/contract.ts'
 import type { Contrast } from '../contract.ts'
 import { type Estimate, estimateMean, estimateRatio, holm } from '../statistics.ts'
-import { type AtCost, correctedWords, perFlop, perSecond, type Word } from './equal-cost.ts'
 import type { Pair, Runs } from './runs.ts'
+import { type AtCost, correctedWords, perFlop, perSecond, type Word } from './sections/equal-cost.ts'
 import { timeRatio } from './step-times.ts'
 
 /**

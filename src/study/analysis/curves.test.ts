@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import type { LineFigure } from '../../report/index.ts'
+import type { LineFigure } from '../../report/blocks.ts'
 import type { StudyResults } from '../contract.ts'
 import { studyOf } from '../testing/results.ts'
 import { analyse } from './analyse.ts'

@@ -4,7 +4,7 @@
  * is its 95 % interval. Where a seed has no value (every step of a bin was skipped), the line has a gap:
  * a mean over the other seeds would jump for no reason but that.
  */
-import type { LineFigure } from '../../report/index.ts'
+import type { LineFigure } from '../../report/blocks.ts'
 import type { FinishedRun } from '../contract.ts'
 import { estimateMean, mean } from '../statistics.ts'
 import type { Comparison } from './comparison.ts'

@@ -1,5 +1,5 @@
 /** What the study is, before anything that it found: runs, model, text and machine; and what is missing. */
-import type { Section } from '../../report/index.ts'
+import type { Section } from '../../report/report.ts'
 import type { FinishedRun, Pilot, StudyResults } from '../contract.ts'
 import { count, dash, fixed, plural } from './numbers.ts'
 import type { Runs } from './runs.ts'

@@ -2,8 +2,8 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import type { CapacityRule } from '../../model/routing/contract.ts'
-import { type Claim, claimSchema } from '../claim.ts'
 import { type FinishedRun, type RunRecord, type StudyResults, views } from '../contract.ts'
+import { type Claim, claimSchema } from '../grid/claim.ts'
 import { type ArmSketch, studyOf } from '../testing/results.ts'
 import { analyse } from './analyse.ts'
 

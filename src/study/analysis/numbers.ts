@@ -2,7 +2,7 @@
  * Numbers as a report prints them: a real minus sign, as many digits as the interval supports, and a dash
  * where there is no number. Nothing here returns "NaN".
  */
-import type { Cell, TextCell } from '../../report/index.ts'
+import type { Cell, TextCell } from '../../report/blocks.ts'
 import type { Estimate, Interval } from '../statistics.ts'
 
 export const dash = '–'

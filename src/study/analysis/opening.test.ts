@@ -1,8 +1,8 @@
 /** The table that opens a report, and the sentences below it. */
 import { describe, expect, test } from 'vitest'
-import type { Cell, IntervalCell } from '../../report/index.ts'
-import { claimSchema } from '../claim.ts'
+import type { Cell, IntervalCell } from '../../report/blocks.ts'
 import type { Question } from '../contract.ts'
+import { claimSchema } from '../grid/claim.ts'
 import { type StudySketch, studyOf } from '../testing/results.ts'
 import { analyse } from './analyse.ts'
 

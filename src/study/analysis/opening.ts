@@ -2,7 +2,8 @@
  * The table that opens a report: a row a claim, the strongest finding first, and below it the few sentences
  * that a reader in a hurry needs. A question without a claim has a row too, with its strongest contrast.
  */
-import type { Cell, Section, Tone } from '../../report/index.ts'
+import type { Cell, Tone } from '../../report/blocks.ts'
+import type { Section } from '../../report/report.ts'
 import { type Answered, answersOf } from './claims/answers.ts'
 import { type Measured, wordsOf } from './claims/effects.ts'
 import { digitsByUnit, drawn, reachesOf, sentenceOf, toneOf, wordsFor, writtenOf } from './claims/text.ts'

@@ -4,9 +4,9 @@
  * not in a pair, so no later step has to think of it.
  */
 import type { CapacityRule } from '../../model/routing/contract.ts'
-import type { CapacityEvaluation } from '../../train/index.ts'
+import type { CapacityEvaluation } from '../../step/records.ts'
 import type { Cell, Contrast, FinishedRun, Rate, Settings, StudyResults, Timing } from '../contract.ts'
-import { runUnder } from '../held-out.ts'
+import { runUnder } from '../results/held-out.ts'
 import { mean } from '../statistics.ts'
 
 export interface Pair {

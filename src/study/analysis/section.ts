@@ -2,23 +2,24 @@
  * The section of a question, one form for all: each claim with its answer in a sentence, the experiments that
  * tried to refute it, one table of contrasts, the forest plot, and the figure of the question's view.
  */
-import type { Block, Cell, Section, Table } from '../../report/index.ts'
+import type { Block, Cell, Table } from '../../report/blocks.ts'
+import type { Section } from '../../report/report.ts'
 import type { Question, View } from '../contract.ts'
 import type { Answered } from './claims/answers.ts'
 import type { Answer } from './claims/decision.ts'
 import { wordsOf } from './claims/effects.ts'
 import { sentenceOf, toneOf, wordsFor, writtenOf } from './claims/text.ts'
 import { type Comparison, compareAll } from './comparison.ts'
-import { raceFigure, raceTable } from './convergence.ts'
 import { differenceCurves } from './curves.ts'
-import { imbalanceFigure } from './imbalance.ts'
 import { listed, plural } from './numbers.ts'
-import { qualityAgainstFlops } from './quality.ts'
 import type { Runs } from './runs.ts'
-import { scaleBlocks } from './scale.ts'
+import { raceFigure, raceTable } from './sections/convergence.ts'
+import { imbalanceFigure } from './sections/imbalance.ts'
+import { qualityAgainstFlops } from './sections/quality.ts'
+import { scaleBlocks } from './sections/scale.ts'
+import { timingTable } from './sections/timings.ts'
+import { witnessBlocks } from './sections/witness.ts'
 import { contrastTable, forest, present, table } from './tables.ts'
-import { timingTable } from './timings.ts'
-import { witnessBlocks } from './witness.ts'
 
 type Blocks = readonly (Block | null)[]
 type Draw = (runs: Runs, question: Question, comparisons: readonly Comparison[]) => Blocks

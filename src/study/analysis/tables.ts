@@ -1,13 +1,13 @@
 /** Blocks that all sections share: the table of contrasts, the forest plot, and the table of arms. */
 
 import type { CapacityRule } from '../../model/routing/contract.ts'
-import type { Block, Cell, IntervalFigure, Table } from '../../report/index.ts'
+import type { Block, Cell, IntervalFigure, Table } from '../../report/blocks.ts'
 import type { FinishedRun } from '../contract.ts'
 import { mean, standardDeviation } from '../statistics.ts'
 import type { Comparison } from './comparison.ts'
-import type { Word } from './equal-cost.ts'
 import { chance, count, dash, digitsOfAll, estimateCell, fixed, listed, percent, ratioCell } from './numbers.ts'
 import type { Runs } from './runs.ts'
+import type { Word } from './sections/equal-cost.ts'
 
 /** Blocks without those that have nothing to show. */
 export const present = (blocks: readonly (Block | null)[]): Block[] => blocks.filter((block) => block !== null)

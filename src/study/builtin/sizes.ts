@@ -5,7 +5,7 @@
  * of 1.5e-3 to 6e-3 at width 256 (`S`, 400 steps). Where a study has a sweep, each arm finds its own.
  */
 import type { Settings } from '../contract.ts'
-import type { SpecificationInput } from '../specification.ts'
+import type { SpecificationInput } from '../grid/specification.ts'
 
 export const studySizes = ['quick', 'standard'] as const
 export type StudySize = (typeof studySizes)[number]

@@ -3,7 +3,7 @@
  * reason to look for a fault before it is a finding.
  */
 import type { Settings } from '../contract.ts'
-import { type Specification, type SpecificationInput, specificationSchema } from '../specification.ts'
+import { type Specification, type SpecificationInput, specificationSchema } from '../grid/specification.ts'
 import { dense, moe, topK, unbalanced } from './arms.ts'
 import { type StudySize, sizes } from './sizes.ts'
 

@@ -1,9 +1,9 @@
 /** Records of runs that nobody trained. */
-import type { EvalRecord } from '../../train/index.ts'
+import type { EvalRecord } from '../../step/records.ts'
 import type { FinishedRun } from '../contract.ts'
-import type { TrainJob } from '../job.ts'
-import { NUMERICS } from '../numerics.ts'
-import { describeMachine } from '../provenance.ts'
+import { NUMERICS } from '../results/numerics.ts'
+import { describeMachine } from '../results/provenance.ts'
+import type { TrainJob } from '../runs/job.ts'
 
 export const heldOut: EvalRecord = {
   kind: 'eval',

@@ -4,9 +4,9 @@
  * zero over one to five seeds. So the mean difference of two arms is the difference of their effects,
  * to the last digit that matters, and only its interval depends on the jitter.
  */
+
+import { type RunConfig, runSchema } from '../../config/run-config.ts'
 import type { CapacityRule } from '../../model/routing/contract.ts'
-import { type RunConfig, runSchema } from '../../train/config.ts'
-import type { Claim } from '../claim.ts'
 import type {
   Contrast,
   FailedRun,
@@ -21,7 +21,8 @@ import type {
   Tuning,
   View,
 } from '../contract.ts'
-import { NUMERICS } from '../numerics.ts'
+import type { Claim } from '../grid/claim.ts'
+import { NUMERICS } from '../results/numerics.ts'
 
 export interface ArmSketch {
   readonly settings?: Settings

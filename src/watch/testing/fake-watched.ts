@@ -1,8 +1,8 @@
 /** For tests: a collection without files, with a run of two routers and three snapshots, one too wide, and a trace from elsewhere. */
 import type { Change, RunSummary, TokenTrace } from '../api.ts'
-import type { Watched } from '../app.ts'
-import type { WatchedRun } from '../collection.ts'
-import type { Page } from '../page.ts'
+import type { Watched } from '../http/app.ts'
+import type { Page } from '../http/page.ts'
+import type { WatchedRun } from '../runs/collection.ts'
 
 const summary: RunSummary = {
   id: 'a1',

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import type { BatchTrace } from '../../train/index.ts'
+import type { BatchTrace } from '../../infer/routing-tracer.ts'
 import { sampledAssignments, topTokens } from './assignments.ts'
 
 /** Tokens 7 7 8 9 and a filler, each with two choices of four experts. */

@@ -2,7 +2,7 @@
  * Who gets which tokens: the assignments of every router over a sample of text, kept as columns, and for an expert
  * the tokens that come to it most often.
  */
-import type { BatchTrace } from '../../train/index.ts'
+import type { BatchTrace } from '../../infer/routing-tracer.ts'
 import type { TopTokens } from '../api.ts'
 
 /** A router's assignments in no order: token id and expert of each. */

@@ -1,6 +1,6 @@
 /** What the server and the process of a model say to each other. */
 import type { DocumentList, TokenTrace, TopTokens } from '../api.ts'
-import type { ProblemStatus } from '../problem.ts'
+import type { ProblemStatus } from '../http/problem.ts'
 
 /** A text, or the number of a document. */
 export type Traced = { readonly text: string } | { readonly document: number }

@@ -1,8 +1,8 @@
 import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import { expect, test } from 'vitest'
+import { runSchema } from '../../config/run-config.ts'
 import { temporaryFolder } from '../../data/testing/temporary-folder.ts'
-import { runSchema } from '../../train/config.ts'
 import { ownText } from './own-text.ts'
 
 const { make } = temporaryFolder()

@@ -4,10 +4,10 @@
  * below the folders that the user named, and tokens are kept where they always are.
  */
 import { tmpdir } from 'node:os'
-import { placeOfSource, resolveSources } from '../../data/index.ts'
-import type { RunConfig } from '../../train/config.ts'
-import { isWithin } from '../confined.ts'
-import { ProblemError } from '../problem.ts'
+import type { RunConfig } from '../../config/run-config.ts'
+import { placeOfSource, resolveSources } from '../../data/sources/files.ts'
+import { ProblemError } from '../http/problem.ts'
+import { isWithin } from '../runs/confined.ts'
 
 /**
  * @param places Real paths of what may be read

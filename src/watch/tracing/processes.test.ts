@@ -4,9 +4,9 @@ import { cpSync, readdirSync, renameSync, rmSync, symlinkSync, writeFileSync } f
 import { rename } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { afterEach, beforeAll, expect, test, vi } from 'vitest'
+import { runSchema } from '../../config/run-config.ts'
 import { temporaryFolder } from '../../data/testing/temporary-folder.ts'
-import { runSchema } from '../../train/config.ts'
-import { train } from '../../train/index.ts'
+import { train } from '../../train/train.ts'
 import type { Question } from './messages.ts'
 import { type ProcessLimits, TraceProcesses } from './processes.ts'
 

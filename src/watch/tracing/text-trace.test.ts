@@ -2,11 +2,13 @@
 import { cpSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { type RunInput, runSchema } from '../../config/run-config.ts'
 import { temporaryFolder } from '../../data/testing/temporary-folder.ts'
 import { UsageError } from '../../errors.ts'
-import { type RunInput, runSchema } from '../../train/config.ts'
-import { evaluateRun, type RoutingRecord, train } from '../../train/index.ts'
-import { readJsonLines } from '../../train/jsonl.ts'
+import { evaluateRun } from '../../infer/evaluate.ts'
+import type { RoutingRecord } from '../../step/records.ts'
+import { readJsonLines } from '../../system/jsonl.ts'
+import { train } from '../../train/train.ts'
 import { TracedModel } from './traced-model.ts'
 
 const { make } = temporaryFolder()

@@ -6,8 +6,10 @@
  * depends on the whole batch, and the rest of a batch is only filler here. So a token has the experts, the gates and
  * the loss that it has in generation, whatever fills up its batch.
  */
-import type { DocumentWindow, TokenStream } from '../../data/index.ts'
-import type { BatchTrace, OpenTracer, RouterTrace } from '../../train/index.ts'
+import type { DocumentWindow } from '../../data/document-windows.ts'
+import type { TokenStream } from '../../data/streams/token-file.ts'
+import type { OpenTracer } from '../../infer/routing-trace.ts'
+import type { BatchTrace, RouterTrace } from '../../infer/routing-tracer.ts'
 import type { TokenRouter } from '../api.ts'
 import type { UnnamedTrace } from './messages.ts'
 

@@ -1,6 +1,6 @@
 /** The process of a model: it is told a run directory and what may be read beside it, loads the newest checkpoint when first asked, and answers. */
 import { setPriority } from 'node:os'
-import { problemOf } from '../problem.ts'
+import { problemOf } from '../http/problem.ts'
 import type { FromProcess, ToProcess } from './messages.ts'
 import { TracedModel } from './traced-model.ts'
 

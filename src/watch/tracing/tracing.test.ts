@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import type { WatchedRun } from '../collection.ts'
+import type { WatchedRun } from '../runs/collection.ts'
 import { fakeWatched } from '../testing/fake-watched.ts'
 import { TraceProcesses } from './processes.ts'
 import { RunTracing } from './tracing.ts'

@@ -1,7 +1,7 @@
 /** Where tokens go, asked of a run: by its checkpoint, or of a trace from elsewhere by what was recorded. */
 import type { DocumentList, TokenTrace, TopTokens } from '../api.ts'
-import type { WatchedRun } from '../collection.ts'
-import { ProblemError } from '../problem.ts'
+import { ProblemError } from '../http/problem.ts'
+import type { WatchedRun } from '../runs/collection.ts'
 import type { ExpertPlace, Traced } from './messages.ts'
 import type { TraceProcesses } from './processes.ts'
 

@@ -2,11 +2,11 @@
 import type { ReadonlySignal, Signal } from '@preact/signals'
 import type { SeriesAnswer } from '../../../src/watch/api.ts'
 import { Icon, type IconName } from '../shell/icon.tsx'
-import { toCsv } from './csv.ts'
-import { downloadCsv, downloadPng, downloadSvg } from './download.ts'
-import type { Figure } from './figure.ts'
-import { ink } from './ink.ts'
-import { knownRuns } from './known-runs.ts'
+import type { Figure } from './drawing/figure.ts'
+import { ink } from './drawing/ink.ts'
+import { toCsv } from './series/csv.ts'
+import { downloadCsv, downloadPng, downloadSvg } from './series/download.ts'
+import { knownRuns } from './series/known-runs.ts'
 import { enlarged, pinned, toggled } from './settings.ts'
 
 interface CardToolsProps {

@@ -5,7 +5,7 @@ import { Icon } from '../shell/icon.tsx'
 import { shownRuns } from '../store.ts'
 import { Card } from './card.tsx'
 import './curves.css'
-import { groupsOf } from './metrics.ts'
+import { groupsOf } from './series/metrics.ts'
 import { enlarged, folded, pinned, search, toggled } from './settings.ts'
 import { SettingsBar } from './settings-bar.tsx'
 

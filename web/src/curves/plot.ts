@@ -7,13 +7,13 @@
 import uPlot from 'uplot'
 import 'uplot/dist/uPlot.min.css'
 import type { XAxis } from '../../../src/watch/api.ts'
-import { CanvasSurface } from './canvas-surface.ts'
-import { type Ink, tickText } from './figure.ts'
-import { type Line, lineOf, type Range } from './lines.ts'
-import { type Frame, paint, paintAbove, toX, toY } from './paint.ts'
-import { Painter, type Picture } from './painter.ts'
-import { type Box, fontFamily } from './surface.ts'
-import { linearTicks, logTicks, xText, xTicks } from './ticks.ts'
+import { CanvasSurface } from './drawing/canvas-surface.ts'
+import { type Ink, tickText } from './drawing/figure.ts'
+import { type Line, lineOf, type Range } from './drawing/lines.ts'
+import { type Frame, paint, paintAbove, toX, toY } from './drawing/paint.ts'
+import { Painter, type Picture } from './drawing/painter.ts'
+import { type Box, fontFamily } from './drawing/surface.ts'
+import { linearTicks, logTicks, xText, xTicks } from './drawing/ticks.ts'
 
 export interface PlotLook {
   readonly axis: XAxis
@@ -39,7 +39,7 @@ const leastDrag = 4
 
 let shared: Painter | null = null
 const painter = (): Painter => {
-  shared ??= new Painter(new Worker(new URL('./paint-worker.ts', import.meta.url), { type: 'module' }))
+  shared ??= new Painter(new Worker(new URL('./drawing/paint-worker.ts', import.meta.url), { type: 'module' }))
   return shared
 }
 

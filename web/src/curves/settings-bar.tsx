@@ -3,8 +3,8 @@ import { useEffect, useRef } from 'preact/hooks'
 import { type XAxis, xAxes } from '../../../src/watch/api.ts'
 import { Segments } from '../controls/segments.tsx'
 import { onKeys } from '../shell/shortcuts.tsx'
+import { axisTitles, xText } from './drawing/ticks.ts'
 import { from, logY, mostSmoothing, search, seedBands, showOver, smoothing, to, wholeRange, xAxis } from './settings.ts'
-import { axisTitles, xText } from './ticks.ts'
 
 export function SettingsBar() {
   const field = useRef<HTMLInputElement>(null)

@@ -1,7 +1,7 @@
 /** Values at the pointer: those of the nearest lines, in the order in which the lines lie. */
 import { measured, none } from '../numbers.ts'
 import { Swatch } from '../runs/swatch.tsx'
-import type { HoverPlace, Reading } from './readings.ts'
+import type { HoverPlace, Reading } from './series/readings.ts'
 
 interface TooltipProps {
   readonly place: HoverPlace

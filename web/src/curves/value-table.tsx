@@ -2,8 +2,8 @@
 import type { XAxis } from '../../../src/watch/api.ts'
 import { measured } from '../numbers.ts'
 import { Swatch } from '../runs/swatch.tsx'
-import type { Line } from './lines.ts'
-import { axisTitles, xText } from './ticks.ts'
+import type { Line } from './drawing/lines.ts'
+import { axisTitles, xText } from './drawing/ticks.ts'
 
 interface ValueTableProps {
   readonly metric: string

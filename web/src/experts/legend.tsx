@@ -2,7 +2,7 @@
 import { useRef } from 'preact/hooks'
 import { loadColor } from '../palette.ts'
 import { overloadedFrom } from './balance.ts'
-import { useSurface } from './surface.ts'
+import { useSurface } from './heat-map/surface.ts'
 
 const ticks = [
   { octave: -3, text: '⅛×' },

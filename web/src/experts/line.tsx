@@ -4,7 +4,7 @@
  */
 import { type ReadonlySignal, useSignalEffect } from '@preact/signals'
 import { useEffect, useRef } from 'preact/hooks'
-import { type Surface, useSurface } from './surface.ts'
+import { type Surface, useSurface } from './heat-map/surface.ts'
 
 export type Values = ArrayLike<number | null>
 

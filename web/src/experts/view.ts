@@ -5,7 +5,7 @@
 import { batch, signal } from '@preact/signals'
 import { inAddress, index, number, oneOf, optional, text } from '../view-state.ts'
 import { stages } from './balance.ts'
-import { orders } from './order.ts'
+import { orders } from './heat-map/order.ts'
 
 const maps = ['layers', 'time'] as const
 export const chosenRun = inAddress('run', optional(text), null, true)

@@ -1,6 +1,6 @@
 /** All layers: to choose one, and to see the expert that the pointed token has in each. */
 import type { TokenRouter } from '../../../src/watch/api.ts'
-import { routerNames } from '../experts/order.ts'
+import { routerNames } from '../experts/heat-map/order.ts'
 import { expertOf } from './counts.ts'
 import { classOf } from './expert-sheet.ts'
 

@@ -2,8 +2,9 @@
  * The answers to all claims of a study. Decisions of all claims share one correction by Holm: a study that
  * answers twenty claims would otherwise get one wrong by chance.
  */
-import { type Claim, type Control, sideOf } from '../../claim.ts'
+
 import type { Question } from '../../contract.ts'
+import { type Claim, type Control, sideOf } from '../../grid/claim.ts'
 import { holm } from '../../statistics.ts'
 import type { Runs } from '../runs.ts'
 import { type Answer, chanceOf, decide, intervalOf, type Region, regionOf, together } from './decision.ts'

@@ -2,14 +2,15 @@
  * From a claim to its numbers: what is measured by seed, on which scale, in which unit. Numbers of every kind
  * are negative where an arm is better: a lower loss, fewer steps, a fall.
  */
-import type { Claim } from '../../claim.ts'
+
 import type { Contrast, FinishedRun, Question } from '../../contract.ts'
+import type { Claim } from '../../grid/claim.ts'
 import { pearson, regression } from '../../statistics.ts'
-import { imbalancePoints } from '../imbalance.ts'
-import { raceOf, ratiosOf } from '../race.ts'
 import { effectOf, productOf } from '../ratios.ts'
 import type { Runs } from '../runs.ts'
 import { valueAt } from '../runs.ts'
+import { imbalancePoints } from '../sections/imbalance.ts'
+import { raceOf, ratiosOf } from '../sections/race.ts'
 import type { Effect } from './decision.ts'
 
 /** How a number is written: as it is, as a ratio (its logarithm is measured), or as r (Fisher's z is). */

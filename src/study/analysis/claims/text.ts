@@ -1,5 +1,5 @@
 /** Numbers of claims as a report prints and draws them, each on its own scale. */
-import type { Cell, IntervalCell, Tone } from '../../../report/index.ts'
+import type { Cell, IntervalCell, Tone } from '../../../report/blocks.ts'
 import { dash, digitsOf, fixed, range, ratioDigits, signed } from '../numbers.ts'
 import type { Decided } from './answers.ts'
 import { type Answer, intervalOf } from './decision.ts'

@@ -1,0 +1,88 @@
+/** A column of texts in a Parquet file, a row group at a time: memory is bounded by the largest one's column. */
+import zlib from 'node:zlib'
+import {
+  asyncBufferFromFile,
+  type Compressors,
+  type FileMetaData,
+  parquetMetadataAsync,
+  parquetRead,
+  parquetSchema,
+} from 'hyparquet'
+import { UsageError } from '../../errors.ts'
+import type { InputFile } from './input-file.ts'
+
+type SchemaTree = ReturnType<typeof parquetSchema>
+
+/** The column's values in row order; `a.b` is a field of a struct column. @throws UsageError */
+export async function* parquetTexts(file: InputFile, column: string): AsyncGenerator<string | null> {
+  try {
+    const reading = file.content?.reading()
+    const buffer = await asyncBufferFromFile(file.path)
+    const metadata = await parquetMetadataAsync(buffer)
+    const path = columnPath(metadata, column, file)
+    let rowStart = 0
+    for (const group of metadata.row_groups) {
+      const rowEnd = rowStart + Number(group.num_rows)
+      let rows: unknown[][] = []
+      const columns = [path[0] as string]
+      await parquetRead({
+        file: buffer,
+        metadata,
+        columns,
+        rowStart,
+        rowEnd,
+        compressors,
+        onComplete: (all) => {
+          rows = all
+        },
+      })
+      for (const [i, row] of rows.entries()) {
+        let value: unknown = row[0]
+        for (const name of path.slice(1)) value = (value as Record<string, unknown> | null | undefined)?.[name]
+        if (typeof value !== 'string' && value !== null && value !== undefined)
+          throw new UsageError(
+            `data.field: column "${column}" of ${file.name} is not text (row ${rowStart + i} is a ${typeof value})`,
+          )
+        yield value ?? null
+      }
+      rowStart = rowEnd
+    }
+    await reading?.end()
+  } catch (error) {
+    if (error instanceof UsageError) throw error
+    throw new UsageError(`data.source: ${file.name} cannot be read as Parquet: ${(error as Error).message}`)
+  }
+}
+
+/** What Node can decompress; snappy comes with the reader. */
+const compressors: Compressors = {
+  GZIP: (input) => zlib.gunzipSync(input),
+  BROTLI: (input) => zlib.brotliDecompressSync(input),
+  ZSTD: (input) => zstdDecompress(input),
+}
+
+function zstdDecompress(input: Uint8Array): Uint8Array {
+  // In Node since 22.15.
+  const { zstdDecompressSync } = zlib as { zstdDecompressSync?: (input: Uint8Array) => Buffer }
+  if (!zstdDecompressSync) throw new Error('zstd needs Node 22.15 or later; or write the file with snappy or gzip')
+  return zstdDecompressSync(input)
+}
+
+function columnPath(metadata: FileMetaData, column: string, file: InputFile): string[] {
+  const root = parquetSchema(metadata)
+  for (const path of [[column], column.split('.')]) {
+    let node: SchemaTree | undefined = root
+    for (const name of path) node = node?.children.find((child) => child.element.name === name)
+    if (node && node.children.length === 0) return path
+  }
+  throw new UsageError(
+    `data.field: "${column}" is not a column of ${file.name} (columns: ${leaves(root).join(', ')}); set data.field to the one that holds the text`,
+  )
+}
+
+function leaves(node: SchemaTree, prefix = ''): string[] {
+  return node.children.flatMap((child) => {
+    const name = prefix + child.element.name
+    return child.children.length > 0 ? leaves(child, `${name}.`) : [name]
+  })
+}

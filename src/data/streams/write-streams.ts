@@ -1,0 +1,227 @@
+/**
+ * Tokens of both sides to files. Held-out documents keep their order. Training documents are written
+ * as they come with an index of where each begins, then copied in a seeded order; both the index and
+ * the order are computed element by element, so memory does not grow with the documents.
+ */
+import { closeSync, openSync, readSync, rmSync, writeSync } from 'node:fs'
+import { join } from 'node:path'
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import { UsageError } from '../../errors.ts'
+import { permute } from '../random.ts'
+import type { Piece } from '../sources/documents.ts'
+import type { Tokenizer } from '../tokenizer/tokenizer.ts'
+import type { Split } from './split.ts'
+import { readParts, TokenReader, TokenWriter, type Width, widthFor } from './token-file.ts'
+
+export const trainFile = 'train.bin'
+export const heldOutFile = 'held-out.bin'
+/** A line a held-out document: name, start, length, metadata. */
+export const documentsFile = 'held-out-documents.jsonl'
+
+/** What is encoded at once. */
+const groupCharacters = 1 << 20
+const groupPieces = 1 << 12
+
+type Sided = { readonly piece: Piece; readonly heldOut: boolean }
+
+export interface StreamCounts {
+  readonly trainDocuments: number
+  readonly heldOutDocuments: number
+}
+
+export interface StreamWriting {
+  readonly pieces: AsyncIterable<Sided>
+  readonly split: Split
+  readonly tokenizer: Tokenizer
+  /** A folder for files in passing, and the folder of the result. */
+  readonly scratch: string
+  readonly folder: string
+  readonly say: (message: string) => void
+  readonly signal: AbortSignal | undefined
+}
+
+export async function writeStreams(writing: StreamWriting): Promise<StreamCounts> {
+  const { tokenizer, split, scratch, folder, say, signal } = writing
+  const width = widthFor(tokenizer.vocabulary)
+  const endOfText = Int32Array.of(tokenizer.endOfText)
+  const unordered = join(scratch, 'unordered.bin')
+  const train = new TokenWriter(unordered, width)
+  const heldOut = new TokenWriter(join(folder, heldOutFile), width)
+  const starts = new NumberFile(join(scratch, 'starts.bin'))
+  const documents = new LineFile(join(folder, documentsFile))
+  const counts = { trainDocuments: 0, heldOutDocuments: 0 }
+  try {
+    const progress = new Progress(split.characters, say)
+    heldOut.write(endOfText)
+    starts.push(0)
+    let start = heldOut.length
+    for await (const group of groups(writing.pieces)) {
+      signal?.throwIfAborted()
+      const encoded = await tokenizer.encodeBatch(group.map(({ piece }) => piece.text))
+      for (const [i, { piece, heldOut: held }] of group.entries()) {
+        const side = held ? heldOut : train
+        side.write(encoded[i] as Int32Array)
+        progress.add(piece.text.length)
+        if (!piece.last) continue
+        side.write(endOfText)
+        if (held) {
+          const { name, metadata } = piece
+          documents.write(JSON.stringify({ name, start, length: heldOut.length - start, metadata }))
+          start = heldOut.length
+          counts.heldOutDocuments++
+        } else {
+          starts.push(train.length)
+          counts.trainDocuments++
+        }
+      }
+    }
+  } finally {
+    train.close()
+    heldOut.close()
+    documents.close()
+    starts.flush()
+  }
+  try {
+    const whole = split.threshold === Number.POSITIVE_INFINITY
+    if (!whole && (counts.trainDocuments === 0 || counts.heldOutDocuments === 0))
+      throw new UsageError(
+        `data.source: all ${split.documents} documents have the same text, so none can be held out; give more text`,
+      )
+    await reorder(unordered, starts, counts.trainDocuments, writing, width, endOfText)
+  } finally {
+    starts.close()
+    rmSync(unordered, { force: true })
+  }
+  return counts
+}
+
+async function reorder(
+  unordered: string,
+  starts: NumberFile,
+  documents: number,
+  { folder, split, signal }: StreamWriting,
+  width: Width,
+  endOfText: Int32Array,
+): Promise<void> {
+  const reader = new TokenReader(unordered, width)
+  const train = new TokenWriter(join(folder, trainFile), width)
+  try {
+    train.write(endOfText)
+    let since = performance.now()
+    for (let i = 0; i < documents; i++) {
+      const [start, end] = starts.pair(permute(i, documents, split.seed))
+      for (const part of readParts(reader, start, end - start)) {
+        train.write(part)
+        if (performance.now() - since < 10) continue
+        await nextTurn()
+        signal?.throwIfAborted()
+        since = performance.now()
+      }
+    }
+  } finally {
+    train.close()
+    reader.close()
+  }
+}
+
+async function* groups(pieces: AsyncIterable<Sided>): AsyncGenerator<Sided[]> {
+  let group: Sided[] = []
+  let characters = 0
+  for await (const sided of pieces) {
+    group.push(sided)
+    characters += sided.piece.text.length
+    if (characters < groupCharacters && group.length < groupPieces) continue
+    yield group
+    group = []
+    characters = 0
+  }
+  if (group.length > 0) yield group
+}
+
+/** Float64 numbers in a file: appended in turn, then read in pairs of neighbours. */
+class NumberFile {
+  readonly #file: number
+  readonly #buffer = new Float64Array(4096)
+  readonly #pair = new Float64Array(2)
+  #filled = 0
+
+  constructor(path: string) {
+    this.#file = openSync(path, 'w+')
+  }
+
+  push(value: number): void {
+    this.#buffer[this.#filled++] = value
+    if (this.#filled === this.#buffer.length) this.flush()
+  }
+
+  flush(): void {
+    const bytes = new Uint8Array(this.#buffer.buffer, 0, this.#filled * 8)
+    for (let from = 0; from < bytes.length; ) from += writeSync(this.#file, bytes, from)
+    this.#filled = 0
+  }
+
+  pair(index: number): readonly [number, number] {
+    if (readSync(this.#file, new Uint8Array(this.#pair.buffer), 0, 16, index * 8) !== 16)
+      throw new Error(`internal: document ${index} is not in the index`)
+    return [this.#pair[0] as number, this.#pair[1] as number]
+  }
+
+  close(): void {
+    closeSync(this.#file)
+  }
+}
+
+class LineFile {
+  readonly #file: number
+  #held = ''
+
+  constructor(path: string) {
+    this.#file = openSync(path, 'w')
+  }
+
+  write(line: string): void {
+    this.#held += `${line}\n`
+    if (this.#held.length > 1 << 16) this.#flush()
+  }
+
+  close(): void {
+    try {
+      this.#flush()
+    } finally {
+      closeSync(this.#file)
+    }
+  }
+
+  #flush(): void {
+    const bytes = Buffer.from(this.#held)
+    for (let from = 0; from < bytes.length; ) from += writeSync(this.#file, bytes, from)
+    this.#held = ''
+  }
+}
+
+/** A message a second. */
+class Progress {
+  readonly #total: number
+  readonly #say: (message: string) => void
+  readonly #began = performance.now()
+  #said = this.#began
+  #done = 0
+
+  constructor(total: number, say: (message: string) => void) {
+    this.#total = total
+    this.#say = say
+  }
+
+  add(characters: number): void {
+    this.#done += characters
+    const now = performance.now()
+    if (now - this.#said < 1000) return
+    this.#said = now
+    const rate = this.#done / (now - this.#began) / 1000
+    this.#say(
+      `tokenizing: ${millions(this.#done)} of ${millions(this.#total)} million characters, ${rate.toFixed(1)} a second`,
+    )
+  }
+}
+
+const millions = (characters: number): string => (characters / 1e6).toFixed(1)

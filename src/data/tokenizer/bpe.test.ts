@@ -1,0 +1,166 @@
+import fc from 'fast-check'
+import { beforeAll, expect, test } from 'vitest'
+import { temporaryFolder } from '../testing/temporary-folder.ts'
+import { byteLevelEncoder, type Encode } from './bpe.ts'
+import { trainBpe } from './bpe-training.ts'
+import { byteCharacters, bytesOfToken } from './bytelevel.ts'
+import { type NativeTokenizer, nativeTokenizer } from './native-tokenizer.ts'
+import { parseTokenizerJson } from './tokenizer-json.ts'
+
+const words =
+  "We the People, in order to form a more perfect Union; it's 1787 and they'll establish Justice. Grüße aus Köln — naïve café! 你好世界 "
+/** Characters that JavaScript's `\s` and Unicode's White_Space disagree on, so often that merges span them. */
+const spaces = 'a \ufeff! \ufeff! x\u0085\u0085\u0085y\u00a0\u00a0\u00a0z'
+const corpus = [
+  words.repeat(3),
+  `the  cat\n\n  sat\ton the mat; the hat's flat.\r\n${words}`,
+  'aaaaaaa aaaa abab ababab',
+  spaces.repeat(9),
+]
+const folder = temporaryFolder()
+
+async function train(texts: readonly string[], vocabulary: number, warn: (message: string) => void = () => {}) {
+  return trainBpe({
+    pieces: (async function* () {
+      for (const text of texts) yield { text, last: true, name: 'test', metadata: undefined }
+    })(),
+    characters: texts.join('').length,
+    seed: 0,
+    vocabulary,
+    scratch: folder.make(),
+    warn,
+  })
+}
+
+let ours: Encode
+let native: NativeTokenizer
+let json: string
+beforeAll(async () => {
+  json = await train(corpus, 450)
+  ours = byteLevelEncoder(parseTokenizerJson(json, 'test'), 'test') as Encode
+  native = nativeTokenizer(json, 'test')
+})
+
+const anyText = fc.oneof(
+  fc.string({ unit: 'grapheme', maxLength: 200 }),
+  fc.string({ unit: 'binary-ascii', maxLength: 200 }),
+  fc.string({ unit: fc.constantFrom(...words, "'", 's', 'é', '😀'), maxLength: 300 }),
+  fc.string({ unit: fc.constantFrom(...new Set(spaces), '\n', "'s"), maxLength: 60 }),
+  fc
+    .array(fc.constantFrom('<|endoftext|>', '<|end', ' the', 'aaaa', '  ', '\n\n', '|>'))
+    .map((parts) => parts.join('')),
+)
+
+test('the encoder gives the ids of the Hugging Face library', async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(anyText, { minLength: 1, maxLength: 20 }), async (texts) => {
+      const expected = await native.encodeBatch(texts)
+      expect(texts.map((text) => ours(text))).toEqual(expected)
+    }),
+    { numRuns: 60 },
+  )
+})
+
+test('a text of one unbroken word is encoded in little time, as the library does', async () => {
+  const long = 'ababaab'.repeat(20_000)
+  const began = performance.now()
+  const ids = ours(long)
+  expect(performance.now() - began).toBeLessThan(2000)
+  expect(ids).toEqual((await native.encodeBatch([long]))[0])
+})
+
+test('forms of tokenizer that the encoder does not know are left to the library', () => {
+  const change = (edit: (file: Record<string, Record<string, unknown>>) => void) => {
+    const file = JSON.parse(json)
+    edit(file)
+    return byteLevelEncoder(parseTokenizerJson(JSON.stringify(file), 'test'), 'test')
+  }
+  expect(change(() => {})).toBeDefined()
+  expect(change((file) => Object.assign(file, { normalizer: { type: 'NFC' } }))).toBeUndefined()
+  expect(change((file) => Object.assign(file.pre_tokenizer ?? {}, { add_prefix_space: true }))).toBeUndefined()
+  expect(change((file) => Object.assign(file.model ?? {}, { ignore_merges: true }))).toBeUndefined()
+  expect(change((file) => Object.assign(file.model ?? {}, { vocab: { a: 0 }, merges: [] }))).toBeUndefined()
+})
+
+test('the byte alphabet is one printable character a byte, and is read back', () => {
+  expect(new Set(byteCharacters).size).toBe(256)
+  expect(byteCharacters[0x20]).toBe('Ġ')
+  expect(byteCharacters[0x0a]).toBe('Ċ')
+  expect(byteCharacters[0x41]).toBe('A')
+  expect([...bytesOfToken(byteCharacters.join(''))]).toEqual(Array.from({ length: 256 }, (_, i) => i))
+})
+
+/** BPE training as Sennrich et al. (2016) describe it, word by word; ties go to the lower ids. */
+function naiveMerges(text: string, count: number): [string, string][] {
+  const counts = new Map<string, number>()
+  for (const line of text.split(/(?<=\n)/))
+    for (const [word] of line.matchAll(/ ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+/gu))
+      counts.set(word, (counts.get(word) ?? 0) + 1)
+  const symbols = [...counts].map(([word, n]) => ({
+    parts: [...Buffer.from(word)].map((byte) => byteCharacters[byte] as string),
+    n,
+  }))
+  const ids = new Map([...new Set(symbols.flatMap(({ parts }) => parts))].sort().map((part, id) => [part, id]))
+  const merges: [string, string][] = []
+  while (merges.length < count) {
+    const pairs = new Map<string, { pair: [string, string]; n: number }>()
+    for (const { parts, n } of symbols)
+      for (let i = 0; i + 1 < parts.length; i++) {
+        const pair: [string, string] = [parts[i] as string, parts[i + 1] as string]
+        const known = pairs.get(pair.join(' ')) ?? { pair, n: 0 }
+        known.n += n
+        pairs.set(pair.join(' '), known)
+      }
+    const id = (token: string) => ids.get(token) ?? -1
+    const [best] = [...pairs.values()].sort(
+      (a, b) => b.n - a.n || id(a.pair[0]) - id(b.pair[0]) || id(a.pair[1]) - id(b.pair[1]),
+    )
+    if (!best) break
+    const [left, right] = best.pair
+    merges.push(best.pair)
+    if (!ids.has(left + right)) ids.set(left + right, ids.size)
+    for (const word of symbols)
+      for (let i = 0; i + 1 < word.parts.length; i++)
+        if (word.parts[i] === left && word.parts[i + 1] === right) word.parts.splice(i, 2, left + right)
+  }
+  return merges
+}
+
+test('a vocabulary of V is the BPE of V tokens: the merges of a trainer written from the definition', async () => {
+  const text = 'low lower lowest new newer newest wide wider widest aaaa aaaaa aa\nbanana bandana ban can canned cane\n'
+  for (const merges of [1, 5, 20, 35]) {
+    const { model } = parseTokenizerJson(await train([text], 257 + merges), 'test')
+    expect(model.merges).toEqual(naiveMerges(text, merges))
+    expect(Object.keys(model.vocab).length).toBe(256 + merges)
+  }
+})
+
+test('training is deterministic, and warns when the text supports fewer tokens', async () => {
+  expect(await train(corpus, 450)).toBe(json)
+  const warnings: string[] = []
+  const small = parseTokenizerJson(await train(['ab ab'], 1000, (message) => warnings.push(message)), 'test')
+  expect(small.model.merges).toEqual([
+    ['a', 'b'],
+    ['Ġ', 'ab'],
+  ])
+  expect(warnings).toEqual(['the text supports 259 tokens; 741 of model.vocabulary 1000 stay unused'])
+  await expect(train(['ab'], 257)).rejects.toThrow('model.vocabulary: 257 is too small')
+})
+
+test('an aborted training ends the trainer', async () => {
+  const controller = new AbortController()
+  const scratch = folder.make()
+  const training = trainBpe({
+    pieces: (async function* () {
+      yield { text: words.repeat(2000), last: true, name: 'test', metadata: undefined }
+    })(),
+    characters: 1,
+    seed: 0,
+    vocabulary: 400,
+    scratch,
+    signal: controller.signal,
+    warn: () => {},
+  })
+  setTimeout(() => controller.abort(), 30)
+  await expect(training).rejects.toThrow(/abort/i)
+})

@@ -1,0 +1,218 @@
+/**
+ * Byte-level BPE encoding in JavaScript, for tokenizers of GPT-2's form (ours, and most others).
+ *
+ * Text is cut into words by a regular expression; a word's bytes are merged, lowest rank first; words
+ * repeat, so their tokens are remembered. The Hugging Face library gives the same ids (the tests hold
+ * the two together) but only asynchronously and, through its Node binding, several times slower.
+ */
+import { UsageError } from '../../errors.ts'
+import { byteCharacters } from './bytelevel.ts'
+import type { TokenizerJson } from './tokenizer-json.ts'
+
+/** GPT-2's word pattern. `\s` is spelt out: JavaScript's has U+FEFF in it and lacks U+0085. */
+const word =
+  /'(?:s|t|re|ve|m|ll|d)| ?\p{L}+| ?\p{N}+| ?[^\p{White_Space}\p{L}\p{N}]+|\p{White_Space}+(?!\P{White_Space})|\p{White_Space}+/gu
+
+/** Words remembered before the memory is emptied, and the longest of them in UTF-16 units. */
+const rememberedWords = 1 << 17
+const rememberedLength = 48
+
+export type Encode = (text: string) => Int32Array
+
+/**
+ * An encoder for this tokenizer.json, or undefined when it is not of the form that this file knows.
+ * @throws UsageError naming `where` when its merges do not fit its vocabulary
+ */
+export function byteLevelEncoder(json: TokenizerJson, where: string): Encode | undefined {
+  const { model, pre_tokenizer: pre, normalizer, added_tokens: added } = json
+  if (normalizer || pre?.type !== 'ByteLevel' || pre.add_prefix_space !== false || pre.use_regex === false) return
+  if (model.type !== 'BPE' || !model.merges || !model.vocab || Array.isArray(model.vocab)) return
+  if (model.dropout || model.ignore_merges || model.byte_fallback) return
+  if (model.continuing_subword_prefix || model.end_of_word_suffix) return
+  if (added.some((token) => token.lstrip || token.rstrip || token.single_word)) return
+  const vocabulary = new Map(Object.entries(model.vocab))
+  const byteIds = byteCharacters.map((character) => vocabulary.get(character))
+  if (byteIds.includes(undefined)) return
+  const merges = new Merges(vocabulary, model.merges, where)
+  const words = new WordEncoder(byteIds as number[], merges)
+  return withAddedTokens(added, (text, into) => words.encode(text, into))
+}
+
+/** Cuts a text at added tokens (the longest wins), which stand for themselves. */
+function withAddedTokens(added: TokenizerJson['added_tokens'], encode: (text: string, into: Ids) => void): Encode {
+  const idOf = new Map(added.map((token) => [token.content, token.id]))
+  const escaped = [...idOf.keys()]
+    .sort((a, b) => b.length - a.length)
+    .map((content) => content.replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&'))
+  const pattern = escaped.length > 0 ? new RegExp(escaped.join('|'), 'gu') : undefined
+  return (text) => {
+    const ids = new Ids(Math.max(16, text.length >> 1))
+    let from = 0
+    if (pattern)
+      for (const match of text.matchAll(pattern)) {
+        encode(text.slice(from, match.index), ids)
+        ids.push(idOf.get(match[0]) as number)
+        from = match.index + match[0].length
+      }
+    encode(from === 0 ? text : text.slice(from), ids)
+    return ids.take()
+  }
+}
+
+/** A growing list of ids. */
+class Ids {
+  #ids: Int32Array
+  #length = 0
+
+  constructor(capacity: number) {
+    this.#ids = new Int32Array(capacity)
+  }
+
+  push(id: number): void {
+    if (this.#length === this.#ids.length) this.#grow(1)
+    this.#ids[this.#length++] = id
+  }
+
+  append(ids: Int32Array): void {
+    if (this.#length + ids.length > this.#ids.length) this.#grow(ids.length)
+    if (ids.length < 8) for (let i = 0; i < ids.length; i++) this.#ids[this.#length + i] = ids[i] as number
+    else this.#ids.set(ids, this.#length)
+    this.#length += ids.length
+  }
+
+  take(): Int32Array {
+    return this.#ids.slice(0, this.#length)
+  }
+
+  #grow(extra: number): void {
+    const larger = new Int32Array(2 * this.#ids.length + extra)
+    larger.set(this.#ids)
+    this.#ids = larger
+  }
+}
+
+class WordEncoder {
+  readonly #byteIds: readonly number[]
+  readonly #merges: Merges
+  readonly #remembered = new Map<string, Int32Array>()
+
+  constructor(byteIds: readonly number[], merges: Merges) {
+    this.#byteIds = byteIds
+    this.#merges = merges
+  }
+
+  encode(text: string, into: Ids): void {
+    let from = 0
+    word.lastIndex = 0
+    while (word.test(text)) {
+      const piece = text.slice(from, word.lastIndex)
+      from = word.lastIndex
+      let ids = this.#remembered.get(piece)
+      if (!ids) {
+        ids = this.#merges.apply(Int32Array.from(Buffer.from(piece, 'utf8'), (byte) => this.#byteIds[byte] as number))
+        if (piece.length <= rememberedLength) {
+          if (this.#remembered.size >= rememberedWords) this.#remembered.clear()
+          // A slice of a long text keeps the whole text alive; a copy through a buffer does not.
+          this.#remembered.set(Buffer.from(piece, 'utf16le').toString('utf16le'), ids)
+        }
+      }
+      into.append(ids)
+    }
+  }
+}
+
+/** The merges by pair, and their application to the symbols of a word. */
+class Merges {
+  /** Pair (left · size + right) → rank. */
+  readonly #rankOf = new Map<number, number>()
+  readonly #merged: Int32Array
+  readonly #size: number
+
+  constructor(
+    vocabulary: ReadonlyMap<string, number>,
+    merges: NonNullable<TokenizerJson['model']['merges']>,
+    where: string,
+  ) {
+    this.#size = Math.max(...vocabulary.values()) + 1
+    this.#merged = new Int32Array(merges.length)
+    merges.forEach((merge, rank) => {
+      const [left, right] = (typeof merge === 'string' ? merge.split(' ') : merge) as [string, string]
+      const ids = [left, right, left + right].map((token) => vocabulary.get(token))
+      if (ids.includes(undefined))
+        throw new UsageError(`${where}: merge ${rank} (${left} ${right}) is not in its vocabulary`)
+      this.#rankOf.set((ids[0] as number) * this.#size + (ids[1] as number), rank)
+      this.#merged[rank] = ids[2] as number
+    })
+  }
+
+  /**
+   * Merges the pair of lowest rank, leftmost first, until none is left; works in place. A linked list
+   * and a heap of candidate pairs keep a word of n bytes at O(n log n): text without spaces is long.
+   */
+  apply(symbols: Int32Array): Int32Array {
+    const length = symbols.length
+    if (length < 2) return symbols
+    const next = Int32Array.from({ length }, (_, i) => i + 1)
+    const previous = Int32Array.from({ length }, (_, i) => i - 1)
+    const heap = new Heap()
+    const rankAt = (i: number): number | undefined => {
+      const j = next[i] as number
+      return j < length ? this.#rankOf.get((symbols[i] as number) * this.#size + (symbols[j] as number)) : undefined
+    }
+    const offer = (i: number): void => {
+      const rank = rankAt(i)
+      if (rank !== undefined) heap.push(rank * 0x100000000 + i)
+    }
+    for (let i = 0; i < length - 1; i++) offer(i)
+    for (let entry = heap.pop(); entry !== undefined; entry = heap.pop()) {
+      const i = entry % 0x100000000
+      const rank = Math.floor(entry / 0x100000000)
+      // An entry is out of date once a neighbour was merged: symbol -1 marks what was swallowed.
+      if (symbols[i] === -1 || rankAt(i) !== rank) continue
+      const j = next[i] as number
+      symbols[i] = this.#merged[rank] as number
+      symbols[j] = -1
+      const after = next[j] as number
+      next[i] = after
+      if (after < length) previous[after] = i
+      if ((previous[i] as number) >= 0) offer(previous[i] as number)
+      offer(i)
+    }
+    return symbols.filter((symbol) => symbol !== -1)
+  }
+}
+
+/** A binary min-heap of numbers. */
+class Heap {
+  readonly #items: number[] = []
+
+  push(item: number): void {
+    const items = this.#items
+    let at = items.push(item) - 1
+    while (at > 0) {
+      const parent = (at - 1) >> 1
+      if ((items[parent] as number) <= item) break
+      items[at] = items[parent] as number
+      at = parent
+    }
+    items[at] = item
+  }
+
+  pop(): number | undefined {
+    const items = this.#items
+    const top = items[0]
+    const last = items.pop()
+    if (top === undefined || last === undefined || items.length === 0) return top
+    let at = 0
+    for (;;) {
+      let child = 2 * at + 1
+      if (child >= items.length) break
+      if (child + 1 < items.length && (items[child + 1] as number) < (items[child] as number)) child++
+      if ((items[child] as number) >= last) break
+      items[at] = items[child] as number
+      at = child
+    }
+    items[at] = last
+    return top
+  }
+}

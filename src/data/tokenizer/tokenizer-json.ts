@@ -1,0 +1,147 @@
+/** The parts of Hugging Face's tokenizer.json that we read and write. Everything else is passed on. */
+import { z } from 'zod'
+import { UsageError } from '../../errors.ts'
+import { byteCharacters } from './bytelevel.ts'
+
+const addedTokenSchema = z.looseObject({
+  id: z.int().nonnegative(),
+  content: z.string().min(1),
+  single_word: z.boolean().optional(),
+  lstrip: z.boolean().optional(),
+  rstrip: z.boolean().optional(),
+  special: z.boolean().optional(),
+})
+
+const decoderSchema = z.looseObject({
+  type: z.string(),
+  decoders: z.array(z.looseObject({ type: z.string() })).optional(),
+})
+
+const tokenizerJsonSchema = z.looseObject({
+  added_tokens: z
+    .array(addedTokenSchema)
+    .nullish()
+    .transform((tokens) => tokens ?? []),
+  normalizer: z.unknown().optional(),
+  pre_tokenizer: z
+    .looseObject({ type: z.string(), add_prefix_space: z.boolean().optional(), use_regex: z.boolean().optional() })
+    .nullish(),
+  decoder: decoderSchema.nullish(),
+  model: z.looseObject({
+    type: z.string().optional(),
+    /** Token → id, or for Unigram a list of [token, log probability]. Large: looked into where it is used. */
+    vocab: z.custom<Record<string, number> | [string, number][]>(
+      (vocab) => typeof vocab === 'object' && vocab !== null,
+    ),
+    /** Pairs, or in older files "left right". */
+    merges: z.custom<(string | [string, string])[]>(Array.isArray).optional(),
+    dropout: z.number().nullish(),
+    ignore_merges: z.boolean().optional(),
+    byte_fallback: z.boolean().optional(),
+    continuing_subword_prefix: z.string().nullish(),
+    end_of_word_suffix: z.string().nullish(),
+  }),
+})
+
+export type TokenizerJson = z.output<typeof tokenizerJsonSchema>
+
+/** The separator of documents in tokenizers that we make. */
+const endOfTextToken = '<|endoftext|>'
+
+/** Names that the separator of documents has in common tokenizers, the most telling first. */
+const endOfTextNames = [
+  endOfTextToken,
+  '<|end_of_text|>',
+  '<|endofdoc|>',
+  '<eos>',
+  '</s>',
+  '<|im_end|>',
+  '<|eot_id|>',
+  '<｜end▁of▁sentence｜>',
+  '[SEP]',
+]
+
+/** @throws UsageError naming `where` when the text is not a tokenizer.json. */
+export function parseTokenizerJson(text: string, where: string): TokenizerJson {
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch (error) {
+    throw new UsageError(`${where} is not JSON (${(error as Error).message}); expected a Hugging Face tokenizer.json`)
+  }
+  const parsed = tokenizerJsonSchema.safeParse(value)
+  if (parsed.success) return parsed.data
+  const issue = parsed.error.issues[0]
+  throw new UsageError(
+    `${where} is not a Hugging Face tokenizer.json: ${issue?.path.join('.') || 'its top level'}: ${issue?.message}`,
+  )
+}
+
+/** Every token with its id: the model's and the added ones. @throws UsageError when an id is not one */
+export function tokensOf(json: TokenizerJson, where: string): Map<string, number> {
+  const { vocab } = json.model
+  const tokens = new Map<string, number>(
+    Array.isArray(vocab) ? vocab.map(([token], id) => [token, id]) : Object.entries(vocab),
+  )
+  for (const token of json.added_tokens) tokens.set(token.content, token.id)
+  for (const [token, id] of tokens)
+    if (!Number.isInteger(id) || id < 0)
+      throw new UsageError(
+        `${where} is not a Hugging Face tokenizer.json: the id of "${token}" is ${JSON.stringify(id)}`,
+      )
+  return tokens
+}
+
+/** The id that separates documents. @throws UsageError when no token has one of the usual names. */
+export function endOfTextId(tokens: ReadonlyMap<string, number>, where: string): number {
+  for (const name of endOfTextNames) {
+    const id = tokens.get(name)
+    if (id !== undefined) return id
+  }
+  throw new UsageError(
+    `${where} has no token that ends a document (looked for ${endOfTextNames.join(' ')}); add one of them to its added_tokens`,
+  )
+}
+
+/**
+ * A byte-level BPE as tokenizer.json. Ids: 0 to 255 are the bytes, then one for each new token in the
+ * order of the merges, last the end of text. No merges: plain bytes.
+ */
+export function byteLevelJson(merges: readonly (readonly [string, string])[]): string {
+  const vocab: Record<string, number> = {}
+  let id = 0
+  for (const character of byteCharacters) vocab[character] = id++
+  for (const [left, right] of merges) vocab[left + right] ??= id++
+  const byteLevel = { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: true }
+  const endOfText = {
+    id,
+    content: endOfTextToken,
+    single_word: false,
+    lstrip: false,
+    rstrip: false,
+    normalized: false,
+    special: true,
+  }
+  return JSON.stringify({
+    version: '1.0',
+    truncation: null,
+    padding: null,
+    added_tokens: [endOfText],
+    normalizer: null,
+    pre_tokenizer: byteLevel,
+    post_processor: null,
+    decoder: byteLevel,
+    model: {
+      type: 'BPE',
+      dropout: null,
+      unk_token: null,
+      continuing_subword_prefix: null,
+      end_of_word_suffix: null,
+      fuse_unk: false,
+      byte_fallback: false,
+      ignore_merges: false,
+      vocab,
+      merges,
+    },
+  })
+}

@@ -1,0 +1,53 @@
+/** Evaluates a trained model on the text that it held out, or on any other. */
+import { separatorOf } from '../data/visible.ts'
+import type { CapacityRule } from '../model/routing/contract.ts'
+import type { OnMessage } from '../run/messages.ts'
+import { noticesOf, openRunData, openRuntime } from '../run/session.ts'
+import { configUnder } from '../step/capacity-rules.ts'
+import { Evaluator } from '../step/evaluation.ts'
+import type { EvalRecord } from '../step/records.ts'
+import { Cleanup } from '../system/cleanup.ts'
+import { type Engine, loadModel } from './trained-model.ts'
+
+export interface EvaluateOptions extends Engine {
+  /** Other text than the run's: all of it is evaluated. Default: what the run held out. */
+  readonly source?: string | string[]
+  /** At most so many batches of it; default: all. */
+  readonly batches?: number
+  /** The rule that the record's loss is of. Default `none`: a text's loss does not depend on its neighbours. */
+  readonly capacity?: CapacityRule
+  readonly onMessage?: OnMessage
+}
+
+/** The loss of a run's newest checkpoint on held-out text, under every capacity rule. */
+export async function evaluateRun(directory: string, options: EvaluateOptions = {}): Promise<EvalRecord> {
+  const onMessage = options.onMessage ?? (() => {})
+  const { config, tokenizer, store, step, trainedOn } = await loadModel(directory, options, onMessage)
+  const { source = config.data.source, capacity = 'none' } = options
+  const say = (message: string) => onMessage({ kind: 'prepare', message })
+  const data = await openRunData(
+    { ...config, data: { ...config.data, source } },
+    { tokenizer, say, whole: options.source !== undefined },
+  )
+  if (options.source === undefined && data.hash !== trainedOn) {
+    const message = 'the text has changed since the run was trained: what is held out now may be what it has seen'
+    onMessage({ kind: 'warning', message })
+  }
+  const cleanup = new Cleanup()
+  cleanup.defer(() => data.close())
+  try {
+    const runtime = await openRuntime(config)
+    cleanup.defer(() => runtime.close())
+    const evaluated = { ...config, model: configUnder(config.model, capacity) }
+    for (const message of noticesOf(runtime, evaluated, [{ activity: 'evaluation', rule: capacity }]))
+      onMessage({ kind: 'notice', message })
+    const { batch, microBatches, seed } = config.train
+    const separator = separatorOf(config.data, tokenizer)
+    const evaluator = await Evaluator.compile(runtime, config.model, store, batch / microBatches, seed, separator)
+    const { evaluation } = await evaluator.run(data, capacity, options.batches)
+    evaluator.release()
+    return { kind: 'eval', step, tokens: step * batch * config.model.sequence, ...evaluation }
+  } finally {
+    await cleanup.run()
+  }
+}

@@ -1,0 +1,50 @@
+/** Generates text with a trained model. */
+import type { OnMessage } from '../run/messages.ts'
+import { openRuntime } from '../run/session.ts'
+import type { Runtime } from '../runtime/contract.ts'
+import { Generator } from './generation/generator.ts'
+import type { SamplingOptions } from './generation/sampling.ts'
+import { tokenScratch } from './generation/token-decoder.ts'
+import { loadModel, type TrainedModel } from './trained-model.ts'
+
+export interface GenerateOptions extends SamplingOptions {
+  readonly prompt: string
+  /** Tokens at most; the end of a document ends the text before. */
+  readonly tokens: number
+  readonly seed: number
+  readonly threads?: number
+  readonly signal?: AbortSignal
+  readonly onMessage?: OnMessage
+}
+
+/** Text that continues the prompt, piece by piece. */
+export async function* generate(directory: string, options: GenerateOptions): AsyncGenerator<string, void> {
+  const model = await loadModel(directory, options, options.onMessage ?? (() => {}), tokenScratch)
+  const runtime = await openRuntime(model.config)
+  try {
+    yield* continuation(runtime, model, options)
+  } finally {
+    await runtime.close()
+  }
+}
+
+async function* continuation(
+  runtime: Runtime,
+  { config, tokenizer, store }: TrainedModel,
+  options: GenerateOptions,
+): AsyncGenerator<string, void> {
+  const generator = new Generator(runtime, config.model, store)
+  // A document begins after the end of another: so does a text without a prompt.
+  const prompt = [tokenizer.endOfText, ...tokenizer.encode(options.prompt)]
+  const text = tokenizer.stream()
+  let count = 0
+  for await (const token of generator.tokens(prompt, tokenizer.vocabulary, options, options.seed)) {
+    if (token === tokenizer.endOfText || options.signal?.aborted) break
+    const piece = text.push(token)
+    if (piece) yield piece
+    if (++count >= options.tokens) break
+  }
+  const rest = text.end()
+  if (rest) yield rest
+  generator.release()
+}

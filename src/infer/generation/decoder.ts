@@ -1,0 +1,150 @@
+/**
+ * Runs the chain of stages of one token (see src/model/decode.ts) on the cache.
+ *
+ * A run reads the weights that its binding points at, so there is a binding for every expert chosen so
+ * far, made when it is first chosen. Runs are synchronous: a stage is a fraction of a millisecond, of
+ * which a change of threads would be a tenth. The event loop gets its turn between tokens.
+ */
+import { setImmediate } from 'node:timers/promises'
+import { toOnnx } from '../../graph/onnx.ts'
+import type { Tensor } from '../../graph/tensor.ts'
+import type { ModelConfig } from '../../model/config.ts'
+import { type DecodeStage, decodePrograms, expertMatrix, MASKED } from '../../model/decode.ts'
+import { activatedExperts, hasRouterWeights, SymbolicParameters } from '../../model/parameters.ts'
+import type { Binding, Buffer, Executable, Runtime } from '../../runtime/contract.ts'
+import type { ParameterStore } from '../../step/store.ts'
+import type { KeyValueCache } from './cache.ts'
+import type { GivenExperts } from './given-experts.ts'
+
+/** Positions of the smallest programs; larger ones have twice as many. */
+const SHORTEST = 256
+
+interface Programs {
+  /** Positions that they attend to. */
+  readonly length: number
+  readonly stages: readonly { readonly executable: Executable; readonly layer: DecodeStage['layer'] }[]
+  readonly expert: Executable | null
+  /** By executable: for each layer and expert that it begins with, the binding. */
+  readonly bindings: Map<Executable, Map<string, Binding>>
+}
+
+export class Decoder {
+  private readonly runtime: Runtime
+  private readonly config: ModelConfig
+  private readonly store: ParameterStore
+  private readonly cache: KeyValueCache
+  private readonly token = new Int32Array(1)
+  private readonly position = new BigInt64Array(1)
+  private readonly mask: Float32Array
+  private readonly angles: { readonly cos: Float32Array; readonly sin: Float32Array }
+  private readonly frequencies: readonly number[]
+  /** Gate of the expert that is about to run; of the K chosen experts: ids and gates. */
+  private readonly weight = new Float32Array(1)
+  private readonly experts: Int32Array
+  private readonly gates: Float32Array
+  private readonly logits: Float32Array
+  private readonly memory: Readonly<Record<string, Buffer>>
+  private programs: Programs | undefined
+
+  constructor(runtime: Runtime, config: ModelConfig, store: ParameterStore, cache: KeyValueCache) {
+    this.runtime = runtime
+    this.config = config
+    this.store = store
+    this.cache = cache
+    const { moe, width, heads, rotaryBase } = config
+    const head = width / heads
+    this.mask = new Float32Array(config.sequence)
+    this.frequencies = Array.from({ length: Math.floor(head / 2) }, (_, i) => rotaryBase ** ((-2 * i) / head))
+    this.angles = { cos: new Float32Array(head / 2), sin: new Float32Array(head / 2) }
+    this.experts = new Int32Array(moe ? activatedExperts(moe) : 0)
+    // A router without weights gives every choice the same gate; a learned one writes its own.
+    this.gates = new Float32Array(this.experts.length).fill(1 / (moe?.k ?? 1))
+    this.logits = new Float32Array(config.vocabulary)
+    const { token, position, weight, experts, gates, logits } = this
+    const [x, normed] = [new Float32Array(width), new Float32Array(width)]
+    const rows = { x, 'x.next': x, normed, 'normed.next': normed }
+    this.memory = { token, position, ...this.angles, weight, experts, gates, logits, ...rows }
+  }
+
+  /**
+   * Logits [V] of the token after `token`, which stands at `position` (from 0, below `sequence`) behind
+   * the positions in the cache, and is added to it.
+   */
+  async step(token: number, position: number, given: GivenExperts): Promise<Float32Array> {
+    await setImmediate()
+    const programs = await this.programsFor(position)
+    this.token[0] = token
+    this.position[0] = BigInt(position)
+    this.mask.fill(0, 0, position + 1).fill(MASKED, position + 1)
+    for (const [i, frequency] of this.frequencies.entries()) {
+      this.angles.cos[i] = Math.cos(position * frequency)
+      this.angles.sin[i] = Math.sin(position * frequency)
+    }
+    const { moe } = this.config
+    const isGiven = moe !== null && !hasRouterWeights(moe)
+    const last = this.experts.length - 1
+    let before: number | null = null
+    for (const { executable, layer } of programs.stages) {
+      if (before === null) this.binding(programs, executable).runSync()
+      else {
+        if (isGiven) given.choose(before, token, position, this.experts)
+        for (let k = 0; k <= last; k++) {
+          this.weight[0] = this.gates[k] as number
+          const program = k < last ? (programs.expert as Executable) : executable
+          this.binding(programs, program, before, this.experts[k]).runSync()
+        }
+      }
+      before = layer
+    }
+    return this.logits
+  }
+
+  release(): void {
+    if (!this.programs) return
+    for (const [executable, bindings] of this.programs.bindings) {
+      for (const binding of bindings.values()) binding.release()
+      executable.release()
+    }
+    this.programs = undefined
+  }
+
+  private async programsFor(position: number): Promise<Programs> {
+    if (this.programs && this.programs.length > position) return this.programs
+    this.release()
+    const { config, store, runtime } = this
+    let longest = SHORTEST
+    while (longest <= position) longest *= 2
+    const length = Math.min(longest, config.sequence)
+    const traced = decodePrograms(config, new SymbolicParameters(store.specs, 'float32'), length)
+    const compile = (outputs: Readonly<Record<string, Tensor>>) => runtime.compile(toOnnx({ outputs }))
+    const [expert, ...stages] = await Promise.all([
+      traced.expert && compile(traced.expert),
+      ...traced.stages.map(async ({ layer, outputs }) => ({ layer, executable: await compile(outputs) })),
+    ])
+    const executables = [...(expert ? [expert] : []), ...stages.map(({ executable }) => executable)]
+    this.programs = { length, expert, stages, bindings: new Map(executables.map((each) => [each, new Map()])) }
+    return this.programs
+  }
+
+  private binding({ bindings, length }: Programs, executable: Executable, layer = -1, expert = -1): Binding {
+    const known = bindings.get(executable) as Map<string, Binding>
+    const key = `${layer}.${expert}`
+    let binding = known.get(key)
+    if (!binding) {
+      const { inputs, outputs } = executable.model
+      binding = executable.bind(
+        Object.fromEntries([...inputs, ...outputs].map(({ name }) => [name, this.at(name, length, layer, expert)])),
+      )
+      known.set(key, binding)
+    }
+    return binding
+  }
+
+  /** Where a port of a program reads or writes. */
+  private at(port: string, length: number, layer: number, expert: number): Buffer {
+    if (port === 'mask') return this.mask.subarray(0, length)
+    const matrix = expertMatrix(port)
+    if (matrix !== null) return this.store.parameter(`layers.${layer}.moe.experts.{e}.${matrix}`, expert)
+    return this.memory[port] ?? this.cache.rows(port, length) ?? this.store.parameter(port)
+  }
+}

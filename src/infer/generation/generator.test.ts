@@ -1,0 +1,252 @@
+/**
+ * Text from cached keys and values against the loop-by-loop witness, which knows no cache: it computes
+ * the whole context for every token.
+ */
+import { afterAll, describe, expect, test } from 'vitest'
+import { routedOf } from '../../../test/support/routed.ts'
+import { type CaseOverrides, randomCase } from '../../../test/witness/generate.ts'
+import { type Parameters, type Routed, witnessForward } from '../../../test/witness/model.ts'
+import type { ModelConfig } from '../../model/config.ts'
+import { parameterSpecs, routedModules } from '../../model/parameters.ts'
+import { hashTableOf } from '../../model/routing/hash.ts'
+import { createRuntime } from '../../runtime/cpu-runtime.ts'
+import { generationConfig } from '../../step/capacity-rules.ts'
+import { drawDistinct, moduleLabels, randomFor } from '../../step/random.ts'
+import { ParameterStore } from '../../step/store.ts'
+import { KeyValueCache } from './cache.ts'
+import { Decoder } from './decoder.ts'
+import { Generator } from './generator.ts'
+import { GivenExperts } from './given-experts.ts'
+import { Prefill } from './prefill.ts'
+import { TokenDecoder, tokenScratch } from './token-decoder.ts'
+
+const runtime = await createRuntime({ threads: 1 })
+afterAll(() => runtime.close())
+
+const greedy = { temperature: 0, topK: 0, topP: 1 }
+const SEED = 5
+
+interface Model {
+  readonly config: ModelConfig
+  readonly parameters: Parameters
+  readonly store: ParameterStore
+}
+
+function modelOf(seed: number, { model, moe }: CaseOverrides): Model {
+  const capacity = moe?.router === 'expert-choice' ? ('kx' as const) : ('none' as const)
+  const dropless = moe && { capacity, groups: 1, ...moe }
+  const drawn = randomCase(seed, {
+    model: { sequence: 20, ...model },
+    ...(moe !== undefined && { moe: dropless ?? null }),
+  })
+  const store = new ParameterStore(parameterSpecs(drawn.config), null, tokenScratch(drawn.config))
+  const parameters = new Map<string, { shape: readonly number[]; data: Float64Array }>()
+  for (const { name } of store.specs) {
+    const given = drawn.parameters.get(name.replace('.{e}', ''))
+    if (!given) throw new Error(`no ${name}`)
+    store.parameter(name).set(given.data)
+    parameters.set(name.replace('.{e}', ''), { shape: given.shape, data: Float64Array.from(store.parameter(name)) })
+  }
+  return { config: generationConfig(drawn.config), parameters, store }
+}
+
+/** Logits [V] after each of the tokens; the first of them is token `offset` of its text. */
+function witnessLogits({ config, parameters }: Model, text: readonly number[], offset = 0): Float64Array[] {
+  const { moe, layers, vocabulary } = config
+  const choices = new Map<Routed, Int32Array>()
+  if (moe && (moe.router === 'hash' || moe.router === 'random'))
+    for (let layer = 0; layer < layers; layer++)
+      for (const module of routedModules(config, layer)) {
+        const table = hashTableOf(config, layer, module)
+        const rows = text.flatMap((token, t) => {
+          if (moe.router === 'hash') return [...table.subarray(token * moe.k, (token + 1) * moe.k)]
+          const drawn = new Int32Array(moe.k)
+          const labels = [offset + t, ...moduleLabels(layer, module)]
+          drawDistinct(drawn, moe.k, moe.experts, randomFor(SEED, 'generate', 'routing', ...labels))
+          return [...drawn]
+        })
+        choices.set(routedOf({ layer, module }), Int32Array.from(rows))
+      }
+  const tokens = Int32Array.from(text)
+  const { logits } = witnessForward({
+    config,
+    parameters,
+    tokens,
+    targets: tokens,
+    batch: 1,
+    training: false,
+    ...(choices.size > 0 && { choices }),
+  })
+  return text.map((_, t) => logits.subarray(t * vocabulary, (t + 1) * vocabulary))
+}
+
+function expectClose(actual: Float32Array, expected: Float64Array, where: string): void {
+  const furthest = Math.max(...actual.map((value, i) => Math.abs(value - (expected[i] as number))))
+  expect(furthest, where).toBeLessThan(1e-4)
+}
+
+function randomText({ config }: Model, length: number): number[] {
+  const random = randomFor(SEED, 'text')
+  return Array.from({ length }, () => random.integer(config.vocabulary))
+}
+
+/** What reads a token after the prompt: a program of kernels, where there are any, or a chain of ONNX models. */
+const decoders = ['kernels', 'ONNX Runtime'] as const
+const haveKernels = runtime.kernels.names.size > 0
+
+/** Logits after each token from `prompt` on, one token at a time behind a prompt of so many. */
+async function cachedLogits(
+  { config, store }: Model,
+  text: readonly number[],
+  prompt: number,
+  by: (typeof decoders)[number],
+): Promise<Float32Array[]> {
+  const memory = by === 'kernels' ? TokenDecoder.borrow(runtime, config, store) : null
+  if (by === 'kernels' && !memory) throw new Error('the store has no memory for a token')
+  const cache = new KeyValueCache(config, memory?.take)
+  const given = new GivenExperts(config, SEED)
+  const prefill = new Prefill(runtime, config, store, cache)
+  const decoder = memory
+    ? new TokenDecoder(runtime, config, store, cache, memory)
+    : new Decoder(runtime, config, store, cache)
+  const found = [(await prefill.run(text.slice(0, prompt), given)).slice()]
+  for (let at = prompt; at < text.length; at++) found.push((await decoder.step(text[at] as number, at, given)).slice())
+  prefill.release()
+  decoder.release()
+  return found
+}
+
+const routers: Record<string, NonNullable<CaseOverrides['moe']>> = {
+  'top-1': { router: 'top-k', k: 1, experts: 4 },
+  'top-2': { router: 'top-k', k: 2, experts: 4, softmax: 'before', renormalize: false },
+  'top-3 softmax after': { router: 'top-k', k: 3, experts: 5, softmax: 'after' },
+  'top-2 renormalised': { router: 'top-k', k: 2, experts: 4, softmax: 'before', renormalize: true },
+  switch: { router: 'switch', k: 1, experts: 3 },
+  '2 top-1': { router: 'prototype', prototypes: 2, k: 1, experts: 6 },
+  '2 top-2': { router: 'prototype', prototypes: 2, k: 2, experts: 6 },
+  'top-2 sequential': { router: 'top-k', k: 2, experts: 4, selection: 'sequential' },
+  sinkhorn: { router: 'sinkhorn', k: 2, experts: 4 },
+  bias: { router: 'bias', k: 2, experts: 4, softmax: 'before' },
+  'bias, softmax after': { router: 'bias', k: 1, experts: 4, softmax: 'after' },
+  'expert-choice': { router: 'expert-choice', k: 2, experts: 4 },
+  hash: { router: 'hash', k: 2, experts: 4 },
+  random: { router: 'random', k: 2, experts: 4 },
+}
+
+const architectures: Record<string, CaseOverrides> = {
+  'rotary, RMS norm, GELU, tied': { model: { positions: 'rotary', norm: 'rms', activation: 'gelu', tied: true } },
+  'learned, layer norm, SwiGLU, untied': {
+    model: { positions: 'learned', norm: 'layer', activation: 'swiglu', tied: false },
+  },
+  'a shared expert': { moe: { sharedHidden: 3, every: 1 } },
+  'dense layers between, the last one sparse': { model: { layers: 4 }, moe: { every: 2 } },
+  'dense layers between, the last one dense': { model: { layers: 3 }, moe: { every: 2 } },
+}
+
+describe.each(decoders)('the logits of a cached token, by %s, are those of the whole context', (by) => {
+  if (by === 'kernels' && !haveKernels) return test.skip('oneDNN is not installed')
+  for (const [router, moe] of Object.entries(routers))
+    test(router, async () => {
+      for (const [i, [architecture, overrides]] of Object.entries(architectures).entries()) {
+        const model = modelOf(i + 1, { ...overrides, moe: { ...overrides.moe, ...moe } })
+        const text = randomText(model, model.config.sequence)
+        const expected = witnessLogits(model, text)
+        // A prompt of a whole program, and one that is filled up.
+        for (const prompt of i % 2 === 0 ? [3, 16] : [17]) {
+          const found = await cachedLogits(model, text, prompt, by)
+          for (const [t, logits] of found.entries())
+            expectClose(logits, expected[prompt - 1 + t] as Float64Array, `${architecture}, ${prompt} + ${t}`)
+        }
+      }
+    })
+
+  test('a dense model', async () => {
+    const model = modelOf(3, { moe: null })
+    const text = randomText(model, 20)
+    const expected = witnessLogits(model, text)
+    for (const [t, logits] of (await cachedLogits(model, text, 1, by)).entries())
+      expectClose(logits, expected[t] as Float64Array, `token ${t}`)
+  })
+
+  test('past the positions of the smallest program', async () => {
+    const model = modelOf(4, { model: { sequence: 270, layers: 2, positions: 'rotary' }, moe: routers['top-2'] ?? {} })
+    const text = randomText(model, 270)
+    const expected = witnessLogits(model, text)
+    for (const [t, logits] of (await cachedLogits(model, text, 250, by)).entries())
+      expectClose(logits, expected[249 + t] as Float64Array, `token ${t}`)
+  })
+})
+
+async function take(tokens: AsyncGenerator<number, never>, count: number): Promise<number[]> {
+  const taken: number[] = []
+  for await (const token of tokens) if (taken.push(token) === count) break
+  return taken
+}
+
+describe('generating', () => {
+  const kinds = [
+    { positions: 'rotary', attention: 'none' },
+    { positions: 'learned', attention: 'none' },
+    { positions: 'rotary', attention: 'qkv' },
+    { positions: 'learned', attention: 'all' },
+  ] as const
+  for (const { positions, attention } of kinds)
+    for (const router of ['top-2', 'hash', 'random'])
+      test(`greedy text is the likeliest, also past the context's length: ${positions}, ${router}, experts in attention: ${attention}`, async () => {
+        const model = modelOf(6, { model: { positions, sequence: 36 }, moe: { ...routers[router], attention } })
+        const { vocabulary, sequence } = model.config
+        const generator = new Generator(runtime, model.config, model.store)
+        for (const length of [1, 16, 17, 36, 50]) {
+          const prompt = randomText(model, length)
+          const tokens = await take(generator.tokens(prompt, vocabulary, greedy, SEED), 45)
+          let context = prompt.slice(-sequence)
+          for (let done = 0; done < tokens.length; ) {
+            const predicted = tokens.slice(done, done + sequence - context.length + 1)
+            const text = [...context, ...predicted]
+            const logits = witnessLogits(model, text.slice(0, -1), length + done - context.length)
+            for (const [i, token] of predicted.entries()) {
+              const after = logits[context.length - 1 + i] as Float64Array
+              expect(after[token], `${length} + ${done + i}`).toBeGreaterThan(Math.max(...after) - 1e-4)
+            }
+            done += predicted.length
+            // A full context goes on from its newer half, the new token in it.
+            context = text.slice(-18)
+          }
+        }
+        generator.release()
+      })
+
+  test('one seed gives one text, another seed another', async () => {
+    const model = modelOf(7, { moe: routers.random ?? {} })
+    const wild = { temperature: 2, topK: 0, topP: 1 }
+    const generator = new Generator(runtime, model.config, model.store)
+    const text = (seed: number) => take(generator.tokens([1], model.config.vocabulary, wild, seed), 40)
+    const first = await text(1)
+    expect(await text(1)).toEqual(first)
+    expect(await text(2)).not.toEqual(first)
+    generator.release()
+  })
+
+  test('a text that was left can be followed by another, but two at once are refused', async () => {
+    const model = modelOf(8, { moe: routers['top-1'] ?? {} })
+    const generator = new Generator(runtime, model.config, model.store)
+    const tokens = () => generator.tokens([1, 2], model.config.vocabulary, greedy, SEED)
+    const left = tokens()
+    await left.next()
+    await expect(tokens().next()).rejects.toThrow('internal: a generator writes one text at a time')
+    await left.return(undefined as never)
+    expect(await take(tokens(), 3)).toHaveLength(3)
+    generator.release()
+  })
+
+  test('the event loop gets its turn between tokens', async () => {
+    const model = modelOf(9, { moe: routers['top-1'] ?? {} })
+    const generator = new Generator(runtime, model.config, model.store)
+    let turns = 0
+    const timer = setInterval(() => turns++, 0)
+    await take(generator.tokens([1], model.config.vocabulary, greedy, SEED), 60)
+    clearInterval(timer)
+    expect(turns).toBeGreaterThan(3)
+    generator.release()
+  })
+})

@@ -1,0 +1,41 @@
+/**
+ * Experts that do not depend on activations. Both are functions of what they are for, so a token keeps
+ * its experts however the tokens around it are computed: all at once, one by one, or again.
+ */
+import type { ModelConfig } from '../../model/config.ts'
+import { activatedExperts, type RoutedModule } from '../../model/parameters.ts'
+import { hashTableOf } from '../../model/routing/hash.ts'
+import { drawDistinct, moduleLabels, randomFor } from '../../step/random.ts'
+
+export class GivenExperts {
+  private readonly config: ModelConfig
+  private readonly seed: number
+  private readonly tables = new Map<string, Int32Array>()
+  /** Tokens of the text before position 0 of the cache. */
+  offset = 0
+
+  constructor(config: ModelConfig, seed: number) {
+    this.config = config
+    this.seed = seed
+  }
+
+  /** Writes the K experts of a token at a position of the context into `experts`. */
+  choose(layer: number, token: number, position: number, experts: Int32Array, module: RoutedModule = 'ffn'): void {
+    const { moe } = this.config
+    if (!moe) return
+    const count = activatedExperts(moe)
+    if (moe.router === 'hash') experts.set(this.table(layer, module).subarray(token * count, (token + 1) * count))
+    if (moe.router === 'random') {
+      const labels = [this.offset + position, ...moduleLabels(layer, module)]
+      const random = randomFor(this.seed, 'generate', 'routing', ...labels)
+      drawDistinct(experts, count, moe.experts, random)
+    }
+  }
+
+  private table(layer: number, module: RoutedModule): Int32Array {
+    const key = `${layer}.${module}`
+    const table = this.tables.get(key) ?? hashTableOf(this.config, layer, module)
+    this.tables.set(key, table)
+    return table
+  }
+}

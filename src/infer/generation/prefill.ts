@@ -1,0 +1,110 @@
+/**
+ * The pass over a prompt: all its tokens at once, as in training. It leaves every layer's keys and
+ * values in the cache if there is one, so that the tokens after it can be had one by one.
+ *
+ * Programs have fixed shapes, so there is one for each power of two of the prompt's length; what stands
+ * behind the last token is masked by causality here, and by the mask of the decoder later.
+ */
+
+import { toOnnx } from '../../graph/onnx.ts'
+import { sizeOf } from '../../graph/shape.ts'
+import { input } from '../../graph/tensor.ts'
+import type { ModelConfig } from '../../model/config.ts'
+import { keysAndValues } from '../../model/decode.ts'
+import { type RoutedModule, routedModules, SymbolicParameters } from '../../model/parameters.ts'
+import { choicesName, logitsAt, transformer } from '../../model/transformer.ts'
+import type { Binding, Buffer, Executable, Runtime } from '../../runtime/contract.ts'
+import { nameOf } from '../../step/pass.ts'
+import type { ParameterStore } from '../../step/store.ts'
+import type { KeyValueCache } from './cache.ts'
+import type { GivenExperts } from './given-experts.ts'
+
+const SHORTEST = 32
+
+interface Program {
+  readonly executable: Executable
+  readonly binding: Binding
+  readonly tokens: Int32Array
+  readonly position: Int32Array
+  /** Experts [T, K] of each routed module, for a random router. */
+  readonly choices: readonly { layer: number; module: RoutedModule; choices_TK: Int32Array }[]
+}
+
+export class Prefill {
+  /** Of the token after the prompt [V]. */
+  readonly logits: Float32Array
+  private readonly programs = new Map<number, Program>()
+  private readonly runtime: Runtime
+  private readonly config: ModelConfig
+  private readonly store: ParameterStore
+  private readonly cache: KeyValueCache | null
+
+  /** @param cache Null: keys and values are kept for nobody. */
+  constructor(runtime: Runtime, config: ModelConfig, store: ParameterStore, cache: KeyValueCache | null) {
+    this.runtime = runtime
+    this.config = config
+    this.store = store
+    this.cache = cache
+    this.logits = new Float32Array(config.vocabulary)
+  }
+
+  /** @param tokens From 1 to `sequence` ids. They stand at positions 0, 1, ... of the cache. */
+  async run(tokens: readonly number[], given: GivenExperts): Promise<Float32Array> {
+    let length = SHORTEST
+    while (length < tokens.length) length *= 2
+    const program = await this.program(Math.min(length, this.config.sequence))
+    program.tokens.fill(0)
+    program.tokens.set(tokens)
+    program.position[0] = tokens.length - 1
+    for (const { layer, module, choices_TK } of program.choices) {
+      const choices = choices_TK.length / program.tokens.length
+      for (let t = 0; t < program.tokens.length; t++)
+        given.choose(layer, tokens[t] ?? 0, t, choices_TK.subarray(t * choices, (t + 1) * choices), module)
+    }
+    await program.binding.run()
+    return this.logits
+  }
+
+  release(): void {
+    for (const { binding, executable } of this.programs.values()) {
+      binding.release()
+      executable.release()
+    }
+    this.programs.clear()
+  }
+
+  private async program(sequence: number): Promise<Program> {
+    const known = this.programs.get(sequence)
+    if (known) return known
+    const { config, store, cache } = this
+    const parameters = new SymbolicParameters(store.specs, 'float32')
+    const pass = { batch: 1, sequence, training: false, capacity: 'none' as const }
+    const { x_TD } = transformer(config, parameters, input('tokens', 'int32', [sequence]), pass)
+    const logits = logitsAt(config, parameters, x_TD, input('position', 'int32', [1]))
+    const executable = await this.runtime.compile(
+      toOnnx({ outputs: { logits, ...(cache && keysAndValues(config, x_TD)) } }),
+    )
+
+    const tokens = new Int32Array(sequence)
+    const position = new Int32Array(1)
+    const choices: Program['choices'][number][] = []
+    const ports: Record<string, Buffer> = { tokens, position, logits: this.logits }
+    for (const { spec, expert, tensor } of parameters.used) ports[nameOf(tensor)] = store.parameter(spec.name, expert)
+    for (let layer = 0; layer < config.layers; layer++)
+      for (const module of routedModules(config, layer)) {
+        const port = executable.model.inputs.find(({ name }) => name === choicesName(layer, module))
+        if (!port) continue
+        const choices_TK = new Int32Array(sizeOf(port.shape))
+        choices.push({ layer, module, choices_TK })
+        ports[port.name] = choices_TK
+      }
+    for (const { name } of executable.model.outputs) {
+      const rows = cache?.rows(name, sequence)
+      if (rows) ports[name] = rows
+    }
+    const binding = executable.bind(ports)
+    const program = { executable, binding, tokens, position, choices }
+    this.programs.set(sequence, program)
+    return program
+  }
+}

@@ -1,0 +1,86 @@
+/** Choosing the next token from logits. */
+import type { Random } from '../../step/random.ts'
+
+export interface SamplingOptions {
+  /** Divides the logits; 0 = always the most probable token. */
+  readonly temperature: number
+  /** Only the k most probable tokens; 0 = all. */
+  readonly topK: number
+  /** Only the most probable tokens that together reach this probability; 1 = all. */
+  readonly topP: number
+}
+
+/** A token id drawn from the first `count` logits. */
+export function sample(
+  logits: Float32Array,
+  count: number,
+  { temperature, topK, topP }: SamplingOptions,
+  random: Random,
+): number {
+  const k = temperature === 0 ? 1 : topK > 0 ? Math.min(topK, count) : count
+  const candidates = k <= FEW ? likeliest(logits, count, k) : sorted(logits, count).subarray(0, k)
+  const best = candidates[0] as number
+  if (temperature === 0) return best
+  const weights = new Float64Array(k)
+  let total = 0
+  for (let i = 0; i < k; i++) {
+    const weight = Math.exp(((logits[candidates[i] as number] as number) - (logits[best] as number)) / temperature)
+    weights[i] = weight
+    total += weight
+  }
+
+  // The shortest beginning that reaches top-p: the token that crosses it is in.
+  let kept = 0
+  let mass = 0
+  while (kept < k && (kept === 0 || mass < topP * total)) mass += weights[kept++] as number
+  let target = random.uniform() * mass
+  for (let i = 0; i < kept; i++) {
+    target -= weights[i] as number
+    if (target < 0) return candidates[i] as number
+  }
+  return candidates[kept - 1] as number
+}
+
+// A small model takes a millisecond for a token. Sorting a vocabulary with a comparison function takes
+// two, so it is avoided: few candidates are kept in order while the logits are read, many are numbers.
+
+/** Up to so many candidates are kept in order. */
+const FEW = 256
+
+/** The ids of the `k` largest of the first `count` logits, largest first, equal ones by id. */
+function likeliest(logits: Float32Array, count: number, k: number): Int32Array {
+  const ids = new Int32Array(k)
+  let found = 0
+  for (let id = 0; id < count; id++) {
+    const logit = logits[id] as number
+    if (found === k && logit <= (logits[ids[k - 1] as number] as number)) continue
+    let at = found < k ? found++ : k - 1
+    for (; at > 0 && (logits[ids[at - 1] as number] as number) < logit; at--) ids[at] = ids[at - 1] as number
+    ids[at] = id
+  }
+  return ids
+}
+
+/** More than any vocabulary. Above the 32 bits of a logit: a key has 53, and is exact. */
+const IDS = 2 ** 21
+
+/** All ids, largest logit first, equal ones by id: sorted as numbers that hold both. */
+function sorted(logits: Float32Array, count: number): Int32Array {
+  const values = logits.slice(0, count)
+  // −0 and 0 are equal but not in their bits; adding 0 makes both 0.
+  for (let id = 0; id < count; id++) values[id] = (values[id] as number) + 0
+  const bits = new Int32Array(values.buffer)
+  const keys = new Float64Array(count)
+  for (let id = 0; id < count; id++) {
+    const b = bits[id] as number
+    // Read as integers, negative floats run backwards.
+    keys[id] = (b < 0 ? b ^ 0x7fffffff : b) * -IDS + id
+  }
+  keys.sort()
+  const ids = new Int32Array(count)
+  for (let i = 0; i < count; i++) {
+    const key = keys[i] as number
+    ids[i] = key - Math.floor(key / IDS) * IDS
+  }
+  return ids
+}

@@ -1,0 +1,148 @@
+/**
+ * Runs the program of one token (src/model/token.ts) on the cache, where the runtime has the kernels and all
+ * parameters lie in one arena: weights, cache and what the program computes are then in the same memory,
+ * and kernels read the weights of the chosen experts from where they are.
+ */
+
+import { hasTokenKernels } from '../../graph/ops/token.ts'
+import { cut } from '../../graph/stages/cut.ts'
+import { withKernels } from '../../graph/tensor.ts'
+import type { ModelConfig } from '../../model/config.ts'
+import { activatedExperts, hasRouterWeights, isSparse, SymbolicParameters } from '../../model/parameters.ts'
+import { tokenProgram } from '../../model/token.ts'
+import { choicesName } from '../../model/transformer.ts'
+import { maxArenaBytes } from '../../runtime/arena.ts'
+import type { Binding, Buffer, Executable, Runtime } from '../../runtime/contract.ts'
+import { nameOf } from '../../step/pass.ts'
+import { type BorrowedScratch, type ParameterStore, padded } from '../../step/store.ts'
+import type { KeyValueCache } from './cache.ts'
+import type { GivenExperts } from './given-experts.ts'
+
+/** Threads that scratch memory is kept for. */
+const MOST_THREADS = 128
+
+/** Floats of a token's row in all its forms, of what each thread needs, and of small inputs. */
+function workingFloats({ width, vocabulary, sequence, hidden, moe }: ModelConfig): number {
+  const rows = moe ? activatedExperts(moe) * moe.hidden + moe.experts + moe.sharedHidden : 0
+  const scratch =
+    1024 + sequence + Math.max(width, vocabulary / MOST_THREADS, hidden, moe?.hidden ?? 0, 2 * (moe?.experts ?? 0))
+  return padded(32 * (8 * width + hidden + rows + 64) + 2 * vocabulary + MOST_THREADS * (scratch + 1024))
+}
+
+/**
+ * Floats of scratch memory in the store with which a token can be one program; 0 for a context too long for
+ * that, and where attention has experts.
+ */
+export function tokenScratch(config: ModelConfig): number {
+  const { layers, sequence, width, vocabulary, moe } = config
+  if (moe && moe.attention !== 'none') return 0
+  const choices = moe ? layers * padded(activatedExperts(moe)) : 0
+  const caches = 2 * layers * padded(sequence * width)
+  const floats = workingFloats(config) + caches + padded(vocabulary) + 4 * padded(width) + choices
+  return floats * 4 <= maxArenaBytes / 4 ? floats : 0
+}
+
+interface Compiled {
+  readonly executable: Executable
+  readonly binding: Binding
+}
+
+export class TokenDecoder {
+  private readonly runtime: Runtime
+  private readonly config: ModelConfig
+  private readonly store: ParameterStore
+  private readonly memory: BorrowedScratch
+  private readonly frequencies: readonly number[]
+  private readonly cos: Float32Array
+  private readonly sin: Float32Array
+  private readonly token: Int32Array
+  private readonly position: Int32Array
+  private readonly logits: Float32Array
+  /** Experts of a router without weights, by layer. */
+  private readonly choices = new Map<number, Int32Array>()
+  private readonly ports: Readonly<Record<string, Buffer>>
+  private readonly cache: KeyValueCache
+  private compiled: Compiled | undefined
+
+  /** @param memory Of {@link tokenScratch} floats; the tables of the cache lie in it already. */
+  constructor(
+    runtime: Runtime,
+    config: ModelConfig,
+    store: ParameterStore,
+    cache: KeyValueCache,
+    memory: BorrowedScratch,
+  ) {
+    this.runtime = runtime
+    this.config = config
+    this.store = store
+    this.cache = cache
+    this.memory = memory
+    const half = Math.floor(config.width / config.heads / 2)
+    this.frequencies = Array.from({ length: half }, (_, i) => config.rotaryBase ** (-i / half))
+    const integers = (count: number): Int32Array => {
+      const { buffer, byteOffset } = memory.take(count)
+      return new Int32Array(buffer, byteOffset, count)
+    }
+    this.token = integers(1)
+    this.position = integers(1)
+    this.cos = memory.take(half)
+    this.sin = memory.take(half)
+    this.logits = memory.take(config.vocabulary)
+    const { token, position, cos, sin, logits } = this
+    const ports: Record<string, Buffer> = { token, position, cos, sin, logits }
+    for (let layer = 0; layer < config.layers; layer++) {
+      if (!config.moe || !isSparse(config, layer) || hasRouterWeights(config.moe)) continue
+      const experts = integers(activatedExperts(config.moe))
+      this.choices.set(layer, experts)
+      ports[choicesName(layer)] = experts
+    }
+    this.ports = ports
+  }
+
+  /** Memory for a decoder and its cache, if the runtime has the kernels and the store the memory. */
+  static borrow(runtime: Runtime, config: ModelConfig, store: ParameterStore): BorrowedScratch | null {
+    const floats = tokenScratch(config)
+    if (floats === 0 || runtime.threads > MOST_THREADS || !withKernels(runtime.kernels, hasTokenKernels)) return null
+    return store.borrowScratch(floats)
+  }
+
+  /**
+   * Logits [V] of the token after `token`, which stands at `position` (from 0, below `sequence`) behind
+   * the positions in the cache, and is added to it.
+   */
+  async step(token: number, position: number, given: GivenExperts): Promise<Float32Array> {
+    this.compiled ??= await this.compile()
+    this.token[0] = token
+    this.position[0] = position
+    for (const [i, frequency] of this.frequencies.entries()) {
+      this.cos[i] = Math.cos(position * frequency)
+      this.sin[i] = Math.sin(position * frequency)
+    }
+    for (const [layer, experts] of this.choices) given.choose(layer, token, position, experts)
+    await this.compiled.binding.run()
+    return this.logits
+  }
+
+  private async compile(): Promise<Compiled> {
+    const { runtime, config, store, cache, memory } = this
+    const parameters = new SymbolicParameters(store.specs, 'float32')
+    const program = withKernels(runtime.kernels, () => ({ outputs: tokenProgram(config, parameters) }))
+    const executable = await runtime.compile(cut(program, { portsInside: true }))
+    const weights = Object.fromEntries(
+      parameters.used.map(({ spec, expert, tensor }) => [nameOf(tensor), store.parameter(spec.name, expert)]),
+    )
+    const at = (name: string): Buffer =>
+      (this.ports[name] ?? weights[name] ?? cache.rows(name, config.sequence)) as Buffer
+    const { inputs, outputs } = executable.model
+    const ports = Object.fromEntries([...inputs, ...outputs].map(({ name }) => [name, at(name)]))
+    const working = memory.take(workingFloats(config))
+    const within = { arena: memory.arena, start: working.byteOffset, bytes: working.byteLength }
+    return { executable, binding: executable.bind(ports, within) }
+  }
+
+  release(): void {
+    this.compiled?.binding.release()
+    this.compiled?.executable.release()
+    this.memory.giveBack()
+  }
+}

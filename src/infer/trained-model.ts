@@ -1,0 +1,55 @@
+/** A trained model, loaded from its run: configuration, tokenizer and parameters. */
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { RunConfig } from '../config/run-config.ts'
+import { type Tokenizer, tokenizerFromJson } from '../data/tokenizer/tokenizer.ts'
+import { UsageError } from '../errors.ts'
+import { parameterSpecs } from '../model/parameters.ts'
+import { readNewestCheckpoint } from '../run/checkpoint/checkpoint.ts'
+import { loadRunConfig } from '../run/load-config.ts'
+import type { OnMessage } from '../run/messages.ts'
+import type { State } from '../run/saved-state.ts'
+import type { Precision } from '../runtime/contract.ts'
+import { ParameterStore } from '../step/store.ts'
+
+export interface TrainedModel {
+  readonly config: RunConfig
+  readonly tokenizer: Tokenizer
+  readonly store: ParameterStore
+  readonly step: number
+  /** The `Dataset.hash` of what it was trained on. */
+  readonly trainedOn: string
+}
+
+/** In place of what the run was trained with. */
+export interface Engine {
+  readonly threads?: number
+  readonly math?: Precision
+}
+
+/**
+ * The newest parameters of a run that verify.
+ * @param scratchOf Floats of scratch memory beside them.
+ */
+export async function loadModel(
+  directory: string,
+  { threads, math }: Engine,
+  onMessage: OnMessage,
+  scratchOf: (config: RunConfig['model']) => number = () => 0,
+): Promise<TrainedModel> {
+  const sets: string[] = []
+  if (threads !== undefined) sets.push(`runtime.threads=${threads}`)
+  if (math !== undefined) sets.push(`runtime.math=${math}`)
+  const config = await loadRunConfig(directory, sets)
+  const store = new ParameterStore(parameterSpecs(config.model), null, scratchOf(config.model))
+  const model = store.parameterTensors()
+  const found = await readNewestCheckpoint(join(directory, 'checkpoints'), { model }, (path, reason) =>
+    onMessage({ kind: 'warning', message: `skipping checkpoint ${path}: ${reason}` }),
+  )
+  if (!found)
+    throw new UsageError(
+      `invalid run: "${directory}" has no checkpoint yet (train it, or wait for its first checkpoint)`,
+    )
+  const tokenizer = await tokenizerFromJson(await readFile(join(directory, 'tokenizer.json'), 'utf8'))
+  return { config, tokenizer, store, step: found.step, trainedOn: (found.state as State).data }
+}

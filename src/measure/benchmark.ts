@@ -1,0 +1,201 @@
+/** Times training steps on random tokens in memory; writes nothing. */
+
+import type { RunConfig } from '../config/run-config.ts'
+import type { Batch } from '../data/batches.ts'
+import { separatorOf } from '../data/visible.ts'
+import { describeModel } from '../model/describe.ts'
+import { openRuntime } from '../run/session.ts'
+import type { Runtime, StepEvent } from '../runtime/contract.ts'
+import { type Engines, enginesOf } from '../runtime/engines.ts'
+import { initialize, initialScales } from '../step/initialize.ts'
+import { randomFor } from '../step/random.ts'
+import { keptAssignments, keptFlops, median } from '../step/statistics.ts'
+import { createStore, type StepOutcome, Trainer } from '../step/trainer.ts'
+import { measureBandwidth } from './bandwidth.ts'
+import { Ceiling, type CeilingReport } from './ceiling.ts'
+import { measureLargePeak } from './machine.ts'
+import type { StepProfile } from './step-profile.ts'
+
+export interface BenchmarkOptions {
+  /** Steps that are timed, after those that warm up. */
+  readonly steps: number
+  /** Record the timed steps; the result carries `profile` and `trace`. */
+  readonly profile?: boolean
+  readonly signal?: AbortSignal
+}
+
+/** Medians over the timed steps. */
+export interface BenchmarkResult extends Engines, CeilingReport {
+  /** What differs from what was asked. */
+  readonly notice?: string
+  readonly parameters: number
+  readonly activeParameters: number
+  readonly tokensPerSecond: number
+  readonly stepMs: number
+  readonly gradientMs: number
+  /** Gradient norm and optimizer. */
+  readonly updateMs: number
+  readonly mfu: number
+  /** Share of assignments dropped. */
+  readonly dropRate: number
+  /** Peak memory of this process up to the last step. */
+  readonly peakBytes: number
+  readonly profile?: StepProfile
+  /** What every thread did in the last step. */
+  readonly trace?: readonly StepEvent[]
+}
+
+/** Steps until memory is touched and the balancing loss has evened out the first routing. */
+const WARM_UP = 8
+
+export async function benchmark(config: RunConfig, options: BenchmarkOptions): Promise<BenchmarkResult> {
+  const { steps, profile = false, signal } = options
+  const bench = await TrainingBench.open(config, profile)
+  try {
+    await bench.run(WARM_UP)
+    if (profile) bench.resetProfile()
+    const timed = await bench.run(steps, signal)
+    await bench.measureCeiling()
+    return { ...bench.result(timed), ...(profile && (await bench.recorded())) }
+  } finally {
+    await bench.close()
+  }
+}
+
+export interface TimedStep {
+  readonly outcome: StepOutcome
+  readonly ms: number
+}
+
+/** A trainer on given or random tokens, to be run a few steps at a time (in turn with a peer, say). */
+export class TrainingBench {
+  private readonly config: RunConfig
+  private readonly runtime: Runtime
+  private readonly trainer: Trainer
+  private readonly batchOf: (step: number) => Batch
+  private readonly ceiling: Ceiling
+  private readonly release: () => Promise<void>
+  private step = 0
+  /** As the steps left it: measuring the ceiling takes memory too. */
+  private peakBytes = 0
+
+  private constructor(
+    config: RunConfig,
+    runtime: Runtime,
+    trainer: Trainer,
+    batchOf: (step: number) => Batch,
+    ceiling: Ceiling,
+    release: () => Promise<void>,
+  ) {
+    this.config = config
+    this.runtime = runtime
+    this.trainer = trainer
+    this.batchOf = batchOf
+    this.ceiling = ceiling
+    this.release = release
+  }
+
+  /** @param batchOf The batch of a step (from 1); it is read until the step is done. Default: one random batch. */
+  static async open(
+    given: RunConfig,
+    profile = false,
+    batchOf: (step: number) => Batch = always(randomBatch(given)),
+  ): Promise<TrainingBench> {
+    // The full learning rate from the first step: the balancing loss is at work, as in the middle of a training.
+    const schedule = { ...given.train.schedule, kind: 'constant' as const, warmup: 0 }
+    const config = { ...given, train: { ...given.train, schedule } }
+    const runtime = await openRuntime(config, profile)
+    const ceiling = new Ceiling(() => measureLargePeak(runtime))
+    await ceiling.measure()
+    const store = createStore(config)
+    await initialize(store, config.train.seed, initialScales(config))
+    // Where documents begin changes no time, so any token may stand for the end of text.
+    const separator = separatorOf(config.data, { endOfText: 0 })
+    const trainer = await Trainer.compile(runtime, config, store, separator)
+    return new TrainingBench(config, runtime, trainer, batchOf, ceiling, async () => {
+      await trainer.release()
+      await runtime.close()
+    })
+  }
+
+  /** @see Trainer.programBytes */
+  get programBytes(): number | undefined {
+    return this.trainer.programBytes
+  }
+
+  async run(steps: number, signal?: AbortSignal): Promise<TimedStep[]> {
+    const timed: TimedStep[] = []
+    for (let i = 0; i < steps && !signal?.aborted; i++) {
+      const batch = this.batchOf(++this.step)
+      const start = performance.now()
+      const outcome = await this.trainer.step(this.step, batch)
+      timed.push({ outcome, ms: performance.now() - start })
+    }
+    this.peakBytes = process.resourceUsage().maxRSS * 1024
+    return timed
+  }
+
+  result(timed: readonly TimedStep[]): BenchmarkResult {
+    const { model, train } = this.config
+    const { parameters, activeParameters, ...counted } = describeModel(model)
+    const tokens = train.batch * model.sequence
+    const medianOf = (value: (step: TimedStep) => number) => median(timed.map(value))
+    const stepMs = medianOf(({ ms }) => ms)
+    const kept = medianOf(({ outcome }) => keptAssignments(outcome.layers))
+    const made = medianOf(({ outcome }) =>
+      outcome.layers.reduce((total, layer) => total + layer.tokens.reduce((a, b) => a + b, 0), 0),
+    )
+    const expertFlops = medianOf(({ outcome }) => keptFlops(outcome.layers, counted.flopsPerAssignment))
+    const flops = tokens * counted.denseFlopsPerToken + expertFlops
+    this.ceiling.reached((flops - tokens * counted.maskedFlopsPerToken) / (stepMs / 1000))
+    const { notice } = this.runtime
+    return {
+      ...enginesOf(this.runtime),
+      ...(notice !== undefined && { notice }),
+      ...this.ceiling.report(),
+      parameters,
+      activeParameters,
+      tokensPerSecond: tokens / (stepMs / 1000),
+      stepMs,
+      gradientMs: medianOf(({ outcome }) => outcome.gradientMs),
+      updateMs: medianOf(({ outcome }) => outcome.updateMs),
+      mfu: this.ceiling.utilisation(flops / (stepMs / 1000)),
+      dropRate: made > 0 ? 1 - kept / made : 0,
+      peakBytes: this.peakBytes,
+    }
+  }
+
+  /** Measures the ceiling once more: the machine may have been busy the first time. */
+  measureCeiling(): Promise<void> {
+    return this.ceiling.measure()
+  }
+
+  /** Steps so far do not count in the profile. */
+  resetProfile(): void {
+    this.trainer.resetProfile()
+  }
+
+  /** Where the time of the steps went since the last reset, of a bench that was opened to record. */
+  async recorded(): Promise<{ profile: StepProfile; trace: readonly StepEvent[] }> {
+    const times = this.trainer.profile()
+    const { runtime } = this
+    const { peakFlops } = this.ceiling.report()
+    const bandwidth = await measureBandwidth(runtime)
+    return { profile: { ...times, ...enginesOf(runtime), peakFlops, bandwidth }, trace: this.trainer.lastStep() }
+  }
+
+  close(): Promise<void> {
+    return this.release()
+  }
+}
+
+const always =
+  <T>(value: T) =>
+  (): T =>
+    value
+
+function randomBatch({ model, train }: RunConfig): Batch {
+  const random = randomFor(train.seed, 'benchmark')
+  const draw = () => Int32Array.from({ length: train.batch * model.sequence }, () => random.integer(model.vocabulary))
+  return { tokens: draw(), targets: draw() }
+}

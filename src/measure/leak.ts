@@ -1,0 +1,100 @@
+/**
+ * How much a model gains from tokens that it could not have when it writes.
+ *
+ * Think of the same first halves of texts read twice: once followed by what truly follows, once by other text. A
+ * causal model cannot know the difference. The loss of one whose routing sees later tokens is lower where they are
+ * the true ones: by so much its loss is better than what it can write.
+ */
+
+import { tooShort, windowsOf } from '../data/batches.ts'
+import type { Dataset } from '../data/dataset.ts'
+import { UsageError } from '../errors.ts'
+import { withKernels } from '../graph/tensor.ts'
+import type { ModelConfig } from '../model/config.ts'
+import { causalityOf } from '../model/routing/causality.ts'
+import type { CapacityRule } from '../model/routing/contract.ts'
+import type { Runtime } from '../runtime/contract.ts'
+import { CompiledPass, tracePass } from '../step/pass.ts'
+import { randomFor } from '../step/random.ts'
+import type { ParameterStore } from '../step/store.ts'
+
+export interface LeakOptions {
+  /** Sequences at a time: as many as in a training micro-batch, since capacity depends on it. */
+  readonly batch: number
+  readonly rule: CapacityRule
+  /** At most so many batches; 0 = all held-out windows once. */
+  readonly limit: number
+  /** Of the choice of other text, and of a random router's choices. */
+  readonly seed: number
+  /** Token id that opens a document, where attention stays within documents. */
+  readonly separator?: number | undefined
+}
+
+/** Whether a token's loss in evaluation depends on later tokens of its own text. */
+export function seesFuture({ moe, sequence }: ModelConfig, rule: CapacityRule, batch: number): boolean {
+  return moe !== null && causalityOf(moe, { activity: 'evaluation', rule, batch, sequence }).kind === 'future'
+}
+
+/**
+ * The gain from the true future, nats a token: mean loss at positions before S/2 when from S/2 on every sequence holds
+ * text of another held-out window, less the same when it holds its own. Positive: the loss uses later tokens. Null
+ * for a model that sees no later token of its own text by `rule`, and where there are not two windows of text.
+ */
+export async function measureLeak(
+  runtime: Runtime,
+  config: ModelConfig,
+  store: ParameterStore,
+  data: Pick<Dataset, 'heldOut'>,
+  options: LeakOptions,
+): Promise<number | null> {
+  if (!seesFuture(config, options.rule, options.batch) || windowsOf(data.heldOut, config.sequence) < 2) return null
+  return measureGain(runtime, config, store, data, options)
+}
+
+/** What {@link measureLeak} measures, whether the model is causal or not. @throws UsageError of fewer than two windows of text */
+export async function measureGain(
+  runtime: Runtime,
+  config: ModelConfig,
+  store: ParameterStore,
+  { heldOut }: Pick<Dataset, 'heldOut'>,
+  { batch, rule, limit, seed, separator }: LeakOptions,
+): Promise<number> {
+  const { sequence } = config
+  const windows = windowsOf(heldOut, sequence)
+  if (windows < 2) throw new UsageError(tooShort('held-out', heldOut.length, 2 * sequence))
+  const traced = withKernels(runtime.kernels, () =>
+    tracePass(config, store, { batch, sequence, training: false, capacity: rule }, separator),
+  )
+  const pass = await CompiledPass.compile(runtime, config, store, traced)
+  const half = Math.ceil(sequence / 2)
+  const span = new Int32Array(sequence + 1)
+  const read = (window: number) => {
+    heldOut.read((window % windows) * sequence, span)
+    return span
+  }
+  let [gain, batches] = [0, 0]
+  try {
+    for (let from = 0; from < windows && (limit === 0 || batches < limit); from += batch) {
+      pass.targets.fill(-1)
+      for (let row = 0; row < batch; row++) {
+        const text = read(from + row)
+        pass.tokens.set(text.subarray(0, sequence), row * sequence)
+        // Rows that fill up the last batch are windows that were counted before.
+        if (from + row < windows) pass.targets.set(text.subarray(1, half + 1), row * sequence)
+      }
+      pass.drawChoices(seed, 'leak', batches)
+      await pass.run()
+      const own = pass.loss
+      const shift = 1 + Math.floor(randomFor(seed, 'leak', 'text', batches).uniform() * (windows - 1))
+      for (let row = 0; row < batch; row++)
+        pass.tokens.set(read(from + row + shift).subarray(half, sequence), row * sequence + half)
+      await pass.run()
+      // Each batch weighs by the windows that it counts.
+      gain += (pass.loss - own) * Math.min(batch, windows - from)
+      batches++
+    }
+  } finally {
+    pass.release()
+  }
+  return gain / (limit === 0 ? windows : Math.min(windows, limit * batch))
+}

@@ -1,0 +1,35 @@
+/** What this machine can do at most, with what is installed on it. */
+
+import type { RunConfig } from '../config/run-config.ts'
+import { openRuntime } from '../run/session.ts'
+import type { Runtime } from '../runtime/contract.ts'
+import { type Engines, enginesOf } from '../runtime/engines.ts'
+import { measureBandwidth } from './bandwidth.ts'
+import { measurePeakFlops } from './peak.ts'
+
+export interface Ceilings {
+  /** Measured rate of large matmuls in that precision, FLOP/s. */
+  readonly peakFlops: number
+  /** Measured memory traffic of all threads, bytes a second. */
+  readonly bandwidth: number
+}
+
+export interface Machine extends Engines, Ceilings {
+  /** What differs from what was asked. */
+  readonly notice?: string
+}
+
+/** The matmul rate as profiles and benchmarks measure it: a larger product than trainings take the time for. */
+export const measureLargePeak = (runtime: Runtime): Promise<number> => measurePeakFlops(runtime, 2048, 3)
+
+/** Takes a second or two. */
+export async function measureMachine(config: Pick<RunConfig, 'runtime'>): Promise<Machine> {
+  const runtime = await openRuntime(config)
+  try {
+    const { notice } = runtime
+    const ceilings = { peakFlops: await measureLargePeak(runtime), bandwidth: await measureBandwidth(runtime) }
+    return { ...enginesOf(runtime), ...ceilings, ...(notice !== undefined && { notice }) }
+  } finally {
+    await runtime.close()
+  }
+}

@@ -1,0 +1,38 @@
+/** The machine's own ceiling: how fast the runtime multiplies large matrices. */
+
+import { toOnnx } from '../graph/onnx.ts'
+import { matmul } from '../graph/ops/matmul.ts'
+import { cut, usesKernels } from '../graph/stages/cut.ts'
+import { input, withKernels } from '../graph/tensor.ts'
+import type { Runtime } from '../runtime/contract.ts'
+
+/** FLOP/s of a square matmul in the precision of the runtime: the best of a few runs, after one to warm up. */
+export async function measurePeakFlops(runtime: Runtime, size = 1024, runs = 5): Promise<number> {
+  const seconds = await measureProduct(runtime, { count: 1, m: size, n: size, k: size }, runs)
+  return (2 * size ** 3) / seconds
+}
+
+/** Seconds of `count` products of an m × k with a k × n matrix at once: the best of a few runs, after one to warm up. */
+export async function measureProduct(
+  runtime: Runtime,
+  { count, m, n, k }: { readonly count: number; readonly m: number; readonly n: number; readonly k: number },
+  runs = 5,
+): Promise<number> {
+  const shaped = (...matrix: number[]) => (count === 1 ? matrix : [count, ...matrix])
+  const product = withKernels(runtime.kernels, () =>
+    matmul(input('a', 'float32', shaped(m, k)), input('b', 'float32', shaped(k, n))),
+  )
+  const program = { outputs: { product } }
+  const executable = await runtime.compile(usesKernels(program) ? cut(program) : toOnnx(program))
+  const filled = (size: number) => new Float32Array(count * size).fill(1 / k)
+  const binding = executable.bind({ a: filled(m * k), b: filled(k * n), product: filled(m * n) })
+  let best = Number.POSITIVE_INFINITY
+  for (let run = 0; run <= runs; run++) {
+    const start = performance.now()
+    await binding.run()
+    if (run > 0) best = Math.min(best, performance.now() - start)
+  }
+  binding.release()
+  executable.release()
+  return best / 1000
+}

@@ -1,0 +1,76 @@
+/** The start of every preset, and of widths from 64 to 2048, is sound; that of earlier scales is not. */
+import { describe, expect, test } from 'vitest'
+import { presetNames } from '../config/presets.ts'
+import { loadConfig } from '../run/load-config.ts'
+import { type Random, randomFor } from '../step/random.ts'
+import { explainedShare, measureSignal, signalProblems } from './signal.ts'
+
+const slow = { timeout: 120_000 }
+
+/** Experts are alike at the start, so a few of them stand for all: the largest preset does not fit a test. */
+const few = ['model.moe.experts=4']
+
+test.each(presetNames)('%s starts soundly', slow, async (preset) => {
+  const signal = await measureSignal(await loadConfig(preset, preset === 'base' || preset === 'M' ? few : []))
+  expect(signalProblems(signal)).toEqual([])
+})
+
+describe('over widths', () => {
+  const shape = ['model.layers=3', 'model.heads=2', 'model.moe.experts=2', 'model.moe.hidden=512', 'model.hidden=512']
+  for (const kind of ['model.moe.router=top-k', 'model.moe=null'])
+    test.each([64, 128, 256, 512, 1024, 2048])(`${kind}, width %i starts soundly`, slow, async (width) => {
+      const sets = [...shape, `model.width=${width}`, kind]
+      expect(signalProblems(await measureSignal(await loadConfig('S', sets)))).toEqual([])
+    })
+})
+
+test.each([
+  'model.tied=true',
+  'model.positions=learned',
+  'model.layers=32',
+  'model.norm=layer',
+  'model.activation=swiglu',
+])('demo with %s starts soundly', slow, async (set) => {
+  expect(signalProblems(await measureSignal(await loadConfig('demo', [set])))).toEqual([])
+})
+
+test('an embedding of deviation 1/√width, added unscaled to branches of order 1, is found out', slow, async () => {
+  const sets = [
+    'model.tied=true',
+    'model.embeddingScale=1',
+    `train.init.embedding=${1 / Math.sqrt(128)}`,
+    'train.init.residual=1',
+  ]
+  const signal = await measureSignal(await loadConfig('demo', sets))
+  const problems = signalProblems(signal).join('\n')
+  expect(problems).toContain('of the last hidden state')
+  expect(problems).toContain('activations differ')
+  expect(problems).toContain('gradients differ')
+  expect(problems).toContain('above ln V')
+})
+
+test('the explained share of a sum of what the kind says and noise is the share of its variance', () => {
+  const seed = Number(process.env.CHOIR_TEST_SEED ?? Math.floor(Math.random() * 2 ** 31))
+  const random: Random = randomFor(seed, 'rows')
+  const [kinds, tokens, width] = [16, 4096, 64]
+  const normal = (count: number) => {
+    const values = new Float32Array(count)
+    random.truncatedNormal(values, 1)
+    return values
+  }
+  const own = normal(kinds * width)
+  const kind_T = Int32Array.from({ length: tokens }, () => random.uint32() % kinds)
+  for (const [signal, noise] of [
+    [1, 0],
+    [1, 1],
+    [0, 1],
+    [1, 3],
+  ] as const) {
+    const row = normal(tokens * width).map(
+      (value, i) =>
+        noise * value + signal * (own[(kind_T[Math.floor(i / width)] as number) * width + (i % width)] as number),
+    )
+    // The kinds' own variance is that of 16 draws a dimension: its mean over 64 dimensions has a deviation of 4 %.
+    expect(explainedShare(row, kind_T, width), `seed ${seed}`).toBeCloseTo(signal ** 2 / (signal ** 2 + noise ** 2), 1)
+  }
+})

@@ -1,0 +1,27 @@
+/** The memory of a training, from its compiled programs: nothing is trained. */
+
+import type { RunConfig } from '../config/run-config.ts'
+import { separatorOf } from '../data/visible.ts'
+import { openRuntime } from '../run/session.ts'
+import { createStore, Trainer } from '../step/trainer.ts'
+
+export interface TrainingMemory {
+  /** Parameters, gradients, optimizer state and scratch memory, as they are laid out. */
+  readonly stateBytes: number
+  /** What the gradient program computes in; undefined where the runtime does not plan it (ONNX Runtime alone). */
+  readonly programBytes: number | undefined
+}
+
+export async function trainingMemory(config: RunConfig): Promise<TrainingMemory> {
+  const runtime = await openRuntime(config)
+  try {
+    const store = createStore(config)
+    // Memory does not depend on which token separates documents.
+    const trainer = await Trainer.compile(runtime, config, store, separatorOf(config.data, { endOfText: 0 }))
+    const { programBytes } = trainer
+    await trainer.release()
+    return { stateBytes: store.byteLength, programBytes }
+  } finally {
+    await runtime.close()
+  }
+}

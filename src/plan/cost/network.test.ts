@@ -1,0 +1,135 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { clusterSchema } from '../inputs/cluster.ts'
+import { idealCluster, idealInput } from '../testing/cases.ts'
+import { allReduceSeconds, allToAllSeconds, groupOf, reduceScatterSeconds, sendSeconds } from './network.ts'
+
+// A device sends 100 GB/s inside its node of eight, and has 50 GB/s of its node's 400 GB/s network.
+const cluster = idealCluster(64)
+const GB = 1e9
+
+describe('who is in a group', () => {
+  test.each([
+    // Neighbours fill a node first; with a stride fewer of them fit.
+    [8, 1, 8],
+    [4, 1, 4],
+    [64, 1, 8],
+    [8, 2, 4],
+    [2, 4, 2],
+    [8, 8, 1],
+    [4, 16, 1],
+    // Groups that straddle nodes have as few in one as divides both: of six neighbours, two in the second node.
+    [6, 1, 2],
+    [12, 1, 4],
+    [3, 1, 1],
+    [6, 2, 2],
+  ])('%d ranks, each %d devices after the one before, are %d a node', (size, stride, perNode) => {
+    expect(groupOf(cluster, size, stride)).toEqual({ size, perNode })
+  })
+})
+
+describe('collectives without latency', () => {
+  test('a ring all-reduce in a node passes 2·(n − 1)/n of the bytes', () => {
+    for (const n of [2, 4, 8])
+      expect(allReduceSeconds(cluster, groupOf(cluster, n, 1), GB)).toBeCloseTo(((2 * (n - 1)) / n) * 0.01, 12)
+  })
+
+  test('a ring all-reduce between nodes of one rank each passes 2·(n − 1)/n of the bytes at the share of a device', () => {
+    expect(allReduceSeconds(cluster, groupOf(cluster, 4, 8), GB)).toBeCloseTo(2 * (3 / 4) * 0.02, 12)
+  })
+
+  test('a hierarchical all-reduce is one in the node, and one of an eighth between the nodes', () => {
+    const expected = 2 * ((7 / 8) * 0.01 + (7 / 8) * (0.02 / 8))
+    expect(allReduceSeconds(cluster, groupOf(cluster, 64, 1), GB)).toBeCloseTo(expected, 12)
+  })
+
+  test('an all-reduce is a reduce-scatter and an all-gather', () => {
+    const group = groupOf(cluster, 64, 1)
+    expect(allReduceSeconds(cluster, group, GB)).toBeCloseTo(2 * reduceScatterSeconds(cluster, group, GB), 12)
+  })
+
+  test('an all-to-all in a node sends all but the own part', () => {
+    expect(allToAllSeconds(cluster, groupOf(cluster, 8, 1), GB)).toBeCloseTo((7 / 8) * 0.01, 12)
+  })
+
+  test('an all-to-all between nodes lasts as long as what leaves the node', () => {
+    expect(allToAllSeconds(cluster, groupOf(cluster, 64, 1), GB)).toBeCloseTo((56 / 64) * 0.02, 12)
+  })
+
+  test('alone nothing is sent', () => {
+    const alone = groupOf(cluster, 1, 1)
+    expect(allReduceSeconds(cluster, alone, GB)).toBe(0)
+    expect(allToAllSeconds(cluster, alone, GB)).toBe(0)
+  })
+
+  test('stages that share a node send inside it; of a pipeline of more devices some boundary is between nodes', () => {
+    expect(sendSeconds(idealCluster(8), 2, GB)).toBeCloseTo(0.01, 12)
+    expect(sendSeconds(cluster, 8, GB)).toBeCloseTo(0.01, 12)
+    expect(sendSeconds(cluster, 16, GB)).toBeCloseTo(0.02, 12)
+  })
+
+  test('oversubscription divides the bandwidth between nodes', () => {
+    const input = idealInput(64)
+    const halved = clusterSchema.parse({
+      ...input,
+      links: { ...input.links, network: { ...input.links.network, oversubscription: 2 } },
+    })
+    expect(sendSeconds(halved, 64, GB)).toBeCloseTo(0.04, 12)
+    expect(sendSeconds(halved, 8, GB)).toBeCloseTo(0.01, 12)
+  })
+
+  test('bits are not bytes: a 400 Gb/s port is 50 GB/s', () => {
+    const input = idealInput(16)
+    const one = clusterSchema.parse({
+      ...input,
+      devicesPerNode: 1,
+      links: { ...input.links, network: { bandwidth: '400 Gb/s', latency: '0 s', efficiency: 1 } },
+    })
+    expect(sendSeconds(one, 2, GB)).toBeCloseTo(0.02, 12)
+  })
+})
+
+test('every rank of a group that straddles nodes waits for the network', () => {
+  // Of groups of six neighbours in nodes of eight, the second has two in the first node and four in the next: those
+  // two send four of six parts to the other node.
+  const straddling = allToAllSeconds(idealCluster(24), groupOf(idealCluster(24), 6, 1), GB)
+  expect(straddling).toBeCloseTo((4 / 6) * 0.02, 12)
+})
+
+// Six devices in a node of eight are taken for three nodes of two.
+test('a cluster that is smaller than a node has no network to wait for', () => {
+  for (const devices of [3, 5, 6, 7]) {
+    const small = idealCluster(devices)
+    expect(groupOf(small, devices, 1)).toEqual({ size: devices, perNode: devices })
+  }
+})
+
+test('more bytes, less bandwidth and more latency are never faster', () => {
+  const collective = fc.constantFrom(allReduceSeconds, reduceScatterSeconds, allToAllSeconds)
+  const share = fc.double({ min: 0.1, max: 1, noNaN: true })
+  fc.assert(
+    fc.property(
+      collective,
+      fc.constantFrom(2, 4, 8, 16, 64),
+      fc.constantFrom(1, 2, 4, 8),
+      fc.integer({ min: 1, max: 1e9 }),
+      share,
+      fc.constantFrom('node', 'network'),
+      fc.integer({ min: 0, max: 50 }),
+      (seconds, size, stride, bytes, slower, which, microseconds) => {
+        const group = groupOf(cluster, size, stride)
+        const fast = seconds(cluster, group, bytes)
+        const link = cluster.links[which as 'node' | 'network']
+        const changed = {
+          ...cluster,
+          links: {
+            ...cluster.links,
+            [which as string]: { ...link, bandwidth: link.bandwidth * slower, latency: microseconds * 1e-6 },
+          },
+        }
+        expect(seconds(changed, group, bytes)).toBeGreaterThanOrEqual(fast)
+        expect(seconds(cluster, group, 2 * bytes)).toBeGreaterThanOrEqual(fast)
+      },
+    ),
+  )
+})

@@ -1,0 +1,510 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { type Cluster, clusterSchema } from '../inputs/cluster.ts'
+import type { PlannedRun } from '../inputs/settings.ts'
+import { devicesOf, type Layout } from '../search/layout.ts'
+import {
+  idealCluster,
+  idealInput,
+  layoutOf,
+  predict,
+  type RunInput,
+  realCluster,
+  runOf,
+  sparseRun,
+  sum,
+} from '../testing/cases.ts'
+import { loadsWithCv, type ModelLoads } from '../work/load.ts'
+import { addParts, partsOf } from '../work/parts.ts'
+import { productSeconds } from './device-time.ts'
+
+function denseRun(plan: RunInput['plan'] = {}, layers = 4, batch = 16): PlannedRun {
+  return runOf({
+    model: { layers, width: 64, heads: 8, sequence: 32, hidden: 256, vocabulary: 512, moe: null },
+    train: { batch },
+    plan,
+  })
+}
+
+/** A cluster that computes in no time but for what `device` says, with links that are not felt. */
+function onlyProducts(devices: number): Cluster {
+  const input = idealInput(devices)
+  const link = { bandwidth: '1e30 B/s', latency: '0 s', efficiency: 1 }
+  return clusterSchema.parse({
+    ...input,
+    device: { ...input.device, bandwidth: '1e30 B/s' },
+    links: { node: link, network: link, host: link },
+  })
+}
+
+describe('products', () => {
+  const { device } = idealCluster(8)
+
+  test('take 2·m·n·k operations at the peak when they are large', () => {
+    expect(productSeconds(device, 'bfloat16', { count: 3, m: 4096, n: 2048, k: 8192 }, 2)).toBeCloseTo(
+      (3 * 2 * 4096 * 2048 * 8192) / 1e14,
+      12,
+    )
+  })
+
+  test('take as long as their bytes pass when they are thin', () => {
+    const seconds = productSeconds(device, 'bfloat16', { count: 1, m: 1, n: 4096, k: 4096 }, 2)
+    expect(seconds).toBeCloseTo((2 * (4096 + 4096 * 4096 + 4096)) / 1e12, 15)
+  })
+
+  test('of nothing take no time', () => {
+    expect(productSeconds(realCluster(8).device, 'bfloat16', { count: 4, m: 0, n: 8, k: 8 }, 2)).toBe(0)
+  })
+
+  test('of more rows, columns or depth are never faster', () => {
+    const size = fc.integer({ min: 1, max: 5000 })
+    fc.assert(
+      fc.property(size, size, size, fc.constantFrom('m', 'n', 'k', 'count'), (m, n, k, longer) => {
+        const real = realCluster(8).device
+        const product = { count: 2, m, n, k }
+        const more = { ...product, [longer]: product[longer] + 1 }
+        expect(productSeconds(real, 'bfloat16', more, 2)).toBeGreaterThanOrEqual(
+          productSeconds(real, 'bfloat16', product, 2),
+        )
+      }),
+    )
+  })
+})
+
+describe('a step', () => {
+  test('of products alone is 6 operations a weight and token, and 6·S·D a layer for the causal half of attention', () => {
+    const run = denseRun()
+    const { time } = predict(run, onlyProducts(1), layoutOf())
+    const { width, sequence, layers, vocabulary, hidden } = run.model
+    const tokens = 16 * 32
+    const weights = layers * (4 * width ** 2 + 2 * width * hidden) + vocabulary * width
+    // Scores and values: 2 · 2·S·D forward, half of it seen; backward 2.5 times that, as the scores come again.
+    const attention = layers * 3.5 * 2 * sequence * width
+    expect(time.stepSeconds).toBeCloseTo((tokens * (6 * weights + attention)) / 1e14, 12)
+  })
+
+  test('of products alone runs at the peak: MFU is 1 but for the half of attention that is not computed', () => {
+    const { mfu } = predict(denseRun({}, 4), onlyProducts(1), layoutOf())
+    expect(mfu).toBeGreaterThan(0.95)
+    expect(mfu).toBeLessThan(1.1)
+  })
+
+  test('with full recomputation computes the forward pass of layers twice: a third more', () => {
+    const run = denseRun({ attention: 'materialized' })
+    const of = (recompute: Layout['recompute']) => predict(run, onlyProducts(1), layoutOf({ recompute })).time
+    const { parts } = of('none')
+    const layers = parts.attention + parts.dense
+    expect(of('full').parts.recomputation).toBeCloseTo(layers / 3, 14)
+    expect(of('full').stepSeconds).toBeCloseTo(of('none').stepSeconds + layers / 3, 14)
+  })
+
+  test('with tensor parallelism shares products out, and sums twice a layer and pass, once at either end', () => {
+    const run = denseRun({}, 4)
+    const cluster = idealCluster(8)
+    const { parts } = predict(run, cluster, layoutOf({ tensor: 4 })).time
+    const bytes = 16 * 32 * 64 * 2
+    // Four layers; the embedding forward, and the gradient of what the head reads.
+    const sums = 4 * 2 * 2 + 2
+    expect(parts['tensor all-reduce']).toBeCloseTo((sums * 2 * (3 / 4) * bytes) / 1e11, 15)
+    const alone = predict(run, onlyProducts(1), layoutOf()).time
+    const shared = predict(run, onlyProducts(4), layoutOf({ tensor: 4 })).time
+    expect(shared.stepSeconds).toBeCloseTo(alone.stepSeconds / 4, 12)
+  })
+
+  test('hides the share of tensor all-reduces that it is told to, none unless told', () => {
+    const of = (plan: RunInput['plan']) => predict(denseRun(plan), idealCluster(8), layoutOf({ tensor: 4 })).time
+    const all = of({}).parts['tensor all-reduce']
+    expect(of({ tensorOverlap: 0 }).parts['tensor all-reduce']).toBe(all)
+    expect(of({ tensorOverlap: 0.75 }).parts['tensor all-reduce']).toBeCloseTo(all / 4, 15)
+    expect(of({}).stepSeconds - of({ tensorOverlap: 1 }).stepSeconds).toBeCloseTo(all, 15)
+  })
+
+  // What is hidden of them is not told.
+  test('with hidden tensor all-reduces and what is told of them is as long as without', () => {
+    const of = (tensorOverlap: number) =>
+      predict(denseRun({ tensorOverlap }), idealCluster(8), layoutOf({ tensor: 4 })).time
+    expect(of(0.5).stepSeconds + of(0.5).overlappedSeconds).toBeCloseTo(of(0).stepSeconds, 15)
+  })
+
+  // Two rounds of half the bytes each have twice the latency of one.
+  test('sums the ends of a model once: one latency each', () => {
+    const of = (latency: number) => {
+      const cluster = idealCluster(8)
+      const slow = { ...cluster, links: { ...cluster.links, node: { ...cluster.links.node, latency } } }
+      return predict(denseRun(), slow, layoutOf({ tensor: 4 })).time.parts['tensor all-reduce']
+    }
+    // An all-reduce of four is three steps there and three back.
+    expect(of(1e-3) - of(0)).toBeCloseTo((4 * 2 * 2 + 2) * 2 * 3 * 1e-3, 9)
+  })
+
+  test('exchanges tokens to experts and back, forward and backward: four all-to-alls a sparse layer', () => {
+    const run = sparseRun({ capacity: 'none' })
+    const { parts } = predict(run, idealCluster(8), layoutOf({ data: 8, expert: 8 })).time
+    const bytes = (64 / 8) * 32 * 64 * 2
+    expect(parts['all-to-all']).toBeCloseTo((2 * 4 * (7 / 8) * bytes) / 1e11, 15)
+    const again = predict(run, idealCluster(8), layoutOf({ data: 8, expert: 8, recompute: 'full' })).time
+    expect(again.parts['all-to-all']).toBeCloseTo(1.5 * parts['all-to-all'], 15)
+  })
+
+  test('exchanges padded buffers whole: as many rows as there are slots', () => {
+    const layout = layoutOf({ data: 8, expert: 8 })
+    const of = (moe: object) => predict(sparseRun(moe), idealCluster(8), layout).time.parts['all-to-all']
+    expect(of({ compute: 'padded', factor: 2 })).toBeCloseTo(2 * of({ compute: 'ragged', factor: 2 }), 15)
+  })
+
+  test('exchanges what experts of attention make, which is wider than what they read', () => {
+    const of = (attention: 'none' | 'qkv' | 'all', tensor = 1) =>
+      predict(
+        sparseRun({ capacity: 'none', attention }),
+        idealCluster(8 * tensor),
+        layoutOf({ data: 8, expert: 8, tensor }),
+      ).time.parts['all-to-all']
+    // D there and D back for a network; for queries, keys and values D there and 3·D back; for the output as a network.
+    expect(of('qkv') / of('none')).toBeCloseTo((2 + 4) / 2, 6)
+    expect(of('all') / of('none')).toBeCloseTo((2 + 4 + 2) / 2, 6)
+    // A device of a tensor group hands back its part of the columns.
+    expect(of('qkv', 2) / of('none', 2)).toBeCloseTo((2 + 1 + 3 / 2) / 2, 6)
+  })
+
+  test('exchanges tokens between nodes when tensor parallelism fills them', () => {
+    const run = sparseRun({ capacity: 'none' })
+    const { parts } = predict(run, idealCluster(64), layoutOf({ data: 8, expert: 8, tensor: 8 })).time
+    const bytes = (64 / 8) * 32 * 64 * 2
+    expect(parts['all-to-all']).toBeCloseTo((2 * 4 * (7 / 8) * bytes) / 5e10, 15)
+  })
+
+  test('multiplies with a pair of one-hot matrices for each group of tokens', () => {
+    // 256 tokens a device in G groups, 8 experts with capacity 1.25·T/8: slots of a group are 1.25·T/G.
+    const of = (groups: number) =>
+      predict(sparseRun({ groups, factor: 1.25 }, { dispatch: 'one-hot' }), onlyProducts(8), layoutOf({ data: 8 })).time
+        .parts.dispatch
+    const [T, D] = [8 * 32, 64]
+    const pair = (groups: number) => 2 * groups * 2 * (T / groups) * ((1.25 * T) / groups) * D
+    // Twice the operations in the backward pass, two layers.
+    expect(of(1)).toBeCloseTo((2 * 3 * pair(1)) / 1e14, 15)
+    expect(of(4)).toBeCloseTo((2 * 3 * pair(4)) / 1e14, 15)
+    expect(of(4)).toBeCloseTo(of(1) / 4, 15)
+  })
+
+  test('with one-hot dispatch computes and exchanges every slot, whatever compute says', () => {
+    const of = (compute: 'padded' | 'ragged') =>
+      predict(sparseRun({ compute }, { dispatch: 'one-hot' }), idealCluster(8), layoutOf({ data: 8, expert: 8 })).time
+    expect(of('ragged')).toEqual(of('padded'))
+  })
+
+  test('multiplies with experts of queries, keys and values three times as wide as the model', () => {
+    const of = (attention: 'none' | 'qkv') =>
+      predict(sparseRun({ capacity: 'none', attention }), onlyProducts(1), layoutOf()).time.parts.experts
+    expect(of('qkv') - of('none')).toBeCloseTo((2 * 6 * 64 * 32 * 3 * 64 ** 2) / 1e14, 14)
+  })
+
+  test('with divided gradients exchanges them for every micro-batch, with whole ones once', () => {
+    const of = (zero: number, microBatches: number) =>
+      predict(denseRun({ overlap: 0 }, 4, 64), idealCluster(8), layoutOf({ data: 8, zero, microBatches })).time.parts[
+        'gradient exchange'
+      ]
+    expect(of(1, 4)).toBeCloseTo(of(1, 1), 15)
+    expect(of(2, 4)).toBeCloseTo(4 * of(2, 1), 15)
+  })
+
+  test('updates only its share of what ZeRO divides', () => {
+    const of = (zero: number) => predict(denseRun(), idealCluster(8), layoutOf({ data: 8, zero })).time.parts.optimizer
+    expect(of(1)).toBeCloseTo(of(0) / 8, 15)
+  })
+
+  test('in a pipeline hands every micro-batch on and its gradient back', () => {
+    const layout = layoutOf({ pipeline: 4, microBatches: 8 })
+    const fast = onlyProducts(4)
+    const slow = { ...fast, links: { ...fast.links, node: { bandwidth: 1e9, latency: 0, efficiency: 1 } } }
+    const of = (cluster: Cluster) => predict(denseRun(), cluster, layout).time.stepSeconds
+    const bytes = 2 * 32 * 64 * 2
+    // Of 8 micro-batches and 3 more while the pipeline fills and empties.
+    expect(of(slow) - of(fast)).toBeCloseTo(((8 + 3) * 2 * bytes) / 1e9, 12)
+  })
+
+  test('sums gradients of dense parameters over all ranks, of experts over those that hold the same', () => {
+    const run = sparseRun({}, { overlap: 0, gradients: 'float32' })
+    const { layers, embedding, head } = partsOf(run.model)
+    const { dense, experts } = addParts([...layers, embedding, head])
+    const of = (expert: number) =>
+      predict(run, idealCluster(8), layoutOf({ data: 8, expert })).time.parts['gradient exchange']
+    const ring = (n: number, parameters: number) => (2 * ((n - 1) / n) * 4 * parameters) / 1e11
+    expect(of(1)).toBeCloseTo(ring(8, dense.parameters + experts.parameters), 15)
+    expect(of(8)).toBeCloseTo(ring(8, dense.parameters), 15)
+    expect(of(4)).toBeCloseTo(ring(8, dense.parameters) + ring(2, experts.parameters / 4), 15)
+  })
+
+  test('with ZeRO 1 scatters gradients and gathers weights: no more bytes than an all-reduce', () => {
+    const run = denseRun({ overlap: 0, gradients: 'precision' })
+    const of = (zero: number) => {
+      const { parts } = predict(run, idealCluster(8), layoutOf({ data: 8, zero })).time
+      return parts['gradient exchange'] + parts['weight gathering']
+    }
+    expect(of(1)).toBeCloseTo(of(0), 15)
+    // Weights are gathered forward and backward: half as much again (Rajbhandari et al. 2020, section 7).
+    expect(of(3)).toBeCloseTo(1.5 * of(0), 15)
+  })
+
+  test('hides of the exchange of gradients at most the share of the backward pass that is allowed', () => {
+    const of = (overlap: number) => predict(denseRun({ overlap }), idealCluster(8), layoutOf({ data: 8 })).time
+    const bare = of(0)
+    const some = of(0.5)
+    expect(bare.overlappedSeconds).toBe(0)
+    expect(some.overlappedSeconds).toBeGreaterThan(0)
+    expect(some.stepSeconds + some.overlappedSeconds).toBeCloseTo(bare.stepSeconds, 15)
+  })
+
+  test('in a pipeline of equal stages waits (p − 1)/m of its computing', () => {
+    // Embedding and head would make the first and last stage unlike the others: make them small.
+    const run = runOf({
+      model: { layers: 8, width: 256, heads: 4, sequence: 256, hidden: 1024, vocabulary: 1, moe: null },
+      train: { batch: 16 },
+    })
+    for (const [p, m] of [
+      [2, 4],
+      [4, 8],
+      [8, 16],
+    ] as const) {
+      const { parts, stepSeconds } = predict(run, onlyProducts(p), layoutOf({ pipeline: p, microBatches: m })).time
+      const computing = stepSeconds - parts['pipeline bubble'] - parts.optimizer
+      expect(parts['pipeline bubble'] / computing / ((p - 1) / m)).toBeCloseTo(1, 3)
+      const parted = predict(run, onlyProducts(p), layoutOf({ pipeline: p, microBatches: m })).time
+      expect(parted.stepSeconds).toBeCloseTo(stepSeconds, 12)
+    }
+  })
+
+  test('in a pipeline of v interleaved parts a stage waits a v-th', () => {
+    const of = (virtualStages: number) =>
+      predict(denseRun({ virtualStages }, 8), onlyProducts(4), layoutOf({ pipeline: 4, microBatches: 8 })).time.parts[
+        'pipeline bubble'
+      ]
+    expect(of(2)).toBeCloseTo(of(1) / 2, 15)
+  })
+
+  // Of stages of four devices in nodes of eight, every second boundary is between nodes: all wait for it.
+  test('in a pipeline waits for the slowest boundary between stages', () => {
+    const layout = layoutOf({ data: 4, pipeline: 4, microBatches: 4 })
+    const cluster = idealCluster(16)
+    const { network } = cluster.links
+    const slow = {
+      ...cluster,
+      links: { ...cluster.links, network: { ...network, bandwidth: network.bandwidth / 1000 } },
+    }
+    const of = (on: Cluster) => predict(denseRun({}, 4), on, layout).time.parts['pipeline bubble']
+    // One sequence, on and back: four micro-batches and three more, at a device's share of 400 GB/s for eight.
+    const bytes = (4 + 3) * 2 * 32 * 64 * 2
+    expect(of(slow) - of(cluster)).toBeCloseTo(bytes / 5e7 - bytes / 5e10, 12)
+  })
+
+  test('with full overlap hides no more of the exchange than there is computing to hide it behind', () => {
+    const slow = idealInput(8)
+    const cluster = clusterSchema.parse({
+      ...slow,
+      links: { ...slow.links, node: { bandwidth: '1 MB/s', latency: '0 s' } },
+    })
+    const { parts, overlappedSeconds } = predict(denseRun({ overlap: 1 }), cluster, layoutOf({ data: 8 })).time
+    expect(overlappedSeconds).toBeLessThan(parts.attention + parts.dense + parts.head + parts.embedding)
+    expect(parts['gradient exchange']).toBeGreaterThan(overlappedSeconds)
+  })
+
+  // Traffic to the host is communication, too.
+  test('tells all that it hides: with it a step is as long as without overlap', () => {
+    const of = (overlap: number) =>
+      predict(denseRun({ overlap }), idealCluster(8), layoutOf({ data: 8, offload: 'all' })).time
+    expect(of(0.5).stepSeconds + of(0.5).overlappedSeconds).toBeCloseTo(of(0).stepSeconds, 12)
+  })
+
+  test('reads and writes the state of the optimizer, and passes over gradients and weights', () => {
+    const run = denseRun({ precision: 'float32' })
+    const { total } = partsOf(run.model)
+    const { parts } = predict(run, idealCluster(1), layoutOf()).time
+    const least = (total * (2 * 8 + 4 + 2 * 4)) / 1e12
+    expect(parts.optimizer).toBeGreaterThanOrEqual(least)
+    expect(parts.optimizer).toBeLessThan(1.5 * least)
+  })
+
+  test('with offloading waits for the host at least as long as gradients and weights are on their way', () => {
+    const run = denseRun({ gradients: 'precision' })
+    const { total } = partsOf(run.model)
+    const { parts } = predict(run, idealCluster(1), layoutOf({ offload: 'optimizer' })).time
+    expect(parts.offload).toBeCloseTo((total * (2 + 2)) / 1e10, 12)
+  })
+})
+
+const plans = fc.record({
+  precision: fc.constantFrom('float32' as const, 'bfloat16' as const),
+  attention: fc.constantFrom('fused' as const, 'materialized' as const),
+  overlap: fc.constantFrom(0, 0.5, 1),
+  dispatch: fc.constantFrom('gather' as const, 'one-hot' as const),
+})
+const mixtures = fc.record({
+  k: fc.constantFrom(1, 2),
+  capacity: fc.constantFrom('1x' as const, 'kx' as const, 'none' as const),
+  compute: fc.constantFrom('padded' as const, 'ragged' as const),
+  attention: fc.constantFrom('none' as const, 'qkv' as const, 'all' as const),
+})
+const layouts = fc.record({
+  data: fc.constantFrom(2, 4, 8),
+  expert: fc.constantFrom(1, 2),
+  tensor: fc.constantFrom(1, 2),
+  pipeline: fc.constantFrom(1, 2),
+  zero: fc.constantFrom(0, 1, 2, 3),
+  recompute: fc.constantFrom('none' as const, 'selective' as const, 'full' as const),
+  microBatches: fc.constantFrom(1, 2, 4),
+  offload: fc.constantFrom('none' as const, 'optimizer' as const, 'all' as const),
+})
+
+/** All but products with one-hot matrices of experts without a capacity, which a search refuses. */
+const canBe = (plan: { dispatch: string }, moe: { capacity: string }) =>
+  plan.dispatch === 'gather' || moe.capacity !== 'none'
+
+describe('time', () => {
+  test('is the sum of its kinds, none of them negative', () => {
+    fc.assert(
+      fc.property(plans, mixtures, layouts, (plan, moe, layout) => {
+        fc.pre(canBe(plan, moe))
+        const { time } = predict(sparseRun(moe, plan), realCluster(devicesOf(layout)), layout)
+        expect(sum(time.parts) / time.stepSeconds).toBeCloseTo(1, 12)
+        expect(Object.values(time.parts).every((seconds) => seconds >= 0 && Number.isFinite(seconds))).toBe(true)
+        expect(time.overlappedSeconds).toBeGreaterThanOrEqual(0)
+      }),
+    )
+  })
+
+  test('and tokens a second are one statement', () => {
+    fc.assert(
+      fc.property(layouts, (layout) => {
+        const { time, tokensPerSecond } = predict(sparseRun(), realCluster(devicesOf(layout)), layout)
+        expect((tokensPerSecond * time.stepSeconds) / (64 * 32)).toBeCloseTo(1, 12)
+      }),
+    )
+  })
+
+  test('is not less when any expert gets more tokens', () => {
+    const loads = fc.array(fc.double({ min: 0, max: 6, noNaN: true }), { minLength: 8, maxLength: 8 })
+    fc.assert(
+      fc.property(
+        plans,
+        mixtures,
+        layouts,
+        loads,
+        fc.nat({ max: 7 }),
+        fc.double({ min: 0, max: 4, noNaN: true }),
+        (plan, moe, layout, before, expert, more) => {
+          fc.pre(canBe(plan, moe))
+          const after = before.map((load, e) => (e === expert ? load + more : load))
+          const of = (each: readonly number[]) =>
+            predict(sparseRun(moe, plan), realCluster(devicesOf(layout)), layout, () => each).time.stepSeconds
+          expect(of(after)).toBeGreaterThanOrEqual(of(before) * (1 - 1e-12))
+        },
+      ),
+    )
+  })
+
+  test('is not less with less even loads, where nothing is dropped and every rank has one expert', () => {
+    const cv = fc.double({ min: 0, max: 2, noNaN: true })
+    fc.assert(
+      fc.property(cv, cv, (a, b) => {
+        const run = sparseRun({ capacity: 'none' })
+        const { moe } = run.model
+        const of = (each: number) =>
+          predict(run, realCluster(8), layoutOf({ data: 8, expert: 8 }), moe ? loadsWithCv(moe, each) : undefined).time
+            .stepSeconds
+        expect(of(Math.max(a, b))).toBeGreaterThanOrEqual(of(Math.min(a, b)) * (1 - 1e-9))
+      }),
+      { numRuns: 20 },
+    )
+  })
+
+  test('does not depend on loads when every device has all experts and nothing is dropped', () => {
+    const run = sparseRun({ capacity: 'none' })
+    const of = (loads: ModelLoads | undefined) =>
+      predict(run, realCluster(8), layoutOf({ data: 8 }), loads).time.stepSeconds
+    expect(of(() => [8, 0, 0, 0, 0, 0, 0, 0])).toBeCloseTo(of(undefined), 12)
+  })
+
+  test('of padded experts does not depend on loads', () => {
+    const run = sparseRun({ compute: 'padded' })
+    const of = (loads: ModelLoads | undefined) =>
+      predict(run, realCluster(8), layoutOf({ data: 8, expert: 8 }), loads).time.stepSeconds
+    expect(of(() => [8, 0, 0, 0, 0, 0, 0, 0])).toBe(of(undefined))
+  })
+
+  test('is the same with twice the devices and twice the batch, when links cost nothing: twice the tokens a second', () => {
+    fc.assert(
+      fc.property(mixtures, fc.constantFrom(0, 1), (moe, expertShare) => {
+        const of = (data: number) => {
+          const run = sparseRun(moe, { zero: 0 }, {}, { batch: 8 * data })
+          return predict(run, onlyProducts(data), layoutOf({ data, expert: expertShare ? 2 : 1 }))
+        }
+        expect(of(16).time.stepSeconds / of(8).time.stepSeconds).toBeCloseTo(1, 9)
+        expect(of(16).tokensPerSecond / of(8).tokensPerSecond).toBeCloseTo(2, 9)
+        expect(of(16).mfu / of(8).mfu).toBeCloseTo(1, 9)
+      }),
+    )
+  })
+
+  const fasterDevices: Record<string, (cluster: Cluster, factor: number) => Cluster> = {
+    peak: (cluster, factor) => {
+      const { float32, bfloat16 = float32 } = cluster.device.peak
+      const peak = { float32: float32 * factor, bfloat16: bfloat16 * factor }
+      return { ...cluster, device: { ...cluster.device, peak } }
+    },
+    memory: (cluster, factor) => ({
+      ...cluster,
+      device: { ...cluster.device, bandwidth: cluster.device.bandwidth * factor },
+    }),
+    kernels: (cluster, factor) => ({
+      ...cluster,
+      device: { ...cluster.device, kernel: cluster.device.kernel / factor },
+    }),
+    ...Object.fromEntries(
+      (['node', 'network', 'host'] as const).map((which) => [
+        which,
+        (cluster: Cluster, factor: number): Cluster => {
+          const link = cluster.links[which]
+          if (!link) throw new Error('the cluster has all links')
+          const faster = { ...link, bandwidth: link.bandwidth * factor, latency: link.latency / factor }
+          return { ...cluster, links: { ...cluster.links, [which]: faster } }
+        },
+      ]),
+    ),
+  }
+
+  test.each(Object.entries(fasterDevices))('is not more when the cluster is faster: %s', (_, faster) => {
+    fc.assert(
+      fc.property(plans, mixtures, layouts, fc.constantFrom(1.1, 2, 100), (plan, moe, layout, factor) => {
+        fc.pre(canBe(plan, moe))
+        const cluster = realCluster(devicesOf(layout))
+        const of = (each: Cluster) => predict(sparseRun(moe, plan), each, layout).time.stepSeconds
+        expect(of(faster(cluster, factor))).toBeLessThanOrEqual(of(cluster) * (1 + 1e-12))
+      }),
+    )
+  })
+
+  test('is not less for more experts a token where capacity grows with them, and the same where it does not', () => {
+    const of = (k: number, capacity: 'kx' | '1x') => {
+      const run = sparseRun({ experts: 8, k, capacity, compute: 'padded' })
+      return predict(run, realCluster(8), layoutOf({ data: 8, expert: 8 })).time.parts.experts
+    }
+    expect(of(2, 'kx')).toBeGreaterThan(of(1, 'kx'))
+    expect(of(2, '1x')).toBe(of(1, '1x'))
+  })
+
+  test('of k sequential choices is more than of a fused one, and grows with k', () => {
+    const of = (selection: 'fused' | 'sequential', k: number) =>
+      predict(sparseRun({ k, selection }), realCluster(8), layoutOf({ data: 8 })).time.parts.router
+    expect(of('sequential', 2)).toBeGreaterThan(of('fused', 2))
+    expect(of('sequential', 4)).toBeGreaterThan(of('sequential', 2))
+    expect(of('fused', 4)).toBe(of('fused', 2))
+  })
+})
+
+test('what is dropped is no useful work: MFU does not count it', () => {
+  const run = sparseRun({ compute: 'padded', factor: 1 })
+  const of = (loads?: ModelLoads) => predict(run, realCluster(8), layoutOf({ data: 8, expert: 8 }), loads)
+  const uneven = of(() => [8, 0, 0, 0, 0, 0, 0, 0])
+  expect(uneven.dropped).toBeCloseTo(7 / 8, 12)
+  expect(uneven.time.stepSeconds).toBe(of().time.stepSeconds)
+  expect(uneven.mfu).toBeLessThan(of().mfu)
+})

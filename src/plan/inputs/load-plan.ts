@@ -1,0 +1,71 @@
+/** From what a user writes to a planned run and a cluster. */
+import { readFile } from 'node:fs/promises'
+import { parseDocument } from 'yaml'
+import { checked, listOf, shown } from '../../config/problems.ts'
+import { nearest, UsageError } from '../../errors.ts'
+import { readFields } from '../../run/load-config.ts'
+import { errorCode } from '../../system/disk.ts'
+import { type Cluster, type ClusterInput, clusterSchema } from './cluster.ts'
+import { clusterFamilies } from './clusters.ts'
+import { planPresets } from './presets.ts'
+import { type PlannedRun, plannedRunSchema } from './settings.ts'
+
+/**
+ * @param source a preset's name, or the path of a YAML or JSON file
+ * @param sets assignments such as `plan.parallel.expert=64`
+ * @throws UsageError listing every problem
+ */
+export async function loadPlannedRun(source: string, sets: readonly string[]): Promise<PlannedRun> {
+  return checked(plannedRunSchema, await readFields(source, sets, planPresets), 'configuration')
+}
+
+/**
+ * @param source `NAME-COUNT` of a known kind of device, such as `v100-480`, or the path of a YAML or JSON file
+ * @throws UsageError when it is neither, or its fields are wrong
+ */
+export async function loadCluster(source: string): Promise<Cluster> {
+  if (/[\\/]|\.(ya?ml|json)$/i.test(source)) return checked(clusterSchema, await readCluster(source), 'cluster')
+  const [, name = source, count = ''] = /^(.*)-(\d+)$/.exec(source) ?? []
+  const family = Object.hasOwn(clusterFamilies, name) ? clusterFamilies[name] : undefined
+  const devices = Number(count)
+  if (family && count !== '' && !(devices >= 1))
+    throw new UsageError(`invalid cluster ${shown(source)} (expected at least 1 device)`)
+  if (!family || count === '') {
+    const names = Object.keys(clusterFamilies)
+    const near = nearest(name, names)
+    throw new UsageError(
+      `unknown cluster ${shown(source)} (expected ${listOf(names.map((each) => `${each}-COUNT`))}, such as v100-480, ` +
+        `or a YAML or JSON file${near && near !== name ? `; did you mean "${near}-${count || 8}"?` : ''})`,
+    )
+  }
+  return clusterOf(name, devices)
+}
+
+/** @param family a name of `clusterFamilies` */
+export function clusterOf(family: string, devices: number, over: Partial<ClusterInput> = {}): Cluster {
+  const known = clusterFamilies[family]
+  if (!known) throw new Error(`internal: no cluster family ${family}`)
+  return checked(clusterSchema, { ...known.cluster, name: `${family}-${devices}`, devices, ...over }, 'cluster')
+}
+
+async function readCluster(file: string): Promise<unknown> {
+  let text: string
+  try {
+    text = await readFile(file, 'utf8')
+  } catch (error) {
+    const code = errorCode(error)
+    if (code === 'ENOENT' || code === 'ENOTDIR')
+      throw new UsageError(`no such file: ${shown(file)} (expected a YAML or JSON file with a cluster)`)
+    if (code === 'EISDIR')
+      throw new UsageError(`cannot read cluster ${shown(file)}: it is a folder (expected a YAML or JSON file)`)
+    throw new UsageError(`cannot read cluster ${shown(file)}: ${(error as Error).message}`)
+  }
+  if (text.includes('\0')) throw new UsageError(`cannot read cluster ${file}: it is a binary file (expected YAML)`)
+  const document = parseDocument(text, { prettyErrors: true })
+  const [fault] = document.errors
+  if (fault) throw new UsageError(`cannot read cluster ${file}: ${fault.message}`)
+  const content: unknown = document.toJS()
+  if (content === null || typeof content !== 'object' || Array.isArray(content))
+    throw new UsageError(`invalid cluster ${file}: ${shown(content)} (expected fields such as devices: and device:)`)
+  return content
+}

@@ -1,0 +1,75 @@
+/** What would make a run fit that does not: single changes, tried one by one. */
+import { UsageError } from '../../errors.ts'
+import { optimizerKind } from '../cost/memory.ts'
+import type { Prediction } from '../cost/predict.ts'
+import type { Cluster } from '../inputs/cluster.ts'
+import { type PlannedRun, storedBytes } from '../inputs/settings.ts'
+import type { ModelLoads } from '../work/load.ts'
+import { rank } from './search.ts'
+
+export interface Change {
+  /** In words: `plan.optimizer=adafactor`, or what else has to change. */
+  readonly change: string
+  /** What is given up. */
+  readonly price: string
+  /** The fastest layout with the change. */
+  readonly best: Prediction
+}
+
+/** Single changes that make a run fit, the one that gives up least first; empty when none does. */
+export function changesThatFit(run: PlannedRun, cluster: Cluster, loads: ModelLoads): Change[] {
+  const { plan } = run
+  const withPlan = (over: Partial<PlannedRun['plan']>): PlannedRun => ({ ...run, plan: { ...plan, ...over } })
+  const free = { tensor: null, pipeline: null, expert: null, data: null }
+  const options: { change: string; price: string; run: PlannedRun }[] = []
+  if (plan.recompute !== null)
+    options.push({ change: 'plan.recompute=null', price: 'time to compute again', run: withPlan({ recompute: null }) })
+  if (plan.zero !== null)
+    options.push({ change: 'plan.zero=null', price: 'more communication', run: withPlan({ zero: null }) })
+  if (Object.values(plan.parallel).some((size) => size !== null))
+    options.push({ change: 'plan.parallel={}', price: 'another layout', run: withPlan({ parallel: free }) })
+  if (optimizerKind(run) === 'adamw') {
+    if (plan.state === 'float32')
+      options.push({ change: 'plan.state=bfloat16', price: 'moments of 16 bits', run: withPlan({ state: 'bfloat16' }) })
+    options.push({
+      change: 'plan.optimizer=adafactor',
+      price: 'no first moment, a factored second',
+      run: withPlan({ optimizer: 'adafactor' }),
+    })
+  }
+  const short = (['bfloat16', 'float16'] as const).find((precision) => cluster.device.peak[precision] !== undefined)
+  if (storedBytes(plan.precision) === 4 && short)
+    options.push({ change: `plan.precision=${short}`, price: '16 bits', run: withPlan({ precision: short }) })
+  if (cluster.links.host)
+    for (const offload of ['optimizer', 'all'] as const)
+      if (plan.offload === 'none' || (plan.offload === 'optimizer' && offload === 'all'))
+        options.push({ change: `plan.offload=${offload}`, price: 'traffic to the host', run: withPlan({ offload }) })
+  const found = options.flatMap(({ change, price, run: changed }) => {
+    const best = fastest(changed, cluster, loads)
+    return best ? [{ change, price, best }] : []
+  })
+  return [...found, ...moreDevices(run, cluster, loads)]
+}
+
+/** The smallest multiple of the devices that does, with as much more to do in a step. */
+function moreDevices(run: PlannedRun, cluster: Cluster, loads: ModelLoads): Change[] {
+  for (const factor of [2, 4, 8, 16]) {
+    const devices = cluster.devices * factor
+    if (devices > cluster.devicesPerNode && devices % cluster.devicesPerNode !== 0) continue
+    const batch = run.train.batch * factor
+    const best = fastest({ ...run, train: { ...run.train, batch } }, { ...cluster, devices }, loads)
+    if (best)
+      return [{ change: `${devices} devices, train.batch=${batch}`, price: `${factor} times the devices`, best }]
+  }
+  return []
+}
+
+function fastest(run: PlannedRun, cluster: Cluster, loads: ModelLoads): Prediction | undefined {
+  try {
+    return rank(run, cluster, loads).fitting[0]
+  } catch (error) {
+    // A change may leave no legal layout: then it is no help.
+    if (error instanceof UsageError) return undefined
+    throw error
+  }
+}

@@ -1,0 +1,119 @@
+/** What one device computes, moves and keeps for one micro-batch: the blocks of every layer, of embedding and head. */
+import { type RoutedModule, routedModules } from '../../model/parameters.ts'
+import { type Block, network, norm, nothing, residual, type Slice } from './blocks.ts'
+import type { ModelLoads, RankLoad } from './load.ts'
+import { mixture } from './mixture.ts'
+
+export interface LayerWork {
+  readonly blocks: readonly Block[]
+  /** Input of the layer: what full recomputation keeps. */
+  readonly inputBytes: number
+  readonly loads: readonly RankLoad[]
+}
+
+export function layerWork(slice: Slice, layer: number, loads: ModelLoads): LayerWork {
+  const { model, tokens, bytes, sequenceShare } = slice
+  const routed = routedModules(model, layer)
+  const mixtures = routed.map((module) => ({ module, ...mixture(slice, module, loads(layer, module)) }))
+  const blocksOf = (module: RoutedModule) => mixtures.find((each) => each.module === module)?.blocks
+  return {
+    inputBytes: tokens * model.width * bytes * sequenceShare,
+    loads: mixtures.map(({ load }) => load),
+    blocks: [
+      norm(slice, 'attention'),
+      ...(blocksOf('qkv') ?? [projection(slice, 3 * model.width)]),
+      scores(slice),
+      ...(blocksOf('output') ?? [projection(slice, model.width)]),
+      residual(slice, 'attention'),
+      ...(blocksOf('ffn') ?? [norm(slice, 'dense'), network(slice, model.hidden), residual(slice, 'dense')]),
+    ],
+  }
+}
+
+/** To queries, keys and values (3·D columns, by columns), or back (D rows, by rows). What it reads is kept elsewhere. */
+function projection({ model: { width }, tokens, tensor }: Slice, columns: number): Block {
+  const product =
+    columns > width
+      ? { count: 1, m: tokens, n: columns / tensor, k: width }
+      : { count: 1, m: tokens, n: width, k: width / tensor }
+  return { ...nothing, kind: 'attention', products: [product] }
+}
+
+/**
+ * Rotary positions, scores, softmax, values. Keeps queries, keys, values and its result, and with rotary positions
+ * the turned queries and keys beside the memory of all three that they come from.
+ */
+function scores({ model, plan, sequences, tokens, tensor, bytes }: Slice): Block {
+  const { width, heads, sequence, positions } = model
+  const own = (tokens * width * bytes) / tensor
+  const rotary = positions === 'rotary' ? 4 * own : 0
+  const count = (sequences * heads) / tensor
+  const head = width / heads
+  const kept = (positions === 'rotary' ? 6 : 4) * own
+  if (plan.attention === 'fused')
+    // Half of the scores: a token sees those before it. Kept besides: a float32 a row.
+    return {
+      ...nothing,
+      kind: 'attention',
+      fusedFlops: count * sequence * sequence * head * 2,
+      fusedQueries: count * sequence,
+      passBytes: rotary,
+      gradientPassBytes: rotary,
+      kernels: 1,
+      keptBytes: kept + count * sequence * 4,
+    }
+  const cells = count * sequence * sequence
+  // Softmax with scaling and mask is one pass, dropout another. Kept: probabilities, dropout's result and its mask.
+  const passBytes = cells * (plan.dropout ? 4 * bytes + 1 : 2 * bytes)
+  const gradientPassBytes = cells * (plan.dropout ? 5 * bytes + 1 : 3 * bytes)
+  const products = [
+    { count, m: sequence, n: sequence, k: head },
+    { count, m: sequence, n: head, k: sequence },
+  ]
+  const scoresBytes = cells * (plan.dropout ? 2 * bytes + 1 : bytes)
+  return {
+    ...nothing,
+    kind: 'attention',
+    products,
+    passBytes: rotary + passBytes,
+    gradientPassBytes: rotary + gradientPassBytes,
+    kernels: plan.dropout ? 3 : 2,
+    keptBytes: kept + scoresBytes,
+    scoresBytes,
+    scores: { products: products.slice(0, 1), passBytes },
+  }
+}
+
+/** Rows of the table; their gradients are added to it. */
+export function embeddingWork({ model, tokens, bytes, tensor, sequenceShare }: Slice): Block {
+  return {
+    ...nothing,
+    kind: 'embedding',
+    // Each tensor-parallel rank has a part of the vocabulary.
+    tensorBytes: tensor > 1 ? tokens * model.width * bytes : 0,
+    passBytes: 2 * tokens * model.width * bytes * sequenceShare,
+    gradientPassBytes: 3 * tokens * model.width * bytes * sequenceShare,
+    kernels: 1,
+  }
+}
+
+/** Final norm, logits, softmax and cross-entropy; softmax and loss in float32. */
+export function headWork(slice: Slice): Block {
+  const { model, tokens, tensor, bytes } = slice
+  const cells = (tokens * model.vocabulary) / tensor
+  const own = norm(slice, 'head')
+  return {
+    ...own,
+    products: [{ count: 1, m: tokens, n: model.vocabulary / tensor, k: model.width }],
+    // The gradient of what it reads.
+    tensorBytes: tensor > 1 ? tokens * model.width * bytes : 0,
+    // To float32, and softmax; back, and from float32.
+    passBytes: own.passBytes + cells * (bytes + 3 * 4),
+    gradientPassBytes: own.gradientPassBytes + cells * (3 * 4 + bytes),
+    kernels: own.kernels + 3,
+  }
+}
+
+/** Logits as the product makes them, in float32, and their gradient in float32. */
+export const logitsBytes = ({ model, tokens, tensor, bytes }: Slice): number =>
+  ((tokens * model.vocabulary) / tensor) * (bytes === 4 ? 8 : bytes + 8)

@@ -1,0 +1,174 @@
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import fc from 'fast-check'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { RunError } from '../../errors.ts'
+import type { NamedTensor } from '../../step/store.ts'
+import { writeChecked } from './checked-file.ts'
+import { planSafetensors, readSafetensors } from './safetensors.ts'
+
+let folder: string
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'choir-safetensors-'))
+})
+afterEach(() => rm(folder, { recursive: true }))
+
+async function write(tensors: readonly NamedTensor[], shardBytes = 2 ** 32): Promise<string[]> {
+  const files = planSafetensors('model', tensors, shardBytes)
+  for (const file of files) await writeChecked(join(folder, file.name), file)
+  return files.map(({ name }) => name)
+}
+
+const tensor = (name: string, shape: readonly number[], values: readonly number[]): NamedTensor => ({
+  name,
+  shape,
+  data: Float32Array.from(values),
+})
+
+/** Views of one shared arena, one behind the other, as a parameter store has them. */
+function arenaViews(shapes: readonly (readonly number[])[], fill: (i: number) => number): NamedTensor[] {
+  const sizes = shapes.map((shape) => shape.reduce((a, b) => a * b, 1))
+  const total = sizes.reduce((a, b) => a + b, 0)
+  const arena = new Float32Array(new SharedArrayBuffer(4 * total)).map((_, i) => fill(i))
+  const shared = new SharedArrayBuffer(4 * total)
+  new Float32Array(shared).set(arena)
+  let offset = 0
+  return shapes.map((shape, i) => {
+    const data = new Float32Array(shared, 4 * offset, sizes[i])
+    offset += sizes[i] as number
+    return { name: `tensors.${i}`, shape, data }
+  })
+}
+
+const blank = (tensors: readonly NamedTensor[]) =>
+  arenaViews(
+    tensors.map(({ shape }) => shape),
+    () => 0,
+  ).map((view, i) => ({ ...view, name: (tensors[i] as NamedTensor).name }))
+
+test('a file is, byte for byte, what the format describes', async () => {
+  await write([tensor('w', [2, 1], [1, -2]), tensor('b', [], [0.5])])
+  const bytes = await readFile(join(folder, 'model.safetensors'))
+  const length = Number(bytes.readBigUInt64LE())
+  expect(length % 8).toBe(0)
+  expect(JSON.parse(bytes.toString('utf8', 8, 8 + length))).toEqual({
+    __metadata__: { format: 'pt' },
+    w: { dtype: 'F32', shape: [2, 1], data_offsets: [0, 8] },
+    b: { dtype: 'F32', shape: [], data_offsets: [8, 12] },
+  })
+  // 1, −2 and 0.5 in IEEE 754, least significant byte first.
+  expect(bytes.toString('hex', 8 + length)).toBe('0000803f000000c00000003f')
+})
+
+test('a file written by hand is read, whatever the order of its header', async () => {
+  const header =
+    '{"b":{"dtype":"F32","shape":[1],"data_offsets":[8,12]},"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}'
+  const length = Buffer.alloc(8)
+  length.writeUInt8(header.length)
+  await writeFile(
+    join(folder, 'model.safetensors'),
+    Buffer.concat([length, Buffer.from(header), Buffer.from('0000803f000000c00000003f', 'hex')]),
+  )
+  const views = [tensor('a', [2], [0, 0]), tensor('b', [1], [0])]
+  await readSafetensors(folder, 'model', views)
+  expect(views.map(({ data }) => [...data])).toEqual([[1, -2], [0.5]])
+})
+
+test('what is written is read back bit for bit, in one file or in shards', async () => {
+  const shape = fc.array(fc.integer({ min: 0, max: 5 }), { maxLength: 3 })
+  await fc.assert(
+    fc.asyncProperty(fc.array(shape, { maxLength: 12 }), fc.integer({ min: 1, max: 400 }), async (shapes, limit) => {
+      for (const name of await readdir(folder)) await rm(join(folder, name))
+      const tensors = arenaViews(shapes, (i) => Math.sin(i) * 1e-3)
+      const names = await write(tensors, limit)
+      const views = blank(tensors)
+      await readSafetensors(folder, 'model', views)
+      expect(views).toEqual(tensors)
+      const bytes = tensors.reduce((sum, { data }) => sum + data.byteLength, 0)
+      if (bytes <= limit) expect(names).toEqual(['model.safetensors'])
+    }),
+    { numRuns: 40 },
+  )
+})
+
+test('tensors larger than a buffer, and many that share one, are read back', async () => {
+  const shapes = [[3], [1_500_000], ...Array.from({ length: 3000 }, () => [7]), [2, 600_000]]
+  const tensors = arenaViews(shapes, (i) => i % 8191)
+  await write(tensors)
+  const views = blank(tensors)
+  await readSafetensors(folder, 'model', views)
+  expect(
+    views.every(({ data }, i) => Buffer.compare(bytesOf(data), bytesOf((tensors[i] as NamedTensor).data)) === 0),
+  ).toBe(true)
+})
+
+const bytesOf = (data: Float32Array) => Buffer.from(data.buffer, data.byteOffset, data.byteLength)
+
+test('shards and their index are named as Hugging Face names them', async () => {
+  const tensors = [
+    tensor('a', [2], [1, 2]),
+    tensor('b', [2], [3, 4]),
+    tensor('c', [1], [5]),
+    tensor('d', [9], Array(9).fill(6)),
+  ]
+  const names = await write(tensors, 16)
+  expect(names).toEqual([
+    'model-00001-of-00003.safetensors',
+    'model-00002-of-00003.safetensors',
+    'model-00003-of-00003.safetensors',
+    'model.safetensors.index.json',
+  ])
+  expect(JSON.parse(await readFile(join(folder, 'model.safetensors.index.json'), 'utf8'))).toEqual({
+    metadata: { total_size: 56 },
+    weight_map: {
+      a: 'model-00001-of-00003.safetensors',
+      b: 'model-00001-of-00003.safetensors',
+      c: 'model-00002-of-00003.safetensors',
+      d: 'model-00003-of-00003.safetensors',
+    },
+  })
+})
+
+test('a missing, extra or misshaped tensor is named and no view is touched', async () => {
+  await write([tensor('a', [2, 3], [1, 2, 3, 4, 5, 6]), tensor('b', [1], [7])])
+  const a = () => tensor('a', [2, 3], [0, 0, 0, 0, 0, 0])
+  const b = () => tensor('b', [1], [0])
+  const cases: [NamedTensor[], RegExp][] = [
+    [[a(), b(), tensor('layers.1.c', [1], [0])], /lacks layers\.1\.c/],
+    [[a()], /holds b, which this model has not/],
+    [[tensor('a', [3, 2], [0, 0, 0, 0, 0, 0]), b()], /a has shape \[2, 3\] \(this model has \[3, 2\]\)/],
+  ]
+  for (const [tensors, message] of cases) {
+    const failure = await readSafetensors(folder, 'model', tensors).catch((error: unknown) => error)
+    expect(failure).toBeInstanceOf(RunError)
+    expect(String(failure)).toMatch(message)
+    for (const { data } of tensors) expect(data.every((value) => value === 0)).toBe(true)
+  }
+})
+
+test('a damaged header is an error that says so, never a wrong tensor', async () => {
+  const path = join(folder, 'model.safetensors')
+  await write([tensor('a', [2], [1, 2])])
+  const good = await readFile(path)
+  const edit = (from: string, to: string) => Buffer.from(good.toString('latin1').replace(from, to), 'latin1')
+  for (const bytes of [
+    good.subarray(0, 5),
+    good.subarray(0, 30),
+    good.subarray(0, good.length - 1),
+    Buffer.concat([good, Buffer.alloc(4)]),
+    edit('[2]', '[3]'),
+    edit('[0,8]', '[4,8]'),
+    edit('[0,8]', '[-1,8]'),
+    edit('"F32"', '"F16"'),
+    edit('{', 'x'),
+  ]) {
+    await writeFile(path, bytes)
+    await expect(readSafetensors(folder, 'model', [tensor('a', [2], [0, 0])])).rejects.toThrow(RunError)
+  }
+})
+
+test('two tensors of one name, or of a wrong length, are our bug', () => {
+  expect(() => planSafetensors('model', [tensor('a', [1], [1]), tensor('a', [1], [2])], 99)).toThrow('internal:')
+  expect(() => planSafetensors('model', [tensor('a', [2], [1])], 99)).toThrow('internal:')
+})

@@ -1,0 +1,243 @@
+/**
+ * The safetensors format (github.com/huggingface/safetensors): eight bytes with the length of the
+ * header, a JSON header that names dtype, shape and place of every tensor, then the numbers.
+ *
+ * Nothing here holds a copy of a model: a file to write is a sequence of views, a file to read is
+ * scattered into views, both through a bounded buffer. Sets larger than a limit are cut into shards
+ * with an index, named as Hugging Face's libraries expect.
+ */
+import { access, type FileHandle, open, readFile } from 'node:fs/promises'
+import { basename, join } from 'node:path'
+import { RunError } from '../../errors.ts'
+import type { NamedTensor } from '../../step/store.ts'
+
+/** A file as it will be written, before anything is. */
+export interface PlannedFile {
+  readonly name: string
+  readonly bytes: number
+  /** Its contents in order; views, not copies. */
+  readonly pieces: readonly Uint8Array[]
+}
+
+/** Where a tensor of a file lies: bytes from the start of the file. */
+interface Entry {
+  readonly dtype: string
+  readonly shape: readonly number[]
+  readonly begin: number
+  readonly end: number
+}
+
+const READ_BYTES = 4 << 20
+/** The reference implementation refuses longer headers. */
+const MAX_HEADER_BYTES = 100_000_000
+
+/**
+ * The files that hold the tensors: `<stem>.safetensors`, or shards `<stem>-00001-of-00003.safetensors`
+ * of at most `shardBytes` bytes of data each (a larger tensor has a shard of its own) and their
+ * `<stem>.safetensors.index.json`.
+ */
+export function planSafetensors(stem: string, tensors: readonly NamedTensor[], shardBytes: number): PlannedFile[] {
+  checkTensors(tensors)
+  const shards: NamedTensor[][] = [[]]
+  let filled = 0
+  let total = 0
+  for (const tensor of tensors) {
+    const bytes = tensor.data.byteLength
+    if (filled > 0 && filled + bytes > shardBytes) {
+      shards.push([])
+      filled = 0
+    }
+    shards.at(-1)?.push(tensor)
+    filled += bytes
+    total += bytes
+  }
+  if (shards.length === 1) return [planFile(`${stem}.safetensors`, tensors)]
+
+  const count = String(shards.length).padStart(5, '0')
+  const shardName = (i: number) => `${stem}-${String(i + 1).padStart(5, '0')}-of-${count}.safetensors`
+  const weightMap = Object.fromEntries(shards.flatMap((shard, i) => shard.map(({ name }) => [name, shardName(i)])))
+  const index = Buffer.from(JSON.stringify({ metadata: { total_size: total }, weight_map: weightMap }, null, 1))
+  return [
+    ...shards.map((shard, i) => planFile(shardName(i), shard)),
+    { name: `${stem}.safetensors.index.json`, bytes: index.length, pieces: [index] },
+  ]
+}
+
+function checkTensors(tensors: readonly NamedTensor[]): void {
+  // The format is little-endian, and so are the views of every machine that Node is released for but one.
+  if (new Uint8Array(Uint16Array.of(1).buffer)[0] !== 1) throw new RunError('big-endian machines are not supported')
+  const names = new Set<string>()
+  for (const { name, shape, data } of tensors) {
+    if (names.has(name) || name === '__metadata__') throw new Error(`internal: tensor name used twice: ${name}`)
+    names.add(name)
+    if (elements(shape) !== data.length)
+      throw new Error(`internal: tensor ${name} of shape [${shape}] has ${data.length} values`)
+  }
+}
+
+function planFile(name: string, tensors: readonly NamedTensor[]): PlannedFile {
+  // `format` is what the transformers library looks for before it loads a file.
+  const fields = ['"__metadata__":{"format":"pt"}']
+  let offset = 0
+  for (const { name, shape, data } of tensors) {
+    const end = offset + data.byteLength
+    fields.push(`${JSON.stringify(name)}:{"dtype":"F32","shape":[${shape}],"data_offsets":[${offset},${end}]}`)
+    offset = end
+  }
+  const json = Buffer.from(`{${fields.join(',')}}`)
+  if (json.length > MAX_HEADER_BYTES) throw new Error(`internal: too many tensors in ${name}: ${tensors.length}`)
+  // Spaces behind the JSON align the data to 8 bytes.
+  const header = Buffer.alloc(Math.ceil((8 + json.length) / 8) * 8, ' ')
+  header.writeBigUInt64LE(BigInt(header.length - 8))
+  json.copy(header, 8)
+  const data = tensors.map(({ data }) => new Uint8Array(data.buffer, data.byteOffset, data.byteLength))
+  return { name, bytes: header.length + offset, pieces: [header, ...data] }
+}
+
+/**
+ * Fills the views from `<stem>.safetensors` or its shards. Names and shapes are compared before the
+ * first view is touched.
+ * @throws RunError naming what is missing, extra, misshaped or damaged.
+ */
+export async function readSafetensors(folder: string, stem: string, tensors: readonly NamedTensor[]): Promise<void> {
+  const files: OpenFile[] = []
+  try {
+    for (const name of await shardNames(folder, stem)) files.push(await openFile(join(folder, name)))
+    const found = new Map(files.flatMap((file) => [...file.entries].map(([name, entry]) => [name, { file, entry }])))
+    const where = join(folder, `${stem}.safetensors`)
+    const missing = tensors.filter(({ name }) => !found.has(name)).map(({ name }) => name)
+    if (missing.length > 0) throw new RunError(`${where} lacks ${named(missing)}, which this model has`)
+    if (found.size > tensors.length) {
+      const wanted = new Set(tensors.map(({ name }) => name))
+      const extra = [...found.keys()].filter((name) => !wanted.has(name))
+      throw new RunError(`${where} holds ${named(extra)}, which this model has not`)
+    }
+    for (const { name, shape } of tensors) {
+      const { dtype, shape: stored } = (found.get(name) as { entry: Entry }).entry
+      if (dtype !== 'F32') throw new RunError(`${where}: ${name} has dtype ${dtype} (expected F32)`)
+      if (String(stored) !== String(shape))
+        throw new RunError(`${where}: ${name} has shape [${stored.join(', ')}] (this model has [${shape.join(', ')}])`)
+    }
+    const views = new Map(tensors.map(({ name, data }) => [name, data]))
+    for (const file of files) await scatter(file, views)
+  } finally {
+    await Promise.all(files.map(({ handle }) => handle.close()))
+  }
+}
+
+interface OpenFile {
+  readonly path: string
+  readonly handle: FileHandle
+  /** In the order of the data. */
+  readonly entries: ReadonlyMap<string, Entry>
+}
+
+async function shardNames(folder: string, stem: string): Promise<string[]> {
+  const single = `${stem}.safetensors`
+  const isSingle = await access(join(folder, single)).then(
+    () => true,
+    () => false,
+  )
+  if (isSingle) return [single]
+  const path = join(folder, `${single}.index.json`)
+  const text = await readFile(path, 'utf8').catch((error: Error) => {
+    throw new RunError(`no ${single} in ${folder} (${error.message})`)
+  })
+  try {
+    const { weight_map: map } = JSON.parse(text) as { weight_map: Record<string, string> }
+    const names = [...new Set(Object.values(map))]
+    if (names.every((name) => name === basename(name))) return names
+  } catch {}
+  throw new RunError(`${path} is damaged: it has no map of names to files`)
+}
+
+async function openFile(path: string): Promise<OpenFile> {
+  const handle = await open(path, 'r').catch((error: Error) => {
+    throw new RunError(`cannot read ${path}: ${error.message}`)
+  })
+  try {
+    const { size } = await handle.stat()
+    const length = Buffer.alloc(8)
+    const { bytesRead } = await handle.read(length, 0, 8, 0)
+    const headerBytes = bytesRead === 8 ? Number(length.readBigUInt64LE()) : Number.POSITIVE_INFINITY
+    if (headerBytes > Math.min(MAX_HEADER_BYTES, size - 8)) throw new RunError(`${path} is damaged: its header is cut`)
+    const json = Buffer.alloc(headerBytes)
+    await readFully(handle, json, 8, path)
+    return { path, handle, entries: parseHeader(json.toString(), 8 + headerBytes, size, path) }
+  } catch (error) {
+    await handle.close()
+    throw error
+  }
+}
+
+function parseHeader(json: string, dataStart: number, size: number, path: string): Map<string, Entry> {
+  let header: Record<string, { dtype: string; shape: number[]; data_offsets: [number, number] }>
+  try {
+    header = JSON.parse(json)
+  } catch {
+    throw new RunError(`${path} is damaged: its header is not JSON`)
+  }
+  const entries: [string, Entry][] = []
+  for (const name in header) {
+    if (name === '__metadata__') continue
+    const { dtype, shape, data_offsets: offsets } = header[name] ?? {}
+    if (typeof dtype !== 'string' || !isCounts(shape) || !isCounts(offsets) || offsets.length !== 2)
+      throw new RunError(`${path} is damaged: its header tells no place of ${name}`)
+    const [begin, end] = offsets as [number, number]
+    if (dtype === 'F32' && end - begin !== 4 * elements(shape))
+      throw new RunError(`${path} is damaged: ${name} of shape [${shape}] has ${end - begin} bytes`)
+    entries.push([name, { dtype, shape, begin: dataStart + begin, end: dataStart + end }])
+  }
+  entries.sort(([, a], [, b]) => a.begin - b.begin || a.end - b.end)
+  let end = dataStart
+  for (const [name, entry] of entries) {
+    if (entry.begin !== end) throw new RunError(`${path} is damaged: the data of ${name} does not begin at ${end}`)
+    end = entry.end
+  }
+  if (end !== size) throw new RunError(`${path} is damaged: it has ${size} bytes (expected ${end})`)
+  return new Map(entries)
+}
+
+function isCounts(value: unknown): value is number[] {
+  return Array.isArray(value) && value.every((item) => Number.isSafeInteger(item) && item >= 0)
+}
+
+/** Reads a file from front to back, a buffer at a time, into the views of its tensors. */
+async function scatter(file: OpenFile, views: ReadonlyMap<string, Float32Array>): Promise<void> {
+  const buffer = Buffer.allocUnsafe(READ_BYTES)
+  const last = [...file.entries.values()].at(-1)?.end ?? 0
+  let from = 0
+  let until = 0
+  for (const [name, { begin, end }] of file.entries) {
+    const data = views.get(name) as Float32Array
+    const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
+    for (let at = begin; at < end; ) {
+      if (at >= until) {
+        from = at
+        until = Math.min(at + READ_BYTES, last)
+        await readFully(file.handle, buffer.subarray(0, until - from), from, file.path)
+      }
+      const stop = Math.min(end, until)
+      bytes.set(buffer.subarray(at - from, stop - from), at - begin)
+      at = stop
+    }
+  }
+}
+
+async function readFully(handle: FileHandle, into: Uint8Array, position: number, path: string): Promise<void> {
+  for (let done = 0; done < into.length; ) {
+    const { bytesRead } = await handle.read(into, done, into.length - done, position + done)
+    if (bytesRead === 0) throw new RunError(`${path} is damaged: it ends at byte ${position + done}`)
+    done += bytesRead
+  }
+}
+
+function elements(shape: readonly number[]): number {
+  return shape.reduce((product, dimension) => product * dimension, 1)
+}
+
+/** The first few of many names. */
+function named(names: readonly string[]): string {
+  const shown = names.slice(0, 3).join(', ')
+  return names.length > 3 ? `${shown} and ${names.length - 3} more tensors` : shown
+}

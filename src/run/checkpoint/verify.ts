@@ -1,0 +1,62 @@
+/**
+ * Is a checkpoint whole? `SHA256SUMS` (which `sha256sum -c` reads as well) covers every other file, and
+ * `state.json` tells their sizes, so that a cut file is told from a changed one without reading it.
+ * What is wrong comes back as a reason in plain words, never as an exception: a damaged checkpoint is
+ * something to skip.
+ */
+import { readFile, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { errorCode } from '../../system/disk.ts'
+import { checksum } from './checked-file.ts'
+
+export const SUMS = 'SHA256SUMS'
+export const STATE = 'state.json'
+
+/** The contents of state.json. */
+export interface StateFile {
+  readonly step: number
+  /** Bytes of every file but state.json and SHA256SUMS. */
+  readonly files: Readonly<Record<string, number>>
+  /** What the trainer needs beside tensors. */
+  readonly state: unknown
+}
+
+export type Verdict = { readonly state: unknown } | { readonly reason: string }
+
+/**
+ * @param depth `sizes` reads no tensor; `contents` reads every byte.
+ */
+export async function verify(path: string, step: number, depth: 'sizes' | 'contents'): Promise<Verdict> {
+  try {
+    const sums = parseSums(await readFile(join(path, SUMS), 'utf8'))
+    if (!sums) return { reason: `${SUMS} is damaged` }
+    const damaged = (name: string) => ({ reason: `${name} does not match its checksum: it was changed or damaged` })
+    if ((await checksum(join(path, STATE))) !== sums.get(STATE)) return damaged(STATE)
+    const stored = JSON.parse(await readFile(join(path, STATE), 'utf8')) as StateFile
+    if (stored.step !== step) return { reason: `it is of step ${stored.step}` }
+    for (const [name, bytes] of Object.entries(stored.files)) {
+      const { size } = await stat(join(path, name))
+      if (size !== bytes) return { reason: `${name} has ${size} bytes of ${bytes}: it was cut or changed` }
+      if (!sums.has(name)) return { reason: `${SUMS} does not cover ${name}` }
+    }
+    if (depth === 'contents')
+      for (const name of Object.keys(stored.files))
+        if ((await checksum(join(path, name))) !== sums.get(name)) return damaged(name)
+    return { state: stored.state }
+  } catch (error) {
+    const missing = error instanceof Error && 'path' in error && typeof error.path === 'string' ? error.path : path
+    if (errorCode(error) === 'ENOENT')
+      return { reason: `${missing.slice(path.length + 1)} is missing: it was not completely written or copied` }
+    return { reason: `it cannot be read: ${error instanceof Error ? error.message : error}` }
+  }
+}
+
+function parseSums(text: string): Map<string, string> | undefined {
+  const sums = new Map<string, string>()
+  for (const line of text.split('\n').slice(0, -1)) {
+    const [, sum, name] = /^([0-9a-f]{64}) [ *](.+)$/.exec(line) ?? []
+    if (sum === undefined || name === undefined) return undefined
+    sums.set(name, sum)
+  }
+  return text.endsWith('\n') ? sums : undefined
+}

@@ -1,0 +1,262 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { presetNames, presets } from '../config/presets.ts'
+import { runSchema } from '../config/run-config.ts'
+import { RunError, UsageError } from '../errors.ts'
+import { loadConfig, loadRunConfig } from './load-config.ts'
+
+let folder: string
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'choir-config-'))
+})
+afterAll(() => rm(folder, { recursive: true, force: true }))
+
+async function file(name: string, text: string): Promise<string> {
+  const path = join(folder, name)
+  await writeFile(path, text)
+  return path
+}
+
+async function refusal(source: string | undefined, ...sets: string[]): Promise<string> {
+  const error: unknown = await loadConfig(source, sets).then(
+    () => undefined,
+    (reason: unknown) => reason,
+  )
+  expect(error).toBeInstanceOf(UsageError)
+  return (error as UsageError).message
+}
+
+describe('presets', () => {
+  test.each(presetNames)('%s is valid and says what it is', async (name) => {
+    expect(await loadConfig(name, [])).toEqual(runSchema.parse(presets[name].config))
+    expect(presets[name].description).toMatch(/^\S.{10,100}$/)
+  })
+
+  test('base has the 1.385 B parameters of L·N·2·d·f + L·4d² + V·d', async () => {
+    const { model } = await loadConfig('base', [])
+    const { layers, width, vocabulary, moe } = model
+    const total =
+      layers * (moe?.experts ?? 0) * 2 * width * (moe?.hidden ?? 0) + layers * 4 * width ** 2 + vocabulary * width
+    expect(Math.round(total / 1e6)).toBe(1385)
+  })
+})
+
+describe('layers of a configuration', () => {
+  test('no source is the defaults of the schema', async () => {
+    expect(await loadConfig(undefined, [])).toEqual(runSchema.parse({}))
+  })
+
+  test('an assignment wins over the preset, and a later assignment over an earlier', async () => {
+    const config = await loadConfig('tiny', ['train.steps=7', 'train.steps=9', 'model.moe.k=2'])
+    expect(config.train.steps).toBe(9)
+    expect(config.model.moe).toMatchObject({ k: 2, experts: 4 })
+    expect(config.train.batch).toBe(4)
+  })
+
+  test('loading never changes a preset', async () => {
+    await loadConfig('tiny', ['model.moe.k=2', 'model.moe=null'])
+    expect((await loadConfig('tiny', [])).model.moe?.k).toBe(1)
+  })
+
+  test.each([
+    ['model.moe=null', { model: { moe: null } }],
+    ['model.tied=false', { model: { tied: false } }],
+    ['train.schedule.learningRate=1e-4', { train: { schedule: { learningRate: 1e-4 } } }],
+    ['model.moe={experts: 2, router: switch}', { model: { moe: { experts: 2, router: 'switch' } } }],
+    ['data.source=[a.txt, "b c.txt"]', { data: { source: ['a.txt', 'b c.txt'] } }],
+    ['data.source=*.txt', { data: { source: '*.txt' } }],
+    ['data.source=-', { data: { source: '-' } }],
+    ['data.source=a: b', { data: { source: 'a: b' } }],
+    ['data.field="12"', { data: { field: '12' } }],
+    ['data.field=', { data: { field: '' } }],
+    ['data.source=C:\\books=old\\a.txt', { data: { source: 'C:\\books=old\\a.txt' } }],
+  ])('--set %s', async (set, expected) => {
+    expect(await loadConfig(undefined, [set])).toMatchObject(expected)
+  })
+
+  test('a file may start from a preset; its fields merge into it', async () => {
+    const path = await file('from-s.yaml', 'preset: S\nmodel:\n  moe:\n    k: 2\ntrain: { steps: 5 }\n')
+    const config = await loadConfig(path, ['train.batch=8'])
+    expect(config.model.moe).toMatchObject({ k: 2, experts: 16 })
+    expect(config.train).toMatchObject({ steps: 5, batch: 8 })
+  })
+
+  test('JSON and YAML say the same', async () => {
+    const json = await file('a.json', '{\n\t"model": { "layers": 3, "moe": null }\n}')
+    const yaml = await file('a.yaml', 'model:\n  layers: 3 # three\n  moe: null\n')
+    expect(await loadConfig(json, [])).toEqual(await loadConfig(yaml, []))
+  })
+
+  test('an empty file is the defaults', async () => {
+    expect(await loadConfig(await file('empty.yaml', '# nothing yet\n'), [])).toEqual(runSchema.parse({}))
+  })
+})
+
+describe('refusals', () => {
+  test.each([
+    [
+      'model.moe.router=topk',
+      'invalid model.moe.router: "topk" (expected top-k, switch, prototype, sinkhorn, bias, expert-choice, hash or random; did you mean "top-k"?)',
+    ],
+    ['train.steps=many', 'invalid train.steps: "many" (expected a positive integer)'],
+    ['train.steps=1.5', 'invalid train.steps: 1.5 (expected a positive integer)'],
+    ['train.steps=', 'invalid train.steps: "" (expected a positive integer)'],
+    ['model.tied=yes', 'invalid model.tied: "yes" (expected true or false)'],
+    ['data.heldOut=1', 'invalid data.heldOut: 1 (expected a number above 0 and below 1)'],
+    ['train.optimizer.beta1=1', 'invalid train.optimizer.beta1: 1 (expected a number at least 0 and below 1)'],
+    ['train.schedule.learningRate=.inf', 'invalid train.schedule.learningRate: Infinity (expected a positive number)'],
+    ['data.source=[]', 'invalid data.source: [] (expected text or a non-empty list of text)'],
+    ['data.source=null', 'invalid data.source: null (expected text or a non-empty list of text)'],
+    ['model.heads=7', 'invalid model.heads: 7 (must divide width 256)'],
+    // The field at fault may be one that the user left alone.
+    ['model.width=250', 'invalid model.heads: 4 (must divide width 250)'],
+    ['data.tokenizer.path=t.json', 'invalid data.tokenizer.path: "t.json" (is needed for kind "file", and only there)'],
+    ['data.tokenizer.kind=file', 'invalid data.tokenizer.path (is needed for kind "file", and only there)'],
+    ['train.steps', 'invalid --set: "train.steps" (expected path=value, such as train.steps=500)'],
+    ['=3', 'invalid --set: "=3" (expected path=value, such as train.steps=500)'],
+    ['__proto__.x=3', 'invalid --set: "__proto__.x=3" (expected path=value, such as train.steps=500)'],
+  ])('%s', async (set, message) => {
+    expect(await refusal(undefined, set)).toBe(message)
+  })
+
+  test('groups that end inside a sequence, where tokens are served by position', async () => {
+    const sets = ['train.batch=8', 'train.microBatches=2', 'model.moe.groups=8']
+    const load = (...more: string[]) => loadConfig('tiny', [...sets, ...more])
+    await expect(load()).rejects.toThrow(
+      'invalid model.moe.groups: 8 (must divide the 4 sequences of a micro-batch with model.moe.priority "position"',
+    )
+    await expect(load('model.moe.groups=3')).rejects.toThrow('must divide the tokens of a micro-batch')
+    for (const more of ['model.moe.groups=4', 'model.moe.priority=token', 'model.moe.capacity=none'])
+      expect((await load(more)).model.moe).toBeDefined()
+  })
+
+  test.each([
+    [
+      'expert-choice',
+      'capacity=none',
+      'capacity: "none" (must be "1x" or "kx": every expert takes as many tokens as it says)',
+    ],
+    [
+      'expert-choice',
+      'priority=gate',
+      'priority: "gate" (must be "position" (the default): experts take tokens by gate)',
+    ],
+    ['expert-choice', 'softmax=after', 'softmax: "after" (must be "before": the gate is the softmax over all experts)'],
+    [
+      'expert-choice',
+      'renormalize=true',
+      'renormalize: true (must be false: the gate is the softmax over all experts)',
+    ],
+    [
+      'expert-choice',
+      'balance.form=gshard',
+      'balance.form: "gshard" (must be "switch": there are no first choices to count)',
+    ],
+    ['expert-choice', 'prototypes=2', 'prototypes: 2 (must be 1 unless router is "prototype")'],
+    ['sinkhorn', 'prototypes=2', 'prototypes: 2 (must be 1 unless router is "prototype")'],
+    ['sinkhorn', 'sinkhornIterations=0', 'sinkhornIterations: 0 (expected a positive integer)'],
+    ['bias', 'k=9', 'k: 9 (must be at most experts 8)'],
+    ['bias', 'biasRate=-1', 'biasRate: -1 (expected a number at least 0)'],
+    [
+      'hash',
+      'selection=sequential',
+      'selection: "sequential" (must be "fused" for "hash": no token takes its best experts there)',
+    ],
+  ])('router %s with %s', async (router, set, message) => {
+    expect(await refusal(undefined, `model.moe.router=${router}`, `model.moe.${set}`)).toBe(
+      `invalid model.moe.${message}`,
+    )
+  })
+
+  test.each([
+    ['model.moe.expert=8', 'unknown field model.moe.expert: 8 (', 'did you mean "model.moe.experts"?)'],
+    ['steps=8', 'unknown field steps: 8 (accepted: model, data, train, runtime', 'did you mean "train.steps"?)'],
+    ['train.learningRate=1', 'unknown field train.learningRate: 1 (', 'did you mean "train.schedule.learningRate"?)'],
+    ['model.k=1', 'unknown field model.k: 1 (', 'did you mean "model.moe.k"?)'],
+    [
+      'train.kind=x',
+      'unknown field train.kind: "x" (',
+      'did you mean "train.optimizer.kind" or "train.schedule.kind"?)',
+    ],
+    ['constructor.x=1', 'unknown field constructor: {"x":1} (', 'accepted: model, data, train, runtime)'],
+    ['model.moe={a', 'invalid --set: "model.moe={a" (column 3 of the value: ', ')'],
+  ])('%s', async (set, start, end) => {
+    const message = await refusal(undefined, set)
+    expect(message.slice(0, start.length)).toBe(start)
+    expect(message.slice(-end.length)).toBe(end)
+    expect(message).not.toContain('\n')
+  })
+
+  test('every problem is listed, rules between fields included', async () => {
+    const message = await refusal(undefined, 'modl=1', 'model.moe.router=topk', 'model.moe.k=0', 'train.microBatches=3')
+    expect(message.split('\n')).toEqual([
+      '4 problems in the configuration',
+      expect.stringContaining('model.moe.router: "topk"'),
+      expect.stringContaining('model.moe.k: 0'),
+      expect.stringContaining('unknown field modl: 1'),
+      expect.stringContaining('invalid train.microBatches: 3 (must divide train.batch 16)'),
+    ])
+  })
+
+  test('a malformed value brings no false complaint about its neighbours', async () => {
+    // heads 5 divides the width that was meant (maybe), not the default width.
+    expect(await refusal(undefined, 'model.width=wide', 'model.heads=5')).toBe(
+      'invalid model.width: "wide" (expected a positive integer)',
+    )
+  })
+
+  test('a misspelt preset is told from a file that does not exist', async () => {
+    expect(await refusal('dmeo')).toBe(
+      'unknown preset "dmeo" (expected tiny, demo, S, M or base, or a YAML or JSON file; did you mean "demo"?)',
+    )
+    await file('mine.yaml', '')
+    const missing = await refusal(join(folder, 'mien.yaml'))
+    expect(missing).toMatch(/^no such file: /)
+    expect(missing).toContain(`did you mean "${join(folder, 'mine.yaml')}"?`)
+    expect(await refusal('nowhere/at/all.json')).toMatch(/^no such file: "nowhere\/at\/all.json"/)
+  })
+
+  test('a folder is not a configuration', async () => {
+    expect(await refusal(folder)).toContain('is a folder')
+  })
+
+  test('an unknown preset in a file', async () => {
+    expect(await refusal(await file('p.yaml', 'preset: Demo\n'))).toBe(
+      'invalid preset: "Demo" (expected tiny, demo, S, M or base; did you mean "demo"?)',
+    )
+  })
+
+  test.each([
+    ['broken.yaml', 'model:\n  layers: 3\n  width: [1, 2\n', /line 4, column 1: /],
+    ['twice.yaml', 'train:\n  steps: 1\n  steps: 2\n', /line 3, column 3: .*unique/],
+    ['broken.json', '{\n  "model": {,}\n}', /line 2, column 13: /],
+  ])('%s: the message tells line and column', async (name, text, expected) => {
+    expect(await refusal(await file(name, text))).toMatch(expected)
+  })
+
+  test('a file of another shape', async () => {
+    expect(await refusal(await file('list.yaml', '- 1\n- 2\n'))).toMatch(/: \[1,2\] \(expected fields such as model:/)
+    expect(await refusal(await file('hollow.yaml', 'train:\n'))).toMatch(
+      /^invalid train: null \(expected a group of fields: steps, batch, /,
+    )
+  })
+})
+
+describe('the configuration of a run', () => {
+  test('is read back from config.json, whatever stands beside it', async () => {
+    const config = await loadConfig('tiny', [])
+    await file('config.json', JSON.stringify({ version: '0.1.0', preset: 'tiny', ...config }))
+    expect(await loadRunConfig(folder)).toEqual(config)
+    await file('config.json', JSON.stringify({ version: '0.1.0', config }))
+    expect(await loadRunConfig(folder)).toEqual(config)
+    expect((await loadRunConfig(folder, ['train.steps=99'])).train.steps).toBe(99)
+  })
+
+  test('no run, or a damaged one', async () => {
+    await expect(loadRunConfig(join(folder, 'none'))).rejects.toThrow(UsageError)
+    await file('config.json', '{"model": ')
+    await expect(loadRunConfig(folder)).rejects.toThrow(RunError)
+  })
+})

@@ -1,0 +1,201 @@
+/**
+ * From what a user writes (a preset's name, a YAML or JSON file, `--set` assignments) to a complete,
+ * valid configuration. Three layers, the later over the earlier: preset, file, assignments; then the
+ * schema fills in defaults and has the last word.
+ */
+import { readdir, readFile, stat } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
+import { isScalar, LineCounter, parseDocument } from 'yaml'
+import { presets } from '../config/presets.ts'
+import { checked, listOf, shown, suggestion } from '../config/problems.ts'
+import { type RunConfig, runSchema } from '../config/run-config.ts'
+import { nearest, RunError, UsageError } from '../errors.ts'
+
+type Fields = { [key: string]: unknown }
+/** Configurations by name; any fields, for a schema to check. */
+type Presets = Readonly<Record<string, { readonly config: object }>>
+
+/**
+ * @param source a preset's name or the path of a YAML or JSON file; undefined = the schema's defaults
+ * @param sets assignments such as `train.steps=500` or `model.moe=null`; the value is a YAML scalar or
+ *   flow collection, and a later one wins
+ * @throws UsageError listing every problem: field, value, what is accepted and the nearest name
+ */
+export async function loadConfig(source: string | undefined, sets: readonly string[]): Promise<RunConfig> {
+  return checked(runSchema, await readFields(source, sets, presets), 'configuration')
+}
+
+/**
+ * What the user wrote, before any schema: for configurations with more fields than a run has.
+ * @throws UsageError when there is no such preset or file, or an assignment is none
+ */
+export async function readFields(source: string | undefined, sets: readonly string[], known: Presets): Promise<Fields> {
+  return assigned(source === undefined ? {} : await readSource(source, known), sets)
+}
+
+/**
+ * The configuration that a run directory was trained with.
+ *
+ * @throws UsageError when there is no run; RunError when its config.json is damaged
+ */
+export async function loadRunConfig(directory: string, sets: readonly string[] = []): Promise<RunConfig> {
+  const file = join(directory, 'config.json')
+  let text: string
+  try {
+    text = await readFile(file, 'utf8')
+  } catch (error) {
+    if (isMissing(error))
+      throw new UsageError(`no run in ${shown(directory)} (expected a run directory with a config.json)`)
+    throw error
+  }
+  return parseRunConfig(text, file, sets)
+}
+
+/**
+ * The configuration in the text of a run's config.json.
+ * @param file What errors call it.
+ * @throws UsageError listing the fields that are invalid; RunError when it is damaged
+ */
+export function parseRunConfig(text: string, file: string, sets: readonly string[] = []): RunConfig {
+  let fields: Fields
+  try {
+    const stored: unknown = JSON.parse(text)
+    if (!isFields(stored)) throw new SyntaxError('it holds no fields')
+    const config = isFields(stored.config) ? stored.config : stored
+    // Beside the configuration the file tells version and preset, which are not ours to check.
+    fields = Object.fromEntries(
+      ['model', 'data', 'train', 'runtime'].filter((key) => key in config).map((key) => [key, config[key]]),
+    )
+  } catch (error) {
+    throw new RunError(`cannot read ${file}: ${(error as Error).message}`)
+  }
+  return checked(runSchema, assigned(withEarlierScales(fields), sets), 'configuration')
+}
+
+/**
+ * A run's configuration is stored in full: one without `model.embeddingScale` was written before there were initial
+ * scales, and its model has none.
+ */
+function withEarlierScales(fields: Fields): Fields {
+  const { model } = fields
+  if (!isFields(model) || 'embeddingScale' in model) return fields
+  const { width } = model
+  const init = isFields(fields.train) && isFields(fields.train.init) ? fields.train.init : {}
+  const scale = typeof init.scale === 'number' ? init.scale : 1
+  const deviation = Math.sqrt(scale / (typeof width === 'number' ? width : 1))
+  const start = { embedding: deviation, residual: 1, router: 1, head: 1 }
+  return merge({ model: { embeddingScale: 1 }, train: { init: start } }, fields)
+}
+
+function assigned(fields: Fields, sets: readonly string[]): Fields {
+  return sets.map(parseSet).reduce((given, [path, value]) => assign(given, path, value), fields)
+}
+
+/** The fields of a preset; undefined when the name is none. */
+function presetFields(known: Presets, name: unknown): Fields | undefined {
+  const preset = typeof name === 'string' && Object.hasOwn(known, name) ? known[name] : undefined
+  return preset && (structuredClone(preset.config) as Fields)
+}
+
+async function readSource(source: string, known: Presets): Promise<Fields> {
+  const preset = presetFields(known, source)
+  if (preset) return preset
+  const names = listOf(Object.keys(known))
+  const looksLikeFile = /[\\/]|\.(ya?ml|json)$/i.test(source)
+  let isDirectory: boolean
+  try {
+    isDirectory = (await stat(source)).isDirectory()
+  } catch (error) {
+    if (!isMissing(error)) throw error
+    if (looksLikeFile) throw new UsageError(await missingFile(source, names))
+    const hint = suggestion(source, Object.keys(known))
+    throw new UsageError(`unknown preset ${shown(source)} (expected ${names}, or a YAML or JSON file${hint})`)
+  }
+  if (isDirectory)
+    throw new UsageError(
+      `invalid configuration: ${shown(source)} is a folder (expected a preset, or a YAML or JSON file)`,
+    )
+  return readConfigFile(source, known)
+}
+
+async function missingFile(file: string, names: string): Promise<string> {
+  const siblings = await readdir(dirname(file)).catch(() => [])
+  const near = nearest(
+    basename(file),
+    siblings.filter((name) => /\.(ya?ml|json)$/i.test(name)),
+  )
+  const hint = near === undefined ? '' : `; did you mean "${join(dirname(file), near)}"?`
+  return `no such file: ${shown(file)} (expected a YAML or JSON file, or a preset: ${names}${hint})`
+}
+
+async function readConfigFile(file: string, known: Presets): Promise<Fields> {
+  const lines = new LineCounter()
+  const document = parseDocument(await readFile(file, 'utf8'), { lineCounter: lines, prettyErrors: false })
+  const fault = document.errors[0]
+  if (fault) {
+    const { line, col } = lines.linePos(fault.pos[0])
+    throw new UsageError(`cannot read ${file}: line ${line}, column ${col}: ${fault.message}`)
+  }
+  let content: unknown
+  try {
+    content = document.toJS()
+  } catch (error) {
+    throw new UsageError(`cannot read ${file}: ${(error as Error).message}`)
+  }
+  if (content === null || content === undefined) return {}
+  if (!isFields(content))
+    throw new UsageError(`invalid ${file}: ${shown(content)} (expected fields such as model: and train:)`)
+  const { preset, ...fields } = content
+  if (preset === undefined) return fields
+  const base = presetFields(known, preset)
+  if (base) return merge(base, fields)
+  const names = Object.keys(known)
+  throw new UsageError(`invalid preset: ${shown(preset)} (expected ${listOf(names)}${suggestion(preset, names)})`)
+}
+
+/** The path and the value of `path=value`. @throws UsageError when it is none */
+export function parseSet(set: string): [path: string[], value: unknown] {
+  const at = set.indexOf('=')
+  const path = set.slice(0, Math.max(at, 0)).trim().split('.')
+  if (at < 0 || path.some((key) => key === '' || key === '__proto__'))
+    throw new UsageError(`invalid --set: ${shown(set)} (expected path=value, such as train.steps=500)`)
+  return [path, parseValue(set.slice(at + 1).trim(), set)]
+}
+
+/** Flow collections and quoted text are YAML; so is a plain scalar. Anything else (`*.txt`, `-`) is text. */
+function parseValue(text: string, set: string): unknown {
+  const document = parseDocument(text, { prettyErrors: false })
+  if (/^[[{"']/.test(text)) {
+    const fault = document.errors[0]
+    if (fault)
+      throw new UsageError(`invalid --set: ${shown(set)} (column ${fault.pos[0] + 1} of the value: ${fault.message})`)
+    return document.toJS()
+  }
+  const node = document.contents
+  return document.errors.length === 0 && isScalar(node) && node.source === text ? node.value : text
+}
+
+/** Fields merge; anything else, lists and null included, replaces. */
+function merge(base: Fields, over: Fields): Fields {
+  const merged = { ...base }
+  for (const [key, value] of Object.entries(over)) {
+    const below = merged[key]
+    merged[key] = isFields(below) && isFields(value) ? merge(below, value) : value
+  }
+  return merged
+}
+
+function assign(fields: Fields, [key = '', ...rest]: readonly string[], value: unknown): Fields {
+  if (rest.length === 0) return { ...fields, [key]: value }
+  const below = Object.hasOwn(fields, key) ? fields[key] : undefined
+  return { ...fields, [key]: assign(isFields(below) ? below : {}, rest, value) }
+}
+
+function isFields(value: unknown): value is Fields {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+function isMissing(error: unknown): boolean {
+  const code = (error as NodeJS.ErrnoException).code
+  return code === 'ENOENT' || code === 'ENOTDIR'
+}

@@ -1,0 +1,233 @@
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { type RunConfig, type RunInput, runSchema } from '../config/run-config.ts'
+import { RunError, UsageError } from '../errors.ts'
+import type { EvalRecord, RoutingRecord, TrainRecord } from '../step/records.ts'
+import { loadRunConfig } from './load-config.ts'
+import { RunDirectory } from './run-directory.ts'
+
+let folder: string
+let directory: string
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'choir-run-'))
+  directory = join(folder, 'runs', 'first')
+})
+afterEach(() => rm(folder, { recursive: true }))
+
+const config = (input: RunInput = {}): RunConfig => runSchema.parse(input)
+
+const train = (step: number): TrainRecord => ({
+  kind: 'train',
+  step,
+  tokens: step * 100,
+  loss: 10 / step,
+  aux_loss: 1,
+  z_loss: 2,
+  learning_rate: 0.1,
+  grad_norm: Number.NaN,
+  tokens_per_second: 5,
+  step_ms: 7,
+  mfu: 0.5,
+  drop_rate: 0.25,
+  unserved_rate: 0.125,
+  load_cv: 0.125,
+  load_cv_kept: 0.1,
+  dead_experts: 0,
+})
+const evaluation = (step: number) =>
+  ({
+    kind: 'eval',
+    step,
+    tokens: step * 100,
+    loss: 3,
+    capacity: 'eval',
+    capacities: { none: { loss: 2 } },
+  }) as EvalRecord
+const routing = (step: number, layer: number) => ({ step, layer, capacity: null }) as RoutingRecord
+
+/** Steps as the training loop logs them: an evaluation every third, routing of two layers every second. */
+function log(run: RunDirectory, from: number, to: number): void {
+  for (let step = from; step <= to; step++) {
+    run.record('train', step, train(step))
+    if (step % 2 === 0) for (const layer of [0, 1]) run.recordRouting(routing(step, layer))
+    if (step % 3 === 0) run.record('eval', step, evaluation(step))
+  }
+}
+
+const read = (name: string) => readFile(join(directory, name), 'utf8')
+
+async function refusal(attempt: Promise<RunDirectory>, kind: typeof UsageError | typeof RunError): Promise<string> {
+  const failure = await attempt.catch((error: unknown) => error)
+  expect(failure).toBeInstanceOf(kind)
+  return String(failure)
+}
+
+test('a new run has its configuration in full, with version and time, and reads back as it was', async () => {
+  const given = config({ train: { steps: 7 }, model: { moe: null } })
+  await (await RunDirectory.open(directory, given, false)).close()
+  const stored = JSON.parse(await read('config.json'))
+  const { version, created, ...rest } = stored
+  expect(version).toMatch(/^\d+\.\d+\.\d+/)
+  expect(Math.abs(Date.parse(created) - Date.now())).toBeLessThan(60_000)
+  expect(rest).toEqual(JSON.parse(JSON.stringify(given)))
+  expect(await loadRunConfig(directory)).toEqual(given)
+  expect(await readdir(directory)).toEqual(['config.json'])
+})
+
+test('a run is not overwritten, and the way out is told', async () => {
+  await (await RunDirectory.open(directory, config(), false)).close()
+  const before = await read('config.json')
+  const message = await refusal(RunDirectory.open(directory, config({ train: { steps: 9 } }), false), UsageError)
+  expect(message).toMatch(/already holds a run \(continue it with --resume, or choose another/)
+  expect(await read('config.json')).toBe(before)
+})
+
+test('a directory with something else in it is left alone', async () => {
+  await mkdir(directory, { recursive: true })
+  await writeFile(join(directory, 'thesis.tex'), 'x')
+  expect(await refusal(RunDirectory.open(directory, config(), false), UsageError)).toContain(
+    'holds thesis.tex and is no run',
+  )
+  expect(await refusal(RunDirectory.open(directory, config(), true), UsageError)).toContain('no run in')
+  expect(await readdir(directory)).toEqual(['thesis.tex'])
+  const file = join(directory, 'thesis.tex')
+  expect(await refusal(RunDirectory.open(file, config(), false), UsageError)).toContain('is a file')
+})
+
+test("an empty directory, or one where a process was killed creating a run, can be a run's", async () => {
+  await mkdir(directory, { recursive: true })
+  await writeFile(join(directory, 'config.json.tmp'), '{"ver')
+  await (await RunDirectory.open(directory, config(), false)).close()
+  expect(await loadRunConfig(directory)).toEqual(config())
+})
+
+test('while a run is open no other can open it, new or resumed', async () => {
+  const run = await RunDirectory.open(directory, config(), false)
+  expect(await refusal(RunDirectory.open(directory, config(), true), RunError)).toContain(`${process.pid}`)
+  await run.close()
+  await (await RunDirectory.open(directory, config(), true)).close()
+})
+
+test('resuming refuses what made the results, names every such field, and frees the directory', async () => {
+  await (await RunDirectory.open(directory, config(), false)).close()
+  const other = config({ train: { seed: 3, steps: 5 }, model: { moe: { k: 2 } }, data: { source: ['a', 'b'] } })
+  const message = await refusal(RunDirectory.open(directory, other, true), UsageError)
+  expect(
+    message
+      .split('\n')
+      .slice(1)
+      .map((line) => line.trim()),
+  ).toEqual([
+    'model.moe.k: 1 in the run, 2 given',
+    'data.source: "sotu" in the run, ["a","b"] given',
+    'train.seed: 0 in the run, 3 given',
+  ])
+  const dense = config({ model: { moe: null } })
+  expect(await refusal(RunDirectory.open(directory, dense, true), UsageError)).toContain('model.moe: {')
+  expect(await readdir(directory)).toEqual(['config.json'])
+})
+
+test('precision makes results: it stays, and a run from before there was a choice is float32', async () => {
+  await (await RunDirectory.open(directory, config(), false)).close()
+  const stored = JSON.parse(await read('config.json'))
+  delete stored.runtime.math
+  await writeFile(join(directory, 'config.json'), JSON.stringify(stored))
+  await (await RunDirectory.open(directory, config(), true)).close()
+  const other = config({ runtime: { math: 'bf16' } })
+  const message = await refusal(RunDirectory.open(directory, other, true), UsageError)
+  expect(message).toContain('runtime.math: "float32" in the run, "bf16" given')
+})
+
+test('resuming with more steps is noted in config.json', async () => {
+  await (await RunDirectory.open(directory, config(), false)).close()
+  const { created } = JSON.parse(await read('config.json'))
+  const longer = config({ train: { steps: 2000 }, runtime: { threads: 3 } })
+  await (await RunDirectory.open(directory, longer, true)).close()
+  expect(await loadRunConfig(directory)).toEqual(longer)
+  expect(JSON.parse(await read('config.json'))).toMatchObject({
+    created,
+    changes: [
+      { field: 'train.steps', from: 1000, to: 2000 },
+      { field: 'runtime.threads', to: 3 },
+    ],
+  })
+})
+
+test('the tokenizer is there once it was saved', async () => {
+  const run = await RunDirectory.open(directory, config(), false)
+  expect(await run.tokenizer()).toBeNull()
+  await run.saveTokenizer('{"model":{}}')
+  expect(await run.tokenizer()).toBe('{"model":{}}')
+  await run.close()
+})
+
+test('logs of a run cut at any byte and resumed from any earlier checkpoint read as if it never stopped', async () => {
+  const names = ['metrics.jsonl', 'routing.jsonl']
+  const whole = await RunDirectory.open(directory, config(), false)
+  await whole.rewind(0)
+  log(whole, 1, 9)
+  await whole.close()
+  const expected = await Promise.all(names.map(read))
+  // A checkpoint at step 4; the process dies while it writes the lines of step 5 to 9.
+  const cuts = names.map((_, i) => {
+    const text = expected[i] as string
+    return text.search(/\{[^{]*"step":[5-9]/)
+  }) as [number, number]
+  for (let lost = 0; lost < 400; lost += 13) {
+    for (const [i, name] of names.entries()) {
+      const text = expected[i] as string
+      await writeFile(join(directory, name), text.slice(0, Math.max(cuts[i] as number, text.length - lost)))
+    }
+    const resumed = await RunDirectory.open(directory, config(), true)
+    await resumed.rewind(4)
+    expect((await read('metrics.jsonl')).length).toBe(cuts[0])
+    log(resumed, 5, 9)
+    await resumed.flush()
+    expect(await Promise.all(names.map(read))).toEqual(expected)
+    await resumed.close()
+  }
+})
+
+test('garbage that a power cut left behind the last synced line is dropped', async () => {
+  const run = await RunDirectory.open(directory, config(), false)
+  await run.rewind(0)
+  log(run, 1, 4)
+  await run.close()
+  const good = await read('metrics.jsonl')
+  await writeFile(join(directory, 'metrics.jsonl'), `${good}\0\0\0\n{"kind":"train","step":4}\n`)
+  const resumed = await RunDirectory.open(directory, config(), true)
+  await resumed.rewind(4)
+  await resumed.close()
+  expect(await read('metrics.jsonl')).toBe(good)
+})
+
+test('TensorBoard gets every scalar of a record under train, routing or eval', async () => {
+  const run = await RunDirectory.open(directory, config(), false)
+  await run.rewind(0)
+  log(run, 3, 3)
+  await run.close()
+  const name = (await readdir(directory)).find((entry) => entry.startsWith('events.out.tfevents.'))
+  const events = await readFile(join(directory, name as string), 'latin1')
+  // A tag ends where the key of its value begins: field 2, four bytes.
+  const parts = events.split(String.fromCharCode((2 << 3) | 5))
+  const tags = parts.flatMap((part) => /(?:train|routing|eval)\/[\w/]+$/.exec(part) ?? [])
+  expect(tags).toEqual([
+    ...[
+      'tokens',
+      'loss',
+      'aux_loss',
+      'z_loss',
+      'learning_rate',
+      'grad_norm',
+      'tokens_per_second',
+      'step_ms',
+      'mfu',
+    ].map((field) => `train/${field}`),
+    ...['drop_rate', 'unserved_rate', 'load_cv', 'load_cv_kept', 'dead_experts'].map((field) => `routing/${field}`),
+    'eval/tokens',
+    'eval/loss',
+    'eval/dropless/loss',
+  ])
+})

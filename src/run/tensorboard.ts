@@ -1,0 +1,119 @@
+/**
+ * Scalars for TensorBoard: an event file is a sequence of TFRecords, each one protobuf `Event`. The
+ * few fields that scalars need are encoded by hand (tensorflow/core/util/event.proto and
+ * framework/summary.proto; TFRecord framing as in tensorflow/core/lib/io/record_writer.h).
+ */
+import { hostname } from 'node:os'
+import { join } from 'node:path'
+import { AppendFile } from '../system/append.ts'
+import { errorCode } from '../system/disk.ts'
+
+export class EventWriter {
+  private readonly file: AppendFile
+
+  private constructor(file: AppendFile) {
+    this.file = file
+  }
+
+  /**
+   * Starts a new event file `events.out.tfevents.<seconds>.<host>` in a run's folder.
+   * @param resumedFrom Step of the checkpoint that is continued: TensorBoard then forgets what earlier
+   *   files say of later steps, which are about to be done again.
+   */
+  static async open(folder: string, resumedFrom?: number): Promise<EventWriter> {
+    const now = Date.now() / 1000
+    const host = hostname().replace(/[^\w.-]/g, '-')
+    const name = `events.out.tfevents.${String(Math.floor(now)).padStart(10, '0')}.${host}`
+    const writer = new EventWriter(await openFresh(join(folder, name)))
+    writer.event(now, 0, bytesField(3, Buffer.from('brain.Event:2')))
+    // SessionLog with status START = 1.
+    if (resumedFrom !== undefined) writer.event(now, resumedFrom + 1, bytesField(7, varintField(1, 1)))
+    return writer
+  }
+
+  /**
+   * Queues the scalars of a step, e.g. `{ 'train/loss': 3.2, 'routing/load_cv': 0.4 }`.
+   * @param time Seconds since 1970.
+   * @throws RunError of an earlier write that failed.
+   */
+  scalars(step: number, values: Readonly<Record<string, number>>, time: number = Date.now() / 1000): void {
+    const summary = Object.entries(values).map(([tag, value]) => {
+      const simpleValue = Buffer.alloc(5)
+      simpleValue[0] = (2 << 3) | 5
+      simpleValue.writeFloatLE(value, 1)
+      return bytesField(1, Buffer.concat([bytesField(1, Buffer.from(tag)), simpleValue]))
+    })
+    this.event(time, step, bytesField(5, Buffer.concat(summary)))
+  }
+
+  /** Waits until every event is with the operating system. @throws RunError when a write failed. */
+  flush(): Promise<void> {
+    return this.file.flush()
+  }
+
+  /** @throws RunError when a write failed. */
+  close(): Promise<void> {
+    return this.file.close()
+  }
+
+  private event(time: number, step: number, what: Buffer): void {
+    const wallTime = Buffer.alloc(9)
+    wallTime[0] = (1 << 3) | 1
+    wallTime.writeDoubleLE(time, 1)
+    this.file.append(record(Buffer.concat([wallTime, varintField(2, step), what])))
+  }
+}
+
+/** Two writers within a second get two files. */
+async function openFresh(path: string): Promise<AppendFile> {
+  for (let attempt = 0; ; attempt++) {
+    try {
+      return await AppendFile.open(attempt === 0 ? path : `${path}.${attempt}`, 'fresh')
+    } catch (error) {
+      if (errorCode(error) !== 'EEXIST') throw error
+    }
+  }
+}
+
+function varint(value: number): Buffer {
+  const bytes: number[] = []
+  let rest = value
+  for (; rest >= 128; rest = Math.floor(rest / 128)) bytes.push((rest % 128) | 128)
+  return Buffer.from([...bytes, rest])
+}
+
+function varintField(field: number, value: number): Buffer {
+  return Buffer.concat([Buffer.from([field << 3]), varint(value)])
+}
+
+function bytesField(field: number, value: Buffer): Buffer {
+  return Buffer.concat([Buffer.from([(field << 3) | 2]), varint(value.length), value])
+}
+
+/** Length as uint64, masked checksum of the length, data, masked checksum of the data. */
+function record(data: Buffer): Buffer {
+  const framed = Buffer.alloc(12 + data.length + 4)
+  framed.writeUInt32LE(data.length, 0)
+  framed.writeUInt32LE(masked(crc32c(framed.subarray(0, 8))), 8)
+  data.copy(framed, 12)
+  framed.writeUInt32LE(masked(crc32c(data)), 12 + data.length)
+  return framed
+}
+
+/** TFRecord's mask, so that a checksum of data that holds checksums stays a good one. */
+function masked(crc: number): number {
+  return (((crc >>> 15) | (crc << 17)) + 0xa282ead8) >>> 0
+}
+
+const table = Uint32Array.from({ length: 256 }, (_, byte) => {
+  let crc = byte
+  for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? (crc >>> 1) ^ 0x82f63b78 : crc >>> 1
+  return crc
+})
+
+/** CRC-32C (Castagnoli), RFC 3720 appendix B.4. */
+export function crc32c(bytes: Uint8Array): number {
+  let crc = 0xffffffff
+  for (const byte of bytes) crc = (table[(crc ^ byte) & 255] as number) ^ (crc >>> 8)
+  return (crc ^ 0xffffffff) >>> 0
+}

@@ -1,0 +1,156 @@
+/**
+ * The runtime of this machine's processors, assembled from its parts: sessions of ONNX Runtime and, where oneDNN is
+ * installed, staged programs whose kernels the crew runs. It remembers what it compiled until it is closed.
+ */
+import { UsageError } from '../errors.ts'
+import type { Model } from '../graph/model.ts'
+import type { StagedModel } from '../graph/stages/contract.ts'
+import type { KernelSet } from '../graph/tensor.ts'
+import { type Arena, createArena } from './arena.ts'
+import { type Executable, type Precision, type Runtime, RuntimeError, type RuntimeOptions } from './contract.ts'
+import { physicalCores } from './cores.ts'
+import { type DnnlLibrary, findDnnl } from './onednn/library.ts'
+import { compileSession } from './onnxruntime/compile.ts'
+import { type Environment, enter, leave } from './onnxruntime/environment.ts'
+import { explain, takeFailure } from './onnxruntime/errors.ts'
+import type { Session } from './onnxruntime/session.ts'
+import { Crew } from './staged/crew.ts'
+import { StagedExecutable } from './staged/executable.ts'
+import { kernels } from './staged/kernels/table.ts'
+
+/**
+ * The native runtime.
+ * @throws UsageError for an impossible option; RuntimeError when the library is missing or unusable.
+ */
+export async function createRuntime(options: RuntimeOptions = {}): Promise<Runtime> {
+  const { threads = physicalCores(), device = 'cpu', profile = false, math = 'float32' } = options
+  if (!Number.isInteger(threads) || threads < 1)
+    throw new UsageError(`invalid threads: ${threads} (expected a whole number of at least 1)`)
+  if (device !== 'cpu') throw new UsageError(`invalid device: ${device} (expected cpu)`)
+  const dnnl = findDnnl()
+  const provider = 'path' in dnnl ? dnnl : null
+  const why = 'path' in dnnl ? (dnnl.bf16 ? null : 'this CPU does not multiply bfloat16') : dnnl.missing
+  return new CpuRuntime(enter(), {
+    threads,
+    profile,
+    dnnl: provider,
+    provider: 'path' in dnnl ? `oneDNN ${dnnl.version}` : `ONNX Runtime alone (${dnnl.missing})`,
+    math: why === null ? math : 'float32',
+    ...(math === 'bf16' && why !== null && { notice: `matrix products are float32: no bf16, since ${why}` }),
+  })
+}
+
+interface Setting {
+  readonly threads: number
+  readonly profile: boolean
+  readonly dnnl: DnnlLibrary | null
+  readonly provider: string
+  readonly math: Precision
+  readonly notice?: string
+}
+
+class CpuRuntime implements Runtime {
+  readonly name = 'onnxruntime'
+  readonly version: string
+  readonly threads: number
+  readonly kernels: KernelSet
+  readonly math: Precision
+  readonly provider: string
+  readonly notice?: string
+  readonly #environment: Environment
+  readonly #setting: Setting
+  readonly #executables = new Set<Executable>()
+  readonly #compiling = new Set<Promise<unknown>>()
+  #crew: Promise<Crew> | undefined
+  #memory: Arena | undefined
+  #closed: Promise<void> | undefined
+  #whenEmpty: (() => void) | undefined
+
+  constructor(environment: Environment, setting: Setting) {
+    this.version = environment.api.version
+    this.threads = setting.threads
+    this.math = setting.math
+    // Rows of an expert are filled up to a multiple, so that there are fewer shapes to make code for; AMX takes
+    // 16 rows by 32, and both sides of an expert's products are rows.
+    this.kernels = {
+      names: new Set(setting.dnnl ? Object.keys(kernels) : []),
+      tile: setting.math === 'bf16' && setting.dnnl?.amx ? 32 : 8,
+    }
+    this.provider = setting.provider
+    if (setting.notice !== undefined) this.notice = setting.notice
+    this.#environment = environment
+    this.#setting = setting
+  }
+
+  async compile(model: Model | StagedModel): Promise<Executable> {
+    if (this.#closed) throw new RuntimeError('internal: this runtime has been closed')
+    const compiling = 'stages' in model ? this.#compileStaged(model) : this.#compile(model)
+    this.#compiling.add(compiling)
+    try {
+      const executable = await compiling
+      this.#executables.add(executable)
+      return executable
+    } finally {
+      this.#compiling.delete(compiling)
+    }
+  }
+
+  async #compileStaged(model: StagedModel): Promise<Executable> {
+    this.#crew ??= Crew.start({
+      threads: this.threads,
+      ortRun: Number(this.#environment.api.runAddress),
+      dnnl: this.#setting.dnnl?.path ?? null,
+      math: this.math,
+    })
+    const { api } = this.#environment
+    return StagedExecutable.compile(
+      {
+        crew: await this.#crew,
+        threads: this.threads,
+        profile: this.#setting.profile,
+        compile: (onnx) => this.#compile(onnx),
+        memory: (bytes) => this.#memoryOf(bytes),
+        explain: (status, origins) => {
+          const failure = takeFailure(api, BigInt(status))
+          return failure ? explain(failure, origins, 'run') : new RuntimeError('internal: a failure without a status')
+        },
+        onGone: (executable) => this.#forget(executable),
+      },
+      model,
+    )
+  }
+
+  /** One memory for the programs that run in turn; a larger one is made when a program needs it. */
+  #memoryOf(bytes: number): Arena {
+    if (!this.#memory || this.#memory.byteLength < bytes) this.#memory = createArena(bytes)
+    return this.#memory
+  }
+
+  #forget(executable: Executable): void {
+    this.#executables.delete(executable)
+    if (this.#executables.size === 0) this.#whenEmpty?.()
+  }
+
+  #compile(model: Model): Promise<Session> {
+    const { threads, profile } = this.#setting
+    return compileSession(this.#environment, model, { threads, profile, onGone: (session) => this.#forget(session) })
+  }
+
+  close(): Promise<void> {
+    this.#closed ??= this.#close()
+    return this.#closed
+  }
+
+  async #close(): Promise<void> {
+    await Promise.allSettled(this.#compiling)
+    const empty = new Promise<void>((resolve) => {
+      this.#whenEmpty = resolve
+    })
+    for (const executable of [...this.#executables]) executable.release()
+    if (this.#executables.size === 0) this.#whenEmpty?.()
+    await empty
+    await (await this.#crew)?.end()
+    this.#memory = undefined
+    leave()
+  }
+}

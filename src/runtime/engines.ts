@@ -1,0 +1,20 @@
+/** Which backend runs, at which precision, on how many threads. */
+import type { Precision, Runtime } from './contract.ts'
+
+/** A runtime, described for people and records. */
+export interface Engines {
+  /** What runs kernels, e.g. `oneDNN 3.7.2`; or why nothing does. */
+  readonly provider: string
+  /** Whether kernels run outside ONNX Runtime. */
+  readonly kernels: boolean
+  /** Precision that matrix products really have. */
+  readonly math: Precision
+  readonly threads: number
+}
+
+export const enginesOf = ({ provider, kernels, math, threads }: Runtime): Engines => ({
+  provider,
+  kernels: kernels.names.size > 0,
+  math,
+  threads,
+})

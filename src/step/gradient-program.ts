@@ -1,0 +1,222 @@
+/**
+ * The gradient program: tokens → loss, statistics, and the gradient of every parameter, written in
+ * place into the store.
+ *
+ * With micro-batches there are two programs: the first writes gradients, the other adds to what is
+ * there. The addition's result lands on its own operand, which is safe because nothing reads the
+ * operand after it.
+ *
+ * Of a table that is read by row (the embedding) the program writes the dense part of the gradient, and
+ * apart from it the rows to add and where; a kernel adds them when the program has run.
+ */
+
+import { gradient } from '../graph/gradient.ts'
+import { add, multiply } from '../graph/ops/elementwise.ts'
+import { sizeOf } from '../graph/shape.ts'
+import { splitScatters } from '../graph/sparse-gradient.ts'
+import { input, type Tensor, withKernels } from '../graph/tensor.ts'
+import type { ModelConfig } from '../model/config.ts'
+import type { Buffer, NodeTime, Runtime, StepEvent } from '../runtime/contract.ts'
+import type { Kernels, RowScatter } from '../runtime/wasm/kernels.ts'
+import { CompiledPass, nameOf, tracePass } from './pass.ts'
+import type { LayerCounts } from './statistics.ts'
+import { type ParameterStore, padded } from './store.ts'
+import { Timeline } from './timeline.ts'
+
+export interface GradientShape {
+  /** Sequences in a step. */
+  readonly batch: number
+  readonly microBatches: number
+  readonly sequence: number
+}
+
+export interface GradientResult {
+  /** Mean over the micro-batches, nats a token. */
+  readonly loss: number
+  readonly layers: readonly LayerCounts[]
+}
+
+/** What compiles a gradient program. */
+export interface GradientSetting {
+  readonly runtime: Runtime
+  readonly kernels: Kernels
+  readonly config: ModelConfig
+  readonly store: ParameterStore
+  readonly shape: GradientShape
+  /** The token at which attention begins again; default: it sees the whole window. */
+  readonly separator?: number | undefined
+}
+
+/** Uses of a table by row at most: reading embedding or positions, and the targets of the cross-entropy. */
+const MOST_SCATTERS = 3
+
+/** Scratch memory that a gradient program needs in the bank of a table, in floats. */
+export function gradientScratch({ width }: ModelConfig, { batch, microBatches, sequence }: GradientShape): number {
+  const tokens = (batch / microBatches) * sequence
+  return MOST_SCATTERS * (padded(tokens * width) + padded(tokens))
+}
+
+interface GradientPass {
+  readonly pass: CompiledPass
+  readonly scatters: readonly RowScatter[]
+}
+
+export class GradientProgram {
+  private readonly write: GradientPass
+  private readonly accumulate: GradientPass | null
+  private readonly kernels: Kernels
+  private readonly shape: GradientShape
+  private readonly seed: number
+  /** Runs of `accumulate` in the last step, all but the last. */
+  private earlierRuns: StepEvent[] = []
+
+  private constructor(
+    write: GradientPass,
+    accumulate: GradientPass | null,
+    { kernels, shape }: GradientSetting,
+    seed: number,
+  ) {
+    this.write = write
+    this.accumulate = accumulate
+    this.kernels = kernels
+    this.shape = shape
+    this.seed = seed
+  }
+
+  static async compile(setting: GradientSetting, seed: number): Promise<GradientProgram> {
+    const rows = new RowMemory(setting.store)
+    const write = await compilePass(setting, rows, false)
+    const accumulate = setting.shape.microBatches > 1 ? await compilePass(setting, rows, true) : null
+    return new GradientProgram(write, accumulate, setting, seed)
+  }
+
+  /**
+   * The gradient of one step. tokens and targets are [batch · sequence].
+   * @param timeline Hears of programs and kernels.
+   */
+  async run(step: number, tokens: Int32Array, targets: Int32Array, timeline = new Timeline()): Promise<GradientResult> {
+    const { microBatches } = this.shape
+    const size = tokens.length / microBatches
+    const layers = this.write.pass.emptyCounts()
+    let loss = 0
+    this.earlierRuns = []
+    for (let part = 0; part < microBatches; part++) {
+      const { pass, scatters } = part === 0 ? this.write : (this.accumulate as GradientPass)
+      pass.tokens.set(tokens.subarray(part * size, (part + 1) * size))
+      pass.targets.set(targets.subarray(part * size, (part + 1) * size))
+      pass.drawChoices(this.seed, 'train', step, part)
+      if (part > 1) this.earlierRuns.push(...pass.lastRun())
+      await timeline.time(microBatches > 1 ? `micro-batch ${part + 1}` : 'program', () => pass.run())
+      for (const scatter of scatters)
+        await timeline.time('add rows', () => this.kernels.scatterAddRows(scatter), 'embedding')
+      loss += pass.loss / microBatches
+      pass.addCounts(layers)
+    }
+    return { loss, layers }
+  }
+
+  /** Programs run in turn and share their memory. */
+  get memoryBytes(): number | undefined {
+    const first = this.write.pass.memoryBytes
+    return first === undefined ? undefined : Math.max(first, this.accumulate?.pass.memoryBytes ?? 0)
+  }
+
+  profile(): NodeTime[] {
+    return [...this.write.pass.profile(), ...(this.accumulate?.pass.profile() ?? [])]
+  }
+
+  resetProfile(): void {
+    this.write.pass.resetProfile()
+    this.accumulate?.pass.resetProfile()
+  }
+
+  /** What threads did in the last step. */
+  lastRuns(): StepEvent[] {
+    return [...this.write.pass.lastRun(), ...this.earlierRuns, ...(this.accumulate?.pass.lastRun() ?? [])]
+  }
+
+  /** Additions of rows in a step. */
+  get scatters(): RowScatter[] {
+    return Array.from({ length: this.shape.microBatches }, () => this.write.scatters).flat()
+  }
+
+  release(): void {
+    this.write.pass.release()
+    this.accumulate?.pass.release()
+  }
+}
+
+async function compilePass(setting: GradientSetting, rowMemory: RowMemory, accumulate: boolean): Promise<GradientPass> {
+  const { runtime, config, store } = setting
+  const { traced, outputs, memory, scatters } = withKernels(runtime.kernels, () =>
+    traceGradient(setting, rowMemory, accumulate),
+  )
+  return { pass: await CompiledPass.compile(runtime, config, store, traced, outputs, memory), scatters }
+}
+
+/** The gradient of every parameter as outputs of a program, and the memory that they go to. */
+function traceGradient(
+  { config, store, shape, separator }: GradientSetting,
+  rowMemory: RowMemory,
+  accumulate: boolean,
+) {
+  const { batch, microBatches, sequence } = shape
+  const pass = { batch: batch / microBatches, sequence, training: true, capacity: 'train' as const }
+  const traced = tracePass(config, store, pass, separator)
+  const { used } = traced.parameters
+  const objective = multiply(traced.losses.objective, 1 / microBatches)
+  const gradients = gradient(
+    objective,
+    used.map(({ tensor }) => tensor),
+  )
+  const outputs: Record<string, Tensor> = {}
+  const memory: Record<string, Buffer> = {}
+  const scatters: RowScatter[] = []
+  used.forEach(({ spec, expert, tensor }, i) => {
+    const name = nameOf(tensor)
+    const { dense, additions } = splitScatters(gradients[i] as Tensor)
+    memory[`gradient ${name}`] = store.gradient(spec.name, expert)
+    memory[`before ${name}`] = store.gradient(spec.name, expert)
+    outputs[`gradient ${name}`] = accumulate ? add(input(`before ${name}`, 'float32', tensor.shape), dense) : dense
+    additions.forEach(({ rows, indices }, use) => {
+      const place = rowMemory.of(spec.name, use, sizeOf(indices.shape), tensor.shape)
+      outputs[`rows ${use} of ${name}`] = rows
+      outputs[`indices ${use} of ${name}`] = indices
+      memory[`rows ${use} of ${name}`] = place.rows
+      memory[`indices ${use} of ${name}`] = place.indices
+      scatters.push(place.scatter)
+    })
+  })
+  return { traced, outputs, memory, scatters }
+}
+
+interface RowPlace {
+  readonly rows: Float32Array
+  readonly indices: Int32Array
+  readonly scatter: RowScatter
+}
+
+/** Scratch memory for rows to add, in the arena of their table; both programs use the same. */
+class RowMemory {
+  private readonly store: ParameterStore
+  private readonly places = new Map<string, RowPlace>()
+
+  constructor(store: ParameterStore) {
+    this.store = store
+  }
+
+  of(table: string, use: number, rowCount: number, [tableRows = 0, width = 0]: readonly number[]): RowPlace {
+    const key = `${use} of ${table}`
+    const known = this.places.get(key)
+    if (known) return known
+    const forRows = padded(rowCount * width)
+    const { arena, gradient, scratch } = this.store.scratchBeside(table, forRows + padded(rowCount))
+    const place: RowPlace = {
+      rows: arena.floats(scratch, rowCount * width),
+      indices: new Int32Array(arena.buffer, (scratch + forRows) * 4, rowCount),
+      scatter: { arena, table: gradient, tableRows, rows: scratch, indices: scratch + forRows, rowCount, width },
+    }
+    this.places.set(key, place)
+    return place
+  }
+}

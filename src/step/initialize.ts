@@ -1,0 +1,44 @@
+/** Initial parameters: a function of the seed and each tensor's name, whatever the layout. */
+
+import type { RunConfig } from '../config/run-config.ts'
+import { embeddingScaleOf } from '../model/config.ts'
+import { expertName, type MatrixRole } from '../model/parameters.ts'
+import { randomFor } from './random.ts'
+import type { ParameterStore } from './store.ts'
+
+/** Deviation of a new matrix: of tables as it is, of all others before it is divided by √fan-in. */
+export type InitialScales = Readonly<Record<MatrixRole, number>>
+
+export function initialScales({ model, train }: Pick<RunConfig, 'model' | 'train'>): InitialScales {
+  const { scale, embedding, residual, router, head } = train.init
+  const table = embedding / embeddingScaleOf(model)
+  const all = Math.sqrt(scale)
+  return {
+    embedding: table,
+    positions: table / 2,
+    matrix: all,
+    branch: all * (residual === 'depth' ? 1 / Math.sqrt(2 * model.layers) : residual),
+    router: all * router,
+    head: all * head,
+  }
+}
+
+/**
+ * Ones for norms, zeros for biases, else a normal truncated at two deviations (Switch Transformers,
+ * section 2.4): its deviation is 0.88 times the given one. Yields to the event loop between tensors.
+ */
+export async function initialize(store: ParameterStore, seed: number, scales: InitialScales): Promise<void> {
+  for (const { name, shape, stacked, init } of store.specs) {
+    if (init === 'ones' || init === 'zeros') {
+      store.parameter(name).fill(init === 'ones' ? 1 : 0)
+      continue
+    }
+    const isTable = init.role === 'embedding' || init.role === 'positions'
+    const deviation = scales[init.role] / (isTable ? 1 : Math.sqrt(init.fanIn))
+    for (let expert = 0; expert < (stacked ? (shape[0] as number) : 1); expert++) {
+      const values = store.parameter(name, stacked ? expert : null)
+      randomFor(seed, 'init', stacked ? expertName(name, expert) : name).truncatedNormal(values, deviation)
+      await new Promise(setImmediate)
+    }
+  }
+}

@@ -1,0 +1,75 @@
+/**
+ * Adafactor (Shazeer and Stern 2018) without momentum: the second moment of a matrix is kept as a
+ * vector of row means and one of column means (algorithm 4), so its state is negligible; that is what
+ * lets a trillion parameters fit. Vectors keep the full second moment. Updates are clipped to a root
+ * mean square of 1 (section 6) and β₂ grows as 1 − t^−0.8 (section 7.2); the learning rate is ours, not
+ * relative to the parameter's scale, and weight decay is decoupled.
+ *
+ * Every expert's matrix of a stacked parameter is updated on its own. The state lies in the scratch memory
+ * of the store, beside the parameters, where the kernels see both.
+ */
+
+import type { TrainConfig } from '../../config/run-config.ts'
+import { sizeOf } from '../../graph/shape.ts'
+import { expertName, type ParameterSpec } from '../../model/parameters.ts'
+import type { Kernels } from '../../runtime/wasm/kernels.ts'
+import { type AdafactorRange, adafactorStateSize } from '../../runtime/wasm/kernels.ts'
+import { type NamedTensor, type ParameterStore, padded } from '../store.ts'
+import type { Optimizer } from './contract.ts'
+
+const DECAY_EXPONENT = 0.8
+
+/** Floats of scratch memory that the store must have. */
+export const adafactorScratch = (specs: readonly ParameterSpec[]): number =>
+  specs.reduce((floats, spec) => floats + padded(stateSize(spec)), 0)
+
+export function adafactor(kernels: Kernels, store: ParameterStore, config: TrainConfig['optimizer']): Optimizer {
+  const ranges = store.specs.map((spec) => ({ decay: spec.decay, range: rangeOf(spec, store) }))
+  const tensors = store.specs.flatMap((spec, i) => stateTensors(spec, ranges[i]?.range as AdafactorRange))
+  return {
+    update({ step, learningRate, gradientScale }) {
+      const keep = 1 - learningRate * config.weightDecay
+      return kernels.adafactor(
+        ranges.map(({ range, decay }) => ({ ...range, keep: decay ? keep : 1 })),
+        { scale: gradientScale, beta: 1 - step ** -DECAY_EXPONENT, rate: learningRate },
+      )
+    },
+    stateTensors: () => tensors,
+    profile: () => [],
+    release: () => {},
+  }
+}
+
+/** What is updated on its own: a parameter, or each expert's of a stacked one. rows = null: a vector. */
+function tensorsOf({ shape, stacked }: ParameterSpec): { count: number; rows: number | null; columns: number } {
+  const [count, inner] = stacked ? [shape[0] as number, shape.slice(1)] : [1, shape]
+  const [rows = 0, columns = 0] = inner
+  return inner.length === 2 ? { count, rows, columns } : { count, rows: null, columns: sizeOf(inner) }
+}
+
+function stateSize(spec: ParameterSpec): number {
+  const { count, rows, columns } = tensorsOf(spec)
+  return count * adafactorStateSize(rows, columns)
+}
+
+function rangeOf(spec: ParameterSpec, store: ParameterStore): AdafactorRange {
+  const { arena, gradient, scratch } = store.scratchBeside(spec.name, stateSize(spec))
+  const p = store.parameter(spec.name).byteOffset / Float32Array.BYTES_PER_ELEMENT
+  return { arena, p, g: gradient, state: scratch, ...tensorsOf(spec), keep: 1 }
+}
+
+/** Names as in other Adafactor implementations. */
+function stateTensors(spec: ParameterSpec, { arena, state, count, rows, columns }: AdafactorRange): NamedTensor[] {
+  return Array.from({ length: count }, (_, e): NamedTensor[] => {
+    const name = spec.stacked ? expertName(spec.name, e) : spec.name
+    const start = state + e * adafactorStateSize(rows, columns)
+    const tensor = (kind: string, from: number, size: number): NamedTensor => ({
+      name: `${name}.${kind}`,
+      shape: [size],
+      data: arena.floats(from, size),
+    })
+    return rows === null
+      ? [tensor('exp_avg_sq', start, columns)]
+      : [tensor('exp_avg_sq_row', start, rows), tensor('exp_avg_sq_col', start + rows, columns)]
+  }).flat()
+}

@@ -1,0 +1,115 @@
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import type { ParameterSpec } from '../../model/parameters.ts'
+import { createKernels, type Kernels } from '../../runtime/wasm/kernels.ts'
+import { randomFor } from '../random.ts'
+import { ParameterStore } from '../store.ts'
+import { adamw, adamwMoments } from './adamw.ts'
+import { gradientNorm } from './norm.ts'
+
+const specs: ParameterSpec[] = [
+  { name: 'vector', shape: [3], init: 'ones', decay: false, stacked: false },
+  { name: 'matrix', shape: [5, 7], init: 'zeros', decay: true, stacked: false },
+  { name: 'experts.{e}.in', shape: [2, 3, 3], init: 'zeros', decay: true, stacked: true },
+  { name: 'table', shape: [4, 5], init: 'zeros', decay: false, stacked: false },
+]
+const config = { kind: 'adamw', beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1, clip: 1 } as const
+
+let kernels: Kernels
+beforeAll(async () => {
+  kernels = await createKernels({ threads: 2 })
+})
+afterAll(() => kernels.close())
+
+const seed = Math.floor(Math.random() * 2 ** 31)
+console.info(`adamw: seed ${seed}`)
+const random = randomFor(seed, 'adamw')
+/** Uniform in [-2, 2). */
+const draw = () => 4 * random.uniform() - 2
+const fill = (values: Float32Array, size = 1) => {
+  for (let i = 0; i < values.length; i++) values[i] = size * draw()
+}
+
+/** Adam with decoupled weight decay (Loshchilov and Hutter 2019, algorithm 2), one number, in float64. */
+class PlainAdamW {
+  p: number
+  private m = 0
+  private v = 0
+  private t = 0
+  private readonly decay: number
+
+  constructor(p: number, decay: number) {
+    this.p = p
+    this.decay = decay
+  }
+
+  update(g: number, rate: number): void {
+    this.t++
+    this.m = 0.9 * this.m + 0.1 * g
+    this.v = 0.95 * this.v + 0.05 * g * g
+    const corrected = { m: this.m / (1 - 0.9 ** this.t), v: this.v / (1 - 0.95 ** this.t) }
+    this.p -= (rate * corrected.m) / (Math.sqrt(corrected.v) + 1e-8) + rate * this.decay * this.p
+  }
+}
+
+test('ten updates are those of a plain float64 AdamW; only parameters with decay shrink', async () => {
+  const store = new ParameterStore(specs, adamwMoments)
+  const optimizer = adamw(kernels, store, config)
+  for (const { name } of specs) fill(store.parameter(name))
+  const plain = specs.map(({ name, decay }) =>
+    Array.from(store.parameter(name), (p) => new PlainAdamW(p, decay ? 0.1 : 0)),
+  )
+  for (let step = 1; step <= 10; step++) {
+    const [learningRate, gradientScale] = [0.01 * step, step % 2 === 0 ? 0.25 : 1]
+    // Gradients from tiny to large: the update must not depend on their size.
+    specs.forEach(({ name }, i) => {
+      const gradient = store.gradient(name)
+      fill(gradient, 10 ** (2 * i - 4))
+      plain[i]?.forEach((number, j) => {
+        number.update((gradient[j] as number) * gradientScale, learningRate)
+      })
+    })
+    await optimizer.update({ step, learningRate, gradientScale })
+  }
+  specs.forEach(({ name }, i) => {
+    const parameter = store.parameter(name)
+    plain[i]?.forEach(({ p }, j) => {
+      expect(Math.abs((parameter[j] as number) - p)).toBeLessThan(2e-6 * Math.max(1, Math.abs(p)))
+    })
+  })
+})
+
+test('state is named after parameters, one tensor for every expert', () => {
+  const optimizer = adamw(kernels, new ParameterStore(specs, adamwMoments), config)
+  const names = optimizer.stateTensors().map(({ name }) => name)
+  expect(names).toContain('experts.1.in.exp_avg')
+  expect(names).toContain('experts.0.in.exp_avg_sq')
+  expect(names).toHaveLength(2 * 5)
+})
+
+test('padding between tensors stays zero, so ranges can be taken as a whole', async () => {
+  const store = new ParameterStore(specs, adamwMoments)
+  for (const { name } of specs) for (const values of [store.parameter(name), store.gradient(name)]) values.fill(1)
+  await adamw(kernels, store, config).update({ step: 1, learningRate: 0.1, gradientScale: 1 })
+  let numbers = 0
+  for (const { arena, parameters, count } of store.ranges())
+    numbers += arena.floats(parameters, count).filter((value) => value !== 0).length
+  expect(numbers).toBe(3 + 35 + 18 + 20)
+})
+
+test('the gradient norm is that of all gradients, and not finite when one is not', async () => {
+  const store = new ParameterStore(specs, adamwMoments)
+  for (const { name } of specs) {
+    fill(store.parameter(name))
+    fill(store.gradient(name))
+  }
+  const all = specs.flatMap(({ name }) => [...store.gradient(name)])
+  expect(await gradientNorm(kernels, store)).toBeCloseTo(Math.hypot(...all), 10)
+  for (const { name } of specs) {
+    const [first] = store.gradient(name)
+    for (const bad of [Number.NaN, Number.NEGATIVE_INFINITY]) {
+      store.gradient(name)[0] = bad
+      expect(Number.isFinite(await gradientNorm(kernels, store))).toBe(false)
+    }
+    store.gradient(name)[0] = first as number
+  }
+})

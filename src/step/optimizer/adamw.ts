@@ -1,0 +1,43 @@
+/**
+ * AdamW (Loshchilov and Hutter 2019, algorithm 2): Adam with decoupled weight decay.
+ *
+ *   m ← β₁m + (1−β₁)g      v ← β₂v + (1−β₂)g²
+ *   p ← (1 − lr·decay)·p − lr·m̂ / (√v̂ + ε),   m̂ = m/(1−β₁ᵗ), v̂ = v/(1−β₂ᵗ)
+ */
+
+import type { TrainConfig } from '../../config/run-config.ts'
+import type { Kernels } from '../../runtime/wasm/kernels.ts'
+import type { ParameterStore } from '../store.ts'
+import type { Optimizer } from './contract.ts'
+
+/** Regions of the store that AdamW needs besides parameters and gradients. */
+export const adamwMoments = 2
+
+export function adamw(kernels: Kernels, store: ParameterStore, config: TrainConfig['optimizer']): Optimizer {
+  const { beta1, beta2, epsilon, weightDecay } = config
+  const ranges = store.ranges().map(({ arena, parameters, gradients, moments, count, decay }) => {
+    const [m, v] = moments as [number, number]
+    return { decay, arrays: { arena, p: parameters, g: gradients, m, v, count } }
+  })
+  return {
+    update({ step, learningRate, gradientScale }) {
+      const keep = 1 - learningRate * weightDecay
+      return kernels.adamw(
+        ranges.map(({ arrays, decay }) => ({ ...arrays, keep: decay ? keep : 1 })),
+        {
+          beta1,
+          beta2,
+          epsilon,
+          // The gradient's scale and the bias corrections are folded into coefficients.
+          first: (1 - beta1) * gradientScale,
+          second: (1 - beta2) * gradientScale ** 2,
+          size: learningRate / (1 - beta1 ** step),
+          correction: 1 / Math.sqrt(1 - beta2 ** step),
+        },
+      )
+    },
+    stateTensors: () => [...store.momentTensors(0, '.exp_avg'), ...store.momentTensors(1, '.exp_avg_sq')],
+    profile: () => [],
+    release: () => {},
+  }
+}

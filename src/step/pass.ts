@@ -1,0 +1,199 @@
+/**
+ * One pass of the model over a batch, as a program with its memory: what training and evaluation
+ * share. The pass owns small buffers (tokens, losses, counts); parameters are views of the store.
+ */
+import { firstVisible } from '../data/visible.ts'
+import { toOnnx } from '../graph/onnx.ts'
+import { sizeOf } from '../graph/shape.ts'
+import { cut, usesKernels } from '../graph/stages/cut.ts'
+import { input, type Tensor } from '../graph/tensor.ts'
+import type { ModelConfig } from '../model/config.ts'
+import type { Pass } from '../model/moe.ts'
+import { activatedExperts, type RoutedModule, routedModules, SymbolicParameters } from '../model/parameters.ts'
+import { choicesName, type Losses, losses } from '../model/transformer.ts'
+import type { Binding, Buffer, Executable, NodeTime, Runtime, StepEvent } from '../runtime/contract.ts'
+import { drawDistinct, moduleLabels, randomFor } from './random.ts'
+import type { LayerCounts } from './statistics.ts'
+import type { ParameterStore } from './store.ts'
+
+/** Name of an input: a declared tensor's binding. */
+export const nameOf = ({ source }: Tensor): string => (source.kind === 'input' ? source.name : '')
+
+/** What the names of a routed module's statistics begin with. */
+const statisticsOf = ({ layer, module }: { readonly layer: number; readonly module: RoutedModule }): string =>
+  module === 'ffn' ? `layers.${layer}` : `layers.${layer}.${module}`
+
+/** Where documents begin in the windows of a pass whose attention does not cross them. */
+interface Documents {
+  readonly sequence: number
+  /** The token that opens a document. */
+  readonly separator: number
+}
+
+export interface TracedPass {
+  readonly parameters: SymbolicParameters
+  readonly losses: Losses
+  readonly documents: Documents | null
+}
+
+/** Name of the input with the first position that each token sees. */
+const visibleName = 'first visible'
+
+/**
+ * Traces the losses of a pass in float32; inputs are `tokens`, `targets`, parameters and random choices.
+ * @param separator The token at which attention begins again; default: it sees the whole window.
+ */
+export function tracePass(config: ModelConfig, store: ParameterStore, pass: Pass, separator?: number): TracedPass {
+  const parameters = new SymbolicParameters(store.specs, 'float32')
+  const shape = [pass.batch * pass.sequence]
+  const [tokens_T, targets_T] = [input('tokens', 'int32', shape), input('targets', 'int32', shape)]
+  const documents = separator === undefined ? null : { sequence: pass.sequence, separator }
+  const visible = documents ? { firstVisible_T: input(visibleName, 'int32', shape) } : {}
+  return { parameters, losses: losses(config, parameters, tokens_T, targets_T, { ...pass, ...visible }), documents }
+}
+
+/** A compiled pass. Write `tokens` and `targets`, run, read `loss` and the counts. */
+export class CompiledPass {
+  readonly tokens: Int32Array
+  readonly targets: Int32Array
+  private readonly config: ModelConfig
+  private readonly losses: Losses
+  private readonly documents: Documents | null
+  private readonly buffers: Record<string, Buffer> = {}
+  private readonly executable: Executable
+  private readonly binding: Binding
+
+  private constructor(
+    config: ModelConfig,
+    { losses, documents }: TracedPass,
+    executable: Executable,
+    shared: Readonly<Record<string, Buffer>>,
+  ) {
+    this.config = config
+    this.losses = losses
+    this.documents = documents
+    this.executable = executable
+    for (const { name, dtype, shape } of [...executable.model.inputs, ...executable.model.outputs])
+      this.buffers[name] =
+        shared[name] ?? (dtype === 'int32' ? new Int32Array(sizeOf(shape)) : new Float32Array(sizeOf(shape)))
+    this.tokens = this.buffers.tokens as Int32Array
+    this.targets = this.buffers.targets as Int32Array
+    this.binding = executable.bind(this.buffers)
+  }
+
+  get memoryBytes(): number | undefined {
+    return this.executable.memoryBytes
+  }
+
+  /**
+   * @param extra More outputs by name, and where they go.
+   * @param shared Memory of inputs and outputs that are not the pass's own, by name.
+   */
+  static async compile(
+    runtime: Runtime,
+    config: ModelConfig,
+    store: ParameterStore,
+    traced: TracedPass,
+    extra: Readonly<Record<string, Tensor>> = {},
+    shared: Readonly<Record<string, Buffer>> = {},
+  ): Promise<CompiledPass> {
+    const outputs: Record<string, Tensor> = { loss: traced.losses.loss }
+    for (const report of traced.losses.reports) {
+      const { count_N, kept_N, unserved, losses: router } = report
+      const name = statisticsOf(report)
+      outputs[`${name}.count`] = count_N
+      outputs[`${name}.kept`] = kept_N
+      if (unserved) outputs[`${name}.unserved`] = unserved
+      if (!router) continue
+      outputs[`${name}.balance`] = router.balance
+      outputs[`${name}.z`] = router.z
+      outputs[`${name}.entropy`] = router.entropy
+    }
+    const program = { outputs: { ...outputs, ...extra } }
+    const executable = await runtime.compile(usesKernels(program) ? cut(program) : toOnnx(program))
+    const parameters = Object.fromEntries(
+      traced.parameters.used.map(({ spec, expert, tensor }) => [nameOf(tensor), store.parameter(spec.name, expert)]),
+    )
+    return new CompiledPass(config, traced, executable, { ...parameters, ...shared })
+  }
+
+  run(): Promise<void> {
+    if (this.documents) {
+      const { sequence, separator } = this.documents
+      firstVisible(this.tokens, sequence, separator, this.buffers[visibleName] as Int32Array)
+    }
+    return this.binding.run()
+  }
+
+  /** Cross-entropy of the last run, nats a token. */
+  get loss(): number {
+    return this.scalar('loss')
+  }
+
+  /** Draws the experts of a random router: a function of the labels, which name the step and pass. */
+  drawChoices(seed: number, ...labels: (string | number)[]): void {
+    const { moe } = this.config
+    if (moe?.router !== 'random') return
+    const choices = activatedExperts(moe)
+    for (let layer = 0; layer < this.config.layers; layer++)
+      for (const module of routedModules(this.config, layer)) {
+        const given_TK = this.buffers[choicesName(layer, module)] as Int32Array
+        const random = randomFor(seed, 'routing', ...labels, ...moduleLabels(layer, module))
+        drawDistinct(given_TK, choices, moe.experts, random)
+      }
+  }
+
+  /** Counts of no pass yet, to be summed into by `addCounts`. */
+  emptyCounts(): LayerCounts[] {
+    return this.losses.reports.map(({ layer, module, capacity, count_N }) => ({
+      layer,
+      module,
+      capacity,
+      tokens: new Float64Array(count_N.shape[0] as number),
+      kept: new Float64Array(count_N.shape[0] as number),
+      balance: 0,
+      z: 0,
+      entropy: 0,
+      unserved: 0,
+      passes: 0,
+    }))
+  }
+
+  /** Adds what the last run did. */
+  addCounts(layers: readonly LayerCounts[]): void {
+    for (const counts of layers) {
+      const name = statisticsOf(counts)
+      const [tokens, kept] = [this.buffers[`${name}.count`], this.buffers[`${name}.kept`]] as Float32Array[]
+      counts.tokens.forEach((_, e) => {
+        counts.tokens[e] = (counts.tokens[e] as number) + (tokens?.[e] ?? 0)
+        counts.kept[e] = (counts.kept[e] as number) + (kept?.[e] ?? 0)
+      })
+      counts.balance += this.scalar(`${name}.balance`)
+      counts.z += this.scalar(`${name}.z`)
+      counts.entropy += this.scalar(`${name}.entropy`)
+      counts.unserved += this.scalar(`${name}.unserved`)
+      counts.passes++
+    }
+  }
+
+  profile(): readonly NodeTime[] {
+    return this.executable.profile()
+  }
+
+  resetProfile(): void {
+    this.executable.resetProfile()
+  }
+
+  lastRun(): readonly StepEvent[] {
+    return this.executable.lastRun()
+  }
+
+  release(): void {
+    this.binding.release()
+    this.executable.release()
+  }
+
+  private scalar(name: string): number {
+    return Number(this.buffers[name]?.[0] ?? 0)
+  }
+}

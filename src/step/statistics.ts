@@ -1,0 +1,88 @@
+/** Routing statistics: from the counts that a program writes to the numbers people read. */
+import type { RoutedModule } from '../model/parameters.ts'
+import type { RoutingRecord, RoutingSummary } from './records.ts'
+
+/** What one routed module of a layer did, summed over the passes of a step (micro-batches or evaluation batches). */
+export interface LayerCounts {
+  readonly layer: number
+  readonly module: RoutedModule
+  readonly capacity: number | null
+  /** Assignments to each expert, before drops and after. */
+  readonly tokens: Float64Array
+  readonly kept: Float64Array
+  /** Sums over passes of the losses before their coefficients, and of the entropy; divide by `passes`. */
+  balance: number
+  z: number
+  entropy: number
+  /** The same of the share of tokens that no expert computed. */
+  unserved: number
+  passes: number
+}
+
+/** c_v, the standard deviation over the mean (population); 0 when nothing was routed. */
+export function coefficientOfVariation(counts: ArrayLike<number>): number {
+  let sum = 0
+  for (let i = 0; i < counts.length; i++) sum += counts[i] as number
+  const mean = sum / counts.length
+  if (!(mean > 0)) return 0
+  let squares = 0
+  for (let i = 0; i < counts.length; i++) squares += ((counts[i] as number) - mean) ** 2
+  return Math.sqrt(squares / counts.length) / mean
+}
+
+const total = (counts: Float64Array): number => counts.reduce((sum, count) => sum + count, 0)
+
+export function routingRecord(step: number, counts: LayerCounts): RoutingRecord {
+  const { layer, module, capacity, tokens, kept, entropy, unserved, passes } = counts
+  const assigned = total(tokens)
+  return {
+    step,
+    layer,
+    module,
+    capacity,
+    tokens_per_expert: [...tokens],
+    kept_per_expert: [...kept],
+    load_cv: coefficientOfVariation(tokens),
+    load_cv_kept: coefficientOfVariation(kept),
+    drop_rate: assigned > 0 ? 1 - total(kept) / assigned : 0,
+    unserved_rate: unserved / passes,
+    gate_entropy: entropy / passes,
+    dead_experts: tokens.filter((count) => count === 0).length,
+    max_over_mean: assigned > 0 ? Math.max(...tokens) / (assigned / tokens.length) : 0,
+  }
+}
+
+export function summarize(layers: readonly LayerCounts[]): RoutingSummary {
+  const records = layers.map((counts) => routingRecord(0, counts))
+  const mean = (values: readonly number[]) =>
+    values.length === 0 ? 0 : values.reduce((sum, value) => sum + value, 0) / values.length
+  return {
+    aux_loss: mean(layers.map(({ balance, passes }) => balance / passes)),
+    z_loss: mean(layers.map(({ z, passes }) => z / passes)),
+    drop_rate: mean(records.map((record) => record.drop_rate)),
+    unserved_rate: mean(records.map((record) => record.unserved_rate)),
+    load_cv: mean(records.map((record) => record.load_cv)),
+    load_cv_kept: mean(records.map((record) => record.load_cv_kept)),
+    dead_experts: records.reduce((sum, record) => sum + record.dead_experts, 0),
+  }
+}
+
+/** Assignments that experts computed, over all routed modules. */
+export const keptAssignments = (layers: readonly LayerCounts[]): number =>
+  layers.reduce((sum, { kept }) => sum + total(kept), 0)
+
+/** Operations of those assignments; what one costs depends on the module. */
+export const keptFlops = (
+  layers: readonly LayerCounts[],
+  flopsPerAssignment: Readonly<Record<RoutedModule, number>>,
+): number => layers.reduce((sum, { kept, module }) => sum + total(kept) * flopsPerAssignment[module], 0)
+
+/** The middle of the values, or the mean of the two in the middle; 0 of none. */
+export function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b)
+  const middle = Math.floor(sorted.length / 2)
+  if (sorted.length === 0) return 0
+  return sorted.length % 2 === 1
+    ? (sorted[middle] as number)
+    : ((sorted[middle - 1] as number) + (sorted[middle] as number)) / 2
+}

@@ -1,0 +1,54 @@
+import { expect, test } from 'vitest'
+import { type RunConfig, runSchema } from '../config/run-config.ts'
+import { parameterSpecs } from '../model/parameters.ts'
+import { createStore } from './trainer.ts'
+
+const config = (kind: 'adamw' | 'adafactor'): RunConfig =>
+  runSchema.parse({
+    // Odd sizes, so that padding and neighbours would show.
+    model: {
+      vocabulary: 101,
+      layers: 2,
+      width: 36,
+      heads: 2,
+      sequence: 8,
+      hidden: 52,
+      positions: 'learned',
+      norm: 'layer',
+      tied: false,
+      moe: { every: 2, experts: 5, hidden: 20, sharedHidden: 12 },
+    },
+    train: { optimizer: { kind } },
+  })
+
+test.each(['adamw', 'adafactor'] as const)('no two tensors of a model share a number: %s', (kind) => {
+  const run = config(kind)
+  const store = createStore(run)
+  const views = parameterSpecs(run.model).flatMap(({ name }) => [
+    store.parameter(name),
+    store.gradient(name),
+    ...(kind === 'adamw' ? [store.moment(name, 0), store.moment(name, 1)] : []),
+  ])
+  let id = 0
+  for (const view of views) for (let i = 0; i < view.length; i++) view[i] = ++id
+  // Float32 holds every integer up to 2²⁴.
+  expect(id).toBeLessThan(2 ** 24)
+  let read = 0
+  for (const view of views) for (const value of view) if (value !== ++read) throw new Error(`${read} became ${value}`)
+  expect(read).toBe(id)
+})
+
+test('the view of an expert is its part of the stacked tensor, for parameters and gradients', () => {
+  const store = createStore(config('adamw'))
+  const name = 'layers.1.moe.experts.{e}.'
+  const spec = store.specs.find((candidate) => candidate.name.startsWith(name))
+  if (!spec) throw new Error('no stacked tensor')
+  const size = (spec.shape[1] as number) * (spec.shape[2] as number)
+  for (const view of [store.parameter.bind(store), store.gradient.bind(store)]) {
+    view(spec.name, 3)[7] = 42
+    expect(view(spec.name).indexOf(42)).toBe(3 * size + 7)
+    view(spec.name)[4 * size + 1] = 43
+    expect(view(spec.name, 4)[1]).toBe(43)
+    expect(view(spec.name, 3)).toHaveLength(size)
+  }
+})

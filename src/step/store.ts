@@ -1,0 +1,228 @@
+/**
+ * Where a model's numbers live: parameters, their gradients and the optimizer's state, flat.
+ *
+ * A *bank* is one arena cut into equal regions, `[p | g | m | v]`; a tensor has the same offset in each.
+ * Tensors with weight decay come first, so the optimizer sees two plain ranges and knows nothing of
+ * layers. Every tensor begins at a cache line: the padding is zero and stays zero. A model larger than one
+ * arena has several banks; a tensor never crosses from one to the next. Behind the regions a bank has
+ * some scratch memory, for kernels that read something else besides its tensors.
+ */
+import { UsageError } from '../errors.ts'
+import { sizeOf } from '../graph/shape.ts'
+import { expertName, type ParameterSpec } from '../model/parameters.ts'
+import { type Arena, createArena, maxArenaBytes } from '../runtime/arena.ts'
+
+/** Floats in a cache line. */
+const LINE = 16
+
+/** Parameters of one bank, their gradients and moments: where each starts, and how many, in floats. */
+export interface ParameterRange {
+  readonly arena: Arena
+  readonly parameters: number
+  readonly gradients: number
+  readonly moments: readonly number[]
+  readonly count: number
+  /** Whether weight decay applies. */
+  readonly decay: boolean
+}
+
+export interface NamedTensor {
+  readonly name: string
+  readonly shape: readonly number[]
+  readonly data: Float32Array
+}
+
+/** Memory in the arena of a model's parameters. */
+export interface BorrowedScratch {
+  readonly arena: Arena
+  /** The next so many floats, from a cache line on. */
+  take(floats: number): Float32Array
+  giveBack(): void
+}
+
+interface Place {
+  readonly spec: ParameterSpec
+  readonly bank: number
+  /** Floats from the start of a region. */
+  readonly offset: number
+}
+
+const PARAMETERS = 0
+const GRADIENTS = 1
+
+export class ParameterStore {
+  readonly specs: readonly ParameterSpec[]
+  private readonly places = new Map<string, Place>()
+  private readonly arenas: Arena[] = []
+  private readonly sizes: { decayed: number; total: number }[] = []
+  /** Floats of scratch memory given out in each bank. */
+  private readonly scratchUsed: number[] = []
+  private readonly regions: number
+  private readonly scratchSize: number
+
+  /**
+   * @param moments Regions for optimizer state with a number for every parameter; null = no gradients either.
+   * @param scratch Floats of scratch memory in each bank.
+   */
+  constructor(specs: readonly ParameterSpec[], moments: number | null, scratch = 0) {
+    this.specs = specs
+    this.regions = moments === null ? 1 : 2 + moments
+    this.scratchSize = scratch
+    if (scratch * 4 > maxArenaBytes / 2)
+      throw new UsageError(
+        `invalid train.batch: a micro-batch needs ${scratch * 4} bytes beside the embedding (expected at most ` +
+          `${maxArenaBytes / 2}; use a smaller batch or more train.microBatches)`,
+      )
+    for (const bank of this.fillBanks(specs)) this.addBank(bank)
+  }
+
+  private fillBanks(specs: readonly ParameterSpec[]): ParameterSpec[][] {
+    const room = Math.floor((maxArenaBytes / 4 - this.scratchSize) / this.regions / LINE) * LINE
+    const banks: ParameterSpec[][] = [[]]
+    let filled = 0
+    for (const spec of specs) {
+      const size = padded(sizeOf(spec.shape))
+      if (size > room)
+        throw new UsageError(
+          `invalid model: ${spec.name} has ${sizeOf(spec.shape)} parameters (expected at most ${room}; ` +
+            (spec.stacked ? 'use fewer or smaller experts in a layer)' : 'use a smaller vocabulary or width)'),
+        )
+      if (filled + size > room) {
+        banks.push([])
+        filled = 0
+      }
+      banks.at(-1)?.push(spec)
+      filled += size
+    }
+    return banks
+  }
+
+  private addBank(specs: readonly ParameterSpec[]): void {
+    let offset = 0
+    const lay = (chosen: readonly ParameterSpec[]) => {
+      for (const spec of chosen) {
+        this.places.set(spec.name, { spec, bank: this.arenas.length, offset })
+        offset += padded(sizeOf(spec.shape))
+      }
+      return offset
+    }
+    const decayed = lay(specs.filter(({ decay }) => decay))
+    const total = lay(specs.filter(({ decay }) => !decay))
+    this.sizes.push({ decayed, total })
+    this.scratchUsed.push(0)
+    this.arenas.push(createArena((total * this.regions + this.scratchSize) * 4))
+  }
+
+  /** The values of a parameter, or of one expert of a stacked one. */
+  parameter(name: string, expert: number | null = null): Float32Array {
+    return this.view(name, expert, PARAMETERS)
+  }
+
+  gradient(name: string, expert: number | null = null): Float32Array {
+    return this.view(name, expert, GRADIENTS)
+  }
+
+  /** The optimizer state `index` of a parameter. */
+  moment(name: string, index: number): Float32Array {
+    return this.view(name, null, GRADIENTS + 1 + index)
+  }
+
+  /** Bytes of all arenas, scratch memory included. */
+  get byteLength(): number {
+    return this.arenas.reduce((sum, { byteLength }) => sum + byteLength, 0)
+  }
+
+  /** Where the gradient of a parameter begins, and `floats` of scratch memory in the same arena. */
+  scratchBeside(name: string, floats: number): { arena: Arena; gradient: number; scratch: number } {
+    const { bank, offset } = this.place(name)
+    const total = this.sizes[bank]?.total ?? 0
+    const used = this.scratchUsed[bank] ?? 0
+    this.scratchUsed[bank] = used + padded(floats)
+    if (used + floats > this.scratchSize) throw new Error(`internal: the scratch memory beside ${name} is used up`)
+    return {
+      arena: this.arenas[bank] as Arena,
+      gradient: GRADIENTS * total + offset,
+      scratch: this.regions * total + used,
+    }
+  }
+
+  /** Scratch memory, if all tensors lie in one arena and so much is left there; null otherwise. */
+  borrowScratch(floats: number): BorrowedScratch | null {
+    const [arena, ...others] = this.arenas
+    const used = this.scratchUsed[0] ?? 0
+    if (!arena || others.length > 0 || used + padded(floats) > this.scratchSize) return null
+    this.scratchUsed[0] = used + padded(floats)
+    const start = this.regions * (this.sizes[0]?.total ?? 0) + used
+    let taken = 0
+    return {
+      arena,
+      take: (count) => {
+        const from = start + taken
+        taken += padded(count)
+        if (taken > floats) throw new Error('internal: borrowed scratch memory is used up')
+        return arena.floats(from, count)
+      },
+      giveBack: () => {
+        if (this.scratchUsed[0] === used + padded(floats)) this.scratchUsed[0] = used
+      },
+    }
+  }
+
+  private place(name: string): Place {
+    const place = this.places.get(name)
+    if (!place) throw new Error(`internal: no parameter ${name}`)
+    return place
+  }
+
+  private view(name: string, expert: number | null, region: number): Float32Array {
+    const { spec, bank, offset } = this.place(name)
+    const start = region * (this.sizes[bank]?.total ?? 0) + offset
+    const size = sizeOf(spec.shape)
+    if (expert === null) return (this.arenas[bank] as Arena).floats(start, size)
+    const part = size / (spec.shape[0] as number)
+    return (this.arenas[bank] as Arena).floats(start + expert * part, part)
+  }
+
+  /** The ranges with weight decay and without of every bank. */
+  ranges(): ParameterRange[] {
+    return this.sizes.flatMap(({ decayed, total }, bank) => {
+      const range = (from: number, to: number, decay: boolean): ParameterRange => ({
+        arena: this.arenas[bank] as Arena,
+        parameters: from,
+        gradients: GRADIENTS * total + from,
+        moments: Array.from({ length: this.regions - 2 }, (_, i) => (GRADIENTS + 1 + i) * total + from),
+        count: to - from,
+        decay,
+      })
+      return [range(0, decayed, true), range(decayed, total, false)]
+    })
+  }
+
+  /** The parameters as a checkpoint names them: every expert is a tensor, with its global id. */
+  parameterTensors(): NamedTensor[] {
+    return this.specs.flatMap((spec) => perExpert(spec, '', (expert) => this.parameter(spec.name, expert)))
+  }
+
+  momentTensors(index: number, suffix: string): NamedTensor[] {
+    return this.specs.flatMap((spec) =>
+      perExpert(spec, suffix, (expert) => this.view(spec.name, expert, GRADIENTS + 1 + index)),
+    )
+  }
+}
+
+/** Floats up to the next cache line. */
+export const padded = (floats: number): number => Math.ceil(floats / LINE) * LINE
+
+function perExpert(
+  { name, shape, stacked }: ParameterSpec,
+  suffix: string,
+  view: (expert: number | null) => Float32Array,
+): NamedTensor[] {
+  if (!stacked) return [{ name: `${name}${suffix}`, shape, data: view(null) }]
+  const [experts = 0, ...inner] = shape
+  return Array.from({ length: experts }, (_, e) => ({
+    name: `${expertName(name, e)}${suffix}`,
+    shape: inner,
+    data: view(e),
+  }))
+}

@@ -1,0 +1,67 @@
+import { describe, expect, test } from 'vitest'
+import { type ArmSketch, type StudySketch, studyOf } from '../../testing/results.ts'
+import { Runs } from '../runs.ts'
+import { lossAt, perFlop, perSecond } from './equal-cost.ts'
+
+const line = (...points: readonly (readonly [number, number])[]) => ({ evaluations: () => points })
+const curve = (...points: readonly (readonly [number, number])[]) => ({
+  evaluations: points.map(([step, loss]) => ({
+    step,
+    loss,
+    seconds: step,
+    losses: { train: loss, eval: loss, none: loss },
+  })),
+})
+
+test('a loss is read off the straight line between two evaluations, and nowhere else', () => {
+  const falling = curve([100, 5], [300, 4], [400, 3])
+  expect([100, 200, 300, 350, 400].map((step) => lossAt(falling, step))).toEqual([5, 4.5, 4, 3.5, 3])
+  expect(lossAt(falling, 99)).toBeNull()
+  expect(lossAt(falling, 401)).toBeNull()
+  expect(lossAt(curve([100, Number.NaN], [300, 4]), 200)).toBeNull()
+})
+
+describe('at equal cost', () => {
+  const base: ArmSketch = { ...line([0, 5], [1000, 3]), trainFlops: 6e13 }
+  // Falls by 4 in 1000 steps: at x steps its loss is 5 − 0.004 x; the baseline’s is 5 − 0.002 x.
+  const quick: ArmSketch = { ...line([0, 5], [1000, 1]), trainFlops: 9e13 }
+  const runs = (sketch: StudySketch) => new Runs(studyOf(sketch))
+  const contrast = { baseline: 'base', arm: 'arm' }
+
+  test('in FLOPs both are read where the cheaper one ends', () => {
+    // The baseline ends at 1000 of its steps, which is 667 of the arm’s: 5 − 0.004 · 667 − 3.
+    const dearer = perFlop(runs({ arms: { base, arm: quick } }), contrast)
+    expect(dearer?.estimate.mean).toBeCloseTo(5 - (0.004 * 1000) / 1.5 - 3, 9)
+    expect(dearer?.word).toBe('better')
+    // Four times as dear, it is read at 250 steps, where it is still above.
+    const four = perFlop(runs({ arms: { base, arm: { ...quick, trainFlops: 24e13 } } }), contrast)
+    expect(four?.estimate.mean).toBeCloseTo(5 - 1 - 3, 9)
+    expect(four?.word).toBe('worse')
+    // A cheaper arm ends first: at 500 steps of the baseline.
+    const cheap = perFlop(runs({ arms: { base, arm: { ...quick, trainFlops: 3e13 } } }), contrast)
+    expect(cheap?.estimate.mean).toBeCloseTo(1 - 4, 9)
+  })
+
+  const timed = (...ms: number[]) => ({
+    timings: [
+      { arm: 'base', stepMs: 20, turnsMs: [20, 20, 20].slice(0, ms.length), engine: '' },
+      { arm: 'arm', stepMs: ms[0] ?? 0, turnsMs: ms, engine: '' },
+    ],
+  })
+
+  test('in seconds the step time counts, as far as turns agree on it', () => {
+    const word = (...ms: number[]) => perSecond(runs({ arms: { base, arm: quick }, ...timed(...ms) }), contrast)
+    expect(word(30, 30, 30)?.estimate.mean).toBeCloseTo(5 - (0.004 * 1000) / 1.5 - 3, 9)
+    expect(word(30, 30, 30)?.word).toBe('better')
+    expect(word(80, 80, 80)?.word).toBe('worse')
+    // At twice the step time they are equal; these turns leave open which side of that it is.
+    expect(word(20, 36, 60)?.word).toBe('open')
+    expect(word(30)?.word).toBe('open')
+    expect(perSecond(runs({ arms: { base, arm: quick } }), contrast)).toBeNull()
+  })
+
+  test('evaluations on different batches are not compared', () => {
+    const other = { ...quick, settings: { 'train.evalBatches': 4 } }
+    expect(perFlop(runs({ arms: { base, arm: other } }), contrast)).toBeNull()
+  })
+})

@@ -1,0 +1,38 @@
+/** Quality against compute: what a step costs, and what it brings. */
+import type { ScatterFigure } from '../../../report/blocks.ts'
+import type { Question } from '../../contract.ts'
+import { estimateMean } from '../../statistics.ts'
+import { armsOf, mainBaseline, type Runs } from '../runs.ts'
+import { flopsPerToken, meanOf, slug } from '../tables.ts'
+import { routingOf } from './routing.ts'
+
+/** Losses are drawn as differences from the main baseline by seed: text and start of a seed are in both. */
+export function qualityAgainstFlops(runs: Runs, { id, contrasts }: Question): ScatterFigure | null {
+  const baseline = mainBaseline(contrasts)
+  if (baseline === null) return null
+  const points = armsOf(contrasts).flatMap((arm) => {
+    const x = meanOf(runs.finished(arm), flopsPerToken)
+    const pairs = runs.pairs({ baseline, arm })
+    const level = estimateMean(pairs.map((pair) => runs.lossOf(pair.arm) - runs.lossOf(pair.baseline)))
+    if (x === null || x <= 0 || level === null) return []
+    const ends = level.interval && arm !== baseline ? { low: level.interval[0], high: level.interval[1] } : {}
+    const routing = routingOf(runs, arm)
+    const group =
+      routing === null
+        ? 'dense'
+        : routing.prototypes > 1
+          ? `${routing.prototypes} top-${routing.k}`
+          : `k = ${routing.k}`
+    return [{ label: runs.label(arm), group, x, y: level.mean, ...ends }]
+  })
+  if (points.length < 2) return null
+  return {
+    kind: 'figure',
+    id: slug(`${id}-flops`),
+    caption: `Quality against compute: held-out loss minus that of ${baseline} by seed, with the 95 % interval, and FLOPs of training on a token (kept assignments only).`,
+    form: 'scatter',
+    x: { label: 'FLOPs a token', scale: 'log' },
+    y: { label: `loss minus that of ${baseline}, nats a token`, scale: 'linear' },
+    points,
+  }
+}

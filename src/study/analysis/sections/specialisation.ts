@@ -1,0 +1,230 @@
+/**
+ * What do experts serve? Mutual information measures how much the expert of a token reveals of its year, its
+ * party, or the token itself; it is compared as a share of the expert's entropy, since an expert out of
+ * four cannot reveal as much as one out of eight. What is left after documents are shuffled is chance and
+ * finite counts, so it is taken off before anything is claimed.
+ */
+import type { Block, Cell, HeatFigure, Table } from '../../../report/blocks.ts'
+import type { Section } from '../../../report/report.ts'
+import type { Specialisation } from '../../contract.ts'
+import { estimateMean, mean } from '../../statistics.ts'
+import { count, fixed, listed, percent, range, signed } from '../numbers.ts'
+import type { Runs } from '../runs.ts'
+import { present, slug, table } from '../tables.ts'
+import { routingOf } from './routing.ts'
+
+const subjects = ['token', 'year', 'party'] as const
+type Subject = (typeof subjects)[number]
+
+/** Layers whose experts are shown, and experts of a layer in the table of tokens. */
+const MOST_LAYERS = 4
+const MOST_EXPERTS = 8
+
+export function specialisationSection(runs: Runs): Section | null {
+  const { specialisations } = runs.results
+  if (specialisations.length === 0) return null
+  return {
+    id: 'specialisation',
+    title: 'What experts serve',
+    about:
+      'How much the expert that serves a token reveals of the token, of the year of its document and of the party of its author: mutual information in nats, beside what is left of it when the labels are shuffled, and as a share of the entropy of the expert. The runs are those at the common learning rate.',
+    verdicts: [answer(specialisations)],
+    blocks: present([
+      information(runs, specialisations),
+      comparisons(runs),
+      ...shown(specialisations).flatMap((one) => profile(runs, one)),
+    ]),
+  }
+}
+
+/** One specialisation an arm and text is drawn: that of the lowest seed. */
+function shown(all: readonly Specialisation[]): Specialisation[] {
+  return groupsOf(all).map((group) => group.toSorted((a, b) => a.seed - b.seed)[0] as Specialisation)
+}
+
+function groupsOf(all: readonly Specialisation[]): Specialisation[][] {
+  const groups = new Map<string, Specialisation[]>()
+  for (const one of all) {
+    const key = JSON.stringify([one.arm, one.source])
+    groups.set(key, [...(groups.get(key) ?? []), one])
+  }
+  return [...groups.values()]
+}
+
+/** Information above chance over the entropy of the expert; null when it is not known or the entropy is zero. */
+function shareOf(one: Specialisation, subject: Subject): number | null {
+  const row = one.information.find(({ of }) => of === subject)
+  const share = row && row.entropy > 0 ? (row.nats - row.shuffled) / row.entropy : Number.NaN
+  return Number.isFinite(share) ? share : null
+}
+
+function information(runs: Runs, all: readonly Specialisation[]): Table | null {
+  return table(
+    'Mutual information of expert and token, year and party, mean over layers and seeds. Above chance: less what is left after shuffling, as a share of the entropy of the expert.',
+    [
+      'Arm',
+      'Text',
+      'Seeds',
+      'Of',
+      'Nats',
+      'Shuffled',
+      'Entropy of the expert',
+      'Share of entropy',
+      'Share above chance',
+    ],
+    groupsOf(all).flatMap((group) =>
+      subjects.flatMap((subject) => {
+        const rows = group.flatMap(({ information }) => information.filter(({ of }) => of === subject))
+        const [first] = group
+        if (rows.length === 0 || first === undefined) return []
+        const nats = mean(rows.map((row) => row.nats))
+        const entropy = mean(rows.map((row) => row.entropy))
+        return [
+          [
+            runs.label(first.arm),
+            first.source,
+            String(group.length),
+            subject,
+            fixed(nats, 4),
+            fixed(mean(rows.map((row) => row.shuffled)), 4),
+            fixed(entropy, 3),
+            percent(nats === null || !entropy ? null : nats / entropy),
+            percent(mean(group.flatMap((one) => shareOf(one, subject) ?? []))),
+          ],
+        ]
+      }),
+    ),
+  )
+}
+
+/** Prototypes against plain routing with the same text, seed by seed. */
+function comparisons(runs: Runs): Table | null {
+  const groups = groupsOf(runs.results.specialisations)
+  const prototypesOf = (group: readonly Specialisation[]) => routingOf(runs, group[0]?.arm ?? '')?.prototypes ?? 1
+  const rows = groups
+    .filter((group) => prototypesOf(group) > 1)
+    .flatMap((grouped) =>
+      groups
+        .filter((plain) => prototypesOf(plain) === 1 && plain[0]?.source === grouped[0]?.source)
+        .flatMap((plain) => compare(runs, grouped, plain)),
+    )
+  return table(
+    'Prototypes against plain routing: share of the entropy of the expert above chance, in percent, and its difference by seed with the 95 % interval.',
+    ['Arm', 'Text', 'Of', 'Arm, %', 'Other, %', 'Difference'],
+    rows,
+    3,
+  )
+}
+
+function compare(runs: Runs, grouped: readonly Specialisation[], plain: readonly Specialisation[]): Cell[][] {
+  const [one, other] = [grouped[0], plain[0]]
+  if (one === undefined || other === undefined) return []
+  return subjects.flatMap((subject) => {
+    const pairs = grouped.flatMap((a) => {
+      const b = plain.find(({ seed }) => seed === a.seed)
+      const shares = [shareOf(a, subject), b ? shareOf(b, subject) : null] as const
+      return shares[0] === null || shares[1] === null ? [] : [{ a: 100 * shares[0], b: 100 * shares[1] }]
+    })
+    const estimate = estimateMean(pairs.map(({ a, b }) => a - b))
+    if (estimate === null) return []
+    return [
+      [
+        { text: runs.label(one.arm), note: `against ${runs.label(other.arm)}` },
+        one.source,
+        subject,
+        fixed(mean(pairs.map(({ a }) => a)), 1),
+        fixed(mean(pairs.map(({ b }) => b)), 1),
+        {
+          text: signed(estimate.mean, 1),
+          note: estimate.interval ? range(estimate.interval, 1) : 'one seed',
+        },
+      ],
+    ]
+  })
+}
+
+/** Of which subject experts reveal most, over arms and texts. */
+function answer(all: readonly Specialisation[]): string {
+  const shares = subjects.flatMap((subject) => {
+    const share = mean(all.flatMap((one) => shareOf(one, subject) ?? []))
+    return share === null ? [] : [{ subject, share }]
+  })
+  if (shares.length === 0) return 'The entropy of the experts is not known.'
+  const words = shares
+    .toSorted((a, b) => b.share - a.share)
+    .map(({ subject, share }) => `the ${subject} ${percent(share)}`)
+  return `Share of the entropy of the expert above chance, mean over arms: of ${listed(words)}.`
+}
+
+function profile(runs: Runs, one: Specialisation): (Block | null)[] {
+  return [
+    heat(runs, one, 'period', one.periods, ({ periods }) => periods),
+    heat(runs, one, 'party', one.parties, ({ parties }) => parties),
+    tokens(runs, one),
+  ]
+}
+
+/** At most `most` of the layers with experts, evenly from first to last. */
+function layersOf({ experts }: Specialisation, most: number): number[] {
+  const layers = [...new Set(experts.map(({ layer }) => layer))].sort((a, b) => a - b)
+  if (layers.length <= most) return layers
+  return Array.from({ length: most }, (_, i) => layers[Math.round((i * (layers.length - 1)) / (most - 1))] ?? 0)
+}
+
+function heat(
+  runs: Runs,
+  one: Specialisation,
+  label: 'period' | 'party',
+  columns: readonly string[],
+  valuesOf: (profile: Specialisation['experts'][number]) => readonly number[],
+): HeatFigure | null {
+  const layers = layersOf(one, MOST_LAYERS)
+  if (columns.length === 0 || layers.length === 0) return null
+  return {
+    kind: 'figure',
+    id: slug(`specialisation-${one.arm}-${one.source}-${label}`),
+    caption: `${runs.label(one.arm)}, seed ${one.seed}, on ${one.source} (${count(one.tokens)} tokens): share of an expert's tokens by ${label}, over the share of that ${label} in the text; 1 is as usual.`,
+    form: 'heat',
+    xLabel: label,
+    yLabel: 'expert',
+    valueLabel: 'share over the usual share',
+    middle: 1,
+    panels: layers.map((layer) => {
+      const experts = one.experts.filter((expert) => expert.layer === layer)
+      return {
+        title: `layer ${layer}`,
+        columns,
+        rows: experts.map(({ expert }) => String(expert)),
+        values: experts.map((expert) =>
+          columns.map((_, i) => {
+            const value = valuesOf(expert)[i]
+            return value !== undefined && Number.isFinite(value) ? value : null
+          }),
+        ),
+      }
+    }),
+  }
+}
+
+function tokens(runs: Runs, one: Specialisation): Table | null {
+  const layers = layersOf(one, 2)
+  const rows = layers.flatMap((layer) =>
+    one.experts
+      .filter((expert) => expert.layer === layer && expert.tokens.length > 0)
+      .toSorted((a, b) => b.share - a.share)
+      .slice(0, MOST_EXPERTS)
+      .map((expert) => [
+        `layer ${layer}, expert ${expert.expert}`,
+        percent(expert.share),
+        expert.tokens.map(({ text, share }) => `“${text}” ${percent(share, 0)}`).join(', '),
+      ]),
+  )
+  const made = table(
+    `${runs.label(one.arm)}, seed ${one.seed}, on ${one.source}: the tokens that an expert takes most above their usual share, and the share of their occurrences that it takes. First and last layer, the experts with the most tokens.`,
+    ['Expert', 'Share of tokens', 'Tokens'],
+    rows,
+  )
+  return (
+    made && { ...made, columns: made.columns.map((column, i) => (i === 2 ? { ...column, align: 'left' } : column)) }
+  )
+}

@@ -1,0 +1,98 @@
+/** Published trends beside this study: a row a claim, and a picture of each trend. */
+import type { Cell, ScatterFigure, Table } from '../../../report/blocks.ts'
+import { estimateMean, regressionWithin } from '../../statistics.ts'
+import type { Answered } from '../claims/answers.ts'
+import type { Answer } from '../claims/decision.ts'
+import { type Point, pointsOf } from '../claims/effects.ts'
+import { toneOf, wordsFor, writtenOf } from '../claims/text.ts'
+import { dash } from '../numbers.ts'
+import type { Runs } from '../runs.ts'
+import { footnotes, slug, table } from '../tables.ts'
+
+const words: Readonly<Record<Answer, string>> = {
+  holds: 'agrees',
+  'does not hold': 'disagrees',
+  'cannot be said here': 'undetermined',
+}
+
+export const witnessBlocks = (
+  runs: Runs,
+  id: string,
+  answers: readonly Answered[],
+): readonly (Table | ScatterFigure | null)[] => [
+  witnessTable(runs, answers),
+  ...answers.map((answered, i) => trendFigure(runs, `${id}-trend-${i + 1}`, answered)),
+]
+
+function witnessTable(runs: Runs, answers: readonly Answered[]): Table | null {
+  const rows = answers.map(({ claim, answer, alone, deciding, marked }): Cell[] => {
+    const written = deciding && writtenOf(deciding)
+    return [
+      { text: claim.statement, ...(claim.source && { note: claim.source }) },
+      { text: `${wordsFor({ answer, alone }, words[alone])}${marked ? ' †' : ''}`, tone: toneOf(alone) },
+      claim.published ?? dash,
+      written ? { text: written.value, note: written.interval } : dash,
+      deciding?.unit ?? dash,
+    ]
+  })
+  const arms = answers.flatMap(({ decided }) => decided.flatMap((one) => one.arms))
+  const made = table(
+    `Published claims beside this study, with the 95 % interval over seeds. Agrees: the interval lies wholly where the claim puts the number. Disagrees: it lies wholly elsewhere. Undetermined: neither. °: not after Holm's correction over all claims of the report.${footnotes(runs, arms)}`,
+    ['Claim', 'Result', 'Published', 'Here', 'Unit'],
+    rows,
+    3,
+  )
+  return (
+    made && { ...made, columns: made.columns.map((column, i) => (i === 4 ? { ...column, align: 'left' } : column)) }
+  )
+}
+
+/** Losses are drawn as differences from the first arm by seed: text and start of a seed are in both. */
+function fromFirst(points: readonly Point[]): readonly Point[] {
+  const [first] = points
+  return points.map((point) => ({
+    ...point,
+    bySeed: new Map(
+      [...point.bySeed].flatMap(([seed, loss]) => {
+        const level = first?.bySeed.get(seed)
+        return level === undefined ? [] : [[seed, loss - level] as const]
+      }),
+    ),
+  }))
+}
+
+function trendFigure(runs: Runs, id: string, { claim, question }: Answered): ScatterFigure | null {
+  if (claim.kind !== 'trend') return null
+  const measured = pointsOf(runs, claim, question)
+  const points = claim.arms ? fromFirst(measured) : measured
+  const drawn = points.flatMap(({ label, x, bySeed }, i) => {
+    const estimate = estimateMean([...bySeed.values()])
+    if (estimate === null) return []
+    const fixed = claim.arms && i === 0
+    const ends = estimate.interval && !fixed ? { low: estimate.interval[0], high: estimate.interval[1] } : {}
+    return [{ label, group: 'arms', x: 2 ** x, y: estimate.mean, ...ends }]
+  })
+  if (drawn.length < 2) return null
+  const seeds = [...new Set(points.flatMap(({ bySeed }) => [...bySeed.keys()]))]
+  const line = regressionWithin(
+    seeds.map((seed) => {
+      const own = points.filter(({ bySeed }) => bySeed.has(seed))
+      return { x: own.map(({ x }) => x), y: own.map(({ bySeed }) => bySeed.get(seed) ?? 0) }
+    }),
+  )
+  const [first, last] = [points[0], points.at(-1)]
+  const over = claim.over.split('.').at(-1) ?? claim.over
+  const level = claim.arms ? `that of ${first?.label ?? 'the first'}` : 'the baseline'
+  return {
+    kind: 'figure',
+    id: slug(id),
+    caption: `${claim.statement}. Held-out loss minus ${level} by seed, with its 95 % interval; the line is the mean of the lines of seeds.`,
+    form: 'scatter',
+    x: { label: over, scale: 'log' },
+    y: { label: `loss minus ${level}, nats a token`, scale: 'linear' },
+    points: drawn,
+    ...(line && first && last
+      ? { trend: [first, last].map(({ x }) => [2 ** x, line.intercept + line.slope * x] as const) }
+      : {}),
+  }
+}

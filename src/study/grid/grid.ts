@@ -1,0 +1,223 @@
+/**
+ * From a specification to cells: every arm with every seed, each a complete configuration that `train`
+ * accepts. Whatever is wrong is found here, before the first run.
+ */
+
+import type { RunConfig } from '../../config/run-config.ts'
+import { nearest, UsageError } from '../../errors.ts'
+import type { CapacityRule } from '../../model/routing/contract.ts'
+import { loadConfig } from '../../run/load-config.ts'
+import type { Cell, Contrast, Question, Settings } from '../contract.ts'
+import { keyOf } from '../results/keys.ts'
+import { armsOf } from './arms.ts'
+import { cellOf } from './cells.ts'
+import { namedIn } from './claim.ts'
+import { over, setsOf } from './settings.ts'
+import type { Specification } from './specification.ts'
+
+/** The sweep of learning rates of an arm. */
+export interface Sweep {
+  readonly arm: string
+  /** Of the arm, at its own rate, without a seed. */
+  readonly config: RunConfig
+  /** Steps of a trial. */
+  readonly steps: number
+  /** Rising multiples of the arm's own rate, to begin with. */
+  readonly rates: readonly number[]
+  readonly seeds: readonly number[]
+}
+
+/** A study whose every cell is known. */
+export interface Grid {
+  /** What each arm sets besides what all set. */
+  readonly arms: Readonly<Record<string, Settings>>
+  /** Arms that are to be timed, with the first seed. */
+  readonly timed: readonly Cell[]
+  /** Keys of the runs whose experts are looked at: those of arms to specialise, with the first seed. */
+  readonly specialised: ReadonlySet<string>
+  readonly seeds: readonly number[]
+  readonly questions: readonly Question[]
+  /** Capacity rule of the held-out losses that verdicts are about. */
+  readonly capacity: CapacityRule
+  /** Of each arm; none where learning rates are not tuned. */
+  readonly sweeps: readonly Sweep[]
+  /** The comparison that comes first; null where nothing is compared. */
+  readonly pilot: Contrast | null
+  /** At the common rate. Seed by seed, so that a study that is stopped has whole seeds. */
+  readonly cells: readonly Cell[]
+}
+
+/** @throws UsageError listing what is wrong: unknown arms, equal arms, fields that the schema refuses */
+export async function expand(specification: Specification): Promise<Grid> {
+  const { seeds, base } = specification
+  const repeated = seeds.find((seed, i) => seeds.indexOf(seed) !== i)
+  if (repeated !== undefined) throw new UsageError(`invalid seeds: ${repeated} is there twice`)
+  const { set, trained, timedOnly } = armsOf(specification)
+  const all: Readonly<Record<string, Settings>> = { ...trained, ...timedOnly }
+  const names = Object.keys(trained)
+
+  const problems: string[] = []
+  const configs = new Map<string, RunConfig>()
+  for (const [name, settings] of Object.entries(all)) {
+    try {
+      configs.set(name, await loadConfig(base, setsOf(over(set, settings))))
+    } catch (error) {
+      if (!(error instanceof UsageError)) throw error
+      problems.push(`arm "${name}": ${error.message.replaceAll('\n', '\n  ')}`)
+    }
+  }
+  if (problems.length > 0) throw new UsageError(listed(problems))
+  for (const [name, { data }] of configs)
+    if ([data.source, specification.elsewhere].flat().includes('-'))
+      throw new UsageError(`invalid data.source of arm "${name}": "-" (runs are processes of their own; give files)`)
+
+  const questions = questionsOf(specification, names, configs)
+  const timings = [...new Set([...specification.timings, ...Object.keys(timedOnly)])]
+  for (const name of timings) requireArm(name, Object.keys(all), 'timings')
+  for (const name of specification.specialise) {
+    requireArm(name, names, 'specialise')
+    if (configs.get(name)?.model.moe === null)
+      throw new UsageError(`invalid specialise: "${name}" is a dense model, which has no experts`)
+  }
+  const cell = (arm: string, seed: number) => cellOf(arm, seed, 'common', configs.get(arm) as RunConfig)
+  const first = seeds[0] as number
+  return {
+    arms: all,
+    timed: timings.map((arm) => cell(arm, first)),
+    specialised: new Set(specification.specialise.map((arm) => cell(arm, first).key)),
+    seeds,
+    questions,
+    capacity: specification.capacity,
+    sweeps: sweepsOf(specification.tune, names, configs),
+    pilot: pilotOf(specification.pilot, questions, names, configs),
+    cells: seeds.flatMap((seed) => names.map((arm) => cell(arm, seed))),
+  }
+}
+
+/** @throws UsageError when a trial would be no shorter than the arm's own training */
+function sweepsOf(
+  tune: Specification['tune'],
+  names: readonly string[],
+  configs: ReadonlyMap<string, RunConfig>,
+): Sweep[] {
+  if (tune === undefined) return []
+  const rates = tune.rates.toSorted((a, b) => a - b)
+  return names.map((arm) => {
+    const config = configs.get(arm) as RunConfig
+    const own = config.train.steps
+    const steps = tune.steps < 1 ? Math.max(1, Math.round(tune.steps * own)) : tune.steps
+    if (steps >= own)
+      throw new UsageError(
+        `invalid tune.steps: ${tune.steps} (arm "${arm}" trains ${own} steps; expected fewer, or a share below 1)`,
+      )
+    return { arm, config, steps, rates, seeds: tune.seeds }
+  })
+}
+
+function pilotOf(
+  given: Specification['pilot'],
+  questions: readonly Question[],
+  names: readonly string[],
+  configs: ReadonlyMap<string, RunConfig>,
+): Contrast | null {
+  if (given === undefined) return questions[0]?.contrasts[0] ?? null
+  const [baseline, arm] = given
+  for (const name of given) requireArm(name, names, 'pilot')
+  requireComparable(baseline, arm, configs, 'pilot')
+  return { baseline, arm }
+}
+
+function questionsOf(
+  specification: Specification,
+  names: readonly string[],
+  configs: ReadonlyMap<string, RunConfig>,
+): Question[] {
+  const [first = '', ...others] = names
+  const given =
+    specification.questions ??
+    (others.length === 0
+      ? []
+      : [
+          {
+            title: 'All arms',
+            about: `Every arm against ${first}.`,
+            view: 'plain' as const,
+            baseline: first,
+            arms: others,
+          },
+        ])
+  // The report has a summary of its own.
+  const seen = new Set(['summary'])
+  return given.map(({ title, about, view, ...rest }) => {
+    const claim = 'claim' in rest ? rest.claim : undefined
+    const claims = claim ? [claim] : (('claims' in rest ? rest.claims : undefined) ?? [])
+    const pairs =
+      'contrasts' in rest && rest.contrasts
+        ? rest.contrasts
+        : (rest.arms ?? []).map((arm) => [rest.baseline ?? '', arm] as [string, string])
+    const distinct = [...new Map(pairs.map((pair) => [JSON.stringify(pair), pair])).values()]
+    for (const [baseline, arm] of distinct) {
+      for (const name of [baseline, arm]) requireArm(name, names, `question "${title}"`)
+      requireComparable(baseline, arm, configs, `question "${title}"`)
+    }
+    for (const one of claims) {
+      const { arms, contrasts } = namedIn(one)
+      for (const name of [...arms, ...contrasts.flat()]) requireArm(name, names, `the claim "${one.statement}"`)
+      for (const [baseline, arm] of contrasts) requireComparable(baseline, arm, configs, title)
+    }
+    return {
+      id: freeId(title, seen),
+      title,
+      about,
+      view,
+      contrasts: distinct.map(([baseline, arm]) => ({ baseline, arm })),
+      ...(claims.length > 0 && { claims }),
+    }
+  })
+}
+
+function requireArm(name: string, names: readonly string[], where: string): void {
+  if (names.includes(name)) return
+  const near = nearest(name, names)
+  const hint = near === undefined ? '' : `; did you mean "${near}"?`
+  const some = names.slice(0, 12).map((other) => `"${other}"`)
+  throw new UsageError(
+    `unknown arm "${name}" in ${where} (arms: ${some.join(', ')}${names.length > some.length ? ', ...' : ''}${hint})`,
+  )
+}
+
+/** A difference in loss means something only over the same tokens, and between two different arms. */
+function requireComparable(a: string, b: string, configs: ReadonlyMap<string, RunConfig>, place: string): void {
+  const [one, other] = [configs.get(a) as RunConfig, configs.get(b) as RunConfig]
+  const where = `invalid ${place}: "${b}" cannot be compared with "${a}"`
+  if (keyOf(one) === keyOf(other)) throw new UsageError(`${where}: they are the same configuration`)
+  const tokens = ({ model, data, train }: RunConfig) => ({
+    'model.vocabulary': model.vocabulary,
+    'model.sequence': model.sequence,
+    'train.batch': train.batch,
+    'train.steps': train.steps,
+    data: { ...data, cache: undefined, order: undefined },
+  })
+  for (const [field, value] of Object.entries(tokens(one))) {
+    if (JSON.stringify(value) !== JSON.stringify(tokens(other)[field as keyof ReturnType<typeof tokens>]))
+      throw new UsageError(`${where}: ${field} differs, so they do not learn from the same tokens`)
+  }
+}
+
+function freeId(title: string, seen: Set<string>): string {
+  const plain =
+    title
+      .toLowerCase()
+      .replace(/[^a-z0-9]+/g, '-')
+      .replace(/^-+|-+$/g, '') || 'question'
+  let id = plain
+  for (let i = 2; seen.has(id); i++) id = `${plain}-${i}`
+  seen.add(id)
+  return id
+}
+
+function listed(problems: readonly string[]): string {
+  const shown = problems.slice(0, 10)
+  const rest = problems.length > shown.length ? `\n  and ${problems.length - shown.length} more` : ''
+  return `invalid study:\n  ${shown.join('\n  ')}${rest}`
+}

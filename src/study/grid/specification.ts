@@ -1,0 +1,182 @@
+/**
+ * What a user writes: a YAML file with arms, seeds and questions. Pure data and its checks; what the
+ * values of configuration fields may be is the business of `train`'s schema (grid.ts asks it).
+ */
+import { readFile } from 'node:fs/promises'
+import { LineCounter, parseDocument } from 'yaml'
+import { z } from 'zod'
+import { UsageError } from '../../errors.ts'
+import { capacityRules } from '../../model/routing/contract.ts'
+import { parseSet } from '../../run/load-config.ts'
+import { views } from '../contract.ts'
+import { claimFields, claimSchema, controlFields } from './claim.ts'
+import { flat, isBelow, over } from './settings.ts'
+
+/** Fields of the configuration by dotted path. */
+const settingsSchema = z.record(z.string().min(1), z.unknown())
+const seedSchema = z.int().nonnegative()
+
+const questionSchema = z
+  .strictObject({
+    title: z.string().min(1),
+    /** What is asked and how it is measured, in a sentence or two. */
+    about: z.string().default(''),
+    /** What is looked at besides differences in loss: see `contract.ts`. */
+    view: z.enum(views).default('plain'),
+    /** The arm that `arms` are compared with. */
+    baseline: z.string().optional(),
+    arms: z.array(z.string()).min(1).optional(),
+    /** Instead: pairs [baseline, arm]. */
+    contrasts: z
+      .array(z.tuple([z.string(), z.string()]))
+      .min(1)
+      .optional(),
+    /** What the literature says: see `claim.ts`. */
+    claim: claimSchema.optional(),
+    /** Several of them, for the view `witness`. */
+    claims: z.array(claimSchema).min(1).optional(),
+  })
+  .refine(
+    ({ baseline, arms, contrasts, view, claims }) =>
+      (contrasts === undefined) === (baseline !== undefined && arms !== undefined) ||
+      (view === 'witness' && claims !== undefined && baseline === undefined && arms === undefined),
+    {
+      message: 'needs either baseline and arms, or contrasts (or, with view witness, claims that name their own)',
+    },
+  )
+  .refine(({ claim, claims }) => claim === undefined || claims === undefined, {
+    message: 'has both claim and claims (give one claim, or a list)',
+  })
+
+/** A short sweep of learning rates for each arm, with the same budget for all. */
+const tuneSchema = z.strictObject({
+  /** Multiples of the arm's own learning rate. */
+  rates: z
+    .array(z.number().positive())
+    .min(2)
+    .default([0.5, 1, 2])
+    .refine((rates) => rates.includes(1), { message: "must hold 1, the arm's own rate" })
+    .refine((rates) => new Set(rates).size === rates.length, { message: 'must not hold a multiple twice' }),
+  /** Steps of a trial: a number, or below 1 a share of the arm's own. */
+  steps: z
+    .number()
+    .positive()
+    .default(0.5)
+    .refine((steps) => steps < 1 || Number.isInteger(steps), { message: 'must be a whole number, or a share below 1' }),
+  /** Of the trials. None of the study's, so that no run is compared that was chosen by its own seed. */
+  seeds: z
+    .array(seedSchema)
+    .min(1)
+    .default([0])
+    .refine((seeds) => new Set(seeds).size === seeds.length, { message: 'must not hold a seed twice' }),
+})
+
+export const specificationSchema = z.strictObject({
+  title: z.string().min(1).optional(),
+  /** What all arms begin with: a preset, or a YAML or JSON file. */
+  base: z.string().default('demo'),
+  /** Settings of all arms. */
+  set: settingsSchema.default({}),
+  seeds: z.array(seedSchema).min(1).default([1, 2, 3]),
+  /** Arms by name: what each sets. */
+  arms: z.record(z.string().min(1), settingsSchema.nullable()).default({}),
+  /** Capacity rule of the held-out losses that verdicts are about: an arm is judged at what it costs in training. */
+  capacity: z.enum(capacityRules).default('train'),
+  /** Find the best learning rate of each arm first. */
+  tune: tuneSchema.optional(),
+  /** [baseline, arm]: runs that come first and show which effect can be detected. Default: the first contrast. */
+  pilot: z.tuple([z.string(), z.string()]).optional(),
+  /** More arms: every combination of these values. An arm is named by its values, as in `k=2, factor=1.25`. */
+  grid: z.record(z.string().min(1), z.array(z.unknown()).min(1)).default({}),
+  /** Default: every arm against the first. */
+  questions: z.array(questionSchema).min(1).optional(),
+  /** Other text to evaluate every run on: corpora by name, files, folders, globs. */
+  elsewhere: z.array(z.string()).default([]),
+  /** Arms whose step time is measured, alone and by turns, when all runs are done. */
+  timings: z.array(z.string()).default([]),
+  /** More arms to time, which are not trained: what they change is speed alone. */
+  timedOnly: z.record(z.string().min(1), settingsSchema).default({}),
+  /** Arms whose experts are looked at after training, with the first seed. */
+  specialise: z.array(z.string()).default([]),
+})
+
+/** A specification with its defaults filled in. */
+export type Specification = z.output<typeof specificationSchema>
+export type SpecificationInput = z.input<typeof specificationSchema>
+
+/** @throws UsageError when the file cannot be read or is no specification; every problem is listed */
+export async function readSpecification(file: string): Promise<Specification> {
+  let text: string
+  try {
+    text = await readFile(file, 'utf8')
+  } catch (error) {
+    throw new UsageError(`cannot read study ${JSON.stringify(file)}: ${(error as Error).message}`)
+  }
+  if (text.includes('\0')) throw new UsageError(`cannot read study ${file}: it is a binary file (expected YAML)`)
+  const lines = new LineCounter()
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false })
+  const [fault] = document.errors
+  if (fault) {
+    const { line, col } = lines.linePos(fault.pos[0])
+    throw new UsageError(`cannot read study ${file}: line ${line}, column ${col}: ${fault.message}`)
+  }
+  let content: unknown
+  try {
+    content = document.toJS()
+  } catch (error) {
+    throw new UsageError(`cannot read study ${file}: ${(error as Error).message}`)
+  }
+  const parsed = specificationSchema.safeParse(content)
+  if (parsed.success) return parsed.data
+  const problems = parsed.error.issues.map((issue) => problemOf(issue, content))
+  throw new UsageError(`invalid study ${file}:\n  ${problems.join('\n  ')}`)
+}
+
+/**
+ * A specification with settings from outside (`path=value`), for all arms that do not set the field themselves.
+ * @throws UsageError when one is no assignment, or replaces a group of which an arm sets a field
+ */
+export function withSets(specification: Specification, sets: readonly string[]): Specification {
+  const { arms, grid, timedOnly } = specification
+  const fieldsOfArms = [
+    ...Object.entries({ ...arms, ...timedOnly }).map(([name, settings]) => flat(settings ?? {}, `arm "${name}"`)),
+    flat(grid, 'grid'),
+  ].flatMap(Object.keys)
+  let set = flat(specification.set, 'set')
+  for (const [keys, value] of sets.map(parseSet)) {
+    const path = keys.join('.')
+    const field = fieldsOfArms.find((other) => isBelow(other, path))
+    if (value === null && field !== undefined)
+      throw new UsageError(
+        `invalid --set: ${path}=null (an arm of the study sets ${field}; set ${path} in a copy of the study)`,
+      )
+    set = over(set, flat({ [path]: value }, '--set'))
+  }
+  return { ...specification, set }
+}
+
+const fields = Object.keys(specificationSchema.shape)
+
+/** The fields that an object of a specification may have. */
+function fieldsAt(path: string, value: unknown): readonly string[] {
+  if (path === '') return fields
+  if (path === 'tune') return Object.keys(tuneSchema.shape)
+  if (/\.controls\.\d+$/.test(path)) return controlFields
+  return /\.claim(s\.\d+)?$/.test(path) ? claimFields(value) : Object.keys(questionSchema.shape)
+}
+
+const valueAt = (content: unknown, path: readonly PropertyKey[]): unknown =>
+  path.reduce<unknown>((value, key) => (value as Record<PropertyKey, unknown> | null | undefined)?.[key], content)
+
+function problemOf(issue: z.core.$ZodIssue, content: unknown): string {
+  const path = issue.path.map(String).join('.')
+  if (issue.code === 'unrecognized_keys') {
+    const accepted = fieldsAt(path, valueAt(content, issue.path))
+    return issue.keys
+      .map((key) => `unknown field ${path === '' ? '' : `${path}.`}${key} (accepted: ${accepted.join(', ')})`)
+      .join('\n  ')
+  }
+  const value = valueAt(content, issue.path)
+  const given = value === undefined ? 'nothing' : (JSON.stringify(value) ?? String(value))
+  return `invalid ${path || 'study'}: ${given.length > 60 ? `${given.slice(0, 57)}...` : given} (${issue.message})`
+}

@@ -1,0 +1,121 @@
+/** results.parquet, read back by another implementation's reader. */
+import { parquetMetadata, parquetReadObjects } from 'hyparquet'
+import { expect, test } from 'vitest'
+import { loadConfig } from '../../run/load-config.ts'
+import type { StudyResults } from '../contract.ts'
+import { finishedRun } from '../testing/records.ts'
+import { parquetOf } from './parquet.ts'
+import { describeMachine } from './provenance.ts'
+
+async function results(): Promise<StudyResults> {
+  const config = await loadConfig('tiny', [])
+  const job = {
+    kind: 'train',
+    key: 'k',
+    seed: 1,
+    config,
+    directory: '',
+    corpus: 'c',
+    elsewhere: {},
+    specialise: false,
+    trial: false,
+  } as const
+  const done = finishedRun(job)
+  return {
+    name: 'test',
+    title: 'A test',
+    command: 'choir study test',
+    seeds: [1],
+    arms: {
+      plain: {},
+      mixed: { 'model.moe.k': 2, 'model.moe.capacity': '1x' },
+      word: { 'model.moe.capacity': 'none', 'model.moe.balance': { coefficient: 0 } },
+    },
+    questions: [],
+    capacity: 'train',
+    pilot: null,
+    tuning: [],
+    cells: [
+      {
+        arm: 'plain',
+        seed: 1,
+        rate: 'common',
+        record: { ...done, elsewhere: { 'moby-dick': { ...done.heldOut, loss: 5.25 } } },
+      },
+      {
+        arm: 'mixed',
+        seed: 1,
+        rate: 'best',
+        record: { status: 'failed', key: 'f', seed: 1, config, error: 'no "luck", Ü' },
+      },
+      { arm: 'word', seed: 1, rate: 'common', record: null },
+    ],
+    timings: [],
+    specialisations: [],
+    machine: 'none',
+  }
+}
+
+const fileOf = (bytes: Uint8Array): ArrayBuffer => Uint8Array.from(bytes).buffer
+
+test('a row a run: settings, figures, and nothing where there is no run', async () => {
+  const rows = await parquetReadObjects({ file: fileOf(parquetOf(await results())) })
+  expect(rows.map(({ arm, status, error }) => [arm, status, error])).toEqual([
+    ['plain', 'finished', null],
+    ['mixed', 'failed', 'no "luck", Ü'],
+    ['word', 'missing', null],
+  ])
+  expect(rows.map((row) => row['model.moe.k'])).toEqual([null, 2, null])
+  expect(rows.map((row) => row['model.moe.capacity'])).toEqual([null, '1x', 'none'])
+  expect(rows[2]?.['model.moe.balance']).toBe('{"coefficient":0}')
+  expect(rows.map(({ held_out_loss }) => held_out_loss)).toEqual([4.5, null, null])
+  expect(rows[0]).toMatchObject({
+    held_out_drop_rate: 0.01,
+    held_out_unserved_rate: 0,
+    held_out_loss_capacity_train: 4.512345678,
+    drop_rate_capacity_train: 0.0212345678,
+    unserved_rate_capacity_train: 0.01,
+    held_out_loss_capacity_none: 4.487654321,
+  })
+  expect(rows[1]?.held_out_loss_capacity_none).toBeNull()
+  expect(rows.map((row) => row['held_out_loss moby-dick'])).toEqual([5.25, null, null])
+})
+
+test('rates, losses under each capacity rule, and what computed them', async () => {
+  const at = (loss: number, dropped: number) => ({ loss, bits_per_byte: 1, drop_rate: dropped, unserved_rate: 0.5 })
+  const { cells, ...rest } = await results()
+  const changed = cells.map((cell) => {
+    if (cell.record?.status !== 'finished') return cell
+    const capacities = { train: at(4.75, 0.25), eval: at(4.5, 0.125), none: at(4.25, 0) }
+    const heldOut = { ...cell.record.heldOut, capacities }
+    return { ...cell, record: { ...cell.record, heldOut, leak: { train: 0.0625, eval: null } } }
+  })
+  const rows = await parquetReadObjects({ file: fileOf(parquetOf({ ...rest, cells: changed })) })
+  const rate = (await loadConfig('tiny', [])).train.schedule.learningRate
+  expect(rows.map(({ rate, learning_rate }) => [rate, learning_rate])).toEqual([
+    ['common', rate],
+    ['best', rate],
+    ['common', null],
+  ])
+  expect(rows[0]).toMatchObject({
+    held_out_loss_capacity_train: 4.75,
+    held_out_loss_capacity_eval: 4.5,
+    held_out_loss_capacity_none: 4.25,
+    drop_rate_capacity_eval: 0.125,
+    unserved_rate_capacity_none: 0.5,
+    leak_capacity_train: 0.0625,
+    machine: describeMachine(),
+  })
+  expect(rows[0]?.leak_capacity_eval).toBeNull()
+  expect(rows[1]?.held_out_loss_capacity_train).toBeNull()
+})
+
+test('the file tells the command that made it', async () => {
+  const { key_value_metadata } = parquetMetadata(fileOf(parquetOf(await results())))
+  expect(key_value_metadata).toContainEqual({ key: 'command', value: 'choir study test' })
+})
+
+test('a study without runs is a file without rows', async () => {
+  const empty = { ...(await results()), cells: [] }
+  expect(await parquetReadObjects({ file: fileOf(parquetOf(empty)) })).toEqual([])
+})

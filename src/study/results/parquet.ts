@@ -1,0 +1,98 @@
+/**
+ * results.parquet: a row a run, for notebooks and databases. Every setting by which arms differ is a
+ * column of its own, under its path.
+ */
+import { parquetWriteBuffer } from 'hyparquet-writer'
+import type { FinishedRun, StudyResults } from '../contract.ts'
+
+type Value = string | number | null
+type Row = Record<string, Value>
+
+/** The file's bytes. Runs that are missing or failed have a row with their status and no figures. */
+export function parquetOf(results: StudyResults): Uint8Array {
+  const fields = [...new Set(Object.values(results.arms).flatMap((settings) => Object.keys(settings)))].sort()
+  const sources = [
+    ...new Set(
+      results.cells.flatMap(({ record }) => (record?.status === 'finished' ? Object.keys(record.elsewhere) : [])),
+    ),
+  ]
+  const rows = results.cells.map(({ arm, seed, rate, record }): Row => {
+    const settings = Object.fromEntries(fields.map((field) => [field, cellValue(results.arms[arm]?.[field])]))
+    const run = record?.status === 'finished' ? record : null
+    return {
+      arm,
+      seed,
+      rate,
+      learning_rate: record?.config.train.schedule.learningRate ?? null,
+      status: record?.status ?? 'missing',
+      error: record?.status === 'failed' ? record.error : null,
+      ...settings,
+      ...figuresOf(run),
+      ...Object.fromEntries(sources.map((source) => [`held_out_loss ${source}`, run?.elsewhere[source]?.loss ?? null])),
+    }
+  })
+  const columns = Object.keys(rows[0] ?? { arm: '' })
+  const buffer = parquetWriteBuffer({
+    columnData: columns.map((name) =>
+      columnOf(
+        name,
+        rows.map((row) => row[name] ?? null),
+      ),
+    ),
+    kvMetadata: [
+      { key: 'study', value: results.name },
+      { key: 'command', value: results.command },
+    ],
+  })
+  return new Uint8Array(buffer)
+}
+
+const figuresOf = (run: FinishedRun | null): Row => ({
+  held_out_loss: run?.heldOut.loss ?? null,
+  ...Object.fromEntries(
+    (['train', 'eval', 'none'] as const).flatMap((rule): [string, Value][] => {
+      const evaluation = run?.heldOut.capacities[rule]
+      return [
+        [`held_out_loss_capacity_${rule}`, evaluation?.loss ?? null],
+        [`drop_rate_capacity_${rule}`, evaluation?.drop_rate ?? null],
+        [`unserved_rate_capacity_${rule}`, evaluation?.unserved_rate ?? null],
+      ]
+    }),
+  ),
+  leak_capacity_train: run?.leak.train ?? null,
+  leak_capacity_eval: run?.leak.eval ?? null,
+  bits_per_byte: run?.heldOut.bits_per_byte ?? null,
+  held_out_drop_rate: run?.heldOut.drop_rate ?? null,
+  held_out_unserved_rate: run?.heldOut.unserved_rate ?? null,
+  evaluated_tokens: run?.heldOut.evaluated_tokens ?? null,
+  parameters: run?.parameters ?? null,
+  active_parameters: run?.activeParameters ?? null,
+  tokens: run?.tokens ?? null,
+  train_flops: run?.trainFlops ?? null,
+  train_seconds: run?.seconds ?? null,
+  load_cv: run?.routing.loadCv ?? null,
+  load_cv_kept: run?.routing.loadCvKept ?? null,
+  drop_rate: run?.routing.dropRate ?? null,
+  dead_experts: run?.routing.deadExperts ?? null,
+  corpus: run?.corpus ?? null,
+  engine: run?.engine ?? null,
+  machine: run?.machine ?? null,
+  program: run?.program ?? null,
+})
+
+const cellValue = (value: unknown): Value =>
+  typeof value === 'number' || typeof value === 'string' ? value : value === undefined ? null : JSON.stringify(value)
+
+/** Numbers where all are numbers; a field that is a number here and a word there is text. */
+function columnOf(name: string, data: readonly Value[]) {
+  const numeric =
+    data.every((value) => value === null || typeof value === 'number') && data.some((value) => value !== null)
+  return numeric
+    ? { name, data: [...data], type: 'DOUBLE' as const, nullable: true }
+    : {
+        name,
+        data: data.map((value) => (value === null ? null : String(value))),
+        type: 'STRING' as const,
+        nullable: true,
+      }
+}

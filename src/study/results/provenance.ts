@@ -1,0 +1,38 @@
+/**
+ * Where a run was computed, and by which program. A run that was stopped may go on on another machine or
+ * with a newer program, which rounds otherwise: the run directory keeps a line of each process.
+ */
+import { appendFileSync } from 'node:fs'
+import { cpus } from 'node:os'
+import { join } from 'node:path'
+import { version } from '../../run/run-directory.ts'
+import { readJsonLines } from '../../system/jsonl.ts'
+
+export interface Provenance {
+  /** As {@link describeMachine} gives it. */
+  readonly machine: string
+  /** Version of the program. */
+  readonly program: string
+  /** Library of kernels and its version, precision and threads. */
+  readonly engine: string
+}
+
+/** CPU, system and Node of this machine. */
+export const describeMachine = (): string =>
+  `${cpus()[0]?.model ?? 'unknown CPU'}, ${cpus().length} logical cores, ${process.platform} ${process.arch}, Node ${process.version}`
+
+const fileIn = (directory: string): string => join(directory, 'provenance.jsonl')
+
+/** Adds this process to those that trained the run. */
+export function noteProcess(directory: string, engine: string): void {
+  const line: Provenance = { machine: describeMachine(), program: version(), engine }
+  appendFileSync(fileIn(directory), `${JSON.stringify(line)}\n`)
+}
+
+/** Machines, programs and engines of a run in the order in which they came, each once, joined by semicolons. */
+export async function provenanceOf(directory: string): Promise<Provenance> {
+  const lines: Provenance[] = []
+  for await (const line of readJsonLines<Provenance>(fileIn(directory))) lines.push(line)
+  const each = (field: keyof Provenance) => [...new Set(lines.map((line) => line[field]))].join('; ')
+  return { machine: each('machine'), program: each('program'), engine: each('engine') }
+}

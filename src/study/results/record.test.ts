@@ -1,0 +1,196 @@
+/** What is kept of a run, from logs worked out by hand. */
+import { appendFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { describeModel } from '../../model/describe.ts'
+import { loadConfig } from '../../run/load-config.ts'
+import { heldOut } from '../testing/records.ts'
+import { runUnder } from './held-out.ts'
+import { NUMERICS } from './numerics.ts'
+import { describeMachine, noteProcess } from './provenance.ts'
+import { recordOf } from './record.ts'
+
+let folder: string
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'choir-record-'))
+})
+afterEach(() => rm(folder, { recursive: true, force: true }))
+
+const lines = (records: readonly object[]) => records.map((record) => `${JSON.stringify(record)}\n`).join('')
+
+const step = (step: number, more: object = {}) => ({
+  kind: 'train',
+  step,
+  loss: 5 - step / 10,
+  step_ms: 500,
+  load_cv: step,
+  load_cv_kept: step / 2,
+  drop_rate: 0.25,
+  dead_experts: 1,
+  ...more,
+})
+
+/** Of 128 tokens, those that each of four experts is given and keeps. */
+const routing = (step: number, layer: number, tokens: readonly number[], kept: readonly number[], module = 'ffn') => ({
+  step,
+  layer,
+  module,
+  tokens_per_expert: tokens,
+  kept_per_expert: kept,
+  load_cv: step,
+  load_cv_kept: 1,
+  drop_rate: 0.5,
+  gate_entropy: 1,
+})
+
+/** The record of a tiny run of 4 steps of 128 tokens. */
+async function recorded(metrics: readonly object[], routed: readonly object[], sets: string[] = []) {
+  await writeFile(join(folder, 'metrics.jsonl'), lines(metrics))
+  await writeFile(join(folder, 'routing.jsonl'), lines(routed))
+  const config = await loadConfig('tiny', ['train.steps=4', ...sets])
+  const facts = {
+    key: 'k',
+    seed: 1,
+    corpus: 'c',
+    elsewhere: {},
+    elsewhereCorpora: {},
+    leak: { train: null, eval: null },
+  }
+  return { config, record: await recordOf(folder, { ...facts, config, heldOut }) }
+}
+
+test('steps, times, evaluations and means are those of the logs', async () => {
+  const at = { loss: 4.7, bits_per_byte: 1, drop_rate: 0, unserved_rate: 0 }
+  const evaluation = { kind: 'eval', step: 2, loss: 4.7, capacities: { train: at, eval: at, none: at } }
+  const { record } = await recorded([step(1), step(2), evaluation, step(3), step(4)], [])
+  expect(record.tokens).toBe(4 * 128)
+  expect(record.seconds).toBe(2)
+  expect(record.train).toEqual({ step: [1, 2, 3, 4], loss: [4.9, 4.8, 4.7, 4.6] })
+  expect(record.evaluations).toEqual([{ step: 2, seconds: 1, loss: 4.7, losses: { train: 4.7, eval: 4.7, none: 4.7 } }])
+  // The last quarter is the last of four steps.
+  expect(record.routing).toEqual({ loadCv: 4, loadCvKept: 2, dropRate: 0.25, deadExperts: 1 })
+})
+
+test('an evaluation keeps its losses to the last digit under every rule, and six digits of the rest', async () => {
+  const { record } = await recorded(
+    [1, 2, 3, 4].map((at) => step(at)),
+    [],
+  )
+  expect(record.heldOut).toEqual({
+    ...heldOut,
+    capacities: {
+      train: { loss: 4.512345678, bits_per_byte: 1.71235, drop_rate: 0.0212346, unserved_rate: 0.01 },
+      eval: { loss: 4.5, bits_per_byte: 1.7, drop_rate: 0.01, unserved_rate: 0 },
+      none: { loss: 4.487654321, bits_per_byte: 1.6, drop_rate: 0, unserved_rate: 0 },
+    },
+  })
+})
+
+test('evaluations under all capacity rules keep each loss, and one that was not finite is none under its rule', async () => {
+  const at = (loss: number | null) => ({ loss, bits_per_byte: 1, drop_rate: 0, unserved_rate: 0 })
+  const evaluation = (step: number, train: number | null) => ({
+    kind: 'eval',
+    step,
+    loss: 4.7,
+    capacities: { train: at(train), eval: at(4.7), none: at(4.6) },
+  })
+  const { record } = await recorded([step(1), step(2), evaluation(2, 4.9), step(3), step(4), evaluation(4, null)], [])
+  expect(record.evaluations[0]).toEqual({
+    step: 2,
+    seconds: 1,
+    loss: 4.7,
+    losses: { train: 4.9, eval: 4.7, none: 4.6 },
+  })
+  const stored = JSON.parse(JSON.stringify(record)) as typeof record
+  const losses = (rule: 'train' | 'eval' | 'none') => runUnder(stored, rule).evaluations.map(({ loss }) => loss)
+  expect([losses('train'), losses('eval'), losses('none')]).toEqual([[4.9], [4.7, 4.7], [4.6, 4.6]])
+  const { heldOut: atTraining, elsewhere } = runUnder({ ...record, elsewhere: { other: record.heldOut } }, 'train')
+  expect([atTraining, elsewhere.other]).toEqual(
+    Array.from({ length: 2 }, () => expect.objectContaining({ capacity: 'train', ...record.heldOut.capacities.train })),
+  )
+})
+
+test('a record says which machine, program and engine made it: all, where it was continued on another', async () => {
+  noteProcess(folder, 'oneDNN 3.7.2, float32, 1 thread')
+  noteProcess(folder, 'oneDNN 3.7.2, float32, 1 thread')
+  const steps = [1, 2, 3, 4].map((at) => step(at))
+  const { record } = await recorded(steps, [])
+  expect(record).toMatchObject({ machine: describeMachine(), engine: 'oneDNN 3.7.2, float32, 1 thread' })
+  const { version } = JSON.parse(await readFile(new URL('../../../package.json', import.meta.url), 'utf8'))
+  expect(record).toMatchObject({ program: version, version: NUMERICS })
+  const elsewhere = { machine: 'Another CPU', program: version, engine: 'ONNX Runtime alone, float32, 1 thread' }
+  await appendFile(join(folder, 'provenance.jsonl'), `${JSON.stringify(elsewhere)}\n`)
+  const { record: continued } = await recorded(steps, [])
+  expect(continued.machine).toBe(`${describeMachine()}; Another CPU`)
+  expect(continued.engine).toBe('oneDNN 3.7.2, float32, 1 thread; ONNX Runtime alone, float32, 1 thread')
+  expect(continued.program).toBe(version)
+})
+
+test('operations are those of kept assignments, at the price of their module', async () => {
+  const routed = [1, 3].flatMap((at) => [
+    routing(at, 0, [128, 0, 0, 0], [64, 0, 0, 0]),
+    routing(at, 0, [32, 32, 32, 32], [32, 32, 32, 32], 'qkv'),
+    routing(at, 1, [64, 64, 0, 0], [32, 32, 0, 0]),
+    routing(at, 1, [32, 32, 32, 32], [32, 32, 32, 32], 'qkv'),
+  ])
+  const { config, record } = await recorded(
+    [1, 2, 3, 4].map((at) => step(at)),
+    routed,
+    ['model.moe.attention=qkv'],
+  )
+  const { denseFlopsPerToken, flopsPerAssignment, flopsPerToken } = describeModel(config.model)
+  // Of a token, half an assignment to experts in each of two layers, and a whole one to a projection in each.
+  const perToken = denseFlopsPerToken + 2 * 0.5 * flopsPerAssignment.ffn + 2 * flopsPerAssignment.qkv
+  expect(record.trainFlops).toBeCloseTo(512 * perToken, 0)
+  expect(record.trainFlops).toBeLessThan(512 * flopsPerToken)
+})
+
+test('routing is told by layer and module, in shares of the load that sum to 1', async () => {
+  const routed = [routing(1, 0, [100, 28, 0, 0], [1, 1, 1, 1]), routing(2, 0, [0, 0, 64, 64], [1, 1, 1, 1])]
+  const { record } = await recorded(
+    [1, 2, 3, 4].map((at) => step(at)),
+    routed,
+  )
+  expect(record.layers).toHaveLength(1)
+  expect(record.layers[0]).toMatchObject({
+    layer: 0,
+    module: 'ffn',
+    step: [1, 2],
+    loadCv: [1, 2],
+    dropRate: [0.5, 0.5],
+  })
+  expect(record.layers[0]?.load[1]).toEqual([0, 0, 0.5, 0.5])
+})
+
+test('long runs are kept in as few numbers as a figure shows', async () => {
+  const steps = Array.from({ length: 1000 }, (_, i) => step(i + 1, { loss: i < 500 ? 6 : 4 }))
+  const routed = Array.from({ length: 80 }, (_, i) => routing(i + 1, 0, [32, 32, 32, 32], [32, 32, 32, 32]))
+  await writeFile(join(folder, 'metrics.jsonl'), lines(steps))
+  await writeFile(join(folder, 'routing.jsonl'), lines(routed))
+  const config = await loadConfig('tiny', ['train.steps=1000'])
+  const facts = {
+    key: 'k',
+    seed: 1,
+    corpus: 'c',
+    elsewhere: {},
+    elsewhereCorpora: {},
+    leak: { train: null, eval: null },
+  }
+  const record = await recordOf(folder, { ...facts, config, heldOut })
+  expect(record.train.step).toHaveLength(100)
+  expect(record.train.step.at(-1)).toBe(1000)
+  expect(new Set(record.train.loss)).toEqual(new Set([6, 4]))
+  expect(record.layers[0]?.step).toHaveLength(16)
+  expect(record.layers[0]?.step.at(-1)).toBe(80)
+})
+
+test('a step that was skipped has no loss, and an evaluation that was not finite is none', async () => {
+  const log = [step(1), step(2, { loss: null }), { kind: 'eval', step: 2, loss: null }, step(3), step(4)]
+  const { record } = await recorded(log, [])
+  expect(record.train.loss).toEqual([4.9, null, 4.7, 4.6])
+  expect(record.evaluations).toEqual([])
+})
+
+test('a log that lacks steps is no finished run', () =>
+  expect(recorded([step(1), step(2)], [])).rejects.toThrow('has 2 steps of 4'))

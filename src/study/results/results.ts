@@ -1,0 +1,55 @@
+/** From grid and ledger to what the analysis is given: each arm and seed with its record, under its own name. */
+import type { Cell, StudyResults, Tuning } from '../contract.ts'
+import type { Grid } from '../grid/grid.ts'
+import type { Specification } from '../grid/specification.ts'
+import { pilotOf } from '../runs/pilot.ts'
+import { bestCells, stateOf } from '../runs/tuning.ts'
+import { runUnder } from './held-out.ts'
+import type { Ledger } from './ledger.ts'
+
+/** Every run that the study has, as far as its sweeps show: at the common rate, then at best rates, seed by seed. */
+export function runsOf({ cells, sweeps, seeds, capacity }: Grid, ledger: Ledger): Cell[] {
+  const best = bestCells(sweeps, seeds, ledger, capacity)
+  return seeds.flatMap((seed) => [...cells, ...best].filter((cell) => cell.seed === seed))
+}
+
+/** Sweeps that are done. */
+export const tuningsOf = ({ sweeps, capacity }: Grid, ledger: Ledger): Tuning[] =>
+  sweeps.flatMap((sweep) => stateOf(sweep, ledger, capacity).tuning ?? [])
+
+export function resultsOf(
+  specification: Specification,
+  { name, command }: { readonly name: string; readonly command: string },
+  grid: Grid,
+  ledger: Ledger,
+): StudyResults {
+  // Of equal arms the first, which is the one that was run.
+  const byKey = new Map([...grid.cells].reverse().map(({ key, arm }) => [key, arm]))
+  const timed = new Map(grid.timed.map(({ key, arm }) => [`${key} ${arm}`, arm]))
+  return {
+    name,
+    title: specification.title ?? name,
+    command,
+    machine: ledger.machines.join('\n'),
+    seeds: grid.seeds,
+    arms: grid.arms,
+    questions: grid.questions,
+    capacity: grid.capacity,
+    pilot: pilotOf(grid, ledger),
+    tuning: tuningsOf(grid, ledger),
+    cells: runsOf(grid, ledger).map(({ arm, seed, rate, key, config }) => {
+      const record = ledger.find(key, config) ?? null
+      return {
+        arm,
+        seed,
+        rate: rate === 'best' ? 'best' : 'common',
+        record: record?.status === 'finished' ? runUnder(record, grid.capacity) : record,
+      }
+    }),
+    timings: ledger.timings.filter(({ key, arm }) => timed.has(`${key} ${arm}`)),
+    specialisations: ledger.specialisations.flatMap(({ key, ...found }) => {
+      const arm = byKey.get(key)
+      return arm === undefined ? [] : [{ ...found, arm }]
+    }),
+  }
+}

@@ -1,0 +1,42 @@
+/** The files that a study leaves for people and notebooks, beside its results.json. */
+import { join, resolve } from 'node:path'
+import { stringify } from 'yaml'
+import { renderHtml } from '../../report/html.ts'
+import { renderMarkdown } from '../../report/markdown.ts'
+import { makeFolder, replaceFile } from '../../system/disk.ts'
+import { analyse } from '../analysis/analyse.ts'
+import type { StudyResults } from '../contract.ts'
+import type { Specification } from '../grid/specification.ts'
+import { parquetOf } from './parquet.ts'
+
+export interface ReportFiles {
+  readonly html: string
+  readonly markdown: string
+  readonly json: string
+  readonly parquet: string
+}
+
+/** Writes report.html, report.md with its figures, results.parquet, and study.yaml: what was studied. */
+export async function writeReport(
+  results: StudyResults,
+  specification: Specification,
+  { directory, file: source }: { readonly directory: string; readonly file?: string },
+): Promise<ReportFiles> {
+  const file = (name: string) => join(directory, name)
+  const report = analyse(results)
+  const { markdown, figures } = renderMarkdown(report)
+  await replaceFile(file('report.html'), renderHtml(report))
+  await replaceFile(file('report.md'), markdown)
+  await makeFolder(file('figures'))
+  for (const [id, svg] of Object.entries(figures)) await replaceFile(file(join('figures', `${id}.svg`)), svg)
+  await replaceFile(file('results.parquet'), parquetOf(results))
+  // A study may be repeated from what it wrote: that file stays as it is.
+  if (source === undefined || resolve(source) !== resolve(file('study.yaml')))
+    await replaceFile(file('study.yaml'), stringify(specification))
+  return {
+    html: file('report.html'),
+    markdown: file('report.md'),
+    json: file('results.json'),
+    parquet: file('results.parquet'),
+  }
+}

@@ -1,0 +1,90 @@
+/** The texts of a study: each read once, before its first run, and known by the hash of its tokens. */
+
+import type { RunConfig } from '../../config/run-config.ts'
+import { UsageError } from '../../errors.ts'
+import { openRunData } from '../../run/session.ts'
+import type { Cell } from '../contract.ts'
+import type { StudyEvent } from '../events.ts'
+import type { Ledger } from '../results/ledger.ts'
+
+export interface Corpora {
+  /** Hash of what is trained and held out. */
+  readonly own: string
+  /** Hashes of other texts, by the name of the source. */
+  readonly elsewhere: Readonly<Record<string, string>>
+}
+
+/** Names the text and tokens that a configuration reads. */
+export const corpusOf = ({ data, model }: RunConfig): string =>
+  JSON.stringify([{ ...data, order: undefined }, model.vocabulary, model.sequence])
+
+/**
+ * Reads every text once, before processes want it at the same time. Null when that was interrupted.
+ * @param elsewhere Other text that every run is evaluated on.
+ * @throws UsageError when a text cannot be read, or finished runs saw another
+ */
+export async function prepareCorpora(
+  cells: readonly Cell[],
+  elsewhere: readonly string[],
+  ledger: Ledger,
+  signal: AbortSignal,
+  tell: (event: StudyEvent) => void,
+): Promise<ReadonlyMap<string, Corpora> | null> {
+  const corpora = new Map<string, Corpora>()
+  const unseen = new Map<string, number>()
+  for (const { key, config, rate } of cells) {
+    const name = corpusOf(config)
+    let found = corpora.get(name)
+    if (!found) {
+      try {
+        found = await read(config, elsewhere, signal, (message) => tell({ kind: 'prepare', message }))
+        corpora.set(name, found)
+      } catch (error) {
+        if (signal.aborted) return null
+        throw error
+      }
+    }
+    const record = ledger.find(key, config)
+    if (record?.status !== 'finished') continue
+    const source = [config.data.source].flat().join(', ')
+    if (record.corpus !== found.own) throw changed(source, ledger)
+    // A trial is evaluated on no other text.
+    for (const other of rate === 'trial' ? [] : elsewhere) {
+      const seen = record.elsewhereCorpora?.[other]
+      if (record.elsewhere[other] === undefined) unseen.set(other, (unseen.get(other) ?? 0) + 1)
+      else if (seen !== undefined && seen !== found.elsewhere[other]) throw changed(other, ledger)
+    }
+  }
+  for (const [other, runs] of unseen) {
+    const message = `${runs} runs were done before "${other}" was to be evaluated, and are not evaluated on it`
+    tell({ kind: 'note', message })
+  }
+  return corpora
+}
+
+async function read(
+  config: RunConfig,
+  elsewhere: readonly string[],
+  signal: AbortSignal,
+  say: (message: string) => void,
+): Promise<Corpora> {
+  const data = await openRunData(config, { say, signal })
+  try {
+    const hashes: Record<string, string> = {}
+    for (const source of elsewhere) {
+      const other = { ...config, data: { ...config.data, source } }
+      const text = await openRunData(other, { say, signal, tokenizer: data.tokenizer, whole: true })
+      hashes[source] = text.hash
+      await text.close()
+    }
+    return { own: data.hash, elsewhere: hashes }
+  } finally {
+    await data.close()
+  }
+}
+
+const changed = (source: string, ledger: Ledger): UsageError =>
+  new UsageError(
+    `the text of "${source}" has changed since runs of this study were done (${ledger.file}): ` +
+      'losses on two texts cannot be compared. Restore the text, or give another --out',
+  )

@@ -1,0 +1,148 @@
+/** One piece of a study's work, as a process of its own does it: a run from its first step to its record, or a timing. */
+import { existsSync } from 'node:fs'
+import { readdir, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import type { RunConfig } from '../../config/run-config.ts'
+import { trainBatch } from '../../data/batches.ts'
+import { RunError } from '../../errors.ts'
+import { evaluateRun } from '../../infer/evaluate.ts'
+import { TrainingBench } from '../../measure/benchmark.ts'
+import { openRunData } from '../../run/session.ts'
+import type { EvalRecord } from '../../step/records.ts'
+import { median } from '../../step/statistics.ts'
+import { lockRun } from '../../system/lock.ts'
+import type { TrainEvent } from '../../train/events.ts'
+import { train } from '../../train/train.ts'
+import type { FinishedRun, Specialisation } from '../contract.ts'
+import { noteProcess } from '../results/provenance.ts'
+import { recordOf } from '../results/record.ts'
+import { specialisation } from '../specialisation/specialisation.ts'
+import { leakOf } from './leak.ts'
+
+export interface TrainJob {
+  readonly kind: 'train'
+  readonly key: string
+  readonly seed: number
+  readonly config: RunConfig
+  readonly directory: string
+  /** `Dataset.hash` of its text, and of each other text to evaluate it on. */
+  readonly corpus: string
+  readonly elsewhere: Readonly<Record<string, string>>
+  /** Look at what its experts serve as well. */
+  readonly specialise: boolean
+  /** A trial of a sweep, of which the held-out loss is all that is looked at. */
+  readonly trial: boolean
+}
+
+export interface TimeJob {
+  readonly kind: 'time'
+  readonly config: RunConfig
+  /** Steps before and while it is timed. */
+  readonly warmUp: number
+  readonly steps: number
+}
+
+export type Job = TrainJob | TimeJob
+
+/** What a job tells on its way. */
+export type JobNews =
+  | { readonly kind: 'progress'; readonly step: number; readonly steps: number; readonly loss: number | null }
+  | { readonly kind: 'note'; readonly message: string }
+
+export type JobResult =
+  | { readonly kind: 'record'; readonly record: FinishedRun; readonly specialisation: Specialisation | null }
+  | { readonly kind: 'timing'; readonly stepMs: number; readonly engine: string }
+  /** It was stopped; a run can be continued. */
+  | { readonly kind: 'stopped' }
+
+/** Seconds that another process may take to save and leave. */
+const LOCK_TRIES = 60
+
+/** Of other text so many tokens are read: enough for two digits, and short beside a training. */
+const ELSEWHERE_TOKENS = 50_000
+
+export function runJob(job: Job, signal: AbortSignal, tell: (news: JobNews) => void): Promise<JobResult> {
+  return job.kind === 'train' ? runTraining(job, signal, tell) : runTiming(job, signal)
+}
+
+async function runTraining(job: TrainJob, signal: AbortSignal, tell: (news: JobNews) => void): Promise<JobResult> {
+  const { config, directory, key, seed, corpus } = job
+  const { steps } = config.train
+  const threads = config.runtime.threads ?? 1
+  const onEvent = (event: TrainEvent) => {
+    if (event.kind === 'start') noteProcess(directory, engineName(event))
+    if (event.kind === 'train' && (event.step % 10 === 0 || event.step === steps))
+      tell({ kind: 'progress', step: event.step, steps, loss: event.loss })
+    if (event.kind === 'notice' || event.kind === 'warning') tell({ kind: 'note', message: event.message })
+  }
+  const resume = await hasCheckpoint(directory, signal)
+  if (!resume) await rm(directory, { recursive: true, force: true })
+  const summary = await train(config, { directory, resume, signal, onEvent })
+  if (summary.interrupted) return { kind: 'stopped' }
+
+  const heldOut = await evaluateRun(directory, { capacity: 'eval' })
+  const elsewhere: Record<string, EvalRecord> = {}
+  const { train: training, model } = config
+  const batch = (training.batch / training.microBatches) * model.sequence
+  for (const source of Object.keys(job.elsewhere)) {
+    if (signal.aborted) return { kind: 'stopped' }
+    const batches = Math.ceil(ELSEWHERE_TOKENS / batch)
+    elsewhere[source] = await evaluateRun(directory, { source, batches, capacity: 'eval' })
+  }
+  const leak = job.trial ? { train: null, eval: null } : await leakOf(directory)
+  const facts = { key, seed, config, corpus, heldOut, elsewhere, elsewhereCorpora: job.elsewhere, leak }
+  const record = await recordOf(directory, facts)
+  return {
+    kind: 'record',
+    record: job.trial ? { ...record, layers: [] } : record,
+    specialisation: job.specialise ? await specialisation(directory, { arm: '', threads }) : null,
+  }
+}
+
+/** The step time on real text, once routing has settled a little. */
+async function runTiming({ config, warmUp, steps }: TimeJob, signal: AbortSignal): Promise<JobResult> {
+  const data = await openRunData(config, { say: () => {} })
+  try {
+    const shape = { batch: config.train.batch, sequence: config.model.sequence }
+    const size = shape.batch * shape.sequence
+    const batch = { tokens: new Int32Array(size), targets: new Int32Array(size) }
+    const bench = await TrainingBench.open(config, false, (step) => {
+      trainBatch(data.train, shape, config.data.order ?? config.data.seed, step - 1, batch)
+      return batch
+    })
+    try {
+      await bench.run(warmUp, signal)
+      const timed = await bench.run(steps, signal)
+      if (signal.aborted || timed.length === 0) return { kind: 'stopped' }
+      return { kind: 'timing', stepMs: median(timed.map(({ ms }) => ms)), engine: engineName(bench.result(timed)) }
+    } finally {
+      await bench.close()
+    }
+  } finally {
+    await data.close()
+  }
+}
+
+const engineName = (engine: { provider: string; math: string; threads: number }): string =>
+  `${engine.provider}, ${engine.math}, ${engine.threads} ${engine.threads === 1 ? 'thread' : 'threads'}`
+
+/**
+ * Whether there is something to continue. A process of a study that was killed may still be saving here: it is
+ * waited for.
+ */
+async function hasCheckpoint(directory: string, signal: AbortSignal): Promise<boolean> {
+  for (let tries = 0; tries < LOCK_TRIES && !signal.aborted; tries++) {
+    if (!existsSync(directory)) return false
+    try {
+      const lock = await lockRun(directory)
+      await lock.release()
+      break
+    } catch (error) {
+      if (!(error instanceof RunError) || tries === LOCK_TRIES - 1) throw error
+      await delay(1000)
+    }
+  }
+  const names = await readdir(join(directory, 'checkpoints')).catch((): string[] => [])
+  return names.some((name) => name.startsWith('step-'))
+}

@@ -1,0 +1,31 @@
+/** The first runs of a study, two arms with all seeds: they show which effect the study will be able to detect. */
+import type { PilotResult } from '../contract.ts'
+import type { Grid } from '../grid/grid.ts'
+import { heldOutLoss } from '../results/held-out.ts'
+import type { Ledger } from '../results/ledger.ts'
+import { standardDeviation } from '../statistics.ts'
+import { detectableEffect, seedsFor } from './power.ts'
+
+/** Null while fewer than two seeds have both runs finished: one difference has no deviation. */
+export function pilotOf({ pilot, cells, seeds, capacity }: Grid, ledger: Ledger): PilotResult | null {
+  if (pilot === null) return null
+  const lossOf = (arm: string, seed: number) => {
+    const cell = cells.find((other) => other.arm === arm && other.seed === seed)
+    return cell ? heldOutLoss(ledger.find(cell.key, cell.config), capacity) : null
+  }
+  const differences = seeds.flatMap((seed) => {
+    const [arm, baseline] = [lossOf(pilot.arm, seed), lossOf(pilot.baseline, seed)]
+    return arm === null || baseline === null ? [] : [arm - baseline]
+  })
+  const deviation = standardDeviation(differences)
+  if (deviation === null) return null
+  const detectable = detectableEffect(deviation, seeds.length)
+  return {
+    ...pilot,
+    differences,
+    deviation,
+    seeds: seeds.length,
+    detectable,
+    seedsForHalf: seedsFor(detectable / 2, deviation),
+  }
+}

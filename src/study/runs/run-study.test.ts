@@ -1,0 +1,251 @@
+/** The order of a study's work and what it survives, with jobs that train nothing. */
+import { existsSync } from 'node:fs'
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { RunError } from '../../errors.ts'
+import type { StudyEvent } from '../events.ts'
+import type { SpecificationInput } from '../grid/specification.ts'
+import { FakeStudy, recorder } from '../testing/fake-study.ts'
+import { finishedRun } from '../testing/records.ts'
+import type { TrainJob } from './job.ts'
+import { runStudy, type StudyOptions } from './run-study.ts'
+import type { RunJob } from './workers.ts'
+
+let fake: FakeStudy
+let folder: string
+beforeEach(async () => {
+  fake = await FakeStudy.open()
+  folder = fake.folder
+})
+afterEach(() => fake.close())
+
+const three = { arms: { a: {}, b: { 'model.moe.k': 2 }, c: { 'model.moe.k': 3 } }, seeds: [1, 2] }
+
+const specification = (input: SpecificationInput = three) => fake.specification(input)
+const options = (more: Partial<StudyOptions> = {}) => fake.options(more)
+
+test('every cell is run once; started again, nothing is', async () => {
+  const first = recorder()
+  await runStudy(specification(), options(), first.run)
+  expect(first.jobs).toHaveLength(6)
+  const second = recorder()
+  const { interrupted } = await runStudy(specification(), options(), second.run)
+  expect(second.jobs).toHaveLength(0)
+  expect(interrupted).toBe(false)
+})
+
+test('results are enough to go on: run directories may be gone', async () => {
+  await runStudy(specification(), options(), recorder().run)
+  await rm(join(folder, 'out', 'runs'), { recursive: true, force: true })
+  const again = recorder()
+  await runStudy(specification(), options(), again.run)
+  expect(again.jobs).toHaveLength(0)
+})
+
+test('a changed grid keeps what still applies', async () => {
+  await runStudy(specification(), options(), recorder().run)
+  const more = recorder()
+  const arms = { a: {}, renamed: { 'model.moe.k': 2 }, d: { 'model.moe.k': 4 } }
+  await runStudy(specification({ arms, seeds: [1, 2, 3] }), options(), more.run)
+  // Of a and the renamed arm only the third seed; all three of d.
+  expect(more.jobs.map((job) => job.config.model.moe?.k).sort()).toEqual([1, 2, 4, 4, 4])
+})
+
+test('equal cells of several arms are one run', async () => {
+  const { jobs, run } = recorder()
+  const input = { arms: { a: {}, b: { 'model.moe.k': 2 }, again: { 'model.moe.k': 2 } }, seeds: [1] }
+  const questions = [{ title: 'q', baseline: 'a', arms: ['b', 'again'] }]
+  const { ledger, grid } = await runStudy(specification({ ...input, questions }), options(), run)
+  expect(jobs).toHaveLength(2)
+  for (const { key, config } of grid.cells) expect(ledger.find(key, config)?.status).toBe('finished')
+})
+
+test('other text is read before the first run, and evaluated on by each', async () => {
+  const { jobs, run } = recorder()
+  await writeFile(join(folder, 'other.txt'), 'Quite another text, about whales. '.repeat(500))
+  const elsewhere = [join(folder, 'other.txt')]
+  await runStudy(specification({ ...three, elsewhere }), options(), run)
+  expect(Object.keys((jobs[0] as TrainJob).elsewhere)).toEqual(elsewhere)
+  const missing = runStudy(specification({ ...three, elsewhere: [join(folder, 'nowhere.txt')] }), options(), run)
+  await expect(missing).rejects.toThrow(/nowhere\.txt/)
+  expect(jobs).toHaveLength(6)
+
+  await writeFile(elsewhere[0] as string, 'By now it is about something else. '.repeat(500))
+  await expect(runStudy(specification({ ...three, elsewhere }), options(), run)).rejects.toThrow(/has changed/)
+})
+
+test('runs that were done before a text was to be evaluated on are told', async () => {
+  await runStudy(specification(), options(), recorder().run)
+  await writeFile(join(folder, 'other.txt'), 'Quite another text, about whales. '.repeat(500))
+  const notes: string[] = []
+  const onEvent = (event: StudyEvent) => event.kind === 'note' && notes.push(event.message)
+  const input = { ...three, elsewhere: [join(folder, 'other.txt')] }
+  await runStudy(specification(input), options({ onEvent }), recorder().run)
+  expect(notes).toEqual([expect.stringMatching(/^6 runs were done before .*other\.txt/)])
+})
+
+test('what has failed comes last, and many failures do not end a study that has results', async () => {
+  const arms = Object.fromEntries(Array.from({ length: 12 }, (_, i) => [`f${i}`, { 'model.moe.factor': 1 + i / 10 }]))
+  const failing = recorder((job, done) => {
+    if (done > 2) throw new RunError('step 12: the loss is NaN')
+    return finishedRun(job)
+  })
+  await runStudy(specification({ arms, seeds: [1] }), options({ jobs: 1 }), failing.run)
+  expect(failing.jobs).toHaveLength(12)
+  const again = recorder()
+  const more = { ...arms, extra: { 'model.moe.k': 2 } }
+  await runStudy(specification({ arms: more, seeds: [1] }), options({ jobs: 1 }), again.run)
+  expect(again.jobs).toHaveLength(11)
+  expect(again.jobs[0]?.config.model.moe?.k).toBe(2)
+})
+
+test('a run that is done stays so when looking at its experts fails', async () => {
+  await runStudy(specification(), options(), recorder().run)
+  const failing = recorder(() => {
+    throw new RunError('no luck')
+  })
+  const { ledger, grid } = await runStudy(specification({ ...three, specialise: ['a'] }), options(), failing.run)
+  expect(failing.jobs).toHaveLength(1)
+  expect(grid.cells.every(({ key, config }) => ledger.find(key, config)?.status === 'finished')).toBe(true)
+})
+
+test('without step times a study ends all the same', async () => {
+  const notes: string[] = []
+  const { run } = recorder()
+  const broken: RunJob = (job, ...rest) =>
+    job.kind === 'time' ? Promise.reject(new RunError('no cores')) : run(job, ...rest)
+  const onEvent = (event: StudyEvent) => event.kind === 'note' && notes.push(event.message)
+  const { interrupted } = await runStudy(specification({ ...three, timings: ['a'] }), options({ onEvent }), broken)
+  expect(interrupted).toBe(false)
+  expect(notes).toEqual(['steps are not timed, since a failed: no cores'])
+})
+
+test('a folder with a name like a list is one folder from day to day', async () => {
+  await mkdir(join(folder, 'Letters [1, 2]'))
+  await writeFile(join(folder, 'Letters [1, 2]', 'a.txt'), 'A text about sparse experts, long enough. '.repeat(2000))
+  const set = { 'data.source': join(folder, 'Letters [1, 2]') }
+  await runStudy(specification({ ...three, set }), options(), recorder().run)
+  const again = recorder()
+  await runStudy(specification({ ...three, set }), options(), again.run)
+  expect(again.jobs).toHaveLength(0)
+})
+
+test('a run that fails is recorded, the rest goes on, and it is tried again next time', async () => {
+  const failing = recorder((job) => {
+    if (job.config.model.moe?.k === 2) throw new RunError('the loss was not finite\nand more')
+    return finishedRun(job)
+  })
+  const events: StudyEvent[] = []
+  const { ledger, grid } = await runStudy(
+    specification(),
+    options({ onEvent: (event) => events.push(event) }),
+    failing.run,
+  )
+  const statuses = grid.cells.map(({ arm, key, config }) => [arm, ledger.find(key, config)?.status])
+  expect(statuses.filter(([arm]) => arm === 'b').every(([, status]) => status === 'failed')).toBe(true)
+  expect(statuses.filter(([arm]) => arm !== 'b').every(([, status]) => status === 'finished')).toBe(true)
+  expect(JSON.parse(await readFile(ledger.file, 'utf8')).records).toHaveLength(6)
+  const [failed] = events.flatMap((event) =>
+    event.kind === 'end' && event.record.status === 'failed' ? [event.record] : [],
+  )
+  expect(failed?.error).toBe('the loss was not finite')
+
+  const again = recorder()
+  await runStudy(specification(), options(), again.run)
+  expect(again.jobs).toHaveLength(2)
+})
+
+test('a study whose every run fails alike is given up', async () => {
+  const arms = Object.fromEntries([1, 2, 3, 4].map((k) => [`k${k}`, { 'model.moe.k': k }]))
+  const failing = recorder(({ directory }) => {
+    throw new RunError(`cannot write ${join(directory, 'checkpoints')}: the disk is full (${Math.random()} KiB free)`)
+  })
+  const study = runStudy(specification({ arms, seeds: [1, 2, 3] }), options({ jobs: 1 }), failing.run)
+  await expect(study).rejects.toThrow(/the last 8 runs failed in the same way: cannot write .*: the disk is full/)
+  expect(failing.jobs).toHaveLength(8)
+})
+
+test('a mistake of the program is no failed run', async () => {
+  const broken = recorder(() => {
+    throw new TypeError('internal: nonsense')
+  })
+  await expect(runStudy(specification(), options(), broken.run)).rejects.toThrow('internal: nonsense')
+})
+
+test('interrupted, it keeps what is done and starts nothing more', async () => {
+  const controller = new AbortController()
+  const { jobs, run } = recorder((job, done) => {
+    if (done === 2) controller.abort()
+    return finishedRun(job)
+  })
+  const { interrupted } = await runStudy(specification(), options({ jobs: 1, signal: controller.signal }), run)
+  expect(interrupted).toBe(true)
+  expect(jobs).toHaveLength(2)
+  const rest = recorder()
+  await runStudy(specification(), options(), rest.run)
+  expect(rest.jobs).toHaveLength(4)
+})
+
+test('a changed text is refused, and nothing is lost', async () => {
+  await runStudy(specification(), options(), recorder().run)
+  const before = await readFile(join(folder, 'out', 'results.json'), 'utf8')
+  await writeFile(join(folder, 'text.txt'), 'Another text altogether. '.repeat(4000))
+  const { jobs, run } = recorder()
+  await expect(runStudy(specification(), options(), run)).rejects.toThrow(
+    /has changed since runs of this study were done/,
+  )
+  expect(jobs).toHaveLength(0)
+  expect(await readFile(join(folder, 'out', 'results.json'), 'utf8')).toBe(before)
+})
+
+test('arms are timed by turns, in both directions, with the threads of a run that is alone', async () => {
+  const { jobs, run } = recorder()
+  const input = { ...three, timings: ['a', 'b'], timedOnly: { s: { 'model.moe.every': 2 } } }
+  const { ledger } = await runStudy(specification(input), options(), run)
+  const timed = jobs.filter((job) => job.kind === 'time')
+  const forth = ['1/1', '2/1', '1/2']
+  const back = [...forth].reverse()
+  const order = timed.map(({ config }) => `${config.model.moe?.k}/${config.model.moe?.every}`)
+  expect(order).toEqual([forth, back, forth, back, forth].flat())
+  expect(timed.every(({ config }) => config.runtime.threads === 2)).toBe(true)
+  expect(ledger.timings.map(({ arm, turnsMs }) => [arm, turnsMs.length])).toEqual([
+    ['a', 5],
+    ['b', 5],
+    ['s', 5],
+  ])
+  const again = recorder()
+  await runStudy(specification(input), options(), again.run)
+  expect(again.jobs).toHaveLength(0)
+})
+
+test('checkpoints of finished runs go, unless they are to be kept', async () => {
+  for (const keepCheckpoints of [false, true]) {
+    const directory = join(folder, `out-${keepCheckpoints}`)
+    const kept: string[] = []
+    const run: RunJob = async (job) => {
+      const checkpoints = join((job as TrainJob).directory, 'checkpoints')
+      await mkdir(checkpoints, { recursive: true })
+      kept.push(checkpoints)
+      return { kind: 'record', record: finishedRun(job as TrainJob), specialisation: null }
+    }
+    await runStudy(specification({ arms: { a: {} }, seeds: [1] }), options({ directory, keepCheckpoints }), run)
+    expect(kept.map((path) => existsSync(path))).toEqual([keepCheckpoints])
+  }
+})
+
+test('a folder that is a file is wrong usage', async () => {
+  await writeFile(join(folder, 'out'), 'text')
+  await expect(runStudy(specification(), options(), recorder().run)).rejects.toThrow(/is a file \(expected a folder\)/)
+})
+
+test('two studies in one folder at a time are refused', async () => {
+  let second: Promise<unknown> | undefined
+  const run: RunJob = async (job) => {
+    second ??= expect(runStudy(specification(), options(), recorder().run)).rejects.toThrow(/in use/)
+    await second
+    return { kind: 'record', record: finishedRun(job as TrainJob), specialisation: null }
+  }
+  await runStudy(specification(), options(), run)
+  expect(second).toBeDefined()
+})

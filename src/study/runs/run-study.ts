@@ -1,0 +1,200 @@
+/**
+ * Runs a study phase by phase: sweeps of learning rates, the pilot, all other runs, the timings. Whatever
+ * stops it, it goes on from its results.json.
+ */
+import { stat } from 'node:fs/promises'
+import { resolve } from 'node:path'
+import { RunError, UsageError } from '../../errors.ts'
+import { errorCode, makeFolder } from '../../system/disk.ts'
+import { lockRun } from '../../system/lock.ts'
+import type { Cell } from '../contract.ts'
+import type { Phase, StudyEvent } from '../events.ts'
+import { expand, type Grid } from '../grid/grid.ts'
+import type { Specification } from '../grid/specification.ts'
+import { Ledger } from '../results/ledger.ts'
+import { describeMachine } from '../results/provenance.ts'
+import { runsOf, tuningsOf } from '../results/results.ts'
+import { prepareCorpora } from './corpora.ts'
+import { pilotOf } from './pilot.ts'
+import { distinct, flopsOf, Runs, type RunsContext } from './runs.ts'
+import { timeArms } from './timings.ts'
+import { stateOf } from './tuning.ts'
+import { type RunJob, runInProcess } from './workers.ts'
+
+export interface StudyOptions {
+  readonly name: string
+  /** As the user typed it: it goes into the report. */
+  readonly command: string
+  readonly directory: string
+  /** The file of the specification, if it is one: nothing is written over it. */
+  readonly file?: string
+  /** Runs at a time, and threads of each. */
+  readonly jobs: number
+  readonly threads: number
+  /** Threads of a run that is alone, when steps are timed. */
+  readonly timingThreads: number
+  /** Keep the checkpoints of finished runs. */
+  readonly keepCheckpoints: boolean
+  readonly signal?: AbortSignal
+  readonly onEvent?: (event: StudyEvent) => void
+}
+
+export interface StudyState {
+  readonly grid: Grid
+  readonly ledger: Ledger
+  readonly interrupted: boolean
+}
+
+/**
+ * @throws UsageError when the specification is wrong, or the text has changed since runs were done
+ * @throws RunError when another process runs a study here, results cannot be written, or every run fails
+ */
+export async function runStudy(
+  specification: Specification,
+  options: StudyOptions,
+  run: RunJob = runInProcess,
+): Promise<StudyState> {
+  const { directory, signal = new AbortController().signal, onEvent = () => {} } = options
+  const grid = await expand(specification)
+  await createFolder(directory)
+  const lock = await lockRun(directory)
+  try {
+    const ledger = await Ledger.open(directory)
+    const known = [...runsOf(grid, ledger), ...trialsOf(grid, ledger)]
+    const corpora = await prepareCorpora(known, specification.elsewhere, ledger, signal, onEvent)
+    if (!corpora) return { grid, ledger, interrupted: true }
+    const machine = describeMachine()
+    await ledger.describe({ name: options.name, machine })
+    const context = { ...options, grid, ledger, corpora, run, signal, onEvent }
+    describe(context, machine)
+    await new Phases(context).all()
+    const nothing = grid.cells.every(({ key, config }) => ledger.find(key, config)?.status !== 'finished')
+    const skipped = signal.aborted || nothing
+    const timings = skipped ? null : await timeArms(grid, ledger, options.timingThreads, run, signal, onEvent)
+    if (timings) await ledger.putTimings(timings)
+    return { grid, ledger, interrupted: signal.aborted }
+  } finally {
+    await lock.release()
+  }
+}
+
+/** The study as it stands in a folder, without running any of it. @throws UsageError when there is none */
+export async function studyOf(specification: Specification, options: StudyOptions): Promise<StudyState> {
+  const grid = await expand(specification)
+  const ledger = await Ledger.open(options.directory)
+  if (!grid.cells.some(({ key, config }) => ledger.find(key, config))) {
+    const other = ledger.name === '' ? '' : `; it holds results of ${ledger.name}`
+    throw new UsageError(
+      `no results of this study in "${options.directory}" yet (leave out --report to run it${other})`,
+    )
+  }
+  return { grid, ledger, interrupted: false }
+}
+
+/** The phases of a study that train: sweeps of learning rates, the pilot, then all other runs. */
+class Phases {
+  private readonly grid: Grid
+  private readonly ledger: Ledger
+  private readonly runs: Runs
+  private readonly signal: AbortSignal
+  private readonly emit: (event: StudyEvent) => void
+
+  constructor(context: RunsContext) {
+    this.grid = context.grid
+    this.ledger = context.ledger
+    this.signal = context.signal
+    this.emit = context.onEvent
+    this.runs = new Runs(context)
+  }
+
+  async all(): Promise<void> {
+    await this.tune()
+    if (this.signal.aborted) return
+    const { pilot, cells } = this.grid
+    await this.train(
+      'pilot',
+      cells.filter(({ arm }) => arm === pilot?.arm || arm === pilot?.baseline),
+    )
+    await this.report()
+    await this.train('runs', runsOf(this.grid, this.ledger))
+  }
+
+  /** A sweep whose best rate is at its edge goes on, so there may be more to run after each round. */
+  private async tune(): Promise<void> {
+    const { sweeps, capacity } = this.grid
+    const trials = () => trialsOf(this.grid, this.ledger)
+    const tried = new Set(this.runs.left(trials()).map(({ arm }) => arm))
+    while (!this.signal.aborted && this.runs.left(trials()).length > 0) await this.train('tuning', trials())
+    if (this.signal.aborted) return
+    for (const sweep of sweeps.filter(({ arm }) => tried.has(arm))) {
+      const { tuning, edge, hasFailed } = stateOf(sweep, this.ledger, capacity)
+      const common = sweep.config.train.schedule.learningRate
+      if (tuning) this.emit({ kind: 'tuned', ...tuning, edge, common })
+      else if (hasFailed)
+        this.emit({ kind: 'note', message: `no trial of ${sweep.arm} finished: it has no best learning rate` })
+    }
+  }
+
+  /** Which effect the study can detect, before the runs that look for it. */
+  private async report(): Promise<void> {
+    if (this.signal.aborted) return
+    const pilot = pilotOf(this.grid, this.ledger)
+    if (pilot) this.emit({ kind: 'pilot', ...pilot })
+    await this.ledger.putFindings({ tuning: tuningsOf(this.grid, this.ledger), pilot })
+  }
+
+  private async train(phase: Phase, cells: readonly Cell[]): Promise<void> {
+    const left = this.runs.left(cells)
+    if (this.signal.aborted || left.length === 0) return
+    const runs = distinct(cells).length
+    const known = [...trialsOf(this.grid, this.ledger), ...runsOf(this.grid, this.ledger)]
+    const flopsLeft = this.runs.left(known).reduce((total, cell) => total + flopsOf(cell), 0)
+    this.emit({ kind: 'phase', phase, runs, finished: runs - left.length, flopsLeft })
+    await this.runs.all(cells)
+  }
+}
+
+/** Trials that the sweeps need, as far as their results show. */
+const trialsOf = ({ sweeps, capacity }: Grid, ledger: Ledger): Cell[] =>
+  sweeps.flatMap((sweep) => [...stateOf(sweep, ledger, capacity).cells])
+
+/** Reports the size of the study, how much of it an earlier sitting has done, and on which machine. */
+function describe({ grid, ledger, jobs, threads, onEvent }: RunsContext, machine: string): void {
+  const isFinished = ({ key, config }: Cell) => ledger.find(key, config)?.status === 'finished'
+  const runs = distinct(runsOf(grid, ledger))
+  const trials = distinct(trialsOf(grid, ledger))
+  onEvent({
+    kind: 'study',
+    arms: new Set(grid.cells.map(({ arm }) => arm)).size,
+    seeds: grid.seeds.length,
+    runs: runs.length,
+    finished: runs.filter(isFinished).length,
+    trials: trials.length,
+    finishedTrials: trials.filter(isFinished).length,
+    jobs,
+    threads,
+  })
+  const elsewhere = runs.filter(({ key, config }) => {
+    const record = ledger.find(key, config)
+    return record?.status === 'finished' && record.machine !== machine
+  })
+  if (elsewhere.length > 0 && elsewhere.length < runs.length)
+    onEvent({
+      kind: 'note',
+      message:
+        `${elsewhere.length} of ${runs.length} runs were done on another machine or version of Node, which may round otherwise: ` +
+        'differences between runs of two have that noise too',
+    })
+}
+
+async function createFolder(directory: string): Promise<void> {
+  const notFolder = () => new UsageError(`invalid --out: "${directory}" is a file (expected a folder)`)
+  try {
+    await makeFolder(resolve(directory))
+    if (!(await stat(directory)).isDirectory()) throw notFolder()
+  } catch (error) {
+    if (error instanceof UsageError) throw error
+    if (errorCode(error) === 'ENOTDIR') throw notFolder()
+    throw new RunError(`cannot create ${directory}: ${(error as Error).message}`)
+  }
+}

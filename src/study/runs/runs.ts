@@ -1,0 +1,188 @@
+/**
+ * Runs of a study: those of a list that are still to be done, a few processes at a time, each record kept
+ * as soon as it is there.
+ */
+import { rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { RunConfig } from '../../config/run-config.ts'
+import { RunError, UsageError } from '../../errors.ts'
+import { describeModel } from '../../model/describe.ts'
+import type { Cell, RunRecord, Specialisation } from '../contract.ts'
+import type { RunName, StudyEvent } from '../events.ts'
+import type { Grid } from '../grid/grid.ts'
+import { heldOutLoss } from '../results/held-out.ts'
+import type { Ledger } from '../results/ledger.ts'
+import { type Corpora, corpusOf } from './corpora.ts'
+import type { JobNews, JobResult, TrainJob } from './job.ts'
+import { withThreads } from './timings.ts'
+import type { RunJob } from './workers.ts'
+
+/** So many failures of the same kind, one after the other, are no accident. */
+const MOST_FAILURES = 8
+
+export interface RunsContext {
+  readonly grid: Grid
+  readonly ledger: Ledger
+  readonly corpora: ReadonlyMap<string, Corpora>
+  readonly directory: string
+  /** Runs at a time, and threads of each. */
+  readonly jobs: number
+  readonly threads: number
+  readonly keepCheckpoints: boolean
+  readonly run: RunJob
+  readonly signal: AbortSignal
+  readonly onEvent: (event: StudyEvent) => void
+}
+
+interface TrainResult {
+  readonly record: RunRecord
+  readonly specialisation: Specialisation | null
+}
+
+/** Cells that are of different configurations. */
+export const distinct = (cells: readonly Cell[]): Cell[] => [...new Map(cells.map((cell) => [cell.key, cell])).values()]
+
+/** The runs of one sitting: what failed in it is not tried again, what failed before it is, once. */
+export class Runs {
+  private readonly context: RunsContext
+  private readonly tried = new Set<string>()
+  private readonly notes = new Set<string>()
+  private failures: string[] = []
+  private anyFinished: boolean
+  /** Ends the other runs when one of them shows that the study cannot go on. */
+  private readonly stop = new AbortController()
+  private readonly signal: AbortSignal
+
+  constructor(context: RunsContext) {
+    this.context = context
+    this.anyFinished = this.hasFinished(context.grid.cells)
+    this.signal = AbortSignal.any([context.signal, this.stop.signal])
+  }
+
+  /** Cells that have no finished record and have not been tried in this sitting. Those that failed before come last. */
+  left(cells: readonly Cell[]): Cell[] {
+    const isNew = ({ key, config }: Cell) => this.context.ledger.find(key, config) === undefined
+    const undone = distinct(cells).filter((cell) => !this.isDone(cell) && !this.tried.has(cell.key))
+    return [...undone.filter(isNew), ...undone.filter((cell) => !isNew(cell))]
+  }
+
+  /** @throws RunError when every run fails in the same way */
+  async all(cells: readonly Cell[]): Promise<void> {
+    const { jobs, ledger, grid, onEvent } = this.context
+    const runs = distinct(cells).length
+    const left = this.left(cells)
+    let finished = runs - left.length
+    this.anyFinished ||= this.hasFinished(cells)
+    const queue = left.values()
+    const work = async () => {
+      for (const cell of queue) {
+        if (this.signal.aborted) return
+        this.tried.add(cell.key)
+        const result = await this.train(cell)
+        if (!result) return
+        const { record, specialisation } = result
+        await ledger.put(record, specialisation)
+        await this.tidy(cell, record)
+        finished++
+        onEvent({ kind: 'end', ...nameOf(cell), record, loss: heldOutLoss(record, grid.capacity), finished, runs })
+        this.refuseEndlessFailure(record)
+      }
+    }
+    await together(Array.from({ length: jobs }, work), () => this.stop.abort())
+  }
+
+  private hasFinished(cells: readonly Cell[]): boolean {
+    return cells.some(({ key, config }) => this.context.ledger.find(key, config)?.status === 'finished')
+  }
+
+  private isDone({ key, config }: Cell): boolean {
+    const { ledger, grid } = this.context
+    const isLookedAt = !grid.specialised.has(key) || ledger.specialisations.some((found) => found.key === key)
+    return ledger.find(key, config)?.status === 'finished' && isLookedAt
+  }
+
+  private async train(cell: Cell): Promise<TrainResult | null> {
+    const { key, seed, config } = cell
+    const { grid, threads, run, onEvent } = this.context
+    onEvent({ kind: 'begin', ...nameOf(cell), flops: flopsOf(cell) })
+    const corpora = this.context.corpora.get(corpusOf(config))
+    const isTrial = cell.rate === 'trial'
+    const job: TrainJob = {
+      kind: 'train',
+      key,
+      seed,
+      config: withThreads(config, threads),
+      directory: this.directoryOf(cell),
+      corpus: corpora?.own ?? '',
+      elsewhere: isTrial ? {} : (corpora?.elsewhere ?? {}),
+      specialise: grid.specialised.has(key),
+      trial: isTrial,
+    }
+    let result: JobResult
+    try {
+      result = await run(job, this.signal, (news) => this.hear(cell, news))
+    } catch (error) {
+      if (this.signal.aborted) return null
+      if (!(error instanceof UsageError || error instanceof RunError)) throw error
+      const line = error.message.split('\n')[0] ?? ''
+      return { record: { status: 'failed', key, seed, config, error: line }, specialisation: null }
+    }
+    if (result.kind !== 'record') return null
+    // Threads are of this process, not of the arm.
+    return { record: { ...result.record, config }, specialisation: result.specialisation }
+  }
+
+  private directoryOf(cell: Cell): string {
+    return join(this.context.directory, cell.rate === 'trial' ? 'trials' : 'runs', folderOf(cell))
+  }
+
+  /** Checkpoints go when the record is safe. That they cannot, on some systems for a while, harms nothing. */
+  private async tidy(cell: Cell, { status }: RunRecord): Promise<void> {
+    if (status !== 'finished' || this.context.keepCheckpoints) return
+    await rm(join(this.directoryOf(cell), 'checkpoints'), { recursive: true, force: true }).catch(() => {})
+  }
+
+  private hear(cell: Cell, news: JobNews): void {
+    if (news.kind === 'progress') this.context.onEvent({ ...news, ...nameOf(cell) })
+    else if (!this.notes.has(news.message)) {
+      this.notes.add(news.message)
+      this.context.onEvent({ kind: 'note', message: `${cell.arm}, seed ${cell.seed}: ${news.message}` })
+    }
+  }
+
+  private refuseEndlessFailure(record: RunRecord): void {
+    if (record.status === 'finished') this.anyFinished = true
+    this.failures = record.status === 'failed' ? [...this.failures, record.error] : []
+    const last = this.failures.slice(-MOST_FAILURES)
+    // The same error in another folder, with other numbers, is the same.
+    const alike = new Set(last.map((error) => error.replace(/\S*[\\/]\S*|\d+/g, '')))
+    if (last.length === MOST_FAILURES && alike.size === 1 && !this.anyFinished)
+      throw new RunError(`the last ${MOST_FAILURES} runs failed in the same way: ${last[0]}`)
+  }
+}
+
+/** Model FLOPs of a training, with nothing dropped. */
+export const flopsOf = ({ config: { model, train } }: { readonly config: RunConfig }): number =>
+  describeModel(model).flopsPerToken * train.steps * train.batch * model.sequence
+
+const nameOf = ({ arm, seed, rate, config }: Cell): RunName => ({
+  arm,
+  seed,
+  rate,
+  ...(rate !== 'common' && { learningRate: config.train.schedule.learningRate }),
+})
+
+/** A name that people and every file system can read. */
+const folderOf = ({ arm, seed, key }: Cell): string =>
+  `${arm
+    .toLowerCase()
+    .replace(/[^a-z0-9.=]+/g, '-')
+    .replace(/^[-.]+|[-.]+$/g, '')
+    .slice(0, 60)}-seed-${seed}-${key.slice(0, 8)}`
+
+/** Waits for all, also when one fails; then the first failure is thrown. */
+async function together(works: readonly Promise<void>[], onFailure: () => void): Promise<void> {
+  for (const work of works) work.catch(onFailure)
+  const failed = (await Promise.allSettled(works)).find((result) => result.status === 'rejected')
+  if (failed) throw failed.reason
+}

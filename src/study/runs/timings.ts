@@ -1,0 +1,71 @@
+/** Step times of the arms that are to be timed: all of them in one sitting, by turns, since machines drift. */
+
+import type { RunConfig } from '../../config/run-config.ts'
+import { RunError, UsageError } from '../../errors.ts'
+import { median } from '../../step/statistics.ts'
+import type { StudyEvent } from '../events.ts'
+import type { Grid } from '../grid/grid.ts'
+import type { KeyedTiming, Ledger } from '../results/ledger.ts'
+import type { JobResult } from './job.ts'
+import type { RunJob } from './workers.ts'
+
+/** Turns in which all timed arms come once, and steps of each. */
+const TURNS = 5
+const WARM_UP_STEPS = 40
+const TIMED_STEPS = 30
+
+/** A configuration for so many threads: how many there are is of the machine, not of an arm. */
+export const withThreads = (config: RunConfig, threads: number): RunConfig => ({
+  ...config,
+  runtime: { ...config.runtime, threads },
+})
+
+/**
+ * Times the arms, unless all of them have been timed. Each turn goes through them in the other direction.
+ * Null when it was interrupted, or there is nothing to do.
+ */
+export async function timeArms(
+  { timed }: Grid,
+  ledger: Ledger,
+  threads: number,
+  run: RunJob,
+  signal: AbortSignal,
+  tell: (event: StudyEvent) => void,
+): Promise<readonly KeyedTiming[] | null> {
+  if (timed.every(({ arm, key }) => ledger.timings.some((known) => known.arm === arm && known.key === key))) return null
+  tell({ kind: 'phase', phase: 'timings', runs: TURNS, finished: 0, flopsLeft: 0 })
+  const turnsMs = new Map<string, number[]>(timed.map(({ arm }) => [arm, []]))
+  let engine = ''
+  for (let turn = 0; turn < TURNS; turn++)
+    for (const { arm, config } of turn % 2 === 0 ? timed : [...timed].reverse()) {
+      tell({ kind: 'timing', arm, turn: turn + 1, turns: TURNS })
+      const job = {
+        kind: 'time',
+        config: withThreads(config, threads),
+        warmUp: WARM_UP_STEPS,
+        steps: TIMED_STEPS,
+      } as const
+      const result = await attempt(() => run(job, signal, () => {}))
+      if (typeof result === 'string') {
+        if (!signal.aborted) tell({ kind: 'note', message: `steps are not timed, since ${arm} failed: ${result}` })
+        return null
+      }
+      if (result.kind !== 'timing') return null
+      engine = result.engine
+      turnsMs.get(arm)?.push(result.stepMs)
+    }
+  return timed.map(({ arm, key }) => {
+    const turns = turnsMs.get(arm) ?? []
+    return { arm, key, stepMs: median(turns), turnsMs: turns, engine }
+  })
+}
+
+/** What a job gives, or how it failed: without step times a study has its report all the same. */
+async function attempt(job: () => Promise<JobResult>): Promise<JobResult | string> {
+  try {
+    return await job()
+  } catch (error) {
+    if (error instanceof RunError || error instanceof UsageError) return error.message
+    throw error
+  }
+}

@@ -1,0 +1,290 @@
+/** Sweeps of learning rates and the pilot, with losses that are known functions of the rate. */
+import { readFile, rm } from 'node:fs/promises'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { RunError } from '../../errors.ts'
+import type { FinishedRun } from '../contract.ts'
+import { withRate } from '../grid/cells.ts'
+import type { SpecificationInput } from '../grid/specification.ts'
+import { Ledger } from '../results/ledger.ts'
+import { resultsOf } from '../results/results.ts'
+import { study } from '../study.ts'
+import { FakeStudy, recorder } from '../testing/fake-study.ts'
+import { finishedRun } from '../testing/records.ts'
+import type { Job, TrainJob } from './job.ts'
+import { runStudy, type StudyOptions } from './run-study.ts'
+
+let fake: FakeStudy
+beforeEach(async () => {
+  fake = await FakeStudy.open()
+})
+afterEach(() => fake.close())
+
+/** `tiny` has a rate of 0.003 and 20 steps, 5 of them warm-up. */
+const common = 0.003
+const set = { 'train.schedule.learningRate': common, 'train.schedule.warmup': 5, 'train.steps': 20 }
+const arms = { a: {}, b: { 'model.moe.k': 2 } }
+const input = { arms, set, seeds: [1, 2], tune: { rates: [2, 0.5, 1], steps: 0.4 } } satisfies SpecificationInput
+
+const rateOf = ({ config }: Job) => config.train.schedule.learningRate
+const kOf = ({ config }: Job) => config.model.moe?.k ?? 0
+const stepsOf = ({ config }: Job) => config.train.steps
+
+/** A parabola over the logarithm of the rate, whose minimum is at `best` times the common one: by k. */
+const bowl =
+  (best: Readonly<Record<number, number>>) =>
+  (job: TrainJob): FinishedRun => {
+    const distance = Math.log2(rateOf(job) / common / (best[kOf(job)] ?? 1))
+    return withLoss(finishedRun(job), 4 + distance ** 2)
+  }
+
+const withLoss = (record: FinishedRun, loss: number): FinishedRun => ({
+  ...record,
+  heldOut: {
+    ...record.heldOut,
+    loss,
+    capacities: { ...record.heldOut.capacities, train: { ...record.heldOut.capacities.train, loss } },
+  },
+})
+
+const run = (jobs: ReturnType<typeof recorder>, more: SpecificationInput = {}, options: Partial<StudyOptions> = {}) =>
+  runStudy(fake.specification({ ...input, ...more }), fake.options(options), jobs.run)
+
+const trialsIn = (jobs: readonly Job[]) => jobs.filter((job) => job.kind === 'train' && job.trial)
+const runsIn = (jobs: readonly Job[]) => jobs.filter((job) => job.kind === 'train' && !job.trial)
+const multiples = (jobs: readonly Job[], k: number) =>
+  jobs.filter((job) => kOf(job) === k).map((job) => Number((rateOf(job) / common).toPrecision(6)))
+
+test('every arm is swept first, then runs at the common rate, and at its best where that is another', async () => {
+  const jobs = recorder(bowl({ 1: 1, 2: 1.6 }))
+  const { ledger, grid } = await run(jobs)
+  const trials = trialsIn(jobs.jobs)
+  expect(jobs.jobs.slice(0, trials.length)).toEqual(trials)
+  expect(multiples(trials, 1)).toEqual([0.5, 1, 2])
+  // 1.6 is nearer to 2 than to 1 by logarithm, and 2 is the highest: 4 is tried as well.
+  expect(multiples(trials, 2).sort()).toEqual([0.5, 1, 2, 4])
+  expect(multiples(runsIn(jobs.jobs), 1)).toEqual([1, 1])
+  expect(multiples(runsIn(jobs.jobs), 2).sort()).toEqual([1, 1, 2, 2])
+
+  const { cells, tuning } = resultsOf(fake.specification(input), fake.options(), grid, ledger)
+  expect(cells.map(({ arm, seed, rate, record }) => [arm, seed, rate, record?.status])).toEqual(
+    [1, 2].flatMap((seed) => [
+      ['a', seed, 'common', 'finished'],
+      ['b', seed, 'common', 'finished'],
+      ['b', seed, 'best', 'finished'],
+    ]),
+  )
+  const at = (multiple: number) => ({
+    learningRate: common * multiple,
+    loss: expect.closeTo(4 + Math.log2(multiple / 1.6) ** 2, 12),
+  })
+  expect(tuning.map(({ arm, best }) => [arm, best])).toEqual([
+    ['a', common],
+    ['b', 2 * common],
+  ])
+  expect(tuning[1]).toMatchObject({ budgetSteps: 8, trials: [0.5, 1, 2, 4].map(at) })
+  expect(fake.of('tuned').map(({ arm, edge }) => [arm, edge])).toEqual([
+    ['a', null],
+    ['b', null],
+  ])
+  // The results on disk have it too.
+  expect(JSON.parse(await readFile(fake.file('out', 'results.json'), 'utf8')).tuning).toEqual(tuning)
+})
+
+test('a trial has the same budget for all arms, its schedule in proportion, and seeds of its own', async () => {
+  const jobs = recorder(bowl({}))
+  await run(jobs, { elsewhere: [fake.file('text.txt')] })
+  for (const job of trialsIn(jobs.jobs)) {
+    const { steps, evalEvery, schedule } = job.config.train
+    expect({ steps, evalEvery, warmup: schedule.warmup }).toEqual({ steps: 8, evalEvery: 8, warmup: 2 })
+    expect(job.config.train.seed).toBe(0)
+    expect((job as TrainJob).elsewhere).toEqual({})
+  }
+  for (const job of runsIn(jobs.jobs)) expect(Object.keys((job as TrainJob).elsewhere)).toHaveLength(1)
+})
+
+test('the best rate is the lowest mean over the seeds of the sweep', async () => {
+  // By seed 5 alone 0.5 would be best, by seed 6 alone 1; together 1 is.
+  const losses: Readonly<Record<number, readonly number[]>> = { 5: [4, 4.1, 5], 6: [4.6, 4.2, 5] }
+  const jobs = recorder((job) => {
+    const place = [0.5, 1, 2].indexOf(Number((rateOf(job) / common).toPrecision(6)))
+    return withLoss(finishedRun(job), losses[job.seed]?.[place] ?? 4)
+  })
+  const { ledger, grid } = await run(jobs, { tune: { ...input.tune, seeds: [5, 6] } })
+  const { tuning } = resultsOf(fake.specification(input), fake.options(), grid, ledger)
+  expect(tuning[0]?.trials.map(({ loss }) => Number(loss?.toFixed(6)))).toEqual([4.3, 4.15, 5])
+  expect(tuning[0]?.best).toBe(common)
+})
+
+test.each([
+  [64, 'highest', [0.5, 1, 2, 4, 8]],
+  [1 / 64, 'lowest', [0.125, 0.25, 0.5, 1, 2]],
+] as const)('a sweep whose best is beyond its edge goes on twice, and says so: %d', async (best, edge, tried) => {
+  const jobs = recorder(bowl({ 1: best, 2: 1 }))
+  await run(jobs)
+  expect(multiples(trialsIn(jobs.jobs), 1).sort()).toEqual([...tried].sort())
+  expect(fake.of('tuned').find(({ arm }) => arm === 'a')).toMatchObject({
+    edge,
+    best: common * (edge === 'lowest' ? 0.125 : 8),
+  })
+})
+
+test('of equally good rates the common one is best', async () => {
+  const jobs = recorder()
+  await run(jobs)
+  expect(fake.of('tuned').map(({ best, edge }) => [best, edge])).toEqual([
+    [common, null],
+    [common, null],
+  ])
+  expect(runsIn(jobs.jobs)).toHaveLength(4)
+})
+
+test('the capacity rule of the study decides which rate is best', async () => {
+  // At the capacity of training low rates are better, without any high ones.
+  const act = (job: TrainJob) => {
+    const record = finishedRun(job)
+    const height = Math.log2(rateOf(job) / common)
+    const at = (loss: number) => ({ loss, bits_per_byte: 1, drop_rate: 0, unserved_rate: 0 })
+    const capacities = { train: at(5 + height), eval: at(5), none: at(5 - height) }
+    return { ...record, heldOut: { ...record.heldOut, capacities } }
+  }
+  const best = async (capacity: 'train' | 'none') => {
+    const directory = fake.file(capacity)
+    const { ledger, grid } = await run(recorder(act), { capacity }, { directory })
+    return resultsOf(fake.specification(input), fake.options(), grid, ledger).tuning[0]?.best
+  }
+  expect(await best('train')).toBeCloseTo(common / 8, 12)
+  expect(await best('none')).toBeCloseTo(common * 8, 12)
+})
+
+test('a trial that fails is no best rate, is tried again next time, and an arm without any has none', async () => {
+  const failing = recorder((job) => {
+    if (job.trial && (kOf(job) === 2 || rateOf(job) > common)) throw new RunError('step 3: the loss is NaN')
+    return bowl({ 1: 4 })(job)
+  })
+  const { ledger, grid } = await run(failing, {}, { jobs: 1 })
+  const { tuning, cells } = resultsOf(fake.specification(input), fake.options(), grid, ledger)
+  expect(tuning.map(({ arm, best, trials }) => [arm, best, trials.at(-1)?.loss])).toEqual([['a', common, null]])
+  expect(cells.every(({ rate, record }) => rate === 'common' && record?.status === 'finished')).toBe(true)
+  expect(fake.of('note').map(({ message }) => message)).toEqual([
+    'no trial of b finished: it has no best learning rate',
+  ])
+  // At the rate that failed it is worse than at the common one, so nothing else follows.
+  const again = recorder(bowl({ 1: 0.25, 2: 1 }))
+  await run(again)
+  expect(trialsIn(again.jobs)).toHaveLength(4)
+  expect(runsIn(again.jobs)).toHaveLength(0)
+})
+
+test('stopped in a sweep, it goes on with the trials that are left; finished, nothing is run again', async () => {
+  const controller = new AbortController()
+  const act = bowl({ 1: 1, 2: 1.6 })
+  const stopped = recorder((job, done) => {
+    if (done === 2) controller.abort()
+    return act(job)
+  })
+  expect((await run(stopped, {}, { jobs: 1, signal: controller.signal })).interrupted).toBe(true)
+  const rest = recorder(act)
+  await run(rest)
+  expect(trialsIn(rest.jobs)).toHaveLength(7 - 2)
+  expect(runsIn(rest.jobs)).toHaveLength(6)
+  await rm(fake.file('out', 'trials'), { recursive: true, force: true })
+  const again = recorder(act)
+  await run(again)
+  expect(again.jobs).toHaveLength(0)
+})
+
+test('after a change of the sweep only what it lacks is run', async () => {
+  const act = bowl({ 1: 1, 2: 1 })
+  await run(recorder(act))
+  const wider = recorder(act)
+  await run(wider, { tune: { ...input.tune, rates: [0.25, 0.5, 1, 2] } })
+  expect(wider.jobs.map((job) => [kOf(job), rateOf(job) / common])).toEqual([
+    [1, 0.25],
+    [2, 0.25],
+  ])
+  const longer = recorder(act)
+  await run(longer, { tune: { ...input.tune, steps: 10 } })
+  expect(longer.jobs.map(stepsOf)).toEqual(Array(6).fill(10))
+  const without = recorder(act)
+  const { grid, ledger } = await runStudy(fake.specification({ arms, set, seeds: [1, 2] }), fake.options(), without.run)
+  expect(without.jobs).toHaveLength(0)
+  expect(resultsOf(fake.specification(input), fake.options(), grid, ledger).tuning).toEqual([])
+})
+
+test('a trial is never taken for a run that has the same configuration', async () => {
+  await run(recorder(bowl({})))
+  const short = recorder(bowl({}))
+  const shorter = { ...set, 'train.steps': 8, 'train.evalEvery': 8, 'train.schedule.warmup': 2 }
+  await runStudy(fake.specification({ arms, set: shorter, seeds: [0] }), fake.options(), short.run)
+  expect(short.jobs).toHaveLength(2)
+})
+
+test('while a sweep runs, a second process on the folder is refused', async () => {
+  let second: Promise<unknown> | undefined
+  const jobs = recorder(bowl({}))
+  const first: typeof jobs.run = async (...args) => {
+    second ??= expect(run(recorder())).rejects.toThrow(/in use/)
+    await second
+    return jobs.run(...args)
+  }
+  await runStudy(fake.specification(input), fake.options(), first)
+  expect(second).toBeDefined()
+})
+
+test('the pilot comes before the other runs, and reports what its differences show', async () => {
+  const third = { ...arms, c: { 'model.moe.k': 3 } }
+  // b is better by 0.1, 0.2 and 0.3: deviation 0.1.
+  const jobs = recorder((job) => withLoss(finishedRun(job), 4 - (kOf(job) === 2 ? job.seed / 10 : 0)))
+  const plain = { arms: third, set, seeds: [1, 2, 3] }
+  const outcome = await study(fake.specification(plain), fake.options({ jobs: 1 }), jobs.run)
+  const [pilot] = fake.of('pilot')
+  expect(outcome.finished).toBe(9)
+  expect(jobs.jobs.map(kOf)).toEqual([1, 2, 1, 2, 1, 2, 3, 3, 3])
+  expect(pilot).toMatchObject({ baseline: 'a', arm: 'b', seeds: 3 })
+  expect(pilot?.deviation).toBeCloseTo(0.1, 12)
+  expect(pilot?.differences.map((value) => Number(value.toFixed(6)))).toEqual([-0.1, -0.2, -0.3])
+  // Of paired t with 3 pairs at 80 % power: 3.26 deviations (G*Power, effect size dz).
+  expect(pilot?.detectable).toBeCloseTo(0.326, 3)
+  const order = fake.events.filter(({ kind }) => kind === 'phase' || kind === 'pilot')
+  expect(order.map((event) => (event.kind === 'phase' ? event.phase : event.kind))).toEqual(['pilot', 'pilot', 'runs'])
+  const stored = JSON.parse(await readFile(fake.file('out', 'results.json'), 'utf8'))
+  expect(stored.pilot.detectable).toBe(pilot?.detectable)
+})
+
+test('a pilot may be named, and with one seed there is no deviation to report', async () => {
+  const jobs = recorder()
+  const third = { ...arms, c: { 'model.moe.k': 3 } }
+  const { grid, ledger } = await runStudy(
+    fake.specification({ arms: third, set, seeds: [1], pilot: ['b', 'c'] }),
+    fake.options({ jobs: 1 }),
+    jobs.run,
+  )
+  expect(jobs.jobs.map(kOf)).toEqual([2, 3, 1])
+  expect(fake.of('pilot')).toEqual([])
+  expect(resultsOf(fake.specification(input), fake.options(), grid, ledger).pilot).toBeNull()
+})
+
+test('evaluations while training have the loss under the rule of the study, whatever rule ran first', async () => {
+  const act = (job: TrainJob): FinishedRun => ({
+    ...finishedRun(job),
+    evaluations: [{ step: 20, seconds: 1, loss: 1, losses: { train: 1, eval: 2, none: 3 } }],
+  })
+  const plain = { arms: { a: {} }, set, seeds: [1] }
+  const lossUnder = async (capacity: 'train' | 'none') => {
+    const specification = fake.specification({ ...plain, capacity })
+    const { grid, ledger } = await runStudy(specification, fake.options(), recorder(act).run)
+    const [cell] = resultsOf(specification, fake.options(), grid, ledger).cells
+    return cell?.record?.status === 'finished' ? cell.record.evaluations.map(({ loss }) => loss) : null
+  }
+  expect(await lossUnder('train')).toEqual([1])
+  expect(await lossUnder('none')).toEqual([3])
+})
+
+test('what a ledger holds of another rate is another result', async () => {
+  const { grid } = await run(recorder(bowl({})))
+  const ledger = await Ledger.open(fake.file('out'))
+  const [cell] = grid.cells
+  if (cell === undefined) throw new Error('no cell')
+  expect(ledger.find(cell.key, cell.config)?.status).toBe('finished')
+  expect(ledger.find(cell.key, withRate(cell.config, 2 * common))).toBeUndefined()
+})

@@ -1,0 +1,104 @@
+/**
+ * Sweeps of learning rates. The state of a sweep is a function of the records that there are: which trials
+ * it needs, and once they are done, which rate was best. So a study that was stopped in a sweep goes on
+ * with it, and one whose sweep was changed runs only the trials that it lacks.
+ *
+ * A best rate at an edge of the sweep may not be the best there is: the sweep then goes on by one more
+ * factor on that side, at most twice. Every trial of every arm has the same budget.
+ */
+import type { CapacityRule } from '../../model/routing/contract.ts'
+import type { Cell, Tuning } from '../contract.ts'
+import { cellOf, trialOf, withRate } from '../grid/cells.ts'
+import type { Sweep } from '../grid/grid.ts'
+import { heldOutLoss } from '../results/held-out.ts'
+import type { Ledger } from '../results/ledger.ts'
+
+const MOST_EXTENSIONS = 2
+
+interface Trial {
+  readonly multiple: number
+  readonly learningRate: number
+  readonly cells: readonly Cell[]
+  /** Mean over the seeds; null when one failed, undefined when one is still to be run. */
+  readonly loss: number | null | undefined
+}
+
+export interface SweepState {
+  /** Cells of all trials, by rising rate. */
+  readonly cells: readonly Cell[]
+  /** Null while trials are to be run, or when all failed. */
+  readonly tuning: Tuning | null
+  /** On which side the best rate is the last that was tried. */
+  readonly edge: 'lowest' | 'highest' | null
+  /** Every trial failed. */
+  readonly hasFailed: boolean
+}
+
+/** @param rule Whose held-out losses decide. */
+export function stateOf(sweep: Sweep, ledger: Ledger, rule: CapacityRule): SweepState {
+  let trials = sweep.rates.map((multiple) => trialAt(sweep, multiple, ledger, rule))
+  for (let extensions = 0; ; extensions++) {
+    const isDone = trials.every(({ loss }) => loss !== undefined)
+    const best = isDone ? bestOf(trials) : undefined
+    const edge = best === undefined ? null : best === trials[0] ? 'lowest' : best === trials.at(-1) ? 'highest' : null
+    if (edge === null || extensions === MOST_EXTENSIONS)
+      return {
+        cells: trials.flatMap(({ cells }) => cells),
+        tuning: best === undefined ? null : tuningOf(sweep, trials, best),
+        edge,
+        hasFailed: isDone && best === undefined,
+      }
+    const next = trialAt(sweep, beyond(trials, edge), ledger, rule)
+    trials = edge === 'lowest' ? [next, ...trials] : [...trials, next]
+  }
+}
+
+/** Runs at the best rates that are known and are not the common ones, with every seed. */
+export function bestCells(
+  sweeps: readonly Sweep[],
+  seeds: readonly number[],
+  ledger: Ledger,
+  rule: CapacityRule,
+): Cell[] {
+  return sweeps.flatMap((sweep) => {
+    const { arm, config } = sweep
+    const best = stateOf(sweep, ledger, rule).tuning?.best
+    if (best === undefined || best === config.train.schedule.learningRate) return []
+    return seeds.map((seed) => cellOf(arm, seed, 'best', withRate(config, best)))
+  })
+}
+
+function trialAt(sweep: Sweep, multiple: number, ledger: Ledger, rule: CapacityRule): Trial {
+  const { arm, config, seeds, steps } = sweep
+  const own = config.train.schedule.learningRate
+  // 0.003 times 0.1 is 0.00030000000000000003, which is no rate that a person would write.
+  const learningRate = multiple === 1 ? own : Number((own * multiple).toPrecision(12))
+  const cells = seeds.map((seed) => trialOf(arm, seed, withRate(config, learningRate), steps))
+  const records = cells.map(({ key, config }) => ledger.find(key, config))
+  if (records.includes(undefined)) return { multiple, learningRate, cells, loss: undefined }
+  const losses = records.map((record) => heldOutLoss(record, rule)).filter((loss) => loss !== null)
+  const loss = losses.length < seeds.length ? null : losses.reduce((sum, loss) => sum + loss, 0) / losses.length
+  return { multiple, learningRate, cells, loss }
+}
+
+/** Of equally good rates the one nearest to the arm's own. */
+function bestOf(trials: readonly Trial[]): Trial | undefined {
+  const distance = ({ multiple }: Trial) => Math.abs(Math.log(multiple))
+  return trials
+    .filter(({ loss }) => typeof loss === 'number')
+    .toSorted((a, b) => (a.loss ?? 0) - (b.loss ?? 0) || distance(a) - distance(b))[0]
+}
+
+/** The multiple beyond an edge, by the factor between the last two there. */
+function beyond(trials: readonly Trial[], edge: 'lowest' | 'highest'): number {
+  const [last, before] = (edge === 'lowest' ? trials : trials.toReversed()).map(({ multiple }) => multiple)
+  if (last === undefined || before === undefined) throw new Error('internal: a sweep has at least two rates')
+  return (last * last) / before
+}
+
+const tuningOf = ({ arm, steps }: Sweep, trials: readonly Trial[], best: Trial): Tuning => ({
+  arm,
+  budgetSteps: steps,
+  trials: trials.map(({ learningRate, loss }) => ({ learningRate, loss: loss ?? null })),
+  best: best.learningRate,
+})

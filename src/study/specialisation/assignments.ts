@@ -1,0 +1,88 @@
+/**
+ * A routing trace as columns: one entry a token, and beside it what each router chose.
+ *
+ * A *router* here is what makes one decision: a layer's, or that of one of its prototypes. Each is a
+ * variable of its own, whose value is one of its experts, and information is taken for each by itself.
+ */
+import type { BatchTrace, RouterTrace } from '../../infer/routing-tracer.ts'
+import { emptyTable, type Table } from './information.ts'
+
+/** The kept choices of a router, for every token. */
+export interface RouterChoices {
+  readonly layer: number
+  readonly prototype: number
+  /** Experts to choose from. */
+  readonly experts: number
+  /** Choices of a token. */
+  readonly k: number
+  /** Expert of each choice [P, k], from 0 within the prototype; −1 where it was dropped. */
+  readonly expert_PK: Int32Array
+}
+
+/** P tokens that count, in the order of the trace. */
+export interface Assignments {
+  /** Token ids [P]. */
+  readonly token_P: Int32Array
+  /** Index of the document of each [P]. */
+  readonly document_P: Int32Array
+  readonly routers: readonly RouterChoices[]
+}
+
+/** Gathers a trace. @param tokens How many tokens of it count. */
+export async function collectAssignments(batches: AsyncIterable<BatchTrace>, tokens: number): Promise<Assignments> {
+  const token_P = new Int32Array(tokens)
+  const document_P = new Int32Array(tokens)
+  let routers: RouterChoices[] | undefined
+  let at = 0
+  for await (const batch of batches) {
+    routers ??= routersOf(batch, tokens)
+    for (const [t, document] of batch.document_T.entries()) {
+      if (document < 0) continue
+      token_P[at] = batch.token_T[t] as number
+      document_P[at] = document
+      copyChoices(batch, t, routers, at)
+      at++
+    }
+  }
+  if (at !== tokens) throw new Error(`internal: a trace of ${tokens} tokens gave ${at}`)
+  return { token_P, document_P, routers: routers ?? [] }
+}
+
+/** Routers of feed-forward networks: arms with experts in attention and arms without are asked the same. */
+const asked = ({ routers }: BatchTrace): readonly RouterTrace[] => routers.filter(({ module }) => module === 'ffn')
+
+const routersOf = (batch: BatchTrace, tokens: number): RouterChoices[] =>
+  asked(batch).flatMap(({ layer, experts, prototypes, expert_TK }) => {
+    const k = expert_TK.length / batch.token_T.length / prototypes
+    return Array.from({ length: prototypes }, (_, prototype) => ({
+      layer,
+      prototype,
+      experts: experts / prototypes,
+      k,
+      expert_PK: new Int32Array(tokens * k),
+    }))
+  })
+
+function copyChoices(batch: BatchTrace, t: number, routers: readonly RouterChoices[], at: number): void {
+  let router = 0
+  for (const { prototypes, expert_TK, kept_TK } of asked(batch))
+    for (let z = 0; z < prototypes; z++) {
+      const { k, experts, expert_PK } = routers[router++] as RouterChoices
+      for (let j = 0; j < k; j++) {
+        const choice = (t * prototypes + z) * k + j
+        expert_PK[at * k + j] = kept_TK[choice] ? (expert_TK[choice] as number) - z * experts : -1
+      }
+    }
+}
+
+/** Kept choices of each expert by a label of the token [labels, experts]; a negative label is left out. */
+export function tabulate({ experts, k, expert_PK }: RouterChoices, label_P: Int32Array, labels: number): Table {
+  const table = emptyTable(labels, experts)
+  for (const [i, expert] of expert_PK.entries()) {
+    const label = label_P[Math.floor(i / k)] as number
+    if (expert < 0 || label < 0) continue
+    const at = label * experts + expert
+    table.counts[at] = (table.counts[at] as number) + 1
+  }
+  return table
+}

@@ -1,0 +1,73 @@
+/**
+ * Labels of documents that an expert may care about: the period of the year, and the party.
+ *
+ * Years are grouped, because a year that has a single document is only another name for the document:
+ * what an expert tells of it would be what it tells of the document, and shuffling labels would change
+ * nothing.
+ */
+import type { Metadata } from '../../data/sources/documents.ts'
+
+/** A label of each document: an index into `names`, or −1 for a document without one. */
+export interface DocumentLabels {
+  readonly names: readonly string[]
+  readonly of: Int32Array
+}
+
+type Document = { readonly metadata?: Metadata }
+
+/** Widths of a period that read well. */
+const widths = [1, 2, 5, 10, 20, 25, 50, 100, 200, 250, 500, 1000]
+const usualPeriods = 10
+
+/**
+ * Years in equal spans that begin at multiples of their width, about ten of them: `1775–1799`. Spans
+ * without a document are left out.
+ */
+export function periodsOf(documents: readonly Document[]): DocumentLabels {
+  const years = documents.map(({ metadata }) => yearOf(metadata?.year))
+  const known = years.filter((year) => year !== undefined)
+  const first = known.reduce((a, b) => Math.min(a, b), Infinity)
+  const last = known.reduce((a, b) => Math.max(a, b), -Infinity)
+  const spans = (width: number) => Math.floor(last / width) - Math.floor(first / width) + 1
+  const apart = (width: number) => Math.abs(Math.log(spans(width) / usualPeriods))
+  const width = widths.reduce((best, width) => (apart(width) < apart(best) ? width : best), 1)
+  const nameOf = (span: number) => (width === 1 ? `${span}` : `${span * width}–${(span + 1) * width - 1}`)
+  const spanOf = years.map((year) => (year === undefined ? undefined : Math.floor(year / width)))
+  const present = [...new Set(spanOf)].filter((span) => span !== undefined).sort((a, b) => a - b)
+  return {
+    names: present.map(nameOf),
+    of: Int32Array.from(spanOf, (span) => (span === undefined ? -1 : present.indexOf(span))),
+  }
+}
+
+function yearOf(value: Metadata[string] | undefined): number | undefined {
+  const year = typeof value === 'string' && /^-?\d+$/.test(value.trim()) ? Number(value) : value
+  return typeof year === 'number' && Number.isInteger(year) ? year : undefined
+}
+
+/** Parties with fewer documents than this share of all (or than two) are too few to tell from their speakers. */
+const fewShare = 0.02
+
+/** Parties by name, the one with most documents first; those with few documents are `other`, at the end. */
+export function partiesOf(documents: readonly Document[]): DocumentLabels {
+  const parties = documents.map(({ metadata }) => {
+    const party = metadata?.party
+    return typeof party === 'string' && party.trim() !== '' ? party.trim() : undefined
+  })
+  const counts = new Map<string, number>()
+  for (const party of parties) if (party !== undefined) counts.set(party, (counts.get(party) ?? 0) + 1)
+  const least = Math.max(2, fewShare * documents.length)
+  const byCount = [...counts].sort(([a, m], [b, n]) => n - m || (a < b ? -1 : 1))
+  const names = byCount.filter(([name, count]) => count >= least && name !== other).map(([name]) => name)
+  const withOther = names.length < counts.size ? [...names, other] : names
+  return {
+    names: withOther,
+    of: Int32Array.from(parties, (party) => {
+      if (party === undefined) return -1
+      const index = names.indexOf(party)
+      return index < 0 ? names.length : index
+    }),
+  }
+}
+
+const other = 'other'

@@ -1,0 +1,213 @@
+/**
+ * Which experts of a trained run serve which years, parties and tokens.
+ *
+ * Think of every router as a label that the model puts on each token: the expert it goes to. The question
+ * is what that label tells of the token and of the document it stands in. It is asked of kept choices
+ * only, over the whole text and not only what was held out, where documents are too few for years.
+ *
+ * Counts give more information than there is. What chance gives is measured: labels of whole documents are
+ * exchanged, since tokens of a document are alike anyway, and tokens are exchanged between places.
+ */
+
+import { openRoutingTrace, type RoutingTraceOptions } from '../../infer/routing-trace.ts'
+import { type Random, randomFor, shuffle } from '../../step/random.ts'
+import type { ExpertProfile, Specialisation } from '../contract.ts'
+import { type Assignments, collectAssignments, type RouterChoices, tabulate } from './assignments.ts'
+import { type DocumentLabels, partiesOf, periodsOf } from './document-labels.ts'
+import { columnSums, entropy, mergeRows, mutualInformation, type Table } from './information.ts'
+import { topTokens } from './top-tokens.ts'
+
+/** Tokens listed for an expert. */
+const listed = 12
+/** Shuffles that a value by chance is the mean of. Those of documents only add up rows of a small table. */
+const shuffles = { documents: 200, tokens: 5 }
+
+export interface SpecialisationOptions extends RoutingTraceOptions {
+  /** What the run is called in the study. */
+  readonly arm: string
+}
+
+/**
+ * The specialisation of a run's newest checkpoint.
+ * @throws UsageError when there is no run or no checkpoint, or the model is dense
+ */
+export async function specialisation(directory: string, options: SpecialisationOptions): Promise<Specialisation> {
+  const trace = await openRoutingTrace(directory, options)
+  try {
+    const assignments = await collectAssignments(trace.batches(), trace.tokens)
+    const { arm } = options
+    const { source, documents, tokenizer, config } = trace
+    return specialisationOf(
+      assignments,
+      { periods: periodsOf(documents), parties: partiesOf(documents) },
+      { arm, seed: config.train.seed, source, show: tokenizer.show },
+    )
+  } finally {
+    await trace.close()
+  }
+}
+
+export interface Labels {
+  readonly periods: DocumentLabels
+  readonly parties: DocumentLabels
+}
+
+export interface About extends Pick<Specialisation, 'arm' | 'seed' | 'source'> {
+  /** Text of a token for people to read. */
+  readonly show: (token: number) => string
+}
+
+/** The specialisation of routers, from their choices. A label with fewer than two values is passed over. */
+export function specialisationOf(assignments: Assignments, labels: Labels, about: About): Specialisation {
+  const { token_P, document_P, routers } = assignments
+  const { arm, seed, source, show } = about
+  const documents = document_P.reduce((most, document) => Math.max(most, document), -1) + 1
+  const periods = onlySeen(labels.periods, document_P)
+  const parties = onlySeen(labels.parties, document_P)
+  const byDocument = routers.map((router) => tabulate(router, document_P, documents))
+  const { kind_P, tokenOf } = distinct(token_P)
+  const byToken = routers.map((router) => tabulate(router, kind_P, tokenOf.length))
+
+  const information: Specialisation['information'][number][] = []
+  for (const [of, { names, of: label }] of [
+    ['year', periods],
+    ['party', parties],
+  ] as const) {
+    if (names.length < 2) continue
+    const measure = (label: Int32Array) => byDocument.map((table) => mergeRows(table, label, names.length))
+    const random = randomFor(seed, 'specialisation', of)
+    const shuffled = meanOf(shuffles.documents, () =>
+      meanInformation(measure(shuffledLabels(label, documents, random))),
+    )
+    information.push({ of, ...measured(measure(label)), shuffled })
+  }
+  const random = randomFor(seed, 'specialisation', 'token')
+  const exchanged_P = kind_P.slice()
+  const shuffled = meanOf(shuffles.tokens, () => {
+    shuffle(exchanged_P, random)
+    return meanInformation(routers.map((router) => tabulate(router, exchanged_P, tokenOf.length)))
+  })
+  information.push({ of: 'token', ...measured(byToken), shuffled })
+
+  const occurrences = countsOf(kind_P, tokenOf.length)
+  return {
+    arm,
+    seed,
+    source,
+    tokens: token_P.length,
+    periods: periods.names,
+    parties: parties.names,
+    information,
+    experts: expertProfiles(routers, {
+      byToken,
+      periods: above(byDocument, periods, document_P),
+      parties: above(byDocument, parties, document_P),
+      describe: (token, count) => ({
+        text: show(tokenOf[token] as number),
+        count,
+        share: count / (occurrences[token] as number),
+      }),
+    }),
+  }
+}
+
+const meanInformation = (tables: readonly Table[]): number => mean(tables.map(mutualInformation))
+
+const measured = (tables: readonly Table[]) => ({
+  nats: meanInformation(tables),
+  entropy: mean(tables.map((table) => entropy(columnSums(table)))),
+})
+
+interface Views {
+  /** A table a router: kept choices by token, and [names, experts] how many times the usual share. */
+  readonly byToken: readonly Table[]
+  readonly periods: readonly Table[]
+  readonly parties: readonly Table[]
+  readonly describe: (token: number, count: number) => ExpertProfile['tokens'][number]
+}
+
+function expertProfiles(routers: readonly RouterChoices[], views: Views): ExpertProfile[] {
+  const keptInLayer = new Map<number, number>()
+  const kept = views.byToken.map(columnSums)
+  for (const [r, { layer }] of routers.entries())
+    keptInLayer.set(layer, (keptInLayer.get(layer) ?? 0) + sum(kept[r] as Float64Array))
+  return routers.flatMap(({ layer, prototype, experts }, r) => {
+    const top = topTokens(views.byToken[r] as Table, listed)
+    return Array.from({ length: experts }, (_, e): ExpertProfile => {
+      const inLayer = keptInLayer.get(layer) as number
+      return {
+        layer,
+        expert: prototype * experts + e,
+        share: inLayer > 0 ? (kept[r]?.[e] as number) / inLayer : 0,
+        tokens: (top[e] ?? []).map(({ token, count }) => views.describe(token, count)),
+        periods: column(views.periods[r] as Table, e),
+        parties: column(views.parties[r] as Table, e),
+      }
+    })
+  })
+}
+
+/** [names, experts] of each router: share of a label in the expert's tokens over its share in the text; 0 for a dead expert. */
+function above(byDocument: readonly Table[], { names, of }: DocumentLabels, document_P: Int32Array): Table[] {
+  const inText = countsOf(
+    document_P.map((document) => of[document] as number),
+    names.length,
+  )
+  const total = sum(inText)
+  return byDocument.map((table) => {
+    const merged = mergeRows(table, of, names.length)
+    const ofExpert = columnSums(merged)
+    const counts = merged.counts.map((count, i) => {
+      const label = Math.floor(i / merged.columns)
+      const usual = ((inText[label] as number) / total) * (ofExpert[i % merged.columns] as number)
+      return usual > 0 ? count / usual : 0
+    })
+    return { ...merged, counts }
+  })
+}
+
+/** Labels of documents that have tokens in the sample; names that none of them bears are left out. */
+function onlySeen({ names, of }: DocumentLabels, document_P: Int32Array): DocumentLabels {
+  const seen = new Set(document_P)
+  const label = of.map((label, document) => (seen.has(document) ? label : -1))
+  const present = names.map((_, i) => i).filter((i) => label.includes(i))
+  return { names: present.map((i) => names[i] as string), of: label.map((i) => present.indexOf(i)) }
+}
+
+/** The labels of labelled documents, exchanged among them. */
+function shuffledLabels(label: Int32Array, documents: number, random: Random): Int32Array {
+  const labelled = Array.from({ length: documents }, (_, d) => d).filter((d) => (label[d] as number) >= 0)
+  const values = Int32Array.from(labelled, (d) => label[d] as number)
+  shuffle(values, random)
+  const shuffled = new Int32Array(documents).fill(-1)
+  for (const [i, d] of labelled.entries()) shuffled[d] = values[i] as number
+  return shuffled
+}
+
+/** Token ids numbered without gaps: tables have no row for a token that is not there. */
+function distinct(token_P: Int32Array): { readonly kind_P: Int32Array; readonly tokenOf: readonly number[] } {
+  const kindOf = new Map<number, number>()
+  const kind_P = token_P.map((token) => {
+    const kind = kindOf.get(token) ?? kindOf.size
+    kindOf.set(token, kind)
+    return kind
+  })
+  return { kind_P, tokenOf: [...kindOf.keys()] }
+}
+
+/** Occurrences of each label from 0; negative ones are left out. */
+function countsOf(label_P: Int32Array, labels: number): Float64Array {
+  const counts = new Float64Array(labels)
+  for (const label of label_P) if (label >= 0) counts[label] = (counts[label] as number) + 1
+  return counts
+}
+
+const column = ({ rows, columns, counts }: Table, e: number): number[] =>
+  Array.from({ length: rows }, (_, row) => counts[row * columns + e] as number)
+
+const sum = (values: Float64Array): number => values.reduce((total, value) => total + value, 0)
+
+const mean = (values: readonly number[]): number =>
+  values.length === 0 ? 0 : values.reduce((total, value) => total + value, 0) / values.length
+
+const meanOf = (times: number, draw: () => number): number => mean(Array.from({ length: times }, draw))

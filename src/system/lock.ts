@@ -1,0 +1,195 @@
+/**
+ * One process trains in a run directory at a time. The lock is a file that tells who holds it: process,
+ * host, and when that process started, because the system gives the number of a dead process to another
+ * one some day. A lock whose holder is dead is taken over; one that cannot be judged (another host) is
+ * left to the user.
+ */
+import { execFile } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
+import { readFileSync, rmSync } from 'node:fs'
+import { link, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { hostname } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { RunError } from '../errors.ts'
+import { errorCode } from './disk.ts'
+import { isAlive } from './leftovers.ts'
+
+export const LOCK_FILE = '.lock'
+
+export interface RunLock {
+  /** Frees the run directory. Idempotent; a normal exit of the process does it as well. */
+  release(): Promise<void>
+}
+
+interface Holder {
+  readonly pid: number
+  readonly host: string
+  /** When the lock was taken, ISO 8601. */
+  readonly since: string
+  /** What tells the process from a later one of the same number; null where the system does not say. */
+  readonly start: string | null
+  /** Tells this lock from every other. */
+  readonly id: string
+}
+
+/**
+ * Locks a run directory, which must exist.
+ * @throws RunError naming the process that holds it.
+ */
+export async function lockRun(directory: string): Promise<RunLock> {
+  const path = join(directory, LOCK_FILE)
+  const self: Holder = {
+    pid: process.pid,
+    host: hostname(),
+    since: new Date().toISOString(),
+    start: await processStart(process.pid),
+    id: randomUUID(),
+  }
+  for (let attempt = 0; attempt < 5; attempt++) {
+    if ((await create(path, self)) && (await isStillOurs(path, self.id))) return held(path, self.id)
+    const holder = await readHolder(path)
+    if (holder === 'none') continue
+    if (holder !== 'unreadable') await refuseIfAlive(directory, path, holder)
+    await takeAway(path, holder === 'unreadable' ? undefined : holder.id)
+  }
+  throw new RunError(`cannot lock run ${directory}: other processes take and leave it; try again`)
+}
+
+/** Whether the process that a lock file's contents name lives on this machine; false too where that is not known. */
+export async function isHeldHere(contents: string): Promise<boolean> {
+  try {
+    const { pid, host, start = null } = JSON.parse(contents) as Partial<Holder>
+    if (host !== hostname() || !Number.isInteger(pid) || pid === undefined || !isAlive(pid)) return false
+    return start === null || start === (await processStart(pid))
+  } catch {
+    return false
+  }
+}
+
+/** Creates the lock with its contents in one step: another process never sees half of it. */
+async function create(path: string, self: Holder): Promise<boolean> {
+  const draft = `${path}.${self.id}`
+  try {
+    await writeFile(draft, JSON.stringify(self))
+    await link(draft, path)
+    return true
+  } catch (error) {
+    if (errorCode(error) === 'EEXIST') return false
+    if (!isWithoutLinks(error)) throw new RunError(`cannot lock ${path}: ${(error as Error).message}`)
+  } finally {
+    await rm(draft, { force: true })
+  }
+  try {
+    await writeFile(path, JSON.stringify(self), { flag: 'wx' })
+    return true
+  } catch (error) {
+    if (errorCode(error) === 'EEXIST') return false
+    throw new RunError(`cannot lock ${path}: ${(error as Error).message}`)
+  }
+}
+
+/**
+ * Whether the new lock stands. Another process that takes over a stale lock at the same time may move it
+ * away for an instant ({@link takeAway}), and whoever locks in that instant loses to the one put back.
+ */
+async function isStillOurs(path: string, id: string): Promise<boolean> {
+  for (let look = 0; look < 3; look++) {
+    await new Promise((resolve) => setTimeout(resolve, 20))
+    const holder = await readHolder(path)
+    if (typeof holder !== 'string') return holder.id === id
+  }
+  return false
+}
+
+/** File systems without hard links, such as FAT and some network ones. */
+function isWithoutLinks(error: unknown): boolean {
+  return ['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EINVAL'].includes(errorCode(error) ?? '')
+}
+
+async function readHolder(path: string): Promise<Holder | 'none' | 'unreadable'> {
+  try {
+    const holder = JSON.parse(await readFile(path, 'utf8')) as Partial<Holder>
+    if (Number.isInteger(holder.pid) && typeof holder.host === 'string' && typeof holder.id === 'string')
+      return { since: 'an unknown time', start: null, ...holder } as Holder
+  } catch (error) {
+    if (errorCode(error) === 'ENOENT') return 'none'
+    if (!(error instanceof SyntaxError)) throw new RunError(`cannot read ${path}: ${(error as Error).message}`)
+  }
+  // Without hard links its contents come a moment after the file; a power cut may leave it empty for good.
+  const { mtimeMs } = await stat(path)
+  if (Date.now() - mtimeMs > 2000) return 'unreadable'
+  await new Promise((resolve) => setTimeout(resolve, 500))
+  return 'none'
+}
+
+async function refuseIfAlive(directory: string, path: string, holder: Holder): Promise<void> {
+  const { pid, host, since, start } = holder
+  if (host !== hostname())
+    throw new RunError(
+      `run ${directory} is in use by process ${pid} on host ${host} since ${since}, which cannot be checked from ` +
+        `${hostname()}. If that process is gone, delete ${path} and try again`,
+    )
+  if (!isAlive(pid)) return
+  const startNow = await processStart(pid)
+  if (start !== null && startNow !== null && start !== startNow) return
+  throw new RunError(
+    pid === process.pid
+      ? `run ${directory} is already in use by this process, ${pid}, since ${since}`
+      : `run ${directory} is in use by process ${pid} since ${since}. Wait for it or stop it; if process ${pid} ` +
+          `is no training, delete ${path} and try again`,
+  )
+}
+
+/**
+ * Removes a stale lock, unless another process was faster and the file is that one's new lock by now:
+ * what was moved away is looked at again, and put back when it is not the stale one.
+ */
+async function takeAway(path: string, staleId: string | undefined): Promise<void> {
+  const moved = `${path}.${randomUUID()}`
+  try {
+    await rename(path, moved)
+  } catch (error) {
+    if (errorCode(error) === 'ENOENT') return
+    throw new RunError(`cannot take over ${path}: ${(error as Error).message}`)
+  }
+  const holder = await readHolder(moved)
+  const isStale = typeof holder === 'string' ? holder === 'unreadable' : holder.id === staleId
+  if (isStale) await rm(moved, { force: true })
+  else await rename(moved, path)
+}
+
+function held(path: string, id: string): RunLock {
+  const release = () => {
+    process.removeListener('exit', release)
+    try {
+      // A lock that was deleted by hand and taken by another process is not ours to remove.
+      if ((JSON.parse(readFileSync(path, 'utf8')) as Holder).id === id) rmSync(path)
+    } catch {}
+  }
+  process.once('exit', release)
+  return { release: async () => release() }
+}
+
+/**
+ * When a process started, as the system tells it: equal for equal processes, different for two that had
+ * the same number one after the other. Null where it is not told.
+ */
+async function processStart(pid: number): Promise<string | null> {
+  try {
+    if (process.platform === 'linux') {
+      const boot = await readFile('/proc/sys/kernel/random/boot_id', 'utf8')
+      const status = await readFile(`/proc/${pid}/stat`, 'utf8')
+      // Field 22, ticks since boot; field 2 is a name in parentheses that may hold anything.
+      const ticks = status.slice(status.lastIndexOf(')') + 2).split(' ')[19]
+      return ticks === undefined ? null : `${boot.trim()} ${ticks}`
+    }
+    if (process.platform === 'darwin') {
+      const { stdout } = await promisify(execFile)('ps', ['-o', 'lstart=', '-p', String(pid)], {
+        env: { ...process.env, LC_ALL: 'C', TZ: 'UTC' },
+      })
+      return stdout.trim() || null
+    }
+  } catch {}
+  return null
+}

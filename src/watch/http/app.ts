@@ -1,0 +1,205 @@
+/**
+ * The server as a function from requests to answers (api.ts says which). It knows runs by id only, and files of the
+ * page by a list; nothing that comes from outside becomes a path.
+ */
+import { type Context, Hono } from 'hono'
+import { bodyLimit } from 'hono/body-limit'
+import { html } from 'hono/html'
+import { checked } from '../../config/problems.ts'
+import type { Change, Collection, RoutingIndex, Series, SeriesAnswer } from '../api.ts'
+import type { WatchedRun } from '../runs/collection.ts'
+import type { Tracing } from '../tracing/tracing.ts'
+import { type Access, access, isOwnName } from './access.ts'
+import { Events } from './events.ts'
+import type { Page } from './page.ts'
+import { ProblemError, problemOf } from './problem.ts'
+import { asked, questions } from './questions.ts'
+
+/** What is served: a WatchedCollection, or a test's. */
+export interface Watched {
+  describe(): Collection
+  run(id: string): WatchedRun | undefined
+  onChange(listener: (change: Change) => void): () => void
+}
+
+export interface AppParts {
+  readonly collection: Watched
+  readonly tracing: Tracing
+  readonly page: Page
+  readonly access: Access
+}
+
+export interface App {
+  fetch(request: Request): Response | Promise<Response>
+  /** Ends answers that would go on for ever. */
+  close(): void
+}
+
+/** Bytes of a question: more than any text that is looked at. */
+const largestQuestion = 1 << 20
+/** Bytes of an answer of numbers. The page asks for a stretch of snapshots at a time. */
+const largestAnswer = 1 << 26
+
+export function createApp({ collection, tracing, page, access: rules }: AppParts): App {
+  const app = new Hono()
+  const events = new Events((listener) => collection.onChange(listener))
+  app.use(async (c, next) => {
+    await next()
+    for (const [name, value] of safety) c.res.headers.set(name, value)
+    // Elsewhere than on this machine a browser ignores it without TLS, and complains.
+    if (isOwnName(c)) c.res.headers.set('cross-origin-opener-policy', 'same-origin')
+  })
+  app.use(access(rules))
+  app.use('/api/*', async (c, next) => {
+    await next()
+    if (!c.res.headers.has('cache-control')) c.res.headers.set('cache-control', 'no-store')
+  })
+  app.post('/api/*', bodyLimit({ maxSize: largestQuestion, onError: tooLarge }))
+
+  app.get('/api/collection', (c) => c.json(collection.describe()))
+  app.get('/api/events', (c) => events.answer(c))
+  addRuns(app, collection)
+  addTracing(app, collection, tracing)
+
+  app.get('*', (c) => {
+    const file = page.get(c.req.path)
+    if (!file) throw new ProblemError(404, `There is nothing at ${c.req.path}.`)
+    const caching = file.hashed ? 'public, max-age=31536000, immutable' : 'no-cache'
+    return c.body(file.bytes, 200, { 'content-type': file.type, 'cache-control': caching })
+  })
+  app.notFound((c) => problem(c, new ProblemError(404, `There is nothing at ${c.req.path}.`)))
+  app.onError((error, c) => problem(c, problemOf(error)))
+  return { fetch: (request) => app.fetch(request), close: () => events.close() }
+}
+
+/** On every answer. uPlot and Preact set styles as properties, which needs no 'unsafe-inline'. */
+const safety = Object.entries({
+  'content-security-policy':
+    "default-src 'self'; img-src 'self' blob: data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+  'x-content-type-options': 'nosniff',
+  'referrer-policy': 'no-referrer',
+  'cross-origin-resource-policy': 'same-origin',
+})
+
+/** To a program as JSON, to somebody who opened an address as a page. */
+function problem(c: Context, { message, status }: ProblemError): Response | Promise<Response> {
+  if (!c.req.header('accept')?.includes('text/html')) return c.json({ problem: message }, status)
+  const page = html`<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+    <meta name="color-scheme" content="light dark"><title>Choir</title><h1>Choir</h1><p>${message}</p></html>`
+  return c.html(page, status)
+}
+
+const tooLarge = (): never => {
+  throw new ProblemError(413, `A question has ${largestQuestion} bytes at most.`)
+}
+
+function addRuns(app: Hono, collection: Watched): void {
+  app.get('/api/series', (c) => {
+    const { runs, metric, from, to, ...query } = asked(questions.series, c.req.query())
+    const range = { ...(from !== undefined && { from }), ...(to !== undefined && { to }) }
+    // A run that has gone since the page asked is one that lacks the metric.
+    const series = [...new Set(runs.split(','))].map((id) => collection.run(id)?.series(metric, { ...query, ...range }))
+    const answer: SeriesAnswer = {
+      metric,
+      x: query.x,
+      series: series.filter((one): one is Series => one !== undefined),
+    }
+    return c.json(answer)
+  })
+  app.get('/api/routing', (c) => {
+    const { run } = asked(questions.run, c.req.query())
+    return c.json(routingOf(runOf(collection, run)))
+  })
+  app.get('/api/routing/loads', (c) => {
+    const { run: id, from, to: given } = asked(questions.loads, c.req.query())
+    const run = runOf(collection, id)
+    const { steps, routers, experts } = routingOf(run)
+    if (given !== undefined && from > given)
+      throw new ProblemError(400, `invalid from and to: ${from} and ${given} (expected from before to)`)
+    // A run that was made anew may have fewer than the page knew of a moment ago: it gets what there is.
+    const to = Math.min(given ?? steps.length, steps.length)
+    const first = Math.min(from, to)
+    refuseLarge('to', to, (to - first) * routers.length * 2 * experts)
+    return floats(c, run.loads(first, to))
+  })
+  app.get('/api/routing/history', (c) => {
+    const { run, router } = routerOf(collection, c)
+    const { steps, experts } = routingOf(run)
+    refuseLarge('router', router, steps.length * 2 * experts)
+    return floats(c, run.history(router))
+  })
+  app.get('/api/routing/summary', (c) => {
+    const { run, router } = routerOf(collection, c)
+    return c.json(run.routingSummary(router))
+  })
+}
+
+function addTracing(app: Hono, collection: Watched, tracing: Tracing): void {
+  app.get('/api/documents', async (c) => {
+    const { run } = asked(questions.run, c.req.query())
+    return c.json(await tracing.documents(runOf(collection, run), c.req.raw.signal))
+  })
+  app.post('/api/trace', async (c) => {
+    const { run, text, document } = checked(questions.trace, await body(c), 'question')
+    const what = document === undefined ? { text: text ?? '' } : { document }
+    return c.json(await tracing.trace(runOf(collection, run), what, c.req.raw.signal))
+  })
+  app.post('/api/top-tokens', async (c) => {
+    const { run: id, router, expert } = checked(questions.topTokens, await body(c), 'question')
+    const run = runOf(collection, id)
+    const { routers } = routingOf(run)
+    const experts = routers[router]?.experts
+    if (experts === undefined) throw unknownRouter(router, routers.length)
+    if (expert >= experts)
+      throw new ProblemError(404, `unknown expert: ${expert} (router ${router} has experts 0 to ${experts - 1})`)
+    return c.json(await tracing.topTokens(run, { router, expert }, c.req.raw.signal))
+  })
+}
+
+function runOf(collection: Watched, id: string): WatchedRun {
+  const run = collection.run(id)
+  if (!run) throw new ProblemError(404, 'This run is not there (any more).')
+  return run
+}
+
+function routingOf(run: WatchedRun): RoutingIndex {
+  const routing = run.routing()
+  if (!routing)
+    throw new ProblemError(404, `The run ${run.summary().name} has no routing: it is dense, or has no step yet.`)
+  return routing
+}
+
+function routerOf(collection: Watched, c: Context): { run: WatchedRun; router: number } {
+  const { run: id, router } = asked(questions.router, c.req.query())
+  const run = runOf(collection, id)
+  const { routers } = routingOf(run)
+  if (router >= routers.length) throw unknownRouter(router, routers.length)
+  return { run, router }
+}
+
+/** A row is as wide as the widest: a file may have one of 16,384 experts, and thousands of one. */
+function refuseLarge(name: string, value: number, floats: number): void {
+  const bytes = floats * Float32Array.BYTES_PER_ELEMENT
+  if (bytes > largestAnswer)
+    throw new ProblemError(
+      400,
+      `invalid ${name}: ${value} (at most ${largestAnswer} bytes at a time; this is ${bytes})`,
+    )
+}
+
+const unknownRouter = (router: number, routers: number): ProblemError =>
+  new ProblemError(404, `unknown router: ${router} (there are ${routers}, from 0)`)
+
+async function body(c: Context): Promise<unknown> {
+  try {
+    return await c.req.json()
+  } catch {
+    throw new ProblemError(400, 'The question is not JSON.')
+  }
+}
+
+/** Little endian, as every machine that Node runs on has them. */
+function floats(c: Context, { buffer, byteOffset, byteLength }: Float32Array): Response {
+  const bytes = new Uint8Array(buffer, byteOffset, byteLength) as Uint8Array<ArrayBuffer>
+  return c.body(bytes, 200, { 'content-type': 'application/octet-stream' })
+}

@@ -1,0 +1,51 @@
+/** Questions as they come over the wire, and what is accepted of them. */
+import { z } from 'zod'
+import { checked } from '../../config/problems.ts'
+import { xAxes } from '../api.ts'
+
+const index = z.int().min(0)
+const run = z.string()
+
+export const questions = {
+  series: z.strictObject({
+    /** Ids, joined by commas. */
+    runs: z.string(),
+    metric: z.string(),
+    x: z.enum(xAxes).default('step'),
+    smoothing: z.number().min(0).lt(1).default(0),
+    points: z.int().min(10).max(10_000).default(800),
+    from: z.number().optional(),
+    to: z.number().optional(),
+  }),
+  run: z.strictObject({ run }),
+  loads: z.strictObject({ run, from: index.default(0), to: index.optional() }),
+  router: z.strictObject({ run, router: index }),
+  trace: z
+    .strictObject({ run, text: z.string().optional(), document: index.optional() })
+    .refine(({ text, document }) => (text === undefined) !== (document === undefined), {
+      path: ['text'],
+      message: 'expected either a text or the number of a document',
+    })
+    .refine(({ text }) => text === undefined || text.trim() !== '', { path: ['text'], message: 'expected some text' }),
+  topTokens: z.strictObject({ run, router: index, expert: index }),
+}
+
+/** What numbers look like in an address. */
+const number = /^-?\d+(?:\.\d+)?(?:e[+-]?\d+)?$/i
+
+/** Fields that are text, whatever they look like. */
+const texts: ReadonlySet<string> = new Set(['run', 'runs', 'metric'])
+
+/**
+ * The fields of an address. What is empty was not given.
+ * @throws UsageError naming field and value
+ */
+export function asked<Schema extends z.ZodType>(
+  schema: Schema,
+  query: Readonly<Record<string, string>>,
+): z.output<Schema> {
+  const fields = Object.entries(query)
+    .filter(([name, value]) => value !== '' && name !== 'token')
+    .map(([name, value]) => [name, !texts.has(name) && number.test(value) ? Number(value) : value])
+  return checked(schema, Object.fromEntries(fields), 'question')
+}

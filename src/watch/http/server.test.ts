@@ -1,0 +1,123 @@
+/** The server on real ports. */
+import { createServer, request } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { afterEach, describe, expect, test } from 'vitest'
+import { UsageError } from '../../errors.ts'
+import { fakePage, fakeWatched } from '../testing/fake-watched.ts'
+import { type Place, serveWatched, startWatch, type WatchServer } from './server.ts'
+
+const servers: { close(): unknown }[] = []
+afterEach(async () => {
+  for (const server of servers.splice(0)) await server.close()
+})
+
+async function served(place: Place = {}): Promise<WatchServer> {
+  const server = await serveWatched(fakeWatched(), fakePage, place)
+  servers.push(server)
+  return server
+}
+
+/** A port that another program has. */
+async function taken(port: number): Promise<number> {
+  const other = createServer()
+  await new Promise<void>((resolve, reject) => other.once('error', reject).listen(port, '127.0.0.1', () => resolve()))
+  servers.push(other)
+  return (other.address() as AddressInfo).port
+}
+
+describe('an address', () => {
+  test('is answered from the first request on, and no longer once closed', async () => {
+    const { address, close } = await served({ port: 0 })
+    expect(address).toMatch(/^http:\/\/127\.0\.0\.1:\d+\/$/)
+    expect(await (await fetch(address)).text()).toBe('<!doctype html>')
+    expect(await (await fetch(`${address}api/collection`)).json()).toMatchObject({ roots: ['runs'] })
+    await close()
+    await expect(fetch(address)).rejects.toThrow()
+  })
+
+  test('without a port is the first that is free from 6007 on', async () => {
+    const ports = await Promise.all(
+      [served(), served()].map(async (server) => Number(new URL((await server).address).port)),
+    )
+    expect(Math.min(...ports)).toBeGreaterThanOrEqual(6007)
+    expect(Math.max(...ports)).toBeLessThan(6057)
+    expect(new Set(ports).size).toBe(2)
+  })
+
+  test('may name thousands of runs', async () => {
+    const { address } = await served({ port: 0 })
+    const url = new URL('/api/series?metric=m', address)
+    url.searchParams.set('runs', Array.from({ length: 5000 }, (_, run) => `run${1e6 + run}`).join(','))
+    expect((await fetch(url)).status).toBe(200)
+  })
+
+  test('with a token has it, opens without it in the end, and is closed to others', async () => {
+    const { address } = await served({ port: 0, host: '0.0.0.0', token: 'only we know' })
+    const url = new URL(address)
+    expect(url.searchParams.get('token')).toBe('only we know')
+    url.hostname = '127.0.0.1'
+    const first = await fetch(url, { redirect: 'manual' })
+    expect(first.headers.get('location')).toBe('/')
+    const cookie = first.headers.get('set-cookie')?.split(';')[0] ?? ''
+    expect((await fetch(new URL('/', url), { headers: { cookie } })).status).toBe(200)
+    expect((await fetch(new URL('/', url))).status).toBe(401)
+  })
+})
+
+describe('wrong usage', () => {
+  test('a text that is not there', async () => {
+    await expect(startWatch({ roots: ['src'], data: ['no-such-text'], port: 0 })).rejects.toThrow(
+      new UsageError('invalid --data: "no-such-text" (there is no such file or folder)'),
+    )
+  })
+
+  test('a port that is taken, when it was asked for', async () => {
+    const port = await taken(0)
+    await expect(served({ port })).rejects.toThrow(
+      new UsageError(`invalid --port: ${port} is taken by another program (choose another, or leave --port out)`),
+    )
+  })
+
+  test('an address of another machine', async () => {
+    await expect(served({ port: 0, host: '192.0.2.1', token: 'long enough' })).rejects.toThrow(UsageError)
+    await expect(served({ port: 0, host: '192.0.2.1', token: 'long enough' })).rejects.toThrow(
+      'invalid --host: "192.0.2.1"',
+    )
+  })
+
+  test.each(['0.0.0.0', '::', '10.1.2.3', 'machine.example'])('%s without a token', async (host) => {
+    await expect(served({ port: 0, host })).rejects.toThrow(UsageError)
+    await expect(served({ port: 0, host })).rejects.toThrow('add --token')
+  })
+
+  test('a token that can be guessed', async () => {
+    await expect(served({ port: 0, token: 'abc' })).rejects.toThrow('invalid --token: it has 3 characters')
+  })
+})
+
+test('a name that was made to point here is refused on the wire', async () => {
+  const { address } = await served({ port: 0 })
+  const { port } = new URL(address)
+  const status = await new Promise((resolve, reject) => {
+    request({ host: '127.0.0.1', port, headers: { host: `evil.example:${port}` } }, (answer) => {
+      answer.resume()
+      resolve(answer.statusCode)
+    })
+      .on('error', reject)
+      .end()
+  })
+  expect(status).toBe(403)
+})
+
+test('closing ends pages that listen', async () => {
+  const { address, close } = await served({ port: 0 })
+  const answer = await fetch(`${address}api/events`)
+  const reader = answer.body?.getReader()
+  await reader?.read()
+  await close()
+  // Ended or cut off, but not open.
+  await reader?.read().then(
+    ({ done }) => expect(done).toBe(true),
+    () => undefined,
+  )
+})

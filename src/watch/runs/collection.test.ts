@@ -1,0 +1,413 @@
+import { linkSync } from 'node:fs'
+import { appendFile, mkdir, mkdtemp, realpath, rename, rm, symlink, utimes, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import { UsageError } from '../../errors.ts'
+import { lockRun } from '../../system/lock.ts'
+import type { Change, RunSummary } from '../api.ts'
+import { WatchedCollection } from './collection.ts'
+import { RunDirectoryReader } from './run-directory-reader.ts'
+
+let folder: string
+const open: WatchedCollection[] = []
+beforeEach(async () => {
+  folder = await realpath(await mkdtemp(join(tmpdir(), 'choir-collection-')))
+})
+afterEach(async () => {
+  await Promise.all(open.splice(0).map((collection) => collection.close()))
+  await rm(folder, { recursive: true })
+})
+
+async function watch(...roots: string[]): Promise<WatchedCollection> {
+  const collection = await WatchedCollection.open(roots.length > 0 ? roots : [folder], { pollMs: 10 })
+  open.push(collection)
+  return collection
+}
+
+/** Waits until everything that is there was read. */
+const read = (collection: WatchedCollection) =>
+  vi.waitFor(() => expect(collection.describe().progress).toBeNull(), { timeout: 10_000, interval: 5 })
+const names = (collection: WatchedCollection) => collection.describe().runs.map(({ name }) => name)
+const only = (collection: WatchedCollection): RunSummary => {
+  const { runs } = collection.describe()
+  if (runs.length !== 1 || !runs[0]) throw new Error(`expected one run, got ${runs.map(({ name }) => name)}`)
+  return runs[0]
+}
+
+const config = (steps: number, more: object = {}) => ({
+  version: '0.1.0',
+  created: '2026-01-02T03:04:05.000Z',
+  model: { layers: 2, width: 32, heads: 2, moe: { experts: 4, ...more } },
+  data: { source: ['a.txt', 'b.txt'] },
+  train: { steps },
+})
+const train = (step: number) => ({
+  kind: 'train',
+  step,
+  tokens: 100 * step,
+  loss: 10 / step,
+  tokens_per_second: 200,
+  step_ms: 500,
+})
+const routing = (step: number, layer: number) => ({
+  step,
+  layer,
+  module: 'ffn',
+  capacity: null,
+  tokens_per_expert: [step, layer, 0, 1],
+  kept_per_expert: [step, layer, 0, 0],
+})
+const lines = (records: readonly object[]) => records.map((record) => `${JSON.stringify(record)}\n`).join('')
+
+async function put(path: string, contents: string | object): Promise<void> {
+  await mkdir(dirname(join(folder, path)), { recursive: true })
+  await writeFile(join(folder, path), typeof contents === 'string' ? contents : JSON.stringify(contents))
+}
+
+async function putRun(path: string, steps: number, done: number): Promise<void> {
+  await put(`${path}/config.json`, config(steps))
+  await put(`${path}/metrics.jsonl`, lines(Array.from({ length: done }, (_, index) => train(index + 1))))
+}
+
+/** As if nobody had written for an hour. */
+async function quiet(path: string): Promise<void> {
+  const then = new Date(Date.now() - 3_600_000)
+  for (const name of ['config.json', 'metrics.jsonl', 'routing.jsonl'])
+    await utimes(join(folder, path, name), then, then).catch(() => {})
+}
+
+test('a run in full: configuration, last values, curves, experts', async () => {
+  await putRun('a', 4, 4)
+  await appendFile(
+    join(folder, 'a/metrics.jsonl'),
+    lines([{ kind: 'eval', step: 4, tokens: 400, loss: 3, bits_per_byte: 1.5 }]),
+  )
+  await put('a/routing.jsonl', lines([2, 4].flatMap((step) => [routing(step, 0), routing(step, 1)])))
+  // Another is being written.
+  for (const name of ['step-00000002', 'step-00000004', '.step-00000006-new'])
+    await mkdir(join(folder, 'a/checkpoints', name), { recursive: true })
+  const collection = await watch()
+  await read(collection)
+  const summary = only(collection)
+  expect(summary).toMatchObject({
+    name: 'a',
+    kind: 'choir',
+    state: 'finished',
+    step: 4,
+    steps: 4,
+    tokens: 400,
+    loss: 2.5,
+    heldOutLoss: 3,
+    bitsPerByte: 1.5,
+    tokensPerSecond: 200,
+    secondsLeft: null,
+    created: Date.UTC(2026, 0, 2, 3, 4, 5),
+    lines: 5,
+    reading: false,
+    metrics: ['train/loss', 'train/tokens_per_second', 'train/step_ms', 'eval/loss', 'eval/bits_per_byte'],
+    routed: true,
+    traceable: true,
+    checkpoint: expect.stringMatching(/^step-00000004 /),
+  })
+  expect(summary.id).toMatch(/^[0-9a-f]{10}$/)
+  expect(summary.config).toMatchObject({ 'model.moe.experts': 4, 'train.steps': 4, 'data.source': 'a.txt,b.txt' })
+  expect(summary).not.toHaveProperty('problem')
+  expect(collection.describe().roots).toEqual([folder])
+
+  const run = collection.run(summary.id)
+  expect(run?.directory).toBe(join(folder, 'a'))
+  const all = { smoothing: 0, points: 100 }
+  expect(run?.series('train/loss', { x: 'tokens', ...all })).toMatchObject({ run: summary.id, x: [100, 200, 300, 400] })
+  const flops = run?.series('train/loss', { x: 'flops', ...all })?.x ?? []
+  expect(flops[0]).toBeGreaterThan(100 * 6 * 32)
+  expect(run?.routing()).toMatchObject({ run: summary.id, experts: 4, steps: [2, 4] })
+  expect([...(run?.loads(1, 2) ?? [])]).toEqual([4, 0, 0, 1, 4, 0, 0, 0, 4, 1, 0, 1, 4, 1, 0, 0])
+  expect(run?.routingSummary(1).drop_rate).toEqual([null, null])
+  expect(collection.run('0000000000')).toBeUndefined()
+})
+
+test('a run that is written is followed, and changes are told at most twice a second', async () => {
+  await putRun('a', 100, 2)
+  const collection = await watch()
+  const told: { change: Change; at: number }[] = []
+  collection.onChange((change) => told.push({ change, at: performance.now() }))
+  await read(collection)
+  expect(only(collection)).toMatchObject({ state: 'running', step: 2, secondsLeft: 49 })
+  for (let step = 3; step <= 30; step++) {
+    await appendFile(join(folder, 'a/metrics.jsonl'), lines([train(step)]))
+    await new Promise((resolve) => setTimeout(resolve, 40))
+  }
+  await vi.waitFor(() => expect(only(collection)).toMatchObject({ step: 30, secondsLeft: 35 }))
+  await vi.waitFor(() => expect(told.at(-1)?.change.version).toBe(collection.describe().version), { timeout: 3000 })
+  const { id } = only(collection)
+  for (const { change } of told) expect(change.runs).toEqual([id])
+  expect(told.length).toBeGreaterThan(1)
+  const gaps = told.slice(1).map(({ at }, index) => at - (told[index]?.at ?? 0))
+  expect(Math.min(...gaps)).toBeGreaterThan(450)
+  const versions = told.map(({ change }) => change.version)
+  expect(versions).toEqual([...versions].sort((a, b) => a - b))
+})
+
+test('runs appear, begin anew and go', async () => {
+  const collection = await watch()
+  await read(collection)
+  expect(names(collection)).toEqual([])
+  await putRun('new', 5, 5)
+  await vi.waitFor(() => expect(names(collection)).toEqual(['new']))
+  await vi.waitFor(() => expect(only(collection).step).toBe(5))
+  await putRun('new', 5, 1)
+  await vi.waitFor(() => expect(only(collection)).toMatchObject({ step: 1, lines: 1 }))
+  await rm(join(folder, 'new'), { recursive: true })
+  await vi.waitFor(() => expect(names(collection)).toEqual([]))
+})
+
+test('who has seen a run under another server, or before it was made anew, does not take it for the same', async () => {
+  const shown = async (collection: WatchedCollection) => {
+    await read(collection)
+    const generation = await vi.waitFor(() => {
+      const routing = collection.run(only(collection).id)?.routing()
+      expect(routing).toBeDefined()
+      return routing?.generation
+    })
+    return { generation, version: collection.describe().version }
+  }
+  const make = async () => {
+    await putRun('a', 4, 4)
+    await put('a/routing.jsonl', lines([routing(2, 0), routing(2, 1)]))
+  }
+  await make()
+  const collection = await watch()
+  const seen = [await shown(collection), await shown(await watch())]
+  await rm(join(folder, 'a'), { recursive: true })
+  await vi.waitFor(() => expect(names(collection)).toEqual([]))
+  await make()
+  await vi.waitFor(() => expect(names(collection)).toEqual(['a']))
+  seen.push(await shown(collection))
+  expect(new Set(seen.map(({ generation }) => generation)).size).toBe(3)
+  expect(new Set(seen.map(({ version }) => version)).size).toBe(3)
+})
+
+test('a clock that is put back an hour holds nothing up', async () => {
+  await putRun('a', 5, 1)
+  const collection = await watch()
+  const told: Change[] = []
+  collection.onChange((change) => told.push(change))
+  await read(collection)
+  const now = Date.now.bind(Date)
+  vi.spyOn(Date, 'now').mockImplementation(() => now() - 3_600_000)
+  try {
+    await putRun('a', 5, 4)
+    await putRun('b', 5, 5)
+    await vi.waitFor(() => expect(collection.describe().runs).toMatchObject([{ step: 4 }, { step: 5 }]))
+    await vi.waitFor(() => expect(told.at(-1)?.version).toBe(collection.describe().version), { timeout: 3000 })
+  } finally {
+    vi.restoreAllMocks()
+  }
+})
+
+test('states: who writes is running, who is done is finished, who went quiet was stopped', async () => {
+  await putRun('running', 10, 3)
+  await putRun('finished', 3, 3)
+  await putRun('stopped', 10, 3)
+  await putRun('thinking', 10, 3)
+  for (const name of ['finished', 'stopped', 'thinking']) await quiet(name)
+  // A long evaluation writes nothing; the process that holds the run is there all the same.
+  const lock = await lockRun(join(folder, 'thinking'))
+  // Of a process that was killed, the lock stays.
+  await put('stopped/.lock', { pid: 2 ** 30, host: 'elsewhere', id: 'x', since: '' })
+  const collection = await watch()
+  await read(collection)
+  const states = () => Object.fromEntries(collection.describe().runs.map(({ name, state }) => [name, state]))
+  expect(states()).toEqual({ running: 'running', finished: 'finished', stopped: 'stopped', thinking: 'running' })
+  await lock.release()
+  await vi.waitFor(() => expect(states()).toMatchObject({ thinking: 'stopped' }))
+})
+
+test('a run is stopped as soon as its process lets it go, and running when another goes on with it', async () => {
+  await putRun('demo', 10, 3)
+  const lock = await lockRun(join(folder, 'demo'))
+  const collection = await watch()
+  await read(collection)
+  expect(only(collection).state).toBe('running')
+  await putRun('demo', 10, 4)
+  await lock.release()
+  await vi.waitFor(() => expect(only(collection)).toMatchObject({ state: 'stopped', step: 4 }))
+  const next = await lockRun(join(folder, 'demo'))
+  await vi.waitFor(() => expect(only(collection).state).toBe('running'))
+  await next.release()
+  await vi.waitFor(() => expect(only(collection).state).toBe('stopped'))
+})
+
+test('a damaged run tells its problem, shows what can be read, and the others are as they were', async () => {
+  await putRun('good', 3, 3)
+  await putRun('broken', 3, 2)
+  await put('broken/config.json', '{"model": {')
+  await putRun('invalid', 3, 2)
+  await put('invalid/config.json', { ...config(3), model: { layers: -1 } })
+  await putRun('noisy', 3, 3)
+  await appendFile(join(folder, 'noisy/metrics.jsonl'), 'oops\n')
+  const collection = await watch()
+  await read(collection)
+  const [broken, good, invalid, noisy] = collection.describe().runs
+  expect(broken).toMatchObject({ name: 'broken', state: 'unreadable', problem: 'config.json is not JSON', step: 2 })
+  expect(good).toMatchObject({ name: 'good', state: 'finished', step: 3 })
+  expect(good).not.toHaveProperty('problem')
+  expect(invalid).toMatchObject({ state: 'unreadable', step: 2, steps: 3, config: { 'model.layers': -1 } })
+  expect(invalid?.problem).toContain('model.layers')
+  expect(noisy).toMatchObject({ state: 'finished', problem: 'metrics.jsonl: line 4 is not JSON; lines left out: 1' })
+})
+
+test('what is there and cannot be read is told, and read once it can be', async () => {
+  await putRun('a', 3, 3)
+  const config = join(folder, 'a/config.json')
+  await rename(config, join(folder, 'outside'))
+  await symlink(join(folder, 'outside'), config)
+  const collection = await watch(join(folder, 'a'))
+  await read(collection)
+  expect(only(collection)).toMatchObject({ state: 'unreadable', problem: expect.stringMatching(/^config.json cannot/) })
+  // The same file, by its number and times.
+  await rename(join(folder, 'outside'), config)
+  await vi.waitFor(() => expect(only(collection)).toMatchObject({ state: 'finished', steps: 3 }))
+  expect(only(collection)).not.toHaveProperty('problem')
+})
+
+test('runs are found below, by name in the order of numbers; other folders are passed over', async () => {
+  await putRun('runs/b10', 1, 1)
+  await putRun('runs/b9', 1, 1)
+  await putRun('runs/deep/er/a', 1, 1)
+  await putRun('runs/node_modules/x', 1, 1)
+  await putRun('runs/.hidden', 1, 1)
+  await putRun('1/2/3/4/5/6/7/too-deep', 1, 1)
+  // A model of someone else, and data.
+  await put('other/config.json', { architectures: ['GPT'] })
+  await put('other/data.jsonl', lines([{ text: 'layer' }]))
+  const collection = await watch()
+  await read(collection)
+  expect(names(collection)).toEqual(['runs/b9', 'runs/b10', 'runs/deep/er/a'])
+  const one = await watch(join(folder, 'runs/b9'), join(folder, 'runs'))
+  await read(one)
+  // The folder itself by its own name; found twice, it is there once.
+  expect(names(one)).toEqual(['b9', 'b10', 'deep/er/a'])
+  const idOf = (of: WatchedCollection, name: string) => of.describe().runs.find((run) => run.name === name)?.id
+  expect(idOf(one, 'b9')).toBe(idOf(collection, 'runs/b9'))
+})
+
+test('a folder of very many files hides no run beside it, and none that has gone stays', async () => {
+  for (const name of ['a', 'm', 'z']) await putRun(name, 1, 1)
+  await put('full/0', '')
+  for (let file = 1; file <= 20_000; file++) linkSync(join(folder, 'full/0'), join(folder, `full/${file}`))
+  const collection = await watch()
+  await read(collection)
+  expect(names(collection)).toEqual(['a', 'm', 'z'])
+  await rm(join(folder, 'm'), { recursive: true })
+  await vi.waitFor(() => expect(names(collection)).toEqual(['a', 'z']))
+})
+
+test('links do not lead outside, nor in circles', async () => {
+  await putRun('outside/run', 3, 3)
+  await putRun('root/run', 3, 1)
+  await symlink(join(folder, 'outside'), join(folder, 'root/away'))
+  await symlink(join(folder, 'root'), join(folder, 'root/circle'))
+  await put('root/linked/config.json', config(3))
+  await symlink(join(folder, 'outside/run/metrics.jsonl'), join(folder, 'root/linked/metrics.jsonl'))
+  const collection = await watch(join(folder, 'root'))
+  await read(collection)
+  expect(collection.describe().runs).toMatchObject([
+    { name: 'linked', step: 0, lines: 0, metrics: [], problem: expect.stringMatching(/^metrics.jsonl cannot be read/) },
+    { name: 'run', step: 1 },
+  ])
+})
+
+test('names in files and folders are data', async () => {
+  const hostile = '<img src=x onerror=alert(1)>'
+  await putRun(`${hostile}`, 2, 2)
+  await put(
+    `${hostile}/config.json`,
+    JSON.stringify({ ...config(2), data: { source: hostile } }).replace('"version"', '"__proto__":{"a":1},"version"'),
+  )
+  await appendFile(join(folder, hostile, 'metrics.jsonl'), `{"kind":"train","step":3,"${hostile}":1,"__proto__":2}\n`)
+  const collection = await watch()
+  await read(collection)
+  const summary = only(collection)
+  expect([summary.name, summary.config['data.source']]).toEqual([hostile, hostile])
+  expect(summary.metrics).toContain(`train/${hostile}`)
+  expect(Object.getPrototypeOf(summary.config)).toBe(Object.prototype)
+})
+
+test('a line of 20 MB in every file does nothing but take its place', async () => {
+  await putRun('a', 4, 3)
+  const long = `{"kind":"train","step":4,"name":"${'x'.repeat(20 << 20)}"}\n`
+  await appendFile(join(folder, 'a/metrics.jsonl'), long)
+  await appendFile(join(folder, 'a/metrics.jsonl'), lines([train(4)]))
+  await put('a/routing.jsonl', `${long}${lines([routing(4, 0), routing(4, 1)])}`)
+  const collection = await watch()
+  await read(collection)
+  expect(only(collection)).toMatchObject({
+    step: 4,
+    lines: 5,
+    state: 'finished',
+    routed: true,
+    problem: 'lines longer than 8 MiB are left out: 2',
+  })
+})
+
+test('a trace of Megatron-Core is opened by what it holds, its ranks as one', async () => {
+  const chosen = (step: number, rank: number) => ({ step, block: 'decoder', layer: 1, rank, top_indices: [[rank, 3]] })
+  const python = (records: readonly object[]) => lines(records).replaceAll('":', '": ')
+  await put('trace/rank0.jsonl', python([chosen(0, 0), chosen(1, 0)]))
+  await put('trace/rank1.jsonl', python([chosen(0, 1), chosen(1, 1)]))
+  await put('trace/notes.jsonl', '{"a":1}\n')
+  const collection = await watch()
+  await read(collection)
+  await vi.waitFor(() => expect(only(collection)).toMatchObject({ name: 'trace', kind: 'trace', step: 1, lines: 4 }))
+  const run = collection.run(only(collection).id)
+  await vi.waitFor(() => expect(run?.routing()?.steps).toEqual([0, 1]), { timeout: 5000 })
+  expect([...(run?.loads(0, 1) ?? [])]).toEqual([1, 1, 0, 2, 1, 1, 0, 2])
+  expect(await run?.recorded?.(1)).toMatchObject({ step: 1, tokens: ['', ''], routers: [{ expert: [0, 3, 1, 3] }] })
+
+  await put('trace/rank0.jsonl', python([chosen(0, 2)]))
+  await vi.waitFor(() => expect([...(run?.loads(0, 1) ?? [])]).toEqual([0, 1, 1, 2, 0, 1, 1, 2]), {
+    timeout: 5000,
+  })
+})
+
+test('a configuration nested without end is a problem of that run alone', async () => {
+  await putRun('deep', 3, 2)
+  const nested = '['.repeat(100_000) + ']'.repeat(100_000)
+  await put('deep/config.json', `{"model":{"layers":${nested}},"train":{"steps":[${nested}]}}`)
+  await putRun('good', 3, 3)
+  const collection = await watch()
+  await read(collection)
+  expect(collection.describe().runs).toMatchObject([
+    { name: 'deep', state: 'unreadable', step: 2 },
+    { name: 'good', state: 'finished' },
+  ])
+})
+
+test('a run at which our own reader fails says so, and the others go on', async () => {
+  await putRun('bad', 3, 2)
+  await putRun('good', 3, 3)
+  const poll = RunDirectoryReader.prototype.poll
+  vi.spyOn(RunDirectoryReader.prototype, 'poll').mockImplementation(function (this: RunDirectoryReader) {
+    return this.directory.endsWith('bad') ? Promise.reject(new TypeError('oops')) : poll.call(this)
+  })
+  const collection = await watch()
+  await read(collection)
+  expect(collection.describe().runs).toMatchObject([
+    { name: 'bad', state: 'unreadable', problem: 'internal: oops' },
+    { name: 'good', state: 'finished', step: 3 },
+  ])
+})
+
+test('a folder that is not there, or is a file, is refused by name', async () => {
+  await put('file', '')
+  for (const [name, reason] of [
+    ['none', 'there is no such folder'],
+    ['file', 'it is a file'],
+  ] as const) {
+    const opening = WatchedCollection.open([join(folder, name)])
+    await expect(opening).rejects.toThrow(UsageError)
+    await expect(opening).rejects.toThrow(`${JSON.stringify(join(folder, name))}: ${reason} (expected`)
+  }
+})

@@ -1,0 +1,92 @@
+/** What config.json says to a reader that must live with any file: some of it, and what is wrong with the rest. */
+import { UsageError } from '../../errors.ts'
+import { describeModel } from '../../model/describe.ts'
+import { routedModules } from '../../model/parameters.ts'
+import { parseRunConfig } from '../../run/load-config.ts'
+import type { FlatConfig } from '../api.ts'
+import { isRecord } from './metric-columns.ts'
+import type { ExpectedRouters } from './routing-history.ts'
+
+export interface KnownConfig {
+  readonly fields: FlatConfig
+  readonly steps: number | null
+  readonly created: number | null
+  /** FLOPs of the model to train on a token. */
+  readonly flopsPerToken: number | null
+  /** Null for a dense model, and where the model is not known. */
+  readonly routers: ExpectedRouters | null
+  readonly problem?: string
+}
+
+export const unknownConfig: KnownConfig = {
+  fields: {},
+  steps: null,
+  created: null,
+  flopsPerToken: null,
+  routers: null,
+}
+
+/** Whether the text is a Choir configuration, be it invalid; undefined when it is not even JSON. */
+export function isRunConfig(text: string): boolean | undefined {
+  try {
+    const stored: unknown = JSON.parse(text)
+    return isRecord(stored) && isRecord(stored.model) && isRecord(stored.train)
+  } catch {
+    return undefined
+  }
+}
+
+export function readRunConfig(text: string): KnownConfig {
+  let stored: unknown
+  try {
+    stored = JSON.parse(text)
+  } catch {
+    return { ...unknownConfig, problem: 'config.json is not JSON' }
+  }
+  if (!isRecord(stored)) return { ...unknownConfig, problem: 'config.json holds no fields' }
+  const sections = ['model', 'data', 'train', 'runtime'].filter((name) => Object.hasOwn(stored, name))
+  const created = typeof stored.created === 'string' ? Date.parse(stored.created) : Number.NaN
+  const found = {
+    ...unknownConfig,
+    // Not assigned one by one: a field may have any name, `__proto__` too.
+    fields: Object.fromEntries(sections.flatMap((name) => flat(stored[name], name)).slice(0, MOST_FIELDS)),
+    created: Number.isNaN(created) ? null : created,
+  }
+  try {
+    const { model, train } = parseRunConfig(text, 'config.json')
+    if (model.layers > MOST_LAYERS)
+      throw new UsageError(
+        `invalid model.layers: ${model.layers} (the dashboard shows models of ${MOST_LAYERS} at most)`,
+      )
+    const layers = Array.from({ length: model.layers }, (_, layer) => routedModules(model, layer).length)
+    const routers = layers.reduce((sum, count) => sum + count, 0)
+    const { flopsPerToken } = describeModel(model)
+    const known = model.moe && { routers, prototypes: model.moe.prototypes }
+    return { ...found, steps: train.steps, flopsPerToken, routers: known }
+  } catch (error) {
+    const { steps } = isRecord(stored.train) ? stored.train : {}
+    const known = typeof steps === 'number' && steps > 0 ? steps : null
+    return { ...found, steps: known, problem: `config.json: ${(error as Error).message.slice(0, LONGEST_PROBLEM)}` }
+  }
+}
+
+/** More than any model has: a table of the tensors of 10^9 layers would take all memory, and the server with it. */
+const MOST_LAYERS = 512
+const MOST_FIELDS = 500
+/** A name is sent with each of its fields, to every page, with every change. */
+const LONGEST_NAME = 200
+const LONGEST_TEXT = 500
+const LONGEST_PROBLEM = 2000
+const DEEPEST = 8
+
+function flat(value: unknown, path: string, depth = 0): [string, string | number | boolean | null][] {
+  if (path.length > LONGEST_NAME) return []
+  if (isRecord(value) && depth < DEEPEST)
+    return Object.entries(value).flatMap(([key, below]) => flat(below, `${path}.${key}`, depth + 1))
+  if (value === null || typeof value === 'number' || typeof value === 'boolean') return [[path, value]]
+  const text = typeof value === 'string' ? value : Array.isArray(value) ? value.map(shown).join(',') : shown(value)
+  return [[path, text.slice(0, LONGEST_TEXT)]]
+}
+
+/** An element of a list; what is nested deeper than any configuration is not looked into. */
+const shown = (value: unknown): string => (typeof value === 'object' && value !== null ? '…' : String(value))

@@ -1,0 +1,214 @@
+/**
+ * A run directory of Choir, read only through its files, by anyone at any time: while another process or another
+ * machine writes them, and years later.
+ */
+import { stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { median } from '../../step/statistics.ts'
+import { isHeldHere, LOCK_FILE } from '../../system/lock.ts'
+import type { RoutingHistory, RoutingIndex, RunState, RunSummary, Series } from '../api.ts'
+import { readInside } from './confined.ts'
+import { MetricColumns } from './metric-columns.ts'
+import { newestCheckpoint } from './newest-checkpoint.ts'
+import { RoutingLog } from './routing-history.ts'
+import { type Found, type PolledRun, type PollResult, QUIET, SETTLED, TURN } from './run.ts'
+import { type KnownConfig, readRunConfig, unknownConfig } from './run-config.ts'
+import { type SeriesQuery, seriesOf } from './series.ts'
+import { LineTail } from './tail.ts'
+
+/** A configuration takes some kilobytes. */
+export const LONGEST_CONFIG = 1 << 20
+
+const REFUSED = 'cannot be read (no permission, no plain file, or a link that leads outside)'
+
+/** Steps whose median tells how long one takes. */
+const RECENT = 50
+
+export class RunDirectoryReader implements PolledRun {
+  readonly kind = 'choir'
+  readonly id: string
+  readonly directory: string
+  private readonly found: Found
+  private readonly columns = new MetricColumns()
+  private readonly metrics: LineTail
+  private routingLog = new RoutingLog()
+  private readonly routingTail: LineTail
+  private config: KnownConfig = unknownConfig
+  private configStamp = ''
+  private configChanged = 0
+  private checkpoint: string | null = null
+  private isLocked = false
+  /** When a process that held the run was first seen to hold it no more. */
+  private leftAt = Number.NEGATIVE_INFINITY
+  private isReading = true
+  private memory = Number.POSITIVE_INFINITY
+  private told = ''
+
+  constructor(found: Found) {
+    this.found = found
+    this.id = found.id
+    this.directory = found.directory
+    this.metrics = new LineTail(found.root, join(found.directory, 'metrics.jsonl'), {
+      line: (bytes) => this.columns.add(bytes),
+      replaced: () => this.columns.clear(),
+    })
+    this.routingTail = new LineTail(found.root, join(found.directory, 'routing.jsonl'), {
+      line: (bytes, start) => this.routingLog.add(bytes, start, this.routingTail.size),
+      replaced: () => this.routingLog.clear(),
+    })
+  }
+
+  get progress(): { readonly done: number; readonly of: number } | null {
+    if (!this.isReading) return null
+    const { metrics, routingTail } = this
+    return { done: metrics.position + routingTail.position, of: metrics.size + routingTail.size }
+  }
+
+  limit(memory: number): void {
+    this.memory = memory
+    this.routingLog.snapshots.limit(memory)
+  }
+
+  async poll(): Promise<PollResult> {
+    await this.readConfig()
+    const metrics = await this.metrics.poll(TURN)
+    // Curves come before experts: they are small, and what people look at first.
+    const routing = metrics === 'behind' ? 'behind' : await this.routingTail.poll(TURN)
+    const isSettled =
+      routing === 'same' && Date.now() - this.routingTail.changed > SETTLED && this.routingLog.snapshots.settle()
+    await this.lookAround()
+    const isBehind = metrics === 'behind' || routing === 'behind'
+    if (!isBehind) this.isReading = false
+    const state = this.state(Date.now())
+    const look = [state, this.checkpoint, this.configStamp, this.isReading].join()
+    const isChanged = metrics !== 'same' || routing !== 'same' || isSettled || look !== this.told
+    this.told = look
+    return { isChanged, isBehind, isRunning: state === 'running' }
+  }
+
+  summary(): RunSummary {
+    const { found, columns, config, metrics } = this
+    const [train, evaluation] = [columns.table('train'), columns.table('eval')]
+    const now = Date.now()
+    const state = this.state(now)
+    const step = this.step()
+    const problem = this.problem()
+    const left = (config.steps ?? Number.NaN) - step
+    const stepTime = this.stepTime()
+    return {
+      id: found.id,
+      name: found.name,
+      kind: this.kind,
+      state,
+      ...(problem !== undefined && { problem }),
+      step,
+      steps: config.steps,
+      tokens: train?.last('tokens') ?? evaluation?.last('tokens') ?? 0,
+      loss: train?.last('loss') ?? null,
+      heldOutLoss: evaluation?.last('loss') ?? null,
+      bitsPerByte: evaluation?.last('bits_per_byte') ?? null,
+      tokensPerSecond: train?.last('tokens_per_second') ?? null,
+      secondsLeft: state === 'running' && left > 0 && stepTime > 0 ? (left * stepTime) / 1000 : null,
+      created: config.created,
+      changed: this.changed(),
+      lines: columns.lines + metrics.skipped,
+      reading: this.isReading,
+      metrics: columns.names(),
+      routed: this.routing() !== undefined,
+      traceable: this.checkpoint !== null && config.routers !== null,
+      checkpoint: this.checkpoint,
+      config: config.fields,
+    }
+  }
+
+  series(metric: string, query: SeriesQuery): Series | undefined {
+    return seriesOf(this.id, this.columns, metric, query, this.config.flopsPerToken)
+  }
+
+  routing(): RoutingIndex | undefined {
+    return this.routingLog.snapshots.index(this.id)
+  }
+
+  loads(from: number, to: number): Float32Array {
+    return this.routingLog.snapshots.loads(from, to)
+  }
+
+  history(router: number): Float32Array {
+    return this.routingLog.snapshots.history(router)
+  }
+
+  routingSummary(router: number): RoutingHistory {
+    return this.routingLog.snapshots.summary(router)
+  }
+
+  private step(): number {
+    const last = (kind: string) => this.columns.table(kind)?.lastStep ?? 0
+    return Math.max(0, last('train'), last('eval'))
+  }
+
+  /** Milliseconds that a step takes; 0 where there was none. */
+  private stepTime(): number {
+    const times = this.columns.table('train')?.column('step_ms')?.subarray(-RECENT) ?? []
+    return median([...times].filter(Number.isFinite))
+  }
+
+  private changed(): number {
+    return Math.max(this.metrics.changed, this.routingTail.changed, this.configChanged)
+  }
+
+  private state(now: number): RunState {
+    const { steps, problem } = this.config
+    if (problem !== undefined) return 'unreadable'
+    if (steps !== null && this.step() >= steps) return 'finished'
+    if (this.isLocked) return 'running'
+    const changed = this.changed()
+    // Of what was written before its process left, nothing goes on.
+    if (changed > this.leftAt && now - changed < Math.max(QUIET, 10 * this.stepTime())) return 'running'
+    // Without a configuration nobody knows of steps that are left.
+    return steps === null ? 'finished' : 'stopped'
+  }
+
+  private problem(): string | undefined {
+    const long = this.metrics.skipped + this.routingTail.skipped
+    const tooLong = long > 0 ? `lines longer than 8 MiB are left out: ${long}` : undefined
+    const refused = (this.metrics.isRefused && 'metrics.jsonl') || (this.routingTail.isRefused && 'routing.jsonl')
+    return (
+      this.config.problem ??
+      (refused ? `${refused} ${REFUSED}` : undefined) ??
+      this.columns.problem ??
+      (Number.isNaN(this.columns.table('train')?.column('loss')?.at(-1))
+        ? 'the newest loss is no finite number'
+        : undefined) ??
+      this.routingLog.problem ??
+      tooLong
+    )
+  }
+
+  private async readConfig(): Promise<void> {
+    const path = join(this.directory, 'config.json')
+    const now = await stat(path).catch(() => undefined)
+    const stamp = now ? `${now.ino} ${now.size} ${now.mtimeMs}` : ''
+    if (stamp === this.configStamp) return
+    this.configChanged = now?.mtimeMs ?? 0
+    const text = (await readInside(this.found.root, path, LONGEST_CONFIG))?.toString()
+    // What cannot be read now may be the next time: a network file system fails, a user allows it.
+    const isRefused = now !== undefined && text === undefined
+    this.configStamp = isRefused ? 'refused' : stamp
+    const before = JSON.stringify(this.config.routers)
+    this.config = text === undefined ? unknownConfig : readRunConfig(text)
+    if (isRefused) this.config = { ...unknownConfig, problem: `config.json ${REFUSED}` }
+    if (JSON.stringify(this.config.routers) === before) return
+    // What a snapshot is, is another matter now.
+    this.routingLog = new RoutingLog(this.config.routers ?? undefined)
+    this.routingLog.snapshots.limit(this.memory)
+    this.routingTail.restart()
+  }
+
+  private async lookAround(): Promise<void> {
+    this.checkpoint = await newestCheckpoint(this.directory)
+    const lock = await readInside(this.found.root, join(this.directory, LOCK_FILE), 4096)
+    const isLocked = lock !== undefined && (await isHeldHere(lock.toString()))
+    if (this.isLocked && !isLocked) this.leftAt = Date.now()
+    this.isLocked = isLocked
+  }
+}

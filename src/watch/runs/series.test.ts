@@ -1,0 +1,128 @@
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import type { XAxis } from '../api.ts'
+import { MetricColumns } from './metric-columns.ts'
+import { seriesOf, smooth, thin } from './series.ts'
+
+const columnsOf = (records: readonly object[]): MetricColumns => {
+  const columns = new MetricColumns()
+  for (const record of records) columns.add(Buffer.from(JSON.stringify(record)))
+  return columns
+}
+const train = (step: number, loss: number | null, more: object = {}) => ({
+  kind: 'train',
+  step,
+  tokens: 10 * step,
+  loss,
+  step_ms: 500,
+  ...more,
+})
+const all = { smoothing: 0, points: 1000 } as const
+const curve = (columns: MetricColumns, metric: string, x: XAxis, more: object = {}) =>
+  seriesOf('id', columns, metric, { x, ...all, ...more }, 6)
+
+test('smoothing is TensorBoard’s: worked out by hand', () => {
+  // 0.5: averages from 0 are 0.5, 1.25, 0.625; over 1/2, 3/4, 7/8 of the weights.
+  expect([...smooth(Float64Array.of(1, 2, 0), 0.5)]).toEqual([1, 1.25 / 0.75, 0.625 / 0.875])
+})
+
+test('values that are not finite are passed over', () => {
+  const { NaN: missing, POSITIVE_INFINITY: infinite } = Number
+  expect([...smooth(Float64Array.of(1, missing, 2, infinite, 0), 0.5)]).toEqual([
+    1,
+    missing,
+    1.25 / 0.75,
+    infinite,
+    0.625 / 0.875,
+  ])
+})
+
+test('a constant series is what it was, to the bit', () => {
+  expect([...smooth(new Float64Array(100).fill(0.1), 0.97)]).toEqual(Array.from({ length: 100 }, () => 0.1))
+})
+
+test('a series that has come to rest is drawn there, and one that moves is smoothed however large a spike was', () => {
+  const fallen = smooth(Float64Array.from([8, ...new Array(60).fill(0)]), 0.5)
+  expect(fallen[10]).toBeGreaterThan(0)
+  expect([...fallen.slice(20)]).toEqual(new Array(41).fill(0))
+  const spiked = smooth(Float64Array.from([1e12, ...Array.from({ length: 80 }, (_, i) => i % 2)]), 0.5)
+  expect(spiked[79]).toBeCloseTo(1 / 3, 5)
+  expect(spiked[80]).toBeCloseTo(2 / 3, 5)
+})
+
+test('a smoothed value lies between the smallest and the largest before it', () => {
+  fc.assert(
+    fc.property(
+      fc.array(fc.double({ min: -1e6, max: 1e6, noNaN: true }), { minLength: 1 }),
+      fc.double({ min: 0.01, max: 0.99, noNaN: true }),
+      (values, weight) => {
+        for (const [index, value] of smooth(Float64Array.from(values), weight).entries()) {
+          const before = values.slice(0, index + 1)
+          expect(value).toBeGreaterThanOrEqual(Math.min(...before) - 1e-6)
+          expect(value).toBeLessThanOrEqual(Math.max(...before) + 1e-6)
+        }
+      },
+    ),
+  )
+})
+
+test('thinning keeps first, last, smallest and largest, in order, and never more points than asked for', () => {
+  const value = fc.oneof(fc.double({ noNaN: true }), fc.constant(Number.NaN))
+  fc.assert(
+    fc.property(fc.array(value, { minLength: 1, maxLength: 300 }), fc.integer({ min: 4, max: 50 }), (list, points) => {
+      const values = Float64Array.from(list)
+      const chosen = [...thin(Uint32Array.from(list.keys()), values, points)]
+      expect(chosen.length).toBeLessThanOrEqual(points)
+      expect(chosen).toEqual([...new Set(chosen)].sort((a, b) => a - b))
+      expect([chosen[0], chosen.at(-1)]).toEqual([0, list.length - 1])
+      const finite = (of: number[]) => of.filter(Number.isFinite)
+      const kept = finite(chosen.map((row) => values[row] ?? Number.NaN))
+      if (finite(list).length === 0) return
+      expect(Math.min(...kept)).toBe(Math.min(...finite(list)))
+      expect(Math.max(...kept)).toBe(Math.max(...finite(list)))
+    }),
+  )
+})
+
+test('a spike of one step in a hundred thousand is seen, and the points say how many there are', () => {
+  const columns = columnsOf(Array.from({ length: 100_000 }, (_, index) => train(index + 1, index === 71_234 ? 99 : 1)))
+  const series = curve(columns, 'train/loss', 'step', { points: 500 })
+  expect(series?.of).toBe(100_000)
+  expect(series?.x.length).toBeLessThanOrEqual(500)
+  expect(series?.x[series.y.indexOf(99)]).toBe(71_235)
+})
+
+test('axes: steps, tokens, seconds of training, floating-point operations of the model', () => {
+  const columns = columnsOf([train(1, 3), train(2, 2, { step_ms: null }), train(4, 1, { step_ms: 250 })])
+  expect(curve(columns, 'train/loss', 'step')).toEqual({ run: 'id', x: [1, 2, 4], y: [3, 2, 1], of: 3 })
+  expect(curve(columns, 'train/loss', 'tokens')?.x).toEqual([10, 20, 40])
+  expect(curve(columns, 'train/loss', 'time')?.x).toEqual([0.5, 0.5, 0.75])
+  expect(curve(columns, 'train/loss', 'flops')?.x).toEqual([60, 120, 240])
+  expect(seriesOf('id', columns, 'train/loss', { x: 'flops', ...all }, null)?.of).toBe(0)
+})
+
+test('an evaluation stands at the time of the newest training step before it', () => {
+  const evaluation = (step: number) => ({ kind: 'eval', step, tokens: 10 * step, loss: step })
+  const columns = columnsOf([evaluation(0), train(1, 1), train(2, 1), evaluation(2), train(4, 1), evaluation(5)])
+  expect(curve(columns, 'eval/loss', 'time')?.x).toEqual([0, 1, 1.5])
+})
+
+test('a value that is no number is null, and a metric that is not there is none', () => {
+  const columns = columnsOf([train(1, 1), train(2, null), train(3, 2)])
+  expect(curve(columns, 'train/loss', 'step')?.y).toEqual([1, null, 2])
+  for (const metric of ['train/nothing', 'eval/loss', 'train', '', 'train/loss/more'])
+    expect(curve(columns, metric, 'step')).toBeUndefined()
+})
+
+test('a range cuts a curve that was smoothed as a whole, and keeps a neighbour on each side for the line to the edge', () => {
+  const columns = columnsOf([7, 1, 2, 0, 4, 8].map((loss, index) => train(index + 1, loss)))
+  const series = curve(columns, 'train/loss', 'tokens', { smoothing: 0.5, from: 30, to: 40 })
+  expect(series).toMatchObject({ run: 'id', x: [20, 30, 40, 50], raw: [1, 2, 0, 4], of: 2 })
+  // 0.5 · 7 = 3.5; then 2.25, 2.125, 1.0625 and 2.53125, each over 1 − 0.5ⁿ.
+  expect(series?.y).toEqual([2.25 / 0.75, 2.125 / 0.875, 1.0625 / 0.9375, 2.53125 / 0.96875])
+})
+
+test('a curve runs forward only, whatever the file says', () => {
+  const columns = columnsOf([train(1, 1), train(2, 2, { tokens: 5 }), train(3, 3, { tokens: null }), train(4, 4)])
+  expect(curve(columns, 'train/loss', 'tokens')).toMatchObject({ x: [10, 40], y: [1, 4] })
+})

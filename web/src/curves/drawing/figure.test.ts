@@ -1,0 +1,98 @@
+import { SaxesParser } from 'saxes'
+import { describe, expect, it } from 'vitest'
+import { toCsv } from '../series/csv.ts'
+import { drawFigure, type Figure, figureHeight, figureWidth } from './figure.ts'
+import { type Frame, pieces } from './paint.ts'
+import { SvgSurface } from './svg-surface.ts'
+
+const hostile = `</text><script>alert("1")</script> & 'x' \u0000`
+const line = (y: (number | null)[]) => ({
+  run: 'a',
+  name: hostile,
+  style: { color: '#0072b2', dash: [8, 4] },
+  x: y.map((_, index) => index),
+  y,
+})
+const figure = (y: (number | null)[]): Figure => ({
+  metric: 'train/<loss>',
+  axis: 'step',
+  lines: [line(y)],
+  x: { min: 0, max: 4 },
+  y: { min: 0, max: 10 },
+  log: false,
+})
+const ink = { back: '#fff', text: '#000', quiet: '#555', grid: '#ddd' }
+
+function svg(drawn: Figure): { text: string; elements: string[]; texts: string[] } {
+  const surface = new SvgSurface(figureWidth, figureHeight(drawn))
+  drawFigure(surface, drawn, ink)
+  const elements: string[] = []
+  const texts: string[] = []
+  const parser = new SaxesParser()
+  parser.on('error', (error) => {
+    throw error
+  })
+  parser.on('opentag', ({ name }) => elements.push(name))
+  parser.on('text', (text) => texts.push(text))
+  parser.write(String(surface)).close()
+  return { text: String(surface), elements, texts }
+}
+
+describe('a figure as SVG', () => {
+  it('is well-formed, and names from files are text in it', () => {
+    const { elements, texts } = svg(figure([1, 2, 3, 4]))
+    expect(elements).not.toContain('script')
+    expect(texts).toContain('train/<loss>')
+    expect(texts.some((text) => text.startsWith('\u2068</text><scr'))).toBe(true)
+  })
+
+  it('has a line where values are and a gap where none are', () => {
+    const { text } = svg(figure([10, 0, null, 5, 5]))
+    // Left is 76, the width 860 for 4 steps; the top 48, the height 480 for 10.
+    expect(text).toContain('points="76 48 291 528"')
+    expect(text).toContain('points="721 288 936 288"')
+  })
+})
+
+describe('pieces of a line', () => {
+  const frame: Frame = {
+    box: { left: 0, top: 0, width: 100, height: 100 },
+    x: { min: 10, max: 20 },
+    y: { min: 1, max: 100 },
+    log: true,
+  }
+
+  it('are what is in sight and one point on either side', () => {
+    const found = pieces(frame, [0, 5, 10, 20, 25, 30], [1, 10, 100, 10, 1, 100])
+    expect(found.map((piece) => piece.map((value) => Math.round(value)))).toEqual([[-50, 50, 0, 0, 100, 50, 150, 100]])
+  })
+
+  it('end where a value has no logarithm', () => {
+    expect(pieces(frame, [10, 15, 20], [1, 0, 100])).toEqual([
+      [0, 100],
+      [100, 0],
+    ])
+  })
+})
+
+describe('a table of points', () => {
+  it('has a row a point, and names that no spreadsheet computes', () => {
+    const series = [
+      { run: 'a', x: [1, 2], y: [0.5, null], raw: [0.25, null], of: 2 },
+      { run: 'b', x: [1], y: [3], of: 1 },
+    ]
+    const names = new Map([
+      ['a', '=1+1'],
+      ['b', 'one, "two"'],
+    ])
+    expect(toCsv({ metric: 'train/loss', x: 'step', series }, names)).toBe(
+      [
+        'run,step,train/loss,train/loss (not smoothed)',
+        "'=1+1,1,0.5,0.25",
+        "'=1+1,2,,",
+        '"one, ""two""",1,3,3',
+        '',
+      ].join('\r\n'),
+    )
+  })
+})

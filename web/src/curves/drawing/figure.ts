@@ -1,0 +1,102 @@
+/** A plot as one takes it away: title, axes, lines and legend on a background, on any surface. */
+import type { XAxis } from '../../../../src/watch/api.ts'
+import { measured } from '../../numbers.ts'
+import type { Line, Range } from './lines.ts'
+import { type Frame, paint, toX, toY } from './paint.ts'
+import type { Surface } from './surface.ts'
+import { axisTitles, linearTicks, logTicks, xText, xTicks } from './ticks.ts'
+
+export interface Figure {
+  readonly metric: string
+  readonly axis: XAxis
+  readonly lines: readonly Line[]
+  readonly x: Range
+  readonly y: Range
+  readonly log: boolean
+}
+
+export interface Ink {
+  readonly back: string
+  readonly text: string
+  readonly quiet: string
+  readonly grid: string
+}
+
+export const figureWidth = 960
+const plotHeight = 480
+const left = 76
+const right = 24
+const top = 48
+const below = 52
+const legendRow = 20
+const legendColumns = 3
+/** A legend of hundreds is none. */
+const mostInLegend = 60
+
+const legendHeight = (lines: number) => Math.ceil(Math.min(lines, mostInLegend + 1) / legendColumns) * legendRow + 12
+
+export const figureHeight = ({ lines }: Figure): number => top + plotHeight + below + legendHeight(lines.length)
+
+export function drawFigure(surface: Surface, figure: Figure, ink: Ink): void {
+  const box = { left, top, width: figureWidth - left - right, height: plotHeight }
+  const frame: Frame = { box, x: figure.x, y: figure.y, log: figure.log }
+  surface.box({ left: 0, top: 0, width: figureWidth, height: figureHeight(figure) }, ink.back)
+  surface.text(figure.metric, left, 30, { color: ink.text, size: 16, anchor: 'start', bold: true })
+  drawAxes(surface, figure, frame, ink)
+  paint(surface, figure.lines, frame, 1)
+  drawLegend(surface, figure, ink)
+}
+
+function drawAxes(surface: Surface, { axis, x, y, log }: Figure, frame: Frame, ink: Ink): void {
+  const { box } = frame
+  const bottom = box.top + box.height
+  const letters = { color: ink.quiet, size: 12 }
+  const grid = { color: ink.grid, width: 1 }
+  for (const value of (log ? logTicks : linearTicks)(y.min, y.max, 7)) {
+    const at = toY(frame, value)
+    surface.line([box.left, at, box.left + box.width, at], grid)
+    surface.text(tickText(value), box.left - 8, at + 4, { ...letters, anchor: 'end' })
+  }
+  for (const value of xTicks(axis, x.min, x.max, 8)) {
+    const at = toX(frame, value)
+    surface.line([at, box.top, at, bottom], grid)
+    surface.text(xText(axis, value), at, bottom + 18, { ...letters, anchor: 'middle' })
+  }
+  surface.text(axisTitles[axis], box.left + box.width / 2, bottom + 40, { ...letters, anchor: 'middle' })
+}
+
+function drawLegend(surface: Surface, { lines }: Figure, ink: Ink): void {
+  const width = (figureWidth - left - right) / legendColumns
+  const start = top + plotHeight + below + 12
+  lines.slice(0, mostInLegend).forEach(({ name, style, y }, index) => {
+    const x = left + (index % legendColumns) * width
+    const base = start + Math.floor(index / legendColumns) * legendRow
+    surface.line([x, base - 4, x + 22, base - 4], { color: style.color, width: 3, dash: style.dash })
+    const last = y.findLast((value) => value !== null)
+    // Isolated (U+2068, U+2069): a name that is read from right to left does not turn the number round.
+    surface.text(`\u2068${cut(name, 24)}\u2069  ${measured(last)}`, x + 30, base, {
+      color: ink.text,
+      size: 12,
+      anchor: 'start',
+    })
+  })
+  if (lines.length <= mostInLegend) return
+  const base = start + Math.floor(mostInLegend / legendColumns) * legendRow
+  surface.text(`and ${lines.length - mostInLegend} more`, left, base, { color: ink.quiet, size: 12, anchor: 'start' })
+}
+
+/** Digits of a tick are few by themselves; an exponent where zeros would fill the axis. */
+export function tickText(value: number): string {
+  const size = Math.abs(value)
+  if (value === 0) return '0'
+  if (size >= 1e6 || size < 1e-3) return value.toExponential(3).replace(/\.?0+e\+?/, 'e')
+  return Number(value.toPrecision(6)).toLocaleString('en-US', { maximumFractionDigits: 8 })
+}
+
+/** The end of a name says more than its middle. */
+function cut(name: string, most: number): string {
+  const characters = [...name]
+  if (characters.length <= most) return name
+  const half = Math.floor(most / 2)
+  return `${characters.slice(0, half).join('')}…${characters.slice(-half).join('')}`
+}

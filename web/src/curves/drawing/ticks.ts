@@ -1,0 +1,72 @@
+/** Where an axis has its numbers: few, round, and evenly spread. */
+import type { XAxis } from '../../../../src/watch/api.ts'
+import { compact, duration } from '../../numbers.ts'
+
+/** A range that is lost in the digits of its ends, or goes beyond all numbers, has no numbers to tell apart. */
+const isLost = (min: number, max: number) =>
+  !(max - min > 1e-9 * Math.max(Math.abs(min), Math.abs(max))) || !Number.isFinite(max - min)
+
+/** About `count` multiples of 1, 2 or 5 times a power of ten. */
+export function linearTicks(min: number, max: number, count: number): readonly number[] {
+  const rough = (max - min) / Math.max(1, count)
+  if (isLost(min, max)) return []
+  const power = 10 ** Math.floor(Math.log10(rough))
+  const step = power * ([1, 2, 5].find((times) => times * power >= rough * 0.999) ?? 10)
+  return multiples(min, max, step)
+}
+
+/** Powers of ten, or 1, 2 and 5 times them; as on a linear axis where the range is too small for that. */
+export function logTicks(min: number, max: number, count: number): readonly number[] {
+  if (!(min > 0) || !(max > min) || !Number.isFinite(max)) return []
+  const decades = Math.log10(max / min)
+  const every = Math.max(1, Math.ceil(decades / Math.max(1, count)))
+  const times = decades < count / 3 ? [1, 2, 5] : [1]
+  const ticks: number[] = []
+  for (let exponent = Math.floor(Math.log10(min)); exponent <= Math.log10(max); exponent++) {
+    if (exponent % every !== 0) continue
+    for (const factor of times) ticks.push(Number(`${factor}e${exponent}`))
+  }
+  const inside = ticks.filter((tick) => tick >= min && tick <= max)
+  return inside.length >= 3 ? inside : linearTicks(min, max, count)
+}
+
+const minute = 60
+const hour = 60 * minute
+const day = 24 * hour
+const timeSteps = [1, 2, 5, 10, 15, 30].concat(
+  [1, 2, 5, 10, 15, 30].map((minutes) => minutes * minute),
+  [1, 2, 3, 6, 12].map((hours) => hours * hour),
+)
+
+/** Round in seconds, minutes, hours or days. */
+export function timeTicks(min: number, max: number, count: number): readonly number[] {
+  const rough = (max - min) / Math.max(1, count)
+  if (isLost(min, max)) return []
+  if (rough <= 1) return linearTicks(min, max, count)
+  const step = timeSteps.find((each) => each >= rough)
+  return step === undefined
+    ? linearTicks(min / day, max / day, count).map((days) => days * day)
+    : multiples(min, max, step)
+}
+
+function multiples(min: number, max: number, step: number): readonly number[] {
+  const ticks: number[] = []
+  // Counted, not added up, and rounded: 0.3 and not 0.30000000000000004.
+  const first = Math.ceil(min / step - 1e-9)
+  for (let i = first; i * step <= max + step * 1e-9 && ticks.length < 100; i++) {
+    ticks.push(Number((i * step).toPrecision(12)))
+  }
+  return ticks
+}
+
+export const xTicks = (axis: XAxis, min: number, max: number, count: number): readonly number[] =>
+  axis === 'time' ? timeTicks(min, max, count) : linearTicks(min, max, count)
+
+export const xText = (axis: XAxis, value: number): string => (axis === 'time' ? duration(value) : compact(value))
+
+export const axisTitles: Readonly<Record<XAxis, string>> = {
+  step: 'Step',
+  tokens: 'Tokens',
+  time: 'Time',
+  flops: 'FLOPs',
+}

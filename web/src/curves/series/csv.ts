@@ -1,0 +1,19 @@
+/** The points of a card as a table, RFC 4180. */
+import type { SeriesAnswer } from '../../../../src/watch/api.ts'
+
+export function toCsv({ x: axis, metric, series }: SeriesAnswer, names: ReadonlyMap<string, string>): string {
+  const rows = [['run', axis, metric, `${metric} (not smoothed)`].map(cell).join(',')]
+  for (const { run, x, y, raw = y } of series) {
+    const name = cell(names.get(run) ?? run)
+    x.forEach((place, i) => {
+      rows.push(`${name},${place},${y[i] ?? ''},${raw[i] ?? ''}`)
+    })
+  }
+  return `${rows.join('\r\n')}\r\n`
+}
+
+/** A spreadsheet would compute text that begins as a formula; an apostrophe keeps it text. */
+function cell(text: string): string {
+  const safe = /^[=+\-@\t\r]/.test(text) ? `'${text}` : text
+  return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe
+}

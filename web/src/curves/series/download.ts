@@ -1,0 +1,41 @@
+/** Hands a card to the browser as a file. */
+import { CanvasSurface } from '../drawing/canvas-surface.ts'
+import { drawFigure, type Figure, figureHeight, figureWidth, type Ink } from '../drawing/figure.ts'
+import { SvgSurface } from '../drawing/svg-surface.ts'
+
+/** Pixels of the picture in one of the drawing: sharp on paper and on fine screens. */
+const pngScale = 2
+
+export function downloadSvg(figure: Figure, ink: Ink): void {
+  const surface = new SvgSurface(figureWidth, figureHeight(figure))
+  drawFigure(surface, figure, ink)
+  save(new Blob([String(surface)], { type: 'image/svg+xml' }), fileName(figure.metric, 'svg'))
+}
+
+export function downloadPng(figure: Figure, ink: Ink): void {
+  const canvas = document.createElement('canvas')
+  canvas.width = figureWidth * pngScale
+  canvas.height = figureHeight(figure) * pngScale
+  const context = canvas.getContext('2d')
+  if (!context) return
+  context.scale(pngScale, pngScale)
+  drawFigure(new CanvasSurface(context), figure, ink)
+  canvas.toBlob((blob) => {
+    if (blob) save(blob, fileName(figure.metric, 'png'))
+  }, 'image/png')
+}
+
+export function downloadCsv(metric: string, csv: string): void {
+  save(new Blob([csv], { type: 'text/csv' }), fileName(metric, 'csv'))
+}
+
+const fileName = (metric: string, ending: string) => `${metric.replace(/[^\w.-]+/g, '-')}.${ending}`
+
+function save(blob: Blob, name: string): void {
+  const address = URL.createObjectURL(blob)
+  const link = document.createElement('a')
+  link.href = address
+  link.download = name
+  link.click()
+  setTimeout(() => URL.revokeObjectURL(address), 1000)
+}

@@ -1,0 +1,43 @@
+/** What the lines say at the pointer: the nearest lines, from the upper to the lower. */
+import { type Line, nearest, type Range } from '../drawing/lines.ts'
+
+export interface HoverPlace {
+  readonly x: number
+  readonly y: number
+  readonly left: number
+  readonly top: number
+}
+
+export interface Reading {
+  readonly line: Line
+  readonly index: number
+  readonly value: number
+  /** To the pointer, of all lines. */
+  readonly closest: boolean
+}
+
+const most = 12
+
+/** A line counts up to a little beyond its ends, where its last value is still the nearest thing to know. */
+export function readings(lines: readonly Line[], place: HoverPlace, range: Range, log: boolean): readonly Reading[] {
+  const { x } = place
+  const slack = 0.02 * (range.max - range.min)
+  const found: Omit<Reading, 'closest'>[] = []
+  for (const line of lines) {
+    const index = nearest(line.x, x)
+    const value = line.y[index]
+    const [start = Number.POSITIVE_INFINITY, end = Number.NEGATIVE_INFINITY] = [line.x[0], line.x.at(-1)]
+    if (value === null || value === undefined || x < start - slack || x > end + slack) continue
+    if (log && value <= 0) continue
+    found.push({ line, index, value })
+  }
+  const near = found.sort((one, other) => distance(one, place, log) - distance(other, place, log)).slice(0, most)
+  const [closest] = near
+  return near
+    .map((reading) => ({ ...reading, closest: reading === closest }))
+    .sort((one, other) => other.value - one.value)
+}
+
+/** From the pointer, along y as it is drawn. */
+const distance = ({ value }: Pick<Reading, 'value'>, { y }: HoverPlace, log: boolean): number =>
+  Math.abs(log ? Math.log(value / y) : value - y)

@@ -1,0 +1,105 @@
+/**
+ * A heat map onto pixels: colours in one pass over an image, then marks in one path for each colour. Marks say
+ * dead and overloaded without colour: a cross and a ring where cells are large enough, otherwise a solid and a
+ * dotted line along the cells.
+ */
+import { loadColor } from '../../palette.ts'
+import { dead, overloaded } from '../balance.ts'
+import type { Axis } from './axis.ts'
+import type { Frame } from './frame.ts'
+
+const octaves = 3
+const steps = 192
+/** Below this many pixels of the screen (of 1 px each) a cell has no room for a sign. */
+const room = 6
+
+/** Colours of pixels, little endian, for each step of the scale. */
+export function paletteOf(dark: boolean): Uint32Array {
+  return Uint32Array.from({ length: steps + 1 }, (_, step) => {
+    const [red, green, blue] = loadColor(2 ** ((step / steps) * 2 * octaves - octaves), dark)
+    return ((255 << 24) | (blue << 16) | (green << 8) | red) >>> 0
+  })
+}
+
+const stepOf = (overMean: number) =>
+  overMean <= 0 ? 0 : Math.round((Math.max(-1, Math.min(1, Math.log2(overMean) / octaves)) * 0.5 + 0.5) * steps)
+
+export interface Pixels {
+  readonly across: Axis
+  readonly down: Axis
+  /** Pixels of the screen in a pixel of the page. */
+  readonly ratio: number
+  readonly dark: boolean
+}
+
+export function draw(context: CanvasRenderingContext2D, frame: Frame, pixels: Pixels, palette: Uint32Array): void {
+  const { across, down, ratio } = pixels
+  const image = context.createImageData(across.pixels, down.pixels)
+  const colors = new Uint32Array(image.data.buffer)
+  // A hair between cells, where it costs little of them.
+  const seam = (axis: Axis) => (axis.size >= 6 * ratio ? Math.round(ratio) : 0)
+  const seamAcross = seam(across)
+  const seamDown = seam(down)
+  for (let y = 0; y < down.pixels; y++) {
+    const row = down.first[y] as number
+    if (row < 0 || down.first[y + seamDown] !== row) continue
+    const line = y * across.pixels
+    if (y > 0 && down.first[y - 1] === row) {
+      colors.copyWithin(line, line - across.pixels, line)
+      continue
+    }
+    for (let x = 0; x < across.pixels; x++) {
+      const first = across.first[x] as number
+      if (first < 0 || (seamAcross > 0 && across.first[x + seamAcross] !== first)) continue
+      let value = 0
+      const last = across.last[x] as number
+      for (let column = first; column <= last; column++) value += frame.values[row * frame.columns + column] as number
+      if (!Number.isNaN(value)) colors[line + x] = palette[stepOf(value / (last - first + 1))] as number
+    }
+  }
+  context.putImageData(image, 0, 0)
+  drawMarks(context, frame, pixels)
+}
+
+function drawMarks(context: CanvasRenderingContext2D, frame: Frame, { across, down, ratio, dark }: Pixels): void {
+  const onGround = new Path2D()
+  const onColor = new Path2D()
+  const dotted = new Path2D()
+  const signs = Math.min(across.size, down.size) >= room * ratio
+  const reach = Math.min(across.size, down.size) * 0.22
+  for (let row = 0; row < frame.rows; row++) {
+    const middle = down.startOf(row) + down.size / 2
+    for (let column = 0; column < frame.columns; column++) {
+      const cell = row * frame.columns + column
+      const mark = frame.marks[cell]
+      if (mark === 0) continue
+      const x = across.startOf(column) + across.size / 2
+      if (signs && mark === dead) {
+        onColor.moveTo(x - reach, middle - reach)
+        onColor.lineTo(x + reach, middle + reach)
+        onColor.moveTo(x + reach, middle - reach)
+        onColor.lineTo(x - reach, middle + reach)
+      } else if (signs && mark === overloaded) {
+        const path = (frame.values[cell] as number) > 4 ? onColor : onGround
+        path.moveTo(x + reach, middle)
+        path.arc(x, middle, reach, 0, 2 * Math.PI)
+      } else {
+        let end = column
+        while (end + 1 < frame.columns && frame.marks[row * frame.columns + end + 1] === mark) end++
+        const path = mark === dead ? onColor : dotted
+        path.moveTo(across.startOf(column), middle)
+        path.lineTo(across.startOf(end) + across.size, middle)
+        column = end
+      }
+    }
+  }
+  const [ground, contrast] = dark ? ['#ffffffd0', '#000000c0'] : ['#000000b0', '#ffffffe0']
+  context.lineWidth = ratio
+  context.strokeStyle = contrast
+  context.stroke(onColor)
+  context.strokeStyle = ground
+  context.stroke(onGround)
+  context.setLineDash([ratio, 2 * ratio])
+  context.stroke(dotted)
+  context.setLineDash([])
+}

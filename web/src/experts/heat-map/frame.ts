@@ -1,0 +1,89 @@
+/**
+ * A picture before it has a size: a value and a mark for every cell, in the order in which cells are shown. Two are
+ * made of the same loads: routers by experts at one snapshot, and the experts of one router by snapshots.
+ */
+import type { RouterInfo } from '../../../../src/watch/api.ts'
+import { markOf, meanLoad, type Stage } from '../balance.ts'
+import { gapsOf, type Order, ordered } from './order.ts'
+
+export interface Frame {
+  readonly rows: number
+  readonly columns: number
+  /** Load over mean [rows][columns]; NaN where there is no expert. */
+  readonly values: Float32Array
+  readonly marks: Uint8Array
+  /** Rows and columns that a gap stands before. */
+  readonly rowGaps: readonly number[]
+  readonly columnGaps: readonly number[]
+  /** -1 where there is none. */
+  readonly expertAt: (row: number, column: number) => number
+}
+
+export interface Look {
+  readonly order: Order
+  readonly stage: Stage
+}
+
+/** @param loads [routers][2][width], of one snapshot */
+export function layerFrame(
+  loads: Float32Array,
+  routers: readonly RouterInfo[],
+  width: number,
+  { order, stage }: Look,
+): Frame {
+  const values = new Float32Array(routers.length * width).fill(Number.NaN)
+  const marks = new Uint8Array(values.length)
+  const shown = new Int16Array(values.length).fill(-1)
+  routers.forEach((router, row) => {
+    const before = row * 2 * width
+    const from = stage === 'before' ? before : before + width
+    const mean = meanLoad(loads, before, router.experts)
+    ordered(router, order, (expert) => loads[before + expert] ?? 0).forEach((expert, column) => {
+      const cell = row * width + column
+      values[cell] = mean > 0 ? (loads[from + expert] ?? 0) / mean : 0
+      marks[cell] = markOf(loads[before + expert] ?? 0, mean)
+      shown[cell] = expert
+    })
+  })
+  return {
+    rows: routers.length,
+    columns: width,
+    values,
+    marks,
+    rowGaps: [],
+    columnGaps: gapsOf(routers, order),
+    expertAt: (row, column) => shown[row * width + column] ?? -1,
+  }
+}
+
+/** @param history [snapshots][2][width], of one router. Sorted orders are by the sum over all snapshots. */
+export function timeFrame(history: Float32Array, router: RouterInfo, width: number, { order, stage }: Look): Frame {
+  const snapshots = Math.floor(history.length / (2 * width))
+  const sums = new Float64Array(router.experts)
+  const means = new Float64Array(snapshots)
+  for (let t = 0; t < snapshots; t++) {
+    means[t] = meanLoad(history, t * 2 * width, router.experts)
+    for (let expert = 0; expert < router.experts; expert++)
+      sums[expert] = (sums[expert] ?? 0) + (history[t * 2 * width + expert] ?? 0)
+  }
+  const experts = ordered(router, order, (expert) => sums[expert] ?? 0)
+  const values = new Float32Array(experts.length * snapshots)
+  const marks = new Uint8Array(values.length)
+  experts.forEach((expert, row) => {
+    for (let t = 0; t < snapshots; t++) {
+      const before = t * 2 * width + expert
+      const mean = means[t] ?? 0
+      values[row * snapshots + t] = mean > 0 ? (history[stage === 'before' ? before : before + width] ?? 0) / mean : 0
+      marks[row * snapshots + t] = markOf(history[before] ?? 0, mean)
+    }
+  })
+  return {
+    rows: experts.length,
+    columns: snapshots,
+    values,
+    marks,
+    rowGaps: gapsOf([router], order),
+    columnGaps: [],
+    expertAt: (row) => experts[row] ?? -1,
+  }
+}

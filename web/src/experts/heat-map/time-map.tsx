@@ -1,0 +1,65 @@
+/** The experts of one router over all snapshots. A press opens the expert there and then; a drag moves time. */
+import type { ReadonlySignal } from '@preact/signals'
+import { useMemo } from 'preact/hooks'
+import type { RouterInfo, RoutingIndex } from '../../../../src/watch/api.ts'
+import { Message } from '../../controls/message.tsx'
+import { count, inWords, loadOf } from '../balance.ts'
+import { Facts } from '../expert-panel.tsx'
+import * as view from '../view.ts'
+import { timeFrame } from './frame.ts'
+import { HeatMap } from './heat-map.tsx'
+
+interface TimeMapProps {
+  /** [snapshots][2][experts]; null while it is loaded. */
+  readonly history: Float32Array | null
+  readonly router: RouterInfo
+  readonly index: RoutingIndex
+  readonly at: ReadonlySignal<number>
+  readonly moveTo: (snapshot: number) => void
+  readonly open: (expert: number) => void
+}
+
+export function TimeMap({ history, router, index, at, moveTo, open }: TimeMapProps) {
+  const width = index.experts
+  const order = view.order.value
+  const stage = view.stage.value
+  const frame = useMemo(
+    () => history && timeFrame(history, router, width, { order, stage }),
+    [history, router, width, order, stage],
+  )
+  if (!history || !frame) return <Message title="Reading the history of this layer…" />
+  const rowHeight = Math.max(4, Math.min(24, Math.floor(620 / router.experts)))
+  const every = Math.ceil(12 / rowHeight)
+  const rows = Array.from({ length: router.experts }, (_, row) => row).filter((row) => row % every === 0)
+  const columns = [0, 0.25, 0.5, 0.75, 1].map((share) => Math.round(share * (frame.columns - 1)))
+  return (
+    <HeatMap
+      frame={frame}
+      label={`Load of the ${router.experts} experts of layer ${router.layer} over ${frame.columns} snapshots`}
+      rowHeight={rowHeight}
+      describe={({ row, column }) => {
+        const expert = frame.expertAt(row, column)
+        if (expert < 0) return null
+        const load = loadOf(history, column * 2 * width, width, router.experts, expert)
+        const step = index.steps[column] ?? 0
+        return {
+          line: `step ${step}, expert ${expert}: ${inWords(load)}`,
+          more: (
+            <>
+              <b>Expert {expert}</b>
+              <Facts load={load} step={step} />
+            </>
+          ),
+        }
+      }}
+      drag={({ column }) => moveTo(column)}
+      open={({ row }) => open(frame.expertAt(row, 0))}
+      at={at}
+      rowNames={rows.map((row) => ({ row, element: <span>{frame.expertAt(row, 0)}</span> }))}
+      columnNames={[...new Set(columns)].map((column) => ({
+        column,
+        text: `${column === 0 ? 'step ' : ''}${count(index.steps[column] ?? 0)}`,
+      }))}
+    />
+  )
+}
