@@ -2,9 +2,10 @@
  * The command line as one function: arguments in, exit code out. Exit codes: 0 done, 1 failed,
  * 2 wrong usage, 130 interrupted.
  */
-import { readFileSync } from 'node:fs'
+
 import { Command, CommanderError } from 'commander'
 import { UsageError } from '../errors.ts'
+import { version } from '../system/version.ts'
 import { addBench } from './commands/bench.ts'
 import { addEval } from './commands/eval.ts'
 import { addGenerate } from './commands/generate.ts'
@@ -86,10 +87,4 @@ function told(error: unknown, verbose: boolean): string {
   const cause = error.cause === undefined ? '' : `\n  caused by: ${told(error.cause, verbose)}`
   const text = verbose ? (error.stack ?? error.message) : error.message || error.name
   return text + cause
-}
-
-/** The version in package.json, two folders up from here in src/ and in dist/. */
-function version(): string {
-  const manifest: unknown = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'))
-  return (manifest as { version: string }).version
 }

@@ -3,8 +3,10 @@
  * wrong; what is accepted there, and which names exist, is read from the schema written as JSON
  * Schema, so a new field explains itself.
  */
+
 import { z } from 'zod'
 import { nearest, UsageError } from '../errors.ts'
+import { isFields } from './fields.ts'
 
 /** The part of JSON Schema that our schemas produce. */
 interface Field {
@@ -172,7 +174,7 @@ function objectOf(field: Field | undefined): Field | undefined {
 
 function valueAt(input: unknown, path: Path): unknown {
   let value = input
-  for (const key of path) value = isRecord(value) && Object.hasOwn(value, key) ? value[String(key)] : undefined
+  for (const key of path) value = isFields(value) && Object.hasOwn(value, key) ? value[String(key)] : undefined
   return value
 }
 
@@ -181,13 +183,9 @@ function without(input: unknown, issues: readonly z.core.$ZodIssue[]): unknown {
   for (const issue of issues) {
     const keys = issue.code === 'unrecognized_keys' ? issue.keys : [String(issue.path.at(-1))]
     const parent = valueAt(copy, issue.code === 'unrecognized_keys' ? issue.path : issue.path.slice(0, -1))
-    if (isRecord(parent)) for (const key of keys) delete parent[key]
+    if (isFields(parent)) for (const key of keys) delete parent[key]
   }
   return copy
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 function dotted(path: Path): string {

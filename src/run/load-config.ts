@@ -3,15 +3,16 @@
  * valid configuration. Three layers, the later over the earlier: preset, file, assignments; then the
  * schema fills in defaults and has the last word.
  */
+
 import { readdir, readFile, stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { isScalar, LineCounter, parseDocument } from 'yaml'
+import { type Fields, isFields } from '../config/fields.ts'
 import { presets } from '../config/presets.ts'
 import { checked, listOf, shown, suggestion } from '../config/problems.ts'
 import { type RunConfig, runSchema } from '../config/run-config.ts'
 import { nearest, RunError, UsageError } from '../errors.ts'
 
-type Fields = { [key: string]: unknown }
 /** Configurations by name; any fields, for a schema to check. */
 type Presets = Readonly<Record<string, { readonly config: object }>>
 
@@ -189,10 +190,6 @@ function assign(fields: Fields, [key = '', ...rest]: readonly string[], value: u
   if (rest.length === 0) return { ...fields, [key]: value }
   const below = Object.hasOwn(fields, key) ? fields[key] : undefined
   return { ...fields, [key]: assign(isFields(below) ? below : {}, rest, value) }
-}
-
-function isFields(value: unknown): value is Fields {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 function isMissing(error: unknown): boolean {

@@ -9,15 +9,16 @@
  *     events.out.tfevents.*       the scalars of metrics.jsonl for TensorBoard, a file a process
  *     checkpoints/                see checkpoint/checkpoint.ts
  */
-import { readFileSync } from 'node:fs'
 import { open, readdir, readFile, rm } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
+import { isFields } from '../config/fields.ts'
 import type { RunConfig } from '../config/run-config.ts'
 import { RunError, UsageError } from '../errors.ts'
 import type { EvalRecord, RoutingRecord, TrainRecord } from '../step/records.ts'
 import { errorCode, makeFolder, replaceFile, syncFolder } from '../system/disk.ts'
 import { JsonLines, readLines } from '../system/jsonl.ts'
 import { LOCK_FILE, lockRun, type RunLock } from '../system/lock.ts'
+import { version } from '../system/version.ts'
 import { capacityScalars } from './capacity-scalars.ts'
 import { loadRunConfig } from './load-config.ts'
 import { EventWriter } from './tensorboard.ts'
@@ -198,12 +199,6 @@ function writeConfig(directory: string, contents: object): Promise<void> {
   return replaceFile(join(directory, 'config.json'), `${JSON.stringify(contents, null, 2)}\n`)
 }
 
-/** Choir's version, from package.json, two folders up from here in src/ and in dist/. */
-export function version(): string {
-  const manifest = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'))
-  return (manifest as { version: string }).version
-}
-
 /**
  * Fields that may change when a run is resumed: they steer what is still to come. Steps already done
  * keep what they had, so a changed schedule acts from here on. The precision steers results as well, those of
@@ -243,10 +238,6 @@ function differences(from: unknown, to: unknown, field: string): Difference[] {
     return [...keys].flatMap((key) => differences(from[key], to[key], field === '' ? key : `${field}.${key}`))
   }
   return JSON.stringify(from) === JSON.stringify(to) ? [] : [{ field, from, to }]
-}
-
-function isFields(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 function shown(value: unknown): string {

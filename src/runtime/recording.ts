@@ -8,6 +8,9 @@ import type { NodeTime } from './contract.ts'
 /** The price of a run: what happens around the nodes and between them, their recording included. */
 const callOfRun = { kind: 'Run', provider: 'ONNX Runtime', op: 'ONNX Runtime call', layer: '' } as const
 
+/** Milliseconds since the epoch, with fractions, as in `StepEvent`. */
+export const now = (): number => performance.timeOrigin + performance.now()
+
 export class RunClock {
   /** Runs, those before a reset included. */
   allRuns = 0

@@ -3,6 +3,7 @@
  * tell their own times; what is left of the step is JavaScript's, and waiting between them.
  */
 import type { NodeTime, StepEvent } from '../runtime/contract.ts'
+import { now } from '../runtime/recording.ts'
 
 export interface RecordedSteps {
   /** Steps that count: those before the recording began anew do not. */
@@ -15,9 +16,6 @@ export interface RecordedSteps {
 
 /** In place of a thread's number: the thread that JavaScript runs on. */
 export const JAVASCRIPT = -1
-
-/** Milliseconds since the epoch, with fractions, as in {@link StepEvent}. */
-const now = (): number => performance.timeOrigin + performance.now()
 
 /** What the JavaScript thread did in a step, for a trace. */
 export class Timeline {

@@ -11,14 +11,12 @@ import type { Model, Port } from '../../graph/model.ts'
 import { checkBuffers } from '../buffers.ts'
 import { type Binding, type Buffer, type Executable, type NodeTime, RuntimeError, type StepEvent } from '../contract.ts'
 import { addressOf, type Pointer, type Strings, stringArray } from '../ffi.ts'
-import { RunClock } from '../recording.ts'
+import { Lifetime } from '../lifetime.ts'
+import { now, RunClock } from '../recording.ts'
 import type { Environment } from './environment.ts'
 import { explain, takeFailure } from './errors.ts'
 import { endProfile, type Recording, removeProfileFolder } from './profile.ts'
 import { createValue } from './values.ts'
-
-/** Milliseconds since the epoch, with fractions. */
-const now = (): number => performance.timeOrigin + performance.now()
 
 export interface SessionParts {
   readonly environment: Environment
@@ -36,8 +34,7 @@ export class Session implements Executable {
   readonly #inputNames: Strings
   readonly #outputNames: Strings
   readonly #bindings = new Set<SessionBinding>()
-  #released = false
-  #gone = false
+  readonly #lifetime: Lifetime
   #recording: Recording | undefined
   /** Of the runs of our bindings; a staged program times its own. */
   readonly #clock = new RunClock()
@@ -48,10 +45,11 @@ export class Session implements Executable {
     this.model = parts.model
     this.#inputNames = stringArray(parts.model.inputs.map((port) => port.name))
     this.#outputNames = stringArray(parts.model.outputs.map((port) => port.name))
+    this.#lifetime = new Lifetime('executable', () => this.#free())
   }
 
   bind(buffers: Readonly<Record<string, Buffer>>): SessionBinding {
-    this.#expectUsable()
+    this.#lifetime.expectUsable()
     checkBuffers([...this.model.inputs, ...this.model.outputs], buffers)
     const { environment, session, model } = this.#parts
     const binding: SessionBinding = new SessionBinding({
@@ -68,10 +66,11 @@ export class Session implements Executable {
       },
       onGone: () => {
         this.#bindings.delete(binding)
-        this.#releaseWhenIdle()
+        this.#lifetime.end()
       },
     })
     this.#bindings.add(binding)
+    this.#lifetime.begin()
     return binding
   }
 
@@ -82,7 +81,7 @@ export class Session implements Executable {
   /** Node times of all runs, whoever asked for them; ends the recording. */
   allNodes(): readonly NodeTime[] {
     if (this.#recording) return this.#recording.nodes
-    this.#expectUsable()
+    this.#lifetime.expectUsable()
     const { environment, session, model, profileFolder } = this.#parts
     if (profileFolder === undefined)
       throw new RuntimeError('no profile was recorded: create the runtime with { profile: true }')
@@ -106,19 +105,11 @@ export class Session implements Executable {
   }
 
   release(): void {
-    if (this.#released) return
-    this.#released = true
     for (const binding of this.#bindings) binding.release()
-    this.#releaseWhenIdle()
+    this.#lifetime.release()
   }
 
-  #expectUsable(): void {
-    if (this.#released) throw new RuntimeError('internal: this executable has been released')
-  }
-
-  #releaseWhenIdle(): void {
-    if (!this.#released || this.#gone || this.#bindings.size > 0) return
-    this.#gone = true
+  #free(): void {
     const { environment, session, profileFolder, onGone } = this.#parts
     environment.api.ReleaseSession(session)
     if (profileFolder !== undefined) removeProfileFolder(profileFolder)
@@ -145,9 +136,7 @@ export class SessionBinding implements Binding {
   readonly #outputs: BigUint64Array
   /** Of OrtApi.Run: a run is one foreign call with these. */
   readonly arguments: readonly [Pointer, null, Pointer, Pointer, number, Pointer, number, Pointer]
-  #running = false
-  #released = false
-  #gone = false
+  readonly #lifetime = new Lifetime('binding', () => this.#free())
 
   constructor(parts: BindingParts) {
     this.#parts = parts
@@ -170,27 +159,26 @@ export class SessionBinding implements Binding {
 
   run(): Promise<void> {
     return new Promise((resolve, reject) => {
-      this.#expectIdle()
-      this.#running = true
+      this.#lifetime.expectIdle()
+      this.#lifetime.begin()
       const begin = now()
       try {
         this.#parts.environment.api.Run.async(...this.arguments, (error, status) => {
-          this.#running = false
           this.#parts.onRun(begin, now())
           const failed = error ? new RuntimeError(`internal: foreign call failed: ${error}`) : this.#check(status)
-          this.#releaseWhenIdle()
+          this.#lifetime.end()
           if (failed) reject(failed)
           else resolve()
         })
       } catch (error) {
-        this.#running = false
+        this.#lifetime.end()
         throw new RuntimeError(`internal: foreign call failed: ${error}`)
       }
     })
   }
 
   runSync(): void {
-    this.#expectIdle()
+    this.#lifetime.expectIdle()
     const begin = now()
     const status = this.#parts.environment.api.Run(...this.arguments)
     this.#parts.onRun(begin, now())
@@ -199,9 +187,7 @@ export class SessionBinding implements Binding {
   }
 
   release(): void {
-    if (this.#released) return
-    this.#released = true
-    this.#releaseWhenIdle()
+    this.#lifetime.release()
   }
 
   #check(status: Pointer | null): RuntimeError | undefined {
@@ -211,14 +197,7 @@ export class SessionBinding implements Binding {
     return failure && explain(failure, model.origins, 'run')
   }
 
-  #expectIdle(): void {
-    if (this.#released) throw new RuntimeError('internal: this binding has been released')
-    if (this.#running) throw new RuntimeError('internal: this binding is already running')
-  }
-
-  #releaseWhenIdle(): void {
-    if (!this.#released || this.#running || this.#gone) return
-    this.#gone = true
+  #free(): void {
     const { api } = this.#parts.environment
     for (const values of [this.#inputs, this.#outputs]) for (const value of values) api.ReleaseValue(value)
     this.#parts.onGone()

@@ -5,17 +5,14 @@
  * run from the build, also when the code around them is TypeScript run by a test: a thread needs
  * JavaScript, and `src/` and `dist/` are equally deep.
  */
-import { readFile } from 'node:fs/promises'
 import { Worker } from 'node:worker_threads'
 import type { Precision } from '../contract.ts'
 import { RuntimeError } from '../contract.ts'
+import { kernelModule } from '../wasm/module.ts'
 import { controlBytes, Meeting } from './barrier.ts'
 import type { CrewData, Failure, Order, Report, Script } from './script.ts'
 
 const built = new URL('../../../dist/runtime/', import.meta.url)
-
-/** The part of `WebAssembly` that is used (TypeScript declares it for browsers only). */
-declare const WebAssembly: { compile(bytes: Uint8Array): Promise<unknown> }
 
 export interface CrewOptions {
   readonly threads: number
@@ -40,10 +37,7 @@ export class Crew {
 
   /** @throws RuntimeError when the threads have not been built, or cannot start. */
   static async start({ threads, ...options }: CrewOptions): Promise<Crew> {
-    const bytes = await readFile(new URL('wasm/kernels.wasm', built)).catch((error: Error) => {
-      throw new RuntimeError(`the kernels cannot be read: ${error.message} (in a clone, run: npm run build)`)
-    })
-    const wasm = await WebAssembly.compile(bytes)
+    const wasm = await kernelModule()
     const control = new SharedArrayBuffer(controlBytes)
     const workers = Array.from({ length: threads }, (_, thread) => {
       const workerData: CrewData = { thread, threads, control, wasm, ...options }

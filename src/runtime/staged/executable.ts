@@ -17,6 +17,7 @@ import {
   typedArrays,
 } from '../contract.ts'
 import { addressOf } from '../ffi.ts'
+import { Lifetime } from '../lifetime.ts'
 import type { KernelCall, KernelTensor } from './contract.ts'
 import type { Crew } from './crew.ts'
 import { kernels } from './kernels/table.ts'
@@ -70,8 +71,7 @@ export class StagedExecutable implements Executable {
   private readonly scratchBytes: number
   private readonly bindings = new Set<StagedBinding>()
   private readonly clocks: StepTimes[] = []
-  private released = false
-  private gone = false
+  private readonly lifetime = new Lifetime('executable', () => this.free())
 
   private constructor(parts: StagedParts, model: StagedModel, sessions: readonly (StageSession | null)[]) {
     this.parts = parts
@@ -128,7 +128,7 @@ export class StagedExecutable implements Executable {
   }
 
   bind(buffers: Readonly<Record<string, Buffer>>, within?: ProgramMemory): Binding {
-    if (this.released) throw new RuntimeError('internal: this executable has been released')
+    this.lifetime.expectUsable()
     const { model, parts, plan } = this
     checkBuffers([...model.inputs, ...model.outputs], buffers)
     if (within && within.bytes < this.memoryBytes)
@@ -202,10 +202,11 @@ export class StagedExecutable implements Executable {
       explain: (failure) => this.explain(failure),
       onGone: () => {
         this.bindings.delete(binding)
-        this.releaseWhenIdle()
+        this.lifetime.end()
       },
     })
     this.bindings.add(binding)
+    this.lifetime.begin()
     return binding
   }
 
@@ -237,15 +238,11 @@ export class StagedExecutable implements Executable {
   }
 
   release(): void {
-    if (this.released) return
-    this.released = true
     for (const binding of this.bindings) binding.release()
-    this.releaseWhenIdle()
+    this.lifetime.release()
   }
 
-  private releaseWhenIdle(): void {
-    if (!this.released || this.gone || this.bindings.size > 0) return
-    this.gone = true
+  private free(): void {
     releaseAll(this.sessions)
     this.parts.onGone(this)
   }
@@ -265,9 +262,7 @@ interface BindingParts {
 class StagedBinding implements Binding {
   private readonly parts: BindingParts
   private readonly program: number
-  private running = false
-  private released = false
-  private gone = false
+  private readonly lifetime = new Lifetime('binding', () => this.free())
 
   constructor(parts: BindingParts) {
     this.parts = parts
@@ -275,16 +270,14 @@ class StagedBinding implements Binding {
   }
 
   async run(): Promise<void> {
-    if (this.released) throw new RuntimeError('internal: this binding has been released')
-    if (this.running) throw new RuntimeError('internal: this binding is already running')
-    this.running = true
+    this.lifetime.expectIdle()
+    this.lifetime.begin()
     try {
       const failure = await this.parts.crew.run(this.program)
       if (failure) throw this.parts.explain(failure)
       this.parts.clock?.add()
     } finally {
-      this.running = false
-      this.releaseWhenIdle()
+      this.lifetime.end()
     }
   }
 
@@ -293,14 +286,10 @@ class StagedBinding implements Binding {
   }
 
   release(): void {
-    if (this.released) return
-    this.released = true
-    this.releaseWhenIdle()
+    this.lifetime.release()
   }
 
-  private releaseWhenIdle(): void {
-    if (!this.released || this.running || this.gone) return
-    this.gone = true
+  private free(): void {
     this.parts.crew.close(this.program)
     for (const binding of this.parts.sessions) binding.release()
     this.parts.onGone()

@@ -5,16 +5,13 @@
  * Threads and kernels run from the build, also when the code around them is TypeScript run by a test:
  * a thread needs JavaScript, and `src/` and `dist/` are equally deep.
  */
-import { readFile } from 'node:fs/promises'
 import { Worker } from 'node:worker_threads'
 import type { Arena, SharedMemory } from '../arena.ts'
 import { RuntimeError } from '../contract.ts'
+import { kernelModule } from './module.ts'
 import type { Message } from './worker.ts'
 
 const built = new URL('../../../dist/runtime/wasm/', import.meta.url)
-
-/** The part of `WebAssembly` that is used (TypeScript declares it for browsers only). */
-declare const WebAssembly: { compile(bytes: Uint8Array): Promise<unknown> }
 
 /** A call of a kernel; its arguments are numbers, addresses among them. */
 export interface Call {
@@ -32,10 +29,7 @@ export class Pool {
 
   /** @throws RuntimeError when the kernels have not been built. */
   static async start(threads: number): Promise<Pool> {
-    const bytes = await readFile(new URL('kernels.wasm', built)).catch((error: Error) => {
-      throw new RuntimeError(`the kernels cannot be read: ${error.message} (in a clone, run: npm run build)`)
-    })
-    const module = await WebAssembly.compile(bytes)
+    const module = await kernelModule()
     const pool = new Pool(Array.from({ length: threads }, () => new Thread(module)))
     // Threads that cannot start say so now.
     await Promise.all(pool.threads.map((thread) => thread.run('', [])))

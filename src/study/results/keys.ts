@@ -1,5 +1,7 @@
 /** By what a result is known: a hash of all that decides it. */
+
 import { createHash } from 'node:crypto'
+import { isFields } from '../../config/fields.ts'
 import { type RunConfig, runSchema } from '../../config/run-config.ts'
 import { NUMERICS } from './numerics.ts'
 
@@ -27,10 +29,6 @@ export function isResultOf(stored: RunConfig, config: RunConfig): boolean {
   const { data: known } = runSchema.safeParse(stored)
   return known !== undefined && JSON.stringify(sorted(decisive(known))) === JSON.stringify(sorted(decisive(config)))
 }
-
-type Fields = Readonly<Record<string, unknown>>
-const isFields = (value: unknown): value is Fields =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)
 
 /** The part of `value` that differs from `base`; undefined when nothing does. */
 function without(value: unknown, base: unknown): unknown {

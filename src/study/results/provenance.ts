@@ -5,8 +5,8 @@
 import { appendFileSync } from 'node:fs'
 import { cpus } from 'node:os'
 import { join } from 'node:path'
-import { version } from '../../run/run-directory.ts'
 import { readJsonLines } from '../../system/jsonl.ts'
+import { version } from '../../system/version.ts'
 
 export interface Provenance {
   /** As {@link describeMachine} gives it. */

@@ -11,6 +11,7 @@
  * A table that becomes too large makes one row of every two, and from then on of as many lines: the row has the step
  * of the last of them, and of every field the newest number, so that a field that few lines have is not lost.
  */
+import { isFields } from '../../config/fields.ts'
 import { capacityScalars } from '../../run/capacity-scalars.ts'
 
 const KINDS: ReadonlySet<string> = new Set(['train', 'eval'])
@@ -231,7 +232,7 @@ export class MetricColumns {
     if (line.length === 0) return undefined
     const record = parsedLine(line)
     if (record === undefined) return 'is not JSON'
-    if (!isRecord(record)) return 'is no object'
+    if (!isFields(record)) return 'is no object'
     const { kind, step } = record
     if (typeof kind !== 'string' || !KINDS.has(kind)) return 'is of no known kind (expected train or eval)'
     if (typeof step !== 'number' || !Number.isFinite(step)) return 'has no step'
@@ -259,10 +260,6 @@ function parsedLine(line: Buffer): unknown {
   } catch {
     return undefined
   }
-}
-
-export function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 /** Where the first of ascending values is that is `value` or more. */

@@ -3,7 +3,7 @@
  * experts' loads. Of a long run only every so many steps are kept (see snapshots.ts); the lines of the others are told
  * by their first bytes and never parsed, and after the first snapshot the size of the file tells how many that will be.
  */
-import { isRecord } from './metric-columns.ts'
+import { isFields } from '../../config/fields.ts'
 import { emptyRow, expertsOf, MOST_EXPERTS, measures, type Row, Snapshots } from './snapshots.ts'
 
 /** What is known of the routers from the configuration. */
@@ -88,7 +88,7 @@ export function leadingStep(line: Buffer): number | undefined {
 export function parsed(line: Buffer): Record<string, unknown> | undefined {
   try {
     const value: unknown = JSON.parse(line.toString())
-    return isRecord(value) ? value : undefined
+    return isFields(value) ? value : undefined
   } catch {
     return undefined
   }

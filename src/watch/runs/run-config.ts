@@ -1,10 +1,10 @@
 /** What config.json says to a reader that must live with any file: some of it, and what is wrong with the rest. */
+import { isFields } from '../../config/fields.ts'
 import { UsageError } from '../../errors.ts'
 import { describeModel } from '../../model/describe.ts'
 import { routedModules } from '../../model/parameters.ts'
 import { parseRunConfig } from '../../run/load-config.ts'
 import type { FlatConfig } from '../api.ts'
-import { isRecord } from './metric-columns.ts'
 import type { ExpectedRouters } from './routing-history.ts'
 
 export interface KnownConfig {
@@ -30,7 +30,7 @@ export const unknownConfig: KnownConfig = {
 export function isRunConfig(text: string): boolean | undefined {
   try {
     const stored: unknown = JSON.parse(text)
-    return isRecord(stored) && isRecord(stored.model) && isRecord(stored.train)
+    return isFields(stored) && isFields(stored.model) && isFields(stored.train)
   } catch {
     return undefined
   }
@@ -43,7 +43,7 @@ export function readRunConfig(text: string): KnownConfig {
   } catch {
     return { ...unknownConfig, problem: 'config.json is not JSON' }
   }
-  if (!isRecord(stored)) return { ...unknownConfig, problem: 'config.json holds no fields' }
+  if (!isFields(stored)) return { ...unknownConfig, problem: 'config.json holds no fields' }
   const sections = ['model', 'data', 'train', 'runtime'].filter((name) => Object.hasOwn(stored, name))
   const created = typeof stored.created === 'string' ? Date.parse(stored.created) : Number.NaN
   const found = {
@@ -64,7 +64,7 @@ export function readRunConfig(text: string): KnownConfig {
     const known = model.moe && { routers, prototypes: model.moe.prototypes }
     return { ...found, steps: train.steps, flopsPerToken, routers: known }
   } catch (error) {
-    const { steps } = isRecord(stored.train) ? stored.train : {}
+    const { steps } = isFields(stored.train) ? stored.train : {}
     const known = typeof steps === 'number' && steps > 0 ? steps : null
     return { ...found, steps: known, problem: `config.json: ${(error as Error).message.slice(0, LONGEST_PROBLEM)}` }
   }
@@ -81,7 +81,7 @@ const DEEPEST = 8
 
 function flat(value: unknown, path: string, depth = 0): [string, string | number | boolean | null][] {
   if (path.length > LONGEST_NAME) return []
-  if (isRecord(value) && depth < DEEPEST)
+  if (isFields(value) && depth < DEEPEST)
     return Object.entries(value).flatMap(([key, below]) => flat(below, `${path}.${key}`, depth + 1))
   if (value === null || typeof value === 'number' || typeof value === 'boolean') return [[path, value]]
   const text = typeof value === 'string' ? value : Array.isArray(value) ? value.map(shown).join(',') : shown(value)
