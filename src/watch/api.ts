@@ -17,6 +17,7 @@
  * Numbers of experts differ from router to router in nothing but a trace from elsewhere; arrays of Float32 (little
  * endian) are filled up with zeros to the largest number of experts of the run, `RoutingIndex.experts`.
  */
+import type { FrequentTokens } from '../infer/top-tokens.ts'
 
 /** Named fields of a configuration by path, `model.moe.k`. Lists are joined by commas. */
 export type FlatConfig = Readonly<Record<string, string | number | boolean | null>>
@@ -180,22 +181,8 @@ export interface TopTokensRequest {
   readonly expert: number
 }
 
-export interface TopTokens {
+export interface TopTokens extends FrequentTokens {
   readonly step: number
-  /** Tokens looked at. */
-  readonly looked: number
-  /** Assignments to the expert among them. */
-  readonly assigned: number
-  /**
-   * Most often first. `share`: of all occurrences of the token, how many came to this expert; `lift`: that share over
-   * the share of all tokens that came to it, so that 1 says nothing, however many experts a token goes to.
-   */
-  readonly tokens: readonly {
-    readonly token: string
-    readonly count: number
-    readonly share: number
-    readonly lift: number
-  }[]
 }
 
 /** Body of an answer with a status of 4xx or 5xx. */

@@ -4,8 +4,9 @@
  * A *router* here is what makes one decision: a layer's, or that of one of its prototypes. Each is a
  * variable of its own, whose value is one of its experts, and information is taken for each by itself.
  */
+
+import { emptyTable, type Table } from '../../infer/information.ts'
 import type { BatchTrace, RouterTrace } from '../../infer/routing-tracer.ts'
-import { emptyTable, type Table } from './information.ts'
 
 /** The kept choices of a router, for every token. */
 export interface RouterChoices {

@@ -1,10 +1,10 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
+import { typicalTokens } from '../../infer/top-tokens.ts'
 import { randomFor } from '../../step/random.ts'
 import { type Assignments, collectAssignments, type RouterChoices } from './assignments.ts'
 import type { DocumentLabels } from './document-labels.ts'
 import { specialisationOf } from './specialisation.ts'
-import { topTokens } from './top-tokens.ts'
 
 const documents = 40
 const perDocument = 100
@@ -148,7 +148,7 @@ test('documents without year and party give tokens alone', () => {
 test('one occurrence does not make a rare token the first of an expert', () => {
   // Token 0 is common and leans to expert 0; token 1 came there the one time it was seen; token 2 does not lean.
   const counts = Float64Array.from([900, 100, 1, 0, 500, 500, 100, 900])
-  const [first] = topTokens({ rows: 4, columns: 2, counts }, 10)
+  const [first] = typicalTokens({ rows: 4, columns: 2, counts }, 10)
   expect(first?.map(({ token }) => token)).toEqual([0])
 })
 

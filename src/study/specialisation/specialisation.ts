@@ -9,13 +9,13 @@
  * exchanged, since tokens of a document are alike anyway, and tokens are exchanged between places.
  */
 
+import { columnSums, entropy, mergeRows, mutualInformation, type Table } from '../../infer/information.ts'
 import { openRoutingTrace, type RoutingTraceOptions } from '../../infer/routing-trace.ts'
+import { typicalTokens } from '../../infer/top-tokens.ts'
 import { type Random, randomFor, shuffle } from '../../step/random.ts'
 import type { ExpertProfile, Specialisation } from '../contract.ts'
 import { type Assignments, collectAssignments, type RouterChoices, tabulate } from './assignments.ts'
 import { type DocumentLabels, partiesOf, periodsOf } from './document-labels.ts'
-import { columnSums, entropy, mergeRows, mutualInformation, type Table } from './information.ts'
-import { topTokens } from './top-tokens.ts'
 
 /** Tokens listed for an expert. */
 const listed = 12
@@ -132,7 +132,7 @@ function expertProfiles(routers: readonly RouterChoices[], views: Views): Expert
   for (const [r, { layer }] of routers.entries())
     keptInLayer.set(layer, (keptInLayer.get(layer) ?? 0) + sum(kept[r] as Float64Array))
   return routers.flatMap(({ layer, prototype, experts }, r) => {
-    const top = topTokens(views.byToken[r] as Table, listed)
+    const top = typicalTokens(views.byToken[r] as Table, listed)
     return Array.from({ length: experts }, (_, e): ExpertProfile => {
       const inLayer = keptInLayer.get(layer) as number
       return {

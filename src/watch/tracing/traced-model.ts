@@ -2,11 +2,12 @@
 import type { Dataset, HeldOutDocument } from '../../data/dataset.ts'
 import { sampleWindows } from '../../data/document-windows.ts'
 import { type OpenTracer, openTracer } from '../../infer/routing-trace.ts'
+import { type SampledAssignments, sampledAssignments } from '../../infer/token-sample.ts'
+import { frequentTokens } from '../../infer/top-tokens.ts'
 import { openRunData } from '../../run/session.ts'
 import { physicalCores } from '../../runtime/cores.ts'
 import type { DocumentList, TopTokens } from '../api.ts'
 import { ProblemError } from '../http/problem.ts'
-import { type SampledAssignments, sampledAssignments, topTokens } from './assignments.ts'
 import type { ExpertPlace, Traced, UnnamedTrace } from './messages.ts'
 import { ownText } from './own-text.ts'
 import { pastedText, traceText } from './text-trace.ts'
@@ -56,7 +57,7 @@ export class TracedModel {
       throw error
     })
     const { step, tokenizer } = this.open
-    return { step, ...topTokens(await this.sampled, { router, expert }, limits.topTokens, tokenizer.show) }
+    return { step, ...frequentTokens(await this.sampled, { router, expert }, limits.topTokens, tokenizer.show) }
   }
 
   async close(): Promise<void> {

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
-import type { BatchTrace } from '../../infer/routing-tracer.ts'
-import { sampledAssignments, topTokens } from './assignments.ts'
+import type { BatchTrace } from './routing-tracer.ts'
+import { sampledAssignments } from './token-sample.ts'
+import { frequentTokens } from './top-tokens.ts'
 
 /** Tokens 7 7 8 9 and a filler, each with two choices of four experts. */
 async function* batches(): AsyncGenerator<BatchTrace> {
@@ -27,7 +28,7 @@ const show = (token: number) => `<${token}>`
 test('count, share of the token and lift over the share of all tokens, most often first; filler does not count', async () => {
   const sample = await sampledAssignments(batches())
   // Expert 0 has three of the four tokens: 7 always, 8 always.
-  expect(topTokens(sample, { router: 0, expert: 0 }, 10, show)).toEqual({
+  expect(frequentTokens(sample, { router: 0, expert: 0 }, 10, show)).toEqual({
     looked: 4,
     assigned: 3,
     tokens: [
@@ -36,12 +37,12 @@ test('count, share of the token and lift over the share of all tokens, most ofte
     ],
   })
   // Expert 1 has half of the tokens, and half of the 7s: no more than its share.
-  expect(topTokens(sample, { router: 0, expert: 1 }, 1, show).tokens).toEqual([
+  expect(frequentTokens(sample, { router: 0, expert: 1 }, 1, show).tokens).toEqual([
     { token: '<7>', count: 1, share: 0.5, lift: 1 },
   ])
 })
 
 test('an expert without tokens has none', async () => {
   const sample = await sampledAssignments(batches())
-  expect(topTokens(sample, { router: 0, expert: 5 }, 10, show)).toEqual({ looked: 4, assigned: 0, tokens: [] })
+  expect(frequentTokens(sample, { router: 0, expert: 5 }, 10, show)).toEqual({ looked: 4, assigned: 0, tokens: [] })
 })

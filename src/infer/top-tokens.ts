@@ -1,12 +1,13 @@
 /**
- * The tokens that an expert takes above their usual share.
+ * The tokens of an expert, ranked in two ways: those that come to it most often, and those that are typical of it.
  *
- * A plain ratio ranks rare tokens first, where one occurrence decides, and a plain count the most common
+ * Typical tokens are those that an expert takes above their usual share. A plain ratio ranks rare tokens first, where one occurrence decides, and a plain count the most common
  * ones. The measure is the log-odds ratio against the router's other experts, with an informative
  * Dirichlet prior, over its standard error (Monroe, Colaresi and Quinn, "Fightin' Words", 2008, eq. 15,
  * 16, 18, 22): the prior pulls rare tokens to the usual share, the standard error asks for evidence.
  */
 import { columnSums, rowSums, type Table } from './information.ts'
+import type { SampledAssignments } from './token-sample.ts'
 
 export interface TokenShare {
   /** Row of the table. */
@@ -24,7 +25,7 @@ const leastScore = 1.645
  * For each expert (column) of a table of kept choices by token, the `most` tokens with the highest score.
  * A prior of one occurrence for each distinct token is spread over the tokens as the text is.
  */
-export function topTokens(table: Table, most: number): TokenShare[][] {
+export function typicalTokens(table: Table, most: number): TokenShare[][] {
   const { rows, columns, counts } = table
   const ofToken = rowSums(table)
   const ofExpert = columnSums(table)
@@ -45,4 +46,48 @@ export function topTokens(table: Table, most: number): TokenShare[][] {
     }
     return shares.sort((a, b) => b.score - a.score || a.token - b.token).slice(0, most)
   })
+}
+
+export interface FrequentTokens {
+  /** Tokens looked at. */
+  readonly looked: number
+  /** Assignments to the expert among them. */
+  readonly assigned: number
+  /**
+   * Most often first. `share`: of all occurrences of the token, how many came to this expert; `lift`: that share over
+   * the share of all tokens that came to it, so that 1 says nothing, however many experts a token goes to.
+   */
+  readonly tokens: readonly {
+    readonly token: string
+    readonly count: number
+    readonly share: number
+    readonly lift: number
+  }[]
+}
+
+/** The tokens of an expert, most often first. @param show Text of a token id. */
+export function frequentTokens(
+  { looked, occurrences, routers }: SampledAssignments,
+  place: { readonly router: number; readonly expert: number },
+  most: number,
+  show: (token: number) => string,
+): FrequentTokens {
+  const counts = new Map<number, number>()
+  let assigned = 0
+  const { token: tokens, expert: experts } = routers[place.router] ?? { token: [], expert: [] }
+  for (const [i, expert] of experts.entries()) {
+    if (expert !== place.expert) continue
+    assigned++
+    const token = tokens[i] as number
+    counts.set(token, (counts.get(token) ?? 0) + 1)
+  }
+  const first = [...counts].sort(([a, countA], [b, countB]) => countB - countA || a - b).slice(0, most)
+  return {
+    looked,
+    assigned,
+    tokens: first.map(([token, count]) => {
+      const share = count / (occurrences.get(token) as number)
+      return { token: show(token), count, share, lift: share / (assigned / looked) }
+    }),
+  }
 }
