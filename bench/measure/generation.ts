@@ -4,7 +4,6 @@
  * A token reads every weight that is active for it once, and does little else: the bound is the bytes of
  * the active weights over the speed at which this machine reads memory in a matrix-vector product.
  */
-
 import type { RunConfig } from '../../src/config/run-config.ts'
 import { UsageError } from '../../src/errors.ts'
 import { Generator } from '../../src/infer/generation/generator.ts'

@@ -7,7 +7,6 @@
  * heads (of the same size) and the experts' hidden size grow; with the sequence, fewer of them make a step
  * of as many tokens.
  */
-
 import { routingSets } from '../../src/config/presets.ts'
 import type { BenchmarkResult } from '../../src/measure/benchmark.ts'
 import { loadConfig } from '../../src/run/load-config.ts'

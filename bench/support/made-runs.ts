@@ -2,7 +2,6 @@
  * Run directories that nobody trained, to see what the dashboard does with many and large ones. Curves fall, wobble
  * and spike; loads drift from even to uneven. Made from seeds, so that two calls make the same files.
  */
-
 import { once } from 'node:events'
 import { createWriteStream } from 'node:fs'
 import { mkdir, writeFile } from 'node:fs/promises'

@@ -2,7 +2,6 @@
  * All that the command line asks of the floors below, as one object: tests put a fake in its place,
  * and `choir --help` need not load ONNX Runtime, since each part is imported when first called.
  */
-
 import type { RunConfig } from '../config/run-config.ts'
 import type { EvaluateOptions } from '../infer/evaluate.ts'
 import type { GenerateOptions } from '../infer/generate.ts'

@@ -2,7 +2,6 @@
  * The command line as one function: arguments in, exit code out. Exit codes: 0 done, 1 failed,
  * 2 wrong usage, 130 interrupted.
  */
-
 import { Command, CommanderError } from 'commander'
 import { UsageError } from '../errors.ts'
 import { version } from '../system/version.ts'

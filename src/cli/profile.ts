@@ -5,7 +5,6 @@
  * How near the ceiling something is: the least time that the machine's matmul rate and memory bandwidth
  * allow for its operations and bytes, over the time it took (the roofline model).
  */
-
 import type { StepProfile } from '../measure/step-profile.ts'
 import type { NodeTime } from '../runtime/contract.ts'
 import { labelled } from './display/display.ts'

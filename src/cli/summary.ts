@@ -1,5 +1,4 @@
 /** Runs in words: one line for its model, one for its routing. */
-
 import type { RunConfig } from '../config/run-config.ts'
 import type { CeilingReport } from '../measure/ceiling.ts'
 import type { Engines } from '../runtime/engines.ts'

@@ -3,7 +3,6 @@
  * wrong; what is accepted there, and which names exist, is read from the schema written as JSON
  * Schema, so a new field explains itself.
  */
-
 import { z } from 'zod'
 import { nearest, UsageError } from '../errors.ts'
 import { isFields } from './fields.ts'

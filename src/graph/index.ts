@@ -1,6 +1,6 @@
 export { gradient } from './gradient.ts'
 export type { DType, Model, Origin, Port, Shape } from './model.ts'
-export { toOnnx } from './onnx.ts'
+export { type OnnxOptions, toOnnx } from './onnx.ts'
 export * from './ops/attention.ts'
 export * from './ops/cross-entropy.ts'
 export * from './ops/elementwise.ts'
@@ -16,7 +16,7 @@ export type { Program } from './program.ts'
 export { sizeOf } from './shape.ts'
 export { type RowAddition, type SparseGradient, splitScatters } from './sparse-gradient.ts'
 export type { KernelStage, OnnxStage, Stage, StagedModel, Value, ValueUse } from './stages/contract.ts'
-export { cut, usesKernels } from './stages/cut.ts'
+export { type CutOptions, cut, usesKernels } from './stages/cut.ts'
 export {
   type Application,
   type AttributeValue,
@@ -28,6 +28,7 @@ export {
   type Input,
   input,
   type KernelSet,
+  type KernelTraits,
   kernelTile,
   type Node,
   type OpEntry,

@@ -1,5 +1,4 @@
 /** The routing of a run's newest checkpoint over a sample of its text: from a run directory to a trace. */
-
 import type { RunConfig } from '../config/run-config.ts'
 import type { Dataset, HeldOutDocument } from '../data/dataset.ts'
 import { sampleWindows } from '../data/document-windows.ts'

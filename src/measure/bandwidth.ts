@@ -1,5 +1,4 @@
 /** The machine's other ceiling: how fast all threads together pass over memory. */
-
 import { toOnnx } from '../graph/onnx.ts'
 import { add } from '../graph/ops/elementwise.ts'
 import { input } from '../graph/tensor.ts'

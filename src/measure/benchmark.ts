@@ -1,5 +1,4 @@
 /** Times training steps on random tokens in memory; writes nothing. */
-
 import type { RunConfig } from '../config/run-config.ts'
 import type { Batch } from '../data/batches.ts'
 import { separatorOf } from '../data/visible.ts'

@@ -5,7 +5,6 @@
  * causal model cannot know the difference. The loss of one whose routing sees later tokens is lower where they are
  * the true ones: by so much its loss is better than what it can write.
  */
-
 import { tooShort, windowsOf } from '../data/batches.ts'
 import type { Dataset } from '../data/dataset.ts'
 import { UsageError } from '../errors.ts'

@@ -1,5 +1,4 @@
 /** What this machine can do at most, with what is installed on it. */
-
 import type { RunConfig } from '../config/run-config.ts'
 import { openRuntime } from '../run/session.ts'
 import type { Runtime } from '../runtime/contract.ts'

@@ -1,5 +1,4 @@
 /** The machine's own ceiling: how fast the runtime multiplies large matrices. */
-
 import { toOnnx } from '../graph/onnx.ts'
 import { matmul } from '../graph/ops/matmul.ts'
 import { cut, usesKernels } from '../graph/stages/cut.ts'

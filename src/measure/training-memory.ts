@@ -1,5 +1,4 @@
 /** The memory of a training, from its compiled programs: nothing is trained. */
-
 import type { RunConfig } from '../config/run-config.ts'
 import { separatorOf } from '../data/visible.ts'
 import { openRuntime } from '../run/session.ts'

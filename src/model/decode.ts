@@ -10,7 +10,6 @@
  * Stages hand over in memory: `x.next` is bound to the memory of `x`, `normed.next` to that of `normed`,
  * and `layers.<l>.attention.keys.next` (`values.next`) to the cache itself, of which one row is written.
  */
-
 import { cachedAttention, geluInOnePass, replaceRow } from '../graph/ops/decode.ts'
 import { add, multiply } from '../graph/ops/elementwise.ts'
 import { layerNorm, rmsNorm, rotate, silu } from '../graph/ops/fused.ts'

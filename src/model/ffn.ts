@@ -2,7 +2,6 @@
  * The feed-forward network: one function for dense layers [T, D], padded experts [N, C, D] and the
  * ragged rows of one expert [?, D].
  */
-
 import { multiply } from '../graph/ops/elementwise.ts'
 import { erfGate, silu } from '../graph/ops/fused.ts'
 import { matmul } from '../graph/ops/matmul.ts'

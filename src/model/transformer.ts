@@ -5,7 +5,6 @@
  * width, N experts, Z prototypes, K activated experts, C capacity, G groups, R slots, H heads,
  * V vocabulary.
  */
-
 import { linearCrossEntropy } from '../graph/ops/cross-entropy.ts'
 import { add, multiply } from '../graph/ops/elementwise.ts'
 import { layerNorm, rmsNorm } from '../graph/ops/fused.ts'

@@ -3,7 +3,6 @@
  * valid configuration. Three layers, the later over the earlier: preset, file, assignments; then the
  * schema fills in defaults and has the last word.
  */
-
 import { readdir, readFile, stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { isScalar, LineCounter, parseDocument } from 'yaml'

@@ -1,5 +1,4 @@
 /** What a run holds open besides its files: the runtime, the data and the memory of the model. */
-
 import type { RunConfig } from '../config/run-config.ts'
 import { type Dataset, openDataset } from '../data/dataset.ts'
 import type { Tokenizer } from '../data/tokenizer/tokenizer.ts'

@@ -9,7 +9,6 @@
  * Of a table that is read by row (the embedding) the program writes the dense part of the gradient, and
  * apart from it the rows to add and where; a kernel adds them when the program has run.
  */
-
 import { gradient } from '../graph/gradient.ts'
 import { add, multiply } from '../graph/ops/elementwise.ts'
 import { sizeOf } from '../graph/shape.ts'

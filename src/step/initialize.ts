@@ -1,5 +1,4 @@
 /** Initial parameters: a function of the seed and each tensor's name, whatever the layout. */
-
 import type { RunConfig } from '../config/run-config.ts'
 import { embeddingScaleOf } from '../model/config.ts'
 import { expertName, type MatrixRole } from '../model/parameters.ts'

@@ -2,7 +2,6 @@
  * One optimizer step, from a batch to moved parameters. The trainer knows nothing of files, time or
  * people: the loop around it (train.ts) does.
  */
-
 import type { RunConfig } from '../config/run-config.ts'
 import type { Batch } from '../data/batches.ts'
 import { parameterSpecs } from '../model/parameters.ts'

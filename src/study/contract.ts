@@ -11,7 +11,6 @@
  * same text in the same order and begin from the same parameters where they have the same, so
  * their losses are compared in pairs: arm minus baseline, seed by seed.
  */
-
 import type { RunConfig } from '../config/run-config.ts'
 import type { RoutedModule } from '../model/parameters.ts'
 import type { CapacityRule } from '../model/routing/contract.ts'

@@ -1,5 +1,4 @@
 /** A study as one call: run what is to be run, then write the report, also of a study that was stopped. */
-
 import { RunError } from '../errors.ts'
 import type { Specification } from './grid/specification.ts'
 import { resultsOf, runsOf } from './results/results.ts'

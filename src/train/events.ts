@@ -1,5 +1,4 @@
 /** What a caller of a training (the command line, a study, a test) can follow live, and how a training ended. */
-
 import type { CeilingReport } from '../measure/ceiling.ts'
 import type { StepProfile } from '../measure/step-profile.ts'
 import type { RunMessage } from '../run/messages.ts'

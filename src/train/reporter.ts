@@ -1,5 +1,4 @@
 /** Turns what a step did into records: for metrics.jsonl, routing.jsonl, TensorBoard and whoever listens. */
-
 import type { RunConfig } from '../config/run-config.ts'
 import type { Ceiling } from '../measure/ceiling.ts'
 import { describeModel, type ModelDescription } from '../model/describe.ts'

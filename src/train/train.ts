@@ -7,7 +7,6 @@
  * Everything that a later step depends on is in the checkpoint or follows from the configuration and
  * the step number, so a run that is killed at any instant continues bit for bit.
  */
-
 import type { RunConfig } from '../config/run-config.ts'
 import { type Batch, trainBatch } from '../data/batches.ts'
 import type { Dataset } from '../data/dataset.ts'

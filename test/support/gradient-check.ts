@@ -3,7 +3,6 @@
  * differentiated is Σ w·y over all float outputs with fixed random weights, so that no error can hide
  * in a symmetric sum.
  */
-
 import { gradient } from '../../src/graph/gradient.ts'
 import { add, multiply } from '../../src/graph/ops/elementwise.ts'
 import { sum } from '../../src/graph/ops/reduction.ts'

@@ -3,7 +3,6 @@
  * have hurt: 0 and 1, no multiple of any tile, more than a block of the kernel, dropped and empty rows,
  * and numbers at which a careless formula overflows.
  */
-
 import * as g from '../../src/graph/index.ts'
 import type { Tensor } from '../../src/graph/tensor.ts'
 import { testRandom } from './gradient-check.ts'

@@ -1,5 +1,4 @@
 /** A plan as text. */
-
 import type { Prediction } from '../../plan/cost/predict.ts'
 import type { Cluster } from '../../plan/inputs/cluster.ts'
 import type { Plan } from '../../plan/plan.ts'

@@ -52,7 +52,7 @@ export interface AttentionShape {
 }
 
 /** cos and sin of the angles [S, d/2]. */
-type Angles = readonly [cos: Tensor, sin: Tensor]
+export type Angles = readonly [cos: Tensor, sin: Tensor]
 
 /**
  * The same from the rows of qkv, with rotary positions or without, as a kernel. qkv [T, 3·D] holds the

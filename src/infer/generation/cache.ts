@@ -2,7 +2,6 @@
  * What generating keeps of the tokens so far: keys and values of every layer, a row for each position,
  * [S, H·d]. The first rows of a table are a table: a program for fewer positions reads the same memory.
  */
-
 import type { ModelConfig } from '../../model/config.ts'
 import { cacheName } from '../../model/decode.ts'
 

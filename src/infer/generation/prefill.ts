@@ -5,7 +5,6 @@
  * Programs have fixed shapes, so there is one for each power of two of the prompt's length; what stands
  * behind the last token is masked by causality here, and by the mask of the decoder later.
  */
-
 import { toOnnx } from '../../graph/onnx.ts'
 import { sizeOf } from '../../graph/shape.ts'
 import { input } from '../../graph/tensor.ts'

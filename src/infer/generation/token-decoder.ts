@@ -3,7 +3,6 @@
  * parameters lie in one arena: weights, cache and what the program computes are then in the same memory,
  * and kernels read the weights of the chosen experts from where they are.
  */
-
 import { hasTokenKernels } from '../../graph/ops/token.ts'
 import { cut } from '../../graph/stages/cut.ts'
 import { withKernels } from '../../graph/tensor.ts'

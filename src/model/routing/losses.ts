@@ -3,7 +3,6 @@
  * group of tokens and a prototype; then averaged over both, so that one process with G groups and G
  * ranks with one group each have the same loss.
  */
-
 import type { DType } from '../../graph/model.ts'
 import { cast, equal, less, multiply, negate, remainder, square } from '../../graph/ops/elementwise.ts'
 import { logSoftmax, logSumExp } from '../../graph/ops/fused.ts'

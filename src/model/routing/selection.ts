@@ -1,5 +1,4 @@
 /** Which experts are the best: two ways to the same answer, of different cost. */
-
 import { equal, greaterOrEqual, where } from '../../graph/ops/elementwise.ts'
 import { oneHot } from '../../graph/ops/indexing.ts'
 import { topK } from '../../graph/ops/order.ts'

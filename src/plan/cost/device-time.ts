@@ -1,5 +1,4 @@
 /** How long a device computes: products by their shape, passes by their bytes. */
-
 import type { Device, MathPrecision } from '../inputs/cluster.ts'
 import type { Block, Product } from '../work/blocks.ts'
 

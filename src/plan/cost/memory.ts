@@ -2,7 +2,6 @@
  * Bytes on one device, by kind: of the stage that needs the most. With uneven loads a device is taken to have the
  * busiest rank's rows in every layer, which is the most that one can have.
  */
-
 import type { Cluster } from '../inputs/cluster.ts'
 import { type PlannedRun, storedBytes } from '../inputs/settings.ts'
 import type { Layout } from '../search/layout.ts'

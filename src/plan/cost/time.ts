@@ -2,7 +2,6 @@
  * Seconds of a step, by kind. What every kind costs is that of the slowest stage and, in it, of the slowest rank;
  * all parts together are the step.
  */
-
 import type { Cluster } from '../inputs/cluster.ts'
 import { type PlannedRun, storedBytes } from '../inputs/settings.ts'
 import type { Layout } from '../search/layout.ts'

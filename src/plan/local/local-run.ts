@@ -1,5 +1,4 @@
 /** A run of Choir itself in the planner's terms: one device, float32 in memory, what the kernels do. */
-
 import { checked } from '../../config/problems.ts'
 import type { RunConfig } from '../../config/run-config.ts'
 import { type PlannedRun, plannedRunSchema } from '../inputs/settings.ts'

@@ -1,5 +1,4 @@
 /** One thing varied: the best layout for each of its values. */
-
 import { shown } from '../../config/problems.ts'
 import { UsageError } from '../../errors.ts'
 import type { Cluster } from '../inputs/cluster.ts'

@@ -22,7 +22,6 @@
  * }
  * ```
  */
-
 import type { DType, Shape } from '../../graph/model.ts'
 import type { AttributeValue } from '../../graph/tensor.ts'
 import type { Dnnl } from '../onednn/dnnl.ts'

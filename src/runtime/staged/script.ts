@@ -1,5 +1,4 @@
 /** What the JavaScript thread tells the crew: programs as lists of steps with addresses filled in. */
-
 import type { SharedMemory } from '../arena.ts'
 import type { Precision } from '../contract.ts'
 import type { KernelCall, Scratch } from './contract.ts'

@@ -8,7 +8,6 @@
  * Every expert's matrix of a stacked parameter is updated on its own. The state lies in the scratch memory
  * of the store, beside the parameters, where the kernels see both.
  */
-
 import type { TrainConfig } from '../../config/run-config.ts'
 import { sizeOf } from '../../graph/shape.ts'
 import { expertName, type ParameterSpec } from '../../model/parameters.ts'

@@ -4,7 +4,6 @@
  *   m ← β₁m + (1−β₁)g      v ← β₂v + (1−β₂)g²
  *   p ← (1 − lr·decay)·p − lr·m̂ / (√v̂ + ε),   m̂ = m/(1−β₁ᵗ), v̂ = v/(1−β₂ᵗ)
  */
-
 import type { TrainConfig } from '../../config/run-config.ts'
 import type { Kernels } from '../../runtime/wasm/kernels.ts'
 import type { ParameterStore } from '../store.ts'

@@ -1,5 +1,4 @@
 /** Blocks that all sections share: the table of contrasts, the forest plot, and the table of arms. */
-
 import type { CapacityRule } from '../../model/routing/contract.ts'
 import type { Block, Cell, IntervalFigure, Table } from '../../report/blocks.ts'
 import type { FinishedRun } from '../contract.ts'

@@ -6,7 +6,6 @@
  * Unless an arm says otherwise: top-1 with capacity factor 1.25, served by position, and the Switch balancing loss
  * with coefficient 0.01, in every layer. `1x` and `kx` are the capacity rules of M6-T.
  */
-
 import type { Settings } from '../contract.ts'
 import type { Claim } from '../grid/claim.ts'
 import { type Specification, type SpecificationInput, specificationSchema } from '../grid/specification.ts'

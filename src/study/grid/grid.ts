@@ -2,7 +2,6 @@
  * From a specification to cells: every arm with every seed, each a complete configuration that `train`
  * accepts. Whatever is wrong is found here, before the first run.
  */
-
 import type { RunConfig } from '../../config/run-config.ts'
 import { nearest, UsageError } from '../../errors.ts'
 import type { CapacityRule } from '../../model/routing/contract.ts'

@@ -1,5 +1,4 @@
 /** By what a result is known: a hash of all that decides it. */
-
 import { createHash } from 'node:crypto'
 import { isFields } from '../../config/fields.ts'
 import { type RunConfig, runSchema } from '../../config/run-config.ts'

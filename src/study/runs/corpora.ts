@@ -1,5 +1,4 @@
 /** The texts of a study: each read once, before its first run, and known by the hash of its tokens. */
-
 import type { RunConfig } from '../../config/run-config.ts'
 import { UsageError } from '../../errors.ts'
 import { openRunData } from '../../run/session.ts'

@@ -1,5 +1,4 @@
 /** Step times of the arms that are to be timed: all of them in one sitting, by turns, since machines drift. */
-
 import type { RunConfig } from '../../config/run-config.ts'
 import { RunError, UsageError } from '../../errors.ts'
 import { median } from '../../step/statistics.ts'

@@ -4,7 +4,6 @@
  * A *router* here is what makes one decision: a layer's, or that of one of its prototypes. Each is a
  * variable of its own, whose value is one of its experts, and information is taken for each by itself.
  */
-
 import { emptyTable, type Table } from '../../infer/information.ts'
 import type { BatchTrace, RouterTrace } from '../../infer/routing-tracer.ts'
 

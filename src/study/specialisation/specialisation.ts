@@ -8,7 +8,6 @@
  * Counts give more information than there is. What chance gives is measured: labels of whole documents are
  * exchanged, since tokens of a document are alike anyway, and tokens are exchanged between places.
  */
-
 import { columnSums, entropy, mergeRows, mutualInformation, type Table } from '../../infer/information.ts'
 import { openRoutingTrace, type RoutingTraceOptions } from '../../infer/routing-trace.ts'
 import { typicalTokens } from '../../infer/top-tokens.ts'

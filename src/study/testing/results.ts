@@ -4,7 +4,6 @@
  * zero over one to five seeds. So the mean difference of two arms is the difference of their effects,
  * to the last digit that matters, and only its interval depends on the jitter.
  */
-
 import { type RunConfig, runSchema } from '../../config/run-config.ts'
 import type { CapacityRule } from '../../model/routing/contract.ts'
 import type {

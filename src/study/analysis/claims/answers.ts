@@ -2,7 +2,6 @@
  * The answers to all claims of a study. Decisions of all claims share one correction by Holm: a study that
  * answers twenty claims would otherwise get one wrong by chance.
  */
-
 import type { Question } from '../../contract.ts'
 import { type Claim, type Control, sideOf } from '../../grid/claim.ts'
 import { holm } from '../../statistics.ts'

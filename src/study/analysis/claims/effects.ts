@@ -2,7 +2,6 @@
  * From a claim to its numbers: what is measured by seed, on which scale, in which unit. Numbers of every kind
  * are negative where an arm is better: a lower loss, fewer steps, a fall.
  */
-
 import type { Contrast, FinishedRun, Question } from '../../contract.ts'
 import type { Claim } from '../../grid/claim.ts'
 import { pearson, regression } from '../../statistics.ts'
