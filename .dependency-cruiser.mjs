@@ -1,3 +1,5 @@
+import { builtinModules } from 'node:module'
+
 /**
  * The layering of the house, checked: `npm run layers`.
  *
@@ -198,6 +200,14 @@ export default {
       severity: 'error',
       from: { path: '^src/runtime/[^/]+\\.ts$', pathNot: [tests, '^src/runtime/cpu-runtime\\.ts$'] },
       to: { path: '^src/runtime/[^/]+/' },
+    },
+    {
+      name: 'runs-anywhere-whole',
+      comment:
+        'what runs in a browser reaches no module of Node, through any floor: memory and kernels come from a Runtime',
+      severity: 'error',
+      from: { path: `^src/${anyOf(Object.keys(floors).filter((floor) => !floors[floor].builtins))}/`, pathNot: tests },
+      to: { reachable: true, path: `^(?:node:)?${anyOf(builtinModules)}$` },
     },
     {
       name: 'resolvable',

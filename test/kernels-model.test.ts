@@ -11,10 +11,12 @@ import { cut } from '../src/graph/stages/cut.ts'
 import { constant, input, type Tensor, withKernels } from '../src/graph/tensor.ts'
 import { type ParameterSpec, parameterSpecs, SymbolicParameters } from '../src/model/parameters.ts'
 import { losses } from '../src/model/transformer.ts'
+import type { ArenaKernels } from '../src/runtime/arena-kernels.ts'
 import type { Runtime } from '../src/runtime/contract.ts'
+import { createArena } from '../src/runtime/cpu-arena.ts'
 import { createRuntime } from '../src/runtime/cpu-runtime.ts'
 import { findDnnl } from '../src/runtime/onednn/library.ts'
-import { createKernels, type Kernels } from '../src/runtime/wasm/kernels.ts'
+import { createArenaKernels } from '../src/runtime/wasm/arena-kernels.ts'
 import { GradientProgram, gradientScratch } from '../src/step/gradient-program.ts'
 import { ParameterStore } from '../src/step/store.ts'
 import { expectNear, kernelsOf, runOnce, type Values } from './support/kernel-check.ts'
@@ -136,11 +138,11 @@ function gradientsOf({ used }: Traced, results: Values): Map<string, Float64Arra
 describe.skipIf(missing)(missing ? `the model with kernels (skipped: ${missing})` : 'the model with kernels', () => {
   let single: Runtime
   let crew: Runtime
-  let helpers: Kernels
+  let helpers: ArenaKernels
   beforeAll(async () => {
     single = await createRuntime({ threads: 1 })
     crew = await createRuntime({ threads: 2 })
-    helpers = await createKernels({ threads: 1 })
+    helpers = await createArenaKernels(1)
   })
   afterAll(async () => {
     await Promise.all([crew.close(), single.close(), helpers.close()])
@@ -207,7 +209,7 @@ describe.skipIf(missing)(missing ? `the model with kernels (skipped: ${missing})
       const given = randomCase(i + 11, sizesOf(over, moe, i % 2 === 0 ? 'swiglu' : 'gelu'))
       const { config, batch, tokens, targets } = given
       const shape = { batch, microBatches: 2, sequence: config.sequence }
-      const store = new ParameterStore(parameterSpecs(config), 0, gradientScratch(config, shape))
+      const store = new ParameterStore({ createArena }, parameterSpecs(config), 0, gradientScratch(config, shape))
       for (const spec of parameterSpecs(config)) store.parameter(spec.name).set(parameterOf(given, spec, null))
       const program = await GradientProgram.compile({ runtime: crew, kernels: helpers, config, store, shape }, 0)
       // Twice: the second begins with what the first has left.

@@ -48,9 +48,9 @@ export class GenerationBench {
 
   static async open(config: RunConfig): Promise<GenerationBench> {
     const { model, train } = config
-    const store = new ParameterStore(parameterSpecs(model), null, tokenScratch(model))
-    await initialize(store, train.seed, initialScales(config))
     const runtime = await openRuntime(config)
+    const store = new ParameterStore(runtime, parameterSpecs(model), null, tokenScratch(model))
+    await initialize(store, train.seed, initialScales(config))
     return new GenerationBench(runtime, config, new Generator(runtime, model, store))
   }
 

@@ -6,7 +6,7 @@
  * allow for its operations and bytes, over the time it took (the roofline model).
  */
 import type { StepProfile } from '../measure/step-profile.ts'
-import type { NodeTime } from '../runtime/contract.ts'
+import type { NodeTime } from '../runtime/times.ts'
 import { labelled } from './display/display.ts'
 import { bytes, count, fixed, flops, percent, table, widthOf, wrap } from './format.ts'
 import type { Colors } from './io.ts'

@@ -5,7 +5,7 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { RunError } from '../errors.ts'
-import type { StepEvent } from '../runtime/contract.ts'
+import type { StepEvent } from '../runtime/times.ts'
 
 /** @param title Name of the process in the trace. @throws RunError when the file cannot be written. */
 export async function writeTrace(file: string, title: string, events: readonly StepEvent[]): Promise<void> {

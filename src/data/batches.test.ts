@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { type Batch, heldOutBatches, trainBatch, windowsOf } from './batches.ts'
-import type { TokenStream } from './streams/token-file.ts'
+import type { TokenStream } from './streams/token-stream.ts'
 
 /** A stream whose token at i is i. */
 function counting(length: number): TokenStream {

@@ -7,7 +7,7 @@
  */
 import { UsageError } from '../errors.ts'
 import { hashNumbers, permute } from './random.ts'
-import type { TokenStream } from './streams/token-file.ts'
+import type { TokenStream } from './streams/token-stream.ts'
 
 /** [batch · sequence] each. A target is the token that follows; -1 is not counted. */
 export interface Batch {

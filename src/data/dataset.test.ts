@@ -5,7 +5,7 @@ import { expect, test } from 'vitest'
 import { dataSchema } from '../config/data-config.ts'
 import { UsageError } from '../errors.ts'
 import { type Dataset, type DatasetOptions, openDataset } from './dataset.ts'
-import type { TokenStream } from './streams/token-file.ts'
+import type { TokenStream } from './streams/token-stream.ts'
 import { temporaryFolder } from './testing/temporary-folder.ts'
 import { bytesTokenizer, tokenizerFromJson } from './tokenizer/tokenizer.ts'
 

@@ -1,11 +1,10 @@
 /** Where documents begin in windows of a token stream, for attention that does not look beyond them. */
 import type { DataConfig } from '../config/data-config.ts'
-import type { Tokenizer } from './tokenizer/tokenizer.ts'
 
 /** The token at which attention begins again (`data.crossDocuments` false); undefined where it crosses documents. */
 export const separatorOf = (
   { crossDocuments }: Pick<DataConfig, 'crossDocuments'>,
-  { endOfText }: Pick<Tokenizer, 'endOfText'>,
+  { endOfText }: { readonly endOfText: number },
 ): number | undefined => (crossDocuments ? undefined : endOfText)
 
 /**

@@ -2,12 +2,11 @@
 import { separatorOf } from '../data/visible.ts'
 import type { CapacityRule } from '../model/routing/contract.ts'
 import type { OnMessage } from '../run/messages.ts'
-import { noticesOf, openRunData, openRuntime } from '../run/session.ts'
+import { noticesOf, openRunData } from '../run/session.ts'
 import { configUnder } from '../step/capacity-rules.ts'
 import { Evaluator } from '../step/evaluation.ts'
 import type { EvalRecord } from '../step/records.ts'
-import { Cleanup } from '../system/cleanup.ts'
-import { type Engine, loadModel } from './trained-model.ts'
+import { type Engine, loadModel, type TrainedModel } from './trained-model.ts'
 
 export interface EvaluateOptions extends Engine {
   /** Other text than the run's: all of it is evaluated. Default: what the run held out. */
@@ -22,7 +21,19 @@ export interface EvaluateOptions extends Engine {
 /** The loss of a run's newest checkpoint on held-out text, under every capacity rule. */
 export async function evaluateRun(directory: string, options: EvaluateOptions = {}): Promise<EvalRecord> {
   const onMessage = options.onMessage ?? (() => {})
-  const { config, tokenizer, store, step, trainedOn } = await loadModel(directory, options, onMessage)
+  const trained = await loadModel(directory, options, onMessage)
+  try {
+    return await evaluate(trained, options, onMessage)
+  } finally {
+    await trained.close()
+  }
+}
+
+async function evaluate(
+  { runtime, config, tokenizer, store, step, trainedOn }: TrainedModel,
+  options: EvaluateOptions,
+  onMessage: OnMessage,
+): Promise<EvalRecord> {
   const { source = config.data.source, capacity = 'none' } = options
   const say = (message: string) => onMessage({ kind: 'prepare', message })
   const data = await openRunData(
@@ -33,11 +44,7 @@ export async function evaluateRun(directory: string, options: EvaluateOptions = 
     const message = 'the text has changed since the run was trained: what is held out now may be what it has seen'
     onMessage({ kind: 'warning', message })
   }
-  const cleanup = new Cleanup()
-  cleanup.defer(() => data.close())
   try {
-    const runtime = await openRuntime(config)
-    cleanup.defer(() => runtime.close())
     const evaluated = { ...config, model: configUnder(config.model, capacity) }
     for (const message of noticesOf(runtime, evaluated, [{ activity: 'evaluation', rule: capacity }]))
       onMessage({ kind: 'notice', message })
@@ -48,6 +55,6 @@ export async function evaluateRun(directory: string, options: EvaluateOptions = 
     evaluator.release()
     return { kind: 'eval', step, tokens: step * batch * config.model.sequence, ...evaluation }
   } finally {
-    await cleanup.run()
+    await data.close()
   }
 }

@@ -1,7 +1,5 @@
 /** Generates text with a trained model. */
 import type { OnMessage } from '../run/messages.ts'
-import { openRuntime } from '../run/session.ts'
-import type { Runtime } from '../runtime/contract.ts'
 import { Generator } from './generation/generator.ts'
 import type { SamplingOptions } from './generation/sampling.ts'
 import { tokenScratch } from './generation/token-decoder.ts'
@@ -20,17 +18,15 @@ export interface GenerateOptions extends SamplingOptions {
 /** Text that continues the prompt, piece by piece. */
 export async function* generate(directory: string, options: GenerateOptions): AsyncGenerator<string, void> {
   const model = await loadModel(directory, options, options.onMessage ?? (() => {}), tokenScratch)
-  const runtime = await openRuntime(model.config)
   try {
-    yield* continuation(runtime, model, options)
+    yield* continuation(model, options)
   } finally {
-    await runtime.close()
+    await model.close()
   }
 }
 
 async function* continuation(
-  runtime: Runtime,
-  { config, tokenizer, store }: TrainedModel,
+  { runtime, config, tokenizer, store }: TrainedModel,
   options: GenerateOptions,
 ): AsyncGenerator<string, void> {
   const generator = new Generator(runtime, config.model, store)

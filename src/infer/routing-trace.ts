@@ -7,7 +7,7 @@ import { UsageError } from '../errors.ts'
 import type { MoeConfig } from '../model/config.ts'
 import type { CapacityRule } from '../model/routing/contract.ts'
 import type { OnMessage } from '../run/messages.ts'
-import { openRunData, openRuntime } from '../run/session.ts'
+import { openRunData } from '../run/session.ts'
 import { randomFor, shuffle } from '../step/random.ts'
 import { Cleanup } from '../system/cleanup.ts'
 import { type BatchTrace, RoutingTracer } from './routing-tracer.ts'
@@ -61,13 +61,15 @@ export async function openTracer(
   engine: Engine,
   onMessage: OnMessage,
 ): Promise<OpenTracer> {
-  const { config, tokenizer, store, step } = await loadModel(directory, engine, onMessage)
-  if (!isSparse(config))
-    throw new UsageError(`invalid run: "${directory}" trained a dense model, which routes nothing (model.moe is null)`)
+  const trained = await loadModel(directory, engine, onMessage)
   const cleanup = new Cleanup()
+  cleanup.defer(() => trained.close())
   try {
-    const runtime = await openRuntime(config)
-    cleanup.defer(() => runtime.close())
+    const { runtime, config, tokenizer, store, step } = trained
+    if (!isSparse(config))
+      throw new UsageError(
+        `invalid run: "${directory}" trained a dense model, which routes nothing (model.moe is null)`,
+      )
     if (runtime.notice !== undefined) onMessage({ kind: 'notice', message: runtime.notice })
     const { microBatches, seed } = config.train
     const batch = config.train.batch / microBatches

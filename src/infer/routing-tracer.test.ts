@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { type RunConfig, type RunInput, runSchema } from '../config/run-config.ts'
 import type { DocumentWindow } from '../data/document-windows.ts'
-import type { TokenStream } from '../data/streams/token-file.ts'
+import type { TokenStream } from '../data/streams/token-stream.ts'
 import { bytesTokenizer } from '../data/tokenizer/tokenizer.ts'
 import type { MoeConfig } from '../model/config.ts'
 import type { CapacityRule } from '../model/routing/contract.ts'
@@ -34,7 +34,7 @@ async function traced(moe: Moe, of: readonly DocumentWindow[] = windows, rule: C
   })
   const model = config.model as RunConfig['model'] & { readonly moe: MoeConfig }
   const runtime = await openRuntime(config)
-  const store = createStore(config)
+  const store = createStore(runtime, config)
   await initialize(store, 1, initialScales(config))
   const evaluator = await Evaluator.compile(runtime, model, store, 2, 0)
   const tracer = await RoutingTracer.compile(runtime, model, store, 2, 0, rule)

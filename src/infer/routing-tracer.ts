@@ -8,7 +8,7 @@
  * looks at single tokens traces dropless.
  */
 import type { DocumentWindow } from '../data/document-windows.ts'
-import type { TokenStream } from '../data/streams/token-file.ts'
+import type { TokenStream } from '../data/streams/token-stream.ts'
 import { sizeOf } from '../graph/shape.ts'
 import { type Tensor, withKernels } from '../graph/tensor.ts'
 import type { ModelConfig, MoeConfig } from '../model/config.ts'

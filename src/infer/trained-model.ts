@@ -1,4 +1,4 @@
-/** A trained model, loaded from its run: configuration, tokenizer and parameters. */
+/** A trained model, loaded from its run: configuration, tokenizer and parameters, in the memory of a runtime. */
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { RunConfig } from '../config/run-config.ts'
@@ -9,16 +9,20 @@ import { readNewestCheckpoint } from '../run/checkpoint/checkpoint.ts'
 import { loadRunConfig } from '../run/load-config.ts'
 import type { OnMessage } from '../run/messages.ts'
 import type { State } from '../run/saved-state.ts'
-import type { Precision } from '../runtime/contract.ts'
+import { openRuntime } from '../run/session.ts'
+import type { Precision, Runtime } from '../runtime/contract.ts'
 import { ParameterStore } from '../step/store.ts'
 
 export interface TrainedModel {
+  /** Closed by {@link close}. */
+  readonly runtime: Runtime
   readonly config: RunConfig
   readonly tokenizer: Tokenizer
   readonly store: ParameterStore
   readonly step: number
   /** The `Dataset.hash` of what it was trained on. */
   readonly trainedOn: string
+  close(): Promise<void>
 }
 
 /** In place of what the run was trained with. */
@@ -28,8 +32,9 @@ export interface Engine {
 }
 
 /**
- * The newest parameters of a run that verify.
+ * The newest parameters of a run that verify; close it in the end.
  * @param scratchOf Floats of scratch memory beside them.
+ * @throws UsageError when there is no run or no checkpoint
  */
 export async function loadModel(
   directory: string,
@@ -41,15 +46,22 @@ export async function loadModel(
   if (threads !== undefined) sets.push(`runtime.threads=${threads}`)
   if (math !== undefined) sets.push(`runtime.math=${math}`)
   const config = await loadRunConfig(directory, sets)
-  const store = new ParameterStore(parameterSpecs(config.model), null, scratchOf(config.model))
-  const model = store.parameterTensors()
-  const found = await readNewestCheckpoint(join(directory, 'checkpoints'), { model }, (path, reason) =>
-    onMessage({ kind: 'warning', message: `skipping checkpoint ${path}: ${reason}` }),
-  )
-  if (!found)
-    throw new UsageError(
-      `invalid run: "${directory}" has no checkpoint yet (train it, or wait for its first checkpoint)`,
+  const runtime = await openRuntime(config)
+  try {
+    const store = new ParameterStore(runtime, parameterSpecs(config.model), null, scratchOf(config.model))
+    const model = store.parameterTensors()
+    const found = await readNewestCheckpoint(join(directory, 'checkpoints'), { model }, (path, reason) =>
+      onMessage({ kind: 'warning', message: `skipping checkpoint ${path}: ${reason}` }),
     )
-  const tokenizer = await tokenizerFromJson(await readFile(join(directory, 'tokenizer.json'), 'utf8'))
-  return { config, tokenizer, store, step: found.step, trainedOn: (found.state as State).data }
+    if (!found)
+      throw new UsageError(
+        `invalid run: "${directory}" has no checkpoint yet (train it, or wait for its first checkpoint)`,
+      )
+    const tokenizer = await tokenizerFromJson(await readFile(join(directory, 'tokenizer.json'), 'utf8'))
+    const { step, state } = found
+    return { runtime, config, tokenizer, store, step, trainedOn: (state as State).data, close: () => runtime.close() }
+  } catch (error) {
+    await runtime.close()
+    throw error
+  }
 }

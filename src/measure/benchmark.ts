@@ -4,8 +4,9 @@ import type { Batch } from '../data/batches.ts'
 import { separatorOf } from '../data/visible.ts'
 import { describeModel } from '../model/describe.ts'
 import { openRuntime } from '../run/session.ts'
-import type { Runtime, StepEvent } from '../runtime/contract.ts'
+import type { Runtime } from '../runtime/contract.ts'
 import { type Engines, enginesOf } from '../runtime/engines.ts'
+import type { StepEvent } from '../runtime/times.ts'
 import { initialize, initialScales } from '../step/initialize.ts'
 import { randomFor } from '../step/random.ts'
 import { keptAssignments, keptFlops, median } from '../step/statistics.ts'
@@ -106,7 +107,7 @@ export class TrainingBench {
     const runtime = await openRuntime(config, profile)
     const ceiling = new Ceiling(() => measureLargePeak(runtime))
     await ceiling.measure()
-    const store = createStore(config)
+    const store = createStore(runtime, config)
     await initialize(store, config.train.seed, initialScales(config))
     // Where documents begin changes no time, so any token may stand for the end of text.
     const separator = separatorOf(config.data, { endOfText: 0 })
@@ -115,6 +116,11 @@ export class TrainingBench {
       await trainer.release()
       await runtime.close()
     })
+  }
+
+  /** @see Trainer.stateBytes */
+  get stateBytes(): number {
+    return this.trainer.stateBytes
   }
 
   /** @see Trainer.programBytes */

@@ -1,8 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type RunInput, runSchema } from '../config/run-config.ts'
-import type { TokenStream } from '../data/streams/token-file.ts'
+import type { TokenStream } from '../data/streams/token-stream.ts'
 import { openRuntime } from '../run/session.ts'
 import type { Runtime } from '../runtime/contract.ts'
+import { createArena } from '../runtime/cpu-arena.ts'
 import { initialize, initialScales } from '../step/initialize.ts'
 import { createStore } from '../step/trainer.ts'
 import { measureGain, measureLeak } from './leak.ts'
@@ -26,7 +27,7 @@ function constructed(moe: NonNullable<NonNullable<RunInput['model']>['moe']>) {
     model: { ...shape, moe: { experts: 2, hidden: 1, k: 1, capacity: 'kx', factor: 1, ...moe } },
     train: { batch: 1 },
   })
-  const store = createStore(config)
+  const store = createStore({ createArena }, config)
   const set = (name: string, values: readonly number[]) => store.parameter(name).set(values)
   for (const { name } of store.specs) store.parameter(name).fill(name.endsWith('norm') ? 1 : 0)
   // Tokens q, a, b are axes of the width; expert 0 likes a best and b least, and writes on the fourth axis for q alone.
@@ -81,7 +82,7 @@ describe('the gain from the true future', () => {
         },
         train: { init: { scale: 3 } },
       })
-      const store = createStore(config)
+      const store = createStore({ createArena }, config)
       await initialize(store, 1, initialScales(config))
       const few = { ...options, batch: 4, limit: 5 }
       expect(await measureLeak(runtime, config.model, store, data, few)).toBeNull()

@@ -88,11 +88,11 @@ export async function measureSignal(config: RunConfig): Promise<Signal> {
       `the parameters alone take ${(bytes / 1e9).toFixed(1)} GB, over half of this machine's memory ` +
         '(measure it with fewer experts, which changes little: --set model.moe.experts=4)',
     )
-  const store = new ParameterStore(specs, null)
-  await initialize(store, train.seed, initialScales(config))
   const batch = Math.ceil(LENGTH / sequence)
   const runtime = await openRuntime(config)
   try {
+    const store = new ParameterStore(runtime, specs, null)
+    await initialize(store, train.seed, initialScales(config))
     const { traced, probes } = withKernels(runtime.kernels, () => {
       const traced = tracePass(model, store, { batch, sequence, training: false, capacity: 'none' })
       const { stream, loss } = traced.losses

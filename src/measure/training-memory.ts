@@ -14,7 +14,7 @@ export interface TrainingMemory {
 export async function trainingMemory(config: RunConfig): Promise<TrainingMemory> {
   const runtime = await openRuntime(config)
   try {
-    const store = createStore(config)
+    const store = createStore(runtime, config)
     // Memory does not depend on which token separates documents.
     const trainer = await Trainer.compile(runtime, config, store, separatorOf(config.data, { endOfText: 0 }))
     const { programBytes } = trainer

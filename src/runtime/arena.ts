@@ -3,20 +3,11 @@
  * worker threads. Parameters, gradients and optimizer moments lie in arenas, and a tensor is a view.
  * The system commits a page of it when it is first written.
  */
-import { totalmem } from 'node:os'
-import { UsageError } from '../errors.ts'
-import { adviseHugePages } from './huge-pages.ts'
-import { RuntimeError } from './runtime-error.ts'
 
-const pageBytes = 65536
 /** The part of `WebAssembly.Memory` that is used (TypeScript declares it for browsers only). */
 export interface SharedMemory {
   readonly buffer: SharedArrayBuffer
 }
-interface MemoryConstructor {
-  new (size: { initial: number; maximum: number; shared: true }): SharedMemory
-}
-const { Memory } = (globalThis as unknown as { WebAssembly: { Memory: MemoryConstructor } }).WebAssembly
 
 /** 4 GiB: what a 32-bit WebAssembly memory can address. A larger model has several arenas. */
 export const maxArenaBytes = 2 ** 32
@@ -29,46 +20,4 @@ export interface Arena {
   readonly byteLength: number
   /** Elements `start` to `start + length`, counted in floats; by default all. */
   floats(start?: number, length?: number): Float32Array
-}
-
-/**
- * An arena of at least `bytes`, zero.
- * @throws UsageError when `bytes` is not from 0 to {@link maxArenaBytes}; RuntimeError when the machine
- * does not have as much memory (`available`: what it has).
- */
-export function createArena(bytes: number, available = machineBytes()): Arena {
-  if (!Number.isSafeInteger(bytes) || bytes < 0 || bytes > maxArenaBytes)
-    throw new UsageError(`invalid arena size: ${bytes} bytes (expected at most ${maxArenaBytes}; use several arenas)`)
-  if (bytes > available) throw outOfMemory(bytes, `this machine has ${gib(available)}`)
-  const pages = Math.ceil(bytes / pageBytes)
-  let memory: SharedMemory
-  try {
-    memory = new Memory({ initial: pages, maximum: pages, shared: true })
-  } catch (error) {
-    throw outOfMemory(bytes, error instanceof Error ? error.message : String(error))
-  }
-  const { buffer } = memory
-  adviseHugePages(buffer)
-  return {
-    memory,
-    buffer,
-    byteLength: buffer.byteLength,
-    floats: (start = 0, length = buffer.byteLength / 4 - start) => new Float32Array(buffer, start * 4, length),
-  }
-}
-
-/** Memory of the machine, or of the container when that is less. */
-function machineBytes(): number {
-  const limit = process.constrainedMemory()
-  return limit > 0 ? Math.min(limit, totalmem()) : totalmem()
-}
-
-function outOfMemory(bytes: number, reason: string): RuntimeError {
-  return new RuntimeError(
-    `out of memory: an arena of ${gib(bytes)} cannot be had: ${reason} (use a smaller model or a larger machine)`,
-  )
-}
-
-function gib(bytes: number): string {
-  return `${(bytes / 2 ** 30).toFixed(2)} GiB`
 }

@@ -20,6 +20,8 @@ import type { DType, Model, Port } from '../graph/model.ts'
 import type { StagedModel } from '../graph/stages/contract.ts'
 import type { KernelSet } from '../graph/tensor.ts'
 import type { Arena } from './arena.ts'
+import type { ArenaKernels } from './arena-kernels.ts'
+import type { NodeTime, StepEvent } from './times.ts'
 
 export { RuntimeError } from './runtime-error.ts'
 
@@ -64,6 +66,13 @@ export interface Runtime {
   readonly notice?: string
   /** @throws RuntimeError with the op and layer at fault when the model is invalid. */
   compile(model: Model | StagedModel): Promise<Executable>
+  /**
+   * An arena of at least `bytes`, zero; it lives as long as somebody refers to it.
+   * @throws UsageError when `bytes` is not from 0 to `maxArenaBytes`; RuntimeError when there is not as much memory
+   */
+  createArena(bytes: number): Arena
+  /** Kernels on the runtime's number of threads; close them before the runtime. */
+  createArenaKernels(): Promise<ArenaKernels>
   /** Releases everything that the runtime still holds. Idempotent. */
   close(): Promise<void>
 }
@@ -106,29 +115,4 @@ export interface Binding {
   /** Runs on the calling thread: for programs of well under a millisecond. */
   runSync(): void
   release(): void
-}
-
-/** Total time of one node over all runs that count. */
-export interface NodeTime {
-  /** ONNX operator or kernel, e.g. `MatMul`. */
-  readonly kind: string
-  /** What ran it. */
-  readonly provider: 'ONNX Runtime' | 'oneDNN' | 'WASM'
-  readonly op: string
-  readonly layer: string
-  readonly runs: number
-  readonly microseconds: number
-  /** Over all runs, where they are known: floating-point operations, and bytes of memory traffic at least. */
-  readonly flops?: number
-  readonly bytes?: number
-}
-
-/** One step of a program on one thread. Times are in ms since the epoch, with fractions. */
-export interface StepEvent {
-  readonly thread: number
-  readonly name: string
-  readonly op: string
-  readonly layer: string
-  readonly begin: number
-  readonly end: number
 }

@@ -6,9 +6,11 @@ import { UsageError } from '../errors.ts'
 import type { Model } from '../graph/model.ts'
 import type { StagedModel } from '../graph/stages/contract.ts'
 import type { KernelSet } from '../graph/tensor.ts'
-import { type Arena, createArena } from './arena.ts'
+import type { Arena } from './arena.ts'
+import type { ArenaKernels } from './arena-kernels.ts'
 import { type Executable, type Precision, type Runtime, RuntimeError, type RuntimeOptions } from './contract.ts'
 import { physicalCores } from './cores.ts'
+import { createArena } from './cpu-arena.ts'
 import { type DnnlLibrary, findDnnl } from './onednn/library.ts'
 import { compileSession } from './onnxruntime/compile.ts'
 import { type Environment, enter, leave } from './onnxruntime/environment.ts'
@@ -17,6 +19,7 @@ import type { Session } from './onnxruntime/session.ts'
 import { Crew } from './staged/crew.ts'
 import { StagedExecutable } from './staged/executable.ts'
 import { kernels } from './staged/kernels/table.ts'
+import { createArenaKernels } from './wasm/arena-kernels.ts'
 
 /**
  * The native runtime.
@@ -80,6 +83,14 @@ class CpuRuntime implements Runtime {
     if (setting.notice !== undefined) this.notice = setting.notice
     this.#environment = environment
     this.#setting = setting
+  }
+
+  createArena(bytes: number): Arena {
+    return createArena(bytes)
+  }
+
+  createArenaKernels(): Promise<ArenaKernels> {
+    return createArenaKernels(this.threads)
   }
 
   async compile(model: Model | StagedModel): Promise<Executable> {

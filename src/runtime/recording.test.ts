@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import type { NodeTime } from './contract.ts'
 import { RunClock } from './recording.ts'
+import type { NodeTime } from './times.ts'
 
 const rest = (microseconds: number, runs: number) => ({
   kind: 'Run',

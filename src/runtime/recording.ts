@@ -3,7 +3,7 @@
  * and cannot be reset, but the first runs (primitives to compile, memory to touch) are not like the others.
  * So we time whole runs ourselves, and tell the nodes' times as shares of the runs that count.
  */
-import type { NodeTime } from './contract.ts'
+import type { NodeTime } from './times.ts'
 
 /** The price of a run: what happens around the nodes and between them, their recording included. */
 const callOfRun = { kind: 'Run', provider: 'ONNX Runtime', op: 'ONNX Runtime call', layer: '' } as const

@@ -1,14 +1,15 @@
 /** With data.crossDocuments=false a document of a window is read as if nothing stood before it. */
 import { describe, expect, test } from 'vitest'
 import { runSchema } from '../config/run-config.ts'
-import type { TokenStream } from '../data/streams/token-file.ts'
+import type { TokenStream } from '../data/streams/token-stream.ts'
 import { bytesTokenizer, tokenizerFromJson } from '../data/tokenizer/tokenizer.ts'
 import { withKernels } from '../graph/tensor.ts'
 import { type ModelConfig, modelSchema } from '../model/config.ts'
 import { parameterSpecs } from '../model/parameters.ts'
 import type { Precision, Runtime } from '../runtime/contract.ts'
+import { createArena } from '../runtime/cpu-arena.ts'
 import { createRuntime } from '../runtime/cpu-runtime.ts'
-import { createKernels } from '../runtime/wasm/kernels.ts'
+import { createArenaKernels } from '../runtime/wasm/arena-kernels.ts'
 import { Evaluator } from './evaluation.ts'
 import { GradientProgram, gradientScratch } from './gradient-program.ts'
 import { initialize, initialScales } from './initialize.ts'
@@ -33,7 +34,7 @@ const configOf = (over: object): ModelConfig =>
   modelSchema.parse({ vocabulary: 50, layers: 2, width: 16, heads: 2, hidden: 32, sequence, ...over })
 
 async function storeOf(config: ModelConfig, scratch = 0): Promise<ParameterStore> {
-  const store = new ParameterStore(parameterSpecs(config), scratch > 0 ? 0 : null, scratch)
+  const store = new ParameterStore({ createArena }, parameterSpecs(config), scratch > 0 ? 0 : null, scratch)
   // Large enough that tokens look at each other, as after training.
   const { train } = runSchema.parse({ train: { init: { scale: 8 } } })
   await initialize(store, 1, initialScales({ model: config, train }))
@@ -82,7 +83,7 @@ async function compute(
   const evaluated = pass.loss
   pass.release()
 
-  const helpers = await createKernels({ threads: 1 })
+  const helpers = await createArenaKernels(1)
   const shape = { batch, microBatches: 1, sequence }
   const program = await GradientProgram.compile(
     { runtime: offered, kernels: helpers, config, store, shape, separator },

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { type RunConfig, type RunInput, runSchema } from '../config/run-config.ts'
-import type { TokenStream } from '../data/streams/token-file.ts'
+import type { TokenStream } from '../data/streams/token-stream.ts'
 import { bytesTokenizer, tokenizerFromJson } from '../data/tokenizer/tokenizer.ts'
 import type { CapacityRule } from '../model/routing/contract.ts'
 import { openRuntime } from '../run/session.ts'
@@ -54,7 +54,7 @@ async function evaluateAll(asked: Asked, texts: readonly TokenStream[]) {
   const { moe = { k: 2, capacity: 'none' }, batch = 2, prepare = random, rule = 'eval' } = asked
   const config = configOf(moe)
   const runtime = await openRuntime(config)
-  const store = createStore(config)
+  const store = createStore(runtime, config)
   await prepare(store)
   const counted = counting(runtime)
   const evaluator = await Evaluator.compile(counted.runtime, config.model, store, batch, 0)

@@ -7,7 +7,7 @@
  */
 import type { Batch } from '../data/batches.ts'
 import { heldOutBatches } from '../data/batches.ts'
-import type { Dataset } from '../data/dataset.ts'
+import type { TokenStream } from '../data/streams/token-stream.ts'
 import { withKernels } from '../graph/tensor.ts'
 import type { ModelConfig } from '../model/config.ts'
 import { type CapacityRule, capacityRules } from '../model/routing/contract.ts'
@@ -24,6 +24,13 @@ export interface EvaluationResult {
   readonly evaluation: Evaluation
   /** Of the rule that was asked for. */
   readonly layers: readonly LayerCounts[]
+}
+
+/** Text to evaluate on; a `Dataset` has this shape. */
+export interface EvaluationText {
+  readonly heldOut: TokenStream
+  /** [vocabulary] UTF-8 bytes that each token stands for. */
+  readonly tokenizer: { readonly bytesOf: Int32Array }
 }
 
 export class Evaluator {
@@ -86,11 +93,7 @@ export class Evaluator {
    * @param capacity The rule that the loss, and all else that is not under `capacities`, is of.
    * @param limit At most so many batches; 0 = all.
    */
-  async run(
-    { heldOut, tokenizer }: Pick<Dataset, 'heldOut' | 'tokenizer'>,
-    capacity: CapacityRule,
-    limit = 0,
-  ): Promise<EvaluationResult> {
+  async run({ heldOut, tokenizer }: EvaluationText, capacity: CapacityRule, limit = 0): Promise<EvaluationResult> {
     const { batch, passes, shape, seed } = this
     const sums = new Map<CompiledPass, Sum>()
     const sumOf = byRule((rule) => {

@@ -8,8 +8,9 @@ import type { Tensor } from '../graph/tensor.ts'
 import { modelSchema } from '../model/config.ts'
 import { parameterSpecs } from '../model/parameters.ts'
 import type { Buffer } from '../runtime/contract.ts'
+import { createArena } from '../runtime/cpu-arena.ts'
 import { createRuntime } from '../runtime/cpu-runtime.ts'
-import { createKernels } from '../runtime/wasm/kernels.ts'
+import { createArenaKernels } from '../runtime/wasm/arena-kernels.ts'
 import { GradientProgram, gradientScratch } from './gradient-program.ts'
 import { initialize, initialScales } from './initialize.ts'
 import { nameOf, tracePass } from './pass.ts'
@@ -35,8 +36,8 @@ for (const settings of cases)
     })
     const shape = { batch: 4, microBatches: 1, sequence: config.sequence }
     const runtime = await createRuntime({ threads: 1 })
-    const kernels = await createKernels({ threads: 2 })
-    const store = new ParameterStore(parameterSpecs(config), 0, gradientScratch(config, shape))
+    const kernels = await createArenaKernels(2)
+    const store = new ParameterStore({ createArena }, parameterSpecs(config), 0, gradientScratch(config, shape))
     await initialize(store, 3, initialScales({ model: config, train: runSchema.parse({}).train }))
     // Tokens and targets repeat, and one target is not counted.
     const tokens = Int32Array.from({ length: 28 }, (_, t) => (t * t) % 23)

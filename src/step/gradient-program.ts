@@ -15,8 +15,9 @@ import { sizeOf } from '../graph/shape.ts'
 import { splitScatters } from '../graph/sparse-gradient.ts'
 import { input, type Tensor, withKernels } from '../graph/tensor.ts'
 import type { ModelConfig } from '../model/config.ts'
-import type { Buffer, NodeTime, Runtime, StepEvent } from '../runtime/contract.ts'
-import type { Kernels, RowScatter } from '../runtime/wasm/kernels.ts'
+import type { ArenaKernels, RowScatter } from '../runtime/arena-kernels.ts'
+import type { Buffer, Runtime } from '../runtime/contract.ts'
+import type { NodeTime, StepEvent } from '../runtime/times.ts'
 import { CompiledPass, nameOf, tracePass } from './pass.ts'
 import type { LayerCounts } from './statistics.ts'
 import { type ParameterStore, padded } from './store.ts'
@@ -38,7 +39,7 @@ export interface GradientResult {
 /** What compiles a gradient program. */
 export interface GradientSetting {
   readonly runtime: Runtime
-  readonly kernels: Kernels
+  readonly kernels: ArenaKernels
   readonly config: ModelConfig
   readonly store: ParameterStore
   readonly shape: GradientShape
@@ -63,7 +64,7 @@ interface GradientPass {
 export class GradientProgram {
   private readonly write: GradientPass
   private readonly accumulate: GradientPass | null
-  private readonly kernels: Kernels
+  private readonly kernels: ArenaKernels
   private readonly shape: GradientShape
   private readonly seed: number
   /** Runs of `accumulate` in the last step, all but the last. */

@@ -7,6 +7,7 @@ import { type RunInput, runSchema } from '../config/run-config.ts'
 import { embeddingScaleOf } from '../model/config.ts'
 import { parameterSpecs } from '../model/parameters.ts'
 import { loadConfig, loadRunConfig } from '../run/load-config.ts'
+import { createArena } from '../runtime/cpu-arena.ts'
 import { initialize, initialScales } from './initialize.ts'
 import { ParameterStore } from './store.ts'
 
@@ -25,7 +26,7 @@ const CUT = 0.8796
 
 async function deviations(input: RunInput): Promise<(name: string) => number> {
   const config = runSchema.parse({ ...input, model: { ...model, ...input.model } })
-  const store = new ParameterStore(parameterSpecs(config.model), null)
+  const store = new ParameterStore({ createArena }, parameterSpecs(config.model), null)
   await initialize(store, 1, initialScales(config))
   return (name) => {
     const values = store.parameter(name, name.includes('{e}') ? 1 : null)

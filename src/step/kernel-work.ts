@@ -2,8 +2,9 @@
  * The kernels beside the gradient program, in the terms of a model: the kernels count runs and time, and
  * how much a run does follows from the memory it passes over.
  */
-import type { NodeTime } from '../runtime/contract.ts'
-import type { RowScatter } from '../runtime/wasm/kernels.ts'
+
+import type { RowScatter } from '../runtime/arena-kernels.ts'
+import type { NodeTime } from '../runtime/times.ts'
 import type { ParameterStore } from './store.ts'
 
 interface Work {

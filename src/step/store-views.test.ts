@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import { type RunConfig, runSchema } from '../config/run-config.ts'
 import { parameterSpecs } from '../model/parameters.ts'
+import { createArena } from '../runtime/cpu-arena.ts'
 import { createStore } from './trainer.ts'
 
 const config = (kind: 'adamw' | 'adafactor'): RunConfig =>
@@ -23,7 +24,7 @@ const config = (kind: 'adamw' | 'adafactor'): RunConfig =>
 
 test.each(['adamw', 'adafactor'] as const)('no two tensors of a model share a number: %s', (kind) => {
   const run = config(kind)
-  const store = createStore(run)
+  const store = createStore({ createArena }, run)
   const views = parameterSpecs(run.model).flatMap(({ name }) => [
     store.parameter(name),
     store.gradient(name),
@@ -39,7 +40,7 @@ test.each(['adamw', 'adafactor'] as const)('no two tensors of a model share a nu
 })
 
 test('the view of an expert is its part of the stacked tensor, for parameters and gradients', () => {
-  const store = createStore(config('adamw'))
+  const store = createStore({ createArena }, config('adamw'))
   const name = 'layers.1.moe.experts.{e}.'
   const spec = store.specs.find((candidate) => candidate.name.startsWith(name))
   if (!spec) throw new Error('no stacked tensor')

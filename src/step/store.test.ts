@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import type { ParameterSpec } from '../model/parameters.ts'
+import { createArena } from '../runtime/cpu-arena.ts'
 import { ParameterStore } from './store.ts'
 
 const spec = (name: string, shape: number[], decay: boolean): ParameterSpec => ({
@@ -17,7 +18,7 @@ const specs = [
 ]
 
 test('ranges hold exactly the numbers of the tensors: parameters, gradients and moments, decayed or not', () => {
-  const store = new ParameterStore(specs, 2)
+  const store = new ParameterStore({ createArena }, specs, 2)
   const marks: [number, (name: string) => Float32Array][] = [
     [1, (name) => store.parameter(name)],
     [2, (name) => store.gradient(name)],
@@ -35,14 +36,14 @@ test('ranges hold exactly the numbers of the tensors: parameters, gradients and 
 })
 
 test('every tensor begins at a cache line', () => {
-  const store = new ParameterStore(specs, 2)
+  const store = new ParameterStore({ createArena }, specs, 2)
   for (const { name } of specs)
     for (const view of [store.parameter(name), store.gradient(name), store.moment(name, 1)])
       expect(view.byteOffset % 64).toBe(0)
 })
 
 test('the tensors of a checkpoint are views: experts one by one, under their global id', () => {
-  const store = new ParameterStore(specs, null)
+  const store = new ParameterStore({ createArena }, specs, null)
   store.parameter('experts.{e}.in').forEach((_, i, all) => {
     all[i] = i
   })
@@ -53,5 +54,7 @@ test('the tensors of a checkpoint are views: experts one by one, under their glo
 })
 
 test('a tensor that fits no bank is refused by name', () => {
-  expect(() => new ParameterStore([spec('huge', [2 ** 28 + 1], true)], 2)).toThrow(/huge has 268435457 parameters/)
+  expect(() => new ParameterStore({ createArena }, [spec('huge', [2 ** 28 + 1], true)], 2)).toThrow(
+    /huge has 268435457 parameters/,
+  )
 })

@@ -10,7 +10,8 @@
 import { UsageError } from '../errors.ts'
 import { sizeOf } from '../graph/shape.ts'
 import { expertName, type ParameterSpec } from '../model/parameters.ts'
-import { type Arena, createArena, maxArenaBytes } from '../runtime/arena.ts'
+import { type Arena, maxArenaBytes } from '../runtime/arena.ts'
+import type { Runtime } from '../runtime/contract.ts'
 
 /** Floats in a cache line. */
 const LINE = 16
@@ -61,10 +62,16 @@ export class ParameterStore {
   private readonly scratchSize: number
 
   /**
+   * @param runtime Whose memory it is.
    * @param moments Regions for optimizer state with a number for every parameter; null = no gradients either.
    * @param scratch Floats of scratch memory in each bank.
    */
-  constructor(specs: readonly ParameterSpec[], moments: number | null, scratch = 0) {
+  constructor(
+    runtime: Pick<Runtime, 'createArena'>,
+    specs: readonly ParameterSpec[],
+    moments: number | null,
+    scratch = 0,
+  ) {
     this.specs = specs
     this.regions = moments === null ? 1 : 2 + moments
     this.scratchSize = scratch
@@ -73,7 +80,7 @@ export class ParameterStore {
         `invalid train.batch: a micro-batch needs ${scratch * 4} bytes beside the embedding (expected at most ` +
           `${maxArenaBytes / 2}; use a smaller batch or more train.microBatches)`,
       )
-    for (const bank of this.fillBanks(specs)) this.addBank(bank)
+    for (const bank of this.fillBanks(specs)) this.addBank(bank, runtime)
   }
 
   private fillBanks(specs: readonly ParameterSpec[]): ParameterSpec[][] {
@@ -97,7 +104,7 @@ export class ParameterStore {
     return banks
   }
 
-  private addBank(specs: readonly ParameterSpec[]): void {
+  private addBank(specs: readonly ParameterSpec[], runtime: Pick<Runtime, 'createArena'>): void {
     let offset = 0
     const lay = (chosen: readonly ParameterSpec[]) => {
       for (const spec of chosen) {
@@ -110,7 +117,7 @@ export class ParameterStore {
     const total = lay(specs.filter(({ decay }) => !decay))
     this.sizes.push({ decayed, total })
     this.scratchUsed.push(0)
-    this.arenas.push(createArena((total * this.regions + this.scratchSize) * 4))
+    this.arenas.push(runtime.createArena((total * this.regions + this.scratchSize) * 4))
   }
 
   /** The values of a parameter, or of one expert of a stacked one. */

@@ -2,8 +2,9 @@
  * Where the time of training steps goes. The programs and kernels of a step run one after the other and
  * tell their own times; what is left of the step is JavaScript's, and waiting between them.
  */
-import type { NodeTime, StepEvent } from '../runtime/contract.ts'
+
 import { now } from '../runtime/recording.ts'
+import type { NodeTime, StepEvent } from '../runtime/times.ts'
 
 export interface RecordedSteps {
   /** Steps that count: those before the recording began anew do not. */

@@ -38,7 +38,7 @@ async function withTrainer(
   const config = configOf(over)
   const runtime = await openRuntime(config)
   try {
-    const store = createStore(config)
+    const store = createStore(runtime, config)
     await initialize(store, config.train.seed, initialScales(config))
     const trainer = await Trainer.compile(runtime, config, store)
     try {

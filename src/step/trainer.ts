@@ -5,8 +5,9 @@
 import type { RunConfig } from '../config/run-config.ts'
 import type { Batch } from '../data/batches.ts'
 import { parameterSpecs } from '../model/parameters.ts'
-import type { NodeTime, Runtime, StepEvent } from '../runtime/contract.ts'
-import { createKernels, type Kernels } from '../runtime/wasm/kernels.ts'
+import type { ArenaKernels } from '../runtime/arena-kernels.ts'
+import type { Runtime } from '../runtime/contract.ts'
+import type { NodeTime, StepEvent } from '../runtime/times.ts'
 import { GradientProgram, type GradientShape, gradientScratch } from './gradient-program.ts'
 import { kernelTimes, timesSince } from './kernel-work.ts'
 import { adafactor, adafactorScratch } from './optimizer/adafactor.ts'
@@ -38,12 +39,15 @@ const shapeOf = ({ model, train }: Pick<RunConfig, 'model' | 'train'>): Gradient
 })
 
 /** Memory for the numbers of a run's model, gradients and optimizer. */
-export function createStore({ model, train }: Pick<RunConfig, 'model' | 'train'>): ParameterStore {
+export function createStore(
+  runtime: Pick<Runtime, 'createArena'>,
+  { model, train }: Pick<RunConfig, 'model' | 'train'>,
+): ParameterStore {
   const specs = parameterSpecs(model)
   const scratch = gradientScratch(model, shapeOf({ model, train }))
   return train.optimizer.kind === 'adamw'
-    ? new ParameterStore(specs, adamwMoments, scratch)
-    : new ParameterStore(specs, 0, scratch + adafactorScratch(specs))
+    ? new ParameterStore(runtime, specs, adamwMoments, scratch)
+    : new ParameterStore(runtime, specs, 0, scratch + adafactorScratch(specs))
 }
 
 export class Trainer {
@@ -53,7 +57,7 @@ export class Trainer {
   private readonly config: RunConfig['train']
   private readonly moe: RunConfig['model']['moe']
   private readonly gradient: GradientProgram
-  private readonly kernels: Kernels
+  private readonly kernels: ArenaKernels
   private readonly store: ParameterStore
   private readonly timeline = new Timeline()
   private steps = 0
@@ -63,7 +67,7 @@ export class Trainer {
   private constructor(
     { model, train }: RunConfig,
     gradient: GradientProgram,
-    kernels: Kernels,
+    kernels: ArenaKernels,
     optimizer: Optimizer,
     store: ParameterStore,
   ) {
@@ -83,7 +87,7 @@ export class Trainer {
     separator?: number,
   ): Promise<Trainer> {
     const { model, train } = config
-    const kernels = await createKernels({ threads: runtime.threads })
+    const kernels = await runtime.createArenaKernels()
     try {
       const setting = { runtime, kernels, config: model, store, shape: shapeOf({ model, train }), separator }
       const gradient = await GradientProgram.compile(setting, train.seed)
@@ -96,6 +100,11 @@ export class Trainer {
       await kernels.close()
       throw error
     }
+  }
+
+  /** Parameters, gradients, optimizer state and scratch memory, as they are laid out. */
+  get stateBytes(): number {
+    return this.store.byteLength
   }
 
   /** What the gradient program computes in, besides parameters and gradients; undefined when it is not known beforehand. */
@@ -151,11 +160,7 @@ export class Trainer {
     return {
       steps: this.steps,
       microseconds: 1000 * this.stepsMs,
-      nodes: [
-        ...this.gradient.profile(),
-        ...kernelTimes(kernels, this.store, this.gradient.scatters),
-        ...this.optimizer.profile(),
-      ],
+      nodes: [...this.gradient.profile(), ...kernelTimes(kernels, this.store, this.gradient.scatters)],
     }
   }
 
@@ -166,7 +171,6 @@ export class Trainer {
 
   async release(): Promise<void> {
     this.gradient.release()
-    this.optimizer.release()
     await this.kernels.close()
   }
 }

@@ -2,8 +2,8 @@
 import type { CeilingReport } from '../measure/ceiling.ts'
 import type { StepProfile } from '../measure/step-profile.ts'
 import type { RunMessage } from '../run/messages.ts'
-import type { StepEvent } from '../runtime/contract.ts'
 import type { Engines } from '../runtime/engines.ts'
+import type { StepEvent } from '../runtime/times.ts'
 import type { EvalRecord, TrainRecord } from '../step/records.ts'
 
 /** What can be followed live. */

@@ -84,7 +84,7 @@ async function trainOn(
   const ceiling = new Ceiling(() => (profile ? measureLargePeak(runtime) : measurePeakFlops(runtime)))
   await ceiling.measure()
   say('compiling the model')
-  const store = createStore(config)
+  const store = createStore(runtime, config)
   const separator = separatorOf(config.data, data.tokenizer)
   const trainer = await Trainer.compile(runtime, config, store, separator)
   cleanup.defer(() => trainer.release())

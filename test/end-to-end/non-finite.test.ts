@@ -81,7 +81,7 @@ const batch = {
 async function trained(kind: 'adamw' | 'adafactor', body: (trainer: Trainer, store: ParameterStore) => Promise<void>) {
   const config = configOf(kind)
   const runtime = await openRuntime(config)
-  const store = createStore(config)
+  const store = createStore(runtime, config)
   await initialize(store, 0, initialScales(config))
   const trainer = await Trainer.compile(runtime, config, store)
   try {

@@ -4,8 +4,8 @@
  */
 import { readFile } from 'node:fs/promises'
 import type { StagedModel } from '../../src/graph/stages/contract.ts'
-import { createArena } from '../../src/runtime/arena.ts'
 import type { Runtime } from '../../src/runtime/contract.ts'
+import { createArena } from '../../src/runtime/cpu-arena.ts'
 import { Dnnl } from '../../src/runtime/onednn/dnnl.ts'
 import { findDnnl } from '../../src/runtime/onednn/library.ts'
 import type { Session, SessionBinding } from '../../src/runtime/onnxruntime/session.ts'

@@ -9,6 +9,7 @@ import { type Parameters, type Routed, witnessForward } from '../../../test/witn
 import type { ModelConfig } from '../../model/config.ts'
 import { parameterSpecs, routedModules } from '../../model/parameters.ts'
 import { hashTableOf } from '../../model/routing/hash.ts'
+import { createArena } from '../../runtime/cpu-arena.ts'
 import { createRuntime } from '../../runtime/cpu-runtime.ts'
 import { generationConfig } from '../../step/capacity-rules.ts'
 import { drawDistinct, moduleLabels, randomFor } from '../../step/random.ts'
@@ -39,7 +40,7 @@ function modelOf(seed: number, { model, moe }: CaseOverrides): Model {
     model: { sequence: 20, ...model },
     ...(moe !== undefined && { moe: dropless ?? null }),
   })
-  const store = new ParameterStore(parameterSpecs(drawn.config), null, tokenScratch(drawn.config))
+  const store = new ParameterStore({ createArena }, parameterSpecs(drawn.config), null, tokenScratch(drawn.config))
   const parameters = new Map<string, { shape: readonly number[]; data: Float64Array }>()
   for (const { name } of store.specs) {
     const given = drawn.parameters.get(name.replace('.{e}', ''))

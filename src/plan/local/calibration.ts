@@ -14,7 +14,6 @@ import { measureProduct } from '../../measure/peak.ts'
 import { loadConfig } from '../../run/load-config.ts'
 import { openRuntime } from '../../run/session.ts'
 import { median } from '../../step/statistics.ts'
-import { createStore } from '../../step/trainer.ts'
 import { productSeconds } from '../cost/device-time.ts'
 import { type Cluster, clusterSchema, type Device } from '../inputs/cluster.ts'
 import type { PlannedRun } from '../inputs/settings.ts'
@@ -130,7 +129,7 @@ async function memoryBeside(config: RunConfig): Promise<number> {
   const bench = await TrainingBench.open(config)
   try {
     await bench.run(STEPS.warmUp)
-    const own = createStore(config).byteLength + (bench.programBytes ?? 0)
+    const own = bench.stateBytes + (bench.programBytes ?? 0)
     return process.resourceUsage().maxRSS * 1024 - own
   } finally {
     await bench.close()

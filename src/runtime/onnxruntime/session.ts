@@ -9,10 +9,11 @@
  */
 import type { Model, Port } from '../../graph/model.ts'
 import { checkBuffers } from '../buffers.ts'
-import { type Binding, type Buffer, type Executable, type NodeTime, RuntimeError, type StepEvent } from '../contract.ts'
+import { type Binding, type Buffer, type Executable, RuntimeError } from '../contract.ts'
 import { addressOf, type Pointer, type Strings, stringArray } from '../ffi.ts'
 import { Lifetime } from '../lifetime.ts'
 import { now, RunClock } from '../recording.ts'
+import type { NodeTime, StepEvent } from '../times.ts'
 import type { Environment } from './environment.ts'
 import { explain, takeFailure } from './errors.ts'
 import { endProfile, type Recording, removeProfileFolder } from './profile.ts'

@@ -10,14 +10,13 @@ import {
   type Binding,
   type Buffer,
   type Executable,
-  type NodeTime,
   type ProgramMemory,
   RuntimeError,
-  type StepEvent,
   typedArrays,
 } from '../contract.ts'
 import { addressOf } from '../ffi.ts'
 import { Lifetime } from '../lifetime.ts'
+import type { NodeTime, StepEvent } from '../times.ts'
 import type { KernelCall, KernelTensor } from './contract.ts'
 import type { Crew } from './crew.ts'
 import { kernels } from './kernels/table.ts'

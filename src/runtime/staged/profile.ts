@@ -5,8 +5,8 @@
  * node took what, scaled to the runs that count (recording.ts); the rest of the stage is the price of the stage.
  */
 import type { StagedModel } from '../../graph/stages/contract.ts'
-import type { NodeTime, StepEvent } from '../contract.ts'
 import { RunClock } from '../recording.ts'
+import type { NodeTime, StepEvent } from '../times.ts'
 import type { KernelCall } from './contract.ts'
 import { kernels } from './kernels/table.ts'
 import type { Script } from './script.ts'

@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { ParameterSpec } from '../../model/parameters.ts'
-import { createKernels, type Kernels } from '../../runtime/wasm/kernels.ts'
+import type { ArenaKernels } from '../../runtime/arena-kernels.ts'
+import { createArena } from '../../runtime/cpu-arena.ts'
+import { createArenaKernels } from '../../runtime/wasm/arena-kernels.ts'
 import { randomFor } from '../random.ts'
 import { ParameterStore } from '../store.ts'
 import { adafactor, adafactorScratch } from './adafactor.ts'
@@ -21,13 +23,13 @@ const small: ParameterSpec[] = [
 const large = matrix('large', 1031, 1029)
 const config = { kind: 'adafactor', beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1, clip: 1 } as const
 
-let one: Kernels
-let two: Kernels
-let three: Kernels
+let one: ArenaKernels
+let two: ArenaKernels
+let three: ArenaKernels
 beforeAll(async () => {
-  one = await createKernels({ threads: 1 })
-  two = await createKernels({ threads: 2 })
-  three = await createKernels({ threads: 3 })
+  one = await createArenaKernels(1)
+  two = await createArenaKernels(2)
+  three = await createArenaKernels(3)
 })
 afterAll(async () => {
   await Promise.all([one, two, three].map((kernels) => kernels.close()))
@@ -41,7 +43,8 @@ const draw = () => 4 * random.uniform() - 2
 const fill = (values: Float32Array, size = 1) => {
   for (let i = 0; i < values.length; i++) values[i] = size * draw()
 }
-const storeOf = (specs: readonly ParameterSpec[]) => new ParameterStore(specs, 0, adafactorScratch(specs))
+const storeOf = (specs: readonly ParameterSpec[]) =>
+  new ParameterStore({ createArena }, specs, 0, adafactorScratch(specs))
 
 const sum = (values: Iterable<number>) => {
   let total = 0

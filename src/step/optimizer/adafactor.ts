@@ -11,8 +11,8 @@
 import type { TrainConfig } from '../../config/run-config.ts'
 import { sizeOf } from '../../graph/shape.ts'
 import { expertName, type ParameterSpec } from '../../model/parameters.ts'
-import type { Kernels } from '../../runtime/wasm/kernels.ts'
-import { type AdafactorRange, adafactorStateSize } from '../../runtime/wasm/kernels.ts'
+import type { ArenaKernels } from '../../runtime/arena-kernels.ts'
+import { type AdafactorRange, adafactorStateSize } from '../../runtime/arena-kernels.ts'
 import { type NamedTensor, type ParameterStore, padded } from '../store.ts'
 import type { Optimizer } from './contract.ts'
 
@@ -22,7 +22,7 @@ const DECAY_EXPONENT = 0.8
 export const adafactorScratch = (specs: readonly ParameterSpec[]): number =>
   specs.reduce((floats, spec) => floats + padded(stateSize(spec)), 0)
 
-export function adafactor(kernels: Kernels, store: ParameterStore, config: TrainConfig['optimizer']): Optimizer {
+export function adafactor(kernels: ArenaKernels, store: ParameterStore, config: TrainConfig['optimizer']): Optimizer {
   const ranges = store.specs.map((spec) => ({ decay: spec.decay, range: rangeOf(spec, store) }))
   const tensors = store.specs.flatMap((spec, i) => stateTensors(spec, ranges[i]?.range as AdafactorRange))
   return {
@@ -34,8 +34,6 @@ export function adafactor(kernels: Kernels, store: ParameterStore, config: Train
       )
     },
     stateTensors: () => tensors,
-    profile: () => [],
-    release: () => {},
   }
 }
 

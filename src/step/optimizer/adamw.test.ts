@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { ParameterSpec } from '../../model/parameters.ts'
-import { createKernels, type Kernels } from '../../runtime/wasm/kernels.ts'
+import type { ArenaKernels } from '../../runtime/arena-kernels.ts'
+import { createArena } from '../../runtime/cpu-arena.ts'
+import { createArenaKernels } from '../../runtime/wasm/arena-kernels.ts'
 import { randomFor } from '../random.ts'
 import { ParameterStore } from '../store.ts'
 import { adamw, adamwMoments } from './adamw.ts'
@@ -14,9 +16,9 @@ const specs: ParameterSpec[] = [
 ]
 const config = { kind: 'adamw', beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1, clip: 1 } as const
 
-let kernels: Kernels
+let kernels: ArenaKernels
 beforeAll(async () => {
-  kernels = await createKernels({ threads: 2 })
+  kernels = await createArenaKernels(2)
 })
 afterAll(() => kernels.close())
 
@@ -52,7 +54,7 @@ class PlainAdamW {
 }
 
 test('ten updates are those of a plain float64 AdamW; only parameters with decay shrink', async () => {
-  const store = new ParameterStore(specs, adamwMoments)
+  const store = new ParameterStore({ createArena }, specs, adamwMoments)
   const optimizer = adamw(kernels, store, config)
   for (const { name } of specs) fill(store.parameter(name))
   const plain = specs.map(({ name, decay }) =>
@@ -79,7 +81,7 @@ test('ten updates are those of a plain float64 AdamW; only parameters with decay
 })
 
 test('state is named after parameters, one tensor for every expert', () => {
-  const optimizer = adamw(kernels, new ParameterStore(specs, adamwMoments), config)
+  const optimizer = adamw(kernels, new ParameterStore({ createArena }, specs, adamwMoments), config)
   const names = optimizer.stateTensors().map(({ name }) => name)
   expect(names).toContain('experts.1.in.exp_avg')
   expect(names).toContain('experts.0.in.exp_avg_sq')
@@ -87,7 +89,7 @@ test('state is named after parameters, one tensor for every expert', () => {
 })
 
 test('padding between tensors stays zero, so ranges can be taken as a whole', async () => {
-  const store = new ParameterStore(specs, adamwMoments)
+  const store = new ParameterStore({ createArena }, specs, adamwMoments)
   for (const { name } of specs) for (const values of [store.parameter(name), store.gradient(name)]) values.fill(1)
   await adamw(kernels, store, config).update({ step: 1, learningRate: 0.1, gradientScale: 1 })
   let numbers = 0
@@ -97,7 +99,7 @@ test('padding between tensors stays zero, so ranges can be taken as a whole', as
 })
 
 test('the gradient norm is that of all gradients, and not finite when one is not', async () => {
-  const store = new ParameterStore(specs, adamwMoments)
+  const store = new ParameterStore({ createArena }, specs, adamwMoments)
   for (const { name } of specs) {
     fill(store.parameter(name))
     fill(store.gradient(name))

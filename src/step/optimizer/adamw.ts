@@ -5,14 +5,14 @@
  *   p ← (1 − lr·decay)·p − lr·m̂ / (√v̂ + ε),   m̂ = m/(1−β₁ᵗ), v̂ = v/(1−β₂ᵗ)
  */
 import type { TrainConfig } from '../../config/run-config.ts'
-import type { Kernels } from '../../runtime/wasm/kernels.ts'
+import type { ArenaKernels } from '../../runtime/arena-kernels.ts'
 import type { ParameterStore } from '../store.ts'
 import type { Optimizer } from './contract.ts'
 
 /** Regions of the store that AdamW needs besides parameters and gradients. */
 export const adamwMoments = 2
 
-export function adamw(kernels: Kernels, store: ParameterStore, config: TrainConfig['optimizer']): Optimizer {
+export function adamw(kernels: ArenaKernels, store: ParameterStore, config: TrainConfig['optimizer']): Optimizer {
   const { beta1, beta2, epsilon, weightDecay } = config
   const ranges = store.ranges().map(({ arena, parameters, gradients, moments, count, decay }) => {
     const [m, v] = moments as [number, number]
@@ -36,7 +36,5 @@ export function adamw(kernels: Kernels, store: ParameterStore, config: TrainConf
       )
     },
     stateTensors: () => [...store.momentTensors(0, '.exp_avg'), ...store.momentTensors(1, '.exp_avg_sq')],
-    profile: () => [],
-    release: () => {},
   }
 }

@@ -2,7 +2,6 @@
  * An optimizer: `update` moves the parameters along the gradients that lie in the store. It works on
  * flat memory and knows nothing of layers, except where an algorithm needs the shape of a matrix.
  */
-import type { NodeTime } from '../../runtime/contract.ts'
 import type { NamedTensor } from '../store.ts'
 
 export interface UpdateSettings {
@@ -17,6 +16,4 @@ export interface Optimizer {
   update(settings: UpdateSettings): Promise<void>
   /** State to save in a checkpoint, as views of live memory. */
   stateTensors(): readonly NamedTensor[]
-  profile(): readonly NodeTime[]
-  release(): void
 }

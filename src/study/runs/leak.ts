@@ -2,7 +2,8 @@
 import { separatorOf } from '../../data/visible.ts'
 import { loadModel } from '../../infer/trained-model.ts'
 import { measureLeak, seesFuture } from '../../measure/leak.ts'
-import { openRunData, openRuntime } from '../../run/session.ts'
+import { openRunData } from '../../run/session.ts'
+import { Cleanup } from '../../system/cleanup.ts'
 import type { FinishedRun } from '../contract.ts'
 
 /** Batches of held-out text that are read twice: the gain is a difference on the same text, so a few suffice. */
@@ -10,21 +11,20 @@ const BATCHES = 32
 
 /** Nats a token by rule, of the run's newest checkpoint; null where it sees no later token of its own text. */
 export async function leakOf(directory: string): Promise<FinishedRun['leak']> {
-  const { config, tokenizer, store } = await loadModel(directory, {}, () => {})
-  const { train, model } = config
-  const batch = train.batch / train.microBatches
-  if (!seesFuture(model, 'train', batch) && !seesFuture(model, 'eval', batch)) return { train: null, eval: null }
-  const data = await openRunData(config, { tokenizer, say: () => {} })
+  const cleanup = new Cleanup()
   try {
-    const runtime = await openRuntime(config)
-    try {
-      const options = { batch, limit: BATCHES, seed: train.seed, separator: separatorOf(config.data, tokenizer) }
-      const gain = (rule: 'train' | 'eval') => measureLeak(runtime, model, store, data, { ...options, rule })
-      return { train: await gain('train'), eval: await gain('eval') }
-    } finally {
-      await runtime.close()
-    }
+    const trained = await loadModel(directory, {}, () => {})
+    cleanup.defer(() => trained.close())
+    const { runtime, config, tokenizer, store } = trained
+    const { train, model } = config
+    const batch = train.batch / train.microBatches
+    if (!seesFuture(model, 'train', batch) && !seesFuture(model, 'eval', batch)) return { train: null, eval: null }
+    const data = await openRunData(config, { tokenizer, say: () => {} })
+    cleanup.defer(() => data.close())
+    const options = { batch, limit: BATCHES, seed: train.seed, separator: separatorOf(config.data, tokenizer) }
+    const gain = (rule: 'train' | 'eval') => measureLeak(runtime, model, store, data, { ...options, rule })
+    return { train: await gain('train'), eval: await gain('eval') }
   } finally {
-    await data.close()
+    await cleanup.run()
   }
 }

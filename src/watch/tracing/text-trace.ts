@@ -7,7 +7,7 @@
  * the loss that it has in generation, whatever fills up its batch.
  */
 import type { DocumentWindow } from '../../data/document-windows.ts'
-import type { TokenStream } from '../../data/streams/token-file.ts'
+import type { TokenStream } from '../../data/streams/token-stream.ts'
 import type { OpenTracer } from '../../infer/routing-trace.ts'
 import type { BatchTrace, RouterTrace } from '../../infer/routing-tracer.ts'
 import type { TokenRouter } from '../api.ts'

@@ -3,7 +3,8 @@
  * and kernels are called as a thread of the pool calls them. `check` compares with loops in float64.
  */
 import { readFileSync } from 'node:fs'
-import { createArena, type SharedMemory } from '../../arena.ts'
+import type { SharedMemory } from '../../arena.ts'
+import { createArena } from '../../cpu-arena.ts'
 
 type Kernel = (...args: number[]) => void
 /** The part of `WebAssembly` that is used (TypeScript declares it for browsers only). */

@@ -1,7 +1,8 @@
 import { execFileSync } from 'node:child_process'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { createArena } from '../arena.ts'
-import { type AdamwSettings, createKernels, type Kernels } from './kernels.ts'
+import type { AdamwSettings, ArenaKernels } from '../arena-kernels.ts'
+import { createArena } from '../cpu-arena.ts'
+import { createArenaKernels } from './arena-kernels.ts'
 
 const SIZES = [0, 1, 3, 4, 127, 128 * 1024 + 5]
 const settings: AdamwSettings = {
@@ -26,13 +27,13 @@ function fill(values: Float32Array, make = random): void {
   for (let i = 0; i < values.length; i++) values[i] = make()
 }
 
-let one: Kernels
-let two: Kernels
-let three: Kernels
+let one: ArenaKernels
+let two: ArenaKernels
+let three: ArenaKernels
 beforeAll(async () => {
-  one = await createKernels({ threads: 1 })
-  two = await createKernels({ threads: 2 })
-  three = await createKernels({ threads: 3 })
+  one = await createArenaKernels(1)
+  two = await createArenaKernels(2)
+  three = await createArenaKernels(3)
 })
 afterAll(async () => {
   await Promise.all([one, two, three].map((kernels) => kernels.close()))
@@ -220,7 +221,7 @@ describe('scatterAddRows', () => {
   )
 
   test('an index outside the table stops the thread and is reported by every later call', async () => {
-    const kernels = await createKernels({ threads: 1 })
+    const kernels = await createArenaKernels(1)
     const arena = createArena(1024)
     new Int32Array(arena.buffer, 128, 1)[0] = 2
     const scatter = { arena, table: 0, tableRows: 2, rows: 16, indices: 32, rowCount: 1, width: 4 }
@@ -266,7 +267,7 @@ describe('threads', () => {
   })
 
   test('closing waits for a running kernel; a later call is refused; closing again does nothing', async () => {
-    const kernels = await createKernels({ threads: 2 })
+    const kernels = await createArenaKernels(2)
     const arena = createArena(2 ** 22)
     arena.floats().fill(1)
     const running = kernels.sumOfSquares([{ arena, start: 0, count: 2 ** 20 }])
@@ -277,15 +278,15 @@ describe('threads', () => {
   })
 
   test('a process that forgets to close ends all the same', () => {
-    const module = new URL('../../../dist/runtime/wasm/kernels.js', import.meta.url)
-    const code = `const { createKernels } = await import(${JSON.stringify(module.href)})
-      await createKernels({ threads: 2 }); console.log('ended')`
+    const module = new URL('../../../dist/runtime/wasm/arena-kernels.js', import.meta.url)
+    const code = `const { createArenaKernels } = await import(${JSON.stringify(module.href)})
+      await createArenaKernels(2); console.log('ended')`
     const output = execFileSync(process.execPath, ['--input-type=module', '-e', code], { timeout: 10_000 })
     expect(output.toString()).toBe('ended\n')
   })
 
   test('time is reported by kernel', async () => {
-    const kernels = await createKernels({ threads: 1 })
+    const kernels = await createArenaKernels(1)
     const arena = createArena(4)
     for (let i = 0; i < 3; i++) await kernels.sumOfSquares([{ arena, start: 0, count: 1 }])
     expect(kernels.profile()).toMatchObject([{ kind: 'sumOfSquares', runs: 3 }])

@@ -1,118 +1,28 @@
 /**
- * Kernels: what is one pass over memory in WebAssembly SIMD and several passes as a graph. They work in
- * place on arenas, on threads of their own.
+ * Arena kernels in WebAssembly SIMD, in place, on threads of their own.
  *
  * A result is bitwise the same for any number of threads: element-wise kernels do not care where a
  * range is cut, and a sum adds parts whose cuts depend on the range alone.
  */
 import type { Arena } from '../arena.ts'
-import type { NodeTime } from '../contract.ts'
+import {
+  type AdafactorRange,
+  type AdafactorSettings,
+  type AdamwRange,
+  type AdamwSettings,
+  type ArenaKernels,
+  type ArenaRange,
+  adafactorBlock,
+  adafactorStateSize,
+  blockRows,
+  type RowScatter,
+} from '../arena-kernels.ts'
+import type { NodeTime } from '../times.ts'
 import { type Call, Pool } from './pool.ts'
 
-/** `count` elements of an arena from `start`, counted in floats. */
-export interface Range {
-  readonly arena: Arena
-  readonly start: number
-  readonly count: number
-}
-
-/** Parameters, gradients and moments in one arena: where each starts, and how many there are, in floats. */
-export interface AdamwRange {
-  readonly arena: Arena
-  readonly p: number
-  readonly g: number
-  readonly m: number
-  readonly v: number
-  readonly count: number
-  /** 1 − learning rate · weight decay. */
-  readonly keep: number
-}
-
-/** Coefficients of m ← β₁m + first·g, v ← β₂v + second·g², p ← keep·p − size·m / (correction·√v + ε). */
-export interface AdamwSettings {
-  readonly first: number
-  readonly second: number
-  readonly beta1: number
-  readonly beta2: number
-  readonly size: number
-  readonly correction: number
-  readonly epsilon: number
-}
-
-/** Tensors that lie one after the other, each updated by Adafactor on its own. Offsets count in floats. */
-export interface AdafactorRange {
-  readonly arena: Arena
-  readonly p: number
-  readonly g: number
-  /**
-   * For each tensor in turn {@link adafactorStateSize} floats, zero before the first update. Of a matrix: mean
-   * squares of the rows, then of the columns, then memory for the kernel. Of a vector: its second moment.
-   */
-  readonly state: number
-  /** Tensors. */
-  readonly count: number
-  /** null = vectors of `columns` elements. */
-  readonly rows: number | null
-  readonly columns: number
-  /** 1 − learning rate · weight decay. */
-  readonly keep: number
-}
-
-export interface AdafactorSettings {
-  /** The gradient is multiplied by it. */
-  readonly scale: number
-  /** Decay of the second moment, β₂. */
-  readonly beta: number
-  readonly rate: number
-}
-
-/** table[indices[r]] += rows[r]. Offsets count in floats; all arrays lie in one arena. */
-export interface RowScatter {
-  readonly arena: Arena
-  /** [tableRows, width]. */
-  readonly table: number
-  readonly tableRows: number
-  /** [rowCount, width]. */
-  readonly rows: number
-  /** [rowCount], int32; a row may come several times. */
-  readonly indices: number
-  readonly rowCount: number
-  readonly width: number
-}
-
-export interface Kernels {
-  readonly threads: number
-  /** AdamW in place, in float32. */
-  adamw(ranges: readonly AdamwRange[], settings: AdamwSettings): Promise<void>
-  /** Adafactor in place, in float32 (Shazeer and Stern 2018, algorithms 4 and 5, without momentum). */
-  adafactor(ranges: readonly AdafactorRange[], settings: AdafactorSettings): Promise<void>
-  /** In float64, relative error below 1e-10 for 4 GiB; not finite exactly when some element is not. */
-  sumOfSquares(ranges: readonly Range[]): Promise<number>
-  /** Adds rows to rows of a table, in float32, in the order of the rows. */
-  scatterAddRows(scatter: RowScatter): Promise<void>
-  /** Time of each kernel since creation. */
-  profile(): readonly NodeTime[]
-  /** Waits for kernels that run, and ends the threads. Idempotent. */
-  close(): Promise<void>
-}
-
 /** @throws RuntimeError when the kernels have not been built. */
-export async function createKernels({ threads }: { readonly threads: number }): Promise<Kernels> {
+export async function createArenaKernels(threads: number): Promise<ArenaKernels> {
   return new WasmKernels(threads, await Pool.start(threads))
-}
-
-/** Floats of state of a tensor. */
-export function adafactorStateSize(rows: number | null, columns: number): number {
-  return rows === null ? columns : 2 * rows + (1 + Math.ceil(rows / blockRows(rows, columns))) * columns
-}
-
-/** Floats in a block of rows, about, and blocks of a matrix, at most. */
-const blockSize = 2 ** 20
-const mostBlocks = 64
-
-/** Rows of a block. It depends on the matrix alone, and so do the bits of an update. */
-function blockRows(rows: number, columns: number): number {
-  return Math.ceil(rows / Math.min(mostBlocks, Math.ceil((rows * columns) / blockSize)))
 }
 
 /** Floats below which a part of a sum is not worth a call. */
@@ -120,7 +30,7 @@ const leastPart = 512 * 1024
 /** Parts of a sum, at most: they spread evenly over a machine's threads. */
 const mostParts = 128
 
-class WasmKernels implements Kernels {
+class WasmKernels implements ArenaKernels {
   readonly threads: number
   private readonly pool: Pool
   private readonly times = new Map<string, { runs: number; microseconds: number }>()
@@ -155,7 +65,7 @@ class WasmKernels implements Kernels {
     const total = matrices.reduce((sum, { count, size }) => sum + count * size, 0)
     // A thread takes whole matrices, so that each pass over one finds it in a cache; only those are cut
     // for which other threads would wait.
-    const isLarge = ({ size }: Stack) => this.threads > 1 && size > blockSize && 8 * this.threads * size > total
+    const isLarge = ({ size }: Stack) => this.threads > 1 && size > adafactorBlock && 8 * this.threads * size > total
     const large = matrices.filter(isLarge)
     if (large.length > 0) await this.adafactorInBlocks(large, settings)
     const small = matrices.filter((stack) => !isLarge(stack))
@@ -190,7 +100,7 @@ class WasmKernels implements Kernels {
     })
   }
 
-  async sumOfSquares(ranges: readonly Range[]): Promise<number> {
+  async sumOfSquares(ranges: readonly ArenaRange[]): Promise<number> {
     const calls = ranges.flatMap(({ arena, start, count }) =>
       cut(count, Math.min(mostParts, Math.ceil(count / leastPart))).map(
         ({ from, length }): Call => ({ arena, args: [address(arena, start + from, length), length] }),

@@ -1,8 +1,9 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { UsageError } from '../errors.ts'
-import { createArena, maxArenaBytes } from './arena.ts'
+import { maxArenaBytes } from './arena.ts'
 import { RuntimeError } from './contract.ts'
+import { createArena } from './cpu-arena.ts'
 
 test('an arena is zero, and at least as large as asked', () => {
   fc.assert(
