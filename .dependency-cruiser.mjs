@@ -8,41 +8,47 @@ import { builtinModules } from 'node:module'
  * import Node's own modules. Adding a floor or a package is a line in this table.
  */
 const floors = {
-  graph: { below: [], packages: ['onnx-proto'], builtins: false },
-  model: { below: ['graph'], packages: ['zod'], builtins: false },
-  runtime: { below: ['graph'], packages: ['koffi', 'onnxruntime-node'], builtins: true },
-  config: { below: ['model'], packages: ['zod'], builtins: false },
-  system: { below: [], packages: [], builtins: true },
+  text: { below: [], packages: [], builtins: false },
+  graph: { below: ['text'], packages: ['onnx-proto'], builtins: false },
+  model: { below: ['text', 'graph'], packages: ['zod'], builtins: false },
+  runtime: { below: ['text', 'graph'], packages: ['koffi', 'onnxruntime-node'], builtins: true },
+  config: { below: ['text', 'model'], packages: ['zod'], builtins: false },
+  system: { below: ['text'], packages: [], builtins: true },
   data: {
-    below: ['config', 'system'],
+    below: ['text', 'config', 'system'],
     packages: ['hyparquet', 'tinyglobby', 'tokenizers', 'zod'],
     builtins: true,
   },
-  step: { below: ['graph', 'model', 'runtime', 'config', 'data'], packages: [], builtins: false },
+  step: { below: ['text', 'graph', 'model', 'runtime', 'config', 'data'], packages: [], builtins: false },
   run: {
-    below: ['graph', 'model', 'runtime', 'config', 'system', 'data', 'step'],
+    below: ['text', 'graph', 'model', 'runtime', 'config', 'system', 'data', 'step'],
     packages: ['yaml', 'zod'],
     builtins: true,
   },
-  measure: { below: ['graph', 'model', 'runtime', 'config', 'data', 'step', 'run'], packages: [], builtins: true },
+  measure: {
+    below: ['text', 'graph', 'model', 'runtime', 'config', 'data', 'step', 'run'],
+    packages: [],
+    builtins: true,
+  },
   train: {
-    below: ['model', 'runtime', 'config', 'system', 'data', 'step', 'run', 'measure'],
+    below: ['text', 'model', 'runtime', 'config', 'system', 'data', 'step', 'run', 'measure'],
     packages: [],
     builtins: true,
   },
   infer: {
-    below: ['graph', 'model', 'runtime', 'config', 'system', 'data', 'step', 'run'],
+    below: ['text', 'graph', 'model', 'runtime', 'config', 'system', 'data', 'step', 'run'],
     packages: [],
     builtins: true,
   },
-  report: { below: [], packages: ['d3-array', 'd3-shape'], builtins: false },
+  report: { below: ['text'], packages: ['d3-array', 'd3-shape'], builtins: false },
   plan: {
-    below: ['graph', 'model', 'runtime', 'config', 'system', 'data', 'step', 'run', 'measure', 'report'],
+    below: ['text', 'graph', 'model', 'runtime', 'config', 'system', 'data', 'step', 'run', 'measure', 'report'],
     packages: ['@stdlib/stats-base-dists-gamma-quantile', 'yaml', 'zod'],
     builtins: true,
   },
   study: {
     below: [
+      'text',
       'graph',
       'model',
       'runtime',
@@ -66,12 +72,13 @@ const floors = {
     builtins: true,
   },
   watch: {
-    below: ['graph', 'model', 'runtime', 'config', 'system', 'data', 'step', 'run', 'infer'],
+    below: ['text', 'graph', 'model', 'runtime', 'config', 'system', 'data', 'step', 'run', 'infer'],
     packages: ['@hono/node-server', 'hono', 'zod'],
     builtins: true,
   },
   cli: {
     below: [
+      'text',
       'graph',
       'model',
       'runtime',
@@ -139,7 +146,8 @@ export default {
     ...Object.entries(floors).flatMap(rulesOf),
     {
       name: 'page',
-      comment: 'the page of the dashboard imports itself, what the server says to it, and these packages',
+      comment:
+        'the page of the dashboard imports itself, the types of what the server answers, src/text, and these packages',
       severity: 'error',
       from: { path: '^web/src/', pathNot: tests },
       to: {
@@ -147,6 +155,7 @@ export default {
         pathNot: [
           '^web/src/',
           '^src/watch/api\\.ts$',
+          '^src/text/',
           '(?:^|/)node_modules/(?:@preact/signals(?:-core)?|preact|uplot)/',
         ],
       },

@@ -7,7 +7,6 @@
  *   npx tsx bench/generate.ts --peer pytorch --only top-1 --only "2 top-1 1x"
  */
 import { Command, Option } from 'commander'
-import { fixed } from '../src/cli/format.ts'
 import { numberOption, ranges, setOption } from '../src/cli/options.ts'
 import { toOnnx } from '../src/graph/onnx.ts'
 import { matmul } from '../src/graph/ops/matmul.ts'
@@ -15,6 +14,7 @@ import { input } from '../src/graph/tensor.ts'
 import { loadConfig } from '../src/run/load-config.ts'
 import type { Runtime } from '../src/runtime/contract.ts'
 import { createArena } from '../src/runtime/cpu-arena.ts'
+import { fixed } from '../src/text/numbers.ts'
 import { compareGeneration, type GenerateOptions } from './measure/compare-generation.ts'
 import { drawn, GenerationBench, lengths, promptsOf, speedOf, type TimedText } from './measure/generation.ts'
 import { onlyOption, refuse, routingsOf, runCommand, shapeOption, threadsOption } from './support/command.ts'

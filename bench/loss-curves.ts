@@ -10,9 +10,9 @@
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Command, Option } from 'commander'
-import { fixed } from '../src/cli/format.ts'
 import { numberOption, ranges } from '../src/cli/options.ts'
 import { presetNames } from '../src/config/presets.ts'
+import { fixed } from '../src/text/numbers.ts'
 import {
   type Curve,
   type Difference,

@@ -5,7 +5,7 @@
  * A target that speaks of every routing is met by the worst of them, so a range is shown and which routing
  * is at its bad end.
  */
-import { fixed, percent } from '../src/cli/format.ts'
+import { fixed, percent } from '../src/text/numbers.ts'
 import { type CompareRow, compareName } from './measure/compare.ts'
 import { type GenerationRow, generateName } from './measure/compare-generation.ts'
 import { type ProfileResult, profileName } from './measure/profile.ts'

@@ -5,10 +5,11 @@
  * soon repeats itself, and with it the choice of experts, which may then stay in a cache. So Choir is also
  * timed with tokens drawn as `choir generate` draws them: a varied text, and the drawing included.
  */
-import { fixed } from '../../src/cli/format.ts'
+
 import { type BenchmarkRouting, routingSets } from '../../src/config/presets.ts'
 import type { RunConfig } from '../../src/config/run-config.ts'
 import { loadConfig } from '../../src/run/load-config.ts'
+import { fixed } from '../../src/text/numbers.ts'
 import { blasWarning, compileWarning, PyTorchGenerator } from '../peers/pytorch.ts'
 import { tableText } from '../support/command.ts'
 import { using } from '../support/line-process.ts'

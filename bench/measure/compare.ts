@@ -6,11 +6,12 @@
  * given a perfectly even load; Choir routes for real, its balancing loss at work from the first step. The
  * kept share of both is part of the result.
  */
-import { fixed, percent } from '../../src/cli/format.ts'
+
 import { type BenchmarkRouting, routingSets } from '../../src/config/presets.ts'
 import type { RunConfig } from '../../src/config/run-config.ts'
 import { loadConfig } from '../../src/run/load-config.ts'
 import { median } from '../../src/step/statistics.ts'
+import { fixed, percent } from '../../src/text/numbers.ts'
 import {
   blasWarning,
   compileWarning,

@@ -5,11 +5,12 @@
  * multiply (an expert's activation, attention's softmax) and none is perfect. So also the stricter one:
  * what the step's matmul operations would not need at the measured rate of large matmuls.
  */
-import { fixed, percent } from '../../src/cli/format.ts'
+
 import type { BenchmarkRouting } from '../../src/config/presets.ts'
 import { RunError } from '../../src/errors.ts'
 import type { BenchmarkResult } from '../../src/measure/benchmark.ts'
 import type { StepProfile } from '../../src/measure/step-profile.ts'
+import { fixed, percent } from '../../src/text/numbers.ts'
 import { checkEngine, choiceName, choirLines, type Engine, type EngineChoice } from '../support/choir.ts'
 import { tableText } from '../support/command.ts'
 import { type Machine, resultFile, shownPath, thisMachine, today, writeJson } from '../support/results.ts'

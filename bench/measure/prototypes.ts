@@ -9,8 +9,9 @@
  * what top-1 needs when the load is even; top-1 fills them only as far as it has tokens. So prototypes are
  * also measured at capacity factor 1 beside top-1 without drops: as many rows on both sides.
  */
-import { fixed } from '../../src/cli/format.ts'
+
 import { type BenchmarkRouting, routingSets } from '../../src/config/presets.ts'
+import { fixed } from '../../src/text/numbers.ts'
 import { choiceName, type EngineChoice, TrainingProcess, TURN, WARM_UP } from '../support/choir.ts'
 import { tableText } from '../support/command.ts'
 import { using } from '../support/line-process.ts'

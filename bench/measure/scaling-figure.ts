@@ -5,7 +5,7 @@
  * it is shown; its two lines differ in colour (blue and orange after Okabe and Ito, which every kind of colour
  * vision tells apart), in dashes and in the form of their points.
  */
-import { count, grouped } from '../../src/cli/format.ts'
+import { count, grouped } from '../../src/text/numbers.ts'
 import type { Machine } from '../support/results.ts'
 import { type Axis, axes, keyOf, type Point, type ScalingRow } from './scaling.ts'
 

@@ -4,7 +4,7 @@
  */
 import { cpus } from 'node:os'
 import { type Command, CommanderError, Option } from 'commander'
-import { table } from '../../src/cli/format.ts'
+import { table } from '../../src/cli/layout.ts'
 import { listOption, numberOption, ranges } from '../../src/cli/options.ts'
 import { type BenchmarkRouting, benchmarkRoutings } from '../../src/config/presets.ts'
 import { listOf, shown, suggestion } from '../../src/config/problems.ts'

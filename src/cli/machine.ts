@@ -3,9 +3,10 @@
  * so that its memory does not count as a training's, and so that ONNX Runtime can be measured alone.
  */
 import type { Machine } from '../measure/machine.ts'
+import { bytes, fixed, flops } from '../text/numbers.ts'
 import { labelled } from './display/display.ts'
-import { bytes, fixed, flops, wrap } from './format.ts'
 import type { Colors, Io } from './io.ts'
+import { wrap } from './layout.ts'
 import { type EngineFlags, engineArgs } from './options.ts'
 import { engineLine } from './summary.ts'
 

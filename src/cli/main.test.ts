@@ -187,9 +187,9 @@ describe('train', () => {
     expect(text).toBe(stripVTControlCharacters(text))
     // A second a step: the first step, then each fifth, and the last.
     expect([...text.matchAll(/^ {2}step +(\d+)\/20/gm)].map(([, step]) => Number(step))).toEqual([1, 6, 11, 16, 20])
-    expect(text).toContain('loss  5.900   lr 1.0e-3    12.3k tok/s   MFU 61%   drop  3.1%   c_v 0.42   19s left')
+    expect(text).toContain('loss  5.900   lr 1.0e-3    12.3k tok/s   MFU 61 %   drop  3.1 %   c_v 0.42   19s left')
     expect(text).toContain(
-      'eval  10/20   held-out loss 4.512 (dropless 4.501)   1.712 bits per byte   drop 1.2%   c_v 0.41',
+      'eval  10/20   held-out loss 4.512 (dropless 4.501)   1.712 bits per byte   drop 1.2 %   c_v 0.41',
     )
     expect(text).toContain('4.12 M parameters, 1.50 M active for a token')
     expect(text).toMatch(/bits per byte +1\.712\n/)
@@ -210,8 +210,8 @@ describe('train', () => {
     const fake = fakeIo()
     await main(['train', 'tiny', '--profile'], fake.io)
     expect(trainCall(fake).options.profile).toBe(true)
-    expect(fake.stdout.text).toMatch(/^ {2}matmul' +4 +6\.00 +60\.0% +150 GFLOP\/s +50%$/m)
-    expect(fake.stdout.text).toMatch(/^ {2}JavaScript, and waiting +1\.00 +10\.0%$/m)
+    expect(fake.stdout.text).toMatch(/^ {2}matmul' +4 +6\.00 +60\.0 % +150 GFLOP\/s +50 %$/m)
+    expect(fake.stdout.text).toMatch(/^ {2}JavaScript, and waiting +1\.00 +10\.0 %$/m)
   })
 
   test('--trace writes the last step for Perfetto, with tables only when asked for', async () => {
@@ -388,8 +388,8 @@ describe('eval, generate, inspect, bench', () => {
     const fake = fakeIo()
     expect(await main(['inspect', 'tiny', '--set', 'model.moe.k=2'], fake.io)).toBe(0)
     expect(fake.stdout.text).toContain('4 of 64 in every layer, top-2, capacity kx × 1.25')
-    expect(fake.stdout.text).toContain('1.00 M, of which 250k (25.0%) are active for a token')
-    expect(fake.stdout.text).toMatch(/layers\.\*\.moe\.in +4 × 32 × 64 +× 2 +16,384 +1\.6%\n/)
+    expect(fake.stdout.text).toContain('1.00 M, of which 250k (25.0 %) are active for a token')
+    expect(fake.stdout.text).toMatch(/layers\.\*\.moe\.in +4 × 32 × 64 +× 2 +16,384 +1\.6 %\n/)
     expect(fake.stdout.text).toMatch(/total +8\.00 MB\n/)
   })
 
@@ -397,7 +397,7 @@ describe('eval, generate, inspect, bench', () => {
     const fake = fakeIo()
     expect(await main(['inspect', 'tiny', '--signal'], fake.io)).toBe(0)
     expect(fake.calls.map(({ name }) => name)).toEqual(['describe', 'signal'])
-    expect(fake.stdout.text).toMatch(/\n +1 +1\.000 +1\.00e-2 +25\.0%\n/)
+    expect(fake.stdout.text).toMatch(/\n +1 +1\.000 +1\.00e-2 +25\.0 %\n/)
     expect(fake.stdout.text).toContain('initial loss 6.300, 6.238 (ln V)')
     expect(fake.stdout.text).toContain('! the token explains 25 % of the last hidden state\n')
     const programs = fakeIo()
@@ -418,7 +418,7 @@ describe('eval, generate, inspect, bench', () => {
     expect(await main(['bench', '--steps', '3', '--out', file], fake.io)).toBe(0)
     const runs = fake.calls.filter(({ name, args }) => name === 'runSelf' && (args[0] as string[]).includes('--only'))
     expect(runs).toHaveLength(6)
-    expect(fake.stdout.text).toMatch(/^ {2}2 top-1 1x +6\.00k +674\.0 +600\.0 +74\.0 +55% +2\.0% +1\.50 GB$/m)
+    expect(fake.stdout.text).toMatch(/^ {2}2 top-1 1x +6\.00k +674\.0 +600\.0 +74\.0 +55 % +2\.0 % +1\.50 GB$/m)
     const report = JSON.parse(readFileSync(file, 'utf8'))
     expect(report.rows.map((row: { routing: string }) => row.routing)).toContain('dropless')
     expect(report.machine.node).toBe(process.version)
@@ -429,14 +429,14 @@ describe('eval, generate, inspect, bench', () => {
     const why = 'at least 300 GFLOP/s; one measurement gave 200 GFLOP/s, so something else was running'
     const busy = fakeIo({ ceiling })
     await main(['train', 'tiny', '--out', join(folder, 'busy')], busy.io)
-    expect(busy.stdout.text).toMatch(/^ {2}speed +12\.3k tokens\/s, MFU at most 61%$/m)
+    expect(busy.stdout.text).toMatch(/^ {2}speed +12\.3k tokens\/s, MFU at most 61 %$/m)
     expect(busy.stdout.text).toContain(why)
     const bench = fakeIo({ ceiling })
     await main(['bench', '--only', 'top-1', '--out', join(folder, 'busy.json')], bench.io)
     expect(bench.stdout.text).toContain(`top-1: matmul ceiling ${why}`)
     const quiet = fakeIo()
     await main(['train', 'tiny', '--out', join(folder, 'quiet')], quiet.io)
-    expect(quiet.stdout.text).toMatch(/^ {2}speed +12\.3k tokens\/s, MFU 61%$/m)
+    expect(quiet.stdout.text).toMatch(/^ {2}speed +12\.3k tokens\/s, MFU 61 %$/m)
     expect(quiet.stdout.text).not.toContain('something else')
   })
 
@@ -515,7 +515,7 @@ describe('eval, generate, inspect, bench', () => {
     const trace = join(folder, 'bench-trace.json')
     const out = join(folder, 'profile.json')
     expect(await main(['bench', '--profile', '--trace', trace, '--out', out], one.io)).toBe(0)
-    expect(one.stdout.text).toMatch(/^ {2}matmul' +4 +6\.00 +60\.0% +150 GFLOP\/s +50%$/m)
+    expect(one.stdout.text).toMatch(/^ {2}matmul' +4 +6\.00 +60\.0 % +150 GFLOP\/s +50 %$/m)
     expect(traceProblems(JSON.parse(readFileSync(trace, 'utf8')))).toEqual([])
     expect(JSON.parse(readFileSync(out, 'utf8')).rows).toEqual([
       expect.not.objectContaining({ profile: expect.anything() }),

@@ -178,7 +178,7 @@ describe('text', () => {
     ])
     const { out } = await planned(...many, ...dropless)
     expect(out).toContain('c_v 0.5 in every layer')
-    expect(out).toMatch(/The slowest rank computes 1\.\d\d times the mean; 0\.0% of assignments dropped/)
+    expect(out).toMatch(/The slowest rank computes 1\.\d\d times the mean; 0\.0 % of assignments dropped/)
   })
 
   test('of a dense model tells nothing of experts', async () => {

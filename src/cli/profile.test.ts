@@ -2,7 +2,7 @@ import { stripVTControlCharacters } from 'node:util'
 import pc from 'picocolors'
 import { describe, expect, test } from 'vitest'
 import type { StepProfile } from '../measure/step-profile.ts'
-import { widthOf } from './format.ts'
+import { widthOf } from './layout.ts'
 import { profileText } from './profile.ts'
 import { stepProfile } from './testing/fake.ts'
 
@@ -24,11 +24,11 @@ describe('a profile', () => {
     // 900 MFLOP in 6 ms are 150 GFLOP/s of 300; 40 MB in 2 ms are 20 GB/s of 20.
     expect(rowsOf(text, 'work')).toEqual(
       new Map([
-        ["matmul'", ['4', '6.00', '60.0%', '150 GFLOP/s', '50%']],
-        ['update (adamw)', ['1', '2.00', '20.0%', '20.0 GB/s', '100%']],
-        ['Reshape', ['3', '1.00', '10.0%']],
-        ['JavaScript, and waiting', ['1.00', '10.0%']],
-        ['total', ['8', '10.00', '100.0%', '90.1 GFLOP/s', '50%']],
+        ["matmul'", ['4', '6.00', '60.0 %', '150 GFLOP/s', '50 %']],
+        ['update (adamw)', ['1', '2.00', '20.0 %', '20.0 GB/s', '100 %']],
+        ['Reshape', ['3', '1.00', '10.0 %']],
+        ['JavaScript, and waiting', ['1.00', '10.0 %']],
+        ['total', ['8', '10.00', '100.0 %', '90.1 GFLOP/s', '50 %']],
       ]),
     )
     expect([...rowsOf(text, 'part of the model').keys()]).toEqual([
@@ -38,7 +38,7 @@ describe('a profile', () => {
       'JavaScript, and waiting',
       'total',
     ])
-    expect(rowsOf(text, 'layer').get('layers.1')).toEqual(['2', '3.00', '30.0%', '150 GFLOP/s', '50%'])
+    expect(rowsOf(text, 'layer').get('layers.1')).toEqual(['2', '3.00', '30.0 %', '150 GFLOP/s', '50 %'])
     expect([...rowsOf(text, 'run by').keys()]).toEqual([
       'oneDNN',
       'WASM',

@@ -7,14 +7,15 @@
  */
 import type { StepProfile } from '../measure/step-profile.ts'
 import type { NodeTime } from '../runtime/times.ts'
+import { bytes, count, fixed, flops, percent } from '../text/numbers.ts'
 import { labelled } from './display/display.ts'
-import { bytes, count, fixed, flops, percent, table, widthOf, wrap } from './format.ts'
 import type { Colors } from './io.ts'
+import { table, widthOf, wrap } from './layout.ts'
 import { engineLine } from './summary.ts'
 
 const notes =
   "An op' is part of the gradient of op. Ceiling: how near to what the matmul rate and the memory bandwidth allow; " +
-  'above 100% where data is in a cache, or the machine was busier when they were measured. A call of ONNX Runtime ' +
+  'above 100 % where data is in a cache, or the machine was busier when they were measured. A call of ONNX Runtime ' +
   "is what its nodes don't account for, their recording included."
 
 /** Rows beyond these are one, "other". */

@@ -2,7 +2,7 @@
 import type { RunConfig } from '../config/run-config.ts'
 import type { CeilingReport } from '../measure/ceiling.ts'
 import type { Engines } from '../runtime/engines.ts'
-import { flops, grouped } from './format.ts'
+import { flops, grouped } from '../text/numbers.ts'
 
 /** `4 layers of width 192, 6 heads, sequence 128, vocabulary 2,048`. */
 export function modelLine({ model }: RunConfig): string {

@@ -4,7 +4,8 @@
  * Schema, so a new field explains itself.
  */
 import { z } from 'zod'
-import { nearest, UsageError } from '../errors.ts'
+import { UsageError } from '../errors.ts'
+import { nearest } from '../text/nearest.ts'
 import { isFields } from './fields.ts'
 
 /** The part of JSON Schema that our schemas produce. */

@@ -4,6 +4,7 @@ import type { BarFigure, Block, ScatterFigure, Table } from '../report/blocks.ts
 import { renderHtml } from '../report/html.ts'
 import type { Report, Section } from '../report/report.ts'
 import { makeFolder, replaceFile } from '../system/disk.ts'
+import { percent } from '../text/numbers.ts'
 import { type BytesByKind, memoryKinds, total } from './cost/memory.ts'
 import type { Prediction } from './cost/predict.ts'
 import { timeKinds } from './cost/time.ts'
@@ -266,7 +267,6 @@ function answer({ field, cases }: WhatIf, index: number): Section {
 }
 
 const gigabytes = (bytes: number): string => (bytes / 1e9).toPrecision(3)
-const percent = (share: number): string => `${(100 * share).toFixed(1)} %`
 
 function billions(count: number): string {
   if (count >= 1e9) return `${(count / 1e9).toPrecision(4)} B`

@@ -5,12 +5,14 @@
  * Every figure is in it twice, drawn for a column and for a telephone, and the style shows one: letters keep
  * their size on every screen.
  */
+
+import { clean } from '../text/escape.ts'
 import type { Block, Figure, Table } from './blocks.ts'
 import { inlineSvg } from './figures/drawing.ts'
 import { widths } from './figures/form.ts'
 import { pageStyle } from './html-style.ts'
 import { grid, scrolling } from './html-table.ts'
-import { type Child, clean, element, type Markup, styleElement } from './markup.ts'
+import { type Child, element, type Markup, styleElement } from './markup.ts'
 import { uniqueNames } from './names.ts'
 import { numbersOf } from './numbers.ts'
 import type { Report, Section } from './report.ts'

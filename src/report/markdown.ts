@@ -2,10 +2,11 @@
  * A report as Markdown for code hosts: found things in a quotation, tables of GitHub's flavour, and every
  * figure an SVG file of its own, because hosts remove SVG that stands in the text.
  */
+
+import { clean } from '../text/escape.ts'
 import type { Cell, Figure, Table } from './blocks.ts'
 import { isDrawable, isInterval, lettersOf } from './cells.ts'
 import { standaloneSvg } from './figures/drawing.ts'
-import { clean } from './markup.ts'
 import { uniqueNames } from './names.ts'
 import type { Report, Section } from './report.ts'
 import { foldedVerdicts } from './verdicts.ts'

@@ -4,6 +4,8 @@
  * A child that is a string is text; only a `Markup` goes in as it is, and only this file makes one.
  * Both HTML and SVG come from here, in a form that an XML parser reads too, which is how tests check it.
  */
+import { clean, escapeXml } from '../text/escape.ts'
+
 export class Markup {
   readonly text: string
   constructor(text: string) {
@@ -51,26 +53,4 @@ function joined(children: readonly Child[]): string {
     .join('')
 }
 
-const entities: Readonly<Record<string, string>> = {
-  '&': '&amp;',
-  '<': '&lt;',
-  '>': '&gt;',
-  '"': '&quot;',
-  "'": '&#39;',
-}
-
-const escaped = (text: string): string => clean(text).replace(/[&<>"']/g, (found) => entities[found] ?? found)
-
-/**
- * Characters that XML does not allow, and marks that turn the direction of the text after them, are replaced:
- * a name must not be able to change how its surroundings read.
- */
-export function clean(text: string): string {
-  return (
-    text
-      // Halves of a pair are no characters.
-      .replace(/\p{Surrogate}/gu, '\ufffd')
-      // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is looked for
-      .replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069\ufffe\uffff]/g, '\ufffd')
-  )
-}
+const escaped = (text: string): string => escapeXml(clean(text))

@@ -10,7 +10,8 @@ import { type Fields, isFields } from '../config/fields.ts'
 import { presets } from '../config/presets.ts'
 import { checked, listOf, shown, suggestion } from '../config/problems.ts'
 import { type RunConfig, runSchema } from '../config/run-config.ts'
-import { nearest, RunError, UsageError } from '../errors.ts'
+import { RunError, UsageError } from '../errors.ts'
+import { nearest } from '../text/nearest.ts'
 
 /** Configurations by name; any fields, for a schema to check. */
 type Presets = Readonly<Record<string, { readonly config: object }>>

@@ -6,6 +6,7 @@ import { existsSync } from 'node:fs'
 import { mkdir, open, rename, rm, statfs } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { RunError } from '../errors.ts'
+import { bytes } from '../text/numbers.ts'
 
 /** The code of a system error, e.g. `ENOENT`; undefined for any other error. */
 export function errorCode(error: unknown): string | undefined {
@@ -39,20 +40,11 @@ export async function writeError(
   )
   const full = code === 'ENOSPC' ? 'the disk is full' : 'the disk quota is used up'
   const sizes = [
-    ...(needed === undefined ? [] : [`${readableBytes(needed)} needed`]),
-    ...(free === undefined ? [] : [`${readableBytes(free)} free now`]),
+    ...(needed === undefined ? [] : [`${bytes(needed)} needed`]),
+    ...(free === undefined ? [] : [`${bytes(free)} free now`]),
   ]
   const size = sizes.length > 0 ? ` (${sizes.join(', ')})` : ''
   return new RunError(`cannot ${action}: ${full}${size}. ${advice}`, cause)
-}
-
-/** `1.5 GiB`, `12 KiB`, `7 bytes`. */
-function readableBytes(bytes: number): string {
-  const units = ['bytes', 'KiB', 'MiB', 'GiB', 'TiB']
-  let value = bytes
-  let unit = 0
-  for (; value >= 1024 && unit < units.length - 1; unit++) value /= 1024
-  return `${unit === 0 || value >= 100 ? Math.round(value) : Number(value.toPrecision(2))} ${units[unit]}`
 }
 
 /** Creates a folder and those above it, one by one: Node's own `recursive` never ends under /proc. */

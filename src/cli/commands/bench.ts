@@ -12,8 +12,9 @@ import { UsageError } from '../../errors.ts'
 import type { BenchmarkResult } from '../../measure/benchmark.ts'
 import type { StepProfile } from '../../measure/step-profile.ts'
 import { loadConfig } from '../../run/load-config.ts'
-import { bytes, count, fixed, percent, table } from '../format.ts'
+import { bytes, count, fixed, percent } from '../../text/numbers.ts'
 import { type Colors, colorsFor, Interrupted, type Io, interruptible, writeJson } from '../io.ts'
+import { table } from '../layout.ts'
 import { type MeasuredMachine, machineText, measureApart } from '../machine.ts'
 import {
   type EngineFlags,
@@ -90,7 +91,7 @@ Examples:
   choir bench --shape M --profile --trace step.json
 
 MFU (model FLOPs utilisation) is the rate of the model's operations over the matmul rate of this machine, the best
-of a measurement before the steps and one after; 100% at most. Attention counts every pair of tokens, the half that
+of a measurement before the steps and one after; 100 % at most. Attention counts every pair of tokens, the half that
 causality masks included; dropped assignments and padding do not count.`,
     )
     .action((flags: BenchFlags) => run(io, flags))

@@ -1,9 +1,9 @@
 /** `choir eval`: the loss of a trained run on held-out or other text. */
 import { type Command, Option } from 'commander'
 import { type CapacityRule, capacityRules } from '../../model/routing/contract.ts'
+import { count, fixed, grouped } from '../../text/numbers.ts'
 import { capacityTable, ruleText } from '../display/capacities.ts'
 import { labelled } from '../display/display.ts'
-import { count, fixed, grouped } from '../format.ts'
 import { colorsFor, type Io, writeJson } from '../io.ts'
 import { type EngineFlags, jsonOption, listOption, mathOption, threadsOption } from '../options.ts'
 

@@ -6,10 +6,11 @@ import { isPreset } from '../../config/presets.ts'
 import type { RunConfig } from '../../config/run-config.ts'
 import { UsageError } from '../../errors.ts'
 import { loadConfig, loadRunConfig } from '../../run/load-config.ts'
+import { bytes, count, fixed, flops, grouped, percent } from '../../text/numbers.ts'
 import { labelled } from '../display/display.ts'
 import type { Description, SignalCheck } from '../engine.ts'
-import { bytes, count, fixed, flops, grouped, percent, table } from '../format.ts'
 import { type Colors, colorsFor, type Io, writeJson } from '../io.ts'
+import { table } from '../layout.ts'
 import { jsonOption, setOption } from '../options.ts'
 import { modelLine, routingLine } from '../summary.ts'
 
@@ -72,7 +73,7 @@ function signalText({ stream, loss, uniformLoss, problems }: SignalCheck, colors
     ...indented(table([head, ...rows], 'rrrr')),
     '',
     '  activation and gradient: root mean squares, within a factor of 3 over depth when sound',
-    '  token: share of the variance that the current token explains, at least 50% when sound',
+    '  token: share of the variance that the current token explains, at least 50 % when sound',
     `  initial loss ${fixed(loss, 3)}, ${fixed(uniformLoss, 3)} (ln V) for a model that knows nothing`,
     ...verdict.map((line) => `  ${problems.length === 0 ? colors.green('✓') : colors.yellow('!')} ${line}`),
     '',

@@ -1,7 +1,7 @@
 /** `choir study`: a grid of trainings and its report, followed live. */
 import { availableParallelism } from 'node:os'
 import type { Command } from 'commander'
-import { nearest, RunError, UsageError } from '../../errors.ts'
+import { RunError, UsageError } from '../../errors.ts'
 import { physicalCores } from '../../runtime/cores.ts'
 import {
   type BuiltinStudy,
@@ -12,9 +12,10 @@ import {
 } from '../../study/builtin/studies.ts'
 import { readSpecification, type Specification, withSets } from '../../study/grid/specification.ts'
 import type { StudyOptions } from '../../study/runs/run-study.ts'
+import { nearest } from '../../text/nearest.ts'
+import { duration } from '../../text/numbers.ts'
 import { labelled } from '../display/display.ts'
 import { StudyDisplay } from '../display/study.ts'
-import { duration } from '../format.ts'
 import { colorsFor, Interrupted, type Io, interruptible, writeJson } from '../io.ts'
 import { jsonOption, listOption, mathOption, numberOption, quoted, ranges, setOption } from '../options.ts'
 

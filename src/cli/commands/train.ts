@@ -6,6 +6,7 @@ import { isPreset, presets } from '../../config/presets.ts'
 import type { RunConfig } from '../../config/run-config.ts'
 import { UsageError } from '../../errors.ts'
 import { loadConfig, loadRunConfig } from '../../run/load-config.ts'
+import { count, duration, fixed, grouped, percent } from '../../text/numbers.ts'
 import type { TrainSummary } from '../../train/events.ts'
 import { type Dashboard, dashboardOf } from '../beside.ts'
 import { BarDisplay } from '../display/bar.ts'
@@ -13,7 +14,6 @@ import { droplessBeside } from '../display/capacities.ts'
 import { type Display, labelled } from '../display/display.ts'
 import { JsonDisplay } from '../display/json.ts'
 import { LinesDisplay } from '../display/lines.ts'
-import { count, duration, fixed, grouped, percent, wrap } from '../format.ts'
 import {
   type Colors,
   colorsFor,
@@ -24,6 +24,7 @@ import {
   untilAborted,
   writeJson,
 } from '../io.ts'
+import { wrap } from '../layout.ts'
 import {
   type EngineFlags,
   engineSets,

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { widthOf } from '../format.ts'
+import { widthOf } from '../layout.ts'
 import { main } from '../main.ts'
 import { fakeIo } from '../testing/fake.ts'
 
@@ -39,7 +39,7 @@ function screen(text: string, columns: number): string[] {
 }
 
 const frame = /^ {2}━+─* +7\/20 {3}13s left$/
-const metrics = '  loss 5.300   12.3k tok/s   MFU 61%   drop 3.1%   c_v 0.42'
+const metrics = '  loss 5.300   12.3k tok/s   MFU 61 %   drop 3.1 %   c_v 0.42'
 
 /** The screen right after step 7 drew a frame, and at the end. */
 async function train(columns: number, env = {}): Promise<{ during: string[]; after: string[]; raw: string }> {

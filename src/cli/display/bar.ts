@@ -5,9 +5,10 @@
 import { MultiBar, type Params, type SingleBar } from 'cli-progress'
 import type { RunConfig } from '../../config/run-config.ts'
 import type { TrainRecord } from '../../step/records.ts'
+import { count, duration, fixed, grouped, percent } from '../../text/numbers.ts'
 import type { TrainEvent } from '../../train/events.ts'
-import { count, duration, fixed, grouped, percent, widthOf } from '../format.ts'
 import { type Colors, type Io, isTerminal } from '../io.ts'
+import { widthOf } from '../layout.ts'
 import { type Display, evaluationValues, opening, TimeLeft } from './display.ts'
 
 const longestBar = 48

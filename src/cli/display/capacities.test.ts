@@ -40,9 +40,9 @@ test('a table has a line for each rule under its heads; there is none where noth
     .split('\n')
     .filter((line) => /\d|bits/.test(line))
   expect(rows.map((row) => row.trim().split(/ {2,}/))).toEqual([
-    ['training capacity', '3.6100', '1.8050', '4.0%', '2.1%'],
-    ['evaluation capacity', '3.5754', '1.7877', '0.1%', '0.0%'],
-    ['dropless', '3.5710', '1.7855', '0.0%', '0.0%'],
+    ['training capacity', '3.6100', '1.8050', '4.0 %', '2.1 %'],
+    ['evaluation capacity', '3.5754', '1.7877', '0.1 %', '0.0 %'],
+    ['dropless', '3.5710', '1.7855', '0.0 %', '0.0 %'],
   ])
   // Numbers end where their heads do.
   for (const row of rows) expect(row.length).toBe(head?.length)

@@ -1,7 +1,7 @@
 /** An evaluation under the capacity rules, for people: in a line where they hardly differ, else as a small table. */
 import { type CapacityRule, capacityRules } from '../../model/routing/contract.ts'
 import type { EvalRecord } from '../../step/records.ts'
-import { fixed, percent } from '../format.ts'
+import { fixed, percent } from '../../text/numbers.ts'
 import type { Colors } from '../io.ts'
 
 /** Nats a token; less than this is not shown in three digits. */

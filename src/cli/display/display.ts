@@ -4,8 +4,8 @@
  */
 import type { RunConfig } from '../../config/run-config.ts'
 import type { EvalRecord } from '../../step/records.ts'
+import { count, fixed, grouped, percent } from '../../text/numbers.ts'
 import type { TrainEvent } from '../../train/events.ts'
-import { count, fixed, grouped, percent } from '../format.ts'
 import type { Colors } from '../io.ts'
 import { engineLine, modelLine, routingLine, sourceName } from '../summary.ts'
 import { droplessBeside } from './capacities.ts'

@@ -1,8 +1,8 @@
 /** The display for logs: an aligned line every few seconds, and one for each evaluation and checkpoint. */
 import type { RunConfig } from '../../config/run-config.ts'
 import type { TrainRecord } from '../../step/records.ts'
+import { count, duration, fixed, percent } from '../../text/numbers.ts'
 import type { TrainEvent } from '../../train/events.ts'
-import { count, duration, fixed, percent } from '../format.ts'
 import type { Colors, Io } from '../io.ts'
 import { type Display, evaluationValues, opening, TimeLeft } from './display.ts'
 
@@ -67,10 +67,10 @@ export class LinesDisplay implements Display {
       `loss ${fixed(record.loss, 3).padStart(6)}`,
       `lr ${record.learning_rate.toExponential(1)}`,
       `${count(record.tokens_per_second).padStart(6)} tok/s`,
-      `MFU ${percent(record.mfu, 0).padStart(3)}`,
+      `MFU ${percent(record.mfu, 0).padStart(4)}`,
     ]
     if (this.#config.model.moe)
-      parts.push(`drop ${percent(record.drop_rate).padStart(5)}`, `c_v ${fixed(record.load_cv, 2)}`)
+      parts.push(`drop ${percent(record.drop_rate).padStart(6)}`, `c_v ${fixed(record.load_cv, 2)}`)
     if (record.step < this.#steps) {
       const left = this.#timeLeft?.at(record.step, now) ?? Number.NaN
       parts.push(`${duration(left)} left`)

@@ -5,8 +5,9 @@ import type { Plan } from '../../plan/plan.ts'
 import { layoutName } from '../../plan/search/layout.ts'
 import type { WhatIf } from '../../plan/search/what-if.ts'
 import type { Validation } from '../../plan/validate.ts'
-import { bytes, count, duration, fixed, flops, grouped, percent, table } from '../format.ts'
+import { bytes, count, duration, fixed, flops, grouped, percent, shortTime } from '../../text/numbers.ts'
 import type { Colors } from '../io.ts'
+import { table } from '../layout.ts'
 import { modelLine, routingLine } from '../summary.ts'
 import { labelled } from './display.ts'
 
@@ -44,7 +45,7 @@ export function planText(plan: Plan, name: string, colors: Colors): string {
             change,
             price,
             bytes(memory.deviceBytes),
-            seconds(time.stepSeconds),
+            shortTime(time.stepSeconds),
           ]),
         ],
         'llrr',
@@ -104,17 +105,17 @@ function facts({
 function bestLayout(best: Prediction, cluster: Cluster, colors: Colors): string[] {
   const { memory, time, tokensPerSecond, mfu } = best
   const left = partTable(memory.device, memory.deviceBytes, bytes)
-  const right = partTable(time.parts, time.stepSeconds, seconds)
+  const right = partTable(time.parts, time.stepSeconds, shortTime)
   const width = Math.max(...left.map(({ length }) => length))
   const both = Array.from({ length: Math.max(left.length, right.length) }, (_, i) =>
     `  ${(left[i] ?? '').padEnd(width)}     ${right[i] ?? ''}`.trimEnd(),
   )
-  const heads = `  ${colors.dim(`memory of a device, ${bytes(memory.deviceBytes)} of ${bytes(cluster.device.memory)}`.padEnd(width))}     ${colors.dim(`time of a step, ${seconds(time.stepSeconds)}`)}`
+  const heads = `  ${colors.dim(`memory of a device, ${bytes(memory.deviceBytes)} of ${bytes(cluster.device.memory)}`.padEnd(width))}     ${colors.dim(`time of a step, ${shortTime(time.stepSeconds)}`)}`
   return [
     `  ${colors.bold('best layout')}  ${layoutName(best.layout)}`,
-    `  ${colors.bold(seconds(time.stepSeconds))} a step, ${colors.bold(count(tokensPerSecond))} tokens/s (${count(tokensPerSecond / cluster.devices)} a device), MFU ${percent(mfu)}`,
+    `  ${colors.bold(shortTime(time.stepSeconds))} a step, ${colors.bold(count(tokensPerSecond))} tokens/s (${count(tokensPerSecond / cluster.devices)} a device), MFU ${percent(mfu)}`,
     ...(time.overlappedSeconds > 0
-      ? [`  ${seconds(time.overlappedSeconds)} of communication is hidden behind computing`]
+      ? [`  ${shortTime(time.overlappedSeconds)} of communication is hidden behind computing`]
       : []),
     ...(memory.hostBytes > 0 ? [`  ${bytes(memory.hostBytes)} of the host's memory a device`] : []),
     '',
@@ -143,7 +144,7 @@ function layoutTable(predictions: readonly Prediction[], cluster: Cluster, color
       ...predictions.map(({ layout, memory, time, tokensPerSecond, mfu }) => [
         layoutName(layout),
         `${bytes(memory.deviceBytes)} (${percent(memory.deviceBytes / cluster.device.memory, 0)})`,
-        seconds(time.stepSeconds),
+        shortTime(time.stepSeconds),
         count(tokensPerSecond),
         percent(mfu),
       ]),
@@ -164,7 +165,7 @@ function rejectedTable({ rejected, cluster }: Plan, colors: Colors): string[] {
           layoutName(layout),
           bytes(lackingBytes),
           lacksHost ? `host memory ${bytes(memory.hostBytes)}` : `${kind} ${bytes(value)}`,
-          seconds(time.stepSeconds),
+          shortTime(time.stepSeconds),
         ]
       }),
     ],
@@ -201,7 +202,7 @@ export function whatIfText({ field, cases }: WhatIf, name: string, colors: Color
       value,
       layoutName(best.layout),
       bytes(best.memory.deviceBytes),
-      seconds(best.time.stepSeconds),
+      shortTime(best.time.stepSeconds),
       reference === undefined ? '' : `${fixed(best.time.stepSeconds / reference, 2)}×`,
       count(best.tokensPerSecond),
       percent(best.dropped),
@@ -224,7 +225,7 @@ export function whatIfText({ field, cases }: WhatIf, name: string, colors: Color
 /** Predictions beside published measurements, the worst of each kind last told apart. */
 export function validationText({ rows, means }: Validation, colors: Colors): string {
   const lines = (metric: 'step time' | 'memory') => {
-    const shown = metric === 'memory' ? bytes : seconds
+    const shown = metric === 'memory' ? bytes : shortTime
     const head = [metric, 'published', 'predicted', 'error', ''].map((title) => colors.dim(title))
     const told = rows
       .filter((each) => each.metric === metric)
@@ -260,14 +261,6 @@ export function validationText({ rows, means }: Validation, colors: Colors): str
 
 function section(title: string, lines: readonly string[], colors: Colors, shown = lines.length > 1): string[] {
   return shown ? [`  ${colors.bold(title)}`, ...indented(lines), ''] : []
-}
-
-/** 850 µs, 12.3 ms, 1.80 s, 42 s; longer as a duration. */
-function seconds(value: number): string {
-  if (value >= 100) return duration(value)
-  if (value >= 1) return `${value.toPrecision(3)} s`
-  if (value >= 1e-3) return `${(value * 1e3).toPrecision(3)} ms`
-  return `${(value * 1e6).toPrecision(3)} µs`
 }
 
 function indented(lines: readonly string[]): string[] {

@@ -4,8 +4,9 @@
  */
 import { MultiBar } from 'cli-progress'
 import type { Phase, RunName, StudyEvent } from '../../study/events.ts'
-import { count, duration, fixed, grouped, widthOf } from '../format.ts'
+import { count, duration, fixed, grouped, plural } from '../../text/numbers.ts'
 import { type Colors, type Io, isTerminal } from '../io.ts'
+import { widthOf } from '../layout.ts'
 import { labelled } from './display.ts'
 
 const longestBar = 40
@@ -221,5 +222,3 @@ const nameOf = ({ arm, seed, learningRate }: RunName): string =>
   `${arm}, ${learningRate === undefined ? '' : `rate ${rateText(learningRate)}, `}seed ${seed}`
 
 const rateText = (rate: number): string => String(Number(rate.toPrecision(4)))
-
-const plural = (value: number, noun: string): string => `${grouped(value)} ${noun}${value === 1 ? '' : 's'}`

@@ -3,7 +3,7 @@
  * the wide side, so that what is said to fit does. Names come from users and may be of any length or script;
  * they are cut between graphemes, never inside one.
  */
-import { clean } from '../markup.ts'
+import { clean } from '../../text/escape.ts'
 
 const narrow = /[fijltrI.,:;'|!()[\]{}/ ·-]/
 const wide = /[mwMW@%—…−+=<>~#&A-Z→←]/

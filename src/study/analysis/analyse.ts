@@ -4,11 +4,11 @@
  * and runs that are missing. The analysis never fails for want of runs.
  */
 import type { Report, Section } from '../../report/report.ts'
+import { fixed } from '../../text/numbers.ts'
 import type { StudyResults } from '../contract.ts'
 import { mean } from '../statistics.ts'
 import { answersOf } from './claims/answers.ts'
 import { factsOf, missingSection } from './facts.ts'
-import { fixed } from './numbers.ts'
 import { opening } from './opening.ts'
 import { Runs } from './runs.ts'
 import { sectionOf } from './section.ts'

@@ -1,7 +1,7 @@
 /** What the study is, before anything that it found: runs, model, text and machine; and what is missing. */
 import type { Section } from '../../report/report.ts'
+import { count, dash, fixed, plural } from '../../text/numbers.ts'
 import type { FinishedRun, Pilot, StudyResults } from '../contract.ts'
-import { count, dash, fixed, plural } from './numbers.ts'
 import type { Runs } from './runs.ts'
 import { present, table } from './tables.ts'
 

@@ -1,65 +1,7 @@
-/**
- * Numbers as a report prints them: a real minus sign, as many digits as the interval supports, and a dash
- * where there is no number. Nothing here returns "NaN".
- */
+/** Estimates as a report prints them, with as many digits as the interval supports. */
 import type { Cell, TextCell } from '../../report/blocks.ts'
+import { dash, fixed, signed } from '../../text/numbers.ts'
 import type { Estimate, Interval } from '../statistics.ts'
-
-export const dash = '–'
-
-type Maybe = number | null | undefined
-
-const isNumber = (value: Maybe): value is number => typeof value === 'number' && Number.isFinite(value)
-
-/** 0.021, −0.021. */
-export function fixed(value: Maybe, digits: number): string {
-  if (!isNumber(value)) return dash
-  const text = Math.abs(value).toFixed(digits)
-  return value < 0 && Number(text) !== 0 ? `−${text}` : text
-}
-
-/** +0.021, −0.021, 0.000. */
-export function signed(value: Maybe, digits: number): string {
-  const text = fixed(value, digits)
-  return isNumber(value) && value > 0 && Number(text) !== 0 ? `+${text}` : text
-}
-
-/** 0.121 → 12.1 %. */
-export function percent(share: Maybe, digits = 1): string {
-  return isNumber(share) ? `${fixed(100 * share, digits)} %` : dash
-}
-
-/** 950, 12.3k, 4.12 M, 1.38 B, 2.10e+15. */
-export function count(value: Maybe): string {
-  if (!isNumber(value)) return dash
-  for (const [unit, size] of [
-    [' T', 1e12],
-    [' B', 1e9],
-    [' M', 1e6],
-    ['k', 1e3],
-  ] as const)
-    if (Math.abs(value) >= size * 0.9995)
-      return value >= 1e15 ? value.toExponential(2) : `${significant(value / size)}${unit}`
-  return significant(value)
-}
-
-/** Three significant digits, without an exponent: 1.32, 13.2, 132. */
-function significant(value: Maybe): string {
-  if (!isNumber(value)) return dash
-  if (value === 0) return '0'
-  const digits = 2 - Math.floor(Math.log10(Math.abs(value)))
-  return fixed(value, Math.max(0, Math.min(6, digits)))
-}
-
-/** 1 seed, 5 seeds. */
-export function plural(n: number, one: string, many = `${one}s`): string {
-  return `${n} ${n === 1 ? one : many}`
-}
-
-/** a; a and b; a, b and c. */
-export function listed(words: readonly string[]): string {
-  return words.length < 2 ? (words[0] ?? '') : `${words.slice(0, -1).join(', ')} and ${words.at(-1)}`
-}
 
 /**
  * Digits that an estimate of a loss deserves: two figures of half its interval, three or four after the
@@ -111,7 +53,6 @@ export function ratioCell(estimate: Estimate | null, digits: number): Cell {
 }
 
 /** p as a table has it: 0.012, < 0.001. */
-export function chance(p: Maybe): string {
-  if (!isNumber(p)) return dash
-  return p < 0.001 ? '< 0.001' : fixed(p, 3)
+export function chance(p: number | null | undefined): string {
+  return p !== null && p !== undefined && p < 0.001 ? '< 0.001' : fixed(p, 3)
 }

@@ -4,11 +4,11 @@
  */
 import type { Cell, Tone } from '../../report/blocks.ts'
 import type { Section } from '../../report/report.ts'
+import { listed, plural } from '../../text/numbers.ts'
 import { type Answered, answersOf } from './claims/answers.ts'
 import { type Measured, wordsOf } from './claims/effects.ts'
 import { digitsByUnit, drawn, reachesOf, sentenceOf, toneOf, wordsFor, writtenOf } from './claims/text.ts'
 import type { Comparison } from './comparison.ts'
-import { listed, plural } from './numbers.ts'
 import { effectOf } from './ratios.ts'
 import type { Runs } from './runs.ts'
 import type { Looked } from './section.ts'

@@ -1,10 +1,11 @@
 /** Blocks that all sections share: the table of contrasts, the forest plot, and the table of arms. */
 import type { CapacityRule } from '../../model/routing/contract.ts'
 import type { Block, Cell, IntervalFigure, Table } from '../../report/blocks.ts'
+import { count, dash, fixed, listed, percent } from '../../text/numbers.ts'
 import type { FinishedRun } from '../contract.ts'
 import { mean, standardDeviation } from '../statistics.ts'
 import type { Comparison } from './comparison.ts'
-import { chance, count, dash, digitsOfAll, estimateCell, fixed, listed, percent, ratioCell } from './numbers.ts'
+import { chance, digitsOfAll, estimateCell, ratioCell } from './numbers.ts'
 import type { Runs } from './runs.ts'
 import type { Word } from './sections/equal-cost.ts'
 

@@ -3,9 +3,10 @@
  * accepts. Whatever is wrong is found here, before the first run.
  */
 import type { RunConfig } from '../../config/run-config.ts'
-import { nearest, UsageError } from '../../errors.ts'
+import { UsageError } from '../../errors.ts'
 import type { CapacityRule } from '../../model/routing/contract.ts'
 import { loadConfig } from '../../run/load-config.ts'
+import { nearest } from '../../text/nearest.ts'
 import type { Cell, Contrast, Question, Settings } from '../contract.ts'
 import { keyOf } from '../results/keys.ts'
 import { armsOf } from './arms.ts'

@@ -2,7 +2,7 @@
 import { useSignal } from '@preact/signals'
 import { useEffect, useLayoutEffect, useMemo, useRef } from 'preact/hooks'
 import type { XAxis } from '../../../src/watch/api.ts'
-import { measured } from '../numbers.ts'
+import { measured } from '../measured.ts'
 import { pointed } from '../store.ts'
 import type { Figure } from './drawing/figure.ts'
 import { ink } from './drawing/ink.ts'

@@ -1,5 +1,6 @@
 /** Values at the pointer: those of the nearest lines, in the order in which the lines lie. */
-import { measured, none } from '../numbers.ts'
+import { dash } from '../../../src/text/numbers.ts'
+import { measured } from '../measured.ts'
 import { Swatch } from '../runs/swatch.tsx'
 import type { HoverPlace, Reading } from './series/readings.ts'
 
@@ -52,6 +53,6 @@ function beside({ left, top }: HoverPlace) {
 /** The range of the seeds, or the value before it was smoothed. */
 function aside({ line: { band, raw }, index }: Reading): string {
   if (band) return `${measured(band.low[index])} to ${measured(band.high[index])} (${band.count[index] ?? 0})`
-  if (raw) return raw[index] === null ? none : measured(raw[index])
+  if (raw) return raw[index] === null ? dash : measured(raw[index])
   return ''
 }

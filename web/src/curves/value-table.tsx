@@ -1,6 +1,6 @@
 /** A card in numbers, for those who cannot see it or want to know exactly. */
 import type { XAxis } from '../../../src/watch/api.ts'
-import { measured } from '../numbers.ts'
+import { measured } from '../measured.ts'
 import { Swatch } from '../runs/swatch.tsx'
 import type { Line } from './drawing/lines.ts'
 import { axisTitles, xText } from './drawing/ticks.ts'

@@ -5,6 +5,8 @@
  */
 
 /** From here on an expert gets more than any usual capacity factor lets through. */
+import { percent } from '../../../src/text/numbers.ts'
+
 export const overloadedFrom = 2
 
 export const unmarked = 0
@@ -58,9 +60,6 @@ export function markOf(tokens: number, mean: number): number {
   if (tokens === 0) return dead
   return tokens >= overloadedFrom * mean ? overloaded : unmarked
 }
-
-export const percent = (share: number): string => `${(100 * share).toFixed(share > 0 && share < 0.0995 ? 1 : 0)} %`
-export const count = (value: number): string => value.toLocaleString('en')
 
 /** As it is read out: `1.8 times the mean, 12 % dropped`. */
 export function inWords({ tokens, overMean, dropRate }: Load): string {

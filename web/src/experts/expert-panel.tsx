@@ -1,8 +1,9 @@
 /** One expert: its load now and over time, and what it is about. */
 import type { ReadonlySignal } from '@preact/signals'
 import { useMemo } from 'preact/hooks'
+import { grouped, percent } from '../../../src/text/numbers.ts'
 import type { RouterInfo, RunSummary } from '../../../src/watch/api.ts'
-import { count, type Load, loadOf, percent } from './balance.ts'
+import { type Load, loadOf } from './balance.ts'
 import { Line } from './line.tsx'
 import { TopTokens } from './top-tokens.tsx'
 
@@ -76,16 +77,16 @@ export function Facts({ load, step }: { readonly load: Load | null; readonly ste
   return (
     <dl class="facts">
       <dt>Step</dt>
-      <dd>{count(step)}</dd>
+      <dd>{grouped(step)}</dd>
       <dt>Tokens</dt>
       <dd>
-        {count(load.tokens)} <span>{percent(load.share)} of all</span>
+        {grouped(load.tokens)} <span>{percent(load.share)} of all</span>
       </dd>
       <dt>Over the mean</dt>
       <dd>{load.tokens === 0 ? 'dead' : `${load.overMean.toFixed(2)}×`}</dd>
       <dt>Kept</dt>
       <dd>
-        {count(load.kept)} <span>{load.keptOverMean.toFixed(2)}×</span>
+        {grouped(load.kept)} <span>{load.keptOverMean.toFixed(2)}×</span>
       </dd>
       <dt>Dropped</dt>
       <dd>{percent(load.dropRate)}</dd>

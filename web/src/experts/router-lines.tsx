@@ -1,7 +1,7 @@
 /** How balanced one router is, over the snapshots. */
 import type { ReadonlySignal } from '@preact/signals'
+import { percent } from '../../../src/text/numbers.ts'
 import type { RoutingHistory } from '../../../src/watch/api.ts'
-import { percent } from './balance.ts'
 import { Line } from './line.tsx'
 
 interface RouterLinesProps {

@@ -1,6 +1,6 @@
 /** Time: which snapshot is shown, and playing through them. */
 import { type ReadonlySignal, useSignalEffect } from '@preact/signals'
-import { count } from './balance.ts'
+import { grouped } from '../../../src/text/numbers.ts'
 import { moveTo, playing, speed, speeds, step, toNewest } from './view.ts'
 
 interface ScrubberProps {
@@ -43,10 +43,10 @@ export function Scrubber({ steps, at, ready, running, of }: ScrubberProps) {
         }}
       />
       <output class="scrubber-step" title={thinned(last + 1, of)}>
-        step <b>{count(now)}</b>
+        step <b>{grouped(now)}</b>
         <span>
           {' '}
-          {count(at.value + 1)} of {count(last + 1)}
+          {grouped(at.value + 1)} of {grouped(last + 1)}
         </span>
       </output>
       <label class="scrubber-speed">
@@ -73,7 +73,7 @@ export function Scrubber({ steps, at, ready, running, of }: ScrubberProps) {
 }
 
 const thinned = (kept: number, of: number) =>
-  kept < of ? `${count(kept)} of the ${count(of)} snapshots in the file are shown, evenly spread` : undefined
+  kept < of ? `${grouped(kept)} of the ${grouped(of)} snapshots in the file are shown, evenly spread` : undefined
 
 /** From the end, it begins anew. */
 export function togglePlaying(steps: readonly number[], at: number): void {

@@ -1,10 +1,11 @@
 /** The tokens that come to an expert most often, asked of the run's newest checkpoint. */
+
+import { grouped, percent } from '../../../src/text/numbers.ts'
 import type { TopTokens as Answered, RunSummary, TopTokensRequest } from '../../../src/watch/api.ts'
 import { postJson } from '../client.ts'
 import { Message } from '../controls/message.tsx'
 import { piecesOf } from '../tokens/pieces.ts'
 import { useAnswer } from '../use-answer.ts'
-import { count, percent } from './balance.ts'
 
 interface TopTokensProps {
   readonly run: RunSummary
@@ -32,13 +33,13 @@ export function TopTokens({ run, router, expert }: TopTokensProps) {
     )
   if (value === null) return <Message title="Looking through held-out text…" />
   if (value.tokens.length === 0)
-    return <Message title="No token came here">Of {count(value.looked)} tokens, none chose this expert.</Message>
+    return <Message title="No token came here">Of {grouped(value.looked)} tokens, none chose this expert.</Message>
   const most = value.tokens[0]?.count ?? 1
   return (
     <>
       <p class="quiet">
-        At step {count(value.step)}, {count(value.assigned)} assignments came here, of {count(value.looked)} tokens of
-        held-out text.
+        At step {grouped(value.step)}, {grouped(value.assigned)} assignments came here, of {grouped(value.looked)}{' '}
+        tokens of held-out text.
       </p>
       <table class="top-tokens">
         <thead>
@@ -70,7 +71,7 @@ export function TopTokens({ run, router, expert }: TopTokensProps) {
               </th>
               <td>
                 <i class="bar" style={{ width: `${(100 * times) / most}%` }} />
-                <span>{count(times)}</span>
+                <span>{grouped(times)}</span>
               </td>
               <td>
                 <i class="bar" style={{ width: `${100 * share}%` }} />

@@ -1,6 +1,7 @@
 /** Columns of the table of runs: those that are always there, and one for each configuration field that is added. */
+
+import { compact, dash } from '../../../src/text/numbers.ts'
 import type { RunSummary } from '../../../src/watch/api.ts'
-import { compact, none } from '../numbers.ts'
 
 export interface Column {
   readonly id: string
@@ -12,7 +13,7 @@ export interface Column {
   readonly numeric: boolean
 }
 
-const digits = (value: number | null) => (value === null ? none : value.toFixed(3))
+const digits = (value: number | null) => (value === null ? dash : value.toFixed(3))
 const states = ['running', 'stopped', 'unreadable', 'finished']
 /** By state, and within it by the share that is done. */
 const stateThenShare = ({ state, step, steps }: RunSummary) =>
@@ -33,7 +34,7 @@ export const fixedColumns: readonly Column[] = [
     id: 'tokens_per_second',
     title: 'Tokens/s',
     value: ({ tokensPerSecond }) => tokensPerSecond,
-    text: ({ tokensPerSecond }) => (tokensPerSecond === null ? none : compact(tokensPerSecond)),
+    text: ({ tokensPerSecond }) => (tokensPerSecond === null ? dash : compact(tokensPerSecond)),
     numeric: true,
   },
 ]
@@ -49,7 +50,7 @@ export function configColumn(field: string): Column {
     },
     text: (run) => {
       const value = of(run)
-      return value === undefined ? none : String(value)
+      return value === undefined ? dash : String(value)
     },
     numeric: false,
   }

@@ -1,5 +1,5 @@
 /** What differs between the runs that are shown: a row a field, a column a run. */
-import { none } from '../numbers.ts'
+import { dash } from '../../../src/text/numbers.ts'
 import { Dialog } from '../shell/dialog.tsx'
 import { shownRuns } from '../store.ts'
 import { type Difference, differences } from './differences.ts'
@@ -58,7 +58,7 @@ function DifferenceRow({ row: { field, values, seed } }: { readonly row: Differe
         {field} {seed && <em class="tag">seed</em>}
       </th>
       {values.map((value, index) => (
-        <td key={index}>{value === undefined ? none : String(value)}</td>
+        <td key={index}>{value === undefined ? dash : String(value)}</td>
       ))}
     </tr>
   )

@@ -1,6 +1,7 @@
 /** A run in the table. */
+
+import { compact, duration, grouped } from '../../../src/text/numbers.ts'
 import type { RunState, RunSummary } from '../../../src/watch/api.ts'
-import { compact, duration, grouped } from '../numbers.ts'
 import { Icon } from '../shell/icon.tsx'
 import { pointAt } from '../store.ts'
 import { Swatch } from './swatch.tsx'

@@ -1,6 +1,6 @@
 /** The line on top: where one is, where one can go, and whether what is shown is up to date. */
 import type { TargetedMouseEvent } from 'preact'
-import { bytes } from '../numbers.ts'
+import { bytes } from '../../../src/text/numbers.ts'
 import { collection, type Page, page, pages, pageTitles, problem, runs } from '../store.ts'
 import { Icon } from './icon.tsx'
 import { shortcutsShown } from './shortcuts.tsx'

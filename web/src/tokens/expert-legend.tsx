@@ -1,6 +1,6 @@
 /** Experts that took a token, most often first. A press makes the tokens of one stand out. */
 import type { Signal } from '@preact/signals'
-import { count } from '../experts/balance.ts'
+import { grouped } from '../../../src/text/numbers.ts'
 import type { ExpertCount } from './counts.ts'
 
 interface ExpertLegendProps {
@@ -32,7 +32,7 @@ export function ExpertLegend({ counts, experts, marked }: ExpertLegendProps) {
                 {entry.expert}
               </span>
               <span class="hidden">: </span>
-              {count(entry.tokens)}
+              {grouped(entry.tokens)}
               <span class="hidden"> tokens</span>
             </button>
           </li>

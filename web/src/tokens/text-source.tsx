@@ -1,9 +1,9 @@
 /** The text that is looked at: a document of the run, or one that is pasted. */
 import { useState } from 'preact/hooks'
+import { grouped } from '../../../src/text/numbers.ts'
 import type { DocumentList, RunSummary } from '../../../src/watch/api.ts'
 import { getJson } from '../client.ts'
 import { Pick, Segments } from '../controls/segments.tsx'
-import { count } from '../experts/balance.ts'
 import { useAnswer } from '../use-answer.ts'
 import * as view from './view.ts'
 
@@ -34,7 +34,7 @@ export function TextSource({ run }: { readonly run: RunSummary }) {
             value={String(view.document.value)}
             options={(documents.value?.documents ?? []).map(({ index, title, characters }) => ({
               value: String(index),
-              text: trace ? title : `${title} (${count(characters)} characters)`,
+              text: trace ? title : `${title} (${grouped(characters)} characters)`,
             }))}
             pick={(value) => {
               view.document.value = Number(value)

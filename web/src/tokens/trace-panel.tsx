@@ -1,10 +1,10 @@
 /** One run's routing of the text. */
 import { type Signal, useComputed } from '@preact/signals'
 import { useMemo } from 'preact/hooks'
+import { grouped } from '../../../src/text/numbers.ts'
 import type { RunSummary, TokenTrace } from '../../../src/watch/api.ts'
 import { Message } from '../controls/message.tsx'
 import { Pick } from '../controls/segments.tsx'
-import { count } from '../experts/balance.ts'
 import { choiceName, countsOf, routerLike } from './counts.ts'
 import { ExpertLegend } from './expert-legend.tsx'
 import { LayerStrip } from './layer-strip.tsx'
@@ -59,7 +59,7 @@ export function TracePanel({ run, trace, pointed }: TracePanelProps) {
         <header>
           <h2>{run.name}</h2>
           <p class="trace-about">
-            step {count(trace.step)}, {count(tokens.length)} tokens
+            step {grouped(trace.step)}, {grouped(tokens.length)} tokens
             {trace.loss !== null &&
               `, loss ${trace.loss.toFixed(3)} nats a token. Experts have no capacity limit here, as in generation: nothing is dropped.`}
             {trace.cut && <b> The text is longer: only its beginning is shown.</b>}

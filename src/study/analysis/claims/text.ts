@@ -1,6 +1,7 @@
 /** Numbers of claims as a report prints and draws them, each on its own scale. */
 import type { Cell, IntervalCell, Tone } from '../../../report/blocks.ts'
-import { dash, digitsOf, fixed, range, ratioDigits, signed } from '../numbers.ts'
+import { dash, fixed, signed } from '../../../text/numbers.ts'
+import { digitsOf, range, ratioDigits } from '../numbers.ts'
 import type { Decided } from './answers.ts'
 import { type Answer, intervalOf } from './decision.ts'
 import type { Measured } from './effects.ts'

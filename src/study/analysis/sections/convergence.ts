@@ -1,10 +1,11 @@
 /** Time to one loss, as a table and as curves: see `race.ts` for what is measured. */
 import type { Cell, LineFigure, Table } from '../../../report/blocks.ts'
+import { fixed, listed } from '../../../text/numbers.ts'
 import type { Contrast } from '../../contract.ts'
 import { type Estimate, estimateRatio, mean } from '../../statistics.ts'
 import { intervalOf } from '../claims/decision.ts'
 import { armLines, evaluationTrack } from '../curves.ts'
-import { fixed, listed, ratioCell } from '../numbers.ts'
+import { ratioCell } from '../numbers.ts'
 import { productOf } from '../ratios.ts'
 import { armsOf, type Runs } from '../runs.ts'
 import { footnotes, table } from '../tables.ts'

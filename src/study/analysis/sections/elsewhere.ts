@@ -3,10 +3,11 @@
  * may be a matter of that text; a difference that is there again on another is worth more.
  */
 import type { Section } from '../../../report/report.ts'
+import { plural } from '../../../text/numbers.ts'
 import type { Contrast } from '../../contract.ts'
 import { type Estimate, estimateMean } from '../../statistics.ts'
 import { compareAll } from '../comparison.ts'
-import { digitsOfAll, estimateCell, plural } from '../numbers.ts'
+import { digitsOfAll, estimateCell } from '../numbers.ts'
 import type { Runs } from '../runs.ts'
 import { footnotes, present, table } from '../tables.ts'
 import { distinct } from './routing.ts'

@@ -5,10 +5,11 @@
  * the logarithm of parameters, one a seed, since the runs of a seed share their text and order.
  */
 import type { ScatterFigure, Table } from '../../../report/blocks.ts'
+import { count } from '../../../text/numbers.ts'
 import type { Question } from '../../contract.ts'
 import { holm, regressionWithin } from '../../statistics.ts'
 import type { Comparison } from '../comparison.ts'
-import { chance, count, estimateCell } from '../numbers.ts'
+import { chance, estimateCell } from '../numbers.ts'
 import type { Runs } from '../runs.ts'
 import { meanOf, slug, table } from '../tables.ts'
 import { kindsOf } from './scale-kinds.ts'

@@ -6,9 +6,10 @@
  */
 import type { Block, Cell, HeatFigure, Table } from '../../../report/blocks.ts'
 import type { Section } from '../../../report/report.ts'
+import { count, fixed, listed, percent, signed } from '../../../text/numbers.ts'
 import type { Specialisation } from '../../contract.ts'
 import { estimateMean, mean } from '../../statistics.ts'
-import { count, fixed, listed, percent, range, signed } from '../numbers.ts'
+import { range } from '../numbers.ts'
 import type { Runs } from '../runs.ts'
 import { present, slug, table } from '../tables.ts'
 import { routingOf } from './routing.ts'

@@ -4,8 +4,9 @@
  * on how it is done as much as on what it is.
  */
 import type { Table } from '../../../report/blocks.ts'
+import { count, dash, fixed } from '../../../text/numbers.ts'
 import type { Contrast, Timing } from '../../contract.ts'
-import { count, dash, fixed, range, ratioCell } from '../numbers.ts'
+import { range, ratioCell } from '../numbers.ts'
 import { armsOf, mainBaseline, type Runs } from '../runs.ts'
 import { timeRatio } from '../step-times.ts'
 import { flopsPerToken, meanOf, table } from '../tables.ts'

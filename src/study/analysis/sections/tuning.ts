@@ -1,7 +1,7 @@
 /** The sweep of learning rates: a row an arm, a column a rate. */
 import type { Cell } from '../../../report/blocks.ts'
 import type { Section } from '../../../report/report.ts'
-import { dash, fixed, plural } from '../numbers.ts'
+import { dash, fixed, plural } from '../../../text/numbers.ts'
 import type { Runs } from '../runs.ts'
 import { footnotes, present, table } from '../tables.ts'
 

@@ -1,11 +1,11 @@
 /** Published trends beside this study: a row a claim, and a picture of each trend. */
 import type { Cell, ScatterFigure, Table } from '../../../report/blocks.ts'
+import { dash } from '../../../text/numbers.ts'
 import { estimateMean, regressionWithin } from '../../statistics.ts'
 import type { Answered } from '../claims/answers.ts'
 import type { Answer } from '../claims/decision.ts'
 import { type Point, pointsOf } from '../claims/effects.ts'
 import { toneOf, wordsFor, writtenOf } from '../claims/text.ts'
-import { dash } from '../numbers.ts'
 import type { Runs } from '../runs.ts'
 import { footnotes, slug, table } from '../tables.ts'
 

@@ -1,6 +1,6 @@
 /** A plot as one takes it away: title, axes, lines and legend on a background, on any surface. */
 import type { XAxis } from '../../../../src/watch/api.ts'
-import { measured } from '../../numbers.ts'
+import { measured } from '../../measured.ts'
 import type { Line, Range } from './lines.ts'
 import { type Frame, paint, toX, toY } from './paint.ts'
 import type { Surface } from './surface.ts'

@@ -1,4 +1,5 @@
 /** Draws SVG as text. Names of runs come from files: all text is escaped, and nothing else of them is written. */
+import { escapeXml } from '../../../../src/text/escape.ts'
 import { type Box, fontFamily, type Letters, type Stroke, type Surface } from './surface.ts'
 
 export class SvgSurface implements Surface {
@@ -17,21 +18,21 @@ export class SvgSurface implements Surface {
     if (points.length === 2) {
       const [x = 0, y = 0] = points
       this.#parts.push(
-        `<circle cx="${short(x)}" cy="${short(y)}" r="${short(width * 1.2)}" fill="${escaped(color)}"${faint}/>`,
+        `<circle cx="${short(x)}" cy="${short(y)}" r="${short(width * 1.2)}" fill="${escapeXml(color)}"${faint}/>`,
       )
       return
     }
     const dashes = dash.length > 0 ? ` stroke-dasharray="${dash.join(' ')}"` : ''
-    const stroke = `stroke="${escaped(color)}" stroke-width="${width}" stroke-linejoin="round"${dashes}${faint}`
+    const stroke = `stroke="${escapeXml(color)}" stroke-width="${width}" stroke-linejoin="round"${dashes}${faint}`
     this.#parts.push(`<polyline points="${joined(points)}" fill="none" ${stroke}/>`)
   }
 
   area(points: readonly number[], color: string, opacity: number): void {
-    this.#parts.push(`<polygon points="${joined(points)}" fill="${escaped(color)}" opacity="${opacity}"/>`)
+    this.#parts.push(`<polygon points="${joined(points)}" fill="${escapeXml(color)}" opacity="${opacity}"/>`)
   }
 
   box({ left, top, width, height }: Box, color: string): void {
-    this.#parts.push(`<rect x="${left}" y="${top}" width="${width}" height="${height}" fill="${escaped(color)}"/>`)
+    this.#parts.push(`<rect x="${left}" y="${top}" width="${width}" height="${height}" fill="${escapeXml(color)}"/>`)
   }
 
   text(text: string, x: number, y: number, { color, size, anchor, bold = false, upward = false }: Letters): void {
@@ -40,7 +41,7 @@ export class SvgSurface implements Surface {
       : `x="${short(x)}" y="${short(y)}"`
     const weight = bold ? ' font-weight="600"' : ''
     this.#parts.push(
-      `<text ${place} font-size="${size}" fill="${escaped(color)}" text-anchor="${anchor}"${weight}>${escaped(text)}</text>`,
+      `<text ${place} font-size="${size}" fill="${escapeXml(color)}" text-anchor="${anchor}"${weight}>${escapeXml(text)}</text>`,
     )
   }
 
@@ -54,28 +55,10 @@ export class SvgSurface implements Surface {
 
   toString(): string {
     const size = `width="${this.#width}" height="${this.#height}" viewBox="0 0 ${this.#width} ${this.#height}"`
-    const open = `<svg xmlns="http://www.w3.org/2000/svg" ${size} font-family="${escaped(fontFamily)}">`
+    const open = `<svg xmlns="http://www.w3.org/2000/svg" ${size} font-family="${escapeXml(fontFamily)}">`
     return `${open}\n${this.#parts.join('\n')}\n</svg>\n`
   }
 }
 
 const short = (value: number) => String(Number(value.toFixed(2)))
 const joined = (points: readonly number[]) => points.map(short).join(' ')
-
-const entities: Readonly<Record<string, string>> = {
-  '&': '&amp;',
-  '<': '&lt;',
-  '>': '&gt;',
-  '"': '&quot;',
-  "'": '&#39;',
-}
-
-/** Control characters and halves of characters are not allowed in XML, whatever way they are written. */
-function escaped(text: string): string {
-  return (
-    text
-      // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what must go
-      .replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]|\p{Surrogate}/gu, '\ufffd')
-      .replace(/[&<>"']/g, (character) => entities[character] ?? '')
-  )
-}

@@ -1,6 +1,7 @@
 /** Where an axis has its numbers: few, round, and evenly spread. */
+
+import { compact, duration } from '../../../../src/text/numbers.ts'
 import type { XAxis } from '../../../../src/watch/api.ts'
-import { compact, duration } from '../../numbers.ts'
 
 /** A range that is lost in the digits of its ends, or goes beyond all numbers, has no numbers to tell apart. */
 const isLost = (min: number, max: number) =>

@@ -58,7 +58,7 @@ test('a snapshot without a single token divides by nothing', () => {
 
 test('what is read out says load, drops, and the marks in words', () => {
   const said = (expert: number) => inWords(loadOf(loads, 0, 4, 4, expert))
-  expect(said(2)).toBe('2.0 times the mean, 38 % dropped, overloaded')
+  expect(said(2)).toBe('2.0 times the mean, 37.5 % dropped, overloaded')
   expect(said(1)).toBe('dead, no tokens')
   expect(said(0)).toBe('0.3 times the mean, none dropped')
   expect(loadOf(loads, 0, 4, 4, 2)).toMatchObject({ tokens: 80, kept: 50, share: 0.5, dropRate: 0.375 })

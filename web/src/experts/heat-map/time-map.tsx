@@ -1,9 +1,10 @@
 /** The experts of one router over all snapshots. A press opens the expert there and then; a drag moves time. */
 import type { ReadonlySignal } from '@preact/signals'
 import { useMemo } from 'preact/hooks'
+import { grouped } from '../../../../src/text/numbers.ts'
 import type { RouterInfo, RoutingIndex } from '../../../../src/watch/api.ts'
 import { Message } from '../../controls/message.tsx'
-import { count, inWords, loadOf } from '../balance.ts'
+import { inWords, loadOf } from '../balance.ts'
 import { Facts } from '../expert-panel.tsx'
 import * as view from '../view.ts'
 import { timeFrame } from './frame.ts'
@@ -58,7 +59,7 @@ export function TimeMap({ history, router, index, at, moveTo, open }: TimeMapPro
       rowNames={rows.map((row) => ({ row, element: <span>{frame.expertAt(row, 0)}</span> }))}
       columnNames={[...new Set(columns)].map((column) => ({
         column,
-        text: `${column === 0 ? 'step ' : ''}${count(index.steps[column] ?? 0)}`,
+        text: `${column === 0 ? 'step ' : ''}${grouped(index.steps[column] ?? 0)}`,
       }))}
     />
   )

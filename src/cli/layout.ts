@@ -1,0 +1,40 @@
+/** Text in the columns of a terminal. */
+import { stripVTControlCharacters } from 'node:util'
+
+/** Columns that a text takes on a terminal, colours aside. */
+export function widthOf(text: string): number {
+  return [...stripVTControlCharacters(text)].length
+}
+
+/** Rows in aligned columns, two spaces between; `align` has a letter a column, `l` or `r`. */
+export function table(rows: readonly (readonly string[])[], align: string): string[] {
+  const widths: number[] = []
+  for (const row of rows)
+    row.forEach((cell, i) => {
+      widths[i] = Math.max(widths[i] ?? 0, widthOf(cell))
+    })
+  return rows.map((row) =>
+    row
+      .map((cell, i) => {
+        const gap = ' '.repeat((widths[i] ?? 0) - widthOf(cell))
+        return align[i] === 'r' ? gap + cell : cell + gap
+      })
+      .join('  ')
+      .trimEnd(),
+  )
+}
+
+/** Words on lines of at most `width` columns; line breaks of the text stay. */
+export function wrap(text: string, width: number): string[] {
+  return text.split('\n').flatMap((paragraph) => {
+    const lines: string[] = []
+    let line = ''
+    for (const word of paragraph.split(' ')) {
+      if (line !== '' && line.length + 1 + word.length > width) {
+        lines.push(line)
+        line = word
+      } else line = line === '' ? word : `${line} ${word}`
+    }
+    return [...lines, line]
+  })
+}

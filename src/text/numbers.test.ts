@@ -1,0 +1,68 @@
+import { expect, test } from 'vitest'
+import { bytes, compact, count, duration, fixed, flops, listed, percent, plural, shortTime, signed } from './numbers.ts'
+
+test.each([
+  [0, '0'],
+  [7, '7'],
+  [0.25, '0.25'],
+  [950, '950'],
+  [999.6, '1.00k'],
+  [12_345, '12.3k'],
+  [99_960, '100k'],
+  // Rounding to three digits may reach the next unit.
+  [999_600, '1.00 M'],
+  [4_123_456, '4.12 M'],
+  [-4_123_456, '−4.12 M'],
+  [1_384_970_000, '1.38 B'],
+  [3.2e18, '3.20e+18'],
+  [Number.NaN, '–'],
+  [null, '–'],
+])('count(%s) is %s', (value, text) => {
+  expect(count(value)).toBe(text)
+})
+
+test('a number on an axis has no zeros at its end', () => {
+  const shown = [0, 0.25, 950, 1000, 12_345, 20_000, 4_100_000, 1.38e9, 3.2e18, -1500, 100_000].map(compact)
+  expect(shown).toEqual(['0', '0.25', '950', '1k', '12.3k', '20k', '4.1 M', '1.38 B', '3.2e+18', '−1.5k', '100k'])
+})
+
+test.each([
+  [0, '0.0s'],
+  [9.94, '9.9s'],
+  [9.96, '10s'],
+  [59.6, '1m 00s'],
+  [182, '3m 02s'],
+  [3599.7, '1h 00m'],
+  [3900, '1h 05m'],
+  [86_400 * 2 + 3 * 3600, '2d 03h'],
+  [Number.NaN, '–'],
+  [-1, '–'],
+])('duration(%d) is %s', (value, text) => {
+  expect(duration(value)).toBe(text)
+})
+
+test('short times have a unit of their size', () => {
+  expect([0.00085, 0.0123, 1.8, 42, 182].map(shortTime)).toEqual(['850 µs', '12.3 ms', '1.80 s', '42.0 s', '3m 02s'])
+})
+
+test('units and shares', () => {
+  expect([0, 999, 512_000, 4_100_000, 134e6].map(bytes)).toEqual(['0 B', '999 B', '512 kB', '4.10 MB', '134 MB'])
+  expect(flops(1.53e7)).toBe('15.3 MFLOP')
+  expect(percent(0.031)).toBe('3.1 %')
+  expect(percent(Number.NaN)).toBe('–')
+  expect(fixed(Number.POSITIVE_INFINITY, 2)).toBe('–')
+})
+
+test('a sign stands only where a digit other than zero does', () => {
+  expect([0.021, -0.021, -0.0001].map((value) => fixed(value, 3))).toEqual(['0.021', '−0.021', '0.000'])
+  expect([0.021, -0.021, 0.0001].map((value) => signed(value, 3))).toEqual(['+0.021', '−0.021', '0.000'])
+})
+
+test('lists and plurals', () => {
+  expect([[], ['a'], ['a', 'b'], ['a', 'b', 'c']].map(listed)).toEqual(['', 'a', 'a and b', 'a, b and c'])
+  expect([plural(1, 'seed'), plural(1500, 'seed'), plural(2, 'loss', 'losses')]).toEqual([
+    '1 seed',
+    '1,500 seeds',
+    '2 losses',
+  ])
+})

@@ -1,0 +1,94 @@
+/**
+ * Numbers as people read them, on a terminal, on a page and in a report: three significant digits, a unit, a real
+ * minus, and a dash where there is no number.
+ */
+
+/** Stands where there is no number. */
+export const dash = '–'
+
+type Maybe = number | null | undefined
+
+const isNumber = (value: Maybe): value is number => typeof value === 'number' && Number.isFinite(value)
+
+const counts = ['', 'k', ' M', ' B', ' T']
+
+/** 950, 12.3k, 4.12 M, 1.38 B, 2.10e+15. */
+export const count = (value: Maybe): string => scaled(value, counts)
+
+/** The same without zeros at the end, as on an axis: 12k, 1.5 M. */
+export const compact = (value: Maybe): string =>
+  scaled(value, counts).replace(/^([^.e]*)\.(\d*?)0*(?=$|\D)/, (_, whole, digits) =>
+    digits ? `${whole}.${digits}` : whole,
+  )
+
+/** 12 B, 4.10 kB, 134 MB, 5.54 GB (powers of 1000). */
+export const bytes = (value: Maybe): string => scaled(value, [' B', ' kB', ' MB', ' GB', ' TB'])
+
+/** 15.3 MFLOP, 2.10 GFLOP. */
+export const flops = (value: Maybe): string =>
+  scaled(value, [' FLOP', ' kFLOP', ' MFLOP', ' GFLOP', ' TFLOP', ' PFLOP'])
+
+function scaled(value: Maybe, units: readonly string[]): string {
+  if (!isNumber(value)) return dash
+  const sign = value < 0 ? '−' : ''
+  let size = Number(Math.abs(value).toPrecision(3))
+  let unit = 0
+  for (; size >= 1000 && unit < units.length - 1; unit++) size = Number((size / 1000).toPrecision(3))
+  const text =
+    size >= 1000
+      ? Math.abs(value).toExponential(2) + units[0]
+      : `${unit === 0 ? size : significant(size)}${units[unit]}`
+  return sign + text
+}
+
+/** Three significant digits without an exponent: 1.32, 13.2, 132. */
+function significant(size: number): string {
+  return size.toFixed(Math.max(0, 2 - Math.floor(Math.log10(size))))
+}
+
+/** 0.021, −0.021. */
+export function fixed(value: Maybe, digits: number): string {
+  if (!isNumber(value)) return dash
+  const text = Math.abs(value).toFixed(digits)
+  return value < 0 && Number(text) !== 0 ? `−${text}` : text
+}
+
+/** +0.021, −0.021, 0.000. */
+export function signed(value: Maybe, digits: number): string {
+  const text = fixed(value, digits)
+  return isNumber(value) && value > 0 && Number(text) !== 0 ? `+${text}` : text
+}
+
+/** 0.031 → 3.1 %. */
+export const percent = (share: Maybe, digits = 1): string =>
+  isNumber(share) ? `${fixed(100 * share, digits)} %` : dash
+
+/** 1,500. */
+export const grouped = (value: number): string => value.toLocaleString('en-US')
+
+/** 0.4s, 42s, 3m 02s, 1h 05m, 2d 03h. */
+export function duration(seconds: Maybe): string {
+  if (!isNumber(seconds) || seconds < 0) return dash
+  if (seconds < 9.95) return `${seconds.toFixed(1)}s`
+  const whole = Math.round(seconds)
+  const two = (value: number) => String(Math.floor(value)).padStart(2, '0')
+  if (whole < 60) return `${whole}s`
+  if (whole < 3600) return `${Math.floor(whole / 60)}m ${two(whole % 60)}s`
+  if (whole < 86_400) return `${Math.floor(whole / 3600)}h ${two((whole % 3600) / 60)}m`
+  return `${Math.floor(whole / 86_400)}d ${two((whole % 86_400) / 3600)}h`
+}
+
+/** Short times too: 850 µs, 12.3 ms, 1.80 s; from 100 seconds on a {@link duration}. */
+export function shortTime(seconds: number): string {
+  if (seconds >= 100) return duration(seconds)
+  if (seconds >= 1) return `${seconds.toPrecision(3)} s`
+  if (seconds >= 1e-3) return `${(seconds * 1e3).toPrecision(3)} ms`
+  return `${(seconds * 1e6).toPrecision(3)} µs`
+}
+
+/** 1 seed, 1,500 seeds. */
+export const plural = (n: number, one: string, many = `${one}s`): string => `${grouped(n)} ${n === 1 ? one : many}`
+
+/** a; a and b; a, b and c. */
+export const listed = (words: readonly string[]): string =>
+  words.length < 2 ? (words[0] ?? '') : `${words.slice(0, -1).join(', ')} and ${words.at(-1)}`
