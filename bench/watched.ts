@@ -31,7 +31,7 @@ const titles: Readonly<Record<Side, string>> = {
 }
 
 /** Steps at the start that do not count: memory is still being taken, the page opened. */
-const warmup = 30
+const WARM_UP_STEPS = 30
 
 interface Flags {
   readonly steps: number
@@ -42,9 +42,11 @@ await runCommand(
   new Command('npx tsx bench/watched.ts')
     .description('Measures what a training loses while it is watched.')
     .addOption(
-      numberOption('--steps <n>', `of each training, ${warmup} of which do not count`, ranges.positiveInteger).default(
-        200,
-      ),
+      numberOption(
+        '--steps <n>',
+        `of each training, ${WARM_UP_STEPS} of which do not count`,
+        ranges.positiveInteger,
+      ).default(200),
     )
     .addOption(turnsOption())
     .action(measureAll),
@@ -103,10 +105,12 @@ async function watched<T>(side: Side, folder: string, executable: string, act: (
 
 /** Milliseconds of a step of `demo`, the median of those that count. */
 async function trainingStep(folder: string, steps: number): Promise<number> {
-  const sets = [`train.steps=${warmup + steps}`, 'train.routingEvery=5', 'train.evalEvery=100000']
+  const sets = [`train.steps=${WARM_UP_STEPS + steps}`, 'train.routingEvery=5', 'train.evalEvery=100000']
   const args = ['train', 'demo', '--out', folder, '--json', ...sets.flatMap((set) => ['--set', set])]
   await promisify(execFile)(process.execPath, [fileIn('bin/choir.js'), ...args], { maxBuffer: 2 ** 28 })
   const lines = (await readFile(join(folder, 'metrics.jsonl'), 'utf8')).trimEnd().split('\n')
   const records = lines.map((line) => JSON.parse(line) as { kind: string; step: number; step_ms: number })
-  return median(records.filter(({ kind, step }) => kind === 'train' && step > warmup).map(({ step_ms }) => step_ms))
+  return median(
+    records.filter(({ kind, step }) => kind === 'train' && step > WARM_UP_STEPS).map(({ step_ms }) => step_ms),
+  )
 }

@@ -116,11 +116,11 @@ function summary({ shape, routing, math, engine, threads }: ProfileOptions, prof
 }
 
 /** Kinds that take less of the step are one row. */
-const LEAST_SHARE = 0.005
+const MIN_SHARE = 0.005
 
 function report({ work, stepMs, otherShare, beyondCeilingShare, peakGflops, provider, math }: ProfileResult): string {
   const timed = (list: readonly Work[]) => list.reduce((total, { ms }) => total + ms, 0)
-  const small = work.filter(({ ms }) => ms < LEAST_SHARE * stepMs)
+  const small = work.filter(({ ms }) => ms < MIN_SHARE * stepMs)
   const rows = [
     ...work.filter((item) => !small.includes(item)),
     { kind: `other (${small.length})`, provider: '', matmul: false, ms: timed(small), gigaflop: 0 },

@@ -10,8 +10,8 @@ import type { Machine } from '../support/results.ts'
 import { type Axis, axes, keyOf, type Point, type ScalingRow } from './scaling.ts'
 
 const panel = { width: 400, height: 250, left: 70, right: 22, top: 40, bottom: 48 }
-const header = 66
-const size = { width: 2 * panel.width, height: header + 2 * panel.height + 10 }
+const HEADER_HEIGHT = 66
+const size = { width: 2 * panel.width, height: HEADER_HEIGHT + 2 * panel.height + 10 }
 
 const titles: Readonly<Record<Axis, { readonly title: string; readonly unit: string }>> = {
   experts: { title: 'Experts', unit: 'experts in a layer, one activated' },
@@ -51,7 +51,7 @@ export function figure(
   const found = new Map(rows.map((row) => [keyOf(row), row]))
   const panels = axes.map((axis, i) => {
     const measured = series[axis].flatMap((point) => found.get(keyOf(point)) ?? [])
-    const [x, y] = [(i % 2) * panel.width, header + Math.floor(i / 2) * panel.height]
+    const [x, y] = [(i % 2) * panel.width, HEADER_HEIGHT + Math.floor(i / 2) * panel.height]
     return `<g transform="translate(${x} ${y})">${panelOf(axis, measured)}</g>`
   })
   const [first] = rows

@@ -19,7 +19,7 @@ const notes =
   "is what its nodes don't account for, their recording included."
 
 /** Rows beyond these are one, "other". */
-const most = 16
+const MAX_ROWS = 16
 
 /** A share of the step, in ms a step. */
 interface Item {
@@ -125,9 +125,9 @@ function total(name: string, items: readonly Omit<Total, 'name'>[]): Total {
 }
 
 function shortened(totals: readonly Total[]): Total[] {
-  if (totals.length <= most) return [...totals]
-  const rest = totals.slice(most - 1)
-  return [...totals.slice(0, most - 1), total(`other (${rest.length})`, rest)]
+  if (totals.length <= MAX_ROWS) return [...totals]
+  const rest = totals.slice(MAX_ROWS - 1)
+  return [...totals.slice(0, MAX_ROWS - 1), total(`other (${rest.length})`, rest)]
 }
 
 const columnTitles = ['runs', 'ms a step', 'share', 'rate', 'ceiling']

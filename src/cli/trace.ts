@@ -17,13 +17,13 @@ export async function writeTrace(file: string, title: string, events: readonly S
   }
 }
 
-const pid = 1
+const PID = 1
 
 /** Times count from the beginning of the first event. Events of a row come in order, outer ones first. */
 export function traceJson(title: string, events: readonly StepEvent[]): string {
   const start = events.reduce((first, { begin }) => Math.min(first, begin), Number.POSITIVE_INFINITY)
   const threads = [...new Set(events.map(({ thread }) => thread))].sort((a, b) => a - b)
-  const metadata = (name: string, tid: number, args: object) => ({ ph: 'M', name, pid, tid, args })
+  const metadata = (name: string, tid: number, args: object) => ({ ph: 'M', name, pid: PID, tid, args })
   const traceEvents = [
     metadata('process_name', 0, { name: title }),
     // JavaScript's thread is −1, and tid 0 means the process.
@@ -37,7 +37,7 @@ export function traceJson(title: string, events: readonly StepEvent[]): string {
         ph: 'X',
         name: op || name,
         cat: name,
-        pid,
+        pid: PID,
         tid: thread + 2,
         ts: microseconds(begin - start),
         dur: microseconds(end - begin),

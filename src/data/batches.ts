@@ -21,8 +21,8 @@ export interface BatchShape {
 }
 
 /** Distinguishes the two uses of a seed. */
-const order = 1
-const start = 2
+const ORDER = 1
+const START = 2
 
 /** Windows in an epoch. */
 export function windowsOf(stream: TokenStream, sequence: number): number {
@@ -42,8 +42,8 @@ export function trainBatch(stream: TokenStream, shape: BatchShape, seed: number,
   for (let row = 0; row < batch; row++) {
     const index = step * batch + row
     const epoch = Math.floor(index / windows)
-    const place = permute(index % windows, windows, seed, epoch, order)
-    const shift = Math.floor((hashNumbers(seed, epoch, start) / 2 ** 32) * stream.length)
+    const place = permute(index % windows, windows, seed, epoch, ORDER)
+    const shift = Math.floor((hashNumbers(seed, epoch, START) / 2 ** 32) * stream.length)
     readRing(stream, (shift + place * sequence) % stream.length, window)
     into.tokens.set(window.subarray(0, sequence), row * sequence)
     into.targets.set(window.subarray(1), row * sequence)

@@ -18,7 +18,7 @@ import { type Cache, openCache } from './cache.ts'
 import { hashFiles } from './sources/content.ts'
 import { type Metadata, type Piece, readDocuments } from './sources/documents.ts'
 import { resolveSources } from './sources/files.ts'
-import { cutSections, fewDocuments, sectionLength } from './streams/sections.ts'
+import { cutSections, FEW_DOCUMENTS, sectionLength } from './streams/sections.ts'
 import { assertBothSides, type Split, surveyDocuments, withSides } from './streams/split.ts'
 import { TokenReader, widthFor } from './streams/token-file.ts'
 import type { TokenStream } from './streams/token-stream.ts'
@@ -27,7 +27,7 @@ import { trainBpe } from './tokenizer/bpe-training.ts'
 import { bytesTokenizer, type Tokenizer, tokenizerFromJson } from './tokenizer/tokenizer.ts'
 
 /** Increased when the same text would give other tokens or another split. */
-const formatVersion = 1
+const FORMAT_VERSION = 1
 
 /** A held-out document: its tokens are `start` to `start + length` of the stream, the last ends the text. */
 export interface HeldOutDocument {
@@ -87,7 +87,7 @@ export async function openDataset(config: DataConfig, options: DatasetOptions): 
 
     const tokenizer = options.tokenizer ?? (await chooseTokenizer(config, options, cache, content, text, say))
     assertFits(tokenizer, config, options)
-    const hash = keyOf(formatVersion, content, config.seed, heldOut, sha256(tokenizer.json))
+    const hash = keyOf(FORMAT_VERSION, content, config.seed, heldOut, sha256(tokenizer.json))
     const folder = await cache.entry(`tokens-${hash.slice(0, 32)}`, 'tokens', async (building) => {
       const scratch = await cache.scratch()
       const split = await text.split()
@@ -113,39 +113,39 @@ const countsFile = 'counts.json'
 
 /** The text of the corpus and its split, which is worked out when first needed. */
 class Text {
-  readonly #read: () => AsyncIterable<Piece>
-  readonly #config: Pick<DataConfig, 'heldOut' | 'seed'>
-  readonly #begin: () => void
-  #section: number | undefined
-  #split: Promise<Split> | undefined
+  private readonly read: () => AsyncIterable<Piece>
+  private readonly config: Pick<DataConfig, 'heldOut' | 'seed'>
+  private readonly begin: () => void
+  private section: number | undefined
+  private splitting: Promise<Split> | undefined
 
   constructor(read: () => AsyncIterable<Piece>, config: Pick<DataConfig, 'heldOut' | 'seed'>, begin: () => void) {
-    this.#read = read
-    this.#config = config
-    this.#begin = begin
+    this.read = read
+    this.config = config
+    this.begin = begin
   }
 
   split(): Promise<Split> {
-    this.#split ??= this.#survey()
-    return this.#split
+    this.splitting ??= this.survey()
+    return this.splitting
   }
 
   /** Every piece with its side. */
   sides(split: Split): ReturnType<typeof withSides> {
-    return withSides(this.#pieces(), split)
+    return withSides(this.pieces(), split)
   }
 
-  #pieces(): AsyncIterable<Piece> {
-    return this.#section === undefined ? this.#read() : cutSections(this.#read(), this.#section)
+  private pieces(): AsyncIterable<Piece> {
+    return this.section === undefined ? this.read() : cutSections(this.read(), this.section)
   }
 
-  async #survey(): Promise<Split> {
-    this.#begin()
-    const { heldOut, seed } = this.#config
-    let split = await surveyDocuments(this.#pieces(), heldOut, seed)
-    if (split.documents > 0 && split.documents < fewDocuments) {
-      this.#section = sectionLength(split.characters)
-      split = await surveyDocuments(this.#pieces(), heldOut, seed)
+  private async survey(): Promise<Split> {
+    this.begin()
+    const { heldOut, seed } = this.config
+    let split = await surveyDocuments(this.pieces(), heldOut, seed)
+    if (split.documents > 0 && split.documents < FEW_DOCUMENTS) {
+      this.section = sectionLength(split.characters)
+      split = await surveyDocuments(this.pieces(), heldOut, seed)
     }
     assertBothSides(split, heldOut)
     return split
@@ -169,7 +169,7 @@ async function chooseTokenizer(
     return tokenizerFromJson(json, `data.tokenizer.path: ${path}`)
   }
   const { vocabulary, signal } = options
-  const key = keyOf(formatVersion, content, config.seed, config.heldOut, vocabulary)
+  const key = keyOf(FORMAT_VERSION, content, config.seed, config.heldOut, vocabulary)
   const folder = await cache.entry(`tokenizer-${key.slice(0, 32)}`, 'tokenizer', async (building) => {
     const split = await text.split()
     say(`training a tokenizer of ${vocabulary} tokens`)

@@ -19,7 +19,7 @@ export interface TokenShare {
 }
 
 /** The least score to be listed: 5 % one-sided, of a single test. */
-const leastScore = 1.645
+const MIN_SCORE = 1.645
 
 /**
  * For each expert (column) of a table of kept choices by token, the `most` tokens with the highest score.
@@ -42,7 +42,7 @@ export function typicalTokens(table: Table, most: number): TokenShare[][] {
       const ratio =
         Math.log(here / (expertTotal + prior - here)) - Math.log(elsewhere / (total - expertTotal + prior - elsewhere))
       const score = ratio / Math.sqrt(1 / here + 1 / elsewhere)
-      if (score >= leastScore) shares.push({ token, count, score })
+      if (score >= MIN_SCORE) shares.push({ token, count, score })
     }
     return shares.sort((a, b) => b.score - a.score || a.token - b.token).slice(0, most)
   })

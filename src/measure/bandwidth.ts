@@ -5,13 +5,13 @@ import { input } from '../graph/tensor.ts'
 import type { Runtime } from '../runtime/contract.ts'
 
 /** Bytes of an array: two of them are more than a cache holds. */
-const defaultBytes = 128 * 2 ** 20
+const DEFAULT_BYTES = 128 * 2 ** 20
 
 /**
  * Bytes a second of x ← x + y, two arrays read and one written in place as an optimizer does: the best of
  * a few runs, after one to warm up.
  */
-export async function measureBandwidth(runtime: Runtime, bytes = defaultBytes, runs = 8): Promise<number> {
+export async function measureBandwidth(runtime: Runtime, bytes = DEFAULT_BYTES, runs = 8): Promise<number> {
   const count = bytes / 4
   const sum = add(input('x', 'float32', [count]), input('y', 'float32', [count]))
   const executable = await runtime.compile(toOnnx({ outputs: { sum } }))

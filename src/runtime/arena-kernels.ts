@@ -102,10 +102,10 @@ export function adafactorStateSize(rows: number | null, columns: number): number
 }
 
 /** Floats in a block of rows, about, and blocks of a matrix, at most. */
-export const adafactorBlock = 2 ** 20
-const mostBlocks = 64
+export const ADAFACTOR_BLOCK = 2 ** 20
+const MAX_BLOCKS = 64
 
 /** Rows of a block. It depends on the matrix alone, and so do the bits of an update. */
 export function blockRows(rows: number, columns: number): number {
-  return Math.ceil(rows / Math.min(mostBlocks, Math.ceil((rows * columns) / adafactorBlock)))
+  return Math.ceil(rows / Math.min(MAX_BLOCKS, Math.ceil((rows * columns) / ADAFACTOR_BLOCK)))
 }

@@ -10,7 +10,7 @@ export interface SharedMemory {
 }
 
 /** 4 GiB: what a 32-bit WebAssembly memory can address. A larger model has several arenas. */
-export const maxArenaBytes = 2 ** 32
+export const MAX_ARENA_BYTES = 2 ** 32
 
 export interface Arena {
   /** For WASM kernels: their addresses are byte offsets into it. */

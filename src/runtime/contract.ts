@@ -68,7 +68,7 @@ export interface Runtime {
   compile(model: Model | StagedModel): Promise<Executable>
   /**
    * An arena of at least `bytes`, zero; it lives as long as somebody refers to it.
-   * @throws UsageError when `bytes` is not from 0 to `maxArenaBytes`; RuntimeError when there is not as much memory
+   * @throws UsageError when `bytes` is not from 0 to `MAX_ARENA_BYTES`; RuntimeError when there is not as much memory
    */
   createArena(bytes: number): Arena
   /** Kernels on the runtime's number of threads; close them before the runtime. */

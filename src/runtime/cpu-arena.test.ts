@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { UsageError } from '../errors.ts'
-import { maxArenaBytes } from './arena.ts'
+import { MAX_ARENA_BYTES } from './arena.ts'
 import { RuntimeError } from './contract.ts'
 import { createArena } from './cpu-arena.ts'
 
@@ -31,7 +31,7 @@ test('a view past the end is refused', () => {
 })
 
 test('an arena beyond 4 GiB is refused and the way out is named', () => {
-  for (const bytes of [maxArenaBytes + 1, -1, Number.NaN]) {
+  for (const bytes of [MAX_ARENA_BYTES + 1, -1, Number.NaN]) {
     expect(() => createArena(bytes)).toThrow(UsageError)
     expect(() => createArena(bytes)).toThrow(/use several arenas/)
   }

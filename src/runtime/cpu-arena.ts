@@ -1,11 +1,11 @@
 /** Arenas in the memory of this machine: a shared `WebAssembly.Memory` each, on huge pages where the system has them. */
 import { totalmem } from 'node:os'
 import { UsageError } from '../errors.ts'
-import { type Arena, maxArenaBytes, type SharedMemory } from './arena.ts'
+import { type Arena, MAX_ARENA_BYTES, type SharedMemory } from './arena.ts'
 import { adviseHugePages } from './huge-pages.ts'
 import { RuntimeError } from './runtime-error.ts'
 
-const pageBytes = 65536
+const PAGE_BYTES = 65536
 
 interface MemoryConstructor {
   new (size: { initial: number; maximum: number; shared: true }): SharedMemory
@@ -14,14 +14,14 @@ const { Memory } = (globalThis as unknown as { WebAssembly: { Memory: MemoryCons
 
 /**
  * An arena of at least `bytes`, zero.
- * @throws UsageError when `bytes` is not from 0 to {@link maxArenaBytes}; RuntimeError when the machine
+ * @throws UsageError when `bytes` is not from 0 to {@link MAX_ARENA_BYTES}; RuntimeError when the machine
  * does not have as much memory (`available`: what it has).
  */
 export function createArena(bytes: number, available = machineBytes()): Arena {
-  if (!Number.isSafeInteger(bytes) || bytes < 0 || bytes > maxArenaBytes)
-    throw new UsageError(`invalid arena size: ${bytes} bytes (expected at most ${maxArenaBytes}; use several arenas)`)
+  if (!Number.isSafeInteger(bytes) || bytes < 0 || bytes > MAX_ARENA_BYTES)
+    throw new UsageError(`invalid arena size: ${bytes} bytes (expected at most ${MAX_ARENA_BYTES}; use several arenas)`)
   if (bytes > available) throw outOfMemory(bytes, `this machine has ${gib(available)}`)
-  const pages = Math.ceil(bytes / pageBytes)
+  const pages = Math.ceil(bytes / PAGE_BYTES)
   let memory: SharedMemory
   try {
     memory = new Memory({ initial: pages, maximum: pages, shared: true })

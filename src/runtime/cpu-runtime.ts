@@ -60,14 +60,14 @@ class CpuRuntime implements Runtime {
   readonly math: Precision
   readonly provider: string
   readonly notice?: string
-  readonly #environment: Environment
-  readonly #setting: Setting
-  readonly #executables = new Set<Executable>()
-  readonly #compiling = new Set<Promise<unknown>>()
-  #crew: Promise<Crew> | undefined
-  #memory: Arena | undefined
-  #closed: Promise<void> | undefined
-  #whenEmpty: (() => void) | undefined
+  private readonly environment: Environment
+  private readonly setting: Setting
+  private readonly executables = new Set<Executable>()
+  private readonly compiling = new Set<Promise<unknown>>()
+  private crew: Promise<Crew> | undefined
+  private memory: Arena | undefined
+  private closing: Promise<void> | undefined
+  private whenEmpty: (() => void) | undefined
 
   constructor(environment: Environment, setting: Setting) {
     this.version = environment.api.version
@@ -81,8 +81,8 @@ class CpuRuntime implements Runtime {
     }
     this.provider = setting.provider
     if (setting.notice !== undefined) this.notice = setting.notice
-    this.#environment = environment
-    this.#setting = setting
+    this.environment = environment
+    this.setting = setting
   }
 
   createArena(bytes: number): Arena {
@@ -94,74 +94,74 @@ class CpuRuntime implements Runtime {
   }
 
   async compile(model: Model | StagedModel): Promise<Executable> {
-    if (this.#closed) throw new RuntimeError('internal: this runtime has been closed')
-    const compiling = 'stages' in model ? this.#compileStaged(model) : this.#compile(model)
-    this.#compiling.add(compiling)
+    if (this.closing) throw new RuntimeError('internal: this runtime has been closed')
+    const compiling = 'stages' in model ? this.compileStaged(model) : this.compileSession(model)
+    this.compiling.add(compiling)
     try {
       const executable = await compiling
-      this.#executables.add(executable)
+      this.executables.add(executable)
       return executable
     } finally {
-      this.#compiling.delete(compiling)
+      this.compiling.delete(compiling)
     }
   }
 
-  async #compileStaged(model: StagedModel): Promise<Executable> {
-    this.#crew ??= Crew.start({
+  private async compileStaged(model: StagedModel): Promise<Executable> {
+    this.crew ??= Crew.start({
       threads: this.threads,
-      ortRun: Number(this.#environment.api.runAddress),
-      dnnl: this.#setting.dnnl?.path ?? null,
+      ortRun: Number(this.environment.api.runAddress),
+      dnnl: this.setting.dnnl?.path ?? null,
       math: this.math,
     })
-    const { api } = this.#environment
+    const { api } = this.environment
     return StagedExecutable.compile(
       {
-        crew: await this.#crew,
+        crew: await this.crew,
         threads: this.threads,
-        profile: this.#setting.profile,
-        compile: (onnx) => this.#compile(onnx),
-        memory: (bytes) => this.#memoryOf(bytes),
+        profile: this.setting.profile,
+        compile: (onnx) => this.compileSession(onnx),
+        memory: (bytes) => this.memoryOf(bytes),
         explain: (status, origins) => {
           const failure = takeFailure(api, BigInt(status))
           return failure ? explain(failure, origins, 'run') : new RuntimeError('internal: a failure without a status')
         },
-        onGone: (executable) => this.#forget(executable),
+        onGone: (executable) => this.forget(executable),
       },
       model,
     )
   }
 
   /** One memory for the programs that run in turn; a larger one is made when a program needs it. */
-  #memoryOf(bytes: number): Arena {
-    if (!this.#memory || this.#memory.byteLength < bytes) this.#memory = createArena(bytes)
-    return this.#memory
+  private memoryOf(bytes: number): Arena {
+    if (!this.memory || this.memory.byteLength < bytes) this.memory = createArena(bytes)
+    return this.memory
   }
 
-  #forget(executable: Executable): void {
-    this.#executables.delete(executable)
-    if (this.#executables.size === 0) this.#whenEmpty?.()
+  private forget(executable: Executable): void {
+    this.executables.delete(executable)
+    if (this.executables.size === 0) this.whenEmpty?.()
   }
 
-  #compile(model: Model): Promise<Session> {
-    const { threads, profile } = this.#setting
-    return compileSession(this.#environment, model, { threads, profile, onGone: (session) => this.#forget(session) })
+  private compileSession(model: Model): Promise<Session> {
+    const { threads, profile } = this.setting
+    return compileSession(this.environment, model, { threads, profile, onGone: (session) => this.forget(session) })
   }
 
   close(): Promise<void> {
-    this.#closed ??= this.#close()
-    return this.#closed
+    this.closing ??= this.release()
+    return this.closing
   }
 
-  async #close(): Promise<void> {
-    await Promise.allSettled(this.#compiling)
+  private async release(): Promise<void> {
+    await Promise.allSettled(this.compiling)
     const empty = new Promise<void>((resolve) => {
-      this.#whenEmpty = resolve
+      this.whenEmpty = resolve
     })
-    for (const executable of [...this.#executables]) executable.release()
-    if (this.#executables.size === 0) this.#whenEmpty?.()
+    for (const executable of [...this.executables]) executable.release()
+    if (this.executables.size === 0) this.whenEmpty?.()
     await empty
-    await (await this.#crew)?.end()
-    this.#memory = undefined
+    await (await this.crew)?.end()
+    this.memory = undefined
     leave()
   }
 }

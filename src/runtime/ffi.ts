@@ -18,14 +18,14 @@ const libraries = new Map<string, Library>()
  * koffi runs the callee on stacks of its own. The default of 128 KiB for asynchronous calls is near the
  * 70 KiB of panels that one matrix product keeps on the stack, too near for graph transformations.
  */
-const stackBytes = 4 * 1024 * 1024
+const STACK_BYTES = 4 * 1024 * 1024
 let configured = false
 
 /** Loads a shared library once for the process. @throws what the system's loader says. */
 export function loadLibrary(path: string): Library {
   let library = libraries.get(path)
   if (!library) {
-    if (!configured) koffi.config({ sync_stack_size: stackBytes, async_stack_size: stackBytes })
+    if (!configured) koffi.config({ sync_stack_size: STACK_BYTES, async_stack_size: STACK_BYTES })
     configured = true
     library = koffi.load(path)
     libraries.set(path, library)

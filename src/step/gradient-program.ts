@@ -48,12 +48,12 @@ export interface GradientSetting {
 }
 
 /** Uses of a table by row at most: reading embedding or positions, and the targets of the cross-entropy. */
-const MOST_SCATTERS = 3
+const MAX_SCATTERS = 3
 
 /** Scratch memory that a gradient program needs in the bank of a table, in floats. */
 export function gradientScratch({ width }: ModelConfig, { batch, microBatches, sequence }: GradientShape): number {
   const tokens = (batch / microBatches) * sequence
-  return MOST_SCATTERS * (padded(tokens * width) + padded(tokens))
+  return MAX_SCATTERS * (padded(tokens * width) + padded(tokens))
 }
 
 interface GradientPass {

@@ -10,7 +10,7 @@
 import { UsageError } from '../errors.ts'
 import { sizeOf } from '../graph/shape.ts'
 import { expertName, type ParameterSpec } from '../model/parameters.ts'
-import { type Arena, maxArenaBytes } from '../runtime/arena.ts'
+import { type Arena, MAX_ARENA_BYTES } from '../runtime/arena.ts'
 import type { Runtime } from '../runtime/contract.ts'
 
 /** Floats in a cache line. */
@@ -75,16 +75,16 @@ export class ParameterStore {
     this.specs = specs
     this.regions = moments === null ? 1 : 2 + moments
     this.scratchSize = scratch
-    if (scratch * 4 > maxArenaBytes / 2)
+    if (scratch * 4 > MAX_ARENA_BYTES / 2)
       throw new UsageError(
         `invalid train.batch: a micro-batch needs ${scratch * 4} bytes beside the embedding (expected at most ` +
-          `${maxArenaBytes / 2}; use a smaller batch or more train.microBatches)`,
+          `${MAX_ARENA_BYTES / 2}; use a smaller batch or more train.microBatches)`,
       )
     for (const bank of this.fillBanks(specs)) this.addBank(bank, runtime)
   }
 
   private fillBanks(specs: readonly ParameterSpec[]): ParameterSpec[][] {
-    const room = Math.floor((maxArenaBytes / 4 - this.scratchSize) / this.regions / LINE) * LINE
+    const room = Math.floor((MAX_ARENA_BYTES / 4 - this.scratchSize) / this.regions / LINE) * LINE
     const banks: ParameterSpec[][] = [[]]
     let filled = 0
     for (const spec of specs) {

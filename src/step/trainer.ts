@@ -11,7 +11,7 @@ import type { NodeTime, StepEvent } from '../runtime/times.ts'
 import { GradientProgram, type GradientShape, gradientScratch } from './gradient-program.ts'
 import { kernelTimes, timesSince } from './kernel-work.ts'
 import { adafactor, adafactorScratch } from './optimizer/adafactor.ts'
-import { adamw, adamwMoments } from './optimizer/adamw.ts'
+import { ADAMW_MOMENTS, adamw } from './optimizer/adamw.ts'
 import type { Optimizer } from './optimizer/contract.ts'
 import { gradientNorm } from './optimizer/norm.ts'
 import { updateRouterBias } from './router-bias.ts'
@@ -46,7 +46,7 @@ export function createStore(
   const specs = parameterSpecs(model)
   const scratch = gradientScratch(model, shapeOf({ model, train }))
   return train.optimizer.kind === 'adamw'
-    ? new ParameterStore(runtime, specs, adamwMoments, scratch)
+    ? new ParameterStore(runtime, specs, ADAMW_MOMENTS, scratch)
     : new ParameterStore(runtime, specs, 0, scratch + adafactorScratch(specs))
 }
 

@@ -12,7 +12,7 @@ import { join } from 'node:path'
 const pattern = /^\.(?:scratch|building)-(?:([0-9a-f]{8})-(\d+)-)?/
 
 /** Milliseconds after which a folder goes whose owner cannot be asked: it is of another machine, or from before this one was started, or nameless. */
-const staleAfter = 48 * 3600 * 1000
+const STALE_MS = 48 * 3600 * 1000
 
 /** A new folder of this process in `root`. */
 export function makePassing(root: string, kind: 'scratch' | 'building'): Promise<string> {
@@ -44,7 +44,7 @@ async function isLeftover(name: string, path: string): Promise<boolean> {
   if (!match) return false
   const [, owner, pid] = match
   if (owner === place()) return !isAlive(Number(pid))
-  return Date.now() - (await stat(path)).mtimeMs > staleAfter
+  return Date.now() - (await stat(path)).mtimeMs > STALE_MS
 }
 
 /**

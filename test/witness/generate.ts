@@ -153,18 +153,18 @@ function divisors(n: number): number[] {
 
 /** A stream of numbers for each seed and purpose: mulberry32, started from an FNV-1a hash of both. */
 class Random {
-  #state: number
+  private state: number
 
   constructor(seed: number, purpose: string) {
     let hash = 0x811c9dc5
     for (const character of `${seed}/${purpose}`) hash = Math.imul(hash ^ (character.codePointAt(0) ?? 0), 0x01000193)
-    this.#state = hash >>> 0
+    this.state = hash >>> 0
   }
 
   /** In [0, 1). */
   uniform(): number {
-    this.#state = (this.#state + 0x6d2b79f5) | 0
-    let t = Math.imul(this.#state ^ (this.#state >>> 15), this.#state | 1)
+    this.state = (this.state + 0x6d2b79f5) | 0
+    let t = Math.imul(this.state ^ (this.state >>> 15), this.state | 1)
     t = (t + Math.imul(t ^ (t >>> 7), t | 61)) ^ t
     return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32
   }

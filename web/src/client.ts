@@ -20,7 +20,7 @@ export async function getFloats(path: string, query: Query, signal?: AbortSignal
 }
 
 /** Milliseconds, about what browsers take. */
-const retryAfter = 3000
+const RETRY_MS = 3000
 
 /**
  * Calls back for every change of a run, and with `null` when the connection comes or goes. Only while the page is
@@ -46,7 +46,7 @@ export function onChanges(listener: (change: Change | null, connected: boolean) 
       if (source.readyState !== EventSource.CLOSED) return
       // Browsers try again where nobody answers, but not where something else does: a proxy that has lost its server.
       end()
-      timer = setTimeout(follow, retryAfter)
+      timer = setTimeout(follow, RETRY_MS)
     })
     source.addEventListener('change', (event) => listener(JSON.parse(event.data) as Change, true))
   }

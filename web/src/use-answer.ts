@@ -13,7 +13,7 @@ export interface Answer<T> {
 }
 
 /** However often a run is written to, it is not asked for more often than this. */
-const pause = 1000
+const RETRY_MS = 1000
 
 type Version = number | string | null
 
@@ -62,7 +62,7 @@ export function useAnswer<T>(
     // A run that is written to faster than it answers is asked again when it has answered, never cut short.
     refresh.current = () => {
       if (busy || timer !== undefined || abort.signal.aborted || latest.current.version === answered) return
-      timer = setTimeout(load, Math.max(0, began + pause - performance.now()))
+      timer = setTimeout(load, Math.max(0, began + RETRY_MS - performance.now()))
     }
     load()
     return () => {

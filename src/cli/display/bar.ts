@@ -11,47 +11,47 @@ import { type Colors, type Io, isTerminal } from '../io.ts'
 import { widthOf } from '../layout.ts'
 import { type Display, evaluationValues, opening, TimeLeft } from './display.ts'
 
-const longestBar = 48
+const MAX_BAR_WIDTH = 48
 
 export class BarDisplay implements Display {
-  readonly #io: Io
-  readonly #config: RunConfig
-  readonly #name: string
-  readonly #colors: Colors
-  #bars: MultiBar | undefined
-  #progress: SingleBar | undefined
-  #timeLeft: TimeLeft | undefined
-  #left = Number.NaN
-  #last: TrainRecord | undefined
+  private readonly io: Io
+  private readonly config: RunConfig
+  private readonly name: string
+  private readonly colors: Colors
+  private bars: MultiBar | undefined
+  private progress: SingleBar | undefined
+  private timeLeft: TimeLeft | undefined
+  private left = Number.NaN
+  private last: TrainRecord | undefined
 
   constructor(io: Io, config: RunConfig, name: string, colors: Colors) {
-    this.#io = io
-    this.#config = config
-    this.#name = name
-    this.#colors = colors
+    this.io = io
+    this.config = config
+    this.name = name
+    this.colors = colors
   }
 
   event(event: TrainEvent): void {
-    const { dim, green } = this.#colors
+    const { dim, green } = this.colors
     switch (event.kind) {
       case 'prepare':
-        this.#print(`  ${dim(event.message)}\n`)
+        this.print(`  ${dim(event.message)}\n`)
         break
       case 'start':
-        this.#print(opening(this.#config, this.#name, event, this.#colors))
-        this.#timeLeft = new TimeLeft(event, this.#io.now())
-        this.#draw(event.steps, event.fromStep)
+        this.print(opening(this.config, this.name, event, this.colors))
+        this.timeLeft = new TimeLeft(event, this.io.now())
+        this.draw(event.steps, event.fromStep)
         break
       case 'train':
-        this.#last = event
-        this.#left = this.#timeLeft?.at(event.step, this.#io.now()) ?? Number.NaN
-        this.#progress?.update(event.step)
+        this.last = event
+        this.left = this.timeLeft?.at(event.step, this.io.now()) ?? Number.NaN
+        this.progress?.update(event.step)
         break
       case 'eval': {
-        const width = grouped(this.#config.train.steps).length
+        const width = grouped(this.config.train.steps).length
         const step = `${green('step')} ${grouped(event.step).padStart(width)}`
         const [loss, ...others] = evaluationValues(event)
-        this.#print(`${oneLine([`${step}   ${loss}`, ...others], this.#columns())}\n`)
+        this.print(`${oneLine([`${step}   ${loss}`, ...others], this.columns())}\n`)
         break
       }
       case 'notice':
@@ -63,29 +63,28 @@ export class BarDisplay implements Display {
 
   note(text: string): void {
     // On the bar's own terminal the line must go through the bar; a redirected stderr gets it as it is.
-    if (this.#bars && isTerminal(this.#io.stderr, this.#io.env))
-      this.#print(`${this.#colors.yellow('choir:')} ${text}\n`)
-    else this.#io.stderr.write(`choir: ${text}\n`)
+    if (this.bars && isTerminal(this.io.stderr, this.io.env)) this.print(`${this.colors.yellow('choir:')} ${text}\n`)
+    else this.io.stderr.write(`choir: ${text}\n`)
   }
 
   close(): void {
-    this.#bars?.stop()
-    this.#bars = undefined
+    this.bars?.stop()
+    this.bars = undefined
   }
 
-  #print(text: string): void {
-    if (!this.#bars) {
-      this.#io.stdout.write(text)
+  private print(text: string): void {
+    if (!this.bars) {
+      this.io.stdout.write(text)
       return
     }
-    this.#bars.log(text)
-    this.#bars.update()
+    this.bars.log(text)
+    this.bars.update()
   }
 
-  #draw(steps: number, fromStep: number): void {
-    this.#bars = new MultiBar({
-      stream: this.#io.stdout,
-      format: (_, { value, total }: Params) => this.#progressLine(value, total),
+  private draw(steps: number, fromStep: number): void {
+    this.bars = new MultiBar({
+      stream: this.io.stdout,
+      format: (_, { value, total }: Params) => this.progressLine(value, total),
       // Lines printed above move the bars down without changing them.
       forceRedraw: true,
       hideCursor: true,
@@ -93,38 +92,38 @@ export class BarDisplay implements Display {
       gracefulExit: false,
       fps: 8,
     })
-    this.#progress = this.#bars.create(steps, fromStep)
-    this.#bars.create(steps, fromStep, undefined, { format: () => this.#metricsLine() })
+    this.progress = this.bars.create(steps, fromStep)
+    this.bars.create(steps, fromStep, undefined, { format: () => this.metricsLine() })
   }
 
-  #progressLine(step: number, steps: number): string {
-    const { dim, cyan } = this.#colors
+  private progressLine(step: number, steps: number): string {
+    const { dim, cyan } = this.colors
     const total = grouped(steps)
-    const left = Number.isFinite(this.#left) && step < steps ? `   ${duration(this.#left)} left` : ''
+    const left = Number.isFinite(this.left) && step < steps ? `   ${duration(this.left)} left` : ''
     const text = `  ${grouped(step).padStart(total.length)}/${total}${left}`
-    const room = this.#columns() - 4 - widthOf(text)
-    const length = Math.min(room, longestBar)
-    if (length < 4) return oneLine([text.trimStart()], this.#columns())
+    const room = this.columns() - 4 - widthOf(text)
+    const length = Math.min(room, MAX_BAR_WIDTH)
+    if (length < 4) return oneLine([text.trimStart()], this.columns())
     const done = Math.floor((length * step) / steps)
     return `  ${cyan('━'.repeat(done))}${dim('─'.repeat(length - done))}${text}`
   }
 
-  #metricsLine(): string {
-    const record = this.#last
-    const { bold, dim } = this.#colors
-    if (!record) return oneLine([dim('first step ...')], this.#columns())
-    const sparse = this.#config.model.moe !== null
+  private metricsLine(): string {
+    const record = this.last
+    const { bold, dim } = this.colors
+    if (!record) return oneLine([dim('first step ...')], this.columns())
+    const sparse = this.config.model.moe !== null
     const parts = [
       `${dim('loss')} ${bold(fixed(record.loss, 3))}`,
       `${count(record.tokens_per_second)} ${dim('tok/s')}`,
       `${dim('MFU')} ${percent(record.mfu, 0)}`,
     ]
     if (sparse) parts.push(`${dim('drop')} ${percent(record.drop_rate)}`, `${dim('c_v')} ${fixed(record.load_cv, 2)}`)
-    return oneLine(parts, this.#columns())
+    return oneLine(parts, this.columns())
   }
 
-  #columns(): number {
-    return this.#io.stdout.columns ?? 80
+  private columns(): number {
+    return this.io.stdout.columns ?? 80
   }
 }
 

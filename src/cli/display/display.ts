@@ -22,17 +22,17 @@ export type StartEvent = Extract<TrainEvent, { kind: 'start' }>
 
 /** Seconds until the last step, from the steps since this process began. */
 export class TimeLeft {
-  readonly #start: StartEvent
-  readonly #began: number
+  private readonly start: StartEvent
+  private readonly began: number
 
   constructor(start: StartEvent, now: number) {
-    this.#start = start
-    this.#began = now
+    this.start = start
+    this.began = now
   }
 
   at(step: number, now: number): number {
-    const done = step - this.#start.fromStep
-    return done > 0 ? ((now - this.#began) / 1000 / done) * (this.#start.steps - step) : Number.NaN
+    const done = step - this.start.fromStep
+    return done > 0 ? ((now - this.began) / 1000 / done) * (this.start.steps - step) : Number.NaN
   }
 }
 

@@ -4,18 +4,18 @@ import { type Io, writeJson } from '../io.ts'
 import type { Display } from './display.ts'
 
 export class JsonDisplay implements Display {
-  readonly #io: Io
+  private readonly io: Io
 
   constructor(io: Io) {
-    this.#io = io
+    this.io = io
   }
 
   event(event: TrainEvent): void {
-    writeJson(this.#io, event)
+    writeJson(this.io, event)
   }
 
   note(text: string): void {
-    this.#io.stderr.write(`choir: ${text}\n`)
+    this.io.stderr.write(`choir: ${text}\n`)
   }
 
   close(): void {}

@@ -6,47 +6,47 @@ import type { TrainEvent } from '../../train/events.ts'
 import type { Colors, Io } from '../io.ts'
 import { type Display, evaluationValues, opening, TimeLeft } from './display.ts'
 
-const interval_ms = 5000
+const INTERVAL_MS = 5000
 
 export class LinesDisplay implements Display {
-  readonly #io: Io
-  readonly #config: RunConfig
-  readonly #name: string
-  readonly #colors: Colors
-  #steps: number
-  #timeLeft: TimeLeft | undefined
-  #printedAt = -Infinity
+  private readonly io: Io
+  private readonly config: RunConfig
+  private readonly name: string
+  private readonly colors: Colors
+  private steps: number
+  private timeLeft: TimeLeft | undefined
+  private printedAt = -Infinity
 
   constructor(io: Io, config: RunConfig, name: string, colors: Colors) {
-    this.#io = io
-    this.#config = config
-    this.#name = name
-    this.#colors = colors
-    this.#steps = config.train.steps
+    this.io = io
+    this.config = config
+    this.name = name
+    this.colors = colors
+    this.steps = config.train.steps
   }
 
   event(event: TrainEvent): void {
     switch (event.kind) {
       case 'prepare':
-        this.#print(event.message)
+        this.print(event.message)
         break
       case 'start':
-        this.#steps = event.steps
-        this.#timeLeft = new TimeLeft(event, this.#io.now())
-        this.#io.stdout.write(opening(this.#config, this.#name, event, this.#colors))
+        this.steps = event.steps
+        this.timeLeft = new TimeLeft(event, this.io.now())
+        this.io.stdout.write(opening(this.config, this.name, event, this.colors))
         break
       case 'train': {
-        const now = this.#io.now()
-        if (now - this.#printedAt < interval_ms && event.step !== this.#steps) return
-        this.#printedAt = now
-        this.#print(this.#trainLine(event, now))
+        const now = this.io.now()
+        if (now - this.printedAt < INTERVAL_MS && event.step !== this.steps) return
+        this.printedAt = now
+        this.print(this.trainLine(event, now))
         break
       }
       case 'eval':
-        this.#print(`eval  ${this.#at(event.step)}   ${evaluationValues(event).join('   ')}`)
+        this.print(`eval  ${this.at(event.step)}   ${evaluationValues(event).join('   ')}`)
         break
       case 'checkpoint':
-        this.#print(`saved ${this.#at(event.step)}   ${event.path}`)
+        this.print(`saved ${this.at(event.step)}   ${event.path}`)
         break
       case 'notice':
       case 'warning':
@@ -56,34 +56,34 @@ export class LinesDisplay implements Display {
   }
 
   note(text: string): void {
-    this.#io.stderr.write(`choir: ${text}\n`)
+    this.io.stderr.write(`choir: ${text}\n`)
   }
 
   close(): void {}
 
-  #trainLine(record: TrainRecord, now: number): string {
+  private trainLine(record: TrainRecord, now: number): string {
     const parts = [
-      `step  ${this.#at(record.step)}`,
+      `step  ${this.at(record.step)}`,
       `loss ${fixed(record.loss, 3).padStart(6)}`,
       `lr ${record.learning_rate.toExponential(1)}`,
       `${count(record.tokens_per_second).padStart(6)} tok/s`,
       `MFU ${percent(record.mfu, 0).padStart(4)}`,
     ]
-    if (this.#config.model.moe)
+    if (this.config.model.moe)
       parts.push(`drop ${percent(record.drop_rate).padStart(6)}`, `c_v ${fixed(record.load_cv, 2)}`)
-    if (record.step < this.#steps) {
-      const left = this.#timeLeft?.at(record.step, now) ?? Number.NaN
+    if (record.step < this.steps) {
+      const left = this.timeLeft?.at(record.step, now) ?? Number.NaN
       parts.push(`${duration(left)} left`)
     }
     return parts.join('   ')
   }
 
-  #at(step: number): string {
-    const width = String(this.#steps).length
-    return `${String(step).padStart(width)}/${this.#steps}`
+  private at(step: number): string {
+    const width = String(this.steps).length
+    return `${String(step).padStart(width)}/${this.steps}`
   }
 
-  #print(line: string): void {
-    this.#io.stdout.write(`  ${line}\n`)
+  private print(line: string): void {
+    this.io.stdout.write(`  ${line}\n`)
   }
 }

@@ -9,7 +9,7 @@ import { type Colors, type Io, isTerminal } from '../io.ts'
 import { widthOf } from '../layout.ts'
 import { labelled } from './display.ts'
 
-const longestBar = 40
+const MAX_BAR_WIDTH = 40
 
 const headings: Readonly<Record<Phase, string>> = {
   tuning: 'learning rates',
@@ -28,58 +28,58 @@ interface Running {
 }
 
 export class StudyDisplay {
-  readonly #io: Io
-  readonly #colors: Colors
-  readonly #running = new Map<string, Running>()
-  #bars: MultiBar | undefined
-  #began = 0
-  #runs = 0
-  #finished = 0
-  #phase: Phase = 'runs'
-  #jobs = 1
+  private readonly io: Io
+  private readonly colors: Colors
+  private readonly running = new Map<string, Running>()
+  private bars: MultiBar | undefined
+  private began = 0
+  private runs = 0
+  private finished = 0
+  private phase: Phase = 'runs'
+  private jobs = 1
   /** Of the whole study and of what is done of it, in this sitting. */
-  #flopsLeft = 0
-  #flopsDone = 0
-  #timing = ''
+  private flopsLeft = 0
+  private flopsDone = 0
+  private timing = ''
 
   constructor(io: Io, colors: Colors) {
-    this.#io = io
-    this.#colors = colors
+    this.io = io
+    this.colors = colors
   }
 
   event(event: StudyEvent): void {
-    const { dim } = this.#colors
+    const { dim } = this.colors
     switch (event.kind) {
       case 'prepare':
-        this.#print(`  ${dim(event.message)}`)
+        this.print(`  ${dim(event.message)}`)
         break
       case 'study':
-        this.#open(event)
+        this.open(event)
         break
       case 'phase':
-        this.#begin(event)
+        this.begin(event)
         break
       case 'begin':
-        this.#running.set(nameOf(event), { flops: event.flops, step: 0, steps: 0, loss: null })
+        this.running.set(nameOf(event), { flops: event.flops, step: 0, steps: 0, loss: null })
         break
       case 'progress': {
-        const run = this.#running.get(nameOf(event))
+        const run = this.running.get(nameOf(event))
         if (run) Object.assign(run, { step: event.step, steps: event.steps, loss: event.loss })
         break
       }
       case 'end':
-        this.#end(event)
+        this.end(event)
         break
       case 'tuned':
-        this.#tuned(event)
+        this.tuned(event)
         break
       case 'pilot':
-        this.#pilot(event)
+        this.pilot(event)
         break
       case 'timing':
-        this.#finished = event.turn - 1
-        this.#timing = `timing steps, turn ${event.turn} of ${event.turns}: ${event.arm}`
-        if (!this.#bars) this.#print(`  ${this.#timing}`)
+        this.finished = event.turn - 1
+        this.timing = `timing steps, turn ${event.turn} of ${event.turns}: ${event.arm}`
+        if (!this.bars) this.print(`  ${this.timing}`)
         break
       case 'note':
         this.note(event.message)
@@ -88,22 +88,22 @@ export class StudyDisplay {
   }
 
   note(text: string): void {
-    if (this.#bars && isTerminal(this.#io.stderr, this.#io.env)) this.#print(`${this.#colors.yellow('choir:')} ${text}`)
-    else this.#io.stderr.write(`choir: ${text}\n`)
+    if (this.bars && isTerminal(this.io.stderr, this.io.env)) this.print(`${this.colors.yellow('choir:')} ${text}`)
+    else this.io.stderr.write(`choir: ${text}\n`)
   }
 
   close(): void {
-    this.#bars?.stop()
-    this.#bars = undefined
+    this.bars?.stop()
+    this.bars = undefined
   }
 
-  #open(event: EventOf<'study'>): void {
+  private open(event: EventOf<'study'>): void {
     const { arms, seeds, runs, finished, trials, finishedTrials, jobs, threads } = event
-    this.#began = this.#io.now()
-    this.#jobs = jobs
+    this.began = this.io.now()
+    this.jobs = jobs
     const before = (done: number) => (done > 0 ? `, ${grouped(done)} of them done before` : '')
     const each = threads === 1 ? 'a thread each' : `${threads} threads each`
-    this.#print(
+    this.print(
       `\n${labelled(
         [
           ['study', `${plural(arms, 'arm')}, ${plural(seeds, 'seed')}: ${plural(runs, 'run')}${before(finished)}`],
@@ -112,60 +112,60 @@ export class StudyDisplay {
             : []),
           ['at a time', jobs === 1 ? `one run, ${each}` : `${jobs} runs, ${each}`],
         ],
-        this.#colors,
+        this.colors,
       )}`.trimEnd(),
     )
   }
 
-  #begin({ phase, runs, finished, flopsLeft }: EventOf<'phase'>): void {
-    const goesOn = phase === 'tuning' && this.#phase === 'tuning'
-    this.#phase = phase
-    this.#runs = runs
-    this.#finished = finished
-    this.#flopsLeft = this.#flopsDone + flopsLeft
-    this.#print(`\n  ${this.#colors.bold(headings[phase])}${goesOn ? ', beyond the edges of sweeps' : ''}`)
-    if (this.#bars || phase === 'timings' || !isTerminal(this.#io.stdout, this.#io.env)) return
-    this.#bars = new MultiBar({
-      stream: this.#io.stdout,
-      format: () => this.#bar(),
+  private begin({ phase, runs, finished, flopsLeft }: EventOf<'phase'>): void {
+    const goesOn = phase === 'tuning' && this.phase === 'tuning'
+    this.phase = phase
+    this.runs = runs
+    this.finished = finished
+    this.flopsLeft = this.flopsDone + flopsLeft
+    this.print(`\n  ${this.colors.bold(headings[phase])}${goesOn ? ', beyond the edges of sweeps' : ''}`)
+    if (this.bars || phase === 'timings' || !isTerminal(this.io.stdout, this.io.env)) return
+    this.bars = new MultiBar({
+      stream: this.io.stdout,
+      format: () => this.bar(),
       forceRedraw: true,
       hideCursor: true,
       clearOnComplete: true,
       gracefulExit: false,
       fps: 4,
     })
-    this.#bars.create(runs, finished)
-    for (let job = 0; job < this.#jobs; job++) this.#bars.create(1, 0, undefined, { format: () => this.#line(job) })
+    this.bars.create(runs, finished)
+    for (let job = 0; job < this.jobs; job++) this.bars.create(1, 0, undefined, { format: () => this.line(job) })
   }
 
-  #end(event: EventOf<'end'>): void {
+  private end(event: EventOf<'end'>): void {
     const { record, loss, finished } = event
-    const { green, red, bold, dim } = this.#colors
+    const { green, red, bold, dim } = this.colors
     const name = nameOf(event)
-    const flops = this.#running.get(name)?.flops ?? 0
-    this.#running.delete(name)
-    this.#finished = finished
-    this.#flopsDone += flops
-    const width = grouped(this.#runs).length
-    const place = `${grouped(finished).padStart(width)}/${grouped(this.#runs)}`
+    const flops = this.running.get(name)?.flops ?? 0
+    this.running.delete(name)
+    this.finished = finished
+    this.flopsDone += flops
+    const width = grouped(this.runs).length
+    const place = `${grouped(finished).padStart(width)}/${grouped(this.runs)}`
     const result =
       record.status === 'finished'
         ? `${green(place)}  ${name}  ${dim('loss')} ${bold(fixed(loss ?? Number.NaN, 4))}`
         : `${red(place)}  ${name}  ${red('failed:')} ${record.error}`
-    this.#print(`  ${result}${this.#bars ? '' : this.#left()}`)
+    this.print(`  ${result}${this.bars ? '' : this.left()}`)
   }
 
-  #tuned({ arm, best, common, edge, trials }: EventOf<'tuned'>): void {
-    const { bold, dim } = this.#colors
+  private tuned({ arm, best, common, edge, trials }: EventOf<'tuned'>): void {
+    const { bold, dim } = this.colors
     const rate = best === common ? 'the common one' : `common ${rateText(common)}`
     const last = edge === null ? '' : `; ${edge} of ${trials.length} tried`
-    this.#print(`  ${arm}: best rate ${bold(rateText(best))} ${dim(`(${rate}${last})`)}`)
+    this.print(`  ${arm}: best rate ${bold(rateText(best))} ${dim(`(${rate}${last})`)}`)
   }
 
-  #pilot({ arm, baseline, deviation, differences, seeds, detectable, seedsForHalf }: EventOf<'pilot'>): void {
-    const { bold } = this.#colors
+  private pilot({ arm, baseline, deviation, differences, seeds, detectable, seedsForHalf }: EventOf<'pilot'>): void {
+    const { bold } = this.colors
     const nats = (value: number) => `${Number(value.toPrecision(2))}`
-    this.#print(
+    this.print(
       [
         `\n  ${bold('power')}  ${arm} against ${baseline}:`,
         `    differences of ${plural(differences.length, 'seed')} deviate by ${nats(deviation)} nats a token`,
@@ -176,44 +176,44 @@ export class StudyDisplay {
   }
 
   /** Seconds that are left, if the runs to come are as fast as those done. */
-  #left(): string {
-    const elapsed = (this.#io.now() - this.#began) / 1000
-    let done = this.#flopsDone
-    for (const { flops, step, steps } of this.#running.values()) done += steps > 0 ? (flops * step) / steps : 0
-    if (done === 0 || this.#flopsLeft <= this.#flopsDone) return ''
-    return `   ${duration((elapsed * (this.#flopsLeft - done)) / done)} left`
+  private left(): string {
+    const elapsed = (this.io.now() - this.began) / 1000
+    let done = this.flopsDone
+    for (const { flops, step, steps } of this.running.values()) done += steps > 0 ? (flops * step) / steps : 0
+    if (done === 0 || this.flopsLeft <= this.flopsDone) return ''
+    return `   ${duration((elapsed * (this.flopsLeft - done)) / done)} left`
   }
 
-  #bar(): string {
-    const { cyan, dim } = this.#colors
-    const runs = this.#runs
-    const unit = this.#phase === 'tuning' ? 'trials' : this.#phase === 'timings' ? 'turns' : 'runs'
-    const text = `  ${grouped(this.#finished)}/${grouped(runs)} ${unit}${this.#timing === '' ? this.#left() : ''}`
-    const length = Math.min(longestBar, (this.#io.stdout.columns ?? 80) - 4 - widthOf(text))
+  private bar(): string {
+    const { cyan, dim } = this.colors
+    const runs = this.runs
+    const unit = this.phase === 'tuning' ? 'trials' : this.phase === 'timings' ? 'turns' : 'runs'
+    const text = `  ${grouped(this.finished)}/${grouped(runs)} ${unit}${this.timing === '' ? this.left() : ''}`
+    const length = Math.min(MAX_BAR_WIDTH, (this.io.stdout.columns ?? 80) - 4 - widthOf(text))
     if (length < 4) return text.trimStart()
-    const share = runs > 0 ? this.#finished / runs : 0
+    const share = runs > 0 ? this.finished / runs : 0
     const filled = Math.floor(length * share)
     return `  ${cyan('━'.repeat(filled))}${dim('─'.repeat(length - filled))}${text}`
   }
 
-  #line(job: number): string {
-    if (this.#timing !== '') return job === 0 ? `  ${this.#timing}` : ''
-    const entry = [...this.#running][job]
+  private line(job: number): string {
+    if (this.timing !== '') return job === 0 ? `  ${this.timing}` : ''
+    const entry = [...this.running][job]
     if (!entry) return ''
     const [name, { step, steps, loss }] = entry
     const state =
       steps === 0 ? 'starting' : `${count(step)}/${count(steps)}${loss === null ? '' : `, loss ${fixed(loss, 3)}`}`
-    const room = (this.#io.stdout.columns ?? 80) - 6 - widthOf(state)
-    return `  ${name.length > room ? `${name.slice(0, Math.max(1, room - 3))}...` : name}  ${this.#colors.dim(state)}`
+    const room = (this.io.stdout.columns ?? 80) - 6 - widthOf(state)
+    return `  ${name.length > room ? `${name.slice(0, Math.max(1, room - 3))}...` : name}  ${this.colors.dim(state)}`
   }
 
-  #print(text: string): void {
-    if (!this.#bars) {
-      this.#io.stdout.write(`${text}\n`)
+  private print(text: string): void {
+    if (!this.bars) {
+      this.io.stdout.write(`${text}\n`)
       return
     }
-    this.#bars.log(`${text}\n`)
-    this.#bars.update()
+    this.bars.log(`${text}\n`)
+    this.bars.update()
   }
 }
 

@@ -14,7 +14,7 @@ export interface TraceEvent {
 }
 
 /** Microseconds that rounding may move an end. */
-const tolerance = 1
+const TOLERANCE = 1
 
 /** All that is wrong with a parsed trace. */
 export function traceProblems(trace: unknown): string[] {
@@ -37,8 +37,8 @@ export function traceProblems(trace: unknown): string[] {
       open.set(tid, row)
       if (ts < row.begin) wrong('out of order')
       row.begin = ts
-      while (row.ends.length > 0 && (row.ends.at(-1) as number) <= ts + tolerance) row.ends.pop()
-      if (ts + dur > (row.ends.at(-1) ?? Number.POSITIVE_INFINITY) + tolerance) wrong('overlaps')
+      while (row.ends.length > 0 && (row.ends.at(-1) as number) <= ts + TOLERANCE) row.ends.pop()
+      if (ts + dur > (row.ends.at(-1) ?? Number.POSITIVE_INFINITY) + TOLERANCE) wrong('overlaps')
       row.ends.push(ts + dur)
     } else wrong('unknown phase')
   }

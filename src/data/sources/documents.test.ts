@@ -7,7 +7,7 @@ import { UsageError } from '../../errors.ts'
 import { temporaryFolder } from '../testing/temporary-folder.ts'
 import { type Piece, readDocuments } from './documents.ts'
 import type { Format, InputFile } from './input-file.ts'
-import { pieceLength } from './text.ts'
+import { PIECE_LENGTH } from './text.ts'
 
 const folder = temporaryFolder().make()
 let files = 0
@@ -69,7 +69,7 @@ test('a long text arrives whole in bounded pieces, cut at the same places from a
       const text = parts.join('').repeat(2)
       const pieces = await piecesOf(file(text, 'text', { named: false }))
       expect(pieces.map((piece) => piece.text).join('')).toBe(text)
-      for (const piece of pieces) expect(piece.text.length).toBeLessThanOrEqual(pieceLength)
+      for (const piece of pieces) expect(piece.text.length).toBeLessThanOrEqual(PIECE_LENGTH)
       expect(pieces.map((piece) => piece.last)).toEqual(pieces.map((_, i) => i === pieces.length - 1))
       const json = await piecesOf(file(JSON.stringify({ text }), 'json'))
       expect(json.map((piece) => piece.text)).toEqual(pieces.map((piece) => piece.text))

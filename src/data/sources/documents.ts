@@ -6,7 +6,7 @@ import { stat } from 'node:fs/promises'
 import { UsageError } from '../../errors.ts'
 import type { InputFile } from './input-file.ts'
 import { parquetTexts } from './parquet.ts'
-import { cutBefore, pieceLength, textChunks } from './text.ts'
+import { cutBefore, PIECE_LENGTH, textChunks } from './text.ts'
 
 /** What is known of a document besides its text, e.g. year, president's name and party. */
 export type Metadata = Readonly<Record<string, string | number | boolean>>
@@ -21,7 +21,7 @@ export interface Piece {
 }
 
 /** Longest line of JSONL and largest JSON file that are read, in bytes: they are parsed in one go. */
-const largestRecord = 1 << 28
+const MAX_RECORD_BYTES = 1 << 28
 
 /**
  * The documents of files, in order. Records whose text is empty or null are passed over.
@@ -66,8 +66,8 @@ const readers: Readonly<Record<InputFile['format'], Reader>> = {
     let held = ''
     for await (const chunk of textChunks(file)) {
       held += chunk
-      while (held.length > pieceLength) {
-        const cut = cutBefore(held, pieceLength)
+      while (held.length > PIECE_LENGTH) {
+        const cut = cutBefore(held, PIECE_LENGTH)
         yield { text: held.slice(0, cut), last: false, name: file.name, metadata: undefined }
         held = held.slice(cut)
       }
@@ -100,9 +100,9 @@ const readers: Readonly<Record<InputFile['format'], Reader>> = {
         from = end + 1
       }
       rest += chunk.slice(from)
-      if (rest.length > largestRecord)
+      if (rest.length > MAX_RECORD_BYTES)
         throw new UsageError(
-          `data.source: ${file.name}:${line + 1} is longer than ${largestRecord} characters; is it JSONL?`,
+          `data.source: ${file.name}:${line + 1} is longer than ${MAX_RECORD_BYTES} characters; is it JSONL?`,
         )
     }
     yield* record(rest)
@@ -111,9 +111,9 @@ const readers: Readonly<Record<InputFile['format'], Reader>> = {
   /** A list is a document an item; anything else is one document. */
   async *json(file, field) {
     const size = await sizeOf(file)
-    if (size > largestRecord)
+    if (size > MAX_RECORD_BYTES)
       throw new UsageError(
-        `data.source: ${file.name} has ${size} bytes; JSON is read whole, up to ${largestRecord}: write it as JSONL (a record a line)`,
+        `data.source: ${file.name} has ${size} bytes; JSON is read whole, up to ${MAX_RECORD_BYTES}: write it as JSONL (a record a line)`,
       )
     let text = ''
     for await (const chunk of textChunks(file)) text += chunk
@@ -182,8 +182,8 @@ const describe = (value: unknown): string =>
 
 function* split(text: string, name: string, metadata: Metadata | undefined): Generator<Piece> {
   let rest = text
-  while (rest.length > pieceLength) {
-    const cut = cutBefore(rest, pieceLength)
+  while (rest.length > PIECE_LENGTH) {
+    const cut = cutBefore(rest, PIECE_LENGTH)
     yield { text: rest.slice(0, cut), last: false, name, metadata }
     rest = rest.slice(cut)
   }

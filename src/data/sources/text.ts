@@ -87,7 +87,7 @@ function incompleteTail(bytes: Buffer): number {
 }
 
 /** Longest piece of a document that is handled at once, in UTF-16 units. */
-export const pieceLength = 1 << 16
+export const PIECE_LENGTH = 1 << 16
 
 /**
  * Where to cut a text longer than `limit`: before the last white space that a non-space follows, so

@@ -10,12 +10,12 @@
 import type { Piece } from '../sources/documents.ts'
 import { cutBefore } from '../sources/text.ts'
 
-export const fewDocuments = 20
-const usualLength = 8 << 10
+export const FEW_DOCUMENTS = 20
+const USUAL_LENGTH = 8 << 10
 
 /** The least length of a section, given the characters of the corpus. */
 export function sectionLength(characters: number): number {
-  return Math.max(256, Math.min(usualLength, Math.floor(characters / fewDocuments)))
+  return Math.max(256, Math.min(USUAL_LENGTH, Math.floor(characters / FEW_DOCUMENTS)))
 }
 
 /** Every document cut into sections of `least` to twice as many characters. */

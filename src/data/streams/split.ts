@@ -18,7 +18,7 @@ export interface Split {
 }
 
 /** With more documents than this the hashes are not kept and the share is met on average only. */
-const exactUpTo = 1 << 16
+const EXACT_UP_TO = 1 << 16
 
 /**
  * Reads the corpus once and chooses the threshold: `heldOut` of the documents, rounded, at least one
@@ -31,12 +31,12 @@ export async function surveyDocuments(pieces: AsyncIterable<Piece>, heldOut: num
   let begins = true
   for await (const { text, last } of pieces) {
     characters += text.length
-    if (begins && hashes.length <= exactUpTo) hashes.push(hashText(text, seed))
+    if (begins && hashes.length <= EXACT_UP_TO) hashes.push(hashText(text, seed))
     begins = last
     if (last) documents++
   }
   const threshold =
-    heldOut === 1 ? Number.POSITIVE_INFINITY : documents > exactUpTo ? heldOut * 2 ** 53 : exact(hashes, heldOut)
+    heldOut === 1 ? Number.POSITIVE_INFINITY : documents > EXACT_UP_TO ? heldOut * 2 ** 53 : exact(hashes, heldOut)
   return { documents, characters, seed, threshold }
 }
 

@@ -19,8 +19,8 @@ export const heldOutFile = 'held-out.bin'
 export const documentsFile = 'held-out-documents.jsonl'
 
 /** What is encoded at once. */
-const groupCharacters = 1 << 20
-const groupPieces = 1 << 12
+const GROUP_CHARACTERS = 1 << 20
+const GROUP_PIECES = 1 << 12
 
 type Sided = { readonly piece: Piece; readonly heldOut: boolean }
 
@@ -130,7 +130,7 @@ async function* groups(pieces: AsyncIterable<Sided>): AsyncGenerator<Sided[]> {
   for await (const sided of pieces) {
     group.push(sided)
     characters += sided.piece.text.length
-    if (characters < groupCharacters && group.length < groupPieces) continue
+    if (characters < GROUP_CHARACTERS && group.length < GROUP_PIECES) continue
     yield group
     group = []
     characters = 0
@@ -140,86 +140,86 @@ async function* groups(pieces: AsyncIterable<Sided>): AsyncGenerator<Sided[]> {
 
 /** Float64 numbers in a file: appended in turn, then read in pairs of neighbours. */
 class NumberFile {
-  readonly #file: number
-  readonly #buffer = new Float64Array(4096)
-  readonly #pair = new Float64Array(2)
-  #filled = 0
+  private readonly file: number
+  private readonly buffer = new Float64Array(4096)
+  private readonly pairBuffer = new Float64Array(2)
+  private filled = 0
 
   constructor(path: string) {
-    this.#file = openSync(path, 'w+')
+    this.file = openSync(path, 'w+')
   }
 
   push(value: number): void {
-    this.#buffer[this.#filled++] = value
-    if (this.#filled === this.#buffer.length) this.flush()
+    this.buffer[this.filled++] = value
+    if (this.filled === this.buffer.length) this.flush()
   }
 
   flush(): void {
-    const bytes = new Uint8Array(this.#buffer.buffer, 0, this.#filled * 8)
-    for (let from = 0; from < bytes.length; ) from += writeSync(this.#file, bytes, from)
-    this.#filled = 0
+    const bytes = new Uint8Array(this.buffer.buffer, 0, this.filled * 8)
+    for (let from = 0; from < bytes.length; ) from += writeSync(this.file, bytes, from)
+    this.filled = 0
   }
 
   pair(index: number): readonly [number, number] {
-    if (readSync(this.#file, new Uint8Array(this.#pair.buffer), 0, 16, index * 8) !== 16)
+    if (readSync(this.file, new Uint8Array(this.pairBuffer.buffer), 0, 16, index * 8) !== 16)
       throw new Error(`internal: document ${index} is not in the index`)
-    return [this.#pair[0] as number, this.#pair[1] as number]
+    return [this.pairBuffer[0] as number, this.pairBuffer[1] as number]
   }
 
   close(): void {
-    closeSync(this.#file)
+    closeSync(this.file)
   }
 }
 
 class LineFile {
-  readonly #file: number
-  #held = ''
+  private readonly file: number
+  private held = ''
 
   constructor(path: string) {
-    this.#file = openSync(path, 'w')
+    this.file = openSync(path, 'w')
   }
 
   write(line: string): void {
-    this.#held += `${line}\n`
-    if (this.#held.length > 1 << 16) this.#flush()
+    this.held += `${line}\n`
+    if (this.held.length > 1 << 16) this.flush()
   }
 
   close(): void {
     try {
-      this.#flush()
+      this.flush()
     } finally {
-      closeSync(this.#file)
+      closeSync(this.file)
     }
   }
 
-  #flush(): void {
-    const bytes = Buffer.from(this.#held)
-    for (let from = 0; from < bytes.length; ) from += writeSync(this.#file, bytes, from)
-    this.#held = ''
+  private flush(): void {
+    const bytes = Buffer.from(this.held)
+    for (let from = 0; from < bytes.length; ) from += writeSync(this.file, bytes, from)
+    this.held = ''
   }
 }
 
 /** A message a second. */
 class Progress {
-  readonly #total: number
-  readonly #say: (message: string) => void
-  readonly #began = performance.now()
-  #said = this.#began
-  #done = 0
+  private readonly total: number
+  private readonly say: (message: string) => void
+  private readonly began = performance.now()
+  private said = this.began
+  private done = 0
 
   constructor(total: number, say: (message: string) => void) {
-    this.#total = total
-    this.#say = say
+    this.total = total
+    this.say = say
   }
 
   add(characters: number): void {
-    this.#done += characters
+    this.done += characters
     const now = performance.now()
-    if (now - this.#said < 1000) return
-    this.#said = now
-    const rate = this.#done / (now - this.#began) / 1000
-    this.#say(
-      `tokenizing: ${millions(this.#done)} of ${millions(this.#total)} million characters, ${rate.toFixed(1)} a second`,
+    if (now - this.said < 1000) return
+    this.said = now
+    const rate = this.done / (now - this.began) / 1000
+    this.say(
+      `tokenizing: ${millions(this.done)} of ${millions(this.total)} million characters, ${rate.toFixed(1)} a second`,
     )
   }
 }

@@ -18,7 +18,7 @@ import { tokenizersPath } from './native-tokenizer.ts'
 import { byteLevelJson } from './tokenizer-json.ts'
 
 /** The trainer sees at most about so many characters, drawn evenly from a larger corpus. */
-const sampleCharacters = 1 << 26
+const SAMPLE_CHARACTERS = 1 << 26
 
 export interface BpeTraining {
   /** The training documents. */
@@ -65,7 +65,7 @@ export async function trainBpe(training: BpeTraining): Promise<string> {
 async function writeSample({ pieces, characters, seed }: BpeTraining, path: string): Promise<void> {
   const file = createWriteStream(path, { highWaterMark: 1 << 20 })
   const done = finished(file)
-  const share = Math.min(1, sampleCharacters / characters) * 2 ** 32
+  const share = Math.min(1, SAMPLE_CHARACTERS / characters) * 2 ** 32
   let index = 0
   for await (const { text, last } of pieces) {
     if (hashNumbers(seed, index++) >= share) continue

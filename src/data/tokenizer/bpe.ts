@@ -14,8 +14,8 @@ const word =
   /'(?:s|t|re|ve|m|ll|d)| ?\p{L}+| ?\p{N}+| ?[^\p{White_Space}\p{L}\p{N}]+|\p{White_Space}+(?!\P{White_Space})|\p{White_Space}+/gu
 
 /** Words remembered before the memory is emptied, and the longest of them in UTF-16 units. */
-const rememberedWords = 1 << 17
-const rememberedLength = 48
+const MAX_REMEMBERED_WORDS = 1 << 17
+const MAX_REMEMBERED_LENGTH = 48
 
 export type Encode = (text: string) => Int32Array
 
@@ -61,44 +61,44 @@ function withAddedTokens(added: TokenizerJson['added_tokens'], encode: (text: st
 
 /** A growing list of ids. */
 class Ids {
-  #ids: Int32Array
-  #length = 0
+  private ids: Int32Array
+  private length = 0
 
   constructor(capacity: number) {
-    this.#ids = new Int32Array(capacity)
+    this.ids = new Int32Array(capacity)
   }
 
   push(id: number): void {
-    if (this.#length === this.#ids.length) this.#grow(1)
-    this.#ids[this.#length++] = id
+    if (this.length === this.ids.length) this.grow(1)
+    this.ids[this.length++] = id
   }
 
   append(ids: Int32Array): void {
-    if (this.#length + ids.length > this.#ids.length) this.#grow(ids.length)
-    if (ids.length < 8) for (let i = 0; i < ids.length; i++) this.#ids[this.#length + i] = ids[i] as number
-    else this.#ids.set(ids, this.#length)
-    this.#length += ids.length
+    if (this.length + ids.length > this.ids.length) this.grow(ids.length)
+    if (ids.length < 8) for (let i = 0; i < ids.length; i++) this.ids[this.length + i] = ids[i] as number
+    else this.ids.set(ids, this.length)
+    this.length += ids.length
   }
 
   take(): Int32Array {
-    return this.#ids.slice(0, this.#length)
+    return this.ids.slice(0, this.length)
   }
 
-  #grow(extra: number): void {
-    const larger = new Int32Array(2 * this.#ids.length + extra)
-    larger.set(this.#ids)
-    this.#ids = larger
+  private grow(extra: number): void {
+    const larger = new Int32Array(2 * this.ids.length + extra)
+    larger.set(this.ids)
+    this.ids = larger
   }
 }
 
 class WordEncoder {
-  readonly #byteIds: readonly number[]
-  readonly #merges: Merges
-  readonly #remembered = new Map<string, Int32Array>()
+  private readonly byteIds: readonly number[]
+  private readonly merges: Merges
+  private readonly remembered = new Map<string, Int32Array>()
 
   constructor(byteIds: readonly number[], merges: Merges) {
-    this.#byteIds = byteIds
-    this.#merges = merges
+    this.byteIds = byteIds
+    this.merges = merges
   }
 
   encode(text: string, into: Ids): void {
@@ -107,13 +107,13 @@ class WordEncoder {
     while (word.test(text)) {
       const piece = text.slice(from, word.lastIndex)
       from = word.lastIndex
-      let ids = this.#remembered.get(piece)
+      let ids = this.remembered.get(piece)
       if (!ids) {
-        ids = this.#merges.apply(Int32Array.from(Buffer.from(piece, 'utf8'), (byte) => this.#byteIds[byte] as number))
-        if (piece.length <= rememberedLength) {
-          if (this.#remembered.size >= rememberedWords) this.#remembered.clear()
+        ids = this.merges.apply(Int32Array.from(Buffer.from(piece, 'utf8'), (byte) => this.byteIds[byte] as number))
+        if (piece.length <= MAX_REMEMBERED_LENGTH) {
+          if (this.remembered.size >= MAX_REMEMBERED_WORDS) this.remembered.clear()
           // A slice of a long text keeps the whole text alive; a copy through a buffer does not.
-          this.#remembered.set(Buffer.from(piece, 'utf16le').toString('utf16le'), ids)
+          this.remembered.set(Buffer.from(piece, 'utf16le').toString('utf16le'), ids)
         }
       }
       into.append(ids)
@@ -124,24 +124,24 @@ class WordEncoder {
 /** The merges by pair, and their application to the symbols of a word. */
 class Merges {
   /** Pair (left · size + right) → rank. */
-  readonly #rankOf = new Map<number, number>()
-  readonly #merged: Int32Array
-  readonly #size: number
+  private readonly rankOf = new Map<number, number>()
+  private readonly merged: Int32Array
+  private readonly size: number
 
   constructor(
     vocabulary: ReadonlyMap<string, number>,
     merges: NonNullable<TokenizerJson['model']['merges']>,
     where: string,
   ) {
-    this.#size = Math.max(...vocabulary.values()) + 1
-    this.#merged = new Int32Array(merges.length)
+    this.size = Math.max(...vocabulary.values()) + 1
+    this.merged = new Int32Array(merges.length)
     merges.forEach((merge, rank) => {
       const [left, right] = (typeof merge === 'string' ? merge.split(' ') : merge) as [string, string]
       const ids = [left, right, left + right].map((token) => vocabulary.get(token))
       if (ids.includes(undefined))
         throw new UsageError(`${where}: merge ${rank} (${left} ${right}) is not in its vocabulary`)
-      this.#rankOf.set((ids[0] as number) * this.#size + (ids[1] as number), rank)
-      this.#merged[rank] = ids[2] as number
+      this.rankOf.set((ids[0] as number) * this.size + (ids[1] as number), rank)
+      this.merged[rank] = ids[2] as number
     })
   }
 
@@ -157,7 +157,7 @@ class Merges {
     const heap = new Heap()
     const rankAt = (i: number): number | undefined => {
       const j = next[i] as number
-      return j < length ? this.#rankOf.get((symbols[i] as number) * this.#size + (symbols[j] as number)) : undefined
+      return j < length ? this.rankOf.get((symbols[i] as number) * this.size + (symbols[j] as number)) : undefined
     }
     const offer = (i: number): void => {
       const rank = rankAt(i)
@@ -170,7 +170,7 @@ class Merges {
       // An entry is out of date once a neighbour was merged: symbol -1 marks what was swallowed.
       if (symbols[i] === -1 || rankAt(i) !== rank) continue
       const j = next[i] as number
-      symbols[i] = this.#merged[rank] as number
+      symbols[i] = this.merged[rank] as number
       symbols[j] = -1
       const after = next[j] as number
       next[i] = after
@@ -184,10 +184,10 @@ class Merges {
 
 /** A binary min-heap of numbers. */
 class Heap {
-  readonly #items: number[] = []
+  private readonly items: number[] = []
 
   push(item: number): void {
-    const items = this.#items
+    const items = this.items
     let at = items.push(item) - 1
     while (at > 0) {
       const parent = (at - 1) >> 1
@@ -199,7 +199,7 @@ class Heap {
   }
 
   pop(): number | undefined {
-    const items = this.#items
+    const items = this.items
     const top = items[0]
     const last = items.pop()
     if (top === undefined || last === undefined || items.length === 0) return top

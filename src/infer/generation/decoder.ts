@@ -17,7 +17,7 @@ import type { KeyValueCache } from './cache.ts'
 import type { GivenExperts } from './given-experts.ts'
 
 /** Positions of the smallest programs; larger ones have twice as many. */
-const SHORTEST = 256
+const MIN_LENGTH = 256
 
 interface Programs {
   /** Positions that they attend to. */
@@ -112,7 +112,7 @@ export class Decoder {
     if (this.programs && this.programs.length > position) return this.programs
     this.release()
     const { config, store, runtime } = this
-    let longest = SHORTEST
+    let longest = MIN_LENGTH
     while (longest <= position) longest *= 2
     const length = Math.min(longest, config.sequence)
     const traced = decodePrograms(config, new SymbolicParameters(store.specs, 'float32'), length)

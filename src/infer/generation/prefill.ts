@@ -18,7 +18,7 @@ import type { ParameterStore } from '../../step/store.ts'
 import type { KeyValueCache } from './cache.ts'
 import type { GivenExperts } from './given-experts.ts'
 
-const SHORTEST = 32
+const MIN_LENGTH = 32
 
 interface Program {
   readonly executable: Executable
@@ -49,7 +49,7 @@ export class Prefill {
 
   /** @param tokens From 1 to `sequence` ids. They stand at positions 0, 1, ... of the cache. */
   async run(tokens: readonly number[], given: GivenExperts): Promise<Float32Array> {
-    let length = SHORTEST
+    let length = MIN_LENGTH
     while (length < tokens.length) length *= 2
     const program = await this.program(Math.min(length, this.config.sequence))
     program.tokens.fill(0)

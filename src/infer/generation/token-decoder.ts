@@ -10,7 +10,7 @@ import type { ModelConfig } from '../../model/config.ts'
 import { activatedExperts, hasRouterWeights, isSparse, SymbolicParameters } from '../../model/parameters.ts'
 import { tokenProgram } from '../../model/token.ts'
 import { choicesName } from '../../model/transformer.ts'
-import { maxArenaBytes } from '../../runtime/arena.ts'
+import { MAX_ARENA_BYTES } from '../../runtime/arena.ts'
 import type { Binding, Buffer, Executable, Runtime } from '../../runtime/contract.ts'
 import { nameOf } from '../../step/pass.ts'
 import { type BorrowedScratch, type ParameterStore, padded } from '../../step/store.ts'
@@ -18,14 +18,14 @@ import type { KeyValueCache } from './cache.ts'
 import type { GivenExperts } from './given-experts.ts'
 
 /** Threads that scratch memory is kept for. */
-const MOST_THREADS = 128
+const MAX_THREADS = 128
 
 /** Floats of a token's row in all its forms, of what each thread needs, and of small inputs. */
 function workingFloats({ width, vocabulary, sequence, hidden, moe }: ModelConfig): number {
   const rows = moe ? activatedExperts(moe) * moe.hidden + moe.experts + moe.sharedHidden : 0
   const scratch =
-    1024 + sequence + Math.max(width, vocabulary / MOST_THREADS, hidden, moe?.hidden ?? 0, 2 * (moe?.experts ?? 0))
-  return padded(32 * (8 * width + hidden + rows + 64) + 2 * vocabulary + MOST_THREADS * (scratch + 1024))
+    1024 + sequence + Math.max(width, vocabulary / MAX_THREADS, hidden, moe?.hidden ?? 0, 2 * (moe?.experts ?? 0))
+  return padded(32 * (8 * width + hidden + rows + 64) + 2 * vocabulary + MAX_THREADS * (scratch + 1024))
 }
 
 /**
@@ -38,7 +38,7 @@ export function tokenScratch(config: ModelConfig): number {
   const choices = moe ? layers * padded(activatedExperts(moe)) : 0
   const caches = 2 * layers * padded(sequence * width)
   const floats = workingFloats(config) + caches + padded(vocabulary) + 4 * padded(width) + choices
-  return floats * 4 <= maxArenaBytes / 4 ? floats : 0
+  return floats * 4 <= MAX_ARENA_BYTES / 4 ? floats : 0
 }
 
 interface Compiled {
@@ -101,7 +101,7 @@ export class TokenDecoder {
   /** Memory for a decoder and its cache, if the runtime has the kernels and the store the memory. */
   static borrow(runtime: Runtime, config: ModelConfig, store: ParameterStore): BorrowedScratch | null {
     const floats = tokenScratch(config)
-    if (floats === 0 || runtime.threads > MOST_THREADS || !withKernels(runtime.kernels, hasTokenKernels)) return null
+    if (floats === 0 || runtime.threads > MAX_THREADS || !withKernels(runtime.kernels, hasTokenKernels)) return null
     return store.borrowScratch(floats)
   }
 

@@ -32,7 +32,7 @@ export interface Checkpoint {
 
 const SHARD_BYTES = 4 * 2 ** 30
 /** Of reading the newest checkpoint, while newer ones come. */
-const MOST_ATTEMPTS = 20
+const MAX_ATTEMPTS = 20
 
 /**
  * Writes the checkpoint of a step into the folder of checkpoints, then removes all but the newest `keep`
@@ -120,7 +120,7 @@ export async function readNewestCheckpoint(
   for (let attempt = 1; ; attempt++) {
     // All of them: beside a newer one that is damaged, those that a training writes are never the newest by name.
     const before = await finished(directory)
-    const hasMovedOn = async () => attempt < MOST_ATTEMPTS && (await finished(directory)).join() !== before.join()
+    const hasMovedOn = async () => attempt < MAX_ATTEMPTS && (await finished(directory)).join() !== before.join()
     const skipped: (readonly [path: string, reason: string])[] = []
     try {
       const found = await newestCheckpoint(directory, (...skip) => skipped.push(skip))

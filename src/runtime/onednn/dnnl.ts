@@ -8,18 +8,18 @@
 import { type Precision, RuntimeError } from '../contract.ts'
 import { addressOf } from '../ffi.ts'
 import { Handle, openDnnl } from './library.ts'
-import { type Api, ok, Primitive, type Runnable, signatures } from './primitive.ts'
+import { type Api, OK, Primitive, type Runnable, signatures } from './primitive.ts'
 import { type Batch, keyOf, type MatrixLayout, type Product } from './product.ts'
 import { FactorMemory, RoundedProduct } from './rounded-product.ts'
 
 /** Data types. */
-const bfloat16 = 2
-const float32 = 3
-const inferenceOrTraining = 64
-const bf16Math = 1
-const inOrder = 1
-const cpu = 1
-const accurateSoftmax = 0x30000
+const BFLOAT16 = 2
+const FLOAT32 = 3
+const INFERENCE_OR_TRAINING = 64
+const BF16_MATH = 1
+const IN_ORDER = 1
+const CPU = 1
+const ACCURATE_SOFTMAX = 0x30000
 const binary = { add: 0x1fff0, multiply: 0x1fff1 } as const
 const eltwise = { linear: 0x26, swish: 0x2c, gelu: 0x31 } as const
 
@@ -30,7 +30,7 @@ const postOpArgument = (index: number) => (32768 * (index + 1)) | arg.source1
 export type Activation = 'gelu' | 'swish'
 
 /** Primitives that a thread remembers; each is some tens of kilobytes of machine code. */
-const MOST = 1024
+const MAX_PRIMITIVES = 1024
 
 export class Dnnl {
   private readonly api: Api
@@ -50,8 +50,8 @@ export class Dnnl {
     this.api = Object.fromEntries(
       Object.entries(signatures).map(([name, parameters]) => [name, library.func(name, 'int', [...parameters])]),
     ) as unknown as Api
-    this.engine = this.make('dnnl_engine_create', cpu, 0)
-    this.stream = this.make('dnnl_stream_create', this.engine, inOrder)
+    this.engine = this.make('dnnl_engine_create', CPU, 0)
+    this.stream = this.make('dnnl_stream_create', this.engine, IN_ORDER)
     this.rounding = math === 'float32' ? 'none' : 'inside'
     if (math === 'bf16' && !this.roundsInside()) this.rounding = 'before'
   }
@@ -62,7 +62,7 @@ export class Dnnl {
     const fine = new Float32Array(side * side).fill(1 + 2 ** -10)
     const result = new Float32Array(side * side)
     const layout = { stride: side }
-    const product = this.productOf(float32, { m: side, k: side, n: side, a: layout, b: layout, c: side })
+    const product = this.productOf(FLOAT32, { m: side, k: side, n: side, a: layout, b: layout, c: side })
     product.run(...[fine, fine, result].map((array) => Number(addressOf(array))))
     return result[0] === side
   }
@@ -77,7 +77,7 @@ export class Dnnl {
       throw new RuntimeError(
         `internal: no product [${m}, ${k}]·[${k}, ${n}] of a single ${row ? 'row of aᵀ' : 'column'} with gaps`,
       )
-    if (this.rounding !== 'before') return this.productOf(float32, spec)
+    if (this.rounding !== 'before') return this.productOf(FLOAT32, spec)
     return this.remembered(`r${keyOf(spec)}`, () => new RoundedProduct(this, spec, this.factors))
   }
 
@@ -98,7 +98,7 @@ export class Dnnl {
   round(rows: number, columns: number, stride: number): Runnable {
     return this.remembered(`o${rows},${columns},${stride}`, () => {
       const from = this.descriptor([rows, columns], [stride, 1])
-      const to = this.descriptor([rows, columns], [columns, 1], bfloat16)
+      const to = this.descriptor([rows, columns], [columns, 1], BFLOAT16)
       const create = 'dnnl_reorder_primitive_desc_create'
       return this.primitive(this.make(create, from, this.engine, to, this.engine, 0), [
         [arg.source, from],
@@ -107,11 +107,11 @@ export class Dnnl {
     })
   }
 
-  private get factorType(): typeof float32 | typeof bfloat16 {
-    return this.rounding === 'before' ? bfloat16 : float32
+  private get factorType(): typeof FLOAT32 | typeof BFLOAT16 {
+    return this.rounding === 'before' ? BFLOAT16 : FLOAT32
   }
 
-  private productOf(type: typeof float32 | typeof bfloat16, spec: Product, batch?: Batch): Runnable {
+  private productOf(type: typeof FLOAT32 | typeof BFLOAT16, spec: Product, batch?: Batch): Runnable {
     const batchKey = batch ? `${batch.count},${batch.a},${batch.b},${batch.c}` : ''
     return this.remembered(`p${type},${keyOf(spec)},${batchKey}`, () => {
       const { m, k, n, a, b, c, alpha = 1, plus } = spec
@@ -134,7 +134,7 @@ export class Dnnl {
       const addendAt = addend && append(this.api.dnnl_post_ops_append_binary(postOps, binary.add, addend))
       const attributes = this.make('dnnl_primitive_attr_create')
       if (this.rounding === 'inside')
-        this.expect(this.api.dnnl_primitive_attr_set_fpmath_mode(attributes, bf16Math), 'math mode')
+        this.expect(this.api.dnnl_primitive_attr_set_fpmath_mode(attributes, BF16_MATH), 'math mode')
       if (count > 0) this.expect(this.api.dnnl_primitive_attr_set_post_ops(attributes, postOps), 'post-ops')
       const create = 'dnnl_matmul_primitive_desc_create'
       const description = this.make(create, this.engine, source, weights, 0, target, attributes)
@@ -187,7 +187,7 @@ export class Dnnl {
 
   /** Softmax of each of the rows, which lie `stride` apart; run with x, y. */
   softmax(rows: number, columns: number, stride = columns): Runnable {
-    return this.softmaxTo(float32, rows, columns, stride)
+    return this.softmaxTo(FLOAT32, rows, columns, stride)
   }
 
   /** Softmax as a prepared factor. */
@@ -207,7 +207,7 @@ export class Dnnl {
 
   /** dx = y ∘ (dy − Σ y ∘ dy), row by row; run with y, dy, dx. */
   softmaxGradient(rows: number, columns: number, stride = columns): Runnable {
-    return this.softmaxGradientTo(float32, rows, columns, stride)
+    return this.softmaxGradientTo(FLOAT32, rows, columns, stride)
   }
 
   /** The same with dx as a prepared factor. */
@@ -220,7 +220,7 @@ export class Dnnl {
       const [data, result] = this.softmaxLayouts(type, rows, columns, stride)
       const forward = this.softmaxDescription(data, data)
       const create = 'dnnl_softmax_backward_primitive_desc_create'
-      const description = this.make(create, this.engine, accurateSoftmax, result, data, data, 1, forward, 0)
+      const description = this.make(create, this.engine, ACCURATE_SOFTMAX, result, data, data, 1, forward, 0)
       return this.primitive(description, [
         [arg.target, data],
         [arg.gradientOfTarget, data],
@@ -263,7 +263,7 @@ export class Dnnl {
     return this.make(
       create,
       this.engine,
-      inferenceOrTraining,
+      INFERENCE_OR_TRAINING,
       eltwise[kind],
       data,
       data,
@@ -275,13 +275,13 @@ export class Dnnl {
 
   private softmaxDescription(data: number, result: number): number {
     const create = 'dnnl_softmax_forward_primitive_desc_create'
-    return this.make(create, this.engine, inferenceOrTraining, accurateSoftmax, data, result, 1, 0)
+    return this.make(create, this.engine, INFERENCE_OR_TRAINING, ACCURATE_SOFTMAX, data, result, 1, 0)
   }
 
   private remembered(key: string, make: () => Runnable): Runnable {
     let primitive = this.primitives.get(key)
     if (!primitive) {
-      if (this.primitives.size >= MOST) this.forget()
+      if (this.primitives.size >= MAX_PRIMITIVES) this.forget()
       primitive = make()
       this.primitives.set(key, primitive)
     }
@@ -291,7 +291,7 @@ export class Dnnl {
 
   /** The numbers of rows of experts go on changing: a quarter goes, those that were not used for longest. */
   private forget(): void {
-    const oldest = [...this.primitives].sort(([, a], [, b]) => a.used - b.used).slice(0, MOST / 4)
+    const oldest = [...this.primitives].sort(([, a], [, b]) => a.used - b.used).slice(0, MAX_PRIMITIVES / 4)
     for (const [key, primitive] of oldest) {
       this.primitives.delete(key)
       primitive.destroy()
@@ -309,7 +309,7 @@ export class Dnnl {
     )
   }
 
-  private descriptor(sizes: readonly number[], strides: readonly number[], type: number = float32): number {
+  private descriptor(sizes: readonly number[], strides: readonly number[], type: number = FLOAT32): number {
     const key = `${type};${sizes};${strides}`
     let descriptor = this.descriptors.get(key)
     if (descriptor === undefined) {
@@ -336,6 +336,6 @@ export class Dnnl {
   }
 
   private expect(status: number, what: string): void {
-    if (status !== ok) throw new RuntimeError(`internal: oneDNN refused a ${what} (status ${status})`)
+    if (status !== OK) throw new RuntimeError(`internal: oneDNN refused a ${what} (status ${status})`)
   }
 }

@@ -24,7 +24,7 @@ export interface DnnlMissing {
   readonly missing: string
 }
 
-const leastMinor = 4
+const MIN_MINOR = 4
 const namesOf: Partial<Record<NodeJS.Platform, readonly string[]>> = {
   linux: ['libdnnl.so.3', ...Array.from({ length: 12 }, (_, i) => `libdnnl.so.3.${15 - i}`), 'libdnnl.so'],
   darwin: ['libdnnl.3.dylib', 'libdnnl.dylib'],
@@ -33,9 +33,9 @@ const namesOf: Partial<Record<NodeJS.Platform, readonly string[]>> = {
 
 const runtimes = { sequential: 1, openmp: 2 }
 /** `dnnl_avx512_core_bf16`: the flags that every later instruction set includes. */
-const bf16Isa = 0xe7
+const BF16_ISA = 0xe7
 /** `dnnl_avx10_1_512_amx`, likewise. */
-const amxIsa = 0xfef
+const AMX_ISA = 0xfef
 const pointer = 'uintptr_t'
 
 let found: DnnlLibrary | DnnlMissing | undefined
@@ -76,12 +76,12 @@ function inspect(path: string): DnnlLibrary | (DnnlMissing & { notFound?: true }
     const [major, minor, patch] = [0, 4, 8].map((at) => koffi.decode.int32(version + BigInt(at)))
     const cpuRuntime = koffi.decode.int32(version + 24n)
     const text = `${major}.${minor}.${patch}`
-    if (major !== 3 || (minor as number) < leastMinor)
-      return { missing: `${path} is oneDNN ${text} (expected 3.${leastMinor} or later)` }
+    if (major !== 3 || (minor as number) < MIN_MINOR)
+      return { missing: `${path} is oneDNN ${text} (expected 3.${MIN_MINOR} or later)` }
     if (cpuRuntime !== runtimes.openmp && cpuRuntime !== runtimes.sequential)
       return { missing: `${path} brings a pool of threads of its own (expected a build with OpenMP, or sequential)` }
     const isa: number = library.func('dnnl_get_effective_cpu_isa', 'int', [])()
-    return { path, version: text, bf16: (isa & bf16Isa) === bf16Isa, amx: (isa & amxIsa) === amxIsa }
+    return { path, version: text, bf16: (isa & BF16_ISA) === BF16_ISA, amx: (isa & AMX_ISA) === AMX_ISA }
   } catch (error) {
     return { missing: `${path} is not oneDNN (${error instanceof Error ? error.message : error})` }
   }

@@ -4,7 +4,7 @@
 import { RuntimeError } from '../contract.ts'
 import { addressOf } from '../ffi.ts'
 
-export const ok = 0
+export const OK = 0
 
 /** Something that runs on memory given as addresses. Use it at once: one that rests is forgotten some day. */
 export interface Runnable {
@@ -57,7 +57,7 @@ export class Primitive implements Runnable {
       this.last[i] = address
     }
     const status = this.execute(this.primitive, this.stream, this.memories.length, this.argsAddress)
-    if (status !== ok) throw new RuntimeError(`oneDNN failed to run a primitive (status ${status})`)
+    if (status !== OK) throw new RuntimeError(`oneDNN failed to run a primitive (status ${status})`)
   }
 }
 

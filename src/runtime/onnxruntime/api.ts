@@ -13,7 +13,7 @@ import { RuntimeError } from '../contract.ts'
 import { addressOf, type Pointer } from '../ffi.ts'
 import { openLibrary } from './library.ts'
 
-const apiVersion = 21
+const API_VERSION = 21
 /** The release whose behaviour the tests have seen; package.json pins it. */
 const testedVersion = '1.30'
 
@@ -115,7 +115,7 @@ const functions: Readonly<
   UnregisterAllocator: [177, p, [p, p]],
 }
 
-const pointerBytes = 8
+const POINTER_BYTES = 8
 
 /** The API of the library at `file`. @throws RuntimeError when it is not a usable ONNX Runtime. */
 export function openApi(file: string): OrtApi {
@@ -124,7 +124,7 @@ export function openApi(file: string): OrtApi {
   const asFunction = (address: Pointer, result: string, parameters: readonly string[]): any =>
     koffi.decode(address, koffi.proto(result, [...parameters]))
   const pointerAt = (address: Pointer, place: number): Pointer =>
-    BigInt(koffi.decode.uint64(address + BigInt(place * pointerBytes)))
+    BigInt(koffi.decode.uint64(address + BigInt(place * POINTER_BYTES)))
 
   let base: Pointer
   try {
@@ -135,7 +135,7 @@ export function openApi(file: string): OrtApi {
   // struct OrtApiBase { const OrtApi* (*GetApi)(uint32_t); const char* (*GetVersionString)(void); }
   const version: string = asFunction(pointerAt(base, 1), 'str', [])()
   const api: Pointer | null = version.startsWith(`${testedVersion}.`)
-    ? asFunction(pointerAt(base, 0), p, ['uint32'])(apiVersion)
+    ? asFunction(pointerAt(base, 0), p, ['uint32'])(API_VERSION)
     : null
   if (!api)
     throw new RuntimeError(
@@ -150,9 +150,9 @@ export function openApi(file: string): OrtApi {
 
 /** A place for a function to write one pointer or size. */
 export class Out {
-  readonly #cell = new BigUint64Array(1)
-  readonly address: Pointer = addressOf(this.#cell)
+  private readonly cell = new BigUint64Array(1)
+  readonly address: Pointer = addressOf(this.cell)
   get value(): Pointer {
-    return this.#cell[0] as bigint
+    return this.cell[0] as bigint
   }
 }

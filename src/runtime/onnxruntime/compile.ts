@@ -4,12 +4,12 @@ import type { Model } from '../../graph/model.ts'
 import { RuntimeError } from '../contract.ts'
 import { addressOf, type Pointer } from '../ffi.ts'
 import { Out } from './api.ts'
-import { type Environment, logSeverity } from './environment.ts'
+import { type Environment, LOG_SEVERITY } from './environment.ts'
 import { expectSuccess, explain, takeFailure } from './errors.ts'
 import { createProfileFolder, removeProfileFolder } from './profile.ts'
 import { Session } from './session.ts'
 
-const allOptimizations = 99
+const ALL_OPTIMIZATIONS = 99
 
 /** Compiles a model. @throws RuntimeError with the op and layer at fault */
 export async function compileSession(
@@ -46,8 +46,8 @@ async function createSession(
   const options = out.value
   const config = (key: string, value: string) => expectSuccess(api, api.AddSessionConfigEntry(options, key, value))
   try {
-    expectSuccess(api, api.SetSessionLogSeverityLevel(options, logSeverity))
-    expectSuccess(api, api.SetSessionGraphOptimizationLevel(options, allOptimizations))
+    expectSuccess(api, api.SetSessionLogSeverityLevel(options, LOG_SEVERITY))
+    expectSuccess(api, api.SetSessionGraphOptimizationLevel(options, ALL_OPTIMIZATIONS))
     expectSuccess(api, api.SetIntraOpNumThreads(options, threads))
     expectSuccess(api, api.SetInterOpNumThreads(options, 1))
     // A pattern is one block for all intermediates, planned anew for each set of shapes: slower here.

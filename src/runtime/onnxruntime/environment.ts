@@ -13,12 +13,12 @@ import { expectSuccess, takeFailure } from './errors.ts'
 import { libraryPath } from './library.ts'
 
 /** Fatal: errors come back as a status, and are told once, by us. */
-export const logSeverity = 4
-const arenaAllocator = 1
-const deviceAllocator = 0
-const defaultMemory = 0
+export const LOG_SEVERITY = 4
+const ARENA_ALLOCATOR = 1
+const DEVICE_ALLOCATOR = 0
+const DEFAULT_MEMORY = 0
 /** Extend by what is asked; the default doubles, and a large model then holds twice what it needs. */
-const sameAsRequested = 1
+const SAME_AS_REQUESTED = 1
 
 export interface Environment {
   readonly api: OrtApi
@@ -50,13 +50,13 @@ export function leave(): void {
 function create(): Environment {
   const api = openApi(libraryPath())
   const out = new Out()
-  const failure = takeFailure(api, api.CreateEnv(logSeverity, 'choir', out.address))
+  const failure = takeFailure(api, api.CreateEnv(LOG_SEVERITY, 'choir', out.address))
   if (failure) throw new RuntimeError(`cannot start ONNX Runtime: ${failure.message}`)
   const env = out.value
   expectSuccess(api, api.DisableTelemetryEvents(env))
-  expectSuccess(api, api.CreateCpuMemoryInfo(deviceAllocator, defaultMemory, out.address))
+  expectSuccess(api, api.CreateCpuMemoryInfo(DEVICE_ALLOCATOR, DEFAULT_MEMORY, out.address))
   const userMemory = out.value
-  expectSuccess(api, api.CreateCpuMemoryInfo(arenaAllocator, defaultMemory, out.address))
+  expectSuccess(api, api.CreateCpuMemoryInfo(ARENA_ALLOCATOR, DEFAULT_MEMORY, out.address))
   return { api, env, userMemory, arenaMemory: out.value }
 }
 
@@ -64,7 +64,7 @@ function openArena({ api, env, arenaMemory }: Environment): void {
   const out = new Out()
   const unlimited = 0
   const byDefault = -1
-  expectSuccess(api, api.CreateArenaCfg(unlimited, sameAsRequested, byDefault, byDefault, out.address))
+  expectSuccess(api, api.CreateArenaCfg(unlimited, SAME_AS_REQUESTED, byDefault, byDefault, out.address))
   try {
     expectSuccess(api, api.CreateAndRegisterAllocator(env, arenaMemory, out.value))
   } finally {

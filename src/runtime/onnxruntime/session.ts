@@ -31,87 +31,87 @@ export interface SessionParts {
 
 export class Session implements Executable {
   readonly model: Model
-  readonly #parts: SessionParts
-  readonly #inputNames: Strings
-  readonly #outputNames: Strings
-  readonly #bindings = new Set<SessionBinding>()
-  readonly #lifetime: Lifetime
-  #recording: Recording | undefined
+  private readonly parts: SessionParts
+  private readonly inputNames: Strings
+  private readonly outputNames: Strings
+  private readonly bindings = new Set<SessionBinding>()
+  private readonly lifetime: Lifetime
+  private recording: Recording | undefined
   /** Of the runs of our bindings; a staged program times its own. */
-  readonly #clock = new RunClock()
-  #lastBegin = 0
+  private readonly clock = new RunClock()
+  private lastBegin = 0
 
   constructor(parts: SessionParts) {
-    this.#parts = parts
+    this.parts = parts
     this.model = parts.model
-    this.#inputNames = stringArray(parts.model.inputs.map((port) => port.name))
-    this.#outputNames = stringArray(parts.model.outputs.map((port) => port.name))
-    this.#lifetime = new Lifetime('executable', () => this.#free())
+    this.inputNames = stringArray(parts.model.inputs.map((port) => port.name))
+    this.outputNames = stringArray(parts.model.outputs.map((port) => port.name))
+    this.lifetime = new Lifetime('executable', () => this.free())
   }
 
   bind(buffers: Readonly<Record<string, Buffer>>): SessionBinding {
-    this.#lifetime.expectUsable()
+    this.lifetime.expectUsable()
     checkBuffers([...this.model.inputs, ...this.model.outputs], buffers)
-    const { environment, session, model } = this.#parts
+    const { environment, session, model } = this.parts
     const binding: SessionBinding = new SessionBinding({
       environment,
       session,
       model,
-      inputNames: this.#inputNames,
-      outputNames: this.#outputNames,
+      inputNames: this.inputNames,
+      outputNames: this.outputNames,
       buffers: { ...buffers },
       onRun: (begin, end) => {
-        if (this.#recording) return
-        this.#lastBegin = begin
-        this.#clock.add(end - begin)
+        if (this.recording) return
+        this.lastBegin = begin
+        this.clock.add(end - begin)
       },
       onGone: () => {
-        this.#bindings.delete(binding)
-        this.#lifetime.end()
+        this.bindings.delete(binding)
+        this.lifetime.end()
       },
     })
-    this.#bindings.add(binding)
-    this.#lifetime.begin()
+    this.bindings.add(binding)
+    this.lifetime.begin()
     return binding
   }
 
   profile(): readonly NodeTime[] {
-    return this.#clock.scale(this.allNodes())
+    return this.clock.scale(this.allNodes())
   }
 
   /** Node times of all runs, whoever asked for them; ends the recording. */
   allNodes(): readonly NodeTime[] {
-    if (this.#recording) return this.#recording.nodes
-    this.#lifetime.expectUsable()
-    const { environment, session, model, profileFolder } = this.#parts
+    if (this.recording) return this.recording.nodes
+    this.lifetime.expectUsable()
+    const { environment, session, model, profileFolder } = this.parts
     if (profileFolder === undefined)
       throw new RuntimeError('no profile was recorded: create the runtime with { profile: true }')
-    this.#recording = endProfile(environment.api, session, model.origins)
-    return this.#recording.nodes
+    this.recording = endProfile(environment.api, session, model.origins)
+    return this.recording.nodes
   }
 
   resetProfile(): void {
-    this.#clock.reset()
+    this.clock.reset()
   }
 
   /** The nodes in the last of so many runs, when it was recorded; times in ms from the run's beginning. */
   lastNodes(runs: number): readonly StepEvent[] {
-    return this.#recording?.runs === runs ? this.#recording.last : []
+    return this.recording?.runs === runs ? this.recording.last : []
   }
 
   lastRun(): readonly StepEvent[] {
-    const begin = this.#lastBegin
-    const nodes = this.lastNodes(this.#clock.allRuns)
+    const begin = this.lastBegin
+    const nodes = this.lastNodes(this.clock.allRuns)
     return nodes.map((node) => ({ ...node, begin: begin + node.begin, end: begin + node.end }))
   }
 
   release(): void {
-    for (const binding of this.#bindings) binding.release()
-    this.#lifetime.release()
+    for (const binding of this.bindings) binding.release()
+    this.lifetime.release()
   }
 
-  #free(): void {
-    const { environment, session, profileFolder, onGone } = this.#parts
+  private free(): void {
+    const { environment, session, profileFolder, onGone } = this.parts
     environment.api.ReleaseSession(session)
     if (profileFolder !== undefined) removeProfileFolder(profileFolder)
     onGone()
@@ -132,75 +132,75 @@ interface BindingParts {
 }
 
 export class SessionBinding implements Binding {
-  readonly #parts: BindingParts
-  readonly #inputs: BigUint64Array
-  readonly #outputs: BigUint64Array
+  private readonly parts: BindingParts
+  private readonly inputs: BigUint64Array
+  private readonly outputs: BigUint64Array
   /** Of OrtApi.Run: a run is one foreign call with these. */
   readonly arguments: readonly [Pointer, null, Pointer, Pointer, number, Pointer, number, Pointer]
-  readonly #lifetime = new Lifetime('binding', () => this.#free())
+  private readonly lifetime = new Lifetime('binding', () => this.free())
 
   constructor(parts: BindingParts) {
-    this.#parts = parts
+    this.parts = parts
     const { environment, session, model, buffers } = parts
     const values = (ports: readonly Port[]) =>
       new BigUint64Array(ports.map((port) => createValue(environment, port, buffers[port.name] as Buffer)))
-    this.#inputs = values(model.inputs)
-    this.#outputs = values(model.outputs)
+    this.inputs = values(model.inputs)
+    this.outputs = values(model.outputs)
     this.arguments = [
       session,
       null,
       parts.inputNames.address,
-      addressOf(this.#inputs),
-      this.#inputs.length,
+      addressOf(this.inputs),
+      this.inputs.length,
       parts.outputNames.address,
-      this.#outputs.length,
-      addressOf(this.#outputs),
+      this.outputs.length,
+      addressOf(this.outputs),
     ]
   }
 
   run(): Promise<void> {
     return new Promise((resolve, reject) => {
-      this.#lifetime.expectIdle()
-      this.#lifetime.begin()
+      this.lifetime.expectIdle()
+      this.lifetime.begin()
       const begin = now()
       try {
-        this.#parts.environment.api.Run.async(...this.arguments, (error, status) => {
-          this.#parts.onRun(begin, now())
-          const failed = error ? new RuntimeError(`internal: foreign call failed: ${error}`) : this.#check(status)
-          this.#lifetime.end()
+        this.parts.environment.api.Run.async(...this.arguments, (error, status) => {
+          this.parts.onRun(begin, now())
+          const failed = error ? new RuntimeError(`internal: foreign call failed: ${error}`) : this.check(status)
+          this.lifetime.end()
           if (failed) reject(failed)
           else resolve()
         })
       } catch (error) {
-        this.#lifetime.end()
+        this.lifetime.end()
         throw new RuntimeError(`internal: foreign call failed: ${error}`)
       }
     })
   }
 
   runSync(): void {
-    this.#lifetime.expectIdle()
+    this.lifetime.expectIdle()
     const begin = now()
-    const status = this.#parts.environment.api.Run(...this.arguments)
-    this.#parts.onRun(begin, now())
-    const failed = this.#check(status)
+    const status = this.parts.environment.api.Run(...this.arguments)
+    this.parts.onRun(begin, now())
+    const failed = this.check(status)
     if (failed) throw failed
   }
 
   release(): void {
-    this.#lifetime.release()
+    this.lifetime.release()
   }
 
-  #check(status: Pointer | null): RuntimeError | undefined {
+  private check(status: Pointer | null): RuntimeError | undefined {
     if (!status) return undefined
-    const { environment, model } = this.#parts
+    const { environment, model } = this.parts
     const failure = takeFailure(environment.api, status)
     return failure && explain(failure, model.origins, 'run')
   }
 
-  #free(): void {
-    const { api } = this.#parts.environment
-    for (const values of [this.#inputs, this.#outputs]) for (const value of values) api.ReleaseValue(value)
-    this.#parts.onGone()
+  private free(): void {
+    const { api } = this.parts.environment
+    for (const values of [this.inputs, this.outputs]) for (const value of values) api.ReleaseValue(value)
+    this.parts.onGone()
   }
 }

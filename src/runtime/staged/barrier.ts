@@ -9,7 +9,7 @@ const TASK = 2
 const FAILED = 3
 const NONE = -1
 
-export const controlBytes = 64
+export const CONTROL_BYTES = 64
 
 /** Looks at the shared integer that many times before sleeping: some tens of microseconds. */
 const PATIENCE = 20_000

@@ -9,7 +9,7 @@ import { Worker } from 'node:worker_threads'
 import type { Precision } from '../contract.ts'
 import { RuntimeError } from '../contract.ts'
 import { kernelModule } from '../wasm/module.ts'
-import { controlBytes, Meeting } from './barrier.ts'
+import { CONTROL_BYTES, Meeting } from './barrier.ts'
 import type { CrewData, Failure, Order, Report, Script } from './script.ts'
 
 const built = new URL('../../../dist/runtime/', import.meta.url)
@@ -38,7 +38,7 @@ export class Crew {
   /** @throws RuntimeError when the threads have not been built, or cannot start. */
   static async start({ threads, ...options }: CrewOptions): Promise<Crew> {
     const wasm = await kernelModule()
-    const control = new SharedArrayBuffer(controlBytes)
+    const control = new SharedArrayBuffer(CONTROL_BYTES)
     const workers = Array.from({ length: threads }, (_, thread) => {
       const workerData: CrewData = { thread, threads, control, wasm, ...options }
       // Options of the process, a loader say, are not for these threads.

@@ -4,7 +4,7 @@
  */
 import type { Model, Origin } from '../../graph/model.ts'
 import type { StagedModel, ValueUse } from '../../graph/stages/contract.ts'
-import { type Arena, maxArenaBytes } from '../arena.ts'
+import { type Arena, MAX_ARENA_BYTES } from '../arena.ts'
 import { checkBuffers } from '../buffers.ts'
 import {
   type Binding,
@@ -78,10 +78,10 @@ export class StagedExecutable implements Executable {
     this.sessions = sessions
     this.plan = planMemory(model)
     this.scratchBytes = Math.max(0, ...model.stages.map((stage) => this.scratchOf(stage)))
-    if (this.memoryBytes > maxArenaBytes)
+    if (this.memoryBytes > MAX_ARENA_BYTES)
       throw new RuntimeError(
         `out of memory: the activations of a micro-batch need ${(this.memoryBytes / 2 ** 30).toFixed(2)} GiB ` +
-          `(at most ${maxArenaBytes / 2 ** 30}; use a smaller train.batch or more train.microBatches)`,
+          `(at most ${MAX_ARENA_BYTES / 2 ** 30}; use a smaller train.batch or more train.microBatches)`,
       )
   }
 

@@ -6,13 +6,13 @@
  */
 import type { Arena } from '../arena.ts'
 import {
+  ADAFACTOR_BLOCK,
   type AdafactorRange,
   type AdafactorSettings,
   type AdamwRange,
   type AdamwSettings,
   type ArenaKernels,
   type ArenaRange,
-  adafactorBlock,
   adafactorStateSize,
   blockRows,
   type RowScatter,
@@ -26,9 +26,9 @@ export async function createArenaKernels(threads: number): Promise<ArenaKernels>
 }
 
 /** Floats below which a part of a sum is not worth a call. */
-const leastPart = 512 * 1024
+const MIN_PART = 512 * 1024
 /** Parts of a sum, at most: they spread evenly over a machine's threads. */
-const mostParts = 128
+const MAX_PARTS = 128
 
 class WasmKernels implements ArenaKernels {
   readonly threads: number
@@ -65,7 +65,7 @@ class WasmKernels implements ArenaKernels {
     const total = matrices.reduce((sum, { count, size }) => sum + count * size, 0)
     // A thread takes whole matrices, so that each pass over one finds it in a cache; only those are cut
     // for which other threads would wait.
-    const isLarge = ({ size }: Stack) => this.threads > 1 && size > adafactorBlock && 8 * this.threads * size > total
+    const isLarge = ({ size }: Stack) => this.threads > 1 && size > ADAFACTOR_BLOCK && 8 * this.threads * size > total
     const large = matrices.filter(isLarge)
     if (large.length > 0) await this.adafactorInBlocks(large, settings)
     const small = matrices.filter((stack) => !isLarge(stack))
@@ -102,7 +102,7 @@ class WasmKernels implements ArenaKernels {
 
   async sumOfSquares(ranges: readonly ArenaRange[]): Promise<number> {
     const calls = ranges.flatMap(({ arena, start, count }) =>
-      cut(count, Math.min(mostParts, Math.ceil(count / leastPart))).map(
+      cut(count, Math.min(MAX_PARTS, Math.ceil(count / MIN_PART))).map(
         ({ from, length }): Call => ({ arena, args: [address(arena, start + from, length), length] }),
       ),
     )

@@ -5,7 +5,7 @@ import { createArena } from '../../runtime/cpu-arena.ts'
 import { createArenaKernels } from '../../runtime/wasm/arena-kernels.ts'
 import { randomFor } from '../random.ts'
 import { ParameterStore } from '../store.ts'
-import { adamw, adamwMoments } from './adamw.ts'
+import { ADAMW_MOMENTS, adamw } from './adamw.ts'
 import { gradientNorm } from './norm.ts'
 
 const specs: ParameterSpec[] = [
@@ -54,7 +54,7 @@ class PlainAdamW {
 }
 
 test('ten updates are those of a plain float64 AdamW; only parameters with decay shrink', async () => {
-  const store = new ParameterStore({ createArena }, specs, adamwMoments)
+  const store = new ParameterStore({ createArena }, specs, ADAMW_MOMENTS)
   const optimizer = adamw(kernels, store, config)
   for (const { name } of specs) fill(store.parameter(name))
   const plain = specs.map(({ name, decay }) =>
@@ -81,7 +81,7 @@ test('ten updates are those of a plain float64 AdamW; only parameters with decay
 })
 
 test('state is named after parameters, one tensor for every expert', () => {
-  const optimizer = adamw(kernels, new ParameterStore({ createArena }, specs, adamwMoments), config)
+  const optimizer = adamw(kernels, new ParameterStore({ createArena }, specs, ADAMW_MOMENTS), config)
   const names = optimizer.stateTensors().map(({ name }) => name)
   expect(names).toContain('experts.1.in.exp_avg')
   expect(names).toContain('experts.0.in.exp_avg_sq')
@@ -89,7 +89,7 @@ test('state is named after parameters, one tensor for every expert', () => {
 })
 
 test('padding between tensors stays zero, so ranges can be taken as a whole', async () => {
-  const store = new ParameterStore({ createArena }, specs, adamwMoments)
+  const store = new ParameterStore({ createArena }, specs, ADAMW_MOMENTS)
   for (const { name } of specs) for (const values of [store.parameter(name), store.gradient(name)]) values.fill(1)
   await adamw(kernels, store, config).update({ step: 1, learningRate: 0.1, gradientScale: 1 })
   let numbers = 0
@@ -99,7 +99,7 @@ test('padding between tensors stays zero, so ranges can be taken as a whole', as
 })
 
 test('the gradient norm is that of all gradients, and not finite when one is not', async () => {
-  const store = new ParameterStore({ createArena }, specs, adamwMoments)
+  const store = new ParameterStore({ createArena }, specs, ADAMW_MOMENTS)
   for (const { name } of specs) {
     fill(store.parameter(name))
     fill(store.gradient(name))

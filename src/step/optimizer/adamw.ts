@@ -10,7 +10,7 @@ import type { ParameterStore } from '../store.ts'
 import type { Optimizer } from './contract.ts'
 
 /** Regions of the store that AdamW needs besides parameters and gradients. */
-export const adamwMoments = 2
+export const ADAMW_MOMENTS = 2
 
 export function adamw(kernels: ArenaKernels, store: ParameterStore, config: TrainConfig['optimizer']): Optimizer {
   const { beta1, beta2, epsilon, weightDecay } = config

@@ -30,9 +30,9 @@ const decidingBasis = ({ tuning, capacity }: StudyResults): Basis => ({
 export class Runs {
   readonly results: StudyResults
   readonly basis: Basis
-  readonly #finished = new Map<string, FinishedRun[]>()
-  readonly #configs = new Map<string, Cell['config']>()
-  readonly #others = new Map<string, Runs>()
+  private readonly byArm = new Map<string, FinishedRun[]>()
+  private readonly configs = new Map<string, Cell['config']>()
+  private readonly others = new Map<string, Runs>()
 
   constructor(results: StudyResults, basis: Basis = decidingBasis(results)) {
     this.results = results
@@ -40,11 +40,11 @@ export class Runs {
     const tuned = new Set(results.cells.filter(({ rate, record }) => rate === 'best' && record).map(({ arm }) => arm))
     for (const { arm, rate, record } of results.cells) {
       if (rate !== (basis.rate === 'best' && tuned.has(arm) ? 'best' : 'common') || record === null) continue
-      this.#configs.set(arm, record.config)
+      this.configs.set(arm, record.config)
       if (record.status !== 'finished' || !Number.isFinite(this.lossOf(record))) continue
-      this.#finished.set(arm, [...(this.#finished.get(arm) ?? []), runUnder(record, basis.capacity)])
+      this.byArm.set(arm, [...(this.byArm.get(arm) ?? []), runUnder(record, basis.capacity)])
     }
-    for (const records of this.#finished.values()) records.sort((a, b) => a.seed - b.seed)
+    for (const records of this.byArm.values()) records.sort((a, b) => a.seed - b.seed)
   }
 
   /** The same results on another basis. */
@@ -52,8 +52,8 @@ export class Runs {
     const wanted = { ...this.basis, ...basis }
     if (wanted.rate === this.basis.rate && wanted.capacity === this.basis.capacity) return this
     const key = `${wanted.rate} ${wanted.capacity}`
-    const runs = this.#others.get(key) ?? new Runs(this.results, wanted)
-    this.#others.set(key, runs)
+    const runs = this.others.get(key) ?? new Runs(this.results, wanted)
+    this.others.set(key, runs)
     return runs
   }
 
@@ -80,20 +80,20 @@ export class Runs {
 
   /** In the order of seeds. */
   finished(arm: string): readonly FinishedRun[] {
-    return this.#finished.get(arm) ?? []
+    return this.byArm.get(arm) ?? []
   }
 
   /** Seeds that both finished. Losses a token of different text or tokens cannot be compared. */
   pairs({ baseline, arm }: Contrast): Pair[] {
-    return this.#both({ baseline, arm }).filter((pair) => pair.baseline.corpus === pair.arm.corpus)
+    return this.both({ baseline, arm }).filter((pair) => pair.baseline.corpus === pair.arm.corpus)
   }
 
   /** Pairs that `pairs` leaves out since the two runs saw different text. */
   unlike(contrast: Contrast): number {
-    return this.#both(contrast).length - this.pairs(contrast).length
+    return this.both(contrast).length - this.pairs(contrast).length
   }
 
-  #both({ baseline, arm }: Contrast): Pair[] {
+  private both({ baseline, arm }: Contrast): Pair[] {
     const others = new Map(this.finished(baseline).map((run) => [run.seed, run]))
     return this.finished(arm).flatMap((run) => {
       const other = others.get(run.seed)
@@ -116,7 +116,7 @@ export class Runs {
       const inner = prefix in settings ? valueAt(settings[prefix], parts.slice(length)) : undefined
       if (inner !== undefined) return inner
     }
-    return valueAt(this.#configs.get(arm), parts)
+    return valueAt(this.configs.get(arm), parts)
   }
 
   /** `fallback` when it is not known. */

@@ -5,7 +5,7 @@ import { flat, over } from './settings.ts'
 import type { Specification } from './specification.ts'
 
 /** More arms are a mistake in a grid. */
-const MOST_ARMS = 1000
+const MAX_ARMS = 1000
 
 /** Fields that a study sets itself, or that must be the same for losses to be comparable. */
 const ownedBy: Readonly<Record<string, string>> = {
@@ -27,10 +27,8 @@ export interface Arms {
 /** @throws UsageError when there are no arms, too many, two of a name, or settings that are not theirs to make */
 export function armsOf({ set, arms, grid, timedOnly }: Specification): Arms {
   const combinations = Object.values(grid).reduce((count, values) => count * values.length, 1)
-  if (combinations > MOST_ARMS)
-    throw new UsageError(
-      `invalid grid: ${combinations} combinations (at most ${MOST_ARMS}; leave out fields or values)`,
-    )
+  if (combinations > MAX_ARMS)
+    throw new UsageError(`invalid grid: ${combinations} combinations (at most ${MAX_ARMS}; leave out fields or values)`)
   const named = new Map<string, Settings>()
   const add = (name: string, settings: Settings) => {
     if (named.has(name)) throw new UsageError(`invalid study: two arms are called "${name}"`)

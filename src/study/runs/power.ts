@@ -8,7 +8,7 @@ import tQuantile from '@stdlib/stats-base-dists-t-quantile'
 const LEVEL = 0.05
 const POWER = 0.8
 /** More are not found in any study. */
-const MOST_SEEDS = 10_000
+const MAX_SEEDS = 10_000
 
 /**
  * Chance that a t with so many degrees of freedom and this noncentrality is beyond its 5 % points.
@@ -55,7 +55,7 @@ export function seedsFor(effect: number, deviation: number): number {
   let [low, high] = [1, 2]
   // An effect that `detectableEffect` gave is found by the same seeds, whatever its last digit.
   const isEnough = (seeds: number) => power((effect * Math.sqrt(seeds)) / deviation, seeds - 1) >= POWER - 1e-9
-  while (!isEnough(high) && high < MOST_SEEDS) [low, high] = [high, high * 2]
+  while (!isEnough(high) && high < MAX_SEEDS) [low, high] = [high, high * 2]
   while (high - low > 1) {
     const middle = Math.floor((low + high) / 2)
     if (isEnough(middle)) high = middle

@@ -18,7 +18,7 @@ import { withThreads } from './timings.ts'
 import type { RunJob } from './workers.ts'
 
 /** So many failures of the same kind, one after the other, are no accident. */
-const MOST_FAILURES = 8
+const MAX_FAILURES = 8
 
 export interface RunsContext {
   readonly grid: Grid
@@ -153,11 +153,11 @@ export class Runs {
   private refuseEndlessFailure(record: RunRecord): void {
     if (record.status === 'finished') this.anyFinished = true
     this.failures = record.status === 'failed' ? [...this.failures, record.error] : []
-    const last = this.failures.slice(-MOST_FAILURES)
+    const last = this.failures.slice(-MAX_FAILURES)
     // The same error in another folder, with other numbers, is the same.
     const alike = new Set(last.map((error) => error.replace(/\S*[\\/]\S*|\d+/g, '')))
-    if (last.length === MOST_FAILURES && alike.size === 1 && !this.anyFinished)
-      throw new RunError(`the last ${MOST_FAILURES} runs failed in the same way: ${last[0]}`)
+    if (last.length === MAX_FAILURES && alike.size === 1 && !this.anyFinished)
+      throw new RunError(`the last ${MAX_FAILURES} runs failed in the same way: ${last[0]}`)
   }
 }
 

@@ -13,7 +13,7 @@ import type { Sweep } from '../grid/grid.ts'
 import { heldOutLoss } from '../results/held-out.ts'
 import type { Ledger } from '../results/ledger.ts'
 
-const MOST_EXTENSIONS = 2
+const MAX_EXTENSIONS = 2
 
 interface Trial {
   readonly multiple: number
@@ -41,7 +41,7 @@ export function stateOf(sweep: Sweep, ledger: Ledger, rule: CapacityRule): Sweep
     const isDone = trials.every(({ loss }) => loss !== undefined)
     const best = isDone ? bestOf(trials) : undefined
     const edge = best === undefined ? null : best === trials[0] ? 'lowest' : best === trials.at(-1) ? 'highest' : null
-    if (edge === null || extensions === MOST_EXTENSIONS)
+    if (edge === null || extensions === MAX_EXTENSIONS)
       return {
         cells: trials.flatMap(({ cells }) => cells),
         tuning: best === undefined ? null : tuningOf(sweep, trials, best),

@@ -17,7 +17,7 @@ type Document = { readonly metadata?: Metadata }
 
 /** Widths of a period that read well. */
 const widths = [1, 2, 5, 10, 20, 25, 50, 100, 200, 250, 500, 1000]
-const usualPeriods = 10
+const USUAL_PERIODS = 10
 
 /**
  * Years in equal spans that begin at multiples of their width, about ten of them: `1775–1799`. Spans
@@ -29,7 +29,7 @@ export function periodsOf(documents: readonly Document[]): DocumentLabels {
   const first = known.reduce((a, b) => Math.min(a, b), Infinity)
   const last = known.reduce((a, b) => Math.max(a, b), -Infinity)
   const spans = (width: number) => Math.floor(last / width) - Math.floor(first / width) + 1
-  const apart = (width: number) => Math.abs(Math.log(spans(width) / usualPeriods))
+  const apart = (width: number) => Math.abs(Math.log(spans(width) / USUAL_PERIODS))
   const width = widths.reduce((best, width) => (apart(width) < apart(best) ? width : best), 1)
   const nameOf = (span: number) => (width === 1 ? `${span}` : `${span * width}–${(span + 1) * width - 1}`)
   const spanOf = years.map((year) => (year === undefined ? undefined : Math.floor(year / width)))
@@ -46,7 +46,7 @@ function yearOf(value: Metadata[string] | undefined): number | undefined {
 }
 
 /** Parties with fewer documents than this share of all (or than two) are too few to tell from their speakers. */
-const fewShare = 0.02
+const FEW_SHARE = 0.02
 
 /** Parties by name, the one with most documents first; those with few documents are `other`, at the end. */
 export function partiesOf(documents: readonly Document[]): DocumentLabels {
@@ -56,7 +56,7 @@ export function partiesOf(documents: readonly Document[]): DocumentLabels {
   })
   const counts = new Map<string, number>()
   for (const party of parties) if (party !== undefined) counts.set(party, (counts.get(party) ?? 0) + 1)
-  const least = Math.max(2, fewShare * documents.length)
+  const least = Math.max(2, FEW_SHARE * documents.length)
   const byCount = [...counts].sort(([a, m], [b, n]) => n - m || (a < b ? -1 : 1))
   const names = byCount.filter(([name, count]) => count >= least && name !== other).map(([name]) => name)
   const withOther = names.length < counts.size ? [...names, other] : names

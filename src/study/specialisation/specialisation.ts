@@ -17,7 +17,7 @@ import { type Assignments, collectAssignments, type RouterChoices, tabulate } fr
 import { type DocumentLabels, partiesOf, periodsOf } from './document-labels.ts'
 
 /** Tokens listed for an expert. */
-const listed = 12
+const LISTED_TOKENS = 12
 /** Shuffles that a value by chance is the mean of. Those of documents only add up rows of a small table. */
 const shuffles = { documents: 200, tokens: 5 }
 
@@ -131,7 +131,7 @@ function expertProfiles(routers: readonly RouterChoices[], views: Views): Expert
   for (const [r, { layer }] of routers.entries())
     keptInLayer.set(layer, (keptInLayer.get(layer) ?? 0) + sum(kept[r] as Float64Array))
   return routers.flatMap(({ layer, prototype, experts }, r) => {
-    const top = typicalTokens(views.byToken[r] as Table, listed)
+    const top = typicalTokens(views.byToken[r] as Table, LISTED_TOKENS)
     return Array.from({ length: experts }, (_, e): ExpertProfile => {
       const inLayer = keptInLayer.get(layer) as number
       return {

@@ -36,9 +36,9 @@ export interface App {
 }
 
 /** Bytes of a question: more than any text that is looked at. */
-const largestQuestion = 1 << 20
+const MAX_REQUEST_BYTES = 1 << 20
 /** Bytes of an answer of numbers. The page asks for a stretch of snapshots at a time. */
-const largestAnswer = 1 << 26
+const MAX_RESPONSE_BYTES = 1 << 26
 
 export function createApp({ collection, tracing, page, access: rules }: AppParts): App {
   const app = new Hono()
@@ -54,7 +54,7 @@ export function createApp({ collection, tracing, page, access: rules }: AppParts
     await next()
     if (!c.res.headers.has('cache-control')) c.res.headers.set('cache-control', 'no-store')
   })
-  app.post('/api/*', bodyLimit({ maxSize: largestQuestion, onError: tooLarge }))
+  app.post('/api/*', bodyLimit({ maxSize: MAX_REQUEST_BYTES, onError: tooLarge }))
 
   app.get('/api/collection', (c) => c.json(collection.describe()))
   app.get('/api/events', (c) => events.answer(c))
@@ -90,7 +90,7 @@ function problem(c: Context, { message, status }: ProblemError): Response | Prom
 }
 
 const tooLarge = (): never => {
-  throw new ProblemError(413, `A question has ${largestQuestion} bytes at most.`)
+  throw new ProblemError(413, `A question has ${MAX_REQUEST_BYTES} bytes at most.`)
 }
 
 function addRuns(app: Hono, collection: Watched): void {
@@ -180,10 +180,10 @@ function routerOf(collection: Watched, c: Context): { run: WatchedRun; router: n
 /** A row is as wide as the widest: a file may have one of 16,384 experts, and thousands of one. */
 function refuseLarge(name: string, value: number, floats: number): void {
   const bytes = floats * Float32Array.BYTES_PER_ELEMENT
-  if (bytes > largestAnswer)
+  if (bytes > MAX_RESPONSE_BYTES)
     throw new ProblemError(
       400,
-      `invalid ${name}: ${value} (at most ${largestAnswer} bytes at a time; this is ${bytes})`,
+      `invalid ${name}: ${value} (at most ${MAX_RESPONSE_BYTES} bytes at a time; this is ${bytes})`,
     )
 }
 

@@ -8,7 +8,7 @@ import { streamSSE } from 'hono/streaming'
 import type { Change } from '../api.ts'
 
 /** Milliseconds between signs of life: proxies close what is silent, and a page that is gone is noticed. */
-const heartbeat_ms = 15_000
+const HEARTBEAT_MS = 15_000
 
 export class Events {
   private readonly streams = new Set<() => void>()
@@ -42,7 +42,7 @@ export class Events {
             const woken = new Promise<void>((resolve) => {
               wake = resolve
             })
-            if (!(await within(heartbeat_ms, woken))) await stream.write(': still here\n\n')
+            if (!(await within(HEARTBEAT_MS, woken))) await stream.write(': still here\n\n')
             continue
           }
           const change = pending

@@ -37,9 +37,9 @@ export interface WatchServer {
 
 /** TensorBoard has 6006; more than so many servers on a machine are a mistake. */
 const ports = { first: 6007, tried: 50 }
-const shortestToken = 8
+const MIN_TOKEN_LENGTH = 8
 /** Bytes: an address may name thousands of runs, which Node's 16 KiB do not hold. */
-const longestHead = 256 << 10
+const MAX_HEAD_BYTES = 256 << 10
 
 /**
  * Serves folders until it is closed.
@@ -85,7 +85,7 @@ export async function serveWatched(
 ): Promise<WatchServer> {
   refuseOpenDoor(place)
   const { host = '127.0.0.1', token } = place
-  const server = createServer({ maxHeaderSize: longestHead })
+  const server = createServer({ maxHeaderSize: MAX_HEAD_BYTES })
   const port = await listen(server, host, place.port)
   const processes = new TraceProcesses(places)
   const app = createApp({ collection, tracing: new RunTracing(processes), page, access: { port, token } })
@@ -105,8 +105,8 @@ export async function serveWatched(
 }
 
 function refuseOpenDoor({ host = '127.0.0.1', token }: Place): void {
-  if (token !== undefined && token.length < shortestToken)
-    throw new UsageError(`invalid --token: it has ${token.length} characters (expected at least ${shortestToken})`)
+  if (token !== undefined && token.length < MIN_TOKEN_LENGTH)
+    throw new UsageError(`invalid --token: it has ${token.length} characters (expected at least ${MIN_TOKEN_LENGTH})`)
   if (token === undefined && !isLoopback(host))
     throw new UsageError(
       `invalid --host: "${host}" lets other machines read these runs; add --token "$(openssl rand -hex 16)", ` +

@@ -7,12 +7,12 @@
 import type { RoutingHistory, TokenTrace } from '../api.ts'
 import { readInside } from '../runs/confined.ts'
 import { leadingStep, parsed } from '../runs/routing-history.ts'
-import { emptyRow, expertsOf, MOST_EXPERTS, type Row, type Snapshot, Snapshots } from '../runs/snapshots.ts'
+import { emptyRow, expertsOf, MAX_EXPERTS, type Row, type Snapshot, Snapshots } from '../runs/snapshots.ts'
 import { type TraceRecord, traceRecord } from './trace-record.ts'
 import { recordedTokens } from './trace-tokens.ts'
 
 /** Bytes of a rank's step to look at: more than the tokens that are shown take. */
-const MOST_READ = 64 << 20
+const MAX_READ = 64 << 20
 
 /** Where the lines of a step lie in a file. */
 interface Stretch {
@@ -105,7 +105,7 @@ export class RouterTrace {
     if (!snapshot) throw new RangeError(`internal: no snapshot ${index} of ${this.snapshots.complete.length}`)
     const records: TraceRecord[] = []
     for (const { file, start, end } of this.places.get(snapshot) ?? []) {
-      const bytes = await readInside(this.root, this.files[file] ?? '', Math.min(end - start, MOST_READ), start)
+      const bytes = await readInside(this.root, this.files[file] ?? '', Math.min(end - start, MAX_READ), start)
       for (const line of bytes?.toString().split('\n') ?? []) {
         const fields = parsed(Buffer.from(line))
         const record = fields?.step === snapshot.step ? traceRecord(fields) : undefined
@@ -118,7 +118,7 @@ export class RouterTrace {
   private count(snapshot: Snapshot, { layer, module, chosen }: TraceRecord): boolean {
     let most = 0
     for (const experts of chosen) for (const expert of experts) if (expert > most) most = expert
-    if (most >= MOST_EXPERTS) {
+    if (most >= MAX_EXPERTS) {
       this.strange++
       return false
     }

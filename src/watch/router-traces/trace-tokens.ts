@@ -7,8 +7,8 @@ import type { RouterInfo, TokenRouter, TokenTrace } from '../api.ts'
 import type { TraceRecord } from './trace-record.ts'
 
 /** Tokens and their choices to show at most. */
-const MOST_TOKENS = 4096
-const MOST_CHOICES = 4_000_000
+const MAX_TOKENS = 4096
+const MAX_CHOICES = 4_000_000
 
 export function recordedTokens(
   run: string,
@@ -24,7 +24,7 @@ export function recordedTokens(
   const all = counts.length > 0 ? Math.min(...counts) : 0
   const choices = chosen.reduce((sum, tokens) => sum + mostChoices(tokens), 0)
   // A token of very many choices would give as many to every other.
-  const tokens = Math.min(all, MOST_TOKENS, Math.floor(MOST_CHOICES / Math.max(1, choices)))
+  const tokens = Math.min(all, MAX_TOKENS, Math.floor(MAX_CHOICES / Math.max(1, choices)))
   return {
     run,
     step,

@@ -10,11 +10,11 @@ import { isRouterTrace } from '../router-traces/trace-record.ts'
 import { readInside } from './confined.ts'
 import type { Found } from './run.ts'
 import { isRunConfig } from './run-config.ts'
-import { LONGEST_CONFIG } from './run-directory-reader.ts'
+import { MAX_CONFIG_BYTES } from './run-directory-reader.ts'
 
-const DEEPEST = 6
+const MAX_DEPTH = 6
 /** Entries of folders to look at below a root: enough for thousands of runs, and an end to any other folder. */
-const MOST_ENTRIES = 20_000
+const MAX_ENTRIES = 20_000
 const SKIPPED: ReadonlySet<string> = new Set(['node_modules', 'checkpoints'])
 /** What a run directory has beside its configuration. */
 const BESIDE: ReadonlySet<string> = new Set(['routing.jsonl', 'checkpoints', 'tokenizer.json', '.lock'])
@@ -35,7 +35,7 @@ export class Discovery {
     this.isComplete = true
     const found = new Map<string, Discovered>()
     for (const root of roots) {
-      this.left = MOST_ENTRIES
+      this.left = MAX_ENTRIES
       for (const run of await this.below(root, root, 0)) if (!found.has(run.id)) found.set(run.id, run)
     }
     return [...found.values()]
@@ -62,7 +62,7 @@ export class Discovery {
     if (await this.isRun(root, folder, names)) return [{ ...found, kind: 'choir' }]
     const traces = await this.tracesIn(root, folder, entries)
     const runs: Discovered[] = traces.length > 0 ? [{ ...found, kind: 'trace', files: traces }] : []
-    if (depth === DEEPEST) return runs
+    if (depth === MAX_DEPTH) return runs
     for (const entry of entries)
       if (entry.isDirectory() && !SKIPPED.has(entry.name) && !entry.name.startsWith('.'))
         runs.push(...(await this.below(root, join(folder, entry.name), depth + 1)))
@@ -75,7 +75,7 @@ export class Discovery {
     const path = join(folder, 'config.json')
     // A damaged configuration is a run's where a run's other files lie beside it.
     return this.verdict(path, async () => {
-      const text = (await readInside(root, path, LONGEST_CONFIG))?.toString()
+      const text = (await readInside(root, path, MAX_CONFIG_BYTES))?.toString()
       if (text === undefined) return false
       return isRunConfig(text) ?? (folder === root || [...names].some((name) => BESIDE.has(name)))
     })

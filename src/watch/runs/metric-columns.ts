@@ -16,10 +16,10 @@ import { capacityScalars } from '../../run/capacity-scalars.ts'
 
 const KINDS: ReadonlySet<string> = new Set(['train', 'eval'])
 /** More fields than a record of any version has: a file of invented names must not fill the memory. */
-const MOST_FIELDS = 256
-const LONGEST_NAME = 100
+const MAX_FIELDS = 256
+const MAX_NAME_LENGTH = 100
 /** Numbers of a table: 128 MiB, at most twice that while columns grow; or 20 metrics over 800,000 lines. */
-const MOST_NUMBERS = 1 << 24
+const MAX_NUMBERS = 1 << 24
 
 /** Numbers by row; NaN in every row that was not set. Memory is touched only as far as there are rows. */
 class Column {
@@ -151,7 +151,7 @@ export class MetricTable {
   private known(name: string): Column | undefined {
     const found = this.columns.get(name)
     if (found) return found
-    if (this.columns.size >= MOST_FIELDS || name.length > LONGEST_NAME) {
+    if (this.columns.size >= MAX_FIELDS || name.length > MAX_NAME_LENGTH) {
       this.isNarrowed = true
       return undefined
     }
@@ -185,7 +185,7 @@ export class MetricColumns {
   private firstProblem: string | undefined
 
   /** @param mostNumbers That a table may hold. */
-  constructor(mostNumbers = MOST_NUMBERS) {
+  constructor(mostNumbers = MAX_NUMBERS) {
     this.mostNumbers = mostNumbers
   }
 
@@ -222,7 +222,7 @@ export class MetricColumns {
 
   private tooMuch(): string | undefined {
     for (const [kind, { stride, isNarrowed }] of this.tables) {
-      if (isNarrowed) return `fields beyond ${MOST_FIELDS}, or of more than ${LONGEST_NAME} characters, are left out`
+      if (isNarrowed) return `fields beyond ${MAX_FIELDS}, or of more than ${MAX_NAME_LENGTH} characters, are left out`
       if (stride > 1) return `there are so many numbers that every ${stride} lines of kind ${kind} are shown as one`
     }
     return undefined

@@ -4,7 +4,7 @@
  * by their first bytes and never parsed, and after the first snapshot the size of the file tells how many that will be.
  */
 import { isFields } from '../../config/fields.ts'
-import { emptyRow, expertsOf, MOST_EXPERTS, measures, type Row, Snapshots } from './snapshots.ts'
+import { emptyRow, expertsOf, MAX_EXPERTS, measures, type Row, Snapshots } from './snapshots.ts'
 
 /** What is known of the routers from the configuration. */
 export interface ExpectedRouters {
@@ -97,7 +97,7 @@ export function parsed(line: Buffer): Record<string, unknown> | undefined {
 function rowOf(record: Record<string, unknown>): Row | undefined {
   const { tokens_per_expert: before, kept_per_expert: after = before } = record
   if (!Array.isArray(before) || !Array.isArray(after)) return undefined
-  if (before.length === 0 || before.length !== after.length || before.length > MOST_EXPERTS) return undefined
+  if (before.length === 0 || before.length !== after.length || before.length > MAX_EXPERTS) return undefined
   const row = emptyRow(before.length)
   for (let expert = 0; expert < before.length; expert++) {
     row[expert] = numberOr(before[expert], 0)

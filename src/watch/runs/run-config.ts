@@ -49,14 +49,14 @@ export function readRunConfig(text: string): KnownConfig {
   const found = {
     ...unknownConfig,
     // Not assigned one by one: a field may have any name, `__proto__` too.
-    fields: Object.fromEntries(sections.flatMap((name) => flat(stored[name], name)).slice(0, MOST_FIELDS)),
+    fields: Object.fromEntries(sections.flatMap((name) => flat(stored[name], name)).slice(0, MAX_FIELDS)),
     created: Number.isNaN(created) ? null : created,
   }
   try {
     const { model, train } = parseRunConfig(text, 'config.json')
-    if (model.layers > MOST_LAYERS)
+    if (model.layers > MAX_LAYERS)
       throw new UsageError(
-        `invalid model.layers: ${model.layers} (the dashboard shows models of ${MOST_LAYERS} at most)`,
+        `invalid model.layers: ${model.layers} (the dashboard shows models of ${MAX_LAYERS} at most)`,
       )
     const layers = Array.from({ length: model.layers }, (_, layer) => routedModules(model, layer).length)
     const routers = layers.reduce((sum, count) => sum + count, 0)
@@ -66,26 +66,26 @@ export function readRunConfig(text: string): KnownConfig {
   } catch (error) {
     const { steps } = isFields(stored.train) ? stored.train : {}
     const known = typeof steps === 'number' && steps > 0 ? steps : null
-    return { ...found, steps: known, problem: `config.json: ${(error as Error).message.slice(0, LONGEST_PROBLEM)}` }
+    return { ...found, steps: known, problem: `config.json: ${(error as Error).message.slice(0, MAX_PROBLEM_LENGTH)}` }
   }
 }
 
 /** More than any model has: a table of the tensors of 10^9 layers would take all memory, and the server with it. */
-const MOST_LAYERS = 512
-const MOST_FIELDS = 500
+const MAX_LAYERS = 512
+const MAX_FIELDS = 500
 /** A name is sent with each of its fields, to every page, with every change. */
-const LONGEST_NAME = 200
-const LONGEST_TEXT = 500
-const LONGEST_PROBLEM = 2000
-const DEEPEST = 8
+const MAX_NAME_LENGTH = 200
+const MAX_TEXT_LENGTH = 500
+const MAX_PROBLEM_LENGTH = 2000
+const MAX_DEPTH = 8
 
 function flat(value: unknown, path: string, depth = 0): [string, string | number | boolean | null][] {
-  if (path.length > LONGEST_NAME) return []
-  if (isFields(value) && depth < DEEPEST)
+  if (path.length > MAX_NAME_LENGTH) return []
+  if (isFields(value) && depth < MAX_DEPTH)
     return Object.entries(value).flatMap(([key, below]) => flat(below, `${path}.${key}`, depth + 1))
   if (value === null || typeof value === 'number' || typeof value === 'boolean') return [[path, value]]
   const text = typeof value === 'string' ? value : Array.isArray(value) ? value.map(shown).join(',') : shown(value)
-  return [[path, text.slice(0, LONGEST_TEXT)]]
+  return [[path, text.slice(0, MAX_TEXT_LENGTH)]]
 }
 
 /** An element of a list; what is nested deeper than any configuration is not looked into. */

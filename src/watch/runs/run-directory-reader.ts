@@ -17,7 +17,7 @@ import { type SeriesQuery, seriesOf } from './series.ts'
 import { LineTail } from './tail.ts'
 
 /** A configuration takes some kilobytes. */
-export const LONGEST_CONFIG = 1 << 20
+export const MAX_CONFIG_BYTES = 1 << 20
 
 const REFUSED = 'cannot be read (no permission, no plain file, or a link that leads outside)'
 
@@ -190,7 +190,7 @@ export class RunDirectoryReader implements PolledRun {
     const stamp = now ? `${now.ino} ${now.size} ${now.mtimeMs}` : ''
     if (stamp === this.configStamp) return
     this.configChanged = now?.mtimeMs ?? 0
-    const text = (await readInside(this.found.root, path, LONGEST_CONFIG))?.toString()
+    const text = (await readInside(this.found.root, path, MAX_CONFIG_BYTES))?.toString()
     // What cannot be read now may be the next time: a network file system fails, a user allows it.
     const isRefused = now !== undefined && text === undefined
     this.configStamp = isRefused ? 'refused' : stamp

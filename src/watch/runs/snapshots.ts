@@ -23,10 +23,10 @@ export const measures = [
 /** Loads before drops [experts], loads after [experts], then the measures; NaN for one that is not known. */
 export type Row = Float32Array
 
-const MOST_KEPT = 2048
+const MAX_KEPT = 2048
 /** More than any model has: a file of invented routers must not fill the memory. */
-const MOST_ROUTERS = 1024
-export const MOST_EXPERTS = 16_384
+const MAX_ROUTERS = 1024
+export const MAX_EXPERTS = 16_384
 
 export interface Snapshot {
   readonly step: number
@@ -103,7 +103,7 @@ export class Snapshots {
   /** Starts with keeping every so many only, as expected for a file that holds `count` snapshots of these bytes. */
   expect(count: number, bytesEach: number): void {
     if (this.stride > 1) return
-    while (count / this.stride > MOST_KEPT || (count / this.stride) * bytesEach > this.memory) this.stride *= 2
+    while (count / this.stride > MAX_KEPT || (count / this.stride) * bytesEach > this.memory) this.stride *= 2
     this.dropThinned()
   }
 
@@ -218,7 +218,7 @@ export class Snapshots {
     const number = this.numbers.get(key) ?? this.appeared.length
     const known = this.appeared[number]
     if (known && known.experts >= experts) return number
-    if (!known && number >= MOST_ROUTERS) return undefined
+    if (!known && number >= MAX_ROUTERS) return undefined
     this.numbers.set(key, number)
     this.appeared[number] = { layer, module, experts, prototypes: this.prototypes }
     // A change of shape: numbers that a reader holds are no longer where they were.
@@ -232,7 +232,7 @@ export class Snapshots {
   }
 
   private makeRoom(): void {
-    while (this.kept.length > MOST_KEPT || (this.bytes > this.memory && this.kept.length > 1)) {
+    while (this.kept.length > MAX_KEPT || (this.bytes > this.memory && this.kept.length > 1)) {
       this.stride *= 2
       this.dropThinned()
     }

@@ -13,7 +13,7 @@ import { openInside } from './confined.ts'
 
 /** Bytes read at once: what is done with them takes about a millisecond, and several files may come at the same time. */
 const PIECE = 128 << 10
-const LONGEST_LINE = 8 << 20
+const MAX_LINE_BYTES = 8 << 20
 /** Bytes at the beginning, and before the place reached, that tell a file from one rewritten under the same name. */
 const REMEMBERED = 256
 const GONE: ReadonlySet<string> = new Set(['ENOENT', 'ENOTDIR'])
@@ -141,7 +141,7 @@ export class LineTail {
 
   /** A line ends with these bytes. */
   private end(rest: Buffer): void {
-    if (this.isTooLong || this.partialBytes + rest.length > LONGEST_LINE) this.skipped++
+    if (this.isTooLong || this.partialBytes + rest.length > MAX_LINE_BYTES) this.skipped++
     else this.receiver.line(this.partialBytes > 0 ? Buffer.concat([...this.partial, rest]) : rest, this.lineStart)
     this.drop()
     this.isTooLong = false
@@ -149,7 +149,7 @@ export class LineTail {
 
   private hold(rest: Buffer): void {
     if (rest.length === 0 || this.isTooLong) return
-    this.isTooLong = this.partialBytes + rest.length > LONGEST_LINE
+    this.isTooLong = this.partialBytes + rest.length > MAX_LINE_BYTES
     if (this.isTooLong) this.drop()
     else {
       // The piece is read into again.

@@ -14,7 +14,7 @@ import { from, logY, seedBands, to } from './settings.ts'
 import { ValueTable } from './value-table.tsx'
 
 /** More than a large card has pixels. */
-const mostPoints = 1600
+const MAX_POINTS = 1600
 
 interface CardProps {
   readonly metric: string
@@ -26,7 +26,7 @@ export function Card({ metric, large = false }: CardProps) {
   const card = useRef<HTMLElement>(null)
   const inSight = useSignal(false)
   const asTable = useSignal(false)
-  const loader = useMemo(() => new SeriesLoader(metric, large ? mostPoints : mostPoints / 2), [metric, large])
+  const loader = useMemo(() => new SeriesLoader(metric, large ? MAX_POINTS : MAX_POINTS / 2), [metric, large])
 
   useEffect(() => {
     const element = card.current

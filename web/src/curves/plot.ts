@@ -35,7 +35,7 @@ export interface PlotEvents {
 }
 
 /** Least pixels that are a drag and not a click. */
-const leastDrag = 4
+const MIN_DRAG = 4
 
 let shared: Painter | null = null
 const painter = (): Painter => {
@@ -44,51 +44,51 @@ const painter = (): Painter => {
 }
 
 export class Plot {
-  readonly #plot: uPlot
-  #content: PlotContent
-  #isGone = false
-  #emphasised: string | null = null
-  #wanted: Picture | null = null
-  #painted: { readonly picture: Picture; readonly bitmap: ImageBitmap } | null = null
+  private readonly plot: uPlot
+  private content: PlotContent
+  private isGone = false
+  private emphasised: string | null = null
+  private wanted: Picture | null = null
+  private painted: { readonly picture: Picture; readonly bitmap: ImageBitmap } | null = null
 
   constructor(host: HTMLElement, look: PlotLook, content: PlotContent, events: PlotEvents) {
-    this.#content = content
-    this.#plot = new uPlot(this.#options(host, look, events), dataOf(content), host)
+    this.content = content
+    this.plot = new uPlot(this.options(host, look, events), dataOf(content), host)
     const leave = () => events.hover(null)
-    this.#plot.over.addEventListener('pointerleave', leave)
+    this.plot.over.addEventListener('pointerleave', leave)
   }
 
   show(content: PlotContent): void {
-    this.#content = content
-    this.#plot.batch(() => {
-      this.#plot.setData(dataOf(content), false)
-      this.#plot.setScale('x', { ...content.x })
-      this.#plot.setScale('y', { ...content.y })
-      this.#plot.redraw(false, true)
+    this.content = content
+    this.plot.batch(() => {
+      this.plot.setData(dataOf(content), false)
+      this.plot.setScale('x', { ...content.x })
+      this.plot.setScale('y', { ...content.y })
+      this.plot.redraw(false, true)
     })
   }
 
   /** Draws the line of this run above all others. */
   emphasise(run: string | null): void {
-    const { lines } = this.#content
-    const before = lineOf(lines, this.#emphasised)
-    this.#emphasised = run
-    if (lineOf(lines, run) !== before) this.#plot.redraw(false, false)
+    const { lines } = this.content
+    const before = lineOf(lines, this.emphasised)
+    this.emphasised = run
+    if (lineOf(lines, run) !== before) this.plot.redraw(false, false)
   }
 
   resize(width: number, height: number): void {
-    if (this.#plot.width !== width || this.#plot.height !== height) this.#plot.setSize({ width, height })
+    if (this.plot.width !== width || this.plot.height !== height) this.plot.setSize({ width, height })
   }
 
   destroy(): void {
     // uPlot may still draw once: what it planned before.
-    this.#isGone = true
+    this.isGone = true
     painter().forget(this)
-    this.#painted?.bitmap.close()
-    this.#plot.destroy()
+    this.painted?.bitmap.close()
+    this.plot.destroy()
   }
 
-  #options(host: HTMLElement, { axis, log, ink }: PlotLook, { zoom, hover }: PlotEvents): uPlot.Options {
+  private options(host: HTMLElement, { axis, log, ink }: PlotLook, { zoom, hover }: PlotEvents): uPlot.Options {
     const common = {
       stroke: ink.quiet,
       font: `11px ${fontFamily}`,
@@ -102,8 +102,8 @@ export class Plot {
       padding: [8, 14, 0, 0],
       legend: { show: false },
       scales: {
-        x: { time: false, auto: false, ...this.#content.x },
-        y: { auto: false, distr: log ? 3 : 1, ...this.#content.y },
+        x: { time: false, auto: false, ...this.content.x },
+        y: { auto: false, distr: log ? 3 : 1, ...this.content.y },
       },
       series: [{}, { show: true, points: { show: false }, paths: () => null }],
       axes: [
@@ -123,7 +123,7 @@ export class Plot {
       cursor: {
         y: false,
         points: { show: false },
-        drag: { x: true, y: false, setScale: false, dist: leastDrag },
+        drag: { x: true, y: false, setScale: false, dist: MIN_DRAG },
         sync: {
           key: 'curves',
           scales: ['x', null],
@@ -139,11 +139,11 @@ export class Plot {
         },
       },
       hooks: {
-        draw: [(plot) => this.#paint(plot, { log, ink })],
+        draw: [(plot) => this.paint(plot, { log, ink })],
         setSelect: [
           (plot) => {
             const { left, width } = plot.select
-            if (width < leastDrag) return
+            if (width < MIN_DRAG) return
             zoom({ min: plot.posToVal(left, 'x'), max: plot.posToVal(left + width, 'x') })
             plot.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false)
           },
@@ -162,9 +162,9 @@ export class Plot {
     }
   }
 
-  #paint({ bbox, ctx: canvas }: uPlot, { log, ink }: Pick<PlotLook, 'log' | 'ink'>): void {
-    if (this.#isGone) return
-    const { lines, x, y } = this.#content
+  private paint({ bbox, ctx: canvas }: uPlot, { log, ink }: Pick<PlotLook, 'log' | 'ink'>): void {
+    if (this.isGone) return
+    const { lines, x, y } = this.content
     const box = inPixels(bbox)
     const { width, height } = box
     const unit = uPlot.pxRatio
@@ -172,25 +172,25 @@ export class Plot {
     const frame = { box, x, y, log }
     if (painter().hasFailed) paint(surface, lines, frame, unit)
     else {
-      this.#want({ lines, x, y, log, size: { width, height }, unit })
-      if (this.#painted) {
-        const { picture, bitmap } = this.#painted
+      this.want({ lines, x, y, log, size: { width, height }, unit })
+      if (this.painted) {
+        const { picture, bitmap } = this.painted
         const place = placeIn(frame, picture)
         surface.within(box, () => canvas.drawImage(bitmap, place.left, place.top, place.width, place.height))
       }
     }
-    const line = lineOf(lines, this.#emphasised)
+    const line = lineOf(lines, this.emphasised)
     if (line && lines.length > 1) paintAbove(surface, line, frame, unit, ink.back)
   }
 
-  #want(picture: Picture): void {
+  private want(picture: Picture): void {
     const { width, height } = picture.size
-    if (width < 1 || height < 1 || (this.#wanted && isSame(this.#wanted, picture))) return
-    this.#wanted = picture
+    if (width < 1 || height < 1 || (this.wanted && isSame(this.wanted, picture))) return
+    this.wanted = picture
     painter().want(this, picture, (bitmap) => {
-      this.#painted?.bitmap.close()
-      this.#painted = bitmap && { picture, bitmap }
-      this.#plot.redraw(false, false)
+      this.painted?.bitmap.close()
+      this.painted = bitmap && { picture, bitmap }
+      this.plot.redraw(false, false)
     })
   }
 }

@@ -4,7 +4,7 @@ import { type XAxis, xAxes } from '../../../src/watch/api.ts'
 import { Segments } from '../controls/segments.tsx'
 import { onKeys } from '../shell/shortcuts.tsx'
 import { axisTitles, xText } from './drawing/ticks.ts'
-import { from, logY, mostSmoothing, search, seedBands, showOver, smoothing, to, wholeRange, xAxis } from './settings.ts'
+import { from, logY, MAX_SMOOTHING, search, seedBands, showOver, smoothing, to, wholeRange, xAxis } from './settings.ts'
 
 export function SettingsBar() {
   const field = useRef<HTMLInputElement>(null)
@@ -33,7 +33,7 @@ export function SettingsBar() {
         <input
           type="range"
           min={0}
-          max={mostSmoothing}
+          max={MAX_SMOOTHING}
           step={0.01}
           value={smoothing.value}
           onInput={(event) => (smoothing.value = event.currentTarget.valueAsNumber)}

@@ -17,7 +17,7 @@ export const pinned = inAddress<readonly string[]>('pinned', list, [])
 /** The metric that is shown on all of the window. */
 export const enlarged = inAddress('metric', text, '', true)
 
-export const mostSmoothing = 0.99
+export const MAX_SMOOTHING = 0.99
 
 export function zoomTo(range: readonly [from: number, to: number] | null): void {
   batch(() => {
@@ -42,7 +42,7 @@ export const toggled = (values: readonly string[], value: string): readonly stri
 
 // An address can say anything.
 effect(() => {
-  const within = Math.max(0, Math.min(mostSmoothing, smoothing.value))
+  const within = Math.max(0, Math.min(MAX_SMOOTHING, smoothing.value))
   untracked(() => {
     smoothing.value = within
     if (from.value !== null && to.value !== null && from.value >= to.value) wholeRange()

@@ -40,13 +40,13 @@ export function Tooltip({ place, title, readings: shown, of }: TooltipProps) {
 }
 
 /** Room that it may need. */
-const width = 400
-const gap = 14
+const WIDTH = 400
+const GAP = 14
 
 /** On the side of the pointer where there is room in the window; it may leave the card. */
 function beside({ left, top }: HoverPlace) {
-  if (left + gap + width <= innerWidth) return { top: `${top}px`, left: `${left + gap}px` }
-  if (left - gap - width >= 0) return { top: `${top}px`, right: `${innerWidth - left + gap}px` }
+  if (left + GAP + WIDTH <= innerWidth) return { top: `${top}px`, left: `${left + GAP}px` }
+  if (left - GAP - WIDTH >= 0) return { top: `${top}px`, right: `${innerWidth - left + GAP}px` }
   return { top: `${top}px`, [left < innerWidth / 2 ? 'right' : 'left']: '6px' }
 }
 

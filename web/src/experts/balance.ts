@@ -7,11 +7,11 @@
 /** From here on an expert gets more than any usual capacity factor lets through. */
 import { percent } from '../../../src/text/numbers.ts'
 
-export const overloadedFrom = 2
+export const OVERLOADED_FROM = 2
 
-export const unmarked = 0
-export const dead = 1
-export const overloaded = 2
+export const UNMARKED = 0
+export const DEAD = 1
+export const OVERLOADED = 2
 
 /** Before drops, or what was kept. */
 export const stages = ['before', 'after'] as const
@@ -57,13 +57,13 @@ export function meanLoad(loads: Float32Array, offset: number, experts: number): 
 
 /** Of demand, thus before drops, whichever stage is shown. */
 export function markOf(tokens: number, mean: number): number {
-  if (tokens === 0) return dead
-  return tokens >= overloadedFrom * mean ? overloaded : unmarked
+  if (tokens === 0) return DEAD
+  return tokens >= OVERLOADED_FROM * mean ? OVERLOADED : UNMARKED
 }
 
 /** As it is read out: `1.8 times the mean, 12 % dropped`. */
 export function inWords({ tokens, overMean, dropRate }: Load): string {
   if (tokens === 0) return 'dead, no tokens'
   const dropped = dropRate > 0 ? `${percent(dropRate)} dropped` : 'none dropped'
-  return `${overMean.toFixed(1)} times the mean, ${dropped}${overMean >= overloadedFrom ? ', overloaded' : ''}`
+  return `${overMean.toFixed(1)} times the mean, ${dropped}${overMean >= OVERLOADED_FROM ? ', overloaded' : ''}`
 }

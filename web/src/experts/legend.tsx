@@ -1,7 +1,7 @@
 /** What colours and marks mean. */
 import { useRef } from 'preact/hooks'
 import { loadColor } from '../palette.ts'
-import { overloadedFrom } from './balance.ts'
+import { OVERLOADED_FROM } from './balance.ts'
 import { useSurface } from './heat-map/surface.ts'
 
 const ticks = [
@@ -31,7 +31,7 @@ export function Legend() {
         <b aria-hidden="true">×</b> dead: no tokens
       </span>
       <span>
-        <b aria-hidden="true">○</b> overloaded: {overloadedFrom}× or more before drops
+        <b aria-hidden="true">○</b> overloaded: {OVERLOADED_FROM}× or more before drops
       </span>
     </div>
   )

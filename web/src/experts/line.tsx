@@ -21,7 +21,7 @@ interface LineProps {
   readonly moveTo: (snapshot: number) => void
 }
 
-const height = 44
+const HEIGHT = 44
 
 export function Line({ title, hint, values, after, reference, show, at, moveTo }: LineProps) {
   const box = useRef<HTMLDivElement>(null)
@@ -63,7 +63,7 @@ export function Line({ title, hint, values, after, reference, show, at, moveTo }
         <canvas
           ref={canvas}
           width={Math.round((surface?.width ?? 0) * (surface?.ratio ?? 1))}
-          height={Math.round(height * (surface?.ratio ?? 1))}
+          height={Math.round(HEIGHT * (surface?.ratio ?? 1))}
           role="img"
           aria-label={`${title} over the snapshots`}
           onPointerDown={(event) => {
@@ -87,12 +87,12 @@ function drawLines(
 ) {
   const { ratio } = surface
   const width = surface.width * ratio
-  context.clearRect(0, 0, width, height * ratio)
+  context.clearRect(0, 0, width, HEIGHT * ratio)
   const style = getComputedStyle(box)
   let highest = reference ?? 0
   for (const line of lines) for (let i = 0; i < line.length; i++) highest = Math.max(highest, line[i] ?? 0)
   const room = 3 * ratio
-  const y = (value: number) => height * ratio - room - (value / (highest || 1)) * (height * ratio - 2 * room)
+  const y = (value: number) => HEIGHT * ratio - room - (value / (highest || 1)) * (HEIGHT * ratio - 2 * room)
   if (reference !== undefined) {
     context.fillStyle = style.color
     context.globalAlpha = 0.25

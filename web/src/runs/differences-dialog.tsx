@@ -7,20 +7,20 @@ import { Swatch } from './swatch.tsx'
 import { differencesShown } from './table-state.ts'
 
 /** More columns than anybody reads. */
-const most = 24
+const MAX_RUNS = 24
 
 export function DifferencesDialog() {
   const all = shownRuns.value
-  const compared = all.slice(0, most)
+  const compared = all.slice(0, MAX_RUNS)
   const rows = differences(compared)
   const close = () => {
     differencesShown.value = false
   }
   return (
     <Dialog title={`What differs between ${compared.length} runs`} close={close}>
-      {all.length > most && (
+      {all.length > MAX_RUNS && (
         <p class="quiet">
-          The first {most} of the {all.length} runs that are shown.
+          The first {MAX_RUNS} of the {all.length} runs that are shown.
         </p>
       )}
       {rows.length === 0 && <p>Their configurations are the same.</p>}

@@ -9,19 +9,19 @@ import { pointAt, pointed } from '../store.ts'
 import { Row } from './row.tsx'
 import { columns, order, rows, shownIds, showOnly, sortWith, toggleShown } from './table-state.ts'
 
-const rowHeight = 34
-const headHeight = 30
+const ROW_HEIGHT = 34
+const HEAD_HEIGHT = 30
 /** Rows above and below those in sight. */
-const margin = 6
+const MARGIN = 6
 
 export function RunsTable() {
   const box = useRef<HTMLDivElement>(null)
   const top = useSignal(0)
   const height = useSignal(600)
   const active = useSignal<string | null>(null)
-  const first = useComputed(() => Math.max(0, Math.floor(top.value / rowHeight) - margin))
+  const first = useComputed(() => Math.max(0, Math.floor(top.value / ROW_HEIGHT) - MARGIN))
   const last = useComputed(() =>
-    Math.min(rows.value.length, Math.ceil((top.value + height.value) / rowHeight) + margin),
+    Math.min(rows.value.length, Math.ceil((top.value + height.value) / ROW_HEIGHT) + MARGIN),
   )
 
   useLayoutEffect(() => {
@@ -103,14 +103,14 @@ function Space({ rows: count, width }: { readonly rows: number; readonly width: 
   if (count <= 0) return null
   return (
     <tr>
-      <td class="space" colSpan={width} style={{ height: `${count * rowHeight}px` }} />
+      <td class="space" colSpan={width} style={{ height: `${count * ROW_HEIGHT}px` }} />
     </tr>
   )
 }
 
 function intoSight(box: HTMLDivElement, index: number): void {
-  const above = index * rowHeight
-  const below = above + rowHeight + headHeight - box.clientHeight
+  const above = index * ROW_HEIGHT
+  const below = above + ROW_HEIGHT + HEAD_HEIGHT - box.clientHeight
   if (box.scrollTop > above) box.scrollTop = above
   else if (box.scrollTop < below) box.scrollTop = below
 }

@@ -5,8 +5,8 @@ import { RunsPanel } from '../runs/runs-panel.tsx'
 import { Icon } from './icon.tsx'
 
 const key = 'choir.sidebar'
-const least = 240
-const most = 1200
+const MIN_WIDTH = 240
+const MAX_WIDTH = 1200
 const narrow = matchMedia('(max-width: 900px)')
 const isNarrow = signal(narrow.matches)
 narrow.addEventListener('change', () => {
@@ -17,7 +17,7 @@ export const drawerOpen = signal(false)
 const width = signal(within(Number(localStorage.getItem(key) ?? 470)))
 
 function within(pixels: number): number {
-  return Number.isFinite(pixels) ? Math.round(Math.max(least, Math.min(most, pixels))) : least
+  return Number.isFinite(pixels) ? Math.round(Math.max(MIN_WIDTH, Math.min(MAX_WIDTH, pixels))) : MIN_WIDTH
 }
 
 effect(() => {
@@ -67,8 +67,8 @@ function Splitter() {
       aria-label="Width of the runs"
       aria-orientation="vertical"
       aria-valuenow={width.value}
-      aria-valuemin={least}
-      aria-valuemax={most}
+      aria-valuemin={MIN_WIDTH}
+      aria-valuemax={MAX_WIDTH}
       onPointerDown={(event) => event.currentTarget.setPointerCapture(event.pointerId)}
       onPointerMove={(event) => {
         if (event.currentTarget.hasPointerCapture(event.pointerId)) width.value = within(event.clientX)

@@ -18,7 +18,7 @@ export const choice = inAddress('choice', index, 0)
 export const marked = inAddress('mark', optional(index), null)
 export const numbers = inAddress('numbers', flag, false)
 
-const addressHolds = 2000
+const MAX_ADDRESS_LENGTH = 2000
 const key = 'choir:text'
 const short = inAddress('text', text, '', true)
 const long = signal(sessionStorage.getItem(key) ?? '')
@@ -27,7 +27,7 @@ const long = signal(sessionStorage.getItem(key) ?? '')
 export const pasted = computed(() => short.value || long.value)
 
 export function paste(given: string): void {
-  const fits = given.length < addressHolds
+  const fits = given.length < MAX_ADDRESS_LENGTH
   batch(() => {
     source.value = 'text'
     short.value = fits ? given : ''

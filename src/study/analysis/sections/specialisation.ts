@@ -18,8 +18,8 @@ const subjects = ['token', 'year', 'party'] as const
 type Subject = (typeof subjects)[number]
 
 /** Layers whose experts are shown, and experts of a layer in the table of tokens. */
-const MOST_LAYERS = 4
-const MOST_EXPERTS = 8
+const MAX_LAYERS = 4
+const MAX_EXPERTS = 8
 
 export function specialisationSection(runs: Runs): Section | null {
   const { specialisations } = runs.results
@@ -179,7 +179,7 @@ function heat(
   columns: readonly string[],
   valuesOf: (profile: Specialisation['experts'][number]) => readonly number[],
 ): HeatFigure | null {
-  const layers = layersOf(one, MOST_LAYERS)
+  const layers = layersOf(one, MAX_LAYERS)
   if (columns.length === 0 || layers.length === 0) return null
   return {
     kind: 'figure',
@@ -213,7 +213,7 @@ function tokens(runs: Runs, one: Specialisation): Table | null {
     one.experts
       .filter((expert) => expert.layer === layer && expert.tokens.length > 0)
       .toSorted((a, b) => b.share - a.share)
-      .slice(0, MOST_EXPERTS)
+      .slice(0, MAX_EXPERTS)
       .map((expert) => [
         `layer ${layer}, expert ${expert.expert}`,
         percent(expert.share),

@@ -18,7 +18,7 @@ export interface Band {
 }
 
 /** More than a screen has pixels. */
-const mostPlaces = 3000
+const MAX_PLACES = 3000
 
 type Points = Pick<Series, 'x' | 'y'>
 
@@ -42,7 +42,7 @@ export function bandOver(series: readonly Points[]): Band {
 /** All places of all runs, evenly thinned out when there are very many; the last one stays. */
 function places(series: readonly Points[]): readonly number[] {
   const all = [...new Set(series.flatMap(({ x }) => x))].sort((one, other) => one - other)
-  const every = Math.ceil(all.length / mostPlaces)
+  const every = Math.ceil(all.length / MAX_PLACES)
   return every <= 1 ? all : all.filter((_, index) => index % every === 0 || index === all.length - 1)
 }
 

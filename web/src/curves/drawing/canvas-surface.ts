@@ -4,14 +4,14 @@ import { type Box, fontFamily, type Letters, type Stroke, type Surface } from '.
 type Context = CanvasRenderingContext2D | OffscreenCanvasRenderingContext2D
 
 export class CanvasSurface implements Surface {
-  readonly #canvas: Context
+  private readonly canvas: Context
 
   constructor(canvas: Context) {
-    this.#canvas = canvas
+    this.canvas = canvas
   }
 
   line(points: readonly number[], { color, width, dash = [], opacity = 1 }: Stroke): void {
-    const canvas = this.#canvas
+    const canvas = this.canvas
     canvas.globalAlpha = opacity
     if (points.length === 2) {
       canvas.fillStyle = color
@@ -23,7 +23,7 @@ export class CanvasSurface implements Surface {
       canvas.lineWidth = width
       canvas.lineJoin = 'round'
       canvas.setLineDash(dash as number[])
-      this.#trace(points)
+      this.trace(points)
       canvas.stroke()
       canvas.setLineDash([])
     }
@@ -31,20 +31,20 @@ export class CanvasSurface implements Surface {
   }
 
   area(points: readonly number[], color: string, opacity: number): void {
-    this.#canvas.globalAlpha = opacity
-    this.#canvas.fillStyle = color
-    this.#trace(points)
-    this.#canvas.fill()
-    this.#canvas.globalAlpha = 1
+    this.canvas.globalAlpha = opacity
+    this.canvas.fillStyle = color
+    this.trace(points)
+    this.canvas.fill()
+    this.canvas.globalAlpha = 1
   }
 
   box({ left, top, width, height }: Box, color: string): void {
-    this.#canvas.fillStyle = color
-    this.#canvas.fillRect(left, top, width, height)
+    this.canvas.fillStyle = color
+    this.canvas.fillRect(left, top, width, height)
   }
 
   text(text: string, x: number, y: number, { color, size, anchor, bold = false, upward = false }: Letters): void {
-    const canvas = this.#canvas
+    const canvas = this.canvas
     canvas.save()
     canvas.fillStyle = color
     canvas.font = `${bold ? '600 ' : ''}${size}px ${fontFamily}`
@@ -56,17 +56,17 @@ export class CanvasSurface implements Surface {
   }
 
   within({ left, top, width, height }: Box, draw: () => void): void {
-    this.#canvas.save()
-    this.#canvas.beginPath()
-    this.#canvas.rect(left, top, width, height)
-    this.#canvas.clip()
+    this.canvas.save()
+    this.canvas.beginPath()
+    this.canvas.rect(left, top, width, height)
+    this.canvas.clip()
     draw()
-    this.#canvas.restore()
+    this.canvas.restore()
   }
 
-  #trace(points: readonly number[]): void {
-    this.#canvas.beginPath()
-    this.#canvas.moveTo(points[0] ?? 0, points[1] ?? 0)
-    for (let i = 2; i < points.length; i += 2) this.#canvas.lineTo(points[i] as number, points[i + 1] as number)
+  private trace(points: readonly number[]): void {
+    this.canvas.beginPath()
+    this.canvas.moveTo(points[0] ?? 0, points[1] ?? 0)
+    for (let i = 2; i < points.length; i += 2) this.canvas.lineTo(points[i] as number, points[i + 1] as number)
   }
 }

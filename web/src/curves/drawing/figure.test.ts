@@ -1,7 +1,7 @@
 import { SaxesParser } from 'saxes'
 import { describe, expect, it } from 'vitest'
 import { toCsv } from '../series/csv.ts'
-import { drawFigure, type Figure, figureHeight, figureWidth } from './figure.ts'
+import { drawFigure, FIGURE_WIDTH, type Figure, figureHeight } from './figure.ts'
 import { type Frame, pieces } from './paint.ts'
 import { SvgSurface } from './svg-surface.ts'
 
@@ -24,7 +24,7 @@ const figure = (y: (number | null)[]): Figure => ({
 const ink = { back: '#fff', text: '#000', quiet: '#555', grid: '#ddd' }
 
 function svg(drawn: Figure): { text: string; elements: string[]; texts: string[] } {
-  const surface = new SvgSurface(figureWidth, figureHeight(drawn))
+  const surface = new SvgSurface(FIGURE_WIDTH, figureHeight(drawn))
   drawFigure(surface, drawn, ink)
   const elements: string[] = []
   const texts: string[] = []

@@ -22,26 +22,27 @@ export interface Ink {
   readonly grid: string
 }
 
-export const figureWidth = 960
-const plotHeight = 480
-const left = 76
-const right = 24
-const top = 48
-const below = 52
-const legendRow = 20
-const legendColumns = 3
+export const FIGURE_WIDTH = 960
+const PLOT_HEIGHT = 480
+const LEFT = 76
+const RIGHT = 24
+const TOP = 48
+const BELOW = 52
+const LEGEND_ROW = 20
+const LEGEND_COLUMNS = 3
 /** A legend of hundreds is none. */
-const mostInLegend = 60
+const MAX_LEGEND_ENTRIES = 60
 
-const legendHeight = (lines: number) => Math.ceil(Math.min(lines, mostInLegend + 1) / legendColumns) * legendRow + 12
+const legendHeight = (lines: number) =>
+  Math.ceil(Math.min(lines, MAX_LEGEND_ENTRIES + 1) / LEGEND_COLUMNS) * LEGEND_ROW + 12
 
-export const figureHeight = ({ lines }: Figure): number => top + plotHeight + below + legendHeight(lines.length)
+export const figureHeight = ({ lines }: Figure): number => TOP + PLOT_HEIGHT + BELOW + legendHeight(lines.length)
 
 export function drawFigure(surface: Surface, figure: Figure, ink: Ink): void {
-  const box = { left, top, width: figureWidth - left - right, height: plotHeight }
+  const box = { left: LEFT, top: TOP, width: FIGURE_WIDTH - LEFT - RIGHT, height: PLOT_HEIGHT }
   const frame: Frame = { box, x: figure.x, y: figure.y, log: figure.log }
-  surface.box({ left: 0, top: 0, width: figureWidth, height: figureHeight(figure) }, ink.back)
-  surface.text(figure.metric, left, 30, { color: ink.text, size: 16, anchor: 'start', bold: true })
+  surface.box({ left: 0, top: 0, width: FIGURE_WIDTH, height: figureHeight(figure) }, ink.back)
+  surface.text(figure.metric, LEFT, 30, { color: ink.text, size: 16, anchor: 'start', bold: true })
   drawAxes(surface, figure, frame, ink)
   paint(surface, figure.lines, frame, 1)
   drawLegend(surface, figure, ink)
@@ -66,11 +67,11 @@ function drawAxes(surface: Surface, { axis, x, y, log }: Figure, frame: Frame, i
 }
 
 function drawLegend(surface: Surface, { lines }: Figure, ink: Ink): void {
-  const width = (figureWidth - left - right) / legendColumns
-  const start = top + plotHeight + below + 12
-  lines.slice(0, mostInLegend).forEach(({ name, style, y }, index) => {
-    const x = left + (index % legendColumns) * width
-    const base = start + Math.floor(index / legendColumns) * legendRow
+  const width = (FIGURE_WIDTH - LEFT - RIGHT) / LEGEND_COLUMNS
+  const start = TOP + PLOT_HEIGHT + BELOW + 12
+  lines.slice(0, MAX_LEGEND_ENTRIES).forEach(({ name, style, y }, index) => {
+    const x = LEFT + (index % LEGEND_COLUMNS) * width
+    const base = start + Math.floor(index / LEGEND_COLUMNS) * LEGEND_ROW
     surface.line([x, base - 4, x + 22, base - 4], { color: style.color, width: 3, dash: style.dash })
     const last = y.findLast((value) => value !== null)
     // Isolated (U+2068, U+2069): a name that is read from right to left does not turn the number round.
@@ -80,9 +81,13 @@ function drawLegend(surface: Surface, { lines }: Figure, ink: Ink): void {
       anchor: 'start',
     })
   })
-  if (lines.length <= mostInLegend) return
-  const base = start + Math.floor(mostInLegend / legendColumns) * legendRow
-  surface.text(`and ${lines.length - mostInLegend} more`, left, base, { color: ink.quiet, size: 12, anchor: 'start' })
+  if (lines.length <= MAX_LEGEND_ENTRIES) return
+  const base = start + Math.floor(MAX_LEGEND_ENTRIES / LEGEND_COLUMNS) * LEGEND_ROW
+  surface.text(`and ${lines.length - MAX_LEGEND_ENTRIES} more`, LEFT, base, {
+    color: ink.quiet,
+    size: 12,
+    anchor: 'start',
+  })
 }
 
 /** Digits of a tick are few by themselves; an exponent where zeros would fill the axis. */

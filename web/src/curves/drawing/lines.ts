@@ -106,7 +106,7 @@ export function rangeOfX(lines: readonly Line[]): Range | null {
 export const isCrowd = (lines: readonly Line[]): boolean => lines.length > 40
 
 /** Raw values stretch the range of y by this share of it at most, on each side: a spike must not rule. */
-const rawStretch = 0.25
+const RAW_STRETCH = 0.25
 
 /** Of lines and bands within the range of x, with some room. */
 export function rangeOfY(lines: readonly Line[], x: Range, log: boolean): Range | null {
@@ -114,7 +114,7 @@ export function rangeOfY(lines: readonly Line[], x: Range, log: boolean): Range 
   const seen = extent(lines, x, scale, ({ y, band }) => (band ? [y, band.low, band.high] : [y]))
   if (!seen) return null
   const raw = isCrowd(lines) ? null : extent(lines, x, scale, (line) => (line.raw ? [line.raw] : []))
-  const most = rawStretch * (seen.max - seen.min)
+  const most = RAW_STRETCH * (seen.max - seen.min)
   const min = Math.max(Math.min(seen.min, raw?.min ?? seen.min), seen.min - most)
   const max = Math.min(Math.max(seen.max, raw?.max ?? seen.max), seen.max + most)
   return roomy(min, max, log ? (exponent) => 10 ** exponent : (value) => value)

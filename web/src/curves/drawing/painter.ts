@@ -27,49 +27,49 @@ export interface PaintWorker {
 export class Painter {
   /** Nothing comes of a worker that cannot be loaded or has no canvas: what is to be seen must be painted otherwise. */
   hasFailed = false
-  readonly #worker: PaintWorker
+  private readonly worker: PaintWorker
   /** By who wants it, in the order in which they began to wait. */
-  readonly #wanted = new Map<object, { readonly picture: Picture; readonly paint: Paint }>()
-  #painting: { readonly owner: object; readonly paint: Paint } | null = null
+  private readonly wanted = new Map<object, { readonly picture: Picture; readonly paint: Paint }>()
+  private painting: { readonly owner: object; readonly paint: Paint } | null = null
 
   constructor(worker: PaintWorker) {
-    this.#worker = worker
-    worker.onmessage = ({ data }) => this.#painted(data)
-    worker.onerror = () => this.#failed()
+    this.worker = worker
+    worker.onmessage = ({ data }) => this.painted(data)
+    worker.onerror = () => this.failed()
   }
 
   /** Calls `paint` with the picture, which is then the owner's to close, unless the owner wants another before. */
   want(owner: object, picture: Picture, paint: Paint): void {
-    this.#wanted.set(owner, { picture, paint })
-    if (!this.#painting) this.#next()
+    this.wanted.set(owner, { picture, paint })
+    if (!this.painting) this.next()
   }
 
   forget(owner: object): void {
-    this.#wanted.delete(owner)
-    if (this.#painting?.owner === owner) this.#painting = { owner, paint: (bitmap) => bitmap?.close() }
+    this.wanted.delete(owner)
+    if (this.painting?.owner === owner) this.painting = { owner, paint: (bitmap) => bitmap?.close() }
   }
 
-  #next(): void {
-    const [first] = this.#wanted
+  private next(): void {
+    const [first] = this.wanted
     if (!first) return
     const [owner, { picture, paint }] = first
-    this.#wanted.delete(owner)
-    this.#painting = { owner, paint }
-    this.#worker.postMessage(picture)
+    this.wanted.delete(owner)
+    this.painting = { owner, paint }
+    this.worker.postMessage(picture)
   }
 
-  #painted(bitmap: ImageBitmap): void {
-    const painting = this.#painting
-    this.#painting = null
-    this.#next()
+  private painted(bitmap: ImageBitmap): void {
+    const painting = this.painting
+    this.painting = null
+    this.next()
     painting?.paint(bitmap)
   }
 
-  #failed(): void {
+  private failed(): void {
     this.hasFailed = true
-    const waiting = [...(this.#painting ? [this.#painting] : []), ...this.#wanted.values()]
-    this.#painting = null
-    this.#wanted.clear()
+    const waiting = [...(this.painting ? [this.painting] : []), ...this.wanted.values()]
+    this.painting = null
+    this.wanted.clear()
     for (const { paint } of waiting) paint(null)
   }
 }

@@ -31,11 +31,11 @@ export function logTicks(min: number, max: number, count: number): readonly numb
   return inside.length >= 3 ? inside : linearTicks(min, max, count)
 }
 
-const minute = 60
-const hour = 60 * minute
+const MINUTE = 60
+const hour = 60 * MINUTE
 const day = 24 * hour
 const timeSteps = [1, 2, 5, 10, 15, 30].concat(
-  [1, 2, 5, 10, 15, 30].map((minutes) => minutes * minute),
+  [1, 2, 5, 10, 15, 30].map((minutes) => minutes * MINUTE),
   [1, 2, 3, 6, 12].map((hours) => hours * hour),
 )
 

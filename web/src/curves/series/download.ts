@@ -1,24 +1,24 @@
 /** Hands a card to the browser as a file. */
 import { CanvasSurface } from '../drawing/canvas-surface.ts'
-import { drawFigure, type Figure, figureHeight, figureWidth, type Ink } from '../drawing/figure.ts'
+import { drawFigure, FIGURE_WIDTH, type Figure, figureHeight, type Ink } from '../drawing/figure.ts'
 import { SvgSurface } from '../drawing/svg-surface.ts'
 
 /** Pixels of the picture in one of the drawing: sharp on paper and on fine screens. */
-const pngScale = 2
+const PNG_SCALE = 2
 
 export function downloadSvg(figure: Figure, ink: Ink): void {
-  const surface = new SvgSurface(figureWidth, figureHeight(figure))
+  const surface = new SvgSurface(FIGURE_WIDTH, figureHeight(figure))
   drawFigure(surface, figure, ink)
   save(new Blob([String(surface)], { type: 'image/svg+xml' }), fileName(figure.metric, 'svg'))
 }
 
 export function downloadPng(figure: Figure, ink: Ink): void {
   const canvas = document.createElement('canvas')
-  canvas.width = figureWidth * pngScale
-  canvas.height = figureHeight(figure) * pngScale
+  canvas.width = FIGURE_WIDTH * PNG_SCALE
+  canvas.height = figureHeight(figure) * PNG_SCALE
   const context = canvas.getContext('2d')
   if (!context) return
-  context.scale(pngScale, pngScale)
+  context.scale(PNG_SCALE, PNG_SCALE)
   drawFigure(new CanvasSurface(context), figure, ink)
   canvas.toBlob((blob) => {
     if (blob) save(blob, fileName(figure.metric, 'png'))

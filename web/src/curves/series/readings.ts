@@ -16,7 +16,7 @@ export interface Reading {
   readonly closest: boolean
 }
 
-const most = 12
+const MAX_LINES = 12
 
 /** A line counts up to a little beyond its ends, where its last value is still the nearest thing to know. */
 export function readings(lines: readonly Line[], place: HoverPlace, range: Range, log: boolean): readonly Reading[] {
@@ -31,7 +31,7 @@ export function readings(lines: readonly Line[], place: HoverPlace, range: Range
     if (log && value <= 0) continue
     found.push({ line, index, value })
   }
-  const near = found.sort((one, other) => distance(one, place, log) - distance(other, place, log)).slice(0, most)
+  const near = found.sort((one, other) => distance(one, place, log) - distance(other, place, log)).slice(0, MAX_LINES)
   const [closest] = near
   return near
     .map((reading) => ({ ...reading, closest: reading === closest }))

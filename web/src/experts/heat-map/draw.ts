@@ -4,25 +4,25 @@
  * dotted line along the cells.
  */
 import { loadColor } from '../../palette.ts'
-import { dead, overloaded } from '../balance.ts'
+import { DEAD, OVERLOADED } from '../balance.ts'
 import type { Axis } from './axis.ts'
 import type { Frame } from './frame.ts'
 
-const octaves = 3
-const steps = 192
+const OCTAVES = 3
+const STEPS = 192
 /** Below this many pixels of the screen (of 1 px each) a cell has no room for a sign. */
-const room = 6
+const ROOM = 6
 
 /** Colours of pixels, little endian, for each step of the scale. */
 export function paletteOf(dark: boolean): Uint32Array {
-  return Uint32Array.from({ length: steps + 1 }, (_, step) => {
-    const [red, green, blue] = loadColor(2 ** ((step / steps) * 2 * octaves - octaves), dark)
+  return Uint32Array.from({ length: STEPS + 1 }, (_, step) => {
+    const [red, green, blue] = loadColor(2 ** ((step / STEPS) * 2 * OCTAVES - OCTAVES), dark)
     return ((255 << 24) | (blue << 16) | (green << 8) | red) >>> 0
   })
 }
 
 const stepOf = (overMean: number) =>
-  overMean <= 0 ? 0 : Math.round((Math.max(-1, Math.min(1, Math.log2(overMean) / octaves)) * 0.5 + 0.5) * steps)
+  overMean <= 0 ? 0 : Math.round((Math.max(-1, Math.min(1, Math.log2(overMean) / OCTAVES)) * 0.5 + 0.5) * STEPS)
 
 export interface Pixels {
   readonly across: Axis
@@ -65,7 +65,7 @@ function drawMarks(context: CanvasRenderingContext2D, frame: Frame, { across, do
   const onGround = new Path2D()
   const onColor = new Path2D()
   const dotted = new Path2D()
-  const signs = Math.min(across.size, down.size) >= room * ratio
+  const signs = Math.min(across.size, down.size) >= ROOM * ratio
   const reach = Math.min(across.size, down.size) * 0.22
   for (let row = 0; row < frame.rows; row++) {
     const middle = down.startOf(row) + down.size / 2
@@ -74,19 +74,19 @@ function drawMarks(context: CanvasRenderingContext2D, frame: Frame, { across, do
       const mark = frame.marks[cell]
       if (mark === 0) continue
       const x = across.startOf(column) + across.size / 2
-      if (signs && mark === dead) {
+      if (signs && mark === DEAD) {
         onColor.moveTo(x - reach, middle - reach)
         onColor.lineTo(x + reach, middle + reach)
         onColor.moveTo(x + reach, middle - reach)
         onColor.lineTo(x - reach, middle + reach)
-      } else if (signs && mark === overloaded) {
+      } else if (signs && mark === OVERLOADED) {
         const path = (frame.values[cell] as number) > 4 ? onColor : onGround
         path.moveTo(x + reach, middle)
         path.arc(x, middle, reach, 0, 2 * Math.PI)
       } else {
         let end = column
         while (end + 1 < frame.columns && frame.marks[row * frame.columns + end + 1] === mark) end++
-        const path = mark === dead ? onColor : dotted
+        const path = mark === DEAD ? onColor : dotted
         path.moveTo(across.startOf(column), middle)
         path.lineTo(across.startOf(end) + across.size, middle)
         column = end

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { dead, inWords, loadOf, overloaded, unmarked } from '../balance.ts'
+import { DEAD, inWords, loadOf, OVERLOADED, UNMARKED } from '../balance.ts'
 import { layerFrame, timeFrame } from './frame.ts'
 
 /** Two routers of four and two experts; the second is filled up with zeros. */
@@ -20,7 +20,7 @@ test('a cell is load over the mean of its router, and what was kept is measured 
 test('an expert without a token is dead and one of twice the mean overloaded, whichever stage is shown', () => {
   for (const stage of ['before', 'after'] as const) {
     const { marks } = layerFrame(loads, routers, 4, { order: 'number', stage })
-    expect(row(marks, 0)).toEqual([unmarked, dead, overloaded, unmarked])
+    expect(row(marks, 0)).toEqual([UNMARKED, DEAD, OVERLOADED, UNMARKED])
   }
 })
 
@@ -45,7 +45,7 @@ test('over time, an expert is a row, in one order for all snapshots', () => {
   expect([frame.rows, frame.columns]).toEqual([2, 2])
   expect([0, 1].map((each) => frame.expertAt(each, 0))).toEqual([1, 0])
   expect([...frame.values]).toEqual([0, 2, 2, 0])
-  expect([...frame.marks]).toEqual([dead, overloaded, overloaded, dead])
+  expect([...frame.marks]).toEqual([DEAD, OVERLOADED, OVERLOADED, DEAD])
 })
 
 test('a snapshot without a single token divides by nothing', () => {

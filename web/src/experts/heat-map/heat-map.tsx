@@ -33,7 +33,7 @@ interface HeatMapProps {
 }
 
 /** Pixels of the page between prototypes. */
-const gap = 8
+const GAP = 8
 
 export function HeatMap(props: HeatMapProps) {
   const { frame, label, rowHeight, describe, open, drag, at, opened = null, rowNames, columnNames } = props
@@ -45,9 +45,9 @@ export function HeatMap(props: HeatMapProps) {
   const cursor = useSignal<Cell | null>(null)
   const byKeys = useSignal(false)
 
-  const height = frame.rows * rowHeight + frame.rowGaps.length * gap
-  const across = useAxis(frame.columns, width * ratio, frame.columnGaps, gap * ratio)
-  const down = useAxis(frame.rows, height * ratio, frame.rowGaps, gap * ratio)
+  const height = frame.rows * rowHeight + frame.rowGaps.length * GAP
+  const across = useAxis(frame.columns, width * ratio, frame.columnGaps, GAP * ratio)
+  const down = useAxis(frame.rows, height * ratio, frame.rowGaps, GAP * ratio)
   useEffect(() => {
     const context = canvas.current?.getContext('2d')
     if (context && across.pixels > 0) draw(context, frame, { across, down, ratio, dark }, palette)

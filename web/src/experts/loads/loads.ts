@@ -4,8 +4,8 @@
  */
 import { ChunkCache } from './chunk-cache.ts'
 
-const snapshotsPerChunk = 32
-const bytesHeld = 64 * 2 ** 20
+const SNAPSHOTS_PER_CHUNK = 32
+const MAX_BYTES = 64 * 2 ** 20
 
 export type FetchLoads = (from: number, to: number, signal: AbortSignal) => Promise<Float32Array>
 
@@ -15,7 +15,7 @@ interface Events {
 }
 
 export class Loads {
-  private readonly cache = new ChunkCache(bytesHeld)
+  private readonly cache = new ChunkCache(MAX_BYTES)
   private readonly fetchLoads: FetchLoads
   private readonly events: Events
   /** Numbers of a snapshot. */
@@ -43,16 +43,16 @@ export class Loads {
 
   /** Undefined until it arrived. */
   get(snapshot: number): Float32Array | undefined {
-    const at = (snapshot % snapshotsPerChunk) * this.floats
-    const chunk = this.cache.get(Math.floor(snapshot / snapshotsPerChunk))
+    const at = (snapshot % SNAPSHOTS_PER_CHUNK) * this.floats
+    const chunk = this.cache.get(Math.floor(snapshot / SNAPSHOTS_PER_CHUNK))
     return chunk && chunk.length >= at + this.floats ? chunk.subarray(at, at + this.floats) : undefined
   }
 
   /** @param direction where the scrubber goes, 1 or -1 */
   want(snapshot: number, direction: number): void {
-    const chunk = Math.floor(snapshot / snapshotsPerChunk)
+    const chunk = Math.floor(snapshot / SNAPSHOTS_PER_CHUNK)
     this.wanted = [chunk, chunk + direction, chunk - direction].filter(
-      (each) => each >= 0 && each * snapshotsPerChunk < this.snapshots,
+      (each) => each >= 0 && each * SNAPSHOTS_PER_CHUNK < this.snapshots,
     )
     if (this.busy && !this.wanted.includes(this.busy.chunk)) this.stop()
     this.next()
@@ -69,8 +69,8 @@ export class Loads {
     if (chunk === undefined) return
     const busy = { chunk, abort: new AbortController() }
     this.busy = busy
-    const from = chunk * snapshotsPerChunk
-    this.fetchLoads(from, Math.min(this.snapshots, from + snapshotsPerChunk), busy.abort.signal).then(
+    const from = chunk * SNAPSHOTS_PER_CHUNK
+    this.fetchLoads(from, Math.min(this.snapshots, from + SNAPSHOTS_PER_CHUNK), busy.abort.signal).then(
       (loads) => {
         if (this.busy !== busy) return
         this.busy = null
@@ -90,8 +90,8 @@ export class Loads {
 
   /** Of the last chunk, as far as there are snapshots. */
   private whole(chunk: number): boolean {
-    const from = chunk * snapshotsPerChunk
-    const there = Math.min(snapshotsPerChunk, this.snapshots - from)
+    const from = chunk * SNAPSHOTS_PER_CHUNK
+    const there = Math.min(SNAPSHOTS_PER_CHUNK, this.snapshots - from)
     return (this.cache.get(chunk)?.length ?? 0) >= there * this.floats
   }
 }
