@@ -18,8 +18,8 @@ import {
   checkChoice,
   choiceName,
   choirLines,
-  type Engine,
   type EngineChoice,
+  type EngineName,
   engines,
   TrainingProcess,
   WARM_UP,
@@ -29,7 +29,7 @@ import { Results, resultFile, shownPath } from './support/results.ts'
 
 interface Flags {
   readonly math: 'float32' | 'bf16'
-  readonly engine: Engine
+  readonly engine: EngineName
   readonly steps: number
   readonly rounds: number
   readonly again?: true

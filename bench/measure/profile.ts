@@ -11,7 +11,7 @@ import { RunError } from '../../src/errors.ts'
 import type { BenchmarkResult } from '../../src/measure/benchmark.ts'
 import type { StepProfile } from '../../src/measure/step-profile.ts'
 import { fixed, percent } from '../../src/text/numbers.ts'
-import { checkEngine, choiceName, choirLines, type Engine, type EngineChoice } from '../support/choir.ts'
+import { checkEngine, choiceName, choirLines, type EngineChoice, type EngineName } from '../support/choir.ts'
 import { tableText } from '../support/command.ts'
 import { type Machine, resultFile, shownPath, thisMachine, today, writeJson } from '../support/results.ts'
 
@@ -50,7 +50,7 @@ export interface ProfileResult extends EngineChoice {
 }
 
 /** What multiplies matrices, of each engine. (ONNX Runtime's small products beside oneDNN are no matmuls.) */
-const matmuls: Readonly<Record<Engine, { readonly provider: string; readonly kinds: readonly string[] }>> = {
+const matmuls: Readonly<Record<EngineName, { readonly provider: string; readonly kinds: readonly string[] }>> = {
   onednn: {
     provider: 'oneDNN',
     kinds: ['matmul', 'expert-ffn', 'expert-ffn-gradient', 'attention', 'attention-gradient'],

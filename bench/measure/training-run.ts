@@ -5,7 +5,7 @@
 import { readdir, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { RunError } from '../../src/errors.ts'
-import type { Engines } from '../../src/runtime/engines.ts'
+import type { Engine } from '../../src/runtime/engine.ts'
 import type { EvalRecord, TrainRecord } from '../../src/step/records.ts'
 import { checkEngine, choirLines, type EngineChoice } from '../support/choir.ts'
 import { readJson, writeJson } from '../support/results.ts'
@@ -31,7 +31,7 @@ export async function train(run: TrainingRun, out: string): Promise<Curve> {
   for await (const line of choirLines([...(await argumentsOf(run, directory)), '--json'], run.engine)) {
     const { kind } = line as { kind: string }
     if (kind !== 'start') continue
-    const { provider, kernels, math, threads } = line as unknown as Engines
+    const { provider, kernels, math, threads } = line as unknown as Engine
     checkEngine({ provider, kernels, math, threads }, run)
     await writeJson(enginesFile(directory), { provider, kernels, math, threads })
   }
@@ -67,7 +67,7 @@ async function curveOf(
   { name, engine, math, seed, steps }: TrainingRun,
   directory: string,
 ): Promise<Curve | undefined> {
-  const engines = await readJson<Engines>(enginesFile(directory))
+  const engines = await readJson<Engine>(enginesFile(directory))
   const lines = await metricsOf(directory)
   const trained = lines.filter((line): line is TrainRecord => line.kind === 'train')
   const evaluation = lines.findLast((line): line is EvalRecord => line.kind === 'eval' && line.step === steps)

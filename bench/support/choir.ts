@@ -11,17 +11,17 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { RunError, UsageError } from '../../src/errors.ts'
 import type { BenchmarkResult } from '../../src/measure/benchmark.ts'
-import type { Engines } from '../../src/runtime/engines.ts'
+import type { Engine } from '../../src/runtime/engine.ts'
 import { LineProcess } from './line-process.ts'
 import { fileIn } from './results.ts'
 
 export const engines = ['onednn', 'onnxruntime'] as const
 /** What multiplies matrices. */
-export type Engine = (typeof engines)[number]
+export type EngineName = (typeof engines)[number]
 
 export interface EngineChoice {
   readonly math: 'float32' | 'bf16'
-  readonly engine: Engine
+  readonly engine: EngineName
   readonly threads: number
 }
 
@@ -43,7 +43,7 @@ export function checkChoice({ math, engine }: Pick<EngineChoice, 'math' | 'engin
 }
 
 /** A speed that is not of what was asked for must not get into a table. @throws RunError */
-export function checkEngine(found: Engines & { readonly notice?: string }, { math, engine }: EngineChoice): void {
+export function checkEngine(found: Engine & { readonly notice?: string }, { math, engine }: EngineChoice): void {
   if (found.provider.startsWith('oneDNN') !== (engine === 'onednn'))
     throw new RunError(
       `cannot measure --engine ${engine}: Choir runs on ${found.provider} (choir bench --ceilings says how to install oneDNN)`,
@@ -51,7 +51,7 @@ export function checkEngine(found: Engines & { readonly notice?: string }, { mat
   if (found.math !== math) throw new RunError(`cannot measure --math ${math}: ${found.notice ?? found.provider}`)
 }
 
-export const environment = (engine: Engine): NodeJS.ProcessEnv =>
+export const environment = (engine: EngineName): NodeJS.ProcessEnv =>
   engine === 'onnxruntime' ? { ...process.env, CHOIR_DNNL: 'off' } : process.env
 
 export class TrainingProcess {
@@ -72,7 +72,7 @@ export class TrainingProcess {
     const program = fileURLToPath(new URL('./choir.mjs', import.meta.url))
     const child = new LineProcess('Choir', process.execPath, [program, ...args], environment(choice.engine))
     try {
-      checkEngine((await child.answer()) as Engines, choice)
+      checkEngine((await child.answer()) as Engine, choice)
     } catch (error) {
       await child.stop()
       throw error
@@ -99,7 +99,7 @@ export class TrainingProcess {
  * Runs `choir ARGS`, whose arguments include `--json`, and yields its lines as they come.
  * @throws RunError when it fails
  */
-export async function* choirLines(args: readonly string[], engine: Engine = 'onednn'): AsyncGenerator<object> {
+export async function* choirLines(args: readonly string[], engine: EngineName = 'onednn'): AsyncGenerator<object> {
   checkBuilt()
   const child = spawn(process.execPath, [fileIn('bin/choir.js'), ...args], {
     stdio: ['ignore', 'pipe', 'inherit'],

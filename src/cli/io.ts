@@ -1,9 +1,9 @@
 /**
- * The outside world of the command line: streams, environment, signals, the engine. A command
+ * The outside world of the command line: streams, environment, signals, the operations. A command
  * touches nothing else, so a test runs whole commands in its own process.
  */
 import pc from 'picocolors'
-import type { Engine } from './engine.ts'
+import type { Operations } from './operations.ts'
 
 export type Colors = ReturnType<typeof pc.createColors>
 
@@ -13,7 +13,7 @@ export interface Io {
   readonly stdout: Output
   readonly stderr: Output
   readonly env: Readonly<Record<string, string | undefined>>
-  readonly engine: Engine
+  readonly operations: Operations
   /** How this program is called from here: `choir`, or `node bin/choir.js` in a clone. */
   readonly self: string
   /** Milliseconds, monotonic. */

@@ -103,7 +103,7 @@ describe('help and usage', () => {
 describe('failures', () => {
   const failing = (error: unknown) =>
     fakeIo({
-      engine: {
+      operations: {
         evaluateRun: () => Promise.reject(error),
       },
     })
@@ -134,7 +134,7 @@ describe('failures', () => {
 })
 
 describe('train', () => {
-  test('the configuration and directory reach the engine', async () => {
+  test('the configuration and directory reach the operation', async () => {
     const fake = fakeIo()
     const out = join(folder, 'new')
     const args = ['train', 'tiny', '--set', 'train.steps=5', '--set', 'model.moe.k=2', '--threads', '3', '--out', out]
@@ -243,7 +243,7 @@ describe('train', () => {
 
   test('notices and warnings go to stderr', async () => {
     const fake = fakeIo({
-      engine: {
+      operations: {
         train: (_, { onEvent }) => {
           onEvent?.({ kind: 'notice', message: 'no bf16 here' })
           onEvent?.({ kind: 'warning', message: 'step 3 was skipped' })
@@ -300,7 +300,7 @@ describe('interruption', () => {
 
   test('generation stops where it is', async () => {
     const fake = fakeIo({
-      engine: {
+      operations: {
         async *generate() {
           yield ' one'
           fake.interrupt()
@@ -373,7 +373,7 @@ describe('eval, generate, inspect, bench', () => {
 
   test('a run that cannot be read prints no prompt', async () => {
     const fake = fakeIo({
-      engine: {
+      operations: {
         // biome-ignore lint/correctness/useYield: it fails before its first piece
         async *generate() {
           throw new RunError('no checkpoint')

@@ -1,14 +1,14 @@
 /**
- * The command line in a real process: streams, signals, the engine, and an exit code at the end.
+ * The command line in a real process: streams, signals, the operations, and an exit code at the end.
  * The only file that touches `process`.
  */
 import { spawn } from 'node:child_process'
 import { relative } from 'node:path'
 import { createInterface } from 'node:readline'
 import { RunError, UsageError } from '../errors.ts'
-import { engine } from './engine.ts'
 import type { Beside, Io } from './io.ts'
 import { main } from './main.ts'
+import { operations } from './operations.ts'
 
 export async function runProcess(): Promise<void> {
   const pipeHandlers = new Set<() => void>()
@@ -25,7 +25,7 @@ export async function runProcess(): Promise<void> {
     stdout: process.stdout,
     stderr: process.stderr,
     env: process.env,
-    engine,
+    operations: operations,
     self: fromHere.replaceAll('\\', '/') === 'bin/choir.js' ? 'node bin/choir.js' : 'choir',
     now: () => performance.now(),
     onInterrupt(handler) {

@@ -148,7 +148,7 @@ function tableText(
   ])
   const others = columnTitles.map((title, i) => Math.max(title.length, ...cells.map((row) => widthOf(row[i] ?? ''))))
   const room = columns - 2 - others.reduce((sum, width) => sum + width + 2, 0)
-  const rows = totals.map(({ name }, i) => [cut(name, Math.max(room, 12)), ...(cells[i] ?? [])])
+  const rows = totals.map(({ name }, i) => [truncated(name, Math.max(room, 12)), ...(cells[i] ?? [])])
   const [head = '', ...lines] = table([titles, ...rows], 'lrrrrr')
   const last = lines.pop() ?? ''
   return `\n  ${colors.dim(head)}\n${lines.map((line) => `  ${line}\n`).join('')}  ${colors.bold(last)}\n`
@@ -160,6 +160,6 @@ function rate({ flops: operations, bytes: traffic, leastMs, leastFlopsMs, ms }: 
   return 2 * leastFlopsMs >= leastMs ? `${flops((1000 * operations) / ms)}/s` : `${bytes((1000 * traffic) / ms)}/s`
 }
 
-function cut(text: string, width: number): string {
+function truncated(text: string, width: number): string {
   return text.length <= width ? text : `${text.slice(0, width - 1)}…`
 }

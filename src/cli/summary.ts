@@ -1,7 +1,7 @@
 /** Runs in words: one line for its model, one for its routing. */
 import type { RunConfig } from '../config/run-config.ts'
 import type { CeilingReport } from '../measure/ceiling.ts'
-import type { Engines } from '../runtime/engines.ts'
+import type { Engine } from '../runtime/engine.ts'
 import { flops, grouped } from '../text/numbers.ts'
 
 /** `4 layers of width 192, 6 heads, sequence 128, vocabulary 2,048`. */
@@ -29,7 +29,7 @@ function routerName(moe: NonNullable<RunConfig['model']['moe']>): string {
 }
 
 /** `oneDNN 3.7.2, bf16 on 2 threads`. */
-export function engineLine({ provider, math, threads }: Engines): string {
+export function engineLine({ provider, math, threads }: Engine): string {
   return `${provider}, ${math} on ${threads} thread${threads === 1 ? '' : 's'}`
 }
 

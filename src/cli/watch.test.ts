@@ -1,4 +1,4 @@
-/** `choir watch` and `choir train --watch`, on a fake engine. */
+/** `choir watch` and `choir train --watch`, on fake operations. */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -65,7 +65,7 @@ describe('watch', () => {
     [new UsageError('invalid --port: 7 is taken'), 2],
     [new RunError('the page is not built'), 1],
   ])('a server that does not start is told: %s', async (error, code) => {
-    const fake = fakeIo({ engine: { watch: () => Promise.reject(error) } })
+    const fake = fakeIo({ operations: { watch: () => Promise.reject(error) } })
     expect(await main(['watch'], fake.io)).toBe(code)
     expect(fake.stderr.text).toBe(`choir: ${error.message}\n`)
   })

@@ -6,9 +6,9 @@ import { noticesOf, openRunData } from '../run/session.ts'
 import { configUnder } from '../step/capacity-rules.ts'
 import { Evaluator } from '../step/evaluation.ts'
 import type { EvalRecord } from '../step/records.ts'
-import { type Engine, loadModel, type TrainedModel } from './trained-model.ts'
+import { loadModel, type RuntimeOverrides, type TrainedModel } from './trained-model.ts'
 
-export interface EvaluateOptions extends Engine {
+export interface EvaluateOptions extends RuntimeOverrides {
   /** Other text than the run's: all of it is evaluated. Default: what the run held out. */
   readonly source?: string | string[]
   /** At most so many batches of it; default: all. */

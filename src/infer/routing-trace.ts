@@ -11,9 +11,9 @@ import { openRunData } from '../run/session.ts'
 import { randomFor, shuffle } from '../step/random.ts'
 import { Cleanup } from '../system/cleanup.ts'
 import { type BatchTrace, RoutingTracer } from './routing-tracer.ts'
-import { type Engine, loadModel } from './trained-model.ts'
+import { loadModel, type RuntimeOverrides } from './trained-model.ts'
 
-export interface RoutingTraceOptions extends Engine {
+export interface RoutingTraceOptions extends RuntimeOverrides {
   /** Other text than the run's. All of its documents are looked at, also those that were trained on. */
   readonly source?: string | readonly string[]
   /** Tokens to look at, at most. Default 200,000. */
@@ -58,7 +58,7 @@ export interface OpenTracer {
 export async function openTracer(
   directory: string,
   capacity: CapacityRule,
-  engine: Engine,
+  engine: RuntimeOverrides,
   onMessage: OnMessage,
 ): Promise<OpenTracer> {
   const trained = await loadModel(directory, engine, onMessage)

@@ -26,7 +26,7 @@ export interface TrainedModel {
 }
 
 /** In place of what the run was trained with. */
-export interface Engine {
+export interface RuntimeOverrides {
   readonly threads?: number
   readonly math?: Precision
 }
@@ -38,7 +38,7 @@ export interface Engine {
  */
 export async function loadModel(
   directory: string,
-  { threads, math }: Engine,
+  { threads, math }: RuntimeOverrides,
   onMessage: OnMessage,
   scratchOf: (config: RunConfig['model']) => number = () => 0,
 ): Promise<TrainedModel> {

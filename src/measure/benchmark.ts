@@ -5,7 +5,7 @@ import { separatorOf } from '../data/visible.ts'
 import { describeModel } from '../model/describe.ts'
 import { openRuntime } from '../run/session.ts'
 import type { Runtime } from '../runtime/contract.ts'
-import { type Engines, enginesOf } from '../runtime/engines.ts'
+import { type Engine, engineOf } from '../runtime/engine.ts'
 import type { StepEvent } from '../runtime/times.ts'
 import { initialize, initialScales } from '../step/initialize.ts'
 import { randomFor } from '../step/random.ts'
@@ -25,7 +25,7 @@ export interface BenchmarkOptions {
 }
 
 /** Medians over the timed steps. */
-export interface BenchmarkResult extends Engines, CeilingReport {
+export interface BenchmarkResult extends Engine, CeilingReport {
   /** What differs from what was asked. */
   readonly notice?: string
   readonly parameters: number
@@ -155,7 +155,7 @@ export class TrainingBench {
     this.ceiling.reached((flops - tokens * counted.maskedFlopsPerToken) / (stepMs / 1000))
     const { notice } = this.runtime
     return {
-      ...enginesOf(this.runtime),
+      ...engineOf(this.runtime),
       ...(notice !== undefined && { notice }),
       ...this.ceiling.report(),
       parameters,
@@ -186,7 +186,7 @@ export class TrainingBench {
     const { runtime } = this
     const { peakFlops } = this.ceiling.report()
     const bandwidth = await measureBandwidth(runtime)
-    return { profile: { ...times, ...enginesOf(runtime), peakFlops, bandwidth }, trace: this.trainer.lastStep() }
+    return { profile: { ...times, ...engineOf(runtime), peakFlops, bandwidth }, trace: this.trainer.lastStep() }
   }
 
   close(): Promise<void> {

@@ -2,7 +2,7 @@
 import type { RunConfig } from '../config/run-config.ts'
 import { openRuntime } from '../run/session.ts'
 import type { Runtime } from '../runtime/contract.ts'
-import { type Engines, enginesOf } from '../runtime/engines.ts'
+import { type Engine, engineOf } from '../runtime/engine.ts'
 import { measureBandwidth } from './bandwidth.ts'
 import { measurePeakFlops } from './peak.ts'
 
@@ -13,7 +13,7 @@ export interface Ceilings {
   readonly bandwidth: number
 }
 
-export interface Machine extends Engines, Ceilings {
+export interface Machine extends Engine, Ceilings {
   /** What differs from what was asked. */
   readonly notice?: string
 }
@@ -27,7 +27,7 @@ export async function measureMachine(config: Pick<RunConfig, 'runtime'>): Promis
   try {
     const { notice } = runtime
     const ceilings = { peakFlops: await measureLargePeak(runtime), bandwidth: await measureBandwidth(runtime) }
-    return { ...enginesOf(runtime), ...ceilings, ...(notice !== undefined && { notice }) }
+    return { ...engineOf(runtime), ...ceilings, ...(notice !== undefined && { notice }) }
   } finally {
     await runtime.close()
   }

@@ -68,7 +68,7 @@ export function decodePrograms(config: ModelConfig, parameters: Parameters, leng
       : layerNorm(x, parameters.get(name), parameters.get(`${name}.bias`), config.normEpsilon)
 
   const { moe } = config
-  const place = placeInputs(config, length)
+  const place = tokenInputs(config, length)
   let x = scope('embedding', () => embed(config, parameters, place))
   for (let layer = 0; layer < config.layers; layer++) {
     const name = `layers.${layer}`
@@ -108,7 +108,7 @@ export function decodePrograms(config: ModelConfig, parameters: Parameters, leng
 export const MASKED = -1e30
 
 /** Where the token stands: the same inputs for every layer. */
-function placeInputs({ width, heads }: ModelConfig, length: number) {
+function tokenInputs({ width, heads }: ModelConfig, length: number) {
   const angles = [1, width / heads / 2]
   return {
     length,
@@ -119,9 +119,9 @@ function placeInputs({ width, heads }: ModelConfig, length: number) {
   }
 }
 
-type Place = ReturnType<typeof placeInputs>
+type TokenInputs = ReturnType<typeof tokenInputs>
 
-function embed(config: ModelConfig, parameters: Parameters, { position }: Place): Tensor {
+function embed(config: ModelConfig, parameters: Parameters, { position }: TokenInputs): Tensor {
   const x = gather(parameters.get('embedding'), input('token', 'int32', [1]))
   const placed =
     config.positions === 'learned' ? add(x, gather(parameters.get('positions'), reshape(position, [1]))) : x
@@ -129,7 +129,7 @@ function embed(config: ModelConfig, parameters: Parameters, { position }: Place)
 }
 
 /** Attention of the token over the cache, and the cache with its own key and value. x is [1, D]. */
-function attention(config: ModelConfig, parameters: Parameters, layer: number, x: Tensor, place: Place) {
+function attention(config: ModelConfig, parameters: Parameters, layer: number, x: Tensor, place: TokenInputs) {
   const { length, position, mask, cos, sin } = place
   const { width, heads } = config
   const head = width / heads

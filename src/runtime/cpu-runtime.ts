@@ -18,7 +18,7 @@ import { explain, takeFailure } from './onnxruntime/errors.ts'
 import type { Session } from './onnxruntime/session.ts'
 import { Crew } from './staged/crew.ts'
 import { StagedExecutable } from './staged/executable.ts'
-import { kernels } from './staged/kernels/table.ts'
+import { opKernels } from './staged/kernels/table.ts'
 import { createArenaKernels } from './wasm/arena-kernels.ts'
 
 /**
@@ -76,7 +76,7 @@ class CpuRuntime implements Runtime {
     // Rows of an expert are filled up to a multiple, so that there are fewer shapes to make code for; AMX takes
     // 16 rows by 32, and both sides of an expert's products are rows.
     this.kernels = {
-      names: new Set(setting.dnnl ? Object.keys(kernels) : []),
+      names: new Set(setting.dnnl ? Object.keys(opKernels) : []),
       tile: setting.math === 'bf16' && setting.dnnl?.amx ? 32 : 8,
     }
     this.provider = setting.provider

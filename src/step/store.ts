@@ -41,7 +41,7 @@ export interface BorrowedScratch {
   giveBack(): void
 }
 
-interface Place {
+interface TensorLocation {
   readonly spec: ParameterSpec
   readonly bank: number
   /** Floats from the start of a region. */
@@ -53,7 +53,7 @@ const GRADIENTS = 1
 
 export class ParameterStore {
   readonly specs: readonly ParameterSpec[]
-  private readonly places = new Map<string, Place>()
+  private readonly places = new Map<string, TensorLocation>()
   private readonly arenas: Arena[] = []
   private readonly sizes: { decayed: number; total: number }[] = []
   /** Floats of scratch memory given out in each bank. */
@@ -175,7 +175,7 @@ export class ParameterStore {
     }
   }
 
-  private place(name: string): Place {
+  private place(name: string): TensorLocation {
     const place = this.places.get(name)
     if (!place) throw new Error(`internal: no parameter ${name}`)
     return place

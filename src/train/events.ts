@@ -2,7 +2,7 @@
 import type { CeilingReport } from '../measure/ceiling.ts'
 import type { StepProfile } from '../measure/step-profile.ts'
 import type { RunMessage } from '../run/messages.ts'
-import type { Engines } from '../runtime/engines.ts'
+import type { Engine } from '../runtime/engine.ts'
 import type { StepEvent } from '../runtime/times.ts'
 import type { EvalRecord, TrainRecord } from '../step/records.ts'
 
@@ -22,7 +22,7 @@ export type TrainEvent =
       readonly heldOutTokens: number
       /** Matmul rate of this machine in the run's precision as measured at the start, FLOP/s. */
       readonly peakFlops: number
-    } & Engines)
+    } & Engine)
   | TrainRecord
   | EvalRecord
   | { readonly kind: 'checkpoint'; readonly step: number; readonly path: string }

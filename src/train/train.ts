@@ -22,7 +22,7 @@ import { newestCheckpoint } from '../run/checkpoint/checkpoint.ts'
 import { RunDirectory } from '../run/run-directory.ts'
 import { SavedState } from '../run/saved-state.ts'
 import { noticesOf, openRunData, openRuntime } from '../run/session.ts'
-import { enginesOf } from '../runtime/engines.ts'
+import { engineOf } from '../runtime/engine.ts'
 import { Evaluator } from '../step/evaluation.ts'
 import { initialize, initialScales } from '../step/initialize.ts'
 import { createStore, Trainer } from '../step/trainer.ts'
@@ -110,7 +110,7 @@ async function trainOn(
     trainTokens: data.train.length,
     heldOutTokens: data.heldOut.length,
     peakFlops: ceiling.report().peakFlops,
-    ...enginesOf(runtime),
+    ...engineOf(runtime),
   })
 
   const batches = new Batches(data, config)
@@ -163,7 +163,7 @@ async function trainOn(
     last: report.last,
     evaluation: report.evaluation,
     ...(bandwidth !== null && {
-      profile: { ...trainer.profile(), ...enginesOf(runtime), peakFlops: known.peakFlops, bandwidth },
+      profile: { ...trainer.profile(), ...engineOf(runtime), peakFlops: known.peakFlops, bandwidth },
     }),
     ...(bandwidth !== null && { trace: trainer.lastStep() }),
   }

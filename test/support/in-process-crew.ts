@@ -13,7 +13,7 @@ import { RuntimeError } from '../../src/runtime/runtime-error.ts'
 import type { KernelCall, KernelThread, RowFunctions } from '../../src/runtime/staged/contract.ts'
 import type { Crew } from '../../src/runtime/staged/crew.ts'
 import { StagedExecutable } from '../../src/runtime/staged/executable.ts'
-import { kernels } from '../../src/runtime/staged/kernels/table.ts'
+import { opKernels } from '../../src/runtime/staged/kernels/table.ts'
 import type { Script } from '../../src/runtime/staged/script.ts'
 import { buffersFor, type Values } from './kernel-check.ts'
 
@@ -81,7 +81,7 @@ async function walk(script: Script, sessions: SessionBinding[], threads: KernelT
       sessions[session++]?.runSync()
       continue
     }
-    const prepared = threads.map((thread) => kernels[step.call.type]?.prepare(step.call as KernelCall, thread))
+    const prepared = threads.map((thread) => opKernels[step.call.type]?.prepare(step.call as KernelCall, thread))
     for (const { task, thread } of order(prepared[0]?.tasks ?? 0)) prepared[thread]?.run(task)
   }
 }

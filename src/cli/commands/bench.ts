@@ -154,7 +154,7 @@ async function ceilings(io: Io, flags: BenchFlags): Promise<void> {
     io.stdout.write(machineText(machine, io, colorsFor(io.stdout, io.env)))
     return
   }
-  writeJson(io, { kind: 'machine', ...(await io.engine.measureMachine(await configOf(flags, []))) })
+  writeJson(io, { kind: 'machine', ...(await io.operations.measureMachine(await configOf(flags, []))) })
 }
 
 const configOf = (flags: BenchFlags, sets: readonly string[]) =>
@@ -166,7 +166,11 @@ async function measure(io: Io, flags: BenchFlags, routing: BenchmarkRouting): Pr
   const config = await configOf(flags, routingSets(routing))
   const recorded = flags.profile ?? flags.trace !== undefined
   return interruptible(io, async (signal) => {
-    const { profile, trace, notice, ...row } = await io.engine.benchmark(config, { steps, profile: recorded, signal })
+    const { profile, trace, notice, ...row } = await io.operations.benchmark(config, {
+      steps,
+      profile: recorded,
+      signal,
+    })
     if (signal.aborted) throw new Interrupted()
     if (trace && flags.trace !== undefined) await writeTrace(flags.trace, `choir bench ${shape}, ${routing}`, trace)
     const lines: Line[] = [{ kind: 'bench', shape, routing, ...row }]

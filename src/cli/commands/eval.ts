@@ -43,7 +43,7 @@ Examples:
 async function run(io: Io, directory: string, flags: EvalFlags): Promise<void> {
   const colors = colorsFor(io.stdout, io.env)
   const [only, ...more] = flags.data ?? []
-  const record = await io.engine.evaluateRun(directory, {
+  const record = await io.operations.evaluateRun(directory, {
     ...(only === undefined ? {} : { source: more.length === 0 ? only : [only, ...more] }),
     capacity: flags.capacity,
     ...(flags.threads === undefined ? {} : { threads: flags.threads }),

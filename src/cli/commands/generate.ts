@@ -48,7 +48,7 @@ async function run(io: Io, directory: string, flags: GenerateFlags): Promise<voi
   const interrupted = await interruptible(io, async (signal) => {
     let begun = false
     try {
-      for await (const piece of io.engine.generate(directory, { ...flags, signal })) {
+      for await (const piece of io.operations.generate(directory, { ...flags, signal })) {
         // Only once the run has proved readable: an error should stand alone.
         if (!begun) io.stdout.write(cyan(flags.prompt))
         begun = true

@@ -8,9 +8,9 @@ import { UsageError } from '../../errors.ts'
 import { loadConfig, loadRunConfig } from '../../run/load-config.ts'
 import { bytes, count, fixed, flops, grouped, percent } from '../../text/numbers.ts'
 import { labelled } from '../display/display.ts'
-import type { Description, SignalCheck } from '../engine.ts'
 import { type Colors, colorsFor, type Io, writeJson } from '../io.ts'
 import { table } from '../layout.ts'
+import type { Description, SignalCheck } from '../operations.ts'
 import { jsonOption, setOption } from '../options.ts'
 import { modelLine, routingLine } from '../summary.ts'
 
@@ -50,8 +50,8 @@ async function run(io: Io, source: string, flags: InspectFlags): Promise<void> {
       `invalid --set: ${source} is a run, and its configuration is fixed (inspect ${join(source, 'config.json')} to vary it)`,
     )
   const config = isRun ? await loadRunConfig(source) : await loadConfig(source, flags.set ?? [])
-  const description = await io.engine.describe(config)
-  const signal = flags.signal && (await io.engine.signal(config))
+  const description = await io.operations.describe(config)
+  const signal = flags.signal && (await io.operations.signal(config))
   if (flags.json) return writeJson(io, { kind: 'description', ...description, ...(signal && { signal }), config })
   const colors = colorsFor(io.stdout, io.env)
   io.stdout.write(text(config, description, basename(source), colors))

@@ -70,7 +70,7 @@ async function run(io: Io, source: string | undefined, flags: PlanFlags): Promis
   if (flags.validate) {
     if (source !== undefined)
       throw new UsageError('invalid --validate: it compares what was published, not a configuration')
-    const validation = await io.engine.validatePlanner()
+    const validation = await io.operations.validatePlanner()
     if (flags.json) writeJson(io, { kind: 'validation', ...validation })
     else io.stdout.write(validationText(validation, colors))
     return
@@ -81,9 +81,9 @@ async function run(io: Io, source: string | undefined, flags: PlanFlags): Promis
   if (flags.cluster === 'local') return runLocal(io, source, flags, colors)
   if (flags.calibrate) throw new UsageError('invalid --calibrate: only --cluster local is measured')
   const cluster = withPrice(await loadCluster(flags.cluster), price)
-  const plan = await io.engine.plan(await loadPlannedRun(source, set), cluster)
+  const plan = await io.operations.plan(await loadPlannedRun(source, set), cluster)
   const questions: WhatIf[] = []
-  for (const question of flags.whatIf ?? []) questions.push(await io.engine.whatIf(source, set, cluster, question))
+  for (const question of flags.whatIf ?? []) questions.push(await io.operations.whatIf(source, set, cluster, question))
   if (flags.json) {
     writeJson(io, { kind: 'plan', ...plan })
     for (const question of questions) writeJson(io, { kind: 'what-if', ...question })
@@ -91,7 +91,7 @@ async function run(io: Io, source: string | undefined, flags: PlanFlags): Promis
     for (const question of questions) io.stdout.write(whatIfText(question, source, colors))
   else io.stdout.write(planText(plan, source, colors))
   if (flags.html !== undefined) {
-    await io.engine.writePlanReport(flags.html, {
+    await io.operations.writePlanReport(flags.html, {
       name: source,
       plan,
       questions,
@@ -112,11 +112,11 @@ async function runLocal(io: Io, source: string, flags: PlanFlags, colors: Colors
   const config = await loadConfig(source, flags.set ?? [])
   const say = (message: string) => io.stderr.write(`  ${message}\n`)
   const again = flags.calibrate ?? false
-  const plan = await io.engine.planLocal(config, flags.json ? { again } : { again, say })
+  const plan = await io.operations.planLocal(config, flags.json ? { again } : { again, say })
   if (flags.json) writeJson(io, { kind: 'plan', ...plan })
   else io.stdout.write(planText(plan, source, colors))
   if (flags.html !== undefined) {
-    await io.engine.writePlanReport(flags.html, {
+    await io.operations.writePlanReport(flags.html, {
       name: source,
       plan,
       questions: [],

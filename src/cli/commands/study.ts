@@ -118,7 +118,9 @@ async function run(io: Io, study: string, flags: StudyFlags): Promise<void> {
   const { interrupted, finished, runs, failed, files } = await interruptible(
     io,
     (signal) =>
-      flags.report ? io.engine.report(specification, options) : io.engine.study(specification, { ...options, signal }),
+      flags.report
+        ? io.operations.report(specification, options)
+        : io.operations.study(specification, { ...options, signal }),
     {
       tell: () => display?.note('saving the runs that are under way ... press Ctrl-C again to stop at once'),
       leave: () => display?.close(),

@@ -182,7 +182,7 @@ async function train(io: Io, job: Job, flags: TrainFlags, display: Display) {
     return await interruptible(
       io,
       (signal) =>
-        io.engine.train(job.config, {
+        io.operations.train(job.config, {
           directory: job.directory,
           resume: job.resume,
           profile: flags.profile ?? flags.trace !== undefined,
@@ -229,7 +229,7 @@ async function sample(io: Io, job: Job, directory: string, flags: TrainFlags, co
   const prompt = prompts[sourceName(job.config)] ?? 'The'
   let text = ''
   const interrupted = await interruptible(io, async (signal) => {
-    const pieces = io.engine.generate(directory, {
+    const pieces = io.operations.generate(directory, {
       prompt,
       tokens: 120,
       temperature: 0.8,

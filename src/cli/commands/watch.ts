@@ -47,7 +47,7 @@ From another machine, through a tunnel:
 async function run(io: Io, folders: readonly string[], flags: WatchFlags): Promise<void> {
   const { port, host, token } = flags
   await interruptible(io, async (signal) => {
-    const server = await io.engine.watch({
+    const server = await io.operations.watch({
       ...(flags.data && { data: flags.data }),
       roots: folders.length > 0 ? folders : ['runs'],
       ...(port !== undefined && { port }),

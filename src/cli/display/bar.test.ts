@@ -45,13 +45,13 @@ const metrics = '  loss 5.300   12.3k tok/s   MFU 61 %   drop 3.1 %   c_v 0.42'
 async function train(columns: number, env = {}): Promise<{ during: string[]; after: string[]; raw: string }> {
   let during: string[] = []
   const fake = fakeIo({ terminal: true, columns, env })
-  const { engine } = fake.io
+  const { operations } = fake.io
   const slow = {
     ...fake.io,
-    engine: {
-      ...engine,
-      train: (config: Parameters<typeof engine.train>[0], options: Parameters<typeof engine.train>[1]) =>
-        engine.train(config, {
+    operations: {
+      ...operations,
+      train: (config: Parameters<typeof operations.train>[0], options: Parameters<typeof operations.train>[1]) =>
+        operations.train(config, {
           ...options,
           onEvent: (event) => {
             options.onEvent?.(event)

@@ -1,4 +1,4 @@
-/** A command line without a machine under it: streams that remember, and an engine that plays a script. */
+/** A command line without a machine under it: streams that remember, and operations that play a script. */
 import { Writable } from 'node:stream'
 import type { CeilingReport } from '../../measure/ceiling.ts'
 import type { Machine } from '../../measure/machine.ts'
@@ -14,9 +14,9 @@ import type { EvalRecord, TrainRecord } from '../../step/records.ts'
 import type { StudyEvent } from '../../study/events.ts'
 import type { StudyOutcome } from '../../study/study.ts'
 import type { TrainEvent, TrainSummary } from '../../train/events.ts'
-import type { Engine } from '../engine.ts'
 import type { Io } from '../io.ts'
 import { main } from '../main.ts'
+import type { Operations } from '../operations.ts'
 
 export class MemoryStream extends Writable {
   text = ''
@@ -35,13 +35,13 @@ export class MemoryStream extends Writable {
   }
 }
 
-const engines = { provider: 'oneDNN 3.7.2', kernels: true, math: 'float32' as const, threads: 2 }
+const engine = { provider: 'oneDNN 3.7.2', kernels: true, math: 'float32' as const, threads: 2 }
 export const withoutDnnl = { provider: 'ONNX Runtime alone (libdnnl is not installed)', kernels: false }
 const ceilings = { peakFlops: 3e11, bandwidth: 2e10 }
 
 /** Two steps of 10 ms: 6 ms of products at half the ceiling, 2 ms at that of memory, 1 ms of unknown work. */
 export const stepProfile: StepProfile = {
-  ...engines,
+  ...engine,
   ...ceilings,
   steps: 2,
   microseconds: 20_000,
@@ -147,7 +147,7 @@ interface Settings {
   readonly terminal?: boolean
   readonly columns?: number
   readonly env?: Io['env']
-  readonly engine?: Partial<Engine>
+  readonly operations?: Partial<Operations>
   /** What `measureMachine` says, also in other processes, unless they are told to do without oneDNN. */
   readonly machine?: Partial<Machine>
   /** The matmul rate that trainings and benchmarks report; default: measured twice, with nothing else running. */
@@ -175,7 +175,7 @@ export function fakeIo(settings: Settings = {}): Fake {
   const calls: Call[] = []
   const exits: number[] = []
 
-  const engine: Engine = {
+  const operations: Operations = {
     async train(config, options) {
       calls.push({ name: 'train', args: [config, options] })
       const tell = (event: TrainEvent) => options.onEvent?.(event)
@@ -191,7 +191,7 @@ export function fakeIo(settings: Settings = {}): Fake {
         trainTokens: 2_310_000,
         heldOutTokens: 118_000,
         peakFlops: 3e11,
-        ...engines,
+        ...engine,
       })
       let step = 0
       while (step < steps && !options.signal?.aborted) {
@@ -261,7 +261,7 @@ export function fakeIo(settings: Settings = {}): Fake {
     async benchmark(config, options) {
       calls.push({ name: 'benchmark', args: [config, options] })
       return {
-        ...engines,
+        ...engine,
         ...(settings.ceiling ?? quietCeiling),
         parameters: 18_000_000,
         activeParameters: 3_000_000,
@@ -313,9 +313,9 @@ export function fakeIo(settings: Settings = {}): Fake {
     },
     async measureMachine(config) {
       calls.push({ name: 'measureMachine', args: [config] })
-      return { ...engines, ...ceilings, ...settings.machine }
+      return { ...engine, ...ceilings, ...settings.machine }
     },
-    ...settings.engine,
+    ...settings.operations,
   }
 
   const fake: Fake = {
@@ -334,7 +334,7 @@ export function fakeIo(settings: Settings = {}): Fake {
       stdout,
       stderr,
       env,
-      engine,
+      operations,
       self: 'choir',
       now: () => fake.clock,
       onInterrupt: (handler) => {

@@ -1,6 +1,6 @@
 /** How long a device computes: products by their shape, passes by their bytes. */
 import type { Device, MathPrecision } from '../inputs/cluster.ts'
-import type { Block, Product } from '../work/blocks.ts'
+import type { Component, Product } from '../work/components.ts'
 
 /** Peak rate in a precision, FLOP/s. @throws when the device has none: the search asks `offers` first */
 export function peakOf(device: Device, precision: MathPrecision): number {
@@ -39,7 +39,7 @@ const FUSED_BACKWARD = 2.5
 
 /** A search asks for the same blocks again and again. */
 export class BlockTimes {
-  private readonly known = new WeakMap<Block, BlockSeconds>()
+  private readonly known = new WeakMap<Component, BlockSeconds>()
   private readonly device: Device
   private readonly precision: MathPrecision
 
@@ -49,7 +49,7 @@ export class BlockTimes {
   }
 
   /** @param bytes of a number in a product */
-  of(block: Block, bytes: number): BlockSeconds {
+  of(block: Component, bytes: number): BlockSeconds {
     const known = this.known.get(block) ?? blockSeconds(this.device, this.precision, bytes, block)
     this.known.set(block, known)
     return known
@@ -64,7 +64,7 @@ export interface WorkSeconds {
 }
 
 /** @param bytes of a number in a product */
-export function forwardSeconds(device: Device, precision: MathPrecision, bytes: number, block: Block): WorkSeconds {
+export function forwardSeconds(device: Device, precision: MathPrecision, bytes: number, block: Component): WorkSeconds {
   return {
     products: productsSeconds(device, precision, bytes, block.products),
     fused: fusedSeconds(device, precision, block),
@@ -73,7 +73,12 @@ export function forwardSeconds(device: Device, precision: MathPrecision, bytes: 
 }
 
 /** @param bytes of a number in a product */
-export function backwardSeconds(device: Device, precision: MathPrecision, bytes: number, block: Block): WorkSeconds {
+export function backwardSeconds(
+  device: Device,
+  precision: MathPrecision,
+  bytes: number,
+  block: Component,
+): WorkSeconds {
   return {
     products: productsSeconds(device, precision, bytes, block.products.flatMap(gradientProducts)),
     fused: FUSED_BACKWARD * fusedSeconds(device, precision, block),
@@ -81,7 +86,7 @@ export function backwardSeconds(device: Device, precision: MathPrecision, bytes:
   }
 }
 
-function blockSeconds(device: Device, precision: MathPrecision, bytes: number, block: Block): BlockSeconds {
+function blockSeconds(device: Device, precision: MathPrecision, bytes: number, block: Component): BlockSeconds {
   const sum = ({ products, fused, passes }: WorkSeconds) => products + fused + passes
   return {
     forward: sum(forwardSeconds(device, precision, bytes, block)),
@@ -94,7 +99,7 @@ function blockSeconds(device: Device, precision: MathPrecision, bytes: number, b
 const productsSeconds = (device: Device, precision: MathPrecision, bytes: number, products: readonly Product[]) =>
   products.reduce((sum, product) => sum + productSeconds(device, precision, product, bytes), 0)
 
-const fusedSeconds = (device: Device, precision: MathPrecision, { fusedFlops, fusedQueries }: Block): number =>
+const fusedSeconds = (device: Device, precision: MathPrecision, { fusedFlops, fusedQueries }: Component): number =>
   fusedFlops / (peakOf(device, precision) * device.attentionEfficiency) + fusedQueries * device.attentionQuery
 
 /** The gradient of [m, k]·[k, n] by its factors: [m, n]·[n, k] and [k, m]·[m, n]. */

@@ -5,9 +5,9 @@
 import type { Cluster } from '../inputs/cluster.ts'
 import { type PlannedRun, storedBytes } from '../inputs/settings.ts'
 import type { Layout } from '../search/layout.ts'
-import type { BlockKind } from '../work/blocks.ts'
+import type { ComponentKind } from '../work/components.ts'
 import { addParts, type Count, type Part, type Parts } from '../work/parts.ts'
-import { type Stage, stageParts, type Workload } from '../work/stages.ts'
+import { type PipelineStage, stageParts, type Workload } from '../work/stages.ts'
 import { logitsBytes } from '../work/work.ts'
 
 export const memoryKinds = [
@@ -43,7 +43,7 @@ const FRAGMENTATION = 0.05
 /** Gradients that are exchanged together (Megatron's and PyTorch's buckets are of this order). */
 const BUCKET_PARAMETERS = 25e6
 
-const activationKind: Readonly<Record<BlockKind, MemoryKind>> = {
+const activationKind: Readonly<Record<ComponentKind, MemoryKind>> = {
   attention: 'attention activations',
   router: 'router activations',
   dispatch: 'router activations',
@@ -65,7 +65,7 @@ function stageMemory(
   layout: Layout,
   parts: Parts,
   { slice, stages }: Workload,
-  stage: Stage,
+  stage: PipelineStage,
 ): Memory {
   const { plan } = run
   const own = stageParts(parts, stage, layout.pipeline)
@@ -130,7 +130,10 @@ function microBatchesInFlight({ pipeline, microBatches }: Layout, virtualStages:
 }
 
 /** What recomputation brings back of the layer for which that is the most. */
-function largestLayer({ layers }: Stage, recompute: Layout['recompute']): { kind: BlockKind; bytes: number }[] {
+function largestLayer(
+  { layers }: PipelineStage,
+  recompute: Layout['recompute'],
+): { kind: ComponentKind; bytes: number }[] {
   if (recompute === 'none') return []
   const again = layers.map(({ blocks }) =>
     blocks.map(({ kind, keptBytes, scoresBytes }) => ({ kind, bytes: recompute === 'full' ? keptBytes : scoresBytes })),

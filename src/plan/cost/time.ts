@@ -5,9 +5,9 @@
 import type { Cluster } from '../inputs/cluster.ts'
 import { type PlannedRun, storedBytes } from '../inputs/settings.ts'
 import type { Layout } from '../search/layout.ts'
-import type { Block, BlockKind } from '../work/blocks.ts'
+import type { Component, ComponentKind } from '../work/components.ts'
 import { addParts, type Part, type Parts } from '../work/parts.ts'
-import { type Stage, stageParts, type Workload } from '../work/stages.ts'
+import { type PipelineStage, stageParts, type Workload } from '../work/stages.ts'
 import type { BlockTimes } from './device-time.ts'
 import { gradientBytes, optimizerKind, stateBytes } from './memory.ts'
 import { allReduceSeconds, allToAllSeconds, groupOf, reduceScatterSeconds, sendSeconds } from './network.ts'
@@ -92,7 +92,7 @@ function microBatchSeconds(
   cluster: Cluster,
   layout: Layout,
   { slice }: Workload,
-  stage: Stage,
+  stage: PipelineStage,
   times: BlockTimes,
 ): MicroBatch {
   const parts = none()
@@ -101,9 +101,9 @@ function microBatchSeconds(
   let hidden = 0
   const tensorGroup = groupOf(cluster, layout.tensor, 1)
   const expertGroup = groupOf(cluster, layout.expert, layout.tensor)
-  const compute = (block: Block, again: boolean) => {
+  const compute = (block: Component, again: boolean) => {
     const seconds = times.of(block, slice.bytes)
-    parts[block.kind satisfies BlockKind] += seconds.forward + seconds.backward
+    parts[block.kind satisfies ComponentKind] += seconds.forward + seconds.backward
     const once = again && layout.recompute === 'full' ? seconds.forward : 0
     const scores = again && layout.recompute === 'selective' ? seconds.scores : 0
     parts.recomputation += once + scores

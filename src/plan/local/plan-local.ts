@@ -7,7 +7,7 @@ import type { RunConfig } from '../../config/run-config.ts'
 import { openCache } from '../../data/cache.ts'
 import { trainingMemory } from '../../measure/training-memory.ts'
 import { openRuntime } from '../../run/session.ts'
-import { type Engines, enginesOf } from '../../runtime/engines.ts'
+import { type Engine, engineOf } from '../../runtime/engine.ts'
 import { replaceFile } from '../../system/disk.ts'
 import { memoryKinds, total } from '../cost/memory.ts'
 import type { Prediction } from '../cost/predict.ts'
@@ -66,7 +66,7 @@ async function withMemory(config: RunConfig, { baseBytes }: Calibration, known: 
 }
 
 async function calibrationOf(config: RunConfig, { again = false, say = () => {} }: LocalOptions): Promise<Calibration> {
-  const { provider, math, threads } = await enginesHere(config)
+  const { provider, math, threads } = await engineHere(config)
   const key = createHash('sha256')
     .update(JSON.stringify([cpus()[0]?.model, cpus().length, provider, math, threads, FORMAT]))
     .digest('hex')
@@ -84,10 +84,10 @@ async function calibrationOf(config: RunConfig, { again = false, say = () => {} 
   }
 }
 
-async function enginesHere(config: RunConfig): Promise<Engines> {
+async function engineHere(config: RunConfig): Promise<Engine> {
   const runtime = await openRuntime(config)
   try {
-    return enginesOf(runtime)
+    return engineOf(runtime)
   } finally {
     await runtime.close()
   }

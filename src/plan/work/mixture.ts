@@ -1,6 +1,6 @@
 /** The blocks of a mixture of experts: router, dispatch, the experts of one rank, and back. */
 import { activatedExperts, hasRouterWeights, type RoutedModule } from '../../model/parameters.ts'
-import { type Block, network, networkWork, norm, nothing, residual, type Slice } from './blocks.ts'
+import { type Component, network, networkWork, norm, nothing, residual, type Slice } from './components.ts'
 import { capacityOf, type ExpertLoads, rankLoad } from './load.ts'
 
 /** Router, dispatch, experts and combine of one routed module. */
@@ -29,7 +29,7 @@ export function mixture(slice: Slice, module: RoutedModule, expertLoads: ExpertL
           keptBytes: 0,
         }
   const shared = module === 'ffn' && moe.sharedHidden > 0 ? [network(slice, moe.sharedHidden)] : []
-  const blocks: Block[] = [
+  const blocks: Component[] = [
     ...ownNorm,
     router(slice),
     dispatch(slice, load.rows, back),
@@ -54,7 +54,7 @@ const KERNELS_A_CHOICE = 6
  * Logits, softmax, choice and capacity, in float32 as is usual (Switch Transformers, section 2.4). k sequential
  * choices are k times the passes over all logits; one choice in each of Z prototypes is one pass.
  */
-function router({ model: { moe, width }, tokens }: Slice): Block {
+function router({ model: { moe, width }, tokens }: Slice): Component {
   if (!moe) throw new Error('internal: no experts in a dense model')
   const cells = tokens * moe.experts * 4
   const rounds = moe.selection === 'sequential' ? moe.k : 1
@@ -75,7 +75,7 @@ function router({ model: { moe, width }, tokens }: Slice): Block {
 }
 
 /** To the experts and back: rows copied by their indices, or products with one-hot matrices [T, N·C]. */
-function dispatch({ model: { moe, width }, plan, tokens, bytes }: Slice, rows: number, columns: number): Block {
+function dispatch({ model: { moe, width }, plan, tokens, bytes }: Slice, rows: number, columns: number): Component {
   if (!moe) throw new Error('internal: no experts in a dense model')
   const choices = activatedExperts(moe)
   if (plan.dispatch === 'gather') {

@@ -2,16 +2,16 @@
 import { routedModules } from '../../model/parameters.ts'
 import type { PlannedRun } from '../inputs/settings.ts'
 import type { Layout } from '../search/layout.ts'
-import { type Block, type Slice, sliceOf } from './blocks.ts'
+import { type Component, type Slice, sliceOf } from './components.ts'
 import type { ExpertLoads, ModelLoads } from './load.ts'
 import type { Parts } from './parts.ts'
 import { embeddingWork, headWork, type LayerWork, layerWork } from './work.ts'
 
-export interface Stage {
+export interface PipelineStage {
   readonly index: number
   readonly layers: readonly LayerWork[]
   /** Embedding on the first stage, head on the last. */
-  readonly ends: readonly Block[]
+  readonly ends: readonly Component[]
   /** Numbers of the layers. */
   readonly from: number
   readonly to: number
@@ -19,7 +19,7 @@ export interface Stage {
 
 export interface Workload {
   readonly slice: Slice
-  readonly stages: readonly Stage[]
+  readonly stages: readonly PipelineStage[]
 }
 
 /**
@@ -29,7 +29,10 @@ export interface Workload {
 export class Workloads {
   private readonly run: PlannedRun
   private readonly loads: ModelLoads
-  private readonly known = new Map<string, { slice: Slice; layers: LayerWork[]; embedding: Block; head: Block }>()
+  private readonly known = new Map<
+    string,
+    { slice: Slice; layers: LayerWork[]; embedding: Component; head: Component }
+  >()
 
   constructor(run: PlannedRun, loads: ModelLoads) {
     this.run = run
@@ -74,7 +77,11 @@ export class Workloads {
 }
 
 /** Parameters of a stage. A tied embedding is held by the first stage and, to multiply with, by the last. */
-export function stageParts({ layers, embedding, head, tied }: Parts, { from, to, index }: Stage, stages: number) {
+export function stageParts(
+  { layers, embedding, head, tied }: Parts,
+  { from, to, index }: PipelineStage,
+  stages: number,
+) {
   const last = index === stages - 1
   const copy = { dense: tied, experts: { parameters: 0, factored: 0 } }
   return [

@@ -1,11 +1,11 @@
 /** What one device computes, moves and keeps for one micro-batch: the blocks of every layer, of embedding and head. */
 import { type RoutedModule, routedModules } from '../../model/parameters.ts'
-import { type Block, network, norm, nothing, residual, type Slice } from './blocks.ts'
+import { type Component, network, norm, nothing, residual, type Slice } from './components.ts'
 import type { ModelLoads, RankLoad } from './load.ts'
 import { mixture } from './mixture.ts'
 
 export interface LayerWork {
-  readonly blocks: readonly Block[]
+  readonly blocks: readonly Component[]
   /** Input of the layer: what full recomputation keeps. */
   readonly inputBytes: number
   readonly loads: readonly RankLoad[]
@@ -31,7 +31,7 @@ export function layerWork(slice: Slice, layer: number, loads: ModelLoads): Layer
 }
 
 /** To queries, keys and values (3·D columns, by columns), or back (D rows, by rows). What it reads is kept elsewhere. */
-function projection({ model: { width }, tokens, tensor }: Slice, columns: number): Block {
+function projection({ model: { width }, tokens, tensor }: Slice, columns: number): Component {
   const product =
     columns > width
       ? { count: 1, m: tokens, n: columns / tensor, k: width }
@@ -43,7 +43,7 @@ function projection({ model: { width }, tokens, tensor }: Slice, columns: number
  * Rotary positions, scores, softmax, values. Keeps queries, keys, values and its result, and with rotary positions
  * the turned queries and keys beside the memory of all three that they come from.
  */
-function scores({ model, plan, sequences, tokens, tensor, bytes }: Slice): Block {
+function scores({ model, plan, sequences, tokens, tensor, bytes }: Slice): Component {
   const { width, heads, sequence, positions } = model
   const own = (tokens * width * bytes) / tensor
   const rotary = positions === 'rotary' ? 4 * own : 0
@@ -85,7 +85,7 @@ function scores({ model, plan, sequences, tokens, tensor, bytes }: Slice): Block
 }
 
 /** Rows of the table; their gradients are added to it. */
-export function embeddingWork({ model, tokens, bytes, tensor, sequenceShare }: Slice): Block {
+export function embeddingWork({ model, tokens, bytes, tensor, sequenceShare }: Slice): Component {
   return {
     ...nothing,
     kind: 'embedding',
@@ -98,7 +98,7 @@ export function embeddingWork({ model, tokens, bytes, tensor, sequenceShare }: S
 }
 
 /** Final norm, logits, softmax and cross-entropy; softmax and loss in float32. */
-export function headWork(slice: Slice): Block {
+export function headWork(slice: Slice): Component {
   const { model, tokens, tensor, bytes } = slice
   const cells = (tokens * model.vocabulary) / tensor
   const own = norm(slice, 'head')

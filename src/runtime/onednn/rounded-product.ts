@@ -33,7 +33,7 @@ export class FactorMemory {
   }
 }
 
-interface Block {
+interface MatrixBlock {
   /** Bytes from the beginning of the factor to that of the block. */
   readonly skip: number
   readonly length: number
@@ -49,8 +49,8 @@ export class RoundedProduct implements Runnable {
   private readonly dnnl: Parts
   private readonly spec: Product
   private readonly memory: FactorMemory
-  private readonly rows: readonly Block[]
-  private readonly columns: readonly Block[]
+  private readonly rows: readonly MatrixBlock[]
+  private readonly columns: readonly MatrixBlock[]
 
   constructor(dnnl: Parts, spec: Product, memory: FactorMemory) {
     const { m, k, n, a, b } = spec
@@ -62,7 +62,7 @@ export class RoundedProduct implements Runnable {
   }
 
   /** Near-equal parts of a side. `across`: they are columns of the matrix as it lies in memory. */
-  private cut(side: number, k: number, factor: MatrixLayout, most: number, across: boolean): Block[] {
+  private cut(side: number, k: number, factor: MatrixLayout, most: number, across: boolean): MatrixBlock[] {
     const { stride, transposed = false, prepared = false } = factor
     if (prepared) return [{ skip: 0, length: side, elements: 0, round: null, layout: factor }]
     // At least two rows or columns each: oneDNN misreads single ones.
@@ -82,7 +82,7 @@ export class RoundedProduct implements Runnable {
   }
 
   /** Where a block of a factor lies once it is rounded. */
-  private rounded(factor: 'a' | 'b', address: number, { skip, elements, round }: Block): number {
+  private rounded(factor: 'a' | 'b', address: number, { skip, elements, round }: MatrixBlock): number {
     if (!round) return address
     const to = this.memory.place(factor, elements)
     round().run(address + skip, to)

@@ -19,7 +19,7 @@ import { Lifetime } from '../lifetime.ts'
 import type { NodeTime, StepEvent } from '../times.ts'
 import type { KernelCall, KernelTensor } from './contract.ts'
 import type { Crew } from './crew.ts'
-import { kernels } from './kernels/table.ts'
+import { opKernels } from './kernels/table.ts'
 import { type MemoryPlan, planMemory } from './memory.ts'
 import { StepTimes } from './profile.ts'
 import type { Failure, Script, Step } from './script.ts'
@@ -118,7 +118,7 @@ export class StagedExecutable implements Executable {
     const tensor = (use: ValueUse): KernelTensor => ({ ...this.tensorOf(use), address: 0, offset: 0 })
     const { type, attributes, inputs, outputs, added } = stage
     const call = { type, attributes, added, inputs: inputs.map(tensor), outputs: outputs.map(tensor) }
-    return Math.ceil((kernels[type]?.scratch?.(call) ?? 0) / 4096) * 4096
+    return Math.ceil((opKernels[type]?.scratch?.(call) ?? 0) / 4096) * 4096
   }
 
   private tensorOf({ value, shape }: ValueUse) {

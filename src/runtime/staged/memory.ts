@@ -16,7 +16,7 @@ export interface MemoryPlan {
   readonly bytes: number
 }
 
-interface Block {
+interface Allocation {
   readonly values: number[]
   readonly bytes: number
   readonly first: number
@@ -25,11 +25,11 @@ interface Block {
 
 export function planMemory({ values, stages, valueOfInput, valueOfOutput }: StagedModel): MemoryPlan {
   const ports = new Set([...valueOfInput, ...valueOfOutput])
-  const blockOf = new Map<number, Block>()
+  const allocationOf = new Map<number, Allocation>()
   const end = stages.length
   const open = (value: number, first: number, last: number) => {
     const { dtype, size } = values[value] as StagedModel['values'][number]
-    blockOf.set(value, { values: [value], bytes: roundUp(size * bytesOf[dtype]), first, last })
+    allocationOf.set(value, { values: [value], bytes: roundUp(size * bytesOf[dtype]), first, last })
   }
   values.forEach(({ constant }, value) => {
     if (constant && !ports.has(value)) open(value, 0, end)
@@ -43,21 +43,22 @@ export function planMemory({ values, stages, valueOfInput, valueOfOutput }: Stag
     for (const [i, { value }] of stage.outputs.entries()) {
       if (ports.has(value)) continue
       const last = Math.max(at, lastRead[value] as number)
-      const old = i === 0 && from && stage.kind === 'kernel' && stage.overwrites ? blockOf.get(from.value) : undefined
+      const old =
+        i === 0 && from && stage.kind === 'kernel' && stage.overwrites ? allocationOf.get(from.value) : undefined
       const size = roundUp((values[value] as { size: number }).size * 4)
       if (old && from && lastRead[from.value] === at && old.last === at && old.bytes === size) {
         old.values.push(value)
         old.last = last
-        blockOf.set(value, old)
+        allocationOf.set(value, old)
       } else open(value, at, last)
     }
   })
-  return place([...new Set(blockOf.values())], values.length)
+  return place([...new Set(allocationOf.values())], values.length)
 }
 
-function place(blocks: readonly Block[], count: number): MemoryPlan {
+function place(blocks: readonly Allocation[], count: number): MemoryPlan {
   const offsets: (number | null)[] = Array.from({ length: count }, () => null)
-  const placed: { block: Block; offset: number }[] = []
+  const placed: { block: Allocation; offset: number }[] = []
   let bytes = 0
   for (const block of blocks.toSorted((a, b) => b.bytes - a.bytes || a.first - b.first)) {
     let offset = 0

@@ -8,7 +8,7 @@ import type { StagedModel } from '../../graph/stages/contract.ts'
 import { RunClock } from '../recording.ts'
 import type { NodeTime, StepEvent } from '../times.ts'
 import type { KernelCall } from './contract.ts'
-import { kernels } from './kernels/table.ts'
+import { opKernels } from './kernels/table.ts'
 import type { Script } from './script.ts'
 
 export class StepTimes {
@@ -44,7 +44,7 @@ export class StepTimes {
       const { runs, microseconds } = clock
       const step = this.script.steps[at]
       if (stage.kind === 'kernel' && step?.kind === 'kernel') {
-        const kernel = kernels[stage.type]
+        const kernel = opKernels[stage.type]
         const work = kernel?.work?.(step.call as KernelCall)
         const { op, layer } = stage.origin
         return [

@@ -9,7 +9,7 @@ import { RuntimeError } from '../contract.ts'
 import { Dnnl } from '../onednn/dnnl.ts'
 import { Meeting } from './barrier.ts'
 import type { KernelThread, PreparedCall, RowFunctions } from './contract.ts'
-import { kernels } from './kernels/table.ts'
+import { opKernels } from './kernels/table.ts'
 import type { CrewData, Failure, Order, Report, Script } from './script.ts'
 
 /** The part of `WebAssembly` that is used (TypeScript declares it for browsers only). */
@@ -57,7 +57,7 @@ function open(script: Script): Program {
   }
   const prepared = script.steps.map((step) => {
     if (step.kind === 'onnx') return null
-    const kernel = kernels[step.call.type]
+    const kernel = opKernels[step.call.type]
     if (!kernel) throw new RuntimeError(`internal: no kernel ${step.call.type}`)
     return kernel.prepare(step.call, context)
   })

@@ -44,7 +44,7 @@ class WasmKernels implements ArenaKernels {
     const { first, second, beta1, beta2, size, correction, epsilon } = settings
     const lists: Call[][] = Array.from({ length: this.threads }, () => [])
     for (const { arena, p, g, m, v, count, keep } of ranges)
-      cut(count, this.threads).forEach(({ from, length }, thread) => {
+      splitRange(count, this.threads).forEach(({ from, length }, thread) => {
         const arrays = [p, g, m, v].map((start) => address(arena, start + from, length))
         const args = [...arrays, length, first, second, beta1, beta2, size, correction, epsilon, keep]
         lists[thread]?.push({ arena, args })
@@ -102,7 +102,7 @@ class WasmKernels implements ArenaKernels {
 
   async sumOfSquares(ranges: readonly ArenaRange[]): Promise<number> {
     const calls = ranges.flatMap(({ arena, start, count }) =>
-      cut(count, Math.min(MAX_PARTS, Math.ceil(count / MIN_PART))).map(
+      splitRange(count, Math.min(MAX_PARTS, Math.ceil(count / MIN_PART))).map(
         ({ from, length }): Call => ({ arena, args: [address(arena, start + from, length), length] }),
       ),
     )
@@ -117,7 +117,7 @@ class WasmKernels implements ArenaKernels {
       indices: address(arena, indices, rowCount),
     }
     // Every thread adds all rows, to columns of its own.
-    const lists = cut(width, this.threads).map(({ from, length }): Call[] => [
+    const lists = splitRange(width, this.threads).map(({ from, length }): Call[] => [
       { arena, args: [at.table + from * 4, tableRows, at.rows + from * 4, at.indices, rowCount, width, length] },
     ])
     await this.run('scatterAddRows', lists)
@@ -191,7 +191,7 @@ function addresses({ arena, p, g, state, count, size, rows, columns }: Stack): n
 }
 
 /** Cuts `count` floats into at most `parts` near-equal pieces at whole cache lines; none is empty. */
-function cut(count: number, parts: number): { from: number; length: number }[] {
+function splitRange(count: number, parts: number): { from: number; length: number }[] {
   const line = 16
   const bound = (part: number) => (part === parts ? count : Math.floor((count * part) / parts / line) * line)
   return Array.from({ length: parts }, (_, part) => {

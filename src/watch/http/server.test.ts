@@ -4,14 +4,14 @@ import type { AddressInfo } from 'node:net'
 import { afterEach, describe, expect, test } from 'vitest'
 import { UsageError } from '../../errors.ts'
 import { fakePage, fakeWatched } from '../testing/fake-watched.ts'
-import { type Place, serveWatched, startWatch, type WatchServer } from './server.ts'
+import { type ServerAddress, serveWatched, startWatch, type WatchServer } from './server.ts'
 
 const servers: { close(): unknown }[] = []
 afterEach(async () => {
   for (const server of servers.splice(0)) await server.close()
 })
 
-async function served(place: Place = {}): Promise<WatchServer> {
+async function served(place: ServerAddress = {}): Promise<WatchServer> {
   const server = await serveWatched(fakeWatched(), fakePage, place)
   servers.push(server)
   return server

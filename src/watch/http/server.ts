@@ -13,14 +13,14 @@ import { isLoopback } from './access.ts'
 import { createApp, type Watched } from './app.ts'
 import { builtPage, type Page, readPage } from './page.ts'
 
-export interface WatchOptions extends Place {
+export interface WatchOptions extends ServerAddress {
   /** Run directories, or folders of them. */
   readonly roots: readonly string[]
   /** Files and folders of texts that runs may have been trained on, beside what lies below the roots. */
   readonly data?: readonly string[]
 }
 
-export interface Place {
+export interface ServerAddress {
   /** Address to bind to. Default: this machine only, 127.0.0.1. */
   readonly host?: string
   /** Default: 6007, or the next that is free. 0: any. */
@@ -80,7 +80,7 @@ async function realPlace(path: string): Promise<string> {
 export async function serveWatched(
   collection: Watched,
   page: Page,
-  place: Place,
+  place: ServerAddress,
   places: readonly string[] = [],
 ): Promise<WatchServer> {
   refuseOpenDoor(place)
@@ -104,7 +104,7 @@ export async function serveWatched(
   }
 }
 
-function refuseOpenDoor({ host = '127.0.0.1', token }: Place): void {
+function refuseOpenDoor({ host = '127.0.0.1', token }: ServerAddress): void {
   if (token !== undefined && token.length < MIN_TOKEN_LENGTH)
     throw new UsageError(`invalid --token: it has ${token.length} characters (expected at least ${MIN_TOKEN_LENGTH})`)
   if (token === undefined && !isLoopback(host))

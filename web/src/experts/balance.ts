@@ -14,8 +14,8 @@ export const DEAD = 1
 export const OVERLOADED = 2
 
 /** Before drops, or what was kept. */
-export const stages = ['before', 'after'] as const
-export type Stage = (typeof stages)[number]
+export const loadKinds = ['before', 'after'] as const
+export type LoadKind = (typeof loadKinds)[number]
 
 export interface Load {
   /** Assignments before drops, and those kept. */

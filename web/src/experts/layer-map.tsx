@@ -25,7 +25,7 @@ interface LayerMapProps {
 export function LayerMap({ shown, index, names, selected, opened, open }: LayerMapProps) {
   const { routers, experts } = index
   const order = view.order.value
-  const stage = view.stage.value
+  const stage = view.loadKind.value
   const now = shown.value
   const frame = useMemo(
     () =>

@@ -83,8 +83,8 @@ export function Routing({ run, runs, index: newest }: RoutingProps) {
         />
         <Segments
           label="Load"
-          value={view.stage.value}
-          pick={(value) => (view.stage.value = value)}
+          value={view.loadKind.value}
+          pick={(value) => (view.loadKind.value = value)}
           options={[
             { value: 'before', text: 'Before drops' },
             { value: 'after', text: 'After', hint: 'What was kept, over the mean of before' },

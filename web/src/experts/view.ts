@@ -4,14 +4,14 @@
  */
 import { batch, signal } from '@preact/signals'
 import { inAddress, index, number, oneOf, optional, text } from '../view-state.ts'
-import { stages } from './balance.ts'
+import { loadKinds } from './balance.ts'
 import { orders } from './heat-map/order.ts'
 
 const maps = ['layers', 'time'] as const
 export const chosenRun = inAddress('run', optional(text), null, true)
 export const map = inAddress('map', oneOf(maps), 'layers', true)
 export const order = inAddress('order', oneOf(orders), 'number')
-export const stage = inAddress('load', oneOf(stages), 'before')
+export const loadKind = inAddress('load', oneOf(loadKinds), 'before')
 /** Index in RoutingIndex.routers. */
 export const router = inAddress('router', index, 0, true)
 export const expert = inAddress('expert', optional(index), null, true)

@@ -51,7 +51,7 @@ export interface Factor {
 }
 
 /** Queries `from` to `keys`, which see the first `keys` keys. */
-interface Block {
+interface QueryBlock {
   readonly from: number
   readonly rows: number
   readonly keys: number
@@ -73,7 +73,7 @@ export function otherInputs({ inputs }: KernelCall, qkvAt: number): OtherInputs 
 /** Some heads of one sequence in the thread's memory. Places are byte offsets in the memory of the program. */
 export class Heads {
   readonly shape: Shape
-  readonly blocks: readonly Block[]
+  readonly blocks: readonly QueryBlock[]
   readonly dnnl: Dnnl
   private readonly thread: KernelThread
   private readonly others: OtherInputs
@@ -243,7 +243,7 @@ export class Heads {
   }
 
   /** q·kᵀ of a block of scaled queries, masked, in float32 at `scores` [heads, rows, keys]. */
-  score(task: number, q: Factor, k: Factor, scores: number, { from, rows, keys }: Block): void {
+  score(task: number, q: Factor, k: Factor, scores: number, { from, rows, keys }: QueryBlock): void {
     const { shape, thread, others } = this
     this.multiply([rows, shape.size, keys], [q, '', from * q.stride], [k, 'ᵀ'], this.scoresOf(scores, rows, keys))
     const sequence = Math.floor(task / (shape.heads / shape.together))

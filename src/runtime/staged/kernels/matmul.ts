@@ -14,7 +14,7 @@ export const matmul: Kernel = {
     const { batch, m, k, n, a, b, c, addend, alpha, transposeA, transposeB } = parts(call)
     const bands = batch >= threads ? 1 : Math.ceil(threads / batch)
     const byRows = m >= n
-    const cuts = cut(byRows ? m : n, bands)
+    const cuts = bandsOf(byRows ? m : n, bands)
     const plus = addend && (addend.address === c.address ? 'c' : n)
     const products = cuts.map(
       ({ length }): Product => ({
@@ -70,7 +70,11 @@ function parts({ attributes, inputs: [a, b, addend], outputs: [c] }: KernelCall)
 }
 
 /** Cuts `count` into at most `parts` near-equal bands: of whole tiles, but for the last; none is empty. */
-export function cut(count: number, parts: number, tile = TILE): { readonly from: number; readonly length: number }[] {
+export function bandsOf(
+  count: number,
+  parts: number,
+  tile = TILE,
+): { readonly from: number; readonly length: number }[] {
   // What is no whole tile goes to the last band: a band of its own could be a single row.
   const tiles = Math.max(1, Math.floor(count / tile))
   const bands = Math.min(parts, tiles)

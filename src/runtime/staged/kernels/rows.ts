@@ -1,6 +1,6 @@
 /** Kernels that pass over rows once: norms, and the moves of rows to experts and back. */
 import type { Kernel, KernelCall, KernelTensor, RowFunctions } from '../contract.ts'
-import { cut } from './matmul.ts'
+import { bandsOf } from './matmul.ts'
 
 /** In place of an offset: this operand is absent. */
 const ABSENT = 0xffffffff
@@ -31,7 +31,7 @@ function byRows(
     provider: 'WASM',
     prepare(call, { rows: functions }) {
       const total = rowsOf(call)
-      const cuts = cut(total, Math.ceil(total / TASK_ROWS), 1)
+      const cuts = bandsOf(total, Math.ceil(total / TASK_ROWS), 1)
       return {
         tasks: cuts.length,
         run: (task) => {

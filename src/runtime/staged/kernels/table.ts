@@ -16,7 +16,7 @@ import {
   sumParts,
 } from './token.ts'
 
-export const kernels: Readonly<Record<string, Kernel>> = {
+export const opKernels: Readonly<Record<string, Kernel>> = {
   'activate-parts': activateParts,
   'attend-cached': attendCached,
   attention,

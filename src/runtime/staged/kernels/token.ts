@@ -5,7 +5,7 @@
  */
 import { RuntimeError } from '../../contract.ts'
 import type { Kernel, KernelTensor } from '../contract.ts'
-import { cut } from './matmul.ts'
+import { bandsOf } from './matmul.ts'
 
 /** Floats of a band are a multiple of this: a cache line. */
 const LINE = 16
@@ -46,7 +46,7 @@ export const rowProductTransposed: Kernel = {
   prepare({ inputs, outputs }, { rows: functions, threads }) {
     const [x, w] = inputs as [KernelTensor, KernelTensor]
     const [y] = outputs as [KernelTensor]
-    const bands = cut(y.size, threads, LINE)
+    const bands = bandsOf(y.size, threads, LINE)
     return {
       tasks: bands.length,
       run(task) {
@@ -71,7 +71,7 @@ export const sumParts: Kernel = {
     const [y] = outputs as [KernelTensor]
     const [rows = 1, columns = 1] = parts.shape
     const each = rows / (weights?.size ?? 1)
-    const bands = cut(columns, threads, LINE)
+    const bands = bandsOf(columns, threads, LINE)
     return {
       tasks: bands.length,
       run(task) {
@@ -98,7 +98,7 @@ export const activateParts: Kernel = {
     const [y] = outputs as [KernelTensor]
     const [groups = 1, columns = 1] = y.shape
     const each = (parts.shape[0] as number) / groups
-    const bands = cut(columns, threads, LINE)
+    const bands = bandsOf(columns, threads, LINE)
     const total = (tensor: KernelTensor, group: number, from: number, length: number, to: number) => {
       floats.fill(0, to, to + length)
       for (let r = group * each; r < (group + 1) * each; r++)

@@ -75,7 +75,7 @@ function drawLegend(surface: Surface, { lines }: Figure, ink: Ink): void {
     surface.line([x, base - 4, x + 22, base - 4], { color: style.color, width: 3, dash: style.dash })
     const last = y.findLast((value) => value !== null)
     // Isolated (U+2068, U+2069): a name that is read from right to left does not turn the number round.
-    surface.text(`\u2068${cut(name, 24)}\u2069  ${measured(last)}`, x + 30, base, {
+    surface.text(`\u2068${shortened(name, 24)}\u2069  ${measured(last)}`, x + 30, base, {
       color: ink.text,
       size: 12,
       anchor: 'start',
@@ -99,7 +99,7 @@ export function tickText(value: number): string {
 }
 
 /** The end of a name says more than its middle. */
-function cut(name: string, most: number): string {
+function shortened(name: string, most: number): string {
   const characters = [...name]
   if (characters.length <= most) return name
   const half = Math.floor(most / 2)

@@ -3,7 +3,7 @@
  * made of the same loads: routers by experts at one snapshot, and the experts of one router by snapshots.
  */
 import type { RouterInfo } from '../../../../src/watch/api.ts'
-import { markOf, meanLoad, type Stage } from '../balance.ts'
+import { type LoadKind, markOf, meanLoad } from '../balance.ts'
 import { gapsOf, type Order, ordered } from './order.ts'
 
 export interface Frame {
@@ -21,7 +21,7 @@ export interface Frame {
 
 export interface Look {
   readonly order: Order
-  readonly stage: Stage
+  readonly stage: LoadKind
 }
 
 /** @param loads [routers][2][width], of one snapshot */

@@ -23,7 +23,7 @@ interface TimeMapProps {
 export function TimeMap({ history, router, index, at, moveTo, open }: TimeMapProps) {
   const width = index.experts
   const order = view.order.value
-  const stage = view.stage.value
+  const stage = view.loadKind.value
   const frame = useMemo(
     () => history && timeFrame(history, router, width, { order, stage }),
     [history, router, width, order, stage],

@@ -2,7 +2,7 @@
 import type { Precision, Runtime } from './contract.ts'
 
 /** A runtime, described for people and records. */
-export interface Engines {
+export interface Engine {
   /** What runs kernels, e.g. `oneDNN 3.7.2`; or why nothing does. */
   readonly provider: string
   /** Whether kernels run outside ONNX Runtime. */
@@ -12,7 +12,7 @@ export interface Engines {
   readonly threads: number
 }
 
-export const enginesOf = ({ provider, kernels, math, threads }: Runtime): Engines => ({
+export const engineOf = ({ provider, kernels, math, threads }: Runtime): Engine => ({
   provider,
   kernels: kernels.names.size > 0,
   math,

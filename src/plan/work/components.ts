@@ -22,10 +22,10 @@ export interface Product {
   readonly k: number
 }
 
-export type BlockKind = 'attention' | 'router' | 'dispatch' | 'experts' | 'dense' | 'embedding' | 'head'
+export type ComponentKind = 'attention' | 'router' | 'dispatch' | 'experts' | 'dense' | 'embedding' | 'head'
 
-export interface Block {
-  readonly kind: BlockKind
+export interface Component {
+  readonly kind: ComponentKind
   readonly products: readonly Product[]
   /** Operations of attention that never stores its scores. */
   readonly fusedFlops: number
@@ -48,7 +48,7 @@ export interface Block {
   readonly exchanges: readonly number[]
 }
 
-export const nothing: Omit<Block, 'kind'> = {
+export const nothing: Omit<Component, 'kind'> = {
   products: [],
   fusedFlops: 0,
   fusedQueries: 0,
@@ -93,13 +93,13 @@ export function sliceOf(run: PlannedRun, layout: Layout): Slice {
 }
 
 /** A pass that reads and writes T × D, and keeps both: the input of the norm, and that of the products behind it. */
-export function norm({ model, tokens, bytes, sequenceShare }: Slice, kind: BlockKind): Block {
+export function norm({ model, tokens, bytes, sequenceShare }: Slice, kind: ComponentKind): Component {
   const size = tokens * model.width * bytes * sequenceShare
   return { ...nothing, kind, passBytes: 2 * size, gradientPassBytes: 3 * size, kernels: 1, keptBytes: 2 * size }
 }
 
 /** x + f(x), with dropout's mask of a byte an element; the sum over tensor-parallel ranks comes before it. */
-export function residual({ model, plan, tokens, bytes, tensor, sequenceShare }: Slice, kind: BlockKind): Block {
+export function residual({ model, plan, tokens, bytes, tensor, sequenceShare }: Slice, kind: ComponentKind): Component {
   const size = tokens * model.width * sequenceShare
   const mask = plan.dropout ? 1 : 0
   return {
@@ -114,7 +114,7 @@ export function residual({ model, plan, tokens, bytes, tensor, sequenceShare }: 
 }
 
 /** A feed-forward network of which each tensor-parallel rank has a part of the hidden width. */
-export function network({ model, tokens, tensor, bytes }: Slice, hidden: number): Block {
+export function network({ model, tokens, tensor, bytes }: Slice, hidden: number): Component {
   return { ...nothing, kind: 'dense', ...networkWork(model, 1, tokens, hidden / tensor, bytes) }
 }
 

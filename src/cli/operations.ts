@@ -40,7 +40,7 @@ export interface SignalCheck extends Signal {
   readonly problems: readonly string[]
 }
 
-export interface Engine {
+export interface Operations {
   train(config: RunConfig, options: TrainOptions): Promise<TrainSummary>
   evaluateRun(directory: string, options: EvaluateOptions): Promise<EvalRecord>
   generate(directory: string, options: GenerateOptions): AsyncIterable<string>
@@ -68,7 +68,7 @@ export interface Engine {
   measureMachine(config: RunConfig): Promise<Machine>
 }
 
-export const engine: Engine = {
+export const operations: Operations = {
   async train(config, options) {
     const { train } = await import('../train/train.ts')
     return train(config, options)
