@@ -2,6 +2,7 @@
  * Matrices by colour, all panels on one scale.
  * Panels go beside each other as long as their columns stay wide enough.
  */
+import { extent } from 'd3-array'
 import type { HeatFigure } from '../blocks.ts'
 import { type Child, element } from '../markup.ts'
 import { noData } from './axes.ts'
@@ -74,8 +75,7 @@ function hatchPattern(id: string): Child {
 
 function description(figure: HeatFigure, shown: readonly Panel[], numbers: readonly number[]): string {
   const what = `Matrices of ${figure.valueLabel} by ${figure.yLabel} and ${figure.xLabel}`
-  if (numbers.length === 0) return `${what}: no data yet.`
-  const low = numbers.reduce((a, b) => Math.min(a, b))
-  const high = numbers.reduce((a, b) => Math.max(a, b))
+  const [low, high] = extent(numbers)
+  if (low === undefined) return `${what}: no data yet.`
   return `${what}; ${shown.length} ${shown.length === 1 ? 'panel' : 'panels'} (${shown.map((panel) => panel.title).join('; ')}), from ${valueLabel(low)} to ${valueLabel(high)}.`
 }

@@ -5,6 +5,7 @@
  * Losses fall far at first and then differ little. Where the later half of the lines lies in a small part of
  * the height, a second plane shows that half enlarged, and a frame in the first shows what it is.
  */
+import { extent } from 'd3-array'
 import type { LineFigure } from '../blocks.ts'
 import { type Child, element } from '../markup.ts'
 import { leftOut, letters, notes, type Plane, type PlaneSize, planeOf } from './axes.ts'
@@ -97,8 +98,8 @@ const enoughPoints = 12
 function laterHalf(figure: LineFigure): LineFigure | undefined {
   if (figure.x.scale === 'log' || figure.y.scale === 'log' || figure.series.length < 2) return undefined
   const all = placesOf(figure)
-  if (all.length === 0) return undefined
-  const [from, to] = extent(all.map(({ x }) => x))
+  const [from, to] = extent(all, ({ x }) => x)
+  if (from === undefined) return undefined
   const middle = (from + to) / 2
   const series = figure.series.map((one) => {
     const start = one.x.findIndex((x) => x >= middle)
@@ -107,16 +108,13 @@ function laterHalf(figure: LineFigure): LineFigure | undefined {
     return { name: one.name, x: cut(one.x), y: cut(one.y), ...(low && high ? { low: cut(low), high: cut(high) } : {}) }
   })
   const later = { ...figure, y: { ...figure.y, label: 'the later half, enlarged' }, series }
-  const rest = placesOf(later)
-  if (Math.max(...series.map(({ x }) => x.length)) < enoughPoints || rest.length === 0) return undefined
-  const [whole, part] = [extent(all.map(({ y }) => y)), extent(rest.map(({ y }) => y))]
-  return part[1] - part[0] < (whole[1] - whole[0]) / 5 ? later : undefined
+  if (Math.max(...series.map(({ x }) => x.length)) < enoughPoints) return undefined
+  const height = (places: readonly { readonly y: number }[]) => {
+    const [low, high] = extent(places, ({ y }) => y)
+    return low === undefined ? Number.POSITIVE_INFINITY : high - low
+  }
+  return height(placesOf(later)) < height(all) / 5 ? later : undefined
 }
-
-const extent = (values: readonly number[]): [number, number] => [
-  values.reduce((a, b) => Math.min(a, b)),
-  values.reduce((a, b) => Math.max(a, b)),
-]
 
 /** Where the plane of a detail lies in the whole. */
 function frame({ x, y, box }: Plane, detail: Plane): Child {
