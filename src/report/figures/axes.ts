@@ -77,8 +77,23 @@ function levelTick({ label }: Tick, y: number, box: Box): Child {
   ]
 }
 
+/** The plane of a form that has rows instead of a y axis: lines across them, and the x axis below. */
+export function planeOfRows(x: Scale, label: string, box: Box, width: number): Child {
+  const across = (at: number) => element('line', { class: 'grid', x1: at, x2: at, y1: box.top, y2: box.bottom })
+  return [
+    x.ticks.filter((tick) => tick.label !== '').map(({ value }) => across(x.at(value))),
+    element('path', { class: 'axis', d: `M${box.left.toFixed(1)} ${box.bottom}H${box.right.toFixed(1)}` }),
+    uprightTicks(x, box, width),
+    axisLabel(label, box, width),
+  ]
+}
+
+/** A line below a row. */
+export const rowLine = (y: number, width: number): Markup =>
+  element('line', { class: 'row', x1: 2, x2: width - 2, y1: y, y2: y })
+
 /** Ticks of the x axis, below the box; a label that would touch the one before it is left out. */
-export function uprightTicks(scale: Scale, box: Box, width: number): Child {
+function uprightTicks(scale: Scale, box: Box, width: number): Child {
   let free = 0
   return scale.ticks.map(({ value, label }) => {
     const x = scale.at(value)
@@ -102,7 +117,7 @@ export function uprightTicks(scale: Scale, box: Box, width: number): Child {
 }
 
 /** @param end right edge of what is there to write on, as `from` is the left */
-export function axisLabel(label: string, box: Box, end: number, from = 0): Markup {
+function axisLabel(label: string, box: Box, end: number, from = 0): Markup {
   const text = fitted(label, letters.bold, end - from - 4)
   const half = textWidth(text, letters.bold) / 2
   const middle = Math.min(Math.max((box.left + box.right) / 2, from + half + 2), end - half - 2)

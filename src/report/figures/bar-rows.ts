@@ -54,11 +54,6 @@ function nameLines(label: string, room: number): string[] {
   return pairs.findLast((lines) => lines.every(fits)) ?? plain
 }
 
-/** @param width of the figure */
-export function separator({ bottom }: PlacedRow, width: number): Child {
-  return element('line', { class: 'row', x1: 2, x2: width - 2, y1: bottom, y2: bottom })
-}
-
 export function namesOf({ total: { row }, name, note, text }: PlacedRow): Child {
   const noteTop = text + lineHeight.name * name.length
   return [

@@ -5,7 +5,7 @@
  */
 import type { IntervalFigure } from '../blocks.ts'
 import { type Child, element, type Markup } from '../markup.ts'
-import { axisLabel, type Box, letters, noData, uprightTicks } from './axes.ts'
+import { type Box, letters, noData, planeOfRows, rowLine } from './axes.ts'
 import { type Body, isNarrow } from './form.ts'
 import { title } from './legend.ts'
 import { evenly, valueLabel } from './numerals.ts'
@@ -37,15 +37,7 @@ export function intervalsBody(figure: IntervalFigure, width: number): Body {
   return {
     height: plane.bottom + 46,
     markup: [
-      x.ticks
-        .filter(({ label }) => label !== '')
-        .map(({ value }) => {
-          const at = x.at(value)
-          return element('line', { class: 'grid', x1: at, x2: at, y1: plane.top, y2: plane.bottom })
-        }),
-      element('path', { class: 'axis', d: `M${box.left.toFixed(1)} ${plane.bottom}H${box.right.toFixed(1)}` }),
-      uprightTicks(x, plane, width),
-      axisLabel(figure.x.label, plane, width),
+      planeOfRows(x, figure.x.label, plane, width),
       sides.markup,
       zero === undefined
         ? undefined
@@ -118,7 +110,7 @@ function rowOf(row: Row, x: Scale, zero: number, box: Box, { top, rowHeight, wid
   const name = wrapped(row.label, letters.text, room, narrow ? 1 : 2)
   const level = narrow ? top + 14 : top + rowHeight / 2 + 4
   return [
-    element('line', { class: 'row', x1: 2, x2: width - 2, y1: top + rowHeight, y2: top + rowHeight }),
+    rowLine(top + rowHeight, width),
     name.map((line, i) => {
       const y = narrow ? level : top + rowHeight / 2 + 4 - 7.5 * (name.length - 1) + 15 * i
       return element('text', { class: 'halo', x: 2, y }, line, line.endsWith('…') ? title(row.label) : undefined)
