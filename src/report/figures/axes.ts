@@ -7,7 +7,7 @@
 import type { Axis } from '../blocks.ts'
 import { type Child, element, type Markup } from '../markup.ts'
 import { type Scale, scaleOf, type Tick, usable } from './scale.ts'
-import { fitted, textWidth, wrapped } from './text.ts'
+import { fitted, textLines, textWidth, wrapped } from './text.ts'
 
 /** Sizes of letters: names, the small print of ticks, and what 12 pixels of bold letters take up. */
 export const letters = { text: 12, small: 11, bold: 13.5 } as const
@@ -59,7 +59,7 @@ export function planeOf(
   const box = { left, right: from + width - right, top, bottom: top + height }
   const x = scaleOf(axes.x.scale, xs, [box.left, box.right], Math.max(2, Math.round((box.right - left) / 85)))
   const markup = [
-    title.map((line, i) => element('text', { x: from + 2, y: above + 20 + 16 * i, class: 'label' }, line)),
+    textLines(title, { x: from + 2, y: above + 20, class: 'label' }, 16),
     empty ? undefined : y.ticks.map((tick) => levelTick(tick, y.at(tick.value), box)),
     element('path', { class: 'axis', d: `M${box.left} ${box.bottom}H${box.right}` }),
     empty ? noData(box) : uprightTicks(x, box, from + width),
@@ -137,7 +137,7 @@ export function noData(box: Box): Markup {
 export function notes(lines: readonly string[], width: number, y: number): { markup: Child; end: number } {
   const all = lines.flatMap((line) => wrapped(line, letters.small, width - 4, 3))
   return {
-    markup: all.map((line, i) => element('text', { class: 'note', x: 2, y: y + 10 + 15 * i }, line)),
+    markup: textLines(all, { class: 'note', x: 2, y: y + 10 }, 15),
     end: y + 15 * all.length,
   }
 }

@@ -3,11 +3,10 @@ import type { BarFigure } from '../blocks.ts'
 import { type Child, coordinate, element } from '../markup.ts'
 import { type Box, letters } from './axes.ts'
 import { isPart, type Total } from './bar-totals.ts'
-import { title } from './legend.ts'
 import { valueLabel } from './numerals.ts'
 import type { PartFills } from './part-fills.ts'
 import type { Scale } from './scale.ts'
-import { textWidth, wrapped } from './text.ts'
+import { textLines, textWidth, title, wrapped } from './text.ts'
 
 export const barHeight = 18
 const lineHeight = { name: 15, note: 14 } as const
@@ -54,27 +53,15 @@ function nameLines(label: string, room: number): string[] {
   return pairs.findLast((lines) => lines.every(fits)) ?? plain
 }
 
-export function namesOf({ total: { row }, name, note, text }: PlacedRow): Child {
-  const noteTop = text + lineHeight.name * name.length
-  return [
-    name.map((line, i) =>
-      element(
-        'text',
-        { class: 'halo', x: 2, y: text + 12 + lineHeight.name * i },
-        line,
-        line.endsWith('…') ? title(row.label) : undefined,
-      ),
-    ),
-    note.map((line, i) =>
-      element(
-        'text',
-        { class: 'small halo aside', x: 2, y: noteTop + 11 + lineHeight.note * i },
-        line,
-        line.endsWith('…') ? title(row.note ?? '') : undefined,
-      ),
-    ),
-  ]
-}
+export const namesOf = ({ total: { row }, name, note, text }: PlacedRow): Child => [
+  textLines(name, { class: 'halo', x: 2, y: text + 12 }, lineHeight.name, row.label),
+  textLines(
+    note,
+    { class: 'small halo aside', x: 2, y: text + lineHeight.name * name.length + 11 },
+    lineHeight.note,
+    row.note,
+  ),
+]
 
 export function partsOf({ total: { row }, bar }: PlacedRow, figure: BarFigure, x: Scale, fills: PartFills): Child {
   let sum = 0

@@ -9,7 +9,7 @@ import { letters } from './axes.ts'
 import { valueLabel } from './numerals.ts'
 import { luminance, mixed } from './palette.ts'
 import { apart, linearTicks } from './scale.ts'
-import { textWidth, wrapped } from './text.ts'
+import { textLines, textWidth, wrapped } from './text.ts'
 
 export interface HeatColours {
   /** The values that there are, for the key: both ways from a middle the colours reach further. */
@@ -94,7 +94,7 @@ export function colourBar(
   const key = missingKey(hatch, left + barWidth + 40, y, width)
   return {
     markup: [
-      lines.map((line, i) => element('text', { class: 'label', x: 2, y: top + 12 + 16 * i }, line)),
+      textLines(lines, { class: 'label', x: 2, y: top + 12 }, 16),
       Array.from({ length: slices }, (_, i) => slice(i)),
       element('rect', { class: 'frame', x: left, y, width: barWidth, height: 12 }),
       ticks.map(({ value, label: text }) => {

@@ -8,9 +8,8 @@ import type { HeatFigure } from '../blocks.ts'
 import { type Child, coordinate, element } from '../markup.ts'
 import { letters } from './axes.ts'
 import type { HeatColours } from './heat-colours.ts'
-import { title } from './legend.ts'
 import { usable } from './scale.ts'
-import { fitted, textWidth } from './text.ts'
+import { fitted, textWidth, whole } from './text.ts'
 
 type Panel = HeatFigure['panels'][number]
 
@@ -84,12 +83,12 @@ function rowNames({ rows }: Panel, { left, top, cellHeight }: Grid, room: number
       'text',
       { class: 'small', x: left - 6, y: top + (i + 0.5) * cellHeight + 4, 'text-anchor': 'end' },
       name,
-      name === row ? undefined : title(row),
+      whole(name, row),
     )
   })
 }
 
-/** Level where they fit; else words lean, and of numbers every so many are named. */
+/** Level where they fit; else words lean, up to the right, and of numbers every so many are named. */
 function columnNames(
   { columns }: Panel,
   { left, cellWidth }: Grid,
@@ -99,38 +98,25 @@ function columnNames(
 ): { markup: Child; depth: number } {
   const longest = Math.max(...columns.map((column) => textWidth(column, letters.small)))
   const words = columns.some((column) => /[^\d.,%\s–-]/.test(column))
-  const centre = (i: number) => left + (i + 0.5) * cellWidth
-  if (longest + 6 > cellWidth && words && cellWidth >= 12) return leaning(columns, centre, bottom, from)
-  const every = words ? Math.ceil(Math.min(longest + 6, 80) / cellWidth) : Math.ceil((longest + 8) / cellWidth)
-  const markup = columns.map((column, i) => {
-    if (i % every !== 0) return undefined
-    const name = fitted(column, letters.small, every * cellWidth - 4)
-    const half = textWidth(name, letters.small) / 2
-    const x = Math.max(from + half, Math.min(centre(i), to - half))
-    const whole = name === column ? undefined : title(column)
-    return element('text', { class: 'small', x, y: bottom + 15, 'text-anchor': 'middle' }, name, whole)
+  const lean = longest + 6 > cellWidth && words && cellWidth >= 12
+  const every = lean ? 1 : Math.ceil((words ? Math.min(longest + 6, 80) : longest + 8) / cellWidth)
+  const names = columns.flatMap((column, i) => {
+    if (i % every !== 0) return []
+    const centre = left + (i + 0.5) * cellWidth
+    const room = lean ? Math.min(160, (centre - from - 8) * Math.SQRT2) : every * cellWidth - 4
+    const name = fitted(column, letters.small, room)
+    return [{ column, centre, name, length: textWidth(name, letters.small) }]
   })
-  return { markup, depth: 16 }
-}
-
-/** Up to the right, ending below their columns. */
-function leaning(
-  columns: readonly string[],
-  centre: (i: number) => number,
-  bottom: number,
-  from: number,
-): { markup: Child; depth: number } {
-  const names = columns.map((column, i) =>
-    fitted(column, letters.small, Math.min(160, (centre(i) - from - 8) * Math.SQRT2)),
-  )
-  const longest = Math.max(...names.map((name) => textWidth(name, letters.small)))
-  const markup = names.map((name, i) => {
-    const [x, y] = [centre(i) + 4, bottom + 12]
-    const turn = `rotate(-45 ${coordinate(x)} ${coordinate(y)})`
-    const whole = name === columns[i] ? undefined : title(columns[i] ?? '')
-    return element('text', { class: 'small', x, y, transform: turn, 'text-anchor': 'end' }, name, whole)
+  const markup = names.map(({ column, centre, name, length }) => {
+    const [x, y] = lean
+      ? [centre + 4, bottom + 12]
+      : [Math.max(from + length / 2, Math.min(centre, to - length / 2)), bottom + 15]
+    const place = lean
+      ? { transform: `rotate(-45 ${coordinate(x)} ${coordinate(y)})`, 'text-anchor': 'end' }
+      : { 'text-anchor': 'middle' }
+    return element('text', { class: 'small', x, y, ...place }, name, whole(name, column))
   })
-  return { markup, depth: 14 + longest * Math.SQRT1_2 }
+  return { markup, depth: lean ? 14 + Math.max(...names.map(({ length }) => length)) * Math.SQRT1_2 : 16 }
 }
 
 function cells({ rows, columns, values }: Panel, grid: Grid, { colours, hatch, write }: Look): Child {

@@ -7,11 +7,11 @@ import { type Child, element } from '../markup.ts'
 import { leftOut, letters, notes, type Plane, planeOf } from './axes.ts'
 import { type Body, isNarrow } from './form.ts'
 import { type Placed, placeLabels, type Rectangle } from './labels.ts'
-import { legend, mark, title } from './legend.ts'
+import { legend, mark } from './legend.ts'
 import { valueLabel } from './numerals.ts'
 import { markOf } from './palette.ts'
 import { usable } from './scale.ts'
-import { fitted, textWidth } from './text.ts'
+import { fitted, textWidth, title } from './text.ts'
 
 type Point = ScatterFigure['points'][number]
 
