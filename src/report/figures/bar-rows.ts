@@ -4,7 +4,7 @@ import { type Child, coordinate, element } from '../markup.ts'
 import { type Box, letters } from './axes.ts'
 import { isPart, type Total } from './bar-totals.ts'
 import { valueLabel } from './numerals.ts'
-import type { PartFills } from './part-fills.ts'
+import type { PartFills } from './patterns.ts'
 import type { Scale } from './scale.ts'
 import { textLines, textWidth, title, wrapped } from './text.ts'
 

@@ -11,7 +11,7 @@ import { limitOf, type Total, totalsOf } from './bar-totals.ts'
 import { type Body, isNarrow } from './form.ts'
 import { type Entry, legend } from './legend.ts'
 import { valueLabel } from './numerals.ts'
-import { type PartFills, partFills } from './part-fills.ts'
+import { type PartFills, partFills } from './patterns.ts'
 import { type Scale, scaleOf } from './scale.ts'
 import { textWidth, wrapped } from './text.ts'
 

@@ -4,12 +4,13 @@
  */
 import { extent } from 'd3-array'
 import type { HeatFigure } from '../blocks.ts'
-import { type Child, element } from '../markup.ts'
+import type { Child } from '../markup.ts'
 import { noData } from './axes.ts'
 import { type Body, isNarrow } from './form.ts'
 import { colourBar, heatColours } from './heat-colours.ts'
 import { type Look, panelOf } from './heat-panel.ts'
 import { evenly, valueLabel } from './numerals.ts'
+import { hatching } from './patterns.ts'
 import { usable } from './scale.ts'
 
 type Panel = HeatFigure['panels'][number]
@@ -48,7 +49,7 @@ export function heatBody(figure: HeatFigure, width: number, hatch: string): Body
     : colourBar(colours, figure.valueLabel, missing ? hatch : undefined, width, top + 6)
   return {
     height: bar.end,
-    markup: [hatchPattern(hatch), drawn, bar.markup],
+    markup: [hatching(hatch), drawn, bar.markup],
     description: description(figure, shown, numbers),
   }
 }
@@ -57,19 +58,6 @@ export function heatBody(figure: HeatFigure, width: number, hatch: string): Body
 function bestAcross(panels: readonly Panel[]): number {
   const columns = Math.max(1, ...panels.map((panel) => panel.columns.length))
   return columns <= 6 ? 3 : columns <= 64 ? 2 : 1
-}
-
-function hatchPattern(id: string): Child {
-  return element(
-    'defs',
-    {},
-    element(
-      'pattern',
-      { id, width: 6, height: 6, patternUnits: 'userSpaceOnUse', patternTransform: 'rotate(45)' },
-      element('rect', { class: 'blank', width: 6, height: 6 }),
-      element('line', { class: 'hatch', x1: 0, x2: 0, y1: 0, y2: 6 }),
-    ),
-  )
 }
 
 function description(figure: HeatFigure, shown: readonly Panel[], numbers: readonly number[]): string {
