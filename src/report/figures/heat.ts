@@ -4,7 +4,7 @@
  * Cells of one colour are one path: a matrix of experts and steps has thousands of cells, and a report
  * has many matrices. Where cells are large enough, their numbers stand in them.
  */
-import { extent } from 'd3-array'
+import { extent, max } from 'd3-array'
 import type { HeatFigure } from '../blocks.ts'
 import { type Child, coordinate, element } from '../markup.ts'
 import { letters, noData } from './axes.ts'
@@ -43,7 +43,7 @@ interface PanelPlace {
 export function heatBody(figure: HeatFigure, width: number, hatch: string): Body {
   const numbers = figure.panels.flatMap(({ values }) => values.flat()).filter((value) => usable('linear', value))
   const colours = heatColours(numbers, figure.middle)
-  const look: Look = { figure, colours, hatch, write: evenly(Math.max(0, ...numbers.map(Math.abs)) / 20) }
+  const look: Look = { figure, colours, hatch, write: evenly((max(numbers, Math.abs) ?? 0) / 20) }
   const shown = figure.panels.filter(({ rows, columns }) => rows.length > 0 && columns.length > 0)
   const across = isNarrow(width) ? 1 : Math.min(shown.length, bestAcross(shown))
   const panelWidth = (width - 24 * (across - 1)) / Math.max(1, across)
@@ -168,7 +168,7 @@ function cells({ rows, columns, values }: Panel, grid: Grid, { colours, hatch, w
   const paths = new Map<string, string[]>()
   const numbers: Child[] = []
   const all = rows.flatMap((_, r) => columns.map((_, c) => values[r]?.[c]).filter((value) => usable('linear', value)))
-  const widest = Math.max(0, ...all.map((value) => textWidth(write(value), letters.small)))
+  const widest = max(all, (value) => textWidth(write(value), letters.small)) ?? 0
   const written = widest + 6 <= cellWidth && cellHeight >= 15
   rows.forEach((_, r) => {
     columns.forEach((_, c) => {
