@@ -37,7 +37,7 @@ function columnsOf(figure: Figure): Grid {
 }
 
 /** More than this of a curve is for the figure. */
-const fewPoints = 8
+const FEW_POINTS = 8
 
 function ofLines({ series, x, y }: LineFigure): Grid {
   const bands = series.some(({ low, high }) => low && high)
@@ -45,7 +45,7 @@ function ofLines({ series, x, y }: LineFigure): Grid {
     columns: [left('Series'), right(x.label), right(y.label), ...(bands ? [right('Low'), right('High')] : [])],
     rows: series.flatMap((one) => {
       const all = one.x.map((_, i) => i)
-      const picked = all.length <= fewPoints ? all : [0, all.length - 1]
+      const picked = all.length <= FEW_POINTS ? all : [0, all.length - 1]
       return picked.map((i) => [
         one.name,
         shown(one.x[i]),

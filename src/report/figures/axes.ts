@@ -7,7 +7,7 @@
 import type { Axis } from '../blocks.ts'
 import { type Child, element, type Markup } from '../markup.ts'
 import { type Scale, scaleOf, type Tick, usable } from './scale.ts'
-import { fitted, textWidth, wrapped } from './text.ts'
+import { fitted, textLines, textWidth, wrapped } from './text.ts'
 
 /** Sizes of letters: names, the small print of ticks, and what 12 pixels of bold letters take up. */
 export const letters = { text: 12, small: 11, bold: 13.5 } as const
@@ -42,7 +42,7 @@ export interface PlaneSize {
 }
 
 /** Of a box with nothing in it. */
-const emptyHeight = 90
+const EMPTY_HEIGHT = 90
 
 export function planeOf(
   axes: { readonly x: Axis; readonly y: Axis },
@@ -51,7 +51,7 @@ export function planeOf(
   { from = 0, above = 0, width, height: wanted, right }: PlaneSize,
 ): Plane {
   const empty = !xs.some((value) => usable(axes.x.scale, value)) || !ys.some((value) => usable(axes.y.scale, value))
-  const height = empty ? Math.min(wanted, emptyHeight) : wanted
+  const height = empty ? Math.min(wanted, EMPTY_HEIGHT) : wanted
   const title = wrapped(`↑\u00a0${axes.y.label}`, letters.bold, width - 8, 2)
   const top = above + 10 + 16 * title.length + 6
   const y = scaleOf(axes.y.scale, ys, [top + height, top], Math.round(height / 52))
@@ -59,7 +59,7 @@ export function planeOf(
   const box = { left, right: from + width - right, top, bottom: top + height }
   const x = scaleOf(axes.x.scale, xs, [box.left, box.right], Math.max(2, Math.round((box.right - left) / 85)))
   const markup = [
-    title.map((line, i) => element('text', { x: from + 2, y: above + 20 + 16 * i, class: 'label' }, line)),
+    textLines(title, { x: from + 2, y: above + 20, class: 'label' }, 16),
     empty ? undefined : y.ticks.map((tick) => levelTick(tick, y.at(tick.value), box)),
     element('path', { class: 'axis', d: `M${box.left} ${box.bottom}H${box.right}` }),
     empty ? noData(box) : uprightTicks(x, box, from + width),
@@ -77,8 +77,23 @@ function levelTick({ label }: Tick, y: number, box: Box): Child {
   ]
 }
 
+/** The plane of a form that has rows instead of a y axis: lines across them, and the x axis below. */
+export function planeOfRows(x: Scale, label: string, box: Box, width: number): Child {
+  const across = (at: number) => element('line', { class: 'grid', x1: at, x2: at, y1: box.top, y2: box.bottom })
+  return [
+    x.ticks.filter((tick) => tick.label !== '').map(({ value }) => across(x.at(value))),
+    element('path', { class: 'axis', d: `M${box.left.toFixed(1)} ${box.bottom}H${box.right.toFixed(1)}` }),
+    uprightTicks(x, box, width),
+    axisLabel(label, box, width),
+  ]
+}
+
+/** A line below a row. */
+export const rowLine = (y: number, width: number): Markup =>
+  element('line', { class: 'row', x1: 2, x2: width - 2, y1: y, y2: y })
+
 /** Ticks of the x axis, below the box; a label that would touch the one before it is left out. */
-export function uprightTicks(scale: Scale, box: Box, width: number): Child {
+function uprightTicks(scale: Scale, box: Box, width: number): Child {
   let free = 0
   return scale.ticks.map(({ value, label }) => {
     const x = scale.at(value)
@@ -102,7 +117,7 @@ export function uprightTicks(scale: Scale, box: Box, width: number): Child {
 }
 
 /** @param end right edge of what is there to write on, as `from` is the left */
-export function axisLabel(label: string, box: Box, end: number, from = 0): Markup {
+function axisLabel(label: string, box: Box, end: number, from = 0): Markup {
   const text = fitted(label, letters.bold, end - from - 4)
   const half = textWidth(text, letters.bold) / 2
   const middle = Math.min(Math.max((box.left + box.right) / 2, from + half + 2), end - half - 2)
@@ -122,7 +137,7 @@ export function noData(box: Box): Markup {
 export function notes(lines: readonly string[], width: number, y: number): { markup: Child; end: number } {
   const all = lines.flatMap((line) => wrapped(line, letters.small, width - 4, 3))
   return {
-    markup: all.map((line, i) => element('text', { class: 'note', x: 2, y: y + 10 + 15 * i }, line)),
+    markup: textLines(all, { class: 'note', x: 2, y: y + 10 }, 15),
     end: y + 15 * all.length,
   }
 }

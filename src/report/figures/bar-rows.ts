@@ -3,16 +3,15 @@ import type { BarFigure } from '../blocks.ts'
 import { type Child, coordinate, element } from '../markup.ts'
 import { type Box, letters } from './axes.ts'
 import { isPart, type Total } from './bar-totals.ts'
-import { title } from './legend.ts'
 import { valueLabel } from './numerals.ts'
-import type { PartFills } from './part-fills.ts'
+import type { PartFills } from './patterns.ts'
 import type { Scale } from './scale.ts'
-import { textWidth, wrapped } from './text.ts'
+import { textLines, textWidth, title, wrapped } from './text.ts'
 
-export const barHeight = 18
+export const BAR_HEIGHT = 18
 const lineHeight = { name: 15, note: 14 } as const
 /** Between parts, in the colour behind them. */
-const gap = 1
+const GAP = 1
 
 /** A row with its place: names stand beside the bar, or above it where there is no room. */
 export interface PlacedRow {
@@ -34,10 +33,10 @@ export function placedRows(totals: readonly Total[], from: number, room: number,
     const name = nameLines(row.label, room)
     const note = (row.note ?? '').trim() === '' ? [] : wrapped(row.note ?? '', letters.small, room, 2)
     const words = lineHeight.name * name.length + lineHeight.note * note.length
-    const height = above ? words + barHeight + 20 : Math.max(words, barHeight) + 14
+    const height = above ? words + BAR_HEIGHT + 20 : Math.max(words, BAR_HEIGHT) + 14
     const placed = above
       ? { text: top + 5, bar: top + words + 10 }
-      : { text: top + (height - words) / 2, bar: top + (height - barHeight) / 2 }
+      : { text: top + (height - words) / 2, bar: top + (height - BAR_HEIGHT) / 2 }
     const one = { total, name, note, top, bottom: top + height, ...placed }
     top = one.bottom
     return one
@@ -54,32 +53,15 @@ function nameLines(label: string, room: number): string[] {
   return pairs.findLast((lines) => lines.every(fits)) ?? plain
 }
 
-/** @param width of the figure */
-export function separator({ bottom }: PlacedRow, width: number): Child {
-  return element('line', { class: 'row', x1: 2, x2: width - 2, y1: bottom, y2: bottom })
-}
-
-export function namesOf({ total: { row }, name, note, text }: PlacedRow): Child {
-  const noteTop = text + lineHeight.name * name.length
-  return [
-    name.map((line, i) =>
-      element(
-        'text',
-        { class: 'halo', x: 2, y: text + 12 + lineHeight.name * i },
-        line,
-        line.endsWith('…') ? title(row.label) : undefined,
-      ),
-    ),
-    note.map((line, i) =>
-      element(
-        'text',
-        { class: 'small halo aside', x: 2, y: noteTop + 11 + lineHeight.note * i },
-        line,
-        line.endsWith('…') ? title(row.note ?? '') : undefined,
-      ),
-    ),
-  ]
-}
+export const namesOf = ({ total: { row }, name, note, text }: PlacedRow): Child => [
+  textLines(name, { class: 'halo', x: 2, y: text + 12 }, lineHeight.name, row.label),
+  textLines(
+    note,
+    { class: 'small halo aside', x: 2, y: text + lineHeight.name * name.length + 11 },
+    lineHeight.note,
+    row.note,
+  ),
+]
 
 export function partsOf({ total: { row }, bar }: PlacedRow, figure: BarFigure, x: Scale, fills: PartFills): Child {
   let sum = 0
@@ -90,7 +72,7 @@ export function partsOf({ total: { row }, bar }: PlacedRow, figure: BarFigure, x
     sum += value
     const width = x.at(sum) - from
     // A part so thin that the gap would hide it gives up half of itself.
-    const shape = { x: from, y: bar, width: Math.max(width - gap, width / 2), height: barHeight }
+    const shape = { x: from, y: bar, width: Math.max(width - GAP, width / 2), height: BAR_HEIGHT }
     return element(
       'g',
       {},
@@ -104,13 +86,13 @@ export function partsOf({ total: { row }, bar }: PlacedRow, figure: BarFigure, x
 export function excess({ bar, total: { sum, over } }: PlacedRow, x: Scale): Child {
   if (over === undefined) return undefined
   const from = x.at(sum - over)
-  return element('rect', { class: 'excess', x: from, y: bar - 2, width: x.at(sum) - from + 1, height: barHeight + 4 })
+  return element('rect', { class: 'excess', x: from, y: bar - 2, width: x.at(sum) - from + 1, height: BAR_HEIGHT + 4 })
 }
 
 /** The line of the limit. @param interrupted between bars, where it would run through the names above them */
 export function limitLine(rows: readonly PlacedRow[], at: number, box: Box, interrupted: boolean): Child {
   const pieces: [from: number, to: number][] = interrupted
-    ? [[box.top - 4, box.top + 3], ...rows.map(({ bar }): [number, number] => [bar - 5, bar + barHeight + 5])]
+    ? [[box.top - 4, box.top + 3], ...rows.map(({ bar }): [number, number] => [bar - 5, bar + BAR_HEIGHT + 5])]
     : [[box.top - 4, box.bottom]]
   const d = pieces.map(([from, to]) => `M${coordinate(at)} ${coordinate(from)}V${coordinate(to)}`).join('')
   return [element('path', { class: 'limit-halo', d }), element('path', { class: 'limit', d })]
@@ -127,6 +109,6 @@ export function totalWords(
 ): Child {
   const [end, line] = [x.at(sum), limit === undefined ? undefined : x.at(limit)]
   const through = line !== undefined && line > end - 1 && line < end + 10 + wordsWidth(words)
-  const place = { x: (through ? Math.max(end, line) : end) + 6, y: bar + barHeight / 2 + 4 }
+  const place = { x: (through ? Math.max(end, line) : end) + 6, y: bar + BAR_HEIGHT / 2 + 4 }
   return element('text', { class: `small halo${over === undefined ? '' : ' over'}`, ...place }, words)
 }

@@ -22,7 +22,7 @@ export interface Total {
 }
 
 /** A sum of parts may be a little over for no reason but rounding. */
-const rounding = 1e-9
+const ROUNDING = 1e-9
 
 /** Whether a value can be a part; all parts of a row together must be a length too. */
 export const isPart = ({ parts }: BarFigure, value: number | undefined): value is number =>
@@ -37,7 +37,7 @@ export function totalsOf(figure: BarFigure): Total[] {
   const sums = figure.rows.map((row) => sumOf(figure, row))
   const write = writer(Math.max(0, ...sums.map(({ sum }) => sum)))
   return sums.map(({ row, sum, found, leftOut }) => {
-    const over = limit !== undefined && sum > limit * (1 + rounding) ? sum - limit : undefined
+    const over = limit !== undefined && sum > limit * (1 + ROUNDING) ? sum - limit : undefined
     const words = `${write(sum)}${leftOut > 0 ? ' + ?' : ''}${over === undefined ? '' : `, over by ${write(over)}`}`
     return { row, sum, leftOut, over, words: found === 0 && leftOut > 0 ? 'no data yet' : words }
   })

@@ -5,7 +5,7 @@ import { demoReport } from '../testing/demo-report.ts'
 import { hostileBlocks } from '../testing/hostile-report.ts'
 import { type Parsed, parsed } from '../testing/parsed-xml.ts'
 import { boxOf } from '../testing/text-box.ts'
-import { barHeight } from './bar-rows.ts'
+import { BAR_HEIGHT } from './bar-rows.ts'
 import { inlineSvg } from './drawing.ts'
 import { widths } from './form.ts'
 
@@ -174,7 +174,7 @@ describe.each(many.flatMap((figure, i) => Object.values(widths).map((width) => (
       for (const element of texts) {
         const [left, top, right, bottom] = boxOf(element)
         const covers = shapes.some(
-          ({ x, y, width: length }) => left < x + length && right > x && top < y + barHeight - 1 && bottom > y + 1,
+          ({ x, y, width: length }) => left < x + length && right > x && top < y + BAR_HEIGHT - 1 && bottom > y + 1,
         )
         expect(covers, `${element.text} on a bar`).toBe(false)
         const isTotal = /^small halo( over)?$/.test(element.attributes.class ?? '')

@@ -2,15 +2,16 @@
  * Stacked bars: a row a bar, of parts from zero on, with the sum at its end and a line where the limit is. The
  * first things to see are how long bars are, what most of each is, and which go beyond the limit.
  */
+import { sum } from 'd3-array'
 import type { BarFigure } from '../blocks.ts'
 import { type Child, element } from '../markup.ts'
-import { axisLabel, type Box, leftOut, letters, noData, notes, uprightTicks } from './axes.ts'
-import { excess, limitLine, namesOf, partsOf, placedRows, separator, totalWords, wordsWidth } from './bar-rows.ts'
+import { type Box, leftOut, letters, noData, notes, planeOfRows, rowLine } from './axes.ts'
+import { excess, limitLine, namesOf, partsOf, placedRows, totalWords, wordsWidth } from './bar-rows.ts'
 import { limitOf, type Total, totalsOf } from './bar-totals.ts'
 import { type Body, isNarrow } from './form.ts'
 import { type Entry, legend } from './legend.ts'
 import { valueLabel } from './numerals.ts'
-import { type PartFills, partFills } from './part-fills.ts'
+import { type PartFills, partFills } from './patterns.ts'
 import { type Scale, scaleOf } from './scale.ts'
 import { textWidth, wrapped } from './text.ts'
 
@@ -33,17 +34,13 @@ export function barsBody(figure: BarFigure, width: number, hatch: string): Body 
   const rows = placedRows(totals, head.end, narrow ? width - 8 : left - 14, narrow)
   const box: Box = { left, right: x.right, top: head.end, bottom: (rows.at(-1)?.bottom ?? head.end + 60) + 2 }
   const small = notes(remarks(figure, totals), width, box.bottom + 46)
-  const gridLine = (at: number) => element('line', { class: 'grid', x1: at, x2: at, y1: box.top, y2: box.bottom })
   return {
     height: small.end + 4,
     markup: [
       fills.markup,
       key.markup,
-      rows.map((row) => separator(row, width)),
-      x.scale.ticks.filter(({ label }) => label !== '').map(({ value }) => gridLine(x.scale.at(value))),
-      element('path', { class: 'axis', d: `M${box.left.toFixed(1)} ${box.bottom}H${box.right.toFixed(1)}` }),
-      uprightTicks(x.scale, box, width),
-      axisLabel(figure.x.label, box, width),
+      rows.map(({ bottom }) => rowLine(bottom, width)),
+      planeOfRows(x.scale, figure.x.label, box, width),
       rows.map((row) => partsOf(row, figure, x.scale, fills)),
       rows.map((row) => excess(row, x.scale)),
       head.markup,
@@ -106,7 +103,7 @@ function remarks(figure: BarFigure, totals: readonly Total[]): string[] {
   const why = 'negative, not finite, or of no part'
   return [
     ...leftOut(
-      totals.reduce((sum, total) => sum + total.leftOut, 0),
+      sum(totals, (total) => total.leftOut),
       'value',
       why,
     ),

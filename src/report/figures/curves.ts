@@ -4,9 +4,9 @@ import type { LineFigure } from '../blocks.ts'
 import { type Child, element } from '../markup.ts'
 import { letters, type Plane } from './axes.ts'
 import { spread } from './labels.ts'
-import { type Entry, mark, sample, sampleWidth, title } from './legend.ts'
+import { type Entry, mark, sample, sampleWidth } from './legend.ts'
 import { markOf } from './palette.ts'
-import { fitted } from './text.ts'
+import { fitted, whole } from './text.ts'
 
 /** A point of a line; `undefined` where it is interrupted. */
 interface Spot {
@@ -22,7 +22,7 @@ export interface Drawn extends Entry {
 }
 
 /** Height that a name takes. */
-export const labelHeight = 16
+export const LABEL_HEIGHT = 16
 
 const FEW_BANDS = 4
 
@@ -79,7 +79,7 @@ export function endLabels({ box }: Plane, ended: readonly Drawn[], from: number,
     .sort((a, b) => a.end.y - b.end.y || a.index - b.index)
   const heights = spread(
     ordered.map(({ end }) => end.y),
-    labelHeight,
+    LABEL_HEIGHT,
     box.top + 4,
     box.bottom - 4,
   )
@@ -93,7 +93,7 @@ export function endLabels({ box }: Plane, ended: readonly Drawn[], from: number,
         d: `M${one.end.x.toFixed(1)} ${one.end.y.toFixed(1)}L${(x - 3).toFixed(1)} ${y.toFixed(1)}`,
       }),
       sample(one, x, y),
-      element('text', { x: x + sampleWidth(true), y: y + 4 }, name, name === one.name ? undefined : title(one.name)),
+      element('text', { x: x + sampleWidth(true), y: y + 4 }, name, whole(name, one.name)),
     ]
   })
 }

@@ -93,6 +93,18 @@ test('missing values are hatched and every other cell has the colour of its valu
   expect(fills).toEqual([expect.stringMatching(/^#/), 'url(#f-hatch)'])
 })
 
+test('a matrix of more values than a call takes arguments is drawn', () => {
+  const names = Array.from({ length: 400 }, (_, i) => `${i}`)
+  const values = names.map((_, r) => names.map((_, c) => r * c))
+  const panels = [{ title: '', columns: names, rows: names, values }]
+  const axes = { xLabel: 'x', yLabel: 'y', valueLabel: 'v' }
+  const figure: Figure = { kind: 'figure', form: 'heat', id: 'h', caption: '', ...axes, panels }
+  const cells = parsed(inlineSvg(figure, 'f', widths.wide).text).flatMap(({ attributes }) =>
+    attributes.class === 'cells' ? (attributes.d?.match(/M/g) ?? []) : [],
+  )
+  expect(cells).toHaveLength(400 * 400)
+})
+
 test('curves that differ little late are enlarged there, others are not', () => {
   const axis = { label: 'x', scale: 'linear' } as const
   const x = Array.from({ length: 40 }, (_, i) => i)

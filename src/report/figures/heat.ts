@@ -1,28 +1,49 @@
 /**
- * Matrices by colour, all panels on one scale.
- * Panels go beside each other as long as their columns stay wide enough.
+ * Matrices by colour, all panels on one scale: beside each other as long as their columns stay wide enough.
+ *
+ * Cells of one colour are one path: a matrix of experts and steps has thousands of cells, and a report
+ * has many matrices. Where cells are large enough, their numbers stand in them.
  */
+import { extent, max } from 'd3-array'
 import type { HeatFigure } from '../blocks.ts'
-import { type Child, element } from '../markup.ts'
-import { noData } from './axes.ts'
-import { colourBar } from './colour-bar.ts'
+import { type Child, coordinate, element } from '../markup.ts'
+import { letters, noData } from './axes.ts'
 import { type Body, isNarrow } from './form.ts'
-import { heatColours } from './heat-colours.ts'
-import { type Look, panelOf } from './heat-panel.ts'
+import { colourBar, type HeatColours, heatColours } from './heat-colours.ts'
 import { evenly, valueLabel } from './numerals.ts'
+import { hatching } from './patterns.ts'
 import { usable } from './scale.ts'
+import { fitted, textWidth, whole } from './text.ts'
 
 type Panel = HeatFigure['panels'][number]
+
+/** What all panels of a figure share. */
+interface Look {
+  readonly figure: HeatFigure
+  readonly colours: HeatColours
+  /** Id of the pattern of missing values. */
+  readonly hatch: string
+  readonly write: (value: number) => string
+}
+
+/** Place of a panel's cells. */
+interface Grid {
+  readonly left: number
+  readonly top: number
+  readonly cellWidth: number
+  readonly cellHeight: number
+}
+
+interface PanelPlace {
+  readonly x: number
+  readonly top: number
+  readonly width: number
+}
 
 export function heatBody(figure: HeatFigure, width: number, hatch: string): Body {
   const numbers = figure.panels.flatMap(({ values }) => values.flat()).filter((value) => usable('linear', value))
   const colours = heatColours(numbers, figure.middle)
-  const look: Look = {
-    figure,
-    colours,
-    hatch,
-    write: evenly(Math.max(0, ...numbers.map(Math.abs).map((size) => size / 20))),
-  }
+  const look: Look = { figure, colours, hatch, write: evenly((max(numbers, Math.abs) ?? 0) / 20) }
   const shown = figure.panels.filter(({ rows, columns }) => rows.length > 0 && columns.length > 0)
   const across = isNarrow(width) ? 1 : Math.min(shown.length, bestAcross(shown))
   const panelWidth = (width - 24 * (across - 1)) / Math.max(1, across)
@@ -48,7 +69,7 @@ export function heatBody(figure: HeatFigure, width: number, hatch: string): Body
     : colourBar(colours, figure.valueLabel, missing ? hatch : undefined, width, top + 6)
   return {
     height: bar.end,
-    markup: [hatchPattern(hatch), drawn, bar.markup],
+    markup: [hatching(hatch), drawn, bar.markup],
     description: description(figure, shown, numbers),
   }
 }
@@ -59,23 +80,122 @@ function bestAcross(panels: readonly Panel[]): number {
   return columns <= 6 ? 3 : columns <= 64 ? 2 : 1
 }
 
-function hatchPattern(id: string): Child {
-  return element(
-    'defs',
-    {},
-    element(
-      'pattern',
-      { id, width: 6, height: 6, patternUnits: 'userSpaceOnUse', patternTransform: 'rotate(45)' },
-      element('rect', { class: 'blank', width: 6, height: 6 }),
-      element('line', { class: 'hatch', x1: 0, x2: 0, y1: 0, y2: 6 }),
-    ),
+function panelOf(panel: Panel, look: Look, { x, top, width }: PanelPlace): { markup: Child; end: number } {
+  const { rows, columns } = panel
+  const { figure } = look
+  const longest = Math.max(0, ...rows.map((row) => textWidth(row, letters.small)))
+  const left = x + Math.min(longest + 10, width * 0.35)
+  const room = x + width - left - 4
+  const cellWidth = Math.min(room / columns.length, 64)
+  const cellHeight = Math.max(
+    Math.min(26, cellWidth * 1.2),
+    Math.min(14, 260 / rows.length),
+    Math.min(3, 900 / rows.length),
   )
+  const yLabel = fitted(`↓ ${figure.yLabel}`, letters.small, width - 4)
+  const grid: Grid = { left, top: top + (panel.title === '' ? 26 : 44), cellWidth, cellHeight }
+  const bottom = grid.top + rows.length * cellHeight
+  const names = columnNames(panel, grid, bottom, x, x + width)
+  const xLabel = fitted(`${figure.xLabel} →`, letters.small, width - 4)
+  const middle = Math.min(left + (cellWidth * columns.length) / 2, x + width - textWidth(xLabel, letters.small) / 2 - 2)
+  const markup = [
+    element('text', { class: 'label', x: x + 2, y: top + 18 }, fitted(panel.title, letters.bold, width - 4)),
+    element('text', { class: 'small', x: x + 2, y: grid.top - 8 }, yLabel),
+    rowNames(panel, grid, left - x - 8),
+    cells(panel, grid, look),
+    names.markup,
+    element(
+      'text',
+      {
+        class: 'small',
+        x: Math.max(middle, x + 2 + textWidth(xLabel, letters.small) / 2),
+        y: bottom + names.depth + 15,
+        'text-anchor': 'middle',
+      },
+      xLabel,
+    ),
+  ]
+  return { markup, end: bottom + names.depth + 28 }
+}
+
+function rowNames({ rows }: Panel, { left, top, cellHeight }: Grid, room: number): Child {
+  const every = Math.ceil(13 / cellHeight)
+  return rows.map((row, i) => {
+    if (i % every !== 0) return undefined
+    const name = fitted(row, letters.small, room)
+    return element(
+      'text',
+      { class: 'small', x: left - 6, y: top + (i + 0.5) * cellHeight + 4, 'text-anchor': 'end' },
+      name,
+      whole(name, row),
+    )
+  })
+}
+
+/** Level where they fit; else words lean, up to the right, and of numbers every so many are named. */
+function columnNames(
+  { columns }: Panel,
+  { left, cellWidth }: Grid,
+  bottom: number,
+  from: number,
+  to: number,
+): { markup: Child; depth: number } {
+  const longest = Math.max(...columns.map((column) => textWidth(column, letters.small)))
+  const words = columns.some((column) => /[^\d.,%\s–-]/.test(column))
+  const lean = longest + 6 > cellWidth && words && cellWidth >= 12
+  const every = lean ? 1 : Math.ceil((words ? Math.min(longest + 6, 80) : longest + 8) / cellWidth)
+  const names = columns.flatMap((column, i) => {
+    if (i % every !== 0) return []
+    const centre = left + (i + 0.5) * cellWidth
+    const room = lean ? Math.min(160, (centre - from - 8) * Math.SQRT2) : every * cellWidth - 4
+    const name = fitted(column, letters.small, room)
+    return [{ column, centre, name, length: textWidth(name, letters.small) }]
+  })
+  const markup = names.map(({ column, centre, name, length }) => {
+    const [x, y] = lean
+      ? [centre + 4, bottom + 12]
+      : [Math.max(from + length / 2, Math.min(centre, to - length / 2)), bottom + 15]
+    const place = lean
+      ? { transform: `rotate(-45 ${coordinate(x)} ${coordinate(y)})`, 'text-anchor': 'end' }
+      : { 'text-anchor': 'middle' }
+    return element('text', { class: 'small', x, y, ...place }, name, whole(name, column))
+  })
+  return { markup, depth: lean ? 14 + Math.max(...names.map(({ length }) => length)) * Math.SQRT1_2 : 16 }
+}
+
+function cells({ rows, columns, values }: Panel, grid: Grid, { colours, hatch, write }: Look): Child {
+  const { left, top, cellWidth, cellHeight } = grid
+  const paths = new Map<string, string[]>()
+  const numbers: Child[] = []
+  const all = rows.flatMap((_, r) => columns.map((_, c) => values[r]?.[c]).filter((value) => usable('linear', value)))
+  const widest = max(all, (value) => textWidth(write(value), letters.small)) ?? 0
+  const written = widest + 6 <= cellWidth && cellHeight >= 15
+  rows.forEach((_, r) => {
+    columns.forEach((_, c) => {
+      const value = values[r]?.[c]
+      const [x, y] = [left + c * cellWidth, top + r * cellHeight]
+      const found = usable('linear', value)
+      const fill = found ? colours.of(value) : `url(#${hatch})`
+      const path = paths.get(fill) ?? []
+      paths.set(fill, path)
+      path.push(
+        `M${coordinate(x)} ${coordinate(y)}h${coordinate(cellWidth)}v${coordinate(cellHeight)}h${coordinate(-cellWidth)}z`,
+      )
+      if (written && found) {
+        const at = { x: x + cellWidth / 2, y: y + cellHeight / 2 + 4 }
+        numbers.push(
+          element('text', { ...at, class: `small ink-${colours.ink(value)}`, 'text-anchor': 'middle' }, write(value)),
+        )
+      }
+    })
+  })
+  const colour = ([fill, path]: [string, string[]]) => element('path', { class: 'cells', fill, d: path.join('') })
+  return [[...paths].map(colour), numbers]
 }
 
 function description(figure: HeatFigure, shown: readonly Panel[], numbers: readonly number[]): string {
   const what = `Matrices of ${figure.valueLabel} by ${figure.yLabel} and ${figure.xLabel}`
-  if (numbers.length === 0) return `${what}: no data yet.`
-  const low = numbers.reduce((a, b) => Math.min(a, b))
-  const high = numbers.reduce((a, b) => Math.max(a, b))
+  const [low, high] = extent(numbers)
+  if (low === undefined) return `${what}: no data yet.`
   return `${what}; ${shown.length} ${shown.length === 1 ? 'panel' : 'panels'} (${shown.map((panel) => panel.title).join('; ')}), from ${valueLabel(low)} to ${valueLabel(high)}.`
 }

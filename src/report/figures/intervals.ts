@@ -5,12 +5,11 @@
  */
 import type { IntervalFigure } from '../blocks.ts'
 import { type Child, element, type Markup } from '../markup.ts'
-import { axisLabel, type Box, letters, noData, uprightTicks } from './axes.ts'
+import { type Box, letters, noData, planeOfRows, rowLine } from './axes.ts'
 import { type Body, isNarrow } from './form.ts'
-import { title } from './legend.ts'
 import { evenly, valueLabel } from './numerals.ts'
 import { type Scale, scaleOf, usable } from './scale.ts'
-import { textWidth, wrapped } from './text.ts'
+import { textLines, textWidth, wrapped } from './text.ts'
 
 type Row = IntervalFigure['rows'][number]
 
@@ -37,15 +36,7 @@ export function intervalsBody(figure: IntervalFigure, width: number): Body {
   return {
     height: plane.bottom + 46,
     markup: [
-      x.ticks
-        .filter(({ label }) => label !== '')
-        .map(({ value }) => {
-          const at = x.at(value)
-          return element('line', { class: 'grid', x1: at, x2: at, y1: plane.top, y2: plane.bottom })
-        }),
-      element('path', { class: 'axis', d: `M${box.left.toFixed(1)} ${plane.bottom}H${box.right.toFixed(1)}` }),
-      uprightTicks(x, plane, width),
-      axisLabel(figure.x.label, plane, width),
+      planeOfRows(x, figure.x.label, plane, width),
       sides.markup,
       zero === undefined
         ? undefined
@@ -82,24 +73,14 @@ function sideWords(
       end: 28,
     }
   }
-  const lines = words.map((text) => wrapped(text, letters.text, width - 8, 2))
-  const count = lines.flat().length
+  const [first = [], second = []] = words.map((text) => wrapped(text, letters.text, width - 8, 2))
+  const below = 18 + 16 * first.length
   return {
-    markup: lines.map((side, i) =>
-      side.map((line, j) =>
-        element(
-          'text',
-          {
-            class: 'side',
-            x: i === 0 ? 2 : width - 4,
-            y: 18 + 16 * (j + (i === 0 ? 0 : (lines[0]?.length ?? 0))),
-            'text-anchor': i === 0 ? 'start' : 'end',
-          },
-          line,
-        ),
-      ),
-    ),
-    end: 12 + 16 * count,
+    markup: [
+      textLines(first, { class: 'side', x: 2, y: 18, 'text-anchor': 'start' }, 16),
+      textLines(second, { class: 'side', x: width - 4, y: below, 'text-anchor': 'end' }, 16),
+    ],
+    end: 12 + 16 * (first.length + second.length),
   }
 }
 
@@ -118,11 +99,8 @@ function rowOf(row: Row, x: Scale, zero: number, box: Box, { top, rowHeight, wid
   const name = wrapped(row.label, letters.text, room, narrow ? 1 : 2)
   const level = narrow ? top + 14 : top + rowHeight / 2 + 4
   return [
-    element('line', { class: 'row', x1: 2, x2: width - 2, y1: top + rowHeight, y2: top + rowHeight }),
-    name.map((line, i) => {
-      const y = narrow ? level : top + rowHeight / 2 + 4 - 7.5 * (name.length - 1) + 15 * i
-      return element('text', { class: 'halo', x: 2, y }, line, line.endsWith('…') ? title(row.label) : undefined)
-    }),
+    rowLine(top + rowHeight, width),
+    textLines(name, { class: 'halo', x: 2, y: level - 7.5 * (name.length - 1) }, 15, row.label),
     element('text', { class: 'small halo', x: width - 3, y: level, 'text-anchor': 'end' }, words),
     measured(row, x, zero, middle),
     row.values

@@ -6,7 +6,7 @@ import { symbol } from 'd3-shape'
 import { type Child, element, type Markup } from '../markup.ts'
 import { letters } from './axes.ts'
 import { markOf } from './palette.ts'
-import { fitted, textWidth } from './text.ts'
+import { fitted, textWidth, whole } from './text.ts'
 
 export interface Entry {
   readonly name: string
@@ -50,15 +50,9 @@ export function legend(
     const name = fitted(entry.name, letters.text, width - lead - 6)
     const wide = lead + textWidth(name, letters.text)
     if (x > 2 && x + wide > width - 2) [x, row] = [2, row + 19]
-    const drawn = [
-      draw(entry, x, row),
-      element('text', { x: x + lead, y: row + 4 }, name, name === entry.name ? undefined : title(entry.name)),
-    ]
+    const drawn = [draw(entry, x, row), element('text', { x: x + lead, y: row + 4 }, name, whole(name, entry.name))]
     x += wide + 20
     return drawn
   })
   return { markup, end: entries.length === 0 ? y : row + 16 }
 }
-
-/** The whole of a name that was cut, shown where one points. */
-export const title = (text: string): Markup => element('title', {}, text)

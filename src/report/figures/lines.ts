@@ -5,10 +5,11 @@
  * Losses fall far at first and then differ little. Where the later half of the lines lies in a small part of
  * the height, a second plane shows that half enlarged, and a frame in the first shows what it is.
  */
+import { extent } from 'd3-array'
 import type { LineFigure } from '../blocks.ts'
 import { type Child, element } from '../markup.ts'
 import { leftOut, letters, notes, type Plane, type PlaneSize, planeOf } from './axes.ts'
-import { curves, type Drawn, drawnOf, endLabels, labelHeight } from './curves.ts'
+import { curves, type Drawn, drawnOf, endLabels, LABEL_HEIGHT } from './curves.ts'
 import { type Body, isNarrow } from './form.ts'
 import { legend, sampleWidth } from './legend.ts'
 import { valueLabel } from './numerals.ts'
@@ -19,7 +20,7 @@ export function linesBody(figure: LineFigure, width: number): Body {
   const narrow = isNarrow(width)
   const longest = Math.max(0, ...figure.series.map(({ name }) => textWidth(name, letters.text)))
   const names = narrow ? 14 : Math.min(longest + sampleWidth(true) + 22, width * 0.36)
-  const height = narrow ? 220 : Math.max(330, labelHeight * figure.series.length)
+  const height = narrow ? 220 : Math.max(330, LABEL_HEIGHT * figure.series.length)
   const later = laterHalf(figure)
   const [first, second] = sizes(width, height, names, later !== undefined, narrow)
   const whole = panelOf(figure, first)
@@ -91,14 +92,14 @@ const placesOf = ({ series, x: { scale: horizontal }, y: { scale: upright } }: L
   )
 
 /** Fewer points than this show nothing new when enlarged. */
-const enoughPoints = 12
+const ENOUGH_POINTS = 12
 
 /** The figure from the middle of its steps on, if it has much to show that is too small in the whole. */
 function laterHalf(figure: LineFigure): LineFigure | undefined {
   if (figure.x.scale === 'log' || figure.y.scale === 'log' || figure.series.length < 2) return undefined
   const all = placesOf(figure)
-  if (all.length === 0) return undefined
-  const [from, to] = extent(all.map(({ x }) => x))
+  const [from, to] = extent(all, ({ x }) => x)
+  if (from === undefined) return undefined
   const middle = (from + to) / 2
   const series = figure.series.map((one) => {
     const start = one.x.findIndex((x) => x >= middle)
@@ -107,16 +108,13 @@ function laterHalf(figure: LineFigure): LineFigure | undefined {
     return { name: one.name, x: cut(one.x), y: cut(one.y), ...(low && high ? { low: cut(low), high: cut(high) } : {}) }
   })
   const later = { ...figure, y: { ...figure.y, label: 'the later half, enlarged' }, series }
-  const rest = placesOf(later)
-  if (Math.max(...series.map(({ x }) => x.length)) < enoughPoints || rest.length === 0) return undefined
-  const [whole, part] = [extent(all.map(({ y }) => y)), extent(rest.map(({ y }) => y))]
-  return part[1] - part[0] < (whole[1] - whole[0]) / 5 ? later : undefined
+  if (Math.max(...series.map(({ x }) => x.length)) < ENOUGH_POINTS) return undefined
+  const height = (places: readonly { readonly y: number }[]) => {
+    const [low, high] = extent(places, ({ y }) => y)
+    return low === undefined ? Number.POSITIVE_INFINITY : high - low
+  }
+  return height(placesOf(later)) < height(all) / 5 ? later : undefined
 }
-
-const extent = (values: readonly number[]): [number, number] => [
-  values.reduce((a, b) => Math.min(a, b)),
-  values.reduce((a, b) => Math.max(a, b)),
-]
 
 /** Where the plane of a detail lies in the whole. */
 function frame({ x, y, box }: Plane, detail: Plane): Child {

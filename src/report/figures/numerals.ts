@@ -1,10 +1,10 @@
 /** Numbers as figures write them: short on an axis, even where they stand together, with a real minus. */
 const units = [
-  { from: 1e15, unit: undefined },
-  { from: 1e12, unit: 'T' },
-  { from: 1e9, unit: 'B' },
-  { from: 1e6, unit: 'M' },
-  { from: 1e4, unit: 'k' },
+  { from: 1e12, factor: 1e12, unit: ' T' },
+  { from: 1e9, factor: 1e9, unit: ' B' },
+  { from: 1e6, factor: 1e6, unit: ' M' },
+  { from: 1e4, factor: 1e3, unit: ' k' },
+  { from: 0, factor: 1, unit: '' },
 ] as const
 
 /**
@@ -16,9 +16,8 @@ const units = [
 export function tickLabel(value: number, step: number, size = Math.abs(value)): string {
   if (Math.abs(value) < step / 1e6) return '0'
   const found = units.find(({ from }) => size >= from)
-  if (size < 1e-3 || (found && found.unit === undefined)) return powerLabel(value, step)
-  const factor = found ? { T: 1e12, B: 1e9, M: 1e6, k: 1e3 }[found.unit as 'T' | 'B' | 'M' | 'k'] : 1
-  return `${decimal(value / factor, step / factor)}${found ? ` ${found.unit}` : ''}`
+  if (size < 1e-3 || size >= 1e15 || !found) return powerLabel(value, step)
+  return `${decimal(value / found.factor, step / found.factor)}${found.unit}`
 }
 
 function powerLabel(value: number, step: number): string {

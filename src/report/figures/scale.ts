@@ -4,7 +4,7 @@
  * Values are measurements and may be anything: none at all, all equal, infinite, negative on a logarithmic
  * axis. What cannot be placed is not; `has` says so, and figures leave it out in the open.
  */
-import { ticks as roundTicks } from 'd3-array'
+import { extent, ticks as roundTicks } from 'd3-array'
 import { tickLabel } from './numerals.ts'
 
 export interface Tick {
@@ -14,7 +14,6 @@ export interface Tick {
 }
 
 export interface Scale {
-  readonly kind: 'linear' | 'log'
   readonly domain: readonly [low: number, high: number]
   readonly ticks: readonly Tick[]
   /** Whether a value has a place. */
@@ -24,12 +23,12 @@ export interface Scale {
 }
 
 /** Beyond these, differences overflow or vanish. */
-const largest = 1e150
-const smallest = 1e-150
+const MAX_MAGNITUDE = 1e150
+const MIN_MAGNITUDE = 1e-150
 
 export function usable(kind: 'linear' | 'log', value: number | null | undefined): value is number {
   if (typeof value !== 'number' || !Number.isFinite(value)) return false
-  return kind === 'log' ? value >= smallest && value <= largest : Math.abs(value) <= largest
+  return kind === 'log' ? value >= MIN_MAGNITUDE && value <= MAX_MAGNITUDE : Math.abs(value) <= MAX_MAGNITUDE
 }
 
 /** @param room about how many labelled ticks there is room for */
@@ -46,7 +45,6 @@ export function scaleOf(
   const project = kind === 'log' ? Math.log10 : (value: number) => value
   const [low, high] = [project(domain[0]), project(domain[1])]
   return {
-    kind,
     domain,
     ticks: kind === 'log' ? logTicks(domain, room) : linearTicks(domain, room),
     has: (value): value is number => usable(kind, value),
@@ -56,17 +54,15 @@ export function scaleOf(
 
 /** Least and greatest value with some air around them. */
 function domainOf(kind: 'linear' | 'log', values: readonly number[]): [number, number] {
-  if (values.length === 0) return kind === 'log' ? [1, 10] : [0, 1]
-  // A spread of the arguments would overflow the stack with a long curve.
-  const low = values.reduce((a, b) => Math.min(a, b))
-  const high = values.reduce((a, b) => Math.max(a, b))
+  const [low, high] = extent(values)
+  if (low === undefined) return kind === 'log' ? [1, 10] : [0, 1]
   if (kind === 'log') {
     const factor = high / low < 1 + 1e-9 ? 2 : (high / low) ** 0.05
     return [low / factor, high * factor]
   }
   const span = high - low
   if (!apart(low, high)) {
-    const air = Math.abs(low) < smallest ? 1 : Math.abs(low) / 10
+    const air = Math.abs(low) < MIN_MAGNITUDE ? 1 : Math.abs(low) / 10
     return [low - air, high + air]
   }
   const air = span * 0.05
@@ -76,7 +72,7 @@ function domainOf(kind: 'linear' | 'log', values: readonly number[]): [number, n
 
 /** Whether there can be ticks between two values: closer ones are equal but for rounding. */
 export const apart = (low: number, high: number): boolean =>
-  high - low > Math.max(smallest, 1e-9 * Math.max(Math.abs(low), Math.abs(high)))
+  high - low > Math.max(MIN_MAGNITUDE, 1e-9 * Math.max(Math.abs(low), Math.abs(high)))
 
 export function linearTicks([low, high]: readonly [number, number], room: number): Tick[] {
   const values = roundTicks(low, high, Math.max(1, room))

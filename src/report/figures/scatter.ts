@@ -7,11 +7,11 @@ import { type Child, element } from '../markup.ts'
 import { leftOut, letters, notes, type Plane, planeOf } from './axes.ts'
 import { type Body, isNarrow } from './form.ts'
 import { type Placed, placeLabels, type Rectangle } from './labels.ts'
-import { legend, mark, title } from './legend.ts'
+import { legend, mark } from './legend.ts'
 import { valueLabel } from './numerals.ts'
 import { markOf } from './palette.ts'
 import { usable } from './scale.ts'
-import { fitted, textWidth } from './text.ts'
+import { fitted, textWidth, title } from './text.ts'
 
 type Point = ScatterFigure['points'][number]
 
@@ -72,7 +72,7 @@ function dotOf({ x, y }: Plane, point: Point, group: number): Dot {
   return { point, group, x: x.at(point.x), y: y.at(point.y), bar }
 }
 
-const labelHeight = 14
+const LABEL_HEIGHT = 14
 
 type Trend = NonNullable<ScatterFigure['trend']>
 
@@ -89,7 +89,7 @@ function labelPlaces(
     ...(bar ? [{ x: x - 2, y: Math.min(bar.low, bar.high), width: 4, height: Math.abs(bar.high - bar.low) }] : []),
   ])
   return placeLabels(
-    dots.map(({ x, y }, i) => ({ x, y, width: textWidth(names[i] ?? '', letters.small), height: labelHeight })),
+    dots.map(({ x, y }, i) => ({ x, y, width: textWidth(names[i] ?? '', letters.small), height: LABEL_HEIGHT })),
     [...points, ...line],
     { x: box.left + 2, y: box.top, width: box.right - box.left + 8, height: box.bottom - box.top - 2 },
   )
@@ -131,7 +131,7 @@ function leader({ x, y }: Dot, place: Placed | undefined): Child {
 function label(name: string, place: Placed | undefined): Child {
   if (!place) return undefined
   const { x, y, width, anchor } = place
-  const at = { x: x + { start: 0, middle: width / 2, end: width }[anchor], y: y + labelHeight - 3 }
+  const at = { x: x + { start: 0, middle: width / 2, end: width }[anchor], y: y + LABEL_HEIGHT - 3 }
   return element('text', { class: 'small halo', ...at, 'text-anchor': anchor }, name)
 }
 

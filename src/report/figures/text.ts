@@ -1,9 +1,10 @@
 /**
- * How wide text is, without a browser: an estimate for the sans-serif fonts of common systems, a little on
- * the wide side, so that what is said to fit does. Names come from users and may be of any length or script;
- * they are cut between graphemes, never inside one.
+ * Text that fits. Its width, without a browser, is an estimate for the sans-serif fonts of common systems, a
+ * little on the wide side, so that what is said to fit does. Names come from users and may be of any length or
+ * script; they are cut between graphemes, never inside one.
  */
 import { clean } from '../../text/escape.ts'
+import { type Attributes, type Child, element, type Markup } from '../markup.ts'
 
 const narrow = /[fijltrI.,:;'|!()[\]{}/ ·-]/
 const wide = /[mwMW@%—…−+=<>~#&A-Z→←]/
@@ -53,3 +54,21 @@ export function wrapped(text: string, size: number, width: number, most: number)
   }
   return lines
 }
+
+/** Shown where one points. */
+export const title = (text: string): Markup => element('title', {}, text)
+
+/** The whole of a name that was cut. */
+export const whole = (shown: string, name: string): Child => (shown === name ? undefined : title(name))
+
+/** Lines one below the other. @param name what was wrapped, shown where its end was cut */
+export const textLines = (
+  lines: readonly string[],
+  at: Attributes & { readonly y: number },
+  height: number,
+  name?: string,
+): Child =>
+  lines.map((line, i) => {
+    const cut = name !== undefined && line.endsWith('…')
+    return element('text', { ...at, y: at.y + height * i }, line, cut ? title(name) : undefined)
+  })

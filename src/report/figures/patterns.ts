@@ -1,7 +1,7 @@
 /**
- * How the parts of bars are filled, told apart by more than their colour once colours come round again: the
- * palette plain, then striped one way, the other way, upright and level. Parts that are neighbours in a
- * stack differ as neighbours of the palette do.
+ * Fills that are patterns: hatching for missing values, and stripes for parts of bars once the colours of the
+ * palette come round again, one way, the other way, upright and level. So parts differ in more than colour,
+ * and neighbours in a stack differ as neighbours of the palette do.
  */
 import { type Attributes, type Child, element } from '../markup.ts'
 import { categorical } from './palette.ts'
@@ -21,7 +21,7 @@ export interface PartFills {
 export function partFills(count: number, id: string): PartFills {
   const all = Array.from({ length: count }, (_, index) => ({ index, turn: turnOf(index) }))
   const patterns = all.map(({ index, turn }) =>
-    turn === undefined ? undefined : striped(`${id}-${index}`, index, turn),
+    turn === undefined ? undefined : stripes(`${id}-${index}`, turn, `f${index % colours}`, 'stripe', 1),
   )
   return {
     markup: count > colours ? element('defs', {}, patterns) : undefined,
@@ -37,10 +37,14 @@ const turnOf = (index: number): number | undefined => {
   return round === 0 ? undefined : turns[(round - 1) % turns.length]
 }
 
-const striped = (id: string, index: number, turn: number): Child =>
+/** Of missing values. */
+export const hatching = (id: string): Child => element('defs', {}, stripes(id, 45, 'blank', 'hatch', 0))
+
+/** @param at place of the line in a tile */
+const stripes = (id: string, turn: number, ground: string, line: string, at: number): Child =>
   element(
     'pattern',
     { id, width: 6, height: 6, patternUnits: 'userSpaceOnUse', patternTransform: `rotate(${turn})` },
-    element('rect', { class: `f${index % colours}`, width: 6, height: 6 }),
-    element('line', { class: 'stripe', x1: 1, x2: 1, y1: 0, y2: 6 }),
+    element('rect', { class: ground, width: 6, height: 6 }),
+    element('line', { class: line, x1: at, x2: at, y1: 0, y2: 6 }),
   )
