@@ -76,6 +76,11 @@ const floors = {
     packages: ['@hono/node-server', 'hono', 'zod'],
     builtins: true,
   },
+  library: {
+    below: ['text', 'graph', 'model', 'runtime', 'config', 'data', 'step', 'run', 'measure', 'train', 'infer', 'plan', 'watch'],
+    packages: ['zod'],
+    builtins: true,
+  },
   cli: {
     below: [
       'text',
@@ -191,7 +196,7 @@ export default {
     },
     {
       name: 'no-doors',
-      comment: 'an import names the file that it is of; src/graph/index.ts is for users of the library',
+      comment: 'an import names the file that it is of; src/library is for users of the package',
       severity: 'error',
       from: { path: '^(?:src|web|bench)/', pathNot: tests },
       to: { path: '/index\\.tsx?$', pathNot: 'node_modules/' },

@@ -1,7 +1,8 @@
 /** Every op in the registry: its gradient in float64 against central finite differences. */
 import { describe, expect, test } from 'vitest'
-import * as g from '../src/graph/index.ts'
 import type { Tensor } from '../src/graph/tensor.ts'
+import { registry } from '../src/graph/tensor.ts'
+import * as g from '../src/library/graph.ts'
 import { type CheckInput, checkGradient } from './support/gradient-check.ts'
 
 interface Case {
@@ -229,7 +230,7 @@ const cases: Record<string, Case[]> = {
 describe('gradients agree with finite differences in float64', () => {
   test('every differentiable op has a check, and every check an op', () => {
     // What is a kernel only is float32, and checked against these in kernels.test.ts.
-    const differentiable = [...g.registry.values()]
+    const differentiable = [...registry.values()]
       .filter((op) => op.differentiable && op.family !== 'kernel')
       .map((op) => op.name)
     expect(Object.keys(cases).sort()).toEqual(differentiable.sort())

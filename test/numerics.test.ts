@@ -1,6 +1,7 @@
 /** Extreme but finite inputs give finite results and gradients, in float32 as it is trained. */
 import { expect, test } from 'vitest'
-import * as g from '../src/graph/index.ts'
+import { sizeOf } from '../src/graph/shape.ts'
+import * as g from '../src/library/graph.ts'
 import { evaluate } from './support/evaluate.ts'
 
 async function valueAndGradient(
@@ -11,7 +12,7 @@ async function valueAndGradient(
   const x = g.input('x', 'float32', shape)
   const y = build(x)
   const weights = g.constant(
-    Array.from({ length: g.sizeOf(y.shape) }, (_, i) => 1 + (i % 3)),
+    Array.from({ length: sizeOf(y.shape) }, (_, i) => 1 + (i % 3)),
     'float32',
     y.shape,
   )

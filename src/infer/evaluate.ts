@@ -23,17 +23,18 @@ export async function evaluateRun(directory: string, options: EvaluateOptions = 
   const onMessage = options.onMessage ?? (() => {})
   const trained = await loadModel(directory, options, onMessage)
   try {
-    return await evaluate(trained, options, onMessage)
+    return await evaluateModel(trained, { ...options, onMessage })
   } finally {
     await trained.close()
   }
 }
 
-async function evaluate(
+/** The same of a model that is loaded. */
+export async function evaluateModel(
   { runtime, config, tokenizer, store, step, trainedOn }: TrainedModel,
-  options: EvaluateOptions,
-  onMessage: OnMessage,
+  options: Omit<EvaluateOptions, keyof RuntimeOverrides>,
 ): Promise<EvalRecord> {
+  const onMessage = options.onMessage ?? (() => {})
   const { source = config.data.source, capacity = 'none' } = options
   const say = (message: string) => onMessage({ kind: 'prepare', message })
   const data = await openRunData(

@@ -19,13 +19,14 @@ export interface GenerateOptions extends SamplingOptions {
 export async function* generate(directory: string, options: GenerateOptions): AsyncGenerator<string, void> {
   const model = await loadModel(directory, options, options.onMessage ?? (() => {}), tokenScratch)
   try {
-    yield* continuation(model, options)
+    yield* continueText(model, options)
   } finally {
     await model.close()
   }
 }
 
-async function* continuation(
+/** The same with a model that is loaded with {@link tokenScratch}. */
+export async function* continueText(
   { runtime, config, tokenizer, store }: TrainedModel,
   options: GenerateOptions,
 ): AsyncGenerator<string, void> {
@@ -34,13 +35,16 @@ async function* continuation(
   const prompt = [tokenizer.endOfText, ...tokenizer.encode(options.prompt)]
   const text = tokenizer.stream()
   let count = 0
-  for await (const token of generator.tokens(prompt, tokenizer.vocabulary, options, options.seed)) {
-    if (token === tokenizer.endOfText || options.signal?.aborted) break
-    const piece = text.push(token)
-    if (piece) yield piece
-    if (++count >= options.tokens) break
+  try {
+    for await (const token of generator.tokens(prompt, tokenizer.vocabulary, options, options.seed)) {
+      if (token === tokenizer.endOfText || options.signal?.aborted) break
+      const piece = text.push(token)
+      if (piece) yield piece
+      if (++count >= options.tokens) break
+    }
+    const rest = text.end()
+    if (rest) yield rest
+  } finally {
+    generator.release()
   }
-  const rest = text.end()
-  if (rest) yield rest
-  generator.release()
 }

@@ -11,7 +11,7 @@ import { openRunData } from '../run/session.ts'
 import { randomFor, shuffle } from '../step/random.ts'
 import { Cleanup } from '../system/cleanup.ts'
 import { type BatchTrace, RoutingTracer } from './routing-tracer.ts'
-import { loadModel, type RuntimeOverrides } from './trained-model.ts'
+import { loadModel, type RuntimeOverrides, type TrainedModel } from './trained-model.ts'
 
 export interface RoutingTraceOptions extends RuntimeOverrides {
   /** Other text than the run's. All of its documents are looked at, also those that were trained on. */
@@ -38,8 +38,8 @@ export interface RoutingTrace {
   close(): Promise<void>
 }
 
-/** A run's newest checkpoint, ready to be shown text. */
-export interface OpenTracer {
+/** A trained model, compiled to trace text. */
+export interface CompiledTracer {
   readonly config: RoutingTrace['config']
   readonly tokenizer: Tokenizer
   /** Step of the checkpoint. */
@@ -47,6 +47,10 @@ export interface OpenTracer {
   readonly tracer: RoutingTracer
   /** Sequences that the tracer takes at a time. */
   readonly batch: number
+}
+
+/** The same with a model of its own. */
+export interface OpenTracer extends CompiledTracer {
   close(): Promise<void>
 }
 
@@ -65,21 +69,31 @@ export async function openTracer(
   const cleanup = new Cleanup()
   cleanup.defer(() => trained.close())
   try {
-    const { runtime, config, tokenizer, store, step } = trained
-    if (!isSparse(config))
-      throw new UsageError(
-        `invalid run: "${directory}" trained a dense model, which routes nothing (model.moe is null)`,
-      )
-    if (runtime.notice !== undefined) onMessage({ kind: 'notice', message: runtime.notice })
-    const { microBatches, seed } = config.train
-    const batch = config.train.batch / microBatches
-    const tracer = await RoutingTracer.compile(runtime, config.model, store, batch, seed, capacity)
-    cleanup.defer(() => tracer.release())
-    return { config, tokenizer, step, tracer, batch, close: () => cleanup.run() }
+    const { notice } = trained.runtime
+    if (notice !== undefined) onMessage({ kind: 'notice', message: notice })
+    const compiled = await compileTracer(trained, capacity)
+    cleanup.defer(() => compiled.tracer.release())
+    return { ...compiled, close: () => cleanup.run() }
   } catch (error) {
     await cleanup.run()
     throw error
   }
+}
+
+/**
+ * The tracer of a loaded model, compiled; release it in the end.
+ * @throws UsageError when the model is dense
+ */
+export async function compileTracer(
+  { directory, runtime, config, tokenizer, store, step }: TrainedModel,
+  capacity: CapacityRule,
+): Promise<CompiledTracer> {
+  if (!isSparse(config))
+    throw new UsageError(`invalid run: "${directory}" trained a dense model, which routes nothing (model.moe is null)`)
+  const { microBatches, seed } = config.train
+  const batch = config.train.batch / microBatches
+  const tracer = await RoutingTracer.compile(runtime, config.model, store, batch, seed, capacity)
+  return { config, tokenizer, step, tracer, batch }
 }
 
 /**

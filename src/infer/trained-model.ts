@@ -14,6 +14,8 @@ import type { Precision, Runtime } from '../runtime/contract.ts'
 import { ParameterStore } from '../step/store.ts'
 
 export interface TrainedModel {
+  /** Of the run. */
+  readonly directory: string
   /** Closed by {@link close}. */
   readonly runtime: Runtime
   readonly config: RunConfig
@@ -59,7 +61,8 @@ export async function loadModel(
       )
     const tokenizer = await tokenizerFromJson(await readFile(join(directory, 'tokenizer.json'), 'utf8'))
     const { step, state } = found
-    return { runtime, config, tokenizer, store, step, trainedOn: (state as State).data, close: () => runtime.close() }
+    const trainedOn = (state as State).data
+    return { directory, runtime, config, tokenizer, store, step, trainedOn, close: () => runtime.close() }
   } catch (error) {
     await runtime.close()
     throw error

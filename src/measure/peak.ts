@@ -1,7 +1,6 @@
 /** The machine's own ceiling: how fast the runtime multiplies large matrices. */
-import { toOnnx } from '../graph/onnx.ts'
 import { matmul } from '../graph/ops/matmul.ts'
-import { cut, usesKernels } from '../graph/stages/cut.ts'
+import { modelOf } from '../graph/stages/cut.ts'
 import { input, withKernels } from '../graph/tensor.ts'
 import type { Runtime } from '../runtime/contract.ts'
 
@@ -22,7 +21,7 @@ export async function measureProduct(
     matmul(input('a', 'float32', shaped(m, k)), input('b', 'float32', shaped(k, n))),
   )
   const program = { outputs: { product } }
-  const executable = await runtime.compile(usesKernels(program) ? cut(program) : toOnnx(program))
+  const executable = await runtime.compile(modelOf(program))
   const filled = (size: number) => new Float32Array(count * size).fill(1 / k)
   const binding = executable.bind({ a: filled(m * k), b: filled(k * n), product: filled(m * n) })
   let best = Number.POSITIVE_INFINITY

@@ -146,7 +146,14 @@ async function readConfigFile(file: string, known: Presets): Promise<Fields> {
   if (content === null || content === undefined) return {}
   if (!isFields(content))
     throw new UsageError(`invalid ${file}: ${shown(content)} (expected fields such as model: and train:)`)
-  const { preset, ...fields } = content
+  return withPreset(content, known)
+}
+
+/**
+ * Fields over those of the preset that they name.
+ * @throws UsageError when there is no such preset
+ */
+export function withPreset({ preset, ...fields }: Fields, known: Presets): Fields {
   if (preset === undefined) return fields
   const base = presetFields(known, preset)
   if (base) return merge(base, fields)

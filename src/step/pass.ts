@@ -3,9 +3,8 @@
  * share. The pass owns small buffers (tokens, losses, counts); parameters are views of the store.
  */
 import { firstVisible } from '../data/visible.ts'
-import { toOnnx } from '../graph/onnx.ts'
 import { sizeOf } from '../graph/shape.ts'
-import { cut, usesKernels } from '../graph/stages/cut.ts'
+import { modelOf } from '../graph/stages/cut.ts'
 import { input, type Tensor } from '../graph/tensor.ts'
 import type { ModelConfig } from '../model/config.ts'
 import type { Pass } from '../model/moe.ts'
@@ -111,7 +110,7 @@ export class CompiledPass {
       outputs[`${name}.entropy`] = router.entropy
     }
     const program = { outputs: { ...outputs, ...extra } }
-    const executable = await runtime.compile(usesKernels(program) ? cut(program) : toOnnx(program))
+    const executable = await runtime.compile(modelOf(program))
     const parameters = Object.fromEntries(
       traced.parameters.used.map(({ spec, expert, tensor }) => [nameOf(tensor), store.parameter(spec.name, expert)]),
     )

@@ -33,8 +33,8 @@ import { Reporter } from './reporter.ts'
 
 export interface TrainOptions {
   readonly directory: string
-  /** Continue the run in the directory from its newest checkpoint that verifies. */
-  readonly resume: boolean
+  /** Continue the run in the directory from its newest checkpoint that verifies; default: the directory is new. */
+  readonly resume?: boolean
   /** Aborted: the step is finished, a checkpoint written, and the summary says `interrupted`. */
   readonly signal?: AbortSignal
   /** Record the steps after the first few; the summary carries `profile` and `trace`. */
@@ -48,7 +48,7 @@ export interface TrainOptions {
  * @throws RunError when the disk is full, another process trains here, or the loss stays non-finite
  */
 export async function train(config: RunConfig, options: TrainOptions): Promise<TrainSummary> {
-  const files = await RunDirectory.open(options.directory, config, options.resume)
+  const files = await RunDirectory.open(options.directory, config, options.resume ?? false)
   const cleanup = new Cleanup()
   cleanup.defer(() => files.close())
   try {

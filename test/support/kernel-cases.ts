@@ -3,8 +3,9 @@
  * have hurt: 0 and 1, no multiple of any tile, more than a block of the kernel, dropped and empty rows,
  * and numbers at which a careless formula overflows.
  */
-import * as g from '../../src/graph/index.ts'
+import { sizeOf } from '../../src/graph/shape.ts'
 import type { Tensor } from '../../src/graph/tensor.ts'
+import * as g from '../../src/library/graph.ts'
 import { testRandom } from './gradient-check.ts'
 import type { Dtype, KernelCase, KernelInput } from './kernel-check.ts'
 
@@ -48,7 +49,7 @@ function addend(c: Tensor, made: 'input' | 'onnx' | 'kernel'): Tensor {
   if (made === 'onnx') return g.multiply(c, 0.5)
   const width = c.shape.at(-1) as number
   const identity = Float64Array.from({ length: width * width }, (_, i) => Number(i % (width + 1) === 0))
-  const flat = g.reshape(c, [g.sizeOf(c.shape) / width, width])
+  const flat = g.reshape(c, [sizeOf(c.shape) / width, width])
   return g.reshape(g.matmul(flat, g.constant(identity, c.dtype, [width, width])), c.shape)
 }
 

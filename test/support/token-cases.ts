@@ -1,8 +1,8 @@
 /** What the kernels of a single token are checked on; they have no gradient. */
 import fc from 'fast-check'
-import * as g from '../../src/graph/index.ts'
 import { attendCached, chooseExperts, rowExperts, rowProduct, tableRow } from '../../src/graph/ops/token.ts'
 import type { Tensor } from '../../src/graph/tensor.ts'
+import * as g from '../../src/library/graph.ts'
 import type { KernelCase, KernelInput } from './kernel-check.ts'
 
 type Tensors = Readonly<Record<string, Tensor>>

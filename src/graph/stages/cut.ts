@@ -9,7 +9,7 @@
  * On the way, reshapes vanish (a value has no shape, only its readers do), and an addition to the result
  * of a kernel that can add becomes part of the kernel.
  */
-import type { DType, Port, Shape } from '../model.ts'
+import type { DType, Model, Port, Shape } from '../model.ts'
 import { toOnnx } from '../onnx.ts'
 import { type Program, reach } from '../program.ts'
 import { sameShape } from '../shape.ts'
@@ -20,6 +20,10 @@ import { isKernel, isUse, type Step, usesOf, Values } from './steps.ts'
 
 /** Whether a program uses kernels, and so must be cut. */
 export const usesKernels = (program: Program): boolean => reach(program).nodes.some(({ domain }) => domain === 'choir')
+
+/** What a runtime compiles: stages where the program uses kernels, else one ONNX model. */
+export const modelOf = (program: Program): Model | StagedModel =>
+  usesKernels(program) ? cut(program) : toOnnx(program)
 
 export interface CutOptions {
   /** Ports will lie in the memory of the program, where every kernel reaches them: nothing is copied. */

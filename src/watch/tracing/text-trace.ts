@@ -8,7 +8,7 @@
  */
 import type { DocumentWindow } from '../../data/document-windows.ts'
 import type { TokenStream } from '../../data/streams/token-stream.ts'
-import type { OpenTracer } from '../../infer/routing-trace.ts'
+import type { CompiledTracer } from '../../infer/routing-trace.ts'
 import type { BatchTrace, RouterTrace } from '../../infer/routing-tracer.ts'
 import type { TokenRouter } from '../api.ts'
 import type { UnnamedTrace } from './messages.ts'
@@ -43,7 +43,11 @@ export function pastedText(ids: Int32Array, endOfText: number): TextPlace {
   }
 }
 
-export async function traceText(open: OpenTracer, place: TextPlace, isCut: boolean): Promise<UnnamedTrace> {
+export async function traceText(
+  open: CompiledTracer,
+  place: TextPlace,
+  isCut: boolean,
+): Promise<UnnamedTrace & { readonly loss: number }> {
   const { config, tracer, tokenizer, step } = open
   const { sequence } = config.model
   const looked = Math.min(place.length, longestText(open))
@@ -74,7 +78,7 @@ export async function traceText(open: OpenTracer, place: TextPlace, isCut: boole
 }
 
 /** Tokens of a text that fit into whole sequences, less the end of a document in front. */
-function longestText({ config }: OpenTracer): number {
+function longestText({ config }: CompiledTracer): number {
   const { sequence, layers, moe } = config.model
   const modules = { none: 1, qkv: 2, all: 3 }[moe.attention]
   const choices = layers * modules * (moe.k * moe.prototypes)

@@ -1,0 +1,24 @@
+/** Configurations, written in code. */
+import { type PresetName, presets } from '../config/presets.ts'
+import { checked } from '../config/problems.ts'
+import { type RunConfig, type RunInput, runSchema } from '../config/run-config.ts'
+import { withPreset } from '../run/load-config.ts'
+
+/** Fields of a run, all optional, over those of a preset. */
+export interface ConfigInput extends RunInput {
+  /** Default: the defaults of every field. */
+  readonly preset?: PresetName
+}
+
+/**
+ * A complete configuration of a run. What every field means: docs/training.md.
+ *
+ * @example
+ * ```ts
+ * const config = defineConfig({ preset: 'tiny', model: { moe: { k: 2 } }, train: { steps: 200 } })
+ * ```
+ * @throws UsageError listing every problem: field, value, what is accepted and the nearest name
+ */
+export function defineConfig(input: ConfigInput = {}): RunConfig {
+  return checked(runSchema, withPreset({ ...input }, presets), 'configuration')
+}

@@ -1,0 +1,51 @@
+/**
+ * Choir as a library: sparse expert language models in a few calls.
+ *
+ * @example
+ * ```ts
+ * import { defineConfig, Run, train } from 'choir'
+ *
+ * const config = defineConfig({ preset: 'tiny', train: { steps: 200 } })
+ * await train(config, {
+ *   directory: 'runs/first',
+ *   onEvent: (event) => event.kind === 'train' && console.log(event.step, event.loss),
+ * })
+ * const run = await Run.load('runs/first')
+ * for await (const piece of run.generate('The state of')) process.stdout.write(piece)
+ * await run.close()
+ * ```
+ *
+ * What is exported here follows semantic versioning; nothing else in the package does.
+ *
+ * @module choir
+ */
+export { type PresetName, presetNames } from '../config/presets.ts'
+export type { RunConfig, RunInput, TrainConfig } from '../config/run-config.ts'
+export type { DecodeStream, Tokenizer } from '../data/tokenizer/tokenizer.ts'
+export { RunError, UsageError } from '../errors.ts'
+export type { EvaluateOptions } from '../infer/evaluate.ts'
+export type { SamplingOptions } from '../infer/generation/sampling.ts'
+export type { RuntimeOverrides } from '../infer/trained-model.ts'
+export type { CeilingReport } from '../measure/ceiling.ts'
+export type { StepProfile } from '../measure/step-profile.ts'
+export type { ModelConfig, MoeConfig } from '../model/config.ts'
+export type { CapacityRule } from '../model/routing/contract.ts'
+export type { BytesByKind, Memory, MemoryKind } from '../plan/cost/memory.ts'
+export type { Prediction } from '../plan/cost/predict.ts'
+export type { SecondsByKind, Time, TimeKind } from '../plan/cost/time.ts'
+export type { Cluster, ClusterInput } from '../plan/inputs/cluster.ts'
+export type { PlannedRun, PlanSettings } from '../plan/inputs/settings.ts'
+export type { Budget, Plan, Rejected } from '../plan/plan.ts'
+export type { Change } from '../plan/search/changes.ts'
+export type { Layout, Offload, Recompute } from '../plan/search/layout.ts'
+export type { ParameterKind } from '../plan/work/parts.ts'
+export type { OnMessage, RunMessage } from '../run/messages.ts'
+export type { Precision } from '../runtime/contract.ts'
+export type { Engine } from '../runtime/engine.ts'
+export type { NodeTime, StepEvent } from '../runtime/times.ts'
+export type { CapacityEvaluation, EvalRecord, RoutingSummary, TrainRecord } from '../step/records.ts'
+export type { TrainEvent, TrainSummary } from '../train/events.ts'
+export { type TrainOptions, train } from '../train/train.ts'
+export { type ConfigInput, defineConfig } from './config.ts'
+export { type PlanInput, plan } from './plan.ts'
+export * from './run.ts'

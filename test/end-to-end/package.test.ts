@@ -1,0 +1,93 @@
+/**
+ * The package as its users get it: packed, installed into the example project from the registry, type-checked and
+ * run there. Skipped where the registry cannot be reached.
+ */
+import { execFile } from 'node:child_process'
+import { cp, mkdtemp, realpath, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+
+const root = fileURLToPath(new URL('../../', import.meta.url))
+const windows = process.platform === 'win32'
+const execute = promisify(execFile)
+
+const npm = async (args: readonly string[], cwd: string, timeout = 240_000): Promise<string> =>
+  (await execute('npm', args, { cwd, timeout, shell: windows, maxBuffer: 1 << 26 })).stdout
+
+const offline = await npm(['view', 'zod', 'version'], root, 20_000).then(
+  () => '',
+  (error: Error) => error.message.trim().split('\n').at(-1) ?? 'npm failed',
+)
+if (offline) console.info(`package: skipped, the npm registry cannot be reached (${offline})`)
+
+describe.skipIf(offline)('the package', () => {
+  let folder: string
+  let example: string
+  let files: readonly string[]
+  beforeAll(async () => {
+    folder = await realpath(await mkdtemp(join(tmpdir(), 'choir-package-')))
+    example = join(folder, 'example')
+    await cp(join(root, 'examples/first-model'), example, {
+      recursive: true,
+      filter: (path) => !path.includes('node_modules'),
+    })
+    const [packed] = JSON.parse(await npm(['pack', '--json', '--pack-destination', folder], root))
+    files = packed.files.map(({ path }: { path: string }) => path)
+    const tarball = join(folder, packed.filename)
+    await npm(['install', '--ignore-scripts', '--no-audit', '--no-fund', '--prefer-offline', tarball], example)
+  }, 300_000)
+  afterAll(() => rm(folder, { recursive: true, force: true }))
+
+  test('it holds the program, its types and its guides, and nothing else', () => {
+    expect(files).toEqual(
+      expect.arrayContaining([
+        'bin/choir.js',
+        'dist/library/index.js',
+        'dist/library/index.d.ts',
+        'dist/library/graph.d.ts',
+        'dist/cli/process.js',
+        'dist/runtime/wasm/kernels.wasm',
+        'docs/training.md',
+        'package.json',
+        'README.md',
+        'LICENSE',
+      ]),
+    )
+    expect(files.some((file) => /^dist\/web\/.*\.js$/.test(file))).toBe(true)
+    expect(
+      files.filter((file) => /\.test\.|\/testing\/|\.map$|\.png$|^docs\/results|^(?:src|test|bench)\//.test(file)),
+    ).toEqual([])
+  })
+
+  test('its types are complete: a strict project compiles, declarations of the package included', async () => {
+    await npm(['run', 'types'], example)
+  }, 120_000)
+
+  test('trains, evaluates, writes, shows routing and plans', async () => {
+    const output = await npm(['start'], example)
+    expect(output).toMatch(/^step 100 {2}loss \d\.\d{3}/m)
+    expect(output).toMatch(/^held-out loss \d\.\d{3} nats a token, \d\.\d{3} bits per byte$/m)
+    expect(output).toMatch(/^The people.+$/m)
+    const [, routing = ''] = /^(\S+→\d(?: {2}\S+→\d)+)$/m.exec(output) ?? []
+    expect(routing.replace(/→\d(?: {2}|$)/g, '')).toBe('ThepeopleoftheUnitedStates')
+    expect(output).toMatch(/480 V100: 2\.25 s a step/)
+  }, 240_000)
+
+  test('tensors and gradients alone fit a line', async () => {
+    expect(await npm(['exec', '--', 'tsx', 'gradient.ts'], example)).toContain('w 2.000')
+  }, 60_000)
+
+  test('npx choir is the command line', async () => {
+    const version = JSON.parse(await npm(['pkg', 'get', 'version'], root))
+    expect((await npm(['exec', '--', 'choir', '--version'], example)).trim()).toBe(version)
+  }, 60_000)
+
+  test('what it does not export cannot be imported', async () => {
+    const inside = `import('choir/dist/train/train.js').catch((error) => console.log(error.code))`
+    const { stdout } = await execute(process.execPath, ['-e', inside], { cwd: example })
+    expect(stdout.trim()).toBe('ERR_PACKAGE_PATH_NOT_EXPORTED')
+  })
+})
