@@ -1,7 +1,8 @@
 /**
- * Reverse-mode differentiation: walk the applications from the loss back to the inputs, each handing
- * the gradients of its outputs to its inputs. The result is ordinary graph, compiled and profiled like
- * any other. First order only: what an op saved for its gradient is a constant to a second one.
+ * Reverse-mode differentiation: walk the applications from the loss back to the inputs; each turns the
+ * gradients of its outputs into those of its inputs. The result is an ordinary graph, compiled and
+ * profiled like any other. First order only: a second derivative would treat intermediate results that
+ * an op saved for its gradient as constants.
  */
 import { add } from './ops/elementwise.ts'
 import { zeros } from './ops/shape.ts'
@@ -16,9 +17,7 @@ export function gradient(loss: Tensor, wrt: readonly Tensor[]): Tensor[] {
   if (loss.shape.length !== 0)
     throw new Error(`internal: gradient of a tensor of shape ${show(loss.shape)}, not a scalar`)
   const gradients = new Map<Tensor, Tensor>([[loss, constant(1, loss.dtype)]])
-  const needed = dependents(loss, new Set(wrt))
-
-  for (const application of needed) {
+  for (const application of applicationsBetween(new Set(wrt), loss)) {
     const outputGradients = application.outputs.map((output) => gradients.get(output))
     if (outputGradients.every((g) => g === undefined)) continue
     withOrigin({ op: `${application.op}'`, layer: application.layer }, () => {
@@ -39,18 +38,18 @@ export function gradient(loss: Tensor, wrt: readonly Tensor[]): Tensor[] {
 }
 
 /** Applications on a path from `wrt` to the loss, each before those whose results it uses. */
-function dependents(loss: Tensor, wrt: ReadonlySet<Tensor>): Application[] {
-  const leads = new Map<Application, boolean>()
+function applicationsBetween(wrt: ReadonlySet<Tensor>, loss: Tensor): Application[] {
+  const onPath = new Map<Application, boolean>()
   const order: Application[] = []
   const visit = (tensor: Tensor): boolean => {
     const application = tensor.application
     if (!application) return wrt.has(tensor)
-    let known = leads.get(application)
+    let known = onPath.get(application)
     if (known === undefined) {
       known = false
       for (const source of application.inputs) if (visit(source)) known = true
       known ||= application.outputs.some((output) => wrt.has(output))
-      leads.set(application, known)
+      onPath.set(application, known)
       if (known) order.push(application)
     }
     return known || wrt.has(tensor)

@@ -1,6 +1,6 @@
 /**
- * What a program looks like from outside, once written as ONNX: bytes and the ports to bind.
- * This is all that a runtime needs to know of a graph.
+ * A program written as ONNX: bytes and the ports to bind. This is all that a runtime needs to know of
+ * a graph.
  */
 
 export type DType = 'float32' | 'float64' | 'int32' | 'int64' | 'bool'
@@ -29,6 +29,6 @@ export interface Model {
   readonly bytes: Uint8Array
   readonly inputs: readonly Port[]
   readonly outputs: readonly Port[]
-  /** Origin of each ONNX node, by node name; errors and profiles are told in these terms. */
+  /** Origin of each ONNX node, by node name; errors and profiles report these origins. */
   readonly origins: ReadonlyMap<string, Origin>
 }

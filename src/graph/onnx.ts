@@ -1,8 +1,8 @@
 /**
  * Writes a program as an ONNX model.
  *
- * Names carry meaning: a node is called `layer/op/Type_n`, so an error or a profile of the runtime can
- * be told in terms of the model (see `Model.origins`). Equal constants are written once.
+ * A node is called `layer/op/Type_n`, so errors and profiles of the runtime can be reported by layer and
+ * op (see `Model.origins`). Equal constants are written once.
  */
 import onnxProto from 'onnx-proto'
 import type { DType, Model, Origin, Port, Shape } from './model.ts'
@@ -32,7 +32,7 @@ const elementType: Record<DType, number> = {
 }
 
 export interface OnnxOptions {
-  /** Names of nodes say nothing of layers, so that equal programs of several layers are equal bytes. */
+  /** Leaves layers out of node names, so that equal programs of different layers have equal bytes. */
   readonly anonymous?: boolean
 }
 
@@ -59,7 +59,7 @@ export function toOnnx(program: Program, { anonymous = false }: OnnxOptions = {}
       attribute: Object.entries(node.attributes).map(([key, value]) => attribute(key, value)),
     }
   })
-  // One value under two output names: the second is a copy.
+  // If a value has two output names, the second is a copy.
   for (const { name, tensor } of renamed)
     nodeProtos.push({
       name: `/copy/${name}`,
@@ -94,18 +94,18 @@ export function toOnnx(program: Program, { anonymous = false }: OnnxOptions = {}
   }
 }
 
-/** An output must be the result of a node: an input or a constant is copied by one. */
+/** An output must be the result of a node, so an input or a constant is copied. */
 const asNodeOutput = (tensor: Tensor): Tensor =>
   tensor.source.kind === 'node' ? tensor : emit('Identity', [tensor], { shape: tensor.shape })
 
-/** Names of values; constants are named, and collected, on first use. */
+/** Names of values. Constants are named and collected on first use. */
 class Names {
   readonly constants: ReturnType<typeof initializer>[] = []
   private readonly values = new Map<object, Map<number, string>>()
-  private readonly constantsAlike = new Map<string, readonly { name: string; data: ConstantData }[]>()
+  private readonly constantsByKey = new Map<string, readonly { name: string; data: ConstantData }[]>()
   private count = 0
 
-  /** Fixes a name; false when the value has one already. */
+  /** Names a value; false if it has a name already. */
   name(source: object, output: number, name: string): boolean {
     const outputs = this.values.get(source) ?? new Map<number, string>()
     this.values.set(source, outputs)
@@ -131,12 +131,12 @@ class Names {
   private ofConstant(source: Constant, tensor: Tensor): string {
     const known = this.values.get(source)?.get(0)
     if (known !== undefined) return known
-    const alike = `${tensor.dtype}[${tensor.shape}]${source.data.subarray(0, 8)}`
-    const candidates = this.constantsAlike.get(alike) ?? []
+    const key = `${tensor.dtype}[${tensor.shape}]${source.data.subarray(0, 8)}`
+    const candidates = this.constantsByKey.get(key) ?? []
     const same = candidates.find(({ data }) => sameContent(data, source.data))
     const name = same?.name ?? `c${this.constants.length}`
     if (!same) {
-      this.constantsAlike.set(alike, [...candidates, { name, data: source.data }])
+      this.constantsByKey.set(key, [...candidates, { name, data: source.data }])
       this.constants.push(initializer(name, source.data, tensor))
     }
     this.name(source, 0, name)

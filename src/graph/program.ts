@@ -1,4 +1,4 @@
-/** A program: the graph that computes named outputs. Its inputs are whatever inputs they depend on. */
+/** A program: the graph that computes named outputs. Its inputs are those that the outputs depend on. */
 import type { Input, Node, Tensor } from './tensor.ts'
 
 export interface Program {
@@ -6,13 +6,13 @@ export interface Program {
   readonly outputs: Readonly<Record<string, Tensor>>
 }
 
-/** What a program needs computed, in an order in which it can be: dead code is what is missing here. */
+/** The live nodes of a program, in a valid order of computation, and its inputs. Dead code is left out. */
 export interface Reachable {
   readonly nodes: readonly Node[]
   readonly inputs: readonly (Tensor & { readonly source: Input })[]
 }
 
-/** Walks from the outputs to everything they depend on. */
+/** Collects everything that the outputs depend on. */
 export function reach(program: Program): Reachable {
   const nodes: Node[] = []
   const inputs = new Map<string, Tensor & { readonly source: Input }>()

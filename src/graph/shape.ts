@@ -1,4 +1,4 @@
-/** Shape arithmetic that op definitions share. A shape error is a bug of the caller: it says which op. */
+/** Shape arithmetic for op definitions. A shape error is a bug of the caller. */
 import type { Shape } from './model.ts'
 import { RAGGED } from './tensor.ts'
 
@@ -21,7 +21,7 @@ export function normalAxis(axis: number, rank: number): number {
 
 export const sameShape = (a: Shape, b: Shape): boolean => a.length === b.length && a.every((d, i) => d === b[i])
 
-/** The shape of two tensors combined elementwise: NumPy's broadcasting. */
+/** The shape of an elementwise result, by NumPy's broadcasting rules. */
 export function broadcast(a: Shape, b: Shape): Shape {
   const rank = Math.max(a.length, b.length)
   return Array.from({ length: rank }, (_, i) => {

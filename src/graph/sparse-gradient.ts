@@ -1,7 +1,7 @@
 /**
- * The gradient of a table that is read by row (an embedding) is mostly "add these rows at these
- * places". As a graph that is a slow kernel and a table of zeros for every use; taken out of the graph,
- * it is one short pass over the rows, for whoever runs the program.
+ * The gradient of a table that is read by row (an embedding) is mostly "add these rows at these indices".
+ * In the graph that costs a slow ScatterElements and a table of zeros for every use. Taken out of the
+ * graph, it is one short pass over the rows, made by the caller that runs the program.
  */
 import { add } from './ops/elementwise.ts'
 import { zeros } from './ops/shape.ts'
@@ -15,19 +15,19 @@ export interface RowAddition {
 }
 
 export interface SparseGradient {
-  /** What is left in the graph; zeros when nothing is. */
+  /** The terms that stay in the graph; zeros if there are none. */
   readonly dense: Tensor
   readonly additions: readonly RowAddition[]
 }
 
-/** Splits a sum into its `scatter-add` terms and the rest. */
+/** Separates the `scatter-add` terms of a sum from the rest. */
 export function splitScatters(gradient: Tensor): SparseGradient {
   const additions: RowAddition[] = []
   const rest: Tensor[] = []
   const visit = (term: Tensor): void => {
     const { op, inputs = [] } = term.application ?? {}
-    const whole = inputs.every(({ shape }) => sameShape(shape, term.shape))
-    if (op === 'add' && whole) for (const part of inputs) visit(part)
+    const sameShapes = inputs.every(({ shape }) => sameShape(shape, term.shape))
+    if (op === 'add' && sameShapes) for (const part of inputs) visit(part)
     else if (op === 'scatter-add') additions.push({ rows: inputs[0] as Tensor, indices: inputs[1] as Tensor })
     else rest.push(term)
   }

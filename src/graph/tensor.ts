@@ -3,16 +3,16 @@
  *
  * Think of two layers. A *node* is one ONNX operator with known output shapes; `emit` makes one. An
  * *op* is what model code calls: a composition of nodes with a gradient rule; `defineOp` makes one.
- * A tensor knows both: the node that computes it (followed by the ONNX writer) and the application
- * of an op that it is the result of (followed by `gradient`, which does not look inside an op: an op
- * may save intermediate results for a hand-written gradient).
+ * A tensor refers to both: the node that computes it, which the ONNX writer follows, and the application
+ * of the op that returned it, which `gradient` follows. `gradient` does not look inside an op, so an op
+ * may save intermediate results for a hand-written gradient.
  *
- * Tracing is just calling functions: the graph of a result is whatever can be reached from it, and
- * what cannot be reached is never written.
+ * Tracing is just calling functions. The graph of a result is everything reachable from it; unreachable
+ * nodes are never written.
  */
 import type { DType, Origin, Shape } from './model.ts'
 
-/** Rows of one expert: a dimension known only at run time. Two ragged dimensions that meet are equal. */
+/** Rows of one expert: a dimension known only at run time. Ragged dimensions of tensors used together are equal. */
 export const RAGGED = -1
 
 export type ConstantData = Float32Array | Float64Array | Int32Array | BigInt64Array | Uint8Array
@@ -22,11 +22,11 @@ export type AttributeValue = number | string | readonly number[] | { readonly fl
 /** One ONNX operator, or one kernel. Integer-valued attributes are numbers; floats are `{ float }`. */
 export interface Node {
   readonly kind: 'node'
-  /** Nodes are numbered as they are made: an order in which they can be computed. */
+  /** Nodes are numbered in the order of creation, which is also a valid order of computation. */
   readonly serial: number
   readonly type: string
   readonly domain: '' | 'com.microsoft' | 'choir'
-  /** For a kernel (domain `choir`). */
+  /** Set for kernels (domain `choir`). */
   readonly kernel?: KernelTraits
   readonly inputs: readonly Tensor[]
   readonly attributes: Readonly<Record<string, AttributeValue>>
@@ -34,22 +34,22 @@ export interface Node {
   readonly origin: Origin
 }
 
-/** What cutting a program into stages must know of a kernel. */
+/** Properties of a kernel that matter when a program is cut into stages. */
 export interface KernelTraits {
-  /** Results that it can add one more tensor to, given as a further input. */
+  /** Outputs to which the kernel can add one more tensor, passed as a further input. */
   readonly addsTo?: readonly number[]
-  /** Its first result may take the memory of its first input, where nothing else needs that any more. */
+  /** The first output may take the memory of the first input if no later stage reads that input. */
   readonly overwrites?: true
-  /** It reaches only memory of the program's own: what comes from outside, or goes there, is copied. */
+  /** The kernel reaches only the program's own memory: inputs and outputs bound outside it are copied. */
   readonly local?: true
-  /** The same for some inputs alone. */
+  /** Like `local`, for these inputs only. */
   readonly localInputs?: readonly number[]
 }
 
 /** The kernels that a runtime has. */
 export interface KernelSet {
   readonly names: ReadonlySet<string>
-  /** Rows of an expert are best filled up to a multiple of this. */
+  /** Kernels are fastest when the rows of each expert are padded to a multiple of this. */
   readonly tile: number
 }
 
@@ -64,13 +64,13 @@ export interface Constant {
   readonly data: ConstantData
 }
 
-/** One use of an op: enough to send the gradients of its results back to its inputs. */
+/** One use of an op, with all that backpropagation needs. */
 export interface Application {
   readonly op: string
   readonly layer: string
   readonly inputs: readonly Tensor[]
   readonly outputs: readonly Tensor[]
-  /** Gradients of the outputs (undefined where the loss does not depend on one) to those of the inputs. */
+  /** Maps gradients of the outputs (undefined if the loss does not depend on one) to those of the inputs. */
   readonly gradient: (...outputGradients: (Tensor | undefined)[]) => readonly (Tensor | undefined)[]
 }
 
@@ -83,7 +83,7 @@ export interface Tensor {
   readonly application?: Application
 }
 
-/** A tensor, or a number that takes the dtype of the tensor it meets. */
+/** A tensor, or a number that takes the dtype of the other operand. */
 export type Operand = Tensor | number
 
 export const isFloat = (dtype: DType): boolean => dtype === 'float32' || dtype === 'float64'
@@ -95,7 +95,7 @@ export function input(name: string, dtype: DType, shape: Shape): Tensor {
 
 const arrayOf = { float32: Float32Array, float64: Float64Array, int32: Int32Array, bool: Uint8Array } as const
 
-/** A constant of the given shape; default a vector, or a scalar for a single number. */
+/** A constant. The default shape is a vector, or a scalar for a single number. */
 export function constant(values: number | ArrayLike<number>, dtype: DType, shape?: Shape): Tensor {
   const list = typeof values === 'number' ? [values] : Array.from(values)
   const data = dtype === 'int64' ? BigInt64Array.from(list, BigInt) : arrayOf[dtype].from(list)
@@ -117,8 +117,8 @@ let serial = 0
 let kernels: KernelSet = { names: new Set(), tile: 1 }
 
 /**
- * Runs `body` for a runtime that has these kernels: ops that know one of them emit it in place of ONNX
- * nodes. Gradients are ops too, so differentiate in the same `body`.
+ * Runs `body` for a runtime that has these kernels: an op that has a kernel emits it instead of ONNX nodes.
+ * Gradients consist of ops too, so differentiate in the same `body`.
  */
 export function withKernels<T>(available: KernelSet, body: () => T): T {
   const outer = kernels
@@ -130,13 +130,13 @@ export function withKernels<T>(available: KernelSet, body: () => T): T {
   }
 }
 
-/** Whether the runtime that we trace for has a kernel. Kernels compute in float32. */
+/** Whether the runtime that we trace for has this kernel. Kernels compute in float32 only. */
 export const hasKernel = (name: string, dtype: DType): boolean => dtype === 'float32' && kernels.names.has(name)
 
-/** Rows of an expert are best filled up to a multiple of this. */
+/** `KernelSet.tile` of the runtime that we trace for. */
 export const kernelTile = (): number => kernels.tile
 
-/** Runs `body` with the name of a model layer: errors and profiles are told in these terms. */
+/** Runs `body` inside the named model layer. Errors and profiles report this name. */
 export function scope<T>(name: string, body: () => T): T {
   const outer = layer
   layer = outer ? `${outer}.${name}` : name
@@ -147,7 +147,7 @@ export function scope<T>(name: string, body: () => T): T {
   }
 }
 
-/** Runs `body` under a whole origin; the outermost op of a composition names its nodes. */
+/** Runs `body` with the given origin. Nodes are named after the outermost op of a composition. */
 export function withOrigin<T>(origin: Origin, body: () => T): T {
   const [outerLayer, outerOp] = [layer, op]
   layer = origin.layer
@@ -181,17 +181,12 @@ export function emitMany(
   outputs: readonly { readonly dtype: DType; readonly shape: Shape }[],
   options: Pick<EmitOptions, 'domain' | 'attributes'> = {},
 ): Tensor[] {
-  const source: Node = {
-    kind: 'node',
-    serial: serial++,
-    type,
-    domain: options.domain ?? '',
-    inputs,
-    attributes: options.attributes ?? {},
-    outputs,
-    origin: { op, layer },
-  }
-  return outputs.map(({ dtype, shape }, output) => ({ dtype, shape, source, output }))
+  return emitNode({ type, domain: options.domain ?? '', inputs, attributes: options.attributes ?? {}, outputs })
+}
+
+function emitNode(node: Omit<Node, 'kind' | 'serial' | 'origin'>): Tensor[] {
+  const source: Node = { kind: 'node', serial: serial++, ...node, origin: { op, layer } }
+  return source.outputs.map(({ dtype, shape }, output) => ({ dtype, shape, source, output }))
 }
 
 export interface KernelOptions extends KernelTraits {
@@ -199,8 +194,8 @@ export interface KernelOptions extends KernelTraits {
 }
 
 /**
- * One use of a kernel that runs outside ONNX Runtime (see src/runtime/staged). Only where
- * {@link hasKernel} says so.
+ * One use of a kernel that runs outside ONNX Runtime (see src/runtime/staged). Call it only if
+ * {@link hasKernel} is true.
  */
 export function emitKernel(
   type: string,
@@ -208,21 +203,10 @@ export function emitKernel(
   outputs: readonly { readonly dtype: DType; readonly shape: Shape }[],
   { attributes = {}, ...kernel }: KernelOptions = {},
 ): Tensor[] {
-  const source: Node = {
-    kind: 'node',
-    serial: serial++,
-    type,
-    domain: 'choir',
-    kernel,
-    inputs,
-    attributes,
-    outputs,
-    origin: { op, layer },
-  }
-  return outputs.map(({ dtype, shape }, output) => ({ dtype, shape, source, output }))
+  return emitNode({ type, domain: 'choir', kernel, inputs, attributes, outputs })
 }
 
-/** An op of the family `kernel` exists as a kernel only: model code uses it where the runtime has it. */
+/** Ops of the family `kernel` exist only as kernels: model code checks that the runtime has them. */
 export type Family =
   | 'elementwise'
   | 'matmul'
@@ -240,10 +224,10 @@ export interface OpEntry {
   readonly differentiable: boolean
 }
 
-/** Every op there is, by name. */
+/** All ops, by name. */
 export const registry = new Map<string, OpEntry>()
 
-/** What building an op gives: results, what they depend on, and how gradients flow back. */
+/** Result of building an op. `gradient` is that of {@link Application}. */
 export interface Built<Result extends Tensor | readonly Tensor[]> {
   readonly result: Result
   readonly inputs: readonly Tensor[]
@@ -251,7 +235,7 @@ export interface Built<Result extends Tensor | readonly Tensor[]> {
 }
 
 /**
- * Defines a differentiable op. `build` holds its three rules side by side: the shape of the result,
+ * Defines a differentiable op. `build` has its three rules in one place: the shape of the result,
  * its ONNX nodes, and its gradient in terms of ops.
  */
 export function defineOp<Args extends readonly unknown[], Result extends Tensor | readonly Tensor[]>(

@@ -6,7 +6,7 @@ import { constant, hasKernel, type Tensor } from '../graph/tensor.ts'
 import type { ModelConfig } from './config.ts'
 import type { Pass } from './moe.ts'
 
-/** The projections of a layer's attention: a matrix each, or routed experts. */
+/** The projections of a layer's attention: matrices or routed experts. */
 export interface Projections {
   /** Queries, keys and values: x_TD → [T, 3D]. */
   qkv(x_TD: Tensor): Tensor
@@ -15,8 +15,8 @@ export interface Projections {
 }
 
 /**
- * Attention of a layer on its normed input. x_TD is B sequences of S tokens one after the other; a token sees
- * itself and those before it in its sequence, from `firstVisible_T` on where that is given.
+ * Attention of a layer on its normed input. x_TD is B sequences of S tokens, concatenated. A token sees itself and
+ * earlier tokens of its sequence, starting at `firstVisible_T` if given.
  */
 export function attention(
   config: ModelConfig,

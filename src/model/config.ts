@@ -1,13 +1,13 @@
 /**
- * The shape of a model: every architectural choice, and every factor of sparse expert layers, as a
- * setting with its default. Pure data: nothing here knows how a layer is computed.
+ * The configuration of a model: every architectural choice and every option of sparse expert layers, with
+ * its default. Pure data: nothing here knows how a layer is computed.
  */
 import { z } from 'zod'
 
 const positive = z.int().positive()
 const nonNegative = z.number().nonnegative()
 
-/** A positive number, or a name for one that follows from the model's width. */
+/** A positive number, or the name of one that follows from the model's width. */
 const scaleSchema = <const T extends readonly string[]>(names: T) => z.union([z.number().positive(), z.enum(names)])
 
 /** A balancing loss: `coefficient` times the named form; 0 turns it off. */
@@ -23,42 +23,42 @@ const balanceSchema = z
   .prefault({})
 
 export const moeSchema = z.strictObject({
-  /** A sparse layer every so many layers; the others are dense. The last of each `every` is sparse. */
+  /** One sparse layer in every `every` layers, the last of them; the others are dense. */
   every: positive.default(1),
   /** Experts in a layer, N. */
   experts: positive.default(8),
   /** Hidden width of an expert, F. */
   hidden: positive.default(1024),
-  /** Hidden width of an expert that every token passes through besides its routed ones; 0 = none. */
+  /** Hidden width of a shared expert that every token uses besides its routed ones; 0 = none. */
   sharedHidden: z.int().nonnegative().default(0),
   /**
-   * Experts in the attention of sparse layers (M6-T, "MoE attention"): N of the projection to queries, keys
-   * and values (`qkv`), and of the output projection too (`all`), each with a router of its own.
+   * Experts in the attention of sparse layers (M6-T, "MoE attention"): N for the projection to queries, keys
+   * and values (`qkv`), or for the output projection too (`all`), each module with its own router.
    */
   attention: z.enum(['none', 'qkv', 'all']).default('none'),
   /**
-   * Who chooses, and by what; docs/routing.md has the formulas. `expert-choice` sees later tokens of the
-   * batch, which a causal language model must not: its losses are better than what it can write.
+   * How experts are chosen; docs/routing.md has the formulas. `expert-choice` sees later tokens of the batch,
+   * which a causal language model must not: its losses are better than the text it can generate.
    */
   router: z
     .enum(['top-k', 'switch', 'prototype', 'sinkhorn', 'bias', 'expert-choice', 'hash', 'random'])
     .default('top-k'),
   /**
    * Experts that a token activates: k, or k' in every prototype for the `prototype` router. With
-   * `expert-choice` the mean at capacity factor 1, and in generation the number.
+   * `expert-choice`, the mean at capacity factor 1; in generation, the exact number.
    */
   k: positive.default(1),
   /** Prototypes Z of the `prototype` router: groups of N/Z experts, each with its own router. */
   prototypes: positive.default(1),
   /** The k largest of a token's scores by one `fused` top-k, or by k `sequential` arg-max passes (GShard, M6-T). */
   selection: z.enum(['fused', 'sequential']).default('fused'),
-  /** Which tables the `hash` router has: 0 and up. A study sets it to the seed of the run. */
+  /** Seed of the tables of the `hash` router, from 0. A study sets it to the seed of the run. */
   hashSeed: z.int().nonnegative().default(0),
-  /** Rounds of normalising over experts and over tokens of the `sinkhorn` router. */
+  /** Rounds of normalisation over experts and tokens in the `sinkhorn` router. */
   sinkhornIterations: positive.default(8),
   /** Step u of the biases of the `bias` router (Wang et al. 2024); 0 leaves them at zero. */
   biasRate: nonNegative.default(0.001),
-  /** Softmax over all experts `before` the top k are taken, or over the k chosen ones `after`. */
+  /** Softmax over all experts `before` the choice of k, or over the k chosen ones `after` it. */
   softmax: z.enum(['before', 'after']).default('before'),
   /** Divide the gates of a token by their sum in each prototype; they sum to 1 already with softmax `after`. */
   renormalize: z.boolean().default(false),
@@ -69,21 +69,21 @@ export const moeSchema = z.strictObject({
   /** Capacity factor γ in evaluation. */
   evalFactor: z.number().positive().default(2),
   /**
-   * Who is served first when an expert is full. `position`: earlier positions, of all sequences alike; no token's
-   * service depends on a later position. The others serve the batch as one queue: all first choices
-   * (`choice`), earlier tokens, sequence after sequence (`token`), larger gates (`gate`).
+   * Which choices are served first when an expert is full. `position`: earlier positions, of all sequences equally;
+   * no token's service depends on a later position. The others serve the batch as one queue: all first choices
+   * first (`choice`), earlier tokens first, sequence after sequence (`token`), larger gates first (`gate`).
    */
   priority: z.enum(['position', 'choice', 'token', 'gate']).default('position'),
-  /** With priority `position`: of how many positions' even load an expert may save up places it has not used. */
+  /** With priority `position`: an expert saves unused places, up to the even load of this many positions. */
   window: positive.default(16),
-  /** Capacity is enforced, and router losses are taken, within each of so many equal groups of tokens. */
+  /** Number of equal groups of tokens; capacity is enforced and router losses are computed within each. */
   groups: positive.default(1),
   balance: balanceSchema,
   /** Coefficient of the router z-loss, mean of logsumexp(logits)² (ST-MoE, eq. 5); 0 = off. */
   zLoss: nonNegative.default(0.001),
   /**
-   * `padded`: one batched matmul over N × C slots. `ragged`: a matmul an expert over its own rows.
-   * `auto`: padded for capacity 1x, else ragged. The numbers are the same; only the speed differs.
+   * `padded`: one batched matmul over N × C slots. `ragged`: one matmul per expert over its own rows.
+   * `auto`: padded for capacity 1x, else ragged. The results are the same; only the speed differs.
    */
   compute: z.enum(['auto', 'padded', 'ragged']).default('auto'),
 })
@@ -107,19 +107,19 @@ export const modelSchema = z
     /** Hidden width of dense feed-forward layers, F. */
     hidden: positive.default(1024),
     /**
-     * The output projection is the token embedding, transposed. It saves V·D parameters, but in the first steps the
-     * softmax moves all rows of the table the same way, and tokens look alike at the input (docs/training.md).
+     * Whether the output projection is the transposed token embedding. It saves V·D parameters, but in the first steps
+     * the softmax moves all rows of the table the same way, so tokens become similar at the input (docs/training.md).
      */
     tied: z.boolean().default(false),
     /**
-     * Multiplies an embedding (of a token, and of its position) where it enters the first layer: a number,
-     * `sqrt-width` for √D (Vaswani et al. 2017, section 3.4; Gemma), `third-width` for D/3, or 1 (GPT-2, OLMoE). With
-     * `train.init.embedding` it sets the deviation of a new table. At D/3 that is 3/D: small enough for a tied head to
-     * begin near ln V at any width, as an output matrix does in µP (Yang et al. 2022, table 3).
+     * Factor of the embeddings (of tokens and positions) at the input of the first layer: a number, `sqrt-width` for
+     * √D (Vaswani et al. 2017, section 3.4; Gemma), `third-width` for D/3, or 1 (GPT-2, OLMoE). With
+     * `train.init.embedding` it sets the standard deviation of a new table. At D/3 that is 3/D: small enough for the
+     * loss with a tied head to begin near ln V at any width, like an output matrix in µP (Yang et al. 2022, table 3).
      */
     embeddingScale: scaleSchema(['sqrt-width', 'third-width']).default('third-width'),
     /**
-     * Multiplies the final activations where they enter the head: a number (Granite: 1/logits_scaling), or
+     * Factor of the final activations at the input of the head: a number (Granite: 1/logits_scaling), or
      * `inverse-sqrt-width` for 1/√D (T5, PaLM).
      */
     headScale: scaleSchema(['inverse-sqrt-width']).default(1),
@@ -149,38 +149,39 @@ export const modelSchema = z
     if (routerless && moe.priority === 'gate')
       refuse(['moe', 'priority'], `"gate" needs a learned router, not "${moe.router}"`)
     if (moe.selection === 'sequential' && (routerless || moe.router === 'expert-choice'))
-      refuse(['moe', 'selection'], `must be "fused" for "${moe.router}": no token takes its best experts there`)
+      refuse(['moe', 'selection'], `must be "fused" for "${moe.router}", where tokens do not choose their best experts`)
     if (moe.router === 'expert-choice')
       refuseForExpertChoice(moe, (field, message) => refuse(['moe', ...field], message))
   })
 
-/** Settings that say how a token chooses, or which of the choices an expert refuses. */
+/** Refuses settings of how tokens choose, or of which choices an expert drops. */
 function refuseForExpertChoice(
   { capacity, priority, softmax, renormalize, balance }: z.output<typeof moeSchema>,
   refuse: (field: string[], message: string) => void,
 ): void {
-  if (capacity === 'none') refuse(['capacity'], 'must be "1x" or "kx": every expert takes as many tokens as it says')
-  // `choice` was the default once, and stands in the configurations of older runs.
+  if (capacity === 'none')
+    refuse(['capacity'], 'must be "1x" or "kx": the capacity is the number of tokens that each expert takes')
+  // `choice` was once the default, so configurations of older runs contain it.
   if (priority !== 'position' && priority !== 'choice')
-    refuse(['priority'], 'must be "position" (the default): experts take tokens by gate')
+    refuse(['priority'], 'must be "position" (the default): each expert takes the tokens with the largest gates')
   if (softmax !== 'before') refuse(['softmax'], 'must be "before": the gate is the softmax over all experts')
   if (renormalize) refuse(['renormalize'], 'must be false: the gate is the softmax over all experts')
   if (balance.form !== 'switch') refuse(['balance', 'form'], 'must be "switch": there are no first choices to count')
 }
 
-/** The factor that `embeddingScale` stands for. */
+/** The value of `embeddingScale` as a number. */
 export const embeddingScaleOf = ({ embeddingScale, width }: Pick<ModelConfig, 'embeddingScale' | 'width'>): number => {
   if (typeof embeddingScale === 'number') return embeddingScale
   return embeddingScale === 'sqrt-width' ? Math.sqrt(width) : width / 3
 }
 
-/** The factor that `headScale` stands for. */
+/** The value of `headScale` as a number. */
 export const headScaleOf = ({ headScale, width }: Pick<ModelConfig, 'headScale' | 'width'>): number =>
   typeof headScale === 'number' ? headScale : 1 / Math.sqrt(width)
 
 export type ModelConfig = z.output<typeof modelSchema>
 export type MoeConfig = z.output<typeof moeSchema>
 
-/** Whether capacity comes in along positions, which wants whole sequences in a group. */
+/** Whether capacity becomes available position by position, which requires whole sequences in a group. */
 export const isServedByPosition = ({ priority, capacity, router }: MoeConfig): boolean =>
   priority === 'position' && capacity !== 'none' && router !== 'expert-choice'

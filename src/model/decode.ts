@@ -1,42 +1,43 @@
 /**
- * One token at a time, with the keys and values of the tokens before it in a cache.
+ * One token at a time, with the keys and values of earlier tokens in a cache.
  *
- * A token is little arithmetic and much reading of weights, and which experts it needs is known only when
- * the router of a layer has spoken. So its pass is a chain of *stages*, cut behind every router: a stage
- * begins with one expert of the sparse layer before and ends with the choices of the next, or with the
- * logits. Whoever runs the chain binds the weights of the chosen expert; those of others are neither
- * read nor copied, and have no nodes. Of K experts, K − 1 are runs of a program of their own.
+ * A token needs little arithmetic and many reads of weights, and its experts are known only after the router
+ * of a layer has run. So the pass is a chain of *stages*, cut after every router: a stage begins with one
+ * expert of the previous sparse layer and ends with the choices of the next, or with the logits. The caller
+ * binds the weights of the chosen expert; other experts are neither read nor copied, and have no nodes. Of K
+ * experts, K − 1 run in a separate program.
  *
- * Stages hand over in memory: `x.next` is bound to the memory of `x`, `normed.next` to that of `normed`,
- * and `layers.<l>.attention.keys.next` (`values.next`) to the cache itself, of which one row is written.
+ * Stages share memory: `x.next` is bound to the memory of `x`, `normed.next` to that of `normed`, and
+ * `layers.<l>.attention.keys.next` (`values.next`) to the cache itself, of which one row is written.
  */
 import { cachedAttention, geluInOnePass, replaceRow } from '../graph/ops/decode.ts'
 import { add, multiply } from '../graph/ops/elementwise.ts'
-import { layerNorm, rmsNorm, rotate, silu } from '../graph/ops/fused.ts'
+import { rotate, silu } from '../graph/ops/fused.ts'
 import { gather } from '../graph/ops/indexing.ts'
 import { matmul } from '../graph/ops/matmul.ts'
 import { reshape, split, transpose } from '../graph/ops/shape.ts'
 import { constant, input, scope, type Tensor } from '../graph/tensor.ts'
 import { embeddingScaleOf, type ModelConfig } from './config.ts'
 import { type FfnWeights, weightsOf } from './ffn.ts'
+import { normOf } from './norm.ts'
 import { activatedExperts, hasRouterWeights, isSparse, type Parameters } from './parameters.ts'
 import { route, routerWeights } from './routing/routers.ts'
 import { logitsAt, scaled } from './transformer.ts'
 
 /** Part of the pass of a token. */
 export interface DecodeStage {
-  /** The sparse layer whose experts come after this stage; null when it ends in the logits. */
+  /** The sparse layer whose experts run after this stage; null if the stage ends with the logits. */
   readonly layer: number | null
   /**
-   * `x.next` [1, D] and `normed.next` [1, D], the experts' input; with a learned router `experts` int32
-   * [1, K] and `gates` [1, K]. Or `logits` [V]. And the caches of the stage's layers.
+   * `x.next` [1, D] and `normed.next` [1, D], the experts' input; with a learned router also `experts` int32
+   * [1, K] and `gates` [1, K]. The last stage has `logits` [V] instead. Also the caches of the stage's layers.
    */
   readonly outputs: Readonly<Record<string, Tensor>>
 }
 
 export interface DecodePrograms {
   readonly stages: readonly DecodeStage[]
-  /** Adds one expert to `x`; null when a token has but one in a layer, or the model none. */
+  /** Adds one expert to `x`; null if a token has only one expert in a layer, or none. */
   readonly expert: Readonly<Record<string, Tensor>> | null
 }
 
@@ -45,15 +46,15 @@ export const cacheName = (layer: number, kind: 'keys' | 'values'): string => `la
 
 const expertPrefix = 'expert.'
 
-/** Which matrix of the expert that a stage begins with an input is; null for other inputs. */
+/** The matrix of the expert that an input of a stage is bound to; null for other inputs. */
 export const expertMatrix = (port: string): string | null =>
   port.startsWith(expertPrefix) ? port.slice(expertPrefix.length) : null
 
 /**
- * The programs of a token at a position below `length`, for a model without experts in attention. Inputs besides parameters and caches, all to be
- * written before the token's first stage: `token` int32 [1], `position` int64 [1, 1], `mask` [1, length]
- * (0 up to the position, {@link MASKED} behind it), `cos` and `sin` of the position's angles [1, d/2]
- * (rotary). Before every expert: `weight` [1, 1], its gate.
+ * The programs of a token at a position below `length`, for a model without experts in attention. Inputs besides
+ * parameters and caches, all written before the token's first stage: `token` int32 [1], `position` int64
+ * [1, 1], `mask` [1, length] (0 up to the position, {@link MASKED} after it), `cos` and `sin` of the position's
+ * angles [1, d/2] (rotary). Written before every expert: `weight` [1, 1], its gate.
  */
 export function decodePrograms(config: ModelConfig, parameters: Parameters, length: number): DecodePrograms {
   const stages: DecodeStage[] = []
@@ -62,18 +63,14 @@ export function decodePrograms(config: ModelConfig, parameters: Parameters, leng
     stages.push({ layer, outputs: { ...outputs, ...caches } })
     caches = {}
   }
-  const norm = (x: Tensor, name: string) =>
-    config.norm === 'rms'
-      ? rmsNorm(x, parameters.get(name), config.normEpsilon)
-      : layerNorm(x, parameters.get(name), parameters.get(`${name}.bias`), config.normEpsilon)
-
+  const norm = normOf(config, parameters)
   const { moe } = config
-  const place = tokenInputs(config, length)
-  let x = scope('embedding', () => embed(config, parameters, place))
+  const inputs = tokenInputs(config, length)
+  let x = scope('embedding', () => embed(config, parameters, inputs))
   for (let layer = 0; layer < config.layers; layer++) {
     const name = `layers.${layer}`
     const attended = scope(`${name}.attention`, () =>
-      attention(config, parameters, layer, norm(x, `${name}.attention.norm`), place),
+      attention(config, parameters, layer, norm(x, `${name}.attention.norm`), inputs),
     )
     Object.assign(caches, attended.caches)
     x = scope(`${name}.attention`, () => add(x, attended.y))
@@ -100,14 +97,14 @@ export function decodePrograms(config: ModelConfig, parameters: Parameters, leng
   const last = scope('norm', () => norm(x, 'norm'))
   end(null, { logits: logitsAt(config, parameters, last, constant([0], 'int32')) })
 
-  const several = moe !== null && activatedExperts(moe) > 1
-  return { stages, expert: several ? { 'x.next': scope('experts', () => addExpert(config, moe.hidden)) } : null }
+  const hasMore = moe !== null && activatedExperts(moe) > 1
+  return { stages, expert: hasMore ? { 'x.next': scope('experts', () => addExpert(config, moe.hidden)) } : null }
 }
 
-/** What a score gets where nothing may be seen: far below any score, yet finite. */
+/** Added to scores of masked positions: far below any score, but finite. */
 export const MASKED = -1e30
 
-/** Where the token stands: the same inputs for every layer. */
+/** Inputs for the token's position, the same for every layer. */
 function tokenInputs({ width, heads }: ModelConfig, length: number) {
   const angles = [1, width / heads / 2]
   return {
@@ -128,9 +125,9 @@ function embed(config: ModelConfig, parameters: Parameters, { position }: TokenI
   return scaled(placed, embeddingScaleOf(config))
 }
 
-/** Attention of the token over the cache, and the cache with its own key and value. x is [1, D]. */
-function attention(config: ModelConfig, parameters: Parameters, layer: number, x: Tensor, place: TokenInputs) {
-  const { length, position, mask, cos, sin } = place
+/** Attention of the token over the cache, and the cache with the token's key and value. x is [1, D]. */
+function attention(config: ModelConfig, parameters: Parameters, layer: number, x: Tensor, inputs: TokenInputs) {
+  const { length, position, mask, cos, sin } = inputs
   const { width, heads } = config
   const head = width / heads
   const name = `layers.${layer}.attention`
@@ -147,17 +144,17 @@ function attention(config: ModelConfig, parameters: Parameters, layer: number, x
   }
 }
 
-/** x plus what one expert says, times its gate. */
+/** x plus the result of one expert times its gate. */
 function addExpert(config: ModelConfig, hidden: number): Tensor {
   const row = [1, config.width]
   const weights = weightsOf(config, (matrix) =>
     input(`${expertPrefix}${matrix}`, 'float32', matrix === 'down' ? [hidden, config.width] : [config.width, hidden]),
   )
-  const said = rowFfn(input('normed', 'float32', row), weights)
-  return add(input('x', 'float32', row), multiply(said, input('weight', 'float32', [1, 1])))
+  const y = rowFfn(input('normed', 'float32', row), weights)
+  return add(input('x', 'float32', row), multiply(y, input('weight', 'float32', [1, 1])))
 }
 
-/** The feed-forward network of one row [1, D]: `ffn` without scaled matmuls, which are slow for a row. */
+/** `ffn` for one row [1, D], without scaled matmuls, which are slow for a single row. */
 function rowFfn(x: Tensor, { up, gate, down }: FfnWeights): Tensor {
   if (gate) return matmul(multiply(silu(matmul(x, gate)), matmul(x, up)), down)
   return matmul(geluInOnePass(matmul(x, up)), down)
@@ -165,7 +162,7 @@ function rowFfn(x: Tensor, { up, gate, down }: FfnWeights): Tensor {
 
 /**
  * Keys (after rotation) and values [1, S, H, d] of every layer of a traced pass over one sequence, by
- * {@link cacheName}: more outputs of the same program. They are found by following `x_TD` back.
+ * {@link cacheName}, as further outputs of the same program. Found by walking back from `x_TD`.
  */
 export function keysAndValues(config: ModelConfig, x_TD: Tensor): Record<string, Tensor> {
   const found: Record<string, Tensor> = {}

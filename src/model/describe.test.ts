@@ -22,7 +22,7 @@ const [qkv, output, dense, expert] = [8 * 24, 8 * 8, 2 * 8 * 12, 2 * 8 * 10]
 /** Scores and values of two layers, forward and backward. */
 const scores = 2 * 12 * 4 * 8
 
-test('experts of feed-forward networks: two of six are active, and count as operations', () => {
+test('two of six feed-forward experts are active, and only they count as operations', () => {
   const shared = head + 2 * (qkv + output) + dense + router
   const { parameters, activeParameters, flopsPerToken, denseFlopsPerToken, flopsPerAssignment } = described('none')
   expect(parameters).toBe(shared + norms + 6 * expert)
@@ -32,7 +32,7 @@ test('experts of feed-forward networks: two of six are active, and count as oper
   expect(flopsPerToken).toBe(6 * (shared + 2 * expert) + scores)
 })
 
-test('the masked half of attention: pairs of a token and a later one, by counting them', () => {
+test('the masked half of attention is the pairs of a token and a later one', () => {
   const [layers, sequence, width] = [2, 4, 8]
   let masked = 0
   for (let query = 0; query < sequence; query++)
@@ -43,7 +43,7 @@ test('the masked half of attention: pairs of a token and a later one, by countin
   expect(described('none').denseFlopsPerToken).toBeGreaterThan((layers * masked) / sequence)
 })
 
-test('experts in attention: an assignment costs what its own projection does', () => {
+test('an assignment to an expert in attention costs as much as its projection', () => {
   const shared = head + qkv + output + dense + 3 * router
   const { parameters, activeParameters, flopsPerToken, denseFlopsPerToken, flopsPerAssignment } = described('all')
   expect(parameters).toBe(shared + norms + 6 * (expert + qkv + output))
@@ -53,15 +53,15 @@ test('experts in attention: an assignment costs what its own projection does', (
   expect(flopsPerToken).toBe(6 * (shared + 2 * (expert + qkv + output)) + scores)
 })
 
-test('experts in attention have a router and a tensor an expert, under names of their own', () => {
-  const named = (attention: 'none' | 'qkv' | 'all') =>
+test('experts in attention have their own router and one tensor per expert', () => {
+  const attentionTensors = (attention: 'none' | 'qkv' | 'all') =>
     described(attention)
       .tensors.filter(({ name }) => name.startsWith('layers.1.attention') && !name.endsWith('norm'))
       .map(({ name, shape }) => `${name} ${shape.join('×')}`)
-  expect(named('none')).toEqual(['layers.1.attention.qkv 8×24', 'layers.1.attention.output 8×8'])
+  expect(attentionTensors('none')).toEqual(['layers.1.attention.qkv 8×24', 'layers.1.attention.output 8×8'])
   const experts = ['layers.1.attention.qkv.router 8×6', 'layers.1.attention.qkv.experts.{e}.weight 6×8×24']
-  expect(named('qkv')).toEqual([...experts, 'layers.1.attention.output 8×8'])
-  expect(named('all')).toEqual([
+  expect(attentionTensors('qkv')).toEqual([...experts, 'layers.1.attention.output 8×8'])
+  expect(attentionTensors('all')).toEqual([
     ...experts,
     'layers.1.attention.output.router 8×6',
     'layers.1.attention.output.experts.{e}.weight 6×8×8',

@@ -1,4 +1,4 @@
-/** What a model amounts to: parameters and arithmetic, counted from its configuration alone. */
+/** Parameters and floating-point operations of a model, counted from its configuration. */
 import type { Shape } from '../graph/model.ts'
 import { sizeOf } from '../graph/shape.ts'
 import type { ModelConfig } from './config.ts'
@@ -6,34 +6,34 @@ import { activatedExperts, moduleName, parameterSpecs, type RoutedModule, routed
 
 export interface ModelDescription {
   readonly parameters: number
-  /** Parameters that one token uses: with k experts of a router instead of N. */
+  /** Parameters that one token uses: k experts of each router instead of N. */
   readonly activeParameters: number
-  /** Floating-point operations to train on one token (forward and backward), when nothing is dropped. */
+  /** Floating-point operations to train on one token (forward and backward) if nothing is dropped. */
   readonly flopsPerToken: number
   /**
-   * The part of it that causal attention masks, 6·(S−1)·D a layer: of S keys a token sees (S+1)/2 in the mean. It is
-   * counted all the same, as PaLM does; kernels compute little of it.
+   * The part of `flopsPerToken` that causal attention masks, 6·(S−1)·D per layer: on average a token sees (S+1)/2 of
+   * S keys. It is counted nevertheless, as PaLM does; kernels compute little of it.
    */
   readonly maskedFlopsPerToken: number
-  /** The part of it that is not in routed experts. */
+  /** The part of `flopsPerToken` outside routed experts. */
   readonly denseFlopsPerToken: number
-  /** Operations to train on one assignment of a token to an expert of each module; 0 where it is not routed. */
+  /** Operations to train on one assignment of a token to an expert, by module; 0 for modules that are not routed. */
   readonly flopsPerAssignment: Readonly<Record<RoutedModule, number>>
   readonly tensors: readonly { readonly name: string; readonly shape: Shape; readonly parameters: number }[]
 }
 
-/** Forward is one multiply and one add a weight; backward is twice that. */
+/** Forward takes one multiply and one add per weight; backward takes twice that. */
 const FLOPS_PER_WEIGHT = 6
 
 /**
- * Counts matmuls only, as is usual for model FLOPs (PaLM, appendix B): 6 a weight that multiplies the
- * token, and 12·S·D a layer for attention scores and values over the whole sequence, the masked half included.
+ * Counts matmuls only, as is usual for model FLOPs (PaLM, appendix B): 6 per weight that multiplies the
+ * token, and 12·S·D per layer for attention scores and values over the whole sequence, including the masked half.
  */
 export function describeModel(config: ModelConfig): ModelDescription {
   const { moe, width, layers, sequence } = config
   const specs = parameterSpecs(config)
-  const count = (chosen: (name: string) => boolean) =>
-    specs.reduce((total, { name, shape }) => total + (chosen(name) ? sizeOf(shape) : 0), 0)
+  const count = (matches: (name: string) => boolean) =>
+    specs.reduce((total, { name, shape }) => total + (matches(name) ? sizeOf(shape) : 0), 0)
   const isExpert = (name: string) => name.includes('.experts.')
   const isLookup = (name: string) => name === 'positions' || (name === 'embedding' && !config.tied)
 

@@ -1,6 +1,6 @@
 /**
- * What the experts of a routed module compute: feed-forward networks in place of a dense one, or single
- * matrices in place of a projection of attention. Each knows every layout of rows that there is.
+ * The experts of a routed module: feed-forward networks that replace a dense one, or single matrices that
+ * replace a projection of attention. Both support every layout of rows.
  */
 import { expertFfnKernel, expertLinearKernel } from '../graph/ops/expert.ts'
 import { matmul } from '../graph/ops/matmul.ts'
@@ -9,13 +9,13 @@ import type { ModelConfig } from './config.ts'
 import { type FfnWeights, ffn, weightsOf } from './ffn.ts'
 import type { Parameters } from './parameters.ts'
 
-/** N experts, from rows of width D to rows of width X. */
+/** N experts that map rows of width D to rows of width X. */
 export interface Experts {
-  /** Rows close together [R, D], and how many each expert has; absent where the runtime has no such kernel. */
+  /** Packed rows [R, D] and the number of rows of each expert; absent if the runtime has no such kernel. */
   readonly kernel?: (rows_RD: Tensor, sizes: Tensor) => Tensor
   /** Rows of each expert [?, D] → [?, X]. */
   ragged(pieces: readonly Tensor[]): readonly Tensor[]
-  /** Equally many rows of every expert: [N, R, D] → [N, R, X]. */
+  /** The same number of rows for every expert: [N, R, D] → [N, R, X]. */
   padded(in_NRD: Tensor): Tensor
 }
 
@@ -33,7 +33,7 @@ export function ffnExperts(config: ModelConfig, parameters: Parameters, name: st
   }
 }
 
-/** A matrix an expert: y = x·W_e. */
+/** One matrix per expert: y = x·W_e. */
 export function linearExperts(parameters: Parameters, name: string, dtype: Tensor['dtype']): Experts {
   const matrix = `${name}.experts.{e}.weight`
   return {

@@ -8,7 +8,7 @@ import { matmul } from '../graph/ops/matmul.ts'
 import type { Tensor } from '../graph/tensor.ts'
 import type { ModelConfig } from './config.ts'
 
-/** The matrices of a feed-forward network; `rows` says which side of the matrix is the model width. */
+/** The matrices of a feed-forward network. `rows` is their first dimension: the model width or the hidden width. */
 export const ffnParameters = ({ activation }: Pick<ModelConfig, 'activation'>) =>
   [
     { name: 'up', rows: 'width' },
@@ -25,7 +25,7 @@ export interface FfnWeights {
   readonly down: Tensor
 }
 
-/** The matrices of a feed-forward network, by a function that finds one by name. */
+/** The matrices of a feed-forward network, each looked up by name. */
 export function weightsOf<T>(config: ModelConfig, find: (matrix: string) => T): { up: T; gate?: T; down: T } {
   return {
     up: find('up'),

@@ -17,31 +17,32 @@ import { type RouterLosses, routerLosses, unservedRate } from './routing/losses.
 import { route, routerWeights } from './routing/routers.ts'
 import { paddedSlots, raggedSlots, tileFor } from './routing/slots.ts'
 
-/** How the model is run: the shape of its input, and how its tokens are routed. */
+/** How the model runs: the shape of its input and the routing of its tokens. */
 export interface Pass {
   readonly batch: number
   readonly sequence: number
-  /** Whether routers choose as in training: the `sinkhorn` router balances the tokens of a pass there. */
+  /** Whether routers choose as in training, where the `sinkhorn` router balances the tokens of a pass. */
   readonly training: boolean
   readonly capacity: CapacityRule
-  /** The first position that each token sees in its own sequence, int32 [T]; default: all before it. */
+  /** The first position that each token sees in its own sequence, int32 [T]; default: 0. */
   readonly firstVisible_T?: Tensor
 }
 
-/** What a routed module tells besides its result. */
+/** Statistics and choices of a routed module in a pass. */
 export interface RoutingReport {
   readonly layer: number
   readonly module: RoutedModule
-  /** Capacity of an expert in a group; null when nothing can be dropped. */
+  /** Capacity of an expert in a group; null if nothing can be dropped. */
   readonly capacity: number | null
-  /** Choices of each expert, before drops and after [N], float. */
+  /** Choices of each expert before drops [N], float. */
   readonly count_N: Tensor
+  /** The same after drops. */
   readonly kept_N: Tensor
-  /** Share of tokens that no expert computed; null when none can be left out. */
+  /** Share of tokens that no expert computed; null if every token is certain to have an expert. */
   readonly unserved: Tensor | null
-  /** The choice of each token; like `position_TK` of use to who follows single tokens. */
+  /** The choice of each token; with `position_TK`, for tracing single tokens. */
   readonly choice: Choice
-  /** Rank of each choice in its expert's queue [T, K], int32: one below `capacity` is kept. */
+  /** Position of each choice in its expert's queue [T, K], int32; kept if below `capacity`. */
   readonly position_TK: Tensor
   /** Null for a router without weights. */
   readonly losses: RouterLosses | null
@@ -52,15 +53,15 @@ export interface MoeInput {
   readonly moe: MoeConfig
   readonly parameters: Parameters
   readonly layer: number
-  /** Normed activations [T, D]; for the output projection what attention gives. */
+  /** Normed activations [T, D]; for the output projection the result of attention. */
   readonly x_TD: Tensor
-  /** Experts given from outside [T, K], for hash and random routing. */
+  /** Experts chosen by the caller [T, K], for hash and random routing. */
   readonly given_TK?: Tensor
   readonly pass: Pass
 }
 
-/** A result [T, X], with X the width of what the experts say, and what there is to tell. */
 export interface Routed {
+  /** X is the output width of the experts. */
   readonly y_TX: Tensor
   readonly report: RoutingReport
 }
@@ -110,7 +111,7 @@ function mixture(inputs: MoeInput, module: RoutedModule, experts: Experts): Rout
 
   const y_TX = scope('experts', () => {
     if (experts.kernel) {
-      // Rows close together whatever the capacity: the kernel computes no empty slot.
+      // Packed rows for every capacity, because the kernel skips empty slots.
       const [tokens = 0, choices = 0] = choice.expert_TK.shape
       const perExpert = Math.min(tokens * choices, (placement.capacity ?? Infinity) * moe.experts) / moe.experts
       const plan = raggedSlots(choice, placement, moe.experts, tileFor(perExpert, kernelTile()))
@@ -144,6 +145,6 @@ function mixture(inputs: MoeInput, module: RoutedModule, experts: Experts): Rout
   }
 }
 
-/** Capacity 1x fills its slots, so padding wastes little; otherwise rows are computed expert by expert. */
+/** With capacity 1x most slots are filled and padding wastes little. Otherwise rows are computed expert by expert. */
 const isRagged = ({ compute, capacity }: MoeConfig): boolean =>
   compute === 'ragged' || (compute === 'auto' && capacity !== '1x')

@@ -1,28 +1,27 @@
 /**
- * The parameters of a model: what there are (specifications, from the configuration alone) and how
- * model code gets at them while it is traced.
+ * The parameters of a model: their specifications, which follow from the configuration, and the interface
+ * through which model code reads them while it is traced.
  *
- * Tensors of experts are *stacked*: all experts of a layer lie one after the other in one
- * specification [N, ...], which one batched matmul reads as it is and a per-expert matmul reads as N
- * views. Each view has a name of its own, with the global id of the expert.
+ * Tensors of experts are *stacked*: one specification [N, ...] has all experts of a layer. A batched matmul
+ * reads it whole, a matmul per expert reads N views. Each view has its own name, with the index of the expert.
  */
 import type { DType, Shape } from '../graph/model.ts'
 import { input, type Tensor } from '../graph/tensor.ts'
 import type { ModelConfig } from './config.ts'
 import { ffnParameters } from './ffn.ts'
 
-/** What a matrix does decides how it begins: `branch` is one that writes to the residual stream. */
+/** The role of a matrix decides its initial values. A `branch` writes to the residual stream. */
 export type MatrixRole = 'embedding' | 'positions' | 'matrix' | 'branch' | 'router' | 'head'
 
 export interface ParameterSpec {
-  /** `{e}` in the name of a stacked tensor stands for the expert. */
+  /** `{e}` in the name of a stacked tensor is the index of the expert. */
   readonly name: string
   readonly shape: Shape
-  /** Initial values: ones, zeros, or a truncated normal whose deviation follows from its role and fan-in. */
+  /** Initial values: ones, zeros, or a truncated normal whose standard deviation follows from role and fan-in. */
   readonly init: 'ones' | 'zeros' | { readonly fanIn: number; readonly role: MatrixRole }
   /** Whether weight decay applies: to matrices, but not to norms, routers, biases and embeddings. */
   readonly decay: boolean
-  /** The first dimension is the expert. */
+  /** Whether the first dimension is the expert. */
   readonly stacked: boolean
 }
 
@@ -32,30 +31,30 @@ export const expertName = (name: string, expert: number): string => name.replace
 /** Whether layer `index` (from 0) is sparse. */
 export const isSparse = ({ moe }: ModelConfig, index: number): boolean => moe !== null && (index + 1) % moe.every === 0
 
-/** What a sparse layer may route, by a router each to N experts each: its feed-forward network, projections of attention. */
+/** The modules that a sparse layer may route, each with its own router and N experts. */
 export type RoutedModule = 'ffn' | 'qkv' | 'output'
 
-const routedWith: Record<NonNullable<ModelConfig['moe']>['attention'], readonly RoutedModule[]> = {
+const modulesWith: Record<NonNullable<ModelConfig['moe']>['attention'], readonly RoutedModule[]> = {
   none: ['ffn'],
   qkv: ['qkv', 'ffn'],
   all: ['qkv', 'output', 'ffn'],
 }
 
-/** The routed modules of a layer, in the order in which they are computed; none of a dense layer. */
+/** The routed modules of a layer, in order of computation; empty for a dense layer. */
 export const routedModules = (config: ModelConfig, layer: number): readonly RoutedModule[] =>
-  config.moe && isSparse(config, layer) ? routedWith[config.moe.attention] : []
+  config.moe && isSparse(config, layer) ? modulesWith[config.moe.attention] : []
 
-/** What the names of a routed module's parameters begin with. */
+/** Prefix of the names of a routed module's parameters. */
 export const moduleName = (layer: number, module: RoutedModule): string =>
   module === 'ffn' ? `layers.${layer}.moe` : `layers.${layer}.attention.${module}`
 
-/** Experts that one token activates in a layer: k, times the prototypes; the mean where the experts choose. */
+/** Experts that one token activates in a layer: k times the prototypes; with `expert-choice` the mean. */
 export const activatedExperts = (moe: NonNullable<ModelConfig['moe']>): number => moe.k * moe.prototypes
 
 export const hasRouterWeights = (moe: NonNullable<ModelConfig['moe']>): boolean =>
   moe.router !== 'hash' && moe.router !== 'random'
 
-/** Every parameter of the model, in the order in which they lie in memory. */
+/** Every parameter of the model, in memory order. */
 export function parameterSpecs(config: ModelConfig): ParameterSpec[] {
   const { vocabulary, width, layers, sequence, moe } = config
   const matrix = (name: string, shape: Shape, fanIn: number, role: MatrixRole = 'matrix'): ParameterSpec => ({
@@ -111,16 +110,16 @@ export function parameterSpecs(config: ModelConfig): ParameterSpec[] {
   return specs
 }
 
-/** How model code reads parameters. Asking twice gives the same tensor. */
+/** How model code reads parameters. Repeated calls return the same tensor. */
 export interface Parameters {
   get(name: string): Tensor
   /** The N tensors of a stacked specification, as views. */
   experts(name: string): readonly Tensor[]
 }
 
-/** Parameters as inputs of a program; keeps those that were asked for, so that gradients can be taken. */
+/** Parameters as inputs of a program. Records which ones were read, so that gradients can be taken. */
 export class SymbolicParameters implements Parameters {
-  /** What the program reads: each a whole specification, or one expert of a stacked one. */
+  /** Parameters that the program reads: a whole specification, or one expert of a stacked one. */
   readonly used: { readonly spec: ParameterSpec; readonly expert: number | null; readonly tensor: Tensor }[] = []
   private readonly specs: ReadonlyMap<string, ParameterSpec>
   private readonly tensors = new Map<string, Tensor>()

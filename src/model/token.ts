@@ -1,15 +1,15 @@
 /**
- * One token as one program, for runtimes with the kernels and models without experts in attention: what `decode.ts` is to ONNX Runtime alone. The
- * experts are chosen by the program itself, and a kernel reads no others.
+ * One token as one program, for runtimes with kernels and models without experts in attention. `decode.ts` is the
+ * counterpart without kernels. The program itself chooses the experts, and a kernel reads only the chosen ones.
  */
 import { add } from '../graph/ops/elementwise.ts'
-import { layerNorm, rmsNorm } from '../graph/ops/fused.ts'
 import { reshape } from '../graph/ops/shape.ts'
 import { attendCached, chooseExperts, type RowExperts, rowExperts, rowProduct, tableRow } from '../graph/ops/token.ts'
 import { constant, input, scope, type Tensor } from '../graph/tensor.ts'
 import { embeddingScaleOf, headScaleOf, type ModelConfig } from './config.ts'
 import { cacheName } from './decode.ts'
 import { type FfnWeights, weightsOf } from './ffn.ts'
+import { normOf } from './norm.ts'
 import { activatedExperts, isSparse, type Parameters } from './parameters.ts'
 import { routerWeights } from './routing/routers.ts'
 import { choicesName, scaled } from './transformer.ts'
@@ -17,15 +17,12 @@ import { choicesName, scaled } from './transformer.ts'
 /**
  * Logits [V], and the caches with the token's keys and values. Inputs besides parameters: `token` and
  * `position` int32 [1], the caches [S, D] by {@link cacheName}, `cos` and `sin` of the position's angles [1, d/2]
- * (rotary), and the experts [1, K] of a router without weights by {@link choicesName}. Outputs are named like
- * the caches, and end in `.next`: bind them to the same memory.
+ * (rotary), and the experts [1, K] of a router without weights by {@link choicesName}. The outputs of the caches
+ * have the same names plus `.next`; bind them to the same memory.
  */
 export function tokenProgram(config: ModelConfig, parameters: Parameters): Readonly<Record<string, Tensor>> {
   const { moe, width, heads } = config
-  const norm = (x: Tensor, name: string) =>
-    config.norm === 'rms'
-      ? rmsNorm(x, parameters.get(name), config.normEpsilon)
-      : layerNorm(x, parameters.get(name), parameters.get(`${name}.bias`), config.normEpsilon)
+  const norm = normOf(config, parameters)
   const position = input('position', 'int32', [1])
   const size = width / heads
   const angle = (name: string) => input(name, 'float32', [1, size / 2])
@@ -54,16 +51,17 @@ export function tokenProgram(config: ModelConfig, parameters: Parameters): Reado
         const { router_DN, bias_N } = routerWeights(moe, parameters, `${name}.moe.router`)
         if (router_DN) return chooseExperts(rowProduct(normed, router_DN), moe, bias_N)
         const choices = [1, activatedExperts(moe)]
-        const share = new Float32Array(activatedExperts(moe)).fill(1 / moe.k)
-        return [input(choicesName(layer), 'int32', choices), constant(share, 'float32', choices)] as const
+        const equalGates = new Float32Array(activatedExperts(moe)).fill(1 / moe.k)
+        return [input(choicesName(layer), 'int32', choices), constant(equalGates, 'float32', choices)] as const
       })
       const shared = (matrix: string) => parameters.get(`${name}.moe.shared.${matrix}`)
-      if (moe.sharedHidden > 0) x = scope(`${name}.moe.shared`, () => add(x, alone(normed, weightsOf(config, shared))))
+      if (moe.sharedHidden > 0)
+        x = scope(`${name}.moe.shared`, () => add(x, alwaysChosen(normed, weightsOf(config, shared))))
       const expert = (matrix: string) => parameters.get(`${name}.moe.experts.{e}.${matrix}`)
       x = scope(`${name}.moe.experts`, () => add(x, rowExperts(normed, experts, gates, weightsOf(config, expert))))
     } else {
       const dense = (matrix: string) => parameters.get(`${name}.ffn.${matrix}`)
-      x = scope(`${name}.ffn`, () => add(x, alone(norm(x, `${name}.ffn.norm`), weightsOf(config, dense))))
+      x = scope(`${name}.ffn`, () => add(x, alwaysChosen(norm(x, `${name}.ffn.norm`), weightsOf(config, dense))))
     }
   }
   const last = scope('norm', () => norm(x, 'norm'))
@@ -75,8 +73,8 @@ export function tokenProgram(config: ModelConfig, parameters: Parameters): Reado
   return { logits: reshape(logits, [config.vocabulary]), ...caches }
 }
 
-/** A feed-forward network by itself is an expert that is always chosen. */
-function alone(x: Tensor, { up, gate, down }: FfnWeights): Tensor {
+/** A dense feed-forward network, as an expert that is always chosen. */
+function alwaysChosen(x: Tensor, { up, gate, down }: FfnWeights): Tensor {
   const stacked = (matrix: Tensor) => reshape(matrix, [1, ...matrix.shape])
   const weights: RowExperts = { up: stacked(up), ...(gate && { gate: stacked(gate) }), down: stacked(down) }
   return rowExperts(x, constant([0], 'int32', [1, 1]), constant([1], 'float32', [1, 1]), weights)

@@ -7,7 +7,6 @@
  */
 import { linearCrossEntropy } from '../graph/ops/cross-entropy.ts'
 import { add, multiply } from '../graph/ops/elementwise.ts'
-import { layerNorm, rmsNorm } from '../graph/ops/fused.ts'
 import { gather } from '../graph/ops/indexing.ts'
 import { matmul } from '../graph/ops/matmul.ts'
 import { reshape } from '../graph/ops/shape.ts'
@@ -16,6 +15,7 @@ import { attention, type Projections } from './attention.ts'
 import { embeddingScaleOf, headScaleOf, type ModelConfig } from './config.ts'
 import { ffn, weightsOf } from './ffn.ts'
 import { moeLayer, moeProjection, type Pass, type RoutingReport } from './moe.ts'
+import { normOf } from './norm.ts'
 import { activatedExperts, moduleName, type Parameters, type RoutedModule, routedModules } from './parameters.ts'
 import { hashTableOf } from './routing/hash.ts'
 
@@ -27,17 +27,13 @@ export interface Activations {
   readonly reports: readonly RoutingReport[]
 }
 
-/** Name of the input that gives a random router its choices in a layer. */
+/** Name of the input with the choices of a random router in a layer. */
 export const choicesName = (layer: number, module: RoutedModule = 'ffn'): string =>
   `${moduleName(layer, module)}.choices`
 
 /** Everything up to the head. tokens_T is int32. */
 export function transformer(config: ModelConfig, parameters: Parameters, tokens_T: Tensor, pass: Pass): Activations {
-  const norm = (x: Tensor, name: string) =>
-    config.norm === 'rms'
-      ? rmsNorm(x, parameters.get(name), config.normEpsilon)
-      : layerNorm(x, parameters.get(name), parameters.get(`${name}.bias`), config.normEpsilon)
-
+  const norm = normOf(config, parameters)
   let x_TD = scope('embedding', () => embed(config, parameters, tokens_T, pass))
   const stream = [x_TD]
   const reports: RoutingReport[] = []
@@ -79,7 +75,7 @@ export function transformer(config: ModelConfig, parameters: Parameters, tokens_
   return { x_TD: scope('norm', () => norm(x_TD, 'norm')), stream, reports }
 }
 
-/** x times a constant; x itself where that is 1. */
+/** x times a constant; x itself if the constant is 1. */
 export const scaled = (x: Tensor, factor: number): Tensor => (factor === 1 ? x : multiply(x, factor))
 
 function embed(config: ModelConfig, parameters: Parameters, tokens_T: Tensor, { batch, sequence }: Pass): Tensor {
@@ -93,7 +89,7 @@ function embed(config: ModelConfig, parameters: Parameters, tokens_T: Tensor, { 
   return scaled(add(x_TD, gather(parameters.get('positions'), positions)), scale)
 }
 
-/** Experts that do not depend on activations: a function of the token, or given from outside. */
+/** Experts that do not depend on activations: from the hash table of the layer, or an input of the program. */
 function givenExperts(
   config: ModelConfig,
   layer: number,
@@ -118,13 +114,13 @@ const head = (config: ModelConfig, parameters: Parameters): Tensor => parameters
 export interface Losses {
   /** Cross-entropy, nats a token. */
   readonly loss: Tensor
-  /** What is minimised: cross-entropy plus, for every router, its weighted losses. */
+  /** The minimised objective: cross-entropy plus the weighted losses of every router. */
   readonly objective: Tensor
   readonly reports: readonly RoutingReport[]
   readonly stream: readonly Tensor[]
 }
 
-/** The losses of a pass over tokens [T] and targets [T], both int32; a negative target is not counted. */
+/** The losses of a pass over tokens [T] and targets [T], both int32; positions with a negative target are not counted. */
 export function losses(
   config: ModelConfig,
   parameters: Parameters,

@@ -136,12 +136,12 @@ describe('refusals', () => {
     [
       'expert-choice',
       'capacity=none',
-      'capacity: "none" (must be "1x" or "kx": every expert takes as many tokens as it says)',
+      'capacity: "none" (must be "1x" or "kx": the capacity is the number of tokens that each expert takes)',
     ],
     [
       'expert-choice',
       'priority=gate',
-      'priority: "gate" (must be "position" (the default): experts take tokens by gate)',
+      'priority: "gate" (must be "position" (the default): each expert takes the tokens with the largest gates)',
     ],
     ['expert-choice', 'softmax=after', 'softmax: "after" (must be "before": the gate is the softmax over all experts)'],
     [
@@ -162,7 +162,7 @@ describe('refusals', () => {
     [
       'hash',
       'selection=sequential',
-      'selection: "sequential" (must be "fused" for "hash": no token takes its best experts there)',
+      'selection: "sequential" (must be "fused" for "hash", where tokens do not choose their best experts)',
     ],
   ])('router %s with %s', async (router, set, message) => {
     expect(await refusal(undefined, `model.moe.router=${router}`, `model.moe.${set}`)).toBe(

@@ -1,21 +1,21 @@
 /**
- * The contract of arena kernels: work on flat ranges of arenas that knows no graph and no layers. Optimizers, the
- * gradient norm and the rows that an embedding's gradient adds up are one pass over memory here, and several as
- * a graph.
+ * The contract of arena kernels, which work on flat ranges of arenas and know no graph or layers. Optimizers, the
+ * gradient norm and the row additions of an embedding's gradient take one pass over memory here, and several as a
+ * graph.
  *
- * A result is bitwise the same for any number of threads.
+ * Results are bitwise equal for any number of threads.
  */
 import type { Arena } from './arena.ts'
 import type { NodeTime } from './times.ts'
 
-/** `count` elements of an arena from `start`, counted in floats. */
+/** A range of an arena: `start` and `count` are in floats. */
 export interface ArenaRange {
   readonly arena: Arena
   readonly start: number
   readonly count: number
 }
 
-/** Parameters, gradients and moments in one arena: where each starts, and how many there are, in floats. */
+/** Parameters, gradients and moments in one arena: their offsets and count in floats. */
 export interface AdamwRange {
   readonly arena: Arena
   readonly p: number
@@ -38,17 +38,17 @@ export interface AdamwSettings {
   readonly epsilon: number
 }
 
-/** Tensors that lie one after the other, each updated by Adafactor on its own. Offsets count in floats. */
+/** Consecutive tensors, each updated separately by Adafactor. Offsets are in floats. */
 export interface AdafactorRange {
   readonly arena: Arena
   readonly p: number
   readonly g: number
   /**
-   * For each tensor in turn {@link adafactorStateSize} floats, zero before the first update. Of a matrix: mean
-   * squares of the rows, then of the columns, then memory for the kernel. Of a vector: its second moment.
+   * {@link adafactorStateSize} floats for each tensor, zero before the first update. For a matrix: mean squares of
+   * the rows, then of the columns, then memory for the kernel. For a vector: its second moment.
    */
   readonly state: number
-  /** Tensors. */
+  /** Number of tensors. */
   readonly count: number
   /** null = vectors of `columns` elements. */
   readonly rows: number | null
@@ -58,14 +58,14 @@ export interface AdafactorRange {
 }
 
 export interface AdafactorSettings {
-  /** The gradient is multiplied by it. */
+  /** Factor of the gradient. */
   readonly scale: number
   /** Decay of the second moment, β₂. */
   readonly beta: number
   readonly rate: number
 }
 
-/** table[indices[r]] += rows[r]. Offsets count in floats; all arrays lie in one arena. */
+/** table[indices[r]] += rows[r]. Offsets are in floats; all arrays are in one arena. */
 export interface RowScatter {
   readonly arena: Arena
   /** [tableRows, width]. */
@@ -73,7 +73,7 @@ export interface RowScatter {
   readonly tableRows: number
   /** [rowCount, width]. */
   readonly rows: number
-  /** [rowCount], int32; a row may come several times. */
+  /** [rowCount], int32; an index may repeat. */
   readonly indices: number
   readonly rowCount: number
   readonly width: number
@@ -86,26 +86,26 @@ export interface ArenaKernels {
   adamw(ranges: readonly AdamwRange[], settings: AdamwSettings): Promise<void>
   /** Adafactor in place, in float32 (Shazeer and Stern 2018, algorithms 4 and 5, without momentum). */
   adafactor(ranges: readonly AdafactorRange[], settings: AdafactorSettings): Promise<void>
-  /** In float64, relative error below 1e-10 for 4 GiB; not finite exactly when some element is not. */
+  /** In float64, relative error below 1e-10 for 4 GiB; not finite if and only if some element is not. */
   sumOfSquares(ranges: readonly ArenaRange[]): Promise<number>
   /** Adds rows to rows of a table, in float32, in the order of the rows. */
   scatterAddRows(scatter: RowScatter): Promise<void>
   /** Time of each kernel since creation. */
   profile(): readonly NodeTime[]
-  /** Waits for kernels that run, and ends the threads. Idempotent. */
+  /** Waits for running kernels and ends the threads. Idempotent. */
   close(): Promise<void>
 }
 
-/** Floats of state of a tensor. */
+/** State of a tensor, in floats. */
 export function adafactorStateSize(rows: number | null, columns: number): number {
   return rows === null ? columns : 2 * rows + (1 + Math.ceil(rows / blockRows(rows, columns))) * columns
 }
 
-/** Floats in a block of rows, about, and blocks of a matrix, at most. */
+/** Approximate size of a block of rows, in floats. */
 export const ADAFACTOR_BLOCK = 2 ** 20
 const MAX_BLOCKS = 64
 
-/** Rows of a block. It depends on the matrix alone, and so do the bits of an update. */
+/** Rows of a block. They depend only on the matrix, so the bits of an update do too. */
 export function blockRows(rows: number, columns: number): number {
   return Math.ceil(rows / Math.min(MAX_BLOCKS, Math.ceil((rows * columns) / ADAFACTOR_BLOCK)))
 }

@@ -1,8 +1,8 @@
-/** Checks the arrays that a program is bound to: whatever could make an engine read outside of one is refused here. */
+/** Checks the arrays that a program is bound to, so that no engine reads or writes outside them. */
 import type { Port } from '../graph/model.ts'
 import { type Buffer, RuntimeError, typedArrays } from './contract.ts'
 
-/** @throws RuntimeError naming the port when a port has no array, or an array no port or a wrong one. */
+/** @throws RuntimeError naming the port if it has no array or one of another type or length, or is unknown. */
 export function checkBuffers(ports: readonly Port[], buffers: Readonly<Record<string, Buffer>>): void {
   const known = new Set(ports.map((port) => port.name))
   for (const name of Object.keys(buffers))
@@ -12,11 +12,11 @@ export function checkBuffers(ports: readonly Port[], buffers: Readonly<Record<st
     const buffer = Object.hasOwn(buffers, port.name) ? buffers[port.name] : undefined
     const TypedArray = typedArrays[port.dtype]
     const length = port.shape.reduce((product, dimension) => product * dimension, 1)
-    const wanted = `${TypedArray.name} of ${length} for ${port.dtype}[${port.shape.join(', ')}]`
-    if (buffer === undefined) throw new RuntimeError(`missing port: ${port.name} (expected a ${wanted})`)
+    const expected = `${TypedArray.name} of ${length} for ${port.dtype}[${port.shape.join(', ')}]`
+    if (buffer === undefined) throw new RuntimeError(`missing port: ${port.name} (expected a ${expected})`)
     if (!(buffer instanceof TypedArray) || buffer.length !== length)
       throw new RuntimeError(
-        `invalid array for port ${port.name}: ${buffer.constructor.name} of ${buffer.length} (expected a ${wanted})`,
+        `invalid array for port ${port.name}: ${buffer.constructor.name} of ${buffer.length} (expected a ${expected})`,
       )
   }
 }

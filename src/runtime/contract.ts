@@ -1,10 +1,10 @@
 /**
  * The contract between programs and the engines that run them.
  *
- * Think of it in three steps: `compile` turns a model into an `Executable` (slow, once); `bind` ties
+ * Think of it in three steps: `compile` turns a model into an `Executable` (slow, once); `bind` binds
  * every input and output to memory (once for each set of buffers); `run` computes (microseconds of
- * overhead, as often as you like). No step copies a tensor: the engine reads and writes the bound
- * arrays in place.
+ * overhead, any number of times). No step copies a tensor: the engine reads and writes the bound arrays in
+ * place.
  *
  * @example
  * ```ts
@@ -43,9 +43,9 @@ export type Precision = 'float32' | 'bf16'
 export interface RuntimeOptions {
   /** Threads for one run; default: the physical cores. */
   readonly threads?: number
-  /** `cpu` is the only device so far. */
+  /** `cpu` is the only device. */
   readonly device?: 'cpu'
-  /** Precision of matrix products; `bf16` falls back to `float32`, with a notice, where it cannot be had. */
+  /** Precision of matrix products; `bf16` falls back to `float32`, with a notice, if it is not available. */
   readonly math?: Precision
   /** Record the time of every node; read it with {@link Executable.profile}. */
   readonly profile?: boolean
@@ -58,53 +58,53 @@ export interface Runtime {
   readonly threads: number
   /** Kernels that programs may use: trace for them with `withKernels`. */
   readonly kernels: KernelSet
-  /** The precision that matrix products really have. */
+  /** The actual precision of matrix products. */
   readonly math: Precision
-  /** What runs kernels, e.g. `oneDNN 3.7.2`; or why nothing does. */
+  /** The library that runs kernels, e.g. `oneDNN 3.7.2`, or why there is none. */
   readonly provider: string
-  /** What a user should know of how this runtime differs from what was asked. */
+  /** For users: how this runtime differs from the requested options. */
   readonly notice?: string
-  /** @throws RuntimeError with the op and layer at fault when the model is invalid. */
+  /** @throws RuntimeError with the op and layer at fault if the model is invalid. */
   compile(model: Model | StagedModel): Promise<Executable>
   /**
-   * An arena of at least `bytes`, zero; it lives as long as somebody refers to it.
-   * @throws UsageError when `bytes` is not from 0 to `MAX_ARENA_BYTES`; RuntimeError when there is not as much memory
+   * An arena of at least `bytes`, filled with zeros; freed by garbage collection.
+   * @throws UsageError if `bytes` is not from 0 to `MAX_ARENA_BYTES`; RuntimeError if it is not available.
    */
   createArena(bytes: number): Arena
-  /** Kernels on the runtime's number of threads; close them before the runtime. */
+  /** Arena kernels with the runtime's number of threads; close them before the runtime. */
   createArenaKernels(): Promise<ArenaKernels>
-  /** Releases everything that the runtime still holds. Idempotent. */
+  /** Releases all executables and threads. Idempotent. */
   close(): Promise<void>
 }
 
 /** Part of an arena. */
 export interface ProgramMemory {
   readonly arena: Arena
-  /** The first byte, and how many there are. */
+  /** Byte offset in the arena. */
   readonly start: number
   readonly bytes: number
 }
 
 export interface Executable {
   readonly model: { readonly inputs: readonly Port[]; readonly outputs: readonly Port[] }
-  /** Memory of values and of threads that a run takes besides its ports; undefined when it is not known beforehand. */
+  /** Memory for intermediate values and scratch, besides the ports; undefined if not known before a run. */
   readonly memoryBytes?: number
   /**
-   * Ties every port of the model, by name, to an array of its dtype and exact length. Arrays may lie
-   * in a SharedArrayBuffer, and an output may share the memory of an input (state updated in place).
-   * @param within Where a staged program keeps what it computes on its way, instead of memory of the runtime:
-   * for programs whose ports lie in the same arena (`cut` with `portsInside`).
-   * @throws RuntimeError naming the port when one is missing, unknown, of another dtype or length.
+   * Binds every port of the model, by name, to an array of its dtype and exact length. An array may be in
+   * a SharedArrayBuffer, and an output may share the memory of an input (state updated in place).
+   * @param within Memory for the intermediate values of a staged program, instead of the runtime's: for
+   * programs whose ports are in the same arena (`cut` with `portsInside`).
+   * @throws RuntimeError naming the port if one is missing, unknown, or of another dtype or length.
    */
   bind(buffers: Readonly<Record<string, Buffer>>, within?: ProgramMemory): Binding
   /**
-   * Node times since compilation or the last {@link resetProfile}, when the runtime was created with
-   * `profile`; ends the recording. Of ONNX Runtime a node of kind `Run` is what its nodes do not account for.
+   * Node times since compilation or the last {@link resetProfile}, if the runtime was created with
+   * `profile`; ends the recording. For ONNX Runtime, a node of kind `Run` has the time outside its nodes.
    */
   profile(): readonly NodeTime[]
-  /** Runs so far do not count in the profile: the first ones are not like the others. */
+  /** Excludes the runs so far from the profile; call it after the first, slower runs. */
   resetProfile(): void
-  /** What each thread did in the last run, when recorded; with the nodes of ONNX Runtime after {@link profile}. */
+  /** Steps of each thread in the last recorded run; after {@link profile} also the nodes of ONNX Runtime. */
   lastRun(): readonly StepEvent[]
   release(): void
 }

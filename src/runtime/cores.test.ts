@@ -2,13 +2,13 @@ import { availableParallelism } from 'node:os'
 import { expect, test } from 'vitest'
 import { countCores, cpuQuota, physicalCores } from './cores.ts'
 
-/** Two packages of two cores of two hyper-threads, numbered as Linux does: siblings are 4 apart. */
+/** Two packages with two cores of two hyper-threads each, numbered as in Linux: siblings are 4 apart. */
 const cpuinfo = Array.from({ length: 8 }, (_, processor) => {
   const core = processor % 4
   return `processor\t: ${processor}\nphysical id\t: ${core >> 1}\nsiblings\t: 4\ncore id\t\t: ${core & 1}\ncpu cores\t: 2\n`
 }).join('\n')
 
-test('hyper-threads of one core count once, equal core ids of two packages twice', () => {
+test('hyper-threads of one core count once, equal core ids in two packages twice', () => {
   expect(countCores(cpuinfo, 'Cpus_allowed_list:\t0-7\n')).toBe(4)
   expect(countCores(cpuinfo, '')).toBe(4)
 })
@@ -18,7 +18,7 @@ test('only cores that the process may use count', () => {
   expect(countCores(cpuinfo, 'Cpus_allowed_list:\t1-2,5-6\n')).toBe(2)
 })
 
-test('a kernel that does not tell cores gives no count', () => {
+test('without core ids there is no count', () => {
   expect(countCores('processor\t: 0\nBogoMIPS\t: 50.00\n', '')).toBeUndefined()
   expect(countCores('', '')).toBeUndefined()
 })

@@ -1,6 +1,6 @@
 /**
- * How many cores this process may use. Matrix kernels fill a core's vector units with one thread, so
- * hyper-threads of one core only take turns: one thread a physical core is fastest.
+ * How many cores this process may use. One thread of a matrix kernel fills the vector units of a core, so
+ * hyper-threads of a core only take turns: one thread per physical core is fastest.
  */
 import { readFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
@@ -12,7 +12,7 @@ export function physicalCores(): number {
     const cores = countCores(read('/proc/cpuinfo'), read('/proc/self/status'))
     return Math.max(1, Math.min(cores ?? logical, logical, cpuQuota(read('/sys/fs/cgroup/cpu.max'))))
   }
-  // Only x64 has hyper-threads, and nearly always two a core; macOS and Windows tell no more than the total.
+  // Only x64 has hyper-threads, nearly always two per core; macOS and Windows report only the total.
   return process.arch === 'x64' ? Math.max(1, Math.ceil(logical / 2)) : logical
 }
 
@@ -24,7 +24,7 @@ function read(path: string): string {
   }
 }
 
-/** Distinct (package, core) pairs among the allowed processors; undefined where the kernel does not tell. */
+/** Distinct (package, core) pairs among the allowed processors; undefined if the kernel does not list them. */
 export function countCores(cpuinfo: string, status: string): number | undefined {
   const allowed = allowedProcessors(status)
   const cores = new Set<string>()
@@ -43,7 +43,7 @@ function allowedProcessors(status: string): (processor: number) => boolean {
   return (processor) => ranges.some(([first = 0, last = first]) => processor >= first && processor <= last)
 }
 
-/** Processors' worth of time that a container may use: `cpu.max` is `quota period` or `max period`. */
+/** CPU quota of the container in processors, rounded up; `cpu.max` is `quota period` or `max period`. */
 export function cpuQuota(cpuMax: string): number {
   const [quota, period] = cpuMax.trim().split(' ').map(Number)
   return quota !== undefined && period !== undefined && quota > 0 ? Math.ceil(quota / period) : Number.POSITIVE_INFINITY

@@ -5,7 +5,7 @@ import { MAX_ARENA_BYTES } from './arena.ts'
 import { RuntimeError } from './contract.ts'
 import { createArena } from './cpu-arena.ts'
 
-test('an arena is zero, and at least as large as asked', () => {
+test('an arena is filled with zeros and at least as large as requested', () => {
   fc.assert(
     fc.property(fc.integer({ min: 0, max: 1_000_000 }), (bytes) => {
       const arena = createArena(bytes)
@@ -30,7 +30,7 @@ test('a view past the end is refused', () => {
   expect(() => arena.floats(65536 / 4 - 1, 2)).toThrow(RangeError)
 })
 
-test('an arena beyond 4 GiB is refused and the way out is named', () => {
+test('an arena beyond 4 GiB is refused with a hint to use several', () => {
   for (const bytes of [MAX_ARENA_BYTES + 1, -1, Number.NaN]) {
     expect(() => createArena(bytes)).toThrow(UsageError)
     expect(() => createArena(bytes)).toThrow(/use several arenas/)
@@ -40,5 +40,5 @@ test('an arena beyond 4 GiB is refused and the way out is named', () => {
 test('an arena larger than the available memory is refused as out of memory', () => {
   const refused = () => createArena(2 * 2 ** 30, 2 ** 30)
   expect(refused).toThrow(RuntimeError)
-  expect(refused).toThrow(/out of memory: an arena of 2\.00 GiB .*this machine has 1\.00 GiB/)
+  expect(refused).toThrow(/out of memory: .* an arena of 2\.00 GiB: this machine has 1\.00 GiB/)
 })

@@ -1,4 +1,4 @@
-/** Arenas in the memory of this machine: a shared `WebAssembly.Memory` each, on huge pages where the system has them. */
+/** Arenas in the memory of this machine: each is a shared `WebAssembly.Memory`, on huge pages if available. */
 import { totalmem } from 'node:os'
 import { UsageError } from '../errors.ts'
 import { type Arena, MAX_ARENA_BYTES, type SharedMemory } from './arena.ts'
@@ -13,9 +13,9 @@ interface MemoryConstructor {
 const { Memory } = (globalThis as unknown as { WebAssembly: { Memory: MemoryConstructor } }).WebAssembly
 
 /**
- * An arena of at least `bytes`, zero.
- * @throws UsageError when `bytes` is not from 0 to {@link MAX_ARENA_BYTES}; RuntimeError when the machine
- * does not have as much memory (`available`: what it has).
+ * An arena of at least `bytes`, filled with zeros.
+ * @param available Memory of the machine in bytes.
+ * @throws UsageError if `bytes` is not from 0 to {@link MAX_ARENA_BYTES}; RuntimeError if it is not available.
  */
 export function createArena(bytes: number, available = machineBytes()): Arena {
   if (!Number.isSafeInteger(bytes) || bytes < 0 || bytes > MAX_ARENA_BYTES)
@@ -38,7 +38,7 @@ export function createArena(bytes: number, available = machineBytes()): Arena {
   }
 }
 
-/** Memory of the machine, or of the container when that is less. */
+/** Memory of the machine, or of the container if that is less. */
 function machineBytes(): number {
   const limit = process.constrainedMemory()
   return limit > 0 ? Math.min(limit, totalmem()) : totalmem()
@@ -46,7 +46,7 @@ function machineBytes(): number {
 
 function outOfMemory(bytes: number, reason: string): RuntimeError {
   return new RuntimeError(
-    `out of memory: an arena of ${gib(bytes)} cannot be had: ${reason} (use a smaller model or a larger machine)`,
+    `out of memory: cannot allocate an arena of ${gib(bytes)}: ${reason} (use a smaller model or a larger machine)`,
   )
 }
 

@@ -27,12 +27,12 @@ test('memory beyond 2 GiB of an arena is read and written in place', async () =>
   await runtime.close()
 })
 
-test('arrays that only a binding knows survive garbage collection', async () => {
+test('arrays that only a binding references survive garbage collection', async () => {
   const runtime = await createRuntime()
   const executable = await runtime.compile(addOne)
   const y = new Float32Array(4)
   const binding = executable.bind({ x: new Float32Array([1, 2, 3, 4]), one: new Float32Array([1]), y })
-  // Enough garbage for many collections, each of which would reuse the memory of a dead array.
+  // Enough garbage for many collections; each would reuse the memory of a collected array.
   for (let i = 0; i < 2000; i++) new Float32Array(25_000).fill(i)
   await new Promise((resolve) => setTimeout(resolve, 10))
   binding.runSync()
@@ -78,20 +78,20 @@ async function compileBindRun(runtime: Runtime, size: number): Promise<void> {
   executable.release()
 }
 
-test('compiling, binding and running hundreds of programs leaves memory as it was', async () => {
+test('compiling, binding and running hundreds of programs does not leak memory', async () => {
   const runtime = await createRuntime({ threads: 2 })
   const size = (i: number) => 128 + ((i * 37) % 64)
-  // Warm up until the allocators and the garbage collector have found their level.
+  // Warm up until allocators and garbage collector reach a steady state.
   for (let i = 0; i < 200; i++) await compileBindRun(runtime, size(i))
   const before = process.memoryUsage.rss()
   for (let i = 0; i < 400; i++) await compileBindRun(runtime, size(i))
   const grown = (process.memoryUsage.rss() - before) / 2 ** 20
   await runtime.close()
-  // Measured: up to 10 as it is, 54 when sessions are not released.
+  // Measured: up to 10; 54 without releasing sessions.
   expect(grown).toBeLessThan(25)
 })
 
-test('binding and releasing tens of thousands of times leaves memory as it was', async () => {
+test('binding and releasing tens of thousands of times does not leak memory', async () => {
   const runtime = await createRuntime({ threads: 1 })
   const executable = await runtime.compile(addOne)
   const buffers = { x: new Float32Array(4), one: new Float32Array(1), y: new Float32Array(4) }
@@ -103,11 +103,11 @@ test('binding and releasing tens of thousands of times leaves memory as it was',
   bind(50_000)
   const grown = (process.memoryUsage.rss() - before) / 2 ** 20
   await runtime.close()
-  // Measured: 0 as it is, 16 when the values are not released.
+  // Measured: 0; 16 without releasing values.
   expect(grown).toBeLessThan(8)
 })
 
-test('a profile leaves no file behind', async () => {
+test('profiles leave no files', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'choir-test-'))
   for (const variable of ['TMPDIR', 'TEMP', 'TMP']) vi.stubEnv(variable, folder)
   onTestFinished(() => {

@@ -1,6 +1,6 @@
 /**
- * The runtime of this machine's processors, assembled from its parts: sessions of ONNX Runtime and, where oneDNN is
- * installed, staged programs whose kernels the crew runs. It remembers what it compiled until it is closed.
+ * The CPU runtime, assembled from its parts: sessions of ONNX Runtime and, if oneDNN is installed, staged programs
+ * whose kernels the crew runs. It keeps track of its executables until it is closed.
  */
 import { UsageError } from '../errors.ts'
 import type { Model } from '../graph/model.ts'
@@ -13,7 +13,7 @@ import { physicalCores } from './cores.ts'
 import { createArena } from './cpu-arena.ts'
 import { type DnnlLibrary, findDnnl } from './onednn/library.ts'
 import { compileSession } from './onnxruntime/compile.ts'
-import { type Environment, enter, leave } from './onnxruntime/environment.ts'
+import { acquireEnvironment, type Environment, releaseEnvironment } from './onnxruntime/environment.ts'
 import { explain, takeFailure } from './onnxruntime/errors.ts'
 import type { Session } from './onnxruntime/session.ts'
 import { Crew } from './staged/crew.ts'
@@ -23,7 +23,7 @@ import { createArenaKernels } from './wasm/arena-kernels.ts'
 
 /**
  * The native runtime.
- * @throws UsageError for an impossible option; RuntimeError when the library is missing or unusable.
+ * @throws UsageError for an invalid option; RuntimeError if the library is missing or unusable.
  */
 export async function createRuntime(options: RuntimeOptions = {}): Promise<Runtime> {
   const { threads = physicalCores(), device = 'cpu', profile = false, math = 'float32' } = options
@@ -31,15 +31,15 @@ export async function createRuntime(options: RuntimeOptions = {}): Promise<Runti
     throw new UsageError(`invalid threads: ${threads} (expected a whole number of at least 1)`)
   if (device !== 'cpu') throw new UsageError(`invalid device: ${device} (expected cpu)`)
   const dnnl = findDnnl()
-  const provider = 'path' in dnnl ? dnnl : null
-  const why = 'path' in dnnl ? (dnnl.bf16 ? null : 'this CPU does not multiply bfloat16') : dnnl.missing
-  return new CpuRuntime(enter(), {
+
+  const noBf16 = 'path' in dnnl ? (dnnl.bf16 ? null : 'this CPU does not multiply bfloat16') : dnnl.missing
+  return new CpuRuntime(acquireEnvironment(), {
     threads,
     profile,
-    dnnl: provider,
+    dnnl: 'path' in dnnl ? dnnl : null,
     provider: 'path' in dnnl ? `oneDNN ${dnnl.version}` : `ONNX Runtime alone (${dnnl.missing})`,
-    math: why === null ? math : 'float32',
-    ...(math === 'bf16' && why !== null && { notice: `matrix products are float32: no bf16, since ${why}` }),
+    math: noBf16 === null ? math : 'float32',
+    ...(math === 'bf16' && noBf16 !== null && { notice: `matrix products are float32: no bf16, since ${noBf16}` }),
   })
 }
 
@@ -73,8 +73,8 @@ class CpuRuntime implements Runtime {
     this.version = environment.api.version
     this.threads = setting.threads
     this.math = setting.math
-    // Rows of an expert are filled up to a multiple, so that there are fewer shapes to make code for; AMX takes
-    // 16 rows by 32, and both sides of an expert's products are rows.
+    // Rows of an expert are padded to a multiple, so that code is compiled for fewer shapes; tiles of AMX are
+    // 16 by 32, and rows are either side in the products of an expert.
     this.kernels = {
       names: new Set(setting.dnnl ? Object.keys(opKernels) : []),
       tile: setting.math === 'bf16' && setting.dnnl?.amx ? 32 : 8,
@@ -120,19 +120,19 @@ class CpuRuntime implements Runtime {
         threads: this.threads,
         profile: this.setting.profile,
         compile: (onnx) => this.compileSession(onnx),
-        memory: (bytes) => this.memoryOf(bytes),
+        memory: (bytes) => this.memoryFor(bytes),
         explain: (status, origins) => {
           const failure = takeFailure(api, BigInt(status))
           return failure ? explain(failure, origins, 'run') : new RuntimeError('internal: a failure without a status')
         },
-        onGone: (executable) => this.forget(executable),
+        onFreed: (executable) => this.forget(executable),
       },
       model,
     )
   }
 
-  /** One memory for the programs that run in turn; a larger one is made when a program needs it. */
-  private memoryOf(bytes: number): Arena {
+  /** One arena for all programs, which run in turn; replaced by a larger one if a program needs it. */
+  private memoryFor(bytes: number): Arena {
     if (!this.memory || this.memory.byteLength < bytes) this.memory = createArena(bytes)
     return this.memory
   }
@@ -144,7 +144,7 @@ class CpuRuntime implements Runtime {
 
   private compileSession(model: Model): Promise<Session> {
     const { threads, profile } = this.setting
-    return compileSession(this.environment, model, { threads, profile, onGone: (session) => this.forget(session) })
+    return compileSession(this.environment, model, { threads, profile, onFreed: (session) => this.forget(session) })
   }
 
   close(): Promise<void> {
@@ -162,6 +162,6 @@ class CpuRuntime implements Runtime {
     await empty
     await (await this.crew)?.end()
     this.memory = undefined
-    leave()
+    releaseEnvironment()
   }
 }

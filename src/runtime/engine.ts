@@ -3,11 +3,11 @@ import type { Precision, Runtime } from './contract.ts'
 
 /** A runtime, described for people and records. */
 export interface Engine {
-  /** What runs kernels, e.g. `oneDNN 3.7.2`; or why nothing does. */
+  /** The library that runs kernels, e.g. `oneDNN 3.7.2`, or why there is none. */
   readonly provider: string
   /** Whether kernels run outside ONNX Runtime. */
   readonly kernels: boolean
-  /** Precision that matrix products really have. */
+  /** Actual precision of matrix products. */
   readonly math: Precision
   readonly threads: number
 }

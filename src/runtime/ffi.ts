@@ -1,9 +1,9 @@
 /**
- * Foreign functions: C libraries called in place, with memory that both sides see.
+ * Foreign functions: C libraries called in place, on shared memory.
  *
- * Two rules keep this safe. A library handle is never collected: koffi unloads a library whose handle
- * is, under the feet of whoever still calls it. And an address is only a number: whoever hands one to C
- * keeps the typed array it came from referenced for as long as C may use it.
+ * Two rules keep this safe. Library handles are never collected, because koffi unloads a library when its
+ * handle is, even while others still call it. And an address is only a number: the caller that passes one
+ * to C keeps its typed array referenced for as long as C may use it.
  */
 import koffi from 'koffi'
 
@@ -15,13 +15,13 @@ type Library = ReturnType<typeof koffi.load>
 const libraries = new Map<string, Library>()
 
 /**
- * koffi runs the callee on stacks of its own. The default of 128 KiB for asynchronous calls is near the
- * 70 KiB of panels that one matrix product keeps on the stack, too near for graph transformations.
+ * koffi runs callees on its own stacks. The default of 128 KiB for asynchronous calls is close to the 70 KiB
+ * that one matrix product keeps on the stack, and too small for graph transformations.
  */
 const STACK_BYTES = 4 * 1024 * 1024
 let configured = false
 
-/** Loads a shared library once for the process. @throws what the system's loader says. */
+/** Loads a shared library once per process. @throws the error of the system's loader. */
 export function loadLibrary(path: string): Library {
   let library = libraries.get(path)
   if (!library) {
@@ -33,17 +33,17 @@ export function loadLibrary(path: string): Library {
   return library
 }
 
-const somewhere = new Uint8Array(8)
+const placeholder = new Uint8Array(8)
 
 /**
- * Where an array's elements lie, in ordinary or shared memory, at any offset. An empty array has an
- * address too (C libraries refuse NULL), which nobody may read.
+ * The address of an array's elements, in ordinary or shared memory, at any offset. An empty array gets a
+ * valid address too, because C libraries refuse NULL; it must not be read.
  */
 export function addressOf(array: NodeJS.ArrayBufferView): Pointer {
-  return koffi.address(array.byteLength === 0 ? somewhere : array)
+  return koffi.address(array.byteLength === 0 ? placeholder : array)
 }
 
-/** A C array of strings: `address` of the pointers, and what must stay referenced while C reads them. */
+/** A C array of strings: the address of the pointers, and the memory to keep referenced while C reads it. */
 export interface Strings {
   readonly address: Pointer
   readonly memory: readonly NodeJS.ArrayBufferView[]
@@ -54,4 +54,13 @@ export function stringArray(strings: readonly string[]): Strings {
   const bytes = strings.map((text) => new TextEncoder().encode(`${text}\0`))
   const pointers = new BigUint64Array(bytes.map(addressOf))
   return { address: addressOf(pointers), memory: [pointers, ...bytes] }
+}
+
+/** Memory for a function to write one pointer or size. */
+export class Out {
+  private readonly cell = new BigUint64Array(1)
+  readonly address: Pointer = addressOf(this.cell)
+  get value(): Pointer {
+    return this.cell[0] as bigint
+  }
 }

@@ -1,8 +1,8 @@
 import { RuntimeError } from './contract.ts'
 
 /**
- * When something that native code uses is freed: once it is released, and nothing uses it any more. Releasing it
- * during a run therefore takes effect when the run ends.
+ * Decides when something that native code uses is freed: after it is released and its last use has ended. So a
+ * release during a run takes effect when the run ends.
  */
 export class Lifetime {
   private readonly name: string
@@ -11,7 +11,7 @@ export class Lifetime {
   private released = false
 
   /**
-   * @param name What an error calls it: executable, binding.
+   * @param name For errors: executable, binding.
    * @param free Called once.
    */
   constructor(name: string, free: () => void) {
@@ -19,18 +19,18 @@ export class Lifetime {
     this.free = free
   }
 
-  /** @throws RuntimeError when it has been released */
+  /** @throws RuntimeError if it has been released. */
   expectUsable(): void {
     if (this.released) throw new RuntimeError(`internal: this ${this.name} has been released`)
   }
 
-  /** @throws RuntimeError when it has been released or is in use, since no two runs of a binding may overlap */
+  /** @throws RuntimeError if it has been released or is in use: runs of a binding must not overlap. */
   expectIdle(): void {
     this.expectUsable()
     if (this.uses > 0) throw new RuntimeError(`internal: this ${this.name} is already running`)
   }
 
-  /** It is not freed before {@link end} has been called as often. */
+  /** Begins a use; pair with {@link end}. */
   begin(): void {
     this.uses++
   }

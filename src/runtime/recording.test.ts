@@ -29,18 +29,18 @@ test('runs before a reset do not count, and nodes keep their share of a run', ()
   clock.reset()
   clock.add(1)
   clock.add(2)
-  // 12 ms in all, of which the node had 6; of the 3 ms that count it has half as well.
+  // The node took 6 of 12 ms in all runs, so it gets half of the 3 ms since the reset.
   expect(clock.runs).toBe(2)
   expect(clock.scale([node(6000, 3)])).toEqual([node(1500, 2), rest(1500, 2)])
 })
 
-test('a recording that ended early stands for the runs that it missed', () => {
+test('a recording that ended early represents the runs that it missed', () => {
   const clock = new RunClock()
   for (let run = 0; run < 10; run++) clock.add(1)
   expect(clock.scale([node(800, 4)])).toEqual([node(2000, 10), rest(8000, 10)])
 })
 
-test('without a run since the reset there is nothing to tell', () => {
+test('without a run since the reset there are no times', () => {
   const clock = new RunClock()
   expect(clock.scale([])).toEqual([])
   clock.add(1)
@@ -48,7 +48,7 @@ test('without a run since the reset there is nothing to tell', () => {
   expect(clock.scale([node(1000, 1)])).toEqual([])
 })
 
-test('nodes and what is around them add up to the runs that count', () => {
+test('nodes and overhead add up to the runs since the reset', () => {
   const time = fc.double({ min: 0.01, max: 1e3, noNaN: true })
   fc.assert(
     fc.property(fc.array(time, { minLength: 1, maxLength: 5 }), fc.nat(4), fc.array(time), (runs, resetAt, nodes) => {

@@ -1,36 +1,38 @@
 /**
- * A recording that can begin anew. ONNX Runtime adds up the time of its nodes from compilation to the end
- * and cannot be reset, but the first runs (primitives to compile, memory to touch) are not like the others.
- * So we time whole runs ourselves, and tell the nodes' times as shares of the runs that count.
+ * A resettable recording. ONNX Runtime sums the times of its nodes from compilation to the end and cannot be
+ * reset, but the first runs are slower (primitives are compiled, memory is touched). So we time whole runs
+ * ourselves and report node times as shares of the runs since the last reset.
  */
 import type { NodeTime } from './times.ts'
 
-/** The price of a run: what happens around the nodes and between them, their recording included. */
+/** The overhead of a run: time outside the nodes, including the time to record them. */
 const callOfRun = { kind: 'Run', provider: 'ONNX Runtime', op: 'ONNX Runtime call', layer: '' } as const
 
-/** Milliseconds since the epoch, with fractions, as in `StepEvent`. */
-export const now = (): number => performance.timeOrigin + performance.now()
+const origin = performance.timeOrigin
+
+/** Milliseconds since the epoch, with fractions, as in `StepEvent`; comparable between threads. */
+export const now = (): number => origin + performance.now()
 
 export class RunClock {
-  /** Runs, those before a reset included. */
+  /** Number of runs, including those before a reset. */
   allRuns = 0
   private allMs = 0
   private runsBefore = 0
   private msBefore = 0
 
-  /** @param ms How long a run took. */
+  /** @param ms Duration of a run. */
   add(ms: number): void {
     this.allRuns++
     this.allMs += ms
   }
 
-  /** What came before does not count from here on. */
+  /** Excludes the runs so far. */
   reset(): void {
     this.runsBefore = this.allRuns
     this.msBefore = this.allMs
   }
 
-  /** Since the last reset. */
+  /** Runs since the last reset. */
   get runs(): number {
     return this.allRuns - this.runsBefore
   }
@@ -40,20 +42,20 @@ export class RunClock {
   }
 
   /**
-   * Nodes recorded over all runs, as they would have been recorded since the last reset: scaled as the time
-   * of whole runs is, and never more than that time. A recording that was full before the end (ONNX Runtime
-   * keeps a million events) stands for the runs that it missed. What no node accounts for comes last.
+   * Converts node times over all runs to times since the last reset: scaled like the time of whole runs, and
+   * never more than that time in sum. If the recording filled up early (ONNX Runtime keeps a million events),
+   * the recorded runs represent the missing ones. The time outside all nodes comes last.
    */
   scale(nodes: readonly NodeTime[]): NodeTime[] {
     const { runs, microseconds } = this
     if (runs === 0 || microseconds === 0) return []
-    const slower = microseconds / runs / ((1000 * this.allMs) / this.allRuns)
+    const slowdown = microseconds / runs / ((1000 * this.allMs) / this.allRuns)
     const scaled = nodes.map((node) => {
       const times = runs / node.runs
       return {
         ...node,
         runs,
-        microseconds: node.microseconds * times * slower,
+        microseconds: node.microseconds * times * slowdown,
         ...(node.flops !== undefined && { flops: node.flops * times }),
         ...(node.bytes !== undefined && { bytes: node.bytes * times }),
       }

@@ -1,6 +1,6 @@
 import { RunError } from '../errors.ts'
 
-/** An error of the engine in the user's terms. `internal:` at the start means a bug of ours. */
+/** An error while compiling or running a program. A message that begins with `internal:` means a bug of ours. */
 export class RuntimeError extends RunError {
   override readonly name = 'RuntimeError'
 }

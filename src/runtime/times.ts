@@ -1,16 +1,16 @@
-/** How long the parts of a program took: added up over runs, and one by one. */
+/** Times of the parts of a program: totals over runs, and single events. */
 
-/** Total time of one node over all runs that count. */
+/** Total time of one node over all counted runs. */
 export interface NodeTime {
   /** ONNX operator or kernel, e.g. `MatMul`. */
   readonly kind: string
-  /** What ran it. */
+  /** The library that ran it. */
   readonly provider: 'ONNX Runtime' | 'oneDNN' | 'WASM'
   readonly op: string
   readonly layer: string
   readonly runs: number
   readonly microseconds: number
-  /** Over all runs, where they are known: floating-point operations, and bytes of memory traffic at least. */
+  /** Floating-point operations over all runs, and a lower bound of bytes of memory traffic, if known. */
   readonly flops?: number
   readonly bytes?: number
 }

@@ -58,7 +58,7 @@ export async function runInOrder(
       },
       memory: (bytes) => createArena(Math.max(bytes, 1)),
       explain: () => new RuntimeError('an ONNX stage failed'),
-      onGone() {},
+      onFreed() {},
     },
     model,
   )

@@ -10,9 +10,9 @@ import { reshape } from './shape.ts'
 const MASKED = -1e30
 
 /**
- * softmax(scale · q·kᵀ, each position seeing itself and those before it) · v.
+ * softmax(scale · q·kᵀ) · v, where each position sees itself and earlier positions.
  * q, k, v and the result are [B, H, S, d].
- * @param first_T The first position that each sees in its own sequence, int32 [B·S], at most its own; default: 0.
+ * @param first_T The first position that each position sees in its sequence, int32 [B·S], not after itself; default: 0.
  */
 export const causalAttention: (q: Tensor, k: Tensor, v: Tensor, scale: number, first_T?: Tensor) => Tensor = defineOp(
   'causal-attention',
@@ -23,20 +23,20 @@ export const causalAttention: (q: Tensor, k: Tensor, v: Tensor, scale: number, f
     const causal = causalMask(sequence, q.dtype)
     const mask = first_T ? where(isBefore(first_T, batch, sequence), MASKED, causal) : causal
     const masked = emit('Add', [scores, mask], { shape: scores.shape })
-    const share = emit('Softmax', [masked], { shape: scores.shape, attributes: { axis: -1 } })
-    const result = matmul(share, v)
+    const weights = emit('Softmax', [masked], { shape: scores.shape, attributes: { axis: -1 } })
+    const result = matmul(weights, v)
     return {
       result,
       inputs: [q, k, v],
       gradient: (dy) => {
         if (!dy) return []
-        // Σ_j share·dShare of a row equals Σ dy·y of it: summed over d instead of S.
-        const along = rowSums(multiply(dy, result))
-        const dScores = multiply(share, subtract(matmul(dy, v, { transposeB: true }), along))
+        // For each row Σ_j weight·dWeight equals Σ dy·y, which sums over d instead of S.
+        const dots = rowSums(multiply(dy, result))
+        const dScores = multiply(weights, subtract(matmul(dy, v, { transposeB: true }), dots))
         return [
           matmul(dScores, k, { alpha: scale }),
           matmul(dScores, q, { transposeA: true, alpha: scale }),
-          matmul(share, dy, { transposeA: true }),
+          matmul(weights, dy, { transposeA: true }),
         ]
       },
     }
@@ -47,7 +47,7 @@ export interface AttentionShape {
   readonly batch: number
   readonly sequence: number
   readonly heads: number
-  /** Factor of the scores. */
+  /** Scale of the scores. */
   readonly scale: number
 }
 
@@ -55,8 +55,8 @@ export interface AttentionShape {
 export type Angles = readonly [cos: Tensor, sin: Tensor]
 
 /**
- * The same from the rows of qkv, with rotary positions or without, as a kernel. qkv [T, 3·D] holds the
- * heads of q, then of k, then of v, each wider than 1; the result is [T, D]. first_T as for `causalAttention`.
+ * Causal attention as a kernel, with or without rotary positions. qkv [T, 3·D] has the heads of q, then of k,
+ * then of v, each wider than 1; the result is [T, D]. first_T as for `causalAttention`.
  */
 export const attentionKernel: (qkv: Tensor, angles: Angles | null, shape: AttentionShape, first_T?: Tensor) => Tensor =
   defineOp(
@@ -64,21 +64,21 @@ export const attentionKernel: (qkv: Tensor, angles: Angles | null, shape: Attent
     'kernel',
     (qkv: Tensor, angles: Angles | null, { scale, ...shape }: AttentionShape, first_T?: Tensor) => {
       const options = { attributes: { ...shape, scale: { float: scale } }, local: true } as const
-      const others = [...(angles ?? []), ...(first_T ? [first_T] : [])]
+      const optional = [...(angles ?? []), ...(first_T ? [first_T] : [])]
       const { dtype } = qkv
       const [tokens, columns] = [dim(qkv.shape, 0), dim(qkv.shape, 1)]
-      const [result] = emitKernel('attention', [qkv, ...others], [{ dtype, shape: [tokens, columns / 3] }], options)
+      const [result] = emitKernel('attention', [qkv, ...optional], [{ dtype, shape: [tokens, columns / 3] }], options)
       return {
         result: result as Tensor,
         inputs: [qkv],
         gradient: (dy) => [
-          dy && emitKernel('attention-gradient', [dy, qkv, ...others], [{ dtype, shape: qkv.shape }], options)[0],
+          dy && emitKernel('attention-gradient', [dy, qkv, ...optional], [{ dtype, shape: qkv.shape }], options)[0],
         ],
       }
     },
   )
 
-/** Which keys lie before the first that a query sees: [B, 1, S, S]. */
+/** Whether a key comes before the first position that a query sees: [B, 1, S, S]. */
 function isBefore(first_T: Tensor, batch: number, sequence: number): Tensor {
   const positions = constant(
     Int32Array.from({ length: sequence }, (_, position) => position),

@@ -1,7 +1,7 @@
 /**
  * Cross-entropy of a linear head, as one op. Logits and their gradient are the largest activations of
- * a small model; fused, the gradient is one exponential over the log-probabilities, and all else (the
- * target's −1, the mask, the mean) is applied on the [T, D] side, where it costs little.
+ * a small model. In the fused op, the gradient of the logits is one exponential of the log-probabilities;
+ * the target's −1, the mask and the mean are applied to the smaller [T, D] tensors.
  */
 import { dim } from '../shape.ts'
 import { defineOp, emit, emitKernel, hasKernel, type Tensor } from '../tensor.ts'
@@ -12,8 +12,8 @@ import { sum } from './reduction.ts'
 import { reshape } from './shape.ts'
 
 /**
- * Mean over counted positions of −log softmax(x·headᵀ)[target], in nats.
- * x [T, D], head [V, D], targets [T] int32; a negative target is not counted.
+ * Mean of −log softmax(x·headᵀ)[target] over the counted positions, in nats.
+ * x [T, D], head [V, D], targets [T] int32; positions with a negative target are not counted.
  */
 export const linearCrossEntropy: (x: Tensor, head: Tensor, targets: Tensor) => Tensor = defineOp(
   'linear-cross-entropy',
@@ -24,7 +24,7 @@ export const linearCrossEntropy: (x: Tensor, head: Tensor, targets: Tensor) => T
     const counted = cast(greaterOrEqual(targets, 0), x.dtype)
     const column = reshape(maximum(targets, 0), [rows, 1])
     const kernel = hasKernel('cross-entropy', x.dtype)
-    const { nats, share } = kernel ? crossEntropyKernel(logits, targets) : crossEntropyByParts(logits, column)
+    const { nats, dLogits } = kernel ? crossEntropyKernel(logits, targets) : crossEntropyByParts(logits, column)
     const total = sum(multiply(nats, counted))
     const count = maximum(sum(counted), 1)
     return {
@@ -35,10 +35,10 @@ export const linearCrossEntropy: (x: Tensor, head: Tensor, targets: Tensor) => T
         // dLogits = softmax − one-hot(target).
         const weight = reshape(multiply(counted, divide(dy, count)), [rows, 1])
         const weighted = multiply(x, weight)
-        const dx = matmul(share(), head)
-        const dHead = matmul(share(), weighted, { transposeA: true })
+        const dx = matmul(dLogits, head)
+        const dHead = matmul(dLogits, weighted, { transposeA: true })
         if (kernel) return [multiply(dx, weight), dHead]
-        // The one-hot part is a row of the head here, a row added there.
+        // The one-hot part: a row of the head for dx, an added row for dHead.
         const chosenRow = reshape(column, [rows])
         return [
           multiply(subtract(dx, gather(head, chosenRow)), weight),
@@ -49,10 +49,11 @@ export const linearCrossEntropy: (x: Tensor, head: Tensor, targets: Tensor) => T
   },
 )
 
-/** Nats of each row [T], and [T, V] the probabilities (kernel: less the one-hot target) for who needs them. */
 interface CrossEntropy {
+  /** [T] */
   readonly nats: Tensor
-  readonly share: () => Tensor
+  /** The probabilities [T, V]; from the kernel, minus the one-hot target. */
+  readonly dLogits: Tensor
 }
 
 function crossEntropyByParts(logits: Tensor, column: Tensor): CrossEntropy {
@@ -60,11 +61,10 @@ function crossEntropyByParts(logits: Tensor, column: Tensor): CrossEntropy {
   const [rows = 0] = shape
   const logProbabilities = emit('LogSoftmax', [logits], { shape, attributes: { axis: -1 } })
   const chosen = emit('GatherElements', [logProbabilities, column], { shape: [rows, 1], attributes: { axis: 1 } })
-  const probabilities = emit('Exp', [logProbabilities], { shape })
-  return { nats: reshape(negate(chosen), [rows]), share: () => probabilities }
+  return { dLogits: emit('Exp', [logProbabilities], { shape }), nats: reshape(negate(chosen), [rows]) }
 }
 
-/** The gradient of the logits takes their place. */
+/** The gradient of the logits overwrites them. */
 function crossEntropyKernel(logits: Tensor, targets: Tensor): CrossEntropy {
   const { dtype, shape } = logits
   const results = [
@@ -73,5 +73,5 @@ function crossEntropyKernel(logits: Tensor, targets: Tensor): CrossEntropy {
   ]
   const options = { local: true, overwrites: true } as const
   const [dLogits, nats] = emitKernel('cross-entropy', [logits, targets], results, options) as [Tensor, Tensor]
-  return { nats, share: () => dLogits }
+  return { nats, dLogits }
 }

@@ -1,15 +1,15 @@
 /**
- * What a program of one token needs besides the other ops, for inference only: none has a gradient.
+ * Further ops for programs of one token. Inference only: none has a gradient.
  *
- * A product of one row with a matrix is a walk through the matrix. ONNX Runtime has a kernel for it,
- * which it takes only when nothing is scaled (alpha = 1): so scales are ops of their own here.
+ * A product of one row with a matrix is one pass over the matrix. ONNX Runtime has a fast kernel for it,
+ * but uses it only with alpha = 1, so scaling is a separate op here.
  */
 import { dim } from '../shape.ts'
 import { constant, defineIndexOp, emit, type Tensor } from '../tensor.ts'
 
 /**
- * A table with one row replaced: table [R, ...], row [1, ...], position int64 [1, 1]. Bound to the memory
- * of the table itself, it writes that row and nothing else.
+ * A table with one row replaced: table [R, ...], row [1, ...], position int64 [1, 1]. If the result is bound
+ * to the memory of the table, only that row is written.
  */
 export const replaceRow: (table: Tensor, row: Tensor, position: Tensor) => Tensor = defineIndexOp(
   'replace-row',
@@ -19,7 +19,7 @@ export const replaceRow: (table: Tensor, row: Tensor, position: Tensor) => Tenso
 
 /**
  * Attention of one query over cached positions: q [H, 1, d], keys and values [P, H, d], mask [1, P] added
- * to the scores (0 for what is seen, else far below any score) → [H, 1, d].
+ * to the scores (0 for visible positions, far below any score for the others) → [H, 1, d].
  */
 export const cachedAttention: (q: Tensor, keys: Tensor, values: Tensor, mask: Tensor, scale: number) => Tensor =
   defineIndexOp('cached-attention', 'fused', (q: Tensor, keys: Tensor, values: Tensor, mask: Tensor, scale: number) => {
@@ -27,11 +27,11 @@ export const cachedAttention: (q: Tensor, keys: Tensor, values: Tensor, mask: Te
     const scaled = emit('Mul', [q, constant(scale, q.dtype)], { shape: q.shape })
     const scores = byHead(scaled, keys, shape, true)
     const masked = emit('Add', [scores, mask], { shape })
-    const share = emit('Softmax', [masked], { shape, attributes: { axis: -1 } })
-    return byHead(share, values, q.shape, false)
+    const weights = emit('Softmax', [masked], { shape, attributes: { axis: -1 } })
+    return byHead(weights, values, q.shape, false)
   })
 
-/** a [H, 1, m] times the part [P, d] of each head of b [P, H, d], or its transpose, without moving b. */
+/** Per head, a [H, 1, m] times the slice [P, d] of b [P, H, d], or its transpose, without copying b. */
 const byHead = (a: Tensor, b: Tensor, shape: readonly number[], transposed: boolean): Tensor =>
   emit('FusedMatMul', [a, b], {
     domain: 'com.microsoft',
@@ -39,7 +39,7 @@ const byHead = (a: Tensor, b: Tensor, shape: readonly number[], transposed: bool
     attributes: { transBatchB: 1, transB: transposed ? 1 : 0, alpha: { float: 1 } },
   })
 
-/** Exact GELU, x·Φ(x), in one pass. */
+/** Exact GELU, x·Φ(x), as one node. */
 export const geluInOnePass: (x: Tensor) => Tensor = defineIndexOp('gelu-in-one-pass', 'fused', (x: Tensor) =>
   emit('Gelu', [x], { shape: x.shape }),
 )

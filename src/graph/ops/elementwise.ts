@@ -1,4 +1,4 @@
-/** Elementwise ops. Binary ones broadcast as NumPy does; their gradients sum over what was broadcast. */
+/** Elementwise ops. Binary ones broadcast as NumPy does; their gradients sum over the broadcast axes. */
 import type { DType } from '../model.ts'
 import { broadcast, sameShape } from '../shape.ts'
 import { asTensor, constant, defineIndexOp, defineOp, emit, type Operand, type Tensor } from '../tensor.ts'
@@ -82,9 +82,9 @@ const extremum = (name: string, type: string) =>
     }
   })
 
-/** The larger of two; where they are equal the gradient goes to the first. */
+/** The larger of two. If they are equal, the gradient goes to the first. */
 export const maximum: (a: Operand, b: Operand) => Tensor = extremum('maximum', 'Max')
-/** The smaller of two; where they are equal the gradient goes to the first. */
+/** The smaller of two. If they are equal, the gradient goes to the first. */
 export const minimum: (a: Operand, b: Operand) => Tensor = extremum('minimum', 'Min')
 
 /** Remainder of non-negative integers. */
@@ -117,7 +117,7 @@ export const square: (x: Tensor) => Tensor = defineOp('square', 'elementwise', (
   gradient: (dy) => [dy && multiply(multiply(dy, 2), x)],
 }))
 
-/** Gauss's error function. ONNX Runtime has it in float32 only; float64 (for checks) is a series. */
+/** Gauss's error function. ONNX Runtime has it in float32 only; float64 (for gradient checks) is a series. */
 export const erf: (x: Tensor) => Tensor = defineOp('erf', 'elementwise', (x: Tensor) => ({
   result: emitErf(x),
   inputs: [x],
@@ -128,7 +128,7 @@ export const erf: (x: Tensor) => Tensor = defineOp('erf', 'elementwise', (x: Ten
 export const emitErf = (x: Tensor): Tensor =>
   x.dtype === 'float64' ? erfFloat64(x) : emit('Erf', [x], { shape: x.shape })
 
-/** `a` where the condition holds, else `b`; the gradient follows the choice. */
+/** `a` where the condition holds, else `b`; the gradient goes to the chosen operand. */
 export const where: (condition: Tensor, a: Operand, b: Operand) => Tensor = defineOp(
   'where',
   'elementwise',
@@ -145,7 +145,7 @@ export const where: (condition: Tensor, a: Operand, b: Operand) => Tensor = defi
   },
 )
 
-/** Another dtype. The gradient passes between float types and stops at integers. */
+/** Converts the dtype. The gradient passes between float types and stops at integers. */
 export const cast: (x: Tensor, dtype: DType) => Tensor = defineOp('cast', 'elementwise', (x: Tensor, dtype: DType) => ({
   result: emitCast(x, dtype),
   inputs: [x],
@@ -167,7 +167,7 @@ export const equal: (a: Operand, b: Operand) => Tensor = comparison('equal', 'Eq
 export const less: (a: Operand, b: Operand) => Tensor = comparison('less', 'Less')
 export const greaterOrEqual: (a: Operand, b: Operand) => Tensor = comparison('greater-or-equal', 'GreaterOrEqual')
 
-/** `x` spread over a larger shape. */
+/** `x` broadcast to a larger shape. */
 export const broadcastTo: (x: Tensor, shape: readonly number[]) => Tensor = defineOp(
   'broadcast-to',
   'elementwise',

@@ -1,10 +1,10 @@
 /**
  * Moving token rows to experts and back.
  *
- * Think of *slots*: R places, each of which holds the row of one assignment (a token and one of its
- * K choices), grouped by expert. Dispatch is a gather of tokens by slot, combine is a gather of slots
- * by token, and each is the other's gradient: nothing is ever scattered. An index that points nowhere
- * (a dropped assignment, an empty slot) is clamped to 0 and its weight is zero.
+ * Think of *slots*: R rows, each of which holds one assignment (a token and one of its K choices),
+ * grouped by expert. Dispatch gathers tokens by slot, combine gathers slots by token, and each is the
+ * gradient of the other, so nothing is ever scattered. The index of a dropped assignment or an empty
+ * slot is clamped to 0 and its weight is zero.
  */
 import { dim } from '../shape.ts'
 import { type Built, defineOp, emit, emitKernel, emitMany, hasKernel, RAGGED, type Tensor } from '../tensor.ts'
@@ -13,7 +13,7 @@ import { gather } from './indexing.ts'
 import { rowSums } from './reduction.ts'
 import { concat, reshape, slice } from './shape.ts'
 
-/** Where assignments lie. Indices are int32; masks are 0 or 1 in the dtype of the activations. */
+/** The slot of every assignment. Indices are int32; masks are 0 or 1 in the dtype of the activations. */
 export interface SlotPlan {
   /** Token of each slot [R]. */
   readonly tokenOfSlot: Tensor
@@ -31,7 +31,7 @@ export interface SlotPlan {
 const column = (x: Tensor, k: number): Tensor => reshape(slice(x, 1, k, k + 1), [dim(x.shape, 0)])
 const asColumn = (x: Tensor): Tensor => reshape(x, [...x.shape, 1])
 
-/** Rows of tokens by slot: x [T, D] → [R, D]. Empty slots hold the row of some token. */
+/** Rows of tokens by slot: x [T, D] → [R, D]. Empty slots hold the row of an arbitrary token. */
 export const dispatch: (x: Tensor, plan: SlotPlan) => Tensor = defineOp(
   'dispatch',
   'expert',
@@ -75,7 +75,7 @@ function weightOfSlot(weight: Tensor, { assignmentOfSlot, occupied }: SlotPlan):
   return occupied ? multiply(ofSlot, occupied) : ofSlot
 }
 
-/** The gradient of Σ_k weight · row for the weights [T, K], zero for dropped assignments. */
+/** The gradient of Σ_k weight · row with respect to the weights [T, K]; zero for dropped assignments. */
 function weightGradient(dy: Tensor, rows: Tensor, { slotOfAssignment, kept }: SlotPlan): Tensor {
   if (hasKernel('row-dots', dy.dtype) && rows.shape[0] !== RAGGED)
     return emitKernel(
@@ -91,7 +91,7 @@ function weightGradient(dy: Tensor, rows: Tensor, { slotOfAssignment, kept }: Sl
   return kept ? multiply(gradient, kept) : gradient
 }
 
-/** Σ_k weight[t, k] · rows[slot[t, k]]; weight 1 when absent. */
+/** Σ_k weight[t, k] · rows[slot[t, k]]; weights default to 1. */
 function gatherWeighted(rows: Tensor, weight: Tensor | undefined, plan: SlotPlan): Tensor {
   const { slotOfAssignment } = plan
   if (hasKernel('combine-rows', rows.dtype) && rows.shape[0] !== RAGGED)
@@ -108,20 +108,20 @@ function gatherWeighted(rows: Tensor, weight: Tensor | undefined, plan: SlotPlan
   return terms.reduce((total, term) => add(total, term))
 }
 
-/** A plan whose slots lie close together, expert by expert: nothing is computed for an empty slot. */
+/** A plan whose slots are packed, expert by expert: nothing is computed for empty slots. */
 export interface RaggedPlan extends SlotPlan {
-  /** Slots of each expert, then those that no expert uses: int64 [N + 1], known at run time. */
+  /** Number of slots of each expert, then of unused ones: int64 [N + 1], known at run time. */
   readonly sizes: Tensor
 }
 
-/** A vector by slot [R], cut into the part of each expert [?]. */
+/** Splits a vector by slot [R] into one part [?] for each expert. */
 function byExpert(ofSlot: Tensor, { sizes }: RaggedPlan): Tensor[] {
   const part = { dtype: ofSlot.dtype, shape: [RAGGED] }
   const parts = Array.from({ length: dim(sizes.shape, 0) }, () => part)
   return emitMany('Split', [ofSlot, sizes], parts, { attributes: { axis: 0 } }).slice(0, -1)
 }
 
-/** The rows of all experts one after the other. */
+/** The rows of all experts, concatenated. */
 const join = (rows: readonly Tensor[]): Tensor =>
   emit('Concat', rows, { shape: [RAGGED, ...(rows[0] as Tensor).shape.slice(1)], attributes: { axis: 0 } })
 
@@ -164,8 +164,8 @@ export const combineRagged: (pieces: readonly Tensor[], gate: Tensor, plan: Ragg
 )
 
 /**
- * x·W of every expert over its rows: rows [R, D], weights [N, D, X] → [R, X], as a kernel. Rows that no
- * expert uses are left as they are.
+ * x·W of every expert over its rows: rows [R, D], weights [N, D, X] → [R, X], as a kernel. Result rows of
+ * unused slots are not written.
  */
 export const expertLinearKernel: (rows: Tensor, weights: Tensor, sizes: Tensor) => Tensor = defineOp(
   'expert-linear-kernel',
@@ -200,7 +200,7 @@ export interface ExpertWeights {
 
 /**
  * The feed-forward networks of all experts over their rows [R, D], as a kernel: gelu(x·up)·down, or
- * (swish(x·gate) ∘ x·up)·down. Rows that no expert uses are left as they are.
+ * (swish(x·gate) ∘ x·up)·down. Result rows of unused slots are not written.
  */
 export const expertFfnKernel: (rows: Tensor, weights: ExpertWeights, sizes: Tensor) => Tensor = defineOp(
   'expert-ffn-kernel',

@@ -1,6 +1,6 @@
 /**
- * Ops whose gradient is written by hand, because the derivative of the whole is shorter or safer than
- * the chain of its parts. All work along the last axis.
+ * Ops whose gradient is written by hand, because the derivative of the whole is cheaper or numerically
+ * safer than the chain of its parts. All work along the last axis.
  */
 import { dim } from '../shape.ts'
 import { constant, defineOp, emit, emitKernel, emitMany, hasKernel, type Tensor } from '../tensor.ts'
@@ -28,15 +28,15 @@ export const logSoftmax: (x: Tensor) => Tensor = defineOp('log-softmax', 'fused'
   }
 })
 
-/** log Σ exp(x) over the last axis, which is removed; the largest x is taken out first. */
+/** log Σ exp(x) over the last axis, which is removed. The maximum x is subtracted before exp. */
 export const logSumExp: (x: Tensor) => Tensor = defineOp('log-sum-exp', 'fused', (x: Tensor) => {
   const outer = x.shape.slice(0, -1)
   const axis = constant([-1], 'int64')
   const column = [...outer, 1]
-  const largest = emit('ReduceMax', [x, axis], { shape: column, attributes: { keepdims: 1 } })
-  const powers = emit('Exp', [emit('Sub', [x, largest], { shape: x.shape })], { shape: x.shape })
+  const maximum = emit('ReduceMax', [x, axis], { shape: column, attributes: { keepdims: 1 } })
+  const powers = emit('Exp', [emit('Sub', [x, maximum], { shape: x.shape })], { shape: x.shape })
   const total = emit('ReduceSum', [powers, axis], { shape: column, attributes: { keepdims: 1 } })
-  const y = emit('Add', [emit('Log', [total], { shape: column }), largest], { shape: column })
+  const y = emit('Add', [emit('Log', [total], { shape: column }), maximum], { shape: column })
   return {
     result: reshape(y, outer),
     inputs: [x],
@@ -48,7 +48,7 @@ export const logSumExp: (x: Tensor) => Tensor = defineOp('log-sum-exp', 'fused',
  * Root-mean-square norm, x / √(mean x² + ε) · weight (Zhang and Sennrich 2019). x [T, D], weight [D].
  *
  * With r = 1/√(mean x² + ε), q = dy ∘ x and c = mean over the row of q ∘ weight, the gradients are
- * dx = r·(dy ∘ weight) − r³·c·x and dweight = Σ_t r·q: both need q once, and neither the normed x.
+ * dx = r·(dy ∘ weight) − r³·c·x and dweight = Σ_t r·q. Both use the same q, and neither needs the normed x.
  */
 export const rmsNorm: (x: Tensor, weight: Tensor, epsilon: number) => Tensor = defineOp(
   'rms-norm',
@@ -69,8 +69,8 @@ export const rmsNorm: (x: Tensor, weight: Tensor, epsilon: number) => Tensor = d
         if (kernel) return rmsNormKernelGradient(dy, x, weight, inverse)
         const product = multiply(dy, x)
         const column = reshape(multiply(weight, 1 / width), [width, 1])
-        const along = emit('MatMul', [product, column], { shape: inverse.shape })
-        const cubed = multiply(multiply(square(inverse), inverse), along)
+        const means = emit('MatMul', [product, column], { shape: inverse.shape })
+        const cubed = multiply(multiply(square(inverse), inverse), means)
         const dWeight = emit('MatMul', [reshape(inverse, [1, dim(x.shape, 0)]), product], { shape: [1, width] })
         return [subtract(multiply(multiply(dy, weight), inverse), multiply(x, cubed)), reshape(dWeight, weight.shape)]
       },
@@ -90,7 +90,7 @@ function rmsNormKernel(x: Tensor, weight: Tensor, epsilon: number): Normed {
   return emitKernel('rms-norm', [x, weight], results, options) as [Tensor, Tensor]
 }
 
-/** Parts whose sums are the gradient of the weight: as many whatever the number of threads. */
+/** Partial sums of the weight's gradient. Their number does not depend on the threads. */
 const NORM_PARTS = 16
 
 function rmsNormKernelGradient(dy: Tensor, x: Tensor, weight: Tensor, inverse: Tensor): [dx: Tensor, dWeight: Tensor] {
@@ -131,16 +131,16 @@ export const layerNorm: (x: Tensor, weight: Tensor, bias: Tensor, epsilon: numbe
   'layer-norm',
   'fused',
   (x: Tensor, weight: Tensor, bias: Tensor, epsilon: number) => {
-    const share = 1 / dim(x.shape, -1)
-    const normalised = normalise(subtract(x, rowSums(x, share)), epsilon)
+    const perColumn = 1 / dim(x.shape, -1)
+    const normalised = normalise(subtract(x, rowSums(x, perColumn)), epsilon)
     return {
       result: add(multiply(normalised.value, weight), bias),
       inputs: [x, weight, bias],
       gradient: (dy) => {
         if (!dy) return []
         const dNormalised = multiply(dy, weight)
-        const along = multiply(normalised.value, rowSums(multiply(dNormalised, normalised.value), share))
-        const centred = subtract(subtract(dNormalised, rowSums(dNormalised, share)), along)
+        const projection = multiply(normalised.value, rowSums(multiply(dNormalised, normalised.value), perColumn))
+        const centred = subtract(subtract(dNormalised, rowSums(dNormalised, perColumn)), projection)
         return [multiply(normalised.inverse, centred), columnSums(multiply(dy, normalised.value)), columnSums(dy)]
       },
     }
@@ -157,7 +157,7 @@ function normalise(x: Tensor, epsilon: number): { value: Tensor; inverse: Tensor
 
 /**
  * s · (1 + erf s): the exact GELU without its constants, gelu(x) = erfGate(x/√2) / √2. The matmuls
- * before and after a GELU take the two factors as their alpha, which saves two passes over the widest
+ * before and after a GELU apply the two factors as their alpha, which saves two passes over the widest
  * activations of the model.
  */
 export const erfGate: (s: Tensor) => Tensor = defineOp('erf-gate', 'fused', (s: Tensor) => {
@@ -167,7 +167,7 @@ export const erfGate: (s: Tensor) => Tensor = defineOp('erf-gate', 'fused', (s: 
     inputs: [s],
     gradient: (dy) => {
       if (!dy) return []
-      // 2/√π · e^(−s²), its factor inside the exponent: a pass fewer.
+      // 2/√π · e^(−s²), with the factor inside the exponent to save a pass.
       const gauss = exp(subtract(Math.log(2 / Math.sqrt(Math.PI)), square(s)))
       return [multiply(dy, add(gate, multiply(gauss, s)))]
     },
@@ -212,9 +212,9 @@ function rotateByParts(x: Tensor, cos: Tensor, sin: Tensor): Tensor {
       shape: [...x.shape.slice(0, -1), half],
     })
   const [first, second] = [part(0), part(half)]
-  const turned = [
+  const rotated = [
     subtract(multiply(first, cos), multiply(second, sin)),
     add(multiply(second, cos), multiply(first, sin)),
   ]
-  return emit('Concat', turned, { shape: x.shape, attributes: { axis } })
+  return emit('Concat', rotated, { shape: x.shape, attributes: { axis } })
 }

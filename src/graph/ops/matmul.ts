@@ -7,10 +7,11 @@ import { constant, defineOp, emit, emitKernel, hasKernel, type Tensor } from '..
 import { sumTo } from './reduction.ts'
 
 export interface MatmulOptions {
-  /** Use the transpose of the last two axes of a, of b. */
+  /** Transpose the last two axes of a. */
   readonly transposeA?: boolean
+  /** Transpose the last two axes of b. */
   readonly transposeB?: boolean
-  /** The result is scaled by this at no cost. */
+  /** Factor of the result; scaling costs nothing. */
   readonly alpha?: number
 }
 
@@ -46,27 +47,20 @@ export const matmul: (a: Tensor, b: Tensor, options?: MatmulOptions) => Tensor =
 
 function emitMatmul(a: Tensor, b: Tensor, options: Required<MatmulOptions>, shape: readonly number[]): Tensor {
   const { transposeA, transposeB, alpha } = options
+  const attributes = { transA: transposeA ? 1 : 0, transB: transposeB ? 1 : 0, alpha: { float: alpha } }
   if (hasKernel('matmul', a.dtype) && fitsKernel(a, b, shape))
-    return emitKernel('matmul', [a, b], [{ dtype: a.dtype, shape }], {
-      attributes: { transA: transposeA ? 1 : 0, transB: transposeB ? 1 : 0, alpha: { float: alpha } },
-      addsTo: [0],
-    })[0] as Tensor
+    return emitKernel('matmul', [a, b], [{ dtype: a.dtype, shape }], { attributes, addsTo: [0] })[0] as Tensor
   if (!transposeA && !transposeB && alpha === 1) return emit('MatMul', [a, b], { shape })
-  if (a.dtype === 'float32')
-    return emit('FusedMatMul', [a, b], {
-      domain: 'com.microsoft',
-      shape,
-      attributes: { transA: transposeA ? 1 : 0, transB: transposeB ? 1 : 0, alpha: { float: alpha } },
-    })
+  if (a.dtype === 'float32') return emit('FusedMatMul', [a, b], { domain: 'com.microsoft', shape, attributes })
   const product = emit('MatMul', [transposeA ? swapped(a) : a, transposeB ? swapped(b) : b], { shape })
   return alpha === 1 ? product : emit('Mul', [product, constant(alpha, a.dtype)], { shape })
 }
 
-/** The kernel multiplies matrices, or equally many on both sides, whose sizes are known. */
+/** The kernel multiplies matrices of known, non-zero sizes, or batches of them of the same shape. */
 const fitsKernel = (a: Tensor, b: Tensor, shape: readonly number[]): boolean =>
   sameShape(a.shape.slice(0, -2), b.shape.slice(0, -2)) && [...a.shape, ...b.shape, ...shape].every((d) => d > 0)
 
-/** The last two axes exchanged. */
+/** The transpose of the last two axes. */
 function swapped(x: Tensor): Tensor {
   const rank = x.shape.length
   const order = x.shape.map((_, i) => (i < rank - 2 ? i : 2 * rank - 3 - i))

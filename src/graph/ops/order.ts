@@ -1,11 +1,11 @@
-/** Ops about order: the largest, their positions, running sums. All along one axis. */
+/** Ops that depend on order along an axis: top-k and running sums. */
 import { dim, withDim } from '../shape.ts'
 import { constant, defineOp, emit, emitMany, type Tensor } from '../tensor.ts'
 import { cast } from './elementwise.ts'
 import { scatterAlong } from './indexing.ts'
 
 /**
- * The k largest along the last axis, largest first; equal values in order of position.
+ * The k largest along the last axis, largest first; equal values by position.
  * Results: values [..., k] and positions [..., k] (int32).
  */
 export const topK: (x: Tensor, k: number) => readonly [values: Tensor, indices: Tensor] = defineOp(
@@ -34,7 +34,7 @@ export const topK: (x: Tensor, k: number) => readonly [values: Tensor, indices: 
 export interface CumulativeSumOptions {
   /** Leave out the element itself. */
   readonly exclusive?: boolean
-  /** From the end. */
+  /** Sum from the end. */
   readonly reverse?: boolean
 }
 

@@ -19,12 +19,12 @@ function emitReduce(type: string, x: Tensor, { axes = allAxes(x), keepDims = fal
       shape: reduced(x.shape, axes, keep),
       attributes: { keepdims: keep ? 1 : 0 },
     })
-  // Of an empty tensor ONNX Runtime gives the right shape only with the axes kept.
+  // For an empty tensor, ONNX Runtime returns the right shape only if the axes are kept.
   return keepDims || sizeOf(x.shape) !== 0 ? reduce(keepDims) : reshape(reduce(true), reduced(x.shape, axes, false))
 }
 
-/** `y`, a reduction of `x`, with its reduced axes back as ones. */
-const kept = (y: Tensor, x: Tensor, { axes = allAxes(x) }: ReduceOptions): Tensor =>
+/** `y`, a reduction of `x`, with its reduced axes as dimensions of 1. */
+const withAxes = (y: Tensor, x: Tensor, { axes = allAxes(x) }: ReduceOptions): Tensor =>
   reshape(y, reduced(x.shape, axes, true))
 
 export const sum: (x: Tensor, options?: ReduceOptions) => Tensor = defineOp(
@@ -33,7 +33,7 @@ export const sum: (x: Tensor, options?: ReduceOptions) => Tensor = defineOp(
   (x: Tensor, options: ReduceOptions = {}) => ({
     result: emitReduce('ReduceSum', x, options),
     inputs: [x],
-    gradient: (dy) => [dy && broadcastTo(kept(dy, x, options), x.shape)],
+    gradient: (dy) => [dy && broadcastTo(withAxes(dy, x, options), x.shape)],
   }),
 )
 
@@ -45,12 +45,12 @@ export const mean: (x: Tensor, options?: ReduceOptions) => Tensor = defineOp(
     return {
       result: emitReduce('ReduceMean', x, options),
       inputs: [x],
-      gradient: (dy) => [dy && broadcastTo(kept(multiply(dy, 1 / count), x, options), x.shape)],
+      gradient: (dy) => [dy && broadcastTo(withAxes(multiply(dy, 1 / count), x, options), x.shape)],
     }
   },
 )
 
-/** The largest along axes; equal maxima share the gradient equally. */
+/** The maximum over axes. Equal maxima share the gradient equally. */
 export const max: (x: Tensor, options?: ReduceOptions) => Tensor = defineOp(
   'max',
   'reduction',
@@ -61,16 +61,16 @@ export const max: (x: Tensor, options?: ReduceOptions) => Tensor = defineOp(
       inputs: [x],
       gradient: (dy) => {
         if (!dy) return []
-        const chosen = where(equal(x, kept(y, x, options)), constant(1, x.dtype), 0)
+        const chosen = where(equal(x, withAxes(y, x, options)), constant(1, x.dtype), 0)
         const count = sum(chosen, { ...options, keepDims: true })
         const share = emit('Div', [chosen, count], { shape: x.shape })
-        return [multiply(share, kept(dy, x, options))]
+        return [multiply(share, withAxes(dy, x, options))]
       },
     }
   },
 )
 
-/** Sums over the axes along which `shape` was broadcast to the shape of `x`: broadcasting, transposed. */
+/** Sums over the axes along which `shape` was broadcast to the shape of `x`: the adjoint of broadcasting. */
 export function sumTo(x: Tensor, shape: readonly number[]): Tensor {
   if (sameShape(x.shape, shape)) return x
   const extra = x.shape.length - shape.length
@@ -79,8 +79,8 @@ export function sumTo(x: Tensor, shape: readonly number[]): Tensor {
 }
 
 /**
- * Sums over the last axis as a matmul with ones, [..., D] → [..., 1]: many times faster on the CPU
- * than the runtime's reduction kernel for narrow rows.
+ * Sums over the last axis as a matmul with ones, [..., D] → [..., 1]. For narrow rows this is many times
+ * faster on the CPU than ONNX Runtime's reduction kernel.
  */
 export function rowSums(x: Tensor, scale = 1): Tensor {
   const width = dim(x.shape, -1)

@@ -1,8 +1,8 @@
-/** Ops that move or rename elements without computing. */
+/** Ops that move or reshape elements without computing. */
 import { dim, normalAxis, sameShape, show, sizeOf, withDim } from '../shape.ts'
 import { constant, defineOp, emit, emitMany, RAGGED, type Tensor } from '../tensor.ts'
 
-/** The same elements in another shape (no copy). One dimension may be RAGGED if it is so in `x`. */
+/** The same elements in another shape (no copy). One dimension may be RAGGED if `x` has a RAGGED one. */
 export const reshape: (x: Tensor, shape: readonly number[]) => Tensor = defineOp(
   'reshape',
   'shape',
@@ -58,7 +58,7 @@ export const slice: (x: Tensor, axis: number, start: number, end: number) => Ten
   },
 )
 
-/** Tensors one after the other along an axis. */
+/** Concatenates tensors along an axis. */
 export const concat: (parts: readonly Tensor[], axis: number) => Tensor = defineOp(
   'concat',
   'shape',
@@ -75,7 +75,7 @@ export const concat: (parts: readonly Tensor[], axis: number) => Tensor = define
   },
 )
 
-/** A tensor cut along an axis into parts of the given sizes. */
+/** Splits a tensor along an axis into parts of the given sizes. */
 export const split: (x: Tensor, axis: number, sizes: readonly number[]) => readonly Tensor[] = defineOp(
   'split',
   'shape',

@@ -1,17 +1,17 @@
-/** Sinkhorn's iteration, for routing: which tokens go to which experts when all must have even shares. */
+/** Sinkhorn's iteration, for routing: assigns tokens to experts so that every expert gets the same share. */
 import { dim } from '../shape.ts'
 import { constant, defineIndexOp, emit, type Tensor } from '../tensor.ts'
 import { add, divide, exp, multiply, subtract } from './elementwise.ts'
 import { max } from './reduction.ts'
 import { reshape } from './shape.ts'
 
-/** Keeps a sum of what is all but nothing, and its inverse, inside the range of float32. */
+/** Keeps sums of vanishing weights, and their inverses, inside the range of float32. */
 const TINY = 1e-30
 
 /**
- * exp(logits) [G, T, N] with its rows and columns scaled by turns so that every row of a group sums to 1/T
- * and then every column to 1/N, as in Megatron-LM; a fixed number of times, columns last. Its logits are
- * taken less their row's largest, which the scale of the row makes up for. For choosing only: no gradient.
+ * exp(logits) [G, T, N], with rows and columns scaled in turn so that every row of a group sums to 1/T and
+ * then every column to 1/N, as in Megatron-LM; a fixed number of times, columns last. The largest logit of
+ * each row is subtracted before exp; the scale of the row cancels it. For choosing only: no gradient.
  */
 export const sinkhorn: (logits: Tensor, iterations: number) => Tensor = defineIndexOp(
   'sinkhorn',
@@ -19,7 +19,7 @@ export const sinkhorn: (logits: Tensor, iterations: number) => Tensor = defineIn
   (logits: Tensor, iterations: number) => {
     const [groups, tokens, experts] = [dim(logits.shape, 0), dim(logits.shape, 1), dim(logits.shape, 2)]
     const weight_GTN = exp(subtract(logits, max(logits, { axes: [2], keepDims: true })))
-    // A sum is a product with the scales of the other side: one pass over the weights, in full precision.
+    // Sums of scaled weights are products with the scales: one pass over the weights, in full precision.
     const product = (a: Tensor, b: Tensor, shape: readonly number[]) => emit('MatMul', [a, b], { shape })
     const scales = (sums: Tensor, count: number) => divide(1 / count, add(sums, TINY))
     let column_GN1 = constant(new Float64Array(experts).fill(1), logits.dtype, [1, experts, 1])

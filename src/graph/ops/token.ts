@@ -1,12 +1,12 @@
 /**
- * What a program of one token is made of where the runtime has the kernels (src/runtime/staged/kernels/
- * token.ts); for inference only: none has a gradient. With them a token is one program from its row of the
- * embedding to the logits, experts chosen on the way.
+ * Ops of programs of one token, as kernels (src/runtime/staged/kernels/token.ts). Inference only: none has a
+ * gradient. With them one program computes a token from its row of the embedding to the logits, and chooses
+ * the experts on the way.
  */
 import { dim } from '../shape.ts'
 import { defineIndexOp, emitKernel, hasKernel, type KernelOptions, type Tensor } from '../tensor.ts'
 
-/** Whether a runtime can run such programs. */
+/** Whether the runtime that we trace for has these kernels. */
 export const hasTokenKernels = (): boolean => hasKernel('row-product', 'float32')
 
 const row = (x: Tensor, columns: number) => ({ dtype: x.dtype, shape: [1, columns] })
@@ -18,10 +18,10 @@ const emitOne = (
   options: KernelOptions = {},
 ): Tensor => emitKernel(type, inputs, [result], { ...options, local: true })[0] as Tensor
 
-/** Parts whose sum a product is: enough for some threads, and of many rows each. It does not depend on the threads. */
+/** Number of partial products: enough for a few threads, each of at least 128 rows. Independent of the thread count. */
 const partsOf = (rows: number): number => Math.min(8, Math.max(1, Math.floor(rows / 128)))
 
-/** The sum of parts [P, N], or of each group of parts times its weight [1, G]: [1, N]. */
+/** The sum of parts [P, N] as [1, N]. With weights [1, G], each of the G groups of parts is scaled by its weight. */
 const sumParts = (parts: Tensor, weights?: Tensor): Tensor =>
   emitOne('sum-parts', [parts, ...(weights ? [weights] : [])], row(parts, dim(parts.shape, 1)), {
     attributes: { weighted: weights ? 1 : 0 },
@@ -47,15 +47,16 @@ export const tableRow: (table: Tensor, index: Tensor) => Tensor = defineIndexOp(
 )
 
 export interface Cached {
-  /** Keys, rotated, and values of all positions so far [S, D]. */
+  /** Rotated keys of all positions so far [S, D]. */
   readonly keys: Tensor
+  /** Values of all positions so far [S, D]. */
   readonly values: Tensor
 }
 
 /**
- * Attention of a token at `position` int32 [1] over itself and what is before it in the cache, from its
- * qkv [1, 3·D]. The keys and values returned are those given with the token's row in its place; bound to the
- * same memory, nothing but that row is written. cos, sin [1, d/2]: of the position's angles.
+ * Attention of a token at `position` int32 [1] over itself and the earlier positions in the cache, from its
+ * qkv [1, 3·D]. The keys and values returned are the given ones with the token's row replaced; if they are
+ * bound to the same memory, only that row is written. cos, sin [1, d/2] of the position's angles.
  */
 export const attendCached: (
   qkv: Tensor,
@@ -85,14 +86,14 @@ export interface ChoiceRule {
   readonly prototypes: number
   /** Experts of each prototype. */
   readonly k: number
-  /** Whether the softmax is over all of a prototype's experts, or over the chosen ones. */
+  /** The softmax runs over all experts of a prototype before the choice, or over the chosen ones after it. */
   readonly softmax: 'before' | 'after'
   readonly renormalize: boolean
 }
 
 /**
- * Experts int32 [1, K] and gates [1, K] of a token, from its logits [1, N] and a bias [N] that is added to the
- * scores for the choice alone.
+ * Experts int32 [1, K] and gates [1, K] of a token, from its logits [1, N]. A bias [N] is added to the scores
+ * for the choice only.
  */
 export const chooseExperts: (
   logits: Tensor,
@@ -123,7 +124,7 @@ export interface RowExperts {
   readonly down: Tensor
 }
 
-/** Σ gate · expert(x) of a row x [1, D] over its experts int32 [1, K] with gates [1, K]: [1, D]. */
+/** Σ_k gate · expert(x) for a row x [1, D] with experts int32 [1, K] and gates [1, K]: [1, D]. */
 export const rowExperts: (x: Tensor, experts: Tensor, gates: Tensor, weights: RowExperts) => Tensor = defineIndexOp(
   'row-experts',
   'kernel',

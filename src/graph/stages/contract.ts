@@ -1,8 +1,8 @@
-/** What a program is once it is cut into stages: what passes from the graph to the runtime. */
+/** A program cut into stages: the interface between graph and runtime. */
 import type { DType, Model, Origin, Port, Shape } from '../model.ts'
 import type { AttributeValue, ConstantData } from '../tensor.ts'
 
-/** A value as one stage sees it. */
+/** A value with the shape that one stage sees. */
 export interface ValueUse {
   /** Index into `StagedModel.values`. */
   readonly value: number
@@ -11,12 +11,13 @@ export interface ValueUse {
 
 export interface KernelStage {
   readonly kind: 'kernel'
-  /** Which kernel. */
+  /** Name of the kernel. */
   readonly type: string
   readonly attributes: Readonly<Record<string, AttributeValue>>
-  /** The last inputs are added to the outputs that `added` names. */
+  /** The last inputs are addends, one for each output in `added`. */
   readonly inputs: readonly ValueUse[]
   readonly outputs: readonly ValueUse[]
+  /** Indices of the outputs to which an input is added. */
   readonly added: readonly number[]
   readonly overwrites: boolean
   readonly origin: Origin
@@ -32,10 +33,12 @@ export interface OnnxStage {
 
 export type Stage = KernelStage | OnnxStage
 
-/** What is known of a value: its kind and size, and where it comes from when not from a stage. */
+/** A value that stages exchange; its shape is up to each reader. */
 export interface Value {
   readonly dtype: DType
+  /** Number of elements. */
   readonly size: number
+  /** Contents, if no stage computes it. */
   readonly constant?: ConstantData
 }
 

@@ -1,4 +1,4 @@
-/** Programs cut into stages: they mean what they meant, and the cuts are where they should be. */
+/** Programs cut into stages compute the same results, and the cuts are in the right places. */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { add, exp, multiply, negate } from '../ops/elementwise.ts'
@@ -21,7 +21,7 @@ const order = ({ stages }: StagedModel): string =>
   stages.map((stage) => (stage.kind === 'kernel' ? stage.type : 'onnx')).join(' ')
 const operators = (model: StagedModel): string[] => onnxIn(model).flatMap(({ model: { bytes } }) => operatorsOf(bytes))
 
-/** Runs with every value in a place of its own. */
+/** Runs a program with separate storage for each value. */
 function run(model: StagedModel, ports: Ports): Record<string, readonly number[]> {
   const values = new Map<number, readonly number[]>()
   model.inputs.forEach(({ name }, i) => {
@@ -49,7 +49,7 @@ function run(model: StagedModel, ports: Ports): Record<string, readonly number[]
 describe('random programs', () => {
   const ports = { x: [1, -2, 3, 0.5, 4, -1], y: [2, 1, -1, 3, 0.25, 5] }
 
-  test('mean what they meant, and every value is produced once, before it is read', () => {
+  test('compute the same results, and produce every value once, before it is read', () => {
     fc.assert(
       fc.property(programs, (program) => {
         const result = run(cut(program), ports)
@@ -64,7 +64,7 @@ describe('random programs', () => {
     )
   })
 
-  test('every port has a value of its own, which is no constant', () => {
+  test('every port has its own value, which is not a constant', () => {
     fc.assert(
       fc.property(programs, (program) => {
         const { valueOfInput, valueOfOutput, values } = cut(program)
@@ -76,12 +76,12 @@ describe('random programs', () => {
     )
   })
 
-  test('a local kernel neither reads nor writes what lies in the memory of a port', () => {
+  test('a local kernel neither reads nor writes the memory of a port', () => {
     fc.assert(
       fc.property(programs, (program) => {
         const model = cut(program)
         const ports = new Set([...model.valueOfInput, ...model.valueOfOutput])
-        // An op of the program and its kernel have the same attributes, and nothing else does.
+        // A kernel stage has the attributes object of its node, so the object identifies the kernel.
         const local = new Set(localKernels(program.outputs))
         for (const { attributes, inputs, outputs } of kernelsIn(model))
           if (local.has(attributes))
@@ -91,7 +91,7 @@ describe('random programs', () => {
     )
   })
 
-  test('a value has as many elements for each stage that uses it', () => {
+  test('a value has the same number of elements in every stage that uses it', () => {
     fc.assert(
       fc.property(programs, (program) => {
         const { stages, values } = cut(program)
@@ -126,33 +126,33 @@ function localKernels(outputs: Readonly<Record<string, Tensor>>): object[] {
 }
 
 describe('stages', () => {
-  test('a program without kernels is one stage, and needs no cutting', () => {
+  test('a program without kernels is one stage and need not be cut', () => {
     const program = { outputs: { a: negate(exp(x)), b: add(x, y) } }
     expect(usesKernels(program)).toBe(false)
     expect(order(cut(program))).toBe('onnx')
   })
 
-  test('a program of a kernel alone is one stage', () => {
+  test('a program of one kernel is one stage', () => {
     const program = { outputs: { a: one('mix', [x, y]) } }
     expect(usesKernels(program)).toBe(true)
     expect(order(cut(program))).toBe('mix')
   })
 
-  test('nodes wait until a kernel needs one of them, and then run together', () => {
+  test('ONNX nodes wait until a kernel needs one of them, then run as one stage', () => {
     const a = exp(x)
     const b = negate(y)
     const first = one('mix', [x, y])
     const c = exp(first)
     const second = one('mix', [first, a])
     const d = multiply(second, c)
-    // a, b and c before the second kernel, d after it.
+    // a, b and c run before the second kernel, d after it.
     expect(order(cut({ outputs: { b, d } }))).toBe('mix onnx mix onnx')
-    // Without a reader of a or c among kernels, all of ONNX is at the end.
+    // No kernel reads a or c, so all ONNX nodes run at the end.
     const third = one('mix', [first, x])
     expect(order(cut({ outputs: { b, e: multiply(third, c) } }))).toBe('mix mix onnx')
   })
 
-  test('a stage gives away what others or ports need, and nothing else', () => {
+  test('a stage outputs only values that other stages or ports need', () => {
     const inside = exp(x)
     const needed = negate(inside)
     const port = multiply(inside, y)
@@ -161,12 +161,12 @@ describe('stages', () => {
     expect(stage?.inputs).toHaveLength(2)
   })
 
-  test('kernels keep the op and layer that they come from', () => {
+  test('kernels keep the op and layer of their origin', () => {
     const product = scope('layers.3.ffn', () => one('mix', [x, y]))
     expect(kernelsIn(cut({ outputs: { product } }))[0]?.origin).toEqual({ op: '', layer: 'layers.3.ffn' })
   })
 
-  test('equal layers are equal bytes', () => {
+  test('equal layers have equal bytes', () => {
     const layer = (name: string, from: Tensor) => scope(name, () => exp(one('mix', [from, y])))
     const last = layer('layers.2', layer('layers.1', layer('layers.0', x)))
     const models = onnxIn(cut({ outputs: { last } })).map(({ model }) => Buffer.from(model.bytes).toString('latin1'))
@@ -183,7 +183,7 @@ describe('stages', () => {
 })
 
 describe('reshapes', () => {
-  test('between kernels, and between kernels and ports, are nothing at all', () => {
+  test('between kernels, and between kernels and ports, vanish', () => {
     const flat = reshape(one('mix', [reshape(x, [6]), reshape(y, [6])]), [3, 2])
     const model = cut({ outputs: { z: reshape(one('grow', [flat]), [1, 6]) } })
     expect(order(model)).toBe('mix grow')
@@ -193,13 +193,13 @@ describe('reshapes', () => {
     expect(model.outputs[0]?.shape).toEqual([1, 6])
   })
 
-  test('inside a stage stay, where two nodes see one value in two shapes', () => {
+  test('inside a stage remain if two nodes see one value in two shapes', () => {
     const a = exp(one('mix', [x, y]))
     const model = cut({ outputs: { z: multiply(reshape(a, [3, 2]), input('w', 'float32', [3, 2])) } })
     expect(operators(model)).toEqual(['Exp', 'Reshape', 'Mul'])
   })
 
-  test('of a port or a kernel are an input of the other shape', () => {
+  test('of a port or a kernel become an input of the new shape', () => {
     const model = cut({ outputs: { z: add(exp(reshape(one('mix', [x, y]), [6])), reshape(x, [6])) } })
     expect(operators(model)).toEqual(['Exp', 'Add'])
     expect(onnxIn(model)[0]?.inputs.map(({ shape }) => shape)).toEqual([[6], [6]])
@@ -215,12 +215,12 @@ describe('ports', () => {
     expect(kernelsIn(model)[0]?.outputs[0]?.value).toBe(model.valueOfOutput[2])
   })
 
-  test('an input that nothing reads is no port', () => {
+  test('an input that nothing reads is not a port', () => {
     input('unused', 'float32', [1])
     expect(cut({ outputs: { a: one('mix', [x, x]) } }).inputs.map(({ name }) => name)).toEqual(['x'])
   })
 
-  test('a local kernel gets copies of its inputs and of what a port needs, one of each', () => {
+  test('inputs of local kernels and outputs that a port needs are copied once each', () => {
     const traits = { local: true }
     const a = one('mix', [x, y], traits)
     const b = one('mix', [a, x], traits)
@@ -229,7 +229,7 @@ describe('ports', () => {
     expect(operators(model)).toEqual(['Identity', 'Identity', 'Identity', 'Identity'])
   })
 
-  test('what a local kernel reads is not left in the memory of a port', () => {
+  test('an input of a local kernel is not stored in the memory of a port', () => {
     const a = exp(x)
     const b = one('mix', [a, a], { local: true })
     const c = one('mix', [x, y])
@@ -246,7 +246,7 @@ describe('an addition to the result of a kernel', () => {
   const adds = { addsTo: [0] }
   const added = (outputs: Record<string, Tensor>) => kernelsIn(cut({ outputs })).map((stage) => stage.added)
 
-  test('becomes part of a kernel that can add, on either side', () => {
+  test('becomes part of a kernel that can add, as left or right operand', () => {
     for (const flip of [false, true]) {
       const product = one('mix', [x, y], adds)
       const model = cut({ outputs: { z: flip ? add(product, x) : add(x, product) } })
@@ -258,14 +258,14 @@ describe('an addition to the result of a kernel', () => {
     }
   })
 
-  test('also through a reshape, and to a later output of the kernel', () => {
+  test('is fused through a reshape too, and to a later output of the kernel', () => {
     const [, second] = kernel('pair', [x, y], { addsTo: [1] }) as [Tensor, Tensor]
     const model = cut({ outputs: { z: add(reshape(second, [6]), reshape(x, [6])) } })
     expect(order(model)).toBe('pair')
     expect(kernelsIn(model)[0]?.added).toEqual([1])
   })
 
-  test('to both outputs of a kernel is both', () => {
+  test('to each of two outputs is fused', () => {
     const [first, second] = kernel('pair', [x, y], { addsTo: [0, 1] }) as [Tensor, Tensor]
     const model = cut({ outputs: { a: add(x, first), b: add(second, y) } })
     expect(kernelsIn(model)[0]?.added).toEqual([0, 1])
@@ -276,18 +276,18 @@ describe('an addition to the result of a kernel', () => {
     ).toEqual([...model.valueOfInput])
   })
 
-  test('of two kernels is part of the later', () => {
+  test('of two kernel results becomes part of the later kernel', () => {
     const [a, b] = [one('mix', [x, y], adds), one('mix', [y, x], adds)]
     expect(added({ z: add(a, b) })).toEqual([[], [0]])
   })
 
-  test('stays, when a kernel cannot add there', () => {
+  test('remains if the kernel cannot add to that output', () => {
     expect(added({ z: add(x, one('mix', [x, y])) })).toEqual([[]])
     const [, second] = kernel('pair', [x, y], adds) as [Tensor, Tensor]
     expect(added({ z: add(x, second) })).toEqual([[]])
   })
 
-  test('stays, when the result is used elsewhere, or twice, or is a port', () => {
+  test('remains if the result is used elsewhere, or twice, or is a port', () => {
     const used = one('mix', [x, y], adds)
     expect(added({ z: add(x, used), w: exp(used) })).toEqual([[]])
     const twice = one('mix', [x, y], adds)
@@ -296,23 +296,23 @@ describe('an addition to the result of a kernel', () => {
     expect(added({ z: add(x, bound), bound })).toEqual([[]])
   })
 
-  test('stays, when what is added is computed later', () => {
+  test('remains if the other operand is computed later', () => {
     const product = one('mix', [x, y], adds)
     expect(added({ z: add(exp(x), product) })).toEqual([[]])
     const before = exp(x)
     expect(added({ z: add(before, one('mix', [x, y], adds)) })).toEqual([[0]])
   })
 
-  test('stays, when it broadcasts, or adds a constant', () => {
+  test('remains if it broadcasts or adds a constant', () => {
     expect(added({ z: add(input('row', 'float32', [3]), one('mix', [x, y], adds)) })).toEqual([[]])
     expect(added({ z: add(constant([1, 2, 3, 4, 5, 6], 'float32', [2, 3]), one('mix', [x, y], adds)) })).toEqual([[]])
   })
 
-  test('a second one stays', () => {
+  test('remains if it is the second one', () => {
     expect(added({ z: add(y, add(x, one('mix', [x, y], adds))) })).toEqual([[0]])
   })
 
-  test('with a local kernel stays, when either side is a port', () => {
+  test('to a local kernel remains if either side is a port', () => {
     const local = { ...adds, local: true }
     expect(added({ z: add(x, one('mix', [x, y], local)) })).toEqual([[]])
     const before = exp(x)
@@ -324,6 +324,6 @@ describe('an addition to the result of a kernel', () => {
   })
 })
 
-test('a matmul is a kernel only where the runtime has one', () => {
+test('a matmul is a kernel only if the runtime has one', () => {
   expect(usesKernels({ outputs: { z: matmul(x, input('w', 'float32', [3, 4])) } })).toBe(false)
 })

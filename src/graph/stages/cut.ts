@@ -1,24 +1,24 @@
 /**
- * Cutting a program where kernels run outside ONNX Runtime.
+ * Cuts a program into stages, because kernels run outside ONNX Runtime.
  *
- * Think of a list of *stages*, run one after the other: a stage is one kernel, or an ONNX model of the
- * nodes between kernels. *Values* are what stages hand to each other; where they lie is the runtime's
- * business. ONNX nodes wait until a kernel needs one of them, and then all that wait run together: few
- * stages, and nodes that only feed the end of the program run at its end.
+ * Think of a list of *stages* that run one after the other. A stage is one kernel, or an ONNX model of the
+ * nodes between kernels. Stages exchange *values*; the runtime decides where they are stored. ONNX nodes
+ * wait until a kernel needs one of them; then all waiting nodes form one stage. This gives few stages, and
+ * nodes that only feed outputs of the program run at its end.
  *
- * On the way, reshapes vanish (a value has no shape, only its readers do), and an addition to the result
- * of a kernel that can add becomes part of the kernel.
+ * Reshapes between stages vanish (a value has no shape, only its readers do), and an addition to the result
+ * of a kernel becomes part of the kernel if the kernel can add.
  */
 import type { DType, Model, Port, Shape } from '../model.ts'
 import { toOnnx } from '../onnx.ts'
 import { type Program, reach } from '../program.ts'
 import { sameShape } from '../shape.ts'
-import { emit, input, type KernelTraits, type Node, RAGGED, type Tensor } from '../tensor.ts'
+import { constant, emit, input, type KernelTraits, type Node, RAGGED, type Tensor } from '../tensor.ts'
 import type { KernelStage, OnnxStage, StagedModel, Value, ValueUse } from './contract.ts'
 import { fuseAdditions } from './fuse-additions.ts'
 import { isKernel, isUse, type Step, usesOf, Values } from './steps.ts'
 
-/** Whether a program uses kernels, and so must be cut. */
+/** Whether a program uses kernels and so must be cut. */
 export const usesKernels = (program: Program): boolean => reach(program).nodes.some(({ domain }) => domain === 'choir')
 
 /** What a runtime compiles: stages where the program uses kernels, else one ONNX model. */
@@ -26,7 +26,7 @@ export const modelOf = (program: Program): Model | StagedModel =>
   usesKernels(program) ? cut(program) : toOnnx(program)
 
 export interface CutOptions {
-  /** Ports will lie in the memory of the program, where every kernel reaches them: nothing is copied. */
+  /** Ports are in the program's own memory, which every kernel reaches, so nothing is copied. */
   readonly portsInside?: boolean
 }
 
@@ -59,17 +59,17 @@ const copyOf = (use: ValueUse, dtype: DType, to: number): Step => ({
   outputs: [{ value: to, shape: use.shape }],
 })
 
-/** Whether a kernel reaches an input only in the program's own memory. */
+/** Whether this input of a kernel must be in the program's own memory. */
 const isLocalInput = ({ node }: Step, i: number): boolean =>
   (node.kernel?.local || node.kernel?.localInputs?.includes(i)) ?? false
 
-/** Copies of input ports for kernels that cannot reach them. */
+/** Copies input ports for kernels that cannot reach them. */
 function withCopies(steps: readonly Step[], values: Values): Step[] {
-  const made = new Set(steps.flatMap(({ outputs }) => outputs.map(({ value }) => value)))
+  const computed = new Set(steps.flatMap(({ outputs }) => outputs.map(({ value }) => value)))
   const copies = new Map<number, Step>()
   const copied = steps.map((step): Step => {
     const inputs = step.inputs.map((use, i) => {
-      if (!isUse(use) || made.has(use.value) || !isLocalInput(step, i)) return use
+      if (!isUse(use) || computed.has(use.value) || !isLocalInput(step, i)) return use
       const { dtype, constant } = values.list[use.value] as Value
       if (constant) return use
       const copy = copies.get(use.value) ?? copyOf(use, dtype, values.create({ dtype, shape: use.shape }))
@@ -82,8 +82,8 @@ function withCopies(steps: readonly Step[], values: Values): Step[] {
 }
 
 /**
- * The value of each output port: what is computed, or a copy of it when it cannot lie there: it is an
- * input or a constant, another port has it, or a kernel makes or reads it in own memory only.
+ * The value of each output port. A copy is bound to the port if the value is an input or a constant, is
+ * bound to another port, or must be in the program's own memory for a local kernel.
  */
 function bindOutputs(
   outputs: readonly (readonly [string, Tensor])[],
@@ -120,23 +120,23 @@ type Group =
   | { readonly kind: 'kernel'; readonly step: Step }
   | { readonly kind: 'onnx'; readonly steps: readonly Step[] }
 
-/** ONNX steps wait until a kernel needs one of them; then all that wait make one stage. */
+/** Groups ONNX steps: they wait until a kernel needs one of them, then all waiting steps form one stage. */
 function group(steps: readonly Step[]): Group[] {
   const groups: Group[] = []
   let waiting: Step[] = []
-  let made = new Set<number>()
+  let pending = new Set<number>()
   const flush = () => {
     if (waiting.length > 0) groups.push({ kind: 'onnx', steps: waiting })
     waiting = []
-    made = new Set()
+    pending = new Set()
   }
   for (const step of steps) {
     if (isKernel(step)) {
-      if (usesOf(step).some(({ value }) => made.has(value))) flush()
+      if (usesOf(step).some(({ value }) => pending.has(value))) flush()
       groups.push({ kind: 'kernel', step })
     } else {
       waiting.push(step)
-      for (const { value } of step.outputs) made.add(value)
+      for (const { value } of step.outputs) pending.add(value)
     }
   }
   flush()
@@ -149,7 +149,7 @@ function kernelStage({ node, inputs, outputs, added = [] }: Step): KernelStage {
   return { kind: 'kernel', type, attributes, inputs: inputs.filter(isUse), outputs, added, overwrites, origin }
 }
 
-/** An ONNX model of the steps, whose outputs are what other stages or ports need. */
+/** An ONNX model of the steps. Its outputs are the values that other stages or ports read. */
 function onnxStage(steps: readonly Step[], all: readonly Step[], ports: readonly number[]): OnnxStage {
   const inside = new Set(steps)
   const needed = new Set(ports)
@@ -157,12 +157,12 @@ function onnxStage(steps: readonly Step[], all: readonly Step[], ports: readonly
 
   const inputs: ValueUse[] = []
   const tensors = new Map<string, Tensor>()
-  const made = new Map<number, Tensor>()
+  const computed = new Map<number, Tensor>()
   const tensorOf = (use: ValueUse, dtype: DType): Tensor => {
     const key = `${use.value} ${use.shape}`
     const known = tensors.get(key)
     if (known) return known
-    const own = made.get(use.value)
+    const own = computed.get(use.value)
     const tensor = own ? reshaped(own, use.shape) : input(`i${inputs.length}`, dtype, use.shape)
     if (!own) inputs.push(use)
     tensors.set(key, tensor)
@@ -175,10 +175,10 @@ function onnxStage(steps: readonly Step[], all: readonly Step[], ports: readonly
     }
     node.outputs.forEach(({ dtype, shape }, output) => {
       const use = outputs[output] as ValueUse
-      made.set(use.value, { dtype, shape, source, output })
+      computed.set(use.value, { dtype, shape, source, output })
     })
   }
-  const results = [...made].filter(([value]) => needed.has(value))
+  const results = [...computed].filter(([value]) => needed.has(value))
   for (const [, { shape }] of results)
     if (shape.includes(RAGGED)) throw new Error('internal: a ragged tensor is used by another stage')
   const model = toOnnx(
@@ -188,7 +188,7 @@ function onnxStage(steps: readonly Step[], all: readonly Step[], ports: readonly
   return {
     kind: 'onnx',
     model,
-    // In the order of the model's ports; what only dead code reads is not one.
+    // In the order of the model's ports: inputs that only dead code reads are not ports.
     inputs: model.inputs.map(({ name }) => inputs[Number(name.slice(1))] as ValueUse),
     outputs: results.map(([value, { shape }]) => ({ value, shape })),
   }
@@ -196,12 +196,5 @@ function onnxStage(steps: readonly Step[], all: readonly Step[], ports: readonly
 
 function reshaped(tensor: Tensor, shape: Shape): Tensor {
   if (sameShape(tensor.shape, shape)) return tensor
-  return emit('Reshape', [tensor, shapeConstant(shape)], { shape, attributes: { allowzero: 1 } })
+  return emit('Reshape', [tensor, constant(shape, 'int64')], { shape, attributes: { allowzero: 1 } })
 }
-
-const shapeConstant = (shape: Shape): Tensor => ({
-  dtype: 'int64',
-  shape: [shape.length],
-  source: { kind: 'constant', data: BigInt64Array.from(shape, BigInt) },
-  output: 0,
-})

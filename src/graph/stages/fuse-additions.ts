@@ -1,16 +1,17 @@
-/** Additions that kernels make on the way. */
+/** Fuses additions into kernels. */
 import { sameShape } from '../shape.ts'
 import type { ValueUse } from './contract.ts'
 import { isUse, type Step, usesOf } from './steps.ts'
 
-/** x + kernel(...) becomes kernel(..., x), where the sum is all that the result is used for. */
+/** Rewrites x + kernel(...) as kernel(..., x) if nothing else reads the result of the kernel. */
 export function fuseAdditions(steps: readonly Step[], bound: ReadonlySet<number>): Step[] {
-  const readers = new Map<number, number>()
-  for (const step of steps) for (const { value } of usesOf(step)) readers.set(value, (readers.get(value) ?? 0) + 1)
-  const madeBy = new Map<number, number>()
+  const readerCount = new Map<number, number>()
+  for (const step of steps)
+    for (const { value } of usesOf(step)) readerCount.set(value, (readerCount.get(value) ?? 0) + 1)
+  const producer = new Map<number, number>()
   const result: (Step | null)[] = [...steps]
   steps.forEach(({ outputs }, i) => {
-    for (const { value } of outputs) madeBy.set(value, i)
+    for (const { value } of outputs) producer.set(value, i)
   })
   for (const [i, step] of steps.entries()) {
     const [a, b] = step.inputs
@@ -21,17 +22,17 @@ export function fuseAdditions(steps: readonly Step[], bound: ReadonlySet<number>
       [b, a],
       [a, b],
     ] as const) {
-      const at = madeBy.get(kernelUse.value)
+      const at = producer.get(kernelUse.value)
       const kernel = at === undefined ? null : result[at]
       if (at === undefined || !kernel?.node.kernel) continue
       const { addsTo = [], local } = kernel.node.kernel
       const { added = [] } = kernel
       const output = kernel.outputs.findIndex(({ value }) => value === kernelUse.value)
-      const ready = (madeBy.get(other.value) ?? -1) < at
-      const onlyHere = readers.get(kernelUse.value) === 1 && !bound.has(kernelUse.value)
-      if (!addsTo.includes(output) || added.includes(output) || !ready || !onlyHere) continue
-      const inPorts = bound.has(sum.value) || bound.has(other.value) || !madeBy.has(other.value)
-      if (local && inPorts) continue
+      const ready = (producer.get(other.value) ?? -1) < at
+      const onlyReader = readerCount.get(kernelUse.value) === 1 && !bound.has(kernelUse.value)
+      if (!addsTo.includes(output) || added.includes(output) || !ready || !onlyReader) continue
+      const usesPort = bound.has(sum.value) || bound.has(other.value) || !producer.has(other.value)
+      if (local && usesPort) continue
       const { shape } = kernel.outputs[output] as ValueUse
       result[at] = {
         ...kernel,
@@ -40,7 +41,7 @@ export function fuseAdditions(steps: readonly Step[], bound: ReadonlySet<number>
         added: [...added, output],
       }
       result[i] = null
-      madeBy.set(sum.value, at)
+      producer.set(sum.value, at)
       break
     }
   }

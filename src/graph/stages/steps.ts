@@ -1,4 +1,4 @@
-/** The steps of a program that is being cut: nodes whose inputs and outputs are values. */
+/** Steps and values of a program while it is cut into stages. */
 import type { DType, Shape } from '../model.ts'
 import { sizeOf } from '../shape.ts'
 import { type ConstantData, type Node, RAGGED, type Tensor } from '../tensor.ts'
@@ -7,9 +7,10 @@ import type { Value, ValueUse } from './contract.ts'
 /** A node whose inputs and outputs are values. */
 export interface Step {
   readonly node: Node
-  /** A constant of an ONNX node stays a tensor. */
+  /** Constants of ONNX nodes remain tensors. */
   readonly inputs: readonly (ValueUse | Tensor)[]
   readonly outputs: readonly ValueUse[]
+  /** As in `KernelStage`. */
   readonly added?: readonly number[]
 }
 
@@ -49,7 +50,7 @@ export class Values {
     return { value, shape: tensor.shape }
   }
 
-  /** A reshape is no step: its result is the same value. */
+  /** The step of a node. A reshape needs none: its result is the same value. */
   step(node: Node): Step[] {
     const [from] = node.inputs
     if (node.type === 'Reshape' && from && from.source.kind !== 'constant' && !from.shape.includes(RAGGED)) {
@@ -61,16 +62,16 @@ export class Values {
       node,
       outputs.map(({ value }) => value),
     )
-    const constantsStay = node.domain !== 'choir'
+    const keepConstants = node.domain !== 'choir'
     const inputs = node.inputs.map((tensor) =>
-      constantsStay && tensor.source.kind === 'constant' ? tensor : this.use(tensor),
+      keepConstants && tensor.source.kind === 'constant' ? tensor : this.use(tensor),
     )
-    return [{ node: this.portsInside ? reachingPorts(node) : node, inputs, outputs }]
+    return [{ node: this.portsInside ? withoutLocality(node) : node, inputs, outputs }]
   }
 }
 
-/** A kernel that need not be local. */
-function reachingPorts(node: Node): Node {
+/** The kernel without its restriction to local memory. */
+function withoutLocality(node: Node): Node {
   if (!node.kernel) return node
   const { local, localInputs, ...kernel } = node.kernel
   return { ...node, kernel }

@@ -1,67 +1,68 @@
 /**
- * How the C places of an expert come in along the positions of a sequence, for `priority: position`.
+ * How the C places of an expert become available along the positions of a sequence, for `priority: position`.
  *
- * Think of each rank of choices at each expert as a purse. The expert earns places at a steady rate, position by
- * position. First choices are paid out of them at once; what they leave is saved, up to the load of so many
- * positions, so that a crowded position can be paid out of quiet ones before it. What the purse cannot hold goes to
- * second choices at the next position, what theirs cannot hold to third ones, and so on. (A token bucket, as in the
- * shaping of network traffic, whose overflow fills the next bucket.) All here is known before a program runs.
+ * Think of a token bucket, as in the shaping of network traffic, for each expert and each rank of choices. An expert
+ * earns places at a steady rate, position by position. First choices use them at once. Unused places are saved, up to
+ * the load of `window` positions, so that a crowded position can use the places of quiet ones before it. Places that
+ * do not fit into the bucket go to second choices at the next position, their overflow to third choices, and so on.
+ * All of this is computed before a program runs.
  */
 
-/** What the allowance depends on. */
 export interface AllowanceShape {
   /** Positions S of a sequence. */
   readonly sequence: number
-  /** Sequences of a group of tokens, B. */
+  /** Sequences B in a group of tokens. */
   readonly sequences: number
   readonly experts: number
   /** Choices K of a token, over all prototypes. */
   readonly choices: number
   /** Places C of an expert in a group. */
   readonly capacity: number
-  /** Positions of whose even load a purse holds the places, w; more than S counts as S. */
+  /** A bucket holds the places for an even load of this many positions, w; more than S counts as S. */
   readonly window: number
 }
 
 export interface Allowance {
   /** Places that an expert earns at each position [S, N]. */
   readonly earned_SN: Int32Array
-  /** Most places that a purse holds from one position to the next: D = max(1, P). */
-  readonly most: number
-  /** Places in the purse of each rank before the first position [K]. */
+  /** Most places that a bucket holds from one position to the next: D = max(1, P). */
+  readonly maxSaved: number
+  /** Places in the bucket of each rank before the first position [K]. */
   readonly start_K: readonly number[]
 }
 
 /**
- * An even load has B/N choices of each rank for an expert at a position; P = ⌊w·B/N⌋ of w positions. It fills the
- * purses of n = min(K, ⌊C·N / (S·B)⌋) ranks. They begin with P places each, as if such a load had come before; the last rank's
- * with ⌊P/2⌋, whose overflow nobody waits for; the others empty. The rest, F ≥ 0, is earned evenly over S positions,
- * ⌊F·s/S + e/N⌋ in the first s: experts round up at different positions. So the places of an expert sum to C, and as
- * each is paid out once at most, none serves more.
+ * With an even load, an expert gets B/N choices of each rank at a position, and P = ⌊w·B/N⌋ in w positions. The
+ * capacity covers such a load for n = min(K, ⌊C·N / (S·B)⌋) ranks. Their buckets begin with P places each, as if such
+ * a load had come before. The bucket of the last rank begins with ⌊P/2⌋, because its overflow is lost. The other
+ * buckets begin empty. The remaining F ≥ 0 places are earned evenly over the S positions, ⌊F·s/S + e/N⌋ in the first s,
+ * so that experts round up at different positions. The places of an expert sum to C and each is used at most once, so
+ * no expert serves more than C choices.
  */
 export function allowanceOf({ sequence, sequences, experts, choices, capacity, window }: AllowanceShape): Allowance {
   const evenLoad = Math.floor((Math.min(window, sequence) * sequences) / experts)
-  const full = Math.min(choices, Math.floor((capacity * experts) / (sequence * sequences)))
+  const covered = Math.min(choices, Math.floor((capacity * experts) / (sequence * sequences)))
   const start_K = Array.from({ length: choices }, (_, rank) => {
-    if (rank >= full) return 0
+    if (rank >= covered) return 0
     return rank < choices - 1 ? evenLoad : Math.floor(evenLoad / 2)
   })
-  const rest = start_K.reduce((left, places) => left - places, capacity)
-  const until = (s: number, e: number) => Math.floor((rest * s * experts + e * sequence) / (sequence * experts))
+  const remaining = start_K.reduce((left, places) => left - places, capacity)
+  const earnedBefore = (s: number, e: number) =>
+    Math.floor((remaining * s * experts + e * sequence) / (sequence * experts))
   return {
     earned_SN: Int32Array.from({ length: sequence * experts }, (_, i) => {
       const [s, e] = [Math.floor(i / experts), i % experts]
-      return until(s + 1, e) - until(s, e)
+      return earnedBefore(s + 1, e) - earnedBefore(s, e)
     }),
-    most: Math.max(1, evenLoad),
+    maxSaved: Math.max(1, evenLoad),
     start_K,
   }
 }
 
 /**
- * The order in which the tokens of a group are served [S·B]: by position, and at one position each sequence in turn.
- * The turn moves on by one with every position, and by one more every B positions: else a sequence could be late
- * wherever an expert earns a place less.
+ * The order in which the tokens of a group are served [S·B]: by position, and within a position one sequence after
+ * another. The sequence that starts moves by one with every position, and by one more every B positions. Otherwise the
+ * same sequence could be last at every position where an expert earns one place less.
  */
 export function serviceOrder(sequences: number, sequence: number): Int32Array {
   const order = new Int32Array(sequences * sequence)

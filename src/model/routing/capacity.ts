@@ -1,10 +1,10 @@
 /**
- * Capacity: how many choices an expert takes, and who is first in its queue.
+ * Capacity: how many choices an expert takes, and in which order.
  *
- * Positions are running counts. Choices are laid out in order of priority, each is written as a
- * one-hot row over the experts of its prototype, and the exclusive running sum of those rows says how
- * many came before it. By position they are counted position by position (`by-position.ts`). Where the
- * experts choose, their best C tokens of a group decide.
+ * Queue positions are running counts. Choices are arranged in order of priority, each as a one-hot row over
+ * the experts of its prototype; the exclusive running sum of these rows is the number of choices before
+ * each. `priority: position` has its own rules (`by-position.ts`). With `expert-choice`, each expert takes
+ * its best C tokens of a group.
  */
 import { add, broadcastTo, minimum, multiply, remainder } from '../../graph/ops/elementwise.ts'
 import { oneHot, scatterAlong, takeAlong } from '../../graph/ops/indexing.ts'
@@ -18,25 +18,25 @@ import { placeByPosition } from './by-position.ts'
 import type { CapacityRule, Choice, Placement, QueueInput } from './contract.ts'
 
 /**
- * Capacity C of an expert for a group of `tokens` tokens; null when nothing can be dropped.
- * kx: ⌈K·T/N·γ⌉, 1x: ⌈T/N·γ⌉ (M6-T, section 3.2; GShard, section 2.2); at least 1. An expert can get
- * each token but once, so C ≥ T drops nothing.
+ * Capacity C of an expert for a group of `tokens` tokens; null if nothing can be dropped.
+ * kx: ⌈K·T/N·γ⌉, 1x: ⌈T/N·γ⌉ (M6-T, section 3.2; GShard, section 2.2); at least 1. An expert gets each
+ * token at most once, so C ≥ T drops nothing.
  */
 export function capacityOf(moe: MoeConfig, tokens: number, rule: CapacityRule): number | null {
   if (moe.capacity === 'none' || rule === 'none') return null
   const activated = moe.capacity === 'kx' ? activatedExperts(moe) : 1
   const factor = rule === 'train' ? moe.factor : moe.evalFactor
-  // The small step back keeps 8·1.25 = 10.000000000000002 at 10.
+  // Subtracting 1e-9 keeps 8·1.25 = 10.000000000000002 at 10.
   const capacity = Math.max(1, Math.ceil(((activated * tokens) / moe.experts) * factor - 1e-9))
   return capacity >= tokens ? null : capacity
 }
 
 /**
- * Places every choice in the queue of its expert, or where experts choose every token. Without a capacity that can
- * bind, the order of a queue is that of the tokens: it decides nothing.
+ * Places every choice in the queue of its expert; with `expert-choice`, every token in the queue of every expert. If
+ * the capacity cannot bind, the queues are in the order of the tokens, and the order has no effect.
  */
 export function place(moe: MoeConfig, choice: Choice, input: QueueInput): Placement {
-  if (moe.router === 'expert-choice') return placeBest(moe, choice, input)
+  if (moe.router === 'expert-choice') return placeExpertChoice(moe, choice, input)
   const capacity = capacityOf(moe, (choice.expert_TK.shape[0] as number) / input.groups, input.rule)
   if (moe.priority === 'position' && capacity !== null) return placeByPosition(moe, choice, input, capacity)
   return queue(moe, choice, input, capacity)
@@ -71,17 +71,17 @@ function queue(
 }
 
 /**
- * Every expert takes the C tokens of a group whose gate is largest, of equal gates the earlier token (Zhou et
- * al. 2022, section 3.2). All other tokens stand at C.
+ * Every expert takes the C tokens of a group with the largest gates; of equal gates, the earlier token (Zhou et
+ * al. 2022, section 3.2). All other tokens get position C.
  */
-function placeBest(moe: MoeConfig, { gate_TK }: Choice, { groups, rule }: QueueInput): Placement {
+function placeExpertChoice(moe: MoeConfig, { gate_TK }: Choice, { groups, rule }: QueueInput): Placement {
   const { experts } = moe
   const tokens = (gate_TK.shape[0] as number) / groups
   const capacity = capacityOf(moe, tokens, rule)
   const taken = capacity ?? tokens
   const gate_GNT = transpose(reshape(gate_TK, [groups, tokens, experts]), [0, 2, 1])
   const [, token_GNC] = topK(gate_GNT, taken)
-  // Ranks less C, scattered to their tokens among zeros: then C is added to all.
+  // Scatters rank − C to the chosen tokens, leaves 0 elsewhere, then adds C to all.
   const rank = constant(
     Int32Array.from({ length: taken }, (_, rank) => rank - taken),
     'int32',
@@ -100,7 +100,7 @@ function placeBest(moe: MoeConfig, { gate_TK }: Choice, { groups, rule }: QueueI
   }
 }
 
-/** Between [T, K] and [G, Z, A], where A runs in order of priority (ties of `gate`: token, then choice). */
+/** Converts between [T, K] and [G, Z, A], where A is in order of priority (ties of `gate`: token, then choice). */
 function priorityLayout({ prototypes, k, priority }: MoeConfig, groups: number, tokens: number) {
   const byChoice = priority === 'choice'
   const [to, back] = byChoice

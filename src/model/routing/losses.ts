@@ -1,7 +1,7 @@
 /**
- * Balancing losses and statistics of a router. They are taken on all choices, before drops; within a
- * group of tokens and a prototype; then averaged over both, so that one process with G groups and G
- * ranks with one group each have the same loss.
+ * Balancing losses and statistics of a router. They count all choices, before drops. They are computed for
+ * each group of tokens and each prototype, then averaged over both, so that one process with G groups has
+ * the same loss as G ranks with one group each.
  */
 import type { DType } from '../../graph/model.ts'
 import { cast, equal, less, multiply, negate, remainder, square } from '../../graph/ops/elementwise.ts'
@@ -18,7 +18,7 @@ export interface RouterLosses {
   readonly balance: Tensor
   /** Mean of logsumexp(logits)² (ST-MoE, eq. 5). Scalar. */
   readonly z: Tensor
-  /** Mean entropy of the router's distribution, nats. Scalar, without a gradient in use. */
+  /** Mean entropy of the router's distribution, nats. Scalar; a statistic, not part of the objective. */
   readonly entropy: Tensor
 }
 
@@ -32,7 +32,7 @@ export function routerLosses(moe: MoeConfig, choice: Choice, placement: Placemen
   }
 }
 
-/** Switch Transformers, eq. 4-6, with f_i the share of all choices; or GShard's, of first choices. */
+/** Switch Transformers, eq. 4-6, with f_i the share of all choices; for GShard the share of first choices. */
 function balanceLoss(moe: MoeConfig, choice: Choice, placement: Placement, probability_TZN: Tensor): Tensor {
   const { prototypes, experts, k } = moe
   const perPrototype = experts / prototypes
@@ -51,8 +51,8 @@ function balanceLoss(moe: MoeConfig, choice: Choice, placement: Placement, proba
 }
 
 /**
- * Share of tokens that no expert computed, a scalar; null when none can be left out.
- * @param dtype Of the result.
+ * Share of tokens that no expert computed, a scalar; null if every token is certain to have an expert.
+ * @param dtype dtype of the result.
  */
 export function unservedRate({ position_TK, capacity }: Placement, dtype: DType): Tensor | null {
   if (capacity === null) return null

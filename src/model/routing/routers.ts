@@ -1,6 +1,6 @@
 /**
  * The routers. `top-k`, `switch` and `prototype` are one learned router with different settings; `sinkhorn`
- * and `bias` are the same but for what the best experts are chosen by.
+ * and `bias` differ from it only in the scores by which experts are chosen.
  */
 import { add, broadcastTo, divide } from '../../graph/ops/elementwise.ts'
 import { softmax } from '../../graph/ops/fused.ts'
@@ -16,11 +16,11 @@ import { hasRouterWeights, type Parameters } from '../parameters.ts'
 import type { Choice, Router, RouterInput } from './contract.ts'
 import { largest } from './selection.ts'
 
-/** Of a linear router, by prototype [T, Z, N/Z]. */
+/** Scores of a linear router, by prototype [T, Z, N/Z]. */
 interface Scores {
   readonly logits_TZN: Tensor
   readonly probability_TZN: Tensor
-  /** Of the two, what gates are made of. */
+  /** Logits or probabilities, whichever the gates are computed from. */
   readonly score_TZN: Tensor
 }
 
@@ -34,9 +34,9 @@ function scoresOf({ moe, x_TD, router_DN }: RouterInput): Scores {
 
 /**
  * The k' best experts of every prototype by a linear router. The gate is the softmax over the
- * prototype's experts, or over the chosen ones (`softmax: after`), if asked divided by its sum over
- * the prototype's choices. (M6-T, section 3; Switch Transformers, eq. 1-2; GShard, algorithm 1.)
- * @param preference What the best are chosen by, default the scores that gates are made of.
+ * prototype's experts, or over the chosen ones (`softmax: after`). With `renormalize` it is divided by its
+ * sum over the prototype's choices. (M6-T, section 3; Switch Transformers, eq. 1-2; GShard, algorithm 1.)
+ * @param preference Scores by which experts are chosen; default: those that gates are computed from.
  */
 const learned =
   (preference?: (scores: Scores, input: RouterInput) => Tensor): Router =>
@@ -50,9 +50,9 @@ const learned =
     const [best, local] =
       moe.selection === 'fused' && preferred_TZN === score_TZN
         ? topK(score_TZN, k)
-        : chosen(score_TZN, largest(preferred_TZN, moe))
+        : withScores(score_TZN, largest(preferred_TZN, moe))
     const gate = moe.softmax === 'before' ? best : softmax(best)
-    const share = moe.renormalize ? divide(gate, sum(gate, { axes: [-1], keepDims: true })) : gate
+    const normalized = moe.renormalize ? divide(gate, sum(gate, { axes: [-1], keepDims: true })) : gate
     const first = constant(
       Int32Array.from({ length: prototypes }, (_, z) => (z * experts) / prototypes),
       'int32',
@@ -60,17 +60,17 @@ const learned =
     )
     return {
       expert_TK: reshape(add(local, first), [tokens, prototypes * k]),
-      gate_TK: reshape(share, [tokens, prototypes * k]),
+      gate_TK: reshape(normalized, [tokens, prototypes * k]),
       logits_TZN,
       probability_TZN,
     }
   }
 
-const chosen = (score_TZN: Tensor, local: Tensor) => [takeAlong(score_TZN, local, 2), local] as const
+const withScores = (score_TZN: Tensor, local: Tensor) => [takeAlong(score_TZN, local, 2), local] as const
 
 /**
- * In training the best by the assignment of a group's tokens to experts in even shares that Sinkhorn's
- * iteration finds (Clark et al. 2022, S-BASE; as in Megatron-LM); outside it plainly the best.
+ * In training, Sinkhorn's iteration assigns the tokens of a group to experts in even shares, and the best
+ * experts are chosen by that assignment (Clark et al. 2022, S-BASE; as in Megatron-LM). Otherwise by score.
  */
 const balanced = learned(({ logits_TZN, score_TZN }, { moe, training }) => {
   if (!training) return score_TZN
@@ -79,10 +79,10 @@ const balanced = learned(({ logits_TZN, score_TZN }, { moe, training }) => {
   return reshape(sinkhorn(logits_GTN, moe.sinkhornIterations), [tokens, 1, moe.experts])
 })
 
-/** The best by score plus a bias that training moves against the load (Wang et al. 2024, eq. 3). */
+/** Chooses by score plus a bias that training moves against the load (Wang et al. 2024, eq. 3). */
 const biased = learned(({ score_TZN }, { bias_N }) => add(score_TZN, bias_N as Tensor))
 
-/** Every token offers itself to all N experts, each with its probability; `place` lets the experts choose (Zhou et al. 2022). */
+/** Every token chooses all N experts, with gates of their probabilities; `place` picks the tokens (Zhou et al. 2022). */
 const offered: Router = (input) => {
   const { experts } = input.moe
   const { logits_TZN, probability_TZN } = scoresOf(input)
@@ -96,7 +96,7 @@ const offered: Router = (input) => {
   }
 }
 
-/** Experts chosen outside (by a hash of the token, or at random), each with gate 1/k. */
+/** Experts chosen by the caller (by a hash of the token, or at random), each with gate 1/k. */
 const given: Router = ({ moe, x_TD, given_TK }) => ({
   expert_TK: given_TK as Tensor,
   gate_TK: broadcastTo(constant(1 / moe.k, x_TD.dtype), (given_TK as Tensor).shape),
@@ -113,7 +113,7 @@ const routers: Record<MoeConfig['router'], Router> = {
   random: given,
 }
 
-/** The parameters of a layer's router, as {@link route} wants them; `name` is that of the router's matrix. */
+/** The parameters of a router as inputs of {@link route}; `name` is that of the router's matrix. */
 export const routerWeights = (
   moe: MoeConfig,
   parameters: Parameters,

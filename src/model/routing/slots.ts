@@ -1,8 +1,8 @@
 /**
- * Slots: from places in queues to rows of the experts' input.
+ * Slots: from positions in queues to rows of the experts' input.
  *
- * Padded: every expert has C slots in every group, some empty: one batched matmul over [N, G·C, D].
- * Ragged: rows lie close together, expert by expert: nothing is computed for an empty slot.
+ * Padded: every expert has C slots in every group, some of them empty; one batched matmul over [N, G·C, D].
+ * Ragged: rows are packed, expert by expert; nothing is computed for empty slots.
  */
 import {
   add,
@@ -33,29 +33,29 @@ export function paddedSlots(choice: Choice, placement: Placement, experts: numbe
 }
 
 /**
- * Slots close together, expert by expert and in each expert group by group. With `tile`, the rows of an
- * expert are filled up to a multiple of it with slots that hold no assignment: few different numbers of
- * rows, and none that cuts through a tile of a matrix unit.
+ * Packed slots, expert by expert and within an expert group by group. The rows of each expert are padded to a
+ * multiple of `tile` with empty slots: this gives few different numbers of rows, all of them whole tiles of a
+ * matrix unit.
  */
 export function raggedSlots(choice: Choice, placement: Placement, experts: number, tile = 1): RaggedPlan {
   const { groups, tokens, choices } = extent(choice, placement)
   const { capacity, kept_GN } = placement
-  const most = Math.min(tokens * choices, capacity === null ? Infinity : experts * groups * capacity)
-  const slots = most + experts * (tile - 1)
+  const maxAssignments = Math.min(tokens * choices, capacity === null ? Infinity : experts * groups * capacity)
+  const slots = maxAssignments + experts * (tile - 1)
   const kept_NG = transpose(kept_GN, [1, 0])
-  const filled = constant(tile, 'int32')
+  const tileSize = constant(tile, 'int32')
   const rows_N = sum(kept_NG, { axes: [1] })
-  const size_N = tile === 1 ? rows_N : multiply(divide(add(rows_N, constant(tile - 1, 'int32')), filled), filled)
+  const size_N = tile === 1 ? rows_N : multiply(divide(add(rows_N, constant(tile - 1, 'int32')), tileSize), tileSize)
   const first_N = cumulativeSum(size_N, 0, { exclusive: true })
   const start_NG = add(reshape(first_N, [experts, 1]), cumulativeSum(kept_NG, 1, { exclusive: true }))
   const queue = add(multiply(choice.expert_TK, groups), groupOf(tokens, groups))
   const slot_TK = add(gather(reshape(start_NG, [experts * groups]), queue), placement.position_TK)
-  const leftOver = subtract(constant([slots], 'int32'), sum(size_N, { axes: [0], keepDims: true }))
-  const sizes = cast(concat([size_N, leftOver], 0), 'int64')
+  const unused = subtract(constant([slots], 'int32'), sum(size_N, { axes: [0], keepDims: true }))
+  const sizes = cast(concat([size_N, unused], 0), 'int64')
   return { ...plan(choice, placement, slot_TK, slots, tile > 1), sizes }
 }
 
-/** The tile to fill up to, of at most `best`: small where experts have few rows on average. */
+/** The tile to pad to, at most `best`; smaller if experts have few rows on average. */
 export function tileFor(rows: number, best: number): number {
   let tile = best
   while (tile > 1 && tile * 4 > rows) tile /= 2
@@ -75,11 +75,11 @@ const groupOf = (tokens: number, groups: number): Tensor =>
     [tokens, 1],
   )
 
-function plan(choice: Choice, placement: Placement, slot_TK: Tensor, slots: number, gaps: boolean): SlotPlan {
+function plan(choice: Choice, placement: Placement, slot_TK: Tensor, slots: number, hasEmpty: boolean): SlotPlan {
   const { tokens, choices } = extent(choice, placement)
   const { capacity } = placement
   const fits = capacity === null ? undefined : less(placement.position_TK, constant(capacity, 'int32'))
-  // A dropped choice points past the end, where invertIndex discards it.
+  // A dropped choice gets an index past the end, which invertIndex discards.
   const target = fits ? where(fits, slot_TK, constant(slots, 'int32')) : slot_TK
   const assignment = invertIndex(reshape(target, [tokens * choices]), slots, -1)
   const assignmentOfSlot = maximum(assignment, constant(0, 'int32'))
@@ -89,6 +89,6 @@ function plan(choice: Choice, placement: Placement, slot_TK: Tensor, slots: numb
     tokenOfSlot: divide(assignmentOfSlot, constant(choices, 'int32')),
     slotOfAssignment: fits ? where(fits, slot_TK, constant(0, 'int32')) : slot_TK,
     ...(fits && { kept: cast(fits, dtype) }),
-    ...(gaps && { occupied: cast(greaterOrEqual(assignment, constant(0, 'int32')), dtype) }),
+    ...(hasEmpty && { occupied: cast(greaterOrEqual(assignment, constant(0, 'int32')), dtype) }),
   }
 }

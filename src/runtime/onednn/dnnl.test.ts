@@ -1,4 +1,4 @@
-/** Primitives of oneDNN on one thread, against plain loops: every layout, and sides of length 1. */
+/** Primitives of oneDNN on one thread against plain loops: every layout, and sides of length 1. */
 import { describe, expect, test } from 'vitest'
 import { addressOf } from '../ffi.ts'
 import { Dnnl } from './dnnl.ts'
@@ -9,8 +9,8 @@ const library = findDnnl()
 const missing = 'missing' in library ? library.missing : null
 const address = (array: Float32Array): number => Number(addressOf(array))
 
-/** Whole numbers: sums are exact in any order, and in bfloat16. */
-const whole = (count: number, seed: number): Float32Array =>
+/** Integers, so that sums are exact in any order, and in bfloat16. */
+const integers = (count: number, seed: number): Float32Array =>
   Float32Array.from({ length: count }, (_, i) => ((((i + seed) * 7919) % 104729) % 9) - 4)
 
 describe.skipIf(missing)(missing ? `oneDNN (skipped: ${missing})` : 'oneDNN', () => {
@@ -32,16 +32,16 @@ describe.skipIf(missing)(missing ? `oneDNN (skipped: ${missing})` : 'oneDNN', ()
   ] as const
 
   for (const plus of ['nothing', 'c', 'another matrix'] as const)
-    test(`products with any strides, plus ${plus}, write what they should and nothing else, or are refused`, () => {
+    test(`products with any strides, plus ${plus}, are correct and write nothing else, or are refused`, () => {
       const dnnl = new Dnnl(path, 'float32')
       for (const [at, { m, k, n, transposeA, transposeB }] of cases.entries())
         for (const [gapA, gapB, gapC] of gaps) {
           const alpha = at % 2 === 0 ? 1 : 0.5
           const [strideA, strideB, strideC] = [(transposeA ? m : k) + gapA, (transposeB ? k : n) + gapB, n + gapC]
-          const a = whole((transposeA ? k : m) * strideA, at)
-          const b = whole((transposeB ? n : k) * strideB, at + 1)
-          const c = plus === 'c' ? whole(m * strideC, at + 2) : new Float32Array(m * strideC).fill(Number.NaN)
-          const other = whole(m * (n + 3), at + 3)
+          const a = integers((transposeA ? k : m) * strideA, at)
+          const b = integers((transposeB ? n : k) * strideB, at + 1)
+          const c = plus === 'c' ? integers(m * strideC, at + 2) : new Float32Array(m * strideC).fill(Number.NaN)
+          const other = integers(m * (n + 3), at + 3)
           const expected = c.slice()
           for (let i = 0; i < m; i++)
             for (let j = 0; j < n; j++) {
@@ -75,23 +75,23 @@ describe.skipIf(missing)(missing ? `oneDNN (skipped: ${missing})` : 'oneDNN', ()
         }
     })
 
-  test('softmax and its gradient, in place, of rows with a gap', () => {
+  test('softmax and its gradient work in place and on rows with a gap', () => {
     const dnnl = new Dnnl(path, 'float32')
     for (const [rows, columns, stride] of [
       [1, 1, 1],
       [5, 7, 7],
       [3, 33, 40],
     ] as const) {
-      const x = whole(rows * stride, 1)
-      const dy = whole(rows * stride, 2)
+      const x = integers(rows * stride, 1)
+      const dy = integers(rows * stride, 2)
       const [share, gradient] = [Float64Array.from(x), Float64Array.from(dy)]
       for (let r = 0; r < rows; r++) {
         const row = Array.from(x.subarray(r * stride, r * stride + columns), Math.exp)
         const total = row.reduce((sum, value) => sum + value, 0)
-        const along = row.reduce((sum, value, i) => sum + (value / total) * (dy[r * stride + i] as number), 0)
+        const dot = row.reduce((sum, value, i) => sum + (value / total) * (dy[r * stride + i] as number), 0)
         row.forEach((value, i) => {
           share[r * stride + i] = value / total
-          gradient[r * stride + i] = (value / total) * ((dy[r * stride + i] as number) - along)
+          gradient[r * stride + i] = (value / total) * ((dy[r * stride + i] as number) - dot)
         })
       }
       dnnl.softmax(rows, columns, stride).run(address(x), address(x))
@@ -103,7 +103,7 @@ describe.skipIf(missing)(missing ? `oneDNN (skipped: ${missing})` : 'oneDNN', ()
     }
   })
 
-  test('activations stay finite, and right, where an exponential would not', () => {
+  test('activations stay finite and correct where an exponential would overflow', () => {
     const dnnl = new Dnnl(path, 'float32')
     const x = Float32Array.of(-1e30, -1e4, -20, -1, 0, 1, 20, 1e4, 1e30)
     const [y, dx, ones] = [x.slice(), x.slice(), new Float32Array(x.length).fill(1)]

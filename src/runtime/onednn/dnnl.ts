@@ -1,13 +1,13 @@
 /**
- * oneDNN on one thread: primitives made on first use and remembered by their shape.
+ * oneDNN on one thread: primitives are created on first use and cached by shape.
  *
- * A primitive knows shapes and strides; memory is given when it runs, as addresses. Running one costs
- * half a microsecond beyond its work, so callers may cut work finely. Memory is float32; with `bf16`
- * math a product rounds its factors to bfloat16 and still sums in float32.
+ * A primitive has fixed shapes and strides; its memory is passed at each run, as addresses. A run has an
+ * overhead of half a microsecond, so callers may cut work finely. Memory is float32; with `bf16` math a
+ * product rounds its factors to bfloat16 and still sums in float32.
  */
 import { type Precision, RuntimeError } from '../contract.ts'
-import { addressOf } from '../ffi.ts'
-import { Handle, openDnnl } from './library.ts'
+import { addressOf, Out } from '../ffi.ts'
+import { openDnnl } from './library.ts'
 import { type Api, OK, Primitive, type Runnable, signatures } from './primitive.ts'
 import { type Batch, keyOf, type MatrixLayout, type Product } from './product.ts'
 import { FactorMemory, RoundedProduct } from './rounded-product.ts'
@@ -23,28 +23,28 @@ const ACCURATE_SOFTMAX = 0x30000
 const binary = { add: 0x1fff0, multiply: 0x1fff1 } as const
 const eltwise = { linear: 0x26, swish: 0x2c, gelu: 0x31 } as const
 
-/** Names of arguments of a primitive. */
+/** Argument indices of primitives. */
 const arg = { source: 1, source1: 2, target: 17, weights: 33, gradientOfSource: 129, gradientOfTarget: 145 } as const
 const postOpArgument = (index: number) => (32768 * (index + 1)) | arg.source1
 
 export type Activation = 'gelu' | 'swish'
 
-/** Primitives that a thread remembers; each is some tens of kilobytes of machine code. */
+/** Primitives that a thread caches; each has tens of kilobytes of machine code. */
 const MAX_PRIMITIVES = 1024
 
 export class Dnnl {
   private readonly api: Api
   private readonly engine: number
   private readonly stream: number
-  /** Who rounds the factors of products to bfloat16: nobody, oneDNN, or we do before. */
+  /** Whether factors of products are rounded to bfloat16: not at all, inside oneDNN, or by us before the product. */
   private readonly rounding: 'none' | 'inside' | 'before'
   private readonly factors = new FactorMemory()
-  private readonly out = new Handle()
+  private readonly out = new Out()
   private readonly primitives = new Map<string, Runnable>()
   private readonly descriptors = new Map<string, number>()
   private clock = 0
 
-  /** Belongs to the calling thread. */
+  /** The instance belongs to the calling thread. */
   constructor(path: string, math: Precision) {
     const library = openDnnl(path)
     this.api = Object.fromEntries(
@@ -56,21 +56,21 @@ export class Dnnl {
     if (math === 'bf16' && !this.roundsInside()) this.rounding = 'before'
   }
 
-  /** Whether a float32 product with bf16 math is one: oneDNN 3.7 knows how with AMX only, and says nothing. */
+  /** Whether oneDNN applies bf16 math to float32 products. Without AMX, oneDNN 3.7 silently ignores it. */
   private roundsInside(): boolean {
     const side = 64
-    const fine = new Float32Array(side * side).fill(1 + 2 ** -10)
+    const unrounded = new Float32Array(side * side).fill(1 + 2 ** -10)
     const result = new Float32Array(side * side)
     const layout = { stride: side }
     const product = this.productOf(FLOAT32, { m: side, k: side, n: side, a: layout, b: layout, c: side })
-    product.run(...[fine, fine, result].map((array) => Number(addressOf(array))))
+    product.run(...[unrounded, unrounded, result].map((array) => Number(addressOf(array))))
     return result[0] === side
   }
 
-  /** Run with the addresses of a, b, c, and of the addend if there is one. */
+  /** Run with the addresses of a, b, c and the addend, if any. */
   product(spec: Product): Runnable {
     const { m, k, n, a, c, plus } = spec
-    // oneDNN (seen in 3.7) takes the stride of a side of length 1 for that of the other side.
+    // oneDNN (seen in 3.7) confuses the stride of a side of length 1 with that of the other side.
     const row = m === 1 && k > 1 && a.transposed && a.stride > 1
     const column = n === 1 && m > 1 && (c > 1 || (typeof plus === 'number' && plus > 1))
     if (row || column)
@@ -78,25 +78,32 @@ export class Dnnl {
         `internal: no product [${m}, ${k}]·[${k}, ${n}] of a single ${row ? 'row of aᵀ' : 'column'} with gaps`,
       )
     if (this.rounding !== 'before') return this.productOf(FLOAT32, spec)
-    return this.remembered(`r${keyOf(spec)}`, () => new RoundedProduct(this, spec, this.factors))
+    return this.cached(`r${keyOf(spec)}`, () => new RoundedProduct(this, spec, this.factors))
   }
 
   /**
-   * Bytes of an element of a *prepared* factor. Who uses a factor in several products prepares it once:
-   * with 4 bytes there is nothing to do, with 2 it is to be rounded.
+   * Bytes per element of a *prepared* factor. Callers prepare a factor once if several products use it: with
+   * 4 bytes nothing is to be done, with 2 it must be rounded.
    */
   get factorBytes(): 2 | 4 {
     return this.rounding === 'before' ? 2 : 4
   }
 
-  /** A product of prepared factors, or a batch of them; strides count elements. */
+  /** Prepares a float32 factor with rows `stride` apart: the address is `from` if nothing is to be done, else `to`. */
+  prepare(from: number, to: number, rows: number, columns: number, stride = columns): number {
+    if (this.factorBytes === 4) return from
+    this.round(rows, columns, stride).run(from, to)
+    return to
+  }
+
+  /** A product of prepared factors, or a batch of products. */
   productOfPrepared(spec: Product, batch?: Batch): Runnable {
     return this.productOf(this.factorType, spec, batch)
   }
 
-  /** Rounds [rows, columns] float32, rows `stride` apart, to a factor of 2 bytes without gaps; run with both addresses. */
+  /** Rounds float32 [rows, columns] with rows `stride` apart to a bfloat16 factor without gaps; run with both addresses. */
   round(rows: number, columns: number, stride: number): Runnable {
-    return this.remembered(`o${rows},${columns},${stride}`, () => {
+    return this.cached(`o${rows},${columns},${stride}`, () => {
       const from = this.descriptor([rows, columns], [stride, 1])
       const to = this.descriptor([rows, columns], [columns, 1], BFLOAT16)
       const create = 'dnnl_reorder_primitive_desc_create'
@@ -113,7 +120,7 @@ export class Dnnl {
 
   private productOf(type: typeof FLOAT32 | typeof BFLOAT16, spec: Product, batch?: Batch): Runnable {
     const batchKey = batch ? `${batch.count},${batch.a},${batch.b},${batch.c}` : ''
-    return this.remembered(`p${type},${keyOf(spec)},${batchKey}`, () => {
+    return this.cached(`p${type},${keyOf(spec)},${batchKey}`, () => {
       const { m, k, n, a, b, c, alpha = 1, plus } = spec
       const layout = (rows: number, columns: number, { stride, transposed }: MatrixLayout, next = 0) => {
         const [sizes, strides] = [[rows, columns], transposed ? [1, stride] : [stride, 1]]
@@ -151,7 +158,7 @@ export class Dnnl {
 
   /** y = f(x) of `count` floats; run with x, y. */
   activation(kind: Activation, count: number): Runnable {
-    return this.remembered(`a${kind}${count}`, () => {
+    return this.cached(`a${kind}${count}`, () => {
       const data = this.descriptor([count], [1])
       return this.primitive(this.activationDescription(kind, data), [
         [arg.source, data],
@@ -162,7 +169,7 @@ export class Dnnl {
 
   /** dx = dy · f′(x) of `count` floats; run with x, dy, dx. */
   activationGradient(kind: Activation, count: number): Runnable {
-    return this.remembered(`b${kind}${count}`, () => {
+    return this.cached(`b${kind}${count}`, () => {
       const data = this.descriptor([count], [1])
       const forward = this.activationDescription(kind, data)
       const description = this.make(
@@ -185,18 +192,18 @@ export class Dnnl {
     })
   }
 
-  /** Softmax of each of the rows, which lie `stride` apart; run with x, y. */
+  /** Softmax of each row; rows are `stride` apart. Run with x, y. */
   softmax(rows: number, columns: number, stride = columns): Runnable {
     return this.softmaxTo(FLOAT32, rows, columns, stride)
   }
 
-  /** Softmax as a prepared factor. */
+  /** Softmax whose result is a prepared factor. */
   softmaxFactor(rows: number, columns: number): Runnable {
     return this.softmaxTo(this.factorType, rows, columns, columns)
   }
 
   private softmaxTo(type: number, rows: number, columns: number, stride: number): Runnable {
-    return this.remembered(`s${type},${rows},${columns},${stride}`, () => {
+    return this.cached(`s${type},${rows},${columns},${stride}`, () => {
       const [data, result] = this.softmaxLayouts(type, rows, columns, stride)
       return this.primitive(this.softmaxDescription(data, result), [
         [arg.source, data],
@@ -210,13 +217,13 @@ export class Dnnl {
     return this.softmaxGradientTo(FLOAT32, rows, columns, stride)
   }
 
-  /** The same with dx as a prepared factor. */
+  /** Like `softmaxGradient`, with dx as a prepared factor. */
   softmaxGradientFactor(rows: number, columns: number): Runnable {
     return this.softmaxGradientTo(this.factorType, rows, columns, columns)
   }
 
   private softmaxGradientTo(type: number, rows: number, columns: number, stride: number): Runnable {
-    return this.remembered(`t${type},${rows},${columns},${stride}`, () => {
+    return this.cached(`t${type},${rows},${columns},${stride}`, () => {
       const [data, result] = this.softmaxLayouts(type, rows, columns, stride)
       const forward = this.softmaxDescription(data, data)
       const create = 'dnnl_softmax_backward_primitive_desc_create'
@@ -239,7 +246,7 @@ export class Dnnl {
 
   /** z = x ∘ y of `count` floats; run with x, y, z. */
   multiply(count: number): Runnable {
-    return this.remembered(`m${count}`, () => {
+    return this.cached(`m${count}`, () => {
       const data = this.descriptor([count], [1])
       const description = this.make(
         'dnnl_binary_primitive_desc_create',
@@ -278,10 +285,10 @@ export class Dnnl {
     return this.make(create, this.engine, INFERENCE_OR_TRAINING, ACCURATE_SOFTMAX, data, result, 1, 0)
   }
 
-  private remembered(key: string, make: () => Runnable): Runnable {
+  private cached(key: string, make: () => Runnable): Runnable {
     let primitive = this.primitives.get(key)
     if (!primitive) {
-      if (this.primitives.size >= MAX_PRIMITIVES) this.forget()
+      if (this.primitives.size >= MAX_PRIMITIVES) this.evict()
       primitive = make()
       this.primitives.set(key, primitive)
     }
@@ -289,8 +296,8 @@ export class Dnnl {
     return primitive
   }
 
-  /** The numbers of rows of experts go on changing: a quarter goes, those that were not used for longest. */
-  private forget(): void {
+  /** Evicts the least recently used quarter: the numbers of rows of experts keep changing. */
+  private evict(): void {
     const oldest = [...this.primitives].sort(([, a], [, b]) => a.used - b.used).slice(0, MAX_PRIMITIVES / 4)
     for (const [key, primitive] of oldest) {
       this.primitives.delete(key)
@@ -298,14 +305,14 @@ export class Dnnl {
     }
   }
 
-  private primitive(description: number, places: readonly (readonly [name: number, descriptor: number])[]): Primitive {
+  private primitive(description: number, args: readonly (readonly [index: number, descriptor: number])[]): Primitive {
     const primitive = this.make('dnnl_primitive_create', description)
     this.api.dnnl_primitive_desc_destroy(description)
     return new Primitive(
       this.api,
       this.stream,
       primitive,
-      places.map(([name, descriptor]) => [name, this.make('dnnl_memory_create', descriptor, this.engine, 0)] as const),
+      args.map(([index, descriptor]) => [index, this.make('dnnl_memory_create', descriptor, this.engine, 0)] as const),
     )
   }
 
@@ -329,10 +336,10 @@ export class Dnnl {
     return descriptor
   }
 
-  /** Calls a function whose first parameter receives a handle. */
+  /** Calls a function that writes a handle to its first parameter. */
   private make(name: keyof typeof signatures, ...args: number[]): number {
-    this.expect(this.api[name](this.out.address, ...args), name)
-    return this.out.value
+    this.expect(this.api[name](Number(this.out.address), ...args), name)
+    return Number(this.out.value)
   }
 
   private expect(status: number, what: string): void {

@@ -1,4 +1,4 @@
-/** Finding oneDNN, or not: each case in a process of its own, since the search is remembered. */
+/** The search for oneDNN. Each case runs in its own process, because the result is cached. */
 import { execFile } from 'node:child_process'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -10,7 +10,7 @@ import { findDnnl } from './library.ts'
 
 const built = (path: string): string => JSON.stringify(new URL(`../../../dist/runtime/${path}`, import.meta.url).href)
 
-/** Runs a module in a process with these variables; what it prints, as JSON. */
+/** Runs a module in a process with these variables; returns its output, parsed as JSON. */
 async function inProcess(code: string, env: Record<string, string>): Promise<Record<string, unknown>> {
   const { CHOIR_DNNL: _, ...inherited } = process.env
   const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', code], {
@@ -30,7 +30,7 @@ const find = (env: Record<string, string>) =>
     env,
   )
 
-/** What a runtime tells of itself, and the math that was asked for. */
+/** The properties of a runtime that was created with the given math. */
 const runtime = (math: string, env: Record<string, string>) =>
   inProcess(
     `import { createRuntime } from ${built('cpu-runtime.js')}
@@ -50,7 +50,7 @@ const usageError = async (path: string): Promise<string> => {
 }
 
 describe('CHOIR_DNNL', () => {
-  test('off: no oneDNN, no kernels, and everything else works', async () => {
+  test('off disables oneDNN and kernels, and everything else works', async () => {
     expect(await find({ CHOIR_DNNL: 'off' })).toEqual({ missing: 'CHOIR_DNNL is off' })
     expect(await runtime('float32', { CHOIR_DNNL: 'off' })).toEqual({
       math: 'float32',
@@ -60,11 +60,11 @@ describe('CHOIR_DNNL', () => {
     })
   })
 
-  test('a path where nothing is: a usage error with the path and what is expected', async () => {
+  test('a path without a file is a usage error with the path and the expected value', async () => {
     await usageError(join(tmpdir(), 'choir-nothing', 'libdnnl.so.3'))
   })
 
-  test('a file that is no library: likewise', async () => {
+  test('a file that is not a library is a usage error', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'choir-dnnl-'))
     onTestFinished(() => rm(folder, { recursive: true }))
     const path = join(folder, 'libdnnl.so.3')
@@ -72,32 +72,35 @@ describe('CHOIR_DNNL', () => {
     await usageError(path)
   })
 
-  test.runIf(process.platform === 'linux')('a library that is not oneDNN: likewise, and it says so', async () => {
+  test.runIf(process.platform === 'linux')('a library other than oneDNN is a usage error with the reason', async () => {
     expect(await usageError('libm.so.6')).toContain('libm.so.6 is not oneDNN')
   })
 
-  test('empty is as if it were not set', async () => {
+  test('an empty value is the same as no value', async () => {
     expect(await find({ CHOIR_DNNL: '' })).toEqual(await find({}))
   })
 })
 
 describe('bf16', () => {
-  test('without oneDNN is float32, with a notice that says why', async () => {
+  test('falls back to float32 without oneDNN, with a notice of the reason', async () => {
     const { math, notice } = await runtime('bf16', { CHOIR_DNNL: 'off' })
     expect(math).toBe('float32')
     expect(notice).toMatch(/float32.*no bf16.*CHOIR_DNNL is off/)
   })
 
   const library = findDnnl()
-  // oneDNN can be told to leave instructions alone.
-  test.runIf('path' in library && process.arch === 'x64')('on a CPU without it is float32, with a notice', async () => {
-    const { math, notice, kernels } = await runtime('bf16', { ONEDNN_MAX_CPU_ISA: 'AVX2' })
-    expect(math).toBe('float32')
-    expect(notice).toMatch(/float32.*this CPU does not multiply bfloat16/)
-    expect(kernels).toContain('matmul')
-  })
+  // ONEDNN_MAX_CPU_ISA restricts the instructions that oneDNN uses.
+  test.runIf('path' in library && process.arch === 'x64')(
+    'falls back to float32 on a CPU without bfloat16, with a notice',
+    async () => {
+      const { math, notice, kernels } = await runtime('bf16', { ONEDNN_MAX_CPU_ISA: 'AVX2' })
+      expect(math).toBe('float32')
+      expect(notice).toMatch(/float32.*this CPU does not multiply bfloat16/)
+      expect(kernels).toContain('matmul')
+    },
+  )
 
-  test.runIf('path' in library && library.bf16)('where the CPU has it is bf16, without a notice', async () => {
+  test.runIf('path' in library && library.bf16)('is used if the CPU has it, without a notice', async () => {
     expect(await runtime('bf16', {})).toMatchObject({ math: 'bf16', notice: null })
   })
 })

@@ -1,25 +1,26 @@
 /**
- * Finding oneDNN. It is an optional library of the system (`libdnnl`): by the path in `CHOIR_DNNL`, or by
- * name where the system's loader looks. `CHOIR_DNNL=off` does without it.
+ * Finds oneDNN, an optional system library (`libdnnl`): by the path in `CHOIR_DNNL`, or by name through the
+ * system's loader. `CHOIR_DNNL=off` disables it.
  *
- * Only builds that compute on the calling thread will do: our threads share the work themselves.
+ * Only builds that compute on the calling thread are accepted, because our threads share the work themselves.
  */
 import koffi from 'koffi'
 import { UsageError } from '../../errors.ts'
-import { addressOf, loadLibrary } from '../ffi.ts'
+import { loadLibrary } from '../ffi.ts'
 
 type Library = ReturnType<typeof loadLibrary>
 
 export interface DnnlLibrary {
-  /** Path or name to load it by, the same on every thread. */
+  /** Path or name for the loader, the same on every thread. */
   readonly path: string
   readonly version: string
-  /** Whether the CPU multiplies bfloat16, and whether it does so by tiles (AMX). */
+  /** Whether the CPU multiplies bfloat16. */
   readonly bf16: boolean
+  /** Whether it does so with tiles (AMX). */
   readonly amx: boolean
 }
 
-/** Why there is no oneDNN. */
+/** The reason that there is no oneDNN. */
 export interface DnnlMissing {
   readonly missing: string
 }
@@ -34,13 +35,13 @@ const namesOf: Partial<Record<NodeJS.Platform, readonly string[]>> = {
 const runtimes = { sequential: 1, openmp: 2 }
 /** `dnnl_avx512_core_bf16`: the flags that every later instruction set includes. */
 const BF16_ISA = 0xe7
-/** `dnnl_avx10_1_512_amx`, likewise. */
+/** The same for `dnnl_avx10_1_512_amx`. */
 const AMX_ISA = 0xfef
 const pointer = 'uintptr_t'
 
 let found: DnnlLibrary | DnnlMissing | undefined
 
-/** @throws UsageError when `CHOIR_DNNL` names a library that cannot be used. */
+/** @throws UsageError if `CHOIR_DNNL` names an unusable library. */
 export function findDnnl(): DnnlLibrary | DnnlMissing {
   found ??= search(process.env.CHOIR_DNNL)
   return found
@@ -79,7 +80,7 @@ function inspect(path: string): DnnlLibrary | (DnnlMissing & { notFound?: true }
     if (major !== 3 || (minor as number) < MIN_MINOR)
       return { missing: `${path} is oneDNN ${text} (expected 3.${MIN_MINOR} or later)` }
     if (cpuRuntime !== runtimes.openmp && cpuRuntime !== runtimes.sequential)
-      return { missing: `${path} brings a pool of threads of its own (expected a build with OpenMP, or sequential)` }
+      return { missing: `${path} has its own thread pool (expected a build with OpenMP, or a sequential one)` }
     const isa: number = library.func('dnnl_get_effective_cpu_isa', 'int', [])()
     return { path, version: text, bf16: (isa & BF16_ISA) === BF16_ISA, amx: (isa & AMX_ISA) === AMX_ISA }
   } catch (error) {
@@ -87,7 +88,7 @@ function inspect(path: string): DnnlLibrary | (DnnlMissing & { notFound?: true }
   }
 }
 
-/** Loads the library for the calling thread, which then computes on itself alone. */
+/** Loads the library for the calling thread and limits OpenMP to that one thread. */
 export function openDnnl(path: string): Library {
   const library = loadLibrary(path)
   try {
@@ -96,13 +97,4 @@ export function openDnnl(path: string): Library {
     // A sequential build has no OpenMP.
   }
   return library
-}
-
-/** Room for a function to write a handle. */
-export class Handle {
-  private readonly cell = new BigUint64Array(1)
-  readonly address = Number(addressOf(this.cell))
-  get value(): number {
-    return Number(this.cell[0])
-  }
 }

@@ -1,14 +1,12 @@
-/**
- * The functions of oneDNN that are called, and a primitive with the places of its arguments.
- */
+/** The functions of oneDNN that we call, and a primitive with its arguments. */
 import { RuntimeError } from '../contract.ts'
 import { addressOf } from '../ffi.ts'
 
 export const OK = 0
 
-/** Something that runs on memory given as addresses. Use it at once: one that rests is forgotten some day. */
+/** Runs on memory given as addresses. Do not keep it: the cache destroys what is not used for long. */
 export interface Runnable {
-  /** When it was asked for last, on a clock that counts. */
+  /** Time of the last use, as a count of requests. */
   used: number
   /** Addresses in the order of the arguments. */
   run(...addresses: number[]): void

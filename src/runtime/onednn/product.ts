@@ -1,16 +1,16 @@
-/** Matrix products as they are asked for. Strides count elements of the matrix. */
+/** Descriptions of matrix products. Strides are in elements. */
 
-/** A matrix in memory: rows `stride` elements apart; transposed: the columns are. */
+/** A matrix in memory. Rows are `stride` elements apart, or columns if transposed. */
 export interface MatrixLayout {
   readonly stride: number
   readonly transposed?: boolean
-  /** It is a prepared factor (`factorBytes`), not float32. */
+  /** Whether it is a prepared factor (`factorBytes`) instead of float32. */
   readonly prepared?: boolean
 }
 
 /**
- * c [m, n] = alpha · a [m, k] · b [k, n], then added to what is in c, or to another matrix.
- * A single row of aᵀ, or a single column of c, must have no gaps.
+ * c [m, n] = alpha · a [m, k] · b [k, n], plus c or another matrix.
+ * A single row of aᵀ or a single column of c must have no gaps.
  */
 export interface Product {
   readonly m: number
@@ -18,23 +18,23 @@ export interface Product {
   readonly n: number
   readonly a: MatrixLayout
   readonly b: MatrixLayout
-  /** Floats from a row of c to the next. */
+  /** Stride of the rows of c. */
   readonly c: number
   readonly alpha?: number
-  /** `c`: c's old values are added. A number: a matrix with rows so far apart is, at `addend`. */
+  /** `c` adds the old values of c. A number adds a matrix at `addend` with this row stride. */
   readonly plus?: 'c' | number
 }
 
-/** Products of equal shape at once. */
+/** A batch of products of equal shape. */
 export interface Batch {
   readonly count: number
-  /** Elements from a matrix to the next. */
+  /** Strides between matrices, in elements. */
   readonly a: number
   readonly b: number
   readonly c: number
 }
 
-/** Equal for equal products. */
+/** A key that is equal for equal products. */
 export const keyOf = ({ m, k, n, a, b, c, alpha = 1, plus }: Product): string =>
   `${m},${k},${n},${layoutKey(a)},${layoutKey(b)},${c},${alpha},${plus}`
 

@@ -1,8 +1,7 @@
 /**
- * A product whose factors are rounded to bfloat16 first, for CPUs that multiply bfloat16 where oneDNN
- * does not round float32 by itself. Factors are rounded block by block into a little memory of the
- * thread's own, and multiplied while they are in the cache: a pass over the factors costs a twentieth of
- * what the product saves.
+ * A product whose factors are rounded to bfloat16 first, for CPUs that multiply bfloat16 if oneDNN does not
+ * round float32 itself. Factors are rounded block by block into a small buffer of the thread, and multiplied
+ * while they are in the cache: rounding costs a twentieth of the time that the product saves.
  */
 import { addressOf } from '../ffi.ts'
 import type { Runnable } from './primitive.ts'
@@ -12,18 +11,18 @@ import type { MatrixLayout, Product } from './product.ts'
 const BLOCK_A = 2 ** 20
 const BLOCK_B = 2 ** 22
 
-/** What it is made of. */
+/** The part of `Dnnl` that a rounded product uses. */
 interface Parts {
   round(rows: number, columns: number, stride: number): Runnable
   productOfPrepared(spec: Product): Runnable
 }
 
-/** Memory of one thread for rounded factors; it grows to the largest blocks that were asked for. */
+/** Memory of one thread for rounded factors; it grows to the largest requested blocks. */
 export class FactorMemory {
   private readonly blocks: { a?: Uint16Array; b?: Uint16Array } = {}
 
-  /** The address of a block of at least so many elements. */
-  place(factor: 'a' | 'b', elements: number): number {
+  /** The address of a block of at least `elements`. */
+  reserve(factor: 'a' | 'b', elements: number): number {
     let block = this.blocks[factor]
     if (!block || block.length < elements) {
       block = new Uint16Array(elements)
@@ -34,13 +33,13 @@ export class FactorMemory {
 }
 
 interface MatrixBlock {
-  /** Bytes from the beginning of the factor to that of the block. */
+  /** Byte offset of the block in the factor. */
   readonly skip: number
   readonly length: number
   readonly elements: number
-  /** Null: the factor is prepared. */
+  /** Null if the factor is prepared. */
   readonly round: (() => Runnable) | null
-  /** How it lies when it is rounded. */
+  /** Layout after rounding. */
   readonly layout: MatrixLayout
 }
 
@@ -61,12 +60,12 @@ export class RoundedProduct implements Runnable {
     this.columns = this.cut(n, k, b, BLOCK_B, !b.transposed)
   }
 
-  /** Near-equal parts of a side. `across`: they are columns of the matrix as it lies in memory. */
-  private cut(side: number, k: number, factor: MatrixLayout, most: number, across: boolean): MatrixBlock[] {
+  /** Splits a side into near-equal blocks. `across`: the blocks are columns of the matrix in memory. */
+  private cut(side: number, k: number, factor: MatrixLayout, maxElements: number, across: boolean): MatrixBlock[] {
     const { stride, transposed = false, prepared = false } = factor
     if (prepared) return [{ skip: 0, length: side, elements: 0, round: null, layout: factor }]
-    // At least two rows or columns each: oneDNN misreads single ones.
-    const parts = Math.max(1, Math.min(side >> 1, Math.ceil((side * k) / most)))
+    // At least two rows or columns per block, because oneDNN misreads single ones.
+    const parts = Math.max(1, Math.min(side >> 1, Math.ceil((side * k) / maxElements)))
     return Array.from({ length: parts }, (_, part) => {
       const from = Math.floor((side * part) / parts)
       const length = Math.floor((side * (part + 1)) / parts) - from
@@ -81,10 +80,10 @@ export class RoundedProduct implements Runnable {
     })
   }
 
-  /** Where a block of a factor lies once it is rounded. */
+  /** Rounds a block of a factor and returns its address. */
   private rounded(factor: 'a' | 'b', address: number, { skip, elements, round }: MatrixBlock): number {
     if (!round) return address
-    const to = this.memory.place(factor, elements)
+    const to = this.memory.reserve(factor, elements)
     round().run(address + skip, to)
     return to
   }

@@ -1,20 +1,19 @@
 /**
  * ONNX Runtime's C API as JavaScript functions.
  *
- * The library exports one symbol, `OrtGetApiBase`; everything else is a struct of function pointers,
- * `OrtApi`, that only ever grows at its end. So a function is known by its place in the struct, and a
- * place read from an old header holds for every newer library. The places below were read by a parse of
- * `onnxruntime_c_api.h` 1.21 (API version 21), and agree with ONNX Runtime's own assertions (place 101 is
- * ReleaseCustomOpDomain, 118 is ReleaseModelMetadata). Asking for version 21 makes the library promise
- * that layout.
+ * The library exports one symbol, `OrtGetApiBase`; everything else is in a struct of function pointers,
+ * `OrtApi`, which only ever grows at its end. So a function is identified by its index in the struct, and an
+ * index from an old header is valid for every newer library. The indices below were parsed from
+ * `onnxruntime_c_api.h` 1.21 (API version 21), and agree with ONNX Runtime's own assertions (index 101 is
+ * ReleaseCustomOpDomain, 118 is ReleaseModelMetadata). Requesting version 21 guarantees that layout.
  */
 import koffi from 'koffi'
 import { RuntimeError } from '../contract.ts'
-import { addressOf, type Pointer } from '../ffi.ts'
+import type { Pointer } from '../ffi.ts'
 import { openLibrary } from './library.ts'
 
 const API_VERSION = 21
-/** The release whose behaviour the tests have seen; package.json pins it. */
+/** The release that the tests ran with; package.json pins it. */
 const testedVersion = '1.30'
 
 /** Handles and addresses are pointers; `0n` is NULL. A status of NULL is success. */
@@ -82,7 +81,7 @@ const p = 'void *'
 /** The type of paths, ORTCHAR_T. */
 const path = process.platform === 'win32' ? 'str16' : 'str'
 
-/** Place in OrtApi, result, parameters. */
+/** Index in OrtApi, result, parameters. */
 const functions: Readonly<
   Record<Exclude<keyof OrtApi, 'version' | 'runAddress'>, readonly [number, string, readonly string[]]>
 > = {
@@ -117,14 +116,14 @@ const functions: Readonly<
 
 const POINTER_BYTES = 8
 
-/** The API of the library at `file`. @throws RuntimeError when it is not a usable ONNX Runtime. */
+/** The API of the library at `file`. @throws RuntimeError if it is not a usable ONNX Runtime. */
 export function openApi(file: string): OrtApi {
   const library = openLibrary(file)
-  // biome-ignore lint/suspicious/noExplicitAny: a foreign function has the type that we say
+  // biome-ignore lint/suspicious/noExplicitAny: the type of a foreign function is what we declare
   const asFunction = (address: Pointer, result: string, parameters: readonly string[]): any =>
     koffi.decode(address, koffi.proto(result, [...parameters]))
-  const pointerAt = (address: Pointer, place: number): Pointer =>
-    BigInt(koffi.decode.uint64(address + BigInt(place * POINTER_BYTES)))
+  const pointerAt = (address: Pointer, index: number): Pointer =>
+    BigInt(koffi.decode.uint64(address + BigInt(index * POINTER_BYTES)))
 
   let base: Pointer
   try {
@@ -141,18 +140,9 @@ export function openApi(file: string): OrtApi {
     throw new RuntimeError(
       `unsupported ONNX Runtime ${version}: ${file} (expected ${testedVersion}; reinstall with "npm ci")`,
     )
-  const entries = Object.entries(functions).map(([name, [place, result, parameters]]) => [
+  const entries = Object.entries(functions).map(([name, [index, result, parameters]]) => [
     name,
-    asFunction(pointerAt(api, place), result, parameters),
+    asFunction(pointerAt(api, index), result, parameters),
   ])
   return { version, runAddress: pointerAt(api, functions.Run[0]), ...Object.fromEntries(entries) }
-}
-
-/** A place for a function to write one pointer or size. */
-export class Out {
-  private readonly cell = new BigUint64Array(1)
-  readonly address: Pointer = addressOf(this.cell)
-  get value(): Pointer {
-    return this.cell[0] as bigint
-  }
 }

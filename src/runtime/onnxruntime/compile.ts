@@ -1,9 +1,8 @@
-/** From a serialised model to a session of ONNX Runtime. */
+/** Compiles a serialised model into a session of ONNX Runtime. */
 import { join } from 'node:path'
 import type { Model } from '../../graph/model.ts'
 import { RuntimeError } from '../contract.ts'
-import { addressOf, type Pointer } from '../ffi.ts'
-import { Out } from './api.ts'
+import { addressOf, Out, type Pointer } from '../ffi.ts'
 import { type Environment, LOG_SEVERITY } from './environment.ts'
 import { expectSuccess, explain, takeFailure } from './errors.ts'
 import { createProfileFolder, removeProfileFolder } from './profile.ts'
@@ -15,7 +14,11 @@ const ALL_OPTIMIZATIONS = 99
 export async function compileSession(
   environment: Environment,
   model: Model,
-  { threads, profile, onGone }: { readonly threads: number; readonly profile: boolean; onGone(session: Session): void },
+  {
+    threads,
+    profile,
+    onFreed,
+  }: { readonly threads: number; readonly profile: boolean; onFreed(session: Session): void },
 ): Promise<Session> {
   const profileFolder = profile ? createProfileFolder() : undefined
   try {
@@ -25,7 +28,7 @@ export async function compileSession(
       session: pointer,
       model,
       profileFolder,
-      onGone: () => onGone(session),
+      onFreed: () => onFreed(session),
     })
     return session
   } catch (error) {
@@ -50,9 +53,9 @@ async function createSession(
     expectSuccess(api, api.SetSessionGraphOptimizationLevel(options, ALL_OPTIMIZATIONS))
     expectSuccess(api, api.SetIntraOpNumThreads(options, threads))
     expectSuccess(api, api.SetInterOpNumThreads(options, 1))
-    // A pattern is one block for all intermediates, planned anew for each set of shapes: slower here.
+    // A memory pattern plans one block for all intermediates, again for each set of shapes: slower here.
     expectSuccess(api, api.DisableMemPattern(options))
-    // Idle threads that spin would take the cores from other programs, kernels and JavaScript.
+    // Spinning idle threads would take cores from other programs, kernels and JavaScript.
     config('session.force_spinning_stop', '1')
     config('session.use_env_allocators', '1')
     if (profileFolder !== undefined)

@@ -1,29 +1,29 @@
 /**
- * What all sessions of a process share: ONNX Runtime's environment and one memory arena.
+ * ONNX Runtime's environment and one memory arena, shared by all sessions of a process.
  *
- * The environment is made once and never released (it owns the logger that late errors need). The
- * arena holds the intermediate tensors of every session, so that a gradient program and an update
- * program, which never run at once, use the same memory. It never shrinks; it lives from the first open
- * runtime to the last, so that a process which trains model after model gives memory back in between.
+ * The environment is created once and never released (it owns the logger that late errors need). The
+ * arena holds the intermediate tensors of all sessions, so programs that never run at the same time use
+ * the same memory. It never shrinks. It exists while a runtime is open, so a process that trains one model
+ * after another frees memory in between.
  */
 import { RuntimeError } from '../contract.ts'
-import type { Pointer } from '../ffi.ts'
-import { type OrtApi, Out, openApi } from './api.ts'
+import { Out, type Pointer } from '../ffi.ts'
+import { type OrtApi, openApi } from './api.ts'
 import { expectSuccess, takeFailure } from './errors.ts'
 import { libraryPath } from './library.ts'
 
-/** Fatal: errors come back as a status, and are told once, by us. */
+/** Fatal only: errors are returned as a status, and we report them once. */
 export const LOG_SEVERITY = 4
 const ARENA_ALLOCATOR = 1
 const DEVICE_ALLOCATOR = 0
 const DEFAULT_MEMORY = 0
-/** Extend by what is asked; the default doubles, and a large model then holds twice what it needs. */
+/** Grow by the requested size; the default doubles, so a large model would hold twice the memory it needs. */
 const SAME_AS_REQUESTED = 1
 
 export interface Environment {
   readonly api: OrtApi
   readonly env: Pointer
-  /** Describes memory that is not ONNX Runtime's. */
+  /** Describes memory that the caller owns. */
   readonly userMemory: Pointer
   readonly arenaMemory: Pointer
 }
@@ -31,16 +31,16 @@ export interface Environment {
 let environment: Environment | undefined
 let runtimes = 0
 
-/** Opens the library on first use, and the arena when no other runtime has. Pair with {@link leave}. */
-export function enter(): Environment {
+/** Loads the library on first use and opens the arena for the first runtime. Pair with {@link releaseEnvironment}. */
+export function acquireEnvironment(): Environment {
   environment ??= create()
   if (runtimes === 0) openArena(environment)
   runtimes++
   return environment
 }
 
-/** A runtime has released all its sessions. */
-export function leave(): void {
+/** Call after a runtime has released all its sessions. */
+export function releaseEnvironment(): void {
   runtimes--
   if (runtimes > 0 || !environment) return
   const { api, env, arenaMemory } = environment
@@ -63,8 +63,8 @@ function create(): Environment {
 function openArena({ api, env, arenaMemory }: Environment): void {
   const out = new Out()
   const unlimited = 0
-  const byDefault = -1
-  expectSuccess(api, api.CreateArenaCfg(unlimited, SAME_AS_REQUESTED, byDefault, byDefault, out.address))
+  const useDefault = -1
+  expectSuccess(api, api.CreateArenaCfg(unlimited, SAME_AS_REQUESTED, useDefault, useDefault, out.address))
   try {
     expectSuccess(api, api.CreateAndRegisterAllocator(env, arenaMemory, out.value))
   } finally {

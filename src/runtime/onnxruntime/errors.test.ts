@@ -7,13 +7,13 @@ const origins = new Map([
   ['add_1_matmul', { op: 'norm', layer: 'head' }],
 ])
 
-test('a fused node has the origin of the longest name that it was made of', () => {
+test('a fused node has the origin of the longest node name in its name', () => {
   expect(findOrigin('add_1', origins)?.op).toBe('add')
   expect(findOrigin('fused add_1_matmul/x', origins)?.op).toBe('norm')
   expect(findOrigin('matmul_12/MatMulAddFusion', origins)?.op).toBe('matmul')
 })
 
-test('a name that merely continues a number is another node', () => {
+test('a name followed by more digits is another node', () => {
   expect(findOrigin('add_12', origins)).toBeUndefined()
   expect(findOrigin('', origins)).toBeUndefined()
 })
@@ -29,7 +29,9 @@ test.each([
   expect(explain({ code: 1, message }, origins, 'run').message).toContain(expected)
 })
 
-test('an allocation failure tells how much was asked for', () => {
+test('an allocation failure reports the requested size', () => {
   const message = 'Failed to allocate memory for requested buffer of size 1073741824'
-  expect(explain({ code: 6, message }, origins, 'run').message).toMatch(/^out of memory: 1024 MiB more/)
+  expect(explain({ code: 6, message }, origins, 'run').message).toMatch(
+    /^out of memory: cannot allocate another 1024 MiB/,
+  )
 })

@@ -1,15 +1,15 @@
 /**
- * ONNX Runtime's errors in the user's terms: which op of ours, in which layer of the model.
+ * Errors of ONNX Runtime, reported by op and layer of the model.
  *
- * A status is a heap object that whoever receives it must free. Its message names the ONNX node in one
- * of several phrasings; `Model.origins` tells where that node came from.
+ * A status is a heap object that its receiver must free. Its message names the ONNX node in one of several
+ * phrasings; `Model.origins` has the origin of that node.
  */
 import type { Origin } from '../../graph/model.ts'
 import { RuntimeError } from '../contract.ts'
 import type { Pointer } from '../ffi.ts'
 import type { OrtApi } from './api.ts'
 
-/** What a failed call says. */
+/** Contents of a status. */
 export interface Failure {
   readonly code: number
   readonly message: string
@@ -25,7 +25,7 @@ export function takeFailure(api: OrtApi, status: Pointer | null): Failure | unde
   }
 }
 
-/** For calls that only a bug of ours can make fail. */
+/** For calls that fail only through a bug of ours. */
 export function expectSuccess(api: OrtApi, status: Pointer | null): void {
   const failure = takeFailure(api, status)
   if (failure) throw new RuntimeError(`internal: ONNX Runtime refused a call: ${failure.message}`)
@@ -45,7 +45,7 @@ export function explain(
   const at = origin ? ` in ${describe(origin)}` : ''
   if (outOfMemory.test(message)) {
     const bytes = requestedBytes.exec(message)?.[1]
-    const amount = bytes === undefined ? '' : `: ${(Number(bytes) / 2 ** 20).toFixed(0)} MiB more could not be had`
+    const amount = bytes === undefined ? '' : `: cannot allocate another ${(Number(bytes) / 2 ** 20).toFixed(0)} MiB`
     return new RuntimeError(
       `out of memory${at}${amount} (use a smaller train.batch, more train.microBatches, a smaller model, or a larger machine)`,
     )
@@ -54,10 +54,10 @@ export function explain(
   return new RuntimeError(`failed to run${at}: ${message.replace(preamble, '')}`)
 }
 
-/** What a failed kernel's message begins with; op and layer say it better. */
+/** Start of the message of a failed kernel; we report op and layer instead. */
 const preamble = /^Non-zero status code returned while running \S+ node\. Name:'[^']*' Status Message: /
 
-/** An op and its layer as a reader knows them: `softmax' of layers.0.attention`. */
+/** For example `softmax' of layers.0.attention`. */
 function describe(origin: Origin): string {
   return origin.layer === '' ? origin.op : `${origin.op} of ${origin.layer}`
 }
@@ -80,8 +80,8 @@ function nodeOrigin(message: string, origins: ReadonlyMap<string, Origin>): Orig
 }
 
 /**
- * Origin of an ONNX node. ONNX Runtime renames a node that it fuses after the nodes it is made of, so
- * failing an exact match the longest known name inside `name` is taken.
+ * Origin of an ONNX node. ONNX Runtime names a fused node after its parts, so without an exact match the
+ * longest known name inside `name` is used.
  */
 export function findOrigin(name: string, origins: ReadonlyMap<string, Origin>): Origin | undefined {
   const exact = origins.get(name)
@@ -91,7 +91,7 @@ export function findOrigin(name: string, origins: ReadonlyMap<string, Origin>): 
   return origins.get(best)
 }
 
-/** Whether `part` stands in `name` and is not cut out of a longer number: `add_1` is not in `add_12`. */
+/** Whether `name` contains `part`, not followed by a digit: `add_12` does not contain `add_1`. */
 function containsWhole(name: string, part: string): boolean {
   const at = name.indexOf(part)
   return at >= 0 && !/^\d/.test(name.slice(at + part.length))

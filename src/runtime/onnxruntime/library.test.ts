@@ -22,18 +22,18 @@ test.each([
   expect(existsSync(libraryPath(platform, architecture))).toBe(true)
 })
 
-test('a platform without a library is named, with those that have one', () => {
+test('an unsupported platform is reported together with the supported ones', () => {
   const find = () => libraryPath('sunos', 'sparc')
   expect(find).toThrow(RuntimeError)
   expect(find).toThrow(/unsupported platform: sunos\/sparc .*linux\/x64/)
   expect(() => libraryPath('darwin', 'x64')).toThrow(/unsupported platform/)
 })
 
-test('a missing library gives its path and what to do', () => {
+test('a missing library is reported with its path and what to do', () => {
   expect(() => libraryPath('linux', 'x64', () => folder)).toThrow(/missing library: .*libonnxruntime\.so\.1.*npm ci/)
 })
 
-test('a file that is no library gives one error with its path', () => {
+test('a file that is not a library gives one error with its path', () => {
   const file = join(folder, 'broken.so')
   writeFileSync(file, 'not a library')
   expect(() => openApi(file)).toThrow(RuntimeError)

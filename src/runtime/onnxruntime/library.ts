@@ -1,5 +1,5 @@
 /**
- * Where ONNX Runtime's library is: inside the npm package `onnxruntime-node`, one folder a platform.
+ * Finds ONNX Runtime's library inside the npm package `onnxruntime-node`, which has one folder per platform.
  * Only that file is used, never the package's JavaScript, which copies every output.
  */
 import { existsSync } from 'node:fs'
@@ -18,7 +18,7 @@ const files: Readonly<Record<string, string>> = {
 
 /**
  * Path of the library for a platform and architecture, as Node names them.
- * @throws RuntimeError when the platform has none, or the package or its library is missing.
+ * @throws RuntimeError if the platform is unsupported, or the package or its library is missing.
  */
 export function libraryPath(
   platform: string = process.platform,
@@ -29,7 +29,7 @@ export function libraryPath(
   const file = files[key]
   if (file === undefined)
     throw new RuntimeError(
-      `unsupported platform: ${key} (ONNX Runtime comes for ${Object.keys(files).join(', ')}; run Choir on one of these)`,
+      `unsupported platform: ${key} (ONNX Runtime supports ${Object.keys(files).join(', ')}; run Choir on one of these)`,
     )
   const path = join(packageFolder(), 'bin', 'napi-v6', platform, architecture, file)
   if (!existsSync(path))
@@ -45,7 +45,7 @@ function installedFolder(): string {
   }
 }
 
-/** Loads the library at `path`. @throws RuntimeError when the system's loader refuses it. */
+/** Loads the library at `path`. @throws RuntimeError if the system's loader refuses it. */
 export function openLibrary(path: string): ReturnType<typeof loadLibrary> {
   try {
     return loadLibrary(path)

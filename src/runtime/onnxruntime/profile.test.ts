@@ -27,13 +27,13 @@ test('kernel times add up by node, slowest first, and other events do not count'
   ])
 })
 
-test('a node that only ONNX Runtime knows is told by its kind', () => {
+test('a node without an origin is reported by its kind', () => {
   expect(readRecording([event('xyz_kernel_time', 'MemcpyToHost', 3)], new Map()).nodes).toEqual([
     { kind: 'MemcpyToHost', provider, op: 'MemcpyToHost', layer: '', runs: 1, microseconds: 3 },
   ])
 })
 
-test('the last run is told node by node, from its own beginning', () => {
+test('the last run has its nodes, with times from its start', () => {
   const at = (name: string, ts: number, dur: number) =>
     `{"cat" : "x","dur" :${dur},"ts" :${ts},"ph" : "X","name" :"${name}","args" : {"op_name" : "MatMul"}},`
   const run = (ts: number) => [
@@ -54,10 +54,10 @@ test.each([
   ['MatMul', [4, 64, 32], [4, 64, 16], { flops: 2 * 4 * 64 * 16 * 32, bytes: 11_100 }],
   ['FusedMatMul', [4, 32, 64], [4, 64, 16], { flops: 2 * 4 * 64 * 16 * 32, bytes: 11_100 }],
   ['Add', [64], [64], { bytes: 11_100 }],
-  // It reads no more of its table than it writes.
+  // Gather reads no more of its table than it writes.
   ['Gather', [4096, 64], [2, 64], { bytes: 2000 }],
   ['Reshape', [64], [8, 8], {}],
-])('what a run of %s does is known from its shapes', (kind, a, c, work) => {
+])('the work of %s follows from its shapes', (kind, a, c, work) => {
   const args = {
     op_name: kind,
     input_type_shape: [{ float: a }],

@@ -1,21 +1,21 @@
 /**
- * Where the time goes: ONNX Runtime records every kernel into a trace file; we add the times up by node
- * and tell them by op and layer. The file has one event a line and can exceed the longest string that
- * JavaScript can hold, so it is read line by line.
+ * Profiles of ONNX Runtime. It records every kernel into a trace file; we sum the times by node and report
+ * them by op and layer. The file has one event per line and can exceed the longest string that JavaScript
+ * can hold, so it is read line by line.
  */
 import { closeSync, mkdtempSync, openSync, readSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import koffi from 'koffi'
 import type { Origin } from '../../graph/model.ts'
-import type { Pointer } from '../ffi.ts'
+import { Out, type Pointer } from '../ffi.ts'
 import type { NodeTime, StepEvent } from '../times.ts'
-import { type OrtApi, Out } from './api.ts'
+import type { OrtApi } from './api.ts'
 import { expectSuccess, findOrigin } from './errors.ts'
 
 const folders = new Set<string>()
 
-/** A temporary folder for one session's recording; gone by {@link removeProfileFolder} or when the process exits. */
+/** A temporary folder for the recording of a session; removed by {@link removeProfileFolder} or at exit. */
 export function createProfileFolder(): string {
   if (folders.size === 0) process.once('exit', removeAll)
   const folder = mkdtempSync(join(tmpdir(), 'choir-profile-'))
@@ -23,7 +23,7 @@ export function createProfileFolder(): string {
   return folder
 }
 
-/** Call when the session is gone: one that still records writes its file when it is released. */
+/** Call after the session is released: a session that still records writes its file then. */
 export function removeProfileFolder(folder: string): void {
   rmSync(folder, { recursive: true, force: true })
   folders.delete(folder)
@@ -34,17 +34,17 @@ function removeAll(): void {
   for (const folder of folders) rmSync(folder, { recursive: true, force: true })
 }
 
-/** What a session did from its compilation to the end of its recording. */
+/** The recording of a session, from its compilation on. */
 export interface Recording {
-  /** Runs that were recorded: all, or as many as went into a million events. */
+  /** Number of recorded runs: all, or as many as fit into a million events. */
   readonly runs: number
   /** Slowest first. */
   readonly nodes: readonly NodeTime[]
-  /** The nodes of the last recorded run; times in ms from its beginning. */
+  /** The nodes of the last recorded run; times in ms from its start. */
   readonly last: readonly StepEvent[]
 }
 
-/** Ends the recording of a session; its file is deleted. */
+/** Ends the recording of a session and deletes its file. */
 export function endProfile(api: OrtApi, session: Pointer, origins: ReadonlyMap<string, Origin>): Recording {
   const out = new Out()
   expectSuccess(api, api.GetAllocatorWithDefaultOptions(out.address))
@@ -71,13 +71,13 @@ interface TraceEvent {
 
 interface NodeArgs extends Shapes {
   readonly op_name: string
-  /** Bytes, as text: of inputs that other nodes made, of constants, and of outputs. */
+  /** Bytes, as text: of inputs computed by other nodes, of constants, and of outputs. */
   readonly activation_size?: string
   readonly parameter_size?: string
   readonly output_size?: string
 }
 
-/** Adds up the kernel times in the lines of a trace, by node. */
+/** Sums the kernel times in the lines of a trace by node. */
 export function readRecording(trace: Iterable<string>, origins: ReadonlyMap<string, Origin>): Recording {
   const nodes = new Map<string, { kind: string; runs: number; microseconds: number; work: Work }>()
   let runs = 0
@@ -85,10 +85,10 @@ export function readRecording(trace: Iterable<string>, origins: ReadonlyMap<stri
   let last: TraceEvent[] = []
   let lastStart = 0
   for (const line of trace) {
-    const ofNode = line.includes(kernelTime)
-    if (!ofNode && !line.includes('"model_run"')) continue
+    const isNode = line.includes(kernelTime)
+    if (!isNode && !line.includes('"model_run"')) continue
     const event = JSON.parse(line.replace(/,\s*$/, '')) as TraceEvent
-    if (!ofNode) {
+    if (!isNode) {
       runs++
       last = run
       lastStart = event.ts
@@ -145,13 +145,13 @@ interface Work {
   readonly bytes?: number
 }
 
-/** They read no more of their inputs than they write. */
+/** Ops that read no more of their inputs than they write. */
 const selecting = new Set(['Gather', 'GatherElements', 'GatherND', 'Slice', 'Split'])
-/** They move nothing, mostly. */
+/** Ops that usually move no data. */
 const renaming = new Set(['Identity', 'Reshape', 'Squeeze', 'Unsqueeze', 'Flatten'])
 const products = new Set(['MatMul', 'FusedMatMul', 'Gemm'])
 
-/** What a run of a node does at least, as far as its recording tells. */
+/** Lower bounds of the work of a node in one run, if known from its recording. */
 function workOf(args: NodeArgs): Work {
   const { op_name: kind, output_size, activation_size, parameter_size } = args
   const flops = products.has(kind) ? flopsOfProduct(args) : undefined
@@ -170,7 +170,7 @@ interface Shapes {
   readonly output_type_shape?: readonly Readonly<Record<string, readonly number[]>>[]
 }
 
-/** 2·m·n·k of every product, whichever factors are transposed: the last two dimensions of a are m and k. */
+/** 2·m·n·k of every product. Transposes do not matter: the last two dimensions of a are m and k in either order. */
 function flopsOfProduct({ input_type_shape, output_type_shape }: Shapes): number | undefined {
   const a = Object.values(input_type_shape?.[0] ?? {})[0]
   const c = Object.values(output_type_shape?.[0] ?? {})[0]
@@ -184,7 +184,7 @@ function* lines(file: string): Generator<string> {
   const chunk = Buffer.alloc(1 << 20)
   const descriptor = openSync(file, 'r')
   try {
-    // latin1 keeps every byte a character, so that no chunk ends inside one; names are ASCII.
+    // In latin1 every byte is a character, so no chunk ends inside one; names are ASCII.
     let rest = ''
     for (let size = readSync(descriptor, chunk); size > 0; size = readSync(descriptor, chunk)) {
       const parts = (rest + chunk.toString('latin1', 0, size)).split('\n')

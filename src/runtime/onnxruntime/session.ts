@@ -1,11 +1,11 @@
 /**
  * A compiled model and its bindings.
  *
- * All that can be prepared is prepared once: names when the model is compiled, OrtValues and the array
- * of their addresses when it is bound. A run is then one foreign call with eight numbers.
+ * Names are prepared when the model is compiled, OrtValues and the array of their addresses when it is
+ * bound. A run is then one foreign call with eight arguments.
  *
- * Memory that ONNX Runtime may still touch is never freed: releasing while a run is in flight takes
- * effect when that run ends.
+ * Memory that ONNX Runtime may still touch is never freed: a release during a run takes effect when the run
+ * ends.
  */
 import type { Model, Port } from '../../graph/model.ts'
 import { checkBuffers } from '../buffers.ts'
@@ -23,10 +23,10 @@ export interface SessionParts {
   readonly environment: Environment
   readonly session: Pointer
   readonly model: Model
-  /** Folder that the recording is written to, when there is one. */
+  /** Folder that the recording is written to, if any. */
   readonly profileFolder: string | undefined
-  /** Called once, when the session is gone. */
-  readonly onGone: () => void
+  /** Called once, after the session is freed. */
+  readonly onFreed: () => void
 }
 
 export class Session implements Executable {
@@ -37,7 +37,7 @@ export class Session implements Executable {
   private readonly bindings = new Set<SessionBinding>()
   private readonly lifetime: Lifetime
   private recording: Recording | undefined
-  /** Of the runs of our bindings; a staged program times its own. */
+  /** Times the runs of our bindings; a staged program times its own runs. */
   private readonly clock = new RunClock()
   private lastBegin = 0
 
@@ -65,7 +65,7 @@ export class Session implements Executable {
         this.lastBegin = begin
         this.clock.add(end - begin)
       },
-      onGone: () => {
+      onFreed: () => {
         this.bindings.delete(binding)
         this.lifetime.end()
       },
@@ -79,7 +79,7 @@ export class Session implements Executable {
     return this.clock.scale(this.allNodes())
   }
 
-  /** Node times of all runs, whoever asked for them; ends the recording. */
+  /** Node times of all runs, also those of staged programs; ends the recording. */
   allNodes(): readonly NodeTime[] {
     if (this.recording) return this.recording.nodes
     this.lifetime.expectUsable()
@@ -94,7 +94,7 @@ export class Session implements Executable {
     this.clock.reset()
   }
 
-  /** The nodes in the last of so many runs, when it was recorded; times in ms from the run's beginning. */
+  /** The nodes of the last of `runs` runs, if it was recorded; times in ms from the start of the run. */
   lastNodes(runs: number): readonly StepEvent[] {
     return this.recording?.runs === runs ? this.recording.last : []
   }
@@ -111,10 +111,10 @@ export class Session implements Executable {
   }
 
   private free(): void {
-    const { environment, session, profileFolder, onGone } = this.parts
+    const { environment, session, profileFolder, onFreed } = this.parts
     environment.api.ReleaseSession(session)
     if (profileFolder !== undefined) removeProfileFolder(profileFolder)
-    onGone()
+    onFreed()
   }
 }
 
@@ -128,14 +128,14 @@ interface BindingParts {
   readonly buffers: Readonly<Record<string, Buffer>>
   /** Called after each run; ms since the epoch. */
   readonly onRun: (begin: number, end: number) => void
-  readonly onGone: () => void
+  readonly onFreed: () => void
 }
 
 export class SessionBinding implements Binding {
   private readonly parts: BindingParts
   private readonly inputs: BigUint64Array
   private readonly outputs: BigUint64Array
-  /** Of OrtApi.Run: a run is one foreign call with these. */
+  /** Arguments of OrtApi.Run. */
   readonly arguments: readonly [Pointer, null, Pointer, Pointer, number, Pointer, number, Pointer]
   private readonly lifetime = new Lifetime('binding', () => this.free())
 
@@ -166,9 +166,9 @@ export class SessionBinding implements Binding {
       try {
         this.parts.environment.api.Run.async(...this.arguments, (error, status) => {
           this.parts.onRun(begin, now())
-          const failed = error ? new RuntimeError(`internal: foreign call failed: ${error}`) : this.check(status)
+          const failure = error ? new RuntimeError(`internal: foreign call failed: ${error}`) : this.check(status)
           this.lifetime.end()
-          if (failed) reject(failed)
+          if (failure) reject(failure)
           else resolve()
         })
       } catch (error) {
@@ -183,8 +183,8 @@ export class SessionBinding implements Binding {
     const begin = now()
     const status = this.parts.environment.api.Run(...this.arguments)
     this.parts.onRun(begin, now())
-    const failed = this.check(status)
-    if (failed) throw failed
+    const failure = this.check(status)
+    if (failure) throw failure
   }
 
   release(): void {
@@ -201,6 +201,6 @@ export class SessionBinding implements Binding {
   private free(): void {
     const { api } = this.parts.environment
     for (const values of [this.inputs, this.outputs]) for (const value of values) api.ReleaseValue(value)
-    this.parts.onGone()
+    this.parts.onFreed()
   }
 }

@@ -1,10 +1,7 @@
-/**
- * Tensors over the caller's memory: each port of a model tied to a typed array, without a copy.
- */
+/** Tensors over the caller's memory: each port of a model is bound to a typed array without a copy. */
 import type { DType, Port } from '../../graph/model.ts'
 import type { Buffer } from '../contract.ts'
-import { addressOf, type Pointer } from '../ffi.ts'
-import { Out } from './api.ts'
+import { addressOf, Out, type Pointer } from '../ffi.ts'
 import type { Environment } from './environment.ts'
 import { expectSuccess } from './errors.ts'
 

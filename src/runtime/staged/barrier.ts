@@ -1,7 +1,7 @@
 /**
- * How the threads of a crew meet. They share a few integers: which step has begun, how many have arrived
- * at its end, and the next task to take. A waiting thread watches for some tens of microseconds, since the next
- * step mostly follows at once, and then sleeps: it must not take a core from whoever still works.
+ * The barrier at which the threads of a crew meet after each step. They share a few integers: the current step,
+ * the number of threads at its end, and the next task. A waiting thread spins for some tens of microseconds,
+ * since the next step usually follows at once, and then sleeps, so that it does not take a core from others.
  */
 const STEP = 0
 const ARRIVED = 1
@@ -11,10 +11,10 @@ const NONE = -1
 
 export const CONTROL_BYTES = 64
 
-/** Looks at the shared integer that many times before sleeping: some tens of microseconds. */
-const PATIENCE = 20_000
+/** Reads of the shared integer before sleeping: some tens of microseconds. */
+const MAX_SPINS = 20_000
 
-export class Meeting {
+export class Barrier {
   private readonly control: Int32Array
   private readonly threads: number
 
@@ -23,15 +23,15 @@ export class Meeting {
     this.threads = threads
   }
 
-  /** The next task of this step; the caller stops at one that does not exist. */
-  take(): number {
+  /** Index of the next task of this step; it may be past the last one. */
+  takeTask(): number {
     return Atomics.add(this.control, TASK, 1)
   }
 
   /**
-   * A step has failed on this thread; after the meeting at its end all threads leave the program. The number
-   * of the step matters: a thread that is late may look only when another is a step further.
-   * @returns Whether this thread is the first that says so.
+   * Marks a step as failed; after the barrier at its end all threads leave the program. The index of the step
+   * matters, because a late thread may check when another is already one step further.
+   * @returns Whether this thread is the first to fail.
    */
   fail(step: number): boolean {
     return Atomics.compareExchange(this.control, FAILED, NONE, step) === NONE
@@ -41,14 +41,14 @@ export class Meeting {
     return Atomics.load(this.control, FAILED) === step
   }
 
-  /** Before a run, while all threads wait for it. */
+  /** Call before a run, while all threads are idle. */
   reset(): void {
     Atomics.store(this.control, FAILED, NONE)
     Atomics.store(this.control, TASK, 0)
   }
 
-  /** Returns when every thread has arrived. @param sleep Without watching first. */
-  meet(sleep = false): void {
+  /** Returns after every thread has arrived. @param sleep Sleep without spinning first. */
+  wait(sleep = false): void {
     const { control } = this
     const step = Atomics.load(control, STEP)
     if (Atomics.add(control, ARRIVED, 1) === this.threads - 1) {
@@ -58,7 +58,7 @@ export class Meeting {
       Atomics.notify(control, STEP)
       return
     }
-    for (let i = sleep ? PATIENCE : 0; i < PATIENCE; i++) if (Atomics.load(control, STEP) !== step) return
+    for (let i = sleep ? MAX_SPINS : 0; i < MAX_SPINS; i++) if (Atomics.load(control, STEP) !== step) return
     while (Atomics.load(control, STEP) === step) Atomics.wait(control, STEP, step)
   }
 }

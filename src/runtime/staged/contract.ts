@@ -1,14 +1,14 @@
 /**
- * Kernels: what runs outside ONNX Runtime, between the ONNX models of a staged program.
+ * Op kernels, which run outside ONNX Runtime between the ONNX models of a staged program.
  *
- * A call of a kernel is cut into tasks that do not depend on each other. Every thread of the crew
- * prepares every call once, and then the threads take tasks until none is left; which thread runs a task
- * must not show in the result. A kernel is a file in kernels/ and a line in kernels/index.ts; the op that
- * emits it (`emitKernel`) says what it computes.
+ * A call of a kernel is cut into independent tasks. Every thread of the crew prepares every call once; in a
+ * run, threads take tasks until none is left. The result must not depend on which thread runs a task. A kernel
+ * is a file in kernels/ and a line in kernels/table.ts; the op that emits it (`emitKernel`) documents what it
+ * computes.
  *
  * @example
  * ```ts
- * /** y = −x, a quarter to each task. *\/
+ * /** y = −x, a quarter per task. *\/
  * const negate: Kernel = {
  *   prepare({ inputs: [x], outputs: [y] }, { floats }) {
  *     const part = x.size / 4
@@ -31,9 +31,9 @@ export interface KernelTensor {
   readonly dtype: DType
   readonly shape: Shape
   readonly size: number
-  /** Where it lies in this process, in bytes. */
+  /** Address in this process. */
   readonly address: number
-  /** Where it lies in the memory of the program, in bytes; −1 when it lies elsewhere. */
+  /** Byte offset in the memory of the program; −1 if it is elsewhere. */
   readonly offset: number
 }
 
@@ -42,11 +42,11 @@ export interface KernelCall {
   readonly attributes: Readonly<Record<string, AttributeValue>>
   readonly inputs: readonly KernelTensor[]
   readonly outputs: readonly KernelTensor[]
-  /** Outputs that something is added to: what, are the last inputs, in this order. */
+  /** Indices of outputs with an addend. The addends are the last inputs, in this order. */
   readonly added: readonly number[]
 }
 
-/** Memory of one thread, for the length of one task. */
+/** Memory of one thread, valid during one task. */
 export interface Scratch {
   readonly address: number
   readonly offset: number
@@ -55,10 +55,10 @@ export interface Scratch {
 /** WASM functions on the program's memory; arguments are byte offsets and numbers (wasm/assembly/rows.ts and token.ts). */
 export type RowFunctions = Readonly<Record<string, (...args: number[]) => void>>
 
-/** What a kernel has on the thread that runs it. */
+/** Resources of a kernel on the thread that runs it. */
 export interface KernelThread {
   readonly threads: number
-  /** @throws RuntimeError when there is no oneDNN: its kernels are not offered then. */
+  /** @throws RuntimeError without oneDNN; its kernels are not offered then. */
   readonly dnnl: Dnnl
   readonly rows: RowFunctions
   /** The memory of the program. */
@@ -73,11 +73,11 @@ export interface PreparedCall {
 }
 
 export interface Kernel {
-  /** Whose code does most of its work. */
+  /** The library that does most of the work. */
   readonly provider: 'oneDNN' | 'WASM'
   /** Bytes of scratch memory that a task needs. */
   scratch?(call: KernelCall): number
   prepare(call: KernelCall, thread: KernelThread): PreparedCall
-  /** Floating-point operations and bytes of memory traffic at least, for profiles. */
+  /** For profiles: floating-point operations, and a lower bound of bytes of memory traffic. */
   work?(call: KernelCall): { readonly flops: number; readonly bytes: number }
 }

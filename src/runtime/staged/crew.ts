@@ -1,15 +1,15 @@
 /**
- * The crew from outside: threads that run staged programs, one program at a time.
+ * The crew, as the JavaScript thread sees it: threads that run staged programs, one program at a time.
  *
- * The JavaScript thread sends each thread one message a run and hears one back, so it stays free meanwhile. Threads
- * run from the build, also when the code around them is TypeScript run by a test: a thread needs
- * JavaScript, and `src/` and `dist/` are equally deep.
+ * For a run, the JavaScript thread sends one message to each thread and receives one report, so it stays free
+ * meanwhile. Threads need JavaScript, so they run from the build, even in tests, which run TypeScript; the path
+ * is the same because `src/` and `dist/` have the same depth.
  */
 import { Worker } from 'node:worker_threads'
 import type { Precision } from '../contract.ts'
 import { RuntimeError } from '../contract.ts'
 import { kernelModule } from '../wasm/module.ts'
-import { CONTROL_BYTES, Meeting } from './barrier.ts'
+import { Barrier, CONTROL_BYTES } from './barrier.ts'
 import type { CrewData, Failure, Order, Report, Script } from './script.ts'
 
 const built = new URL('../../../dist/runtime/', import.meta.url)
@@ -23,30 +23,30 @@ export interface CrewOptions {
 
 export class Crew {
   private readonly workers: readonly Worker[]
-  private readonly meeting: Meeting
+  private readonly barrier: Barrier
   private programs = 0
   /** The run in progress, or the last. */
   private running: Promise<unknown> = Promise.resolve()
   private settle: ((report: Report) => void) | undefined
   private ended: Error | undefined
 
-  private constructor(workers: readonly Worker[], meeting: Meeting) {
+  private constructor(workers: readonly Worker[], barrier: Barrier) {
     this.workers = workers
-    this.meeting = meeting
+    this.barrier = barrier
   }
 
-  /** @throws RuntimeError when the threads have not been built, or cannot start. */
+  /** @throws RuntimeError if the threads have not been built or cannot start. */
   static async start({ threads, ...options }: CrewOptions): Promise<Crew> {
     const wasm = await kernelModule()
     const control = new SharedArrayBuffer(CONTROL_BYTES)
     const workers = Array.from({ length: threads }, (_, thread) => {
       const workerData: CrewData = { thread, threads, control, wasm, ...options }
-      // Options of the process, a loader say, are not for these threads.
+      // Without the options of the process, such as a loader.
       const worker = new Worker(new URL('staged/worker.js', built), { workerData, execArgv: [] })
       worker.unref()
       return worker
     })
-    const crew = new Crew(workers, new Meeting(control, threads))
+    const crew = new Crew(workers, new Barrier(control, threads))
     await Promise.all(workers.map((worker) => crew.ready(worker)))
     return crew
   }
@@ -67,14 +67,14 @@ export class Crew {
     })
   }
 
-  /** A program that can be run from now on. */
+  /** Sends a program to the threads; returns its id. */
   open(script: Script): number {
     const program = this.programs++
     this.send({ kind: 'open', program, script })
     return program
   }
 
-  /** Runs after all runs that were asked for before. Undefined when it went well. */
+  /** Runs after all earlier runs. Undefined on success. */
   run(program: number): Promise<Failure | undefined> {
     const run = this.running.then(() => this.runNow(program))
     this.running = run.catch(() => {})
@@ -84,7 +84,7 @@ export class Crew {
   private async runNow(program: number): Promise<Failure | undefined> {
     if (this.ended) throw this.ended
     for (const worker of this.workers) worker.ref()
-    this.meeting.reset()
+    this.barrier.reset()
     const report = await new Promise<Report>((resolve) => {
       this.settle = resolve
       this.send({ kind: 'run', program })
@@ -99,7 +99,7 @@ export class Crew {
     this.send({ kind: 'close', program })
   }
 
-  /** Waits for what runs, and ends the threads. */
+  /** Waits for runs in progress and ends the threads. */
   async end(): Promise<void> {
     await this.running
     this.ended ??= new RuntimeError('internal: the threads have been closed')

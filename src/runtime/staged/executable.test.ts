@@ -1,4 +1,4 @@
-/** Staged programs on their threads: failures, runs at the same time, and letting go. */
+/** Staged programs on their threads: failures, concurrent runs, and release. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { toOnnx } from '../../graph/onnx.ts'
 import { multiply } from '../../graph/ops/elementwise.ts'
@@ -34,7 +34,7 @@ describe.skipIf(skipped)(skipped ? `staged programs (skipped: ${skipped})` : 'st
   const compile = (build: () => Program, on = runtime): Promise<Executable> =>
     on.compile(cut(withKernels(on.kernels, build)))
 
-  /** Rows of x by index; an index that does not exist makes each task of the kernel fail. */
+  /** Rows of x by index. An index out of range makes a task of the kernel fail. */
   const rows = (): Program => {
     const index = input('index', 'int32', [ROWS])
     const plan = { tokenOfSlot: index, assignmentOfSlot: index, slotOfAssignment: index }
@@ -50,11 +50,11 @@ describe.skipIf(skipped)(skipped ? `staged programs (skipped: ${skipped})` : 'st
     return { ...buffers, binding: executable.bind(buffers) }
   }
 
-  test('a failing kernel is told by op and layer, whenever it fails, and the next run is well', async () => {
+  test('a failing kernel is reported by op and layer, whenever it fails, and the next run succeeds', async () => {
     const executable = await compile(rows)
     const { binding, index, y } = bindRows(executable, () => 0, 1)
     for (let i = 0; i < 100; i++) {
-      // Now in all tasks, now in one: at the beginning, in the middle, at the end.
+      // Fails in all tasks, or in one: at the beginning, in the middle, at the end.
       index.fill(0)
       if (i % 4 === 0) index.fill(5)
       else index[(i % 4) * 300] = -1
@@ -67,7 +67,7 @@ describe.skipIf(skipped)(skipped ? `staged programs (skipped: ${skipped})` : 'st
     executable.release()
   })
 
-  test('a run that was asked for beside a failing one is not blamed for it', async () => {
+  test('a run queued next to a failing one succeeds', async () => {
     const executable = await compile(rows)
     const bad = bindRows(executable, () => 5, 1)
     const good = bindRows(executable, (i) => i % 5, 3)
@@ -84,7 +84,7 @@ describe.skipIf(skipped)(skipped ? `staged programs (skipped: ${skipped})` : 'st
     executable.release()
   })
 
-  test('a failing ONNX stage is told by op and layer, and the next run is well', async () => {
+  test('a failing ONNX stage is reported by op and layer, and the next run succeeds', async () => {
     const executable = await compile(() => {
       const x = input('x', 'float32', [3, WIDTH])
       const chosen = scope('layers.2.router', () => gather(x, input('index', 'int32', [2])))
@@ -120,7 +120,7 @@ describe.skipIf(skipped)(skipped ? `staged programs (skipped: ${skipped})` : 'st
     return { y, binding, expected: 3 * (size * value) ** 2 }
   }
 
-  test('programs that are run at the same time do not mix, in one memory and beside ONNX Runtime alone', async () => {
+  test('concurrent runs do not interfere, in one memory and next to a program without kernels', async () => {
     const plain = await runtime.compile(toOnnx({ outputs: { y: sum(input('x', 'float32', [100])) } }))
     const total = new Float32Array(1)
     const alone = plain.bind({ x: new Float32Array(100).fill(1), y: total })
@@ -138,7 +138,7 @@ describe.skipIf(skipped)(skipped ? `staged programs (skipped: ${skipped})` : 'st
     for (const executable of [...executables, plain]) executable.release()
   })
 
-  test('a program that needs more memory leaves those that were bound before as they are', async () => {
+  test('a program that needs more memory does not affect programs bound before', async () => {
     const own = await createRuntime({ threads: 2 })
     const small = bindMixed(await compile(mixed(4), own), 4, 1)
     await small.binding.run()
@@ -149,7 +149,7 @@ describe.skipIf(skipped)(skipped ? `staged programs (skipped: ${skipped})` : 'st
     await own.close()
   })
 
-  test('a program that keeps nothing of its own is the first of a runtime', async () => {
+  test('the first program of a runtime may need no memory', async () => {
     const own = await createRuntime({ threads: 2 })
     const executable = await compile(
       () => ({ outputs: { y: matmul(input('a', 'float32', [1, 2]), input('b', 'float32', [2, 1])) } }),
@@ -161,7 +161,7 @@ describe.skipIf(skipped)(skipped ? `staged programs (skipped: ${skipped})` : 'st
     await own.close()
   })
 
-  test('a binding that is running refuses to run again, and one that was released to run at all', async () => {
+  test('a running binding refuses to run again, and a released one refuses to run', async () => {
     const executable = await compile(mixed(8))
     const { binding, y, expected } = bindMixed(executable, 8, 1)
     const run = binding.run()
@@ -174,7 +174,7 @@ describe.skipIf(skipped)(skipped ? `staged programs (skipped: ${skipped})` : 'st
     expect(() => executable.bind({})).toThrow(/released/)
   })
 
-  test('closing waits for runs, also for those that have not begun, and can be repeated', async () => {
+  test('closing waits for runs, including queued ones, and can be repeated', async () => {
     const own = await createRuntime({ threads: 2 })
     const executable = await compile(mixed(64), own)
     const all = [1, 2, 3].map((value) => bindMixed(executable, 64, value))
@@ -198,7 +198,7 @@ describe.skipIf(skipped)(skipped ? `staged programs (skipped: ${skipped})` : 'st
     executable.release()
   })
 
-  test('a thousand programs compiled, bound, run and released leave memory as it was', async () => {
+  test('a thousand programs compiled, bound, run and released do not leak memory', async () => {
     const own = await createRuntime({ threads: 2 })
     const cycle = async (i: number) => {
       const size = 64 + ((i * 37) % 16)
@@ -215,7 +215,7 @@ describe.skipIf(skipped)(skipped ? `staged programs (skipped: ${skipped})` : 'st
     for (let i = 0; i < 700; i++) await cycle(i)
     const grown = (process.memoryUsage.rss() - before) / 2 ** 20
     await own.close()
-    // Measured: 20, also of a runtime that has been warm for long.
+    // Measured: 20, also after a long warm-up.
     expect(grown).toBeLessThan(40)
   }, 60_000)
 })
@@ -227,10 +227,10 @@ describe('compiling', () => {
       y = multiply(rmsNorm(multiply(y, i + 2), input('w', 'float32', [WIDTH]), 1e-5), i + 5)
     return { outputs: { y } }
   }
-  const parts = (compile: (at: number) => Session): { parts: StagedParts; gone: () => number } => {
-    let [at, gone] = [0, 0]
+  const parts = (compile: (at: number) => Session): { parts: StagedParts; freed: () => number } => {
+    let [at, freed] = [0, 0]
     return {
-      gone: () => gone,
+      freed: () => freed,
       parts: {
         crew: {} as Crew,
         threads: 1,
@@ -238,13 +238,13 @@ describe('compiling', () => {
         compile: async () => compile(at++),
         memory: createArena,
         explain: () => new RuntimeError('failed'),
-        onGone: () => gone++,
+        onFreed: () => freed++,
       },
     }
   }
   const model = () => cut(withKernels({ names: new Set(['rms-norm']), tile: 1 }, () => program(1)))
 
-  test('releases the sessions that were made, when a later one cannot be', async () => {
+  test('releases earlier sessions when a later one fails', async () => {
     const released: number[] = []
     const { parts: fake } = parts((at) => {
       if (at === 1) throw new RuntimeError('internal: invalid graph')
@@ -254,7 +254,7 @@ describe('compiling', () => {
     expect(released).toEqual([0])
   })
 
-  test('refuses what does not fit into one memory, says what to do, and releases the sessions', async () => {
+  test('refuses a program that does not fit into one memory, with advice, and releases the sessions', async () => {
     const released: number[] = []
     const { parts: fake } = parts((at) => ({ release: () => released.push(at) }) as unknown as Session)
     const values = model().values.map((value) => ({ ...value, size: 2 ** 29 }))

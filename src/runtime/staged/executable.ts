@@ -1,6 +1,6 @@
 /**
- * A staged program, compiled and bound: ONNX models become sessions, values get places in one memory, and
- * the whole becomes a script for the crew.
+ * Compiles and binds a staged program: ONNX models become sessions, values get offsets in one memory, and the
+ * steps become a script for the crew.
  */
 import type { Model, Origin } from '../../graph/model.ts'
 import type { StagedModel, ValueUse } from '../../graph/stages/contract.ts'
@@ -24,40 +24,40 @@ import { type MemoryPlan, planMemory } from './memory.ts'
 import { StepTimes } from './profile.ts'
 import type { Failure, Script, Step } from './script.ts'
 
-/** A compiled ONNX stage, as ONNX Runtime's sessions are. */
+/** A compiled ONNX stage; sessions of ONNX Runtime implement it. */
 export interface OnnxProgram {
   bind(buffers: Readonly<Record<string, Buffer>>): OnnxBinding
   /** Node times of all runs; ends the recording. */
   allNodes(): readonly NodeTime[]
-  /** The nodes in the last of so many runs, when it was recorded; times in ms from the run's beginning. */
+  /** The nodes of the last of `runs` runs, if it was recorded; times in ms from the start of the run. */
   lastNodes(runs: number): readonly StepEvent[]
   release(): void
 }
 
 export interface OnnxBinding {
-  /** Arguments of `OrtApi.Run`, addresses and counts: a thread of the crew makes the call. */
+  /** Arguments of `OrtApi.Run`, which a thread of the crew calls: addresses and counts. */
   readonly arguments: readonly (bigint | number | null)[]
   release(): void
 }
 
-/** What the runtime gives its staged programs. */
+/** Services of the runtime for its staged programs. */
 export interface StagedParts {
   readonly crew: Crew
   readonly threads: number
   readonly profile: boolean
   compile(model: Model): Promise<OnnxProgram>
-  /** Memory of at least so many bytes, which all programs of the runtime use in turn. */
+  /** Memory of at least `bytes`, which all programs of the runtime use in turn. */
   memory(bytes: number): Arena
   /** The error to throw for a status of ONNX Runtime. */
   explain(status: number, origins: ReadonlyMap<string, Origin>): RuntimeError
-  onGone(executable: StagedExecutable): void
+  onFreed(executable: StagedExecutable): void
 }
 
 const textOf = (bytes: Uint8Array): string => new TextDecoder('latin1').decode(bytes)
 
 type StageSession = { readonly session: OnnxProgram; readonly origins: ReadonlyMap<string, Origin> }
 
-/** Alike stages share a session. */
+/** Identical stages share a session. */
 function releaseAll(sessions: readonly (StageSession | null)[]): void {
   for (const session of new Set(sessions.flatMap((stage) => stage?.session ?? []))) session.release()
 }
@@ -86,13 +86,13 @@ export class StagedExecutable implements Executable {
   }
 
   static async compile(parts: StagedParts, model: StagedModel): Promise<StagedExecutable> {
-    // Layers are alike: equal models share a session.
-    const known = new Map<string, Promise<OnnxProgram>>()
+    // Layers give equal models, which share a session.
+    const sessionOf = new Map<string, Promise<OnnxProgram>>()
     const compile = (onnx: Model): Promise<OnnxProgram> => {
       if (parts.profile) return parts.compile(onnx)
       const key = textOf(onnx.bytes)
-      const session = known.get(key) ?? parts.compile(onnx)
-      known.set(key, session)
+      const session = sessionOf.get(key) ?? parts.compile(onnx)
+      sessionOf.set(key, session)
       return session
     }
     const sessions: (StageSession | null)[] = []
@@ -108,7 +108,7 @@ export class StagedExecutable implements Executable {
     }
   }
 
-  /** Values, then the scratch memory of each thread. */
+  /** Memory for values, then the scratch memory of each thread. */
   get memoryBytes(): number {
     return this.plan.bytes + this.parts.threads * this.scratchBytes
   }
@@ -131,11 +131,11 @@ export class StagedExecutable implements Executable {
     const { model, parts, plan } = this
     checkBuffers([...model.inputs, ...model.outputs], buffers)
     if (within && within.bytes < this.memoryBytes)
-      throw new RuntimeError(`internal: a program needs ${this.memoryBytes} bytes of memory, and has ${within.bytes}`)
+      throw new RuntimeError(`internal: a program needs ${this.memoryBytes} bytes of memory, but has ${within.bytes}`)
     const memory = within?.arena ?? parts.memory(Math.max(this.memoryBytes, 1))
     const start = within?.start ?? 0
     const base = Number(addressOf(new Uint8Array(memory.buffer)))
-    const placeOf = (value: number): number => start + (plan.offsets[value] ?? 0)
+    const offsetOf = (value: number): number => start + (plan.offsets[value] ?? 0)
 
     const bound = new Map<number, Buffer>()
     model.inputs.forEach(({ name }, i) => {
@@ -147,12 +147,12 @@ export class StagedExecutable implements Executable {
     const array = ({ value, shape }: ValueUse): Buffer => {
       const { dtype, size } = this.tensorOf({ value, shape })
       const view: new (buffer: ArrayBufferLike, offset: number, size: number) => Buffer = typedArrays[dtype]
-      return bound.get(value) ?? new view(memory.buffer, placeOf(value), size)
+      return bound.get(value) ?? new view(memory.buffer, offsetOf(value), size)
     }
     const tensor = (use: ValueUse): KernelTensor => {
       const port = bound.get(use.value)
       const inside = !port || port.buffer === memory.buffer
-      const offset = inside ? (port?.byteOffset ?? placeOf(use.value)) : -1
+      const offset = inside ? (port?.byteOffset ?? offsetOf(use.value)) : -1
       return { ...this.tensorOf(use), offset, address: port ? Number(addressOf(port)) : base + offset }
     }
 
@@ -182,7 +182,7 @@ export class StagedExecutable implements Executable {
       constant && plan.offsets[value] !== null
         ? [
             {
-              offset: placeOf(value),
+              offset: offsetOf(value),
               bytes: new Uint8Array(constant.buffer, constant.byteOffset, constant.byteLength),
             },
           ]
@@ -199,7 +199,7 @@ export class StagedExecutable implements Executable {
       sessions,
       buffers: { ...buffers },
       explain: (failure) => this.explain(failure),
-      onGone: () => {
+      onFreed: () => {
         this.bindings.delete(binding)
         this.lifetime.end()
       },
@@ -243,7 +243,7 @@ export class StagedExecutable implements Executable {
 
   private free(): void {
     releaseAll(this.sessions)
-    this.parts.onGone(this)
+    this.parts.onFreed(this)
   }
 }
 
@@ -252,10 +252,10 @@ interface BindingParts {
   readonly clock: StepTimes | null
   readonly script: Script
   readonly sessions: readonly OnnxBinding[]
-  /** A copy of the caller's record: no array may be collected while the script has its address. */
+  /** A copy of the caller's record, so that no array is collected while the script has its address. */
   readonly buffers: Readonly<Record<string, Buffer>>
   readonly explain: (failure: Failure) => RuntimeError
-  readonly onGone: () => void
+  readonly onFreed: () => void
 }
 
 class StagedBinding implements Binding {
@@ -291,6 +291,6 @@ class StagedBinding implements Binding {
   private free(): void {
     this.parts.crew.close(this.program)
     for (const binding of this.parts.sessions) binding.release()
-    this.parts.onGone()
+    this.parts.onFreed()
   }
 }

@@ -1,4 +1,4 @@
-/** The memory of staged programs: nothing is overwritten that is still needed, and little is wasted. */
+/** The memory of staged programs: live values are not overwritten, and little memory is wasted. */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { KernelStage, Stage, StagedModel } from '../../graph/stages/contract.ts'
@@ -10,7 +10,7 @@ import { planMemory } from './memory.ts'
 const LINE = 64
 const roundUp = (bytes: number): number => Math.ceil(bytes / LINE) * LINE
 
-/** A program by hand: stages of values read and written; value 0 is an input, the last an output. */
+/** A hand-written program: each stage reads and writes values; value 0 is an input, the last an output. */
 function program(
   sizes: readonly number[],
   stages: readonly [from: number[], to: number[], overwrites?: true][],
@@ -36,31 +36,31 @@ function program(
   }
 }
 
-/** First and last stage of the life of each value that is no port: constants live all the time. */
-function lives({ values, stages, valueOfInput, valueOfOutput }: StagedModel): (readonly [number, number] | null)[] {
+/** First and last stage of the life of each value that is not a port; constants are always live. */
+function lifetimes({ values, stages, valueOfInput, valueOfOutput }: StagedModel): (readonly [number, number] | null)[] {
   const ports = new Set([...valueOfInput, ...valueOfOutput])
   return values.map(({ constant }, value) => {
     if (ports.has(value)) return null
     if (constant) return [0, stages.length]
     const touches = (uses: Stage['inputs']) => uses.some((use) => use.value === value)
-    const made = stages.findIndex(({ outputs }) => touches(outputs))
+    const written = stages.findIndex(({ outputs }) => touches(outputs))
     const read = stages.findLastIndex(({ inputs }) => touches(inputs))
-    return made < 0 ? null : [made, Math.max(made, read)]
+    return written < 0 ? null : [written, Math.max(written, read)]
   })
 }
 
-/** The most bytes that are needed at once: no plan can do with fewer. */
-function leastBytes(model: StagedModel, alive = lives(model)): number {
+/** The largest number of bytes that are live at once: a lower bound for every plan. */
+function minBytes(model: StagedModel, live = lifetimes(model)): number {
   const at = (stage: number) =>
-    alive.reduce((bytes, life, value) => {
-      const here = life !== null && life[0] <= stage && stage <= life[1]
-      return bytes + (here ? roundUp((model.values[value]?.size ?? 0) * 4) : 0)
+    live.reduce((bytes, life, value) => {
+      const isLive = life !== null && life[0] <= stage && stage <= life[1]
+      return bytes + (isLive ? roundUp((model.values[value]?.size ?? 0) * 4) : 0)
     }, 0)
   return Math.max(0, ...model.stages.map((_, stage) => at(stage)))
 }
 
 describe('random programs', () => {
-  test('run well in planned memory that begins as garbage', () => {
+  test('compute correct results in planned memory that starts as NaN', () => {
     const ports = { x: [1, -2, 3, 0.5, 4, -1], y: [2, 1, -1, 3, 0.25, 5] }
     fc.assert(
       fc.property(programs, (program) => {
@@ -75,7 +75,7 @@ describe('random programs', () => {
         const place = (value: number) => {
           const offset = offsets[value]
           const size = model.values[value]?.size as number
-          if (offset === null || offset === undefined) throw new Error(`value ${value} lies nowhere`)
+          if (offset === null || offset === undefined) throw new Error(`value ${value} has no memory`)
           return memory.subarray(offset / 4, offset / 4 + size)
         }
         model.values.forEach(({ constant }, value) => {
@@ -97,7 +97,7 @@ describe('random programs', () => {
     )
   })
 
-  test('values alive at the same time do not overlap, and begin at cache lines', () => {
+  test('values live at the same time do not overlap, and start at cache lines', () => {
     const drawn = fc
       .record({
         sizes: fc.array(fc.integer({ min: 0, max: 400 }), { minLength: 3, maxLength: 30 }),
@@ -116,19 +116,19 @@ describe('random programs', () => {
     fc.assert(
       fc.property(drawn, (model) => {
         const { offsets, bytes } = planMemory(model)
-        const alive = lives(model)
+        const live = lifetimes(model)
         const bytesOf = (value: number) => (model.values[value]?.size as number) * 4
-        alive.forEach((life, a) => {
+        live.forEach((life, a) => {
           expect(offsets[a] === null).toBe(life === null)
           const at = offsets[a]
           if (!life || at === null || at === undefined) return
           expect(at % LINE).toBe(0)
           expect(at + bytesOf(a)).toBeLessThanOrEqual(bytes)
           for (let b = 0; b < a; b++) {
-            const [other, to] = [alive[b], offsets[b]]
+            const [other, to] = [live[b], offsets[b]]
             if (!other || to === null || to === undefined) continue
             if (at >= to + bytesOf(b) || to >= at + bytesOf(a)) continue
-            // They overlap: then they never live at once, or the later is written over the earlier where it is last read.
+            // Overlapping values are never live at once, or the later overwrites the earlier at its last read.
             const apart = life[1] < other[0] || other[1] < life[0]
             const stage = model.stages[life[0]] as KernelStage
             const over = stage.overwrites && stage.inputs[0]?.value === b && other[1] === life[0] && at === to
@@ -136,7 +136,7 @@ describe('random programs', () => {
             expect(apart || over || chained, `values ${a} and ${b}`).toBe(true)
           }
         })
-        expect(bytes).toBeLessThanOrEqual(2 * leastBytes(model))
+        expect(bytes).toBeLessThanOrEqual(2 * minBytes(model))
       }),
       { numRuns: 300 },
     )
@@ -150,7 +150,7 @@ describe('chains', () => {
       sizes.slice(1).map((_, i): [number[], number[], true?] => (overwrites ? [[i], [i + 1], true] : [[i], [i + 1]])),
     )
 
-  test('of equal values take two places by turns', () => {
+  test('of equal values alternate between two places', () => {
     expect(planMemory(chain(new Array(50).fill(160))).bytes).toBe(2 * 640)
   })
 
@@ -162,15 +162,15 @@ describe('chains', () => {
     fc.assert(
       fc.property(fc.array(fc.integer({ min: 1, max: 5000 }), { minLength: 3, maxLength: 60 }), (sizes) => {
         const model = chain(sizes)
-        expect(planMemory(model).bytes).toBeLessThanOrEqual(1.5 * leastBytes(model) + LINE)
+        expect(planMemory(model).bytes).toBeLessThanOrEqual(1.5 * minBytes(model) + LINE)
       }),
       { numRuns: 300 },
     )
   })
 
-  test('of a forward and a backward pass, activations kept, take what must be alive at the turn', () => {
+  test('of a forward and a backward pass take the memory that is live between the passes', () => {
     const depth = 20
-    // Values 1..depth are activations; then gradients, each from the one before and an activation.
+    // Values 1..depth are activations. Each gradient follows from the previous one and an activation.
     const sizes = [64, ...new Array(depth).fill(1600), ...new Array(depth).fill(1600)]
     const forward = Array.from({ length: depth }, (_, i): [number[], number[]] => [[i], [i + 1]])
     const backward = Array.from({ length: depth }, (_, i): [number[], number[]] => [
@@ -178,7 +178,7 @@ describe('chains', () => {
       [depth + i + 1],
     ])
     const model = program(sizes, [...forward, ...backward])
-    expect(planMemory(model).bytes).toBe(leastBytes(model))
+    expect(planMemory(model).bytes).toBe(minBytes(model))
   })
 })
 
@@ -186,7 +186,7 @@ describe('overwriting', () => {
   const x = input('x', 'float32', [16])
   const grow = (from: Tensor) => kernel('grow', [from], { overwrites: true, local: true })[0] as Tensor
   const mix = (a: Tensor, b: Tensor) => kernel('mix', [a, b], { local: true })[0] as Tensor
-  /** Whether each kernel that may overwrite does so. */
+  /** For each kernel that may overwrite its input, whether it does. */
   const overwritten = (outputs: Record<string, Tensor>): boolean[] => {
     const model = cut({ outputs })
     const { offsets } = planMemory(model)
@@ -197,12 +197,12 @@ describe('overwriting', () => {
     )
   }
 
-  test('happens where the input is not needed any more', () => {
+  test('happens if the input is not read later', () => {
     expect(overwritten({ y: mix(grow(mix(x, x)), x) })).toEqual([true])
     expect(overwritten({ y: mix(grow(grow(grow(mix(x, x)))), x) })).toEqual([true, true, true])
   })
 
-  test('does not, where the input is read later', () => {
+  test('does not happen if the input is read later', () => {
     const a = mix(x, x)
     expect(overwritten({ y: mix(grow(a), a) })).toEqual([false])
     const [b, c] = [mix(x, x), mix(x, x)]
@@ -210,7 +210,7 @@ describe('overwriting', () => {
     expect(overwritten({ y: mix(mix(first, second), c) })).toEqual([false, true])
   })
 
-  test('does not touch a constant, which lives through all runs', () => {
+  test('does not happen to a constant, which lives through all runs', () => {
     const model = program(
       [4, 4, 4, 4],
       [
@@ -223,7 +223,7 @@ describe('overwriting', () => {
     expect(offsets[1]).not.toBe(offsets[2])
   })
 
-  test('does not, where the result has another size', () => {
+  test('does not happen if the result has another size', () => {
     const { offsets } = planMemory(
       program(
         [4, 16, 200, 1],

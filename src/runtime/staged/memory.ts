@@ -1,7 +1,7 @@
 /**
- * Where the values of a staged program lie. A value lives from the stage that makes it to the last that
- * reads it, and values that never live at the same time may share memory: the largest are placed first,
- * each at the lowest place that is free for as long as it lives.
+ * Plans the memory of a staged program. A value is live from the stage that computes it to the last one that
+ * reads it; values that are never live at the same time may share memory. The largest are placed first, each
+ * at the lowest offset that is free during its life.
  */
 import type { DType } from '../../graph/model.ts'
 import type { StagedModel } from '../../graph/stages/contract.ts'
@@ -11,7 +11,7 @@ const bytesOf: Readonly<Record<DType, number>> = { float32: 4, float64: 8, int32
 const LINE = 64
 
 export interface MemoryPlan {
-  /** Byte offset of each value; null when a port's memory holds it, or nothing reads it. */
+  /** Byte offset of each value; null for values of ports and for unused ones. */
   readonly offsets: readonly (number | null)[]
   readonly bytes: number
 }
@@ -63,8 +63,8 @@ function place(blocks: readonly Allocation[], count: number): MemoryPlan {
   for (const block of blocks.toSorted((a, b) => b.bytes - a.bytes || a.first - b.first)) {
     let offset = 0
     for (const other of placed) {
-      const together = other.block.first <= block.last && block.first <= other.block.last
-      if (!together) continue
+      const overlap = other.block.first <= block.last && block.first <= other.block.last
+      if (!overlap) continue
       if (other.offset >= offset + block.bytes) break
       offset = Math.max(offset, other.offset + other.block.bytes)
     }

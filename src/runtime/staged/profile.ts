@@ -1,8 +1,8 @@
 /**
- * Where the time of a staged program goes. Threads write down when they begin and end each step; a step
- * lasts from its beginning on the first thread to the beginning of the next, so that the times of all
- * steps add up to the run, waiting included. Inside an ONNX stage ONNX Runtime's own recording says which
- * node took what, scaled to the runs that count (recording.ts); the rest of the stage is the price of the stage.
+ * Profiles of staged programs. Threads record when they begin and end each step. A step lasts from its begin on
+ * the first thread to the begin of the next, so the times of all steps, including waiting, add up to the run.
+ * Inside an ONNX stage, the node times come from ONNX Runtime's recording, scaled to the counted runs
+ * (recording.ts); the rest of the stage is overhead.
  */
 import type { StagedModel } from '../../graph/stages/contract.ts'
 import { RunClock } from '../recording.ts'
@@ -22,7 +22,7 @@ export class StepTimes {
     this.clocks = script.steps.map(() => new RunClock())
   }
 
-  /** Takes in the run that has just ended. */
+  /** Adds the run that has just ended. */
   add(): void {
     const { clocks, times } = this
     const last = clocks.length - 1
@@ -32,7 +32,7 @@ export class StepTimes {
     })
   }
 
-  /** Runs so far do not count. */
+  /** Excludes the runs so far. */
   reset(): void {
     for (const clock of this.clocks) clock.reset()
   }
@@ -64,9 +64,9 @@ export class StepTimes {
   }
 
   /**
-   * The last run, thread by thread.
-   * @param nodes What the nodes of an ONNX stage did in the last of so many runs, when that is known; times
-   *   from the beginning of the stage.
+   * The last run, by thread.
+   * @param nodes Events of the nodes of an ONNX stage in the last of `runs` runs, if known; times from the
+   *   start of the stage.
    */
   events(stages: StagedModel['stages'], nodes: (stage: number, runs: number) => readonly StepEvent[]): StepEvent[] {
     const { times, script } = this
@@ -76,7 +76,7 @@ export class StepTimes {
       const thread = Math.floor(i / steps)
       const [begin, end] = [times[2 * i] as number, times[2 * i + 1] as number]
       if (stage?.kind === 'kernel') return [{ thread, name: stage.type, ...stage.origin, begin, end }]
-      // The first thread runs ONNX models, and the others sleep.
+      // Only the first thread runs ONNX models.
       if (thread > 0) return []
       const inside = nodes(i, this.clocks[i]?.allRuns ?? 0)
       const run: StepEvent = { thread, name: 'Run', op: 'ONNX Runtime', layer: '', begin, end }

@@ -1,4 +1,4 @@
-/** What the JavaScript thread tells the crew: programs as lists of steps with addresses filled in. */
+/** Messages between the JavaScript thread and the crew. A program is sent as a list of steps with addresses. */
 import type { SharedMemory } from '../arena.ts'
 import type { Precision } from '../contract.ts'
 import type { KernelCall, Scratch } from './contract.ts'
@@ -21,7 +21,7 @@ export interface Script {
   readonly memory: SharedMemory
   /** Copied into the memory before each run. */
   readonly constants: readonly { readonly offset: number; readonly bytes: Uint8Array }[]
-  /** Of each thread. */
+  /** Scratch memory of each thread. */
   readonly scratch: readonly Scratch[]
   /** Begin and end of each step on each thread in the last run, [threads, steps, 2], ms since the epoch. */
   readonly times: SharedArrayBuffer
@@ -33,7 +33,7 @@ export interface CrewData {
   readonly control: SharedArrayBuffer
   /** Address of OrtApi.Run. */
   readonly ortRun: number
-  /** Path of oneDNN, when it is used. */
+  /** Path of oneDNN; null without it. */
   readonly dnnl: string | null
   readonly math: Precision
   /** The compiled WASM module. */
@@ -45,10 +45,10 @@ export type Order =
   | { readonly kind: 'run'; readonly program: number }
   | { readonly kind: 'close'; readonly program: number }
 
-/** Why a run ended early: a status of ONNX Runtime, or an exception; `step` is where. */
+/** The failure of a run at `step`: a status of ONNX Runtime, or an exception. */
 export type Failure =
   | { readonly kind: 'status'; readonly step: number; readonly status: number }
   | { readonly kind: 'exception'; readonly step: number; readonly message: string }
 
-/** What a thread says. */
+/** A message from a thread. */
 export type Report = { readonly kind: 'ready' } | { readonly kind: 'done' } | Failure

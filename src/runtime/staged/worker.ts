@@ -1,25 +1,26 @@
 /**
- * A thread of the crew. All threads walk through the steps of a program together: a kernel's tasks are
- * shared out, an ONNX model is run by the first thread (ONNX Runtime has a pool of its own) while the
- * others sleep. It only ever runs as its own thread, from the build (see crew.ts).
+ * A thread of the crew. All threads go through the steps of a program together: they share the tasks of a
+ * kernel; the first thread runs ONNX models (ONNX Runtime has its own thread pool) while the others sleep.
+ * This file runs only as a worker thread, from the build (see crew.ts).
  */
 import { parentPort, workerData } from 'node:worker_threads'
 import koffi from 'koffi'
 import { RuntimeError } from '../contract.ts'
 import { Dnnl } from '../onednn/dnnl.ts'
-import { Meeting } from './barrier.ts'
+import { now } from '../recording.ts'
+import { Barrier } from './barrier.ts'
 import type { KernelThread, PreparedCall, RowFunctions } from './contract.ts'
 import { opKernels } from './kernels/table.ts'
 import type { CrewData, Failure, Order, Report, Script } from './script.ts'
 
-/** The part of `WebAssembly` that is used (TypeScript declares it for browsers only). */
+/** The part of `WebAssembly` that we use (TypeScript declares it for browsers only). */
 declare const WebAssembly: {
   Instance: new (module: unknown, imports: { env: { memory: unknown } }) => { readonly exports: RowFunctions }
 }
 
 const { thread, threads, control, ortRun, dnnl: dnnlPath, math, wasm } = workerData as CrewData
 const leader = thread === 0
-const meeting = new Meeting(control, threads)
+const barrier = new Barrier(control, threads)
 const dnnl = dnnlPath === null ? null : new Dnnl(dnnlPath, math)
 const pointer = 'uintptr_t'
 const run: (...args: readonly number[]) => number = koffi.decode(
@@ -27,15 +28,11 @@ const run: (...args: readonly number[]) => number = koffi.decode(
   koffi.proto(pointer, [pointer, pointer, pointer, pointer, 'size_t', pointer, 'size_t', pointer]),
 )
 
-/** Milliseconds on a clock that all threads share: each counts from its own start. */
-const origin = performance.timeOrigin
-const now = (): number => origin + performance.now()
-
 interface Program {
   readonly script: Script
   readonly prepared: readonly (PreparedCall | null)[]
   readonly bytes: Uint8Array
-  /** Of this thread. */
+  /** Times of this thread, begin and end of each step. */
   readonly times: Float64Array
 }
 const programs = new Map<number, Program>()
@@ -66,32 +63,32 @@ function open(script: Script): Program {
   return { script, prepared, bytes: new Uint8Array(buffer), times }
 }
 
-/** Runs a program together with the other threads. The leader reports the end, or the first thread that fails. */
+/** Runs a program together with the other threads. The leader reports the end; the first thread that fails reports it. */
 function runProgram({ script, prepared, bytes, times }: Program): void {
   const { steps } = script
   if (leader) for (const { offset, bytes: data } of script.constants) bytes.set(data, offset)
-  meeting.meet()
+  barrier.wait()
   for (let i = 0; i < steps.length; i++) {
     const step = steps[i] as Script['steps'][number]
     times[2 * i] = now()
     const failure = attempt(step, prepared[i] ?? null, i)
-    const first = failure !== undefined && meeting.fail(i)
+    const first = failure !== undefined && barrier.fail(i)
     times[2 * i + 1] = now()
-    // ONNX Runtime needs all cores for its own threads.
-    meeting.meet(step.kind === 'onnx')
-    if (!meeting.failed(i)) continue
-    // Once more, so that nobody begins another run before all have seen the failure of this one.
-    meeting.meet()
+    // Sleep at once during an ONNX stage: ONNX Runtime needs all cores for its own threads.
+    barrier.wait(step.kind === 'onnx')
+    if (!barrier.failed(i)) continue
+    // Wait again, so that no thread begins another run before all have seen this failure.
+    barrier.wait()
     if (first) report(failure)
     return
   }
   if (leader) report({ kind: 'done' })
 }
 
-/** This thread's part of a step. */
+/** Runs this thread's part of a step. */
 function attempt(step: Script['steps'][number], call: PreparedCall | null, at: number): Failure | undefined {
   try {
-    if (call) for (let task = meeting.take(); task < call.tasks; task = meeting.take()) call.run(task)
+    if (call) for (let task = barrier.takeTask(); task < call.tasks; task = barrier.takeTask()) call.run(task)
     else if (leader && step.kind === 'onnx') {
       const status = run(...step.args)
       if (status) return { kind: 'status', step: at, status }

@@ -1,6 +1,6 @@
 /**
- * What every runtime promises, as one suite: a new engine calls it with its `createRuntime` and is
- * held to the same behaviour. Models are written by hand and results worked by hand.
+ * The conformance suite of runtimes: a new engine calls it with its `createRuntime`. Models are written by hand
+ * and results computed by hand.
  */
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -63,7 +63,7 @@ export function describeRuntime(name: string, create: Create): void {
       }
     }
 
-    test('it tells its name, version and threads', () => {
+    test('it reports its name, version and threads', () => {
       expect(runtime.name).not.toBe('')
       expect(runtime.version).toMatch(/^\d+\.\d+/)
       expect(runtime.threads).toBe(2)
@@ -105,7 +105,7 @@ export function describeRuntime(name: string, create: Create): void {
       })
     })
 
-    test('a run sees what was written to its inputs since the last', () =>
+    test('a run sees the current contents of its inputs', () =>
       use(add('float32', 1), async (executable) => {
         const x = new Float32Array(1)
         const y = new Float32Array(1)
@@ -121,10 +121,10 @@ export function describeRuntime(name: string, create: Create): void {
       fc.assert(
         fc.asyncProperty(fc.integer({ min: 1, max: 24 }), fc.integer(), (n, seed) =>
           use(matmul(n), async (executable) => {
-            // Small whole numbers, so that every order of summation gives the same float.
-            const whole = (start: number) =>
+            // Small integers, so that every order of summation gives the same float.
+            const integers = (start: number) =>
               Float32Array.from({ length: n * n }, (_, i) => (((i + start) * 7919) % 11) - 5)
-            const [x, w, y] = [whole(seed % 11), whole((seed % 13) + 3), new Float32Array(n * n)]
+            const [x, w, y] = [integers(seed % 11), integers((seed % 13) + 3), new Float32Array(n * n)]
             await executable.bind({ x, w, y }).run()
             const expected = y.map((_, at) => {
               let sum = 0
@@ -165,7 +165,7 @@ export function describeRuntime(name: string, create: Create): void {
         expect(state).toEqual(new Float32Array([6, 7, 8]))
       }))
 
-    test('a view into a shared buffer is used where it lies, and nothing beside it is touched', () =>
+    test('a view into a shared buffer is used in place, and nothing outside it is touched', () =>
       use(add('float32', 2), async (executable) => {
         const all = new Float32Array(new SharedArrayBuffer(6 * 4)).fill(5)
         await executable.bind({ x: all.subarray(2, 4), b: new Float32Array(2), y: all.subarray(3, 5) }).run()
@@ -198,7 +198,7 @@ export function describeRuntime(name: string, create: Create): void {
         expect(turns).toBeGreaterThan(0)
       }))
 
-    test('a binding that is running refuses to run again', () =>
+    test('a running binding refuses to run again', () =>
       use(add('float32', 1), async (executable) => {
         const x = new Float32Array(1)
         const binding = executable.bind({ x, b: x, y: new Float32Array(1) })
@@ -247,7 +247,7 @@ export function describeRuntime(name: string, create: Create): void {
       await expect(runtime.compile(garbage)).rejects.toThrow(RuntimeError)
     })
 
-    test('a failing run tells the op and layer, and the binding can run again', () =>
+    test('a failing run reports the op and layer, and the binding can run again', () =>
       use(gather, async (executable) => {
         const index = new Int32Array([0, 3])
         const y = new Float32Array(4)
@@ -259,7 +259,7 @@ export function describeRuntime(name: string, create: Create): void {
         expect(y).toEqual(new Float32Array([1, 2, 5, 6]))
       }))
 
-    test('running out of memory is told as such, and the runtime lives on', () =>
+    test('running out of memory is reported, and the runtime stays usable', () =>
       use(repeatAndSum, async (executable) => {
         const size = new BigInt64Array([2n ** 42n])
         const y = new Float32Array(1)
@@ -270,7 +270,7 @@ export function describeRuntime(name: string, create: Create): void {
         expect(y[0]).toBe(8)
       }))
 
-    test('what was released cannot be used, and releasing twice is nothing', async () => {
+    test('released objects cannot be used, and a second release does nothing', async () => {
       const executable = await runtime.compile(add('float32', 1))
       const buffers = { x: new Float32Array(1), b: new Float32Array(1), y: new Float32Array(1) }
       const first = executable.bind(buffers)
@@ -286,7 +286,7 @@ export function describeRuntime(name: string, create: Create): void {
       expect(() => executable.bind(buffers)).toThrow(/released/)
     })
 
-    test('releasing during a run waits for it: the run ends well', async () => {
+    test('a release during a run waits for it, and the run succeeds', async () => {
       const n = 512
       const executable = await runtime.compile(matmul(n))
       const y = new Float32Array(n * n)
@@ -298,7 +298,7 @@ export function describeRuntime(name: string, create: Create): void {
       expect(y.every((v) => v === 2 * n)).toBe(true)
     })
 
-    test('closing waits for runs and compilations, releases everything, and can be repeated', async () => {
+    test('closing waits for runs and compilations, releases all executables, and can be repeated', async () => {
       const other = await create({ threads: 1 })
       const executable = await other.compile(matmul(512))
       const large = () => new Float32Array(512 * 512)
@@ -316,7 +316,7 @@ export function describeRuntime(name: string, create: Create): void {
       await expect(other.compile(add('float32', 1))).rejects.toThrow(/closed/)
     })
 
-    test('the same run gives bitwise the same numbers', () =>
+    test('repeated runs give bitwise equal results', () =>
       use(matmul(150), async (executable) => {
         const random = (a: number) => Float32Array.from({ length: 150 * 150 }, (_, i) => Math.sin(i * a))
         const y = new Float32Array(150 * 150)
@@ -329,15 +329,15 @@ export function describeRuntime(name: string, create: Create): void {
         }
       }))
 
-    test('a profile counts the runs of each node and tells its op and layer', async () => {
+    test('a profile has the runs, op and layer of each node', async () => {
       const profiling = await create({ threads: 1, profile: true })
       const executable = await profiling.compile(matmul(64))
       const square = () => new Float32Array(64 * 64)
       const binding = executable.bind({ x: square(), w: square(), y: square() })
       for (let i = 0; i < 7; i++) await binding.run()
       const profile = executable.profile()
-      const [node, ...others] = profile.filter(({ kind }) => kind !== 'Run')
-      expect(others).toEqual([])
+      const [node, ...otherNodes] = profile.filter(({ kind }) => kind !== 'Run')
+      expect(otherNodes).toEqual([])
       expect(node).toMatchObject({ kind: 'MatMul', op: 'matmul', layer: 'head', runs: 7 })
       expect(node?.microseconds).toBeGreaterThan(0)
       await binding.run()
@@ -345,7 +345,7 @@ export function describeRuntime(name: string, create: Create): void {
       await profiling.close()
     })
 
-    test('a profile begins anew when it is reset, and tells the work and the last run', async () => {
+    test('a profile restarts when it is reset, and has the work and the last run', async () => {
       const profiling = await create({ threads: 1, profile: true })
       const executable = await profiling.compile(matmul(64))
       const square = () => new Float32Array(64 * 64)
@@ -356,15 +356,15 @@ export function describeRuntime(name: string, create: Create): void {
       for (let i = 0; i < 3; i++) await binding.run()
       const end = performance.timeOrigin + performance.now()
       const profile = executable.profile()
-      const [node, ...others] = profile.filter(({ kind }) => kind !== 'Run')
-      expect(others).toEqual([])
+      const [node, ...otherNodes] = profile.filter(({ kind }) => kind !== 'Run')
+      expect(otherNodes).toEqual([])
       expect(node).toMatchObject({ runs: 3, flops: 3 * 2 * 64 ** 3, bytes: 3 * 3 * 4 * 64 ** 2 })
       const all = profile.reduce((sum, { microseconds }) => sum + microseconds, 0)
       expect(all).toBeLessThanOrEqual(1000 * (end - begin))
       const [event, ...more] = executable.lastRun()
       expect(more).toEqual([])
       expect(event).toMatchObject({ thread: 0, op: 'matmul', layer: 'head' })
-      // ONNX Runtime tells whole microseconds.
+      // ONNX Runtime records whole microseconds.
       expect(event?.begin).toBeGreaterThan(begin - 0.01)
       expect(event?.end).toBeLessThan(end + 0.01)
       await profiling.close()
@@ -373,7 +373,7 @@ export function describeRuntime(name: string, create: Create): void {
     test('without profiling there is no profile', () =>
       use(add('float32', 1), (executable) => expect(() => executable.profile()).toThrow(/profile: true/)))
 
-    test('impossible options are refused with what is accepted', async () => {
+    test('invalid options are refused with what is accepted', async () => {
       for (const threads of [0, -1, 1.5, Number.NaN])
         await expect(create({ threads })).rejects.toThrow(/invalid threads: .*at least 1/)
       await expect(create({ device: 'gpu' as 'cpu' })).rejects.toThrow(/invalid device: gpu .*cpu/)

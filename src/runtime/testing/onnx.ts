@@ -1,6 +1,6 @@
 /**
- * Small ONNX models for tests, written straight with the ONNX schema: an independent way to a model,
- * so that the runtime is not tested through the graph compiler.
+ * Small ONNX models for tests, written directly with the ONNX schema, so that tests of the runtime do not depend
+ * on the graph compiler.
  */
 import proto from 'onnx-proto'
 import type { DType, Model, Origin, Port, Shape } from '../../graph/model.ts'

@@ -41,7 +41,7 @@ afterAll(async () => {
 
 /** An arena that ends with p, g, m, v of `count` floats, each followed by a guard of 7 floats. */
 function quartet(count: number, floats = 4 * (count + 7)) {
-  // Only what is written is committed: a small machine has room for 4 GiB too.
+  // Only written pages are committed, so 4 GiB fit on a small machine too.
   const arena = createArena(floats * 4, Number.POSITIVE_INFINITY)
   const at = (i: number) => floats - (4 - i) * (count + 7)
   const view = (i: number) => arena.floats(at(i), count)
@@ -78,7 +78,7 @@ function expectClose(actual: Arrays<Float32Array>, expected: readonly Arrays<num
     ).toBeLessThan(1e-6)
 }
 
-/** The largest difference; the numbers are about 1. */
+/** The largest difference; values are about 1. */
 const largestError = (actual: Float32Array, expected: Float64Array) =>
   actual.reduce((worst, value, i) => Math.max(worst, Math.abs(value - (expected[i] as number))), 0)
 
@@ -88,7 +88,7 @@ const same = (a: Float32Array, b: Float32Array) =>
 const squares = (values: Float32Array) => values.reduce((total, x) => total + x * x, 0)
 
 describe('adamw', () => {
-  test.each(SIZES)('updates %i elements as a float64 loop does, and nothing beside them', async (count) => {
+  test.each(SIZES)('updates %i elements like a float64 loop, and nothing else', async (count) => {
     const { range, arrays, all } = quartet(count)
     const guards = Array.from({ length: 4 }, (_, i) => all.subarray(i * (count + 7) + count, (i + 1) * (count + 7)))
     for (const guard of guards) guard.fill(123)
@@ -113,7 +113,7 @@ describe('adamw', () => {
     }
   })
 
-  test('a gradient that is not a number reaches every array at its own element and no other', async () => {
+  test('a NaN gradient affects every array at its own element only', async () => {
     const { range, arrays } = quartet(37)
     arrays.g[17] = Number.NaN
     arrays.g[36] = Number.NaN
@@ -146,7 +146,7 @@ describe('adamw', () => {
 })
 
 describe('sumOfSquares', () => {
-  test.each(SIZES)('of %i elements is that of a float64 loop', async (count) => {
+  test.each(SIZES)('of %i elements equals that of a float64 loop', async (count) => {
     const arena = createArena((count + 8) * 4)
     arena.floats().fill(1e9)
     const values = arena.floats(4, count)
@@ -232,7 +232,7 @@ describe('scatterAddRows', () => {
 })
 
 describe('threads', () => {
-  test('calls that overlap are all answered, each with its own result', async () => {
+  test('overlapping calls all return their own results', async () => {
     const arena = createArena(400)
     arena.floats().set(Array.from({ length: 100 }, (_, i) => i))
     const sums = await Promise.all(
@@ -241,7 +241,7 @@ describe('threads', () => {
     expect(sums).toEqual(Array.from({ length: 300 }, (_, i) => (i % 100) ** 2))
   })
 
-  test('the event loop is served while a kernel runs', async () => {
+  test('the event loop runs while a kernel does', async () => {
     const arena = createArena(64 * 2 ** 20)
     let turns = 0
     const timer = setInterval(() => turns++, 1)
@@ -251,7 +251,7 @@ describe('threads', () => {
     expect(turns).toBeGreaterThan(2)
   })
 
-  test('hundreds of calls and arenas leave memory where it was', async () => {
+  test('hundreds of calls and arenas do not leak memory', async () => {
     const { range } = quartet(10_000)
     const { arena } = range
     const round = async () => {
@@ -277,7 +277,7 @@ describe('threads', () => {
     await kernels.close()
   })
 
-  test('a process that forgets to close ends all the same', () => {
+  test('a process ends without closing the kernels', () => {
     const module = new URL('../../../dist/runtime/wasm/arena-kernels.js', import.meta.url)
     const code = `const { createArenaKernels } = await import(${JSON.stringify(module.href)})
       await createArenaKernels(2); console.log('ended')`

@@ -1,8 +1,8 @@
 /**
- * Arena kernels in WebAssembly SIMD, in place, on threads of their own.
+ * Arena kernels in WebAssembly SIMD, in place, on their own threads.
  *
- * A result is bitwise the same for any number of threads: element-wise kernels do not care where a
- * range is cut, and a sum adds parts whose cuts depend on the range alone.
+ * Results are bitwise equal for any number of threads: element-wise kernels do not depend on where a range
+ * is cut, and a sum adds parts whose cuts depend only on the range.
  */
 import type { Arena } from '../arena.ts'
 import {
@@ -20,14 +20,14 @@ import {
 import type { NodeTime } from '../times.ts'
 import { type Call, Pool } from './pool.ts'
 
-/** @throws RuntimeError when the kernels have not been built. */
+/** @throws RuntimeError if the kernels have not been built. */
 export async function createArenaKernels(threads: number): Promise<ArenaKernels> {
   return new WasmKernels(threads, await Pool.start(threads))
 }
 
-/** Floats below which a part of a sum is not worth a call. */
+/** Fewest floats in a part of a sum; smaller parts are not worth a call. */
 const MIN_PART = 512 * 1024
-/** Parts of a sum, at most: they spread evenly over a machine's threads. */
+/** Most parts of a sum; this many spread evenly over the threads of a machine. */
 const MAX_PARTS = 128
 
 class WasmKernels implements ArenaKernels {
@@ -63,8 +63,8 @@ class WasmKernels implements ArenaKernels {
     const matrices = stacks.filter(({ rows }) => rows !== null)
     const vectors = stacks.filter(({ rows }) => rows === null)
     const total = matrices.reduce((sum, { count, size }) => sum + count * size, 0)
-    // A thread takes whole matrices, so that each pass over one finds it in a cache; only those are cut
-    // for which other threads would wait.
+    // A thread takes whole matrices, so that every pass after the first finds one in the cache. Only matrices
+    // for which other threads would wait are cut.
     const isLarge = ({ size }: Stack) => this.threads > 1 && size > ADAFACTOR_BLOCK && 8 * this.threads * size > total
     const large = matrices.filter(isLarge)
     if (large.length > 0) await this.adafactorInBlocks(large, settings)
@@ -73,7 +73,7 @@ class WasmKernels implements ArenaKernels {
     await this.run('adafactorVectors', this.inShares(vectors, [scale, beta, rate]))
   }
 
-  /** Pass by pass over all blocks: the same operations as when one thread takes a whole matrix. */
+  /** Pass by pass over all blocks, with the same operations as on a whole matrix. */
   private async adafactorInBlocks(stacks: readonly Stack[], settings: AdafactorSettings): Promise<void> {
     const { scale, beta, rate } = settings
     const matrices = stacks.flatMap((stack) => Array.from({ length: stack.count }, (_, i) => slice(stack, i, 1)))
@@ -116,7 +116,7 @@ class WasmKernels implements ArenaKernels {
       rows: address(arena, rows, rowCount * width),
       indices: address(arena, indices, rowCount),
     }
-    // Every thread adds all rows, to columns of its own.
+    // Every thread adds all rows, but only in its own columns.
     const lists = splitRange(width, this.threads).map(({ from, length }): Call[] => [
       { arena, args: [at.table + from * 4, tableRows, at.rows + from * 4, at.indices, rowCount, width, length] },
     ])
@@ -137,13 +137,13 @@ class WasmKernels implements ArenaKernels {
     return this.pool.close()
   }
 
-  /** As many calls for each thread, in order: the results of all lists are those of the calls. */
+  /** About the same number of calls for each thread, in order, so the flattened results match the calls. */
   private inOrder(calls: readonly Call[]): Call[][] {
     const share = (thread: number) => Math.round((calls.length * thread) / this.threads)
     return Array.from({ length: this.threads }, (_, thread) => calls.slice(share(thread), share(thread + 1)))
   }
 
-  /** About as many floats for each thread, in whole tensors. */
+  /** About the same number of floats for each thread, in whole tensors. */
   private inShares(stacks: readonly Stack[], settings: readonly number[]): Call[][] {
     const share = stacks.reduce((sum, { count, size }) => sum + count * size, 0) / this.threads
     return Array.from({ length: this.threads }, (_, thread) => {
@@ -164,15 +164,15 @@ class WasmKernels implements ArenaKernels {
   }
 
   private async run(kernel: string, lists: readonly (readonly Call[])[]): Promise<number[][]> {
-    const begun = performance.now()
+    const begin = performance.now()
     const results = await this.pool.run(kernel, lists)
     const { runs, microseconds } = this.times.get(kernel) ?? { runs: 0, microseconds: 0 }
-    this.times.set(kernel, { runs: runs + 1, microseconds: microseconds + (performance.now() - begun) * 1000 })
+    this.times.set(kernel, { runs: runs + 1, microseconds: microseconds + (performance.now() - begin) * 1000 })
     return results
   }
 }
 
-/** Adafactor's tensors of a shape, as the kernels take it: [rows, columns, rows of a block], or [elements]. */
+/** Tensors of one shape for Adafactor; `shape` is [rows, columns, rows of a block] or [elements]. */
 interface Stack extends AdafactorRange {
   readonly size: number
   readonly shape: readonly number[]
@@ -200,9 +200,9 @@ function splitRange(count: number, parts: number): { from: number; length: numbe
   }).filter(({ length }) => length > 0)
 }
 
-/** The byte at which an array begins. @throws Error when it does not lie in the arena. */
+/** Byte offset of an array. @throws Error if it is not inside the arena. */
 function address(arena: Arena, start: number, count: number): number {
   if (!(start >= 0 && count >= 0 && (start + count) * 4 <= arena.byteLength))
-    throw new Error(`internal: ${count} floats from ${start} do not lie in an arena of ${arena.byteLength} bytes`)
+    throw new Error(`internal: ${count} floats from ${start} are not inside an arena of ${arena.byteLength} bytes`)
   return start * 4
 }

@@ -1,9 +1,9 @@
 /**
- * Threads that run kernels. The JavaScript thread only sends messages, so it stays free meanwhile; a
- * message costs tens of microseconds, and a kernel on a model runs for milliseconds.
+ * Threads that run arena kernels. The JavaScript thread only sends messages, so it stays free meanwhile. A
+ * message takes tens of microseconds, a kernel on a model milliseconds.
  *
- * Threads and kernels run from the build, also when the code around them is TypeScript run by a test:
- * a thread needs JavaScript, and `src/` and `dist/` are equally deep.
+ * Threads need JavaScript, so they and the kernels run from the build, even in tests, which run TypeScript; the
+ * path is the same because `src/` and `dist/` have the same depth.
  */
 import { Worker } from 'node:worker_threads'
 import type { Arena, SharedMemory } from '../arena.ts'
@@ -13,7 +13,7 @@ import type { Message } from './worker.ts'
 
 const built = new URL('../../../dist/runtime/wasm/', import.meta.url)
 
-/** A call of a kernel; its arguments are numbers, addresses among them. */
+/** A call of a kernel; addresses are among the arguments. */
 export interface Call {
   readonly arena: Arena
   readonly args: readonly number[]
@@ -27,38 +27,38 @@ export class Pool {
     this.threads = threads
   }
 
-  /** @throws RuntimeError when the kernels have not been built. */
+  /** @throws RuntimeError if the kernels have not been built. */
   static async start(threads: number): Promise<Pool> {
     const module = await kernelModule()
     const pool = new Pool(Array.from({ length: threads }, () => new Thread(module)))
-    // Threads that cannot start say so now.
+    // Fails now if a thread cannot start.
     await Promise.all(pool.threads.map((thread) => thread.run('', [])))
     return pool
   }
 
-  /** Runs a list of calls on each thread, one list at a time, and gives what they returned. */
+  /** Runs a list of calls on each thread, one list at a time; returns their results. */
   async run(kernel: string, lists: readonly (readonly Call[])[]): Promise<number[][]> {
-    const numbered = lists.map((calls) => calls.map(({ arena, args }) => ({ arena: this.number(arena), args })))
+    const numbered = lists.map((calls) => calls.map(({ arena, args }) => ({ arena: this.indexOf(arena), args })))
     return Promise.all(
       numbered.map((calls, i) => (calls.length > 0 ? (this.threads[i]?.run(kernel, calls) ?? []) : [])),
     )
   }
 
-  /** Waits for what runs, and ends the threads. */
+  /** Waits for running kernels and ends the threads. */
   async close(): Promise<void> {
     await Promise.all(this.threads.map((thread) => thread.close()))
     this.arenas.clear()
   }
 
-  /** The number under which the threads know an arena; they hold it until they end. */
-  private number({ memory }: Arena): number {
-    let number = this.arenas.get(memory)
-    if (number === undefined) {
-      number = this.arenas.size
-      this.arenas.set(memory, number)
+  /** The index of an arena in the threads, which keep it until they end. */
+  private indexOf({ memory }: Arena): number {
+    let index = this.arenas.get(memory)
+    if (index === undefined) {
+      index = this.arenas.size
+      this.arenas.set(memory, index)
       for (const thread of this.threads) thread.send({ memory })
     }
-    return number
+    return index
   }
 }
 
@@ -69,12 +69,12 @@ interface Waiting {
 
 class Thread {
   private readonly worker: Worker
-  /** Answers come in the order of the questions. */
+  /** Results arrive in the order of the requests. */
   private readonly waiting: Waiting[] = []
   private ended: Error | undefined
 
   constructor(module: unknown) {
-    // Options of the process, a loader say, are not for this thread.
+    // Without the options of the process, such as a loader.
     this.worker = new Worker(new URL('worker.js', built), { workerData: module, execArgv: [] })
     // An idle thread must not keep the process alive.
     this.worker.unref()

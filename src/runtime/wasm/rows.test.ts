@@ -26,7 +26,7 @@ const seed = fc.nat()
 const flag = fc.boolean()
 const choices = fc.integer({ min: 1, max: 5 })
 
-test('rotate turns pairs, in place too', () => {
+test('rotate rotates pairs, also in place', () => {
   const half = fc.integer({ min: 0, max: 35 })
   fc.assert(
     fc.property(seed, rows, half, flag, flag, scale, (seed, rows, half, inPlace, back, scale) => {
@@ -62,7 +62,7 @@ test('rotate turns pairs, in place too', () => {
   )
 })
 
-test('scaleRows copies rows of any stride with a factor, in place too', () => {
+test('scaleRows scales rows of any stride, also in place', () => {
   fc.assert(
     fc.property(seed, rows, width, flag, scale, (seed, rows, width, inPlace, scale) => {
       begin(seed)
@@ -78,7 +78,7 @@ test('scaleRows copies rows of any stride with a factor, in place too', () => {
   )
 })
 
-test('maskAbove hides what is after first + row and nothing else', () => {
+test('maskAbove masks the columns after first + row and nothing else', () => {
   fc.assert(
     fc.property(seed, rows, fc.nat(40), fc.nat(45), (seed, rows, columns, first) => {
       begin(seed)
@@ -93,7 +93,7 @@ test('maskAbove hides what is after first + row and nothing else', () => {
   )
 })
 
-test('maskBefore hides what is before the first of a row and nothing else', () => {
+test('maskBefore masks the columns before the first of a row and nothing else', () => {
   fc.assert(
     fc.property(seed, rows, fc.nat(40), (seed, rows, columns) => {
       begin(seed)
@@ -142,7 +142,7 @@ describe('rmsNorm', () => {
     )
   })
 
-  test('the gradient is that of the formula, onto dy or an addend too, and the weight sums over its rows', () => {
+  test('the gradient follows the formula, also written over dy or an addend, and dWeight sums over the rows', () => {
     fc.assert(
       fc.property(seed, rows, width, size, fc.nat(3), (seed, rows, width, size, mode) => {
         begin(seed)
@@ -193,7 +193,7 @@ describe('rmsNorm', () => {
     )
   })
 
-  test('what is infinite or not a number stays visible in its row and reaches no other', () => {
+  test('an infinity or NaN stays visible in its row and does not reach others', () => {
     for (const bad of [Number.NaN, Number.POSITIVE_INFINITY])
       for (let i = 0; i < 37; i++) {
         begin(1)
@@ -234,7 +234,7 @@ test('gatherRows takes rows by index, with a weight or without', () => {
   )
 })
 
-/** Assignments [tokens, choices] of rows, some dropped: their slot is no row, and the last row is not a number. */
+/** Assignments [tokens, choices] to rows. Dropped ones have an invalid slot, and the last row is NaN. */
 function assignments(tokens: number, choices: number, width: number, weighted: boolean) {
   const rowCount = 7
   const rowsIn = place(rowCount * width, (i) => (weighted && i >= 6 * width ? Number.NaN : random()))
@@ -244,7 +244,7 @@ function assignments(tokens: number, choices: number, width: number, weighted: b
   return { rowCount, rowsIn, weight, slot }
 }
 
-test('combineRows adds the kept rows of a token to the addend, and reads no dropped one', () => {
+test('combineRows adds the kept rows of a token to the addend, and does not read dropped ones', () => {
   fc.assert(
     fc.property(seed, rows, choices, width, flag, fc.nat(2), (seed, tokens, choices, width, weighted, mode) => {
       begin(seed)
@@ -277,7 +277,7 @@ test('combineRows adds the kept rows of a token to the addend, and reads no drop
   )
 })
 
-test('rowDots multiplies a token with its kept rows, and reads no dropped one', () => {
+test('rowDots multiplies a token with its kept rows, and does not read dropped ones', () => {
   fc.assert(
     fc.property(seed, rows, choices, width, flag, (seed, tokens, choices, width, weighted) => {
       begin(seed)
@@ -313,7 +313,7 @@ test('rowDots multiplies a token with its kept rows, and reads no dropped one', 
   )
 })
 
-test('add adds, onto either of its terms too', () => {
+test('add adds, also in place of either operand', () => {
   fc.assert(
     fc.property(seed, width, fc.nat(2), scale, (seed, count, mode, scale) => {
       begin(seed)
@@ -327,7 +327,7 @@ test('add adds, onto either of its terms too', () => {
 })
 
 describe('rowLargest', () => {
-  test('gives the largest element and its first place, however often it stands there', () => {
+  test('returns the largest element and its first position', () => {
     const columns = fc.oneof(fc.integer({ min: 1, max: 70 }), fc.constantFrom(512, 1027))
     fc.assert(
       fc.property(seed, rows, columns, fc.constantFrom(1, 3, 1000), (seed, rows, columns, distinct) => {
@@ -342,7 +342,7 @@ describe('rowLargest', () => {
     )
   })
 
-  test('a NaN anywhere is the largest, in its own row alone', () => {
+  test('a NaN anywhere is the largest, in its own row only', () => {
     for (let i = 0; i < 37; i++) {
       begin(i)
       const [x, largest, column] = [place(3 * 37), place(3), place(3)]

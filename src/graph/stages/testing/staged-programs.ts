@@ -1,8 +1,8 @@
 /**
- * Random programs with kernels, and an interpreter of programs before and after they are cut: plain loops
+ * Random programs with kernels, and an interpreter for programs before and after they are cut: plain loops
  * over a few numbers, with ONNX models decoded from their bytes. All tensors have six elements, in
- * several shapes. Kernels: `mix` (y = 2a + b), `pair` (a − b and 3b), `grow` (5a, in the place of a), each
- * with its additions.
+ * several shapes. Kernels: `mix` (2a + b), `pair` (a − b and 3b), `grow` (5a, overwrites a), each with
+ * fused additions.
  */
 import fc from 'fast-check'
 import onnxProto from 'onnx-proto'
@@ -48,27 +48,27 @@ export const programs: fc.Arbitrary<Program> = fc
     outputs: fc.array(fc.nat(), { minLength: 1, maxLength: 5 }),
   })
   .map(({ steps, outputs }) => {
-    const made: Tensor[] = [input('x', 'float32', [6]), input('y', 'float32', [2, 3])]
+    const tensors: Tensor[] = [input('x', 'float32', [6]), input('y', 'float32', [2, 3])]
     for (const { kind, a: i, b: j, shape: k, local, adds } of steps) {
-      // Recent tensors more often, so that programs are deep.
+      // Prefers recent tensors, so that programs are deep.
       const pick = (n: number) =>
-        made[made.length - 1 - (n % Math.min(n % 3 === 0 ? made.length : 3, made.length))] as Tensor
+        tensors[tensors.length - 1 - (n % Math.min(n % 3 === 0 ? tensors.length : 3, tensors.length))] as Tensor
       const a = pick(i)
       const b = like(pick(j), a)
       const traits = { ...(local && { local: true as const }), ...(adds && { addsTo: kind === 'pair' ? [0, 1] : [0] }) }
-      if (kind === 'add') made.push(add(a, b))
-      else if (kind === 'multiply') made.push(multiply(a, b))
-      else if (kind === 'negate') made.push(negate(a))
-      else if (kind === 'reshape') made.push(reshape(a, shapes[k % shapes.length] as number[]))
-      else if (kind === 'constant') made.push(constant([i % 7, j % 5, k % 3, 1, 2, 3], 'float32', a.shape))
+      if (kind === 'add') tensors.push(add(a, b))
+      else if (kind === 'multiply') tensors.push(multiply(a, b))
+      else if (kind === 'negate') tensors.push(negate(a))
+      else if (kind === 'reshape') tensors.push(reshape(a, shapes[k % shapes.length] as number[]))
+      else if (kind === 'constant') tensors.push(constant([i % 7, j % 5, k % 3, 1, 2, 3], 'float32', a.shape))
       else
-        made.push(
+        tensors.push(
           ...kernel(kind, kind === 'grow' ? [a] : [a, b], kind === 'grow' ? { ...traits, overwrites: true } : traits),
         )
     }
     return {
       outputs: Object.fromEntries(
-        outputs.map((n, at) => [`out${at}`, made[made.length - 1 - (n % made.length)] as Tensor]),
+        outputs.map((n, at) => [`out${at}`, tensors[tensors.length - 1 - (n % tensors.length)] as Tensor]),
       ),
     }
   })
@@ -85,7 +85,7 @@ const elementwise: Readonly<Record<string, (a: Numbers, b: Numbers) => Numbers>>
   Reshape: (a) => a,
 }
 
-/** What a program means: the graph, tensor by tensor. */
+/** The expected results: evaluates the graph tensor by tensor. */
 export function evaluateProgram(program: Program, ports: Ports): Record<string, Numbers> {
   const known = new Map<object, Numbers[]>()
   const valuesOf = ({ source, output }: Tensor): Numbers => {
@@ -103,7 +103,7 @@ export function evaluateProgram(program: Program, ports: Ports): Record<string, 
   return Object.fromEntries(Object.entries(program.outputs).map(([name, tensor]) => [name, valuesOf(tensor)]))
 }
 
-/** Where values lie while a staged program runs. */
+/** Storage of values while a staged program runs. */
 export interface Store {
   read(value: number): Numbers
   write(value: number, numbers: Numbers): void
@@ -137,7 +137,7 @@ function runOnnx(bytes: Uint8Array, inputs: readonly Numbers[]): Numbers[] {
   graph?.input?.forEach(({ name }, i) => {
     values.set(name as string, inputs[i] as Numbers)
   })
-  // The others are shapes, which nobody looks at here.
+  // The other initializers are shapes, which are not used here.
   for (const { name, rawData, dataType } of graph?.initializer ?? [])
     if (dataType === onnxProto.onnx.TensorProto.DataType.FLOAT)
       values.set(name as string, Array.from(new Float32Array(Uint8Array.from(rawData as Uint8Array).buffer)))

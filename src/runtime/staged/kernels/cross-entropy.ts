@@ -1,8 +1,8 @@
 /**
- * Softmax and cross-entropy of rows of logits, in place: a block of rows is in the cache from the search
- * of its largest logit to its last probability.
+ * Softmax and cross-entropy of rows of logits, in place. A block of rows stays in the cache from the search
+ * for its largest logits to its last probability.
  *
- * −log p[target] = largest − log p[largest] − logit[target], which stays exact where p[target] underflows.
+ * −log p[target] = max − log p[argmax] − logit[target], which stays exact if p[target] underflows.
  */
 import { RuntimeError } from '../../contract.ts'
 import type { Kernel, KernelTensor } from '../contract.ts'
@@ -13,8 +13,8 @@ const BLOCK_FLOATS = 2 ** 18
 const blockRows = (columns: number): number => Math.max(1, Math.floor(BLOCK_FLOATS / columns))
 
 /**
- * Inputs logits [T, V], targets [T] int32; outputs softmax − one-hot(target) [T, V], nats [T]. A negative target is not
- * counted: no one-hot, and 0 nats.
+ * Inputs logits [T, V], targets [T] int32; outputs softmax − one-hot(target) [T, V], nats [T]. For a negative
+ * target nothing is subtracted, and its nats are 0.
  */
 export const crossEntropy: Kernel = {
   provider: 'oneDNN',
@@ -25,36 +25,37 @@ export const crossEntropy: Kernel = {
     const [gradient, nats] = outputs as [KernelTensor, KernelTensor]
     const columns = logits.shape.at(-1) as number
     const total = targets.size
-    const most = blockRows(columns)
-    const largest = scratch.offset
-    const place = largest + Math.ceil(most / 16) * 64
-    const chosen = new Float32Array(most)
+    const maxRows = blockRows(columns)
+    const maxima = scratch.offset
+    const argmaxima = maxima + Math.ceil(maxRows / 16) * 64
+    const targetLogits = new Float32Array(maxRows)
     return {
-      tasks: Math.ceil(total / most),
+      tasks: Math.ceil(total / maxRows),
       run(task) {
-        const from = task * most
-        const rows = Math.min(most, total - from)
+        const from = task * maxRows
+        const rows = Math.min(maxRows, total - from)
         const start = 4 * from * columns
-        functions.rowLargest?.(logits.offset + start, rows, columns, largest, place)
+        functions.rowLargest?.(logits.offset + start, rows, columns, maxima, argmaxima)
         for (let r = 0; r < rows; r++) {
           const target = integers[targets.offset / 4 + from + r] as number
           if (target >= columns)
             throw new RuntimeError(
               `invalid target: ${target} (expected less than ${columns}, the size of the vocabulary)`,
             )
-          chosen[r] = target < 0 ? Number.NaN : (floats[(logits.offset + start) / 4 + r * columns + target] as number)
+          targetLogits[r] =
+            target < 0 ? Number.NaN : (floats[(logits.offset + start) / 4 + r * columns + target] as number)
         }
         dnnl.softmax(rows, columns).run(logits.address + start, gradient.address + start)
         for (let r = 0; r < rows; r++) {
-          const top = integers[place / 4 + r] as number
-          const p = floats[(gradient.offset + start) / 4 + r * columns + top] as number
+          const argmax = integers[argmaxima / 4 + r] as number
+          const p = floats[(gradient.offset + start) / 4 + r * columns + argmax] as number
           const target = integers[targets.offset / 4 + from + r] as number
           const at = nats.offset / 4 + from + r
           floats[at] = 0
           if (target < 0) continue
-          floats[at] = (floats[largest / 4 + r] as number) - Math.log(p) - (chosen[r] as number)
-          const one = (gradient.offset + start) / 4 + r * columns + target
-          floats[one] = (floats[one] as number) - 1
+          floats[at] = (floats[maxima / 4 + r] as number) - Math.log(p) - (targetLogits[r] as number)
+          const atTarget = (gradient.offset + start) / 4 + r * columns + target
+          floats[atTarget] = (floats[atTarget] as number) - 1
         }
       },
     }

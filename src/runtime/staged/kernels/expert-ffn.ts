@@ -1,14 +1,14 @@
 /**
  * The feed-forward networks of all experts, each over its own rows. A task is an expert: its activations
  * stay in the cache of one core from the first product to the last, and nothing is computed for empty
- * slots. Experts with many rows are worked through in pieces of bounded size.
+ * slots. Experts with many rows are processed in pieces of bounded size.
  *
- * GELU: y = gelu(x·up)·down. SwiGLU: y = (swish(x·gate) ∘ x·up)·down. What the gradient needs again is
- * the products before the activation; the activation itself is computed anew while it is in the cache.
+ * GELU: y = gelu(x·up)·down. SwiGLU: y = (swish(x·gate) ∘ x·up)·down. The products before the activation are
+ * kept for the gradient; the activation is recomputed there while it is in the cache.
  */
 import type { MatrixLayout } from '../../onednn/product.ts'
 import type { Kernel, KernelCall, KernelTensor } from '../contract.ts'
-import { at, byLoad, PIECE, type Piece, pieces, sizesOf } from './expert-rows.ts'
+import { accumulate, at, byLoad, PIECE, type Piece, pieces, sizesOf, writeZeros } from './expert-rows.ts'
 
 const plain = (stride: number): MatrixLayout => ({ stride })
 const transposed = (stride: number): MatrixLayout => ({ stride, transposed: true })
@@ -58,7 +58,7 @@ export const expertFfn: Kernel = {
     }
   },
 
-  // Padding and what is dropped count for nothing, but how much that is shows only when it runs.
+  // Counts padding and dropped rows too, because their number is known only at run time.
   work(call) {
     const [x, , ...rest] = call.inputs as [KernelTensor, KernelTensor, ...KernelTensor[]]
     const { gate, experts, width, hidden } = weightsOf(call, rest)
@@ -88,96 +88,63 @@ export const expertFfnGradient: Kernel = {
     const { up, gate, down, experts, width, hidden } = weightsOf(call, rest)
     const [inner, innerGate] = rest.slice(gated ? 3 : 2) as [KernelTensor, KernelTensor?]
     const addends = call.inputs.slice(call.inputs.length - call.added.length)
-    const addendOf = (output: number) => addends[call.added.indexOf(output)]
+    const gradientOf = (output: number, target: KernelTensor, m: number, n: number) => ({
+      target,
+      addend: addends[call.added.indexOf(output)],
+      m,
+      n,
+    })
     const [dx, dUp, ...dRest] = call.outputs as [KernelTensor, KernelTensor, ...KernelTensor[]]
     const [dGate, dDown] = (gated ? dRest : [undefined, dRest[0]]) as [KernelTensor | undefined, KernelTensor]
-    const { dnnl, scratch, floats } = thread
+    const ofUp = gradientOf(1, dUp, width, hidden)
+    const ofGate = dGate && gradientOf(2, dGate, width, hidden)
+    const ofDown = gradientOf(gated ? 3 : 2, dDown, hidden, width)
+    const { dnnl, scratch } = thread
     const sizes = sizesOf(sizeTensor, thread)
     const buffer = (index: number) => scratch.address + 4 * index * PIECE * hidden
-    const [active, dActive, dActiveFactor, other, otherFactor] = [0, 1, 2, 3, 4].map(buffer) as Five
+    const [active, dActive, dActiveFactor, dActiveGate, dActiveGateFactor] = [0, 1, 2, 3, 4].map(buffer) as Five
     const gradientFactor = buffer(gated ? 5 : 3)
-    /** Floats as a factor that several products share: as they are, or rounded into `place`. */
-    const prepare = (floats: number, place: number, rows: number, columns: number): number => {
-      if (dnnl.factorBytes === 4) return floats
-      dnnl.round(rows, columns, columns).run(floats, place)
-      return place
-    }
-
-    /** gradient (+)= leftᵀ · right, where left is [rows, m] and right [rows, n], prepared. */
-    const accumulate = (
-      output: number,
-      target: KernelTensor,
-      matrix: number,
-      [m, n]: readonly [number, number],
-      piece: Piece,
-      left: number,
-      right: number,
-    ) => {
-      const addend = piece.first ? addendOf(output) : undefined
-      const inPlace = !piece.first || addend?.address === target.address
-      const product = dnnl.product({
-        m,
-        k: piece.rows,
-        n,
-        a: transposed(m),
-        b: prepared(plain(n)),
-        c: n,
-        ...(inPlace ? { plus: 'c' as const } : addend && { plus: n }),
-      })
-      product.run(left, right, at(target, matrix), ...(addend && !inPlace ? [at(addend, matrix)] : []))
-    }
-    /** What an expert without rows adds: nothing. A product with a row of zeros says so at any address. */
-    const nothing = (expert: number) => {
-      floats.fill(0, scratch.offset / 4, scratch.offset / 4 + Math.max(width, hidden))
-      const piece = { from: 0, rows: 1, first: true }
-      const matrix = expert * width * hidden
-      accumulate(1, dUp, matrix, [width, hidden], piece, scratch.address, scratch.address)
-      if (dGate) accumulate(2, dGate, matrix, [width, hidden], piece, scratch.address, scratch.address)
-      accumulate(gated ? 3 : 2, dDown, matrix, [hidden, width], piece, scratch.address, scratch.address)
-    }
-    const run = (expert: number, piece: Piece) => {
+    const run = (matrix: number, piece: Piece) => {
       const { from, rows } = piece
-      const matrix = expert * width * hidden
       const size = rows * hidden
       const [source, middle] = [at(x, from * width), at(inner, from * hidden)]
-      const gradient = prepare(at(dy, from * width), gradientFactor, rows, width)
+      const gradient = dnnl.prepare(at(dy, from * width), gradientFactor, rows, width)
       const narrow = { m: rows, k: hidden, n: width, a: prepared(plain(hidden)), b: transposed(hidden), c: width }
       dnnl
         .product({ m: rows, k: width, n: hidden, a: prepared(plain(width)), b: transposed(width), c: hidden })
         .run(gradient, at(down, matrix), dActive)
-      if (gate && innerGate && dGate) {
+      if (gate && innerGate && ofGate) {
         const middleGate = at(innerGate, from * hidden)
         // With h = swish(g) ∘ u: du = dh ∘ swish(g), dg = dh ∘ u ∘ swish′(g).
         dnnl.activation('swish', size).run(middleGate, active)
-        dnnl.multiply(size).run(dActive, middle, other)
-        dnnl.activationGradient('swish', size).run(middleGate, other, other)
+        dnnl.multiply(size).run(dActive, middle, dActiveGate)
+        dnnl.activationGradient('swish', size).run(middleGate, dActiveGate, dActiveGate)
         dnnl.multiply(size).run(dActive, active, dActive)
         dnnl.multiply(size).run(active, middle, active)
-        const [dInner, dInnerGate] = [
-          prepare(dActive, dActiveFactor, rows, hidden),
-          prepare(other, otherFactor, rows, hidden),
-        ]
-        accumulate(3, dDown, matrix, [hidden, width], piece, active, gradient)
-        accumulate(2, dGate, matrix, [width, hidden], piece, source, dInnerGate)
-        accumulate(1, dUp, matrix, [width, hidden], piece, source, dInner)
+        const dInner = dnnl.prepare(dActive, dActiveFactor, rows, hidden)
+        const dInnerGate = dnnl.prepare(dActiveGate, dActiveGateFactor, rows, hidden)
+        accumulate(dnnl, ofDown, matrix, piece, active, gradient)
+        accumulate(dnnl, ofGate, matrix, piece, source, dInnerGate)
+        accumulate(dnnl, ofUp, matrix, piece, source, dInner)
         dnnl.product(narrow).run(dInner, at(up, matrix), at(dx, from * width))
         dnnl.product({ ...narrow, plus: 'c' }).run(dInnerGate, at(gate, matrix), at(dx, from * width))
         return
       }
       dnnl.activation('gelu', size).run(middle, active)
-      accumulate(2, dDown, matrix, [hidden, width], piece, active, gradient)
+      accumulate(dnnl, ofDown, matrix, piece, active, gradient)
       dnnl.activationGradient('gelu', size).run(middle, dActive, dActive)
-      const dInner = prepare(dActive, dActiveFactor, rows, hidden)
-      accumulate(1, dUp, matrix, [width, hidden], piece, source, dInner)
+      const dInner = dnnl.prepare(dActive, dActiveFactor, rows, hidden)
+      accumulate(dnnl, ofUp, matrix, piece, source, dInner)
       dnnl.product(narrow).run(dInner, at(up, matrix), at(dx, from * width))
     }
     return {
       tasks: experts,
       run(task) {
         const expert = byLoad(sizes, experts)[task] as number
+        const matrix = expert * width * hidden
         const all = pieces(sizes, expert)
-        if (all.length === 0) nothing(expert)
-        for (const piece of all) run(expert, piece)
+        if (all.length === 0) writeZeros(thread, ofGate ? [ofUp, ofGate, ofDown] : [ofUp, ofDown], matrix)
+        for (const piece of all) run(matrix, piece)
       },
     }
   },

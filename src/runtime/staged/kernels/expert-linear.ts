@@ -1,11 +1,11 @@
 /**
- * A matrix of each expert times its own rows: the experts of attention's projections. As in
- * `expert-ffn.ts`, a task is an expert, and nothing is computed for empty slots.
+ * The rows of each expert times its matrix: the experts of attention's projections. As in `expert-ffn.ts`, a
+ * task is an expert, and nothing is computed for empty slots.
  */
 import type { Kernel, KernelTensor } from '../contract.ts'
-import { at, byLoad, PIECE, pieces, sizesOf } from './expert-rows.ts'
+import { accumulate, at, byLoad, PIECE, pieces, sizesOf, writeZeros } from './expert-rows.ts'
 
-/** Of weights [N, D, X]. */
+/** Sizes of weights [N, D, X]. */
 const extent = ({ shape: [experts = 0, width = 0, columns = 0] }: KernelTensor) => ({ experts, width, columns })
 
 /** Inputs rows [R, D], sizes [N + 1], weights [N, D, X]; output y [R, X]. */
@@ -50,46 +50,23 @@ export const expertLinearGradient: Kernel = {
   prepare(call, thread) {
     const [dy, x, sizeTensor, weights] = call.inputs as [KernelTensor, KernelTensor, KernelTensor, KernelTensor]
     const [dx, dWeights] = call.outputs as [KernelTensor, KernelTensor]
-    const addend = call.added.length > 0 ? call.inputs.at(-1) : undefined
     const { experts, width, columns } = extent(weights)
-    const { dnnl, scratch, floats } = thread
+    const { dnnl, scratch } = thread
     const sizes = sizesOf(sizeTensor, thread)
-
-    /** dW (+)= leftᵀ · right, where left is [rows, D] and right [rows, X], prepared. */
-    const accumulate = (matrix: number, rows: number, first: boolean, left: number, right: number) => {
-      const before = first ? addend : undefined
-      const inPlace = !first || before?.address === dWeights.address
-      dnnl
-        .product({
-          m: width,
-          k: rows,
-          n: columns,
-          a: { stride: width, transposed: true },
-          b: { stride: columns, prepared: true },
-          c: columns,
-          ...(inPlace ? { plus: 'c' as const } : before && { plus: columns }),
-        })
-        .run(left, right, at(dWeights, matrix), ...(before && !inPlace ? [at(before, matrix)] : []))
-    }
+    const addend = call.added.length > 0 ? call.inputs.at(-1) : undefined
+    const gradientOfWeights = { target: dWeights, addend, m: width, n: columns }
     return {
       tasks: experts,
       run(task) {
         const expert = byLoad(sizes, experts)[task] as number
         const matrix = expert * width * columns
         const all = pieces(sizes, expert)
-        if (all.length === 0) {
-          // A product with a row of zeros says "nothing" at any address.
-          floats.fill(0, scratch.offset / 4, scratch.offset / 4 + Math.max(width, columns))
-          accumulate(matrix, 1, true, scratch.address, scratch.address)
-        }
-        for (const { from, rows, first } of all) {
-          let gradient = at(dy, from * columns)
-          if (dnnl.factorBytes !== 4) {
-            // Both products have it as a factor: rounded once.
-            dnnl.round(rows, columns, columns).run(gradient, scratch.address)
-            gradient = scratch.address
-          }
-          accumulate(matrix, rows, first, at(x, from * width), gradient)
+        if (all.length === 0) writeZeros(thread, [gradientOfWeights], matrix)
+        for (const piece of all) {
+          const { from, rows } = piece
+          // Both products use it as a factor, so it is rounded once.
+          const gradient = dnnl.prepare(at(dy, from * columns), scratch.address, rows, columns)
+          accumulate(dnnl, gradientOfWeights, matrix, piece, at(x, from * width), gradient)
           dnnl
             .product({
               m: rows,

@@ -1,17 +1,18 @@
-/** The rows of each expert, as kernels of experts see them: sizes int64 [N + 1], known when they run. */
+/** Shared by the kernels of experts: the rows of each expert, from sizes int64 [N + 1], and gradients of weights. */
+import type { Dnnl } from '../../onednn/dnnl.ts'
 import type { KernelTensor, KernelThread } from '../contract.ts'
 
-/** Rows worked through at a time. */
+/** Most rows in a piece. */
 export const PIECE = 512
 
 export interface Piece {
-  /** The expert's first row, and whether this piece holds it. */
   readonly from: number
   readonly rows: number
+  /** Whether this is the first piece of the expert. */
   readonly first: boolean
 }
 
-/** Rows of expert e. */
+/** The rows of an expert, in pieces. */
 export function pieces(sizes: BigInt64Array, expert: number): Piece[] {
   let start = 0
   for (let e = 0; e < expert; e++) start += Number(sizes[e])
@@ -23,12 +24,60 @@ export function pieces(sizes: BigInt64Array, expert: number): Piece[] {
   })
 }
 
-/** The experts with most rows first: what is left for the end is small, and no thread waits long. */
+/** Experts with the most rows first, so that the last tasks are small and no thread waits long. */
 export const byLoad = (sizes: BigInt64Array, experts: number): number[] =>
   Array.from({ length: experts }, (_, e) => e).sort((a, b) => Number(sizes[b]) - Number(sizes[a]) || a - b)
 
 export const sizesOf = (tensor: KernelTensor, { floats }: KernelThread): BigInt64Array =>
   new BigInt64Array(floats.buffer, tensor.offset, tensor.size)
 
-/** Where the float `start` of a tensor lies in this process. */
+/** Address of the float `start` of a tensor. */
 export const at = (tensor: KernelTensor, start: number): number => tensor.address + 4 * start
+
+/** The gradient of the matrices [m, n] of all experts. */
+export interface WeightGradient {
+  readonly target: KernelTensor
+  readonly addend: KernelTensor | undefined
+  readonly m: number
+  readonly n: number
+}
+
+/**
+ * Adds leftᵀ · right to the matrix at element `matrix`, with left [rows, m] and right [rows, n], prepared. The first
+ * piece of an expert starts from the addend, or from zero.
+ */
+export function accumulate(
+  dnnl: Dnnl,
+  { target, addend, m, n }: WeightGradient,
+  matrix: number,
+  { rows, first }: Omit<Piece, 'from'>,
+  left: number,
+  right: number,
+): void {
+  const start = first ? addend : undefined
+  const inPlace = !first || start?.address === target.address
+  dnnl
+    .product({
+      m,
+      k: rows,
+      n,
+      a: { stride: m, transposed: true },
+      b: { stride: n, prepared: true },
+      c: n,
+      ...(inPlace ? { plus: 'c' as const } : start && { plus: n }),
+    })
+    .run(left, right, at(target, matrix), ...(start && !inPlace ? [at(start, matrix)] : []))
+}
+
+/** Gradients of an expert without rows: zero plus the addend, as a product with a row of zeros. */
+export function writeZeros(
+  { dnnl, floats, scratch }: KernelThread,
+  gradients: readonly WeightGradient[],
+  matrix: number,
+): void {
+  const zeros = scratch.offset / 4
+  for (const gradient of gradients) {
+    floats.fill(0, zeros, zeros + Math.max(gradient.m, gradient.n))
+    accumulate(dnnl, gradient, matrix, { rows: 1, first: true }, scratch.address, scratch.address)
+  }
+}

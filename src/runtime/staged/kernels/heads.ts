@@ -1,19 +1,19 @@
 /**
- * Some heads of one sequence in a thread's memory: the matrices of a task of attention, and products of all
- * its heads at once.
+ * The matrices of an attention task (a few heads of one sequence) in the memory of a thread, and batched
+ * products over its heads.
  */
 import type { Dnnl } from '../../onednn/dnnl.ts'
 import type { Batch, Product } from '../../onednn/product.ts'
 import type { KernelCall, KernelTensor, KernelThread } from '../contract.ts'
 
-/** Queries of a block, at most. */
-const BLOCK = 64
-/** Heads of a task, at most; fewer where a sequence is long. */
-const HEADS = 4
-/** Floats of the scores of a block, at most, unless a single head has more. */
-const SCORES = 2 ** 17
-/** Rows that are rotated for all heads of a task before the next rows are. */
-const ROWS = 64
+/** Most queries in a block. */
+const MAX_BLOCK = 64
+/** Most heads in a task; fewer for long sequences. */
+const MAX_HEADS = 4
+/** Most floats in the scores of a block, unless a single head has more. */
+const MAX_SCORES = 2 ** 17
+/** Rows are rotated in groups of this size, for all heads of a task. */
+const ROTATED_ROWS = 64
 
 export interface Shape {
   readonly batch: number
@@ -22,11 +22,12 @@ export interface Shape {
   /** Width of a head. */
   readonly size: number
   readonly scale: number
-  /** Floats from a token's q, k, v to the next token's, and from q to k to v. */
+  /** Floats from the q, k, v of a token to those of the next. */
   readonly stride: number
+  /** Floats from q to k and from k to v. */
   readonly width: number
-  /** Heads of a task: a divisor of heads. */
-  readonly together: number
+  /** Heads of a task, a divisor of `heads`. */
+  readonly headsPerTask: number
 }
 
 export function shapeOf({ attributes, inputs }: KernelCall, qkvAt: number): Shape {
@@ -35,57 +36,59 @@ export function shapeOf({ attributes, inputs }: KernelCall, qkvAt: number): Shap
   }
   const stride = (inputs[qkvAt] as KernelTensor).shape.at(-1) as number
   const width = stride / 3
-  let together = Math.min(HEADS, heads, Math.max(1, Math.floor(SCORES / (BLOCK * sequence))))
-  while (heads % together !== 0) together--
-  return { batch, sequence, heads, size: width / heads, scale: scale.float, stride, width, together }
+  let headsPerTask = Math.min(MAX_HEADS, heads, Math.max(1, Math.floor(MAX_SCORES / (MAX_BLOCK * sequence))))
+  while (heads % headsPerTask !== 0) headsPerTask--
+  return { batch, sequence, heads, size: width / heads, scale: scale.float, stride, width, headsPerTask }
 }
 
-const roundUp = (floats: number): number => Math.ceil(floats / 16) * 64
+/** Bytes of whole cache lines. */
+const bytesFor = (floats: number): number => Math.ceil(floats / 16) * 64
 
-/** A factor of the products of a task: a matrix for each head. Distances count elements. */
+/** A factor of the products of a task: one matrix for each head. Strides are in elements. */
 export interface Factor {
   readonly address: number
-  /** From a row to the next, and from a head to the next. */
+  /** From one row to the next. */
   readonly stride: number
+  /** From one head to the next. */
   readonly head: number
 }
 
-/** Queries `from` to `keys`, which see the first `keys` keys. */
+/** Queries `from` to `keys` (exclusive), which see the first `keys` keys. */
 interface QueryBlock {
   readonly from: number
   readonly rows: number
   readonly keys: number
 }
 
-/** Inputs after qkv, all optional: cos, sin [S, d/2], then the first position that each token sees, int32 [T]. */
-export interface OtherInputs {
+/** Optional inputs after qkv: cos, sin [S, d/2], then the first position that each token sees, int32 [T]. */
+export interface OptionalInputs {
   readonly tables: readonly [cos: KernelTensor, sin: KernelTensor] | null
   readonly first: KernelTensor | null
 }
 
-export function otherInputs({ inputs }: KernelCall, qkvAt: number): OtherInputs {
-  const others = inputs.slice(qkvAt + 1)
-  const first = others.length % 2 === 1 ? others.pop() : undefined
-  const [cos, sin] = others
+export function optionalInputs({ inputs }: KernelCall, qkvAt: number): OptionalInputs {
+  const optional = inputs.slice(qkvAt + 1)
+  const first = optional.length % 2 === 1 ? optional.pop() : undefined
+  const [cos, sin] = optional
   return { tables: cos && sin ? [cos, sin] : null, first: first ?? null }
 }
 
-/** Some heads of one sequence in the thread's memory. Places are byte offsets in the memory of the program. */
+/** Offsets are in bytes, in the memory of the program. */
 export class Heads {
   readonly shape: Shape
   readonly blocks: readonly QueryBlock[]
   readonly dnnl: Dnnl
   private readonly thread: KernelThread
-  private readonly others: OtherInputs
-  private taken = 0
+  private readonly optional: OptionalInputs
+  private reserved = 0
 
-  constructor(shape: Shape, thread: KernelThread, others: OtherInputs) {
+  constructor(shape: Shape, thread: KernelThread, optional: OptionalInputs) {
     this.shape = shape
     this.dnnl = thread.dnnl
     this.thread = thread
-    this.others = others
+    this.optional = optional
     const { sequence } = shape
-    const count = Math.ceil(sequence / BLOCK)
+    const count = Math.ceil(sequence / MAX_BLOCK)
     this.blocks = Array.from({ length: count }, (_, i) => {
       const [from, keys] = [Math.floor((sequence * i) / count), Math.floor((sequence * (i + 1)) / count)]
       return { from, rows: keys - from, keys }
@@ -93,44 +96,44 @@ export class Heads {
   }
 
   get tasks(): number {
-    const { batch, heads, together } = this.shape
-    return (batch * heads) / together
+    const { batch, heads, headsPerTask } = this.shape
+    return (batch * heads) / headsPerTask
   }
 
-  /** The place of so many floats of scratch memory. */
-  take(floats: number): number {
-    const place = this.thread.scratch.offset + this.taken
-    this.taken += roundUp(floats)
-    return place
+  /** Reserves scratch memory; returns its offset. */
+  reserve(floats: number): number {
+    const offset = this.thread.scratch.offset + this.reserved
+    this.reserved += bytesFor(floats)
+    return offset
   }
 
-  takeMatrices(): number {
-    const { sequence, size, together } = this.shape
-    return this.take(together * sequence * size)
+  reserveMatrices(): number {
+    const { sequence, size, headsPerTask } = this.shape
+    return this.reserve(headsPerTask * sequence * size)
   }
 
-  takeScores(): number {
-    const { sequence, together } = this.shape
-    return this.take(together * BLOCK * sequence)
+  reserveScores(): number {
+    const { sequence, headsPerTask } = this.shape
+    return this.reserve(headsPerTask * MAX_BLOCK * sequence)
   }
 
-  /** The element at which a task's first head begins in rows of `stride` elements, which hold all heads. */
+  /** Index of the first element of a task's first head, in rows of `stride` elements that have all heads. */
   start(task: number, stride: number): number {
-    const { heads, together, sequence, size } = this.shape
-    const groups = heads / together
-    return Math.floor(task / groups) * sequence * stride + (task % groups) * together * size
+    const { heads, headsPerTask, sequence, size } = this.shape
+    const groups = heads / headsPerTask
+    return Math.floor(task / groups) * sequence * stride + (task % groups) * headsPerTask * size
   }
 
-  /** The place of a task's first head in a tensor of rows of qkv; part 0, 1, 2 for q, k, v. */
-  place(tensor: KernelTensor, task: number, part: number): number {
+  /** Offset of a task's first head in rows of qkv; part 0, 1, 2 for q, k, v. */
+  offsetOf(tensor: KernelTensor, task: number, part: number): number {
     const { stride, width } = this.shape
     return tensor.offset + 4 * (this.start(task, stride) + part * width)
   }
 
-  /** Rotated rows of all heads of a task, times a factor, from rows of qkv to a matrix [S, d] a head. */
+  /** Rotates and scales rows of qkv for all heads of a task, into one matrix [S, d] per head. */
   gather(from: number, to: number, scale: number): void {
     const { size, stride, sequence } = this.shape
-    this.eachPiece((head, first, rows) =>
+    this.forEachPiece((head, first, rows) =>
       this.rotate(
         from + 4 * (first * stride + head * size),
         stride,
@@ -144,10 +147,10 @@ export class Heads {
     )
   }
 
-  /** The way back of a gradient. */
+  /** The reverse of {@link gather}, for gradients. */
   scatter(from: number, to: number, scale: number): void {
     const { size, stride, sequence } = this.shape
-    this.eachPiece((head, first, rows) =>
+    this.forEachPiece((head, first, rows) =>
       this.rotate(
         from + 4 * size * (head * sequence + first),
         size,
@@ -161,10 +164,10 @@ export class Heads {
     )
   }
 
-  private eachPiece(body: (head: number, first: number, rows: number) => void): void {
-    const { sequence, together } = this.shape
-    for (let first = 0; first < sequence; first += ROWS)
-      for (let head = 0; head < together; head++) body(head, first, Math.min(ROWS, sequence - first))
+  private forEachPiece(body: (head: number, first: number, rows: number) => void): void {
+    const { sequence, headsPerTask } = this.shape
+    for (let first = 0; first < sequence; first += ROTATED_ROWS)
+      for (let head = 0; head < headsPerTask; head++) body(head, first, Math.min(ROTATED_ROWS, sequence - first))
   }
 
   private rotate(
@@ -179,7 +182,7 @@ export class Heads {
   ): void {
     const { size } = this.shape
     const { rows: functions } = this.thread
-    const { tables } = this.others
+    const { tables } = this.optional
     if (!tables) {
       functions.scaleRows?.(from, fromStride, to, toStride, rows, size, scale)
       return
@@ -190,35 +193,32 @@ export class Heads {
     functions.rotate?.(from, fromStride, to, toStride, rows, half, cos.offset + skip, sin.offset + skip, scale, sign)
   }
 
-  /** Matrices as `gather` lays them, as a factor: in place, or rounded into `rounded`. */
+  /** Matrices written by {@link gather}, as a factor: in place, or rounded into `rounded`. */
   gathered(from: number, rounded: number): Factor {
-    const { size, sequence, together } = this.shape
-    const address = this.prepared(this.address(from), rounded, together * sequence, size, size)
+    const { size, sequence, headsPerTask } = this.shape
+    const address = this.prepared(this.address(from), rounded, headsPerTask * sequence, size, size)
     return { address, stride: size, head: sequence * size }
   }
 
-  /** Rows of `stride` floats that hold the task's heads side by side, as a factor. */
+  /** Rows of `stride` floats with the task's heads side by side, as a factor. */
   sideBySide(from: number, rounded: number, stride: number): Factor {
-    const { size, sequence, together } = this.shape
-    const address = this.prepared(from, rounded, sequence, together * size, stride)
-    return { address, stride: address === from ? stride : together * size, head: size }
+    const { size, sequence, headsPerTask } = this.shape
+    const address = this.prepared(from, rounded, sequence, headsPerTask * size, stride)
+    return { address, stride: address === from ? stride : headsPerTask * size, head: size }
   }
 
   prepared(from: number, rounded: number, rows: number, columns: number, stride: number): number {
-    if (this.dnnl.factorBytes === 4) return from
-    const to = this.address(rounded)
-    this.dnnl.round(rows, columns, stride).run(from, to)
-    return to
+    return this.dnnl.prepare(from, this.address(rounded), rows, columns, stride)
   }
 
-  /** Scores of a block as a factor, or its transpose. */
-  scoresOf(place: number, rows: number, keys: number): Factor {
-    return { address: this.address(place), stride: keys, head: rows * keys }
+  /** Scores of a block as a factor. */
+  scoresOf(offset: number, rows: number, keys: number): Factor {
+    return { address: this.address(offset), stride: keys, head: rows * keys }
   }
 
   /**
-   * [m, k]·[k, n] of every head, to floats whose rows are `stride` apart and heads `head`.
-   * @param skip Elements of a, and of b, before the first that is used.
+   * [m, k]·[k, n] of every head, to floats with the strides of c.
+   * @param skip Elements of a and of b before the first one used.
    */
   multiply(
     [m, k, n]: readonly [number, number, number],
@@ -237,27 +237,27 @@ export class Heads {
       c: c.stride,
       ...(plus && { plus }),
     }
-    const batch: Batch = { count: shape.together, a: a.head, b: b.head, c: c.head }
+    const batch: Batch = { count: shape.headsPerTask, a: a.head, b: b.head, c: c.head }
     const bytes = dnnl.factorBytes
     dnnl.productOfPrepared(spec, batch).run(a.address + bytes * aSkip, b.address + bytes * bSkip, c.address)
   }
 
-  /** q·kᵀ of a block of scaled queries, masked, in float32 at `scores` [heads, rows, keys]. */
+  /** Masked q·kᵀ of a block of scaled queries, in float32 at `scores` [heads, rows, keys]. */
   score(task: number, q: Factor, k: Factor, scores: number, { from, rows, keys }: QueryBlock): void {
-    const { shape, thread, others } = this
+    const { shape, thread, optional } = this
     this.multiply([rows, shape.size, keys], [q, '', from * q.stride], [k, 'ᵀ'], this.scoresOf(scores, rows, keys))
-    const sequence = Math.floor(task / (shape.heads / shape.together))
-    for (let head = 0; head < shape.together; head++) {
+    const sequence = Math.floor(task / (shape.heads / shape.headsPerTask))
+    for (let head = 0; head < shape.headsPerTask; head++) {
       const matrix = scores + 4 * head * rows * keys
       thread.rows.maskAbove?.(matrix, keys, rows, keys, from)
-      if (!others.first) continue
-      thread.rows.maskBefore?.(matrix, keys, rows, others.first.offset + 4 * (sequence * shape.sequence + from))
+      if (!optional.first) continue
+      thread.rows.maskBefore?.(matrix, keys, rows, optional.first.offset + 4 * (sequence * shape.sequence + from))
     }
   }
 
-  address(place: number): number {
+  address(offset: number): number {
     const { scratch } = this.thread
-    return scratch.address + (place - scratch.offset)
+    return scratch.address + (offset - scratch.offset)
   }
 }
 
@@ -265,5 +265,5 @@ export const flopsOf = ({ batch, sequence, heads, size }: Shape, products: numbe
   // Half of the scores are masked.
   (products * 2 * batch * heads * sequence * (sequence + 1) * size) / 2
 
-export const scratchOf = ({ sequence, size, together }: Shape, matrices: number, scores: number): number =>
-  matrices * roundUp(together * sequence * size) + scores * roundUp(together * BLOCK * sequence)
+export const scratchOf = ({ sequence, size, headsPerTask }: Shape, matrices: number, scores: number): number =>
+  matrices * bytesFor(headsPerTask * sequence * size) + scores * bytesFor(headsPerTask * MAX_BLOCK * sequence)

@@ -1,22 +1,22 @@
 /**
- * Matrix products by oneDNN. A batch is a task a matrix; a single product, or a batch of fewer matrices
- * than there are threads, is cut into bands of the longer side: the other factor is what every band reads.
+ * Matrix products by oneDNN. In a batch, each matrix is a task. A single product, or a batch with fewer matrices
+ * than threads, is cut into bands along the longer side; every band reads the other factor.
  */
 import type { Product } from '../../onednn/product.ts'
 import type { Kernel, KernelCall, KernelTensor } from '../contract.ts'
 
-/** Rows or columns of a band are a multiple of this: whole tiles of the matrix units. */
+/** Bands are multiples of this many rows or columns: whole tiles of the matrix units. */
 const TILE = 32
 
 export const matmul: Kernel = {
   provider: 'oneDNN',
   prepare(call, { dnnl, threads }) {
     const { batch, m, k, n, a, b, c, addend, alpha, transposeA, transposeB } = parts(call)
-    const bands = batch >= threads ? 1 : Math.ceil(threads / batch)
+    const bandCount = batch >= threads ? 1 : Math.ceil(threads / batch)
     const byRows = m >= n
-    const cuts = bandsOf(byRows ? m : n, bands)
+    const bands = bandsOf(byRows ? m : n, bandCount)
     const plus = addend && (addend.address === c.address ? 'c' : n)
-    const products = cuts.map(
+    const products = bands.map(
       ({ length }): Product => ({
         m: byRows ? length : m,
         k,
@@ -29,11 +29,11 @@ export const matmul: Kernel = {
       }),
     )
     return {
-      tasks: batch * cuts.length,
+      tasks: batch * bands.length,
       run(task) {
-        const matrix = Math.floor(task / cuts.length)
-        const band = task % cuts.length
-        const from = cuts[band]?.from as number
+        const matrix = Math.floor(task / bands.length)
+        const band = task % bands.length
+        const from = bands[band]?.from as number
         const fromA = byRows ? from * (transposeA ? 1 : k) : 0
         const fromB = byRows ? 0 : from * (transposeB ? k : 1)
         const fromC = byRows ? from * n : from
@@ -69,13 +69,13 @@ function parts({ attributes, inputs: [a, b, addend], outputs: [c] }: KernelCall)
   return { batch, m, k, n, a, b, c, addend, alpha: alpha.float, transposeA, transposeB }
 }
 
-/** Cuts `count` into at most `parts` near-equal bands: of whole tiles, but for the last; none is empty. */
+/** Cuts `count` into at most `parts` near-equal bands of whole tiles (except the last); none is empty. */
 export function bandsOf(
   count: number,
   parts: number,
   tile = TILE,
 ): { readonly from: number; readonly length: number }[] {
-  // What is no whole tile goes to the last band: a band of its own could be a single row.
+  // The remainder goes to the last band: a separate band could be a single row.
   const tiles = Math.max(1, Math.floor(count / tile))
   const bands = Math.min(parts, tiles)
   const bound = (band: number) => (band === bands ? count : Math.round((tiles * band) / bands) * tile)

@@ -1,27 +1,28 @@
-/** Kernels that pass over rows once: norms, and the moves of rows to experts and back. */
+/** Kernels that pass over rows once: norms, dispatch and combine. */
 import type { Kernel, KernelCall, KernelTensor, RowFunctions } from '../contract.ts'
 import { bandsOf } from './matmul.ts'
 
-/** In place of an offset: this operand is absent. */
+/** The offset of an absent operand. */
 const ABSENT = 0xffffffff
 
-/** Rows of a task: some hundred kilobytes. */
+/** Rows of a task: a few hundred kilobytes. */
 const TASK_ROWS = 128
 
-/** Parts whose sums make the gradient of a norm's weight: a number that does not depend on the threads. */
+/** Partial sums of the gradient of a norm's weight. Their number does not depend on the threads. */
 const NORM_PARTS = 16
 
 type Tensors = readonly [KernelTensor, KernelTensor, KernelTensor, KernelTensor, KernelTensor, KernelTensor]
 const inputsOf = (call: KernelCall) => call.inputs as unknown as Tensors
 const outputsOf = (call: KernelCall) => call.outputs as unknown as Tensors
-const widthOf = ({ shape }: KernelTensor): number => shape.at(-1) as number
-const at = (tensor: KernelTensor, element: number): number => tensor.offset + 4 * element
+export const widthOf = ({ shape }: KernelTensor): number => shape.at(-1) as number
+/** Offset of an element in the memory of the program. */
+export const at = (tensor: KernelTensor, element = 0): number => tensor.offset + 4 * element
 const addendOf = ({ inputs, added }: KernelCall): KernelTensor | undefined =>
   added.length > 0 ? inputs.at(-1) : undefined
 const bytesOf = ({ inputs, outputs }: KernelCall): number =>
   4 * [...inputs, ...outputs].reduce((total, { size }) => total + size, 0)
 
-/** A kernel of tasks of near-equal numbers of rows. */
+/** A kernel whose tasks have near-equal numbers of rows. */
 function byRows(
   rowsOf: (call: KernelCall) => number,
   body: (call: KernelCall, functions: RowFunctions, from: number, rows: number) => void,
@@ -31,11 +32,11 @@ function byRows(
     provider: 'WASM',
     prepare(call, { rows: functions }) {
       const total = rowsOf(call)
-      const cuts = bandsOf(total, Math.ceil(total / TASK_ROWS), 1)
+      const bands = bandsOf(total, Math.ceil(total / TASK_ROWS), 1)
       return {
-        tasks: cuts.length,
+        tasks: bands.length,
         run: (task) => {
-          const { from, length } = cuts[task] as { from: number; length: number }
+          const { from, length } = bands[task] as { from: number; length: number }
           body(call, functions, from, length)
         },
       }

@@ -1,4 +1,4 @@
-/** Every kernel by name. Those that multiply matrices need oneDNN; the others come with them. */
+/** All kernels, by name. Those that multiply matrices need oneDNN; without it none is offered. */
 import type { Kernel } from '../contract.ts'
 import { attention, attentionGradient } from './attention.ts'
 import { crossEntropy } from './cross-entropy.ts'

@@ -1,27 +1,26 @@
 /**
- * Kernels of a single token. They do little arithmetic and read every active weight once, from where it
- * lies: in the memory of the program, which for these programs is the arena of the parameters. Columns of a
- * matrix, or its rows, are shared out between the threads; sums of rows are parts that the next kernel adds up.
+ * Kernels of a single token. They do little arithmetic and read every active weight once, in place: the memory
+ * of these programs is the arena of the parameters. The threads share the columns or the rows of a matrix;
+ * partial sums over rows are added up by the next kernel.
  */
 import { RuntimeError } from '../../contract.ts'
 import type { Kernel, KernelTensor } from '../contract.ts'
 import { bandsOf } from './matmul.ts'
+import { at, widthOf } from './rows.ts'
 
-/** Floats of a band are a multiple of this: a cache line. */
+/** Bands are multiples of this many floats: a cache line. */
 const LINE = 16
 
-const at = (tensor: KernelTensor, element = 0): number => tensor.offset + 4 * element
 const index = (tensor: KernelTensor, element = 0): number => tensor.offset / 4 + element
-const columnsOf = ({ shape }: KernelTensor): number => shape.at(-1) as number
 const bytesOf = (tensors: readonly KernelTensor[]): number => 4 * tensors.reduce((total, { size }) => total + size, 0)
 
-/** Rows of part `part` of so many, of the rows that a product adds up. */
+/** The rows of one of `parts` near-equal parts. */
 function partOf(rows: number, part: number, parts: number): { readonly from: number; readonly count: number } {
   const bound = (at: number) => Math.floor((rows * at) / parts)
   return { from: bound(part), count: bound(part + 1) - bound(part) }
 }
 
-/** Inputs x [1, K], w [K, N]; output parts of x·w [P, N], each of some of the rows of w. A task is a part. */
+/** Inputs x [1, K], w [K, N]; output partial sums of x·w [P, N], each over some rows of w. A task is a part. */
 export const rowProduct: Kernel = {
   provider: 'WASM',
   prepare({ inputs, outputs }, { floats, rows: functions }) {
@@ -59,7 +58,7 @@ export const rowProductTransposed: Kernel = {
 }
 
 /**
- * Inputs parts [G·P, N] (, the weight of each group of P [1, G]) (, what is added [1, N]); output
+ * Inputs parts [G·P, N] (, the weight of each group of P [1, G]) (, addend [1, N]); output
  * Σ weight · part [1, N].
  */
 export const sumParts: Kernel = {
@@ -70,7 +69,7 @@ export const sumParts: Kernel = {
     const addend = added.length > 0 ? inputs.at(-1) : undefined
     const [y] = outputs as [KernelTensor]
     const [rows = 1, columns = 1] = parts.shape
-    const each = rows / (weights?.size ?? 1)
+    const perGroup = rows / (weights?.size ?? 1)
     const bands = bandsOf(columns, threads, LINE)
     return {
       tasks: bands.length,
@@ -80,7 +79,7 @@ export const sumParts: Kernel = {
         if (!addend) floats.fill(0, to, to + length)
         else if (addend.offset !== y.offset) floats.copyWithin(to, index(addend, from), index(addend, from) + length)
         for (let r = 0; r < rows; r++) {
-          const weight = weights ? (floats[index(weights, Math.floor(r / each))] as number) : 1
+          const weight = weights ? (floats[index(weights, Math.floor(r / perGroup))] as number) : 1
           functions.addTimes?.(4 * to, at(parts, r * columns + from), weight, length)
         }
       },
@@ -88,20 +87,20 @@ export const sumParts: Kernel = {
   },
 }
 
-/** Inputs parts [G·P, F] (, of the gate of SwiGLU [G·P, F]); output gelu(Σ part), or swish(Σ gate) ∘ Σ part [G, F]. */
+/** Inputs parts [G·P, F] (, parts of the SwiGLU gate [G·P, F]); output gelu(Σ part), or swish(Σ gate) ∘ Σ part [G, F]. */
 export const activateParts: Kernel = {
   provider: 'WASM',
-  scratch: ({ outputs: [y] }) => 4 * columnsOf(y as KernelTensor),
+  scratch: ({ outputs: [y] }) => 4 * widthOf(y as KernelTensor),
 
   prepare({ inputs, outputs }, { floats, rows: functions, scratch, threads }) {
     const [parts, gateParts] = inputs as [KernelTensor, KernelTensor?]
     const [y] = outputs as [KernelTensor]
     const [groups = 1, columns = 1] = y.shape
-    const each = (parts.shape[0] as number) / groups
+    const perGroup = (parts.shape[0] as number) / groups
     const bands = bandsOf(columns, threads, LINE)
     const total = (tensor: KernelTensor, group: number, from: number, length: number, to: number) => {
       floats.fill(0, to, to + length)
-      for (let r = group * each; r < (group + 1) * each; r++)
+      for (let r = group * perGroup; r < (group + 1) * perGroup; r++)
         functions.addTimes?.(4 * to, at(tensor, r * columns + from), 1, length)
     }
     return {
@@ -124,7 +123,7 @@ export const activateParts: Kernel = {
 
 /**
  * Inputs qkv [1, 3·D], position int32 [1], keys, values [S, D] (, cos, sin [1, d/2]); outputs y [1, D], and
- * keys and values with the row of the position written, in the memory of the inputs or in other. A task is a
+ * keys and values with the row of the position replaced, in the memory of the inputs or elsewhere. A task is a
  * head.
  */
 export const attendCached: Kernel = {
@@ -145,12 +144,12 @@ export const attendCached: Kernel = {
     ]
     const [y, newKeys, newValues] = outputs as [KernelTensor, KernelTensor, KernelTensor]
     const { heads, scale } = attributes as { heads: number; scale: { float: number } }
-    const width = columnsOf(y)
+    const width = widthOf(y)
     const size = width / heads
     const query = scratch.offset / 4
     const scores = query + Math.ceil(size / LINE) * LINE
 
-    /** A head of q or k, rotated and times a factor. */
+    /** Rotates and scales a head of q or k. */
     const rotate = (from: number, to: number, factor: number) => {
       const half = size / 2
       for (let i = 0; i < half; i++) {
@@ -164,24 +163,24 @@ export const attendCached: Kernel = {
     const copy = (from: number, to: number, factor: number) => {
       for (let i = 0; i < size; i++) floats[to + i] = factor * (floats[from + i] as number)
     }
-    const place = cos && sin ? rotate : copy
-    /** A head of all positions but one, where the new table lies elsewhere. */
-    const carry = (from: KernelTensor, to: KernelTensor, first: number, now: number) => {
+    const rotateOrCopy = cos && sin ? rotate : copy
+    /** Copies a head of all other positions if the output has its own memory. */
+    const copyOthers = (from: KernelTensor, to: KernelTensor, first: number, current: number) => {
       if (from.offset === to.offset) return
       for (let s = 0; s < (from.shape[0] as number); s++)
-        if (s !== now) copy(index(from, s * width + first), index(to, s * width + first), 1)
+        if (s !== current) copy(index(from, s * width + first), index(to, s * width + first), 1)
     }
     return {
       tasks: heads,
       run(head) {
-        const now = integers[index(position)] as number
-        const [first, row] = [head * size, now * width + head * size]
-        place(index(qkv, first), query, scale.float)
-        carry(keys, newKeys, first, now)
-        carry(values, newValues, first, now)
-        place(index(qkv, width + first), index(newKeys, row), 1)
+        const current = integers[index(position)] as number
+        const [first, row] = [head * size, current * width + head * size]
+        rotateOrCopy(index(qkv, first), query, scale.float)
+        copyOthers(keys, newKeys, first, current)
+        copyOthers(values, newValues, first, current)
+        rotateOrCopy(index(qkv, width + first), index(newKeys, row), 1)
         copy(index(qkv, 2 * width + first), index(newValues, row), 1)
-        const seen = now + 1
+        const seen = current + 1
         functions.rowTimesTransposed?.(4 * query, at(newKeys, first), 4 * scores, seen, size, width)
         softmax(floats, scores, seen)
         floats.fill(0, index(y, first), index(y, first + size))
@@ -193,11 +192,11 @@ export const attendCached: Kernel = {
 
 /** Softmax of `count` floats, in place. */
 function softmax(floats: Float32Array, from: number, count: number): void {
-  let largest = Number.NEGATIVE_INFINITY
-  for (let i = from; i < from + count; i++) largest = Math.max(largest, floats[i] as number)
+  let max = Number.NEGATIVE_INFINITY
+  for (let i = from; i < from + count; i++) max = Math.max(max, floats[i] as number)
   let total = 0
   for (let i = from; i < from + count; i++) {
-    const power = Math.exp((floats[i] as number) - largest)
+    const power = Math.exp((floats[i] as number) - max)
     floats[i] = power
     total += power
   }
@@ -206,11 +205,11 @@ function softmax(floats: Float32Array, from: number, count: number): void {
 
 /**
  * Inputs logits [1, N] (, bias of the scores [N]); outputs the experts int32 [1, K] and their gates [1, K]: the
- * k best of each prototype, by the rules of src/model/routing/routers.ts. Of equal ones the first is better.
+ * k best of each prototype, by the rules of src/model/routing/routers.ts. Of equal scores the first wins.
  */
 export const chooseExperts: Kernel = {
   provider: 'WASM',
-  scratch: ({ inputs }) => 2 * 4 * columnsOf(inputs[0] as KernelTensor),
+  scratch: ({ inputs }) => 2 * 4 * widthOf(inputs[0] as KernelTensor),
 
   prepare({ attributes, inputs: [logits, bias], outputs: [experts, gates] }, { floats, integers, scratch }) {
     if (!logits || !experts || !gates) throw new Error('internal: a choice without logits')
@@ -220,45 +219,46 @@ export const chooseExperts: Kernel = {
       after: number
       renormalize: number
     }
-    const each = columnsOf(logits) / prototypes
-    const share = scratch.offset / 4
-    const biased = share + each
-    /** The largest of the scores from `first` on but for those chosen already: where, counted from `first`. */
+    const perPrototype = widthOf(logits) / prototypes
+    const values = scratch.offset / 4
+    const biased = values + perPrototype
+    /** Index, relative to `first`, of the largest score that is not among the `count` chosen ones. */
     const best = (first: number, chosen: number, count: number): number => {
-      let place = -1
-      next: for (let i = 0; i < each; i++) {
+      let top = -1
+      next: for (let i = 0; i < perPrototype; i++) {
         for (let j = 0; j < count; j++) if (integers[chosen + j] === i) continue next
-        if (place < 0 || (floats[first + i] as number) > (floats[first + place] as number)) place = i
+        if (top < 0 || (floats[first + i] as number) > (floats[first + top] as number)) top = i
       }
-      return place
+      return top
     }
     return {
       tasks: 1,
       run() {
         for (let prototype = 0; prototype < prototypes; prototype++) {
-          const first = index(logits, prototype * each)
+          const first = index(logits, prototype * perPrototype)
           const chosen = index(experts, prototype * k)
           const gate = index(gates, prototype * k)
-          floats.copyWithin(share, first, first + each)
-          if (!after) softmax(floats, share, each)
+          floats.copyWithin(values, first, first + perPrototype)
+          if (!after) softmax(floats, values, perPrototype)
           if (bias)
-            for (let i = 0; i < each; i++)
-              floats[biased + i] = (floats[share + i] as number) + (floats[index(bias, prototype * each + i)] as number)
+            for (let i = 0; i < perPrototype; i++)
+              floats[biased + i] =
+                (floats[values + i] as number) + (floats[index(bias, prototype * perPrototype + i)] as number)
           const scores = bias ? biased : first
           for (let choice = 0; choice < k; choice++) integers[chosen + choice] = best(scores, chosen, choice)
           if (after) {
-            for (let i = 0; i < k; i++) floats[share + i] = floats[first + (integers[chosen + i] as number)] as number
-            softmax(floats, share, k)
+            for (let i = 0; i < k; i++) floats[values + i] = floats[first + (integers[chosen + i] as number)] as number
+            softmax(floats, values, k)
           }
           let total = renormalize ? 0 : 1
           for (let i = 0; i < k; i++) {
-            const value = floats[share + (after ? i : (integers[chosen + i] as number))] as number
+            const value = floats[values + (after ? i : (integers[chosen + i] as number))] as number
             floats[gate + i] = value
             if (renormalize) total += value
           }
           for (let i = 0; i < k; i++) {
             floats[gate + i] = (floats[gate + i] as number) / total
-            integers[chosen + i] = (integers[chosen + i] as number) + prototype * each
+            integers[chosen + i] = (integers[chosen + i] as number) + prototype * perPrototype
           }
         }
       },
@@ -277,7 +277,7 @@ const gelu = (x: number): number => 0.5 * x * (1 + erf(x * Math.SQRT1_2))
 const swish = (x: number): number => x / (1 + Math.exp(-x))
 
 /**
- * Inputs rows [1, D], or [K, D], experts int32 [1, K], a matrix of each expert [N, D, F]; output parts of the
+ * Inputs rows [1, D] or [K, D], experts int32 [1, K], a matrix of each expert [N, D, F]; output partial sums of the
  * products of the rows with the matrices of the chosen experts [K·P, F]. A task is a part of an expert.
  */
 export const expertRowProduct: Kernel = {
@@ -287,7 +287,7 @@ export const expertRowProduct: Kernel = {
     const [y] = outputs as [KernelTensor]
     const { floats, rows: functions } = thread
     const [count = 0, inner = 0, columns = 0] = matrices.shape
-    const own = (x.shape[0] as number) > 1
+    const rowPerChoice = (x.shape[0] as number) > 1
     const parts = (y.shape[0] as number) / experts.size
     return {
       tasks: experts.size * parts,
@@ -296,15 +296,15 @@ export const expertRowProduct: Kernel = {
         const expert = thread.integers[index(experts, choice)] as number
         if (!(expert >= 0 && expert < count))
           throw new RuntimeError(`invalid expert: ${expert} (expected one of the ${count} of the layer)`)
-        const { from, count: some } = partOf(inner, task % parts, parts)
-        const row = at(x, (own ? choice * inner : 0) + from)
+        const { from, count: rows } = partOf(inner, task % parts, parts)
+        const row = at(x, (rowPerChoice ? choice * inner : 0) + from)
         floats.fill(0, index(y, task * columns), index(y, (task + 1) * columns))
         const matrix = at(matrices, (expert * inner + from) * columns)
-        functions.rowTimes?.(row, matrix, at(y, task * columns), some, columns, columns)
+        functions.rowTimes?.(row, matrix, at(y, task * columns), rows, columns, columns)
       },
     }
   },
-  // Of the matrices of as many experts as are chosen.
+  // Counts the matrices of the chosen experts.
   work({ inputs: [, experts, matrices] }) {
     const { size = 0, shape = [1] } = matrices ?? {}
     const active = ((experts?.size ?? 0) * size) / (shape[0] as number)

@@ -1,21 +1,22 @@
 /**
- * Adafactor, pass by pass over blocks of rows. Two rows at a time, because one core reads two places of memory
- * faster than one; the last of an odd number goes with itself, times 0, which changes nothing.
+ * Adafactor, pass by pass over blocks of rows. Loops take two rows at a time, because a core reads two streams of
+ * memory faster than one. An odd last row is paired with itself times 0.
  */
 
 /** Added to squared gradients: ε₁ of Shazeer and Stern 2018. */
 const FLOOR: f64 = 1e-30
 
 /**
- * Adafactor on `count` matrices that lie one after the other, and so does their state:
+ * Adafactor on `count` consecutive matrices with consecutive state:
  *
  *   [rows] mean squares of rows, R · [columns] of columns, C    (kept from step to step)
  *   [rows] scale·√(mean R / R)    · [columns] 1/√C              (factors of the direction)
  *
  * The direction of an element is its gradient times the factors of its row and its column. Its mean square
- * needs the factors, and the update needs its mean square: three passes over the gradient, one over
- * the parameter. A matrix of several blocks of rows has room for the sums over the columns of each block, the
- * first where the column factors go. Blocks may be run by several threads, so the kernels of a pass stand alone.
+ * needs the factors, and the update needs the mean square: three passes over the gradient, one over the
+ * parameter. The state of a matrix with several blocks of rows also has the column sums of each block; those of
+ * the first block are where the column factors go later. Each pass is a separate kernel, because several threads
+ * may run the blocks.
  */
 export function adafactorMatrices(
   p: usize,
@@ -61,7 +62,7 @@ export function adafactorSquares(
   const columnSums: usize = state + (2 * rows + (1 + block) * columns) * 4
   memory.fill(columnSums, 0, columns * 4)
   g += skipped * columns * 4
-  // Two rows at a time, for the memory; the last of an odd number goes with itself, times 0.
+  // Two rows at a time (see above); an odd last row is paired with itself times 0.
   for (let count = min(blockRows, rows - skipped); count > 0; ) {
     const pair = count > 1
     let h: usize = pair ? g + columns * 4 : g
@@ -110,7 +111,7 @@ export function adafactorSquares(
   }
 }
 
-/** Takes the sums of squares into R and C, and puts the factors in their place. */
+/** Updates R and C from the sums of squares, and replaces the sums by the factors. */
 export function adafactorFactors(state: usize, rows: u32, columns: u32, blockRows: u32, scale: f32, beta: f64): void {
   const rowMeans = state
   const columnMeans: usize = rowMeans + rows * 4
@@ -252,7 +253,7 @@ export function adafactorUpdate(
   }
 }
 
-/** Adafactor on `count` vectors that lie one after the other, and so do their second moments. */
+/** Adafactor on `count` consecutive vectors with consecutive second moments. */
 export function adafactorVectors(
   p: usize,
   g: usize,
@@ -286,8 +287,8 @@ export function adafactorVectors(
 }
 
 /**
- * What main loops repeat; the number in a name is how many elements of each array it takes.
- * A class only because AssemblyScript inlines what is decorated, and TypeScript decorates nothing but methods.
+ * Inlined bodies of main loops; the number in a name is how many elements of each array it processes.
+ * A class, because AssemblyScript inlines decorated functions and TypeScript allows decorators only on methods.
  */
 // biome-ignore lint/complexity/noStaticOnlyClass: see above
 class Inlined {
@@ -312,7 +313,7 @@ class Inlined {
     return Inlined.rowSquares4(third, g + 48, h + 48, c + 48, a, b)
   }
 
-  /** Adds to four column sums, and to the sums of the two rows, which are two lanes each. */
+  /** Adds to four column sums and to the sums of two rows, which have two lanes each. */
   @inline
   static rowSquares4(sums: v128, g: usize, h: usize, c: usize, a: v128, b: v128): v128 {
     const x = f32x4.mul(v128.load(g), a)

@@ -1,14 +1,13 @@
 /**
  * The kernels: AssemblyScript, compiled to WebAssembly SIMD over an imported shared memory.
  *
- * There are no objects and there is no collector: a pointer is a byte offset into the arena. Offsets go
- * up to 4 GiB, so they are unsigned, and the end of an array can be offset 0: loops count what is left
- * and never compare pointers. An element-wise kernel ends with a scalar tail that rounds as the lanes do,
- * so the result for an element does not depend on where a range was cut.
+ * There are no objects and no garbage collector: a pointer is a byte offset into the arena. Offsets go up to
+ * 4 GiB, so they are unsigned, and the end of an array can wrap to offset 0: loops count the remaining elements
+ * and never compare pointers. An element-wise kernel ends with a scalar tail that rounds like the lanes, so the
+ * result for an element does not depend on where a range was cut.
  *
- * Main loops are unrolled to hundreds of bytes an array. That is for the memory, not for the arithmetic:
- * a processor fetches ahead by the stride of each load instruction, and a stride of one vector is not
- * ahead at all.
+ * Main loops are unrolled to hundreds of bytes per array, for memory speed and not for arithmetic: a processor
+ * prefetches by the stride of each load instruction, and with a stride of one vector it hardly prefetches.
  */
 
 /** p ← keep·p − size·m/(correction·√v + ε) with m ← β₁m + first·g and v ← β₂v + second·g². */
@@ -80,9 +79,9 @@ export function adamw(
 }
 
 /**
- * The sum of squares in float64: a square of a float32 is exact there and never overflows, so the sum is
- * not finite exactly when some element is not. One core reads four distant places of memory faster than one,
- * and eight accumulators hide the latency of the additions.
+ * The sum of squares in float64. The square of a float32 is exact there and never overflows, so the sum is
+ * finite if and only if all elements are. A core reads four distant streams of memory faster than one, and
+ * eight accumulators hide the latency of the additions.
  */
 export function sumOfSquares(p: usize, count: u32): f64 {
   const quarter: u32 = (count / 4) & ~31
@@ -128,8 +127,8 @@ export function sumOfSquares(p: usize, count: u32): f64 {
 }
 
 /**
- * table[indices[r]] += rows[r] for the first `columns` columns of rows that are `width` wide, in the
- * order of r. Traps on an index that is not below `tableRows`.
+ * table[indices[r]] += rows[r] for the first `columns` columns of rows of `width`, in the order of r. Traps on an
+ * index that is not below `tableRows`.
  */
 export function scatterAddRows(
   table: usize,
@@ -162,8 +161,8 @@ export function scatterAddRows(
 }
 
 /**
- * What main loops repeat; the number in a name is how many elements of each array it takes.
- * A class only because AssemblyScript inlines what is decorated, and TypeScript decorates nothing but methods.
+ * Inlined bodies of main loops; the number in a name is how many elements of each array it processes.
+ * A class, because AssemblyScript inlines decorated functions and TypeScript allows decorators only on methods.
  */
 // biome-ignore lint/complexity/noStaticOnlyClass: see above
 class Inlined {

@@ -1,11 +1,11 @@
 /**
- * The inner loops of rows.ts: what is done to one row of `width` float32, which may start at any address.
+ * The inner loops of rows.ts, on one row of `width` float32 at any address.
  *
- * Sums run in lanes whose order depends on the width alone. Loops are unrolled where that was measured
- * to pay on rows in the second cache.
+ * Sums run in lanes whose order depends only on the width. Loops are unrolled where measurements on rows in the
+ * L2 cache showed a gain.
  */
 
-/** The address of an array that is not there: the last byte of 4 GiB, where no float can start. */
+/** The address of an absent array: the last byte of 4 GiB, where no float can start. */
 export const absent: usize = 0xffffffff
 
 export function scaleRow(from: usize, to: usize, width: u32, scale: f32): void {
@@ -39,7 +39,7 @@ export function addOne(base: usize, a: usize, w: f32, out: usize, width: u32): v
   }
 }
 
-/** out = base + w·a + v·b, where an absent base is 0. */
+/** out = base + w·a + v·b; an absent base is 0. */
 export function addTwo(base: usize, a: usize, w: f32, b: usize, v: f32, out: usize, width: u32): void {
   const w4 = f32x4.splat(w)
   const v4 = f32x4.splat(v)
@@ -67,7 +67,7 @@ export function addTwo(base: usize, a: usize, w: f32, b: usize, v: f32, out: usi
   }
 }
 
-/** Σ a·b: in sixteen lanes of float32, whose sums add in float64. */
+/** Σ a·b, in sixteen lanes of float32 whose sums are added in float64. */
 export function dot(a: usize, b: usize, width: u32): f64 {
   let s0 = f32x4.splat(0)
   let s1 = f32x4.splat(0)
@@ -90,7 +90,7 @@ export function dot(a: usize, b: usize, width: u32): f64 {
   return sum
 }
 
-/** Σ a·b·w, as `dot`. */
+/** Σ a·b·w, computed like `dot`. */
 export function weightedDot(a: usize, b: usize, w: usize, width: u32): f64 {
   let s0 = f32x4.splat(0)
   let s1 = f32x4.splat(0)
@@ -111,7 +111,7 @@ export function weightedDot(a: usize, b: usize, w: usize, width: u32): f64 {
   return sum
 }
 
-/** Σ x². Blocks keep a lane below float32's largest where |x| is up to 1e18. */
+/** Σ x². Blocks keep the lanes from overflowing float32 for |x| up to 1e18. */
 export function squares(x: usize, width: u32): f64 {
   let sum: f64 = 0
   for (; width > 1024; width -= 1024) {
@@ -175,7 +175,7 @@ export function gradientRow(
   }
 }
 
-/** The largest element, or NaN if there is one. No branch waits for an element, so loads run ahead. */
+/** The largest element, or NaN if there is one. Without branches on elements, so that loads run ahead. */
 export function largestOf(x: usize, count: u32): f32 {
   let best: f32 = -Infinity
   let m0 = f32x4.splat(best)

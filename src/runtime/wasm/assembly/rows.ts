@@ -1,10 +1,10 @@
 /**
- * Kernels on rows of float32, each the work of one thread on a range of rows.
+ * Kernels on rows of float32; a call processes a range of rows on one thread.
  *
- * Counts and strides are in floats, addresses in bytes; nothing needs to be aligned. A row is worked on
- * while it lies in the first cache, so a second pass over it is cheap and a second pass over the array is
- * not. Sums run in lanes whose order depends on the width alone: a row has the same bits wherever the
- * range of rows was cut. Absent arrays are given as `absent`, since 0 is an address like any other.
+ * Counts and strides are in floats, addresses in bytes; alignment is not required. A row is processed while it
+ * is in the L1 cache, so a second pass over a row is cheap, unlike a second pass over the array. Sums run in
+ * lanes whose order depends only on the width, so a row has the same bits wherever the range of rows was cut.
+ * Absent arrays are passed as `absent`, because 0 is a valid address.
  */
 import { absent, addOne, addTwo, dot, gradientRow, largestOf, scaleRow, squares, weightedDot } from './row'
 
@@ -83,7 +83,7 @@ export function scaleRows(
   }
 }
 
-/** Mask of earlier documents: scores[r, c] = −1e30 for c < firsts[r]; firsts are int32, each at most `columns`. */
+/** Masks earlier documents: scores[r, c] = −1e30 for c < firsts[r]; firsts are int32, at most `columns`. */
 export function maskBefore(scores: usize, stride: u32, rows: u32, firsts: usize): void {
   const masked = f32x4.splat(-1e30)
   for (; rows > 0; rows--, firsts += 4) {
@@ -122,8 +122,8 @@ export function maskAbove(scores: usize, stride: u32, rows: u32, columns: u32, f
 /**
  * y = x·inverse·weight with inverse[r] = 1/√(mean x[r]² + ε); x and y [rows, width]. `y` may be `x`.
  *
- * Right for |x| up to 1e18 at any width. Beyond, and surely from 1.9e19 on, the sum of squares overflows
- * float32, and the inverse and the row are 0; ONNX Runtime does the same. A NaN makes its row NaN.
+ * Correct for |x| up to 1e18 at any width. Above, at the latest from 1.9e19, the sum of squares overflows
+ * float32, and the inverse and the row become 0, as in ONNX Runtime. A NaN makes its row NaN.
  */
 export function rmsNorm(x: usize, weight: usize, y: usize, inverse: usize, rows: u32, width: u32, epsilon: f32): void {
   for (; rows > 0; rows--) {
@@ -158,9 +158,9 @@ export function rmsNorm(x: usize, weight: usize, y: usize, inverse: usize, rows:
 }
 
 /**
- * The gradient of `rmsNorm` from dy, x [rows, width] and the inverse r [rows] that it gave: with
+ * The gradient of `rmsNorm` from dy, x [rows, width] and its inverse r [rows]: with
  * c = mean over the row of dy·x·weight,
- * dx = r·(dy·weight) − r³·c·x (+ addend), and dWeight[j] = Σ over these rows of r·dy·x, in their order.
+ * dx = r·(dy·weight) − r³·c·x (+ addend), and dWeight[j] = Σ r·dy·x over these rows, in order.
  * `dx` may be `dy` or `addend`; `addend` may be absent.
  */
 export function rmsNormGradient(
@@ -179,7 +179,7 @@ export function rmsNormGradient(
   for (; rows > 0; rows--) {
     const r = load<f32>(inverse)
     const wide: f64 = r
-    // In float64: r³ alone would vanish in float32 where x is large.
+    // In float64, because r³ would underflow in float32 for large x.
     const along = <f32>((wide * wide * wide * weightedDot(dy, x, weight, width)) / <f64>width)
     gradientRow(dy, x, weight, addend, dx, dWeight, width, r, along)
     if (addend !== absent) addend += bytes
@@ -207,8 +207,8 @@ export function gatherRows(x: usize, xRows: u32, index: usize, weight: usize, ou
 
 /**
  * out[t] = addend[t] + Σ_k weight[t, k] · rowsIn[slot[t, k]], added in the order of k; an absent addend
- * is 0, an absent weight 1. A weight of 0 means an assignment that was dropped: neither its slot nor
- * its row is looked at. Traps on another slot that is not below `rowCount`. `out` may be `addend`.
+ * is 0, an absent weight 1. A weight of 0 means a dropped assignment, whose slot and row are not read. Traps
+ * on any other slot that is not below `rowCount`. `out` may be `addend`.
  */
 export function combineRows(
   rowsIn: usize,
@@ -223,7 +223,7 @@ export function combineRows(
 ): void {
   const bytes: usize = width * 4
   for (; tokens > 0; tokens--) {
-    // Rows are added by two, so that the sum is read and written half as often.
+    // Two rows at a time, so that the sum is read and written half as often.
     let base = addend
     let waiting: usize = absent
     let waitingWeight: f32 = 0
@@ -257,9 +257,8 @@ export function combineRows(
 }
 
 /**
- * out[t, k] = kept[t, k] · (dy[t] · rowsIn[slot[t, k]]), or the product of the rows alone without kept.
- * Where kept is 0 the result is 0, and neither slot nor row is looked at. Traps on another slot that is
- * not below `rowCount`.
+ * out[t, k] = kept[t, k] · (dy[t] · rowsIn[slot[t, k]]); an absent kept is 1. Where kept is 0 the result is 0,
+ * and slot and row are not read. Traps on any other slot that is not below `rowCount`.
  */
 export function rowDots(
   dy: usize,
@@ -293,8 +292,8 @@ export function add(a: usize, b: usize, out: usize, count: u32): void {
 }
 
 /**
- * The largest element of each row and the first column (int32) where it stands. A NaN counts as larger
- * than any number. An empty row gives −∞ at column 0.
+ * The largest element of each row and its first column (int32). A NaN counts as larger than any number. An
+ * empty row gives −∞ at column 0.
  */
 export function rowLargest(x: usize, rows: u32, columns: u32, largest: usize, place: usize): void {
   for (; rows > 0; rows--) {

@@ -1,9 +1,9 @@
 /**
- * A row times a matrix: what a token of a text is made of. Each float of the matrix is read once, so these
- * loops have to be as fast as memory. One core reads four distant places more than twice as fast as one: rows
- * are taken from four parts of the matrix in turn, and the sums wait in the first cache.
+ * Products of a row and a matrix, for the tokens of a generated text. Each float of the matrix is read once, so
+ * these loops must be as fast as memory. A core reads four distant streams more than twice as fast as one: rows
+ * are taken from four parts of the matrix in turn, and the sums stay in the L1 cache.
  *
- * The order of the additions depends on the shape alone.
+ * The order of the additions depends only on the shape.
  */
 
 /** out += x·w of x [rows] and w [rows, columns], whose rows are `stride` floats apart. */

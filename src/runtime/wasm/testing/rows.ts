@@ -1,13 +1,13 @@
 /**
- * A place to try kernels on rows: arrays lie in one small arena, the first at address 0 and none aligned,
- * and kernels are called as a thread of the pool calls them. `check` compares with loops in float64.
+ * Support for tests of row kernels: unaligned arrays in one small arena, the first at address 0, and calls of
+ * kernels as a thread of the pool makes them. `check` compares with expected values in float64.
  */
 import { readFileSync } from 'node:fs'
 import type { SharedMemory } from '../../arena.ts'
 import { createArena } from '../../cpu-arena.ts'
 
 type Kernel = (...args: number[]) => void
-/** The part of `WebAssembly` that is used (TypeScript declares it for browsers only). */
+/** The part of `WebAssembly` that we use (TypeScript declares it for browsers only). */
 declare const WebAssembly: {
   Module: new (bytes: Uint8Array) => unknown
   Instance: new (module: unknown, imports: { env: { memory: SharedMemory } }) => { exports: Record<string, Kernel> }
@@ -25,7 +25,7 @@ export const call = (name: string, ...args: number[]) => {
   kernel(...args)
 }
 
-/** The address of an array that is not there. */
+/** The address of an absent array. */
 export const absent = 0xffffffff
 
 /** An array in the arena: its address in bytes, and a view. */
@@ -43,13 +43,13 @@ export const random = () => {
 }
 export const below = (count: number) => Math.floor(((random() + 1) / 2) * count)
 
-/** Begins a case: the first array placed is at address 0. */
+/** Begins a case: the first array will be at address 0. */
 export function begin(seed: number): void {
   state = seed
   top = 0
   memory.fill(0)
 }
-/** Arrays are unaligned, with floats between them that no kernel may touch. */
+/** Places an unaligned array; kernels must not touch the floats between arrays. */
 export function place(count: number, make: (i: number) => number = random): Placed {
   const values = arena.floats(top, count)
   for (let i = 0; i < count; i++) values[i] = make(i)
@@ -64,24 +64,24 @@ export function placeIntegers(count: number, make: () => number): Placed {
   return placed
 }
 export const at = (values: ArrayLike<number>, i: number) => values[i] ?? Number.NaN
-/** The address of row r of rows that are `stride` apart. */
+/** The address of row r; rows are `stride` floats apart. */
 export const row = ({ at }: Placed, r: number, stride: number) => at + r * stride * 4
 
 const bits = () => new Uint32Array(arena.buffer, 0, top + 64).slice()
 
-/** What an element should be, and the sum of the sizes of the terms that it is made of. */
+/** The expected value of an element, and the sum of the absolute values of its terms. */
 export type Value = readonly [value: number, size: number]
 export const total = (terms: readonly number[]): Value => [
   terms.reduce((sum, x) => sum + x, 0),
   terms.reduce((sum, x) => sum + Math.abs(x), 0),
 ]
 
-/** Which elements of an array a kernel writes, by their index: the others must stay. */
+/** Elements that a kernel writes, by array and index; all others must stay unchanged. */
 type Expected = ReadonlyMap<Placed, ReadonlyMap<number, Value>>
 export function each(count: number, make: (i: number) => Value): Map<number, Value> {
   return new Map(Array.from({ length: count }, (_, i) => [i, make(i)]))
 }
-/** Element (r, c) of rows that are `stride` apart. */
+/** Values by element (r, c); rows are `stride` floats apart. */
 export function eachOf(rows: number, width: number, stride: number, make: (r: number, c: number) => Value) {
   const values = new Map<number, Value>()
   for (let r = 0; r < rows; r++) for (let c = 0; c < width; c++) values.set(r * stride + c, make(r, c))
@@ -89,8 +89,8 @@ export function eachOf(rows: number, width: number, stride: number, make: (r: nu
 }
 
 /**
- * Runs rows 0 to `rows`: the results are as expected and nothing else is written. Runs them again in two
- * parts: each bit is the same, but for `sums`, which each part writes for its own rows.
+ * Runs rows 0 to `rows` and checks that the results are as expected and nothing else is written. Then runs them
+ * again in two parts and checks that every bit is the same, except `sums`, which each part writes for its rows.
  */
 export function check(
   rows: number,
@@ -106,10 +106,10 @@ export function check(
     for (const [i, [value, size]] of elements) {
       written.add(address / 4 + i)
       const error = Math.abs(at(values, i) - value)
-      if (!(error <= 2e-6 * size)) throw new Error(`element ${i} is ${values[i]}, not ${value}`)
+      if (!(error <= 2e-6 * size)) throw new Error(`element ${i} is ${values[i]} (expected ${value})`)
     }
   for (const [i, word] of after.entries())
-    if (word !== before[i] && !written.has(i)) throw new Error(`wrote beside its results, at float ${i}`)
+    if (word !== before[i] && !written.has(i)) throw new Error(`float ${i} outside the results was written`)
   new Uint32Array(arena.buffer).set(before)
   const cut = below(rows + 1)
   run(0, cut)
