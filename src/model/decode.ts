@@ -17,12 +17,12 @@ import { gather } from '../graph/ops/indexing.ts'
 import { matmul } from '../graph/ops/matmul.ts'
 import { reshape, split, transpose } from '../graph/ops/shape.ts'
 import { constant, input, scope, type Tensor } from '../graph/tensor.ts'
-import { embeddingScaleOf, type ModelConfig } from './config.ts'
+import type { ModelConfig } from './config.ts'
 import { type FfnWeights, weightsOf } from './ffn.ts'
-import { normOf } from './norm.ts'
-import { activatedExperts, hasRouterWeights, isSparse, type Parameters } from './parameters.ts'
+import { embed, layers } from './layers.ts'
+import { activatedExperts, hasRouterWeights, type Parameters } from './parameters.ts'
 import { route, routerWeights } from './routing/routers.ts'
-import { logitsAt, scaled } from './transformer.ts'
+import { logitsAt } from './transformer.ts'
 
 /** Part of the pass of a token. */
 export interface DecodeStage {
@@ -63,39 +63,38 @@ export function decodePrograms(config: ModelConfig, parameters: Parameters, leng
     stages.push({ layer, outputs: { ...outputs, ...caches } })
     caches = {}
   }
-  const norm = normOf(config, parameters)
   const { moe } = config
   const inputs = tokenInputs(config, length)
-  let x = scope('embedding', () => embed(config, parameters, inputs))
-  for (let layer = 0; layer < config.layers; layer++) {
-    const name = `layers.${layer}`
-    const attended = scope(`${name}.attention`, () =>
-      attention(config, parameters, layer, norm(x, `${name}.attention.norm`), inputs),
-    )
-    Object.assign(caches, attended.caches)
-    x = scope(`${name}.attention`, () => add(x, attended.y))
-    if (moe && isSparse(config, layer)) {
-      const normed = scope(`${name}.moe`, () => norm(x, `${name}.moe.norm`))
+  const embedded = scope('embedding', () => {
+    const rows = { embedding: input('token', 'int32', [1]), positions: reshape(inputs.position, [1]) }
+    return embed(config, (table) => gather(parameters.get(table), rows[table]))
+  })
+  const { x } = layers(config, parameters, embedded, {
+    attend(normed, layer) {
+      const attended = attention(config, parameters, layer, normed, inputs)
+      Object.assign(caches, attended.caches)
+      return attended.y
+    },
+    dense: rowFfn,
+    addExperts(x, normed, layer, moe) {
+      const name = `layers.${layer}.moe`
       const choice = hasRouterWeights(moe)
-        ? scope(`${name}.moe.router`, () =>
-            route({ moe, x_TD: normed, ...routerWeights(moe, parameters, `${name}.moe.router`), training: false }),
+        ? scope('router', () =>
+            route({ moe, x_TD: normed, ...routerWeights(moe, parameters, `${name}.router`), training: false }),
           )
         : null
-      const shared = (matrix: string) => parameters.get(`${name}.moe.shared.${matrix}`)
-      if (moe.sharedHidden > 0) x = scope(`${name}.moe.shared`, () => add(x, rowFfn(normed, weightsOf(config, shared))))
+      const shared = (matrix: string) => parameters.get(`${name}.shared.${matrix}`)
+      const withShared =
+        moe.sharedHidden > 0 ? scope('shared', () => add(x, rowFfn(normed, weightsOf(config, shared)))) : x
       end(layer, {
-        'x.next': x,
+        'x.next': withShared,
         'normed.next': normed,
         ...(choice && { experts: choice.expert_TK, gates: choice.gate_TK }),
       })
-      x = scope(`${name}.moe.experts`, () => addExpert(config, moe.hidden))
-    } else {
-      const dense = (matrix: string) => parameters.get(`${name}.ffn.${matrix}`)
-      x = scope(`${name}.ffn`, () => add(x, rowFfn(norm(x, `${name}.ffn.norm`), weightsOf(config, dense))))
-    }
-  }
-  const last = scope('norm', () => norm(x, 'norm'))
-  end(null, { logits: logitsAt(config, parameters, last, constant([0], 'int32')) })
+      return scope('experts', () => addExpert(config, moe.hidden))
+    },
+  })
+  end(null, { logits: logitsAt(config, parameters, x, constant([0], 'int32')) })
 
   const hasMore = moe !== null && activatedExperts(moe) > 1
   return { stages, expert: hasMore ? { 'x.next': scope('experts', () => addExpert(config, moe.hidden)) } : null }
@@ -117,13 +116,6 @@ function tokenInputs({ width, heads }: ModelConfig, length: number) {
 }
 
 type TokenInputs = ReturnType<typeof tokenInputs>
-
-function embed(config: ModelConfig, parameters: Parameters, { position }: TokenInputs): Tensor {
-  const x = gather(parameters.get('embedding'), input('token', 'int32', [1]))
-  const placed =
-    config.positions === 'learned' ? add(x, gather(parameters.get('positions'), reshape(position, [1]))) : x
-  return scaled(placed, embeddingScaleOf(config))
-}
 
 /** Attention of the token over the cache, and the cache with the token's key and value. x is [1, D]. */
 function attention(config: ModelConfig, parameters: Parameters, layer: number, x: Tensor, inputs: TokenInputs) {

@@ -12,10 +12,10 @@ import { matmul } from '../graph/ops/matmul.ts'
 import { reshape } from '../graph/ops/shape.ts'
 import { constant, input, scope, type Tensor } from '../graph/tensor.ts'
 import { attention, type Projections } from './attention.ts'
-import { embeddingScaleOf, headScaleOf, type ModelConfig } from './config.ts'
-import { ffn, weightsOf } from './ffn.ts'
+import { headScaleOf, type ModelConfig } from './config.ts'
+import { ffn } from './ffn.ts'
+import { embed, layers, scaled } from './layers.ts'
 import { moeLayer, moeProjection, type Pass, type RoutingReport } from './moe.ts'
-import { normOf } from './norm.ts'
 import { activatedExperts, moduleName, type Parameters, type RoutedModule, routedModules } from './parameters.ts'
 import { hashTableOf } from './routing/hash.ts'
 
@@ -33,61 +33,41 @@ export const choicesName = (layer: number, module: RoutedModule = 'ffn'): string
 
 /** Everything up to the head. tokens_T is int32. */
 export function transformer(config: ModelConfig, parameters: Parameters, tokens_T: Tensor, pass: Pass): Activations {
-  const norm = normOf(config, parameters)
-  let x_TD = scope('embedding', () => embed(config, parameters, tokens_T, pass))
-  const stream = [x_TD]
+  const { moe } = config
   const reports: RoutingReport[] = []
-  for (let layer = 0; layer < config.layers; layer++) {
-    const name = `layers.${layer}`
-    const { moe } = config
+  const routed = (module: RoutedModule, x_TD: Tensor, layer: number): Tensor => {
+    if (!moe) throw new Error('internal: experts in a dense model')
+    const given = givenExperts(config, layer, module, tokens_T)
+    const inputs = { config, moe, parameters, layer, x_TD, ...given, pass }
+    const { y_TX, report } = module === 'ffn' ? moeLayer(inputs) : moeProjection(inputs, module)
+    reports.push(report)
+    return y_TX
+  }
+  const projections = (layer: number): Projections => {
     const modules = routedModules(config, layer)
-    const routed = (module: RoutedModule, x_TD: Tensor): Tensor => {
-      if (!moe) throw new Error('internal: experts in a dense model')
-      const given = givenExperts(config, layer, module, tokens_T)
-      const inputs = { config, moe, parameters, layer, x_TD, ...given, pass }
-      const { y_TX, report } = module === 'ffn' ? moeLayer(inputs) : moeProjection(inputs, module)
-      reports.push(report)
-      return y_TX
-    }
     const project = (module: 'qkv' | 'output') => (x_TD: Tensor) =>
       modules.includes(module)
-        ? scope(module, () => routed(module, x_TD))
+        ? scope(module, () => routed(module, x_TD, layer))
         : matmul(x_TD, parameters.get(moduleName(layer, module)))
-    const projections: Projections = { qkv: project('qkv'), output: project('output') }
-    x_TD = scope(`${name}.attention`, () =>
-      add(x_TD, attention(config, projections, norm(x_TD, `${name}.attention.norm`), pass)),
-    )
-    if (modules.includes('ffn')) {
-      x_TD = scope(`${name}.moe`, () => add(x_TD, routed('ffn', norm(x_TD, `${name}.moe.norm`))))
-    } else {
-      x_TD = scope(`${name}.ffn`, () =>
-        add(
-          x_TD,
-          ffn(
-            norm(x_TD, `${name}.ffn.norm`),
-            weightsOf(config, (matrix) => parameters.get(`${name}.ffn.${matrix}`)),
-          ),
-        ),
-      )
-    }
-    stream.push(x_TD)
+    return { qkv: project('qkv'), output: project('output') }
   }
-  return { x_TD: scope('norm', () => norm(x_TD, 'norm')), stream, reports }
+  const embedded = scope('embedding', () =>
+    embed(config, (table) => gather(parameters.get(table), table === 'embedding' ? tokens_T : positionsOf(pass))),
+  )
+  const { x: x_TD, stream } = layers(config, parameters, embedded, {
+    attend: (x_TD, layer) => attention(config, projections(layer), x_TD, pass),
+    dense: ffn,
+    addExperts: (x_TD, normed_TD, layer) => add(x_TD, routed('ffn', normed_TD, layer)),
+  })
+  return { x_TD, stream, reports }
 }
 
-/** x times a constant; x itself if the constant is 1. */
-export const scaled = (x: Tensor, factor: number): Tensor => (factor === 1 ? x : multiply(x, factor))
-
-function embed(config: ModelConfig, parameters: Parameters, tokens_T: Tensor, { batch, sequence }: Pass): Tensor {
-  const scale = embeddingScaleOf(config)
-  const x_TD = gather(parameters.get('embedding'), tokens_T)
-  if (config.positions !== 'learned') return scaled(x_TD, scale)
-  const positions = constant(
+/** The position of each token in its sequence, int32 [T]. */
+const positionsOf = ({ batch, sequence }: Pass): Tensor =>
+  constant(
     Int32Array.from({ length: batch * sequence }, (_, t) => t % sequence),
     'int32',
   )
-  return scaled(add(x_TD, gather(parameters.get('positions'), positions)), scale)
-}
 
 /** Experts that do not depend on activations: from the hash table of the layer, or an input of the program. */
 function givenExperts(

@@ -1,0 +1,66 @@
+/**
+ * The loop over layers, written once. Training and evaluation (`transformer.ts`), a token through ONNX Runtime
+ * (`decode.ts`) and a token through kernels (`token.ts`) differ in how a layer attends, how a dense network is
+ * computed and how experts are, and pass these in.
+ */
+import { add, multiply } from '../graph/ops/elementwise.ts'
+import { layerNorm, rmsNorm } from '../graph/ops/fused.ts'
+import { scope, type Tensor } from '../graph/tensor.ts'
+import { embeddingScaleOf, type ModelConfig, type MoeConfig } from './config.ts'
+import { type FfnWeights, weightsOf } from './ffn.ts'
+import { isSparse, type Parameters } from './parameters.ts'
+
+/** How the parts of a layer are computed. Rows are tokens: [T, D], or [1, D] of a single one. */
+export interface LayerParts {
+  /** Attention of a layer, of the normed input. */
+  attend(normed: Tensor, layer: number): Tensor
+  /** A dense feed-forward network. */
+  dense(normed: Tensor, weights: FfnWeights): Tensor
+  /** The residual stream `x` of a sparse layer with the experts' output added. */
+  addExperts(x: Tensor, normed: Tensor, layer: number, moe: MoeConfig): Tensor
+}
+
+export interface LayersResult {
+  /** After the final norm. */
+  readonly x: Tensor
+  /** The residual stream before each layer, and after the last. */
+  readonly stream: readonly Tensor[]
+}
+
+export function layers(
+  config: ModelConfig,
+  parameters: Parameters,
+  embedded: Tensor,
+  { attend, dense, addExperts }: LayerParts,
+): LayersResult {
+  const norm = (x: Tensor, name: string): Tensor =>
+    config.norm === 'rms'
+      ? rmsNorm(x, parameters.get(name), config.normEpsilon)
+      : layerNorm(x, parameters.get(name), parameters.get(`${name}.bias`), config.normEpsilon)
+  const { moe } = config
+  let x = embedded
+  const stream = [x]
+  for (let layer = 0; layer < config.layers; layer++) {
+    const name = `layers.${layer}`
+    x = scope(`${name}.attention`, () => add(x, attend(norm(x, `${name}.attention.norm`), layer)))
+    x =
+      moe && isSparse(config, layer)
+        ? scope(`${name}.moe`, () => addExperts(x, norm(x, `${name}.moe.norm`), layer, moe))
+        : scope(`${name}.ffn`, () => {
+            const normed = norm(x, `${name}.ffn.norm`)
+            const weights = weightsOf(config, (matrix) => parameters.get(`${name}.ffn.${matrix}`))
+            return add(x, dense(normed, weights))
+          })
+    stream.push(x)
+  }
+  return { x: scope('norm', () => norm(x, 'norm')), stream }
+}
+
+/** The input of the first layer. `rowsOf` reads the rows of a table for each token, or for its position. */
+export function embed(config: ModelConfig, rowsOf: (table: 'embedding' | 'positions') => Tensor): Tensor {
+  const x = rowsOf('embedding')
+  return scaled(config.positions === 'learned' ? add(x, rowsOf('positions')) : x, embeddingScaleOf(config))
+}
+
+/** x times a constant; x itself if the constant is 1. */
+export const scaled = (x: Tensor, factor: number): Tensor => (factor === 1 ? x : multiply(x, factor))
