@@ -2,7 +2,6 @@
  * A crew without threads: runs a staged program on the calling thread, its tasks in any order on any of
  * several contexts, as threads might have taken them. What differs between two orders is a bug of a kernel.
  */
-import { readFile } from 'node:fs/promises'
 import type { StagedModel } from '../../src/graph/stages/contract.ts'
 import type { Runtime } from '../../src/runtime/contract.ts'
 import { createArena } from '../../src/runtime/cpu-arena.ts'
@@ -10,17 +9,13 @@ import { Dnnl } from '../../src/runtime/onednn/dnnl.ts'
 import { findDnnl } from '../../src/runtime/onednn/library.ts'
 import type { Session, SessionBinding } from '../../src/runtime/onnxruntime/session.ts'
 import { RuntimeError } from '../../src/runtime/runtime-error.ts'
-import type { KernelCall, KernelThread, RowFunctions } from '../../src/runtime/staged/contract.ts'
+import type { KernelCall, KernelThread } from '../../src/runtime/staged/contract.ts'
 import type { Crew } from '../../src/runtime/staged/crew.ts'
 import { StagedExecutable } from '../../src/runtime/staged/executable.ts'
 import { opKernels } from '../../src/runtime/staged/kernels/table.ts'
 import type { Script } from '../../src/runtime/staged/script.ts'
+import { kernelModule, opFunctions } from '../../src/runtime/wasm/module.ts'
 import { buffersFor, type Values } from './kernel-check.ts'
-
-/** The part of `WebAssembly` that is used (TypeScript declares it for browsers only). */
-declare const WebAssembly: {
-  instantiate(bytes: Uint8Array, imports: object): Promise<{ readonly instance: { readonly exports: RowFunctions } }>
-}
 
 /** Tasks of a step in an order, and who takes each. */
 export type Order = (tasks: number) => readonly { readonly task: number; readonly thread: number }[]
@@ -97,12 +92,11 @@ function dnnlOf(thread: number, math: Runtime['math']): Dnnl {
 }
 
 async function contexts(script: Script, threads: number, math: Runtime['math']): Promise<KernelThread[]> {
-  const bytes = await readFile(new URL('../../dist/runtime/wasm/kernels.wasm', import.meta.url))
-  const { instance } = await WebAssembly.instantiate(bytes, { env: { memory: script.memory } })
+  const functions = opFunctions(await kernelModule(), script.memory)
   return script.scratch.slice(0, threads).map((scratch, thread) => ({
     threads,
     dnnl: dnnlOf(thread, math),
-    rows: instance.exports,
+    functions,
     floats: new Float32Array(script.memory.buffer),
     integers: new Int32Array(script.memory.buffer),
     scratch,

@@ -25,6 +25,7 @@
 import type { DType, Shape } from '../../graph/model.ts'
 import type { AttributeValue } from '../../graph/tensor.ts'
 import type { Dnnl } from '../onednn/dnnl.ts'
+import type { OpFunctions } from '../wasm/module.ts'
 
 /** A tensor of a call, row-major. */
 export interface KernelTensor {
@@ -52,15 +53,13 @@ export interface Scratch {
   readonly offset: number
 }
 
-/** WASM functions on the program's memory; arguments are byte offsets and numbers (wasm/assembly/rows.ts and token.ts). */
-export type RowFunctions = Readonly<Record<string, (...args: number[]) => void>>
-
 /** Resources of a kernel on the thread that runs it. */
 export interface KernelThread {
   readonly threads: number
   /** @throws RuntimeError without oneDNN; its kernels are not offered then. */
   readonly dnnl: Dnnl
-  readonly rows: RowFunctions
+  /** WASM functions on the memory of the program. */
+  readonly functions: OpFunctions
   /** The memory of the program. */
   readonly floats: Float32Array
   readonly integers: Int32Array

@@ -8,15 +8,11 @@ import koffi from 'koffi'
 import { RuntimeError } from '../contract.ts'
 import { Dnnl } from '../onednn/dnnl.ts'
 import { now } from '../recording.ts'
+import { opFunctions } from '../wasm/module.ts'
 import { Barrier } from './barrier.ts'
-import type { KernelThread, PreparedCall, RowFunctions } from './contract.ts'
+import type { KernelThread, PreparedCall } from './contract.ts'
 import { opKernels } from './kernels/table.ts'
 import type { CrewData, Failure, Order, Report, Script } from './script.ts'
-
-/** The part of `WebAssembly` that we use (TypeScript declares it for browsers only). */
-declare const WebAssembly: {
-  Instance: new (module: unknown, imports: { env: { memory: unknown } }) => { readonly exports: RowFunctions }
-}
 
 const { thread, threads, control, ortRun, dnnl: dnnlPath, math, wasm } = workerData as CrewData
 const leader = thread === 0
@@ -47,7 +43,7 @@ function open(script: Script): Program {
       if (!dnnl) throw new RuntimeError('internal: a kernel needs oneDNN, which is not there')
       return dnnl
     },
-    rows: new WebAssembly.Instance(wasm, { env: { memory: script.memory } }).exports,
+    functions: opFunctions(wasm, script.memory),
     floats: new Float32Array(buffer),
     integers: new Int32Array(buffer),
     scratch,

@@ -18,6 +18,7 @@ import {
   type RowScatter,
 } from '../arena-kernels.ts'
 import type { NodeTime } from '../times.ts'
+import type { ArenaFunctions } from './module.ts'
 import { type Call, Pool } from './pool.ts'
 
 /** @throws RuntimeError if the kernels have not been built. */
@@ -85,7 +86,7 @@ class WasmKernels implements ArenaKernels {
         return { arena, p, g, state, block: [...shape, block], keep, index }
       })
     })
-    const inBlocks = async (kernel: string, args: (block: (typeof blocks)[number]) => number[]) =>
+    const inBlocks = async (kernel: keyof ArenaFunctions, args: (block: (typeof blocks)[number]) => number[]) =>
       (await this.run(kernel, this.inOrder(blocks.map((block) => ({ arena: block.arena, args: args(block) }))))).flat()
     await inBlocks('adafactorSquares', ({ g, state, block }) => [g, state, ...block, scale])
     const factors = matrices.map(({ arena, state, shape }) => ({ arena, args: [state * 4, ...shape, scale, beta] }))
@@ -163,7 +164,7 @@ class WasmKernels implements ArenaKernels {
     })
   }
 
-  private async run(kernel: string, lists: readonly (readonly Call[])[]): Promise<number[][]> {
+  private async run(kernel: keyof ArenaFunctions, lists: readonly (readonly Call[])[]): Promise<number[][]> {
     const begin = performance.now()
     const results = await this.pool.run(kernel, lists)
     const { runs, microseconds } = this.times.get(kernel) ?? { runs: 0, microseconds: 0 }

@@ -1,9 +1,49 @@
-/** The compiled WASM kernels, from the build. */
+/** The compiled WASM kernels, from the build, and their functions by caller, checked when a module is instantiated. */
 import { readFile } from 'node:fs/promises'
+import type { SharedMemory } from '../arena.ts'
 import { RuntimeError } from '../contract.ts'
 
+/** Functions that op kernels call (assembly/rows.ts, token.ts). */
+const opFunctionNames = [
+  'addTimes',
+  'combineRows',
+  'gatherRows',
+  'maskAbove',
+  'maskBefore',
+  'rmsNorm',
+  'rmsNormGradient',
+  'rotate',
+  'rowDots',
+  'rowLargest',
+  'rowTimes',
+  'rowTimesTransposed',
+  'scaleRows',
+] as const
+
+/** Functions that arena kernels call (assembly/kernels.ts, adafactor.ts). */
+const arenaFunctionNames = [
+  'adafactorDirection',
+  'adafactorFactors',
+  'adafactorMatrices',
+  'adafactorSquares',
+  'adafactorUpdate',
+  'adafactorVectors',
+  'adamw',
+  'scatterAddRows',
+  'sumOfSquares',
+] as const
+
+/** Arguments are byte offsets in the memory, and numbers. */
+type Functions<Name extends string, Result> = Readonly<Record<Name, (...args: number[]) => Result>>
+
+export type OpFunctions = Functions<(typeof opFunctionNames)[number], void>
+export type ArenaFunctions = Functions<(typeof arenaFunctionNames)[number], number | undefined>
+
 /** The part of `WebAssembly` that we use (TypeScript declares it for browsers only). */
-declare const WebAssembly: { compile(bytes: Uint8Array): Promise<unknown> }
+declare const WebAssembly: {
+  compile(bytes: Uint8Array): Promise<unknown>
+  Instance: new (module: unknown, imports: { env: { memory: SharedMemory } }) => { readonly exports: object }
+}
 
 /** @throws RuntimeError if the kernels have not been built. */
 export async function kernelModule(): Promise<unknown> {
@@ -12,4 +52,22 @@ export async function kernelModule(): Promise<unknown> {
     throw new RuntimeError(`cannot read the kernels: ${error.message} (in a clone, run: npm run build)`)
   })
   return WebAssembly.compile(bytes)
+}
+
+export const opFunctions = (module: unknown, memory: SharedMemory): OpFunctions =>
+  instantiate(module, memory, opFunctionNames)
+
+export const arenaFunctions = (module: unknown, memory: SharedMemory): ArenaFunctions =>
+  instantiate(module, memory, arenaFunctionNames)
+
+function instantiate<Exports extends object>(
+  module: unknown,
+  memory: SharedMemory,
+  names: readonly (string & keyof Exports)[],
+): Exports {
+  const { exports } = new WebAssembly.Instance(module, { env: { memory } })
+  const missing = names.filter((name) => !(name in exports))
+  if (missing.length > 0)
+    throw new RuntimeError(`internal: the compiled kernels have no ${missing.join(', ')} (run: npm run build)`)
+  return exports as Exports
 }

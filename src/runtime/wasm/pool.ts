@@ -8,7 +8,7 @@
 import { Worker } from 'node:worker_threads'
 import type { Arena, SharedMemory } from '../arena.ts'
 import { RuntimeError } from '../contract.ts'
-import { kernelModule } from './module.ts'
+import { type ArenaFunctions, kernelModule } from './module.ts'
 import type { Message } from './worker.ts'
 
 const built = new URL('../../../dist/runtime/wasm/', import.meta.url)
@@ -32,12 +32,12 @@ export class Pool {
     const module = await kernelModule()
     const pool = new Pool(Array.from({ length: threads }, () => new Thread(module)))
     // Fails now if a thread cannot start.
-    await Promise.all(pool.threads.map((thread) => thread.run('', [])))
+    await Promise.all(pool.threads.map((thread) => thread.idle()))
     return pool
   }
 
   /** Runs a list of calls on each thread, one list at a time; returns their results. */
-  async run(kernel: string, lists: readonly (readonly Call[])[]): Promise<number[][]> {
+  async run(kernel: keyof ArenaFunctions, lists: readonly (readonly Call[])[]): Promise<number[][]> {
     const numbered = lists.map((calls) => calls.map(({ arena, args }) => ({ arena: this.indexOf(arena), args })))
     return Promise.all(
       numbered.map((calls, i) => (calls.length > 0 ? (this.threads[i]?.run(kernel, calls) ?? []) : [])),
@@ -84,7 +84,7 @@ class Thread {
     this.worker.on('exit', () => this.end(new RuntimeError('internal: the kernels have been closed')))
   }
 
-  run(kernel: string, calls: readonly { arena: number; args: readonly number[] }[]): Promise<number[]> {
+  run(kernel: keyof ArenaFunctions, calls: readonly { arena: number; args: readonly number[] }[]): Promise<number[]> {
     return new Promise((resolve, reject) => {
       if (this.ended) return reject(this.ended)
       this.waiting.push({ resolve, reject })
@@ -93,12 +93,17 @@ class Thread {
     })
   }
 
+  /** Resolves when the thread has done all that it was given. */
+  async idle(): Promise<void> {
+    await this.run('adamw', [])
+  }
+
   send(message: Message): void {
     this.worker.postMessage(message)
   }
 
   async close(): Promise<void> {
-    await this.run('', []).catch(() => {})
+    await this.idle().catch(() => {})
     await this.worker.terminate()
   }
 

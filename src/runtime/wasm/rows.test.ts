@@ -1,6 +1,7 @@
 /** The kernels on rows against plain loops in float64. */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import type { OpFunctions } from './module.ts'
 import {
   absent,
   at,
@@ -313,19 +314,6 @@ test('rowDots multiplies a token with its kept rows, and does not read dropped o
   )
 })
 
-test('add adds, also in place of either operand', () => {
-  fc.assert(
-    fc.property(seed, width, fc.nat(2), scale, (seed, count, mode, scale) => {
-      begin(seed)
-      const [a, b] = [place(count), place(count, () => scale * random())]
-      const out = [a, b][mode] ?? place(count)
-      const expected = each(count, (i) => total([at(a.values, i), at(b.values, i)]))
-      const run = (i: number, part: number) => call('add', row(a, i, 1), row(b, i, 1), row(out, i, 1), part)
-      check(count, run, new Map([[out, expected]]))
-    }),
-  )
-})
-
 describe('rowLargest', () => {
   test('returns the largest element and its first position', () => {
     const columns = fc.oneof(fc.integer({ min: 1, max: 70 }), fc.constantFrom(512, 1027))
@@ -358,7 +346,8 @@ test.each([7, -1, 2 ** 31 - 1])('row %i of 7 stops a kernel', (outside) => {
   begin(1)
   const [rowsIn, out] = [place(28), place(28)]
   const slot = placeIntegers(1, () => outside)
-  const stopped = (name: string, ...args: number[]) => expect(() => call(name, ...args), name).toThrow(/unreachable/)
+  const stopped = (name: keyof OpFunctions, ...args: number[]) =>
+    expect(() => call(name, ...args), name).toThrow(/unreachable/)
   stopped('gatherRows', rowsIn.at, 7, slot.at, absent, out.at, 1, 4)
   stopped('combineRows', rowsIn.at, 7, slot.at, absent, absent, out.at, 1, 1, 4)
   stopped('rowDots', out.at, rowsIn.at, 7, slot.at, absent, out.at, 1, 1, 4)

@@ -20,7 +20,7 @@ export const crossEntropy: Kernel = {
   provider: 'oneDNN',
   scratch: ({ inputs: [logits] }) => 12 * blockRows((logits as KernelTensor).shape.at(-1) as number) + 128,
 
-  prepare({ inputs, outputs }, { dnnl, rows: functions, floats, integers, scratch }) {
+  prepare({ inputs, outputs }, { dnnl, functions, floats, integers, scratch }) {
     const [logits, targets] = inputs as [KernelTensor, KernelTensor]
     const [gradient, nats] = outputs as [KernelTensor, KernelTensor]
     const columns = logits.shape.at(-1) as number
@@ -35,7 +35,7 @@ export const crossEntropy: Kernel = {
         const from = task * maxRows
         const rows = Math.min(maxRows, total - from)
         const start = 4 * from * columns
-        functions.rowLargest?.(logits.offset + start, rows, columns, maxima, argmaxima)
+        functions.rowLargest(logits.offset + start, rows, columns, maxima, argmaxima)
         for (let r = 0; r < rows; r++) {
           const target = integers[targets.offset / 4 + from + r] as number
           if (target >= columns)

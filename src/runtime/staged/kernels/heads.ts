@@ -181,16 +181,16 @@ export class Heads {
     sign: 1 | -1,
   ): void {
     const { size } = this.shape
-    const { rows: functions } = this.thread
+    const { functions } = this.thread
     const { tables } = this.optional
     if (!tables) {
-      functions.scaleRows?.(from, fromStride, to, toStride, rows, size, scale)
+      functions.scaleRows(from, fromStride, to, toStride, rows, size, scale)
       return
     }
     const half = size / 2
     const [cos, sin] = tables
     const skip = 4 * first * half
-    functions.rotate?.(from, fromStride, to, toStride, rows, half, cos.offset + skip, sin.offset + skip, scale, sign)
+    functions.rotate(from, fromStride, to, toStride, rows, half, cos.offset + skip, sin.offset + skip, scale, sign)
   }
 
   /** Matrices written by {@link gather}, as a factor: in place, or rounded into `rounded`. */
@@ -249,9 +249,9 @@ export class Heads {
     const sequence = Math.floor(task / (shape.heads / shape.headsPerTask))
     for (let head = 0; head < shape.headsPerTask; head++) {
       const matrix = scores + 4 * head * rows * keys
-      thread.rows.maskAbove?.(matrix, keys, rows, keys, from)
+      thread.functions.maskAbove(matrix, keys, rows, keys, from)
       if (!optional.first) continue
-      thread.rows.maskBefore?.(matrix, keys, rows, optional.first.offset + 4 * (sequence * shape.sequence + from))
+      thread.functions.maskBefore(matrix, keys, rows, optional.first.offset + 4 * (sequence * shape.sequence + from))
     }
   }
 

@@ -1,5 +1,7 @@
 /** Kernels that pass over rows once: norms, dispatch and combine. */
-import type { Kernel, KernelCall, KernelTensor, RowFunctions } from '../contract.ts'
+
+import type { OpFunctions } from '../../wasm/module.ts'
+import type { Kernel, KernelCall, KernelTensor } from '../contract.ts'
 import { bandsOf } from './matmul.ts'
 
 /** The offset of an absent operand. */
@@ -25,12 +27,12 @@ const bytesOf = ({ inputs, outputs }: KernelCall): number =>
 /** A kernel whose tasks have near-equal numbers of rows. */
 function byRows(
   rowsOf: (call: KernelCall) => number,
-  body: (call: KernelCall, functions: RowFunctions, from: number, rows: number) => void,
+  body: (call: KernelCall, functions: OpFunctions, from: number, rows: number) => void,
   flopsOfElement: number,
 ): Kernel {
   return {
     provider: 'WASM',
-    prepare(call, { rows: functions }) {
+    prepare(call, { functions }) {
       const total = rowsOf(call)
       const bands = bandsOf(total, Math.ceil(total / TASK_ROWS), 1)
       return {
@@ -55,7 +57,7 @@ export const rmsNorm = byRows(
     const [y, inverse] = outputsOf(call)
     const width = widthOf(x)
     const { epsilon } = call.attributes as { epsilon: { float: number } }
-    functions.rmsNorm?.(
+    functions.rmsNorm(
       at(x, from * width),
       weight.offset,
       at(y, from * width),
@@ -71,7 +73,7 @@ export const rmsNorm = byRows(
 /** Inputs dy [T, D], x [T, D], weight [D], 1/rms [T, 1]; outputs dx [T, D], parts of dweight [16, D]. */
 export const rmsNormGradient: Kernel = {
   provider: 'WASM',
-  prepare(call, { rows: functions }) {
+  prepare(call, { functions }) {
     const [dy, x, weight, inverse] = inputsOf(call)
     const [dx, dWeight] = outputsOf(call)
     const addend = addendOf(call)
@@ -83,7 +85,7 @@ export const rmsNormGradient: Kernel = {
         const from = Math.floor((rows * task) / NORM_PARTS)
         const count = Math.floor((rows * (task + 1)) / NORM_PARTS) - from
         const part = (tensor: KernelTensor) => at(tensor, from * width)
-        functions.rmsNormGradient?.(
+        functions.rmsNormGradient(
           part(dy),
           part(x),
           weight.offset,
@@ -108,7 +110,7 @@ export const gatherRows = byRows(
     const [out] = outputsOf(call)
     const width = widthOf(x)
     const factor = weight ? at(weight, from) : ABSENT
-    functions.gatherRows?.(x.offset, firstDim(x), at(index, from), factor, at(out, from * width), rows, width)
+    functions.gatherRows(x.offset, firstDim(x), at(index, from), factor, at(out, from * width), rows, width)
   },
   1,
 )
@@ -122,7 +124,7 @@ export const combineRows = byRows(
     const addend = addendOf(call)
     const [out] = outputsOf(call)
     const [width, choices] = [widthOf(rows), widthOf(slot)]
-    functions.combineRows?.(
+    functions.combineRows(
       rows.offset,
       firstDim(rows),
       at(slot, from * choices),
@@ -144,7 +146,7 @@ export const rowDots = byRows(
     const [dy, rows, slot, kept] = call.inputs as [KernelTensor, KernelTensor, KernelTensor, KernelTensor?]
     const [out] = outputsOf(call)
     const [width, choices] = [widthOf(rows), widthOf(slot)]
-    functions.rowDots?.(
+    functions.rowDots(
       at(dy, from * width),
       rows.offset,
       firstDim(rows),

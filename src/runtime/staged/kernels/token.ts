@@ -23,7 +23,7 @@ function partOf(rows: number, part: number, parts: number): { readonly from: num
 /** Inputs x [1, K], w [K, N]; output partial sums of x·w [P, N], each over some rows of w. A task is a part. */
 export const rowProduct: Kernel = {
   provider: 'WASM',
-  prepare({ inputs, outputs }, { floats, rows: functions }) {
+  prepare({ inputs, outputs }, { floats, functions }) {
     const [x, w] = inputs as [KernelTensor, KernelTensor]
     const [y] = outputs as [KernelTensor]
     const [parts = 1, columns = 1] = y.shape
@@ -32,7 +32,7 @@ export const rowProduct: Kernel = {
       run(part) {
         const { from, count } = partOf(x.size, part, parts)
         floats.fill(0, index(y, part * columns), index(y, (part + 1) * columns))
-        functions.rowTimes?.(at(x, from), at(w, from * columns), at(y, part * columns), count, columns, columns)
+        functions.rowTimes(at(x, from), at(w, from * columns), at(y, part * columns), count, columns, columns)
       },
     }
   },
@@ -42,7 +42,7 @@ export const rowProduct: Kernel = {
 /** Inputs x [1, K], w [N, K]; output x·wᵀ [1, N]. */
 export const rowProductTransposed: Kernel = {
   provider: 'WASM',
-  prepare({ inputs, outputs }, { rows: functions, threads }) {
+  prepare({ inputs, outputs }, { functions, threads }) {
     const [x, w] = inputs as [KernelTensor, KernelTensor]
     const [y] = outputs as [KernelTensor]
     const bands = bandsOf(y.size, threads, LINE)
@@ -50,7 +50,7 @@ export const rowProductTransposed: Kernel = {
       tasks: bands.length,
       run(task) {
         const { from, length } = bands[task] as { from: number; length: number }
-        functions.rowTimesTransposed?.(at(x), at(w, from * x.size), at(y, from), length, x.size, x.size)
+        functions.rowTimesTransposed(at(x), at(w, from * x.size), at(y, from), length, x.size, x.size)
       },
     }
   },
@@ -63,7 +63,7 @@ export const rowProductTransposed: Kernel = {
  */
 export const sumParts: Kernel = {
   provider: 'WASM',
-  prepare({ attributes, inputs, outputs, added }, { floats, rows: functions, threads }) {
+  prepare({ attributes, inputs, outputs, added }, { floats, functions, threads }) {
     const [parts, maybeWeights] = inputs as [KernelTensor, KernelTensor?]
     const weights = attributes.weighted === 1 ? maybeWeights : undefined
     const addend = added.length > 0 ? inputs.at(-1) : undefined
@@ -80,7 +80,7 @@ export const sumParts: Kernel = {
         else if (addend.offset !== y.offset) floats.copyWithin(to, index(addend, from), index(addend, from) + length)
         for (let r = 0; r < rows; r++) {
           const weight = weights ? (floats[index(weights, Math.floor(r / perGroup))] as number) : 1
-          functions.addTimes?.(4 * to, at(parts, r * columns + from), weight, length)
+          functions.addTimes(4 * to, at(parts, r * columns + from), weight, length)
         }
       },
     }
@@ -92,7 +92,7 @@ export const activateParts: Kernel = {
   provider: 'WASM',
   scratch: ({ outputs: [y] }) => 4 * widthOf(y as KernelTensor),
 
-  prepare({ inputs, outputs }, { floats, rows: functions, scratch, threads }) {
+  prepare({ inputs, outputs }, { floats, functions, scratch, threads }) {
     const [parts, gateParts] = inputs as [KernelTensor, KernelTensor?]
     const [y] = outputs as [KernelTensor]
     const [groups = 1, columns = 1] = y.shape
@@ -101,7 +101,7 @@ export const activateParts: Kernel = {
     const total = (tensor: KernelTensor, group: number, from: number, length: number, to: number) => {
       floats.fill(0, to, to + length)
       for (let r = group * perGroup; r < (group + 1) * perGroup; r++)
-        functions.addTimes?.(4 * to, at(tensor, r * columns + from), 1, length)
+        functions.addTimes(4 * to, at(tensor, r * columns + from), 1, length)
     }
     return {
       tasks: groups * bands.length,
@@ -133,7 +133,7 @@ export const attendCached: Kernel = {
     return 4 * (positions + width + LINE)
   },
 
-  prepare({ attributes, inputs, outputs }, { floats, integers, rows: functions, scratch }) {
+  prepare({ attributes, inputs, outputs }, { floats, integers, functions, scratch }) {
     const [qkv, position, keys, values, cos, sin] = inputs as [
       KernelTensor,
       KernelTensor,
@@ -181,10 +181,10 @@ export const attendCached: Kernel = {
         rotateOrCopy(index(qkv, width + first), index(newKeys, row), 1)
         copy(index(qkv, 2 * width + first), index(newValues, row), 1)
         const seen = current + 1
-        functions.rowTimesTransposed?.(4 * query, at(newKeys, first), 4 * scores, seen, size, width)
+        functions.rowTimesTransposed(4 * query, at(newKeys, first), 4 * scores, seen, size, width)
         softmax(floats, scores, seen)
         floats.fill(0, index(y, first), index(y, first + size))
-        functions.rowTimes?.(4 * scores, at(newValues, first), at(y, first), seen, size, width)
+        functions.rowTimes(4 * scores, at(newValues, first), at(y, first), seen, size, width)
       },
     }
   },
@@ -285,7 +285,7 @@ export const expertRowProduct: Kernel = {
   prepare({ inputs, outputs }, thread) {
     const [x, experts, matrices] = inputs as [KernelTensor, KernelTensor, KernelTensor]
     const [y] = outputs as [KernelTensor]
-    const { floats, rows: functions } = thread
+    const { floats, functions } = thread
     const [count = 0, inner = 0, columns = 0] = matrices.shape
     const rowPerChoice = (x.shape[0] as number) > 1
     const parts = (y.shape[0] as number) / experts.size
@@ -300,7 +300,7 @@ export const expertRowProduct: Kernel = {
         const row = at(x, (rowPerChoice ? choice * inner : 0) + from)
         floats.fill(0, index(y, task * columns), index(y, (task + 1) * columns))
         const matrix = at(matrices, (expert * inner + from) * columns)
-        functions.rowTimes?.(row, matrix, at(y, task * columns), rows, columns, columns)
+        functions.rowTimes(row, matrix, at(y, task * columns), rows, columns, columns)
       },
     }
   },

@@ -286,11 +286,6 @@ export function rowDots(
   }
 }
 
-/** out = a + b. `out` may be `a` or `b`. */
-export function add(a: usize, b: usize, out: usize, count: u32): void {
-  addOne(a, b, 1, out, count)
-}
-
 /**
  * The largest element of each row and its first column (int32). A NaN counts as larger than any number. An
  * empty row gives −∞ at column 0.

@@ -2,28 +2,13 @@
  * Support for tests of row kernels: unaligned arrays in one small arena, the first at address 0, and calls of
  * kernels as a thread of the pool makes them. `check` compares with expected values in float64.
  */
-import { readFileSync } from 'node:fs'
-import type { SharedMemory } from '../../arena.ts'
 import { createArena } from '../../cpu-arena.ts'
+import { kernelModule, type OpFunctions, opFunctions } from '../module.ts'
 
-type Kernel = (...args: number[]) => void
-/** The part of `WebAssembly` that we use (TypeScript declares it for browsers only). */
-declare const WebAssembly: {
-  Module: new (bytes: Uint8Array) => unknown
-  Instance: new (module: unknown, imports: { env: { memory: SharedMemory } }) => { exports: Record<string, Kernel> }
-}
-
-const module = new WebAssembly.Module(
-  readFileSync(new URL('../../../../dist/runtime/wasm/kernels.wasm', import.meta.url)),
-)
 const arena = createArena(2 ** 20)
 const memory = arena.floats()
-const kernels = new WebAssembly.Instance(module, { env: { memory: arena.memory } }).exports
-export const call = (name: string, ...args: number[]) => {
-  const kernel = kernels[name]
-  if (!kernel) throw new Error(`no kernel ${name}`)
-  kernel(...args)
-}
+const functions = opFunctions(await kernelModule(), arena.memory)
+export const call = (name: keyof OpFunctions, ...args: number[]): void => functions[name](...args)
 
 /** The address of an absent array. */
 export const absent = 0xffffffff
