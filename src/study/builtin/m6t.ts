@@ -25,7 +25,7 @@ const M6T = 'arXiv 2105.15082'
 const MARGIN = 0.02
 
 /** What `quick` trains: those that the claims are about, and most experiments that try to refute them. */
-const inShort = [
+const quickArms = [
   'dense',
   'dense ×2',
   'top-1',
@@ -68,7 +68,7 @@ export function m6t(name: StudySize): Specification {
     ...attentionArms,
     ...scaleArms(size),
   }
-  const arms = size.thorough ? everyArm : Object.fromEntries(inShort.map((arm) => [arm, everyArm[arm] as Settings]))
+  const arms = size.thorough ? everyArm : Object.fromEntries(quickArms.map((arm) => [arm, everyArm[arm] as Settings]))
   const isTrained = (arm: string) => Object.hasOwn(arms, arm)
   const specification: SpecificationInput = {
     title: `What makes sparse experts work: the questions of M6-T${size.thorough ? '' : ', in short'}`,
@@ -85,7 +85,7 @@ export function m6t(name: StudySize): Specification {
     questions: [
       routingQuestion,
       imbalanceQuestion,
-      chosenQuestion,
+      fixedRoutingQuestion,
       activatedQuestion,
       capacityQuestion,
       constantCostQuestion,
@@ -93,13 +93,13 @@ export function m6t(name: StudySize): Specification {
       scaleQuestion(size),
       convergenceQuestion,
       attentionQuestion,
-    ].map((question) => askedOf(question, isTrained)),
+    ].map((question) => restrictTo(question, isTrained)),
   }
   return specificationSchema.parse(specification)
 }
 
 /** What of a question is about arms that are trained. */
-function askedOf({ claim, contrasts, ...question }: Question, isTrained: (arm: string) => boolean): Question {
+function restrictTo({ claim, contrasts, ...question }: Question, isTrained: (arm: string) => boolean): Question {
   const isAsked = (contrast: Pair) => contrast.every(isTrained)
   return {
     ...question,
@@ -196,7 +196,7 @@ function scaleArms({ scale }: Size): Arms {
 }
 
 /** The same contrast under other circumstances, that could have made the answer. */
-const capacities = (contrast: Pair): Control[] => [
+const capacityControls = (contrast: Pair): Control[] => [
   { name: 'evaluated at the evaluation capacity', contrast, capacity: 'eval' },
   { name: 'evaluated without capacity', contrast, capacity: 'none' },
 ]
@@ -222,7 +222,7 @@ const routingQuestion: Question = {
     contrasts: [['dense', 'top-1']],
     expect: 'better',
     controls: [
-      ...capacities(['dense', 'top-1']),
+      ...capacityControls(['dense', 'top-1']),
       { name: 'another start', contrast: ['dense, other start', 'top-1, other start'] },
     ],
   },
@@ -255,13 +255,13 @@ const imbalanceQuestion: Question = {
     expect: 'equal',
     margin: MARGIN,
     controls: [
-      ...capacities(['top-1', 'no balancing']),
+      ...capacityControls(['top-1', 'no balancing']),
       { name: 'another start', contrast: ['top-1, other start', 'no balancing, other start'] },
     ],
   },
 }
 
-const chosenQuestion: Question = {
+const fixedRoutingQuestion: Question = {
   title: 'Learned and given routing',
   about:
     'Random experts are the most evenly loaded of all; those of a hash depend on the token alone. A tied table makes ' +
@@ -284,7 +284,7 @@ const chosenQuestion: Question = {
     contrasts: [['top-1', 'hash routing']],
     expect: 'worse',
     controls: [
-      ...capacities(['top-1', 'hash routing']),
+      ...capacityControls(['top-1', 'hash routing']),
       { name: 'with a tied table', contrast: ['top-1, tied', 'hash routing, tied'] },
       { name: 'a larger model, trained longer', contrast: ['large, top-1', 'large, hash routing'] },
       { name: 'another start', contrast: ['top-1, other start', 'hash routing, other start'] },
@@ -315,7 +315,7 @@ const activatedQuestion: Question = {
     expect: 'better',
     controls: [
       { name: 'a dense model of the FLOPs of k = 2', contrast: ['dense ×2', 'top-2 kx'] },
-      ...capacities(['top-1', 'top-2 kx']),
+      ...capacityControls(['top-1', 'top-2 kx']),
     ],
   },
 }
@@ -343,7 +343,7 @@ const capacityQuestion: Question = {
       ['top-4 1x', 'top-4 kx'],
     ],
     expect: 'better',
-    controls: capacities(['top-2 1x', 'top-2 kx']),
+    controls: capacityControls(['top-2 1x', 'top-2 kx']),
   },
 }
 
@@ -369,7 +369,7 @@ const constantCostQuestion: Question = {
     contrasts: [['top-1', '2 top-1 1x']],
     expect: 'better',
     controls: [
-      ...capacities(['top-1', '2 top-1 1x']),
+      ...capacityControls(['top-1', '2 top-1 1x']),
       { name: 'served in the order of the batch', contrast: ['top-1, by choice', '2 top-1 1x, by choice'] },
       { name: 'another start', contrast: ['top-1, other start', '2 top-1 1x, other start'] },
     ],
@@ -397,7 +397,7 @@ const equalCapacityQuestion: Question = {
       ['top-4 kx', '4 top-1 kx'],
     ],
     expect: 'better',
-    controls: capacities(['top-2 kx', '2 top-1 kx']),
+    controls: capacityControls(['top-2 kx', '2 top-1 kx']),
   },
 }
 
@@ -417,7 +417,7 @@ const scaleQuestion = ({ scale }: Size): Question => {
       source: M6T,
       contrasts: over('top-1', '2 top-1 1x'),
       expect: 'falls',
-      controls: capacities(['large, top-1', 'large, 2 top-1 1x']),
+      controls: capacityControls(['large, top-1', 'large, 2 top-1 1x']),
     },
   }
 }
@@ -440,7 +440,7 @@ const convergenceQuestion: Question = {
     source: M6T,
     contrasts: [['top-1', '2 top-1 1x']],
     expect: 'better',
-    controls: capacities(['top-1', '2 top-1 1x']),
+    controls: capacityControls(['top-1', '2 top-1 1x']),
   },
 }
 
@@ -464,7 +464,7 @@ const attentionQuestion: Question = {
     expect: 'worse',
     controls: [
       { name: 'a dense model', contrast: ['dense', 'top-1, attention all'] },
-      ...capacities(['top-1', 'top-1, attention all']),
+      ...capacityControls(['top-1', 'top-1, attention all']),
     ],
   },
 }

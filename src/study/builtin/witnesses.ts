@@ -13,7 +13,7 @@ const expertsArm = (experts: number) => `${experts} experts`
 const factorArm = (k: number, factor: number) => `top-${k} ×${factor}`
 
 /** `top-1` has this factor: a study trains no configuration twice under two names. */
-const standing = factorArm(1, 1.25)
+const DEFAULT_ARM = factorArm(1, 1.25)
 
 /** Capacity factors of ST-MoE's table 18. */
 const factors = [0.75, 1, 1.25] as const
@@ -21,7 +21,7 @@ const factors = [0.75, 1, 1.25] as const
 export function witnesses(name: StudySize): Specification {
   const size = sizes[name]
   const experts = size.thorough ? [2, 4, 8, 16, 32, 64] : [2, 4, 8, 16, 32]
-  const most = expertsArm(experts.at(-1) as number)
+  const largest = expertsArm(experts.at(-1) as number)
   const arms: Record<string, Settings> = {
     dense: dense(size.hidden),
     'dense ×2': dense(2 * size.hidden),
@@ -29,7 +29,9 @@ export function witnesses(name: StudySize): Specification {
     ...Object.fromEntries(experts.map((n) => [expertsArm(n), moe({ experts: n, capacity: 'none' })])),
     ...Object.fromEntries(
       [1, 2].flatMap((k) =>
-        factors.map((factor) => [factorArm(k, factor), topK(k, 'kx', { factor })]).filter(([arm]) => arm !== standing),
+        factors
+          .map((factor) => [factorArm(k, factor), topK(k, 'kx', { factor })])
+          .filter(([arm]) => arm !== DEFAULT_ARM),
       ),
     ),
     'top-2 dropless': topK(2, 'none'),
@@ -54,7 +56,7 @@ export function witnesses(name: StudySize): Specification {
           'Trends of larger studies, each with the number that was published where there is one. Slopes are for each ' +
           'doubling; a margin says what counts as no difference.',
         view: 'witness',
-        claims: claims(experts, most, size.set['model.moe.experts'] as number),
+        claims: claims(experts, largest, size.set['model.moe.experts'] as number),
       },
     ],
   }
@@ -67,7 +69,7 @@ function claims(experts: readonly number[], most: string, own: number): Claims {
   const byFactor = (k: number) =>
     factors.map((factor) => {
       const arm = factorArm(k, factor)
-      return arm === standing ? 'top-1' : arm
+      return arm === DEFAULT_ARM ? 'top-1' : arm
     })
   return [
     {

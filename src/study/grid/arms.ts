@@ -1,7 +1,7 @@
 /** The arms of a specification: what each sets, by dotted paths, under which name. */
 import { UsageError } from '../../errors.ts'
 import type { Settings } from '../contract.ts'
-import { flat, over } from './settings.ts'
+import { flatten, overlay } from './settings.ts'
 import type { Specification } from './specification.ts'
 
 /** More arms are a mistake in a grid. */
@@ -36,7 +36,7 @@ export function armsOf({ set, arms, grid, timedOnly }: Specification): Arms {
       throw new UsageError(
         `invalid name of an arm: "${name}" (expected a word, as in "k=${name}": arms keep their order)`,
       )
-    named.set(name, flat(settings, `arm "${name}"`))
+    named.set(name, flatten(settings, `arm "${name}"`))
   }
   for (const [name, settings] of Object.entries(arms)) add(name, settings ?? {})
   for (const settings of product(Object.entries(grid))) add(nameOf(settings), settings)
@@ -45,11 +45,11 @@ export function armsOf({ set, arms, grid, timedOnly }: Specification): Arms {
   const trained = Object.fromEntries(named)
   for (const [name, settings] of Object.entries(timedOnly)) add(name, settings)
   const all = [...named.values()]
-  const common = flat(set, 'set')
+  const common = flatten(set, 'set')
   for (const settings of [common, ...all]) refuseOwned(settings)
   const sets = (settings: Settings, path: string) => Object.hasOwn(settings, path)
   for (const path of Object.keys(common)) {
-    if (all.some((settings) => !sets(settings, path) && sets(over(common, settings), path))) continue
+    if (all.some((settings) => !sets(settings, path) && sets(overlay(common, settings), path))) continue
     const why = all.every((settings) => sets(settings, path))
       ? 'every arm of the study sets it itself'
       : 'arms of the study set it themselves, or have no such field, as a dense model'

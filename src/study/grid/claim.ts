@@ -72,14 +72,14 @@ const common = {
   controls: z.array(controlSchema).default([]),
 }
 
-const several = {
+const contrastFields = {
   /** Default: all contrasts of the question. */
   contrasts: z.array(pairSchema).min(1).optional(),
   /** How many of the contrasts the claim is about. */
   of: z.enum(['all', 'most']).default('all'),
 }
 
-const along = {
+const trendFields = {
   /** In the order of `over`; their losses are looked at. */
   arms: z.array(z.string()).min(2).optional(),
   /** Instead: differences, one contrast a size. Default: all contrasts of the question. */
@@ -92,21 +92,26 @@ const kinds = {
   difference: z.strictObject({
     kind: z.literal('difference'),
     ...common,
-    ...several,
+    ...contrastFields,
     expect: z.enum(['better', 'worse', 'equal']),
   }),
   speed: z.strictObject({
     kind: z.literal('speed'),
     ...common,
-    ...several,
+    ...contrastFields,
     measure: z.enum(['steps', 'flops', 'seconds']).default('steps'),
     expect: z.enum(['better', 'worse', 'equal']),
   }),
-  trend: z.strictObject({ kind: z.literal('trend'), ...common, ...along, expect: z.enum(['falls', 'rises', 'flat']) }),
+  trend: z.strictObject({
+    kind: z.literal('trend'),
+    ...common,
+    ...trendFields,
+    expect: z.enum(['falls', 'rises', 'flat']),
+  }),
   returns: z.strictObject({
     kind: z.literal('returns'),
     ...common,
-    ...along,
+    ...trendFields,
     expect: z.enum(['diminish', 'grow', 'constant']),
   }),
   correlation: z.strictObject({

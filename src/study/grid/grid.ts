@@ -12,7 +12,7 @@ import { keyOf } from '../results/keys.ts'
 import { armsOf } from './arms.ts'
 import { cellOf } from './cells.ts'
 import { namedIn } from './claim.ts'
-import { over, setsOf } from './settings.ts'
+import { assignmentsOf, overlay } from './settings.ts'
 import type { Specification } from './specification.ts'
 
 /** The sweep of learning rates of an arm. */
@@ -60,13 +60,13 @@ export async function expand(specification: Specification): Promise<Grid> {
   const configs = new Map<string, RunConfig>()
   for (const [name, settings] of Object.entries(all)) {
     try {
-      configs.set(name, await loadConfig(base, setsOf(over(set, settings))))
+      configs.set(name, await loadConfig(base, assignmentsOf(overlay(set, settings))))
     } catch (error) {
       if (!(error instanceof UsageError)) throw error
       problems.push(`arm "${name}": ${error.message.replaceAll('\n', '\n  ')}`)
     }
   }
-  if (problems.length > 0) throw new UsageError(listed(problems))
+  if (problems.length > 0) throw new UsageError(problemList(problems))
   for (const [name, { data }] of configs)
     if ([data.source, specification.elsewhere].flat().includes('-'))
       throw new UsageError(`invalid data.source of arm "${name}": "-" (runs are processes of their own; give files)`)
@@ -166,7 +166,7 @@ function questionsOf(
       for (const [baseline, arm] of contrasts) requireComparable(baseline, arm, configs, title)
     }
     return {
-      id: freeId(title, seen),
+      id: uniqueId(title, seen),
       title,
       about,
       view,
@@ -204,7 +204,7 @@ function requireComparable(a: string, b: string, configs: ReadonlyMap<string, Ru
   }
 }
 
-function freeId(title: string, seen: Set<string>): string {
+function uniqueId(title: string, seen: Set<string>): string {
   const plain =
     title
       .toLowerCase()
@@ -216,7 +216,7 @@ function freeId(title: string, seen: Set<string>): string {
   return id
 }
 
-function listed(problems: readonly string[]): string {
+function problemList(problems: readonly string[]): string {
   const shown = problems.slice(0, 10)
   const rest = problems.length > shown.length ? `\n  and ${problems.length - shown.length} more` : ''
   return `invalid study:\n  ${shown.join('\n  ')}${rest}`

@@ -6,7 +6,7 @@ import { UsageError } from '../../errors.ts'
 import type { Settings } from '../contract.ts'
 
 /** Settings as `--set` wants them: JSON is YAML. */
-export const setsOf = (settings: Settings): string[] =>
+export const assignmentsOf = (settings: Settings): string[] =>
   Object.entries(settings).map(([path, value]) => `${path}=${JSON.stringify(value)}`)
 
 /**
@@ -14,7 +14,7 @@ export const setsOf = (settings: Settings): string[] =>
  * @param owner Whose settings they are, for errors: `arm "dense"`.
  * @throws UsageError when a group is set to a value and a field of it to another
  */
-export function flat(settings: Settings, owner: string): Settings {
+export function flatten(settings: Settings, owner: string): Settings {
   const fields = Object.fromEntries(pathsOf(settings))
   for (const path of Object.keys(fields)) {
     const group = Object.keys(fields).find((other) => isBelow(path, other))
@@ -27,7 +27,7 @@ export function flat(settings: Settings, owner: string): Settings {
 }
 
 /** `stronger` over `weaker`: fields of a group that `stronger` sets to null are gone, and so is a null above its fields. */
-export function over(weaker: Settings, stronger: Settings): Settings {
+export function overlay(weaker: Settings, stronger: Settings): Settings {
   const paths = Object.keys(stronger)
   const rest = Object.entries(weaker).filter(
     ([path]) => !paths.some((other) => path === other || isBelow(path, other) || isBelow(other, path)),

@@ -10,7 +10,7 @@ import { capacityRules } from '../../model/routing/contract.ts'
 import { parseSet } from '../../run/load-config.ts'
 import { views } from '../contract.ts'
 import { claimFields, claimSchema, controlFields } from './claim.ts'
-import { flat, isBelow, over } from './settings.ts'
+import { flatten, isBelow, overlay } from './settings.ts'
 
 /** Fields of the configuration by dotted path. */
 const settingsSchema = z.record(z.string().min(1), z.unknown())
@@ -139,10 +139,10 @@ export async function readSpecification(file: string): Promise<Specification> {
 export function withSets(specification: Specification, sets: readonly string[]): Specification {
   const { arms, grid, timedOnly } = specification
   const fieldsOfArms = [
-    ...Object.entries({ ...arms, ...timedOnly }).map(([name, settings]) => flat(settings ?? {}, `arm "${name}"`)),
-    flat(grid, 'grid'),
+    ...Object.entries({ ...arms, ...timedOnly }).map(([name, settings]) => flatten(settings ?? {}, `arm "${name}"`)),
+    flatten(grid, 'grid'),
   ].flatMap(Object.keys)
-  let set = flat(specification.set, 'set')
+  let set = flatten(specification.set, 'set')
   for (const [keys, value] of sets.map(parseSet)) {
     const path = keys.join('.')
     const field = fieldsOfArms.find((other) => isBelow(other, path))
@@ -150,7 +150,7 @@ export function withSets(specification: Specification, sets: readonly string[]):
       throw new UsageError(
         `invalid --set: ${path}=null (an arm of the study sets ${field}; set ${path} in a copy of the study)`,
       )
-    set = over(set, flat({ [path]: value }, '--set'))
+    set = overlay(set, flatten({ [path]: value }, '--set'))
   }
   return { ...specification, set }
 }

@@ -12,7 +12,7 @@ export function heldOutLoss(record: RunRecord | undefined, rule: CapacityRule): 
 }
 
 /** A run whose every held-out figure is that under `rule`: at the end, on other text, and while training where finite. */
-export function runUnder(run: FinishedRun, rule: CapacityRule): FinishedRun {
+export function atCapacity(run: FinishedRun, rule: CapacityRule): FinishedRun {
   const under = (record: EvalRecord): EvalRecord => ({ ...record, ...record.capacities[rule], capacity: rule })
   return {
     ...run,

@@ -5,13 +5,13 @@ import { type RunConfig, runSchema } from '../../config/run-config.ts'
 import { NUMERICS } from './numerics.ts'
 
 /** Fields that change where and how fast a run computes, and how much of it is written down. */
-function decisive({ model, data, train, runtime }: RunConfig): object {
+function decidingFields({ model, data, train, runtime }: RunConfig): object {
   const { cache: _, ...text } = data
   const { keep: _k, checkpointEvery: _c, routingEvery: _r, maxNonFinite: _n, ...training } = train
   return { model, data: text, train: training, math: runtime.math }
 }
 
-const defaults = decisive(runSchema.parse({}))
+const defaults = decidingFields(runSchema.parse({}))
 
 /**
  * Names the result of a configuration. Fields that have their default do not count, so a new field of the
@@ -19,14 +19,17 @@ const defaults = decisive(runSchema.parse({}))
  * that an older program began is not continued.
  */
 export function keyOf(config: RunConfig): string {
-  const differing = `${NUMERICS} ${JSON.stringify(sorted(without(decisive(config), defaults)))}`
+  const differing = `${NUMERICS} ${JSON.stringify(sorted(without(decidingFields(config), defaults)))}`
   return createHash('sha256').update(differing).digest('hex').slice(0, 16)
 }
 
 /** Whether a stored result is one of this configuration: a default may have changed since it was made. */
 export function isResultOf(stored: RunConfig, config: RunConfig): boolean {
   const { data: known } = runSchema.safeParse(stored)
-  return known !== undefined && JSON.stringify(sorted(decisive(known))) === JSON.stringify(sorted(decisive(config)))
+  return (
+    known !== undefined &&
+    JSON.stringify(sorted(decidingFields(known))) === JSON.stringify(sorted(decidingFields(config)))
+  )
 }
 
 /** The part of `value` that differs from `base`; undefined when nothing does. */

@@ -144,7 +144,7 @@ function contentsOf(text: string, file: string): Contents {
   if (damaged >= 0) throw refuse(`record ${damaged + 1} of ${stored.records.length} is damaged`)
   const versions = stored.records.flatMap((record) => (record.status === 'finished' ? [record.version] : []))
   const other = format < FORMAT ? 1 : versions.find((version) => version !== NUMERICS)
-  if (other !== undefined) throw new UsageError(otherNumerics(file, other))
+  if (other !== undefined) throw new UsageError(numericsMessage(file, other))
   return stored as Contents
 }
 
@@ -160,7 +160,7 @@ const isRecord = (
   (record.status === 'finished' || record.status === 'failed') &&
   (!hasVersion || record.status === 'failed' || Number.isInteger(record.version))
 
-function otherNumerics(file: string, version: number): string {
+function numericsMessage(file: string, version: number): string {
   const todo = 'They are left as they are; give another --out for a new study'
   return version > NUMERICS
     ? `the results in ${file} were computed by a newer program. ${todo}, or update Choir`

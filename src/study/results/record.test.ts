@@ -6,7 +6,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest'
 import { describeModel } from '../../model/describe.ts'
 import { loadConfig } from '../../run/load-config.ts'
 import { heldOut } from '../testing/records.ts'
-import { runUnder } from './held-out.ts'
+import { atCapacity } from './held-out.ts'
 import { NUMERICS } from './numerics.ts'
 import { describeMachine, noteProcess } from './provenance.ts'
 import { recordOf } from './record.ts'
@@ -103,9 +103,9 @@ test('evaluations under all capacity rules keep each loss, and one that was not 
     losses: { train: 4.9, eval: 4.7, none: 4.6 },
   })
   const stored = JSON.parse(JSON.stringify(record)) as typeof record
-  const losses = (rule: 'train' | 'eval' | 'none') => runUnder(stored, rule).evaluations.map(({ loss }) => loss)
+  const losses = (rule: 'train' | 'eval' | 'none') => atCapacity(stored, rule).evaluations.map(({ loss }) => loss)
   expect([losses('train'), losses('eval'), losses('none')]).toEqual([[4.9], [4.7, 4.7], [4.6, 4.6]])
-  const { heldOut: atTraining, elsewhere } = runUnder({ ...record, elsewhere: { other: record.heldOut } }, 'train')
+  const { heldOut: atTraining, elsewhere } = atCapacity({ ...record, elsewhere: { other: record.heldOut } }, 'train')
   expect([atTraining, elsewhere.other]).toEqual(
     Array.from({ length: 2 }, () => expect.objectContaining({ capacity: 'train', ...record.heldOut.capacities.train })),
   )

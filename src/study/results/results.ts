@@ -3,8 +3,8 @@ import type { Cell, StudyResults, Tuning } from '../contract.ts'
 import type { Grid } from '../grid/grid.ts'
 import type { Specification } from '../grid/specification.ts'
 import { pilotOf } from '../runs/pilot.ts'
-import { bestCells, stateOf } from '../runs/tuning.ts'
-import { runUnder } from './held-out.ts'
+import { bestCells, sweepStateOf } from '../runs/tuning.ts'
+import { atCapacity } from './held-out.ts'
 import type { Ledger } from './ledger.ts'
 
 /** Every run that the study has, as far as its sweeps show: at the common rate, then at best rates, seed by seed. */
@@ -15,7 +15,7 @@ export function runsOf({ cells, sweeps, seeds, capacity }: Grid, ledger: Ledger)
 
 /** Sweeps that are done. */
 export const tuningsOf = ({ sweeps, capacity }: Grid, ledger: Ledger): Tuning[] =>
-  sweeps.flatMap((sweep) => stateOf(sweep, ledger, capacity).tuning ?? [])
+  sweeps.flatMap((sweep) => sweepStateOf(sweep, ledger, capacity).tuning ?? [])
 
 export function resultsOf(
   specification: Specification,
@@ -43,7 +43,7 @@ export function resultsOf(
         arm,
         seed,
         rate: rate === 'best' ? 'best' : 'common',
-        record: record?.status === 'finished' ? runUnder(record, grid.capacity) : record,
+        record: record?.status === 'finished' ? atCapacity(record, grid.capacity) : record,
       }
     }),
     timings: ledger.timings.filter(({ key, arm }) => timed.has(`${key} ${arm}`)),

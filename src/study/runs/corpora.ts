@@ -27,7 +27,7 @@ export async function prepareCorpora(
   elsewhere: readonly string[],
   ledger: Ledger,
   signal: AbortSignal,
-  tell: (event: StudyEvent) => void,
+  emit: (event: StudyEvent) => void,
 ): Promise<ReadonlyMap<string, Corpora> | null> {
   const corpora = new Map<string, Corpora>()
   const unseen = new Map<string, number>()
@@ -36,7 +36,7 @@ export async function prepareCorpora(
     let found = corpora.get(name)
     if (!found) {
       try {
-        found = await read(config, elsewhere, signal, (message) => tell({ kind: 'prepare', message }))
+        found = await read(config, elsewhere, signal, (message) => emit({ kind: 'prepare', message }))
         corpora.set(name, found)
       } catch (error) {
         if (signal.aborted) return null
@@ -46,17 +46,17 @@ export async function prepareCorpora(
     const record = ledger.find(key, config)
     if (record?.status !== 'finished') continue
     const source = [config.data.source].flat().join(', ')
-    if (record.corpus !== found.own) throw changed(source, ledger)
+    if (record.corpus !== found.own) throw textChanged(source, ledger)
     // A trial is evaluated on no other text.
     for (const other of rate === 'trial' ? [] : elsewhere) {
       const seen = record.elsewhereCorpora?.[other]
       if (record.elsewhere[other] === undefined) unseen.set(other, (unseen.get(other) ?? 0) + 1)
-      else if (seen !== undefined && seen !== found.elsewhere[other]) throw changed(other, ledger)
+      else if (seen !== undefined && seen !== found.elsewhere[other]) throw textChanged(other, ledger)
     }
   }
   for (const [other, runs] of unseen) {
     const message = `${runs} runs were done before "${other}" was to be evaluated, and are not evaluated on it`
-    tell({ kind: 'note', message })
+    emit({ kind: 'note', message })
   }
   return corpora
 }
@@ -65,14 +65,14 @@ async function read(
   config: RunConfig,
   elsewhere: readonly string[],
   signal: AbortSignal,
-  say: (message: string) => void,
+  onMessage: (message: string) => void,
 ): Promise<Corpora> {
-  const data = await openRunData(config, { say, signal })
+  const data = await openRunData(config, { say: onMessage, signal })
   try {
     const hashes: Record<string, string> = {}
     for (const source of elsewhere) {
       const other = { ...config, data: { ...config.data, source } }
-      const text = await openRunData(other, { say, signal, tokenizer: data.tokenizer, whole: true })
+      const text = await openRunData(other, { say: onMessage, signal, tokenizer: data.tokenizer, whole: true })
       hashes[source] = text.hash
       await text.close()
     }
@@ -82,7 +82,7 @@ async function read(
   }
 }
 
-const changed = (source: string, ledger: Ledger): UsageError =>
+const textChanged = (source: string, ledger: Ledger): UsageError =>
   new UsageError(
     `the text of "${source}" has changed since runs of this study were done (${ledger.file}): ` +
       'losses on two texts cannot be compared. Restore the text, or give another --out',

@@ -10,7 +10,7 @@ export type ToJob = { readonly kind: 'job'; readonly job: Job } | { readonly kin
 const controller = new AbortController()
 
 /** Settled when the message has gone, or nobody is there to take it. */
-const tell = (message: object): Promise<void> =>
+const send = (message: object): Promise<void> =>
   new Promise((resolve) => {
     if (process.connected && process.send) process.send(message, () => resolve())
     else resolve()
@@ -21,10 +21,10 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal
 process.on('disconnect', () => controller.abort())
 process.on('message', (message: ToJob) => {
   if (message.kind === 'stop') return controller.abort()
-  runJob(message.job, controller.signal, (news) => void tell(news))
-    .then(tell, (error: unknown) => {
+  runJob(message.job, controller.signal, (update) => void send(update))
+    .then(send, (error: unknown) => {
       const usage = error instanceof UsageError
-      return tell({ kind: 'error', usage, message: error instanceof Error ? error.message : String(error) })
+      return send({ kind: 'error', usage, message: error instanceof Error ? error.message : String(error) })
     })
     .finally(() => process.disconnect?.())
 })

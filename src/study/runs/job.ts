@@ -46,7 +46,7 @@ export interface TimeJob {
 export type Job = TrainJob | TimeJob
 
 /** What a job tells on its way. */
-export type JobNews =
+export type JobUpdate =
   | { readonly kind: 'progress'; readonly step: number; readonly steps: number; readonly loss: number | null }
   | { readonly kind: 'note'; readonly message: string }
 
@@ -62,11 +62,11 @@ const LOCK_TRIES = 60
 /** Of other text so many tokens are read: enough for two digits, and short beside a training. */
 const ELSEWHERE_TOKENS = 50_000
 
-export function runJob(job: Job, signal: AbortSignal, tell: (news: JobNews) => void): Promise<JobResult> {
-  return job.kind === 'train' ? runTraining(job, signal, tell) : runTiming(job, signal)
+export function runJob(job: Job, signal: AbortSignal, onUpdate: (news: JobUpdate) => void): Promise<JobResult> {
+  return job.kind === 'train' ? runTraining(job, signal, onUpdate) : runTiming(job, signal)
 }
 
-async function runTraining(job: TrainJob, signal: AbortSignal, tell: (news: JobNews) => void): Promise<JobResult> {
+async function runTraining(job: TrainJob, signal: AbortSignal, tell: (news: JobUpdate) => void): Promise<JobResult> {
   const { config, directory, key, seed, corpus } = job
   const { steps } = config.train
   const threads = config.runtime.threads ?? 1

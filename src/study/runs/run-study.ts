@@ -16,9 +16,9 @@ import { describeMachine } from '../results/provenance.ts'
 import { runsOf, tuningsOf } from '../results/results.ts'
 import { prepareCorpora } from './corpora.ts'
 import { pilotOf } from './pilot.ts'
-import { distinct, flopsOf, Runs, type RunsContext } from './runs.ts'
+import { distinct, flopsOf, RunQueue, type RunsContext } from './run-queue.ts'
 import { timeArms } from './timings.ts'
-import { stateOf } from './tuning.ts'
+import { sweepStateOf } from './tuning.ts'
 import { type RunJob, runInProcess } from './workers.ts'
 
 export interface StudyOptions {
@@ -66,10 +66,10 @@ export async function runStudy(
     const machine = describeMachine()
     await ledger.describe({ name: options.name, machine })
     const context = { ...options, grid, ledger, corpora, run, signal, onEvent }
-    describe(context, machine)
-    await new Phases(context).all()
-    const nothing = grid.cells.every(({ key, config }) => ledger.find(key, config)?.status !== 'finished')
-    const skipped = signal.aborted || nothing
+    emitOverview(context, machine)
+    await new Phases(context).runAll()
+    const noneFinished = grid.cells.every(({ key, config }) => ledger.find(key, config)?.status !== 'finished')
+    const skipped = signal.aborted || noneFinished
     const timings = skipped ? null : await timeArms(grid, ledger, options.timingThreads, run, signal, onEvent)
     if (timings) await ledger.putTimings(timings)
     return { grid, ledger, interrupted: signal.aborted }
@@ -95,7 +95,7 @@ export async function studyOf(specification: Specification, options: StudyOption
 class Phases {
   private readonly grid: Grid
   private readonly ledger: Ledger
-  private readonly runs: Runs
+  private readonly queue: RunQueue
   private readonly signal: AbortSignal
   private readonly emit: (event: StudyEvent) => void
 
@@ -104,10 +104,10 @@ class Phases {
     this.ledger = context.ledger
     this.signal = context.signal
     this.emit = context.onEvent
-    this.runs = new Runs(context)
+    this.queue = new RunQueue(context)
   }
 
-  async all(): Promise<void> {
+  async runAll(): Promise<void> {
     await this.tune()
     if (this.signal.aborted) return
     const { pilot, cells } = this.grid
@@ -115,7 +115,7 @@ class Phases {
       'pilot',
       cells.filter(({ arm }) => arm === pilot?.arm || arm === pilot?.baseline),
     )
-    await this.report()
+    await this.reportPilot()
     await this.train('runs', runsOf(this.grid, this.ledger))
   }
 
@@ -123,11 +123,11 @@ class Phases {
   private async tune(): Promise<void> {
     const { sweeps, capacity } = this.grid
     const trials = () => trialsOf(this.grid, this.ledger)
-    const tried = new Set(this.runs.left(trials()).map(({ arm }) => arm))
-    while (!this.signal.aborted && this.runs.left(trials()).length > 0) await this.train('tuning', trials())
+    const tried = new Set(this.queue.remaining(trials()).map(({ arm }) => arm))
+    while (!this.signal.aborted && this.queue.remaining(trials()).length > 0) await this.train('tuning', trials())
     if (this.signal.aborted) return
     for (const sweep of sweeps.filter(({ arm }) => tried.has(arm))) {
-      const { tuning, edge, hasFailed } = stateOf(sweep, this.ledger, capacity)
+      const { tuning, edge, hasFailed } = sweepStateOf(sweep, this.ledger, capacity)
       const common = sweep.config.train.schedule.learningRate
       if (tuning) this.emit({ kind: 'tuned', ...tuning, edge, common })
       else if (hasFailed)
@@ -136,7 +136,7 @@ class Phases {
   }
 
   /** Which effect the study can detect, before the runs that look for it. */
-  private async report(): Promise<void> {
+  private async reportPilot(): Promise<void> {
     if (this.signal.aborted) return
     const pilot = pilotOf(this.grid, this.ledger)
     if (pilot) this.emit({ kind: 'pilot', ...pilot })
@@ -144,22 +144,22 @@ class Phases {
   }
 
   private async train(phase: Phase, cells: readonly Cell[]): Promise<void> {
-    const left = this.runs.left(cells)
+    const left = this.queue.remaining(cells)
     if (this.signal.aborted || left.length === 0) return
     const runs = distinct(cells).length
     const known = [...trialsOf(this.grid, this.ledger), ...runsOf(this.grid, this.ledger)]
-    const flopsLeft = this.runs.left(known).reduce((total, cell) => total + flopsOf(cell), 0)
+    const flopsLeft = this.queue.remaining(known).reduce((total, cell) => total + flopsOf(cell), 0)
     this.emit({ kind: 'phase', phase, runs, finished: runs - left.length, flopsLeft })
-    await this.runs.all(cells)
+    await this.queue.runAll(cells)
   }
 }
 
 /** Trials that the sweeps need, as far as their results show. */
 const trialsOf = ({ sweeps, capacity }: Grid, ledger: Ledger): Cell[] =>
-  sweeps.flatMap((sweep) => [...stateOf(sweep, ledger, capacity).cells])
+  sweeps.flatMap((sweep) => [...sweepStateOf(sweep, ledger, capacity).cells])
 
 /** Reports the size of the study, how much of it an earlier sitting has done, and on which machine. */
-function describe({ grid, ledger, jobs, threads, onEvent }: RunsContext, machine: string): void {
+function emitOverview({ grid, ledger, jobs, threads, onEvent }: RunsContext, machine: string): void {
   const isFinished = ({ key, config }: Cell) => ledger.find(key, config)?.status === 'finished'
   const runs = distinct(runsOf(grid, ledger))
   const trials = distinct(trialsOf(grid, ledger))

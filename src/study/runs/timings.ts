@@ -29,15 +29,15 @@ export async function timeArms(
   threads: number,
   run: RunJob,
   signal: AbortSignal,
-  tell: (event: StudyEvent) => void,
+  emit: (event: StudyEvent) => void,
 ): Promise<readonly KeyedTiming[] | null> {
   if (timed.every(({ arm, key }) => ledger.timings.some((known) => known.arm === arm && known.key === key))) return null
-  tell({ kind: 'phase', phase: 'timings', runs: TURNS, finished: 0, flopsLeft: 0 })
+  emit({ kind: 'phase', phase: 'timings', runs: TURNS, finished: 0, flopsLeft: 0 })
   const turnsMs = new Map<string, number[]>(timed.map(({ arm }) => [arm, []]))
   let engine = ''
   for (let turn = 0; turn < TURNS; turn++)
     for (const { arm, config } of turn % 2 === 0 ? timed : [...timed].reverse()) {
-      tell({ kind: 'timing', arm, turn: turn + 1, turns: TURNS })
+      emit({ kind: 'timing', arm, turn: turn + 1, turns: TURNS })
       const job = {
         kind: 'time',
         config: withThreads(config, threads),
@@ -46,7 +46,7 @@ export async function timeArms(
       } as const
       const result = await attempt(() => run(job, signal, () => {}))
       if (typeof result === 'string') {
-        if (!signal.aborted) tell({ kind: 'note', message: `steps are not timed, since ${arm} failed: ${result}` })
+        if (!signal.aborted) emit({ kind: 'note', message: `steps are not timed, since ${arm} failed: ${result}` })
         return null
       }
       if (result.kind !== 'timing') return null

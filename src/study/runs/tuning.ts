@@ -35,7 +35,7 @@ export interface SweepState {
 }
 
 /** @param rule Whose held-out losses decide. */
-export function stateOf(sweep: Sweep, ledger: Ledger, rule: CapacityRule): SweepState {
+export function sweepStateOf(sweep: Sweep, ledger: Ledger, rule: CapacityRule): SweepState {
   let trials = sweep.rates.map((multiple) => trialAt(sweep, multiple, ledger, rule))
   for (let extensions = 0; ; extensions++) {
     const isDone = trials.every(({ loss }) => loss !== undefined)
@@ -48,7 +48,7 @@ export function stateOf(sweep: Sweep, ledger: Ledger, rule: CapacityRule): Sweep
         edge,
         hasFailed: isDone && best === undefined,
       }
-    const next = trialAt(sweep, beyond(trials, edge), ledger, rule)
+    const next = trialAt(sweep, nextMultiple(trials, edge), ledger, rule)
     trials = edge === 'lowest' ? [next, ...trials] : [...trials, next]
   }
 }
@@ -62,7 +62,7 @@ export function bestCells(
 ): Cell[] {
   return sweeps.flatMap((sweep) => {
     const { arm, config } = sweep
-    const best = stateOf(sweep, ledger, rule).tuning?.best
+    const best = sweepStateOf(sweep, ledger, rule).tuning?.best
     if (best === undefined || best === config.train.schedule.learningRate) return []
     return seeds.map((seed) => cellOf(arm, seed, 'best', withRate(config, best)))
   })
@@ -90,7 +90,7 @@ function bestOf(trials: readonly Trial[]): Trial | undefined {
 }
 
 /** The multiple beyond an edge, by the factor between the last two there. */
-function beyond(trials: readonly Trial[], edge: 'lowest' | 'highest'): number {
+function nextMultiple(trials: readonly Trial[], edge: 'lowest' | 'highest'): number {
   const [last, before] = (edge === 'lowest' ? trials : trials.toReversed()).map(({ multiple }) => multiple)
   if (last === undefined || before === undefined) throw new Error('internal: a sweep has at least two rates')
   return (last * last) / before

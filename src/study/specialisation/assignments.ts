@@ -49,10 +49,10 @@ export async function collectAssignments(batches: AsyncIterable<BatchTrace>, tok
 }
 
 /** Routers of feed-forward networks: arms with experts in attention and arms without are asked the same. */
-const asked = ({ routers }: BatchTrace): readonly RouterTrace[] => routers.filter(({ module }) => module === 'ffn')
+const ffnRouters = ({ routers }: BatchTrace): readonly RouterTrace[] => routers.filter(({ module }) => module === 'ffn')
 
 const routersOf = (batch: BatchTrace, tokens: number): RouterChoices[] =>
-  asked(batch).flatMap(({ layer, experts, prototypes, expert_TK }) => {
+  ffnRouters(batch).flatMap(({ layer, experts, prototypes, expert_TK }) => {
     const k = expert_TK.length / batch.token_T.length / prototypes
     return Array.from({ length: prototypes }, (_, prototype) => ({
       layer,
@@ -65,7 +65,7 @@ const routersOf = (batch: BatchTrace, tokens: number): RouterChoices[] =>
 
 function copyChoices(batch: BatchTrace, t: number, routers: readonly RouterChoices[], at: number): void {
   let router = 0
-  for (const { prototypes, expert_TK, kept_TK } of asked(batch))
+  for (const { prototypes, expert_TK, kept_TK } of ffnRouters(batch))
     for (let z = 0; z < prototypes; z++) {
       const { k, experts, expert_PK } = routers[router++] as RouterChoices
       for (let j = 0; j < k; j++) {

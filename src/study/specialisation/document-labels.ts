@@ -29,8 +29,8 @@ export function periodsOf(documents: readonly Document[]): DocumentLabels {
   const first = known.reduce((a, b) => Math.min(a, b), Infinity)
   const last = known.reduce((a, b) => Math.max(a, b), -Infinity)
   const spans = (width: number) => Math.floor(last / width) - Math.floor(first / width) + 1
-  const apart = (width: number) => Math.abs(Math.log(spans(width) / USUAL_PERIODS))
-  const width = widths.reduce((best, width) => (apart(width) < apart(best) ? width : best), 1)
+  const distance = (width: number) => Math.abs(Math.log(spans(width) / USUAL_PERIODS))
+  const width = widths.reduce((best, width) => (distance(width) < distance(best) ? width : best), 1)
   const nameOf = (span: number) => (width === 1 ? `${span}` : `${span * width}–${(span + 1) * width - 1}`)
   const spanOf = years.map((year) => (year === undefined ? undefined : Math.floor(year / width)))
   const present = [...new Set(spanOf)].filter((span) => span !== undefined).sort((a, b) => a - b)
@@ -56,9 +56,9 @@ export function partiesOf(documents: readonly Document[]): DocumentLabels {
   })
   const counts = new Map<string, number>()
   for (const party of parties) if (party !== undefined) counts.set(party, (counts.get(party) ?? 0) + 1)
-  const least = Math.max(2, FEW_SHARE * documents.length)
+  const minDocuments = Math.max(2, FEW_SHARE * documents.length)
   const byCount = [...counts].sort(([a, m], [b, n]) => n - m || (a < b ? -1 : 1))
-  const names = byCount.filter(([name, count]) => count >= least && name !== other).map(([name]) => name)
+  const names = byCount.filter(([name, count]) => count >= minDocuments && name !== other).map(([name]) => name)
   const withOther = names.length < counts.size ? [...names, other] : names
   return {
     names: withOther,

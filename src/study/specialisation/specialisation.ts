@@ -61,8 +61,8 @@ export function specialisationOf(assignments: Assignments, labels: Labels, about
   const { token_P, document_P, routers } = assignments
   const { arm, seed, source, show } = about
   const documents = document_P.reduce((most, document) => Math.max(most, document), -1) + 1
-  const periods = onlySeen(labels.periods, document_P)
-  const parties = onlySeen(labels.parties, document_P)
+  const periods = presentLabels(labels.periods, document_P)
+  const parties = presentLabels(labels.parties, document_P)
   const byDocument = routers.map((router) => tabulate(router, document_P, documents))
   const { kind_P, tokenOf } = distinct(token_P)
   const byToken = routers.map((router) => tabulate(router, kind_P, tokenOf.length))
@@ -99,8 +99,8 @@ export function specialisationOf(assignments: Assignments, labels: Labels, about
     information,
     experts: expertProfiles(routers, {
       byToken,
-      periods: above(byDocument, periods, document_P),
-      parties: above(byDocument, parties, document_P),
+      periods: relativeShares(byDocument, periods, document_P),
+      parties: relativeShares(byDocument, parties, document_P),
       describe: (token, count) => ({
         text: show(tokenOf[token] as number),
         count,
@@ -147,7 +147,7 @@ function expertProfiles(routers: readonly RouterChoices[], views: Views): Expert
 }
 
 /** [names, experts] of each router: share of a label in the expert's tokens over its share in the text; 0 for a dead expert. */
-function above(byDocument: readonly Table[], { names, of }: DocumentLabels, document_P: Int32Array): Table[] {
+function relativeShares(byDocument: readonly Table[], { names, of }: DocumentLabels, document_P: Int32Array): Table[] {
   const inText = countsOf(
     document_P.map((document) => of[document] as number),
     names.length,
@@ -166,7 +166,7 @@ function above(byDocument: readonly Table[], { names, of }: DocumentLabels, docu
 }
 
 /** Labels of documents that have tokens in the sample; names that none of them bears are left out. */
-function onlySeen({ names, of }: DocumentLabels, document_P: Int32Array): DocumentLabels {
+function presentLabels({ names, of }: DocumentLabels, document_P: Int32Array): DocumentLabels {
   const seen = new Set(document_P)
   const label = of.map((label, document) => (seen.has(document) ? label : -1))
   const present = names.map((_, i) => i).filter((i) => label.includes(i))

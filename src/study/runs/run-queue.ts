@@ -13,7 +13,7 @@ import type { Grid } from '../grid/grid.ts'
 import { heldOutLoss } from '../results/held-out.ts'
 import type { Ledger } from '../results/ledger.ts'
 import { type Corpora, corpusOf } from './corpora.ts'
-import type { JobNews, JobResult, TrainJob } from './job.ts'
+import type { JobResult, JobUpdate, TrainJob } from './job.ts'
 import { withThreads } from './timings.ts'
 import type { RunJob } from './workers.ts'
 
@@ -43,9 +43,9 @@ interface TrainResult {
 export const distinct = (cells: readonly Cell[]): Cell[] => [...new Map(cells.map((cell) => [cell.key, cell])).values()]
 
 /** The runs of one sitting: what failed in it is not tried again, what failed before it is, once. */
-export class Runs {
+export class RunQueue {
   private readonly context: RunsContext
-  private readonly tried = new Set<string>()
+  private readonly attempted = new Set<string>()
   private readonly notes = new Set<string>()
   private failures: string[] = []
   private anyFinished: boolean
@@ -60,35 +60,35 @@ export class Runs {
   }
 
   /** Cells that have no finished record and have not been tried in this sitting. Those that failed before come last. */
-  left(cells: readonly Cell[]): Cell[] {
+  remaining(cells: readonly Cell[]): Cell[] {
     const isNew = ({ key, config }: Cell) => this.context.ledger.find(key, config) === undefined
-    const undone = distinct(cells).filter((cell) => !this.isDone(cell) && !this.tried.has(cell.key))
+    const undone = distinct(cells).filter((cell) => !this.isDone(cell) && !this.attempted.has(cell.key))
     return [...undone.filter(isNew), ...undone.filter((cell) => !isNew(cell))]
   }
 
   /** @throws RunError when every run fails in the same way */
-  async all(cells: readonly Cell[]): Promise<void> {
+  async runAll(cells: readonly Cell[]): Promise<void> {
     const { jobs, ledger, grid, onEvent } = this.context
     const runs = distinct(cells).length
-    const left = this.left(cells)
+    const left = this.remaining(cells)
     let finished = runs - left.length
     this.anyFinished ||= this.hasFinished(cells)
     const queue = left.values()
     const work = async () => {
       for (const cell of queue) {
         if (this.signal.aborted) return
-        this.tried.add(cell.key)
+        this.attempted.add(cell.key)
         const result = await this.train(cell)
         if (!result) return
         const { record, specialisation } = result
         await ledger.put(record, specialisation)
-        await this.tidy(cell, record)
+        await this.removeCheckpoints(cell, record)
         finished++
         onEvent({ kind: 'end', ...nameOf(cell), record, loss: heldOutLoss(record, grid.capacity), finished, runs })
-        this.refuseEndlessFailure(record)
+        this.stopIfAllFail(record)
       }
     }
-    await together(Array.from({ length: jobs }, work), () => this.stop.abort())
+    await allSettled(Array.from({ length: jobs }, work), () => this.stop.abort())
   }
 
   private hasFinished(cells: readonly Cell[]): boolean {
@@ -120,7 +120,7 @@ export class Runs {
     }
     let result: JobResult
     try {
-      result = await run(job, this.signal, (news) => this.hear(cell, news))
+      result = await run(job, this.signal, (news) => this.onUpdate(cell, news))
     } catch (error) {
       if (this.signal.aborted) return null
       if (!(error instanceof UsageError || error instanceof RunError)) throw error
@@ -137,12 +137,12 @@ export class Runs {
   }
 
   /** Checkpoints go when the record is safe. That they cannot, on some systems for a while, harms nothing. */
-  private async tidy(cell: Cell, { status }: RunRecord): Promise<void> {
+  private async removeCheckpoints(cell: Cell, { status }: RunRecord): Promise<void> {
     if (status !== 'finished' || this.context.keepCheckpoints) return
     await rm(join(this.directoryOf(cell), 'checkpoints'), { recursive: true, force: true }).catch(() => {})
   }
 
-  private hear(cell: Cell, news: JobNews): void {
+  private onUpdate(cell: Cell, news: JobUpdate): void {
     if (news.kind === 'progress') this.context.onEvent({ ...news, ...nameOf(cell) })
     else if (!this.notes.has(news.message)) {
       this.notes.add(news.message)
@@ -150,7 +150,7 @@ export class Runs {
     }
   }
 
-  private refuseEndlessFailure(record: RunRecord): void {
+  private stopIfAllFail(record: RunRecord): void {
     if (record.status === 'finished') this.anyFinished = true
     this.failures = record.status === 'failed' ? [...this.failures, record.error] : []
     const last = this.failures.slice(-MAX_FAILURES)
@@ -181,7 +181,7 @@ const folderOf = ({ arm, seed, key }: Cell): string =>
     .slice(0, 60)}-seed-${seed}-${key.slice(0, 8)}`
 
 /** Waits for all, also when one fails; then the first failure is thrown. */
-async function together(works: readonly Promise<void>[], onFailure: () => void): Promise<void> {
+async function allSettled(works: readonly Promise<void>[], onFailure: () => void): Promise<void> {
   for (const work of works) work.catch(onFailure)
   const failed = (await Promise.allSettled(works)).find((result) => result.status === 'rejected')
   if (failed) throw failed.reason
