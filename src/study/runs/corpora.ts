@@ -1,4 +1,4 @@
-/** The texts of a study: each read once, before its first run, and known by the hash of its tokens. */
+/** The texts of a study: each is read once, before the first run, and identified by the hash of its tokens. */
 import type { RunConfig } from '../../config/run-config.ts'
 import { UsageError } from '../../errors.ts'
 import { openRunData } from '../../run/session.ts'
@@ -7,20 +7,20 @@ import type { StudyEvent } from '../events.ts'
 import type { Ledger } from '../results/ledger.ts'
 
 export interface Corpora {
-  /** Hash of what is trained and held out. */
+  /** Hash of the text that is trained on and held out. */
   readonly own: string
   /** Hashes of other texts, by the name of the source. */
   readonly elsewhere: Readonly<Record<string, string>>
 }
 
-/** Names the text and tokens that a configuration reads. */
+/** Identifies the text and tokens that a configuration reads. */
 export const corpusOf = ({ data, model }: RunConfig): string =>
   JSON.stringify([{ ...data, order: undefined }, model.vocabulary, model.sequence])
 
 /**
- * Reads every text once, before processes want it at the same time. Null when that was interrupted.
+ * Reads every text once, so that processes find it in the cache. Null when interrupted.
  * @param elsewhere Other text that every run is evaluated on.
- * @throws UsageError when a text cannot be read, or finished runs saw another
+ * @throws UsageError when a text cannot be read, or has changed since runs finished
  */
 export async function prepareCorpora(
   cells: readonly Cell[],
@@ -47,7 +47,7 @@ export async function prepareCorpora(
     if (record?.status !== 'finished') continue
     const source = [config.data.source].flat().join(', ')
     if (record.corpus !== found.own) throw textChanged(source, ledger)
-    // A trial is evaluated on no other text.
+    // Trials are not evaluated on other text.
     for (const other of rate === 'trial' ? [] : elsewhere) {
       const seen = record.elsewhereCorpora?.[other]
       if (record.elsewhere[other] === undefined) unseen.set(other, (unseen.get(other) ?? 0) + 1)
@@ -55,7 +55,7 @@ export async function prepareCorpora(
     }
   }
   for (const [other, runs] of unseen) {
-    const message = `${runs} runs were done before "${other}" was to be evaluated, and are not evaluated on it`
+    const message = `${runs} runs were done before "${other}" was added, and are not evaluated on it`
     emit({ kind: 'note', message })
   }
   return corpora

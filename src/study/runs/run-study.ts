@@ -1,6 +1,6 @@
 /**
- * Runs a study phase by phase: sweeps of learning rates, the pilot, all other runs, the timings. Whatever
- * stops it, it goes on from its results.json.
+ * Runs a study phase by phase: learning-rate sweeps, the pilot, all other runs, the timings. A study that was
+ * stopped continues from its results.json.
  */
 import { stat } from 'node:fs/promises'
 import { resolve } from 'node:path'
@@ -23,15 +23,15 @@ import { type RunJob, runInProcess } from './workers.ts'
 
 export interface StudyOptions {
   readonly name: string
-  /** As the user typed it: it goes into the report. */
+  /** As the user typed it, for the report. */
   readonly command: string
   readonly directory: string
-  /** The file of the specification, if it is one: nothing is written over it. */
+  /** The file of the specification, if any; it is never overwritten. */
   readonly file?: string
   /** Runs at a time, and threads of each. */
   readonly jobs: number
   readonly threads: number
-  /** Threads of a run that is alone, when steps are timed. */
+  /** Threads when steps are timed, one arm at a time. */
   readonly timingThreads: number
   /** Keep the checkpoints of finished runs. */
   readonly keepCheckpoints: boolean
@@ -78,20 +78,20 @@ export async function runStudy(
   }
 }
 
-/** The study as it stands in a folder, without running any of it. @throws UsageError when there is none */
+/** The current state of the study in a folder, without running anything. @throws UsageError when there is none */
 export async function studyOf(specification: Specification, options: StudyOptions): Promise<StudyState> {
   const grid = await expand(specification)
   const ledger = await Ledger.open(options.directory)
   if (!grid.cells.some(({ key, config }) => ledger.find(key, config))) {
-    const other = ledger.name === '' ? '' : `; it holds results of ${ledger.name}`
+    const found = ledger.name === '' ? '' : `; the folder has results of ${ledger.name}`
     throw new UsageError(
-      `no results of this study in "${options.directory}" yet (leave out --report to run it${other})`,
+      `no results of this study in "${options.directory}" yet (leave out --report to run it${found})`,
     )
   }
   return { grid, ledger, interrupted: false }
 }
 
-/** The phases of a study that train: sweeps of learning rates, the pilot, then all other runs. */
+/** The phases of a study that train: learning-rate sweeps, the pilot, then all other runs. */
 class Phases {
   private readonly grid: Grid
   private readonly ledger: Ledger
@@ -115,11 +115,11 @@ class Phases {
       'pilot',
       cells.filter(({ arm }) => arm === pilot?.arm || arm === pilot?.baseline),
     )
-    await this.reportPilot()
+    await this.reportFindings()
     await this.train('runs', runsOf(this.grid, this.ledger))
   }
 
-  /** A sweep whose best rate is at its edge goes on, so there may be more to run after each round. */
+  /** Runs rounds of trials until no sweep needs more: one whose best rate is at an edge is extended. */
   private async tune(): Promise<void> {
     const { sweeps, capacity } = this.grid
     const trials = () => trialsOf(this.grid, this.ledger)
@@ -135,8 +135,8 @@ class Phases {
     }
   }
 
-  /** Which effect the study can detect, before the runs that look for it. */
-  private async reportPilot(): Promise<void> {
+  /** Reports the effect that the study can detect, before the other runs, and saves the results of sweeps and pilot. */
+  private async reportFindings(): Promise<void> {
     if (this.signal.aborted) return
     const pilot = pilotOf(this.grid, this.ledger)
     if (pilot) this.emit({ kind: 'pilot', ...pilot })
@@ -154,11 +154,11 @@ class Phases {
   }
 }
 
-/** Trials that the sweeps need, as far as their results show. */
+/** Trials that the sweeps are known to need. */
 const trialsOf = ({ sweeps, capacity }: Grid, ledger: Ledger): Cell[] =>
   sweeps.flatMap((sweep) => [...sweepStateOf(sweep, ledger, capacity).cells])
 
-/** Reports the size of the study, how much of it an earlier sitting has done, and on which machine. */
+/** Emits the size of the study and how much of it is done, and notes runs of another machine. */
 function emitOverview({ grid, ledger, jobs, threads, onEvent }: RunsContext, machine: string): void {
   const isFinished = ({ key, config }: Cell) => ledger.find(key, config)?.status === 'finished'
   const runs = distinct(runsOf(grid, ledger))
@@ -182,8 +182,8 @@ function emitOverview({ grid, ledger, jobs, threads, onEvent }: RunsContext, mac
     onEvent({
       kind: 'note',
       message:
-        `${elsewhere.length} of ${runs.length} runs were done on another machine or version of Node, which may round otherwise: ` +
-        'differences between runs of two have that noise too',
+        `${elsewhere.length} of ${runs.length} runs were done on another machine or version of Node, which may round differently: ` +
+        'differences between runs of two machines contain that noise too',
     })
 }
 

@@ -1,17 +1,17 @@
-/** Jobs in processes of their own: a run that crashes or is killed for lack of memory takes nothing else with it. */
+/** Runs each job in a separate process, so a run that crashes or is killed for lack of memory does not affect others. */
 import { fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { RunError, UsageError } from '../../errors.ts'
 import type { Job, JobResult, JobUpdate } from './job.ts'
 import type { ToJob } from './job-process.ts'
 
-/** A process needs JavaScript, and `src/` and `dist/` are equally deep. */
+/** A process needs compiled JavaScript. The path works from `src/` and from `dist/`, which are equally deep. */
 const script = fileURLToPath(new URL('../../../dist/study/runs/job-process.js', import.meta.url))
 
 type FromJob = JobUpdate | JobResult | { readonly kind: 'error'; readonly usage: boolean; readonly message: string }
 
 /** Runs a job as {@link runJob} does. @throws what the job threw, or RunError when its process died */
-export function runInProcess(job: Job, signal: AbortSignal, onUpdate: (news: JobUpdate) => void): Promise<JobResult> {
+export function runInProcess(job: Job, signal: AbortSignal, onUpdate: (update: JobUpdate) => void): Promise<JobResult> {
   return new Promise((resolve, reject) => {
     const child = fork(script, [], { stdio: ['ignore', 'ignore', 'pipe', 'ipc'], execArgv: [] })
     let stderr = ''
@@ -29,7 +29,7 @@ export function runInProcess(job: Job, signal: AbortSignal, onUpdate: (news: Job
     })
     child.on('error', (error) => {
       const failure = new RunError(`cannot start a process for a run: ${error.message}`)
-      // A process that never was does not close.
+      // A process that never started emits no close event.
       if (child.pid === undefined) reject(failure)
       else settle ??= () => reject(failure)
     })
@@ -46,5 +46,5 @@ export function runInProcess(job: Job, signal: AbortSignal, onUpdate: (news: Job
   })
 }
 
-/** How a job is run; tests put another in place of {@link runInProcess}. */
+/** Runs a job; tests replace {@link runInProcess}. */
 export type RunJob = typeof runInProcess
