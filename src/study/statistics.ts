@@ -79,11 +79,6 @@ export function pearson(x: readonly number[], y: readonly number[]): Correlation
   }
 }
 
-/** Spearman's rank correlation; equal values share the mean of their ranks. */
-export function spearman(x: readonly number[], y: readonly number[]): number | null {
-  return pearson(ranks(x), ranks(y))?.r ?? null
-}
-
 export interface Slope {
   readonly slope: number
   readonly intercept: number
@@ -166,12 +161,4 @@ function squares(values: readonly number[]): number {
 function products(x: readonly number[], y: readonly number[]): number {
   const [meanX, meanY] = [average(x), average(y)]
   return x.reduce((sum, value, i) => sum + (value - meanX) * ((y[i] ?? meanY) - meanY), 0)
-}
-
-function ranks(values: readonly number[]): number[] {
-  return values.map((value) => {
-    const below = values.filter((other) => other < value).length
-    const equal = values.filter((other) => other === value).length
-    return below + (equal + 1) / 2
-  })
 }

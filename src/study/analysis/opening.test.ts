@@ -65,7 +65,7 @@ describe('the opening table', () => {
     expect(sentences).toEqual([
       'The largest effect: large is better than base, −0.200 nats a token (95 % interval −0.220 to −0.180, 5 seeds).',
       'Against the literature, these do not hold: “Is sure better?”; no experiment has tried to refute this yet.',
-      'Answers use the held-out loss (cross-entropy on text that is not trained on) at the capacity of training, so an arm is judged at the cost that it trains at, and each arm at its configured learning rate.',
+      'Answers use the held-out loss (cross-entropy on text that is not trained on) at the capacity of training, so an arm is judged at its training cost; each arm has its configured learning rate.',
     ])
   })
 
@@ -126,7 +126,7 @@ test('a caution names an answer that another learning rate would change', () => 
     tuning,
   })
   expect(sentences).toContain('Take care: the common learning rate gives another answer to “Is arm better?” (§).')
-  expect(sentences.join(' ')).toContain('each arm at its own best learning rate')
+  expect(sentences.join(' ')).toContain('each arm has its own best learning rate')
 })
 
 test('experiments that tried to refute a finding against the literature are counted, and those that did', () => {

@@ -173,15 +173,15 @@ function refutedClaims(answers: readonly ClaimAnswer[]): string[] {
 }
 
 const ruleNames = {
-  train: 'at the capacity of training, so an arm is judged at the cost that it trains at',
+  train: 'at the capacity of training, so an arm is judged at its training cost',
   eval: 'at the capacity of evaluation (evalFactor)',
   none: 'without a capacity limit',
 } as const
 
 function basisSentence(runs: Runs): string {
   const { rate, capacity } = runs.basis
-  const rates = rate === 'best' ? 'each arm at its own best learning rate' : 'each arm at its configured learning rate'
-  return `Answers use the held-out loss (cross-entropy on text that is not trained on) ${ruleNames[capacity]}, and ${rates}.`
+  const rates = `each arm has its ${rate === 'best' ? 'own best' : 'configured'} learning rate`
+  return `Answers use the held-out loss (cross-entropy on text that is not trained on) ${ruleNames[capacity]}; ${rates}.`
 }
 
 interface Sensitivity {

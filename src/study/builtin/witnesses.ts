@@ -1,6 +1,6 @@
 /**
- * Published trends as a study: does this program, on this text, find what others have found? A disagreement is a
- * reason to look for a fault before it is a finding.
+ * Published trends as a study: does this program, on this text, reproduce what others have found? A disagreement
+ * is first of all a reason to look for a bug.
  */
 import type { Settings } from '../contract.ts'
 import { type Specification, type SpecificationInput, specificationSchema } from '../grid/specification.ts'
@@ -12,8 +12,8 @@ type Claims = NonNullable<NonNullable<SpecificationInput['questions']>[number]['
 const expertsArm = (experts: number) => `${experts} experts`
 const factorArm = (k: number, factor: number) => `top-${k} ×${factor}`
 
-/** `top-1` has this factor: a study trains no configuration twice under two names. */
-const DEFAULT_ARM = factorArm(1, 1.25)
+/** The name that `top-1` would have by its factor: a study does not train a configuration under two names. */
+const defaultArm = factorArm(1, 1.25)
 
 /** Capacity factors of ST-MoE's table 18. */
 const factors = [0.75, 1, 1.25] as const
@@ -31,7 +31,7 @@ export function witnesses(name: StudySize): Specification {
       [1, 2].flatMap((k) =>
         factors
           .map((factor) => [factorArm(k, factor), topK(k, 'kx', { factor })])
-          .filter(([arm]) => arm !== DEFAULT_ARM),
+          .filter(([arm]) => arm !== defaultArm),
       ),
     ),
     'top-2 dropless': topK(2, 'none'),
@@ -39,12 +39,12 @@ export function witnesses(name: StudySize): Specification {
     'bias balancing': moe({ router: 'bias', ...unbalanced }),
   }
   const specification: SpecificationInput = {
-    title: 'Published trends, looked for here',
+    title: 'Published trends, tested here',
     base: 'demo',
     set: size.set,
     seeds: [...size.seeds],
     arms,
-    // ST-MoE's table is of evaluations at factor 2.
+    // ST-MoE's table evaluates at factor 2.
     capacity: 'eval',
     ...(size.tune && { tune: size.tune }),
     pilot: ['dense', 'top-1'],
@@ -53,8 +53,8 @@ export function witnesses(name: StudySize): Specification {
       {
         title: 'Published trends',
         about:
-          'Trends of larger studies, each with the number that was published where there is one. Slopes are for each ' +
-          'doubling; a margin says what counts as no difference.',
+          'Trends of larger studies, each with its published number if there is one. Slopes are per doubling; a claim of no ' +
+          'difference has a margin, and holds if the whole interval lies within it.',
         view: 'witness',
         claims: claims(experts, largest, size.set['model.moe.experts'] as number),
       },
@@ -63,13 +63,13 @@ export function witnesses(name: StudySize): Specification {
   return specificationSchema.parse(specification)
 }
 
-/** @param own Experts of the arms that set no number. */
+/** @param own Experts of the arms that do not set their number. */
 function claims(experts: readonly number[], most: string, own: number): Claims {
   const list = experts.map(expertsArm)
   const byFactor = (k: number) =>
     factors.map((factor) => {
       const arm = factorArm(k, factor)
-      return arm === DEFAULT_ARM ? 'top-1' : arm
+      return arm === defaultArm ? 'top-1' : arm
     })
   return [
     {
@@ -85,7 +85,7 @@ function claims(experts: readonly number[], most: string, own: number): Claims {
     {
       kind: 'returns',
       name: 'Returns of experts diminish',
-      statement: 'From 8 to 32 experts help much, further ones little',
+      statement: 'Going from 8 to 32 experts helps much, going further helps little',
       source: 'arXiv 2409.02060',
       arms: list.slice(experts.indexOf(8)),
       over: 'model.moe.experts',
@@ -111,7 +111,7 @@ function claims(experts: readonly number[], most: string, own: number): Claims {
     },
     {
       kind: 'difference',
-      name: 'Ways of balancing are alike',
+      name: 'Balancing methods are alike',
       statement: 'How loads are balanced matters little',
       source: 'arXiv 2605.11689',
       contrasts: [
@@ -123,8 +123,8 @@ function claims(experts: readonly number[], most: string, own: number): Claims {
     },
     {
       kind: 'difference',
-      name: 'Dropless is a gain',
-      statement: 'Without a capacity limit a model is better',
+      name: 'Dropless is better',
+      statement: 'A model without a capacity limit is better',
       source: 'arXiv 2605.11689',
       contrasts: [
         ['top-1', expertsArm(own)],

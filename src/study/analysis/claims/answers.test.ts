@@ -28,7 +28,7 @@ describe('a difference', () => {
     ['equal', 0.026, 'holds'],
     ['equal', 0.025, 'undecided'],
     ['equal', 0.014, 'does not hold'],
-  ] as const)('of −0.020 ± 0.006 that is claimed to be %s by %d %s', (expect_, margin, answer) => {
+  ] as const)('of −0.020 ± 0.006, claimed to be %s by %d: %s', (expect_, margin, answer) => {
     expect(answerOf({ arms }, { kind: 'difference', expect: expect_, margin }).answer).toBe(answer)
   })
 
