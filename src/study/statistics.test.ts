@@ -207,6 +207,7 @@ describe('Holm', () => {
     const adjusted = holm([0.01, 0.04, 0.03, 0.005])
     for (const [i, value] of [0.03, 0.06, 0.06, 0.02].entries()) expect(adjusted[i]).toBeCloseTo(value, 12)
     expect(holm([])).toEqual([])
+    expect(holm([null, 0.04, 0.03, null])).toEqual([null, 0.06, 0.06, null])
   })
 
   test('never lowers a p, keeps their order, and is at most as strict as Bonferroni', () => {

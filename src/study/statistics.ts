@@ -116,16 +116,16 @@ export function regressionWithin(
 
 /**
  * Holm's correction of p-values: if those of at most 0.05 count as findings, the chance that any finding is
- * false is at most 0.05, however the tests depend on each other.
+ * false is at most 0.05, however the tests depend on each other. Null is no test and stays null.
  */
-export function holm(p: readonly number[]): number[] {
-  const order = p.map((_, i) => i).sort((a, b) => (p[a] ?? 0) - (p[b] ?? 0))
-  const adjusted = new Array<number>(p.length).fill(1)
+export function holm(p: readonly (number | null)[]): (number | null)[] {
+  const tests = p.flatMap((value, index) => (value === null ? [] : [{ value, index }]))
+  const adjusted = p.map((): number | null => null)
   let largest = 0
-  order.forEach((index, rank) => {
-    largest = Math.max(largest, Math.min(1, (p.length - rank) * (p[index] ?? 1)))
+  for (const [rank, { value, index }] of tests.toSorted((a, b) => a.value - b.value).entries()) {
+    largest = Math.max(largest, Math.min(1, (tests.length - rank) * value))
     adjusted[index] = largest
-  })
+  }
   return adjusted
 }
 

@@ -40,11 +40,11 @@ export interface Comparison extends Contrast {
 /** All comparisons of a section; they share one correction. */
 export function compareAll(runs: Runs, contrasts: readonly Contrast[]): Comparison[] {
   const measured = contrasts.map((contrast) => measure(runs, contrast))
-  const corrected = holm(measured.flatMap(({ estimate }) => estimate?.p ?? []))
+  const corrected = holm(measured.map(({ estimate }) => estimate?.p ?? null))
   const flops = correctedVerdicts(measured.map((one) => one.costs.flop))
   const seconds = correctedVerdicts(measured.map((one) => one.costs.second))
   return measured.map(({ costs: _, ...one }, i) => {
-    const pAdjusted = typeof one.estimate?.p === 'number' ? (corrected.shift() ?? null) : null
+    const pAdjusted = corrected[i] ?? null
     return {
       ...one,
       pAdjusted,
@@ -63,14 +63,14 @@ const capacityRules: readonly CapacityRule[] = ['train', 'eval', 'none']
 
 function measure(runs: Runs, contrast: Contrast): Uncorrected {
   const pairs = runs.pairs(contrast)
-  const differences = differencesOf(runs, contrast)
+  const differences = runs.differences(contrast)
   const estimate = estimateMean(differences)
   const tuned = runs.results.tuning.length > 0
   const otherRate = tuned
-    ? estimateMean(differencesOf(runs.withBasis({ rate: runs.basis.rate === 'best' ? 'common' : 'best' }), contrast))
+    ? estimateMean(runs.withBasis({ rate: runs.basis.rate === 'best' ? 'common' : 'best' }).differences(contrast))
     : null
   const byRule = capacityRules.map((capacity) =>
-    signOf(estimateMean(differencesOf(runs.withBasis({ capacity }), contrast))),
+    signOf(estimateMean(runs.withBasis({ capacity }).differences(contrast))),
   )
   return {
     ...contrast,
@@ -85,9 +85,6 @@ function measure(runs: Runs, contrast: Contrast): Uncorrected {
     costs: { flop: perFlop(runs, contrast), second: perSecond(runs, contrast) },
   }
 }
-
-const differencesOf = (runs: Runs, contrast: Contrast): number[] =>
-  runs.pairs(contrast).map(({ arm, baseline }) => runs.lossOf(arm) - runs.lossOf(baseline))
 
 /** The sign of a difference whose interval excludes zero; 0 otherwise. */
 function signOf(estimate: Estimate | null): number {

@@ -53,7 +53,6 @@ export function missingSection({ cells }: StudyResults): Section | null {
   if (rows.length === 0) return null
   const failed = rows.filter(([, , status]) => status !== 'not run yet').length
   const waiting = rows.length - failed
-  const made = table('Runs that failed or are missing.', ['Arm', 'Seed', 'State', 'Error'], rows)
   return {
     id: 'missing',
     title: 'Runs that failed or are missing',
@@ -63,13 +62,7 @@ export function missingSection({ cells }: StudyResults): Section | null {
       ...(waiting > 0 ? [`${plural(waiting, 'run')} ${waiting === 1 ? 'is' : 'are'} still to be run.`] : []),
     ],
     blocks: shownBlocks([
-      made && {
-        ...made,
-        columns: made.columns.map((column, i) => ({
-          ...column,
-          align: i === 1 ? ('right' as const) : ('left' as const),
-        })),
-      },
+      table('Runs that failed or are missing.', ['Arm', 'Seed', 'State', 'Error'], rows, [0, 2, 3]),
     ]),
   }
 }

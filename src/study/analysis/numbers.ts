@@ -28,12 +28,9 @@ export function formatRange(interval: Interval, digits: number): string {
 /** −0.021, with (−0.032 to −0.010) below. @param digits of the column; default: those of the estimate */
 export function estimateCell(estimate: Estimate | null, digits?: number): TextCell | typeof dash {
   if (estimate === null) return dash
-  return cellWith(estimate, digits ?? digitsOf(estimate))
-}
-
-function cellWith(estimate: Estimate, digits: number): TextCell {
-  const text = signed(estimate.mean, digits)
-  return estimate.interval ? { text, note: formatRange(estimate.interval, digits) } : { text, note: 'one seed' }
+  const { mean, interval } = estimate
+  const decimals = digits ?? digitsOf(estimate)
+  return { text: signed(mean, decimals), note: interval ? formatRange(interval, decimals) : 'one seed' }
 }
 
 /** Decimals of a ratio: two, or enough to tell the ends of its interval from 1 and from each other, up to four. */

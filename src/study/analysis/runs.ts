@@ -6,6 +6,7 @@
 import type { CapacityRule } from '../../model/routing/contract.ts'
 import type { CapacityEvaluation } from '../../step/records.ts'
 import type { Cell, Contrast, FinishedRun, Rate, Settings, StudyResults, Timing } from '../contract.ts'
+import { valueAt } from '../grid/settings.ts'
 import { atCapacity } from '../results/held-out.ts'
 import { mean } from '../statistics.ts'
 
@@ -88,6 +89,12 @@ export class Runs {
     return this.allPairs({ baseline, arm }).filter((pair) => pair.baseline.corpus === pair.arm.corpus)
   }
 
+  /** Arm minus baseline for each pair, nats a token. @param seeds Only these; default: all. */
+  differences(contrast: Contrast, seeds?: readonly number[]): number[] {
+    const pairs = this.pairs(contrast).filter(({ seed }) => seeds?.includes(seed) ?? true)
+    return pairs.map(({ arm, baseline }) => this.lossOf(arm) - this.lossOf(baseline))
+  }
+
   /** How many pairs {@link pairs} omits because the two runs saw different text. */
   countMismatched(contrast: Contrast): number {
     return this.allPairs(contrast).length - this.pairs(contrast).length
@@ -141,12 +148,4 @@ export function mainBaseline(contrasts: readonly Contrast[]): string | null {
   const uses = new Map<string, number>()
   for (const { baseline } of contrasts) uses.set(baseline, (uses.get(baseline) ?? 0) + 1)
   return [...uses].toSorted((a, b) => b[1] - a[1])[0]?.[0] ?? null
-}
-
-export function valueAt(value: unknown, path: readonly string[]): unknown {
-  return path.reduce<unknown>(
-    (inner, part) =>
-      typeof inner === 'object' && inner !== null ? (inner as Readonly<Record<string, unknown>>)[part] : undefined,
-    value,
-  )
 }

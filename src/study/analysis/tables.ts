@@ -19,18 +19,21 @@ export const slug = (text: string): string =>
     .replace(/[^a-z0-9]+/g, '-')
     .replace(/^-|-$/g, '') || 'x'
 
-/** Null without rows. @param left Columns from the left that are left-aligned; the others hold numbers. */
+/** Null without rows. @param left Left-aligned columns, the first n or by index; the others hold numbers. */
 export function table(
   caption: string,
   columns: readonly string[],
   rows: readonly (readonly Cell[])[],
-  left = 1,
+  left: number | readonly number[] = 1,
 ): Table | null {
   if (rows.length === 0) return null
   return {
     kind: 'table',
     caption,
-    columns: columns.map((title, i) => ({ title, align: i < left ? 'left' : 'right' })),
+    columns: columns.map((title, i) => {
+      const isLeft = typeof left === 'number' ? i < left : left.includes(i)
+      return { title, align: isLeft ? 'left' : 'right' }
+    }),
     rows,
   }
 }

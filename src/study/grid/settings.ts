@@ -37,6 +37,15 @@ export function overlay(base: Settings, top: Settings): Settings {
 
 export const isBelow = (path: string, group: string): boolean => path.startsWith(`${group}.`)
 
+/** The value at a path of nested objects and arrays; undefined where there is none. */
+export function valueAt(value: unknown, path: readonly PropertyKey[]): unknown {
+  return path.reduce<unknown>(
+    (inner, key) =>
+      typeof inner === 'object' && inner !== null ? (inner as Readonly<Record<PropertyKey, unknown>>)[key] : undefined,
+    value,
+  )
+}
+
 function pathsOf(settings: Settings, before = ''): [string, unknown][] {
   return Object.entries(settings).flatMap(([key, value]): [string, unknown][] =>
     typeof value === 'object' && value !== null && !Array.isArray(value)

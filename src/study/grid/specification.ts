@@ -10,7 +10,7 @@ import { capacityRules } from '../../model/routing/contract.ts'
 import { parseSet } from '../../run/load-config.ts'
 import { views } from '../contract.ts'
 import { claimFields, claimSchema, controlFields } from './claim.ts'
-import { flatten, isBelow, overlay } from './settings.ts'
+import { flatten, isBelow, overlay, valueAt } from './settings.ts'
 
 /** Fields of the configuration by dotted path. */
 const settingsSchema = z.record(z.string().min(1), z.unknown())
@@ -164,9 +164,6 @@ function fieldsAt(path: string, value: unknown): readonly string[] {
   if (/\.controls\.\d+$/.test(path)) return controlFields
   return /\.claim(s\.\d+)?$/.test(path) ? claimFields(value) : Object.keys(questionSchema.shape)
 }
-
-const valueAt = (content: unknown, path: readonly PropertyKey[]): unknown =>
-  path.reduce<unknown>((value, key) => (value as Record<PropertyKey, unknown> | null | undefined)?.[key], content)
 
 function problemOf(issue: z.core.$ZodIssue, content: unknown): string {
   const path = issue.path.map(String).join('.')

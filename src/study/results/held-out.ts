@@ -1,7 +1,7 @@
 /** Selects the losses of one capacity rule from a record, which has those of all rules. */
 import type { CapacityRule } from '../../model/routing/contract.ts'
 import type { EvalRecord } from '../../step/records.ts'
-import type { FinishedRun, RunRecord } from '../contract.ts'
+import type { FinishedRun, RunRecord, StudyResults } from '../contract.ts'
 
 /** Final held-out loss under `rule`, nats a token; null if it is not finite. */
 export function heldOutLoss(record: RunRecord | undefined, rule: CapacityRule): number | null {
@@ -10,6 +10,11 @@ export function heldOutLoss(record: RunRecord | undefined, rule: CapacityRule): 
   // JSON has no NaN, so a loss that was not finite is read as null.
   return Number.isFinite(loss) ? loss : null
 }
+
+/** Names of the other texts that finished runs were evaluated on. */
+export const otherTextsOf = ({ cells }: StudyResults): string[] => [
+  ...new Set(cells.flatMap(({ record }) => (record?.status === 'finished' ? Object.keys(record.elsewhere) : []))),
+]
 
 /** A run with all held-out results under `rule`: final, on other text, and during training (only finite ones). */
 export function atCapacity(run: FinishedRun, rule: CapacityRule): FinishedRun {

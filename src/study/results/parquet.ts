@@ -4,6 +4,7 @@
  */
 import { parquetWriteBuffer } from 'hyparquet-writer'
 import type { FinishedRun, StudyResults } from '../contract.ts'
+import { otherTextsOf } from './held-out.ts'
 
 type Value = string | number | null
 type Row = Record<string, Value>
@@ -11,11 +12,7 @@ type Row = Record<string, Value>
 /** The bytes of the file. Missing and failed runs have a row with their status and no results. */
 export function parquetOf(results: StudyResults): Uint8Array {
   const fields = [...new Set(Object.values(results.arms).flatMap((settings) => Object.keys(settings)))].sort()
-  const sources = [
-    ...new Set(
-      results.cells.flatMap(({ record }) => (record?.status === 'finished' ? Object.keys(record.elsewhere) : [])),
-    ),
-  ]
+  const sources = otherTextsOf(results)
   const rows = results.cells.map(({ arm, seed, rate, record }): Row => {
     const settings = Object.fromEntries(fields.map((field) => [field, cellValue(results.arms[arm]?.[field])]))
     const run = record?.status === 'finished' ? record : null

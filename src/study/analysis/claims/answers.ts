@@ -39,36 +39,31 @@ export interface ClaimAnswer {
 }
 
 export function answersOf(runs: Runs): ClaimAnswer[] {
-  const open = runs.results.questions.flatMap((question) =>
+  const claims = runs.results.questions.flatMap((question) =>
     (question.claims ?? []).map((claim) => {
       const region = regionOfClaim(claim)
       return { question, claim, region, measured: measureClaim(runs, claim, question) }
     }),
   )
-  const chances = open.flatMap(({ measured, region }) =>
-    measured.map(({ effect }) => (effect === null ? null : pValueOf(effect, region))),
+  const corrected = holm(
+    claims.flatMap(({ measured, region }) => measured.map(({ effect }) => effect && pValueOf(effect, region))),
   )
-  const tested = chances.filter((p) => p !== null)
-  const adjusted = holm(tested)
-  const corrected = chances.map((p) => (p === null ? null : (adjusted.shift() ?? 1)))
-  return open.map(({ question, claim, region, measured }): ClaimAnswer => {
+  return claims.map(({ question, claim, region, measured }): ClaimAnswer => {
     const decisions = measured.map((one): Decision => {
       const p = corrected.shift() ?? null
       const uncorrected = decide(one.effect && intervalOf(one.effect), region)
       return { ...one, p, uncorrected, answer: p !== null && p < 0.05 ? uncorrected : 'undecided' }
     })
-    const of = 'of' in claim ? claim.of : 'all'
-    const [answer, uncorrected] = (['answer', 'uncorrected'] as const).map((kind) =>
-      combineAnswers(
-        decisions.map((one) => one[kind]),
-        of,
-      ),
-    ) as [Answer, Answer]
+    const combined = (kind: 'answer' | 'uncorrected') => {
+      const each = decisions.map((one) => one[kind])
+      return combineAnswers(each, 'of' in claim ? claim.of : 'all')
+    }
+    const uncorrected = combined('uncorrected')
     return {
       question,
       claim,
       decisions,
-      answer,
+      answer: combined('answer'),
       uncorrected,
       deciding: decidingOf(decisions, uncorrected),
       seesFuture: decisions.some(({ arms }) => arms.some((arm) => runs.leakOf(arm) !== null)),

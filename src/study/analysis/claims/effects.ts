@@ -4,10 +4,11 @@
  */
 import type { Contrast, FinishedRun, Question } from '../../contract.ts'
 import type { Claim } from '../../grid/claim.ts'
+import { valueAt } from '../../grid/settings.ts'
 import { pearson, regression } from '../../statistics.ts'
 import { effectOf, productOf } from '../ratios.ts'
 import type { Runs } from '../runs.ts'
-import { valueAt } from '../runs.ts'
+
 import { costToLoss, ratiosOf } from '../sections/cost-to-loss.ts'
 import { imbalancePoints } from '../sections/imbalance.ts'
 import type { Effect } from './decision.ts'
@@ -54,24 +55,23 @@ export function measureClaim(runs: Runs, claim: Claim, question: Question): read
 
 /** Arm minus baseline by seed. @param seeds Only these; default: all. */
 export function measureDifference(runs: Runs, contrast: Contrast, seeds?: readonly number[]): Measured {
-  const pairs = runs.pairs(contrast).filter(({ seed }) => seeds?.includes(seed) ?? true)
   return {
     label: contrastText(runs, contrast),
     arms: [contrast.baseline, contrast.arm],
     scale: 'linear',
     unit: 'nats a token',
-    effect: effectOf(pairs.map(({ arm, baseline }) => runs.lossOf(arm) - runs.lossOf(baseline))),
+    effect: effectOf(runs.differences(contrast, seeds)),
   }
 }
 
 const costNames = { steps: 'steps', flops: 'FLOPs', seconds: 'seconds' } as const
 
 function measureSpeed(runs: Runs, contrast: Contrast, measure: 'steps' | 'flops' | 'seconds'): Measured {
-  const race = costToLoss(runs, contrast)
+  const cost = costToLoss(runs, contrast)
   const effect =
-    measure === 'seconds' && race.turns
-      ? productOf(ratiosOf(race, 'steps'), race.turns)
-      : effectOf(ratiosOf(race, measure).map(Math.log))
+    measure === 'seconds' && cost.turns
+      ? productOf(ratiosOf(cost, 'steps'), cost.turns)
+      : effectOf(ratiosOf(cost, measure).map(Math.log))
   return {
     label: contrastText(runs, contrast),
     arms: [contrast.baseline, contrast.arm],

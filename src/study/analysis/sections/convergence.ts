@@ -9,23 +9,23 @@ import { ratioCell } from '../numbers.ts'
 import { productOf } from '../ratios.ts'
 import { armsOf, type Runs } from '../runs.ts'
 import { footnotes, table } from '../tables.ts'
-import { type CostToLoss, costToLoss, type Measure, ratiosOf } from './cost-to-loss.ts'
+import { type CostToLoss, costToLoss, ratiosOf } from './cost-to-loss.ts'
 
 export function costTable(runs: Runs, contrasts: readonly Contrast[]): Table | null {
   const costs = contrasts.map((contrast) => costToLoss(runs, contrast))
-  const unlike = costs.filter((race) => race.mismatches.length > 0)
+  const mismatched = costs.filter((cost) => cost.mismatches.length > 0)
   const note =
-    unlike.length === 0
+    mismatched.length === 0
       ? ''
-      : ` Evaluated on different batches, so not compared: ${listed(unlike.map(({ contrast, mismatches: why }) => `${contrast.arm} (${listed(why)})`))}.`
+      : ` Evaluated on different batches, so not compared: ${listed(mismatched.map(({ contrast, mismatches: why }) => `${contrast.arm} (${listed(why)})`))}.`
   return table(
     `Cost until both arms reach the higher of their two final losses, arm over baseline: geometric mean over seeds with its 95 % interval; below 1, the arm is sooner. The learning rate decays until the end, so low losses come late and ratios are closer to 1 than they would otherwise be.${note}${footnotes(
       runs,
       contrasts.flatMap(({ arm, baseline }) => [arm, baseline]),
     )}`,
     ['Arm', 'Loss', 'Steps of baseline', 'Steps of arm', 'Steps', 'FLOPs', 'Seconds'],
-    costs.flatMap((race): Cell[][] => {
-      const { contrast, bySeed } = race
+    costs.flatMap((cost): Cell[][] => {
+      const { contrast, bySeed } = cost
       if (bySeed.length === 0) return []
       return [
         [
@@ -33,9 +33,9 @@ export function costTable(runs: Runs, contrasts: readonly Contrast[]): Table | n
           fixed(mean(bySeed.map(({ goal }) => goal)), 3),
           fixed(mean(bySeed.map(({ baseline }) => baseline)), 0),
           fixed(mean(bySeed.map(({ arm }) => arm)), 0),
-          ratioCell(estimateRatio(ratiosOf(race, 'steps')), 3),
-          ratioCell(estimateRatio(ratiosOf(race, 'flops')), 3),
-          ratioCell(secondsOf(race), 3),
+          ratioCell(estimateRatio(ratiosOf(cost, 'steps')), 3),
+          ratioCell(estimateRatio(ratiosOf(cost, 'flops')), 3),
+          ratioCell(secondsOf(cost), 3),
         ],
       ]
     }),
@@ -43,10 +43,9 @@ export function costTable(runs: Runs, contrasts: readonly Contrast[]): Table | n
 }
 
 /** Uses the step times measured alone, with their error over turns, if both arms have them. */
-function secondsOf(race: CostToLoss): Estimate | null {
-  const measure: Measure = race.turns ? 'steps' : 'seconds'
-  const effect = race.turns ? productOf(ratiosOf(race, measure), race.turns) : null
-  if (!race.turns) return estimateRatio(ratiosOf(race, measure))
+function secondsOf(cost: CostToLoss): Estimate | null {
+  if (!cost.turns) return estimateRatio(ratiosOf(cost, 'seconds'))
+  const effect = productOf(ratiosOf(cost, 'steps'), cost.turns)
   if (effect === null) return null
   const interval = intervalOf(effect)
   return {

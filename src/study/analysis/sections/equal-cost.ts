@@ -46,11 +46,8 @@ export function perSecond(runs: Runs, contrast: Contrast): AtCost | null {
 
 /** The verdicts of a section share one correction by Holm; those that do not survive it are open. */
 export function correctedVerdicts(costs: readonly (AtCost | null)[]): (CostVerdict | null)[] {
-  const adjusted = holm(costs.flatMap((cost) => cost?.p ?? []))
-  return costs.map((cost) => {
-    if (cost === null) return null
-    return cost.p !== null && (adjusted.shift() ?? 1) < 0.05 ? cost.verdict : 'open'
-  })
+  const adjusted = holm(costs.map((cost) => cost?.p ?? null))
+  return costs.map((cost, i) => cost && ((adjusted[i] ?? 1) < 0.05 ? cost.verdict : 'open'))
 }
 
 function verdictOf({ interval }: Estimate): CostVerdict {
@@ -86,12 +83,10 @@ export function lossAt({ evaluations }: Pick<FinishedRun, 'evaluations'>, step: 
   const index = evaluations.findIndex((one) => one.step >= step * (1 - 1e-9))
   const [before, after] = [evaluations[index - 1], evaluations[index]]
   if (after === undefined) return null
-  const share = before === undefined ? null : (step - before.step) / (after.step - before.step)
-  const loss =
-    before === undefined || share === null
-      ? after.step <= step * (1 + 1e-9)
-        ? after.loss
-        : Number.NaN
-      : before.loss + Math.min(1, share) * (after.loss - before.loss)
+  let loss = after.step <= step * (1 + 1e-9) ? after.loss : Number.NaN
+  if (before) {
+    const share = (step - before.step) / (after.step - before.step)
+    loss = before.loss + Math.min(1, share) * (after.loss - before.loss)
+  }
   return Number.isFinite(loss) ? loss : null
 }

@@ -29,8 +29,7 @@ export function imbalancePoints(runs: Runs, contrasts: readonly Contrast[]): Imb
   const own = contrasts.filter((contrast) => contrast.baseline === baseline)
   const points = own.flatMap(({ arm }): ImbalancePoint[] => {
     const x = imbalanceOf(runs, arm)
-    const pairs = runs.pairs({ baseline, arm })
-    const estimate = estimateMean(pairs.map((pair) => runs.lossOf(pair.arm) - runs.lossOf(pair.baseline)))
+    const estimate = estimateMean(runs.differences({ baseline, arm }))
     const evidence = !expertsChoose(runs, arm)
     return x === null || estimate === null ? [] : [{ arm, x, y: estimate.mean, interval: estimate.interval, evidence }]
   })

@@ -5,6 +5,7 @@
 import type { Section } from '../../../report/report.ts'
 import { plural } from '../../../text/numbers.ts'
 import type { Contrast } from '../../contract.ts'
+import { otherTextsOf } from '../../results/held-out.ts'
 import { type Estimate, estimateMean } from '../../statistics.ts'
 import { compareAll } from '../comparison.ts'
 import { digitsOfColumn, estimateCell } from '../numbers.ts'
@@ -21,7 +22,7 @@ interface Row {
 
 export function otherTextSection(runs: Runs): Section | null {
   const contrasts = distinct(runs.results.questions.flatMap((question) => question.contrasts))
-  const sources = sourcesOf(runs)
+  const sources = otherTextsOf(runs.results)
   if (sources.length === 0) return null
   const rows = compareAll(runs, contrasts)
     .map(({ arm, baseline, pairs, estimate }): Row => {
@@ -60,13 +61,6 @@ export function otherTextSection(runs: Runs): Section | null {
       ),
     ]),
   }
-}
-
-function sourcesOf(runs: Runs): string[] {
-  const { cells } = runs.results
-  return [
-    ...new Set(cells.flatMap(({ record }) => (record?.status === 'finished' ? Object.keys(record.elsewhere) : []))),
-  ]
 }
 
 const excludesZero = (estimate: Estimate | null): boolean =>

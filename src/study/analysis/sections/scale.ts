@@ -112,7 +112,7 @@ function figure(runs: Runs, id: string, family: Family): ScatterFigure | null {
 /** The trends share one correction. */
 function trendTable(families: readonly Family[]): Table | null {
   const found = families.map(trendOf)
-  const adjusted = holm(found.flatMap((trend) => trend?.p ?? []))
+  const adjusted = holm(found.map((trend) => trend?.p ?? null))
   return table(
     'Gain by model size: loss of the baseline minus that of the arm. Slope: change of the gain, in nats a token, for ten times the parameters (one line per seed), with its 95 % interval over seeds; above zero, the gain grows.',
     ['Arms', 'Sizes', 'Smallest', 'Largest', 'Seeds', 'Slope', 'p (Holm)'],
@@ -128,7 +128,7 @@ function trendTable(families: readonly Family[]): Table | null {
           count(family.sizes.at(-1)?.parameters),
           String(n),
           estimateCell({ n, mean, interval, p }),
-          formatP(p === null ? null : adjusted.shift()),
+          formatP(adjusted[i]),
         ],
       ]
     }),

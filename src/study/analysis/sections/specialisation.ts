@@ -6,10 +6,10 @@
  */
 import type { Block, Cell, HeatFigure, Table } from '../../../report/blocks.ts'
 import type { Section } from '../../../report/report.ts'
-import { count, fixed, listed, percent, signed } from '../../../text/numbers.ts'
+import { count, fixed, listed, percent } from '../../../text/numbers.ts'
 import type { Specialisation } from '../../contract.ts'
 import { estimateMean, mean } from '../../statistics.ts'
-import { formatRange } from '../numbers.ts'
+import { estimateCell } from '../numbers.ts'
 import type { Runs } from '../runs.ts'
 import { shownBlocks, slug, table } from '../tables.ts'
 import { routingOf } from './routing.ts'
@@ -135,10 +135,7 @@ function prototypeRows(runs: Runs, grouped: readonly Specialisation[], plain: re
         subject,
         fixed(mean(pairs.map(({ a }) => a)), 1),
         fixed(mean(pairs.map(({ b }) => b)), 1),
-        {
-          text: signed(estimate.mean, 1),
-          note: estimate.interval ? formatRange(estimate.interval, 1) : 'one seed',
-        },
+        estimateCell(estimate, 1),
       ],
     ]
   })
@@ -220,12 +217,10 @@ function tokenTable(runs: Runs, one: Specialisation): Table | null {
         expert.tokens.map(({ text, share }) => `“${text}” ${percent(share, 0)}`).join(', '),
       ]),
   )
-  const made = table(
+  return table(
     `${runs.label(one.arm)}, seed ${one.seed}, on ${one.source}: the most typical tokens of each expert, with the share of their occurrences that it computes. First and last layer, the experts with the most tokens.`,
     ['Expert', 'Share of tokens', 'Tokens'],
     rows,
-  )
-  return (
-    made && { ...made, columns: made.columns.map((column, i) => (i === 2 ? { ...column, align: 'left' } : column)) }
+    [0, 2],
   )
 }
