@@ -34,7 +34,7 @@ export function standardDeviation(values: readonly number[]): number | null {
   return values.length < 2 ? null : Math.sqrt(squares(values) / (values.length - 1))
 }
 
-/** The mean of values (of paired differences, say) with Student's interval, n − 1 degrees of freedom. */
+/** The mean of values, such as paired differences, with Student's interval, n − 1 degrees of freedom. */
 export function estimateMean(values: readonly number[]): Estimate | null {
   const n = values.length
   if (n === 0) return null

@@ -100,7 +100,7 @@ function rowsWithoutClaim(runs: Runs, looked: readonly QuestionSection[], answer
     if (answers.some(({ question }) => question.id === section.id)) return []
     const clear = comparisons.filter(isClear)
     const known = (clear.length > 0 ? clear : comparisons).filter(({ estimate }) => estimate).toSorted(byLargest)
-    const most = known[0] ? asMeasured(runs, known[0]) : null
+    const largest = known[0] ? asMeasured(runs, known[0]) : null
     const tested = comparisons.filter(({ estimate }) => estimate?.interval).length
     const [only] = comparisons
     const single = comparisons.length === 1 && only && isClear(only) ? only.outcome : null
@@ -109,8 +109,8 @@ function rowsWithoutClaim(runs: Runs, looked: readonly QuestionSection[], answer
         question: section.title,
         answer: single ?? (tested === 0 ? 'undecided' : `${clear.length} of ${tested} differ`),
         tone: single === 'worse' ? 'against' : clear.length > 0 ? 'for' : 'open',
-        measured: most,
-        strength: clear.length > 0 && most ? strengthOf(most) : null,
+        measured: largest,
+        strength: clear.length > 0 && largest ? strengthOf(largest) : null,
       },
     ]
   })

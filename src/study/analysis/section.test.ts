@@ -276,8 +276,8 @@ describe('a view', () => {
       '0.900',
     ])
     const other = { ...arm, settings: { 'train.evalBatches': 4 } }
-    const apart = view({ view: 'convergence', arms: { baseline, arm, other } })
-    expect(tableWith(apart.blocks, 'Seconds')).toMatchObject({
+    const mismatched = view({ view: 'convergence', arms: { baseline, arm, other } })
+    expect(tableWith(mismatched.blocks, 'Seconds')).toMatchObject({
       rows: { length: 1 },
       caption: expect.stringContaining('so not compared: other (train.evalBatches 4 against 0)'),
     })

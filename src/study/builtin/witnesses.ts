@@ -64,7 +64,7 @@ export function witnesses(name: StudySize): Specification {
 }
 
 /** @param own Experts of the arms that do not set their number. */
-function claims(experts: readonly number[], most: string, own: number): Claims {
+function claims(experts: readonly number[], largest: string, own: number): Claims {
   const list = experts.map(expertsArm)
   const byFactor = (k: number) =>
     factors.map((factor) => {
@@ -80,7 +80,7 @@ function claims(experts: readonly number[], most: string, own: number): Claims {
       arms: list,
       over: 'model.moe.experts',
       expect: 'falls',
-      controls: [{ name: 'a dense model of the same active FLOPs', contrast: ['dense', most] }],
+      controls: [{ name: 'a dense model of the same active FLOPs', contrast: ['dense', largest] }],
     },
     {
       kind: 'returns',

@@ -4,10 +4,10 @@
  * versions are never compared or mixed.
  */
 
-/** What changed in each version; the newest is that of this program. */
+/** The changes of each version; the newest is that of this program. */
 const changes: Readonly<Record<number, string>> = {
   2: 'the initial scales of the model, the order in which experts serve tokens, the capacity of evaluations',
-  3: 'the initial scale of routers, a head of its own',
+  3: 'the initial scale of routers, an output head that is not tied to the embedding',
 }
 
 export const NUMERICS = Math.max(...Object.keys(changes).map(Number))

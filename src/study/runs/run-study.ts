@@ -174,15 +174,15 @@ function emitOverview({ grid, ledger, jobs, threads, onEvent }: RunsContext, mac
     jobs,
     threads,
   })
-  const elsewhere = runs.filter(({ key, config }) => {
+  const onOtherMachine = runs.filter(({ key, config }) => {
     const record = ledger.find(key, config)
     return record?.status === 'finished' && record.machine !== machine
   })
-  if (elsewhere.length > 0 && elsewhere.length < runs.length)
+  if (onOtherMachine.length > 0 && onOtherMachine.length < runs.length)
     onEvent({
       kind: 'note',
       message:
-        `${elsewhere.length} of ${runs.length} runs were done on another machine or version of Node, which may round differently: ` +
+        `${onOtherMachine.length} of ${runs.length} runs were done on another machine or version of Node, which may round differently: ` +
         'differences between runs of two machines contain that noise too',
     })
 }

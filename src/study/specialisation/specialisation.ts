@@ -165,7 +165,7 @@ function relativeShares(byDocument: readonly Table[], { names, of }: DocumentLab
   })
 }
 
-/** Labels of documents with tokens in the sample, without the names that none of them has. */
+/** Keeps the labels of documents with tokens in the sample, and the names that these documents have. */
 function presentLabels({ names, of }: DocumentLabels, document_P: Int32Array): DocumentLabels {
   const seen = new Set(document_P)
   const label = of.map((label, document) => (seen.has(document) ? label : -1))

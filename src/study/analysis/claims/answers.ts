@@ -85,7 +85,7 @@ function decidingOf(decisions: readonly Decision[], answer: Answer): Decision | 
   return (answer === 'does not hold' ? sorted[0] : sorted.at(-1)) ?? decisions.find(({ effect }) => effect) ?? null
 }
 
-/** A control is a difference. For claims of another kind, only the side of zero on which it lies counts. */
+/** A control is a difference in loss. For claims of another kind, only its side of zero counts. */
 function controlResult(runs: Runs, claim: Claim, control: Control): ControlResult {
   const [baseline, arm] = control.contrast
   const on = control.capacity ? runs.withBasis({ capacity: control.capacity }) : runs

@@ -1,6 +1,6 @@
 /**
- * The rule that decides claims. A claim says in which region of the number line a number lies; the study has
- * an interval for that number.
+ * The rule that decides claims. A claim puts a number into a region of the number line; the study has an
+ * interval for that number.
  *
  * - The interval lies wholly inside the region: the claim **holds**.
  * - It lies wholly outside: the claim **does not hold**.
