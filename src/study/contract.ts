@@ -1,15 +1,15 @@
 /**
- * A study in four steps, each a contract of its own:
+ * A study has four steps with a contract between them:
  *
- * 1. a *specification* (what a user writes: `specification.ts`) names arms, seeds and questions;
- * 2. the *runner* trains every arm with every seed and keeps a `RunRecord` of each, the only thing that
- *    later steps look at;
- * 3. the *analysis* compares records by pairs and says what it found, as a `Report`;
- * 4. the report is *rendered*, as HTML and as Markdown.
+ * 1. A *specification* (written by the user: `specification.ts`) names arms, seeds and questions.
+ * 2. The *runner* trains every arm with every seed and keeps a `RunRecord` of each. Later steps read nothing
+ *    else.
+ * 3. The *analysis* compares records in pairs and returns a `Report`.
+ * 4. The report is *rendered* as HTML and as Markdown.
  *
- * An *arm* is a named set of configuration values. Runs of different arms with the same seed see the
- * same text in the same order and begin from the same parameters where they have the same, so
- * their losses are compared in pairs: arm minus baseline, seed by seed.
+ * An *arm* is a named set of configuration values. Runs of different arms with the same seed see the same
+ * text in the same order, and parameters that they have in common start from the same values. So losses
+ * are compared in pairs: arm minus baseline, seed by seed.
  */
 import type { RunConfig } from '../config/run-config.ts'
 import type { RoutedModule } from '../model/parameters.ts'
@@ -20,40 +20,37 @@ import type { Claim } from './grid/claim.ts'
 /** Values of configuration fields by path: `{ 'model.moe.k': 2 }`. */
 export type Settings = Readonly<Record<string, unknown>>
 
-/**
- * The learning rate of a run: `common` is the one that its arm is configured with, `best` the one that the
- * sweep of its arm found to be best.
- */
+/** The learning rate of a run: `common` is the configured one of its arm, `best` the best of the sweep of its arm. */
 export type Rate = 'common' | 'best'
 
-/** A training to be done; a `trial` is a short one, of a sweep of learning rates. */
+/** One training of the study; a `trial` is a short training of a learning-rate sweep. */
 export interface Cell {
   readonly arm: string
   readonly seed: number
   readonly rate: Rate | 'trial'
   /** Fully resolved, the seed included. */
   readonly config: RunConfig
-  /** Names the result: a hash of all that decides it, so that equal cells of several studies are one run. */
+  /** Identifies the result: a hash of all that decides it, so equal cells of several arms or studies are one run. */
   readonly key: string
 }
 
-/** Means over bins of steps; `step` is the last step of a bin. Null: every step of a bin was skipped. */
+/** Means over bins of steps; `step` is the last step of a bin. A loss is null if every step of the bin was skipped. */
 export interface Curve {
   readonly step: readonly number[]
   readonly loss: readonly (number | null)[]
 }
 
-/** One routed sublayer over time; each list has an entry a snapshot. */
+/** One routed sublayer over time; each list has one entry per snapshot. */
 export interface LayerHistory {
   readonly layer: number
-  /** What the experts are: the feed-forward network, or a projection of attention. */
+  /** The module that the experts replace: the feed-forward network, or a projection of attention. */
   readonly module: RoutedModule
   readonly step: readonly number[]
   readonly loadCv: readonly number[]
   readonly loadCvKept: readonly number[]
   readonly dropRate: readonly number[]
   readonly entropy: readonly number[]
-  /** Share of all assignments that each expert is given, before drops [snapshots][N]. */
+  /** Share of all assignments that go to each expert, before drops [snapshots][N]. */
   readonly load: readonly (readonly number[])[]
 }
 
@@ -68,13 +65,13 @@ export interface RoutingMeans {
 export interface FinishedRun {
   readonly status: 'finished'
   readonly key: string
-  /** Of the numerics that it was computed with: see `numerics.ts`. */
+  /** Version of the numerics that computed it: see `numerics.ts`. */
   readonly version: number
   readonly seed: number
   readonly config: RunConfig
-  /** Version of the program; of each, where a run was continued by another. */
+  /** Version of the program; all versions if another one continued the run. */
   readonly program: string
-  /** CPU, system and Node; of each, where a run was continued on another machine, which rounds otherwise. */
+  /** CPU, system and Node; all of them if the run was continued on another machine, which rounds differently. */
   readonly machine: string
   /** Hash of the text and its tokens. */
   readonly corpus: string
@@ -82,14 +79,14 @@ export interface FinishedRun {
   readonly activeParameters: number
   /** Tokens trained on. */
   readonly tokens: number
-  /** Model FLOPs of the training (6 a weight and token, attention scores, kept assignments only). */
+  /** Model FLOPs of the training: 6 per weight and token, plus attention scores; only kept assignments count. */
   readonly trainFlops: number
-  /** Wall time of all steps, evaluations left out. Other runs ran beside it: step times come from `Timing` alone. */
+  /** Wall time of all steps, without evaluations. Other runs ran at the same time: for step times use `Timing`. */
   readonly seconds: number
   readonly train: Curve
   /**
-   * Evaluations while training, on the first held-out batches; `seconds` is the time of the steps until then.
-   * `losses` has the loss under each capacity rule, null where it is not finite; `loss` is one of them.
+   * Evaluations during training, on the first held-out batches; `seconds` is the time of the steps so far.
+   * `losses` has the loss under each capacity rule, null if it is not finite; `loss` is one of them.
    */
   readonly evaluations: readonly {
     readonly step: number
@@ -97,16 +94,16 @@ export interface FinishedRun {
     readonly loss: number
     readonly losses: Readonly<Record<CapacityRule, number | null>>
   }[]
-  /** At the end, on all that is held out. */
+  /** The final evaluation, on all held-out text. */
   readonly heldOut: EvalRecord
-  /** The same on other text, by the name of the source, and the hashes of those texts. */
+  /** The same on other text, by name of the source; and the hashes of those texts. */
   readonly elsewhere: Readonly<Record<string, EvalRecord>>
   readonly elsewhereCorpora: Readonly<Record<string, string>>
   readonly routing: RoutingMeans
   readonly layers: readonly LayerHistory[]
-  /** Nats that a token's loss gains from later tokens of its own text, under the capacity of training and of evaluation; null: none. */
+  /** Nats a token gained from later tokens of the same text, at the capacity of training and of evaluation; null if none. */
   readonly leak: { readonly train: number | null; readonly eval: number | null }
-  /** Library of kernels and its version, precision and threads. */
+  /** Kernel library with its version, precision and threads. */
   readonly engine: string
 }
 
@@ -121,7 +118,7 @@ export interface FailedRun {
 
 export type RunRecord = FinishedRun | FailedRun
 
-/** Step time of an arm, alone on the machine, by turns with the others. */
+/** Step time of an arm, measured with nothing else running, the arms taking turns. */
 export interface Timing {
   readonly arm: string
   /** Median milliseconds of a training step over all turns, and each turn's median. */
@@ -130,38 +127,38 @@ export interface Timing {
   readonly engine: string
 }
 
-/** What one expert serves: see `specialisation`. */
+/** The tokens and documents that one expert computes: see `specialisation`. */
 export interface ExpertProfile {
   readonly layer: number
   readonly expert: number
   /** Share of the kept assignments of its layer. */
   readonly share: number
-  /** The tokens it takes most above their usual share: text, count, and share of the token's occurrences. */
+  /** Its most typical tokens: text, count, and share of the token's occurrences. */
   readonly tokens: readonly { readonly text: string; readonly count: number; readonly share: number }[]
-  /** Share of its tokens by period and by party, over the share of those in the corpus (1 = as usual). */
+  /** Share of each period and party in its tokens, over the share in the corpus (1: no preference). */
   readonly periods: readonly number[]
   readonly parties: readonly number[]
 }
 
-/** Which experts serve which documents and tokens, of one run. */
+/** Which experts of one run compute which documents and tokens. */
 export interface Specialisation {
   readonly arm: string
   readonly seed: number
-  /** Text that was looked at, and its tokens. */
+  /** The text that was traced, and its number of tokens. */
   readonly source: string
   readonly tokens: number
   readonly periods: readonly string[]
   readonly parties: readonly string[]
   /**
-   * Mutual information of expert and year (by `periods`), party, token, in nats, mean over layers (and
-   * prototypes), with the same after the labels of documents were shuffled: what chance and finite counts give.
-   * All of the text is looked at, also what was trained on.
+   * Mutual information of the expert and the year (by `periods`), party or token, in nats, mean over layers and
+   * prototypes. `shuffled` is the same after shuffling the labels: the part due to chance and finite counts.
+   * It covers all of the text, including what was trained on.
    */
   readonly information: readonly {
     readonly of: 'year' | 'party' | 'token'
     readonly nats: number
     readonly shuffled: number
-    /** Entropy of the expert, the most there can be. */
+    /** Entropy of the expert, the upper bound of `nats`. */
     readonly entropy: number
   }[]
   readonly experts: readonly ExpertProfile[]
@@ -173,7 +170,7 @@ export interface Contrast {
   readonly arm: string
 }
 
-/** What a question looks at, besides the differences of its contrasts. */
+/** The figures and tables of a question, in addition to the differences of its contrasts. */
 export const views = [
   'plain',
   'imbalance',
@@ -189,17 +186,15 @@ export type View = (typeof views)[number]
 export interface Question {
   readonly id: string
   readonly title: string
-  /** What is asked and how it is measured, in a sentence or two. */
+  /** The question and how it is measured, in a sentence or two. */
   readonly about: string
   readonly view: View
   readonly contrasts: readonly Contrast[]
-  /** What the literature says of it: the report answers each. */
+  /** Claims of the literature; the report answers each. */
   readonly claims?: readonly Claim[]
 }
 
-/**
- * The runs that show, before all others, which effect the seeds of the study can detect.
- */
+/** Runs that come first and show which effect the seeds of the study can detect. */
 export interface Pilot {
   readonly baseline: string
   readonly arm: string
@@ -219,34 +214,34 @@ export interface PilotResult extends Pilot {
   readonly seedsForHalf: number
 }
 
-/** The sweep of learning rates of an arm, by short trainings. */
+/** The learning-rate sweep of an arm, in short trainings. */
 export interface Tuning {
   readonly arm: string
   /** Steps of each trial. */
   readonly budgetSteps: number
-  /** By rising learning rate; `loss` is the mean over the seeds of the sweep, null where a trial failed. */
+  /** By rising learning rate; `loss` is the mean over the seeds of the sweep, null if a trial failed. */
   readonly trials: readonly { readonly learningRate: number; readonly loss: number | null }[]
   /** The learning rate with the lowest loss. */
   readonly best: number
 }
 
-/** A study, resolved: what the analysis is given. */
+/** A resolved study: the input of the analysis. */
 export interface StudyResults {
   readonly name: string
   readonly title: string
   /** The command that made it. */
   readonly command: string
   readonly seeds: readonly number[]
-  /** Settings of every arm, besides those that all share. */
+  /** Settings of each arm, without those that all share. */
   readonly arms: Readonly<Record<string, Settings>>
   readonly questions: readonly Question[]
-  /** Capacity rule of the held-out losses that verdicts are about. */
+  /** Capacity rule of the held-out losses that verdicts use. */
   readonly capacity: CapacityRule
   /** Null while fewer than two seeds of its arms are finished. */
   readonly pilot: Pilot | null
-  /** Sweeps that are done. */
+  /** Finished sweeps. */
   readonly tuning: readonly Tuning[]
-  /** Cells with their records; null: not run yet. An arm whose best rate is the common one has no others. */
+  /** Cells with their records, null if not run yet. An arm has `best` cells only if its best rate is not the common one. */
   readonly cells: readonly {
     readonly arm: string
     readonly seed: number
@@ -255,6 +250,6 @@ export interface StudyResults {
   }[]
   readonly timings: readonly Timing[]
   readonly specialisations: readonly Specialisation[]
-  /** CPU, threads, system; one line each where records differ. */
+  /** CPU, threads and system; one line for each machine. */
   readonly machine: string
 }

@@ -1,12 +1,12 @@
 /** Events that a study emits while it runs. */
 import type { Cell, PilotResult, RunRecord, Tuning } from './contract.ts'
 
-/** Which run an event is of. `learningRate` is given where it is not the one that the arm is configured with. */
+/** The run that an event belongs to. `learningRate` is given unless it is the configured one of the arm. */
 export interface RunName extends Pick<Cell, 'arm' | 'seed' | 'rate'> {
   readonly learningRate?: number
 }
 
-/** A study goes through these in order; those that have nothing to do are left out. */
+/** The phases of a study in order; one without work is skipped. */
 export type Phase = 'tuning' | 'pilot' | 'runs' | 'timings'
 
 export type StudyEvent =
@@ -15,10 +15,10 @@ export type StudyEvent =
       readonly kind: 'study'
       readonly arms: number
       readonly seeds: number
-      /** Runs: equal cells of several arms count once. Best rates that are not known yet are not among them. */
+      /** Equal cells of several arms count once; runs at best rates that are still unknown do not count. */
       readonly runs: number
       readonly finished: number
-      /** Trials of sweeps of learning rates, as far as they are known. */
+      /** Known trials of learning-rate sweeps. */
       readonly trials: number
       readonly finishedTrials: number
       readonly jobs: number
@@ -27,10 +27,10 @@ export type StudyEvent =
   | {
       readonly kind: 'phase'
       readonly phase: Phase
-      /** Runs of the phase, trials, or turns of timings; those of earlier sittings included. */
+      /** Runs, trials or timing turns of the phase, including those done before this start of the study. */
       readonly runs: number
       readonly finished: number
-      /** Model FLOPs of all that is left of the study, an estimate from configurations. */
+      /** Model FLOPs of all remaining runs of the study, estimated from their configurations. */
       readonly flopsLeft: number
     }
   | ({ readonly kind: 'begin'; readonly flops: number } & RunName)
@@ -43,16 +43,16 @@ export type StudyEvent =
   | ({
       readonly kind: 'end'
       readonly record: RunRecord
-      /** Held-out loss at the capacity rule of the study; null where the run failed. */
+      /** Held-out loss at the capacity rule of the study; null if the run failed. */
       readonly loss: number | null
-      /** Runs done, of all of the phase. */
+      /** Runs of the phase: done, and all. */
       readonly finished: number
       readonly runs: number
     } & RunName)
   | ({
       readonly kind: 'tuned'
       readonly edge: 'lowest' | 'highest' | null
-      /** The rate that the arm is configured with. */
+      /** The configured rate of the arm. */
       readonly common: number
     } & Tuning)
   | ({ readonly kind: 'pilot' } & PilotResult)

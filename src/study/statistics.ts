@@ -1,8 +1,8 @@
 /**
  * The statistics of a study. Think of a study as paired measurements: a seed is a subject, an arm a
- * treatment. So the unit that is counted is the seed, a difference is taken within a seed before
- * anything is averaged, and every interval is Student's t over seeds. A study has few seeds, often three
- * to five, which is why nothing here is approximated by a normal distribution except Fisher's z.
+ * treatment. So the sample size is the number of seeds, differences are taken within a seed before
+ * averaging, and every interval is Student's t over seeds. A study has few seeds, often three to five, so
+ * nothing here is approximated by a normal distribution except Fisher's z.
  *
  * Too few values give null, never NaN: one value has a mean and no interval.
  */
@@ -11,13 +11,13 @@ import tQuantile from '@stdlib/stats-base-dists-t-quantile'
 
 export type Interval = readonly [low: number, high: number]
 
-/** A mean and how sure it is. */
+/** A mean with its interval. */
 export interface Estimate {
   readonly n: number
   readonly mean: number
   /** 95 %; null when there are too few values. */
   readonly interval: Interval | null
-  /** Two-sided p of the mean being nought (of a ratio: being one). */
+  /** Two-sided p of the mean being 0 (of a ratio being 1). */
   readonly p: number | null
 }
 
@@ -34,7 +34,7 @@ export function standardDeviation(values: readonly number[]): number | null {
   return values.length < 2 ? null : Math.sqrt(squares(values) / (values.length - 1))
 }
 
-/** The mean of values (of paired differences, say) with Student's interval, n − 1 degrees of freedom. */
+/** The mean of values, such as paired differences, with Student's interval, n − 1 degrees of freedom. */
 export function estimateMean(values: readonly number[]): Estimate | null {
   const n = values.length
   if (n === 0) return null
@@ -43,8 +43,8 @@ export function estimateMean(values: readonly number[]): Estimate | null {
 }
 
 /**
- * The geometric mean of ratios, its interval from their logarithms: 2 and 1/2 are equally far from 1.
- * Null when there is none, or one is not positive.
+ * The geometric mean of ratios; its interval comes from their logarithms, so 2 and 1/2 are equally far from 1.
+ * Null without ratios, or if one is not positive.
  */
 export function estimateRatio(ratios: readonly number[]): Estimate | null {
   if (ratios.some((ratio) => !(ratio > 0 && ratio < Infinity))) return null
@@ -79,11 +79,6 @@ export function pearson(x: readonly number[], y: readonly number[]): Correlation
   }
 }
 
-/** Spearman's correlation of ranks, equal values sharing the mean of their ranks. */
-export function spearman(x: readonly number[], y: readonly number[]): number | null {
-  return pearson(ranks(x), ranks(y))?.r ?? null
-}
-
 export interface Slope {
   readonly slope: number
   readonly intercept: number
@@ -105,9 +100,9 @@ export function regression(x: readonly number[], y: readonly number[]): Slope | 
 }
 
 /**
- * The slope within groups: one line a group (a seed), then Student's interval over the lines. The
- * points of a seed share what is peculiar to that seed, so they are not independent and may not be
- * counted as if they were. Groups whose x are all equal say nothing of a slope and are left out.
+ * The slope within groups: one line per group (seed), then Student's interval over the lines. The points of a
+ * seed share the effect of that seed, so they are not independent and may not be counted as if they were.
+ * Groups in which all x are equal have no slope and are omitted.
  */
 export function regressionWithin(
   groups: readonly { readonly x: readonly number[]; readonly y: readonly number[] }[],
@@ -120,23 +115,23 @@ export function regressionWithin(
 }
 
 /**
- * Holm's adjustment: with `p[i]` of `n` tests adjusted to at most 0.05 called findings, the chance that
- * any of them is false is at most 0.05, however the tests depend on each other.
+ * Holm's correction of p-values: if those of at most 0.05 count as findings, the chance that any finding is
+ * false is at most 0.05, however the tests depend on each other. Null is no test and stays null.
  */
-export function holm(p: readonly number[]): number[] {
-  const order = p.map((_, i) => i).sort((a, b) => (p[a] ?? 0) - (p[b] ?? 0))
-  const adjusted = new Array<number>(p.length).fill(1)
+export function holm(p: readonly (number | null)[]): (number | null)[] {
+  const tests = p.flatMap((value, index) => (value === null ? [] : [{ value, index }]))
+  const adjusted = p.map((): number | null => null)
   let largest = 0
-  order.forEach((index, rank) => {
-    largest = Math.max(largest, Math.min(1, (p.length - rank) * (p[index] ?? 1)))
+  for (const [rank, { value, index }] of tests.toSorted((a, b) => a.value - b.value).entries()) {
+    largest = Math.max(largest, Math.min(1, (tests.length - rank) * value))
     adjusted[index] = largest
-  })
+  }
   return adjusted
 }
 
 /**
- * The 95 % interval of a value with its standard error, and the two-sided p of it being zero; null without
- * an error or a degree of freedom.
+ * The 95 % interval of a value with a standard error, and the two-sided p of the value being zero; null
+ * without an error or a degree of freedom.
  */
 export function student(
   value: number,
@@ -148,7 +143,7 @@ export function student(
   return { interval: [value - half, value + half], p: value === 0 ? 1 : twoSided(value / error, freedom) }
 }
 
-/** Chance of a t at least as far from nought; an infinite t (no spread at all) has none. */
+/** Probability of a t at least as far from 0; 0 for an infinite t (no spread). */
 function twoSided(t: number, freedom: number): number {
   return Number.isFinite(t) ? Math.min(1, 2 * tCdf(-Math.abs(t), freedom)) : 0
 }
@@ -157,7 +152,7 @@ function average(values: readonly number[]): number {
   return values.reduce((sum, value) => sum + value, 0) / values.length
 }
 
-/** Sum of squared distances from the mean; exactly nought for equal values, which rounding would spoil. */
+/** Sum of squared distances from the mean; exactly 0 for equal values, despite rounding. */
 function squares(values: readonly number[]): number {
   if (values.every((value) => value === values[0])) return 0
   return products(values, values)
@@ -166,12 +161,4 @@ function squares(values: readonly number[]): number {
 function products(x: readonly number[], y: readonly number[]): number {
   const [meanX, meanY] = [average(x), average(y)]
   return x.reduce((sum, value, i) => sum + (value - meanX) * ((y[i] ?? meanY) - meanY), 0)
-}
-
-function ranks(values: readonly number[]): number[] {
-  return values.map((value) => {
-    const below = values.filter((other) => other < value).length
-    const equal = values.filter((other) => other === value).length
-    return below + (equal + 1) / 2
-  })
 }

@@ -1,4 +1,4 @@
-/** A study as one call: run what is to be run, then write the report, also of a study that was stopped. */
+/** A study as one call: do the runs that are missing, then write the report, also if the study was stopped. */
 import { RunError } from '../errors.ts'
 import type { Specification } from './grid/specification.ts'
 import { resultsOf, runsOf } from './results/results.ts'
@@ -8,7 +8,7 @@ import type { RunJob } from './runs/workers.ts'
 
 export interface StudyOutcome {
   readonly interrupted: boolean
-  /** Runs of the grid that are finished, that failed, and all. */
+  /** Numbers of runs of the grid: finished, failed, and all. */
   readonly finished: number
   readonly failed: number
   readonly runs: number
@@ -20,13 +20,13 @@ export async function study(specification: Specification, options: StudyOptions,
   try {
     return await outcomeOf(specification, options, await runStudy(specification, options, run))
   } catch (error) {
-    // What a study had found when it could not go on is told as well.
+    // A study that cannot continue still writes a report of its results so far.
     if (error instanceof RunError) await reportOf(specification, options).catch(() => {})
     throw error
   }
 }
 
-/** The report of what there is, without a run. @throws UsageError when there are no results yet */
+/** Writes the report of existing results, without a run. @throws UsageError when there are none yet */
 export async function reportOf(specification: Specification, options: StudyOptions): Promise<StudyOutcome> {
   return outcomeOf(specification, options, await studyOf(specification, options))
 }

@@ -1,7 +1,7 @@
 /**
- * From the results of a study to its report. It opens with the answers to all claims in one table; then a
- * section a question, all in one form; then which experts serve whom, other text, all arms, learning rates
- * and runs that are missing. The analysis never fails for want of runs.
+ * Turns the results of a study into its report: one table with the answers to all claims, one section per
+ * question, then expert specialisation, evaluation on other text, all arms, learning rates and missing runs.
+ * The analysis never fails because runs are missing.
  */
 import type { Report, Section } from '../../report/report.ts'
 import { fixed } from '../../text/numbers.ts'
@@ -12,11 +12,11 @@ import { factsOf, missingSection } from './facts.ts'
 import { opening } from './opening.ts'
 import { Runs } from './runs.ts'
 import { sectionOf } from './section.ts'
-import { elsewhereSection } from './sections/elsewhere.ts'
+import { otherTextSection } from './sections/other-text.ts'
 import { distinct } from './sections/routing.ts'
 import { specialisationSection } from './sections/specialisation.ts'
 import { tuningSection } from './sections/tuning.ts'
-import { armTable, present } from './tables.ts'
+import { armTable, shownBlocks } from './tables.ts'
 
 export function analyse(results: StudyResults): Report {
   const runs = new Runs({
@@ -25,23 +25,23 @@ export function analyse(results: StudyResults): Report {
   })
   const { questions } = runs.results
   const answers = answersOf(runs)
-  const looked = questions.map((question, i) =>
+  const questionSections = questions.map((question, i) =>
     sectionOf(
       runs,
       question,
-      answers.filter((answered) => answered.question === question),
+      answers.filter((answer) => answer.question === question),
       i === questions.findIndex(({ view }) => view !== 'witness'),
     ),
   )
-  const others = [specialisationSection(runs), elsewhereSection(runs), armSection(runs), tuningSection(runs)]
+  const otherSections = [specialisationSection(runs), otherTextSection(runs), armSection(runs), tuningSection(runs)]
   return {
     title: results.title,
     facts: factsOf(runs),
     command: results.command,
     sections: [
-      ...(questions.length > 0 ? [opening(runs, answers, looked)] : []),
-      ...looked.map(({ section }) => section),
-      ...[...others, missingSection(results)].filter((section) => section !== null),
+      ...(questions.length > 0 ? [opening(runs, answers, questionSections)] : []),
+      ...questionSections.map(({ section }) => section),
+      ...[...otherSections, missingSection(results)].filter((section) => section !== null),
     ],
   }
 }
@@ -53,12 +53,12 @@ function armSection(runs: Runs): Section | null {
     id: 'arms',
     title: 'All arms',
     about: '',
-    verdicts: [lowest(runs, arms)],
-    blocks: present([armTable(runs, arms)]),
+    verdicts: [lowestLoss(runs, arms)],
+    blocks: shownBlocks([armTable(runs, arms)]),
   }
 }
 
-function lowest(runs: Runs, arms: readonly string[]): string {
+function lowestLoss(runs: Runs, arms: readonly string[]): string {
   const losses = arms
     .filter((arm) => runs.leakOf(arm) === null)
     .flatMap((arm) => {
@@ -67,5 +67,5 @@ function lowest(runs: Runs, arms: readonly string[]): string {
     })
   const [best] = losses.toSorted((a, b) => a.loss - b.loss)
   if (best === undefined) return 'Every arm sees later tokens.'
-  return `The lowest held-out loss of a causal arm is that of ${best.arm}: ${fixed(best.loss, 3)} nats a token.`
+  return `The causal arm with the lowest held-out loss is ${best.arm}: ${fixed(best.loss, 3)} nats a token.`
 }

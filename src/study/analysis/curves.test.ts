@@ -7,7 +7,7 @@ import { analyse } from './analyse.ts'
 const sketch = { effect: -0.02, jitter: 0.001 }
 const results = studyOf({ arms: { base: {}, arm: sketch, other: sketch }, seeds: [0, 1, 2] })
 
-/** The same with every step of the bin at step 500 skipped, in one seed of one arm. */
+/** The same, but in one seed of one arm every step of the bin at step 500 was skipped. */
 const skipped: StudyResults = {
   ...results,
   cells: results.cells.map((cell) => {
@@ -40,7 +40,7 @@ test('a bin without a loss is a gap in the difference, and nothing else changes'
   expect(whole.caption).not.toContain('interrupted')
 })
 
-test('the line of an arm without a gap goes on', () => {
+test('the line of an arm without skipped steps has no gap', () => {
   expect(line(skipped, 'other').series).toEqual(line(results, 'other').series)
   expect(line(skipped, 'other').series?.y).not.toContain(null)
 })

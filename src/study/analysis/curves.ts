@@ -1,8 +1,8 @@
 /**
- * Lines over training. Runs are brought onto the steps that all of them have, averaged over seeds, and
- * drawn with a band; a band is the smallest and largest seed, except that of a paired difference, which
- * is its 95 % interval. Where a seed has no value (every step of a bin was skipped), the line has a gap:
- * a mean over the other seeds would jump for no reason but that.
+ * Curves over training. Runs are restricted to the steps that all of them have, averaged over seeds, and
+ * drawn with a band: from the lowest to the highest seed, or the 95 % interval of a paired difference. Where
+ * a seed has no value (every step of a bin was skipped), the line has a gap, because a mean over the other
+ * seeds would jump.
  */
 import type { LineFigure } from '../../report/blocks.ts'
 import type { FinishedRun } from '../contract.ts'
@@ -13,7 +13,7 @@ import { slug } from './tables.ts'
 
 type Series = LineFigure['series'][number]
 
-/** A value by step. */
+/** One value per step. */
 export interface Track {
   readonly step: readonly number[]
   readonly value: readonly (number | null)[]
@@ -21,11 +21,11 @@ export interface Track {
 
 interface Row {
   readonly step: number
-  /** Null where one of the tracks has no finite value. */
+  /** One per track; null if a track has no finite value here. */
   readonly values: readonly number[] | null
 }
 
-/** Steps that all tracks have, and a row of their values a step; nothing when no step has them all. */
+/** One row for each step that all tracks have; empty if no row has all values. */
 function aligned(tracks: readonly Track[]): Row[] {
   const maps = tracks.map(({ step, value }) => new Map(step.map((at, i) => [at, value[i]])))
   const [first, ...others] = maps
@@ -60,7 +60,7 @@ export const evaluationTrack = (run: FinishedRun): Track => ({
 const gapsIn = (series: readonly Series[]): string =>
   series.some(({ y }) => y.includes(null)) ? ' A line is interrupted where a seed has no value.' : ''
 
-/** A line an arm. */
+/** One line per arm. */
 export function armLines(
   runs: Runs,
   arms: readonly string[],
@@ -86,12 +86,12 @@ export function armLines(
   }
 }
 
-/** Share of training left out at the start, where differences are large and do not show how it ends. */
+/** Share of training omitted at the start, where differences are large and do not predict the end. */
 const WARMING_UP = 0.1
 
 /**
- * Arm minus baseline on the same batches: what is hard or easy in a batch is in both and goes away, so
- * this shows differences that the curves themselves hide.
+ * Arm minus baseline on the same batches: the difficulty of a batch cancels, so this shows differences that
+ * the curves themselves hide.
  */
 export function differenceCurves(runs: Runs, id: string, comparisons: readonly Comparison[]): LineFigure | null {
   const series = comparisons.flatMap(({ arm, baseline, pairs }): Series[] => {
@@ -117,7 +117,7 @@ export function differenceCurves(runs: Runs, id: string, comparisons: readonly C
   return {
     kind: 'figure',
     id: slug(`${id}-difference`),
-    caption: `Training loss of each arm minus its baseline on the same batches, the first tenth of training left out. Mean over seeds; the band is the 95 % interval at each point.${gapsIn(series)}`,
+    caption: `Training loss of each arm minus that of its baseline on the same batches, without the first tenth of training. Mean over seeds; the band is the 95 % interval at each point.${gapsIn(series)}`,
     form: 'lines',
     x: { label: 'step', scale: 'linear' },
     y: { label: 'loss minus the baseline, nats a token', scale: 'linear' },

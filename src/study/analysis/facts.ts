@@ -1,9 +1,9 @@
-/** What the study is, before anything that it found: runs, model, text and machine; and what is missing. */
+/** The facts at the top of a report: runs, model, text, pilot and machine. And the section of missing runs. */
 import type { Section } from '../../report/report.ts'
 import { count, dash, fixed, plural } from '../../text/numbers.ts'
 import type { FinishedRun, Pilot, StudyResults } from '../contract.ts'
 import type { Runs } from './runs.ts'
-import { present, table } from './tables.ts'
+import { shownBlocks, table } from './tables.ts'
 
 export function factsOf(runs: Runs): string[] {
   const { cells, seeds, machine, pilot } = runs.results
@@ -12,11 +12,11 @@ export function factsOf(runs: Runs): string[] {
   const missing = cells.length - done.length - failed
   const rest = [...(failed > 0 ? [`${failed} failed`] : []), ...(missing > 0 ? [`${missing} not run yet`] : [])]
   return [
-    `${done.length} of ${plural(cells.length, 'run')} done${rest.length > 0 ? ` (${rest.join(', ')})` : ''}: ${plural(new Set(cells.map(({ arm }) => arm)).size, 'arm')}, ${plural(seeds.length, 'seed')} (${seeds.join(', ')})`,
+    `${done.length} of ${plural(cells.length, 'run')} done${rest.length > 0 ? ` (${rest.join(', ')})` : ''}: ${plural(new Set(cells.map(({ arm }) => arm)).size, 'arm')} (settings to compare), ${plural(seeds.length, 'seed')} (${seeds.join(', ')})`,
     ...(done.length > 0
       ? [
-          `Model: ${span(done, (run) => run.parameters)} parameters, ${span(done, (run) => run.activeParameters)} used by a token`,
-          `Tokens a run: ${span(done, (run) => run.tokens)}`,
+          `Model: ${span(done, (run) => run.parameters)} parameters, ${span(done, (run) => run.activeParameters)} of them active (used by a token)`,
+          `Training tokens of a run: ${span(done, (run) => run.tokens)}`,
           `Text: ${textOf(done)}`,
         ]
       : []),
@@ -25,9 +25,8 @@ export function factsOf(runs: Runs): string[] {
   ]
 }
 
-/** Measured beforehand: how much seeds differ, and which effects the study can find. */
 const pilotText = ({ arm, baseline, differences, deviation, seeds, detectable }: Pilot): string =>
-  `Pilot: the difference of ${arm} and ${baseline} varies by ${fixed(deviation, 4)} nats a token between ${plural(differences.length, 'seed')} (standard deviation), so with ${plural(seeds, 'seed')} a true difference of ${fixed(detectable, 4)} is found four times in five`
+  `Pilot: over ${plural(differences.length, 'seed')}, the difference in loss between ${arm} and ${baseline} has a standard deviation of ${fixed(deviation, 4)} nats a token; with ${plural(seeds, 'seed')}, a true difference of ${fixed(detectable, 4)} is found four times in five`
 
 /** 4.12 M, or 1.10 M to 4.12 M. */
 function span(runs: readonly FinishedRun[], value: (run: FinishedRun) => number): string {
@@ -38,11 +37,13 @@ function span(runs: readonly FinishedRun[], value: (run: FinishedRun) => number)
 }
 
 function textOf(runs: readonly FinishedRun[]): string {
-  const texts = runs.map(({ config, corpus }) => `${[config.data.source].flat().join(', ')} (${corpus.slice(0, 12)})`)
+  const texts = runs.map(
+    ({ config, corpus }) => `${[config.data.source].flat().join(', ')} (hash ${corpus.slice(0, 12)})`,
+  )
   return [...new Set(texts)].join('; ')
 }
 
-/** Runs that failed or are not there yet; null when all are done. */
+/** Runs that failed or are still to be run; null when all are done. */
 export function missingSection({ cells }: StudyResults): Section | null {
   const rows = cells.flatMap(({ arm, seed, record }) => {
     if (record === null) return [[arm, String(seed), 'not run yet', '']]
@@ -52,23 +53,16 @@ export function missingSection({ cells }: StudyResults): Section | null {
   if (rows.length === 0) return null
   const failed = rows.filter(([, , status]) => status !== 'not run yet').length
   const waiting = rows.length - failed
-  const made = table('Runs that failed or are missing.', ['Arm', 'Seed', 'State', 'Error'], rows)
   return {
     id: 'missing',
     title: 'Runs that failed or are missing',
-    about: 'Comparisons use the seeds with which both arms finished; these runs are in none.',
+    about: 'A comparison uses the seeds with which both arms finished, so none uses these runs.',
     verdicts: [
       ...(failed > 0 ? [`${plural(failed, 'run')} failed.`] : []),
-      ...(waiting > 0 ? [`${plural(waiting, 'run')} ${waiting === 1 ? 'is' : 'are'} not there yet.`] : []),
+      ...(waiting > 0 ? [`${plural(waiting, 'run')} ${waiting === 1 ? 'is' : 'are'} still to be run.`] : []),
     ],
-    blocks: present([
-      made && {
-        ...made,
-        columns: made.columns.map((column, i) => ({
-          ...column,
-          align: i === 1 ? ('right' as const) : ('left' as const),
-        })),
-      },
+    blocks: shownBlocks([
+      table('Runs that failed or are missing.', ['Arm', 'Seed', 'State', 'Error'], rows, [0, 2, 3]),
     ]),
   }
 }

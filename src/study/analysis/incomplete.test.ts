@@ -1,4 +1,4 @@
-/** A study is looked at while it runs, and after things went wrong: whatever is there must give a report. */
+/** Users report on studies that still run, or in which something failed, so every incomplete study must give a report. */
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import type { CapacityRule } from '../../model/routing/contract.ts'
@@ -26,7 +26,7 @@ const arms: Readonly<Record<string, ArmSketch>> = {
 }
 const names = Object.keys(arms)
 
-/** What may be wrong with a finished run, each as a damaged copy of it. */
+/** Damaged copies of a finished run. */
 const damages: readonly ((run: FinishedRun) => RunRecord | null)[] = [
   (run) => run,
   () => null,
@@ -97,14 +97,14 @@ const studies = fc
     return { ...results, cells }
   })
 
-/** All that a renderer would print or draw. */
+/** Calls `see` with everything that a renderer would print or draw. */
 function visit(value: unknown, path: string, see: (leaf: unknown, path: string) => void): void {
   if (typeof value === 'object' && value !== null)
     for (const [name, inner] of Object.entries(value)) visit(inner, `${path}.${name}`, see)
   else see(value, path)
 }
 
-test('whatever is missing or damaged, the report has no NaN, no infinity and no gap in a sentence', () => {
+test('a report has no NaN, no infinity and no gap in a sentence, whichever runs are missing or damaged', () => {
   fc.assert(
     fc.property(studies, (results) => {
       visit(analyse(results), 'report', (leaf, path) => {
@@ -116,7 +116,7 @@ test('whatever is missing or damaged, the report has no NaN, no infinity and no 
   )
 })
 
-test('every question has an answer, and every figure a name of its own and something to show', () => {
+test('every question has an answer, and every figure a unique name and something to show', () => {
   fc.assert(
     fc.property(studies, (results) => {
       const report = analyse(results)
@@ -145,7 +145,7 @@ test('a logarithmic axis has only positive numbers', () => {
   )
 })
 
-test('the summary has a row a claim, or one for a question without, and at most five sentences', () => {
+test('the summary has one row per claim, one for a question without claims, and at most five sentences', () => {
   fc.assert(
     fc.property(studies, (results) => {
       const [first] = analyse(results).sections
@@ -157,7 +157,7 @@ test('the summary has a row a claim, or one for a question without, and at most 
   )
 })
 
-test('a table has a cell a column', () => {
+test('every row of a table has one cell per column', () => {
   fc.assert(
     fc.property(studies, (results) => {
       for (const { blocks, lead } of analyse(results).sections)

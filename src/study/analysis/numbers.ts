@@ -1,11 +1,11 @@
-/** Estimates as a report prints them, with as many digits as the interval supports. */
+/** Formatting of estimates, with as many digits as the interval supports. */
 import type { Cell, TextCell } from '../../report/blocks.ts'
 import { dash, fixed, signed } from '../../text/numbers.ts'
 import type { Estimate, Interval } from '../statistics.ts'
 
 /**
- * Digits that an estimate of a loss deserves: two figures of half its interval, three or four after the
- * point, and more only where an end of the interval that is not zero would look like zero.
+ * Decimals of an estimated loss: two significant figures of half its interval, but three or four decimals,
+ * and more only if an end of the interval that is not zero would be printed as zero.
  */
 export function digitsOf({ interval }: Pick<Estimate, 'interval'>): number {
   if (interval === null) return 3
@@ -16,27 +16,24 @@ export function digitsOf({ interval }: Pick<Estimate, 'interval'>): number {
   return Math.min(6, Math.max(3, Math.min(4, wanted), visible))
 }
 
-/** Digits for a column: those of the estimate that deserves most, so that numbers line up. */
-export const digitsOfAll = (estimates: readonly (Pick<Estimate, 'interval'> | null)[]): number =>
+/** Decimals for a column: the most that any estimate needs, so that numbers line up. */
+export const digitsOfColumn = (estimates: readonly (Pick<Estimate, 'interval'> | null)[]): number =>
   Math.max(3, ...estimates.flatMap((estimate) => (estimate ? [digitsOf(estimate)] : [])))
 
 /** 0.010 to 0.032. */
-export function range(interval: Interval, digits: number): string {
+export function formatRange(interval: Interval, digits: number): string {
   return `${fixed(interval[0], digits)} to ${fixed(interval[1], digits)}`
 }
 
-/** −0.021, with (−0.032 to −0.010) below. @param digits of a column; default: its own */
+/** −0.021, with (−0.032 to −0.010) below. @param digits of the column; default: those of the estimate */
 export function estimateCell(estimate: Estimate | null, digits?: number): TextCell | typeof dash {
   if (estimate === null) return dash
-  return cellWith(estimate, digits ?? digitsOf(estimate))
+  const { mean, interval } = estimate
+  const decimals = digits ?? digitsOf(estimate)
+  return { text: signed(mean, decimals), note: interval ? formatRange(interval, decimals) : 'one seed' }
 }
 
-function cellWith(estimate: Estimate, digits: number): TextCell {
-  const text = signed(estimate.mean, digits)
-  return estimate.interval ? { text, note: range(estimate.interval, digits) } : { text, note: 'one seed' }
-}
-
-/** Digits of a ratio: two, or as many more as keep the ends of its interval apart from 1 and from each other. */
+/** Decimals of a ratio: two, or enough to tell the ends of its interval from 1 and from each other, up to four. */
 export function ratioDigits({ interval }: Pick<Estimate, 'interval'>): number {
   if (interval === null) return 2
   const gaps = [Math.abs(interval[0] - 1), Math.abs(interval[1] - 1), interval[1] - interval[0]]
@@ -44,15 +41,15 @@ export function ratioDigits({ interval }: Pick<Estimate, 'interval'>): number {
   return Number.isFinite(smallest) ? Math.min(4, Math.max(2, Math.ceil(-Math.log10(smallest)))) : 2
 }
 
-/** 1.32, with (1.30 to 1.35) below where there is an interval to speak of. @param digits of a column */
+/** 1.32, with (1.30 to 1.35) below unless the interval is negligible. @param digits of the column */
 export function ratioCell(estimate: Estimate | null, digits: number): Cell {
   if (estimate === null) return dash
   const { mean, interval } = estimate
   const known = interval !== null && interval[1] / interval[0] > 1.002
-  return known ? { text: fixed(mean, digits), note: range(interval, digits) } : fixed(mean, digits)
+  return known ? { text: fixed(mean, digits), note: formatRange(interval, digits) } : fixed(mean, digits)
 }
 
-/** p as a table has it: 0.012, < 0.001. */
-export function chance(p: number | null | undefined): string {
+/** 0.012, < 0.001. */
+export function formatP(p: number | null | undefined): string {
   return p !== null && p !== undefined && p < 0.001 ? '< 0.001' : fixed(p, 3)
 }

@@ -1,4 +1,4 @@
-/** The table that opens a report, and the sentences below it. */
+/** The summary of a report: its table, and the sentences below it. */
 import { describe, expect, test } from 'vitest'
 import type { Cell, IntervalCell } from '../../report/blocks.ts'
 import type { Question } from '../contract.ts'
@@ -44,7 +44,7 @@ describe('the opening table', () => {
     expect(cells.map(([name, answer]) => [name, answer])).toEqual([
       ['Is sure better?', 'does not hold'],
       ['Is large better?', 'holds'],
-      ['Is open better?', 'cannot be said here'],
+      ['Is open better?', 'undecided'],
     ])
   })
 
@@ -61,11 +61,11 @@ describe('the opening table', () => {
     expect(drawn[0]?.reach).toBeGreaterThan(0.2196)
   })
 
-  test('is followed by at most five sentences: the largest effect, what surprised, and what verdicts rest on', () => {
+  test('is followed by sentences: the largest effect, refuted claims, and the basis of the answers', () => {
     expect(sentences).toEqual([
-      'The largest effect: large is better than base: −0.200 nats a token (95 % interval −0.220 to −0.180, 5 seeds).',
-      'Against the literature: “Is sure better?”; no experiment tried to refute that yet.',
-      'Verdicts use the held-out loss at the capacity of training, where an arm’s cost is what it is judged at, with all arms at one learning rate.',
+      'The largest effect: large is better than base, −0.200 nats a token (95 % interval −0.220 to −0.180, 5 seeds).',
+      'Against the literature, these do not hold: “Is sure better?”; no experiment has tried to refute this yet.',
+      'Answers use the held-out loss (cross-entropy on text that is not trained on) at the capacity of training, so an arm is judged at its training cost; each arm has its configured learning rate.',
     ])
   })
 
@@ -87,14 +87,14 @@ test('an arm that sees later tokens is marked, and is not the largest effect', (
   expect(sentences.at(-1)).toMatch(/^1 arm \(†\) sees later tokens/)
 })
 
-test('an order that depends on the capacity of evaluation is warned of, a size that does is not', () => {
+test('a caution names a sign that depends on the evaluation capacity, but not a magnitude that does', () => {
   const warning = (none: number) =>
     summary({
       arms: { base: {}, arm: { effect: -0.1, jitter: 0.001, at: { none } } },
       questions: [question('arm', 'better')],
     }).sentences.find((sentence) => sentence.startsWith('Take care'))
   expect(warning(0.3)).toBe(
-    'Take care: another capacity of evaluation has the opposite answer to “Is arm better?” (‡); the order of arm against base depends on the capacity of evaluation (‡).',
+    'Take care: another evaluation capacity gives the opposite answer to “Is arm better?” (‡); which is better in arm against base depends on the evaluation capacity (‡).',
   )
   expect(warning(0.05)).toBeUndefined()
 })
@@ -118,29 +118,31 @@ test('an answer that depends on the capacity or on the learning rate is marked i
   })
 })
 
-test('an answer that another learning rate would change is warned of', () => {
+test('a caution names an answer that another learning rate would change', () => {
   const tuning = [{ arm: 'arm', budgetSteps: 10, trials: [], best: 0.1 }]
   const { sentences } = summary({
     arms: { base: {}, arm: { effect: 0.1, jitter: 0.001, best: -0.2 } },
     questions: [question('arm', 'better')],
     tuning,
   })
-  expect(sentences).toContain('Take care: at the common learning rate the answer to “Is arm better?” is another (§).')
-  expect(sentences.join(' ')).toContain('each arm at its own best learning rate')
+  expect(sentences).toContain('Take care: the common learning rate gives another answer to “Is arm better?” (§).')
+  expect(sentences.join(' ')).toContain('each arm has its own best learning rate')
 })
 
-test('experiments that tried to refute a surprise are counted, and those that did', () => {
+test('experiments that tried to refute a finding against the literature are counted, and those that did', () => {
   const controls = [
     { name: 'dropless', contrast: ['base', 'arm'], capacity: 'none' },
     { name: 'two seeds', contrast: ['base', 'arm'], seeds: [0, 1] },
   ]
-  const surprise = (none: number) =>
+  const finding = (none: number) =>
     summary({
       arms: { base: {}, arm: { effect: 0.1, jitter: 0.0001, at: { none } } },
       questions: [question('arm', 'better', { controls })],
     }).sentences[1]
-  expect(surprise(0)).toBe('Against the literature: “Is arm better?”; 2 experiments tried to refute that, none did.')
-  expect(surprise(-0.5)).toContain('2 experiments tried to refute that, 1 did.')
+  expect(finding(0)).toBe(
+    'Against the literature, these do not hold: “Is arm better?”; 2 experiments tried to refute this, none did.',
+  )
+  expect(finding(-0.5)).toContain('2 experiments tried to refute this, 1 did.')
 })
 
 test('a question without a claim has a row with its largest difference', () => {
@@ -151,7 +153,7 @@ test('a question without a claim has a row with its largest difference', () => {
   expect(cells[0]?.[3]).toBe('−0.300')
 })
 
-test('the pilot stands in the facts: how seeds differ, and which effect the study finds', () => {
+test('the facts have the pilot: how seeds differ, and which effect the study finds', () => {
   const { facts } = analyse(
     studyOf({
       arms: { base: {}, arm: {} },
@@ -166,6 +168,6 @@ test('the pilot stands in the facts: how seeds differ, and which effect the stud
     }),
   )
   expect(facts.find((fact) => fact.startsWith('Pilot'))).toMatch(
-    /arm and base varies by 0\.0031 .* 3 seeds .* with 5 seeds a true difference of 0\.0056/,
+    /over 3 seeds.* arm and base .* 0\.0031 .* with 5 seeds, a true difference of 0\.0056/,
   )
 })

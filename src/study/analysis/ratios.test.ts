@@ -13,14 +13,14 @@ test('a product has the variance of both, and the degrees of freedom of Welch an
   expect(product?.freedom).toBeCloseTo(25 / 8.5, 9)
 })
 
-test('where one of the two is known exactly, the interval is that of the other', () => {
+test('if one of the two is known exactly, the interval is that of the other', () => {
   const known = productOf(spread(1.5, 0.1), [1, 1, 1, 1])
   const interval = known && intervalOf(known)
   const alone = estimateRatio(spread(1.5, 0.1))
   expect(Math.exp(interval?.[0] ?? 0)).toBeCloseTo(alone?.interval?.[0] ?? 0, 9)
 })
 
-test('a single measurement has no error, and none or one of zero no product', () => {
+test('a product with a single measurement has no error; with none, or one of zero, there is no product', () => {
   expect(productOf([1.5, 1.4], [1.2])).toMatchObject({ error: null })
   expect(productOf([1.5, 1.4], [])).toBeNull()
   expect(productOf([1.5, 0], [1.2])).toBeNull()

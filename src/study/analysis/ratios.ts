@@ -1,15 +1,14 @@
 /**
- * Ratios of two measurements that know nothing of each other: a speed-up in steps is measured over seeds,
- * the ratio of step times over turns, and a speed-up in time is the product of the two. Its error holds
- * what both leave open.
+ * Products of two independent ratios: a speed-up in steps is measured over seeds, the ratio of step times
+ * over turns, and a speed-up in time is the product of the two. Its error combines both errors.
  */
 import { mean, standardDeviation } from '../statistics.ts'
 import type { Effect } from './claims/decision.ts'
 
-/** Numbers nearer to zero than this are rounding, which would look like a finding where it has no spread. */
+/** Smaller numbers are rounding errors; without a spread over seeds, they would look like a finding. */
 const ROUNDING = 1e-12
 
-/** Logarithms of ratios, or differences: their mean and its standard error over seeds. Null: no value. */
+/** Mean and standard error over seeds of differences, or of logarithms of ratios. Null without a value. */
 export function effectOf(measured: readonly number[]): Effect | null {
   const values = measured.map((value) => (Math.abs(value) < ROUNDING ? 0 : value))
   const [middle, sd] = [mean(values), standardDeviation(values)]
@@ -23,8 +22,8 @@ export function effectOf(measured: readonly number[]): Effect | null {
 }
 
 /**
- * The logarithm of the product of two geometric means. Variances of the means of logarithms add up; degrees
- * of freedom by Welch and Satterthwaite. No error where one of the two was measured once; null where one was
+ * The logarithm of the product of two geometric means. The variances of the mean logarithms add up; degrees
+ * of freedom by Welch and Satterthwaite. No error if one of the two was measured only once; null if one was
  * not measured, or is not positive.
  */
 export function productOf(one: readonly number[], other: readonly number[]): Effect | null {

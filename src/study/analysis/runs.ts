@@ -1,12 +1,13 @@
 /**
- * The records of a study by arm and seed, on one *basis*: at which learning rate arms were trained, and at
- * which capacity they are evaluated. A run that failed, is missing or has no finite loss is simply
- * not in a pair, so no later step has to think of it.
+ * The records of a study by arm and seed, on one *basis*: the learning rate of the arms and the capacity at
+ * which they are evaluated. A run that failed, is missing or has no finite loss is in no pair, so later
+ * steps need not check for it.
  */
 import type { CapacityRule } from '../../model/routing/contract.ts'
 import type { CapacityEvaluation } from '../../step/records.ts'
 import type { Cell, Contrast, FinishedRun, Rate, Settings, StudyResults, Timing } from '../contract.ts'
-import { runUnder } from '../results/held-out.ts'
+import { valueAt } from '../grid/settings.ts'
+import { atCapacity } from '../results/held-out.ts'
 import { mean } from '../statistics.ts'
 
 export interface Pair {
@@ -16,13 +17,13 @@ export interface Pair {
 }
 
 export interface Basis {
-  /** `best`: an arm without a run at its best rate has the common one for its best. */
+  /** With `best`, an arm without a run at its best rate is read at the common one. */
   readonly rate: Rate
   readonly capacity: CapacityRule
 }
 
-/** Verdicts use the best rate of each arm where there was a sweep, and the capacity that the study names. */
-const decidingBasis = ({ tuning, capacity }: StudyResults): Basis => ({
+/** Verdicts use the best rate of each arm if there was a sweep, and the capacity rule of the study. */
+const defaultBasis = ({ tuning, capacity }: StudyResults): Basis => ({
   rate: tuning.length > 0 ? 'best' : 'common',
   capacity,
 })
@@ -32,9 +33,9 @@ export class Runs {
   readonly basis: Basis
   private readonly byArm = new Map<string, FinishedRun[]>()
   private readonly configs = new Map<string, Cell['config']>()
-  private readonly others = new Map<string, Runs>()
+  private readonly byBasis = new Map<string, Runs>()
 
-  constructor(results: StudyResults, basis: Basis = decidingBasis(results)) {
+  constructor(results: StudyResults, basis: Basis = defaultBasis(results)) {
     this.results = results
     this.basis = basis
     const tuned = new Set(results.cells.filter(({ rate, record }) => rate === 'best' && record).map(({ arm }) => arm))
@@ -42,18 +43,18 @@ export class Runs {
       if (rate !== (basis.rate === 'best' && tuned.has(arm) ? 'best' : 'common') || record === null) continue
       this.configs.set(arm, record.config)
       if (record.status !== 'finished' || !Number.isFinite(this.lossOf(record))) continue
-      this.byArm.set(arm, [...(this.byArm.get(arm) ?? []), runUnder(record, basis.capacity)])
+      this.byArm.set(arm, [...(this.byArm.get(arm) ?? []), atCapacity(record, basis.capacity)])
     }
     for (const records of this.byArm.values()) records.sort((a, b) => a.seed - b.seed)
   }
 
   /** The same results on another basis. */
-  on(basis: Partial<Basis>): Runs {
+  withBasis(basis: Partial<Basis>): Runs {
     const wanted = { ...this.basis, ...basis }
     if (wanted.rate === this.basis.rate && wanted.capacity === this.basis.capacity) return this
     const key = `${wanted.rate} ${wanted.capacity}`
-    const runs = this.others.get(key) ?? new Runs(this.results, wanted)
-    this.others.set(key, runs)
+    const runs = this.byBasis.get(key) ?? new Runs(this.results, wanted)
+    this.byBasis.set(key, runs)
     return runs
   }
 
@@ -67,37 +68,43 @@ export class Runs {
     return this.evaluationOf(run).loss
   }
 
-  /** Nats a token that an arm gains from later tokens at the capacity of this basis, mean over its runs; null: none. */
+  /** Nats a token that an arm gains from later tokens at the capacity of this basis, mean over its runs; null if none. */
   leakOf(arm: string): number | null {
     const { capacity } = this.basis
     return capacity === 'none' ? null : mean(this.finished(arm).flatMap(({ leak }) => leak[capacity] ?? []))
   }
 
-  /** The name of an arm in tables and figures: marked if it sees later tokens. */
+  /** The name of an arm in tables and figures, with † if it sees later tokens. */
   label(arm: string): string {
     return this.leakOf(arm) === null ? arm : `${arm} †`
   }
 
-  /** In the order of seeds. */
+  /** Finished runs of an arm, sorted by seed. */
   finished(arm: string): readonly FinishedRun[] {
     return this.byArm.get(arm) ?? []
   }
 
-  /** Seeds that both finished. Losses a token of different text or tokens cannot be compared. */
+  /** Seeds that both arms finished on the same text and tokens; other losses cannot be compared. */
   pairs({ baseline, arm }: Contrast): Pair[] {
-    return this.both({ baseline, arm }).filter((pair) => pair.baseline.corpus === pair.arm.corpus)
+    return this.allPairs({ baseline, arm }).filter((pair) => pair.baseline.corpus === pair.arm.corpus)
   }
 
-  /** Pairs that `pairs` leaves out since the two runs saw different text. */
-  unlike(contrast: Contrast): number {
-    return this.both(contrast).length - this.pairs(contrast).length
+  /** Arm minus baseline for each pair, nats a token. @param seeds Only these; default: all. */
+  differences(contrast: Contrast, seeds?: readonly number[]): number[] {
+    const pairs = this.pairs(contrast).filter(({ seed }) => seeds?.includes(seed) ?? true)
+    return pairs.map(({ arm, baseline }) => this.lossOf(arm) - this.lossOf(baseline))
   }
 
-  private both({ baseline, arm }: Contrast): Pair[] {
-    const others = new Map(this.finished(baseline).map((run) => [run.seed, run]))
+  /** How many pairs {@link pairs} omits because the two runs saw different text. */
+  countMismatched(contrast: Contrast): number {
+    return this.allPairs(contrast).length - this.pairs(contrast).length
+  }
+
+  private allPairs({ baseline, arm }: Contrast): Pair[] {
+    const baselines = new Map(this.finished(baseline).map((run) => [run.seed, run]))
     return this.finished(arm).flatMap((run) => {
-      const other = others.get(run.seed)
-      return other ? [{ seed: run.seed, baseline: other, arm: run }] : []
+      const paired = baselines.get(run.seed)
+      return paired ? [{ seed: run.seed, baseline: paired, arm: run }] : []
     })
   }
 
@@ -105,7 +112,7 @@ export class Runs {
     return this.results.timings.find((timing) => timing.arm === arm && Number.isFinite(timing.stepMs)) ?? null
   }
 
-  /** A value of an arm's configuration: as the study sets it, else as one of its runs had it. */
+  /** A value of an arm's configuration: from the settings of the study, else from one of its runs. */
   setting(arm: string, path: string): unknown {
     const settings: Settings = this.results.arms[arm] ?? {}
     if (path in settings) return settings[path]
@@ -119,34 +126,26 @@ export class Runs {
     return valueAt(this.configs.get(arm), parts)
   }
 
-  /** `fallback` when it is not known. */
+  /** @returns `fallback` unless the setting is a number */
   numberSetting(arm: string, path: string, fallback: number): number {
     const value = this.setting(arm, path)
     return typeof value === 'number' ? value : fallback
   }
 
-  wordSetting(arm: string, path: string, fallback: string): string {
+  stringSetting(arm: string, path: string, fallback: string): string {
     const value = this.setting(arm, path)
     return typeof value === 'string' ? value : fallback
   }
 }
 
-/** Arms in the order in which contrasts name them, each once, a baseline before its arms. */
+/** Distinct arms in the order of the contrasts, a baseline before its arms. */
 export function armsOf(contrasts: readonly Contrast[]): string[] {
   return [...new Set(contrasts.flatMap(({ baseline, arm }) => [baseline, arm]))]
 }
 
-/** The baseline of most contrasts. */
+/** The most frequent baseline. */
 export function mainBaseline(contrasts: readonly Contrast[]): string | null {
   const uses = new Map<string, number>()
   for (const { baseline } of contrasts) uses.set(baseline, (uses.get(baseline) ?? 0) + 1)
   return [...uses].toSorted((a, b) => b[1] - a[1])[0]?.[0] ?? null
-}
-
-export function valueAt(value: unknown, path: readonly string[]): unknown {
-  return path.reduce<unknown>(
-    (inner, part) =>
-      typeof inner === 'object' && inner !== null ? (inner as Readonly<Record<string, unknown>>)[part] : undefined,
-    value,
-  )
 }

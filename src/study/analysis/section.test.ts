@@ -1,4 +1,4 @@
-/** Sections of studies whose effects are known: their answers, tables and figures. */
+/** Sections of studies with known effects: their answers, tables and figures. */
 import { describe, expect, test } from 'vitest'
 import type { Block, Cell, ScatterFigure, Table } from '../../report/blocks.ts'
 import type { Specialisation } from '../contract.ts'
@@ -42,7 +42,7 @@ describe('a table of contrasts', () => {
     })
   })
 
-  test('has the costs, and a word for which is better at equal cost', () => {
+  test('has the costs, and which arm is better at equal cost', () => {
     const { blocks } = view({
       arms: { base: { trainFlops: 6e13 }, arm: { effect: -0.021, jitter: 0.001, trainFlops: 9e13 } },
       timings: [
@@ -52,11 +52,11 @@ describe('a table of contrasts', () => {
     })
     const table = tableWith(blocks, 'Difference')
     expect(['FLOPs', 'Step time'].map((title) => text(cell(table, 0, title)))).toEqual(['1.50', '1.20'])
-    // Losses fall by 1 in 1000 steps: at two thirds of them the arm is 0.333 higher, and 0.021 lower.
+    // Losses fall by 1 in 1000 steps: at two thirds of them the arm is higher by 0.333 and lower by 0.021.
     expect(['Per FLOP', 'Per second'].map((title) => text(cell(table, 0, title)))).toEqual(['worse', 'worse'])
   })
 
-  test('has drops and unserved tokens of the evaluation that verdicts use, none of a dense arm', () => {
+  test('has drops and unserved tokens of the evaluation that verdicts use, and dashes for a dense arm', () => {
     const arms = {
       base: { dropRate: 0 },
       arm: { dropRate: 0.12, unserved: 0.05 },
@@ -70,7 +70,7 @@ describe('a table of contrasts', () => {
     expect(drops('train', 1)).toEqual({ text: '–', note: '– unserved' })
   })
 
-  test('shows both learning rates where there was a sweep, and marks an order that depends on them', () => {
+  test('shows both learning rates if there was a sweep, and marks a sign that depends on them', () => {
     const arms = { base: {}, arm: { effect: 0.1, jitter: 0.001, best: -0.2 } }
     expect(tableWith(view({ arms }).blocks, 'Difference').columns.map(({ title }) => title)).not.toContain(
       'At common rate',
@@ -79,10 +79,10 @@ describe('a table of contrasts', () => {
     const table = tableWith(view({ arms, tuning }).blocks, 'At common rate')
     expect(text(cell(table, 0, 'Difference'))).toBe('−0.1000 §')
     expect(text(cell(table, 0, 'At common rate'))).toBe('+0.1000')
-    expect(table.caption).toContain('§ The order')
+    expect(table.caption).toContain('§ Which of the two')
   })
 
-  test('marks an order that depends on the capacity, and arms that see later tokens with their gain', () => {
+  test('marks a sign that depends on the capacity, and arms that see later tokens with their gain', () => {
     const arms = {
       base: {},
       turning: { effect: -0.1, jitter: 0.001, at: { eval: 0.3 } },
@@ -94,11 +94,11 @@ describe('a table of contrasts', () => {
       ['turning', '−0.1000 ‡'],
       ['seer †', '−0.1000'],
     ])
-    expect(table.caption).toMatch(/† sees later tokens, gains nats a token from them: seer 0\.213;/)
+    expect(table.caption).toMatch(/† sees later tokens, .* in nats a token: seer 0\.213\./)
     expect(figure(blocks, 'plain-forest')).toMatchObject({ rows: [{ label: 'turning' }, { label: 'seer †' }] })
     expect(figure(blocks, 'plain-difference')).toMatchObject({ series: [{ name: 'turning' }, { name: 'seer †' }] })
     const evaluated = view({ arms, capacity: 'eval' })
-    expect(tableWith(evaluated.blocks, 'Difference').caption).toContain('seer 0.100;')
+    expect(tableWith(evaluated.blocks, 'Difference').caption).toContain('seer 0.100.')
   })
 
   test('compares seeds that both finished, on the same text', () => {
@@ -109,10 +109,12 @@ describe('a table of contrasts', () => {
     }
     const { verdicts, blocks } = view({ arms })
     expect(figure(blocks, 'plain-forest')).toMatchObject({ rows: [{ label: 'arm', values: { length: 3 } }] })
-    expect(verdicts[1]).toBe('Left out, since the two runs of a pair saw different text or tokens: other against base.')
+    expect(verdicts[1]).toBe(
+      'Left out, because the two runs of a pair saw different text or tokens: other against base.',
+    )
   })
 
-  test('explains its words in the first section alone', () => {
+  test('explains its columns in the first section only', () => {
     const arms = { base: {}, arm: { effect: -0.02 } }
     const contrasts = [{ baseline: 'base', arm: 'arm' }]
     const questions = ['a', 'b'].map((id) => ({ id, title: id, about: '', view: 'plain' as const, contrasts }))
@@ -135,7 +137,7 @@ describe('a question without a claim', () => {
     const verdict = (arms: Readonly<Record<string, ArmSketch>>) => view({ arms: { base: {}, ...arms } }).verdicts[0]
     expect(verdict({ a: weak })).toBe("Of 1 contrast, after Holm's correction: 1 better than the baseline.")
     expect(verdict({ a: weak, b: weak, c: weak, d: weak, e: weak, f: weak })).toBe(
-      "Of 6 contrasts, after Holm's correction: none differs; 6 more by the interval alone, which may be chance.",
+      "Of 6 contrasts, after Holm's correction: none differs; without the correction 6 more, which may be chance.",
     )
     expect(verdict({ a: { effect: 0.1, jitter: 0.001 }, b: { effect: -0.1, jitter: 0.001 } })).toContain(
       '1 better and 1 worse than the baseline',
@@ -170,17 +172,17 @@ describe('a claim in its section', () => {
     ])
     expect(claimed({ arm: { effect: 0.02, jitter: 0.003 } }).verdicts[0]).toContain('does not hold here: +0.0200')
     expect(claimed({ arm: { missing: [0, 1, 2, 3, 4] } }).verdicts[0]).toContain(
-      'cannot be said here: not enough runs yet.',
+      'is undecided here: not enough runs yet.',
     )
   })
 
-  test('that is lost in the correction is so marked, and one with a leaking arm is no answer for a causal model', () => {
+  test('that does not survive the correction is marked, and so is one with an arm that sees later tokens', () => {
     const weak = { effect: -0.003 * Math.sqrt(2.5 / 5), jitter: 0.001 }
     expect(claimed({ a: weak, b: weak, c: weak }).verdicts[0]).toMatch(
-      /” \(arXiv 2105.15082\) holds ° here: .*; ° not after Holm's correction\.$/,
+      /” \(arXiv 2105.15082\) holds ° here: .*; °: does not survive Holm's correction\.$/,
     )
     expect(claimed({ arm: { effect: -0.1, leak: { train: 0.1, eval: 0.1 } } }).verdicts[0]).toMatch(
-      /holds here: .*† one of its arms sees later tokens, so this is no answer for a causal model\.$/,
+      /holds here: .*†: an arm sees later tokens, so this is no answer for a causal model\.$/,
     )
   })
 
@@ -192,7 +194,7 @@ describe('a claim in its section', () => {
     ])
   })
 
-  test('has the experiments that tried to refute it beside it', () => {
+  test('is shown with the experiments that tried to refute it', () => {
     const controls = [{ name: 'without a capacity', contrast: ['base', 'arm'], capacity: 'none' }]
     const result = (none: number) =>
       tableWith(claimed({ arm: { effect: 0.1, jitter: 0.001, at: { none } } }, { controls }).blocks, 'Experiment')
@@ -204,7 +206,7 @@ describe('a claim in its section', () => {
 })
 
 describe('a view', () => {
-  test('of imbalance draws c_v and loss, expert choice apart from the line', () => {
+  test('of imbalance draws c_v and loss, and excludes expert choice from the line', () => {
     const arms = {
       even: { cv: 0.1 },
       ...Object.fromEntries([0.01, 0.02, 0.03].map((effect, i) => [`arm ${i}`, { cv: 0.3 + 0.2 * i, effect }])),
@@ -258,7 +260,7 @@ describe('a view', () => {
     ])
   })
 
-  test('of convergence has the cost until both are at one loss', () => {
+  test('of convergence has the cost until both arms reach the same loss', () => {
     const line = (...points: readonly (readonly [number, number])[]) => ({ evaluations: () => points })
     const baseline = line([0, 5], [500, 4], [1000, 3])
     // From 3.5 at 500 to 2.5 at 1000, the loss 3 is passed at 750.
@@ -274,14 +276,14 @@ describe('a view', () => {
       '0.900',
     ])
     const other = { ...arm, settings: { 'train.evalBatches': 4 } }
-    const apart = view({ view: 'convergence', arms: { baseline, arm, other } })
-    expect(tableWith(apart.blocks, 'Seconds')).toMatchObject({
+    const mismatched = view({ view: 'convergence', arms: { baseline, arm, other } })
+    expect(tableWith(mismatched.blocks, 'Seconds')).toMatchObject({
       rows: { length: 1 },
       caption: expect.stringContaining('so not compared: other (train.evalBatches 4 against 0)'),
     })
   })
 
-  test('of scale has one line for each kind of contrast, also beside a dense arm', () => {
+  test('of scale has one line for each kind of contrast, also against a dense arm', () => {
     const size = (width: number) => ({ 'model.width': width, 'train.steps': 10 * width })
     const sizes = [32, 64, 128]
     const arms = Object.fromEntries(
@@ -304,7 +306,7 @@ describe('a view', () => {
     ])
   })
 
-  test('of published trends has a row a claim, the published number beside that of the study', () => {
+  test('of published trends has one row per claim, with the published number and that of the study', () => {
     const experts = [2, 4, 8]
     const arms = Object.fromEntries(
       experts.map((n, i) => [`N ${n}`, { effect: -0.05 * i, jitter: 0.001 * i, settings: moe({ experts: n }) }]),
@@ -321,13 +323,13 @@ describe('a view', () => {
       ].map((one) => claimSchema.parse({ ...one, ...along })),
     })
     expect(verdicts).toEqual([
-      'Of 3 published claims, this study agrees with 1, disagrees with 1, and leaves 1 undetermined.',
+      'Of 3 published claims, this study agrees with 1, disagrees with 1, and leaves 1 undecided.',
     ])
     const table = tableWith(blocks, 'Published')
     expect(table.rows.map((row) => row.slice(0, 3).map(text))).toEqual([
       ['Loss falls', 'agrees', '−0.04'],
       ['Loss rises', 'disagrees', '–'],
-      ['Returns diminish', 'undetermined', '–'],
+      ['Returns diminish', 'undecided', '–'],
     ])
     expect(cell(table, 0, 'Here')).toMatchObject({ text: expect.stringMatching(/^−0\.0500/) })
     // Losses minus that of the first arm, which lie on a line by construction.
@@ -345,7 +347,7 @@ describe('a view', () => {
   })
 })
 
-test('learning rates have a row an arm, and a best one at the end of those tried is warned of', () => {
+test('learning rates have one row per arm, and a best rate at an end of those tried is pointed out', () => {
   const trials = [0.1, 0.2, 0.4].map((learningRate, i) => ({ learningRate, loss: 3 + i / 10 }))
   const sectionOf = (best: number) =>
     analyse(
@@ -360,11 +362,11 @@ test('learning rates have a row an arm, and a best one at the end of those tried
   expect(analyse(studyOf({ arms: { base: {} } })).sections.map(({ id }) => id)).not.toContain('tuning')
 })
 
-test('the lowest loss of a causal arm is named', () => {
+test('the causal arm with the lowest loss is named', () => {
   const arms = { base: {}, seer: { effect: -0.5, leak: { train: 0.5, eval: null } }, arm: { effect: -0.25 } }
   // The builder’s level with seed 0 is 3.
   expect(analyse(studyOf({ arms, seeds: [0] })).sections.find(({ id }) => id === 'arms')?.verdicts).toEqual([
-    'The lowest held-out loss of a causal arm is that of arm: 2.750 nats a token.',
+    'The causal arm with the lowest held-out loss is arm: 2.750 nats a token.',
   ])
 })
 
@@ -429,7 +431,7 @@ describe('specialisation', () => {
     })
     // Mean of both.
     expect(section?.verdicts).toEqual([
-      'Share of the entropy of the expert above chance, mean over arms: of the token 30.5 %.',
+      'Share of the entropy of the expert that is explained above chance, mean over arms: by the token 30.5 %.',
     ])
   })
 

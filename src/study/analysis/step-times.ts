@@ -1,14 +1,14 @@
-/** Ratios of step times. Arms are timed by turns, so turns are pairs: what slows the machine for a while slows both. */
+/** Ratios of step times. Arms take turns, so the times of a turn are a pair: a slow phase of the machine slows both. */
 import { type Estimate, estimateRatio } from '../statistics.ts'
 import type { Runs } from './runs.ts'
 
-/** Arm over baseline; null when one was not timed. */
+/** Arm over baseline; null if one was not timed. */
 export function timeRatio(runs: Runs, baseline: string, arm: string): Estimate | null {
   const ratios = timeRatios(runs, baseline, arm)
   return ratios === null ? null : estimateRatio(ratios)
 }
 
-/** A ratio a turn, or that of the medians alone where turns are no pairs; null when one was not timed. */
+/** One ratio per turn, or only that of the medians if turns cannot be paired; null if one was not timed. */
 export function timeRatios(runs: Runs, baseline: string, arm: string): readonly number[] | null {
   const [below, above] = [runs.timing(baseline), runs.timing(arm)]
   if (below === null || above === null) return null

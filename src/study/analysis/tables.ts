@@ -1,58 +1,60 @@
-/** Blocks that all sections share: the table of contrasts, the forest plot, and the table of arms. */
+/** Blocks shared by all sections: the table of contrasts, the forest plot, and the table of arms. */
 import type { CapacityRule } from '../../model/routing/contract.ts'
 import type { Block, Cell, IntervalFigure, Table } from '../../report/blocks.ts'
 import { count, dash, fixed, listed, percent } from '../../text/numbers.ts'
 import type { FinishedRun } from '../contract.ts'
 import { mean, standardDeviation } from '../statistics.ts'
 import type { Comparison } from './comparison.ts'
-import { chance, digitsOfAll, estimateCell, ratioCell } from './numbers.ts'
+import { digitsOfColumn, estimateCell, formatP, ratioCell } from './numbers.ts'
 import type { Runs } from './runs.ts'
-import type { Word } from './sections/equal-cost.ts'
+import type { CostVerdict } from './sections/equal-cost.ts'
 
-/** Blocks without those that have nothing to show. */
-export const present = (blocks: readonly (Block | null)[]): Block[] => blocks.filter((block) => block !== null)
+/** Drops the blocks that have nothing to show. */
+export const shownBlocks = (blocks: readonly (Block | null)[]): Block[] => blocks.filter((block) => block !== null)
 
-/** Lower case and dashes, for the names of figures. */
+/** Lower case with dashes, for names of figures. */
 export const slug = (text: string): string =>
   text
     .toLowerCase()
     .replace(/[^a-z0-9]+/g, '-')
     .replace(/^-|-$/g, '') || 'x'
 
-/** Columns of words, numbers to the right. @param left how many columns from the left hold words */
+/** Null without rows. @param left Left-aligned columns, the first n or by index; the others hold numbers. */
 export function table(
   caption: string,
   columns: readonly string[],
   rows: readonly (readonly Cell[])[],
-  left = 1,
+  left: number | readonly number[] = 1,
 ): Table | null {
   if (rows.length === 0) return null
   return {
     kind: 'table',
     caption,
-    columns: columns.map((title, i) => ({ title, align: i < left ? 'left' : 'right' })),
+    columns: columns.map((title, i) => {
+      const isLeft = typeof left === 'number' ? i < left : left.includes(i)
+      return { title, align: isLeft ? 'left' : 'right' }
+    }),
     rows,
   }
 }
 
 /** Mean over the runs of an arm; null without runs. */
-export function meanOf(runs: readonly FinishedRun[], value: (run: FinishedRun) => number): number | null {
+export function meanOver(runs: readonly FinishedRun[], value: (run: FinishedRun) => number): number | null {
   return mean(runs.map(value).filter(Number.isFinite))
 }
 
 export const flopsPerToken = (run: FinishedRun): number => run.trainFlops / run.tokens
 
-/** Imbalance and drops of dense models are dashes: they route nothing. */
+/** Runs with experts: a dense model routes nothing, so its imbalance and drops are dashes. */
 export const routed = (runs: readonly FinishedRun[]): readonly FinishedRun[] =>
   runs.filter((run) => run.config.model.moe !== null)
 
-/** Of an arm that was timed alone on the machine. */
 function stepTime(runs: Runs, arm: string): string {
   const timing = runs.timing(arm)
   return timing ? `${fixed(timing.stepMs, timing.stepMs < 10 ? 2 : 1)} ms` : dash
 }
 
-/** Sentences for the marks on arms and differences; nothing where there are none. */
+/** Explains the marks that arms and differences have; empty without marks. */
 export function footnotes(runs: Runs, arms: readonly string[], comparisons: readonly Comparison[] = []): string {
   const leaks = [...new Set(arms)].flatMap((arm) => {
     const nats = runs.leakOf(arm)
@@ -60,39 +62,39 @@ export function footnotes(runs: Runs, arms: readonly string[], comparisons: read
   })
   return [
     ...(leaks.length > 0
-      ? [` † sees later tokens, gains nats a token from them: ${listed(leaks)}; a causal model cannot.`]
+      ? [` † sees later tokens, which a causal model cannot, and so gains, in nats a token: ${listed(leaks)}.`]
       : []),
-    ...(comparisons.some(({ turnsWithCapacity }) => turnsWithCapacity)
-      ? [' ‡ The order of the two arms depends on the capacity of evaluation.']
+    ...(comparisons.some(({ dependsOnCapacity }) => dependsOnCapacity)
+      ? [' ‡ Which of the two is better depends on the evaluation capacity.']
       : []),
-    ...(comparisons.some(({ turnsWithRate }) => turnsWithRate)
-      ? [' § The order of the two arms depends on whether each has its best learning rate.']
+    ...(comparisons.some(({ dependsOnRate }) => dependsOnRate)
+      ? [' § Which of the two is better depends on whether each has its best learning rate.']
       : []),
   ].join('')
 }
 
-const wordOf = (word: Word | null): Cell => {
+const verdictCell = (word: CostVerdict | null): Cell => {
   if (word === null) return dash
   return word === 'open' ? { text: 'open', tone: 'open' } : { text: word, tone: word === 'better' ? 'for' : 'against' }
 }
 
-function differenceCell({ estimate, outcome, turnsWithCapacity, turnsWithRate }: Comparison, digits: number): Cell {
+function differenceCell({ estimate, outcome, dependsOnCapacity, dependsOnRate }: Comparison, digits: number): Cell {
   const cell = estimateCell(estimate, digits)
   if (typeof cell === 'string') return cell
   const tone = outcome === 'better' ? 'for' : outcome === 'worse' ? 'against' : 'open'
-  return { ...cell, text: `${cell.text}${turnsWithCapacity ? ' ‡' : ''}${turnsWithRate ? ' §' : ''}`, tone }
+  return { ...cell, text: `${cell.text}${dependsOnCapacity ? ' ‡' : ''}${dependsOnRate ? ' §' : ''}`, tone }
 }
 
-/** A row a contrast. @param first explain the words, where a reader meets them for the first time */
+/** One row per contrast. @param first Explain the columns, where a reader first meets them. */
 export function contrastTable(runs: Runs, comparisons: readonly Comparison[], first: boolean): Table | null {
   const baselines = new Set(comparisons.map(({ baseline }) => baseline))
   const [only = ''] = baselines
   const several = baselines.size > 1
   const tuned = runs.results.tuning.length > 0
   const timed = comparisons.some(({ time }) => time !== null)
-  const digits = digitsOfAll(comparisons.flatMap(({ estimate, otherRate }) => [estimate, otherRate]))
+  const digits = digitsOfColumn(comparisons.flatMap(({ estimate, otherRate }) => [estimate, otherRate]))
   const share = (arm: string, of: 'drop_rate' | 'unserved_rate') =>
-    percent(meanOf(routed(runs.finished(arm)), (run) => runs.evaluationOf(run)[of]))
+    percent(meanOver(routed(runs.finished(arm)), (run) => runs.evaluationOf(run)[of]))
   const columns: readonly (readonly [title: string, cell: (comparison: Comparison) => Cell] | false)[] = [
     [
       'Arm',
@@ -104,16 +106,16 @@ export function contrastTable(runs: Runs, comparisons: readonly Comparison[], fi
       runs.basis.rate === 'best' ? 'At common rate' : 'At best rate',
       ({ otherRate }) => estimateCell(otherRate, digits),
     ],
-    ['p (Holm)', ({ adjusted }) => chance(adjusted)],
+    ['p (Holm)', ({ pAdjusted }) => formatP(pAdjusted)],
     ['FLOPs', ({ flops }) => ratioCell(flops, 2)],
     timed && ['Step time', ({ time }) => ratioCell(time, 2)],
-    ['Per FLOP', ({ perFlop }) => wordOf(perFlop)],
-    timed && ['Per second', ({ perSecond }) => wordOf(perSecond)],
+    ['Per FLOP', ({ perFlop }) => verdictCell(perFlop)],
+    timed && ['Per second', ({ perSecond }) => verdictCell(perSecond)],
     ['Dropped', ({ arm }) => ({ text: share(arm, 'drop_rate'), note: `${share(arm, 'unserved_rate')} unserved` })],
   ]
   const shown = columns.filter((column) => column !== false)
   const words = first
-    ? ` Difference: held-out loss of the arm minus that of its baseline, by seed, with its 95 % interval; negative is better. p (Holm): the chance of such a difference if there were none, raised for the number of contrasts of the section. FLOPs${timed ? ' and step time' : ''}: arm over baseline. Per FLOP${timed ? ', per second' : ''}: which has the lower loss at equal training FLOPs${timed ? ' or time' : ''}; open: the interval holds zero. Dropped: share of assignments that found no room at an expert when held-out text was evaluated; unserved: share of tokens that no expert computed.`
+    ? ` Difference: held-out loss of the arm minus that of its baseline, by seed, with its 95 % interval; negative is better. p (Holm): the probability of so large a difference if there were none, corrected for the number of contrasts in the section. FLOPs${timed ? ' and step time' : ''}: arm over baseline. Per FLOP${timed ? ', per second' : ''}: whether the arm is better or worse at equal training FLOPs${timed ? ' or time' : ''}; open: the interval contains zero. Dropped: share of assignments beyond the capacity of their expert, when held-out text was evaluated; unserved: share of tokens that no expert computed.`
     : ''
   return table(
     `${several ? 'Contrasts' : `Arms against ${runs.label(only)}`}, nats a token.${words}${footnotes(
@@ -126,20 +128,20 @@ export function contrastTable(runs: Runs, comparisons: readonly Comparison[], fi
   )
 }
 
-/** Every arm of the study: a row each, for those who look for one. */
+/** One row per arm of the study. */
 export function armTable(runs: Runs, arms: readonly string[]): Table | null {
   const under = (arm: string, capacity: CapacityRule) =>
     fixed(
-      meanOf(runs.finished(arm), (run) => run.heldOut.capacities[capacity].loss),
+      meanOver(runs.finished(arm), (run) => run.heldOut.capacities[capacity].loss),
       3,
     )
   return table(
-    `All arms. Held-out loss in nats a token with the standard deviation over seeds; then the same text at the capacity of training, at that of evaluation, and without one. Dropped and unserved: at the first of these losses. c_v: standard deviation of the experts' loads over their mean, last quarter of training (0: even).${footnotes(runs, arms)}`,
+    `All arms. Loss: held-out loss in nats a token with its standard deviation over seeds, at the capacity that answers use. Train, eval, none: the loss of the same text at the capacity of training, at that of evaluation, and without a limit. Dropped, unserved: shares of assignments and tokens, as in column Loss. c_v: standard deviation of the experts' loads over their mean, last quarter of training (0: even). Step: time of a training step, measured alone.${footnotes(runs, arms)}`,
     [
       'Arm',
       'Seeds',
       'Loss',
-      'Bits a byte',
+      'Bits per byte',
       'Train',
       'Eval',
       'None',
@@ -153,9 +155,10 @@ export function armTable(runs: Runs, arms: readonly string[]): Table | null {
       const finished = runs.finished(arm)
       if (finished.length === 0) return []
       const sparse = routed(finished)
-      const share = (of: 'drop_rate' | 'unserved_rate') => percent(meanOf(sparse, (run) => runs.evaluationOf(run)[of]))
-      const bits = meanOf(finished, (run) => runs.evaluationOf(run).bits_per_byte)
-      const cv = meanOf(sparse, (run) => run.routing.loadCv)
+      const share = (of: 'drop_rate' | 'unserved_rate') =>
+        percent(meanOver(sparse, (run) => runs.evaluationOf(run)[of]))
+      const bits = meanOver(finished, (run) => runs.evaluationOf(run).bits_per_byte)
+      const cv = meanOver(sparse, (run) => run.routing.loadCv)
       return [
         [
           runs.label(arm),
@@ -168,7 +171,7 @@ export function armTable(runs: Runs, arms: readonly string[]): Table | null {
           share('drop_rate'),
           share('unserved_rate'),
           fixed(cv, 2),
-          count(meanOf(finished, flopsPerToken)),
+          count(meanOver(finished, flopsPerToken)),
           stepTime(runs, arm),
         ],
       ]
@@ -183,7 +186,7 @@ function lossCell(runs: Runs, finished: readonly FinishedRun[]): Cell {
   return sd === null ? text : { text, note: `± ${fixed(sd, sd < 0.001 ? 4 : 3)}` }
 }
 
-/** A row a comparison; one pair is drawn as a dot without width. */
+/** One row per comparison; a single pair is a dot without an interval. */
 export function forest(runs: Runs, id: string, comparisons: readonly Comparison[]): IntervalFigure | null {
   const several = new Set(comparisons.map(({ baseline }) => baseline)).size > 1
   const rows = comparisons.flatMap(({ arm, baseline, estimate, differences }) =>
@@ -200,12 +203,12 @@ export function forest(runs: Runs, id: string, comparisons: readonly Comparison[
         ],
   )
   if (rows.length === 0) return null
-  const colours = rows.length > 1 ? " Colour: the interval is clear of zero, before Holm's correction." : ''
+  const colours = rows.length > 1 ? " Coloured: the interval excludes zero, before Holm's correction." : ''
   const against = several ? 'its baseline' : (comparisons[0]?.baseline ?? 'its baseline')
   return {
     kind: 'figure',
     id: slug(`${id}-forest`),
-    caption: `Held-out loss of each arm minus that of ${against}, by seed: mean, 95 % interval and single seeds.${colours}`,
+    caption: `Held-out loss of each arm minus that of ${against}, by seed: mean, 95 % interval and individual seeds.${colours}`,
     form: 'intervals',
     x: { label: `loss minus ${several ? "the baseline's" : `that of ${against}`}, nats a token`, scale: 'linear' },
     zero: 0,

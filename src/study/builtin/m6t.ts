@@ -1,6 +1,6 @@
 /**
- * The questions of M6-T as a study: whether routing pays at all, load imbalance, k and capacity, prototyping, MoE
- * attention, scale, convergence. Each has a claim of the literature, most of them of the paper's abstract
+ * The questions of M6-T as a study: whether routing helps at all, load imbalance, k and capacity, prototyping,
+ * scale, convergence, MoE attention. Each has a claim of the literature, most from the abstract of the paper
  * (arXiv 2105.15082), and experiments that try to refute the answer.
  *
  * Unless an arm says otherwise: top-1 with capacity factor 1.25, served by position, and the Switch balancing loss
@@ -21,11 +21,11 @@ type Question = Omit<QuestionInput, 'contrasts' | 'claim'> & { contrasts: Pair[]
 
 const M6T = 'arXiv 2105.15082'
 
-/** Half a percent of a loss of 4 nats: less makes no difference that anyone would pay for. */
+/** Half a per cent of a loss of 4 nats: a smaller difference does not matter in practice. */
 const MARGIN = 0.02
 
-/** What `quick` trains: those that the claims are about, and most experiments that try to refute them. */
-const inShort = [
+/** Arms of `quick`: those of the claims, and of most experiments that try to refute the answers. */
+const quickArms = [
   'dense',
   'dense ×2',
   'top-1',
@@ -68,7 +68,7 @@ export function m6t(name: StudySize): Specification {
     ...attentionArms,
     ...scaleArms(size),
   }
-  const arms = size.thorough ? everyArm : Object.fromEntries(inShort.map((arm) => [arm, everyArm[arm] as Settings]))
+  const arms = size.thorough ? everyArm : Object.fromEntries(quickArms.map((arm) => [arm, everyArm[arm] as Settings]))
   const isTrained = (arm: string) => Object.hasOwn(arms, arm)
   const specification: SpecificationInput = {
     title: `What makes sparse experts work: the questions of M6-T${size.thorough ? '' : ', in short'}`,
@@ -85,7 +85,7 @@ export function m6t(name: StudySize): Specification {
     questions: [
       routingQuestion,
       imbalanceQuestion,
-      chosenQuestion,
+      fixedRoutingQuestion,
       activatedQuestion,
       capacityQuestion,
       constantCostQuestion,
@@ -93,13 +93,13 @@ export function m6t(name: StudySize): Specification {
       scaleQuestion(size),
       convergenceQuestion,
       attentionQuestion,
-    ].map((question) => askedOf(question, isTrained)),
+    ].map((question) => restrictTo(question, isTrained)),
   }
   return specificationSchema.parse(specification)
 }
 
-/** What of a question is about arms that are trained. */
-function askedOf({ claim, contrasts, ...question }: Question, isTrained: (arm: string) => boolean): Question {
+/** Drops the contrasts and controls of arms that are not trained. */
+function restrictTo({ claim, contrasts, ...question }: Question, isTrained: (arm: string) => boolean): Question {
   const isAsked = (contrast: Pair) => contrast.every(isTrained)
   return {
     ...question,
@@ -146,16 +146,16 @@ const prototypeArms: Arms = {
   '2 top-1 kx': prototypes(2, 1, 'kx'),
   '4 top-1 kx': prototypes(4, 1, 'kx'),
   '2 top-2 kx': prototypes(2, 2, 'kx'),
-  // As a GShard-like implementation serves: prototypes rank alike, so late sequences go without.
+  // Capacity is filled as in GShard: all prototypes rank tokens in the same order, so late sequences are dropped.
   '2 top-1 1x, by choice': prototypes(2, 1, '1x', { priority: 'choice' }),
   'top-1, by choice': moe({ priority: 'choice' }),
-  // Gates of a softmax over few experts are larger: with gates that sum to 1, top-k has the same advantage.
+  // A softmax over fewer experts has larger gates. With gates that sum to 1, top-k has the same advantage.
   'top-2 kx, gates sum to 1': topK(2, 'kx', { renormalize: true }),
 }
 
 /**
- * In the first steps the softmax moves all rows of a tied table the same way, so tokens look alike at the input. Hash
- * routing suffers least: it gives the token's identity to every layer.
+ * In the first steps the softmax moves all rows of a tied table in the same direction, so tokens look alike at
+ * the input. Hash routing suffers least, because it reveals the token to every layer.
  */
 const tied: Settings = { 'model.tied': true }
 const tiedArms = ({ hidden }: Size): Arms => ({
@@ -164,7 +164,7 @@ const tiedArms = ({ hidden }: Size): Arms => ({
   'hash routing, tied': { ...tied, ...moe({ router: 'hash' }) },
 })
 
-/** Another start (Gemma's scale of the embedding, branches unscaled), for answers that should not depend on it. */
+/** Other initial scales (Gemma's embedding scale, unscaled branches), on which answers should not depend. */
 const otherStart: Settings = { 'model.embeddingScale': 'sqrt-width', 'train.init.residual': 1 }
 const startArms = ({ hidden }: Size): Arms => ({
   'dense, other start': { ...otherStart, ...dense(hidden) },
@@ -184,10 +184,10 @@ const attentionArms: Arms = {
 const withoutMoe = (settings: Settings): Settings =>
   Object.fromEntries(Object.entries(settings).filter(([path]) => !path.startsWith('model.moe.')))
 
-/** The arms of {@link scaleQuestion} at the sizes that are not the study's own, and hash routing at a larger one. */
+/** The arms of {@link scaleQuestion} at sizes other than that of the study, and hash routing at the large one. */
 function scaleArms({ scale }: Size): Arms {
-  const others = Object.entries(scale).filter(([prefix]) => prefix !== '')
-  const arms = others.flatMap(([prefix, shape]): [string, Settings][] => [
+  const otherSizes = Object.entries(scale).filter(([prefix]) => prefix !== '')
+  const arms = otherSizes.flatMap(([prefix, shape]): [string, Settings][] => [
     [`${prefix}dense`, { ...withoutMoe(shape), ...dense(shape['model.hidden'] as number) }],
     [`${prefix}top-1`, shape],
     [`${prefix}2 top-1 1x`, { ...shape, ...prototypes(2, 1, '1x') }],
@@ -195,17 +195,17 @@ function scaleArms({ scale }: Size): Arms {
   return { ...Object.fromEntries(arms), 'large, hash routing': { ...scale['large, '], ...moe({ router: 'hash' }) } }
 }
 
-/** The same contrast under other circumstances, that could have made the answer. */
-const capacities = (contrast: Pair): Control[] => [
+/** The same contrast evaluated at other capacities, on which the answer could depend. */
+const capacityControls = (contrast: Pair): Control[] => [
   { name: 'evaluated at the evaluation capacity', contrast, capacity: 'eval' },
-  { name: 'evaluated without capacity', contrast, capacity: 'none' },
+  { name: 'evaluated without a capacity limit', contrast, capacity: 'none' },
 ]
 
 const routingQuestion: Question = {
-  title: 'Routing against none',
+  title: 'Routing against a dense model',
   about:
-    'A dense model of the same active FLOPs has one feed-forward network in place of the experts. If routing is worth ' +
-    'anything, top-1 is better than it.',
+    'A dense model has one feed-forward network in place of the experts, here with the same active FLOPs (those that a ' +
+    'token uses). If routing helps at all, top-1 has the lower loss. Top-k sends each token to its k best experts.',
   view: 'plain',
   contrasts: [
     ['dense', 'top-1'],
@@ -222,7 +222,7 @@ const routingQuestion: Question = {
     contrasts: [['dense', 'top-1']],
     expect: 'better',
     controls: [
-      ...capacities(['dense', 'top-1']),
+      ...capacityControls(['dense', 'top-1']),
       { name: 'another start', contrast: ['dense, other start', 'top-1, other start'] },
     ],
   },
@@ -232,7 +232,7 @@ const imbalanceQuestion: Question = {
   title: 'Load imbalance',
   about:
     'Does it matter how evenly tokens are spread over the experts? The balancing loss is turned off, strengthened or ' +
-    'replaced; c_v is the standard deviation of the load over its mean (0: even).',
+    'replaced. c_v, the measure of imbalance, is the standard deviation of the loads over their mean (0: even).',
   view: 'imbalance',
   contrasts: [
     ['top-1', 'no balancing'],
@@ -255,17 +255,17 @@ const imbalanceQuestion: Question = {
     expect: 'equal',
     margin: MARGIN,
     controls: [
-      ...capacities(['top-1', 'no balancing']),
+      ...capacityControls(['top-1', 'no balancing']),
       { name: 'another start', contrast: ['top-1, other start', 'no balancing, other start'] },
     ],
   },
 }
 
-const chosenQuestion: Question = {
-  title: 'Learned and given routing',
+const fixedRoutingQuestion: Question = {
+  title: 'Learned and fixed routing',
   about:
-    'Random experts are the most evenly loaded of all; those of a hash depend on the token alone. A tied table makes ' +
-    'tokens look alike in the first steps of training, which a hash makes up for.',
+    'Random routing loads experts most evenly; hash routing chooses the expert by the token alone. Neither learns. A tied ' +
+    'table (shared by input and output) makes tokens look alike in the first steps; hash routing compensates for that.',
   view: 'plain',
   contrasts: [
     ['top-1', 'random routing'],
@@ -284,7 +284,7 @@ const chosenQuestion: Question = {
     contrasts: [['top-1', 'hash routing']],
     expect: 'worse',
     controls: [
-      ...capacities(['top-1', 'hash routing']),
+      ...capacityControls(['top-1', 'hash routing']),
       { name: 'with a tied table', contrast: ['top-1, tied', 'hash routing, tied'] },
       { name: 'a larger model, trained longer', contrast: ['large, top-1', 'large, hash routing'] },
       { name: 'another start', contrast: ['top-1, other start', 'hash routing, other start'] },
@@ -294,7 +294,8 @@ const chosenQuestion: Question = {
 
 const activatedQuestion: Question = {
   title: 'Number of activated experts',
-  about: 'Top-1, 2 and 4 with capacity for all k choices (kx), and with the capacity of one choice whatever k is (1x).',
+  about:
+    'Top-1, top-2 and top-4, with capacity for all k choices of a token (kx) or for one choice, whatever k is (1x).',
   view: 'capacity',
   contrasts: [
     ['top-1', 'top-2 kx'],
@@ -306,7 +307,7 @@ const activatedQuestion: Question = {
   claim: {
     kind: 'difference',
     name: 'More activated experts help',
-    statement: 'More activated experts k are better, at capacity kx',
+    statement: 'More activated experts are better, at capacity kx',
     source: M6T,
     contrasts: [
       ['top-1', 'top-2 kx'],
@@ -315,14 +316,16 @@ const activatedQuestion: Question = {
     expect: 'better',
     controls: [
       { name: 'a dense model of the FLOPs of k = 2', contrast: ['dense ×2', 'top-2 kx'] },
-      ...capacities(['top-1', 'top-2 kx']),
+      ...capacityControls(['top-1', 'top-2 kx']),
     ],
   },
 }
 
 const capacityQuestion: Question = {
   title: 'Capacity',
-  about: 'How many tokens an expert takes, as a multiple of an even share; more are dropped.',
+  about:
+    'The capacity is the number of tokens that an expert accepts, as a multiple of an even share (1.25, unless the ' +
+    'name of an arm has another: ×2); tokens beyond it are dropped. Dropless: no limit.',
   view: 'capacity',
   contrasts: [
     ['top-1', 'top-1 ×0.75'],
@@ -343,15 +346,15 @@ const capacityQuestion: Question = {
       ['top-4 1x', 'top-4 kx'],
     ],
     expect: 'better',
-    controls: capacities(['top-2 1x', 'top-2 kx']),
+    controls: capacityControls(['top-2 1x', 'top-2 kx']),
   },
 }
 
 const constantCostQuestion: Question = {
   title: 'Prototyping at constant cost',
   about:
-    'k top-1: experts in Z groups (prototypes), each with a router of its own, and every token takes the best of each. ' +
-    'At capacity 1x the experts compute at most what top-1 would.',
+    '2 top-1: the experts form 2 groups (prototypes), each with its own router, and a token goes to the best expert of ' +
+    'each. At capacity 1x the experts compute no more than with top-1.',
   view: 'prototypes',
   contrasts: [
     ['top-1', '2 top-1 1x'],
@@ -369,8 +372,8 @@ const constantCostQuestion: Question = {
     contrasts: [['top-1', '2 top-1 1x']],
     expect: 'better',
     controls: [
-      ...capacities(['top-1', '2 top-1 1x']),
-      { name: 'served in the order of the batch', contrast: ['top-1, by choice', '2 top-1 1x, by choice'] },
+      ...capacityControls(['top-1', '2 top-1 1x']),
+      { name: 'capacity filled in the order of the batch', contrast: ['top-1, by choice', '2 top-1 1x, by choice'] },
       { name: 'another start', contrast: ['top-1, other start', '2 top-1 1x, other start'] },
     ],
   },
@@ -378,7 +381,7 @@ const constantCostQuestion: Question = {
 
 const equalCapacityQuestion: Question = {
   title: 'Prototyping against top-k',
-  about: 'Against plain top-k that activates equally many experts with equal capacity.',
+  about: 'Prototypes against plain top-k with the same number of activated experts and the same capacity.',
   view: 'prototypes',
   contrasts: [
     ['top-2 kx', '2 top-1 kx'],
@@ -397,27 +400,27 @@ const equalCapacityQuestion: Question = {
       ['top-4 kx', '4 top-1 kx'],
     ],
     expect: 'better',
-    controls: capacities(['top-2 kx', '2 top-1 kx']),
+    controls: capacityControls(['top-2 kx', '2 top-1 kx']),
   },
 }
 
 const scaleQuestion = ({ scale }: Size): Question => {
-  const over = (baseline: string, arm: string) =>
+  const bySize = (baseline: string, arm: string) =>
     Object.keys(scale).map((prefix): Pair => [`${prefix}${baseline}`, `${prefix}${arm}`])
   return {
     title: 'Scale',
     about:
-      'The gain of two prototypes over top-1 by model size, each size trained on tokens in proportion to its active parameters.',
+      'The gain of two prototypes over top-1 by model size. Each size trains on tokens in proportion to its active parameters.',
     view: 'scale',
-    contrasts: [...over('top-1', '2 top-1 1x'), ...over('dense', 'top-1')],
+    contrasts: [...bySize('top-1', '2 top-1 1x'), ...bySize('dense', 'top-1')],
     claim: {
       kind: 'trend',
       name: 'Prototypes gain with size',
       statement: 'The gain of prototyping at constant cost grows with the size of the model',
       source: M6T,
-      contrasts: over('top-1', '2 top-1 1x'),
+      contrasts: bySize('top-1', '2 top-1 1x'),
       expect: 'falls',
-      controls: capacities(['large, top-1', 'large, 2 top-1 1x']),
+      controls: capacityControls(['large, top-1', 'large, 2 top-1 1x']),
     },
   }
 }
@@ -425,7 +428,7 @@ const scaleQuestion = ({ scale }: Size): Question => {
 const convergenceQuestion: Question = {
   title: 'Convergence',
   about:
-    'How much sooner an arm has the higher of the two final losses, its own and its baseline’s of the same size: in steps, FLOPs and seconds.',
+    'How much sooner, in steps, FLOPs and seconds, an arm reaches the same loss as its baseline of the same size: the higher of their two final losses.',
   view: 'convergence',
   contrasts: [
     ['top-1', '2 top-1 1x'],
@@ -440,13 +443,14 @@ const convergenceQuestion: Question = {
     source: M6T,
     contrasts: [['top-1', '2 top-1 1x']],
     expect: 'better',
-    controls: capacities(['top-1', '2 top-1 1x']),
+    controls: capacityControls(['top-1', '2 top-1 1x']),
   },
 }
 
 const attentionQuestion: Question = {
   title: 'MoE attention',
-  about: 'Experts in the projections of attention too: those of queries, keys and values, or all four.',
+  about:
+    'Experts also in the projections of attention: in those of queries, keys and values (qkv), or in all four (all).',
   view: 'attention',
   contrasts: [
     ['top-1', 'top-1, attention all'],
@@ -464,7 +468,7 @@ const attentionQuestion: Question = {
     expect: 'worse',
     controls: [
       { name: 'a dense model', contrast: ['dense', 'top-1, attention all'] },
-      ...capacities(['top-1', 'top-1, attention all']),
+      ...capacityControls(['top-1', 'top-1, attention all']),
     ],
   },
 }

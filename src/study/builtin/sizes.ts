@@ -1,8 +1,9 @@
 /**
- * The two sizes of the studies that come with the program: models, budgets and seeds.
+ * The two sizes of the built-in studies: models, budgets and seeds.
  *
- * Learning rates fall as 1/width: 6e-3 was as good as any of 4.2e-3 to 8.5e-3 at width 128 (`demo`, 600 steps), 3e-3 or 6e-3
- * of 1.5e-3 to 6e-3 at width 256 (`S`, 400 steps). Where a study has a sweep, each arm finds its own.
+ * Learning rates are proportional to 1/width. At width 128 (`demo`, 600 steps) 6e-3 was as good as any from
+ * 4.2e-3 to 8.5e-3; at width 256 (`S`, 400 steps) 3e-3 and 6e-3 were the best from 1.5e-3 to 6e-3. In a study
+ * with a sweep, each arm finds its own.
  */
 import type { Settings } from '../contract.ts'
 import type { SpecificationInput } from '../grid/specification.ts'
@@ -12,14 +13,14 @@ export type StudySize = (typeof studySizes)[number]
 
 export interface Size {
   readonly seeds: readonly number[]
-  /** Of all arms, top-1 in every layer. */
+  /** Settings of all arms: top-1 in every layer. */
   readonly set: Settings
   /** Hidden width of an expert. */
   readonly hidden: number
-  /** The same model at other sizes, with tokens in proportion to active parameters; the one of `set` is `''`. */
+  /** Settings of other sizes by prefix of arm names, with tokens in proportion to active parameters; `''` is `set`. */
   readonly scale: Readonly<Record<string, Settings>>
   readonly tune?: SpecificationInput['tune']
-  /** Every arm, or only those that answer the question. */
+  /** All arms, or only those that the claims need. */
   readonly thorough: boolean
 }
 
@@ -31,7 +32,7 @@ const common: Settings = {
   'model.moe.factor': 1.25,
 }
 
-/** A model of `heads` heads of 32, experts of twice its width, and its budget. */
+/** A model with `heads` heads of width 32, experts of twice the width of the model, and its budget. */
 const shape = (layers: number, heads: number, steps: number): Settings => ({
   'model.layers': layers,
   'model.width': 32 * heads,

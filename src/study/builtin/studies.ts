@@ -1,4 +1,4 @@
-/** Studies that come with the program, each in two sizes. */
+/** The built-in studies, each in two sizes. */
 import type { Specification } from '../grid/specification.ts'
 import { m6t } from './m6t.ts'
 import type { StudySize } from './sizes.ts'
@@ -7,14 +7,14 @@ import { witnesses } from './witnesses.ts'
 export { type StudySize, studySizes } from './sizes.ts'
 
 interface Builtin {
-  /** For help texts. */
+  /** For the help text. */
   readonly description: string
   specification(size: StudySize): Specification
 }
 
 export const builtinStudies = {
   m6t: { description: 'the questions of the M6-T paper', specification: m6t },
-  witnesses: { description: 'published trends of other studies, looked for here', specification: witnesses },
+  witnesses: { description: 'published trends of other studies, tested here', specification: witnesses },
 } as const satisfies Record<string, Builtin>
 
 export type BuiltinStudy = keyof typeof builtinStudies
@@ -22,5 +22,5 @@ export const builtinNames = Object.keys(builtinStudies) as readonly BuiltinStudy
 
 export const sizeDescriptions: Readonly<Record<StudySize, string>> = {
   quick: 'a small model and few arms, about a quarter of an hour on two cores',
-  standard: 'a larger model, every arm, four seeds and a learning rate for each arm, over night',
+  standard: 'a larger model, every arm, four seeds and a learning rate for each arm; takes a night',
 }

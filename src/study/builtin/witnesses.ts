@@ -1,6 +1,6 @@
 /**
- * Published trends as a study: does this program, on this text, find what others have found? A disagreement is a
- * reason to look for a fault before it is a finding.
+ * Published trends as a study: does this program, on this text, reproduce what others have found? A disagreement
+ * is first of all a reason to look for a bug.
  */
 import type { Settings } from '../contract.ts'
 import { type Specification, type SpecificationInput, specificationSchema } from '../grid/specification.ts'
@@ -12,8 +12,8 @@ type Claims = NonNullable<NonNullable<SpecificationInput['questions']>[number]['
 const expertsArm = (experts: number) => `${experts} experts`
 const factorArm = (k: number, factor: number) => `top-${k} ×${factor}`
 
-/** `top-1` has this factor: a study trains no configuration twice under two names. */
-const standing = factorArm(1, 1.25)
+/** The name that `top-1` would have by its factor: a study does not train a configuration under two names. */
+const defaultArm = factorArm(1, 1.25)
 
 /** Capacity factors of ST-MoE's table 18. */
 const factors = [0.75, 1, 1.25] as const
@@ -21,7 +21,7 @@ const factors = [0.75, 1, 1.25] as const
 export function witnesses(name: StudySize): Specification {
   const size = sizes[name]
   const experts = size.thorough ? [2, 4, 8, 16, 32, 64] : [2, 4, 8, 16, 32]
-  const most = expertsArm(experts.at(-1) as number)
+  const largest = expertsArm(experts.at(-1) as number)
   const arms: Record<string, Settings> = {
     dense: dense(size.hidden),
     'dense ×2': dense(2 * size.hidden),
@@ -29,7 +29,9 @@ export function witnesses(name: StudySize): Specification {
     ...Object.fromEntries(experts.map((n) => [expertsArm(n), moe({ experts: n, capacity: 'none' })])),
     ...Object.fromEntries(
       [1, 2].flatMap((k) =>
-        factors.map((factor) => [factorArm(k, factor), topK(k, 'kx', { factor })]).filter(([arm]) => arm !== standing),
+        factors
+          .map((factor) => [factorArm(k, factor), topK(k, 'kx', { factor })])
+          .filter(([arm]) => arm !== defaultArm),
       ),
     ),
     'top-2 dropless': topK(2, 'none'),
@@ -37,12 +39,12 @@ export function witnesses(name: StudySize): Specification {
     'bias balancing': moe({ router: 'bias', ...unbalanced }),
   }
   const specification: SpecificationInput = {
-    title: 'Published trends, looked for here',
+    title: 'Published trends, tested here',
     base: 'demo',
     set: size.set,
     seeds: [...size.seeds],
     arms,
-    // ST-MoE's table is of evaluations at factor 2.
+    // ST-MoE's table evaluates at factor 2.
     capacity: 'eval',
     ...(size.tune && { tune: size.tune }),
     pilot: ['dense', 'top-1'],
@@ -51,23 +53,23 @@ export function witnesses(name: StudySize): Specification {
       {
         title: 'Published trends',
         about:
-          'Trends of larger studies, each with the number that was published where there is one. Slopes are for each ' +
-          'doubling; a margin says what counts as no difference.',
+          'Trends of larger studies, each with its published number if there is one. Slopes are per doubling; a claim of no ' +
+          'difference has a margin, and holds if the whole interval lies within it.',
         view: 'witness',
-        claims: claims(experts, most, size.set['model.moe.experts'] as number),
+        claims: claims(experts, largest, size.set['model.moe.experts'] as number),
       },
     ],
   }
   return specificationSchema.parse(specification)
 }
 
-/** @param own Experts of the arms that set no number. */
-function claims(experts: readonly number[], most: string, own: number): Claims {
+/** @param own Experts of the arms that do not set their number. */
+function claims(experts: readonly number[], largest: string, own: number): Claims {
   const list = experts.map(expertsArm)
   const byFactor = (k: number) =>
     factors.map((factor) => {
       const arm = factorArm(k, factor)
-      return arm === standing ? 'top-1' : arm
+      return arm === defaultArm ? 'top-1' : arm
     })
   return [
     {
@@ -78,12 +80,12 @@ function claims(experts: readonly number[], most: string, own: number): Claims {
       arms: list,
       over: 'model.moe.experts',
       expect: 'falls',
-      controls: [{ name: 'a dense model of the same active FLOPs', contrast: ['dense', most] }],
+      controls: [{ name: 'a dense model of the same active FLOPs', contrast: ['dense', largest] }],
     },
     {
       kind: 'returns',
       name: 'Returns of experts diminish',
-      statement: 'From 8 to 32 experts help much, further ones little',
+      statement: 'Going from 8 to 32 experts helps much, going further helps little',
       source: 'arXiv 2409.02060',
       arms: list.slice(experts.indexOf(8)),
       over: 'model.moe.experts',
@@ -109,7 +111,7 @@ function claims(experts: readonly number[], most: string, own: number): Claims {
     },
     {
       kind: 'difference',
-      name: 'Ways of balancing are alike',
+      name: 'Balancing methods are alike',
       statement: 'How loads are balanced matters little',
       source: 'arXiv 2605.11689',
       contrasts: [
@@ -121,8 +123,8 @@ function claims(experts: readonly number[], most: string, own: number): Claims {
     },
     {
       kind: 'difference',
-      name: 'Dropless is a gain',
-      statement: 'Without a capacity limit a model is better',
+      name: 'Dropless is better',
+      statement: 'A model without a capacity limit is better',
       source: 'arXiv 2605.11689',
       contrasts: [
         ['top-1', expertsArm(own)],

@@ -1,13 +1,13 @@
-/** The arms of a specification: what each sets, by dotted paths, under which name. */
+/** The arms of a specification: the name of each and its settings by dotted paths. */
 import { UsageError } from '../../errors.ts'
 import type { Settings } from '../contract.ts'
-import { flat, over } from './settings.ts'
+import { flatten, overlay } from './settings.ts'
 import type { Specification } from './specification.ts'
 
-/** More arms are a mistake in a grid. */
+/** More arms are probably a mistake in the grid. */
 const MAX_ARMS = 1000
 
-/** Fields that a study sets itself, or that must be the same for losses to be comparable. */
+/** Fields that a study sets itself, and what sets them. */
 const ownedBy: Readonly<Record<string, string>> = {
   'train.seed': 'seeds',
   'model.moe.hashSeed': 'seeds',
@@ -18,13 +18,13 @@ const ownedBy: Readonly<Record<string, string>> = {
 }
 
 export interface Arms {
-  /** Settings of all arms; what an arm sets itself is stronger. */
+  /** Settings of all arms; those of an arm override them. */
   readonly set: Settings
   readonly trained: Readonly<Record<string, Settings>>
   readonly timedOnly: Readonly<Record<string, Settings>>
 }
 
-/** @throws UsageError when there are no arms, too many, two of a name, or settings that are not theirs to make */
+/** @throws UsageError without arms, with too many, with duplicate names, or with settings that arms may not make */
 export function armsOf({ set, arms, grid, timedOnly }: Specification): Arms {
   const combinations = Object.values(grid).reduce((count, values) => count * values.length, 1)
   if (combinations > MAX_ARMS)
@@ -34,9 +34,9 @@ export function armsOf({ set, arms, grid, timedOnly }: Specification): Arms {
     if (named.has(name)) throw new UsageError(`invalid study: two arms are called "${name}"`)
     if (/^\d+$/.test(name) || name === '__proto__')
       throw new UsageError(
-        `invalid name of an arm: "${name}" (expected a word, as in "k=${name}": arms keep their order)`,
+        `invalid name of an arm: "${name}" (expected a word, for example "k=${name}": numbers would change the order of arms)`,
       )
-    named.set(name, flat(settings, `arm "${name}"`))
+    named.set(name, flatten(settings, `arm "${name}"`))
   }
   for (const [name, settings] of Object.entries(arms)) add(name, settings ?? {})
   for (const settings of product(Object.entries(grid))) add(nameOf(settings), settings)
@@ -45,14 +45,14 @@ export function armsOf({ set, arms, grid, timedOnly }: Specification): Arms {
   const trained = Object.fromEntries(named)
   for (const [name, settings] of Object.entries(timedOnly)) add(name, settings)
   const all = [...named.values()]
-  const common = flat(set, 'set')
+  const common = flatten(set, 'set')
   for (const settings of [common, ...all]) refuseOwned(settings)
   const sets = (settings: Settings, path: string) => Object.hasOwn(settings, path)
   for (const path of Object.keys(common)) {
-    if (all.some((settings) => !sets(settings, path) && sets(over(common, settings), path))) continue
+    if (all.some((settings) => !sets(settings, path) && sets(overlay(common, settings), path))) continue
     const why = all.every((settings) => sets(settings, path))
       ? 'every arm of the study sets it itself'
-      : 'arms of the study set it themselves, or have no such field, as a dense model'
+      : 'each arm of the study sets it itself or, being a dense model, has no such field'
     throw new UsageError(`invalid ${path} for all arms (${why})`)
   }
   return {
@@ -62,7 +62,7 @@ export function armsOf({ set, arms, grid, timedOnly }: Specification): Arms {
   }
 }
 
-/** Every combination of values; none of no fields. */
+/** Every combination of values; none without fields. */
 function product(fields: readonly (readonly [string, readonly unknown[]])[]): Settings[] {
   if (fields.length === 0) return []
   return fields.reduce<Settings[]>(
@@ -71,7 +71,7 @@ function product(fields: readonly (readonly [string, readonly unknown[]])[]): Se
   )
 }
 
-/** `k=2, factor=1.25`: the last part of a path, or more of it where two end alike. */
+/** `k=2, factor=1.25`: the last part of each path, or as much of it as makes it unique. */
 function nameOf(settings: Settings): string {
   const paths = Object.keys(settings)
   const short = (path: string): string => {
@@ -82,8 +82,8 @@ function nameOf(settings: Settings): string {
     }
     return path
   }
-  const shown = (value: unknown) => (typeof value === 'string' ? value : JSON.stringify(value))
-  return paths.map((path) => `${short(path)}=${shown(settings[path])}`).join(', ')
+  const text = (value: unknown) => (typeof value === 'string' ? value : JSON.stringify(value))
+  return paths.map((path) => `${short(path)}=${text(settings[path])}`).join(', ')
 }
 
 function refuseOwned(settings: Settings): void {

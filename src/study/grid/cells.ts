@@ -1,15 +1,15 @@
-/** Cells from configurations: the seed, how often a run is saved, and the shorter budget of a trial. */
+/** Makes cells of configurations: sets the seed, the intervals of saving, and the shorter budget of a trial. */
 import type { RunConfig } from '../../config/run-config.ts'
 import type { Cell, Rate } from '../contract.ts'
 import { keyOf } from '../results/keys.ts'
 
-/** Checkpoints in a run, so that little is lost when a study is stopped. */
+/** Checkpoints of a run, so that little is lost when a study is stopped. */
 const CHECKPOINTS = 4
 
-/** Steps of which routing is written down, in a run. */
+/** Steps of a run at which routing is recorded. */
 const ROUTING_LINES = 80
 
-/** A run of the study. `config` is that of the arm, with the rate that `rate` names. */
+/** A run of the study. @param config Of the arm, at the learning rate that `rate` names. */
 export function cellOf(arm: string, seed: number, rate: Rate, config: RunConfig): Cell {
   const seeded = withSeed(config, seed)
   return { arm, seed, rate, config: seeded, key: keyOf(seeded) }
@@ -17,7 +17,7 @@ export function cellOf(arm: string, seed: number, rate: Rate, config: RunConfig)
 
 /**
  * A short run with its schedule in proportion: warm-up and decay take the same shares of the steps. It is
- * evaluated once, at its end, and its record is none of a run that has the same configuration.
+ * evaluated once, at the end. Its key differs from that of a run with the same configuration.
  */
 export function trialOf(arm: string, seed: number, config: RunConfig, steps: number): Cell {
   const { train } = config
@@ -37,7 +37,7 @@ function withSeed(given: RunConfig, seed: number): RunConfig {
   const { moe } = given.model
   return {
     ...given,
-    // The tables of a hash router are drawn like initial parameters: with the seed.
+    // The tables of a hash router depend on the seed, as initial parameters do.
     ...(moe?.router === 'hash' && { model: { ...given.model, moe: { ...moe, hashSeed: seed } } }),
     data: { ...given.data, order: seed },
     train: {

@@ -1,4 +1,4 @@
-/** Claims as a user writes them: what they become, and what is refused before the first run. */
+/** Claims as a user writes them: how they are parsed, and which are refused before the first run. */
 import { mkdtemp, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -36,7 +36,7 @@ describe('a claim', () => {
     expect((await questionOf({}))?.claims).toBeUndefined()
   })
 
-  test('of a witness needs no contrasts of the question, if it names its own', async () => {
+  test('of a witness question needs no contrasts of the question if it names its own', async () => {
     const trend = {
       statement: 'It falls',
       kind: 'trend',
@@ -67,7 +67,7 @@ describe('a claim', () => {
     }
   })
 
-  test('with fields or values that its kind lacks is refused, with those that it has', async () => {
+  test('with fields or values that its kind lacks is refused, with a list of the accepted ones', async () => {
     await refused({ measure: 'steps' }).toThrow(
       /unknown field questions\.0\.claim\.measure \(accepted: kind, statement, .*contrasts, of, expect\)/,
     )
@@ -79,7 +79,7 @@ describe('a claim', () => {
     await refused({ kind: 'hunch' }).toThrow(/invalid questions\.0\.claim\.kind: "hunch"/)
   })
 
-  test('about arms that are not there, or that cannot be compared, is refused', async () => {
+  test('about unknown arms, or arms that cannot be compared, is refused', async () => {
     await expect(questionOf({ claim: { ...claim, contrasts: [['top-1', 'top-3']] } })).rejects.toThrow(
       /unknown arm "top-3" in the claim "Two are better than one" .*did you mean "top-/,
     )
@@ -89,7 +89,7 @@ describe('a claim', () => {
     )
   })
 
-  test('beside a list of claims, and arms beside contrasts, are refused', async () => {
+  test('is refused together with a list of claims, and so are arms together with contrasts', async () => {
     await expect(fromFile({ claim, claims: [claim] })).rejects.toThrow(/has both claim and claims/)
     const both = {
       arms: ['top-1', 'top-2'],

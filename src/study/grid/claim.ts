@@ -1,7 +1,7 @@
 /**
- * A claim of the literature, in a form that a study can answer. Every kind comes down to numbers by seed
- * (`analysis/claims/effects.ts`) and to the region of the number line where the claim puts them: below zero,
- * above zero, or within a margin of it. A number below zero is always a lower loss, fewer steps, or a fall.
+ * A claim of the literature, in a form that a study can answer. Every kind is reduced to a number by seed
+ * (`analysis/claims/effects.ts`) and the region in which the claim expects it: below zero, above zero, or
+ * within a margin of zero. Below zero is always a lower loss, fewer steps, or a falling trend.
  *
  * | kind | the number | `expect` |
  * |---|---|---|
@@ -38,53 +38,53 @@ const sides = {
   constant: 0,
 } as const
 
-/** On which side of zero a claim puts its number; 0: within the margin of it. */
+/** The side of zero on which a claim expects its number; 0: within the margin of zero. */
 export const sideOf = (expectation: keyof typeof sides): -1 | 0 | 1 => sides[expectation]
 
 /** [baseline, arm]. */
 const pairSchema = z.tuple([z.string(), z.string()])
 
 const controlSchema = z.strictObject({
-  /** In a few words. */
+  /** The experiment in a few words. */
   name: z.string().min(1),
   contrast: pairSchema,
-  /** The evaluation that it uses; default: that of the study. */
+  /** Capacity of the evaluation; default: that of the study. */
   capacity: z.enum(['train', 'eval', 'none']).optional(),
   /** Only these seeds; default: all. */
   seeds: z.array(z.int().nonnegative()).min(1).optional(),
 })
 
 const common = {
-  /** What is claimed, in a sentence without a full stop. */
+  /** The claim in a sentence without a full stop. */
   statement: z.string().min(1),
   /** The same in a few words, for the table that opens the report; default: the title of the question. */
   name: z.string().min(1).optional(),
-  /** Where it was published: an arXiv id. */
+  /** Where the claim was published: an arXiv id. */
   source: z.string().min(1).optional(),
-  /** The number that was published. */
+  /** The published number. */
   published: z.string().min(1).optional(),
   /**
-   * With `equal`, `flat` or `constant`: how far from none still counts as none. With a direction: the least
-   * effect that counts. In the unit of the number; of a ratio, the excess over 1 (0.05: five percent).
+   * With `equal`, `flat` or `constant`: the largest effect that counts as none. With a direction: the smallest
+   * effect that counts. In the unit of the number; for a ratio, the excess over 1 (0.05: five per cent).
    */
   margin: z.number().nonnegative().default(0),
-  /** Contrasts that try to refute the answer. */
+  /** Experiments that try to refute the answer. */
   controls: z.array(controlSchema).default([]),
 }
 
-const several = {
+const contrastFields = {
   /** Default: all contrasts of the question. */
   contrasts: z.array(pairSchema).min(1).optional(),
-  /** How many of the contrasts the claim is about. */
+  /** How many of the contrasts must be as claimed. */
   of: z.enum(['all', 'most']).default('all'),
 }
 
-const along = {
-  /** In the order of `over`; their losses are looked at. */
+const trendFields = {
+  /** Arms whose losses form the trend, in the order of `over`. */
   arms: z.array(z.string()).min(2).optional(),
-  /** Instead: differences, one contrast a size. Default: all contrasts of the question. */
+  /** Instead of arms: contrasts whose differences form the trend. Default: all contrasts of the question. */
   contrasts: z.array(pairSchema).min(2).optional(),
-  /** Along what: `parameters`, `activeParameters`, `tokens`, or a field of the configuration by its path. */
+  /** The independent variable: `parameters`, `activeParameters`, `tokens`, or the path of a configuration field. */
   over: z.string().min(1).default('parameters'),
 }
 
@@ -92,21 +92,26 @@ const kinds = {
   difference: z.strictObject({
     kind: z.literal('difference'),
     ...common,
-    ...several,
+    ...contrastFields,
     expect: z.enum(['better', 'worse', 'equal']),
   }),
   speed: z.strictObject({
     kind: z.literal('speed'),
     ...common,
-    ...several,
+    ...contrastFields,
     measure: z.enum(['steps', 'flops', 'seconds']).default('steps'),
     expect: z.enum(['better', 'worse', 'equal']),
   }),
-  trend: z.strictObject({ kind: z.literal('trend'), ...common, ...along, expect: z.enum(['falls', 'rises', 'flat']) }),
+  trend: z.strictObject({
+    kind: z.literal('trend'),
+    ...common,
+    ...trendFields,
+    expect: z.enum(['falls', 'rises', 'flat']),
+  }),
   returns: z.strictObject({
     kind: z.literal('returns'),
     ...common,
-    ...along,
+    ...trendFields,
     expect: z.enum(['diminish', 'grow', 'constant']),
   }),
   correlation: z.strictObject({
@@ -131,14 +136,14 @@ export type Claim = z.output<typeof claimSchema>
 export type Control = Claim['controls'][number]
 export const controlFields: readonly string[] = Object.keys(controlSchema.shape)
 
-/** The fields of a claim, as far as its kind is known. */
+/** The accepted fields of a claim: those of its kind if that is known, else those of all kinds. */
 export function claimFields(claim: unknown): readonly string[] {
   const kind = typeof claim === 'object' && claim !== null && 'kind' in claim ? claim.kind : undefined
   const schema = Object.entries(kinds).find(([name]) => name === kind)?.[1]
   return Object.keys(schema?.shape ?? { kind, ...common })
 }
 
-/** The contrasts that a claim names itself, its controls among them, and the arms of a list. */
+/** The contrasts that a claim names, including those of its controls, and its arms. */
 export function namedIn(claim: Claim): {
   readonly contrasts: readonly (readonly [baseline: string, arm: string])[]
   readonly arms: readonly string[]

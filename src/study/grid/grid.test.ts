@@ -1,4 +1,4 @@
-/** From what a user writes to cells: names, combinations, and everything that is refused before the first run. */
+/** Expanding a specification into cells: names, combinations, and everything that is refused before the first run. */
 import { mkdtemp, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -34,7 +34,7 @@ describe('arms', () => {
     })
   })
 
-  test('hash routers have tables by seed; the results of other arms keep their names', async () => {
+  test('hash routers have a table for each seed; the keys of other arms do not depend on it', async () => {
     const { cells } = await grid({
       seeds: [0, 7],
       arms: { hashed: { 'model.moe.router': 'hash' }, learned: {}, dense: { 'model.moe': null } },
@@ -56,12 +56,12 @@ describe('arms', () => {
     }
   })
 
-  test('fields that end alike are named by as much as tells them apart', async () => {
+  test('fields with the same last part are named by as much of the path as distinguishes them', async () => {
     const { arms } = await grid({ grid: { 'model.hidden': [32], 'model.moe.hidden': [64], 'model.moe.k': [1] } })
     expect(Object.keys(arms)).toEqual(['model.hidden=32, moe.hidden=64, k=1'])
   })
 
-  test('every arm is there with every seed, and seeds come one after the other', async () => {
+  test('every arm has a cell with every seed, sorted by seed', async () => {
     const { cells } = await grid({ seeds: [3, 5], arms: { a: {}, b: { 'model.moe.k': 2 } } })
     expect(cells.map(({ arm, seed }) => `${arm}${seed}`)).toEqual(['a3', 'b3', 'a5', 'b5'])
     for (const { seed, config } of cells) {
@@ -72,7 +72,7 @@ describe('arms', () => {
     }
   })
 
-  test('an arm is stronger than settings from outside, and those than what the study sets for all', async () => {
+  test('an arm overrides --set, and --set overrides what the study sets for all', async () => {
     const input = { set: { 'model.moe.factor': 2 }, arms: { a: {}, b: { 'model.moe.factor': 3 } }, seeds: [1] }
     const factors = async (...sets: string[]) =>
       (await grid(input, sets)).cells.map(({ config }) => config.model.moe?.factor)
@@ -80,12 +80,12 @@ describe('arms', () => {
     expect(await factors('model.moe.factor=4')).toEqual([4, 3])
   })
 
-  test('a setting from outside that no arm would heed is refused', () =>
+  test('a --set that would change no arm is refused', () =>
     expect(grid({ arms: { a: { 'model.moe.k': 1 }, b: { 'model.moe.k': 2 } } }, ['model.moe.k=3'])).rejects.toThrow(
       /invalid model\.moe\.k for all arms \(every arm of the study sets it itself\)/,
     ))
 
-  test('groups of fields are the fields in them: what stands beside stays', async () => {
+  test('a group sets only the fields that it has', async () => {
     const nested = await grid({ set: { train: { steps: 9 } }, arms: { a: { model: { moe: { k: 2 } } } } })
     const dotted = await grid({ set: { 'train.steps': 9 }, arms: { a: { 'model.moe.k': 2 } } })
     expect(nested.cells).toEqual(dotted.cells)
@@ -109,14 +109,14 @@ describe('dense arms', () => {
   test.each([
     ['by its path', { 'model.moe': null }],
     ['in a group', { model: { moe: null } }],
-  ])('one beside settings of experts that all arms share: %s', async (_, dense) => {
+  ])('are possible with settings of experts for all arms: %s', async (_, dense) => {
     const set = { 'model.moe.experts': 16, 'model.moe.zLoss': 0 }
     const [first, second] = await moes({ set, arms: { dense, sparse: { 'model.moe.k': 2 } } })
     expect(first).toBeNull()
     expect(second).toEqual({ ...(await ofTiny()), experts: 16, zLoss: 0, k: 2 })
   })
 
-  test('a sparse arm in a study of dense ones has the experts of the base', async () => {
+  test('leave a sparse arm among them the experts of the base', async () => {
     const [first, second] = await moes({
       set: { 'model.moe': null },
       arms: { dense: {}, sparse: { 'model.moe.k': 2 } },
@@ -125,13 +125,13 @@ describe('dense arms', () => {
     expect(second).toEqual({ ...(await ofTiny()), k: 2 })
   })
 
-  test('a setting of experts from outside is for the sparse arms', async () => {
+  test('ignore a --set of experts, which sparse arms use', async () => {
     const [first, second] = await moes({ arms: { dense: { 'model.moe': null }, sparse: {} } }, ['model.moe.k=3'])
     expect(first).toBeNull()
     expect(second).toMatchObject({ k: 3 })
   })
 
-  test('with the hidden width that a token uses, it has the FLOPs of the sparse arm without its routers', async () => {
+  test('have the FLOPs of a sparse arm without its routers, given the hidden width that a token uses', async () => {
     const set = { 'model.hidden': 3 * 48 + 16, 'model.moe.hidden': 48, 'model.moe.sharedHidden': 16 }
     const { cells } = await grid({
       seeds: [1],
@@ -140,11 +140,11 @@ describe('dense arms', () => {
     })
     const [sparse, dense] = cells.map(({ config }) => describeModel(config.model).flopsPerToken)
     const { layers, width, moe } = cells[0]?.config.model ?? { layers: 0, width: 0, moe: null }
-    // Of a weight 2 operations forward and 4 backward.
+    // 2 operations per weight forward and 4 backward.
     expect((sparse ?? 0) - (dense ?? 0)).toBe(layers * 6 * width * (moe?.experts ?? 0))
   })
 
-  test('as values of a grid, and timed', async () => {
+  test('can be values of a grid, and be timed', async () => {
     const { cells, timed } = await grid({
       seeds: [1],
       grid: { 'model.moe': [null, { k: 2 }], 'model.width': [32, 64] },
@@ -177,7 +177,7 @@ describe('dense arms', () => {
       'alone, with a setting of experts for all',
       { arms: { a: { 'model.moe': null }, b: { 'model.moe': null, 'model.hidden': 32 } } },
       ['model.moe.k=2'],
-      /invalid model\.moe\.k for all arms \(.*as a dense model/,
+      /invalid model\.moe\.k for all arms \(.*a dense model/,
     ],
   ])('%s are refused', (_, input, sets, message) => expect(grid(input, sets)).rejects.toThrow(message))
 })
@@ -185,7 +185,7 @@ describe('dense arms', () => {
 describe('refused before the first run', () => {
   const two = { arms: { a: {}, b: { 'model.moe.k': 2 } } }
 
-  test('a trial that is no shorter than a run', () =>
+  test('a trial that is not shorter than a run', () =>
     refused({ ...two, set: { 'train.steps': 8 }, tune: { steps: 8 } }).toThrow(
       'invalid tune.steps: 8 (arm "a" trains 8 steps; expected fewer, or a share below 1)',
     ))
@@ -218,7 +218,7 @@ describe('refused before the first run', () => {
   test('arms that are the same configuration', () =>
     refused({ arms: { a: {}, b: { 'model.moe.k': 1 } } }).toThrow('they are the same configuration'))
 
-  test('arms that learn from other tokens', () =>
+  test('arms that train on different tokens', () =>
     refused({ arms: { a: {}, b: { 'train.steps': 30 } } }).toThrow('train.steps differs'))
 
   test.each(['train.seed', 'model.moe.hashSeed'])('%s belongs to the study', (field) =>
@@ -228,7 +228,7 @@ describe('refused before the first run', () => {
   test('a name that would change the order of arms', () =>
     refused({ arms: { dense: {}, 16: { 'model.moe.k': 2 } } }).toThrow('invalid name of an arm: "16"'))
 
-  test('a grid that nobody meant', () =>
+  test('a grid with too many combinations', () =>
     refused({
       grid: Object.fromEntries(
         ['k', 'factor', 'evalFactor', 'zLoss'].map((field) => [`model.moe.${field}`, [1, 2, 3, 4, 5, 6, 7]]),
@@ -243,10 +243,10 @@ describe('refused before the first run', () => {
   test('a field in a group that belongs to the study', () =>
     refused({ arms: { a: { train: { seed: 3 } } } }).toThrow('invalid train.seed in a study'))
 
-  test('a seed that is there twice', () => refused({ seeds: [1, 1], arms: { a: {} } }).toThrow('1 is there twice'))
+  test('a repeated seed', () => refused({ seeds: [1, 1], arms: { a: {} } }).toThrow('1 appears twice'))
 })
 
-test('a comparison that is listed twice is one', async () => {
+test('a repeated comparison counts once', async () => {
   const arms = { a: {}, b: { 'model.moe.k': 2 } }
   const { questions, timed } = await grid({
     arms,
@@ -257,17 +257,17 @@ test('a comparison that is listed twice is one', async () => {
   expect(timed).toHaveLength(1)
 })
 
-describe('the name of a result', () => {
+describe('the key of a result', () => {
   test('depends on what decides the result, and on nothing else', async () => {
     const base = await loadConfig('tiny', [])
     const key = (...sets: string[]) => loadConfig('tiny', sets).then(keyOf)
-    for (const indifferent of ['runtime.threads=3', 'train.keep=5', 'train.routingEvery=7', 'data.cache=elsewhere'])
-      expect(await key(indifferent), indifferent).toBe(keyOf(base))
+    for (const irrelevant of ['runtime.threads=3', 'train.keep=5', 'train.routingEvery=7', 'data.cache=elsewhere'])
+      expect(await key(irrelevant), irrelevant).toBe(keyOf(base))
     for (const decisive of ['train.seed=1', 'data.order=1', 'model.moe.k=2', 'train.steps=21', 'runtime.math=bf16'])
       expect(await key(decisive), decisive).not.toBe(keyOf(base))
   })
 
-  test('stays when a field is new in the schema, and a changed default is noticed', async () => {
+  test('does not change with a new field in the schema, and a changed default is detected', async () => {
     const config = await loadConfig('tiny', [])
     const { zLoss: _, ...older } = config.model.moe as NonNullable<typeof config.model.moe>
     const stored = { ...config, model: { ...config.model, moe: older } } as unknown as typeof config
@@ -279,7 +279,7 @@ describe('the name of a result', () => {
     expect(isResultOf({ ...config, gone: 1 } as typeof config, config)).toBe(false)
   })
 
-  test('is another with other numerics: a run that an older program began is not continued', async () => {
+  test('changes with the numerics: a run that an older program started is not continued', async () => {
     const config = await loadConfig('tiny', [])
     vi.doMock('../results/numerics.ts', () => ({ NUMERICS: NUMERICS + 1 }))
     vi.resetModules()
@@ -296,7 +296,7 @@ describe('the name of a result', () => {
 })
 
 describe.each(builtinNames)('%s', (name) => {
-  test.each(studySizes)('every cell of %s is a valid configuration, and every arm is asked about', async (size) => {
+  test.each(studySizes)('every cell of %s is a valid configuration, and a question uses every arm', async (size) => {
     const specification = builtinStudies[name].specification(size)
     const { cells, arms, questions } = await expand(specification)
     expect(cells.length).toBe(specification.seeds.length * Object.keys(specification.arms).length)
@@ -313,7 +313,7 @@ describe.each(builtinNames)('%s', (name) => {
   })
 })
 
-test('the sizes of a study grow thirtyfold in parameters, with tokens in proportion to those that are active', async () => {
+test('parameters of the sizes grow thirtyfold, and tokens in proportion to active parameters', async () => {
   const { cells } = await expand(builtinStudies.m6t.specification('standard'))
   const sized = ['tiny, top-1', 'small, top-1', 'top-1', 'large, top-1'].map((arm) => {
     const { model, train } = cells.find((cell) => cell.arm === arm)?.config ?? ({} as never)
@@ -339,15 +339,15 @@ describe('a file', () => {
       'tune: { rate: [1, 2] }',
       /unknown field tune\.rate \(accepted: rates, steps, seeds\)/,
     ],
-    ['rates without the common one', 'tune: { rates: [0.5, 2] }', /invalid tune\.rates: .* \(must hold 1/],
+    ['rates without the common one', 'tune: { rates: [0.5, 2] }', /invalid tune\.rates: .* \(must include 1/],
     ['one rate', 'tune: { rates: [1] }', /invalid tune\.rates: \[1\]/],
-    ['a rate that is there twice', 'tune: { rates: [1, 2, 2] }', /must not hold a multiple twice/],
+    ['a repeated rate', 'tune: { rates: [1, 2, 2] }', /must not repeat a multiple/],
     [
       'part of a step',
       'tune: { steps: 2.5 }',
       /invalid tune\.steps: 2\.5 \(must be a whole number, or a share below 1/,
     ],
-    ['a seed of the sweep that is there twice', 'tune: { seeds: [3, 3] }', /must not hold a seed twice/],
+    ['a repeated seed of the sweep', 'tune: { seeds: [3, 3] }', /must not repeat a seed/],
     ['an unknown capacity rule', 'capacity: kx', /invalid capacity: "kx" .*"train"\|"eval"\|"none"/],
     ['a pilot of one arm', 'pilot: [a]', /invalid pilot/],
     ['an empty list', 'grid: { model.moe.k: [] }', /invalid grid\.model\.moe\.k: \[\]/],
@@ -358,16 +358,16 @@ describe('a file', () => {
       'questions: [{ title: a, baseline: b }]',
       /needs either baseline and arms, or contrasts/,
     ],
-    ['YAML that is none', 'arms: {', /line 1, column/],
+    ['invalid YAML', 'arms: {', /line 1, column/],
     ['a binary file', '\u0000\u0001PAR1', /it is a binary file/],
     ['nothing', '', /invalid study/],
     ['a list', '- 1', /invalid study/],
   ])('%s is refused with what is accepted', (_, text, message) => expect(read(text)).rejects.toThrow(message))
 
-  test('that is not there is refused', () =>
+  test('that does not exist is refused', () =>
     expect(readSpecification(join('nowhere', 'study.yaml'))).rejects.toThrow('cannot read study "nowhere'))
 
-  test('whatever text is read, it is a specification or a usage error', () =>
+  test('with any text is a specification or a usage error', () =>
     fc.assert(
       fc.asyncProperty(fc.string(), async (text) => {
         await read(text).catch((error: Error) => expect(error.name).toBe('UsageError'))

@@ -1,6 +1,6 @@
 /**
- * From a specification to cells: every arm with every seed, each a complete configuration that `train`
- * accepts. Whatever is wrong is found here, before the first run.
+ * Expands a specification into cells: every arm with every seed, each a complete configuration that `train`
+ * accepts. All errors are found here, before the first run.
  */
 import type { RunConfig } from '../../config/run-config.ts'
 import { UsageError } from '../../errors.ts'
@@ -12,46 +12,46 @@ import { keyOf } from '../results/keys.ts'
 import { armsOf } from './arms.ts'
 import { cellOf } from './cells.ts'
 import { namedIn } from './claim.ts'
-import { over, setsOf } from './settings.ts'
+import { assignmentsOf, overlay } from './settings.ts'
 import type { Specification } from './specification.ts'
 
-/** The sweep of learning rates of an arm. */
+/** The learning-rate sweep of an arm. */
 export interface Sweep {
   readonly arm: string
-  /** Of the arm, at its own rate, without a seed. */
+  /** Configuration of the arm at its own rate, without a seed. */
   readonly config: RunConfig
   /** Steps of a trial. */
   readonly steps: number
-  /** Rising multiples of the arm's own rate, to begin with. */
+  /** Multiples of the arm's own rate that are tried first, rising. */
   readonly rates: readonly number[]
   readonly seeds: readonly number[]
 }
 
-/** A study whose every cell is known. */
+/** An expanded study. */
 export interface Grid {
-  /** What each arm sets besides what all set. */
+  /** Settings of each arm, without those of all arms. */
   readonly arms: Readonly<Record<string, Settings>>
-  /** Arms that are to be timed, with the first seed. */
+  /** Arms to time, with the first seed. */
   readonly timed: readonly Cell[]
-  /** Keys of the runs whose experts are looked at: those of arms to specialise, with the first seed. */
+  /** Keys of the runs whose expert specialisation is measured: the arms of `specialise` with the first seed. */
   readonly specialised: ReadonlySet<string>
   readonly seeds: readonly number[]
   readonly questions: readonly Question[]
-  /** Capacity rule of the held-out losses that verdicts are about. */
+  /** Capacity rule of the held-out losses that verdicts use. */
   readonly capacity: CapacityRule
-  /** Of each arm; none where learning rates are not tuned. */
+  /** One for each arm; empty if learning rates are not tuned. */
   readonly sweeps: readonly Sweep[]
-  /** The comparison that comes first; null where nothing is compared. */
+  /** The contrast whose arms run first; null if nothing is compared. */
   readonly pilot: Contrast | null
-  /** At the common rate. Seed by seed, so that a study that is stopped has whole seeds. */
+  /** Runs at the common rate, seed by seed, so that a study that is stopped has complete seeds. */
   readonly cells: readonly Cell[]
 }
 
-/** @throws UsageError listing what is wrong: unknown arms, equal arms, fields that the schema refuses */
+/** @throws UsageError for unknown arms, equal arms and fields that the schema refuses */
 export async function expand(specification: Specification): Promise<Grid> {
   const { seeds, base } = specification
   const repeated = seeds.find((seed, i) => seeds.indexOf(seed) !== i)
-  if (repeated !== undefined) throw new UsageError(`invalid seeds: ${repeated} is there twice`)
+  if (repeated !== undefined) throw new UsageError(`invalid seeds: ${repeated} appears twice`)
   const { set, trained, timedOnly } = armsOf(specification)
   const all: Readonly<Record<string, Settings>> = { ...trained, ...timedOnly }
   const names = Object.keys(trained)
@@ -60,16 +60,18 @@ export async function expand(specification: Specification): Promise<Grid> {
   const configs = new Map<string, RunConfig>()
   for (const [name, settings] of Object.entries(all)) {
     try {
-      configs.set(name, await loadConfig(base, setsOf(over(set, settings))))
+      configs.set(name, await loadConfig(base, assignmentsOf(overlay(set, settings))))
     } catch (error) {
       if (!(error instanceof UsageError)) throw error
       problems.push(`arm "${name}": ${error.message.replaceAll('\n', '\n  ')}`)
     }
   }
-  if (problems.length > 0) throw new UsageError(listed(problems))
+  if (problems.length > 0) throw new UsageError(problemList(problems))
   for (const [name, { data }] of configs)
     if ([data.source, specification.elsewhere].flat().includes('-'))
-      throw new UsageError(`invalid data.source of arm "${name}": "-" (runs are processes of their own; give files)`)
+      throw new UsageError(
+        `invalid data.source of arm "${name}": "-" (runs are separate processes and cannot read standard input; give files)`,
+      )
 
   const questions = questionsOf(specification, names, configs)
   const timings = [...new Set([...specification.timings, ...Object.keys(timedOnly)])]
@@ -94,7 +96,7 @@ export async function expand(specification: Specification): Promise<Grid> {
   }
 }
 
-/** @throws UsageError when a trial would be no shorter than the arm's own training */
+/** @throws UsageError if a trial would not be shorter than a run of its arm */
 function sweepsOf(
   tune: Specification['tune'],
   names: readonly string[],
@@ -146,7 +148,7 @@ function questionsOf(
             arms: others,
           },
         ])
-  // The report has a summary of its own.
+  // The id of the report's own section.
   const seen = new Set(['summary'])
   return given.map(({ title, about, view, ...rest }) => {
     const claim = 'claim' in rest ? rest.claim : undefined
@@ -166,7 +168,7 @@ function questionsOf(
       for (const [baseline, arm] of contrasts) requireComparable(baseline, arm, configs, title)
     }
     return {
-      id: freeId(title, seen),
+      id: uniqueId(title, seen),
       title,
       about,
       view,
@@ -186,7 +188,7 @@ function requireArm(name: string, names: readonly string[], where: string): void
   )
 }
 
-/** A difference in loss means something only over the same tokens, and between two different arms. */
+/** Losses can be compared only between different arms that train on the same tokens. */
 function requireComparable(a: string, b: string, configs: ReadonlyMap<string, RunConfig>, place: string): void {
   const [one, other] = [configs.get(a) as RunConfig, configs.get(b) as RunConfig]
   const where = `invalid ${place}: "${b}" cannot be compared with "${a}"`
@@ -200,11 +202,11 @@ function requireComparable(a: string, b: string, configs: ReadonlyMap<string, Ru
   })
   for (const [field, value] of Object.entries(tokens(one))) {
     if (JSON.stringify(value) !== JSON.stringify(tokens(other)[field as keyof ReturnType<typeof tokens>]))
-      throw new UsageError(`${where}: ${field} differs, so they do not learn from the same tokens`)
+      throw new UsageError(`${where}: ${field} differs, so they do not train on the same tokens`)
   }
 }
 
-function freeId(title: string, seen: Set<string>): string {
+function uniqueId(title: string, seen: Set<string>): string {
   const plain =
     title
       .toLowerCase()
@@ -216,7 +218,7 @@ function freeId(title: string, seen: Set<string>): string {
   return id
 }
 
-function listed(problems: readonly string[]): string {
+function problemList(problems: readonly string[]): string {
   const shown = problems.slice(0, 10)
   const rest = problems.length > shown.length ? `\n  and ${problems.length - shown.length} more` : ''
   return `invalid study:\n  ${shown.join('\n  ')}${rest}`

@@ -1,20 +1,20 @@
 /**
- * Settings by dotted path, and how those of an arm lie over those of all arms. A path that is set to null,
- * as `model.moe` for a dense model, and a path below it exclude each other: the stronger one stays.
+ * Settings by dotted path, and how those of an arm override those of all arms. A path that is set to null
+ * (`model.moe` for a dense model) and a path below it exclude each other: the overriding one stays.
  */
 import { UsageError } from '../../errors.ts'
 import type { Settings } from '../contract.ts'
 
-/** Settings as `--set` wants them: JSON is YAML. */
-export const setsOf = (settings: Settings): string[] =>
+/** Settings in the syntax of `--set`: JSON is valid YAML. */
+export const assignmentsOf = (settings: Settings): string[] =>
   Object.entries(settings).map(([path, value]) => `${path}=${JSON.stringify(value)}`)
 
 /**
- * Groups of fields, as in `train: { steps: 600 }`, as paths: a group would replace what stands beside.
- * @param owner Whose settings they are, for errors: `arm "dense"`.
- * @throws UsageError when a group is set to a value and a field of it to another
+ * Turns groups of fields (`train: { steps: 600 }`) into paths: a group would replace the fields that it omits.
+ * @param owner Names the settings in errors: `arm "dense"`.
+ * @throws UsageError if both a group and a field of the group are set
  */
-export function flat(settings: Settings, owner: string): Settings {
+export function flatten(settings: Settings, owner: string): Settings {
   const fields = Object.fromEntries(pathsOf(settings))
   for (const path of Object.keys(fields)) {
     const group = Object.keys(fields).find((other) => isBelow(path, other))
@@ -26,16 +26,25 @@ export function flat(settings: Settings, owner: string): Settings {
   return fields
 }
 
-/** `stronger` over `weaker`: fields of a group that `stronger` sets to null are gone, and so is a null above its fields. */
-export function over(weaker: Settings, stronger: Settings): Settings {
-  const paths = Object.keys(stronger)
-  const rest = Object.entries(weaker).filter(
+/** Lays `top` over `base`. A group that `top` sets to null removes its fields from `base`; a field removes a null group. */
+export function overlay(base: Settings, top: Settings): Settings {
+  const paths = Object.keys(top)
+  const rest = Object.entries(base).filter(
     ([path]) => !paths.some((other) => path === other || isBelow(path, other) || isBelow(other, path)),
   )
-  return { ...Object.fromEntries(rest), ...stronger }
+  return { ...Object.fromEntries(rest), ...top }
 }
 
 export const isBelow = (path: string, group: string): boolean => path.startsWith(`${group}.`)
+
+/** The value at a path of nested objects and arrays; undefined where there is none. */
+export function valueAt(value: unknown, path: readonly PropertyKey[]): unknown {
+  return path.reduce<unknown>(
+    (inner, key) =>
+      typeof inner === 'object' && inner !== null ? (inner as Readonly<Record<PropertyKey, unknown>>)[key] : undefined,
+    value,
+  )
+}
 
 function pathsOf(settings: Settings, before = ''): [string, unknown][] {
   return Object.entries(settings).flatMap(([key, value]): [string, unknown][] =>

@@ -1,6 +1,6 @@
 /**
- * What a user writes: a YAML file with arms, seeds and questions. Pure data and its checks; what the
- * values of configuration fields may be is the business of `train`'s schema (grid.ts asks it).
+ * The specification that a user writes: a YAML file with arms, seeds and questions. This file has its schema;
+ * values of configuration fields are checked by the schema of `train` (in grid.ts).
  */
 import { readFile } from 'node:fs/promises'
 import { LineCounter, parseDocument } from 'yaml'
@@ -10,7 +10,7 @@ import { capacityRules } from '../../model/routing/contract.ts'
 import { parseSet } from '../../run/load-config.ts'
 import { views } from '../contract.ts'
 import { claimFields, claimSchema, controlFields } from './claim.ts'
-import { flat, isBelow, over } from './settings.ts'
+import { flatten, isBelow, overlay, valueAt } from './settings.ts'
 
 /** Fields of the configuration by dotted path. */
 const settingsSchema = z.record(z.string().min(1), z.unknown())
@@ -19,21 +19,21 @@ const seedSchema = z.int().nonnegative()
 const questionSchema = z
   .strictObject({
     title: z.string().min(1),
-    /** What is asked and how it is measured, in a sentence or two. */
+    /** The question and how it is measured, in a sentence or two. */
     about: z.string().default(''),
-    /** What is looked at besides differences in loss: see `contract.ts`. */
+    /** Figures in addition to differences in loss: see `contract.ts`. */
     view: z.enum(views).default('plain'),
-    /** The arm that `arms` are compared with. */
+    /** The arm with which `arms` are compared. */
     baseline: z.string().optional(),
     arms: z.array(z.string()).min(1).optional(),
-    /** Instead: pairs [baseline, arm]. */
+    /** Instead of baseline and arms: pairs [baseline, arm]. */
     contrasts: z
       .array(z.tuple([z.string(), z.string()]))
       .min(1)
       .optional(),
-    /** What the literature says: see `claim.ts`. */
+    /** A claim of the literature: see `claim.ts`. */
     claim: claimSchema.optional(),
-    /** Several of them, for the view `witness`. */
+    /** Several claims, for the view `witness`. */
     claims: z.array(claimSchema).min(1).optional(),
   })
   .refine(
@@ -48,41 +48,41 @@ const questionSchema = z
     message: 'has both claim and claims (give one claim, or a list)',
   })
 
-/** A short sweep of learning rates for each arm, with the same budget for all. */
+/** A short learning-rate sweep for each arm, with the same budget for all. */
 const tuneSchema = z.strictObject({
   /** Multiples of the arm's own learning rate. */
   rates: z
     .array(z.number().positive())
     .min(2)
     .default([0.5, 1, 2])
-    .refine((rates) => rates.includes(1), { message: "must hold 1, the arm's own rate" })
-    .refine((rates) => new Set(rates).size === rates.length, { message: 'must not hold a multiple twice' }),
-  /** Steps of a trial: a number, or below 1 a share of the arm's own. */
+    .refine((rates) => rates.includes(1), { message: "must include 1, the arm's own rate" })
+    .refine((rates) => new Set(rates).size === rates.length, { message: 'must not repeat a multiple' }),
+  /** Steps of a trial: a number of steps, or if below 1, a share of the arm's own steps. */
   steps: z
     .number()
     .positive()
     .default(0.5)
     .refine((steps) => steps < 1 || Number.isInteger(steps), { message: 'must be a whole number, or a share below 1' }),
-  /** Of the trials. None of the study's, so that no run is compared that was chosen by its own seed. */
+  /** Seeds of trials. With a seed of the study, an arm would be compared on the run that its rate was chosen by. */
   seeds: z
     .array(seedSchema)
     .min(1)
     .default([0])
-    .refine((seeds) => new Set(seeds).size === seeds.length, { message: 'must not hold a seed twice' }),
+    .refine((seeds) => new Set(seeds).size === seeds.length, { message: 'must not repeat a seed' }),
 })
 
 export const specificationSchema = z.strictObject({
   title: z.string().min(1).optional(),
-  /** What all arms begin with: a preset, or a YAML or JSON file. */
+  /** The configuration that all arms start from: a preset, or a YAML or JSON file. */
   base: z.string().default('demo'),
   /** Settings of all arms. */
   set: settingsSchema.default({}),
   seeds: z.array(seedSchema).min(1).default([1, 2, 3]),
-  /** Arms by name: what each sets. */
+  /** Settings of each arm, by its name. */
   arms: z.record(z.string().min(1), settingsSchema.nullable()).default({}),
-  /** Capacity rule of the held-out losses that verdicts are about: an arm is judged at what it costs in training. */
+  /** Capacity rule of the held-out losses that verdicts use; with `train`, an arm is judged at its cost in training. */
   capacity: z.enum(capacityRules).default('train'),
-  /** Find the best learning rate of each arm first. */
+  /** Finds the best learning rate of each arm first. */
   tune: tuneSchema.optional(),
   /** [baseline, arm]: runs that come first and show which effect can be detected. Default: the first contrast. */
   pilot: z.tuple([z.string(), z.string()]).optional(),
@@ -92,11 +92,11 @@ export const specificationSchema = z.strictObject({
   questions: z.array(questionSchema).min(1).optional(),
   /** Other text to evaluate every run on: corpora by name, files, folders, globs. */
   elsewhere: z.array(z.string()).default([]),
-  /** Arms whose step time is measured, alone and by turns, when all runs are done. */
+  /** Arms whose step time is measured when all runs are done, one arm at a time, taking turns. */
   timings: z.array(z.string()).default([]),
-  /** More arms to time, which are not trained: what they change is speed alone. */
+  /** More arms to time, which are not trained because they change only the speed. */
   timedOnly: z.record(z.string().min(1), settingsSchema).default({}),
-  /** Arms whose experts are looked at after training, with the first seed. */
+  /** Arms whose expert specialisation is measured after training, with the first seed. */
   specialise: z.array(z.string()).default([]),
 })
 
@@ -133,16 +133,16 @@ export async function readSpecification(file: string): Promise<Specification> {
 }
 
 /**
- * A specification with settings from outside (`path=value`), for all arms that do not set the field themselves.
- * @throws UsageError when one is no assignment, or replaces a group of which an arm sets a field
+ * Adds settings of the command line (`path=value`) for all arms that do not set the field themselves.
+ * @throws UsageError for one that is not an assignment, or sets a group to null of which an arm sets a field
  */
 export function withSets(specification: Specification, sets: readonly string[]): Specification {
   const { arms, grid, timedOnly } = specification
   const fieldsOfArms = [
-    ...Object.entries({ ...arms, ...timedOnly }).map(([name, settings]) => flat(settings ?? {}, `arm "${name}"`)),
-    flat(grid, 'grid'),
+    ...Object.entries({ ...arms, ...timedOnly }).map(([name, settings]) => flatten(settings ?? {}, `arm "${name}"`)),
+    flatten(grid, 'grid'),
   ].flatMap(Object.keys)
-  let set = flat(specification.set, 'set')
+  let set = flatten(specification.set, 'set')
   for (const [keys, value] of sets.map(parseSet)) {
     const path = keys.join('.')
     const field = fieldsOfArms.find((other) => isBelow(other, path))
@@ -150,23 +150,20 @@ export function withSets(specification: Specification, sets: readonly string[]):
       throw new UsageError(
         `invalid --set: ${path}=null (an arm of the study sets ${field}; set ${path} in a copy of the study)`,
       )
-    set = over(set, flat({ [path]: value }, '--set'))
+    set = overlay(set, flatten({ [path]: value }, '--set'))
   }
   return { ...specification, set }
 }
 
 const fields = Object.keys(specificationSchema.shape)
 
-/** The fields that an object of a specification may have. */
+/** The accepted fields of the object at a path of the specification. */
 function fieldsAt(path: string, value: unknown): readonly string[] {
   if (path === '') return fields
   if (path === 'tune') return Object.keys(tuneSchema.shape)
   if (/\.controls\.\d+$/.test(path)) return controlFields
   return /\.claim(s\.\d+)?$/.test(path) ? claimFields(value) : Object.keys(questionSchema.shape)
 }
-
-const valueAt = (content: unknown, path: readonly PropertyKey[]): unknown =>
-  path.reduce<unknown>((value, key) => (value as Record<PropertyKey, unknown> | null | undefined)?.[key], content)
 
 function problemOf(issue: z.core.$ZodIssue, content: unknown): string {
   const path = issue.path.map(String).join('.')

@@ -1,18 +1,23 @@
-/** Losses of a record under a capacity rule: it holds those of all rules. */
+/** Selects the losses of one capacity rule from a record, which has those of all rules. */
 import type { CapacityRule } from '../../model/routing/contract.ts'
 import type { EvalRecord } from '../../step/records.ts'
-import type { FinishedRun, RunRecord } from '../contract.ts'
+import type { FinishedRun, RunRecord, StudyResults } from '../contract.ts'
 
-/** Held-out loss at the end under `rule`, nats a token; null where it is not finite. */
+/** Final held-out loss under `rule`, nats a token; null if it is not finite. */
 export function heldOutLoss(record: RunRecord | undefined, rule: CapacityRule): number | null {
   if (record?.status !== 'finished') return null
   const { loss } = record.heldOut.capacities[rule]
-  // JSON has no NaN: a loss that was not finite comes back as null.
+  // JSON has no NaN, so a loss that was not finite is read as null.
   return Number.isFinite(loss) ? loss : null
 }
 
-/** A run whose every held-out figure is that under `rule`: at the end, on other text, and while training where finite. */
-export function runUnder(run: FinishedRun, rule: CapacityRule): FinishedRun {
+/** Names of the other texts that finished runs were evaluated on. */
+export const otherTextsOf = ({ cells }: StudyResults): string[] => [
+  ...new Set(cells.flatMap(({ record }) => (record?.status === 'finished' ? Object.keys(record.elsewhere) : []))),
+]
+
+/** A run with all held-out results under `rule`: final, on other text, and during training (only finite ones). */
+export function atCapacity(run: FinishedRun, rule: CapacityRule): FinishedRun {
   const under = (record: EvalRecord): EvalRecord => ({ ...record, ...record.capacities[rule], capacity: rule })
   return {
     ...run,

@@ -1,35 +1,38 @@
-/** By what a result is known: a hash of all that decides it. */
+/** Keys of results: a hash of everything that decides a result. */
 import { createHash } from 'node:crypto'
 import { isFields } from '../../config/fields.ts'
 import { type RunConfig, runSchema } from '../../config/run-config.ts'
 import { NUMERICS } from './numerics.ts'
 
-/** Fields that change where and how fast a run computes, and how much of it is written down. */
-function decisive({ model, data, train, runtime }: RunConfig): object {
+/** Omits fields that only change where and how fast a run computes, and how much of it is recorded. */
+function decidingFields({ model, data, train, runtime }: RunConfig): object {
   const { cache: _, ...text } = data
   const { keep: _k, checkpointEvery: _c, routingEvery: _r, maxNonFinite: _n, ...training } = train
   return { model, data: text, train: training, math: runtime.math }
 }
 
-const defaults = decisive(runSchema.parse({}))
+const defaults = decidingFields(runSchema.parse({}))
 
 /**
- * Names the result of a configuration. Fields that have their default do not count, so a new field of the
- * schema leaves the names of earlier results as they are; other numerics have other names, so that a run
- * that an older program began is not continued.
+ * The key of the result of a configuration. Fields with their default do not count, so a new field of the
+ * schema does not change earlier keys. The version of the numerics counts, so a run that was started by an
+ * older program is not continued.
  */
 export function keyOf(config: RunConfig): string {
-  const differing = `${NUMERICS} ${JSON.stringify(sorted(without(decisive(config), defaults)))}`
+  const differing = `${NUMERICS} ${JSON.stringify(sorted(without(decidingFields(config), defaults)))}`
   return createHash('sha256').update(differing).digest('hex').slice(0, 16)
 }
 
-/** Whether a stored result is one of this configuration: a default may have changed since it was made. */
+/** Whether a stored result belongs to this configuration: a default may have changed since it was stored. */
 export function isResultOf(stored: RunConfig, config: RunConfig): boolean {
   const { data: known } = runSchema.safeParse(stored)
-  return known !== undefined && JSON.stringify(sorted(decisive(known))) === JSON.stringify(sorted(decisive(config)))
+  return (
+    known !== undefined &&
+    JSON.stringify(sorted(decidingFields(known))) === JSON.stringify(sorted(decidingFields(config)))
+  )
 }
 
-/** The part of `value` that differs from `base`; undefined when nothing does. */
+/** The part of `value` that differs from `base`; undefined if they are equal. */
 function without(value: unknown, base: unknown): unknown {
   if (!isFields(value) || !isFields(base)) return JSON.stringify(value) === JSON.stringify(base) ? undefined : value
   const rest = Object.entries(value).flatMap(([key, below]) => {

@@ -1,4 +1,4 @@
-/** Results on disk: which are read, and which are refused and left as they are. */
+/** Results on disk: which are read, and which are refused and not changed. */
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { runStudy, studyOf } from '../runs/run-study.ts'
@@ -20,7 +20,7 @@ interface Stored {
   records: Record<string, unknown>[]
 }
 
-/** A whole study, its results.json changed. */
+/** Runs a study and changes its results.json. */
 async function damaged(change: (stored: Stored) => unknown): Promise<string> {
   await runStudy(fake.specification(input), fake.options(), recorder().run)
   const file = fake.file('out', 'results.json')
@@ -30,7 +30,7 @@ async function damaged(change: (stored: Stored) => unknown): Promise<string> {
   return text
 }
 
-/** Neither a study nor its report goes on, and the file stays as it is to the byte. */
+/** Expects a study and its report to be refused, and the file not to change. */
 async function expectRefused(text: string, name: string, message: RegExp): Promise<void> {
   const { jobs, run } = recorder()
   for (const attempt of [
@@ -42,9 +42,9 @@ async function expectRefused(text: string, name: string, message: RegExp): Promi
   expect(await readFile(fake.file('out', 'results.json'), 'utf8')).toBe(text)
 }
 
-describe('a results.json is refused and left alone', () => {
+describe('a results.json is refused and not changed', () => {
   test.each(['{"format": 2, "rec', '{"format": 99, "records": []}', '{"records": []}', 'null', '[]', ''])(
-    'that is not one: %j',
+    'that is not valid: %j',
     async (text) => {
       await writeFile(fake.file('out', 'results.json'), text)
       await expectRefused(text, 'RunError', /cannot read .*results\.json: .*move it away/)
@@ -85,7 +85,7 @@ test('a folder without results has an empty ledger', async () => {
   expect((await Ledger.open(fake.file('out'))).timings).toEqual([])
 })
 
-test('runs of another machine are reported, with how many there are', async () => {
+test('a note counts the runs of another machine', async () => {
   await damaged(({ records }) => void Object.assign(records[0] ?? {}, { machine: 'Another CPU' }))
   const { jobs, run } = recorder()
   await runStudy(fake.specification({ ...input, seeds: [1, 2] }), fake.options(), run)

@@ -1,6 +1,6 @@
 /**
- * results.json: everything that a study has found out, rewritten whole after every run. A study that is
- * started again goes on from it, also where the run directories are gone.
+ * results.json: all results of a study, rewritten as a whole after every run. The next start of the study
+ * continues from it, even without the run directories.
  */
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -11,21 +11,21 @@ import type { FinishedRun, PilotResult, RunRecord, Specialisation, Timing, Tunin
 import { isResultOf } from './keys.ts'
 import { changesSince, NUMERICS } from './numerics.ts'
 
-/** 1 had no version of its numerics. */
+/** Format 1 had no version of the numerics. */
 const FORMAT = 2
 
-/** With the key of its arm's first cell: another configuration of the same name has another. */
+/** With the key of the first cell of its arm, since an arm of the same name may have had another configuration. */
 export type KeyedTiming = Timing & { readonly key: string }
 export type KeyedSpecialisation = Specialisation & { readonly key: string }
 
 interface Contents {
   readonly format: number
   name: string
-  /** Each that runs were done on. */
+  /** All machines that did runs. */
   machines: string[]
-  /** Runs and, by keys of their own, the trials of sweeps. */
+  /** Runs and, under their own keys, trials of sweeps. */
   records: RunRecord[]
-  /** Found from the records before the runs: repeated here for people and notebooks. */
+  /** Computed from the records; stored for people and notebooks. */
   tuning: readonly Tuning[]
   pilot: PilotResult | null
   timings: KeyedTiming[]
@@ -43,9 +43,9 @@ export class Ledger {
   }
 
   /**
-   * Reads the results in a folder, or begins with none. A results.json is never written over unless it is read.
-   * @throws RunError when it cannot be read: it may hold hours of work
-   * @throws UsageError when its results are those of other numerics: see `numerics.ts`
+   * Reads the results in a folder, or starts empty. A results.json that cannot be read is never overwritten.
+   * @throws RunError if it cannot be read: it may contain hours of work
+   * @throws UsageError if its results have another version of the numerics: see `numerics.ts`
    */
   static async open(directory: string): Promise<Ledger> {
     const file = join(directory, 'results.json')
@@ -69,7 +69,7 @@ export class Ledger {
     return new Ledger(file, { ...empty, ...contentsOf(text, file) })
   }
 
-  /** What the study is, and where it runs now. */
+  /** Stores the name of the study and the machine that it runs on now. */
   async describe({ name, machine }: { readonly name: string; readonly machine: string }): Promise<void> {
     const { machines } = this.contents
     Object.assign(this.contents, { name, machines: [...machines.filter((other) => other !== machine), machine] })
@@ -84,7 +84,7 @@ export class Ledger {
     return this.contents.name
   }
 
-  /** The record of a configuration; one of the same name that was made under other defaults does not count. */
+  /** The record of a configuration, unless it was made under other defaults. */
   find(key: string, config: RunConfig): RunRecord | undefined {
     const record = this.contents.records.find((other) => other.key === key)
     return record && isResultOf(record.config, config) ? record : undefined
@@ -101,7 +101,7 @@ export class Ledger {
   async put(record: RunRecord, specialisation: Specialisation | null = null): Promise<void> {
     const { key } = record
     const known = this.find(key, record.config)
-    // That it failed to be looked at again takes nothing from a run that is done.
+    // A finished run is kept if measuring its specialisation fails later.
     if (record.status === 'failed' && known?.status === 'finished') return
     const others = <T extends { readonly key: string }>(list: readonly T[]) => list.filter((other) => other.key !== key)
     this.contents.records = [...others(this.contents.records), record]
@@ -115,13 +115,13 @@ export class Ledger {
     await this.write()
   }
 
-  /** The findings of sweeps and pilot. */
+  /** Stores the results of sweeps and pilot. */
   async putFindings(findings: Pick<Contents, 'tuning' | 'pilot'>): Promise<void> {
     Object.assign(this.contents, findings)
     await this.write()
   }
 
-  /** One write at a time: several runs may end at once. */
+  /** Writes one after the other: several runs may end at once. */
   private write(): Promise<void> {
     this.writing = this.writing.catch(() => {}).then(() => replaceFile(this.file, textOf(this.contents)))
     return this.writing
@@ -138,13 +138,13 @@ function contentsOf(text: string, file: string): Contents {
   }
   const format = stored?.format
   if (!stored || !Array.isArray(stored.records) || format === undefined || format > FORMAT)
-    throw refuse(`it is not of format ${FORMAT} of this program`)
-  // Records of format 1 have no version: they are those of the first numerics.
+    throw refuse(`it does not have format ${FORMAT}, which this program reads`)
+  // Records of format 1 have no version: they have the first numerics.
   const damaged = stored.records.findIndex((record) => !isRecord(record, format === FORMAT))
   if (damaged >= 0) throw refuse(`record ${damaged + 1} of ${stored.records.length} is damaged`)
   const versions = stored.records.flatMap((record) => (record.status === 'finished' ? [record.version] : []))
   const other = format < FORMAT ? 1 : versions.find((version) => version !== NUMERICS)
-  if (other !== undefined) throw new UsageError(otherNumerics(file, other))
+  if (other !== undefined) throw new UsageError(numericsMessage(file, other))
   return stored as Contents
 }
 
@@ -160,7 +160,7 @@ const isRecord = (
   (record.status === 'finished' || record.status === 'failed') &&
   (!hasVersion || record.status === 'failed' || Number.isInteger(record.version))
 
-function otherNumerics(file: string, version: number): string {
+function numericsMessage(file: string, version: number): string {
   const todo = 'They are left as they are; give another --out for a new study'
   return version > NUMERICS
     ? `the results in ${file} were computed by a newer program. ${todo}, or update Choir`
@@ -168,9 +168,9 @@ function otherNumerics(file: string, version: number): string {
         `Since then these changed: ${changesSince(version)}. ${todo}`
 }
 
-/** Indented, but lists of numbers on a line. */
+/** Indented JSON with lists of numbers on one line. */
 function textOf(contents: object): string {
   const text = JSON.stringify(contents, null, 1)
-  // A list begins on a line of its own; brackets inside of a text do not.
+  // Only lists have a line break after the bracket; brackets within strings do not.
   return `${text.replace(/\[\n[\s\d.,eE+\-nul]*\]/g, (list) => list.replace(/\s+/g, ''))}\n`
 }

@@ -1,18 +1,18 @@
 /**
- * The numerics of results: raised whenever the same configuration gives other losses than before, as when
- * the model computes otherwise or a default that is part of a result changes. Results of two versions
- * are never compared, and never taken for each other.
+ * The version of the numerics. Raise it whenever the same configuration gives other losses than before, for
+ * example after a change of the computation or of a default that decides results. Results of different
+ * versions are never compared or mixed.
  */
 
-/** Changes by the version that brought them; the newest is the program's own. */
+/** The changes of each version; the newest is that of this program. */
 const changes: Readonly<Record<number, string>> = {
   2: 'the initial scales of the model, the order in which experts serve tokens, the capacity of evaluations',
-  3: 'the initial scale of routers, a head of its own',
+  3: 'the initial scale of routers, an output head that is not tied to the embedding',
 }
 
 export const NUMERICS = Math.max(...Object.keys(changes).map(Number))
 
-/** Changes after a version, for people. */
+/** Changes after a version, for a message. */
 export const changesSince = (version: number): string =>
   Object.entries(changes)
     .filter(([since]) => Number(since) > version)

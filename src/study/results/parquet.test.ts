@@ -1,4 +1,4 @@
-/** results.parquet, read back by another implementation's reader. */
+/** results.parquet, read back by another library. */
 import { parquetMetadata, parquetReadObjects } from 'hyparquet'
 import { expect, test } from 'vitest'
 import { loadConfig } from '../../run/load-config.ts'
@@ -58,7 +58,7 @@ async function results(): Promise<StudyResults> {
 
 const fileOf = (bytes: Uint8Array): ArrayBuffer => Uint8Array.from(bytes).buffer
 
-test('a row a run: settings, figures, and nothing where there is no run', async () => {
+test('has one row per run with settings and results, and nulls for a missing run', async () => {
   const rows = await parquetReadObjects({ file: fileOf(parquetOf(await results())) })
   expect(rows.map(({ arm, status, error }) => [arm, status, error])).toEqual([
     ['plain', 'finished', null],
@@ -81,7 +81,7 @@ test('a row a run: settings, figures, and nothing where there is no run', async 
   expect(rows.map((row) => row['held_out_loss moby-dick'])).toEqual([5.25, null, null])
 })
 
-test('rates, losses under each capacity rule, and what computed them', async () => {
+test('has rates, losses under each capacity rule, and the machine', async () => {
   const at = (loss: number, dropped: number) => ({ loss, bits_per_byte: 1, drop_rate: dropped, unserved_rate: 0.5 })
   const { cells, ...rest } = await results()
   const changed = cells.map((cell) => {
@@ -110,12 +110,12 @@ test('rates, losses under each capacity rule, and what computed them', async () 
   expect(rows[1]?.held_out_loss_capacity_train).toBeNull()
 })
 
-test('the file tells the command that made it', async () => {
+test('has the command of the study in its metadata', async () => {
   const { key_value_metadata } = parquetMetadata(fileOf(parquetOf(await results())))
   expect(key_value_metadata).toContainEqual({ key: 'command', value: 'choir study test' })
 })
 
-test('a study without runs is a file without rows', async () => {
+test('has no rows for a study without runs', async () => {
   const empty = { ...(await results()), cells: [] }
   expect(await parquetReadObjects({ file: fileOf(parquetOf(empty)) })).toEqual([])
 })

@@ -1,21 +1,18 @@
 /**
- * results.parquet: a row a run, for notebooks and databases. Every setting by which arms differ is a
- * column of its own, under its path.
+ * results.parquet: one row per run, for notebooks and databases. Every setting by which arms differ has its own
+ * column, named by its path.
  */
 import { parquetWriteBuffer } from 'hyparquet-writer'
 import type { FinishedRun, StudyResults } from '../contract.ts'
+import { otherTextsOf } from './held-out.ts'
 
 type Value = string | number | null
 type Row = Record<string, Value>
 
-/** The file's bytes. Runs that are missing or failed have a row with their status and no figures. */
+/** The bytes of the file. Missing and failed runs have a row with their status and no results. */
 export function parquetOf(results: StudyResults): Uint8Array {
   const fields = [...new Set(Object.values(results.arms).flatMap((settings) => Object.keys(settings)))].sort()
-  const sources = [
-    ...new Set(
-      results.cells.flatMap(({ record }) => (record?.status === 'finished' ? Object.keys(record.elsewhere) : [])),
-    ),
-  ]
+  const sources = otherTextsOf(results)
   const rows = results.cells.map(({ arm, seed, rate, record }): Row => {
     const settings = Object.fromEntries(fields.map((field) => [field, cellValue(results.arms[arm]?.[field])]))
     const run = record?.status === 'finished' ? record : null
@@ -83,7 +80,7 @@ const figuresOf = (run: FinishedRun | null): Row => ({
 const cellValue = (value: unknown): Value =>
   typeof value === 'number' || typeof value === 'string' ? value : value === undefined ? null : JSON.stringify(value)
 
-/** Numbers where all are numbers; a field that is a number here and a word there is text. */
+/** A column of numbers if all values are numbers, else of strings. */
 function columnOf(name: string, data: readonly Value[]) {
   const numeric =
     data.every((value) => value === null || typeof value === 'number') && data.some((value) => value !== null)

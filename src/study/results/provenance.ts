@@ -1,6 +1,6 @@
 /**
- * Where a run was computed, and by which program. A run that was stopped may go on on another machine or
- * with a newer program, which rounds otherwise: the run directory keeps a line of each process.
+ * The machine and program that computed a run. A run that was stopped may continue on another machine or with
+ * a newer program, which rounds differently, so the run directory has one line for each process.
  */
 import { appendFileSync } from 'node:fs'
 import { cpus } from 'node:os'
@@ -9,11 +9,11 @@ import { readJsonLines } from '../../system/jsonl.ts'
 import { version } from '../../system/version.ts'
 
 export interface Provenance {
-  /** As {@link describeMachine} gives it. */
+  /** From {@link describeMachine}. */
   readonly machine: string
   /** Version of the program. */
   readonly program: string
-  /** Library of kernels and its version, precision and threads. */
+  /** Kernel library with its version, precision and threads. */
   readonly engine: string
 }
 
@@ -23,13 +23,13 @@ export const describeMachine = (): string =>
 
 const fileIn = (directory: string): string => join(directory, 'provenance.jsonl')
 
-/** Adds this process to those that trained the run. */
+/** Appends this process to the provenance of the run. */
 export function noteProcess(directory: string, engine: string): void {
   const line: Provenance = { machine: describeMachine(), program: version(), engine }
   appendFileSync(fileIn(directory), `${JSON.stringify(line)}\n`)
 }
 
-/** Machines, programs and engines of a run in the order in which they came, each once, joined by semicolons. */
+/** Distinct machines, programs and engines of a run in order of use, joined by semicolons. */
 export async function provenanceOf(directory: string): Promise<Provenance> {
   const lines: Provenance[] = []
   for await (const line of readJsonLines<Provenance>(fileIn(directory))) lines.push(line)

@@ -1,4 +1,4 @@
-/** What is kept of a run, from logs worked out by hand. */
+/** Records of runs, from logs worked out by hand. */
 import { appendFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -6,7 +6,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest'
 import { describeModel } from '../../model/describe.ts'
 import { loadConfig } from '../../run/load-config.ts'
 import { heldOut } from '../testing/records.ts'
-import { runUnder } from './held-out.ts'
+import { atCapacity } from './held-out.ts'
 import { NUMERICS } from './numerics.ts'
 import { describeMachine, noteProcess } from './provenance.ts'
 import { recordOf } from './record.ts'
@@ -31,7 +31,7 @@ const step = (step: number, more: object = {}) => ({
   ...more,
 })
 
-/** Of 128 tokens, those that each of four experts is given and keeps. */
+/** A routing line with the tokens that each of four experts gets and keeps, of 128. */
 const routing = (step: number, layer: number, tokens: readonly number[], kept: readonly number[], module = 'ffn') => ({
   step,
   layer,
@@ -60,7 +60,7 @@ async function recorded(metrics: readonly object[], routed: readonly object[], s
   return { config, record: await recordOf(folder, { ...facts, config, heldOut }) }
 }
 
-test('steps, times, evaluations and means are those of the logs', async () => {
+test('steps, times, evaluations and means match the logs', async () => {
   const at = { loss: 4.7, bits_per_byte: 1, drop_rate: 0, unserved_rate: 0 }
   const evaluation = { kind: 'eval', step: 2, loss: 4.7, capacities: { train: at, eval: at, none: at } }
   const { record } = await recorded([step(1), step(2), evaluation, step(3), step(4)], [])
@@ -72,7 +72,7 @@ test('steps, times, evaluations and means are those of the logs', async () => {
   expect(record.routing).toEqual({ loadCv: 4, loadCvKept: 2, dropRate: 0.25, deadExperts: 1 })
 })
 
-test('an evaluation keeps its losses to the last digit under every rule, and six digits of the rest', async () => {
+test('an evaluation keeps all digits of its losses under every rule, and six of other numbers', async () => {
   const { record } = await recorded(
     [1, 2, 3, 4].map((at) => step(at)),
     [],
@@ -87,7 +87,7 @@ test('an evaluation keeps its losses to the last digit under every rule, and six
   })
 })
 
-test('evaluations under all capacity rules keep each loss, and one that was not finite is none under its rule', async () => {
+test('evaluations keep the loss under each capacity rule, and are omitted under a rule with no finite loss', async () => {
   const at = (loss: number | null) => ({ loss, bits_per_byte: 1, drop_rate: 0, unserved_rate: 0 })
   const evaluation = (step: number, train: number | null) => ({
     kind: 'eval',
@@ -103,15 +103,15 @@ test('evaluations under all capacity rules keep each loss, and one that was not 
     losses: { train: 4.9, eval: 4.7, none: 4.6 },
   })
   const stored = JSON.parse(JSON.stringify(record)) as typeof record
-  const losses = (rule: 'train' | 'eval' | 'none') => runUnder(stored, rule).evaluations.map(({ loss }) => loss)
+  const losses = (rule: 'train' | 'eval' | 'none') => atCapacity(stored, rule).evaluations.map(({ loss }) => loss)
   expect([losses('train'), losses('eval'), losses('none')]).toEqual([[4.9], [4.7, 4.7], [4.6, 4.6]])
-  const { heldOut: atTraining, elsewhere } = runUnder({ ...record, elsewhere: { other: record.heldOut } }, 'train')
+  const { heldOut: atTraining, elsewhere } = atCapacity({ ...record, elsewhere: { other: record.heldOut } }, 'train')
   expect([atTraining, elsewhere.other]).toEqual(
     Array.from({ length: 2 }, () => expect.objectContaining({ capacity: 'train', ...record.heldOut.capacities.train })),
   )
 })
 
-test('a record says which machine, program and engine made it: all, where it was continued on another', async () => {
+test('a record names its machine, program and engine, and all of them if another machine continued the run', async () => {
   noteProcess(folder, 'oneDNN 3.7.2, float32, 1 thread')
   noteProcess(folder, 'oneDNN 3.7.2, float32, 1 thread')
   const steps = [1, 2, 3, 4].map((at) => step(at))
@@ -127,7 +127,7 @@ test('a record says which machine, program and engine made it: all, where it was
   expect(continued.program).toBe(version)
 })
 
-test('operations are those of kept assignments, at the price of their module', async () => {
+test('FLOPs are those of kept assignments, at the cost of their module', async () => {
   const routed = [1, 3].flatMap((at) => [
     routing(at, 0, [128, 0, 0, 0], [64, 0, 0, 0]),
     routing(at, 0, [32, 32, 32, 32], [32, 32, 32, 32], 'qkv'),
@@ -140,13 +140,13 @@ test('operations are those of kept assignments, at the price of their module', a
     ['model.moe.attention=qkv'],
   )
   const { denseFlopsPerToken, flopsPerAssignment, flopsPerToken } = describeModel(config.model)
-  // Of a token, half an assignment to experts in each of two layers, and a whole one to a projection in each.
+  // A token has half an assignment to experts in each of two layers, and a whole one to a projection in each.
   const perToken = denseFlopsPerToken + 2 * 0.5 * flopsPerAssignment.ffn + 2 * flopsPerAssignment.qkv
   expect(record.trainFlops).toBeCloseTo(512 * perToken, 0)
   expect(record.trainFlops).toBeLessThan(512 * flopsPerToken)
 })
 
-test('routing is told by layer and module, in shares of the load that sum to 1', async () => {
+test('routing is recorded by layer and module, with shares of the load that sum to 1', async () => {
   const routed = [routing(1, 0, [100, 28, 0, 0], [1, 1, 1, 1]), routing(2, 0, [0, 0, 64, 64], [1, 1, 1, 1])]
   const { record } = await recorded(
     [1, 2, 3, 4].map((at) => step(at)),
@@ -163,7 +163,7 @@ test('routing is told by layer and module, in shares of the load that sum to 1',
   expect(record.layers[0]?.load[1]).toEqual([0, 0, 0.5, 0.5])
 })
 
-test('long runs are kept in as few numbers as a figure shows', async () => {
+test('curves of long runs are reduced to as many points as a figure shows', async () => {
   const steps = Array.from({ length: 1000 }, (_, i) => step(i + 1, { loss: i < 500 ? 6 : 4 }))
   const routed = Array.from({ length: 80 }, (_, i) => routing(i + 1, 0, [32, 32, 32, 32], [32, 32, 32, 32]))
   await writeFile(join(folder, 'metrics.jsonl'), lines(steps))
@@ -185,12 +185,12 @@ test('long runs are kept in as few numbers as a figure shows', async () => {
   expect(record.layers[0]?.step.at(-1)).toBe(80)
 })
 
-test('a step that was skipped has no loss, and an evaluation that was not finite is none', async () => {
+test('a skipped step has no loss, and an evaluation without a finite loss is omitted', async () => {
   const log = [step(1), step(2, { loss: null }), { kind: 'eval', step: 2, loss: null }, step(3), step(4)]
   const { record } = await recorded(log, [])
   expect(record.train.loss).toEqual([4.9, null, 4.7, 4.6])
   expect(record.evaluations).toEqual([])
 })
 
-test('a log that lacks steps is no finished run', () =>
+test('a log that lacks steps is refused', () =>
   expect(recorded([step(1), step(2)], [])).rejects.toThrow('has 2 steps of 4'))

@@ -1,6 +1,6 @@
 /**
- * What a study keeps of a run: a few kilobytes distilled from its metrics.jsonl and routing.jsonl, so that
- * run directories may go and reports can still be made.
+ * The record of a run: a few kilobytes distilled from its metrics.jsonl and routing.jsonl, so that reports can
+ * still be made without the run directories.
  */
 import { join } from 'node:path'
 import type { RunConfig } from '../../config/run-config.ts'
@@ -13,7 +13,7 @@ import type { Curve, FinishedRun, LayerHistory, RoutingMeans } from '../contract
 import { NUMERICS } from './numerics.ts'
 import { provenanceOf } from './provenance.ts'
 
-/** Points of a curve and snapshots of routing, at most. */
+/** Maximum points of a curve, and snapshots of routing. */
 const CURVE_POINTS = 100
 const SNAPSHOTS = 16
 
@@ -28,7 +28,7 @@ export interface RunFacts {
   readonly leak: FinishedRun['leak']
 }
 
-/** The record of a finished run directory. @throws RunError when its logs lack steps */
+/** The record of a finished run directory. @throws RunError if its logs lack steps */
 export async function recordOf(directory: string, facts: RunFacts): Promise<FinishedRun> {
   const trained: TrainRecord[] = []
   const evaluated: EvalRecord[] = []
@@ -57,7 +57,7 @@ export async function recordOf(directory: string, facts: RunFacts): Promise<Fini
     trainFlops: tokens * usefulFlopsPerToken(config, routing),
     seconds: round(secondsAt.at(-1) ?? 0),
     train: binned(trained),
-    // JSON has no NaN: an evaluation that was not finite is null in the log, and is left out.
+    // JSON has no NaN: a loss that was not finite is null in the log, and its evaluation is omitted.
     evaluations: evaluated
       .filter(({ loss }) => loss !== null)
       .map(({ step, loss, capacities }) => ({
@@ -80,7 +80,7 @@ function lossesOf(capacities: Readonly<Record<CapacityRule, CapacityEvaluation>>
   return { train: of('train'), eval: of('eval'), none: of('none') }
 }
 
-/** Wall time of the steps up to each. */
+/** Cumulative wall time after each step. */
 function runningSeconds(trained: readonly TrainRecord[]): number[] {
   let total = 0
   return trained.map(({ step_ms }) => {
@@ -89,7 +89,7 @@ function runningSeconds(trained: readonly TrainRecord[]): number[] {
   })
 }
 
-/** Operations that were of use, a token, averaged over the snapshots of routing: what was dropped cost nothing. */
+/** FLOPs of a token without dropped assignments, averaged over the recorded steps of routing. */
 function usefulFlopsPerToken({ model, train }: RunConfig, routing: readonly RoutingRecord[]): number {
   const { denseFlopsPerToken, flopsPerAssignment } = describeModel(model)
   const steps = new Set(routing.map(({ step }) => step)).size
@@ -122,7 +122,7 @@ function meansOf(trained: readonly TrainRecord[]): RoutingMeans {
   }
 }
 
-/** Snapshots are means over the lines since the one before. */
+/** Each snapshot is a mean over the lines since the previous one. */
 function historiesOf(routing: readonly RoutingRecord[]): LayerHistory[] {
   const layers = new Map<string, RoutingRecord[]>()
   for (const record of routing) {
@@ -159,10 +159,10 @@ function sharesOf(counts: readonly (readonly number[])[]): number[] {
 const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0)
 const mean = (values: readonly number[]): number => (values.length > 0 ? sum(values) / values.length : 0)
 
-/** Digits that mean something; JSON is a third as long. */
+/** Rounds to significant digits, which makes the JSON a third as long. */
 const round = (value: number, digits = 6): number => Number(value.toPrecision(digits))
 
-/** Losses stay as they are: arms that differ by rounding only must not seem to differ by the same each time. */
+/** Rounds all but losses: rounded losses could differ by the same amount with every seed, which looks like an effect. */
 function rounded(record: EvalRecord): EvalRecord {
   const inner = (value: unknown, key: string): unknown => {
     if (typeof value === 'number') return key === 'loss' ? value : round(value)

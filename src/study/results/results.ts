@@ -1,21 +1,21 @@
-/** From grid and ledger to what the analysis is given: each arm and seed with its record, under its own name. */
+/** Combines grid and ledger into the input of the analysis: each arm and seed with its record. */
 import type { Cell, StudyResults, Tuning } from '../contract.ts'
 import type { Grid } from '../grid/grid.ts'
 import type { Specification } from '../grid/specification.ts'
 import { pilotOf } from '../runs/pilot.ts'
-import { bestCells, stateOf } from '../runs/tuning.ts'
-import { runUnder } from './held-out.ts'
+import { bestCells, sweepStateOf } from '../runs/tuning.ts'
+import { atCapacity } from './held-out.ts'
 import type { Ledger } from './ledger.ts'
 
-/** Every run that the study has, as far as its sweeps show: at the common rate, then at best rates, seed by seed. */
+/** All known runs of the study, seed by seed: at the common rate, then at the best rates found so far. */
 export function runsOf({ cells, sweeps, seeds, capacity }: Grid, ledger: Ledger): Cell[] {
   const best = bestCells(sweeps, seeds, ledger, capacity)
   return seeds.flatMap((seed) => [...cells, ...best].filter((cell) => cell.seed === seed))
 }
 
-/** Sweeps that are done. */
+/** Finished sweeps. */
 export const tuningsOf = ({ sweeps, capacity }: Grid, ledger: Ledger): Tuning[] =>
-  sweeps.flatMap((sweep) => stateOf(sweep, ledger, capacity).tuning ?? [])
+  sweeps.flatMap((sweep) => sweepStateOf(sweep, ledger, capacity).tuning ?? [])
 
 export function resultsOf(
   specification: Specification,
@@ -23,7 +23,7 @@ export function resultsOf(
   grid: Grid,
   ledger: Ledger,
 ): StudyResults {
-  // Of equal arms the first, which is the one that was run.
+  // Of arms with the same key, take the first: it is the one that was run.
   const byKey = new Map([...grid.cells].reverse().map(({ key, arm }) => [key, arm]))
   const timed = new Map(grid.timed.map(({ key, arm }) => [`${key} ${arm}`, arm]))
   return {
@@ -43,7 +43,7 @@ export function resultsOf(
         arm,
         seed,
         rate: rate === 'best' ? 'best' : 'common',
-        record: record?.status === 'finished' ? runUnder(record, grid.capacity) : record,
+        record: record?.status === 'finished' ? atCapacity(record, grid.capacity) : record,
       }
     }),
     timings: ledger.timings.filter(({ key, arm }) => timed.has(`${key} ${arm}`)),

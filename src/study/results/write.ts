@@ -1,4 +1,4 @@
-/** The files that a study leaves for people and notebooks, beside its results.json. */
+/** Writes the files of a study for people and notebooks, next to its results.json. */
 import { join, resolve } from 'node:path'
 import { stringify } from 'yaml'
 import { renderHtml } from '../../report/html.ts'
@@ -16,7 +16,7 @@ export interface ReportFiles {
   readonly parquet: string
 }
 
-/** Writes report.html, report.md with its figures, results.parquet, and study.yaml: what was studied. */
+/** Writes report.html, report.md with its figures, results.parquet, and study.yaml, the specification. */
 export async function writeReport(
   results: StudyResults,
   specification: Specification,
@@ -30,7 +30,7 @@ export async function writeReport(
   await makeFolder(file('figures'))
   for (const [id, svg] of Object.entries(figures)) await replaceFile(file(join('figures', `${id}.svg`)), svg)
   await replaceFile(file('results.parquet'), parquetOf(results))
-  // A study may be repeated from what it wrote: that file stays as it is.
+  // If the study was read from this study.yaml, do not overwrite it.
   if (source === undefined || resolve(source) !== resolve(file('study.yaml')))
     await replaceFile(file('study.yaml'), stringify(specification))
   return {

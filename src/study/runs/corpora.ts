@@ -1,4 +1,4 @@
-/** The texts of a study: each read once, before its first run, and known by the hash of its tokens. */
+/** The texts of a study: each is read once, before the first run, and identified by the hash of its tokens. */
 import type { RunConfig } from '../../config/run-config.ts'
 import { UsageError } from '../../errors.ts'
 import { openRunData } from '../../run/session.ts'
@@ -7,27 +7,27 @@ import type { StudyEvent } from '../events.ts'
 import type { Ledger } from '../results/ledger.ts'
 
 export interface Corpora {
-  /** Hash of what is trained and held out. */
+  /** Hash of the text that is trained on and held out. */
   readonly own: string
   /** Hashes of other texts, by the name of the source. */
   readonly elsewhere: Readonly<Record<string, string>>
 }
 
-/** Names the text and tokens that a configuration reads. */
+/** Identifies the text and tokens that a configuration reads. */
 export const corpusOf = ({ data, model }: RunConfig): string =>
   JSON.stringify([{ ...data, order: undefined }, model.vocabulary, model.sequence])
 
 /**
- * Reads every text once, before processes want it at the same time. Null when that was interrupted.
+ * Reads every text once, so that processes find it in the cache. Null when interrupted.
  * @param elsewhere Other text that every run is evaluated on.
- * @throws UsageError when a text cannot be read, or finished runs saw another
+ * @throws UsageError when a text cannot be read, or has changed since runs finished
  */
 export async function prepareCorpora(
   cells: readonly Cell[],
   elsewhere: readonly string[],
   ledger: Ledger,
   signal: AbortSignal,
-  tell: (event: StudyEvent) => void,
+  emit: (event: StudyEvent) => void,
 ): Promise<ReadonlyMap<string, Corpora> | null> {
   const corpora = new Map<string, Corpora>()
   const unseen = new Map<string, number>()
@@ -36,7 +36,7 @@ export async function prepareCorpora(
     let found = corpora.get(name)
     if (!found) {
       try {
-        found = await read(config, elsewhere, signal, (message) => tell({ kind: 'prepare', message }))
+        found = await read(config, elsewhere, signal, (message) => emit({ kind: 'prepare', message }))
         corpora.set(name, found)
       } catch (error) {
         if (signal.aborted) return null
@@ -46,17 +46,17 @@ export async function prepareCorpora(
     const record = ledger.find(key, config)
     if (record?.status !== 'finished') continue
     const source = [config.data.source].flat().join(', ')
-    if (record.corpus !== found.own) throw changed(source, ledger)
-    // A trial is evaluated on no other text.
+    if (record.corpus !== found.own) throw textChanged(source, ledger)
+    // Trials are not evaluated on other text.
     for (const other of rate === 'trial' ? [] : elsewhere) {
       const seen = record.elsewhereCorpora?.[other]
       if (record.elsewhere[other] === undefined) unseen.set(other, (unseen.get(other) ?? 0) + 1)
-      else if (seen !== undefined && seen !== found.elsewhere[other]) throw changed(other, ledger)
+      else if (seen !== undefined && seen !== found.elsewhere[other]) throw textChanged(other, ledger)
     }
   }
   for (const [other, runs] of unseen) {
-    const message = `${runs} runs were done before "${other}" was to be evaluated, and are not evaluated on it`
-    tell({ kind: 'note', message })
+    const message = `${runs} runs were done before "${other}" was added, and are not evaluated on it`
+    emit({ kind: 'note', message })
   }
   return corpora
 }
@@ -65,14 +65,14 @@ async function read(
   config: RunConfig,
   elsewhere: readonly string[],
   signal: AbortSignal,
-  say: (message: string) => void,
+  onMessage: (message: string) => void,
 ): Promise<Corpora> {
-  const data = await openRunData(config, { say, signal })
+  const data = await openRunData(config, { say: onMessage, signal })
   try {
     const hashes: Record<string, string> = {}
     for (const source of elsewhere) {
       const other = { ...config, data: { ...config.data, source } }
-      const text = await openRunData(other, { say, signal, tokenizer: data.tokenizer, whole: true })
+      const text = await openRunData(other, { say: onMessage, signal, tokenizer: data.tokenizer, whole: true })
       hashes[source] = text.hash
       await text.close()
     }
@@ -82,7 +82,7 @@ async function read(
   }
 }
 
-const changed = (source: string, ledger: Ledger): UsageError =>
+const textChanged = (source: string, ledger: Ledger): UsageError =>
   new UsageError(
     `the text of "${source}" has changed since runs of this study were done (${ledger.file}): ` +
       'losses on two texts cannot be compared. Restore the text, or give another --out',

@@ -1,6 +1,6 @@
 /**
- * The process of one job: it is told the job, tells how it goes, and ends. When whoever started it is
- * gone, it saves and ends as well.
+ * The process of one job: it receives the job, reports progress, sends the result and exits. If the parent
+ * process is gone, it saves a checkpoint and exits.
  */
 import { UsageError } from '../../errors.ts'
 import { type Job, runJob } from './job.ts'
@@ -9,22 +9,22 @@ export type ToJob = { readonly kind: 'job'; readonly job: Job } | { readonly kin
 
 const controller = new AbortController()
 
-/** Settled when the message has gone, or nobody is there to take it. */
-const tell = (message: object): Promise<void> =>
+/** Resolves when the message is sent, or when the parent is gone. */
+const send = (message: object): Promise<void> =>
   new Promise((resolve) => {
     if (process.connected && process.send) process.send(message, () => resolve())
     else resolve()
   })
 
-// Ctrl-C, and the end of a terminal, reach every process of it; the study decides what they mean.
+// Ctrl-C, and closing the terminal, signal all of its processes; the parent decides what to do.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => {})
 process.on('disconnect', () => controller.abort())
 process.on('message', (message: ToJob) => {
   if (message.kind === 'stop') return controller.abort()
-  runJob(message.job, controller.signal, (news) => void tell(news))
-    .then(tell, (error: unknown) => {
+  runJob(message.job, controller.signal, (update) => void send(update))
+    .then(send, (error: unknown) => {
       const usage = error instanceof UsageError
-      return tell({ kind: 'error', usage, message: error instanceof Error ? error.message : String(error) })
+      return send({ kind: 'error', usage, message: error instanceof Error ? error.message : String(error) })
     })
     .finally(() => process.disconnect?.())
 })

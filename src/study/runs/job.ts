@@ -1,4 +1,4 @@
-/** One piece of a study's work, as a process of its own does it: a run from its first step to its record, or a timing. */
+/** One job of a study, done in a separate process: a run from its first step to its record, or a timing. */
 import { existsSync } from 'node:fs'
 import { readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -26,55 +26,59 @@ export interface TrainJob {
   readonly seed: number
   readonly config: RunConfig
   readonly directory: string
-  /** `Dataset.hash` of its text, and of each other text to evaluate it on. */
+  /** `Dataset.hash` of its text, and of each other text that it is evaluated on. */
   readonly corpus: string
   readonly elsewhere: Readonly<Record<string, string>>
-  /** Look at what its experts serve as well. */
+  /** Measure the specialisation of its experts too. */
   readonly specialise: boolean
-  /** A trial of a sweep, of which the held-out loss is all that is looked at. */
+  /** A trial of a sweep, of which only the held-out loss is used. */
   readonly trial: boolean
 }
 
 export interface TimeJob {
   readonly kind: 'time'
   readonly config: RunConfig
-  /** Steps before and while it is timed. */
+  /** Steps before timing starts, and timed steps. */
   readonly warmUp: number
   readonly steps: number
 }
 
 export type Job = TrainJob | TimeJob
 
-/** What a job tells on its way. */
-export type JobNews =
+/** Messages that a job sends while it runs. */
+export type JobUpdate =
   | { readonly kind: 'progress'; readonly step: number; readonly steps: number; readonly loss: number | null }
   | { readonly kind: 'note'; readonly message: string }
 
 export type JobResult =
   | { readonly kind: 'record'; readonly record: FinishedRun; readonly specialisation: Specialisation | null }
   | { readonly kind: 'timing'; readonly stepMs: number; readonly engine: string }
-  /** It was stopped; a run can be continued. */
+  /** Stopped by the signal; a training can be continued. */
   | { readonly kind: 'stopped' }
 
-/** Seconds that another process may take to save and leave. */
+/** Attempts, one per second, to lock a run that another process may still be saving. */
 const LOCK_TRIES = 60
 
-/** Of other text so many tokens are read: enough for two digits, and short beside a training. */
+/** Tokens of other text to evaluate on: enough for two digits, and short compared with a training. */
 const ELSEWHERE_TOKENS = 50_000
 
-export function runJob(job: Job, signal: AbortSignal, tell: (news: JobNews) => void): Promise<JobResult> {
-  return job.kind === 'train' ? runTraining(job, signal, tell) : runTiming(job, signal)
+export function runJob(job: Job, signal: AbortSignal, onUpdate: (update: JobUpdate) => void): Promise<JobResult> {
+  return job.kind === 'train' ? runTraining(job, signal, onUpdate) : runTiming(job, signal)
 }
 
-async function runTraining(job: TrainJob, signal: AbortSignal, tell: (news: JobNews) => void): Promise<JobResult> {
+async function runTraining(
+  job: TrainJob,
+  signal: AbortSignal,
+  onUpdate: (update: JobUpdate) => void,
+): Promise<JobResult> {
   const { config, directory, key, seed, corpus } = job
   const { steps } = config.train
   const threads = config.runtime.threads ?? 1
   const onEvent = (event: TrainEvent) => {
     if (event.kind === 'start') noteProcess(directory, engineName(event))
     if (event.kind === 'train' && (event.step % 10 === 0 || event.step === steps))
-      tell({ kind: 'progress', step: event.step, steps, loss: event.loss })
-    if (event.kind === 'notice' || event.kind === 'warning') tell({ kind: 'note', message: event.message })
+      onUpdate({ kind: 'progress', step: event.step, steps, loss: event.loss })
+    if (event.kind === 'notice' || event.kind === 'warning') onUpdate({ kind: 'note', message: event.message })
   }
   const resume = await hasCheckpoint(directory, signal)
   if (!resume) await rm(directory, { recursive: true, force: true })
@@ -100,7 +104,7 @@ async function runTraining(job: TrainJob, signal: AbortSignal, tell: (news: JobN
   }
 }
 
-/** The step time on real text, once routing has settled a little. */
+/** Measures the step time on real text, after warm-up steps in which routing settles. */
 async function runTiming({ config, warmUp, steps }: TimeJob, signal: AbortSignal): Promise<JobResult> {
   const data = await openRunData(config, { say: () => {} })
   try {
@@ -127,10 +131,7 @@ async function runTiming({ config, warmUp, steps }: TimeJob, signal: AbortSignal
 const engineName = (engine: { provider: string; math: string; threads: number }): string =>
   `${engine.provider}, ${engine.math}, ${engine.threads} ${engine.threads === 1 ? 'thread' : 'threads'}`
 
-/**
- * Whether there is something to continue. A process of a study that was killed may still be saving here: it is
- * waited for.
- */
+/** Whether a run can be continued. A process of a killed study may still be saving it, so wait for its lock. */
 async function hasCheckpoint(directory: string, signal: AbortSignal): Promise<boolean> {
   for (let tries = 0; tries < LOCK_TRIES && !signal.aborted; tries++) {
     if (!existsSync(directory)) return false

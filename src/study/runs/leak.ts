@@ -1,4 +1,4 @@
-/** How much later tokens help earlier ones in a trained run, under the capacity of training and of evaluation. */
+/** How much later tokens lower the loss of earlier ones in a trained run, at the capacity of training and of evaluation. */
 import { separatorOf } from '../../data/visible.ts'
 import { loadModel } from '../../infer/trained-model.ts'
 import { measureLeak, seesFuture } from '../../measure/leak.ts'
@@ -6,10 +6,10 @@ import { openRunData } from '../../run/session.ts'
 import { Cleanup } from '../../system/cleanup.ts'
 import type { FinishedRun } from '../contract.ts'
 
-/** Batches of held-out text that are read twice: the gain is a difference on the same text, so a few suffice. */
+/** Batches of held-out text that are evaluated twice. The gain is a difference on the same text, so a few suffice. */
 const BATCHES = 32
 
-/** Nats a token by rule, of the run's newest checkpoint; null where it sees no later token of its own text. */
+/** Nats a token by rule, for the newest checkpoint of the run; null if it sees no later token of its own text. */
 export async function leakOf(directory: string): Promise<FinishedRun['leak']> {
   const cleanup = new Cleanup()
   try {

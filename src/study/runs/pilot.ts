@@ -1,4 +1,4 @@
-/** The first runs of a study, two arms with all seeds: they show which effect the study will be able to detect. */
+/** The pilot: the first runs of a study, two arms with all seeds, which show the effect that the study can detect. */
 import type { PilotResult } from '../contract.ts'
 import type { Grid } from '../grid/grid.ts'
 import { heldOutLoss } from '../results/held-out.ts'
@@ -6,11 +6,11 @@ import type { Ledger } from '../results/ledger.ts'
 import { standardDeviation } from '../statistics.ts'
 import { detectableEffect, seedsFor } from './power.ts'
 
-/** Null while fewer than two seeds have both runs finished: one difference has no deviation. */
+/** Null until both runs of two seeds have finished: one difference has no deviation. */
 export function pilotOf({ pilot, cells, seeds, capacity }: Grid, ledger: Ledger): PilotResult | null {
   if (pilot === null) return null
   const lossOf = (arm: string, seed: number) => {
-    const cell = cells.find((other) => other.arm === arm && other.seed === seed)
+    const cell = cells.find((one) => one.arm === arm && one.seed === seed)
     return cell ? heldOutLoss(ledger.find(cell.key, cell.config), capacity) : null
   }
   const differences = seeds.flatMap((seed) => {

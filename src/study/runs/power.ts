@@ -7,18 +7,18 @@ import tQuantile from '@stdlib/stats-base-dists-t-quantile'
 
 const LEVEL = 0.05
 const POWER = 0.8
-/** More are not found in any study. */
+/** Search limit; no study has more. */
 const MAX_SEEDS = 10_000
 
 /**
- * Chance that a t with so many degrees of freedom and this noncentrality is beyond its 5 % points.
+ * Probability that |t| exceeds its two-sided 5 % point, for a noncentral t with `freedom` degrees of freedom.
  *
- * t is (z + noncentrality) / u with z standard normal and u² a χ² over its degrees of freedom, so its
- * distribution is a mean of normal ones over the density of u, u^(ν−1)·exp(−ν·u²/2) up to a constant.
+ * t is (z + noncentrality) / u, where z is standard normal and u² is χ² over its degrees of freedom. So the
+ * distribution of t is a mean of normal ones over the density of u, u^(ν−1)·exp(−ν·u²/2) up to a constant.
  */
 export function power(noncentrality: number, freedom: number): number {
   const critical = tQuantile(1 - LEVEL / 2, freedom)
-  // The density is within eight deviations of 1/√(2ν) of its mean, which is near 1.
+  // Integrate over eight standard deviations of u, 1/√(2ν), on both sides of its mean, which is near 1.
   const reach = 8 / Math.sqrt(2 * freedom)
   const [from, to] = [Math.max(0, 1 - reach), 1 + reach]
   const pieces = 2000
@@ -33,7 +33,7 @@ export function power(noncentrality: number, freedom: number): number {
 }
 
 /**
- * The smallest true mean difference that so many seeds find in four studies of five.
+ * The smallest true mean difference that this number of seeds finds in four studies of five.
  * @param deviation Standard deviation of the differences; the result has its unit.
  * @returns Infinity for a single seed, which has no interval
  */
@@ -53,7 +53,7 @@ export function detectableEffect(deviation: number, seeds: number): number {
 export function seedsFor(effect: number, deviation: number): number {
   if (deviation === 0) return 2
   let [low, high] = [1, 2]
-  // An effect that `detectableEffect` gave is found by the same seeds, whatever its last digit.
+  // The tolerance makes an effect from `detectableEffect` need the same number of seeds, despite rounding.
   const isEnough = (seeds: number) => power((effect * Math.sqrt(seeds)) / deviation, seeds - 1) >= POWER - 1e-9
   while (!isEnough(high) && high < MAX_SEEDS) [low, high] = [high, high * 2]
   while (high - low > 1) {

@@ -1,4 +1,4 @@
-/** The order of a study's work and what it survives, with jobs that train nothing. */
+/** The order of the phases of a study, and failures and interruptions, with jobs that train nothing. */
 import { existsSync } from 'node:fs'
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -25,7 +25,7 @@ const three = { arms: { a: {}, b: { 'model.moe.k': 2 }, c: { 'model.moe.k': 3 } 
 const specification = (input: SpecificationInput = three) => fake.specification(input)
 const options = (more: Partial<StudyOptions> = {}) => fake.options(more)
 
-test('every cell is run once; started again, nothing is', async () => {
+test('every cell is run once; a second start runs nothing', async () => {
   const first = recorder()
   await runStudy(specification(), options(), first.run)
   expect(first.jobs).toHaveLength(6)
@@ -35,7 +35,7 @@ test('every cell is run once; started again, nothing is', async () => {
   expect(interrupted).toBe(false)
 })
 
-test('results are enough to go on: run directories may be gone', async () => {
+test('a study continues from its results alone, without run directories', async () => {
   await runStudy(specification(), options(), recorder().run)
   await rm(join(folder, 'out', 'runs'), { recursive: true, force: true })
   const again = recorder()
@@ -43,12 +43,12 @@ test('results are enough to go on: run directories may be gone', async () => {
   expect(again.jobs).toHaveLength(0)
 })
 
-test('a changed grid keeps what still applies', async () => {
+test('after a change of the grid only missing runs are done', async () => {
   await runStudy(specification(), options(), recorder().run)
   const more = recorder()
   const arms = { a: {}, renamed: { 'model.moe.k': 2 }, d: { 'model.moe.k': 4 } }
   await runStudy(specification({ arms, seeds: [1, 2, 3] }), options(), more.run)
-  // Of a and the renamed arm only the third seed; all three of d.
+  // Only the third seed of a and of the renamed arm; all three of d.
   expect(more.jobs.map((job) => job.config.model.moe?.k).sort()).toEqual([1, 2, 4, 4, 4])
 })
 
@@ -61,7 +61,7 @@ test('equal cells of several arms are one run', async () => {
   for (const { key, config } of grid.cells) expect(ledger.find(key, config)?.status).toBe('finished')
 })
 
-test('other text is read before the first run, and evaluated on by each', async () => {
+test('other text is read before the first run, and every run is evaluated on it', async () => {
   const { jobs, run } = recorder()
   await writeFile(join(folder, 'other.txt'), 'Quite another text, about whales. '.repeat(500))
   const elsewhere = [join(folder, 'other.txt')]
@@ -75,7 +75,7 @@ test('other text is read before the first run, and evaluated on by each', async 
   await expect(runStudy(specification({ ...three, elsewhere }), options(), run)).rejects.toThrow(/has changed/)
 })
 
-test('runs that were done before a text was to be evaluated on are told', async () => {
+test('a note counts the runs that were done before another text was added', async () => {
   await runStudy(specification(), options(), recorder().run)
   await writeFile(join(folder, 'other.txt'), 'Quite another text, about whales. '.repeat(500))
   const notes: string[] = []
@@ -85,7 +85,7 @@ test('runs that were done before a text was to be evaluated on are told', async 
   expect(notes).toEqual([expect.stringMatching(/^6 runs were done before .*other\.txt/)])
 })
 
-test('what has failed comes last, and many failures do not end a study that has results', async () => {
+test('runs that failed come last, and many failures do not stop a study that has results', async () => {
   const arms = Object.fromEntries(Array.from({ length: 12 }, (_, i) => [`f${i}`, { 'model.moe.factor': 1 + i / 10 }]))
   const failing = recorder((job, done) => {
     if (done > 2) throw new RunError('step 12: the loss is NaN')
@@ -100,7 +100,7 @@ test('what has failed comes last, and many failures do not end a study that has 
   expect(again.jobs[0]?.config.model.moe?.k).toBe(2)
 })
 
-test('a run that is done stays so when looking at its experts fails', async () => {
+test('a finished run stays finished if measuring its specialisation fails', async () => {
   await runStudy(specification(), options(), recorder().run)
   const failing = recorder(() => {
     throw new RunError('no luck')
@@ -110,7 +110,7 @@ test('a run that is done stays so when looking at its experts fails', async () =
   expect(grid.cells.every(({ key, config }) => ledger.find(key, config)?.status === 'finished')).toBe(true)
 })
 
-test('without step times a study ends all the same', async () => {
+test('a study finishes even if step times cannot be measured', async () => {
   const notes: string[] = []
   const { run } = recorder()
   const broken: RunJob = (job, ...rest) =>
@@ -118,10 +118,10 @@ test('without step times a study ends all the same', async () => {
   const onEvent = (event: StudyEvent) => event.kind === 'note' && notes.push(event.message)
   const { interrupted } = await runStudy(specification({ ...three, timings: ['a'] }), options({ onEvent }), broken)
   expect(interrupted).toBe(false)
-  expect(notes).toEqual(['steps are not timed, since a failed: no cores'])
+  expect(notes).toEqual(['steps are not timed, because a failed: no cores'])
 })
 
-test('a folder with a name like a list is one folder from day to day', async () => {
+test('a data folder whose name looks like a list is found again at the next start', async () => {
   await mkdir(join(folder, 'Letters [1, 2]'))
   await writeFile(join(folder, 'Letters [1, 2]', 'a.txt'), 'A text about sparse experts, long enough. '.repeat(2000))
   const set = { 'data.source': join(folder, 'Letters [1, 2]') }
@@ -131,7 +131,7 @@ test('a folder with a name like a list is one folder from day to day', async () 
   expect(again.jobs).toHaveLength(0)
 })
 
-test('a run that fails is recorded, the rest goes on, and it is tried again next time', async () => {
+test('a run that fails is recorded, the others continue, and the next start tries it again', async () => {
   const failing = recorder((job) => {
     if (job.config.model.moe?.k === 2) throw new RunError('the loss was not finite\nand more')
     return finishedRun(job)
@@ -156,7 +156,7 @@ test('a run that fails is recorded, the rest goes on, and it is tried again next
   expect(again.jobs).toHaveLength(2)
 })
 
-test('a study whose every run fails alike is given up', async () => {
+test('a study in which every run fails in the same way stops', async () => {
   const arms = Object.fromEntries([1, 2, 3, 4].map((k) => [`k${k}`, { 'model.moe.k': k }]))
   const failing = recorder(({ directory }) => {
     throw new RunError(`cannot write ${join(directory, 'checkpoints')}: the disk is full (${Math.random()} KiB free)`)
@@ -166,14 +166,14 @@ test('a study whose every run fails alike is given up', async () => {
   expect(failing.jobs).toHaveLength(8)
 })
 
-test('a mistake of the program is no failed run', async () => {
+test('an internal error stops the study instead of being recorded as a failed run', async () => {
   const broken = recorder(() => {
     throw new TypeError('internal: nonsense')
   })
   await expect(runStudy(specification(), options(), broken.run)).rejects.toThrow('internal: nonsense')
 })
 
-test('interrupted, it keeps what is done and starts nothing more', async () => {
+test('an interrupted study keeps finished runs and starts no more', async () => {
   const controller = new AbortController()
   const { jobs, run } = recorder((job, done) => {
     if (done === 2) controller.abort()
@@ -187,7 +187,7 @@ test('interrupted, it keeps what is done and starts nothing more', async () => {
   expect(rest.jobs).toHaveLength(4)
 })
 
-test('a changed text is refused, and nothing is lost', async () => {
+test('a changed text is refused, and results.json stays as it is', async () => {
   await runStudy(specification(), options(), recorder().run)
   const before = await readFile(join(folder, 'out', 'results.json'), 'utf8')
   await writeFile(join(folder, 'text.txt'), 'Another text altogether. '.repeat(4000))
@@ -199,7 +199,7 @@ test('a changed text is refused, and nothing is lost', async () => {
   expect(await readFile(join(folder, 'out', 'results.json'), 'utf8')).toBe(before)
 })
 
-test('arms are timed by turns, in both directions, with the threads of a run that is alone', async () => {
+test('arms take turns being timed, in alternating directions, with the threads for timing', async () => {
   const { jobs, run } = recorder()
   const input = { ...three, timings: ['a', 'b'], timedOnly: { s: { 'model.moe.every': 2 } } }
   const { ledger } = await runStudy(specification(input), options(), run)
@@ -219,7 +219,7 @@ test('arms are timed by turns, in both directions, with the threads of a run tha
   expect(again.jobs).toHaveLength(0)
 })
 
-test('checkpoints of finished runs go, unless they are to be kept', async () => {
+test('checkpoints of finished runs are deleted, unless they are to be kept', async () => {
   for (const keepCheckpoints of [false, true]) {
     const directory = join(folder, `out-${keepCheckpoints}`)
     const kept: string[] = []
@@ -234,12 +234,12 @@ test('checkpoints of finished runs go, unless they are to be kept', async () => 
   }
 })
 
-test('a folder that is a file is wrong usage', async () => {
+test('an output folder that is a file is a usage error', async () => {
   await writeFile(join(folder, 'out'), 'text')
   await expect(runStudy(specification(), options(), recorder().run)).rejects.toThrow(/is a file \(expected a folder\)/)
 })
 
-test('two studies in one folder at a time are refused', async () => {
+test('a second study in the same folder at the same time is refused', async () => {
   let second: Promise<unknown> | undefined
   const run: RunJob = async (job) => {
     second ??= expect(runStudy(specification(), options(), recorder().run)).rejects.toThrow(/in use/)

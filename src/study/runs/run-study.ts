@@ -1,6 +1,6 @@
 /**
- * Runs a study phase by phase: sweeps of learning rates, the pilot, all other runs, the timings. Whatever
- * stops it, it goes on from its results.json.
+ * Runs a study phase by phase: learning-rate sweeps, the pilot, all other runs, the timings. A study that was
+ * stopped continues from its results.json.
  */
 import { stat } from 'node:fs/promises'
 import { resolve } from 'node:path'
@@ -16,22 +16,22 @@ import { describeMachine } from '../results/provenance.ts'
 import { runsOf, tuningsOf } from '../results/results.ts'
 import { prepareCorpora } from './corpora.ts'
 import { pilotOf } from './pilot.ts'
-import { distinct, flopsOf, Runs, type RunsContext } from './runs.ts'
+import { distinct, flopsOf, RunQueue, type RunsContext } from './run-queue.ts'
 import { timeArms } from './timings.ts'
-import { stateOf } from './tuning.ts'
+import { sweepStateOf } from './tuning.ts'
 import { type RunJob, runInProcess } from './workers.ts'
 
 export interface StudyOptions {
   readonly name: string
-  /** As the user typed it: it goes into the report. */
+  /** As the user typed it, for the report. */
   readonly command: string
   readonly directory: string
-  /** The file of the specification, if it is one: nothing is written over it. */
+  /** The file of the specification, if any; it is never overwritten. */
   readonly file?: string
   /** Runs at a time, and threads of each. */
   readonly jobs: number
   readonly threads: number
-  /** Threads of a run that is alone, when steps are timed. */
+  /** Threads when steps are timed, one arm at a time. */
   readonly timingThreads: number
   /** Keep the checkpoints of finished runs. */
   readonly keepCheckpoints: boolean
@@ -66,10 +66,10 @@ export async function runStudy(
     const machine = describeMachine()
     await ledger.describe({ name: options.name, machine })
     const context = { ...options, grid, ledger, corpora, run, signal, onEvent }
-    describe(context, machine)
-    await new Phases(context).all()
-    const nothing = grid.cells.every(({ key, config }) => ledger.find(key, config)?.status !== 'finished')
-    const skipped = signal.aborted || nothing
+    emitOverview(context, machine)
+    await new Phases(context).runAll()
+    const noneFinished = grid.cells.every(({ key, config }) => ledger.find(key, config)?.status !== 'finished')
+    const skipped = signal.aborted || noneFinished
     const timings = skipped ? null : await timeArms(grid, ledger, options.timingThreads, run, signal, onEvent)
     if (timings) await ledger.putTimings(timings)
     return { grid, ledger, interrupted: signal.aborted }
@@ -78,24 +78,24 @@ export async function runStudy(
   }
 }
 
-/** The study as it stands in a folder, without running any of it. @throws UsageError when there is none */
+/** The current state of the study in a folder, without running anything. @throws UsageError when there is none */
 export async function studyOf(specification: Specification, options: StudyOptions): Promise<StudyState> {
   const grid = await expand(specification)
   const ledger = await Ledger.open(options.directory)
   if (!grid.cells.some(({ key, config }) => ledger.find(key, config))) {
-    const other = ledger.name === '' ? '' : `; it holds results of ${ledger.name}`
+    const found = ledger.name === '' ? '' : `; the folder has results of ${ledger.name}`
     throw new UsageError(
-      `no results of this study in "${options.directory}" yet (leave out --report to run it${other})`,
+      `no results of this study in "${options.directory}" yet (leave out --report to run it${found})`,
     )
   }
   return { grid, ledger, interrupted: false }
 }
 
-/** The phases of a study that train: sweeps of learning rates, the pilot, then all other runs. */
+/** The phases of a study that train: learning-rate sweeps, the pilot, then all other runs. */
 class Phases {
   private readonly grid: Grid
   private readonly ledger: Ledger
-  private readonly runs: Runs
+  private readonly queue: RunQueue
   private readonly signal: AbortSignal
   private readonly emit: (event: StudyEvent) => void
 
@@ -104,10 +104,10 @@ class Phases {
     this.ledger = context.ledger
     this.signal = context.signal
     this.emit = context.onEvent
-    this.runs = new Runs(context)
+    this.queue = new RunQueue(context)
   }
 
-  async all(): Promise<void> {
+  async runAll(): Promise<void> {
     await this.tune()
     if (this.signal.aborted) return
     const { pilot, cells } = this.grid
@@ -115,19 +115,19 @@ class Phases {
       'pilot',
       cells.filter(({ arm }) => arm === pilot?.arm || arm === pilot?.baseline),
     )
-    await this.report()
+    await this.reportFindings()
     await this.train('runs', runsOf(this.grid, this.ledger))
   }
 
-  /** A sweep whose best rate is at its edge goes on, so there may be more to run after each round. */
+  /** Runs rounds of trials until no sweep needs more: one whose best rate is at an edge is extended. */
   private async tune(): Promise<void> {
     const { sweeps, capacity } = this.grid
     const trials = () => trialsOf(this.grid, this.ledger)
-    const tried = new Set(this.runs.left(trials()).map(({ arm }) => arm))
-    while (!this.signal.aborted && this.runs.left(trials()).length > 0) await this.train('tuning', trials())
+    const tried = new Set(this.queue.remaining(trials()).map(({ arm }) => arm))
+    while (!this.signal.aborted && this.queue.remaining(trials()).length > 0) await this.train('tuning', trials())
     if (this.signal.aborted) return
     for (const sweep of sweeps.filter(({ arm }) => tried.has(arm))) {
-      const { tuning, edge, hasFailed } = stateOf(sweep, this.ledger, capacity)
+      const { tuning, edge, hasFailed } = sweepStateOf(sweep, this.ledger, capacity)
       const common = sweep.config.train.schedule.learningRate
       if (tuning) this.emit({ kind: 'tuned', ...tuning, edge, common })
       else if (hasFailed)
@@ -135,8 +135,8 @@ class Phases {
     }
   }
 
-  /** Which effect the study can detect, before the runs that look for it. */
-  private async report(): Promise<void> {
+  /** Reports the effect that the study can detect, before the other runs, and saves the results of sweeps and pilot. */
+  private async reportFindings(): Promise<void> {
     if (this.signal.aborted) return
     const pilot = pilotOf(this.grid, this.ledger)
     if (pilot) this.emit({ kind: 'pilot', ...pilot })
@@ -144,22 +144,22 @@ class Phases {
   }
 
   private async train(phase: Phase, cells: readonly Cell[]): Promise<void> {
-    const left = this.runs.left(cells)
+    const left = this.queue.remaining(cells)
     if (this.signal.aborted || left.length === 0) return
     const runs = distinct(cells).length
     const known = [...trialsOf(this.grid, this.ledger), ...runsOf(this.grid, this.ledger)]
-    const flopsLeft = this.runs.left(known).reduce((total, cell) => total + flopsOf(cell), 0)
+    const flopsLeft = this.queue.remaining(known).reduce((total, cell) => total + flopsOf(cell), 0)
     this.emit({ kind: 'phase', phase, runs, finished: runs - left.length, flopsLeft })
-    await this.runs.all(cells)
+    await this.queue.runAll(cells)
   }
 }
 
-/** Trials that the sweeps need, as far as their results show. */
+/** Trials that the sweeps are known to need. */
 const trialsOf = ({ sweeps, capacity }: Grid, ledger: Ledger): Cell[] =>
-  sweeps.flatMap((sweep) => [...stateOf(sweep, ledger, capacity).cells])
+  sweeps.flatMap((sweep) => [...sweepStateOf(sweep, ledger, capacity).cells])
 
-/** Reports the size of the study, how much of it an earlier sitting has done, and on which machine. */
-function describe({ grid, ledger, jobs, threads, onEvent }: RunsContext, machine: string): void {
+/** Emits the size of the study and how much of it is done, and notes runs of another machine. */
+function emitOverview({ grid, ledger, jobs, threads, onEvent }: RunsContext, machine: string): void {
   const isFinished = ({ key, config }: Cell) => ledger.find(key, config)?.status === 'finished'
   const runs = distinct(runsOf(grid, ledger))
   const trials = distinct(trialsOf(grid, ledger))
@@ -174,16 +174,16 @@ function describe({ grid, ledger, jobs, threads, onEvent }: RunsContext, machine
     jobs,
     threads,
   })
-  const elsewhere = runs.filter(({ key, config }) => {
+  const onOtherMachine = runs.filter(({ key, config }) => {
     const record = ledger.find(key, config)
     return record?.status === 'finished' && record.machine !== machine
   })
-  if (elsewhere.length > 0 && elsewhere.length < runs.length)
+  if (onOtherMachine.length > 0 && onOtherMachine.length < runs.length)
     onEvent({
       kind: 'note',
       message:
-        `${elsewhere.length} of ${runs.length} runs were done on another machine or version of Node, which may round otherwise: ` +
-        'differences between runs of two have that noise too',
+        `${onOtherMachine.length} of ${runs.length} runs were done on another machine or version of Node, which may round differently: ` +
+        'differences between runs of two machines contain that noise too',
     })
 }
 

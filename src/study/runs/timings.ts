@@ -1,4 +1,4 @@
-/** Step times of the arms that are to be timed: all of them in one sitting, by turns, since machines drift. */
+/** Step times. All arms are timed in one session and take turns, because the speed of a machine drifts. */
 import type { RunConfig } from '../../config/run-config.ts'
 import { RunError, UsageError } from '../../errors.ts'
 import { median } from '../../step/statistics.ts'
@@ -8,20 +8,20 @@ import type { KeyedTiming, Ledger } from '../results/ledger.ts'
 import type { JobResult } from './job.ts'
 import type { RunJob } from './workers.ts'
 
-/** Turns in which all timed arms come once, and steps of each. */
+/** In each turn every timed arm runs once, with this many steps. */
 const TURNS = 5
 const WARM_UP_STEPS = 40
 const TIMED_STEPS = 30
 
-/** A configuration for so many threads: how many there are is of the machine, not of an arm. */
+/** Sets the threads of a configuration: they depend on the machine, not on the arm. */
 export const withThreads = (config: RunConfig, threads: number): RunConfig => ({
   ...config,
   runtime: { ...config.runtime, threads },
 })
 
 /**
- * Times the arms, unless all of them have been timed. Each turn goes through them in the other direction.
- * Null when it was interrupted, or there is nothing to do.
+ * Times the arms, unless all have been timed. Turns alternate in direction.
+ * Null when interrupted, when an arm failed, or when there is nothing to do.
  */
 export async function timeArms(
   { timed }: Grid,
@@ -29,15 +29,15 @@ export async function timeArms(
   threads: number,
   run: RunJob,
   signal: AbortSignal,
-  tell: (event: StudyEvent) => void,
+  emit: (event: StudyEvent) => void,
 ): Promise<readonly KeyedTiming[] | null> {
   if (timed.every(({ arm, key }) => ledger.timings.some((known) => known.arm === arm && known.key === key))) return null
-  tell({ kind: 'phase', phase: 'timings', runs: TURNS, finished: 0, flopsLeft: 0 })
+  emit({ kind: 'phase', phase: 'timings', runs: TURNS, finished: 0, flopsLeft: 0 })
   const turnsMs = new Map<string, number[]>(timed.map(({ arm }) => [arm, []]))
   let engine = ''
   for (let turn = 0; turn < TURNS; turn++)
     for (const { arm, config } of turn % 2 === 0 ? timed : [...timed].reverse()) {
-      tell({ kind: 'timing', arm, turn: turn + 1, turns: TURNS })
+      emit({ kind: 'timing', arm, turn: turn + 1, turns: TURNS })
       const job = {
         kind: 'time',
         config: withThreads(config, threads),
@@ -46,7 +46,7 @@ export async function timeArms(
       } as const
       const result = await attempt(() => run(job, signal, () => {}))
       if (typeof result === 'string') {
-        if (!signal.aborted) tell({ kind: 'note', message: `steps are not timed, since ${arm} failed: ${result}` })
+        if (!signal.aborted) emit({ kind: 'note', message: `steps are not timed, because ${arm} failed: ${result}` })
         return null
       }
       if (result.kind !== 'timing') return null
@@ -59,7 +59,7 @@ export async function timeArms(
   })
 }
 
-/** What a job gives, or how it failed: without step times a study has its report all the same. */
+/** The result of a job, or its error message: a study without step times still has its report. */
 async function attempt(job: () => Promise<JobResult>): Promise<JobResult | string> {
   try {
     return await job()

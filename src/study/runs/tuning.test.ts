@@ -1,4 +1,4 @@
-/** Sweeps of learning rates and the pilot, with losses that are known functions of the rate. */
+/** Learning-rate sweeps and the pilot, with losses that are known functions of the rate. */
 import { readFile, rm } from 'node:fs/promises'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { RunError } from '../../errors.ts'
@@ -29,7 +29,7 @@ const rateOf = ({ config }: Job) => config.train.schedule.learningRate
 const kOf = ({ config }: Job) => config.model.moe?.k ?? 0
 const stepsOf = ({ config }: Job) => config.train.steps
 
-/** A parabola over the logarithm of the rate, whose minimum is at `best` times the common one: by k. */
+/** Losses on a parabola over the logarithm of the rate, with the minimum at `best[k]` times the common one. */
 const bowl =
   (best: Readonly<Record<number, number>>) =>
   (job: TrainJob): FinishedRun => {
@@ -54,7 +54,7 @@ const runsIn = (jobs: readonly Job[]) => jobs.filter((job) => job.kind === 'trai
 const multiples = (jobs: readonly Job[], k: number) =>
   jobs.filter((job) => kOf(job) === k).map((job) => Number((rateOf(job) / common).toPrecision(6)))
 
-test('every arm is swept first, then runs at the common rate, and at its best where that is another', async () => {
+test('every arm is swept first, then runs at the common rate, and at its best rate if that differs', async () => {
   const jobs = recorder(bowl({ 1: 1, 2: 1.6 }))
   const { ledger, grid } = await run(jobs)
   const trials = trialsIn(jobs.jobs)
@@ -86,11 +86,11 @@ test('every arm is swept first, then runs at the common rate, and at its best wh
     ['a', null],
     ['b', null],
   ])
-  // The results on disk have it too.
+  // results.json has it too.
   expect(JSON.parse(await readFile(fake.file('out', 'results.json'), 'utf8')).tuning).toEqual(tuning)
 })
 
-test('a trial has the same budget for all arms, its schedule in proportion, and seeds of its own', async () => {
+test('trials have the same budget for all arms, a schedule in proportion, and their own seeds', async () => {
   const jobs = recorder(bowl({}))
   await run(jobs, { elsewhere: [fake.file('text.txt')] })
   for (const job of trialsIn(jobs.jobs)) {
@@ -103,7 +103,7 @@ test('a trial has the same budget for all arms, its schedule in proportion, and 
 })
 
 test('the best rate is the lowest mean over the seeds of the sweep', async () => {
-  // By seed 5 alone 0.5 would be best, by seed 6 alone 1; together 1 is.
+  // With seed 5 alone, 0.5 would be best, with seed 6 alone 1; with both it is 1.
   const losses: Readonly<Record<number, readonly number[]>> = { 5: [4, 4.1, 5], 6: [4.6, 4.2, 5] }
   const jobs = recorder((job) => {
     const place = [0.5, 1, 2].indexOf(Number((rateOf(job) / common).toPrecision(6)))
@@ -118,15 +118,18 @@ test('the best rate is the lowest mean over the seeds of the sweep', async () =>
 test.each([
   [64, 'highest', [0.5, 1, 2, 4, 8]],
   [1 / 64, 'lowest', [0.125, 0.25, 0.5, 1, 2]],
-] as const)('a sweep whose best is beyond its edge goes on twice, and says so: %d', async (best, edge, tried) => {
-  const jobs = recorder(bowl({ 1: best, 2: 1 }))
-  await run(jobs)
-  expect(multiples(trialsIn(jobs.jobs), 1).sort()).toEqual([...tried].sort())
-  expect(fake.of('tuned').find(({ arm }) => arm === 'a')).toMatchObject({
-    edge,
-    best: common * (edge === 'lowest' ? 0.125 : 8),
-  })
-})
+] as const)(
+  'a sweep whose best rate is beyond its edge is extended twice, and reports the edge: %d',
+  async (best, edge, tried) => {
+    const jobs = recorder(bowl({ 1: best, 2: 1 }))
+    await run(jobs)
+    expect(multiples(trialsIn(jobs.jobs), 1).sort()).toEqual([...tried].sort())
+    expect(fake.of('tuned').find(({ arm }) => arm === 'a')).toMatchObject({
+      edge,
+      best: common * (edge === 'lowest' ? 0.125 : 8),
+    })
+  },
+)
 
 test('of equally good rates the common one is best', async () => {
   const jobs = recorder()
@@ -156,7 +159,7 @@ test('the capacity rule of the study decides which rate is best', async () => {
   expect(await best('none')).toBeCloseTo(common * 8, 12)
 })
 
-test('a trial that fails is no best rate, is tried again next time, and an arm without any has none', async () => {
+test('a failed trial is never the best rate and is retried at the next start; with all failed there is no best', async () => {
   const failing = recorder((job) => {
     if (job.trial && (kOf(job) === 2 || rateOf(job) > common)) throw new RunError('step 3: the loss is NaN')
     return bowl({ 1: 4 })(job)
@@ -168,14 +171,14 @@ test('a trial that fails is no best rate, is tried again next time, and an arm w
   expect(fake.of('note').map(({ message }) => message)).toEqual([
     'no trial of b finished: it has no best learning rate',
   ])
-  // At the rate that failed it is worse than at the common one, so nothing else follows.
+  // The rate that had failed is worse than the common one, so there are no further runs.
   const again = recorder(bowl({ 1: 0.25, 2: 1 }))
   await run(again)
   expect(trialsIn(again.jobs)).toHaveLength(4)
   expect(runsIn(again.jobs)).toHaveLength(0)
 })
 
-test('stopped in a sweep, it goes on with the trials that are left; finished, nothing is run again', async () => {
+test('a study stopped in a sweep continues with the remaining trials; a finished one runs nothing', async () => {
   const controller = new AbortController()
   const act = bowl({ 1: 1, 2: 1.6 })
   const stopped = recorder((job, done) => {
@@ -193,7 +196,7 @@ test('stopped in a sweep, it goes on with the trials that are left; finished, no
   expect(again.jobs).toHaveLength(0)
 })
 
-test('after a change of the sweep only what it lacks is run', async () => {
+test('after a change of the sweep only missing trials are run', async () => {
   const act = bowl({ 1: 1, 2: 1 })
   await run(recorder(act))
   const wider = recorder(act)
@@ -211,7 +214,7 @@ test('after a change of the sweep only what it lacks is run', async () => {
   expect(resultsOf(fake.specification(input), fake.options(), grid, ledger).tuning).toEqual([])
 })
 
-test('a trial is never taken for a run that has the same configuration', async () => {
+test('the record of a trial is never used for a run with the same configuration', async () => {
   await run(recorder(bowl({})))
   const short = recorder(bowl({}))
   const shorter = { ...set, 'train.steps': 8, 'train.evalEvery': 8, 'train.schedule.warmup': 2 }
@@ -219,7 +222,7 @@ test('a trial is never taken for a run that has the same configuration', async (
   expect(short.jobs).toHaveLength(2)
 })
 
-test('while a sweep runs, a second process on the folder is refused', async () => {
+test('a second process on the folder is refused while a sweep runs', async () => {
   let second: Promise<unknown> | undefined
   const jobs = recorder(bowl({}))
   const first: typeof jobs.run = async (...args) => {
@@ -231,7 +234,7 @@ test('while a sweep runs, a second process on the folder is refused', async () =
   expect(second).toBeDefined()
 })
 
-test('the pilot comes before the other runs, and reports what its differences show', async () => {
+test('the pilot comes before the other runs, and reports the detectable effect', async () => {
   const third = { ...arms, c: { 'model.moe.k': 3 } }
   // b is better by 0.1, 0.2 and 0.3: deviation 0.1.
   const jobs = recorder((job) => withLoss(finishedRun(job), 4 - (kOf(job) === 2 ? job.seed / 10 : 0)))
@@ -243,7 +246,7 @@ test('the pilot comes before the other runs, and reports what its differences sh
   expect(pilot).toMatchObject({ baseline: 'a', arm: 'b', seeds: 3 })
   expect(pilot?.deviation).toBeCloseTo(0.1, 12)
   expect(pilot?.differences.map((value) => Number(value.toFixed(6)))).toEqual([-0.1, -0.2, -0.3])
-  // Of paired t with 3 pairs at 80 % power: 3.26 deviations (G*Power, effect size dz).
+  // For a paired t with 3 pairs at 80 % power: 3.26 deviations (G*Power, effect size dz).
   expect(pilot?.detectable).toBeCloseTo(0.326, 3)
   const order = fake.events.filter(({ kind }) => kind === 'phase' || kind === 'pilot')
   expect(order.map((event) => (event.kind === 'phase' ? event.phase : event.kind))).toEqual(['pilot', 'pilot', 'runs'])
@@ -251,7 +254,7 @@ test('the pilot comes before the other runs, and reports what its differences sh
   expect(stored.pilot.detectable).toBe(pilot?.detectable)
 })
 
-test('a pilot may be named, and with one seed there is no deviation to report', async () => {
+test('the specification may name the pilot, and with one seed there is no deviation to report', async () => {
   const jobs = recorder()
   const third = { ...arms, c: { 'model.moe.k': 3 } }
   const { grid, ledger } = await runStudy(
@@ -264,7 +267,7 @@ test('a pilot may be named, and with one seed there is no deviation to report', 
   expect(resultsOf(fake.specification(input), fake.options(), grid, ledger).pilot).toBeNull()
 })
 
-test('evaluations while training have the loss under the rule of the study, whatever rule ran first', async () => {
+test('evaluations during training have the loss under the current rule of the study', async () => {
   const act = (job: TrainJob): FinishedRun => ({
     ...finishedRun(job),
     evaluations: [{ step: 20, seconds: 1, loss: 1, losses: { train: 1, eval: 2, none: 3 } }],
@@ -280,7 +283,7 @@ test('evaluations while training have the loss under the rule of the study, what
   expect(await lossUnder('none')).toEqual([3])
 })
 
-test('what a ledger holds of another rate is another result', async () => {
+test('a ledger does not find a record for another learning rate', async () => {
   const { grid } = await run(recorder(bowl({})))
   const ledger = await Ledger.open(fake.file('out'))
   const [cell] = grid.cells

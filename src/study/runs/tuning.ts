@@ -1,10 +1,10 @@
 /**
- * Sweeps of learning rates. The state of a sweep is a function of the records that there are: which trials
- * it needs, and once they are done, which rate was best. So a study that was stopped in a sweep goes on
- * with it, and one whose sweep was changed runs only the trials that it lacks.
+ * Learning-rate sweeps. The state of a sweep is a function of the existing records: which trials it needs and,
+ * once they are done, which rate is best. So a study that was stopped in a sweep continues it, and one whose
+ * sweep was changed runs only the missing trials.
  *
- * A best rate at an edge of the sweep may not be the best there is: the sweep then goes on by one more
- * factor on that side, at most twice. Every trial of every arm has the same budget.
+ * If the best rate is at an edge of the sweep, a better one may lie beyond. The sweep is then extended by one
+ * more factor on that side, at most twice. Every trial of an arm has the same budget.
  */
 import type { CapacityRule } from '../../model/routing/contract.ts'
 import type { Cell, Tuning } from '../contract.ts'
@@ -19,23 +19,23 @@ interface Trial {
   readonly multiple: number
   readonly learningRate: number
   readonly cells: readonly Cell[]
-  /** Mean over the seeds; null when one failed, undefined when one is still to be run. */
+  /** Mean over the seeds; null if one failed, undefined if one is still to be run. */
   readonly loss: number | null | undefined
 }
 
 export interface SweepState {
-  /** Cells of all trials, by rising rate. */
+  /** Cells of all trials so far, by rising rate. */
   readonly cells: readonly Cell[]
-  /** Null while trials are to be run, or when all failed. */
+  /** Null until all trials are done, or if all failed. */
   readonly tuning: Tuning | null
-  /** On which side the best rate is the last that was tried. */
+  /** The side on which the best rate is the last one tried. */
   readonly edge: 'lowest' | 'highest' | null
   /** Every trial failed. */
   readonly hasFailed: boolean
 }
 
-/** @param rule Whose held-out losses decide. */
-export function stateOf(sweep: Sweep, ledger: Ledger, rule: CapacityRule): SweepState {
+/** @param rule The capacity rule whose held-out losses decide. */
+export function sweepStateOf(sweep: Sweep, ledger: Ledger, rule: CapacityRule): SweepState {
   let trials = sweep.rates.map((multiple) => trialAt(sweep, multiple, ledger, rule))
   for (let extensions = 0; ; extensions++) {
     const isDone = trials.every(({ loss }) => loss !== undefined)
@@ -48,12 +48,12 @@ export function stateOf(sweep: Sweep, ledger: Ledger, rule: CapacityRule): Sweep
         edge,
         hasFailed: isDone && best === undefined,
       }
-    const next = trialAt(sweep, beyond(trials, edge), ledger, rule)
+    const next = trialAt(sweep, nextMultiple(trials, edge), ledger, rule)
     trials = edge === 'lowest' ? [next, ...trials] : [...trials, next]
   }
 }
 
-/** Runs at the best rates that are known and are not the common ones, with every seed. */
+/** Runs at known best rates that are not the common one, with every seed. */
 export function bestCells(
   sweeps: readonly Sweep[],
   seeds: readonly number[],
@@ -62,7 +62,7 @@ export function bestCells(
 ): Cell[] {
   return sweeps.flatMap((sweep) => {
     const { arm, config } = sweep
-    const best = stateOf(sweep, ledger, rule).tuning?.best
+    const best = sweepStateOf(sweep, ledger, rule).tuning?.best
     if (best === undefined || best === config.train.schedule.learningRate) return []
     return seeds.map((seed) => cellOf(arm, seed, 'best', withRate(config, best)))
   })
@@ -71,7 +71,7 @@ export function bestCells(
 function trialAt(sweep: Sweep, multiple: number, ledger: Ledger, rule: CapacityRule): Trial {
   const { arm, config, seeds, steps } = sweep
   const own = config.train.schedule.learningRate
-  // 0.003 times 0.1 is 0.00030000000000000003, which is no rate that a person would write.
+  // 0.003 · 0.1 is 0.00030000000000000003 in floating point: round to the rate that a person would write.
   const learningRate = multiple === 1 ? own : Number((own * multiple).toPrecision(12))
   const cells = seeds.map((seed) => trialOf(arm, seed, withRate(config, learningRate), steps))
   const records = cells.map(({ key, config }) => ledger.find(key, config))
@@ -81,7 +81,7 @@ function trialAt(sweep: Sweep, multiple: number, ledger: Ledger, rule: CapacityR
   return { multiple, learningRate, cells, loss }
 }
 
-/** Of equally good rates the one nearest to the arm's own. */
+/** The rate with the lowest loss; of equal ones the nearest to the arm's own. */
 function bestOf(trials: readonly Trial[]): Trial | undefined {
   const distance = ({ multiple }: Trial) => Math.abs(Math.log(multiple))
   return trials
@@ -89,8 +89,8 @@ function bestOf(trials: readonly Trial[]): Trial | undefined {
     .toSorted((a, b) => (a.loss ?? 0) - (b.loss ?? 0) || distance(a) - distance(b))[0]
 }
 
-/** The multiple beyond an edge, by the factor between the last two there. */
-function beyond(trials: readonly Trial[], edge: 'lowest' | 'highest'): number {
+/** The multiple beyond an edge, by the same factor as between the last two. */
+function nextMultiple(trials: readonly Trial[], edge: 'lowest' | 'highest'): number {
   const [last, before] = (edge === 'lowest' ? trials : trials.toReversed()).map(({ multiple }) => multiple)
   if (last === undefined || before === undefined) throw new Error('internal: a sweep has at least two rates')
   return (last * last) / before

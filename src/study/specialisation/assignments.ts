@@ -1,8 +1,8 @@
 /**
- * A routing trace as columns: one entry a token, and beside it what each router chose.
+ * A routing trace as columns: one entry per token, and the choices of each router.
  *
- * A *router* here is what makes one decision: a layer's, or that of one of its prototypes. Each is a
- * variable of its own, whose value is one of its experts, and information is taken for each by itself.
+ * A *router* here makes one decision: it is the router of a layer, or of one of its prototypes. Each is a
+ * separate random variable whose value is one of its experts; information is computed for each.
  */
 import { emptyTable, type Table } from '../../infer/information.ts'
 import type { BatchTrace, RouterTrace } from '../../infer/routing-tracer.ts'
@@ -13,13 +13,13 @@ export interface RouterChoices {
   readonly prototype: number
   /** Experts to choose from. */
   readonly experts: number
-  /** Choices of a token. */
+  /** Choices per token. */
   readonly k: number
-  /** Expert of each choice [P, k], from 0 within the prototype; −1 where it was dropped. */
+  /** Expert of each choice [P, k], from 0 within the prototype; −1 if it was dropped. */
   readonly expert_PK: Int32Array
 }
 
-/** P tokens that count, in the order of the trace. */
+/** The P tokens that belong to documents, in the order of the trace. */
 export interface Assignments {
   /** Token ids [P]. */
   readonly token_P: Int32Array
@@ -28,7 +28,7 @@ export interface Assignments {
   readonly routers: readonly RouterChoices[]
 }
 
-/** Gathers a trace. @param tokens How many tokens of it count. */
+/** Collects a trace. @param tokens Its number of tokens that belong to documents. */
 export async function collectAssignments(batches: AsyncIterable<BatchTrace>, tokens: number): Promise<Assignments> {
   const token_P = new Int32Array(tokens)
   const document_P = new Int32Array(tokens)
@@ -48,11 +48,11 @@ export async function collectAssignments(batches: AsyncIterable<BatchTrace>, tok
   return { token_P, document_P, routers: routers ?? [] }
 }
 
-/** Routers of feed-forward networks: arms with experts in attention and arms without are asked the same. */
-const asked = ({ routers }: BatchTrace): readonly RouterTrace[] => routers.filter(({ module }) => module === 'ffn')
+/** Routers of feed-forward networks only, so that arms with and without experts in attention can be compared. */
+const ffnRouters = ({ routers }: BatchTrace): readonly RouterTrace[] => routers.filter(({ module }) => module === 'ffn')
 
 const routersOf = (batch: BatchTrace, tokens: number): RouterChoices[] =>
-  asked(batch).flatMap(({ layer, experts, prototypes, expert_TK }) => {
+  ffnRouters(batch).flatMap(({ layer, experts, prototypes, expert_TK }) => {
     const k = expert_TK.length / batch.token_T.length / prototypes
     return Array.from({ length: prototypes }, (_, prototype) => ({
       layer,
@@ -65,7 +65,7 @@ const routersOf = (batch: BatchTrace, tokens: number): RouterChoices[] =>
 
 function copyChoices(batch: BatchTrace, t: number, routers: readonly RouterChoices[], at: number): void {
   let router = 0
-  for (const { prototypes, expert_TK, kept_TK } of asked(batch))
+  for (const { prototypes, expert_TK, kept_TK } of ffnRouters(batch))
     for (let z = 0; z < prototypes; z++) {
       const { k, experts, expert_PK } = routers[router++] as RouterChoices
       for (let j = 0; j < k; j++) {
@@ -75,7 +75,7 @@ function copyChoices(batch: BatchTrace, t: number, routers: readonly RouterChoic
     }
 }
 
-/** Kept choices of each expert by a label of the token [labels, experts]; a negative label is left out. */
+/** Counts kept choices by label of the token and expert [labels, experts]; negative labels are omitted. */
 export function tabulate({ experts, k, expert_PK }: RouterChoices, label_P: Int32Array, labels: number): Table {
   const table = emptyTable(labels, experts)
   for (const [i, expert] of expert_PK.entries()) {

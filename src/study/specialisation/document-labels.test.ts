@@ -15,7 +15,7 @@ test('years are grouped into about ten spans of a round width', () => {
   expect(periodsOf(years(1, 10)).names).toEqual(['1', '2', '3', '4', '5', '6', '7', '8', '9', '10'])
 })
 
-test('a span without a document is left out', () => {
+test('a span without a document is omitted', () => {
   const { names, of } = periodsOf([{ metadata: { year: 1900 } }, { metadata: { year: 1999 } }])
   expect(names).toEqual(['1900–1909', '1990–1999'])
   expect([...of]).toEqual([0, 1])
@@ -34,7 +34,7 @@ test('a document without a year or party has no label', () => {
   expect(partiesOf([{}])).toEqual({ names: [], of: Int32Array.of(-1) })
 })
 
-test('parties with few documents are one, at the end', () => {
+test('parties with few documents are merged into one, at the end', () => {
   const names = ['Whig', ...Array(3).fill('Federalist'), 'Bull Moose', ...Array(5).fill('Republican')]
   const { names: found, of } = partiesOf(parties(names))
   expect(found).toEqual(['Republican', 'Federalist', 'other'])

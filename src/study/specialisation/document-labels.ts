@@ -1,8 +1,8 @@
 /**
- * Labels of documents that an expert may care about: the period of the year, and the party.
+ * Labels of documents in which experts may specialise: the period of the year, and the party.
  *
- * Years are grouped, because a year that has a single document is only another name for the document:
- * what an expert tells of it would be what it tells of the document, and shuffling labels would change
+ * Years are grouped into periods. A year with a single document would only be another name for that document:
+ * information about the year would be information about the document, and shuffling labels would change
  * nothing.
  */
 import type { Metadata } from '../../data/sources/documents.ts'
@@ -15,13 +15,13 @@ export interface DocumentLabels {
 
 type Document = { readonly metadata?: Metadata }
 
-/** Widths of a period that read well. */
+/** Round widths of a period, in years. */
 const widths = [1, 2, 5, 10, 20, 25, 50, 100, 200, 250, 500, 1000]
 const USUAL_PERIODS = 10
 
 /**
- * Years in equal spans that begin at multiples of their width, about ten of them: `1775–1799`. Spans
- * without a document are left out.
+ * Groups years into about ten spans of equal width that start at multiples of it: `1775–1799`. Spans without
+ * a document are omitted.
  */
 export function periodsOf(documents: readonly Document[]): DocumentLabels {
   const years = documents.map(({ metadata }) => yearOf(metadata?.year))
@@ -29,8 +29,8 @@ export function periodsOf(documents: readonly Document[]): DocumentLabels {
   const first = known.reduce((a, b) => Math.min(a, b), Infinity)
   const last = known.reduce((a, b) => Math.max(a, b), -Infinity)
   const spans = (width: number) => Math.floor(last / width) - Math.floor(first / width) + 1
-  const apart = (width: number) => Math.abs(Math.log(spans(width) / USUAL_PERIODS))
-  const width = widths.reduce((best, width) => (apart(width) < apart(best) ? width : best), 1)
+  const distance = (width: number) => Math.abs(Math.log(spans(width) / USUAL_PERIODS))
+  const width = widths.reduce((best, width) => (distance(width) < distance(best) ? width : best), 1)
   const nameOf = (span: number) => (width === 1 ? `${span}` : `${span * width}–${(span + 1) * width - 1}`)
   const spanOf = years.map((year) => (year === undefined ? undefined : Math.floor(year / width)))
   const present = [...new Set(spanOf)].filter((span) => span !== undefined).sort((a, b) => a - b)
@@ -45,10 +45,10 @@ function yearOf(value: Metadata[string] | undefined): number | undefined {
   return typeof year === 'number' && Number.isInteger(year) ? year : undefined
 }
 
-/** Parties with fewer documents than this share of all (or than two) are too few to tell from their speakers. */
+/** A party with less than this share of all documents (or with one document) cannot be distinguished from its speakers. */
 const FEW_SHARE = 0.02
 
-/** Parties by name, the one with most documents first; those with few documents are `other`, at the end. */
+/** Parties sorted by their number of documents, most first; those with few documents become `other`, at the end. */
 export function partiesOf(documents: readonly Document[]): DocumentLabels {
   const parties = documents.map(({ metadata }) => {
     const party = metadata?.party
@@ -56,9 +56,9 @@ export function partiesOf(documents: readonly Document[]): DocumentLabels {
   })
   const counts = new Map<string, number>()
   for (const party of parties) if (party !== undefined) counts.set(party, (counts.get(party) ?? 0) + 1)
-  const least = Math.max(2, FEW_SHARE * documents.length)
+  const minDocuments = Math.max(2, FEW_SHARE * documents.length)
   const byCount = [...counts].sort(([a, m], [b, n]) => n - m || (a < b ? -1 : 1))
-  const names = byCount.filter(([name, count]) => count >= least && name !== other).map(([name]) => name)
+  const names = byCount.filter(([name, count]) => count >= minDocuments && name !== other).map(([name]) => name)
   const withOther = names.length < counts.size ? [...names, other] : names
   return {
     names: withOther,

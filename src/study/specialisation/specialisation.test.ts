@@ -35,11 +35,11 @@ const byChance = () => random.integer(4)
 
 function specialised(routers: readonly RouterChoices[], labels = { periods, parties }) {
   const found = specialisationOf({ token_P, document_P, routers }, labels, about)
-  const of = (what: string) => found.information.find((entry) => entry.of === what) as (typeof found.information)[0]
+  const of = (name: string) => found.information.find((entry) => entry.of === name) as (typeof found.information)[0]
   return { ...found, year: of('year'), party: of('party'), token: of('token') }
 }
 
-test('an expert for each period is found, and its periods are told', () => {
+test('one expert per period is found, with its periods', () => {
   const { year, party, experts } = specialised([router((i) => ((document_P[i] as number) % 2) * 2)])
   expect(year.nats).toBeCloseTo(Math.LN2, 12)
   expect(year.entropy).toBeCloseTo(Math.LN2, 12)
@@ -54,7 +54,7 @@ test('an expert for each period is found, and its periods are told', () => {
   ])
 })
 
-test('an expert for each kind of token is found, with its tokens', () => {
+test('one expert per kind of token is found, with its tokens', () => {
   const { token, year, experts } = specialised([router((i) => (token_P[i] as number) % 4)])
   expect(token.nats).toBeCloseTo(token.entropy, 12)
   expect(token.shuffled).toBeLessThan(0.02)
@@ -73,9 +73,9 @@ test('an expert for each kind of token is found, with its tokens', () => {
   }
 })
 
-test('what is chosen by chance tells what chance tells', () => {
+test('random choices have no more information than shuffled labels', () => {
   const { year, party, token } = specialised([router(byChance), router(byChance, 0, 1)])
-  // (2 − 1)(4 − 1) / 2n and so on: the bias of independent labels.
+  // (2 − 1)(4 − 1) / 2n for two labels: the bias for independent labels.
   for (const [{ nats, shuffled }, labels] of [
     [year, 2],
     [party, 3],
@@ -88,15 +88,15 @@ test('what is chosen by chance tells what chance tells', () => {
   }
 })
 
-test('what an expert tells of a document is not taken for what it tells of its party', () => {
-  // An expert for each of four groups of documents, in no relation to anything: information by chance is large.
+test('information about a document is not mistaken for information about its party', () => {
+  // One expert for each of four random groups of documents: information by chance is large.
   const group = Int32Array.from({ length: documents }, () => random.integer(4))
   const { party } = specialised([router((i) => group[document_P[i] as number] as number)])
   expect(party.nats).toBeGreaterThan(0.02)
   expect(party.nats).toBeLessThan(2.5 * party.shuffled)
 })
 
-test('each prototype is a variable of its own, and information is their mean', () => {
+test('each prototype is a separate variable, and information is the mean over them', () => {
   const first = router((i) => ((document_P[i] as number) % 2) * 2)
   const second = router(() => 1, 1)
   const { year, experts } = specialised([first, second])
@@ -115,7 +115,7 @@ test('dropped choices do not count', () => {
   for (const { tokens } of experts) for (const { share } of tokens) expect(share).toBeLessThan(0.8)
 })
 
-test('shares of a layer add up to 1, and so do those of a label over the usual share, weighted by it', () => {
+test('shares of a layer sum to 1, and so do relative shares of a label, weighted by its share in the text', () => {
   fc.assert(
     fc.property(fc.integer(), (seed) => {
       const random = randomFor(seed, 'choices')
@@ -138,21 +138,21 @@ test('shares of a layer add up to 1, and so do those of a label over the usual s
 })
 const partyOf = (document: number): number => parties.of[document] as number
 
-test('documents without year and party give tokens alone', () => {
+test('documents without year and party give information about tokens only', () => {
   const { information, experts, periods, parties } = specialised([router(byChance)], { periods: none, parties: none })
   expect(information.map(({ of }) => of)).toEqual(['token'])
   expect([periods, parties]).toEqual([[], []])
   for (const expert of experts) expect([expert.periods, expert.parties]).toEqual([[], []])
 })
 
-test('one occurrence does not make a rare token the first of an expert', () => {
-  // Token 0 is common and leans to expert 0; token 1 came there the one time it was seen; token 2 does not lean.
+test('a single occurrence does not make a rare token typical of an expert', () => {
+  // Token 0 is common and favours expert 0; token 1 occurs once, there; token 2 favours neither.
   const counts = Float64Array.from([900, 100, 1, 0, 500, 500, 100, 900])
   const [first] = typicalTokens({ rows: 4, columns: 2, counts }, 10)
   expect(first?.map(({ token }) => token)).toEqual([0])
 })
 
-test('a trace is gathered by token: filler and routers of attention left out, experts numbered within their prototype, drops marked', async () => {
+test('a trace is collected by token, without padding and attention routers, with experts numbered by prototype and drops marked', async () => {
   const batch = {
     windows: [{ document: 4, start: 0, length: 2 }],
     token_T: Int32Array.of(10, 11, 10),

@@ -1,12 +1,12 @@
 /**
- * Which experts of a trained run serve which years, parties and tokens.
+ * Expert specialisation of a trained run: which experts compute which years, parties and tokens.
  *
- * Think of every router as a label that the model puts on each token: the expert it goes to. The question
- * is what that label tells of the token and of the document it stands in. It is asked of kept choices
- * only, over the whole text and not only what was held out, where documents are too few for years.
+ * Think of a router as labelling each token with the expert that it goes to. How much does this label reveal
+ * about the token and its document? Only kept choices count. The whole text is used, because the held-out
+ * part has too few documents for years.
  *
- * Counts give more information than there is. What chance gives is measured: labels of whole documents are
- * exchanged, since tokens of a document are alike anyway, and tokens are exchanged between places.
+ * Information estimated from counts is too large. The part due to chance is measured by shuffling: labels
+ * between whole documents (the tokens of a document are alike anyway), and tokens between positions.
  */
 import { columnSums, entropy, mergeRows, mutualInformation, type Table } from '../../infer/information.ts'
 import { openRoutingTrace, type RoutingTraceOptions } from '../../infer/routing-trace.ts'
@@ -18,11 +18,11 @@ import { type DocumentLabels, partiesOf, periodsOf } from './document-labels.ts'
 
 /** Tokens listed for an expert. */
 const LISTED_TOKENS = 12
-/** Shuffles that a value by chance is the mean of. Those of documents only add up rows of a small table. */
+/** Shuffles whose mean is the value by chance. Those of documents are cheap: they only sum rows of a small table. */
 const shuffles = { documents: 200, tokens: 5 }
 
 export interface SpecialisationOptions extends RoutingTraceOptions {
-  /** What the run is called in the study. */
+  /** The arm that the result is stored under. */
   readonly arm: string
 }
 
@@ -56,13 +56,13 @@ export interface About extends Pick<Specialisation, 'arm' | 'seed' | 'source'> {
   readonly show: (token: number) => string
 }
 
-/** The specialisation of routers, from their choices. A label with fewer than two values is passed over. */
+/** The specialisation of routers, from their choices. A label with fewer than two values is skipped. */
 export function specialisationOf(assignments: Assignments, labels: Labels, about: About): Specialisation {
   const { token_P, document_P, routers } = assignments
   const { arm, seed, source, show } = about
-  const documents = document_P.reduce((most, document) => Math.max(most, document), -1) + 1
-  const periods = onlySeen(labels.periods, document_P)
-  const parties = onlySeen(labels.parties, document_P)
+  const documents = document_P.reduce((max, document) => Math.max(max, document), -1) + 1
+  const periods = presentLabels(labels.periods, document_P)
+  const parties = presentLabels(labels.parties, document_P)
   const byDocument = routers.map((router) => tabulate(router, document_P, documents))
   const { kind_P, tokenOf } = distinct(token_P)
   const byToken = routers.map((router) => tabulate(router, kind_P, tokenOf.length))
@@ -99,8 +99,8 @@ export function specialisationOf(assignments: Assignments, labels: Labels, about
     information,
     experts: expertProfiles(routers, {
       byToken,
-      periods: above(byDocument, periods, document_P),
-      parties: above(byDocument, parties, document_P),
+      periods: relativeShares(byDocument, periods, document_P),
+      parties: relativeShares(byDocument, parties, document_P),
       describe: (token, count) => ({
         text: show(tokenOf[token] as number),
         count,
@@ -118,7 +118,7 @@ const measured = (tables: readonly Table[]) => ({
 })
 
 interface Views {
-  /** A table a router: kept choices by token, and [names, experts] how many times the usual share. */
+  /** One table per router: kept choices by token, and the relative shares [names, experts] of periods and parties. */
   readonly byToken: readonly Table[]
   readonly periods: readonly Table[]
   readonly parties: readonly Table[]
@@ -146,8 +146,8 @@ function expertProfiles(routers: readonly RouterChoices[], views: Views): Expert
   })
 }
 
-/** [names, experts] of each router: share of a label in the expert's tokens over its share in the text; 0 for a dead expert. */
-function above(byDocument: readonly Table[], { names, of }: DocumentLabels, document_P: Int32Array): Table[] {
+/** For each router [names, experts]: share of a label in the expert's tokens over its share in the text; 0 for a dead expert. */
+function relativeShares(byDocument: readonly Table[], { names, of }: DocumentLabels, document_P: Int32Array): Table[] {
   const inText = countsOf(
     document_P.map((document) => of[document] as number),
     names.length,
@@ -165,15 +165,15 @@ function above(byDocument: readonly Table[], { names, of }: DocumentLabels, docu
   })
 }
 
-/** Labels of documents that have tokens in the sample; names that none of them bears are left out. */
-function onlySeen({ names, of }: DocumentLabels, document_P: Int32Array): DocumentLabels {
+/** Keeps the labels of documents with tokens in the sample, and the names that these documents have. */
+function presentLabels({ names, of }: DocumentLabels, document_P: Int32Array): DocumentLabels {
   const seen = new Set(document_P)
   const label = of.map((label, document) => (seen.has(document) ? label : -1))
   const present = names.map((_, i) => i).filter((i) => label.includes(i))
   return { names: present.map((i) => names[i] as string), of: label.map((i) => present.indexOf(i)) }
 }
 
-/** The labels of labelled documents, exchanged among them. */
+/** Shuffles the labels of labelled documents. */
 function shuffledLabels(label: Int32Array, documents: number, random: Random): Int32Array {
   const labelled = Array.from({ length: documents }, (_, d) => d).filter((d) => (label[d] as number) >= 0)
   const values = Int32Array.from(labelled, (d) => label[d] as number)
@@ -183,7 +183,7 @@ function shuffledLabels(label: Int32Array, documents: number, random: Random): I
   return shuffled
 }
 
-/** Token ids numbered without gaps: tables have no row for a token that is not there. */
+/** Renumbers token ids without gaps, so that tables have no rows for absent tokens. */
 function distinct(token_P: Int32Array): { readonly kind_P: Int32Array; readonly tokenOf: readonly number[] } {
   const kindOf = new Map<number, number>()
   const kind_P = token_P.map((token) => {
@@ -194,7 +194,7 @@ function distinct(token_P: Int32Array): { readonly kind_P: Int32Array; readonly 
   return { kind_P, tokenOf: [...kindOf.keys()] }
 }
 
-/** Occurrences of each label from 0; negative ones are left out. */
+/** Occurrences of each label; negative labels are omitted. */
 function countsOf(label_P: Int32Array, labels: number): Float64Array {
   const counts = new Float64Array(labels)
   for (const label of label_P) if (label >= 0) counts[label] = (counts[label] as number) + 1

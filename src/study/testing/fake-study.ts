@@ -1,4 +1,4 @@
-/** Studies in a folder of their own, whose jobs train nothing. */
+/** Studies in a temporary folder, whose jobs train nothing. */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -60,7 +60,7 @@ export class FakeStudy {
   }
 }
 
-/** Jobs that only note what they were asked. */
+/** Records the jobs that it is asked to run, and returns made-up results. */
 export function recorder(act: (job: TrainJob, done: number) => FinishedRun = finishedRun) {
   const jobs: Job[] = []
   const run: RunJob = async (job) => {

@@ -1,4 +1,4 @@
-/** Records of runs that nobody trained. */
+/** Made-up records of runs. */
 import type { EvalRecord } from '../../step/records.ts'
 import type { FinishedRun } from '../contract.ts'
 import { NUMERICS } from '../results/numerics.ts'
@@ -27,7 +27,7 @@ export const heldOut: EvalRecord = {
   },
 }
 
-/** What a job to train would give. */
+/** The record that a training job would return. */
 export function finishedRun({ key, seed, config, corpus, elsewhere }: TrainJob): FinishedRun {
   return {
     status: 'finished',

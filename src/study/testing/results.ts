@@ -1,8 +1,8 @@
 /**
- * Results of studies that never ran, with effects that are known: the loss of a run is a level, plus what
- * its seed does to every arm, plus the arm's effect, plus a jitter of the arm that has a mean of exactly
- * zero over one to five seeds. So the mean difference of two arms is the difference of their effects,
- * to the last digit that matters, and only its interval depends on the jitter.
+ * Made-up results of studies with known effects. The loss of a run is a level, plus an effect of its seed that
+ * all arms share, plus the effect of the arm, plus a jitter of the arm whose mean over one to five seeds is
+ * exactly zero. So the mean difference of two arms is the difference of their effects, and the jitter
+ * changes only its interval.
  */
 import { type RunConfig, runSchema } from '../../config/run-config.ts'
 import type { CapacityRule } from '../../model/routing/contract.ts'
@@ -25,7 +25,7 @@ import { NUMERICS } from '../results/numerics.ts'
 
 export interface ArmSketch {
   readonly settings?: Settings
-  /** Added to the loss, nats a token; a function for an effect of its own with each seed. */
+  /** Added to the loss, nats a token; a function if it depends on the seed. */
   readonly effect?: number | ((seed: number) => number)
   /** Scale of the part of the loss that differs between seeds and arms. */
   readonly jitter?: number
@@ -35,14 +35,14 @@ export interface ArmSketch {
   /** Added to the loss under a capacity rule. */
   readonly at?: Partial<Readonly<Record<CapacityRule, number>>>
   readonly leak?: FinishedRun['leak']
-  /** Added to the loss at the best rate of the arm; without it, that is the common rate. */
+  /** Added to the loss at the best rate of the arm; without it, the arm has only the common rate. */
   readonly best?: number
   readonly trainFlops?: number
   readonly parameters?: number
   readonly seconds?: number
-  /** Evaluations by step; the default falls evenly to the loss of the run. */
+  /** Evaluations by step; by default the loss falls linearly to that of the run. */
   readonly evaluations?: (seed: number) => readonly (readonly [step: number, loss: number])[]
-  /** Added to the loss on other text instead of the effect. */
+  /** Added to the loss on other text, instead of the effect. */
   readonly elsewhere?: Readonly<Record<string, number>>
   readonly failed?: readonly number[]
   readonly missing?: readonly number[]
@@ -76,11 +76,11 @@ const jitters: Readonly<Record<number, readonly number[]>> = {
   5: [1, -1, 2, -2, 0],
 }
 
-/** A study of `arms`; by default one question, which holds every arm against the first. */
+/** A study of `arms`; by default with one question that compares every arm with the first. */
 export function studyOf(sketch: StudySketch): StudyResults {
   const { arms, view = 'plain', seeds = [0, 1, 2, 3, 4] } = sketch
-  const [baseline = '', ...others] = Object.keys(arms)
-  const contrasts = sketch.contrasts ?? others.map((arm) => ({ baseline, arm }))
+  const [baseline = '', ...rest] = Object.keys(arms)
+  const contrasts = sketch.contrasts ?? rest.map((arm) => ({ baseline, arm }))
   return {
     name: 'test',
     title: 'A study of nothing',
@@ -210,7 +210,7 @@ function evaluationOf(
   }
 }
 
-/** Settings by path on the defaults; those that the schema does not know only make arms differ. */
+/** The defaults with settings by path; unknown paths are ignored, but still make arms differ. */
 function configOf(settings: Settings, seed: number): RunConfig {
   const config = structuredClone(runSchema.parse({ train: { steps: STEPS, seed } })) as unknown as Record<
     string,

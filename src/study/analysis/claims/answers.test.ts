@@ -1,4 +1,4 @@
-/** Studies whose effects are known, and the answers that follow from them. */
+/** Studies with known effects, and the answers that follow from them. */
 import { describe, expect, test } from 'vitest'
 import { type Claim, claimSchema } from '../../grid/claim.ts'
 import { type ArmSketch, type StudySketch, studyOf } from '../../testing/results.ts'
@@ -23,12 +23,12 @@ describe('a difference', () => {
     ['worse', 0, 'does not hold'],
     // The interval is −0.02 ± 2.7764 · 0.003 · √2.5 / √5: from −0.0259 to −0.0141.
     ['better', 0.014, 'holds'],
-    ['better', 0.015, 'cannot be said here'],
+    ['better', 0.015, 'undecided'],
     ['better', 0.026, 'does not hold'],
     ['equal', 0.026, 'holds'],
-    ['equal', 0.025, 'cannot be said here'],
+    ['equal', 0.025, 'undecided'],
     ['equal', 0.014, 'does not hold'],
-  ] as const)('of −0.020 ± 0.006 that is claimed to be %s by %d %s', (expect_, margin, answer) => {
+  ] as const)('of −0.020 ± 0.006, claimed to be %s by %d: %s', (expect_, margin, answer) => {
     expect(answerOf({ arms }, { kind: 'difference', expect: expect_, margin }).answer).toBe(answer)
   })
 
@@ -39,27 +39,27 @@ describe('a difference', () => {
     expect(answerOf({ arms: turning, capacity: 'none' }, better).answer).toBe('does not hold')
   })
 
-  test('is that of the best rate where there was a sweep, an arm without a second run at the common one', () => {
+  test('is that of the best rate if there was a sweep; an arm without runs at its best rate is read at the common one', () => {
     const arms = { base: {}, arm: { effect: 0.02, jitter: 0.003, best: -0.05 } }
     const better = { kind: 'difference', expect: 'better' }
     const tuning = [{ arm: 'arm', budgetSteps: 10, trials: [{ learningRate: 0.1, loss: 3 }], best: 0.1 }]
     expect(answerOf({ arms }, better).answer).toBe('does not hold')
     expect(answerOf({ arms, tuning }, better).answer).toBe('holds')
-    // 0.02 − 0.05 against a baseline that has the common rate alone.
+    // 0.02 − 0.05 against a baseline that has only the common rate.
     expect(answerOf({ arms, tuning }, better).deciding?.effect?.mean).toBeCloseTo(-0.03, 9)
   })
 
-  test('with an arm that sees later tokens is marked, with causal arms it is not', () => {
+  test('is marked if an arm sees later tokens, and not if all are causal', () => {
     const leaking = { base: {}, arm: { effect: -0.2, leak: { train: 0.1, eval: null } } }
     expect(answerOf({ arms: leaking }, { kind: 'difference', expect: 'better' })).toMatchObject({
       answer: 'holds',
-      marked: true,
+      seesFuture: true,
     })
     const causal = { base: {}, arm: { effect: -0.2, leak: { train: null, eval: null } } }
-    expect(answerOf({ arms: causal }, { kind: 'difference', expect: 'better' }).marked).toBe(false)
+    expect(answerOf({ arms: causal }, { kind: 'difference', expect: 'better' }).seesFuture).toBe(false)
   })
 
-  test('rests on its weakest contrast where all hold, and on the strongest that does not', () => {
+  test('rests on the weakest contrast if all hold, else on the strongest that does not', () => {
     const several = {
       base: {},
       a: { effect: -0.02, jitter: 0.003 },
@@ -74,7 +74,7 @@ describe('a difference', () => {
 })
 
 test('claims of a study share one correction', () => {
-  // t = 3 with 4 degrees of freedom has p = 0.04: alone it decides, among four it does not.
+  // t = 3 with 4 degrees of freedom has p = 0.04: it decides a single claim, but not one of four.
   const weak: ArmSketch = { effect: -0.003 * Math.sqrt(2.5 / 5), jitter: 0.001 }
   const arms = { base: {}, a: weak, b: weak, c: weak, d: weak }
   const claims = ['a', 'b', 'c', 'd'].map((arm) =>
@@ -82,11 +82,11 @@ test('claims of a study share one correction', () => {
   )
   expect(answers({ arms, claims: claims.slice(0, 1) }).map(({ answer }) => answer)).toEqual(['holds'])
   const all = answers({ arms, claims })
-  expect(new Set(all.map(({ answer }) => answer))).toEqual(new Set(['cannot be said here']))
-  expect(new Set(all.map(({ alone }) => alone))).toEqual(new Set(['holds']))
+  expect(new Set(all.map(({ answer }) => answer))).toEqual(new Set(['undecided']))
+  expect(new Set(all.map(({ uncorrected }) => uncorrected))).toEqual(new Set(['holds']))
 })
 
-test('controls have the contrast, the capacity and the seeds that they name', () => {
+test('controls use the contrast, the capacity and the seeds that they name', () => {
   const arms = {
     base: {},
     arm: { effect: (seed: number) => (seed < 3 ? 0.02 : -0.04), jitter: 0.001, at: { none: -0.5 } },
@@ -122,10 +122,10 @@ describe('a trend', () => {
     return answerOf({ arms }, { arms: Object.keys(arms), over: 'model.moe.experts', ...input })
   }
 
-  test('is the slope a doubling, by least squares with each seed', () => {
+  test('is the slope per doubling, by least squares for each seed', () => {
     const { deciding, answer } = along([0, -0.05, -0.1, -0.15], { kind: 'trend', expect: 'falls' })
     expect(deciding?.effect?.mean).toBeCloseTo(-0.05, 9)
-    expect(deciding?.unit).toBe('nats a doubling of experts')
+    expect(deciding?.unit).toBe('nats per doubling of experts')
     expect(answer).toBe('holds')
     // Jitter g at all points but the first tilts a line of four points by 0.3 · g, and g is 0.001 · (1, −1, 2, −2, 0).
     expect(deciding?.effect?.error).toBeCloseTo((0.3 * 0.001 * Math.sqrt(2.5)) / Math.sqrt(5), 9)
@@ -134,10 +134,10 @@ describe('a trend', () => {
   test('that rises refutes a fall, and a flat one is flat within the margin', () => {
     expect(along([0, 0.05, 0.1, 0.15], { kind: 'trend', expect: 'falls' }).answer).toBe('does not hold')
     expect(along([0, 0, 0, 0], { kind: 'trend', expect: 'flat', margin: 0.01 }).answer).toBe('holds')
-    expect(along([0, 0, 0, 0], { kind: 'trend', expect: 'falls' }).answer).toBe('cannot be said here')
+    expect(along([0, 0, 0, 0], { kind: 'trend', expect: 'falls' }).answer).toBe('undecided')
   })
 
-  test('of returns is the last slope less the first', () => {
+  test('of returns is the last slope minus the first', () => {
     expect(along([0, -0.08, -0.12, -0.14], { kind: 'returns', expect: 'diminish' })).toMatchObject({
       answer: 'holds',
       deciding: { effect: { mean: expect.closeTo(-0.02 + 0.08, 9) } },
@@ -148,7 +148,7 @@ describe('a trend', () => {
     expect(bend([1, 2], [7, 4])).toBeNull()
   })
 
-  test('of a gain takes differences at each size, and a seed that lacks a size is left out', () => {
+  test('of a gain takes differences at each size, and omits a seed that lacks a size', () => {
     const sizes = [1e6, 2e6, 4e6]
     const arms = Object.fromEntries(
       sizes.flatMap((parameters, i): [string, ArmSketch][] => [
@@ -178,7 +178,7 @@ describe('a speed', () => {
     expect(speed('flops').answer).toBe('does not hold')
   })
 
-  test('in seconds has what turns leave open of the step times', () => {
+  test('in seconds includes the error of step times over turns', () => {
     const timed = (...ms: number[]) => ({
       timings: [
         { arm: 'base', stepMs: 20, turnsMs: [20, 20, 20], engine: '' },
@@ -187,10 +187,10 @@ describe('a speed', () => {
     })
     expect(Math.exp(speed('seconds', timed(24, 24, 24)).deciding?.effect?.mean ?? 0)).toBeCloseTo(0.75 * 1.2, 9)
     expect(speed('seconds', timed(23.9, 24, 24.1)).answer).toBe('holds')
-    expect(speed('seconds', timed(16, 24, 36)).answer).toBe('cannot be said here')
+    expect(speed('seconds', timed(16, 24, 36)).answer).toBe('undecided')
   })
 
-  test('of an arm that ends above its baseline is measured at the arm’s final loss', () => {
+  test('is measured at the final loss of the arm if that is above the baseline’s', () => {
     // The baseline is at 4 after 500 steps.
     const slow = line([0, 5], [1000, 4])
     const { deciding, answer } = answerOf(
@@ -222,7 +222,7 @@ describe('a correlation', () => {
     expect(deciding?.effect?.mean).toBeCloseTo(Math.atanh(dot(x, y) / Math.sqrt(dot(x, x) * dot(y, y))), 9)
     expect(deciding?.effect?.error).toBeCloseTo(1 / Math.sqrt(3), 12)
     expect(answer).toBe('holds')
-    expect(answerOf(study([0.01, -0.01, 0.01, -0.01, 0.005]), rises).answer).toBe('cannot be said here')
+    expect(answerOf(study([0.01, -0.01, 0.01, -0.01, 0.005]), rises).answer).toBe('undecided')
   })
 
   test('leaves out expert choice, whose loads are even by construction', () => {

@@ -1,100 +1,95 @@
 /**
- * The answers to all claims of a study. Decisions of all claims share one correction by Holm: a study that
- * answers twenty claims would otherwise get one wrong by chance.
+ * The answers to all claims of a study. All decisions share one correction by Holm: without it, a study that
+ * answers twenty claims would get one wrong by chance.
  */
 import type { Question } from '../../contract.ts'
 import { type Claim, type Control, sideOf } from '../../grid/claim.ts'
 import { holm } from '../../statistics.ts'
 import type { Runs } from '../runs.ts'
-import { type Answer, chanceOf, decide, intervalOf, type Region, regionOf, together } from './decision.ts'
-import { differenceOf, type Measured, measuredOf } from './effects.ts'
+import { type Answer, combineAnswers, decide, intervalOf, pValueOf, type Region, regionOf } from './decision.ts'
+import { type Measured, measureClaim, measureDifference } from './effects.ts'
 
-export interface Decided extends Measured {
+export interface Decision extends Measured {
   /** After Holm's correction; null without an interval. */
   readonly p: number | null
   readonly answer: Answer
-  /** By its own interval, before the correction. */
-  readonly alone: Answer
+  /** From its own interval, before the correction. */
+  readonly uncorrected: Answer
 }
 
-export interface Tried {
+export interface ControlResult {
   readonly control: Control
   readonly measured: Measured
-  /** By its own interval: a control is one experiment, asked for one purpose. */
+  /** From its own interval, without a correction: a control is one experiment for one purpose. */
   readonly answer: Answer
 }
 
-export interface Answered {
+export interface ClaimAnswer {
   readonly question: Question
   readonly claim: Claim
-  readonly decided: readonly Decided[]
-  /** After the correction, and by intervals alone. */
+  readonly decisions: readonly Decision[]
+  /** After the correction, and before it. */
   readonly answer: Answer
-  readonly alone: Answer
-  /** The contrast on which the answer rests: the weakest of those that hold, or the strongest that does not. */
-  readonly deciding: Decided | null
+  readonly uncorrected: Answer
+  /** The contrast that the answer rests on: the weakest that holds, or the strongest that does not. */
+  readonly deciding: Decision | null
   /** An arm of the claim sees later tokens. */
-  readonly marked: boolean
-  readonly controls: readonly Tried[]
+  readonly seesFuture: boolean
+  readonly controls: readonly ControlResult[]
 }
 
-export function answersOf(runs: Runs): Answered[] {
-  const open = runs.results.questions.flatMap((question) =>
+export function answersOf(runs: Runs): ClaimAnswer[] {
+  const claims = runs.results.questions.flatMap((question) =>
     (question.claims ?? []).map((claim) => {
-      const region = regionFor(claim)
-      return { question, claim, region, measured: measuredOf(runs, claim, question) }
+      const region = regionOfClaim(claim)
+      return { question, claim, region, measured: measureClaim(runs, claim, question) }
     }),
   )
-  const chances = open.flatMap(({ measured, region }) =>
-    measured.map(({ effect }) => (effect === null ? null : chanceOf(effect, region))),
+  const corrected = holm(
+    claims.flatMap(({ measured, region }) => measured.map(({ effect }) => effect && pValueOf(effect, region))),
   )
-  const tested = chances.filter((p) => p !== null)
-  const adjusted = holm(tested)
-  const corrected = chances.map((p) => (p === null ? null : (adjusted.shift() ?? 1)))
-  return open.map(({ question, claim, region, measured }): Answered => {
-    const decided = measured.map((one): Decided => {
+  return claims.map(({ question, claim, region, measured }): ClaimAnswer => {
+    const decisions = measured.map((one): Decision => {
       const p = corrected.shift() ?? null
-      const alone = decide(one.effect && intervalOf(one.effect), region)
-      return { ...one, p, alone, answer: p !== null && p < 0.05 ? alone : 'cannot be said here' }
+      const uncorrected = decide(one.effect && intervalOf(one.effect), region)
+      return { ...one, p, uncorrected, answer: p !== null && p < 0.05 ? uncorrected : 'undecided' }
     })
-    const of = 'of' in claim ? claim.of : 'all'
-    const [answer, alone] = (['answer', 'alone'] as const).map((kind) =>
-      together(
-        decided.map((one) => one[kind]),
-        of,
-      ),
-    ) as [Answer, Answer]
+    const combined = (kind: 'answer' | 'uncorrected') => {
+      const each = decisions.map((one) => one[kind])
+      return combineAnswers(each, 'of' in claim ? claim.of : 'all')
+    }
+    const uncorrected = combined('uncorrected')
     return {
       question,
       claim,
-      decided,
-      answer,
-      alone,
-      deciding: decidingOf(decided, alone),
-      marked: decided.some(({ arms }) => arms.some((arm) => runs.leakOf(arm) !== null)),
-      controls: claim.controls.map((control) => triedOf(runs, claim, control)),
+      decisions,
+      answer: combined('answer'),
+      uncorrected,
+      deciding: decidingOf(decisions, uncorrected),
+      seesFuture: decisions.some(({ arms }) => arms.some((arm) => runs.leakOf(arm) !== null)),
+      controls: claim.controls.map((control) => controlResult(runs, claim, control)),
     }
   })
 }
 
-/** Ratios and correlations are measured on scales of their own. */
-function regionFor({ kind, expect, margin }: Claim): Region {
-  const own =
+/** Converts the margin of a ratio or a correlation to the scale on which it is measured. */
+function regionOfClaim({ kind, expect, margin }: Claim): Region {
+  const scaled =
     kind === 'speed' ? Math.log(1 + margin) : kind === 'correlation' ? Math.atanh(Math.min(margin, 0.999)) : margin
-  return regionOf(sideOf(expect), own)
+  return regionOf(sideOf(expect), scaled)
 }
 
-function decidingOf(decided: readonly Decided[], answer: Answer): Decided | null {
-  const own = decided.filter(({ alone, effect }) => alone === answer && effect !== null)
-  const sorted = own.toSorted((a, b) => (a.p ?? 2) - (b.p ?? 2))
-  return (answer === 'does not hold' ? sorted[0] : sorted.at(-1)) ?? decided.find(({ effect }) => effect) ?? null
+function decidingOf(decisions: readonly Decision[], answer: Answer): Decision | null {
+  const agreeing = decisions.filter(({ uncorrected, effect }) => uncorrected === answer && effect !== null)
+  const sorted = agreeing.toSorted((a, b) => (a.p ?? 2) - (b.p ?? 2))
+  return (answer === 'does not hold' ? sorted[0] : sorted.at(-1)) ?? decisions.find(({ effect }) => effect) ?? null
 }
 
-/** A control asks the same of a difference; a claim of another kind asks only on which side it lies. */
-function triedOf(runs: Runs, claim: Claim, control: Control): Tried {
+/** A control is a difference in loss. For claims of another kind, only its side of zero counts. */
+function controlResult(runs: Runs, claim: Claim, control: Control): ControlResult {
   const [baseline, arm] = control.contrast
-  const on = control.capacity ? runs.on({ capacity: control.capacity }) : runs
-  const measured = differenceOf(on, { baseline, arm }, control.seeds)
+  const on = control.capacity ? runs.withBasis({ capacity: control.capacity }) : runs
+  const measured = measureDifference(on, { baseline, arm }, control.seeds)
   const region = regionOf(sideOf(claim.expect), claim.kind === 'difference' ? claim.margin : 0)
   return { control, measured, answer: decide(measured.effect && intervalOf(measured.effect), region) }
 }

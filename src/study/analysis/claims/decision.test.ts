@@ -1,9 +1,9 @@
-/** The rule by which every claim is answered, as properties over random effects and margins. */
+/** The rule that decides every claim, as properties over random effects and margins. */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { estimateMean } from '../../statistics.ts'
 import { effectOf } from '../ratios.ts'
-import { type Answer, chanceOf, decide, intervalOf, regionOf, together } from './decision.ts'
+import { type Answer, combineAnswers, decide, intervalOf, pValueOf, regionOf } from './decision.ts'
 
 const small = fc.double({ min: -2, max: 2, noNaN: true })
 const values = fc.array(small, { minLength: 2, maxLength: 6 })
@@ -11,15 +11,15 @@ const side = fc.constantFrom(-1 as const, 0 as const, 1 as const)
 const margins = fc.double({ min: 0.01, max: 1, noNaN: true })
 const fresh = { numRuns: 500 }
 
-/** Whether a number is where the claim puts it, from the words of the claim. */
+/** Whether a number is as the claim states, from the words of the claim. */
 const isClaimed = (value: number, of: -1 | 0 | 1, margin: number): boolean =>
   of === 0 ? Math.abs(value) <= margin : of * value >= margin
 
 describe('a claim', () => {
-  test('holds exactly where every number of the interval is as claimed, and does not where none is', () => {
+  test('holds exactly if every number of the interval is as claimed, and does not hold if none is', () => {
     fc.assert(
       fc.property(values, side, margins, (all, of, margin) => {
-        // Student's interval by another path than that of effects.
+        // Student's interval, computed by other code than that of effects.
         const interval = estimateMean(all)?.interval ?? null
         const effect = effectOf(all)
         if (interval === null || effect === null) return
@@ -29,7 +29,7 @@ describe('a claim', () => {
         const answer = decide(intervalOf(effect), regionOf(of, margin))
         if (answer === 'holds') expect(claimed).toBe(inside.length)
         if (answer === 'does not hold') expect(claimed).toBe(0)
-        if (answer === 'cannot be said here') {
+        if (answer === 'undecided') {
           // An edge lies within the interval.
           const edges = of === 0 ? [-margin, margin] : [of * margin]
           expect(edges.some((edge) => edge >= low - 1e-9 && edge <= high + 1e-9)).toBe(true)
@@ -39,14 +39,14 @@ describe('a claim', () => {
     )
   })
 
-  test('is decided exactly where its p is below 0.05', () => {
+  test('is decided exactly if its p is below 0.05', () => {
     fc.assert(
       fc.property(values, side, margins, (all, of, margin) => {
         const effect = effectOf(all)
         const region = regionOf(of, margin)
-        const p = effect && chanceOf(effect, region)
+        const p = effect && pValueOf(effect, region)
         if (effect === null || p === null || Math.abs(p - 0.05) < 1e-9) return
-        expect(decide(intervalOf(effect), region) !== 'cannot be said here').toBe(p < 0.05)
+        expect(decide(intervalOf(effect), region) !== 'undecided').toBe(p < 0.05)
       }),
       fresh,
     )
@@ -65,7 +65,7 @@ describe('a claim', () => {
     )
   })
 
-  test('and its opposite never both hold, and one of them holds where the other does not, without a margin', () => {
+  test('without a margin holds exactly if its opposite does not hold', () => {
     fc.assert(
       fc.property(values, (all) => {
         const effect = effectOf(all)
@@ -78,13 +78,13 @@ describe('a claim', () => {
     )
   })
 
-  test('of one seed cannot be said, whatever it found', () => {
+  test('is undecided with one seed, whatever its result', () => {
     const effect = effectOf([-5])
-    expect(decide(effect && intervalOf(effect), regionOf(-1, 0))).toBe('cannot be said here')
-    expect(effect && chanceOf(effect, regionOf(-1, 0))).toBeNull()
+    expect(decide(effect && intervalOf(effect), regionOf(-1, 0))).toBe('undecided')
+    expect(effect && pValueOf(effect, regionOf(-1, 0))).toBeNull()
   })
 
-  test('of numbers that are the same with every seed is decided by the number alone', () => {
+  test('about numbers that are equal for every seed is decided by that number', () => {
     const exactly = (value: number) => {
       const effect = effectOf([value, value, value])
       return decide(effect && intervalOf(effect), regionOf(0, 0.1))
@@ -96,7 +96,7 @@ describe('a claim', () => {
 describe('a claim about several contrasts', () => {
   const yes: Answer = 'holds'
   const no: Answer = 'does not hold'
-  const open: Answer = 'cannot be said here'
+  const open: Answer = 'undecided'
 
   test.each([
     [[yes, yes], yes, yes],
@@ -108,7 +108,7 @@ describe('a claim about several contrasts', () => {
     [[no, no, yes], no, no],
     [[], open, open],
   ])('%j: of all %s, of most %s', (answers, all, most) => {
-    expect(together(answers, 'all')).toBe(all)
-    expect(together(answers, 'most')).toBe(most)
+    expect(combineAnswers(answers, 'all')).toBe(all)
+    expect(combineAnswers(answers, 'most')).toBe(most)
   })
 })

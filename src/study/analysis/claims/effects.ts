@@ -1,24 +1,25 @@
 /**
- * From a claim to its numbers: what is measured by seed, on which scale, in which unit. Numbers of every kind
- * are negative where an arm is better: a lower loss, fewer steps, a fall.
+ * Measures the effect that a claim is about, by seed, with its scale and unit. Effects of every kind are negative
+ * where the arm is better: a lower loss, fewer steps, a falling trend.
  */
 import type { Contrast, FinishedRun, Question } from '../../contract.ts'
 import type { Claim } from '../../grid/claim.ts'
+import { valueAt } from '../../grid/settings.ts'
 import { pearson, regression } from '../../statistics.ts'
 import { effectOf, productOf } from '../ratios.ts'
 import type { Runs } from '../runs.ts'
-import { valueAt } from '../runs.ts'
+
+import { costToLoss, ratiosOf } from '../sections/cost-to-loss.ts'
 import { imbalancePoints } from '../sections/imbalance.ts'
-import { raceOf, ratiosOf } from '../sections/race.ts'
 import type { Effect } from './decision.ts'
 
-/** How a number is written: as it is, as a ratio (its logarithm is measured), or as r (Fisher's z is). */
+/** How an effect is printed: as it is; as a ratio, of which it is the logarithm; as r, of which it is Fisher's z. */
 export type Scale = 'linear' | 'log' | 'fisher'
 
 export interface Measured {
-  /** The arms: a contrast in words, or the list of a trend. */
+  /** The contrast in words, or the first and last point of a trend. */
   readonly label: string
-  /** Whose leak marks the answer. */
+  /** Arms involved: if one sees later tokens, the answer is marked. */
   readonly arms: readonly string[]
   readonly scale: Scale
   readonly unit: string
@@ -26,69 +27,68 @@ export interface Measured {
   readonly effect: Effect | null
 }
 
-/** Student's t with so many degrees of freedom is the normal distribution of Fisher's z. */
-const NORMAL = 1e7
+/** Degrees of freedom with which Student's t is the normal distribution of Fisher's z. */
+const NORMAL_FREEDOM = 1e7
 
 const contrastsOf = (claim: Claim, question: Question): readonly Contrast[] =>
   'contrasts' in claim && claim.contrasts
     ? claim.contrasts.map(([baseline, arm]) => ({ baseline, arm }))
     : question.contrasts
 
-/** `arm against baseline`, each marked if it sees later tokens. */
-export const wordsOf = (runs: Runs, { arm, baseline }: Contrast): string =>
+/** `arm against baseline`, each with † if it sees later tokens. */
+export const contrastText = (runs: Runs, { arm, baseline }: Contrast): string =>
   `${runs.label(arm)} against ${runs.label(baseline)}`
 
-export function measuredOf(runs: Runs, claim: Claim, question: Question): readonly Measured[] {
+export function measureClaim(runs: Runs, claim: Claim, question: Question): readonly Measured[] {
   switch (claim.kind) {
     case 'difference':
-      return contrastsOf(claim, question).map((contrast) => differenceOf(runs, contrast))
+      return contrastsOf(claim, question).map((contrast) => measureDifference(runs, contrast))
     case 'speed':
-      return contrastsOf(claim, question).map((contrast) => speedOf(runs, contrast, claim.measure))
+      return contrastsOf(claim, question).map((contrast) => measureSpeed(runs, contrast, claim.measure))
     case 'trend':
     case 'returns':
-      return [alongOf(runs, claim, question)]
+      return [measureTrend(runs, claim, question)]
     case 'correlation':
-      return [correlationOf(runs, question)]
+      return [measureCorrelation(runs, question)]
   }
 }
 
-/** Arm minus baseline by seed; where `seeds` are given, over those alone. */
-export function differenceOf(runs: Runs, contrast: Contrast, seeds?: readonly number[]): Measured {
-  const pairs = runs.pairs(contrast).filter(({ seed }) => seeds?.includes(seed) ?? true)
+/** Arm minus baseline by seed. @param seeds Only these; default: all. */
+export function measureDifference(runs: Runs, contrast: Contrast, seeds?: readonly number[]): Measured {
   return {
-    label: wordsOf(runs, contrast),
+    label: contrastText(runs, contrast),
     arms: [contrast.baseline, contrast.arm],
     scale: 'linear',
     unit: 'nats a token',
-    effect: effectOf(pairs.map(({ arm, baseline }) => runs.lossOf(arm) - runs.lossOf(baseline))),
+    effect: effectOf(runs.differences(contrast, seeds)),
   }
 }
 
 const costNames = { steps: 'steps', flops: 'FLOPs', seconds: 'seconds' } as const
 
-function speedOf(runs: Runs, contrast: Contrast, measure: 'steps' | 'flops' | 'seconds'): Measured {
-  const race = raceOf(runs, contrast)
+function measureSpeed(runs: Runs, contrast: Contrast, measure: 'steps' | 'flops' | 'seconds'): Measured {
+  const cost = costToLoss(runs, contrast)
   const effect =
-    measure === 'seconds' && race.turns
-      ? productOf(ratiosOf(race, 'steps'), race.turns)
-      : effectOf(ratiosOf(race, measure).map(Math.log))
+    measure === 'seconds' && cost.turns
+      ? productOf(ratiosOf(cost, 'steps'), cost.turns)
+      : effectOf(ratiosOf(cost, measure).map(Math.log))
   return {
-    label: wordsOf(runs, contrast),
+    label: contrastText(runs, contrast),
     arms: [contrast.baseline, contrast.arm],
     scale: 'log',
-    unit: `× the ${costNames[measure]} to one loss`,
+    unit: `× the ${costNames[measure]} to the same loss`,
     effect,
   }
 }
 
-/** A point of a trend: log₂ of what it goes along, and a value by seed. */
+/** A point of a trend: log₂ of the independent variable, and a value by seed. */
 export interface Point {
   readonly label: string
   readonly x: number
   readonly bySeed: ReadonlyMap<number, number>
 }
 
-/** Points of a claim of kind `trend` or `returns`, in the order of x; those without runs are left out. */
+/** Points of a claim of kind `trend` or `returns`, sorted by x, without those that have no runs. */
 export function pointsOf(
   runs: Runs,
   claim: Extract<Claim, { kind: 'trend' | 'returns' }>,
@@ -123,19 +123,18 @@ function logOf(run: FinishedRun | undefined, over: string): number {
   return typeof value === 'number' && value > 0 ? Math.log2(value) : Number.NaN
 }
 
-function alongOf(runs: Runs, claim: Extract<Claim, { kind: 'trend' | 'returns' }>, question: Question): Measured {
+function measureTrend(runs: Runs, claim: Extract<Claim, { kind: 'trend' | 'returns' }>, question: Question): Measured {
   const points = pointsOf(runs, claim, question)
   const seeds = [...new Set(points.flatMap(({ bySeed }) => [...bySeed.keys()]))]
   const values = seeds.flatMap((seed) => {
-    const own = points.filter(({ bySeed }) => bySeed.has(seed))
-    // A seed that lacks a size would have another trend for that alone.
-    if (own.length < points.length) return []
-    const [x, y] = [own.map((point) => point.x), own.map(({ bySeed }) => bySeed.get(seed) ?? 0)]
+    // With a point missing, the trend of a seed would differ for that reason alone.
+    if (!points.every(({ bySeed }) => bySeed.has(seed))) return []
+    const [x, y] = [points.map((point) => point.x), points.map(({ bySeed }) => bySeed.get(seed) ?? 0)]
     return (claim.kind === 'trend' ? (regression(x, y)?.slope ?? null) : bend(x, y)) ?? []
   })
   const arms = claim.arms ?? contrastsOf(claim, question).flatMap(({ baseline, arm }) => [baseline, arm])
   const over = claim.over.split('.').at(-1) ?? claim.over
-  const slope = `nats a doubling of ${over === 'activeParameters' ? 'active parameters' : over}`
+  const slope = `nats per doubling of ${over === 'activeParameters' ? 'active parameters' : over}`
   return {
     label: `${points[0]?.label ?? '–'} to ${points.at(-1)?.label ?? '–'}`,
     arms: [...new Set(arms)],
@@ -145,7 +144,7 @@ function alongOf(runs: Runs, claim: Extract<Claim, { kind: 'trend' | 'returns' }
   }
 }
 
-/** Slope between the last two points less that between the first two: their second difference, if there are three. */
+/** Slope between the last two points minus that between the first two; null for fewer than three points. */
 export function bend(x: readonly number[], y: readonly number[]): number | null {
   if (x.length < 3) return null
   const slopeAt = (i: number) => ((y[i + 1] ?? 0) - (y[i] ?? 0)) / ((x[i + 1] ?? 0) - (x[i] ?? 0))
@@ -153,13 +152,13 @@ export function bend(x: readonly number[], y: readonly number[]): number | null 
   return Number.isFinite(change) ? change : null
 }
 
-function correlationOf(runs: Runs, question: Question): Measured {
+function measureCorrelation(runs: Runs, question: Question): Measured {
   const points = imbalancePoints(runs, question.contrasts).filter(({ evidence }) => evidence)
   const found = pearson(
     points.map(({ x }) => x),
     points.map(({ y }) => y),
   )
-  // A correlation of exactly 1 is at an infinite z.
+  // A correlation of exactly 1 has an infinite z.
   const r = Math.min(1 - 1e-12, Math.max(-1 + 1e-12, found?.r ?? 0))
   return {
     label: `${points.length} arms`,
@@ -169,6 +168,6 @@ function correlationOf(runs: Runs, question: Question): Measured {
     effect:
       found === null || found.n < 4
         ? null
-        : { n: found.n, mean: Math.atanh(r), error: 1 / Math.sqrt(found.n - 3), freedom: NORMAL },
+        : { n: found.n, mean: Math.atanh(r), error: 1 / Math.sqrt(found.n - 3), freedom: NORMAL_FREEDOM },
   }
 }

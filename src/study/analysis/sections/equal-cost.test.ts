@@ -13,7 +13,7 @@ const curve = (...points: readonly (readonly [number, number])[]) => ({
   })),
 })
 
-test('a loss is read off the straight line between two evaluations, and nowhere else', () => {
+test('a loss is interpolated between two evaluations, and never extrapolated', () => {
   const falling = curve([100, 5], [300, 4], [400, 3])
   expect([100, 200, 300, 350, 400].map((step) => lossAt(falling, step))).toEqual([5, 4.5, 4, 3.5, 3])
   expect(lossAt(falling, 99)).toBeNull()
@@ -28,15 +28,15 @@ describe('at equal cost', () => {
   const runs = (sketch: StudySketch) => new Runs(studyOf(sketch))
   const contrast = { baseline: 'base', arm: 'arm' }
 
-  test('in FLOPs both are read where the cheaper one ends', () => {
+  test('in FLOPs both arms are read where the cheaper one ends', () => {
     // The baseline ends at 1000 of its steps, which is 667 of the arm’s: 5 − 0.004 · 667 − 3.
     const dearer = perFlop(runs({ arms: { base, arm: quick } }), contrast)
     expect(dearer?.estimate.mean).toBeCloseTo(5 - (0.004 * 1000) / 1.5 - 3, 9)
-    expect(dearer?.word).toBe('better')
-    // Four times as dear, it is read at 250 steps, where it is still above.
+    expect(dearer?.verdict).toBe('better')
+    // At four times the cost it is read at 250 steps, where its loss is still higher.
     const four = perFlop(runs({ arms: { base, arm: { ...quick, trainFlops: 24e13 } } }), contrast)
     expect(four?.estimate.mean).toBeCloseTo(5 - 1 - 3, 9)
-    expect(four?.word).toBe('worse')
+    expect(four?.verdict).toBe('worse')
     // A cheaper arm ends first: at 500 steps of the baseline.
     const cheap = perFlop(runs({ arms: { base, arm: { ...quick, trainFlops: 3e13 } } }), contrast)
     expect(cheap?.estimate.mean).toBeCloseTo(1 - 4, 9)
@@ -49,14 +49,14 @@ describe('at equal cost', () => {
     ],
   })
 
-  test('in seconds the step time counts, as far as turns agree on it', () => {
-    const word = (...ms: number[]) => perSecond(runs({ arms: { base, arm: quick }, ...timed(...ms) }), contrast)
-    expect(word(30, 30, 30)?.estimate.mean).toBeCloseTo(5 - (0.004 * 1000) / 1.5 - 3, 9)
-    expect(word(30, 30, 30)?.word).toBe('better')
-    expect(word(80, 80, 80)?.word).toBe('worse')
+  test('in seconds the step time counts, and turns that disagree on it leave the verdict open', () => {
+    const atStepTime = (...ms: number[]) => perSecond(runs({ arms: { base, arm: quick }, ...timed(...ms) }), contrast)
+    expect(atStepTime(30, 30, 30)?.estimate.mean).toBeCloseTo(5 - (0.004 * 1000) / 1.5 - 3, 9)
+    expect(atStepTime(30, 30, 30)?.verdict).toBe('better')
+    expect(atStepTime(80, 80, 80)?.verdict).toBe('worse')
     // At twice the step time they are equal; these turns leave open which side of that it is.
-    expect(word(20, 36, 60)?.word).toBe('open')
-    expect(word(30)?.word).toBe('open')
+    expect(atStepTime(20, 36, 60)?.verdict).toBe('open')
+    expect(atStepTime(30)?.verdict).toBe('open')
     expect(perSecond(runs({ arms: { base, arm: quick } }), contrast)).toBeNull()
   })
 

@@ -1,34 +1,34 @@
 /**
- * Which arm is better for the same money? Both arms of a pair are read at the cost at which the cheaper of
- * the two ends, on the straight line between two evaluations while training. Cost is counted in training
- * FLOPs, or in seconds: steps times the step time, alone on the machine.
+ * Which arm is better at the same cost? Both arms of a pair are read at the cost at which the cheaper one ends,
+ * interpolating linearly between two evaluations during training. The cost is training FLOPs, or seconds:
+ * steps times the step time measured alone.
  *
- * The dearer arm is so read before its learning rate has decayed, which counts against it: "better" is
- * therefore safe to read, "worse" is an upper bound of how much worse.
+ * The more expensive arm is thus read before its learning rate has decayed, which counts against it. So
+ * "better" can be trusted, and "worse" is an upper bound of how much worse it is.
  */
 import type { Contrast, FinishedRun } from '../../contract.ts'
 import { type Estimate, estimateMean, estimateRatio, holm } from '../../statistics.ts'
 import type { Runs } from '../runs.ts'
 import { timeRatios } from '../step-times.ts'
-import { unlikeEvaluations } from './race.ts'
+import { evaluationMismatches } from './cost-to-loss.ts'
 
-export type Word = 'better' | 'worse' | 'open'
+export type CostVerdict = 'better' | 'worse' | 'open'
 
 export interface AtCost {
-  /** Arm minus baseline at equal cost, by seed, nats a token; of seconds at the mean ratio of step times. */
+  /** Arm minus baseline at equal cost, by seed, nats a token; for seconds, at the mean ratio of step times. */
   readonly estimate: Estimate
-  /** By the interval, and for seconds by those at both ends of the interval of the step times. */
-  readonly word: Word
+  /** From the interval; for seconds, the intervals at both ends of that of the step times must agree. */
+  readonly verdict: CostVerdict
   readonly p: number | null
 }
 
-/** Null: no evaluations while training that can be compared. */
+/** Null without comparable evaluations during training. */
 export function perFlop(runs: Runs, contrast: Contrast): AtCost | null {
   const estimate = differenceAt(runs, contrast, ({ arm, baseline }) => flopsOfStep(arm) / flopsOfStep(baseline))
-  return estimate && { estimate, word: wordOf(estimate), p: estimate.p }
+  return estimate && { estimate, verdict: verdictOf(estimate), p: estimate.p }
 }
 
-/** Null where the two were not both timed. */
+/** Null unless both arms were timed. */
 export function perSecond(runs: Runs, contrast: Contrast): AtCost | null {
   const ratio = estimateRatio(timeRatios(runs, contrast.baseline, contrast.arm) ?? [])
   if (ratio === null) return null
@@ -36,24 +36,21 @@ export function perSecond(runs: Runs, contrast: Contrast): AtCost | null {
   if (estimate === null) return null
   const ends = (ratio.interval ?? []).flatMap((end) => differenceAt(runs, contrast, () => end) ?? [])
   const all = [estimate, ...ends]
-  const words = new Set(all.map(wordOf))
+  const verdicts = new Set(all.map(verdictOf))
   return {
     estimate,
-    word: ratio.interval !== null && words.size === 1 ? wordOf(estimate) : 'open',
+    verdict: ratio.interval !== null && verdicts.size === 1 ? verdictOf(estimate) : 'open',
     p: all.some(({ p }) => p === null) ? null : Math.max(...all.map(({ p }) => p ?? 1)),
   }
 }
 
-/** Verdicts of a section share one correction by Holm: what it does not leave is open. */
-export function correctedWords(verdicts: readonly (AtCost | null)[]): (Word | null)[] {
-  const adjusted = holm(verdicts.flatMap((verdict) => verdict?.p ?? []))
-  return verdicts.map((verdict) => {
-    if (verdict === null) return null
-    return verdict.p !== null && (adjusted.shift() ?? 1) < 0.05 ? verdict.word : 'open'
-  })
+/** The verdicts of a section share one correction by Holm; those that do not survive it are open. */
+export function correctedVerdicts(costs: readonly (AtCost | null)[]): (CostVerdict | null)[] {
+  const adjusted = holm(costs.map((cost) => cost?.p ?? null))
+  return costs.map((cost, i) => cost && ((adjusted[i] ?? 1) < 0.05 ? cost.verdict : 'open'))
 }
 
-function wordOf({ interval }: Estimate): Word {
+function verdictOf({ interval }: Estimate): CostVerdict {
   if (interval === null) return 'open'
   if (interval[1] < 0) return 'better'
   return interval[0] > 0 ? 'worse' : 'open'
@@ -61,7 +58,7 @@ function wordOf({ interval }: Estimate): Word {
 
 const flopsOfStep = (run: FinishedRun): number => run.trainFlops / run.config.train.steps
 
-/** @param ratioOf cost of a step, arm over baseline */
+/** @param ratioOf Cost of a step, arm over baseline. */
 function differenceAt(
   runs: Runs,
   contrast: Contrast,
@@ -69,7 +66,7 @@ function differenceAt(
 ): Estimate | null {
   const differences = runs.pairs(contrast).flatMap((pair) => {
     const ratio = ratioOf(pair)
-    if (!(ratio > 0 && ratio < Infinity) || unlikeEvaluations(pair).length > 0) return []
+    if (!(ratio > 0 && ratio < Infinity) || evaluationMismatches(pair).length > 0) return []
     const { arm, baseline } = pair
     const cost = Math.min(lastStep(baseline), lastStep(arm) * ratio)
     const [above, below] = [lossAt(arm, cost / ratio), lossAt(baseline, cost)]
@@ -80,18 +77,16 @@ function differenceAt(
 
 const lastStep = ({ evaluations }: FinishedRun): number => evaluations.at(-1)?.step ?? Number.NaN
 
-/** Null before the first evaluation, after the last, and where a loss is not finite. */
+/** Interpolated linearly; null before the first evaluation, after the last, and where a loss is not finite. */
 export function lossAt({ evaluations }: Pick<FinishedRun, 'evaluations'>, step: number): number | null {
-  // Rounding may put the end of a curve just beyond it.
+  // Rounding may put `step` just beyond the last evaluation.
   const index = evaluations.findIndex((one) => one.step >= step * (1 - 1e-9))
   const [before, after] = [evaluations[index - 1], evaluations[index]]
   if (after === undefined) return null
-  const share = before === undefined ? null : (step - before.step) / (after.step - before.step)
-  const loss =
-    before === undefined || share === null
-      ? after.step <= step * (1 + 1e-9)
-        ? after.loss
-        : Number.NaN
-      : before.loss + Math.min(1, share) * (after.loss - before.loss)
+  let loss = after.step <= step * (1 + 1e-9) ? after.loss : Number.NaN
+  if (before) {
+    const share = (step - before.step) / (after.step - before.step)
+    loss = before.loss + Math.min(1, share) * (after.loss - before.loss)
+  }
   return Number.isFinite(loss) ? loss : null
 }

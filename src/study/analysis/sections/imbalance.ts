@@ -1,36 +1,35 @@
 /**
- * Load imbalance beside quality: a point an arm. Seeds of an arm are one point, so few arms make a wide
- * interval of the correlation. A correlation does not show a cause.
+ * Load imbalance against loss, one point per arm (its seeds averaged), so the correlation of few arms has a wide
+ * interval. A correlation does not show a cause.
  *
  * Expert choice is no evidence: its loads are even by construction, and its experts see later tokens, which
- * helps the loss. Such arms are drawn, apart from the others.
+ * lowers the loss. Such arms are drawn as a separate group and excluded from the fit.
  */
 import type { ScatterFigure } from '../../../report/blocks.ts'
 import type { Contrast, Question } from '../../contract.ts'
 import { estimateMean, type Interval, regression } from '../../statistics.ts'
 import { mainBaseline, type Runs } from '../runs.ts'
-import { meanOf, routed, slug } from '../tables.ts'
+import { meanOver, routed, slug } from '../tables.ts'
 import { routingOf } from './routing.ts'
 
 export interface ImbalancePoint {
   readonly arm: string
   /** c_v of the load before drops, mean over the last quarter of training and over runs. */
   readonly x: number
-  /** Loss minus that of the main baseline by seed, mean; the baseline is at zero. */
+  /** Mean over seeds of the loss minus that of the main baseline, which is itself at zero. */
   readonly y: number
   readonly interval: Interval | null
   readonly evidence: boolean
 }
 
-/** Arms with a c_v and a difference from the main baseline of the contrasts, and that baseline. */
+/** The main baseline of the contrasts, and all arms with a c_v and a difference from it. */
 export function imbalancePoints(runs: Runs, contrasts: readonly Contrast[]): ImbalancePoint[] {
   const baseline = mainBaseline(contrasts)
   if (baseline === null) return []
   const own = contrasts.filter((contrast) => contrast.baseline === baseline)
   const points = own.flatMap(({ arm }): ImbalancePoint[] => {
     const x = imbalanceOf(runs, arm)
-    const pairs = runs.pairs({ baseline, arm })
-    const estimate = estimateMean(pairs.map((pair) => runs.lossOf(pair.arm) - runs.lossOf(pair.baseline)))
+    const estimate = estimateMean(runs.differences({ baseline, arm }))
     const evidence = !expertsChoose(runs, arm)
     return x === null || estimate === null ? [] : [{ arm, x, y: estimate.mean, interval: estimate.interval, evidence }]
   })
@@ -42,7 +41,7 @@ export function imbalancePoints(runs: Runs, contrasts: readonly Contrast[]): Imb
 const expertsChoose = (runs: Runs, arm: string): boolean => routingOf(runs, arm)?.router === 'expert-choice'
 
 const imbalanceOf = (runs: Runs, arm: string): number | null =>
-  meanOf(routed(runs.finished(arm)), (run) => run.routing.loadCv)
+  meanOver(routed(runs.finished(arm)), (run) => run.routing.loadCv)
 
 export function imbalanceFigure(runs: Runs, { id, contrasts }: Question): ScatterFigure | null {
   const points = imbalancePoints(runs, contrasts)
@@ -53,11 +52,11 @@ export function imbalanceFigure(runs: Runs, { id, contrasts }: Question): Scatte
   const ys = fitted.map(({ y }) => y)
   const line = fitted.length < 3 ? null : regression(xs, ys)
   const ends = [Math.min(...xs), Math.max(...xs)] as const
-  const apart = fitted.length < points.length ? ', arms where experts choose their tokens left out' : ''
+  const leftOut = fitted.length < points.length ? ', without those in which experts choose their tokens' : ''
   return {
     kind: 'figure',
     id: slug(`${id}-imbalance-loss`),
-    caption: `Load imbalance and held-out loss: a point an arm, with the 95 % interval over seeds. c_v is the standard deviation of the experts' loads over their mean: 0 where all get equally much. The line is least squares over the arms${apart}.`,
+    caption: `Load imbalance and held-out loss: one point per arm, with the 95 % interval over seeds. c_v is the standard deviation of the experts' loads over their mean (0: all loads are equal). The line is a least-squares fit over the arms${leftOut}.`,
     form: 'scatter',
     x: { label: 'c_v before drops', scale: 'linear' },
     y: { label: `loss minus that of ${baseline ?? 'the baseline'}, nats a token`, scale: 'linear' },

@@ -1,19 +1,18 @@
-/** Quality against compute: what a step costs, and what it brings. */
+/** Quality against compute: the loss of each arm over the FLOPs that training on a token costs. */
 import type { ScatterFigure } from '../../../report/blocks.ts'
 import type { Question } from '../../contract.ts'
 import { estimateMean } from '../../statistics.ts'
 import { armsOf, mainBaseline, type Runs } from '../runs.ts'
-import { flopsPerToken, meanOf, slug } from '../tables.ts'
+import { flopsPerToken, meanOver, slug } from '../tables.ts'
 import { routingOf } from './routing.ts'
 
-/** Losses are drawn as differences from the main baseline by seed: text and start of a seed are in both. */
+/** Draws losses as differences from the main baseline by seed, which cancels the text and start of the seed. */
 export function qualityAgainstFlops(runs: Runs, { id, contrasts }: Question): ScatterFigure | null {
   const baseline = mainBaseline(contrasts)
   if (baseline === null) return null
   const points = armsOf(contrasts).flatMap((arm) => {
-    const x = meanOf(runs.finished(arm), flopsPerToken)
-    const pairs = runs.pairs({ baseline, arm })
-    const level = estimateMean(pairs.map((pair) => runs.lossOf(pair.arm) - runs.lossOf(pair.baseline)))
+    const x = meanOver(runs.finished(arm), flopsPerToken)
+    const level = estimateMean(runs.differences({ baseline, arm }))
     if (x === null || x <= 0 || level === null) return []
     const ends = level.interval && arm !== baseline ? { low: level.interval[0], high: level.interval[1] } : {}
     const routing = routingOf(runs, arm)
@@ -29,7 +28,7 @@ export function qualityAgainstFlops(runs: Runs, { id, contrasts }: Question): Sc
   return {
     kind: 'figure',
     id: slug(`${id}-flops`),
-    caption: `Quality against compute: held-out loss minus that of ${baseline} by seed, with the 95 % interval, and FLOPs of training on a token (kept assignments only).`,
+    caption: `Quality against compute: held-out loss minus that of ${baseline}, by seed, with the 95 % interval, over the FLOPs of training on a token (dropped assignments not counted).`,
     form: 'scatter',
     x: { label: 'FLOPs a token', scale: 'log' },
     y: { label: `loss minus that of ${baseline}, nats a token`, scale: 'linear' },

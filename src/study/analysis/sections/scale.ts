@@ -1,18 +1,18 @@
 /**
- * Does the gain grow with model size? A gain is baseline minus arm, so more is better. Every contrast is
- * one size; a family is the same kind of arm against the same kind of baseline (2 top-1 against top-1, say)
- * at several sizes. The trend is a slope over
- * the logarithm of parameters, one a seed, since the runs of a seed share their text and order.
+ * Does the gain grow with model size? A gain is baseline minus arm, so more is better. A contrast has one size;
+ * a family is one kind of arm against one kind of baseline (for example 2 top-1 against top-1) at several
+ * sizes. The trend is a slope over the logarithm of parameters, fitted for each seed, because the runs of a
+ * seed share their text and order.
  */
 import type { ScatterFigure, Table } from '../../../report/blocks.ts'
 import { count } from '../../../text/numbers.ts'
 import type { Question } from '../../contract.ts'
 import { holm, regressionWithin } from '../../statistics.ts'
 import type { Comparison } from '../comparison.ts'
-import { chance, estimateCell } from '../numbers.ts'
+import { estimateCell, formatP } from '../numbers.ts'
 import type { Runs } from '../runs.ts'
-import { meanOf, slug, table } from '../tables.ts'
-import { kindsOf } from './scale-kinds.ts'
+import { meanOver, slug, table } from '../tables.ts'
+import { familyKeys } from './scale-families.ts'
 
 interface Size {
   readonly comparison: Comparison
@@ -21,7 +21,7 @@ interface Size {
 
 interface Family {
   readonly name: string
-  /** From the smallest model to the largest; those with pairs only. */
+  /** From the smallest model to the largest; only sizes with pairs. */
   readonly sizes: readonly Size[]
 }
 
@@ -32,22 +32,22 @@ export function scaleBlocks(
 ): readonly (ScatterFigure | Table | null)[] {
   const families = familiesOf(runs, comparisons)
   return [
-    trends(families),
+    trendTable(families),
     ...families.map((family, i) => figure(runs, families.length > 1 ? `${id}-gain-${i + 1}` : `${id}-gain`, family)),
   ]
 }
 
 function familiesOf(runs: Runs, comparisons: readonly Comparison[]): Family[] {
-  const known = comparisons.flatMap((comparison): Size[] => {
-    const parameters = meanOf(
+  const sized = comparisons.flatMap((comparison): Size[] => {
+    const parameters = meanOver(
       comparison.pairs.map(({ arm }) => arm),
       (run) => run.parameters,
     )
     return parameters === null || parameters <= 0 ? [] : [{ comparison, parameters }]
   })
-  const kinds = kindsOf(runs, comparisons)
-  // Training may be set by size, a learning rate for each; but where a size is there twice, it separates two families.
-  const loose = grouped(known, ({ comparison }) => kinds.of(comparison, false))
+  const kinds = familyKeys(runs, comparisons)
+  // Training settings may go with the size (a learning rate for each). If a size occurs twice, they separate families.
+  const loose = grouped(sized, ({ comparison }) => kinds.of(comparison, false))
   const families = loose.flatMap((sizes) =>
     new Set(sizes.map(({ parameters }) => parameters)).size === sizes.length
       ? [sizes]
@@ -66,7 +66,7 @@ function grouped<T>(items: readonly T[], keyOf: (item: T) => string): T[][] {
   return [...found.values()]
 }
 
-/** Gain over log₁₀ of parameters: one line a seed, the slope being nats for tenfold parameters. */
+/** Gain over log₁₀ of parameters, one line per seed; the slope is in nats for ten times the parameters. */
 function trendOf({ sizes }: Family) {
   const seeds = new Map<number, { x: number[]; y: number[] }>()
   for (const { comparison, parameters } of sizes)
@@ -88,7 +88,7 @@ function figure(runs: Runs, id: string, family: Family): ScatterFigure | null {
   return {
     kind: 'figure',
     id: slug(id),
-    caption: `Gain of ${name}: held-out loss of the baseline minus that of the arm, by seed, at each model size, with the 95 % interval${trend ? '; the line is the mean of the lines of seeds' : ''}.`,
+    caption: `Gain of ${name}: held-out loss of the baseline minus that of the arm, by seed, at each model size, with the 95 % interval${trend ? '; the line is the mean of the lines fitted to each seed' : ''}.`,
     form: 'scatter',
     x: { label: 'parameters', scale: 'log' },
     y: { label: 'gain, nats a token', scale: 'linear' },
@@ -109,12 +109,12 @@ function figure(runs: Runs, id: string, family: Family): ScatterFigure | null {
   }
 }
 
-/** Trends share one correction. */
-function trends(families: readonly Family[]): Table | null {
+/** The trends share one correction. */
+function trendTable(families: readonly Family[]): Table | null {
   const found = families.map(trendOf)
-  const adjusted = holm(found.flatMap((trend) => trend?.p ?? []))
+  const adjusted = holm(found.map((trend) => trend?.p ?? null))
   return table(
-    'Gain by model size: baseline minus arm. Slope: nats a token for tenfold parameters, one line a seed, with the 95 % interval over seeds; above zero the gain grows.',
+    'Gain by model size: loss of the baseline minus that of the arm. Slope: change of the gain, in nats a token, for ten times the parameters (one line per seed), with its 95 % interval over seeds; above zero, the gain grows.',
     ['Arms', 'Sizes', 'Smallest', 'Largest', 'Seeds', 'Slope', 'p (Holm)'],
     families.flatMap((family, i) => {
       const trend = found[i]
@@ -128,7 +128,7 @@ function trends(families: readonly Family[]): Table | null {
           count(family.sizes.at(-1)?.parameters),
           String(n),
           estimateCell({ n, mean, interval, p }),
-          chance(p === null ? null : adjusted.shift()),
+          formatP(adjusted[i]),
         ],
       ]
     }),

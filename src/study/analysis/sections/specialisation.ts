@@ -1,23 +1,23 @@
 /**
- * What do experts serve? Mutual information measures how much the expert of a token reveals of its year, its
- * party, or the token itself; it is compared as a share of the expert's entropy, since an expert out of
- * four cannot reveal as much as one out of eight. What is left after documents are shuffled is chance and
- * finite counts, so it is taken off before anything is claimed.
+ * Expert specialisation. Mutual information measures how much the expert of a token reveals about its year,
+ * its party, or the token itself. Arms are compared by its share of the expert's entropy, because one expert
+ * of four cannot reveal as much as one of eight. The information that remains after shuffling the documents
+ * is due to chance and finite counts, so it is subtracted first.
  */
 import type { Block, Cell, HeatFigure, Table } from '../../../report/blocks.ts'
 import type { Section } from '../../../report/report.ts'
-import { count, fixed, listed, percent, signed } from '../../../text/numbers.ts'
+import { count, fixed, listed, percent } from '../../../text/numbers.ts'
 import type { Specialisation } from '../../contract.ts'
 import { estimateMean, mean } from '../../statistics.ts'
-import { range } from '../numbers.ts'
+import { estimateCell } from '../numbers.ts'
 import type { Runs } from '../runs.ts'
-import { present, slug, table } from '../tables.ts'
+import { shownBlocks, slug, table } from '../tables.ts'
 import { routingOf } from './routing.ts'
 
 const subjects = ['token', 'year', 'party'] as const
 type Subject = (typeof subjects)[number]
 
-/** Layers whose experts are shown, and experts of a layer in the table of tokens. */
+/** Layers whose experts are drawn, and experts of a layer in the table of tokens. */
 const MAX_LAYERS = 4
 const MAX_EXPERTS = 8
 
@@ -26,19 +26,19 @@ export function specialisationSection(runs: Runs): Section | null {
   if (specialisations.length === 0) return null
   return {
     id: 'specialisation',
-    title: 'What experts serve',
+    title: 'Expert specialisation',
     about:
-      'How much the expert that serves a token reveals of the token, of the year of its document and of the party of its author: mutual information in nats, beside what is left of it when the labels are shuffled, and as a share of the entropy of the expert. The runs are those at the common learning rate.',
-    verdicts: [answer(specialisations)],
-    blocks: present([
-      information(runs, specialisations),
-      comparisons(runs),
+      'How much the expert of a token reveals about the token, about the year of its document and about the party of its author: mutual information in nats, the part of it that is chance (what remains when labels are shuffled), and its share of the entropy of the expert, which is the most possible. The runs are those at the configured learning rate.',
+    verdicts: [verdict(specialisations)],
+    blocks: shownBlocks([
+      informationTable(runs, specialisations),
+      prototypeTable(runs),
       ...shown(specialisations).flatMap((one) => profile(runs, one)),
     ]),
   }
 }
 
-/** One specialisation an arm and text is drawn: that of the lowest seed. */
+/** For each arm and text, the specialisation of the lowest seed. */
 function shown(all: readonly Specialisation[]): Specialisation[] {
   return groupsOf(all).map((group) => group.toSorted((a, b) => a.seed - b.seed)[0] as Specialisation)
 }
@@ -52,16 +52,16 @@ function groupsOf(all: readonly Specialisation[]): Specialisation[][] {
   return [...groups.values()]
 }
 
-/** Information above chance over the entropy of the expert; null when it is not known or the entropy is zero. */
+/** Information above chance over the entropy of the expert; null if unknown or the entropy is zero. */
 function shareOf(one: Specialisation, subject: Subject): number | null {
   const row = one.information.find(({ of }) => of === subject)
   const share = row && row.entropy > 0 ? (row.nats - row.shuffled) / row.entropy : Number.NaN
   return Number.isFinite(share) ? share : null
 }
 
-function information(runs: Runs, all: readonly Specialisation[]): Table | null {
+function informationTable(runs: Runs, all: readonly Specialisation[]): Table | null {
   return table(
-    'Mutual information of expert and token, year and party, mean over layers and seeds. Above chance: less what is left after shuffling, as a share of the entropy of the expert.',
+    'Mutual information of the expert and the token, year or party, mean over layers and seeds. Shuffled: the same with shuffled labels. Shares: of the entropy of the expert; above chance: without the shuffled part.',
     [
       'Arm',
       'Text',
@@ -98,8 +98,8 @@ function information(runs: Runs, all: readonly Specialisation[]): Table | null {
   )
 }
 
-/** Prototypes against plain routing with the same text, seed by seed. */
-function comparisons(runs: Runs): Table | null {
+/** Prototypes against plain routing on the same text, seed by seed. */
+function prototypeTable(runs: Runs): Table | null {
   const groups = groupsOf(runs.results.specialisations)
   const prototypesOf = (group: readonly Specialisation[]) => routingOf(runs, group[0]?.arm ?? '')?.prototypes ?? 1
   const rows = groups
@@ -107,17 +107,17 @@ function comparisons(runs: Runs): Table | null {
     .flatMap((grouped) =>
       groups
         .filter((plain) => prototypesOf(plain) === 1 && plain[0]?.source === grouped[0]?.source)
-        .flatMap((plain) => compare(runs, grouped, plain)),
+        .flatMap((plain) => prototypeRows(runs, grouped, plain)),
     )
   return table(
-    'Prototypes against plain routing: share of the entropy of the expert above chance, in percent, and its difference by seed with the 95 % interval.',
-    ['Arm', 'Text', 'Of', 'Arm, %', 'Other, %', 'Difference'],
+    'Prototypes against plain routing: share of the entropy of the expert above chance, in per cent, and the difference by seed with its 95 % interval.',
+    ['Arm', 'Text', 'Of', 'Prototypes, %', 'Plain, %', 'Difference'],
     rows,
     3,
   )
 }
 
-function compare(runs: Runs, grouped: readonly Specialisation[], plain: readonly Specialisation[]): Cell[][] {
+function prototypeRows(runs: Runs, grouped: readonly Specialisation[], plain: readonly Specialisation[]): Cell[][] {
   const [one, other] = [grouped[0], plain[0]]
   if (one === undefined || other === undefined) return []
   return subjects.flatMap((subject) => {
@@ -135,17 +135,14 @@ function compare(runs: Runs, grouped: readonly Specialisation[], plain: readonly
         subject,
         fixed(mean(pairs.map(({ a }) => a)), 1),
         fixed(mean(pairs.map(({ b }) => b)), 1),
-        {
-          text: signed(estimate.mean, 1),
-          note: estimate.interval ? range(estimate.interval, 1) : 'one seed',
-        },
+        estimateCell(estimate, 1),
       ],
     ]
   })
 }
 
-/** Of which subject experts reveal most, over arms and texts. */
-function answer(all: readonly Specialisation[]): string {
+/** The subjects in the order of how much experts reveal about them, mean over arms and texts. */
+function verdict(all: readonly Specialisation[]): string {
   const shares = subjects.flatMap((subject) => {
     const share = mean(all.flatMap((one) => shareOf(one, subject) ?? []))
     return share === null ? [] : [{ subject, share }]
@@ -154,25 +151,25 @@ function answer(all: readonly Specialisation[]): string {
   const words = shares
     .toSorted((a, b) => b.share - a.share)
     .map(({ subject, share }) => `the ${subject} ${percent(share)}`)
-  return `Share of the entropy of the expert above chance, mean over arms: of ${listed(words)}.`
+  return `Share of the entropy of the expert that is explained above chance, mean over arms: by ${listed(words)}.`
 }
 
 function profile(runs: Runs, one: Specialisation): (Block | null)[] {
   return [
-    heat(runs, one, 'period', one.periods, ({ periods }) => periods),
-    heat(runs, one, 'party', one.parties, ({ parties }) => parties),
-    tokens(runs, one),
+    heatFigure(runs, one, 'period', one.periods, ({ periods }) => periods),
+    heatFigure(runs, one, 'party', one.parties, ({ parties }) => parties),
+    tokenTable(runs, one),
   ]
 }
 
-/** At most `most` of the layers with experts, evenly from first to last. */
-function layersOf({ experts }: Specialisation, most: number): number[] {
+/** At most `max` layers with experts, evenly spaced from first to last. */
+function layersOf({ experts }: Specialisation, max: number): number[] {
   const layers = [...new Set(experts.map(({ layer }) => layer))].sort((a, b) => a - b)
-  if (layers.length <= most) return layers
-  return Array.from({ length: most }, (_, i) => layers[Math.round((i * (layers.length - 1)) / (most - 1))] ?? 0)
+  if (layers.length <= max) return layers
+  return Array.from({ length: max }, (_, i) => layers[Math.round((i * (layers.length - 1)) / (max - 1))] ?? 0)
 }
 
-function heat(
+function heatFigure(
   runs: Runs,
   one: Specialisation,
   label: 'period' | 'party',
@@ -184,11 +181,11 @@ function heat(
   return {
     kind: 'figure',
     id: slug(`specialisation-${one.arm}-${one.source}-${label}`),
-    caption: `${runs.label(one.arm)}, seed ${one.seed}, on ${one.source} (${count(one.tokens)} tokens): share of an expert's tokens by ${label}, over the share of that ${label} in the text; 1 is as usual.`,
+    caption: `${runs.label(one.arm)}, seed ${one.seed}, on ${one.source} (${count(one.tokens)} tokens): share of each ${label} in an expert's tokens over its share in the text (1: no preference).`,
     form: 'heat',
     xLabel: label,
     yLabel: 'expert',
-    valueLabel: 'share over the usual share',
+    valueLabel: 'share over the share in the text',
     middle: 1,
     panels: layers.map((layer) => {
       const experts = one.experts.filter((expert) => expert.layer === layer)
@@ -207,7 +204,7 @@ function heat(
   }
 }
 
-function tokens(runs: Runs, one: Specialisation): Table | null {
+function tokenTable(runs: Runs, one: Specialisation): Table | null {
   const layers = layersOf(one, 2)
   const rows = layers.flatMap((layer) =>
     one.experts
@@ -220,12 +217,10 @@ function tokens(runs: Runs, one: Specialisation): Table | null {
         expert.tokens.map(({ text, share }) => `“${text}” ${percent(share, 0)}`).join(', '),
       ]),
   )
-  const made = table(
-    `${runs.label(one.arm)}, seed ${one.seed}, on ${one.source}: the tokens that an expert takes most above their usual share, and the share of their occurrences that it takes. First and last layer, the experts with the most tokens.`,
+  return table(
+    `${runs.label(one.arm)}, seed ${one.seed}, on ${one.source}: the most typical tokens of each expert, with the share of their occurrences that it computes. First and last layer, the experts with the most tokens.`,
     ['Expert', 'Share of tokens', 'Tokens'],
     rows,
-  )
-  return (
-    made && { ...made, columns: made.columns.map((column, i) => (i === 2 ? { ...column, align: 'left' } : column)) }
+    [0, 2],
   )
 }

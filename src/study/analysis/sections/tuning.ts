@@ -1,11 +1,11 @@
-/** The sweep of learning rates: a row an arm, a column a rate. */
+/** The sweep of learning rates: one row per arm, one column per rate. */
 import type { Cell } from '../../../report/blocks.ts'
 import type { Section } from '../../../report/report.ts'
 import { dash, fixed, plural } from '../../../text/numbers.ts'
 import type { Runs } from '../runs.ts'
-import { footnotes, present, table } from '../tables.ts'
+import { footnotes, shownBlocks, table } from '../tables.ts'
 
-/** Null where there was none. */
+/** Null without a sweep. */
 export function tuningSection(runs: Runs): Section | null {
   const { tuning } = runs.results
   if (tuning.length === 0) return null
@@ -14,8 +14,8 @@ export function tuningSection(runs: Runs): Section | null {
   )
   const budgets = [...new Set(tuning.map(({ budgetSteps }) => budgetSteps))].map((steps) => plural(steps, 'step'))
   const edge = tuning.filter(({ trials, best }) => {
-    const own = trials.map(({ learningRate }) => learningRate)
-    return own.length > 1 && (best === Math.min(...own) || best === Math.max(...own))
+    const tried = trials.map(({ learningRate }) => learningRate)
+    return tried.length > 1 && (best === Math.min(...tried) || best === Math.max(...tried))
   })
   return {
     id: 'tuning',
@@ -26,9 +26,9 @@ export function tuningSection(runs: Runs): Section | null {
         ? 'The best rate of every arm lies within the rates that were tried.'
         : `For ${plural(edge.length, 'arm')} of ${tuning.length} the best rate is the lowest or the highest that was tried (*), so a better one may lie beyond.`,
     ],
-    blocks: present([
+    blocks: shownBlocks([
       table(
-        `Loss after the sweep by learning rate, nats a token; the best of each arm is marked (* at an end of the rates tried).${footnotes(
+        `Loss by learning rate after these short trainings, nats a token, with the best of each arm marked (*: at an end of the rates tried).${footnotes(
           runs,
           tuning.map(({ arm }) => arm),
         )}`,

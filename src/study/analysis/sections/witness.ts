@@ -1,53 +1,53 @@
-/** Published trends beside this study: a row a claim, and a picture of each trend. */
+/** Published trends compared with this study: one row per claim, and a figure of each trend. */
 import type { Cell, ScatterFigure, Table } from '../../../report/blocks.ts'
 import { dash } from '../../../text/numbers.ts'
 import { estimateMean, regressionWithin } from '../../statistics.ts'
-import type { Answered } from '../claims/answers.ts'
+import type { ClaimAnswer } from '../claims/answers.ts'
 import type { Answer } from '../claims/decision.ts'
 import { type Point, pointsOf } from '../claims/effects.ts'
-import { toneOf, wordsFor, writtenOf } from '../claims/text.ts'
+import { answerText, formatEffect, toneOf } from '../claims/text.ts'
 import type { Runs } from '../runs.ts'
 import { footnotes, slug, table } from '../tables.ts'
 
-const words: Readonly<Record<Answer, string>> = {
+const answerWords: Readonly<Record<Answer, string>> = {
   holds: 'agrees',
   'does not hold': 'disagrees',
-  'cannot be said here': 'undetermined',
+  undecided: 'undecided',
 }
 
 export const witnessBlocks = (
   runs: Runs,
   id: string,
-  answers: readonly Answered[],
+  answers: readonly ClaimAnswer[],
 ): readonly (Table | ScatterFigure | null)[] => [
   witnessTable(runs, answers),
   ...answers.map((answered, i) => trendFigure(runs, `${id}-trend-${i + 1}`, answered)),
 ]
 
-function witnessTable(runs: Runs, answers: readonly Answered[]): Table | null {
-  const rows = answers.map(({ claim, answer, alone, deciding, marked }): Cell[] => {
-    const written = deciding && writtenOf(deciding)
+function witnessTable(runs: Runs, answers: readonly ClaimAnswer[]): Table | null {
+  const rows = answers.map(({ claim, answer, uncorrected, deciding, seesFuture }): Cell[] => {
+    const written = deciding && formatEffect(deciding)
     return [
       { text: claim.statement, ...(claim.source && { note: claim.source }) },
-      { text: `${wordsFor({ answer, alone }, words[alone])}${marked ? ' †' : ''}`, tone: toneOf(alone) },
+      {
+        text: `${answerText({ answer, uncorrected }, answerWords[uncorrected])}${seesFuture ? ' †' : ''}`,
+        tone: toneOf(uncorrected),
+      },
       claim.published ?? dash,
       written ? { text: written.value, note: written.interval } : dash,
       deciding?.unit ?? dash,
     ]
   })
-  const arms = answers.flatMap(({ decided }) => decided.flatMap((one) => one.arms))
-  const made = table(
-    `Published claims beside this study, with the 95 % interval over seeds. Agrees: the interval lies wholly where the claim puts the number. Disagrees: it lies wholly elsewhere. Undetermined: neither. °: not after Holm's correction over all claims of the report.${footnotes(runs, arms)}`,
+  const arms = answers.flatMap(({ decisions }) => decisions.flatMap((one) => one.arms))
+  return table(
+    `Published claims and what this study finds, with its 95 % interval over seeds. Agrees: the whole interval is as the claim states. Disagrees: none of it is. Undecided: a part is. °: does not survive Holm's correction for all claims of the report.${footnotes(runs, arms)}`,
     ['Claim', 'Result', 'Published', 'Here', 'Unit'],
     rows,
-    3,
-  )
-  return (
-    made && { ...made, columns: made.columns.map((column, i) => (i === 4 ? { ...column, align: 'left' } : column)) }
+    [0, 1, 2, 4],
   )
 }
 
-/** Losses are drawn as differences from the first arm by seed: text and start of a seed are in both. */
+/** Losses minus that of the first arm by seed, which cancels the text and start of the seed. */
 function fromFirst(points: readonly Point[]): readonly Point[] {
   const [first] = points
   return points.map((point) => ({
@@ -61,15 +61,15 @@ function fromFirst(points: readonly Point[]): readonly Point[] {
   }))
 }
 
-function trendFigure(runs: Runs, id: string, { claim, question }: Answered): ScatterFigure | null {
+function trendFigure(runs: Runs, id: string, { claim, question }: ClaimAnswer): ScatterFigure | null {
   if (claim.kind !== 'trend') return null
   const measured = pointsOf(runs, claim, question)
   const points = claim.arms ? fromFirst(measured) : measured
   const drawn = points.flatMap(({ label, x, bySeed }, i) => {
     const estimate = estimateMean([...bySeed.values()])
     if (estimate === null) return []
-    const fixed = claim.arms && i === 0
-    const ends = estimate.interval && !fixed ? { low: estimate.interval[0], high: estimate.interval[1] } : {}
+    const isReference = claim.arms && i === 0
+    const ends = estimate.interval && !isReference ? { low: estimate.interval[0], high: estimate.interval[1] } : {}
     return [{ label, group: 'arms', x: 2 ** x, y: estimate.mean, ...ends }]
   })
   if (drawn.length < 2) return null
@@ -86,7 +86,7 @@ function trendFigure(runs: Runs, id: string, { claim, question }: Answered): Sca
   return {
     kind: 'figure',
     id: slug(id),
-    caption: `${claim.statement}. Held-out loss minus ${level} by seed, with its 95 % interval; the line is the mean of the lines of seeds.`,
+    caption: `${claim.statement}. Held-out loss minus ${level} by seed, with its 95 % interval; the line is the mean of the lines fitted to each seed.`,
     form: 'scatter',
     x: { label: over, scale: 'log' },
     y: { label: `loss minus ${level}, nats a token`, scale: 'linear' },

@@ -1,7 +1,4 @@
-/**
- * Runs of a study: those of a list that are still to be done, a few processes at a time, each record kept
- * as soon as it is there.
- */
+/** Does the missing runs of a list, a few processes at a time, and saves each record as soon as it is complete. */
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { RunConfig } from '../../config/run-config.ts'
@@ -13,11 +10,11 @@ import type { Grid } from '../grid/grid.ts'
 import { heldOutLoss } from '../results/held-out.ts'
 import type { Ledger } from '../results/ledger.ts'
 import { type Corpora, corpusOf } from './corpora.ts'
-import type { JobNews, JobResult, TrainJob } from './job.ts'
+import type { JobResult, JobUpdate, TrainJob } from './job.ts'
 import { withThreads } from './timings.ts'
 import type { RunJob } from './workers.ts'
 
-/** So many failures of the same kind, one after the other, are no accident. */
+/** After this many equal failures in a row, with no run finished, the study stops. */
 const MAX_FAILURES = 8
 
 export interface RunsContext {
@@ -39,17 +36,17 @@ interface TrainResult {
   readonly specialisation: Specialisation | null
 }
 
-/** Cells that are of different configurations. */
+/** One cell per configuration. */
 export const distinct = (cells: readonly Cell[]): Cell[] => [...new Map(cells.map((cell) => [cell.key, cell])).values()]
 
-/** The runs of one sitting: what failed in it is not tried again, what failed before it is, once. */
-export class Runs {
+/** The runs of one start of a study. A run that fails is not retried; one that failed in an earlier start is, once. */
+export class RunQueue {
   private readonly context: RunsContext
-  private readonly tried = new Set<string>()
+  private readonly attempted = new Set<string>()
   private readonly notes = new Set<string>()
   private failures: string[] = []
   private anyFinished: boolean
-  /** Ends the other runs when one of them shows that the study cannot go on. */
+  /** Stops the other runs when one shows that the study cannot continue. */
   private readonly stop = new AbortController()
   private readonly signal: AbortSignal
 
@@ -59,36 +56,36 @@ export class Runs {
     this.signal = AbortSignal.any([context.signal, this.stop.signal])
   }
 
-  /** Cells that have no finished record and have not been tried in this sitting. Those that failed before come last. */
-  left(cells: readonly Cell[]): Cell[] {
+  /** Cells without a finished record that this start has not attempted; those that failed earlier come last. */
+  remaining(cells: readonly Cell[]): Cell[] {
     const isNew = ({ key, config }: Cell) => this.context.ledger.find(key, config) === undefined
-    const undone = distinct(cells).filter((cell) => !this.isDone(cell) && !this.tried.has(cell.key))
+    const undone = distinct(cells).filter((cell) => !this.isDone(cell) && !this.attempted.has(cell.key))
     return [...undone.filter(isNew), ...undone.filter((cell) => !isNew(cell))]
   }
 
   /** @throws RunError when every run fails in the same way */
-  async all(cells: readonly Cell[]): Promise<void> {
+  async runAll(cells: readonly Cell[]): Promise<void> {
     const { jobs, ledger, grid, onEvent } = this.context
     const runs = distinct(cells).length
-    const left = this.left(cells)
+    const left = this.remaining(cells)
     let finished = runs - left.length
     this.anyFinished ||= this.hasFinished(cells)
     const queue = left.values()
     const work = async () => {
       for (const cell of queue) {
         if (this.signal.aborted) return
-        this.tried.add(cell.key)
+        this.attempted.add(cell.key)
         const result = await this.train(cell)
         if (!result) return
         const { record, specialisation } = result
         await ledger.put(record, specialisation)
-        await this.tidy(cell, record)
+        await this.removeCheckpoints(cell, record)
         finished++
         onEvent({ kind: 'end', ...nameOf(cell), record, loss: heldOutLoss(record, grid.capacity), finished, runs })
-        this.refuseEndlessFailure(record)
+        this.stopIfAllFail(record)
       }
     }
-    await together(Array.from({ length: jobs }, work), () => this.stop.abort())
+    await allSettled(Array.from({ length: jobs }, work), () => this.stop.abort())
   }
 
   private hasFinished(cells: readonly Cell[]): boolean {
@@ -97,8 +94,8 @@ export class Runs {
 
   private isDone({ key, config }: Cell): boolean {
     const { ledger, grid } = this.context
-    const isLookedAt = !grid.specialised.has(key) || ledger.specialisations.some((found) => found.key === key)
-    return ledger.find(key, config)?.status === 'finished' && isLookedAt
+    const hasSpecialisation = !grid.specialised.has(key) || ledger.specialisations.some((found) => found.key === key)
+    return ledger.find(key, config)?.status === 'finished' && hasSpecialisation
   }
 
   private async train(cell: Cell): Promise<TrainResult | null> {
@@ -120,7 +117,7 @@ export class Runs {
     }
     let result: JobResult
     try {
-      result = await run(job, this.signal, (news) => this.hear(cell, news))
+      result = await run(job, this.signal, (update) => this.onUpdate(cell, update))
     } catch (error) {
       if (this.signal.aborted) return null
       if (!(error instanceof UsageError || error instanceof RunError)) throw error
@@ -128,7 +125,7 @@ export class Runs {
       return { record: { status: 'failed', key, seed, config, error: line }, specialisation: null }
     }
     if (result.kind !== 'record') return null
-    // Threads are of this process, not of the arm.
+    // Record the configuration of the arm, without the threads of this process.
     return { record: { ...result.record, config }, specialisation: result.specialisation }
   }
 
@@ -136,27 +133,27 @@ export class Runs {
     return join(this.context.directory, cell.rate === 'trial' ? 'trials' : 'runs', folderOf(cell))
   }
 
-  /** Checkpoints go when the record is safe. That they cannot, on some systems for a while, harms nothing. */
-  private async tidy(cell: Cell, { status }: RunRecord): Promise<void> {
+  /** Deletes checkpoints once the record is saved. On some systems that may fail for a while, which does no harm. */
+  private async removeCheckpoints(cell: Cell, { status }: RunRecord): Promise<void> {
     if (status !== 'finished' || this.context.keepCheckpoints) return
     await rm(join(this.directoryOf(cell), 'checkpoints'), { recursive: true, force: true }).catch(() => {})
   }
 
-  private hear(cell: Cell, news: JobNews): void {
-    if (news.kind === 'progress') this.context.onEvent({ ...news, ...nameOf(cell) })
-    else if (!this.notes.has(news.message)) {
-      this.notes.add(news.message)
-      this.context.onEvent({ kind: 'note', message: `${cell.arm}, seed ${cell.seed}: ${news.message}` })
+  private onUpdate(cell: Cell, update: JobUpdate): void {
+    if (update.kind === 'progress') this.context.onEvent({ ...update, ...nameOf(cell) })
+    else if (!this.notes.has(update.message)) {
+      this.notes.add(update.message)
+      this.context.onEvent({ kind: 'note', message: `${cell.arm}, seed ${cell.seed}: ${update.message}` })
     }
   }
 
-  private refuseEndlessFailure(record: RunRecord): void {
+  private stopIfAllFail(record: RunRecord): void {
     if (record.status === 'finished') this.anyFinished = true
     this.failures = record.status === 'failed' ? [...this.failures, record.error] : []
     const last = this.failures.slice(-MAX_FAILURES)
-    // The same error in another folder, with other numbers, is the same.
-    const alike = new Set(last.map((error) => error.replace(/\S*[\\/]\S*|\d+/g, '')))
-    if (last.length === MAX_FAILURES && alike.size === 1 && !this.anyFinished)
+    // Errors that differ only in paths and numbers are equal.
+    const kinds = new Set(last.map((error) => error.replace(/\S*[\\/]\S*|\d+/g, '')))
+    if (last.length === MAX_FAILURES && kinds.size === 1 && !this.anyFinished)
       throw new RunError(`the last ${MAX_FAILURES} runs failed in the same way: ${last[0]}`)
   }
 }
@@ -172,7 +169,7 @@ const nameOf = ({ arm, seed, rate, config }: Cell): RunName => ({
   ...(rate !== 'common' && { learningRate: config.train.schedule.learningRate }),
 })
 
-/** A name that people and every file system can read. */
+/** A readable name that is valid on every file system. */
 const folderOf = ({ arm, seed, key }: Cell): string =>
   `${arm
     .toLowerCase()
@@ -180,8 +177,8 @@ const folderOf = ({ arm, seed, key }: Cell): string =>
     .replace(/^[-.]+|[-.]+$/g, '')
     .slice(0, 60)}-seed-${seed}-${key.slice(0, 8)}`
 
-/** Waits for all, also when one fails; then the first failure is thrown. */
-async function together(works: readonly Promise<void>[], onFailure: () => void): Promise<void> {
+/** Waits for all, even if one fails, then throws the first failure. */
+async function allSettled(works: readonly Promise<void>[], onFailure: () => void): Promise<void> {
   for (const work of works) work.catch(onFailure)
   const failed = (await Promise.allSettled(works)).find((result) => result.status === 'rejected')
   if (failed) throw failed.reason

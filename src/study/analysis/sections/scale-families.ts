@@ -1,35 +1,35 @@
 /**
- * Which comparisons are one family at several sizes: those that agree in every setting in which the arms of
- * the section differ, besides what makes a model large. Where families differ, names show how.
+ * Groups comparisons into families, each the same comparison at several sizes: its members agree in every
+ * setting in which arms of the section differ, except those that set the size. Names show how families differ.
  */
 import type { Contrast } from '../../contract.ts'
 import { armsOf, type Runs } from '../runs.ts'
-import { comparableValue, differences, familyOf, routingOf, speedOnly, valueText } from './routing.ts'
+import { comparableValue, differingPaths, familyOf, routingOf, speedOnly, valueText } from './routing.ts'
 
-/** Settings that make a model large. */
+/** Settings of the size of a model. */
 const sizes = new Set(
-  [...['vocabulary', 'layers', 'width', 'heads', 'sequence', 'hidden', 'moe.hidden', 'moe.experts', 'moe.groups']].map(
+  ['vocabulary', 'layers', 'width', 'heads', 'sequence', 'hidden', 'moe.hidden', 'moe.experts', 'moe.groups'].map(
     (field) => `model.${field}`,
   ),
 )
 
-/** Settings that may go with the size: how a model is trained. */
+/** Training settings may go with the size. */
 const goesWithSize = (path: string): boolean => path.startsWith('train.')
 
-/** Beside a dense arm all of `model.moe` differs, sizes included: here it is only whether there are experts. */
+/** Against a dense arm all of `model.moe` differs, sizes included, so compare only whether there are experts. */
 const kindValue = (runs: Runs, arm: string, path: string): string =>
   path === 'model.moe' ? String(runs.setting(arm, path) !== null) : comparableValue(runs, arm, path)
 
-export interface Kinds {
-  /** Equal for comparisons of one family. @param strict also by how they are trained */
+export interface FamilyKeys {
+  /** Equal for comparisons of one family. @param strict Compare training settings too. */
   of(contrast: Contrast, strict: boolean): string
-  /** A name each, different where the families are. */
+  /** One name per family, all different. */
   names(families: readonly Contrast[]): string[]
 }
 
-export function kindsOf(runs: Runs, contrasts: readonly Contrast[]): Kinds {
+export function familyKeys(runs: Runs, contrasts: readonly Contrast[]): FamilyKeys {
   const arms = armsOf(contrasts)
-  const differing = new Set(arms.flatMap((arm) => differences(runs, arms[0] ?? arm, arm)))
+  const differing = new Set(arms.flatMap((arm) => differingPaths(runs, arms[0] ?? arm, arm)))
   const paths = [...differing].filter((path) => !sizes.has(path) && !speedOnly.includes(path)).sort()
   const both = ({ baseline, arm }: Contrast, path: string, write = kindValue) =>
     [baseline, arm].map((one) => write(runs, one, path))
@@ -42,8 +42,8 @@ export function kindsOf(runs: Runs, contrasts: readonly Contrast[]): Kinds {
       )
       return families.map((family, i) => {
         const namesakes = families.filter((_, j) => short[j] === short[i])
-        const apart = paths.filter((path) => new Set(namesakes.map((other) => String(both(other, path)))).size > 1)
-        const words = apart.map((path) => {
+        const separating = paths.filter((path) => new Set(namesakes.map((other) => String(both(other, path)))).size > 1)
+        const words = separating.map((path) => {
           const [below, above] = both(family, path, valueText)
           return `${path.split('.').at(-1)} ${below === above ? above : `${above} against ${below}`}`
         })

@@ -1,65 +1,64 @@
 /**
- * How soon do two arms reach the same loss? Per seed the goal is the higher of the two final evaluation
- * losses, which both reach: the baseline's, if the arm ends below it. Each is read at the first time it is at
- * or below the goal, on the straight line between two evaluations. So an arm that ends above its baseline
- * has a number too, and no seed is left out.
+ * The cost at which two arms reach the same loss. For each seed the goal is the higher of the two final
+ * evaluation losses, so both arms reach it and no seed is omitted. The cost is read where a curve first comes
+ * to the goal or below, interpolating linearly between two evaluations.
  *
- * With a learning rate that decays to the end, low losses are reached late by design, so these ratios are
- * nearer to 1 than what an arm gains.
+ * A learning rate that decays until the end makes low losses come late by design, so these ratios are closer
+ * to 1 than the real gain of an arm.
  */
 import type { Contrast, FinishedRun } from '../../contract.ts'
 import { mean } from '../../statistics.ts'
 import type { Pair, Runs } from '../runs.ts'
 import { timeRatios } from '../step-times.ts'
 
-/** The costs until a loss that can be compared. */
+/** The costs that are compared. */
 export type Measure = 'steps' | 'flops' | 'seconds'
 
 /** One seed. */
-export interface Reach {
+export interface SeedCost {
   readonly seed: number
   readonly goal: number
-  /** Steps until the goal. */
+  /** Steps to the goal. */
   readonly baseline: number
   readonly arm: number
-  /** FLOPs of a step, arm over baseline; and of the seconds of a step while other runs ran. */
+  /** FLOPs of a step, arm over baseline; and seconds of a step, measured while other runs ran. */
   readonly flops: number
   readonly seconds: number
 }
 
-export interface Race {
+export interface CostToLoss {
   readonly contrast: Contrast
-  /** Settings of the evaluations while training in which a pair differs: its losses are of different text. */
-  readonly unlike: readonly string[]
-  readonly reaches: readonly Reach[]
-  /** Step times, arm over baseline, alone on the machine, by turns; null: not both were timed. */
+  /** Settings by which the evaluations during training of a pair differ; then they are not on the same text. */
+  readonly mismatches: readonly string[]
+  readonly bySeed: readonly SeedCost[]
+  /** Step times measured alone, arm over baseline, one ratio per turn; null unless both were timed. */
   readonly turns: readonly number[] | null
 }
 
-export function raceOf(runs: Runs, contrast: Contrast): Race {
+export function costToLoss(runs: Runs, contrast: Contrast): CostToLoss {
   const pairs = runs.pairs(contrast)
-  const unlike = [...new Set(pairs.flatMap(unlikeEvaluations))]
+  const unlike = [...new Set(pairs.flatMap(evaluationMismatches))]
   return {
     contrast,
-    unlike,
-    reaches: unlike.length > 0 ? [] : pairs.flatMap((pair) => reachOf(pair) ?? []),
+    mismatches: unlike,
+    bySeed: unlike.length > 0 ? [] : pairs.flatMap((pair) => seedCost(pair) ?? []),
     turns: timeRatios(runs, contrast.baseline, contrast.arm),
   }
 }
 
-/** Cost of the arm over that of the baseline, a number a seed, without what step times over turns leave open. */
-export function ratiosOf({ reaches, turns }: Race, measure: Measure): number[] {
-  const alone = turns === null ? null : Math.exp(mean(turns.map(Math.log)) ?? 0)
-  return reaches
+/** Cost of the arm over that of the baseline by seed; the error of step times over turns is not included. */
+export function ratiosOf({ bySeed, turns }: CostToLoss, measure: Measure): number[] {
+  const stepTime = turns === null ? null : Math.exp(mean(turns.map(Math.log)) ?? 0)
+  return bySeed
     .map(({ baseline, arm, flops, seconds }) => {
-      const step = measure === 'steps' ? 1 : measure === 'flops' ? flops : (alone ?? seconds)
+      const step = measure === 'steps' ? 1 : measure === 'flops' ? flops : (stepTime ?? seconds)
       return (arm / baseline) * step
     })
     .filter((ratio) => ratio > 0 && ratio < Infinity)
 }
 
-/** Held-out batches of a run are the first `evalBatches` of its size; a step, too, is a batch of that size. */
-export function unlikeEvaluations({ baseline: { config: a }, arm: { config: b } }: Pair): string[] {
+/** A run evaluates on the first `evalBatches` held-out batches, and takes a step on a batch of the same size. */
+export function evaluationMismatches({ baseline: { config: a }, arm: { config: b } }: Pair): string[] {
   const fields = [
     ['train.evalBatches', a.train.evalBatches, b.train.evalBatches],
     ['train.batch', a.train.batch, b.train.batch],
@@ -68,8 +67,8 @@ export function unlikeEvaluations({ baseline: { config: a }, arm: { config: b } 
   return fields.flatMap(([path, below, above]) => (below === above ? [] : [`${path} ${above} against ${below}`]))
 }
 
-/** Null when one of the two has no evaluation. */
-function reachOf({ seed, baseline, arm }: Pair): Reach | null {
+/** Null if one of the two has no evaluation. */
+function seedCost({ seed, baseline, arm }: Pair): SeedCost | null {
   const goal = Math.max(...[baseline, arm].map(({ evaluations }) => evaluations.at(-1)?.loss ?? Number.NaN))
   const [below, above] = [stepAt(baseline, goal), stepAt(arm, goal)]
   if (!Number.isFinite(goal) || below === null || above === null) return null
@@ -84,7 +83,7 @@ function reachOf({ seed, baseline, arm }: Pair): Reach | null {
   }
 }
 
-/** First step with a loss of at most `goal`; at the first evaluation, its step, which is then too late. */
+/** First step with a loss of at most `goal`; if the first evaluation reaches it, the step of that, an upper bound. */
 function stepAt({ evaluations }: FinishedRun, goal: number): number | null {
   const index = evaluations.findIndex(({ loss }) => loss <= goal)
   const [before, after] = [evaluations[index - 1], evaluations[index]]
