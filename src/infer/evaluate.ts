@@ -1,5 +1,5 @@
 /** Evaluates a trained model on the text that it held out, or on any other. */
-import { separatorOf } from '../data/visible.ts'
+import { separatorOf } from '../data/first-visible.ts'
 import type { CapacityRule } from '../model/routing/contract.ts'
 import type { OnMessage } from '../run/messages.ts'
 import { noticesOf, openRunData } from '../run/session.ts'
@@ -35,10 +35,10 @@ async function evaluate(
   onMessage: OnMessage,
 ): Promise<EvalRecord> {
   const { source = config.data.source, capacity = 'none' } = options
-  const say = (message: string) => onMessage({ kind: 'prepare', message })
+  const onProgress = (message: string) => onMessage({ kind: 'prepare', message })
   const data = await openRunData(
     { ...config, data: { ...config.data, source } },
-    { tokenizer, say, whole: options.source !== undefined },
+    { tokenizer, say: onProgress, whole: options.source !== undefined },
   )
   if (options.source === undefined && data.hash !== trainedOn) {
     const message = 'the text has changed since the run was trained: what is held out now may be what it has seen'

@@ -25,7 +25,7 @@ const MIN_SCORE = 1.645
  * For each expert (column) of a table of kept choices by token, the `most` tokens with the highest score.
  * A prior of one occurrence for each distinct token is spread over the tokens as the text is.
  */
-export function typicalTokens(table: Table, most: number): TokenShare[][] {
+export function typicalTokens(table: Table, limit: number): TokenShare[][] {
   const { rows, columns, counts } = table
   const ofToken = rowSums(table)
   const ofExpert = columnSums(table)
@@ -44,7 +44,7 @@ export function typicalTokens(table: Table, most: number): TokenShare[][] {
       const score = ratio / Math.sqrt(1 / here + 1 / elsewhere)
       if (score >= MIN_SCORE) shares.push({ token, count, score })
     }
-    return shares.sort((a, b) => b.score - a.score || a.token - b.token).slice(0, most)
+    return shares.sort((a, b) => b.score - a.score || a.token - b.token).slice(0, limit)
   })
 }
 

@@ -1,7 +1,7 @@
 /** Times training steps on random tokens in memory; writes nothing. */
 import type { RunConfig } from '../config/run-config.ts'
 import type { Batch } from '../data/batches.ts'
-import { separatorOf } from '../data/visible.ts'
+import { separatorOf } from '../data/first-visible.ts'
 import { describeModel } from '../model/describe.ts'
 import { openRuntime } from '../run/session.ts'
 import type { Runtime } from '../runtime/contract.ts'
@@ -152,7 +152,7 @@ export class TrainingBench {
     )
     const expertFlops = medianOf(({ outcome }) => keptFlops(outcome.layers, counted.flopsPerAssignment))
     const flops = tokens * counted.denseFlopsPerToken + expertFlops
-    this.ceiling.reached((flops - tokens * counted.maskedFlopsPerToken) / (stepMs / 1000))
+    this.ceiling.recordRate((flops - tokens * counted.maskedFlopsPerToken) / (stepMs / 1000))
     const { notice } = this.runtime
     return {
       ...engineOf(this.runtime),

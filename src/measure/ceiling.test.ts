@@ -50,9 +50,9 @@ test('it is a lower bound when a measurement is more than a tenth below it', asy
 test('a rate that was reached is a lower bound; what is no number is none', async () => {
   const { ceiling } = machine([200])
   await ceiling.measure()
-  for (const rate of [Number.NaN, Number.POSITIVE_INFINITY, 100]) ceiling.reached(rate)
+  for (const rate of [Number.NaN, Number.POSITIVE_INFINITY, 100]) ceiling.recordRate(rate)
   expect(ceiling.report().peakFlops).toBe(200)
-  ceiling.reached(400)
+  ceiling.recordRate(400)
   expect(ceiling.report()).toEqual({ peakFlops: 400, lowestPeakFlops: 200, peakIsLowerBound: true })
   expect(ceiling.utilisation(300)).toBe(0.75)
 })
@@ -61,12 +61,12 @@ test('it is measured again when that takes at most a hundredth of the time since
   const { ceiling, clock, measured } = machine([1, 2, 3], 10)
   await ceiling.measure()
   clock.now += 999
-  await ceiling.measureUnnoticed()
+  await ceiling.measureIfCheap()
   expect(measured()).toBe(1)
   clock.now += 1
-  await ceiling.measureUnnoticed()
+  await ceiling.measureIfCheap()
   expect(measured()).toBe(2)
-  await ceiling.measureUnnoticed()
+  await ceiling.measureIfCheap()
   expect(measured()).toBe(2)
 })
 

@@ -8,7 +8,7 @@
 /** Measurements differ by less than this share of the largest while nothing else runs. */
 const NOISE = 0.1
 /** A measurement goes unnoticed when it takes at most this share of the time since the last. */
-const UNNOTICED = 0.01
+const CHEAP_SHARE = 0.01
 
 export interface CeilingReport {
   /** The best rate known, FLOP/s. */
@@ -40,21 +40,21 @@ export class Ceiling {
   }
 
   async measure(): Promise<void> {
-    const begun = this.now()
+    const startedAt = this.now()
     const rate = await this.measureOnce()
     this.measuredAt = this.now()
-    this.cost = this.measuredAt - begun
+    this.cost = this.measuredAt - startedAt
     this.best = Math.max(this.best, rate)
     this.lowest = Math.min(this.lowest, rate)
   }
 
   /** Measures again if that goes unnoticed: when the last measurement took at most 1 % of the time since. */
-  async measureUnnoticed(): Promise<void> {
-    if (this.cost <= UNNOTICED * (this.now() - this.measuredAt)) await this.measure()
+  async measureIfCheap(): Promise<void> {
+    if (this.cost <= CHEAP_SHARE * (this.now() - this.measuredAt)) await this.measure()
   }
 
   /** Notes a rate that was reached, FLOP/s. */
-  reached(rate: number): void {
+  recordRate(rate: number): void {
     if (Number.isFinite(rate)) this.best = Math.max(this.best, rate)
   }
 

@@ -6,7 +6,7 @@ import type { Runtime } from '../runtime/contract.ts'
 import { createArena } from '../runtime/cpu-arena.ts'
 import { initialize, initialScales } from '../step/initialize.ts'
 import { createStore } from '../step/trainer.ts'
-import { measureGain, measureLeak } from './leak.ts'
+import { measureLossGain, measureLeak } from './leak.ts'
 
 let runtime: Runtime
 beforeAll(async () => {
@@ -86,7 +86,7 @@ describe('the gain from the true future', () => {
       await initialize(store, 1, initialScales(config))
       const few = { ...options, batch: 4, limit: 5 }
       expect(await measureLeak(runtime, config.model, store, data, few)).toBeNull()
-      expect(await measureGain(runtime, config.model, store, data, few)).toBe(0)
+      expect(await measureLossGain(runtime, config.model, store, data, few)).toBe(0)
       // By token the later text of other sequences is seen.
       if (!moe || moe.capacity === '1x') continue
       const leaky = { ...config.model, moe: config.model.moe && { ...config.model.moe, priority: 'gate' as const } }
@@ -98,7 +98,7 @@ describe('the gain from the true future', () => {
     const { config, store } = constructed({ router: 'expert-choice' })
     const data = { heldOut: streamOf([q, q, q, a, a, a, q]) }
     expect(await measureLeak(runtime, config, store, data, options)).toBeNull()
-    await expect(measureGain(runtime, config, store, data, options)).rejects.toThrow(
+    await expect(measureLossGain(runtime, config, store, data, options)).rejects.toThrow(
       'too little text: 7 held-out tokens',
     )
   })

@@ -5,7 +5,7 @@
  * causal model cannot know the difference. The loss of one whose routing sees later tokens is lower where they are
  * the true ones: by so much its loss is better than what it can write.
  */
-import { tooShort, windowsOf } from '../data/batches.ts'
+import { tooShortMessage, windowsOf } from '../data/batches.ts'
 import type { Dataset } from '../data/dataset.ts'
 import { UsageError } from '../errors.ts'
 import { withKernels } from '../graph/tensor.ts'
@@ -47,11 +47,11 @@ export async function measureLeak(
   options: LeakOptions,
 ): Promise<number | null> {
   if (!seesFuture(config, options.rule, options.batch) || windowsOf(data.heldOut, config.sequence) < 2) return null
-  return measureGain(runtime, config, store, data, options)
+  return measureLossGain(runtime, config, store, data, options)
 }
 
 /** What {@link measureLeak} measures, whether the model is causal or not. @throws UsageError of fewer than two windows of text */
-export async function measureGain(
+export async function measureLossGain(
   runtime: Runtime,
   config: ModelConfig,
   store: ParameterStore,
@@ -60,7 +60,7 @@ export async function measureGain(
 ): Promise<number> {
   const { sequence } = config
   const windows = windowsOf(heldOut, sequence)
-  if (windows < 2) throw new UsageError(tooShort('held-out', heldOut.length, 2 * sequence))
+  if (windows < 2) throw new UsageError(tooShortMessage('held-out', heldOut.length, 2 * sequence))
   const traced = withKernels(runtime.kernels, () =>
     tracePass(config, store, { batch, sequence, training: false, capacity: rule }, separator),
   )

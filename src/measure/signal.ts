@@ -71,7 +71,7 @@ const percent = (share: number): string => `${Math.round(100 * share)} %`
 /** Distinct tokens in the text that is looked at: few, so that each stands in many contexts. */
 const TOKENS = 32
 /** Tokens of that text, at least. */
-const LENGTH = 2048
+const MIN_LENGTH = 2048
 
 /**
  * Measures the initial model of a run on random text. Needs the memory of its parameters, and computes one
@@ -88,7 +88,7 @@ export async function measureSignal(config: RunConfig): Promise<Signal> {
       `the parameters alone take ${(bytes / 1e9).toFixed(1)} GB, over half of this machine's memory ` +
         '(measure it with fewer experts, which changes little: --set model.moe.experts=4)',
     )
-  const batch = Math.ceil(LENGTH / sequence)
+  const batch = Math.ceil(MIN_LENGTH / sequence)
   const runtime = await openRuntime(config)
   try {
     const store = new ParameterStore(runtime, specs, null)

@@ -1,6 +1,6 @@
 /** The memory of a training, from its compiled programs: nothing is trained. */
 import type { RunConfig } from '../config/run-config.ts'
-import { separatorOf } from '../data/visible.ts'
+import { separatorOf } from '../data/first-visible.ts'
 import { openRuntime } from '../run/session.ts'
 import { createStore, Trainer } from '../step/trainer.ts'
 

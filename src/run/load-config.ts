@@ -31,7 +31,7 @@ export async function loadConfig(source: string | undefined, sets: readonly stri
  * @throws UsageError when there is no such preset or file, or an assignment is none
  */
 export async function readFields(source: string | undefined, sets: readonly string[], known: Presets): Promise<Fields> {
-  return assigned(source === undefined ? {} : await readSource(source, known), sets)
+  return withSets(source === undefined ? {} : await readSource(source, known), sets)
 }
 
 /**
@@ -70,7 +70,7 @@ export function parseRunConfig(text: string, file: string, sets: readonly string
   } catch (error) {
     throw new RunError(`cannot read ${file}: ${(error as Error).message}`)
   }
-  return checked(runSchema, assigned(withEarlierScales(fields), sets), 'configuration')
+  return checked(runSchema, withSets(withEarlierScales(fields), sets), 'configuration')
 }
 
 /**
@@ -88,8 +88,8 @@ function withEarlierScales(fields: Fields): Fields {
   return merge({ model: { embeddingScale: 1 }, train: { init: start } }, fields)
 }
 
-function assigned(fields: Fields, sets: readonly string[]): Fields {
-  return sets.map(parseSet).reduce((given, [path, value]) => assign(given, path, value), fields)
+function withSets(fields: Fields, sets: readonly string[]): Fields {
+  return sets.map(parseSet).reduce((given, [path, value]) => setField(given, path, value), fields)
 }
 
 /** The fields of a preset; undefined when the name is none. */
@@ -186,10 +186,10 @@ function merge(base: Fields, over: Fields): Fields {
   return merged
 }
 
-function assign(fields: Fields, [key = '', ...rest]: readonly string[], value: unknown): Fields {
+function setField(fields: Fields, [key = '', ...rest]: readonly string[], value: unknown): Fields {
   if (rest.length === 0) return { ...fields, [key]: value }
   const below = Object.hasOwn(fields, key) ? fields[key] : undefined
-  return { ...fields, [key]: assign(isFields(below) ? below : {}, rest, value) }
+  return { ...fields, [key]: setField(isFields(below) ? below : {}, rest, value) }
 }
 
 function isMissing(error: unknown): boolean {

@@ -56,7 +56,7 @@ export class RunDirectory {
     if (resume) await loadRunConfig(directory)
     else {
       await refuseOccupied(directory)
-      await create(directory)
+      await createFolder(directory)
     }
     const lock = await lockRun(directory)
     try {
@@ -98,8 +98,8 @@ export class RunDirectory {
     if (this.logs) throw new Error('internal: the logs of a run are rewound once, before they are written')
     const [metrics, routing] = [join(this.path, 'metrics.jsonl'), join(this.path, 'routing.jsonl')]
     try {
-      await cutAfter(metrics, step)
-      await cutAfter(routing, step)
+      await truncateAfter(metrics, step)
+      await truncateAfter(routing, step)
       this.logs = {
         metrics: await JsonLines.open(metrics),
         routing: await JsonLines.open(routing),
@@ -186,7 +186,7 @@ async function refuseOccupied(directory: string): Promise<void> {
     )
 }
 
-async function create(directory: string): Promise<void> {
+async function createFolder(directory: string): Promise<void> {
   try {
     await makeFolder(resolve(directory))
     await syncFolder(dirname(resolve(directory)))
@@ -212,7 +212,7 @@ async function adoptConfig(directory: string, config: RunConfig): Promise<void> 
   const changes = differences(await loadRunConfig(directory), config, '')
   const refused = changes.filter(({ field }) => !changeable.test(field))
   if (refused.length > 0) {
-    const list = refused.map(({ field, from, to }) => `\n  ${field}: ${shown(from)} in the run, ${shown(to)} given`)
+    const list = refused.map(({ field, from, to }) => `\n  ${field}: ${formatValue(from)} in the run, ${formatValue(to)} given`)
     throw new UsageError(
       `invalid configuration to resume "${directory}": its results come from other settings ` +
         `(resume with the run's own, or start a new run)${list.join('')}`,
@@ -221,8 +221,8 @@ async function adoptConfig(directory: string, config: RunConfig): Promise<void> 
   if (changes.length === 0) return
   const stored = JSON.parse(await readFile(join(directory, 'config.json'), 'utf8')) as { changes?: unknown[] }
   const time = new Date().toISOString()
-  const noted = changes.map((change) => ({ time, ...change }))
-  await writeConfig(directory, { ...stored, ...config, changes: [...(stored.changes ?? []), ...noted] })
+  const dated = changes.map((change) => ({ time, ...change }))
+  await writeConfig(directory, { ...stored, ...config, changes: [...(stored.changes ?? []), ...dated] })
 }
 
 interface Difference {
@@ -240,12 +240,12 @@ function differences(from: unknown, to: unknown, field: string): Difference[] {
   return JSON.stringify(from) === JSON.stringify(to) ? [] : [{ field, from, to }]
 }
 
-function shown(value: unknown): string {
+function formatValue(value: unknown): string {
   return value === undefined ? 'not set' : JSON.stringify(value)
 }
 
 /** Cuts a log behind its last line of `step` or before; a line that was cut off by a crash goes as well. */
-async function cutAfter(path: string, step: number): Promise<void> {
+async function truncateAfter(path: string, step: number): Promise<void> {
   let end = 0
   for await (const line of readLines(path)) {
     if (!(stepOf(line.text) <= step)) break

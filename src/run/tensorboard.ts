@@ -5,7 +5,7 @@
  */
 import { hostname } from 'node:os'
 import { join } from 'node:path'
-import { AppendFile } from '../system/append.ts'
+import { AppendFile } from '../system/append-file.ts'
 import { errorCode } from '../system/disk.ts'
 
 export class EventWriter {

@@ -210,7 +210,7 @@ class RowMemory {
     const known = this.places.get(key)
     if (known) return known
     const forRows = padded(rowCount * width)
-    const { arena, gradient, scratch } = this.store.scratchBeside(table, forRows + padded(rowCount))
+    const { arena, gradient, scratch } = this.store.allocateScratch(table, forRows + padded(rowCount))
     const place: RowPlace = {
       rows: arena.floats(scratch, rowCount * width),
       indices: new Int32Array(arena.buffer, (scratch + forRows) * 4, rowCount),

@@ -2,7 +2,7 @@
  * One pass of the model over a batch, as a program with its memory: what training and evaluation
  * share. The pass owns small buffers (tokens, losses, counts); parameters are views of the store.
  */
-import { firstVisible } from '../data/visible.ts'
+import { firstVisible } from '../data/first-visible.ts'
 import { toOnnx } from '../graph/onnx.ts'
 import { sizeOf } from '../graph/shape.ts'
 import { cut, usesKernels } from '../graph/stages/cut.ts'

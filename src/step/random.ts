@@ -112,13 +112,13 @@ export class Random {
     const length = into.length
     for (let i = 0; i < length; i++) {
       const uniform = (this.uint32() + 0.5) / 0x100000000
-      into[i] = std * normalQuantile(BELOW + uniform * (1 - 2 * BELOW))
+      into[i] = std * normalQuantile(TAIL + uniform * (1 - 2 * TAIL))
     }
   }
 }
 
 /** Probability that a standard normal is below −2. */
-const BELOW = 0.022750131948179195
+const TAIL = 0.022750131948179195
 
 /**
  * Inverse of the standard normal distribution function for e⁻²⁵ < p < 1 − e⁻²⁵, to about 1e-7

@@ -30,11 +30,11 @@ export function coefficientOfVariation(counts: ArrayLike<number>): number {
   return Math.sqrt(squares / counts.length) / mean
 }
 
-const total = (counts: Float64Array): number => counts.reduce((sum, count) => sum + count, 0)
+const sumOf = (counts: Float64Array): number => counts.reduce((sum, count) => sum + count, 0)
 
 export function routingRecord(step: number, counts: LayerCounts): RoutingRecord {
   const { layer, module, capacity, tokens, kept, entropy, unserved, passes } = counts
-  const assigned = total(tokens)
+  const assigned = sumOf(tokens)
   return {
     step,
     layer,
@@ -44,7 +44,7 @@ export function routingRecord(step: number, counts: LayerCounts): RoutingRecord 
     kept_per_expert: [...kept],
     load_cv: coefficientOfVariation(tokens),
     load_cv_kept: coefficientOfVariation(kept),
-    drop_rate: assigned > 0 ? 1 - total(kept) / assigned : 0,
+    drop_rate: assigned > 0 ? 1 - sumOf(kept) / assigned : 0,
     unserved_rate: unserved / passes,
     gate_entropy: entropy / passes,
     dead_experts: tokens.filter((count) => count === 0).length,
@@ -69,13 +69,13 @@ export function summarize(layers: readonly LayerCounts[]): RoutingSummary {
 
 /** Assignments that experts computed, over all routed modules. */
 export const keptAssignments = (layers: readonly LayerCounts[]): number =>
-  layers.reduce((sum, { kept }) => sum + total(kept), 0)
+  layers.reduce((sum, { kept }) => sum + sumOf(kept), 0)
 
 /** Operations of those assignments; what one costs depends on the module. */
 export const keptFlops = (
   layers: readonly LayerCounts[],
   flopsPerAssignment: Readonly<Record<RoutedModule, number>>,
-): number => layers.reduce((sum, { kept, module }) => sum + total(kept) * flopsPerAssignment[module], 0)
+): number => layers.reduce((sum, { kept, module }) => sum + sumOf(kept) * flopsPerAssignment[module], 0)
 
 /** The middle of the values, or the mean of the two in the middle; 0 of none. */
 export function median(values: readonly number[]): number {

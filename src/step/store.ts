@@ -38,7 +38,7 @@ export interface BorrowedScratch {
   readonly arena: Arena
   /** The next so many floats, from a cache line on. */
   take(floats: number): Float32Array
-  giveBack(): void
+  release(): void
 }
 
 interface TensorLocation {
@@ -53,7 +53,7 @@ const GRADIENTS = 1
 
 export class ParameterStore {
   readonly specs: readonly ParameterSpec[]
-  private readonly places = new Map<string, TensorLocation>()
+  private readonly locations = new Map<string, TensorLocation>()
   private readonly arenas: Arena[] = []
   private readonly sizes: { decayed: number; total: number }[] = []
   /** Floats of scratch memory given out in each bank. */
@@ -84,17 +84,17 @@ export class ParameterStore {
   }
 
   private fillBanks(specs: readonly ParameterSpec[]): ParameterSpec[][] {
-    const room = Math.floor((MAX_ARENA_BYTES / 4 - this.scratchSize) / this.regions / LINE) * LINE
+    const maxFloats = Math.floor((MAX_ARENA_BYTES / 4 - this.scratchSize) / this.regions / LINE) * LINE
     const banks: ParameterSpec[][] = [[]]
     let filled = 0
     for (const spec of specs) {
       const size = padded(sizeOf(spec.shape))
-      if (size > room)
+      if (size > maxFloats)
         throw new UsageError(
-          `invalid model: ${spec.name} has ${sizeOf(spec.shape)} parameters (expected at most ${room}; ` +
+          `invalid model: ${spec.name} has ${sizeOf(spec.shape)} parameters (expected at most ${maxFloats}; ` +
             (spec.stacked ? 'use fewer or smaller experts in a layer)' : 'use a smaller vocabulary or width)'),
         )
-      if (filled + size > room) {
+      if (filled + size > maxFloats) {
         banks.push([])
         filled = 0
       }
@@ -106,15 +106,15 @@ export class ParameterStore {
 
   private addBank(specs: readonly ParameterSpec[], runtime: Pick<Runtime, 'createArena'>): void {
     let offset = 0
-    const lay = (chosen: readonly ParameterSpec[]) => {
+    const assignOffsets = (chosen: readonly ParameterSpec[]) => {
       for (const spec of chosen) {
-        this.places.set(spec.name, { spec, bank: this.arenas.length, offset })
+        this.locations.set(spec.name, { spec, bank: this.arenas.length, offset })
         offset += padded(sizeOf(spec.shape))
       }
       return offset
     }
-    const decayed = lay(specs.filter(({ decay }) => decay))
-    const total = lay(specs.filter(({ decay }) => !decay))
+    const decayed = assignOffsets(specs.filter(({ decay }) => decay))
+    const total = assignOffsets(specs.filter(({ decay }) => !decay))
     this.sizes.push({ decayed, total })
     this.scratchUsed.push(0)
     this.arenas.push(runtime.createArena((total * this.regions + this.scratchSize) * 4))
@@ -140,8 +140,8 @@ export class ParameterStore {
   }
 
   /** Where the gradient of a parameter begins, and `floats` of scratch memory in the same arena. */
-  scratchBeside(name: string, floats: number): { arena: Arena; gradient: number; scratch: number } {
-    const { bank, offset } = this.place(name)
+  allocateScratch(name: string, floats: number): { arena: Arena; gradient: number; scratch: number } {
+    const { bank, offset } = this.location(name)
     const total = this.sizes[bank]?.total ?? 0
     const used = this.scratchUsed[bank] ?? 0
     this.scratchUsed[bank] = used + padded(floats)
@@ -169,20 +169,20 @@ export class ParameterStore {
         if (taken > floats) throw new Error('internal: borrowed scratch memory is used up')
         return arena.floats(from, count)
       },
-      giveBack: () => {
+      release: () => {
         if (this.scratchUsed[0] === used + padded(floats)) this.scratchUsed[0] = used
       },
     }
   }
 
-  private place(name: string): TensorLocation {
-    const place = this.places.get(name)
+  private location(name: string): TensorLocation {
+    const place = this.locations.get(name)
     if (!place) throw new Error(`internal: no parameter ${name}`)
     return place
   }
 
   private view(name: string, expert: number | null, region: number): Float32Array {
-    const { spec, bank, offset } = this.place(name)
+    const { spec, bank, offset } = this.location(name)
     const start = region * (this.sizes[bank]?.total ?? 0) + offset
     const size = sizeOf(spec.shape)
     if (expert === null) return (this.arenas[bank] as Arena).floats(start, size)

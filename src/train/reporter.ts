@@ -17,16 +17,16 @@ export class Reporter {
   private readonly config: RunConfig
   private readonly files: RunDirectory
   private readonly ceiling: Ceiling
-  private readonly tell: (event: TrainEvent) => void
+  private readonly emit: (event: TrainEvent) => void
   private readonly speeds: number[] = []
   private readonly rates: number[] = []
 
   /** @param ceiling Measured once at least, in the precision of the run; is given the rates that steps reach. */
-  constructor(config: RunConfig, files: RunDirectory, ceiling: Ceiling, tell: (event: TrainEvent) => void) {
+  constructor(config: RunConfig, files: RunDirectory, ceiling: Ceiling, emit: (event: TrainEvent) => void) {
     this.config = config
     this.files = files
     this.ceiling = ceiling
-    this.tell = tell
+    this.emit = emit
     this.model = describeModel(config.model)
   }
 
@@ -34,7 +34,7 @@ export class Reporter {
     const { loss, layers, learningRate, gradNorm, skipped } = outcome
     const seconds = stepMs / 1000
     const flops = this.usefulFlops(outcome)
-    this.ceiling.reached((flops - this.tokens(1) * this.model.maskedFlopsPerToken) / seconds)
+    this.ceiling.recordRate((flops - this.tokens(1) * this.model.maskedFlopsPerToken) / seconds)
     const record: TrainRecord = {
       kind: 'train',
       step,
@@ -54,14 +54,14 @@ export class Reporter {
     if (step % this.config.train.routingEvery === 0)
       for (const counts of layers) this.files.recordRouting(routingRecord(step, counts))
     this.last = record
-    this.tell(record)
+    this.emit(record)
   }
 
   evaluated(step: number, evaluation: Evaluation): void {
     const record: EvalRecord = { kind: 'eval', step, tokens: this.tokens(step), ...evaluation }
     this.files.record('eval', step, record)
     this.evaluation = record
-    this.tell(record)
+    this.emit(record)
   }
 
   /** Medians over the steps of this process, of the best ceiling that is known by now. */

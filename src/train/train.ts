@@ -11,7 +11,7 @@ import type { RunConfig } from '../config/run-config.ts'
 import { type Batch, trainBatch } from '../data/batches.ts'
 import type { Dataset } from '../data/dataset.ts'
 import { tokenizerFromJson } from '../data/tokenizer/tokenizer.ts'
-import { separatorOf } from '../data/visible.ts'
+import { separatorOf } from '../data/first-visible.ts'
 import { RunError, UsageError } from '../errors.ts'
 import { measureBandwidth } from '../measure/bandwidth.ts'
 import { Ceiling } from '../measure/ceiling.ts'
@@ -69,21 +69,21 @@ export async function train(config: RunConfig, options: TrainOptions): Promise<T
 async function trainOn(
   data: Dataset,
   config: RunConfig,
-  { directory, resume, signal, profile = false, onEvent: tell = () => {} }: TrainOptions,
+  { directory, resume, signal, profile = false, onEvent: emit = () => {} }: TrainOptions,
   files: RunDirectory,
   cleanup: Cleanup,
 ): Promise<TrainSummary> {
   const { train, model } = config
-  const say = (message: string) => tell({ kind: 'prepare', message })
-  const warn = (message: string) => tell({ kind: 'warning', message })
+  const onProgress = (message: string) => emit({ kind: 'prepare', message })
+  const warn = (message: string) => emit({ kind: 'warning', message })
 
   const runtime = await openRuntime(config, profile)
   cleanup.defer(() => runtime.close())
-  for (const message of noticesOf(runtime, config)) tell({ kind: 'notice', message })
+  for (const message of noticesOf(runtime, config)) emit({ kind: 'notice', message })
   const bandwidth = profile ? await measureBandwidth(runtime) : null
   const ceiling = new Ceiling(() => (profile ? measureLargePeak(runtime) : measurePeakFlops(runtime)))
   await ceiling.measure()
-  say('compiling the model')
+  onProgress('compiling the model')
   const store = createStore(runtime, config)
   const separator = separatorOf(config.data, data.tokenizer)
   const trainer = await Trainer.compile(runtime, config, store, separator)
@@ -92,15 +92,15 @@ async function trainOn(
   const evaluator = await Evaluator.compile(runtime, model, store, sequences, train.seed, separator)
   cleanup.defer(() => evaluator.release())
   const saved = new SavedState(files, data, store, trainer)
-  const report = new Reporter(config, files, ceiling, tell)
+  const report = new Reporter(config, files, ceiling, emit)
 
   const found = resume ? await saved.restore(warn) : null
-  say(found ? `continuing from ${found.path}` : 'initial parameters')
+  onProgress(found ? `continuing from ${found.path}` : 'initial parameters')
   if (!found) await initialize(store, train.seed, initialScales(config))
   const fromStep = found?.step ?? 0
   await files.rewind(fromStep)
   const { parameters, activeParameters } = report.model
-  tell({
+  emit({
     kind: 'start',
     directory,
     steps: train.steps,
@@ -118,7 +118,7 @@ async function trainOn(
   let step = fromStep
   let savedAt = fromStep
   const checkpoint = async () => {
-    tell({ kind: 'checkpoint', step, path: await saved.save(step, train.keep) })
+    emit({ kind: 'checkpoint', step, path: await saved.save(step, train.keep) })
     savedAt = step
   }
   batches.load(fromStep + 1)
@@ -142,7 +142,7 @@ async function trainOn(
     const atEnd = step === train.steps
     if (atEnd || step % train.evalEvery === 0) {
       report.evaluated(step, (await evaluator.run(data, 'eval', train.evalBatches * train.microBatches)).evaluation)
-      await ceiling.measureUnnoticed()
+      await ceiling.measureIfCheap()
     }
     if (atEnd || step % train.checkpointEvery === 0) await checkpoint()
   }

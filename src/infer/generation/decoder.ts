@@ -13,7 +13,7 @@ import { type DecodeStage, decodePrograms, expertMatrix, MASKED } from '../../mo
 import { activatedExperts, hasRouterWeights, SymbolicParameters } from '../../model/parameters.ts'
 import type { Binding, Buffer, Executable, Runtime } from '../../runtime/contract.ts'
 import type { ParameterStore } from '../../step/store.ts'
-import type { KeyValueCache } from './cache.ts'
+import type { KeyValueCache } from './key-value-cache.ts'
 import type { GivenExperts } from './given-experts.ts'
 
 /** Positions of the smallest programs; larger ones have twice as many. */

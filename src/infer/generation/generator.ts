@@ -13,7 +13,7 @@ import type { Runtime } from '../../runtime/contract.ts'
 import { generationConfig } from '../../step/capacity-rules.ts'
 import { randomFor } from '../../step/random.ts'
 import type { ParameterStore } from '../../step/store.ts'
-import { KeyValueCache } from './cache.ts'
+import { KeyValueCache } from './key-value-cache.ts'
 import { ContextDecoder } from './context-decoder.ts'
 import { Decoder } from './decoder.ts'
 import { GivenExperts } from './given-experts.ts'
@@ -22,7 +22,7 @@ import { type SamplingOptions, sample } from './sampling.ts'
 import { TokenDecoder } from './token-decoder.ts'
 
 /** A prompt of so few tokens is read one by one: that takes less than to compile a program for it. */
-const FEW = 16
+const MAX_STEPWISE_PROMPT = 16
 
 /** Writes one text at a time. */
 export class Generator {
@@ -30,7 +30,7 @@ export class Generator {
   private readonly prefill: Prefill | ContextDecoder
   private readonly decoder: Decoder | TokenDecoder | ContextDecoder
   /** A prompt of at most so many tokens is read one by one. */
-  private readonly few: number
+  private readonly maxStepwise: number
   private writing = false
 
   constructor(runtime: Runtime, given: ModelConfig, store: ParameterStore) {
@@ -38,10 +38,10 @@ export class Generator {
     this.config = config
     if (config.moe && config.moe.attention !== 'none') {
       this.prefill = this.decoder = new ContextDecoder(new Prefill(runtime, config, store, null))
-      this.few = 0
+      this.maxStepwise = 0
       return
     }
-    this.few = FEW
+    this.maxStepwise = MAX_STEPWISE_PROMPT
     const memory = TokenDecoder.borrow(runtime, config, store)
     const cache = new KeyValueCache(config, memory?.take)
     this.prefill = new Prefill(runtime, config, store, cache)
@@ -91,7 +91,7 @@ export class Generator {
 
   /** Logits after the prompt. */
   private async begin(context: readonly number[], experts: GivenExperts): Promise<Float32Array> {
-    if (context.length > this.few) return this.prefill.run(context, experts)
+    if (context.length > this.maxStepwise) return this.prefill.run(context, experts)
     let logits: Float32Array = new Float32Array()
     for (const [position, token] of context.entries()) logits = await this.decoder.step(token, position, experts)
     return logits

@@ -15,7 +15,7 @@ import { choicesName, logitsAt, transformer } from '../../model/transformer.ts'
 import type { Binding, Buffer, Executable, Runtime } from '../../runtime/contract.ts'
 import { nameOf } from '../../step/pass.ts'
 import type { ParameterStore } from '../../step/store.ts'
-import type { KeyValueCache } from './cache.ts'
+import type { KeyValueCache } from './key-value-cache.ts'
 import type { GivenExperts } from './given-experts.ts'
 
 const MIN_LENGTH = 32

@@ -18,7 +18,7 @@ export function sample(
   random: Random,
 ): number {
   const k = temperature === 0 ? 1 : topK > 0 ? Math.min(topK, count) : count
-  const candidates = k <= FEW ? likeliest(logits, count, k) : sorted(logits, count).subarray(0, k)
+  const candidates = k <= MAX_ORDERED ? mostProbable(logits, count, k) : sortedIds(logits, count).subarray(0, k)
   const best = candidates[0] as number
   if (temperature === 0) return best
   const weights = new Float64Array(k)
@@ -45,10 +45,10 @@ export function sample(
 // two, so it is avoided: few candidates are kept in order while the logits are read, many are numbers.
 
 /** Up to so many candidates are kept in order. */
-const FEW = 256
+const MAX_ORDERED = 256
 
 /** The ids of the `k` largest of the first `count` logits, largest first, equal ones by id. */
-function likeliest(logits: Float32Array, count: number, k: number): Int32Array {
+function mostProbable(logits: Float32Array, count: number, k: number): Int32Array {
   const ids = new Int32Array(k)
   let found = 0
   for (let id = 0; id < count; id++) {
@@ -62,10 +62,10 @@ function likeliest(logits: Float32Array, count: number, k: number): Int32Array {
 }
 
 /** More than any vocabulary. Above the 32 bits of a logit: a key has 53, and is exact. */
-const IDS = 2 ** 21
+const MAX_IDS = 2 ** 21
 
 /** All ids, largest logit first, equal ones by id: sorted as numbers that hold both. */
-function sorted(logits: Float32Array, count: number): Int32Array {
+function sortedIds(logits: Float32Array, count: number): Int32Array {
   const values = logits.slice(0, count)
   // −0 and 0 are equal but not in their bits; adding 0 makes both 0.
   for (let id = 0; id < count; id++) values[id] = (values[id] as number) + 0
@@ -74,13 +74,13 @@ function sorted(logits: Float32Array, count: number): Int32Array {
   for (let id = 0; id < count; id++) {
     const b = bits[id] as number
     // Read as integers, negative floats run backwards.
-    keys[id] = (b < 0 ? b ^ 0x7fffffff : b) * -IDS + id
+    keys[id] = (b < 0 ? b ^ 0x7fffffff : b) * -MAX_IDS + id
   }
   keys.sort()
   const ids = new Int32Array(count)
   for (let i = 0; i < count; i++) {
     const key = keys[i] as number
-    ids[i] = key - Math.floor(key / IDS) * IDS
+    ids[i] = key - Math.floor(key / MAX_IDS) * MAX_IDS
   }
   return ids
 }

@@ -14,7 +14,7 @@ import { MAX_ARENA_BYTES } from '../../runtime/arena.ts'
 import type { Binding, Buffer, Executable, Runtime } from '../../runtime/contract.ts'
 import { nameOf } from '../../step/pass.ts'
 import { type BorrowedScratch, type ParameterStore, padded } from '../../step/store.ts'
-import type { KeyValueCache } from './cache.ts'
+import type { KeyValueCache } from './key-value-cache.ts'
 import type { GivenExperts } from './given-experts.ts'
 
 /** Threads that scratch memory is kept for. */
@@ -142,6 +142,6 @@ export class TokenDecoder {
   release(): void {
     this.compiled?.binding.release()
     this.compiled?.executable.release()
-    this.memory.giveBack()
+    this.memory.release()
   }
 }

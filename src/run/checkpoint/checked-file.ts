@@ -52,19 +52,3 @@ export async function writeChecked(path: string, file: PlannedFile): Promise<str
 async function writeFully(handle: FileHandle, bytes: Uint8Array): Promise<void> {
   for (let done = 0; done < bytes.length; ) done += (await handle.write(bytes, done)).bytesWritten
 }
-
-/** SHA-256 of a file in hexadecimal. */
-export async function checksum(path: string): Promise<string> {
-  const handle = await open(path, 'r')
-  try {
-    const hash = createHash('sha256')
-    const buffer = Buffer.allocUnsafe(BUFFER_BYTES)
-    while (true) {
-      const { bytesRead } = await handle.read(buffer, 0, buffer.length)
-      if (bytesRead === 0) return hash.digest('hex')
-      hash.update(buffer.subarray(0, bytesRead))
-    }
-  } finally {
-    await handle.close()
-  }
-}

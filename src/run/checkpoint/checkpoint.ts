@@ -60,7 +60,7 @@ export async function writeCheckpoint(
   try {
     await mkdir(directory, { recursive: true })
     await syncFolder(dirname(directory))
-    await tidy(directory)
+    await finishInterrupted(directory)
     await mkdir(writing)
     let sums = ''
     for (const file of files) sums += `${await writeChecked(join(writing, file.name), file)}  ${file.name}\n`
@@ -75,7 +75,7 @@ export async function writeCheckpoint(
     throw await writeError(`write checkpoint ${path}`, directory, error, needed, advice)
   }
   // The checkpoint is safe; what cannot be removed now is tried again with the next one.
-  await tidy(directory)
+  await finishInterrupted(directory)
     .then(() => prune(directory, step, keep))
     .catch(() => undefined)
   return path
@@ -189,7 +189,7 @@ async function finished(directory: string): Promise<string[]> {
 }
 
 /** Finishes what a killed process left: unfinished writes, removals and replacements. */
-async function tidy(directory: string): Promise<void> {
+async function finishInterrupted(directory: string): Promise<void> {
   const found = await list(directory)
   for (const { name, step, kind } of found) {
     const path = join(directory, name)
@@ -203,7 +203,7 @@ async function tidy(directory: string): Promise<void> {
 
 /**
  * Renames the finished folder to its final name. One of the same step that stands there is as good under
- * its other name until {@link tidy} removes it.
+ * its other name until {@link finishInterrupted} removes it.
  */
 async function putInPlace(writing: string, path: string): Promise<void> {
   await rename(path, `${path}.replaced`).catch((error: unknown) => {

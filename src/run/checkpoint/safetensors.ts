@@ -106,11 +106,11 @@ export async function readSafetensors(folder: string, stem: string, tensors: rea
     const found = new Map(files.flatMap((file) => [...file.entries].map(([name, entry]) => [name, { file, entry }])))
     const where = join(folder, `${stem}.safetensors`)
     const missing = tensors.filter(({ name }) => !found.has(name)).map(({ name }) => name)
-    if (missing.length > 0) throw new RunError(`${where} lacks ${named(missing)}, which this model has`)
+    if (missing.length > 0) throw new RunError(`${where} lacks ${firstNames(missing)}, which this model has`)
     if (found.size > tensors.length) {
       const wanted = new Set(tensors.map(({ name }) => name))
       const extra = [...found.keys()].filter((name) => !wanted.has(name))
-      throw new RunError(`${where} holds ${named(extra)}, which this model has not`)
+      throw new RunError(`${where} holds ${firstNames(extra)}, which this model has not`)
     }
     for (const { name, shape } of tensors) {
       const { dtype, shape: stored } = (found.get(name) as { entry: Entry }).entry
@@ -237,7 +237,7 @@ function elements(shape: readonly number[]): number {
 }
 
 /** The first few of many names. */
-function named(names: readonly string[]): string {
+function firstNames(names: readonly string[]): string {
   const shown = names.slice(0, 3).join(', ')
   return names.length > 3 ? `${shown} and ${names.length - 3} more tensors` : shown
 }

@@ -6,8 +6,7 @@
  */
 import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { errorCode } from '../../system/disk.ts'
-import { checksum } from './checked-file.ts'
+import { checksum, errorCode } from '../../system/disk.ts'
 
 export const SUMS = 'SHA256SUMS'
 export const STATE = 'state.json'

@@ -50,7 +50,7 @@ function stateSize(spec: ParameterSpec): number {
 }
 
 function rangeOf(spec: ParameterSpec, store: ParameterStore): AdafactorRange {
-  const { arena, gradient, scratch } = store.scratchBeside(spec.name, stateSize(spec))
+  const { arena, gradient, scratch } = store.allocateScratch(spec.name, stateSize(spec))
   const p = store.parameter(spec.name).byteOffset / Float32Array.BYTES_PER_ELEMENT
   return { arena, p, g: gradient, state: scratch, ...tensorsOf(spec), keep: 1 }
 }
