@@ -1,8 +1,8 @@
-/** Routing statistics: from the counts that a program writes to the numbers people read. */
+/** Computes routing statistics from the counts that a program writes. */
 import type { RoutedModule } from '../model/parameters.ts'
 import type { RoutingRecord, RoutingSummary } from './records.ts'
 
-/** What one routed module of a layer did, summed over the passes of a step (micro-batches or evaluation batches). */
+/** Counts of one routed module of a layer, summed over passes (micro-batches of a step, or evaluation batches). */
 export interface LayerCounts {
   readonly layer: number
   readonly module: RoutedModule
@@ -10,16 +10,16 @@ export interface LayerCounts {
   /** Assignments to each expert, before drops and after. */
   readonly tokens: Float64Array
   readonly kept: Float64Array
-  /** Sums over passes of the losses before their coefficients, and of the entropy; divide by `passes`. */
+  /** Sums over passes (divide by `passes`) of the losses before their coefficients and of the entropy. */
   balance: number
   z: number
   entropy: number
-  /** The same of the share of tokens that no expert computed. */
+  /** Sum over passes of the share of tokens that no expert computed. */
   unserved: number
   passes: number
 }
 
-/** c_v, the standard deviation over the mean (population); 0 when nothing was routed. */
+/** c_v, the population standard deviation over the mean; 0 if nothing was routed. */
 export function coefficientOfVariation(counts: ArrayLike<number>): number {
   let sum = 0
   for (let i = 0; i < counts.length; i++) sum += counts[i] as number
@@ -71,13 +71,13 @@ export function summarize(layers: readonly LayerCounts[]): RoutingSummary {
 export const keptAssignments = (layers: readonly LayerCounts[]): number =>
   layers.reduce((sum, { kept }) => sum + sumOf(kept), 0)
 
-/** Operations of those assignments; what one costs depends on the module. */
+/** Operations of the assignments that experts computed; the cost of one depends on the module. */
 export const keptFlops = (
   layers: readonly LayerCounts[],
   flopsPerAssignment: Readonly<Record<RoutedModule, number>>,
 ): number => layers.reduce((sum, { kept, module }) => sum + sumOf(kept) * flopsPerAssignment[module], 0)
 
-/** The middle of the values, or the mean of the two in the middle; 0 of none. */
+/** The median; 0 for no values. */
 export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b)
   const middle = Math.floor(sorted.length / 2)
