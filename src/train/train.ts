@@ -1,17 +1,17 @@
 /**
- * The training loop: what happens in which order.
+ * The training loop:
  *
  *   open the run, the data, the runtime · compile · restore · for each step: gradient and update,
  *   report, sometimes evaluate, sometimes checkpoint · summary
  *
- * Everything that a later step depends on is in the checkpoint or follows from the configuration and
- * the step number, so a run that is killed at any instant continues bit for bit.
+ * Everything that later steps depend on is in the checkpoint or follows from the configuration and the
+ * step number, so a run killed at any instant can continue bit for bit.
  */
 import type { RunConfig } from '../config/run-config.ts'
 import { type Batch, trainBatch } from '../data/batches.ts'
 import type { Dataset } from '../data/dataset.ts'
-import { tokenizerFromJson } from '../data/tokenizer/tokenizer.ts'
 import { separatorOf } from '../data/first-visible.ts'
+import { tokenizerFromJson } from '../data/tokenizer/tokenizer.ts'
 import { RunError, UsageError } from '../errors.ts'
 import { measureBandwidth } from '../measure/bandwidth.ts'
 import { Ceiling } from '../measure/ceiling.ts'
@@ -33,19 +33,19 @@ import { Reporter } from './reporter.ts'
 
 export interface TrainOptions {
   readonly directory: string
-  /** Continue the run in the directory from its newest checkpoint that verifies. */
+  /** Continue the run in the directory from its newest intact checkpoint. */
   readonly resume: boolean
-  /** Aborted: the step is finished, a checkpoint written, and the summary says `interrupted`. */
+  /** On abort the current step is finished, a checkpoint is written, and the summary has `interrupted`. */
   readonly signal?: AbortSignal
-  /** Record the steps after the first few; the summary carries `profile` and `trace`. */
+  /** Record the steps after the warm-up; the summary has `profile` and `trace`. */
   readonly profile?: boolean
   readonly onEvent?: (event: TrainEvent) => void
 }
 
 /**
- * Trains a model and leaves a run directory.
- * @throws UsageError when the data or the directory do not allow it
- * @throws RunError when the disk is full, another process trains here, or the loss stays non-finite
+ * Trains a model in a run directory.
+ * @throws UsageError if the data or the directory is unusable
+ * @throws RunError if the disk is full, another process trains here, or the loss stays non-finite
  */
 export async function train(config: RunConfig, options: TrainOptions): Promise<TrainSummary> {
   const files = await RunDirectory.open(options.directory, config, options.resume)
@@ -127,11 +127,11 @@ async function trainOn(
     step++
     const batch = batches.of(step)
     if (profile && step === fromStep + warmUp + 1) trainer.resetProfile()
-    const begun = performance.now()
+    const stepStarted = performance.now()
     const computing = trainer.step(step, batch)
     batches.load(step + 1)
     const outcome = await computing
-    report.step(step, outcome, performance.now() - begun)
+    report.step(step, outcome, performance.now() - stepStarted)
 
     saved.nonFiniteInRow = outcome.skipped ? saved.nonFiniteInRow + 1 : 0
     if (outcome.skipped) {
@@ -169,7 +169,7 @@ async function trainOn(
   }
 }
 
-/** The run's data; null when reading it was interrupted. */
+/** The run's data; null if reading it was interrupted. */
 async function openData(
   config: RunConfig,
   { signal, onEvent }: TrainOptions,
@@ -187,7 +187,7 @@ async function openData(
   }
 }
 
-/** Reading the text was interrupted: the run is as it was. */
+/** Summary if reading the text was interrupted: the run is unchanged. */
 async function interruptedAtStart(
   { train, model }: RunConfig,
   { directory, resume }: TrainOptions,
@@ -205,7 +205,7 @@ const tooManyNonFinite = (message: string, count: number): RunError =>
       'lower train.schedule.learningRate or raise its warmup, and resume from the last checkpoint',
   )
 
-/** Two batches by turns: the next is read while a step computes. */
+/** Two alternating batches: the next one is read while a step computes. */
 class Batches {
   private readonly buffers: readonly [Batch, Batch]
   private readonly data: Dataset
@@ -223,7 +223,7 @@ class Batches {
     return this.buffers[step % 2 === 0 ? 0 : 1]
   }
 
-  /** Reads the batch of a step, if there is such a step. */
+  /** Reads the batch of a step; does nothing after the last step. */
   load(step: number): void {
     const { train, model, data } = this.config
     if (step > train.steps) return
