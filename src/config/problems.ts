@@ -96,7 +96,7 @@ function unknownField(root: Field, parent: Path, key: string, input: unknown): s
   return `unknown field ${dotted(path)}: ${shown(valueAt(input, path))} (${where}: ${names.join(', ')}${hint})`
 }
 
-/** Suggestions, best first: the same name in a subsection, the same name anywhere, a similar sibling, a similar name anywhere. */
+/** In this order: the same name in a subsection, the same name anywhere, a similar sibling, a similar name anywhere. */
 function nearFields(root: Field, parent: Path, key: string, siblings: readonly string[]): string[] {
   const all = fields(root, [])
   const section = dotted(parent)

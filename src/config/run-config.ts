@@ -58,7 +58,7 @@ const trainSchema = z.strictObject({
        * Transformers, section 2.4. Chosen from 1 to 8 on `demo` and `S` (docs/training.md).
        */
       router: z.number().positive().default(2),
-      /** Multiplies the deviation of an untied head. At 1 its logits have deviation 1, which adds half a nat to the initial loss. */
+      /** Multiplies the deviation of an untied head. At 1 the logits deviate by 1: half a nat more loss at the start. */
       head: z.number().positive().default(0.25),
     })
     .prefault({}),

@@ -46,9 +46,9 @@ export async function openCache(folder: string | undefined, warn: (message: stri
     root,
     entry: (key, what, build) => findOrBuild(root, key, what, build, warn),
     async scratch() {
-      const made = await makeTemporaryFolder(root, 'scratch')
-      temporary.push(made)
-      return made
+      const folder = await makeTemporaryFolder(root, 'scratch')
+      temporary.push(folder)
+      return folder
     },
     async close() {
       for (const made of temporary.splice(0)) await rm(made, { recursive: true, force: true })

@@ -98,9 +98,9 @@ export class RoutingTracer {
     const buffers: Record<string, Buffer> = {}
     const written = <B extends Buffer>(tensor: Tensor, name: string, buffer: B): B => {
       // The choices of a random router are an input, which cannot also be an output.
-      const given = nameOf(tensor)
-      if (!given) outputs[name] = tensor
-      buffers[given || name] = buffer
+      const inputName = nameOf(tensor)
+      if (!inputName) outputs[name] = tensor
+      buffers[inputName || name] = buffer
       return buffer
     }
     const routers = traced.losses.reports.map((report, i): RouterBuffers => {

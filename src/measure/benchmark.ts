@@ -97,13 +97,13 @@ export class TrainingBench {
 
   /** @param batchOf The batch of a step (from 1), which must not change during the step. Default: one random batch. */
   static async open(
-    given: RunConfig,
+    requested: RunConfig,
     profile = false,
-    batchOf: (step: number) => Batch = always(randomBatch(given)),
+    batchOf: (step: number) => Batch = always(randomBatch(requested)),
   ): Promise<TrainingBench> {
     // The full learning rate from the first step, so that the balancing loss acts as in the middle of a training.
-    const schedule = { ...given.train.schedule, kind: 'constant' as const, warmup: 0 }
-    const config = { ...given, train: { ...given.train, schedule } }
+    const schedule = { ...requested.train.schedule, kind: 'constant' as const, warmup: 0 }
+    const config = { ...requested, train: { ...requested.train, schedule } }
     const runtime = await openRuntime(config, profile)
     const ceiling = new Ceiling(() => measureLargePeak(runtime))
     await ceiling.measure()
@@ -147,7 +147,7 @@ export class TrainingBench {
     const medianOf = (value: (step: TimedStep) => number) => median(timed.map(value))
     const stepMs = medianOf(({ ms }) => ms)
     const kept = medianOf(({ outcome }) => keptAssignments(outcome.layers))
-    const made = medianOf(({ outcome }) =>
+    const assigned = medianOf(({ outcome }) =>
       outcome.layers.reduce((total, layer) => total + layer.tokens.reduce((a, b) => a + b, 0), 0),
     )
     const expertFlops = medianOf(({ outcome }) => keptFlops(outcome.layers, counted.flopsPerAssignment))
@@ -165,7 +165,7 @@ export class TrainingBench {
       gradientMs: medianOf(({ outcome }) => outcome.gradientMs),
       updateMs: medianOf(({ outcome }) => outcome.updateMs),
       mfu: this.ceiling.utilisation(flops / (stepMs / 1000)),
-      dropRate: made > 0 ? 1 - kept / made : 0,
+      dropRate: assigned > 0 ? 1 - kept / assigned : 0,
       peakBytes: this.peakBytes,
     }
   }

@@ -23,7 +23,7 @@ export interface StreamSignal {
   readonly depth: number
   /** Root mean square over tokens and width. */
   readonly activation: number
-  /** Root mean square of the gradient of a token's own loss (the gradient of the mean loss times the number of tokens). */
+  /** Root mean square of the gradient of a token's own loss: that of the mean loss times the number of tokens. */
   readonly gradient: number
   /** Share of the variance over tokens that is explained by the id of the current token, 0 to 1. */
   readonly tokenShare: number

@@ -165,10 +165,10 @@ test('the tokenizer exists once it was saved', async () => {
 
 test('logs cut at any byte and resumed from any earlier checkpoint read as if the run never stopped', async () => {
   const names = ['metrics.jsonl', 'routing.jsonl']
-  const whole = await RunDirectory.open(directory, config(), false)
-  await whole.rewind(0)
-  log(whole, 1, 9)
-  await whole.close()
+  const uncut = await RunDirectory.open(directory, config(), false)
+  await uncut.rewind(0)
+  log(uncut, 1, 9)
+  await uncut.close()
   const expected = await Promise.all(names.map(read))
   // A checkpoint at step 4; the process dies while it writes the lines of step 5 to 9.
   const cuts = names.map((_, i) => {

@@ -111,7 +111,7 @@ export class RunDirectory {
     }
   }
 
-  /** Appends a line to metrics.jsonl and its scalars to the TensorBoard file. @throws RunError if an earlier write failed */
+  /** Appends a record to metrics.jsonl and to the TensorBoard file. @throws RunError if an earlier write failed */
   record(kind: 'train' | 'eval', step: number, record: TrainRecord | EvalRecord): void {
     const { metrics, events } = this.opened()
     metrics.append(record)

@@ -6,10 +6,10 @@ import type { ModelConfig } from '../model/config.ts'
 import type { CapacityRule } from '../model/routing/contract.ts'
 
 /** The configuration for generating token by token: dropless, and top-k in place of expert choice. */
-export function generationConfig(given: ModelConfig): ModelConfig {
-  if (!given.moe) return given
-  const router = given.moe.router === 'expert-choice' ? 'top-k' : given.moe.router
-  return { ...given, moe: { ...given.moe, router, capacity: 'none', groups: 1, compute: 'ragged' } }
+export function generationConfig(config: ModelConfig): ModelConfig {
+  if (!config.moe) return config
+  const router = config.moe.router === 'expert-choice' ? 'top-k' : config.moe.router
+  return { ...config, moe: { ...config.moe, router, capacity: 'none', groups: 1, compute: 'ragged' } }
 }
 
 /**

@@ -206,8 +206,8 @@ class RowMemory {
 
   of(table: string, use: number, rowCount: number, [tableRows = 0, width = 0]: readonly number[]): RowPlace {
     const key = `${use} of ${table}`
-    const known = this.places.get(key)
-    if (known) return known
+    const existing = this.places.get(key)
+    if (existing) return existing
     const forRows = padded(rowCount * width)
     const { arena, gradient, scratch } = this.store.allocateScratch(table, forRows + padded(rowCount))
     const place: RowPlace = {

@@ -173,7 +173,7 @@ function absorb(key: Uint32Array, label: string | number): void {
   chain(key, length, 0, 0, 3)
 }
 
-/** Two UTF-16 units in a word, zeros past the end. The length, mixed in later, distinguishes them from NUL characters. */
+/** Two UTF-16 units in a word, zeros past the end (not confused with NUL characters: the length is mixed in later). */
 function pair(text: string, at: number): number {
   const low = at < text.length ? text.charCodeAt(at) : 0
   const high = at + 1 < text.length ? text.charCodeAt(at + 1) : 0

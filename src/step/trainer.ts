@@ -79,7 +79,7 @@ export class Trainer {
     this.store = store
   }
 
-  /** @param separator Token at which attention restarts (`data.crossDocuments`); default: a token sees its whole window. */
+  /** @param separator Token at which attention restarts (`data.crossDocuments`); default: none. */
   static async compile(
     runtime: Runtime,
     config: RunConfig,

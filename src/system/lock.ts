@@ -66,7 +66,7 @@ export async function isHeldHere(contents: string): Promise<boolean> {
   }
 }
 
-/** Creates the lock file together with its contents, so that no process sees a partial one. Returns false if one exists. */
+/** Creates the lock file with its contents in one step, so that no process sees a partial one. False if it exists. */
 async function createLock(path: string, self: Holder): Promise<boolean> {
   const draft = `${path}.${self.id}`
   try {

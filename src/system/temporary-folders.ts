@@ -10,7 +10,7 @@ import { join } from 'node:path'
 
 const namePattern = /^\.(?:scratch|building)-(?:([0-9a-f]{8})-(\d+)-)?/
 
-/** Age in milliseconds at which a folder is removed if its owner cannot be checked (another machine, an earlier boot, or no owner in its name). */
+/** Age at which a folder is removed if its owner cannot be checked: another machine, an earlier boot, or none named. */
 const STALE_MS = 48 * 3600 * 1000
 
 /** Creates a folder in `root` that belongs to this process. */

@@ -8,7 +8,7 @@ const entities: Readonly<Record<string, string>> = {
   "'": '&#39;',
 }
 
-/** Safe as element content and in quoted attributes. Characters that XML forbids, lone surrogates included, become U+FFFD. */
+/** For element content and quoted attributes. Characters that XML forbids, lone surrogates too, become U+FFFD. */
 export const escapeXml = (text: string): string =>
   text
     // biome-ignore lint/suspicious/noControlCharactersInRegex: the pattern matches control characters on purpose

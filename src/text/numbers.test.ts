@@ -59,7 +59,12 @@ test('only a number with a non-zero digit has a sign', () => {
 })
 
 test('lists and plurals', () => {
-  expect([[], ['a'], ['a', 'b'], ['a', 'b', 'c']].map((words) => listed(words))).toEqual(['', 'a', 'a and b', 'a, b and c'])
+  expect([[], ['a'], ['a', 'b'], ['a', 'b', 'c']].map((words) => listed(words))).toEqual([
+    '',
+    'a',
+    'a and b',
+    'a, b and c',
+  ])
   expect([plural(1, 'seed'), plural(1500, 'seed'), plural(2, 'loss', 'losses')]).toEqual([
     '1 seed',
     '1,500 seeds',

@@ -150,7 +150,7 @@ async function trainOn(
   const seconds = (performance.now() - started) / 1000
   // The machine may have been busy at the start. An interrupted run ends without delay.
   if (!signal?.aborted) await ceiling.measure()
-  const known = ceiling.report()
+  const ceilingReport = ceiling.report()
 
   return {
     directory,
@@ -159,11 +159,11 @@ async function trainOn(
     tokens: report.tokens(step),
     seconds,
     ...report.speed(),
-    ceiling: known,
+    ceiling: ceilingReport,
     last: report.last,
     evaluation: report.evaluation,
     ...(bandwidth !== null && {
-      profile: { ...trainer.profile(), ...engineOf(runtime), peakFlops: known.peakFlops, bandwidth },
+      profile: { ...trainer.profile(), ...engineOf(runtime), peakFlops: ceilingReport.peakFlops, bandwidth },
     }),
     ...(bandwidth !== null && { trace: trainer.lastStep() }),
   }

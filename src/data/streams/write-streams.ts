@@ -217,7 +217,7 @@ class Progress {
     this.reportedAt = now
     const rate = this.done / (now - this.startedAt) / 1000
     this.onProgress(
-      `tokenizing: ${millions(this.done)} of ${millions(this.total)} million characters, ${rate.toFixed(1)} a second`,
+      `tokenizing: ${millions(this.done)} of ${millions(this.total)} million characters, ${rate.toFixed(1)} million per second`,
     )
   }
 }

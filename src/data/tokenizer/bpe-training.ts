@@ -49,14 +49,14 @@ export async function trainBpe(training: BpeTraining): Promise<string> {
   const { model } = JSON.parse(await readFile(trained, 'utf8')) as { model: { merges: [string, string][] } }
 
   const kept: [string, string][] = []
-  const made = new Set<string>()
+  const newTokens = new Set<string>()
   for (const [left, right] of model.merges) {
     // Two merges may make the same token, which counts once.
-    if (!made.has(left + right) && made.size === vocabulary - fixed) break
-    made.add(left + right)
+    if (!newTokens.has(left + right) && newTokens.size === vocabulary - fixed) break
+    newTokens.add(left + right)
     kept.push([left, right])
   }
-  const tokens = made.size + fixed
+  const tokens = newTokens.size + fixed
   if (tokens < vocabulary)
     warn(`the text supports ${tokens} tokens; ${vocabulary - tokens} of model.vocabulary ${vocabulary} stay unused`)
   return byteLevelJson(kept)

@@ -2,7 +2,7 @@
  * Recomputes the whole context for every token, for models with experts in attention: decoding with a cache does
  * not support routing inside attention. Slower, since the work per token grows with the context.
  */
-import type { GivenExperts } from './given-experts.ts'
+import type { PredeterminedExperts } from './predetermined-experts.ts'
 import type { Prefill } from './prefill.ts'
 
 /** Replaces both the prefill and the decoder of a model. */
@@ -16,14 +16,14 @@ export class ContextDecoder {
   }
 
   /** Logits [V] for the token after a new context. */
-  run(tokens: readonly number[], given: GivenExperts): Promise<Float32Array> {
+  run(tokens: readonly number[], predetermined: PredeterminedExperts): Promise<Float32Array> {
     this.context = [...tokens]
-    return this.prefill.run(tokens, given)
+    return this.prefill.run(tokens, predetermined)
   }
 
   /** Logits [V] for the token after `token`, which is at `position`, the end of the context so far. */
-  step(token: number, position: number, given: GivenExperts): Promise<Float32Array> {
-    return this.run([...this.context.slice(0, position), token], given)
+  step(token: number, position: number, predetermined: PredeterminedExperts): Promise<Float32Array> {
+    return this.run([...this.context.slice(0, position), token], predetermined)
   }
 
   release(): void {

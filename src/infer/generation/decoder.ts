@@ -13,8 +13,8 @@ import { type DecodeStage, decodePrograms, expertMatrix, MASKED } from '../../mo
 import { activatedExperts, hasRouterWeights, SymbolicParameters } from '../../model/parameters.ts'
 import type { Binding, Buffer, Executable, Runtime } from '../../runtime/contract.ts'
 import type { ParameterStore } from '../../step/store.ts'
-import type { GivenExperts } from './given-experts.ts'
 import type { KeyValueCache } from './key-value-cache.ts'
+import type { PredeterminedExperts } from './predetermined-experts.ts'
 
 /** Positions of the smallest programs; each larger size doubles them. */
 const MIN_LENGTH = 256
@@ -70,7 +70,7 @@ export class Decoder {
    * Logits [V] for the token after `token`, which is at `position` (from 0, below `sequence`), the first one
    * not in the cache. Adds it to the cache.
    */
-  async step(token: number, position: number, given: GivenExperts): Promise<Float32Array> {
+  async step(token: number, position: number, predetermined: PredeterminedExperts): Promise<Float32Array> {
     await setImmediate()
     const programs = await this.programsFor(position)
     this.token[0] = token
@@ -81,13 +81,13 @@ export class Decoder {
       this.angles.sin[i] = Math.sin(position * frequency)
     }
     const { moe } = this.config
-    const isGiven = moe !== null && !hasRouterWeights(moe)
+    const isPredetermined = moe !== null && !hasRouterWeights(moe)
     const last = this.experts.length - 1
     let previousLayer: number | null = null
     for (const { executable, layer } of programs.stages) {
       if (previousLayer === null) this.binding(programs, executable).runSync()
       else {
-        if (isGiven) given.choose(previousLayer, token, position, this.experts)
+        if (isPredetermined) predetermined.choose(previousLayer, token, position, this.experts)
         for (let k = 0; k <= last; k++) {
           this.weight[0] = this.gates[k] as number
           const program = k < last ? (programs.expert as Executable) : executable
@@ -127,15 +127,15 @@ export class Decoder {
   }
 
   private binding({ bindings, length }: Programs, executable: Executable, layer = -1, expert = -1): Binding {
-    const known = bindings.get(executable) as Map<string, Binding>
+    const bindingsOf = bindings.get(executable) as Map<string, Binding>
     const key = `${layer}.${expert}`
-    let binding = known.get(key)
+    let binding = bindingsOf.get(key)
     if (!binding) {
       const { inputs, outputs } = executable.model
       binding = executable.bind(
         Object.fromEntries([...inputs, ...outputs].map(({ name }) => [name, this.at(name, length, layer, expert)])),
       )
-      known.set(key, binding)
+      bindingsOf.set(key, binding)
     }
     return binding
   }

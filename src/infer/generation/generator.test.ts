@@ -16,8 +16,8 @@ import { drawDistinct, moduleLabels, randomFor } from '../../step/random.ts'
 import { ParameterStore } from '../../step/store.ts'
 import { Decoder } from './decoder.ts'
 import { Generator } from './generator.ts'
-import { GivenExperts } from './given-experts.ts'
 import { KeyValueCache } from './key-value-cache.ts'
+import { PredeterminedExperts } from './predetermined-experts.ts'
 import { Prefill } from './prefill.ts'
 import { TokenDecoder, tokenScratch } from './token-decoder.ts'
 
@@ -105,13 +105,14 @@ async function cachedLogits(
   const memory = by === 'kernels' ? TokenDecoder.borrow(runtime, config, store) : null
   if (by === 'kernels' && !memory) throw new Error('the store has no memory for a token')
   const cache = new KeyValueCache(config, memory?.take)
-  const given = new GivenExperts(config, SEED)
+  const predetermined = new PredeterminedExperts(config, SEED)
   const prefill = new Prefill(runtime, config, store, cache)
   const decoder = memory
     ? new TokenDecoder(runtime, config, store, cache, memory)
     : new Decoder(runtime, config, store, cache)
-  const found = [(await prefill.run(text.slice(0, prompt), given)).slice()]
-  for (let at = prompt; at < text.length; at++) found.push((await decoder.step(text[at] as number, at, given)).slice())
+  const found = [(await prefill.run(text.slice(0, prompt), predetermined)).slice()]
+  for (let at = prompt; at < text.length; at++)
+    found.push((await decoder.step(text[at] as number, at, predetermined)).slice())
   prefill.release()
   decoder.release()
   return found

@@ -14,8 +14,8 @@ import { randomFor } from '../../step/random.ts'
 import type { ParameterStore } from '../../step/store.ts'
 import { ContextDecoder } from './context-decoder.ts'
 import { Decoder } from './decoder.ts'
-import { GivenExperts } from './given-experts.ts'
 import { KeyValueCache } from './key-value-cache.ts'
+import { PredeterminedExperts } from './predetermined-experts.ts'
 import { Prefill } from './prefill.ts'
 import { type SamplingOptions, sample } from './sampling.ts'
 import { TokenDecoder } from './token-decoder.ts'
@@ -32,8 +32,8 @@ export class Generator {
   private readonly maxStepwise: number
   private writing = false
 
-  constructor(runtime: Runtime, given: ModelConfig, store: ParameterStore) {
-    const config = generationConfig(given)
+  constructor(runtime: Runtime, trainedConfig: ModelConfig, store: ParameterStore) {
+    const config = generationConfig(trainedConfig)
     this.config = config
     if (config.moe && config.moe.attention !== 'none') {
       this.prefill = this.decoder = new ContextDecoder(new Prefill(runtime, config, store, null))
@@ -67,7 +67,7 @@ export class Generator {
     try {
       const random = randomFor(seed, 'generate')
       const { sequence } = this.config
-      const experts = new GivenExperts(this.config, seed)
+      const experts = new PredeterminedExperts(this.config, seed)
       let context = prompt.slice(-sequence)
       experts.offset = prompt.length - context.length
       let logits = await this.begin(context, experts)
@@ -89,7 +89,7 @@ export class Generator {
   }
 
   /** Logits after the prompt. */
-  private async begin(context: readonly number[], experts: GivenExperts): Promise<Float32Array> {
+  private async begin(context: readonly number[], experts: PredeterminedExperts): Promise<Float32Array> {
     if (context.length > this.maxStepwise) return this.prefill.run(context, experts)
     let logits: Float32Array = new Float32Array()
     for (const [position, token] of context.entries()) logits = await this.decoder.step(token, position, experts)

@@ -15,8 +15,8 @@ import { choicesName, logitsAt, transformer } from '../../model/transformer.ts'
 import type { Binding, Buffer, Executable, Runtime } from '../../runtime/contract.ts'
 import { nameOf } from '../../step/pass.ts'
 import type { ParameterStore } from '../../step/store.ts'
-import type { GivenExperts } from './given-experts.ts'
 import type { KeyValueCache } from './key-value-cache.ts'
+import type { PredeterminedExperts } from './predetermined-experts.ts'
 
 const MIN_LENGTH = 32
 
@@ -48,7 +48,7 @@ export class Prefill {
   }
 
   /** @param tokens From 1 to `sequence` ids, at positions 0, 1, ... of the cache. */
-  async run(tokens: readonly number[], given: GivenExperts): Promise<Float32Array> {
+  async run(tokens: readonly number[], predetermined: PredeterminedExperts): Promise<Float32Array> {
     let length = MIN_LENGTH
     while (length < tokens.length) length *= 2
     const program = await this.program(Math.min(length, this.config.sequence))
@@ -58,7 +58,7 @@ export class Prefill {
     for (const { layer, module, choices_TK } of program.choices) {
       const choices = choices_TK.length / program.tokens.length
       for (let t = 0; t < program.tokens.length; t++)
-        given.choose(layer, tokens[t] ?? 0, t, choices_TK.subarray(t * choices, (t + 1) * choices), module)
+        predetermined.choose(layer, tokens[t] ?? 0, t, choices_TK.subarray(t * choices, (t + 1) * choices), module)
     }
     await program.binding.run()
     return this.logits
@@ -73,8 +73,8 @@ export class Prefill {
   }
 
   private async program(sequence: number): Promise<Program> {
-    const known = this.programs.get(sequence)
-    if (known) return known
+    const compiled = this.programs.get(sequence)
+    if (compiled) return compiled
     const { config, store, cache } = this
     const parameters = new SymbolicParameters(store.specs, 'float32')
     const pass = { batch: 1, sequence, training: false, capacity: 'none' as const }

@@ -61,7 +61,7 @@ function mostProbable(logits: Float32Array, count: number, k: number): Int32Arra
   return ids
 }
 
-/** Upper bound of a vocabulary. A sort key holds an id (21 bits) below a logit (32 bits): 53 bits, exact in a float64. */
+/** Upper bound of a vocabulary. A sort key has a logit (32 bits) above an id (21 bits): exact in 53 bits of a float64. */
 const MAX_IDS = 2 ** 21
 
 /** All ids, largest logit first, ties by id: sorts numbers that encode both. */

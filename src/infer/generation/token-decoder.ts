@@ -14,8 +14,8 @@ import { MAX_ARENA_BYTES } from '../../runtime/arena.ts'
 import type { Binding, Buffer, Executable, Runtime } from '../../runtime/contract.ts'
 import { nameOf } from '../../step/pass.ts'
 import { type BorrowedScratch, type ParameterStore, padded } from '../../step/store.ts'
-import type { GivenExperts } from './given-experts.ts'
 import type { KeyValueCache } from './key-value-cache.ts'
+import type { PredeterminedExperts } from './predetermined-experts.ts'
 
 /** Maximum number of threads, for which scratch memory is reserved. */
 const MAX_THREADS = 128
@@ -109,7 +109,7 @@ export class TokenDecoder {
    * Logits [V] for the token after `token`, which is at `position` (from 0, below `sequence`), the first one
    * not in the cache. Adds it to the cache.
    */
-  async step(token: number, position: number, given: GivenExperts): Promise<Float32Array> {
+  async step(token: number, position: number, predetermined: PredeterminedExperts): Promise<Float32Array> {
     this.compiled ??= await this.compile()
     this.token[0] = token
     this.position[0] = position
@@ -117,7 +117,7 @@ export class TokenDecoder {
       this.cos[i] = Math.cos(position * frequency)
       this.sin[i] = Math.sin(position * frequency)
     }
-    for (const [layer, experts] of this.choices) given.choose(layer, token, position, experts)
+    for (const [layer, experts] of this.choices) predetermined.choose(layer, token, position, experts)
     await this.compiled.binding.run()
     return this.logits
   }

@@ -103,20 +103,22 @@ export async function readSafetensors(folder: string, stem: string, tensors: rea
   const files: OpenFile[] = []
   try {
     for (const name of await shardNames(folder, stem)) files.push(await openFile(join(folder, name)))
-    const found = new Map(files.flatMap((file) => [...file.entries].map(([name, entry]) => [name, { file, entry }])))
+    const stored = new Map(files.flatMap((file) => [...file.entries].map(([name, entry]) => [name, { file, entry }])))
     const where = join(folder, `${stem}.safetensors`)
-    const missing = tensors.filter(({ name }) => !found.has(name)).map(({ name }) => name)
+    const missing = tensors.filter(({ name }) => !stored.has(name)).map(({ name }) => name)
     if (missing.length > 0) throw new RunError(`${where} lacks ${firstNames(missing)}, which this model has`)
-    if (found.size > tensors.length) {
-      const wanted = new Set(tensors.map(({ name }) => name))
-      const extra = [...found.keys()].filter((name) => !wanted.has(name))
+    if (stored.size > tensors.length) {
+      const expected = new Set(tensors.map(({ name }) => name))
+      const extra = [...stored.keys()].filter((name) => !expected.has(name))
       throw new RunError(`${where} holds ${firstNames(extra)}, which this model does not have`)
     }
     for (const { name, shape } of tensors) {
-      const { dtype, shape: stored } = (found.get(name) as { entry: Entry }).entry
+      const { dtype, shape: storedShape } = (stored.get(name) as { entry: Entry }).entry
       if (dtype !== 'F32') throw new RunError(`${where}: ${name} has dtype ${dtype} (expected F32)`)
-      if (String(stored) !== String(shape))
-        throw new RunError(`${where}: ${name} has shape [${stored.join(', ')}] (this model has [${shape.join(', ')}])`)
+      if (String(storedShape) !== String(shape))
+        throw new RunError(
+          `${where}: ${name} has shape [${storedShape.join(', ')}] (this model has [${shape.join(', ')}])`,
+        )
     }
     const views = new Map(tensors.map(({ name, data }) => [name, data]))
     for (const file of files) await scatter(file, views)

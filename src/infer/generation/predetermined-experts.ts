@@ -7,7 +7,7 @@ import { activatedExperts, type RoutedModule } from '../../model/parameters.ts'
 import { hashTableOf } from '../../model/routing/hash.ts'
 import { drawDistinct, moduleLabels, randomFor } from '../../step/random.ts'
 
-export class GivenExperts {
+export class PredeterminedExperts {
   private readonly config: ModelConfig
   private readonly seed: number
   private readonly tables = new Map<string, Int32Array>()
