@@ -3,12 +3,12 @@
  * what to do; the command line prints it without a stack trace.
  */
 
-/** The caller asked for something impossible or misspelt: exit code 2. */
+/** The request itself is impossible or misspelt: exit code 2. */
 export class UsageError extends Error {
   override readonly name: string = 'UsageError'
 }
 
-/** The request was fine but the world was not (a full disk, a corrupt file): exit code 1. */
+/** The request is valid but could not be carried out (a full disk, a corrupt file): exit code 1. */
 export class RunError extends Error {
   override readonly name: string = 'RunError'
 }

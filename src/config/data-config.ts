@@ -1,4 +1,4 @@
-/** Which text a run reads, how it is cut into tokens, and what is held out. */
+/** Which text a run reads, how it is tokenized, and which share is held out. */
 import { z } from 'zod'
 
 const tokenizerSchema = z
@@ -23,11 +23,11 @@ export const dataSchema = z.strictObject({
   heldOut: z.number().gt(0).lt(1).default(0.05),
   /** Seed of the split and of the order of documents. */
   seed: z.int().nonnegative().default(0),
-  /** Seed of the order in which training windows are read; default: `seed`. The split stays that of `seed`. */
+  /** Seed of the order in which training windows are read; default: `seed`. The split always follows `seed`. */
   order: z.int().nonnegative().optional(),
   /**
-   * Whether a token sees earlier documents of its window, which is cut from the stream of all documents. With
-   * false, attention begins again at every end of text, in training and evaluation; every token stays a target.
+   * Whether a token attends to earlier documents of its window (windows are cut from the stream of all documents).
+   * If false, attention restarts at every end-of-text token, in training and evaluation; every token stays a target.
    */
   crossDocuments: z.boolean().default(true),
   /** Folder of the token cache; default: the user's cache folder. */

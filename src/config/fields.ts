@@ -1,6 +1,6 @@
-/** Values as they come from a file: an object whose fields are not known yet. */
+/** An object read from a file, not yet checked against a schema. */
 export type Fields = Record<string, unknown>
 
-/** Whether a value is an object with fields: no list, not null. */
+/** Whether a value is an object, neither null nor a list. */
 export const isFields = (value: unknown): value is Fields =>
   typeof value === 'object' && value !== null && !Array.isArray(value)

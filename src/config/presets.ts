@@ -1,11 +1,10 @@
 /**
- * Runs that have a name. A preset is only what differs from the defaults of the schema, so that it
- * reads as a statement of intent; `loadConfig` fills in the rest.
+ * Named configurations. A preset lists only what differs from the schema's defaults; `loadConfig` fills in the rest.
  *
  * Learning rates fall as 1/width. Measured: demo (600 steps) 4.2e-3 to 8.5e-3, S (400 steps) 1.5e-3 to 6e-3; see
- * docs/training.md. Those of M and base follow from the rule.
+ * docs/training.md. The rates of M and base follow from the rule and were not measured.
  *
- * base has a tied table, as M6-T's parameter count does.
+ * base ties its embedding table to the output head, as M6-T's parameter count implies.
  */
 import type { RunInput } from './run-config.ts'
 
@@ -118,7 +117,7 @@ export function isPreset(name: string): name is PresetName {
   return Object.hasOwn(presets, name)
 }
 
-/** The routings that benchmarks compare on one shape: settings of `model.moe`. Experts serve by choice, as the peers' do. */
+/** Settings of `model.moe` that benchmarks compare on one shape. The priority is by choice, as in the peer programs. */
 export const benchmarkRoutings = {
   'top-1': { router: 'top-k', k: 1, capacity: 'kx', priority: 'choice' },
   'top-2 kx': { router: 'top-k', k: 2, capacity: 'kx', priority: 'choice' },
@@ -130,7 +129,7 @@ export const benchmarkRoutings = {
 
 export type BenchmarkRouting = keyof typeof benchmarkRoutings
 
-/** The settings of a routing, as `--set` wants them, in a model whose table is tied, as the peers' is. */
+/** `--set` assignments for a routing; the embedding table is tied, as in the peer programs. */
 export const routingSets = (routing: BenchmarkRouting): string[] => [
   'model.tied=true',
   ...Object.entries(benchmarkRoutings[routing]).map(([field, value]) => `model.moe.${field}=${value}`),

@@ -1,14 +1,14 @@
 /**
- * Says what is wrong with a configuration in the user's words. Zod decides *where* something is
- * wrong; what is accepted there, and which names exist, is read from the schema written as JSON
- * Schema, so a new field explains itself.
+ * Error messages for invalid configurations. Zod finds *where* a value is invalid. The accepted values
+ * and names come from the schema converted to JSON Schema, so a new field needs no message of its own.
  */
 import { z } from 'zod'
 import { UsageError } from '../errors.ts'
 import { nearest } from '../text/nearest.ts'
+import { listed } from '../text/numbers.ts'
 import { isFields } from './fields.ts'
 
-/** The part of JSON Schema that our schemas produce. */
+/** The subset of JSON Schema that our schemas produce. */
 interface Field {
   readonly type?: string
   readonly enum?: readonly string[]
@@ -26,67 +26,64 @@ interface Field {
 type Path = readonly PropertyKey[]
 
 /**
- * What the schema makes of `input`.
+ * Validates `input` and fills in the schema's defaults.
  *
- * @param what is checked, for messages: `configuration`
+ * @param subject name of the input in messages, e.g. `configuration`
  * @throws UsageError listing every problem: field, value, what is accepted and the nearest name
  */
-export function checked<Schema extends z.ZodType>(schema: Schema, input: unknown, what: string): z.output<Schema> {
+export function checked<Schema extends z.ZodType>(schema: Schema, input: unknown, subject: string): z.output<Schema> {
   const first = schema.safeParse(input)
   if (first.success) return first.data
-  const problems = problemsOf(schema, input, first.error.issues, what)
+  const problems = problemsOf(schema, input, first.error.issues, subject)
   if (problems.length === 1) throw new UsageError(problems.join())
-  throw new UsageError(`${problems.length} problems in the ${what}\n  ${problems.join('\n  ')}`)
+  throw new UsageError(`${problems.length} problems in the ${subject}\n  ${problems.join('\n  ')}`)
 }
 
-/** Every problem, a line each. */
-function problemsOf(schema: z.ZodType, input: unknown, issues: readonly z.core.$ZodIssue[], what: string): string[] {
+/** One line per problem. */
+function problemsOf(schema: z.ZodType, input: unknown, issues: readonly z.core.$ZodIssue[], subject: string): string[] {
   const root = z.toJSONSchema(schema, { io: 'input' }) as unknown as Field
-  const told = (issue: z.core.$ZodIssue) => explain(root, issue, input, what)
-  const problems = issues.flatMap(told)
-  // Rules between fields are checked only once every field is well-formed by itself: try again without
-  // the malformed ones, and believe only what concerns sections that lost no value.
+  const explainIssue = (issue: z.core.$ZodIssue) => explain(root, issue, input, subject)
+  const problems = issues.flatMap(explainIssue)
+  // Zod checks rules between fields only when every field is well-formed. So validate again without the
+  // malformed fields, and keep only problems in sections that lost no value.
   const malformed = issues.filter((issue) => issue.code !== 'custom')
   const lost = new Set(malformed.filter((issue) => issue.code !== 'unrecognized_keys').map((issue) => issue.path[0]))
   if (malformed.length > 0 && malformed.every((issue) => issue.path.length > 0 || issue.code === 'unrecognized_keys')) {
     const second = schema.safeParse(without(input, malformed))
     for (const issue of second.error?.issues ?? [])
-      if (issue.code === 'custom' && !lost.has(issue.path[0] ?? '')) problems.push(...told(issue))
+      if (issue.code === 'custom' && !lost.has(issue.path[0] ?? '')) problems.push(...explainIssue(issue))
   }
   return [...new Set(problems)]
 }
 
 /** `a`, `a or b`, `a, b or c`. */
-export function listOf(names: readonly string[], word = 'or'): string {
-  if (names.length < 2) return names.join('')
-  return `${names.slice(0, -1).join(', ')} ${word} ${names.at(-1)}`
-}
+export const listOf = (names: readonly string[]): string => listed(names, 'or')
 
-/** `; did you mean "top-k"?`, or nothing when no accepted name is near. */
+/** `; did you mean "top-k"?`, or an empty string if no accepted name is similar. */
 export function suggestion(name: unknown, accepted: Iterable<string>): string {
   const near = typeof name === 'string' ? nearest(name, accepted) : undefined
   return near === undefined ? '' : `; did you mean "${near}"?`
 }
 
-/** The value as a user would write it, cut when long. */
+/** Formats a value as a user would write it; long values are truncated. */
 export function shown(value: unknown): string {
   const text = typeof value === 'number' ? String(value) : (JSON.stringify(value) ?? 'nothing')
   return text.length > 60 ? `${text.slice(0, 57)}...` : text
 }
 
-function explain(root: Field, issue: z.core.$ZodIssue, input: unknown, what: string): string[] {
+function explain(root: Field, issue: z.core.$ZodIssue, input: unknown, subject: string): string[] {
   if (issue.code === 'unrecognized_keys') return issue.keys.map((key) => unknownField(root, issue.path, key, input))
   const field = fieldAt(root, issue.path)
   const value = valueAt(input, issue.path)
   const given = value === undefined && issue.code === 'custom' ? field?.default : value
   const name = dotted(issue.path)
   if (issue.code === 'custom') {
-    const stated = given === undefined ? '' : `: ${shown(given)}`
-    return [`invalid ${name}${stated} (${issue.message})`]
+    const suffix = given === undefined ? '' : `: ${shown(given)}`
+    return [`invalid ${name}${suffix} (${issue.message})`]
   }
   const expected = field ? accepted(field) : issue.message
   const hint = suggestion(given, field?.enum ?? [])
-  return [`invalid ${name === '' ? what : name}: ${shown(given)} (expected ${expected}${hint})`]
+  return [`invalid ${name === '' ? subject : name}: ${shown(given)} (expected ${expected}${hint})`]
 }
 
 function unknownField(root: Field, parent: Path, key: string, input: unknown): string {
@@ -99,25 +96,25 @@ function unknownField(root: Field, parent: Path, key: string, input: unknown): s
   return `unknown field ${dotted(path)}: ${shown(valueAt(input, path))} (${where}: ${names.join(', ')}${hint})`
 }
 
-/** The same name in the sections below, then anywhere; else the nearest name beside it, then anywhere. */
+/** In this order: the same name in a subsection, the same name anywhere, a similar sibling, a similar name anywhere. */
 function nearFields(root: Field, parent: Path, key: string, siblings: readonly string[]): string[] {
   const all = fields(root, [])
-  const below = dotted(parent)
+  const section = dotted(parent)
   const same = all.filter((name) => last(name) === key)
-  const sameBelow = same.filter((name) => below !== '' && name.startsWith(`${below}.`))
-  if (sameBelow.length > 0) return sameBelow
+  const sameInSection = same.filter((name) => section !== '' && name.startsWith(`${section}.`))
+  if (sameInSection.length > 0) return sameInSection
   if (same.length > 0) return same
   const sibling = nearest(key, siblings)
   if (sibling !== undefined) return [dotted([...parent, sibling])]
-  const elsewhere = nearest(key, new Set(all.map(last)))
-  return elsewhere === undefined ? [] : all.filter((name) => last(name) === elsewhere)
+  const similar = nearest(key, new Set(all.map(last)))
+  return similar === undefined ? [] : all.filter((name) => last(name) === similar)
 }
 
 function last(name: string): string {
   return name.slice(name.lastIndexOf('.') + 1)
 }
 
-/** Every field of the schema, dotted. */
+/** Dotted paths of all fields of the schema. */
 function fields(field: Field, path: readonly string[]): string[] {
   const properties = objectOf(field)?.properties ?? {}
   return Object.entries(properties).flatMap(([key, child]) => [
@@ -126,7 +123,7 @@ function fields(field: Field, path: readonly string[]): string[] {
   ])
 }
 
-/** What a field accepts, as a noun phrase. */
+/** The values that a field accepts, as a noun phrase. */
 function accepted(field: Field): string {
   if (field.anyOf) return listOf(field.anyOf.map(accepted))
   if (field.enum) return listOf(field.enum)
@@ -167,7 +164,7 @@ function fieldAt(root: Field, path: Path): Field | undefined {
   return field
 }
 
-/** The field itself, or the object among its alternatives. */
+/** The field itself, or its alternative that is an object. */
 function objectOf(field: Field | undefined): Field | undefined {
   return field?.anyOf?.find((option) => option.properties) ?? field
 }

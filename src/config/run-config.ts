@@ -1,4 +1,4 @@
-/** A run: model, data, and how it is trained. Everything that affects the result is here. */
+/** Configuration of a run: model, data, training and runtime. It holds everything that affects the result. */
 import { z } from 'zod'
 import { isServedByPosition, modelSchema } from '../model/config.ts'
 import { dataSchema } from './data-config.ts'
@@ -12,9 +12,9 @@ const optimizerSchema = z
     beta1: fraction.default(0.9),
     beta2: fraction.default(0.95),
     epsilon: z.number().positive().default(1e-8),
-    /** Decoupled; norms, biases, router and embeddings are excluded. */
+    /** Decoupled; not applied to norms, biases, routers and embeddings. */
     weightDecay: z.number().nonnegative().default(0.1),
-    /** Largest global gradient norm; 0 = no clipping. */
+    /** Gradients are clipped to this global norm; 0 = no clipping. */
     clip: z.number().nonnegative().default(1),
   })
   .prefault({})
@@ -35,7 +35,7 @@ const trainSchema = z.strictObject({
   steps: positive.default(1000),
   /** Sequences in one optimizer step, B. */
   batch: positive.default(16),
-  /** The batch is processed in so many equal parts, gradients accumulated. */
+  /** Number of equal parts that the batch is processed in; their gradients are accumulated. */
   microBatches: positive.default(1),
   optimizer: optimizerSchema,
   schedule: scheduleSchema,
@@ -44,8 +44,8 @@ const trainSchema = z.strictObject({
       /** Standard deviation of a truncated normal is sqrt(scale / fan-in) (Switch Transformers, section 2.4). */
       scale: z.number().positive().default(1),
       /**
-       * Deviation of a token's embedding where it enters the first layer: the table's own is this over
-       * `model.embeddingScale`; that of learned positions half as much, as in GPT-2.
+       * Standard deviation of a token's embedding at the input of the first layer. The table's own deviation is this
+       * divided by `model.embeddingScale`; learned positions have half of that, as in GPT-2.
        */
       embedding: z.number().positive().default(1),
       /**
@@ -54,26 +54,26 @@ const trainSchema = z.strictObject({
        */
       residual: z.union([z.number().positive(), z.literal('depth')]).default('depth'),
       /**
-       * Multiplies the deviation of routers, so that a router's logits begin with it; √0.1 in Switch Transformers,
-       * section 2.4. Of 1 to 8, chosen on `demo` and `S` (docs/training.md).
+       * Multiplies the deviation of routers, which is thus the initial deviation of router logits; √0.1 in Switch
+       * Transformers, section 2.4. Chosen from 1 to 8 on `demo` and `S` (docs/training.md).
        */
       router: z.number().positive().default(2),
-      /** Multiplies the deviation of an untied head. At 1 its logits deviate by 1, which costs half a nat at the start. */
+      /** Multiplies the deviation of an untied head. At 1 the logits deviate by 1: half a nat more loss at the start. */
       head: z.number().positive().default(0.25),
     })
     .prefault({}),
   /** Seed of the initial parameters and of random routing. */
   seed: z.int().nonnegative().default(0),
-  /** Evaluate every so many steps, and at the end. */
+  /** Steps between evaluations; the last step is always evaluated. */
   evalEvery: positive.default(100),
-  /** At most so many batches in an evaluation; 0 = all that is held out. */
+  /** Maximum number of batches in an evaluation; 0 = all held-out text. */
   evalBatches: z.int().nonnegative().default(0),
   checkpointEvery: positive.default(200),
-  /** Checkpoints kept; older ones are removed. */
+  /** Number of newest checkpoints to keep; older ones are removed. */
   keep: positive.default(2),
-  /** Per-expert statistics go to routing.jsonl every so many steps. */
+  /** Steps between records of per-expert statistics in routing.jsonl. */
   routingEvery: positive.default(10),
-  /** Stop after so many steps in a row whose loss or gradient is not finite. */
+  /** Stop after this many consecutive steps whose loss or gradient is not finite. */
   maxNonFinite: positive.default(5),
 })
 
@@ -85,7 +85,7 @@ export const runSchema = z
     runtime: z
       .strictObject({
         device: z.enum(['cpu']).default('cpu'),
-        /** Threads; default: the physical cores. */
+        /** Default: the number of physical cores. */
         threads: positive.optional(),
         /** Precision of matrix products: float32, or bfloat16 factors with float32 sums (needs oneDNN). */
         math: z.enum(['float32', 'bf16']).default('float32'),
@@ -112,6 +112,6 @@ export const runSchema = z
   })
 
 export type RunConfig = z.output<typeof runSchema>
-/** What a user writes: every field optional. */
+/** A configuration before defaults are filled in: every field is optional. */
 export type RunInput = z.input<typeof runSchema>
 export type TrainConfig = RunConfig['train']

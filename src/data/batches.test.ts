@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import { type Batch, heldOutBatches, trainBatch, windowsOf } from './batches.ts'
 import type { TokenStream } from './streams/token-stream.ts'
 
-/** A stream whose token at i is i. */
+/** A stream whose token i is i. */
 function counting(length: number): TokenStream {
   return {
     length,
@@ -27,7 +27,7 @@ const cases = fc.record({
   seed: fc.maxSafeNat(),
 })
 
-test('an epoch of training visits every window once, whatever the batches', () => {
+test('a training epoch visits every window once, for any batch size', () => {
   fc.assert(
     fc.property(cases, ({ length, batch, sequence, seed }) => {
       fc.pre(length > sequence)
@@ -41,7 +41,7 @@ test('an epoch of training visits every window once, whatever the batches', () =
       }
       for (let epoch = 0; epoch < 3; epoch++) {
         const visited = starts.slice(epoch * windows, (epoch + 1) * windows)
-        // Windows of a ring: from some first one, all follow each other at distance `sequence`.
+        // Windows of a ring: in order, their starts are `sequence` tokens apart.
         const set = new Set(visited)
         expect(set.size).toBe(windows)
         const followers = visited.filter((start) => set.has((start + sequence) % length)).length
@@ -52,7 +52,7 @@ test('an epoch of training visits every window once, whatever the batches', () =
   )
 })
 
-test('a target is the token that follows, around the ring', () => {
+test('a target is the next token on the ring', () => {
   fc.assert(
     fc.property(cases, fc.nat(10_000), ({ length, batch, sequence, seed }, step) => {
       fc.pre(length > sequence)
@@ -65,7 +65,7 @@ test('a target is the token that follows, around the ring', () => {
   )
 })
 
-test('a step is a function of seed and step alone; another seed or step gives another batch', () => {
+test('a batch is a function of seed and step alone; another seed or step gives another batch', () => {
   const shape = { batch: 4, sequence: 8 }
   const stream = counting(5000)
   const at = (seed: number, step: number) => {
@@ -78,7 +78,7 @@ test('a step is a function of seed and step alone; another seed or step gives an
   expect(new Set([...forwards, at(6, 0)]).size).toBe(5)
 })
 
-test('a stream that is shorter than one sequence and its target is refused with both numbers', () => {
+test('a stream shorter than one sequence and its target is refused with both lengths', () => {
   const shape = { batch: 1, sequence: 8 }
   expect(() => trainBatch(counting(8), shape, 0, 0, space(shape))).toThrow(/8 training tokens.* 8 needs at least 9/)
   trainBatch(counting(9), shape, 0, 0, space(shape))
@@ -94,7 +94,7 @@ test('every held-out token but the first is a target exactly once, in order; the
         expect(targets.filter((target) => target >= 0).length).toBe(counted)
         targets.forEach((target, i) => {
           if (target >= 0) visited.push(target)
-          // Padding is text from the beginning of the stream, again and again.
+          // The padding repeats the beginning of the stream.
           expect(into.tokens[i]).toBe(target >= 0 ? target - 1 : (i - counted) % (length - 1))
         })
       }

@@ -50,7 +50,7 @@ const damages: [string, (place: string) => void, RegExp][] = [
   ['of half a manifest', (place) => truncateSync(join(place, 'manifest.json'), 20), /manifest\.json is unreadable/],
 ]
 for (const [name, damage, message] of damages)
-  test(`an entry ${name} is made again, with a message`, async () => {
+  test(`an entry ${name} is rebuilt, with a message`, async () => {
     const { get, warnings, builds } = await setUp()
     const place = await get()
     damage(place)
@@ -62,7 +62,7 @@ for (const [name, damage, message] of damages)
     expect(builds()).toBe(2)
   })
 
-test('several builders at once end with one sound entry and leave nothing behind', async () => {
+test('several concurrent builders leave one intact entry and no temporary folders', async () => {
   const { root, cache } = await setUp()
   const other = await openCache(root, () => {})
   let builds = 0
@@ -80,7 +80,7 @@ test('several builders at once end with one sound entry and leave nothing behind
   expect(readdirSync(root)).toEqual(['key'])
 })
 
-test('a build that fails leaves no entry, and a full disk is named', async () => {
+test('a failed build leaves no entry, and a full disk is reported as such', async () => {
   const { root, cache } = await setUp()
   const failing = (error: Error) => cache.entry('key', 'thing', () => Promise.reject(error))
   await expect(failing(new Error('broken'))).rejects.toThrow('broken')
@@ -91,7 +91,7 @@ test('a build that fails leaves no entry, and a full disk is named', async () =>
   expect(readdirSync(root)).toEqual([])
 })
 
-test('a cache that cannot be written is replaced by a temporary one, with a warning', async () => {
+test('a cache that is not writable is replaced by a temporary one, with a warning', async () => {
   const file = join(temporary.make(), 'file')
   writeFileSync(file, '')
   const { cache, warnings, get } = await setUp(join(file, 'cache'))
@@ -102,7 +102,7 @@ test('a cache that cannot be written is replaced by a temporary one, with a warn
   expect(existsSync(dirname(place))).toBe(false)
 })
 
-test('what nobody can be asked about is removed after two days, not before', async () => {
+test('temporary folders whose owner cannot be checked are removed after two days, not before', async () => {
   const root = temporary.make()
   const elsewhere = '.scratch-00000000-1-old'
   for (const name of ['.building-old', elsewhere, '.building-new', 'entry-old']) await mkdir(join(root, name))
@@ -112,7 +112,7 @@ test('what nobody can be asked about is removed after two days, not before', asy
   expect(readdirSync(root).sort()).toEqual(['.building-new', 'entry-old'])
 })
 
-test('what a killed process left goes at once, and what is of a living one stays however old it is', async () => {
+test('folders of a killed process are removed at once; folders of a living one stay at any age', async () => {
   const root = temporary.make()
   const { cache } = await setUp(root)
   const ours = await cache.scratch()
@@ -126,7 +126,7 @@ test('what a killed process left goes at once, and what is of a living one stays
   expect(readdirSync(root).filter((name) => name.includes(`-${dead}-`))).toEqual([])
 })
 
-test('a leftover that cannot be looked at does not take the cache away', async () => {
+test('the cache stays usable if a leftover folder cannot be inspected', async () => {
   const root = temporary.make()
   symlinkSync(join(root, 'gone'), join(root, '.scratch-gone'))
   expect((await setUp(root)).warnings).toEqual([])

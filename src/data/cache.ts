@@ -1,24 +1,23 @@
 /**
- * Folders of derived files that can always be made again.
+ * Cache of derived files that can be rebuilt at any time.
  *
- * An entry is built in a folder of its own beside its place, given a manifest of sizes and SHA-256
- * sums, and renamed into place: it is there whole or not at all, whoever else builds it at the same
- * time. It is checked against its manifest whenever it is opened.
+ * An entry is built in a temporary folder, given a manifest of sizes and SHA-256 sums, and renamed into
+ * place. So it is either complete or absent, even if several processes build it at once. It is checked
+ * against its manifest each time it is opened.
  */
-import { createHash } from 'node:crypto'
-import { createReadStream } from 'node:fs'
 import { mkdir, mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { homedir, platform, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { z } from 'zod'
 import { RunError } from '../errors.ts'
-import { makePassing, sweepLeftovers } from '../system/leftovers.ts'
+import { checksum, errorCode } from '../system/disk.ts'
+import { makeTemporaryFolder, sweepLeftovers } from '../system/temporary-folders.ts'
 
 export interface Cache {
   readonly root: string
-  /** Builds or finds an entry and gives its folder. `what` names it in messages. */
+  /** Finds or builds an entry and returns its folder. `what` names it in messages. */
   entry(key: string, what: string, build: (folder: string) => Promise<void>): Promise<string>
-  /** A new folder for passing files, on the same disk; removed by `close`. */
+  /** Creates a temporary folder on the same disk; removed by `close`. */
   scratch(): Promise<string>
   close(): Promise<void>
 }
@@ -27,37 +26,37 @@ const manifestName = 'manifest.json'
 const manifestSchema = z.object({ files: z.record(z.string(), z.object({ bytes: z.int(), sha256: z.string() })) })
 
 /**
- * Opens the cache in `folder`, by default the user's cache folder. Where that cannot be written, says
- * so and uses a temporary folder that `close` removes.
+ * Opens the cache in `folder`, by default the user's cache folder. If it is not writable, warns and uses
+ * a temporary folder that `close` removes.
  */
 export async function openCache(folder: string | undefined, warn: (message: string) => void): Promise<Cache> {
-  const wanted = folder ?? userCache()
-  const passing: string[] = []
-  let root = wanted
+  const requested = folder ?? userCache()
+  const temporary: string[] = []
+  let root = requested
   try {
-    await mkdir(wanted, { recursive: true })
-    passing.push(await makePassing(wanted, 'scratch'))
-    await sweepLeftovers(wanted)
+    await mkdir(requested, { recursive: true })
+    temporary.push(await makeTemporaryFolder(requested, 'scratch'))
+    await sweepLeftovers(requested)
   } catch (error) {
     root = await mkdtemp(join(tmpdir(), 'choir-'))
-    passing.push(root)
-    warn(`cannot write the token cache ${wanted} (${(error as Error).message}); using ${root} for this run only`)
+    temporary.push(root)
+    warn(`cannot write the token cache ${requested} (${(error as Error).message}); using ${root} for this run only`)
   }
   return {
     root,
-    entry: (key, what, build) => entry(root, key, what, build, warn),
+    entry: (key, what, build) => findOrBuild(root, key, what, build, warn),
     async scratch() {
-      const made = await makePassing(root, 'scratch')
-      passing.push(made)
-      return made
+      const folder = await makeTemporaryFolder(root, 'scratch')
+      temporary.push(folder)
+      return folder
     },
     async close() {
-      for (const made of passing.splice(0)) await rm(made, { recursive: true, force: true })
+      for (const made of temporary.splice(0)) await rm(made, { recursive: true, force: true })
     },
   }
 }
 
-/** Removes from the user's cache folder what processes left there that have ended. */
+/** Removes temporary folders of ended processes from the user's cache folder. */
 export function sweepCache(): Promise<void> {
   return sweepLeftovers(userCache())
 }
@@ -70,7 +69,7 @@ function userCache(): string {
   return join(homedir(), '.cache', 'choir')
 }
 
-async function entry(
+async function findOrBuild(
   root: string,
   key: string,
   what: string,
@@ -80,14 +79,14 @@ async function entry(
   const place = join(root, key)
   const fault = await check(place)
   if (fault === undefined) return place
-  if (fault !== 'absent') warn(`the cached ${what} in ${place} is damaged (${fault}); making it again`)
-  const building = await makePassing(root, 'building')
+  if (fault !== 'absent') warn(`the cached ${what} in ${place} is damaged (${fault}); rebuilding it`)
+  const building = await makeTemporaryFolder(root, 'building')
   try {
     await build(building)
     await writeManifest(building)
     await moveIntoPlace(building, place)
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException
+    const code = errorCode(error)
     if (code === 'ENOSPC' || code === 'EDQUOT')
       throw new RunError(`no space left in ${root} for the ${what}; free some, or set data.cache to a folder with more`)
     throw error
@@ -97,7 +96,7 @@ async function entry(
   return place
 }
 
-/** Renames `building` to `place`. Another process may have been first: its entry is as good, if sound. */
+/** Renames `building` to `place`. If another process was first and its entry is intact, keeps that one. */
 async function moveIntoPlace(building: string, place: string): Promise<void> {
   for (let attempt = 0; ; attempt++) {
     try {
@@ -106,7 +105,7 @@ async function moveIntoPlace(building: string, place: string): Promise<void> {
       const fault = await check(place)
       if (fault === undefined) return
       if (attempt === 2) throw error
-      // A damaged entry, moved away under a name of our own so that nobody sees it half removed.
+      // Rename a damaged entry before removing it, so that no process sees it half removed.
       if (fault !== 'absent') await rename(place, `${building}-damaged`).catch(() => {})
       await rm(`${building}-damaged`, { recursive: true, force: true })
     }
@@ -116,11 +115,11 @@ async function moveIntoPlace(building: string, place: string): Promise<void> {
 async function writeManifest(folder: string): Promise<void> {
   const files: Record<string, { bytes: number; sha256: string }> = {}
   for (const name of (await readdir(folder)).sort())
-    files[name] = { bytes: (await stat(join(folder, name))).size, sha256: await sha256(join(folder, name)) }
+    files[name] = { bytes: (await stat(join(folder, name))).size, sha256: await checksum(join(folder, name)) }
   await writeFile(join(folder, manifestName), `${JSON.stringify({ files }, null, 2)}\n`)
 }
 
-/** What is wrong with an entry: undefined when it is sound, `absent` when there is none. */
+/** The fault of an entry: undefined if it is intact, `absent` if there is none. */
 async function check(folder: string): Promise<string | undefined> {
   let text: string
   try {
@@ -134,7 +133,7 @@ async function check(folder: string): Promise<string | undefined> {
     for (const [name, { bytes, sha256: sum }] of Object.entries(files)) {
       const { size } = await stat(join(folder, name))
       if (size !== bytes) return `${name} has ${size} bytes instead of ${bytes}`
-      if ((await sha256(join(folder, name))) !== sum) return `${name} has changed`
+      if ((await checksum(join(folder, name))) !== sum) return `${name} has changed`
     }
     return undefined
   } catch (error) {
@@ -142,10 +141,4 @@ async function check(folder: string): Promise<string | undefined> {
       ? `${manifestName} is unreadable`
       : (error as Error).message
   }
-}
-
-async function sha256(path: string): Promise<string> {
-  const hash = createHash('sha256')
-  for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 })) hash.update(chunk)
-  return hash.digest('hex')
 }

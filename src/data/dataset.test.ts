@@ -36,7 +36,7 @@ function tokens(stream: TokenStream): number[] {
   return [...all]
 }
 
-/** The documents of a stream: it begins and ends with the end of text, which separates them. */
+/** The documents of a stream. End-of-text tokens separate them and are its first and last token. */
 function documents({ tokenizer }: Dataset, stream: TokenStream): string[] {
   const ids = tokens(stream)
   expect([ids[0], ids.at(-1)]).toEqual([tokenizer.endOfText, tokenizer.endOfText])
@@ -44,7 +44,7 @@ function documents({ tokenizer }: Dataset, stream: TokenStream): string[] {
 }
 
 for (const kind of ['bpe', 'bytes'])
-  test(`${kind}: every document is whole on exactly one side; held-out ones keep their order and are known`, async () => {
+  test(`${kind}: every document is whole on exactly one side; held-out ones keep their order and are listed`, async () => {
     const { dataset } = await open({ source: jsonl(), heldOut: 0.2, tokenizer: { kind } })
     const train = documents(dataset, dataset.train)
     const heldOut = documents(dataset, dataset.heldOut)
@@ -83,7 +83,7 @@ test('the seed orders the training documents and chooses the held-out ones, repe
   expect(first.train).not.toEqual(texts.filter((text) => first.train.includes(text)))
 })
 
-test('the second opening takes the tokens from the cache; damage is repaired, and the hash stays', async () => {
+test('a second opening reads the tokens from the cache; damage is repaired, and the hash stays', async () => {
   const source = jsonl()
   const cache = temporary.make()
   const first = await open({ source, cache })
@@ -103,7 +103,7 @@ test('the second opening takes the tokens from the cache; damage is repaired, an
   expect(readdirSync(cache).filter((name) => name.startsWith('.'))).toEqual([])
 })
 
-test('openings at the same time agree', async () => {
+test('concurrent openings give the same data', async () => {
   const config = { source: jsonl(), cache: temporary.make() }
   const opened = await Promise.all([open(config), open(config), open(config)])
   const all = opened.map(({ dataset }) => tokens(dataset.train).join())
@@ -111,7 +111,7 @@ test('openings at the same time agree', async () => {
   for (const { dataset } of opened) await dataset.close()
 })
 
-test('the hash follows text, split and tokenizer', async () => {
+test('the hash depends on text, split and tokenizer', async () => {
   const hashes = []
   const source = jsonl()
   const other = jsonl([...texts.slice(1), 'changed'].map((text) => ({ text })))
@@ -128,7 +128,7 @@ test('the hash follows text, split and tokenizer', async () => {
   expect(new Set(hashes).size).toBe(4)
 })
 
-test('a given tokenizer is used as it is, and gives the tokens that training it gave', async () => {
+test('a given tokenizer is used unchanged and gives the same tokens as when it was trained', async () => {
   const source = jsonl()
   const first = await open({ source })
   const given = await open(
@@ -143,7 +143,7 @@ test('a given tokenizer is used as it is, and gives the tokens that training it 
 })
 
 test('the tokenizer is trained on the training documents only', async () => {
-  // A word of its own in each document: merges can only come from words of training documents.
+  // Each document has a unique word: merges can only come from words of training documents.
   const own = texts.map((text, i) => `${text} ${String.fromCodePoint(0x410 + i).repeat(40)}`)
   const { dataset } = await open({ source: jsonl(own.map((text) => ({ text }))), heldOut: 0.2 }, { vocabulary: 600 })
   const perWord = (text: string) => dataset.tokenizer.encode(text.slice(-40)).length
@@ -181,7 +181,7 @@ test('standard input is read', async () => {
   await dataset.close()
 })
 
-test('sotu: 233 addresses, of which the held-out ones are known by year, president and party', async () => {
+test('sotu: 233 addresses; the held-out ones have year, president and party', async () => {
   const { dataset } = await open({ source: 'sotu', tokenizer: { kind: 'bytes' } })
   expect([dataset.train.documents, dataset.heldOut.documents]).toEqual([221, 12])
   for await (const { metadata } of dataset.heldOutDocuments())
@@ -189,7 +189,7 @@ test('sotu: 233 addresses, of which the held-out ones are known by year, preside
   await dataset.close()
 })
 
-test('what cannot be used is refused with what to do', async () => {
+test('unusable data is refused with a message that says what to do', async () => {
   const refused = async (config: Record<string, unknown>, options: Partial<DatasetOptions>, message: RegExp) => {
     const error = await open(config, options).catch((error: Error) => error)
     expect(error).toBeInstanceOf(UsageError)
@@ -217,17 +217,17 @@ test('what cannot be used is refused with what to do', async () => {
     /too little text: \d+ training tokens.*needs at least 100001/,
   )
   await refused({ source, tokenizer: { kind: 'bytes' } }, { sequence: 1000 }, /too little text: \d+ held-out tokens/)
-  await refused({ source: jsonl(['short']) }, {}, /too short to hold a part of it out \(5 characters\)/)
-  await refused({ source: jsonl(['', '']) }, {}, /there is no text in it/)
+  await refused({ source: jsonl(['short']) }, {}, /too short to hold out a part of it \(5 characters\)/)
+  await refused({ source: jsonl(['', '']) }, {}, /it contains no text/)
   await refused({ source: jsonl(Array(30).fill('the same')) }, {}, /all 30 documents have the same text/)
 })
 
-test('an abort ends the opening', async () => {
+test('opening can be aborted', async () => {
   const signal = AbortSignal.abort()
   await expect(open({ source: jsonl(), cache: temporary.make() }, { signal })).rejects.toThrow(/abort/i)
 })
 
-test('a text of one short document can be held out whole, and none of it is left to train on', async () => {
+test('a single short document can be held out whole, which leaves no training text', async () => {
   const path = join(temporary.make(), 'short.txt')
   writeFileSync(path, 'hello')
   const { dataset: data } = await open({ source: path }, { tokenizer: bytesTokenizer(), whole: true })

@@ -1,9 +1,9 @@
 /**
- * The data of a run: from `data` in its configuration to two token streams and a tokenizer.
+ * The data of a run: two token streams and a tokenizer, made from `data` in the configuration.
  *
- * Three steps, each remembered on disk under a key of everything that it depends on: choose the split
- * (one pass over the text), train the tokenizer (if it is trained), write the tokens. Text streams
- * through in pieces; memory does not grow with it.
+ * Three steps: choose the split (one pass over the text), train the tokenizer (if the kind is `bpe`), write
+ * the tokens. Tokenizer and tokens are cached under a key of everything they depend on. Text is streamed in
+ * pieces, so memory does not grow with the corpus.
  */
 import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
@@ -13,12 +13,12 @@ import { createInterface } from 'node:readline'
 import type { Readable } from 'node:stream'
 import type { DataConfig } from '../config/data-config.ts'
 import { UsageError } from '../errors.ts'
-import { tooShort } from './batches.ts'
+import { tooShortMessage } from './batches.ts'
 import { type Cache, openCache } from './cache.ts'
 import { hashFiles } from './sources/content.ts'
 import { type Metadata, type Piece, readDocuments } from './sources/documents.ts'
 import { resolveSources } from './sources/files.ts'
-import { cutSections, FEW_DOCUMENTS, sectionLength } from './streams/sections.ts'
+import { cutSections, MIN_DOCUMENTS, sectionLength } from './streams/sections.ts'
 import { assertBothSides, type Split, surveyDocuments, withSides } from './streams/split.ts'
 import { TokenReader, widthFor } from './streams/token-file.ts'
 import type { TokenStream } from './streams/token-stream.ts'
@@ -26,10 +26,10 @@ import { documentsFile, heldOutFile, type StreamCounts, trainFile, writeStreams 
 import { trainBpe } from './tokenizer/bpe-training.ts'
 import { bytesTokenizer, type Tokenizer, tokenizerFromJson } from './tokenizer/tokenizer.ts'
 
-/** Increased when the same text would give other tokens or another split. */
+/** Part of every cache key. Increase it when a change of the code gives the same text other tokens or another split. */
 const FORMAT_VERSION = 1
 
-/** A held-out document: its tokens are `start` to `start + length` of the stream, the last ends the text. */
+/** A held-out document: tokens `start` to `start + length` of the stream, the last of which is the end of text. */
 export interface HeldOutDocument {
   readonly name: string
   readonly start: number
@@ -43,49 +43,49 @@ export interface Dataset {
   readonly train: TokenStream
   /** In the order of the source. */
   readonly heldOut: TokenStream
-  /** Of text, split and tokenizer: it changes when the tokens do. */
+  /** Hash of text, split and tokenizer: it changes when the tokens do. */
   readonly hash: string
-  /** Which document each held-out token came from, in order. */
+  /** The held-out documents and their places in the stream, in order. */
   heldOutDocuments(): AsyncIterable<HeldOutDocument>
   close(): Promise<void>
 }
 
 export interface DatasetOptions {
-  /** Ids that the model has (`model.vocabulary`): the tokenizer must fit. */
+  /** `model.vocabulary`; the tokenizer must not have more tokens. */
   readonly vocabulary: number
-  /** Refuse a side with fewer tokens than one sequence of this length and its last target. */
+  /** Refuse a split with fewer tokens than one sequence of this length and its last target. */
   readonly sequence?: number
-  /** Hold all of it out: text to evaluate on, none to train on. */
+  /** Hold out the whole text, for evaluation. */
   readonly whole?: boolean
-  /** Use this tokenizer and train none, as when a run is resumed or evaluated. */
+  /** Use this tokenizer instead of the configured one, e.g. when a run is resumed or evaluated. */
   readonly tokenizer?: Tokenizer
   readonly signal?: AbortSignal
-  /** What is going on, and warnings. */
+  /** Receives progress messages and warnings. */
   readonly onProgress?: (message: string) => void
-  /** Where `-` reads from; default: standard input. */
+  /** Source of `-`; default: standard input. */
   readonly stdin?: Readable
 }
 
 /**
- * Opens the data of a configuration; the tokens come from the cache when they are there.
- * @throws UsageError when the source, its format, a field or the tokenizer is not usable, or a file changes meanwhile
- * @throws RunError when the disk is full or a corpus package is missing
+ * Opens the data of a configuration, from the cache if possible.
+ * @throws UsageError if the source, its format, a field or the tokenizer is unusable, or a file changes meanwhile
+ * @throws RunError if the disk is full or a corpus package is missing
  */
 export async function openDataset(config: DataConfig, options: DatasetOptions): Promise<Dataset> {
-  const { signal, onProgress: say = () => {} } = options
-  const cache = await openCache(config.cache, say)
+  const { signal, onProgress = () => {} } = options
+  const cache = await openCache(config.cache, onProgress)
   try {
     const heldOut = options.whole ? 1 : config.heldOut
     const sources = await resolveSources(config.source, await cache.scratch(), options.stdin)
     const { hash: content, files } = await hashFiles(sources, config.field, signal)
     const source = typeof config.source === 'string' ? config.source : config.source.join(', ')
-    const text = new Text(
+    const text = new CorpusText(
       () => readDocuments(files, config.field, signal),
       { heldOut, seed: config.seed },
-      () => say(`reading ${source}`),
+      () => onProgress(`reading ${source}`),
     )
 
-    const tokenizer = options.tokenizer ?? (await chooseTokenizer(config, options, cache, content, text, say))
+    const tokenizer = options.tokenizer ?? (await chooseTokenizer(config, options, cache, content, text, onProgress))
     assertFits(tokenizer, config, options)
     const hash = keyOf(FORMAT_VERSION, content, config.seed, heldOut, sha256(tokenizer.json))
     const folder = await cache.entry(`tokens-${hash.slice(0, 32)}`, 'tokens', async (building) => {
@@ -97,7 +97,7 @@ export async function openDataset(config: DataConfig, options: DatasetOptions): 
         tokenizer,
         scratch,
         folder: building,
-        say,
+        onProgress,
         signal,
       })
       await writeFile(join(building, countsFile), JSON.stringify(counts))
@@ -111,18 +111,18 @@ export async function openDataset(config: DataConfig, options: DatasetOptions): 
 
 const countsFile = 'counts.json'
 
-/** The text of the corpus and its split, which is worked out when first needed. */
-class Text {
+/** The text of the corpus and its split, which is computed on first use. */
+class CorpusText {
   private readonly read: () => AsyncIterable<Piece>
   private readonly config: Pick<DataConfig, 'heldOut' | 'seed'>
-  private readonly begin: () => void
+  private readonly onSurvey: () => void
   private section: number | undefined
   private splitting: Promise<Split> | undefined
 
-  constructor(read: () => AsyncIterable<Piece>, config: Pick<DataConfig, 'heldOut' | 'seed'>, begin: () => void) {
+  constructor(read: () => AsyncIterable<Piece>, config: Pick<DataConfig, 'heldOut' | 'seed'>, onSurvey: () => void) {
     this.read = read
     this.config = config
-    this.begin = begin
+    this.onSurvey = onSurvey
   }
 
   split(): Promise<Split> {
@@ -130,7 +130,7 @@ class Text {
     return this.splitting
   }
 
-  /** Every piece with its side. */
+  /** Every piece, marked as training or held out. */
   sides(split: Split): ReturnType<typeof withSides> {
     return withSides(this.pieces(), split)
   }
@@ -140,10 +140,10 @@ class Text {
   }
 
   private async survey(): Promise<Split> {
-    this.begin()
+    this.onSurvey()
     const { heldOut, seed } = this.config
     let split = await surveyDocuments(this.pieces(), heldOut, seed)
-    if (split.documents > 0 && split.documents < FEW_DOCUMENTS) {
+    if (split.documents > 0 && split.documents < MIN_DOCUMENTS) {
       this.section = sectionLength(split.characters)
       split = await surveyDocuments(this.pieces(), heldOut, seed)
     }
@@ -157,8 +157,8 @@ async function chooseTokenizer(
   options: DatasetOptions,
   cache: Cache,
   content: string,
-  text: Text,
-  say: (message: string) => void,
+  text: CorpusText,
+  onProgress: (message: string) => void,
 ): Promise<Tokenizer> {
   const { kind, path = '' } = config.tokenizer
   if (kind === 'bytes') return bytesTokenizer()
@@ -172,7 +172,7 @@ async function chooseTokenizer(
   const key = keyOf(FORMAT_VERSION, content, config.seed, config.heldOut, vocabulary)
   const folder = await cache.entry(`tokenizer-${key.slice(0, 32)}`, 'tokenizer', async (building) => {
     const split = await text.split()
-    say(`training a tokenizer of ${vocabulary} tokens`)
+    onProgress(`training a tokenizer of ${vocabulary} tokens`)
     const json = await trainBpe({
       pieces: trainingOnly(text.sides(split)),
       characters: split.characters,
@@ -180,7 +180,7 @@ async function chooseTokenizer(
       vocabulary,
       scratch: await cache.scratch(),
       signal,
-      warn: say,
+      warn: onProgress,
     })
     await writeFile(join(building, 'tokenizer.json'), json)
   })
@@ -232,7 +232,7 @@ async function openStreams(
         ['training', train],
         ['held-out', heldOut],
       ] as const)
-        if (length < sequence + 1) throw new UsageError(tooShort(side, length, sequence))
+        if (length < sequence + 1) throw new UsageError(tooShortMessage(side, length, sequence))
     return {
       tokenizer,
       train,

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import type { HeldOutDocument } from './dataset.ts'
 import { sampleWindows } from './document-windows.ts'
 
-/** A stream of documents of so many tokens, each with the end of text that follows. */
+/** A stream of documents of the given lengths, each including its end-of-text token. */
 function shelf(lengths: readonly number[]) {
   let start = 1
   const documents = lengths.map((tokens, i): HeldOutDocument => {
@@ -22,7 +22,7 @@ function shelf(lengths: readonly number[]) {
 const limits = fc.record({ sequence: fc.integer({ min: 1, max: 16 }), tokens: fc.integer({ min: 1, max: 400 }) })
 const lengths = fc.array(fc.integer({ min: 1, max: 100 }), { minLength: 1, maxLength: 60 })
 
-test('a window lies in its document, without the end of text, and none overlaps the next', async () => {
+test('a window lies within its document, excludes the end of text, and overlaps no other', async () => {
   await fc.assert(
     fc.asyncProperty(lengths, limits, async (lengths, limits) => {
       const { documents, windows } = await sampleWindows(shelf(lengths), limits)
@@ -39,7 +39,7 @@ test('a window lies in its document, without the end of text, and none overlaps 
   )
 })
 
-test('the sample keeps to its limit, and every document in it has a window', async () => {
+test('the sample respects its limit, and every document in it has a window', async () => {
   await fc.assert(
     fc.asyncProperty(lengths, limits, async (lengths, limits) => {
       const { documents, windows } = await sampleWindows(shelf(lengths), limits)
@@ -49,7 +49,7 @@ test('the sample keeps to its limit, and every document in it has a window', asy
   )
 })
 
-test('what fits is taken whole, window by window', async () => {
+test('documents that fit are taken completely, in consecutive windows', async () => {
   const { windows } = await sampleWindows(shelf([8, 4]), { sequence: 4, tokens: 1000 })
   expect(windows).toEqual([
     { document: 0, start: 1, length: 4 },
@@ -63,12 +63,12 @@ test('windows of a long document are spread over it', async () => {
   expect(windows.map(({ start }) => start)).toEqual([1 + 20, 1 + 10 + 60])
 })
 
-test('with more documents than windows the documents are spread over the list', async () => {
+test('with more documents than windows, the chosen documents are spread over the list', async () => {
   const { documents } = await sampleWindows(shelf(Array(100).fill(10)), { sequence: 10, tokens: 40 })
   expect(documents.map(({ name }) => Number(name))).toEqual([12, 37, 62, 87])
 })
 
-test('what short documents leave over goes to the longer ones, up to the limit of each', async () => {
+test('windows that short documents cannot use go to longer ones, up to the limit per document', async () => {
   const count = async (perDocument?: number) => {
     const { windows } = await sampleWindows(shelf([10, 1000, 1000]), {
       sequence: 10,

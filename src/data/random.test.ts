@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { hashNumbers, hashText, permute } from './random.ts'
 
-test('permute is a permutation of 0..count-1, whatever the count and the keys', () => {
+test('permute is a permutation of 0..count-1 for any count and keys', () => {
   fc.assert(
     fc.property(fc.integer({ min: 1, max: 600 }), fc.maxSafeNat(), fc.nat(), (count, seed, epoch) => {
       const image = Array.from({ length: count }, (_, i) => permute(i, count, seed, epoch))
@@ -12,7 +12,7 @@ test('permute is a permutation of 0..count-1, whatever the count and the keys', 
   )
 })
 
-test('permute stays below a count that 32 bits do not hold', () => {
+test('permute stays below a count larger than 32 bits', () => {
   const count = 2 ** 40 + 3
   const image = new Set(Array.from({ length: 500 }, (_, i) => permute(count - 1 - i, count, 7)))
   expect(image.size).toBe(500)
@@ -24,7 +24,7 @@ test('another seed or epoch gives another order', () => {
   expect(new Set([order(0, 0), order(0, 1), order(1, 0), order(2 ** 40, 0), order(2 ** 41, 0)]).size).toBe(5)
 })
 
-test('an order has no more fixed points and rising neighbours than chance gives', () => {
+test('an order has no more fixed points and ascending neighbours than expected by chance', () => {
   const image = Array.from({ length: 4000 }, (_, i) => permute(i, 4000, 11))
   expect(image.filter((value, i) => value === i).length).toBeLessThan(8)
   const rising = image.filter((value, i) => i > 0 && value > (image[i - 1] ?? 0)).length
@@ -42,7 +42,7 @@ test('hashes of similar texts spread evenly over [0, 2^53) and depend on the see
   expect(hashText('a', 1)).not.toBe(hashText('a', 2))
 })
 
-test('hashNumbers tells apart order, length and integers above 32 bits', () => {
+test('hashNumbers distinguishes order, length and integers above 32 bits', () => {
   const hashes = [hashNumbers(1, 2), hashNumbers(2, 1), hashNumbers(1), hashNumbers(1, 0), hashNumbers(2 ** 40 + 1, 2)]
   expect(new Set(hashes).size).toBe(5)
 })

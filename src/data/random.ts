@@ -1,11 +1,11 @@
 /**
- * Seeded choices that need no memory: a hash of a text, a hash of numbers, and a permutation of
- * 0..n-1 that is computed element by element. Everything here is a pure function, so any position of
- * any order can be recomputed after a restart.
+ * Seeded choices without state: a hash of a text, a hash of numbers, and a permutation of 0..n-1 that
+ * is computed element by element. All are pure functions, so any position of any order can be recomputed
+ * after a restart.
  */
 
 /**
- * A hash of a text as an integer in [0, 2^53), by the cyrb53 construction (two 32-bit
+ * Hashes a text to an integer in [0, 2^53), by the cyrb53 construction (two 32-bit
  * multiply-and-xor lanes, murmur3 finalizer). Not cryptographic.
  */
 export function hashText(text: string, seed: number): number {
@@ -21,7 +21,7 @@ export function hashText(text: string, seed: number): number {
   return (a & 0x1fffff) * 0x100000000 + b
 }
 
-/** A hash of integers below 2^53, as an integer in [0, 2^32). */
+/** Hashes integers below 2^53 to an integer in [0, 2^32). */
 export function hashNumbers(...values: readonly number[]): number {
   let hash = 0x9e3779b9
   for (const value of values) hash = finalize(Math.imul(hash, 31) + mix(value))
@@ -29,11 +29,11 @@ export function hashNumbers(...values: readonly number[]): number {
 }
 
 /**
- * Where `index` goes in a permutation of 0..count-1 chosen by `keys` (count below 2^52).
+ * The image of `index` under a permutation of 0..count-1 that is chosen by `keys` (count below 2^52).
  *
- * A balanced Feistel network of six rounds permutes the smallest power of four that holds `count`;
- * walking its cycle until it is back below `count` restricts it to 0..count-1 (Black and Rogaway,
- * "Ciphers with Arbitrary Finite Domains", 2002). Fewer than four steps are expected.
+ * A balanced Feistel network of six rounds permutes the smallest power of four that is at least `count`;
+ * applying it until the value is below `count` restricts it to 0..count-1 (cycle walking: Black and Rogaway,
+ * "Ciphers with Arbitrary Finite Domains", 2002). The expected number of steps is below four.
  */
 export function permute(index: number, count: number, ...keys: readonly number[]): number {
   const halfBits = Math.max(1, Math.ceil(Math.log2(Math.max(2, count)) / 2))

@@ -1,5 +1,5 @@
-/** Evaluates a trained model on the text that it held out, or on any other. */
-import { separatorOf } from '../data/visible.ts'
+/** Evaluates a trained model on its held-out text or on other text. */
+import { separatorOf } from '../data/first-visible.ts'
 import type { CapacityRule } from '../model/routing/contract.ts'
 import type { OnMessage } from '../run/messages.ts'
 import { noticesOf, openRunData } from '../run/session.ts'
@@ -9,11 +9,11 @@ import type { EvalRecord } from '../step/records.ts'
 import { loadModel, type RuntimeOverrides, type TrainedModel } from './trained-model.ts'
 
 export interface EvaluateOptions extends RuntimeOverrides {
-  /** Other text than the run's: all of it is evaluated. Default: what the run held out. */
+  /** Other text, all of which is evaluated. Default: the held-out text of the run. */
   readonly source?: string | string[]
-  /** At most so many batches of it; default: all. */
+  /** Maximum number of batches; default: all. */
   readonly batches?: number
-  /** The rule that the record's loss is of. Default `none`: a text's loss does not depend on its neighbours. */
+  /** Capacity rule of the record's loss. Default `none`, where the loss of a text does not depend on its neighbours. */
   readonly capacity?: CapacityRule
   readonly onMessage?: OnMessage
 }
@@ -36,13 +36,13 @@ export async function evaluateModel(
 ): Promise<EvalRecord> {
   const onMessage = options.onMessage ?? (() => {})
   const { source = config.data.source, capacity = 'none' } = options
-  const say = (message: string) => onMessage({ kind: 'prepare', message })
+  const onProgress = (message: string) => onMessage({ kind: 'prepare', message })
   const data = await openRunData(
     { ...config, data: { ...config.data, source } },
-    { tokenizer, say, whole: options.source !== undefined },
+    { tokenizer, say: onProgress, whole: options.source !== undefined },
   )
   if (options.source === undefined && data.hash !== trainedOn) {
-    const message = 'the text has changed since the run was trained: what is held out now may be what it has seen'
+    const message = 'the text has changed since the run was trained: text that is held out now may have been trained on'
     onMessage({ kind: 'warning', message })
   }
   try {

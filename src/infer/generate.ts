@@ -7,7 +7,7 @@ import { loadModel, type TrainedModel } from './trained-model.ts'
 
 export interface GenerateOptions extends SamplingOptions {
   readonly prompt: string
-  /** Tokens at most; the end of a document ends the text before. */
+  /** Maximum number of tokens; the text stops earlier at the end of a document. */
   readonly tokens: number
   readonly seed: number
   readonly threads?: number
@@ -15,7 +15,7 @@ export interface GenerateOptions extends SamplingOptions {
   readonly onMessage?: OnMessage
 }
 
-/** Text that continues the prompt, piece by piece. */
+/** Yields the continuation of the prompt in pieces. */
 export async function* generate(directory: string, options: GenerateOptions): AsyncGenerator<string, void> {
   const model = await loadModel(directory, options, options.onMessage ?? (() => {}), tokenScratch)
   try {
@@ -31,7 +31,7 @@ export async function* continueText(
   options: GenerateOptions,
 ): AsyncGenerator<string, void> {
   const generator = new Generator(runtime, config.model, store)
-  // A document begins after the end of another: so does a text without a prompt.
+  // In training, documents follow an end-of-text token, so generation begins with one too.
   const prompt = [tokenizer.endOfText, ...tokenizer.encode(options.prompt)]
   const text = tokenizer.stream()
   let count = 0

@@ -35,7 +35,7 @@ test('tables worked by hand', () => {
   expect(mutualInformation(joint) / Math.LN2).toBeCloseTo(3 / 8, 12)
 })
 
-test('nothing counted tells nothing', () => {
+test('an empty table has no information', () => {
   expect(entropy([0, 0])).toBe(0)
   expect(mutualInformation(table([[0, 0]]))).toBe(0)
 })
@@ -49,7 +49,7 @@ test('independent labels share no information', () => {
   )
 })
 
-test('labels that name each other share their entropy', () => {
+test('labels that determine each other share their entropy', () => {
   fc.assert(
     fc.property(fc.array(count, { minLength: 1, maxLength: 8 }), (counts) => {
       const diagonal = table(counts.map((n, r) => counts.map((_, c) => (r === c ? n : 0))))
@@ -70,7 +70,7 @@ test('information is symmetric, at most either entropy, and H(row) + H(column) â
   )
 })
 
-test('what labels are called does not matter', () => {
+test('the order of labels does not matter', () => {
   fc.assert(
     fc.property(
       anyTable.chain((t) =>
@@ -93,7 +93,7 @@ test('merging rows keeps the columns and adds no information', () => {
   )
 })
 
-test('rows without a label are left out', () => {
+test('rows without a label are omitted', () => {
   const t = table([
     [1, 2],
     [3, 4],

@@ -1,10 +1,10 @@
 /**
- * How much one label tells of another, from a table of counts.
+ * Entropy and mutual information of two labels, from a table of counts.
  *
- * Everything here is the plug-in estimate: probabilities are shares of counts. It is too large on finite
- * counts, by about (rows − 1)(columns − 1) / 2n nats when the labels are independent (Miller, "Note on
- * the bias of information estimates", 1955). Assignments of one text are not independent draws, so no
- * formula is subtracted: whoever asks compares with the same estimate after shuffling.
+ * All are plug-in estimates: probabilities are shares of counts. They are too large on finite counts, by
+ * about (rows − 1)(columns − 1) / 2n nats if the labels are independent (Miller, "Note on the bias of
+ * information estimates", 1955). Assignments of one text are not independent draws, so no correction is
+ * subtracted; callers compare with the same estimate after shuffling.
  */
 
 /** Counts of pairs of labels [rows, columns]. */
@@ -36,7 +36,7 @@ export function rowSums({ rows, columns, counts }: Table): Float64Array {
   return sums
 }
 
-/** −Σ p log p, nats; 0 when nothing was counted. */
+/** −Σ p log p, nats; 0 for an empty table. */
 export function entropy(counts: ArrayLike<number>): number {
   let total = 0
   for (let i = 0; i < counts.length; i++) total += counts[i] as number
@@ -48,7 +48,7 @@ export function entropy(counts: ArrayLike<number>): number {
   return nats
 }
 
-/** Σ p(r, c) log p(r, c) / (p(r) p(c)), nats (Cover and Thomas, eq. 2.28); 0 when nothing was counted. */
+/** Σ p(r, c) log p(r, c) / (p(r) p(c)), nats (Cover and Thomas, eq. 2.28); 0 for an empty table. */
 export function mutualInformation(table: Table): number {
   const { columns, counts } = table
   const inRow = rowSums(table)
@@ -61,11 +61,11 @@ export function mutualInformation(table: Table): number {
     const independent = ((inRow[Math.floor(i / columns)] as number) * (inColumn[i % columns] as number)) / total
     nats += (count / total) * Math.log(count / independent)
   }
-  // Rounding may leave a hair below zero.
+  // Rounding may give a value slightly below zero.
   return Math.max(0, nats)
 }
 
-/** The table whose row g is the sum of the rows with label g; rows with a negative label are left out. */
+/** The table whose row g is the sum of the rows with label g; rows with a negative label are omitted. */
 export function mergeRows({ columns, counts }: Table, label: ArrayLike<number>, labels: number): Table {
   const merged = emptyTable(labels, columns)
   for (let i = 0; i < counts.length; i++) {

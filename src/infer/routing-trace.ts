@@ -1,4 +1,4 @@
-/** The routing of a run's newest checkpoint over a sample of its text: from a run directory to a trace. */
+/** Traces the routing of a run's newest checkpoint over a sample of its text. */
 import type { RunConfig } from '../config/run-config.ts'
 import type { Dataset, HeldOutDocument } from '../data/dataset.ts'
 import { sampleWindows } from '../data/document-windows.ts'
@@ -14,11 +14,11 @@ import { type BatchTrace, RoutingTracer } from './routing-tracer.ts'
 import { loadModel, type RuntimeOverrides, type TrainedModel } from './trained-model.ts'
 
 export interface RoutingTraceOptions extends RuntimeOverrides {
-  /** Other text than the run's. All of its documents are looked at, also those that were trained on. */
+  /** Text to sample; default: that of the run. All of its documents are sampled, including training documents. */
   readonly source?: string | readonly string[]
-  /** Tokens to look at, at most. Default 200,000. */
+  /** Maximum number of tokens. Default 200,000. */
   readonly tokens?: number
-  /** Tokens of a single document, at most. Default: documents share `tokens` evenly. */
+  /** Maximum number of tokens per document. Default: documents share `tokens` evenly. */
   readonly perDocument?: number
   readonly onMessage?: OnMessage
 }
@@ -29,11 +29,11 @@ export interface RoutingTrace {
   /** Step of the checkpoint. */
   readonly step: number
   readonly source: string
-  /** What the `document` of windows and tokens points into. */
+  /** Documents that `document` of windows and tokens indexes. */
   readonly documents: readonly HeldOutDocument[]
-  /** Tokens in all batches, filler left out. */
+  /** Number of tokens in all batches, without filler. */
   readonly tokens: number
-  /** Windows come in a seeded order: a batch of one document would overflow what experts it likes. */
+  /** Windows are in a seeded order: a batch from one document would overflow the experts that it prefers. */
   batches(): AsyncGenerator<BatchTrace, void>
   close(): Promise<void>
 }
@@ -45,7 +45,7 @@ export interface CompiledTracer {
   /** Step of the checkpoint. */
   readonly step: number
   readonly tracer: RoutingTracer
-  /** Sequences that the tracer takes at a time. */
+  /** Sequences per pass of the tracer. */
   readonly batch: number
 }
 
@@ -55,9 +55,9 @@ export interface OpenTracer extends CompiledTracer {
 }
 
 /**
- * Loads and compiles; close it in the end.
- * @param capacity The rule under which it routes.
- * @throws UsageError when there is no run or no checkpoint, or the model is dense
+ * Loads a checkpoint and compiles its tracer; the caller must close it.
+ * @param capacity Capacity rule of the routing.
+ * @throws UsageError if there is no run or no checkpoint, or the model is dense
  */
 export async function openTracer(
   directory: string,
@@ -81,8 +81,8 @@ export async function openTracer(
 }
 
 /**
- * The tracer of a loaded model, compiled; release it in the end.
- * @throws UsageError when the model is dense
+ * The compiled tracer of a loaded model; the caller must release it.
+ * @throws UsageError if the model is dense
  */
 export async function compileTracer(
   { directory, runtime, config, tokenizer, store, step }: TrainedModel,
@@ -97,8 +97,8 @@ export async function compileTracer(
 }
 
 /**
- * The routing of a run's newest checkpoint at the evaluation capacity, over an even sample of its whole text; close it in the end.
- * @throws UsageError when there is no run or no checkpoint, or the model is dense
+ * Opens a routing trace at the evaluation capacity, over an even sample of the whole text; the caller must close it.
+ * @throws UsageError if there is no run or no checkpoint, or the model is dense
  */
 export async function openRoutingTrace(directory: string, options: RoutingTraceOptions = {}): Promise<RoutingTrace> {
   const onMessage = options.onMessage ?? (() => {})

@@ -22,7 +22,7 @@ const stream: TokenStream = {
   documents: 1,
   read: (offset, into) => into.set(ids.subarray(offset, offset + into.length)),
 }
-/** The stream cut as evaluation cuts it. */
+/** Cuts the stream into windows as evaluation does. */
 const windows = Array.from({ length: 8 }, (_, i): DocumentWindow => ({ document: i, start: i * 8, length: sequence }))
 
 type Moe = NonNullable<NonNullable<RunInput['model']>['moe']>
@@ -49,7 +49,7 @@ async function traced(moe: Moe, of: readonly DocumentWindow[] = windows, rule: C
   }
 }
 
-/** Choices of each expert in a layer, all of them and the kept ones. */
+/** Number of choices of each expert in a layer: all, and kept. */
 function counts(batches: readonly BatchTrace[], index: number) {
   const [all, kept] = [new Float64Array(4), new Float64Array(4)]
   for (const { routers } of batches) {
@@ -77,7 +77,7 @@ const routings: [string, Moe][] = [
 const rules = ['train', 'eval', 'none'] as const
 
 for (const [name, moe] of routings)
-  test.each(rules)(`${name}: a trace has the loss, the choices and the drops of evaluation (%s)`, async (rule) => {
+  test.each(rules)(`${name}: a trace has the same loss, choices and drops as evaluation (%s)`, async (rule) => {
     const { batches, evaluated } = await traced(moe, windows, rule)
     expect(batches).toHaveLength(4)
     const loss = batches.reduce((sum, batch) => sum + batch.loss, 0) / batches.length
@@ -91,7 +91,7 @@ for (const [name, moe] of routings)
     else expect(evaluated.evaluation.drop_rate).toBeGreaterThan(0)
   })
 
-test('where experts choose, every token has its top k without capacity, and all experts with one', async () => {
+test('with expert choice, every token has its top k if dropless, and all experts with a capacity', async () => {
   const moe: Moe = { router: 'expert-choice', k: 2 }
   const choices = async (rule: CapacityRule) =>
     (await traced(moe, windows, rule)).batches.map(({ token_T, routers }) =>
@@ -101,7 +101,7 @@ test('where experts choose, every token has its top k without capacity, and all 
   expect(new Set((await choices('eval')).flat())).toEqual(new Set([4]))
 })
 
-test('each choice of a prototype is one of its experts, and gates are weights of it', async () => {
+test('each choice of a prototype is one of its experts, and its gates are weights', async () => {
   const { batches } = await traced({ router: 'prototype', prototypes: 2, k: 2 })
   for (const { routers } of batches)
     for (const { expert_TK, gate_TK, prototypes } of routers) {
@@ -111,7 +111,7 @@ test('each choice of a prototype is one of its experts, and gates are weights of
     }
 })
 
-test('a hash router is traced to its table', async () => {
+test('the choices of a hash router are those of its table', async () => {
   const { batches } = await traced({ router: 'hash', k: 2 })
   for (const { routers, token_T } of batches)
     for (const { layer, expert_TK, gate_TK } of routers) {
@@ -121,7 +121,7 @@ test('a hash router is traced to its table', async () => {
     }
 })
 
-test('the choices of a random router are its draws: all experts, distinct for a token', async () => {
+test('the choices of a random router are its draws: all experts occur, distinct per token', async () => {
   const { batches } = await traced({ router: 'random', k: 2, capacity: 'none' })
   for (const i of [0, 1]) {
     for (const { routers } of batches) {
@@ -133,7 +133,7 @@ test('the choices of a random router are its draws: all experts, distinct for a 
   expect(batches[0]?.routers[0]?.expert_TK).not.toEqual(batches[1]?.routers[0]?.expert_TK)
 })
 
-test('what fills up repeats windows and does not count', async () => {
+test('filler repeats windows and is not counted', async () => {
   const short: DocumentWindow[] = [
     { document: 0, start: 0, length: 8 },
     { document: 1, start: 20, length: 3 },

@@ -1,11 +1,10 @@
 /**
- * The routing of a trained model, token by token.
+ * Records the routing of a trained model, token by token.
  *
- * Think of evaluation with the routers' decisions written down. The program is the one that evaluates
- * under a capacity rule, with the same batch, and has the choices as outputs besides. Text comes as windows
- * of documents; what fills up a short window or the last batch repeats them, and is marked, so that nobody
- * counts it. At a capacity it takes room in experts nevertheless, and may be why a token is dropped: who
- * looks at single tokens traces dropless.
+ * Think of evaluation that also outputs the routers' choices: the program evaluates under a capacity rule,
+ * with the same batch. The text consists of windows of documents. Short windows and the last batch are
+ * filled up with repeated text, which is marked so that it is not counted. At a capacity this filler still
+ * takes slots of experts and may cause drops, so trace dropless to study single tokens.
  */
 import type { DocumentWindow } from '../data/document-windows.ts'
 import type { TokenStream } from '../data/streams/token-stream.ts'
@@ -20,44 +19,44 @@ import { configUnder } from '../step/capacity-rules.ts'
 import { CompiledPass, nameOf, tracePass } from '../step/pass.ts'
 import type { ParameterStore } from '../step/store.ts'
 
-/** The choices of a router; K = prototypes · k, those of a prototype side by side. */
+/** The choices of a router; K = prototypes · k, grouped by prototype. */
 export interface RouterTrace {
   readonly layer: number
   readonly module: RoutedModule
-  /** Experts of the router, in all prototypes. */
+  /** Number of experts over all prototypes. */
   readonly experts: number
   readonly prototypes: number
-  /** Id of the expert of each choice, 0 to experts − 1. */
+  /** Expert id of each choice, 0 to experts − 1. */
   readonly expert_TK: Int32Array
   readonly gate_TK: Float32Array
-  /** 1: computed by the expert; 0: dropped, since the expert was full. */
+  /** 1: computed by the expert; 0: dropped because the expert was full. */
   readonly kept_TK: Uint8Array
 }
 
-/** What happened to a batch. Its arrays are the caller's. */
+/** Tokens, loss and routing of a batch. The arrays are not reused. */
 export interface BatchTrace {
-  /** Row b of the batch, tokens b·S and on, holds window b; more rows than windows are filler. */
+  /** Row b of the batch, from token b·S on, holds window b; rows beyond the windows are filler. */
   readonly windows: readonly DocumentWindow[]
   /** Token ids [B · S]. */
   readonly token_T: Int32Array
-  /** Index of the document of each token [B · S]; −1 for a token that fills up and does not count. */
+  /** Index of the document of each token [B · S]; −1 for filler. */
   readonly document_T: Int32Array
-  /** Mean cross-entropy of the tokens that count, nats. */
+  /** Mean cross-entropy over all tokens except filler, nats. */
   readonly loss: number
-  /** In the order in which they are computed, which is that of routing.jsonl. */
+  /** In order of computation, as in routing.jsonl. */
   readonly routers: readonly RouterTrace[]
 }
 
-/** Where a router's choices are written by a run. */
+/** Buffers that a run writes a router's choices to. */
 interface RouterBuffers {
   readonly report: RoutingReport
   readonly expert_TK: Int32Array
   readonly gate_TK: Float32Array
-  /** Null where nothing can be dropped. */
+  /** Null if nothing can be dropped. */
   readonly position_TK: Int32Array | null
 }
 
-/** A compiled pass that writes down its routing. */
+/** A compiled pass that outputs its routing. */
 export class RoutingTracer {
   private readonly pass: CompiledPass
   private readonly routers: readonly RouterBuffers[]
@@ -80,9 +79,9 @@ export class RoutingTracer {
   }
 
   /**
-   * @param batch Sequences at a time: as many as in a training micro-batch, since capacity depends on it.
-   * @param seed Of the choices of a random router.
-   * @param capacity With `none` an `expert-choice` model is traced as it generates: every token takes its top k.
+   * @param batch Sequences per pass; must equal the training micro-batch, since capacity depends on it.
+   * @param seed Seed of a random router.
+   * @param capacity With `none` an `expert-choice` model is traced as in generation: every token takes its top k.
    */
   static async compile(
     runtime: Runtime,
@@ -98,10 +97,10 @@ export class RoutingTracer {
     const outputs: Record<string, Tensor> = {}
     const buffers: Record<string, Buffer> = {}
     const written = <B extends Buffer>(tensor: Tensor, name: string, buffer: B): B => {
-      // The choices of a random router are an input, which cannot be an output as well.
-      const given = nameOf(tensor)
-      if (!given) outputs[name] = tensor
-      buffers[given || name] = buffer
+      // The choices of a random router are an input, which cannot also be an output.
+      const inputName = nameOf(tensor)
+      if (!inputName) outputs[name] = tensor
+      buffers[inputName || name] = buffer
       return buffer
     }
     const routers = traced.losses.reports.map((report, i): RouterBuffers => {
@@ -120,8 +119,8 @@ export class RoutingTracer {
   }
 
   /**
-   * Runs windows of a stream, a batch at a time and in the order given.
-   * @param stream Holds one token more than the last window: its target.
+   * Runs the windows in the given order, in batches.
+   * @param stream Must contain the token after each window, which is its last target.
    */
   async *trace(stream: TokenStream, windows: readonly DocumentWindow[]): AsyncGenerator<BatchTrace, void> {
     const { pass, shape } = this
@@ -145,7 +144,7 @@ export class RoutingTracer {
   }
 }
 
-/** Fills a batch with a window a row; returns the document of each token. */
+/** Fills a batch with one window per row; returns the document of each token. */
 function fill(
   stream: TokenStream,
   rows: readonly DocumentWindow[],

@@ -3,7 +3,7 @@ import type { BatchTrace } from './routing-tracer.ts'
 import { sampledAssignments } from './token-sample.ts'
 import { frequentTokens } from './top-tokens.ts'
 
-/** Tokens 7 7 8 9 and a filler, each with two choices of four experts. */
+/** Tokens 7 7 8 9 and one of filler, each with two choices of four experts. */
 async function* batches(): AsyncGenerator<BatchTrace> {
   yield {
     windows: [],
@@ -25,9 +25,9 @@ async function* batches(): AsyncGenerator<BatchTrace> {
 }
 const show = (token: number) => `<${token}>`
 
-test('count, share of the token and lift over the share of all tokens, most often first; filler does not count', async () => {
+test('count, share and lift of tokens, most frequent first; filler is not counted', async () => {
   const sample = await sampledAssignments(batches())
-  // Expert 0 has three of the four tokens: 7 always, 8 always.
+  // Expert 0 has three of the four tokens: every 7 and every 8.
   expect(frequentTokens(sample, { router: 0, expert: 0 }, 10, show)).toEqual({
     looked: 4,
     assigned: 3,
@@ -36,7 +36,7 @@ test('count, share of the token and lift over the share of all tokens, most ofte
       { token: '<8>', count: 1, share: 1, lift: 4 / 3 },
     ],
   })
-  // Expert 1 has half of the tokens, and half of the 7s: no more than its share.
+  // Expert 1 has half of the tokens and half of the 7s: no preference.
   expect(frequentTokens(sample, { router: 0, expert: 1 }, 1, show).tokens).toEqual([
     { token: '<7>', count: 1, share: 0.5, lift: 1 },
   ])

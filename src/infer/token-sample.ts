@@ -1,23 +1,23 @@
-/** The assignments of every router over a sample of text, kept as columns. */
+/** Collects the assignments of every router over a sample of text, stored as columns. */
 import type { BatchTrace } from './routing-tracer.ts'
 
-/** A router's assignments in no order: token id and expert of each. */
-interface Assigned {
+/** Token id and expert of each assignment of a router, in no particular order. */
+interface Assignments {
   readonly token: number[]
   readonly expert: number[]
 }
 
 export interface SampledAssignments {
-  /** Tokens looked at. */
+  /** Number of tokens in the sample. */
   readonly looked: number
   /** How often each token id occurs. */
   readonly occurrences: ReadonlyMap<number, number>
-  readonly routers: readonly Assigned[]
+  readonly routers: readonly Assignments[]
 }
 
 export async function sampledAssignments(batches: AsyncIterable<BatchTrace>): Promise<SampledAssignments> {
   const occurrences = new Map<number, number>()
-  const routers: Assigned[] = []
+  const routers: Assignments[] = []
   let looked = 0
   for await (const { token_T, document_T, routers: traced } of batches)
     for (const [t, token] of token_T.entries()) {

@@ -1,10 +1,11 @@
 /**
- * The tokens of an expert, ranked in two ways: those that come to it most often, and those that are typical of it.
+ * Ranks the tokens of an expert by frequency, and by how typical they are of it.
  *
- * Typical tokens are those that an expert takes above their usual share. A plain ratio ranks rare tokens first, where one occurrence decides, and a plain count the most common
- * ones. The measure is the log-odds ratio against the router's other experts, with an informative
- * Dirichlet prior, over its standard error (Monroe, Colaresi and Quinn, "Fightin' Words", 2008, eq. 15,
- * 16, 18, 22): the prior pulls rare tokens to the usual share, the standard error asks for evidence.
+ * Typical tokens are those that an expert gets more often than their usual share. A plain ratio would rank rare
+ * tokens first, where one occurrence decides, and a plain count the most common ones. The score is the log-odds
+ * ratio against the router's other experts, with an informative Dirichlet prior, over its standard error (Monroe,
+ * Colaresi and Quinn, "Fightin' Words", 2008, eq. 15, 16, 18, 22): the prior pulls rare tokens towards the usual
+ * share, and the standard error accounts for evidence.
  */
 import { columnSums, rowSums, type Table } from './information.ts'
 import type { SampledAssignments } from './token-sample.ts'
@@ -14,18 +15,18 @@ export interface TokenShare {
   readonly token: number
   /** Occurrences that the expert computed. */
   readonly count: number
-  /** Standard score of the log-odds ratio: above 2 is no accident, for one token. */
+  /** Standard score of the log-odds ratio; above 2 is significant for a single token. */
   readonly score: number
 }
 
-/** The least score to be listed: 5 % one-sided, of a single test. */
+/** Minimum score to be listed: 5 %, one-sided, of a single test. */
 const MIN_SCORE = 1.645
 
 /**
- * For each expert (column) of a table of kept choices by token, the `most` tokens with the highest score.
- * A prior of one occurrence for each distinct token is spread over the tokens as the text is.
+ * For each expert (column) of a table of kept choices by token, at most `limit` tokens with the highest scores.
+ * The prior has one occurrence per distinct token, distributed over tokens as in the text.
  */
-export function typicalTokens(table: Table, most: number): TokenShare[][] {
+export function typicalTokens(table: Table, limit: number): TokenShare[][] {
   const { rows, columns, counts } = table
   const ofToken = rowSums(table)
   const ofExpert = columnSums(table)
@@ -44,18 +45,18 @@ export function typicalTokens(table: Table, most: number): TokenShare[][] {
       const score = ratio / Math.sqrt(1 / here + 1 / elsewhere)
       if (score >= MIN_SCORE) shares.push({ token, count, score })
     }
-    return shares.sort((a, b) => b.score - a.score || a.token - b.token).slice(0, most)
+    return shares.sort((a, b) => b.score - a.score || a.token - b.token).slice(0, limit)
   })
 }
 
 export interface FrequentTokens {
-  /** Tokens looked at. */
+  /** Number of tokens in the sample. */
   readonly looked: number
-  /** Assignments to the expert among them. */
+  /** Assignments of them to the expert. */
   readonly assigned: number
   /**
-   * Most often first. `share`: of all occurrences of the token, how many came to this expert; `lift`: that share over
-   * the share of all tokens that came to it, so that 1 says nothing, however many experts a token goes to.
+   * Most frequent first. `share`: the share of the token's occurrences that went to this expert. `lift`: that share
+   * over the same share of all tokens; 1 means no preference, for any number of experts per token.
    */
   readonly tokens: readonly {
     readonly token: string
@@ -65,23 +66,23 @@ export interface FrequentTokens {
   }[]
 }
 
-/** The tokens of an expert, most often first. @param show Text of a token id. */
+/** The most frequent tokens of an expert. @param show Returns the text of a token id. */
 export function frequentTokens(
   { looked, occurrences, routers }: SampledAssignments,
-  place: { readonly router: number; readonly expert: number },
-  most: number,
+  { router, expert }: { readonly router: number; readonly expert: number },
+  limit: number,
   show: (token: number) => string,
 ): FrequentTokens {
   const counts = new Map<number, number>()
   let assigned = 0
-  const { token: tokens, expert: experts } = routers[place.router] ?? { token: [], expert: [] }
-  for (const [i, expert] of experts.entries()) {
-    if (expert !== place.expert) continue
+  const { token: tokens, expert: experts } = routers[router] ?? { token: [], expert: [] }
+  for (const [i, chosen] of experts.entries()) {
+    if (chosen !== expert) continue
     assigned++
     const token = tokens[i] as number
     counts.set(token, (counts.get(token) ?? 0) + 1)
   }
-  const first = [...counts].sort(([a, countA], [b, countB]) => countB - countA || a - b).slice(0, most)
+  const first = [...counts].sort(([a, countA], [b, countB]) => countB - countA || a - b).slice(0, limit)
   return {
     looked,
     assigned,

@@ -1,4 +1,4 @@
-/** A trained model, loaded from its run: configuration, tokenizer and parameters, in the memory of a runtime. */
+/** Loads a trained model from its run: configuration, tokenizer, and parameters in the memory of a runtime. */
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { RunConfig } from '../config/run-config.ts'
@@ -22,21 +22,21 @@ export interface TrainedModel {
   readonly tokenizer: Tokenizer
   readonly store: ParameterStore
   readonly step: number
-  /** The `Dataset.hash` of what it was trained on. */
+  /** The `Dataset.hash` of its training data. */
   readonly trainedOn: string
   close(): Promise<void>
 }
 
-/** In place of what the run was trained with. */
+/** Replaces the runtime settings of the run. */
 export interface RuntimeOverrides {
   readonly threads?: number
   readonly math?: Precision
 }
 
 /**
- * The newest parameters of a run that verify; close it in the end.
- * @param scratchOf Floats of scratch memory beside them.
- * @throws UsageError when there is no run or no checkpoint
+ * Loads the newest intact checkpoint of a run; the caller must close the model.
+ * @param scratchOf Scratch memory in the store, in floats.
+ * @throws UsageError if there is no run or no checkpoint
  */
 export async function loadModel(
   directory: string,

@@ -1,15 +1,15 @@
-/** The machine's other ceiling: how fast all threads together pass over memory. */
+/** Measures the memory bandwidth of all threads together. */
 import { toOnnx } from '../graph/onnx.ts'
 import { add } from '../graph/ops/elementwise.ts'
 import { input } from '../graph/tensor.ts'
 import type { Runtime } from '../runtime/contract.ts'
 
-/** Bytes of an array: two of them are more than a cache holds. */
+/** Bytes per array; two arrays must not fit into the cache. */
 const DEFAULT_BYTES = 128 * 2 ** 20
 
 /**
- * Bytes a second of x ← x + y, two arrays read and one written in place as an optimizer does: the best of
- * a few runs, after one to warm up.
+ * Bytes per second of x ← x + y, which reads two arrays and writes one in place, like an optimizer. Best of
+ * `runs`, after one warm-up run.
  */
 export async function measureBandwidth(runtime: Runtime, bytes = DEFAULT_BYTES, runs = 8): Promise<number> {
   const count = bytes / 4

@@ -1,7 +1,7 @@
 /** Times training steps on random tokens in memory; writes nothing. */
 import type { RunConfig } from '../config/run-config.ts'
 import type { Batch } from '../data/batches.ts'
-import { separatorOf } from '../data/visible.ts'
+import { separatorOf } from '../data/first-visible.ts'
 import { describeModel } from '../model/describe.ts'
 import { openRuntime } from '../run/session.ts'
 import type { Runtime } from '../runtime/contract.ts'
@@ -17,7 +17,7 @@ import { measureLargePeak } from './machine.ts'
 import type { StepProfile } from './step-profile.ts'
 
 export interface BenchmarkOptions {
-  /** Steps that are timed, after those that warm up. */
+  /** Timed steps, after the warm-up. */
   readonly steps: number
   /** Record the timed steps; the result carries `profile` and `trace`. */
   readonly profile?: boolean
@@ -26,14 +26,14 @@ export interface BenchmarkOptions {
 
 /** Medians over the timed steps. */
 export interface BenchmarkResult extends Engine, CeilingReport {
-  /** What differs from what was asked. */
+  /** A deviation from the requested engine. */
   readonly notice?: string
   readonly parameters: number
   readonly activeParameters: number
   readonly tokensPerSecond: number
   readonly stepMs: number
   readonly gradientMs: number
-  /** Gradient norm and optimizer. */
+  /** Time of gradient norm and optimizer. */
   readonly updateMs: number
   readonly mfu: number
   /** Share of assignments dropped. */
@@ -41,11 +41,11 @@ export interface BenchmarkResult extends Engine, CeilingReport {
   /** Peak memory of this process up to the last step. */
   readonly peakBytes: number
   readonly profile?: StepProfile
-  /** What every thread did in the last step. */
+  /** Work of every thread in the last step. */
   readonly trace?: readonly StepEvent[]
 }
 
-/** Steps until memory is touched and the balancing loss has evened out the first routing. */
+/** Steps until all memory has been used once and the balancing loss has evened out the initial routing. */
 const WARM_UP = 8
 
 export async function benchmark(config: RunConfig, options: BenchmarkOptions): Promise<BenchmarkResult> {
@@ -67,7 +67,7 @@ export interface TimedStep {
   readonly ms: number
 }
 
-/** A trainer on given or random tokens, to be run a few steps at a time (in turn with a peer, say). */
+/** A trainer on given or random tokens that runs a few steps at a time, e.g. in turn with a peer program. */
 export class TrainingBench {
   private readonly config: RunConfig
   private readonly runtime: Runtime
@@ -76,7 +76,7 @@ export class TrainingBench {
   private readonly ceiling: Ceiling
   private readonly release: () => Promise<void>
   private step = 0
-  /** As the steps left it: measuring the ceiling takes memory too. */
+  /** Taken after the steps, because measuring the ceiling needs memory too. */
   private peakBytes = 0
 
   private constructor(
@@ -95,21 +95,21 @@ export class TrainingBench {
     this.release = release
   }
 
-  /** @param batchOf The batch of a step (from 1); it is read until the step is done. Default: one random batch. */
+  /** @param batchOf The batch of a step (from 1), which must not change during the step. Default: one random batch. */
   static async open(
-    given: RunConfig,
+    requested: RunConfig,
     profile = false,
-    batchOf: (step: number) => Batch = always(randomBatch(given)),
+    batchOf: (step: number) => Batch = always(randomBatch(requested)),
   ): Promise<TrainingBench> {
-    // The full learning rate from the first step: the balancing loss is at work, as in the middle of a training.
-    const schedule = { ...given.train.schedule, kind: 'constant' as const, warmup: 0 }
-    const config = { ...given, train: { ...given.train, schedule } }
+    // The full learning rate from the first step, so that the balancing loss acts as in the middle of a training.
+    const schedule = { ...requested.train.schedule, kind: 'constant' as const, warmup: 0 }
+    const config = { ...requested, train: { ...requested.train, schedule } }
     const runtime = await openRuntime(config, profile)
     const ceiling = new Ceiling(() => measureLargePeak(runtime))
     await ceiling.measure()
     const store = createStore(runtime, config)
     await initialize(store, config.train.seed, initialScales(config))
-    // Where documents begin changes no time, so any token may stand for the end of text.
+    // Positions of documents do not affect the time, so any token can serve as the end of text.
     const separator = separatorOf(config.data, { endOfText: 0 })
     const trainer = await Trainer.compile(runtime, config, store, separator)
     return new TrainingBench(config, runtime, trainer, batchOf, ceiling, async () => {
@@ -147,12 +147,12 @@ export class TrainingBench {
     const medianOf = (value: (step: TimedStep) => number) => median(timed.map(value))
     const stepMs = medianOf(({ ms }) => ms)
     const kept = medianOf(({ outcome }) => keptAssignments(outcome.layers))
-    const made = medianOf(({ outcome }) =>
+    const assigned = medianOf(({ outcome }) =>
       outcome.layers.reduce((total, layer) => total + layer.tokens.reduce((a, b) => a + b, 0), 0),
     )
     const expertFlops = medianOf(({ outcome }) => keptFlops(outcome.layers, counted.flopsPerAssignment))
     const flops = tokens * counted.denseFlopsPerToken + expertFlops
-    this.ceiling.reached((flops - tokens * counted.maskedFlopsPerToken) / (stepMs / 1000))
+    this.ceiling.recordRate((flops - tokens * counted.maskedFlopsPerToken) / (stepMs / 1000))
     const { notice } = this.runtime
     return {
       ...engineOf(this.runtime),
@@ -165,22 +165,22 @@ export class TrainingBench {
       gradientMs: medianOf(({ outcome }) => outcome.gradientMs),
       updateMs: medianOf(({ outcome }) => outcome.updateMs),
       mfu: this.ceiling.utilisation(flops / (stepMs / 1000)),
-      dropRate: made > 0 ? 1 - kept / made : 0,
+      dropRate: assigned > 0 ? 1 - kept / assigned : 0,
       peakBytes: this.peakBytes,
     }
   }
 
-  /** Measures the ceiling once more: the machine may have been busy the first time. */
+  /** Measures the ceiling again: the machine may have been busy the first time. */
   measureCeiling(): Promise<void> {
     return this.ceiling.measure()
   }
 
-  /** Steps so far do not count in the profile. */
+  /** Excludes earlier steps from the profile. */
   resetProfile(): void {
     this.trainer.resetProfile()
   }
 
-  /** Where the time of the steps went since the last reset, of a bench that was opened to record. */
+  /** Profile of the steps since the last reset; requires a bench that was opened with `profile`. */
   async recorded(): Promise<{ profile: StepProfile; trace: readonly StepEvent[] }> {
     const times = this.trainer.profile()
     const { runtime } = this

@@ -1,4 +1,4 @@
-/** The matmul rate of a machine that is busy at times; measurements and the clock are given. */
+/** The matmul rate of a machine that is busy at times, with given measurements and clock. */
 import { expect, test } from 'vitest'
 import { runSchema } from '../config/run-config.ts'
 import { describeModel } from '../model/describe.ts'
@@ -21,7 +21,7 @@ function machine(rates: readonly number[], ms = 10) {
   return { ceiling, clock, measured: () => measured }
 }
 
-test('the ceiling is the largest of its measurements, in any order', async () => {
+test('the ceiling is the largest measurement, in any order', async () => {
   for (const rates of [
     [200, 300, 250],
     [300, 250, 200],
@@ -34,7 +34,7 @@ test('the ceiling is the largest of its measurements, in any order', async () =>
   }
 })
 
-test('it is a lower bound when a measurement is more than a tenth below it', async () => {
+test('the ceiling is a lower bound if a measurement is more than a tenth below it', async () => {
   for (const [rates, bound] of [
     [[300, 271], false],
     [[300, 269], true],
@@ -47,26 +47,26 @@ test('it is a lower bound when a measurement is more than a tenth below it', asy
   }
 })
 
-test('a rate that was reached is a lower bound; what is no number is none', async () => {
+test('a recorded rate raises the ceiling; non-finite rates are ignored', async () => {
   const { ceiling } = machine([200])
   await ceiling.measure()
-  for (const rate of [Number.NaN, Number.POSITIVE_INFINITY, 100]) ceiling.reached(rate)
+  for (const rate of [Number.NaN, Number.POSITIVE_INFINITY, 100]) ceiling.recordRate(rate)
   expect(ceiling.report().peakFlops).toBe(200)
-  ceiling.reached(400)
+  ceiling.recordRate(400)
   expect(ceiling.report()).toEqual({ peakFlops: 400, lowestPeakFlops: 200, peakIsLowerBound: true })
   expect(ceiling.utilisation(300)).toBe(0.75)
 })
 
-test('it is measured again when that takes at most a hundredth of the time since', async () => {
+test('the ceiling is measured again if that takes at most a hundredth of the time since', async () => {
   const { ceiling, clock, measured } = machine([1, 2, 3], 10)
   await ceiling.measure()
   clock.now += 999
-  await ceiling.measureUnnoticed()
+  await ceiling.measureIfCheap()
   expect(measured()).toBe(1)
   clock.now += 1
-  await ceiling.measureUnnoticed()
+  await ceiling.measureIfCheap()
   expect(measured()).toBe(2)
-  await ceiling.measureUnnoticed()
+  await ceiling.measureIfCheap()
   expect(measured()).toBe(2)
 })
 
@@ -76,7 +76,7 @@ const config = runSchema.parse({
 })
 const model = describeModel(config.model)
 const tokens = 4 * 64
-/** Operations of a step, and those that no kernel can do without. */
+/** Operations of a step, and those without the masked half of attention. */
 const [counted, needed] = [tokens * model.flopsPerToken, tokens * (model.flopsPerToken - model.maskedFlopsPerToken)]
 
 async function reporting(rates: readonly number[]) {
@@ -95,8 +95,8 @@ async function reporting(rates: readonly number[]) {
   return { ceiling, reporter, step }
 }
 
-test('a machine that was busy at the start: no step shows more than 100 %, the summary has the best ceiling', async () => {
-  // Steps of a second run at 1.57 times what the first measurement found, and at half of what the second does.
+test('if the machine was busy at the start, no step exceeds 100 %, and the summary has the best ceiling', async () => {
+  // Steps of one second run at 1.57 times the first measurement, and at half of the second.
   const { ceiling, reporter, step } = await reporting([counted / 1.57, 2 * counted])
   for (let i = 0; i < 3; i++) {
     const mfu = step(1000)
@@ -109,12 +109,12 @@ test('a machine that was busy at the start: no step shows more than 100 %, the s
   expect(ceiling.report().peakIsLowerBound).toBe(true)
 })
 
-test('the masked half of attention counts as an operation, but raises no ceiling', async () => {
-  // Every operation that is needed, at the full rate of the machine: nothing else was running.
+test('the masked half of attention counts as operations, but does not raise the ceiling', async () => {
+  // All necessary operations at the full rate of the machine: nothing else was running.
   const { ceiling, step } = await reporting([needed])
   expect(counted).toBeGreaterThan(needed)
   expect(step(1000)).toBe(1)
   expect(ceiling.report()).toEqual({ peakFlops: needed, lowestPeakFlops: needed, peakIsLowerBound: false })
-  // At half of it, what is counted shows.
+  // At half of that rate, MFU includes the masked half.
   expect(step(2000)).toBeCloseTo(counted / needed / 2, 12)
 })

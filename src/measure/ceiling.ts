@@ -1,14 +1,14 @@
 /**
- * The matmul rate that this machine reaches at best, as far as a run knows.
+ * The best matmul rate of this machine, as far as a run has measured it.
  *
- * A measurement that other programs disturb is too low, never too high. So the largest of several is the best
- * known, and a rate that the run itself reached bounds it from below.
+ * Other programs can only lower a measurement. So the largest one is the best estimate, and a rate that the run
+ * itself reached is a lower bound.
  */
 
-/** Measurements differ by less than this share of the largest while nothing else runs. */
+/** Measurements on an idle machine differ by less than this share of the largest. */
 const NOISE = 0.1
-/** A measurement goes unnoticed when it takes at most this share of the time since the last. */
-const UNNOTICED = 0.01
+/** A measurement is cheap if it takes at most this share of the time since the last. */
+const CHEAP_SHARE = 0.01
 
 export interface CeilingReport {
   /** The best rate known, FLOP/s. */
@@ -16,8 +16,8 @@ export interface CeilingReport {
   /** The lowest measurement, FLOP/s. */
   readonly lowestPeakFlops: number
   /**
-   * The lowest measurement is more than a tenth below the best rate: something else was running, and the machine may
-   * be faster than any of them.
+   * Whether the lowest measurement is more than a tenth below the best rate. Then other programs were running, and the
+   * machine may be faster than all measurements.
    */
   readonly peakIsLowerBound: boolean
 }
@@ -31,8 +31,8 @@ export class Ceiling {
   private cost = 0
 
   /**
-   * @param measureOnce Rate of a large product, FLOP/s.
-   * @param now Time in ms.
+   * @param measureOnce Measures the rate of a large matrix product, FLOP/s.
+   * @param now Current time, ms.
    */
   constructor(measureOnce: () => Promise<number>, now: () => number = () => performance.now()) {
     this.measureOnce = measureOnce
@@ -40,27 +40,27 @@ export class Ceiling {
   }
 
   async measure(): Promise<void> {
-    const begun = this.now()
+    const startedAt = this.now()
     const rate = await this.measureOnce()
     this.measuredAt = this.now()
-    this.cost = this.measuredAt - begun
+    this.cost = this.measuredAt - startedAt
     this.best = Math.max(this.best, rate)
     this.lowest = Math.min(this.lowest, rate)
   }
 
-  /** Measures again if that goes unnoticed: when the last measurement took at most 1 % of the time since. */
-  async measureUnnoticed(): Promise<void> {
-    if (this.cost <= UNNOTICED * (this.now() - this.measuredAt)) await this.measure()
+  /** Measures again if the last measurement took at most 1 % of the time since. */
+  async measureIfCheap(): Promise<void> {
+    if (this.cost <= CHEAP_SHARE * (this.now() - this.measuredAt)) await this.measure()
   }
 
-  /** Notes a rate that was reached, FLOP/s. */
-  reached(rate: number): void {
+  /** Records a rate that the run reached, FLOP/s. */
+  recordRate(rate: number): void {
     if (Number.isFinite(rate)) this.best = Math.max(this.best, rate)
   }
 
   /**
-   * Model FLOPs utilisation of a rate, 0 to 1. What counts as an operation of the model need not be computed (the
-   * masked half of attention), so a rate may lie above the ceiling: it counts as the whole of it.
+   * Model FLOPs utilisation of a rate, 0 to 1. The rate may exceed the ceiling, because counted operations need not be
+   * computed (the masked half of attention); it is capped at 1.
    */
   utilisation(rate: number): number {
     return Math.min(1, rate / this.best)

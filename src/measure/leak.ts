@@ -1,11 +1,11 @@
 /**
- * How much a model gains from tokens that it could not have when it writes.
+ * Measures how much a model's loss benefits from later tokens, which do not exist yet in generation.
  *
- * Think of the same first halves of texts read twice: once followed by what truly follows, once by other text. A
- * causal model cannot know the difference. The loss of one whose routing sees later tokens is lower where they are
- * the true ones: by so much its loss is better than what it can write.
+ * Think of reading the first halves of texts twice: followed by their true continuation, and by other text. For a
+ * causal model both losses are equal. If routing depends on later tokens, the loss is lower with the true
+ * continuation; by this difference the loss is better than what generation can achieve.
  */
-import { tooShort, windowsOf } from '../data/batches.ts'
+import { tooShortMessage, windowsOf } from '../data/batches.ts'
 import type { Dataset } from '../data/dataset.ts'
 import { UsageError } from '../errors.ts'
 import { withKernels } from '../graph/tensor.ts'
@@ -18,14 +18,14 @@ import { randomFor } from '../step/random.ts'
 import type { ParameterStore } from '../step/store.ts'
 
 export interface LeakOptions {
-  /** Sequences at a time: as many as in a training micro-batch, since capacity depends on it. */
+  /** Sequences per pass; must equal the training micro-batch, since capacity depends on it. */
   readonly batch: number
   readonly rule: CapacityRule
-  /** At most so many batches; 0 = all held-out windows once. */
+  /** Maximum number of batches; 0 = all held-out windows once. */
   readonly limit: number
-  /** Of the choice of other text, and of a random router's choices. */
+  /** Seed of the choice of other text and of a random router. */
   readonly seed: number
-  /** Token id that opens a document, where attention stays within documents. */
+  /** Token id at which attention restarts, if it does not cross documents. */
   readonly separator?: number | undefined
 }
 
@@ -35,9 +35,10 @@ export function seesFuture({ moe, sequence }: ModelConfig, rule: CapacityRule, b
 }
 
 /**
- * The gain from the true future, nats a token: mean loss at positions before S/2 when from S/2 on every sequence holds
- * text of another held-out window, less the same when it holds its own. Positive: the loss uses later tokens. Null
- * for a model that sees no later token of its own text by `rule`, and where there are not two windows of text.
+ * The gain from the true continuation, nats per token: the mean loss at positions before S/2 if the rest of every
+ * sequence is text of another held-out window, minus the same with its own text. Positive if the loss uses later
+ * tokens. Null if the model does not depend on later tokens of its own text under `rule`, or if there are fewer than
+ * two windows of text.
  */
 export async function measureLeak(
   runtime: Runtime,
@@ -47,11 +48,11 @@ export async function measureLeak(
   options: LeakOptions,
 ): Promise<number | null> {
   if (!seesFuture(config, options.rule, options.batch) || windowsOf(data.heldOut, config.sequence) < 2) return null
-  return measureGain(runtime, config, store, data, options)
+  return measureLossGain(runtime, config, store, data, options)
 }
 
-/** What {@link measureLeak} measures, whether the model is causal or not. @throws UsageError of fewer than two windows of text */
-export async function measureGain(
+/** As {@link measureLeak}, but for causal models too. @throws UsageError if there are fewer than two windows of text */
+export async function measureLossGain(
   runtime: Runtime,
   config: ModelConfig,
   store: ParameterStore,
@@ -60,7 +61,7 @@ export async function measureGain(
 ): Promise<number> {
   const { sequence } = config
   const windows = windowsOf(heldOut, sequence)
-  if (windows < 2) throw new UsageError(tooShort('held-out', heldOut.length, 2 * sequence))
+  if (windows < 2) throw new UsageError(tooShortMessage('held-out', heldOut.length, 2 * sequence))
   const traced = withKernels(runtime.kernels, () =>
     tracePass(config, store, { batch, sequence, training: false, capacity: rule }, separator),
   )
@@ -78,7 +79,7 @@ export async function measureGain(
       for (let row = 0; row < batch; row++) {
         const text = read(from + row)
         pass.tokens.set(text.subarray(0, sequence), row * sequence)
-        // Rows that fill up the last batch are windows that were counted before.
+        // Rows that fill up the last batch repeat windows that were already counted.
         if (from + row < windows) pass.targets.set(text.subarray(1, half + 1), row * sequence)
       }
       pass.drawChoices(seed, 'leak', batches)
@@ -88,7 +89,7 @@ export async function measureGain(
       for (let row = 0; row < batch; row++)
         pass.tokens.set(read(from + row + shift).subarray(half, sequence), row * sequence + half)
       await pass.run()
-      // Each batch weighs by the windows that it counts.
+      // Weight each batch by the windows counted in it.
       gain += (pass.loss - own) * Math.min(batch, windows - from)
       batches++
     }

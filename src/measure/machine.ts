@@ -1,4 +1,4 @@
-/** What this machine can do at most, with what is installed on it. */
+/** Measures the ceilings of this machine with the installed libraries: matmul rate and memory bandwidth. */
 import type { RunConfig } from '../config/run-config.ts'
 import { openRuntime } from '../run/session.ts'
 import type { Runtime } from '../runtime/contract.ts'
@@ -7,18 +7,18 @@ import { measureBandwidth } from './bandwidth.ts'
 import { measurePeakFlops } from './peak.ts'
 
 export interface Ceilings {
-  /** Measured rate of large matmuls in that precision, FLOP/s. */
+  /** Measured rate of large matmuls in the engine's precision, FLOP/s. */
   readonly peakFlops: number
-  /** Measured memory traffic of all threads, bytes a second. */
+  /** Measured memory traffic of all threads, bytes per second. */
   readonly bandwidth: number
 }
 
 export interface Machine extends Engine, Ceilings {
-  /** What differs from what was asked. */
+  /** A deviation from the requested engine. */
   readonly notice?: string
 }
 
-/** The matmul rate as profiles and benchmarks measure it: a larger product than trainings take the time for. */
+/** The matmul rate for profiles and benchmarks, from a larger product than trainings use. */
 export const measureLargePeak = (runtime: Runtime): Promise<number> => measurePeakFlops(runtime, 2048, 3)
 
 /** Takes a second or two. */

@@ -1,16 +1,16 @@
-/** The machine's own ceiling: how fast the runtime multiplies large matrices. */
+/** Measures how fast the runtime multiplies large matrices. */
 import { matmul } from '../graph/ops/matmul.ts'
 import { modelOf } from '../graph/stages/cut.ts'
 import { input, withKernels } from '../graph/tensor.ts'
 import type { Runtime } from '../runtime/contract.ts'
 
-/** FLOP/s of a square matmul in the precision of the runtime: the best of a few runs, after one to warm up. */
+/** FLOP/s of a square matmul in the precision of the runtime. Best of `runs`, after one warm-up run. */
 export async function measurePeakFlops(runtime: Runtime, size = 1024, runs = 5): Promise<number> {
   const seconds = await measureProduct(runtime, { count: 1, m: size, n: size, k: size }, runs)
   return (2 * size ** 3) / seconds
 }
 
-/** Seconds of `count` products of an m × k with a k × n matrix at once: the best of a few runs, after one to warm up. */
+/** Seconds for `count` batched products of an m × k and a k × n matrix. Best of `runs`, after one warm-up run. */
 export async function measureProduct(
   runtime: Runtime,
   { count, m, n, k }: { readonly count: number; readonly m: number; readonly n: number; readonly k: number },

@@ -1,4 +1,4 @@
-/** The start of every preset, and of widths from 64 to 2048, is sound; that of earlier scales is not. */
+/** Every preset, and every width from 64 to 2048, starts soundly; with the earlier scales they do not. */
 import { describe, expect, test } from 'vitest'
 import { presetNames } from '../config/presets.ts'
 import { loadConfig } from '../run/load-config.ts'
@@ -7,7 +7,7 @@ import { explainedShare, measureSignal, signalProblems } from './signal.ts'
 
 const slow = { timeout: 120_000 }
 
-/** Experts are alike at the start, so a few of them stand for all: the largest preset does not fit a test. */
+/** Few experts, since all are alike at the start: the largest preset does not fit into a test. */
 const few = ['model.moe.experts=4']
 
 test.each(presetNames)('%s starts soundly', slow, async (preset) => {
@@ -34,7 +34,7 @@ test.each([
   expect(signalProblems(await measureSignal(await loadConfig('demo', [set])))).toEqual([])
 })
 
-test('an embedding of deviation 1/√width, added unscaled to branches of order 1, is found out', slow, async () => {
+test('an unscaled embedding of deviation 1/√width, beside branches of order 1, is reported', slow, async () => {
   const sets = [
     'model.tied=true',
     'model.embeddingScale=1',
@@ -49,7 +49,7 @@ test('an embedding of deviation 1/√width, added unscaled to branches of order 
   expect(problems).toContain('above ln V')
 })
 
-test('the explained share of a sum of what the kind says and noise is the share of its variance', () => {
+test('for a sum of kind effect and noise, the explained share is the variance share of the kind', () => {
   const seed = Number(process.env.CHOIR_TEST_SEED ?? Math.floor(Math.random() * 2 ** 31))
   const random: Random = randomFor(seed, 'rows')
   const [kinds, tokens, width] = [16, 4096, 64]
@@ -70,7 +70,7 @@ test('the explained share of a sum of what the kind says and noise is the share 
       (value, i) =>
         noise * value + signal * (own[(kind_T[Math.floor(i / width)] as number) * width + (i % width)] as number),
     )
-    // The kinds' own variance is that of 16 draws a dimension: its mean over 64 dimensions has a deviation of 4 %.
+    // The variance of the kinds is that of 16 draws per dimension: its mean over 64 dimensions has a deviation of 4 %.
     expect(explainedShare(row, kind_T, width), `seed ${seed}`).toBeCloseTo(signal ** 2 / (signal ** 2 + noise ** 2), 1)
   }
 })

@@ -1,8 +1,8 @@
 /**
- * The signal check: what the residual stream carries in a model that has not been trained. Think of it
- * as holding a probe to the stream before every layer: how large is it, how large is its gradient, and
- * how much of it is about the token that stands there rather than about its context. A model whose
- * last hidden state hardly knows its own token begins training with its most useful input lost.
+ * Measures the signal in the residual stream of an untrained model. Think of a probe on the stream before
+ * every layer: how large is it, how large is its gradient, and how much of it is determined by the current
+ * token rather than by its context? If the last hidden state hardly depends on its own token, training
+ * starts without its most useful input.
  */
 import { totalmem } from 'node:os'
 import type { RunConfig } from '../config/run-config.ts'
@@ -19,27 +19,28 @@ import { ParameterStore } from '../step/store.ts'
 
 /** The residual stream at one depth. */
 export interface StreamSignal {
-  /** Layers that the stream has passed: 0 is the embedding. */
+  /** Number of layers passed; 0 is the embedding. */
   readonly depth: number
   /** Root mean square over tokens and width. */
   readonly activation: number
-  /** Root mean square of the gradient of the loss, times the number of tokens: of one token's own loss. */
+  /** Root mean square of the gradient of a token's own loss: that of the mean loss times the number of tokens. */
   readonly gradient: number
-  /** Share of the variance over tokens that the id of the current token explains, 0 to 1. */
+  /** Share of the variance over tokens that is explained by the id of the current token, 0 to 1. */
   readonly tokenShare: number
 }
 
 export interface Signal {
   readonly stream: readonly StreamSignal[]
-  /** Cross-entropy of targets drawn evenly, nats a token; ln V is that of a model that knows nothing. */
+  /** Cross-entropy of uniformly drawn targets, nats per token. */
   readonly loss: number
+  /** ln V, the loss of an uninformed model. */
   readonly uniformLoss: number
 }
 
 /** Bounds of a sound start: see docs/training.md. */
 const signalBounds = { tokenShare: 0.5, overDepth: 3, lossAboveUniform: 0.1 } as const
 
-/** In what way the start is not sound, and the settings that matter; empty when it is. */
+/** Problems of the initial model, with the settings to change; empty if the start is sound. */
 export function signalProblems({ stream, loss, uniformLoss }: Signal): string[] {
   const problems: string[] = []
   const last = stream.at(-1)
@@ -49,7 +50,7 @@ export function signalProblems({ stream, loss, uniformLoss }: Signal): string[] 
         '(raise train.init.embedding, or lower train.init.residual)',
     )
   for (const kind of ['activation', 'gradient'] as const) {
-    const sizes = stream.map((at) => at[kind])
+    const sizes = stream.map((signal) => signal[kind])
     const ratio = Math.max(...sizes) / Math.min(...sizes)
     if (!(ratio <= signalBounds.overDepth))
       problems.push(
@@ -68,15 +69,14 @@ export function signalProblems({ stream, loss, uniformLoss }: Signal): string[] 
 
 const percent = (share: number): string => `${Math.round(100 * share)} %`
 
-/** Distinct tokens in the text that is looked at: few, so that each stands in many contexts. */
+/** Distinct tokens in the measured text: few, so that each occurs in many contexts. */
 const TOKENS = 32
-/** Tokens of that text, at least. */
-const LENGTH = 2048
+/** Minimum length of the measured text, tokens. */
+const MIN_LENGTH = 2048
 
 /**
- * Measures the initial model of a run on random text. Needs the memory of its parameters, and computes one
- * forward and backward pass without capacity.
- * @throws RunError when the parameters do not fit into half of the machine's memory
+ * Measures the initial model of a run on random text, with one dropless forward and backward pass.
+ * @throws RunError if the parameters need more than half of the machine's memory
  */
 export async function measureSignal(config: RunConfig): Promise<Signal> {
   const { model, train } = config
@@ -88,7 +88,7 @@ export async function measureSignal(config: RunConfig): Promise<Signal> {
       `the parameters alone take ${(bytes / 1e9).toFixed(1)} GB, over half of this machine's memory ` +
         '(measure it with fewer experts, which changes little: --set model.moe.experts=4)',
     )
-  const batch = Math.ceil(LENGTH / sequence)
+  const batch = Math.ceil(MIN_LENGTH / sequence)
   const runtime = await openRuntime(config)
   try {
     const store = new ParameterStore(runtime, specs, null)
@@ -142,8 +142,8 @@ function rootMeanSquare(values: Float32Array): number {
 }
 
 /**
- * Share of the variance of rows x_TD that their kind explains: ε², the analysis of variance's R² without what
- * chance gives (Kelley 1935): 1 − (SS_within / (T − kinds)) / (SS_total / (T − 1)), summed over the width.
+ * Share of the variance of rows x_TD that is explained by their kind: ε², the R² of an analysis of variance
+ * corrected for chance (Kelley 1935): 1 − (SS_within / (T − kinds)) / (SS_total / (T − 1)), summed over the width.
  */
 export function explainedShare(x_TD: Float32Array, kind_T: Int32Array, width: number): number {
   const tokens = kind_T.length

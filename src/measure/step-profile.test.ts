@@ -30,7 +30,7 @@ async function record(train: RunInput['train'], warmUp: number, steps: number) {
   }
 }
 
-test.each([1, 4])('a step is told in full, and steps before a reset do not count (%d micro-batches)', async (parts) => {
+test.each([1, 4])('a profile covers whole steps, without those before a reset (%d micro-batches)', async (parts) => {
   const { timed, profile, trace } = await record({ microBatches: parts }, 2, 3)
   const wall = 1000 * timed.reduce((sum, { ms }) => sum + ms, 0)
   expect(profile.steps).toBe(3)
@@ -49,7 +49,7 @@ test.each([1, 4])('a step is told in full, and steps before a reset do not count
   const kernel = (kind: string) => profile.nodes.find((node) => node.kind === kind)
   expect(kernel('adamw')).toMatchObject({ provider: 'WASM', layer: 'optimizer', runs: 3, bytes: 3 * 28 * elements })
   expect(kernel('sumOfSquares')).toMatchObject({ runs: 3, bytes: 3 * 4 * elements })
-  // Rows read by tokens, and where cross-entropy is no kernel by its targets: 64 of width 32, read once, changed once.
+  // Rows read by tokens (and by targets, without a kernel for cross-entropy): 64 of width 32, each read and updated once.
   const { runs = 0, bytes } = kernel('scatterAddRows') ?? {}
   const additions = runs / 3 / parts
   expect([1, 2]).toContain(additions)
@@ -63,7 +63,7 @@ test.each([1, 4])('a step is told in full, and steps before a reset do not count
   const computing = rows(0)
   expect(computing.length).toBeGreaterThan(10)
   for (const { begin, end } of computing) {
-    // A clock a thread: they agree within far less than a step.
+    // Each thread has its own clock; they agree within far less than a step.
     expect(begin).toBeGreaterThan((gradient?.begin ?? 0) - 1)
     expect(end).toBeLessThan((gradient?.end ?? 0) + 1)
   }

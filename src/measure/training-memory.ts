@@ -1,13 +1,13 @@
-/** The memory of a training, from its compiled programs: nothing is trained. */
+/** Computes the memory of a training by compiling its programs, without training. */
 import type { RunConfig } from '../config/run-config.ts'
-import { separatorOf } from '../data/visible.ts'
+import { separatorOf } from '../data/first-visible.ts'
 import { openRuntime } from '../run/session.ts'
 import { createStore, Trainer } from '../step/trainer.ts'
 
 export interface TrainingMemory {
-  /** Parameters, gradients, optimizer state and scratch memory, as they are laid out. */
+  /** Parameters, gradients, optimizer state and scratch memory, padding included. */
   readonly stateBytes: number
-  /** What the gradient program computes in; undefined where the runtime does not plan it (ONNX Runtime alone). */
+  /** Working memory of the gradient program; undefined if the runtime does not plan it (ONNX Runtime alone). */
   readonly programBytes: number | undefined
 }
 

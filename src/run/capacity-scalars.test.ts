@@ -4,7 +4,7 @@ import { capacityScalars } from './capacity-scalars.ts'
 const under = (loss: number) => ({ loss, bits_per_byte: loss / 2, drop_rate: loss / 10, unserved_rate: loss / 20 })
 const capacities = { train: under(6), eval: under(5), none: { ...under(4), drop_rate: 0, unserved_rate: 0 } }
 
-test('the rules that the record is not of, without the drops that dropless cannot have', () => {
+test('scalars of the other rules, without drop rates for dropless', () => {
   expect(capacityScalars({ capacity: 'eval', capacities })).toEqual({
     'train_capacity/loss': 6,
     'train_capacity/bits_per_byte': 3,
@@ -20,7 +20,7 @@ test('the rules that the record is not of, without the drops that dropless canno
   )
 })
 
-test('a line of before, or of anything, has those that it has', () => {
+test('a line of an earlier version, or a malformed one, gives only the values that it has', () => {
   expect(capacityScalars({ loss: 3 })).toEqual({})
   for (const strange of [null, 7, 'text', [], { train: null, none: 4, other: under(1) }])
     expect(capacityScalars({ capacity: 'eval', capacities: strange })).toEqual({})

@@ -1,6 +1,6 @@
 /**
- * An evaluation under the other capacity rules as scalars, for TensorBoard and the dashboard: the same names in
- * every run, so that runs with other capacities, or without experts, stand in one chart.
+ * Scalars of an evaluation under its other capacity rules, for TensorBoard and the dashboard. Names are the same in
+ * every run, so that runs with different capacities, or without experts, share a chart.
  */
 import { type CapacityRule, capacityRules } from '../model/routing/contract.ts'
 import type { CapacityEvaluation } from '../step/records.ts'
@@ -10,20 +10,20 @@ const names: Readonly<Record<CapacityRule, string>> = {
   eval: 'eval_capacity',
   none: 'dropless',
 }
-const always = ['loss', 'bits_per_byte'] as const satisfies readonly (keyof CapacityEvaluation)[]
-/** Both are 0 without a limit. */
-const limited = [...always, 'drop_rate', 'unserved_rate'] as const satisfies readonly (keyof CapacityEvaluation)[]
+const droplessFields = ['loss', 'bits_per_byte'] as const satisfies readonly (keyof CapacityEvaluation)[]
+/** Without a limit both rates are 0. */
+const limitedFields = [...droplessFields, 'drop_rate', 'unserved_rate'] as const
 
 /**
- * `dropless/loss`, `train_capacity/drop_rate` and so on; nothing of the rule that the record's own fields are of.
- * @param record A line of metrics.jsonl as it was read: of another version it may hold anything.
+ * `dropless/loss`, `train_capacity/drop_rate` and so on, except for the rule of the record's own fields.
+ * @param record An unchecked line of metrics.jsonl; one of another version may contain anything.
  */
 export function capacityScalars({ capacity, capacities }: Readonly<Record<string, unknown>>): Record<string, number> {
   const scalars: Record<string, number> = {}
   for (const rule of capacityRules) {
     const values = fieldsOf(fieldsOf(capacities)[rule])
     if (rule === capacity) continue
-    for (const field of rule === 'none' ? always : limited)
+    for (const field of rule === 'none' ? droplessFields : limitedFields)
       if (typeof values[field] === 'number') scalars[`${names[rule]}/${field}`] = values[field]
   }
   return scalars

@@ -29,7 +29,7 @@ async function refusal(source: string | undefined, ...sets: string[]): Promise<s
 }
 
 describe('presets', () => {
-  test.each(presetNames)('%s is valid and says what it is', async (name) => {
+  test.each(presetNames)('%s is valid and has a description', async (name) => {
     expect(await loadConfig(name, [])).toEqual(runSchema.parse(presets[name].config))
     expect(presets[name].description).toMatch(/^\S.{10,100}$/)
   })
@@ -44,7 +44,7 @@ describe('presets', () => {
 })
 
 describe('layers of a configuration', () => {
-  test('no source is the defaults of the schema', async () => {
+  test('without a source, the schema gives the defaults', async () => {
     expect(await loadConfig(undefined, [])).toEqual(runSchema.parse({}))
   })
 
@@ -83,13 +83,13 @@ describe('layers of a configuration', () => {
     expect(config.train).toMatchObject({ steps: 5, batch: 8 })
   })
 
-  test('JSON and YAML say the same', async () => {
+  test('JSON and YAML give the same configuration', async () => {
     const json = await file('a.json', '{\n\t"model": { "layers": 3, "moe": null }\n}')
     const yaml = await file('a.yaml', 'model:\n  layers: 3 # three\n  moe: null\n')
     expect(await loadConfig(json, [])).toEqual(await loadConfig(yaml, []))
   })
 
-  test('an empty file is the defaults', async () => {
+  test('an empty file gives the defaults', async () => {
     expect(await loadConfig(await file('empty.yaml', '# nothing yet\n'), [])).toEqual(runSchema.parse({}))
   })
 })
@@ -110,7 +110,7 @@ describe('refusals', () => {
     ['data.source=[]', 'invalid data.source: [] (expected text or a non-empty list of text)'],
     ['data.source=null', 'invalid data.source: null (expected text or a non-empty list of text)'],
     ['model.heads=7', 'invalid model.heads: 7 (must divide width 256)'],
-    // The field at fault may be one that the user left alone.
+    // The invalid field may be one that the user did not set.
     ['model.width=250', 'invalid model.heads: 4 (must divide width 250)'],
     ['data.tokenizer.path=t.json', 'invalid data.tokenizer.path: "t.json" (is needed for kind "file", and only there)'],
     ['data.tokenizer.kind=file', 'invalid data.tokenizer.path (is needed for kind "file", and only there)'],
@@ -121,7 +121,7 @@ describe('refusals', () => {
     expect(await refusal(undefined, set)).toBe(message)
   })
 
-  test('groups that end inside a sequence, where tokens are served by position', async () => {
+  test('groups that end inside a sequence, with priority by position', async () => {
     const sets = ['train.batch=8', 'train.microBatches=2', 'model.moe.groups=8']
     const load = (...more: string[]) => loadConfig('tiny', [...sets, ...more])
     await expect(load()).rejects.toThrow(
@@ -200,14 +200,14 @@ describe('refusals', () => {
     ])
   })
 
-  test('a malformed value brings no false complaint about its neighbours', async () => {
-    // heads 5 divides the width that was meant (maybe), not the default width.
+  test('a malformed value causes no false problems in its neighbours', async () => {
+    // heads 5 may divide the intended width, but not the default width.
     expect(await refusal(undefined, 'model.width=wide', 'model.heads=5')).toBe(
       'invalid model.width: "wide" (expected a positive integer)',
     )
   })
 
-  test('a misspelt preset is told from a file that does not exist', async () => {
+  test('a misspelt preset is distinguished from a missing file', async () => {
     expect(await refusal('dmeo')).toBe(
       'unknown preset "dmeo" (expected tiny, demo, S, M or base, or a YAML or JSON file; did you mean "demo"?)',
     )
@@ -245,7 +245,7 @@ describe('refusals', () => {
 })
 
 describe('the configuration of a run', () => {
-  test('is read back from config.json, whatever stands beside it', async () => {
+  test('is read back from config.json, whatever else the file contains', async () => {
     const config = await loadConfig('tiny', [])
     await file('config.json', JSON.stringify({ version: '0.1.0', preset: 'tiny', ...config }))
     expect(await loadRunConfig(folder)).toEqual(config)
@@ -254,7 +254,7 @@ describe('the configuration of a run', () => {
     expect((await loadRunConfig(folder, ['train.steps=99'])).train.steps).toBe(99)
   })
 
-  test('no run, or a damaged one', async () => {
+  test('a missing or damaged run is an error', async () => {
     await expect(loadRunConfig(join(folder, 'none'))).rejects.toThrow(UsageError)
     await file('config.json', '{"model": ')
     await expect(loadRunConfig(folder)).rejects.toThrow(RunError)

@@ -1,7 +1,7 @@
 /**
- * From what a user writes (a preset's name, a YAML or JSON file, `--set` assignments) to a complete,
- * valid configuration. Three layers, the later over the earlier: preset, file, assignments; then the
- * schema fills in defaults and has the last word.
+ * Loads a complete, valid configuration from the name of a preset, a YAML or JSON file, and `--set`
+ * assignments. Three layers are merged, later ones winning: preset, file, assignments; then the schema
+ * fills in defaults and validates.
  */
 import { readdir, readFile, stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
@@ -13,11 +13,11 @@ import { type RunConfig, runSchema } from '../config/run-config.ts'
 import { RunError, UsageError } from '../errors.ts'
 import { nearest } from '../text/nearest.ts'
 
-/** Configurations by name; any fields, for a schema to check. */
+/** Unchecked configurations by name. */
 type Presets = Readonly<Record<string, { readonly config: object }>>
 
 /**
- * @param source a preset's name or the path of a YAML or JSON file; undefined = the schema's defaults
+ * @param source name of a preset or path of a YAML or JSON file; undefined = the schema's defaults
  * @param sets assignments such as `train.steps=500` or `model.moe=null`; the value is a YAML scalar or
  *   flow collection, and a later one wins
  * @throws UsageError listing every problem: field, value, what is accepted and the nearest name
@@ -27,17 +27,21 @@ export async function loadConfig(source: string | undefined, sets: readonly stri
 }
 
 /**
- * What the user wrote, before any schema: for configurations with more fields than a run has.
- * @throws UsageError when there is no such preset or file, or an assignment is none
+ * The merged fields before validation, for configurations with more fields than a run has.
+ * @throws UsageError if the preset or file does not exist, or an assignment is malformed
  */
-export async function readFields(source: string | undefined, sets: readonly string[], known: Presets): Promise<Fields> {
-  return assigned(source === undefined ? {} : await readSource(source, known), sets)
+export async function readFields(
+  source: string | undefined,
+  sets: readonly string[],
+  presets: Presets,
+): Promise<Fields> {
+  return withSets(source === undefined ? {} : await readSource(source, presets), sets)
 }
 
 /**
- * The configuration that a run directory was trained with.
+ * The configuration of the run in a directory.
  *
- * @throws UsageError when there is no run; RunError when its config.json is damaged
+ * @throws UsageError if there is no run; RunError if its config.json is damaged
  */
 export async function loadRunConfig(directory: string, sets: readonly string[] = []): Promise<RunConfig> {
   const file = join(directory, 'config.json')
@@ -53,31 +57,31 @@ export async function loadRunConfig(directory: string, sets: readonly string[] =
 }
 
 /**
- * The configuration in the text of a run's config.json.
- * @param file What errors call it.
- * @throws UsageError listing the fields that are invalid; RunError when it is damaged
+ * Parses the text of a run's config.json.
+ * @param file Path for error messages.
+ * @throws UsageError listing invalid fields; RunError if the file is damaged
  */
 export function parseRunConfig(text: string, file: string, sets: readonly string[] = []): RunConfig {
   let fields: Fields
   try {
     const stored: unknown = JSON.parse(text)
-    if (!isFields(stored)) throw new SyntaxError('it holds no fields')
+    if (!isFields(stored)) throw new SyntaxError('it is not a JSON object')
     const config = isFields(stored.config) ? stored.config : stored
-    // Beside the configuration the file tells version and preset, which are not ours to check.
+    // The file also has version and preset, which are not checked here.
     fields = Object.fromEntries(
       ['model', 'data', 'train', 'runtime'].filter((key) => key in config).map((key) => [key, config[key]]),
     )
   } catch (error) {
     throw new RunError(`cannot read ${file}: ${(error as Error).message}`)
   }
-  return checked(runSchema, assigned(withEarlierScales(fields), sets), 'configuration')
+  return checked(runSchema, withSets(withOriginalScales(fields), sets), 'configuration')
 }
 
 /**
- * A run's configuration is stored in full: one without `model.embeddingScale` was written before there were initial
- * scales, and its model has none.
+ * Configurations are stored in full, so one without `model.embeddingScale` is older than the initial scales. Adds the
+ * scales that such a run was trained with.
  */
-function withEarlierScales(fields: Fields): Fields {
+function withOriginalScales(fields: Fields): Fields {
   const { model } = fields
   if (!isFields(model) || 'embeddingScale' in model) return fields
   const { width } = model
@@ -88,20 +92,20 @@ function withEarlierScales(fields: Fields): Fields {
   return merge({ model: { embeddingScale: 1 }, train: { init: start } }, fields)
 }
 
-function assigned(fields: Fields, sets: readonly string[]): Fields {
-  return sets.map(parseSet).reduce((given, [path, value]) => assign(given, path, value), fields)
+function withSets(fields: Fields, sets: readonly string[]): Fields {
+  return sets.map(parseSet).reduce((given, [path, value]) => setField(given, path, value), fields)
 }
 
-/** The fields of a preset; undefined when the name is none. */
-function presetFields(known: Presets, name: unknown): Fields | undefined {
-  const preset = typeof name === 'string' && Object.hasOwn(known, name) ? known[name] : undefined
+/** A copy of the fields of a preset; undefined if there is no such preset. */
+function presetFields(presets: Presets, name: unknown): Fields | undefined {
+  const preset = typeof name === 'string' && Object.hasOwn(presets, name) ? presets[name] : undefined
   return preset && (structuredClone(preset.config) as Fields)
 }
 
-async function readSource(source: string, known: Presets): Promise<Fields> {
-  const preset = presetFields(known, source)
+async function readSource(source: string, presets: Presets): Promise<Fields> {
+  const preset = presetFields(presets, source)
   if (preset) return preset
-  const names = listOf(Object.keys(known))
+  const names = listOf(Object.keys(presets))
   const looksLikeFile = /[\\/]|\.(ya?ml|json)$/i.test(source)
   let isDirectory: boolean
   try {
@@ -109,14 +113,14 @@ async function readSource(source: string, known: Presets): Promise<Fields> {
   } catch (error) {
     if (!isMissing(error)) throw error
     if (looksLikeFile) throw new UsageError(await missingFile(source, names))
-    const hint = suggestion(source, Object.keys(known))
+    const hint = suggestion(source, Object.keys(presets))
     throw new UsageError(`unknown preset ${shown(source)} (expected ${names}, or a YAML or JSON file${hint})`)
   }
   if (isDirectory)
     throw new UsageError(
       `invalid configuration: ${shown(source)} is a folder (expected a preset, or a YAML or JSON file)`,
     )
-  return readConfigFile(source, known)
+  return readConfigFile(source, presets)
 }
 
 async function missingFile(file: string, names: string): Promise<string> {
@@ -129,7 +133,7 @@ async function missingFile(file: string, names: string): Promise<string> {
   return `no such file: ${shown(file)} (expected a YAML or JSON file, or a preset: ${names}${hint})`
 }
 
-async function readConfigFile(file: string, known: Presets): Promise<Fields> {
+async function readConfigFile(file: string, presets: Presets): Promise<Fields> {
   const lines = new LineCounter()
   const document = parseDocument(await readFile(file, 'utf8'), { lineCounter: lines, prettyErrors: false })
   const fault = document.errors[0]
@@ -146,22 +150,22 @@ async function readConfigFile(file: string, known: Presets): Promise<Fields> {
   if (content === null || content === undefined) return {}
   if (!isFields(content))
     throw new UsageError(`invalid ${file}: ${shown(content)} (expected fields such as model: and train:)`)
-  return withPreset(content, known)
+  return withPreset(content, presets)
 }
 
 /**
- * Fields over those of the preset that they name.
- * @throws UsageError when there is no such preset
+ * Merges fields over those of the preset that they name.
+ * @throws UsageError if there is no such preset
  */
-export function withPreset({ preset, ...fields }: Fields, known: Presets): Fields {
+export function withPreset({ preset, ...fields }: Fields, presets: Presets): Fields {
   if (preset === undefined) return fields
-  const base = presetFields(known, preset)
+  const base = presetFields(presets, preset)
   if (base) return merge(base, fields)
-  const names = Object.keys(known)
+  const names = Object.keys(presets)
   throw new UsageError(`invalid preset: ${shown(preset)} (expected ${listOf(names)}${suggestion(preset, names)})`)
 }
 
-/** The path and the value of `path=value`. @throws UsageError when it is none */
+/** Parses `path=value`. @throws UsageError if it is malformed */
 export function parseSet(set: string): [path: string[], value: unknown] {
   const at = set.indexOf('=')
   const path = set.slice(0, Math.max(at, 0)).trim().split('.')
@@ -170,7 +174,7 @@ export function parseSet(set: string): [path: string[], value: unknown] {
   return [path, parseValue(set.slice(at + 1).trim(), set)]
 }
 
-/** Flow collections and quoted text are YAML; so is a plain scalar. Anything else (`*.txt`, `-`) is text. */
+/** Flow collections, quoted text and plain scalars are YAML; anything else (`*.txt`, `-`) is text. */
 function parseValue(text: string, set: string): unknown {
   const document = parseDocument(text, { prettyErrors: false })
   if (/^[[{"']/.test(text)) {
@@ -183,7 +187,7 @@ function parseValue(text: string, set: string): unknown {
   return document.errors.length === 0 && isScalar(node) && node.source === text ? node.value : text
 }
 
-/** Fields merge; anything else, lists and null included, replaces. */
+/** Objects are merged recursively; any other value, lists and null included, replaces the old one. */
 function merge(base: Fields, over: Fields): Fields {
   const merged = { ...base }
   for (const [key, value] of Object.entries(over)) {
@@ -193,10 +197,10 @@ function merge(base: Fields, over: Fields): Fields {
   return merged
 }
 
-function assign(fields: Fields, [key = '', ...rest]: readonly string[], value: unknown): Fields {
+function setField(fields: Fields, [key = '', ...rest]: readonly string[], value: unknown): Fields {
   if (rest.length === 0) return { ...fields, [key]: value }
   const below = Object.hasOwn(fields, key) ? fields[key] : undefined
-  return { ...fields, [key]: assign(isFields(below) ? below : {}, rest, value) }
+  return { ...fields, [key]: setField(isFields(below) ? below : {}, rest, value) }
 }
 
 function isMissing(error: unknown): boolean {

@@ -1,7 +1,7 @@
-/** Messages of a training, an evaluation or a generation while it is prepared and runs. */
+/** Messages emitted while a training, an evaluation or a generation is prepared and runs. */
 export type RunMessage =
   | { readonly kind: 'prepare'; readonly message: string }
-  /** What differs from what was asked, such as the precision, or what the numbers mean. */
+  /** A deviation from the request, such as another precision, or how to read the numbers. */
   | { readonly kind: 'notice'; readonly message: string }
   | { readonly kind: 'warning'; readonly message: string }
 

@@ -47,7 +47,7 @@ const evaluation = (step: number) =>
   }) as EvalRecord
 const routing = (step: number, layer: number) => ({ step, layer, capacity: null }) as RoutingRecord
 
-/** Steps as the training loop logs them: an evaluation every third, routing of two layers every second. */
+/** Logs steps as the training loop does: an evaluation every third step, routing of two layers every second. */
 function log(run: RunDirectory, from: number, to: number): void {
   for (let step = from; step <= to; step++) {
     run.record('train', step, train(step))
@@ -64,7 +64,7 @@ async function refusal(attempt: Promise<RunDirectory>, kind: typeof UsageError |
   return String(failure)
 }
 
-test('a new run has its configuration in full, with version and time, and reads back as it was', async () => {
+test('a new run stores its full configuration, with version and time, and reads back the same', async () => {
   const given = config({ train: { steps: 7 }, model: { moe: null } })
   await (await RunDirectory.open(directory, given, false)).close()
   const stored = JSON.parse(await read('config.json'))
@@ -76,7 +76,7 @@ test('a new run has its configuration in full, with version and time, and reads 
   expect(await readdir(directory)).toEqual(['config.json'])
 })
 
-test('a run is not overwritten, and the way out is told', async () => {
+test('a run is not overwritten, and the error says what to do', async () => {
   await (await RunDirectory.open(directory, config(), false)).close()
   const before = await read('config.json')
   const message = await refusal(RunDirectory.open(directory, config({ train: { steps: 9 } }), false), UsageError)
@@ -84,11 +84,11 @@ test('a run is not overwritten, and the way out is told', async () => {
   expect(await read('config.json')).toBe(before)
 })
 
-test('a directory with something else in it is left alone', async () => {
+test('a directory with other files is not touched', async () => {
   await mkdir(directory, { recursive: true })
   await writeFile(join(directory, 'thesis.tex'), 'x')
   expect(await refusal(RunDirectory.open(directory, config(), false), UsageError)).toContain(
-    'holds thesis.tex and is no run',
+    'holds thesis.tex but no run',
   )
   expect(await refusal(RunDirectory.open(directory, config(), true), UsageError)).toContain('no run in')
   expect(await readdir(directory)).toEqual(['thesis.tex'])
@@ -96,21 +96,21 @@ test('a directory with something else in it is left alone', async () => {
   expect(await refusal(RunDirectory.open(file, config(), false), UsageError)).toContain('is a file')
 })
 
-test("an empty directory, or one where a process was killed creating a run, can be a run's", async () => {
+test('an empty directory, or one where a process was killed while creating a run, can be used', async () => {
   await mkdir(directory, { recursive: true })
   await writeFile(join(directory, 'config.json.tmp'), '{"ver')
   await (await RunDirectory.open(directory, config(), false)).close()
   expect(await loadRunConfig(directory)).toEqual(config())
 })
 
-test('while a run is open no other can open it, new or resumed', async () => {
+test('an open run cannot be opened again, new or resumed', async () => {
   const run = await RunDirectory.open(directory, config(), false)
   expect(await refusal(RunDirectory.open(directory, config(), true), RunError)).toContain(`${process.pid}`)
   await run.close()
   await (await RunDirectory.open(directory, config(), true)).close()
 })
 
-test('resuming refuses what made the results, names every such field, and frees the directory', async () => {
+test('resuming refuses changed fields that affect results, names each, and unlocks the directory', async () => {
   await (await RunDirectory.open(directory, config(), false)).close()
   const other = config({ train: { seed: 3, steps: 5 }, model: { moe: { k: 2 } }, data: { source: ['a', 'b'] } })
   const message = await refusal(RunDirectory.open(directory, other, true), UsageError)
@@ -129,7 +129,7 @@ test('resuming refuses what made the results, names every such field, and frees 
   expect(await readdir(directory)).toEqual(['config.json'])
 })
 
-test('precision makes results: it stays, and a run from before there was a choice is float32', async () => {
+test('the precision cannot change, and a run without the field is float32', async () => {
   await (await RunDirectory.open(directory, config(), false)).close()
   const stored = JSON.parse(await read('config.json'))
   delete stored.runtime.math
@@ -140,7 +140,7 @@ test('precision makes results: it stays, and a run from before there was a choic
   expect(message).toContain('runtime.math: "float32" in the run, "bf16" given')
 })
 
-test('resuming with more steps is noted in config.json', async () => {
+test('resuming with more steps is recorded in config.json', async () => {
   await (await RunDirectory.open(directory, config(), false)).close()
   const { created } = JSON.parse(await read('config.json'))
   const longer = config({ train: { steps: 2000 }, runtime: { threads: 3 } })
@@ -155,7 +155,7 @@ test('resuming with more steps is noted in config.json', async () => {
   })
 })
 
-test('the tokenizer is there once it was saved', async () => {
+test('the tokenizer exists once it was saved', async () => {
   const run = await RunDirectory.open(directory, config(), false)
   expect(await run.tokenizer()).toBeNull()
   await run.saveTokenizer('{"model":{}}')
@@ -163,12 +163,12 @@ test('the tokenizer is there once it was saved', async () => {
   await run.close()
 })
 
-test('logs of a run cut at any byte and resumed from any earlier checkpoint read as if it never stopped', async () => {
+test('logs cut at any byte and resumed from any earlier checkpoint read as if the run never stopped', async () => {
   const names = ['metrics.jsonl', 'routing.jsonl']
-  const whole = await RunDirectory.open(directory, config(), false)
-  await whole.rewind(0)
-  log(whole, 1, 9)
-  await whole.close()
+  const uncut = await RunDirectory.open(directory, config(), false)
+  await uncut.rewind(0)
+  log(uncut, 1, 9)
+  await uncut.close()
   const expected = await Promise.all(names.map(read))
   // A checkpoint at step 4; the process dies while it writes the lines of step 5 to 9.
   const cuts = names.map((_, i) => {
@@ -190,7 +190,7 @@ test('logs of a run cut at any byte and resumed from any earlier checkpoint read
   }
 })
 
-test('garbage that a power cut left behind the last synced line is dropped', async () => {
+test('garbage that a power cut left after the last synced line is removed', async () => {
   const run = await RunDirectory.open(directory, config(), false)
   await run.rewind(0)
   log(run, 1, 4)

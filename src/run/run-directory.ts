@@ -1,12 +1,12 @@
 /**
- * A run on disk: what its folder is called inside, who may write there, and what makes a resumed run's
- * files read as if it had never stopped.
+ * A run on disk: its files, exclusive access to them, and resuming, after which the files read as if the
+ * run had never stopped.
  *
- *     config.json                 the configuration in full, Choir's version, when it was created
+ *     config.json                 the full configuration, Choir's version, time of creation
  *     tokenizer.json              Hugging Face format
- *     metrics.jsonl               a line a step, a line an evaluation
+ *     metrics.jsonl               one line per step and per evaluation
  *     routing.jsonl               per-layer, per-expert statistics
- *     events.out.tfevents.*       the scalars of metrics.jsonl for TensorBoard, a file a process
+ *     events.out.tfevents.*       the scalars of metrics.jsonl for TensorBoard, one file per process
  *     checkpoints/                see checkpoint/checkpoint.ts
  */
 import { open, readdir, readFile, rm } from 'node:fs/promises'
@@ -29,7 +29,7 @@ interface Logs {
   readonly events: EventWriter
 }
 
-/** A run directory that this process writes, alone. */
+/** A run directory that is locked and written by this process. */
 export class RunDirectory {
   readonly path: string
   /** The folder of checkpoints. */
@@ -46,17 +46,17 @@ export class RunDirectory {
   }
 
   /**
-   * Creates a run directory, or with `resume` opens the one that is there.
-   * @throws UsageError when the directory holds something else, a run that is not to be resumed, or a
-   *   run whose results come from another configuration (all differing fields are listed)
-   * @throws RunError when another process trains in it, or it cannot be written
+   * Creates a run directory, or with `resume` opens an existing one.
+   * @throws UsageError if the directory contains other files, a run and `resume` is false, or a run whose
+   *   results come from another configuration (all differing fields are listed)
+   * @throws RunError if another process trains in it, or it cannot be written
    */
   static async open(directory: string, config: RunConfig, resume: boolean): Promise<RunDirectory> {
-    // Nothing is created or locked in a directory that is not ours.
+    // Check first: nothing may be created or locked in a directory that is not a run.
     if (resume) await loadRunConfig(directory)
     else {
       await refuseOccupied(directory)
-      await create(directory)
+      await createFolder(directory)
     }
     const lock = await lockRun(directory)
     try {
@@ -72,7 +72,7 @@ export class RunDirectory {
     }
   }
 
-  /** The run's tokenizer.json; null when there is none yet. */
+  /** The run's tokenizer.json; null if there is none yet. */
   async tokenizer(): Promise<string | null> {
     try {
       return await readFile(this.tokenizerFile, 'utf8')
@@ -91,15 +91,15 @@ export class RunDirectory {
   }
 
   /**
-   * Drops what metrics.jsonl and routing.jsonl tell of steps after `step`, which are about to be done
-   * again, and opens the logs behind it. To be called once, before the first record.
+   * Removes records of steps after `step`, which will be repeated, from metrics.jsonl and routing.jsonl,
+   * and opens the logs for appending. Must be called once, before the first record.
    */
   async rewind(step: number): Promise<void> {
-    if (this.logs) throw new Error('internal: the logs of a run are rewound once, before they are written')
+    if (this.logs) throw new Error('internal: rewind must be called once, before the first record')
     const [metrics, routing] = [join(this.path, 'metrics.jsonl'), join(this.path, 'routing.jsonl')]
     try {
-      await cutAfter(metrics, step)
-      await cutAfter(routing, step)
+      await truncateAfter(metrics, step)
+      await truncateAfter(routing, step)
       this.logs = {
         metrics: await JsonLines.open(metrics),
         routing: await JsonLines.open(routing),
@@ -111,7 +111,7 @@ export class RunDirectory {
     }
   }
 
-  /** Adds a line to metrics.jsonl and its scalars for TensorBoard. @throws RunError of an earlier write. */
+  /** Appends a record to metrics.jsonl and to the TensorBoard file. @throws RunError if an earlier write failed */
   record(kind: 'train' | 'eval', step: number, record: TrainRecord | EvalRecord): void {
     const { metrics, events } = this.opened()
     metrics.append(record)
@@ -124,24 +124,24 @@ export class RunDirectory {
     events.scalars(step, Object.fromEntries(scalars))
   }
 
-  /** Adds a line to routing.jsonl. @throws RunError of an earlier write. */
+  /** Appends a line to routing.jsonl. @throws RunError if an earlier write failed */
   recordRouting(record: RoutingRecord): void {
     this.opened().routing.append(record)
   }
 
-  /** Waits until every record survives a power cut. @throws RunError when one could not be written. */
+  /** Waits until every record would survive a power cut. @throws RunError if a write failed */
   async flush(): Promise<void> {
     const { metrics, routing, events } = this.opened()
     await Promise.all([metrics.sync(), routing.sync(), events.flush()])
   }
 
-  /** Takes back a new run that turned out to be impossible before its first step, so that a mended one can be. */
+  /** Removes a new run that failed before its first step, so that a corrected one can use the directory. */
   async discard(): Promise<void> {
     if (this.isResumed || this.logs) return
     for (const name of ['tokenizer.json', 'config.json']) await rm(join(this.path, name), { force: true })
   }
 
-  /** Writes what is queued and frees the directory for other processes, also when that fails. */
+  /** Writes queued records and unlocks the directory, even if writing fails. */
   async close(): Promise<void> {
     try {
       if (!this.logs) return
@@ -154,7 +154,7 @@ export class RunDirectory {
   }
 
   private opened(): Logs {
-    if (!this.logs) throw new Error('internal: a run is rewound before it is recorded')
+    if (!this.logs) throw new Error('internal: rewind must be called before the first record')
     return this.logs
   }
 }
@@ -178,15 +178,15 @@ async function refuseOccupied(directory: string): Promise<void> {
     throw new UsageError(
       `invalid run directory: "${directory}" already holds a run (continue it with --resume, or choose another with --out)`,
     )
-  // What is left of a process that was killed while it created the run is not in the way.
+  // Ignore what a process leaves that is killed while it creates the run.
   const [other] = names.filter((name) => !name.startsWith(LOCK_FILE) && name !== 'config.json.tmp')
   if (other !== undefined)
     throw new UsageError(
-      `invalid run directory: "${directory}" holds ${other} and is no run (expected a new or empty directory; choose another with --out)`,
+      `invalid run directory: "${directory}" holds ${other} but no run (expected a new or empty directory; choose another with --out)`,
     )
 }
 
-async function create(directory: string): Promise<void> {
+async function createFolder(directory: string): Promise<void> {
   try {
     await makeFolder(resolve(directory))
     await syncFolder(dirname(resolve(directory)))
@@ -200,19 +200,20 @@ function writeConfig(directory: string, contents: object): Promise<void> {
 }
 
 /**
- * Fields that may change when a run is resumed: they steer what is still to come. Steps already done
- * keep what they had, so a changed schedule acts from here on. The precision steers results as well, those of
- * steps to come against steps done: it stays.
+ * Fields that may change when a run is resumed: they affect only steps to come, so a changed schedule acts from the
+ * current step on. The precision may not change, because losses before and after would not be comparable.
  */
 const changeable =
   /^(runtime\.(device|threads)|data\.cache|train\.(steps|evalEvery|evalBatches|checkpointEvery|keep|routingEvery|maxNonFinite|schedule\..+))$/
 
-/** Compares the configuration with the run's, and notes changes that are allowed in config.json. */
+/** Compares the configuration with that of the run, and records allowed changes in config.json. */
 async function adoptConfig(directory: string, config: RunConfig): Promise<void> {
   const changes = differences(await loadRunConfig(directory), config, '')
   const refused = changes.filter(({ field }) => !changeable.test(field))
   if (refused.length > 0) {
-    const list = refused.map(({ field, from, to }) => `\n  ${field}: ${shown(from)} in the run, ${shown(to)} given`)
+    const list = refused.map(
+      ({ field, from, to }) => `\n  ${field}: ${formatValue(from)} in the run, ${formatValue(to)} given`,
+    )
     throw new UsageError(
       `invalid configuration to resume "${directory}": its results come from other settings ` +
         `(resume with the run's own, or start a new run)${list.join('')}`,
@@ -221,8 +222,8 @@ async function adoptConfig(directory: string, config: RunConfig): Promise<void> 
   if (changes.length === 0) return
   const stored = JSON.parse(await readFile(join(directory, 'config.json'), 'utf8')) as { changes?: unknown[] }
   const time = new Date().toISOString()
-  const noted = changes.map((change) => ({ time, ...change }))
-  await writeConfig(directory, { ...stored, ...config, changes: [...(stored.changes ?? []), ...noted] })
+  const dated = changes.map((change) => ({ time, ...change }))
+  await writeConfig(directory, { ...stored, ...config, changes: [...(stored.changes ?? []), ...dated] })
 }
 
 interface Difference {
@@ -231,7 +232,7 @@ interface Difference {
   readonly to: unknown
 }
 
-/** Fields, by path, whose values differ. */
+/** The fields whose values differ, by path. */
 function differences(from: unknown, to: unknown, field: string): Difference[] {
   if (isFields(from) && isFields(to)) {
     const keys = new Set([...Object.keys(from), ...Object.keys(to)])
@@ -240,12 +241,12 @@ function differences(from: unknown, to: unknown, field: string): Difference[] {
   return JSON.stringify(from) === JSON.stringify(to) ? [] : [{ field, from, to }]
 }
 
-function shown(value: unknown): string {
+function formatValue(value: unknown): string {
   return value === undefined ? 'not set' : JSON.stringify(value)
 }
 
-/** Cuts a log behind its last line of `step` or before; a line that was cut off by a crash goes as well. */
-async function cutAfter(path: string, step: number): Promise<void> {
+/** Truncates a log after the last line whose step is at most `step`; a partial line at its end is removed too. */
+async function truncateAfter(path: string, step: number): Promise<void> {
   let end = 0
   for await (const line of readLines(path)) {
     if (!(stepOf(line.text) <= step)) break
@@ -260,7 +261,7 @@ async function cutAfter(path: string, step: number): Promise<void> {
   }
 }
 
-/** NaN for a line that is damaged: the checkpoint's own lines were synced before it, so it comes later. */
+/** NaN for a damaged line: it must be later than the checkpoint, whose lines were synced before it was written. */
 function stepOf(line: string): number {
   try {
     return Number((JSON.parse(line) as { step?: unknown }).step ?? Number.NaN)

@@ -1,6 +1,6 @@
 /**
- * What a run must remember to continue bit for bit: parameters, optimizer state, and a few numbers.
- * All else follows from the configuration and the step.
+ * State that a run needs to continue bit for bit: parameters, optimizer state, and a few numbers.
+ * Everything else follows from the configuration and the step.
  */
 import { basename } from 'node:path'
 import type { Dataset } from '../data/dataset.ts'
@@ -10,16 +10,16 @@ import type { Trainer } from '../step/trainer.ts'
 import { newestCheckpoint, readCheckpoint, writeCheckpoint } from './checkpoint/checkpoint.ts'
 import type { RunDirectory } from './run-directory.ts'
 
-/** What a checkpoint keeps besides tensors. */
+/** State in a checkpoint besides tensors. */
 export interface State {
-  /** What the text, its split and its tokens were ({@link Dataset.hash}): other text is another run. */
+  /** {@link Dataset.hash}: a run cannot continue on other text. */
   readonly data: string
   readonly updates: number
   readonly nonFiniteInRow: number
 }
 
 export class SavedState {
-  /** Steps in a row that were skipped because something was not finite. */
+  /** Consecutive steps that were skipped because the loss or gradient was not finite. */
   nonFiniteInRow = 0
   private readonly files: RunDirectory
   private readonly data: Dataset
@@ -34,9 +34,9 @@ export class SavedState {
   }
 
   /**
-   * Puts back the newest checkpoint that verifies; gives its step, or null when there is none.
-   * @throws RunError when there are checkpoints but none is whole, so that nothing written is lost
-   * @throws UsageError when the text is not what the run was trained on
+   * Restores the newest intact checkpoint and returns its step and path, or null if there is no checkpoint.
+   * @throws RunError if there are checkpoints but none is intact: starting over would overwrite the run
+   * @throws UsageError if the text is not that of the run
    */
   async restore(warn: (message: string) => void): Promise<{ step: number; path: string } | null> {
     let damaged = 0
@@ -46,14 +46,14 @@ export class SavedState {
     })
     if (!found && damaged > 0)
       throw new RunError(
-        `no checkpoint of ${this.files.path} is whole (put one back from a copy, or remove its checkpoints folder to ` +
-          'begin the run again)',
+        `no checkpoint of ${this.files.path} is intact (restore one from a copy, or remove its checkpoints folder to ` +
+          'start the run again)',
       )
     if (!found) return null
     const { data, updates, nonFiniteInRow } = found.state as State
     if (data !== this.data.hash)
       throw new UsageError(
-        `data.source: the text has changed since ${found.path} was written (put back what the run was trained on, ` +
+        `data.source: the text has changed since ${found.path} was written (restore the text that the run was trained on, ` +
           'or start a new run)',
       )
     await readCheckpoint(found.path, this.tensors())
@@ -62,9 +62,9 @@ export class SavedState {
     return found
   }
 
-  /** Writes a checkpoint; gives its path. */
+  /** Writes a checkpoint and returns its path. */
   async save(step: number, keep: number): Promise<string> {
-    // What the steps up to here wrote must be on disk before it: a resumed run keeps those lines.
+    // Records of earlier steps must be on disk before the checkpoint: a resumed run keeps those lines.
     await this.files.flush()
     const state: State = {
       data: this.data.hash,

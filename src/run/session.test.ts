@@ -10,7 +10,7 @@ const noticesOf = (moe: Moe, train: RunInput['train'] = {}) =>
     { activity: 'evaluation', rule: 'eval' },
   ])
 
-test('nothing is printed of a causal model', () => {
+test('a causal model has no notices', () => {
   for (const moe of [
     null,
     {},
@@ -19,11 +19,11 @@ test('nothing is printed of a causal model', () => {
     { capacity: 'none' as const },
   ])
     expect(noticesOf(moe)).toEqual([])
-  // One sequence has no others.
+  // A batch of one sequence has no other texts.
   expect(noticesOf({ priority: 'token' }, { batch: 2, microBatches: 2 })).toEqual([])
 })
 
-test('a notice names the activities, the dependence and the setting that makes it', () => {
+test('a notice names the activities, the dependence and the setting that causes it', () => {
   const own =
     /^in training and evaluation a token's loss depends on later tokens of its own text \(model\.moe\.router=expert-choice\)/
   expect(noticesOf({ router: 'expert-choice', k: 2 })).toEqual([expect.stringMatching(own)])

@@ -1,4 +1,4 @@
-/** What a run holds open besides its files: the runtime, the data and the memory of the model. */
+/** Opens the runtime and the data of a run, and formats notices about them. */
 import type { RunConfig } from '../config/run-config.ts'
 import { type Dataset, openDataset } from '../data/dataset.ts'
 import type { Tokenizer } from '../data/tokenizer/tokenizer.ts'
@@ -11,12 +11,11 @@ export async function openRuntime({ runtime }: Pick<RunConfig, 'runtime'>, profi
   return createRuntime({ device, math, profile, ...(threads !== undefined && { threads }) })
 }
 
-/** What a command does with a model, and at which capacity. */
+/** An activity of a command (training, evaluation, ...) and its capacity rule. */
 export type RoutedActivity = Pick<Activity, 'activity' | 'rule'>
 
 /**
- * What a user has to know before reading the numbers of a run: what computes, and which tokens losses depend on.
- * @param activities What the command does.
+ * Notices that a user needs to read the numbers of a run: about the engine, and about the tokens that losses depend on.
  */
 export function noticesOf(
   runtime: Runtime,
@@ -29,7 +28,7 @@ export function noticesOf(
   return [...(runtime.notice === undefined ? [] : [runtime.notice]), ...causalityNotices(config, activities)]
 }
 
-/** One notice for each way in which losses are not those of a causal model; none when they are. */
+/** One notice for each way in which losses are not causal. */
 export function causalityNotices(
   { model, train }: Pick<RunConfig, 'model' | 'train'>,
   activities: readonly RoutedActivity[],
@@ -39,21 +38,21 @@ export function causalityNotices(
   const batch = train.batch / train.microBatches
   const notices = new Map<string, string[]>()
   for (const { activity, rule } of activities) {
-    const seen = causalityOf(moe, { activity, rule, batch, sequence })
-    if (seen.cause === null) continue
-    const field = `model.moe.${seen.cause}=${moe[seen.cause]}`
+    const { kind, cause } = causalityOf(moe, { activity, rule, batch, sequence })
+    if (cause === null) continue
+    const field = `model.moe.${cause}=${moe[cause]}`
     const dependence =
-      seen.kind === 'future'
-        ? `a token's loss depends on later tokens of its own text (${field}), which a model that writes does not ` +
-          'have: losses may be better than those of generated text, and do not compare with those of causal routing'
-        : `a token's loss depends on other texts of its batch, at later positions too, though not on later tokens ` +
-          `of its own (${field})`
+      kind === 'future'
+        ? `a token's loss depends on later tokens of its own text (${field}), which are unknown in generation: losses ` +
+          'may be better than those of generated text, and cannot be compared with those of causal routing'
+        : `a token's loss depends on other texts of its batch, later positions included, but not on later tokens ` +
+          `of its own text (${field})`
     notices.set(dependence, [...(notices.get(dependence) ?? []), activity])
   }
   return [...notices].map(([dependence, during]) => `in ${during.join(' and ')} ${dependence}`)
 }
 
-/** The data of a run; with the run's own tokenizer when it has one already. `whole`: all is held out. */
+/** Opens the data of a run. `tokenizer`: that of the run, if it has one already. `whole`: hold out all text. */
 export function openRunData(
   { model, data }: Pick<RunConfig, 'model' | 'data'>,
   options: { tokenizer?: Tokenizer; whole?: boolean; signal?: AbortSignal; say: (message: string) => void },

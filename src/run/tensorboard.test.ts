@@ -20,7 +20,7 @@ test('CRC-32C gives the published values', () => {
   expect(crc32c(Buffer.from('123456789'))).toBe(0xe3069283)
 })
 
-/** The part of TensorFlow's event.proto and summary.proto that is read here, for an independent decoder. */
+/** The parts of TensorFlow's event.proto and summary.proto that are read here, for an independent decoder. */
 const { root } = protobuf.parse(`syntax = "proto3";
   message Event {
     double wall_time = 1; int64 step = 2;
@@ -64,7 +64,7 @@ async function readEvents(name: string) {
   return events
 }
 
-test('scalars are read back by another decoder, after the version record', async () => {
+test('an independent decoder reads the version record and then the scalars', async () => {
   const writer = await EventWriter.open(folder)
   writer.scalars(1, { 'train/loss': 3.25, 'routing/load_cv': 0.5 }, 1700000000.125)
   writer.scalars(2 ** 33 + 300, { 'eval/loss': Number.NaN }, 1700000001)
@@ -89,7 +89,7 @@ test('scalars are read back by another decoder, after the version record', async
   ])
 })
 
-test('a resumed run starts another file that takes back the steps after its checkpoint', async () => {
+test('a resumed run starts another file that discards the steps after its checkpoint', async () => {
   const first = await EventWriter.open(folder)
   await first.close()
   const second = await EventWriter.open(folder, 500)

@@ -1,11 +1,11 @@
 /**
- * Scalars for TensorBoard: an event file is a sequence of TFRecords, each one protobuf `Event`. The
- * few fields that scalars need are encoded by hand (tensorflow/core/util/event.proto and
+ * Writes scalars for TensorBoard. An event file is a sequence of TFRecords, each with a protobuf `Event`.
+ * The few fields that scalars need are encoded by hand (tensorflow/core/util/event.proto and
  * framework/summary.proto; TFRecord framing as in tensorflow/core/lib/io/record_writer.h).
  */
 import { hostname } from 'node:os'
 import { join } from 'node:path'
-import { AppendFile } from '../system/append.ts'
+import { AppendFile } from '../system/append-file.ts'
 import { errorCode } from '../system/disk.ts'
 
 export class EventWriter {
@@ -17,8 +17,8 @@ export class EventWriter {
 
   /**
    * Starts a new event file `events.out.tfevents.<seconds>.<host>` in a run's folder.
-   * @param resumedFrom Step of the checkpoint that is continued: TensorBoard then forgets what earlier
-   *   files say of later steps, which are about to be done again.
+   * @param resumedFrom Step of the checkpoint that is continued: TensorBoard then discards later steps of
+   *   earlier files, which will be repeated.
    */
   static async open(folder: string, resumedFrom?: number): Promise<EventWriter> {
     const now = Date.now() / 1000
@@ -34,7 +34,7 @@ export class EventWriter {
   /**
    * Queues the scalars of a step, e.g. `{ 'train/loss': 3.2, 'routing/load_cv': 0.4 }`.
    * @param time Seconds since 1970.
-   * @throws RunError of an earlier write that failed.
+   * @throws RunError if an earlier write failed
    */
   scalars(step: number, values: Readonly<Record<string, number>>, time: number = Date.now() / 1000): void {
     const summary = Object.entries(values).map(([tag, value]) => {
@@ -46,25 +46,25 @@ export class EventWriter {
     this.event(time, step, bytesField(5, Buffer.concat(summary)))
   }
 
-  /** Waits until every event is with the operating system. @throws RunError when a write failed. */
+  /** Waits until the operating system has every event. @throws RunError if a write failed */
   flush(): Promise<void> {
     return this.file.flush()
   }
 
-  /** @throws RunError when a write failed. */
+  /** @throws RunError if a write failed */
   close(): Promise<void> {
     return this.file.close()
   }
 
-  private event(time: number, step: number, what: Buffer): void {
+  private event(time: number, step: number, content: Buffer): void {
     const wallTime = Buffer.alloc(9)
     wallTime[0] = (1 << 3) | 1
     wallTime.writeDoubleLE(time, 1)
-    this.file.append(record(Buffer.concat([wallTime, varintField(2, step), what])))
+    this.file.append(record(Buffer.concat([wallTime, varintField(2, step), content])))
   }
 }
 
-/** Two writers within a second get two files. */
+/** Adds a suffix if the name is taken: two writers within a second get two files. */
 async function openFresh(path: string): Promise<AppendFile> {
   for (let attempt = 0; ; attempt++) {
     try {
@@ -100,7 +100,7 @@ function record(data: Buffer): Buffer {
   return framed
 }
 
-/** TFRecord's mask, so that a checksum of data that holds checksums stays a good one. */
+/** TFRecord's mask: CRCs of data that contains CRCs would be unreliable. */
 function masked(crc: number): number {
   return (((crc >>> 15) | (crc << 17)) + 0xa282ead8) >>> 0
 }

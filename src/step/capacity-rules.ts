@@ -1,20 +1,20 @@
 /**
- * The model that each capacity rule evaluates: a rule is a way to use the same parameters. `train` and `eval`
- * limit how many tokens of a batch an expert takes; `none` uses the model as generation does.
+ * The model configuration under each capacity rule, with the same parameters. `train` and `eval` limit the tokens
+ * that an expert takes from a batch; `none` uses the model as in generation.
  */
 import type { ModelConfig } from '../model/config.ts'
 import type { CapacityRule } from '../model/routing/contract.ts'
 
-/** A model as it is used token by token. */
-export function generationConfig(given: ModelConfig): ModelConfig {
-  if (!given.moe) return given
-  const router = given.moe.router === 'expert-choice' ? 'top-k' : given.moe.router
-  return { ...given, moe: { ...given.moe, router, capacity: 'none', groups: 1, compute: 'ragged' } }
+/** The configuration for generating token by token: dropless, and top-k in place of expert choice. */
+export function generationConfig(config: ModelConfig): ModelConfig {
+  if (!config.moe) return config
+  const router = config.moe.router === 'expert-choice' ? 'top-k' : config.moe.router
+  return { ...config, moe: { ...config.moe, router, capacity: 'none', groups: 1, compute: 'ragged' } }
 }
 
 /**
- * The model under a rule. Dropless it is that of generation, so with `expert-choice` every token takes its top k;
- * groups stay, since the balancing loss is taken within each.
+ * The configuration under a rule. Under `none` it is {@link generationConfig}, so with `expert-choice` every token
+ * takes its top k; but groups are kept, since the balancing loss is computed within each.
  */
 export function configUnder(config: ModelConfig, rule: CapacityRule): ModelConfig {
   if (rule !== 'none' || config.moe === null) return config

@@ -1,4 +1,4 @@
-/** With data.crossDocuments=false a document of a window is read as if nothing stood before it. */
+/** With data.crossDocuments=false a document is computed as if nothing preceded it in its window. */
 import { describe, expect, test } from 'vitest'
 import { runSchema } from '../config/run-config.ts'
 import type { TokenStream } from '../data/streams/token-stream.ts'
@@ -21,7 +21,7 @@ const END = 0
 const sequence = 150
 const batch = 2
 const size = batch * sequence
-/** The document begins with its separator in each window. */
+/** In each window the document begins with its separator. */
 const begins = [40, 70]
 
 const dense = { moe: null }
@@ -35,13 +35,13 @@ const configOf = (over: object): ModelConfig =>
 
 async function storeOf(config: ModelConfig, scratch = 0): Promise<ParameterStore> {
   const store = new ParameterStore({ createArena }, parameterSpecs(config), scratch > 0 ? 0 : null, scratch)
-  // Large enough that tokens look at each other, as after training.
+  // Large enough that tokens attend to each other, as after training.
   const { train } = runSchema.parse({ train: { init: { scale: 8 } } })
   await initialize(store, 1, initialScales({ model: config, train }))
   return store
 }
 
-/** Two windows; a document from `begins` on whose targets alone count, and other text before it. */
+/** Two windows with other text before position `begins` and a document after it; only its targets count. */
 function windows(before: number): { tokens: Int32Array; targets: Int32Array } {
   const place = (t: number) => t % sequence
   const begin = (t: number) => begins[Math.floor(t / sequence)] as number
@@ -58,7 +58,7 @@ interface Computed {
   readonly gradients: Readonly<Record<string, readonly number[]>>
 }
 
-/** Loss of the program that evaluates, then loss and gradients of the one that trains. */
+/** Loss of the evaluation program, then loss and gradients of the training program. */
 async function compute(
   runtime: Runtime,
   kernels: boolean,
@@ -116,14 +116,14 @@ async function withRuntime(math: Precision, body: (runtime: Runtime) => Promise<
   }
 }
 
-describe('losses and gradients of a document do not depend on what stands before it in its window', () => {
+describe('losses and gradients of a document do not depend on the text before it in its window', () => {
   for (const [kernels, math] of [
     [true, 'float32'],
     [true, 'bf16'],
     [false, 'float32'],
   ] as const)
     for (const [name, over] of Object.entries(models))
-      test(`${kernels ? 'with' : 'without'} kernels, ${math}, ${name}: by no bit, and with documents crossed they do`, () =>
+      test(`${kernels ? 'with' : 'without'} kernels, ${math}, ${name}: not by a single bit, but they do with crossDocuments`, () =>
         withRuntime(math, async (runtime) => {
           const config = configOf(over)
           const once = await compute(runtime, kernels, config, 3, END)
@@ -141,7 +141,7 @@ describe('losses and gradients of a document do not depend on what stands before
         }))
 })
 
-test('rotary positions are relative: a document has the same loss wherever it stands in its window', () =>
+test('rotary positions are relative: a document has the same loss anywhere in its window', () =>
   withRuntime('float32', async (runtime) => {
     const config = configOf({ ...dense, layers: 1 })
     const store = await storeOf(config)
@@ -165,7 +165,7 @@ test('rotary positions are relative: a document has the same loss wherever it st
     pass.release()
   }))
 
-test('held-out text: every token is a target as before, and documents are evaluated apart', () =>
+test('held-out text: every token is still a target, and documents are evaluated separately', () =>
   withRuntime('float32', async (runtime) => {
     const tokenizer = tokenizerFromJson(bytesTokenizer().json)
     const end = tokenizer.endOfText
@@ -182,19 +182,19 @@ test('held-out text: every token is a target as before, and documents are evalua
       expect(evaluation.evaluated_tokens).toBe(heldOut.length - 1)
       return evaluation.loss * evaluation.evaluated_tokens
     }
-    // Alone, the document before it has the same nats as in company; what is left is that of the second.
-    const [ours, theirs] = ['whale', 'abcde']
-    const [both, others] = [await nats(streamOf(ours), end), await nats(streamOf(theirs), end)]
+    // The first document has the same nats alone as in both; the rest is that of the second.
+    const [textA, textB] = ['whale', 'abcde']
+    const [natsA, natsB] = [await nats(streamOf(textA), end), await nats(streamOf(textB), end)]
     const alone = (text: string): TokenStream => {
       const ids = Int32Array.from([end, ...Buffer.from(text), end])
       return { length: ids.length, documents: 1, read: (at, into) => into.set(ids.subarray(at, at + into.length)) }
     }
-    const rest = [both - (await nats(alone(ours), end)), others - (await nats(alone(theirs), end))]
+    const rest = [natsA - (await nats(alone(textA), end)), natsB - (await nats(alone(textB), end))]
     expect(rest[0]).toBeCloseTo(rest[1] as number, 3)
-    const crossed = [await nats(streamOf(ours)), await nats(streamOf(theirs))]
+    const crossed = [await nats(streamOf(textA)), await nats(streamOf(textB))]
     const restCrossed = [
-      (crossed[0] as number) - (await nats(alone(ours))),
-      (crossed[1] as number) - (await nats(alone(theirs))),
+      (crossed[0] as number) - (await nats(alone(textA))),
+      (crossed[1] as number) - (await nats(alone(textB))),
     ]
     expect(Math.abs((restCrossed[0] as number) - (restCrossed[1] as number))).toBeGreaterThan(0.01)
   }))

@@ -14,7 +14,7 @@ import { createStore } from './trainer.ts'
 const tokenizer = tokenizerFromJson(bytesTokenizer().json)
 const end = tokenizer.endOfText
 
-/** Two documents of 30 and 20 bytes with the end of text before the first and after each: 52 targets. */
+/** Two documents of 30 and 20 bytes with an end of text before the first and after each: 52 targets. */
 const ids = Int32Array.from([end, ...Buffer.from('a'.repeat(30)), end, ...Buffer.from('byte'.repeat(5)), end])
 const heldOut: TokenStream = {
   length: ids.length,
@@ -68,7 +68,7 @@ async function evaluateAll(asked: Asked, texts: readonly TokenStream[]) {
   }
 }
 
-/** A runtime that counts what is compiled and run. */
+/** A runtime that counts compilations and runs. */
 function counting(runtime: Runtime) {
   const counts = { compiled: 0, runs: 0 }
   const compile: Runtime['compile'] = async (model) => {
@@ -94,14 +94,14 @@ const nothing = async (store: ParameterStore) => {
 }
 const random = (store: ParameterStore) => initialize(store, 1, initialScales(configOf(null)))
 
-test('a model that knows nothing pays ln V a token, over the bytes of the text and not its ends', async () => {
+test('an uninformed model has a loss of ln V per token; bits per byte exclude end-of-text tokens', async () => {
   const { evaluation } = await evaluate({ prepare: nothing })
   expect(evaluation.evaluated_tokens).toBe(52)
   expect(evaluation.loss).toBeCloseTo(Math.log(300), 6)
   expect(evaluation.bits_per_byte).toBeCloseTo((52 * Math.log2(300)) / 50, 5)
 })
 
-test('the loss without capacity does not depend on the batch, whether it divides the text or not', async () => {
+test('the loss without capacity does not depend on the batch size, whether it divides the text or not', async () => {
   const whole = await evaluate({ batch: 7 })
   for (const batch of [1, 2, 3]) {
     const { evaluation } = await evaluate({ batch })
@@ -111,8 +111,8 @@ test('the loss without capacity does not depend on the batch, whether it divides
   }
 })
 
-test('a limit evaluates so many batches from the beginning', async () => {
-  // 2 × 8 targets a batch: the first two hold 30 bytes, one end and one byte more.
+test('a limit evaluates that many batches from the beginning', async () => {
+  // 2 × 8 targets per batch: the first two batches hold 30 bytes, one end of text and one more byte.
   const { evaluation } = await evaluate({ prepare: nothing, limit: 2 })
   expect(evaluation.evaluated_tokens).toBe(32)
   expect(evaluation.bits_per_byte).toBeCloseTo((32 * Math.log2(300)) / 31, 5)
@@ -123,7 +123,7 @@ const choosing = (factor: number, evalFactor: number): Moe => ({ router: 'expert
 const tight = { k: 2, factor: 0.5, evalFactor: 0.75 } as const
 
 const letters = randomFor(1, 'texts')
-/** A window each: the end of a document and seven bytes. */
+/** One window each: an end of text and seven bytes. */
 const texts = Array.from({ length: 4 }, () => [end, ...Array.from({ length: 7 }, () => letters.integer(256))])
 const streamOf = (...chosen: readonly number[]): TokenStream => {
   const ids = Int32Array.from([...chosen.flatMap((i) => texts[i] as number[]), end])
@@ -150,7 +150,7 @@ describe('under three capacity rules', () => {
     expect(new Set(Object.values(evaluation.capacities).map(({ loss }) => loss)).size).toBe(programs)
   })
 
-  test('the rule that is asked for is that of the record, which has all three', async () => {
+  test('the main fields of the record are of the requested rule; it has all three rules', async () => {
     const records = await Promise.all(rules.map(async (rule) => (await evaluate({ moe: tight, rule })).evaluation))
     for (const [i, record] of records.entries()) {
       expect(record.capacity).toBe(rules[i])
@@ -164,14 +164,14 @@ describe('under three capacity rules', () => {
     expect(none).toMatchObject({ drop_rate: 0, unserved_rate: 0 })
   })
 
-  test('the factor of training is to the one what that of evaluation is to the other', async () => {
+  test('swapping the training and evaluation factors swaps their results', async () => {
     const one = await evaluate({ moe: tight })
     const other = await evaluate({ moe: { ...tight, factor: tight.evalFactor, evalFactor: tight.factor } })
     const { train, eval: evaluated, none } = one.evaluation.capacities
     expect(other.evaluation.capacities).toEqual({ train: evaluated, eval: train, none })
   })
 
-  test('a limit holds for all three', async () => {
+  test('a limit applies to all three rules', async () => {
     const { evaluation, runs } = await evaluate({ moe: tight, prepare: nothing, limit: 2 })
     expect(runs).toBe(6)
     for (const { loss, bits_per_byte } of Object.values(evaluation.capacities)) {
@@ -205,7 +205,7 @@ describe('under three capacity rules', () => {
     expect(Math.abs(train.loss - none.loss)).toBeLessThan(1e-6)
   })
 
-  test('where experts choose, dropless means that every token takes its top k, as in generation', async () => {
+  test('with expert choice, dropless means that every token takes its top k, as in generation', async () => {
     const { evaluation } = await evaluate({ moe: choosing(1, 1) })
     const byTokens = await evaluate({ moe: { k: 2, capacity: 'none' } })
     expect(evaluation.capacities.none).toEqual(byTokens.evaluation.capacities.none)
@@ -230,9 +230,9 @@ describe('a text among other texts', () => {
     ['bias', { ...tight, router: 'bias' }],
     ['sinkhorn', { ...tight, router: 'sinkhorn' }],
     ['hash', { ...tight, router: 'hash' }],
-    ['experts that choose', choosing(1, 1.5)],
+    ['expert choice', choosing(1, 1.5)],
     ['experts in attention', { ...tight, attention: 'all' }],
-  ])('has the loss that it has alone, dropless; not at a capacity: %s', async (_, moe) => {
+  ])('has the same loss as alone if dropless, but not at a capacity: %s', async (_, moe) => {
     const { results } = await evaluateAll(
       { moe },
       pairs.map((pair) => streamOf(...pair)),
@@ -240,7 +240,7 @@ describe('a text among other texts', () => {
     const alone = (await evaluate({ moe, text: streamOf(0), batch: 1 })).evaluation.capacities
     const lossOf = (rule: CapacityRule, one: number, other: number) =>
       results[pairs.findIndex((pair) => pair[0] === one && pair[1] === other)]?.evaluation.capacities[rule].loss ?? NaN
-    // A mean over two texts is half their sum: from three pairs the loss of text 0 in such company.
+    // A mean over two texts is half their sum: three pairs give the loss of text 0 in that company.
     const changes = (rule: CapacityRule) =>
       (
         [

@@ -1,8 +1,8 @@
 /**
- * Evaluation: the loss on every held-out token, under each capacity rule, on the same text and with the same
+ * Evaluation: the loss on every held-out token under each capacity rule, on the same text and with the same
  * draws of a random router.
  *
- * Think of one batch that up to three programs read in turn. Rules under which nothing can differ (a dense
+ * Think of one batch that up to three programs read in turn. Rules that must give the same result (a dense
  * model, equal factors, room for every token) share one program, which runs once for all of them.
  */
 import type { Batch } from '../data/batches.ts'
@@ -22,14 +22,14 @@ export type Evaluation = Omit<EvalRecord, 'kind' | 'step' | 'tokens'>
 
 export interface EvaluationResult {
   readonly evaluation: Evaluation
-  /** Of the rule that was asked for. */
+  /** Routing counts under the requested rule. */
   readonly layers: readonly LayerCounts[]
 }
 
 /** Text to evaluate on; a `Dataset` has this shape. */
 export interface EvaluationText {
   readonly heldOut: TokenStream
-  /** [vocabulary] UTF-8 bytes that each token stands for. */
+  /** [vocabulary] Number of UTF-8 bytes of each token. */
   readonly tokenizer: { readonly bytesOf: Int32Array }
 }
 
@@ -52,8 +52,8 @@ export class Evaluator {
   }
 
   /**
-   * @param batch Sequences at a time: as many as in a training micro-batch, since capacity depends on it.
-   * @param separator The token at which attention begins again (`data.crossDocuments`); default: it sees the whole window.
+   * @param batch Sequences per pass; must equal the training micro-batch, since capacity depends on it.
+   * @param separator Token at which attention restarts (`data.crossDocuments`); default: a token sees its whole window.
    */
   static async compile(
     runtime: Runtime,
@@ -78,7 +78,7 @@ export class Evaluator {
       return pass
     }
     try {
-      // First the one without queues: it serves the others too where they have room for every token.
+      // Compile `none` first: it has no queues and is shared with the others where they have room for every token.
       const none = await passUnder('none')
       const passes = { none, train: await passUnder('train'), eval: await passUnder('eval') }
       return new Evaluator(passes, filled, shape, seed)
@@ -90,8 +90,8 @@ export class Evaluator {
 
   /**
    * Evaluates once under every rule.
-   * @param capacity The rule that the loss, and all else that is not under `capacities`, is of.
-   * @param limit At most so many batches; 0 = all.
+   * @param capacity The rule of the loss and of all other fields outside `capacities`.
+   * @param limit Maximum number of batches; 0 = all.
    */
   async run({ heldOut, tokenizer }: EvaluationText, capacity: CapacityRule, limit = 0): Promise<EvaluationResult> {
     const { batch, passes, shape, seed } = this
@@ -134,7 +134,7 @@ export class Evaluator {
   }
 }
 
-/** Of the batches so far. */
+/** Totals over the batches so far. */
 interface Sum {
   nats: number
   readonly layers: readonly LayerCounts[]
@@ -145,6 +145,6 @@ const byRule = <T>(of: (rule: CapacityRule) => T): Record<CapacityRule, T> => {
   return { train: of(train), eval: of(evaluation), none: of(none) }
 }
 
-/** Equal for two rules under which every token meets the same experts: same router, same room in every queue. */
+/** Equal for two rules that compute the same: same router, same capacity in every layer. */
 const computationOf = ({ moe }: ModelConfig, { losses }: TracedPass): string =>
   [moe?.router, ...losses.reports.map(({ capacity }) => capacity)].join(' ')

@@ -1,4 +1,4 @@
-/** Gradients that a kernel completes after the program equal those of the graph alone. */
+/** Gradients completed by a kernel after the program equal those of the graph alone. */
 import { expect, test } from 'vitest'
 import { runSchema } from '../config/run-config.ts'
 import { gradient } from '../graph/gradient.ts'

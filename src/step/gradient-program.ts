@@ -2,12 +2,11 @@
  * The gradient program: tokens → loss, statistics, and the gradient of every parameter, written in
  * place into the store.
  *
- * With micro-batches there are two programs: the first writes gradients, the other adds to what is
- * there. The addition's result lands on its own operand, which is safe because nothing reads the
- * operand after it.
+ * With micro-batches there are two programs: the first writes gradients, the second adds to them. The
+ * sum is written over its own operand, which is safe because nothing reads the operand afterwards.
  *
- * Of a table that is read by row (the embedding) the program writes the dense part of the gradient, and
- * apart from it the rows to add and where; a kernel adds them when the program has run.
+ * For a table that is read by row (the embedding) the program writes the dense part of the gradient and,
+ * separately, rows to add and their indices; a kernel adds them after the program has run.
  */
 import { gradient } from '../graph/gradient.ts'
 import { add, multiply } from '../graph/ops/elementwise.ts'
@@ -24,33 +23,33 @@ import { type ParameterStore, padded } from './store.ts'
 import { Timeline } from './timeline.ts'
 
 export interface GradientShape {
-  /** Sequences in a step. */
+  /** Sequences per step. */
   readonly batch: number
   readonly microBatches: number
   readonly sequence: number
 }
 
 export interface GradientResult {
-  /** Mean over the micro-batches, nats a token. */
+  /** Mean over the micro-batches, nats per token. */
   readonly loss: number
   readonly layers: readonly LayerCounts[]
 }
 
-/** What compiles a gradient program. */
+/** Everything needed to compile a gradient program. */
 export interface GradientSetting {
   readonly runtime: Runtime
   readonly kernels: ArenaKernels
   readonly config: ModelConfig
   readonly store: ParameterStore
   readonly shape: GradientShape
-  /** The token at which attention begins again; default: it sees the whole window. */
+  /** Token at which attention restarts; default: a token sees its whole window. */
   readonly separator?: number | undefined
 }
 
-/** Uses of a table by row at most: reading embedding or positions, and the targets of the cross-entropy. */
+/** Maximum uses of a table by row: reading embeddings or positions, and the targets of the cross-entropy. */
 const MAX_SCATTERS = 3
 
-/** Scratch memory that a gradient program needs in the bank of a table, in floats. */
+/** Scratch memory, in floats, that a gradient program needs in the bank of a table. */
 export function gradientScratch({ width }: ModelConfig, { batch, microBatches, sequence }: GradientShape): number {
   const tokens = (batch / microBatches) * sequence
   return MAX_SCATTERS * (padded(tokens * width) + padded(tokens))
@@ -67,7 +66,7 @@ export class GradientProgram {
   private readonly kernels: ArenaKernels
   private readonly shape: GradientShape
   private readonly seed: number
-  /** Runs of `accumulate` in the last step, all but the last. */
+  /** Runs of `accumulate` in the last step, except its last run. */
   private earlierRuns: StepEvent[] = []
 
   private constructor(
@@ -91,8 +90,8 @@ export class GradientProgram {
   }
 
   /**
-   * The gradient of one step. tokens and targets are [batch · sequence].
-   * @param timeline Hears of programs and kernels.
+   * Computes the gradient of one step; `tokens` and `targets` are [batch · sequence].
+   * @param timeline Records the runs of programs and kernels.
    */
   async run(step: number, tokens: Int32Array, targets: Int32Array, timeline = new Timeline()): Promise<GradientResult> {
     const { microBatches } = this.shape
@@ -115,7 +114,7 @@ export class GradientProgram {
     return { loss, layers }
   }
 
-  /** Programs run in turn and share their memory. */
+  /** Working memory of the programs, which run in turn and share it. */
   get memoryBytes(): number | undefined {
     const first = this.write.pass.memoryBytes
     return first === undefined ? undefined : Math.max(first, this.accumulate?.pass.memoryBytes ?? 0)
@@ -130,12 +129,12 @@ export class GradientProgram {
     this.accumulate?.pass.resetProfile()
   }
 
-  /** What threads did in the last step. */
+  /** Work of every thread in the last step. */
   lastRuns(): StepEvent[] {
     return [...this.write.pass.lastRun(), ...this.earlierRuns, ...(this.accumulate?.pass.lastRun() ?? [])]
   }
 
-  /** Additions of rows in a step. */
+  /** Row additions of a step. */
   get scatters(): RowScatter[] {
     return Array.from({ length: this.shape.microBatches }, () => this.write.scatters).flat()
   }
@@ -154,7 +153,7 @@ async function compilePass(setting: GradientSetting, rowMemory: RowMemory, accum
   return { pass: await CompiledPass.compile(runtime, config, store, traced, outputs, memory), scatters }
 }
 
-/** The gradient of every parameter as outputs of a program, and the memory that they go to. */
+/** Traces the gradient of every parameter as program outputs, with the memory that they are written to. */
 function traceGradient(
   { config, store, shape, separator }: GradientSetting,
   rowMemory: RowMemory,
@@ -196,7 +195,7 @@ interface RowPlace {
   readonly scatter: RowScatter
 }
 
-/** Scratch memory for rows to add, in the arena of their table; both programs use the same. */
+/** Scratch memory for rows to add, in the arena of their table; shared by both programs. */
 class RowMemory {
   private readonly store: ParameterStore
   private readonly places = new Map<string, RowPlace>()
@@ -207,10 +206,10 @@ class RowMemory {
 
   of(table: string, use: number, rowCount: number, [tableRows = 0, width = 0]: readonly number[]): RowPlace {
     const key = `${use} of ${table}`
-    const known = this.places.get(key)
-    if (known) return known
+    const existing = this.places.get(key)
+    if (existing) return existing
     const forRows = padded(rowCount * width)
-    const { arena, gradient, scratch } = this.store.scratchBeside(table, forRows + padded(rowCount))
+    const { arena, gradient, scratch } = this.store.allocateScratch(table, forRows + padded(rowCount))
     const place: RowPlace = {
       rows: arena.floats(scratch, rowCount * width),
       indices: new Int32Array(arena.buffer, (scratch + forRows) * 4, rowCount),

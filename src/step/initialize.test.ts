@@ -1,4 +1,4 @@
-/** Deviations of new parameters against what their settings say. */
+/** Standard deviations of initial parameters against their settings. */
 import { mkdtempSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -21,7 +21,7 @@ const model = {
   tied: false,
 } as const
 
-/** Of a standard normal that is cut off at two deviations. */
+/** Deviation of a standard normal truncated at two deviations. */
 const CUT = 0.8796
 
 async function deviations(input: RunInput): Promise<(name: string) => number> {
@@ -34,7 +34,7 @@ async function deviations(input: RunInput): Promise<(name: string) => number> {
   }
 }
 
-test('the stream begins at the deviation asked for, whatever the scale that the embedding is multiplied by', async () => {
+test('the stream begins at the configured deviation for any embedding scale', async () => {
   for (const embeddingScale of ['third-width', 'sqrt-width', 7] as const) {
     const of = await deviations({ model: { embeddingScale }, train: { init: { embedding: 0.5 } } })
     const scale = { 'third-width': 32, 'sqrt-width': Math.sqrt(96), 7: 7 }[embeddingScale]
@@ -43,7 +43,7 @@ test('the stream begins at the deviation asked for, whatever the scale that the 
   }
 })
 
-test('matrices deviate by √(scale / fan-in), times the factor of what they do', async () => {
+test('matrices have deviation √(scale / fan-in), times the factor of their role', async () => {
   const moe = { experts: 24, hidden: 160 }
   const of = await deviations({ model: { moe }, train: { init: { scale: 4, router: 0.3, head: 0.5 } } })
   const ratios = {
@@ -60,7 +60,7 @@ test('matrices deviate by √(scale / fan-in), times the factor of what they do'
   expect(unscaled('layers.3.attention.output') * Math.sqrt(96)).toBeCloseTo(1, 1)
 })
 
-test('a run that was written before there were scales is read with those that it had', async () => {
+test('a run written before the scales existed is read with its effective scales', async () => {
   const directory = mkdtempSync(join(tmpdir(), 'choir-scales-'))
   const write = (config: object) => writeFileSync(join(directory, 'config.json'), JSON.stringify(config))
   const today = await loadConfig('demo', [])

@@ -1,11 +1,11 @@
-/** Initial parameters: a function of the seed and each tensor's name, whatever the layout. */
+/** Initial parameters: a function of the seed and each tensor's name, independent of the memory layout. */
 import type { RunConfig } from '../config/run-config.ts'
 import { embeddingScaleOf } from '../model/config.ts'
 import { expertName, type MatrixRole } from '../model/parameters.ts'
 import { randomFor } from './random.ts'
 import type { ParameterStore } from './store.ts'
 
-/** Deviation of a new matrix: of tables as it is, of all others before it is divided by √fan-in. */
+/** Initial standard deviation by role: final for tables; divided by √fan-in for all other matrices. */
 export type InitialScales = Readonly<Record<MatrixRole, number>>
 
 export function initialScales({ model, train }: Pick<RunConfig, 'model' | 'train'>): InitialScales {
@@ -24,7 +24,7 @@ export function initialScales({ model, train }: Pick<RunConfig, 'model' | 'train
 
 /**
  * Ones for norms, zeros for biases, else a normal truncated at two deviations (Switch Transformers,
- * section 2.4): its deviation is 0.88 times the given one. Yields to the event loop between tensors.
+ * section 2.4), which has 0.88 times the given deviation. Yields to the event loop between tensors.
  */
 export async function initialize(store: ParameterStore, seed: number, scales: InitialScales): Promise<void> {
   for (const { name, shape, stacked, init } of store.specs) {

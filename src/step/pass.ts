@@ -1,8 +1,8 @@
 /**
- * One pass of the model over a batch, as a program with its memory: what training and evaluation
- * share. The pass owns small buffers (tokens, losses, counts); parameters are views of the store.
+ * One pass of the model over a batch, as a program with its memory; shared by training and evaluation.
+ * The pass owns small buffers (tokens, losses, counts); parameters are views of the store.
  */
-import { firstVisible } from '../data/visible.ts'
+import { firstVisible } from '../data/first-visible.ts'
 import { sizeOf } from '../graph/shape.ts'
 import { modelOf } from '../graph/stages/cut.ts'
 import { input, type Tensor } from '../graph/tensor.ts'
@@ -16,17 +16,17 @@ import { drawDistinct, moduleLabels, randomFor } from './random.ts'
 import type { LayerCounts } from './statistics.ts'
 import type { ParameterStore } from './store.ts'
 
-/** Name of an input: a declared tensor's binding. */
+/** Name of a tensor that is a program input; empty for any other tensor. */
 export const nameOf = ({ source }: Tensor): string => (source.kind === 'input' ? source.name : '')
 
-/** What the names of a routed module's statistics begin with. */
-const statisticsOf = ({ layer, module }: { readonly layer: number; readonly module: RoutedModule }): string =>
+/** Name prefix of the statistics of a routed module. */
+const statisticsPrefix = ({ layer, module }: { readonly layer: number; readonly module: RoutedModule }): string =>
   module === 'ffn' ? `layers.${layer}` : `layers.${layer}.${module}`
 
-/** Where documents begin in the windows of a pass whose attention does not cross them. */
+/** How to find the documents of a window, for attention that does not cross them. */
 interface Documents {
   readonly sequence: number
-  /** The token that opens a document. */
+  /** The token that starts a document. */
   readonly separator: number
 }
 
@@ -36,12 +36,12 @@ export interface TracedPass {
   readonly documents: Documents | null
 }
 
-/** Name of the input with the first position that each token sees. */
+/** Name of the input with the first visible position of each token. */
 const visibleName = 'first visible'
 
 /**
  * Traces the losses of a pass in float32; inputs are `tokens`, `targets`, parameters and random choices.
- * @param separator The token at which attention begins again; default: it sees the whole window.
+ * @param separator Token at which attention restarts; default: a token sees its whole window.
  */
 export function tracePass(config: ModelConfig, store: ParameterStore, pass: Pass, separator?: number): TracedPass {
   const parameters = new SymbolicParameters(store.specs, 'float32')
@@ -86,8 +86,8 @@ export class CompiledPass {
   }
 
   /**
-   * @param extra More outputs by name, and where they go.
-   * @param shared Memory of inputs and outputs that are not the pass's own, by name.
+   * @param extra Additional outputs by name.
+   * @param shared Memory, by name, of inputs and outputs that the pass does not own.
    */
   static async compile(
     runtime: Runtime,
@@ -100,7 +100,7 @@ export class CompiledPass {
     const outputs: Record<string, Tensor> = { loss: traced.losses.loss }
     for (const report of traced.losses.reports) {
       const { count_N, kept_N, unserved, losses: router } = report
-      const name = statisticsOf(report)
+      const name = statisticsPrefix(report)
       outputs[`${name}.count`] = count_N
       outputs[`${name}.kept`] = kept_N
       if (unserved) outputs[`${name}.unserved`] = unserved
@@ -125,12 +125,12 @@ export class CompiledPass {
     return this.binding.run()
   }
 
-  /** Cross-entropy of the last run, nats a token. */
+  /** Cross-entropy of the last run, nats per token. */
   get loss(): number {
     return this.scalar('loss')
   }
 
-  /** Draws the experts of a random router: a function of the labels, which name the step and pass. */
+  /** Draws the experts of a random router as a function of the seed and the labels, which name the step and pass. */
   drawChoices(seed: number, ...labels: (string | number)[]): void {
     const { moe } = this.config
     if (moe?.router !== 'random') return
@@ -143,7 +143,7 @@ export class CompiledPass {
       }
   }
 
-  /** Counts of no pass yet, to be summed into by `addCounts`. */
+  /** Zero counts for `addCounts` to add to. */
   emptyCounts(): LayerCounts[] {
     return this.losses.reports.map(({ layer, module, capacity, count_N }) => ({
       layer,
@@ -159,10 +159,10 @@ export class CompiledPass {
     }))
   }
 
-  /** Adds what the last run did. */
+  /** Adds the counts of the last run. */
   addCounts(layers: readonly LayerCounts[]): void {
     for (const counts of layers) {
-      const name = statisticsOf(counts)
+      const name = statisticsPrefix(counts)
       const [tokens, kept] = [this.buffers[`${name}.count`], this.buffers[`${name}.kept`]] as Float32Array[]
       counts.tokens.forEach((_, e) => {
         counts.tokens[e] = (counts.tokens[e] as number) + (tokens?.[e] ?? 0)

@@ -42,13 +42,13 @@ test('Philox on 16-bit halves equals its definition on big integers', () => {
   )
 })
 
-test('a table is the outputs of counters 0, 1, 2, ... in order', () => {
+test('a table consists of the outputs for counters 0, 1, 2, ... in order', () => {
   const random = new Random(7, 9)
   for (let i = 0n; i < 3n; i++)
     for (const word of philoxByDefinition([i, 0n, 0n, 0n], [7n, 9n])) expect(random.uint32()).toBe(Number(word))
 })
 
-test('a name opens the same table every time, and every other name another', () => {
+test('a name always gives the same table, and different names give different tables', () => {
   const start = (...name: [number, ...(string | number)[]]) => {
     const random = randomFor(...name)
     return `${random.uint32()} ${random.uint32()}`
@@ -78,7 +78,7 @@ test('a name opens the same table every time, and every other name another', () 
   expect(new Set(names.map((name) => start(...name))).size).toBe(names.length)
 })
 
-test('a hundred thousand tensor names have as many different tables', () => {
+test('a hundred thousand tensor names have a hundred thousand different tables', () => {
   const seen = new Set<string>()
   for (let layer = 0; layer < 100; layer++)
     for (let expert = 0; expert < 1000; expert++) {
@@ -123,7 +123,7 @@ test('integer(n) is unbiased even where n does not divide 2³² by far', () => {
   expect(Math.abs(low - 10_000)).toBeLessThan(5 * Math.sqrt((30_000 * 2) / 9))
 })
 
-test('integer(n) refuses what is no count', () => {
+test('integer(n) refuses an invalid n', () => {
   for (const n of [0, -1, 1.5, 2 ** 33, Number.NaN]) expect(() => randomFor(0).integer(n)).toThrow('internal:')
 })
 
@@ -148,7 +148,7 @@ test('truncated normal inverts the distribution function at every number of the 
   }
 })
 
-test('truncated normal stays within two standard deviations and has the moments of theory', () => {
+test('truncated normal stays within two standard deviations and has the theoretical moments', () => {
   const std = 0.02
   const values = new Float32Array(400_000)
   randomFor(2, 'moments').truncatedNormal(values, std)
@@ -182,7 +182,7 @@ test('std scales truncated normals and changes nothing else', () => {
   expect([...half]).toEqual([...one].map((value) => value / 2))
 })
 
-test('a shuffle keeps the values, and brings each to each place equally often', () => {
+test('a shuffle keeps the values, and moves each to each place equally often', () => {
   const random = randomFor(0, 'shuffle')
   const counts = Array.from({ length: 4 }, () => [0, 0, 0, 0])
   for (let i = 0; i < 4000; i++) {

@@ -1,8 +1,8 @@
 /**
- * Seeded randomness without a hidden state: think of an endless table of numbers for every name.
- * `randomFor(seed, 'layers.0.experts.7.up')` opens the table of that name at its beginning, so what is
- * drawn depends on the seed and the name alone, never on what was drawn before or on how tensors are
- * laid out over buffers or ranks.
+ * Seeded randomness without hidden state: think of an endless table of numbers for every name.
+ * `randomFor(seed, 'layers.0.experts.7.up')` opens the table of that name at its beginning, so the numbers
+ * depend on the seed and the name alone, never on earlier draws or on the layout of tensors over buffers
+ * or ranks.
  *
  * The generator is Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011):
  * a keyed bijection of a counter. The name gives the key, the position in the table the counter.
@@ -27,7 +27,7 @@ export function philox(block: Uint32Array, k0: number, k1: number): void {
   let key0 = k0 | 0
   let key1 = k1 | 0
   for (let round = 0; round < 10; round++) {
-    // The high 32 bits of c0·M0 and c2·M1, from 16-bit halves: JavaScript multiplies only the low ones.
+    // The high 32 bits of c0·M0 and c2·M1, from 16-bit halves: Math.imul gives only the low 32 bits.
     const low0 = c0 & 0xffff
     const high0 = c0 >>> 16
     const a0 = Math.imul(low0, M0_HIGH)
@@ -64,7 +64,7 @@ export class Random {
   private counterHigh = 0
   private used = 4
 
-  /** @param k0 @param k1 The Philox key, two unsigned 32-bit words; {@link randomFor} makes it from a name. */
+  /** @param k0 @param k1 The Philox key, two unsigned 32-bit words; {@link randomFor} derives it from a name. */
   constructor(k0: number, k1: number) {
     this.k0 = k0
     this.k1 = k1
@@ -95,7 +95,7 @@ export class Random {
   /** Uniform over the integers of [0, n), without bias, for 1 ≤ n ≤ 2³². */
   integer(n: number): number {
     if (!Number.isInteger(n) || n < 1 || n > 0x100000000) throw new Error(`internal: invalid n: ${n} for integer(n)`)
-    // Values past the largest multiple of n would favour the small remainders: draw again.
+    // Values at or above the largest multiple of n would favour small remainders: draw again.
     const limit = 0x100000000 - (0x100000000 % n)
     let value = this.uint32()
     while (value >= limit) value = this.uint32()
@@ -104,21 +104,21 @@ export class Random {
 
   /**
    * Fills `into` with N(0, std²) truncated at ±2 std (Switch Transformers, section 2.4). As there, `std`
-   * belongs to the normal before truncation: what comes out has 0.8796 × std.
+   * is the deviation before truncation; the result has 0.8796 × std.
    *
-   * By inversion, not rejection: value i is a function of number i of the table alone.
+   * Uses inversion, not rejection, so value i is a function of number i of the table alone.
    */
   truncatedNormal(into: Float32Array, std: number): void {
     const length = into.length
     for (let i = 0; i < length; i++) {
       const uniform = (this.uint32() + 0.5) / 0x100000000
-      into[i] = std * normalQuantile(BELOW + uniform * (1 - 2 * BELOW))
+      into[i] = std * normalQuantile(TAIL + uniform * (1 - 2 * TAIL))
     }
   }
 }
 
 /** Probability that a standard normal is below −2. */
-const BELOW = 0.022750131948179195
+const TAIL = 0.022750131948179195
 
 /**
  * Inverse of the standard normal distribution function for e⁻²⁵ < p < 1 − e⁻²⁵, to about 1e-7
@@ -141,7 +141,7 @@ function normalQuantile(p: number): number {
 }
 
 /**
- * The table of random numbers of a name: independent of those of all other names and seeds.
+ * The table of random numbers for a name, independent of those of all other names and seeds.
  * A number and its decimal string are different labels.
  *
  * @example
@@ -159,8 +159,8 @@ const block = new Uint32Array(4)
 const float = new DataView(new ArrayBuffer(8))
 
 /**
- * Chains a label into the key, a block of Philox at a time. The last word of a block is never zero
- * here and always zero in a table, so keys never repeat what a table holds.
+ * Mixes a label into the key, one Philox block at a time. The last word of a block is never zero
+ * here and always zero in a table, so keys never repeat numbers of a table.
  */
 function absorb(key: Uint32Array, label: string | number): void {
   if (typeof label === 'number') {
@@ -173,7 +173,7 @@ function absorb(key: Uint32Array, label: string | number): void {
   chain(key, length, 0, 0, 3)
 }
 
-/** Two UTF-16 units in a word; past the end zeros, which the length that follows tells apart. */
+/** Two UTF-16 units in a word, zeros past the end (not confused with NUL characters: the length is mixed in later). */
 function pair(text: string, at: number): number {
   const low = at < text.length ? text.charCodeAt(at) : 0
   const high = at + 1 < text.length ? text.charCodeAt(at + 1) : 0
@@ -211,6 +211,6 @@ export function shuffle<T>(values: { readonly length: number; [index: number]: T
   }
 }
 
-/** Labels of the draws of a router: of what is routed, only projections of attention are named. */
+/** Labels for the draws of a router; the module is named only for projections of attention. */
 export const moduleLabels = (layer: number, module: RoutedModule): (string | number)[] =>
   module === 'ffn' ? [layer] : [layer, module]

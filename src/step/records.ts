@@ -19,13 +19,13 @@ export interface RoutingSummary {
   readonly dead_experts: number
 }
 
-/** A line of metrics.jsonl for a training step. Names as users of other trainers know them. */
+/** A line of metrics.jsonl for a training step. Field names follow other trainers. */
 export interface TrainRecord extends RoutingSummary {
   readonly kind: 'train'
   readonly step: number
   /** Tokens trained on so far, this step included. */
   readonly tokens: number
-  /** Cross-entropy alone, nats a token. */
+  /** Cross-entropy alone, nats per token. */
   readonly loss: number
   readonly learning_rate: number
   /** Global gradient norm before clipping. */
@@ -33,21 +33,21 @@ export interface TrainRecord extends RoutingSummary {
   readonly tokens_per_second: number
   readonly step_ms: number
   /**
-   * Model FLOPs utilisation, 0 to 1: achieved FLOP/s over this machine's matmul rate in the run's precision, as far as
-   * it was known at this step. The whole square of attention counts (src/model/describe.ts).
+   * Model FLOPs utilisation, 0 to 1: achieved FLOP/s over this machine's matmul rate in the run's precision, as known
+   * at this step. Attention counts over all S × S positions, masked ones included (src/model/describe.ts).
    */
   readonly mfu: number
-  /** True when the loss or the gradient was not finite and no parameter was changed. */
+  /** True if the loss or the gradient was not finite, so that no parameter was changed. */
   readonly skipped?: true
 }
 
 /** An evaluation under one capacity rule. */
 export interface CapacityEvaluation {
-  /** Nats a token. */
+  /** Nats per token. */
   readonly loss: number
-  /** loss in bits over the UTF-8 bytes of the evaluated text. */
+  /** Loss in bits over the UTF-8 bytes of the evaluated text. */
   readonly bits_per_byte: number
-  /** As in {@link RoutingSummary}; both 0 without a limit. */
+  /** As in {@link RoutingSummary}; both 0 under `none`. */
   readonly drop_rate: number
   readonly unserved_rate: number
 }
@@ -59,13 +59,13 @@ export interface EvalRecord extends RoutingSummary {
   /** Tokens trained on so far. */
   readonly tokens: number
   readonly loss: number
-  /** loss in bits over the UTF-8 bytes of the evaluated text. */
+  /** Loss in bits over the UTF-8 bytes of the evaluated text. */
   readonly bits_per_byte: number
   /** Tokens evaluated. */
   readonly evaluated_tokens: number
-  /** The rule that the fields above are of: in training that of evaluation. */
+  /** The capacity rule of the fields above; `eval` in records of a training. */
   readonly capacity: CapacityRule
-  /** The same text under each rule: at `factor`, at `evalFactor`, and dropless. Files of before lack it. */
+  /** The same text under each rule: at `factor`, at `evalFactor`, and dropless. Missing in files of earlier versions. */
   readonly capacities: Readonly<Record<CapacityRule, CapacityEvaluation>>
 }
 
@@ -74,11 +74,11 @@ export interface RoutingRecord {
   readonly step: number
   /** Index of the transformer layer. */
   readonly layer: number
-  /** What is routed: the feed-forward network, or a projection of attention. */
+  /** The routed module: the feed-forward network, or a projection of attention. */
   readonly module: RoutedModule
-  /** Capacity of an expert in a group of tokens; null = dropless. */
+  /** Capacity of an expert per group of tokens; null = dropless. */
   readonly capacity: number | null
-  /** Assignments to each expert before drops, and those kept. */
+  /** Assignments to each expert, before drops and after. */
   readonly tokens_per_expert: readonly number[]
   readonly kept_per_expert: readonly number[]
   readonly load_cv: number

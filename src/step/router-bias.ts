@@ -1,6 +1,6 @@
 /**
- * Balancing without a loss: after a step every expert of the `bias` router is made a little more, or less,
- * attractive (Wang et al. 2024, "Auxiliary-Loss-Free Load Balancing Strategy for Mixture-of-Experts",
+ * Balancing without a loss: each step raises the bias of experts below the mean load and lowers that of the others,
+ * for the `bias` router (Wang et al. 2024, "Auxiliary-Loss-Free Load Balancing Strategy for Mixture-of-Experts",
  * algorithm 1; DeepSeek-V3, section 2.1.2).
  */
 import type { MoeConfig } from '../model/config.ts'

@@ -3,7 +3,7 @@ import { learningRate } from './schedule.ts'
 
 const base = { learningRate: 0.4, warmup: 4, final: 0.1 }
 
-test('warm-up is linear and reaches the peak at its last step, whatever follows', () => {
+test('warm-up is linear and reaches the peak at its last step, for every kind', () => {
   for (const kind of ['cosine', 'inverse-sqrt', 'constant'] as const)
     for (const [step, rate] of [
       [1, 0.1],
@@ -35,7 +35,7 @@ test('constant stays at the peak', () => {
   expect(learningRate({ ...base, kind: 'constant' }, 11, 12)).toBe(0.4)
 })
 
-test('a run no longer than its warm-up never leaves the ramp', () => {
+test('a run no longer than its warm-up stays in the linear rise', () => {
   expect(learningRate({ ...base, kind: 'cosine' }, 2, 2)).toBeCloseTo(0.2, 12)
   expect(learningRate({ ...base, kind: 'cosine' }, 4, 4)).toBeCloseTo(0.4, 12)
 })

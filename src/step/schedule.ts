@@ -1,15 +1,15 @@
 /**
- * The learning rate as a function of the step. A pure formula of the configuration, so a resumed run
- * needs no schedule state.
+ * The learning rate as a pure function of the configuration and the step, so a resumed run needs no
+ * schedule state.
  */
 import type { TrainConfig } from '../config/run-config.ts'
 
 /**
- * Learning rate of a step, with 1 the first and `steps` the last.
+ * Learning rate of a step, from 1 to `steps`.
  *
- * All kinds rise linearly to the peak, reached at step `warmup`. Then `cosine` falls along half a
- * cosine (Loshchilov and Hutter, SGDR, eq. 5, without restarts) to `final` × peak at the last step and
- * stays there; `inverse-sqrt` falls as 1 / sqrt(step) (Vaswani et al., section 5.3); `constant` stays.
+ * All kinds rise linearly to the peak, which is reached at step `warmup`. Then `cosine` falls along half
+ * a cosine (Loshchilov and Hutter, SGDR, eq. 5, without restarts) to `final` × peak at the last step;
+ * `inverse-sqrt` falls as 1 / sqrt(step) (Vaswani et al., section 5.3); `constant` stays at the peak.
  */
 export function learningRate(schedule: TrainConfig['schedule'], step: number, steps: number): number {
   const { kind, learningRate: peak, warmup, final } = schedule

@@ -42,7 +42,7 @@ test('c_v is the population deviation over the mean, worked by hand', () => {
   expect(coefficientOfVariation([1, 3])).toBe(0.5)
 })
 
-test('c_v does not change with the number of tokens, and nothing routed is no imbalance', () => {
+test('c_v does not change with the number of tokens, and is 0 if nothing was routed', () => {
   expect(coefficientOfVariation([400, 200, 200, 0])).toBeCloseTo(coefficientOfVariation([4, 2, 2, 0]), 15)
   expect(coefficientOfVariation([0, 0, 0])).toBe(0)
 })
@@ -81,7 +81,7 @@ test('a metrics line has means over layers of means over passes, and the sum of 
   expect(keptAssignments([uneven, even])).toBe(15)
 })
 
-test('operations are counted by what an assignment of the module costs', () => {
+test('operations are counted by the cost of an assignment in its module', () => {
   const costs = { ffn: 100, qkv: 10, output: 1 }
   const [qkv, output] = [
     { ...even, module: 'qkv' as const },

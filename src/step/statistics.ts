@@ -1,8 +1,8 @@
-/** Routing statistics: from the counts that a program writes to the numbers people read. */
+/** Computes routing statistics from the counts that a program writes. */
 import type { RoutedModule } from '../model/parameters.ts'
 import type { RoutingRecord, RoutingSummary } from './records.ts'
 
-/** What one routed module of a layer did, summed over the passes of a step (micro-batches or evaluation batches). */
+/** Counts of one routed module of a layer, summed over passes (micro-batches of a step, or evaluation batches). */
 export interface LayerCounts {
   readonly layer: number
   readonly module: RoutedModule
@@ -10,16 +10,16 @@ export interface LayerCounts {
   /** Assignments to each expert, before drops and after. */
   readonly tokens: Float64Array
   readonly kept: Float64Array
-  /** Sums over passes of the losses before their coefficients, and of the entropy; divide by `passes`. */
+  /** Sums over passes (divide by `passes`) of the losses before their coefficients and of the entropy. */
   balance: number
   z: number
   entropy: number
-  /** The same of the share of tokens that no expert computed. */
+  /** Sum over passes of the share of tokens that no expert computed. */
   unserved: number
   passes: number
 }
 
-/** c_v, the standard deviation over the mean (population); 0 when nothing was routed. */
+/** c_v, the population standard deviation over the mean; 0 if nothing was routed. */
 export function coefficientOfVariation(counts: ArrayLike<number>): number {
   let sum = 0
   for (let i = 0; i < counts.length; i++) sum += counts[i] as number
@@ -30,11 +30,11 @@ export function coefficientOfVariation(counts: ArrayLike<number>): number {
   return Math.sqrt(squares / counts.length) / mean
 }
 
-const total = (counts: Float64Array): number => counts.reduce((sum, count) => sum + count, 0)
+const sumOf = (counts: Float64Array): number => counts.reduce((sum, count) => sum + count, 0)
 
 export function routingRecord(step: number, counts: LayerCounts): RoutingRecord {
   const { layer, module, capacity, tokens, kept, entropy, unserved, passes } = counts
-  const assigned = total(tokens)
+  const assigned = sumOf(tokens)
   return {
     step,
     layer,
@@ -44,7 +44,7 @@ export function routingRecord(step: number, counts: LayerCounts): RoutingRecord 
     kept_per_expert: [...kept],
     load_cv: coefficientOfVariation(tokens),
     load_cv_kept: coefficientOfVariation(kept),
-    drop_rate: assigned > 0 ? 1 - total(kept) / assigned : 0,
+    drop_rate: assigned > 0 ? 1 - sumOf(kept) / assigned : 0,
     unserved_rate: unserved / passes,
     gate_entropy: entropy / passes,
     dead_experts: tokens.filter((count) => count === 0).length,
@@ -69,15 +69,15 @@ export function summarize(layers: readonly LayerCounts[]): RoutingSummary {
 
 /** Assignments that experts computed, over all routed modules. */
 export const keptAssignments = (layers: readonly LayerCounts[]): number =>
-  layers.reduce((sum, { kept }) => sum + total(kept), 0)
+  layers.reduce((sum, { kept }) => sum + sumOf(kept), 0)
 
-/** Operations of those assignments; what one costs depends on the module. */
+/** Operations of the assignments that experts computed; the cost of one depends on the module. */
 export const keptFlops = (
   layers: readonly LayerCounts[],
   flopsPerAssignment: Readonly<Record<RoutedModule, number>>,
-): number => layers.reduce((sum, { kept, module }) => sum + total(kept) * flopsPerAssignment[module], 0)
+): number => layers.reduce((sum, { kept, module }) => sum + sumOf(kept) * flopsPerAssignment[module], 0)
 
-/** The middle of the values, or the mean of the two in the middle; 0 of none. */
+/** The median; 0 for no values. */
 export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b)
   const middle = Math.floor(sorted.length / 2)

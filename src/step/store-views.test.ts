@@ -6,7 +6,7 @@ import { createStore } from './trainer.ts'
 
 const config = (kind: 'adamw' | 'adafactor'): RunConfig =>
   runSchema.parse({
-    // Odd sizes, so that padding and neighbours would show.
+    // Odd sizes, so that errors in padding or neighbours would show.
     model: {
       vocabulary: 101,
       layers: 2,

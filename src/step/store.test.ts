@@ -17,7 +17,7 @@ const specs = [
   spec('table', [4, 5], false),
 ]
 
-test('ranges hold exactly the numbers of the tensors: parameters, gradients and moments, decayed or not', () => {
+test('ranges cover exactly the tensors: parameters, gradients and moments, with decay and without', () => {
   const store = new ParameterStore({ createArena }, specs, 2)
   const marks: [number, (name: string) => Float32Array][] = [
     [1, (name) => store.parameter(name)],
@@ -42,7 +42,7 @@ test('every tensor begins at a cache line', () => {
       expect(view.byteOffset % 64).toBe(0)
 })
 
-test('the tensors of a checkpoint are views: experts one by one, under their global id', () => {
+test('the tensors of a checkpoint are views, one per expert under its global id', () => {
   const store = new ParameterStore({ createArena }, specs, null)
   store.parameter('experts.{e}.in').forEach((_, i, all) => {
     all[i] = i
@@ -53,7 +53,7 @@ test('the tensors of a checkpoint are views: experts one by one, under their glo
   expect(store.parameter('experts.{e}.in', 1)).toEqual(second?.data)
 })
 
-test('a tensor that fits no bank is refused by name', () => {
+test('a tensor too large for a bank is refused by name', () => {
   expect(() => new ParameterStore({ createArena }, [spec('huge', [2 ** 28 + 1], true)], 2)).toThrow(
     /huge has 268435457 parameters/,
   )

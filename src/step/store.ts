@@ -1,11 +1,11 @@
 /**
- * Where a model's numbers live: parameters, their gradients and the optimizer's state, flat.
+ * Flat memory of a model: parameters, gradients and optimizer state.
  *
  * A *bank* is one arena cut into equal regions, `[p | g | m | v]`; a tensor has the same offset in each.
- * Tensors with weight decay come first, so the optimizer sees two plain ranges and knows nothing of
- * layers. Every tensor begins at a cache line: the padding is zero and stays zero. A model larger than one
- * arena has several banks; a tensor never crosses from one to the next. Behind the regions a bank has
- * some scratch memory, for kernels that read something else besides its tensors.
+ * Tensors with weight decay come first, so the optimizer sees two plain ranges and needs no layers. Every
+ * tensor begins at a cache line; the padding is zero and stays zero. A model larger than one arena has
+ * several banks; a tensor never crosses from one to the next. After its regions a bank has scratch memory,
+ * for kernels that need other data in the same arena.
  */
 import { UsageError } from '../errors.ts'
 import { sizeOf } from '../graph/shape.ts'
@@ -16,7 +16,7 @@ import type { Runtime } from '../runtime/contract.ts'
 /** Floats in a cache line. */
 const LINE = 16
 
-/** Parameters of one bank, their gradients and moments: where each starts, and how many, in floats. */
+/** A range of parameters of one bank, with the offsets of parameters, gradients and moments, in floats. */
 export interface ParameterRange {
   readonly arena: Arena
   readonly parameters: number
@@ -33,12 +33,12 @@ export interface NamedTensor {
   readonly data: Float32Array
 }
 
-/** Memory in the arena of a model's parameters. */
+/** Scratch memory in the arena of a model's parameters. */
 export interface BorrowedScratch {
   readonly arena: Arena
-  /** The next so many floats, from a cache line on. */
+  /** The next floats, aligned to a cache line. */
   take(floats: number): Float32Array
-  giveBack(): void
+  release(): void
 }
 
 interface TensorLocation {
@@ -53,17 +53,17 @@ const GRADIENTS = 1
 
 export class ParameterStore {
   readonly specs: readonly ParameterSpec[]
-  private readonly places = new Map<string, TensorLocation>()
+  private readonly locations = new Map<string, TensorLocation>()
   private readonly arenas: Arena[] = []
   private readonly sizes: { decayed: number; total: number }[] = []
-  /** Floats of scratch memory given out in each bank. */
+  /** Floats of scratch memory in use in each bank. */
   private readonly scratchUsed: number[] = []
   private readonly regions: number
   private readonly scratchSize: number
 
   /**
-   * @param runtime Whose memory it is.
-   * @param moments Regions for optimizer state with a number for every parameter; null = no gradients either.
+   * @param runtime Allocates the arenas.
+   * @param moments Regions for optimizer state of one number per parameter; null = no gradients either.
    * @param scratch Floats of scratch memory in each bank.
    */
   constructor(
@@ -84,17 +84,17 @@ export class ParameterStore {
   }
 
   private fillBanks(specs: readonly ParameterSpec[]): ParameterSpec[][] {
-    const room = Math.floor((MAX_ARENA_BYTES / 4 - this.scratchSize) / this.regions / LINE) * LINE
+    const maxFloats = Math.floor((MAX_ARENA_BYTES / 4 - this.scratchSize) / this.regions / LINE) * LINE
     const banks: ParameterSpec[][] = [[]]
     let filled = 0
     for (const spec of specs) {
       const size = padded(sizeOf(spec.shape))
-      if (size > room)
+      if (size > maxFloats)
         throw new UsageError(
-          `invalid model: ${spec.name} has ${sizeOf(spec.shape)} parameters (expected at most ${room}; ` +
+          `invalid model: ${spec.name} has ${sizeOf(spec.shape)} parameters (expected at most ${maxFloats}; ` +
             (spec.stacked ? 'use fewer or smaller experts in a layer)' : 'use a smaller vocabulary or width)'),
         )
-      if (filled + size > room) {
+      if (filled + size > maxFloats) {
         banks.push([])
         filled = 0
       }
@@ -106,21 +106,21 @@ export class ParameterStore {
 
   private addBank(specs: readonly ParameterSpec[], runtime: Pick<Runtime, 'createArena'>): void {
     let offset = 0
-    const lay = (chosen: readonly ParameterSpec[]) => {
+    const assignOffsets = (chosen: readonly ParameterSpec[]) => {
       for (const spec of chosen) {
-        this.places.set(spec.name, { spec, bank: this.arenas.length, offset })
+        this.locations.set(spec.name, { spec, bank: this.arenas.length, offset })
         offset += padded(sizeOf(spec.shape))
       }
       return offset
     }
-    const decayed = lay(specs.filter(({ decay }) => decay))
-    const total = lay(specs.filter(({ decay }) => !decay))
+    const decayed = assignOffsets(specs.filter(({ decay }) => decay))
+    const total = assignOffsets(specs.filter(({ decay }) => !decay))
     this.sizes.push({ decayed, total })
     this.scratchUsed.push(0)
     this.arenas.push(runtime.createArena((total * this.regions + this.scratchSize) * 4))
   }
 
-  /** The values of a parameter, or of one expert of a stacked one. */
+  /** The values of a parameter, or of one expert of a stacked parameter. */
   parameter(name: string, expert: number | null = null): Float32Array {
     return this.view(name, expert, PARAMETERS)
   }
@@ -129,7 +129,7 @@ export class ParameterStore {
     return this.view(name, expert, GRADIENTS)
   }
 
-  /** The optimizer state `index` of a parameter. */
+  /** Optimizer state number `index` of a parameter. */
   moment(name: string, index: number): Float32Array {
     return this.view(name, null, GRADIENTS + 1 + index)
   }
@@ -139,13 +139,13 @@ export class ParameterStore {
     return this.arenas.reduce((sum, { byteLength }) => sum + byteLength, 0)
   }
 
-  /** Where the gradient of a parameter begins, and `floats` of scratch memory in the same arena. */
-  scratchBeside(name: string, floats: number): { arena: Arena; gradient: number; scratch: number } {
-    const { bank, offset } = this.place(name)
+  /** Allocates scratch memory in the arena of a parameter. Returns its offset and that of the gradient, in floats. */
+  allocateScratch(name: string, floats: number): { arena: Arena; gradient: number; scratch: number } {
+    const { bank, offset } = this.location(name)
     const total = this.sizes[bank]?.total ?? 0
     const used = this.scratchUsed[bank] ?? 0
     this.scratchUsed[bank] = used + padded(floats)
-    if (used + floats > this.scratchSize) throw new Error(`internal: the scratch memory beside ${name} is used up`)
+    if (used + floats > this.scratchSize) throw new Error(`internal: no scratch memory is left in the bank of ${name}`)
     return {
       arena: this.arenas[bank] as Arena,
       gradient: GRADIENTS * total + offset,
@@ -153,11 +153,11 @@ export class ParameterStore {
     }
   }
 
-  /** Scratch memory, if all tensors lie in one arena and so much is left there; null otherwise. */
+  /** Borrows scratch memory; null if the tensors need several arenas or too little is left. */
   borrowScratch(floats: number): BorrowedScratch | null {
-    const [arena, ...others] = this.arenas
+    const [arena, ...rest] = this.arenas
     const used = this.scratchUsed[0] ?? 0
-    if (!arena || others.length > 0 || used + padded(floats) > this.scratchSize) return null
+    if (!arena || rest.length > 0 || used + padded(floats) > this.scratchSize) return null
     this.scratchUsed[0] = used + padded(floats)
     const start = this.regions * (this.sizes[0]?.total ?? 0) + used
     let taken = 0
@@ -169,20 +169,20 @@ export class ParameterStore {
         if (taken > floats) throw new Error('internal: borrowed scratch memory is used up')
         return arena.floats(from, count)
       },
-      giveBack: () => {
+      release: () => {
         if (this.scratchUsed[0] === used + padded(floats)) this.scratchUsed[0] = used
       },
     }
   }
 
-  private place(name: string): TensorLocation {
-    const place = this.places.get(name)
-    if (!place) throw new Error(`internal: no parameter ${name}`)
-    return place
+  private location(name: string): TensorLocation {
+    const location = this.locations.get(name)
+    if (!location) throw new Error(`internal: no parameter ${name}`)
+    return location
   }
 
   private view(name: string, expert: number | null, region: number): Float32Array {
-    const { spec, bank, offset } = this.place(name)
+    const { spec, bank, offset } = this.location(name)
     const start = region * (this.sizes[bank]?.total ?? 0) + offset
     const size = sizeOf(spec.shape)
     if (expert === null) return (this.arenas[bank] as Arena).floats(start, size)
@@ -190,7 +190,7 @@ export class ParameterStore {
     return (this.arenas[bank] as Arena).floats(start + expert * part, part)
   }
 
-  /** The ranges with weight decay and without of every bank. */
+  /** Two ranges per bank: with weight decay, and without. */
   ranges(): ParameterRange[] {
     return this.sizes.flatMap(({ decayed, total }, bank) => {
       const range = (from: number, to: number, decay: boolean): ParameterRange => ({
@@ -205,7 +205,7 @@ export class ParameterStore {
     })
   }
 
-  /** The parameters as a checkpoint names them: every expert is a tensor, with its global id. */
+  /** The parameters as named in checkpoints: every expert is a tensor, with its global id. */
   parameterTensors(): NamedTensor[] {
     return this.specs.flatMap((spec) => perExpert(spec, '', (expert) => this.parameter(spec.name, expert)))
   }
@@ -217,7 +217,7 @@ export class ParameterStore {
   }
 }
 
-/** Floats up to the next cache line. */
+/** Rounds up to whole cache lines, in floats. */
 export const padded = (floats: number): number => Math.ceil(floats / LINE) * LINE
 
 function perExpert(

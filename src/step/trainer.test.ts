@@ -25,7 +25,7 @@ const configOf = ({ model, train }: RunInput): RunConfig =>
     runtime: { threads: 1 },
   })
 
-/** Counting by 5 modulo 64, each row from another number: what follows is a function of the token. */
+/** Counting by 5 modulo 64, each row from another number: the next token is a function of the current one. */
 const batch = {
   tokens: Int32Array.from({ length: 64 }, (_, i) => ((i >> 4) * 11 + (i & 15) * 5) % 64),
   targets: Int32Array.from({ length: 64 }, (_, i) => ((i >> 4) * 11 + (i & 15) * 5 + 5) % 64),
@@ -103,7 +103,7 @@ test.each(Object.entries(shapes))('a model of every kind learns a batch: %s', as
     const outcomes: StepOutcome[] = []
     for (let step = 1; step <= 25; step++) outcomes.push(await trainer.step(step, batch))
     expect(outcomes.some(({ skipped }) => skipped)).toBe(false)
-    // The first loss is near a guess among 64; then a quarter of it must go.
+    // The first loss is near that of a guess among 64; training must remove a quarter of it.
     expect(outcomes[0]?.loss).toBeGreaterThan(3)
     expect(outcomes.at(-1)?.loss).toBeLessThan((outcomes[0]?.loss as number) * 0.75)
     const { moe } = configOf(over).model
@@ -113,7 +113,7 @@ test.each(Object.entries(shapes))('a model of every kind learns a batch: %s', as
   })
 })
 
-test('every token of a step is assigned once for every choice, over all micro-batches', async () => {
+test('every token of a step is assigned once per choice, over all micro-batches', async () => {
   await withTrainer({ model: { moe: { k: 2, capacity: 'none' } }, train: { microBatches: 2 } }, async (trainer) => {
     const { layers } = await trainer.step(1, batch)
     for (const { tokens, kept, passes } of layers) {
@@ -124,7 +124,7 @@ test('every token of a step is assigned once for every choice, over all micro-ba
   })
 })
 
-test.each(['adamw', 'adafactor'] as const)('biases move by the loads of each step alone, with %s', async (kind) => {
+test.each(['adamw', 'adafactor'] as const)('biases change only by the loads of each step, with %s', async (kind) => {
   const moe = { router: 'bias', k: 2, biasRate: 0.125, capacity: '1x', factor: 0.5 } as const
   const train = { microBatches: 2, optimizer: { kind, weightDecay: 0.5 } }
   await withTrainer({ model: { moe }, train }, async (trainer, store) => {
@@ -134,14 +134,14 @@ test.each(['adamw', 'adafactor'] as const)('biases move by the loads of each ste
       const { layers } = await trainer.step(step, batch)
       expected = expected.map((bias, i) => updatedBias(bias, [...(layers[i]?.tokens ?? [])], moe.biasRate))
       for (const [i, name] of names.entries()) {
-        // Eighths are exact in float32: the optimizer has added nothing, and decayed nothing.
+        // Eighths are exact in float32: the optimizer has neither updated nor decayed the biases.
         expect([...store.parameter(name)]).toEqual(expected[i])
         expect(store.gradient(name).every((value) => value === 0)).toBe(true)
       }
     }
     expect(expected.flat().some((value) => value !== 0)).toBe(true)
 
-    // A step that is skipped leaves them as they are.
+    // A skipped step does not change them.
     const norm = store.parameter('norm').slice()
     store.parameter('norm').fill(Number.NaN)
     expect((await trainer.step(6, batch)).skipped).toBe(true)
@@ -165,12 +165,12 @@ test('biases even out the loads of a router that sends all tokens to one expert'
     })
     return last / 20
   }
-  // All of four experts' tokens to one: √3.
+  // All tokens to one of four experts: √3.
   expect(await cv(0)).toBeCloseTo(Math.sqrt(3), 5)
   expect(await cv(0.02)).toBeLessThan(0.3)
 })
 
-test('where experts choose, their loads are even and nothing is dropped, though tokens are left out', async () => {
+test('with expert choice, loads are even and nothing is dropped, though some tokens are not served', async () => {
   const moe = { router: 'expert-choice', capacity: '1x', factor: 0.5 } as const
   await withTrainer({ model: { moe } }, async (trainer) => {
     const { layers } = await trainer.step(1, batch)
@@ -184,7 +184,7 @@ test('where experts choose, their loads are even and nothing is dropped, though 
   })
 })
 
-test('every routed module of a layer has counts of its own, and random experts are drawn for each', async () => {
+test('every routed module of a layer has its own counts and its own random draws', async () => {
   const moe = { attention: 'all', router: 'random', k: 2, capacity: 'none' } as const
   await withTrainer({ model: { moe } }, async (trainer) => {
     const { layers } = await trainer.step(1, batch)
@@ -216,8 +216,8 @@ test('memory does not grow with the steps', async () => {
     }
     const warm = await after(50)
     const later = await after(200)
-    // One array of logits a step, 256 × 512 × 4 bytes, would be 100 MiB. Machine code for new numbers of
-    // rows comes in for a while, until as much is remembered as ever is.
+    // One array of logits per step, 256 × 512 × 4 bytes, would be 100 MiB. Machine code for new numbers of
+    // rows is added for a while, until its cache is full.
     expect((later - warm) / 2 ** 20).toBeLessThan(40)
   })
 })

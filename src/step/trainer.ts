@@ -1,6 +1,6 @@
 /**
- * One optimizer step, from a batch to moved parameters. The trainer knows nothing of files, time or
- * people: the loop around it (train.ts) does.
+ * One optimizer step, from a batch to updated parameters. Files, schedules of evaluation and output belong
+ * to the loop around it (train.ts).
  */
 import type { RunConfig } from '../config/run-config.ts'
 import type { Batch } from '../data/batches.ts'
@@ -9,7 +9,7 @@ import type { ArenaKernels } from '../runtime/arena-kernels.ts'
 import type { Runtime } from '../runtime/contract.ts'
 import type { NodeTime, StepEvent } from '../runtime/times.ts'
 import { GradientProgram, type GradientShape, gradientScratch } from './gradient-program.ts'
-import { kernelTimes, timesSince } from './kernel-work.ts'
+import { kernelTimes, timesSince } from './kernel-times.ts'
 import { adafactor, adafactorScratch } from './optimizer/adafactor.ts'
 import { ADAMW_MOMENTS, adamw } from './optimizer/adamw.ts'
 import type { Optimizer } from './optimizer/contract.ts'
@@ -26,7 +26,7 @@ export interface StepOutcome {
   /** Before clipping. */
   readonly gradNorm: number
   readonly learningRate: number
-  /** The loss or the gradient was not finite: no parameter has changed. */
+  /** Whether the loss or the gradient was not finite; then no parameter has changed. */
   readonly skipped: boolean
   readonly gradientMs: number
   readonly updateMs: number
@@ -38,7 +38,7 @@ const shapeOf = ({ model, train }: Pick<RunConfig, 'model' | 'train'>): Gradient
   sequence: model.sequence,
 })
 
-/** Memory for the numbers of a run's model, gradients and optimizer. */
+/** Allocates memory for the parameters, gradients and optimizer state of a run. */
 export function createStore(
   runtime: Pick<Runtime, 'createArena'>,
   { model, train }: Pick<RunConfig, 'model' | 'train'>,
@@ -52,7 +52,7 @@ export function createStore(
 
 export class Trainer {
   readonly optimizer: Optimizer
-  /** Updates so far: steps that were not skipped. Bias correction counts them, so a checkpoint keeps it. */
+  /** Updates so far: steps that were not skipped. Kept in checkpoints, since bias correction depends on it. */
   updates = 0
   private readonly config: RunConfig['train']
   private readonly moe: RunConfig['model']['moe']
@@ -79,7 +79,7 @@ export class Trainer {
     this.store = store
   }
 
-  /** @param separator The token at which attention begins again (`data.crossDocuments`); default: it sees the whole window. */
+  /** @param separator Token at which attention restarts (`data.crossDocuments`); default: none. */
   static async compile(
     runtime: Runtime,
     config: RunConfig,
@@ -102,17 +102,17 @@ export class Trainer {
     }
   }
 
-  /** Parameters, gradients, optimizer state and scratch memory, as they are laid out. */
+  /** Bytes of parameters, gradients, optimizer state and scratch memory, padding included. */
   get stateBytes(): number {
     return this.store.byteLength
   }
 
-  /** What the gradient program computes in, besides parameters and gradients; undefined when it is not known beforehand. */
+  /** Bytes that the gradient program uses besides parameters and gradients; undefined if not planned beforehand. */
   get programBytes(): number | undefined {
     return this.gradient.memoryBytes
   }
 
-  /** @param step From 1. The batch is read until the promise is settled. */
+  /** @param step From 1. @param batch Must not change until the promise is settled. */
   async step(step: number, batch: Batch): Promise<StepOutcome> {
     const { timeline } = this
     timeline.clear()
@@ -146,7 +146,7 @@ export class Trainer {
     }
   }
 
-  /** Steps so far do not count in the profile. */
+  /** Excludes earlier steps from the profile. */
   resetProfile(): void {
     this.gradient.resetProfile()
     this.kernelsBefore = this.kernels.profile()
@@ -164,7 +164,7 @@ export class Trainer {
     }
   }
 
-  /** What every thread did in the last step; call it after {@link profile}, which knows of single nodes. */
+  /** Work of every thread in the last step. Call it after {@link profile}, which collects single nodes. */
   lastStep(): readonly StepEvent[] {
     return [...this.timeline.events, ...this.gradient.lastRuns()]
   }

@@ -1,4 +1,4 @@
-/** What is opened is closed, in the opposite order, whatever happens in between. */
+/** Closes what was opened, in reverse order, whether or not an error occurred. */
 export class Cleanup {
   private readonly actions: (() => void | Promise<void>)[] = []
 
@@ -6,7 +6,7 @@ export class Cleanup {
     this.actions.push(action)
   }
 
-  /** Runs every action, also when one fails. @throws the first failure */
+  /** Runs every action even if one fails. @throws the first failure */
   async run(): Promise<void> {
     const failures: unknown[] = []
     for (const action of this.actions.splice(0).reverse())

@@ -1,7 +1,8 @@
 /**
- * What a run asks of the file system beyond reading and writing: changes that survive a power cut,
- * files that are replaced whole or not at all, and errors in the user's terms.
+ * File system operations beyond reading and writing: changes that survive a power cut, atomic
+ * replacement of files, checksums, and readable errors for failed writes.
  */
+import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { mkdir, open, rename, rm, statfs } from 'node:fs/promises'
 import { dirname } from 'node:path'
@@ -15,10 +16,10 @@ export function errorCode(error: unknown): string | undefined {
 }
 
 /**
- * The error of a failed write in the user's terms. A full disk or quota is named as such, with the free
- * space where the system tells it.
- * @param action What was being done, e.g. `write checkpoint runs/a/checkpoints/step-00000500`.
- * @param needed Bytes that the whole of it takes, when known.
+ * A readable error for a failed write. A full disk or quota is named, with the free space where the
+ * system reports it.
+ * @param action The action that failed, e.g. `write checkpoint runs/a/checkpoints/step-00000500`.
+ * @param needed Total bytes of the write, if known.
  * @param advice What to do next; a full sentence.
  */
 export async function writeError(
@@ -47,16 +48,16 @@ export async function writeError(
   return new RunError(`cannot ${action}: ${full}${size}. ${advice}`, cause)
 }
 
-/** Creates a folder and those above it, one by one: Node's own `recursive` never ends under /proc. */
+/** Creates a folder and its parents one by one: Node's own `recursive` option hangs under /proc. */
 export async function makeFolder(path: string): Promise<void> {
   if (existsSync(path)) return
   if (dirname(path) !== path) await makeFolder(dirname(path))
   await mkdir(path)
 }
 
-/** Makes creations, renames and removals in a folder survive a power cut. */
+/** Makes files created, renamed or removed in a folder survive a power cut. */
 export async function syncFolder(path: string): Promise<void> {
-  // Windows cannot open a folder for this; NTFS journals its folders by itself.
+  // Windows cannot open a folder to sync it; NTFS journals its folders itself.
   if (process.platform === 'win32') return
   const handle = await open(path, 'r')
   try {
@@ -66,7 +67,7 @@ export async function syncFolder(path: string): Promise<void> {
   }
 }
 
-/** Replaces a small file so that at any instant either all of the old or all of the new is there. */
+/** Replaces a small file atomically: at any instant it has either the old or the new contents. */
 export async function replaceFile(path: string, contents: string | Uint8Array): Promise<void> {
   const temporary = `${path}.tmp`
   try {
@@ -81,6 +82,22 @@ export async function replaceFile(path: string, contents: string | Uint8Array): 
     await syncFolder(dirname(path))
   } catch (error) {
     await rm(temporary, { force: true })
-    throw await writeError(`write ${path}`, dirname(path), error, Buffer.byteLength(contents), 'The file is as it was.')
+    throw await writeError(`write ${path}`, dirname(path), error, Buffer.byteLength(contents), 'The file is unchanged.')
+  }
+}
+
+/** SHA-256 of a file in hexadecimal. */
+export async function checksum(path: string): Promise<string> {
+  const handle = await open(path, 'r')
+  try {
+    const hash = createHash('sha256')
+    const buffer = Buffer.allocUnsafe(4 << 20)
+    while (true) {
+      const { bytesRead } = await handle.read(buffer, 0, buffer.length)
+      if (bytesRead === 0) return hash.digest('hex')
+      hash.update(buffer.subarray(0, bytesRead))
+    }
+  } finally {
+    await handle.close()
   }
 }

@@ -23,7 +23,7 @@ async function read(): Promise<unknown[]> {
   return values
 }
 
-/** The class of file handles, to make their methods fail as a full disk does. */
+/** The class of file handles, whose methods are made to fail as on a full disk. */
 async function fileHandleClass(): Promise<FileHandle> {
   const handle = await open(path, 'a')
   await handle.close()
@@ -32,7 +32,7 @@ async function fileHandleClass(): Promise<FileHandle> {
 
 const diskFull = () => Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC' })
 
-test('what is appended is read back in order, over several openings', async () => {
+test('appended records are read back in order, over several openings', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(fc.dictionary(fc.string(), fc.jsonValue()), { maxLength: 20 }), async (records) => {
       await rm(path, { force: true })
@@ -49,7 +49,7 @@ test('what is appended is read back in order, over several openings', async () =
   )
 })
 
-test('lines longer than a read and cut inside a UTF-8 character are read whole', async () => {
+test('lines longer than a read and cut inside a UTF-8 character are read completely', async () => {
   const records = [{ text: 'ü'.repeat(70_001) }, { text: '→'.repeat(50_000) }, { text: '' }]
   const lines = await JsonLines.open(path)
   for (const record of records) lines.append(record)
@@ -57,7 +57,7 @@ test('lines longer than a read and cut inside a UTF-8 character are read whole',
   expect(await read()).toEqual(records)
 })
 
-test('a line is one object and one newline, and what is not finite is null', async () => {
+test('a line is one object and one newline; non-finite numbers are null', async () => {
   const lines = await JsonLines.open(path)
   lines.append({ step: 1, loss: Number.NaN, norms: [Number.POSITIVE_INFINITY, 2] })
   await lines.sync()
@@ -65,7 +65,7 @@ test('a line is one object and one newline, and what is not finite is null', asy
   await lines.close()
 })
 
-test('a partial last line does not count, wherever it is cut', async () => {
+test('a partial last line is ignored, wherever it is cut', async () => {
   await writeFile(path, '{"step":1}\n{"step":22}\n')
   for (let bytes = 22; bytes >= 11; bytes--) {
     await truncate(path, bytes)
@@ -73,13 +73,13 @@ test('a partial last line does not count, wherever it is cut', async () => {
   }
 })
 
-test('a missing file has no lines, and a broken whole line is named', async () => {
+test('a missing file has no lines, and a malformed complete line is reported', async () => {
   expect(await read()).toEqual([])
   await appendFile(path, '{"step":1}\n{"st\n{"step":3}\n')
   await expect(read()).rejects.toThrow('line 2 is not JSON: {"st')
 })
 
-test('a full disk is told at flush and at the next append, and leaves only whole lines', async () => {
+test('a full disk is reported at flush and at the next append, and leaves only whole lines', async () => {
   const handles = await fileHandleClass()
   const original = handles.appendFile
   let left = 2

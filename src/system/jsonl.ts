@@ -1,10 +1,10 @@
 /**
- * JSON Lines: one object a line, one write a line. A line ends with its newline; what stands behind the
- * last newline was cut off by a crash, or is being written, and does not count.
+ * JSON Lines: one object per line, one write per line. Text after the last newline was cut off by a crash
+ * or is being written, and is ignored.
  */
 import { open } from 'node:fs/promises'
 import { RunError } from '../errors.ts'
-import { AppendFile } from './append.ts'
+import { AppendFile } from './append-file.ts'
 
 export class JsonLines {
   private readonly file: AppendFile
@@ -13,36 +13,36 @@ export class JsonLines {
     this.file = file
   }
 
-  /** Opens at the end of a file, or creates it. */
+  /** Opens a file at its end, or creates it. */
   static async open(path: string): Promise<JsonLines> {
     return new JsonLines(await AppendFile.open(path))
   }
 
-  /** Queues a line. NaN and infinities become null. @throws RunError of an earlier write that failed. */
+  /** Queues a line. NaN and infinities become null. @throws RunError if an earlier write failed */
   append(record: object): void {
     this.file.append(Buffer.from(`${JSON.stringify(record)}\n`))
   }
 
-  /** Waits until every line is with the operating system. @throws RunError when a write failed. */
+  /** Waits until the operating system has every line. @throws RunError if a write failed */
   flush(): Promise<void> {
     return this.file.flush()
   }
 
-  /** Waits until every line survives a power cut. @throws RunError when a write failed. */
+  /** Waits until every line would survive a power cut. @throws RunError if a write failed */
   sync(): Promise<void> {
     return this.file.sync()
   }
 
-  /** @throws RunError when a write failed. */
+  /** @throws RunError if a write failed */
   close(): Promise<void> {
     return this.file.close()
   }
 }
 
 /**
- * The objects of a JSON Lines file in order, in bounded memory. A missing file has none; a partial last
- * line is left out.
- * @throws RunError naming file and line when a whole line is not JSON.
+ * The objects of a JSON Lines file in order, in bounded memory. A missing file yields none; a partial last
+ * line is ignored.
+ * @throws RunError naming file and line if a whole line is not JSON
  */
 export async function* readJsonLines<T = unknown>(path: string): AsyncGenerator<T> {
   let number = 0
@@ -59,7 +59,7 @@ export async function* readJsonLines<T = unknown>(path: string): AsyncGenerator<
   }
 }
 
-/** The whole lines of a file, without their newlines, and the byte offset where each ends. */
+/** The complete lines of a file, without their newlines, and the byte offset at which each ends. */
 export async function* readLines(path: string): AsyncGenerator<{ text: string; end: number }> {
   const handle = await open(path, 'r').catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return undefined

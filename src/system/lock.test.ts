@@ -19,13 +19,13 @@ afterEach(async () => {
   await rm(directory, { recursive: true })
 })
 
-/** A process that lives until the test ends. */
+/** A process that runs until the test ends. */
 function living(): number {
   child = spawn(process.execPath, ['-e', 'setInterval(() => {}, 1000)'])
   return child.pid as number
 }
 
-/** The number of a process that is dead. */
+/** The id of a dead process. */
 const dead = (): number => spawnSync(process.execPath, ['-e', '']).pid
 
 const leave = (holder: object) =>
@@ -37,7 +37,7 @@ const refusal = async (): Promise<string> => {
   return String(failure)
 }
 
-test('a lock excludes every other until it is released, and leaves nothing behind', async () => {
+test('a lock excludes all others until it is released, and leaves no files', async () => {
   const lock = await lockRun(directory)
   expect(JSON.parse(await readFile(path, 'utf8'))).toMatchObject({ pid: process.pid, host: hostname() })
   expect(await refusal()).toContain(`already in use by this process, ${process.pid}`)
@@ -47,7 +47,7 @@ test('a lock excludes every other until it is released, and leaves nothing behin
   await (await lockRun(directory)).release()
 })
 
-test('of many that lock at once, exactly one succeeds, also over a stale lock', async () => {
+test('of many concurrent attempts to lock, exactly one succeeds, with a stale lock too', async () => {
   for (const stale of [false, true]) {
     if (stale) await leave({ pid: dead() })
     const results = await Promise.allSettled(Array.from({ length: 8 }, () => lockRun(directory)))
@@ -58,7 +58,7 @@ test('of many that lock at once, exactly one succeeds, also over a stale lock', 
   }
 })
 
-test('a living process keeps its lock, and is named', async () => {
+test('a living process keeps its lock, and the error names it', async () => {
   const pid = living()
   await leave({ pid })
   const message = await refusal()
@@ -74,7 +74,7 @@ test('the lock of a dead process is taken over', async () => {
 })
 
 test.skipIf(process.platform === 'win32')(
-  'a process that got the number of a dead one does not keep its lock',
+  'a process that reuses the id of a dead one does not keep its lock',
   async () => {
     await leave({ pid: living(), start: 'another time' })
     await (await lockRun(directory)).release()
@@ -83,7 +83,7 @@ test.skipIf(process.platform === 'win32')(
   },
 )
 
-test('the lock of another host is left alone, with the way out', async () => {
+test('the lock of another host is kept, and the error says what to do', async () => {
   await leave({ pid: 1, host: 'elsewhere' })
   const message = await refusal()
   expect(message).toContain('process 1 on host elsewhere')
@@ -91,7 +91,7 @@ test('the lock of another host is left alone, with the way out', async () => {
   expect(await readdir(directory)).toEqual([LOCK_FILE])
 })
 
-test('a lock whose contents are still to come is respected, an old one without any is taken over', async () => {
+test('a new lock file without contents yet is respected; an old one is taken over', async () => {
   await writeFile(path, '')
   const pid = living()
   const attempt = refusal()
@@ -110,14 +110,14 @@ test('release does not remove the lock of a successor', async () => {
   expect(await readdir(directory)).toEqual([LOCK_FILE])
 })
 
-test('a lock is held here by a living process of this machine, and by no other', async () => {
+test('isHeldHere is true only for a living process of this machine', async () => {
   const lock = await lockRun(directory)
   const contents = await readFile(path, 'utf8')
   expect(await isHeldHere(contents)).toBe(true)
   const changed = (fields: object) => isHeldHere(JSON.stringify({ ...(JSON.parse(contents) as object), ...fields }))
   expect(await changed({ host: 'elsewhere' })).toBe(false)
   expect(await changed({ pid: dead() })).toBe(false)
-  // A later process of the same number.
+  // A later process with the same id.
   if (process.platform === 'linux') expect(await changed({ start: 'another boot 1' })).toBe(false)
   for (const damaged of ['', '{', 'null', '{"pid":"1"}']) expect(await isHeldHere(damaged)).toBe(false)
   await lock.release()

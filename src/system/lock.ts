@@ -1,8 +1,7 @@
 /**
- * One process trains in a run directory at a time. The lock is a file that tells who holds it: process,
- * host, and when that process started, because the system gives the number of a dead process to another
- * one some day. A lock whose holder is dead is taken over; one that cannot be judged (another host) is
- * left to the user.
+ * Ensures that one process at a time trains in a run directory. The lock is a file that names its holder:
+ * process id, host, and the start time of that process, because process ids are reused. A lock whose holder
+ * is dead is taken over; a lock of another host cannot be checked and is left to the user.
  */
 import { execFile } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
@@ -13,12 +12,12 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { RunError } from '../errors.ts'
 import { errorCode } from './disk.ts'
-import { isAlive } from './leftovers.ts'
+import { isAlive } from './temporary-folders.ts'
 
 export const LOCK_FILE = '.lock'
 
 export interface RunLock {
-  /** Frees the run directory. Idempotent; a normal exit of the process does it as well. */
+  /** Frees the run directory. Idempotent; also done on a normal exit of the process. */
   release(): Promise<void>
 }
 
@@ -27,15 +26,15 @@ interface Holder {
   readonly host: string
   /** When the lock was taken, ISO 8601. */
   readonly since: string
-  /** What tells the process from a later one of the same number; null where the system does not say. */
+  /** Start time, to distinguish a later process with the same id; null where the system does not report it. */
   readonly start: string | null
-  /** Tells this lock from every other. */
+  /** Unique to this lock. */
   readonly id: string
 }
 
 /**
  * Locks a run directory, which must exist.
- * @throws RunError naming the process that holds it.
+ * @throws RunError naming the process that holds the lock
  */
 export async function lockRun(directory: string): Promise<RunLock> {
   const path = join(directory, LOCK_FILE)
@@ -47,16 +46,16 @@ export async function lockRun(directory: string): Promise<RunLock> {
     id: randomUUID(),
   }
   for (let attempt = 0; attempt < 5; attempt++) {
-    if ((await create(path, self)) && (await isStillOurs(path, self.id))) return held(path, self.id)
+    if ((await createLock(path, self)) && (await isStillOurs(path, self.id))) return heldLock(path, self.id)
     const holder = await readHolder(path)
     if (holder === 'none') continue
     if (holder !== 'unreadable') await refuseIfAlive(directory, path, holder)
-    await takeAway(path, holder === 'unreadable' ? undefined : holder.id)
+    await removeStale(path, holder === 'unreadable' ? undefined : holder.id)
   }
-  throw new RunError(`cannot lock run ${directory}: other processes take and leave it; try again`)
+  throw new RunError(`cannot lock run ${directory}: other processes keep locking and releasing it; try again`)
 }
 
-/** Whether the process that a lock file's contents name lives on this machine; false too where that is not known. */
+/** Whether the holder named in a lock file's contents is a living process of this machine; false if unknown. */
 export async function isHeldHere(contents: string): Promise<boolean> {
   try {
     const { pid, host, start = null } = JSON.parse(contents) as Partial<Holder>
@@ -67,8 +66,8 @@ export async function isHeldHere(contents: string): Promise<boolean> {
   }
 }
 
-/** Creates the lock with its contents in one step: another process never sees half of it. */
-async function create(path: string, self: Holder): Promise<boolean> {
+/** Creates the lock file with its contents in one step, so that no process sees a partial one. False if it exists. */
+async function createLock(path: string, self: Holder): Promise<boolean> {
   const draft = `${path}.${self.id}`
   try {
     await writeFile(draft, JSON.stringify(self))
@@ -76,7 +75,7 @@ async function create(path: string, self: Holder): Promise<boolean> {
     return true
   } catch (error) {
     if (errorCode(error) === 'EEXIST') return false
-    if (!isWithoutLinks(error)) throw new RunError(`cannot lock ${path}: ${(error as Error).message}`)
+    if (!lacksHardLinks(error)) throw new RunError(`cannot lock ${path}: ${(error as Error).message}`)
   } finally {
     await rm(draft, { force: true })
   }
@@ -90,11 +89,11 @@ async function create(path: string, self: Holder): Promise<boolean> {
 }
 
 /**
- * Whether the new lock stands. Another process that takes over a stale lock at the same time may move it
- * away for an instant ({@link takeAway}), and whoever locks in that instant loses to the one put back.
+ * Whether the new lock is still in place. Another process that takes over a stale lock may move a new lock away
+ * for an instant ({@link removeStale}); a lock created in that instant is overwritten when the other is put back.
  */
 async function isStillOurs(path: string, id: string): Promise<boolean> {
-  for (let look = 0; look < 3; look++) {
+  for (let attempt = 0; attempt < 3; attempt++) {
     await new Promise((resolve) => setTimeout(resolve, 20))
     const holder = await readHolder(path)
     if (typeof holder !== 'string') return holder.id === id
@@ -102,8 +101,8 @@ async function isStillOurs(path: string, id: string): Promise<boolean> {
   return false
 }
 
-/** File systems without hard links, such as FAT and some network ones. */
-function isWithoutLinks(error: unknown): boolean {
+/** Errors of file systems without hard links, such as FAT and some network ones. */
+function lacksHardLinks(error: unknown): boolean {
   return ['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EINVAL'].includes(errorCode(error) ?? '')
 }
 
@@ -116,7 +115,7 @@ async function readHolder(path: string): Promise<Holder | 'none' | 'unreadable'>
     if (errorCode(error) === 'ENOENT') return 'none'
     if (!(error instanceof SyntaxError)) throw new RunError(`cannot read ${path}: ${(error as Error).message}`)
   }
-  // Without hard links its contents come a moment after the file; a power cut may leave it empty for good.
+  // Without hard links the contents are written just after the file is created; a power cut may leave it empty.
   const { mtimeMs } = await stat(path)
   if (Date.now() - mtimeMs > 2000) return 'unreadable'
   await new Promise((resolve) => setTimeout(resolve, 500))
@@ -137,15 +136,15 @@ async function refuseIfAlive(directory: string, path: string, holder: Holder): P
     pid === process.pid
       ? `run ${directory} is already in use by this process, ${pid}, since ${since}`
       : `run ${directory} is in use by process ${pid} since ${since}. Wait for it or stop it; if process ${pid} ` +
-          `is no training, delete ${path} and try again`,
+          `is not a training, delete ${path} and try again`,
   )
 }
 
 /**
- * Removes a stale lock, unless another process was faster and the file is that one's new lock by now:
- * what was moved away is looked at again, and put back when it is not the stale one.
+ * Removes a stale lock. Another process may have replaced it with its own new lock meanwhile, so the moved
+ * file is checked again and put back if it is not the stale one.
  */
-async function takeAway(path: string, staleId: string | undefined): Promise<void> {
+async function removeStale(path: string, staleId: string | undefined): Promise<void> {
   const moved = `${path}.${randomUUID()}`
   try {
     await rename(path, moved)
@@ -159,11 +158,11 @@ async function takeAway(path: string, staleId: string | undefined): Promise<void
   else await rename(moved, path)
 }
 
-function held(path: string, id: string): RunLock {
+function heldLock(path: string, id: string): RunLock {
   const release = () => {
     process.removeListener('exit', release)
     try {
-      // A lock that was deleted by hand and taken by another process is not ours to remove.
+      // If our lock was deleted by hand, the file may now be the lock of another process.
       if ((JSON.parse(readFileSync(path, 'utf8')) as Holder).id === id) rmSync(path)
     } catch {}
   }
@@ -172,15 +171,15 @@ function held(path: string, id: string): RunLock {
 }
 
 /**
- * When a process started, as the system tells it: equal for equal processes, different for two that had
- * the same number one after the other. Null where it is not told.
+ * Start time of a process in the system's own format. It differs between successive processes with the same
+ * id. Null where the system does not report it.
  */
 async function processStart(pid: number): Promise<string | null> {
   try {
     if (process.platform === 'linux') {
       const boot = await readFile('/proc/sys/kernel/random/boot_id', 'utf8')
       const status = await readFile(`/proc/${pid}/stat`, 'utf8')
-      // Field 22, ticks since boot; field 2 is a name in parentheses that may hold anything.
+      // Field 22, ticks since boot; field 2 is a name in parentheses that may contain any character.
       const ticks = status.slice(status.lastIndexOf(')') + 2).split(' ')[19]
       return ticks === undefined ? null : `${boot.trim()} ${ticks}`
     }

@@ -1,4 +1,3 @@
-/** Which Choir this is. */
 import { readFileSync } from 'node:fs'
 
 /** The version in package.json, two folders up from here in src/ and in dist/. */

@@ -1,4 +1,4 @@
-/** Text in XML, HTML and SVG. */
+/** Makes arbitrary text safe to show in XML, HTML, SVG and on a terminal. */
 
 const entities: Readonly<Record<string, string>> = {
   '&': '&amp;',
@@ -8,20 +8,20 @@ const entities: Readonly<Record<string, string>> = {
   "'": '&#39;',
 }
 
-/** Safe as content and between quotes; what XML cannot hold, halves of a pair among it, becomes U+FFFD. */
+/** For element content and quoted attributes. Characters that XML forbids, lone surrogates too, become U+FFFD. */
 export const escapeXml = (text: string): string =>
   text
-    // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is looked for
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: the pattern matches control characters on purpose
     .replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]|\p{Surrogate}/gu, '\ufffd')
     .replace(/[&<>"']/g, (found) => entities[found] ?? found)
 
 /**
- * A name from somewhere else: control characters, and marks that turn the direction of text, become U+FFFD, so that
- * it cannot change how its surroundings are read.
+ * Cleans a name from an untrusted source: control characters and marks that change the text direction become U+FFFD,
+ * so it cannot alter how the text around it is displayed.
  */
 export const clean = (text: string): string =>
   text.replace(
-    // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is looked for
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: the pattern matches control characters on purpose
     /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069\ufffe\uffff]|\p{Surrogate}/gu,
     '\ufffd',
   )

@@ -1,6 +1,6 @@
 /**
- * The accepted name nearest to a misspelt one, or undefined when none is near
- * (Levenshtein distance at most a third of the length, at least 2).
+ * The accepted name nearest to a misspelt one; undefined if none has a Levenshtein distance of at most
+ * max(2, a third of the length). Case is ignored.
  */
 export function nearest(name: string, accepted: Iterable<string>): string | undefined {
   let best: string | undefined

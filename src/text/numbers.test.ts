@@ -21,7 +21,7 @@ test.each([
   expect(count(value)).toBe(text)
 })
 
-test('a number on an axis has no zeros at its end', () => {
+test('a number on an axis has no trailing zeros', () => {
   const shown = [0, 0.25, 950, 1000, 12_345, 20_000, 4_100_000, 1.38e9, 3.2e18, -1500, 100_000].map(compact)
   expect(shown).toEqual(['0', '0.25', '950', '1k', '12.3k', '20k', '4.1 M', '1.38 B', '3.2e+18', '−1.5k', '100k'])
 })
@@ -41,7 +41,7 @@ test.each([
   expect(duration(value)).toBe(text)
 })
 
-test('short times have a unit of their size', () => {
+test('short times have a unit that fits their size', () => {
   expect([0.00085, 0.0123, 1.8, 42, 182].map(shortTime)).toEqual(['850 µs', '12.3 ms', '1.80 s', '42.0 s', '3m 02s'])
 })
 
@@ -53,13 +53,18 @@ test('units and shares', () => {
   expect(fixed(Number.POSITIVE_INFINITY, 2)).toBe('–')
 })
 
-test('a sign stands only where a digit other than zero does', () => {
+test('only a number with a non-zero digit has a sign', () => {
   expect([0.021, -0.021, -0.0001].map((value) => fixed(value, 3))).toEqual(['0.021', '−0.021', '0.000'])
   expect([0.021, -0.021, 0.0001].map((value) => signed(value, 3))).toEqual(['+0.021', '−0.021', '0.000'])
 })
 
 test('lists and plurals', () => {
-  expect([[], ['a'], ['a', 'b'], ['a', 'b', 'c']].map(listed)).toEqual(['', 'a', 'a and b', 'a, b and c'])
+  expect([[], ['a'], ['a', 'b'], ['a', 'b', 'c']].map((words) => listed(words))).toEqual([
+    '',
+    'a',
+    'a and b',
+    'a, b and c',
+  ])
   expect([plural(1, 'seed'), plural(1500, 'seed'), plural(2, 'loss', 'losses')]).toEqual([
     '1 seed',
     '1,500 seeds',

@@ -1,9 +1,9 @@
 /**
- * Numbers as people read them, on a terminal, on a page and in a report: three significant digits, a unit, a real
- * minus, and a dash where there is no number.
+ * Formats numbers for terminals, pages and reports: three significant digits, a unit, a true minus sign, and a dash
+ * for a missing value.
  */
 
-/** Stands where there is no number. */
+/** Shown in place of a missing or non-finite number. */
 export const dash = '–'
 
 type Maybe = number | null | undefined
@@ -15,7 +15,7 @@ const counts = ['', 'k', ' M', ' B', ' T']
 /** 950, 12.3k, 4.12 M, 1.38 B, 2.10e+15. */
 export const count = (value: Maybe): string => scaled(value, counts)
 
-/** The same without zeros at the end, as on an axis: 12k, 1.5 M. */
+/** As {@link count} without trailing zeros, for axes: 12k, 1.5 M. */
 export const compact = (value: Maybe): string =>
   scaled(value, counts).replace(/^([^.e]*)\.(\d*?)0*(?=$|\D)/, (_, whole, digits) =>
     digits ? `${whole}.${digits}` : whole,
@@ -78,7 +78,7 @@ export function duration(seconds: Maybe): string {
   return `${Math.floor(whole / 86_400)}d ${two((whole % 86_400) / 3600)}h`
 }
 
-/** Short times too: 850 µs, 12.3 ms, 1.80 s; from 100 seconds on a {@link duration}. */
+/** 850 µs, 12.3 ms, 1.80 s; a {@link duration} from 100 seconds on. */
 export function shortTime(seconds: number): string {
   if (seconds >= 100) return duration(seconds)
   if (seconds >= 1) return `${seconds.toPrecision(3)} s`
@@ -90,5 +90,5 @@ export function shortTime(seconds: number): string {
 export const plural = (n: number, one: string, many = `${one}s`): string => `${grouped(n)} ${n === 1 ? one : many}`
 
 /** a; a and b; a, b and c. */
-export const listed = (words: readonly string[]): string =>
-  words.length < 2 ? (words[0] ?? '') : `${words.slice(0, -1).join(', ')} and ${words.at(-1)}`
+export const listed = (words: readonly string[], conjunction: 'and' | 'or' = 'and'): string =>
+  words.length < 2 ? words.join('') : `${words.slice(0, -1).join(', ')} ${conjunction} ${words.at(-1)}`

@@ -1,6 +1,4 @@
-/**
- * Forensics of a step whose loss or gradient is not finite: which tensor, and the batch that did it.
- */
+/** Diagnoses a step whose loss or gradient is not finite: finds the tensor and saves the batch. */
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Batch } from '../data/batches.ts'
@@ -10,8 +8,8 @@ import type { StepOutcome } from '../step/trainer.ts'
 import { writeError } from '../system/disk.ts'
 
 /**
- * The tensor at fault: a parameter that is not finite, or else the first gradient that is not on the
- * way back from the loss, since what is not finite spreads from there to all earlier layers.
+ * The first non-finite tensor: a parameter, or else the first gradient in backward order, because
+ * non-finite values spread from there to all earlier layers.
  */
 export function findNonFinite(store: ParameterStore): string | undefined {
   const backward = store.specs.toReversed().flatMap(({ name, stacked, shape }) =>
@@ -27,7 +25,7 @@ export function findNonFinite(store: ParameterStore): string | undefined {
   return gradient && `first in the gradient of ${gradient.title}`
 }
 
-/** Saves the batch under the run directory and says what was found. */
+/** Saves the batch in the run directory and returns a message for the user. */
 export async function reportNonFinite(
   directory: string,
   step: number,

@@ -1,4 +1,4 @@
-/** Turns what a step did into records: for metrics.jsonl, routing.jsonl, TensorBoard and whoever listens. */
+/** Converts the outcomes of steps and evaluations into records, for the logs of the run and for listeners. */
 import type { RunConfig } from '../config/run-config.ts'
 import type { Ceiling } from '../measure/ceiling.ts'
 import { describeModel, type ModelDescription } from '../model/describe.ts'
@@ -17,16 +17,16 @@ export class Reporter {
   private readonly config: RunConfig
   private readonly files: RunDirectory
   private readonly ceiling: Ceiling
-  private readonly tell: (event: TrainEvent) => void
+  private readonly emit: (event: TrainEvent) => void
   private readonly speeds: number[] = []
   private readonly rates: number[] = []
 
-  /** @param ceiling Measured once at least, in the precision of the run; is given the rates that steps reach. */
-  constructor(config: RunConfig, files: RunDirectory, ceiling: Ceiling, tell: (event: TrainEvent) => void) {
+  /** @param ceiling Already measured, in the precision of the run; the rates that steps reach are recorded in it. */
+  constructor(config: RunConfig, files: RunDirectory, ceiling: Ceiling, emit: (event: TrainEvent) => void) {
     this.config = config
     this.files = files
     this.ceiling = ceiling
-    this.tell = tell
+    this.emit = emit
     this.model = describeModel(config.model)
   }
 
@@ -34,7 +34,7 @@ export class Reporter {
     const { loss, layers, learningRate, gradNorm, skipped } = outcome
     const seconds = stepMs / 1000
     const flops = this.usefulFlops(outcome)
-    this.ceiling.reached((flops - this.tokens(1) * this.model.maskedFlopsPerToken) / seconds)
+    this.ceiling.recordRate((flops - this.tokens(1) * this.model.maskedFlopsPerToken) / seconds)
     const record: TrainRecord = {
       kind: 'train',
       step,
@@ -54,27 +54,27 @@ export class Reporter {
     if (step % this.config.train.routingEvery === 0)
       for (const counts of layers) this.files.recordRouting(routingRecord(step, counts))
     this.last = record
-    this.tell(record)
+    this.emit(record)
   }
 
   evaluated(step: number, evaluation: Evaluation): void {
     const record: EvalRecord = { kind: 'eval', step, tokens: this.tokens(step), ...evaluation }
     this.files.record('eval', step, record)
     this.evaluation = record
-    this.tell(record)
+    this.emit(record)
   }
 
-  /** Medians over the steps of this process, of the best ceiling that is known by now. */
+  /** Medians over the steps of this process; `mfu` uses the best ceiling known so far. */
   speed(): { readonly tokensPerSecond: number; readonly mfu: number } {
     return { tokensPerSecond: median(this.speeds), mfu: this.ceiling.utilisation(median(this.rates)) }
   }
 
-  /** Tokens of so many steps. */
+  /** Tokens in a number of steps. */
   tokens(steps: number): number {
     return steps * this.config.train.batch * this.config.model.sequence
   }
 
-  /** Operations of a step that were of use: dropped assignments and padding count for nothing. */
+  /** Operations of a step without dropped assignments and padding. */
   private usefulFlops({ layers }: StepOutcome): number {
     const { denseFlopsPerToken, flopsPerAssignment } = this.model
     return this.tokens(1) * denseFlopsPerToken + keptFlops(layers, flopsPerAssignment)

@@ -1,17 +1,17 @@
 /**
- * The training loop: what happens in which order.
+ * The training loop:
  *
  *   open the run, the data, the runtime · compile · restore · for each step: gradient and update,
  *   report, sometimes evaluate, sometimes checkpoint · summary
  *
- * Everything that a later step depends on is in the checkpoint or follows from the configuration and
- * the step number, so a run that is killed at any instant continues bit for bit.
+ * Everything that later steps depend on is in the checkpoint or follows from the configuration and the
+ * step number, so a run killed at any instant can continue bit for bit.
  */
 import type { RunConfig } from '../config/run-config.ts'
 import { type Batch, trainBatch } from '../data/batches.ts'
 import type { Dataset } from '../data/dataset.ts'
+import { separatorOf } from '../data/first-visible.ts'
 import { tokenizerFromJson } from '../data/tokenizer/tokenizer.ts'
-import { separatorOf } from '../data/visible.ts'
 import { RunError, UsageError } from '../errors.ts'
 import { measureBandwidth } from '../measure/bandwidth.ts'
 import { Ceiling } from '../measure/ceiling.ts'
@@ -33,19 +33,19 @@ import { Reporter } from './reporter.ts'
 
 export interface TrainOptions {
   readonly directory: string
-  /** Continue the run in the directory from its newest checkpoint that verifies; default: the directory is new. */
+  /** Continue the run in the directory from its newest intact checkpoint; default: the directory is new. */
   readonly resume?: boolean
-  /** Aborted: the step is finished, a checkpoint written, and the summary says `interrupted`. */
+  /** On abort the current step is finished, a checkpoint is written, and the summary has `interrupted`. */
   readonly signal?: AbortSignal
-  /** Record the steps after the first few; the summary carries `profile` and `trace`. */
+  /** Record the steps after the warm-up; the summary has `profile` and `trace`. */
   readonly profile?: boolean
   readonly onEvent?: (event: TrainEvent) => void
 }
 
 /**
- * Trains a model and leaves a run directory.
- * @throws UsageError when the data or the directory do not allow it
- * @throws RunError when the disk is full, another process trains here, or the loss stays non-finite
+ * Trains a model in a run directory.
+ * @throws UsageError if the data or the directory is unusable
+ * @throws RunError if the disk is full, another process trains here, or the loss stays non-finite
  */
 export async function train(config: RunConfig, options: TrainOptions): Promise<TrainSummary> {
   const files = await RunDirectory.open(options.directory, config, options.resume ?? false)
@@ -69,21 +69,21 @@ export async function train(config: RunConfig, options: TrainOptions): Promise<T
 async function trainOn(
   data: Dataset,
   config: RunConfig,
-  { directory, resume, signal, profile = false, onEvent: tell = () => {} }: TrainOptions,
+  { directory, resume, signal, profile = false, onEvent: emit = () => {} }: TrainOptions,
   files: RunDirectory,
   cleanup: Cleanup,
 ): Promise<TrainSummary> {
   const { train, model } = config
-  const say = (message: string) => tell({ kind: 'prepare', message })
-  const warn = (message: string) => tell({ kind: 'warning', message })
+  const onProgress = (message: string) => emit({ kind: 'prepare', message })
+  const warn = (message: string) => emit({ kind: 'warning', message })
 
   const runtime = await openRuntime(config, profile)
   cleanup.defer(() => runtime.close())
-  for (const message of noticesOf(runtime, config)) tell({ kind: 'notice', message })
+  for (const message of noticesOf(runtime, config)) emit({ kind: 'notice', message })
   const bandwidth = profile ? await measureBandwidth(runtime) : null
   const ceiling = new Ceiling(() => (profile ? measureLargePeak(runtime) : measurePeakFlops(runtime)))
   await ceiling.measure()
-  say('compiling the model')
+  onProgress('compiling the model')
   const store = createStore(runtime, config)
   const separator = separatorOf(config.data, data.tokenizer)
   const trainer = await Trainer.compile(runtime, config, store, separator)
@@ -92,15 +92,15 @@ async function trainOn(
   const evaluator = await Evaluator.compile(runtime, model, store, sequences, train.seed, separator)
   cleanup.defer(() => evaluator.release())
   const saved = new SavedState(files, data, store, trainer)
-  const report = new Reporter(config, files, ceiling, tell)
+  const report = new Reporter(config, files, ceiling, emit)
 
   const found = resume ? await saved.restore(warn) : null
-  say(found ? `continuing from ${found.path}` : 'initial parameters')
+  onProgress(found ? `continuing from ${found.path}` : 'initial parameters')
   if (!found) await initialize(store, train.seed, initialScales(config))
   const fromStep = found?.step ?? 0
   await files.rewind(fromStep)
   const { parameters, activeParameters } = report.model
-  tell({
+  emit({
     kind: 'start',
     directory,
     steps: train.steps,
@@ -118,7 +118,7 @@ async function trainOn(
   let step = fromStep
   let savedAt = fromStep
   const checkpoint = async () => {
-    tell({ kind: 'checkpoint', step, path: await saved.save(step, train.keep) })
+    emit({ kind: 'checkpoint', step, path: await saved.save(step, train.keep) })
     savedAt = step
   }
   batches.load(fromStep + 1)
@@ -127,11 +127,11 @@ async function trainOn(
     step++
     const batch = batches.of(step)
     if (profile && step === fromStep + warmUp + 1) trainer.resetProfile()
-    const begun = performance.now()
+    const stepStarted = performance.now()
     const computing = trainer.step(step, batch)
     batches.load(step + 1)
     const outcome = await computing
-    report.step(step, outcome, performance.now() - begun)
+    report.step(step, outcome, performance.now() - stepStarted)
 
     saved.nonFiniteInRow = outcome.skipped ? saved.nonFiniteInRow + 1 : 0
     if (outcome.skipped) {
@@ -142,7 +142,7 @@ async function trainOn(
     const atEnd = step === train.steps
     if (atEnd || step % train.evalEvery === 0) {
       report.evaluated(step, (await evaluator.run(data, 'eval', train.evalBatches * train.microBatches)).evaluation)
-      await ceiling.measureUnnoticed()
+      await ceiling.measureIfCheap()
     }
     if (atEnd || step % train.checkpointEvery === 0) await checkpoint()
   }
@@ -150,7 +150,7 @@ async function trainOn(
   const seconds = (performance.now() - started) / 1000
   // The machine may have been busy at the start. An interrupted run ends without delay.
   if (!signal?.aborted) await ceiling.measure()
-  const known = ceiling.report()
+  const ceilingReport = ceiling.report()
 
   return {
     directory,
@@ -159,17 +159,17 @@ async function trainOn(
     tokens: report.tokens(step),
     seconds,
     ...report.speed(),
-    ceiling: known,
+    ceiling: ceilingReport,
     last: report.last,
     evaluation: report.evaluation,
     ...(bandwidth !== null && {
-      profile: { ...trainer.profile(), ...engineOf(runtime), peakFlops: known.peakFlops, bandwidth },
+      profile: { ...trainer.profile(), ...engineOf(runtime), peakFlops: ceilingReport.peakFlops, bandwidth },
     }),
     ...(bandwidth !== null && { trace: trainer.lastStep() }),
   }
 }
 
-/** The run's data; null when reading it was interrupted. */
+/** The run's data; null if reading it was interrupted. */
 async function openData(
   config: RunConfig,
   { signal, onEvent }: TrainOptions,
@@ -187,7 +187,7 @@ async function openData(
   }
 }
 
-/** Reading the text was interrupted: the run is as it was. */
+/** Summary if reading the text was interrupted: the run is unchanged. */
 async function interruptedAtStart(
   { train, model }: RunConfig,
   { directory, resume }: TrainOptions,
@@ -205,7 +205,7 @@ const tooManyNonFinite = (message: string, count: number): RunError =>
       'lower train.schedule.learningRate or raise its warmup, and resume from the last checkpoint',
   )
 
-/** Two batches by turns: the next is read while a step computes. */
+/** Two alternating batches: the next one is read while a step computes. */
 class Batches {
   private readonly buffers: readonly [Batch, Batch]
   private readonly data: Dataset
@@ -223,7 +223,7 @@ class Batches {
     return this.buffers[step % 2 === 0 ? 0 : 1]
   }
 
-  /** Reads the batch of a step, if there is such a step. */
+  /** Reads the batch of a step; does nothing after the last step. */
   load(step: number): void {
     const { train, model, data } = this.config
     if (step > train.steps) return

@@ -37,7 +37,7 @@ function flipBit(path: string, at: number): void {
 const damages: Record<string, [damage: (newest: string) => void, reason: RegExp]> = {
   'a truncated tensor file': [
     (newest) => truncateSync(join(newest, 'model.safetensors'), 1000),
-    /step-00000020: model\.safetensors has 1000 bytes of \d+/,
+    /step-00000020: model\.safetensors has 1000 bytes instead of \d+/,
   ],
   'a flipped bit in a parameter': [
     (newest) => flipBit(join(newest, 'model.safetensors'), statSync(join(newest, 'model.safetensors')).size - 77),
@@ -99,7 +99,7 @@ test('two damaged checkpoints are both told and the third is used; with none lef
   for (const step of checkpointsOf(run)) damage(step)
   const none = await workspace.choir('train', '--resume', run)
   expect(none.code).toBe(1)
-  expect(none.stderr).toMatch(/no checkpoint of .* is whole/)
+  expect(none.stderr).toMatch(/no checkpoint of .* is intact/)
   expect(readFileSync(join(run, 'metrics.jsonl'), 'utf8').trim().split('\n').length).toBeGreaterThan(20)
 })
 

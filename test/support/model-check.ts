@@ -3,7 +3,7 @@
  * what must agree. Losses, statistics and gradients, for every capacity rule and layout of the experts' rows.
  */
 import { expect } from 'vitest'
-import { firstVisible } from '../../src/data/visible.ts'
+import { firstVisible } from '../../src/data/first-visible.ts'
 import { gradient } from '../../src/graph/gradient.ts'
 import { input, type Tensor } from '../../src/graph/tensor.ts'
 import { parameterSpecs, routedModules, SymbolicParameters } from '../../src/model/parameters.ts'

@@ -1,4 +1,4 @@
-/** A file that is rewritten while it is read: nothing of it is kept, under its old hash or any other. */
+/** A file that is rewritten while it is read: nothing from it is kept, under its old hash or any other. */
 import { appendFileSync, copyFileSync, readdirSync, statSync, truncateSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
@@ -13,14 +13,14 @@ import { readDocuments } from './documents.ts'
 import type { InputFile } from './input-file.ts'
 
 const temporary = temporaryFolder()
-const changed = /data\.source: text\.jsonl changed while it was read, and nothing of it was kept; run again/
+const changed = /data\.source: text\.jsonl changed while it was read, so nothing from it was kept; run again/
 
-/** Documents of a word, 4 million characters in all: several times what is read or encoded at once. */
+/** Documents of one word, 4 million characters in total: several times as many as are read or encoded at once. */
 const documentsOf = (word: string): string =>
   Array.from({ length: 400 }, (_, i) => JSON.stringify({ text: `${i} ${word.repeat(2000)}` })).join('\n')
 const [first, second] = [documentsOf('whale'), documentsOf('ships')]
 
-/** Puts other content in place of a file's, and gives it back the time that it had. */
+/** Replaces the contents of a file and restores its modification time. */
 function rewrite(path: string, content: string | Uint8Array): void {
   const { atime, mtime } = statSync(path)
   writeFileSync(path, content)
@@ -32,7 +32,7 @@ interface Opened {
   readonly text: string
 }
 
-/** Opens a file of `first` in a cache; `meddle` hears of every progress message and of every group that is encoded. */
+/** Opens a file of `first` in a cache; `meddle` is called at every progress message and for every encoded group. */
 async function open(
   cache: string,
   path: string,
@@ -82,7 +82,7 @@ const moments = [
 
 for (const [name, change] of Object.entries(changes))
   for (const [when, kind, at] of name === 'same size, same time' ? moments : moments.slice(0, 1))
-    test(`${name}, ${when}: refused, and nothing is in the cache`, async () => {
+    test(`${name}, ${when}: refused, and the cache stays empty`, async () => {
       const [cache, path] = [temporary.make(), join(temporary.make(), 'text.jsonl')]
       writeFileSync(path, first)
       let done = false
@@ -94,12 +94,12 @@ for (const [name, change] of Object.entries(changes))
       expect(error).toBeInstanceOf(UsageError)
       expect((error as Error).message).toMatch(changed)
       expect(kept(cache)).toEqual([])
-      // The old text has its own tokens, not those of the new.
+      // The old text gives its own tokens, not those of the new text.
       rewrite(path, first)
       expect((await open(cache, path, 'bytes')).text).toMatch(/whalewhale/)
     })
 
-test('changed and changed back while tokens are written: what was read counts, not what is there', async () => {
+test('changed and changed back while tokens are written: the bytes read count, not the current contents', async () => {
   const [cache, path] = [temporary.make(), join(temporary.make(), 'text.jsonl')]
   writeFileSync(path, first)
   let encoded = 0
@@ -114,7 +114,7 @@ test('changed and changed back while tokens are written: what was read counts, n
   expect(kept(cache)).toEqual([])
 })
 
-test('a file that stays, or is replaced after all is read, is kept', async () => {
+test('a file that does not change, or changes only after it was read, is kept', async () => {
   const [cache, path] = [temporary.make(), join(temporary.make(), 'text.jsonl')]
   writeFileSync(path, first)
   expect((await open(cache, path, 'bytes')).text).toMatch(/whalewhale/)
@@ -123,7 +123,7 @@ test('a file that stays, or is replaced after all is read, is kept', async () =>
   expect(kept(cache)).toHaveLength(2)
 })
 
-test('text, gzip, JSON and Parquet: a reading after a change fails, one before does not', async () => {
+test('text, gzip, JSON and Parquet: a reading after a change fails, one before it does not', async () => {
   const folder = temporary.make()
   const fixture = (name: string) => join(import.meta.dirname, 'fixtures', name)
   const parquet = join(folder, 'parquet')
@@ -143,10 +143,10 @@ test('text, gzip, JSON and Parquet: a reading after a change fails, one before d
   const cases: [InputFile, Uint8Array][] = [
     [input(text('text', 'some text'), 'text'), Buffer.from('same text')],
     [input(text('json', '["some text"]'), 'json'), Buffer.from('["same text"]')],
-    // Half of a record is no JSON: the change is the reason, not the syntax.
+    // Half a record is invalid JSON: the error reports the change, not the syntax.
     [input(text('jsonl', '{"text":"some text"}'), 'jsonl'), Buffer.from('{"text":"some te')],
     [input(text('gzip', zipped), 'text', true), gzipSync('same text '.repeat(1e5), { level: 0 })],
-    // What follows a gzip member is no text, but it is of the file.
+    // Bytes after a gzip member are not text, but they belong to the file.
     [input(text('more', Buffer.concat([zipped, Buffer.alloc(1e6)])), 'text', true), zipped],
     [input(parquet, 'parquet'), Buffer.concat([Buffer.from('PAR1'), Buffer.alloc(40)])],
   ]
@@ -168,7 +168,7 @@ test('a file that grows while it is hashed is refused', async () => {
   writeFileSync(path, 'a'.repeat(3 << 20))
   const file: InputFile = { path, name: 'log.txt', format: 'text', gzip: false, named: true }
   const hashing = hashFiles([file], 'text')
-  // Its size was read; its bytes will be when this turn is over.
+  // Its size has been read; its bytes will be read in a later turn of the event loop.
   appendFileSync(path, 'more')
   await expect(hashing).rejects.toThrow(/log\.txt changed while it was read/)
 })

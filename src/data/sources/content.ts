@@ -1,9 +1,9 @@
 /**
- * The bytes that files have, as a hash, and the proof that a later reading saw the same.
+ * Hashes the contents of files and detects files that change later.
  *
- * What is derived from a text is kept under the hash of a first reading, and made in further ones. Somebody may
- * write to the file in between, with its size and its time as they were. So every reading is hashed as it goes,
- * and one that saw other bytes is refused: nothing of it is kept.
+ * The cache key of derived files is the hash of a first reading; the files themselves come from further readings.
+ * A file may be changed in between, even with the same size and time. So every reading is hashed as well, and fails
+ * if the bytes differ, so that nothing made from it is kept.
  */
 import { createHash, type Hash } from 'node:crypto'
 import { createReadStream, statSync } from 'node:fs'
@@ -11,13 +11,13 @@ import { UsageError } from '../../errors.ts'
 import type { Content, InputFile } from './input-file.ts'
 
 export interface HashedFiles {
-  /** Of what the files are called, what they hold and how they are read. */
+  /** Hash of the names and contents of the files and of how they are read. */
   readonly hash: string
-  /** The same files; reading them to the end fails when they have changed since. */
+  /** The same files; reading one to its end fails if it has changed since. */
   readonly files: readonly InputFile[]
 }
 
-/** @throws UsageError for a file that cannot be read, or that changes meanwhile */
+/** @throws UsageError for a file that cannot be read or that changes meanwhile */
 export async function hashFiles(
   files: readonly InputFile[],
   field: string,
@@ -45,7 +45,7 @@ export async function hashFiles(
   return { hash: hash.digest('hex'), files: hashed }
 }
 
-/** @param sum Of what `before` has hashed and the bytes of the file. */
+/** @param sum Hash after `before` and all bytes of the file. */
 const contentOf = (file: InputFile, before: Hash, sum: string): Content => ({
   reading() {
     const hash = before.copy()
@@ -57,7 +57,7 @@ const contentOf = (file: InputFile, before: Hash, sum: string): Content => ({
     return {
       add,
       async end() {
-        // Readers of Parquet add nothing, and gunzip may stop before the end of a file.
+        // The Parquet reader adds nothing, and gunzip may stop before the end of a file.
         for await (const chunk of bytesFrom(file.path, bytes)) add(chunk)
         if (hash.digest('hex') !== sum) throw changed(file)
       },
@@ -70,6 +70,6 @@ const bytesFrom = (path: string, start: number, signal?: AbortSignal): AsyncIter
 
 const changed = ({ name }: InputFile): UsageError =>
   new UsageError(
-    `data.source: ${name} changed while it was read, and nothing of it was kept; ` +
-      'run again when nothing writes to it any more, or give a copy',
+    `data.source: ${name} changed while it was read, so nothing from it was kept; ` +
+      'run again when no program writes to it, or use a copy',
   )

@@ -1,4 +1,4 @@
-/** Corpora that come with npm packages: one JSON file a document, with what is known about it. */
+/** Corpora in npm packages: one JSON file per document, with its metadata. */
 import { readdir } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
@@ -23,7 +23,7 @@ const corpora: Readonly<Record<string, Corpus>> = {
 
 export const corpusNames: readonly string[] = Object.keys(corpora)
 
-/** The documents of a named corpus, in a fixed order; undefined when there is no such corpus. */
+/** The documents of a named corpus, in a fixed order; undefined if there is no such corpus. */
 export async function corpusFiles(name: string): Promise<InputFile[] | undefined> {
   const corpus = Object.hasOwn(corpora, name) ? corpora[name] : undefined
   if (!corpus) return undefined

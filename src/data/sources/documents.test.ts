@@ -52,14 +52,14 @@ async function refused(input: InputFile, message: RegExp, field?: string): Promi
   expect((error as Error).message).toMatch(message)
 }
 
-test('a text is one document, also through gzip, without its byte order mark', async () => {
+test('a text file is one document, gzipped too, without its byte order mark', async () => {
   const text = 'Grüße\n\n你好 😀\r\n'
   expect(await read(file(text, 'text'))).toEqual([['given', text]])
   expect(await read(file(gzipSync(text), 'text', { gzip: true }))).toEqual([['given', text]])
   expect(await read(file(`\ufeff${text}`, 'text'))).toEqual([['given', text]])
 })
 
-test('a long text arrives whole in bounded pieces, cut at the same places from a file and from JSON', async () => {
+test('a long text is read completely in bounded pieces, with the same cuts from a file and from JSON', async () => {
   const words = fc.array(fc.constantFrom('word ', '\n\n', '😀', 'naïve', '  ', 'x'.repeat(40_000)), {
     minLength: 5,
     maxLength: 12,
@@ -78,7 +78,7 @@ test('a long text arrives whole in bounded pieces, cut at the same places from a
   )
 })
 
-test('JSONL: a line a document, by field, nested field or as a string; empty and null are passed over', async () => {
+test('JSONL: one document per line, by field, nested field or as a string; empty and null are skipped', async () => {
   const lines = ['{"text":"one"}', '', '"two"', '{"text":""}', '{"text":null}', '{"text":"six\\nlines"}\r']
   expect(await read(file(lines.join('\n'), 'jsonl'))).toEqual([
     ['given:1', 'one'],
@@ -92,13 +92,13 @@ test('JSONL: a line a document, by field, nested field or as a string; empty and
   ])
 })
 
-test('JSONL lines longer than the chunks of a file are read whole', async () => {
+test('JSONL lines longer than a chunk are read completely', async () => {
   const texts = [200_000, 1, 100_000].map((times, i) => `${i} é `.repeat(times))
   const lines = texts.map((text) => JSON.stringify({ text })).join('\n')
   expect((await read(file(lines, 'jsonl'))).map(([, text]) => text)).toEqual(texts)
 })
 
-test('JSON: a document an item of a list, or one; other fields are kept where asked', async () => {
+test('JSON: one document, or one per item of a list; other fields are kept on request', async () => {
   expect(await read(file('[{"text":"a"},"b"]', 'json'))).toEqual([
     ['given[0]', 'a'],
     ['given[1]', 'b'],
@@ -109,7 +109,7 @@ test('JSON: a document an item of a list, or one; other fields are kept where as
   expect((await piecesOf(file(record, 'json')))[0]?.metadata).toBeUndefined()
 })
 
-test('Parquet: a document a row of a column, across row groups and codecs, also nested', async () => {
+test('Parquet: one document per row, across row groups and codecs, nested columns included', async () => {
   expect(await read(fixture('flat.parquet'))).toEqual([
     ['flat.parquet:row 0', 'first row'],
     ['flat.parquet:row 1', 'second row'],
@@ -122,7 +122,7 @@ test('Parquet: a document a row of a column, across row groups and codecs, also 
   ])
 })
 
-test('what is not text is refused with the file and the offset', async () => {
+test('input that is not text is refused with the file and the offset', async () => {
   const at = async (bytes: Uint8Array, message: RegExp, more?: Partial<InputFile>) =>
     refused(file(bytes, 'text', more), message)
   await at(Buffer.from('abc\0def'), /given is not text: NUL byte at offset 3;/)
@@ -132,7 +132,7 @@ test('what is not text is refused with the file and the offset', async () => {
   await at(gzipSync(Buffer.from('ab\xe9c', 'latin1')), /offset 2 of its decompressed content/, { gzip: true })
 })
 
-test('the offset named is where a validator written from RFC 3629 stops', async () => {
+test('the reported offset is where a validator written from RFC 3629 stops', async () => {
   const bytes = fc.uint8Array({ maxLength: 12 }).map((noise) => Buffer.concat([Buffer.from('aé€😀\ufffd'), noise]))
   await fc.assert(
     fc.asyncProperty(bytes, async (content) => {
@@ -147,7 +147,7 @@ test('the offset named is where a validator written from RFC 3629 stops', async 
   )
 })
 
-test('broken records are refused with the place and what is there instead', async () => {
+test('malformed records are refused with their place and what was found', async () => {
   await refused(file('{"text":"a"}\n{"text":\n', 'jsonl'), /given:2 is not JSON/)
   await refused(
     file('{"text":"a"}\n{"body":"b","meta":{"id":1}}', 'jsonl'),
@@ -162,16 +162,16 @@ test('broken records are refused with the place and what is there instead', asyn
   await refused(file('PAR1 no', 'parquet'), /given cannot be read as Parquet/)
 })
 
-test('empty, missing and damaged files are refused; an empty one that was only found is passed over', async () => {
+test('empty, missing and damaged files are refused; an empty file found in a folder is skipped', async () => {
   await refused(file('', 'text'), /given is empty/)
   expect(await read(file('', 'text', { named: false }))).toEqual([])
   expect(await read(file('', 'json', { named: false }))).toEqual([])
   await refused({ ...file('', 'text'), path: join(folder, 'none') }, /cannot read given: ENOENT/)
-  await refused(file(gzipSync('hello world').subarray(0, 15), 'text', { gzip: true }), /given is not a sound gzip file/)
-  await refused(file('plain', 'text', { gzip: true }), /given is not a sound gzip file/)
+  await refused(file(gzipSync('hello world').subarray(0, 15), 'text', { gzip: true }), /given is not a valid gzip file/)
+  await refused(file('plain', 'text', { gzip: true }), /given is not a valid gzip file/)
 })
 
-test('an abort ends the reading', async () => {
+test('reading can be aborted', async () => {
   const input = file('{"text":"a"}\n'.repeat(100), 'jsonl')
   const controller = new AbortController()
   const reading = (async () => {

@@ -1,6 +1,6 @@
 /**
- * Files to documents. A document may be larger than memory, so it arrives as pieces: texts of at most
- * 64 Ki UTF-16 units, of which the last says so. Where the pieces are cut depends on the text alone.
+ * Reads documents from files. A document may be larger than memory, so it is read as pieces of at most
+ * 64 Ki UTF-16 units. The cuts between pieces depend on the text alone.
  */
 import { stat } from 'node:fs/promises'
 import { UsageError } from '../../errors.ts'
@@ -8,25 +8,25 @@ import type { InputFile } from './input-file.ts'
 import { parquetTexts } from './parquet.ts'
 import { cutBefore, PIECE_LENGTH, textChunks } from './text.ts'
 
-/** What is known of a document besides its text, e.g. year, president's name and party. */
+/** Fields of a document besides its text, e.g. year, name of the president and party. */
 export type Metadata = Readonly<Record<string, string | number | boolean>>
 
 export interface Piece {
   readonly text: string
-  /** The document ends with this piece. */
+  /** Whether the document ends with this piece. */
   readonly last: boolean
-  /** File and, where it holds several documents, the place in it. */
+  /** Name of the file and, if it holds several documents, the place in it. */
   readonly name: string
   readonly metadata: Metadata | undefined
 }
 
-/** Longest line of JSONL and largest JSON file that are read, in bytes: they are parsed in one go. */
+/** Maximum size of a JSONL line and of a JSON file: each is parsed in one go. */
 const MAX_RECORD_BYTES = 1 << 28
 
 /**
- * The documents of files, in order. Records whose text is empty or null are passed over.
- * @throws UsageError for anything that is not text, not JSON, or lacks the field or column, and for a file that has
- * changed since it was hashed
+ * The documents of files, in order. Records whose text is empty or null are skipped.
+ * @throws UsageError for a file that is not valid text or JSON, lacks the field or column, or has changed since it was
+ * hashed
  */
 export async function* readDocuments(
   files: readonly InputFile[],
@@ -43,7 +43,7 @@ export async function* readDocuments(
       }
     } catch (error) {
       signal?.throwIfAborted()
-      // Half of what somebody writes may be no text and no JSON.
+      // A file that is being written may be invalid: report that it changed instead.
       await file.content?.reading().end()
       throw error
     }
@@ -61,7 +61,7 @@ async function sizeOf(file: InputFile): Promise<number> {
 type Reader = (file: InputFile, field: string) => AsyncIterable<Piece>
 
 const readers: Readonly<Record<InputFile['format'], Reader>> = {
-  /** A text is one document. */
+  /** The file is one document. */
   async *text(file) {
     let held = ''
     for await (const chunk of textChunks(file)) {
@@ -72,11 +72,11 @@ const readers: Readonly<Record<InputFile['format'], Reader>> = {
         held = held.slice(cut)
       }
     }
-    // Never empty after a cut, so it ends the document.
+    // Not empty after a cut, so this piece ends the document.
     if (held) yield { text: held, last: true, name: file.name, metadata: undefined }
   },
 
-  /** A line is a document: an object with the field, or a string. */
+  /** Each line is a document: an object with the field, or a string. */
   async *jsonl(file, field) {
     let rest = ''
     let line = 0
@@ -84,13 +84,7 @@ const readers: Readonly<Record<InputFile['format'], Reader>> = {
       line++
       if (text.trim() === '') return
       const where = `${file.name}:${line}`
-      let value: unknown
-      try {
-        value = JSON.parse(text)
-      } catch (error) {
-        throw new UsageError(`data.source: ${where} is not JSON: ${(error as Error).message}`)
-      }
-      yield* piecesOf(value, field, where, file.metadata)
+      yield* piecesOf(parseJson(text, where), field, where, file.metadata)
     }
     for await (const chunk of textChunks(file)) {
       let from = 0
@@ -108,22 +102,17 @@ const readers: Readonly<Record<InputFile['format'], Reader>> = {
     yield* record(rest)
   },
 
-  /** A list is a document an item; anything else is one document. */
+  /** Each item of a list is a document; any other value is one document. */
   async *json(file, field) {
     const size = await sizeOf(file)
     if (size > MAX_RECORD_BYTES)
       throw new UsageError(
-        `data.source: ${file.name} has ${size} bytes; JSON is read whole, up to ${MAX_RECORD_BYTES}: write it as JSONL (a record a line)`,
+        `data.source: ${file.name} has ${size} bytes; a JSON file is parsed whole and may have at most ${MAX_RECORD_BYTES}: write it as JSONL (one record per line)`,
       )
     let text = ''
     for await (const chunk of textChunks(file)) text += chunk
     if (text === '') return
-    let value: unknown
-    try {
-      value = JSON.parse(text)
-    } catch (error) {
-      throw new UsageError(`data.source: ${file.name} is not JSON: ${(error as Error).message}`)
-    }
+    const value = parseJson(text, file.name)
     if (!Array.isArray(value)) yield* piecesOf(value, field, file.name, file.metadata)
     else for (const [i, item] of value.entries()) yield* piecesOf(item, field, `${file.name}[${i}]`, file.metadata)
   },
@@ -135,6 +124,14 @@ const readers: Readonly<Record<InputFile['format'], Reader>> = {
       if (text !== null) yield* split(text, where, undefined)
     }
   },
+}
+
+function parseJson(text: string, where: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch (error) {
+    throw new UsageError(`data.source: ${where} is not JSON: ${(error as Error).message}`)
+  }
 }
 
 function* piecesOf(value: unknown, field: string, where: string, keepMetadata = false): Generator<Piece> {

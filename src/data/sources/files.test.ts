@@ -21,7 +21,7 @@ beforeAll(() => {
 
 const names = async (source: string | string[]) => (await resolveSources(source, scratch)).map((file) => file.name)
 
-test('a folder gives its files of known kinds, deep, in an order of names', async () => {
+test('a folder gives its files of known kinds, subfolders included, sorted by name', async () => {
   const files = await resolveSources(root, scratch)
   expect(files.map(({ name, format, gzip }) => [name, format, gzip])).toEqual([
     ['a.MD', 'text', false],
@@ -32,14 +32,14 @@ test('a folder gives its files of known kinds, deep, in an order of names', asyn
   ])
 })
 
-test('a file, a glob, several of them; a file that two of them name is taken once', async () => {
+test('a file, a glob, or several of them; a file matched twice is taken once', async () => {
   expect(await names(join(root, 'b', 'c', 'code.py'))).toEqual(['code.py'])
   const glob = await resolveSources(join(root, '**', '*.{txt,py}'), scratch)
   expect(glob.map((file) => file.path)).toEqual([join(root, 'b', 'c', 'code.py'), join(root, 'z.txt')])
   expect(await names([join(root, 'z.txt'), root])).toHaveLength(5)
 })
 
-test('corpora by name are all there, in reading order', async () => {
+test('named corpora are complete and in reading order', async () => {
   const sotu = await names('sotu')
   expect(sotu).toHaveLength(233)
   expect([sotu[0], sotu.at(-1)]).toEqual(['sotu/1790_george_washington_n', 'sotu/2021_joseph_r_biden_d'])
@@ -48,7 +48,7 @@ test('corpora by name are all there, in reading order', async () => {
   expect(moby.slice(0, 3)).toEqual(['moby-dick/chapter_1', 'moby-dick/chapter_2', 'moby-dick/chapter_3'])
 })
 
-test('what leads nowhere is refused, with the nearest name', async () => {
+test('a source that matches nothing is refused, with the nearest name', async () => {
   const refused = async (source: string, message: RegExp) => {
     await expect(names(source)).rejects.toThrow(UsageError)
     await expect(names(source)).rejects.toThrow(message)
@@ -57,10 +57,10 @@ test('what leads nowhere is refused, with the nearest name', async () => {
   await refused(join(root, 'zz.txt'), /did you mean ".*z\.txt"\?/)
   await refused('/nowhere/at/all/xyzzy', /corpora: sotu, moby-dick/)
   await refused(join(root, '*.csv'), /no file matches .*\*\.csv/)
-  await refused(join(root, 'empty'), /holds no file of a known kind/)
+  await refused(join(root, 'empty'), /has no file of a known kind/)
 })
 
-test('standard input is kept in the scratch folder, and its kind is seen', async () => {
+test('standard input is saved in the scratch folder and its format is detected', async () => {
   const given = async (content: string | Buffer) => {
     const [file] = await resolveSources('-', scratch, Readable.from([content]))
     expect(readFileSync(file?.path ?? '')).toEqual(Buffer.from(content))
@@ -73,7 +73,7 @@ test('standard input is kept in the scratch folder, and its kind is seen', async
   expect(await given(readFileSync(join(import.meta.dirname, 'fixtures', 'flat.parquet')))).toEqual(['parquet', false])
 })
 
-test('the hash changes with the content, the names and the field, and with nothing else', async () => {
+test('the hash depends on content, names and field, and on nothing else', async () => {
   const here = temporary.make()
   const there = temporary.make()
   const hash = async (folder: string, content: string, field = 'text') => {
@@ -86,7 +86,7 @@ test('the hash changes with the content, the names and the field, and with nothi
   expect(await hash(here, 'one', 'body')).not.toBe(first)
 })
 
-test('the place of a source is the path itself, what stands before the patterns of a glob, or nothing', () => {
+test('the place of a source is the path itself, the part of a glob before its patterns, or undefined', () => {
   expect(placeOfSource('sotu')).toBeUndefined()
   expect(placeOfSource('-')).toBeUndefined()
   expect(placeOfSource('src/data')).toBe(resolve('src/data'))

@@ -1,6 +1,6 @@
 /**
- * From what a user writes as `data.source` to a list of files, in an order that does not depend on the
- * machine: corpora by name, paths, folders, globs, standard input.
+ * Resolves `data.source` (corpora by name, paths, folders, globs, standard input) to a list of files, in
+ * an order that does not depend on the machine.
  */
 import { createWriteStream, existsSync, statSync } from 'node:fs'
 import { open, readdir } from 'node:fs/promises'
@@ -25,13 +25,13 @@ const formats: Readonly<Record<string, Format>> = {
   parquet: 'parquet',
 }
 
-/** Parquet is compressed inside. */
+/** Endings that may be followed by `.gz`. Parquet has compression of its own. */
 const gzipped = Object.keys(formats).filter((ending) => ending !== 'parquet')
 const inFolders = `**/*.{${[...Object.keys(formats), ...gzipped.map((ending) => `${ending}.gz`)].join(',')}}`
 
 /**
  * @param scratch folder for standard input, which is read once and needed several times
- * @throws UsageError for a name, path or glob that leads to nothing
+ * @throws UsageError for a name, path or glob that matches nothing
  */
 export async function resolveSources(
   source: string | readonly string[],
@@ -47,8 +47,8 @@ export async function resolveSources(
 }
 
 /**
- * The file or folder at or below which the files of an entry of `data.source` lie: of a glob what stands before its
- * first pattern. Undefined for corpora and standard input, which have no place of their own.
+ * The file or folder that contains the files of an entry of `data.source`; for a glob, the folder before its first
+ * pattern. Undefined for corpora and standard input.
  */
 export function placeOfSource(entry: string): string | undefined {
   if (entry === '-' || corpusNames.includes(entry)) return undefined
@@ -67,11 +67,11 @@ async function resolveSource(entry: string): Promise<InputFile[]> {
     const found = await glob(inFolders, { cwd: path, caseSensitiveMatch: false })
     if (found.length > 0) return sorted(path, found)
     throw new UsageError(
-      `data.source: folder ${entry} holds no file of a known kind (.${Object.keys(formats).join(', .')}; all but the last also .gz)`,
+      `data.source: folder ${entry} has no file of a known kind (.${Object.keys(formats).join(', .')}; all but the last also .gz)`,
     )
   }
   if (/[*?[\]{}]/.test(entry)) {
-    // Windows users write backslashes, which a glob takes for escapes.
+    // On Windows paths have backslashes, which a glob treats as escapes.
     const pattern = sep === '\\' ? entry.replaceAll('\\', '/') : entry
     const found = await glob(pattern, { cwd: process.cwd(), expandDirectories: false, absolute: true })
     if (found.length > 0) return sorted(process.cwd(), found)
@@ -103,7 +103,7 @@ function inputFile(path: string, name: string, named: boolean): InputFile {
   return { path, name, format: formats[parts.at(gzip ? -2 : -1) ?? ''] ?? 'text', gzip, named }
 }
 
-/** Keeps standard input in a file; its format is told by its first bytes: text that opens with `{"` is JSONL. */
+/** Saves standard input to a file. Its first bytes determine its format: text that starts with `{"` is JSONL. */
 async function spool(stdin: Readable, scratch: string): Promise<InputFile> {
   const path = join(scratch, 'standard-input')
   await pipeline(stdin, createWriteStream(path))

@@ -1,23 +1,23 @@
-/** A file that holds documents, as the readers see it. */
+/** A file of documents, as the readers see it. */
 export type Format = 'text' | 'jsonl' | 'json' | 'parquet'
 
 export interface InputFile {
   readonly path: string
-  /** How messages and documents call it; the same on every machine. */
+  /** Its name in messages and document names; the same on every machine. */
   readonly name: string
   readonly format: Format
   readonly gzip: boolean
-  /** The user named this very file: an empty one is an error, not something to pass over. */
+  /** Whether the user named this file itself. If it is empty, that is an error; other empty files are skipped. */
   readonly named: boolean
-  /** Field that holds the text, where it is not the configured one. */
+  /** Field with the text, if not the configured one. */
   readonly field?: string
-  /** Keep the other fields of each record as the document's metadata. */
+  /** Whether to keep the other fields of each record as metadata of the document. */
   readonly metadata?: boolean
-  /** The bytes that it had when it was hashed: a reading of others fails at its end. */
+  /** Set after hashing; a reading fails at its end if the bytes have changed. */
   readonly content?: Content
 }
 
-/** A file as it was when it was hashed (content.ts). */
+/** Contents of a file when it was hashed (content.ts). */
 export interface Content {
   reading(): Reading
 }
@@ -27,8 +27,8 @@ export interface Reading {
   /** The next bytes of the file. */
   add(chunk: Uint8Array): void
   /**
-   * Reads on from where the reading stopped, from the first byte if it added none, and compares.
-   * @throws UsageError when the file has changed
+   * Reads the bytes of the file that were not added, and compares the hash.
+   * @throws UsageError if the file has changed
    */
   end(): Promise<void>
 }

@@ -1,4 +1,4 @@
-/** A column of texts in a Parquet file, a row group at a time: memory is bounded by the largest one's column. */
+/** Reads a text column of a Parquet file by row group: memory is bounded by the column of the largest group. */
 import zlib from 'node:zlib'
 import {
   asyncBufferFromFile,
@@ -13,7 +13,7 @@ import type { InputFile } from './input-file.ts'
 
 type SchemaTree = ReturnType<typeof parquetSchema>
 
-/** The column's values in row order; `a.b` is a field of a struct column. @throws UsageError */
+/** Values of the column in row order; `a.b` is a field of a struct column. @throws UsageError */
 export async function* parquetTexts(file: InputFile, column: string): AsyncGenerator<string | null> {
   try {
     const reading = file.content?.reading()
@@ -54,7 +54,7 @@ export async function* parquetTexts(file: InputFile, column: string): AsyncGener
   }
 }
 
-/** What Node can decompress; snappy comes with the reader. */
+/** Codecs of Node; the reader brings its own for snappy. */
 const compressors: Compressors = {
   GZIP: (input) => zlib.gunzipSync(input),
   BROTLI: (input) => zlib.brotliDecompressSync(input),
@@ -62,7 +62,7 @@ const compressors: Compressors = {
 }
 
 function zstdDecompress(input: Uint8Array): Uint8Array {
-  // In Node since 22.15.
+  // Available since Node 22.15.
   const { zstdDecompressSync } = zlib as { zstdDecompressSync?: (input: Uint8Array) => Buffer }
   if (!zstdDecompressSync) throw new Error('zstd needs Node 22.15 or later; or write the file with snappy or gzip')
   return zstdDecompressSync(input)

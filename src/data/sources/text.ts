@@ -1,6 +1,6 @@
 /**
- * Bytes of a file to text, a chunk at a time, and texts to pieces of bounded size. Whatever is not
- * UTF-8 text is refused with the place where it stops being so.
+ * Decodes a file to text in chunks, and cuts text into pieces of bounded size. Input that is not UTF-8
+ * text is refused with the offset of the first invalid byte.
  */
 import { isUtf8 } from 'node:buffer'
 import { createReadStream } from 'node:fs'
@@ -9,7 +9,7 @@ import { createGunzip } from 'node:zlib'
 import { UsageError } from '../../errors.ts'
 import type { InputFile } from './input-file.ts'
 
-/** The text of a file in chunks; none is empty. A byte order mark at the start is dropped. */
+/** The text of a file in non-empty chunks, without a byte order mark. */
 export async function* textChunks(file: InputFile): AsyncGenerator<string> {
   let rest: Buffer = Buffer.alloc(0)
   let offset = 0
@@ -39,13 +39,13 @@ async function* byteChunks(file: InputFile): AsyncGenerator<Buffer> {
     }
   }
   const source = createReadStream(file.path, { highWaterMark: 1 << 18 })
-  // The callback is needed but has nothing to do: an error destroys the last stream, and the loop throws it.
+  // The callback is required but has nothing to do: an error destroys the last stream, and the loop throws it.
   const stream = file.gzip ? pipeline(source, hashed, createGunzip({ chunkSize: 1 << 18 }), () => {}) : hashed(source)
   try {
     for await (const chunk of stream) yield chunk as Buffer
   } catch (error) {
     const { message, code } = error as NodeJS.ErrnoException
-    const kind = file.gzip && code?.startsWith('Z_') ? 'is not a sound gzip file' : 'cannot be read'
+    const kind = file.gzip && code?.startsWith('Z_') ? 'is not a valid gzip file' : 'cannot be read'
     throw new UsageError(`data.source: ${file.name} ${kind}: ${message}`)
   }
   await reading?.end()
@@ -64,18 +64,18 @@ function decode(bytes: Buffer, offset: number, file: InputFile): string {
   )
 }
 
-/** Offset of the first byte that is not UTF-8, or -1: decoding and encoding again first differs there. */
+/** Offset of the first byte that is not UTF-8, or -1. It is where the decoded and re-encoded text first differs. */
 function firstInvalid(bytes: Buffer): number {
   const again = Buffer.from(bytes.toString('utf8'), 'utf8')
   let at = 0
   while (at < bytes.length && bytes[at] === again[at]) at++
   if (at === again.length) return -1
-  // U+FFFD is EF BF BD, which may begin like what it replaces: step back to its start.
+  // U+FFFD is EF BF BD and may begin with the same bytes as the input: step back to its start.
   while (at > 0 && ((again[at] ?? 0) & 0xc0) === 0x80) at--
   return at
 }
 
-/** How many bytes at the end begin a character that is not complete (0 to 3). */
+/** Number of bytes at the end that belong to an incomplete character (0 to 3). */
 function incompleteTail(bytes: Buffer): number {
   for (let back = 1; back <= Math.min(3, bytes.length); back++) {
     const byte = bytes[bytes.length - back] as number
@@ -86,12 +86,12 @@ function incompleteTail(bytes: Buffer): number {
   return 0
 }
 
-/** Longest piece of a document that is handled at once, in UTF-16 units. */
+/** Maximum length of a piece of a document, in UTF-16 units. */
 export const PIECE_LENGTH = 1 << 16
 
 /**
- * Where to cut a text longer than `limit`: before the last white space that a non-space follows, so
- * that byte-level tokenizers cut the same words as in the whole text; without one, at the limit.
+ * Position at which to cut a text longer than `limit`: before the last white space that is followed by a
+ * non-space, so that byte-level tokenizers find the same words as in the whole text; else at the limit.
  */
 export function cutBefore(text: string, limit: number): number {
   for (let i = limit - 1; i > limit / 2; i--) if (isSpace(text, i) && !isSpace(text, i + 1)) return i

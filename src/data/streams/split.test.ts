@@ -20,7 +20,7 @@ async function heldOut(texts: readonly string[], share: number, seed: number): P
   return names
 }
 
-test('the share of held-out documents is the rounded one asked for, at least one on each side', async () => {
+test('the held-out share is the configured one, rounded, with at least one document on each side', async () => {
   await fc.assert(
     fc.asyncProperty(
       fc.integer({ min: 2, max: 80 }),
@@ -35,7 +35,7 @@ test('the share of held-out documents is the rounded one asked for, at least one
   )
 })
 
-test('the split follows the seed and the text, and the same text is on one side', async () => {
+test('the split depends on seed and text, and equal texts are on the same side', async () => {
   const texts = Array.from({ length: 60 }, (_, i) => `${i} of many texts`)
   const chosen = await heldOut(texts, 0.2, 1)
   expect(await heldOut(texts, 0.2, 1)).toEqual(chosen)
@@ -46,22 +46,22 @@ test('the split follows the seed and the text, and the same text is on one side'
   expect([1, 3]).toContain(one.size)
 })
 
-async function sections(texts: readonly string[], least: number): Promise<Piece[]> {
+async function sections(texts: readonly string[], minLength: number): Promise<Piece[]> {
   const found: Piece[] = []
-  for await (const section of cutSections(documents(texts), least)) found.push(section)
+  for await (const section of cutSections(documents(texts), minLength)) found.push(section)
   return found
 }
 
-test('sections joined are the text, and each is a document of least to twice least characters', async () => {
+test('sections join to the text, and each is a document of minLength to twice minLength characters', async () => {
   const text = fc.string({ unit: fc.constantFrom('a', 'b', ' ', '\n', '\n\n', '😀'), maxLength: 600 })
   await fc.assert(
-    fc.asyncProperty(fc.array(text), fc.integer({ min: 4, max: 50 }), async (texts, least) => {
-      const found = await sections(texts, least)
+    fc.asyncProperty(fc.array(text), fc.integer({ min: 4, max: 50 }), async (texts, minLength) => {
+      const found = await sections(texts, minLength)
       expect(found.map((section) => section.text).join('')).toBe(texts.join(''))
       for (const section of found) {
         expect(section.last).toBe(true)
         expect(Buffer.from(section.text).toString()).toBe(section.text)
-        expect(section.text.length).toBeLessThanOrEqual(2 * least)
+        expect(section.text.length).toBeLessThanOrEqual(2 * minLength)
       }
       expect(new Set(found.map((section) => section.name)).size).toBe(found.length)
     }),
@@ -75,6 +75,6 @@ test('a section ends at a blank line, else at a line break, else before a word',
   expect(await cut('one two three four five six')).toEqual(['one two three four', ' five six'])
 })
 
-test('sections are about 8 Ki characters, and a twentieth of a small text', () => {
+test('sections have about 8 Ki characters, or a twentieth of a small text', () => {
   expect([100, 100_000, 160 << 10, 1e9].map(sectionLength)).toEqual([256, 5000, 8192, 8192])
 })

@@ -1,8 +1,8 @@
 /**
- * Which documents are held out: those whose seeded hash is smallest.
+ * Chooses the held-out documents: those with the smallest seeded hashes.
  *
- * The hash is of a document's text (its first piece), so the same text is always on the same side,
- * and adding documents moves few of the others. One number, the threshold, carries the whole split.
+ * The hash is taken of a document's text (its first piece), so the same text is always on the same side,
+ * and adding documents moves few of the others. The whole split is one number, the threshold.
  */
 import { UsageError } from '../../errors.ts'
 import { hashText } from '../random.ts'
@@ -17,47 +17,51 @@ export interface Split {
   readonly threshold: number
 }
 
-/** With more documents than this the hashes are not kept and the share is met on average only. */
-const EXACT_UP_TO = 1 << 16
+/** With more documents than this, hashes are not kept and the held-out share is met only on average. */
+const MAX_EXACT_DOCUMENTS = 1 << 16
 
 /**
- * Reads the corpus once and chooses the threshold: `heldOut` of the documents, rounded, at least one
- * on each side; or all of them when it is 1.
+ * Reads the corpus once and chooses the threshold: the share `heldOut` of the documents, rounded, with at
+ * least one document on each side; all documents if `heldOut` is 1.
  */
 export async function surveyDocuments(pieces: AsyncIterable<Piece>, heldOut: number, seed: number): Promise<Split> {
   const hashes: number[] = []
   let documents = 0
   let characters = 0
-  let begins = true
+  let isFirstPiece = true
   for await (const { text, last } of pieces) {
     characters += text.length
-    if (begins && hashes.length <= EXACT_UP_TO) hashes.push(hashText(text, seed))
-    begins = last
+    if (isFirstPiece && hashes.length <= MAX_EXACT_DOCUMENTS) hashes.push(hashText(text, seed))
+    isFirstPiece = last
     if (last) documents++
   }
   const threshold =
-    heldOut === 1 ? Number.POSITIVE_INFINITY : documents > EXACT_UP_TO ? heldOut * 2 ** 53 : exact(hashes, heldOut)
+    heldOut === 1
+      ? Number.POSITIVE_INFINITY
+      : documents > MAX_EXACT_DOCUMENTS
+        ? heldOut * 2 ** 53
+        : exactThreshold(hashes, heldOut)
   return { documents, characters, seed, threshold }
 }
 
-function exact(hashes: number[], heldOut: number): number {
+function exactThreshold(hashes: number[], heldOut: number): number {
   const sorted = [...hashes].sort((a, b) => a - b)
   const count = Math.max(1, Math.min(hashes.length - 1, Math.round(heldOut * hashes.length)))
   const largest = sorted[count - 1] ?? 0
-  // Equal texts have equal hashes and stay together: take them all in, unless nothing were left to train on.
+  // Equal texts have equal hashes and stay together: hold out all of them, unless no training text would be left.
   return sorted.find((hash) => hash > largest) ?? largest
 }
 
-/** @throws UsageError when one side is empty, which no choice of documents can help */
+/** @throws UsageError if there are too few documents for two sides */
 export function assertBothSides(split: Split, heldOut: number): void {
-  if (split.documents === 0) throw new UsageError('data.source: there is no text in it')
+  if (split.documents === 0) throw new UsageError('data.source: it contains no text')
   if (split.documents === 1 && heldOut < 1)
     throw new UsageError(
-      `data.source: the text is too short to hold a part of it out (${split.characters} characters); give more text`,
+      `data.source: the text is too short to hold out a part of it (${split.characters} characters); give more text`,
     )
 }
 
-/** Each piece with its side. */
+/** Marks each piece as training or held out. */
 export async function* withSides(
   pieces: AsyncIterable<Piece>,
   split: Split,

@@ -1,19 +1,19 @@
 /**
- * Token ids on disk: a file of 16-bit ids, or 32-bit ones where the vocabulary needs them, read at any
- * offset without holding more than is asked for. Node has no memory mapping; a positioned read of a
- * window from the page cache costs a few microseconds.
+ * Token ids on disk, 16 bits each or 32 bits if the vocabulary needs them. Any range can be read without
+ * loading the rest. Node has no memory mapping; reading a window at an offset from the page cache takes a
+ * few microseconds.
  */
 import { closeSync, fstatSync, openSync, readSync, writeSync } from 'node:fs'
 import { RunError } from '../../errors.ts'
 
-/** Bytes of an id. */
+/** Bytes per id. */
 export type Width = 2 | 4
 
 export const widthFor = (vocabulary: number): Width => (vocabulary <= 0x10000 ? 2 : 4)
 
 const arrayOf = { 2: Uint16Array, 4: Uint32Array } as const
 
-/** Ids that a write or a copy holds in memory. */
+/** Ids buffered by a write or a copy. */
 const BUFFERED_IDS = 1 << 16
 
 export class TokenWriter {
@@ -27,7 +27,7 @@ export class TokenWriter {
     this.buffer = new arrayOf[width](BUFFERED_IDS)
   }
 
-  /** Ids written so far. */
+  /** Number of ids written so far. */
   get length(): number {
     return this.written
   }
@@ -58,7 +58,7 @@ export class TokenWriter {
   }
 }
 
-function writeAll(file: number, bytes: Uint8Array): void {
+export function writeAll(file: number, bytes: Uint8Array): void {
   for (let from = 0; from < bytes.length; ) from += writeSync(file, bytes, from, bytes.length - from)
 }
 
@@ -77,16 +77,15 @@ export class TokenReader {
     this.buffer = new arrayOf[width](1024)
   }
 
-  /** Fills `into` with the ids from `offset` on; all of them must exist. */
+  /** Fills `into` with the ids from `offset` on; all must exist. */
   read(offset: number, into: Int32Array): void {
     if (offset < 0 || offset + into.length > this.length)
       throw new Error(`internal: tokens ${offset} to ${offset + into.length} of ${this.length} were asked for`)
     if (this.buffer.length < into.length) this.buffer = new arrayOf[this.width](into.length)
-    const wanted = into.length * this.width
-    const bytes = new Uint8Array(this.buffer.buffer, 0, wanted)
-    for (let from = 0; from < wanted; ) {
-      const read = readSync(this.file, bytes, from, wanted - from, offset * this.width + from)
-      if (read === 0) throw new RunError(`${this.path} became shorter while it was in use; start again to rebuild it`)
+    const bytes = new Uint8Array(this.buffer.buffer, 0, into.length * this.width)
+    for (let from = 0; from < bytes.length; ) {
+      const read = readSync(this.file, bytes, from, bytes.length - from, offset * this.width + from)
+      if (read === 0) throw new RunError(`${this.path} was truncated while in use; start again to rebuild it`)
       from += read
     }
     into.set(this.buffer.subarray(0, into.length))

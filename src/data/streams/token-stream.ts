@@ -1,8 +1,8 @@
-/** Documents one after the other, with the end of text before the first and after each. */
+/** Concatenated documents, with an end-of-text token before the first and after each. */
 export interface TokenStream {
-  /** Tokens. */
+  /** Number of tokens. */
   readonly length: number
   readonly documents: number
-  /** Fills `into` with the tokens from `offset` on; all of them must exist. */
+  /** Fills `into` with the tokens from `offset` on; all must exist. */
   read(offset: number, into: Int32Array): void
 }

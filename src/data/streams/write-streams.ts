@@ -1,9 +1,9 @@
 /**
- * Tokens of both sides to files. Held-out documents keep their order. Training documents are written
- * as they come with an index of where each begins, then copied in a seeded order; both the index and
- * the order are computed element by element, so memory does not grow with the documents.
+ * Writes the training and held-out tokens to files. Held-out documents keep their order. Training
+ * documents are written in source order with an index of their offsets, then copied in a seeded order.
+ * The index is on disk and the order is computed element by element, so memory does not grow with the corpus.
  */
-import { closeSync, openSync, readSync, rmSync, writeSync } from 'node:fs'
+import { closeSync, openSync, readSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { UsageError } from '../../errors.ts'
@@ -11,18 +11,18 @@ import { permute } from '../random.ts'
 import type { Piece } from '../sources/documents.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import type { Split } from './split.ts'
-import { readParts, TokenReader, TokenWriter, type Width, widthFor } from './token-file.ts'
+import { readParts, TokenReader, TokenWriter, type Width, widthFor, writeAll } from './token-file.ts'
 
 export const trainFile = 'train.bin'
 export const heldOutFile = 'held-out.bin'
-/** A line a held-out document: name, start, length, metadata. */
+/** One line per held-out document: name, start, length, metadata. */
 export const documentsFile = 'held-out-documents.jsonl'
 
-/** What is encoded at once. */
+/** Limits of a group of pieces that is encoded at once. */
 const GROUP_CHARACTERS = 1 << 20
 const GROUP_PIECES = 1 << 12
 
-type Sided = { readonly piece: Piece; readonly heldOut: boolean }
+type SidedPiece = { readonly piece: Piece; readonly heldOut: boolean }
 
 export interface StreamCounts {
   readonly trainDocuments: number
@@ -30,18 +30,18 @@ export interface StreamCounts {
 }
 
 export interface StreamWriting {
-  readonly pieces: AsyncIterable<Sided>
+  readonly pieces: AsyncIterable<SidedPiece>
   readonly split: Split
   readonly tokenizer: Tokenizer
-  /** A folder for files in passing, and the folder of the result. */
+  /** Folder for temporary files, and folder for the result. */
   readonly scratch: string
   readonly folder: string
-  readonly say: (message: string) => void
+  readonly onProgress: (message: string) => void
   readonly signal: AbortSignal | undefined
 }
 
 export async function writeStreams(writing: StreamWriting): Promise<StreamCounts> {
-  const { tokenizer, split, scratch, folder, say, signal } = writing
+  const { tokenizer, split, scratch, folder, onProgress, signal } = writing
   const width = widthFor(tokenizer.vocabulary)
   const endOfText = Int32Array.of(tokenizer.endOfText)
   const unordered = join(scratch, 'unordered.bin')
@@ -51,7 +51,7 @@ export async function writeStreams(writing: StreamWriting): Promise<StreamCounts
   const documents = new LineFile(join(folder, documentsFile))
   const counts = { trainDocuments: 0, heldOutDocuments: 0 }
   try {
-    const progress = new Progress(split.characters, say)
+    const progress = new Progress(split.characters, onProgress)
     heldOut.write(endOfText)
     starts.push(0)
     let start = heldOut.length
@@ -124,8 +124,8 @@ async function reorder(
   }
 }
 
-async function* groups(pieces: AsyncIterable<Sided>): AsyncGenerator<Sided[]> {
-  let group: Sided[] = []
+async function* groups(pieces: AsyncIterable<SidedPiece>): AsyncGenerator<SidedPiece[]> {
+  let group: SidedPiece[] = []
   let characters = 0
   for await (const sided of pieces) {
     group.push(sided)
@@ -138,7 +138,7 @@ async function* groups(pieces: AsyncIterable<Sided>): AsyncGenerator<Sided[]> {
   if (group.length > 0) yield group
 }
 
-/** Float64 numbers in a file: appended in turn, then read in pairs of neighbours. */
+/** Float64 numbers in a file: first appended, then read as pairs of neighbours. */
 class NumberFile {
   private readonly file: number
   private readonly buffer = new Float64Array(4096)
@@ -155,8 +155,7 @@ class NumberFile {
   }
 
   flush(): void {
-    const bytes = new Uint8Array(this.buffer.buffer, 0, this.filled * 8)
-    for (let from = 0; from < bytes.length; ) from += writeSync(this.file, bytes, from)
+    writeAll(this.file, new Uint8Array(this.buffer.buffer, 0, this.filled * 8))
     this.filled = 0
   }
 
@@ -193,33 +192,32 @@ class LineFile {
   }
 
   private flush(): void {
-    const bytes = Buffer.from(this.held)
-    for (let from = 0; from < bytes.length; ) from += writeSync(this.file, bytes, from)
+    writeAll(this.file, Buffer.from(this.held))
     this.held = ''
   }
 }
 
-/** A message a second. */
+/** Reports progress once a second. */
 class Progress {
   private readonly total: number
-  private readonly say: (message: string) => void
-  private readonly began = performance.now()
-  private said = this.began
+  private readonly onProgress: (message: string) => void
+  private readonly startedAt = performance.now()
+  private reportedAt = this.startedAt
   private done = 0
 
-  constructor(total: number, say: (message: string) => void) {
+  constructor(total: number, onProgress: (message: string) => void) {
     this.total = total
-    this.say = say
+    this.onProgress = onProgress
   }
 
   add(characters: number): void {
     this.done += characters
     const now = performance.now()
-    if (now - this.said < 1000) return
-    this.said = now
-    const rate = this.done / (now - this.began) / 1000
-    this.say(
-      `tokenizing: ${millions(this.done)} of ${millions(this.total)} million characters, ${rate.toFixed(1)} a second`,
+    if (now - this.reportedAt < 1000) return
+    this.reportedAt = now
+    const rate = this.done / (now - this.startedAt) / 1000
+    this.onProgress(
+      `tokenizing: ${millions(this.done)} of ${millions(this.total)} million characters, ${rate.toFixed(1)} million per second`,
     )
   }
 }

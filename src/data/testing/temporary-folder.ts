@@ -1,4 +1,4 @@
-/** For tests: folders that are removed when the test file is done. */
+/** For tests: folders that are removed after the test file. */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

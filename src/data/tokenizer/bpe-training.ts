@@ -1,9 +1,9 @@
 /**
  * Trains a byte-level BPE on the training documents.
  *
- * The Hugging Face trainer always makes 30,000 tokens. Merges are chosen greedily one after the other,
- * so the first n of them are the BPE of n merges; the rest is dropped. It runs in a process of its own:
- * it would hold up the event loop, and its progress bar would draw over ours.
+ * The Hugging Face trainer always makes 30,000 tokens. Merges are chosen greedily one by one, so the
+ * first n of them are the BPE of n merges; the rest is dropped. The trainer runs in a separate process
+ * because it would block the event loop, and its progress bar would draw over ours.
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -17,24 +17,24 @@ import type { Piece } from '../sources/documents.ts'
 import { tokenizersPath } from './native-tokenizer.ts'
 import { byteLevelJson } from './tokenizer-json.ts'
 
-/** The trainer sees at most about so many characters, drawn evenly from a larger corpus. */
+/** Approximate maximum of characters passed to the trainer; a larger corpus is sampled evenly. */
 const SAMPLE_CHARACTERS = 1 << 26
 
 export interface BpeTraining {
   /** The training documents. */
   readonly pieces: AsyncIterable<Piece>
-  /** UTF-16 units of the corpus: how much of it to draw. */
+  /** UTF-16 units of the corpus; determines the sampled share. */
   readonly characters: number
   readonly seed: number
-  /** Tokens wanted, the bytes and the end of text included. */
+  /** Number of tokens, including the bytes and the end of text. */
   readonly vocabulary: number
-  /** A folder for files in passing. */
+  /** A folder for temporary files. */
   readonly scratch: string
   readonly signal?: AbortSignal | undefined
   readonly warn: (message: string) => void
 }
 
-/** The tokenizer.json; it has fewer tokens than wanted (with a warning) when the text supports no more. */
+/** Returns a tokenizer.json. Warns if the text supports fewer tokens than `vocabulary`. */
 export async function trainBpe(training: BpeTraining): Promise<string> {
   const { vocabulary, scratch, signal, warn } = training
   const fixed = 257
@@ -49,14 +49,14 @@ export async function trainBpe(training: BpeTraining): Promise<string> {
   const { model } = JSON.parse(await readFile(trained, 'utf8')) as { model: { merges: [string, string][] } }
 
   const kept: [string, string][] = []
-  const made = new Set<string>()
+  const newTokens = new Set<string>()
   for (const [left, right] of model.merges) {
-    // Two merges may make the same token; it takes one place.
-    if (!made.has(left + right) && made.size === vocabulary - fixed) break
-    made.add(left + right)
+    // Two merges may make the same token, which counts once.
+    if (!newTokens.has(left + right) && newTokens.size === vocabulary - fixed) break
+    newTokens.add(left + right)
     kept.push([left, right])
   }
-  const tokens = made.size + fixed
+  const tokens = newTokens.size + fixed
   if (tokens < vocabulary)
     warn(`the text supports ${tokens} tokens; ${vocabulary - tokens} of model.vocabulary ${vocabulary} stay unused`)
   return byteLevelJson(kept)

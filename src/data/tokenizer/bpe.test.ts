@@ -9,7 +9,7 @@ import { parseTokenizerJson } from './tokenizer-json.ts'
 
 const words =
   "We the People, in order to form a more perfect Union; it's 1787 and they'll establish Justice. Grüße aus Köln — naïve café! 你好世界 "
-/** Characters that JavaScript's `\s` and Unicode's White_Space disagree on, so often that merges span them. */
+/** Text with so many characters on which JavaScript's `\s` and Unicode's White_Space disagree that merges span them. */
 const spaces = 'a \ufeff! \ufeff! x\u0085\u0085\u0085y\u00a0\u00a0\u00a0z'
 const corpus = [
   words.repeat(3),
@@ -51,7 +51,7 @@ const anyText = fc.oneof(
     .map((parts) => parts.join('')),
 )
 
-test('the encoder gives the ids of the Hugging Face library', async () => {
+test('the encoder gives the same ids as the Hugging Face library', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(anyText, { minLength: 1, maxLength: 20 }), async (texts) => {
       const expected = await native.encodeBatch(texts)
@@ -61,7 +61,7 @@ test('the encoder gives the ids of the Hugging Face library', async () => {
   )
 })
 
-test('a text of one unbroken word is encoded in little time, as the library does', async () => {
+test('a text of one very long word is encoded quickly, as by the library', async () => {
   const long = 'ababaab'.repeat(20_000)
   const began = performance.now()
   const ids = ours(long)
@@ -69,7 +69,7 @@ test('a text of one unbroken word is encoded in little time, as the library does
   expect(ids).toEqual((await native.encodeBatch([long]))[0])
 })
 
-test('forms of tokenizer that the encoder does not know are left to the library', () => {
+test('unsupported forms of tokenizers are left to the library', () => {
   const change = (edit: (file: Record<string, Record<string, unknown>>) => void) => {
     const file = JSON.parse(json)
     edit(file)
@@ -82,7 +82,7 @@ test('forms of tokenizer that the encoder does not know are left to the library'
   expect(change((file) => Object.assign(file.model ?? {}, { vocab: { a: 0 }, merges: [] }))).toBeUndefined()
 })
 
-test('the byte alphabet is one printable character a byte, and is read back', () => {
+test('the byte alphabet has one printable character per byte, and can be read back', () => {
   expect(new Set(byteCharacters).size).toBe(256)
   expect(byteCharacters[0x20]).toBe('Ġ')
   expect(byteCharacters[0x0a]).toBe('Ċ')
@@ -90,7 +90,7 @@ test('the byte alphabet is one printable character a byte, and is read back', ()
   expect([...bytesOfToken(byteCharacters.join(''))]).toEqual(Array.from({ length: 256 }, (_, i) => i))
 })
 
-/** BPE training as Sennrich et al. (2016) describe it, word by word; ties go to the lower ids. */
+/** BPE training as described by Sennrich et al. (2016), word by word; ties go to the lower ids. */
 function naiveMerges(text: string, count: number): [string, string][] {
   const counts = new Map<string, number>()
   for (const line of text.split(/(?<=\n)/))
@@ -126,7 +126,7 @@ function naiveMerges(text: string, count: number): [string, string][] {
   return merges
 }
 
-test('a vocabulary of V is the BPE of V tokens: the merges of a trainer written from the definition', async () => {
+test('a vocabulary of V has the merges of a trainer written from the definition', async () => {
   const text = 'low lower lowest new newer newest wide wider widest aaaa aaaaa aa\nbanana bandana ban can canned cane\n'
   for (const merges of [1, 5, 20, 35]) {
     const { model } = parseTokenizerJson(await train([text], 257 + merges), 'test')
@@ -147,7 +147,7 @@ test('training is deterministic, and warns when the text supports fewer tokens',
   await expect(train(['ab'], 257)).rejects.toThrow('model.vocabulary: 257 is too small')
 })
 
-test('an aborted training ends the trainer', async () => {
+test('aborting stops the trainer process', async () => {
   const controller = new AbortController()
   const scratch = folder.make()
   const training = trainBpe({

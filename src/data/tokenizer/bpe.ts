@@ -1,27 +1,28 @@
 /**
- * Byte-level BPE encoding in JavaScript, for tokenizers of GPT-2's form (ours, and most others).
+ * Byte-level BPE encoding in JavaScript, for tokenizers of GPT-2's form (ours and most others).
  *
- * Text is cut into words by a regular expression; a word's bytes are merged, lowest rank first; words
- * repeat, so their tokens are remembered. The Hugging Face library gives the same ids (the tests hold
- * the two together) but only asynchronously and, through its Node binding, several times slower.
+ * A regular expression cuts text into words; the bytes of a word are merged, lowest rank first. Words
+ * repeat, so their ids are cached. The Hugging Face library gives the same ids (checked by tests), but
+ * only asynchronously and, through its Node binding, several times slower.
  */
 import { UsageError } from '../../errors.ts'
 import { byteCharacters } from './bytelevel.ts'
 import type { TokenizerJson } from './tokenizer-json.ts'
 
-/** GPT-2's word pattern. `\s` is spelt out: JavaScript's has U+FEFF in it and lacks U+0085. */
-const word =
+/** GPT-2's word pattern. `\s` is spelt out because JavaScript's includes U+FEFF and lacks U+0085. */
+const wordPattern =
   /'(?:s|t|re|ve|m|ll|d)| ?\p{L}+| ?\p{N}+| ?[^\p{White_Space}\p{L}\p{N}]+|\p{White_Space}+(?!\P{White_Space})|\p{White_Space}+/gu
 
-/** Words remembered before the memory is emptied, and the longest of them in UTF-16 units. */
-const MAX_REMEMBERED_WORDS = 1 << 17
-const MAX_REMEMBERED_LENGTH = 48
+/** Words in the cache before it is cleared, and the longest cached word in UTF-16 units. */
+const MAX_CACHED_WORDS = 1 << 17
+const MAX_CACHED_LENGTH = 48
 
 export type Encode = (text: string) => Int32Array
 
 /**
- * An encoder for this tokenizer.json, or undefined when it is not of the form that this file knows.
- * @throws UsageError naming `where` when its merges do not fit its vocabulary
+ * An encoder for this tokenizer.json; undefined if it is not of a supported form.
+ * @param where names the file in messages
+ * @throws UsageError if its merges do not fit its vocabulary
  */
 export function byteLevelEncoder(json: TokenizerJson, where: string): Encode | undefined {
   const { model, pre_tokenizer: pre, normalizer, added_tokens: added } = json
@@ -38,7 +39,7 @@ export function byteLevelEncoder(json: TokenizerJson, where: string): Encode | u
   return withAddedTokens(added, (text, into) => words.encode(text, into))
 }
 
-/** Cuts a text at added tokens (the longest wins), which stand for themselves. */
+/** Splits a text at added tokens (the longest match wins), which are encoded as themselves. */
 function withAddedTokens(added: TokenizerJson['added_tokens'], encode: (text: string, into: Ids) => void): Encode {
   const idOf = new Map(added.map((token) => [token.content, token.id]))
   const escaped = [...idOf.keys()]
@@ -94,7 +95,7 @@ class Ids {
 class WordEncoder {
   private readonly byteIds: readonly number[]
   private readonly merges: Merges
-  private readonly remembered = new Map<string, Int32Array>()
+  private readonly cached = new Map<string, Int32Array>()
 
   constructor(byteIds: readonly number[], merges: Merges) {
     this.byteIds = byteIds
@@ -103,17 +104,17 @@ class WordEncoder {
 
   encode(text: string, into: Ids): void {
     let from = 0
-    word.lastIndex = 0
-    while (word.test(text)) {
-      const piece = text.slice(from, word.lastIndex)
-      from = word.lastIndex
-      let ids = this.remembered.get(piece)
+    wordPattern.lastIndex = 0
+    while (wordPattern.test(text)) {
+      const piece = text.slice(from, wordPattern.lastIndex)
+      from = wordPattern.lastIndex
+      let ids = this.cached.get(piece)
       if (!ids) {
         ids = this.merges.apply(Int32Array.from(Buffer.from(piece, 'utf8'), (byte) => this.byteIds[byte] as number))
-        if (piece.length <= MAX_REMEMBERED_LENGTH) {
-          if (this.remembered.size >= MAX_REMEMBERED_WORDS) this.remembered.clear()
-          // A slice of a long text keeps the whole text alive; a copy through a buffer does not.
-          this.remembered.set(Buffer.from(piece, 'utf16le').toString('utf16le'), ids)
+        if (piece.length <= MAX_CACHED_LENGTH) {
+          if (this.cached.size >= MAX_CACHED_WORDS) this.cached.clear()
+          // A slice would keep the whole text in memory; a copy through a buffer does not.
+          this.cached.set(Buffer.from(piece, 'utf16le').toString('utf16le'), ids)
         }
       }
       into.append(ids)
@@ -121,7 +122,7 @@ class WordEncoder {
   }
 }
 
-/** The merges by pair, and their application to the symbols of a word. */
+/** Looks up merges by pair and applies them to the symbols of a word. */
 class Merges {
   /** Pair (left · size + right) → rank. */
   private readonly rankOf = new Map<number, number>()
@@ -146,8 +147,8 @@ class Merges {
   }
 
   /**
-   * Merges the pair of lowest rank, leftmost first, until none is left; works in place. A linked list
-   * and a heap of candidate pairs keep a word of n bytes at O(n log n): text without spaces is long.
+   * Merges the pair of lowest rank, leftmost first, until no pair can be merged; works in place. A linked
+   * list and a heap of candidate pairs make it O(n log n) for n bytes: words without spaces can be long.
    */
   apply(symbols: Int32Array): Int32Array {
     const length = symbols.length
@@ -159,15 +160,15 @@ class Merges {
       const j = next[i] as number
       return j < length ? this.rankOf.get((symbols[i] as number) * this.size + (symbols[j] as number)) : undefined
     }
-    const offer = (i: number): void => {
+    const pushPair = (i: number): void => {
       const rank = rankAt(i)
       if (rank !== undefined) heap.push(rank * 0x100000000 + i)
     }
-    for (let i = 0; i < length - 1; i++) offer(i)
+    for (let i = 0; i < length - 1; i++) pushPair(i)
     for (let entry = heap.pop(); entry !== undefined; entry = heap.pop()) {
       const i = entry % 0x100000000
       const rank = Math.floor(entry / 0x100000000)
-      // An entry is out of date once a neighbour was merged: symbol -1 marks what was swallowed.
+      // Skip entries that are stale because a neighbour was merged; -1 marks a merged symbol.
       if (symbols[i] === -1 || rankAt(i) !== rank) continue
       const j = next[i] as number
       symbols[i] = this.merged[rank] as number
@@ -175,8 +176,8 @@ class Merges {
       const after = next[j] as number
       next[i] = after
       if (after < length) previous[after] = i
-      if ((previous[i] as number) >= 0) offer(previous[i] as number)
-      offer(i)
+      if ((previous[i] as number) >= 0) pushPair(previous[i] as number)
+      pushPair(i)
     }
     return symbols.filter((symbol) => symbol !== -1)
   }

@@ -1,10 +1,10 @@
 /**
- * The byte-level alphabet of GPT-2: a printable character for each of the 256 bytes, in which the
- * vocabulary of a byte-level tokenizer is written. Printable bytes stand for themselves, the others
- * for the characters from U+0100 on.
+ * The byte-level alphabet of GPT-2, in which the vocabulary of a byte-level tokenizer is written: one
+ * printable character for each of the 256 bytes. A printable byte maps to itself, the others map to
+ * characters from U+0100 on.
  */
 
-/** The character that stands for each byte. */
+/** The character of each byte. */
 export const byteCharacters: readonly string[] = (() => {
   let next = 0x100
   return Array.from({ length: 256 }, (_, byte) => {
@@ -16,8 +16,8 @@ export const byteCharacters: readonly string[] = (() => {
 const byteOfCharacter = new Map(byteCharacters.map((character, byte) => [character, byte]))
 
 /**
- * The bytes that a token of a byte-level vocabulary stands for. A token with a character outside the
- * alphabet (an added token such as "<|été|>") stands for its own UTF-8, as in Hugging Face's decoder.
+ * The bytes of a token of a byte-level vocabulary. For a token with a character outside the alphabet
+ * (an added token such as "<|été|>") these are its UTF-8 bytes, as in Hugging Face's decoder.
  */
 export function bytesOfToken(token: string): Uint8Array {
   const bytes = new Uint8Array(token.length)
@@ -30,7 +30,7 @@ export function bytesOfToken(token: string): Uint8Array {
   return bytes
 }
 
-/** Bytes as text; those that are no whole UTF-8 character as `<0xE2>`, as byte tokens are written elsewhere. */
+/** Bytes as text; bytes that do not form a whole UTF-8 character are written like byte tokens, e.g. `<0xE2>`. */
 export function readableBytes(bytes: Uint8Array): string {
   const utf8 = new TextDecoder('utf-8', { ignoreBOM: true, fatal: true })
   const characterAt = (from: number): [text: string, length: number] => {
@@ -38,7 +38,7 @@ export function readableBytes(bytes: Uint8Array): string {
       try {
         return [utf8.decode(bytes.subarray(from, from + length)), length]
       } catch {
-        // A longer one may be whole.
+        // A longer slice may be a whole character.
       }
     return [`<0x${(bytes[from] as number).toString(16).toUpperCase().padStart(2, '0')}>`, 1]
   }

@@ -1,8 +1,8 @@
 /**
- * Hugging Face's own library, for tokenizers of any form (Unigram, WordPiece, other word patterns).
+ * Wraps Hugging Face's own library, for tokenizers of any form (Unigram, WordPiece, other word patterns).
  *
- * Its Node binding encodes only asynchronously. Where a caller needs ids at once (a prompt), a worker
- * thread waits for the library and the calling thread waits for the worker: about 0.1 ms a text.
+ * Its Node binding encodes only asynchronously. For synchronous encoding (of a prompt) a worker thread
+ * waits for the library and the calling thread waits for the worker: about 0.1 ms per text.
  */
 import { createRequire } from 'node:module'
 import { MessageChannel, receiveMessageOnPort, Worker } from 'node:worker_threads'
@@ -11,18 +11,18 @@ import { UsageError } from '../../errors.ts'
 
 const require = createRequire(import.meta.url)
 
-/** Where the library is, for a thread or process that loads it by itself. */
+/** Path of the library, for a thread or process that loads it. */
 export const tokenizersPath = (): string => require.resolve('tokenizers')
 
 export interface NativeTokenizer {
   encode(text: string): Int32Array
-  /** Off the JavaScript thread, on all cores. */
+  /** Runs on all cores, off the JavaScript thread. */
   encodeBatch(texts: readonly string[]): Promise<Int32Array[]>
-  /** The text that a sequence of tokens stands for. */
+  /** Decodes a sequence of tokens. */
   decodeTokens(tokens: string[]): string
 }
 
-/** @throws UsageError naming `where` when the library refuses the tokenizer.json. */
+/** @throws UsageError naming `where` if the library refuses the tokenizer.json */
 export function nativeTokenizer(json: string, where: string): NativeTokenizer {
   const { Tokenizer } = require('tokenizers') as typeof Tokenizers
   let tokenizer: Tokenizers.Tokenizer
@@ -31,7 +31,7 @@ export function nativeTokenizer(json: string, where: string): NativeTokenizer {
   } catch (error) {
     throw new UsageError(`${where} is not a Hugging Face tokenizer.json: ${(error as Error).message}`)
   }
-  // A file may ask for sequences of one length; a corpus is cut and padded elsewhere.
+  // The file may request padding or truncation; we cut windows ourselves.
   tokenizer.disablePadding()
   tokenizer.disableTruncation()
   const decoder = tokenizer.getDecoder()
@@ -49,7 +49,7 @@ export function nativeTokenizer(json: string, where: string): NativeTokenizer {
   }
 }
 
-/** The worker's program; CommonJS text, so that it runs the same from sources and from a build. */
+/** Program of the worker; CommonJS as text, so that it works from sources and from a build. */
 const workerProgram = `
 const { workerData: { library, json, port, signal } } = require('node:worker_threads')
 const tokenizer = require(library).Tokenizer.fromString(json)

@@ -1,4 +1,4 @@
-/** The parts of Hugging Face's tokenizer.json that we read and write. Everything else is passed on. */
+/** The parts of Hugging Face's tokenizer.json that we read and write. Other fields are kept unchanged. */
 import { z } from 'zod'
 import { UsageError } from '../../errors.ts'
 import { byteCharacters } from './bytelevel.ts'
@@ -29,7 +29,7 @@ const tokenizerJsonSchema = z.looseObject({
   decoder: decoderSchema.nullish(),
   model: z.looseObject({
     type: z.string().optional(),
-    /** Token → id, or for Unigram a list of [token, log probability]. Large: looked into where it is used. */
+    /** Token → id, or for Unigram a list of [token, log probability]. Large, so its entries are checked on use. */
     vocab: z.custom<Record<string, number> | [string, number][]>(
       (vocab) => typeof vocab === 'object' && vocab !== null,
     ),
@@ -45,10 +45,10 @@ const tokenizerJsonSchema = z.looseObject({
 
 export type TokenizerJson = z.output<typeof tokenizerJsonSchema>
 
-/** The separator of documents in tokenizers that we make. */
+/** The document separator of tokenizers that we make. */
 const endOfTextToken = '<|endoftext|>'
 
-/** Names that the separator of documents has in common tokenizers, the most telling first. */
+/** Names of the document separator in common tokenizers, the least ambiguous first. */
 const endOfTextNames = [
   endOfTextToken,
   '<|end_of_text|>',
@@ -61,7 +61,7 @@ const endOfTextNames = [
   '[SEP]',
 ]
 
-/** @throws UsageError naming `where` when the text is not a tokenizer.json. */
+/** @throws UsageError naming `where` if the text is not a tokenizer.json */
 export function parseTokenizerJson(text: string, where: string): TokenizerJson {
   let value: unknown
   try {
@@ -77,7 +77,7 @@ export function parseTokenizerJson(text: string, where: string): TokenizerJson {
   )
 }
 
-/** Every token with its id: the model's and the added ones. @throws UsageError when an id is not one */
+/** All tokens with their ids, added tokens included. @throws UsageError if an id is not a non-negative integer */
 export function tokensOf(json: TokenizerJson, where: string): Map<string, number> {
   const { vocab } = json.model
   const tokens = new Map<string, number>(
@@ -92,7 +92,7 @@ export function tokensOf(json: TokenizerJson, where: string): Map<string, number
   return tokens
 }
 
-/** The id that separates documents. @throws UsageError when no token has one of the usual names. */
+/** Id of the document separator. @throws UsageError if no token has one of the usual names */
 export function endOfTextId(tokens: ReadonlyMap<string, number>, where: string): number {
   for (const name of endOfTextNames) {
     const id = tokens.get(name)
@@ -104,8 +104,8 @@ export function endOfTextId(tokens: ReadonlyMap<string, number>, where: string):
 }
 
 /**
- * A byte-level BPE as tokenizer.json. Ids: 0 to 255 are the bytes, then one for each new token in the
- * order of the merges, last the end of text. No merges: plain bytes.
+ * The tokenizer.json of a byte-level BPE. Ids 0 to 255 are the bytes, followed by the new tokens in the
+ * order of the merges and the end of text. Without merges it is a byte tokenizer.
  */
 export function byteLevelJson(merges: readonly (readonly [string, string])[]): string {
   const vocab: Record<string, number> = {}

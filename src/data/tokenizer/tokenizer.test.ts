@@ -19,7 +19,7 @@ const byteLevel: [string, Tokenizer][] = [
   ['bpe', tokenizerFromJson(byteLevelJson(merges))],
 ]
 
-/** A vocabulary of whole pieces with "▁" for a space and bytes as the last resort, as SentencePiece makes. */
+/** A vocabulary as SentencePiece makes: pieces with "▁" for a space, and byte tokens as a fallback. */
 const pieces = [
   '<unk>',
   '</s>',
@@ -80,7 +80,7 @@ for (const [name, tokenizer] of byteLevel) {
     )
   })
 
-  test(`${name}: streaming any ids gives what decode gives, and never half a character`, () => {
+  test(`${name}: streaming any ids gives the same text as decode, and never half a character`, () => {
     const anyIds = fc.array(fc.nat(tokenizer.vocabulary - 1))
     fc.assert(
       fc.property(anyIds, (ids) => {
@@ -97,7 +97,7 @@ for (const [name, tokenizer] of byteLevel) {
   })
 }
 
-test('a token is shown with its space, control characters escaped, and broken characters as bytes', () => {
+test('a token is shown with its space, escaped control characters, and partial characters as bytes', () => {
   const bytes = bytesTokenizer()
   expect([0x61, 0x20, 0x0a, 0x7f, 0xe2].map((id) => bytes.show(id))).toEqual(['a', ' ', '\\n', '\\u007f', '<0xE2>'])
   const bpe = tokenizerFromJson(byteLevelJson([...merges, ['Ġ', 'â']]))
@@ -109,7 +109,7 @@ test('a token is shown with its space, control characters escaped, and broken ch
   expect(library.show(library.vocabulary)).toBe('')
 })
 
-test('bytes: ids are byte values, 256 ends a text', () => {
+test('bytes: ids are byte values, 256 is the end of text', () => {
   const bytes = bytesTokenizer()
   expect([bytes.vocabulary, bytes.endOfText, bytes.bytesOf[256], bytes.bytesOf[0]]).toEqual([257, 256, 0, 1])
   expect([...bytes.encode('é\n')]).toEqual([0xc3, 0xa9, 0x0a])
@@ -117,14 +117,14 @@ test('bytes: ids are byte values, 256 ends a text', () => {
   expect(bytes.decode([0x61, 256, 0x62, 999, -1])).toBe('a<|endoftext|>b')
 })
 
-test('bpe: the end of text is the last id, and the ids follow the merges by hand', () => {
+test('bpe: the end of text is the last id, and ids match merges applied by hand', () => {
   const bpe = tokenizerFromJson(byteLevelJson(merges))
   expect([bpe.vocabulary, bpe.endOfText]).toEqual([263, 262])
   expect([...bpe.encode('he the')]).toEqual([257, 258])
   expect([...bpe.bytesOf.subarray(256)]).toEqual([2, 2, 4, 2, 2, 2, 0])
 })
 
-test('the tokenizer.json says of itself what the library reads from it', () => {
+test('the library reads the same vocabulary from the tokenizer.json', () => {
   const { Tokenizer } = createRequire(import.meta.url)('tokenizers') as typeof import('tokenizers')
   for (const [, tokenizer] of byteLevel) {
     const library = Tokenizer.fromString(tokenizer.json)
@@ -134,7 +134,7 @@ test('the tokenizer.json says of itself what the library reads from it', () => {
   }
 })
 
-test('a tokenizer of another form goes through the library: at once, in batches, streamed', async () => {
+test('a tokenizer of another form uses the library: single texts, batches and streams', async () => {
   const tokenizer = tokenizerFromJson(unigram)
   const text = 'the cats thé 😀 the'
   const ids = tokenizer.encode(text)
@@ -149,7 +149,7 @@ test('a tokenizer of another form goes through the library: at once, in batches,
   expect(['▁the', 's', 'é', '<0xF0>', '</s>'].map(bytesOf)).toEqual([4, 1, 2, 1, 0])
 })
 
-test('what is no tokenizer.json, or cannot separate documents, is refused with its name', () => {
+test('a file that is not a tokenizer.json, or has no document separator, is refused by name', () => {
   const refused = (json: string, message: RegExp) => {
     expect(() => tokenizerFromJson(json, 'my.json')).toThrow(UsageError)
     expect(() => tokenizerFromJson(json, 'my.json')).toThrow(message)

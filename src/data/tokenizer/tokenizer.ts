@@ -1,8 +1,8 @@
 /**
  * Text to token ids and back.
  *
- * A tokenizer is its tokenizer.json: everything here is derived from that file, so the one that a run
- * saves beside its checkpoints loads in any tool that reads the format.
+ * A tokenizer is defined by its tokenizer.json alone, so the file that a run saves works in any tool that
+ * reads the format.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { byteLevelEncoder } from './bpe.ts'
@@ -13,27 +13,27 @@ import { byteLevelJson, endOfTextId, parseTokenizerJson, type TokenizerJson, tok
 export interface Tokenizer {
   /** Ids are 0 to `vocabulary` - 1. */
   readonly vocabulary: number
-  /** The id that separates documents. */
+  /** Id of the document separator. */
   readonly endOfText: number
   /**
-   * [vocabulary] UTF-8 bytes that each token stands for, for bits per byte; 0 for `endOfText`. Exact
-   * for byte-level tokenizers; for others, what the token adds to a text that it continues.
+   * [vocabulary] Number of UTF-8 bytes of each token, for bits per byte; 0 for `endOfText`. Exact for
+   * byte-level tokenizers; for others, the bytes that the token adds when it follows other text.
    */
   readonly bytesOf: Int32Array
   /** Hugging Face tokenizer.json. */
   readonly json: string
-  /** Ids of a text; no special tokens are added. Lone surrogates become U+FFFD. */
+  /** Adds no special tokens. Lone surrogates become U+FFFD. */
   encode(text: string): Int32Array
-  /** The same for many texts (of moderate length) without holding up the event loop. */
+  /** Encodes many texts (of moderate length) without blocking the event loop. */
   encodeBatch(texts: readonly string[]): Promise<Int32Array[]>
-  /** The text of ids. Ids that have no token stand for nothing; broken UTF-8 becomes U+FFFD. */
+  /** Ids without a token are skipped; invalid UTF-8 becomes U+FFFD. */
   decode(ids: ArrayLike<number>): string
   /**
-   * One token for people to read: its text with any leading space, control characters escaped as in
-   * JSON, and bytes that are no whole character as `<0xE2>`. Empty for an id without a token.
+   * One token in readable form: its text with any leading space, control characters escaped as in JSON,
+   * and bytes that are not a whole character as `<0xE2>`. Empty for an id without a token.
    */
   show(id: number): string
-  /** Decodes id by id: the parts joined are `decode` of all, and no part ends inside a character. */
+  /** Decodes id by id. The joined parts equal `decode` of all ids; no part ends inside a character. */
   stream(): DecodeStream
 }
 
@@ -42,14 +42,14 @@ export interface DecodeStream {
   end(): string
 }
 
-/** One token a byte (ids 0 to 255) and the end of text (256). */
+/** One token per byte (ids 0 to 255) and the end of text (256). */
 export function bytesTokenizer(): Tokenizer {
   return tokenizerFromJson(byteLevelJson([]))
 }
 
 /**
  * @param where names the file in messages
- * @throws UsageError when it is not a tokenizer.json or has no end-of-text token
+ * @throws UsageError if it is not a tokenizer.json or has no end-of-text token
  */
 export function tokenizerFromJson(json: string, where = 'tokenizer.json'): Tokenizer {
   const parsed = parseTokenizerJson(json, where)
@@ -93,7 +93,7 @@ function hasByteLevelDecoder({ decoder }: TokenizerJson): boolean {
   return only?.type === 'ByteLevel'
 }
 
-/** Tokens are bytes: concatenate them, then read them as UTF-8. */
+/** Concatenates the bytes of the tokens and decodes them as UTF-8. */
 function byteLevelDecoding(tokenOf: readonly (string | undefined)[]): Decoding {
   const none = new Uint8Array()
   const bytesOf = tokenOf.map((token) => (token === undefined ? none : bytesOfToken(token)))
@@ -112,25 +112,25 @@ function byteLevelDecoding(tokenOf: readonly (string | undefined)[]): Decoding {
   }
 }
 
-/** The library's decoder, which may look at neighbours (spaces, byte fallback). */
+/** Uses the library's decoder, whose output for a token may depend on its neighbours (spaces, byte fallback). */
 function nativeDecoding(tokenOf: readonly (string | undefined)[], native: NativeTokenizer): Decoding {
   const decode = (ids: ArrayLike<number>): string =>
     native.decodeTokens(Array.from(ids, (id) => tokenOf[id]).filter((token) => token !== undefined))
   return {
     bytes(id) {
       if (/^<0x[0-9A-F]{2}>$/.test(tokenOf[id] ?? '')) return 1
-      // A first token may lose its leading space: count what a second one adds.
+      // The first token may lose its leading space: count the bytes that a second one adds.
       return Math.max(0, Buffer.byteLength(decode([id, id])) - Buffer.byteLength(decode([id])))
     },
     decode,
     show(id) {
       const token = tokenOf[id] ?? ''
       if (/^<0x[0-9A-F]{2}>$/.test(token)) return token
-      // A first token may lose its leading space: take what a second one adds.
+      // The first token may lose its leading space: take the text that a second one adds.
       return escapeControls(decode([id, id]).slice(decode([id]).length))
     },
     stream() {
-      // Decode a short window of the latest ids; what it adds to the window's settled part is new.
+      // Decode a short window of the latest ids; the text after its settled part is new.
       let window: number[] = []
       let settled = ''
       return {
@@ -149,13 +149,13 @@ function nativeDecoding(tokenOf: readonly (string | undefined)[], native: Native
   }
 }
 
-/** A line break in a table of tokens would be read as the table's. */
+/** Escapes control characters: a line break in a token would break a table of tokens. */
 const escapeControls = (text: string): string =>
   text.replace(/\p{Cc}/gu, (control) =>
     control < ' ' ? JSON.stringify(control).slice(1, -1) : `\\u00${control.charCodeAt(0).toString(16)}`,
   )
 
-/** A few milliseconds of work, then a turn of the event loop. */
+/** Yields to the event loop after every 10 ms of work. */
 async function inTurns(texts: readonly string[], encode: (text: string) => Int32Array): Promise<Int32Array[]> {
   const all: Int32Array[] = []
   let since = performance.now()

@@ -1,11 +1,11 @@
 /**
- * Reads the whole context again for every token, where attention has experts: decoding with a cache has no
- * routing inside attention. Slower, since the work of a token grows with the context.
+ * Recomputes the whole context for every token, for models with experts in attention: decoding with a cache does
+ * not support routing inside attention. Slower, since the work per token grows with the context.
  */
-import type { GivenExperts } from './given-experts.ts'
+import type { PredeterminedExperts } from './predetermined-experts.ts'
 import type { Prefill } from './prefill.ts'
 
-/** In place of both the prefill and the decoder of a model. */
+/** Replaces both the prefill and the decoder of a model. */
 export class ContextDecoder {
   private readonly prefill: Prefill
   private context: number[] = []
@@ -15,15 +15,15 @@ export class ContextDecoder {
     this.prefill = prefill
   }
 
-  /** Logits [V] of the token after a new context. */
-  run(tokens: readonly number[], given: GivenExperts): Promise<Float32Array> {
+  /** Logits [V] for the token after a new context. */
+  run(tokens: readonly number[], predetermined: PredeterminedExperts): Promise<Float32Array> {
     this.context = [...tokens]
-    return this.prefill.run(tokens, given)
+    return this.prefill.run(tokens, predetermined)
   }
 
-  /** Logits [V] of the token after `token`, which stands at `position` behind the context so far. */
-  step(token: number, position: number, given: GivenExperts): Promise<Float32Array> {
-    return this.run([...this.context.slice(0, position), token], given)
+  /** Logits [V] for the token after `token`, which is at `position`, the end of the context so far. */
+  step(token: number, position: number, predetermined: PredeterminedExperts): Promise<Float32Array> {
+    return this.run([...this.context.slice(0, position), token], predetermined)
   }
 
   release(): void {

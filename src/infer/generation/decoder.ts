@@ -1,9 +1,9 @@
 /**
- * Runs the chain of stages of one token (see src/model/decode.ts) on the cache.
+ * Decodes one token at a time as a chain of stages (see src/model/decode.ts) with a key-value cache.
  *
- * A run reads the weights that its binding points at, so there is a binding for every expert chosen so
- * far, made when it is first chosen. Runs are synchronous: a stage is a fraction of a millisecond, of
- * which a change of threads would be a tenth. The event loop gets its turn between tokens.
+ * Weights are fixed by a binding, so every expert gets a binding when it is first chosen. Runs are
+ * synchronous: a stage takes a fraction of a millisecond, and switching threads would add a tenth. The event
+ * loop runs between tokens.
  */
 import { setImmediate } from 'node:timers/promises'
 import { toOnnx } from '../../graph/onnx.ts'
@@ -13,18 +13,18 @@ import { type DecodeStage, decodePrograms, expertMatrix, MASKED } from '../../mo
 import { activatedExperts, hasRouterWeights, SymbolicParameters } from '../../model/parameters.ts'
 import type { Binding, Buffer, Executable, Runtime } from '../../runtime/contract.ts'
 import type { ParameterStore } from '../../step/store.ts'
-import type { KeyValueCache } from './cache.ts'
-import type { GivenExperts } from './given-experts.ts'
+import type { KeyValueCache } from './key-value-cache.ts'
+import type { PredeterminedExperts } from './predetermined-experts.ts'
 
-/** Positions of the smallest programs; larger ones have twice as many. */
+/** Positions of the smallest programs; each larger size doubles them. */
 const MIN_LENGTH = 256
 
 interface Programs {
-  /** Positions that they attend to. */
+  /** Number of positions attended to. */
   readonly length: number
   readonly stages: readonly { readonly executable: Executable; readonly layer: DecodeStage['layer'] }[]
   readonly expert: Executable | null
-  /** By executable: for each layer and expert that it begins with, the binding. */
+  /** By executable, then by the layer and expert that it begins with. */
   readonly bindings: Map<Executable, Map<string, Binding>>
 }
 
@@ -38,7 +38,7 @@ export class Decoder {
   private readonly mask: Float32Array
   private readonly angles: { readonly cos: Float32Array; readonly sin: Float32Array }
   private readonly frequencies: readonly number[]
-  /** Gate of the expert that is about to run; of the K chosen experts: ids and gates. */
+  /** Gate of the expert that runs next; ids and gates of the K chosen experts. */
   private readonly weight = new Float32Array(1)
   private readonly experts: Int32Array
   private readonly gates: Float32Array
@@ -57,7 +57,7 @@ export class Decoder {
     this.frequencies = Array.from({ length: Math.floor(head / 2) }, (_, i) => rotaryBase ** ((-2 * i) / head))
     this.angles = { cos: new Float32Array(head / 2), sin: new Float32Array(head / 2) }
     this.experts = new Int32Array(moe ? activatedExperts(moe) : 0)
-    // A router without weights gives every choice the same gate; a learned one writes its own.
+    // A router without weights gives every choice the same gate; a learned router overwrites them.
     this.gates = new Float32Array(this.experts.length).fill(1 / (moe?.k ?? 1))
     this.logits = new Float32Array(config.vocabulary)
     const { token, position, weight, experts, gates, logits } = this
@@ -67,10 +67,10 @@ export class Decoder {
   }
 
   /**
-   * Logits [V] of the token after `token`, which stands at `position` (from 0, below `sequence`) behind
-   * the positions in the cache, and is added to it.
+   * Logits [V] for the token after `token`, which is at `position` (from 0, below `sequence`), the first one
+   * not in the cache. Adds it to the cache.
    */
-  async step(token: number, position: number, given: GivenExperts): Promise<Float32Array> {
+  async step(token: number, position: number, predetermined: PredeterminedExperts): Promise<Float32Array> {
     await setImmediate()
     const programs = await this.programsFor(position)
     this.token[0] = token
@@ -81,20 +81,20 @@ export class Decoder {
       this.angles.sin[i] = Math.sin(position * frequency)
     }
     const { moe } = this.config
-    const isGiven = moe !== null && !hasRouterWeights(moe)
+    const isPredetermined = moe !== null && !hasRouterWeights(moe)
     const last = this.experts.length - 1
-    let before: number | null = null
+    let previousLayer: number | null = null
     for (const { executable, layer } of programs.stages) {
-      if (before === null) this.binding(programs, executable).runSync()
+      if (previousLayer === null) this.binding(programs, executable).runSync()
       else {
-        if (isGiven) given.choose(before, token, position, this.experts)
+        if (isPredetermined) predetermined.choose(previousLayer, token, position, this.experts)
         for (let k = 0; k <= last; k++) {
           this.weight[0] = this.gates[k] as number
           const program = k < last ? (programs.expert as Executable) : executable
-          this.binding(programs, program, before, this.experts[k]).runSync()
+          this.binding(programs, program, previousLayer, this.experts[k]).runSync()
         }
       }
-      before = layer
+      previousLayer = layer
     }
     return this.logits
   }
@@ -127,20 +127,20 @@ export class Decoder {
   }
 
   private binding({ bindings, length }: Programs, executable: Executable, layer = -1, expert = -1): Binding {
-    const known = bindings.get(executable) as Map<string, Binding>
+    const bindingsOf = bindings.get(executable) as Map<string, Binding>
     const key = `${layer}.${expert}`
-    let binding = known.get(key)
+    let binding = bindingsOf.get(key)
     if (!binding) {
       const { inputs, outputs } = executable.model
       binding = executable.bind(
         Object.fromEntries([...inputs, ...outputs].map(({ name }) => [name, this.at(name, length, layer, expert)])),
       )
-      known.set(key, binding)
+      bindingsOf.set(key, binding)
     }
     return binding
   }
 
-  /** Where a port of a program reads or writes. */
+  /** Memory that a port of a program reads or writes. */
   private at(port: string, length: number, layer: number, expert: number): Buffer {
     if (port === 'mask') return this.mask.subarray(0, length)
     const matrix = expertMatrix(port)

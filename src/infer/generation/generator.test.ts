@@ -1,6 +1,6 @@
 /**
- * Text from cached keys and values against the loop-by-loop witness, which knows no cache: it computes
- * the whole context for every token.
+ * Compares generation from cached keys and values with the loop-by-loop witness, which has no cache and
+ * computes the whole context for every token.
  */
 import { afterAll, describe, expect, test } from 'vitest'
 import { routedOf } from '../../../test/support/routed.ts'
@@ -14,10 +14,10 @@ import { createRuntime } from '../../runtime/cpu-runtime.ts'
 import { generationConfig } from '../../step/capacity-rules.ts'
 import { drawDistinct, moduleLabels, randomFor } from '../../step/random.ts'
 import { ParameterStore } from '../../step/store.ts'
-import { KeyValueCache } from './cache.ts'
 import { Decoder } from './decoder.ts'
 import { Generator } from './generator.ts'
-import { GivenExperts } from './given-experts.ts'
+import { KeyValueCache } from './key-value-cache.ts'
+import { PredeterminedExperts } from './predetermined-experts.ts'
 import { Prefill } from './prefill.ts'
 import { TokenDecoder, tokenScratch } from './token-decoder.ts'
 
@@ -51,7 +51,7 @@ function modelOf(seed: number, { model, moe }: CaseOverrides): Model {
   return { config: generationConfig(drawn.config), parameters, store }
 }
 
-/** Logits [V] after each of the tokens; the first of them is token `offset` of its text. */
+/** Logits [V] after each of the tokens; the first token is number `offset` of its text. */
 function witnessLogits({ config, parameters }: Model, text: readonly number[], offset = 0): Float64Array[] {
   const { moe, layers, vocabulary } = config
   const choices = new Map<Routed, Int32Array>()
@@ -91,11 +91,11 @@ function randomText({ config }: Model, length: number): number[] {
   return Array.from({ length }, () => random.integer(config.vocabulary))
 }
 
-/** What reads a token after the prompt: a program of kernels, where there are any, or a chain of ONNX models. */
+/** Decoders of a token after the prompt: a program of kernels, if available, and a chain of ONNX models. */
 const decoders = ['kernels', 'ONNX Runtime'] as const
 const haveKernels = runtime.kernels.names.size > 0
 
-/** Logits after each token from `prompt` on, one token at a time behind a prompt of so many. */
+/** Logits after a prompt of `prompt` tokens and after each later token, decoded one at a time. */
 async function cachedLogits(
   { config, store }: Model,
   text: readonly number[],
@@ -105,13 +105,14 @@ async function cachedLogits(
   const memory = by === 'kernels' ? TokenDecoder.borrow(runtime, config, store) : null
   if (by === 'kernels' && !memory) throw new Error('the store has no memory for a token')
   const cache = new KeyValueCache(config, memory?.take)
-  const given = new GivenExperts(config, SEED)
+  const predetermined = new PredeterminedExperts(config, SEED)
   const prefill = new Prefill(runtime, config, store, cache)
   const decoder = memory
     ? new TokenDecoder(runtime, config, store, cache, memory)
     : new Decoder(runtime, config, store, cache)
-  const found = [(await prefill.run(text.slice(0, prompt), given)).slice()]
-  for (let at = prompt; at < text.length; at++) found.push((await decoder.step(text[at] as number, at, given)).slice())
+  const found = [(await prefill.run(text.slice(0, prompt), predetermined)).slice()]
+  for (let at = prompt; at < text.length; at++)
+    found.push((await decoder.step(text[at] as number, at, predetermined)).slice())
   prefill.release()
   decoder.release()
   return found
@@ -144,7 +145,7 @@ const architectures: Record<string, CaseOverrides> = {
   'dense layers between, the last one dense': { model: { layers: 3 }, moe: { every: 2 } },
 }
 
-describe.each(decoders)('the logits of a cached token, by %s, are those of the whole context', (by) => {
+describe.each(decoders)('with a cache the logits by %s equal those of the whole context', (by) => {
   if (by === 'kernels' && !haveKernels) return test.skip('oneDNN is not installed')
   for (const [router, moe] of Object.entries(routers))
     test(router, async () => {
@@ -152,7 +153,7 @@ describe.each(decoders)('the logits of a cached token, by %s, are those of the w
         const model = modelOf(i + 1, { ...overrides, moe: { ...overrides.moe, ...moe } })
         const text = randomText(model, model.config.sequence)
         const expected = witnessLogits(model, text)
-        // A prompt of a whole program, and one that is filled up.
+        // A prompt that fills its program, and one that is padded.
         for (const prompt of i % 2 === 0 ? [3, 16] : [17]) {
           const found = await cachedLogits(model, text, prompt, by)
           for (const [t, logits] of found.entries())
@@ -169,7 +170,7 @@ describe.each(decoders)('the logits of a cached token, by %s, are those of the w
       expectClose(logits, expected[t] as Float64Array, `token ${t}`)
   })
 
-  test('past the positions of the smallest program', async () => {
+  test('beyond the positions of the smallest program', async () => {
     const model = modelOf(4, { model: { sequence: 270, layers: 2, positions: 'rotary' }, moe: routers['top-2'] ?? {} })
     const text = randomText(model, 270)
     const expected = witnessLogits(model, text)
@@ -193,7 +194,7 @@ describe('generating', () => {
   ] as const
   for (const { positions, attention } of kinds)
     for (const router of ['top-2', 'hash', 'random'])
-      test(`greedy text is the likeliest, also past the context's length: ${positions}, ${router}, experts in attention: ${attention}`, async () => {
+      test(`greedy text has the most probable tokens, beyond the context length too: ${positions}, ${router}, experts in attention: ${attention}`, async () => {
         const model = modelOf(6, { model: { positions, sequence: 36 }, moe: { ...routers[router], attention } })
         const { vocabulary, sequence } = model.config
         const generator = new Generator(runtime, model.config, model.store)
@@ -210,14 +211,14 @@ describe('generating', () => {
               expect(after[token], `${length} + ${done + i}`).toBeGreaterThan(Math.max(...after) - 1e-4)
             }
             done += predicted.length
-            // A full context goes on from its newer half, the new token in it.
+            // A full context continues from its newer half, which includes the new token.
             context = text.slice(-18)
           }
         }
         generator.release()
       })
 
-  test('one seed gives one text, another seed another', async () => {
+  test('the same seed gives the same text, another seed another text', async () => {
     const model = modelOf(7, { moe: routers.random ?? {} })
     const wild = { temperature: 2, topK: 0, topP: 1 }
     const generator = new Generator(runtime, model.config, model.store)
@@ -228,19 +229,19 @@ describe('generating', () => {
     generator.release()
   })
 
-  test('a text that was left can be followed by another, but two at once are refused', async () => {
+  test('an abandoned text can be followed by another, but two at once are refused', async () => {
     const model = modelOf(8, { moe: routers['top-1'] ?? {} })
     const generator = new Generator(runtime, model.config, model.store)
     const tokens = () => generator.tokens([1, 2], model.config.vocabulary, greedy, SEED)
     const left = tokens()
     await left.next()
-    await expect(tokens().next()).rejects.toThrow('internal: a generator writes one text at a time')
+    await expect(tokens().next()).rejects.toThrow('internal: a generator handles one text at a time')
     await left.return(undefined as never)
     expect(await take(tokens(), 3)).toHaveLength(3)
     generator.release()
   })
 
-  test('the event loop gets its turn between tokens', async () => {
+  test('the event loop runs between tokens', async () => {
     const model = modelOf(9, { moe: routers['top-1'] ?? {} })
     const generator = new Generator(runtime, model.config, model.store)
     let turns = 0

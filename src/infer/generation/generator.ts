@@ -1,47 +1,46 @@
 /**
- * Generating text with a trained model, one token after the other.
+ * Generates text with a trained model, one token at a time.
  *
- * The prompt goes through the model at once (`Prefill`), every token after it alone (`TokenDecoder`, or
- * `Decoder` on ONNX Runtime alone). What
- * later tokens need of earlier ones, keys and values, is kept in a cache. A model with experts in attention
- * reads the whole context for every token instead (`ContextDecoder`). Experts have no capacity limit
- * here: a token's text must not depend on what else is in the batch. Nor may it wait to be chosen by experts,
- * which see later tokens: of a model of the `expert-choice` router every token takes its top k.
+ * The prompt is processed in one pass (`Prefill`), each later token alone (`TokenDecoder`, or `Decoder` on
+ * ONNX Runtime alone), with the keys and values of earlier tokens in a cache. A model with experts in attention
+ * recomputes the whole context for every token instead (`ContextDecoder`). Experts have no capacity limit here,
+ * so text does not depend on the rest of a batch. With the `expert-choice` router every token takes its top k,
+ * because choosing by experts would need later tokens.
  */
 import type { ModelConfig } from '../../model/config.ts'
 import type { Runtime } from '../../runtime/contract.ts'
 import { generationConfig } from '../../step/capacity-rules.ts'
 import { randomFor } from '../../step/random.ts'
 import type { ParameterStore } from '../../step/store.ts'
-import { KeyValueCache } from './cache.ts'
 import { ContextDecoder } from './context-decoder.ts'
 import { Decoder } from './decoder.ts'
-import { GivenExperts } from './given-experts.ts'
+import { KeyValueCache } from './key-value-cache.ts'
+import { PredeterminedExperts } from './predetermined-experts.ts'
 import { Prefill } from './prefill.ts'
 import { type SamplingOptions, sample } from './sampling.ts'
 import { TokenDecoder } from './token-decoder.ts'
 
-/** A prompt of so few tokens is read one by one: that takes less than to compile a program for it. */
-const FEW = 16
+/** A prompt of at most this many tokens is read token by token, which is faster than compiling a program for it. */
+const MAX_STEPWISE_PROMPT = 16
 
-/** Writes one text at a time. */
+/** Generates one text at a time. */
 export class Generator {
   private readonly config: ModelConfig
   private readonly prefill: Prefill | ContextDecoder
   private readonly decoder: Decoder | TokenDecoder | ContextDecoder
-  /** A prompt of at most so many tokens is read one by one. */
-  private readonly few: number
+  /** Maximum length of a prompt that is read token by token. */
+  private readonly maxStepwise: number
   private writing = false
 
-  constructor(runtime: Runtime, given: ModelConfig, store: ParameterStore) {
-    const config = generationConfig(given)
+  constructor(runtime: Runtime, trainedConfig: ModelConfig, store: ParameterStore) {
+    const config = generationConfig(trainedConfig)
     this.config = config
     if (config.moe && config.moe.attention !== 'none') {
       this.prefill = this.decoder = new ContextDecoder(new Prefill(runtime, config, store, null))
-      this.few = 0
+      this.maxStepwise = 0
       return
     }
-    this.few = FEW
+    this.maxStepwise = MAX_STEPWISE_PROMPT
     const memory = TokenDecoder.borrow(runtime, config, store)
     const cache = new KeyValueCache(config, memory?.take)
     this.prefill = new Prefill(runtime, config, store, cache)
@@ -51,11 +50,11 @@ export class Generator {
   }
 
   /**
-   * Tokens that follow `prompt` (at least one id), without end. Of a prompt longer than the model's
-   * `sequence`, the end is read. When the context has reached `sequence` tokens, its older half is
-   * forgotten and the newer half read again, at positions from 0: a token is predicted from at least
-   * ⌊sequence / 2⌋ and at most `sequence` tokens before it, as in training.
-   * @param vocabulary Ids that may be drawn: 0 to vocabulary − 1.
+   * An endless sequence of tokens that continues `prompt` (at least one id). Only the last `sequence`
+   * tokens of a longer prompt are read. When the context is full, its older half is dropped and the newer
+   * half is read again, at positions from 0. So, as in training, a token is predicted from at most
+   * `sequence` tokens before it, and from at least ⌊sequence / 2⌋ if there are as many.
+   * @param vocabulary Sampled ids are 0 to vocabulary − 1.
    */
   async *tokens(
     prompt: readonly number[],
@@ -63,12 +62,12 @@ export class Generator {
     options: SamplingOptions,
     seed: number,
   ): AsyncGenerator<number, never> {
-    if (this.writing) throw new Error('internal: a generator writes one text at a time')
+    if (this.writing) throw new Error('internal: a generator handles one text at a time')
     this.writing = true
     try {
       const random = randomFor(seed, 'generate')
       const { sequence } = this.config
-      const experts = new GivenExperts(this.config, seed)
+      const experts = new PredeterminedExperts(this.config, seed)
       let context = prompt.slice(-sequence)
       experts.offset = prompt.length - context.length
       let logits = await this.begin(context, experts)
@@ -90,8 +89,8 @@ export class Generator {
   }
 
   /** Logits after the prompt. */
-  private async begin(context: readonly number[], experts: GivenExperts): Promise<Float32Array> {
-    if (context.length > this.few) return this.prefill.run(context, experts)
+  private async begin(context: readonly number[], experts: PredeterminedExperts): Promise<Float32Array> {
+    if (context.length > this.maxStepwise) return this.prefill.run(context, experts)
     let logits: Float32Array = new Float32Array()
     for (const [position, token] of context.entries()) logits = await this.decoder.step(token, position, experts)
     return logits

@@ -1,9 +1,9 @@
 /**
- * The pass over a prompt: all its tokens at once, as in training. It leaves every layer's keys and
- * values in the cache if there is one, so that the tokens after it can be had one by one.
+ * The pass over a prompt: all tokens at once, as in training. It writes the keys and values of every layer
+ * to the cache, if there is one, for decoding later tokens one by one.
  *
- * Programs have fixed shapes, so there is one for each power of two of the prompt's length; what stands
- * behind the last token is masked by causality here, and by the mask of the decoder later.
+ * Programs have fixed shapes, so there is one for each power of two of the prompt's length. Positions after
+ * the last token are masked by causality here, and by the decoder's mask later.
  */
 import { toOnnx } from '../../graph/onnx.ts'
 import { sizeOf } from '../../graph/shape.ts'
@@ -15,8 +15,8 @@ import { choicesName, logitsAt, transformer } from '../../model/transformer.ts'
 import type { Binding, Buffer, Executable, Runtime } from '../../runtime/contract.ts'
 import { nameOf } from '../../step/pass.ts'
 import type { ParameterStore } from '../../step/store.ts'
-import type { KeyValueCache } from './cache.ts'
-import type { GivenExperts } from './given-experts.ts'
+import type { KeyValueCache } from './key-value-cache.ts'
+import type { PredeterminedExperts } from './predetermined-experts.ts'
 
 const MIN_LENGTH = 32
 
@@ -30,7 +30,7 @@ interface Program {
 }
 
 export class Prefill {
-  /** Of the token after the prompt [V]. */
+  /** Logits [V] for the token after the prompt. */
   readonly logits: Float32Array
   private readonly programs = new Map<number, Program>()
   private readonly runtime: Runtime
@@ -38,7 +38,7 @@ export class Prefill {
   private readonly store: ParameterStore
   private readonly cache: KeyValueCache | null
 
-  /** @param cache Null: keys and values are kept for nobody. */
+  /** @param cache Null = keys and values are not kept. */
   constructor(runtime: Runtime, config: ModelConfig, store: ParameterStore, cache: KeyValueCache | null) {
     this.runtime = runtime
     this.config = config
@@ -47,8 +47,8 @@ export class Prefill {
     this.logits = new Float32Array(config.vocabulary)
   }
 
-  /** @param tokens From 1 to `sequence` ids. They stand at positions 0, 1, ... of the cache. */
-  async run(tokens: readonly number[], given: GivenExperts): Promise<Float32Array> {
+  /** @param tokens From 1 to `sequence` ids, at positions 0, 1, ... of the cache. */
+  async run(tokens: readonly number[], predetermined: PredeterminedExperts): Promise<Float32Array> {
     let length = MIN_LENGTH
     while (length < tokens.length) length *= 2
     const program = await this.program(Math.min(length, this.config.sequence))
@@ -58,7 +58,7 @@ export class Prefill {
     for (const { layer, module, choices_TK } of program.choices) {
       const choices = choices_TK.length / program.tokens.length
       for (let t = 0; t < program.tokens.length; t++)
-        given.choose(layer, tokens[t] ?? 0, t, choices_TK.subarray(t * choices, (t + 1) * choices), module)
+        predetermined.choose(layer, tokens[t] ?? 0, t, choices_TK.subarray(t * choices, (t + 1) * choices), module)
     }
     await program.binding.run()
     return this.logits
@@ -73,8 +73,8 @@ export class Prefill {
   }
 
   private async program(sequence: number): Promise<Program> {
-    const known = this.programs.get(sequence)
-    if (known) return known
+    const compiled = this.programs.get(sequence)
+    if (compiled) return compiled
     const { config, store, cache } = this
     const parameters = new SymbolicParameters(store.specs, 'float32')
     const pass = { batch: 1, sequence, training: false, capacity: 'none' as const }

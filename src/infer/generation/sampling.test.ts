@@ -36,25 +36,25 @@ test('temperature 1 draws with the probabilities of the softmax', () => {
 
 test('temperature 2 draws with square roots of the probabilities', () => {
   const p = [0.64, 0.16, 0.16, 0.04]
-  // Roots 0.8, 0.4, 0.4, 0.2 over their sum 1.8.
+  // Roots 0.8, 0.4, 0.4, 0.2, divided by their sum 1.8.
   const expected = [8, 4, 4, 2].map((root) => root / 18)
   expect(chiSquare(counts(logitsOf(p), { ...all, temperature: 2 }, 20_000), expected)).toBeLessThan(LIMIT)
 })
 
-test('temperature 0, and one close to it, take the likeliest; of equals the first', () => {
+test('temperature 0, and one close to it, take the most probable token; the first of equal ones', () => {
   const logits = Float32Array.of(1, 3, 2.999, 3)
   expect(counts(logits, { ...all, temperature: 0 }, 50)).toEqual([0, 50, 0, 0])
   expect(counts(Float32Array.of(1, 3, 2.9, 2), { ...all, temperature: 1e-4 }, 50)).toEqual([0, 50, 0, 0])
 })
 
-test('top-k keeps the k likeliest in their proportions; k beyond the vocabulary keeps all', () => {
+test('top-k keeps the k most probable in proportion; k beyond the vocabulary keeps all', () => {
   const p = [0.1, 0.4, 0.2, 0.3]
   expect(chiSquare(counts(logitsOf(p), { ...all, topK: 2 }, 20_000), [0, 4 / 7, 0, 3 / 7])).toBeLessThan(LIMIT)
   expect(counts(logitsOf(p), { ...all, topK: 1 }, 50)).toEqual([0, 50, 0, 0])
   expect(chiSquare(counts(logitsOf(p), { ...all, topK: 100 }, 20_000), p)).toBeLessThan(LIMIT)
 })
 
-test('top-p keeps the shortest beginning that reaches p, the token that crosses it included', () => {
+test('top-p keeps the shortest prefix that reaches p, including the token that crosses it', () => {
   const p = [0.1, 0.4, 0.2, 0.3]
   const drawn = (topP: number) => chiSquare(counts(logitsOf(p), { ...all, topP }, 20_000), kept(topP))
   const kept = (topP: number) =>
@@ -62,12 +62,12 @@ test('top-p keeps the shortest beginning that reaches p, the token that crosses 
   for (const topP of [0.01, 0.39, 0.41, 0.69, 0.71, 0.89]) expect(drawn(topP)).toBeLessThan(LIMIT)
 })
 
-test('top-p applies to what temperature and top-k have left', () => {
+test('top-p applies after temperature and top-k', () => {
   // Top-2 leaves 4/7 and 3/7: 0.5 is reached by the first alone, though 0.4 < 0.5.
   expect(counts(logitsOf([0.1, 0.4, 0.2, 0.3]), { ...all, topK: 2, topP: 0.5 }, 50)).toEqual([0, 50, 0, 0])
 })
 
-test('only ids below the count are drawn, whatever the logits beyond', () => {
+test('only ids below the count are drawn, for any logits beyond it', () => {
   const random = randomFor(1, 'count')
   const logits = Float32Array.of(0, 0, 50, 50)
   for (let i = 0; i < 100; i++) expect(sample(logits, 2, all, random)).toBeLessThan(2)
@@ -78,7 +78,7 @@ test('huge and tiny logits neither overflow nor vanish', () => {
   expect(chiSquare(counts(Float32Array.of(-1e30, -1e30), all, 20_000), [0.5, 0.5])).toBeLessThan(LIMIT)
 })
 
-test('what is drawn is always one of the k likeliest', () => {
+test('every draw is one of the k most probable ids', () => {
   const logit = fc.float({ min: -20, max: 20, noNaN: true })
   fc.assert(
     fc.property(
@@ -97,13 +97,13 @@ test('what is drawn is always one of the k likeliest', () => {
   )
 })
 
-test('many candidates are taken in the order of a plain sort, equal logits and zeros of both signs by id', () => {
+test('many candidates are in the order of a plain sort, with equal logits and signed zeros by id', () => {
   const value = fc.oneof(fc.float({ min: -3, max: 3, noNaN: true }), fc.constantFrom(0, -0, 1, -1, 1e-40, -1e-40))
   fc.assert(
     fc.property(fc.array(value, { minLength: 300, maxLength: 400 }), fc.nat(), (values, seed) => {
       const logits = Float32Array.from(values)
       const drawn = sample(logits, values.length, all, randomFor(seed))
-      // Inversion along the descending order, as the definition has it.
+      // Inversion in descending order, as defined.
       const order = [...logits.keys()].sort((a, b) => (logits[b] as number) - (logits[a] as number) || a - b)
       const weight = (id: number) => Math.exp((logits[id] as number) - (logits[order[0] as number] as number))
       let target = randomFor(seed).uniform() * order.reduce((sum, id) => sum + weight(id), 0)

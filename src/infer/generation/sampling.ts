@@ -1,12 +1,12 @@
-/** Choosing the next token from logits. */
+/** Samples the next token from logits. */
 import type { Random } from '../../step/random.ts'
 
 export interface SamplingOptions {
   /** Divides the logits; 0 = always the most probable token. */
   readonly temperature: number
-  /** Only the k most probable tokens; 0 = all. */
+  /** Sample from the k most probable tokens; 0 = all. */
   readonly topK: number
-  /** Only the most probable tokens that together reach this probability; 1 = all. */
+  /** Sample from the most probable tokens that together reach this probability; 1 = all. */
   readonly topP: number
 }
 
@@ -18,7 +18,7 @@ export function sample(
   random: Random,
 ): number {
   const k = temperature === 0 ? 1 : topK > 0 ? Math.min(topK, count) : count
-  const candidates = k <= FEW ? likeliest(logits, count, k) : sorted(logits, count).subarray(0, k)
+  const candidates = k <= MAX_ORDERED ? mostProbable(logits, count, k) : sortedIds(logits, count).subarray(0, k)
   const best = candidates[0] as number
   if (temperature === 0) return best
   const weights = new Float64Array(k)
@@ -29,7 +29,7 @@ export function sample(
     total += weight
   }
 
-  // The shortest beginning that reaches top-p: the token that crosses it is in.
+  // Keep the shortest prefix that reaches top-p, including the token that crosses it.
   let kept = 0
   let mass = 0
   while (kept < k && (kept === 0 || mass < topP * total)) mass += weights[kept++] as number
@@ -41,14 +41,14 @@ export function sample(
   return candidates[kept - 1] as number
 }
 
-// A small model takes a millisecond for a token. Sorting a vocabulary with a comparison function takes
-// two, so it is avoided: few candidates are kept in order while the logits are read, many are numbers.
+// A small model takes a millisecond per token, but sorting a vocabulary with a comparison function takes
+// two. So few candidates are kept in order while reading the logits, and many are sorted as numbers.
 
-/** Up to so many candidates are kept in order. */
-const FEW = 256
+/** Maximum number of candidates that are kept in order. */
+const MAX_ORDERED = 256
 
-/** The ids of the `k` largest of the first `count` logits, largest first, equal ones by id. */
-function likeliest(logits: Float32Array, count: number, k: number): Int32Array {
+/** Ids of the `k` largest of the first `count` logits, largest first, ties by id. */
+function mostProbable(logits: Float32Array, count: number, k: number): Int32Array {
   const ids = new Int32Array(k)
   let found = 0
   for (let id = 0; id < count; id++) {
@@ -61,26 +61,26 @@ function likeliest(logits: Float32Array, count: number, k: number): Int32Array {
   return ids
 }
 
-/** More than any vocabulary. Above the 32 bits of a logit: a key has 53, and is exact. */
-const IDS = 2 ** 21
+/** Upper bound of a vocabulary. A sort key has a logit (32 bits) above an id (21 bits): exact in 53 bits of a float64. */
+const MAX_IDS = 2 ** 21
 
-/** All ids, largest logit first, equal ones by id: sorted as numbers that hold both. */
-function sorted(logits: Float32Array, count: number): Int32Array {
+/** All ids, largest logit first, ties by id: sorts numbers that encode both. */
+function sortedIds(logits: Float32Array, count: number): Int32Array {
   const values = logits.slice(0, count)
-  // −0 and 0 are equal but not in their bits; adding 0 makes both 0.
+  // −0 and 0 differ in their bits; adding 0 makes both 0.
   for (let id = 0; id < count; id++) values[id] = (values[id] as number) + 0
   const bits = new Int32Array(values.buffer)
   const keys = new Float64Array(count)
   for (let id = 0; id < count; id++) {
     const b = bits[id] as number
-    // Read as integers, negative floats run backwards.
-    keys[id] = (b < 0 ? b ^ 0x7fffffff : b) * -IDS + id
+    // As integers, the bits of negative floats sort in reverse order.
+    keys[id] = (b < 0 ? b ^ 0x7fffffff : b) * -MAX_IDS + id
   }
   keys.sort()
   const ids = new Int32Array(count)
   for (let i = 0; i < count; i++) {
     const key = keys[i] as number
-    ids[i] = key - Math.floor(key / IDS) * IDS
+    ids[i] = key - Math.floor(key / MAX_IDS) * MAX_IDS
   }
   return ids
 }

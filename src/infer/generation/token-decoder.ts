@@ -1,7 +1,7 @@
 /**
- * Runs the program of one token (src/model/token.ts) on the cache, where the runtime has the kernels and all
- * parameters lie in one arena: weights, cache and what the program computes are then in the same memory,
- * and kernels read the weights of the chosen experts from where they are.
+ * Decodes one token at a time with a single program (src/model/token.ts) and a key-value cache. Requires the
+ * kernels of the runtime and all parameters in one arena: weights, cache and working memory then share an arena,
+ * and kernels read the weights of the chosen experts in place.
  */
 import { hasTokenKernels } from '../../graph/ops/token.ts'
 import { cut } from '../../graph/stages/cut.ts'
@@ -14,13 +14,13 @@ import { MAX_ARENA_BYTES } from '../../runtime/arena.ts'
 import type { Binding, Buffer, Executable, Runtime } from '../../runtime/contract.ts'
 import { nameOf } from '../../step/pass.ts'
 import { type BorrowedScratch, type ParameterStore, padded } from '../../step/store.ts'
-import type { KeyValueCache } from './cache.ts'
-import type { GivenExperts } from './given-experts.ts'
+import type { KeyValueCache } from './key-value-cache.ts'
+import type { PredeterminedExperts } from './predetermined-experts.ts'
 
-/** Threads that scratch memory is kept for. */
+/** Maximum number of threads, for which scratch memory is reserved. */
 const MAX_THREADS = 128
 
-/** Floats of a token's row in all its forms, of what each thread needs, and of small inputs. */
+/** Floats for all intermediate rows of a token, scratch memory of each thread, and small inputs. */
 function workingFloats({ width, vocabulary, sequence, hidden, moe }: ModelConfig): number {
   const rows = moe ? activatedExperts(moe) * moe.hidden + moe.experts + moe.sharedHidden : 0
   const scratch =
@@ -29,8 +29,8 @@ function workingFloats({ width, vocabulary, sequence, hidden, moe }: ModelConfig
 }
 
 /**
- * Floats of scratch memory in the store with which a token can be one program; 0 for a context too long for
- * that, and where attention has experts.
+ * Scratch memory in the store that a {@link TokenDecoder} needs, in floats; 0 if it cannot be used because the
+ * context is too long or attention has experts.
  */
 export function tokenScratch(config: ModelConfig): number {
   const { layers, sequence, width, vocabulary, moe } = config
@@ -57,13 +57,13 @@ export class TokenDecoder {
   private readonly token: Int32Array
   private readonly position: Int32Array
   private readonly logits: Float32Array
-  /** Experts of a router without weights, by layer. */
+  /** Experts chosen by routers without weights, by layer. */
   private readonly choices = new Map<number, Int32Array>()
   private readonly ports: Readonly<Record<string, Buffer>>
   private readonly cache: KeyValueCache
   private compiled: Compiled | undefined
 
-  /** @param memory Of {@link tokenScratch} floats; the tables of the cache lie in it already. */
+  /** @param memory {@link tokenScratch} floats, of which the cache has already taken its tables. */
   constructor(
     runtime: Runtime,
     config: ModelConfig,
@@ -98,7 +98,7 @@ export class TokenDecoder {
     this.ports = ports
   }
 
-  /** Memory for a decoder and its cache, if the runtime has the kernels and the store the memory. */
+  /** Borrows memory for a decoder and its cache; null if the runtime lacks kernels or the store lacks memory. */
   static borrow(runtime: Runtime, config: ModelConfig, store: ParameterStore): BorrowedScratch | null {
     const floats = tokenScratch(config)
     if (floats === 0 || runtime.threads > MAX_THREADS || !withKernels(runtime.kernels, hasTokenKernels)) return null
@@ -106,10 +106,10 @@ export class TokenDecoder {
   }
 
   /**
-   * Logits [V] of the token after `token`, which stands at `position` (from 0, below `sequence`) behind
-   * the positions in the cache, and is added to it.
+   * Logits [V] for the token after `token`, which is at `position` (from 0, below `sequence`), the first one
+   * not in the cache. Adds it to the cache.
    */
-  async step(token: number, position: number, given: GivenExperts): Promise<Float32Array> {
+  async step(token: number, position: number, predetermined: PredeterminedExperts): Promise<Float32Array> {
     this.compiled ??= await this.compile()
     this.token[0] = token
     this.position[0] = position
@@ -117,7 +117,7 @@ export class TokenDecoder {
       this.cos[i] = Math.cos(position * frequency)
       this.sin[i] = Math.sin(position * frequency)
     }
-    for (const [layer, experts] of this.choices) given.choose(layer, token, position, experts)
+    for (const [layer, experts] of this.choices) predetermined.choose(layer, token, position, experts)
     await this.compiled.binding.run()
     return this.logits
   }
@@ -142,6 +142,6 @@ export class TokenDecoder {
   release(): void {
     this.compiled?.binding.release()
     this.compiled?.executable.release()
-    this.memory.giveBack()
+    this.memory.release()
   }
 }

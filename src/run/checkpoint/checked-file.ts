@@ -1,7 +1,6 @@
 /**
- * Files with a checksum: written through a bounded buffer while the checksum of what goes by is taken,
- * and checked the same way. Hashing one buffer and writing the other overlap, and no step holds the
- * event loop for more than a few milliseconds.
+ * Writes a file through two bounded buffers and computes its checksum. Hashing one buffer overlaps with
+ * writing the other, and no step blocks the event loop for more than a few milliseconds.
  */
 import { createHash } from 'node:crypto'
 import { type FileHandle, open } from 'node:fs/promises'
@@ -9,7 +8,7 @@ import type { PlannedFile } from './safetensors.ts'
 
 const BUFFER_BYTES = 4 << 20
 
-/** Creates a file in a folder, synced to the disk. Returns its SHA-256 in hexadecimal. */
+/** Creates a file and syncs it to the disk. Returns its SHA-256 in hexadecimal. */
 export async function writeChecked(path: string, file: PlannedFile): Promise<string> {
   const handle = await open(path, 'wx')
   const size = Math.min(BUFFER_BYTES, Math.max(1, file.bytes))
@@ -22,7 +21,7 @@ export async function writeChecked(path: string, file: PlannedFile): Promise<str
     const full = buffer.subarray(0, filled)
     await writing
     writing = writeFully(handle, full)
-    // Handled where it is awaited next; until then it must not count as unhandled.
+    // A rejection is handled at the next await; until then it must not count as unhandled.
     writing.catch(() => undefined)
     hash.update(full)
     ;[buffer, other] = [other, buffer]
@@ -51,20 +50,4 @@ export async function writeChecked(path: string, file: PlannedFile): Promise<str
 
 async function writeFully(handle: FileHandle, bytes: Uint8Array): Promise<void> {
   for (let done = 0; done < bytes.length; ) done += (await handle.write(bytes, done)).bytesWritten
-}
-
-/** SHA-256 of a file in hexadecimal. */
-export async function checksum(path: string): Promise<string> {
-  const handle = await open(path, 'r')
-  try {
-    const hash = createHash('sha256')
-    const buffer = Buffer.allocUnsafe(BUFFER_BYTES)
-    while (true) {
-      const { bytesRead } = await handle.read(buffer, 0, buffer.length)
-      if (bytesRead === 0) return hash.digest('hex')
-      hash.update(buffer.subarray(0, bytesRead))
-    }
-  } finally {
-    await handle.close()
-  }
 }

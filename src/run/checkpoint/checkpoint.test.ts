@@ -14,8 +14,8 @@ import {
 } from './checkpoint.ts'
 
 /**
- * A file system that can stop: after `left` operations that change something every further one fails, as
- * if the process were gone. An interrupted write or removal is half done.
+ * A file system that can stop: after `left` modifying operations every further one fails, as if the
+ * process had been killed. An interrupted write or removal is half done.
  */
 const disk = vi.hoisted(() => ({ left: Number.POSITIVE_INFINITY, error: (): Error => new Error('killed') }))
 
@@ -68,7 +68,7 @@ afterEach(async () => {
   await rm(root, { recursive: true })
 })
 
-/** The tensors of a step: every value tells the step. */
+/** The tensors of a step: every value encodes the step. */
 function tensorsOf(step: number): CheckpointTensors {
   const part = (prefix: string, scale: number) =>
     [0, 1, 2].map((i) => {
@@ -90,8 +90,8 @@ async function newest() {
   return { checkpoint, skipped }
 }
 
-/** Asserts that a checkpoint holds the tensors of its step, bit for bit. */
-async function expectWhole(step: number): Promise<void> {
+/** Asserts that a checkpoint has the tensors of its step, bit for bit. */
+async function expectIntact(step: number): Promise<void> {
   const { checkpoint } = await newest()
   expect(checkpoint?.step).toBe(step)
   const views = tensorsOf(0)
@@ -99,17 +99,17 @@ async function expectWhole(step: number): Promise<void> {
   expect(views).toEqual(tensorsOf(step))
 }
 
-test('without a checkpoint there is none', async () => {
+test('an empty folder has no newest checkpoint', async () => {
   expect((await newest()).checkpoint).toBeNull()
   await mkdir(directory)
   expect((await newest()).checkpoint).toBeNull()
 })
 
-test('the newest checkpoint gives back tensors and state', async () => {
+test('the newest checkpoint restores tensors and state', async () => {
   await save(9)
   const path = await save(10)
   expect(await newest()).toEqual({ checkpoint: { step: 10, path, state: { step: 10, order: [3, 1] } }, skipped: [] })
-  await expectWhole(10)
+  await expectIntact(10)
   expect((await readdir(path)).sort()).toEqual([
     'SHA256SUMS',
     'model.safetensors',
@@ -121,9 +121,9 @@ test('the newest checkpoint gives back tensors and state', async () => {
   expect(model).toEqual(tensorsOf(10).model)
 })
 
-test('the newest is the one of the largest step, beyond eight digits too', async () => {
+test('the newest checkpoint is that of the largest step, beyond eight digits too', async () => {
   for (const step of [99_999_998, 99_999_999, 100_000_000]) await save(step)
-  await expectWhole(100_000_000)
+  await expectIntact(100_000_000)
 })
 
 test.skipIf(process.platform !== 'linux')('sha256sum -c accepts a checkpoint and covers every other file', async () => {
@@ -132,10 +132,10 @@ test.skipIf(process.platform !== 'linux')('sha256sum -c accepts a checkpoint and
   const names = (await readdir(path)).filter((name) => name !== 'SHA256SUMS').sort()
   expect(names).toContain('model-00003-of-00003.safetensors')
   expect(output.trim().split('\n').sort()).toEqual(names.map((name) => `${name}: OK`))
-  await expectWhole(5)
+  await expectIntact(5)
 })
 
-test('only the newest are kept, and a damaged one does not count as kept', async () => {
+test('only the newest are kept, and a damaged one is not counted', async () => {
   for (const step of [1, 2, 3]) await save(step)
   expect((await readdir(directory)).sort()).toEqual(['step-00000002', 'step-00000003'])
   await truncate(join(directory, 'step-00000003', 'model.safetensors'), 10)
@@ -145,7 +145,7 @@ test('only the newest are kept, and a damaged one does not count as kept', async
   expect((await readdir(directory)).sort()).toEqual(['step-00000004', 'step-00000005'])
 })
 
-test('any flipped bit is found, told and skipped for the checkpoint before', async () => {
+test('any flipped bit is found and reported, and the checkpoint before is used', async () => {
   await save(1)
   const path = await save(2)
   const names = await readdir(path)
@@ -165,10 +165,10 @@ test('any flipped bit is found, told and skipped for the checkpoint before', asy
     }),
     { numRuns: 60 },
   )
-  await expectWhole(2)
+  await expectIntact(2)
 })
 
-test('a cut or missing file is found, told and skipped for the checkpoint before', async () => {
+test('a truncated or missing file is found and reported, and the checkpoint before is used', async () => {
   await save(1)
   const path = await save(2)
   for (const name of await readdir(path)) {
@@ -179,7 +179,9 @@ test('a cut or missing file is found, told and skipped for the checkpoint before
       expect(checkpoint?.step).toBe(1)
       expect(skipped).toHaveLength(1)
       if (name.endsWith('.safetensors'))
-        expect(skipped[0]).toBe(`step-00000002: ${name} has ${bytes} bytes of ${good.length}: it was cut or changed`)
+        expect(skipped[0]).toBe(
+          `step-00000002: ${name} has ${bytes} bytes instead of ${good.length}: it was truncated or changed`,
+        )
     }
     await rm(join(path, name))
     expect((await newest()).skipped).toEqual([
@@ -187,10 +189,10 @@ test('a cut or missing file is found, told and skipped for the checkpoint before
     ])
     await writeFile(join(path, name), good)
   }
-  await expectWhole(2)
+  await expectIntact(2)
 })
 
-test('killed before any operation, the process leaves a whole checkpoint at least as new as before', async () => {
+test('a process killed before any operation leaves an intact checkpoint at least as new as before', async () => {
   for (let operations = 0; ; operations++) {
     await rm(directory, { recursive: true, force: true })
     await save(1, 1)
@@ -203,9 +205,9 @@ test('killed before any operation, the process leaves a whole checkpoint at leas
     disk.left = Number.POSITIVE_INFINITY
     const step = (await newest()).checkpoint?.step
     expect(step, `killed after ${operations} operations`).toBeGreaterThanOrEqual(2)
-    await expectWhole(step as number)
+    await expectIntact(step as number)
     await save(4, 1)
-    await expectWhole(4)
+    await expectIntact(4)
     expect(await readdir(directory)).toEqual(['step-00000004'])
     if (!finished) continue
     expect(operations).toBeGreaterThan(20)
@@ -213,7 +215,7 @@ test('killed before any operation, the process leaves a whole checkpoint at leas
   }
 })
 
-test('killed while a checkpoint of the same step is replaced, one of the two is whole', async () => {
+test('if the process is killed while replacing a checkpoint of the same step, one of the two is intact', async () => {
   for (let operations = 0; ; operations++) {
     await rm(directory, { recursive: true, force: true })
     await save(2)
@@ -223,14 +225,14 @@ test('killed while a checkpoint of the same step is replaced, one of the two is 
       () => false,
     )
     disk.left = Number.POSITIVE_INFINITY
-    await expectWhole(2)
+    await expectIntact(2)
     await save(2)
     expect(await readdir(directory)).toEqual(['step-00000002'])
     if (finished) return
   }
 })
 
-test('what a killed process was writing is told, skipped and cleaned by the next write', async () => {
+test('the unfinished write of a killed process is reported, skipped and removed by the next write', async () => {
   await save(1)
   disk.left = 8
   await expect(save(2)).rejects.toThrow()
@@ -239,34 +241,32 @@ test('what a killed process was writing is told, skipped and cleaned by the next
   const { checkpoint, skipped } = await newest()
   expect(checkpoint?.step).toBe(1)
   expect(skipped).toEqual([
-    '.step-00000002.writing: it is not finished: it is being written, or its process ended meanwhile',
+    '.step-00000002.writing: it is incomplete: it is being written, or the process that wrote it ended',
   ])
   await save(3)
   expect((await readdir(directory)).sort()).toEqual(['step-00000001', 'step-00000003'])
 })
 
-test('a full disk leaves earlier checkpoints, no rubbish, and tells how much was needed', async () => {
+test('a full disk leaves earlier checkpoints and no temporary files; the error has the size needed', async () => {
   await save(1)
   const fs = await vi.importActual<typeof import('node:fs/promises')>('node:fs/promises')
   for (let operations = 0; operations < 12; operations++) {
     disk.left = operations
     disk.error = () => {
-      // A full disk is no dead process: what follows, the cleaning, works.
+      // On a full disk, unlike in a killed process, the cleanup that follows works.
       disk.left = Number.POSITIVE_INFINITY
       return Object.assign(new Error('ENOSPC: no space left on device'), { code: 'ENOSPC' })
     }
     const failure = await save(2).catch((error: unknown) => error)
     expect(failure).toBeInstanceOf(RunError)
-    expect(String(failure)).toMatch(
-      /cannot write checkpoint .*step-00000002: the disk is full \([\d.]+ (bytes|KiB) needed, /,
-    )
+    expect(String(failure)).toMatch(/cannot write checkpoint .*step-00000002: the disk is full \([\d.]+ k?B needed, /)
     expect(await fs.readdir(directory)).toEqual(['step-00000001'])
     disk.left = Number.POSITIVE_INFINITY
-    await expectWhole(1)
+    await expectIntact(1)
   }
 })
 
-test('a state that JSON cannot hold is our bug, not a wrong resume', async () => {
+test('a state that JSON cannot represent is an internal error', async () => {
   await expect(writeCheckpoint(directory, 1, tensorsOf(1), { mean: Number.NaN }, { keep: 1 })).rejects.toThrow(
     'internal: checkpoint state has mean: NaN',
   )
@@ -274,8 +274,8 @@ test('a state that JSON cannot hold is our bug, not a wrong resume', async () =>
 
 test.each([
   ['', []],
-  [', also beside a newer one that is damaged', [1000]],
-])('who reads while a training writes and removes gets a checkpoint, all of one step%s', async (_, damaged) => {
+  [', even with a newer one that is damaged', [1000]],
+])('reading while a training writes and removes gives a checkpoint, all of one step%s', async (_, damaged) => {
   for (const step of damaged) await truncate(join(await save(step), 'model.safetensors'), 10)
   await save(1, 1)
   let isWriting = true
@@ -298,7 +298,7 @@ test.each([
   expect(steps).toEqual(steps.toSorted((a, b) => a - b))
 })
 
-test('a checkpoint that is whole and cannot be read is an error, when no newer one comes', async () => {
+test('an intact checkpoint that does not fit the model is an error if no newer one appears', async () => {
   await save(1)
   const other = [{ name: 'other', shape: [1], data: new Float32Array(new SharedArrayBuffer(4)) }]
   await expect(readNewestCheckpoint(directory, { model: other }, () => {})).rejects.toThrow(RunError)

@@ -1,14 +1,14 @@
 /**
- * Checkpoints that can be trusted. A folder `step-00000500` is either whole or was damaged later: it is
- * written under a hidden name, synced, and only then renamed, so a process killed at any instant leaves
- * at least the checkpoints that were there before. Names that occur in the folder of checkpoints:
+ * Checkpoints that survive crashes. A checkpoint is written under a hidden name, synced, and only then
+ * renamed. So a folder `step-00000500` is complete unless it was damaged later, and a process killed at any
+ * instant leaves the earlier checkpoints. Names in the folder of checkpoints:
  *
  *     step-00000500            a checkpoint
- *     step-00000500.replaced   one whose successor of the same step is about to take its place; as good
- *     .step-00000500.writing   one that is being written, or was when the process died
- *     .step-00000500.removed   one that is being removed
+ *     step-00000500.replaced   a checkpoint that a new one of the same step is about to replace; still valid
+ *     .step-00000500.writing   a checkpoint that is being written, or was when the process died
+ *     .step-00000500.removed   a checkpoint that is being removed
  *
- * One process writes at a time (the lock of the run directory sees to it); others may read.
+ * One process writes at a time (ensured by the lock of the run directory); others may read.
  */
 import { mkdir, readdir, rename, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
@@ -26,21 +26,21 @@ export interface CheckpointTensors {
 export interface Checkpoint {
   readonly step: number
   readonly path: string
-  /** What {@link writeCheckpoint} was given. */
+  /** The state given to {@link writeCheckpoint}. */
   readonly state: unknown
 }
 
 const SHARD_BYTES = 4 * 2 ** 30
-/** Of reading the newest checkpoint, while newer ones come. */
+/** Attempts at reading the newest checkpoint while a training writes newer ones. */
 const MAX_ATTEMPTS = 20
 
 /**
  * Writes the checkpoint of a step into the folder of checkpoints, then removes all but the newest `keep`
- * whole ones up to this step. The tensors must not change meanwhile.
+ * intact ones up to this step. The tensors must not change meanwhile.
  * @param state JSON without NaN or infinities.
- * @param options.shardBytes Tensors beyond so many bytes are cut into several files.
+ * @param options.shardBytes Maximum bytes of tensors per file.
  * @returns The path of the new checkpoint.
- * @throws RunError when the disk is full or cannot be written; earlier checkpoints are intact then.
+ * @throws RunError if the disk is full or not writable; earlier checkpoints stay intact.
  */
 export async function writeCheckpoint(
   directory: string,
@@ -60,7 +60,7 @@ export async function writeCheckpoint(
   try {
     await mkdir(directory, { recursive: true })
     await syncFolder(dirname(directory))
-    await tidy(directory)
+    await finishInterrupted(directory)
     await mkdir(writing)
     let sums = ''
     for (const file of files) sums += `${await writeChecked(join(writing, file.name), file)}  ${file.name}\n`
@@ -71,19 +71,19 @@ export async function writeCheckpoint(
   } catch (error) {
     await rm(writing, { recursive: true, force: true }).catch(() => undefined)
     const needed = files.reduce((sum, { bytes }) => sum + bytes, 0)
-    const advice = 'Earlier checkpoints are intact: make room or mend the disk, then resume the run.'
+    const advice = 'Earlier checkpoints are intact: free space or repair the disk, then resume the run.'
     throw await writeError(`write checkpoint ${path}`, directory, error, needed, advice)
   }
-  // The checkpoint is safe; what cannot be removed now is tried again with the next one.
-  await tidy(directory)
+  // The checkpoint is safe; a removal that fails now is retried with the next one.
+  await finishInterrupted(directory)
     .then(() => prune(directory, step, keep))
     .catch(() => undefined)
   return path
 }
 
 /**
- * The newest checkpoint that is whole, every byte checked; null when there is none.
- * @param onSkip Told of each newer one that is not, with the reason in plain words.
+ * The newest intact checkpoint, every byte checked; null if there is none.
+ * @param onSkip Called for each newer checkpoint that is not intact, with the reason.
  */
 export async function newestCheckpoint(
   directory: string,
@@ -91,7 +91,7 @@ export async function newestCheckpoint(
 ): Promise<Checkpoint | null> {
   for (const { name, step, kind } of await list(directory)) {
     const path = join(directory, name)
-    if (kind === 'writing') onSkip(path, 'it is not finished: it is being written, or its process ended meanwhile')
+    if (kind === 'writing') onSkip(path, 'it is incomplete: it is being written, or the process that wrote it ended')
     if (kind === 'writing' || kind === 'removed') continue
     const verdict = await verify(path, step, 'contents')
     if ('state' in verdict) return { step, path, state: verdict.state }
@@ -100,15 +100,15 @@ export async function newestCheckpoint(
   return null
 }
 
-/** Folder of the newest checkpoint by its name, unchecked; undefined when there is none. */
+/** Folder of the newest checkpoint by name, not verified; undefined if there is none. */
 export async function newestFolder(directory: string): Promise<string | undefined> {
   const [newest] = await finished(directory)
   return newest && join(directory, newest)
 }
 
 /**
- * The newest checkpoint that is whole, read into the views; null when there is none. A training that goes on may remove
- * it while it is read; then it has written another, which is read in its place.
+ * Reads the newest intact checkpoint into the views; null if there is none. A running training may remove it meanwhile;
+ * then it has written a newer one, which is read instead.
  * @param tensors See {@link readCheckpoint}.
  * @param onSkip See {@link newestCheckpoint}.
  */
@@ -118,7 +118,7 @@ export async function readNewestCheckpoint(
   onSkip: (path: string, reason: string) => void,
 ): Promise<Checkpoint | null> {
   for (let attempt = 1; ; attempt++) {
-    // All of them: beside a newer one that is damaged, those that a training writes are never the newest by name.
+    // Compare all names, not just the newest: if the newest by name is damaged, new checkpoints may sort before it.
     const before = await finished(directory)
     const hasMovedOn = async () => attempt < MAX_ATTEMPTS && (await finished(directory)).join() !== before.join()
     const skipped: (readonly [path: string, reason: string])[] = []
@@ -135,9 +135,9 @@ export async function readNewestCheckpoint(
 }
 
 /**
- * Reads a checkpoint into the views, by name.
+ * Reads a checkpoint into the views by tensor name.
  * @param tensors Without `optimizer` only the model is read.
- * @throws RunError naming a tensor that is missing, extra or of another shape.
+ * @throws RunError naming a tensor that is missing, extra or of another shape
  */
 export async function readCheckpoint(
   path: string,
@@ -158,7 +158,7 @@ function planText(name: string, text: string): PlannedFile {
 
 function planState(file: StateFile): PlannedFile {
   const text = JSON.stringify(file, (key, value: unknown) => {
-    // JSON would make it null, and the resumed run another run.
+    // JSON would store null, which would silently change the resumed run.
     if (typeof value === 'number' && !Number.isFinite(value))
       throw new Error(`internal: checkpoint state has ${key}: ${value}`)
     return value
@@ -168,7 +168,7 @@ function planState(file: StateFile): PlannedFile {
 
 type Kind = 'final' | 'replaced' | 'writing' | 'removed'
 
-/** What lies in the folder of checkpoints, newest first, of the same step the final one first. */
+/** Entries of the folder of checkpoints, newest first; of the same step, the final one first. */
 async function list(directory: string): Promise<{ name: string; step: number; kind: Kind }[]> {
   const names = await readdir(directory).catch((error: unknown) => {
     if (errorCode(error) === 'ENOENT') return []
@@ -182,14 +182,14 @@ async function list(directory: string): Promise<{ name: string; step: number; ki
   return found.sort((a, b) => b.step - a.step || Number(b.kind === 'final') - Number(a.kind === 'final'))
 }
 
-/** Names of the checkpoints that were written to the end, newest first. */
+/** Names of the completely written checkpoints, newest first. */
 async function finished(directory: string): Promise<string[]> {
   const found = await list(directory)
   return found.filter(({ kind }) => kind === 'final' || kind === 'replaced').map(({ name }) => name)
 }
 
-/** Finishes what a killed process left: unfinished writes, removals and replacements. */
-async function tidy(directory: string): Promise<void> {
+/** Cleans up after a killed process: unfinished writes, removals and replacements. */
+async function finishInterrupted(directory: string): Promise<void> {
   const found = await list(directory)
   for (const { name, step, kind } of found) {
     const path = join(directory, name)
@@ -202,8 +202,8 @@ async function tidy(directory: string): Promise<void> {
 }
 
 /**
- * Renames the finished folder to its final name. One of the same step that stands there is as good under
- * its other name until {@link tidy} removes it.
+ * Renames the finished folder to its final name. An existing checkpoint of the same step stays valid under
+ * its `.replaced` name until {@link finishInterrupted} removes it.
  */
 async function putInPlace(writing: string, path: string): Promise<void> {
   await rename(path, `${path}.replaced`).catch((error: unknown) => {
@@ -213,17 +213,17 @@ async function putInPlace(writing: string, path: string): Promise<void> {
 }
 
 async function prune(directory: string, step: number, keep: number): Promise<void> {
-  let whole = 0
+  let intact = 0
   for (const found of await list(directory)) {
-    // Newer ones are damaged ones that were skipped at the start: not ours to remove, nor to count on.
+    // Newer checkpoints are damaged ones that were skipped at the start: neither remove nor count them.
     if (found.kind !== 'final' || found.step > step) continue
     const path = join(directory, found.name)
-    if (whole >= keep) await remove(directory, found.step, path)
-    else if ('state' in (await verify(path, found.step, 'sizes'))) whole++
+    if (intact >= keep) await remove(directory, found.step, path)
+    else if ('state' in (await verify(path, found.step, 'sizes'))) intact++
   }
 }
 
-/** Hides a checkpoint before it goes, so that half a one is never seen under its name. */
+/** Renames a checkpoint before removing it, so that a partial one is never seen under its name. */
 async function remove(directory: string, step: number, path: string): Promise<void> {
   const hidden = join(directory, `.${folderName(step)}.removed`)
   await rename(path, hidden)

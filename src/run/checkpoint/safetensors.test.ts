@@ -26,7 +26,7 @@ const tensor = (name: string, shape: readonly number[], values: readonly number[
   data: Float32Array.from(values),
 })
 
-/** Views of one shared arena, one behind the other, as a parameter store has them. */
+/** Adjacent views of one shared arena, as in a parameter store. */
 function arenaViews(shapes: readonly (readonly number[])[], fill: (i: number) => number): NamedTensor[] {
   const sizes = shapes.map((shape) => shape.reduce((a, b) => a * b, 1))
   const total = sizes.reduce((a, b) => a + b, 0)
@@ -47,7 +47,7 @@ const blank = (tensors: readonly NamedTensor[]) =>
     () => 0,
   ).map((view, i) => ({ ...view, name: (tensors[i] as NamedTensor).name }))
 
-test('a file is, byte for byte, what the format describes', async () => {
+test('a file matches the format byte for byte', async () => {
   await write([tensor('w', [2, 1], [1, -2]), tensor('b', [], [0.5])])
   const bytes = await readFile(join(folder, 'model.safetensors'))
   const length = Number(bytes.readBigUInt64LE())
@@ -61,7 +61,7 @@ test('a file is, byte for byte, what the format describes', async () => {
   expect(bytes.toString('hex', 8 + length)).toBe('0000803f000000c00000003f')
 })
 
-test('a file written by hand is read, whatever the order of its header', async () => {
+test('a file written by hand is read, for any order of its header', async () => {
   const header =
     '{"b":{"dtype":"F32","shape":[1],"data_offsets":[8,12]},"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}'
   const length = Buffer.alloc(8)
@@ -75,7 +75,7 @@ test('a file written by hand is read, whatever the order of its header', async (
   expect(views.map(({ data }) => [...data])).toEqual([[1, -2], [0.5]])
 })
 
-test('what is written is read back bit for bit, in one file or in shards', async () => {
+test('tensors are read back bit for bit, from one file or from shards', async () => {
   const shape = fc.array(fc.integer({ min: 0, max: 5 }), { maxLength: 3 })
   await fc.assert(
     fc.asyncProperty(fc.array(shape, { maxLength: 12 }), fc.integer({ min: 1, max: 400 }), async (shapes, limit) => {
@@ -105,7 +105,7 @@ test('tensors larger than a buffer, and many that share one, are read back', asy
 
 const bytesOf = (data: Float32Array) => Buffer.from(data.buffer, data.byteOffset, data.byteLength)
 
-test('shards and their index are named as Hugging Face names them', async () => {
+test('shards and their index have the names that Hugging Face uses', async () => {
   const tensors = [
     tensor('a', [2], [1, 2]),
     tensor('b', [2], [3, 4]),
@@ -130,13 +130,13 @@ test('shards and their index are named as Hugging Face names them', async () => 
   })
 })
 
-test('a missing, extra or misshaped tensor is named and no view is touched', async () => {
+test('a missing, extra or misshaped tensor is named, and no view is written', async () => {
   await write([tensor('a', [2, 3], [1, 2, 3, 4, 5, 6]), tensor('b', [1], [7])])
   const a = () => tensor('a', [2, 3], [0, 0, 0, 0, 0, 0])
   const b = () => tensor('b', [1], [0])
   const cases: [NamedTensor[], RegExp][] = [
     [[a(), b(), tensor('layers.1.c', [1], [0])], /lacks layers\.1\.c/],
-    [[a()], /holds b, which this model has not/],
+    [[a()], /holds b, which this model does not have/],
     [[tensor('a', [3, 2], [0, 0, 0, 0, 0, 0]), b()], /a has shape \[2, 3\] \(this model has \[3, 2\]\)/],
   ]
   for (const [tensors, message] of cases) {
@@ -147,7 +147,7 @@ test('a missing, extra or misshaped tensor is named and no view is touched', asy
   }
 })
 
-test('a damaged header is an error that says so, never a wrong tensor', async () => {
+test('a damaged header is reported and never gives a wrong tensor', async () => {
   const path = join(folder, 'model.safetensors')
   await write([tensor('a', [2], [1, 2])])
   const good = await readFile(path)
@@ -168,7 +168,7 @@ test('a damaged header is an error that says so, never a wrong tensor', async ()
   }
 })
 
-test('two tensors of one name, or of a wrong length, are our bug', () => {
+test('duplicate names and wrong lengths are internal errors', () => {
   expect(() => planSafetensors('model', [tensor('a', [1], [1]), tensor('a', [1], [2])], 99)).toThrow('internal:')
   expect(() => planSafetensors('model', [tensor('a', [2], [1])], 99)).toThrow('internal:')
 })

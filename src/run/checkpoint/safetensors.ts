@@ -1,25 +1,25 @@
 /**
  * The safetensors format (github.com/huggingface/safetensors): eight bytes with the length of the
- * header, a JSON header that names dtype, shape and place of every tensor, then the numbers.
+ * header, a JSON header with dtype, shape and offsets of every tensor, then the data.
  *
- * Nothing here holds a copy of a model: a file to write is a sequence of views, a file to read is
- * scattered into views, both through a bounded buffer. Sets larger than a limit are cut into shards
- * with an index, named as Hugging Face's libraries expect.
+ * Models are never copied: a file to write is a sequence of views, and a file is read into views through
+ * a bounded buffer. Tensors beyond a limit are cut into shards with an index, named as Hugging Face's
+ * libraries expect.
  */
 import { access, type FileHandle, open, readFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { RunError } from '../../errors.ts'
 import type { NamedTensor } from '../../step/store.ts'
 
-/** A file as it will be written, before anything is. */
+/** Name, size and contents of a file to write. */
 export interface PlannedFile {
   readonly name: string
   readonly bytes: number
-  /** Its contents in order; views, not copies. */
+  /** Contents in order; views, not copies. */
   readonly pieces: readonly Uint8Array[]
 }
 
-/** Where a tensor of a file lies: bytes from the start of the file. */
+/** A tensor in a file; `begin` and `end` are bytes from the start of the file. */
 interface Entry {
   readonly dtype: string
   readonly shape: readonly number[]
@@ -33,7 +33,7 @@ const MAX_HEADER_BYTES = 100_000_000
 
 /**
  * The files that hold the tensors: `<stem>.safetensors`, or shards `<stem>-00001-of-00003.safetensors`
- * of at most `shardBytes` bytes of data each (a larger tensor has a shard of its own) and their
+ * of at most `shardBytes` bytes of data each (a larger tensor gets its own shard) and their
  * `<stem>.safetensors.index.json`.
  */
 export function planSafetensors(stem: string, tensors: readonly NamedTensor[], shardBytes: number): PlannedFile[] {
@@ -64,7 +64,7 @@ export function planSafetensors(stem: string, tensors: readonly NamedTensor[], s
 }
 
 function checkTensors(tensors: readonly NamedTensor[]): void {
-  // The format is little-endian, and so are the views of every machine that Node is released for but one.
+  // The format is little-endian, as are the views on nearly all machines that Node supports.
   if (new Uint8Array(Uint16Array.of(1).buffer)[0] !== 1) throw new RunError('big-endian machines are not supported')
   const names = new Set<string>()
   for (const { name, shape, data } of tensors) {
@@ -76,7 +76,7 @@ function checkTensors(tensors: readonly NamedTensor[]): void {
 }
 
 function planFile(name: string, tensors: readonly NamedTensor[]): PlannedFile {
-  // `format` is what the transformers library looks for before it loads a file.
+  // The transformers library requires `format` to load a file.
   const fields = ['"__metadata__":{"format":"pt"}']
   let offset = 0
   for (const { name, shape, data } of tensors) {
@@ -86,7 +86,7 @@ function planFile(name: string, tensors: readonly NamedTensor[]): PlannedFile {
   }
   const json = Buffer.from(`{${fields.join(',')}}`)
   if (json.length > MAX_HEADER_BYTES) throw new Error(`internal: too many tensors in ${name}: ${tensors.length}`)
-  // Spaces behind the JSON align the data to 8 bytes.
+  // Spaces after the JSON align the data to 8 bytes.
   const header = Buffer.alloc(Math.ceil((8 + json.length) / 8) * 8, ' ')
   header.writeBigUInt64LE(BigInt(header.length - 8))
   json.copy(header, 8)
@@ -95,28 +95,30 @@ function planFile(name: string, tensors: readonly NamedTensor[]): PlannedFile {
 }
 
 /**
- * Fills the views from `<stem>.safetensors` or its shards. Names and shapes are compared before the
- * first view is touched.
- * @throws RunError naming what is missing, extra, misshaped or damaged.
+ * Fills the views from `<stem>.safetensors` or its shards. Names and shapes are compared before any view
+ * is written.
+ * @throws RunError naming the missing, extra, misshaped or damaged tensors
  */
 export async function readSafetensors(folder: string, stem: string, tensors: readonly NamedTensor[]): Promise<void> {
   const files: OpenFile[] = []
   try {
     for (const name of await shardNames(folder, stem)) files.push(await openFile(join(folder, name)))
-    const found = new Map(files.flatMap((file) => [...file.entries].map(([name, entry]) => [name, { file, entry }])))
+    const stored = new Map(files.flatMap((file) => [...file.entries].map(([name, entry]) => [name, { file, entry }])))
     const where = join(folder, `${stem}.safetensors`)
-    const missing = tensors.filter(({ name }) => !found.has(name)).map(({ name }) => name)
-    if (missing.length > 0) throw new RunError(`${where} lacks ${named(missing)}, which this model has`)
-    if (found.size > tensors.length) {
-      const wanted = new Set(tensors.map(({ name }) => name))
-      const extra = [...found.keys()].filter((name) => !wanted.has(name))
-      throw new RunError(`${where} holds ${named(extra)}, which this model has not`)
+    const missing = tensors.filter(({ name }) => !stored.has(name)).map(({ name }) => name)
+    if (missing.length > 0) throw new RunError(`${where} lacks ${firstNames(missing)}, which this model has`)
+    if (stored.size > tensors.length) {
+      const expected = new Set(tensors.map(({ name }) => name))
+      const extra = [...stored.keys()].filter((name) => !expected.has(name))
+      throw new RunError(`${where} holds ${firstNames(extra)}, which this model does not have`)
     }
     for (const { name, shape } of tensors) {
-      const { dtype, shape: stored } = (found.get(name) as { entry: Entry }).entry
+      const { dtype, shape: storedShape } = (stored.get(name) as { entry: Entry }).entry
       if (dtype !== 'F32') throw new RunError(`${where}: ${name} has dtype ${dtype} (expected F32)`)
-      if (String(stored) !== String(shape))
-        throw new RunError(`${where}: ${name} has shape [${stored.join(', ')}] (this model has [${shape.join(', ')}])`)
+      if (String(storedShape) !== String(shape))
+        throw new RunError(
+          `${where}: ${name} has shape [${storedShape.join(', ')}] (this model has [${shape.join(', ')}])`,
+        )
     }
     const views = new Map(tensors.map(({ name, data }) => [name, data]))
     for (const file of files) await scatter(file, views)
@@ -128,7 +130,7 @@ export async function readSafetensors(folder: string, stem: string, tensors: rea
 interface OpenFile {
   readonly path: string
   readonly handle: FileHandle
-  /** In the order of the data. */
+  /** In order of their data. */
   readonly entries: ReadonlyMap<string, Entry>
 }
 
@@ -148,7 +150,7 @@ async function shardNames(folder: string, stem: string): Promise<string[]> {
     const names = [...new Set(Object.values(map))]
     if (names.every((name) => name === basename(name))) return names
   } catch {}
-  throw new RunError(`${path} is damaged: it has no map of names to files`)
+  throw new RunError(`${path} is damaged: it does not map tensor names to files`)
 }
 
 async function openFile(path: string): Promise<OpenFile> {
@@ -160,7 +162,8 @@ async function openFile(path: string): Promise<OpenFile> {
     const length = Buffer.alloc(8)
     const { bytesRead } = await handle.read(length, 0, 8, 0)
     const headerBytes = bytesRead === 8 ? Number(length.readBigUInt64LE()) : Number.POSITIVE_INFINITY
-    if (headerBytes > Math.min(MAX_HEADER_BYTES, size - 8)) throw new RunError(`${path} is damaged: its header is cut`)
+    if (headerBytes > Math.min(MAX_HEADER_BYTES, size - 8))
+      throw new RunError(`${path} is damaged: its header is truncated`)
     const json = Buffer.alloc(headerBytes)
     await readFully(handle, json, 8, path)
     return { path, handle, entries: parseHeader(json.toString(), 8 + headerBytes, size, path) }
@@ -182,7 +185,7 @@ function parseHeader(json: string, dataStart: number, size: number, path: string
     if (name === '__metadata__') continue
     const { dtype, shape, data_offsets: offsets } = header[name] ?? {}
     if (typeof dtype !== 'string' || !isCounts(shape) || !isCounts(offsets) || offsets.length !== 2)
-      throw new RunError(`${path} is damaged: its header tells no place of ${name}`)
+      throw new RunError(`${path} is damaged: its header has no valid entry for ${name}`)
     const [begin, end] = offsets as [number, number]
     if (dtype === 'F32' && end - begin !== 4 * elements(shape))
       throw new RunError(`${path} is damaged: ${name} of shape [${shape}] has ${end - begin} bytes`)
@@ -202,7 +205,7 @@ function isCounts(value: unknown): value is number[] {
   return Array.isArray(value) && value.every((item) => Number.isSafeInteger(item) && item >= 0)
 }
 
-/** Reads a file from front to back, a buffer at a time, into the views of its tensors. */
+/** Reads a file sequentially through a buffer into the views of its tensors. */
 async function scatter(file: OpenFile, views: ReadonlyMap<string, Float32Array>): Promise<void> {
   const buffer = Buffer.allocUnsafe(READ_BYTES)
   const last = [...file.entries.values()].at(-1)?.end ?? 0
@@ -236,8 +239,8 @@ function elements(shape: readonly number[]): number {
   return shape.reduce((product, dimension) => product * dimension, 1)
 }
 
-/** The first few of many names. */
-function named(names: readonly string[]): string {
+/** The first three names, and the number of further ones. */
+function firstNames(names: readonly string[]): string {
   const shown = names.slice(0, 3).join(', ')
   return names.length > 3 ? `${shown} and ${names.length - 3} more tensors` : shown
 }

@@ -1,13 +1,11 @@
 /**
- * Is a checkpoint whole? `SHA256SUMS` (which `sha256sum -c` reads as well) covers every other file, and
- * `state.json` tells their sizes, so that a cut file is told from a changed one without reading it.
- * What is wrong comes back as a reason in plain words, never as an exception: a damaged checkpoint is
- * something to skip.
+ * Checks whether a checkpoint is intact. `SHA256SUMS` (readable by `sha256sum -c`) covers every other file,
+ * and `state.json` has the sizes of the tensor files, so that a truncated file is found without reading it.
+ * Faults are returned as a reason, not thrown: callers skip a damaged checkpoint.
  */
 import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { errorCode } from '../../system/disk.ts'
-import { checksum } from './checked-file.ts'
+import { checksum, errorCode } from '../../system/disk.ts'
 
 export const SUMS = 'SHA256SUMS'
 export const STATE = 'state.json'
@@ -17,7 +15,7 @@ export interface StateFile {
   readonly step: number
   /** Bytes of every file but state.json and SHA256SUMS. */
   readonly files: Readonly<Record<string, number>>
-  /** What the trainer needs beside tensors. */
+  /** State of the trainer besides tensors. */
   readonly state: unknown
 }
 
@@ -33,10 +31,11 @@ export async function verify(path: string, step: number, depth: 'sizes' | 'conte
     const damaged = (name: string) => ({ reason: `${name} does not match its checksum: it was changed or damaged` })
     if ((await checksum(join(path, STATE))) !== sums.get(STATE)) return damaged(STATE)
     const stored = JSON.parse(await readFile(join(path, STATE), 'utf8')) as StateFile
-    if (stored.step !== step) return { reason: `it is of step ${stored.step}` }
+    if (stored.step !== step) return { reason: `its state is of step ${stored.step}` }
     for (const [name, bytes] of Object.entries(stored.files)) {
       const { size } = await stat(join(path, name))
-      if (size !== bytes) return { reason: `${name} has ${size} bytes of ${bytes}: it was cut or changed` }
+      if (size !== bytes)
+        return { reason: `${name} has ${size} bytes instead of ${bytes}: it was truncated or changed` }
       if (!sums.has(name)) return { reason: `${SUMS} does not cover ${name}` }
     }
     if (depth === 'contents')

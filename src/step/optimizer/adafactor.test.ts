@@ -64,7 +64,7 @@ class PlainAdafactor {
   private readonly decay: number
   private t = 0
 
-  /** @param columns Of a matrix; null = a vector. */
+  /** @param columns Columns of a matrix; null = a vector. */
   constructor(x: Iterable<number>, columns: number | null, decay: number) {
     this.x = Float64Array.from(x)
     this.columns = columns
@@ -100,7 +100,7 @@ class PlainAdafactor {
   }
 }
 
-/** Every tensor that is updated on its own, and the float64 one beside it. */
+/** Every separately updated tensor, with its float64 counterpart. */
 function partsOf(specs: readonly ParameterSpec[], store: ParameterStore) {
   return specs.flatMap(({ name, shape, decay, stacked }) => {
     const inner = stacked ? shape.slice(1) : shape
@@ -126,7 +126,7 @@ test.each([
     for (let step = 1; step <= steps; step++) {
       const [learningRate, gradientScale] = [0.005 * step, step % 2 === 0 ? 0.25 : 1]
       parts.forEach(({ g, plain }, i) => {
-        // Sizes that jump, so that updates are clipped at some steps and not at others.
+        // Gradient sizes that jump, so that updates are clipped at some steps and not at others.
         fill(g, 10 ** (((step * 7 + i) % 4) - 3))
         plain.update(
           Float64Array.from(g, (value) => value * gradientScale),

@@ -1,12 +1,12 @@
 /**
  * Adafactor (Shazeer and Stern 2018) without momentum: the second moment of a matrix is kept as a
- * vector of row means and one of column means (algorithm 4), so its state is negligible; that is what
- * lets a trillion parameters fit. Vectors keep the full second moment. Updates are clipped to a root
- * mean square of 1 (section 6) and β₂ grows as 1 − t^−0.8 (section 7.2); the learning rate is ours, not
- * relative to the parameter's scale, and weight decay is decoupled.
+ * vector of row means and one of column means (algorithm 4), so its state is negligible, even for a
+ * trillion parameters. Vectors keep the full second moment. Updates are clipped to a root mean square of 1
+ * (section 6) and β₂ = 1 − t^−0.8 (section 7.2). The learning rate follows our schedule, not the
+ * parameter's scale, and weight decay is decoupled.
  *
- * Every expert's matrix of a stacked parameter is updated on its own. The state lies in the scratch memory
- * of the store, beside the parameters, where the kernels see both.
+ * The matrix of each expert is updated separately. The state lies in the scratch memory of the store, so
+ * that kernels find it in the same arena as the parameters.
  */
 import type { TrainConfig } from '../../config/run-config.ts'
 import { sizeOf } from '../../graph/shape.ts'
@@ -18,7 +18,7 @@ import type { Optimizer } from './contract.ts'
 
 const DECAY_EXPONENT = 0.8
 
-/** Floats of scratch memory that the store must have. */
+/** Scratch memory that the store must have, in floats. */
 export const adafactorScratch = (specs: readonly ParameterSpec[]): number =>
   specs.reduce((floats, spec) => floats + padded(stateSize(spec)), 0)
 
@@ -37,7 +37,7 @@ export function adafactor(kernels: ArenaKernels, store: ParameterStore, config: 
   }
 }
 
-/** What is updated on its own: a parameter, or each expert's of a stacked one. rows = null: a vector. */
+/** The tensors that are updated separately: a parameter, or one per expert of a stacked one. rows = null: a vector. */
 function tensorsOf({ shape, stacked }: ParameterSpec): { count: number; rows: number | null; columns: number } {
   const [count, inner] = stacked ? [shape[0] as number, shape.slice(1)] : [1, shape]
   const [rows = 0, columns = 0] = inner
@@ -50,7 +50,7 @@ function stateSize(spec: ParameterSpec): number {
 }
 
 function rangeOf(spec: ParameterSpec, store: ParameterStore): AdafactorRange {
-  const { arena, gradient, scratch } = store.scratchBeside(spec.name, stateSize(spec))
+  const { arena, gradient, scratch } = store.allocateScratch(spec.name, stateSize(spec))
   const p = store.parameter(spec.name).byteOffset / Float32Array.BYTES_PER_ELEMENT
   return { arena, p, g: gradient, state: scratch, ...tensorsOf(spec), keep: 1 }
 }

@@ -53,7 +53,7 @@ class PlainAdamW {
   }
 }
 
-test('ten updates are those of a plain float64 AdamW; only parameters with decay shrink', async () => {
+test('ten updates match a plain float64 AdamW; only parameters with decay shrink', async () => {
   const store = new ParameterStore({ createArena }, specs, ADAMW_MOMENTS)
   const optimizer = adamw(kernels, store, config)
   for (const { name } of specs) fill(store.parameter(name))
@@ -62,7 +62,7 @@ test('ten updates are those of a plain float64 AdamW; only parameters with decay
   )
   for (let step = 1; step <= 10; step++) {
     const [learningRate, gradientScale] = [0.01 * step, step % 2 === 0 ? 0.25 : 1]
-    // Gradients from tiny to large: the update must not depend on their size.
+    // Gradients from tiny to large: the update must not depend on their scale.
     specs.forEach(({ name }, i) => {
       const gradient = store.gradient(name)
       fill(gradient, 10 ** (2 * i - 4))
@@ -80,7 +80,7 @@ test('ten updates are those of a plain float64 AdamW; only parameters with decay
   })
 })
 
-test('state is named after parameters, one tensor for every expert', () => {
+test('state tensors are named after parameters, one per expert', () => {
   const optimizer = adamw(kernels, new ParameterStore({ createArena }, specs, ADAMW_MOMENTS), config)
   const names = optimizer.stateTensors().map(({ name }) => name)
   expect(names).toContain('experts.1.in.exp_avg')
@@ -88,7 +88,7 @@ test('state is named after parameters, one tensor for every expert', () => {
   expect(names).toHaveLength(2 * 5)
 })
 
-test('padding between tensors stays zero, so ranges can be taken as a whole', async () => {
+test('padding between tensors stays zero, so ranges can be updated as a whole', async () => {
   const store = new ParameterStore({ createArena }, specs, ADAMW_MOMENTS)
   for (const { name } of specs) for (const values of [store.parameter(name), store.gradient(name)]) values.fill(1)
   await adamw(kernels, store, config).update({ step: 1, learningRate: 0.1, gradientScale: 1 })

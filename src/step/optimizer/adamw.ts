@@ -27,7 +27,7 @@ export function adamw(kernels: ArenaKernels, store: ParameterStore, config: Trai
           beta1,
           beta2,
           epsilon,
-          // The gradient's scale and the bias corrections are folded into coefficients.
+          // The gradient scale and the bias corrections are folded into coefficients.
           first: (1 - beta1) * gradientScale,
           second: (1 - beta2) * gradientScale ** 2,
           size: learningRate / (1 - beta1 ** step),

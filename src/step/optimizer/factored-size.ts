@@ -1,8 +1,8 @@
 /**
- * Numbers in a factored second moment of a parameter: a row and a column mean of each matrix (every expert's has its
- * own), all of a vector (Shazeer & Stern 2018, section 3).
+ * Size of the factored second moment of a parameter: row and column means for each matrix (one per expert), all
+ * elements for a vector (Shazeer & Stern 2018, section 3).
  *
- * @param shape its last two dimensions are the matrix
+ * @param shape the last two dimensions are those of the matrix
  */
 export function factoredSize(shape: readonly number[]): number {
   const size = shape.reduce((product, length) => product * length, 1)

@@ -1,5 +1,5 @@
 /** How much later tokens lower the loss of earlier ones in a trained run, at the capacity of training and of evaluation. */
-import { separatorOf } from '../../data/visible.ts'
+import { separatorOf } from '../../data/first-visible.ts'
 import { loadModel } from '../../infer/trained-model.ts'
 import { measureLeak, seesFuture } from '../../measure/leak.ts'
 import { openRunData } from '../../run/session.ts'

@@ -1,17 +1,17 @@
 /**
- * Experts that do not depend on activations. Both are functions of what they are for, so a token keeps
- * its experts however the tokens around it are computed: all at once, one by one, or again.
+ * Experts of the hash and random routers, which do not depend on activations but only on the token, or on
+ * seed and position. So a token keeps its experts, whether it is computed in a prompt, alone, or again.
  */
 import type { ModelConfig } from '../../model/config.ts'
 import { activatedExperts, type RoutedModule } from '../../model/parameters.ts'
 import { hashTableOf } from '../../model/routing/hash.ts'
 import { drawDistinct, moduleLabels, randomFor } from '../../step/random.ts'
 
-export class GivenExperts {
+export class PredeterminedExperts {
   private readonly config: ModelConfig
   private readonly seed: number
   private readonly tables = new Map<string, Int32Array>()
-  /** Tokens of the text before position 0 of the cache. */
+  /** Number of tokens of the text before position 0 of the cache. */
   offset = 0
 
   constructor(config: ModelConfig, seed: number) {
@@ -19,7 +19,7 @@ export class GivenExperts {
     this.seed = seed
   }
 
-  /** Writes the K experts of a token at a position of the context into `experts`. */
+  /** Writes the K experts of a token into `experts`; `position` is that in the context. */
   choose(layer: number, token: number, position: number, experts: Int32Array, module: RoutedModule = 'ffn'): void {
     const { moe } = this.config
     if (!moe) return

@@ -3,9 +3,9 @@ import { readdirSync } from 'node:fs'
 import { basename } from 'node:path'
 import { expect, test, vi } from 'vitest'
 import { temporaryFolder } from '../data/testing/temporary-folder.ts'
-import { makePassing, sweepLeftovers } from './leftovers.ts'
+import { makeTemporaryFolder, sweepLeftovers } from './temporary-folders.ts'
 
-/** What tells this machine, and its present start, from others of the same name. */
+/** Differs between machines with the same host name, and between boots of one machine. */
 const machine = vi.hoisted(() => ({ boot: 'one' }))
 
 vi.mock('node:fs', async (original) => {
@@ -20,15 +20,15 @@ vi.mock('node:fs', async (original) => {
 const temporary = temporaryFolder()
 
 test.runIf(process.platform === 'linux')(
-  'what is of a process on another machine of the same name stays, though that number is nobody here',
+  'a folder of a process on another machine with the same host name stays, though no process here has its id',
   async () => {
     const root = temporary.make()
     const { pid } = spawnSync(process.execPath, ['-e', ''])
     vi.spyOn(process, 'pid', 'get').mockReturnValue(pid)
-    const theirs = await makePassing(root, 'scratch')
+    const foreign = await makeTemporaryFolder(root, 'scratch')
     machine.boot = 'another'
     await sweepLeftovers(root)
-    expect(readdirSync(root)).toEqual([basename(theirs)])
+    expect(readdirSync(root)).toEqual([basename(foreign)])
     machine.boot = 'one'
     await sweepLeftovers(root)
     expect(readdirSync(root)).toEqual([])

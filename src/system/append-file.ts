@@ -1,7 +1,7 @@
 /**
- * A file that only grows, written behind the caller's back: `append` returns at once, writes happen one
- * after the other in that order, and an error is told at the next call. A reader that looks at any time
- * sees whole records, except perhaps a last one that is being written.
+ * An append-only file written in the background: `append` returns at once, records are written in order,
+ * and an error is thrown by the next call. A concurrent reader sees whole records, except possibly the last
+ * one while it is being written.
  */
 import { type FileHandle, open } from 'node:fs/promises'
 import { dirname } from 'node:path'
@@ -21,31 +21,31 @@ export class AppendFile {
     this.length = length
   }
 
-  /** Opens at the end of a file, or creates it; `fresh` refuses a file that is there (EEXIST). */
+  /** Opens a file at its end, or creates it; `fresh` fails with EEXIST if the file exists. */
   static async open(path: string, mode: 'continue' | 'fresh' = 'continue'): Promise<AppendFile> {
     const handle = await open(path, mode === 'fresh' ? 'ax' : 'a')
     return new AppendFile(path, handle, (await handle.stat()).size)
   }
 
-  /** Queues one write. @throws RunError of an earlier write that failed. */
+  /** Queues one write. @throws RunError if an earlier write failed */
   append(record: Uint8Array): void {
     if (this.failure) throw this.failure
     this.tail = this.tail.then(() => this.write(record))
   }
 
-  /** Waits until all that was appended is with the operating system. @throws RunError when a write failed. */
+  /** Waits until the operating system has all records. @throws RunError if a write failed */
   async flush(): Promise<void> {
     await this.tail
     if (this.failure) throw this.failure
   }
 
-  /** Waits until all that was appended survives a power cut. @throws RunError when a write failed. */
+  /** Waits until all records would survive a power cut. @throws RunError if a write failed */
   async sync(): Promise<void> {
     this.tail = this.tail.then(() => this.attempt(() => this.handle.datasync()))
     await this.flush()
   }
 
-  /** Writes what is queued and closes the file, also when a write failed. @throws RunError then. */
+  /** Writes queued records and closes the file, even if a write failed. @throws RunError if a write failed */
   async close(): Promise<void> {
     await this.tail
     await this.handle.close()
@@ -64,9 +64,9 @@ export class AppendFile {
     try {
       await action()
     } catch (error) {
-      const advice = 'What was written before is intact.'
+      const advice = 'Earlier records are intact.'
       this.failure = await writeError(`write ${this.path}`, dirname(this.path), error, undefined, advice)
-      // A full disk takes the beginning of a record: drop it, so that the file ends with a whole one.
+      // A full disk may leave part of a record: drop it, so that the file ends with a whole one.
       await this.handle.truncate(this.length).catch(() => undefined)
     }
   }

@@ -1,8 +1,7 @@
 /**
- * The kernels beside the gradient program, in the terms of a model: the kernels count runs and time, and
- * how much a run does follows from the memory it passes over.
+ * Times of the arena kernels that run outside the gradient program, with op, layer, operations and bytes. The kernels
+ * count runs and time; the work of a run follows from the memory that it passes over.
  */
-
 import type { RowScatter } from '../runtime/arena-kernels.ts'
 import type { NodeTime } from '../runtime/times.ts'
 import type { ParameterStore } from './store.ts'
@@ -10,14 +9,14 @@ import type { ParameterStore } from './store.ts'
 interface Work {
   readonly op: string
   readonly layer: string
-  /** Of a run on average. */
+  /** Mean per run. */
   readonly flops?: number
   readonly bytes?: number
 }
 
 const update: Work = { op: 'update', layer: 'optimizer' }
 
-/** @param scatters Additions of rows in a step. */
+/** @param scatters Row additions of a step. */
 export function kernelTimes(
   times: readonly NodeTime[],
   store: ParameterStore,
@@ -29,7 +28,7 @@ export function kernelTimes(
     // p, g, m and v are read; p, m and v are written.
     adamw: { ...update, flops: 14 * elements, bytes: 28 * elements },
     sumOfSquares: { op: 'gradient norm', layer: 'optimizer', flops: 2 * elements, bytes: 4 * elements },
-    // Rows are read, and the table's read and written.
+    // The added rows are read; the table's rows are read and written.
     scatterAddRows: { op: 'add rows', layer: 'embedding', flops: added, bytes: 12 * added },
   }
   return times.map((time) => {
@@ -44,7 +43,7 @@ export function kernelTimes(
   })
 }
 
-/** What came after `before`, of times that only grow. */
+/** The increase of cumulative times since `before`. */
 export function timesSince(before: readonly NodeTime[], times: readonly NodeTime[]): NodeTime[] {
   const old = new Map(before.map((time) => [time.kind, time]))
   return times

@@ -1,6 +1,6 @@
 /**
- * What generating keeps of the tokens so far: keys and values of every layer, a row for each position,
- * [S, H·d]. The first rows of a table are a table: a program for fewer positions reads the same memory.
+ * Keys and values of the tokens so far: two tables per layer, with one row per position, [S, H·d]. A
+ * program for fewer positions reads the first rows of the same memory.
  */
 import type { ModelConfig } from '../../model/config.ts'
 import { cacheName } from '../../model/decode.ts'
@@ -9,7 +9,7 @@ export class KeyValueCache {
   private readonly tables = new Map<string, Float32Array>()
   private readonly width: number
 
-  /** @param allocate Where the tables lie; default: anywhere. */
+  /** @param allocate Allocates the tables; default: ordinary arrays. */
   constructor(
     { layers, width, sequence }: ModelConfig,
     allocate = (floats: number): Float32Array => new Float32Array(floats),
@@ -20,7 +20,7 @@ export class KeyValueCache {
         this.tables.set(cacheName(layer, kind), allocate(sequence * width))
   }
 
-  /** The first `length` rows of a table, by its name as a port; undefined for other ports. */
+  /** The first `length` rows of the table of a port; undefined for other ports. */
   rows(port: string, length: number): Float32Array | undefined {
     return this.tables.get(port.replace(/\.next$/, ''))?.subarray(0, length * this.width)
   }

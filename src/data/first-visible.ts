@@ -1,17 +1,17 @@
-/** Where documents begin in windows of a token stream, for attention that does not look beyond them. */
+/** The first visible position of each token, for attention that does not cross documents. */
 import type { DataConfig } from '../config/data-config.ts'
 
-/** The token at which attention begins again (`data.crossDocuments` false); undefined where it crosses documents. */
+/** The token at which attention restarts (`data.crossDocuments` false); undefined if attention crosses documents. */
 export const separatorOf = (
   { crossDocuments }: Pick<DataConfig, 'crossDocuments'>,
   { endOfText }: { readonly endOfText: number },
 ): number | undefined => (crossDocuments ? undefined : endOfText)
 
 /**
- * The first position that each token may see in its own window. The separator opens what follows it: it sees
- * itself alone, and the tokens of its document see it and each other. What a window begins with, in the middle of
- * a document as a rule, is seen from position 0 on.
- * @param tokens Windows of `sequence` tokens, one after the other [T].
+ * Writes the first position that each token may see in its window. A separator belongs to the document after it:
+ * it sees only itself, and the tokens of that document see it. Tokens before the first separator of a window,
+ * usually the rest of a document, see it from position 0 on.
+ * @param tokens Consecutive windows of `sequence` tokens [T].
  * @param into Positions within the window, 0 to sequence − 1 [T].
  */
 export function firstVisible(tokens: Int32Array, sequence: number, separator: number, into: Int32Array): void {
