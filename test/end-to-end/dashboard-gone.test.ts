@@ -41,7 +41,7 @@ describe.skipIf(chromium === undefined).concurrent(named('what goes away while o
       await card(page, 'train/loss').getByRole('button', { name: 'Show as table' }).click()
       await expect.poll(() => tableOf(page, 'train/loss'), soon).toEqual(['curves', '1', '2', '1', '1'])
       remove('curves')
-      await page.getByText('The chosen runs are not here any more.').waitFor()
+      await page.getByText('The selected runs no longer exist.').waitFor()
       expect(await rowOf(page, 'curves').count()).toBe(0)
       await rowOf(page, 'stays').waitFor()
       await make(site.workspace, 'curves', 7)

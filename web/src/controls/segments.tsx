@@ -1,4 +1,4 @@
-/** One of a few, all of them seen: radio buttons that look like one bar. */
+/** A choice between a few visible options: radio buttons that look like one bar. */
 import { useId } from 'preact/hooks'
 import './controls.css'
 
@@ -35,7 +35,7 @@ interface PickProps {
   readonly pick: (value: string) => void
 }
 
-/** One of many. */
+/** A choice between many options. */
 export function Pick({ label, value, options, pick }: PickProps) {
   return (
     <label class="pick">

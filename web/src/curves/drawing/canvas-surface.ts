@@ -1,4 +1,4 @@
-/** Draws on a canvas, in the pixels that the canvas is set to. */
+/** Draws on a canvas, in the canvas's own pixels. */
 import { type Box, fontFamily, type Letters, type Stroke, type Surface } from './surface.ts'
 
 type Context = CanvasRenderingContext2D | OffscreenCanvasRenderingContext2D

@@ -1,4 +1,4 @@
-/** Draws SVG as text. Names of runs come from files: all text is escaped, and nothing else of them is written. */
+/** Draws as SVG text. Names of runs come from files, so all text is escaped. */
 import { escapeXml } from '../../../../src/text/escape.ts'
 import { type Box, fontFamily, type Letters, type Stroke, type Surface } from './surface.ts'
 
