@@ -99,17 +99,14 @@ export interface Series {
   readonly y: readonly (number | null)[]
   /** Not smoothed, at the same x; absent without smoothing. */
   readonly raw?: readonly (number | null)[]
-  /**
-   * Points in the requested range before thinning. `x` also has a neighbour on each side, where the line enters the
-   * range. If there are more points than requested, each stretch of them is reduced to its extremes.
-   */
+  /** Points in the range before thinning to extremes. `x` also has one neighbour on each side of the range. */
   readonly of: number
 }
 
 export interface SeriesAnswer {
   readonly metric: string
   readonly x: XAxis
-  /** Runs that have the metric, in the order asked for. */
+  /** Runs that have the metric, in the requested order. */
   readonly series: readonly Series[]
 }
 
@@ -132,7 +129,7 @@ export interface RoutingIndex {
   readonly steps: readonly number[]
   /** Snapshots in the file. */
   readonly of: number
-  /** Changes when kept snapshots change their index: some were thinned out, the file was replaced, the server restarted. */
+  /** Changes when kept snapshots change their index: some were thinned out, the file or the server is another. */
   readonly generation: number
 }
 

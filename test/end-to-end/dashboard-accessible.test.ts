@@ -98,7 +98,7 @@ const pages = {
   },
   async *tokens(page: Page) {
     await page.getByRole('checkbox', { name: 'Expert numbers' }).check()
-    await page.getByRole('combobox', { name: 'Beside it' }).selectOption('other')
+    await page.getByRole('combobox', { name: 'Compare with' }).selectOption('other')
     await page.getByRole('application', { name: 'Text as other routes it' }).waitFor()
     await page.getByRole('application', { name: 'Text as good routes it' }).press('ArrowRight')
     await page.locator('.detail:not(.detail-hint)').first().waitFor()

@@ -84,7 +84,7 @@ describe.skipIf(chromium === undefined)(named('experts and tokens on the dashboa
     site.on('page=tokens', async (page) => {
       const text = 'naïve <img src=x onerror=alert(1)> – of states or not'
       await page.getByRole('combobox', { name: 'Run', exact: true }).selectOption('one')
-      await page.getByRole('combobox', { name: 'Beside it' }).selectOption('two')
+      await page.getByRole('combobox', { name: 'Compare with' }).selectOption('two')
       await page.getByRole('radio', { name: 'Your own' }).check()
       await page.getByLabel('Your text').fill(text)
       await page.getByRole('button', { name: 'Route it' }).click()

@@ -4,8 +4,7 @@ import type { Change, Problem } from '../../src/watch/api.ts'
 type Query = Readonly<Record<string, string | number | undefined>>
 
 export async function getJson<T>(path: string, query: Query = {}, signal?: AbortSignal): Promise<T> {
-  const response = await checkResponse(fetch(urlOf(path, query), signal ? { signal } : {}))
-  return (await response.json()) as T
+  return (await (await get(path, query, signal)).json()) as T
 }
 
 export async function postJson<T>(path: string, body: object, signal?: AbortSignal): Promise<T> {
@@ -15,9 +14,11 @@ export async function postJson<T>(path: string, body: object, signal?: AbortSign
 }
 
 export async function getFloats(path: string, query: Query, signal?: AbortSignal): Promise<Float32Array> {
-  const response = await checkResponse(fetch(urlOf(path, query), signal ? { signal } : {}))
-  return new Float32Array(await response.arrayBuffer())
+  return new Float32Array(await (await get(path, query, signal)).arrayBuffer())
 }
+
+const get = (path: string, query: Query, signal: AbortSignal | undefined): Promise<Response> =>
+  checkResponse(fetch(urlOf(path, query), signal ? { signal } : {}))
 
 /** About the delay that browsers use. */
 const RETRY_MS = 3000
@@ -45,7 +46,7 @@ export function onChanges(listener: (change: Change | null, connected: boolean) 
     source.addEventListener('error', () => {
       listener(null, false)
       if (source.readyState !== EventSource.CLOSED) return
-      // Browsers reconnect after a network error, but not after an HTTP error, as from a proxy that has lost its server.
+      // Browsers reconnect after a network error, but not after an HTTP error (of a proxy that has lost its server).
       end()
       timer = setTimeout(follow, RETRY_MS)
     })

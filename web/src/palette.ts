@@ -40,8 +40,8 @@ function hash(text: string): number {
 }
 
 /**
- * Colour of load over mean, on a scale of octaves: blue below 1, white (or near-black) at 1, orange above, saturated at an
- * eighth and at eight times. Blue and orange differ with any colour vision, and both differ from the middle in
+ * Colour of load over mean, on a scale of octaves: blue below 1, white (or near-black) at 1, orange above, saturated
+ * at an eighth and at eight times. Blue and orange differ with any colour vision, and both differ from the middle in
  * lightness too.
  * @returns [red, green, blue], 0 to 255
  */

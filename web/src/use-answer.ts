@@ -59,7 +59,7 @@ export function useAnswer<T>(
           refresh.current()
         })
     }
-    // A request is never aborted for a newer version: a run that changes faster than the server answers would show nothing.
+    // A newer version never aborts a request: a run that changes faster than the server answers would show nothing.
     refresh.current = () => {
       if (busy || timer !== undefined || abort.signal.aborted || latest.current.version === answered) return
       timer = setTimeout(load, Math.max(0, began + MIN_INTERVAL_MS - performance.now()))

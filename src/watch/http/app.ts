@@ -6,7 +6,7 @@ import { type Context, Hono } from 'hono'
 import { bodyLimit } from 'hono/body-limit'
 import { html } from 'hono/html'
 import { checked } from '../../config/problems.ts'
-import type { Change, Collection, RoutingIndex, Series, SeriesAnswer } from '../api.ts'
+import type { Change, Collection, RoutingIndex, SeriesAnswer } from '../api.ts'
 import type { WatchedRun } from '../runs/collection.ts'
 import type { Tracing } from '../tracing/tracing.ts'
 import { type Access, access, isOwnName } from './access.ts'
@@ -98,13 +98,10 @@ function addRunRoutes(app: Hono, collection: Watched): void {
     const { runs, metric, from, to, ...query } = parseQuery(requestSchemas.series, c.req.query())
     const range = { ...(from !== undefined && { from }), ...(to !== undefined && { to }) }
     // A run that has disappeared since is treated as one without the metric.
-    const series = [...new Set(runs.split(','))].map((id) => collection.run(id)?.series(metric, { ...query, ...range }))
-    const answer: SeriesAnswer = {
-      metric,
-      x: query.x,
-      series: series.filter((one): one is Series => one !== undefined),
-    }
-    return c.json(answer)
+    const series = [...new Set(runs.split(','))]
+      .map((id) => collection.run(id)?.series(metric, { ...query, ...range }))
+      .filter((each) => each !== undefined)
+    return c.json({ metric, x: query.x, series } satisfies SeriesAnswer)
   })
   app.get('/api/routing', (c) => {
     const { run } = parseQuery(requestSchemas.run, c.req.query())

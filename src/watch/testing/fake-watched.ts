@@ -1,7 +1,4 @@
-/**
- * For tests: a collection without files. It has a run with two routers and three snapshots, a trace, a dense run, and
- * a run with too many experts to send.
- */
+/** For tests: a collection without files: a run, a trace, a dense run, and a run with too many experts to send. */
 import type { Change, RunSummary, TokenTrace } from '../api.ts'
 import type { Watched } from '../http/app.ts'
 import type { Page } from '../http/page.ts'

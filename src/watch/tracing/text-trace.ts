@@ -49,7 +49,7 @@ export async function traceText(open: OpenTracer, place: TextPlace, isCut: boole
   const isShorter = traced < place.length
   const targets = traced + (place.ends || isShorter ? 1 : 0)
   const ids: number[] = []
-  const routers: CollectedRouter[] = []
+  const routers: Collected[] = []
   let nats = 0
   for await (const batch of tracer.trace(place.stream, windowsOf(place.start, traced + 1, sequence))) {
     let counted = 0
@@ -60,7 +60,7 @@ export async function traceText(open: OpenTracer, place: TextPlace, isCut: boole
       const to = row * sequence + length
       for (let t = from; t < to; t++) ids.push(batch.token_T[t] as number)
       for (const [r, router] of batch.routers.entries()) {
-        routers[r] ??= emptyRouter(router, batch)
+        routers[r] ??= newRouter(router, batch)
         collect(routers[r], router, from, to)
       }
     }
@@ -89,17 +89,14 @@ function windowsOf(start: number, length: number, sequence: number): DocumentWin
   }))
 }
 
-type CollectedRouter = TokenRouter & { readonly expert: number[]; readonly gate: number[] }
+type Collected = TokenRouter & { readonly expert: number[]; readonly gate: number[] }
 
-function emptyRouter(
-  { layer, module, experts, prototypes, expert_TK }: RouterTrace,
-  { token_T }: BatchTrace,
-): CollectedRouter {
+function newRouter({ layer, module, experts, prototypes, expert_TK }: RouterTrace, { token_T }: BatchTrace): Collected {
   const choices = expert_TK.length / token_T.length
   return { layer, module, experts, prototypes, choices, expert: [], gate: [] }
 }
 
-function collect(into: CollectedRouter, { expert_TK, gate_TK }: RouterTrace, from: number, to: number): void {
+function collect(into: Collected, { expert_TK, gate_TK }: RouterTrace, from: number, to: number): void {
   for (let i = from * into.choices; i < to * into.choices; i++) {
     into.expert.push(expert_TK[i] as number)
     // The page shows fewer than four digits.

@@ -1,7 +1,4 @@
-/**
- * Entry point of a model process. Its arguments are a run directory and further paths that may be read. It loads the
- * newest checkpoint at the first question.
- */
+/** Entry point of a model process. Arguments: a run directory, and further paths that may be read. */
 import { setPriority } from 'node:os'
 import { problemOf } from '../http/problem.ts'
 import type { FromProcess, ToProcess } from './messages.ts'
