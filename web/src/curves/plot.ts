@@ -176,7 +176,7 @@ export class Plot {
       if (this.painted) {
         const { picture, bitmap } = this.painted
         const place = placeIn(frame, picture)
-        surface.within(box, () => canvas.drawImage(bitmap, place.left, place.top, place.width, place.height))
+        surface.clipTo(box, () => canvas.drawImage(bitmap, place.left, place.top, place.width, place.height))
       }
     }
     const line = lineOf(lines, this.emphasised)

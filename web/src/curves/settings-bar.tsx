@@ -1,7 +1,7 @@
 /** The settings of all cards, always visible. */
 import { useEffect, useRef } from 'preact/hooks'
 import { type XAxis, xAxes } from '../../../src/watch/api.ts'
-import { Segments } from '../controls/segments.tsx'
+import { Segments } from '../controls/selection.tsx'
 import { onKeys } from '../shell/shortcuts.tsx'
 import { axisTitles, xText } from './drawing/ticks.ts'
 import { from, logY, MAX_SMOOTHING, search, seedBands, setXAxis, smoothing, to, wholeRange, xAxis } from './settings.ts'

@@ -1,6 +1,6 @@
 /** The controls of the experts page: run, view, layer, loads and order. */
 import type { RunSummary } from '../../../src/watch/api.ts'
-import { Pick, Segments } from '../controls/segments.tsx'
+import { Segments, Select } from '../controls/selection.tsx'
 import * as view from './view.ts'
 
 interface RoutingControlsProps {
@@ -14,7 +14,7 @@ interface RoutingControlsProps {
 export function RoutingControls({ run, runs, names, router }: RoutingControlsProps) {
   return (
     <div class="experts-controls">
-      <Pick
+      <Select
         label="Run"
         value={run.id}
         options={runs.map(({ id, name }) => ({ value: id, text: name }))}
@@ -29,7 +29,7 @@ export function RoutingControls({ run, runs, names, router }: RoutingControlsPro
           { value: 'time', text: 'Experts over time' },
         ]}
       />
-      <Pick
+      <Select
         label="Layer"
         value={String(router)}
         options={names.map((text, value) => ({ value: String(value), text }))}

@@ -3,7 +3,7 @@ import { useState } from 'preact/hooks'
 import { grouped } from '../../../src/text/numbers.ts'
 import type { DocumentList, RunSummary } from '../../../src/watch/api.ts'
 import { getJson } from '../client.ts'
-import { Pick, Segments } from '../controls/segments.tsx'
+import { Segments, Select } from '../controls/selection.tsx'
 import { useAnswer } from '../use-answer.ts'
 import * as view from './view.ts'
 
@@ -29,7 +29,7 @@ export function TextSource({ run }: { readonly run: RunSummary }) {
       )}
       {isTrace || view.source.value === 'document' ? (
         <>
-          <Pick
+          <Select
             label={isTrace ? 'Step' : 'Document'}
             value={String(view.document.value)}
             options={(documents.value?.documents ?? []).map(({ index, title, characters }) => ({

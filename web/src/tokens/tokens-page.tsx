@@ -3,7 +3,7 @@ import { type Signal, useSignal } from '@preact/signals'
 import type { RunSummary, TokenTrace, TraceRequest } from '../../../src/watch/api.ts'
 import { postJson } from '../client.ts'
 import { Message } from '../controls/message.tsx'
-import { Pick } from '../controls/segments.tsx'
+import { Select } from '../controls/selection.tsx'
 import { runOf, runs, shownRuns } from '../store.ts'
 import { type Answer, useAnswer } from '../use-answer.ts'
 import { TextSource } from './text-source.tsx'
@@ -40,8 +40,8 @@ function Traces({ a, b }: { readonly a: RunSummary; readonly b: RunSummary | und
   return (
     <div class="tokens">
       <div class="tokens-controls">
-        <Pick label="Run" value={a.id} options={options} pick={(id) => (view.runA.value = id)} />
-        <Pick
+        <Select label="Run" value={a.id} options={options} pick={(id) => (view.runA.value = id)} />
+        <Select
           label="Compare with"
           value={b?.id ?? ''}
           options={[{ value: '', text: 'nothing' }, ...options]}

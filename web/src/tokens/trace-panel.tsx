@@ -4,7 +4,7 @@ import { useMemo } from 'preact/hooks'
 import { grouped } from '../../../src/text/numbers.ts'
 import type { RunSummary, TokenTrace } from '../../../src/watch/api.ts'
 import { Message } from '../controls/message.tsx'
-import { Pick } from '../controls/segments.tsx'
+import { Select } from '../controls/selection.tsx'
 import { choiceName, countsOf, nearestRouter } from './choices.ts'
 import { ExpertLegend } from './expert-legend.tsx'
 import { LayerStrip } from './layer-strip.tsx'
@@ -67,7 +67,7 @@ export function TracePanel({ run, trace, pointed }: TracePanelProps) {
         </header>
         <LayerStrip routers={routers} chosen={chosen} choose={choose} token={token} choice={choice} />
         {router.choices > 1 && (
-          <Pick
+          <Select
             label="Colour by"
             value={String(choice)}
             options={Array.from({ length: router.choices }, (_, each) => ({

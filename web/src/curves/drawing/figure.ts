@@ -51,19 +51,19 @@ export function drawFigure(surface: Surface, figure: Figure, ink: Ink): void {
 function drawAxes(surface: Surface, { axis, x, y, log }: Figure, frame: Frame, ink: Ink): void {
   const { box } = frame
   const bottom = box.top + box.height
-  const letters = { color: ink.quiet, size: 12 }
+  const labelStyle = { color: ink.quiet, size: 12 }
   const grid = { color: ink.grid, width: 1 }
   for (const value of (log ? logTicks : linearTicks)(y.min, y.max, 7)) {
     const at = toY(frame, value)
     surface.line([box.left, at, box.left + box.width, at], grid)
-    surface.text(formatTick(value), box.left - 8, at + 4, { ...letters, anchor: 'end' })
+    surface.text(formatTick(value), box.left - 8, at + 4, { ...labelStyle, anchor: 'end' })
   }
   for (const value of xTicks(axis, x.min, x.max, 8)) {
     const at = toX(frame, value)
     surface.line([at, box.top, at, bottom], grid)
-    surface.text(xText(axis, value), at, bottom + 18, { ...letters, anchor: 'middle' })
+    surface.text(xText(axis, value), at, bottom + 18, { ...labelStyle, anchor: 'middle' })
   }
-  surface.text(axisTitles[axis], box.left + box.width / 2, bottom + 40, { ...letters, anchor: 'middle' })
+  surface.text(axisTitles[axis], box.left + box.width / 2, bottom + 40, { ...labelStyle, anchor: 'middle' })
 }
 
 function drawLegend(surface: Surface, { lines }: Figure, ink: Ink): void {

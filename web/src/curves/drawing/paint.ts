@@ -27,7 +27,7 @@ export const toX = ({ box, x }: Frame, value: number): number =>
 
 /** @param unit Pixels of the surface per pixel of the screen. */
 export function paint(surface: Surface, lines: readonly Line[], frame: Frame, unit: number): void {
-  surface.within(frame.box, () => {
+  surface.clipTo(frame.box, () => {
     for (const { x, band, style } of lines) {
       if (band) for (const points of bandPieces(frame, x, band.low, band.high)) surface.area(points, style.color, 0.18)
     }
@@ -50,7 +50,7 @@ export function paint(surface: Surface, lines: readonly Line[], frame: Frame, un
 
 /** Draws one line above the others, with an edge in the colour of the background. */
 export function paintAbove(surface: Surface, line: Line, frame: Frame, unit: number, back: string): void {
-  surface.within(frame.box, () => {
+  surface.clipTo(frame.box, () => {
     const found = pieces(frame, line.x, line.y)
     for (const points of found) surface.line(points, { color: back, width: 5 * unit, opacity: 0.8 })
     for (const points of found) surface.line(points, strokeOf(line, 2.2 * unit, unit))

@@ -9,7 +9,7 @@ export interface Stroke {
   readonly opacity?: number
 }
 
-export interface Letters {
+export interface TextStyle {
   readonly color: string
   readonly size: number
   readonly anchor: 'start' | 'middle' | 'end'
@@ -31,9 +31,9 @@ export interface Surface {
   area(points: readonly number[], color: string, opacity: number): void
   box(box: Box, color: string): void
   /** `y` is the baseline. */
-  text(text: string, x: number, y: number, letters: Letters): void
+  text(text: string, x: number, y: number, style: TextStyle): void
   /** Clips the output of `draw` to the box. */
-  within(box: Box, draw: () => void): void
+  clipTo(box: Box, draw: () => void): void
 }
 
 export const fontFamily = 'system-ui, -apple-system, "Segoe UI", sans-serif'

@@ -28,7 +28,7 @@ export function Segments<T extends string>({ label, labelHidden = false, value, 
   )
 }
 
-interface PickProps {
+interface SelectProps {
   readonly label: string
   readonly value: string
   readonly options: readonly { readonly value: string; readonly text: string }[]
@@ -36,7 +36,7 @@ interface PickProps {
 }
 
 /** A choice between many options. */
-export function Pick({ label, value, options, pick }: PickProps) {
+export function Select({ label, value, options, pick }: SelectProps) {
   return (
     <label class="pick">
       <span>{label}</span>
