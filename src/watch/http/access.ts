@@ -4,8 +4,8 @@
  * - Without a token, the server binds to this machine and answers only requests whose Host header names this machine.
  *   A website whose name was made to point here (DNS rebinding) sends its own name and is refused.
  * - With a token, every client that has it is served, under any name. The token arrives once in the address and moves
- *   into a cookie, which scripts cannot read and which other sites cause to be sent only by a followed link.
- *   Programs send it as a Bearer token.
+ *   into a cookie. Scripts cannot read it, and from other sites it is sent only when a link is followed. Programs send
+ *   the token as a Bearer token.
  *
  * In both modes, expensive requests (POST) must be JSON, which no form of another site can send, and come from our
  * page.
@@ -27,8 +27,8 @@ export function access({ port, token }: Access): MiddlewareHandler {
   return async (c, next) => {
     if (token === undefined) requireLoopbackName(c, port)
     else {
-      const given = c.req.query('token')
-      if (given !== undefined && c.req.method === 'GET' && equal(given, token)) {
+      const addressToken = c.req.query('token')
+      if (addressToken !== undefined && c.req.method === 'GET' && equal(addressToken, token)) {
         // Not `Strict`: when the address is opened from a chat, the redirected request would lack the cookie.
         setCookie(c, cookie, token, { httpOnly: true, sameSite: 'Lax', path: '/' })
         return c.redirect(withoutToken(new URL(c.req.url)), 303)

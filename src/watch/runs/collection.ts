@@ -36,7 +36,7 @@ interface Watched {
 }
 
 export class WatchedCollection {
-  private readonly given: readonly string[]
+  private readonly displayRoots: readonly string[]
   private readonly roots: readonly string[]
   private readonly pollMs: number
   private readonly discovery = new Discovery()
@@ -51,8 +51,8 @@ export class WatchedCollection {
   private wake: () => void = () => {}
   private readonly loop: Promise<void>
 
-  private constructor(given: readonly string[], roots: readonly string[], pollMs: number) {
-    this.given = given
+  private constructor(displayRoots: readonly string[], roots: readonly string[], pollMs: number) {
+    this.displayRoots = displayRoots
     this.roots = roots
     this.pollMs = pollMs
     this.loop = this.keepUp()
@@ -77,7 +77,7 @@ export class WatchedCollection {
     const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0)
     return {
       version: this.version,
-      roots: this.given,
+      roots: this.displayRoots,
       runs: runs.sort((a, b) => order.compare(a.name, b.name) || (a.id < b.id ? -1 : 1)),
       progress: isReading
         ? { done: sum(progresses.map(({ done }) => done)), of: sum(progresses.map(({ of }) => of)) }

@@ -59,8 +59,8 @@ export function readRunConfig(text: string): KnownConfig {
     const layers = Array.from({ length: model.layers }, (_, layer) => routedModules(model, layer).length)
     const routers = layers.reduce((sum, count) => sum + count, 0)
     const { flopsPerToken } = describeModel(model)
-    const known = model.moe && { routers, prototypes: model.moe.prototypes }
-    return { ...found, steps: train.steps, flopsPerToken, routers: known }
+    const expected = model.moe && { routers, prototypes: model.moe.prototypes }
+    return { ...found, steps: train.steps, flopsPerToken, routers: expected }
   } catch (error) {
     const { steps } = isFields(stored.train) ? stored.train : {}
     const known = typeof steps === 'number' && steps > 0 ? steps : null

@@ -5,7 +5,7 @@ import type { ProblemStatus } from '../http/problem.ts'
 /** A text, or the index of a document. */
 export type TraceInput = { readonly text: string } | { readonly document: number }
 
-export interface ExpertPlace {
+export interface ExpertRef {
   readonly router: number
   readonly expert: number
 }
@@ -22,7 +22,7 @@ export interface TraceQuestion {
 }
 export interface TopTokensQuestion {
   readonly kind: 'top-tokens'
-  readonly place: ExpertPlace
+  readonly place: ExpertRef
 }
 export type Question = DocumentsQuestion | TraceQuestion | TopTokensQuestion
 

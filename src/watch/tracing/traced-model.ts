@@ -8,7 +8,7 @@ import { openRunData } from '../../run/session.ts'
 import { physicalCores } from '../../runtime/cores.ts'
 import type { DocumentList, TopTokens } from '../api.ts'
 import { ProblemError } from '../http/problem.ts'
-import type { ExpertPlace, TraceInput, UnnamedTrace } from './messages.ts'
+import type { ExpertRef, TraceInput, UnnamedTrace } from './messages.ts'
 import { permittedData } from './permitted-data.ts'
 import { pastedText, traceText } from './text-trace.ts'
 
@@ -51,7 +51,7 @@ export class TracedModel {
     return 'text' in what ? this.traceText(what.text) : this.traceDocument(what.document)
   }
 
-  async topTokens({ router, expert }: ExpertPlace): Promise<TopTokens> {
+  async topTokens({ router, expert }: ExpertRef): Promise<TopTokens> {
     this.sampled ??= this.sample().catch((error: unknown) => {
       this.sampled = undefined
       throw error
@@ -120,6 +120,6 @@ export class TracedModel {
 
 /** The name of a document, followed by its metadata. */
 function titleOf({ name, metadata = {} }: HeldOutDocument): string {
-  const known = Object.values(metadata).filter((value) => value !== '' && !name.includes(String(value)))
-  return known.length > 0 ? `${name} (${known.join(', ')})` : name
+  const details = Object.values(metadata).filter((value) => value !== '' && !name.includes(String(value)))
+  return details.length > 0 ? `${name} (${details.join(', ')})` : name
 }

@@ -2,13 +2,13 @@
 import type { DocumentList, TokenTrace, TopTokens } from '../api.ts'
 import { ProblemError } from '../http/problem.ts'
 import type { WatchedRun } from '../runs/collection.ts'
-import type { ExpertPlace, TraceInput } from './messages.ts'
+import type { ExpertRef, TraceInput } from './messages.ts'
 import type { TraceProcesses } from './processes.ts'
 
 export interface Tracing {
   documents(run: WatchedRun, signal: AbortSignal): Promise<DocumentList>
   trace(run: WatchedRun, what: TraceInput, signal: AbortSignal): Promise<TokenTrace>
-  topTokens(run: WatchedRun, place: ExpertPlace, signal: AbortSignal): Promise<TopTokens>
+  topTokens(run: WatchedRun, place: ExpertRef, signal: AbortSignal): Promise<TopTokens>
 }
 
 export class RunTracing implements Tracing {
@@ -33,7 +33,7 @@ export class RunTracing implements Tracing {
     return run.recorded(what.document)
   }
 
-  async topTokens(run: WatchedRun, place: ExpertPlace, signal: AbortSignal): Promise<TopTokens> {
+  async topTokens(run: WatchedRun, place: ExpertRef, signal: AbortSignal): Promise<TopTokens> {
     if (run.kind === 'trace') throw noModel(run)
     return this.processes.ask(run.directory, { kind: 'top-tokens', place }, signal)
   }

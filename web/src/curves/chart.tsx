@@ -8,7 +8,7 @@ import type { Figure } from './drawing/figure.ts'
 import { ink } from './drawing/ink.ts'
 import { axisTitles, xText } from './drawing/ticks.ts'
 import { Plot } from './plot.ts'
-import { type HoverPlace, readings } from './series/readings.ts'
+import { type HoverPoint, readings } from './series/readings.ts'
 import { wholeRange, zoomTo } from './settings.ts'
 import { Tooltip } from './tooltip.tsx'
 
@@ -16,7 +16,7 @@ export function Chart({ figure }: { readonly figure: Figure }) {
   const { metric, axis, lines, x, y, log } = figure
   const host = useRef<HTMLDivElement>(null)
   const plot = useRef<Plot | null>(null)
-  const place = useSignal<HoverPlace | null>(null)
+  const point = useSignal<HoverPoint | null>(null)
   const colors = ink.value
 
   // Axis, scale and colours need a new plot; everything else updates the existing one.
@@ -28,7 +28,7 @@ export function Chart({ figure }: { readonly figure: Figure }) {
         const span = range.max - range.min
         zoomTo([rounded(range.min, span), rounded(range.max, span)])
       },
-      hover: (at) => (place.value = at),
+      hover: (at) => (point.value = at),
     })
     plot.current = created
     return () => {
@@ -47,7 +47,7 @@ export function Chart({ figure }: { readonly figure: Figure }) {
     return () => measure.disconnect()
   }, [])
 
-  const found = place.value ? readings(lines, place.value, x, log) : []
+  const found = point.value ? readings(lines, point.value, x, log) : []
   const emphasised = found.find(({ closest }) => closest)?.line.run ?? pointed.value
   useEffect(() => plot.current?.emphasise(emphasised), [emphasised, axis, log, colors])
 
@@ -55,8 +55,8 @@ export function Chart({ figure }: { readonly figure: Figure }) {
   return (
     <div class="chart">
       <div ref={host} class="plot" role="img" aria-label={label} />
-      {place.value && (
-        <Tooltip place={place.value} title={tipTitle(axis, place.value.x)} readings={found} of={lines.length} />
+      {point.value && (
+        <Tooltip place={point.value} title={tipTitle(axis, point.value.x)} readings={found} of={lines.length} />
       )}
       {lines.length > 0 ? null : <span class="hidden">{metric} has no values here</span>}
     </div>

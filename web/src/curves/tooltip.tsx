@@ -2,10 +2,10 @@
 import { dash } from '../../../src/text/numbers.ts'
 import { formatValue } from '../format-value.ts'
 import { Swatch } from '../runs/swatch.tsx'
-import type { HoverPlace, Reading } from './series/readings.ts'
+import type { HoverPoint, Reading } from './series/readings.ts'
 
 interface TooltipProps {
-  readonly place: HoverPlace
+  readonly place: HoverPoint
   readonly title: string
   readonly readings: readonly Reading[]
   /** Number of all lines. */
@@ -44,7 +44,7 @@ const WIDTH = 400
 const GAP = 14
 
 /** On the side of the pointer where the window has room; it may extend beyond the card. */
-function positionNear({ left, top }: HoverPlace) {
+function positionNear({ left, top }: HoverPoint) {
   if (left + GAP + WIDTH <= innerWidth) return { top: `${top}px`, left: `${left + GAP}px` }
   if (left - GAP - WIDTH >= 0) return { top: `${top}px`, right: `${innerWidth - left + GAP}px` }
   return { top: `${top}px`, [left < innerWidth / 2 ? 'right' : 'left']: '6px' }

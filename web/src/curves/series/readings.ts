@@ -1,7 +1,7 @@
 /** Values at the pointer: those of the nearest lines, from the upper to the lower. */
 import { type Line, nearest, type Range } from '../drawing/lines.ts'
 
-export interface HoverPlace {
+export interface HoverPoint {
   readonly x: number
   readonly y: number
   readonly left: number
@@ -19,7 +19,7 @@ export interface Reading {
 const MAX_LINES = 12
 
 /** A line counts until slightly beyond its ends. */
-export function readings(lines: readonly Line[], place: HoverPlace, range: Range, log: boolean): readonly Reading[] {
+export function readings(lines: readonly Line[], place: HoverPoint, range: Range, log: boolean): readonly Reading[] {
   const { x } = place
   const slack = 0.02 * (range.max - range.min)
   const found: Omit<Reading, 'closest'>[] = []
@@ -39,5 +39,5 @@ export function readings(lines: readonly Line[], place: HoverPlace, range: Range
 }
 
 /** Distance from the pointer along y, as drawn. */
-const distance = ({ value }: Pick<Reading, 'value'>, { y }: HoverPlace, log: boolean): number =>
+const distance = ({ value }: Pick<Reading, 'value'>, { y }: HoverPoint, log: boolean): number =>
   Math.abs(log ? Math.log(value / y) : value - y)

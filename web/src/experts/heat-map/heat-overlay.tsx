@@ -27,13 +27,13 @@ export function Needle({ at, across, ratio }: NeedleProps) {
   const line = useRef<HTMLDivElement>(null)
   const latest = useRef({ across, ratio })
   latest.current = { across, ratio }
-  const place = () => {
+  const placeNeedle = () => {
     const { across, ratio } = latest.current
     const x = (across.startOf(at.value) + across.size / 2) / ratio
     if (line.current) line.current.style.transform = `translateX(${x}px)`
   }
-  useSignalEffect(place)
-  useEffect(place, [across, ratio])
+  useSignalEffect(placeNeedle)
+  useEffect(placeNeedle, [across, ratio])
   return <div class="needle" ref={line} />
 }
 
