@@ -1,4 +1,4 @@
-/** The page is built into dist/web, from where the server hands it out. Nothing is fetched from elsewhere. */
+/** Builds the page into dist/web, from where the server serves it. The page loads nothing from other servers. */
 import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vite'
 

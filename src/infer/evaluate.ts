@@ -52,9 +52,12 @@ export async function evaluateModel(
     const { batch, microBatches, seed } = config.train
     const separator = separatorOf(config.data, tokenizer)
     const evaluator = await Evaluator.compile(runtime, config.model, store, batch / microBatches, seed, separator)
-    const { evaluation } = await evaluator.run(data, capacity, options.batches)
-    evaluator.release()
-    return { kind: 'eval', step, tokens: step * batch * config.model.sequence, ...evaluation }
+    try {
+      const { evaluation } = await evaluator.run(data, capacity, options.batches)
+      return { kind: 'eval', step, tokens: step * batch * config.model.sequence, ...evaluation }
+    } finally {
+      evaluator.release()
+    }
   } finally {
     await data.close()
   }

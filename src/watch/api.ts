@@ -1,6 +1,6 @@
 /**
- * What the dashboard's server and its page say to each other. Types only, so that the page imports them and
- * nothing of the server comes with them.
+ * The HTTP interface between the dashboard's server and its page. Types only, so that the page can import them
+ * without bundling the server.
  *
  *     GET  /api/collection                                     Collection
  *     GET  /api/series?runs=A,B&metric=train/loss&x=tokens&smoothing=0.6&points=800&from=&to=    SeriesAnswer
@@ -13,56 +13,56 @@
  *     POST /api/top-tokens TopTokensRequest                    TopTokens
  *     GET  /api/events                                         server-sent events; `change` carries a Change
  *
- * A run is named by its id, never by a path. What fails answers with a status of 4xx or 5xx and a Problem.
- * Numbers of experts differ from router to router in nothing but a trace from elsewhere; arrays of Float32 (little
- * endian) are filled up with zeros to the largest number of experts of the run, `RoutingIndex.experts`.
+ * Requests name a run by its id, never by a path. A failed request gets a status of 4xx or 5xx and a Problem.
+ * Float32 arrays are little endian. Each router's row is padded with zeros to the run's largest number of experts,
+ * `RoutingIndex.experts`; only in Megatron-Core traces do routers differ in it.
  */
 import type { FrequentTokens } from '../infer/top-tokens.ts'
 
-/** Named fields of a configuration by path, `model.moe.k`. Lists are joined by commas. */
+/** Configuration fields by path, such as `model.moe.k`. Lists are joined by commas. */
 export type FlatConfig = Readonly<Record<string, string | number | boolean | null>>
 
 /**
- * - `running`: its files were written to within the time that a few steps take, and steps are left
- * - `finished`: the last step was done
- * - `stopped`: steps are left, and nobody writes
- * - `unreadable`: `problem` says why; what could be read is there
+ * - `running`: steps are left, and its files were written to within the time of a few steps
+ * - `finished`: the last step is done
+ * - `stopped`: steps are left, but nothing writes its files
+ * - `unreadable`: `problem` says why; whatever could be read is included
  */
 export type RunState = 'running' | 'finished' | 'stopped' | 'unreadable'
 
 export interface RunSummary {
-  /** Stays the same as long as the folder does not move. Letters and digits. */
+  /** Letters and digits. Stays the same as long as the folder does not move. */
   readonly id: string
-  /** The folder below the one that was given, with `/`; or that folder's own name. */
+  /** Path relative to the watched folder, separated by `/`; the folder's own name if it is the run. */
   readonly name: string
   /** A run directory of Choir, or a router trace of Megatron-Core. */
   readonly kind: 'choir' | 'trace'
   readonly state: RunState
   readonly problem?: string
-  /** Last step with a metrics line; of a trace, its last step. */
+  /** Last step with a metrics line; for a trace, its last step. */
   readonly step: number
-  /** Steps that the configuration asks for; null where nobody knows. */
+  /** Steps that the configuration asks for; null if unknown. */
   readonly steps: number | null
   readonly tokens: number
-  /** Last values; null when there is none yet. Losses in nats a token. */
+  /** Last values; null when there is none yet. Losses in nats per token. */
   readonly loss: number | null
   readonly heldOutLoss: number | null
   readonly bitsPerByte: number | null
   readonly tokensPerSecond: number | null
-  /** Of a running run, from the time of its last steps. */
+  /** Estimated from the time of the last steps; null unless the run is running. */
   readonly secondsLeft: number | null
-  /** Milliseconds since the epoch: when the run was made, and when its files last changed. */
+  /** Milliseconds since the epoch: when the run was created, and when its files last changed. */
   readonly created: number | null
   readonly changed: number
   /** Lines of metrics read so far. */
   readonly lines: number
   /** Whether files are still being read for the first time. */
   readonly reading: boolean
-  /** What /api/series knows, as `train/loss` or `eval/bits_per_byte`. */
+  /** Metrics that /api/series has, such as `train/loss` or `eval/bits_per_byte`. */
   readonly metrics: readonly string[]
-  /** Whether /api/routing has something. */
+  /** Whether /api/routing has data. */
   readonly routed: boolean
-  /** Whether /api/trace and /api/top-tokens can answer: a checkpoint is there. A trace needs none. */
+  /** Whether /api/trace and /api/top-tokens can answer: there is a checkpoint. A trace needs none. */
   readonly traceable: boolean
   /** Changes with the newest checkpoint; null without one. */
   readonly checkpoint: string | null
@@ -71,20 +71,20 @@ export interface RunSummary {
 }
 
 export interface Collection {
-  /** Grows with every change of any run; of another start of the server it is another. */
+  /** Grows with every change of any run. Differs between starts of the server. */
   readonly version: number
-  /** Folders as they were given. */
+  /** Watched folders, as the user wrote them. */
   readonly roots: readonly string[]
-  /** By name. */
+  /** Sorted by name. */
   readonly runs: readonly RunSummary[]
-  /** Bytes read and to read while files are read for the first time; null once they are. */
+  /** Bytes read and bytes in total while files are read for the first time; then null. */
   readonly progress: { readonly done: number; readonly of: number } | null
 }
 
-/** Of `change` events; at most two a second. */
+/** Data of a `change` event; at most two a second. */
 export interface Change {
   readonly version: number
-  /** Ids of runs that changed, appeared or went. */
+  /** Ids of runs that changed, appeared or disappeared. */
   readonly runs: readonly string[]
 }
 
@@ -95,45 +95,45 @@ export type XAxis = (typeof xAxes)[number]
 export interface Series {
   readonly run: string
   readonly x: readonly number[]
-  /** Smoothed; null where the value is no finite number. */
+  /** Smoothed; null where the value is not finite. */
   readonly y: readonly (number | null)[]
-  /** Not smoothed, at the same places; absent when there is no smoothing. */
+  /** Not smoothed, at the same x; absent without smoothing. */
   readonly raw?: readonly (number | null)[]
-  /** Points that there are in the range asked for; beside them stands one on each side, where a line enters it. When there are more than given, each stretch gives its extremes. */
+  /** Points in the range before thinning to extremes. `x` also has one neighbour on each side of the range. */
   readonly of: number
 }
 
 export interface SeriesAnswer {
   readonly metric: string
   readonly x: XAxis
-  /** Runs that have the metric, in the order asked for. */
+  /** Runs that have the metric, in the requested order. */
   readonly series: readonly Series[]
 }
 
-/** A router: a routed module of a layer. */
+/** The router of a routed module of a layer. */
 export interface RouterInfo {
   readonly layer: number
-  /** `ffn`, `qkv`, `output`; of a trace what it calls the block, e.g. `decoder`. */
+  /** `ffn`, `qkv` or `output`; in a trace, its name of the block, such as `decoder`. */
   readonly module: string
   readonly experts: number
-  /** Experts of prototype z are those from z · experts / prototypes on. */
+  /** Prototype z has the experts from z · experts / prototypes on. */
   readonly prototypes: number
 }
 
 export interface RoutingIndex {
   readonly run: string
   readonly routers: readonly RouterInfo[]
-  /** Largest number of experts. */
+  /** Largest number of experts of a router. */
   readonly experts: number
-  /** Steps of the snapshots that are kept: all, or evenly every so many when there are more than some thousands. */
+  /** Steps of the kept snapshots: all, or evenly spaced ones when there are thousands. */
   readonly steps: readonly number[]
-  /** Snapshots that the file holds. */
+  /** Snapshots in the file. */
   readonly of: number
-  /** Another when a kept snapshot has changed its place (older ones were thinned out, the file or the server is another). */
+  /** Changes when kept snapshots change their index: some were thinned out, the file or the server is another. */
   readonly generation: number
 }
 
-/** Of one router, at the kept snapshots. Null where the file says nothing. */
+/** Measures of one router at the kept snapshots. Null where the file has none. */
 export interface RoutingHistory {
   readonly load_cv: readonly (number | null)[]
   readonly load_cv_kept: readonly (number | null)[]
@@ -145,7 +145,7 @@ export interface RoutingHistory {
 }
 
 export interface DocumentList {
-  /** Held-out documents in their order; of a trace, its steps. */
+  /** Held-out documents in order; for a trace, its steps. */
   readonly documents: readonly { readonly index: number; readonly title: string; readonly characters: number }[]
 }
 
@@ -153,24 +153,24 @@ export type TraceRequest =
   | { readonly run: string; readonly text: string }
   | { readonly run: string; readonly document: number }
 
-/** Where every token of a text went: of a run without capacity, as in generation; of a trace as recorded. */
+/** The experts of every token of a text: without a capacity limit, as in generation; for a trace as recorded. */
 export interface TokenTrace {
   readonly run: string
   /** Step of the checkpoint. */
   readonly step: number
-  /** Cross-entropy, nats a token; null for a trace. */
+  /** Cross-entropy in nats per token; null for a trace. */
   readonly loss: number | null
-  /** Text of each token; a trace from elsewhere has none and gives empty strings. */
+  /** Text of each token; empty strings for a trace, which holds no text. */
   readonly tokens: readonly string[]
-  /** Whether the text was longer than is looked at. */
+  /** Whether the text was longer than the limit. */
   readonly cut: boolean
   readonly routers: readonly TokenRouter[]
 }
 
 export interface TokenRouter extends RouterInfo {
-  /** Choices of a token, those of a prototype side by side. */
+  /** Choices per token; those of a prototype are adjacent. */
   readonly choices: number
-  /** [tokens][choices]. Gates are null where nobody knows them. */
+  /** [tokens][choices]. `gate` is null where gates are unknown. */
   readonly expert: readonly number[]
   readonly gate: readonly number[] | null
 }
@@ -185,7 +185,7 @@ export interface TopTokens extends FrequentTokens {
   readonly step: number
 }
 
-/** Body of an answer with a status of 4xx or 5xx. */
+/** Body of a response with a status of 4xx or 5xx. */
 export interface Problem {
   readonly problem: string
 }

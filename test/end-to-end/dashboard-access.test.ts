@@ -1,21 +1,21 @@
-/** The dashboard of another machine: under an address of the network, for those who know the token. */
+/** The dashboard from another machine: under a network address, with a token. */
 import { networkInterfaces } from 'node:os'
 import { describe, expect, test } from 'vitest'
 import { card, chromium, coloursOf, heatMap, named, pickRun, rowOf, soon, textOf, visit } from './dashboard-page.ts'
 import { makeRun, makeTrace } from './dashboard-runs.ts'
 import { siteOf } from './dashboard-site.ts'
 
-/** With what an address must write otherwise. */
+/** Contains characters that must be encoded in an address. */
 const token = 'known to few/+&='
 const inAddress = new URLSearchParams({ token })
 
-/** An address of the network, which browsers trust less than this machine; where there is no network, another name. */
+/** A network address, which browsers trust less than loopback; without a network, localhost. */
 const host =
   Object.values(networkInterfaces())
     .flatMap((addresses) => addresses ?? [])
     .find(({ internal, family }) => !internal && family === 'IPv4')?.address ?? 'localhost'
 
-describe.skipIf(chromium === undefined)(named('the dashboard of another machine'), { timeout: 60_000 }, () => {
+describe.skipIf(chromium === undefined)(named('the dashboard from another machine'), { timeout: 60_000 }, () => {
   const site = siteOf(
     async (workspace) => {
       const routing = [{ step: 1, layer: 0, tokens_per_expert: [1, 2, 3, 4] }]
@@ -28,9 +28,9 @@ describe.skipIf(chromium === undefined)(named('the dashboard of another machine'
     token,
   )
   const at = (rest: string) => `http://${host}:${new URL(site.server.address).port}/${rest}`
-  const refused = { mayComplain: /401 \(Unauthorized\)/ }
+  const refused = { allowedErrors: /401 \(Unauthorized\)/ }
 
-  test('without the right token it asks for it, and tells nothing', () =>
+  test('without the right token the page asks for it and reveals nothing', () =>
     visit(
       site.browser,
       at(''),
@@ -53,10 +53,10 @@ describe.skipIf(chromium === undefined)(named('the dashboard of another machine'
       refused,
     ))
 
-  test('the address that was printed has the token', () =>
+  test('the printed address includes the token', () =>
     expect(new URL(site.server.address).searchParams.get('token')).toBe(token))
 
-  test('with the token all pages work, it is gone from the address, and stays out of reach of scripts', () =>
+  test('with the token all pages work; it is removed from the address and hidden from scripts', () =>
     visit(site.browser, at(`?${inAddress}&page=experts&order=load`), async (page) => {
       await expect.poll(() => coloursOf(heatMap(page).locator('canvas')), soon).toBeGreaterThan(3)
       expect(page.url()).toBe(at('?page=experts&order=load'))
@@ -64,11 +64,11 @@ describe.skipIf(chromium === undefined)(named('the dashboard of another machine'
 
       await page.getByRole('link', { name: 'Curves' }).click()
       await expect.poll(() => coloursOf(card(page, 'train/loss').locator('canvas')), soon).toBeGreaterThan(3)
-      // A question is posted, from this page.
+      // The tokens page sends a POST request.
       await page.getByRole('link', { name: 'Tokens' }).click()
       await pickRun(page, 'trace')
       await page.getByRole('application', { name: 'Text as trace routes it' }).waitFor()
-      // The page is told of what is new.
+      // Events work too.
       await makeRun(site.workspace, 'new', {})
       await rowOf(page, 'new').waitFor()
 
@@ -77,7 +77,7 @@ describe.skipIf(chromium === undefined)(named('the dashboard of another machine'
       await rowOf(other, 'run').waitFor()
     }))
 
-  test('who has it in one browser has it in no other', async () => {
+  test('the token applies only to the browser that opened the address', async () => {
     await visit(site.browser, at(`?${inAddress}`), (page) => rowOf(page, 'run').waitFor())
     await visit(
       site.browser,

@@ -1,4 +1,4 @@
-/** The dashboard for all eyes, and for ears: on a narrow screen, in the light and in the dark, by the names of things. */
+/** Accessibility of the dashboard: narrow screens, light and dark colours, names and roles. */
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import type { AxeResults } from 'axe-core'
@@ -8,7 +8,7 @@ import { card, chromium, heatMap, named, pickRun, rowOf } from './dashboard-page
 import { siteOf } from './dashboard-site.ts'
 import { finished } from './support.ts'
 
-describe.skipIf(chromium === undefined)(named('the dashboard for all eyes and ears'), { timeout: 60_000 }, () => {
+describe.skipIf(chromium === undefined)(named('accessibility of the dashboard'), { timeout: 60_000 }, () => {
   const site = siteOf(async (workspace) => {
     for (const [name, k] of [
       ['good', 1],
@@ -19,7 +19,7 @@ describe.skipIf(chromium === undefined)(named('the dashboard for all eyes and ea
     }
   })
 
-  test.each(['curves', 'experts', 'tokens'])('%s fits a narrow screen, and is dark in the dark', (name) =>
+  test.each(['curves', 'experts', 'tokens'])('%s fits a narrow screen, and follows a dark colour scheme', (name) =>
     site.on(
       `page=${name}`,
       async (page) => {
@@ -35,10 +35,10 @@ describe.skipIf(chromium === undefined)(named('the dashboard for all eyes and ea
         const background = await page.evaluate('getComputedStyle(document.body).backgroundColor')
         const [red = 255, green = 255, blue = 255] = String(background).match(/\d+/g)?.map(Number) ?? []
         expect(Math.max(red, green, blue)).toBeLessThan(80)
-        expect(await faults(page)).toEqual([])
+        expect(await violationsOn(page)).toEqual([])
         await page.getByRole('button', { name: 'Runs', exact: true }).click()
         await rowOf(page, 'good').waitFor()
-        expect(await faults(page)).toEqual([])
+        expect(await violationsOn(page)).toEqual([])
         expect(await page.evaluate('document.scrollingElement.scrollWidth')).toBeLessThanOrEqual(screen)
       },
       { viewport: { width: 390, height: 844 }, colorScheme: 'dark' },
@@ -47,14 +47,14 @@ describe.skipIf(chromium === undefined)(named('the dashboard for all eyes and ea
 
   test.each(
     (['light', 'dark'] as const).flatMap((scheme) => Object.keys(pages).map((name) => [name, scheme] as const)),
-  )('%s can be read and heard: %s', (name, colorScheme) =>
+  )('%s has no accessibility violations: %s', (name, colorScheme) =>
     site.on(
       `page=${name}`,
       async (page) => {
         await rowOf(page, 'good').waitFor()
         const states = pages[name as keyof typeof pages](page)
         for await (const state of states) {
-          expect.soft(await faults(page), state).toEqual([])
+          expect.soft(await violationsOn(page), state).toEqual([])
         }
       },
       { colorScheme },
@@ -62,18 +62,18 @@ describe.skipIf(chromium === undefined)(named('the dashboard for all eyes and ea
   )
 })
 
-/** Brings a page to what there is on it, one after the other. */
+/** Steps through the states of each page. */
 const pages = {
   async *curves(page: Page) {
     await page.getByLabel('Filter the runs').fill('no.such.field=1')
     await page.getByText('Columns').click()
-    yield 'a filter that is wrong, and a menu'
+    yield 'a wrong filter and a menu'
     await page.keyboard.press('Escape')
     await page.getByLabel('Filter the runs').fill('')
     await card(page, 'train/drop_rate').getByRole('button', { name: 'Show as table' }).click()
     await card(page, 'train/loss').getByRole('img').hover()
     await page.locator('.tip').waitFor()
-    yield 'curves, a table and a tip'
+    yield 'curves, a table and a tooltip'
     for (const key of ['?', 'd']) {
       await page.mouse.move(2, 400)
       await page.keyboard.press(key)
@@ -90,7 +90,7 @@ const pages = {
       .getByRole('row')
       .nth(1)
       .waitFor()
-    yield 'layers, and an expert'
+    yield 'layers and an expert'
     await page.getByRole('radio', { name: 'Experts over time' }).check()
     await heatMap(page).press('Home')
     await page.locator('.heat-tip').waitFor()
@@ -98,21 +98,21 @@ const pages = {
   },
   async *tokens(page: Page) {
     await page.getByRole('checkbox', { name: 'Expert numbers' }).check()
-    await page.getByRole('combobox', { name: 'Beside it' }).selectOption('other')
+    await page.getByRole('combobox', { name: 'Compare with' }).selectOption('other')
     await page.getByRole('application', { name: 'Text as other routes it' }).waitFor()
     await page.getByRole('application', { name: 'Text as good routes it' }).press('ArrowRight')
     await page.locator('.detail:not(.detail-hint)').first().waitFor()
     yield 'a text in two runs'
     await page.getByRole('radio', { name: 'Your own' }).check()
-    yield 'a text of one’s own'
+    yield 'a pasted text'
   },
 }
 
 const source = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
 const rules = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']
 
-/** What axe finds wrong with what is in sight: names, roles, order of headings, contrast. */
-async function faults(page: Page): Promise<readonly string[]> {
+/** Violations that axe finds in the visible page: names, roles, order of headings, contrast. */
+async function violationsOn(page: Page): Promise<readonly string[]> {
   await page.evaluate(source)
   const { violations, passes } = (await page.evaluate(`axe.run({ runOnly: ${JSON.stringify(rules)} })`)) as AxeResults
   expect(passes.map(({ id }) => id)).toContain('color-contrast')

@@ -1,4 +1,4 @@
-/** Addresses of the dashboard that nobody should have written: every field of them may hold anything. */
+/** Invalid addresses of the dashboard: every field may have any value. */
 import type { Page } from 'playwright-core'
 import { describe, expect, test } from 'vitest'
 import { chromium, named, soon } from './dashboard-page.ts'
@@ -17,7 +17,7 @@ const junk = [
   '',
 ]
 
-/** Fields of the address on each page. What may hide the others is tried alone. */
+/** Fields of the address on each page. Fields that may hide others are tested separately. */
 const everywhere = ['columns', 'sort', 'down', 'differences', 'unheard-of']
 const hiding = ['page', 'runs', 'filter', 'metrics', 'from', 'to', 'metric', 'folded']
 const pages = {
@@ -26,7 +26,7 @@ const pages = {
   tokens: ['a', 'b', 'source', 'document', 'layer', 'module', 'choice', 'mark', 'numbers', 'text'],
 } as const
 
-describe.skipIf(chromium === undefined)(named('addresses that nobody should have written'), { timeout: 60_000 }, () => {
+describe.skipIf(chromium === undefined)(named('invalid addresses of the dashboard'), { timeout: 60_000 }, () => {
   const site = siteOf(async (workspace) => {
     const routing = [1, 2].map((step) => ({ step, layer: 0, tokens_per_expert: [1, 2, 3, 4] }))
     await makeRun(workspace, 'run', { train: [{ loss: 3 }, { loss: 2 }, { loss: 1 }], routing })
@@ -34,45 +34,45 @@ describe.skipIf(chromium === undefined)(named('addresses that nobody should have
     makeTrace(workspace, 'trace')
   })
 
-  /** Looks at it, and says what went wrong on the page. */
-  const look = async (page: Page, query: Record<string, string>, shown: string) => {
-    const about = { ...soon, message: JSON.stringify(query) }
+  /** Checks that the page shows `selector` and no error. */
+  const check = async (page: Page, query: Record<string, string>, selector: string) => {
+    const options = { ...soon, message: JSON.stringify(query) }
     const main = page.getByRole('main')
-    await expect.poll(() => main.locator(shown).count(), about).toBeGreaterThan(0)
-    await expect.poll(() => main.locator('[aria-busy=true]').count(), about).toBe(0)
-    expect(await page.locator('[role=alert], .card .bad, main img').allTextContents(), about.message).toEqual([])
+    await expect.poll(() => main.locator(selector).count(), options).toBeGreaterThan(0)
+    await expect.poll(() => main.locator('[aria-busy=true]').count(), options).toBe(0)
+    expect(await page.locator('[role=alert], .card .bad, main img').allTextContents(), options.message).toEqual([])
   }
 
   test.each([
     ['curves', '.card canvas'],
     ['experts', '.heat canvas'],
     ['tokens', '.trace'],
-  ] as const)('the page of %s shows what it would, whatever all of its fields hold', (name, shown) =>
+  ] as const)('the page of %s shows its contents, whatever its fields contain', (name, selector) =>
     site.on('', async (page) => {
       for (const value of junk) {
         const fields = [...everywhere, ...pages[name]].map((field) => [field, value])
         const query = { ...Object.fromEntries(fields), page: name }
         await page.goto(`${site.server.address}?${new URLSearchParams(query)}`)
-        await look(page, query, shown)
+        await check(page, query, selector)
         expect(await page.getByRole('region', { name: /^Expert / }).count(), value).toBe(0)
       }
     }),
   )
 
-  test('a field that may hide all others does no harm either', () =>
+  test('invalid values of the remaining fields do no harm either', () =>
     site.on('', async (page) => {
       for (const field of hiding)
         for (const value of junk) {
           await go(page, { [field]: value })
-          await look(page, { [field]: value }, '*')
+          await check(page, { [field]: value }, '*')
         }
       await go(page, {})
-      await look(page, {}, '.card canvas')
+      await check(page, {}, '.card canvas')
     }))
 
-  test('one can go back: to the page, the expert, the zoom before', () =>
+  test('the back button returns to the previous page, expert and zoom', () =>
     site.on('', async (page) => {
-      await look(page, {}, '.card canvas')
+      await check(page, {}, '.card canvas')
       const plot = await page.locator('.plot .u-over').first().boundingBox()
       const { x = 0, y = 0, width = 0, height = 0 } = plot ?? {}
       const drag = async (from: number, to: number) => {
@@ -87,20 +87,20 @@ describe.skipIf(chromium === undefined)(named('addresses that nobody should have
       await page.locator('.heat canvas').click()
       await expect.poll(() => page.url(), soon).toContain('expert=')
       await page.getByRole('radio', { name: 'Load' }).check()
-      for (const [there, gone] of [
+      for (const [present, absent] of [
         ['page=experts', 'expert='],
         ['from=', 'page='],
         [site.server.address, 'from='],
       ] as const) {
         await page.goBack()
-        await expect.poll(() => page.url(), soon).not.toContain(gone)
-        expect(page.url()).toContain(there)
+        await expect.poll(() => page.url(), soon).not.toContain(absent)
+        expect(page.url()).toContain(present)
       }
       await page.goForward()
       await expect.poll(() => page.url(), soon).toContain('from=')
     }))
 
-  test('ranges that are none, or beyond all numbers, leave curves or a word', () =>
+  test('empty or infinite ranges show curves or a message', () =>
     site.on('', async (page) => {
       for (const query of [
         { from: '1', to: '1' },
@@ -111,12 +111,12 @@ describe.skipIf(chromium === undefined)(named('addresses that nobody should have
         { from: '-1e308', to: '1e308', x: 'time', log: '1' },
       ]) {
         await go(page, query)
-        await look(page, query, '.card canvas, .card .empty')
+        await check(page, query, '.card canvas, .card .empty')
       }
     }))
 })
 
-/** As the browser does when one goes back: the address changes, and the page is told. */
+/** Changes the address and fires `popstate`, as the back button does. */
 const go = (page: Page, query: Record<string, string>) =>
   page.evaluate(`history.pushState(null, '', ${JSON.stringify(`?${new URLSearchParams(query)}`)})
     dispatchEvent(new PopStateEvent('popstate'))`)

@@ -1,4 +1,4 @@
-/** Curves on the dashboard: what can be done with them, on runs whose every number is known. */
+/** Curves on the dashboard and their controls, on runs with known numbers. */
 import type { Locator, Page } from 'playwright-core'
 import { describe, expect, test } from 'vitest'
 import type { RunConfig } from '../../src/config/run-config.ts'
@@ -8,7 +8,7 @@ import { makeRun } from './dashboard-runs.ts'
 import { siteOf } from './dashboard-site.ts'
 
 const steps = 11
-/** A straight line over all steps. */
+/** A linear loss over all steps. */
 const falling = (from: number, to: number) =>
   Array.from({ length: steps }, (_, index) => ({
     loss: from + (index / (steps - 1)) * (to - from),
@@ -26,15 +26,15 @@ describe.skipIf(chromium === undefined)(named('curves on the dashboard'), { time
     await makeRun(workspace, 'decades', { train: decades })
   })
 
-  /** Without smoothing, so that what is seen is what was written. */
+  /** Opens the page without smoothing, so that it shows the written values. */
   const on = (query: string, look: (page: Page) => Promise<void>) => site.on(`smoothing=0&${query}`, look)
 
-  test('runs that differ in nothing but seeds are one line, their mean, in a band from least to greatest', () =>
+  test('runs that differ only in seeds are one line, their mean, in a band from minimum to maximum', () =>
     on('filter=k', async (page) => {
       await page.getByRole('button', { name: 'Only these' }).click()
-      await said(page, 'train/loss over step, 3 lines.')
+      await labelContains(page, 'train/loss over step, 3 lines.')
       await page.getByRole('checkbox', { name: 'Bands over seeds' }).check()
-      await said(page, 'train/loss over step, 2 lines.')
+      await labelContains(page, 'train/loss over step, 2 lines.')
       await card(page, 'train/loss').getByRole('button', { name: 'Show as table' }).click()
       const rows = card(page, 'train/loss').getByRole('row')
       expect((await rows.allInnerTexts()).slice(1).map((row) => row.trim().split(/\t\s*/))).toEqual([
@@ -44,8 +44,8 @@ describe.skipIf(chromium === undefined)(named('curves on the dashboard'), { time
 
       await card(page, 'train/loss').getByRole('button', { name: 'Show as table' }).click()
       await page.getByRole('checkbox', { name: 'Show k2', exact: true }).uncheck()
-      await said(page, 'train/loss over step, 1 line.')
-      // From 4 to 10, and six hundredths of that on both sides.
+      await labelContains(page, 'train/loss over step, 1 line.')
+      // From 4 to 10, with margins of 6 %.
       const height = (value: number) => (value - 4 + 0.06 * 6) / (1.12 * 6)
       const plot = plotOf(page, 'train/loss')
       for (const share of [0.25, 0.5, 0.75]) {
@@ -58,7 +58,7 @@ describe.skipIf(chromium === undefined)(named('curves on the dashboard'), { time
       await expect.poll(() => textOf(page.locator('.tip')), soon).toMatch(/k1 · 2 seeds76 to 8 \(2\)/)
     }))
 
-  test('the cursor stands at the same step in all cards, and leaves them together', () =>
+  test('the cursor is at the same step in all cards, and disappears from all', () =>
     on('', async (page) => {
       const cards = ['train/loss', 'train/drop_rate', 'train/load_cv']
       for (const metric of cards) await plotOf(page, metric).waitFor()
@@ -70,7 +70,7 @@ describe.skipIf(chromium === undefined)(named('curves on the dashboard'), { time
       for (const metric of cards) await expect.poll(() => cursorOf(plotOf(page, metric)), soon).toBeLessThan(0)
     }))
 
-  test('a drag in one card is a zoom of all, and a double-click in any of them ends it', () =>
+  test('a drag in one card zooms all cards, and a double-click in any resets them', () =>
     on('', async (page) => {
       await rowOf(page, 'k2').waitFor()
       await showOnly(page, 'k2')
@@ -78,12 +78,12 @@ describe.skipIf(chromium === undefined)(named('curves on the dashboard'), { time
       const last = async () => Number((await tableOf(page, 'train/drop_rate'))[2])
       await expect.poll(last, soon).toBe(steps)
       const plot = plotOf(page, 'train/loss')
-      const [from, to] = [await place(plot, 0.25), await place(plot, 0.55)]
+      const [from, to] = [await positionIn(plot, 0.25), await positionIn(plot, 0.55)]
       await page.mouse.move(from.x, from.y)
       await page.mouse.down()
       await page.mouse.move(to.x, to.y, { steps: 4 })
       await page.mouse.up()
-      // To 6.5; a point beyond the end leads the line to the edge.
+      // The zoom ends at 6.5; the next point leads the line to the edge.
       await expect.poll(last, soon).toBe(7)
       await page.getByRole('button', { name: /^Step 3\.\d+ to 6\.\d+/ }).waitFor()
       await plotOf(page, 'train/load_cv').dblclick()
@@ -96,22 +96,22 @@ describe.skipIf(chromium === undefined)(named('curves on the dashboard'), { time
     // Steps of one second, two, three, ...
     ['Time', 'time', (step: number) => (step * (step + 1)) / 2],
     ['FLOPs', 'flops', (step: number) => step * tokens(config) * describeModel(config.model).flopsPerToken],
-  ])('over %s every point stands where the run was then, and a zoom in steps is none', (title, axis, placeOf) =>
+  ])('over %s every point has the x of its step, and a zoom in steps is reset', (title, axis, xOf) =>
     on('from=3&to=9', async (page) => {
       await rowOf(page, 'k1-seed1').waitFor()
       await showOnly(page, 'k1-seed1')
       await page.getByRole('radio', { name: title }).check()
-      await said(page, `train/loss over ${title.toLowerCase()}, 1 line.`)
+      await labelContains(page, `train/loss over ${title.toLowerCase()}, 1 line.`)
       const csv = (await downloaded(page, 'train/loss', 'Points (CSV)')).toString().trim().split('\r\n')
       expect(csv[0]).toBe(`run,${axis},train/loss,train/loss (not smoothed)`)
-      const places = csv.slice(1).map((row) => Number(row.split(',')[1]))
-      expect(places).toEqual(Array.from({ length: steps }, (_, index) => placeOf(index + 1)))
+      const xs = csv.slice(1).map((row) => Number(row.split(',')[1]))
+      expect(xs).toEqual(Array.from({ length: steps }, (_, index) => xOf(index + 1)))
       const query = new URL(page.url()).searchParams
       expect([query.get('x'), query.has('from'), query.has('to')]).toEqual([axis, false, false])
     }),
   )
 
-  test('where no worker can be had, the page paints', () =>
+  test('without a worker, the page paints', () =>
     site.on(
       'smoothing=0',
       async (page) => {
@@ -121,19 +121,19 @@ describe.skipIf(chromium === undefined)(named('curves on the dashboard'), { time
         await showOnly(page, 'k2')
         const plot = plotOf(page, 'train/loss')
         await expect.poll(async () => (await inkAt(plot, 0.5)).high, soon).toBeCloseTo(0.5, 1)
-        // What comes later is painted too.
+        // Later changes are painted too.
         await page.getByRole('checkbox', { name: 'Log y' }).check()
         await expect.poll(async () => (await inkAt(plot, 0.02)).high, soon).toBeCloseTo(0.94, 1)
       },
-      { mayComplain: /ERR_FAILED/ },
+      { allowedErrors: /ERR_FAILED/ },
     ))
 
-  test('on a logarithmic axis powers of ten are evenly spread, and what is not positive is left out', () =>
+  test('on a logarithmic axis powers of ten are evenly spaced, and values that are not positive are left out', () =>
     on('', async (page) => {
       await rowOf(page, 'decades').waitFor()
       await showOnly(page, 'decades')
       const plot = plotOf(page, 'train/loss')
-      // At step 3 of 6 there is 10, between 1000 and -5.
+      // The loss at step 3 of 6 is 10, in a range from -5 to 1000.
       await expect.poll(async () => (await inkAt(plot, 0.4)).high, soon).toBeCloseTo(0.066, 1)
       await page.getByRole('checkbox', { name: 'Log y' }).check()
       const height = (exponent: number) => (exponent + 0.06 * 3) / (1.12 * 3)
@@ -152,23 +152,23 @@ const tokens = ({ train, model }: RunConfig) => train.batch * model.sequence
 
 const plotOf = (page: Page, metric: string): Locator => card(page, metric).getByRole('img')
 
-/** Waits for what a plot says of itself. */
-const said = (page: Page, label: string) =>
+/** Waits until the label of the plot contains this text. */
+const labelContains = (page: Page, label: string) =>
   expect.poll(() => plotOf(page, 'train/loss').getAttribute('aria-label'), soon).toContain(label)
 
-/** A share of the way along the box of a plot, in the window. */
-async function place(plot: Locator, share: number): Promise<{ x: number; y: number }> {
+/** Position in the window, at a share of the width of a plot. */
+async function positionIn(plot: Locator, share: number): Promise<{ x: number; y: number }> {
   const box = await plot.locator('.u-over').boundingBox()
-  if (!box) throw new Error('the plot is not in sight')
+  if (!box) throw new Error('the plot is not visible')
   return { x: box.x + share * box.width, y: box.y + box.height / 2 }
 }
 
 async function point(page: Page, plot: Locator, share: number): Promise<void> {
-  const { x, y } = await place(plot, share)
+  const { x, y } = await positionIn(plot, share)
   await page.mouse.move(x, y)
 }
 
-/** Where the cursor of a plot stands, as a share of its box; below 0 where it has none. */
+/** Position of a plot's cursor as a share of its width; negative without a cursor. */
 async function cursorOf(plot: Locator): Promise<number> {
   const [line, box] = await Promise.all(['.u-cursor-x', '.u-over'].map((each) => plot.locator(each).boundingBox()))
   return line && box ? (line.x - box.x) / box.width : -1

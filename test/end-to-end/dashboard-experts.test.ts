@@ -1,11 +1,11 @@
-/** The heat maps of the dashboard: marks, and orders of experts, on loads that are known. */
+/** Heat maps of the dashboard: marks and orders of experts, on known loads. */
 import type { Locator } from 'playwright-core'
 import { describe, expect, test } from 'vitest'
-import { chromium, heard, heatMap, named, pixelsOf, soon } from './dashboard-page.ts'
+import { chromium, heatMap, named, pixelsOf, readOut, soon } from './dashboard-page.ts'
 import { makeRun } from './dashboard-runs.ts'
 import { siteOf } from './dashboard-site.ts'
 
-/** Of two layers, at steps 10 and 20. The mean is 10. */
+/** Loads of two layers at steps 10 and 20, with a mean of 10. */
 const early = [
   [30, 5, 5, 10, 10, 5, 5, 10],
   [10, 10, 10, 10, 10, 10, 10, 10],
@@ -48,7 +48,7 @@ describe.skipIf(chromium === undefined)(named('heat maps of the dashboard'), { t
       ),
   )
 
-  test('what the marks say is read out, and explained below', () =>
+  test('the marks are read out, and explained below', () =>
     site.on('page=experts', async (page) => {
       const map = heatMap(page)
       for (const key of ['Home', 'ArrowUp']) await map.press(key)
@@ -57,7 +57,7 @@ describe.skipIf(chromium === undefined)(named('heat maps of the dashboard'), { t
         'layer 0, expert 1: 2.5 times the mean, 40 % dropped, overloaded',
         'layer 0, expert 2: 1.0 times the mean, none dropped',
       ]) {
-        await expect.poll(async () => (await heard(page)).said, soon).toBe(words)
+        await expect.poll(async () => (await readOut(page)).text, soon).toBe(words)
         await map.press('ArrowRight')
       }
       await page.getByText('dead: no tokens').waitFor()
@@ -66,10 +66,10 @@ describe.skipIf(chromium === undefined)(named('heat maps of the dashboard'), { t
 
   test.each([
     ['Number', [0, 1, 2, 3, 4, 5, 6, 7], [0, 1, 2, 3, 4, 5, 6, 7]],
-    // Of equal loads, the lower number first.
+    // Of equal loads, the lower number comes first.
     ['Load', [1, 6, 2, 4, 5, 7, 3, 0], [4, 1, 6, 0, 3, 7, 2, 5]],
     ['Prototype', [1, 2, 3, 0, 6, 4, 5, 7], [1, 0, 3, 2, 4, 6, 7, 5]],
-  ])('by %s each layer has its own order, and prototypes are parted', (order, first, second) =>
+  ])('by %s each layer has its own order, and prototypes are separated', (order, first, second) =>
     site.on('page=experts', async (page) => {
       await page.getByRole('radio', { name: order }).check()
       const map = heatMap(page)
@@ -77,17 +77,17 @@ describe.skipIf(chromium === undefined)(named('heat maps of the dashboard'), { t
         for (const key of ['Home', layer === 0 ? 'ArrowUp' : 'ArrowDown']) await map.press(key)
         for (const expert of experts) {
           await expect
-            .poll(async () => (await heard(page)).said, soon)
+            .poll(async () => (await readOut(page)).text, soon)
             .toMatch(new RegExp(`^layer ${layer}, expert ${expert}:`))
-          expect((await heard(page)).tokens).toBe(late[layer]?.[expert])
+          expect((await readOut(page)).tokens).toBe(late[layer]?.[expert])
           await map.press('ArrowRight')
         }
       }
-      expect(await isParted(map)).toBe(order === 'Prototype')
+      expect(await isSeparated(map)).toBe(order === 'Prototype')
     }),
   )
 
-  test('over time the order is that of all snapshots together', () =>
+  test('over time the order is that of the sum over all snapshots', () =>
     site.on('page=experts&map=time', async (page) => {
       const map = heatMap(page)
       await map.waitFor()
@@ -101,7 +101,7 @@ describe.skipIf(chromium === undefined)(named('heat maps of the dashboard'), { t
         await map.press('End')
         for (const expert of experts) {
           await expect
-            .poll(async () => (await heard(page)).said, soon)
+            .poll(async () => (await readOut(page)).text, soon)
             .toMatch(new RegExp(`^step 20, expert ${expert}:`))
           await map.press('ArrowDown')
         }
@@ -109,7 +109,7 @@ describe.skipIf(chromium === undefined)(named('heat maps of the dashboard'), { t
     }))
 })
 
-/** The marks of all cells, as they are drawn; cells must be in the order of their numbers. */
+/** The drawn marks of all cells; experts must be in the order of their numbers. */
 async function marksOf(map: Locator): Promise<string[][]> {
   const box = await boxOf(map.locator('canvas'))
   const [width, height] = [box.width / 8, box.height / 2]
@@ -124,18 +124,18 @@ async function markAt(map: Locator, { x, y, width, height }: Box): Promise<'cros
     const { values } = await pixelsOf(map.locator('canvas'), { x: left - 1, y: top - 1, width: 3, height: 3 })
     return values
   }
-  const [[ground = []], middle, right] = await Promise.all([
+  const [[background = []], middle, right] = await Promise.all([
     colours(x + 0.9 * width, y + 0.8 * height),
     colours(x + width / 2, y + height / 2),
     colours(x + width / 2 + 0.22 * height, y + height / 2),
   ])
   const differs = (values: number[][]) =>
-    values.some((value) => value.some((part, index) => Math.abs(part - (ground[index] ?? 0)) > 50))
+    values.some((value) => value.some((part, index) => Math.abs(part - (background[index] ?? 0)) > 50))
   return differs(middle) ? 'cross' : differs(right) ? 'ring' : 'none'
 }
 
-/** Whether there is nothing between the fourth and the fifth expert, wider than the hair between any two. */
-async function isParted(map: Locator): Promise<boolean> {
+/** Whether there is a gap between the fourth and the fifth expert, wider than the line between any two. */
+async function isSeparated(map: Locator): Promise<boolean> {
   const box = await boxOf(map.locator('canvas'))
   const { values } = await pixelsOf(map.locator('canvas'), {
     x: box.x + box.width / 2 - 3,
@@ -150,6 +150,6 @@ type Box = NonNullable<Awaited<ReturnType<Locator['boundingBox']>>>
 
 async function boxOf(canvas: Locator): Promise<Box> {
   const box = await canvas.boundingBox()
-  if (!box) throw new Error('the heat map is not in sight')
+  if (!box) throw new Error('the heat map is not visible')
   return box
 }

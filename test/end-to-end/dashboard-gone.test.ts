@@ -1,4 +1,4 @@
-/** What goes away while one looks: the folder of a run, and the server. */
+/** Runs and servers that disappear while the page is open. */
 import { renameSync, rmSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { Page } from 'playwright-core'
@@ -6,10 +6,10 @@ import { describe, test } from 'vitest'
 import {
   card,
   chromium,
-  heard,
   heatMap,
   named,
   pickRun,
+  readOut,
   rowOf,
   showOnly,
   soon,
@@ -21,131 +21,131 @@ import { makeRun, makeTrace } from './dashboard-runs.ts'
 import { siteOf } from './dashboard-site.ts'
 import type { Workspace } from './support.ts'
 
-// Each has runs of its own, and waits most of its time until it is noticed that they are gone.
-describe.skipIf(chromium === undefined).concurrent(named('what goes away while one looks'), { timeout: 60_000 }, () => {
-  const site = siteOf(async (workspace) => {
-    await make(workspace, 'stays', 1)
-    for (const name of ['curves', 'experts', 'curves again', 'experts again']) await make(workspace, name, 1)
-    makeTrace(workspace, 'trace')
-    makeTrace(workspace, 'trace that stays')
-  })
+// Concurrent, because each test has its own runs and mostly waits for their removal to be noticed.
+describe
+  .skipIf(chromium === undefined)
+  .concurrent(named('runs and servers that disappear'), { timeout: 60_000 }, () => {
+    const site = siteOf(async (workspace) => {
+      await make(workspace, 'stays', 1)
+      for (const name of ['curves', 'experts', 'curves again', 'experts again']) await make(workspace, name, 1)
+      makeTrace(workspace, 'trace')
+      makeTrace(workspace, 'trace that stays')
+    })
 
-  const remove = (name: string) => rmSync(site.workspace.file('runs', name), { recursive: true })
+    const remove = (name: string) => rmSync(site.workspace.file('runs', name), { recursive: true })
 
-  test('the curves of a run that is deleted go, which is said, and come back with a new one of its name', ({
-    expect,
-  }) =>
-    site.on('smoothing=0', async (page) => {
-      await rowOf(page, 'curves').waitFor()
-      await showOnly(page, 'curves')
-      await card(page, 'train/loss').getByRole('button', { name: 'Show as table' }).click()
-      await expect.poll(() => tableOf(page, 'train/loss'), soon).toEqual(['curves', '1', '2', '1', '1'])
-      remove('curves')
-      await page.getByText('The chosen runs are not here any more.').waitFor()
-      expect(await rowOf(page, 'curves').count()).toBe(0)
-      await rowOf(page, 'stays').waitFor()
-      await make(site.workspace, 'curves', 7)
-      await rowOf(page, 'curves').waitFor()
-      const table = card(page, 'train/loss').getByRole('button', { name: 'Show as table' })
-      await table.waitFor()
-      if ((await table.getAttribute('aria-pressed')) === 'false') await table.click()
-      await expect.poll(() => tableOf(page, 'train/loss'), soon).toEqual(['curves', '7', '2', '7', '7'])
-      await live(page)
-    }))
-
-  test('the experts of a run that is deleted give way to those of another, and come back with a new one', ({
-    expect,
-  }) =>
-    site.on('page=experts', async (page) => {
-      await pickRun(page, 'experts')
-      await heatMap(page).press('Home')
-      await expect.poll(async () => (await heard(page)).tokens, soon).toBe(1)
-      await page.getByRole('button', { name: 'Play (space)' }).click()
-      remove('experts')
-      const run = page.getByRole('combobox', { name: 'Run', exact: true })
-      await expect.poll(() => run.locator('option:checked').textContent(), soon).not.toBe('experts')
-      await make(site.workspace, 'experts', 7)
-      await expect.poll(() => run.locator('option:checked').textContent(), soon).toBe('experts')
-      await heatMap(page).press('Home')
-      await expect.poll(async () => (await heard(page)).tokens, soon).toBe(7)
-      await live(page)
-    }))
-
-  test('the tokens of a run that is deleted give way to those of another', () =>
-    site.on('page=tokens', async (page) => {
-      await pickRun(page, 'trace')
-      await page.getByRole('region', { name: 'Routing of trace', exact: true }).waitFor()
-      remove('trace')
-      await page.getByRole('region', { name: 'Routing of trace that stays' }).waitFor()
-      await live(page)
-    }))
-
-  test.for(['curves', 'experts'])('a run that is another between two looks is read anew: %s', (name, { expect }) =>
-    site.on(`page=${name}&smoothing=0`, async (page) => {
-      const run = `${name} again`
-      await rowOf(page, run).waitFor()
-      if (name === 'curves') {
-        await showOnly(page, run)
+    test('curves of a deleted run disappear with a message, and return with a new run of the same name', ({ expect }) =>
+      site.on('smoothing=0', async (page) => {
+        await rowOf(page, 'curves').waitFor()
+        await showOnly(page, 'curves')
         await card(page, 'train/loss').getByRole('button', { name: 'Show as table' }).click()
-      } else {
-        await pickRun(page, run)
+        await expect.poll(() => tableOf(page, 'train/loss'), soon).toEqual(['curves', '1', '2', '1', '1'])
+        remove('curves')
+        await page.getByText('The selected runs no longer exist.').waitFor()
+        expect(await rowOf(page, 'curves').count()).toBe(0)
+        await rowOf(page, 'stays').waitFor()
+        await make(site.workspace, 'curves', 7)
+        await rowOf(page, 'curves').waitFor()
+        const table = card(page, 'train/loss').getByRole('button', { name: 'Show as table' })
+        await table.waitFor()
+        if ((await table.getAttribute('aria-pressed')) === 'false') await table.click()
+        await expect.poll(() => tableOf(page, 'train/loss'), soon).toEqual(['curves', '7', '2', '7', '7'])
+        await untilLive(page)
+      }))
+
+    test('experts of a deleted run are replaced by those of another, and return with a new run', ({ expect }) =>
+      site.on('page=experts', async (page) => {
+        await pickRun(page, 'experts')
         await heatMap(page).press('Home')
-      }
-      const shown = async () =>
-        name === 'curves' ? Number((await tableOf(page, 'train/loss'))[1]) : (await heard(page)).tokens
-      await expect.poll(shown, soon).toBe(1)
-      await make(site.workspace, `../new ${run}`, 3)
-      const [before, after] = [site.workspace.file('runs', run), site.workspace.file(`new ${run}`)]
-      renameSync(before, site.workspace.file(`former ${run}`))
-      renameSync(after, before)
-      await expect.poll(shown, soon).toBe(3)
-      await live(page)
-    }),
-  )
+        await expect.poll(async () => (await readOut(page)).tokens, soon).toBe(1)
+        await page.getByRole('button', { name: 'Play (space)' }).click()
+        remove('experts')
+        const run = page.getByRole('combobox', { name: 'Run', exact: true })
+        await expect.poll(() => run.locator('option:checked').textContent(), soon).not.toBe('experts')
+        await make(site.workspace, 'experts', 7)
+        await expect.poll(() => run.locator('option:checked').textContent(), soon).toBe('experts')
+        await heatMap(page).press('Home')
+        await expect.poll(async () => (await readOut(page)).tokens, soon).toBe(7)
+        await untilLive(page)
+      }))
 
-  test('a server that dies is told, and one on the same port is found again with what is new', async ({ expect }) => {
-    const start = (...args: string[]) => watching(site.workspace, 'watch', 'runs', ...args)
-    let own = await start()
-    const { port } = new URL(own.address)
-    try {
-      await visit(
-        site.browser,
-        `${own.address}?smoothing=0`,
-        async (page) => {
-          await rowOf(page, 'stays').waitFor()
-          await showOnly(page, 'stays')
+    test('tokens of a deleted run are replaced by those of another', () =>
+      site.on('page=tokens', async (page) => {
+        await pickRun(page, 'trace')
+        await page.getByRole('region', { name: 'Routing of trace', exact: true }).waitFor()
+        remove('trace')
+        await page.getByRole('region', { name: 'Routing of trace that stays' }).waitFor()
+        await untilLive(page)
+      }))
+
+    test.for(['curves', 'experts'])('a run that is replaced between two polls is read again: %s', (name, { expect }) =>
+      site.on(`page=${name}&smoothing=0`, async (page) => {
+        const run = `${name} again`
+        await rowOf(page, run).waitFor()
+        if (name === 'curves') {
+          await showOnly(page, run)
           await card(page, 'train/loss').getByRole('button', { name: 'Show as table' }).click()
-          const known = ['stays', '1', '2', '1', '1']
-          await expect.poll(() => tableOf(page, 'train/loss'), soon).toEqual(known)
-          await live(page)
-          own.running.kill('SIGKILL')
-          await page.getByRole('alert').waitFor()
-          await page.getByRole('status').filter({ hasText: 'Not connected' }).waitFor()
-          // What was known stays.
-          expect(await tableOf(page, 'train/loss')).toEqual(known)
-          await own.running.ended
+        } else {
+          await pickRun(page, run)
+          await heatMap(page).press('Home')
+        }
+        const shown = async () =>
+          name === 'curves' ? Number((await tableOf(page, 'train/loss'))[1]) : (await readOut(page)).tokens
+        await expect.poll(shown, soon).toBe(1)
+        await make(site.workspace, `../new ${run}`, 3)
+        const [before, after] = [site.workspace.file('runs', run), site.workspace.file(`new ${run}`)]
+        renameSync(before, site.workspace.file(`former ${run}`))
+        renameSync(after, before)
+        await expect.poll(shown, soon).toBe(3)
+        await untilLive(page)
+      }),
+    )
 
-          // As a proxy does without its server.
-          await untilAskedIn502(Number(port))
-          await make(site.workspace, 'stays', 6)
-          await make(site.workspace, 'new', 1)
-          own = await start('--port', port)
-          await live(page)
-          await rowOf(page, 'new').waitFor()
-          await expect.poll(async () => (await tableOf(page, 'train/loss'))[1], soon).toBe('6')
-          expect(await page.getByRole('alert').count()).toBe(0)
-        },
-        { mayComplain: /ERR_CONNECTION_REFUSED|ERR_INCOMPLETE_CHUNKED_ENCODING|ERR_CONNECTION_RESET|502|ERR_EMPTY/ },
-      )
-    } finally {
-      own.running.kill('SIGINT')
-      await own.running.ended
-    }
+    test('the page reports a dead server, and reconnects to a new one on the same port', async ({ expect }) => {
+      const start = (...args: string[]) => watching(site.workspace, 'watch', 'runs', ...args)
+      let own = await start()
+      const { port } = new URL(own.address)
+      try {
+        await visit(
+          site.browser,
+          `${own.address}?smoothing=0`,
+          async (page) => {
+            await rowOf(page, 'stays').waitFor()
+            await showOnly(page, 'stays')
+            await card(page, 'train/loss').getByRole('button', { name: 'Show as table' }).click()
+            const known = ['stays', '1', '2', '1', '1']
+            await expect.poll(() => tableOf(page, 'train/loss'), soon).toEqual(known)
+            await untilLive(page)
+            own.running.kill('SIGKILL')
+            await page.getByRole('alert').waitFor()
+            await page.getByRole('status').filter({ hasText: 'Not connected' }).waitFor()
+            // Known values stay.
+            expect(await tableOf(page, 'train/loss')).toEqual(known)
+            await own.running.ended
+
+            // Answers like a proxy without its server.
+            await serve502UntilEvents(Number(port))
+            await make(site.workspace, 'stays', 6)
+            await make(site.workspace, 'new', 1)
+            own = await start('--port', port)
+            await untilLive(page)
+            await rowOf(page, 'new').waitFor()
+            await expect.poll(async () => (await tableOf(page, 'train/loss'))[1], soon).toBe('6')
+            expect(await page.getByRole('alert').count()).toBe(0)
+          },
+          {
+            allowedErrors: /ERR_CONNECTION_REFUSED|ERR_INCOMPLETE_CHUNKED_ENCODING|ERR_CONNECTION_RESET|502|ERR_EMPTY/,
+          },
+        )
+      } finally {
+        own.running.kill('SIGINT')
+        await own.running.ended
+      }
+    })
   })
-})
 
-/** Serves until it is asked for events. */
-async function untilAskedIn502(port: number): Promise<void> {
+/** Answers every request with 502 until the page has requested events. */
+async function serve502UntilEvents(port: number): Promise<void> {
   const server = createServer()
   const asked = new Promise<void>((resolve) => {
     server.on('request', ({ url }, response) => {
@@ -158,13 +158,13 @@ async function untilAskedIn502(port: number): Promise<void> {
   await new Promise((resolve) => server.close(resolve))
 }
 
-/** A run whose loss, and the load of whose first expert, is `value` at each of two steps. */
+/** Creates a run of two steps, in which the loss and the load of the first expert are `value`. */
 const make = (workspace: Workspace, name: string, value: number) =>
   makeRun(workspace, name, {
-    // The last number too: a file of the same inode, length and end is taken for the same.
+    // Changes the last number too: a file with the same inode, length and end counts as unchanged.
     train: [{}, {}].map(() => ({ loss: value, dead_experts: value })),
     routing: [1, 2].map((step) => ({ step, layer: 0, tokens_per_expert: [value, 9, 9, 9] })),
   })
 
-/** The page says that it is up to date. */
-const live = (page: Page) => page.getByRole('status').filter({ hasText: 'Live' }).waitFor()
+/** Waits until the page is up to date. */
+const untilLive = (page: Page) => page.getByRole('status').filter({ hasText: 'Live' }).waitFor()

@@ -1,6 +1,6 @@
 /**
- * The dashboard as someone looks at it: in a Chromium, by what a label or a role says. A visit in which the page
- * complains in the console, opens a dialog, or asks another server for something has failed, whatever it showed.
+ * Helpers to use the dashboard in Chromium, by labels and roles. A visit fails if the page logs an error, opens a
+ * dialog, or sends a request to another server.
  */
 import { readFileSync } from 'node:fs'
 import type { Browser, BrowserContextOptions, Locator, Page } from 'playwright-core'
@@ -10,9 +10,9 @@ import type { Line, Running, Workspace } from './support.ts'
 
 export const chromium = findChromium()
 export const named = (name: string) =>
-  chromium === undefined ? `${name} (skipped: no Chromium here; CHOIR_CHROMIUM can name one)` : name
+  chromium === undefined ? `${name} (skipped: Chromium not found; set CHOIR_CHROMIUM)` : name
 
-/** For what the page shows only after a file was written, noticed and read. */
+/** Long enough for a file to be written, noticed, read and shown. */
 export const soon = { timeout: 15_000, interval: 100 }
 
 export interface Watching {
@@ -20,7 +20,7 @@ export interface Watching {
   readonly address: string
 }
 
-/** `choir watch` or `choir train --watch`, once it serves. */
+/** Starts `choir watch` or `choir train --watch`, and waits until it serves. */
 export async function watching(workspace: Workspace, ...args: string[]): Promise<Watching> {
   const running = workspace.start(...args, '--json')
   return { running, address: addressIn(await running.line(({ kind }) => kind === 'watch')) }
@@ -29,15 +29,15 @@ export async function watching(workspace: Workspace, ...args: string[]): Promise
 const addressIn = ({ address }: Line): string => new URL(String(address)).href
 
 export interface VisitOptions extends BrowserContextOptions {
-  /** What the console may say of a server that is away. */
-  readonly mayComplain?: RegExp
+  /** Console errors that do not fail the visit. */
+  readonly allowedErrors?: RegExp
 }
 
 export async function visit(
   browser: Browser,
   address: string,
-  look: (page: Page) => Promise<void>,
-  { mayComplain, ...options }: VisitOptions = {},
+  use: (page: Page) => Promise<void>,
+  { allowedErrors, ...options }: VisitOptions = {},
 ): Promise<void> {
   const context = await browser.newContext({ viewport: { width: 1400, height: 900 }, ...options })
   try {
@@ -45,7 +45,7 @@ export async function visit(
     const page = await context.newPage()
     page.setDefaultTimeout(soon.timeout)
     page.on('console', (message) => {
-      if (message.type() === 'error' && !mayComplain?.test(message.text())) problems.push(message.text())
+      if (message.type() === 'error' && !allowedErrors?.test(message.text())) problems.push(message.text())
     })
     page.on('pageerror', (error) => problems.push(`uncaught: ${error.message}`))
     page.on('dialog', (dialog) => {
@@ -57,7 +57,7 @@ export async function visit(
       if (protocol !== 'data:' && origin !== new URL(address).origin) problems.push(`asked for ${request.url()}`)
     })
     await page.goto(address)
-    await look(page)
+    await use(page)
     expect(problems).toEqual([])
   } finally {
     await context.close()
@@ -79,21 +79,21 @@ export async function stepOf(page: Page, run: string): Promise<number> {
 export const showOnly = (page: Page, run: string): Promise<void> =>
   page.getByTitle(`${run}: show only this run`, { exact: true }).click()
 
-/** On the pages of experts and of tokens, which show one run. */
+/** Selects the run on the pages of experts and tokens. */
 export const pickRun = (page: Page, run: string): Promise<string[]> =>
   page.getByRole('combobox', { name: 'Run', exact: true }).selectOption(run)
 
 export const card = (page: Page, metric: string): Locator => page.getByRole('article', { name: metric, exact: true })
 
-/** The row of a card's table: name, last value, its place, least, greatest. The card must show its table. */
+/** The first row of a card's table: name, last value, its x, minimum, maximum. The card must show its table. */
 export async function tableOf(page: Page, metric: string): Promise<string[]> {
-  // Out of sight a card is empty.
+  // A card that is not visible is empty.
   await card(page, metric).scrollIntoViewIfNeeded()
   const cells = await card(page, metric).getByRole('row').nth(1).locator('th, td').allInnerTexts()
   return cells.map((cell) => cell.trim())
 }
 
-/** What a card hands to the browser as a file. */
+/** Downloads a card as a file. */
 export async function downloaded(page: Page, metric: string, kind: string): Promise<Buffer> {
   await card(page, metric).getByLabel('Download').click()
   const [download] = await Promise.all([
@@ -103,7 +103,7 @@ export async function downloaded(page: Page, metric: string, kind: string): Prom
   return readFileSync(await download.path())
 }
 
-/** What is used of a canvas and its surroundings; tests know no types of browsers. */
+/** The used part of a canvas; tests are compiled without DOM types. */
 interface Drawn {
   readonly width: number
   readonly height: number
@@ -111,10 +111,10 @@ interface Drawn {
   getContext(kind: '2d'): { getImageData(x: number, y: number, w: number, h: number): { data: Uint8ClampedArray } }
 }
 
-/** Where colour is in a plot's box, `share` of the way along it: from the lowest to the highest, 0 to 1. Its grid is grey. */
+/** Lowest and highest coloured pixel of a plot at a share of its width, from 0 to 1. The grid is grey. */
 export async function inkAt(plot: Locator, share: number): Promise<{ low: number; high: number }> {
   const box = await plot.locator('.u-over').boundingBox()
-  if (!box) throw new Error('the plot is not in sight')
+  if (!box) throw new Error('the plot is not visible')
   const { values, ratio } = await pixelsOf(plot.locator('canvas'), {
     x: box.x + share * (box.width - 1),
     y: box.y,
@@ -135,7 +135,7 @@ interface Area {
   readonly height: number
 }
 
-/** Red, green, blue and opacity of the pixels of a canvas that lie in this part of the window, row by row. */
+/** Red, green, blue and opacity of a canvas's pixels in this area of the window, row by row. */
 export async function pixelsOf(canvas: Locator, area: Area): Promise<{ values: number[][]; ratio: number }> {
   const { data, ratio } = await canvas.evaluate((element, { x, y, width, height }) => {
     const drawn = element as unknown as Drawn
@@ -151,14 +151,14 @@ export async function pixelsOf(canvas: Locator, area: Area): Promise<{ values: n
 
 export const heatMap = (page: Page): Locator => page.getByRole('application', { name: /^Load of / })
 
-/** What the heat map says of the cell that the keys came to, and the tokens that it shows beside it. */
-export async function heard(page: Page): Promise<{ said: string; tokens: number }> {
-  const said = await textOf(heatMap(page).locator('[aria-live]'))
+/** What the heat map reads out for the current cell, and the tokens in its tooltip. */
+export async function readOut(page: Page): Promise<{ text: string; tokens: number }> {
+  const text = await textOf(heatMap(page).locator('[aria-live]'))
   const facts = await textOf(heatMap(page).locator('dl'))
-  return { said, tokens: Number(/Tokens([\d,]+)/.exec(facts)?.[1]?.replaceAll(',', '')) }
+  return { text, tokens: Number(/Tokens([\d,]+)/.exec(facts)?.[1]?.replaceAll(',', '')) }
 }
 
-/** Colours of a canvas, as many as it has. */
+/** Number of different colours in a canvas. */
 export const coloursOf = (canvas: Locator): Promise<number> =>
   canvas.evaluate((element) => {
     const drawn = element as unknown as Drawn

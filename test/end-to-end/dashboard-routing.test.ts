@@ -1,8 +1,8 @@
-/** The dashboard in a browser: what it says of experts and tokens, against the files of the runs. */
+/** Experts and tokens on the dashboard, compared with the files of the runs. */
 import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import type { RoutingRecord } from '../../src/step/records.ts'
-import { chromium, coloursOf, heard, heatMap, named, showOnly, soon, textOf } from './dashboard-page.ts'
+import { chromium, coloursOf, heatMap, named, readOut, showOnly, soon, textOf } from './dashboard-page.ts'
 import { makeTrace, traced } from './dashboard-runs.ts'
 import { siteOf } from './dashboard-site.ts'
 import { finished, type Workspace } from './support.ts'
@@ -20,7 +20,7 @@ describe.skipIf(chromium === undefined)(named('experts and tokens on the dashboa
     makeTrace(workspace, 'megatron')
   })
 
-  test('the heat map is walked by keys, and says of an expert and a step what routing.jsonl does', () =>
+  test('the heat map can be navigated by keys, and its loads match routing.jsonl', () =>
     site.on('page=experts', async (page) => {
       await showOnly(page, 'one')
       const map = heatMap(page)
@@ -36,18 +36,18 @@ describe.skipIf(chromium === undefined)(named('experts and tokens on the dashboa
         const { tokens_per_expert: loads, kept_per_expert: kept } = routingOf(site.workspace, 'one', step, 1)
         const tokens = loads[2] ?? Number.NaN
         const mean = loads.reduce((sum, load) => sum + load, 0) / loads.length
-        await expect.poll(async () => (await heard(page)).tokens, soon).toBe(tokens)
-        const { said } = await heard(page)
-        expect(said).toContain('layer 1, expert 2: ')
-        if (tokens > 0) expect(said).toContain(`${(tokens / mean).toFixed(1)} times the mean`)
-        expect(said.includes('none dropped')).toBe(tokens > 0 && kept[2] === tokens)
+        await expect.poll(async () => (await readOut(page)).tokens, soon).toBe(tokens)
+        const { text } = await readOut(page)
+        expect(text).toContain('layer 1, expert 2: ')
+        if (tokens > 0) expect(text).toContain(`${(tokens / mean).toFixed(1)} times the mean`)
+        expect(text.includes('none dropped')).toBe(tokens > 0 && kept[2] === tokens)
       }
       await expect.poll(() => new URL(page.url()).searchParams.get('at'), soon).toBe('5')
       await page.getByRole('button', { name: 'Play (space)' }).click()
       await expect.poll(() => scrubber.getAttribute('aria-valuetext'), soon).toContain('step 60,')
     }))
 
-  test('one layer is shown over time: each step of routing.jsonl is a column, each expert a row', () =>
+  test('one layer over time has a column per step of routing.jsonl and a row per expert', () =>
     site.on('page=experts', async (page) => {
       await showOnly(page, 'one')
       await page.getByRole('radio', { name: 'Experts over time' }).check()
@@ -59,13 +59,13 @@ describe.skipIf(chromium === undefined)(named('experts and tokens on the dashboa
       ] as const) {
         for (const pressed of ['ArrowDown', key]) await map.press(pressed)
         const expert = key === 'Home' ? 1 : 2
-        await expect.poll(async () => (await heard(page)).said, soon).toContain(`step ${step}, expert ${expert}: `)
+        await expect.poll(async () => (await readOut(page)).text, soon).toContain(`step ${step}, expert ${expert}: `)
         const { tokens_per_expert: loads } = routingOf(site.workspace, 'one', step, 0)
-        expect((await heard(page)).tokens).toBe(loads[expert])
+        expect((await readOut(page)).tokens).toBe(loads[expert])
       }
     }))
 
-  test('an expert opens with Enter, and shows the tokens of held-out text that come to it', () =>
+  test('an expert opens with Enter and shows its most frequent tokens of held-out text', () =>
     site.on('page=experts', async (page) => {
       await showOnly(page, 'one')
       for (const key of ['Home', 'ArrowRight', 'Enter']) await heatMap(page).press(key)
@@ -80,18 +80,18 @@ describe.skipIf(chromium === undefined)(named('experts and tokens on the dashboa
       expect(counts.reduce((sum, count) => sum + count, 0)).toBeLessThanOrEqual(assigned)
     }))
 
-  test('a pasted text is text: every token of it has an expert, in two runs side by side', () =>
+  test('every token of a pasted text has an expert, in two runs side by side, and markup stays text', () =>
     site.on('page=tokens', async (page) => {
       const text = 'naïve <img src=x onerror=alert(1)> – of states or not'
       await page.getByRole('combobox', { name: 'Run', exact: true }).selectOption('one')
-      await page.getByRole('combobox', { name: 'Beside it' }).selectOption('two')
+      await page.getByRole('combobox', { name: 'Compare with' }).selectOption('two')
       await page.getByRole('radio', { name: 'Your own' }).check()
       await page.getByLabel('Your text').fill(text)
       await page.getByRole('button', { name: 'Route it' }).click()
       for (const run of ['one', 'two']) {
         const panel = page.getByRole('region', { name: `Routing of ${run}` })
         const shown = panel.getByRole('application', { name: `Text as ${run} routes it` })
-        // A token that is a space has a sign in its place, and so has one that ends within a character.
+        // Tokens that are spaces, or end within a character, are shown as signs.
         const plain = async () => (await textOf(shown)).replaceAll('·', ' ').replaceAll('◌', '')
         await expect.poll(plain, soon).toBe(text)
         const tokens = Number(/([\d,]+) tokens/.exec(await textOf(panel))?.[1])
@@ -104,20 +104,20 @@ describe.skipIf(chromium === undefined)(named('experts and tokens on the dashboa
           )
         expect(legend.reduce((sum, count) => sum + count, 0)).toBe(tokens)
       }
-      const pointed = (run: string) =>
+      const detailsOf = (run: string) =>
         textOf(page.getByRole('region', { name: `Routing of ${run}` }).locator('[aria-live]'))
-      const said = (token: number) => new RegExp(`token ${token}\\D.*expert \\d.*\\d\\.\\d{3}`)
-      // The two bytes of ï are two tokens, and are walked through as any; the run beside follows.
+      const detail = (token: number) => new RegExp(`token ${token}\\D.*expert \\d.*\\d\\.\\d{3}`)
+      // The two bytes of ï are two tokens, which keys reach like any other; the other run follows.
       for (const token of [1, 2, 3, 4]) {
         await page.getByRole('application', { name: 'Text as one routes it' }).press('ArrowRight')
-        for (const run of ['one', 'two']) await expect.poll(() => pointed(run), soon).toMatch(said(token))
+        for (const run of ['one', 'two']) await expect.poll(() => detailsOf(run), soon).toMatch(detail(token))
       }
       await page.getByRole('application', { name: 'Text as two routes it' }).getByText('<').hover()
-      await expect.poll(() => pointed('two'), soon).toMatch(said(7))
+      await expect.poll(() => detailsOf('two'), soon).toMatch(detail(7))
       expect(await page.getByRole('main').locator('img').count()).toBe(0)
     }))
 
-  test("a router trace of Megatron-Core is a run of its own, with the counts of all ranks' files", () =>
+  test('a router trace of Megatron-Core is one run, with the sums over all ranks', () =>
     site.on('page=experts', async (page) => {
       await showOnly(page, 'megatron')
       const map = heatMap(page)
@@ -128,9 +128,9 @@ describe.skipIf(chromium === undefined)(named('experts and tokens on the dashboa
           for (let moved = 0; moved < expert; moved++) await map.press('ArrowRight')
           const expected = traced.filter((each) => each.layer === layer && each.expert === expert).length
           await expect
-            .poll(async () => (await heard(page)).said, soon)
+            .poll(async () => (await readOut(page)).text, soon)
             .toMatch(new RegExp(`layer ${layer}.*expert ${expert}:`))
-          expect((await heard(page)).tokens).toBe(expected)
+          expect((await readOut(page)).tokens).toBe(expected)
         }
     }))
 })

@@ -1,4 +1,4 @@
-/** Runs that nobody trained: files with just the numbers that a test of the dashboard is about. */
+/** Runs without training: files with just the numbers that a test of the dashboard needs. */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import type { RunConfig } from '../../src/config/run-config.ts'
 import { loadConfig } from '../../src/run/load-config.ts'
@@ -8,15 +8,15 @@ import type { Workspace } from './support.ts'
 interface MadeRun {
   /** Assignments over the preset `tiny`. The run has as many steps as `train` has records. */
   readonly sets?: readonly string[]
-  /** Of each step what is not 1. */
+  /** Fields of each step that are not 1. */
   readonly train?: readonly Partial<TrainRecord>[]
   readonly routing?: readonly MadeRouting[]
 }
 
-/** Nothing is dropped unless it says so. */
+/** By default nothing is dropped. */
 type MadeRouting = Pick<RoutingRecord, 'step' | 'layer' | 'tokens_per_expert'> & Partial<RoutingRecord>
 
-/** Writes a finished run, and gives its configuration. */
+/** Writes a finished run. @returns its configuration */
 export async function makeRun(workspace: Workspace, name: string, made: MadeRun): Promise<RunConfig> {
   const { sets = [], train = [{}], routing = [] } = made
   const config = await loadConfig('tiny', [...sets, `train.steps=${train.length}`])
@@ -70,7 +70,7 @@ function routed({ step, layer, tokens_per_expert, ...record }: MadeRouting): Rou
 
 const line = (record: object): string => `${JSON.stringify(record)}\n`
 
-/** What two ranks chose in two layers, by choice. */
+/** [layer][rank][token][choice] */
 const choices: Readonly<Record<number, readonly (readonly (readonly number[])[])[]>> = {
   3: [
     [
@@ -96,12 +96,12 @@ const choices: Readonly<Record<number, readonly (readonly (readonly number[])[])
   ],
 }
 
-/** All assignments of the trace that {@link makeTrace} writes. */
+/** All assignments in the trace of {@link makeTrace}. */
 export const traced = Object.entries(choices).flatMap(([layer, ranks]) =>
   ranks.flat(2).map((expert) => ({ layer: Number(layer), expert })),
 )
 
-/** A router trace of Megatron-Core with one step, a file a rank. */
+/** Writes a router trace of Megatron-Core with one step and one file per rank. */
 export function makeTrace(workspace: Workspace, name: string): void {
   mkdirSync(workspace.file('runs', name), { recursive: true })
   for (const rank of [0, 1]) {

@@ -1,4 +1,4 @@
-/** What a file of tests of the dashboard shares: a folder of runs, `choir watch` over it, and a browser. */
+/** Shared setup of a test file of the dashboard: a folder of runs, `choir watch` over it, and a browser. */
 import type { Browser, Page } from 'playwright-core'
 import { afterAll, beforeAll, expect } from 'vitest'
 import { openChromium } from '../../bench/support/browser.ts'
@@ -9,14 +9,14 @@ export interface Site {
   readonly workspace: Workspace
   readonly server: Watching
   readonly browser: Browser
-  /** Looks at the page with this query in its address. */
-  on(query: string, look: (page: Page) => Promise<void>, options?: VisitOptions): Promise<void>
+  /** Visits the page with this query in its address. */
+  on(query: string, use: (page: Page) => Promise<void>, options?: VisitOptions): Promise<void>
 }
 
 /**
- * To be called where tests are told; there for them once they run.
- * @param fill Makes the runs, in the folder `runs`.
- * @param args More for `choir watch`.
+ * Call it within `describe`; the site is available once tests run.
+ * @param fill Creates the runs, in the folder `runs`.
+ * @param args Further arguments of `choir watch`.
  */
 export function siteOf(fill: (workspace: Workspace) => Promise<unknown>, ...args: string[]): Site {
   let workspace: Workspace | undefined
@@ -35,27 +35,27 @@ export function siteOf(fill: (workspace: Workspace) => Promise<unknown>, ...args
     server?.running.kill('SIGINT')
     const ended = await server?.running.ended
     workspace?.remove()
-    // Whatever was done to it, it complained of nothing and did not end by itself.
+    // The server must not have ended by itself or written errors.
     if (ended) expect(ended).toMatchObject({ code: 0, stderr: '' })
   })
 
   return {
     get workspace() {
-      return there(workspace)
+      return available(workspace)
     },
     get server() {
-      return there(server)
+      return available(server)
     },
     get browser() {
-      return there(browser)
+      return available(browser)
     },
-    on(query, look, options = {}) {
-      return visit(this.browser, `${this.server.address}?${query}`, look, options)
+    on(query, use, options = {}) {
+      return visit(this.browser, `${this.server.address}?${query}`, use, options)
     },
   }
 }
 
-function there<T>(value: T | undefined): T {
-  if (value === undefined) throw new Error('only while tests run')
+function available<T>(value: T | undefined): T {
+  if (value === undefined) throw new Error('the site is available only while tests run')
   return value
 }

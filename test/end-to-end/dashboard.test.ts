@@ -1,4 +1,4 @@
-/** The dashboard in a browser: what it promises of runs that are written and of curves, against the files of the runs. */
+/** Running trainings and curves on the dashboard, compared with the files of the runs. */
 import { afterAll, describe, expect, test } from 'vitest'
 import type { RunInput } from '../../src/config/run-config.ts'
 import {
@@ -26,7 +26,7 @@ const moe = { experts: 8, router: 'prototype', prototypes: 2 } as const
 const train = { steps: 60, evalEvery: 20, checkpointEvery: 20, routingEvery: 5 }
 const one: RunInput = { model: { moe: { ...moe, k: 1 } }, train: { ...train, seed: 1 } }
 const two: RunInput = { model: { moe: { ...moe, k: 2 } }, train: { ...train, seed: 2 } }
-/** Goes on until it is stopped, and has no checkpoint before. */
+/** Runs until it is stopped, and has no checkpoint before. */
 const endless: RunInput = { ...one, train: { steps: 200_000, batch: 16, checkpointEvery: 200_000, routingEvery: 10 } }
 
 describe.skipIf(chromium === undefined)(named('the dashboard'), { timeout: 60_000 }, () => {
@@ -47,7 +47,7 @@ describe.skipIf(chromium === undefined)(named('the dashboard'), { timeout: 60_00
     await live?.running.ended
   })
 
-  test('a training with --watch is followed while it writes, without a reload', async () => {
+  test('a training with --watch is followed without a reload', async () => {
     await visit(site.browser, live.address, async (page) => {
       await expect.poll(() => textOf(rowOf(page, 'live')), soon).toContain('Running')
       const first = await stepOf(page, 'live')
@@ -63,17 +63,17 @@ describe.skipIf(chromium === undefined)(named('the dashboard'), { timeout: 60_00
     })
   })
 
-  test('a zoom is that of all curves, stays while the run goes on and after a reload, and a double-click ends it', () =>
+  test('a zoom applies to all curves, stays while the run goes on and after a reload, and a double-click resets it', () =>
     site.on('smoothing=0', async (page) => {
       await expect.poll(() => textOf(rowOf(page, 'live')), soon).toContain('Running')
       await showOnly(page, 'live')
       const plot = card(page, 'train/loss').getByRole('img')
       await plot.waitFor()
       await card(page, 'train/tokens_per_second').getByRole('button', { name: 'Show as table' }).click()
-      const place = async () => Number((await tableOf(page, 'train/tokens_per_second'))[2]?.replaceAll(',', ''))
+      const lastX = async () => Number((await tableOf(page, 'train/tokens_per_second'))[2]?.replaceAll(',', ''))
       await card(page, 'train/loss').scrollIntoViewIfNeeded()
       const box = await plot.boundingBox()
-      if (!box) throw new Error('the plot is not in sight')
+      if (!box) throw new Error('the plot is not visible')
       const y = box.y + box.height / 2
       await page.mouse.move(box.x + 0.3 * box.width, y)
       await page.mouse.down()
@@ -89,12 +89,12 @@ describe.skipIf(chromium === undefined)(named('the dashboard'), { timeout: 60_00
       expect(zoomed.from).toBeLessThan(zoomed.to)
       const now = await stepOf(page, 'live')
       expect(zoomed.to).toBeLessThan(now)
-      // A point beyond the end leads the line to the edge.
-      await expect.poll(place, soon).toBeLessThan(zoomed.to + 2)
+      // The next point leads the line to the edge.
+      await expect.poll(lastX, soon).toBeLessThan(zoomed.to + 2)
 
       await expect.poll(() => stepOf(page, 'live'), soon).toBeGreaterThan(now + 150)
       expect(range()).toEqual(zoomed)
-      expect(await place()).toBeLessThan(zoomed.to + 2)
+      expect(await lastX()).toBeLessThan(zoomed.to + 2)
 
       await page.reload()
       await plot.waitFor()
@@ -104,7 +104,7 @@ describe.skipIf(chromium === undefined)(named('the dashboard'), { timeout: 60_00
       await expect.poll(range, soon).toEqual({ from: Number.NaN, to: Number.NaN })
     }))
 
-  test('a run that is stopped becomes that, and its top tokens come with its checkpoint, without a reload', () =>
+  test('a run that is stopped is shown as stopped, and gets top tokens with its checkpoint, without a reload', () =>
     site.on('page=experts', async (page) => {
       await showOnly(page, 'live')
       await heatMap(page).press('Home')
@@ -117,7 +117,7 @@ describe.skipIf(chromium === undefined)(named('the dashboard'), { timeout: 60_00
       await live.running.ended
     }))
 
-  test('a text follows the newer checkpoint of a run that goes on, without a reload', () =>
+  test('a text is routed again with a newer checkpoint, without a reload', () =>
     site.on('page=tokens', async (page) => {
       await pickRun(page, 'live')
       const panel = page.getByRole('region', { name: 'Routing of live' })
@@ -131,7 +131,7 @@ describe.skipIf(chromium === undefined)(named('the dashboard'), { timeout: 60_00
       await expect.poll(traced, soon).toBeGreaterThan(before)
     }))
 
-  test('a run that is begun while one looks appears, and ends as finished', () =>
+  test('a run that starts while the page is open appears, and ends as finished', () =>
     site.on('', async (page) => {
       await rowOf(page, 'one').waitFor()
       expect(await rowOf(page, 'late').count()).toBe(0)
@@ -149,7 +149,7 @@ describe.skipIf(chromium === undefined)(named('the dashboard'), { timeout: 60_00
       await rowOf(page, 'two').waitFor()
     }))
 
-  test('the differences of two runs are exactly the fields in which they were configured to differ', () =>
+  test('the differences of two runs are exactly the fields that were set differently', () =>
     site.on('', async (page) => {
       await rowOf(page, 'two').waitFor()
       await showOnly(page, 'one')
@@ -171,7 +171,7 @@ describe.skipIf(chromium === undefined)(named('the dashboard'), { timeout: 60_00
       expect(await page.getByRole('checkbox', { name: 'Log y' }).isChecked()).toBe(true)
     }))
 
-  test('the CSV of a curve has every number of metrics.jsonl', () =>
+  test('the CSV of a curve contains every number of metrics.jsonl', () =>
     site.on('smoothing=0', async (page) => {
       await rowOf(page, 'one').waitFor()
       await showOnly(page, 'one')
@@ -185,7 +185,7 @@ describe.skipIf(chromium === undefined)(named('the dashboard'), { timeout: 60_00
       expect(rows).toEqual(records.map(({ step, loss }) => ['one', String(step), String(loss)]))
     }))
 
-  test('a curve is taken away as a drawing and as a picture', () =>
+  test('a curve can be downloaded as SVG and PNG', () =>
     site.on('', async (page) => {
       await rowOf(page, 'two').waitFor()
       await showOnly(page, 'two')

@@ -1,4 +1,4 @@
-/** The page as a whole: the line on top, the runs at the side, and one of the pages. */
+/** The whole page: the header, the runs at the side, and one of the views. */
 import { useEffect } from 'preact/hooks'
 import { CurvesPage } from './curves/curves-page.tsx'
 import { ExpertsPage } from './experts/experts-page.tsx'
@@ -31,7 +31,7 @@ export function App() {
         <Sidebar />
         <main id="main" tabIndex={-1}>
           <h1 class="hidden">{pageTitles[page.value]}</h1>
-          {runs.value.length > 0 ? <View /> : <Nothing />}
+          {runs.value.length > 0 ? <View /> : <NoRuns />}
         </main>
       </div>
       <Shortcuts />
@@ -39,15 +39,15 @@ export function App() {
   )
 }
 
-function Nothing() {
+function NoRuns() {
   if (collection.value === null)
     return <p class="empty">{problem.value === null ? 'Looking for runs…' : 'Nothing can be shown yet.'}</p>
   return (
     <section class="empty">
       <h2>No runs yet</h2>
       <p>
-        Looked in <code>{collection.value.roots.join(', ')}</code>. A run appears here as soon as its folder is written.
-        To make one:
+        None found in <code>{collection.value.roots.join(', ')}</code>. A run appears here as soon as its folder is
+        written. To start one:
       </p>
       <pre>choir train demo --out runs/demo</pre>
     </section>

@@ -1,31 +1,33 @@
-/** The server, as the page asks it. What is no longer wanted is aborted; what fails throws a message to show. */
+/** Requests to the server. They can be aborted; a failed one throws an error whose message the page shows. */
 import type { Change, Problem } from '../../src/watch/api.ts'
 
 type Query = Readonly<Record<string, string | number | undefined>>
 
 export async function getJson<T>(path: string, query: Query = {}, signal?: AbortSignal): Promise<T> {
-  const response = await answered(fetch(address(path, query), signal ? { signal } : {}))
-  return (await response.json()) as T
+  return (await (await get(path, query, signal)).json()) as T
 }
 
 export async function postJson<T>(path: string, body: object, signal?: AbortSignal): Promise<T> {
   const headers = { 'content-type': 'application/json' }
   const request = { method: 'POST', headers, body: JSON.stringify(body), ...(signal && { signal }) }
-  return (await (await answered(fetch(path, request))).json()) as T
+  return (await (await checkResponse(fetch(path, request))).json()) as T
 }
 
 export async function getFloats(path: string, query: Query, signal?: AbortSignal): Promise<Float32Array> {
-  const response = await answered(fetch(address(path, query), signal ? { signal } : {}))
-  return new Float32Array(await response.arrayBuffer())
+  return new Float32Array(await (await get(path, query, signal)).arrayBuffer())
 }
 
-/** Milliseconds, about what browsers take. */
+const get = (path: string, query: Query, signal: AbortSignal | undefined): Promise<Response> =>
+  checkResponse(fetch(urlOf(path, query), signal ? { signal } : {}))
+
+/** About the delay that browsers use. */
 const RETRY_MS = 3000
 
 /**
- * Calls back for every change of a run, and with `null` when the connection comes or goes. Only while the page is
- * seen: browsers open six connections to a server for all of their tabs, and a seventh tab would wait for ever.
- * Returns how to stop.
+ * Calls the listener for every change of a run, and with `null` when the connection opens or breaks. It is connected
+ * only while the page is visible: browsers open at most six connections to a server for all their tabs, and a seventh
+ * tab would wait for ever.
+ * @returns a function that stops it
  */
 export function onChanges(listener: (change: Change | null, connected: boolean) => void): () => void {
   let events: EventSource | null = null
@@ -44,7 +46,7 @@ export function onChanges(listener: (change: Change | null, connected: boolean) 
     source.addEventListener('error', () => {
       listener(null, false)
       if (source.readyState !== EventSource.CLOSED) return
-      // Browsers try again where nobody answers, but not where something else does: a proxy that has lost its server.
+      // Browsers reconnect after a network error, but not after an HTTP error (of a proxy that has lost its server).
       end()
       timer = setTimeout(follow, RETRY_MS)
     })
@@ -58,13 +60,13 @@ export function onChanges(listener: (change: Change | null, connected: boolean) 
   }
 }
 
-function address(path: string, query: Query): string {
-  const given = Object.entries(query).filter((entry): entry is [string, string | number] => entry[1] !== undefined)
-  const parameters = new URLSearchParams(given.map(([key, value]): [string, string] => [key, String(value)]))
-  return given.length > 0 ? `${path}?${parameters}` : path
+function urlOf(path: string, query: Query): string {
+  const present = Object.entries(query).filter((entry): entry is [string, string | number] => entry[1] !== undefined)
+  const parameters = new URLSearchParams(present.map(([key, value]): [string, string] => [key, String(value)]))
+  return present.length > 0 ? `${path}?${parameters}` : path
 }
 
-async function answered(request: Promise<Response>): Promise<Response> {
+async function checkResponse(request: Promise<Response>): Promise<Response> {
   let response: Response
   try {
     response = await request

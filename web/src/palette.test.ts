@@ -6,7 +6,7 @@ const run = fc.record({ id: fc.string({ minLength: 1 }), created: fc.option(fc.i
 const collection = fc.uniqueArray(run, { selector: ({ id }) => id, maxLength: 40 })
 const text = (style: object | undefined) => JSON.stringify(style)
 
-test('up to 32 runs have styles of their own, and the first eight whole lines', () => {
+test('up to 32 runs have different styles, and the first eight have solid lines', () => {
   fc.assert(
     fc.property(collection, (runs) => {
       const styles = [...assignStyles(runs).values()]
@@ -19,7 +19,7 @@ test('up to 32 runs have styles of their own, and the first eight whole lines', 
   )
 })
 
-test('a run that comes later changes no style of those that are there', () => {
+test('a newer run does not change the styles of existing ones', () => {
   fc.assert(
     fc.property(collection, (runs) => {
       const latest = { id: 'the latest', created: 2e12 }
@@ -29,7 +29,7 @@ test('a run that comes later changes no style of those that are there', () => {
   )
 })
 
-test('colours of loads grow apart on both sides of the mean, and are the same as far as they are saturated', () => {
+test('colours of loads diverge on both sides of the mean until they saturate', () => {
   for (const dark of [false, true]) {
     const distance = (a: number, b: number) =>
       Math.hypot(...loadColor(a, dark).map((value, i) => value - (loadColor(b, dark)[i] as number)))

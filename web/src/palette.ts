@@ -1,7 +1,7 @@
-/** Colours that people with any colour vision can tell apart. */
+/** Colours that can be told apart with any colour vision. */
 
 /**
- * Of lines: Okabe and Ito 2008, without black and yellow, and wine and olive of Paul Tol's schemes. Each is readable
+ * For lines: Okabe and Ito 2008 without black and yellow, plus wine and olive of Paul Tol's schemes. Each is readable
  * on white and on near-black.
  */
 const lines = ['#0072b2', '#d55e00', '#009e73', '#cc79a7', '#56b4e9', '#e69f00', '#aa3377', '#999933']
@@ -13,20 +13,20 @@ export interface LineStyle {
 }
 
 /**
- * A style for each run. Its name picks the colour; when an older run has that, the next free one is taken, and once
- * all colours are taken they come again with dashes. So a run that comes later never changes those that are there.
+ * Assigns a style to each run. A hash of its id selects the colour; if an older run has it, the next free one is used,
+ * and once all colours are used they repeat with dashes. So a newer run never changes the styles of existing ones.
  */
 export function assignStyles(
   runs: readonly { readonly id: string; readonly created: number | null }[],
 ): ReadonlyMap<string, LineStyle> {
   const oldest = [...runs].sort((a, b) => (a.created ?? 0) - (b.created ?? 0) || (a.id < b.id ? -1 : 1))
-  const taken = new Set<number>()
+  const used = new Set<number>()
   return new Map(
-    oldest.map(({ id }, place) => {
-      const round = Math.floor(place / lines.length)
+    oldest.map(({ id }, age) => {
+      const round = Math.floor(age / lines.length)
       let color = hash(id) % lines.length
-      while (taken.has(round * lines.length + color)) color = (color + 1) % lines.length
-      taken.add(round * lines.length + color)
+      while (used.has(round * lines.length + color)) color = (color + 1) % lines.length
+      used.add(round * lines.length + color)
       return [id, { color: lines[color] as string, dash: dashes[round % dashes.length] ?? [] }]
     }),
   )
@@ -40,9 +40,9 @@ function hash(text: string): number {
 }
 
 /**
- * Load over mean, on a scale of octaves: blue below 1, white (or near-black) at 1, orange above, saturated at an
- * eighth and at eight times. Blue and orange differ for every colour vision, and both ends also differ in lightness
- * from the middle.
+ * Colour of load over mean, on a scale of octaves: blue below 1, white (or near-black) at 1, orange above, saturated
+ * at an eighth and at eight times. Blue and orange differ with any colour vision, and both differ from the middle in
+ * lightness too.
  * @returns [red, green, blue], 0 to 255
  */
 export function loadColor(overMean: number, dark: boolean): readonly [number, number, number] {

@@ -2,7 +2,7 @@ import { beforeEach, expect, test, vi } from 'vitest'
 import type { Change, Collection } from '../../src/watch/api.ts'
 import { runWith } from './testing/run.ts'
 
-// Fields of the address are read when their modules are loaded.
+// Modules read their fields from the address when they are loaded.
 vi.stubGlobal('location', { search: '', pathname: '/' })
 
 class FakeEvents extends EventTarget {
@@ -17,7 +17,7 @@ class FakeEvents extends EventTarget {
   close() {
     this.isClosed = true
   }
-  tell(change: Change) {
+  emit(change: Change) {
     this.dispatchEvent(new MessageEvent('change', { data: JSON.stringify(change) }))
   }
 }
@@ -40,12 +40,12 @@ beforeEach(() => {
   served = { version: 3, roots: [], runs: [runWith({ id: 'a' })], progress: null }
 })
 
-test('a tab that is not seen has no connection, and misses nothing', async () => {
+test('a hidden tab has no connection, and misses nothing', async () => {
   follow()
   expect(opened()).toHaveLength(1)
   opened()[0]?.dispatchEvent(new Event('open'))
-  opened()[0]?.tell({ version: 3, runs: ['a'] })
-  // A run that is gone would be asked for in vain: first it must be known what there is.
+  opened()[0]?.emit({ version: 3, runs: ['a'] })
+  // Versions change only after the collection was loaded: requests for a removed run would fail.
   expect(version('a')).toBeUndefined()
   await vi.waitFor(() => expect(version('a')).toBeGreaterThan(0))
   const before = version('a') ?? 0
@@ -56,24 +56,24 @@ test('a tab that is not seen has no connection, and misses nothing', async () =>
   show(false)
   expect(opened()).toHaveLength(1)
 
-  // What was written meanwhile was told to nobody.
+  // Changes in the meantime were not received, so every run may have changed.
   opened()[0]?.dispatchEvent(new Event('open'))
   await vi.waitFor(() => expect(version('a')).toBeGreaterThan(before))
   expect(problem.value).toBeNull()
 })
 
-test('a connection that was lost and comes again is the same', async () => {
+test('after a lost connection is restored, all runs are reloaded', async () => {
   const events = opened()[0] as FakeEvents
   events.dispatchEvent(new Event('error'))
   expect(problem.value).toContain('lost')
-  // Also a server that counts as the one before did.
+  // Even if the new server has the same version numbers.
   const before = version('a') ?? 0
   events.dispatchEvent(new Event('open'))
   await vi.waitFor(() => expect(version('a')).toBeGreaterThan(before))
   expect(problem.value).toBeNull()
 })
 
-test('a connection that something else answered is tried again, which browsers do not', async () => {
+test('after an HTTP error the page reconnects, which browsers do not do', async () => {
   vi.useFakeTimers()
   try {
     const refused = opened()[0] as FakeEvents

@@ -1,4 +1,4 @@
-/** What the page knows of the runs, kept up to date while they are written. */
+/** The page's state: the runs, kept up to date, and which of them are shown. */
 import { batch, computed, signal } from '@preact/signals'
 import type { Collection, RunSummary } from '../../src/watch/api.ts'
 import { getJson, onChanges } from './client.ts'
@@ -10,50 +10,50 @@ export type Page = (typeof pages)[number]
 export const pageTitles: Readonly<Record<Page, string>> = { curves: 'Curves', experts: 'Experts', tokens: 'Tokens' }
 
 export const page = inAddress<Page>('page', oneOf(pages), 'curves', true)
-/** Ids of the runs that are looked at. Empty: all of them, which is how a page begins. */
+/** Ids of the selected runs. Empty, the default: all runs. */
 export const chosen = inAddress<readonly string[]>('runs', list, [])
 
-/** The run in the table that the pointer, or a key, was on last. */
+/** The run in the table that was last under the pointer or focused. */
 export const pointed = signal<string | null>(null)
 let pointing: ReturnType<typeof setTimeout> | undefined
 
-/** After a moment: rows that scroll past below the pointer are not what somebody points at. */
+/** Sets `pointed` after a delay, so that rows that scroll past below the pointer do not count. */
 export function pointAt(run: string | null): void {
   clearTimeout(pointing)
   pointing = setTimeout(() => (pointed.value = run), 60)
 }
 
-/** Null until the server has answered once. */
+/** Null until the first response. */
 export const collection = signal<Collection | null>(null)
-/** Why nothing is known, or nothing new. */
+/** Why the page has no data, or no new data. */
 export const problem = signal<string | null>(null)
-/** Of each run a number that is another whenever it may have changed: what shows a run depends on its entry. */
+/** A number per run that changes whenever the run may have changed: views of a run depend on it. */
 export const versions = signal<ReadonlyMap<string, number>>(new Map())
 
 export const runs = computed<readonly RunSummary[]>(() => collection.value?.runs ?? [])
 const styles = computed(() => assignStyles(runs.value))
-/** How a run's lines and its swatch are drawn, the same everywhere. */
+/** Style of a run's lines and swatch, the same everywhere. */
 export const styleOf = (run: string): LineStyle => styles.value.get(run) ?? { color: '#888888', dash: [] }
 export const runOf = (id: string): RunSummary | undefined => runs.value.find((run) => run.id === id)
 export const shownRuns = computed<readonly RunSummary[]>(() =>
   chosen.value.length === 0 ? runs.value : runs.value.filter(({ id }) => chosen.value.includes(id)),
 )
 
-/** Counts on here: a server that was started again counts from the beginning, and comes to numbers that were there. */
+/** The page counts by itself, because a restarted server may repeat its version numbers. */
 let clock = 0
 
 /**
- * What was told to have changed is asked for when it is known what there is: a run that is gone is asked nothing.
- * @param told Runs that changed; null where changes were not told, and every run may have.
+ * Loads the collection, then marks runs as changed; in this order, nothing is requested for a removed run.
+ * @param changed Runs that changed; null if every run may have.
  */
-async function load(told: ReadonlySet<string> | null): Promise<boolean> {
+async function load(changed: ReadonlySet<string> | null): Promise<boolean> {
   try {
     const newest = await getJson<Collection>('/api/collection')
     batch(() => {
       collection.value = newest
-      const changed = told ?? newest.runs.map(({ id }) => id)
+      const ids = changed ?? newest.runs.map(({ id }) => id)
       clock++
-      versions.value = new Map([...versions.value, ...[...changed].map((id) => [id, clock] as const)])
+      versions.value = new Map([...versions.value, ...[...ids].map((id) => [id, clock] as const)])
       problem.value = null
     })
     return true
@@ -67,32 +67,32 @@ export function follow(): void {
   let loading = false
   let again = false
   let isFirst = !document.hidden
-  let missed = false
-  let told = new Set<string>()
+  let hasMissed = false
+  let changed = new Set<string>()
   const reload = async () => {
     again = loading
     if (loading) return
     loading = true
-    const news = missed ? null : told
-    missed = false
-    told = new Set()
-    // What came to nothing is left for the next time.
-    if (!(await load(news))) {
-      missed ||= news === null
-      told = new Set([...(news ?? []), ...told])
+    const loaded = hasMissed ? null : changed
+    hasMissed = false
+    changed = new Set()
+    // After a failure the next load includes the same runs.
+    if (!(await load(loaded))) {
+      hasMissed ||= loaded === null
+      changed = new Set([...(loaded ?? []), ...changed])
     }
     loading = false
     if (again) reload()
   }
   reload()
   onChanges((change, connected) => {
-    // Between two connections nobody told what changed.
+    // Changes between two connections were not received.
     if (connected && change === null) {
-      missed ||= !isFirst
+      hasMissed ||= !isFirst
       isFirst = false
     }
-    if (!connected) problem.value = 'The connection to the server is lost; trying again.'
-    for (const run of change?.runs ?? []) told.add(run)
+    if (!connected) problem.value = 'The connection to the server is lost; retrying.'
+    for (const run of change?.runs ?? []) changed.add(run)
     if (connected) reload()
   })
 }

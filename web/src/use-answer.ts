@@ -1,27 +1,27 @@
 /**
- * An answer of the server in a component: asked for when its key changes, and again, keeping what is shown, when
- * its version does.
+ * A response of the server in a component. A new key clears the value and requests another; a new version requests
+ * another and keeps the value until then.
  */
 import { useEffect, useRef, useState } from 'preact/hooks'
 
 export interface Answer<T> {
-  /** Null until there is one for this key. */
+  /** Null until the first response for this key. */
   readonly value: T | null
-  /** Why there is none, or no newer one. */
+  /** Why there is no value, or no newer one. */
   readonly problem: string | null
   readonly loading: boolean
 }
 
-/** However often a run is written to, it is not asked for more often than this. */
-const RETRY_MS = 1000
+/** Shortest time between requests, however often a run changes. */
+const MIN_INTERVAL_MS = 1000
 
 type Version = number | string | null
 
-/** @param key null: nothing to ask */
+/** @param key null: make no request */
 export function useAnswer<T>(
   key: string | null,
   version: Version,
-  ask: (signal: AbortSignal) => Promise<T>,
+  request: (signal: AbortSignal) => Promise<T>,
 ): Answer<T> {
   const [state, setState] = useState<Answer<T> & { readonly key: string | null }>({
     key: null,
@@ -29,8 +29,8 @@ export function useAnswer<T>(
     problem: null,
     loading: false,
   })
-  const latest = useRef({ ask, version })
-  latest.current = { ask, version }
+  const latest = useRef({ request, version })
+  latest.current = { request, version }
   const refresh = useRef((): void => {})
 
   useEffect(() => {
@@ -41,12 +41,12 @@ export function useAnswer<T>(
     let busy = false
     let began = 0
     const load = () => {
-      const { ask, version } = latest.current
+      const { request, version } = latest.current
       timer = undefined
       busy = true
       began = performance.now()
       setState((old) => ({ ...(old.key === key ? old : { value: null }), key, problem: null, loading: true }))
-      ask(abort.signal)
+      request(abort.signal)
         .then(
           (value) => setState({ key, value, problem: null, loading: false }),
           (error: Error) => {
@@ -59,10 +59,10 @@ export function useAnswer<T>(
           refresh.current()
         })
     }
-    // A run that is written to faster than it answers is asked again when it has answered, never cut short.
+    // A newer version never aborts a request: a run that changes faster than the server answers would show nothing.
     refresh.current = () => {
       if (busy || timer !== undefined || abort.signal.aborted || latest.current.version === answered) return
-      timer = setTimeout(load, Math.max(0, began + RETRY_MS - performance.now()))
+      timer = setTimeout(load, Math.max(0, began + MIN_INTERVAL_MS - performance.now()))
     }
     load()
     return () => {

@@ -1,13 +1,13 @@
 /**
- * What is looked at, all of it in the address: a view can be bookmarked, sent, and gone back to. A field that has
- * its default is left out of the address.
+ * The state of the view, all of it in the address, so that a view can be bookmarked, sent and returned to. Fields with
+ * their default value are left out.
  */
 import { batch, effect, type Signal, signal } from '@preact/signals'
 
-/** How a field stands in the address. */
+/** Converts a field to and from its text in the address. */
 interface Codec<T> {
   readonly write: (value: T) => string
-  /** Undefined for text that means nothing: the default is taken. */
+  /** Undefined for invalid text; the field then has its default. */
   readonly read: (text: string) => T | undefined
 }
 
@@ -16,7 +16,7 @@ export const number: Codec<number> = {
   write: String,
   read: (value) => (Number.isFinite(Number(value)) && value !== '' ? Number(value) : undefined),
 }
-/** Of a place in a list, which begins at 0. */
+/** An index into a list, from 0. */
 export const index: Codec<number> = {
   write: String,
   read: (value) => (/^\d{1,15}$/.test(value) ? Number(value) : undefined),
@@ -37,24 +37,24 @@ export const oneOf = <T extends string>(values: readonly T[]): Codec<T> => ({
 
 interface Field {
   readonly key: string
-  /** Whether a change is a step that one can go back. */
+  /** Whether a change adds an entry to the browser's history. */
   readonly step: boolean
   readonly load: (text: string | null) => void
-  /** Undefined when it has its default. */
+  /** Undefined for the default. */
   readonly save: () => string | undefined
 }
 
 const fields: Field[] = []
 
 /**
- * A signal that lives in the address under `key`. To be made once, at the top of a module.
- * @param step Whether a change is a step in the browser's history: what somebody goes to, not what is adjusted there.
+ * A signal that is stored in the address under `key`. Create it once, at the top of a module.
+ * @param step Whether a change adds an entry to the browser's history: for navigation, not for adjustments.
  */
 export function inAddress<T>(key: string, { write, read }: Codec<T>, fallback: T, step = false): Signal<T> {
   const value = signal(fallback)
-  const load = (given: string | null) => {
-    const known = given === null ? undefined : read(given)
-    value.value = known === undefined ? fallback : known
+  const load = (saved: string | null) => {
+    const parsed = saved === null ? undefined : read(saved)
+    value.value = parsed === undefined ? fallback : parsed
   }
   fields.push({
     key,
@@ -66,14 +66,14 @@ export function inAddress<T>(key: string, { write, read }: Codec<T>, fallback: T
   return value
 }
 
-/** Keeps address and fields alike. */
+/** Keeps the address and the fields in step. */
 export function followAddress(): void {
-  /** Set while fields follow the address: what means nothing in it is then put right, which is no step. */
-  let follows = true
+  /** Set while fields are read from the address. Invalid fields are then corrected without a history entry. */
+  let isReading = true
   let before: ReadonlyMap<string, string | undefined> = new Map()
   effect(() => {
     const saved = new Map(fields.map(({ key, save }) => [key, save()]))
-    const isStep = !follows && fields.some(({ key, step }) => step && saved.get(key) !== before.get(key))
+    const isStep = !isReading && fields.some(({ key, step }) => step && saved.get(key) !== before.get(key))
     before = saved
     const parameters = new URLSearchParams()
     for (const [key, value] of saved) if (value !== undefined) parameters.set(key, value)
@@ -83,14 +83,14 @@ export function followAddress(): void {
     if (isStep) history.pushState(null, '', address)
     else history.replaceState(null, '', address)
   })
-  follows = false
+  isReading = false
   addEventListener('popstate', () => {
     const parameters = new URLSearchParams(location.search)
-    follows = true
-    // All at once: what is half-way between two views is none.
+    isReading = true
+    // In one batch, so that no mixture of two views is shown.
     batch(() => {
       for (const { key, load } of fields) load(parameters.get(key))
     })
-    follows = false
+    isReading = false
   })
 }

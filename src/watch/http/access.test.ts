@@ -12,7 +12,7 @@ function guarded(token?: string) {
   app.all('*', (c) => c.text('in'))
   app.onError((error, c) => c.text(error.message, problemOf(error).status))
   return (path: string, headers: Record<string, string>, method = 'GET') =>
-    // The address itself says nothing: a server sees the header alone.
+    // Only the Host header counts; the host in the URL is never seen by a server.
     app.request(new Request(`http://server${path}`, { method, headers }))
 }
 
@@ -36,11 +36,11 @@ describe('without a token', () => {
     'localhost',
     '10.0.0.1:6007',
     '',
-  ])('a request to "%s" is refused, since a name may be made to point here', async (host) => {
+  ])('a request to "%s" is refused: any name can be made to point here', async (host) => {
     expect((await ask('/', { host })).status).toBe(403)
   })
 
-  test('a tunnel is told how to be', async () => {
+  test('the refusal explains how to tunnel', async () => {
     expect(await (await ask('/', { host: 'localhost:7000' })).text()).toContain('ssh -L 6007:localhost:6007')
   })
 })
@@ -49,7 +49,7 @@ describe('POST', () => {
   const ask = guarded()
   const host = 'localhost:6007'
 
-  test('JSON from our page, or from a program, is answered', async () => {
+  test('JSON from our page or from a program is answered', async () => {
     expect((await ask('/', { host, ...json }, 'POST')).status).toBe(200)
     expect((await ask('/', { host, origin: `http://${host}`, ...json }, 'POST')).status).toBe(200)
     const withCharset = { host, 'content-type': 'Application/JSON; charset=utf-8' }
@@ -62,12 +62,12 @@ describe('POST', () => {
     'multipart/form-data',
     'text/plain; application/json',
     '',
-  ])('what a form can send (%s) is refused', async (type) => {
+  ])('a content type that a form can send (%s) is refused', async (type) => {
     expect((await ask('/', { host, 'content-type': type }, 'POST')).status).toBe(415)
   })
 
   test.each(['http://evil.example', 'http://localhost:3000', 'null', 'http://localhost:6007.evil.example'])(
-    'a page of %s is refused',
+    'a request from a page of %s is refused',
     async (origin) => {
       expect((await ask('/', { host, origin, ...json }, 'POST')).status).toBe(403)
     },
@@ -79,7 +79,7 @@ describe('with a token', () => {
   const host = 'machine.example:6007'
   const inAddress = new URLSearchParams({ token }).toString()
 
-  test('nothing is answered without it', async () => {
+  test('requests without it are refused', async () => {
     for (const headers of [{ host }, { host: 'localhost:6007' }, { host, authorization: 'Bearer' }])
       expect((await ask('/', headers)).status).toBe(401)
     for (const wrong of ['', 'a', `${token}x`, token.slice(0, -1)]) {
@@ -91,12 +91,12 @@ describe('with a token', () => {
     expect((await ask('/', { host, ...json }, 'POST')).status).toBe(401)
   })
 
-  test('as a Bearer it is taken', async () => {
+  test('it is accepted as a Bearer token', async () => {
     expect((await ask('/', { host, authorization: `Bearer ${token}` })).status).toBe(200)
     expect((await ask('/', { host, authorization: `bearer ${token}`, ...json }, 'POST')).status).toBe(200)
   })
 
-  test('in the address it becomes a cookie, and is gone from the address', async () => {
+  test('in the address it becomes a cookie and is removed from the address', async () => {
     const answer = await ask(`/?view=experts&${inAddress}&run=a`, { host })
     expect(answer.status).toBe(303)
     expect(answer.headers.get('location')).toBe('/?view=experts&run=a')
@@ -108,18 +108,18 @@ describe('with a token', () => {
     expect((await ask('/', { host, cookie: pair, ...json }, 'POST')).status).toBe(200)
   })
 
-  test('the way back leads to no other machine', async () => {
+  test('the redirect never leads to another machine', async () => {
     const answer = await ask(`//evil.example/?${inAddress}`, { host })
     expect(answer.headers.get('location')).toBe('/evil.example/')
   })
 
-  test('a page of another site is refused even with the cookie', async () => {
+  test('a request from a page of another site is refused even with the token', async () => {
     const headers = { host, origin: 'http://evil.example', authorization: `Bearer ${token}`, ...json }
     expect((await ask('/', headers, 'POST')).status).toBe(403)
   })
 })
 
-test('loopback is what only this machine reaches', () => {
+test('loopback addresses are those that only this machine can reach', () => {
   for (const host of ['127.0.0.1', '127.1.2.3', 'localhost', '::1', '[::1]']) expect(isLoopback(host)).toBe(true)
   for (const host of ['0.0.0.0', '::', '10.0.0.1', 'localhost.example', '127.0.0.1.example', '1127.0.0.1', ''])
     expect(isLoopback(host)).toBe(false)

@@ -42,8 +42,8 @@ describe('runs', () => {
     expect(answer).toEqual(collection.describe())
   })
 
-  test('series of the runs that have the metric, in the order asked for, with what was asked', async () => {
-    // What is named twice comes once: an address could name it a thousand times.
+  test('series come from the runs that have the metric, in the requested order, with the given query', async () => {
+    // A run named twice is sent once: an address could name it a thousand times.
     const path = '/api/series?runs=t1,gone,a1,t1,a1&metric=train/loss&x=tokens&smoothing=0.6&points=100&from=-1.5&to='
     const answer = (await (await get(path)).json()) as SeriesAnswer
     expect(answer).toMatchObject({ metric: 'train/loss', x: 'tokens', series: [{ run: 't1' }, { run: 'a1' }] })
@@ -51,11 +51,11 @@ describe('runs', () => {
     expect(await (await get('/api/series?runs=a1&metric=1e3')).json()).toEqual({ metric: '1e3', x: 'step', series: [] })
   })
 
-  test('loads and histories are the floats, and no more than those', async () => {
+  test('loads and histories are exactly the requested floats', async () => {
     const loads = await get('/api/routing/loads?run=a1&from=1&to=2')
     expect(new Float32Array(await loads.arrayBuffer())).toEqual(Float32Array.from({ length: 16 }, (_, i) => 4 + i / 4))
     expect((await (await get('/api/routing/loads?run=a1')).arrayBuffer()).byteLength).toBe(3 * 2 * 2 * 4 * 4)
-    // Of what is not there (any more), nothing.
+    // Snapshots that do not exist (any more) are left out.
     for (const [range, snapshots] of [
       ['from=2&to=9', 1],
       ['from=5&to=9', 0],
@@ -80,7 +80,7 @@ describe('runs', () => {
     ['/api/series?runs=a1&metric=m&from=now', 400, 'invalid from: "now"'],
     ['/api/series?metric=m', 400, 'runs'],
     ['/api/series?runs=a1&metric=m&smothing=0', 400, 'smoothing'],
-    ['/api/routing?run=../../etc/passwd', 404, 'not there'],
+    ['/api/routing?run=../../etc/passwd', 404, 'no such run'],
     ['/api/routing?run=d1', 404, 'dense'],
     ['/api/routing/loads?run=a1&from=2&to=1', 400, '2 and 1'],
     ['/api/routing/loads?run=a1&from=-1', 400, 'invalid from: -1'],
@@ -89,17 +89,17 @@ describe('runs', () => {
     ['/api/routing/history?run=a1&router=2', 404, 'unknown router: 2'],
     ['/api/routing/summary?run=a1&router=0.5', 400, 'invalid router: 0.5'],
     ['/api/nothing', 404, '/api/nothing'],
-  ])('%s is answered %d with a problem', async (path, status, said) => {
+  ])('%s gets status %d and a problem', async (path, status, message) => {
     const answer = await get(path)
     expect(answer.status).toBe(status)
-    expect(await problem(answer)).toContain(said)
+    expect(await problem(answer)).toContain(message)
   })
 })
 
 describe('the page', () => {
   const { get, post } = served()
 
-  test('is always asked for again, what is hashed is kept for ever', async () => {
+  test('is revalidated on every load; hashed files are cached for ever', async () => {
     const page = await get('/?view=experts')
     expect(page.headers.get('content-type')).toBe('text/html; charset=utf-8')
     expect(page.headers.get('cache-control')).toBe('no-cache')
@@ -108,23 +108,23 @@ describe('the page', () => {
   })
 
   test.each(['/index.html', '/assets/', '/assets/../../package.json', '/%2e%2e/package.json', '/..%2fpackage.json'])(
-    '%s is no file of it',
+    '%s is not one of its files',
     async (path) => {
       expect((await get(path)).status).toBe(404)
     },
   )
 
-  test('somebody who opened an address is told in a page what is wrong, and a program in JSON', async () => {
+  test('a browser gets errors as a page, a program as JSON', async () => {
     const { app } = served()
-    const asked = (accept: string) =>
+    const ask = (accept: string) =>
       app.fetch(new Request('http://localhost:6007/<b>no', { headers: { host: 'localhost:6007', accept } }))
-    const page = await asked('text/html,application/xhtml+xml')
+    const page = await ask('text/html,application/xhtml+xml')
     expect([page.status, page.headers.get('content-type')]).toEqual([404, 'text/html; charset=UTF-8'])
     expect(await page.text()).toMatch(/There is nothing at [^<]*no\./)
-    expect(Object.keys((await (await asked('*/*')).json()) as object)).toEqual(['problem'])
+    expect(Object.keys((await (await ask('*/*')).json()) as object)).toEqual(['problem'])
   })
 
-  test('every answer says what a browser may do with it', async () => {
+  test('every response has the security headers', async () => {
     const answers = [get('/'), get('/nothing'), get('/api/collection'), get('/api/events'), get('/api/series')]
     for (const answer of await Promise.all([...answers, post('/api/trace', '{')])) {
       const policy = answer.headers.get('content-security-policy') ?? ''
@@ -139,7 +139,7 @@ describe('the page', () => {
     }
   })
 
-  test('a refused request is refused with the same headers', async () => {
+  test('so has a refused request', async () => {
     const { app } = served()
     const answer = await app.fetch(new Request('http://evil.example/', { headers: { host: 'evil.example' } }))
     expect(answer.status).toBe(403)
@@ -173,18 +173,18 @@ describe('tracing', () => {
     ['/api/trace', { run: 'a1', text: 'a', document: 0 }, 400, 'either a text or'],
     ['/api/trace', { run: 'a1', text: ' \n' }, 400, 'some text'],
     ['/api/trace', { run: 'a1', text: 3 }, 400, 'invalid text: 3'],
-    ['/api/trace', { run: 'gone', text: 'a' }, 404, 'not there'],
-    ['/api/trace', { run: 'a1', text: 'a'.repeat(2 ** 20) }, 413, 'bytes at most'],
+    ['/api/trace', { run: 'gone', text: 'a' }, 404, 'no such run'],
+    ['/api/trace', { run: 'a1', text: 'a'.repeat(2 ** 20) }, 413, 'at most 1048576 bytes'],
     ['/api/top-tokens', { run: 'a1', router: 5, expert: 0 }, 404, 'unknown router: 5'],
     ['/api/top-tokens', { run: 'a1', router: 0, expert: 4 }, 404, 'experts 0 to 3'],
     ['/api/top-tokens', { run: 'd1', router: 0, expert: 0 }, 404, 'dense'],
-  ])('%s %j is answered %d', async (path, body, status, said) => {
+  ])('%s %j gets status %d', async (path, body, status, message) => {
     const answer = await served().post(path, body)
     expect(answer.status).toBe(status)
-    expect(await problem(answer)).toContain(said)
+    expect(await problem(answer)).toContain(message)
   })
 
-  test('what fails keeps its status and words', async () => {
+  test('an error keeps its status and message', async () => {
     const { get } = served({ documents: () => Promise.reject(new ProblemError(409, 'no checkpoint yet')) })
     const answer = await get('/api/documents?run=a1')
     expect(answer.status).toBe(409)
@@ -204,7 +204,7 @@ describe('events', () => {
     return read
   }
 
-  test('every change is told, and those that come together once', async () => {
+  test('every change is sent; changes that come together are merged', async () => {
     const { get, collection } = served()
     const answer = await get('/api/events')
     expect(answer.headers.get('content-type')).toBe('text/event-stream')
@@ -219,7 +219,7 @@ describe('events', () => {
     await reader.cancel()
   })
 
-  test('a page that goes leaves no listener behind, and closing ends the others', async () => {
+  test('a page that disconnects removes its listener, and closing ends the other streams', async () => {
     const { app, get, collection } = served()
     const readers = await Promise.all(
       [0, 1].map(async () => ((await get('/api/events')).body as ReadableStream<Uint8Array>).getReader()),

@@ -1,13 +1,13 @@
 /**
- * Server-sent events: every open page is told what changed.
+ * Server-sent events: every open page is notified of changes.
  *
- * A page that reads slowly gets fewer events, not late ones: while one is on its way, changes are put together.
+ * A page that reads slowly gets fewer events, not late ones: changes are merged while an event is being sent.
  */
 import type { Context } from 'hono'
 import { streamSSE } from 'hono/streaming'
 import type { Change } from '../api.ts'
 
-/** Milliseconds between signs of life: proxies close what is silent, and a page that is gone is noticed. */
+/** Proxies close silent connections; a failed write shows that the page is gone. */
 const HEARTBEAT_MS = 15_000
 
 export class Events {
@@ -35,14 +35,14 @@ export class Events {
       stream.onAbort(end)
       this.streams.add(end)
       try {
-        // The first bytes tell the page that it is connected.
+        // With the first bytes the page knows that it is connected.
         await stream.write(': choir\n\n')
         while (!ended) {
           if (pending === undefined) {
             const woken = new Promise<void>((resolve) => {
               wake = resolve
             })
-            if (!(await within(HEARTBEAT_MS, woken))) await stream.write(': still here\n\n')
+            if (!(await happensWithin(HEARTBEAT_MS, woken))) await stream.write(': still here\n\n')
             continue
           }
           const change = pending
@@ -66,8 +66,8 @@ function merged(before: Change | undefined, { version, runs }: Change): Change {
   return { version, runs: before ? [...new Set([...before.runs, ...runs])] : runs }
 }
 
-/** Whether it came in time. */
-async function within(ms: number, event: Promise<void>): Promise<boolean> {
+/** Whether the event came in time. */
+async function happensWithin(ms: number, event: Promise<void>): Promise<boolean> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<false>((resolve) => {
     timer = setTimeout(() => resolve(false), ms)

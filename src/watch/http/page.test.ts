@@ -7,7 +7,7 @@ import { readPage } from './page.ts'
 
 const { make } = temporaryFolder()
 
-test('the files of the page by their paths: no link, and nothing that a page has not', async () => {
+test('the page has its files by path, but no links and no other types of file', async () => {
   const folder = make()
   mkdirSync(join(folder, 'assets'))
   writeFileSync(join(folder, 'index.html'), 'page')
@@ -21,7 +21,7 @@ test('the files of the page by their paths: no link, and nothing that a page has
   expect(Buffer.from(page.get('/')?.bytes ?? []).toString()).toBe('page')
 })
 
-test('a page that is not built is said so', async () => {
+test('if the page is not built, the error says how to build it', async () => {
   for (const folder of [make(), '/nowhere']) {
     await expect(readPage(folder)).rejects.toThrow(RunError)
     await expect(readPage(folder)).rejects.toThrow('npm run build')

@@ -1,6 +1,4 @@
-/**
- * The files of the page, read once: what is not among them cannot be asked for, whatever a path looks like.
- */
+/** The files of the page, read once at start. No other file can be requested, whatever the path. */
 import { readdir, readFile } from 'node:fs/promises'
 import { extname, join, relative, sep } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -9,14 +7,14 @@ import { RunError } from '../../errors.ts'
 export interface PageFile {
   readonly type: string
   readonly bytes: Uint8Array<ArrayBuffer>
-  /** Its name changes with its contents. */
+  /** Whether its name changes with its contents, so that it can be cached for ever. */
   readonly hashed: boolean
 }
 
-/** By path in the address; `/` is the page. */
+/** Files by URL path; `/` is the page. */
 export type Page = ReadonlyMap<string, PageFile>
 
-/** `src/` and `dist/` are equally deep. */
+/** The same relative path works from `src/` and from `dist/`. */
 export const builtPage = fileURLToPath(new URL('../../../dist/web', import.meta.url))
 
 const types: Readonly<Record<string, string>> = {

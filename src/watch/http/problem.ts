@@ -1,5 +1,5 @@
-/** A question that cannot be answered: what the page shows, and the status that goes with it. */
-import { RunError, UsageError } from '../../errors.ts'
+/** A request that cannot be answered: the message that the page shows, and the HTTP status. */
+import { UsageError } from '../../errors.ts'
 
 export class ProblemError extends Error {
   override readonly name = 'ProblemError'
@@ -13,10 +13,9 @@ export class ProblemError extends Error {
 
 export type ProblemStatus = 400 | 401 | 403 | 404 | 409 | 413 | 415 | 500
 
-/** Any failure as a problem. */
+/** Converts any error. */
 export function problemOf(error: unknown): ProblemError {
   if (error instanceof ProblemError) return error
   if (error instanceof UsageError) return new ProblemError(400, error.message)
-  if (error instanceof RunError) return new ProblemError(500, error.message)
   return new ProblemError(500, error instanceof Error ? error.message : String(error))
 }

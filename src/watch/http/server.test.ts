@@ -1,4 +1,4 @@
-/** The server on real ports. */
+/** Tests the server on real ports. */
 import { createServer, request } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterEach, describe, expect, test } from 'vitest'
@@ -11,14 +11,14 @@ afterEach(async () => {
   for (const server of servers.splice(0)) await server.close()
 })
 
-async function served(place: ServerAddress = {}): Promise<WatchServer> {
+async function serve(place: ServerAddress = {}): Promise<WatchServer> {
   const server = await serveWatched(fakeWatched(), fakePage, place)
   servers.push(server)
   return server
 }
 
-/** A port that another program has. */
-async function taken(port: number): Promise<number> {
+/** Occupies a port, as another program would. */
+async function occupyPort(port: number): Promise<number> {
   const other = createServer()
   await new Promise<void>((resolve, reject) => other.once('error', reject).listen(port, '127.0.0.1', () => resolve()))
   servers.push(other)
@@ -26,8 +26,8 @@ async function taken(port: number): Promise<number> {
 }
 
 describe('an address', () => {
-  test('is answered from the first request on, and no longer once closed', async () => {
-    const { address, close } = await served({ port: 0 })
+  test('is served at once, and no longer once closed', async () => {
+    const { address, close } = await serve({ port: 0 })
     expect(address).toMatch(/^http:\/\/127\.0\.0\.1:\d+\/$/)
     expect(await (await fetch(address)).text()).toBe('<!doctype html>')
     expect(await (await fetch(`${address}api/collection`)).json()).toMatchObject({ roots: ['runs'] })
@@ -35,9 +35,9 @@ describe('an address', () => {
     await expect(fetch(address)).rejects.toThrow()
   })
 
-  test('without a port is the first that is free from 6007 on', async () => {
+  test('has by default the first free port from 6007 on', async () => {
     const ports = await Promise.all(
-      [served(), served()].map(async (server) => Number(new URL((await server).address).port)),
+      [serve(), serve()].map(async (server) => Number(new URL((await server).address).port)),
     )
     expect(Math.min(...ports)).toBeGreaterThanOrEqual(6007)
     expect(Math.max(...ports)).toBeLessThan(6057)
@@ -45,14 +45,14 @@ describe('an address', () => {
   })
 
   test('may name thousands of runs', async () => {
-    const { address } = await served({ port: 0 })
+    const { address } = await serve({ port: 0 })
     const url = new URL('/api/series?metric=m', address)
     url.searchParams.set('runs', Array.from({ length: 5000 }, (_, run) => `run${1e6 + run}`).join(','))
     expect((await fetch(url)).status).toBe(200)
   })
 
-  test('with a token has it, opens without it in the end, and is closed to others', async () => {
-    const { address } = await served({ port: 0, host: '0.0.0.0', token: 'only we know' })
+  test('includes the token, which opening it removes; without the token it is refused', async () => {
+    const { address } = await serve({ port: 0, host: '0.0.0.0', token: 'only we know' })
     const url = new URL(address)
     expect(url.searchParams.get('token')).toBe('only we know')
     url.hostname = '127.0.0.1'
@@ -65,38 +65,38 @@ describe('an address', () => {
 })
 
 describe('wrong usage', () => {
-  test('a text that is not there', async () => {
+  test('a text that does not exist', async () => {
     await expect(startWatch({ roots: ['src'], data: ['no-such-text'], port: 0 })).rejects.toThrow(
       new UsageError('invalid --data: "no-such-text" (there is no such file or folder)'),
     )
   })
 
-  test('a port that is taken, when it was asked for', async () => {
-    const port = await taken(0)
-    await expect(served({ port })).rejects.toThrow(
+  test('a given port that is taken', async () => {
+    const port = await occupyPort(0)
+    await expect(serve({ port })).rejects.toThrow(
       new UsageError(`invalid --port: ${port} is taken by another program (choose another, or leave --port out)`),
     )
   })
 
   test('an address of another machine', async () => {
-    await expect(served({ port: 0, host: '192.0.2.1', token: 'long enough' })).rejects.toThrow(UsageError)
-    await expect(served({ port: 0, host: '192.0.2.1', token: 'long enough' })).rejects.toThrow(
+    await expect(serve({ port: 0, host: '192.0.2.1', token: 'long enough' })).rejects.toThrow(UsageError)
+    await expect(serve({ port: 0, host: '192.0.2.1', token: 'long enough' })).rejects.toThrow(
       'invalid --host: "192.0.2.1"',
     )
   })
 
   test.each(['0.0.0.0', '::', '10.1.2.3', 'machine.example'])('%s without a token', async (host) => {
-    await expect(served({ port: 0, host })).rejects.toThrow(UsageError)
-    await expect(served({ port: 0, host })).rejects.toThrow('add --token')
+    await expect(serve({ port: 0, host })).rejects.toThrow(UsageError)
+    await expect(serve({ port: 0, host })).rejects.toThrow('add --token')
   })
 
   test('a token that can be guessed', async () => {
-    await expect(served({ port: 0, token: 'abc' })).rejects.toThrow('invalid --token: it has 3 characters')
+    await expect(serve({ port: 0, token: 'abc' })).rejects.toThrow('invalid --token: it has 3 characters')
   })
 })
 
-test('a name that was made to point here is refused on the wire', async () => {
-  const { address } = await served({ port: 0 })
+test('a name that was made to point here is refused over a real connection', async () => {
+  const { address } = await serve({ port: 0 })
   const { port } = new URL(address)
   const status = await new Promise((resolve, reject) => {
     request({ host: '127.0.0.1', port, headers: { host: `evil.example:${port}` } }, (answer) => {
@@ -109,8 +109,8 @@ test('a name that was made to point here is refused on the wire', async () => {
   expect(status).toBe(403)
 })
 
-test('closing ends pages that listen', async () => {
-  const { address, close } = await served({ port: 0 })
+test('closing ends open event streams', async () => {
+  const { address, close } = await serve({ port: 0 })
   const answer = await fetch(`${address}api/events`)
   const reader = answer.body?.getReader()
   await reader?.read()

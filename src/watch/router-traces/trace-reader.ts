@@ -1,25 +1,25 @@
-/** A folder with a router trace, as a run: it has loads and tokens, but neither metrics nor a configuration. */
+/** A folder with a router trace as a run: it has loads and tokens, but neither metrics nor a configuration. */
 import { join } from 'node:path'
 import type { RoutingHistory, RoutingIndex, RunSummary, Series, TokenTrace } from '../api.ts'
-import { type Found, type PolledRun, type PollResult, QUIET, SETTLED, TURN } from '../runs/run.ts'
+import { type FoundRun, MAX_POLL_BYTES, type PolledRun, type PollResult, QUIET_MS, SETTLED_MS } from '../runs/run.ts'
 import { LineTail } from '../runs/tail.ts'
-import { RouterTrace } from './trace-file.ts'
+import { RouterTrace } from './router-trace.ts'
 
 export class TraceReader implements PolledRun {
   readonly kind = 'trace'
   readonly id: string
   readonly directory: string
-  /** Names of the files, a rank each. */
+  /** Names of the files, one per rank. */
   readonly files: readonly string[]
-  private readonly found: Found
+  private readonly found: FoundRun
   private readonly trace: RouterTrace
   private readonly tails: readonly LineTail[]
   private lines = 0
   private isReading = true
   private isReplaced = false
-  private told = ''
+  private lastStatus = ''
 
-  constructor(found: Found, files: readonly string[]) {
+  constructor(found: FoundRun, files: readonly string[]) {
     this.found = found
     this.id = found.id
     this.directory = found.directory
@@ -42,7 +42,7 @@ export class TraceReader implements PolledRun {
 
   get progress(): { readonly done: number; readonly of: number } | null {
     if (!this.isReading) return null
-    const sum = (of: (tail: LineTail) => number) => this.tails.reduce((total, tail) => total + of(tail), 0)
+    const sum = (bytes: (tail: LineTail) => number) => this.tails.reduce((total, tail) => total + bytes(tail), 0)
     return { done: sum(({ position }) => position), of: sum(({ size }) => size) }
   }
 
@@ -52,19 +52,19 @@ export class TraceReader implements PolledRun {
 
   async poll(): Promise<PollResult> {
     let [isChanged, isBehind] = [false, false]
-    // Ranks advance side by side, in the order of their steps.
+    // All ranks advance together, so that their steps arrive in order.
     for (const tail of this.tails) {
-      const polled = await tail.poll(TURN / this.tails.length)
+      const polled = await tail.poll(MAX_POLL_BYTES / this.tails.length)
       isChanged ||= polled !== 'same'
       isBehind ||= polled === 'behind'
       if (this.isReplaced) return this.startAgain()
     }
     if (!isBehind) this.isReading = false
-    const isSettled = !isChanged && Date.now() - this.changed() > SETTLED && this.trace.snapshots.settle()
+    const isSettled = !isChanged && Date.now() - this.changed() > SETTLED_MS && this.trace.snapshots.settle()
     const state = this.state()
-    const look = `${state} ${this.isReading}`
-    isChanged ||= isSettled || look !== this.told
-    this.told = look
+    const status = `${state} ${this.isReading}`
+    isChanged ||= isSettled || status !== this.lastStatus
+    this.lastStatus = status
     return { isChanged, isBehind, isRunning: state === 'running' }
   }
 
@@ -121,7 +121,7 @@ export class TraceReader implements PolledRun {
     return this.trace.recorded(this.id, snapshot)
   }
 
-  /** Of a sum over ranks nothing can be taken away: when one file is another, all are read again. */
+  /** When one file was replaced, all are read again: one rank cannot be subtracted from the sums. */
   private startAgain(): PollResult {
     for (const tail of this.tails) tail.restart()
     this.trace.clear()
@@ -134,9 +134,9 @@ export class TraceReader implements PolledRun {
     return Math.max(...this.tails.map(({ changed }) => changed))
   }
 
-  /** How many steps there will be nobody knows: a trace that is quiet is done. */
+  /** A trace does not record how many steps there will be: once quiet, it counts as finished. */
   private state(): 'running' | 'finished' {
-    return Date.now() - this.changed() < QUIET ? 'running' : 'finished'
+    return Date.now() - this.changed() < QUIET_MS ? 'running' : 'finished'
   }
 
   private problem(): string | undefined {

@@ -25,7 +25,7 @@ async function watch(...roots: string[]): Promise<WatchedCollection> {
   return collection
 }
 
-/** Waits until everything that is there was read. */
+/** Waits until all files have been read. */
 const read = (collection: WatchedCollection) =>
   vi.waitFor(() => expect(collection.describe().progress).toBeNull(), { timeout: 10_000, interval: 5 })
 const names = (collection: WatchedCollection) => collection.describe().runs.map(({ name }) => name)
@@ -70,8 +70,8 @@ async function putRun(path: string, steps: number, done: number): Promise<void> 
   await put(`${path}/metrics.jsonl`, lines(Array.from({ length: done }, (_, index) => train(index + 1))))
 }
 
-/** As if nobody had written for an hour. */
-async function quiet(path: string): Promise<void> {
+/** Makes files look as if they were written an hour ago. */
+async function makeQuiet(path: string): Promise<void> {
   const then = new Date(Date.now() - 3_600_000)
   for (const name of ['config.json', 'metrics.jsonl', 'routing.jsonl'])
     await utimes(join(folder, path, name), then, then).catch(() => {})
@@ -84,7 +84,7 @@ test('a run in full: configuration, last values, curves, experts', async () => {
     lines([{ kind: 'eval', step: 4, tokens: 400, loss: 3, bits_per_byte: 1.5 }]),
   )
   await put('a/routing.jsonl', lines([2, 4].flatMap((step) => [routing(step, 0), routing(step, 1)])))
-  // Another is being written.
+  // The last one is still being written.
   for (const name of ['step-00000002', 'step-00000004', '.step-00000006-new'])
     await mkdir(join(folder, 'a/checkpoints', name), { recursive: true })
   const collection = await watch()
@@ -127,11 +127,11 @@ test('a run in full: configuration, last values, curves, experts', async () => {
   expect(collection.run('0000000000')).toBeUndefined()
 })
 
-test('a run that is written is followed, and changes are told at most twice a second', async () => {
+test('a run that is being written is followed, and changes are reported at most twice a second', async () => {
   await putRun('a', 100, 2)
   const collection = await watch()
-  const told: { change: Change; at: number }[] = []
-  collection.onChange((change) => told.push({ change, at: performance.now() }))
+  const received: { change: Change; at: number }[] = []
+  collection.onChange((change) => received.push({ change, at: performance.now() }))
   await read(collection)
   expect(only(collection)).toMatchObject({ state: 'running', step: 2, secondsLeft: 49 })
   for (let step = 3; step <= 30; step++) {
@@ -139,17 +139,17 @@ test('a run that is written is followed, and changes are told at most twice a se
     await new Promise((resolve) => setTimeout(resolve, 40))
   }
   await vi.waitFor(() => expect(only(collection)).toMatchObject({ step: 30, secondsLeft: 35 }))
-  await vi.waitFor(() => expect(told.at(-1)?.change.version).toBe(collection.describe().version), { timeout: 3000 })
+  await vi.waitFor(() => expect(received.at(-1)?.change.version).toBe(collection.describe().version), { timeout: 3000 })
   const { id } = only(collection)
-  for (const { change } of told) expect(change.runs).toEqual([id])
-  expect(told.length).toBeGreaterThan(1)
-  const gaps = told.slice(1).map(({ at }, index) => at - (told[index]?.at ?? 0))
+  for (const { change } of received) expect(change.runs).toEqual([id])
+  expect(received.length).toBeGreaterThan(1)
+  const gaps = received.slice(1).map(({ at }, index) => at - (received[index]?.at ?? 0))
   expect(Math.min(...gaps)).toBeGreaterThan(450)
-  const versions = told.map(({ change }) => change.version)
+  const versions = received.map(({ change }) => change.version)
   expect(versions).toEqual([...versions].sort((a, b) => a - b))
 })
 
-test('runs appear, begin anew and go', async () => {
+test('runs appear, restart and disappear', async () => {
   const collection = await watch()
   await read(collection)
   expect(names(collection)).toEqual([])
@@ -162,7 +162,7 @@ test('runs appear, begin anew and go', async () => {
   await vi.waitFor(() => expect(names(collection)).toEqual([]))
 })
 
-test('who has seen a run under another server, or before it was made anew, does not take it for the same', async () => {
+test('another server, and a recreated run, have other generations and versions', async () => {
   const shown = async (collection: WatchedCollection) => {
     await read(collection)
     const generation = await vi.waitFor(() => {
@@ -188,11 +188,11 @@ test('who has seen a run under another server, or before it was made anew, does 
   expect(new Set(seen.map(({ version }) => version)).size).toBe(3)
 })
 
-test('a clock that is put back an hour holds nothing up', async () => {
+test('setting the clock back an hour delays nothing', async () => {
   await putRun('a', 5, 1)
   const collection = await watch()
-  const told: Change[] = []
-  collection.onChange((change) => told.push(change))
+  const received: Change[] = []
+  collection.onChange((change) => received.push(change))
   await read(collection)
   const now = Date.now.bind(Date)
   vi.spyOn(Date, 'now').mockImplementation(() => now() - 3_600_000)
@@ -200,21 +200,21 @@ test('a clock that is put back an hour holds nothing up', async () => {
     await putRun('a', 5, 4)
     await putRun('b', 5, 5)
     await vi.waitFor(() => expect(collection.describe().runs).toMatchObject([{ step: 4 }, { step: 5 }]))
-    await vi.waitFor(() => expect(told.at(-1)?.version).toBe(collection.describe().version), { timeout: 3000 })
+    await vi.waitFor(() => expect(received.at(-1)?.version).toBe(collection.describe().version), { timeout: 3000 })
   } finally {
     vi.restoreAllMocks()
   }
 })
 
-test('states: who writes is running, who is done is finished, who went quiet was stopped', async () => {
+test('states: running while written, finished after the last step, otherwise stopped', async () => {
   await putRun('running', 10, 3)
   await putRun('finished', 3, 3)
   await putRun('stopped', 10, 3)
   await putRun('thinking', 10, 3)
-  for (const name of ['finished', 'stopped', 'thinking']) await quiet(name)
-  // A long evaluation writes nothing; the process that holds the run is there all the same.
+  for (const name of ['finished', 'stopped', 'thinking']) await makeQuiet(name)
+  // A long evaluation writes nothing, but the process still holds the lock.
   const lock = await lockRun(join(folder, 'thinking'))
-  // Of a process that was killed, the lock stays.
+  // The lock of a killed process stays behind.
   await put('stopped/.lock', { pid: 2 ** 30, host: 'elsewhere', id: 'x', since: '' })
   const collection = await watch()
   await read(collection)
@@ -224,7 +224,7 @@ test('states: who writes is running, who is done is finished, who went quiet was
   await vi.waitFor(() => expect(states()).toMatchObject({ thinking: 'stopped' }))
 })
 
-test('a run is stopped as soon as its process lets it go, and running when another goes on with it', async () => {
+test('a run is stopped as soon as its lock is released, and running once another process takes it', async () => {
   await putRun('demo', 10, 3)
   const lock = await lockRun(join(folder, 'demo'))
   const collection = await watch()
@@ -239,7 +239,7 @@ test('a run is stopped as soon as its process lets it go, and running when anoth
   await vi.waitFor(() => expect(only(collection).state).toBe('stopped'))
 })
 
-test('a damaged run tells its problem, shows what can be read, and the others are as they were', async () => {
+test('a damaged run reports its problem and all that can be read, and other runs are unaffected', async () => {
   await putRun('good', 3, 3)
   await putRun('broken', 3, 2)
   await put('broken/config.json', '{"model": {')
@@ -258,7 +258,7 @@ test('a damaged run tells its problem, shows what can be read, and the others ar
   expect(noisy).toMatchObject({ state: 'finished', problem: 'metrics.jsonl: line 4 is not JSON; lines left out: 1' })
 })
 
-test('what is there and cannot be read is told, and read once it can be', async () => {
+test('a file that cannot be read is reported, and read once it can be', async () => {
   await putRun('a', 3, 3)
   const config = join(folder, 'a/config.json')
   await rename(config, join(folder, 'outside'))
@@ -266,20 +266,20 @@ test('what is there and cannot be read is told, and read once it can be', async 
   const collection = await watch(join(folder, 'a'))
   await read(collection)
   expect(only(collection)).toMatchObject({ state: 'unreadable', problem: expect.stringMatching(/^config.json cannot/) })
-  // The same file, by its number and times.
+  // The same file, with the same inode and times.
   await rename(join(folder, 'outside'), config)
   await vi.waitFor(() => expect(only(collection)).toMatchObject({ state: 'finished', steps: 3 }))
   expect(only(collection)).not.toHaveProperty('problem')
 })
 
-test('runs are found below, by name in the order of numbers; other folders are passed over', async () => {
+test('runs are found in subfolders and sorted by name, numbers by value; other folders are ignored', async () => {
   await putRun('runs/b10', 1, 1)
   await putRun('runs/b9', 1, 1)
   await putRun('runs/deep/er/a', 1, 1)
   await putRun('runs/node_modules/x', 1, 1)
   await putRun('runs/.hidden', 1, 1)
   await putRun('1/2/3/4/5/6/7/too-deep', 1, 1)
-  // A model of someone else, and data.
+  // A model of another program, and data.
   await put('other/config.json', { architectures: ['GPT'] })
   await put('other/data.jsonl', lines([{ text: 'layer' }]))
   const collection = await watch()
@@ -287,13 +287,13 @@ test('runs are found below, by name in the order of numbers; other folders are p
   expect(names(collection)).toEqual(['runs/b9', 'runs/b10', 'runs/deep/er/a'])
   const one = await watch(join(folder, 'runs/b9'), join(folder, 'runs'))
   await read(one)
-  // The folder itself by its own name; found twice, it is there once.
+  // A root that is a run has its own name; a run found twice is listed once.
   expect(names(one)).toEqual(['b9', 'b10', 'deep/er/a'])
   const idOf = (of: WatchedCollection, name: string) => of.describe().runs.find((run) => run.name === name)?.id
   expect(idOf(one, 'b9')).toBe(idOf(collection, 'runs/b9'))
 })
 
-test('a folder of very many files hides no run beside it, and none that has gone stays', async () => {
+test('a folder of very many files hides no run beside it, and removed runs still disappear', async () => {
   for (const name of ['a', 'm', 'z']) await putRun(name, 1, 1)
   await put('full/0', '')
   for (let file = 1; file <= 20_000; file++) linkSync(join(folder, 'full/0'), join(folder, `full/${file}`))
@@ -304,7 +304,7 @@ test('a folder of very many files hides no run beside it, and none that has gone
   await vi.waitFor(() => expect(names(collection)).toEqual(['a', 'z']))
 })
 
-test('links do not lead outside, nor in circles', async () => {
+test('links are not followed outside or in circles', async () => {
   await putRun('outside/run', 3, 3)
   await putRun('root/run', 3, 1)
   await symlink(join(folder, 'outside'), join(folder, 'root/away'))
@@ -335,7 +335,7 @@ test('names in files and folders are data', async () => {
   expect(Object.getPrototypeOf(summary.config)).toBe(Object.prototype)
 })
 
-test('a line of 20 MB in every file does nothing but take its place', async () => {
+test('a line of 20 MB in each file is skipped and counted', async () => {
   await putRun('a', 4, 3)
   const long = `{"kind":"train","step":4,"name":"${'x'.repeat(20 << 20)}"}\n`
   await appendFile(join(folder, 'a/metrics.jsonl'), long)
@@ -352,7 +352,7 @@ test('a line of 20 MB in every file does nothing but take its place', async () =
   })
 })
 
-test('a trace of Megatron-Core is opened by what it holds, its ranks as one', async () => {
+test('a Megatron-Core trace is recognised by its contents, and its ranks are one run', async () => {
   const chosen = (step: number, rank: number) => ({ step, block: 'decoder', layer: 1, rank, top_indices: [[rank, 3]] })
   const python = (records: readonly object[]) => lines(records).replaceAll('":', '": ')
   await put('trace/rank0.jsonl', python([chosen(0, 0), chosen(1, 0)]))
@@ -372,7 +372,7 @@ test('a trace of Megatron-Core is opened by what it holds, its ranks as one', as
   })
 })
 
-test('a configuration nested without end is a problem of that run alone', async () => {
+test('an endlessly nested configuration is a problem of that run only', async () => {
   await putRun('deep', 3, 2)
   const nested = '['.repeat(100_000) + ']'.repeat(100_000)
   await put('deep/config.json', `{"model":{"layers":${nested}},"train":{"steps":[${nested}]}}`)
@@ -385,7 +385,7 @@ test('a configuration nested without end is a problem of that run alone', async 
   ])
 })
 
-test('a run at which our own reader fails says so, and the others go on', async () => {
+test('a run whose reader throws reports the error, and the others go on', async () => {
   await putRun('bad', 3, 2)
   await putRun('good', 3, 3)
   const poll = RunDirectoryReader.prototype.poll
@@ -400,7 +400,7 @@ test('a run at which our own reader fails says so, and the others go on', async 
   ])
 })
 
-test('a folder that is not there, or is a file, is refused by name', async () => {
+test('a folder that does not exist or is a file is refused with its name', async () => {
   await put('file', '')
   for (const [name, reason] of [
     ['none', 'there is no such folder'],

@@ -1,7 +1,7 @@
 /**
- * All runs below the folders that were named, kept up to date. One loop looks for new runs, asks each run in its turn
- * to read a part of what is new, and tells what changed. It only ever asks files how they are and reads them, which
- * works on network file systems too, where nobody is told of changes.
+ * All runs below the given folders, kept up to date. One loop looks for new runs, lets each run in turn read a part of
+ * its new data, and reports changes. It relies only on `stat` and reads, so it works on network file systems, which
+ * have no change notifications.
  */
 import { randomInt } from 'node:crypto'
 import { readdir, realpath, stat } from 'node:fs/promises'
@@ -15,55 +15,57 @@ import { RunDirectoryReader } from './run-directory-reader.ts'
 
 export type { WatchedRun } from './run.ts'
 
-/** Milliseconds between looks at a run that is written, at the others and at folders, and between tellings. */
-const POLL = 500
-const SLOWER = 4
-const TELL = 500
-/** Runs that are polled at the same time: on a network file system most of it is waiting. */
-const AT_ONCE = 8
-/** Bytes that loads of experts may take in all, and of a run. */
-const MEMORY = 1 << 30
-const MEMORY_OF_RUN = 128 << 20
+/** Interval between polls of a run that is being written. */
+const POLL_MS = 500
+/** Other runs are polled, and new runs looked for, this many times less often. */
+const SLOW_FACTOR = 4
+/** Shortest time between notifications of listeners. */
+const NOTIFY_MS = 500
+/** Runs polled concurrently: on a network file system polls mostly wait. */
+const CONCURRENT_POLLS = 8
+/** Bytes for loads of experts: of all runs, and of one. */
+const MAX_MEMORY = 1 << 30
+const MAX_RUN_MEMORY = 128 << 20
 
 interface Watched {
   readonly run: PolledRun
-  /** When to look at it next, by a clock that nobody sets. */
+  /** Time of the next poll on the monotonic clock, in milliseconds. */
   due: number
-  /** A bug of ours that this run brought to light; the others go on. */
+  /** An internal error while polling this run; the other runs go on. */
   failure?: string
 }
 
 export class WatchedCollection {
-  private readonly given: readonly string[]
+  private readonly displayRoots: readonly string[]
   private readonly roots: readonly string[]
   private readonly pollMs: number
   private readonly discovery = new Discovery()
   private readonly runs = new Map<string, Watched>()
   private readonly listeners = new Set<(change: Change) => void>()
   private readonly dirty = new Set<string>()
-  /** Begins anywhere: pages that a server before this one served do not take its numbers for known. */
+  /** Starts at random, so that a page of an earlier server does not take a version for one it knows. */
   private version = randomInt(2 ** 31)
-  private lastTold = -TELL
+  private lastNotified = -NOTIFY_MS
   private discoveryDue = 0
   private isClosed = false
   private wake: () => void = () => {}
   private readonly loop: Promise<void>
 
-  private constructor(given: readonly string[], roots: readonly string[], pollMs: number) {
-    this.given = given
+  private constructor(displayRoots: readonly string[], roots: readonly string[], pollMs: number) {
+    this.displayRoots = displayRoots
     this.roots = roots
     this.pollMs = pollMs
     this.loop = this.keepUp()
   }
 
   /**
-   * Comes back at once; files are read from then on ({@link describe} tells the progress). Close it in the end.
+   * Returns at once and reads files in the background ({@link describe} has the progress). Must be closed.
    * @param roots Run directories, or folders with some below.
-   * @throws UsageError for a folder that is not there or cannot be read
+   * @throws UsageError for a folder that does not exist or cannot be read
    */
   static async open(
     roots: readonly string[],
-    { pollMs = POLL }: { readonly pollMs?: number } = {},
+    { pollMs = POLL_MS }: { readonly pollMs?: number } = {},
   ): Promise<WatchedCollection> {
     return new WatchedCollection([...roots], await Promise.all(roots.map(realFolder)), pollMs)
   }
@@ -75,7 +77,7 @@ export class WatchedCollection {
     const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0)
     return {
       version: this.version,
-      roots: this.given,
+      roots: this.displayRoots,
       runs: runs.sort((a, b) => order.compare(a.name, b.name) || (a.id < b.id ? -1 : 1)),
       progress: isReading
         ? { done: sum(progresses.map(({ done }) => done)), of: sum(progresses.map(({ of }) => of)) }
@@ -87,7 +89,7 @@ export class WatchedCollection {
     return this.runs.get(id)?.run
   }
 
-  /** Returns how to stop listening. */
+  /** @returns a function that removes the listener */
   onChange(listener: (change: Change) => void): () => void {
     this.listeners.add(listener)
     return () => this.listeners.delete(listener)
@@ -104,7 +106,7 @@ export class WatchedCollection {
     while (!this.isClosed) {
       if (performance.now() >= this.discoveryDue) await this.discover()
       const isBehind = await this.pollDue()
-      this.tell()
+      this.notify()
       await this.pause(isBehind ? 0 : this.pollMs)
     }
   }
@@ -113,7 +115,7 @@ export class WatchedCollection {
     const found = await this.discovery.find(this.roots)
     for (const each of found) {
       const known = this.runs.get(each.id)?.run
-      if (known && !isOther(known, each)) continue
+      if (known && !isReplaced(known, each)) continue
       this.runs.set(each.id, { run: readerOf(each), due: 0 })
       this.mark(each.id)
     }
@@ -123,30 +125,30 @@ export class WatchedCollection {
       this.runs.delete(id)
       this.mark(id)
     }
-    const memory = Math.min(MEMORY_OF_RUN, MEMORY / Math.max(1, this.runs.size))
+    const memory = Math.min(MAX_RUN_MEMORY, MAX_MEMORY / Math.max(1, this.runs.size))
     for (const { run } of this.runs.values()) run.limit(memory)
-    this.discoveryDue = performance.now() + SLOWER * this.pollMs
+    this.discoveryDue = performance.now() + SLOW_FACTOR * this.pollMs
   }
 
-  /** @returns whether some run has more to read at once. */
+  /** @returns whether some run still has data to read */
   private async pollDue(): Promise<boolean> {
     const due = [...this.runs.values()].filter((watched) => watched.due <= performance.now())
-    let isSomeBehind = false
+    let isAnyBehind = false
     const work = async (): Promise<void> => {
       for (let watched = due.shift(); watched && !this.isClosed; watched = due.shift()) {
-        isSomeBehind = (await this.poll(watched)) || isSomeBehind
-        this.tell()
+        isAnyBehind = (await this.poll(watched)) || isAnyBehind
+        this.notify()
       }
     }
-    await Promise.all(Array.from({ length: AT_ONCE }, work))
-    return isSomeBehind
+    await Promise.all(Array.from({ length: CONCURRENT_POLLS }, work))
+    return isAnyBehind
   }
 
   private async poll(watched: Watched): Promise<boolean> {
     try {
       const { isChanged, isBehind, isRunning } = await watched.run.poll()
       if (isChanged) this.mark(watched.run.id)
-      watched.due = isBehind ? 0 : performance.now() + this.pollMs * (isRunning ? 1 : SLOWER) - 1
+      watched.due = isBehind ? 0 : performance.now() + this.pollMs * (isRunning ? 1 : SLOW_FACTOR) - 1
       return isBehind
     } catch (error) {
       watched.failure = `internal: ${error instanceof Error ? error.message : String(error)}`
@@ -161,15 +163,15 @@ export class WatchedCollection {
     this.dirty.add(id)
   }
 
-  private tell(): void {
-    if (this.dirty.size === 0 || this.isClosed || performance.now() - this.lastTold < TELL) return
-    this.lastTold = performance.now()
+  private notify(): void {
+    if (this.dirty.size === 0 || this.isClosed || performance.now() - this.lastNotified < NOTIFY_MS) return
+    this.lastNotified = performance.now()
     const change: Change = { version: this.version, runs: [...this.dirty] }
     this.dirty.clear()
     for (const listener of this.listeners) listener(change)
   }
 
-  /** Until it is time again, or the collection is closed. */
+  /** Waits, or returns early when the collection is closed. */
   private pause(milliseconds: number): Promise<void> {
     if (this.isClosed) return Promise.resolve()
     return new Promise((resolve) => {
@@ -182,7 +184,7 @@ export class WatchedCollection {
   }
 }
 
-/** By name, with numbers in the order of their values. */
+/** Sorts by name, and numbers in names by value. */
 const order = new Intl.Collator('en', { numeric: true })
 
 function summaryOf({ run, failure }: Watched): RunSummary {
@@ -193,12 +195,12 @@ function summaryOf({ run, failure }: Watched): RunSummary {
 const readerOf = (found: Discovered): PolledRun =>
   found.kind === 'choir' ? new RunDirectoryReader(found) : new TraceReader(found, found.files)
 
-/** A folder in which something else lies now: a run where a trace was, or the trace of more ranks. */
-const isOther = (known: PolledRun, found: Discovered): boolean =>
+/** Whether the folder now holds another kind of run, or a trace with other files. */
+const isReplaced = (known: PolledRun, found: Discovered): boolean =>
   known.kind !== found.kind ||
   (known instanceof TraceReader && found.kind === 'trace' && known.files.join('\n') !== found.files.join('\n'))
 
-/** Only where that is certain: a network file system may not answer. */
+/** True only if certain: a network file system may fail to answer. */
 const isGone = (folder: string): Promise<boolean> =>
   stat(folder).then(
     () => false,

@@ -1,19 +1,19 @@
 /**
- * Reading that stays below a folder. A run directory may come from anywhere, and a link in it may lead anywhere:
- * a file is opened only where its real place is below the root that the user named, and only when it is a plain
- * file (a pipe would block, a device might answer for ever).
+ * Reads confined to a folder. A run directory may come from anywhere, and its links may lead anywhere: a file is
+ * opened only if its real path is below the root that the user named, and only if it is a plain file (a pipe would
+ * block, a device might never end).
  */
 import { constants } from 'node:fs'
 import { type FileHandle, open, realpath } from 'node:fs/promises'
 import { sep } from 'node:path'
 
-/** Whether the real place of `path` is one of `places`, themselves real paths, or below one; undefined without one. */
-export async function isWithin(places: readonly string[], path: string): Promise<boolean | undefined> {
+/** Whether the real path of `path` is one of `roots` (real paths) or below one; undefined if `path` does not exist. */
+export async function isWithin(roots: readonly string[], path: string): Promise<boolean | undefined> {
   const real = await realpath(path).catch(() => undefined)
-  return real === undefined ? undefined : places.some((place) => real === place || isInside(place, real))
+  return real === undefined ? undefined : roots.some((root) => real === root || isInside(root, real))
 }
 
-/** Opens a plain file whose real place is below `root`, itself a real path; undefined where there is none. */
+/** Opens a plain file whose real path is below `root` (a real path); undefined if there is none. */
 export async function openInside(root: string, path: string): Promise<FileHandle | undefined> {
   let handle: FileHandle | undefined
   try {
@@ -22,13 +22,13 @@ export async function openInside(root: string, path: string): Promise<FileHandle
     handle = await open(real, constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0))
     if ((await handle.stat()).isFile()) return handle
   } catch {
-    // What cannot be opened is not there for us, whatever the reason; the run says what it misses.
+    // A file that cannot be opened counts as missing, whatever the reason; the run reports what it lacks.
   }
   await handle?.close()
   return undefined
 }
 
-/** Up to `limit` bytes from `start` of such a file; undefined where there is none. */
+/** Reads up to `limit` bytes from `start` of such a file; undefined if there is none. */
 export async function readInside(root: string, path: string, limit: number, start = 0): Promise<Buffer | undefined> {
   const handle = await openInside(root, path)
   if (!handle) return undefined

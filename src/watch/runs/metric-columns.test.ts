@@ -10,7 +10,7 @@ const columnsOf = (...records: unknown[]): MetricColumns => {
 const train = (step: number, fields: object = {}) => ({ kind: 'train', step, tokens: 100 * step, ...fields })
 const values = (columns: MetricColumns, kind: string, name: string) => [...(columns.table(kind)?.column(name) ?? [])]
 
-test('every kind is a table of its own, and what a line does not tell is NaN', () => {
+test('every kind has its own table, and missing fields are NaN', () => {
   const columns = columnsOf(
     train(1, { loss: 5, grad_norm: null }),
     train(2, { loss: 4, grad_norm: 1 }),
@@ -26,7 +26,7 @@ test('every kind is a table of its own, and what a line does not tell is NaN', (
   expect(columns.table('train')?.last('unknown')).toBeNull()
 })
 
-test('an evaluation has columns for the capacity rules besides its own; lines of before lack them', () => {
+test('an evaluation has columns for the capacity rules besides its own; earlier lines lack them', () => {
   const capacities = { train: { loss: 6, drop_rate: 0.25 }, eval: { loss: 5 }, none: { loss: 4, drop_rate: 0 } }
   const columns = columnsOf(
     { kind: 'eval', step: 1, loss: 7 },
@@ -43,13 +43,13 @@ test('an evaluation has columns for the capacity rules besides its own; lines of
   expect(values(columns, 'eval', 'train_capacity/drop_rate')).toEqual([Number.NaN, 0.25])
 })
 
-test('columns keep thousands of rows', () => {
+test('columns hold thousands of rows', () => {
   const columns = columnsOf(...Array.from({ length: 5000 }, (_, index) => train(index + 1, { loss: index / 2 })))
   expect(values(columns, 'train', 'loss')).toEqual(Array.from({ length: 5000 }, (_, index) => index / 2))
   expect([columns.lines, columns.skipped]).toEqual([5000, 0])
 })
 
-test('lines that are no record are left out and counted, and the first of them is told', () => {
+test('invalid lines are left out and counted, and the first is reported', () => {
   const columns = columnsOf(train(1, { loss: 1 }), '{"kind":"tra', '[1]', 'null', { kind: 'other', step: 2 }, train(2))
   expect(values(columns, 'train', 'step')).toEqual([1, 2])
   expect([columns.lines, columns.skipped]).toEqual([6, 4])
@@ -57,7 +57,7 @@ test('lines that are no record are left out and counted, and the first of them i
   expect(columnsOf(train(1)).problem).toBeUndefined()
 })
 
-test('numbers that JSON lacks, as Python writes them, are gaps, and not lines that are left out', () => {
+test('NaN and Infinity, as Python writes them, are gaps and not invalid lines', () => {
   const columns = columnsOf(
     '{"kind": "train", "step": 1, "loss": NaN, "grad_norm": 2, "note": "NaN, or Infinity"}',
     '{"kind":"train","step":2,"loss":-Infinity,"grad_norm":Infinity,"parts":[NaN,1]}',
@@ -69,7 +69,7 @@ test('numbers that JSON lacks, as Python writes them, are gaps, and not lines th
   expect(columns.skipped).toBe(1)
 })
 
-test('a run that was resumed takes back what it does again, evaluations too', () => {
+test('a resumed run replaces the steps that it repeats, evaluations too', () => {
   const evaluation = (step: number, loss: number) => ({ kind: 'eval', step, loss })
   const columns = columnsOf(
     ...[1, 2, 3, 4].map((step) => train(step, { loss: step })),
@@ -85,23 +85,23 @@ test('a run that was resumed takes back what it does again, evaluations too', ()
   expect(values(columns, 'eval', 'loss')).toEqual([20, 41])
 })
 
-test('a table never holds more numbers than it may: a row stands for equally many lines, and no more than it must', () => {
+test('a table holds at most its limit of numbers; rows merge equally many lines, and no more than needed', () => {
   const number = fc.double({ noDefaultInfinity: true, noNaN: true })
   const line = fc.dictionary(fc.constantFrom('loss', 'lr', 'step_ms', 'a', 'b', 'c'), number)
   fc.assert(
-    fc.property(fc.array(line, { minLength: 1, maxLength: 200 }), fc.integer({ min: 20, max: 400 }), (lines, most) => {
-      const columns = new MetricColumns(most)
+    fc.property(fc.array(line, { minLength: 1, maxLength: 200 }), fc.integer({ min: 20, max: 400 }), (lines, limit) => {
+      const columns = new MetricColumns(limit)
       for (const [index, fields] of lines.entries()) columns.add(Buffer.from(JSON.stringify(train(index + 1, fields))))
       const { stride, length, names } = columns.table('train') as MetricTable
       const width = names.length + 2
       expect(length).toBe(Math.ceil(lines.length / stride))
-      expect(length === 1 || length * width <= most).toBe(true)
-      expect(stride === 1 || Math.ceil((2 * lines.length) / stride) * width > most).toBe(true)
+      expect(length === 1 || length * width <= limit).toBe(true)
+      expect(stride === 1 || Math.ceil((2 * lines.length) / stride) * width > limit).toBe(true)
       const rows = Array.from({ length }, (_, row) => lines.slice(row * stride, (row + 1) * stride))
       expect(values(columns, 'train', 'step')).toEqual(rows.map((group, row) => row * stride + group.length))
       for (const name of names.filter((each) => each !== 'tokens'))
         expect(values(columns, 'train', name)).toEqual(
-          // Through JSON −0 is 0.
+          // JSON turns −0 into 0.
           rows.map((group) => (group.findLast((fields) => name in fields)?.[name] ?? Number.NaN) + 0),
         )
       expect(columns.problem).toEqual(stride === 1 ? undefined : expect.stringContaining(`every ${stride} lines`))
@@ -109,12 +109,12 @@ test('a table never holds more numbers than it may: a row stands for equally man
   )
 })
 
-test('a run that was resumed takes back whole rows, and goes on from there', () => {
+test('a resumed run drops whole rows and goes on from there', () => {
   const columns = new MetricColumns(4 * 8)
   const add = (step: number, loss: number) =>
     columns.add(Buffer.from(JSON.stringify(train(step, { loss, step_ms: 1000 }))))
   for (let step = 1; step <= 16; step++) add(step, step)
-  // Five numbers a row: every four lines are one.
+  // Five numbers per row: every four lines become one.
   expect(values(columns, 'train', 'step')).toEqual([4, 8, 12, 16])
   add(10, 100)
   expect(values(columns, 'train', 'step')).toEqual([4, 8, 10])
@@ -122,7 +122,7 @@ test('a run that was resumed takes back whole rows, and goes on from there', () 
   expect([...(columns.table('train')?.seconds ?? [])]).toEqual([4, 8, 9])
 })
 
-test('a file of invented names fills no memory, and no name is special', () => {
+test('a file of invented names does not fill the memory, and no name is special', () => {
   const many = Object.fromEntries(Array.from({ length: 5000 }, (_, index) => [`name${index}`, index]))
   const narrowed = columnsOf(train(1, many))
   expect(narrowed.names().length).toBeLessThan(300)
@@ -147,8 +147,8 @@ test('no line breaks the reader', () => {
         { maxLength: 30 },
       ),
       fc.integer({ min: 5, max: 200 }),
-      (records, most) => {
-        const columns = new MetricColumns(most)
+      (records, limit) => {
+        const columns = new MetricColumns(limit)
         for (const record of records) columns.add(Buffer.from(JSON.stringify(record)))
         const table = columns.table('train')
         const steps = values(columns, 'train', 'step')

@@ -1,72 +1,72 @@
 /**
- * metrics.jsonl as columns. Records of a kind (`train`, `eval`) are a table with a row a step, in the order of steps,
- * and a column a field; a field that a line does not have, or has no number for, is NaN there. Training and
- * evaluation are different tables because they come at different steps.
+ * metrics.jsonl as columns. Each kind of record (`train`, `eval`) is a table with one row per step, in order, and one
+ * column per field; missing fields and values that are not numbers are NaN. Training and evaluation are separate
+ * tables because they happen at different steps.
  *
- * Of an evaluation under other capacity rules the fields are columns too, such as `dropless/loss`.
+ * The results of an evaluation under other capacity rules are columns too, such as `dropless/loss`.
  *
- * A line of a step that was there before comes from a run that was resumed: it takes back its table from that step
- * on, and a training step takes back the evaluations behind it too.
+ * A line that repeats an earlier step comes from a resumed run: it drops the rows of its table from that step on, and
+ * a training step also drops the evaluations from there on.
  *
- * A table that becomes too large makes one row of every two, and from then on of as many lines: the row has the step
- * of the last of them, and of every field the newest number, so that a field that few lines have is not lost.
+ * A table that becomes too large merges every two rows into one, and from then on as many lines. A merged row has the
+ * step of its last line and the newest number of each field, so that rare fields are not lost.
  */
 import { isFields } from '../../config/fields.ts'
 import { capacityScalars } from '../../run/capacity-scalars.ts'
 
 const KINDS: ReadonlySet<string> = new Set(['train', 'eval'])
-/** More fields than a record of any version has: a file of invented names must not fill the memory. */
+/** More than any record has: a file of invented names must not fill the memory. */
 const MAX_FIELDS = 256
 const MAX_NAME_LENGTH = 100
-/** Numbers of a table: 128 MiB, at most twice that while columns grow; or 20 metrics over 800,000 lines. */
+/** Per table: 128 MiB, and up to twice that while columns grow. Enough for 20 metrics over 800,000 lines. */
 const MAX_NUMBERS = 1 << 24
 
-/** Numbers by row; NaN in every row that was not set. Memory is touched only as far as there are rows. */
+/** Numbers by row, NaN where not set. */
 class Column {
   private values = new Float64Array(64)
-  /** Rows that hold a number or NaN. */
-  private known = 0
+  /** Rows that are initialised, with a number or NaN. */
+  private initialised = 0
 
   set(row: number, value: number): void {
-    this.reach(row)
+    this.initialise(row)
     this.grow(row + 1)
     this.values[row] = value
-    this.known = Math.max(this.known, row + 1)
+    this.initialised = Math.max(this.initialised, row + 1)
   }
 
   /** The first rows. */
   first(rows: number): Float64Array {
-    this.reach(rows)
+    this.initialise(rows)
     return this.values.subarray(0, rows)
   }
 
-  /** Unsets rows `from` to before `to`. */
+  /** Sets rows `from` up to but excluding `to` to NaN. */
   unset(from: number, to: number): void {
-    this.values.fill(Number.NaN, from, Math.min(to, this.known))
+    this.values.fill(Number.NaN, from, Math.min(to, this.initialised))
   }
 
-  /** One row of every two of the first `rows`: the later, where it has a number. */
+  /** Merges every two of the first `rows`: the later value, or the earlier where that is NaN. */
   halve(rows: number): void {
     const values = this.first(rows)
-    const left = Math.ceil(rows / 2)
-    for (let row = 0; row < left; row++) {
+    const half = Math.ceil(rows / 2)
+    for (let row = 0; row < half; row++) {
       const [earlier = Number.NaN, later = Number.NaN] = [values[2 * row], values[2 * row + 1]]
       values[row] = Number.isNaN(later) ? earlier : later
     }
-    this.unset(left, rows)
+    this.unset(half, rows)
   }
 
-  private reach(rows: number): void {
-    if (rows <= this.known) return
+  private initialise(rows: number): void {
+    if (rows <= this.initialised) return
     this.grow(rows)
-    this.values.fill(Number.NaN, this.known, rows)
-    this.known = rows
+    this.values.fill(Number.NaN, this.initialised, rows)
+    this.initialised = rows
   }
 
   private grow(rows: number): void {
     if (rows <= this.values.length) return
     const grown = new Float64Array(Math.max(2 * this.values.length, rows))
-    grown.set(this.values.subarray(0, this.known))
+    grown.set(this.values.subarray(0, this.initialised))
     this.values = grown
   }
 }
@@ -74,46 +74,46 @@ class Column {
 export class MetricTable {
   /** Rows. */
   length = 0
-  /** Lines that a row stands for. */
+  /** Lines per row. */
   stride = 1
-  /** Whether there were fields that have no column. */
+  /** Whether some fields have no column. */
   isNarrowed = false
-  private readonly mostNumbers: number
+  private readonly maxNumbers: number
   private readonly steps = new Column()
   private readonly times = new Column()
   private readonly columns = new Map<string, Column>()
-  /** Lines that the last row stands for, so far. */
+  /** Lines merged into the last row so far. */
   private filled = 0
 
-  constructor(mostNumbers: number) {
-    this.mostNumbers = mostNumbers
+  constructor(maxNumbers: number) {
+    this.maxNumbers = maxNumbers
   }
 
   get lastStep(): number {
     return this.steps.first(this.length).at(-1) ?? Number.NEGATIVE_INFINITY
   }
 
-  /** Names of the fields that had a number somewhere, in the order in which they came. */
+  /** Names of the fields that had a number, in order of appearance. */
   get names(): string[] {
     return [...this.columns.keys()]
   }
 
-  /** Values by row; they are lent until the next line comes. */
+  /** Values by row: a view, valid until the next line is added. */
   column(name: string): Float64Array | undefined {
     return name === 'step' ? this.steps.first(this.length) : this.columns.get(name)?.first(this.length)
   }
 
-  /** Sum of `step_ms` up to each row, in seconds; lent as columns are. */
+  /** Sum of `step_ms` up to each row, in seconds: a view like `column`. */
   get seconds(): Float64Array {
     return this.times.first(this.length)
   }
 
-  /** The newest value that is a finite number. */
+  /** The newest finite value. */
   last(name: string): number | null {
     return this.column(name)?.findLast(Number.isFinite) ?? null
   }
 
-  /** A line behind the others. */
+  /** Appends a line. */
   add(step: number, record: Readonly<Record<string, unknown>>): void {
     const { step_ms } = record
     const seconds =
@@ -123,8 +123,8 @@ export class MetricTable {
     this.times.set(this.length - 1, seconds)
     for (const [name, value] of Object.entries(record)) {
       if (name === 'step' || typeof value !== 'number') continue
-      // A new column may need room, which moves the row.
-      const column = this.known(name)
+      // A new column may merge rows, which changes `length`.
+      const column = this.columnFor(name)
       column?.set(this.length - 1, value)
     }
   }
@@ -137,7 +137,7 @@ export class MetricTable {
     this.filled = this.stride
   }
 
-  /** Its place is the last row. */
+  /** Makes the last row that of a new line. */
   private beginLine(): void {
     if (this.length > 0 && this.filled < this.stride) {
       this.filled++
@@ -148,7 +148,7 @@ export class MetricTable {
     this.makeRoom()
   }
 
-  private known(name: string): Column | undefined {
+  private columnFor(name: string): Column | undefined {
     const found = this.columns.get(name)
     if (found) return found
     if (this.columns.size >= MAX_FIELDS || name.length > MAX_NAME_LENGTH) {
@@ -162,9 +162,9 @@ export class MetricTable {
   }
 
   private makeRoom(): void {
-    while (this.length > 1 && this.length * (this.columns.size + 2) > this.mostNumbers) {
+    while (this.length > 1 && this.length * (this.columns.size + 2) > this.maxNumbers) {
       for (const column of this.all()) column.halve(this.length)
-      // The last row joins the one before it, or has none to join.
+      // With an even number of rows, the last is merged into the one before it.
       if (this.length % 2 === 0) this.filled += this.stride
       this.length = Math.ceil(this.length / 2)
       this.stride *= 2
@@ -177,27 +177,27 @@ export class MetricTable {
 }
 
 export class MetricColumns {
-  /** Lines taken, and lines that are no record. */
+  /** All lines, and the invalid ones among them. */
   lines = 0
   skipped = 0
-  private readonly mostNumbers: number
+  private readonly maxNumbers: number
   private tables = new Map<string, MetricTable>()
   private firstProblem: string | undefined
 
-  /** @param mostNumbers That a table may hold. */
-  constructor(mostNumbers = MAX_NUMBERS) {
-    this.mostNumbers = mostNumbers
+  /** @param maxNumbers Limit of each table. */
+  constructor(maxNumbers = MAX_NUMBERS) {
+    this.maxNumbers = maxNumbers
   }
 
-  /** What is wrong with the file, or is not shown of it, in a sentence; undefined when there is all of it. */
+  /** A message about invalid lines or reduced data; undefined if the file is shown completely. */
   get problem(): string | undefined {
-    const what = this.firstProblem ? `${this.firstProblem}; lines left out: ${this.skipped}` : this.tooMuch()
-    return what && `metrics.jsonl: ${what}`
+    const message = this.firstProblem ? `${this.firstProblem}; lines left out: ${this.skipped}` : this.reduction()
+    return message && `metrics.jsonl: ${message}`
   }
 
   add(line: Buffer): void {
     this.lines++
-    const problem = this.take(line)
+    const problem = this.read(line)
     if (problem === undefined) return
     this.skipped++
     this.firstProblem ??= `line ${this.lines} ${problem}`
@@ -213,30 +213,30 @@ export class MetricColumns {
     return this.tables.get(kind)
   }
 
-  /** As `train/loss`. What only says where on the x axis a record stands is no metric. */
+  /** Names such as `train/loss`. Step and tokens are positions on the x axis, not metrics. */
   names(): string[] {
     return [...this.tables].flatMap(([kind, { names }]) =>
       names.filter((name) => name !== 'tokens').map((name) => `${kind}/${name}`),
     )
   }
 
-  private tooMuch(): string | undefined {
+  private reduction(): string | undefined {
     for (const [kind, { stride, isNarrowed }] of this.tables) {
       if (isNarrowed) return `fields beyond ${MAX_FIELDS}, or of more than ${MAX_NAME_LENGTH} characters, are left out`
-      if (stride > 1) return `there are so many numbers that every ${stride} lines of kind ${kind} are shown as one`
+      if (stride > 1) return `the file is so large that every ${stride} lines of kind ${kind} are shown as one`
     }
     return undefined
   }
 
-  private take(line: Buffer): string | undefined {
+  private read(line: Buffer): string | undefined {
     if (line.length === 0) return undefined
-    const record = parsedLine(line)
+    const record = parseLine(line)
     if (record === undefined) return 'is not JSON'
-    if (!isFields(record)) return 'is no object'
+    if (!isFields(record)) return 'is not an object'
     const { kind, step } = record
-    if (typeof kind !== 'string' || !KINDS.has(kind)) return 'is of no known kind (expected train or eval)'
+    if (typeof kind !== 'string' || !KINDS.has(kind)) return 'has an unknown kind (expected train or eval)'
     if (typeof step !== 'number' || !Number.isFinite(step)) return 'has no step'
-    const table = this.tables.get(kind) ?? new MetricTable(this.mostNumbers)
+    const table = this.tables.get(kind) ?? new MetricTable(this.maxNumbers)
     this.tables.set(kind, table)
     if (step <= table.lastStep) {
       table.cutFrom(step)
@@ -247,8 +247,8 @@ export class MetricColumns {
   }
 }
 
-/** Undefined when it is not JSON. Python writes numbers that JSON lacks; they are null here, as Choir writes them. */
-function parsedLine(line: Buffer): unknown {
+/** Undefined if it is not JSON. NaN and Infinity, which Python writes, become null, as Choir writes them. */
+function parseLine(line: Buffer): unknown {
   const text = line.toString()
   try {
     return JSON.parse(text)
@@ -262,7 +262,7 @@ function parsedLine(line: Buffer): unknown {
   }
 }
 
-/** Where the first of ascending values is that is `value` or more. */
+/** Index of the first of ascending values that is at least `value`. */
 export function lowerBound(ascending: ArrayLike<number>, value: number): number {
   let [low, high] = [0, ascending.length]
   while (low < high) {

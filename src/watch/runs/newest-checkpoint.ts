@@ -3,10 +3,10 @@ import { basename, join } from 'node:path'
 import { newestFolder } from '../../run/checkpoint/checkpoint.ts'
 
 /**
- * What tells the newest checkpoint of a run, by its name, from every other, also of the same step: a run that was made
- * anew has such. Null where there is none.
+ * A key of the newest checkpoint of a run; null without one. It differs even between checkpoints of the same step,
+ * which a recreated run has.
  */
-export async function newestCheckpoint(directory: string): Promise<string | null> {
+export async function newestCheckpointKey(directory: string): Promise<string | null> {
   const folder = await newestFolder(join(directory, 'checkpoints')).catch(() => undefined)
   const found = folder && (await stat(folder).catch(() => undefined))
   return found ? `${basename(folder)} ${found.ino} ${found.mtimeMs}` : null

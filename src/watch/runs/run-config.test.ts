@@ -3,19 +3,19 @@ import { readRunConfig } from './run-config.ts'
 
 const config = (model: object) => JSON.stringify({ model, train: { steps: 5 } })
 
-test('a model of more layers than memory holds is told of, with all else that the file says', () => {
+test('a model with more layers than memory holds is reported, and the other fields are read', () => {
   const known = readRunConfig(config({ layers: 4_294_967_295 }))
   expect(known.problem).toMatch(/^config\.json: invalid model\.layers: 4294967295 /)
   expect(known).toMatchObject({ steps: 5, routers: null, fields: { 'model.layers': 4_294_967_295, 'train.steps': 5 } })
 })
 
-test('as many layers as are accepted are described', () => {
+test('a model with the maximum number of layers is described', () => {
   const known = readRunConfig(config({ layers: 512 }))
   expect(known.problem).toBeUndefined()
   expect(known.routers).toEqual({ routers: 512, prototypes: 1 })
 })
 
-test('a name that is longer than any field of ours is left out, with all that is in it', () => {
+test('a field whose name is too long is left out with its contents', () => {
   const below = Object.fromEntries(Array.from({ length: 400 }, (_, field) => [`a${field}`, field]))
   const { fields } = readRunConfig(config({ layers: 2, ['k'.repeat(100_000)]: below }))
   expect(fields).toEqual({ 'model.layers': 2, 'train.steps': 5 })

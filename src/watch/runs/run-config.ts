@@ -1,19 +1,19 @@
-/** What config.json says to a reader that must live with any file: some of it, and what is wrong with the rest. */
+/** Reads config.json tolerantly: whatever can be read of any file, and a message about the rest. */
 import { isFields } from '../../config/fields.ts'
 import { UsageError } from '../../errors.ts'
 import { describeModel } from '../../model/describe.ts'
 import { routedModules } from '../../model/parameters.ts'
 import { parseRunConfig } from '../../run/load-config.ts'
 import type { FlatConfig } from '../api.ts'
-import type { ExpectedRouters } from './routing-history.ts'
+import type { ExpectedRouters } from './routing-log.ts'
 
 export interface KnownConfig {
   readonly fields: FlatConfig
   readonly steps: number | null
   readonly created: number | null
-  /** FLOPs of the model to train on a token. */
+  /** FLOPs to train the model on one token. */
   readonly flopsPerToken: number | null
-  /** Null for a dense model, and where the model is not known. */
+  /** Null for a dense model, and if the model is unknown. */
   readonly routers: ExpectedRouters | null
   readonly problem?: string
 }
@@ -26,7 +26,7 @@ export const unknownConfig: KnownConfig = {
   routers: null,
 }
 
-/** Whether the text is a Choir configuration, be it invalid; undefined when it is not even JSON. */
+/** Whether the text is a Choir configuration, valid or not; undefined if it is not JSON. */
 export function isRunConfig(text: string): boolean | undefined {
   try {
     const stored: unknown = JSON.parse(text)
@@ -43,26 +43,24 @@ export function readRunConfig(text: string): KnownConfig {
   } catch {
     return { ...unknownConfig, problem: 'config.json is not JSON' }
   }
-  if (!isFields(stored)) return { ...unknownConfig, problem: 'config.json holds no fields' }
+  if (!isFields(stored)) return { ...unknownConfig, problem: 'config.json is not an object' }
   const sections = ['model', 'data', 'train', 'runtime'].filter((name) => Object.hasOwn(stored, name))
   const created = typeof stored.created === 'string' ? Date.parse(stored.created) : Number.NaN
   const found = {
     ...unknownConfig,
-    // Not assigned one by one: a field may have any name, `__proto__` too.
+    // `fromEntries` rather than assignments: a field may be named `__proto__`.
     fields: Object.fromEntries(sections.flatMap((name) => flat(stored[name], name)).slice(0, MAX_FIELDS)),
     created: Number.isNaN(created) ? null : created,
   }
   try {
     const { model, train } = parseRunConfig(text, 'config.json')
     if (model.layers > MAX_LAYERS)
-      throw new UsageError(
-        `invalid model.layers: ${model.layers} (the dashboard shows models of ${MAX_LAYERS} at most)`,
-      )
+      throw new UsageError(`invalid model.layers: ${model.layers} (the dashboard shows at most ${MAX_LAYERS})`)
     const layers = Array.from({ length: model.layers }, (_, layer) => routedModules(model, layer).length)
     const routers = layers.reduce((sum, count) => sum + count, 0)
     const { flopsPerToken } = describeModel(model)
-    const known = model.moe && { routers, prototypes: model.moe.prototypes }
-    return { ...found, steps: train.steps, flopsPerToken, routers: known }
+    const expected = model.moe && { routers, prototypes: model.moe.prototypes }
+    return { ...found, steps: train.steps, flopsPerToken, routers: expected }
   } catch (error) {
     const { steps } = isFields(stored.train) ? stored.train : {}
     const known = typeof steps === 'number' && steps > 0 ? steps : null
@@ -70,10 +68,10 @@ export function readRunConfig(text: string): KnownConfig {
   }
 }
 
-/** More than any model has: a table of the tensors of 10^9 layers would take all memory, and the server with it. */
+/** More than any model has: a table of the tensors of 10^9 layers would take all memory and crash the server. */
 const MAX_LAYERS = 512
 const MAX_FIELDS = 500
-/** A name is sent with each of its fields, to every page, with every change. */
+/** Names are sent to every page with every change. */
 const MAX_NAME_LENGTH = 200
 const MAX_TEXT_LENGTH = 500
 const MAX_PROBLEM_LENGTH = 2000
@@ -84,9 +82,10 @@ function flat(value: unknown, path: string, depth = 0): [string, string | number
   if (isFields(value) && depth < MAX_DEPTH)
     return Object.entries(value).flatMap(([key, below]) => flat(below, `${path}.${key}`, depth + 1))
   if (value === null || typeof value === 'number' || typeof value === 'boolean') return [[path, value]]
-  const text = typeof value === 'string' ? value : Array.isArray(value) ? value.map(shown).join(',') : shown(value)
+  const text =
+    typeof value === 'string' ? value : Array.isArray(value) ? value.map(formatElement).join(',') : formatElement(value)
   return [[path, text.slice(0, MAX_TEXT_LENGTH)]]
 }
 
-/** An element of a list; what is nested deeper than any configuration is not looked into. */
-const shown = (value: unknown): string => (typeof value === 'object' && value !== null ? '…' : String(value))
+/** Formats an element of a list; nested values are not shown. */
+const formatElement = (value: unknown): string => (typeof value === 'object' && value !== null ? '…' : String(value))

@@ -1,6 +1,5 @@
 /**
- * A run directory of Choir, read only through its files, by anyone at any time: while another process or another
- * machine writes them, and years later.
+ * Reads a run directory of Choir, while another process or machine writes it or years later. It only reads files.
  */
 import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -9,26 +8,26 @@ import { isHeldHere, LOCK_FILE } from '../../system/lock.ts'
 import type { RoutingHistory, RoutingIndex, RunState, RunSummary, Series } from '../api.ts'
 import { readInside } from './confined.ts'
 import { MetricColumns } from './metric-columns.ts'
-import { newestCheckpoint } from './newest-checkpoint.ts'
-import { RoutingLog } from './routing-history.ts'
-import { type Found, type PolledRun, type PollResult, QUIET, SETTLED, TURN } from './run.ts'
+import { newestCheckpointKey } from './newest-checkpoint.ts'
+import { RoutingLog } from './routing-log.ts'
+import { type FoundRun, MAX_POLL_BYTES, type PolledRun, type PollResult, QUIET_MS, SETTLED_MS } from './run.ts'
 import { type KnownConfig, readRunConfig, unknownConfig } from './run-config.ts'
 import { type SeriesQuery, seriesOf } from './series.ts'
 import { LineTail } from './tail.ts'
 
-/** A configuration takes some kilobytes. */
+/** Configurations take some kilobytes. */
 export const MAX_CONFIG_BYTES = 1 << 20
 
-const REFUSED = 'cannot be read (no permission, no plain file, or a link that leads outside)'
+const REFUSED = 'cannot be read (no permission, not a plain file, or a link that leads outside)'
 
-/** Steps whose median tells how long one takes. */
-const RECENT = 50
+/** Steps over whose median the time of a step is estimated. */
+const RECENT_STEPS = 50
 
 export class RunDirectoryReader implements PolledRun {
   readonly kind = 'choir'
   readonly id: string
   readonly directory: string
-  private readonly found: Found
+  private readonly found: FoundRun
   private readonly columns = new MetricColumns()
   private readonly metrics: LineTail
   private routingLog = new RoutingLog()
@@ -38,13 +37,13 @@ export class RunDirectoryReader implements PolledRun {
   private configChanged = 0
   private checkpoint: string | null = null
   private isLocked = false
-  /** When a process that held the run was first seen to hold it no more. */
-  private leftAt = Number.NEGATIVE_INFINITY
+  /** Time at which the lock was first seen to be released. */
+  private unlockedAt = Number.NEGATIVE_INFINITY
   private isReading = true
   private memory = Number.POSITIVE_INFINITY
-  private told = ''
+  private lastStatus = ''
 
-  constructor(found: Found) {
+  constructor(found: FoundRun) {
     this.found = found
     this.id = found.id
     this.directory = found.directory
@@ -71,18 +70,18 @@ export class RunDirectoryReader implements PolledRun {
 
   async poll(): Promise<PollResult> {
     await this.readConfig()
-    const metrics = await this.metrics.poll(TURN)
-    // Curves come before experts: they are small, and what people look at first.
-    const routing = metrics === 'behind' ? 'behind' : await this.routingTail.poll(TURN)
+    const metrics = await this.metrics.poll(MAX_POLL_BYTES)
+    // Curves come before experts: they are small, and users look at them first.
+    const routing = metrics === 'behind' ? 'behind' : await this.routingTail.poll(MAX_POLL_BYTES)
     const isSettled =
-      routing === 'same' && Date.now() - this.routingTail.changed > SETTLED && this.routingLog.snapshots.settle()
-    await this.lookAround()
+      routing === 'same' && Date.now() - this.routingTail.changed > SETTLED_MS && this.routingLog.snapshots.settle()
+    await this.checkCheckpointAndLock()
     const isBehind = metrics === 'behind' || routing === 'behind'
     if (!isBehind) this.isReading = false
     const state = this.state(Date.now())
-    const look = [state, this.checkpoint, this.configStamp, this.isReading].join()
-    const isChanged = metrics !== 'same' || routing !== 'same' || isSettled || look !== this.told
-    this.told = look
+    const status = [state, this.checkpoint, this.configStamp, this.isReading].join()
+    const isChanged = metrics !== 'same' || routing !== 'same' || isSettled || status !== this.lastStatus
+    this.lastStatus = status
     return { isChanged, isBehind, isRunning: state === 'running' }
   }
 
@@ -93,7 +92,7 @@ export class RunDirectoryReader implements PolledRun {
     const state = this.state(now)
     const step = this.step()
     const problem = this.problem()
-    const left = (config.steps ?? Number.NaN) - step
+    const stepsLeft = (config.steps ?? Number.NaN) - step
     const stepTime = this.stepTime()
     return {
       id: found.id,
@@ -108,7 +107,7 @@ export class RunDirectoryReader implements PolledRun {
       heldOutLoss: evaluation?.last('loss') ?? null,
       bitsPerByte: evaluation?.last('bits_per_byte') ?? null,
       tokensPerSecond: train?.last('tokens_per_second') ?? null,
-      secondsLeft: state === 'running' && left > 0 && stepTime > 0 ? (left * stepTime) / 1000 : null,
+      secondsLeft: state === 'running' && stepsLeft > 0 && stepTime > 0 ? (stepsLeft * stepTime) / 1000 : null,
       created: config.created,
       changed: this.changed(),
       lines: columns.lines + metrics.skipped,
@@ -146,9 +145,9 @@ export class RunDirectoryReader implements PolledRun {
     return Math.max(0, last('train'), last('eval'))
   }
 
-  /** Milliseconds that a step takes; 0 where there was none. */
+  /** Milliseconds per step; 0 before the first. */
   private stepTime(): number {
-    const times = this.columns.table('train')?.column('step_ms')?.subarray(-RECENT) ?? []
+    const times = this.columns.table('train')?.column('step_ms')?.subarray(-RECENT_STEPS) ?? []
     return median([...times].filter(Number.isFinite))
   }
 
@@ -162,22 +161,22 @@ export class RunDirectoryReader implements PolledRun {
     if (steps !== null && this.step() >= steps) return 'finished'
     if (this.isLocked) return 'running'
     const changed = this.changed()
-    // Of what was written before its process left, nothing goes on.
-    if (changed > this.leftAt && now - changed < Math.max(QUIET, 10 * this.stepTime())) return 'running'
-    // Without a configuration nobody knows of steps that are left.
+    // Writes from before the lock was released do not show that the run goes on.
+    if (changed > this.unlockedAt && now - changed < Math.max(QUIET_MS, 10 * this.stepTime())) return 'running'
+    // Without a configuration the number of steps left is unknown.
     return steps === null ? 'finished' : 'stopped'
   }
 
   private problem(): string | undefined {
-    const long = this.metrics.skipped + this.routingTail.skipped
-    const tooLong = long > 0 ? `lines longer than 8 MiB are left out: ${long}` : undefined
+    const skipped = this.metrics.skipped + this.routingTail.skipped
+    const tooLong = skipped > 0 ? `lines longer than 8 MiB are left out: ${skipped}` : undefined
     const refused = (this.metrics.isRefused && 'metrics.jsonl') || (this.routingTail.isRefused && 'routing.jsonl')
     return (
       this.config.problem ??
       (refused ? `${refused} ${REFUSED}` : undefined) ??
       this.columns.problem ??
       (Number.isNaN(this.columns.table('train')?.column('loss')?.at(-1))
-        ? 'the newest loss is no finite number'
+        ? 'the newest loss is not finite'
         : undefined) ??
       this.routingLog.problem ??
       tooLong
@@ -191,24 +190,24 @@ export class RunDirectoryReader implements PolledRun {
     if (stamp === this.configStamp) return
     this.configChanged = now?.mtimeMs ?? 0
     const text = (await readInside(this.found.root, path, MAX_CONFIG_BYTES))?.toString()
-    // What cannot be read now may be the next time: a network file system fails, a user allows it.
+    // Retried at every poll: a network file system may recover, a user may grant permission.
     const isRefused = now !== undefined && text === undefined
     this.configStamp = isRefused ? 'refused' : stamp
     const before = JSON.stringify(this.config.routers)
     this.config = text === undefined ? unknownConfig : readRunConfig(text)
     if (isRefused) this.config = { ...unknownConfig, problem: `config.json ${REFUSED}` }
     if (JSON.stringify(this.config.routers) === before) return
-    // What a snapshot is, is another matter now.
+    // The number of routers per snapshot has changed.
     this.routingLog = new RoutingLog(this.config.routers ?? undefined)
     this.routingLog.snapshots.limit(this.memory)
     this.routingTail.restart()
   }
 
-  private async lookAround(): Promise<void> {
-    this.checkpoint = await newestCheckpoint(this.directory)
+  private async checkCheckpointAndLock(): Promise<void> {
+    this.checkpoint = await newestCheckpointKey(this.directory)
     const lock = await readInside(this.found.root, join(this.directory, LOCK_FILE), 4096)
     const isLocked = lock !== undefined && (await isHeldHere(lock.toString()))
-    if (this.isLocked && !isLocked) this.leftAt = Date.now()
+    if (this.isLocked && !isLocked) this.unlockedAt = Date.now()
     this.isLocked = isLocked
   }
 }

@@ -1,58 +1,58 @@
-/** What the dashboard knows of a run, whatever files it is read from. */
+/** A run as the dashboard sees it, whatever files it is read from. */
 import type { RoutingHistory, RoutingIndex, RunSummary, Series, TokenTrace } from '../api.ts'
 import type { SeriesQuery } from './series.ts'
 
 export interface WatchedRun {
   readonly id: string
-  /** Absolute, real. */
+  /** Absolute real path. */
   readonly directory: string
   readonly kind: 'choir' | 'trace'
   summary(): RunSummary
-  /** Undefined when the run has no such metric. */
+  /** Undefined if the run has no such metric. */
   series(metric: string, query: SeriesQuery): Series | undefined
   /** Undefined while nothing is recorded. */
   routing(): RoutingIndex | undefined
-  /** [to - from][routers][2][experts] of kept snapshots `from` to before `to`. */
+  /** [to - from][routers][2][experts] of kept snapshots `from` up to but excluding `to`. */
   loads(from: number, to: number): Float32Array
   /** [snapshots][2][experts] */
   history(router: number): Float32Array
   routingSummary(router: number): RoutingHistory
-  /** Of a trace: what was recorded of tokens at a kept snapshot. */
+  /** Only of a trace: the recorded tokens of a kept snapshot. */
   recorded?(snapshot: number): Promise<TokenTrace>
 }
 
 /** A run that a collection keeps up to date. */
 export interface PolledRun extends WatchedRun {
-  /** Bytes read and to read; null once all was read for the first time. */
+  /** Bytes read and bytes in total; null once all was read for the first time. */
   readonly progress: { readonly done: number; readonly of: number } | null
-  /** Reads a part of what is new. */
+  /** Reads part of the new data. */
   poll(): Promise<PollResult>
-  /** Bytes of memory that its routing may take. */
+  /** Limits the bytes of memory of its routing. */
   limit(memory: number): void
 }
 
 export interface PollResult {
   readonly isChanged: boolean
-  /** Whether there is more to read at once. */
+  /** Whether there is more to read now. */
   readonly isBehind: boolean
-  /** Whether more is to be expected soon. */
+  /** Whether more is expected soon. */
   readonly isRunning: boolean
 }
 
-/** A run in its folder, as a collection finds it. */
-export interface Found {
+/** Identity and location of a run, as discovery.ts finds it. */
+export interface FoundRun {
   readonly id: string
   readonly name: string
   readonly directory: string
-  /** Real path below which its files must lie. */
+  /** Real path below which its files must be. */
   readonly root: string
 }
 
-/** Bytes to read of a file before others have their turn. */
-export const TURN = 16 << 20
+/** Bytes read of a file before other files get their turn. */
+export const MAX_POLL_BYTES = 16 << 20
 
-/** Lines of a step are written together: a step whose lines are this old, in milliseconds, has all it will have. */
-export const SETTLED = 2000
+/** Lines of a step are written together: once the newest is this old, the step is complete. */
+export const SETTLED_MS = 2000
 
-/** Writing is over when nothing came for so long. */
-export const QUIET = 20_000
+/** A run without new data for this long is no longer being written. */
+export const QUIET_MS = 20_000

@@ -21,12 +21,12 @@ const all = { smoothing: 0, points: 1000 } as const
 const curve = (columns: MetricColumns, metric: string, x: XAxis, more: object = {}) =>
   seriesOf('id', columns, metric, { x, ...all, ...more }, 6)
 
-test('smoothing is TensorBoard’s: worked out by hand', () => {
-  // 0.5: averages from 0 are 0.5, 1.25, 0.625; over 1/2, 3/4, 7/8 of the weights.
+test('smoothing matches TensorBoard’s, computed by hand', () => {
+  // With 0.5, averages from 0 are 0.5, 1.25, 0.625; the weights so far sum to 1/2, 3/4, 7/8.
   expect([...smooth(Float64Array.of(1, 2, 0), 0.5)]).toEqual([1, 1.25 / 0.75, 0.625 / 0.875])
 })
 
-test('values that are not finite are passed over', () => {
+test('values that are not finite are skipped', () => {
   const { NaN: missing, POSITIVE_INFINITY: infinite } = Number
   expect([...smooth(Float64Array.of(1, missing, 2, infinite, 0), 0.5)]).toEqual([
     1,
@@ -37,11 +37,11 @@ test('values that are not finite are passed over', () => {
   ])
 })
 
-test('a constant series is what it was, to the bit', () => {
+test('a constant series stays the same to the bit', () => {
   expect([...smooth(new Float64Array(100).fill(0.1), 0.97)]).toEqual(Array.from({ length: 100 }, () => 0.1))
 })
 
-test('a series that has come to rest is drawn there, and one that moves is smoothed however large a spike was', () => {
+test('a series that has settled is drawn at its value; one that moves is smoothed even after a large spike', () => {
   const fallen = smooth(Float64Array.from([8, ...new Array(60).fill(0)]), 0.5)
   expect(fallen[10]).toBeGreaterThan(0)
   expect([...fallen.slice(20)]).toEqual(new Array(41).fill(0))
@@ -66,7 +66,7 @@ test('a smoothed value lies between the smallest and the largest before it', () 
   )
 })
 
-test('thinning keeps first, last, smallest and largest, in order, and never more points than asked for', () => {
+test('thinning keeps first, last, smallest and largest, in order, and at most the requested number of points', () => {
   const value = fc.oneof(fc.double({ noNaN: true }), fc.constant(Number.NaN))
   fc.assert(
     fc.property(fc.array(value, { minLength: 1, maxLength: 300 }), fc.integer({ min: 4, max: 50 }), (list, points) => {
@@ -84,7 +84,7 @@ test('thinning keeps first, last, smallest and largest, in order, and never more
   )
 })
 
-test('a spike of one step in a hundred thousand is seen, and the points say how many there are', () => {
+test('a spike of one step in a hundred thousand is kept, and the number of points is reported', () => {
   const columns = columnsOf(Array.from({ length: 100_000 }, (_, index) => train(index + 1, index === 71_234 ? 99 : 1)))
   const series = curve(columns, 'train/loss', 'step', { points: 500 })
   expect(series?.of).toBe(100_000)
@@ -101,28 +101,28 @@ test('axes: steps, tokens, seconds of training, floating-point operations of the
   expect(seriesOf('id', columns, 'train/loss', { x: 'flops', ...all }, null)?.of).toBe(0)
 })
 
-test('an evaluation stands at the time of the newest training step before it', () => {
+test('an evaluation has the time of the newest training step before it', () => {
   const evaluation = (step: number) => ({ kind: 'eval', step, tokens: 10 * step, loss: step })
   const columns = columnsOf([evaluation(0), train(1, 1), train(2, 1), evaluation(2), train(4, 1), evaluation(5)])
   expect(curve(columns, 'eval/loss', 'time')?.x).toEqual([0, 1, 1.5])
 })
 
-test('a value that is no number is null, and a metric that is not there is none', () => {
+test('a value that is not a number is null, and an unknown metric is undefined', () => {
   const columns = columnsOf([train(1, 1), train(2, null), train(3, 2)])
   expect(curve(columns, 'train/loss', 'step')?.y).toEqual([1, null, 2])
   for (const metric of ['train/nothing', 'eval/loss', 'train', '', 'train/loss/more'])
     expect(curve(columns, metric, 'step')).toBeUndefined()
 })
 
-test('a range cuts a curve that was smoothed as a whole, and keeps a neighbour on each side for the line to the edge', () => {
+test('a range is cut from the smoothed curve, with a neighbour on each side for the line to the edge', () => {
   const columns = columnsOf([7, 1, 2, 0, 4, 8].map((loss, index) => train(index + 1, loss)))
   const series = curve(columns, 'train/loss', 'tokens', { smoothing: 0.5, from: 30, to: 40 })
   expect(series).toMatchObject({ run: 'id', x: [20, 30, 40, 50], raw: [1, 2, 0, 4], of: 2 })
-  // 0.5 · 7 = 3.5; then 2.25, 2.125, 1.0625 and 2.53125, each over 1 − 0.5ⁿ.
+  // 0.5 · 7 = 3.5; then 2.25, 2.125, 1.0625 and 2.53125, each divided by 1 − 0.5ⁿ.
   expect(series?.y).toEqual([2.25 / 0.75, 2.125 / 0.875, 1.0625 / 0.9375, 2.53125 / 0.96875])
 })
 
-test('a curve runs forward only, whatever the file says', () => {
+test('rows that go back in x are left out', () => {
   const columns = columnsOf([train(1, 1), train(2, 2, { tokens: 5 }), train(3, 3, { tokens: null }), train(4, 4)])
   expect(curve(columns, 'train/loss', 'tokens')).toMatchObject({ x: [10, 40], y: [1, 4] })
 })

@@ -1,11 +1,11 @@
 /**
- * The loads of experts over time, in bounded memory. A snapshot is a step at which routers were recorded; of every
- * router it holds a row of numbers. When there are more snapshots than may be kept, every second is dropped and from
- * then on only every second new one is kept, so that those kept are always evenly spaced from the first on: number 0,
- * `stride`, 2 · `stride`, ... in the order of steps.
+ * The loads of experts over time, in bounded memory. A snapshot is a step at which routers were recorded, with a row of
+ * numbers for each router. When there are too many snapshots, every second is dropped, and from then on only every
+ * second new one is kept. So the kept ones are always evenly spaced from the first: 0, `stride`, 2 · `stride`, ... in
+ * the order of steps.
  *
- * Rows lie by router in the order in which routers appeared; readers see routers by layer. So a router that appears
- * late, or an expert that was never seen before, moves nothing: what a row does not have is 0.
+ * Rows are stored by router in order of appearance; readers see routers sorted by layer. So a late router or a new
+ * expert moves no stored numbers: whatever a row lacks is 0.
  */
 import { randomInt } from 'node:crypto'
 import type { RouterInfo, RoutingHistory, RoutingIndex } from '../api.ts'
@@ -20,7 +20,7 @@ export const measures = [
   'max_over_mean',
 ] as const satisfies readonly (keyof RoutingHistory)[]
 
-/** Loads before drops [experts], loads after [experts], then the measures; NaN for one that is not known. */
+/** Loads before drops [experts], loads after drops [experts], then the measures; NaN for an unknown measure. */
 export type Row = Float32Array
 
 const MAX_KEPT = 2048
@@ -30,11 +30,11 @@ export const MAX_EXPERTS = 16_384
 
 export interface Snapshot {
   readonly step: number
-  /** Number in the order of steps, counting those that are not kept. */
+  /** Index among all snapshots, kept or not. */
   readonly ordinal: number
   readonly rows: (Row | undefined)[]
+  /** Number and size of its rows. */
   arrived: number
-  /** Of its rows. */
   bytes: number
 }
 
@@ -45,8 +45,8 @@ export const expertsOf = (row: Row): number => (row.length - measures.length) / 
 
 export class Snapshots {
   /**
-   * Grows when a kept snapshot changes its place or its numbers. Begins anywhere: a page may still hold what the reader
-   * before this one told, of a run that has been made anew or under a server that has been started anew.
+   * Grows when a kept snapshot changes its index or its numbers. Starts at random: a page may still hold data of an
+   * earlier reader, from before the run was recreated or the server restarted.
    */
   generation = randomInt(2 ** 31)
   private readonly prototypes: number
@@ -57,12 +57,12 @@ export class Snapshots {
   private kept: Snapshot[] = []
   private bytes = 0
   private isSettled = false
-  private readonly numbers = new Map<string, number>()
+  private readonly routerNumbers = new Map<string, number>()
   private readonly appeared: RouterInfo[] = []
-  /** Numbers of routers, by layer. */
+  /** Numbers of routers, sorted by layer. */
   private order: number[] = []
 
-  /** @param routers How many a snapshot has when it is complete, where that is known. */
+  /** @param routers Number of routers in a complete snapshot, if known. */
   constructor(prototypes = 1, routers?: number) {
     this.prototypes = prototypes
     this.routersExpected = routers ?? 0
@@ -76,38 +76,38 @@ export class Snapshots {
     return this.order.flatMap((number) => this.appeared[number] ?? [])
   }
 
-  /** Largest number of experts. */
+  /** Largest number of experts of a router. */
   get experts(): number {
-    return this.appeared.reduce((most, { experts }) => Math.max(most, experts), 0)
+    return this.appeared.reduce((max, { experts }) => Math.max(max, experts), 0)
   }
 
-  /** Those that are complete. The last is once another begins, all its routers are there, or nothing more comes. */
+  /** Complete snapshots. The last is complete once another begins, all its routers arrived, or it is settled. */
   get complete(): readonly Snapshot[] {
     const last = this.kept.at(-1)
     return last && this.isOpen(last) ? this.kept.slice(0, -1) : this.kept
   }
 
-  /** What there is; undefined before the first complete snapshot. */
+  /** Undefined before the first complete snapshot. */
   index(run: string): RoutingIndex | undefined {
     const { complete, routers, experts, generation } = this
     if (complete.length === 0 || routers.length === 0) return undefined
     return { run, routers, experts, steps: complete.map(({ step }) => step), of: this.steps.length, generation }
   }
 
-  /** Bytes that rows may take. */
+  /** Limits the bytes of all rows. */
   limit(memory: number): void {
     this.memory = memory
     this.makeRoom()
   }
 
-  /** Starts with keeping every so many only, as expected for a file that holds `count` snapshots of these bytes. */
+  /** Sets the initial stride for a file that holds about `count` snapshots of `bytesEach`. */
   expect(count: number, bytesEach: number): void {
     if (this.stride > 1) return
     while (count / this.stride > MAX_KEPT || (count / this.stride) * bytesEach > this.memory) this.stride *= 2
     this.dropThinned()
   }
 
-  /** The snapshot of a step, a new one when it is later than all; undefined when it is not kept. */
+  /** The snapshot of a step, a new one if the step is later than all others; undefined if it is not kept. */
   enter(step: number): Snapshot | undefined {
     const ordinal = lowerBound(this.steps, step)
     if (step <= this.lastStep) {
@@ -122,7 +122,7 @@ export class Snapshots {
     return snapshot
   }
 
-  /** Forgets `step` and later ones. Looks at those alone: a file may go back at every line. */
+  /** Drops `step` and later ones. Examines only those, because a file may go back at every line. */
   rewind(step: number): void {
     this.steps.length = lowerBound(this.steps, step)
     for (let last = this.kept.at(-1); last && last.step >= step; last = this.kept.at(-1)) {
@@ -135,13 +135,13 @@ export class Snapshots {
   clear(): void {
     this.rewind(Number.NEGATIVE_INFINITY)
     this.stride = 1
-    this.numbers.clear()
+    this.routerNumbers.clear()
     this.appeared.length = this.order.length = 0
   }
 
   /**
-   * What is there of the last snapshot is all of it, as far as anyone knows.
-   * @returns whether a snapshot is complete that was not before.
+   * Declares the last snapshot complete: no more of it is expected.
+   * @returns whether this completed a snapshot
    */
   settle(): boolean {
     const before = this.complete.length
@@ -150,21 +150,21 @@ export class Snapshots {
   }
 
   row(snapshot: Snapshot, layer: number, module: string): Row | undefined {
-    const number = this.numbers.get(`${layer} ${module}`)
+    const number = this.routerNumbers.get(`${layer} ${module}`)
     return number === undefined ? undefined : snapshot.rows[number]
   }
 
   put(snapshot: Snapshot, layer: number, module: string, row: Row): void {
     const number = this.numberOf(layer, module, expertsOf(row))
     if (number === undefined) return
-    // Whoever has seen it looks again.
+    // Pages that already have it must load it again.
     if (!this.isOpen(snapshot)) this.generation++
     const before = snapshot.rows[number]
     snapshot.rows[number] = row
     if (!before) snapshot.arrived++
-    const more = row.byteLength - (before?.byteLength ?? 0)
-    snapshot.bytes += more
-    this.bytes += more
+    const added = row.byteLength - (before?.byteLength ?? 0)
+    snapshot.bytes += added
+    this.bytes += added
     this.makeRoom()
   }
 
@@ -194,38 +194,38 @@ export class Snapshots {
   summary(router: number): RoutingHistory {
     const rows = this.complete.map(({ rows }) => rows[this.order[router] ?? -1])
     const values = measures.map((name, index) => {
-      const of = (row: Row | undefined): number | null => {
+      const valueIn = (row: Row | undefined): number | null => {
         const value = row?.[row.length - measures.length + index] ?? Number.NaN
         return Number.isFinite(value) ? value : null
       }
-      return [name, rows.map(of)] as const
+      return [name, rows.map(valueIn)] as const
     })
     return Object.fromEntries(values) as unknown as RoutingHistory
   }
 
   private isOpen({ step, arrived }: Snapshot): boolean {
-    return step === this.lastStep && !this.isSettled && arrived < this.routersToCome()
+    return step === this.lastStep && !this.isSettled && arrived < this.routersPerSnapshot()
   }
 
-  private routersToCome(): number {
+  private routersPerSnapshot(): number {
     if (this.routersExpected > 0) return this.routersExpected
-    // Of the first snapshot nobody knows how many are to come.
+    // During the first snapshot the number is unknown.
     return this.steps.length > 1 ? this.appeared.length : Number.POSITIVE_INFINITY
   }
 
   private numberOf(layer: number, module: string, experts: number): number | undefined {
     const key = `${layer} ${module}`
-    const number = this.numbers.get(key) ?? this.appeared.length
+    const number = this.routerNumbers.get(key) ?? this.appeared.length
     const known = this.appeared[number]
     if (known && known.experts >= experts) return number
     if (!known && number >= MAX_ROUTERS) return undefined
-    this.numbers.set(key, number)
+    this.routerNumbers.set(key, number)
     this.appeared[number] = { layer, module, experts, prototypes: this.prototypes }
-    // A change of shape: numbers that a reader holds are no longer where they were.
+    // The layout changes, so numbers that a page holds have moved.
     if (this.steps.length > 1) this.generation++
     if (!known) {
       this.order.push(number)
-      // Stable, so modules of a layer stay in the order in which they appeared.
+      // The sort is stable, so modules of a layer stay in order of appearance.
       this.order.sort((a, b) => (this.appeared[a]?.layer ?? 0) - (this.appeared[b]?.layer ?? 0))
     }
     return number
@@ -239,10 +239,10 @@ export class Snapshots {
   }
 
   private dropThinned(): void {
-    const left = this.kept.filter(({ ordinal }) => ordinal % this.stride === 0)
-    if (left.length === this.kept.length) return
-    this.kept = left
-    this.bytes = left.reduce((sum, { bytes }) => sum + bytes, 0)
+    const remaining = this.kept.filter(({ ordinal }) => ordinal % this.stride === 0)
+    if (remaining.length === this.kept.length) return
+    this.kept = remaining
+    this.bytes = remaining.reduce((sum, { bytes }) => sum + bytes, 0)
     this.generation++
   }
 }

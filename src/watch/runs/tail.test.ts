@@ -26,7 +26,7 @@ beforeEach(async () => {
 })
 afterEach(() => rm(folder, { recursive: true }))
 
-/** A tail that collects what it is told, as its reader would have it. */
+/** A tail that collects its lines as a reader would. */
 function collecting(root = folder) {
   const lines: string[] = []
   const starts: number[] = []
@@ -71,7 +71,7 @@ test('any split of a file into writes and polls gives the same lines at the same
   )
 })
 
-test('a line is told once it is whole', async () => {
+test('a line is read once it is complete', async () => {
   const { tail, lines } = collecting()
   expect(await tail.poll()).toBe('same')
   await writeFile(path, 'one\ntw')
@@ -83,7 +83,7 @@ test('a line is told once it is whole', async () => {
   expect(lines).toEqual(['one', 'two'])
 })
 
-test('a file that shrank, was replaced, or was rewritten in place is read anew', async () => {
+test('a file that shrank, was replaced, or was rewritten in place is read from its start', async () => {
   const { tail, lines, replacements } = collecting()
   await writeFile(path, 'one\ntwo\n')
   await tail.poll()
@@ -96,7 +96,7 @@ test('a file that shrank, was replaced, or was rewritten in place is read anew',
   await tail.poll()
   expect([lines, replacements()]).toEqual([['ONE', 'TWO'], 2])
 
-  // What a resumed run does between two polls: it cuts the end off and writes other lines, more of them.
+  // A resumed run between two polls: it truncates the file and writes more lines than before.
   await truncate(path, 4)
   await appendFile(path, 'two again\nthree\n')
   await tail.poll()
@@ -110,12 +110,12 @@ test('a file that shrank, was replaced, or was rewritten in place is read anew',
   expect(lines).toEqual(['new'])
 })
 
-test('a file rewritten with another beginning, and the same lines before the place reached, is read anew', async () => {
+test('a file rewritten with another beginning but the same last lines is read from its start', async () => {
   const { tail, lines, replacements } = collecting()
   const rest = 'the same\n'.repeat(100)
   await writeFile(path, `one\n${rest}`)
   await tail.poll()
-  // In place, as `>` of a shell does: the same inode, and longer.
+  // In place, as with `>` in a shell: the same inode, but longer.
   await writeFile(path, `two\n${rest}${rest}`)
   await tail.poll()
   expect(replacements()).toBe(1)
@@ -123,7 +123,7 @@ test('a file rewritten with another beginning, and the same lines before the pla
   expect(lines).toHaveLength(201)
 })
 
-test('a line of 20 MB is passed over and counted, its neighbours are read', async () => {
+test('a line of 20 MB is skipped and counted, and its neighbours are read', async () => {
   await writeFile(path, `before\n${'x'.repeat(20 << 20)}\nafter\n`)
   const { tail, lines, starts } = collecting()
   await tail.poll()
@@ -141,7 +141,7 @@ test('a line of a megabyte is read whole', async () => {
   expect(lines[0] === long).toBe(true)
 })
 
-test('a poll reads as much as it may, tells that there is more, and others have their turn meanwhile', async () => {
+test('a poll stops at its budget, reports that there is more, and yields to timers meanwhile', async () => {
   const count = 300_000
   await writeFile(path, 'ten bytes\n'.repeat(count))
   const { tail, lines } = collecting()
@@ -157,7 +157,7 @@ test('a poll reads as much as it may, tells that there is more, and others have 
   expect(turns).toBeGreaterThan(0)
 })
 
-test('a file that fails half-way is told of as far as it was read, and read on from there', async () => {
+test('lines before a read error count, and the next poll continues there', async () => {
   const count = 30_000
   await writeFile(path, 'ten bytes\n'.repeat(count))
   const { tail, lines } = collecting()
@@ -177,7 +177,7 @@ test('a file that fails half-way is told of as far as it was read, and read on f
   expect(lines.length).toBe(count)
 })
 
-test('a file system that does not answer is asked again, and takes nothing back', async () => {
+test('a file system that fails to answer is retried, and nothing is dropped', async () => {
   await writeFile(path, 'one\n')
   const { tail, lines, replacements } = collecting()
   await tail.poll()
@@ -195,7 +195,7 @@ test('a file system that does not answer is asked again, and takes nothing back'
   expect([lines, replacements()]).toEqual([['one', 'two'], 0])
 })
 
-test('a link that leads outside is not followed, and a folder in place of the file is none', async () => {
+test('a link that leads outside is not followed, and a folder in place of the file is ignored', async () => {
   const inside = join(folder, 'root')
   await mkdir(inside)
   await writeFile(path, 'secret\n')

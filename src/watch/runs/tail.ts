@@ -1,43 +1,43 @@
 /**
- * Reading a text file that others write, line by line, as it grows. Each poll takes up where the last one ended; a
- * line counts once its newline is there. A file that is no longer the one that was read (another in its place, a
- * shorter one, other bytes at its beginning or before the place reached) is read anew.
+ * Reads a growing text file line by line while another process writes it. Each poll continues where the last one
+ * ended; a line counts once its newline is there. A file that was replaced (another inode, a shorter file, other bytes
+ * at its beginning or before the position reached) is read from its start.
  *
- * The memory that a poll takes does not depend on the file: it is read in pieces, and a line that is too long to be
- * anyone's record is counted and let go. Every piece gives way to whatever else the process has to do.
+ * The memory of a poll does not depend on the file: it is read in pieces, and a line too long to be a record is
+ * skipped and counted. Between pieces the process can do other work.
  */
 import type { Stats } from 'node:fs'
 import { type FileHandle, stat } from 'node:fs/promises'
 import { errorCode } from '../../system/disk.ts'
 import { openInside } from './confined.ts'
 
-/** Bytes read at once: what is done with them takes about a millisecond, and several files may come at the same time. */
-const PIECE = 128 << 10
+/** Bytes per read: parsing them takes about a millisecond, and several files may be read concurrently. */
+const PIECE_BYTES = 128 << 10
 const MAX_LINE_BYTES = 8 << 20
-/** Bytes at the beginning, and before the place reached, that tell a file from one rewritten under the same name. */
-const REMEMBERED = 256
-const GONE: ReadonlySet<string> = new Set(['ENOENT', 'ENOTDIR'])
+/** Bytes compared at the beginning and before the position, to detect a file that was rewritten in place. */
+const COMPARED_BYTES = 256
+const GONE_CODES: ReadonlySet<string> = new Set(['ENOENT', 'ENOTDIR'])
 
 export interface LineReceiver {
-  /** A whole line without its newline, and the byte where it begins. The bytes are lent for the time of the call. */
+  /** A whole line without its newline, and its byte offset. The buffer is valid only during the call. */
   line(bytes: Buffer, start: number): void
-  /** All lines so far are void: the file begins anew, or is gone. */
+  /** Discards all lines so far: the file was replaced or is gone. */
   replaced(): void
 }
 
-/** Whether a poll found nothing new, read all there is, or has some left to read. */
+/** A poll found nothing new, read everything, or left some for the next poll. */
 export type Polled = 'same' | 'read' | 'behind'
 
 export class LineTail {
   /** Bytes read. */
   position = 0
-  /** Bytes of the file when it was last looked at. */
+  /** Size of the file at the last poll. */
   size = 0
-  /** When the file was last written to, milliseconds since the epoch; 0 where there is none. */
+  /** Modification time, milliseconds since the epoch; 0 without a file. */
   changed = 0
-  /** Lines that were too long. */
+  /** Lines skipped because they were too long. */
   skipped = 0
-  /** Whether something is there that cannot be read: not allowed, no plain file, a link that leads outside. */
+  /** Whether the file exists but cannot be read: no permission, not a plain file, a link that leads outside. */
   isRefused = false
   private readonly root: string
   private readonly path: string
@@ -47,54 +47,54 @@ export class LineTail {
   private partial: Buffer[] = []
   private partialBytes = 0
   private isTooLong = false
-  /** Whether the poll has changed anything. */
-  private isNews = false
+  /** Whether this poll has changed anything. */
+  private isChanged = false
   private head: Buffer = Buffer.alloc(0)
-  private remembered: Buffer = Buffer.alloc(0)
+  private preceding: Buffer = Buffer.alloc(0)
 
-  /** @param root Real path of the folder below which the file must lie. */
+  /** @param root Real path of the folder below which the file must be. */
   constructor(root: string, path: string, receiver: LineReceiver) {
     this.root = root
     this.path = path
     this.receiver = receiver
   }
 
-  /** @param budget Bytes to read at most; what is left is for the next poll. */
+  /** @param budget Limit of bytes; the rest is left for the next poll. */
   async poll(budget = Number.POSITIVE_INFINITY): Promise<Polled> {
-    let now: Stats | undefined
+    let current: Stats | undefined
     try {
-      now = await stat(this.path)
+      current = await stat(this.path)
     } catch (error) {
-      // A network file system that does not answer does not say that the file is gone.
-      if (!GONE.has(errorCode(error) ?? '')) return 'same'
+      // Other errors, as of a network file system that does not answer, do not mean that the file is gone.
+      if (!GONE_CODES.has(errorCode(error) ?? '')) return 'same'
     }
-    this.isRefused = now !== undefined && !now.isFile()
-    if (!now?.isFile()) return this.vanished()
-    this.changed = now.mtimeMs
-    if (this.position === this.size && this.file && isSame(this.file, now)) return 'same'
+    this.isRefused = current !== undefined && !current.isFile()
+    if (!current?.isFile()) return this.vanish()
+    this.changed = current.mtimeMs
+    if (this.position === this.size && this.file && isSame(this.file, current)) return 'same'
     const handle = await openInside(this.root, this.path)
     this.isRefused = handle === undefined
-    if (!handle) return this.vanished()
-    this.isNews = false
+    if (!handle) return this.vanish()
+    this.isChanged = false
     let isBehind = false
     try {
       isBehind = await this.readFrom(handle, budget)
     } catch (error) {
-      // A file that fails half-way (a network file system does) is asked for again; what came before counts.
+      // If a read fails half-way (on a network file system), the lines so far count and the next poll continues.
       if (errorCode(error) === undefined) throw error
     } finally {
       await handle.close()
     }
     if (isBehind) return 'behind'
-    return this.isNews ? 'read' : 'same'
+    return this.isChanged ? 'read' : 'same'
   }
 
-  /** Reads the file anew with the next poll. */
+  /** Makes the next poll read the file from its start. */
   restart(): void {
     if (this.file) this.forget()
   }
 
-  /** @returns whether there is more than the budget. */
+  /** @returns whether data is left after the budget */
   private async readFrom(handle: FileHandle, budget: number): Promise<boolean> {
     const file = await handle.stat()
     if (this.file && !(await this.isContinued(handle, this.file, file))) this.forget()
@@ -102,7 +102,7 @@ export class LineTail {
     this.size = file.size
     this.changed = file.mtimeMs
     const from = this.position
-    const piece = Buffer.allocUnsafe(Math.min(PIECE, Math.max(1, this.size - from)))
+    const piece = Buffer.allocUnsafe(Math.min(PIECE_BYTES, Math.max(1, this.size - from)))
     while (this.position < this.size) {
       if (this.position - from >= budget) return true
       const { bytesRead } = await handle.read(
@@ -112,58 +112,58 @@ export class LineTail {
         this.position,
       )
       if (bytesRead === 0) break
-      this.take(piece.subarray(0, bytesRead))
+      this.split(piece.subarray(0, bytesRead))
     }
     return false
   }
 
   private async isContinued(handle: FileHandle, before: Stats, now: Stats): Promise<boolean> {
     if (before.ino !== now.ino || before.dev !== now.dev || now.size < this.position) return false
-    const { head, remembered, position } = this
-    return (await holds(handle, 0, head)) && (await holds(handle, position - remembered.length, remembered))
+    const { head, preceding, position } = this
+    return (await hasBytes(handle, 0, head)) && (await hasBytes(handle, position - preceding.length, preceding))
   }
 
-  private take(piece: Buffer): void {
-    this.isNews = true
+  private split(piece: Buffer): void {
+    this.isChanged = true
     let start = 0
     for (let newline = piece.indexOf(10); newline >= 0; newline = piece.indexOf(10, start)) {
-      this.end(piece.subarray(start, newline))
+      this.endLine(piece.subarray(start, newline))
       start = newline + 1
       this.lineStart = this.position + start
     }
-    this.hold(piece.subarray(start))
+    this.holdPartial(piece.subarray(start))
     this.position += piece.length
-    if (this.head.length < REMEMBERED)
-      this.head = Buffer.concat([this.head, piece.subarray(0, REMEMBERED - this.head.length)])
-    const end = piece.length < REMEMBERED ? Buffer.concat([this.remembered, piece]) : piece
-    this.remembered = Buffer.from(end.subarray(-REMEMBERED))
+    if (this.head.length < COMPARED_BYTES)
+      this.head = Buffer.concat([this.head, piece.subarray(0, COMPARED_BYTES - this.head.length)])
+    const end = piece.length < COMPARED_BYTES ? Buffer.concat([this.preceding, piece]) : piece
+    this.preceding = Buffer.from(end.subarray(-COMPARED_BYTES))
   }
 
-  /** A line ends with these bytes. */
-  private end(rest: Buffer): void {
+  /** Completes a line with these bytes. */
+  private endLine(rest: Buffer): void {
     if (this.isTooLong || this.partialBytes + rest.length > MAX_LINE_BYTES) this.skipped++
     else this.receiver.line(this.partialBytes > 0 ? Buffer.concat([...this.partial, rest]) : rest, this.lineStart)
-    this.drop()
+    this.dropPartial()
     this.isTooLong = false
   }
 
-  private hold(rest: Buffer): void {
+  private holdPartial(rest: Buffer): void {
     if (rest.length === 0 || this.isTooLong) return
     this.isTooLong = this.partialBytes + rest.length > MAX_LINE_BYTES
-    if (this.isTooLong) this.drop()
+    if (this.isTooLong) this.dropPartial()
     else {
-      // The piece is read into again.
+      // Copied, because the buffer of the piece is reused.
       this.partial.push(Buffer.from(rest))
       this.partialBytes += rest.length
     }
   }
 
-  private drop(): void {
+  private dropPartial(): void {
     this.partial = []
     this.partialBytes = 0
   }
 
-  private vanished(): Polled {
+  private vanish(): Polled {
     this.changed = 0
     if (!this.file) return 'same'
     this.forget()
@@ -171,21 +171,21 @@ export class LineTail {
   }
 
   private forget(): void {
-    this.isNews = true
-    this.drop()
+    this.isChanged = true
+    this.dropPartial()
     this.file = undefined
     this.position = this.size = this.lineStart = this.skipped = 0
     this.isTooLong = false
-    this.head = this.remembered = Buffer.alloc(0)
+    this.head = this.preceding = Buffer.alloc(0)
     this.receiver.replaced()
   }
 }
 
-/** Whether a file has these bytes at this place. */
-async function holds(handle: FileHandle, at: number, bytes: Buffer): Promise<boolean> {
-  const there = Buffer.alloc(bytes.length)
-  const { bytesRead } = await handle.read(there, 0, there.length, at)
-  return bytesRead === bytes.length && there.equals(bytes)
+/** Whether a file has these bytes at this offset. */
+async function hasBytes(handle: FileHandle, offset: number, bytes: Buffer): Promise<boolean> {
+  const found = Buffer.alloc(bytes.length)
+  const { bytesRead } = await handle.read(found, 0, found.length, offset)
+  return bytesRead === bytes.length && found.equals(bytes)
 }
 
 function isSame(a: Stats, b: Stats): boolean {

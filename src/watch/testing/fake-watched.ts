@@ -1,4 +1,4 @@
-/** For tests: a collection without files, with a run of two routers and three snapshots, one too wide, and a trace from elsewhere. */
+/** For tests: a collection without files: a run, a trace, a dense run, and a run with too many experts to send. */
 import type { Change, RunSummary, TokenTrace } from '../api.ts'
 import type { Watched } from '../http/app.ts'
 import type { Page } from '../http/page.ts'
@@ -36,9 +36,8 @@ type SeriesQuery = Parameters<WatchedRun['series']>[1]
 
 export interface FakeWatched extends Watched {
   change(change: Change): void
-  /** Listeners that have not stopped. */
   readonly listeners: ReadonlySet<unknown>
-  /** What series were asked for. */
+  /** Every call of `series`. */
   readonly asked: [metric: string, query: SeriesQuery][]
 }
 
@@ -63,7 +62,7 @@ export function fakeWatched(directory = '/nowhere'): FakeWatched {
       of: 3,
       generation: 0,
     }),
-    // A view into something larger, as of a ring.
+    // A view into a larger buffer.
     loads: (from, to) => numbers(100, 0).subarray(from * 16, to * 16),
     history: (router) => numbers(24, 100 * router),
     routingSummary: () => ({

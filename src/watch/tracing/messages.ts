@@ -1,16 +1,16 @@
-/** What the server and the process of a model say to each other. */
+/** Messages between the server and a model process. */
 import type { DocumentList, TokenTrace, TopTokens } from '../api.ts'
 import type { ProblemStatus } from '../http/problem.ts'
 
-/** A text, or the number of a document. */
-export type Traced = { readonly text: string } | { readonly document: number }
+/** A text, or the index of a document. */
+export type TraceInput = { readonly text: string } | { readonly document: number }
 
-export interface ExpertPlace {
+export interface ExpertRef {
   readonly router: number
   readonly expert: number
 }
 
-/** The process does not know how the server calls the run. */
+/** The process does not know the run's id. */
 export type UnnamedTrace = Omit<TokenTrace, 'run'>
 
 export interface DocumentsQuestion {
@@ -18,11 +18,11 @@ export interface DocumentsQuestion {
 }
 export interface TraceQuestion {
   readonly kind: 'trace'
-  readonly what: Traced
+  readonly what: TraceInput
 }
 export interface TopTokensQuestion {
   readonly kind: 'top-tokens'
-  readonly place: ExpertPlace
+  readonly place: ExpertRef
 }
 export type Question = DocumentsQuestion | TraceQuestion | TopTokensQuestion
 
@@ -32,7 +32,7 @@ export type AnswerTo<Q extends Question> = Q extends DocumentsQuestion
     ? UnnamedTrace
     : TopTokens
 
-/** One question at a time, each answered. */
+/** The process gets one question at a time and answers each. */
 export type ToProcess = Question
 export type FromProcess =
   | { readonly kind: 'answer'; readonly answer: DocumentList | UnnamedTrace | TopTokens }

@@ -1,4 +1,4 @@
-/** Models in processes, which are those of the build: a process needs JavaScript. */
+/** Model processes run the built JavaScript, so these tests need `npm run build`. */
 import { execFileSync } from 'node:child_process'
 import { cpSync, readdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { rename } from 'node:fs/promises'
@@ -30,8 +30,8 @@ beforeAll(async () => {
   await train(config, { directory: run, resume: false })
 })
 
-/** Another run of the same kind. */
-function copied(): string {
+/** Copies the run. */
+function copyRun(): string {
   const directory = join(make(), 'run')
   cpSync(run, directory, { recursive: true })
   return directory
@@ -44,13 +44,13 @@ afterEach(async () => {
   expect(pids()).toEqual([])
 })
 
-function open(limits: ProcessLimits = { live: 2, idle: 60_000 }, places = [dirname(run)]): TraceProcesses {
-  const processes = new TraceProcesses(places, limits)
+function open(limits: ProcessLimits = { live: 2, idle: 60_000 }, readable = [dirname(run)]): TraceProcesses {
+  const processes = new TraceProcesses(readable, limits)
   opened.push(processes)
   return processes
 }
 
-/** Of the living. */
+/** Ids of the model processes that are alive. */
 function pids(): number[] {
   return execFileSync('ps', ['-A', '-o', 'pid=,ppid=,stat=,args='], { encoding: 'utf8' })
     .split('\n')
@@ -60,7 +60,7 @@ function pids(): number[] {
     .map(([pid]) => Number(pid))
 }
 
-test('one process answers all questions about a run, also those that come at once', async () => {
+test('one process answers all questions about a run, also concurrent ones', async () => {
   const processes = open()
   const [trace, documents, top, again] = await Promise.all([
     processes.ask(run, text, never),
@@ -75,8 +75,8 @@ test('one process answers all questions about a run, also those that come at onc
   expect(pids()).toHaveLength(1)
 })
 
-test('a newer checkpoint is taken up by another process', async () => {
-  const directory = copied()
+test('a newer checkpoint gets a new process', async () => {
+  const directory = copyRun()
   const processes = open()
   const newest = join(directory, 'checkpoints', 'step-00000002')
   renameSync(newest, join(directory, 'aside'))
@@ -88,8 +88,8 @@ test('a newer checkpoint is taken up by another process', async () => {
   expect(pids()).not.toContain(first)
 })
 
-test('a run that was made anew is another, though its checkpoint is of the same step', async () => {
-  const directory = copied()
+test('a recreated run gets a new process, even with a checkpoint of the same step', async () => {
+  const directory = copyRun()
   const processes = open()
   await processes.ask(directory, text, never)
   const [first] = pids()
@@ -100,8 +100,8 @@ test('a run that was made anew is another, though its checkpoint is of the same 
   expect(pids()).not.toContain(first)
 })
 
-test('a checkpoint that goes while one asks is no problem', async () => {
-  const directory = copied()
+test('a checkpoint that is pruned during questions does no harm', async () => {
+  const directory = copyRun()
   const processes = open()
   const [older, hidden] = ['step-00000001', '.step-00000001.removed'].map((name) =>
     join(directory, 'checkpoints', name),
@@ -124,25 +124,25 @@ test('a checkpoint that goes while one asks is no problem', async () => {
   }
 })
 
-test('beyond the limit the one that was asked longest ago goes', async () => {
+test('beyond the limit the least recently used process ends', async () => {
   const processes = open({ live: 1, idle: 60_000 })
   await processes.ask(run, text, never)
   const [first] = pids()
-  // Asked again before it goes: it answers that first.
-  const [again, other] = await Promise.all([processes.ask(run, text, never), processes.ask(copied(), text, never)])
+  // A question that it got before ending is answered first.
+  const [again, other] = await Promise.all([processes.ask(run, text, never), processes.ask(copyRun(), text, never)])
   expect(again).toEqual(other)
   await expect.poll(pids).toHaveLength(1)
   expect(pids()).not.toContain(first)
 })
 
-test('without a question it ends, and the next question starts another', async () => {
+test('an idle process ends, and the next question starts another', async () => {
   const processes = open({ live: 2, idle: 200 })
   const trace = await processes.ask(run, text, never)
   await expect.poll(pids).toEqual([])
   expect(await processes.ask(run, text, never)).toEqual(trace)
 })
 
-test('a process that dies is told, and the next question starts another', async () => {
+test('when a process is killed its question fails, and the next question starts another', async () => {
   const processes = open()
   const trace = await processes.ask(run, text, never)
   const [pid = 0] = pids()
@@ -158,7 +158,7 @@ test('a process that dies is told, and the next question starts another', async 
   expect(await processes.ask(run, text, never)).toEqual(trace)
 })
 
-test('whoever no longer waits is not answered, and the process lives on', async () => {
+test('an aborted question is not answered, and the process lives on', async () => {
   const processes = open()
   const controller = new AbortController()
   const first = processes.ask(run, text, never)
@@ -170,7 +170,7 @@ test('whoever no longer waits is not answered, and the process lives on', async 
   expect(pids()).toHaveLength(1)
 })
 
-test('a question that comes while all is closed starts nothing', async () => {
+test('a question during closing starts no process', async () => {
   const processes = open()
   const refused = expect(processes.ask(run, text, never)).rejects.toThrow('server is closing')
   await processes.close()
@@ -178,7 +178,7 @@ test('a question that comes while all is closed starts nothing', async () => {
   expect(pids()).toEqual([])
 })
 
-test('what the model cannot answer is a problem, and the process lives on', async () => {
+test('a question that the model cannot answer fails, and the process lives on', async () => {
   const processes = open()
   const unknown: Question = { kind: 'trace', what: { document: 1e6 } }
   await expect(processes.ask(run, unknown, never)).rejects.toMatchObject({ status: 404 })
@@ -186,7 +186,7 @@ test('what the model cannot answer is a problem, and the process lives on', asyn
   expect(pids()).toHaveLength(1)
 })
 
-test('a run without a checkpoint starts nothing', async () => {
+test('a run without a checkpoint starts no process', async () => {
   const processes = open()
   await expect(processes.ask(make(), text, never)).rejects.toMatchObject({
     status: 409,
@@ -195,7 +195,7 @@ test('a run without a checkpoint starts nothing', async () => {
   expect(pids()).toEqual([])
 })
 
-test('the text of a run is read where the user allows it, and nowhere else', async () => {
+test('the text of a run is read only below the folders that the user named', async () => {
   const documents: Question = { kind: 'documents' }
   await expect(open(undefined, []).ask(run, documents, never)).rejects.toMatchObject({
     status: 409,
@@ -205,7 +205,7 @@ test('the text of a run is read where the user allows it, and nowhere else', asy
   expect((await allowed.ask(run, documents, never)).documents.length).toBeGreaterThan(0)
 })
 
-test('what a process keeps in the cache for passing goes with it, however it ends, and its tokens stay', async () => {
+test('scratch files of a process are removed however it ends, and cached tokens stay', async () => {
   const home = make()
   vi.stubEnv('XDG_CACHE_HOME', home)
   const kept = () => readdirSync(join(home, 'choir')).map((name) => name.split('-')[0])
@@ -220,9 +220,9 @@ test('what a process keeps in the cache for passing goes with it, however it end
 })
 
 test.each(['checkpoints', 'tokenizer.json', 'checkpoints/step-00000002/model.safetensors'])(
-  '%s may be a link, but not to somewhere else',
+  '%s may be a link, but not to a place outside',
   async (name) => {
-    const directory = copied()
+    const directory = copyRun()
     const elsewhere = join(make(), 'elsewhere')
     renameSync(join(directory, name), elsewhere)
     symlinkSync(elsewhere, join(directory, name))

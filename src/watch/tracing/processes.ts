@@ -1,8 +1,9 @@
 /**
- * Models in processes of their own: their memory goes when they go, and a crash of native code takes nothing along.
+ * Runs models in child processes, so that their memory is freed when they end and a crash of native code does not stop
+ * the server.
  *
- * Think of clerks who are each sent for one file. A clerk has the newest checkpoint of one run in hand and answers
- * one question after the other; with nothing to do for a while, or when others are wanted, it goes home.
+ * Each process loads the newest checkpoint of one run and answers one question after the other. It ends when it has
+ * been idle for a while, or when there are more processes than allowed.
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { readdir } from 'node:fs/promises'
@@ -12,54 +13,54 @@ import { sweepCache } from '../../data/cache.ts'
 import { errorCode } from '../../system/disk.ts'
 import { ProblemError } from '../http/problem.ts'
 import { isWithin } from '../runs/confined.ts'
-import { newestCheckpoint } from '../runs/newest-checkpoint.ts'
+import { newestCheckpointKey } from '../runs/newest-checkpoint.ts'
 import type { AnswerTo, FromProcess, Question, ToProcess } from './messages.ts'
 
-/** A process needs JavaScript, and `src/` and `dist/` are equally deep. */
+/** A child process needs JavaScript; the same relative path works from `src/` and from `dist/`. */
 const script = fileURLToPath(new URL('../../../dist/watch/tracing/trace-process.js', import.meta.url))
 
 export interface ProcessLimits {
   readonly live: number
-  /** Milliseconds without a question. */
+  /** Milliseconds without a question after which a process ends. */
   readonly idle: number
 }
 
 export class TraceProcesses {
-  private readonly places: readonly string[]
+  private readonly readable: readonly string[]
   private readonly limits: ProcessLimits
-  /** By run directory, the one asked last at the end. */
+  /** By run directory; the most recently used is last. */
   private readonly live = new Map<string, TraceProcess>()
-  /** All that have not ended, also those that only finish what they were asked. */
+  /** All that have not ended, including those that only finish their last questions. */
   private readonly all = new Set<TraceProcess>()
   private isClosed = false
 
-  /** @param places Real paths of what models and their texts may be read from */
-  constructor(places: readonly string[], limits: ProcessLimits = { live: 2, idle: 120_000 }) {
-    this.places = places
+  /** @param readable Real paths from which models and their texts may be read */
+  constructor(readable: readonly string[], limits: ProcessLimits = { live: 2, idle: 120_000 }) {
+    this.readable = readable
     this.limits = limits
   }
 
   /**
-   * Answers from the newest checkpoint of a run, after what was asked of it before.
-   * @throws ProblemError when there is none, the model cannot answer, its process ended, or all are closed
+   * Answers from the newest checkpoint of a run, after earlier questions.
+   * @throws ProblemError if there is no checkpoint, the model cannot answer, its process ended, or all are closed
    */
   async ask<Q extends Question>(directory: string, question: Q, signal: AbortSignal): Promise<AnswerTo<Q>> {
-    const checkpoint = await newestCheckpoint(directory)
+    const checkpoint = await newestCheckpointKey(directory)
     if (checkpoint === null)
-      throw new ProblemError(409, 'This run has no checkpoint yet: tokens can be followed once the first is written.')
+      throw new ProblemError(409, 'This run has no checkpoint yet: tokens can be traced once the first is written.')
     await this.refuseOutside(directory)
     if (this.isClosed) throw new ProblemError(500, 'The server is closing.')
     const process = this.processOf(directory, checkpoint)
-    // The answer to a question is of its kind: both ends are in this folder.
+    // The process (trace-process.ts) answers each kind of question with its type.
     return (await process.ask(question, signal)) as AnswerTo<Q>
   }
 
-  /** What a model is loaded from may be a link, but not to somewhere else. */
+  /** Files of a model may be links, but not to places outside. */
   private async refuseOutside(directory: string): Promise<void> {
-    const names = ['tokenizer.json', 'checkpoints', ...(await everythingIn(directory, 'checkpoints'))]
+    const names = ['tokenizer.json', 'checkpoints', ...(await listRecursively(directory, 'checkpoints'))]
     for (const name of names)
-      if ((await isWithin([directory, ...this.places], join(directory, name))) === false)
-        throw new ProblemError(409, `${name} of this run is a link that leads outside of what may be read.`)
+      if ((await isWithin([directory, ...this.readable], join(directory, name))) === false)
+        throw new ProblemError(409, `${name} of this run is a link that leads outside the folders that may be read.`)
   }
 
   /** Ends all processes, whatever they are doing. */
@@ -72,9 +73,9 @@ export class TraceProcesses {
   private processOf(directory: string, checkpoint: string): TraceProcess {
     const known = this.live.get(directory)
     this.live.delete(directory)
-    const fresh = known?.checkpoint === checkpoint
-    if (!fresh) known?.retire()
-    const process = known && fresh ? known : this.start(directory, checkpoint)
+    const isCurrent = known?.checkpoint === checkpoint
+    if (!isCurrent) known?.retire()
+    const process = known && isCurrent ? known : this.start(directory, checkpoint)
     this.live.set(directory, process)
     for (const [other, oldest] of this.live) {
       if (this.live.size <= this.limits.live) break
@@ -85,28 +86,28 @@ export class TraceProcesses {
   }
 
   private start(directory: string, checkpoint: string): TraceProcess {
-    // One that is about to end is asked nothing more, or the question would end with it.
-    const leave = () => {
+    // A process that is about to end must get no more questions: they would be lost.
+    const forget = () => {
       if (this.live.get(directory) === process) this.live.delete(directory)
     }
-    const process = new TraceProcess([directory, ...this.places], checkpoint, this.limits.idle, leave, () => {
+    const process = new TraceProcess([directory, ...this.readable], checkpoint, this.limits.idle, forget, () => {
       this.all.delete(process)
-      leave()
+      forget()
     })
     this.all.add(process)
     return process
   }
 }
 
-/** Paths of all that is in a folder of `root`, without what a training removes meanwhile. */
-async function everythingIn(root: string, folder: string): Promise<string[]> {
+/** Paths below a folder of `root`; ignores folders that a training removes in the meantime. */
+async function listRecursively(root: string, folder: string): Promise<string[]> {
   const entries = await readdir(join(root, folder), { withFileTypes: true }).catch((error: unknown) => {
     if (errorCode(error) === 'ENOENT') return []
     throw error
   })
   const within = entries.map(async (entry) => {
     const path = join(folder, entry.name)
-    return entry.isDirectory() ? [path, ...(await everythingIn(root, path))] : [path]
+    return entry.isDirectory() ? [path, ...(await listRecursively(root, path))] : [path]
   })
   return (await Promise.all(within)).flat()
 }
@@ -125,18 +126,18 @@ class TraceProcess {
   private isEnded = false
   private waiting: Waiting | undefined
   private timer: NodeJS.Timeout | undefined
-  /** Settled when all that was asked so far is answered. */
+  /** Settles once all questions so far are answered. */
   private turn: Promise<unknown> = Promise.resolve()
-  private complaint = ''
+  private errorOutput = ''
 
-  /** @param places The run directory, and what else may be read. */
-  constructor(places: readonly string[], checkpoint: string, idle: number, onIdle: () => void, onEnd: () => void) {
+  /** @param readable The run directory, and the other paths that may be read. */
+  constructor(readable: readonly string[], checkpoint: string, idle: number, onIdle: () => void, onEnd: () => void) {
     this.checkpoint = checkpoint
     this.idle = idle
     this.onIdle = onIdle
-    this.child = fork(script, [...places], { stdio: ['ignore', 'ignore', 'pipe', 'ipc'], execArgv: [] })
+    this.child = fork(script, [...readable], { stdio: ['ignore', 'ignore', 'pipe', 'ipc'], execArgv: [] })
     this.child.stderr?.setEncoding('utf8').on('data', (text: string) => {
-      this.complaint = `${this.complaint}${text}`.slice(-2000)
+      this.errorOutput = `${this.errorOutput}${text}`.slice(-2000)
     })
     this.child.on('message', (message: FromProcess) => {
       if (message.kind === 'answer') this.waiting?.resolve(message.answer)
@@ -148,14 +149,14 @@ class TraceProcess {
         clearTimeout(this.timer)
         this.waiting?.reject(new ProblemError(500, why))
         onEnd()
-        // It is killed, so what it kept for passing in the cache is left to us.
+        // It was killed, so its scratch files in the cache are removed here.
         resolve(sweepCache())
       }
       this.child.on('error', (error) => {
-        // A process that never was does not close.
+        // A process that could not be started emits no `close`.
         if (this.child.pid === undefined) end(`The process of the model cannot be started: ${error.message}`)
       })
-      this.child.on('close', (code, signal) => end(this.ending(code, signal)))
+      this.child.on('close', (code, signal) => end(this.describeEnd(code, signal)))
     })
   }
 
@@ -168,19 +169,19 @@ class TraceProcess {
     const turn = answer
       .catch(() => undefined)
       .then(() => {
-        // Whoever asks in the meantime has a turn of its own.
-        if (this.turn === turn && !this.isEnded) this.timer = setTimeout(() => this.leave(), this.idle).unref()
+        // A question asked in the meantime starts its own timer.
+        if (this.turn === turn && !this.isEnded) this.timer = setTimeout(() => this.endIdle(), this.idle).unref()
       })
     this.turn = turn
     return answer
   }
 
-  /** Ends it once it has answered what it was asked. */
+  /** Ends the process once it has answered its questions. */
   retire(): void {
     void this.turn.then(() => this.kill())
   }
 
-  private leave(): void {
+  private endIdle(): void {
     this.onIdle()
     void this.kill()
   }
@@ -194,17 +195,17 @@ class TraceProcess {
     if (this.isEnded) throw new ProblemError(500, 'The process of the model ended. Ask again to start another.')
     return new Promise<unknown>((resolve, reject) => {
       this.waiting = { resolve, reject }
-      // When it cannot be sent the process is ending, which is told then.
+      // If sending fails the process is ending, and `close` rejects.
       this.child.send(question, () => {})
     }).finally(() => {
       this.waiting = undefined
     })
   }
 
-  private ending(code: number | null, signal: NodeJS.Signals | null): string {
+  private describeEnd(code: number | null, signal: NodeJS.Signals | null): string {
     const how = signal ? `was killed by ${signal}` : `ended with exit code ${code}`
     const memory = signal === 'SIGKILL' ? ' (out of memory?)' : ''
-    const said = this.complaint.trim().split('\n').at(-1)
-    return `The process of the model ${how}${memory}${said ? `: ${said}` : ''}. Ask again to start another.`
+    const lastLine = this.errorOutput.trim().split('\n').at(-1)
+    return `The process of the model ${how}${memory}${lastLine ? `: ${lastLine}` : ''}. Ask again to start another.`
   }
 }

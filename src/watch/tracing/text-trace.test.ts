@@ -1,4 +1,4 @@
-/** Texts and documents through a model that was trained for a few steps, in this process. */
+/** Traces texts and documents with a model trained for a few steps, in this process. */
 import { cpSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -13,7 +13,7 @@ import { TracedModel } from './traced-model.ts'
 
 const { make } = temporaryFolder()
 const words = 'the of and people states government will congress war peace union law public nation'.split(' ')
-/** Documents of a line each, with characters of several bytes. */
+/** One line per document, with multi-byte characters. */
 const documents = Array.from(
   { length: 24 },
   (_, d) => `${Array.from({ length: 40 }, (_, i) => words[(i * (d + 3) + d) % words.length]).join(' ')} naïve — 🎼.`,
@@ -53,14 +53,14 @@ async function using<T>(directory: string, ask: (model: TracedModel) => Promise<
   }
 }
 
-/** A model takes one question at a time. */
-async function oneByOne<T, R>(items: readonly T[], ask: (item: T) => Promise<R>): Promise<R[]> {
+/** Asks one after the other: a model takes one question at a time. */
+async function inSequence<T, R>(items: readonly T[], ask: (item: T) => Promise<R>): Promise<R[]> {
   const answers: R[] = []
   for (const item of items) answers.push(await ask(item))
   return answers
 }
 
-/** Of two prototypes. */
+/** Run directory of a model with two prototypes. */
 let plain: string
 let model: TracedModel
 beforeAll(async () => {
@@ -70,13 +70,13 @@ beforeAll(async () => {
 afterAll(() => model.close())
 
 describe('a pasted text', () => {
-  test('comes back token by token, each with an expert of every prototype and a gate', async () => {
+  test('is returned token by token, each with an expert and a gate in every prototype', async () => {
     const text = 'The people — naïve 🎼 — of <b>the</b> "union"\n\tand\u0000 peace'
     const trace = await model.trace({ text })
     expect(trace.tokens.join('')).toBe(text)
     expect(trace).toMatchObject({ step: 2, cut: false })
     expect(trace.tokens).toHaveLength(Buffer.byteLength(text))
-    // Two steps of training: near a uniform guess among 257 tokens.
+    // After two steps: near a uniform guess among 257 tokens.
     expect(trace.loss).toBeGreaterThan(1)
     expect(trace.loss).toBeLessThan(2 * Math.log(257))
     expect(trace.routers).toHaveLength(2)
@@ -88,28 +88,31 @@ describe('a pasted text', () => {
     }
   })
 
-  test('of which more is pasted is the same as before, as far as it went in whole sequences', async () => {
+  test('keeps its choices when more text follows', async () => {
     const text = 'the people of the states and the union will '.repeat(2)
     const short = await model.trace({ text: text.slice(0, 40) })
     const long = await model.trace({ text })
-    // Causal: what comes later changes no choice before.
+    // Causal: later text does not change earlier choices.
     for (const [r, { expert }] of short.routers.entries())
       expect(long.routers[r]?.expert.slice(0, expert.length)).toEqual(expert)
   })
 
-  test.each([1, 14, 15, 16, 17, 31, 32, 33, 64, 65])('of %d tokens is whole, with a loss', async (length) => {
-    const text = 'abcdefghijklmnopqrstuvwxyz'.repeat(3).slice(0, length)
-    const trace = await model.trace({ text })
-    expect(trace.tokens.join('')).toBe(text)
-    expect(Number.isFinite(trace.loss)).toBe(true)
-    expect(trace.loss).toBeGreaterThan(1)
-  })
+  test.each([1, 14, 15, 16, 17, 31, 32, 33, 64, 65])(
+    'of %d tokens is traced completely, with a loss',
+    async (length) => {
+      const text = 'abcdefghijklmnopqrstuvwxyz'.repeat(3).slice(0, length)
+      const trace = await model.trace({ text })
+      expect(trace.tokens.join('')).toBe(text)
+      expect(Number.isFinite(trace.loss)).toBe(true)
+      expect(trace.loss).toBeGreaterThan(1)
+    },
+  )
 
-  test('costs with a token more what this token costs, also where sequences and batches end', async () => {
+  test('adds to its loss only the loss of an added token, also where sequences and batches end', async () => {
     const text = 'abcdefghijklmnopqrstuvwxyz'.repeat(3)
     const lengths = [1, 2, 14, 15, 16, 17, 30, 31, 32, 33, 62, 63, 64, 65]
     const nats = await using(await trained({ capacity: 'none', k: 1 }), (model) =>
-      oneByOne(
+      inSequence(
         lengths,
         async (length) => length * ((await model.trace({ text: text.slice(0, length) })).loss as number),
       ),
@@ -121,17 +124,17 @@ describe('a pasted text', () => {
     }
   })
 
-  test('that is too long is cut, and says so', async () => {
+  test('that is too long is cut and marked so', async () => {
     const trace = await model.trace({ text: '🎼'.repeat(20_000) })
     expect(trace.cut).toBe(true)
     expect(trace.tokens).toHaveLength(2047)
-    // 20,000 units are 10,000 clefs; not half a one is among the tokens.
+    // 20,000 code units are 10,000 clefs; none is cut in half.
     expect(trace.tokens.join('')).toMatch(/^(?:🎼)+\ufffd?$/u)
   })
 })
 
-/** The same checkpoint under another configuration. */
-function changed(directory: string, settings: { readonly moe?: Moe; readonly batch?: number }): string {
+/** Copies a run and changes its configuration. */
+function withSettings(directory: string, settings: { readonly moe?: Moe; readonly batch?: number }): string {
   const copy = join(make(), 'run')
   cpSync(directory, copy, { recursive: true })
   const config = JSON.parse(readFileSync(join(copy, 'config.json'), 'utf8'))
@@ -141,30 +144,30 @@ function changed(directory: string, settings: { readonly moe?: Moe; readonly bat
   return copy
 }
 
-describe('nothing shown of a text much shorter than a window comes from what fills its batch', () => {
-  // An expert takes a quarter of an even share: of a batch full of one short text three choices of four are dropped.
+describe('a text much shorter than a window does not depend on the filler of its batch', () => {
+  // Experts take a quarter of an even share: in a batch full of one short text, three of four choices are dropped.
   const tight = { factor: 0.25, evalFactor: 0.25, attention: 'all', k: 2 } as const
   const short = { text: 'war' }
 
-  test('it is routed as where there is no capacity', async () => {
+  test('it is routed as without capacity', async () => {
     const run = await trained(tight)
     const trace = await using(run, (model) => model.trace(short))
     expect(trace.tokens).toHaveLength(3)
-    const free = changed(run, { moe: { capacity: 'none' } })
+    const free = withSettings(run, { moe: { capacity: 'none' } })
     expect(await using(free, (model) => model.trace(short))).toEqual(trace)
   })
 
-  test('where experts choose as well', async () => {
+  test('also with expert-choice', async () => {
     const run = await trained({ router: 'expert-choice', k: 2, factor: 0.25, evalFactor: 0.25, attention: 'all' })
     const trace = await using(run, (model) => model.trace(short))
-    const free = changed(run, { moe: { router: 'top-k', capacity: 'none' } })
+    const free = withSettings(run, { moe: { router: 'top-k', capacity: 'none' } })
     expect(await using(free, (model) => model.trace(short))).toEqual(trace)
   })
 
   test.each([1, 2, 8])('it is the same in a batch of %d windows as in one of four', async (batch) => {
     const run = await trained(tight)
     const trace = await using(run, (model) => model.trace(short))
-    const other = await using(changed(run, { batch }), (model) => model.trace(short))
+    const other = await using(withSettings(run, { batch }), (model) => model.trace(short))
     expect(other.loss).toBeCloseTo(trace.loss as number, 5)
     for (const [r, { expert, gate }] of trace.routers.entries()) {
       expect(other.routers[r]?.expert).toEqual(expert)
@@ -175,7 +178,7 @@ describe('nothing shown of a text much shorter than a window comes from what fil
 })
 
 describe('held-out documents', () => {
-  test('are listed with their lengths, and each is the text that it was', async () => {
+  test('are listed with their lengths, and each is traced with its original text', async () => {
     const { documents: listed } = await model.documents()
     expect(listed.length).toBeGreaterThan(2)
     for (const { index, title, characters } of listed) {
@@ -192,16 +195,19 @@ describe('held-out documents', () => {
     })
   })
 
-  test('have together about the loss of evaluation', async () => {
+  test('have on average about the loss of evaluation', async () => {
     const { loss } = await evaluateRun(plain)
     const { documents: listed } = await model.documents()
-    const losses = await oneByOne(listed, async ({ index }) => (await model.trace({ document: index })).loss as number)
+    const losses = await inSequence(
+      listed,
+      async ({ index }) => (await model.trace({ document: index })).loss as number,
+    )
     // Evaluation cuts the same text into other sequences.
     expect(Math.abs(losses.reduce((sum, each) => sum + each, 0) / losses.length - loss)).toBeLessThan(0.1)
   })
 })
 
-test('with experts in attention the routers are those of routing.jsonl, in its order', async () => {
+test('with experts in attention, routers come in the order of routing.jsonl', async () => {
   const directory = await trained({ attention: 'all', k: 2 })
   const order: string[] = []
   for await (const { step, layer, module } of readJsonLines<RoutingRecord>(join(directory, 'routing.jsonl')))
@@ -211,10 +217,10 @@ test('with experts in attention the routers are those of routing.jsonl, in its o
   expect(routers.map(({ layer, module }) => `${layer} ${module}`)).toEqual(order)
 })
 
-test('top tokens of all experts are every assignment of the sample', async () => {
-  const answers = await oneByOne([0, 1, 2, 3], (expert) => model.topTokens({ router: 1, expert }))
+test('top tokens of all experts cover every assignment of the sample', async () => {
+  const answers = await inSequence([0, 1, 2, 3], (expert) => model.topTokens({ router: 1, expert }))
   const looked = answers[0]?.looked as number
-  // A choice in each of two prototypes.
+  // One choice in each of two prototypes.
   expect(answers.reduce((sum, { assigned }) => sum + assigned, 0)).toBe(2 * looked)
   for (const { step, tokens } of answers) {
     expect(step).toBe(2)
@@ -223,14 +229,14 @@ test('top tokens of all experts are every assignment of the sample', async () =>
   }
 })
 
-test('where experts choose, every token has its top k of them, as in generation', async () => {
+test('with expert-choice every token has its top k experts, as in generation', async () => {
   const directory = await trained({ router: 'expert-choice', k: 1 })
   await using(directory, async (model) => {
-    const answers = await oneByOne([0, 1, 2, 3], (expert) => model.topTokens({ router: 0, expert }))
+    const answers = await inSequence([0, 1, 2, 3], (expert) => model.topTokens({ router: 0, expert }))
     expect(answers.reduce((sum, { assigned }) => sum + assigned, 0)).toBe(answers[0]?.looked)
   })
 })
 
-test('a dense run has nothing to trace', async () => {
+test('a dense run cannot be traced', async () => {
   await expect(TracedModel.open(await trained(null), [])).rejects.toThrow(UsageError)
 })

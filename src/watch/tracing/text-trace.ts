@@ -1,10 +1,9 @@
 /**
- * A text through a model, with the choices of every token.
+ * Runs a text through a model and collects the choices of every token.
  *
- * The text is cut into sequences as training cuts it, each without a memory of the one before; in front of it stands
- * the end of a document, as in front of every document. Experts have no capacity limit: who goes without in training
- * depends on the whole batch, and the rest of a batch is only filler here. So a token has the experts, the gates and
- * the loss that it has in generation, whatever fills up its batch.
+ * The text is cut into independent sequences, as in training, and follows an end-of-document token, as every document
+ * does. Experts have no capacity limit: which tokens are dropped in training depends on the whole batch, and here the
+ * rest of the batch is filler. So experts, gates and loss of a token are those that it has in generation.
  */
 import type { DocumentWindow } from '../../data/document-windows.ts'
 import type { TokenStream } from '../../data/streams/token-stream.ts'
@@ -13,23 +12,23 @@ import type { BatchTrace, RouterTrace } from '../../infer/routing-tracer.ts'
 import type { TokenRouter } from '../api.ts'
 import type { UnnamedTrace } from './messages.ts'
 
-/** Tokens that are looked at, and choices that are told, at most; but at least a sequence. */
-const most = { tokens: 2048, choices: 1_000_000 }
+/** Limits of a trace; at least one sequence is traced. */
+const limits = { tokens: 2048, choices: 1_000_000 }
 
-/** A stretch of a stream: the end of a document, the tokens of the text, and what comes after. */
+/** A range of a stream: an end-of-document token, the tokens of the text, and the token after it. */
 export interface TextPlace {
   readonly stream: TokenStream
-  /** Where the end of a document stands that the text follows. */
+  /** Position of the end-of-document token before the text. */
   readonly start: number
   /** Tokens of the text. */
   readonly length: number
-  /** Whether the token after the text belongs to it as a target, as the end of a document does. */
+  /** Whether the token after the text counts as a target, as the end of a document does. */
   readonly ends: boolean
 }
 
-/** A text that was not in the data. */
+/** Makes a stream of a text that is not in the data. */
 export function pastedText(ids: Int32Array, endOfText: number): TextPlace {
-  // A negative target does not count: nobody knows what would come next.
+  // A negative target is not counted: the next token is unknown.
   const tokens = Int32Array.of(endOfText, ...ids, -1)
   return {
     stream: {
@@ -50,23 +49,23 @@ export async function traceText(
 ): Promise<UnnamedTrace & { readonly loss: number }> {
   const { config, tracer, tokenizer, step } = open
   const { sequence } = config.model
-  const looked = Math.min(place.length, longestText(open))
-  const isShorter = looked < place.length
-  const targets = looked + (place.ends || isShorter ? 1 : 0)
+  const traced = Math.min(place.length, maxTokens(open))
+  const isShorter = traced < place.length
+  const targets = traced + (place.ends || isShorter ? 1 : 0)
   const ids: number[] = []
-  const routers: Gathered[] = []
+  const routers: Collected[] = []
   let nats = 0
-  for await (const batch of tracer.trace(place.stream, windowsOf(place.start, looked + 1, sequence))) {
+  for await (const batch of tracer.trace(place.stream, windowsOf(place.start, traced + 1, sequence))) {
     let counted = 0
     for (const [row, { start, length }] of batch.windows.entries()) {
       counted += Math.min(start + length, place.start + targets) - start
-      // The end of a document in front is no token of the text.
+      // The end-of-document token in front is not part of the text.
       const from = row * sequence + (start === place.start ? 1 : 0)
       const to = row * sequence + length
       for (let t = from; t < to; t++) ids.push(batch.token_T[t] as number)
       for (const [r, router] of batch.routers.entries()) {
-        routers[r] ??= gathered(router, batch)
-        gather(routers[r], router, from, to)
+        routers[r] ??= newRouter(router, batch)
+        collect(routers[r], router, from, to)
       }
     }
     nats += batch.loss * counted
@@ -77,12 +76,12 @@ export async function traceText(
   return { step, loss: nats / targets, tokens, cut: isCut || isShorter, routers }
 }
 
-/** Tokens of a text that fit into whole sequences, less the end of a document in front. */
-function longestText({ config }: CompiledTracer): number {
+/** Tokens of a text that fit into whole sequences, without the end-of-document token in front. */
+function maxTokens({ config }: CompiledTracer): number {
   const { sequence, layers, moe } = config.model
   const modules = { none: 1, qkv: 2, all: 3 }[moe.attention]
   const choices = layers * modules * (moe.k * moe.prototypes)
-  const tokens = Math.min(most.tokens, most.choices / choices)
+  const tokens = Math.min(limits.tokens, limits.choices / choices)
   return Math.max(1, Math.floor(tokens / sequence)) * sequence - 1
 }
 
@@ -94,17 +93,17 @@ function windowsOf(start: number, length: number, sequence: number): DocumentWin
   }))
 }
 
-type Gathered = TokenRouter & { readonly expert: number[]; readonly gate: number[] }
+type Collected = TokenRouter & { readonly expert: number[]; readonly gate: number[] }
 
-function gathered({ layer, module, experts, prototypes, expert_TK }: RouterTrace, { token_T }: BatchTrace): Gathered {
+function newRouter({ layer, module, experts, prototypes, expert_TK }: RouterTrace, { token_T }: BatchTrace): Collected {
   const choices = expert_TK.length / token_T.length
   return { layer, module, experts, prototypes, choices, expert: [], gate: [] }
 }
 
-function gather(into: Gathered, { expert_TK, gate_TK }: RouterTrace, from: number, to: number): void {
+function collect(into: Collected, { expert_TK, gate_TK }: RouterTrace, from: number, to: number): void {
   for (let i = from * into.choices; i < to * into.choices; i++) {
     into.expert.push(expert_TK[i] as number)
-    // Four digits are more than a colour or a tooltip shows.
+    // The page shows fewer than four digits.
     into.gate.push(Number((gate_TK[i] as number).toPrecision(4)))
   }
 }

@@ -1,36 +1,36 @@
-/** The process of a model: it is told a run directory and what may be read beside it, loads the newest checkpoint when first asked, and answers. */
+/** Entry point of a model process. Arguments: a run directory, and further paths that may be read. */
 import { setPriority } from 'node:os'
 import { problemOf } from '../http/problem.ts'
 import type { FromProcess, ToProcess } from './messages.ts'
 import { TracedModel } from './traced-model.ts'
 
-const [, , directory = '', ...places] = process.argv
+const [, , directory = '', ...readable] = process.argv
 let model: Promise<TracedModel> | undefined
 
-// A training on the same machine goes first.
+// A training on the same machine has priority.
 try {
   setPriority(10)
 } catch {
-  // Not every system lets a process choose.
+  // Some systems do not permit this.
 }
 
-// Ctrl-C reaches every process of a terminal; the server decides when this one ends.
+// Ctrl-C reaches every process of a terminal, but the server decides when this one ends.
 process.on('SIGINT', () => {})
 process.on('disconnect', () => process.exit())
 process.on('message', (question: ToProcess) => {
   answer(question).then(
-    (answer) => tell({ kind: 'answer', answer }),
+    (answer) => send({ kind: 'answer', answer }),
     (error: unknown) => {
       const { status, message } = problemOf(error)
-      tell({ kind: 'problem', status, message })
+      send({ kind: 'problem', status, message })
     },
   )
 })
 
 async function answer(question: ToProcess) {
-  model ??= TracedModel.open(directory, places)
+  model ??= TracedModel.open(directory, readable)
   const opened = await model.catch((error: unknown) => {
-    // What was wrong may be right when somebody asks again.
+    // The next question tries again: the cause may be gone by then.
     model = undefined
     throw error
   })
@@ -39,6 +39,6 @@ async function answer(question: ToProcess) {
   return opened.topTokens(question.place)
 }
 
-function tell(message: FromProcess): void {
+function send(message: FromProcess): void {
   process.send?.(message)
 }

@@ -1,4 +1,4 @@
-/** The newest checkpoint of a run with its text: what the questions of the page are put to, one after the other. */
+/** The newest checkpoint of a run with its text. It answers one question at a time. */
 import type { Dataset, HeldOutDocument } from '../../data/dataset.ts'
 import { sampleWindows } from '../../data/document-windows.ts'
 import { type OpenTracer, openTracer } from '../../infer/routing-trace.ts'
@@ -8,37 +8,37 @@ import { openRunData } from '../../run/session.ts'
 import { physicalCores } from '../../runtime/cores.ts'
 import type { DocumentList, TopTokens } from '../api.ts'
 import { ProblemError } from '../http/problem.ts'
-import type { ExpertPlace, Traced, UnnamedTrace } from './messages.ts'
-import { ownText } from './own-text.ts'
+import type { ExpertRef, TraceInput, UnnamedTrace } from './messages.ts'
+import { permittedData } from './permitted-data.ts'
 import { pastedText, traceText } from './text-trace.ts'
 
-/** Characters of a text that are read, documents that are listed, tokens of the sample and of an expert. */
+/** Characters traced of a text, documents listed, tokens sampled, and tokens listed per expert. */
 const limits = { characters: 20_000, documents: 1000, sample: 20_000, topTokens: 40 }
-/** Threads to compute with: a training may want the others. */
+/** Few threads: a training may need the others. */
 const threads = Math.min(2, physicalCores())
 
 export class TracedModel {
   private readonly open: OpenTracer
-  private readonly places: readonly string[]
+  private readonly readable: readonly string[]
   private opened: Promise<Dataset> | undefined
   private listed: Promise<DocumentList> | undefined
   private sampled: Promise<SampledAssignments> | undefined
 
-  private constructor(open: OpenTracer, places: readonly string[]) {
+  private constructor(open: OpenTracer, readable: readonly string[]) {
     this.open = open
-    this.places = places
+    this.readable = readable
   }
 
   /**
-   * Routing is that of generation, without capacity: what is shown of a text must not depend on what fills its batch.
-   * @param places Real paths of what may be read beside the run
-   * @throws UsageError when there is no run or no checkpoint, or the model is dense
+   * Routes without capacity, as in generation: a text's trace must not depend on the filler of its batch.
+   * @param readable Real paths outside the run that may be read
+   * @throws UsageError if there is no run or no checkpoint, or the model is dense
    */
-  static async open(directory: string, places: readonly string[]): Promise<TracedModel> {
-    return new TracedModel(await openTracer(directory, 'none', { threads }, () => {}), places)
+  static async open(directory: string, readable: readonly string[]): Promise<TracedModel> {
+    return new TracedModel(await openTracer(directory, 'none', { threads }, () => {}), readable)
   }
 
-  /** Held-out documents; of more than are listed, evenly some. */
+  /** Held-out documents; if there are too many to list, evenly spaced ones. */
   documents(): Promise<DocumentList> {
     this.listed ??= this.list().catch((error: unknown) => {
       this.listed = undefined
@@ -47,11 +47,11 @@ export class TracedModel {
     return this.listed
   }
 
-  trace(what: Traced): Promise<UnnamedTrace> {
+  trace(what: TraceInput): Promise<UnnamedTrace> {
     return 'text' in what ? this.traceText(what.text) : this.traceDocument(what.document)
   }
 
-  async topTokens({ router, expert }: ExpertPlace): Promise<TopTokens> {
+  async topTokens({ router, expert }: ExpertRef): Promise<TopTokens> {
     this.sampled ??= this.sample().catch((error: unknown) => {
       this.sampled = undefined
       throw error
@@ -67,11 +67,11 @@ export class TracedModel {
 
   private async traceText(text: string): Promise<UnnamedTrace> {
     const { tokenizer } = this.open
-    // A character outside the basic plane is not cut in two.
-    const looked = text.slice(0, limits.characters).replace(/[\ud800-\udbff]$/, '')
-    const ids = tokenizer.encode(looked)
-    if (ids.length === 0) throw new ProblemError(400, 'The tokenizer of this run makes no token of this text.')
-    return traceText(this.open, pastedText(ids, tokenizer.endOfText), looked.length < text.length)
+    // Does not cut a surrogate pair in half.
+    const start = text.slice(0, limits.characters).replace(/[\ud800-\udbff]$/, '')
+    const ids = tokenizer.encode(start)
+    if (ids.length === 0) throw new ProblemError(400, 'The tokenizer of this run makes no tokens of this text.')
+    return traceText(this.open, pastedText(ids, tokenizer.endOfText), start.length < text.length)
   }
 
   private async traceDocument(index: number): Promise<UnnamedTrace> {
@@ -108,7 +108,7 @@ export class TracedModel {
 
   private data(): Promise<Dataset> {
     const { config, tokenizer } = this.open
-    this.opened ??= ownText(config.data, this.places)
+    this.opened ??= permittedData(config.data, this.readable)
       .then((data) => openRunData({ ...config, data }, { tokenizer, say: () => {} }))
       .catch((error: unknown) => {
         this.opened = undefined
@@ -118,8 +118,8 @@ export class TracedModel {
   }
 }
 
-/** The name of a document with what is known of it. */
+/** The name of a document, followed by its metadata. */
 function titleOf({ name, metadata = {} }: HeldOutDocument): string {
-  const known = Object.values(metadata).filter((value) => value !== '' && !name.includes(String(value)))
-  return known.length > 0 ? `${name} (${known.join(', ')})` : name
+  const details = Object.values(metadata).filter((value) => value !== '' && !name.includes(String(value)))
+  return details.length > 0 ? `${name} (${details.join(', ')})` : name
 }

@@ -8,7 +8,7 @@ const never = new AbortController().signal
 const tracing = new RunTracing(new TraceProcesses([]))
 const trace = fakeWatched().run('t1') as WatchedRun
 
-test('the documents of a trace from elsewhere are its steps, and each is what was recorded', async () => {
+test('the documents of a Megatron-Core trace are its recorded steps', async () => {
   expect((await tracing.documents(trace, never)).documents).toEqual([
     { index: 0, title: 'step 10', characters: 0 },
     { index: 1, title: 'step 20', characters: 0 },
@@ -17,7 +17,7 @@ test('the documents of a trace from elsewhere are its steps, and each is what wa
   expect(await tracing.trace(trace, { document: 1 }, never)).toMatchObject({ run: 't1', step: 20 })
 })
 
-test('it has no model, and no step that it has not', async () => {
+test('it has no model, and a step outside the trace is unknown', async () => {
   await expect(tracing.trace(trace, { text: 'a' }, never)).rejects.toMatchObject({ status: 409 })
   await expect(tracing.topTokens(trace, { router: 0, expert: 0 }, never)).rejects.toMatchObject({ status: 409 })
   await expect(tracing.trace(trace, { document: 3 }, never)).rejects.toMatchObject({ status: 404 })

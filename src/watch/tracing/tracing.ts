@@ -1,14 +1,14 @@
-/** Where tokens go, asked of a run: by its checkpoint, or of a trace from elsewhere by what was recorded. */
+/** Which experts tokens go to: computed from a run's checkpoint, or read from a Megatron-Core trace. */
 import type { DocumentList, TokenTrace, TopTokens } from '../api.ts'
 import { ProblemError } from '../http/problem.ts'
 import type { WatchedRun } from '../runs/collection.ts'
-import type { ExpertPlace, Traced } from './messages.ts'
+import type { ExpertRef, TraceInput } from './messages.ts'
 import type { TraceProcesses } from './processes.ts'
 
 export interface Tracing {
   documents(run: WatchedRun, signal: AbortSignal): Promise<DocumentList>
-  trace(run: WatchedRun, what: Traced, signal: AbortSignal): Promise<TokenTrace>
-  topTokens(run: WatchedRun, place: ExpertPlace, signal: AbortSignal): Promise<TopTokens>
+  trace(run: WatchedRun, what: TraceInput, signal: AbortSignal): Promise<TokenTrace>
+  topTokens(run: WatchedRun, place: ExpertRef, signal: AbortSignal): Promise<TopTokens>
 }
 
 export class RunTracing implements Tracing {
@@ -23,7 +23,7 @@ export class RunTracing implements Tracing {
     return this.processes.ask(run.directory, { kind: 'documents' }, signal)
   }
 
-  async trace(run: WatchedRun, what: Traced, signal: AbortSignal): Promise<TokenTrace> {
+  async trace(run: WatchedRun, what: TraceInput, signal: AbortSignal): Promise<TokenTrace> {
     if (run.kind !== 'trace')
       return { ...(await this.processes.ask(run.directory, { kind: 'trace', what }, signal)), run: run.id }
     if (!('document' in what)) throw noModel(run)
@@ -33,14 +33,14 @@ export class RunTracing implements Tracing {
     return run.recorded(what.document)
   }
 
-  async topTokens(run: WatchedRun, place: ExpertPlace, signal: AbortSignal): Promise<TopTokens> {
+  async topTokens(run: WatchedRun, place: ExpertRef, signal: AbortSignal): Promise<TopTokens> {
     if (run.kind === 'trace') throw noModel(run)
     return this.processes.ask(run.directory, { kind: 'top-tokens', place }, signal)
   }
 }
 
 const noModel = (run: WatchedRun): ProblemError =>
-  new ProblemError(409, `${run.summary().name} is a trace from elsewhere: there is no model to show a text to.`)
+  new ProblemError(409, `${run.summary().name} is a trace of Megatron-Core: it has no model to route a text with.`)
 
 const stepsOf = (run: WatchedRun): DocumentList['documents'] =>
   (run.routing()?.steps ?? []).map((step, index) => ({ index, title: `step ${step}`, characters: 0 }))

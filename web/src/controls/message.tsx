@@ -1,10 +1,10 @@
-/** What stands where nothing can be shown (yet): why, and what to do. */
+/** A message in place of content that cannot be shown (yet): why, and what to do. */
 import type { ComponentChildren } from 'preact'
 
 interface MessageProps {
   readonly title: string
   readonly children?: ComponentChildren
-  /** Something failed: it is read out at once. */
+  /** Reports a failure: screen readers read it out at once. */
   readonly bad?: boolean
 }
 

@@ -1,4 +1,4 @@
-/** What can be done with a card: pin it, read it as a table, take it away, see it large. */
+/** The buttons of a card: pin, show as table, download, enlarge. */
 import type { ReadonlySignal, Signal } from '@preact/signals'
 import type { SeriesAnswer } from '../../../src/watch/api.ts'
 import { Icon, type IconName } from '../shell/icon.tsx'
@@ -58,7 +58,7 @@ function Downloads({ metric, figure, answer }: Pick<CardToolsProps, 'metric' | '
       <summary aria-label="Download" title="Download">
         <Icon name="download" />
       </summary>
-      {/* biome-ignore lint/a11y/noStaticElementInteractions lint/a11y/useKeyWithClickEvents: the buttons in it act; it only closes */}
+      {/* biome-ignore lint/a11y/noStaticElementInteractions lint/a11y/useKeyWithClickEvents: the buttons inside act; this only closes the menu */}
       <div class="menu-body right" onClick={(event) => event.currentTarget.closest('details')?.removeAttribute('open')}>
         <button type="button" disabled={!drawn} onClick={() => drawn && downloadPng(drawn, ink.value)}>
           Picture (PNG)

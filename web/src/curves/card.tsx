@@ -1,4 +1,4 @@
-/** A metric: its plot or its table, and what can be done with it. Out of sight it asks for nothing and draws nothing. */
+/** A card shows a metric as a plot or a table, with buttons. Out of sight it requests and draws nothing. */
 import { type ReadonlySignal, useComputed, useSignal } from '@preact/signals'
 import { useEffect, useMemo, useRef } from 'preact/hooks'
 import type { SeriesAnswer } from '../../../src/watch/api.ts'
@@ -8,17 +8,17 @@ import { Chart } from './chart.tsx'
 import type { Figure } from './drawing/figure.ts'
 import { linesOf, rangeOfX, rangeOfY } from './drawing/lines.ts'
 import { knownRuns } from './series/known-runs.ts'
-import { prefixOf, shortName } from './series/metrics.ts'
+import { prefixOf, shortName } from './series/metric-groups.ts'
 import { SeriesLoader } from './series/series-loader.ts'
 import { from, logY, seedBands, to } from './settings.ts'
 import { ValueTable } from './value-table.tsx'
 
-/** More than a large card has pixels. */
+/** More points than a large card has pixels. */
 const MAX_POINTS = 1600
 
 interface CardProps {
   readonly metric: string
-  /** On all of the window. */
+  /** Whether it fills the window. */
   readonly large?: boolean
 }
 
@@ -85,9 +85,9 @@ function CardBody({ loader, figure, asTable, large }: CardBodyProps) {
   return (
     <>
       {!asTable.value && <Chart figure={figure.value} />}
-      {/* The table beside the runs is covered by a large card. */}
+      {/* A large card covers the table of runs, which serves as legend. */}
       {(asTable.value || large) && <ValueTable metric={metric} axis={axis} lines={lines} />}
-      {/* What was there before is better than nothing. */}
+      {/* The previous values stay visible. */}
       {problem.value !== null && disconnected.value === null && <p class="card-problem bad">{problem.value}</p>}
     </>
   )
@@ -96,5 +96,5 @@ function CardBody({ loader, figure, asTable, large }: CardBodyProps) {
 function whyEmpty({ series }: SeriesAnswer): string {
   if (series.every(({ x }) => x.length === 0))
     return from.value === null ? 'No values yet.' : 'No values in this range.'
-  return logY.value ? 'No positive values: a logarithmic axis has no place for others.' : 'No finite values.'
+  return logY.value ? 'No positive values; a logarithmic axis cannot show others.' : 'No finite values.'
 }

@@ -1,14 +1,14 @@
-/** The plot of a card with its tip: keeps uPlot's plot in step with what is to be seen. */
+/** The plot of a card with its tooltip. Keeps the uPlot instance in step with the component's props. */
 import { useSignal } from '@preact/signals'
 import { useEffect, useLayoutEffect, useMemo, useRef } from 'preact/hooks'
 import type { XAxis } from '../../../src/watch/api.ts'
-import { measured } from '../measured.ts'
+import { formatValue } from '../format-value.ts'
 import { pointed } from '../store.ts'
 import type { Figure } from './drawing/figure.ts'
 import { ink } from './drawing/ink.ts'
 import { axisTitles, xText } from './drawing/ticks.ts'
 import { Plot } from './plot.ts'
-import { type HoverPlace, readings } from './series/readings.ts'
+import { type HoverPoint, readings } from './series/readings.ts'
 import { wholeRange, zoomTo } from './settings.ts'
 import { Tooltip } from './tooltip.tsx'
 
@@ -16,24 +16,24 @@ export function Chart({ figure }: { readonly figure: Figure }) {
   const { metric, axis, lines, x, y, log } = figure
   const host = useRef<HTMLDivElement>(null)
   const plot = useRef<Plot | null>(null)
-  const place = useSignal<HoverPlace | null>(null)
+  const point = useSignal<HoverPoint | null>(null)
   const colors = ink.value
 
-  // Axis, scale and colours are built in; all else is shown in the plot that is there.
+  // Axis, scale and colours need a new plot; everything else updates the existing one.
   useLayoutEffect(() => {
     if (!host.current) return
-    const made = new Plot(host.current, { axis, log, ink: colors }, figure, {
+    const created = new Plot(host.current, { axis, log, ink: colors }, figure, {
       zoom: (range) => {
         if (!range) return wholeRange()
         const span = range.max - range.min
         zoomTo([rounded(range.min, span), rounded(range.max, span)])
       },
-      hover: (at) => (place.value = at),
+      hover: (at) => (point.value = at),
     })
-    plot.current = made
+    plot.current = created
     return () => {
       plot.current = null
-      made.destroy()
+      created.destroy()
     }
   }, [axis, log, colors])
 
@@ -47,16 +47,16 @@ export function Chart({ figure }: { readonly figure: Figure }) {
     return () => measure.disconnect()
   }, [])
 
-  const said = place.value ? readings(lines, place.value, x, log) : []
-  const emphasised = said.find(({ closest }) => closest)?.line.run ?? pointed.value
+  const found = point.value ? readings(lines, point.value, x, log) : []
+  const emphasised = found.find(({ closest }) => closest)?.line.run ?? pointed.value
   useEffect(() => plot.current?.emphasise(emphasised), [emphasised, axis, log, colors])
 
   const label = useMemo(() => labelOf(figure), [figure])
   return (
     <div class="chart">
       <div ref={host} class="plot" role="img" aria-label={label} />
-      {place.value && (
-        <Tooltip place={place.value} title={tipTitle(axis, place.value.x)} readings={said} of={lines.length} />
+      {point.value && (
+        <Tooltip place={point.value} title={tipTitle(axis, point.value.x)} readings={found} of={lines.length} />
       )}
       {lines.length > 0 ? null : <span class="hidden">{metric} has no values here</span>}
     </div>
@@ -66,18 +66,18 @@ export function Chart({ figure }: { readonly figure: Figure }) {
 const tipTitle = (axis: XAxis, x: number) =>
   axis === 'step' ? `Step ${Math.round(x).toLocaleString('en-US')}` : `${axisTitles[axis]} ${xText(axis, x)}`
 
-/** No more digits in the address than the eye can drag: a thousandth of the range. */
+/** Rounds to about a thousandth of the range, so that the address has no more digits than the eye can drag. */
 function rounded(value: number, span: number): number {
   const step = 10 ** Math.floor(Math.log10(span / 1000))
   return Number((Math.round(value / step) * step).toPrecision(12))
 }
 
 function labelOf({ metric, axis, lines }: Figure): string {
-  const said = lines
+  const values = lines
     .slice(0, 5)
-    .map(({ name, y }) => `${name} ${measured(y.findLast((value) => value !== null))}`)
+    .map(({ name, y }) => `${name} ${formatValue(y.findLast((value) => value !== null))}`)
     .join(', ')
   const more = lines.length > 5 ? `, and ${lines.length - 5} more` : ''
-  const many = lines.length === 1 ? '1 line' : `${lines.length} lines`
-  return `${metric} over ${axisTitles[axis].toLowerCase()}, ${many}. Last values: ${said}${more}`
+  const count = lines.length === 1 ? '1 line' : `${lines.length} lines`
+  return `${metric} over ${axisTitles[axis].toLowerCase()}, ${count}. Last values: ${values}${more}`
 }

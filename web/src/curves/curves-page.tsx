@@ -1,11 +1,11 @@
-/** All metrics of the runs that are shown, in groups that fold. */
+/** All metrics of the shown runs, in collapsible groups. */
 import { computed } from '@preact/signals'
 import { Dialog } from '../shell/dialog.tsx'
 import { Icon } from '../shell/icon.tsx'
 import { shownRuns } from '../store.ts'
 import { Card } from './card.tsx'
 import './curves.css'
-import { groupsOf } from './series/metrics.ts'
+import { groupsOf } from './series/metric-groups.ts'
 import { enlarged, folded, pinned, search, toggled } from './settings.ts'
 import { SettingsBar } from './settings-bar.tsx'
 
@@ -30,12 +30,11 @@ export function CurvesPage() {
 }
 
 function whyNothing(): string {
-  if (shownRuns.value.length === 0)
-    return 'The chosen runs are not here any more. “All”, above the runs, shows those that are.'
+  if (shownRuns.value.length === 0) return 'The selected runs no longer exist. “All”, above the runs, shows the others.'
   if (shownRuns.value.every(({ kind }) => kind === 'trace'))
     return 'A router trace has no metrics. Its loads are under Experts.'
-  if (metrics.value.size === 0) return 'The runs that are shown have no metrics yet.'
-  return `No metric has “${search.value}” in its name.`
+  if (metrics.value.size === 0) return 'The shown runs have no metrics yet.'
+  return `No metric matches “${search.value}”.`
 }
 
 function Group({ prefix, metrics: names }: { readonly prefix: string; readonly metrics: readonly string[] }) {

@@ -1,14 +1,14 @@
 /**
- * A plot on the page. uPlot has the axes, the cursor, the zoom and their synchronisation over all plots; its own
- * series would have to share their places on x, which runs do not, so lines are painted into its box, as a picture
- * that a worker makes. Until that is there the picture before it stands in its place, moved to where its values are
- * now. Where the worker fails, the page paints.
+ * A plot on the page. uPlot provides the axes, the cursor, the zoom and their synchronisation over all plots. Its own
+ * series would have to share their x values, which runs do not, so a worker paints the lines as a picture that is drawn
+ * into uPlot's box. Until a new picture arrives the previous one is drawn, moved to where its values are now. If the
+ * worker fails, the page paints.
  */
 import uPlot from 'uplot'
 import 'uplot/dist/uPlot.min.css'
 import type { XAxis } from '../../../src/watch/api.ts'
 import { CanvasSurface } from './drawing/canvas-surface.ts'
-import { type Ink, tickText } from './drawing/figure.ts'
+import { formatTick, type Ink } from './drawing/figure.ts'
 import { type Line, lineOf, type Range } from './drawing/lines.ts'
 import { type Frame, paint, paintAbove, toX, toY } from './drawing/paint.ts'
 import { Painter, type Picture } from './drawing/painter.ts'
@@ -30,12 +30,12 @@ export interface PlotContent {
 export interface PlotEvents {
   /** Null: the whole range. */
   readonly zoom: (range: Range | null) => void
-  /** The pointer is at these values, and at these pixels of the window; null when it left. */
+  /** The pointer is at these values, and at these pixels of the window; null once it left. */
   readonly hover: (at: { x: number; y: number; left: number; top: number } | null) => void
 }
 
-/** Least pixels that are a drag and not a click. */
-const MIN_DRAG = 4
+/** Fewer pixels are a click and not a drag. */
+const MIN_DRAG_PX = 4
 
 let shared: Painter | null = null
 const painter = (): Painter => {
@@ -46,9 +46,9 @@ const painter = (): Painter => {
 export class Plot {
   private readonly plot: uPlot
   private content: PlotContent
-  private isGone = false
+  private isDestroyed = false
   private emphasised: string | null = null
-  private wanted: Picture | null = null
+  private requested: Picture | null = null
   private painted: { readonly picture: Picture; readonly bitmap: ImageBitmap } | null = null
 
   constructor(host: HTMLElement, look: PlotLook, content: PlotContent, events: PlotEvents) {
@@ -81,9 +81,9 @@ export class Plot {
   }
 
   destroy(): void {
-    // uPlot may still draw once: what it planned before.
-    this.isGone = true
-    painter().forget(this)
+    // uPlot may still draw once, as scheduled before.
+    this.isDestroyed = true
+    painter().cancel(this)
     this.painted?.bitmap.close()
     this.plot.destroy()
   }
@@ -117,18 +117,18 @@ export class Plot {
           ...common,
           size: 54,
           splits: (plot, _, min, max) => [...(log ? logTicks : linearTicks)(min, max, Math.max(2, plot.height / 45))],
-          values: (_, splits) => splits.map(tickText),
+          values: (_, splits) => splits.map(formatTick),
         },
       ],
       cursor: {
         y: false,
         points: { show: false },
-        drag: { x: true, y: false, setScale: false, dist: MIN_DRAG },
+        drag: { x: true, y: false, setScale: false, dist: MIN_DRAG_PX },
         sync: {
           key: 'curves',
           scales: ['x', null],
           setSeries: false,
-          // A drag in one plot selects in that one; the range that comes of it is that of all.
+          // A drag selects only in its own plot; the resulting range then applies to all.
           filters: { pub: (type) => type === 'mousemove' || type === 'mouseleave' },
         },
         bind: {
@@ -143,7 +143,7 @@ export class Plot {
         setSelect: [
           (plot) => {
             const { left, width } = plot.select
-            if (width < MIN_DRAG) return
+            if (width < MIN_DRAG_PX) return
             zoom({ min: plot.posToVal(left, 'x'), max: plot.posToVal(left + width, 'x') })
             plot.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false)
           },
@@ -151,7 +151,7 @@ export class Plot {
         setCursor: [
           (plot) => {
             const { left = -1, top = -1 } = plot.cursor
-            // Cursors of the other plots move along without a pointer over them.
+            // Synchronised cursors of other plots move without a pointer over them.
             if (left < 0 || !plot.over.matches(':hover')) return
             const corner = plot.over.getBoundingClientRect()
             const place = { left: left + corner.left, top: corner.top }
@@ -163,31 +163,31 @@ export class Plot {
   }
 
   private paint({ bbox, ctx: canvas }: uPlot, { log, ink }: Pick<PlotLook, 'log' | 'ink'>): void {
-    if (this.isGone) return
+    if (this.isDestroyed) return
     const { lines, x, y } = this.content
-    const box = inPixels(bbox)
+    const box = snapToPixels(bbox)
     const { width, height } = box
     const unit = uPlot.pxRatio
     const surface = new CanvasSurface(canvas)
     const frame = { box, x, y, log }
     if (painter().hasFailed) paint(surface, lines, frame, unit)
     else {
-      this.want({ lines, x, y, log, size: { width, height }, unit })
+      this.requestPicture({ lines, x, y, log, size: { width, height }, unit })
       if (this.painted) {
         const { picture, bitmap } = this.painted
         const place = placeIn(frame, picture)
-        surface.within(box, () => canvas.drawImage(bitmap, place.left, place.top, place.width, place.height))
+        surface.clipTo(box, () => canvas.drawImage(bitmap, place.left, place.top, place.width, place.height))
       }
     }
     const line = lineOf(lines, this.emphasised)
     if (line && lines.length > 1) paintAbove(surface, line, frame, unit, ink.back)
   }
 
-  private want(picture: Picture): void {
+  private requestPicture(picture: Picture): void {
     const { width, height } = picture.size
-    if (width < 1 || height < 1 || (this.wanted && isSame(this.wanted, picture))) return
-    this.wanted = picture
-    painter().want(this, picture, (bitmap) => {
+    if (width < 1 || height < 1 || (this.requested && isSame(this.requested, picture))) return
+    this.requested = picture
+    painter().request(this, picture, (bitmap) => {
       this.painted?.bitmap.close()
       this.painted = bitmap && { picture, bitmap }
       this.plot.redraw(false, false)
@@ -195,13 +195,13 @@ export class Plot {
   }
 }
 
-/** A picture that lies between pixels would be blurred: with a screen of 1.25 pixels to one, uPlot's box does. */
-function inPixels({ left, top, width, height }: Box): Box {
+/** Rounds to whole pixels, or the picture would be blurred: at a pixel ratio of 1.25, uPlot's box has fractions. */
+function snapToPixels({ left, top, width, height }: Box): Box {
   const corner = { left: Math.round(left), top: Math.round(top) }
   return { ...corner, width: Math.round(left + width) - corner.left, height: Math.round(top + height) - corner.top }
 }
 
-/** Where the values of a picture lie in a frame that may show others. */
+/** Position of a picture in a frame that may show another range. */
 function placeIn(frame: Frame, { x, y }: Picture): Box {
   const [left, top] = [toX(frame, x.min), toY(frame, y.max)]
   return { left, top, width: toX(frame, x.max) - left, height: toY(frame, y.min) - top }
@@ -213,7 +213,7 @@ const isSame = (one: Picture, other: Picture): boolean =>
   (['width', 'height'] as const).every((side) => one.size[side] === other.size[side]) &&
   (['x', 'y'] as const).every((axis) => one[axis].min === other[axis].min && one[axis].max === other[axis].max)
 
-/** Something for uPlot to have: the ends of x, without values. */
+/** Data for uPlot: the ends of x, without values. */
 const dataOf = ({ x }: PlotContent): uPlot.AlignedData => [
   [x.min, x.max],
   [null, null],

@@ -1,10 +1,10 @@
-/** The settings of all cards, always in sight. */
+/** The settings of all cards, always visible. */
 import { useEffect, useRef } from 'preact/hooks'
 import { type XAxis, xAxes } from '../../../src/watch/api.ts'
-import { Segments } from '../controls/segments.tsx'
+import { Segments } from '../controls/selection.tsx'
 import { onKeys } from '../shell/shortcuts.tsx'
 import { axisTitles, xText } from './drawing/ticks.ts'
-import { from, logY, MAX_SMOOTHING, search, seedBands, showOver, smoothing, to, wholeRange, xAxis } from './settings.ts'
+import { from, logY, MAX_SMOOTHING, search, seedBands, setXAxis, smoothing, to, wholeRange, xAxis } from './settings.ts'
 
 export function SettingsBar() {
   const field = useRef<HTMLInputElement>(null)
@@ -26,7 +26,7 @@ export function SettingsBar() {
         labelHidden
         value={xAxis.value}
         options={xAxes.map((axis) => ({ value: axis, text: axisTitles[axis] }))}
-        pick={showOver}
+        pick={setXAxis}
       />
       <label class="slider">
         Smoothing
@@ -46,7 +46,7 @@ export function SettingsBar() {
       </label>
       <label
         class="check"
-        title="Runs that differ only in their seeds are one line: their mean, within least and greatest"
+        title="Runs that differ only in their seeds become one line, their mean, in a band from minimum to maximum"
       >
         <input type="checkbox" checked={seedBands.value} onChange={() => (seedBands.value = !seedBands.value)} />
         Bands over seeds
@@ -61,6 +61,6 @@ export function SettingsBar() {
 }
 
 function rangeText(axis: XAxis): string {
-  const say = (value: number | null, end: string) => (value === null ? end : xText(axis, value))
-  return `${axisTitles[axis]} ${say(from.value, 'start')} to ${say(to.value, 'end')}`
+  const format = (value: number | null, end: string) => (value === null ? end : xText(axis, value))
+  return `${axisTitles[axis]} ${format(from.value, 'start')} to ${format(to.value, 'end')}`
 }

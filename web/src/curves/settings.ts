@@ -1,20 +1,20 @@
-/** How curves are looked at: one setting for all cards, in the address. */
+/** Settings of the curves, shared by all cards and stored in the address. */
 import { batch, effect, untracked } from '@preact/signals'
 import { type XAxis, xAxes } from '../../../src/watch/api.ts'
 import { flag, inAddress, list, number, oneOf, optional, text } from '../view-state.ts'
 
 export const xAxis = inAddress<XAxis>('x', oneOf(xAxes), 'step', true)
 export const logY = inAddress('log', flag, false)
-/** Weight of the past in the moving average, as TensorBoard's slider has it. */
+/** Weight of earlier values in the moving average, as in TensorBoard. */
 export const smoothing = inAddress('smoothing', number, 0.6)
 export const seedBands = inAddress('bands', flag, false)
-/** The part of the x axis that is looked at, in its unit; null: as far as there are points. */
+/** Visible range of the x axis, in its unit; null: up to the last point. */
 export const from = inAddress('from', optional(number), null, true)
 export const to = inAddress('to', optional(number), null, true)
 export const search = inAddress('metrics', text, '')
 export const folded = inAddress<readonly string[]>('folded', list, [])
 export const pinned = inAddress<readonly string[]>('pinned', list, [])
-/** The metric that is shown on all of the window. */
+/** The metric that fills the window. */
 export const enlarged = inAddress('metric', text, '', true)
 
 export const MAX_SMOOTHING = 0.99
@@ -28,8 +28,8 @@ export function zoomTo(range: readonly [from: number, to: number] | null): void 
 
 export const wholeRange = (): void => zoomTo(null)
 
-/** A range in steps says nothing about tokens. */
-export function showOver(axis: XAxis): void {
+/** Changes the axis and resets the range, which was in the old unit. */
+export function setXAxis(axis: XAxis): void {
   if (axis === xAxis.value) return
   batch(() => {
     wholeRange()
@@ -40,11 +40,11 @@ export function showOver(axis: XAxis): void {
 export const toggled = (values: readonly string[], value: string): readonly string[] =>
   values.includes(value) ? values.filter((each) => each !== value) : [...values, value]
 
-// An address can say anything.
+// Corrects invalid values from the address.
 effect(() => {
-  const within = Math.max(0, Math.min(MAX_SMOOTHING, smoothing.value))
+  const clamped = Math.max(0, Math.min(MAX_SMOOTHING, smoothing.value))
   untracked(() => {
-    smoothing.value = within
+    smoothing.value = clamped
     if (from.value !== null && to.value !== null && from.value >= to.value) wholeRange()
   })
 })

@@ -1,20 +1,20 @@
-/** Values at the pointer: those of the nearest lines, in the order in which the lines lie. */
+/** Values of the lines nearest to the pointer, from the upper to the lower. */
 import { dash } from '../../../src/text/numbers.ts'
-import { measured } from '../measured.ts'
+import { formatValue } from '../format-value.ts'
 import { Swatch } from '../runs/swatch.tsx'
-import type { HoverPlace, Reading } from './series/readings.ts'
+import type { HoverPoint, Reading } from './series/readings.ts'
 
 interface TooltipProps {
-  readonly place: HoverPlace
+  readonly place: HoverPoint
   readonly title: string
   readonly readings: readonly Reading[]
-  /** Lines in all. */
+  /** Number of all lines. */
   readonly of: number
 }
 
 export function Tooltip({ place, title, readings: shown, of }: TooltipProps) {
   return (
-    <div class="tip" style={beside(place)} aria-hidden="true">
+    <div class="tip" style={positionNear(place)} aria-hidden="true">
       <table>
         <caption>{title}</caption>
         <tbody>
@@ -24,8 +24,8 @@ export function Tooltip({ place, title, readings: shown, of }: TooltipProps) {
                 <Swatch run={reading.line.run} style={reading.line.style} />
               </td>
               <th scope="row">{reading.line.name}</th>
-              <td>{measured(reading.value)}</td>
-              <td class="quiet">{aside(reading)}</td>
+              <td>{formatValue(reading.value)}</td>
+              <td class="quiet">{detailOf(reading)}</td>
             </tr>
           ))}
         </tbody>
@@ -39,20 +39,20 @@ export function Tooltip({ place, title, readings: shown, of }: TooltipProps) {
   )
 }
 
-/** Room that it may need. */
+/** Width that it may need. */
 const WIDTH = 400
 const GAP = 14
 
-/** On the side of the pointer where there is room in the window; it may leave the card. */
-function beside({ left, top }: HoverPlace) {
+/** On the side of the pointer where the window has room; it may extend beyond the card. */
+function positionNear({ left, top }: HoverPoint) {
   if (left + GAP + WIDTH <= innerWidth) return { top: `${top}px`, left: `${left + GAP}px` }
   if (left - GAP - WIDTH >= 0) return { top: `${top}px`, right: `${innerWidth - left + GAP}px` }
   return { top: `${top}px`, [left < innerWidth / 2 ? 'right' : 'left']: '6px' }
 }
 
-/** The range of the seeds, or the value before it was smoothed. */
-function aside({ line: { band, raw }, index }: Reading): string {
-  if (band) return `${measured(band.low[index])} to ${measured(band.high[index])} (${band.count[index] ?? 0})`
-  if (raw) return raw[index] === null ? dash : measured(raw[index])
+/** The range over seeds, or the value before smoothing. */
+function detailOf({ line: { band, raw }, index }: Reading): string {
+  if (band) return `${formatValue(band.low[index])} to ${formatValue(band.high[index])} (${band.count[index] ?? 0})`
+  if (raw) return raw[index] === null ? dash : formatValue(raw[index])
   return ''
 }

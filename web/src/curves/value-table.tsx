@@ -1,6 +1,6 @@
-/** A card in numbers, for those who cannot see it or want to know exactly. */
+/** The values of a card as a table, for exact numbers and for screen readers. */
 import type { XAxis } from '../../../src/watch/api.ts'
-import { measured } from '../measured.ts'
+import { formatValue } from '../format-value.ts'
 import { Swatch } from '../runs/swatch.tsx'
 import type { Line } from './drawing/lines.ts'
 import { axisTitles, xText } from './drawing/ticks.ts'
@@ -14,32 +14,32 @@ interface ValueTableProps {
 export function ValueTable({ metric, axis, lines }: ValueTableProps) {
   const isSmoothed = lines.some(({ raw }) => raw !== undefined)
   return (
-    // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by keys
+    // biome-ignore lint/a11y/noNoninteractiveTabindex: a scrollable element must be reachable by keys
     <section class="value-table" tabIndex={0} aria-label={`${metric} as a table`}>
       <table>
-        {isSmoothed && <caption>Smoothed, as the lines are</caption>}
+        {isSmoothed && <caption>Smoothed, like the lines</caption>}
         <thead>
           <tr>
             <th scope="col">Run</th>
             <th scope="col">Last</th>
             <th scope="col">at {axisTitles[axis].toLowerCase()}</th>
-            <th scope="col">Least</th>
-            <th scope="col">Greatest</th>
+            <th scope="col">Minimum</th>
+            <th scope="col">Maximum</th>
           </tr>
         </thead>
         <tbody>
           {lines.map((line) => {
-            const known = line.y.filter((value) => value !== null)
+            const values = line.y.filter((value) => value !== null)
             const last = line.y.findLastIndex((value) => value !== null)
             return (
               <tr key={line.run}>
                 <th scope="row">
                   <Swatch run={line.run} style={line.style} /> {line.name}
                 </th>
-                <td>{measured(line.y[last])}</td>
+                <td>{formatValue(line.y[last])}</td>
                 <td>{last < 0 ? '' : xText(axis, line.x[last] as number)}</td>
-                <td>{measured(least(known))}</td>
-                <td>{measured(greatest(known))}</td>
+                <td>{formatValue(minOf(values))}</td>
+                <td>{formatValue(maxOf(values))}</td>
               </tr>
             )
           })}
@@ -49,7 +49,7 @@ export function ValueTable({ metric, axis, lines }: ValueTableProps) {
   )
 }
 
-const least = (values: readonly number[]) =>
+const minOf = (values: readonly number[]) =>
   values.reduce((one, other) => Math.min(one, other), Number.POSITIVE_INFINITY)
-const greatest = (values: readonly number[]) =>
+const maxOf = (values: readonly number[]) =>
   values.reduce((one, other) => Math.max(one, other), Number.NEGATIVE_INFINITY)

@@ -1,10 +1,10 @@
-/** One expert: its load now and over time, and what it is about. */
+/** One expert: its load now and over time, and its most frequent tokens. */
 import type { ReadonlySignal } from '@preact/signals'
 import { useMemo } from 'preact/hooks'
 import { grouped, percent } from '../../../src/text/numbers.ts'
 import type { RouterInfo, RunSummary } from '../../../src/watch/api.ts'
-import { type Load, loadOf } from './balance.ts'
-import { Line } from './line.tsx'
+import { type Load, loadOf } from './expert-load.ts'
+import { Sparkline } from './sparkline.tsx'
 import { TopTokens } from './top-tokens.tsx'
 
 interface ExpertPanelProps {
@@ -12,20 +12,20 @@ interface ExpertPanelProps {
   readonly router: number
   readonly info: RouterInfo
   readonly expert: number
-  /** At the snapshot that is shown; null while it is loaded. */
+  /** At the shown snapshot; null while it is loading. */
   readonly load: Load | null
   readonly step: number
-  /** Of the router, [snapshots][2][width]. */
+  /** [snapshots][2][width] of the router. */
   readonly history: Float32Array | null
   readonly width: number
   readonly at: ReadonlySignal<number>
   readonly moveTo: (snapshot: number) => void
   readonly close: () => void
-  readonly turnTo: (expert: number) => void
+  readonly show: (expert: number) => void
 }
 
 export function ExpertPanel(props: ExpertPanelProps) {
-  const { run, router, info, expert, load, step, history, width, at, moveTo, close, turnTo } = props
+  const { run, router, info, expert, load, step, history, width, at, moveTo, close, show } = props
   const lines = useMemo(() => linesOf(history, info.experts, width, expert), [history, info, width, expert])
   return (
     <section class="expert pane" aria-label={`Expert ${expert} of layer ${info.layer}`}>
@@ -38,14 +38,14 @@ export function ExpertPanel(props: ExpertPanelProps) {
             {info.prototypes > 1 && `, prototype ${Math.floor(expert / (info.experts / info.prototypes))}`}
           </small>
         </h2>
-        <button type="button" aria-label="Expert before" disabled={expert === 0} onClick={() => turnTo(expert - 1)}>
+        <button type="button" aria-label="Previous expert" disabled={expert === 0} onClick={() => show(expert - 1)}>
           ‹
         </button>
         <button
           type="button"
           aria-label="Next expert"
           disabled={expert >= info.experts - 1}
-          onClick={() => turnTo(expert + 1)}
+          onClick={() => show(expert + 1)}
         >
           ›
         </button>
@@ -55,13 +55,13 @@ export function ExpertPanel(props: ExpertPanelProps) {
       </header>
       <Facts load={load} step={step} />
       {lines && (
-        <Line
+        <Sparkline
           title="Load over mean"
-          hint="Tokens over the mean of the router: before drops, and what was kept of them. The faint line is the mean."
+          hint="Tokens over the mean of the router, before drops and after. The faint line is the mean."
           values={lines.before}
           after={lines.kept}
           reference={1}
-          show={(times) => `${times.toFixed(2)}×`}
+          format={(times) => `${times.toFixed(2)}×`}
           at={at}
           moveTo={moveTo}
         />

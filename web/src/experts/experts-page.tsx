@@ -1,4 +1,4 @@
-/** Where tokens go: which run is looked at, and what to say where nothing is routed. */
+/** The experts page: selects the run, and explains why nothing is shown if it has no routing. */
 import { useEffect } from 'preact/hooks'
 import type { RoutingIndex } from '../../../src/watch/api.ts'
 import { getJson } from '../client.ts'
@@ -10,12 +10,12 @@ import { Routing } from './routing.tsx'
 import { chosenRun, playing } from './view.ts'
 
 export function ExpertsPage() {
-  const wanted = chosenRun.value === null ? undefined : runOf(chosenRun.value)
+  const requested = chosenRun.value === null ? undefined : runOf(chosenRun.value)
   const routed = shownRuns.value.filter((run) => run.routed)
-  const run = wanted?.routed ? wanted : routed[0]
-  // Only the version of this run: others that change draw nothing here anew.
+  const run = requested?.routed ? requested : routed[0]
+  // The version of this run alone, so that changes of other runs do not redraw the page.
   const version = run ? (versions.value.get(run.id) ?? 0) : 0
-  const { value: index, problem: failed } = useAnswer(run?.id ?? null, version, (signal) =>
+  const { value: index, problem } = useAnswer(run?.id ?? null, version, (signal) =>
     getJson<RoutingIndex>('/api/routing', { run: run?.id }, signal),
   )
   useEffect(
@@ -27,18 +27,18 @@ export function ExpertsPage() {
 
   if (!run)
     return (
-      <Message title="Nothing is routed here">
+      <Message title="No routing to show">
         {shownRuns.value.length === 0
           ? 'No run is shown.'
-          : 'The runs that are shown are dense, or have not recorded a step yet. A run with experts writes routing.jsonl every train.routingEvery steps.'}
+          : 'The shown runs are dense, or have not recorded a step yet. A run with experts writes routing.jsonl every train.routingEvery steps.'}
       </Message>
     )
   if (index === null || index.run !== run.id)
-    return failed === null ? (
+    return problem === null ? (
       <Message title={`Reading the routing of ${run.name}…`} />
     ) : (
       <Message bad title={`The routing of ${run.name} could not be read`}>
-        {failed}
+        {problem}
       </Message>
     )
   if (index.steps.length === 0 || index.routers.length === 0)

@@ -1,9 +1,9 @@
-/** Every expert of every router at one snapshot. */
+/** Heat map of all experts of all routers at one snapshot. */
 import type { ReadonlySignal } from '@preact/signals'
 import { useMemo } from 'preact/hooks'
 import type { RoutingIndex } from '../../../src/watch/api.ts'
 import { Message } from '../controls/message.tsx'
-import { inWords, loadOf } from './balance.ts'
+import { describeLoad, loadOf } from './expert-load.ts'
 import { Facts } from './expert-panel.tsx'
 import { type Frame, layerFrame } from './heat-map/frame.ts'
 import { HeatMap } from './heat-map/heat-map.tsx'
@@ -17,7 +17,7 @@ interface LayerMapProps {
   readonly index: RoutingIndex
   readonly names: readonly string[]
   readonly selected: number
-  /** Of the selected router, the expert that is open beside. */
+  /** The expert of the selected router whose panel is open. */
   readonly opened: number | null
   readonly open: (router: number, expert: number) => void
 }
@@ -26,16 +26,16 @@ export function LayerMap({ shown, index, names, selected, opened, open }: LayerM
   const { routers, experts } = index
   const order = view.order.value
   const stage = view.loadKind.value
-  const now = shown.value
+  const current = shown.value
   const frame = useMemo(
     () =>
-      now &&
-      now.loads.length === routers.length * 2 * experts &&
-      layerFrame(now.loads, routers, experts, { order, stage }),
-    [now, routers, experts, order, stage],
+      current &&
+      current.loads.length === routers.length * 2 * experts &&
+      layerFrame(current.loads, routers, experts, { order, stage }),
+    [current, routers, experts, order, stage],
   )
-  const columnNames = useMemo(() => namesOf(order, index), [order, index])
-  if (!now || !frame) return <Message title="Reading the snapshot…" />
+  const columnNames = useMemo(() => columnNamesOf(order, index), [order, index])
+  if (!current || !frame) return <Message title="Reading the snapshot…" />
   return (
     <HeatMap
       frame={frame}
@@ -45,15 +45,15 @@ export function LayerMap({ shown, index, names, selected, opened, open }: LayerM
         const expert = frame.expertAt(row, column)
         const router = routers[row]
         if (expert < 0 || !router) return null
-        const load = loadOf(now.loads, row * 2 * experts, experts, router.experts, expert)
+        const load = loadOf(current.loads, row * 2 * experts, experts, router.experts, expert)
         return {
-          line: `layer ${names[row]}, expert ${expert}: ${inWords(load)}`,
+          line: `layer ${names[row]}, expert ${expert}: ${describeLoad(load)}`,
           more: (
             <>
               <b>
                 Layer {names[row]}, expert {expert}
               </b>
-              <Facts load={load} step={index.steps[now.snapshot] ?? 0} />
+              <Facts load={load} step={index.steps[current.snapshot] ?? 0} />
             </>
           ),
         }
@@ -70,9 +70,7 @@ export function LayerMap({ shown, index, names, selected, opened, open }: LayerM
             aria-current={row === selected}
             title={`Layer ${name} over time`}
             aria-label={`Layer ${name} over time`}
-            onClick={() => {
-              view.openRouter(row)
-            }}
+            onClick={() => view.openRouter(row)}
           >
             {name}
           </button>
@@ -90,8 +88,8 @@ function cellOf({ columns, expertAt }: Frame, row: number, expert: number): Cell
   return null
 }
 
-/** Numbers where columns have one; otherwise what their place means. */
-function namesOf(order: Order, { routers, experts }: RoutingIndex) {
+/** Expert numbers if columns are sorted by number; otherwise the meaning of positions. */
+function columnNamesOf(order: Order, { routers, experts }: RoutingIndex) {
   if (order === 'number') {
     const every = Math.max(1, 2 ** Math.ceil(Math.log2(experts / 16)))
     return Array.from({ length: Math.ceil(experts / every) }, (_, i) => ({

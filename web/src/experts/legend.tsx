@@ -1,8 +1,8 @@
-/** What colours and marks mean. */
+/** Legend of colours and marks. */
 import { useRef } from 'preact/hooks'
 import { loadColor } from '../palette.ts'
-import { OVERLOADED_FROM } from './balance.ts'
-import { useSurface } from './heat-map/surface.ts'
+import { OVERLOADED_FROM } from './expert-load.ts'
+import { useDisplay } from './heat-map/use-display.ts'
 
 const ticks = [
   { octave: -3, text: '⅛×' },
@@ -14,7 +14,7 @@ const ticks = [
 
 export function Legend() {
   const box = useRef<HTMLDivElement>(null)
-  const dark = useSurface(box)?.dark ?? false
+  const dark = useDisplay(box)?.dark ?? false
   const stops = [-3, -2, -1, 0, 1, 2, 3].map((octave) => `rgb(${loadColor(2 ** octave, dark).join(' ')})`)
   return (
     <div class="legend">

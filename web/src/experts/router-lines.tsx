@@ -1,8 +1,8 @@
-/** How balanced one router is, over the snapshots. */
+/** Balance of one router over the snapshots. */
 import type { ReadonlySignal } from '@preact/signals'
 import { percent } from '../../../src/text/numbers.ts'
 import type { RoutingHistory } from '../../../src/watch/api.ts'
-import { Line } from './line.tsx'
+import { Sparkline } from './sparkline.tsx'
 
 interface RouterLinesProps {
   readonly history: RoutingHistory
@@ -13,44 +13,44 @@ interface RouterLinesProps {
 const decimals = (value: number) => value.toFixed(2)
 
 export function RouterLines({ history, at, moveTo }: RouterLinesProps) {
-  const place = { at, moveTo }
+  const time = { at, moveTo }
   return (
     <>
-      <Line
+      <Sparkline
         title="Load c_v"
-        hint="Standard deviation of tokens per expert over their mean, before drops and after. 0: perfectly even."
+        hint="Coefficient of variation: standard deviation of tokens per expert over their mean, before drops and after. 0 is perfectly even."
         values={history.load_cv}
         after={history.load_cv_kept}
-        show={decimals}
-        {...place}
+        format={decimals}
+        {...time}
       />
-      <Line
+      <Sparkline
         title="Drop rate"
-        hint="Share of assignments that found their expert full."
+        hint="Share of assignments dropped because their expert was full."
         values={history.drop_rate}
-        show={percent}
-        {...place}
+        format={percent}
+        {...time}
       />
-      <Line
+      <Sparkline
         title="Gate entropy"
-        hint="Of the router's distribution, mean over tokens, in nats. Low: the router is sure of its choice."
+        hint="Entropy of the router's distribution, averaged over tokens, in nats. Low: the router is sure of its choice."
         values={history.gate_entropy}
-        show={(nats) => `${decimals(nats)} nats`}
-        {...place}
+        format={(nats) => `${decimals(nats)} nats`}
+        {...time}
       />
-      <Line
+      <Sparkline
         title="Dead experts"
-        hint="Experts without a token."
+        hint="Number of experts without a token."
         values={history.dead_experts}
-        show={(experts) => String(experts)}
-        {...place}
+        format={(experts) => String(experts)}
+        {...time}
       />
-      <Line
+      <Sparkline
         title="Largest load"
-        hint="Of the most loaded expert, over the mean, before drops."
+        hint="Load of the most loaded expert over the mean, before drops."
         values={history.max_over_mean}
-        show={(times) => `${times.toFixed(1)}×`}
-        {...place}
+        format={(times) => `${times.toFixed(1)}×`}
+        {...time}
       />
     </>
   )

@@ -1,12 +1,11 @@
-/** The routing of one run: its heat map, time, the lines of a router, and an expert that was opened. */
+/** The routing of one run: heat map, time slider, lines of a router, and the panel of an opened expert. */
 import { useComputed, useSignal } from '@preact/signals'
 import { useEffect, useLayoutEffect } from 'preact/hooks'
 import type { RoutingHistory, RoutingIndex, RunSummary } from '../../../src/watch/api.ts'
 import { getFloats, getJson } from '../client.ts'
-import { Pick, Segments } from '../controls/segments.tsx'
 import { onKeys } from '../shell/shortcuts.tsx'
 import { useAnswer } from '../use-answer.ts'
-import { loadOf } from './balance.ts'
+import { loadOf } from './expert-load.ts'
 import { ExpertPanel } from './expert-panel.tsx'
 import { routerNames } from './heat-map/order.ts'
 import { TimeMap } from './heat-map/time-map.tsx'
@@ -15,12 +14,12 @@ import { Legend } from './legend.tsx'
 import { snapshotAt } from './loads/snapshot-at.ts'
 import { useLoads } from './loads/use-loads.ts'
 import { RouterLines } from './router-lines.tsx'
+import { RoutingControls } from './routing-controls.tsx'
 import { Scrubber, togglePlaying } from './scrubber.tsx'
 import * as view from './view.ts'
 
 interface RoutingProps {
   readonly run: RunSummary
-  /** Among which another can be chosen. */
   readonly runs: readonly RunSummary[]
   readonly index: RoutingIndex
 }
@@ -38,7 +37,7 @@ export function Routing({ run, runs, index: newest }: RoutingProps) {
   const info = newest.routers[router]
   const expert = info && view.expert.value !== null && view.expert.value < info.experts ? view.expert.value : null
   const overTime = view.map.value === 'time'
-  // Thinned out or longer: what is drawn over time is asked for again.
+  // Data over time is requested again when snapshots are added or thinned out.
   const version = newest.generation * 1e6 + newest.of
   const history = useAnswer(overTime || expert !== null ? `${run.id}:${router}` : null, version, (signal) =>
     getFloats('/api/routing/history', { run: run.id, router }, signal),
@@ -47,67 +46,20 @@ export function Routing({ run, runs, index: newest }: RoutingProps) {
     getJson<RoutingHistory>('/api/routing/summary', { run: run.id, router }, signal),
   )
   useSpace(() => togglePlaying(steps.value, at.value))
-  useEffect(() => onKeys({ Escape: () => (view.expert.value = null) }), [])
+  useEffect(() => onKeys({ Escape: closeExpert }), [])
 
   const moveTo = (snapshot: number) => {
     view.playing.value = false
     view.moveTo(steps.value[snapshot] ?? 0)
   }
   const names = routerNames(newest.routers)
-  const failed = loads.problem.value ?? history.problem ?? summary.problem
+  const problem = loads.problem.value ?? history.problem ?? summary.problem
   return (
     <div class={expert === null ? 'experts' : 'experts experts-open'}>
-      <div class="experts-controls">
-        <Pick
-          label="Run"
-          value={run.id}
-          options={runs.map(({ id, name }) => ({ value: id, text: name }))}
-          pick={view.openRun}
-        />
-        <Segments
-          label="View"
-          value={view.map.value}
-          pick={(value) => (view.map.value = value)}
-          options={[
-            { value: 'layers', text: 'Layers × experts' },
-            { value: 'time', text: 'Experts over time' },
-          ]}
-        />
-        <Pick
-          label="Layer"
-          value={String(router)}
-          options={names.map((text, value) => ({ value: String(value), text }))}
-          pick={(value) => {
-            view.router.value = Number(value)
-          }}
-        />
-        <Segments
-          label="Load"
-          value={view.loadKind.value}
-          pick={(value) => (view.loadKind.value = value)}
-          options={[
-            { value: 'before', text: 'Before drops' },
-            { value: 'after', text: 'After', hint: 'What was kept, over the mean of before' },
-          ]}
-        />
-        <Segments
-          label="Order"
-          value={view.order.value}
-          pick={(value) => (view.order.value = value)}
-          options={[
-            { value: 'number', text: 'Number' },
-            {
-              value: 'load',
-              text: 'Load',
-              hint: overTime ? 'Most loaded over all snapshots first' : 'Each layer by itself, most loaded first',
-            },
-            { value: 'prototype', text: 'Prototype', hint: 'Parted by prototype; in each, most loaded first' },
-          ]}
-        />
-      </div>
-      {failed !== null && (
+      <RoutingControls run={run} runs={runs} names={names} router={router} />
+      {problem !== null && (
         <p class="experts-problem" role="alert">
-          {failed}
+          {problem}
         </p>
       )}
       <div class="experts-main">
@@ -167,26 +119,28 @@ export function Routing({ run, runs, index: newest }: RoutingProps) {
           width={newest.experts}
           at={at}
           moveTo={moveTo}
-          close={() => {
-            view.expert.value = null
-          }}
-          turnTo={(each) => view.openExpert(router, each)}
+          close={closeExpert}
+          show={(each) => view.openExpert(router, each)}
         />
       )}
     </div>
   )
 }
 
-/** The space bar, where it means nothing else. */
+const closeExpert = (): void => {
+  view.expert.value = null
+}
+
+/** Handles the space bar, except where it has another meaning. */
 function useSpace(act: () => void): void {
   useEffect(() => {
     const press = (event: KeyboardEvent) => {
       const target = event.target as HTMLElement
-      const free =
+      const isFree =
         target instanceof HTMLInputElement
           ? target.type === 'range'
           : !target.closest('button, select, textarea, a, dialog')
-      if (event.key !== ' ' || !free || event.defaultPrevented) return
+      if (event.key !== ' ' || !isFree || event.defaultPrevented) return
       event.preventDefault()
       act()
     }

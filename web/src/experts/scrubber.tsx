@@ -1,4 +1,4 @@
-/** Time: which snapshot is shown, and playing through them. */
+/** The time slider: selects the shown snapshot, and plays through all. */
 import { type ReadonlySignal, useSignalEffect } from '@preact/signals'
 import { grouped } from '../../../src/text/numbers.ts'
 import { moveTo, playing, speed, speeds, step, toNewest } from './view.ts'
@@ -6,18 +6,18 @@ import { moveTo, playing, speed, speeds, step, toNewest } from './view.ts'
 interface ScrubberProps {
   readonly steps: ReadonlySignal<readonly number[]>
   readonly at: ReadonlySignal<number>
-  /** Whether a snapshot can be shown at once: playing waits for it. */
+  /** Whether a snapshot is loaded; playing waits for it. */
   readonly ready: (snapshot: number) => boolean
   readonly running: boolean
-  /** Snapshots in the file, of which `steps` may be a choice. */
+  /** Snapshots in the file; `steps` may be some of them. */
   readonly of: number
 }
 
 export function Scrubber({ steps, at, ready, running, of }: ScrubberProps) {
   const last = steps.value.length - 1
-  const now = steps.value[at.value] ?? 0
+  const current = steps.value[at.value] ?? 0
   usePlayer(steps, at, ready)
-  const newest = step() === null
+  const isNewest = step() === null
   return (
     <div class="scrubber">
       <button
@@ -36,24 +36,24 @@ export function Scrubber({ steps, at, ready, running, of }: ScrubberProps) {
         max={Math.max(0, last)}
         value={at.value}
         aria-label="Snapshot"
-        aria-valuetext={`step ${now}, snapshot ${at.value + 1} of ${last + 1}`}
+        aria-valuetext={`step ${current}, snapshot ${at.value + 1} of ${last + 1}`}
         onInput={(event) => {
           playing.value = false
           moveTo(steps.value[Number(event.currentTarget.value)] ?? 0)
         }}
       />
-      <output class="scrubber-step" title={thinned(last + 1, of)}>
-        step <b>{grouped(now)}</b>
+      <output class="scrubber-step" title={thinningNote(last + 1, of)}>
+        step <b>{grouped(current)}</b>
         <span>
           {' '}
           {grouped(at.value + 1)} of {grouped(last + 1)}
         </span>
       </output>
       <label class="scrubber-speed">
-        <span class="hidden">Snapshots a second</span>
+        <span class="hidden">Snapshots per second</span>
         <select
           value={speed.value}
-          title="Snapshots a second"
+          title="Snapshots per second"
           onChange={(event) => {
             speed.value = speeds.find((each) => String(each) === event.currentTarget.value) ?? speed.value
           }}
@@ -65,17 +65,23 @@ export function Scrubber({ steps, at, ready, running, of }: ScrubberProps) {
           ))}
         </select>
       </label>
-      <button type="button" class="newest" aria-pressed={newest} onClick={toNewest} title="Follow the newest snapshot">
+      <button
+        type="button"
+        class="newest"
+        aria-pressed={isNewest}
+        onClick={toNewest}
+        title="Follow the newest snapshot"
+      >
         {running ? 'Live' : 'Newest'}
       </button>
     </div>
   )
 }
 
-const thinned = (kept: number, of: number) =>
-  kept < of ? `${grouped(kept)} of the ${grouped(of)} snapshots in the file are shown, evenly spread` : undefined
+const thinningNote = (kept: number, of: number) =>
+  kept < of ? `${grouped(kept)} of the ${grouped(of)} snapshots in the file are shown, evenly spaced` : undefined
 
-/** From the end, it begins anew. */
+/** At the last snapshot, playing starts over. */
 export function togglePlaying(steps: readonly number[], at: number): void {
   playing.value = !playing.value
   if (playing.value && at >= steps.length - 1) moveTo(steps[0] ?? 0)
@@ -89,7 +95,7 @@ function usePlayer(steps: ScrubberProps['steps'], at: ScrubberProps['at'], ready
       frame = requestAnimationFrame(tick)
       const next = at.peek() + 1
       if (now < due || (next < steps.peek().length && !ready(next))) return
-      // What could not be shown in time is not caught up with.
+      // Late snapshots are not caught up with.
       due = Math.max(due + 1000 / speed.peek(), now)
       if (next >= steps.peek().length) playing.value = false
       else moveTo(steps.peek()[next] as number)

@@ -1,10 +1,10 @@
 /**
- * What of the routing is looked at, in the address; and where time stands. While time runs or is dragged, it is kept
- * here alone, and goes into the address when it rests: browsers refuse addresses that change thirty times a second.
+ * The view of the experts page, in the address, and the current step. While the step is played or dragged it is kept
+ * only here, and written to the address when it rests: browsers refuse addresses that change thirty times a second.
  */
 import { batch, signal } from '@preact/signals'
 import { inAddress, index, number, oneOf, optional, text } from '../view-state.ts'
-import { loadKinds } from './balance.ts'
+import { loadKinds } from './expert-load.ts'
 import { orders } from './heat-map/order.ts'
 
 const maps = ['layers', 'time'] as const
@@ -15,16 +15,16 @@ export const loadKind = inAddress('load', oneOf(loadKinds), 'before')
 /** Index in RoutingIndex.routers. */
 export const router = inAddress('router', index, 0, true)
 export const expert = inAddress('expert', optional(index), null, true)
-/** Null: the newest, also when a newer one comes. */
+/** Null: always the newest. */
 const restingStep = inAddress('at', optional(number), null)
 const movingStep = signal<number | null>(null)
 
 export const playing = signal(false)
-/** Snapshots a second. */
+/** Snapshots per second. */
 export const speeds = [4, 12, 30] as const
 export const speed = signal<(typeof speeds)[number]>(12)
 
-/** Step where time stands; null: the newest. */
+/** The current step; null: the newest. */
 export const step = () => movingStep.value ?? restingStep.value
 
 let resting: ReturnType<typeof setTimeout> | undefined
@@ -51,7 +51,7 @@ export function toNewest(): void {
   restingStep.value = null
 }
 
-/** Another run: its own router, expert and time. */
+/** Shows another run and resets router, expert and step. */
 export function openRun(id: string): void {
   batch(() => {
     toNewest()
@@ -61,17 +61,17 @@ export function openRun(id: string): void {
   })
 }
 
-/** One router over time. */
-export function openRouter(of: number): void {
+/** Shows one router over time. */
+export function openRouter(index: number): void {
   batch(() => {
-    router.value = of
+    router.value = index
     map.value = 'time'
   })
 }
 
-export function openExpert(of: number, number: number): void {
+export function openExpert(routerIndex: number, number: number): void {
   batch(() => {
-    router.value = of
+    router.value = routerIndex
     expert.value = number
   })
 }

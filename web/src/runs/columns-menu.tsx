@@ -1,11 +1,11 @@
-/** Which fields of the configuration have a column. */
+/** Menu to select configuration fields as columns. */
 import { useSignal } from '@preact/signals'
 import { addedFields, fields, toggleField } from './table-state.ts'
 
 export function ColumnsMenu() {
   const search = useSignal('')
   const { differing, same } = fields.value
-  const found = (field: string) => field.toLowerCase().includes(search.value.toLowerCase())
+  const matchesSearch = (field: string) => field.toLowerCase().includes(search.value.toLowerCase())
   return (
     <details class="menu">
       <summary>Columns</summary>
@@ -17,8 +17,8 @@ export function ColumnsMenu() {
           value={search.value}
           onInput={(event) => (search.value = event.currentTarget.value)}
         />
-        <Fields title="Differ between runs" fields={differing.filter(found)} />
-        <Fields title="The same in all" fields={same.filter(found)} />
+        <Fields title="Differ between runs" fields={differing.filter(matchesSearch)} />
+        <Fields title="The same in all" fields={same.filter(matchesSearch)} />
         {addedFields.value.length > 0 && (
           <button type="button" onClick={() => (addedFields.value = [])}>
             Remove all

@@ -11,7 +11,7 @@ const column = (id: string) => fixedColumns.find((each) => each.id === id) ?? co
 const order = (id: string, descending: boolean) => sorted(runs, column(id), descending).map(({ name }) => name)
 
 describe('sorting', () => {
-  it('takes numbers in names as numbers', () => {
+  it('compares numbers in names by value', () => {
     expect(order('name', false)).toEqual(['k1', 'k2', 'k10'])
     expect(order('name', true)).toEqual(['k10', 'k2', 'k1'])
   })

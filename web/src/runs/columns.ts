@@ -1,4 +1,4 @@
-/** Columns of the table of runs: those that are always there, and one for each configuration field that is added. */
+/** Columns of the table of runs: fixed ones, and one for each configuration field that the user adds. */
 
 import { compact, dash } from '../../../src/text/numbers.ts'
 import type { RunSummary } from '../../../src/watch/api.ts'
@@ -6,22 +6,22 @@ import type { RunSummary } from '../../../src/watch/api.ts'
 export interface Column {
   readonly id: string
   readonly title: string
-  /** What it sorts by. */
+  /** The sort key. */
   readonly value: (run: RunSummary) => string | number | null
-  /** Undefined: the table has a cell of its own for it. */
+  /** Undefined if the table has a special cell for the column. */
   readonly text?: (run: RunSummary) => string
   readonly numeric: boolean
 }
 
 const digits = (value: number | null) => (value === null ? dash : value.toFixed(3))
 const states = ['running', 'stopped', 'unreadable', 'finished']
-/** By state, and within it by the share that is done. */
-const stateThenShare = ({ state, step, steps }: RunSummary) =>
+/** Sorts by state, then by progress. */
+const stateAndProgress = ({ state, step, steps }: RunSummary) =>
   states.indexOf(state) + (steps ? Math.min(0.999, step / steps) : 0)
 
 export const fixedColumns: readonly Column[] = [
   { id: 'name', title: 'Run', value: ({ name }) => name, numeric: false },
-  { id: 'state', title: 'State', value: stateThenShare, numeric: false },
+  { id: 'state', title: 'State', value: stateAndProgress, numeric: false },
   { id: 'loss', title: 'Loss', value: ({ loss }) => loss, text: ({ loss }) => digits(loss), numeric: true },
   {
     id: 'held_out',
@@ -40,26 +40,26 @@ export const fixedColumns: readonly Column[] = [
 ]
 
 export function configColumn(field: string): Column {
-  const of = (run: RunSummary) => (Object.hasOwn(run.config, field) ? run.config[field] : undefined)
+  const fieldOf = (run: RunSummary) => (Object.hasOwn(run.config, field) ? run.config[field] : undefined)
   return {
     id: field,
     title: field,
     value: (run) => {
-      const value = of(run)
+      const value = fieldOf(run)
       return typeof value === 'boolean' ? String(value) : (value ?? null)
     },
     text: (run) => {
-      const value = of(run)
+      const value = fieldOf(run)
       return value === undefined ? dash : String(value)
     },
     numeric: false,
   }
 }
 
-/** Names with numbers in them in the order of the numbers: k2 before k10. */
+/** Sorts numbers in names by value: k2 before k10. */
 const collator = new Intl.Collator('en', { numeric: true, sensitivity: 'base' })
 
-/** Runs without a value come last in both directions; equal ones go by name. */
+/** Runs without a value come last in both directions; ties are sorted by name. */
 export function sorted(runs: readonly RunSummary[], { value }: Column, descending: boolean): readonly RunSummary[] {
   const keyed = runs.map((run) => ({ run, key: value(run) }))
   keyed.sort((one, other) => {

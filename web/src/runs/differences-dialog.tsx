@@ -1,4 +1,4 @@
-/** What differs between the runs that are shown: a row a field, a column a run. */
+/** Differences between the shown runs: one row per field, one column per run. */
 import { dash } from '../../../src/text/numbers.ts'
 import { Dialog } from '../shell/dialog.tsx'
 import { shownRuns } from '../store.ts'
@@ -6,7 +6,7 @@ import { type Difference, differences } from './differences.ts'
 import { Swatch } from './swatch.tsx'
 import { differencesShown } from './table-state.ts'
 
-/** More columns than anybody reads. */
+/** A table with more columns would not be readable. */
 const MAX_RUNS = 24
 
 export function DifferencesDialog() {
@@ -20,11 +20,13 @@ export function DifferencesDialog() {
     <Dialog title={`What differs between ${compared.length} runs`} close={close}>
       {all.length > MAX_RUNS && (
         <p class="quiet">
-          The first {MAX_RUNS} of the {all.length} runs that are shown.
+          The first {MAX_RUNS} of the {all.length} shown runs.
         </p>
       )}
       {rows.length === 0 && <p>Their configurations are the same.</p>}
-      {rows.length > 0 && rows.every(({ seed }) => seed) && <p>Only the seed differs: the same experiment again.</p>}
+      {rows.length > 0 && rows.every(({ seed }) => seed) && (
+        <p>Only the seed differs: these runs repeat one experiment.</p>
+      )}
       {rows.length > 0 && (
         <div class="scrolls">
           <table class="differences">

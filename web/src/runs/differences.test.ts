@@ -14,12 +14,12 @@ describe('differences', () => {
     ])
   })
 
-  it('tell a number from its text, and null from a missing field', () => {
+  it('distinguish a number from its text, and null from a missing field', () => {
     const rows = differences([{ config: { k: 1, c: null } }, { config: { k: '1' } }])
     expect(rows.map(({ field }) => field)).toEqual(['k', 'c'])
   })
 
-  it('are none of one run', () => {
+  it('are empty for a single run', () => {
     expect(differences([{ config: { k: 1 } }])).toEqual([])
   })
 })

@@ -1,6 +1,6 @@
 /**
- * In what runs differ, as their configurations tell. What differs in nothing but seeds is the same experiment made
- * again, so seeds are told apart from the rest here, for the whole page.
+ * Differences between the configurations of runs. Runs that differ only in seeds repeat the same experiment, so seeds
+ * are treated separately; the whole page uses the definition here.
  */
 import type { FlatConfig, RunSummary } from '../../../src/watch/api.ts'
 
@@ -8,33 +8,33 @@ export type Value = string | number | boolean | null
 
 export interface Difference {
   readonly field: string
-  /** One a run; undefined where a run does not have the field. */
+  /** One per run; undefined if the run lacks the field. */
   readonly values: readonly (Value | undefined)[]
   readonly seed: boolean
 }
 
 const isSeed = (field: string): boolean => field === 'seed' || field.endsWith('.seed')
 
-/** Say where a run is and who wrote it, and nothing of what is computed. */
-const beside = new Set(['version', 'created', 'name', 'out'])
+/** Fields about the location and origin of a run, which do not affect the computation. */
+const IGNORED_FIELDS = new Set(['version', 'created', 'name', 'out'])
 
-/** Fields with more than one value among the runs: those that all have first, seeds last; else in the order of the configurations. */
+/** Fields with more than one value: first those that all runs have, seeds last, otherwise in configuration order. */
 export function differences(runs: readonly Pick<RunSummary, 'config'>[]): readonly Difference[] {
   const fields = new Set(runs.flatMap(({ config }) => Object.keys(config)))
   const rows: Difference[] = []
   for (const field of fields) {
-    if (beside.has(field)) continue
+    if (IGNORED_FIELDS.has(field)) continue
     const values = runs.map(({ config }) => (Object.hasOwn(config, field) ? config[field] : undefined))
     if (new Set(values).size > 1) rows.push({ field, values, seed: isSeed(field) })
   }
-  // A dense run lacks all fields of experts, which says one thing and not twenty.
+  // A dense run lacks all fields of experts: twenty rows with one cause.
   const rank = ({ seed, values }: Difference) => (seed ? 2 : values.includes(undefined) ? 1 : 0)
   return rows.sort((one, other) => rank(one) - rank(other))
 }
 
-/** Equal for runs that differ in seeds at most. Null without a configuration: nobody knows what such a run is. */
+/** Equal for runs that differ at most in seeds. Null without a configuration, as the experiment is then unknown. */
 export function experimentOf(config: FlatConfig): string | null {
-  const fields = Object.keys(config).filter((field) => !isSeed(field) && !beside.has(field))
+  const fields = Object.keys(config).filter((field) => !isSeed(field) && !IGNORED_FIELDS.has(field))
   if (fields.length === 0) return null
   return JSON.stringify(fields.sort().map((field) => [field, config[field]]))
 }

@@ -33,13 +33,13 @@ describe('the filter', () => {
     expect(parseFilter(text).problem).toBeNull()
   })
 
-  it('says what is not finished, and goes by the rest', () => {
+  it('reports an unfinished term and applies the others', () => {
     expect(parseFilter('small loss<').problem).toBe('loss< lacks a value, as in loss<2')
     expect(parseFilter('name="small').problem).toBe('name="small lacks its closing quote')
     expect(found('small loss<')).toEqual(['Small k1', 'small k2'])
   })
 
-  it('knows which fields nobody has', () => {
+  it('finds fields that no run has', () => {
     expect(unknownFields(parseFilter('moe.k=1 mode.k=2 loss<2 toString=1'), runs)).toEqual(['mode.k', 'toString'])
   })
 })

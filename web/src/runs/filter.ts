@@ -1,15 +1,15 @@
 /**
- * The language of the filter box. Terms are separated by spaces, and a run must agree with all of them.
+ * The language of the filter box. Terms are separated by spaces, and a run must match all of them.
  *
- *     big k2               words that are in the name
- *     "two words"          with the space
+ *     big k2               words in the name
+ *     "two words"          including the space
  *     model.moe.k=2        a field of the configuration, or the end of its name: moe.k=2, k=2
- *     train.seed!=1        all that `=` does not find, runs without the field among them
+ *     train.seed!=1        every run that `=` does not match, including runs without the field
  *     loss<3.5             also <= > >=
- *     state:running        : is =
+ *     state:running        `:` is the same as `=`
  *     name="my run"
  *
- * Text is compared without regard to upper and lower case; where both sides are numbers, as numbers.
+ * Text is compared case-insensitively; if both sides are numbers, they are compared as numbers.
  */
 import type { RunSummary } from '../../../src/watch/api.ts'
 
@@ -21,11 +21,11 @@ export type Term =
 
 export interface Filter {
   readonly terms: readonly Term[]
-  /** What is not understood yet; its terms are left out. */
+  /** A message about a term that is incomplete and therefore left out. */
   readonly problem: string | null
 }
 
-/** What is known of a run beside its configuration. */
+/** Fields of a run besides its configuration. */
 const facts: Readonly<Record<string, (run: RunSummary) => string | number | null>> = {
   name: ({ name }) => name,
   state: ({ state }) => state,
@@ -39,7 +39,7 @@ const facts: Readonly<Record<string, (run: RunSummary) => string | number | null
   tokens_per_second: ({ tokensPerSecond }) => tokensPerSecond,
 }
 
-// A field and an operator, or nothing; then text in quotes (the last may be open), or up to the next space.
+// Optionally a field and an operator; then text in quotes (the closing one may be missing), or up to the next space.
 const term = /([^\s"=!<>:]+)(!=|<=|>=|[=<>:])(?:"([^"]*)("?)|(\S*))|"([^"]*)("?)|(\S+)/g
 
 export function parseFilter(text: string): Filter {
@@ -48,8 +48,8 @@ export function parseFilter(text: string): Filter {
   for (const [all, field, operator, quoted, closing, plain, words, wordsClosing, word] of text.matchAll(term)) {
     if (closing === '' || wordsClosing === '') problem ??= `${all} lacks its closing quote`
     if (field === undefined || operator === undefined) {
-      const wanted = words ?? word ?? ''
-      if (wanted !== '') terms.push({ kind: 'word', word: wanted })
+      const nameWord = words ?? word ?? ''
+      if (nameWord !== '') terms.push({ kind: 'word', word: nameWord })
       continue
     }
     const value = quoted ?? plain ?? ''
@@ -68,10 +68,10 @@ export function matches(run: RunSummary, { terms }: Filter): boolean {
   })
 }
 
-/** Fields that no run has: most likely misspelt. */
+/** Fields that no run has, probably misspelt. */
 export function unknownFields({ terms }: Filter, runs: readonly RunSummary[]): readonly string[] {
-  const asked = terms.flatMap((each) => (each.kind === 'field' ? [each.field] : []))
-  return asked.filter((field) => !Object.hasOwn(facts, field) && !runs.some((run) => valuesOf(run, field).length > 0))
+  const fields = terms.flatMap((each) => (each.kind === 'field' ? [each.field] : []))
+  return fields.filter((field) => !Object.hasOwn(facts, field) && !runs.some((run) => valuesOf(run, field).length > 0))
 }
 
 function valuesOf(run: RunSummary, field: string): readonly string[] {

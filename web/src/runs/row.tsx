@@ -1,4 +1,4 @@
-/** A run in the table. */
+/** A row in the table of runs. */
 
 import { compact, duration, grouped } from '../../../src/text/numbers.ts'
 import type { RunState, RunSummary } from '../../../src/watch/api.ts'
@@ -9,10 +9,10 @@ import { columns, showOnly, toggleShown } from './table-state.ts'
 
 interface RowProps {
   readonly run: RunSummary
-  /** Place in the whole table. */
+  /** Index in the whole table. */
   readonly index: number
   readonly shown: boolean
-  /** Whether keys act on it. */
+  /** Whether keyboard shortcuts apply to it. */
   readonly active: boolean
   readonly activate: () => void
 }
@@ -50,7 +50,7 @@ function NameCell({ run, shown }: { readonly run: RunSummary; readonly shown: bo
           aria-label={`Show ${run.name}`}
           onChange={(event) => {
             toggleShown(run.id)
-            // Hiding the last one shows all: the box follows what is shown, not what was clicked.
+            // Hiding the last run shows all, so the box must follow `shown` and not the click.
             event.currentTarget.checked = shown
           }}
         />
@@ -68,7 +68,7 @@ function NameCell({ run, shown }: { readonly run: RunSummary; readonly shown: bo
   )
 }
 
-/** Where there is no room for all of it, the middle goes: runs of a sweep begin alike, and differ at the end. */
+/** Long names lose their middle: runs of a sweep have the same beginning and differ at the end. */
 function Name({ name }: { readonly name: string }) {
   const characters = [...name]
   const end = Math.max(0, characters.length - 10)
@@ -96,7 +96,7 @@ function StateCell({ run }: { readonly run: RunSummary }) {
     <td class={`state ${state}`} title={run.problem ?? `${title}, ${done}${left}`}>
       <div>
         <Icon name={state} filled={state === 'running' || state === 'stopped'} />
-        {/* What is running says so by its time left. */}
+        {/* A running run shows its time left instead of its state. */}
         <span class={secondsLeft === null || run.reading ? '' : 'hidden'}>{run.reading ? 'Reading' : title} </span>
         <em>{progressText(run)}</em>
         {run.problem !== undefined && state !== 'unreadable' && (

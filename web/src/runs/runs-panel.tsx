@@ -1,4 +1,4 @@
-/** All about runs at the side of the page: the filter, what is done with what it finds, and the table. */
+/** The runs at the side of the page: filter, actions and table. */
 import { useEffect, useRef } from 'preact/hooks'
 import { onKeys } from '../shell/shortcuts.tsx'
 import { chosen, runs, shownRuns } from '../store.ts'
@@ -14,14 +14,14 @@ export function RunsPanel() {
     () => onKeys({ '/': () => field.current?.focus(), d: () => (differencesShown.value = shownRuns.value.length > 1) }),
     [],
   )
-  const wrong = filterProblem.value
+  const problem = filterProblem.value
   return (
     <section class="runs-panel" aria-label="Runs">
       <div class="runs-tools">
         <input
           ref={field}
           type="search"
-          class={wrong ? 'wrong' : ''}
+          class={problem ? 'wrong' : ''}
           placeholder="Filter: name, k=2, loss<3.5, state:running"
           aria-label="Filter the runs"
           aria-describedby="filter-note"
@@ -31,8 +31,8 @@ export function RunsPanel() {
           onKeyDown={(event) => event.key === 'Escape' && event.currentTarget.blur()}
         />
         <div class="runs-actions">
-          <span id="filter-note" role="status" class={wrong ? 'bad' : 'quiet'}>
-            {wrong ?? counted()}
+          <span id="filter-note" role="status" class={problem ? 'bad' : 'quiet'}>
+            {problem ?? countText()}
           </span>
           {filterText.value !== '' && !rowsAreShown() && (
             <button type="button" onClick={() => choose(rows.value.map(({ id }) => id))}>
@@ -47,7 +47,7 @@ export function RunsPanel() {
           <button
             type="button"
             disabled={shownRuns.value.length < 2}
-            title="In what the shown runs differ"
+            title="Configuration fields in which the shown runs differ"
             onClick={() => (differencesShown.value = true)}
           >
             Differences
@@ -58,7 +58,7 @@ export function RunsPanel() {
       {rows.value.length > 0 || runs.value.length === 0 ? (
         <RunsTable />
       ) : (
-        <p class="empty small">No run agrees with the filter.</p>
+        <p class="empty small">No run matches the filter.</p>
       )}
       {differencesShown.value && <DifferencesDialog />}
     </section>
@@ -69,7 +69,7 @@ const rowsAreShown = () =>
   rows.value.length === 0 ||
   (rows.value.length === shownIds.value.size && rows.value.every(({ id }) => shownIds.value.has(id)))
 
-function counted(): string {
+function countText(): string {
   const all = runs.value.length
   const found =
     rows.value.length === all ? `${all} ${all === 1 ? 'run' : 'runs'}` : `${rows.value.length} of ${all} runs`

@@ -1,5 +1,5 @@
 /**
- * The table of runs. All rows have the same height, so that only those in sight need to be there: a few hundred runs
+ * The table of runs. All rows have the same height, so that only visible ones need to be rendered: hundreds of runs
  * that change twice a second stay smooth.
  */
 import { useComputed, useSignal } from '@preact/signals'
@@ -11,7 +11,7 @@ import { columns, order, rows, shownIds, showOnly, sortWith, toggleShown } from 
 
 const ROW_HEIGHT = 34
 const HEAD_HEIGHT = 30
-/** Rows above and below those in sight. */
+/** Rows rendered above and below the visible ones. */
 const MARGIN = 6
 
 export function RunsTable() {
@@ -35,21 +35,21 @@ export function RunsTable() {
   }, [height])
 
   useEffect(() => {
-    const act = (action: (id: string) => void) => () => active.value !== null && action(active.value)
+    const onActive = (action: (id: string) => void) => () => active.value !== null && action(active.value)
     const step = (by: number) => () => {
       const at = rows.value.findIndex(({ id }) => id === active.value)
       const next = at < 0 ? 0 : Math.max(0, Math.min(rows.value.length - 1, at + by))
       active.value = rows.value[next]?.id ?? null
       pointed.value = active.value
-      if (box.current) intoSight(box.current, next)
+      if (box.current) scrollToRow(box.current, next)
     }
-    return onKeys({ j: step(1), k: step(-1), x: act(toggleShown), o: act(showOnly) })
+    return onKeys({ j: step(1), k: step(-1), x: onActive(toggleShown), o: onActive(showOnly) })
   }, [active])
 
   const width = columns.value.length
   const widthBefore = useRef(width)
   useEffect(() => {
-    // A column that was added is out of sight as long as the table is wider than its box.
+    // Scrolls a new column into view, in case the table is wider than its box.
     if (width > widthBefore.current && box.current) box.current.scrollLeft = box.current.scrollWidth
     widthBefore.current = width
   }, [width])
@@ -57,9 +57,7 @@ export function RunsTable() {
     <div
       ref={box}
       class="runs-box"
-      onScroll={(event) => {
-        top.value = event.currentTarget.scrollTop
-      }}
+      onScroll={(event) => (top.value = event.currentTarget.scrollTop)}
       onPointerLeave={() => pointAt(null)}
     >
       <table class="runs" aria-rowcount={rows.value.length + 1}>
@@ -98,7 +96,7 @@ function sortOf(id: string): 'ascending' | 'descending' | undefined {
   return order.value.descending ? 'descending' : 'ascending'
 }
 
-/** In place of rows that are out of sight. */
+/** Replaces rows that are out of view. */
 function Space({ rows: count, width }: { readonly rows: number; readonly width: number }) {
   if (count <= 0) return null
   return (
@@ -108,7 +106,7 @@ function Space({ rows: count, width }: { readonly rows: number; readonly width: 
   )
 }
 
-function intoSight(box: HTMLDivElement, index: number): void {
+function scrollToRow(box: HTMLDivElement, index: number): void {
   const above = index * ROW_HEIGHT
   const below = above + ROW_HEIGHT + HEAD_HEIGHT - box.clientHeight
   if (box.scrollTop > above) box.scrollTop = above

@@ -1,4 +1,4 @@
-/** A run's line in small, as it looks in the plots. */
+/** A sample of a run's line as drawn in plots. */
 import type { LineStyle } from '../palette.ts'
 import { styleOf } from '../store.ts'
 

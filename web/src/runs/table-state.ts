@@ -1,4 +1,4 @@
-/** How the table of runs is looked at, all of it in the address, and the rows that come out. */
+/** State of the table of runs, all of it in the address, and the resulting rows. */
 import { computed, type ReadonlySignal } from '@preact/signals'
 import type { RunSummary } from '../../../src/watch/api.ts'
 import { chosen, runs, shownRuns } from '../store.ts'
@@ -8,7 +8,7 @@ import { differences } from './differences.ts'
 import { matches, parseFilter, unknownFields } from './filter.ts'
 
 export const filterText = inAddress('filter', text, '')
-/** Fields of the configuration that have a column. */
+/** Configuration fields with a column. */
 export const addedFields = inAddress<readonly string[]>('columns', list, [])
 const sortBy = inAddress('sort', text, 'name')
 const sortDown = inAddress('down', flag, false)
@@ -28,7 +28,7 @@ export const filterProblem = computed(() => {
 
 export const order = computed(() => ({ id: sortBy.value, descending: sortDown.value }))
 
-/** Once: upwards. Again: downwards. */
+/** Sorts by a column: ascending, then descending when called again. */
 export function sortWith(id: string): void {
   sortDown.value = sortBy.value === id && !sortDown.value
   sortBy.value = id
@@ -36,13 +36,13 @@ export function sortWith(id: string): void {
 
 export const rows: ReadonlySignal<readonly RunSummary[]> = computed(() => {
   const column = columns.value.find(({ id }) => id === sortBy.value) ?? (fixedColumns[0] as Column)
-  const left = runs.value.filter((run) => matches(run, filter.value))
-  return sorted(left, column, sortDown.value)
+  const matching = runs.value.filter((run) => matches(run, filter.value))
+  return sorted(matching, column, sortDown.value)
 })
 
 export const shownIds = computed(() => new Set(shownRuns.value.map(({ id }) => id)))
 
-/** None chosen means all of them, so the last one cannot be hidden: hiding it shows all again. */
+/** No selection means all runs, so the last shown run cannot be hidden: hiding it shows all. */
 export function choose(ids: Iterable<string>): void {
   const wanted = new Set(ids)
   const known = runs.value.filter(({ id }) => wanted.has(id)).map(({ id }) => id)
@@ -55,12 +55,12 @@ export function toggleShown(id: string): void {
   choose(wanted)
 }
 
-/** Only this run; if it is the only one already, all of them. */
+/** Shows only this run, or all if it is already the only one. */
 export function showOnly(id: string): void {
   choose(shownIds.value.size === 1 && shownIds.value.has(id) ? [] : [id])
 }
 
-/** All fields, those in which runs differ first. */
+/** All fields, split by whether runs differ in them. */
 export const fields = computed(() => {
   const differing = differences(runs.value).map(({ field }) => field)
   const all = new Set(runs.value.flatMap(({ config }) => Object.keys(config)))

@@ -1,4 +1,4 @@
-/** A window over the page. The browser keeps the focus inside of it, closes it on Escape, and gives the focus back. */
+/** A modal dialog. The browser keeps the focus inside, closes it on Escape, and then restores the focus. */
 import type { ComponentChildren } from 'preact'
 import { useEffect, useRef } from 'preact/hooks'
 import { Icon } from './icon.tsx'
@@ -6,7 +6,7 @@ import { Icon } from './icon.tsx'
 export interface DialogProps {
   readonly title: string
   readonly close: () => void
-  /** Takes nearly all of the window. */
+  /** Fills nearly the whole window. */
   readonly large?: boolean
   readonly children: ComponentChildren
 }

@@ -1,4 +1,4 @@
-/** The line on top: where one is, where one can go, and whether what is shown is up to date. */
+/** The header: links to the pages, and whether the page is up to date. */
 import type { TargetedMouseEvent } from 'preact'
 import { bytes } from '../../../src/text/numbers.ts'
 import { collection, type Page, page, pages, pageTitles, problem, runs } from '../store.ts'
@@ -53,7 +53,7 @@ export function Header() {
   )
 }
 
-/** Opens in a new tab where the browser is asked to; else the page goes there itself. */
+/** Switches the page without a reload, except for clicks that open a new tab. */
 function follow(event: TargetedMouseEvent<HTMLAnchorElement>, name: Page): void {
   if (event.ctrlKey || event.metaKey || event.shiftKey || event.button !== 0) return
   event.preventDefault()

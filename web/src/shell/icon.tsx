@@ -1,4 +1,4 @@
-/** Small drawings, in the colour of the text they stand in. They say nothing that a label does not say too. */
+/** Small drawings in the colour of the surrounding text. Every icon also has a label in text. */
 
 const paths = {
   running: 'M5 3.5v9l7.5-4.5z',

@@ -1,4 +1,4 @@
-/** A menu closes when something else is pressed, and on Escape, which gives the focus back to its button. */
+/** Closes open menus on a press outside, and on Escape, which also returns the focus to the menu's button. */
 export function closeMenus(): void {
   addEventListener('pointerdown', ({ target }) => {
     for (const menu of openMenus()) if (!(target instanceof Node && menu.contains(target))) menu.open = false

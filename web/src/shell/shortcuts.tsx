@@ -1,6 +1,6 @@
 /**
- * What keys do. A part of the page says so with `onKeys`; a key typed into a field stays a letter, and a key together
- * with Ctrl, Alt or Meta belongs to the browser.
+ * Keyboard shortcuts, which parts of the page add with `onKeys`. Keys typed into a field, or pressed with Ctrl, Alt or
+ * Meta, are left alone.
  */
 import { signal } from '@preact/signals'
 import { Dialog } from './dialog.tsx'
@@ -9,9 +9,9 @@ export const shortcutsShown = signal(false)
 
 type Keys = Readonly<Record<string, () => void>>
 
-/** Calls the action of a pressed key. Returns how to stop. */
+/** Calls the action of a pressed key. @returns a function that removes the keys */
 export function onKeys(keys: Keys): () => void {
-  const pressed = (event: KeyboardEvent) => {
+  const onKeyDown = (event: KeyboardEvent) => {
     if (event.ctrlKey || event.metaKey || event.altKey || isField(event.target)) return
     if (event.defaultPrevented || document.querySelector('dialog[open]')) return
     const action = Object.hasOwn(keys, event.key) ? keys[event.key] : undefined
@@ -19,28 +19,28 @@ export function onKeys(keys: Keys): () => void {
     event.preventDefault()
     action()
   }
-  addEventListener('keydown', pressed)
-  return () => removeEventListener('keydown', pressed)
+  addEventListener('keydown', onKeyDown)
+  return () => removeEventListener('keydown', onKeyDown)
 }
 
-/** A checkbox or slider takes no letters. */
+/** Whether an element takes text: checkboxes and sliders do not. */
 function isField(target: EventTarget | null): boolean {
   if (!(target instanceof HTMLElement)) return false
   if (target instanceof HTMLInputElement) return !['checkbox', 'radio', 'range', 'button'].includes(target.type)
   return target.isContentEditable || target instanceof HTMLTextAreaElement || target instanceof HTMLSelectElement
 }
 
-const known: readonly (readonly [string, string])[] = [
+const shortcuts: readonly (readonly [string, string])[] = [
   ['1  2  3', 'Curves, Experts, Tokens'],
   ['/', 'Filter the runs'],
   ['j  k', 'Next and previous run in the table'],
   ['x', 'Show or hide the run'],
-  ['o', 'Show only the run; once more: all'],
-  ['d', 'What differs between the shown runs'],
+  ['o', 'Show only the run; again: show all'],
+  ['d', 'Differences between the shown runs'],
   ['m', 'Search the metrics'],
   ['r', 'Back to the whole range of the curves'],
   ['Space', 'Play through the snapshots of the experts'],
-  ['← ↑ → ↓', 'In a heat map, a text or a row of layers: to the next'],
+  ['← ↑ → ↓', 'In a heat map, a text or a row of layers: move to the next'],
   ['Enter', 'In a heat map: open the expert'],
   ['Esc', 'Close what is open'],
   ['?', 'This list'],
@@ -51,14 +51,14 @@ export function Shortcuts() {
   return (
     <Dialog title="Keys" close={() => (shortcutsShown.value = false)}>
       <dl class="keys">
-        {known.map(([keys, what]) => (
+        {shortcuts.map(([keys, action]) => (
           <div key={keys}>
             <dt>
               {keys.split('  ').map((key) => (
                 <kbd key={key}>{key}</kbd>
               ))}
             </dt>
-            <dd>{what}</dd>
+            <dd>{action}</dd>
           </div>
         ))}
       </dl>

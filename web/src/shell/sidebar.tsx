@@ -1,4 +1,4 @@
-/** The runs beside every page: as wide as one likes on a wide screen, a drawer over the page on a narrow one. */
+/** The runs beside every page: resizable on a wide screen, a drawer over the page on a narrow one. */
 import { effect, signal } from '@preact/signals'
 import { useEffect } from 'preact/hooks'
 import { RunsPanel } from '../runs/runs-panel.tsx'
@@ -14,9 +14,9 @@ narrow.addEventListener('change', () => {
 })
 
 export const drawerOpen = signal(false)
-const width = signal(within(Number(localStorage.getItem(key) ?? 470)))
+const width = signal(clampWidth(Number(localStorage.getItem(key) ?? 470)))
 
-function within(pixels: number): number {
+function clampWidth(pixels: number): number {
   return Number.isFinite(pixels) ? Math.round(Math.max(MIN_WIDTH, Math.min(MAX_WIDTH, pixels))) : MIN_WIDTH
 }
 
@@ -71,11 +71,11 @@ function Splitter() {
       aria-valuemax={MAX_WIDTH}
       onPointerDown={(event) => event.currentTarget.setPointerCapture(event.pointerId)}
       onPointerMove={(event) => {
-        if (event.currentTarget.hasPointerCapture(event.pointerId)) width.value = within(event.clientX)
+        if (event.currentTarget.hasPointerCapture(event.pointerId)) width.value = clampWidth(event.clientX)
       }}
       onKeyDown={(event) => {
         const by = { ArrowLeft: -24, ArrowRight: 24 }[event.key]
-        if (by) width.value = within(width.value + by)
+        if (by) width.value = clampWidth(width.value + by)
       }}
     />
   )

@@ -1,4 +1,4 @@
-/** Light or dark: as the system has it, until someone says otherwise. What is drawn on a canvas reads `dark`. */
+/** Light or dark: like the system, until the user chooses. Code that draws on a canvas reads `dark`. */
 import { computed, effect, signal } from '@preact/signals'
 
 const themes = ['auto', 'light', 'dark'] as const
@@ -19,7 +19,7 @@ export function nextTheme(): void {
   localStorage.setItem(key, theme.value)
 }
 
-// At once, before anything is drawn: the style sheet knows two values.
+// Runs before anything is drawn. The style sheet has these two values.
 effect(() => {
   document.documentElement.dataset.theme = dark.value ? 'dark' : 'light'
 })

@@ -1,7 +1,7 @@
-/** A run for tests: finished, with a loss and no configuration, but for what is said. */
+/** For tests: a finished run with a loss and no configuration, except for the given fields. */
 import type { RunSummary } from '../../../src/watch/api.ts'
 
-export function runWith(known: Partial<RunSummary>): RunSummary {
+export function runWith(fields: Partial<RunSummary>): RunSummary {
   return {
     id: 'a',
     name: 'a',
@@ -24,6 +24,6 @@ export function runWith(known: Partial<RunSummary>): RunSummary {
     traceable: false,
     checkpoint: null,
     config: {},
-    ...known,
+    ...fields,
   }
 }

@@ -3,10 +3,10 @@ import { colorOf, lineOf, oklch, patternOf, type Rgb } from './expert-colors.ts'
 
 const experts = Array.from({ length: 128 }, (_, expert) => expert)
 const themes = ['light', 'dark'] as const
-/** Text of the page, a little fainter than it is. */
+/** Colours slightly fainter than the text of the page. */
 const text = { light: [40, 44, 50], dark: [220, 224, 230] } as const
 
-/** WCAG 2. */
+/** Relative luminance, WCAG 2. */
 function luminance(color: Rgb): number {
   const [red = 0, green = 0, blue = 0] = color.map((value) => {
     const share = value / 255
@@ -23,7 +23,7 @@ test.each(themes)('text is readable on every colour, theme %s', (theme) => {
   for (const expert of experts) expect(contrast(colorOf(expert, theme), text[theme])).toBeGreaterThan(4.5)
 })
 
-test.each(themes)('the underline stands out from the colour it belongs to, theme %s', (theme) => {
+test.each(themes)('the underline contrasts with its background, theme %s', (theme) => {
   for (const expert of experts) expect(contrast(lineOf(expert, theme), colorOf(expert, theme))).toBeGreaterThan(2)
 })
 
@@ -34,11 +34,11 @@ test.each(themes)('no two of 128 experts share a colour, and the first eight are
     for (let b = 0; b < a; b++) expect(distance(colorOf(a, theme), colorOf(b, theme))).toBeGreaterThan(25)
 })
 
-test('experts beside each other differ in pattern too', () => {
+test('consecutive experts also differ in pattern', () => {
   for (const expert of experts) expect(patternOf(expert)).not.toBe(patternOf(expert + 1))
 })
 
-test('OKLCH gives the colours of its definition', () => {
+test('OKLCH matches reference colours', () => {
   expect(oklch(1, 0, 0)).toEqual([255, 255, 255])
   expect(oklch(0, 0, 0)).toEqual([0, 0, 0])
   // sRGB red, CSS Color 4.

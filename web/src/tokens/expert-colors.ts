@@ -1,33 +1,33 @@
 /**
- * A colour for each of many experts, behind text. Hues go round by the golden angle, so that neighbours by number
- * are far apart however many there are; two levels of lightness double what can be told apart. No 128 colours are
- * distinct for everyone: a pattern of underline, and the number itself, say it too.
+ * Background colours of tokens for many experts. Hues advance by the golden angle, so that consecutive experts are far
+ * apart however many there are; two levels of lightness double the number of distinct colours. Not everybody can
+ * distinguish 128 colours, so patterns of underlines and expert numbers also identify experts.
  */
 
 export type Rgb = readonly [number, number, number]
 
 const goldenAngle = 180 * (3 - Math.sqrt(5))
-/** Behind dark text, and behind light text. */
+/** Lightness behind dark text and behind light text. */
 const lightness = { light: [0.9, 0.81], dark: [0.33, 0.43] } as const
 const chroma = { light: 0.085, dark: 0.085 } as const
 
 export const patterns = ['solid', 'dashed', 'dotted', 'double'] as const
 export const patternOf = (expert: number): (typeof patterns)[number] => patterns[expert % patterns.length] ?? 'solid'
 
-/** Behind text in the colour of text of the theme. */
-export const colorOf = (expert: number, theme: 'light' | 'dark'): Rgb => at(expert, theme, 0, 1)
-/** Of the underline: the same hue, further from the ground. */
+/** Background of a token. */
+export const colorOf = (expert: number, theme: 'light' | 'dark'): Rgb => shade(expert, theme, 0, 1)
+/** Underline of a token: the same hue, with more contrast to the page. */
 export const lineOf = (expert: number, theme: 'light' | 'dark'): Rgb =>
-  at(expert, theme, theme === 'light' ? -0.3 : 0.28, 1.35)
+  shade(expert, theme, theme === 'light' ? -0.3 : 0.28, 1.35)
 
 export const css = ([red, green, blue]: Rgb): string => `rgb(${red} ${green} ${blue})`
 
-function at(expert: number, theme: 'light' | 'dark', further: number, stronger: number): Rgb {
+function shade(expert: number, theme: 'light' | 'dark', lightnessShift: number, chromaFactor: number): Rgb {
   const level = lightness[theme][expert % 2 === 0 ? 0 : 1]
-  return oklch(level + further, chroma[theme] * stronger, 25 + expert * goldenAngle)
+  return oklch(level + lightnessShift, chroma[theme] * chromaFactor, 25 + expert * goldenAngle)
 }
 
-/** Ottosson's OKLCH to sRGB, 0 to 255, clipped to what a screen has. */
+/** Converts Ottosson's OKLCH to sRGB, 0 to 255, clipped to the gamut. */
 export function oklch(l: number, c: number, hue: number): Rgb {
   const radians = (hue * Math.PI) / 180
   const a = c * Math.cos(radians)

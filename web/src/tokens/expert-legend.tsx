@@ -1,7 +1,7 @@
-/** Experts that took a token, most often first. A press makes the tokens of one stand out. */
+/** Experts that took a token, the most frequent first. A press highlights the tokens of one. */
 import type { Signal } from '@preact/signals'
 import { grouped } from '../../../src/text/numbers.ts'
-import type { ExpertCount } from './counts.ts'
+import type { ExpertCount } from './choices.ts'
 
 interface ExpertLegendProps {
   readonly counts: readonly ExpertCount[]
@@ -23,9 +23,7 @@ export function ExpertLegend({ counts, experts, marked }: ExpertLegendProps) {
               type="button"
               aria-pressed={marked.value === entry.expert}
               title={`Expert ${entry.expert}: ${((100 * entry.tokens) / tokens).toFixed(1)} % of the tokens`}
-              onClick={() => {
-                marked.value = marked.value === entry.expert ? null : entry.expert
-              }}
+              onClick={() => (marked.value = marked.value === entry.expert ? null : entry.expert)}
             >
               <span class={`chip e${entry.expert}`}>
                 <span class="hidden">Expert </span>

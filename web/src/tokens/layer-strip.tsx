@@ -1,8 +1,8 @@
-/** All layers: to choose one, and to see the expert that the pointed token has in each. */
+/** A strip of all layers, to select one. It shows the expert of the current token in each. */
 import type { TokenRouter } from '../../../src/watch/api.ts'
 import { routerNames } from '../experts/heat-map/order.ts'
-import { expertOf } from './counts.ts'
-import { classOf } from './expert-sheet.ts'
+import { expertOf } from './choices.ts'
+import { classOf } from './expert-styles.ts'
 
 interface LayerStripProps {
   readonly routers: readonly TokenRouter[]
@@ -14,7 +14,7 @@ interface LayerStripProps {
 
 export function LayerStrip({ routers, chosen, choose, token, choice }: LayerStripProps) {
   const names = routerNames(routers)
-  const press = (event: KeyboardEvent) => {
+  const onKey = (event: KeyboardEvent) => {
     const by = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key]
     const next = by === undefined ? undefined : chosen + by
     if (next === undefined || next < 0 || next >= routers.length) return
@@ -24,14 +24,13 @@ export function LayerStrip({ routers, chosen, choose, token, choice }: LayerStri
     strip.querySelectorAll('button')[next]?.focus()
   }
   return (
-    <div class="strip" role="radiogroup" aria-label="Layer" onKeyDown={press}>
+    <div class="strip" role="radiogroup" aria-label="Layer" onKeyDown={onKey}>
       <span class="strip-title" aria-hidden="true">
         layer
         <i class="strip-expert">expert</i>
       </span>
       {routers.map((router, index) => {
-        const which = Math.min(choice, router.choices - 1)
-        const expert = token === null ? -1 : expertOf(router, token, which)
+        const expert = token === null ? -1 : expertOf(router, token, Math.min(choice, router.choices - 1))
         return (
           // biome-ignore lint/a11y/useSemanticElements: a cell with two lines, one of them coloured
           <button

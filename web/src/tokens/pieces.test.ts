@@ -7,7 +7,7 @@ const shown = (token: string) =>
     .map(({ text }) => text)
     .join('')
 
-test('a newline gets a sign and still breaks the line', () => {
+test('a newline is shown as a sign and still breaks the line', () => {
   expect(piecesOf('.\n')).toEqual([
     { text: '.', sign: false },
     { text: '⏎', sign: true },
@@ -17,7 +17,7 @@ test('a newline gets a sign and still breaks the line', () => {
   expect(shown('\n\n')).toBe('⏎\n⏎\n')
 })
 
-test('spaces that would not be seen get a sign, one before a word does not', () => {
+test('spaces that would be invisible are shown as signs, but not a single one before a word', () => {
   expect(shown(' the')).toBe(' the')
   expect(shown('a b')).toBe('a b')
   expect(shown(' ')).toBe('·')
@@ -25,7 +25,7 @@ test('spaces that would not be seen get a sign, one before a word does not', () 
   expect(piecesOf('\t')).toEqual([{ text: '→\t', sign: true }])
 })
 
-test('nothing of a token is lost', () => {
+test('no character of a token is lost', () => {
   const written = fc.string({ unit: fc.constantFrom(' ', '\n', '\r', '\t', 'a', '<', '&', 'é', '🦊') })
   fc.assert(
     fc.property(written, (token) => {
@@ -39,18 +39,18 @@ test('a token that ends within a character has a sign', () => {
   expect(piecesOf('')).toEqual([{ text: '◌', sign: true }])
 })
 
-test('characters of one run find the tokens of the other', () => {
+test('a range of characters maps to tokens of another run', () => {
   const offsets = offsetsOf(['The', ' wha', 'le', '', ' sank'])
   expect([...offsets]).toEqual([0, 3, 7, 9, 9.5, 14])
-  // ' whale' of a run that has it as one token.
+  // ' whale', which is one token in the other run.
   expect(tokensAt(offsets, 3, 9)).toEqual([1, 3])
   expect(tokensAt(offsets, 4, 5)).toEqual([1, 2])
   expect(tokensAt(offsets, 14, 20)).toEqual([5, 5])
-  // Both tokens of the character that they share.
+  // Both tokens that share a character.
   expect(tokensAt(offsets, 9, 14)).toEqual([3, 5])
 })
 
-test('a token finds itself, also one that ends within a character', () => {
+test('the range of a token maps to itself, even if it ends within a character', () => {
   fc.assert(
     fc.property(fc.array(fc.string({ maxLength: 5 })), fc.string({ minLength: 1 }), (before, last) => {
       const tokens = [...before, last]

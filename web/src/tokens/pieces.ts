@@ -1,15 +1,15 @@
-/** The text of a token as it is shown, and where tokens stand in their text. */
+/** The displayed text of a token, and positions of tokens in their text. */
 
 export interface Piece {
   readonly text: string
-  /** A sign that stands for white space, to be shown quietly. */
+  /** Whether it is a sign for white space, which is shown faintly. */
   readonly sign: boolean
 }
 
 /**
- * White space that would not be seen gets a sign: `⏎` and the break itself, `→` for a tab, `·` for spaces that are
- * a whole token or more than one. A single space before a word stays as it is: the colour behind it shows it. `◌` is
- * a token that ends within a character, which then stands in the token that ends it.
+ * Invisible white space gets a sign: `⏎` before a line break, `→` for a tab, `·` for spaces that form a whole token or
+ * are more than one. A single space before a word stays, because the background shows it. `◌` is a token that ends
+ * within a character; the character is shown with the token that completes it.
  */
 export function piecesOf(token: string): Piece[] {
   if (token === '') return [{ text: '◌', sign: true }]
@@ -25,8 +25,8 @@ export function piecesOf(token: string): Piece[] {
 }
 
 /**
- * Where each token begins, in characters, and where the last one ends. Tokens that end within a character (their text
- * is empty) and the one that ends it share that character evenly, so that each of them can be pointed at.
+ * Start of each token in characters, and end of the last one. Tokens that end within a character (their text is empty)
+ * and the token that completes it share its width evenly, so that each can be pointed at.
  */
 export function offsetsOf(tokens: readonly string[]): Float64Array {
   const offsets = new Float64Array(tokens.length + 1)
@@ -44,12 +44,12 @@ export function offsetsOf(tokens: readonly string[]): Float64Array {
   return offsets
 }
 
-/** Tokens that have a character of [from, to), as [first, after last). */
+/** Tokens that overlap the characters [from, to), as [first, after last). */
 export function tokensAt(offsets: Float64Array, from: number, to: number): readonly [number, number] {
   const tokens = offsets.length - 1
   let low = 0
   let high = tokens
-  // The first token that ends behind `from`.
+  // The first token that ends after `from`.
   while (low < high) {
     const middle = (low + high) >> 1
     if ((offsets[middle + 1] ?? 0) > from) high = middle

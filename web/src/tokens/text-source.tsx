@@ -1,22 +1,22 @@
-/** The text that is looked at: a document of the run, or one that is pasted. */
+/** Selects the text: a document of the run, or a pasted one. */
 import { useState } from 'preact/hooks'
 import { grouped } from '../../../src/text/numbers.ts'
 import type { DocumentList, RunSummary } from '../../../src/watch/api.ts'
 import { getJson } from '../client.ts'
-import { Pick, Segments } from '../controls/segments.tsx'
+import { Segments, Select } from '../controls/selection.tsx'
 import { useAnswer } from '../use-answer.ts'
 import * as view from './view.ts'
 
 export function TextSource({ run }: { readonly run: RunSummary }) {
   const [draft, setDraft] = useState(view.pasted.value)
   const documents = useAnswer(run.id, 0, (signal) => getJson<DocumentList>('/api/documents', { run: run.id }, signal))
-  const trace = run.kind === 'trace'
+  const isTrace = run.kind === 'trace'
   const send = () => {
     if (draft !== '') view.paste(draft)
   }
   return (
     <>
-      {!trace && (
+      {!isTrace && (
         <Segments
           label="Text"
           value={view.source.value}
@@ -27,18 +27,16 @@ export function TextSource({ run }: { readonly run: RunSummary }) {
           ]}
         />
       )}
-      {trace || view.source.value === 'document' ? (
+      {isTrace || view.source.value === 'document' ? (
         <>
-          <Pick
-            label={trace ? 'Step' : 'Document'}
+          <Select
+            label={isTrace ? 'Step' : 'Document'}
             value={String(view.document.value)}
             options={(documents.value?.documents ?? []).map(({ index, title, characters }) => ({
               value: String(index),
-              text: trace ? title : `${title} (${grouped(characters)} characters)`,
+              text: isTrace ? title : `${title} (${grouped(characters)} characters)`,
             }))}
-            pick={(value) => {
-              view.document.value = Number(value)
-            }}
+            pick={(value) => (view.document.value = Number(value))}
           />
           {documents.problem !== null && <p class="tokens-problem">{documents.problem}</p>}
         </>

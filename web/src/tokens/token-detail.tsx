@@ -1,13 +1,13 @@
-/** One token: the experts that it chose in this layer, each with its weight. */
+/** One token: the experts that it chose in this layer, with their gates. */
 import type { TokenRouter } from '../../../src/watch/api.ts'
-import { choiceName } from './counts.ts'
+import { choiceName } from './choices.ts'
 import { piecesOf } from './pieces.ts'
 
 interface TokenDetailProps {
   readonly token: string
   readonly index: number
   readonly router: TokenRouter
-  /** The one that is coloured. */
+  /** The coloured choice. */
   readonly choice: number
 }
 
@@ -23,9 +23,9 @@ export function TokenDetail({ token, index, router, choice }: TokenDetailProps) 
         {Array.from({ length: router.choices }, (_, each) => {
           const expert = router.expert[first + each] ?? -1
           const gate = router.gate?.[first + each]
-          const chosen = each === choice && router.choices > 1
+          const isColoured = each === choice && router.choices > 1
           return (
-            <li key={each} aria-current={chosen}>
+            <li key={each} aria-current={isColoured}>
               {expert < 0 ? (
                 <span>no expert</span>
               ) : (
@@ -34,7 +34,7 @@ export function TokenDetail({ token, index, router, choice }: TokenDetailProps) 
                   {expert}
                 </span>
               )}
-              <span class={chosen ? 'detail-choice detail-chosen' : 'detail-choice'}>
+              <span class={isColoured ? 'detail-choice detail-chosen' : 'detail-choice'}>
                 {choiceName(router, each) ?? 'expert'}
               </span>
               <span class="gate" aria-hidden="true">

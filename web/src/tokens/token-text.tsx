@@ -1,12 +1,12 @@
 /**
- * A text, each token in the colour of its expert. The spans are made once for a trace; another layer, choice or mark
- * changes classes alone, and one listener serves them all: thousands of tokens stay quick.
+ * A text with each token in the colour of its expert. To stay fast with thousands of tokens, spans are created once per
+ * trace, another layer, choice or mark changes only classes, and all tokens share one listener.
  */
 import { type ReadonlySignal, useSignalEffect } from '@preact/signals'
 import { useLayoutEffect, useRef } from 'preact/hooks'
 import type { TokenRouter } from '../../../src/watch/api.ts'
-import { expertOf } from './counts.ts'
-import { classOf, markExpert, ruleExperts } from './expert-sheet.ts'
+import { expertOf } from './choices.ts'
+import { addExpertRules, classOf, markExpert } from './expert-styles.ts'
 import { piecesOf } from './pieces.ts'
 
 interface TokenTextProps {
@@ -16,21 +16,21 @@ interface TokenTextProps {
   readonly choice: number
   readonly numbers: boolean
   readonly marked: number | null
-  /** Tokens that are pointed at here or in the text beside, as [first, after last). */
+  /** The current tokens, selected here or in the other text, as [first, after last). */
   readonly pointed: ReadonlySignal<readonly [number, number]>
   readonly point: (token: number) => void
-  readonly turnLayer: (by: number) => void
+  readonly moveLayer: (by: number) => void
 }
 
 export function TokenText(props: TokenTextProps) {
-  const { label, tokens, router, choice, numbers, marked, pointed, point, turnLayer } = props
+  const { label, tokens, router, choice, numbers, marked, pointed, point, moveLayer } = props
   const box = useRef<HTMLDivElement>(null)
   useLayoutEffect(() => {
-    const isWordless = tokens.every((token) => token === '')
-    box.current?.replaceChildren(...tokens.map((token, index) => spanOf(token, index, isWordless)))
+    const isTextless = tokens.every((token) => token === '')
+    box.current?.replaceChildren(...tokens.map((token, index) => spanOf(token, index, isTextless)))
   }, [tokens])
   useLayoutEffect(() => {
-    ruleExperts(router.experts)
+    addExpertRules(router.experts)
     let token = 0
     for (const span of box.current?.children ?? []) {
       span.className = classOf(expertOf(router, token, choice))
@@ -49,24 +49,24 @@ export function TokenText(props: TokenTextProps) {
     shown.current = [from, to]
   })
 
-  const reach = (event: Event) => {
+  const pointAtTarget = (event: Event) => {
     const span = event.target instanceof Element ? event.target.closest('.t') : null
     if (span?.parentElement === box.current) point(Number(span.getAttribute('data-n')))
   }
-  const press = (event: KeyboardEvent) => {
-    const [now] = pointed.value
-    const move = { ArrowRight: 1, ArrowLeft: -1 }[event.key]
-    const turn = { ArrowDown: 1, ArrowUp: -1 }[event.key]
-    if (move !== undefined) {
-      const next = Math.max(0, Math.min(tokens.length - 1, now + move))
+  const onKey = (event: KeyboardEvent) => {
+    const [current] = pointed.value
+    const offset = { ArrowRight: 1, ArrowLeft: -1 }[event.key]
+    const layers = { ArrowDown: 1, ArrowUp: -1 }[event.key]
+    if (offset !== undefined) {
+      const next = Math.max(0, Math.min(tokens.length - 1, current + offset))
       point(next)
       box.current?.children[next]?.scrollIntoView({ block: 'nearest' })
-    } else if (turn !== undefined) turnLayer(turn)
+    } else if (layers !== undefined) moveLayer(layers)
     else return
     event.preventDefault()
   }
   return (
-    // Arrow keys walk through it; what they come to is read out beside it.
+    // Arrow keys move through the text; the details beside it are read out.
     <div
       ref={box}
       class={`text${numbers ? ' numbered' : ''}${marked === null ? '' : ' marked'}`}
@@ -75,20 +75,20 @@ export function TokenText(props: TokenTextProps) {
       aria-label={`${label}. Left and right go from token to token, up and down from layer to layer.`}
       // biome-ignore lint/a11y/noNoninteractiveTabindex: an application takes keys
       tabIndex={0}
-      onPointerOver={reach}
-      onClick={reach}
-      onKeyDown={press}
+      onPointerOver={pointAtTarget}
+      onClick={pointAtTarget}
+      onKeyDown={onKey}
     />
   )
 }
 
-function spanOf(token: string, index: number, isWordless: boolean): HTMLSpanElement {
+function spanOf(token: string, index: number, isTextless: boolean): HTMLSpanElement {
   const span = document.createElement('span')
   span.className = 't'
   span.setAttribute('data-n', String(index))
-  // A trace without text shows its tokens by number, as cells.
-  if (isWordless) span.setAttribute('data-cell', '')
-  for (const { text, sign } of isWordless ? [{ text: String(index), sign: true }] : piecesOf(token)) {
+  // A trace has no text, so its tokens are shown as cells with their numbers.
+  if (isTextless) span.setAttribute('data-cell', '')
+  for (const { text, sign } of isTextless ? [{ text: String(index), sign: true }] : piecesOf(token)) {
     const piece = document.createElement('i')
     piece.textContent = text
     span.append(sign ? piece : text)

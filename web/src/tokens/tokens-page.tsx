@@ -1,9 +1,9 @@
-/** Where every token of a text goes, in one run or in two side by side. */
+/** The tokens page: routing of every token of a text, in one run or in two side by side. */
 import { type Signal, useSignal } from '@preact/signals'
 import type { RunSummary, TokenTrace, TraceRequest } from '../../../src/watch/api.ts'
 import { postJson } from '../client.ts'
 import { Message } from '../controls/message.tsx'
-import { Pick } from '../controls/segments.tsx'
+import { Select } from '../controls/selection.tsx'
 import { runOf, runs, shownRuns } from '../store.ts'
 import { type Answer, useAnswer } from '../use-answer.ts'
 import { TextSource } from './text-source.tsx'
@@ -12,8 +12,8 @@ import { type Span, TracePanel } from './trace-panel.tsx'
 import * as view from './view.ts'
 
 export function TokensPage() {
-  const wanted = view.runA.value === null ? undefined : runOf(view.runA.value)
-  const a = wanted?.traceable ? wanted : [...shownRuns.value, ...runs.value].find((run) => run.traceable)
+  const requested = view.runA.value === null ? undefined : runOf(view.runA.value)
+  const a = requested?.traceable ? requested : [...shownRuns.value, ...runs.value].find((run) => run.traceable)
   if (!a)
     return (
       <Message title="No run with experts has a checkpoint yet">
@@ -27,80 +27,69 @@ export function TokensPage() {
 
 function Traces({ a, b }: { readonly a: RunSummary; readonly b: RunSummary | undefined }) {
   const pointed = useSignal<Span | null>(null)
-  const own = a.kind !== 'trace' && view.source.value === 'text'
-  const asked: TraceRequest | null = !own
+  const isOwnText = a.kind !== 'trace' && view.source.value === 'text'
+  const request: TraceRequest | null = !isOwnText
     ? { run: a.id, document: view.document.value }
     : view.pasted.value === ''
       ? null
       : { run: a.id, text: view.pasted.value }
-  const first = useTrace(asked, a)
-  const second = useTrace(b && first.value && asked ? besides(b.id, asked, first.value) : null, b)
+  const first = useTrace(request, a)
+  const second = useTrace(b && first.value && request ? requestForOther(b.id, request, first.value) : null, b)
   const traceable = runs.value.filter((run) => run.traceable)
   const options = traceable.map(({ id, name }) => ({ value: id, text: name }))
   return (
     <div class="tokens">
       <div class="tokens-controls">
-        <Pick
-          label="Run"
-          value={a.id}
-          options={options}
-          pick={(id) => {
-            view.runA.value = id
-          }}
-        />
-        <Pick
-          label="Beside it"
+        <Select label="Run" value={a.id} options={options} pick={(id) => (view.runA.value = id)} />
+        <Select
+          label="Compare with"
           value={b?.id ?? ''}
           options={[{ value: '', text: 'nothing' }, ...options]}
-          pick={(id) => {
-            view.runB.value = id === '' ? null : id
-          }}
+          pick={(id) => (view.runB.value = id === '' ? null : id)}
         />
         <TextSource run={a} />
         <label class="numbers-check">
           <input
             type="checkbox"
             checked={view.numbers.value}
-            onChange={(event) => {
-              view.numbers.value = event.currentTarget.checked
-            }}
+            onChange={(event) => (view.numbers.value = event.currentTarget.checked)}
           />
           Expert numbers
         </label>
       </div>
       <div class={b ? 'traces traces-two' : 'traces'}>
-        <Shown run={a} answer={first} asked={asked !== null} pointed={pointed} />
-        {b && <Shown run={b} answer={second} asked={asked !== null} pointed={pointed} />}
+        <TraceOrMessage run={a} answer={first} hasText={request !== null} pointed={pointed} />
+        {b && <TraceOrMessage run={b} answer={second} hasText={request !== null} pointed={pointed} />}
       </div>
     </div>
   )
 }
 
-/** The same text for the other run, as the first one read it: its own documents may be others. */
-function besides(run: string, asked: TraceRequest, { tokens }: TokenTrace): TraceRequest {
+/** Sends the first run's text to the other run, whose own documents may differ. */
+function requestForOther(run: string, request: TraceRequest, { tokens }: TokenTrace): TraceRequest {
   const text = tokens.join('')
-  return text === '' ? { ...asked, run } : { run, text }
+  return text === '' ? { ...request, run } : { run, text }
 }
 
-/** Asked again at each new checkpoint. */
+/** Requests again for each new checkpoint. */
 function useTrace(request: TraceRequest | null, run: RunSummary | undefined): Answer<TokenTrace> {
   return useAnswer(request && JSON.stringify(request), run?.checkpoint ?? null, (signal) =>
     postJson<TokenTrace>('/api/trace', request ?? {}, signal),
   )
 }
 
-interface ShownProps {
+interface TraceOrMessageProps {
   readonly run: RunSummary
   readonly answer: Answer<TokenTrace>
-  readonly asked: boolean
+  readonly hasText: boolean
   readonly pointed: Signal<Span | null>
 }
 
-function Shown({ run, answer, asked, pointed }: ShownProps) {
-  if (!asked)
+function TraceOrMessage({ run, answer, hasText, pointed }: TraceOrMessageProps) {
+  if (!hasText)
     return (
       <Message title="Write or paste a text">
-        Each token is then shown in the colour of the expert that takes it. Ctrl or ⌘ with Enter sends it off.
+        Each token is then shown in the colour of its expert. Ctrl or ⌘ with Enter submits the text.
       </Message>
     )
   if (answer.problem !== null)
@@ -109,6 +98,6 @@ function Shown({ run, answer, asked, pointed }: ShownProps) {
         {answer.problem}
       </Message>
     )
-  if (answer.value === null) return <Message title={`${run.name} routes the text…`} />
+  if (answer.value === null) return <Message title={`Routing the text with ${run.name}…`} />
   return <TracePanel run={run} trace={answer.value} pointed={pointed} />
 }

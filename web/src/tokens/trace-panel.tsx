@@ -1,11 +1,11 @@
-/** One run's routing of the text. */
+/** The routing of the text by one run. */
 import { type Signal, useComputed } from '@preact/signals'
 import { useMemo } from 'preact/hooks'
 import { grouped } from '../../../src/text/numbers.ts'
 import type { RunSummary, TokenTrace } from '../../../src/watch/api.ts'
 import { Message } from '../controls/message.tsx'
-import { Pick } from '../controls/segments.tsx'
-import { choiceName, countsOf, routerLike } from './counts.ts'
+import { Select } from '../controls/selection.tsx'
+import { choiceName, countsOf, nearestRouter } from './choices.ts'
 import { ExpertLegend } from './expert-legend.tsx'
 import { LayerStrip } from './layer-strip.tsx'
 import { offsetsOf, tokensAt } from './pieces.ts'
@@ -13,13 +13,13 @@ import { TokenDetail } from './token-detail.tsx'
 import { TokenText } from './token-text.tsx'
 import * as view from './view.ts'
 
-/** Characters of the text that are pointed at. In a text without characters, tokens. */
+/** The selected range of characters; for a trace without text, of tokens. */
 export type Span = readonly [number, number]
 
 interface TracePanelProps {
   readonly run: RunSummary
   readonly trace: TokenTrace
-  /** The same for every run beside. */
+  /** Shared by both runs. */
   readonly pointed: Signal<Span | null>
 }
 
@@ -29,20 +29,20 @@ export function TracePanel({ run, trace, pointed }: TracePanelProps) {
     const offsets = offsetsOf(tokens)
     return offsets[tokens.length] === 0 ? offsets.map((_, token) => token) : offsets
   }, [tokens])
-  const here = useComputed((): Span => {
+  const pointedTokens = useComputed((): Span => {
     const span = pointed.value
     return span ? tokensAt(offsets, span[0], span[1]) : [0, 0]
   })
-  const chosen = routerLike(routers, view.layer.value, view.module.value)
+  const chosen = nearestRouter(routers, view.layer.value, view.module.value)
   const router = routers[chosen]
   const choice = Math.min(view.choice.value, (router?.choices ?? 1) - 1)
   const counts = useMemo(() => (router ? countsOf(router, choice) : []), [router, choice])
-  // An expert that took nothing here would only dim everything.
+  // Marking an expert without tokens here would dim the whole text.
   const marked = counts.some(({ expert }) => expert === view.marked.value) ? view.marked.value : null
   if (!router || tokens.length === 0)
     return (
-      <Message title={tokens.length === 0 ? 'No tokens' : 'Nothing is routed'}>
-        {tokens.length === 0 ? 'The text is empty.' : `${run.name} is dense: every token takes the same way.`}
+      <Message title={tokens.length === 0 ? 'No tokens' : 'No routing to show'}>
+        {tokens.length === 0 ? 'The text is empty.' : `${run.name} is dense: it has no experts.`}
       </Message>
     )
   const choose = (index: number) => {
@@ -51,7 +51,7 @@ export function TracePanel({ run, trace, pointed }: TracePanelProps) {
     view.layer.value = next.layer
     view.module.value = next.module
   }
-  const [from, to] = here.value
+  const [from, to] = pointedTokens.value
   const token = from < to ? from : null
   return (
     <div>
@@ -61,22 +61,20 @@ export function TracePanel({ run, trace, pointed }: TracePanelProps) {
           <p class="trace-about">
             step {grouped(trace.step)}, {grouped(tokens.length)} tokens
             {trace.loss !== null &&
-              `, loss ${trace.loss.toFixed(3)} nats a token. Experts have no capacity limit here, as in generation: nothing is dropped.`}
+              `, loss ${trace.loss.toFixed(3)} nats per token. Experts have no capacity limit here, as in generation: nothing is dropped.`}
             {trace.cut && <b> The text is longer: only its beginning is shown.</b>}
           </p>
         </header>
         <LayerStrip routers={routers} chosen={chosen} choose={choose} token={token} choice={choice} />
         {router.choices > 1 && (
-          <Pick
+          <Select
             label="Colour by"
             value={String(choice)}
             options={Array.from({ length: router.choices }, (_, each) => ({
               value: String(each),
               text: choiceName(router, each) ?? '',
             }))}
-            pick={(value) => {
-              view.choice.value = Number(value)
-            }}
+            pick={(value) => (view.choice.value = Number(value))}
           />
         )}
         <div class="trace-text">
@@ -87,16 +85,16 @@ export function TracePanel({ run, trace, pointed }: TracePanelProps) {
             choice={choice}
             numbers={view.numbers.value}
             marked={marked}
-            pointed={here}
+            pointed={pointedTokens}
             point={(index) => {
               pointed.value = [offsets[index] ?? 0, offsets[index + 1] ?? 0]
             }}
-            turnLayer={(by) => choose(chosen + by)}
+            moveLayer={(by) => choose(chosen + by)}
           />
         </div>
         <div class="trace-aside">
           {token === null ? (
-            <p class="detail detail-hint">Point at a token, or walk with the arrow keys, to see its choices.</p>
+            <p class="detail detail-hint">Point at a token, or move with the arrow keys, to see its choices.</p>
           ) : (
             <TokenDetail token={tokens[token] ?? ''} index={token} router={router} choice={choice} />
           )}

@@ -1,6 +1,6 @@
 /**
- * Whose routing of which text is looked at, in the address. A pasted text goes there too as long as an address can
- * hold it; a longer one stays with this tab.
+ * The view of the tokens page, in the address: runs, text and layer. A pasted text is stored in the address too if it
+ * is short enough, otherwise in the session of the tab.
  */
 import { batch, computed, signal } from '@preact/signals'
 import { flag, inAddress, index, oneOf, optional, text } from '../view-state.ts'
@@ -12,30 +12,30 @@ export const source = inAddress('source', oneOf(sources), 'document', true)
 export const document = inAddress('document', index, 0, true)
 export const layer = inAddress('layer', index, 0)
 export const module = inAddress('module', text, 'ffn')
-/** Which of the choices of a token: of a prototype, first or second. */
+/** Index of the coloured choice of a token. */
 export const choice = inAddress('choice', index, 0)
-/** An expert whose tokens stand out. */
+/** An expert whose tokens are highlighted. */
 export const marked = inAddress('mark', optional(index), null)
 export const numbers = inAddress('numbers', flag, false)
 
 const MAX_ADDRESS_LENGTH = 2000
 const key = 'choir:text'
-const short = inAddress('text', text, '', true)
-const long = signal(sessionStorage.getItem(key) ?? '')
+const addressText = inAddress('text', text, '', true)
+const sessionText = signal(sessionStorage.getItem(key) ?? '')
 
-/** The text that was last sent off. */
-export const pasted = computed(() => short.value || long.value)
+/** The text that was submitted last. */
+export const pasted = computed(() => addressText.value || sessionText.value)
 
-export function paste(given: string): void {
-  const fits = given.length < MAX_ADDRESS_LENGTH
+export function paste(pastedText: string): void {
+  const fits = pastedText.length < MAX_ADDRESS_LENGTH
   batch(() => {
     source.value = 'text'
-    short.value = fits ? given : ''
-    long.value = fits ? '' : given
+    addressText.value = fits ? pastedText : ''
+    sessionText.value = fits ? '' : pastedText
   })
   try {
-    sessionStorage.setItem(key, long.value)
+    sessionStorage.setItem(key, sessionText.value)
   } catch {
-    // Too long for the browser too: it lasts as long as the page.
+    // Too long for the session storage: it is kept until the page is closed.
   }
 }

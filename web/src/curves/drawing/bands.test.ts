@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { bandOver } from './bands.ts'
 
 describe('a band over seeds', () => {
-  it('is the mean between least and greatest, read between points', () => {
+  it('has mean, minimum and maximum, interpolated between points', () => {
     const { x, y, band } = bandOver([
       { x: [0, 10], y: [0, 10] },
       { x: [0, 5, 10], y: [2, 9, 14] },
@@ -13,7 +13,7 @@ describe('a band over seeds', () => {
     expect(band).toEqual({ low: [0, 5, 10], high: [2, 9, 14], count: [2, 2, 2] })
   })
 
-  it('goes on with the runs that have come as far', () => {
+  it('continues with the runs that are long enough', () => {
     const { y, band } = bandOver([
       { x: [1, 2], y: [4, 4] },
       { x: [1, 2, 3], y: [6, 6, 6] },
@@ -22,7 +22,7 @@ describe('a band over seeds', () => {
     expect(band.count).toEqual([2, 2, 1])
   })
 
-  it('does not read through a value that is missing', () => {
+  it('does not interpolate across a missing value', () => {
     const { y } = bandOver([
       { x: [0, 2, 4], y: [1, null, 1] },
       { x: [1, 2, 3], y: [5, 5, null] },
@@ -30,12 +30,12 @@ describe('a band over seeds', () => {
     expect(y).toEqual([1, 5, 5, null, 1])
   })
 
-  it('of nothing is empty', () => {
+  it('of no runs is empty', () => {
     expect(bandOver([]).x).toEqual([])
     expect(bandOver([{ x: [], y: [] }]).x).toEqual([])
   })
 
-  it('holds its mean, and every point of every run, however many there are', () => {
+  it('contains its mean and every point of every run', () => {
     const run = fc
       .array(fc.tuple(fc.integer({ min: 0, max: 99 }), fc.double({ min: -9, max: 9, noNaN: true })), { minLength: 1 })
       .map((points) => {
@@ -61,7 +61,7 @@ describe('a band over seeds', () => {
     )
   })
 
-  it('stays small', () => {
+  it('has a limited number of points', () => {
     const x = Array.from({ length: 10_000 }, (_, index) => index)
     const band = bandOver([{ x, y: x }])
     expect(band.x.length).toBeLessThanOrEqual(3001)

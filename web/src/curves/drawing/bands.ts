@@ -1,7 +1,6 @@
 /**
- * Mean, least and greatest of several runs that differ in their seeds. Their points lie at different places, so each
- * run is read between its points by a straight line. At a place, those runs count that have come as far: never
- * beyond a run's own first and last point.
+ * Mean, minimum and maximum of several runs that differ in their seeds. Their points have different x, so each run is
+ * interpolated linearly between its points. A run counts only between its own first and last point.
  */
 import type { Series } from '../../../../src/watch/api.ts'
 
@@ -12,25 +11,25 @@ export interface Band {
   readonly band: {
     readonly low: readonly (number | null)[]
     readonly high: readonly (number | null)[]
-    /** Runs at each place. */
+    /** Number of runs at each x. */
     readonly count: readonly number[]
   }
 }
 
-/** More than a screen has pixels. */
-const MAX_PLACES = 3000
+/** More points than a screen has pixels. */
+const MAX_BAND_POINTS = 3000
 
 type Points = Pick<Series, 'x' | 'y'>
 
 export function bandOver(series: readonly Points[]): Band {
-  const x = places(series)
-  const read = series.map((each) => interpolated(each, x))
+  const x = mergedX(series)
+  const columns = series.map((each) => interpolated(each, x))
   const y: (number | null)[] = []
   const low: (number | null)[] = []
   const high: (number | null)[] = []
   const count: number[] = []
   for (let i = 0; i < x.length; i++) {
-    const values = read.map((each) => each[i] ?? null).filter((value) => value !== null)
+    const values = columns.map((each) => each[i] ?? null).filter((value) => value !== null)
     count.push(values.length)
     y.push(values.length > 0 ? values.reduce((sum, value) => sum + value, 0) / values.length : null)
     low.push(values.length > 0 ? Math.min(...values) : null)
@@ -39,14 +38,14 @@ export function bandOver(series: readonly Points[]): Band {
   return { x, y, band: { low, high, count } }
 }
 
-/** All places of all runs, evenly thinned out when there are very many; the last one stays. */
-function places(series: readonly Points[]): readonly number[] {
+/** The x of all points of all runs, thinned evenly if there are very many, with the last one kept. */
+function mergedX(series: readonly Points[]): readonly number[] {
   const all = [...new Set(series.flatMap(({ x }) => x))].sort((one, other) => one - other)
-  const every = Math.ceil(all.length / MAX_PLACES)
+  const every = Math.ceil(all.length / MAX_BAND_POINTS)
   return every <= 1 ? all : all.filter((_, index) => index % every === 0 || index === all.length - 1)
 }
 
-/** Null beyond the ends, and beside a value that is null. Both x ascend. */
+/** Values at `at`; null beyond the ends and next to a null. Both `x` and `at` ascend. */
 function interpolated({ x, y }: Points, at: readonly number[]): readonly (number | null)[] {
   let right = 0
   return at.map((place) => {

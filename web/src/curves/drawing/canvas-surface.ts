@@ -1,5 +1,5 @@
-/** Draws on a canvas, in the pixels that the canvas is set to. */
-import { type Box, fontFamily, type Letters, type Stroke, type Surface } from './surface.ts'
+/** Draws on a canvas, in the canvas's own pixels. */
+import { type Box, fontFamily, type Stroke, type Surface, type TextStyle } from './surface.ts'
 
 type Context = CanvasRenderingContext2D | OffscreenCanvasRenderingContext2D
 
@@ -43,7 +43,7 @@ export class CanvasSurface implements Surface {
     this.canvas.fillRect(left, top, width, height)
   }
 
-  text(text: string, x: number, y: number, { color, size, anchor, bold = false, upward = false }: Letters): void {
+  text(text: string, x: number, y: number, { color, size, anchor, bold = false, upward = false }: TextStyle): void {
     const canvas = this.canvas
     canvas.save()
     canvas.fillStyle = color
@@ -55,7 +55,7 @@ export class CanvasSurface implements Surface {
     canvas.restore()
   }
 
-  within({ left, top, width, height }: Box, draw: () => void): void {
+  clipTo({ left, top, width, height }: Box, draw: () => void): void {
     this.canvas.save()
     this.canvas.beginPath()
     this.canvas.rect(left, top, width, height)

@@ -39,16 +39,16 @@ function svg(drawn: Figure): { text: string; elements: string[]; texts: string[]
 }
 
 describe('a figure as SVG', () => {
-  it('is well-formed, and names from files are text in it', () => {
+  it('is well-formed, and names from files are escaped', () => {
     const { elements, texts } = svg(figure([1, 2, 3, 4]))
     expect(elements).not.toContain('script')
     expect(texts).toContain('train/<loss>')
     expect(texts.some((text) => text.startsWith('\u2068</text><scr'))).toBe(true)
   })
 
-  it('has a line where values are and a gap where none are', () => {
+  it('has a gap where values are missing', () => {
     const { text } = svg(figure([10, 0, null, 5, 5]))
-    // Left is 76, the width 860 for 4 steps; the top 48, the height 480 for 10.
+    // Left 76, width 860 for 4 steps; top 48, height 480 for a range of 10.
     expect(text).toContain('points="76 48 291 528"')
     expect(text).toContain('points="721 288 936 288"')
   })
@@ -62,7 +62,7 @@ describe('pieces of a line', () => {
     log: true,
   }
 
-  it('are what is in sight and one point on either side', () => {
+  it('contain the visible points and one more on either side', () => {
     const found = pieces(frame, [0, 5, 10, 20, 25, 30], [1, 10, 100, 10, 1, 100])
     expect(found.map((piece) => piece.map((value) => Math.round(value)))).toEqual([[-50, 50, 0, 0, 100, 50, 150, 100]])
   })
@@ -75,8 +75,8 @@ describe('pieces of a line', () => {
   })
 })
 
-describe('a table of points', () => {
-  it('has a row a point, and names that no spreadsheet computes', () => {
+describe('points as CSV', () => {
+  it('has one row per point, and names that spreadsheets do not evaluate', () => {
     const series = [
       { run: 'a', x: [1, 2], y: [0.5, null], raw: [0.25, null], of: 2 },
       { run: 'b', x: [1], y: [3], of: 1 },

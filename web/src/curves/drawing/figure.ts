@@ -1,6 +1,6 @@
-/** A plot as one takes it away: title, axes, lines and legend on a background, on any surface. */
+/** A plot for download: title, axes, lines and legend on a background, on any surface. */
 import type { XAxis } from '../../../../src/watch/api.ts'
-import { measured } from '../../measured.ts'
+import { formatValue } from '../../format-value.ts'
 import type { Line, Range } from './lines.ts'
 import { type Frame, paint, toX, toY } from './paint.ts'
 import type { Surface } from './surface.ts'
@@ -30,7 +30,7 @@ const TOP = 48
 const BELOW = 52
 const LEGEND_ROW = 20
 const LEGEND_COLUMNS = 3
-/** A legend of hundreds is none. */
+/** A legend with hundreds of entries would not be readable. */
 const MAX_LEGEND_ENTRIES = 60
 
 const legendHeight = (lines: number) =>
@@ -51,19 +51,19 @@ export function drawFigure(surface: Surface, figure: Figure, ink: Ink): void {
 function drawAxes(surface: Surface, { axis, x, y, log }: Figure, frame: Frame, ink: Ink): void {
   const { box } = frame
   const bottom = box.top + box.height
-  const letters = { color: ink.quiet, size: 12 }
+  const labelStyle = { color: ink.quiet, size: 12 }
   const grid = { color: ink.grid, width: 1 }
   for (const value of (log ? logTicks : linearTicks)(y.min, y.max, 7)) {
     const at = toY(frame, value)
     surface.line([box.left, at, box.left + box.width, at], grid)
-    surface.text(tickText(value), box.left - 8, at + 4, { ...letters, anchor: 'end' })
+    surface.text(formatTick(value), box.left - 8, at + 4, { ...labelStyle, anchor: 'end' })
   }
   for (const value of xTicks(axis, x.min, x.max, 8)) {
     const at = toX(frame, value)
     surface.line([at, box.top, at, bottom], grid)
-    surface.text(xText(axis, value), at, bottom + 18, { ...letters, anchor: 'middle' })
+    surface.text(xText(axis, value), at, bottom + 18, { ...labelStyle, anchor: 'middle' })
   }
-  surface.text(axisTitles[axis], box.left + box.width / 2, bottom + 40, { ...letters, anchor: 'middle' })
+  surface.text(axisTitles[axis], box.left + box.width / 2, bottom + 40, { ...labelStyle, anchor: 'middle' })
 }
 
 function drawLegend(surface: Surface, { lines }: Figure, ink: Ink): void {
@@ -74,8 +74,8 @@ function drawLegend(surface: Surface, { lines }: Figure, ink: Ink): void {
     const base = start + Math.floor(index / LEGEND_COLUMNS) * LEGEND_ROW
     surface.line([x, base - 4, x + 22, base - 4], { color: style.color, width: 3, dash: style.dash })
     const last = y.findLast((value) => value !== null)
-    // Isolated (U+2068, U+2069): a name that is read from right to left does not turn the number round.
-    surface.text(`\u2068${shortened(name, 24)}\u2069  ${measured(last)}`, x + 30, base, {
+    // Isolated (U+2068, U+2069), so that a name in a right-to-left script does not reorder the number.
+    surface.text(`\u2068${shortened(name, 24)}\u2069  ${formatValue(last)}`, x + 30, base, {
       color: ink.text,
       size: 12,
       anchor: 'start',
@@ -90,18 +90,18 @@ function drawLegend(surface: Surface, { lines }: Figure, ink: Ink): void {
   })
 }
 
-/** Digits of a tick are few by themselves; an exponent where zeros would fill the axis. */
-export function tickText(value: number): string {
+/** Ticks are round, so they need few digits; very large and small ones are written with an exponent. */
+export function formatTick(value: number): string {
   const size = Math.abs(value)
   if (value === 0) return '0'
   if (size >= 1e6 || size < 1e-3) return value.toExponential(3).replace(/\.?0+e\+?/, 'e')
   return Number(value.toPrecision(6)).toLocaleString('en-US', { maximumFractionDigits: 8 })
 }
 
-/** The end of a name says more than its middle. */
-function shortened(name: string, most: number): string {
+/** Cuts out the middle of a long name: beginning and end differ more often. */
+function shortened(name: string, max: number): string {
   const characters = [...name]
-  if (characters.length <= most) return name
-  const half = Math.floor(most / 2)
+  if (characters.length <= max) return name
+  const half = Math.floor(max / 2)
   return `${characters.slice(0, half).join('')}…${characters.slice(-half).join('')}`
 }

@@ -14,7 +14,7 @@ const line = (x: number[], y: (number | null)[]) => ({ run: 'a', name: 'a', styl
 const styleOf = () => ({ color: '#000000', dash: [] })
 
 describe('lines', () => {
-  it('are one a run', () => {
+  it('are one per run', () => {
     expect(linesOf(series, runs, false, styleOf).map(({ name }) => name)).toEqual([
       'k1-seed0',
       'k1-seed1',
@@ -25,7 +25,7 @@ describe('lines', () => {
     expect(linesOf(series, runs, false, styleOf)[0]).toMatchObject({ y: [1, 1], raw: [9, 9] })
   })
 
-  it('are one for all seeds of an experiment, and runs of which nothing is known stay apart', () => {
+  it('are one for all seeds of an experiment, and runs without a configuration stay separate', () => {
     const lines = linesOf(series, runs, true, styleOf)
     expect(lines.map(({ name }) => name)).toEqual(['k1 · 2 seeds', 'k2', 'trace', 'other trace'])
     expect(lines[0]).toMatchObject({ y: [2, 1], band: { low: [1, 1], high: [3, 1], count: [2, 2] } })
@@ -39,7 +39,7 @@ describe('lines', () => {
     ])
   })
 
-  it('of seeds have the name that the runs share', () => {
+  it('over seeds are named by what the names of the runs share', () => {
     expect(nameOfSeeds(['moe/s1', 'moe/s2'])).toBe('moe · 2 seeds')
     expect(nameOfSeeds(['one', 'two'])).toBe('one · 2 seeds')
   })
@@ -58,27 +58,27 @@ describe('nearest', () => {
 })
 
 describe('ranges', () => {
-  it('of x reach from the first to the last point of any line', () => {
+  it('of x reach from the first to the last point of all lines', () => {
     expect(rangeOfX([line([1, 5], [0, 0]), line([0, 2], [0, 0]), line([], [])])).toEqual({ min: 0, max: 5 })
     expect(rangeOfX([line([1, 100], [0, 0])])).toEqual({ min: 0, max: 100 })
     expect(rangeOfX([line([3], [0])])).toEqual({ min: 2.5, max: 3.5 })
-    // A dot stands off the edges.
+    // A dot keeps a distance from the edges.
     expect(rangeOfX([line([300], [0]), line([300, 600], [0, 0])])).toEqual({ min: 0, max: 612 })
     expect(rangeOfX([line([900], [0]), line([900, 1000], [0, 0])])).toEqual({ min: 898, max: 1002 })
     expect(rangeOfX([])).toBeNull()
   })
 
-  it('of y hold what is in sight, with room', () => {
+  it('of y contain the visible values, with a margin', () => {
     const lines = [line([0, 1, 2], [100, 1, null]), line([1, 2], [3, 2])]
     const range = rangeOfY(lines, { min: 1, max: 2 }, false)
     expect(range?.min).toBeCloseTo(0.88)
     expect(range?.max).toBeCloseTo(3.12)
   })
 
-  it('of y hold raw values that are near, and not a spike', () => {
+  it('of y contain raw values that are near, but not a spike', () => {
     const x = { min: 0, max: 9 }
     const raw = (values: number[]) => [{ ...line([0, 1, 2], [0, 100, 0]), raw: values }]
-    // 6 % of room beyond 0 to 100, −10 to 120, 0 to 125.
+    // Margins of 6 % around 0 to 100, −10 to 120, 0 to 125.
     expect(rangeOfY(raw([0, 100, 50]), x, false)).toEqual({ min: -6, max: 106 })
     expect(rangeOfY(raw([-10, 120, 0]), x, false)).toEqual({ min: -10 - 7.8, max: 120 + 7.8 })
     expect(rangeOfY(raw([0, 1e6, 0]), x, false)).toEqual({ min: -7.5, max: 132.5 })
@@ -86,7 +86,7 @@ describe('ranges', () => {
     expect(rangeOfY(crowd, x, false)).toEqual({ min: -6, max: 106 })
   })
 
-  it('of a logarithmic y leave out what has no logarithm', () => {
+  it('of a logarithmic y leave out values that are not positive', () => {
     const range = rangeOfY([line([0, 1, 2, 3], [-1, 0, 1, 100])], { min: 0, max: 3 }, true)
     expect(range?.min).toBeGreaterThan(0.5)
     expect(range?.max).toBeLessThan(200)

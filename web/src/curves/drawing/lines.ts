@@ -1,6 +1,6 @@
 /**
- * What a card draws: a line for each run, or one with a band for runs that differ in nothing but their seeds. Places
- * on x differ from line to line; each line has its own.
+ * The lines that a card draws: one for each run, or one with a band for runs that differ only in their seeds. Each line
+ * has its own x.
  */
 import type { RunSummary, Series } from '../../../../src/watch/api.ts'
 import type { LineStyle } from '../../palette.ts'
@@ -8,17 +8,17 @@ import { experimentOf } from '../../runs/differences.ts'
 import { bandOver } from './bands.ts'
 
 export interface Line {
-  /** The run, or the first of several. */
+  /** The run, or the first run of a band. */
   readonly run: string
-  /** The others of several. */
-  readonly others?: readonly string[]
+  /** The other runs of a band. */
+  readonly otherRuns?: readonly string[]
   readonly name: string
   readonly style: LineStyle
   readonly x: readonly number[]
   readonly y: readonly (number | null)[]
-  /** Not smoothed, at the same places. */
+  /** Not smoothed, at the same x. */
   readonly raw?: readonly (number | null)[]
-  /** Least and greatest of several seeds, and how many there are at each place. */
+  /** Minimum and maximum over seeds, and the number of runs at each x. */
   readonly band?: {
     readonly low: readonly (number | null)[]
     readonly high: readonly (number | null)[]
@@ -32,22 +32,22 @@ export function linesOf(
   bands: boolean,
   styleOf: (run: string) => LineStyle,
 ): readonly Line[] {
-  const together = new Map<string, Series[]>()
+  const groups = new Map<string, Series[]>()
   for (const each of series) {
     const config = runs.get(each.run)?.config
     const experiment = bands && config ? experimentOf(config) : null
     const key = experiment ?? `run ${each.run}`
-    const others = together.get(key)
-    if (others) others.push(each)
-    else together.set(key, [each])
+    const group = groups.get(key)
+    if (group) group.push(each)
+    else groups.set(key, [each])
   }
   const nameOf = ({ run }: Series) => runs.get(run)?.name ?? run
-  return [...together.values()].map((group) => {
+  return [...groups.values()].map((group) => {
     const [first, ...rest] = group as [Series, ...Series[]]
     const line = { run: first.run, style: styleOf(first.run) }
     if (rest.length > 0) {
-      const others = rest.map(({ run }) => run)
-      return { ...line, others, name: nameOfSeeds(group.map(nameOf)), ...bandOver(group) }
+      const otherRuns = rest.map(({ run }) => run)
+      return { ...line, otherRuns, name: nameOfSeeds(group.map(nameOf)), ...bandOver(group) }
     }
     const { x, y, raw } = first
     return { ...line, name: nameOf(first), x, y, ...(raw && { raw }) }
@@ -55,9 +55,9 @@ export function linesOf(
 }
 
 export const lineOf = (lines: readonly Line[], run: string | null): Line | undefined =>
-  run === null ? undefined : lines.find((line) => line.run === run || line.others?.includes(run))
+  run === null ? undefined : lines.find((line) => line.run === run || line.otherRuns?.includes(run))
 
-/** `k2-seed0` and `k2-seed1` are `k2 · 2 seeds`. */
+/** `k2-seed0` and `k2-seed1` become `k2 · 2 seeds`. */
 export function nameOfSeeds(names: readonly string[]): string {
   const [first = ''] = names
   let shared = 0
@@ -66,16 +66,16 @@ export function nameOfSeeds(names: readonly string[]): string {
   return `${common === '' ? first : common} · ${names.length} seeds`
 }
 
-/** Index of the place nearest to x; -1 without places. */
-export function nearest(places: readonly number[], x: number): number {
+/** Index of the value nearest to x; -1 if there are no values. */
+export function nearest(ascending: readonly number[], x: number): number {
   let low = 0
-  let high = places.length
+  let high = ascending.length
   while (low < high) {
     const middle = (low + high) >> 1
-    if ((places[middle] ?? 0) < x) low = middle + 1
+    if ((ascending[middle] ?? 0) < x) low = middle + 1
     else high = middle
   }
-  const [before, after] = [places[low - 1], places[low]]
+  const [before, after] = [ascending[low - 1], ascending[low]]
   if (before === undefined) return after === undefined ? -1 : low
   return after === undefined || x - before <= after - x ? low - 1 : low
 }
@@ -94,35 +94,35 @@ export function rangeOfX(lines: readonly Line[]): Range | null {
   }
   if (min > max) return null
   const hasDots = lines.some(({ x }) => x.length === 1)
-  // A first point near the start of training: the axis begins where training did, so that a dot is not at its edge.
+  // If the first point is near the start of training, the axis begins at 0.
   if (min > 0 && min < (hasDots ? 0.6 : 0.05) * max) min = 0
   if (min === max) return { min: min - 0.5, max: max + 0.5 }
-  // The edges would cut a dot in two.
-  const room = hasDots ? 0.02 * (max - min) : 0
-  return { min: min === 0 ? 0 : min - room, max: max + room }
+  // Without a margin the edges would cut dots in half.
+  const margin = hasDots ? 0.02 * (max - min) : 0
+  return { min: min === 0 ? 0 : min - margin, max: max + margin }
 }
 
-/** Among so many lines nobody sees the raw values behind them, and all together would hide them. */
+/** Whether there are so many lines that raw values are left out, because they would hide the lines. */
 export const isCrowd = (lines: readonly Line[]): boolean => lines.length > 40
 
-/** Raw values stretch the range of y by this share of it at most, on each side: a spike must not rule. */
+/** Raw values extend the range of y by at most this share on each side, so that a spike does not dominate. */
 const RAW_STRETCH = 0.25
 
-/** Of lines and bands within the range of x, with some room. */
+/** Range of lines and bands within the range of x, with a margin. */
 export function rangeOfY(lines: readonly Line[], x: Range, log: boolean): Range | null {
   const scale = log ? Math.log10 : (value: number) => value
-  const seen = extent(lines, x, scale, ({ y, band }) => (band ? [y, band.low, band.high] : [y]))
-  if (!seen) return null
+  const shown = extent(lines, x, scale, ({ y, band }) => (band ? [y, band.low, band.high] : [y]))
+  if (!shown) return null
   const raw = isCrowd(lines) ? null : extent(lines, x, scale, (line) => (line.raw ? [line.raw] : []))
-  const most = RAW_STRETCH * (seen.max - seen.min)
-  const min = Math.max(Math.min(seen.min, raw?.min ?? seen.min), seen.min - most)
-  const max = Math.min(Math.max(seen.max, raw?.max ?? seen.max), seen.max + most)
-  return roomy(min, max, log ? (exponent) => 10 ** exponent : (value) => value)
+  const stretch = RAW_STRETCH * (shown.max - shown.min)
+  const min = Math.max(Math.min(shown.min, raw?.min ?? shown.min), shown.min - stretch)
+  const max = Math.min(Math.max(shown.max, raw?.max ?? shown.max), shown.max + stretch)
+  return withMargin(min, max, log ? (exponent) => 10 ** exponent : (value) => value)
 }
 
 type Column = readonly (number | null)[]
 
-/** Least and greatest on a scale, without what has no place on it. */
+/** Minimum and maximum on a scale; values that the scale cannot represent are left out. */
 function extent(
   lines: readonly Line[],
   x: Range,
@@ -135,17 +135,17 @@ function extent(
       for (let i = 0; i < line.x.length; i++) {
         const [at, value] = [line.x[i] as number, column[i] ?? null]
         if (value === null || at < x.min || at > x.max) continue
-        const place = scale(value)
-        if (!Number.isFinite(place)) continue
-        if (place < min) min = place
-        if (place > max) max = place
+        const scaled = scale(value)
+        if (!Number.isFinite(scaled)) continue
+        if (scaled < min) min = scaled
+        if (scaled > max) max = scaled
       }
     }
   }
   return min > max ? null : { min, max }
 }
 
-function roomy(min: number, max: number, back: (value: number) => number): Range {
-  const room = max > min ? 0.06 * (max - min) : Math.abs(max) * 0.1 || 1
-  return { min: back(min - room), max: back(max + room) }
+function withMargin(min: number, max: number, unscale: (value: number) => number): Range {
+  const margin = max > min ? 0.06 * (max - min) : Math.abs(max) * 0.1 || 1
+  return { min: unscale(min - margin), max: unscale(max + margin) }
 }

@@ -1,11 +1,11 @@
 /**
- * Draws lines into the box of a plot, the same way on the page and in what is downloaded: bands first, then values
- * as they are, faint, and the smoothed lines on top.
+ * Draws lines into the box of a plot, the same way on the page and in downloads: bands first, then faint raw values,
+ * and the smoothed lines on top.
  */
 import { isCrowd, type Line, type Range } from './lines.ts'
 import type { Box, Stroke, Surface } from './surface.ts'
 
-/** From values to places in a box. */
+/** Maps values to positions in a box. */
 export interface Frame {
   readonly box: Box
   readonly x: Range
@@ -15,7 +15,7 @@ export interface Frame {
 
 type Values = readonly (number | null)[]
 
-/** Not a number where the scale has no place for the value. */
+/** NaN for a value that the scale cannot represent. */
 export function toY({ box, y, log }: Frame, value: number | null | undefined): number {
   if (value === null || value === undefined || (log && value <= 0)) return Number.NaN
   const share = log ? Math.log(value / y.min) / Math.log(y.max / y.min) : (value - y.min) / (y.max - y.min)
@@ -25,21 +25,21 @@ export function toY({ box, y, log }: Frame, value: number | null | undefined): n
 export const toX = ({ box, x }: Frame, value: number): number =>
   box.left + (box.width * (value - x.min)) / (x.max - x.min)
 
-/** `unit`: pixels of the surface in one of the screen. */
+/** @param unit Pixels of the surface per pixel of the screen. */
 export function paint(surface: Surface, lines: readonly Line[], frame: Frame, unit: number): void {
-  surface.within(frame.box, () => {
+  surface.clipTo(frame.box, () => {
     for (const { x, band, style } of lines) {
       if (band) for (const points of bandPieces(frame, x, band.low, band.high)) surface.area(points, style.color, 0.18)
     }
     const isCrowded = isCrowd(lines)
-    // Many of them would hide what was smoothed.
-    const faint = Math.min(0.25, 2.5 / lines.length)
+    // Many raw lines would hide the smoothed ones.
+    const opacity = Math.min(0.25, 2.5 / lines.length)
     for (const { x, raw, style } of lines) {
       if (!raw || isCrowded) continue
-      const stroke = { color: style.color, width: unit, opacity: faint }
+      const stroke = { color: style.color, width: unit, opacity }
       for (const points of pieces(frame, x, raw)) surface.line(points, stroke)
     }
-    // Many lines are thinner, so that one can still look between them.
+    // Many lines are drawn thinner, so that there is space between them.
     const width = unit * (isCrowded ? 1 : 1.6)
     for (const line of lines) {
       const stroke = strokeOf(line, width, unit)
@@ -48,9 +48,9 @@ export function paint(surface: Surface, lines: readonly Line[], frame: Frame, un
   })
 }
 
-/** One line again, above the others, and apart from them by an edge in the colour of the background. */
+/** Draws one line above the others, with an edge in the colour of the background. */
 export function paintAbove(surface: Surface, line: Line, frame: Frame, unit: number, back: string): void {
-  surface.within(frame.box, () => {
+  surface.clipTo(frame.box, () => {
     const found = pieces(frame, line.x, line.y)
     for (const points of found) surface.line(points, { color: back, width: 5 * unit, opacity: 0.8 })
     for (const points of found) surface.line(points, strokeOf(line, 2.2 * unit, unit))
@@ -63,11 +63,11 @@ const strokeOf = ({ style: { color, dash } }: Line, width: number, unit: number)
   dash: dash.map((length) => length * unit),
 })
 
-/** Uninterrupted pieces as x, y, x, y… Points out of sight are left out, but for one on either side. */
+/** Uninterrupted pieces of a line as x, y, x, y… Only visible points, and one more on either side. */
 export function pieces(frame: Frame, x: readonly number[], y: Values): readonly (readonly number[])[] {
   const found: number[][] = []
   let piece: number[] = []
-  const [first, last] = inSight(frame, x)
+  const [first, last] = visibleIndices(frame, x)
   for (let i = first; i <= last; i++) {
     const at = toY(frame, y[i])
     if (Number.isFinite(at)) piece.push(toX(frame, x[i] as number), at)
@@ -80,7 +80,7 @@ export function pieces(frame: Frame, x: readonly number[], y: Values): readonly 
   return found
 }
 
-/** Out along the upper edge, back along the lower one. */
+/** Outlines: forwards along the upper edge, back along the lower one. */
 function bandPieces(frame: Frame, x: readonly number[], low: Values, high: Values): readonly (readonly number[])[] {
   const floor = frame.box.top + frame.box.height
   const found: number[][] = []
@@ -94,7 +94,7 @@ function bandPieces(frame: Frame, x: readonly number[], low: Values, high: Value
     upper = []
     lower = []
   }
-  const [first, last] = inSight(frame, x)
+  const [first, last] = visibleIndices(frame, x)
   for (let i = first; i <= last; i++) {
     const top = toY(frame, high[i])
     if (!Number.isFinite(top)) {
@@ -110,10 +110,9 @@ function bandPieces(frame: Frame, x: readonly number[], low: Values, high: Value
   return found
 }
 
-function inSight({ x: { min, max } }: Frame, x: readonly number[]): readonly [number, number] {
-  let first = x.findIndex((place) => place >= min)
+function visibleIndices({ x: { min, max } }: Frame, x: readonly number[]): readonly [number, number] {
+  let first = x.findIndex((value) => value >= min)
   if (first < 0) first = x.length
-  let last = x.findLastIndex((place) => place <= max)
-  if (last < 0) last = -1
+  const last = x.findLastIndex((value) => value <= max)
   return [Math.max(0, first - 1), Math.min(x.length - 1, last + 1)]
 }

@@ -11,20 +11,20 @@ const pictureOf = (width: number): Picture => ({
   unit: 1,
 })
 
-/** Paints when it is told to; a picture is known by its width. */
+/** Paints on `finish`; pictures are identified by their width. */
 class FakeWorker implements PaintWorker {
   onmessage: PaintWorker['onmessage'] = null
   onerror: PaintWorker['onerror'] = null
-  readonly asked: number[] = []
+  readonly requests: number[] = []
   readonly closed: number[] = []
 
   postMessage({ size }: Picture): void {
-    this.asked.push(size.width)
+    this.requests.push(size.width)
   }
 
   /** @returns whether there was something to paint */
   finish(done: number): boolean {
-    const width = this.asked[done]
+    const width = this.requests[done]
     if (width === undefined) return false
     const bitmap = { width, height: 1, close: () => void this.closed.push(width) }
     this.onmessage?.(new MessageEvent('message', { data: bitmap as ImageBitmap }))
@@ -33,58 +33,58 @@ class FakeWorker implements PaintWorker {
 }
 
 describe('Painter', () => {
-  test('paints one at a time, of each owner the newest, in the order of waiting', () => {
+  test('paints one picture at a time, the newest of each owner, in order of request', () => {
     const worker = new FakeWorker()
     const painter = new Painter(worker)
     const [a, b] = [{}, {}]
     const painted: (number | undefined)[] = []
-    const note = (bitmap: ImageBitmap | null) => painted.push(bitmap?.width)
-    painter.want(a, pictureOf(1), note)
-    painter.want(a, pictureOf(2), note)
-    painter.want(b, pictureOf(3), note)
-    painter.want(a, pictureOf(4), note)
-    expect(worker.asked).toEqual([1])
+    const record = (bitmap: ImageBitmap | null) => painted.push(bitmap?.width)
+    painter.request(a, pictureOf(1), record)
+    painter.request(a, pictureOf(2), record)
+    painter.request(b, pictureOf(3), record)
+    painter.request(a, pictureOf(4), record)
+    expect(worker.requests).toEqual([1])
     for (let done = 0; worker.finish(done); done++);
-    expect(worker.asked).toEqual([1, 4, 3])
+    expect(worker.requests).toEqual([1, 4, 3])
     expect(painted).toEqual([1, 4, 3])
     expect(worker.closed).toEqual([])
   })
 
-  test('what nobody waits for any more is not painted, or closed when it comes', () => {
+  test('a cancelled picture is not painted, or closed if it is already being painted', () => {
     const worker = new FakeWorker()
     const painter = new Painter(worker)
     const [a, b] = [{}, {}]
     const refuse = () => expect.unreachable()
-    painter.want(a, pictureOf(1), refuse)
-    painter.want(b, pictureOf(2), refuse)
-    painter.forget(a)
-    painter.forget(b)
+    painter.request(a, pictureOf(1), refuse)
+    painter.request(b, pictureOf(2), refuse)
+    painter.cancel(a)
+    painter.cancel(b)
     for (let done = 0; worker.finish(done); done++);
-    expect(worker.asked).toEqual([1])
+    expect(worker.requests).toEqual([1])
     expect(worker.closed).toEqual([1])
   })
 
-  test('of a worker that fails nobody waits for a picture, and all who waited are told', () => {
+  test('when the worker fails, all waiting owners get null', () => {
     const worker = new FakeWorker()
     const painter = new Painter(worker)
-    const told: unknown[] = []
+    const received: unknown[] = []
     const [a, b, gone] = [{}, {}, {}]
-    painter.want(a, pictureOf(1), (bitmap) => told.push(['a', bitmap]))
-    painter.want(b, pictureOf(2), (bitmap) => told.push(['b', bitmap]))
-    painter.want(gone, pictureOf(3), () => expect.unreachable())
-    painter.forget(gone)
+    painter.request(a, pictureOf(1), (bitmap) => received.push(['a', bitmap]))
+    painter.request(b, pictureOf(2), (bitmap) => received.push(['b', bitmap]))
+    painter.request(gone, pictureOf(3), () => expect.unreachable())
+    painter.cancel(gone)
     expect(painter.hasFailed).toBe(false)
     worker.onerror?.({} as ErrorEvent)
-    expect(told).toEqual([
+    expect(received).toEqual([
       ['a', null],
       ['b', null],
     ])
     expect(painter.hasFailed).toBe(true)
-    expect(worker.asked).toEqual([1])
+    expect(worker.requests).toEqual([1])
   })
 
-  test('whatever is wanted and forgotten, every owner ends with its newest picture, and none is lost', () => {
-    const step = fc.record({ act: fc.constantFrom('want', 'want', 'forget', 'finish'), owner: fc.nat(3) })
+  test('after any requests and cancellations every owner has its newest picture, and none is leaked', () => {
+    const step = fc.record({ act: fc.constantFrom('request', 'request', 'cancel', 'finish'), owner: fc.nat(3) })
     fc.assert(
       fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
         const worker = new FakeWorker()
@@ -95,22 +95,22 @@ describe('Painter', () => {
         let [count, done, received] = [0, 0, 0]
         for (const { act, owner } of steps) {
           const who = owners[owner] as object
-          if (act === 'want') {
+          if (act === 'request') {
             newest.set(owner, ++count)
-            painter.want(who, pictureOf(count), (bitmap) => {
+            painter.request(who, pictureOf(count), (bitmap) => {
               received++
               shown.set(owner, bitmap?.width)
             })
-          } else if (act === 'forget') {
-            painter.forget(who)
+          } else if (act === 'cancel') {
+            painter.cancel(who)
             newest.delete(owner)
             shown.delete(owner)
           } else if (worker.finish(done)) done++
-          expect(worker.asked.length - done).toBeLessThanOrEqual(1)
+          expect(worker.requests.length - done).toBeLessThanOrEqual(1)
         }
         while (worker.finish(done)) done++
         expect(shown).toEqual(newest)
-        expect(received + worker.closed.length).toBe(worker.asked.length)
+        expect(received + worker.closed.length).toBe(worker.requests.length)
       }),
     )
   })

@@ -1,6 +1,6 @@
 /**
- * Has lines painted in a worker: a crowd of them takes longer than a frame, and the page must not wait. One picture
- * is under way at a time, so of what a plot wants meanwhile only the newest is painted.
+ * Lets a worker paint lines, because very many of them take longer than a frame. It paints one picture at a time; of
+ * the pictures that a plot requests meanwhile only the newest is painted.
  */
 import type { Line, Range } from './lines.ts'
 
@@ -9,15 +9,15 @@ export interface Picture {
   readonly x: Range
   readonly y: Range
   readonly log: boolean
-  /** In pixels of the picture, of which `unit` are one of the screen. */
+  /** In pixels of the picture; `unit` of them are one pixel of the screen. */
   readonly size: { readonly width: number; readonly height: number }
   readonly unit: number
 }
 
-/** Null: the worker has failed. */
-type Paint = (bitmap: ImageBitmap | null) => void
+/** Receives the picture; null if the worker failed. */
+type OnPainted = (bitmap: ImageBitmap | null) => void
 
-/** What is used of a `Worker`. */
+/** The part of `Worker` that is used here. */
 export interface PaintWorker {
   postMessage(picture: Picture): void
   onmessage: ((message: MessageEvent<ImageBitmap>) => void) | null
@@ -25,12 +25,12 @@ export interface PaintWorker {
 }
 
 export class Painter {
-  /** Nothing comes of a worker that cannot be loaded or has no canvas: what is to be seen must be painted otherwise. */
+  /** Whether the worker could not be loaded or has no canvas, so that the page must paint by itself. */
   hasFailed = false
   private readonly worker: PaintWorker
-  /** By who wants it, in the order in which they began to wait. */
-  private readonly wanted = new Map<object, { readonly picture: Picture; readonly paint: Paint }>()
-  private painting: { readonly owner: object; readonly paint: Paint } | null = null
+  /** By owner, in order of request. */
+  private readonly requested = new Map<object, { readonly picture: Picture; readonly onPainted: OnPainted }>()
+  private painting: { readonly owner: object; readonly onPainted: OnPainted } | null = null
 
   constructor(worker: PaintWorker) {
     this.worker = worker
@@ -38,23 +38,23 @@ export class Painter {
     worker.onerror = () => this.failed()
   }
 
-  /** Calls `paint` with the picture, which is then the owner's to close, unless the owner wants another before. */
-  want(owner: object, picture: Picture, paint: Paint): void {
-    this.wanted.set(owner, { picture, paint })
+  /** Calls `onPainted` with the picture, unless the owner requests another before. The owner must close the bitmap. */
+  request(owner: object, picture: Picture, onPainted: OnPainted): void {
+    this.requested.set(owner, { picture, onPainted })
     if (!this.painting) this.next()
   }
 
-  forget(owner: object): void {
-    this.wanted.delete(owner)
-    if (this.painting?.owner === owner) this.painting = { owner, paint: (bitmap) => bitmap?.close() }
+  cancel(owner: object): void {
+    this.requested.delete(owner)
+    if (this.painting?.owner === owner) this.painting = { owner, onPainted: (bitmap) => bitmap?.close() }
   }
 
   private next(): void {
-    const [first] = this.wanted
+    const [first] = this.requested
     if (!first) return
-    const [owner, { picture, paint }] = first
-    this.wanted.delete(owner)
-    this.painting = { owner, paint }
+    const [owner, { picture, onPainted }] = first
+    this.requested.delete(owner)
+    this.painting = { owner, onPainted }
     this.worker.postMessage(picture)
   }
 
@@ -62,14 +62,14 @@ export class Painter {
     const painting = this.painting
     this.painting = null
     this.next()
-    painting?.paint(bitmap)
+    painting?.onPainted(bitmap)
   }
 
   private failed(): void {
     this.hasFailed = true
-    const waiting = [...(this.painting ? [this.painting] : []), ...this.wanted.values()]
+    const waiting = [...(this.painting ? [this.painting] : []), ...this.requested.values()]
     this.painting = null
-    this.wanted.clear()
-    for (const { paint } of waiting) paint(null)
+    this.requested.clear()
+    for (const { onPainted } of waiting) onPainted(null)
   }
 }

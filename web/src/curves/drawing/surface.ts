@@ -1,6 +1,6 @@
 /**
- * What curves are drawn on: a canvas on the page and for PNG, text for SVG. Both draw the same, so that what is
- * downloaded is what was seen. Coordinates are pixels of the surface, from its upper left corner.
+ * A surface to draw curves on: a canvas on the page and for PNG, text for SVG. Both draw the same, so that a download
+ * looks like the page. Coordinates are pixels of the surface, from its upper left corner.
  */
 export interface Stroke {
   readonly color: string
@@ -9,12 +9,12 @@ export interface Stroke {
   readonly opacity?: number
 }
 
-export interface Letters {
+export interface TextStyle {
   readonly color: string
   readonly size: number
   readonly anchor: 'start' | 'middle' | 'end'
   readonly bold?: boolean
-  /** Reads upwards. */
+  /** Rotated to read upwards. */
   readonly upward?: boolean
 }
 
@@ -30,10 +30,10 @@ export interface Surface {
   line(points: readonly number[], stroke: Stroke): void
   area(points: readonly number[], color: string, opacity: number): void
   box(box: Box, color: string): void
-  /** The text stands on y. */
-  text(text: string, x: number, y: number, letters: Letters): void
-  /** What `draw` draws is seen only within the box. */
-  within(box: Box, draw: () => void): void
+  /** `y` is the baseline. */
+  text(text: string, x: number, y: number, style: TextStyle): void
+  /** Clips the output of `draw` to the box. */
+  clipTo(box: Box, draw: () => void): void
 }
 
 export const fontFamily = 'system-ui, -apple-system, "Segoe UI", sans-serif'

@@ -1,6 +1,6 @@
-/** Draws SVG as text. Names of runs come from files: all text is escaped, and nothing else of them is written. */
+/** Draws as SVG text. Names of runs come from files, so all text is escaped. */
 import { escapeXml } from '../../../../src/text/escape.ts'
-import { type Box, fontFamily, type Letters, type Stroke, type Surface } from './surface.ts'
+import { type Box, fontFamily, type Stroke, type Surface, type TextStyle } from './surface.ts'
 
 export class SvgSurface implements Surface {
   private readonly width: number
@@ -35,7 +35,7 @@ export class SvgSurface implements Surface {
     this.parts.push(`<rect x="${left}" y="${top}" width="${width}" height="${height}" fill="${escapeXml(color)}"/>`)
   }
 
-  text(text: string, x: number, y: number, { color, size, anchor, bold = false, upward = false }: Letters): void {
+  text(text: string, x: number, y: number, { color, size, anchor, bold = false, upward = false }: TextStyle): void {
     const place = upward
       ? `transform="translate(${short(x)} ${short(y)}) rotate(-90)"`
       : `x="${short(x)}" y="${short(y)}"`
@@ -45,7 +45,7 @@ export class SvgSurface implements Surface {
     )
   }
 
-  within({ left, top, width, height }: Box, draw: () => void): void {
+  clipTo({ left, top, width, height }: Box, draw: () => void): void {
     const id = `clip${this.clips++}`
     const rectangle = `<rect x="${left}" y="${top}" width="${width}" height="${height}"/>`
     this.parts.push(`<clipPath id="${id}">${rectangle}</clipPath><g clip-path="url(#${id})">`)

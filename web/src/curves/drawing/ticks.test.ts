@@ -13,7 +13,7 @@ describe('ticks', () => {
     expect(timeTicks(0, 300_000, 3)).toEqual([0, 172_800])
   })
 
-  it('lie in the range, ascend, and are never many', () => {
+  it('lie in the range, ascend, and are few', () => {
     const values = fc.double({ min: 1e-9, max: 1e18, noNaN: true })
     fc.assert(
       fc.property(values, values, fc.integer({ min: 1, max: 12 }), (one, other, count) => {
@@ -29,13 +29,13 @@ describe('ticks', () => {
     )
   })
 
-  it('of no range are none', () => {
+  it('are empty for an empty range', () => {
     expect(linearTicks(1, 1, 5)).toEqual([])
     expect(logTicks(0, 10, 5)).toEqual([])
     expect(logTicks(-1, 10, 5)).toEqual([])
-    // A thousand apart, but a billionth of a billionth of what they are.
+    // The ends differ by a thousand, but relatively by only about 1e-15.
     expect(timeTicks(1e18 - 1280, 1e18, 4)).toEqual([])
-    // Room above 1e308 is beyond all numbers.
+    // With its margin, a range up to 1e308 ends at infinity.
     expect(logTicks(1e-300, Number.POSITIVE_INFINITY, 5)).toEqual([])
   })
 })

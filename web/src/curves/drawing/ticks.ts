@@ -1,22 +1,22 @@
-/** Where an axis has its numbers: few, round, and evenly spread. */
+/** Ticks of an axis: few, round and evenly spaced. */
 
 import { compact, duration } from '../../../../src/text/numbers.ts'
 import type { XAxis } from '../../../../src/watch/api.ts'
 
-/** A range that is lost in the digits of its ends, or goes beyond all numbers, has no numbers to tell apart. */
-const isLost = (min: number, max: number) =>
+/** Whether a range is infinite, or too small relative to its ends for distinct ticks. */
+const isDegenerate = (min: number, max: number) =>
   !(max - min > 1e-9 * Math.max(Math.abs(min), Math.abs(max))) || !Number.isFinite(max - min)
 
 /** About `count` multiples of 1, 2 or 5 times a power of ten. */
 export function linearTicks(min: number, max: number, count: number): readonly number[] {
   const rough = (max - min) / Math.max(1, count)
-  if (isLost(min, max)) return []
+  if (isDegenerate(min, max)) return []
   const power = 10 ** Math.floor(Math.log10(rough))
   const step = power * ([1, 2, 5].find((times) => times * power >= rough * 0.999) ?? 10)
   return multiples(min, max, step)
 }
 
-/** Powers of ten, or 1, 2 and 5 times them; as on a linear axis where the range is too small for that. */
+/** Powers of ten, or 1, 2 and 5 times them; linear ticks if the range is too small for that. */
 export function logTicks(min: number, max: number, count: number): readonly number[] {
   if (!(min > 0) || !(max > min) || !Number.isFinite(max)) return []
   const decades = Math.log10(max / min)
@@ -39,10 +39,10 @@ const timeSteps = [1, 2, 5, 10, 15, 30].concat(
   [1, 2, 3, 6, 12].map((hours) => hours * hour),
 )
 
-/** Round in seconds, minutes, hours or days. */
+/** Round numbers of seconds, minutes, hours or days. */
 export function timeTicks(min: number, max: number, count: number): readonly number[] {
   const rough = (max - min) / Math.max(1, count)
-  if (isLost(min, max)) return []
+  if (isDegenerate(min, max)) return []
   if (rough <= 1) return linearTicks(min, max, count)
   const step = timeSteps.find((each) => each >= rough)
   return step === undefined
@@ -52,7 +52,7 @@ export function timeTicks(min: number, max: number, count: number): readonly num
 
 function multiples(min: number, max: number, step: number): readonly number[] {
   const ticks: number[] = []
-  // Counted, not added up, and rounded: 0.3 and not 0.30000000000000004.
+  // Multiplied rather than accumulated, and rounded: 0.3 and not 0.30000000000000004.
   const first = Math.ceil(min / step - 1e-9)
   for (let i = first; i * step <= max + step * 1e-9 && ticks.length < 100; i++) {
     ticks.push(Number((i * step).toPrecision(12)))

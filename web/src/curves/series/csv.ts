@@ -1,4 +1,4 @@
-/** The points of a card as a table, RFC 4180. */
+/** The points of a card as CSV (RFC 4180). */
 import type { SeriesAnswer } from '../../../../src/watch/api.ts'
 
 export function toCsv({ x: axis, metric, series }: SeriesAnswer, names: ReadonlyMap<string, string>): string {
@@ -12,7 +12,7 @@ export function toCsv({ x: axis, metric, series }: SeriesAnswer, names: Readonly
   return `${rows.join('\r\n')}\r\n`
 }
 
-/** A spreadsheet would compute text that begins as a formula; an apostrophe keeps it text. */
+/** An apostrophe keeps spreadsheets from evaluating text that looks like a formula. */
 function cell(text: string): string {
   const safe = /^[=+\-@\t\r]/.test(text) ? `'${text}` : text
   return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe

@@ -1,9 +1,9 @@
-/** Hands a card to the browser as a file. */
+/** Downloads a card as a file. */
 import { CanvasSurface } from '../drawing/canvas-surface.ts'
 import { drawFigure, FIGURE_WIDTH, type Figure, figureHeight, type Ink } from '../drawing/figure.ts'
 import { SvgSurface } from '../drawing/svg-surface.ts'
 
-/** Pixels of the picture in one of the drawing: sharp on paper and on fine screens. */
+/** Pixels of the PNG per unit of the drawing: sharp on paper and on screens of high resolution. */
 const PNG_SCALE = 2
 
 export function downloadSvg(figure: Figure, ink: Ink): void {

@@ -12,19 +12,19 @@ const at = (x: number, y: number) => ({ x, y, left: 0, top: 0 })
 const range = { min: 0, max: 100 }
 
 describe('readings at the pointer', () => {
-  it('are those of the nearest lines, from the upper to the lower', () => {
+  it('come from the nearest lines, from the upper to the lower', () => {
     const lines = Array.from({ length: 30 }, (_, index) => line(String(index), [0, 100], [index, index]))
     const found = readings(lines, at(40, 3), range, false).map(({ value }) => value)
     expect(found).toEqual([11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0])
   })
 
-  it('leave out lines that end before, and places without a value', () => {
+  it('leave out lines that end before the pointer, and points without a value', () => {
     const lines = [line('ended', [0, 90], [1, 1]), line('short', [0, 50], [1, 1]), line('gap', [0, 91], [1, null])]
     const found = readings(lines, at(91, 1), range, false)
     expect(found.map((reading) => reading.line.name)).toEqual(['ended'])
   })
 
-  it('measure on a logarithmic axis as it is drawn', () => {
+  it('measure distances on a logarithmic axis as drawn', () => {
     const lines = [
       line('none', [0], [-1]),
       ...Array.from({ length: 12 }, (_, index) => line(String(index), [0], [1 + index / 100])),

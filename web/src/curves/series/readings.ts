@@ -1,7 +1,7 @@
-/** What the lines say at the pointer: the nearest lines, from the upper to the lower. */
+/** Values at the pointer: those of the nearest lines, from the upper to the lower. */
 import { type Line, nearest, type Range } from '../drawing/lines.ts'
 
-export interface HoverPlace {
+export interface HoverPoint {
   readonly x: number
   readonly y: number
   readonly left: number
@@ -12,14 +12,14 @@ export interface Reading {
   readonly line: Line
   readonly index: number
   readonly value: number
-  /** To the pointer, of all lines. */
+  /** Whether this line is the closest to the pointer. */
   readonly closest: boolean
 }
 
 const MAX_LINES = 12
 
-/** A line counts up to a little beyond its ends, where its last value is still the nearest thing to know. */
-export function readings(lines: readonly Line[], place: HoverPlace, range: Range, log: boolean): readonly Reading[] {
+/** A line counts until slightly beyond its ends. */
+export function readings(lines: readonly Line[], place: HoverPoint, range: Range, log: boolean): readonly Reading[] {
   const { x } = place
   const slack = 0.02 * (range.max - range.min)
   const found: Omit<Reading, 'closest'>[] = []
@@ -38,6 +38,6 @@ export function readings(lines: readonly Line[], place: HoverPlace, range: Range
     .sort((one, other) => other.value - one.value)
 }
 
-/** From the pointer, along y as it is drawn. */
-const distance = ({ value }: Pick<Reading, 'value'>, { y }: HoverPlace, log: boolean): number =>
+/** Distance from the pointer along y, as drawn. */
+const distance = ({ value }: Pick<Reading, 'value'>, { y }: HoverPoint, log: boolean): number =>
   Math.abs(log ? Math.log(value / y) : value - y)

@@ -3,19 +3,19 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { SeriesAnswer } from '../../../../src/watch/api.ts'
 import { runWith } from '../../testing/run.ts'
 
-// Fields of the address are read when their modules are loaded.
+// Modules read their fields from the address when they are loaded.
 vi.stubGlobal('location', { search: '', pathname: '/' })
 
-interface Asked {
+interface SentRequest {
   readonly query: Readonly<Record<string, unknown>>
   readonly signal: AbortSignal
   readonly answer: (answer: SeriesAnswer) => void
   readonly fail: (error: Error) => void
 }
-const asked: Asked[] = []
+const requests: SentRequest[] = []
 vi.mock('../../client.ts', () => ({
-  getJson: (_: string, query: Asked['query'], signal: AbortSignal) =>
-    new Promise((answer, fail) => asked.push({ query, signal, answer, fail })),
+  getJson: (_: string, query: SentRequest['query'], signal: AbortSignal) =>
+    new Promise((answer, fail) => requests.push({ query, signal, answer, fail })),
 }))
 
 const { SeriesLoader } = await import('./series-loader.ts')
@@ -27,7 +27,7 @@ const answerOf = (y: number): SeriesAnswer => ({
   x: 'step',
   series: [{ run: 'a', x: [1], y: [y], of: 1 }],
 })
-const last = () => asked.at(-1) as Asked
+const last = () => requests.at(-1) as SentRequest
 const change = (version: number) => {
   store.versions.value = new Map([['a', version]])
 }
@@ -39,7 +39,7 @@ describe('a loader of series', () => {
 
   beforeEach(() => {
     vi.useFakeTimers()
-    asked.length = 0
+    requests.length = 0
     smoothing.value = 0.6
     inSight.value = true
     store.problem.value = null
@@ -54,59 +54,59 @@ describe('a loader of series', () => {
     vi.useRealTimers()
   })
 
-  it('asks once for all runs that have the metric', async () => {
+  it('sends one request for all runs that have the metric', async () => {
     await vi.advanceTimersByTimeAsync(100)
-    expect(asked).toHaveLength(1)
+    expect(requests).toHaveLength(1)
     expect(last().query).toMatchObject({ runs: 'a', metric: 'train/loss', x: 'step', smoothing: 0.6, points: 800 })
     last().answer(answerOf(3))
     await vi.advanceTimersByTimeAsync(0)
     expect(loader.answer.value).toEqual(answerOf(3))
   })
 
-  it('asks for the last of many settings, and drops the answer to an earlier one', async () => {
+  it('requests only the last of many settings, and drops the response to an earlier one', async () => {
     await vi.advanceTimersByTimeAsync(100)
     const early = last()
     for (const value of [0.1, 0.2, 0.3]) smoothing.value = value
     expect(early.signal.aborted).toBe(true)
     await vi.advanceTimersByTimeAsync(100)
-    expect(asked.map(({ query }) => query.smoothing)).toEqual([0.6, 0.3])
+    expect(requests.map(({ query }) => query.smoothing)).toEqual([0.6, 0.3])
     last().answer(answerOf(3))
     early.answer(answerOf(1))
     await vi.advanceTimersByTimeAsync(0)
     expect(loader.answer.value).toEqual(answerOf(3))
   })
 
-  it('asks for new points at most once a second, and never twice at a time', async () => {
+  it('requests new points at most once a second, and one at a time', async () => {
     await vi.advanceTimersByTimeAsync(100)
     for (let version = 1; version <= 10; version++) {
       change(version)
       await vi.advanceTimersByTimeAsync(300)
     }
-    expect(asked).toHaveLength(1)
+    expect(requests).toHaveLength(1)
     last().answer(answerOf(1))
     for (let version = 11; version <= 20; version++) {
       change(version)
       await vi.advanceTimersByTimeAsync(300)
       last().answer(answerOf(version))
     }
-    expect(asked.length).toBeGreaterThanOrEqual(3)
-    expect(asked.length).toBeLessThanOrEqual(5)
+    expect(requests.length).toBeGreaterThanOrEqual(3)
+    expect(requests.length).toBeLessThanOrEqual(5)
   })
 
-  it('asks for nothing out of sight, and for what it missed when it comes back', async () => {
+  it('requests nothing out of sight, and missed points when it becomes visible again', async () => {
     await vi.advanceTimersByTimeAsync(100)
     last().answer(answerOf(1))
     await vi.advanceTimersByTimeAsync(2000)
     inSight.value = false
     change(5)
     await vi.advanceTimersByTimeAsync(5000)
-    expect(asked).toHaveLength(1)
+    expect(requests).toHaveLength(1)
     inSight.value = true
     await vi.advanceTimersByTimeAsync(100)
-    expect(asked).toHaveLength(2)
+    expect(requests).toHaveLength(2)
   })
 
-  it('keeps what it has when asking fails, and asks again when the server is back', async () => {
+  it('keeps its points when a request fails, and retries when the server is back', async () => {
     await vi.advanceTimersByTimeAsync(100)
     last().answer(answerOf(1))
     await vi.advanceTimersByTimeAsync(2000)
@@ -116,10 +116,10 @@ describe('a loader of series', () => {
     store.problem.value = 'gone'
     await vi.advanceTimersByTimeAsync(5000)
     expect([loader.problem.value, loader.answer.value]).toEqual(['gone', answerOf(1)])
-    expect(asked).toHaveLength(2)
+    expect(requests).toHaveLength(2)
     store.problem.value = null
     await vi.advanceTimersByTimeAsync(100)
-    expect(asked).toHaveLength(3)
+    expect(requests).toHaveLength(3)
     last().answer(answerOf(2))
     await vi.advanceTimersByTimeAsync(0)
     expect([loader.problem.value, loader.answer.value]).toEqual([null, answerOf(2)])

@@ -15,10 +15,10 @@ const build = ({ cells, pixels, gaps }: { cells: number; pixels: number; gaps: n
     8,
   )
 
-test('every cell is on a pixel, and cells stand in order', () => {
+test('every cell is on a pixel, and cells are in order', () => {
   fc.assert(
-    fc.property(anyAxis, (given) => {
-      const axis = build(given)
+    fc.property(anyAxis, (options) => {
+      const axis = build(options)
       const seen = new Set<number>()
       let before = -1
       for (let pixel = 0; pixel < axis.pixels; pixel++) {
@@ -28,17 +28,17 @@ test('every cell is on a pixel, and cells stand in order', () => {
         before = last
         for (let cell = first; cell <= last; cell++) seen.add(cell)
       }
-      expect(seen.size).toBe(given.cells)
+      expect(seen.size).toBe(options.cells)
     }),
   )
 })
 
-test('the cell that is pointed at is the one that is drawn there, when cells are larger than pixels', () => {
+test('if cells are larger than pixels, the cell at a pixel is the cell drawn there', () => {
   fc.assert(
-    fc.property(anyAxis, (given) => {
-      const axis = build(given)
+    fc.property(anyAxis, (options) => {
+      const axis = build(options)
       fc.pre(axis.size >= 2)
-      for (let cell = 0; cell < given.cells; cell++) {
+      for (let cell = 0; cell < options.cells; cell++) {
         const middle = Math.floor(axis.startOf(cell) + axis.size / 2)
         expect(axis.cellAt(middle)).toBe(cell)
         expect(axis.first[middle]).toBe(cell)
@@ -47,7 +47,7 @@ test('the cell that is pointed at is the one that is drawn there, when cells are
   )
 })
 
-test('a gap is free of cells, and pointing into it means the cell before', () => {
+test('a gap has no cells, and the cell at a pixel in it is the one before', () => {
   const axis = axisOf(4, 48, [2], 8)
   expect(axis.size).toBe(10)
   expect([...axis.first.slice(20, 28)]).toEqual(Array(8).fill(-1))

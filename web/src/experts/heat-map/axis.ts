@@ -1,6 +1,6 @@
 /**
- * Cells along one side of a heat map, in pixels of the screen. Cells may be narrower than a pixel: a pixel then
- * shows all that fall on it.
+ * Cells along one side of a heat map, in pixels of the screen. If cells are narrower than a pixel, a pixel shows
+ * several cells.
  */
 export interface Axis {
   readonly cells: number
@@ -8,14 +8,14 @@ export interface Axis {
   /** First and last cell on each pixel; -1 in a gap. */
   readonly first: Int32Array
   readonly last: Int32Array
-  /** Where a cell begins, and how much it takes. */
+  /** Start and size of a cell. */
   readonly startOf: (cell: number) => number
   readonly size: number
-  /** The cell at a pixel, the nearest one in a gap or outside. */
+  /** The cell at a pixel; in a gap the one before, outside the nearest. */
   readonly cellAt: (pixel: number) => number
 }
 
-/** @param gaps cells that `gap` pixels are left free before, ascending */
+/** @param gaps Cells before which `gap` pixels are left free, ascending */
 export function axisOf(cells: number, pixels: number, gaps: readonly number[], gap: number): Axis {
   const size = Math.max(0, pixels - gaps.length * gap) / Math.max(1, cells)
   const starts = new Float64Array(cells + 1)
@@ -28,7 +28,7 @@ export function axisOf(cells: number, pixels: number, gaps: readonly number[], g
   const first = new Int32Array(pixels).fill(-1)
   const last = new Int32Array(pixels).fill(-1)
   for (let cell = 0; cell < cells; cell++) {
-    // A narrow last cell would be rounded off the edge.
+    // Without the limit, rounding could push a narrow last cell over the edge.
     const from = Math.min(pixels - 1, Math.round(startOf(cell)))
     const to = Math.max(from + 1, Math.round(startOf(cell) + size))
     for (let pixel = from; pixel < to && pixel < pixels; pixel++) {

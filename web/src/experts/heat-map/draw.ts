@@ -1,19 +1,19 @@
 /**
- * A heat map onto pixels: colours in one pass over an image, then marks in one path for each colour. Marks say
- * dead and overloaded without colour: a cross and a ring where cells are large enough, otherwise a solid and a
- * dotted line along the cells.
+ * Draws a heat map: colours in one pass over an image, then marks in one path per colour. Marks show dead and
+ * overloaded experts without colour: a cross and a ring in cells that are large enough, otherwise a solid and a dotted
+ * line along the cells.
  */
 import { loadColor } from '../../palette.ts'
-import { DEAD, OVERLOADED } from '../balance.ts'
+import { DEAD, OVERLOADED } from '../expert-load.ts'
 import type { Axis } from './axis.ts'
 import type { Frame } from './frame.ts'
 
 const OCTAVES = 3
 const STEPS = 192
-/** Below this many pixels of the screen (of 1 px each) a cell has no room for a sign. */
-const ROOM = 6
+/** Smaller cells, in pixels of the page, have no room for a cross or a ring. */
+const MIN_SIGN_SIZE = 6
 
-/** Colours of pixels, little endian, for each step of the scale. */
+/** Colours as little-endian pixels, one for each step of the scale. */
 export function paletteOf(dark: boolean): Uint32Array {
   return Uint32Array.from({ length: STEPS + 1 }, (_, step) => {
     const [red, green, blue] = loadColor(2 ** ((step / STEPS) * 2 * OCTAVES - OCTAVES), dark)
@@ -27,7 +27,7 @@ const stepOf = (overMean: number) =>
 export interface Pixels {
   readonly across: Axis
   readonly down: Axis
-  /** Pixels of the screen in a pixel of the page. */
+  /** Pixels of the screen per pixel of the page. */
   readonly ratio: number
   readonly dark: boolean
 }
@@ -36,7 +36,7 @@ export function draw(context: CanvasRenderingContext2D, frame: Frame, pixels: Pi
   const { across, down, ratio } = pixels
   const image = context.createImageData(across.pixels, down.pixels)
   const colors = new Uint32Array(image.data.buffer)
-  // A hair between cells, where it costs little of them.
+  // A thin line between cells that are large enough.
   const seam = (axis: Axis) => (axis.size >= 6 * ratio ? Math.round(ratio) : 0)
   const seamAcross = seam(across)
   const seamDown = seam(down)
@@ -65,7 +65,7 @@ function drawMarks(context: CanvasRenderingContext2D, frame: Frame, { across, do
   const onGround = new Path2D()
   const onColor = new Path2D()
   const dotted = new Path2D()
-  const signs = Math.min(across.size, down.size) >= ROOM * ratio
+  const hasSigns = Math.min(across.size, down.size) >= MIN_SIGN_SIZE * ratio
   const reach = Math.min(across.size, down.size) * 0.22
   for (let row = 0; row < frame.rows; row++) {
     const middle = down.startOf(row) + down.size / 2
@@ -74,12 +74,12 @@ function drawMarks(context: CanvasRenderingContext2D, frame: Frame, { across, do
       const mark = frame.marks[cell]
       if (mark === 0) continue
       const x = across.startOf(column) + across.size / 2
-      if (signs && mark === DEAD) {
+      if (hasSigns && mark === DEAD) {
         onColor.moveTo(x - reach, middle - reach)
         onColor.lineTo(x + reach, middle + reach)
         onColor.moveTo(x + reach, middle - reach)
         onColor.lineTo(x - reach, middle + reach)
-      } else if (signs && mark === OVERLOADED) {
+      } else if (hasSigns && mark === OVERLOADED) {
         const path = (frame.values[cell] as number) > 4 ? onColor : onGround
         path.moveTo(x + reach, middle)
         path.arc(x, middle, reach, 0, 2 * Math.PI)

@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest'
-import { DEAD, inWords, loadOf, OVERLOADED, UNMARKED } from '../balance.ts'
+import { DEAD, describeLoad, loadOf, OVERLOADED, UNMARKED } from '../expert-load.ts'
 import { layerFrame, timeFrame } from './frame.ts'
 
-/** Two routers of four and two experts; the second is filled up with zeros. */
+/** Two routers of four and two experts; the second is padded with zeros. */
 const routers = [
   { layer: 0, module: 'ffn', experts: 4, prototypes: 2 },
   { layer: 1, module: 'ffn', experts: 2, prototypes: 1 },
@@ -10,14 +10,14 @@ const routers = [
 const loads = Float32Array.of(10, 0, 80, 70, 10, 0, 50, 50, 30, 10, 0, 0, 30, 10, 0, 0)
 const row = <T>(values: ArrayLike<T>, index: number) => Array.from(values).slice(4 * index, 4 * index + 4)
 
-test('a cell is load over the mean of its router, and what was kept is measured by the same mean', () => {
+test('a cell is the load over the mean of its router before drops, also for kept loads', () => {
   const before = layerFrame(loads, routers, 4, { order: 'number', stage: 'before' })
   expect(row(before.values, 0)).toEqual([0.25, 0, 2, 1.75])
   const after = layerFrame(loads, routers, 4, { order: 'number', stage: 'after' })
   expect(row(after.values, 0)).toEqual([0.25, 0, 1.25, 1.25])
 })
 
-test('an expert without a token is dead and one of twice the mean overloaded, whichever stage is shown', () => {
+test('an expert without tokens is dead, one with twice the mean overloaded, before drops and after', () => {
   for (const stage of ['before', 'after'] as const) {
     const { marks } = layerFrame(loads, routers, 4, { order: 'number', stage })
     expect(row(marks, 0)).toEqual([UNMARKED, DEAD, OVERLOADED, UNMARKED])
@@ -31,13 +31,13 @@ test('a router with fewer experts leaves its other cells empty, unmarked and wit
   expect([0, 1, 2, 3].map((column) => frame.expertAt(1, column))).toEqual([0, 1, -1, -1])
 })
 
-test('each row is sorted by itself, and a cell still knows its expert', () => {
+test('each row is sorted independently, and a cell knows its expert', () => {
   const frame = layerFrame(loads, routers, 4, { order: 'load', stage: 'before' })
   expect(row(frame.values, 0)).toEqual([2, 1.75, 0.25, 0])
   expect([0, 1, 2, 3].map((column) => frame.expertAt(0, column))).toEqual([2, 3, 0, 1])
 })
 
-test('over time, an expert is a row, in one order for all snapshots', () => {
+test('over time each expert is a row, in the same order for all snapshots', () => {
   const router = { layer: 0, module: 'ffn', experts: 2, prototypes: 1 }
   // Expert 1 begins dead and ends with all tokens.
   const history = Float32Array.of(4, 0, 2, 0, 0, 8, 0, 4)
@@ -48,7 +48,7 @@ test('over time, an expert is a row, in one order for all snapshots', () => {
   expect([...frame.marks]).toEqual([DEAD, OVERLOADED, OVERLOADED, DEAD])
 })
 
-test('a snapshot without a single token divides by nothing', () => {
+test('a snapshot without tokens has loads of 0', () => {
   const frame = timeFrame(new Float32Array(4), { layer: 0, module: 'ffn', experts: 2, prototypes: 1 }, 2, {
     order: 'number',
     stage: 'after',
@@ -56,10 +56,10 @@ test('a snapshot without a single token divides by nothing', () => {
   expect([...frame.values]).toEqual([0, 0])
 })
 
-test('what is read out says load, drops, and the marks in words', () => {
-  const said = (expert: number) => inWords(loadOf(loads, 0, 4, 4, expert))
-  expect(said(2)).toBe('2.0 times the mean, 37.5 % dropped, overloaded')
-  expect(said(1)).toBe('dead, no tokens')
-  expect(said(0)).toBe('0.3 times the mean, none dropped')
+test('the text for screen readers has load, drops and marks', () => {
+  const textOf = (expert: number) => describeLoad(loadOf(loads, 0, 4, 4, expert))
+  expect(textOf(2)).toBe('2.0 times the mean, 37.5 % dropped, overloaded')
+  expect(textOf(1)).toBe('dead, no tokens')
+  expect(textOf(0)).toBe('0.3 times the mean, none dropped')
   expect(loadOf(loads, 0, 4, 4, 2)).toMatchObject({ tokens: 80, kept: 50, share: 0.5, dropRate: 0.375 })
 })

@@ -1,10 +1,10 @@
 /**
- * A picture before it has a size: a value and a mark for every cell, in the order in which cells are shown. Two are
- * made of the same loads: routers by experts at one snapshot, and the experts of one router by snapshots.
+ * The contents of a heat map, independent of its size: a value and a mark for every cell, in display order. There are
+ * two kinds: routers × experts at one snapshot, and experts × snapshots of one router.
  */
 import type { RouterInfo } from '../../../../src/watch/api.ts'
-import { type LoadKind, markOf, meanLoad } from '../balance.ts'
-import { gapsOf, type Order, ordered } from './order.ts'
+import { type LoadKind, markOf, meanLoad } from '../expert-load.ts'
+import { gapsOf, type Order, sortedExperts } from './order.ts'
 
 export interface Frame {
   readonly rows: number
@@ -12,10 +12,10 @@ export interface Frame {
   /** Load over mean [rows][columns]; NaN where there is no expert. */
   readonly values: Float32Array
   readonly marks: Uint8Array
-  /** Rows and columns that a gap stands before. */
+  /** Rows and columns with a gap before them. */
   readonly rowGaps: readonly number[]
   readonly columnGaps: readonly number[]
-  /** -1 where there is none. */
+  /** -1 if the cell has no expert. */
   readonly expertAt: (row: number, column: number) => number
 }
 
@@ -24,7 +24,7 @@ export interface Look {
   readonly stage: LoadKind
 }
 
-/** @param loads [routers][2][width], of one snapshot */
+/** @param loads [routers][2][width] of one snapshot */
 export function layerFrame(
   loads: Float32Array,
   routers: readonly RouterInfo[],
@@ -38,7 +38,7 @@ export function layerFrame(
     const before = row * 2 * width
     const from = stage === 'before' ? before : before + width
     const mean = meanLoad(loads, before, router.experts)
-    ordered(router, order, (expert) => loads[before + expert] ?? 0).forEach((expert, column) => {
+    sortedExperts(router, order, (expert) => loads[before + expert] ?? 0).forEach((expert, column) => {
       const cell = row * width + column
       values[cell] = mean > 0 ? (loads[from + expert] ?? 0) / mean : 0
       marks[cell] = markOf(loads[before + expert] ?? 0, mean)
@@ -56,7 +56,7 @@ export function layerFrame(
   }
 }
 
-/** @param history [snapshots][2][width], of one router. Sorted orders are by the sum over all snapshots. */
+/** @param history [snapshots][2][width] of one router. Orders by load use the sum over all snapshots. */
 export function timeFrame(history: Float32Array, router: RouterInfo, width: number, { order, stage }: Look): Frame {
   const snapshots = Math.floor(history.length / (2 * width))
   const sums = new Float64Array(router.experts)
@@ -66,7 +66,7 @@ export function timeFrame(history: Float32Array, router: RouterInfo, width: numb
     for (let expert = 0; expert < router.experts; expert++)
       sums[expert] = (sums[expert] ?? 0) + (history[t * 2 * width + expert] ?? 0)
   }
-  const experts = ordered(router, order, (expert) => sums[expert] ?? 0)
+  const experts = sortedExperts(router, order, (expert) => sums[expert] ?? 0)
   const values = new Float32Array(experts.length * snapshots)
   const marks = new Uint8Array(values.length)
   experts.forEach((expert, row) => {

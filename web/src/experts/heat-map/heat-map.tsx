@@ -1,6 +1,6 @@
 /**
- * A heat map that can be pointed at, and walked through with the arrow keys. The picture is drawn when the frame or
- * the box changes; what moves over it (the cell under the pointer, the time) is laid over it.
+ * A heat map for pointer and arrow keys. The picture is redrawn only when the frame or the box changes; moving parts
+ * (the outline of a cell, the current time) are elements on top of it.
  */
 import { type ReadonlySignal, type Signal, useSignal } from '@preact/signals'
 import type { ComponentChildren } from 'preact'
@@ -8,26 +8,26 @@ import { useEffect, useMemo, useRef } from 'preact/hooks'
 import { type Axis, axisOf } from './axis.ts'
 import { draw, paletteOf } from './draw.ts'
 import type { Frame } from './frame.ts'
-import { type Cell, type Facts, Needle, Outline, Pointed } from './heat-overlay.tsx'
-import { useSurface } from './surface.ts'
+import { type Cell, type CellText, Cursor, Needle, Outline } from './heat-overlay.tsx'
+import { useDisplay } from './use-display.ts'
 
 interface HeatMapProps {
   readonly frame: Frame
   readonly label: string
   /** In pixels of the page. */
   readonly rowHeight: number
-  /** Null where there is no expert. */
-  readonly describe: (cell: Cell) => Facts | null
+  /** Null for a cell without an expert. */
+  readonly describe: (cell: Cell) => CellText | null
   readonly open: (cell: Cell) => void
-  /** Pressed on a cell, or moved there while pressed or by keys. */
+  /** Called for the cell that is pressed, dragged over, or reached by keys. */
   readonly drag?: (cell: Cell) => void
-  /** A column that is marked: where time stands. */
+  /** Column of the current snapshot, marked by a line. */
   readonly at?: ReadonlySignal<number>
-  /** The cell of what is open beside the map. */
+  /** Cell of the expert whose panel is open. */
   readonly opened?: Cell | null
-  /** Characters of the longest name of a row. */
+  /** Characters in the longest row name. */
   readonly nameLength?: number
-  /** Rows beside which, and columns below which, a name stands. */
+  /** Names of some rows and columns. */
   readonly rowNames: readonly { readonly row: number; readonly element: ComponentChildren }[]
   readonly columnNames: readonly { readonly column: number; readonly text: string }[]
 }
@@ -39,8 +39,7 @@ export function HeatMap(props: HeatMapProps) {
   const { frame, label, rowHeight, describe, open, drag, at, opened = null, rowNames, columnNames } = props
   const box = useRef<HTMLDivElement>(null)
   const canvas = useRef<HTMLCanvasElement>(null)
-  const surface = useSurface(box)
-  const { width = 0, ratio = 1, dark = false } = surface ?? {}
+  const { width = 0, ratio = 1, dark = false } = useDisplay(box) ?? {}
   const palette = useMemo(() => paletteOf(dark), [dark])
   const cursor = useSignal<Cell | null>(null)
   const byKeys = useSignal(false)
@@ -80,7 +79,7 @@ export function HeatMap(props: HeatMapProps) {
           </div>
         ))}
       </div>
-      {/* A picture that arrow keys walk through; what they come to is read out. */}
+      {/* Arrow keys move from cell to cell; the cell is read out. */}
       <div
         class="heat-box"
         ref={box}
@@ -96,7 +95,7 @@ export function HeatMap(props: HeatMapProps) {
           if (!byKeys.value) cursor.value = null
         }}
         onClick={(event) => {
-          // What the outline was about: on the edge of two cells a click may be told a pixel beside.
+          // The outlined cell: between two cells, the click event may be one pixel off.
           open(cursor.value ?? cellOf(event))
           cursor.value = null
         }}
@@ -105,18 +104,16 @@ export function HeatMap(props: HeatMapProps) {
           byKeys.value = true
           cursor.value ??= { row: 0, column: at?.value ?? 0 }
         }}
-        onBlur={() => {
-          cursor.value = null
-        }}
-        onKeyDown={(event) => walk(event, { cursor, byKeys, frame, open, drag })}
+        onBlur={() => (cursor.value = null)}
+        onKeyDown={(event) => handleKey(event, { cursor, byKeys, frame, open, drag })}
       >
         <canvas ref={canvas} width={across.pixels} height={down.pixels} />
         {opened && <Outline cell={opened} {...{ across, down, ratio }} />}
         {at && <Needle at={at} across={across} ratio={ratio} />}
-        <Pointed {...{ cursor, byKeys, across, down, ratio, describe, frame }} />
+        <Cursor {...{ cursor, byKeys, across, down, ratio, describe, frame }} />
       </div>
       <div class="heat-columns" aria-hidden="true">
-        {roomy(columnNames, across, ratio).map(({ column, text, x, shift }) => (
+        {fittingNames(columnNames, across, ratio).map(({ column, text, x, shift }) => (
           <span key={column} style={{ left: `${x}px`, translate: `${shift}%` }}>
             {text}
           </span>
@@ -126,22 +123,22 @@ export function HeatMap(props: HeatMapProps) {
   )
 }
 
-/** Names that have room beside the one before; the first and the last stay within the picture. */
-function roomy(names: HeatMapProps['columnNames'], across: Axis, ratio: number) {
-  const wide = across.size / ratio
+/** Names that do not overlap the previous one; the first and the last stay within the picture. */
+function fittingNames(names: HeatMapProps['columnNames'], across: Axis, ratio: number) {
+  const cellWidth = across.size / ratio
   let end = Number.NEGATIVE_INFINITY
   return names.flatMap(({ column, text }) => {
     const x = (across.startOf(column) + across.size / 2) / ratio
-    const taken = 6.5 * text.length + 6
-    const shift = wide > taken ? -50 : column === 0 ? 0 : column === across.cells - 1 ? -100 : -50
-    const start = x + (shift / 100) * taken
+    const textWidth = 6.5 * text.length + 6
+    const shift = cellWidth > textWidth ? -50 : column === 0 ? 0 : column === across.cells - 1 ? -100 : -50
+    const start = x + (shift / 100) * textWidth
     if (start < end) return []
-    end = start + taken
+    end = start + textWidth
     return [{ column, text, x, shift }]
   })
 }
 
-/** The same one as long as it would be alike, whatever is drawn along it. */
+/** Memoised by value, so that a new frame of the same shape keeps its axes. */
 function useAxis(cells: number, pixels: number, gaps: readonly number[], between: number): Axis {
   return useMemo(
     () => axisOf(cells, Math.round(pixels), gaps, Math.round(between)),
@@ -149,26 +146,26 @@ function useAxis(cells: number, pixels: number, gaps: readonly number[], between
   )
 }
 
-interface Walk extends Pick<HeatMapProps, 'frame' | 'open'> {
+interface KeyHandling extends Pick<HeatMapProps, 'frame' | 'open'> {
   readonly cursor: Signal<Cell | null>
   readonly byKeys: Signal<boolean>
   readonly drag: HeatMapProps['drag'] | undefined
 }
 
-function walk(event: KeyboardEvent, { cursor, byKeys, frame, open, drag }: Walk): void {
-  const now = cursor.value ?? { row: 0, column: 0 }
-  const moved = walked(event.key, now, frame)
+function handleKey(event: KeyboardEvent, { cursor, byKeys, frame, open, drag }: KeyHandling): void {
+  const current = cursor.value ?? { row: 0, column: 0 }
+  const moved = movedBy(event.key, current, frame)
   if (moved) {
     cursor.value = moved
     byKeys.value = true
     drag?.(moved)
-  } else if (event.key === 'Enter') open(now)
+  } else if (event.key === 'Enter') open(current)
   else if (event.key === 'Escape' && cursor.value) cursor.value = null
   else return
   event.preventDefault()
 }
 
-function walked(key: string, { row, column }: Cell, { rows, columns }: Frame): Cell | null {
+function movedBy(key: string, { row, column }: Cell, { rows, columns }: Frame): Cell | null {
   if (key === 'ArrowLeft') return { row, column: Math.max(0, column - 1) }
   if (key === 'ArrowRight') return { row, column: Math.min(columns - 1, column + 1) }
   if (key === 'ArrowUp') return { row: Math.max(0, row - 1), column }

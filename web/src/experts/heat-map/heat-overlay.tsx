@@ -1,4 +1,4 @@
-/** What is laid over a heat map: where time stands, and the cell that is pointed at. */
+/** Elements on top of a heat map: a line at the current time, and the cell under the pointer. */
 import { type ReadonlySignal, useSignalEffect } from '@preact/signals'
 import type { ComponentChildren } from 'preact'
 import { useEffect, useRef } from 'preact/hooks'
@@ -10,8 +10,8 @@ export interface Cell {
   readonly column: number
 }
 
-/** What a cell says: a line that is read out, and more for the eye. */
-export interface Facts {
+/** Description of a cell: a line for screen readers, and the contents of the tooltip. */
+export interface CellText {
   readonly line: string
   readonly more: ComponentChildren
 }
@@ -22,18 +22,18 @@ interface NeedleProps {
   readonly ratio: number
 }
 
-/** Moves without anything being drawn anew. */
+/** Moves without a redraw. */
 export function Needle({ at, across, ratio }: NeedleProps) {
   const line = useRef<HTMLDivElement>(null)
   const latest = useRef({ across, ratio })
   latest.current = { across, ratio }
-  const place = () => {
+  const placeNeedle = () => {
     const { across, ratio } = latest.current
     const x = (across.startOf(at.value) + across.size / 2) / ratio
     if (line.current) line.current.style.transform = `translateX(${x}px)`
   }
-  useSignalEffect(place)
-  useEffect(place, [across, ratio])
+  useSignalEffect(placeNeedle)
+  useEffect(placeNeedle, [across, ratio])
   return <div class="needle" ref={line} />
 }
 
@@ -52,38 +52,38 @@ export function Outline({ cell, across, down, ratio }: OutlineProps) {
   )
 }
 
-interface PointedProps {
+interface CursorProps {
   readonly cursor: ReadonlySignal<Cell | null>
   readonly byKeys: ReadonlySignal<boolean>
   readonly across: Axis
   readonly down: Axis
   readonly ratio: number
-  readonly describe: (cell: Cell) => Facts | null
+  readonly describe: (cell: Cell) => CellText | null
   readonly frame: Frame
 }
 
-/** An outline, the facts of the cell, and for the ear what the keys came to. */
-export function Pointed({ cursor, byKeys, across, down, ratio, describe, frame }: PointedProps) {
+/** Outline and tooltip of a cell. If keys moved there, screen readers read it out. */
+export function Cursor({ cursor, byKeys, across, down, ratio, describe, frame }: CursorProps) {
   const cell = cursor.value
-  const facts = cell && cell.row < frame.rows && cell.column < frame.columns ? describe(cell) : null
+  const text = cell && cell.row < frame.rows && cell.column < frame.columns ? describe(cell) : null
   const spoken = (
     <div class="hidden" aria-live="polite">
-      {byKeys.value ? facts?.line : ''}
+      {byKeys.value ? text?.line : ''}
     </div>
   )
-  if (!cell || !facts) return spoken
+  if (!cell || !text) return spoken
   const px = (pixels: number) => `${pixels / ratio}px`
   const left = across.startOf(cell.column)
   const top = down.startOf(cell.row)
-  const besides =
+  const side =
     left > across.pixels / 2
       ? { right: px(across.pixels - left + 6 * ratio) }
       : { left: px(left + across.size + 6 * ratio) }
   return (
     <>
       <Outline {...{ cell, across, down, ratio }} />
-      <div class="heat-tip" style={{ ...besides, top: px(top + down.size + 6 * ratio) }}>
-        {facts.more}
+      <div class="heat-tip" style={{ ...side, top: px(top + down.size + 6 * ratio) }}>
+        {text.more}
       </div>
       {spoken}
     </>

@@ -1,17 +1,17 @@
-/** The experts of one router over all snapshots. A press opens the expert there and then; a drag moves time. */
+/** Heat map of one router's experts over all snapshots. A press opens the expert at the snapshot; a drag moves time. */
 import type { ReadonlySignal } from '@preact/signals'
 import { useMemo } from 'preact/hooks'
 import { grouped } from '../../../../src/text/numbers.ts'
 import type { RouterInfo, RoutingIndex } from '../../../../src/watch/api.ts'
 import { Message } from '../../controls/message.tsx'
-import { inWords, loadOf } from '../balance.ts'
+import { describeLoad, loadOf } from '../expert-load.ts'
 import { Facts } from '../expert-panel.tsx'
 import * as view from '../view.ts'
 import { timeFrame } from './frame.ts'
 import { HeatMap } from './heat-map.tsx'
 
 interface TimeMapProps {
-  /** [snapshots][2][experts]; null while it is loaded. */
+  /** [snapshots][2][experts]; null while it is loading. */
   readonly history: Float32Array | null
   readonly router: RouterInfo
   readonly index: RoutingIndex
@@ -44,7 +44,7 @@ export function TimeMap({ history, router, index, at, moveTo, open }: TimeMapPro
         const load = loadOf(history, column * 2 * width, width, router.experts, expert)
         const step = index.steps[column] ?? 0
         return {
-          line: `step ${step}, expert ${expert}: ${inWords(load)}`,
+          line: `step ${step}, expert ${expert}: ${describeLoad(load)}`,
           more: (
             <>
               <b>Expert {expert}</b>

@@ -1,13 +1,13 @@
-/** Chunks by number, the least recently used thrown out when they take more than a bound. */
+/** Chunks by number. Beyond a limit of bytes the least recently used are evicted. */
 
 export class ChunkCache {
   /** A Map keeps its order of insertion: the first is the least recently used. */
   private readonly chunks = new Map<number, Float32Array>()
-  private readonly bytes: number
-  private held = 0
+  private readonly maxBytes: number
+  private bytes = 0
 
-  constructor(bytes: number) {
-    this.bytes = bytes
+  constructor(maxBytes: number) {
+    this.maxBytes = maxBytes
   }
 
   get(chunk: number): Float32Array | undefined {
@@ -19,20 +19,20 @@ export class ChunkCache {
     return found
   }
 
-  /** The newest always stays, even if it alone is beyond the bound. */
+  /** The newest chunk always stays, even if it alone exceeds the limit. */
   set(chunk: number, loads: Float32Array): void {
-    this.held += loads.byteLength - (this.chunks.get(chunk)?.byteLength ?? 0)
+    this.bytes += loads.byteLength - (this.chunks.get(chunk)?.byteLength ?? 0)
     this.chunks.delete(chunk)
     this.chunks.set(chunk, loads)
     for (const [oldest, { byteLength }] of this.chunks) {
-      if (this.held <= this.bytes || oldest === chunk) return
+      if (this.bytes <= this.maxBytes || oldest === chunk) return
       this.chunks.delete(oldest)
-      this.held -= byteLength
+      this.bytes -= byteLength
     }
   }
 
   clear(): void {
     this.chunks.clear()
-    this.held = 0
+    this.bytes = 0
   }
 }

@@ -1,9 +1,9 @@
-/** The loads of the snapshot where time stands, in a component. */
+/** The loads of the current snapshot, for use in a component. */
 import { type ReadonlySignal, type Signal, useSignal, useSignalEffect } from '@preact/signals'
 import { useEffect, useState } from 'preact/hooks'
 import type { RoutingIndex } from '../../../../src/watch/api.ts'
 import { getFloats } from '../../client.ts'
-import { Loads } from './loads.ts'
+import { LoadsLoader } from './loads-loader.ts'
 
 export interface ShownLoads {
   readonly snapshot: number
@@ -12,7 +12,7 @@ export interface ShownLoads {
 }
 
 export interface LoadsAt {
-  /** Stays what it was until the loads of another snapshot are there. Null until the first are. */
+  /** Keeps the previous snapshot until the current one has arrived. Null before the first. */
   readonly shown: ReadonlySignal<ShownLoads | null>
   readonly problem: ReadonlySignal<string | null>
   readonly ready: (snapshot: number) => boolean
@@ -24,7 +24,7 @@ export function useLoads(index: Signal<RoutingIndex>, at: ReadonlySignal<number>
   const arrivals = useSignal(0)
   const [loads] = useState(() => {
     const { run } = index.peek()
-    return new Loads((from, to, signal) => getFloats('/api/routing/loads', { run, from, to }, signal), {
+    return new LoadsLoader((from, to, signal) => getFloats('/api/routing/loads', { run, from, to }, signal), {
       arrived: () => {
         problem.value = null
         arrivals.value++
@@ -41,7 +41,7 @@ export function useLoads(index: Signal<RoutingIndex>, at: ReadonlySignal<number>
     const snapshot = at.value
     if (snapshot < 0) return
     const before = shown.peek()?.snapshot ?? snapshot
-    loads.want(snapshot, snapshot < before ? -1 : 1)
+    loads.request(snapshot, snapshot < before ? -1 : 1)
     const found = loads.get(snapshot)
     if (found) shown.value = { snapshot, loads: found }
   })

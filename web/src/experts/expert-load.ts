@@ -1,19 +1,18 @@
 /**
- * What the load of an expert means. Everything is relative to the mean load of its router before drops, over all
- * experts of all prototypes: 1 is the fair share, and what is kept is measured by the same mean, so that before and
- * after can be compared cell by cell.
+ * The load of an expert. All loads are relative to the mean load of the router before drops, over all experts of all
+ * prototypes: 1 is the fair share. Kept loads are divided by the same mean, so that loads before and after drops can be
+ * compared cell by cell.
  */
-
-/** From here on an expert gets more than any usual capacity factor lets through. */
 import { percent } from '../../../src/text/numbers.ts'
 
+/** From here on an expert gets more than usual capacity factors admit. */
 export const OVERLOADED_FROM = 2
 
 export const UNMARKED = 0
 export const DEAD = 1
 export const OVERLOADED = 2
 
-/** Before drops, or what was kept. */
+/** Before drops, or after. */
 export const loadKinds = ['before', 'after'] as const
 export type LoadKind = (typeof loadKinds)[number]
 
@@ -21,18 +20,18 @@ export interface Load {
   /** Assignments before drops, and those kept. */
   readonly tokens: number
   readonly kept: number
-  /** Over the mean before drops. 0 when nothing was assigned at all. */
+  /** Over the mean before drops; 0 if nothing was assigned at all. */
   readonly overMean: number
   readonly keptOverMean: number
-  /** Of all assignments of the router. */
+  /** Share of all assignments of the router. */
   readonly share: number
-  /** Of the assignments to this expert. */
+  /** Share of the assignments to this expert. */
   readonly dropRate: number
 }
 
 /**
- * @param loads before drops [width], then kept [width], at `offset`
- * @param experts how many of `width` there are
+ * @param loads Before drops [width], then kept [width], at `offset`
+ * @param experts Number of experts of the router, at most `width`
  */
 export function loadOf(loads: Float32Array, offset: number, width: number, experts: number, expert: number): Load {
   const tokens = loads[offset + expert] ?? 0
@@ -55,14 +54,14 @@ export function meanLoad(loads: Float32Array, offset: number, experts: number): 
   return sum / experts
 }
 
-/** Of demand, thus before drops, whichever stage is shown. */
+/** Marks depend on the load before drops, even if loads after drops are shown. */
 export function markOf(tokens: number, mean: number): number {
   if (tokens === 0) return DEAD
   return tokens >= OVERLOADED_FROM * mean ? OVERLOADED : UNMARKED
 }
 
-/** As it is read out: `1.8 times the mean, 12 % dropped`. */
-export function inWords({ tokens, overMean, dropRate }: Load): string {
+/** Text for screen readers: `1.8 times the mean, 12 % dropped`. */
+export function describeLoad({ tokens, overMean, dropRate }: Load): string {
   if (tokens === 0) return 'dead, no tokens'
   const dropped = dropRate > 0 ? `${percent(dropRate)} dropped` : 'none dropped'
   return `${overMean.toFixed(1)} times the mean, ${dropped}${overMean >= OVERLOADED_FROM ? ', overloaded' : ''}`

@@ -1,4 +1,4 @@
-/** How often each expert took a token, for the legend; and what a choice is called. */
+/** Choices of tokens: their experts, counts for the legend, and names. */
 import type { TokenRouter } from '../../../src/watch/api.ts'
 
 export interface ExpertCount {
@@ -6,11 +6,11 @@ export interface ExpertCount {
   readonly tokens: number
 }
 
-/** The expert of a token's choice; -1 for none. */
+/** The expert of a token's choice; -1 if there is none. */
 export const expertOf = ({ expert, choices }: TokenRouter, token: number, choice: number): number =>
   expert[token * choices + choice] ?? -1
 
-/** Experts that were chosen at least once, most often first. */
+/** Experts that were chosen at least once, the most frequent first. */
 export function countsOf(router: TokenRouter, choice: number): ExpertCount[] {
   const counts = new Map<number, { expert: number; tokens: number }>()
   for (let token = 0; token * router.choices < router.expert.length; token++) {
@@ -23,7 +23,7 @@ export function countsOf(router: TokenRouter, choice: number): ExpertCount[] {
   return [...counts.values()].sort((a, b) => b.tokens - a.tokens || a.expert - b.expert)
 }
 
-/** Null when a token has but one choice, which needs no name. */
+/** Null if a token has only one choice, which needs no name. */
 export function choiceName({ choices, prototypes }: Pick<TokenRouter, 'choices' | 'prototypes'>, choice: number) {
   if (choices === 1) return null
   const each = Math.max(1, Math.floor(choices / prototypes))
@@ -32,8 +32,8 @@ export function choiceName({ choices, prototypes }: Pick<TokenRouter, 'choices' 
   return [prototype, rank].filter((part) => part !== '').join(', ') || `choice ${choice + 1}`
 }
 
-/** The router that stands where another one does: same layer and module, else the nearest by layer. */
-export function routerLike(
+/** Index of the router with this layer and module, or of the nearest one by layer. */
+export function nearestRouter(
   routers: readonly Pick<TokenRouter, 'layer' | 'module'>[],
   layer: number,
   module: string,
@@ -41,8 +41,8 @@ export function routerLike(
   let best = 0
   let distance = Number.POSITIVE_INFINITY
   routers.forEach((router, index) => {
-    const away = 2 * Math.abs(router.layer - layer) + (router.module === module ? 0 : 1)
-    if (away < distance) [best, distance] = [index, away]
+    const candidate = 2 * Math.abs(router.layer - layer) + (router.module === module ? 0 : 1)
+    if (candidate < distance) [best, distance] = [index, candidate]
   })
   return best
 }

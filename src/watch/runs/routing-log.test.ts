@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { leadingStep, RoutingLog } from './routing-history.ts'
+import { leadingStep, RoutingLog } from './routing-log.ts'
 
 interface Written {
   readonly step: number
@@ -10,7 +10,7 @@ interface Written {
   readonly kept?: readonly number[]
 }
 
-/** Lines as Choir writes them. */
+/** A record as Choir writes it. */
 const record = ({ step, layer = 0, module = 'ffn', before = [step, 1], kept = before }: Written) => ({
   step,
   layer,
@@ -27,7 +27,7 @@ const record = ({ step, layer = 0, module = 'ffn', before = [step, 1], kept = be
   max_over_mean: 2,
 })
 
-/** Adds lines as from one file; `size` is what the file says it will be. */
+/** Adds lines as if from one file of `size` bytes. */
 function write(log: RoutingLog, written: readonly (Written | string)[], size?: number): RoutingLog {
   const lines = written.map((each) => Buffer.from(typeof each === 'string' ? each : JSON.stringify(record(each))))
   const total = size ?? lines.reduce((sum, { length }) => sum + length + 1, 0)
@@ -42,7 +42,7 @@ function write(log: RoutingLog, written: readonly (Written | string)[], size?: n
 const steps = (count: number): Written[] => Array.from({ length: count }, (_, index) => ({ step: index + 1 }))
 const stepsOf = (log: RoutingLog) => log.snapshots.index('id')?.steps ?? []
 
-test('loads lie by snapshot, router, before and after, expert; routers by layer', () => {
+test('loads are laid out by snapshot, router, before and after drops, expert; routers are sorted by layer', () => {
   const log = new RoutingLog({ routers: 3, prototypes: 1 })
   write(log, [
     { step: 5, layer: 3, before: [1, 2] },
@@ -64,14 +64,14 @@ test('loads lie by snapshot, router, before and after, expert; routers by layer'
     of: 2,
     generation: expect.any(Number),
   })
-  // Filled up with zeros to three experts.
+  // Padded with zeros to three experts.
   expect([...log.snapshots.loads(0, 1)]).toEqual([3, 4, 0, 3, 3, 0, 5, 6, 7, 5, 6, 7, 1, 2, 0, 1, 2, 0])
   expect([...log.snapshots.history(1)]).toEqual([5, 6, 7, 5, 6, 7, 12, 13, 14, 12, 13, 0])
   expect(log.snapshots.loads(0, 2).length).toBe(2 * 3 * 2 * 3)
   expect([...log.snapshots.loads(1, 2)]).toEqual([...log.snapshots.loads(0, 2)].slice(18))
 })
 
-test('measures are those of the file, and null where it has none', () => {
+test('measures come from the file, and are null where it has none', () => {
   const log = write(new RoutingLog({ routers: 1, prototypes: 1 }), [{ step: 5 }, { step: 10 }])
   expect(log.snapshots.summary(0)).toEqual({
     load_cv: [0.5, 1],
@@ -83,7 +83,7 @@ test('measures are those of the file, and null where it has none', () => {
   })
 })
 
-test('a snapshot counts once all its routers are there, another step begins, or nothing more comes', () => {
+test('a snapshot is complete once all its routers arrived, another step begins, or it is settled', () => {
   const known = new RoutingLog({ routers: 2, prototypes: 2 })
   write(known, [{ step: 1, layer: 0 }])
   expect(known.snapshots.index('id')).toBeUndefined()
@@ -103,26 +103,26 @@ test('a snapshot counts once all its routers are there, another step begins, or 
   expect(unknown.snapshots.settle()).toBe(true)
   expect(stepsOf(unknown)).toEqual([1, 2, 3])
   expect(unknown.snapshots.settle()).toBe(false)
-  // More came after all: who looked at the snapshot looks again.
+  // Another router arrived after all, so the generation changes.
   const { generation } = unknown.snapshots
   write(unknown, [{ step: 3, layer: 1 }])
   expect(stepsOf(unknown)).toEqual([1, 2, 3])
   expect(unknown.snapshots.generation).toBeGreaterThan(generation)
 })
 
-test('of any number of snapshots some thousand at most are kept, the first among them, evenly spaced', () => {
+test('at most 2048 snapshots are kept, evenly spaced from the first', () => {
   fc.assert(
     fc.property(fc.integer({ min: 1, max: 9000 }), fc.double({ min: 0.05, max: 20, noNaN: true }), (count, guess) => {
       const written = steps(count)
       const bytes = written.reduce((sum, each) => sum + JSON.stringify(record(each)).length + 1, 0)
-      // The size of the file, by which the spacing is estimated, is off: it grows, or its first lines are unlike others.
+      // The spacing is estimated from the file size, which is wrong by `guess`: files grow, and lines differ.
       const log = write(new RoutingLog({ routers: 1, prototypes: 1 }), written, bytes * guess)
       const kept = stepsOf(log)
       const stride = (kept[1] ?? 2) - 1
       expect(kept).toEqual(Array.from({ length: kept.length }, (_, index) => 1 + index * stride))
       expect(kept.length).toBe(Math.ceil(count / stride))
       expect(kept.length).toBeLessThanOrEqual(2048)
-      // Half of what may be kept is, unless the file was said to be larger than it is.
+      // At least half of the limit is kept, unless the size was overestimated.
       if (count > 2048 && guess <= 1) expect(kept.length).toBeGreaterThanOrEqual(1024)
       expect(log.snapshots.index('id')?.of).toBe(count)
       expect([...log.snapshots.history(0)].filter((_, index) => index % 4 === 0)).toEqual(kept)
@@ -131,7 +131,7 @@ test('of any number of snapshots some thousand at most are kept, the first among
   )
 })
 
-test('the generation tells when places change, and not when snapshots come behind the others', () => {
+test('the generation changes when indices change, but not when snapshots are appended', () => {
   const log = new RoutingLog({ routers: 1, prototypes: 1 })
   const { generation } = log.snapshots
   write(log, steps(2048), 0)
@@ -141,7 +141,7 @@ test('the generation tells when places change, and not when snapshots come behin
   expect(stepsOf(log).slice(0, 3)).toEqual([1, 3, 5])
 })
 
-test('loads take no more memory than they may', () => {
+test('loads stay within the memory limit', () => {
   const log = new RoutingLog({ routers: 1, prototypes: 1 })
   log.snapshots.limit(100_000)
   const before = Array.from({ length: 1000 }, (_, expert) => expert)
@@ -156,7 +156,7 @@ test('loads take no more memory than they may', () => {
   expect(stepsOf(log)).toEqual([1])
 })
 
-test('a run that was resumed takes back what it does again', () => {
+test('a resumed run replaces the steps that it repeats', () => {
   const log = write(new RoutingLog({ routers: 1, prototypes: 1 }), steps(5))
   const { generation } = log.snapshots
   write(log, [
@@ -168,27 +168,27 @@ test('a run that was resumed takes back what it does again', () => {
   expect(log.snapshots.generation).toBeGreaterThan(generation)
 })
 
-test('however often a file goes back, it is as if what it took back had never been, also where memory is short', () => {
+test('replaced steps leave no trace, however often a file goes back and however little memory there is', () => {
   const routers = [0, 1, 2].map((layer) => ({ step: 0, layer, before: new Array(layer + 1).fill(1) }))
   const line = fc.record({ step: fc.integer({ min: 1, max: 30 }), layer: fc.nat(2), load: fc.nat(99) })
   fc.assert(
     fc.property(fc.array(line, { maxLength: 100 }), fc.integer({ min: 200, max: 2000 }), (lines, memory) => {
       const later = lines.map(({ step, layer, load }) => ({ step, layer, before: new Array(layer + 1).fill(load) }))
-      let left: Written[] = []
+      let remaining: Written[] = []
       for (const each of later) {
-        const isBack = left.some(({ step }) => step > each.step)
-        left = [...(isBack ? left.filter(({ step }) => step < each.step) : left), each]
+        const isBack = remaining.some(({ step }) => step > each.step)
+        remaining = [...(isBack ? remaining.filter(({ step }) => step < each.step) : remaining), each]
       }
-      const [back, forward] = [later, left].map((written) => write(new RoutingLog(), [...routers, ...written]))
-      const told = (log: RoutingLog | undefined) => [stepsOf(log as RoutingLog), log?.snapshots.loads(0, 100)]
-      expect(told(back)).toEqual(told(forward))
+      const [back, forward] = [later, remaining].map((written) => write(new RoutingLog(), [...routers, ...written]))
+      const contents = (log: RoutingLog | undefined) => [stepsOf(log as RoutingLog), log?.snapshots.loads(0, 100)]
+      expect(contents(back)).toEqual(contents(forward))
       for (const log of [back, forward]) log?.snapshots.limit(memory)
-      expect(told(back)).toEqual(told(forward))
+      expect(contents(back)).toEqual(contents(forward))
     }),
   )
 })
 
-test('a file that was replaced begins anew, as another generation', () => {
+test('a replaced file starts over with another generation', () => {
   const log = write(new RoutingLog(), steps(3))
   const { generation } = log.snapshots
   log.clear()
@@ -198,7 +198,7 @@ test('a file that was replaced begins anew, as another generation', () => {
   expect(log.snapshots.generation).toBeGreaterThan(generation)
 })
 
-test('lines that are no record are counted, and break nothing', () => {
+test('invalid lines are counted and break nothing', () => {
   const log = new RoutingLog({ routers: 1, prototypes: 1 })
   write(log, [
     { step: 1 },
@@ -210,7 +210,7 @@ test('lines that are no record are counted, and break nothing', () => {
     { step: 5 },
   ])
   expect(log.skipped).toBe(4)
-  expect(log.problem).toBe('routing.jsonl: lines that are no record of a router are left out: 4')
+  expect(log.problem).toBe('routing.jsonl: lines that are not records of a router are left out: 4')
   expect([...log.snapshots.history(0)].slice(-8)).toEqual([1, 0, 0, 1, 5, 1, 5, 1])
   fc.assert(
     fc.property(fc.array(fc.jsonValue()), (values) => {
@@ -224,12 +224,12 @@ test('lines that are no record are counted, and break nothing', () => {
   )
 })
 
-test('the step of a line is told by its first bytes, or not at all', () => {
-  const tell = (line: string) => leadingStep(Buffer.from(line))
-  expect(tell('{"step":120,"layer":3')).toBe(120)
-  expect(tell('{"step": 7, "stage"')).toBe(7)
+test('the step of a line is read from its first bytes, or not at all', () => {
+  const stepOf = (line: string) => leadingStep(Buffer.from(line))
+  expect(stepOf('{"step":120,"layer":3')).toBe(120)
+  expect(stepOf('{"step": 7, "stage"')).toBe(7)
   for (const other of ['', '{"step"', '{"step":', '{"step":1', '{"step":1.5,', '{"step":-1,', '{"layer":1,"step":2,'])
-    expect(tell(other)).toBeUndefined()
-  // Beyond what a number holds exactly.
-  expect(tell(`{"step":${'9'.repeat(30)},`)).toBeUndefined()
+    expect(stepOf(other)).toBeUndefined()
+  // Larger than a number can hold exactly.
+  expect(stepOf(`{"step":${'9'.repeat(30)},`)).toBeUndefined()
 })

@@ -1,4 +1,4 @@
-/** One of a few, all of them seen: radio buttons that look like one bar. */
+/** A choice between a few visible options: radio buttons that look like one bar. */
 import { useId } from 'preact/hooks'
 import './controls.css'
 
@@ -28,15 +28,15 @@ export function Segments<T extends string>({ label, labelHidden = false, value, 
   )
 }
 
-interface PickProps {
+interface SelectProps {
   readonly label: string
   readonly value: string
   readonly options: readonly { readonly value: string; readonly text: string }[]
   readonly pick: (value: string) => void
 }
 
-/** One of many. */
-export function Pick({ label, value, options, pick }: PickProps) {
+/** A choice between many options. */
+export function Select({ label, value, options, pick }: SelectProps) {
   return (
     <label class="pick">
       <span>{label}</span>

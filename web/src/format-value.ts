@@ -1,7 +1,7 @@
 import { compact, dash, grouped } from '../../src/text/numbers.ts'
 
-/** A measured value with the digits that make neighbours differ: 3.4127, 3e-4, 1.2e-7, 15,210. */
-export function measured(value: number | null | undefined): string {
+/** Formats a measured value with enough digits to tell neighbours apart: 3.4127, 3e-4, 1.2e-7, 15,210. */
+export function formatValue(value: number | null | undefined): string {
   if (value === null || value === undefined || !Number.isFinite(value)) return dash
   const size = Math.abs(value)
   if (size >= 1e7) return compact(value)

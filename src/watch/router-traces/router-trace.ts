@@ -1,81 +1,78 @@
 /**
- * A router trace of Megatron-Core (trace-record.ts): loads and tokens by step. A trace tells choices, not what
- * capacity drops: loads after drops are those before. The files of a folder are one trace, whose ranks are summed step
- * by step; of a step that is kept, the place of its lines is remembered, and its tokens are read again when someone
- * asks for them.
+ * A router trace of Megatron-Core (trace-record.ts): loads and tokens by step. A trace records choices but not drops,
+ * so loads after drops equal those before. The files of a folder form one trace, whose ranks are summed step by step.
+ * For each kept step the position of its lines is stored, and its tokens are read again on request.
  */
 import type { RoutingHistory, TokenTrace } from '../api.ts'
 import { readInside } from '../runs/confined.ts'
-import { leadingStep, parsed } from '../runs/routing-history.ts'
+import { leadingStep, parseObject } from '../runs/routing-log.ts'
 import { emptyRow, expertsOf, MAX_EXPERTS, type Row, type Snapshot, Snapshots } from '../runs/snapshots.ts'
 import { type TraceRecord, traceRecord } from './trace-record.ts'
 import { recordedTokens } from './trace-tokens.ts'
 
-/** Bytes of a rank's step to look at: more than the tokens that are shown take. */
-const MAX_READ = 64 << 20
+/** Bytes read of a step in one file: more than the shown tokens take. */
+const MAX_STEP_BYTES = 64 << 20
 
-/** Where the lines of a step lie in a file. */
-interface Stretch {
+/** Byte range of a step's lines in a file. */
+interface ByteRange {
   readonly file: number
   readonly start: number
   end: number
 }
 
 export class RouterTrace {
-  /** What is kept of the files. */
   readonly snapshots = new Snapshots()
   private readonly root: string
   private readonly files: readonly string[]
-  private readonly places = new WeakMap<Snapshot, Stretch[]>()
+  private readonly ranges = new WeakMap<Snapshot, ByteRange[]>()
   /** Last step of each file. */
-  private readonly reached: number[] = []
-  private strange = 0
-  private backward = 0
+  private readonly lastSteps: number[] = []
+  private invalid = 0
+  private outOfOrder = 0
 
-  /** @param files Paths of the ranks' files. */
+  /** @param files Paths, one file per rank. */
   constructor(root: string, files: readonly string[]) {
     this.root = root
     this.files = files
   }
 
-  /** What is wrong with the files, in a sentence. */
+  /** A message about invalid lines, if there are any. */
   get problem(): string | undefined {
-    if (this.backward > 0)
-      return `lines that go back to an earlier step are left out: ${this.backward} (expected the lines of one run)`
-    return this.strange > 0 ? `lines that are no record of a router are left out: ${this.strange}` : undefined
+    if (this.outOfOrder > 0)
+      return `lines that go back to an earlier step are left out: ${this.outOfOrder} (expected the lines of one run)`
+    return this.invalid > 0 ? `lines that are not records of a router are left out: ${this.invalid}` : undefined
   }
 
-  /** Last step. */
   get step(): number {
     return Math.max(0, this.snapshots.lastStep)
   }
 
   add(file: number, line: Buffer, start: number): void {
-    const step = leadingStep(line) ?? parsed(line)?.step
+    const step = leadingStep(line) ?? parseObject(line)?.step
     if (typeof step !== 'number' || !Number.isFinite(step)) {
-      if (line.length > 0) this.strange++
+      if (line.length > 0) this.invalid++
       return
     }
-    if (step < (this.reached[file] ?? Number.NEGATIVE_INFINITY)) {
-      this.backward++
+    if (step < (this.lastSteps[file] ?? Number.NEGATIVE_INFINITY)) {
+      this.outOfOrder++
       return
     }
-    this.reached[file] = step
+    this.lastSteps[file] = step
     const snapshot = this.snapshots.enter(step)
     if (!snapshot) return
-    const record = traceRecord(parsed(line))
-    if (!record) this.strange++
+    const record = traceRecord(parseObject(line))
+    if (!record) this.invalid++
     else if (this.count(snapshot, record)) this.remember(snapshot, file, start, start + line.length)
   }
 
-  /** Forgets what was read; all files are to be read again, because sums of ranks cannot be taken apart. */
+  /** Forgets everything. All files must be read again, because one rank cannot be subtracted from the sums. */
   clear(): void {
     this.snapshots.clear()
-    this.reached.length = 0
-    this.strange = this.backward = 0
+    this.lastSteps.length = 0
+    this.invalid = this.outOfOrder = 0
   }
 
-  /** Measures of a router, as far as they follow from loads before drops. */
+  /** Measures of a router that follow from loads before drops; the others are null. */
   summary(router: number): RoutingHistory {
     const { experts: width } = this.snapshots
     const experts = this.snapshots.routers[router]?.experts ?? 0
@@ -85,8 +82,8 @@ export class RouterTrace {
     )
     const unknown = loads.map(() => null)
     const means = loads.map((counts) => counts.reduce((sum, count) => sum + count, 0) / experts)
-    const overMean = (of: (counts: Float32Array, mean: number) => number) =>
-      loads.map((counts, index) => (means[index] ? of(counts, means[index]) : 0))
+    const overMean = (measure: (counts: Float32Array, mean: number) => number) =>
+      loads.map((counts, index) => (means[index] ? measure(counts, means[index]) : 0))
     return {
       load_cv: overMean(
         (counts, mean) => Math.sqrt(counts.reduce((sum, count) => sum + (count - mean) ** 2, 0) / experts) / mean,
@@ -99,15 +96,15 @@ export class RouterTrace {
     }
   }
 
-  /** What the tokens of a kept snapshot chose. @throws RangeError when there is no such snapshot */
+  /** The experts that the tokens of a kept snapshot chose. @throws RangeError if there is no such snapshot */
   async recorded(run: string, index: number): Promise<TokenTrace> {
     const snapshot = this.snapshots.complete[index]
     if (!snapshot) throw new RangeError(`internal: no snapshot ${index} of ${this.snapshots.complete.length}`)
     const records: TraceRecord[] = []
-    for (const { file, start, end } of this.places.get(snapshot) ?? []) {
-      const bytes = await readInside(this.root, this.files[file] ?? '', Math.min(end - start, MAX_READ), start)
+    for (const { file, start, end } of this.ranges.get(snapshot) ?? []) {
+      const bytes = await readInside(this.root, this.files[file] ?? '', Math.min(end - start, MAX_STEP_BYTES), start)
       for (const line of bytes?.toString().split('\n') ?? []) {
-        const fields = parsed(Buffer.from(line))
+        const fields = parseObject(Buffer.from(line))
         const record = fields?.step === snapshot.step ? traceRecord(fields) : undefined
         if (record) records.push(record)
       }
@@ -116,17 +113,17 @@ export class RouterTrace {
   }
 
   private count(snapshot: Snapshot, { layer, module, chosen }: TraceRecord): boolean {
-    let most = 0
-    for (const experts of chosen) for (const expert of experts) if (expert > most) most = expert
-    if (most >= MAX_EXPERTS) {
-      this.strange++
+    let largest = 0
+    for (const experts of chosen) for (const expert of experts) if (expert > largest) largest = expert
+    if (largest >= MAX_EXPERTS) {
+      this.invalid++
       return false
     }
-    const row = widened(this.snapshots.row(snapshot, layer, module), most + 1)
+    const row = widened(this.snapshots.row(snapshot, layer, module), largest + 1)
     const width = expertsOf(row)
     for (const experts of chosen)
       for (const expert of experts) {
-        // Megatron-Core fills short rows up with -1.
+        // Megatron-Core pads short rows with -1.
         if (expert < 0) continue
         row[expert] = (row[expert] ?? 0) + 1
         row[width + expert] = (row[width + expert] ?? 0) + 1
@@ -136,11 +133,11 @@ export class RouterTrace {
   }
 
   private remember(snapshot: Snapshot, file: number, start: number, end: number): void {
-    const places = this.places.get(snapshot) ?? []
-    this.places.set(snapshot, places)
-    const last = places.at(-1)
+    const ranges = this.ranges.get(snapshot) ?? []
+    this.ranges.set(snapshot, ranges)
+    const last = ranges.at(-1)
     if (last?.file === file) last.end = end
-    else places.push({ file, start, end })
+    else ranges.push({ file, start, end })
   }
 }
 

@@ -1,11 +1,11 @@
-/** Which metrics stand where: what most people look at first comes first, the rest by name. */
+/** Groups and sorts metrics: the most important first, the rest by name. */
 
 export interface MetricGroup {
   readonly prefix: string
   readonly metrics: readonly string[]
 }
 
-const first = [
+const firstMetrics = [
   'loss',
   'bits_per_byte',
   'drop_rate',
@@ -23,16 +23,16 @@ const first = [
 ]
 const firstGroups = ['train', 'eval']
 
-/** What stands before the last slash; `other` where there is none. */
+/** The part before the last slash; `other` without a slash. */
 export const prefixOf = (metric: string): string => {
   const slash = metric.lastIndexOf('/')
   return slash < 0 ? 'other' : metric.slice(0, slash)
 }
 export const shortName = (metric: string): string => metric.slice(metric.lastIndexOf('/') + 1)
 
-const place = (known: readonly string[], name: string) => (known.includes(name) ? known.indexOf(name) : known.length)
+const rank = (first: readonly string[], name: string) => (first.includes(name) ? first.indexOf(name) : first.length)
 
-/** Pinned metrics are a group of their own, in the order in which they were pinned. */
+/** Pinned metrics form a group of their own, in the order of pinning. */
 export function groupsOf(metrics: Iterable<string>, pinned: readonly string[], search: string): readonly MetricGroup[] {
   const words = search.toLowerCase().split(/\s+/)
   const found = [...new Set(metrics)].filter((metric) => words.every((word) => metric.toLowerCase().includes(word)))
@@ -44,12 +44,12 @@ export function groupsOf(metrics: Iterable<string>, pinned: readonly string[], s
     else groups.set(prefixOf(metric), [metric])
   }
   const ordered = [...groups]
-    .sort(([one], [other]) => place(firstGroups, one) - place(firstGroups, other) || one.localeCompare(other))
-    .map(([prefix, names]) => ({ prefix, metrics: names.sort(byPlace) }))
+    .sort(([one], [other]) => rank(firstGroups, one) - rank(firstGroups, other) || one.localeCompare(other))
+    .map(([prefix, names]) => ({ prefix, metrics: names.sort(byRank) }))
   const onTop = pinned.filter((metric) => found.includes(metric))
   return onTop.length > 0 ? [{ prefix: 'pinned', metrics: onTop }, ...ordered] : ordered
 }
 
-function byPlace(one: string, other: string): number {
-  return place(first, shortName(one)) - place(first, shortName(other)) || one.localeCompare(other)
+function byRank(one: string, other: string): number {
+  return rank(firstMetrics, shortName(one)) - rank(firstMetrics, shortName(other)) || one.localeCompare(other)
 }

@@ -1,19 +1,19 @@
 /**
- * routing.jsonl of Choir, which may be larger than memory: a line a router and recorded step, each with its
- * experts' loads. Of a long run only every so many steps are kept (see snapshots.ts); the lines of the others are told
- * by their first bytes and never parsed, and after the first snapshot the size of the file tells how many that will be.
+ * routing.jsonl of Choir, which may be larger than memory: one line per router and recorded step, with the loads of
+ * its experts. Of a long run only evenly spaced steps are kept (see snapshots.ts); the lines of the others are
+ * recognised by their first bytes and never parsed. The spacing is estimated after the first snapshot, from the size
+ * of the file.
  */
 import { isFields } from '../../config/fields.ts'
 import { emptyRow, expertsOf, MAX_EXPERTS, measures, type Row, Snapshots } from './snapshots.ts'
 
-/** What is known of the routers from the configuration. */
+/** Number of routers and prototypes, from the configuration. */
 export interface ExpectedRouters {
   readonly routers: number
   readonly prototypes: number
 }
 
 export class RoutingLog {
-  /** What is kept of the file. */
   readonly snapshots: Snapshots
   skipped = 0
   private firstStart: number | undefined
@@ -23,15 +23,15 @@ export class RoutingLog {
     this.snapshots = new Snapshots(expected?.prototypes, expected?.routers)
   }
 
-  /** What is wrong with the file, in a sentence. */
+  /** A message about invalid lines, if there are any. */
   get problem(): string | undefined {
     const { skipped } = this
-    return skipped > 0 ? `routing.jsonl: lines that are no record of a router are left out: ${skipped}` : undefined
+    return skipped > 0 ? `routing.jsonl: lines that are not records of a router are left out: ${skipped}` : undefined
   }
 
-  /** @param fileSize Bytes of the whole file as far as it is written. */
+  /** @param fileSize Bytes of the file so far. */
   add(line: Buffer, start: number, fileSize: number): void {
-    const step = leadingStep(line) ?? numberOr(parsed(line)?.step, undefined)
+    const step = leadingStep(line) ?? numberOr(parseObject(line)?.step, undefined)
     if (step === undefined) {
       if (line.length > 0) this.skipped++
       return
@@ -40,7 +40,7 @@ export class RoutingLog {
     if (step > this.snapshots.lastStep) this.estimate(start, fileSize)
     const snapshot = this.snapshots.enter(step)
     if (!snapshot) return
-    const record = parsed(line)
+    const record = parseObject(line)
     const row = record && rowOf(record)
     if (row && typeof record.layer === 'number' && typeof record.module === 'string')
       this.snapshots.put(snapshot, record.layer, record.module.slice(0, 100), row)
@@ -54,7 +54,7 @@ export class RoutingLog {
     this.snapshots.clear()
   }
 
-  /** A step begins at a byte of the file: after the first step its bytes tell how many the file holds. */
+  /** Estimates the number of snapshots in the file from the bytes of the first one. */
   private estimate(start: number, fileSize: number): void {
     if (this.firstStart === undefined) this.firstStart = start
     else if (!this.isEstimated && start > this.firstStart) {
@@ -69,7 +69,7 @@ export class RoutingLog {
 const START = Buffer.from('{"step":')
 const [SPACE, ZERO, COMMA] = [32, 48, 44]
 
-/** The step of a line that begins with it, as those of Choir and Megatron-Core do, without parsing the line. */
+/** Reads the step without parsing the line. Lines of Choir and of Megatron-Core begin with it. */
 export function leadingStep(line: Buffer): number | undefined {
   if (!line.subarray(0, START.length).equals(START)) return undefined
   let at = START.length
@@ -84,8 +84,8 @@ export function leadingStep(line: Buffer): number | undefined {
   return at > first && line[at] === COMMA ? step : undefined
 }
 
-/** The object of a line; undefined when it is none. */
-export function parsed(line: Buffer): Record<string, unknown> | undefined {
+/** The object in a line; undefined if there is none. */
+export function parseObject(line: Buffer): Record<string, unknown> | undefined {
   try {
     const value: unknown = JSON.parse(line.toString())
     return isFields(value) ? value : undefined

@@ -2,7 +2,7 @@ import { mkdtemp, realpath, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { RouterTrace } from './trace-file.ts'
+import { RouterTrace } from './router-trace.ts'
 import { isRouterTrace } from './trace-record.ts'
 
 let folder: string
@@ -27,7 +27,7 @@ const line = (step: number, layer: number, chosen: number[][], more: object = {}
     .replaceAll(',', ', ')
     .replaceAll(':', ': ')
 
-/** Writes files and reads them whole, one after the other. */
+/** Writes the files, then reads them one after the other. */
 async function traceOf(...files: (readonly string[])[]): Promise<RouterTrace> {
   const paths = files.map((_, rank) => join(folder, `rank${rank}.jsonl`))
   const trace = new RouterTrace(folder, paths)
@@ -63,27 +63,27 @@ test('choices are counted by router, and ranks are summed', async () => {
     [1, 0, 1, 1, 0],
     [1, 1, 0, 0, 0],
   ]
-  // Nothing is known of drops: loads after are those before.
+  // Drops are unknown: loads after drops equal those before.
   expect([...trace.snapshots.loads(0, 2)]).toEqual(before.flatMap((loads) => [...loads, ...loads]))
   expect(trace.step).toBe(1)
   expect(trace.problem).toBeUndefined()
 })
 
-test('a last step that was told, and grows by a rank that comes later, is told anew', () => {
+test('a last step that grows when another rank arrives gets another generation', () => {
   const trace = new RouterTrace(folder, ['rank0.jsonl', 'rank1.jsonl'])
   const add = (rank: number, step: number) => trace.add(rank, Buffer.from(line(step, 0, [[0]])), 0)
   for (const step of [0, 1]) add(0, step)
-  const told = trace.snapshots.index('id')
-  expect([told?.steps, [...trace.snapshots.loads(1, 2)]]).toEqual([
+  const before = trace.snapshots.index('id')
+  expect([before?.steps, [...trace.snapshots.loads(1, 2)]]).toEqual([
     [0, 1],
     [1, 1],
   ])
   add(1, 1)
   expect([...trace.snapshots.loads(1, 2)]).toEqual([2, 2])
-  expect(trace.snapshots.index('id')?.generation).not.toBe(told?.generation)
+  expect(trace.snapshots.index('id')?.generation).not.toBe(before?.generation)
 })
 
-test('measures that follow from choices are worked out, the others are unknown', async () => {
+test('measures that follow from choices are computed, the others are null', async () => {
   const trace = await traceOf([line(0, 0, [[0], [0], [0], [2]]), line(1, 0, [[0], [1], [2]])])
   const { load_cv, load_cv_kept, drop_rate, gate_entropy, dead_experts, max_over_mean } = trace.summary(0)
   // Loads 3, 0, 1: mean 4/3, deviation √(14/9).
@@ -94,12 +94,12 @@ test('measures that follow from choices are worked out, the others are unknown',
   for (const unknown of [load_cv_kept, drop_rate, gate_entropy]) expect(unknown).toEqual([null, null])
 })
 
-test('records of multi-token prediction are routers of their own', async () => {
+test('records of multi-token prediction are separate routers', async () => {
   const trace = await traceOf([line(0, 0, [[0]]), line(0, 0, [[1]], { block: 'mtp', mtp_idx: 2 })])
   expect(trace.snapshots.index('id')?.routers.map(({ module }) => module)).toEqual(['decoder', 'mtp-2'])
 })
 
-test('tokens of a step are read again from where its lines lie', async () => {
+test('tokens of a step are read again from the position of its lines', async () => {
   const trace = await traceOf(
     [
       line(0, 0, [[9, 9]]),
@@ -140,7 +140,7 @@ test('tokens of a step are read again from where its lines lie', async () => {
   await expect(trace.recorded('id', 3)).rejects.toThrow('internal: no snapshot 3 of 3')
 })
 
-test('a long step is cut, and says so', async () => {
+test('a long step is truncated and marked so', async () => {
   const trace = await traceOf([
     line(
       0,
@@ -152,7 +152,7 @@ test('a long step is cut, and says so', async () => {
   expect([tokens.length, cut, routers[0]?.expert.length]).toEqual([4096, true, 4096])
 })
 
-test('a token of very many choices does not give as many to every other', async () => {
+test('one token with very many choices does not fill the memory', async () => {
   const many = Array.from({ length: 2000 }, () => 0)
   const trace = await traceOf([line(0, 0, [many, ...Array.from({ length: 4000 }, () => [1])])])
   const { tokens, cut, routers } = await trace.recorded('id', 0)
@@ -161,7 +161,7 @@ test('a token of very many choices does not give as many to every other', async 
   expect(routers[0]?.expert.length).toBe(2000 * 2000)
 })
 
-test('lines that are no record, go back, or repeat a dispatch are left out', async () => {
+test('lines that are not records, go back a step or repeat a dispatch are left out', async () => {
   const trace = await traceOf([
     line(0, 0, [[0]]),
     line(0, 0, [[0]], { stage: 'post_dispatch' }),
@@ -175,13 +175,13 @@ test('lines that are no record, go back, or repeat a dispatch are left out', asy
   expect([...trace.snapshots.history(0)]).toEqual([1, 0, 1, 0, 0, 0, 0, 0, 0, 1, 0, 1])
 })
 
-test('a trace is known by what its first line holds', async () => {
+test('a trace is recognised by its first line', async () => {
   const is = async (name: string, contents: string) => {
     await writeFile(join(folder, name), contents)
     return isRouterTrace(folder, join(folder, name))
   }
   expect(await is('a.jsonl', `${line(0, 0, [[1]])}\n`)).toBe(true)
-  // A first line that is longer than what is looked at.
+  // A first line longer than the part that is read.
   expect(
     await is(
       'b.jsonl',

@@ -1,4 +1,4 @@
-/** Questions as they come over the wire, and what is accepted of them. */
+/** Schemas of the requests' fields. */
 import { z } from 'zod'
 import { checked } from '../../config/problems.ts'
 import { xAxes } from '../api.ts'
@@ -6,7 +6,7 @@ import { xAxes } from '../api.ts'
 const index = z.int().min(0)
 const run = z.string()
 
-export const questions = {
+export const requestSchemas = {
   series: z.strictObject({
     /** Ids, joined by commas. */
     runs: z.string(),
@@ -30,22 +30,21 @@ export const questions = {
   topTokens: z.strictObject({ run, router: index, expert: index }),
 }
 
-/** What numbers look like in an address. */
-const number = /^-?\d+(?:\.\d+)?(?:e[+-]?\d+)?$/i
+const NUMBER = /^-?\d+(?:\.\d+)?(?:e[+-]?\d+)?$/i
 
-/** Fields that are text, whatever they look like. */
-const texts: ReadonlySet<string> = new Set(['run', 'runs', 'metric'])
+/** Fields that stay text even if they look like numbers. */
+const TEXT_FIELDS: ReadonlySet<string> = new Set(['run', 'runs', 'metric'])
 
 /**
- * The fields of an address. What is empty was not given.
+ * Parses the query of an address. An empty field counts as absent.
  * @throws UsageError naming field and value
  */
-export function asked<Schema extends z.ZodType>(
+export function parseQuery<Schema extends z.ZodType>(
   schema: Schema,
   query: Readonly<Record<string, string>>,
 ): z.output<Schema> {
   const fields = Object.entries(query)
     .filter(([name, value]) => value !== '' && name !== 'token')
-    .map(([name, value]) => [name, !texts.has(name) && number.test(value) ? Number(value) : value])
-  return checked(schema, Object.fromEntries(fields), 'question')
+    .map(([name, value]) => [name, !TEXT_FIELDS.has(name) && NUMBER.test(value) ? Number(value) : value])
+  return checked(schema, Object.fromEntries(fields), 'request')
 }

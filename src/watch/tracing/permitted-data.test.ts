@@ -3,7 +3,7 @@ import { join, relative } from 'node:path'
 import { expect, test } from 'vitest'
 import { runSchema } from '../../config/run-config.ts'
 import { temporaryFolder } from '../../data/testing/temporary-folder.ts'
-import { ownText } from './own-text.ts'
+import { permittedData } from './permitted-data.ts'
 
 const { make } = temporaryFolder()
 const dataOf = (source: string | readonly string[]) => runSchema.parse({ data: { source, cache: '/elsewhere' } }).data
@@ -18,19 +18,21 @@ function folders() {
   return { inside, outside }
 }
 
-test('a corpus by name is read, and tokens are not kept where the run says', async () => {
-  const { cache, source } = await ownText(dataOf('sotu'), [])
+test('a corpus by name is permitted, and the cache folder of the run is ignored', async () => {
+  const { cache, source } = await permittedData(dataOf('sotu'), [])
   expect([source, cache]).toEqual(['sotu', undefined])
 })
 
-test('files, folders and globs are read where they may be', async () => {
+test('files, folders and globs below permitted paths are permitted', async () => {
   const { inside } = folders()
   for (const source of [join(inside, 'a.txt'), join(inside, '*.txt'), relative('.', join(inside, 'a.*'))])
-    expect((await ownText(dataOf(['moby-dick', source]), [inside])).source).toEqual(['moby-dick', source])
-  expect((await ownText(dataOf(join(inside, 'a.txt')), [join(inside, 'a.txt')])).source).toBe(join(inside, 'a.txt'))
+    expect((await permittedData(dataOf(['moby-dick', source]), [inside])).source).toEqual(['moby-dick', source])
+  expect((await permittedData(dataOf(join(inside, 'a.txt')), [join(inside, 'a.txt')])).source).toBe(
+    join(inside, 'a.txt'),
+  )
 })
 
-test('nothing is read elsewhere: not by name, by glob, by a way back, or by a link', async () => {
+test('no other path is permitted, whether by name, glob, `..` or link', async () => {
   const { inside, outside } = folders()
   const elsewhere = [
     join(outside, 'a.txt'),
@@ -46,13 +48,13 @@ test('nothing is read elsewhere: not by name, by glob, by a way back, or by a li
     '-',
   ]
   for (const source of elsewhere)
-    await expect(ownText(dataOf([join(inside, 'a.txt'), source]), [inside]), source).rejects.toThrow()
+    await expect(permittedData(dataOf([join(inside, 'a.txt'), source]), [inside]), source).rejects.toThrow()
 })
 
-test('what is missing elsewhere is refused in the same words as what is there', async () => {
+test('outside permitted paths, missing and existing files get the same message', async () => {
   const { inside, outside } = folders()
   const refusal = (name: string) =>
-    ownText(dataOf(join(outside, name)), [inside]).then(
+    permittedData(dataOf(join(outside, name)), [inside]).then(
       () => 'none',
       (error: Error) => error.message.replaceAll(name, 'NAME'),
     )

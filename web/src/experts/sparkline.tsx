@@ -1,44 +1,44 @@
 /**
- * A small line over the snapshots, with the value where time stands. It shares its x axis with the heat map of
- * experts over time: a snapshot is as wide as a cell there.
+ * A small line over the snapshots, with the value at the current one. It shares its x axis with the heat map of experts
+ * over time: a snapshot is as wide as a cell there.
  */
 import { type ReadonlySignal, useSignalEffect } from '@preact/signals'
 import { useEffect, useRef } from 'preact/hooks'
-import { type Surface, useSurface } from './heat-map/surface.ts'
+import { type Display, useDisplay } from './heat-map/use-display.ts'
 
 export type Values = ArrayLike<number | null>
 
-interface LineProps {
+interface SparklineProps {
   readonly title: string
   readonly hint: string
   readonly values: Values
-  /** After drops, where `values` are before. */
+  /** Values after drops, if `values` are before drops. */
   readonly after?: Values
-  /** Where a faint line goes across. */
+  /** The value of a faint horizontal line. */
   readonly reference?: number
-  readonly show: (value: number) => string
+  readonly format: (value: number) => string
   readonly at: ReadonlySignal<number>
   readonly moveTo: (snapshot: number) => void
 }
 
 const HEIGHT = 44
 
-export function Line({ title, hint, values, after, reference, show, at, moveTo }: LineProps) {
+export function Sparkline({ title, hint, values, after, reference, format, at, moveTo }: SparklineProps) {
   const box = useRef<HTMLDivElement>(null)
   const canvas = useRef<HTMLCanvasElement>(null)
   const needle = useRef<HTMLDivElement>(null)
-  const surface = useSurface(box)
+  const display = useDisplay(box)
   useEffect(() => {
     const context = canvas.current?.getContext('2d')
-    if (context && surface && box.current)
-      drawLines(context, box.current, surface, after ? [values, after] : [values], reference)
-  }, [surface, values, after, reference])
-  const place = () => {
-    if (surface && needle.current)
-      needle.current.style.transform = `translateX(${((at.value + 0.5) / Math.max(1, values.length)) * surface.width}px)`
+    if (context && display && box.current)
+      drawLines(context, box.current, display, after ? [values, after] : [values], reference)
+  }, [display, values, after, reference])
+  const placeNeedle = () => {
+    if (display && needle.current)
+      needle.current.style.transform = `translateX(${((at.value + 0.5) / Math.max(1, values.length)) * display.width}px)`
   }
-  useSignalEffect(place)
-  useEffect(place)
+  useSignalEffect(placeNeedle)
+  useEffect(placeNeedle)
 
   const move = (event: PointerEvent) => {
     if (event.buttons !== 1 || !canvas.current) return
@@ -46,24 +46,24 @@ export function Line({ title, hint, values, after, reference, show, at, moveTo }
     const snapshot = Math.floor(((event.clientX - area.left) / area.width) * values.length)
     moveTo(Math.max(0, Math.min(values.length - 1, snapshot)))
   }
-  const said = (all: Values) => {
-    const value = all[Math.min(at.value, all.length - 1)]
-    return value === null || value === undefined ? '–' : show(value)
+  const textOf = (series: Values) => {
+    const value = series[Math.min(at.value, series.length - 1)]
+    return value === null || value === undefined ? '–' : format(value)
   }
   return (
     <figure class="line" title={hint}>
       <figcaption class="line-title">
         <span>{title}</span>
         <output class="line-value">
-          {said(values)}
-          {after && <span class="line-after"> → {said(after)}</span>}
+          {textOf(values)}
+          {after && <span class="line-after"> → {textOf(after)}</span>}
         </output>
       </figcaption>
       <div class="line-box line-canvas" ref={box}>
         <canvas
           ref={canvas}
-          width={Math.round((surface?.width ?? 0) * (surface?.ratio ?? 1))}
-          height={Math.round(HEIGHT * (surface?.ratio ?? 1))}
+          width={Math.round((display?.width ?? 0) * (display?.ratio ?? 1))}
+          height={Math.round(HEIGHT * (display?.ratio ?? 1))}
           role="img"
           aria-label={`${title} over the snapshots`}
           onPointerDown={(event) => {
@@ -81,56 +81,56 @@ export function Line({ title, hint, values, after, reference, show, at, moveTo }
 function drawLines(
   context: CanvasRenderingContext2D,
   box: HTMLElement,
-  surface: Surface,
+  display: Display,
   lines: readonly Values[],
   reference: number | undefined,
 ) {
-  const { ratio } = surface
-  const width = surface.width * ratio
+  const { ratio } = display
+  const width = display.width * ratio
   context.clearRect(0, 0, width, HEIGHT * ratio)
   const style = getComputedStyle(box)
-  let highest = reference ?? 0
-  for (const line of lines) for (let i = 0; i < line.length; i++) highest = Math.max(highest, line[i] ?? 0)
-  const room = 3 * ratio
-  const y = (value: number) => HEIGHT * ratio - room - (value / (highest || 1)) * (HEIGHT * ratio - 2 * room)
+  let max = reference ?? 0
+  for (const line of lines) for (let i = 0; i < line.length; i++) max = Math.max(max, line[i] ?? 0)
+  const margin = 3 * ratio
+  const y = (value: number) => HEIGHT * ratio - margin - (value / (max || 1)) * (HEIGHT * ratio - 2 * margin)
   if (reference !== undefined) {
     context.fillStyle = style.color
     context.globalAlpha = 0.25
     context.fillRect(0, Math.round(y(reference)), width, Math.round(ratio))
   }
   context.lineJoin = 'round'
-  lines.forEach((line, which) => {
-    context.lineWidth = (which === 0 ? 1.5 : 1.25) * ratio
-    context.strokeStyle = which === 0 ? style.caretColor : style.color
-    context.globalAlpha = which === 0 ? 1 : 0.55
-    context.setLineDash(which === 0 ? [] : [3 * ratio, 2 * ratio])
+  lines.forEach((line, index) => {
+    context.lineWidth = (index === 0 ? 1.5 : 1.25) * ratio
+    context.strokeStyle = index === 0 ? style.caretColor : style.color
+    context.globalAlpha = index === 0 ? 1 : 0.55
+    context.setLineDash(index === 0 ? [] : [3 * ratio, 2 * ratio])
     context.stroke(pathOf(line, width, y))
   })
 }
 
-/** Where many snapshots fall on a pixel, its lowest and highest value. */
+/** If several snapshots share a pixel, draws their lowest and highest value. */
 function pathOf(values: Values, width: number, y: (value: number) => number): Path2D {
   const path = new Path2D()
-  const each = Math.max(1, Math.floor(values.length / Math.max(1, width)))
-  let down = false
-  for (let from = 0; from < values.length; from += each) {
+  const stride = Math.max(1, Math.floor(values.length / Math.max(1, width)))
+  let isPenDown = false
+  for (let from = 0; from < values.length; from += stride) {
     let low = Number.POSITIVE_INFINITY
     let high = Number.NEGATIVE_INFINITY
-    for (let i = from; i < Math.min(values.length, from + each); i++) {
+    for (let i = from; i < Math.min(values.length, from + stride); i++) {
       const value = values[i]
       if (value === null || value === undefined) continue
       low = Math.min(low, value)
       high = Math.max(high, value)
     }
     if (low > high) {
-      down = false
+      isPenDown = false
       continue
     }
-    const x = ((from + each / 2) / values.length) * width
-    if (down) path.lineTo(x, y(high))
+    const x = ((from + stride / 2) / values.length) * width
+    if (isPenDown) path.lineTo(x, y(high))
     else path.moveTo(x, y(high))
     if (low < high) path.lineTo(x, y(low))
-    down = true
+    isPenDown = true
   }
   return path
 }

@@ -1,4 +1,4 @@
-/** The dashboard of `choir train --watch` when the training is killed: no process may be left behind. */
+/** Kills `choir train --watch`: no process of its dashboard may remain. */
 import { spawnSync } from 'node:child_process'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Collection } from '../../src/watch/api.ts'
@@ -17,7 +17,7 @@ describe.skipIf(ps().status !== 0)('a training with --watch that is killed', { t
   afterAll(() => workspace.remove())
 
   const start = (run: string) => workspace.start('train', config, '--out', workspace.file(run), '--watch', '--json')
-  /** Of a run, the processes that work; one that ended may wait for somebody to notice. */
+  /** Processes that have the run in their command line, without zombies. */
   const processes = (run: string) =>
     ps()
       .stdout.split('\n')
@@ -27,16 +27,16 @@ describe.skipIf(ps().status !== 0)('a training with --watch that is killed', { t
     await running.ended
   }
 
-  test('takes its dashboard along, and the process of the model that the dashboard asked', async () => {
+  test('ends its dashboard and the model process of the dashboard', async () => {
     const running = start('asked')
     const { address } = await running.line(({ kind }) => kind === 'watch')
     const ask = async (path: string, body?: object) => {
       const headers = { 'content-type': 'application/json' }
       return fetch(new URL(path, String(address)), body ? { method: 'POST', headers, body: JSON.stringify(body) } : {})
     }
-    const theRun = async () => ((await (await ask('/api/collection')).json()) as Collection).runs[0]
-    await expect.poll(async () => (await theRun())?.traceable, soon).toBe(true)
-    const trace = await ask('/api/trace', { run: (await theRun())?.id, text: 'of states' })
+    const watchedRun = async () => ((await (await ask('/api/collection')).json()) as Collection).runs[0]
+    await expect.poll(async () => (await watchedRun())?.traceable, soon).toBe(true)
+    const trace = await ask('/api/trace', { run: (await watchedRun())?.id, text: 'of states' })
     expect(trace.status).toBe(200)
     expect(processes('asked')).toHaveLength(3)
     await killed(running)
@@ -44,7 +44,7 @@ describe.skipIf(ps().status !== 0)('a training with --watch that is killed', { t
     await expect(ask('/api/collection')).rejects.toThrow()
   })
 
-  test('takes a dashboard along that has only just begun', async () => {
+  test('ends a dashboard that is still starting', async () => {
     const running = start('begun')
     await expect.poll(() => processes('begun'), { ...soon, interval: 5 }).toHaveLength(2)
     await killed(running)

@@ -1,24 +1,24 @@
-/** A canvas as large as its box, on a screen of any density, in the theme that is on. */
+/** Width, pixel ratio and theme, for a canvas as large as its box. */
 import type { RefObject } from 'preact'
 import { useLayoutEffect, useState } from 'preact/hooks'
 
-export interface Surface {
+export interface Display {
   /** In pixels of the page. */
   readonly width: number
-  /** Pixels of the screen in one of the page. */
+  /** Pixels of the screen per pixel of the page. */
   readonly ratio: number
   readonly dark: boolean
 }
 
-/** Of the box that holds the canvas; null until it is laid out. Changes with its width, the zoom and the theme. */
-export function useSurface(box: RefObject<HTMLElement | null>): Surface | null {
-  const [surface, setSurface] = useState<Surface | null>(null)
+/** @param box The element around the canvas. @returns null until it is laid out */
+export function useDisplay(box: RefObject<HTMLElement | null>): Display | null {
+  const [display, setDisplay] = useState<Display | null>(null)
   useLayoutEffect(() => {
     const element = box.current
     if (!element) return
     const measure = () => {
       const now = { width: element.clientWidth, ratio: devicePixelRatio, dark: isDark(element) }
-      setSurface((old) =>
+      setDisplay((old) =>
         old && old.width === now.width && old.ratio === now.ratio && old.dark === now.dark ? old : now,
       )
     }
@@ -37,10 +37,10 @@ export function useSurface(box: RefObject<HTMLElement | null>): Surface | null {
       removeEventListener('resize', measure)
     }
   }, [])
-  return surface
+  return display
 }
 
-/** Whether text is light, whoever decided that: the page, the system or the reader. */
+/** Whether text is light, no matter if the page, the system or the user decided so. */
 function isDark(element: HTMLElement): boolean {
   const probe = document.createElement('canvas').getContext('2d')
   if (!probe) return false
