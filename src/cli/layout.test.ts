@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { table, widthOf, wrap } from './layout.ts'
 
 describe('layout', () => {
-  test('columns align whatever their colours', () => {
+  test('colour codes do not shift columns', () => {
     expect(
       table(
         [

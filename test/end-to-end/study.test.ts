@@ -213,7 +213,7 @@ test('Ctrl-C saves what is under way, says how to go on, and ends with 130', asy
   running.kill('SIGINT')
   const { code, stderr } = await running.ended
   expect(code).toBe(130)
-  expect(stderr).toMatch(/stopped with 0 of 4 runs; start it again to go on: choir study/)
+  expect(stderr).toMatch(/stopped with 0 of 4 runs; continue with: choir study/)
   const checkpoints = readdirSync(workspace.file('interrupted', 'runs')).map((run) =>
     existsSync(workspace.file('interrupted', 'runs', run, 'checkpoints')),
   )
