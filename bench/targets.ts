@@ -99,7 +99,7 @@ async function readTargets(read: Read): Promise<Target[]> {
   const comparisons: readonly [string, Choice][] = [
     ['float32, oneDNN: speed', float32],
     ['bf16: speed', bf16],
-    ['bf16: speed beside autocast', autocast],
+    ['bf16: speed against autocast', autocast],
     ['float32, ONNX Runtime alone: speed', onnxRuntimeAlone],
   ]
   for (const [name, choice] of comparisons)

@@ -52,7 +52,7 @@ export async function comparePrototypes(options: PrototypesOptions): Promise<voi
   const file = options.out ?? resultFile(prototypesName(options), options.shape === 'tiny')
   const results = await Results.open<PrototypesRow>(file, ({ routing }) => routing, thisMachine(options.threads))
   for (const routing of options.routings) {
-    process.stderr.write(`  ${options.shape}, ${options.math}, ${routing} beside top-1 ...\n`)
+    process.stderr.write(`  ${options.shape}, ${options.math}, ${routing} against top-1 ...\n`)
     await results.put(await measure(routing, options))
   }
   process.stdout.write(`${report(results.rows)}\n  ${shownPath(file)}\n`)

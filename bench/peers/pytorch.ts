@@ -33,7 +33,7 @@ export interface PeerShape {
 export interface PeerOptions {
   /** Threads; default: that of OpenMP, one per core. */
   readonly threads?: number
-  /** `bf16`: bfloat16 weights and activations; in training beside float32 masters. Default: float32. */
+  /** `bf16`: bfloat16 weights and activations; in training with float32 master weights. Default: float32. */
   readonly precision?: 'float32' | 'bf16'
   /** With `bf16`: a step by autocast and autograd, the usual way, instead of one written by hand. */
   readonly autocast?: boolean
