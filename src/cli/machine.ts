@@ -6,9 +6,9 @@ import type { Machine } from '../measure/machine.ts'
 import { bytes, fixed, flops } from '../text/numbers.ts'
 import { labelled } from './display/display.ts'
 import type { Colors, Io } from './io.ts'
-import { wrap } from './layout.ts'
 import { type EngineFlags, engineArgs } from './options.ts'
 import { engineLine } from './summary.ts'
+import { wrap } from './text-layout.ts'
 
 export interface MeasuredMachine extends Machine {
   /** The float32 matmul rate without oneDNN; undefined if oneDNN is not in use. */

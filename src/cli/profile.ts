@@ -10,8 +10,8 @@ import type { NodeTime } from '../runtime/times.ts'
 import { bytes, count, fixed, flops, percent } from '../text/numbers.ts'
 import { labelled } from './display/display.ts'
 import type { Colors } from './io.ts'
-import { table, widthOf, wrap } from './layout.ts'
 import { engineLine } from './summary.ts'
+import { table, widthOf, wrap } from './text-layout.ts'
 
 const notes =
   "An op' is part of the gradient of op. Ceiling: the share of the speed that the matmul rate and the memory " +

@@ -14,7 +14,6 @@ import type { StepProfile } from '../../measure/step-profile.ts'
 import { loadConfig } from '../../run/load-config.ts'
 import { bytes, count, fixed, percent } from '../../text/numbers.ts'
 import { type Colors, colorsFor, Interrupted, type Io, interruptible, writeJson } from '../io.ts'
-import { table } from '../layout.ts'
 import { type MeasuredMachine, machineText, measureMachineInChild } from '../machine.ts'
 import {
   type EngineFlags,
@@ -30,6 +29,7 @@ import {
 } from '../options.ts'
 import { profileText } from '../profile.ts'
 import { lowerBoundNote } from '../summary.ts'
+import { table } from '../text-layout.ts'
 import { writeTrace } from '../trace.ts'
 
 interface BenchFlags extends EngineFlags {

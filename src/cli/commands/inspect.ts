@@ -9,10 +9,10 @@ import { loadConfig, loadRunConfig } from '../../run/load-config.ts'
 import { bytes, count, fixed, flops, grouped, percent } from '../../text/numbers.ts'
 import { labelled } from '../display/display.ts'
 import { type Colors, colorsFor, type Io, writeJson } from '../io.ts'
-import { table } from '../layout.ts'
 import type { Description, SignalCheck } from '../operations.ts'
 import { jsonOption, setOption } from '../options.ts'
 import { modelLine, routingLine } from '../summary.ts'
+import { table } from '../text-layout.ts'
 
 interface InspectFlags {
   readonly set?: readonly string[]

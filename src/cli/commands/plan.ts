@@ -10,8 +10,8 @@ import type { WhatIf } from '../../plan/search/what-if.ts'
 import { loadConfig } from '../../run/load-config.ts'
 import { planText, validationText, whatIfText } from '../display/plan.ts'
 import { type Colors, colorsFor, type Io, writeJson } from '../io.ts'
-import { table } from '../layout.ts'
 import { jsonOption, listOption, numberOption, quoted, ranges, setOption } from '../options.ts'
+import { table } from '../text-layout.ts'
 
 interface PlanFlags {
   readonly cluster?: string

@@ -24,7 +24,6 @@ import {
   untilAborted,
   writeJson,
 } from '../io.ts'
-import { wrap } from '../layout.ts'
 import {
   type EngineFlags,
   engineSets,
@@ -37,6 +36,7 @@ import {
 } from '../options.ts'
 import { profileText } from '../profile.ts'
 import { lowerBoundNote, sourceName } from '../summary.ts'
+import { wrap } from '../text-layout.ts'
 import { writeTrace } from '../trace.ts'
 
 interface TrainFlags extends EngineFlags {

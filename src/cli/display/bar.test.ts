@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
-import { widthOf } from '../layout.ts'
 import { main } from '../main.ts'
 import { fakeIo } from '../testing/fake.ts'
+import { widthOf } from '../text-layout.ts'
 
 /**
  * Lines that a terminal shows after `text`. Emulates only the sequences that the bar uses (colours, columns, moving

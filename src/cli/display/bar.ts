@@ -5,7 +5,7 @@ import type { TrainRecord } from '../../step/records.ts'
 import { count, duration, fixed, grouped, percent } from '../../text/numbers.ts'
 import type { TrainEvent } from '../../train/events.ts'
 import { type Colors, type Io, isTerminal } from '../io.ts'
-import { widthOf } from '../layout.ts'
+import { widthOf } from '../text-layout.ts'
 import { type Display, evaluationValues, startText, TimeLeft } from './display.ts'
 
 const MAX_BAR_WIDTH = 48

@@ -1,5 +1,5 @@
 /**
- * A display shows the events of a training: on a terminal as a live bar, elsewhere as plain lines, or as JSON. This
+ * A display shows the events of a training: on a terminal as a live bar, otherwise as plain lines, or as JSON. This
  * file holds the interface and the text that bar and lines share.
  */
 import type { RunConfig } from '../../config/run-config.ts'

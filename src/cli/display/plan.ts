@@ -7,8 +7,8 @@ import type { WhatIf } from '../../plan/search/what-if.ts'
 import type { Validation } from '../../plan/validate.ts'
 import { bytes, count, duration, fixed, flops, grouped, percent, shortTime } from '../../text/numbers.ts'
 import type { Colors } from '../io.ts'
-import { table } from '../layout.ts'
 import { modelLine, routingLine } from '../summary.ts'
+import { table } from '../text-layout.ts'
 import { labelled } from './display.ts'
 
 /** Parts below this share of the total are merged into one row, "other". */

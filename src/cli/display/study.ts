@@ -6,7 +6,7 @@ import { MultiBar } from 'cli-progress'
 import type { Phase, RunName, StudyEvent } from '../../study/events.ts'
 import { count, duration, fixed, grouped, plural } from '../../text/numbers.ts'
 import { type Colors, type Io, isTerminal } from '../io.ts'
-import { widthOf } from '../layout.ts'
+import { widthOf } from '../text-layout.ts'
 import { labelled } from './display.ts'
 
 const MAX_BAR_WIDTH = 40

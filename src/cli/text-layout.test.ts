@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { table, widthOf, wrap } from './layout.ts'
+import { table, widthOf, wrap } from './text-layout.ts'
 
 describe('layout', () => {
   test('colour codes do not shift columns', () => {
