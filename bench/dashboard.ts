@@ -1,10 +1,10 @@
 /**
- * The dashboard with more than anyone has: 200 runs with a million lines of metrics, and a run of 48 layers with 128
- * experts and 10,000 snapshots of their loads. How long reading takes beside a program that only parses every line,
- * what the server and the page hold in memory, and how long a frame takes in a real Chromium while somebody looks.
+ * The dashboard at sizes beyond normal use: 200 runs with a million lines of metrics, and one run of 48 layers with
+ * 128 experts and 10,000 snapshots of their loads. Measures the time to read them, against a program that only parses
+ * every line, the memory of server and page, and frame times in Chromium while the page is used.
  *
  *   npm run build && npx tsx bench/dashboard.ts
- *   npx tsx bench/dashboard.ts --runs 20 --lines 500 --snapshots 200       a small try
+ *   npx tsx bench/dashboard.ts --runs 20 --lines 500 --snapshots 200       a short run
  */
 import { createReadStream } from 'node:fs'
 import { mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises'
@@ -19,8 +19,8 @@ import { bytes, fixed } from '../src/text/numbers.ts'
 import type { Collection } from '../src/watch/api.ts'
 import { findChromium, openChromium } from './support/browser.ts'
 import { runCommand, tableText } from './support/command.ts'
-import { makeRoutedRun, makeRuns } from './support/made-runs.ts'
 import { resultFile, shownPath, thisMachine, writeJson } from './support/results.ts'
+import { makeRoutedRun, makeRuns } from './support/synthetic-runs.ts'
 import { startWatching } from './support/watch-server.ts'
 
 interface Flags {
@@ -31,15 +31,16 @@ interface Flags {
   readonly snapshots: number
 }
 
-/** What is used of a browser's window, by functions that run there. */
+/** The parts of the browser's window that functions evaluated in the page use. */
 interface Window {
   requestAnimationFrame(callback: (time: number) => void): void
   readonly performance: { readonly memory: { readonly usedJSHeapSize: number } }
   recording?: { on: boolean; readonly times: number[] }
 }
 
-/** Milliseconds between the frames of a page while something was done, and the longest time it answered nobody. */
+/** Milliseconds between the frames of a page during an interaction. */
 interface Frames {
+  /** The interaction. */
   readonly what: string
   readonly frames: number
   readonly median: number
@@ -50,18 +51,18 @@ interface Frames {
 interface Case {
   readonly name: string
   readonly fileBytes: number
-  /** Seconds until the server had read all, and until a loop of JSON.parse over all lines had. */
+  /** Seconds in which the server reads all files, and in which a loop of JSON.parse over all lines does. */
   readonly readSeconds: number
   readonly parseSeconds: number
   readonly serverBytes: number
-  /** Seconds from opening the page until something was drawn. */
+  /** Seconds from opening the page until the first canvas is drawn. */
   readonly shownSeconds: number
-  /** Of JavaScript, without garbage. */
+  /** JavaScript heap after garbage collection. */
   readonly pageBytes: number
   readonly frames: readonly Frames[]
 }
 
-/** As text, since what compiles this file would put names into it that the page does not know. */
+/** A string, since the compiler of this file would insert helpers that do not exist in the page. */
 const startRecording = `{
   const recording = window.recording = { on: true, times: [] }
   requestAnimationFrame(function note(time) {
@@ -73,27 +74,33 @@ const startRecording = `{
 await runCommand(
   new Command('npx tsx bench/dashboard.ts')
     .description('Measures choir watch with many runs and with a large one, in Chromium.')
-    .addOption(numberOption('--runs <n>', 'runs', ranges.positiveInteger).default(200))
-    .addOption(numberOption('--lines <n>', 'lines of metrics of each', ranges.positiveInteger).default(5000))
+    .addOption(numberOption('--runs <n>', 'number of runs', ranges.positiveInteger).default(200))
+    .addOption(numberOption('--lines <n>', 'lines of metrics per run', ranges.positiveInteger).default(5000))
     .addOption(numberOption('--layers <n>', 'layers of the large run', ranges.positiveInteger).default(48))
-    .addOption(numberOption('--experts <n>', 'experts of each layer', ranges.positiveInteger).default(128))
-    .addOption(numberOption('--snapshots <n>', 'snapshots of their loads', ranges.positiveInteger).default(10_000))
+    .addOption(numberOption('--experts <n>', 'experts per layer of the large run', ranges.positiveInteger).default(128))
+    .addOption(numberOption('--snapshots <n>', 'snapshots of expert loads', ranges.positiveInteger).default(10_000))
     .action(measureAll),
 )
 
 async function measureAll(flags: Flags): Promise<void> {
   const executable = findChromium()
-  if (executable === undefined) throw new RunError('no Chromium was found (install one, or set CHOIR_CHROMIUM)')
+  if (executable === undefined) throw new RunError('Chromium not found (install it, or set CHOIR_CHROMIUM to its path)')
   const folder = await mkdtemp(join(tmpdir(), 'choir-dashboard-'))
   try {
     const [many, large] = [join(folder, 'many'), join(folder, 'large')]
-    process.stderr.write('  making the files ...\n')
+    process.stderr.write('  writing the runs ...\n')
     await makeRuns(many, flags.runs, flags.lines)
     await makeRoutedRun(join(large, 'run'), flags)
     const { runs, lines, layers, experts, snapshots } = flags
     const cases = [
-      await measure(executable, `${runs} runs × ${lines} lines`, many, '/', lookAtCurves),
-      await measure(executable, `${layers} × ${experts} × ${snapshots} loads`, large, '/?page=experts', lookAtExperts),
+      await measure(executable, `${runs} runs × ${lines} lines`, many, '/', exerciseCurves),
+      await measure(
+        executable,
+        `${layers} × ${experts} × ${snapshots} loads`,
+        large,
+        '/?page=experts',
+        exerciseExperts,
+      ),
     ]
     const isWhole = runs === 200 && snapshots === 10_000
     const file = resultFile('dashboard', !isWhole)
@@ -109,7 +116,7 @@ async function measure(
   name: string,
   folder: string,
   path: string,
-  look: (page: Page) => Promise<Frames[]>,
+  exercise: (page: Page) => Promise<Frames[]>,
 ): Promise<Case> {
   process.stderr.write(`  ${name} ...\n`)
   const { seconds: parseSeconds, size: fileBytes } = await parseAll(folder)
@@ -129,7 +136,7 @@ async function measure(
       return new Promise((resolve) => window.requestAnimationFrame(() => window.requestAnimationFrame(resolve)))
     })
     const shownSeconds = (performance.now() - opened) / 1000
-    const frames = await look(page)
+    const frames = await exercise(page)
     await (await page.context().newCDPSession(page)).send('HeapProfiler.collectGarbage')
     const pageBytes = await page.evaluate(() => (globalThis as unknown as Window).performance.memory.usedJSHeapSize)
     const serverBytes = await residentBytes(pid)
@@ -145,11 +152,11 @@ async function allRead(address: string): Promise<boolean> {
   return progress === null && runs.length > 0 && runs.every(({ reading }) => !reading)
 }
 
-/** What no reader of these files can do without, unless it leaves lines out. */
+/** The minimum work of any reader of these files that skips no lines. */
 async function parseAll(folder: string): Promise<{ seconds: number; size: number }> {
   const names = await readdir(folder, { recursive: true })
   const files = names.filter((name) => name.endsWith('.jsonl')).map((name) => join(folder, name))
-  // Once before, so that both readers find the files in the memory of the system.
+  // Reads everything once before, so that both readers find the files in the page cache.
   for (const file of files) for await (const _ of createReadStream(file));
   const start = performance.now()
   let size = 0
@@ -161,30 +168,30 @@ async function parseAll(folder: string): Promise<{ seconds: number; size: number
 }
 
 async function residentBytes(pid: number): Promise<number> {
-  // Where there is no /proc nobody says.
+  // NaN without /proc.
   const status = await readFile(`/proc/${pid}/status`, 'utf8').catch(() => '')
   return Number(/VmRSS:\s+(\d+)/.exec(status)?.[1] ?? Number.NaN) * 1024
 }
 
-async function lookAtCurves(page: Page): Promise<Frames[]> {
+async function exerciseCurves(page: Page): Promise<Frames[]> {
   await page.waitForLoadState('networkidle').catch(() => undefined)
   const plot = page.locator('.plot canvas').first()
   const box = await plot.boundingBox()
   if (!box) throw new RunError('no curve was drawn')
   const at = (share: number) => [box.x + box.width * share, box.y + box.height / 2] as const
   return [
-    await framesOf(page, 'cursor over a curve', async () => {
+    await recordFrames(page, 'cursor over a curve', async () => {
       for (let i = 0; i <= 100; i++) await page.mouse.move(...at(0.2 + 0.006 * i))
     }),
-    await framesOf(page, 'scrolling the curves', async () => {
+    await recordFrames(page, 'scrolling the curves', async () => {
       await page.mouse.move(...at(0.5))
       for (let i = 0; i < 60; i++) await page.mouse.wheel(0, i < 30 ? 60 : -60)
     }),
-    await framesOf(page, 'scrolling the table of runs', async () => {
+    await recordFrames(page, 'scrolling the table of runs', async () => {
       await page.mouse.move(200, 500)
       for (let i = 0; i < 60; i++) await page.mouse.wheel(0, i < 30 ? 90 : -90)
     }),
-    await framesOf(page, 'zooming in, and back', async () => {
+    await recordFrames(page, 'zooming in, and back', async () => {
       await page.mouse.move(...at(0.4))
       await page.mouse.down()
       for (let i = 0; i <= 20; i++) await page.mouse.move(...at(0.4 + 0.01 * i))
@@ -196,17 +203,17 @@ async function lookAtCurves(page: Page): Promise<Frames[]> {
   ]
 }
 
-async function lookAtExperts(page: Page): Promise<Frames[]> {
+async function exerciseExperts(page: Page): Promise<Frames[]> {
   await page.getByRole('slider', { name: 'Snapshot' }).waitFor()
   await page.waitForTimeout(1000)
   const speeds = page.locator('.scrubber-speed select')
   await speeds.selectOption({ index: (await speeds.locator('option').count()) - 1 })
-  const played = await framesOf(page, 'playing at full speed', async () => {
+  const played = await recordFrames(page, 'playing at full speed', async () => {
     await page.getByLabel('Play (space)').click()
     await page.waitForTimeout(5000)
     await page.getByLabel('Pause (space)').click()
   })
-  const scrubbed = await framesOf(page, 'scrubbing', async () => {
+  const scrubbed = await recordFrames(page, 'scrubbing', async () => {
     const box = await page.getByRole('slider', { name: 'Snapshot' }).boundingBox()
     if (!box) throw new RunError('no scrubber')
     await page.mouse.move(box.x + 10, box.y + box.height / 2)
@@ -216,15 +223,15 @@ async function lookAtExperts(page: Page): Promise<Frames[]> {
     await page.mouse.up()
     await page.waitForTimeout(500)
   })
-  const overTime = await framesOf(page, 'to experts over time', async () => {
+  const overTime = await recordFrames(page, 'to experts over time', async () => {
     await page.getByLabel('Experts over time').check()
     await page.waitForTimeout(2000)
   })
   return [played, scrubbed, overTime]
 }
 
-/** Records the frames of a page while `act` goes on. */
-async function framesOf(page: Page, what: string, act: () => Promise<void>): Promise<Frames> {
+/** Records the frames of a page while `act` runs. */
+async function recordFrames(page: Page, what: string, act: () => Promise<void>): Promise<Frames> {
   await page.evaluate(startRecording)
   await act()
   const times = await page.evaluate(() => {
@@ -256,9 +263,9 @@ function report(cases: readonly Case[]): string {
       ...[median, p95, longest].map((ms) => `${fixed(ms, 0)} ms`),
     ]),
   )
-  const head = ['files', 'size', 'read', 'of parsing all', 'server memory', 'page shown', 'page memory']
+  const head = ['files', 'size', 'read', 'over parsing', 'server memory', 'page shown', 'page memory']
   return (
     tableText([head, ...reading], 'lrrrrrr') +
-    tableText([['files', 'while', 'frames', 'median', '95 %', 'longest'], ...frames], 'llrrrr')
+    tableText([['files', 'during', 'frames', 'median', '95 %', 'longest'], ...frames], 'llrrrr')
   )
 }

@@ -1,6 +1,6 @@
 /**
- * Generation, timed: `npx tsx bench/generate.ts` for Choir alone and how near it is to the memory's bound,
- * with `--peer pytorch` in turn with PyTorch (the same as `npm run bench -- --peer pytorch --generate`).
+ * Times generation: Choir alone against the bound that memory bandwidth sets, or with `--peer pytorch` alternating
+ * with PyTorch (the same as `npm run bench -- --peer pytorch --generate`).
  *
  *   npx tsx bench/generate.ts --shape M
  *   npx tsx bench/generate.ts --set model.moe.k=2 --prompt 32 --tokens 200
@@ -16,7 +16,7 @@ import type { Runtime } from '../src/runtime/contract.ts'
 import { createArena } from '../src/runtime/cpu-arena.ts'
 import { fixed } from '../src/text/numbers.ts'
 import { compareGeneration, type GenerateOptions } from './measure/compare-generation.ts'
-import { drawn, GenerationBench, lengths, promptsOf, speedOf, type TimedText } from './measure/generation.ts'
+import { GenerationBench, lengths, promptsOf, sampled, speedOf, type TimedText } from './measure/generation.ts'
 import { onlyOption, refuse, routingsOf, runCommand, shapeOption, threadsOption } from './support/command.ts'
 import { using } from './support/line-process.ts'
 
@@ -28,21 +28,21 @@ interface Flags extends Omit<GenerateOptions, 'routings'> {
 
 await runCommand(
   new Command('npx tsx bench/generate.ts')
-    .description('Times one stream of text, with random weights.')
-    .addOption(new Option('--peer <name>', 'what to take turns with (default: Choir alone)').choices(['pytorch']))
+    .description('Times the generation of one text at a time, with random weights.')
+    .addOption(new Option('--peer <name>', 'compare with this program (default: Choir alone)').choices(['pytorch']))
     .addOption(shapeOption())
     .addOption(onlyOption())
     .addOption(setOption())
     .addOption(threadsOption())
     .addOption(numberOption('--prompt <n>', 'tokens of the prompt', ranges.positiveInteger))
-    .addOption(numberOption('--tokens <n>', 'tokens to write after it', ranges.positiveInteger))
-    .addOption(numberOption('--texts <n>', 'texts that are timed', ranges.positiveInteger).default(4))
-    .option('--out <file>', 'JSON file to write, with --peer')
+    .addOption(numberOption('--tokens <n>', 'tokens to generate after it', ranges.positiveInteger))
+    .addOption(numberOption('--texts <n>', 'number of texts to time', ranges.positiveInteger).default(4))
+    .option('--out <file>', 'JSON file to write (with --peer)')
     .action(async (flags: Flags) => {
       const { peer, only, set, out } = flags
       if (peer === undefined) {
-        refuse('it needs --peer pytorch', { only, out })
-        process.stdout.write(await alone(flags))
+        refuse('requires --peer pytorch', { only, out })
+        process.stdout.write(await timeChoir(flags))
       } else {
         refuse('not together with --peer', { set })
         await compareGeneration({ ...flags, routings: routingsOf(only ?? ['top-1']) })
@@ -50,7 +50,7 @@ await runCommand(
     }),
 )
 
-async function alone(flags: Flags): Promise<string> {
+async function timeChoir(flags: Flags): Promise<string> {
   const { shape, set = [], texts } = flags
   const config = await loadConfig(shape, [...set, `runtime.threads=${flags.threads}`])
   const { prompt, tokens } = lengths(config, flags)
@@ -58,7 +58,7 @@ async function alone(flags: Flags): Promise<string> {
     const bandwidth = await measureBandwidth(bench.runtime)
     const nextPrompt = promptsOf(config, prompt)
     const times: TimedText[] = []
-    for (let text = 0; text <= texts; text++) times.push(await bench.text(nextPrompt(), tokens, drawn, text))
+    for (let text = 0; text <= texts; text++) times.push(await bench.text(nextPrompt(), tokens, sampled, text))
     const { tokensPerSecond, tokenMs, prefillMs } = speedOf(times)
     const { threads, provider } = bench.runtime
     return `
@@ -70,7 +70,7 @@ async function alone(flags: Flags): Promise<string> {
   })
 }
 
-/** Bytes a second of the best of a few products of a vector with a matrix of 256 MiB. */
+/** Bytes per second, the best of several products of a vector with a matrix of 256 MiB. */
 async function measureBandwidth(runtime: Runtime): Promise<number> {
   const [rows, columns] = [4096, 16384]
   const w = createArena(rows * columns * 4)

@@ -1,11 +1,11 @@
 /**
- * Whether engines and precisions train alike: the same run on ONNX Runtime alone, with oneDNN and in bf16, and
- * with other seeds for comparison. What is compared is told in measure/loss-curves.ts.
+ * Compares losses between engines and precisions: the same run on ONNX Runtime alone, with oneDNN and in bf16, and
+ * with other seeds as a scale for the differences. measure/loss-curves.ts defines the comparison.
  *
  *   npm run build && npx tsx bench/loss-curves.ts --steps 500
- *   npx tsx bench/loss-curves.ts --steps 500 --twice          the runs of the first seed a second time
+ *   npx tsx bench/loss-curves.ts --steps 500 --twice          also repeats the runs of the first seed
  *
- * Runs are kept under --out: finished ones are not repeated, an interrupted one is continued.
+ * Runs are kept under --out. Finished runs are not repeated; interrupted ones are continued.
  */
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -48,11 +48,11 @@ interface Report {
 await runCommand(
   new Command('npx tsx bench/loss-curves.ts')
     .description('Trains the same run on several engines, precisions and seeds, and compares the losses.')
-    .addOption(new Option('--preset <name>', 'what to train').choices(presetNames).default('demo'))
-    .addOption(numberOption('--steps <n>', 'steps of a run', ranges.positiveInteger).default(500))
+    .addOption(new Option('--preset <name>', 'configuration to train').choices(presetNames).default('demo'))
+    .addOption(numberOption('--steps <n>', 'steps of each run', ranges.positiveInteger).default(500))
     .addOption(threadsOption())
     .option('--out <dir>', 'folder of the runs', shownPath(fileIn('runs/loss-curves')))
-    .option('--twice', 'train the runs of the first seed twice: are they equal, bit for bit?')
+    .option('--twice', 'train the runs of the first seed twice, and check that they are bitwise equal')
     .option('--again', 'repeat finished runs')
     .action(run),
 )
@@ -60,7 +60,7 @@ await runCommand(
 async function run({ preset, steps, threads, out, twice, again }: Flags): Promise<void> {
   const folder = join(out, `${preset}-${steps}-threads-${threads}`)
   if (again) await rm(folder, { recursive: true, force: true })
-  const trained = (
+  const trainCurve = (
     math: TrainingRun['math'],
     engine: TrainingRun['engine'],
     seed: number,
@@ -69,25 +69,25 @@ async function run({ preset, steps, threads, out, twice, again }: Flags): Promis
     const name = `${math}-${engine}-seed-${seed}${repeated}`
     return train({ name, preset, steps, math, engine, seed, threads }, folder)
   }
-  const alone = await trained('float32', 'onnxruntime', 1)
-  const whole = await trained('float32', 'onednn', 1)
-  const half = await trained('bf16', 'onednn', 1)
-  const others = [await trained('float32', 'onednn', 2), await trained('float32', 'onednn', 3)]
+  const reference = await trainCurve('float32', 'onnxruntime', 1)
+  const float32 = await trainCurve('float32', 'onednn', 1)
+  const bf16 = await trainCurve('bf16', 'onednn', 1)
+  const otherSeeds = [await trainCurve('float32', 'onednn', 2), await trainCurve('float32', 'onednn', 3)]
   const repetitions: Repetition[] = []
   if (twice)
-    for (const curve of [alone, whole, half])
-      repetitions.push(repetitionOf(curve, await trained(curve.math, curve.engine, 1, '-again')))
-  const spread = spreadOf([whole, ...others].map(({ heldOutLoss }) => heldOutLoss))
+    for (const curve of [reference, float32, bf16])
+      repetitions.push(repetitionOf(curve, await trainCurve(curve.math, curve.engine, 1, '-again')))
+  const spread = spreadOf([float32, ...otherSeeds].map(({ heldOutLoss }) => heldOutLoss))
   const report: Report = {
     spread,
     differences: [
-      differenceOf(whole, alone),
-      differenceOf(half, whole),
-      ...others.map((curve) => differenceOf(curve, whole)),
+      differenceOf(float32, reference),
+      differenceOf(bf16, float32),
+      ...otherSeeds.map((curve) => differenceOf(curve, float32)),
     ],
-    places: [placeOf(half, whole, spread), placeOf(alone, whole, spread)],
+    places: [placeOf(bf16, float32, spread), placeOf(reference, float32, spread)],
     repetitions,
-    curves: [alone, whole, half, ...others],
+    curves: [reference, float32, bf16, ...otherSeeds],
   }
   const file = resultFile(preset === 'demo' ? 'loss-curves' : `loss-curves-${preset}`, preset === 'tiny')
   await writeJson(file, { machine: thisMachine(threads), date: today(), preset, steps, ...report })

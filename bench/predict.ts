@@ -1,11 +1,11 @@
 /**
- * Predicted, then run: step time and peak memory of Choir's own training as `choir plan --cluster local` says
- * them, beside what a training then takes. None of these configurations is among those that calibrate.
+ * Compares the step time and peak memory that `choir plan --cluster local` predicts with those of trainings. None of
+ * these configurations is used for calibration.
  *
- *   npm run build && npx tsx bench/predict.ts                 what is not measured yet
+ *   npm run build && npx tsx bench/predict.ts                 configurations that are not measured yet
  *   npx tsx bench/predict.ts --math bf16
  *   npx tsx bench/predict.ts --engine onnxruntime             without oneDNN
- *   npx tsx bench/predict.ts --again                          all anew, with a new calibration
+ *   npx tsx bench/predict.ts --again                          all again, with a new calibration
  */
 import { cpus } from 'node:os'
 import { Command, Option } from 'commander'
@@ -39,12 +39,12 @@ export interface PredictRow {
   readonly name: string
   readonly predictedMs: number
   readonly predictedBytes: number
-  /** Of each training. */
+  /** One value per training. */
   readonly measuredMs: readonly number[]
   readonly measuredBytes: readonly number[]
 }
 
-/** Sizes, routers, capacities, optimizers: what each sets beside its preset. */
+/** Presets with assignments that vary size, router, capacity and optimizer. */
 const configurations: readonly (readonly [preset: string, ...sets: string[]])[] = [
   ['demo'],
   ['demo', 'model.moe=null'],
@@ -67,12 +67,12 @@ await runCommand(
   new Command('npx tsx bench/predict.ts')
     .description('Compares predictions of `choir plan --cluster local` with trainings.')
     .addOption(mathOption().default('float32'))
-    .addOption(new Option('--engine <name>', 'what multiplies matrices').choices(engines).default('onednn'))
-    .addOption(numberOption('--steps <n>', 'steps that are timed', ranges.positiveInteger).default(8))
+    .addOption(new Option('--engine <name>', 'library for matrix products').choices(engines).default('onednn'))
+    .addOption(numberOption('--steps <n>', 'number of steps to time', ranges.positiveInteger).default(8))
     .addOption(
       numberOption('--rounds <n>', 'trainings of each configuration, minutes apart', ranges.positiveInteger).default(2),
     )
-    .option('--again', 'calibrate anew, and measure what is measured already')
+    .option('--again', 'calibrate again, and repeat finished measurements')
     .action(run),
 )
 
@@ -84,20 +84,20 @@ async function run({ math, engine, steps, rounds, again }: Flags): Promise<void>
   for (let round = 0; round < rounds; round++)
     for (const [at, [preset, ...sets]] of configurations.entries()) {
       const name = [preset, ...sets.map((set) => set.replace('model.', '').replace('train.', ''))].join(' ')
-      const anew = again && round === 0
-      const known = anew ? undefined : results.find(name)
-      if (known && known.measuredMs.length > round) continue
+      const redo = again && round === 0
+      const stored = redo ? undefined : results.find(name)
+      if (stored && stored.measuredMs.length > round) continue
       process.stderr.write(`  ${name}, ${round + 1} of ${rounds} ...\n`)
       const { predictedMs, predictedBytes, measuredMs, measuredBytes } =
-        known ?? (await prediction(preset, sets, choice, Boolean(anew && at === 0)))
-      const { stepMs, peakBytes } = await measurement(preset, sets, choice, steps)
+        stored ?? (await predict(preset, sets, choice, Boolean(redo && at === 0)))
+      const { stepMs, peakBytes } = await measure(preset, sets, choice, steps)
       const measured = { measuredMs: [...measuredMs, stepMs], measuredBytes: [...measuredBytes, peakBytes] }
       await results.put({ name, predictedMs, predictedBytes, ...measured })
     }
   process.stdout.write(`${report(configurations.length, results)}\n  ${shownPath(file)}\n`)
 }
 
-async function prediction(
+async function predict(
   preset: string,
   sets: readonly string[],
   { math, engine, threads }: EngineChoice,
@@ -118,7 +118,7 @@ async function prediction(
   throw new RunError(`no prediction of ${preset}`)
 }
 
-async function measurement(preset: string, sets: readonly string[], choice: EngineChoice, steps: number) {
+async function measure(preset: string, sets: readonly string[], choice: EngineChoice, steps: number) {
   const training = await TrainingProcess.start(preset, sets, choice)
   try {
     await training.warmUp(WARM_UP)

@@ -1,10 +1,10 @@
 /**
- * How the cost of training grows: tokens a second of Choir against experts, width, sequence and threads.
- * What the points are is told in measure/scaling.ts.
+ * How the cost of training grows: tokens per second against experts, width, sequence and threads. measure/scaling.ts
+ * defines the points.
  *
- *   npm run build && npx tsx bench/scaling.ts                 what is not measured yet
- *   npx tsx bench/scaling.ts --only experts --again           these points anew
- *   npx tsx bench/scaling.ts --figure                         docs/scaling.svg from what is measured
+ *   npm run build && npx tsx bench/scaling.ts                 points that are not measured yet
+ *   npx tsx bench/scaling.ts --only experts --again           the points of one axis again
+ *   npx tsx bench/scaling.ts --figure                         draws docs/scaling.svg from the results
  */
 import { writeFile } from 'node:fs/promises'
 import { cpus } from 'node:os'
@@ -32,16 +32,16 @@ await runCommand(
     .description('Measures how the cost of training grows, in float32 with oneDNN.')
     .addOption(shapeOption())
     .addOption(new Option('--only <axis>', 'measure this axis only').choices(axes))
-    .addOption(numberOption('--steps <n>', 'steps that are timed at each point', ranges.positiveInteger).default(6))
-    .option('--again', 'measure points that are measured already')
-    .option('--figure', 'draw what is measured; measures nothing')
+    .addOption(numberOption('--steps <n>', 'number of steps to time at each point', ranges.positiveInteger).default(6))
+    .option('--again', 'repeat finished measurements')
+    .option('--figure', 'draw the stored results and measure nothing')
     .action(run),
 )
 
 async function run({ shape, only, steps, again, figure: draw }: Flags): Promise<void> {
   const file = resultFile(nameOf(shape), shape === 'tiny')
   if (draw) {
-    // Of whatever machine it is.
+    // The results may be of another machine.
     const stored = await readJson<RowFile<ScalingRow>>(file)
     if (!stored) throw new RunError(`nothing to draw: no ${shownPath(file)} (measure first: npx tsx bench/scaling.ts)`)
     const svg = fileIn(shape === 'tiny' ? 'bench/results/scaling.svg' : `docs/${nameOf(shape)}.svg`)
@@ -60,7 +60,7 @@ async function run({ shape, only, steps, again, figure: draw }: Flags): Promise<
   process.stdout.write(`${report(series, results)}\n  ${shownPath(file)}\n`)
 }
 
-// A declaration, since the command above runs before what stands here.
+// A function declaration is hoisted: the command above runs before this line.
 function nameOf(shape: string): string {
   return shape === 'M' ? 'scaling-M' : 'scaling'
 }

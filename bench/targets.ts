@@ -1,9 +1,8 @@
 /**
- * The targets of speed, memory and cost, and what has been measured of them: reads docs/results/ and prints
- * a table. It measures nothing; what is missing is named with the command that measures it.
+ * Targets of speed, memory and cost against the results in docs/results/, as a table. Measures nothing, but prints
+ * the commands that measure missing results.
  *
- * A target that speaks of every routing is met by the worst of them, so a range is shown and which routing
- * is at its bad end.
+ * A target for all routings is met if the worst of them meets it, so the table shows the range and the worst routing.
  */
 import { fixed, percent } from '../src/text/numbers.ts'
 import { type CompareRow, compareName } from './measure/compare.ts'
@@ -14,7 +13,7 @@ import type { EngineChoice } from './support/choir.ts'
 import { routings, tableText } from './support/command.ts'
 import { type Machine, type RowFile, readJson, resultFile } from './support/results.ts'
 
-/** One figure, and the routing it is of. */
+/** A measured value and its routing. */
 export interface Figure {
   readonly value: number
   readonly routing: string
@@ -23,16 +22,15 @@ export interface Figure {
 export interface Target {
   readonly name: string
   readonly shape: string
-  /** Whether a figure should be at least the bound, or at most. */
-  readonly bound: 'least' | 'most'
-  /** What must be reached, and what is aimed at. */
+  /** Whether values must be at least `required`, or at most. */
+  readonly bound: 'min' | 'max'
   readonly required: number
   readonly aim: number
   readonly figures: readonly Figure[]
-  /** Of how many figures it speaks. */
+  /** How many figures a complete measurement has. */
   readonly expected: number
   readonly show: (value: number) => string
-  /** What measures it. */
+  /** The command that measures it. */
   readonly command: string
 }
 
@@ -41,10 +39,10 @@ type Choice = Pick<EngineChoice, 'math' | 'engine'> & { readonly autocast?: bool
 const float32: Choice = { math: 'float32', engine: 'onednn' }
 const bf16: Choice = { math: 'bf16', engine: 'onednn' }
 const autocast: Choice = { ...bf16, autocast: true }
-const alone: Choice = { math: 'float32', engine: 'onnxruntime' }
+const onnxRuntimeAlone: Choice = { math: 'float32', engine: 'onnxruntime' }
 
 const times = (value: number): string => `${fixed(value, 2)} ×`
-const share = (value: number): string => percent(value, 1)
+const percentage = (value: number): string => percent(value, 1)
 
 export async function printTargets(): Promise<void> {
   const machines = new Set<string>()
@@ -57,14 +55,14 @@ export async function printTargets(): Promise<void> {
   process.stdout.write(`${targetsText(targets)}${where}`)
 }
 
-/** The contents of a result file, undefined when it is not there. */
+/** Returns the contents of a result file, or undefined if it does not exist. */
 type Read = (name: string) => Promise<unknown>
 
 export function targetsText(targets: readonly Target[]): string {
   const head = ['target', 'shape', 'required', 'aim', 'measured', '', 'worst']
   const rows = targets.map((target) => {
     const { name, shape, bound, required, aim, show } = target
-    const sign = bound === 'least' ? '≥' : '≤'
+    const sign = bound === 'min' ? '≥' : '≤'
     const { range, worst } = spread(target)
     return [name, shape, `${sign} ${show(required)}`, `${sign} ${show(aim)}`, range, verdict(target), worst]
   })
@@ -72,14 +70,14 @@ export function targetsText(targets: readonly Target[]): string {
   const missing =
     commands.length === 0
       ? ''
-      : `\n  what is not measured, or not of every routing:\n${commands.map((line) => `    ${line}\n`).join('')}`
+      : `\n  not measured, or not for every routing:\n${commands.map((line) => `    ${line}\n`).join('')}`
   return `${tableText([head, ...rows], 'llrrlll')}${missing}`
 }
 
 export function verdict(target: Target): 'aim met' | 'met' | 'missed' | 'not measured' | 'not all measured' {
   const { bound, required, aim, figures } = target
   if (figures.length === 0) return 'not measured'
-  const reaches = (mark: number) => figures.every(({ value }) => (bound === 'least' ? value >= mark : value <= mark))
+  const reaches = (mark: number) => figures.every(({ value }) => (bound === 'min' ? value >= mark : value <= mark))
   if (!reaches(required)) return 'missed'
   if (isIncomplete(target)) return 'not all measured'
   return reaches(aim) ? 'aim met' : 'met'
@@ -89,38 +87,38 @@ const isIncomplete = ({ figures, expected }: Target): boolean => figures.length 
 
 function spread({ figures, bound, show }: Target): { range: string; worst: string } {
   const sorted = [...figures].sort((a, b) => a.value - b.value)
-  const [least, most] = [sorted[0], sorted.at(-1)]
-  if (!least || !most) return { range: '', worst: '' }
-  const range = sorted.length === 1 ? show(least.value) : `${show(least.value)} .. ${show(most.value)}`
-  return { range, worst: (bound === 'least' ? least : most).routing }
+  const [lowest, highest] = [sorted[0], sorted.at(-1)]
+  if (!lowest || !highest) return { range: '', worst: '' }
+  const range = sorted.length === 1 ? show(lowest.value) : `${show(lowest.value)} .. ${show(highest.value)}`
+  return { range, worst: (bound === 'min' ? lowest : highest).routing }
 }
 
 async function readTargets(read: Read): Promise<Target[]> {
   const shapes = ['S', 'M']
   const targets: Target[] = []
-  const compared: readonly [string, Choice][] = [
+  const comparisons: readonly [string, Choice][] = [
     ['float32, oneDNN: speed', float32],
     ['bf16: speed', bf16],
-    ['bf16: speed beside autocast', autocast],
-    ['float32, ONNX Runtime alone: speed', alone],
+    ['bf16: speed against autocast', autocast],
+    ['float32, ONNX Runtime alone: speed', onnxRuntimeAlone],
   ]
-  for (const [name, choice] of compared)
+  for (const [name, choice] of comparisons)
     for (const shape of shapes) {
       const [required, aim] = choice.engine === 'onednn' ? [1.1, 1.5] : [0.95, 1.1]
       const figures = (await compareRows(read, shape, choice)).map(({ routing, speedRatio: value }) => ({
         routing,
         value,
       }))
-      targets.push({ ...everyRouting(name, shape, choice), bound: 'least', required, aim, figures })
+      targets.push({ ...everyRouting(name, shape, choice), bound: 'min', required, aim, figures })
     }
-  for (const [name, choice] of compared.filter(([, choice]) => !choice.autocast))
+  for (const [name, choice] of comparisons.filter(([, choice]) => !choice.autocast))
     for (const shape of shapes) {
       const rows = await compareRows(read, shape, choice)
       const figures = rows.map(({ routing, memoryRatio: value }) => ({ routing, value }))
       const about = everyRouting(name.replace(': speed', ': peak memory'), shape, choice)
-      targets.push({ ...about, bound: 'most', required: 1, aim: 0.8, figures })
+      targets.push({ ...about, bound: 'max', required: 1, aim: 0.8, figures })
     }
-  for (const shape of shapes) targets.push(...(await constantCost(read, shape, float32)))
+  for (const shape of shapes) targets.push(...(await prototypeCost(read, shape, float32)))
   targets.push(...(await overhead(read, 'M')), await generation(read, 'M'))
   return targets
 }
@@ -135,12 +133,12 @@ function everyRouting(name: string, shape: string, { math, engine, autocast = fa
   return { name, shape, expected: routings.length, show: times, command }
 }
 
-async function constantCost(read: Read, shape: string, choice: Choice): Promise<Target[]> {
+async function prototypeCost(read: Read, shape: string, choice: Choice): Promise<Target[]> {
   const file = (await read(prototypesName({ shape, ...choice }))) as RowFile<PrototypesRow> | undefined
   const target = (name: string, costOf: (row: PrototypesRow) => number): Target => ({
     name,
     shape,
-    bound: 'most',
+    bound: 'max',
     required: 1.03,
     aim: 1,
     figures: (file?.rows ?? []).map((row) => ({ routing: row.routing, value: costOf(row) })),
@@ -156,7 +154,7 @@ async function constantCost(read: Read, shape: string, choice: Choice): Promise<
 
 async function overhead(read: Read, shape: string): Promise<Target[]> {
   const result = (await read(profileName({ shape, ...float32 }))) as ProfileResult | undefined
-  const about = { shape, bound: 'most', required: 0.25, aim: 0.15, expected: 1, show: share } as const
+  const about = { shape, bound: 'max', required: 0.25, aim: 0.15, expected: 1, show: percentage } as const
   const command = `npm run bench -- --profile --shape ${shape}`
   const figuresOf = (value: number | undefined) =>
     result && value !== undefined ? [{ routing: result.routing, value }] : []
@@ -171,7 +169,7 @@ async function generation(read: Read, shape: string): Promise<Target> {
   return {
     name: 'float32: generation, tokens/s',
     shape,
-    bound: 'least',
+    bound: 'min',
     required: 1,
     aim: 2,
     figures: (file?.rows ?? []).map(({ routing, speedRatio }) => ({ routing, value: speedRatio })),

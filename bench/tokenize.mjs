@@ -1,13 +1,13 @@
 /**
- * How fast and in how much memory a corpus becomes tokens.
+ * Measures time and memory of reading and tokenizing a corpus.
  *
  *     npm run build && node bench/tokenize.mjs [MEGABYTES] [VOCABULARY]
  *
- * Makes JSONL of so many megabytes (default 256) from the State of the Union addresses, again and again
- * with one word in fifty replaced by a made-up one, so that no two copies are alike. Opens it as a data
- * set with an empty cache in a process of its own, then once more with the cache, and prints the time,
- * the peak resident memory of that process and the longest the event loop was held up. The trainer of
- * the tokenizer is another process; it sees a sample of at most 64 Mi characters.
+ * Writes JSONL of that size (default 256) from copies of the State of the Union addresses, in which one word in
+ * fifty is replaced by an invented one, so that no two copies are equal. A process of its own opens it as a data
+ * set with an empty cache, and another one with the filled cache. Prints time, peak resident memory of the process
+ * and the longest delay of its event loop. The tokenizer is trained in a further process, on a sample of at most
+ * 64 Mi characters.
  */
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
@@ -45,11 +45,11 @@ async function measure(source, cache, vocabulary) {
   const { dataSchema } = await import(new URL('../dist/config/data-config.js', import.meta.url))
   const delay = monitorEventLoopDelay({ resolution: 5 })
   delay.enable()
-  const began = performance.now()
+  const startedAt = performance.now()
   const marks = []
-  const onProgress = (message) => marks.push([performance.now() - began, message])
+  const onProgress = (message) => marks.push([performance.now() - startedAt, message])
   const dataset = await openDataset(dataSchema.parse({ source, cache }), { vocabulary, onProgress })
-  const seconds = (performance.now() - began) / 1000
+  const seconds = (performance.now() - startedAt) / 1000
   const training = marks.find(([, message]) => message.startsWith('training'))?.[0] ?? 0
   const tokenizing = marks.find(([, message]) => message.startsWith('tokenizing'))?.[0] ?? 1000
   process.send({
@@ -57,7 +57,7 @@ async function measure(source, cache, vocabulary) {
     survey: training / 1000,
     tokenizing: seconds - (tokenizing / 1000 - 1),
     peak: process.resourceUsage().maxRSS * 1024,
-    held: delay.max / 1e6,
+    maxDelay: delay.max / 1e6,
     tokens: dataset.train.length + dataset.heldOut.length,
   })
   await dataset.close()
@@ -77,14 +77,14 @@ if (process.send) {
     for (const name of ['empty cache', 'from the cache']) {
       const child = fork(fileURLToPath(import.meta.url), [source, join(folder, 'cache'), vocabulary])
       const [result] = await once(child, 'message')
-      const { seconds, survey, tokenizing, peak, held, tokens } = result
+      const { seconds, survey, tokenizing, peak, maxDelay, tokens } = result
       console.log(
         `${name}: ${size.toFixed(0)} MB in ${seconds.toFixed(1)} s (${(size / seconds).toFixed(1)} MB/s), ` +
           (survey > 0
             ? `reading ${survey.toFixed(1)} s, training ${(seconds - survey - tokenizing).toFixed(1)} s, ` +
               `tokenizing ${tokenizing.toFixed(1)} s (${(size / tokenizing).toFixed(1)} MB/s), `
             : '') +
-          `${tokens} tokens; peak memory ${(peak / 1e6).toFixed(0)} MB, event loop held up ${held.toFixed(0)} ms at most`,
+          `${tokens} tokens; peak memory ${(peak / 1e6).toFixed(0)} MB, event loop delayed by at most ${maxDelay.toFixed(0)} ms`,
       )
       await once(child, 'exit')
     }

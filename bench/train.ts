@@ -2,17 +2,17 @@
  * `npm run bench`: speed, memory and cost of training and generation on this machine.
  *
  *   npm run bench                                            Choir alone: `choir bench`
- *   npm run bench -- --peer pytorch --shape M                in turn with PyTorch, each routing
+ *   npm run bench -- --peer pytorch --shape M                alternating with PyTorch, each routing
  *   npm run bench -- --peer pytorch --shape M --math bf16
- *   npm run bench -- --peer autocast --math bf16             beside PyTorch as most write it: autocast
+ *   npm run bench -- --peer autocast --math bf16             against PyTorch's autocast, the usual way to use bf16
  *   npm run bench -- --peer pytorch --engine onnxruntime     Choir without oneDNN
- *   npm run bench -- --peer pytorch --generate --shape M     one stream of text
- *   npm run bench -- --prototypes --shape M                  what prototypes cost beside top-1
- *   npm run bench -- --profile --shape M                     how much of a step is not matrix products
- *   npm run bench -- --targets                               what all of it amounts to
+ *   npm run bench -- --peer pytorch --generate --shape M     generation of one text at a time
+ *   npm run bench -- --prototypes --shape M                  cost of prototypes against top-1
+ *   npm run bench -- --profile --shape M                     share of a step outside matrix products
+ *   npm run bench -- --targets                               all results against the targets
  *
- * Results are kept in docs/results/, a row at a time; `--only` measures some rows again. The measurements
- * themselves are in measure/.
+ * Results are written to docs/results/ row by row; `--only` measures single rows again. The measurements are in
+ * measure/.
  */
 import { spawnSync } from 'node:child_process'
 import { Command, Option } from 'commander'
@@ -22,7 +22,7 @@ import { compare } from './measure/compare.ts'
 import { compareGeneration } from './measure/compare-generation.ts'
 import { profileStep } from './measure/profile.ts'
 import { comparePrototypes, prototypeRoutings } from './measure/prototypes.ts'
-import { checkChoice, type EngineChoice, engines, environment } from './support/choir.ts'
+import { checkChoice, type EngineChoice, engineEnvironment, engines } from './support/choir.ts'
 import {
   onlyOption,
   refuse,
@@ -52,15 +52,15 @@ const RECORDED = 6
 
 await runCommand(
   new Command('npm run bench --')
-    .description('Measures this machine; without options, what choir bench measures.')
-    .addOption(new Option('--peer <name>', 'what Choir takes turns with').choices(['pytorch', 'autocast']))
-    .option('--generate', 'with --peer: one stream of text instead of training')
-    .option('--prototypes', 'the cost of prototypes at capacity 1x beside top-1')
-    .option('--profile', 'how much of a training step is not matrix products')
-    .option('--targets', 'print the targets and what has been measured of them')
+    .description('Measures this machine. Without options it runs choir bench.')
+    .addOption(new Option('--peer <name>', 'compare Choir with this program').choices(['pytorch', 'autocast']))
+    .option('--generate', 'with --peer: generate one text at a time instead of training')
+    .option('--prototypes', 'measure the cost of prototypes at capacity 1x against top-1')
+    .option('--profile', 'measure the share of a training step outside matrix products')
+    .option('--targets', 'print the targets and the results so far')
     .addOption(shapeOption())
     .addOption(mathOption().default('float32'))
-    .addOption(new Option('--engine <name>', 'what multiplies matrices').choices(engines).default('onednn'))
+    .addOption(new Option('--engine <name>', 'library for matrix products').choices(engines).default('onednn'))
     .addOption(onlyOption())
     .addOption(turnsOption())
     .addOption(threadsOption())
@@ -75,7 +75,7 @@ async function run(flags: Flags): Promise<void> {
     throw new UsageError(
       `invalid options: ${chosen.map(([name]) => `--${name}`).join(' with ')} (expected one of them)`,
     )
-  if (peer === undefined) refuse('it needs --peer pytorch', { generate })
+  if (peer === undefined) refuse('requires --peer pytorch', { generate })
   checkChoice(flags)
   const autocast = peer === 'autocast'
   if (autocast && (math !== 'bf16' || generate))
@@ -96,13 +96,14 @@ async function run(flags: Flags): Promise<void> {
     if (routing === undefined || others.length > 0)
       throw new UsageError(`invalid --only: ${only?.length} routings with --profile (expected one)`)
     await profileStep({ ...flags, routing, steps: RECORDED })
-  } else alone(flags)
+  } else runChoirBench(flags)
 }
 
-function alone({ shape, math, engine, threads, only, out }: Flags): void {
+function runChoirBench({ shape, math, engine, threads, only, out }: Flags): void {
   const args = ['bench', '--shape', shape, '--math', math, '--threads', String(threads)]
   for (const routing of only ?? []) args.push('--only', routing)
   if (out !== undefined) args.push('--out', out)
   const command = [fileIn('bin/choir.js'), ...args]
-  process.exitCode = spawnSync(process.execPath, command, { stdio: 'inherit', env: environment(engine) }).status ?? 1
+  process.exitCode =
+    spawnSync(process.execPath, command, { stdio: 'inherit', env: engineEnvironment(engine) }).status ?? 1
 }

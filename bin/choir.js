@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// Written in the JavaScript of old Node versions: its first task is to tell them that they are too old.
+// Syntax that old Node versions can run, so that they can report that they are too old.
 import { existsSync } from 'node:fs'
 
 const [major, minor] = process.versions.node.split('.').map(Number)
@@ -9,7 +9,7 @@ if (major < 20 || (major === 20 && minor < 19)) {
   console.error(`choir: Node ${process.versions.node} is too old (expected 20.19 or later; see https://nodejs.org)`)
   process.exitCode = 1
 } else if (!existsSync(main)) {
-  console.error('choir: it is not built yet (run: npm run build)')
+  console.error('choir: not built yet (run: npm run build)')
   process.exitCode = 1
 } else {
   import(main.href).then(({ runProcess }) => runProcess())

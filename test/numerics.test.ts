@@ -1,4 +1,4 @@
-/** Extreme but finite inputs give finite results and gradients, in float32 as it is trained. */
+/** Extreme but finite inputs give finite results and gradients in float32, the precision of training. */
 import { expect, test } from 'vitest'
 import { sizeOf } from '../src/graph/shape.ts'
 import * as g from '../src/library/graph.ts'
@@ -23,7 +23,7 @@ async function valueAndGradient(
 
 const finite = (values: readonly number[]) => expect(values.every(Number.isFinite), `${values}`).toBe(true)
 
-test('softmax, log-softmax and log-sum-exp of large logits of either sign', async () => {
+test('softmax, log-softmax and log-sum-exp of large positive and negative logits', async () => {
   const logits = [1e4, -1e4, 9990, 0, -3e38, 3e38, -1e4, -1e4]
   const soft = await valueAndGradient([2, 4], logits, g.softmax)
   finite(soft.y)
@@ -39,7 +39,7 @@ test('softmax, log-softmax and log-sum-exp of large logits of either sign', asyn
   expect(total.y[1]).toBeCloseTo(-1e4 + Math.LN2, 1)
 })
 
-test('cross-entropy of a target that the model holds impossible is large, not infinite', async () => {
+test('cross-entropy of a target with probability near 0 is large, not infinite', async () => {
   const head = g.constant([1, -1], 'float32', [2, 1])
   const { y, dx } = await valueAndGradient([1, 1], [500], (x) =>
     g.linearCrossEntropy(x, head, g.constant([1], 'int32')),
@@ -48,7 +48,7 @@ test('cross-entropy of a target that the model holds impossible is large, not in
   expect(dx[0]).toBeCloseTo(2, 4)
 })
 
-test('norms of constant and of zero rows', async () => {
+test('norms of constant and zero rows', async () => {
   const one = g.constant([1, 1, 1, 1], 'float32')
   const zero = g.constant([0, 0, 0, 0], 'float32')
   for (const value of [0, 7, 1e6]) {
@@ -72,12 +72,12 @@ test('GELU and SiLU far from zero are the identity or zero', async () => {
   }
 })
 
-test('attention with scores of any size sees nothing of the future', async () => {
+test('attention with large scores does not depend on later positions', async () => {
   const head = [1, 1, 3, 2]
   const q = g.constant([1e3, 0, 1e3, 0, 1e3, 0], 'float32', head)
   const k = g.constant([-1e3, 0, 1e3, 0, 0, 0], 'float32', head)
   const { y, dx } = await valueAndGradient(head, [1, 2, 3, 4, 5, 6], (v) => g.causalAttention(q, k, v, 1))
-  // The first position sees only itself; the others choose the key with the largest score.
+  // The first position attends only to itself, the others to the key with the largest score.
   expect(y).toEqual([1, 2, 3, 4, 3, 4])
   finite(dx)
 })

@@ -1,4 +1,4 @@
-/** Service by position: beside the witness on random loads, never above capacity, and fair to every place in a batch. */
+/** Priority `position`: equal to the witness on random loads, never above capacity, and fair to all sequences. */
 import { describe, expect, test } from 'vitest'
 import { constant } from '../src/graph/tensor.ts'
 import { place } from '../src/model/routing/capacity.ts'
@@ -14,7 +14,7 @@ interface Case {
   readonly sequence: number
 }
 
-/** Choices drawn with weights `popularity`, k distinct in each prototype, and gates in decreasing order there. */
+/** Random choices with weights `popularity`: k distinct experts in each prototype, with decreasing gates. */
 function draw({ moe, groups, sequences, sequence }: Case, random: () => number, popularity: readonly number[]) {
   const { prototypes, k, experts } = configOf(moe).moe
   const size = experts / prototypes
@@ -59,7 +59,7 @@ async function placed({ moe: settings, groups, sequence }: Case, { expert_TK, ga
   return { position, count, kept, capacity: capacity ?? Infinity }
 }
 
-/** Settings of a random case; every third is crowded on few experts. */
+/** Settings of a random case; in every third, few experts get most of the tokens. */
 function randomCase(random: () => number): { given: Case; popularity: number[] } {
   const pick = <T>(...of: T[]): T => of[Math.floor(random() * of.length)] as T
   const prototypes = pick(1, 1, 2, 3)
@@ -80,7 +80,7 @@ function randomCase(random: () => number): { given: Case; popularity: number[] }
 }
 
 describe('service by position', () => {
-  test('keeps whom the definition keeps, walked through token by token, and never more than C', async () => {
+  test('keeps the same assignments as the definition, applied token by token, and at most C per expert', async () => {
     const random = testRandom(1)
     let dropped = 0
     for (let round = 0; round < 150; round++) {
@@ -113,7 +113,7 @@ describe('service by position', () => {
           dropped += asked.length - served.length
           expect(served.length, where).toBeLessThanOrEqual(capacity)
           expect([count[g * moe.experts + e], kept[g * moe.experts + e]], where).toEqual([asked.length, served.length])
-          // Their places are 0, 1, 2, ...: rows of the expert without gaps.
+          // Their places are 0, 1, 2, ...: the rows of the expert have no gaps.
           const places = own.filter((place, a) => place < capacity && assignments[a]?.expert === e)
           expect(
             places.sort((a, b) => a - b),
@@ -134,9 +134,9 @@ interface Fairness {
 const [GROUPS, SEQUENCES, SEQUENCE, HEAD] = [120, 8, 96, 48]
 
 /**
- * How uneven drops are over sequences, and over positions after the first `HEAD`: the largest |z| of a sequence's,
- * an eighth position's (s mod 8) or eight neighbouring positions' drop rate less the mean of all. Groups are
- * independent, so the deviation is that of the differences over groups.
+ * How uneven drops are over sequences, and over positions after the first `HEAD`. Compares the drop rate of each
+ * sequence, of each s mod 8 and of each block of eight positions s with the mean of all, and returns the largest |z|.
+ * Groups are independent, so the standard deviation is that of the differences over groups.
  */
 function unevenness(position: readonly number[], capacity: number, choices: number): Fairness {
   const dropsOf = (group: number, holds: (b: number, s: number) => boolean) => {
@@ -174,12 +174,12 @@ function unevenness(position: readonly number[], capacity: number, choices: numb
 }
 
 /**
- * Of 22 comparisons in each of 12 cases about 1 in 6,000 runs has one beyond 5 with other seeds, were they normal; with
- * Student's t of 119 degrees of freedom, 1 in 2,000.
+ * With other seeds, about 1 in 6,000 runs of 12 cases with 22 comparisons each would have a |z| beyond 5 if they were
+ * normal; with Student's t of 119 degrees of freedom, 1 in 2,000.
  */
 const NOISE = 5
 
-describe('drops are as frequent for every sequence, and at every position after the head start', () => {
+describe('drops are equally frequent for every sequence, and at every position after the first 48', () => {
   const settings: Record<string, MoeSettings> = {
     'top-1 kx': { router: 'top-k', k: 1, experts: 8, capacity: 'kx' },
     'top-2 kx': { router: 'top-k', k: 2, experts: 8, capacity: 'kx' },
@@ -190,7 +190,7 @@ describe('drops are as frequent for every sequence, and at every position after 
   }
   const loads = { even: [1, 1, 1, 1, 1, 1, 1, 1], uneven: [3, 1, 2, 1, 0.5, 1, 0.5, 1] }
   for (const [name, moe] of Object.entries(settings))
-    test(`${name}, of an even and an uneven load; not so by choice and by token`, async () => {
+    test(`${name}, with an even and an uneven load; with priorities choice and token they are not`, async () => {
       for (const [load, popularity] of Object.entries(loads)) {
         const given = { moe, groups: GROUPS, sequences: SEQUENCES, sequence: SEQUENCE }
         const drawn = draw(given, testRandom(7), popularity)
@@ -201,7 +201,7 @@ describe('drops are as frequent for every sequence, and at every position after 
         const fair = await by('position')
         expect(fair.sequence, `${load}: by sequence`).toBeLessThan(NOISE)
         expect(fair.position, `${load}: by position`).toBeLessThan(NOISE)
-        // An even load below capacity has no drops to be unfair with.
+        // An even load below capacity has no drops.
         if (load === 'even' && moe.capacity === 'kx') continue
         for (const priority of ['choice', 'token'] as const)
           expect((await by(priority)).sequence, `${load}: ${priority}`).toBeGreaterThan(2 * NOISE)

@@ -1,9 +1,9 @@
 /**
- * Generation by Choir and by PyTorch, a text each in turn: one stream, float32, a key-value cache.
+ * Generation by Choir and by PyTorch, which take turns at one text each: float32, with a key-value cache.
  *
- * PyTorch takes the likeliest token ("greedy"), and so does Choir beside it. With random weights such a text
- * soon repeats itself, and with it the choice of experts, which may then stay in a cache. So Choir is also
- * timed with tokens drawn as `choir generate` draws them: a varied text, and the drawing included.
+ * Both take the likeliest token ("greedy"). With random weights such a text soon repeats itself, and so does its
+ * choice of experts, whose weights may then stay in a cache. Therefore Choir is also timed with sampling as in
+ * `choir generate`: the text varies, and the time of sampling is included.
  */
 
 import { type BenchmarkRouting, routingSets } from '../../src/config/presets.ts'
@@ -16,12 +16,12 @@ import { using } from '../support/line-process.ts'
 import { Results, resultFile, shownPath, thisMachine, today } from '../support/results.ts'
 import { peerShape, peerVariants, warn } from './compare.ts'
 import {
-  drawn,
   GenerationBench,
   greedy,
   lengths,
   promptsOf,
   type Speed,
+  sampled,
   speedOf,
   type TextLengths,
   type TimedText,
@@ -31,7 +31,7 @@ export interface GenerateOptions extends TextLengths {
   readonly shape: string
   readonly routings: readonly BenchmarkRouting[]
   readonly threads: number
-  /** Texts that are timed. */
+  /** Number of texts to time. */
   readonly texts: number
   readonly out?: string
 }
@@ -44,10 +44,10 @@ export interface GenerationRow {
   readonly prompt: number
   readonly tokens: number
   readonly texts: number
-  /** Greedy, in float32, as PyTorch beside it; and with tokens drawn as `choir generate` draws them. */
+  /** Greedy, in float32, like PyTorch; `drawn`: with sampling as in `choir generate`. */
   readonly choir: Speed & { readonly provider: string; readonly drawn: Speed }
   readonly pytorch: Speed & { readonly torch: string; readonly compiled: boolean }
-  /** Tokens a second of Choir over PyTorch's, both greedy. */
+  /** Choir's tokens per second over PyTorch's, both greedy. */
   readonly speedRatio: number
 }
 
@@ -57,37 +57,37 @@ export async function compareGeneration(options: GenerateOptions): Promise<void>
   const { shape, threads } = options
   const file = options.out ?? resultFile(generateName(shape), shape === 'tiny')
   const results = await Results.open<GenerationRow>(file, ({ routing }) => routing, thisMachine(options.threads))
-  const said = new Set<string>()
+  const warned = new Set<string>()
   for (const routing of options.routings) {
     process.stderr.write(`  ${shape}, ${routing}, generation ...\n`)
     const config = await loadConfig(shape, [...routingSets(routing), `runtime.threads=${threads}`])
-    await results.put(await measure(routing, config, options, said))
+    await results.put(await measure(routing, config, options, warned))
   }
-  process.stdout.write(`${compared(results.rows)}\n  ${shownPath(file)}\n`)
+  process.stdout.write(`${report(results.rows)}\n  ${shownPath(file)}\n`)
 }
 
 async function measure(
   routing: BenchmarkRouting,
   config: RunConfig,
   options: GenerateOptions,
-  said: Set<string>,
+  warned: Set<string>,
 ): Promise<GenerationRow> {
   const { shape, threads, texts } = options
   const { prompt, tokens } = lengths(config, options)
   const { sequence: _, batch: __, ...size } = peerShape(config)
   return using(GenerationBench.open(config), (choir) =>
     using(PyTorchGenerator.start(size, peerVariants[routing], { threads }), async (peer) => {
-      warn([blasWarning(peer.info), compileWarning(peer.info)], said)
+      warn([blasWarning(peer.info), compileWarning(peer.info)], warned)
       const sides: Record<'greedy' | 'drawn' | 'pytorch', TimedText[]> = { greedy: [], drawn: [], pytorch: [] }
       const nextPrompt = promptsOf(config, prompt)
       for (let text = 0; text <= texts; text++) {
         const ids = nextPrompt()
         sides.pytorch.push(await peer.generate(tokens, ids))
         sides.greedy.push(await choir.text(ids, tokens, greedy, text))
-        sides.drawn.push(await choir.text(ids, tokens, drawn, text))
+        sides.drawn.push(await choir.text(ids, tokens, sampled, text))
       }
       const { torch, compiled } = peer.info
-      const [ours, theirs] = [speedOf(sides.greedy), speedOf(sides.pytorch)]
+      const [choirSpeed, pytorchSpeed] = [speedOf(sides.greedy), speedOf(sides.pytorch)]
       return {
         shape,
         routing,
@@ -96,16 +96,16 @@ async function measure(
         prompt,
         tokens,
         texts,
-        choir: { provider: choir.runtime.provider, ...ours, drawn: speedOf(sides.drawn) },
-        pytorch: { torch, compiled, ...theirs },
-        speedRatio: ours.tokensPerSecond / theirs.tokensPerSecond,
+        choir: { provider: choir.runtime.provider, ...choirSpeed, drawn: speedOf(sides.drawn) },
+        pytorch: { torch, compiled, ...pytorchSpeed },
+        speedRatio: choirSpeed.tokensPerSecond / pytorchSpeed.tokensPerSecond,
       }
     }),
   )
 }
 
-function compared(rows: readonly GenerationRow[]): string {
-  const head = ['routing', 'Choir tokens/s', 'drawn', 'PyTorch tokens/s', 'speed ×', 'prompt ms', 'PyTorch prompt ms']
+function report(rows: readonly GenerationRow[]): string {
+  const head = ['routing', 'Choir tokens/s', 'sampled', 'PyTorch tokens/s', 'speed ×', 'prompt ms', 'PyTorch prompt ms']
   const cells = rows.map(({ routing, choir, pytorch, speedRatio }) => [
     routing,
     fixed(choir.tokensPerSecond, 0),
@@ -119,6 +119,6 @@ function compared(rows: readonly GenerationRow[]): string {
   const sizes = first && `${first.tokens} tokens after ${first.prompt}, ${first.texts} texts`
   return `${tableText([head, ...cells], 'lrrrrrr')}
   ${sizes}, float32; both take the likeliest token.
-  "drawn": Choir with temperature ${drawn.temperature}, top-k ${drawn.topK}, top-p ${drawn.topP}, for which PyTorch is not timed.
+  "sampled": Choir with temperature ${sampled.temperature}, top-k ${sampled.topK}, top-p ${sampled.topP}; not timed for PyTorch.
 `
 }

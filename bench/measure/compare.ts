@@ -1,10 +1,9 @@
 /**
- * Choir and PyTorch, step for step, on the same machine in the same run.
+ * Training steps of Choir and PyTorch on the same machine in the same run.
  *
- * For each routing two processes stand ready and take turns of a few steps, so that a busy moment of the
- * machine hits both. How much there is to compute depends on how many assignments are kept. PyTorch is
- * given a perfectly even load; Choir routes for real, its balancing loss at work from the first step. The
- * kept share of both is part of the result.
+ * For each routing two processes take turns of a few steps, so that a busy moment of the machine affects both. The
+ * work depends on how many assignments are kept: PyTorch has a perfectly even load, Choir routes tokens with its
+ * balancing loss active from the first step. The kept share of both is part of the result.
  */
 
 import { type BenchmarkRouting, routingSets } from '../../src/config/presets.ts'
@@ -38,7 +37,7 @@ export interface CompareOptions extends EngineChoice {
   readonly shape: string
   readonly routings: readonly BenchmarkRouting[]
   readonly turns: number
-  /** Beside PyTorch's autocast, instead of a step written by hand. */
+  /** Compares with PyTorch's autocast instead of a step written by hand. */
   readonly autocast?: boolean
   readonly out?: string
 }
@@ -58,7 +57,7 @@ export interface CompareRow extends EngineChoice {
   readonly date: string
   readonly choir: Side & { readonly provider: string; readonly mfu: number; readonly peakGflops: number }
   readonly pytorch: Side & { readonly torch: string; readonly compiled: boolean }
-  /** Tokens a second of Choir over the peer's; above 1 is faster. */
+  /** Choir's tokens per second over the peer's; above 1, Choir is faster. */
   readonly speedRatio: number
   readonly memoryRatio: number
 }
@@ -70,28 +69,28 @@ export const compareName = (options: Pick<CompareOptions, 'shape' | 'math' | 'en
 export async function compare(options: CompareOptions): Promise<void> {
   const file = options.out ?? resultFile(compareName(options), options.shape === 'tiny')
   const results = await Results.open<CompareRow>(file, ({ routing }) => routing, thisMachine(options.threads))
-  const said = new Set<string>()
+  const warned = new Set<string>()
   for (const routing of options.routings) {
     process.stderr.write(`  ${options.shape}, ${options.math}, ${routing} ...\n`)
-    await results.put(await measure(routing, options, said))
+    await results.put(await measure(routing, options, warned))
   }
   process.stdout.write(`${report(results.rows)}\n  ${shownPath(file)}\n`)
 }
 
-async function measure(routing: BenchmarkRouting, options: CompareOptions, said: Set<string>): Promise<CompareRow> {
+async function measure(routing: BenchmarkRouting, options: CompareOptions, warned: Set<string>): Promise<CompareRow> {
   const { shape, math, engine, threads, autocast = false } = options
   const sets = routingSets(routing)
   const size = peerShape(await loadConfig(shape, sets))
   const settings = { threads, balanced: true, precision: math, autocast }
   return using(TrainingProcess.start(shape, sets, options), (choir) =>
     using(PyTorchPeer.start(size, peerVariants[routing], settings), async (peer) => {
-      // float32 training is by hand and needs no compiler.
-      warn([blasWarning(peer.info), math === 'bf16' ? compileWarning(peer.info) : undefined], said)
-      const { ours, theirs } = await alternate(choir, peer, options.turns)
-      const { stepMs, gradientMs, updateMs, dropRate, peakBytes, mfu, peakFlops } = ours
+      // The float32 peer is written by hand and uses no compiler.
+      warn([blasWarning(peer.info), math === 'bf16' ? compileWarning(peer.info) : undefined], warned)
+      const { choirResult, peerRuns } = await alternate(choir, peer, options.turns)
+      const { stepMs, gradientMs, updateMs, dropRate, peakBytes, mfu, peakFlops, provider } = choirResult
       const memory = { peakMiB: peakBytes / 2 ** 20, keptShare: 1 - dropRate }
       const { torch, compiled } = peer.info
-      const pytorch = { torch, compiled, ...sideOf(theirs) }
+      const pytorch = { torch, compiled, ...peerSide(peerRuns) }
       return {
         shape,
         routing,
@@ -99,7 +98,7 @@ async function measure(routing: BenchmarkRouting, options: CompareOptions, said:
         engine,
         threads,
         date: today(),
-        choir: { provider: ours.provider, stepMs, gradientMs, updateMs, ...memory, mfu, peakGflops: peakFlops / 1e9 },
+        choir: { provider, stepMs, gradientMs, updateMs, ...memory, mfu, peakGflops: peakFlops / 1e9 },
         pytorch,
         speedRatio: pytorch.stepMs / stepMs,
         memoryRatio: memory.peakMiB / pytorch.peakMiB,
@@ -111,16 +110,16 @@ async function measure(routing: BenchmarkRouting, options: CompareOptions, said:
 async function alternate(choir: TrainingProcess, peer: PyTorchPeer, turns: number) {
   await peer.run(WARM_UP)
   await choir.warmUp(WARM_UP)
-  const theirs = [await peer.run(TURN)]
-  let ours = await choir.run(TURN)
+  const peerRuns = [await peer.run(TURN)]
+  let choirResult = await choir.run(TURN)
   for (let turn = 1; turn < turns; turn++) {
-    theirs.push(await peer.run(TURN))
-    ours = await choir.run(TURN)
+    peerRuns.push(await peer.run(TURN))
+    choirResult = await choir.run(TURN)
   }
-  return { ours, theirs }
+  return { choirResult, peerRuns }
 }
 
-function sideOf(runs: readonly PeerRun[]): Side {
+function peerSide(runs: readonly PeerRun[]): Side {
   return {
     stepMs: median(runs.flatMap(({ stepMs }) => stepMs)),
     gradientMs: median(runs.flatMap(({ gradientMs }) => gradientMs)),
@@ -130,11 +129,11 @@ function sideOf(runs: readonly PeerRun[]): Side {
   }
 }
 
-/** What makes the peer slower than it can be, said once. */
-export function warn(warnings: readonly (string | undefined)[], said: Set<string>): void {
+/** Prints each warning once. */
+export function warn(warnings: readonly (string | undefined)[], warned: Set<string>): void {
   for (const warning of warnings) {
-    if (warning === undefined || said.has(warning)) continue
-    said.add(warning)
+    if (warning === undefined || warned.has(warning)) continue
+    warned.add(warning)
     process.stderr.write(`  warning: ${warning}\n`)
   }
 }

@@ -1,8 +1,8 @@
 /**
- * One stream of text, generated with random weights and timed.
+ * Times the generation of one text at a time, with random weights.
  *
- * A token reads every weight that is active for it once, and does little else: the bound is the bytes of
- * the active weights over the speed at which this machine reads memory in a matrix-vector product.
+ * A token reads each of its active weights once and does little else. The lower bound of its time is the bytes of the
+ * active weights over the memory bandwidth of a matrix-vector product.
  */
 import type { RunConfig } from '../../src/config/run-config.ts'
 import { UsageError } from '../../src/errors.ts'
@@ -20,19 +20,19 @@ import { ParameterStore } from '../../src/step/store.ts'
 
 export const greedy: SamplingOptions = { temperature: 0, topK: 0, topP: 1 }
 /** The defaults of `choir generate`. */
-export const drawn: SamplingOptions = { temperature: 0.8, topK: 40, topP: 0.95 }
+export const sampled: SamplingOptions = { temperature: 0.8, topK: 40, topP: 0.95 }
 
 /** Times of one text. */
 export interface TimedText {
-  /** Over the prompt, up to the first token. */
+  /** From the start of the prompt to the first token. */
   readonly prefillMs: number
-  /** Of each later token, its choice included. */
+  /** Each later token, including its sampling. */
   readonly msPerToken: readonly number[]
 }
 
 export class GenerationBench {
   readonly runtime: Runtime
-  /** Of the weights that a token reads. */
+  /** Bytes of the weights that a token reads. */
   readonly activeBytes: number
   private readonly vocabulary: number
   private readonly generator: Generator
@@ -54,7 +54,7 @@ export class GenerationBench {
     return new GenerationBench(runtime, config, new Generator(runtime, model, store))
   }
 
-  /** Writes `tokens` tokens. The first text compiles: do not count it. */
+  /** Generates `tokens` tokens. The first text includes compilation: do not count it. */
   async text(prompt: readonly number[], tokens: number, sampling: SamplingOptions, seed: number): Promise<TimedText> {
     const times: number[] = []
     let before = performance.now()
@@ -74,22 +74,22 @@ export class GenerationBench {
   }
 }
 
-/** Random prompts, the same at every call. */
+/** A generator of random prompts; every call of this function gives the same ones. */
 export function promptsOf({ model, train }: RunConfig, length: number): () => number[] {
   const random = randomFor(train.seed, 'benchmark')
   return () => Array.from({ length }, () => random.integer(model.vocabulary))
 }
 
 export interface TextLengths {
-  /** Tokens of the prompt, and those written after it; default 128 and 100, or what the shape has room for. */
+  /** Tokens of the prompt, and those generated after it; default 128 and 100, or fewer if the sequence is short. */
   readonly prompt?: number
   readonly tokens?: number
 }
 
-/** @throws UsageError when they do not fit into the model's sequence */
-export function lengths({ model: { sequence } }: RunConfig, given: TextLengths) {
-  const prompt = given.prompt ?? Math.min(128, Math.floor(sequence / 2))
-  const tokens = given.tokens ?? Math.min(100, sequence - prompt)
+/** @throws UsageError if they do not fit into the model's sequence */
+export function lengths({ model: { sequence } }: RunConfig, options: TextLengths) {
+  const prompt = options.prompt ?? Math.min(128, Math.floor(sequence / 2))
+  const tokens = options.tokens ?? Math.min(100, sequence - prompt)
   if (prompt + tokens > sequence)
     throw new UsageError(
       `invalid --prompt ${prompt} with --tokens ${tokens} (expected at most ${sequence} together, the model's sequence)`,
@@ -98,14 +98,14 @@ export function lengths({ model: { sequence } }: RunConfig, given: TextLengths) 
   return { prompt, tokens }
 }
 
-/** Medians over all tokens but the first of each text, and over all prompts. */
+/** Medians over the tokens of all texts (except their first tokens) and over all prompts. */
 export interface Speed {
   readonly tokensPerSecond: number
   readonly tokenMs: number
   readonly prefillMs: number
 }
 
-/** Of all texts but the first, which compiles. */
+/** The speed of all texts except the first, which includes compilation. */
 export function speedOf([, ...texts]: readonly TimedText[]): Speed {
   const tokenMs = median(texts.flatMap(({ msPerToken }) => msPerToken))
   return { tokensPerSecond: 1000 / tokenMs, tokenMs, prefillMs: median(texts.map(({ prefillMs }) => prefillMs)) }

@@ -13,7 +13,7 @@ const curve = (name: string, loss: number[], heldOutLoss = 4): Curve => ({
   parameters: 'abc',
 })
 
-test('a difference is the largest so far, whatever its sign', () => {
+test('a difference is the largest absolute one so far', () => {
   const from = Array.from({ length: 120 }, () => 5)
   const loss = from.map((value, step) => value + (step === 3 ? -0.1 : step === 60 ? 0.5 : step === 110 ? -2 : 0.01))
   expect(differenceOf(curve('b', loss), curve('a', from))).toEqual({
@@ -29,7 +29,7 @@ test('the spread of 1, 2 and 6: mean 3, sample deviation √7, range 5', () => {
   expect(spreadOf([1, 2, 6])).toEqual({ mean: 3, deviation: expect.closeTo(Math.sqrt(7), 12), range: 5 })
 })
 
-test('a final loss is within the spread when it is no further from its own seed than seeds are from each other', () => {
+test('a final loss is within the spread if it differs from its seed by at most the range of seeds', () => {
   const spread = { mean: 4, deviation: 0.5, range: 1 }
   const float32 = curve('float32', [], 4.4)
   expect(placeOf(curve('bf16', [], 5), float32, spread)).toMatchObject({ deviations: 2, withinSpread: true })
@@ -37,7 +37,7 @@ test('a final loss is within the spread when it is no further from its own seed 
   expect(placeOf(curve('bf16', [], 3.3), float32, spread)).toMatchObject({ withinSpread: false })
 })
 
-test('a repetition is equal when every loss is, and the parameters are when their checksums are', () => {
+test('a repetition compares every loss, and the checksums of the parameters', () => {
   expect(repetitionOf(curve('a', [1, 2]), curve('b', [1, 2]))).toEqual({ of: 'a', losses: true, parameters: true })
   expect(repetitionOf(curve('a', [1, 2]), curve('b', [1, 2 + 2 ** -50])).losses).toBe(false)
   expect(repetitionOf(curve('a', [1, 2]), curve('b', [1])).losses).toBe(false)

@@ -1,9 +1,9 @@
 /**
- * What loss curves say about engines and precisions, once the runs are done.
+ * Compares the loss curves of engines and precisions.
  *
- * Another order of summation gives other last digits, and training makes differences grow; so the same seed
- * on two engines is compared step by step, soon after the start above all. bf16 computes something else, and
- * is asked for the end only: does it differ from float32 by more than another seed would?
+ * Another order of summation changes the last digits, and training amplifies differences. So the same seed on two
+ * engines is compared step by step, mainly in the first steps. bf16 rounds differently from the start, so only its
+ * final loss is compared: does it differ from float32 by more than another seed does?
  */
 
 export interface Curve {
@@ -14,7 +14,7 @@ export interface Curve {
   readonly provider: string
   /** Training loss of each step, nats a token; null where it was not finite. */
   readonly loss: readonly (number | null)[]
-  /** On all held-out text, after the last step. */
+  /** Over all held-out text, after the last step. */
   readonly heldOutLoss: number
   readonly bitsPerByte: number
   /** SHA-256 of the final parameters. */
@@ -34,19 +34,16 @@ export function differenceOf(curve: Curve, from: Curve): Difference {
   const over = (steps: number) =>
     curve.loss
       .slice(0, steps)
-      .reduce<number>(
-        (most, loss, i) => Math.max(most, Math.abs((loss ?? Number.NaN) - (from.loss[i] ?? Number.NaN))),
-        0,
-      )
+      .reduce<number>((max, loss, i) => Math.max(max, Math.abs((loss ?? Number.NaN) - (from.loss[i] ?? Number.NaN))), 0)
   return { of: curve.name, from: from.name, first10: over(10), first100: over(100), all: over(Infinity) }
 }
 
 /** Final held-out losses of several seeds. */
 export interface Spread {
   readonly mean: number
-  /** Of the sample: n − 1. */
+  /** Sample standard deviation (n − 1). */
   readonly deviation: number
-  /** Largest less smallest. */
+  /** Largest minus smallest. */
   readonly range: number
 }
 
@@ -60,14 +57,14 @@ export function spreadOf(losses: readonly number[]): Spread {
   }
 }
 
-/** Where a final loss lies in the spread of others. */
+/** Where a final loss lies in the spread of the seeds. */
 export interface Place {
   readonly of: string
   /** From the run of the same seed. */
   readonly difference: number
   /** From the mean of the seeds, in standard deviations. */
   readonly deviations: number
-  /** The difference is no larger than what lies between the seeds. */
+  /** Whether the difference is at most the range of the seeds. */
   readonly withinSpread: boolean
 }
 
@@ -81,7 +78,7 @@ export function placeOf(curve: Curve, sameSeed: Curve, spread: Spread): Place {
   }
 }
 
-/** Whether the same settings gave the same bits. */
+/** Whether two runs with the same settings are bitwise equal. */
 export interface Repetition {
   readonly of: string
   readonly losses: boolean

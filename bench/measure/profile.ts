@@ -1,9 +1,9 @@
 /**
- * How much of a training step is not matrix products, from a recording of it.
+ * The share of a training step outside matrix products, from a profile.
  *
- * Two answers. What the kernels that multiply matrices do not account for; but some of these do more than
- * multiply (an expert's activation, attention's softmax) and none is perfect. So also the stricter one:
- * what the step's matmul operations would not need at the measured rate of large matmuls.
+ * It has two definitions. The first is the time outside the kernels that multiply matrices. But some of these do more
+ * than multiply (the activation of an expert, the softmax of attention), and none is perfect. The second, stricter
+ * one is the time beyond what the matmul operations of the step take at the measured rate of large matmuls.
  */
 
 import type { BenchmarkRouting } from '../../src/config/presets.ts'
@@ -22,7 +22,7 @@ export interface ProfileOptions extends EngineChoice {
   readonly out?: string
 }
 
-/** A kind of kernel or ONNX operator, of one provider; of a step. */
+/** A kind of kernel or ONNX operator of one provider, per step. */
 interface Work {
   readonly provider: string
   readonly kind: string
@@ -39,17 +39,17 @@ export interface ProfileResult extends EngineChoice {
   readonly machine: Machine
   readonly steps: number
   readonly peakGflops: number
-  /** Mean, while recording. */
+  /** Mean during recording. */
   readonly stepMs: number
   /** Share of the step outside the kernels that multiply matrices. */
   readonly otherShare: number
-  /** Share of the step that their operations would not take at the rate of large matmuls. */
+  /** Share of the step beyond the time of their operations at the rate of large matmuls. */
   readonly beyondCeilingShare: number
   /** Longest first. */
   readonly work: readonly Work[]
 }
 
-/** What multiplies matrices, of each engine. (ONNX Runtime's small products beside oneDNN are no matmuls.) */
+/** The kernels of each engine that multiply matrices. With oneDNN, the small products of ONNX Runtime do not count. */
 const matmuls: Readonly<Record<EngineName, { readonly provider: string; readonly kinds: readonly string[] }>> = {
   onednn: {
     provider: 'oneDNN',
@@ -115,7 +115,7 @@ function summary({ shape, routing, math, engine, threads }: ProfileOptions, prof
   }
 }
 
-/** Kinds that take less of the step are one row. */
+/** Kinds below this share of the step are merged into one row. */
 const MIN_SHARE = 0.005
 
 function report({ work, stepMs, otherShare, beyondCeilingShare, peakGflops, provider, math }: ProfileResult): string {

@@ -1,13 +1,13 @@
 /**
- * What expert prototyping costs at capacity 1x: nothing, it is said, beside top-1 ("constant computational
- * cost", M6-T), since every token's Z choices share the room of one.
+ * The cost of expert prototyping at capacity 1x against top-1. M6-T claims "constant computational cost", since the Z
+ * choices of a token share the capacity of one.
  *
- * Each prototype routing is measured beside top-1 in the same run: two processes take turns of a few
- * steps. Not all three at once: at the shape M three do not fit 24 GB.
+ * Each prototype routing is measured against top-1 in the same run: two processes take turns of a few steps. Not all
+ * three at once, since at shape M three do not fit into 24 GB.
  *
- * Choir computes the rows that are kept and no others. Z choices fill the experts up to their capacity, 1.25 of
- * what top-1 needs when the load is even; top-1 fills them only as far as it has tokens. So prototypes are
- * also measured at capacity factor 1 beside top-1 without drops: as many rows on both sides.
+ * Choir computes only rows that are kept. Z choices fill the experts up to their capacity, 1.25 of what top-1 needs
+ * if the load is even; top-1 fills them only with the tokens it has. So prototypes are also measured at capacity
+ * factor 1 against top-1 without drops, with the same number of rows on both sides.
  */
 
 import { type BenchmarkRouting, routingSets } from '../../src/config/presets.ts'
@@ -37,11 +37,11 @@ export interface PrototypesRow extends Side, EngineChoice {
   readonly routing: BenchmarkRouting
   readonly date: string
   readonly provider: string
-  /** Of the same run. */
+  /** From the same run. */
   readonly top1: Side
-  /** Time of a step over that of top-1. */
+  /** Step time over that of top-1. */
   readonly cost: number
-  /** The same at capacity factor 1 beside dropless top-1. */
+  /** The same at capacity factor 1 against dropless top-1. */
   readonly equalRows: Side & { readonly dropless: Side; readonly cost: number }
 }
 
@@ -52,7 +52,7 @@ export async function comparePrototypes(options: PrototypesOptions): Promise<voi
   const file = options.out ?? resultFile(prototypesName(options), options.shape === 'tiny')
   const results = await Results.open<PrototypesRow>(file, ({ routing }) => routing, thisMachine(options.threads))
   for (const routing of options.routings) {
-    process.stderr.write(`  ${options.shape}, ${options.math}, ${routing} beside top-1 ...\n`)
+    process.stderr.write(`  ${options.shape}, ${options.math}, ${routing} against top-1 ...\n`)
     await results.put(await measure(routing, options))
   }
   process.stdout.write(`${report(results.rows)}\n  ${shownPath(file)}\n`)

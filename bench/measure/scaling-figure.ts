@@ -1,9 +1,8 @@
 /**
- * The figure of how cost grows: four panels, one an axis, tokens a second from zero upwards.
+ * The figure of how cost grows, as SVG: four panels, one per axis, with tokens per second from zero.
  *
- * SVG by hand. It brings its own background, in the reader's colour scheme, so that it can be read wherever
- * it is shown; its two lines differ in colour (blue and orange after Okabe and Ito, which every kind of colour
- * vision tells apart), in dashes and in the form of their points.
+ * It has its own background, in the reader's colour scheme, so that it is readable on any page. Its two lines differ
+ * in colour (blue and orange after Okabe and Ito, distinct for every kind of colour vision), dashes and marks.
  */
 import { count, grouped } from '../../src/text/numbers.ts'
 import type { Machine } from '../support/results.ts'
@@ -20,7 +19,7 @@ const titles: Readonly<Record<Axis, { readonly title: string; readonly unit: str
   threads: { title: 'Threads', unit: 'threads' },
 }
 
-/** Forward, backward and optimizer; and without the optimizer, whose work grows with every weight. */
+/** The whole step, and the step without the optimizer, whose work grows with the number of weights. */
 const lines = {
   step: (row: ScalingRow) => row.tokensPerSecond,
   gradient: (row: ScalingRow) => (row.tokensPerSecond * row.stepMs) / row.gradientMs,
@@ -42,7 +41,7 @@ const style = `
       .value { stroke: #0d1117 }
     }`
 
-/** @param rows those measured so far; points without one are left out */
+/** @param rows measured so far; points without a row are omitted */
 export function figure(
   series: Readonly<Record<Axis, readonly Point[]>>,
   rows: readonly ScalingRow[],
@@ -83,27 +82,27 @@ function panelOf(axis: Axis, rows: readonly ScalingRow[]): string {
   const { title, unit } = titles[axis]
   const ticks = ticksTo(Math.max(0, ...rows.flatMap((row) => [lines.step(row), lines.gradient(row)])))
   const highest = ticks.at(-1) ?? 1
-  const [room, inset] = [width - left - right, 30]
-  const x = (i: number) => left + inset + (rows.length < 2 ? 0 : (i * (room - 2 * inset)) / (rows.length - 1))
+  const [plotWidth, inset] = [width - left - right, 30]
+  const x = (i: number) => left + inset + (rows.length < 2 ? 0 : (i * (plotWidth - 2 * inset)) / (rows.length - 1))
   const y = (value: number) => height - bottom - (value / highest) * (height - bottom - top)
   const grid = ticks.map(
     (tick) =>
-      `<path class="${tick === 0 ? 'axis' : 'grid'}" d="M${left} ${round(y(tick))}h${room}"/>` +
+      `<path class="${tick === 0 ? 'axis' : 'grid'}" d="M${left} ${round(y(tick))}h${plotWidth}"/>` +
       `<text x="${left - 8}" y="${round(y(tick) + 4)}" text-anchor="end" class="small">${grouped(tick)}</text>`,
   )
-  const names = rows.map(
+  const labels = rows.map(
     (row, i) =>
       `<text x="${round(x(i))}" y="${height - bottom + 16}" text-anchor="middle">${grouped(row[axis])}</text>`,
   )
   const points = (['gradient', 'step'] as const).flatMap((name) =>
     rows.map((row, i) => ({ name, x: round(x(i)), y: round(y(lines[name](row))), value: lines[name](row) })),
   )
-  const drawn = (['gradient', 'step'] as const).map((line) => {
+  const curves = (['gradient', 'step'] as const).map((line) => {
     const path = points.filter(({ name }) => name === line).map(({ x, y }) => `${x} ${y}`)
     return `<path class="line ${line}" d="M${path.join('L')}"/>`
   })
   const marks = points.map(({ name, x, y }) => mark(name, x, y))
-  // Below the lower line and above the upper one: a step takes longer than a part of it.
+  // Labels below the lower line and above the upper one. The whole step is always the lower line.
   const values = points.map(
     ({ name, x, y, value }) =>
       `<text x="${x}" y="${round(name === 'step' ? y + 18 : y - 9)}" text-anchor="middle" class="small value ${name}">${count(value)}</text>`,
@@ -111,29 +110,29 @@ function panelOf(axis: Axis, rows: readonly ScalingRow[]): string {
   return [
     `<text x="${left}" y="${top - 16}" class="title">${title}</text>`,
     `<text transform="translate(12 ${round((top + height - bottom) / 2)}) rotate(-90)" text-anchor="middle" class="small">tokens/s</text>`,
-    `<text x="${left + room / 2}" y="${height - bottom + 34}" text-anchor="middle" class="small">${unit}</text>`,
+    `<text x="${left + plotWidth / 2}" y="${height - bottom + 34}" text-anchor="middle" class="small">${unit}</text>`,
     ...grid,
-    ...names,
+    ...labels,
     ...(rows.length > 0
-      ? [...drawn, ...values, ...marks]
+      ? [...curves, ...values, ...marks]
       : [`<text x="${left + 8}" y="${top + 20}">not measured</text>`]),
   ].join('\n    ')
 }
 
-/** A disc or a square. */
+/** A circle for the whole step, a square for the gradient. */
 function mark(name: keyof typeof lines, x: number, y: number): string {
   return name === 'step'
     ? `<circle class="mark ${name}" cx="${x}" cy="${y}" r="4"/>`
     : `<path class="mark ${name}" d="M${x - 4} ${y - 4}h8v8h-8z"/>`
 }
 
-/** 0 and at most five round numbers, the last at least a sixth above `most`: room for labels. */
-function ticksTo(most: number): number[] {
-  if (!(most > 0)) return [0, 1]
-  const rough = (most * 7) / 6 / 5
+/** 0 and at most five round numbers. The last is at least a sixth above `max`, as room for labels. */
+function ticksTo(max: number): number[] {
+  if (!(max > 0)) return [0, 1]
+  const rough = (max * 7) / 6 / 5
   const power = 10 ** Math.floor(Math.log10(rough))
   const step = power * ([1, 2, 5].find((factor) => factor * power >= rough) ?? 10)
-  return Array.from({ length: 1 + Math.ceil((most * 7) / 6 / step) }, (_, i) => i * step)
+  return Array.from({ length: 1 + Math.ceil((max * 7) / 6 / step) }, (_, i) => i * step)
 }
 
 const round = (value: number): number => Math.round(10 * value) / 10

@@ -1,11 +1,10 @@
 /**
- * How the cost of training grows: the points that are measured, and a training for each.
+ * How the cost of training grows: the measured points, and a training for each.
  *
- * Around one model, each axis is varied alone. Routing is top-1 and dropless: without capacity every token
- * is computed, however uneven the load, so points differ in what is on their axis and in nothing else. More
- * experts are more weights and no more arithmetic: hidden size and activated experts stay. With the width,
- * heads (of the same size) and the experts' hidden size grow; with the sequence, fewer of them make a step
- * of as many tokens.
+ * Each axis is varied alone around one model. Routing is top-1 and dropless: without a capacity every token is
+ * computed, even if the load is uneven, so points differ only along their axis. More experts add weights but no
+ * arithmetic: hidden size and activated experts stay the same. With the width, the number of heads (of the same size)
+ * and the hidden size of experts grow. With the sequence, the batch shrinks, so that a step has the same tokens.
  */
 import { routingSets } from '../../src/config/presets.ts'
 import type { BenchmarkResult } from '../../src/measure/benchmark.ts'
@@ -38,7 +37,7 @@ type Measured =
 export const keyOf = ({ experts, width, sequence, threads }: Point): string =>
   `experts ${experts}, width ${width}, sequence ${sequence}, threads ${threads}`
 
-/** The points of each axis; the model that all vary is among those of every axis. */
+/** The points of each axis. Every axis includes the base model. */
 export async function seriesOf(shape: string, cores: number): Promise<Readonly<Record<Axis, readonly Point[]>>> {
   const { model } = await loadConfig(shape, [])
   const threads = Array.from({ length: 1 + Math.floor(Math.log2(cores)) }, (_, i) => 2 ** i)
@@ -55,13 +54,13 @@ export async function seriesOf(shape: string, cores: number): Promise<Readonly<R
 
 export async function measurePoint(shape: string, point: Point, steps: number): Promise<ScalingRow> {
   const { model, train } = await loadConfig(shape, [])
-  const wider = point.width / model.width
+  const widthRatio = point.width / model.width
   const sets = [
     ...routingSets('dropless'),
     `model.moe.experts=${point.experts}`,
-    `model.moe.hidden=${(model.moe?.hidden ?? 0) * wider}`,
+    `model.moe.hidden=${(model.moe?.hidden ?? 0) * widthRatio}`,
     `model.width=${point.width}`,
-    `model.heads=${model.heads * wider}`,
+    `model.heads=${model.heads * widthRatio}`,
     `model.sequence=${point.sequence}`,
     `train.batch=${(train.batch * model.sequence) / point.sequence}`,
   ]

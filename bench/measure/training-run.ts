@@ -1,6 +1,6 @@
 /**
- * One whole training by the program itself (`choir train`), read back from its run directory. A finished run is
- * not repeated, and one that was interrupted is continued.
+ * Trains one run with `choir train` and reads its loss curve from the run directory. A finished run is not repeated;
+ * an interrupted one is continued.
  */
 import { readdir, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -18,24 +18,24 @@ export interface TrainingRun extends EngineChoice {
   readonly seed: number
 }
 
-/** Trains into a folder under `out`, unless that is done. */
+/** Trains into a folder under `out`, unless a finished run is there. */
 export async function train(run: TrainingRun, out: string): Promise<Curve> {
   const directory = join(out, run.name)
   const finished = await curveOf(run, directory)
   if (finished) {
-    process.stderr.write(`  ${run.name}: done before\n`)
+    process.stderr.write(`  ${run.name}: already done\n`)
     return finished
   }
-  const began = performance.now()
+  const startedAt = performance.now()
   process.stderr.write(`  ${run.name} ...`)
-  for await (const line of choirLines([...(await argumentsOf(run, directory)), '--json'], run.engine)) {
+  for await (const line of choirLines([...(await trainArguments(run, directory)), '--json'], run.engine)) {
     const { kind } = line as { kind: string }
     if (kind !== 'start') continue
     const { provider, kernels, math, threads } = line as unknown as Engine
     checkEngine({ provider, kernels, math, threads }, run)
     await writeJson(enginesFile(directory), { provider, kernels, math, threads })
   }
-  process.stderr.write(` ${((performance.now() - began) / 1000).toFixed(0)} s\n`)
+  process.stderr.write(` ${((performance.now() - startedAt) / 1000).toFixed(0)} s\n`)
   const curve = await curveOf(run, directory)
   if (!curve) throw new RunError(`the run in ${directory} has no line for each of its ${run.steps} steps`)
   return curve
@@ -43,8 +43,8 @@ export async function train(run: TrainingRun, out: string): Promise<Curve> {
 
 const enginesFile = (directory: string): string => `${directory}.engines.json`
 
-/** To continue from its newest checkpoint, or to begin. */
-async function argumentsOf(run: TrainingRun, directory: string): Promise<string[]> {
+/** Arguments that continue the run from its newest checkpoint, or start it. */
+async function trainArguments(run: TrainingRun, directory: string): Promise<string[]> {
   if ((await namesIn(join(directory, 'checkpoints'))).some((name) => name.startsWith('step-')))
     return ['train', '--resume', directory]
   await rm(directory, { recursive: true, force: true })
@@ -62,24 +62,24 @@ async function argumentsOf(run: TrainingRun, directory: string): Promise<string[
   return ['train', preset, ...sets, '--no-sample', '--out', directory]
 }
 
-/** Undefined unless the run is finished. */
+/** The loss curve of a finished run, otherwise undefined. */
 async function curveOf(
   { name, engine, math, seed, steps }: TrainingRun,
   directory: string,
 ): Promise<Curve | undefined> {
   const engines = await readJson<Engine>(enginesFile(directory))
   const lines = await metricsOf(directory)
-  const trained = lines.filter((line): line is TrainRecord => line.kind === 'train')
+  const trainRecords = lines.filter((line): line is TrainRecord => line.kind === 'train')
   const evaluation = lines.findLast((line): line is EvalRecord => line.kind === 'eval' && line.step === steps)
   const parameters = await checksumsOf(directory, steps)
-  if (!engines || !evaluation || !parameters || trained.length !== steps) return undefined
+  if (!engines || !evaluation || !parameters || trainRecords.length !== steps) return undefined
   return {
     name,
     engine,
     math,
     seed,
     provider: engines.provider,
-    loss: trained.map(({ loss }) => loss),
+    loss: trainRecords.map(({ loss }) => loss),
     heldOutLoss: evaluation.loss,
     bitsPerByte: evaluation.bits_per_byte,
     parameters,
@@ -88,14 +88,14 @@ async function curveOf(
 
 async function metricsOf(directory: string): Promise<(TrainRecord | EvalRecord)[]> {
   const text = await readFile(join(directory, 'metrics.jsonl'), 'utf8').catch(() => '')
-  // The last line of an interrupted run may be cut.
+  // The last line of an interrupted run may be incomplete.
   return text
     .split('\n')
     .filter((line) => line.endsWith('}'))
     .map((line) => JSON.parse(line) as TrainRecord | EvalRecord)
 }
 
-/** Of the files with the parameters after the last step; undefined when there is no such checkpoint. */
+/** Checksums of the parameter files after the last step; undefined if that checkpoint does not exist. */
 async function checksumsOf(directory: string, steps: number): Promise<string | undefined> {
   const file = join(directory, 'checkpoints', `step-${String(steps).padStart(8, '0')}`, 'SHA256SUMS')
   const text = await readFile(file, 'utf8').catch(() => undefined)

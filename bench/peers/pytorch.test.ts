@@ -15,7 +15,7 @@ import {
   peerVariants,
 } from './pytorch.ts'
 
-// Compiling takes a minute where nothing is cached. CHOIR_PEER_COMPILED=1 tests what a benchmark runs.
+// Compilation takes a minute with an empty cache. CHOIR_PEER_COMPILED=1 tests the compiled code of benchmarks.
 if (!process.env.CHOIR_PEER_COMPILED) process.env.TORCHDYNAMO_DISABLE = '1'
 
 const python = await findPyTorch().catch((error: Error) => {
@@ -29,12 +29,12 @@ test('a missing PyTorch is reported with how to install it', async () => {
   await expect(findPyTorch('no-such-python')).rejects.toThrow(/no-such-python.*apt-get install python3-torch/)
 })
 
-test('only the pthread build of OpenBLAS is warned about', () => {
+test('only the pthread build of OpenBLAS gives a warning', () => {
   expect(blasWarning({ libraries: ['/usr/lib/openblas-pthread/libopenblas.so.0'] })).toContain('libopenblas0-openmp')
   expect(blasWarning({ libraries: ['/usr/lib/openblas-openmp/libopenblas.so.0'] })).toBeUndefined()
 })
 
-test('only a PyTorch that makes no vector code is warned about', () => {
+test('only a PyTorch without vector code gives a warning', () => {
   expect(compileWarning({ compiled: false })).toContain('libsleef-dev')
   expect(compileWarning({ compiled: true })).toBeUndefined()
 })
@@ -42,35 +42,39 @@ test('only a PyTorch that makes no vector code is warned about', () => {
 const shape = { layers: 2, width: 8, heads: 2, experts: 8, hidden: 6, vocabulary: 11 }
 
 describe.skipIf(!python)('the PyTorch peer', () => {
-  test('losses equal a loop-by-loop model, gradients a central difference, in every variant', slow, async () => {
-    const seed = 17
-    const { tokens, parameters } = randomCase(seed)
-    const plain = Object.fromEntries(Object.entries(parameters).map(([name, values]) => [name, Array.from(values)]))
-    const folder = await mkdtemp(join(tmpdir(), 'choir-peer-'))
-    try {
-      const path = join(folder, 'case.json')
-      await writeFile(path, JSON.stringify({ tokens, parameters: plain } satisfies PeerCase))
-      const checks = await checkPeer(shape, path, options)
-      expect(checks.map(({ variant }) => variant)).toEqual(peerVariants)
-      for (const found of checks) {
-        const note = `${found.variant}, seed ${seed}`
-        const wanted = witness(tokens, parameters, found.variant)
-        expect(found.loss, note).toBeCloseTo(wanted.loss, 9)
-        expect(found.balance, note).toBeCloseTo(wanted.balance, 9)
-        expect(found.z, note).toBeCloseTo(wanted.z, 9)
-        expect(found.keptShare, note).toBeCloseTo(wanted.keptShare, 12)
-        // A case without drops would say nothing about capacity.
-        expect(found.keptShare < 1, note).toBe(found.variant !== 'dropless-top1')
-        expect(found.total, note).toBeCloseTo(wanted.loss + 0.01 * wanted.balance + 0.001 * wanted.z, 9)
-        const gap = Math.abs(found.slope - found.differenceSlope)
-        expect(gap, note).toBeLessThan(1e-5 * Math.max(1, Math.abs(found.slope)))
+  test(
+    'losses equal those of a loop-by-loop model and gradients a central difference, for every variant',
+    slow,
+    async () => {
+      const seed = 17
+      const { tokens, parameters } = randomCase(seed)
+      const plain = Object.fromEntries(Object.entries(parameters).map(([name, values]) => [name, Array.from(values)]))
+      const folder = await mkdtemp(join(tmpdir(), 'choir-peer-'))
+      try {
+        const path = join(folder, 'case.json')
+        await writeFile(path, JSON.stringify({ tokens, parameters: plain } satisfies PeerCase))
+        const checks = await checkPeer(shape, path, options)
+        expect(checks.map(({ variant }) => variant)).toEqual(peerVariants)
+        for (const found of checks) {
+          const note = `${found.variant}, seed ${seed}`
+          const wanted = witness(tokens, parameters, found.variant)
+          expect(found.loss, note).toBeCloseTo(wanted.loss, 9)
+          expect(found.balance, note).toBeCloseTo(wanted.balance, 9)
+          expect(found.z, note).toBeCloseTo(wanted.z, 9)
+          expect(found.keptShare, note).toBeCloseTo(wanted.keptShare, 12)
+          // A case without drops would not test capacity.
+          expect(found.keptShare < 1, note).toBe(found.variant !== 'dropless-top1')
+          expect(found.total, note).toBeCloseTo(wanted.loss + 0.01 * wanted.balance + 0.001 * wanted.z, 9)
+          const gap = Math.abs(found.slope - found.differenceSlope)
+          expect(gap, note).toBeLessThan(1e-5 * Math.max(1, Math.abs(found.slope)))
+        }
+      } finally {
+        await rm(folder, { recursive: true, force: true })
       }
-    } finally {
-      await rm(folder, { recursive: true, force: true })
-    }
-  })
+    },
+  )
 
-  test('a run answers with one time a step, and balanced routing drops nothing', slow, async () => {
+  test('a run returns one time per step, and balanced routing drops nothing', slow, async () => {
     const peer = await PyTorchPeer.start({ ...shape, sequence: 16, batch: 2 }, 'top2', { ...options, balanced: true })
     try {
       expect(peer.info).toMatchObject({ threads: 1, balanced: true })
@@ -82,14 +86,14 @@ describe.skipIf(!python)('the PyTorch peer', () => {
         expect(total).toBeCloseTo((first.gradientMs[i] as number) + (first.updateMs[i] as number), 6)
       })
       await expect(peer.run(0)).rejects.toThrow(UsageError)
-      expect((await peer.run(1)).stepMs, 'a refused command does not end the peer').toHaveLength(1)
+      expect((await peer.run(1)).stepMs, 'the peer survives a refused command').toHaveLength(1)
     } finally {
       await peer.stop()
     }
     await expect(peer.run(1)).rejects.toThrow('the PyTorch peer ended')
   })
 
-  // Routing is forced, so that rounding cannot send a token to another expert.
+  // Balanced routing is fixed, so rounding cannot send a token to another expert.
   test.each(['top2', '2top1-1x'] as const)('%s in bf16 trains like float32, within rounding', slow, async (variant) => {
     const size = { ...shape, width: 32, hidden: 48, vocabulary: 64, sequence: 32, batch: 4 }
     const losses = async (precision: 'float32' | 'bf16') => {
@@ -110,13 +114,13 @@ describe.skipIf(!python)('the PyTorch peer', () => {
     })
     const mean = (list: number[]) => list.reduce((sum, loss) => sum + loss, 0) / list.length
     expect(Math.abs(mean(half) - mean(whole)) / mean(whole)).toBeLessThan(1 / 1024)
-    expect(half, 'bf16 was really used').not.toEqual(whole)
+    expect(half, 'bf16 is in use').not.toEqual(whole)
   })
 
   test.each([
     ['top2', 'float32'],
     ['4top1-1x', 'bf16'],
-  ] as const)('what the cache continues, a fresh prompt continues too (%s, %s)', slow, async (variant, precision) => {
+  ] as const)('the cache gives the same tokens as a fresh prompt (%s, %s)', slow, async (variant, precision) => {
     const size = { ...shape, width: 32, hidden: 48, vocabulary: 64 }
     const generator = await PyTorchGenerator.start(size, variant, { ...options, precision })
     try {
@@ -139,7 +143,7 @@ describe.skipIf(!python)('the PyTorch peer', () => {
     }
   })
 
-  test('an impossible shape is refused with the reason', slow, async () => {
+  test('an invalid shape is refused with the reason', slow, async () => {
     const start = PyTorchPeer.start({ ...shape, experts: 6, sequence: 4, batch: 1 }, '4top1-1x', options)
     await expect(start).rejects.toThrow(/--experts 6: must be a multiple of 4/)
   })
@@ -147,7 +151,7 @@ describe.skipIf(!python)('the PyTorch peer', () => {
 
 type Parameters = Record<string, Float64Array>
 
-/** Parameters large enough that routing is uneven, and one batch of 3 sequences of 9 tokens. */
+/** Parameters large enough for uneven routing, and one batch of 3 sequences of 9 tokens. */
 function randomCase(seed: number): { tokens: number[][]; parameters: Parameters } {
   let state = seed
   const uniform = () => {
@@ -172,7 +176,7 @@ function randomCase(seed: number): { tokens: number[][]; parameters: Parameters 
   return { tokens, parameters }
 }
 
-/** The model from its definition, one number at a time. */
+/** The model by its definition, one number at a time. */
 function witness(tokens: number[][], parameters: Parameters, variant: PeerVariant) {
   const { layers, width: d, heads, experts: n, hidden: f, vocabulary } = shape
   const get = (name: string) => parameters[name] as Float64Array
@@ -252,10 +256,10 @@ function witness(tokens: number[][], parameters: Parameters, variant: PeerVarian
   return result
 }
 
-/** Causal attention of the token at row `t` of a sequence that starts at row `start`; q and k turned by position. */
+/** Causal attention of the token at row `t` of a sequence that starts at row `start`, with rotary positions. */
 function attend(qkv: number[][], start: number, t: number, d: number, heads: number): number[] {
   const size = d / heads
-  const turned = (row: number, offset: number) => {
+  const rotated = (row: number, offset: number) => {
     const v = (qkv[row] as number[]).slice(offset, offset + size)
     return v.map((_, i) => {
       const pair = i % (size / 2)
@@ -265,9 +269,9 @@ function attend(qkv: number[][], start: number, t: number, d: number, heads: num
     })
   }
   return Array.from({ length: heads }, (_, h) => {
-    const query = turned(t, h * size)
+    const query = rotated(t, h * size)
     const weights = Array.from({ length: t - start + 1 }, (_, j) => {
-      const key = turned(start + j, d + h * size)
+      const key = rotated(start + j, d + h * size)
       return Math.exp(query.reduce((sum, v, i) => sum + v * (key[i] as number), 0) / Math.sqrt(size))
     })
     const sum = weights.reduce((a, b) => a + b, 0)
@@ -277,7 +281,7 @@ function attend(qkv: number[][], start: number, t: number, d: number, heads: num
   }).flat()
 }
 
-/** x · Φ(x), Φ by its everywhere convergent series ½ + φ(x) · Σ x^(2n+1) / (2n+1)!!. */
+/** x · Φ(x), with the series Φ(x) = ½ + φ(x) · Σ x^(2n+1) / (2n+1)!!, which converges everywhere. */
 function gelu(x: number): number {
   let term = x
   let sum = x

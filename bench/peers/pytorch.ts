@@ -1,11 +1,10 @@
 /**
- * PyTorch as a peer in a benchmark: a child process that trains the same model, or generates with it,
- * when told to, and otherwise waits, so that a harness can alternate it with Choir.
+ * PyTorch as the peer of a benchmark: a child process that trains the same model, or generates with it, on command,
+ * and otherwise waits, so that a benchmark can alternate it with Choir.
  *
- * Half of a fair measurement is the environment, which must be set before the process starts: the
- * OpenMP build of OpenBLAS (the default one fights PyTorch's threads: three times slower), an
- * allocator that keeps its memory and asks for huge pages, and the vector math that torch.compile needs
- * with Debian's build. README.md has the measurements.
+ * A fair measurement needs the right environment before the process starts: the OpenMP build of OpenBLAS (the threads
+ * of the default build compete with PyTorch's: three times slower), an allocator that keeps its memory and uses huge
+ * pages, and the vector math library that torch.compile needs with Debian's build. README.md has the measurements.
  */
 import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
@@ -32,45 +31,45 @@ export interface PeerShape {
 }
 
 export interface PeerOptions {
-  /** Threads; default: what OpenMP takes, one a core. */
+  /** Threads; default: that of OpenMP, one per core. */
   readonly threads?: number
-  /** `bf16`: bfloat16 weights and activations; in training beside float32 masters. Default: float32. */
+  /** `bf16`: bfloat16 weights and activations; in training with float32 master weights. Default: float32. */
   readonly precision?: 'float32' | 'bf16'
-  /** With `bf16`: a step by hand, or one by autocast and autograd, as most would write it. Default: by hand. */
+  /** With `bf16`: a step by autocast and autograd, the usual way, instead of one written by hand. */
   readonly autocast?: boolean
-  /** Force the same load on every expert, so that no assignment is dropped for imbalance. */
+  /** Forces the same load on every expert, so that imbalance drops no assignment. */
   readonly balanced?: boolean
-  /** The Python to use; default: the first of the usual ones that has PyTorch. */
+  /** Python executable; default: the first of the usual ones that has PyTorch. */
   readonly python?: string
 }
 
-/** What the peer says of itself when it is ready. */
+/** The description that the peer sends when it is ready. */
 export interface PeerInfo {
   readonly torch: string
   readonly threads: number
   /** Whether oneDNN runs the matmuls of activations with weights. */
   readonly onednn: boolean
   readonly precision: 'float32' | 'bf16'
-  /** Whether torch.compile made vector code; always false for float32 training, which does without. */
+  /** Whether torch.compile generates vector code; always false for float32 training, which does not use it. */
   readonly compiled: boolean
-  /** Linear algebra and threading libraries really loaded; `unknown` outside Linux. */
+  /** Loaded libraries for linear algebra and threading; `unknown` outside Linux. */
   readonly libraries: readonly string[]
   readonly parameters: number
   readonly balanced: boolean
 }
 
 export interface PeerRun {
-  /** Milliseconds of each step, and of its two parts: forward and backward; clipping and AdamW. */
+  /** Milliseconds of each step and of its two parts: gradient (forward, backward) and update (clipping, AdamW). */
   readonly stepMs: readonly number[]
   readonly gradientMs: readonly number[]
   readonly updateMs: readonly number[]
-  /** Tokens of all steps together. */
+  /** Total over all steps. */
   readonly tokens: number
-  /** Share of the assignments that no expert dropped, mean over layers and steps. */
+  /** Share of assignments that are not dropped, mean over layers and steps. */
   readonly keptShare: number
   /** Cross-entropy of the last step, nats a token. */
   readonly loss: number
-  /** Largest resident memory of the process so far; null where Python cannot tell. */
+  /** Peak resident memory of the process; null if Python cannot measure it. */
   readonly peakMiB: number | null
 }
 
@@ -81,7 +80,7 @@ export interface PeerGeneration {
   readonly prefillMs: number
   /** Milliseconds of each later token. */
   readonly msPerToken: readonly number[]
-  /** Of the later tokens. */
+  /** Without the first token. */
   readonly tokensPerSecond: number
   readonly peakMiB: number | null
 }
@@ -93,7 +92,7 @@ const triplets: Partial<Record<NodeJS.Architecture, string>> = { x64: 'x86_64-li
 /** The environment that makes PyTorch fast on a CPU. */
 function peerEnvironment(threads?: number): NodeJS.ProcessEnv {
   const env: NodeJS.ProcessEnv = { ...process.env, PYTHONDONTWRITEBYTECODE: '1' }
-  // Each of these makes OpenBLAS or the OpenMP pool slower than its own choice.
+  // With any of these, OpenBLAS or the OpenMP pool is slower than with its defaults.
   for (const name of ['OPENBLAS_CORETYPE', 'OPENBLAS_L2_SIZE', 'OPENBLAS_NUM_THREADS', 'OMP_WAIT_POLICY'])
     delete env[name]
   if (threads !== undefined) env.OMP_NUM_THREADS = String(threads)
@@ -111,17 +110,17 @@ function peerEnvironment(threads?: number): NodeJS.ProcessEnv {
 
 const withPyTorch = new Set<string>()
 
-/** A Python with PyTorch. @throws RunError with how to install it when there is none. */
+/** A Python with PyTorch. @throws RunError with install instructions if there is none. */
 export async function findPyTorch(given?: string): Promise<string> {
   const candidates = given === undefined ? ['/usr/bin/python3', 'python3', 'python'] : [given]
   for (const python of candidates) {
-    if (withPyTorch.has(python)) return python // asking takes seconds
+    if (withPyTorch.has(python)) return python // the check below takes seconds
     try {
       await promisify(execFile)(python, ['-c', 'import numpy, torch'], { env: peerEnvironment() })
       withPyTorch.add(python)
       return python
     } catch {
-      // Missing, or a Python without PyTorch: the next may have it.
+      // Missing, or without PyTorch: try the next.
     }
   }
   throw new RunError(
@@ -130,30 +129,37 @@ export async function findPyTorch(given?: string): Promise<string> {
   )
 }
 
-/** Why the loaded libraries would make a comparison unfair; undefined when nothing is wrong. */
+/** Why the loaded libraries make a comparison unfair; undefined if they do not. */
 export function blasWarning({ libraries }: Pick<PeerInfo, 'libraries'>): string | undefined {
   if (!libraries.some((path) => path.includes('openblas-pthread'))) return undefined
-  return 'PyTorch runs on the pthread build of OpenBLAS, about 3 times too slow: apt-get install libopenblas0-openmp'
+  return 'PyTorch uses the pthread build of OpenBLAS, which is about 3 times slower: apt-get install libopenblas0-openmp'
 }
 
-/** Why bfloat16 or generation would be slower than PyTorch can be; undefined when nothing is wrong. */
+/** Why bfloat16 or generation is slower than PyTorch can be; undefined if it is not. */
 export function compileWarning({ compiled }: Pick<PeerInfo, 'compiled'>): string | undefined {
   if (compiled) return undefined
-  return 'torch.compile makes no vector code here, so PyTorch is slower than it could be: apt-get install g++ libtorch-dev libsleef-dev'
+  return 'torch.compile generates no vector code here, so PyTorch is slower than it could be: apt-get install g++ libtorch-dev libsleef-dev'
 }
 
-export class PyTorchPeer {
+class Peer {
   readonly info: PeerInfo
-  private readonly child: LineProcess
+  protected readonly child: LineProcess
 
-  private constructor(child: LineProcess, info: PeerInfo) {
+  constructor(child: LineProcess, info: PeerInfo) {
     this.child = child
     this.info = info
   }
 
+  /** Stops the process and waits until it has exited. */
+  stop(): Promise<void> {
+    return this.child.stop()
+  }
+}
+
+export class PyTorchPeer extends Peer {
   /**
-   * Starts a peer and waits until its model stands in memory.
-   * @throws UsageError for a shape that the peer refuses, RunError when PyTorch is missing or fails.
+   * Starts a peer and waits until its model is in memory.
+   * @throws UsageError for a shape that the peer refuses, RunError if PyTorch is missing or fails.
    */
   static async start(shape: PeerShape, variant: PeerVariant, options: PeerOptions = {}): Promise<PyTorchPeer> {
     const child = await spawnPeer([...shapeFlags(shape), '--variant', variant], options)
@@ -161,31 +167,18 @@ export class PyTorchPeer {
   }
 
   /**
-   * Trains so many steps; one call at a time.
-   * @throws RunError when the process fails or ends, or its loss is not finite: then its times mean nothing.
+   * Trains `steps` steps; one call at a time.
+   * @throws RunError if the process fails or exits, or if its loss is not finite, which makes its times meaningless.
    */
   async run(steps: number): Promise<PeerRun> {
     const run = (await this.child.ask({ run: steps })) as PeerRun & { readonly loss: number | null }
     if (run.loss === null) throw new RunError('the loss of the PyTorch peer is not finite')
     return run
   }
-
-  /** Ends the process and waits for its end. */
-  async stop(): Promise<void> {
-    await this.child.stop()
-  }
 }
 
-/** The peer as a generator: one greedy stream with a key-value cache, dropless. */
-export class PyTorchGenerator {
-  readonly info: PeerInfo
-  private readonly child: LineProcess
-
-  private constructor(child: LineProcess, info: PeerInfo) {
-    this.child = child
-    this.info = info
-  }
-
+/** The peer as a generator: one greedy text with a key-value cache, dropless. */
+export class PyTorchGenerator extends Peer {
   /** Starts a generator; see `PyTorchPeer.start`. */
   static async start(
     shape: Omit<PeerShape, 'sequence' | 'batch'>,
@@ -197,16 +190,11 @@ export class PyTorchGenerator {
   }
 
   /**
-   * Generates `tokens` tokens (at least 2) after a prompt: its ids, or the length of a random one. The first call
-   * with a longer sequence compiles; do not count it. @throws UsageError, RunError
+   * Generates `tokens` tokens (at least 2) after a prompt, given as ids or as the length of a random one. The first
+   * call with a longer sequence includes compilation: do not count it. @throws UsageError, RunError
    */
   async generate(tokens: number, prompt: number | readonly number[]): Promise<PeerGeneration> {
     return (await this.child.ask({ generate: tokens, prompt })) as PeerGeneration
-  }
-
-  /** Ends the process and waits for its end. */
-  async stop(): Promise<void> {
-    await this.child.stop()
   }
 }
 
@@ -214,7 +202,7 @@ function shapeFlags(shape: Partial<PeerShape>): string[] {
   return Object.entries(shape).flatMap(([name, value]) => [`--${name}`, String(value)])
 }
 
-/** A case for `checkPeer`: tokens [B][S + 1], and every parameter by Choir's name, flat or nested. */
+/** A case for `checkPeer`: tokens [B][S + 1], and all parameters by Choir's names, flat or nested. */
 export interface PeerCase {
   readonly tokens: readonly (readonly number[])[]
   readonly parameters: Readonly<Record<string, unknown>>
@@ -222,21 +210,21 @@ export interface PeerCase {
 
 export interface PeerCheck {
   readonly variant: PeerVariant
-  /** What is minimised: cross-entropy, plus 0.01 · balance, plus 0.001 · z. */
+  /** The objective: cross-entropy + 0.01 · balance + 0.001 · z. */
   readonly total: number
   readonly loss: number
-  /** Sums over layers of the router losses, before their coefficients. */
+  /** Router losses without their coefficients, summed over layers. */
   readonly balance: number
   readonly z: number
   readonly keptShare: number
-  /** Euclidean norm of the gradient of `total` in each parameter. */
+  /** Euclidean norm of the gradient of `total` with respect to each parameter. */
   readonly gradientNorms: Readonly<Record<string, number>>
   /** Derivative along a random direction: by the gradient, and by a central difference. */
   readonly slope: number
   readonly differenceSlope: number
 }
 
-/** The peer's float64 losses of every variant for the case in a JSON file, to compare its model with another. */
+/** The peer's float64 losses for the case in a JSON file, one result per variant, to compare with another model. */
 export async function checkPeer(
   shape: Omit<PeerShape, 'sequence' | 'batch'>,
   path: string,

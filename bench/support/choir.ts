@@ -1,9 +1,9 @@
 /**
- * Choir in processes of its own: one that trains a few steps at a time beside others (`TrainingProcess`),
- * and the program itself (`choirLines`). A process of its own because peak memory only grows, and because
- * whether oneDNN is used is settled once in a process.
+ * Choir in child processes: one that trains a few steps at a time (`TrainingProcess`), and the program itself
+ * (`choirLines`). In child processes because the peak memory of a process never decreases, and because a process
+ * decides only once whether it uses oneDNN.
  *
- * Both run the build in dist/, like a user's: `npm run build` first.
+ * Both run the build in dist/: `npm run build` first.
  */
 import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
@@ -16,7 +16,7 @@ import { LineProcess } from './line-process.ts'
 import { fileIn } from './results.ts'
 
 export const engines = ['onednn', 'onnxruntime'] as const
-/** What multiplies matrices. */
+/** The library for matrix products. */
 export type EngineName = (typeof engines)[number]
 
 export interface EngineChoice {
@@ -25,12 +25,12 @@ export interface EngineChoice {
   readonly threads: number
 }
 
-/** Steps until memory is touched and the balancing loss has evened out the first routing. */
+/** Steps until memory is allocated and the balancing loss has evened out the initial routing. */
 export const WARM_UP = 8
-/** Steps of a side before it is another's turn. */
+/** Steps of one side before the other's turn. */
 export const TURN = 2
 
-/** As in names of files: `bf16`, `float32-onnxruntime`. */
+/** Part of a file name: `bf16`, `float32-onnxruntime`. */
 export const choiceName = ({ math, engine }: Pick<EngineChoice, 'math' | 'engine'>): string =>
   engine === 'onednn' ? math : `${math}-${engine}`
 
@@ -42,16 +42,16 @@ export function checkChoice({ math, engine }: Pick<EngineChoice, 'math' | 'engin
     )
 }
 
-/** A speed that is not of what was asked for must not get into a table. @throws RunError */
+/** Checks that the requested engine runs. @throws RunError, so that no other speed gets into a table */
 export function checkEngine(found: Engine & { readonly notice?: string }, { math, engine }: EngineChoice): void {
   if (found.provider.startsWith('oneDNN') !== (engine === 'onednn'))
     throw new RunError(
-      `cannot measure --engine ${engine}: Choir runs on ${found.provider} (choir bench --ceilings says how to install oneDNN)`,
+      `cannot measure --engine ${engine}: Choir runs on ${found.provider} (choir bench --ceilings prints how to install oneDNN)`,
     )
   if (found.math !== math) throw new RunError(`cannot measure --math ${math}: ${found.notice ?? found.provider}`)
 }
 
-export const environment = (engine: EngineName): NodeJS.ProcessEnv =>
+export const engineEnvironment = (engine: EngineName): NodeJS.ProcessEnv =>
   engine === 'onnxruntime' ? { ...process.env, CHOIR_DNNL: 'off' } : process.env
 
 export class TrainingProcess {
@@ -63,14 +63,14 @@ export class TrainingProcess {
 
   /**
    * Starts a training on random tokens and waits until it is compiled.
-   * @param sets as of `--set`
-   * @throws UsageError for settings that cannot work, RunError when the engine is not the one asked for
+   * @param sets assignments as in `--set`
+   * @throws UsageError for invalid settings, RunError if the requested engine is not available
    */
   static async start(shape: string, sets: readonly string[], choice: EngineChoice): Promise<TrainingProcess> {
     checkBuilt()
     const args = [shape, ...sets, `runtime.math=${choice.math}`, `runtime.threads=${choice.threads}`]
-    const program = fileURLToPath(new URL('./choir.mjs', import.meta.url))
-    const child = new LineProcess('Choir', process.execPath, [program, ...args], environment(choice.engine))
+    const program = fileURLToPath(new URL('./training-process.mjs', import.meta.url))
+    const child = new LineProcess('Choir', process.execPath, [program, ...args], engineEnvironment(choice.engine))
     try {
       checkEngine((await child.answer()) as Engine, choice)
     } catch (error) {
@@ -80,12 +80,12 @@ export class TrainingProcess {
     return new TrainingProcess(child)
   }
 
-  /** Trains steps that do not count. */
+  /** Trains steps that are not counted. */
   async warmUp(steps: number): Promise<void> {
     await this.child.ask({ warmUp: steps })
   }
 
-  /** Trains more steps; the figures of all that count. */
+  /** Trains more steps. Returns the results of all counted steps so far. */
   async run(steps: number): Promise<BenchmarkResult> {
     return (await this.child.ask({ run: steps })) as BenchmarkResult
   }
@@ -96,14 +96,14 @@ export class TrainingProcess {
 }
 
 /**
- * Runs `choir ARGS`, whose arguments include `--json`, and yields its lines as they come.
- * @throws RunError when it fails
+ * Runs `choir` with arguments that include `--json`, and yields each line when it is printed.
+ * @throws RunError if it fails
  */
 export async function* choirLines(args: readonly string[], engine: EngineName = 'onednn'): AsyncGenerator<object> {
   checkBuilt()
   const child = spawn(process.execPath, [fileIn('bin/choir.js'), ...args], {
     stdio: ['ignore', 'pipe', 'inherit'],
-    env: environment(engine),
+    env: engineEnvironment(engine),
   })
   const ended = new Promise<number | null>((resolve) => child.once('close', resolve))
   for await (const line of createInterface({ input: child.stdout })) yield JSON.parse(line) as object

@@ -1,18 +1,15 @@
-/**
- * The command lines of bench/: options as `choir` has them, errors and exit codes too (0 done, 1 failed,
- * 2 wrong usage).
- */
+/** The command lines of bench/, with the options, errors and exit codes of `choir`: 0 done, 1 failed, 2 wrong usage. */
 import { cpus } from 'node:os'
 import { type Command, CommanderError, Option } from 'commander'
-import { table } from '../../src/cli/layout.ts'
 import { listOption, numberOption, ranges } from '../../src/cli/options.ts'
+import { table } from '../../src/cli/text-layout.ts'
 import { type BenchmarkRouting, benchmarkRoutings } from '../../src/config/presets.ts'
 import { listOf, shown, suggestion } from '../../src/config/problems.ts'
 import { UsageError } from '../../src/errors.ts'
 
 export const routings = Object.keys(benchmarkRoutings) as readonly BenchmarkRouting[]
 
-/** Parses the arguments of this process and runs the action; never throws. */
+/** Parses the arguments of this process and runs the action. Never throws: sets the exit code. */
 export async function runCommand(command: Command): Promise<void> {
   command
     .helpOption('--help', 'print this help')
@@ -32,22 +29,21 @@ export async function runCommand(command: Command): Promise<void> {
 }
 
 export const shapeOption = (): Option =>
-  new Option('--shape <name>', 'shape of the model; tiny only tries things out')
-    .choices(['tiny', 'S', 'M'])
-    .default('S')
+  new Option('--shape <name>', 'size of the model; tiny is for quick tests').choices(['tiny', 'S', 'M']).default('S')
 
-export const onlyOption = (): Option => listOption('--only <routing>', `one of ${routings.join(', ')}; repeatable`)
+export const onlyOption = (): Option =>
+  listOption('--only <routing>', `measure only this routing: ${routings.join(', ')}; repeatable`)
 
 export const threadsOption = (): Option =>
   numberOption('--threads <n>', 'threads to compute with', ranges.positiveInteger).default(
     cpus().length,
-    'one for each logical core',
+    'one per logical core',
   )
 
 export const turnsOption = (): Option =>
-  numberOption('--turns <n>', 'how often the sides take turns', ranges.positiveInteger).default(5)
+  numberOption('--turns <n>', 'turns of each side', ranges.positiveInteger).default(5)
 
-/** The routings that `--only` names, or `all` that stand for none. @throws UsageError for an unknown name */
+/** The routings that `--only` names, or all if it is not given. @throws UsageError for an unknown name */
 export function routingsOf(
   only: readonly string[] | undefined,
   all: readonly BenchmarkRouting[] = routings,
@@ -61,7 +57,7 @@ export function routingsOf(
   )
 }
 
-/** @throws UsageError with the reason when one of the options is given */
+/** @throws UsageError with the reason if one of the options is given */
 export function refuse(reason: string, options: Readonly<Record<string, unknown>>): void {
   for (const [name, value] of Object.entries(options))
     if (value !== undefined)
@@ -70,7 +66,7 @@ export function refuse(reason: string, options: Readonly<Record<string, unknown>
       )
 }
 
-/** Rows in columns, under an empty line; `align` has a letter a column, `l` or `r`. */
+/** A table below an empty line; `align` has one letter per column, `l` or `r`. */
 export const tableText = (rows: readonly (readonly string[])[], align: string): string =>
   `\n${table(rows, align)
     .map((line) => `  ${line}\n`)

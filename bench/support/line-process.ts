@@ -1,6 +1,6 @@
 /**
- * A child process that waits for a JSON object on a line, does what it says and answers with one, strictly
- * in turn. So a benchmark keeps several models alive and lets one compute at a time.
+ * A child process that reads commands as lines of JSON and answers each with one line. A benchmark keeps several
+ * models in memory this way, and lets one compute at a time.
  */
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
@@ -11,10 +11,10 @@ export class LineProcess {
   private readonly process: ChildProcessWithoutNullStreams
   private readonly lines: AsyncIterator<string>
   private readonly ended: Promise<number | null>
-  private complaints = ''
+  private stderrText = ''
   private waiting = false
 
-  /** @param name what error messages call it, e.g. `the PyTorch peer` */
+  /** @param name for error messages, e.g. `the PyTorch peer` */
   constructor(name: string, program: string, args: readonly string[], env: NodeJS.ProcessEnv) {
     const child = spawn(program, args, { env })
     this.name = name
@@ -22,25 +22,24 @@ export class LineProcess {
     this.lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
     this.ended = new Promise((resolve) => child.once('close', resolve))
     child.stderr.setEncoding('utf8').on('data', (text: string) => {
-      this.complaints = (this.complaints + text).slice(-4000)
+      this.stderrText = (this.stderrText + text).slice(-4000)
     })
     child.once('error', (error) => {
-      this.complaints += error.message
+      this.stderrText += error.message
     })
-    child.stdin.on('error', () => {}) // a dead process shows in the next answer
+    child.stdin.on('error', () => {}) // if the process has died, the next answer fails
   }
 
   /** Sends a command and waits for its answer; see {@link answer}. */
   async ask(command: object): Promise<unknown> {
-    if (this.waiting) throw new Error(`internal: a command to ${this.name} before its answer to the last one`)
+    if (this.waiting) throw new Error(`internal: a command to ${this.name} before it answered the previous one`)
     this.process.stdin.write(`${JSON.stringify(command)}\n`)
     return this.answer()
   }
 
   /**
    * Waits for a line.
-   * @throws UsageError when it is a refusal (`{"error": ...}`) or the process left with exit code 2, RunError
-   *   when it failed
+   * @throws UsageError if it is `{"error": ...}` or the process exited with code 2, RunError if it failed
    */
   async answer(): Promise<unknown> {
     this.waiting = true
@@ -48,7 +47,7 @@ export class LineProcess {
     this.waiting = false
     if (line.done) {
       const code = await this.ended
-      const last = this.complaints.trim().split('\n').at(-1)
+      const last = this.stderrText.trim().split('\n').at(-1)
       throw new (code === 2 ? UsageError : RunError)(`${this.name} ended (exit code ${code}): ${last}`)
     }
     const message = JSON.parse(line.value) as { error?: string }
@@ -56,16 +55,16 @@ export class LineProcess {
     return message
   }
 
-  /** Ends its input, and waits for the end that follows. */
+  /** Closes its input and waits until it exits; kills it after 10 s. */
   async stop(): Promise<void> {
     this.process.stdin.end()
-    const patience = setTimeout(() => this.process.kill(), 10_000)
+    const killTimer = setTimeout(() => this.process.kill(), 10_000)
     await this.ended
-    clearTimeout(patience)
+    clearTimeout(killTimer)
   }
 }
 
-/** Runs `work` with what was started, and stops that whatever happens. */
+/** Runs `work` with a started process, and stops the process in any case. */
 export async function using<Started extends { stop(): Promise<void> }, Result>(
   starting: Promise<Started>,
   work: (started: Started) => Promise<Result>,

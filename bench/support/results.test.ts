@@ -18,7 +18,7 @@ interface Row {
 const open = (threads?: number) =>
   Results.open<Row>(join(folder, 'some.json'), ({ routing }) => routing, thisMachine(threads))
 
-test('a row is kept as soon as it is put, and replaces the one of its key only', async () => {
+test('a row is written immediately, and replaces only the row with its key', async () => {
   const first = await open()
   await first.put({ routing: 'top-1', ms: 1 })
   await first.put({ routing: 'dropless', ms: 2 })
@@ -31,7 +31,7 @@ test('a row is kept as soon as it is put, and replaces the one of its key only',
   expect((await open()).find('dropless')?.ms).toBe(2)
 })
 
-test('rows of another machine or of other threads are not mixed in', async () => {
+test('rows of another machine or thread count are discarded', async () => {
   const stderr = vi.spyOn(process.stderr, 'write').mockReturnValue(true)
   await writeFile(
     join(folder, 'some.json'),
@@ -46,7 +46,7 @@ test('rows of another machine or of other threads are not mixed in', async () =>
   stderr.mockRestore()
 })
 
-test('what is written is read again, lists of numbers on one line', async () => {
+test('a written value reads back equal, and lists of numbers are on one line', async () => {
   const file = join(folder, 'deep', 'curves.json')
   const value = { name: 'a, [1,\n 2]', loss: [1.5, -2e-9, null], rows: [{ x: [] }] }
   await writeJson(file, value)
@@ -54,7 +54,7 @@ test('what is written is read again, lists of numbers on one line', async () => 
   expect(await readFile(file, 'utf8')).toContain('"loss": [1.5, -2e-9, null]')
 })
 
-test('a missing file is undefined, a damaged one an error that names it', async () => {
+test('a missing file reads as undefined, a damaged one is an error that names it', async () => {
   const file = join(folder, 'some.json')
   expect(await readJson(file)).toBeUndefined()
   await writeFile(file, '{"rows": [')

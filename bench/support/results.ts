@@ -1,9 +1,8 @@
 /**
- * Results that are kept: JSON files in docs/results/, written as soon as something has been measured, so
- * that an interrupted run loses nothing. What was tried out on the shape `tiny` goes to bench/results/,
- * which git ignores.
+ * Stored results: JSON files in docs/results/, written after each measurement, so that an interrupted run loses
+ * nothing. Results of the shape `tiny` go to bench/results/, which git ignores.
  *
- * A file holds figures of one machine and number of threads. Others cannot stand beside them and replace them.
+ * A file holds results of one machine and one number of threads. Results of others replace the whole file.
  */
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises'
 import { cpus, totalmem } from 'node:os'
@@ -17,7 +16,7 @@ export interface Machine {
   readonly memoryGiB: number
   readonly platform: string
   readonly node: string
-  /** That computed; absent where they differ from row to row. */
+  /** Absent if it differs from row to row. */
   readonly threads?: number
 }
 
@@ -32,21 +31,21 @@ export function thisMachine(threads?: number): Machine {
   }
 }
 
-/** Today, without a time of day. */
+/** Today's date, `2026-01-31`. */
 export const today = (): string => new Date().toISOString().slice(0, 10)
 
-/** A file of this repository. */
+/** The absolute path of a file in this repository. */
 export const fileIn = (path: string): string => fileURLToPath(new URL(`../../${path}`, import.meta.url))
 
-/** `pytorch-S-float32` → the path of its JSON file; `tiny` says that it is only tried out. */
+/** The path of the JSON file of results such as `pytorch-S-float32`; in bench/results/ if `tiny`. */
 export function resultFile(name: string, tiny = false): string {
   return fileIn(`${tiny ? 'bench' : 'docs'}/results/${name}.json`)
 }
 
-/** As one would type it. */
+/** The path relative to the current folder. */
 export const shownPath = (file: string): string => relative(process.cwd(), file) || file
 
-/** Undefined when there is none. @throws RunError when it is not JSON. */
+/** Returns undefined if the file does not exist. @throws RunError if it is not JSON. */
 export async function readJson<T>(file: string): Promise<T | undefined> {
   let text: string
   try {
@@ -62,7 +61,7 @@ export async function readJson<T>(file: string): Promise<T | undefined> {
   }
 }
 
-/** Whole or not at all; lists of numbers stay on one line. */
+/** Replaces the file atomically. Writes lists of numbers on one line. */
 export async function writeJson(file: string, value: object): Promise<void> {
   const text = JSON.stringify(value, null, 2).replace(/\[[\s\d.,eE+\-nul]*\]/g, (list) =>
     list.replace(/\s+/g, ' ').replace('[ ', '[').replace(' ]', ']'),
@@ -77,7 +76,7 @@ export interface RowFile<Row> {
   readonly rows: readonly Row[]
 }
 
-/** A result file with rows, each in place of an earlier one of the same key. */
+/** A result file with rows; a row replaces an earlier one with the same key. */
 export class Results<Row> {
   readonly file: string
   private readonly keyOf: (row: Row) => string
@@ -96,7 +95,7 @@ export class Results<Row> {
     if (stored && JSON.stringify(stored.machine) === JSON.stringify(results.machine)) results.list = [...stored.rows]
     else if (stored)
       process.stderr.write(
-        `  ${shownPath(file)} is of another machine or other threads (${Object.values(stored.machine ?? {}).join(', ')}): it is begun anew\n`,
+        `  ${shownPath(file)} is of another machine or thread count (${Object.values(stored.machine ?? {}).join(', ')}) and will be overwritten\n`,
       )
     return results
   }

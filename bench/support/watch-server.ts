@@ -1,4 +1,4 @@
-/** `choir watch` on a folder, in a process of its own. */
+/** Starts `choir watch` on a folder as a child process. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'

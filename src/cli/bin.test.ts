@@ -14,7 +14,7 @@ beforeAll(() => {
 })
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
-/** Runs the copied bin on this Node, which says that it is `version`. */
+/** Runs the copied bin on this Node, pretending that its version is `version`. */
 function choir(version?: string): { status: number | null; stdout: string; stderr: string } {
   const preload = join(folder, 'version.cjs')
   writeFileSync(
@@ -26,11 +26,11 @@ function choir(version?: string): { status: number | null; stdout: string; stder
   return spawnSync(process.execPath, ['--require', preload, join(folder, 'bin', 'choir.js')], { encoding: 'utf8' })
 }
 
-test('an unbuilt clone says how to build it', () => {
-  expect(choir()).toMatchObject({ status: 1, stdout: '', stderr: 'choir: it is not built yet (run: npm run build)\n' })
+test('in a clone that is not built, the message has the command that builds it', () => {
+  expect(choir()).toMatchObject({ status: 1, stdout: '', stderr: 'choir: not built yet (run: npm run build)\n' })
 })
 
-test('a Node that is too old is told so, one that is new enough runs the program', () => {
+test('Node versions that are too old are refused, newer ones run the program', () => {
   mkdirSync(join(folder, 'dist', 'cli'), { recursive: true })
   writeFileSync(join(folder, 'dist', 'cli', 'process.js'), `export const runProcess = () => console.log('ran')`)
   for (const version of ['18.20.4', '20.18.3', '8.0.0'])

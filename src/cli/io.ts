@@ -1,6 +1,6 @@
 /**
- * The outside world of the command line: streams, environment, signals, the operations. A command
- * touches nothing else, so a test runs whole commands in its own process.
+ * Everything a command uses from outside: streams, environment, signals, processes, operations. Commands
+ * touch nothing else, so tests run them in their own process with a fake `Io`.
  */
 import pc from 'picocolors'
 import type { Operations } from './operations.ts'
@@ -14,68 +14,68 @@ export interface Io {
   readonly stderr: Output
   readonly env: Readonly<Record<string, string | undefined>>
   readonly operations: Operations
-  /** How this program is called from here: `choir`, or `node bin/choir.js` in a clone. */
+  /** The command that starts this program from the current folder: `choir`, or `node bin/choir.js` in a clone. */
   readonly self: string
   /** Milliseconds, monotonic. */
   now(): number
-  /** Calls `handler` at each Ctrl-C (or SIGTERM); the result stops that. */
+  /** Calls `handler` at each Ctrl-C or SIGTERM. Returns a function that unsubscribes. */
   onInterrupt(handler: () => void): () => void
-  /** Calls `handler` when whoever reads standard output has gone. */
+  /** Calls `handler` when the reader of standard output has closed it. Returns a function that unsubscribes. */
   onBrokenPipe(handler: () => void): () => void
   /** Ends the process at once. */
   exit(code: number): void
-  /** Runs this program in a process of its own, with more in its environment; its standard output. */
+  /** Runs this program in a child process with extra environment variables. Returns its standard output. */
   runSelf(args: readonly string[], env?: Readonly<Record<string, string>>): Promise<string>
-  /** Starts this program beside this process, and waits for its first line. It ends with this process. */
-  startSelf(args: readonly string[]): Promise<Beside>
-  /** Shows an address to whoever sits here; without a browser nothing happens. */
+  /** Starts this program in the background and waits for its first line. It exits when this process exits. */
+  startSelf(args: readonly string[]): Promise<BackgroundProcess>
+  /** Opens an address in the user's browser. Does nothing if there is none. */
   openBrowser(address: string): void
 }
 
-/** A process beside this one, which Ctrl-C does not reach. */
-export interface Beside {
-  /** The first line that it printed. */
+/** A child process that Ctrl-C in the terminal does not reach. */
+export interface BackgroundProcess {
+  /** Its first line of output. */
   readonly line: string
-  /** Ends it as Ctrl-C does, and waits. */
+  /** Stops it as Ctrl-C would, and waits until it has exited. */
   stop(): Promise<void>
 }
 
-/** Thrown by a command that was interrupted and has said all there is to say: exit code 130. */
+/** Thrown by a command that was interrupted and has printed its messages: exit code 130. */
 export class Interrupted extends Error {
   override readonly name = 'Interrupted'
 }
 
-/** Colours for a stream: NO_COLOR and FORCE_COLOR are heard, then whether it is a terminal. */
+/** Colours for a stream: NO_COLOR and FORCE_COLOR decide, otherwise whether it is a terminal. */
 export function colorsFor(output: Output, env: Io['env']): Colors {
   const forced = Boolean(env.FORCE_COLOR) && env.FORCE_COLOR !== '0'
   return pc.createColors(!env.NO_COLOR && (forced || isTerminal(output, env)))
 }
 
-/** A terminal that can move its cursor. */
+/** Whether a stream is a terminal that can move its cursor. */
 export function isTerminal(output: Output, env: Io['env']): boolean {
   return output.isTTY === true && env.TERM !== 'dumb'
 }
 
 /**
- * Runs `work` so that Ctrl-C aborts its signal and a second one ends the process at once.
+ * Runs `work`. The first Ctrl-C aborts its signal; a second one ends the process immediately.
  *
- * @param tell what to do at the first Ctrl-C, e.g. say what is being finished
- * @param leave what to do before the process ends at the second, e.g. show the cursor again
+ * @param onInterrupt called at the first Ctrl-C, e.g. to print what is being finished
+ * @param beforeExit called at the second, before the process ends, e.g. to show the cursor again
  */
 export async function interruptible<T>(
   io: Io,
   work: (signal: AbortSignal) => Promise<T>,
-  { tell = () => {}, leave = () => {} }: { tell?: () => void; leave?: () => void } = {},
+  { onInterrupt = () => {}, beforeExit = () => {} }: { onInterrupt?: () => void; beforeExit?: () => void } = {},
 ): Promise<T> {
   const controller = new AbortController()
   const stopInterrupt = io.onInterrupt(() => {
     if (controller.signal.aborted) {
-      leave()
+      beforeExit()
       io.exit(130)
       return
     }
     controller.abort()
-    tell()
+    onInterrupt()
   })
   const stopPipe = io.onBrokenPipe(() => controller.abort())
   try {
@@ -93,7 +93,7 @@ export function untilAborted(signal: AbortSignal): Promise<void> {
   })
 }
 
-/** Writes one JSON object on a line. Numbers that JSON lacks (NaN of a skipped step) become null. */
+/** Writes one JSON object on a line. Numbers that JSON lacks, such as the NaN of a skipped step, become null. */
 export function writeJson(io: Io, value: object): void {
   io.stdout.write(`${JSON.stringify(value)}\n`)
 }

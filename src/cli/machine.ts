@@ -1,21 +1,21 @@
 /**
- * What computes here and how fast it can: the head of `choir bench`. It is measured in processes of its own,
- * so that its memory does not count as a training's, and so that ONNX Runtime can be measured alone.
+ * Engine and speed limits of this machine, the first lines of `choir bench`. They are measured in child processes,
+ * so that their memory does not count as that of a training, and so that ONNX Runtime can be measured alone.
  */
 import type { Machine } from '../measure/machine.ts'
 import { bytes, fixed, flops } from '../text/numbers.ts'
 import { labelled } from './display/display.ts'
 import type { Colors, Io } from './io.ts'
-import { wrap } from './layout.ts'
 import { type EngineFlags, engineArgs } from './options.ts'
 import { engineLine } from './summary.ts'
+import { wrap } from './text-layout.ts'
 
 export interface MeasuredMachine extends Machine {
-  /** The float32 matmul rate without oneDNN, where there is oneDNN to compare with. */
+  /** The float32 matmul rate without oneDNN; undefined if oneDNN is not in use. */
   readonly alonePeakFlops?: number
 }
 
-export async function measureApart(io: Io, flags: EngineFlags): Promise<MeasuredMachine> {
+export async function measureMachineInChild(io: Io, flags: EngineFlags): Promise<MeasuredMachine> {
   const ceilings = async (flags: EngineFlags, env?: Readonly<Record<string, string>>): Promise<Machine> => {
     const { kind: _, ...machine } = JSON.parse(
       await io.runSelf(['bench', '--ceilings', ...engineArgs(flags), '--json'], env),
@@ -44,11 +44,11 @@ export function machineText(machine: MeasuredMachine, io: Io, colors: Colors): s
   )
   if (kernels || io.env.CHOIR_DNNL === 'off') return `\n${head}`
   const width = Math.min(io.stdout.columns ?? 80, 84) - 2
-  const advice = wrap(installing, width).map((line) => `  ${colors.dim(line)}\n`)
+  const advice = wrap(installAdvice, width).map((line) => `  ${colors.dim(line)}\n`)
   return `\n${head}\n${advice.join('')}`
 }
 
-const installing =
-  'oneDNN is used where it is installed: on Debian and Ubuntu by "apt-get install libdnnl3.6" (or the version ' +
-  'that "apt-cache search libdnnl" names), elsewhere by CHOIR_DNNL=PATH of libdnnl 3.4 or later. ' +
-  'What it would gain on this machine is not measured.'
+const installAdvice =
+  'oneDNN, a library of faster kernels, is not in use. Debian and Ubuntu: "apt-get install libdnnl3.6" (or the ' +
+  'version that "apt-cache search libdnnl" lists). Elsewhere: set CHOIR_DNNL=PATH of libdnnl 3.4 or later. ' +
+  'How much faster it would be on this machine was not measured.'

@@ -43,7 +43,7 @@ async function storedRun(name: string): Promise<string> {
 }
 
 describe('help and usage', () => {
-  test.each(commands)('%s --help says what it does, with examples, on stdout', async (command) => {
+  test.each(commands)('%s --help prints usage and examples on stdout', async (command) => {
     const fake = fakeIo()
     expect(await main([command, '--help'], fake.io)).toBe(0)
     expect(fake.stdout.text).toContain(`Usage: choir ${command}`)
@@ -52,14 +52,14 @@ describe('help and usage', () => {
     expect(fake.stderr.text).toBe('')
   })
 
-  test('--help lists every command, and none that is not there', async () => {
+  test('--help lists exactly the commands that exist', async () => {
     const fake = fakeIo()
     expect(await main(['--help'], fake.io)).toBe(0)
     const listed = [...fake.stdout.text.matchAll(/^ {2}(\w+) \[options\]/gm)].map(([, name]) => name)
     expect(listed).toEqual(commands)
   })
 
-  test('--version is the version of the package', async () => {
+  test('--version prints the version of the package', async () => {
     const fake = fakeIo()
     expect(await main(['--version'], fake.io)).toBe(0)
     const manifest = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'))
@@ -90,7 +90,7 @@ describe('help and usage', () => {
     [['generate', 'x', '--prompt', 'a', '--seed', ''], 'choir: invalid --seed: "" (expected an integer of at least 0)'],
     [['bench', '--shape', 'L'], "choir: option '--shape <name>' argument 'L' is invalid."],
     [['bench', '--only', 'top1'], 'did you mean "top-1"?'],
-  ])('%j is wrong usage: exit code 2, told on stderr alone', async (args, message) => {
+  ])('%j is wrong usage: exit code 2, message on stderr only', async (args, message) => {
     const fake = fakeIo()
     expect(await main(args, fake.io)).toBe(2)
     expect(fake.stderr.text).toContain(message)
@@ -108,14 +108,14 @@ describe('failures', () => {
       },
     })
 
-  test('a failed run is exit code 1 and one message without a stack', async () => {
+  test('a failed run exits with 1 and one message without a stack', async () => {
     const fake = failing(new RunError('disk full at step 12 (free some space, then --resume)'))
     expect(await main(['eval', 'x', '--json'], fake.io)).toBe(1)
     expect(fake.stderr.text).toBe('choir: disk full at step 12 (free some space, then --resume)\n')
     expect(fake.stdout.text).toBe('')
   })
 
-  test('--verbose adds the stack, wherever it stands', async () => {
+  test('--verbose adds the stack, before or after the command', async () => {
     for (const args of [
       ['--verbose', 'eval', 'x'],
       ['eval', 'x', '--verbose'],
@@ -126,7 +126,7 @@ describe('failures', () => {
     }
   })
 
-  test('the cause of an error is told', async () => {
+  test('the cause of an error is printed', async () => {
     const fake = failing(new RunError('cannot save', { cause: new Error('ENOSPC: no space left') }))
     await main(['eval', 'x'], fake.io)
     expect(fake.stderr.text).toBe('choir: cannot save\n  caused by: ENOSPC: no space left\n')
@@ -134,7 +134,7 @@ describe('failures', () => {
 })
 
 describe('train', () => {
-  test('the configuration and directory reach the operation', async () => {
+  test('configuration and directory are passed to the operation', async () => {
     const fake = fakeIo()
     const out = join(folder, 'new')
     const args = ['train', 'tiny', '--set', 'train.steps=5', '--set', 'model.moe.k=2', '--threads', '3', '--out', out]
@@ -144,7 +144,7 @@ describe('train', () => {
     expect(options).toMatchObject({ directory: out, resume: false, profile: false })
   })
 
-  test('without a configuration it trains the demo, in a directory that is free', async () => {
+  test('without a configuration it trains the demo, in a new directory', async () => {
     const fake = fakeIo()
     expect(await main(['train', '--set', 'train.steps=2'], fake.io)).toBe(0)
     const { options } = trainCall(fake)
@@ -152,14 +152,14 @@ describe('train', () => {
     expect(existsSync(options.directory)).toBe(false)
   })
 
-  test('a directory that holds a run is not written over', async () => {
+  test('a directory that holds a run is not overwritten', async () => {
     const fake = fakeIo()
     expect(await main(['train', 'tiny', '--out', await storedRun('taken')], fake.io)).toBe(2)
     expect(fake.stderr.text).toContain('--resume')
     expect(fake.calls).toEqual([])
   })
 
-  test('--resume takes the configuration of the run, and more steps', async () => {
+  test('--resume uses the configuration of the run, and accepts more steps', async () => {
     const fake = fakeIo()
     const directory = await storedRun('resumed')
     expect(await main(['train', '--resume', directory, '--set', 'train.steps=25'], fake.io)).toBe(0)
@@ -168,7 +168,7 @@ describe('train', () => {
     expect(options).toMatchObject({ directory, resume: true })
   })
 
-  test('--json prints events and a summary, a JSON object a line, and nothing else', async () => {
+  test('--json prints events and a summary, one JSON object per line, and nothing else', async () => {
     const fake = fakeIo()
     expect(await main(['train', 'tiny', '--json', '--profile', '--sample'], fake.io)).toBe(0)
     const lines = jsonLines(fake.stdout.text)
@@ -180,7 +180,7 @@ describe('train', () => {
     expect(fake.stderr.text).toBe('')
   })
 
-  test('away from a terminal it prints a line every few seconds, without control characters', async () => {
+  test('without a terminal it prints a line every few seconds, without control characters', async () => {
     const fake = fakeIo()
     await main(['train', 'tiny'], fake.io)
     const text = fake.stdout.text
@@ -206,7 +206,7 @@ describe('train', () => {
     expect(without.calls.map(({ name }) => name)).toEqual(['train'])
   })
 
-  test('--profile ends with where the time of a step went', async () => {
+  test('--profile ends with tables of the time of a step', async () => {
     const fake = fakeIo()
     await main(['train', 'tiny', '--profile'], fake.io)
     expect(trainCall(fake).options.profile).toBe(true)
@@ -214,7 +214,7 @@ describe('train', () => {
     expect(fake.stdout.text).toMatch(/^ {2}JavaScript, and waiting +1\.00 +10\.0 %$/m)
   })
 
-  test('--trace writes the last step for Perfetto, with tables only when asked for', async () => {
+  test('--trace writes the last step for Perfetto, and prints tables only with --profile', async () => {
     const fake = fakeIo()
     const file = join(folder, 'trace', 'step.json')
     expect(await main(['train', 'tiny', '--trace', file], fake.io)).toBe(0)
@@ -222,26 +222,26 @@ describe('train', () => {
     expect(traceProblems(JSON.parse(readFileSync(file, 'utf8')))).toEqual([])
     expect(fake.stdout.text).toContain(`${file} (open it at ui.perfetto.dev)`)
     expect(fake.stdout.text).not.toContain('ms a step')
-    const programs = fakeIo()
-    await main(['train', 'tiny', '--trace', file, '--json'], programs.io)
-    const last = jsonLines(programs.stdout.text).slice(-2)
+    const asJson = fakeIo()
+    await main(['train', 'tiny', '--trace', file, '--json'], asJson.io)
+    const last = jsonLines(asJson.stdout.text).slice(-2)
     expect(last).toEqual([expect.objectContaining({ kind: 'summary' }), { kind: 'trace', path: file }])
     expect(last[0]).not.toHaveProperty('trace')
   })
 
-  test('--math is the precision of the run', async () => {
+  test('--math sets the precision of the run', async () => {
     const fake = fakeIo()
     await main(['train', 'tiny', '--math', 'bf16'], fake.io)
     expect(trainCall(fake).config.runtime.math).toBe('bf16')
   })
 
-  test('before the first step it says what computes', async () => {
+  test('the engine is printed before the first step', async () => {
     const fake = fakeIo()
     await main(['train', 'tiny'], fake.io)
     expect(fake.stdout.text).toMatch(/^ {2}engine +oneDNN 3\.7\.2, float32 on 2 threads$/m)
   })
 
-  test('notices and warnings go to stderr', async () => {
+  test('notices and warnings go to stderr, with --json to stdout', async () => {
     const fake = fakeIo({
       operations: {
         train: (_, { onEvent }) => {
@@ -265,16 +265,16 @@ describe('train', () => {
 })
 
 describe('interruption', () => {
-  test('Ctrl-C once finishes the step, says so, and exits 130', async () => {
+  test('one Ctrl-C finishes the step with a message and exits with 130', async () => {
     const fake = fakeIo({ onStep: (step, { interrupt }) => step === 7 && interrupt() })
     expect(await main(['train', 'tiny', '--out', join(folder, 'stopped')], fake.io)).toBe(130)
     expect(fake.exits).toEqual([])
-    expect(fake.stderr.text).toMatch(/^choir: finishing the step .* press Ctrl-C again to stop at once\n/)
+    expect(fake.stderr.text).toMatch(/^choir: finishing the step .* press Ctrl-C again to stop immediately\n/)
     expect(fake.stderr.text).toContain('stopped after step 7; continue with: choir train --resume')
     expect(fake.calls.map(({ name }) => name)).toEqual(['train'])
   })
 
-  test('Ctrl-C twice ends the process at once with 130', async () => {
+  test('a second Ctrl-C ends the process immediately with 130', async () => {
     const fake = fakeIo({
       onStep: (step, { interrupt }) => {
         if (step === 7) {
@@ -292,13 +292,13 @@ describe('interruption', () => {
     expect(await main(['train', 'tiny'], fake.io)).toBe(0)
   })
 
-  test('a reader that goes away stops the training after its step', async () => {
+  test('a closed pipe stops the training after its step', async () => {
     const fake = fakeIo({ onStep: (step, { breakPipe }) => step === 3 && breakPipe() })
     expect(await main(['train', 'tiny', '--json'], fake.io)).toBe(130)
     expect(fake.stderr.text).toMatch(/^choir: stopped after step 3; .*\n$/)
   })
 
-  test('generation stops where it is', async () => {
+  test('generation stops after its token', async () => {
     const fake = fakeIo({
       operations: {
         async *generate() {
@@ -315,19 +315,19 @@ describe('interruption', () => {
 })
 
 describe('eval, generate, inspect, bench', () => {
-  test('eval passes its sources and prints people a table, programs a line', async () => {
-    const people = fakeIo()
-    expect(await main(['eval', 'runs/x', '--data', 'a.txt', '--data', 'b.txt', '--threads', '2'], people.io)).toBe(0)
-    expect(people.calls[0]?.args).toEqual([
+  test('eval passes its sources, and prints a table or, with --json, a line', async () => {
+    const asText = fakeIo()
+    expect(await main(['eval', 'runs/x', '--data', 'a.txt', '--data', 'b.txt', '--threads', '2'], asText.io)).toBe(0)
+    expect(asText.calls[0]?.args).toEqual([
       'runs/x',
       expect.objectContaining({ source: ['a.txt', 'b.txt'], threads: 2 }),
     ])
-    expect(people.stdout.text).toMatch(/loss +4\.5012 nats a token, dropless\n/)
-    expect(people.stdout.text).toMatch(/bits per byte +1\.7081\n/)
-    const programs = fakeIo()
-    expect(await main(['eval', 'runs/x', '--json'], programs.io)).toBe(0)
-    expect(programs.calls[0]?.args[1]).not.toHaveProperty('source')
-    expect(jsonLines(programs.stdout.text)).toEqual([
+    expect(asText.stdout.text).toMatch(/loss +4\.5012 nats a token, dropless\n/)
+    expect(asText.stdout.text).toMatch(/bits per byte +1\.7081\n/)
+    const asJson = fakeIo()
+    expect(await main(['eval', 'runs/x', '--json'], asJson.io)).toBe(0)
+    expect(asJson.calls[0]?.args[1]).not.toHaveProperty('source')
+    expect(jsonLines(asJson.stdout.text)).toEqual([
       expect.objectContaining({
         kind: 'eval',
         loss: 4.5012,
@@ -337,7 +337,7 @@ describe('eval, generate, inspect, bench', () => {
     ])
   })
 
-  test('eval takes the capacity that the loss is of, and shows all three', async () => {
+  test('eval reports the loss at the chosen capacity, and a table of all three', async () => {
     const fake = fakeIo()
     expect(await main(['eval', 'runs/x', '--capacity', 'train'], fake.io)).toBe(0)
     expect(fake.calls[0]?.args[1]).toMatchObject({ capacity: 'train' })
@@ -348,15 +348,15 @@ describe('eval, generate, inspect, bench', () => {
     expect(wrong.stderr.text).toContain("'kx' is invalid. Allowed choices are train, eval, none.")
   })
 
-  test('eval in bf16 asks for it, and tells once when it is not to be had', async () => {
-    const people = fakeIo()
-    expect(await main(['eval', 'runs/x', '--math', 'bf16'], people.io)).toBe(0)
-    expect(people.calls[0]?.args).toEqual(['runs/x', expect.objectContaining({ math: 'bf16' })])
-    expect(people.stderr.text).toBe('  reading the text\nchoir: no bf16 here\n')
-    const programs = fakeIo()
-    await main(['eval', 'runs/x', '--math', 'bf16', '--json'], programs.io)
-    expect(jsonLines(programs.stdout.text).map(({ kind }) => kind)).toEqual(['notice', 'eval'])
-    expect(programs.stderr.text).toBe('')
+  test('eval passes --math, and prints once that bf16 is not available', async () => {
+    const asText = fakeIo()
+    expect(await main(['eval', 'runs/x', '--math', 'bf16'], asText.io)).toBe(0)
+    expect(asText.calls[0]?.args).toEqual(['runs/x', expect.objectContaining({ math: 'bf16' })])
+    expect(asText.stderr.text).toBe('  reading the text\nchoir: no bf16 here\n')
+    const asJson = fakeIo()
+    await main(['eval', 'runs/x', '--math', 'bf16', '--json'], asJson.io)
+    expect(jsonLines(asJson.stdout.text).map(({ kind }) => kind)).toEqual(['notice', 'eval'])
+    expect(asJson.stderr.text).toBe('')
   })
 
   test('generate passes every option', async () => {
@@ -371,7 +371,7 @@ describe('eval, generate, inspect, bench', () => {
     expect(fake.stdout.text).toBe('The people of the United States\n')
   })
 
-  test('a run that cannot be read prints no prompt', async () => {
+  test('generate prints no prompt if the run cannot be read', async () => {
     const fake = fakeIo({
       operations: {
         // biome-ignore lint/correctness/useYield: it fails before its first piece
@@ -384,7 +384,7 @@ describe('eval, generate, inspect, bench', () => {
     expect(fake.stdout.text).toBe('')
   })
 
-  test('inspect shows a configuration with assignments, layers folded', async () => {
+  test('inspect applies assignments, and merges equal layers', async () => {
     const fake = fakeIo()
     expect(await main(['inspect', 'tiny', '--set', 'model.moe.k=2'], fake.io)).toBe(0)
     expect(fake.stdout.text).toContain('4 of 64 in every layer, top-2, capacity kx × 1.25')
@@ -393,26 +393,26 @@ describe('eval, generate, inspect, bench', () => {
     expect(fake.stdout.text).toMatch(/total +8\.00 MB\n/)
   })
 
-  test('inspect --signal shows the residual stream and what is wrong with it', async () => {
+  test('inspect --signal shows the residual stream and its problems', async () => {
     const fake = fakeIo()
     expect(await main(['inspect', 'tiny', '--signal'], fake.io)).toBe(0)
     expect(fake.calls.map(({ name }) => name)).toEqual(['describe', 'signal'])
     expect(fake.stdout.text).toMatch(/\n +1 +1\.000 +1\.00e-2 +25\.0 %\n/)
-    expect(fake.stdout.text).toContain('initial loss 6.300, 6.238 (ln V)')
+    expect(fake.stdout.text).toContain('initial loss 6.300; uniform predictions have 6.238 (ln V')
     expect(fake.stdout.text).toContain('! the token explains 25 % of the last hidden state\n')
-    const programs = fakeIo()
-    await main(['inspect', 'tiny', '--signal', '--json'], programs.io)
-    expect(jsonLines(programs.stdout.text)).toEqual([expect.objectContaining({ signal: expect.anything() })])
+    const asJson = fakeIo()
+    await main(['inspect', 'tiny', '--signal', '--json'], asJson.io)
+    expect(jsonLines(asJson.stdout.text)).toEqual([expect.objectContaining({ signal: expect.anything() })])
   })
 
-  test('inspect reads a run, and its JSON is one line', async () => {
+  test('inspect reads a run, and prints its JSON on one line', async () => {
     const fake = fakeIo()
     expect(await main(['inspect', await storedRun('inspected'), '--json'], fake.io)).toBe(0)
     expect(fake.calls[0]?.args).toEqual([await loadConfig('tiny', [])])
     expect(jsonLines(fake.stdout.text)).toEqual([expect.objectContaining({ kind: 'description', parameters: 1e6 })])
   })
 
-  test('bench runs each routing in its own process and writes a table and a file', async () => {
+  test('bench runs each routing in a process of its own, and writes a table and a file', async () => {
     const fake = fakeIo()
     const file = join(folder, 'bench', 'S.json')
     expect(await main(['bench', '--steps', '3', '--out', file], fake.io)).toBe(0)
@@ -424,7 +424,7 @@ describe('eval, generate, inspect, bench', () => {
     expect(report.machine.node).toBe(process.version)
   })
 
-  test('a matmul ceiling that is a lower bound is reported as one, by train and by bench', async () => {
+  test('train and bench report a matmul ceiling that is a lower bound as one', async () => {
     const ceiling = { peakFlops: 3e11, lowestPeakFlops: 2e11, peakIsLowerBound: true }
     const why = 'at least 300 GFLOP/s; one measurement gave 200 GFLOP/s, so something else was running'
     const busy = fakeIo({ ceiling })
@@ -459,7 +459,7 @@ describe('eval, generate, inspect, bench', () => {
     expect(jsonLines(fake.stdout.text)).toEqual([expect.objectContaining({ kind: 'bench', routing: '4 top-1 1x' })])
   })
 
-  test('bench begins with what computes and the ceilings, and what oneDNN gains where both can be measured', async () => {
+  test('bench starts with engine, ceilings and, if both can be measured, the gain of oneDNN', async () => {
     const fake = fakeIo()
     expect(await main(['bench', '--only', 'top-1', '--out', join(folder, 'head.json')], fake.io)).toBe(0)
     expect(fake.stdout.text).toMatch(/^ {2}engine +oneDNN 3\.7\.2, float32 on 2 threads$/m)
@@ -470,7 +470,7 @@ describe('eval, generate, inspect, bench', () => {
     expect(machine).toMatchObject({ peakFlops: 3e11, alonePeakFlops: 2e11, bandwidth: 2e10 })
   })
 
-  test('without oneDNN bench says how to install it, and claims no gain', async () => {
+  test('without oneDNN, bench prints how to install it, and claims no gain', async () => {
     const fake = fakeIo({ machine: withoutDnnl })
     expect(await main(['bench', '--ceilings'], fake.io)).toBe(0)
     expect(fake.stdout.text).toMatch(/^ {2}matmul ceiling +300 GFLOP\/s$/m)
@@ -478,14 +478,14 @@ describe('eval, generate, inspect, bench', () => {
     expect(words).toContain('ONNX Runtime alone (libdnnl is not installed), float32')
     expect(words).toContain('apt-get install libdnnl3.6')
     expect(words).toContain('CHOIR_DNNL')
-    expect(words).toContain('What it would gain on this machine is not measured.')
+    expect(words).toContain('How much faster it would be on this machine was not measured.')
     expect(fake.calls.map(({ name }) => name)).toEqual(['runSelf'])
     const off = fakeIo({ machine: withoutDnnl, env: { CHOIR_DNNL: 'off' } })
     await main(['bench', '--ceilings'], off.io)
     expect(off.stdout.text).not.toContain('apt-get')
   })
 
-  test('bench --ceilings --json is a line about this machine, in the precision asked for', async () => {
+  test('bench --ceilings --json prints one line about this machine, at the precision of --math', async () => {
     const fake = fakeIo()
     expect(await main(['bench', '--ceilings', '--math', 'bf16', '--threads', '3', '--json'], fake.io)).toBe(0)
     expect(jsonLines(fake.stdout.text)).toEqual([
@@ -495,22 +495,22 @@ describe('eval, generate, inspect, bench', () => {
     expect(fake.calls[0]?.args).toEqual([expect.objectContaining({ runtime: expected })])
   })
 
-  test('bench tells once that the precision cannot be had, and passes it on to every process', async () => {
+  test('bench prints once that bf16 is not available, and passes --math to every child process', async () => {
     const notice = { notice: 'no bf16 here' }
     const fake = fakeIo({ machine: notice })
     const args = ['bench', '--math', 'bf16', '--out', join(folder, 'bf16.json')]
     expect(await main(args, fake.io)).toBe(0)
     expect(fake.stderr.text.match(/^choir: no bf16 here$/gm)).toHaveLength(1)
-    const apart = fake.calls.filter(({ args }) => (args[0] as string[]).includes('--only'))
-    for (const { args } of apart) expect((args[0] as string[]).join(' ')).toContain('--math bf16')
-    const programs = fakeIo({ machine: notice })
-    await main(['bench', '--math', 'bf16', '--json'], programs.io)
-    const kinds = jsonLines(programs.stdout.text).map(({ kind }) => kind)
+    const children = fake.calls.filter(({ args }) => (args[0] as string[]).includes('--only'))
+    for (const { args } of children) expect((args[0] as string[]).join(' ')).toContain('--math bf16')
+    const asJson = fakeIo({ machine: notice })
+    await main(['bench', '--math', 'bf16', '--json'], asJson.io)
+    const kinds = jsonLines(asJson.stdout.text).map(({ kind }) => kind)
     expect(kinds).toEqual(['notice', ...Array.from({ length: 6 }, () => 'bench')])
-    expect(programs.stderr.text).toBe('')
+    expect(asJson.stderr.text).toBe('')
   })
 
-  test('bench --profile records one routing, or those that are named', async () => {
+  test('bench --profile records one routing, or those of --only', async () => {
     const one = fakeIo()
     const trace = join(folder, 'bench-trace.json')
     const out = join(folder, 'profile.json')
@@ -525,9 +525,9 @@ describe('eval, generate, inspect, bench', () => {
     await main(['bench', '--profile', ...only, '--out', out], several.io)
     expect(several.stdout.text.match(/^ {2}(top-1|dropless)$/gm)).toEqual(['  top-1', '  dropless'])
     expect(several.stdout.text.match(/^ {2}total +.*\n\n {2}part of the model/gm)).toHaveLength(2)
-    const programs = fakeIo()
-    await main(['bench', '--profile', '--json'], programs.io)
-    expect(jsonLines(programs.stdout.text).map(({ kind }) => kind)).toEqual(['bench', 'profile'])
+    const asJson = fakeIo()
+    await main(['bench', '--profile', '--json'], asJson.io)
+    expect(jsonLines(asJson.stdout.text).map(({ kind }) => kind)).toEqual(['bench', 'profile'])
   })
 })
 
@@ -537,7 +537,7 @@ describe('study', () => {
     return { specification: specification as Specification, options: options as StudyOptions }
   }
 
-  test('m6t is quick unless another size is asked for', async () => {
+  test('the preset of m6t is quick by default', async () => {
     for (const [flags, seeds] of [
       [[], 4],
       [['--preset', 'standard'], 4],
@@ -549,7 +549,7 @@ describe('study', () => {
     }
   })
 
-  test('text, settings and precision are for all arms, and the report tells the command that repeats it', async () => {
+  test('text, settings and precision apply to all arms, and the report has the command that repeats it', async () => {
     const fake = fakeIo()
     const args = ['--data', 'a b.txt', '--set', 'train.steps=9', '--math', 'bf16', '--jobs', '2', '--threads', '1']
     expect(await main(['study', 'm6t', '--out', 'here', ...args], fake.io)).toBe(0)
@@ -559,16 +559,16 @@ describe('study', () => {
     expect(options.command).toBe("choir study m6t --data 'a b.txt' --set train.steps=9 --math bf16 --out here")
   })
 
-  test('a line a run with the time left, failures in words, and where the report is', async () => {
+  test('prints a line per run with the time left, reasons of failures, and the path of the report', async () => {
     const fake = fakeIo()
     expect(await main(['study', 'm6t', '--out', 'here'], fake.io)).toBe(0)
     const text = stripVTControlCharacters(fake.stdout.text)
     expect(text).toMatch(/1\/2 {2}top-1, seed 1 {2}failed: no luck {3}1m 00s left/)
-    expect(text).toMatch(/runs {4}1 of 2, 1 failed \(the report says why\)/)
+    expect(text).toMatch(/runs {4}1 of 2, 1 failed \(see the report\)/)
     expect(text).toContain('here/report.html')
   })
 
-  test('on a terminal a bar stands below the lines, and is gone at the end', async () => {
+  test('on a terminal the bar is removed at the end', async () => {
     const fake = fakeIo({ terminal: true, columns: 60 })
     expect(await main(['study', 'm6t', '--out', 'here'], fake.io)).toBe(0)
     expect(stripVTControlCharacters(fake.stdout.text)).toContain('failed: no luck')

@@ -1,7 +1,4 @@
-/**
- * The command line as one function: arguments in, exit code out. Exit codes: 0 done, 1 failed,
- * 2 wrong usage, 130 interrupted.
- */
+/** The command line as a function from arguments to an exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted. */
 import { Command, CommanderError } from 'commander'
 import { UsageError } from '../errors.ts'
 import { version } from '../system/version.ts'
@@ -15,7 +12,7 @@ import { addTrain } from './commands/train.ts'
 import { addWatch } from './commands/watch.ts'
 import { colorsFor, Interrupted, type Io } from './io.ts'
 
-/** Runs one command. Never throws: what goes wrong is told on `io.stderr`. */
+/** Runs one command. Never throws: errors are printed on `io.stderr`. */
 export async function main(args: readonly string[], io: Io): Promise<number> {
   const program = createProgram(io)
   try {
@@ -27,10 +24,10 @@ export async function main(args: readonly string[], io: Io): Promise<number> {
     return 0
   } catch (error) {
     if (error instanceof Interrupted) return 130
-    // Commander has said what it had to say.
+    // Commander has already printed its message.
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2
     const verbose = args.includes('--verbose')
-    io.stderr.write(`${colorsFor(io.stderr, io.env).red('choir:')} ${told(error, verbose)}\n`)
+    io.stderr.write(`${colorsFor(io.stderr, io.env).red('choir:')} ${formatError(error, verbose)}\n`)
     return error instanceof UsageError ? 2 : 1
   }
 }
@@ -39,7 +36,10 @@ function createProgram(io: Io): Command {
   const program = new Command('choir')
   const out = colorsFor(io.stdout, io.env)
   program
-    .description('Train, study, plan and use sparse expert (Mixture-of-Experts) language models.')
+    .description(
+      'Trains, compares, plans and runs Mixture-of-Experts language models. In such a model a router sends each token ' +
+        'to a few of many feed-forward networks, the experts.',
+    )
     .version(version(), '--version', 'print the version')
     .option('--verbose', 'print stack traces of errors')
     .helpOption('--help', 'print this help')
@@ -80,10 +80,10 @@ Run "choir COMMAND --help" for the options of a command.`,
   return program
 }
 
-/** Message with its causes; the stack when asked for. */
-function told(error: unknown, verbose: boolean): string {
+/** The message and its causes, with stack traces if `verbose`. */
+function formatError(error: unknown, verbose: boolean): string {
   if (!(error instanceof Error)) return String(error)
-  const cause = error.cause === undefined ? '' : `\n  caused by: ${told(error.cause, verbose)}`
+  const cause = error.cause === undefined ? '' : `\n  caused by: ${formatError(error.cause, verbose)}`
   const text = verbose ? (error.stack ?? error.message) : error.message || error.name
   return text + cause
 }

@@ -1,6 +1,6 @@
 /**
- * All that the command line asks of the floors below, as one object: tests put a fake in its place,
- * and `choir --help` need not load ONNX Runtime, since each part is imported when first called.
+ * Everything that commands call on the floors below, as one object that tests replace by a fake. Each method
+ * imports its module when first called, so `choir --help` does not load ONNX Runtime.
  */
 import type { RunConfig } from '../config/run-config.ts'
 import type { EvaluateOptions } from '../infer/evaluate.ts'
@@ -22,21 +22,21 @@ import type { StudyOutcome } from '../study/study.ts'
 import type { TrainSummary } from '../train/events.ts'
 import type { TrainOptions } from '../train/train.ts'
 import type { WatchOptions, WatchServer } from '../watch/http/server.ts'
-import { stateMemory } from './memory.ts'
+import { stateMemory } from './state-memory.ts'
 
-/** What `inspect` shows of a model. */
+/** Size and cost of a model, as `inspect` shows them. */
 export interface Description {
   readonly parameters: number
   readonly activeParameters: number
   /** Forward and backward. */
   readonly flopsPerToken: number
-  /** What is kept from step to step. */
+  /** The training state. */
   readonly memory: readonly { readonly name: string; readonly bytes: number }[]
   readonly tensors: readonly { readonly name: string; readonly shape: readonly number[]; readonly parameters: number }[]
 }
 
 export interface SignalCheck extends Signal {
-  /** In what way the start is not sound; empty when it is. */
+  /** Why the initialisation is not sound; empty if it is. */
   readonly problems: readonly string[]
 }
 
@@ -45,26 +45,26 @@ export interface Operations {
   evaluateRun(directory: string, options: EvaluateOptions): Promise<EvalRecord>
   generate(directory: string, options: GenerateOptions): AsyncIterable<string>
   describe(config: RunConfig): Promise<Description>
-  /** The signal check of an untrained model. */
+  /** Measures activations and gradients of an untrained model, layer by layer. */
   signal(config: RunConfig): Promise<SignalCheck>
   /** Trains on random tokens in memory; writes nothing. */
   benchmark(config: RunConfig, options: BenchmarkOptions): Promise<BenchmarkResult>
-  /** Runs what a study lacks, and writes its report. */
+  /** Runs the missing trainings of a study and writes its report. */
   study(specification: Specification, options: StudyOptions): Promise<StudyOutcome>
-  /** Writes the report of what there is. */
+  /** Writes the report of the results so far. */
   report(specification: Specification, options: StudyOptions): Promise<StudyOutcome>
-  /** Lays a run out on a cluster. */
+  /** Finds the fastest layouts of a run on a cluster. */
   plan(run: PlannedRun, cluster: Cluster): Promise<Plan>
-  /** What a run needs on this machine; measures the machine when it is not known. */
+  /** Memory and time of a run on this machine. Measures the machine if no measurement is stored. */
   planLocal(config: RunConfig, options: LocalOptions): Promise<Plan>
-  /** The same with one thing varied. */
+  /** Plans a run once for each value of one setting. */
   whatIf(source: string, sets: readonly string[], cluster: Cluster, question: string): Promise<WhatIf>
   writePlanReport(file: string, report: PlanReport): Promise<void>
-  /** Predictions beside what was published. */
+  /** Compares predictions with published measurements. */
   validatePlanner(): Promise<Validation>
   /** Serves the dashboard. */
   watch(options: WatchOptions): Promise<WatchServer>
-  /** What computes, and the machine's ceilings. */
+  /** Measures the matmul rate and memory bandwidth of this machine with the configured engine. */
   measureMachine(config: RunConfig): Promise<Machine>
 }
 

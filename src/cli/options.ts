@@ -1,7 +1,4 @@
-/**
- * Values of options, checked as they are read: a wrong one is refused with the option, the value and
- * what is accepted.
- */
+/** Options that commands share. Values are checked when parsed; an error names the option, the value and the range. */
 import { Option } from 'commander'
 import { UsageError } from '../errors.ts'
 
@@ -17,7 +14,7 @@ interface Range {
   readonly maximum?: number
   /** Excluded lower end. */
   readonly above?: number
-  /** How the range is called in messages. */
+  /** The range in words, for error messages. */
   readonly expected: string
 }
 
@@ -45,21 +42,21 @@ export function numberOption(flags: string, description: string, range: Range): 
   })
 }
 
-/** An option that may be given several times; its value is the list, undefined when not given. */
+/** An option that may be repeated. Its value is a list, or undefined if it is not given. */
 export function listOption(flags: string, description: string): Option {
   return new Option(flags, description).argParser((text: string, before: readonly string[] = []) => [...before, text])
 }
 
 export function threadsOption(): Option {
-  return numberOption('--threads <n>', 'threads to compute with (default: the physical cores)', positiveInteger)
+  return numberOption('--threads <n>', 'threads to compute with (default: one per physical core)', positiveInteger)
 }
 
 export function mathOption(): Option {
-  const description = 'precision of matrix products; bf16 (factors in bfloat16, sums in float32) needs oneDNN'
+  const description = 'precision of matrix products; bf16 (bfloat16 factors, float32 sums) needs oneDNN'
   return new Option('--math <precision>', description).choices(['float32', 'bf16'])
 }
 
-/** What computes, as assignments to a configuration. */
+/** The engine flags as assignments to configuration fields. */
 export function engineSets({ threads, math }: EngineFlags): string[] {
   return [
     ...(threads === undefined ? [] : [`runtime.threads=${threads}`]),
@@ -67,7 +64,7 @@ export function engineSets({ threads, math }: EngineFlags): string[] {
   ]
 }
 
-/** The same as arguments. */
+/** The engine flags as arguments of a command line. */
 export function engineArgs({ threads, math }: EngineFlags): string[] {
   return [
     ...(threads === undefined ? [] : ['--threads', String(threads)]),
@@ -76,18 +73,18 @@ export function engineArgs({ threads, math }: EngineFlags): string[] {
 }
 
 export function traceOption(): Option {
-  return new Option('--trace <file>', 'write what every thread did in the last step, for ui.perfetto.dev')
+  return new Option('--trace <file>', 'write a timeline of all threads in the last step, for ui.perfetto.dev')
 }
 
 export function jsonOption(): Option {
-  return new Option('--json', 'print JSON, one object a line, and nothing else')
+  return new Option('--json', 'print JSON, one object per line, and nothing else')
 }
 
 export function setOption(): Option {
-  return listOption('--set <path=value>', 'set a field of the configuration, such as train.steps=500; repeatable')
+  return listOption('--set <path=value>', 'set a configuration field, such as train.steps=500; repeatable')
 }
 
-/** A word of a command line, as a shell takes it. */
+/** A word quoted for a shell where necessary. */
 export function quoted(word: string): string {
   if (/^[\w./\\:=,-]+$/.test(word)) return word
   return word.includes("'") ? JSON.stringify(word) : `'${word}'`

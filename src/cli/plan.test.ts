@@ -20,7 +20,7 @@ async function planned(...args: string[]) {
 
 type Json = null | boolean | number | string | Json[] | { [key: string]: Json }
 
-/** Where a value that is no number, text, list or group stands. */
+/** Paths of the nulls in a value. */
 function nulls(value: Json, path: string): string[] {
   if (value === null) return [path]
   if (Array.isArray(value)) return value.flatMap((each, i) => nulls(each, `${path}[${i}]`))
@@ -33,7 +33,7 @@ const many = ['m6t-base', '--cluster', 'v100-8']
 const tooLarge = ['m6t-100b', '--cluster', 'v100-8']
 
 describe('choir plan', () => {
-  test('says on stdout how a run that fits is laid out, and exits with 0', async () => {
+  test('prints the layout of a run that fits on stdout, and exits with 0', async () => {
     const { code, out, err } = await planned(...many)
     expect(code).toBe(0)
     expect(err).toBe('')
@@ -44,11 +44,11 @@ describe('choir plan', () => {
     expect(out).not.toMatch(/NaN|undefined|Infinity|null/)
   })
 
-  test('says what lacks and what would help when it does not fit, and exits with 1', async () => {
+  test('prints what exceeds memory and what would help if a run does not fit, and exits with 1', async () => {
     const { code, out, err } = await planned(...tooLarge)
     expect(code).toBe(1)
     expect(out).toContain('It does not fit in any layout.')
-    expect(out).toContain('too much by')
+    expect(out).toContain('over by')
     expect(err).toBe('choir: m6t-100b does not fit on v100-8 in any layout\n')
     expect(out).not.toContain('the whole training')
     expect(out).not.toMatch(/NaN|undefined|Infinity|null/)
@@ -73,7 +73,7 @@ describe('choir plan', () => {
     [['M', '--cluster', 'a100-8', '--calibrate'], 'invalid --calibrate: only --cluster local is measured'],
     [['tiny', '--cluster', 'local', '--price', '1'], 'invalid --price: not with --cluster local'],
     [['tiny', '--cluster', 'local', '--what-if', 'routing'], 'invalid --what-if: not with --cluster local'],
-  ])('%j is wrong usage: exit code 2, told on stderr alone', async (args, message) => {
+  ])('%j is wrong usage: exit code 2, message on stderr only', async (args, message) => {
     const { code, out, err } = await planned(...args)
     expect(code).toBe(2)
     expect(err).toContain(message)
@@ -81,7 +81,7 @@ describe('choir plan', () => {
     expect(out).toBe('')
   })
 
-  test('of a binary file or an empty cluster is wrong usage', async () => {
+  test('refuses a binary file and an empty cluster file as wrong usage', async () => {
     const binary = join(folder, 'binary.yaml')
     const empty = join(folder, 'empty.yaml')
     writeFileSync(binary, Uint8Array.of(0x7f, 0x45, 0x4c, 0x46, 0, 1, 2, 0xff))
@@ -103,19 +103,19 @@ describe('--json', () => {
     ['fits', many, 0],
     ['does not fit', tooLarge, 1],
     ['is on one device', one, 0],
-  ])('is one object on one line, all of its numbers finite, when a run %s', async (_, args, expected) => {
+  ])('is one object on one line with finite numbers if a run %s', async (_, args, expected) => {
     const { code, out } = await planned(...args, '--json')
     expect(code).toBe(expected)
     expect(out.trimEnd().split('\n')).toHaveLength(1)
     const plan = JSON.parse(out)
     expect(plan.kind).toBe('plan')
-    // JSON has null for a number that is not finite; in the run it stands for a free choice.
+    // JSON writes a number that is not finite as null. In the run, null is a free choice.
     expect(nulls(plan, '').filter((path) => !path.startsWith('.run.'))).toEqual([])
     expect(plan.best.length > 0).toBe(expected === 0)
     expect(plan.layouts).toBeGreaterThanOrEqual(plan.best.length)
   })
 
-  test('of questions is the plan itself, and an object a question', async () => {
+  test('with questions is the plan itself and one object per question', async () => {
     const questions = ['--what-if', 'model.moe.factor=1,2', '--what-if', 'plan.load.cv=0,0.5,1']
     const { code, out } = await planned(...many, ...questions, '--json')
     expect(code).toBe(0)
@@ -131,7 +131,7 @@ describe('--json', () => {
     for (const answer of answers) expect(nulls(answer, '').filter((path) => !path.includes('.run.'))).toEqual([])
   })
 
-  test('and text tell the same best layout', async () => {
+  test('and text report the same best layout', async () => {
     const { best } = JSON.parse((await planned(...many, '--json')).out)
     const { data, expert } = best[0].layout
     expect((await planned(...many)).out).toContain(`best layout  data ${data} · expert ${expert}`)
@@ -151,15 +151,15 @@ describe('text', () => {
     [['m6t-1t', '--cluster', 'v100-480', '--set', 'plan.optimizer=adamw']],
     [['m6t-base', '--cluster', 'v100-8', '--what-if', 'routing']],
     [['M', '--cluster', 'h100-64', '--set', 'train.batch=256']],
-  ])('of %j is not wider than 130 columns', async (args) => {
+  ])('for %j is at most 130 columns wide', async (args) => {
     expect(widest((await planned(...args)).out)).toBeLessThanOrEqual(130)
   })
 
-  test('of layouts with long names is not wider than 130 columns', async () => {
+  test('for layouts with long names is at most 130 columns wide', async () => {
     expect(widest((await planned('m6-10t', '--cluster', 'v100-512')).out)).toBeLessThanOrEqual(130)
   })
 
-  test('has a price when one is given', async () => {
+  test('reports a price if one is given', async () => {
     const { out } = await planned(...many, '--price', '100', '--set', 'plan.tokens=1e12')
     expect(out).toMatch(/device-hours, [\d,]+ at the given price/)
     expect((await planned(...many)).out).not.toContain('price')
@@ -170,8 +170,8 @@ describe('text', () => {
     expect(out).toMatch(/, (0\.0*[1-9]\d|[1-9]\.\d) device-hours, (0\.0*[1-9]\d|[1-9]\.\d) at the given price/)
   })
 
-  test('tells where loads come from and what the slowest rank has to do', async () => {
-    // One-hot matrices, which the preset has, need a capacity.
+  test('reports where loads come from and the work of the slowest rank', async () => {
+    // The one-hot matrices of the preset need a capacity.
     const dropless = ['plan.load.cv=0.5', 'model.moe.capacity=none', 'plan.dispatch=gather'].flatMap((set) => [
       '--set',
       set,
@@ -181,25 +181,25 @@ describe('text', () => {
     expect(out).toMatch(/The slowest rank computes 1\.\d\d times the mean; 0\.0 % of assignments dropped/)
   })
 
-  test('of a dense model tells nothing of experts', async () => {
+  test('for a dense model does not mention experts', async () => {
     const { code, out } = await planned('M', '--cluster', 'a100-8', '--set', 'model.moe=null')
     expect(code).toBe(0)
     expect(out).not.toMatch(/slowest rank|expert \d/)
   })
 })
 
-test('--validate compares predictions with what was published, and says where rows come from', async () => {
+test('--validate compares predictions with published measurements, in text and JSON', async () => {
   const { code, out, err } = await planned('--validate')
   expect([code, err]).toEqual([0, ''])
   expect(out).toContain('mean absolute error')
   expect(out).not.toMatch(/NaN|undefined|Infinity/)
-  const told = JSON.parse((await planned('--validate', '--json')).out)
-  expect(told.kind).toBe('validation')
-  for (const { published, predicted, error } of told.rows)
+  const validation = JSON.parse((await planned('--validate', '--json')).out)
+  expect(validation.kind).toBe('validation')
+  for (const { published, predicted, error } of validation.rows)
     expect(error).toBeCloseTo((predicted - published) / published, 9)
 })
 
-test('--html writes a report of one file, and says where', async () => {
+test('--html writes a self-contained report and prints its path', async () => {
   const file = join(folder, 'plan.html')
   const { code, out } = await planned(...many, '--html', file)
   expect(code).toBe(0)
@@ -210,7 +210,7 @@ test('--html writes a report of one file, and says where', async () => {
   expect(html).not.toMatch(/NaN|undefined|Infinity|(src|href)="http/)
 })
 
-test('a question whose every answer does not fit is answered, lacking memory told', async () => {
+test('--what-if reports the lacking memory if no value fits', async () => {
   const { out } = await planned(...tooLarge, '--what-if', 'model.moe.factor=1,2')
   expect(out).toMatch(/does not fit: lacks [\d.]+ GB/)
 })

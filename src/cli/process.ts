@@ -1,12 +1,9 @@
-/**
- * The command line in a real process: streams, signals, the operations, and an exit code at the end.
- * The only file that touches `process`.
- */
+/** Runs the command line in this process: real streams, signals and child processes. Only this file uses `process`. */
 import { spawn } from 'node:child_process'
 import { relative } from 'node:path'
 import { createInterface } from 'node:readline'
 import { RunError, UsageError } from '../errors.ts'
-import type { Beside, Io } from './io.ts'
+import type { BackgroundProcess, Io } from './io.ts'
 import { main } from './main.ts'
 import { operations } from './operations.ts'
 
@@ -20,18 +17,18 @@ export async function runProcess(): Promise<void> {
       for (const handler of pipeHandlers) handler()
     })
   const script = process.argv[1] ?? ''
-  const fromHere = relative(process.cwd(), script)
+  const relativeScript = relative(process.cwd(), script)
   const io: Io = {
     stdout: process.stdout,
     stderr: process.stderr,
     env: process.env,
-    operations: operations,
-    self: fromHere.replaceAll('\\', '/') === 'bin/choir.js' ? 'node bin/choir.js' : 'choir',
+    operations,
+    self: relativeScript.replaceAll('\\', '/') === 'bin/choir.js' ? 'node bin/choir.js' : 'choir',
     now: () => performance.now(),
     onInterrupt(handler) {
       process.on('SIGINT', handler)
       process.on('SIGTERM', handler)
-      // Of a process that another one started beside itself: that one is gone, or wants this one to end.
+      // In a background process: its parent has exited, or wants it to stop.
       process.on('disconnect', handler)
       return () => {
         process.off('SIGINT', handler)
@@ -50,7 +47,7 @@ export async function runProcess(): Promise<void> {
     openBrowser,
   }
   const code = await main(process.argv.slice(2), io)
-  // Text may still be on its way to a pipe: leave only when it has gone (or nobody reads).
+  // Output to a pipe may still be buffered: exit only after it is flushed, or if nobody reads it.
   if (!broken) await new Promise<void>((resolve) => process.stdout.write('', () => resolve()))
   process.exit(code)
 }
@@ -68,26 +65,26 @@ function runSelf(script: string, args: readonly string[], env: Readonly<Record<s
     child.on('error', reject)
     child.on('close', (code) => {
       if (code === 0) resolve(text)
-      // It has said why; what was wrong usage there is wrong usage here.
+      // The child has printed the reason. Its wrong usage is wrong usage here too.
       else reject(new (code === 2 ? UsageError : RunError)(`choir ${args.join(' ')} ended with exit code ${code}`))
     })
   })
 }
 
-function startSelf(script: string, args: readonly string[]): Promise<Beside> {
+function startSelf(script: string, args: readonly string[]): Promise<BackgroundProcess> {
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, [script, ...args], {
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
-      // In a group of its own: Ctrl-C is for this process, which then ends the other.
+      // A process group of its own, since Ctrl-C is for this process, which then stops the child.
       detached: true,
       windowsHide: true,
     })
-    let complaint = ''
+    let errorText = ''
     child.stderr?.setEncoding('utf8').on('data', (text: string) => {
-      complaint = `${complaint}${text}`.slice(-2000)
+      errorText = `${errorText}${text}`.slice(-2000)
     })
-    // A process whose channel is closed from here exits, but is never said to close.
-    const exited = new Promise<void>((ended) => child.on('exit', () => ended()))
+    // Not 'close', which is never emitted after the channel is disconnected from here.
+    const exited = new Promise<void>((resolveExit) => child.on('exit', () => resolveExit()))
     const stop = async (): Promise<void> => {
       if (child.connected) child.disconnect()
       const timer = setTimeout(() => child.kill('SIGKILL'), 5000)
@@ -97,23 +94,23 @@ function startSelf(script: string, args: readonly string[]): Promise<Beside> {
     child.on('error', reject)
     if (child.stdout) createInterface({ input: child.stdout }).once('line', (line) => resolve({ line, stop }))
     child.on('close', (code) => {
-      const said = complaint
+      const reason = errorText
         .trim()
         .split('\n')[0]
         ?.replace(/^choir: /, '')
-      reject(new RunError(said || `choir ${args.join(' ')} ended with exit code ${code}`))
+      reject(new RunError(reason || `choir ${args.join(' ')} ended with exit code ${code}`))
     })
   })
 }
 
 function openBrowser(address: string): void {
-  const [command, ...before] =
+  const [command, ...leadingArgs] =
     process.platform === 'darwin'
       ? ['open']
       : process.platform === 'win32'
         ? ['rundll32', 'url.dll,FileProtocolHandler']
         : ['xdg-open']
-  const child = spawn(command as string, [...before, address], { stdio: 'ignore', detached: true })
+  const child = spawn(command as string, [...leadingArgs, address], { stdio: 'ignore', detached: true })
   child.on('error', () => {})
   child.unref()
 }

@@ -2,9 +2,9 @@ import { stripVTControlCharacters } from 'node:util'
 import pc from 'picocolors'
 import { describe, expect, test } from 'vitest'
 import type { StepProfile } from '../measure/step-profile.ts'
-import { widthOf } from './layout.ts'
 import { profileText } from './profile.ts'
 import { stepProfile } from './testing/fake.ts'
+import { widthOf } from './text-layout.ts'
 
 const plain = pc.createColors(false)
 
@@ -20,7 +20,7 @@ function rowsOf(text: string, title: string): Map<string, string[]> {
 describe('a profile', () => {
   const text = profileText(stepProfile, plain)
 
-  test('tells by work, part, layer and provider how long a step took, how fast, and how near a ceiling', () => {
+  test('reports time, rate and share of the ceiling by work, part, layer and provider', () => {
     // 900 MFLOP in 6 ms are 150 GFLOP/s of 300; 40 MB in 2 ms are 20 GB/s of 20.
     expect(rowsOf(text, 'work')).toEqual(
       new Map([
@@ -85,7 +85,7 @@ describe('a profile', () => {
     expect(profileText(long, plain, 200)).toContain(`${op} (matmul)`)
   })
 
-  test('of no step says so', () => {
+  test('without a recorded step has a message instead of tables', () => {
     expect(profileText({ ...stepProfile, steps: 0, microseconds: 0, nodes: [] }, plain)).toBe(
       '\n  no step was recorded\n',
     )

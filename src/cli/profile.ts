@@ -1,40 +1,39 @@
 /**
- * Where the time of a step went, as tables: by work, by part of the model, by layer and by what ran it.
- * Every table adds up to the wall time of a step: what no kernel accounts for is JavaScript's.
+ * Time of a training step as tables: by work, by part of the model, by layer and by provider. Every table adds up
+ * to the wall time of a step; time that no kernel accounts for is attributed to JavaScript.
  *
- * How near the ceiling something is: the least time that the machine's matmul rate and memory bandwidth
- * allow for its operations and bytes, over the time it took (the roofline model).
+ * The ceiling column is the roofline model: the minimum time that the machine's matmul rate and memory bandwidth
+ * allow for the operations and bytes, over the measured time.
  */
 import type { StepProfile } from '../measure/step-profile.ts'
 import type { NodeTime } from '../runtime/times.ts'
 import { bytes, count, fixed, flops, percent } from '../text/numbers.ts'
 import { labelled } from './display/display.ts'
 import type { Colors } from './io.ts'
-import { table, widthOf, wrap } from './layout.ts'
 import { engineLine } from './summary.ts'
+import { table, widthOf, wrap } from './text-layout.ts'
 
 const notes =
-  "An op' is part of the gradient of op. Ceiling: how near to what the matmul rate and the memory bandwidth allow; " +
-  'above 100 % where data is in a cache, or the machine was busier when they were measured. A call of ONNX Runtime ' +
-  "is what its nodes don't account for, their recording included."
+  "An op' is part of the gradient of op. Ceiling: the share of the speed that the matmul rate and the memory " +
+  'bandwidth allow; above 100 % where data is in a cache, or if the machine was busier when they were measured. A ' +
+  "call of ONNX Runtime is the time that its nodes don't account for, including their recording."
 
-/** Rows beyond these are one, "other". */
+/** Rows of a table; further ones are merged into one, "other". */
 const MAX_ROWS = 16
 
-/** A share of the step, in ms a step. */
+/** A share of the step, per step. */
 interface Item {
   readonly work: string
-  /** `layers.0.moe.experts`; or what stands in for a layer. */
+  /** `layers.0.moe.experts`, or a name in place of a layer, such as `(no layer)`. */
   readonly place: string
   readonly provider: string
   readonly runs: number
   readonly ms: number
-  /** Of a step. */
   readonly flops: number
   readonly bytes: number
-  /** Least time that the ceilings allow; and how much of that is the matmul rate's doing. */
-  readonly leastMs: number
-  readonly leastFlopsMs: number
+  /** Minimum time that the ceilings allow, and the part of it that the matmul rate determines. */
+  readonly minMs: number
+  readonly minFlopsMs: number
 }
 
 interface Total extends Omit<Item, 'work' | 'place' | 'provider'> {
@@ -44,7 +43,7 @@ interface Total extends Omit<Item, 'work' | 'place' | 'provider'> {
 export function profileText(profile: StepProfile, colors: Colors, columns = 80): string {
   const { steps, microseconds } = profile
   if (steps === 0) return '\n  no step was recorded\n'
-  const items = itemsOf(profile)
+  const items = profileItems(profile)
   const all = total('total', items)
   const head = labelled(
     [
@@ -58,7 +57,7 @@ export function profileText(profile: StepProfile, colors: Colors, columns = 80):
     colors,
   )
   const section = (title: string, nameOf: (item: Item) => string) =>
-    tableText([title, ...columnTitles], [...shortened(grouped(items, nameOf)), all], all.ms, colors, columns)
+    tableText([title, ...columnTitles], [...limitRows(groupBy(items, nameOf)), all], all.ms, colors, columns)
   const sections = [
     section('work', ({ work }) => work),
     section('part of the model', ({ place }) => place.replace(/^(\w+)\.\d+\./, '$1.*.')),
@@ -69,7 +68,7 @@ export function profileText(profile: StepProfile, colors: Colors, columns = 80):
   return `\n${head}${sections.join('')}\n${explanation.join('')}`
 }
 
-function itemsOf({ steps, microseconds, nodes, peakFlops, bandwidth }: StepProfile): Item[] {
+function profileItems({ steps, microseconds, nodes, peakFlops, bandwidth }: StepProfile): Item[] {
   const items = nodes.map((node): Item => {
     const { layer, provider } = node
     const [flops, bytes] = [(node.flops ?? 0) / steps, (node.bytes ?? 0) / steps]
@@ -81,8 +80,8 @@ function itemsOf({ steps, microseconds, nodes, peakFlops, bandwidth }: StepProfi
       ms: node.microseconds / steps / 1000,
       flops,
       bytes,
-      leastMs: 1000 * Math.max(flops / peakFlops, bytes / bandwidth),
-      leastFlopsMs: flops / peakFlops > bytes / bandwidth ? (1000 * flops) / peakFlops : 0,
+      minMs: 1000 * Math.max(flops / peakFlops, bytes / bandwidth),
+      minFlopsMs: flops / peakFlops > bytes / bandwidth ? (1000 * flops) / peakFlops : 0,
     }
   })
   const known = items.reduce((sum, { ms }) => sum + ms, 0)
@@ -90,11 +89,11 @@ function itemsOf({ steps, microseconds, nodes, peakFlops, bandwidth }: StepProfi
   const ms = Math.max(0, microseconds / steps / 1000 - known)
   return [
     ...items,
-    { work: rest, place: rest, provider: rest, runs: 0, ms, flops: 0, bytes: 0, leastMs: 0, leastFlopsMs: 0 },
+    { work: rest, place: rest, provider: rest, runs: 0, ms, flops: 0, bytes: 0, minMs: 0, minFlopsMs: 0 },
   ]
 }
 
-/** `expert-ffn'`, `dispatch (gather-rows)`, `softmax (Softmax)`: the op, and what computes it when that says more. */
+/** `expert-ffn'`, `dispatch (gather-rows)`, `softmax (Softmax)`: the op, and its kernel if that has another name. */
 function workName({ op, kind }: NodeTime): string {
   if (op === '') return kind
   const [base, prime] = op.endsWith("'") ? [op.slice(0, -1), "'"] : [op, '']
@@ -102,7 +101,7 @@ function workName({ op, kind }: NodeTime): string {
   return short.endsWith(kind.replace(/-gradient$/, '')) ? short + prime : `${op} (${kind})`
 }
 
-function grouped(items: readonly Item[], nameOf: (item: Item) => string): Total[] {
+function groupBy(items: readonly Item[], nameOf: (item: Item) => string): Total[] {
   const groups = new Map<string, Item[]>()
   for (const item of items) {
     const name = nameOf(item)
@@ -119,12 +118,12 @@ function total(name: string, items: readonly Omit<Total, 'name'>[]): Total {
     ms: sum(({ ms }) => ms),
     flops: sum(({ flops }) => flops),
     bytes: sum(({ bytes }) => bytes),
-    leastMs: sum(({ leastMs }) => leastMs),
-    leastFlopsMs: sum(({ leastFlopsMs }) => leastFlopsMs),
+    minMs: sum(({ minMs }) => minMs),
+    minFlopsMs: sum(({ minFlopsMs }) => minFlopsMs),
   }
 }
 
-function shortened(totals: readonly Total[]): Total[] {
+function limitRows(totals: readonly Total[]): Total[] {
   if (totals.length <= MAX_ROWS) return [...totals]
   const rest = totals.slice(MAX_ROWS - 1)
   return [...totals.slice(0, MAX_ROWS - 1), total(`other (${rest.length})`, rest)]
@@ -144,20 +143,22 @@ function tableText(
     fixed(total.ms, 2),
     percent(total.ms / all),
     rate(total),
-    total.leastMs > 0 ? percent(total.leastMs / total.ms, 0) : '',
+    total.minMs > 0 ? percent(total.minMs / total.ms, 0) : '',
   ])
-  const others = columnTitles.map((title, i) => Math.max(title.length, ...cells.map((row) => widthOf(row[i] ?? ''))))
-  const room = columns - 2 - others.reduce((sum, width) => sum + width + 2, 0)
-  const rows = totals.map(({ name }, i) => [truncated(name, Math.max(room, 12)), ...(cells[i] ?? [])])
+  const otherWidths = columnTitles.map((title, i) =>
+    Math.max(title.length, ...cells.map((row) => widthOf(row[i] ?? ''))),
+  )
+  const nameWidth = columns - 2 - otherWidths.reduce((sum, width) => sum + width + 2, 0)
+  const rows = totals.map(({ name }, i) => [truncated(name, Math.max(nameWidth, 12)), ...(cells[i] ?? [])])
   const [head = '', ...lines] = table([titles, ...rows], 'lrrrrr')
   const last = lines.pop() ?? ''
   return `\n  ${colors.dim(head)}\n${lines.map((line) => `  ${line}\n`).join('')}  ${colors.bold(last)}\n`
 }
 
-/** In terms of the ceiling that binds most of it. */
-function rate({ flops: operations, bytes: traffic, leastMs, leastFlopsMs, ms }: Total): string {
-  if (leastMs === 0 || ms === 0) return ''
-  return 2 * leastFlopsMs >= leastMs ? `${flops((1000 * operations) / ms)}/s` : `${bytes((1000 * traffic) / ms)}/s`
+/** Operations or bytes per second, whichever ceiling determines most of the minimum time. */
+function rate({ flops: operations, bytes: traffic, minMs, minFlopsMs, ms }: Total): string {
+  if (minMs === 0 || ms === 0) return ''
+  return 2 * minFlopsMs >= minMs ? `${flops((1000 * operations) / ms)}/s` : `${bytes((1000 * traffic) / ms)}/s`
 }
 
 function truncated(text: string, width: number): string {

@@ -1,4 +1,4 @@
-/** Runs in words: one line for its model, one for its routing. */
+/** One-line descriptions of a run's model, routing, engine and data. */
 import type { RunConfig } from '../config/run-config.ts'
 import type { CeilingReport } from '../measure/ceiling.ts'
 import type { Engine } from '../runtime/engine.ts'
@@ -33,7 +33,7 @@ export function engineLine({ provider, math, threads }: Engine): string {
   return `${provider}, ${math} on ${threads} thread${threads === 1 ? '' : 's'}`
 }
 
-/** Why MFU may be too high: the machine was busy during a measurement. Null when it was not. */
+/** Why MFU may be too high: the machine was busy during a measurement of the ceiling. Null if it was not. */
 export function lowerBoundNote(ceiling: CeilingReport): string | null {
   if (!ceiling.peakIsLowerBound) return null
   const [best, lowest] = [flops(ceiling.peakFlops), flops(ceiling.lowestPeakFlops)]

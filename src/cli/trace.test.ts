@@ -18,7 +18,7 @@ const event = (thread: number, op: string, begin: number, end: number, layer = '
 
 const eventsOf = (json: string): TraceEvent[] => JSON.parse(json).traceEvents
 
-test('a trace has a named row a thread, and times in microseconds from its beginning', () => {
+test('a trace has a named row per thread, and times in microseconds from its start', () => {
   const json = traceJson('choir train demo', [
     event(0, 'matmul', 1, 3.5, 'layers.0.attention'),
     event(-1, 'gradient', 0.5, 4),
@@ -39,9 +39,9 @@ test('a trace has a named row a thread, and times in microseconds from its begin
   })
 })
 
-test('whatever the events, the format holds', () => {
+test('any events give a valid trace', () => {
   const time = fc.double({ min: 0, max: 1e4, noNaN: true })
-  // Events of a thread one after the other, an outer one around them all.
+  // Consecutive events of a thread, and an outer one around all of them.
   const row = fc.record({ thread: fc.integer({ min: -1, max: 9 }), lengths: fc.array(time, { maxLength: 8 }) })
   const rows = fc.uniqueArray(row, { selector: ({ thread }) => thread, maxLength: 4 })
   fc.assert(
@@ -60,7 +60,7 @@ test('whatever the events, the format holds', () => {
   )
 })
 
-test('a file is written with the folders above it; one that cannot be is a RunError with its name', async () => {
+test('the file is created with its folders; if that fails, a RunError names it', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'choir-trace-'))
   try {
     const file = join(folder, 'a', 'b', 'step.json')

@@ -1,13 +1,13 @@
 /**
- * A step as a file for Perfetto (ui.perfetto.dev) or chrome://tracing, in the Trace Event Format of
- * Chrome: complete events ("X") with times in microseconds, and metadata ("M") with the names of rows.
+ * A step as a file for Perfetto (ui.perfetto.dev) or chrome://tracing, in Chrome's Trace Event Format:
+ * complete events ("X") with times in microseconds, and metadata ("M") with the names of rows.
  */
 import { mkdir, writeFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { RunError } from '../errors.ts'
 import type { StepEvent } from '../runtime/times.ts'
 
-/** @param title Name of the process in the trace. @throws RunError when the file cannot be written. */
+/** @param title Name of the process in the trace. @throws RunError if the file cannot be written. */
 export async function writeTrace(file: string, title: string, events: readonly StepEvent[]): Promise<void> {
   try {
     await mkdir(dirname(file), { recursive: true })
@@ -19,14 +19,14 @@ export async function writeTrace(file: string, title: string, events: readonly S
 
 const PID = 1
 
-/** Times count from the beginning of the first event. Events of a row come in order, outer ones first. */
+/** Times count from the start of the first event. Events of a row are sorted by start, outer events first. */
 export function traceJson(title: string, events: readonly StepEvent[]): string {
   const start = events.reduce((first, { begin }) => Math.min(first, begin), Number.POSITIVE_INFINITY)
   const threads = [...new Set(events.map(({ thread }) => thread))].sort((a, b) => a - b)
   const metadata = (name: string, tid: number, args: object) => ({ ph: 'M', name, pid: PID, tid, args })
   const traceEvents = [
     metadata('process_name', 0, { name: title }),
-    // JavaScript's thread is −1, and tid 0 means the process.
+    // The thread of JavaScript is −1; tid 0 is the process.
     ...threads.flatMap((thread) => [
       metadata('thread_name', thread + 2, { name: thread < 0 ? 'JavaScript' : `thread ${thread + 1}` }),
       metadata('thread_sort_index', thread + 2, { sort_index: thread + 2 }),
@@ -47,5 +47,5 @@ export function traceJson(title: string, events: readonly StepEvent[]): string {
   return `{"displayTimeUnit":"ms","traceEvents":[\n${traceEvents.map((event) => JSON.stringify(event)).join(',\n')}\n]}\n`
 }
 
-/** From ms, to the nanosecond. */
+/** Converts ms, rounded to the nanosecond. */
 const microseconds = (ms: number): number => Math.round(Math.max(0, ms) * 1e6) / 1e3

@@ -16,13 +16,13 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
 const names = (fake: Fake): string[] => fake.calls.map(({ name }) => name)
 
-/** Waits for text on standard output. */
+/** Waits until standard output contains `text`. */
 async function shown(fake: Fake, text: string): Promise<void> {
   await expect.poll(() => fake.stdout.text).toContain(text)
 }
 
 describe('watch', () => {
-  test('prints the address, serves until Ctrl-C, closes, and that is exit code 0', async () => {
+  test('prints the address, serves until Ctrl-C, and exits with 0', async () => {
     const fake = fakeIo()
     const code = main(
       ['watch', 'a', 'b', '--port', '7000', '--host', '0.0.0.0', '--token', 'longenough', '--data', 'c', '--data', 'd'],
@@ -40,7 +40,7 @@ describe('watch', () => {
     expect(names(fake)).toEqual(['watch', 'close'])
   })
 
-  test('without folders it watches runs; --json is a line, and --open opens the browser', async () => {
+  test('without folders it watches runs; --json prints one line, and --open opens the browser', async () => {
     const fake = fakeIo()
     const code = main(['watch', '--json', '--open'], fake.io)
     await shown(fake, '\n')
@@ -64,7 +64,7 @@ describe('watch', () => {
   test.each([
     [new UsageError('invalid --port: 7 is taken'), 2],
     [new RunError('the page is not built'), 1],
-  ])('a server that does not start is told: %s', async (error, code) => {
+  ])('reports why the server does not start: %s', async (error, code) => {
     const fake = fakeIo({ operations: { watch: () => Promise.reject(error) } })
     expect(await main(['watch'], fake.io)).toBe(code)
     expect(fake.stderr.text).toBe(`choir: ${error.message}\n`)
@@ -74,7 +74,7 @@ describe('watch', () => {
 describe('train --watch', () => {
   const train = (out: string, ...more: string[]) => ['train', 'tiny', '--watch', '--out', join(folder, out), ...more]
 
-  test('starts the dashboard of its run, tells the address before the first step, and ends with the training', async () => {
+  test('starts the dashboard of its run, prints the address before the first step, and stops it after the training', async () => {
     const fake = fakeIo()
     expect(await main(train('lines'), fake.io)).toBe(0)
     expect(fake.calls[0]).toEqual({ name: 'startSelf', args: ['watch', join(folder, 'lines'), '--json'] })
@@ -83,7 +83,7 @@ describe('train --watch', () => {
     expect(fake.stdout.text.indexOf(address)).toBeLessThan(fake.stdout.text.indexOf('1/20'))
   })
 
-  test('lets the dashboard read the text of the run, which need not lie below it', async () => {
+  test('lets the dashboard read the text of the run, which may lie in another folder', async () => {
     const fake = fakeIo()
     const [text, glob] = [join(folder, 'words.txt'), join(folder, 'more', '*.md')]
     const sets = ['--set', `data.source=${JSON.stringify([text, 'sotu', glob])}`]
@@ -92,31 +92,31 @@ describe('train --watch', () => {
     expect(fake.calls[0]).toEqual({ name: 'startSelf', args: ['watch', join(folder, 'text'), '--json', ...data] })
   })
 
-  test('with --json it is the first line', async () => {
+  test('with --json the address is the first line', async () => {
     const fake = fakeIo({ terminal: true })
     expect(await main(train('json', '--json'), fake.io)).toBe(0)
     expect(fake.stdout.text.split('\n')[0]).toBe(JSON.stringify({ kind: 'watch', address }))
     expect(names(fake)).toEqual(['startSelf', 'train', 'stop'])
   })
 
-  test('on a terminal it serves on after the training until Ctrl-C', async () => {
+  test('on a terminal the dashboard stays open after the training until Ctrl-C', async () => {
     const fake = fakeIo({ terminal: true })
     const code = main(train('terminal', '--no-sample'), fake.io)
-    await shown(fake, 'still there')
+    await shown(fake, 'still open')
     expect(names(fake)).toEqual(['startSelf', 'train'])
     fake.interrupt()
     expect(await code).toBe(0)
     expect(names(fake).at(-1)).toBe('stop')
   })
 
-  test('Ctrl-C during the training ends both', async () => {
+  test('Ctrl-C during the training stops both', async () => {
     const fake = fakeIo({ terminal: true, onStep: (step, { interrupt }) => step === 3 && interrupt() })
     expect(await main(train('interrupted'), fake.io)).toBe(130)
     expect(names(fake)).toEqual(['startSelf', 'train', 'stop'])
   })
 
-  test('when it cannot start, the training goes on and says so in a line', async () => {
-    const fake = fakeIo({ terminal: true, alone: 'no port is free' })
+  test('if the dashboard cannot start, the training prints one line and continues', async () => {
+    const fake = fakeIo({ terminal: true, startSelfError: 'no port is free' })
     expect(await main(train('alone', '--no-sample'), fake.io)).toBe(0)
     expect(names(fake)).toEqual(['startSelf', 'train'])
     expect(fake.stderr.text).toBe('choir: training without the dashboard: no port is free\n')

@@ -15,13 +15,13 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { checkpointsOf, finished, type Line, results, Workspace } from './support.ts'
 
 let workspace: Workspace
-let whole: string
+let intact: string
 beforeAll(async () => {
   workspace = new Workspace()
-  whole = workspace.file('whole')
+  intact = workspace.file('whole')
   const config = workspace.config({ train: { checkpointEvery: 5, keep: 3 } })
-  await finished(workspace.start('train', config, '--out', whole, '--json'))
-  expect(checkpointsOf(whole)).toEqual(['step-00000010', 'step-00000015', 'step-00000020'])
+  await finished(workspace.start('train', config, '--out', intact, '--json'))
+  expect(checkpointsOf(intact)).toEqual(['step-00000010', 'step-00000015', 'step-00000020'])
 })
 afterAll(() => workspace.remove())
 
@@ -33,7 +33,7 @@ function flipBit(path: string, at: number): void {
   writeSync(file, byte, 0, 1, at)
 }
 
-/** Damages to the newest checkpoint's folder, and what must be told. */
+/** Kinds of damage to the folder of the newest checkpoint, and the reason that must be reported. */
 const damages: Record<string, [damage: (newest: string) => void, reason: RegExp]> = {
   'a truncated tensor file': [
     (newest) => truncateSync(join(newest, 'model.safetensors'), 1000),
@@ -66,10 +66,10 @@ const damages: Record<string, [damage: (newest: string) => void, reason: RegExp]
 }
 
 test.each(Object.entries(damages))(
-  'the newest checkpoint with %s is skipped, told, and the one before continues bitwise',
+  'the newest checkpoint with %s is skipped with a warning, and the one before continues bitwise',
   async (name, [damage, reason]) => {
     const run = workspace.file(name)
-    cpSync(whole, run, { recursive: true })
+    cpSync(intact, run, { recursive: true })
     damage(join(run, 'checkpoints', 'step-00000020'))
     const { stdout } = await finished(workspace.start('train', '--resume', run, '--json'))
     const lines: Line[] = stdout
@@ -79,14 +79,14 @@ test.each(Object.entries(damages))(
     const warnings = lines.filter(({ kind }) => kind === 'warning').map(({ message }) => message)
     expect(warnings).toEqual([expect.stringMatching(reason)])
     expect(lines.find(({ kind }) => kind === 'start')?.fromStep).toBe(15)
-    expect(results(run)).toEqual(results(whole))
+    expect(results(run)).toEqual(results(intact))
     expect(readdirSync(join(run, 'checkpoints')).filter((entry) => entry.startsWith('.'))).toEqual([])
   },
 )
 
-test('two damaged checkpoints are both told and the third is used; with none left nothing is touched', async () => {
+test('two damaged checkpoints give two warnings and the third is used; if all are damaged, nothing changes', async () => {
   const run = workspace.file('worse')
-  cpSync(whole, run, { recursive: true })
+  cpSync(intact, run, { recursive: true })
   const damage = (step: string) => flipBit(join(run, 'checkpoints', step, 'model.safetensors'), 20_000)
   damage('step-00000020')
   damage('step-00000015')
@@ -94,7 +94,7 @@ test('two damaged checkpoints are both told and the third is used; with none lef
   expect(third.stdout + third.stderr).toMatch(
     /skipping checkpoint .*step-00000020.*\n.*skipping checkpoint .*step-00000015/,
   )
-  expect(results(run)).toEqual(results(whole))
+  expect(results(run)).toEqual(results(intact))
 
   for (const step of checkpointsOf(run)) damage(step)
   const none = await workspace.choir('train', '--resume', run)
@@ -103,9 +103,9 @@ test('two damaged checkpoints are both told and the third is used; with none lef
   expect(readFileSync(join(run, 'metrics.jsonl'), 'utf8').trim().split('\n').length).toBeGreaterThan(20)
 })
 
-test('an evaluation uses the checkpoint before a damaged one and says so', async () => {
+test('an evaluation uses the checkpoint before a damaged one, with a warning', async () => {
   const run = workspace.file('evaluated')
-  cpSync(whole, run, { recursive: true })
+  cpSync(intact, run, { recursive: true })
   truncateSync(join(run, 'checkpoints', 'step-00000020', 'model.safetensors'), 0)
   const { stdout, stderr } = await finished(workspace.start('eval', run, '--json'))
   expect(JSON.parse(stdout)).toMatchObject({ kind: 'eval', step: 15 })

@@ -1,6 +1,6 @@
 /**
- * A disk that is really full: a file system of 2 MiB in memory, which only root of a Linux may mount.
- * Elsewhere the same is tested with a simulated disk in src/run/checkpoint/checkpoint.test.ts.
+ * A full disk: a file system of 2 MiB in memory, which only root on Linux may mount. On other systems
+ * src/run/checkpoint/checkpoint.test.ts tests the same with a simulated disk.
  */
 import { execFileSync, spawnSync } from 'node:child_process'
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
@@ -33,7 +33,7 @@ const mounted = async (options: string, body: () => Promise<void>) => {
   }
 }
 
-test.skipIf(!mountable)('a disk full at a checkpoint: exit 1, told, the earlier one is whole and goes on bitwise', () =>
+test.skipIf(!mountable)('a full disk at a checkpoint: exit 1, and the run continues bitwise from the earlier one', () =>
   mounted('size=2m', async () => {
     // A checkpoint takes 57,800 parameters × 3 × 4 bytes = 0.6 MiB: three fit, four do not.
     const config = workspace.config({ train: { checkpointEvery: 3, keep: 5 } })
@@ -59,14 +59,14 @@ test.skipIf(!mountable)('a disk full at a checkpoint: exit 1, told, the earlier 
 )
 
 test.skipIf(!mountable)(
-  'a disk that fills up between checkpoints stops the run, and the log ends with a whole line',
+  'a disk that fills up between checkpoints stops the run, and the last line of the log is complete',
   () =>
     mounted('size=4m', async () => {
       const run = `${disk}/run`
       const config = workspace.config({ train: { steps: 100_000, checkpointEvery: 10, keep: 1, evalEvery: 100_000 } })
       const running = workspace.start('train', config, '--out', run, '--json')
       await running.step(25)
-      // Somebody else's file takes what is left, but for what stands in the way of writing it.
+      // Other files fill the remaining space, down to 4 KiB.
       for (let size = 4 << 20; size >= 4096; size >>= 1)
         try {
           writeFileSync(`${disk}/other-${size}`, new Uint8Array(size))

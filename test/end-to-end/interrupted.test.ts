@@ -11,19 +11,19 @@ beforeAll(() => {
 })
 afterAll(() => workspace.remove())
 
-/** Long enough that a signal sent after a line of an early step comes before the last. */
-const long: RunInput = { train: { steps: 300, checkpointEvery: 1000, evalEvery: 150 } }
+/** Long enough that a signal sent after an early step arrives before the last step. */
+const longRun: RunInput = { train: { steps: 300, checkpointEvery: 1000, evalEvery: 150 } }
 
-/** A step of hundreds of passes, seconds long, during which signals arrive. */
+/** Steps of many micro-batches that take seconds, so that signals arrive within a step. */
 const slowSteps: RunInput = { train: { steps: 100, batch: 2400, microBatches: 1200 } }
 
 test.skipIf(process.platform === 'win32')(
-  'Ctrl-C once: exit 130, a checkpoint of the step just done, and resumed to bitwise the same end',
+  'one Ctrl-C: exit 130, a checkpoint of the finished step, and a resumed run that is bitwise equal',
   async () => {
     const whole = workspace.file('whole')
     const run = workspace.file('run')
-    const reference = finished(workspace.start('train', workspace.config(long), '--out', whole, '--json'))
-    const running = workspace.start('train', workspace.config(long), '--out', run, '--json')
+    const reference = finished(workspace.start('train', workspace.config(longRun), '--out', whole, '--json'))
+    const running = workspace.start('train', workspace.config(longRun), '--out', run, '--json')
     await running.step(20)
     running.kill('SIGINT')
     const { code, stdout, stderr } = await running.ended
@@ -34,7 +34,7 @@ test.skipIf(process.platform === 'win32')(
     expect(checkpointsOf(run)).toEqual([`step-${String(last).padStart(8, '0')}`])
     expect(stderr).toContain(`stopped after step ${last}; continue with: `)
     expect(stderr).toContain(`train --resume ${run}`)
-    // Standard output stays lines of JSON; the last says how it ended.
+    // Standard output is still lines of JSON, the last one the summary.
     expect(JSON.parse(stdout.trim().split('\n').at(-1) as string)).toMatchObject({
       kind: 'summary',
       interrupted: true,
@@ -46,39 +46,42 @@ test.skipIf(process.platform === 'win32')(
   },
 )
 
-test.skipIf(process.platform === 'win32')('Ctrl-C twice: exit 130 at once, in the middle of a step', async () => {
+test.skipIf(process.platform === 'win32')('a second Ctrl-C: exit 130 immediately, within a step', async () => {
   const run = workspace.file('twice')
   const running = workspace.start('train', workspace.config(slowSteps), '--out', run, '--json')
   await running.step(1)
   running.kill('SIGINT')
   await delay(150)
-  const asked = performance.now()
+  const killedAt = performance.now()
   running.kill('SIGINT')
   expect((await running.ended).code).toBe(130)
   const stepMs = trainRecords(run)[0]?.step_ms as number
-  // The step had most of its time to go, and was not waited for.
-  expect(performance.now() - asked).toBeLessThan(stepMs / 2)
+  // Most of the step was left, so the process did not wait for its end.
+  expect(performance.now() - killedAt).toBeLessThan(stepMs / 2)
   expect(existsSync(join(run, 'checkpoints'))).toBe(false)
   expect(existsSync(join(run, '.lock'))).toBe(false)
 })
 
-test.skipIf(process.platform === 'win32')('Ctrl-C while the text is read: exit 130, and the run goes on', async () => {
-  const run = workspace.file('early')
-  const data = { source: 'sotu', tokenizer: { kind: 'bpe' as const }, cache: workspace.file('early-cache') }
-  const config = workspace.config({ model: { vocabulary: 512 }, data })
-  const running = workspace.start('train', config, '--out', run, '--json')
-  await running.line(({ kind }) => kind === 'prepare')
-  running.kill('SIGINT')
-  const { code, stderr } = await running.ended
-  expect({ code, stderr }).toMatchObject({ code: 130, stderr: expect.stringContaining('stopped after step 0') })
-  expect(readdirSync(run)).toEqual(['config.json'])
-})
+test.skipIf(process.platform === 'win32')(
+  'Ctrl-C while the text is read: exit 130, and only config.json stays',
+  async () => {
+    const run = workspace.file('early')
+    const data = { source: 'sotu', tokenizer: { kind: 'bpe' as const }, cache: workspace.file('early-cache') }
+    const config = workspace.config({ model: { vocabulary: 512 }, data })
+    const running = workspace.start('train', config, '--out', run, '--json')
+    await running.line(({ kind }) => kind === 'prepare')
+    running.kill('SIGINT')
+    const { code, stderr } = await running.ended
+    expect({ code, stderr }).toMatchObject({ code: 130, stderr: expect.stringContaining('stopped after step 0') })
+    expect(readdirSync(run)).toEqual(['config.json'])
+  },
+)
 
-test('a second process on the same run is refused with the number of the first, and takes over when that dies', async () => {
+test('a second process on the same run is refused with the id of the first, and takes over after the first dies', async () => {
   const run = workspace.file('shared')
   const first = workspace.start(
     'train',
-    workspace.config({ train: { ...long.train, steps: 100_000 } }),
+    workspace.config({ train: { ...longRun.train, steps: 100_000 } }),
     '--out',
     run,
     '--json',
@@ -87,10 +90,10 @@ test('a second process on the same run is refused with the number of the first, 
   const config = readFileSync(join(run, 'config.json'), 'utf8')
   const resumed = await workspace.choir('train', '--resume', run)
   expect(resumed).toMatchObject({ code: 1, stderr: expect.stringContaining(`in use by process ${first.pid} since`) })
-  const anew = await workspace.choir('train', workspace.config(long), '--out', run)
-  expect(anew).toMatchObject({ code: 2, stderr: expect.stringContaining('already holds a run') })
+  const restarted = await workspace.choir('train', workspace.config(longRun), '--out', run)
+  expect(restarted).toMatchObject({ code: 2, stderr: expect.stringContaining('already holds a run') })
   expect(readFileSync(join(run, 'config.json'), 'utf8')).toBe(config)
-  // The first has not noticed.
+  // The first process continues.
   await first.line(({ kind, step }) => kind === 'train' && (step as number) > 20)
 
   first.kill('SIGKILL')

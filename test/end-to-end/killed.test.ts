@@ -12,7 +12,7 @@ beforeAll(() => {
 })
 afterAll(() => workspace.remove())
 
-/** Print and repeat: CHOIR_TEST_SEED=123 gives the instants of an earlier run, as far as a clock can. */
+/** CHOIR_TEST_SEED=123 repeats the kill times of an earlier run, as far as a clock can. */
 const seed = Number(process.env.CHOIR_TEST_SEED ?? Date.now() % 1_000_000)
 const steps = 40
 
@@ -32,33 +32,33 @@ const cases: Record<string, RunInput> = {
 }
 
 test.each(Object.entries(cases))(
-  'killed at random instants and resumed, a run is bitwise the uninterrupted one: %s',
+  'a run that is killed at random times and resumed is bitwise equal to an uninterrupted one: %s',
   async (name, over) => {
     const config = workspace.config({
       ...over,
       model: { vocabulary: 257, ...over.model },
-      // Checkpoints so often that many kills fall into the writing of one.
+      // Frequent checkpoints, so that many kills happen while one is written.
       train: { steps, checkpointEvery: 3, evalEvery: 10, routingEvery: 1, ...over.train },
     })
-    const whole = workspace.file(`whole ${name}`)
-    const broken = workspace.file(`broken ${name}`)
-    const reference = finished(workspace.start('train', config, '--out', whole, '--json'))
+    const uninterrupted = workspace.file(`whole ${name}`)
+    const killed = workspace.file(`broken ${name}`)
+    const reference = finished(workspace.start('train', config, '--out', uninterrupted, '--json'))
 
     const random = randomFor(seed, 'kill', name)
     const instants: string[] = []
     let reached = 0
     for (let kill = 0; ; kill++) {
-      const isNew = !existsSync(join(broken, 'config.json'))
-      const place = isNew ? [config, '--out', broken] : ['--resume', broken]
+      const isNew = !existsSync(join(killed, 'config.json'))
+      const place = isNew ? [config, '--out', killed] : ['--resume', killed]
       const running = workspace.start('train', ...place, '--json')
       if (kill < 3) {
         const inStart = kill === 0 && random.integer(2) === 0
         const target = inStart ? 0 : Math.min(steps, reached + 1 + random.integer(12))
-        // Within a step (3 ms), an evaluation or a checkpoint (10 ms), or somewhere in the start (500 ms).
+        // Within a step (3 ms), an evaluation or a checkpoint (10 ms), or during startup (500 ms).
         const wait = random.uniform() * (inStart ? 500 : 20)
-        // A resumed run may begin behind the target: what was computed after the last look is saved.
-        const isThere = (line: Line) => line.kind === 'train' && (line.step as number) >= target
-        if (!inStart) await running.line(isThere)
+        // A resumed run may start after the target step: the killed process may have saved later steps.
+        const reachesTarget = (line: Line) => line.kind === 'train' && (line.step as number) >= target
+        if (!inStart) await running.line(reachesTarget)
         await delay(wait)
         running.kill('SIGKILL')
         instants.push(`${wait.toFixed(1)} ms after ${inStart ? 'the start' : `step ${target}`}`)
@@ -72,10 +72,10 @@ test.each(Object.entries(cases))(
     const context = `seed ${seed}, killed ${instants.join(', ')}`
     console.info(`${name}: ${context}`)
     expect(
-      trainRecords(broken).map(({ step }) => step),
+      trainRecords(killed).map(({ step }) => step),
       context,
     ).toEqual(Array.from({ length: steps }, (_, i) => i + 1))
-    expect(results(broken), context).toEqual(results(whole))
+    expect(results(killed), context).toEqual(results(uninterrupted))
   },
   20_000,
 )

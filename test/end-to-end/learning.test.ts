@@ -17,7 +17,7 @@ let memorised: string
 beforeAll(async () => {
   workspace = new Workspace()
   documents('chain', 60, chain)
-  // Every rotation once: no two documents are equal, so the split keeps its share.
+  // Every rotation once: no two documents are equal, so the held-out split keeps its share.
   documents('fox', SENTENCE.length, (i) => SENTENCE.repeat(12).slice(i, i + 450))
   memorised = workspace.file('memorised')
   await finished(workspace.start('train', workspace.config(foxRun), '--out', memorised, '--json'))
@@ -29,7 +29,7 @@ function documents(name: string, count: number, text: (index: number) => string)
   writeFileSync(workspace.file(`${name}.jsonl`), `${lines.join('\n')}\n`)
 }
 
-/** Each letter is followed by one of two, by the toss of a coin: i → 2i or 2i + 1 (mod 8). */
+/** A Markov chain: a fair coin decides which of two letters follows, i → 2i or 2i + 1 (mod 8). */
 function chain(index: number): string {
   const random = randomFor(index, 'chain')
   let [letter, text] = [random.integer(8), '']
@@ -52,7 +52,7 @@ const foxRun: RunInput = {
 }
 
 /** A complete configuration for training in this process. */
-function complete(over: RunInput): RunConfig {
+function configOf(over: RunInput): RunConfig {
   const { preset, ...input } = workspace.input(over)
   const base = presets[preset].config
   return runSchema.parse({
@@ -76,24 +76,24 @@ const routers: Record<string, NonNullable<RunInput['model']>['moe']> = {
 }
 
 test.each(Object.entries(routers))(
-  'a coin-toss chain is learned from its context, and not better than a coin allows: %s',
+  'a coin-toss chain is learned from its context, and not better than the coin allows: %s',
   async (name, moe) => {
-    const config = complete({
+    const config = configOf({
       model: { vocabulary: 257, moe },
       data: dataOf('chain'),
       train: { steps: 100, batch: 8, evalEvery: 100, evalBatches: 0, schedule },
     })
     const { evaluation } = await train(config, { directory: workspace.file(`chain ${name}`), resume: false })
     const loss = evaluation?.loss as number
-    // All eight letters are equally frequent: who knows only that pays ln 8 = 2.08 nats a letter; who knows
-    // the rule pays ln 2 = 0.69 (and about ln 500 at the end of each text, 0.02 a letter). Half the way must
-    // be gone. Whoever pays less than the coin has seen the letter to be foretold.
+    // All eight letters are equally frequent, so a model without context has a loss of ln 8 = 2.08 nats a letter.
+    // With the rule it is ln 2 = 0.69 (and about ln 500 at the end of each text, 0.02 a letter). Training must reach
+    // half of that improvement. A loss below ln 2 means that the model sees the letter that it predicts.
     expect(loss).toBeLessThan((Math.log(8) + Math.log(2)) / 2)
     expect(loss).toBeGreaterThan(Math.log(2) * 0.98)
   },
 )
 
-test('`choir eval` gives exactly the last evaluation of the run, at its capacity or another', async () => {
+test('`choir eval` repeats the last evaluation of the run exactly, at its capacity and at another', async () => {
   const last = evalRecords(memorised).at(-1)
   const { stdout } = await finished(workspace.start('eval', memorised, '--capacity', 'eval', '--json'))
   expect(JSON.parse(stdout)).toEqual(last)
@@ -105,7 +105,7 @@ test('`choir eval` gives exactly the last evaluation of the run, at its capacity
   })
 })
 
-test('bits per byte count the UTF-8 bytes of the held-out documents, whatever the tokens', async () => {
+test('bits per byte count the UTF-8 bytes of the held-out documents with any tokenizer', async () => {
   // 40 documents of 300 two-byte letters; a quarter is held out: 10 × 600 bytes.
   const greek = (i: number) => {
     const random = randomFor(i, 'greek')
@@ -113,14 +113,14 @@ test('bits per byte count the UTF-8 bytes of the held-out documents, whatever th
   }
   documents('greek', 40, greek)
   for (const kind of ['bytes', 'bpe'] as const) {
-    const config = complete({
+    const config = configOf({
       model: { vocabulary: 280 },
       data: { ...dataOf('greek'), heldOut: 0.25, tokenizer: { kind } },
       train: { steps: 2, evalEvery: 2, evalBatches: 0 },
     })
     const { evaluation } = await train(config, { directory: workspace.file(`greek ${kind}`), resume: false })
     if (!evaluation) throw new Error('no evaluation')
-    // Every document and the end of text after it, for which no byte counts.
+    // Every document and its end-of-text token, which counts no byte.
     if (kind === 'bytes') expect(evaluation.evaluated_tokens).toBe(10 * 601)
     else expect(evaluation.evaluated_tokens).toBeLessThan(10 * 601)
     const nats = evaluation.loss * evaluation.evaluated_tokens
@@ -128,11 +128,11 @@ test('bits per byte count the UTF-8 bytes of the held-out documents, whatever th
   }
 })
 
-test('another corpus is evaluated as a whole text, with the tokenizer of the run', async () => {
+test('another corpus is evaluated as a whole, with the tokenizer of the run', async () => {
   const seen = await evaluateRun(memorised, {})
   const other = await evaluateRun(memorised, { source: workspace.file('chain.jsonl') })
   expect(seen.loss).toBeLessThan(0.5)
-  // Letters that the model never saw in such order cost it more than a guess among all bytes.
+  // The model has never seen letters in this order.
   expect(other.loss).toBeGreaterThan(2)
 })
 
@@ -146,23 +146,23 @@ test('temperature 0 continues a memorised text verbatim, far beyond the sequence
 
 const sampled = { prompt: 'The', tokens: 40, temperature: 2, topK: 0, topP: 1 }
 
-async function pieces(run: string, seed: number): Promise<string[]> {
+async function generatedPieces(run: string, seed: number): Promise<string[]> {
   const found: string[] = []
   for await (const piece of generate(run, { ...sampled, seed })) found.push(piece)
   return found
 }
 
-test('a seed gives the same text again, another seed another, also where routing is drawn', async () => {
+test('a seed gives the same text again, another seed another text, also with random routing', async () => {
   for (const run of [memorised, workspace.file('chain random')]) {
-    const text = (await pieces(run, 3)).join('')
-    expect((await pieces(run, 3)).join('')).toBe(text)
-    expect((await pieces(run, 4)).join('')).not.toBe(text)
+    const text = (await generatedPieces(run, 3)).join('')
+    expect((await generatedPieces(run, 3)).join('')).toBe(text)
+    expect((await generatedPieces(run, 4)).join('')).not.toBe(text)
   }
 })
 
-test('text comes token by token, and stops when it is no longer wanted', async () => {
-  const all = await pieces(memorised, 3)
-  // A token is a byte: nearly every one is a piece, but for those inside a character.
+test('text is yielded token by token, and stops when the signal is aborted', async () => {
+  const all = await generatedPieces(memorised, 3)
+  // A token is a byte. Every token is a piece, except those within a multi-byte character.
   expect(all.length).toBeGreaterThan(sampled.tokens / 2)
   const controller = new AbortController()
   const some: string[] = []
@@ -170,7 +170,7 @@ test('text comes token by token, and stops when it is no longer wanted', async (
     some.push(piece)
     if (some.length === 3) controller.abort()
   }
-  // What is decoded but not yet a whole character may follow.
+  // A piece with the rest of an incomplete character may follow.
   expect(some.slice(0, 3)).toEqual(all.slice(0, 3))
   expect(some.length).toBeLessThanOrEqual(4)
 })

@@ -1,4 +1,4 @@
-/** A run with experts in attention, from training to text. */
+/** Runs with experts in attention: training, resuming, generating. */
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { RunInput } from '../../src/config/run-config.ts'
 import type { RoutingRecord } from '../../src/step/records.ts'
@@ -44,7 +44,7 @@ test.each(Object.entries(routers))('%s: learns, resumes to the last bit, generat
   expect(texts[2]?.stdout).not.toBe(texts[0]?.stdout)
 })
 
-test('inspect shows the experts of attention, and a value that there is not is refused', async () => {
+test('inspect shows the experts of attention, and refuses an unknown value', async () => {
   const set = (value: string) => ['--set', `model.moe.attention=${value}`]
   const { stdout } = await finished(workspace.start('inspect', 'tiny', ...set('qkv')))
   expect(stdout).toMatch(/layers\.\*\.attention\.qkv\.router +32 × 4 +× 2 /)

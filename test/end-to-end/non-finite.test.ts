@@ -15,7 +15,7 @@ beforeAll(() => {
 })
 afterAll(() => workspace.remove())
 
-test('a learning rate that explodes: skipped steps are told with step and tensor, the batch is saved, then exit 1', async () => {
+test('an exploding learning rate: warnings name step and tensor, batches are saved, exit 1', async () => {
   const run = workspace.file('exploded')
   const config = workspace.config({
     train: {
@@ -57,7 +57,7 @@ test('a learning rate that explodes: skipped steps are told with step and tensor
   // A target is the next token.
   expect(targets.slice(0, 31)).toEqual(tokens.slice(1, 32))
 
-  // Checkpoints of the skipped steps hold the parameters of the last good one, to the bit.
+  // Checkpoints of skipped steps hold bitwise the parameters of the last good step.
   const sumOf = (name: string) =>
     /^(\w+) {2}model\.safetensors$/m.exec(readFileSync(join(run, 'checkpoints', name, 'SHA256SUMS'), 'utf8'))?.[1]
   const sums = checkpointsOf(run).map((name) => [Number(name.slice(5)), sumOf(name)] as const)
@@ -78,7 +78,10 @@ const batch = {
   targets: Int32Array.from({ length: 16 }, (_, i) => ((i + 1) * 7) % 32),
 }
 
-async function trained(kind: 'adamw' | 'adafactor', body: (trainer: Trainer, store: ParameterStore) => Promise<void>) {
+async function withTrainer(
+  kind: 'adamw' | 'adafactor',
+  body: (trainer: Trainer, store: ParameterStore) => Promise<void>,
+) {
   const config = configOf(kind)
   const runtime = await openRuntime(config)
   const store = createStore(runtime, config)
@@ -92,17 +95,17 @@ async function trained(kind: 'adamw' | 'adafactor', body: (trainer: Trainer, sto
   }
 }
 
-/** The bits of all parameters and optimizer state; bits, since NaN equals nothing. */
+/** The bits of all parameters and optimizer state, since NaN does not equal itself. */
 const bits = (trainer: Trainer, store: ParameterStore): string =>
   [...store.parameterTensors(), ...trainer.optimizer.stateTensors()]
     .map(({ data }) => Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString('base64'))
     .join()
 
 test.each(['adamw', 'adafactor'] as const)(
-  'a poisoned step changes no bit, and training goes on as if it had not been: %s',
+  'a skipped step changes no bit, and later steps are bitwise those without it: %s',
   async (kind) => {
     let expected = ''
-    await trained(kind, async (trainer, store) => {
+    await withTrainer(kind, async (trainer, store) => {
       for (let step = 1; step <= 4; step++) await trainer.step(step, batch)
       expected = bits(trainer, store)
     })
@@ -113,7 +116,7 @@ test.each(['adamw', 'adafactor'] as const)(
       ['layers.0.moe.router', 1e30],
     ] as const
     for (const [name, poison] of poisons)
-      await trained(kind, async (trainer, store) => {
+      await withTrainer(kind, async (trainer, store) => {
         for (let step = 1; step <= 2; step++) await trainer.step(step, batch)
         const target = store.parameter(name)
         const healthy = target[5] as number
@@ -123,7 +126,7 @@ test.each(['adamw', 'adafactor'] as const)(
         expect(outcome.skipped).toBe(true)
         expect(Number.isFinite(outcome.loss)).toBe(poison === 1e30)
         expect(trainer.updates).toBe(2)
-        // NaN and infinity stand in the parameter itself; 1e30 is finite and shows in a gradient.
+        // NaN and infinity are found in the parameter itself; 1e30 is finite and found in a gradient.
         const where = findNonFinite(store)
         if (poison === 1e30) expect(where).toMatch(/^first in the gradient of [\w.]+$/)
         else expect(where).toBe(`in parameter ${name}`)

@@ -16,20 +16,17 @@ async function run(over: RunInput): Promise<string> {
   return out
 }
 
-test.each([1, 2])(
-  'the same configuration twice gives the same losses to the last bit, with threads: %i',
-  async (threads) => {
-    const over: RunInput = {
-      // Wide enough that a matmul of the second run could be cut elsewhere over two threads.
-      model: { vocabulary: 257, width: 64, hidden: 256, moe: { experts: 8, hidden: 256, k: 2 } },
-      train: { batch: 8 },
-      runtime: { threads },
-    }
-    const [first, second] = [await run(over), await run(over)]
-    expect(trainRecords(first)).toHaveLength(20)
-    expect(results(second)).toEqual(results(first))
-  },
-)
+test.each([1, 2])('two runs of the same configuration have bitwise the same losses (threads: %i)', async (threads) => {
+  const over: RunInput = {
+    // Wide enough that two threads could split a matmul differently in the second run.
+    model: { vocabulary: 257, width: 64, hidden: 256, moe: { experts: 8, hidden: 256, k: 2 } },
+    train: { batch: 8 },
+    runtime: { threads },
+  }
+  const [first, second] = [await run(over), await run(over)]
+  expect(trainRecords(first)).toHaveLength(20)
+  expect(results(second)).toEqual(results(first))
+})
 
 test('another seed gives other losses', async () => {
   const first = trainRecords(await run({ train: { steps: 3 } }))
@@ -37,13 +34,13 @@ test('another seed gives other losses', async () => {
   for (const [i, { loss }] of first.entries()) expect(second[i]?.loss).not.toBe(loss)
 })
 
-test('two micro-batches add up to the same training as one when nothing is dropped', async () => {
-  // The balancing loss is no mean over tokens (a product of two means), so it is off. What is left differs
-  // in the order of float32 sums alone. A loss of 5.5 has a spacing of 4.8e-7, so the first loss, a mean of
-  // equal terms in another order, agrees within two spacings, and the first gradient norm within 2⁻²⁰. Every
-  // update may then move the next loss by another few spacings (Adam makes a full step of a gradient that
-  // is rounding noise, but such a gradient moves no loss): after 20 steps within 40 spacings, 2e-5. The
-  // second half of a batch left out, or counted whole instead of half, is off by more than 1e-2.
+test('two micro-batches train like one if nothing is dropped', async () => {
+  // The balancing loss is not a mean over tokens (but a product of two means), so it is off. Then runs differ only in
+  // the order of float32 sums. The spacing of floats at a loss of 5.5 is 4.8e-7, so the first loss, a mean of equal
+  // terms in another order, agrees within two spacings, and the first gradient norm within 2⁻²⁰. Every update may
+  // move the next loss by another few spacings (Adam makes a full step of a gradient that is rounding noise, but such
+  // a gradient does not change the loss): after 20 steps within 40 spacings, 2e-5. If the second half of a batch were
+  // left out, or had twice its weight, losses would differ by more than 1e-2.
   const over = (microBatches: number): RunInput => ({
     model: { vocabulary: 257, moe: { capacity: 'none', k: 2, balance: { coefficient: 0 }, zLoss: 0 } },
     train: { microBatches, schedule: { kind: 'constant', learningRate: 1e-4, warmup: 0 } },
@@ -56,7 +53,7 @@ test('two micro-batches add up to the same training as one when nothing is dropp
     }
 })
 
-test('a finished run that is resumed stays as it is, and with more steps becomes the longer run', async () => {
+test('resuming a finished run changes nothing, and with more steps gives the longer run', async () => {
   const over = (steps: number): RunInput => ({
     train: { steps, schedule: { kind: 'constant', learningRate: 3e-3, warmup: 5 } },
   })
@@ -76,7 +73,7 @@ test('evaluating and saving more often changes no loss', async () => {
   expect(evalRecords(often).at(-1)).toEqual(evalRecords(seldom).at(-1))
 })
 
-test('a run whose text was changed is not resumed on the other text', async () => {
+test('a run is not resumed if its text has changed', async () => {
   const corpus = workspace.file('changing.txt')
   writeFileSync(corpus, prose(2, 40_000))
   const directory = await run({ data: { source: corpus } })

@@ -1,4 +1,4 @@
-/** Every router that learns, from training to text, and over a stop: what it keeps between steps is in the checkpoint. */
+/** Training, resuming, evaluating and generating with routers whose state must be in the checkpoint. */
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { RunInput } from '../../src/config/run-config.ts'
 import { evalRecords, finished, results, trainRecords, Workspace } from './support.ts'
@@ -14,10 +14,10 @@ type Moe = NonNullable<NonNullable<RunInput['model']>['moe']>
 test.each<Moe>([
   { router: 'sinkhorn', k: 2, groups: 2 },
   { router: 'bias', k: 2, biasRate: 0.01 },
-  // At evalFactor 2 each of four experts would take every token: then nothing later matters.
+  // At evalFactor 2 each of the four experts would take every token, and later tokens would not matter.
   { router: 'expert-choice', k: 2, factor: 1, evalFactor: 1 },
   { router: 'top-k', k: 2, selection: 'sequential' },
-])('%o trains, resumes to bitwise the same end, evaluates and writes', async (moe) => {
+])('%o trains, resumes bitwise, evaluates and generates', async (moe) => {
   const config = (steps: number) =>
     workspace.config({
       model: { vocabulary: 257, moe },
@@ -36,7 +36,7 @@ test.each<Moe>([
     expect(unserved_rate).toBeGreaterThanOrEqual(0)
     expect(unserved_rate).toBeLessThan(1)
     if (moe.router === 'expert-choice') expect(drop_rate).toBe(0)
-    // Whoever gets nothing has lost all its choices.
+    // An unserved token has lost all its choices.
     else expect(unserved_rate).toBeLessThanOrEqual(drop_rate + 1e-6)
   }
 
@@ -46,11 +46,11 @@ test.each<Moe>([
     workspace.start('generate', run, '--prompt', 'the people', '--tokens', '20', '--temperature', '0'),
   )
   expect(written.stdout.length).toBeGreaterThan('the people'.length)
-  // Sinkhorn's balancing sees later tokens in training alone.
+  // Sinkhorn's balancing depends on later tokens only in training.
   const leaks = { training: ['expert-choice', 'sinkhorn'], evaluation: ['expert-choice'] }
   const own = 'depends on later tokens of its own text'
   expect(stdout.includes(own)).toBe(leaks.training.includes(moe.router ?? ''))
   expect(evaluated.stdout.includes(own)).toBe(leaks.evaluation.includes(moe.router ?? ''))
-  // Every token takes its top k there, as in writing.
+  // Dropless, every token takes its top k, as in generation.
   expect(dropless.stdout).not.toContain(own)
 })

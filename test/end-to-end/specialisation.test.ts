@@ -1,4 +1,4 @@
-/** Training a little on addresses with a year and a party, then asking who serves what. */
+/** Short trainings on addresses with a year and a party, and what their experts specialise in. */
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, expect, test } from 'vitest'
@@ -28,20 +28,20 @@ async function trained(name: string, moe: NonNullable<RunInput['model']>['moe'])
 
 const learned = { router: 'prototype', prototypes: 2, k: 1 } as const
 let run: string
-let found: Specialisation
+let result: Specialisation
 beforeAll(async () => {
   run = await trained('learned', learned)
-  found = await specialisation(run, { arm: 'learned', tokens: limit })
+  result = await specialisation(run, { arm: 'learned', tokens: limit })
 }, 60_000)
 
 const informationOf = ({ information }: Specialisation, what: string) =>
   information.find(({ of }) => of === what) as Specialisation['information'][number]
 
-test('periods, parties and experts are all there, and every number is finite', () => {
-  expect(found).toMatchObject({ arm: 'learned', seed: 0, source: 'sotu' })
-  expect(found.tokens).toBeGreaterThan(0.75 * limit)
-  expect(found.tokens).toBeLessThanOrEqual(limit)
-  expect(found.periods).toEqual([
+test('the result has all periods, parties and experts, and every number is finite', () => {
+  expect(result).toMatchObject({ arm: 'learned', seed: 0, source: 'sotu' })
+  expect(result.tokens).toBeGreaterThan(0.75 * limit)
+  expect(result.tokens).toBeLessThanOrEqual(limit)
+  expect(result.periods).toEqual([
     '1775–1799',
     '1800–1824',
     '1825–1849',
@@ -53,17 +53,17 @@ test('periods, parties and experts are all there, and every number is finite', (
     '1975–1999',
     '2000–2024',
   ])
-  expect(found.parties).toEqual(['Republican', 'Democratic', 'Democratic-Republican', 'none', 'other'])
-  expect(found.information.map(({ of }) => of)).toEqual(['year', 'party', 'token'])
-  for (const { nats, shuffled, entropy } of found.information) {
+  expect(result.parties).toEqual(['Republican', 'Democratic', 'Democratic-Republican', 'none', 'other'])
+  expect(result.information.map(({ of }) => of)).toEqual(['year', 'party', 'token'])
+  for (const { nats, shuffled, entropy } of result.information) {
     expect(Number.isFinite(shuffled)).toBe(true)
     expect(nats).toBeGreaterThan(0)
     expect(nats).toBeLessThanOrEqual(entropy)
   }
-  expect(found.experts.map(({ layer, expert }) => [layer, expert])).toEqual(
+  expect(result.experts.map(({ layer, expert }) => [layer, expert])).toEqual(
     [0, 1].flatMap((layer) => [0, 1, 2, 3].map((expert) => [layer, expert])),
   )
-  for (const { share, tokens, periods, parties } of found.experts) {
+  for (const { share, tokens, periods, parties } of result.experts) {
     expect([periods.length, parties.length]).toEqual([10, 5])
     expect([share, ...periods, ...parties].every((value) => Number.isFinite(value) && value >= 0)).toBe(true)
     for (const { text, count, share } of tokens) {
@@ -73,22 +73,22 @@ test('periods, parties and experts are all there, and every number is finite', (
     }
   }
   for (const layer of [0, 1]) {
-    const shares = found.experts.filter((expert) => expert.layer === layer).map(({ share }) => share)
+    const shares = result.experts.filter((expert) => expert.layer === layer).map(({ share }) => share)
     expect(shares.reduce((sum, share) => sum + share, 0)).toBeCloseTo(1, 12)
   }
 })
 
-test('a learned router looks at tokens far more than chance would', () => {
-  const { nats, shuffled } = informationOf(found, 'token')
+test('the experts of a learned router depend on the token far more than by chance', () => {
+  const { nats, shuffled } = informationOf(result, 'token')
   expect(nats).toBeGreaterThan(5 * shuffled)
-  expect(found.experts.some(({ tokens }) => tokens.length > 0)).toBe(true)
+  expect(result.experts.some(({ tokens }) => tokens.length > 0)).toBe(true)
 })
 
-test('the same run asked twice gives the same answer', async () => {
-  expect(await specialisation(run, { arm: 'learned', tokens: limit })).toEqual(found)
+test('two calls on the same run give the same result', async () => {
+  expect(await specialisation(run, { arm: 'learned', tokens: limit })).toEqual(result)
 })
 
-test('a hash router tells of the token all that it is: the entropy of its experts', async () => {
+test('with a hash router the information about the token is the entropy of the experts', async () => {
   const hash = await specialisation(await trained('hash', { router: 'hash' }), { arm: 'hash', tokens: limit })
   const { nats, entropy } = informationOf(hash, 'token')
   expect(entropy).toBeGreaterThan(0.9 * Math.log(4))
@@ -96,7 +96,7 @@ test('a hash router tells of the token all that it is: the entropy of its expert
   for (const { tokens } of hash.experts) expect(tokens.length).toBeGreaterThan(0)
 })
 
-test('a random router tells what chance tells', async () => {
+test('with a random router the information is that of shuffled labels', async () => {
   const directory = await trained('random', { router: 'random', capacity: 'none' })
   const chance = await specialisation(directory, { arm: 'random', tokens: limit })
   const token = informationOf(chance, 'token')
@@ -107,7 +107,7 @@ test('a random router tells what chance tells', async () => {
   }
 })
 
-test('text without year and party gives tokens alone', async () => {
+test('text without year and party gives information about tokens only', async () => {
   const file = join(folder, 'plain.txt')
   writeFileSync(file, 'It was the best of times, it was the worst of times.\n\n'.repeat(100))
   const { source, information, periods, parties } = await specialisation(run, { arm: 'learned', source: file })

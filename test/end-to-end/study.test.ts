@@ -1,10 +1,10 @@
-/** A study as a user runs it: killed, started again, changed; with a run that fails; and its report. */
+/** Studies as a user runs them: killed and restarted, interrupted, with a failing run, used wrongly; and their reports. */
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
 import { parquetReadObjects } from 'hyparquet'
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import type { RunRecord } from '../../src/study/contract.ts'
-import { type Ended, type Line, trainRecords, Workspace } from './support.ts'
+import { type ExitResult, type Line, trainRecords, Workspace } from './support.ts'
 
 let workspace: Workspace
 beforeAll(() => {
@@ -12,7 +12,7 @@ beforeAll(() => {
 })
 afterAll(() => workspace.remove())
 
-/** A study is many processes. */
+/** A study starts many processes. */
 vi.setConfig({ testTimeout: 120_000 })
 
 interface Results {
@@ -21,7 +21,7 @@ interface Results {
   readonly specialisations: readonly object[]
 }
 
-/** A study of small runs on the workspace's text. */
+/** Writes a study of small runs on the text of the workspace. Returns its path. */
 function studyFile(name: string, more: object): string {
   const file = workspace.file(`${name}.json`)
   const { model, data, runtime } = workspace.input()
@@ -48,10 +48,10 @@ function studyFile(name: string, more: object): string {
 const twoArms = { arms: { 'top-1': {}, 'top-2': { 'model.moe.k': 2 } } }
 
 const resultsIn = (out: string): Results => JSON.parse(readFileSync(workspace.file(out, 'results.json'), 'utf8'))
-const study = (file: string, out: string, ...more: string[]): Promise<Ended> =>
+const study = (file: string, out: string, ...more: string[]): Promise<ExitResult> =>
   workspace.choir('study', file, '--out', workspace.file(out), '--jobs', '2', ...more)
 
-const lines = ({ stdout }: Ended): Line[] =>
+const lines = ({ stdout }: ExitResult): Line[] =>
   stdout
     .trimEnd()
     .split('\n')
@@ -72,7 +72,7 @@ test('a study trains every arm with every seed on the same batches, and writes i
     ['dense', true],
   ])
 
-  // Equal seeds: the same text from the same parameters. Before the first step only k differs.
+  // Runs with equal seeds have the same initial parameters and batches, and differ only in k.
   const runs = readdirSync(workspace.file('whole', 'runs')).sort()
   expect(runs.map((name) => name.replace(/-[0-9a-f]+$/, ''))).toEqual([
     'top-1-seed-1',
@@ -86,7 +86,7 @@ test('a study trains every arm with every seed on the same batches, and writes i
   for (const record of records) {
     if (record.status !== 'finished') throw new Error(record.error)
     expect(Number.isFinite(record.heldOut.loss)).toBe(true)
-    // Of the evaluation capacity, beside the other two.
+    // The loss is at the evaluation capacity; the other two are also stored.
     const { capacity, capacities, loss } = record.heldOut
     expect(capacity).toBe('eval')
     expect(loss).toBe(capacities.eval.loss)
@@ -115,7 +115,7 @@ test('a study trains every arm with every seed on the same batches, and writes i
   )
 })
 
-test('killed in the middle and started again, it ends with what an uninterrupted study has', async () => {
+test('a study that is killed and restarted has the results of an uninterrupted one', async () => {
   const file = studyFile('killed', { ...twoArms, set: { 'train.steps': 200 } })
   const whole = await study(file, 'uninterrupted')
   expect(whole.code).toBe(0)
@@ -124,7 +124,7 @@ test('killed in the middle and started again, it ends with what an uninterrupted
   if (record.status !== 'finished') throw new Error(record.error)
   running.kill('SIGKILL')
   await running.ended
-  // Its runs save and end by themselves; until then their directories are theirs.
+  // Its runs save and exit by themselves; until then they hold the locks of their directories.
   await delay(1500)
   const done = resultsIn('killed').records.length
   expect(done).toBeGreaterThan(0)
@@ -138,7 +138,7 @@ test('killed in the middle and started again, it ends with what an uninterrupted
   expect(losses('killed')).toEqual(losses('uninterrupted'))
 })
 
-test('killed in a sweep of learning rates, a study with a dense arm ends as if it had not been', async () => {
+test('a study with a dense arm that is killed in a sweep of learning rates has the results of an uninterrupted one', async () => {
   const input = {
     arms: { dense: { 'model.moe': null, 'model.hidden': 32 }, sparse: {} },
     set: { 'train.steps': 60, 'model.moe.zLoss': 0 },
@@ -177,7 +177,7 @@ test('killed in a sweep of learning rates, a study with a dense arm ends as if i
   }
 })
 
-test('results of an older program are refused, and stay', async () => {
+test('results of an older program are refused and not changed', async () => {
   const file = studyFile('older', twoArms)
   const text = JSON.stringify({ format: 1, name: 'older', machines: [], records: [], timings: [], specialisations: [] })
   mkdirSync(workspace.file('older'))
@@ -189,7 +189,7 @@ test('results of an older program are refused, and stay', async () => {
   expect(readFileSync(workspace.file('older', 'results.json'), 'utf8')).toBe(text)
 })
 
-test('a run that fails is reported, and the others are done', async () => {
+test('a failing run is reported, and the others finish', async () => {
   const file = studyFile('failing', {
     arms: { good: {}, 'too fast': { 'train.schedule.learningRate': 1e30 } },
     set: { 'train.schedule.warmup': 0 },
@@ -204,16 +204,16 @@ test('a run that fails is reported, and the others are done', async () => {
   expect(report).toMatch(/finite/)
 })
 
-test('Ctrl-C saves what is under way, says how to go on, and ends with 130', async () => {
+test('Ctrl-C saves the running trainings, prints how to continue, and exits with 130', async () => {
   const file = studyFile('interrupted', { ...twoArms, set: { 'train.steps': 5000 } })
   const running = workspace.start('study', file, '--out', workspace.file('interrupted'), '--jobs', '2', '--json')
-  // A run that has trained no step has nothing to save: both must be under way.
-  const begun = new Set<string>()
-  await running.line(({ kind, arm, seed }) => kind === 'progress' && begun.add(`${arm} ${seed}`).size === 2)
+  // A run without a finished step has nothing to save, so wait until both have one.
+  const started = new Set<string>()
+  await running.line(({ kind, arm, seed }) => kind === 'progress' && started.add(`${arm} ${seed}`).size === 2)
   running.kill('SIGINT')
   const { code, stderr } = await running.ended
   expect(code).toBe(130)
-  expect(stderr).toMatch(/stopped with 0 of 4 runs; start it again to go on: choir study/)
+  expect(stderr).toMatch(/stopped with 0 of 4 runs; continue with: choir study/)
   const checkpoints = readdirSync(workspace.file('interrupted', 'runs')).map((run) =>
     existsSync(workspace.file('interrupted', 'runs', run, 'checkpoints')),
   )
@@ -232,7 +232,7 @@ test.each<[string, (file: string) => string[], RegExp]>([
   ['too many seeds', (file) => [file, '--seeds', '3'], /invalid --seeds: 3 \(the study has 2: 1, 2\)/],
   ['a report of nothing', (file) => [file, '--report'], /no results of this study in .* yet/],
   ['an impossible setting', (file) => [file, '--set', 'model.moe.k=0'], /model\.moe\.k: 0/],
-  ['text that is not there', (file) => [file, '--data', 'nowhere.txt'], /nowhere\.txt/],
+  ['a missing text', (file) => [file, '--data', 'nowhere.txt'], /nowhere\.txt/],
 ])('%s is refused with exit code 2', async (_, args, message) => {
   const file = studyFile('refused', { arms: { a: {}, b: { 'model.moe.capacity': 'none' } } })
   rmSync(workspace.file('refused'), { recursive: true, force: true })

@@ -1,6 +1,6 @@
 /**
- * The program as a user runs it: a process with arguments, a folder of its own, and what it leaves on
- * disk. Configurations are files, so that each test says only what it is about.
+ * Runs the program as a user does: a process with arguments in a folder of its own. Configurations are files on top
+ * of common defaults, so that a test lists only the fields that it is about.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -17,16 +17,16 @@ const bin = fileURLToPath(new URL('../../bin/choir.js', import.meta.url))
 /** A line of `--json`. */
 export type Line = { readonly kind: string; readonly [field: string]: unknown }
 
-export interface Ended {
+export interface ExitResult {
   readonly code: number | null
   readonly stdout: string
   readonly stderr: string
 }
 
-/** A running `choir`; every line that it prints with `--json` can be waited for. */
+/** A running `choir`. Tests can wait for the lines that it prints with `--json`. */
 export class Running {
   readonly pid: number
-  readonly ended: Promise<Ended>
+  readonly ended: Promise<ExitResult>
   private readonly child: ChildProcess
   private readonly lines: Line[] = []
   private readonly watchers = new Set<() => void>()
@@ -56,17 +56,17 @@ export class Running {
     })
   }
 
-  /** The first line that fits. @throws Error when the process ends without one. */
-  async line(fits: (line: Line) => boolean): Promise<Line> {
+  /** Waits for the first matching line. @throws Error if the process exits without one. */
+  async line(matches: (line: Line) => boolean): Promise<Line> {
     for (;;) {
-      const found = this.lines.find(fits)
+      const found = this.lines.find(matches)
       if (found) return found
-      if (this.isEnded) throw new Error(`ended without the line: ${JSON.stringify(await this.ended)}`)
+      if (this.isEnded) throw new Error(`exited without the line: ${JSON.stringify(await this.ended)}`)
       await new Promise<void>((resolve) => this.watchers.add(resolve))
     }
   }
 
-  /** The line of a training step. */
+  /** Waits for the line of a training step. */
   step(step: number): Promise<Line> {
     return this.line((line) => line.kind === 'train' && line.step === step)
   }
@@ -81,7 +81,7 @@ export class Running {
   }
 }
 
-/** A folder with a corpus and a token cache; runs are made in it. */
+/** A temporary folder with a corpus, a token cache, and the runs of a test. */
 export class Workspace {
   readonly path: string
   private configs = 0
@@ -99,25 +99,26 @@ export class Workspace {
     return new Running(args, this.path)
   }
 
-  choir(...args: string[]): Promise<Ended> {
+  choir(...args: string[]): Promise<ExitResult> {
     return this.start(...args).ended
   }
 
-  /** The path of a file with the `tiny` preset on this corpus, a token a byte, and `over` over it. */
-  config(over: RunInput = {}): string {
+  /** Writes a configuration file, the `tiny` preset on this corpus with a token per byte, and returns its path. */
+  config(overrides: RunInput = {}): string {
     const path = this.file(`config-${++this.configs}.json`)
-    writeFileSync(path, JSON.stringify(this.input(over)))
+    writeFileSync(path, JSON.stringify(this.input(overrides)))
     return path
   }
 
-  /** The same as an object; `preset` is for files only. */
-  input(over: RunInput = {}): RunInput & { preset: 'tiny' } {
+  /** The same as an object. Only files can have `preset`. */
+  input(overrides: RunInput = {}): RunInput & { preset: 'tiny' } {
+    const { model, data, runtime } = overrides
     return {
       preset: 'tiny',
-      ...over,
-      model: { vocabulary: 257, ...over.model },
-      data: { source: this.file('corpus.txt'), tokenizer: { kind: 'bytes' }, cache: this.file('cache'), ...over.data },
-      runtime: { threads: 1, ...over.runtime },
+      ...overrides,
+      model: { vocabulary: 257, ...model },
+      data: { source: this.file('corpus.txt'), tokenizer: { kind: 'bytes' }, cache: this.file('cache'), ...data },
+      runtime: { threads: 1, ...runtime },
     }
   }
 
@@ -126,7 +127,7 @@ export class Workspace {
   }
 }
 
-/** Text of random common words in paragraphs: nothing repeats, so the split by text keeps its share. */
+/** Paragraphs of random common words. Nothing repeats, so the held-out split by text keeps its share. */
 export function prose(seed: number, characters: number): string {
   const random = randomFor(seed, 'prose')
   const words = 'the of and people states government will congress war peace union law public nation great'.split(' ')
@@ -151,25 +152,25 @@ export const trainRecords = (run: string): TrainRecord[] =>
 export const evalRecords = (run: string): EvalRecord[] =>
   metrics(run).filter(({ kind }) => kind === 'eval') as unknown as EvalRecord[]
 
-/** metrics.jsonl without what a clock says. JSON writes a float64 so that it reads back to the last bit. */
+/** metrics.jsonl without measured times. JSON preserves every bit of a float64. */
 export const untimed = (run: string): Line[] =>
   metrics(run).map(({ tokens_per_second, step_ms, mfu, ...rest }) => rest as Line)
 
 export const checkpointsOf = (run: string): string[] => readdirSync(join(run, 'checkpoints')).sort()
 
-/** Everything of a finished run that must be equal to the last bit in another of the same configuration. */
+/** Everything in a finished run that must be bitwise equal in another run of the same configuration. */
 export function results(run: string) {
-  const last = join(run, 'checkpoints', checkpointsOf(run).at(-1) as string)
+  const lastCheckpoint = join(run, 'checkpoints', checkpointsOf(run).at(-1) as string)
   return {
     metrics: untimed(run),
     routing: readFileSync(join(run, 'routing.jsonl'), 'utf8'),
-    // The sums cover parameters, optimizer state and the trainer's counters.
-    sums: readFileSync(join(last, 'SHA256SUMS'), 'utf8'),
+    // The checksums cover parameters, optimizer state and the trainer's counters.
+    sums: readFileSync(join(lastCheckpoint, 'SHA256SUMS'), 'utf8'),
   }
 }
 
-/** Runs to the end, which must be a good one. */
-export async function finished(running: Running): Promise<Ended> {
+/** Waits for the process to exit. @throws Error if its exit code is not 0. */
+export async function finished(running: Running): Promise<ExitResult> {
   const ended = await running.ended
   if (ended.code !== 0) throw new Error(`exit code ${ended.code}: ${ended.stderr}`)
   return ended

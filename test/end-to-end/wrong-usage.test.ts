@@ -23,7 +23,7 @@ beforeAll(async () => {
 })
 afterAll(() => workspace.remove())
 
-/** One clear message: what it says, and what it does not. */
+/** Expects one message on stderr, without stack or internals, and nothing on stdout. */
 function expectMessage(
   { code, stdout, stderr }: { code: number | null; stdout: string; stderr: string },
   exit: number,
@@ -41,7 +41,7 @@ test.each<[string, string, RegExp]>([
   ['a file too short to split', 'short.txt', /too (short|little text)/],
   ['a binary file', 'binary.txt', /binary\.txt.*(binary|UTF-8|text)/],
   ['a folder without text', 'folder of nothing', /folder of nothing/],
-])('%s as data is refused with its name, and the same command mended then works', async (_, source, message) => {
+])('%s as data is refused with its name, and the command works with other data', async (_, source, message) => {
   const out = workspace.file(`from ${source}`)
   const ended = await workspace.choir('train', workspace.config(withData(source)), '--out', out, '--json')
   expectMessage({ ...ended, stdout: ended.stdout.replace(/\{"kind":"prepare".*\n/g, '') }, 2)
@@ -87,9 +87,9 @@ test.skipIf(process.platform === 'win32')('a run directory below a file is refus
   expect(ended.stderr).toMatch(/empty\.txt/)
 })
 
-// Root may write anywhere, whatever the permissions say.
+// Permissions do not apply to root.
 test.skipIf(process.platform === 'win32' || process.getuid?.() === 0)(
-  'a folder that may not be written is the world at fault: exit code 1',
+  'a run directory in a read-only folder is a failure: exit code 1',
   async () => {
     const closed = workspace.file('closed')
     mkdirSync(closed)
@@ -102,7 +102,7 @@ test.skipIf(process.platform === 'win32' || process.getuid?.() === 0)(
 )
 
 test.skipIf(process.platform !== 'linux')(
-  'a place where nothing can be created is the world at fault: exit code 1',
+  'a run directory that cannot be created is a failure: exit code 1',
   async () => {
     const ended = await workspace.choir('train', workspace.config(), '--out', '/sys/choir/run')
     expectMessage(ended, 1)
@@ -110,7 +110,7 @@ test.skipIf(process.platform !== 'linux')(
   },
 )
 
-test('a run whose configuration is damaged is told, not overwritten', async () => {
+test('a run with a damaged configuration is reported and not overwritten', async () => {
   const broken = workspace.file('broken')
   mkdirSync(broken)
   writeFileSync(join(broken, 'config.json'), '{"model": {')
@@ -120,7 +120,7 @@ test('a run whose configuration is damaged is told, not overwritten', async () =
   expect(readFileSync(join(broken, 'config.json'), 'utf8')).toBe('{"model": {')
 })
 
-test('a token cache that cannot be written costs a warning, not the run', async () => {
+test('a token cache that cannot be written gives a warning, and the run continues', async () => {
   const data = { cache: workspace.file('empty.txt', 'cache') }
   const out = workspace.file('uncached')
   const ended = await finished(workspace.start('train', workspace.config({ data, train: { steps: 1 } }), '--out', out))

@@ -1,6 +1,6 @@
 /**
- * `choir bench`: what this machine makes of the benchmark shapes. Each routing runs in a process of
- * its own, since the peak memory of a process only ever grows.
+ * `choir bench`: speed and memory of the benchmark shapes on this machine. Each routing runs in a process of its
+ * own, since the peak memory of a process never decreases.
  */
 import { mkdir, writeFile } from 'node:fs/promises'
 import { cpus, totalmem } from 'node:os'
@@ -14,8 +14,7 @@ import type { StepProfile } from '../../measure/step-profile.ts'
 import { loadConfig } from '../../run/load-config.ts'
 import { bytes, count, fixed, percent } from '../../text/numbers.ts'
 import { type Colors, colorsFor, Interrupted, type Io, interruptible, writeJson } from '../io.ts'
-import { table } from '../layout.ts'
-import { type MeasuredMachine, machineText, measureApart } from '../machine.ts'
+import { type MeasuredMachine, machineText, measureMachineInChild } from '../machine.ts'
 import {
   type EngineFlags,
   engineArgs,
@@ -30,6 +29,7 @@ import {
 } from '../options.ts'
 import { profileText } from '../profile.ts'
 import { lowerBoundNote } from '../summary.ts'
+import { table } from '../text-layout.ts'
 import { writeTrace } from '../trace.ts'
 
 interface BenchFlags extends EngineFlags {
@@ -50,7 +50,7 @@ interface Row extends Omit<BenchmarkResult, 'profile' | 'trace' | 'notice'> {
   readonly routing: string
 }
 
-/** What a process prints with --json, a line each. */
+/** Other lines that a process prints with --json. */
 interface ProfileLine extends StepProfile {
   readonly kind: 'profile'
   readonly shape: string
@@ -67,19 +67,20 @@ const routings = Object.keys(benchmarkRoutings) as BenchmarkRouting[]
 export function addBench(program: Command, io: Io): void {
   program
     .command('bench')
-    .summary('measure this machine')
+    .summary('measure the speed of this machine')
     .description(
-      'Measures the matmul rate and memory bandwidth of this machine, then tokens a second, time a step, MFU and peak memory of each routing.',
+      'Measures the matmul rate and memory bandwidth of this machine. Then trains a benchmark model with several ' +
+        'routings and reports tokens per second, time per step, MFU and peak memory of each.',
     )
-    .addOption(new Option('--shape <name>', 'shape of the model').choices(['tiny', 'S', 'M']).default('S'))
-    .addOption(listOption('--only <routing>', `one of ${routings.join(', ')}; repeatable`))
-    .addOption(numberOption('--steps <n>', 'steps that are timed', ranges.positiveInteger).default(10))
+    .addOption(new Option('--shape <name>', 'size of the model').choices(['tiny', 'S', 'M']).default('S'))
+    .addOption(listOption('--only <routing>', `measure only this routing: ${routings.join(', ')}; repeatable`))
+    .addOption(numberOption('--steps <n>', 'number of steps to time', ranges.positiveInteger).default(10))
     .addOption(threadsOption())
     .addOption(mathOption())
-    .option('--ceilings', 'measure matmul rate and memory bandwidth only')
-    .option('--profile', 'show where the time of a step goes (of top-1, or of what --only names)')
+    .option('--ceilings', 'measure only the matmul rate and memory bandwidth')
+    .option('--profile', 'show where the time of a step goes (for top-1, or for the routings of --only)')
     .addOption(traceOption())
-    .option('--out <file>', 'JSON report to write (default: bench/results/SHAPE.json)')
+    .option('--out <file>', 'JSON file to write results to (default: bench/results/SHAPE.json)')
     .addOption(jsonOption())
     .addHelpText(
       'after',
@@ -90,30 +91,30 @@ Examples:
   choir bench --only top-1 --only "2 top-1 1x" --json
   choir bench --shape M --profile --trace step.json
 
-MFU (model FLOPs utilisation) is the rate of the model's operations over the matmul rate of this machine, the best
-of a measurement before the steps and one after; 100 % at most. Attention counts every pair of tokens, the half that
-causality masks included; dropped assignments and padding do not count.`,
+MFU (model FLOPs utilisation) is the rate of the model's operations over the matmul rate of this
+machine, at most 100 %; higher is better. The matmul rate is the better of two measurements, one
+before the steps and one after. The half of attention that the causal mask hides counts as work of
+the model; padding and dropped assignments do not.
+Drop is the share of assignments of tokens to experts that full experts refused.`,
     )
     .action((flags: BenchFlags) => run(io, flags))
 }
 
 async function run(io: Io, flags: BenchFlags): Promise<void> {
-  const names = routingsOf(flags)
+  const names = selectedRoutings(flags)
   if (flags.ceilings) return ceilings(io, flags)
   const colors = colorsFor(io.stdout, io.env)
   let machine: MeasuredMachine | undefined
   if (!flags.json) {
     io.stderr.write('  ceilings ...\n')
-    machine = await measureApart(io, flags)
-    if (machine.notice !== undefined) io.stderr.write(`choir: ${machine.notice}\n`)
-    io.stdout.write(machineText(machine, io, colors))
+    machine = await printMachine(io, flags)
   }
   const rows: Row[] = []
   const profiles: ProfileLine[] = []
   let noticed = false
   for (const name of names) {
     if (!flags.json) io.stderr.write(`  ${flags.shape}, ${name} ...\n`)
-    for (const line of names.length === 1 ? await measure(io, flags, name) : await measureRouting(io, flags, name)) {
+    for (const line of names.length === 1 ? await measure(io, flags, name) : await measureInChild(io, flags, name)) {
       if (line.kind === 'bench') rows.push(line)
       else if (line.kind === 'profile') profiles.push(line)
       else if (noticed) continue
@@ -132,12 +133,12 @@ async function run(io: Io, flags: BenchFlags): Promise<void> {
   if (flags.json && flags.out === undefined) return
   const file = flags.out ?? join('bench', 'results', `${flags.shape}.json`)
   await mkdir(dirname(file), { recursive: true })
-  await writeFile(file, `${JSON.stringify({ machine: { ...computer(), ...machine }, rows }, undefined, 2)}\n`)
+  await writeFile(file, `${JSON.stringify({ machine: { ...hardware(), ...machine }, rows }, undefined, 2)}\n`)
   if (!flags.json) io.stdout.write(`\n  ${file}\n`)
 }
 
-/** What is measured: all, or what `--only` names; a recording is long to read and slows steps, so one by default. */
-function routingsOf({ only, profile, trace }: BenchFlags): readonly BenchmarkRouting[] {
+/** All routings, or those of `--only`. Profiles are long and recording slows steps, so their default is one routing. */
+function selectedRoutings({ only, profile, trace }: BenchFlags): readonly BenchmarkRouting[] {
   for (const name of only ?? [])
     if (!Object.hasOwn(benchmarkRoutings, name))
       throw new UsageError(`invalid --only: "${name}" (expected ${listOf(routings)}${suggestion(name, routings)})`)
@@ -148,22 +149,24 @@ function routingsOf({ only, profile, trace }: BenchFlags): readonly BenchmarkRou
 }
 
 async function ceilings(io: Io, flags: BenchFlags): Promise<void> {
-  if (!flags.json) {
-    const machine = await measureApart(io, flags)
-    if (machine.notice !== undefined) io.stderr.write(`choir: ${machine.notice}\n`)
-    io.stdout.write(machineText(machine, io, colorsFor(io.stdout, io.env)))
-    return
-  }
-  writeJson(io, { kind: 'machine', ...(await io.operations.measureMachine(await configOf(flags, []))) })
+  if (!flags.json) await printMachine(io, flags)
+  else writeJson(io, { kind: 'machine', ...(await io.operations.measureMachine(await benchConfig(flags, []))) })
 }
 
-const configOf = (flags: BenchFlags, sets: readonly string[]) =>
+async function printMachine(io: Io, flags: BenchFlags): Promise<MeasuredMachine> {
+  const machine = await measureMachineInChild(io, flags)
+  if (machine.notice !== undefined) io.stderr.write(`choir: ${machine.notice}\n`)
+  io.stdout.write(machineText(machine, io, colorsFor(io.stdout, io.env)))
+  return machine
+}
+
+const benchConfig = (flags: BenchFlags, sets: readonly string[]) =>
   loadConfig(flags.shape, [...sets, ...engineSets(flags)])
 
-/** In this process; a trace is written as well. */
+/** Measures in this process. Writes the trace if one was requested. */
 async function measure(io: Io, flags: BenchFlags, routing: BenchmarkRouting): Promise<Line[]> {
   const { shape, steps } = flags
-  const config = await configOf(flags, routingSets(routing))
+  const config = await benchConfig(flags, routingSets(routing))
   const recorded = flags.profile ?? flags.trace !== undefined
   return interruptible(io, async (signal) => {
     const { profile, trace, notice, ...row } = await io.operations.benchmark(config, {
@@ -180,8 +183,7 @@ async function measure(io: Io, flags: BenchFlags, routing: BenchmarkRouting): Pr
   })
 }
 
-/** In a process of its own. */
-async function measureRouting(io: Io, flags: BenchFlags, routing: BenchmarkRouting): Promise<Line[]> {
+async function measureInChild(io: Io, flags: BenchFlags, routing: BenchmarkRouting): Promise<Line[]> {
   const args = ['bench', '--shape', flags.shape, '--only', routing, '--steps', String(flags.steps)]
   const text = await io.runSelf([...args, ...engineArgs(flags), ...(flags.profile ? ['--profile'] : []), '--json'])
   return text
@@ -218,7 +220,7 @@ function report(rows: readonly Row[], colors: Colors): string {
   ].join('\n')
 }
 
-function computer() {
+function hardware() {
   const [cpu] = cpus()
   return {
     cpu: cpu?.model ?? 'unknown',

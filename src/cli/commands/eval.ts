@@ -16,12 +16,17 @@ interface EvalFlags extends EngineFlags {
 export function addEval(program: Command, io: Io): void {
   program
     .command('eval')
-    .summary('evaluate a run')
-    .description('Evaluates the newest checkpoint of a run on held-out documents, or on other text.')
+    .summary('measure the loss of a trained model')
+    .description(
+      'Measures the loss of the newest checkpoint of a run on its held-out documents, which it was not trained on, or ' +
+        'on other text.',
+    )
     .argument('<run>', 'run directory')
-    .addOption(listOption('--data <source>', 'a corpus by name, or a file, folder or glob, all of it; repeatable'))
     .addOption(
-      new Option('--capacity <rule>', 'capacity of experts that the loss is of; all three are shown')
+      listOption('--data <source>', 'text to evaluate on: a corpus name, file, folder or glob, whole; repeatable'),
+    )
+    .addOption(
+      new Option('--capacity <rule>', 'capacity of experts for the first line; a table shows all three')
         .choices(capacityRules)
         .default('none' satisfies CapacityRule),
     )
@@ -35,7 +40,12 @@ Examples:
   choir eval runs/demo
   choir eval runs/demo --data moby-dick
   choir eval runs/demo --data 'books/*.txt' --json
-  choir eval runs/demo --capacity eval      the loss that training reported`,
+  choir eval runs/demo --capacity eval      the loss as reported during training
+
+A full expert refuses (drops) further tokens. Its capacity is that of training (train), that of
+evaluations (eval), or unlimited (none). Bits per byte is the loss per byte of text, comparable
+between tokenizers; lower is better. c_v is the imbalance of expert loads, standard deviation over
+mean; 0 is even.`,
     )
     .action((directory: string, flags: EvalFlags) => run(io, directory, flags))
 }

@@ -1,4 +1,4 @@
-/** `choir generate`: text from a trained run, as it comes. */
+/** `choir generate`: prints text from a trained model while it is generated. */
 import type { Command } from 'commander'
 import { colorsFor, Interrupted, type Io, interruptible } from '../io.ts'
 import { numberOption, ranges, threadsOption } from '../options.ts'
@@ -16,19 +16,19 @@ interface GenerateFlags {
 export function addGenerate(program: Command, io: Io): void {
   program
     .command('generate')
-    .summary('generate text with a run')
-    .description('Continues a prompt with the newest checkpoint of a run, as the text comes.')
+    .summary('generate text with a trained model')
+    .description('Continues a prompt with the newest checkpoint of a run. Prints the text while it is generated.')
     .argument('<run>', 'run directory')
     .requiredOption('--prompt <text>', 'text to continue')
     .addOption(numberOption('--tokens <n>', 'tokens to generate', ranges.positiveInteger).default(200))
     .addOption(
-      numberOption('--temperature <t>', '0 takes the likeliest token; above 1 is wilder', ranges.nonNegative).default(
-        0.8,
-      ),
+      numberOption('--temperature <t>', 'randomness: 0 takes the likeliest token', ranges.nonNegative).default(0.8),
     )
-    .addOption(numberOption('--top-k <k>', 'choose among the k likeliest; 0 = all', ranges.count).default(40))
+    .addOption(numberOption('--top-k <k>', 'sample among the k likeliest tokens; 0 = all', ranges.count).default(40))
     .addOption(
-      numberOption('--top-p <p>', 'choose among the likeliest of probability p together', ranges.share).default(0.95),
+      numberOption('--top-p <p>', 'sample among the likeliest tokens with total probability p', ranges.share).default(
+        0.95,
+      ),
     )
     .addOption(numberOption('--seed <n>', 'the same seed gives the same text', ranges.count).default(0))
     .addOption(threadsOption())
@@ -46,19 +46,19 @@ Examples:
 async function run(io: Io, directory: string, flags: GenerateFlags): Promise<void> {
   const { cyan } = colorsFor(io.stdout, io.env)
   const interrupted = await interruptible(io, async (signal) => {
-    let begun = false
+    let started = false
     try {
       for await (const piece of io.operations.generate(directory, { ...flags, signal })) {
-        // Only once the run has proved readable: an error should stand alone.
-        if (!begun) io.stdout.write(cyan(flags.prompt))
-        begun = true
+        // Not before the first piece: if the run cannot be read, only the error should appear.
+        if (!started) io.stdout.write(cyan(flags.prompt))
+        started = true
         io.stdout.write(piece)
         if (signal.aborted) break
       }
     } catch (error) {
       if (!signal.aborted) throw error
     } finally {
-      if (begun) io.stdout.write('\n')
+      if (started) io.stdout.write('\n')
     }
     return signal.aborted
   })

@@ -1,4 +1,4 @@
-/** `choir inspect`: what a model is made of and what it costs, without training it. */
+/** `choir inspect`: size and cost of a model, without training it. */
 import { existsSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import type { Command } from 'commander'
@@ -9,10 +9,10 @@ import { loadConfig, loadRunConfig } from '../../run/load-config.ts'
 import { bytes, count, fixed, flops, grouped, percent } from '../../text/numbers.ts'
 import { labelled } from '../display/display.ts'
 import { type Colors, colorsFor, type Io, writeJson } from '../io.ts'
-import { table } from '../layout.ts'
 import type { Description, SignalCheck } from '../operations.ts'
 import { jsonOption, setOption } from '../options.ts'
 import { modelLine, routingLine } from '../summary.ts'
+import { table } from '../text-layout.ts'
 
 interface InspectFlags {
   readonly set?: readonly string[]
@@ -25,11 +25,12 @@ export function addInspect(program: Command, io: Io): void {
     .command('inspect')
     .summary('show the size and cost of a model')
     .description(
-      'Shows parameters, active parameters, FLOPs a token, memory and tensors of a run or configuration, and how sound its start is.',
+      'Shows parameters, active parameters (those that compute a token), FLOPs per token, memory and tensors of a ' +
+        'model, and with --signal whether its initialisation is sound.',
     )
     .argument('<run|config>', 'a run directory, a preset, or a YAML or JSON file')
     .addOption(setOption())
-    .option('--signal', 'measure what the untrained model carries from layer to layer, and its initial loss')
+    .option('--signal', 'measure activations and gradients per layer, and the loss, of the untrained model')
     .addOption(jsonOption())
     .addHelpText(
       'after',
@@ -54,7 +55,7 @@ async function run(io: Io, source: string, flags: InspectFlags): Promise<void> {
   const signal = flags.signal && (await io.operations.signal(config))
   if (flags.json) return writeJson(io, { kind: 'description', ...description, ...(signal && { signal }), config })
   const colors = colorsFor(io.stdout, io.env)
-  io.stdout.write(text(config, description, basename(source), colors))
+  io.stdout.write(descriptionText(config, description, basename(source), colors))
   if (signal) io.stdout.write(signalText(signal, colors))
 }
 
@@ -66,22 +67,22 @@ function signalText({ stream, loss, uniformLoss, problems }: SignalCheck, colors
     gradient.toExponential(2),
     percent(tokenShare),
   ])
-  const verdict = problems.length === 0 ? ['the start is sound'] : problems
+  const verdict = problems.length === 0 ? ['the initialisation is sound'] : problems
   return [
     '',
     `  ${colors.bold('signal of the untrained model')}, in the residual stream`,
     ...indented(table([head, ...rows], 'rrrr')),
     '',
-    '  activation and gradient: root mean squares, within a factor of 3 over depth when sound',
-    '  token: share of the variance that the current token explains, at least 50 % when sound',
-    `  initial loss ${fixed(loss, 3)}, ${fixed(uniformLoss, 3)} (ln V) for a model that knows nothing`,
+    '  activation, gradient: root mean squares; sound if they vary by at most a factor of 3 over depth',
+    '  token: share of the variance that the current token explains; sound if it is at least 50 %',
+    `  initial loss ${fixed(loss, 3)}; uniform predictions have ${fixed(uniformLoss, 3)} (ln V, V = vocabulary)`,
     ...verdict.map((line) => `  ${problems.length === 0 ? colors.green('✓') : colors.yellow('!')} ${line}`),
     '',
     '',
   ].join('\n')
 }
 
-function text(config: RunConfig, description: Description, name: string, colors: Colors): string {
+function descriptionText(config: RunConfig, description: Description, name: string, colors: Colors): string {
   const { parameters, activeParameters, flopsPerToken, memory } = description
   const tokens = config.train.batch * config.model.sequence
   const facts: [string, string][] = [
@@ -93,7 +94,7 @@ function text(config: RunConfig, description: Description, name: string, colors:
     ],
     [
       'compute',
-      `${flops(flopsPerToken)} a token, forward and backward; ${flops(flopsPerToken * tokens)} a step of ${grouped(tokens)} tokens`,
+      `${flops(flopsPerToken)} per token, forward and backward; ${flops(flopsPerToken * tokens)} per step of ${grouped(tokens)} tokens`,
     ],
   ]
   const total = memory.reduce((sum, item) => sum + item.bytes, 0)
@@ -112,7 +113,7 @@ function text(config: RunConfig, description: Description, name: string, colors:
 }
 
 function tensorTable({ tensors, parameters }: Description, colors: Colors): string[] {
-  const rows = alike(tensors).map(({ name, shape, copies, parameters: own }) => [
+  const rows = groupedTensors(tensors).map(({ name, shape, copies, parameters: own }) => [
     name,
     shape.length === 0 ? 'scalar' : shape.join(' × '),
     copies > 1 ? `× ${copies}` : '',
@@ -123,16 +124,16 @@ function tensorTable({ tensors, parameters }: Description, colors: Colors): stri
   return table([head, ...rows], 'lllrr')
 }
 
-interface Alike {
+interface TensorRow {
   name: string
   shape: readonly number[]
   copies: number
   parameters: number
 }
 
-/** Tensors that differ only in the number of their layer make one row, `layers.*.attention.output`. */
-function alike(tensors: Description['tensors']): Alike[] {
-  const rows = new Map<string, Alike>()
+/** Merges tensors that differ only in their layer number into one row, `layers.*.attention.output`. */
+function groupedTensors(tensors: Description['tensors']): TensorRow[] {
+  const rows = new Map<string, TensorRow>()
   for (const { name, shape, parameters } of tensors) {
     const pattern = name.replace(/(^|\.)\d+(?=\.|$)/, '$1*').replace('{e}', '*')
     const key = `${pattern} ${shape.join()}`

@@ -1,15 +1,17 @@
-/** `choir plan`: whether a training fits on a cluster, how long it takes, and in which layout. */
+/** `choir plan`: predicts whether a training fits on a cluster, how long it takes, and in which layout. */
 import type { Command } from 'commander'
 import { RunError, UsageError } from '../../errors.ts'
 import type { Cluster } from '../../plan/inputs/cluster.ts'
 import { clusterFamilies } from '../../plan/inputs/clusters.ts'
 import { loadCluster, loadPlannedRun } from '../../plan/inputs/load-plan.ts'
 import { planPresets } from '../../plan/inputs/presets.ts'
+import type { Plan } from '../../plan/plan.ts'
 import type { WhatIf } from '../../plan/search/what-if.ts'
 import { loadConfig } from '../../run/load-config.ts'
 import { planText, validationText, whatIfText } from '../display/plan.ts'
 import { type Colors, colorsFor, type Io, writeJson } from '../io.ts'
 import { jsonOption, listOption, numberOption, quoted, ranges, setOption } from '../options.ts'
+import { table } from '../text-layout.ts'
 
 interface PlanFlags {
   readonly cluster?: string
@@ -23,34 +25,40 @@ interface PlanFlags {
 }
 
 export function addPlan(program: Command, io: Io): void {
-  const width =
-    Math.max(...[...Object.keys(planPresets), ...Object.keys(clusterFamilies)].map(({ length }) => length)) + 2
-  const listed = (entries: readonly (readonly [string, string])[]) =>
-    entries.map(([name, text]) => `  ${name.padEnd(width)} ${text}`).join('\n')
+  const listing = (entries: readonly (readonly [string, string])[]) =>
+    table(
+      entries.map(([name, text]) => [`  ${name}`, text]),
+      'll',
+    ).join('\n')
   program
     .command('plan')
-    .summary('lay a training out on a cluster: memory, time, cost')
+    .summary('predict memory, time and cost of a training on a cluster')
     .description(
-      'Says whether a training fits on a cluster, how long a step and the whole take, and in which layout: ' +
-        'expert, data, tensor and pipeline parallel sizes, ZeRO, micro-batches, recomputation, offloading.',
+      'Predicts whether a training fits on a cluster and how long a step and the whole training take. Finds the ' +
+        'fastest layouts: expert, data, tensor and pipeline parallel sizes, ZeRO, micro-batches, recomputation, offloading.',
     )
-    .argument('[config]', 'a preset, or a YAML or JSON file: fields of a run, and plan: for how it is laid out')
-    .option('--cluster <name>', 'NAME-COUNT, such as v100-480; a YAML or JSON file; or local, this machine')
+    .argument('[config]', 'a preset, or a YAML or JSON file: the fields of a run, and plan: for its layout')
+    .option('--cluster <name>', 'NAME-COUNT such as v100-480, a YAML or JSON file, or local for this machine')
     .addOption(setOption())
-    .addOption(listOption('--what-if <question>', 'vary one thing: path=value,value,... or "routing"; repeatable'))
-    .addOption(numberOption('--price <amount>', 'price of one device for an hour, in any currency', ranges.nonNegative))
-    .option('--html <file>', 'write a report with figures, as one file')
-    .option('--calibrate', 'with --cluster local: measure this machine again')
-    .option('--validate', 'compare predictions with published measurements instead')
+    .addOption(
+      listOption(
+        '--what-if <question>',
+        'plan for each value of a field: path=value,value,... or "routing"; repeatable',
+      ),
+    )
+    .addOption(numberOption('--price <amount>', 'price of one device per hour, in any currency', ranges.nonNegative))
+    .option('--html <file>', 'write a report with figures to one HTML file')
+    .option('--calibrate', 'measure this machine again (with --cluster local)')
+    .option('--validate', 'compare predictions with published measurements and plan nothing')
     .addOption(jsonOption())
     .addHelpText(
       'after',
       `
-Presets, besides those of train:
-${listed(Object.entries(planPresets).flatMap(([name, { description }]) => (name.startsWith('m6') ? [[name, description] as const] : [])))}
+Presets, in addition to those of train:
+${listing(Object.entries(planPresets).flatMap(([name, { description }]) => (name.startsWith('m6') ? [[name, description] as const] : [])))}
 
 Clusters:
-${listed(Object.entries(clusterFamilies).map(([name, { description }]) => [`${name}-COUNT`, description] as const))}
+${listing(Object.entries(clusterFamilies).map(([name, { description }]) => [`${name}-COUNT`, description] as const))}
 
 Examples:
   choir plan m6t-1t --cluster v100-480
@@ -60,7 +68,12 @@ Examples:
   choir plan m6t-1t --cluster v100-480 --html plan.html
   choir plan demo --cluster local
   choir plan --validate
-  choir plan my-model.yaml --cluster my-cluster.yaml --price 2.5 --json`,
+  choir plan my-model.yaml --cluster my-cluster.yaml --price 2.5 --json
+
+A layout such as "data 8 · expert 4" has 8 devices that share the sequences of a step; each 4 of them
+share the experts of a layer. MFU is the share of the devices' peak rate that the operations of the
+model use; higher is better. Dropped is the share of assignments of tokens to experts that full
+experts refuse. c_v is the imbalance of expert loads; 0 is even.`,
     )
     .action((source: string | undefined, flags: PlanFlags) => run(io, source, flags))
 }
@@ -69,7 +82,7 @@ async function run(io: Io, source: string | undefined, flags: PlanFlags): Promis
   const colors = colorsFor(io.stdout, io.env)
   if (flags.validate) {
     if (source !== undefined)
-      throw new UsageError('invalid --validate: it compares what was published, not a configuration')
+      throw new UsageError('invalid --validate: it compares published measurements (leave out the configuration)')
     const validation = await io.operations.validatePlanner()
     if (flags.json) writeJson(io, { kind: 'validation', ...validation })
     else io.stdout.write(validationText(validation, colors))
@@ -90,19 +103,11 @@ async function run(io: Io, source: string | undefined, flags: PlanFlags): Promis
   } else if (questions.length > 0)
     for (const question of questions) io.stdout.write(whatIfText(question, source, colors))
   else io.stdout.write(planText(plan, source, colors))
-  if (flags.html !== undefined) {
-    await io.operations.writePlanReport(flags.html, {
-      name: source,
-      plan,
-      questions,
-      command: commandOf(io, source, flags),
-    })
-    if (!flags.json) io.stdout.write(`  report  ${colors.bold(flags.html)}\n\n`)
-  }
+  await writeReport(io, source, flags, plan, questions)
   if (plan.best.length === 0) throw new RunError(`${source} does not fit on ${cluster.name} in any layout`)
 }
 
-/** What `train` would need here. */
+/** Memory and time of `choir train` on this machine. */
 async function runLocal(io: Io, source: string, flags: PlanFlags, colors: Colors): Promise<void> {
   for (const [option, given] of [
     ['--what-if', flags.whatIf],
@@ -115,20 +120,20 @@ async function runLocal(io: Io, source: string, flags: PlanFlags, colors: Colors
   const plan = await io.operations.planLocal(config, flags.json ? { again } : { again, say })
   if (flags.json) writeJson(io, { kind: 'plan', ...plan })
   else io.stdout.write(planText(plan, source, colors))
-  if (flags.html !== undefined) {
-    await io.operations.writePlanReport(flags.html, {
-      name: source,
-      plan,
-      questions: [],
-      command: commandOf(io, source, flags),
-    })
-    if (!flags.json) io.stdout.write(`  report  ${colors.bold(flags.html)}\n\n`)
-  }
+  await writeReport(io, source, flags, plan, [])
   if (plan.best.length === 0) throw new RunError(`${source} does not fit into the memory of this machine`)
 }
 
-/** What makes the same report again. */
-function commandOf(
+/** Writes the report of `--html`, if given. */
+async function writeReport(io: Io, source: string, flags: PlanFlags, plan: Plan, questions: readonly WhatIf[]) {
+  if (flags.html === undefined) return
+  const command = planCommand(io, source, flags)
+  await io.operations.writePlanReport(flags.html, { name: source, plan, questions, command })
+  if (!flags.json) io.stdout.write(`  report  ${colorsFor(io.stdout, io.env).bold(flags.html)}\n\n`)
+}
+
+/** The command that writes the same report. */
+function planCommand(
   io: Io,
   source: string,
   { cluster = '', set = [], whatIf = [], price, html = '' }: PlanFlags,

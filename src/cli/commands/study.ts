@@ -1,4 +1,4 @@
-/** `choir study`: a grid of trainings and its report, followed live. */
+/** `choir study`: runs a grid of trainings and writes its report. */
 import { availableParallelism } from 'node:os'
 import type { Command } from 'commander'
 import { RunError, UsageError } from '../../errors.ts'
@@ -38,38 +38,32 @@ export function addStudy(program: Command, io: Io): void {
   const presets = studySizes.map((name) => `  ${name.padEnd(9)}  ${sizeDescriptions[name]}`)
   program
     .command('study')
-    .summary('compare settings by a grid of trainings')
+    .summary('compare settings with a grid of trainings')
     .description(
-      'Trains every arm of a study with every seed and reports what differs, with intervals. ' +
-        'A study that was stopped, in whatever way, goes on when it is started again.',
+      'Trains every arm (a configuration to compare) of a study with every seed, and reports differences in loss with ' +
+        'confidence intervals. To continue a study that was stopped, run the same command again.',
     )
-    .argument('<study>', 'one that comes with the program (below), or a YAML file with a study of your own')
-    .requiredOption('--out <dir>', 'folder of results, runs and the report; continued when it holds some')
-    .option('--preset <name>', 'size of a study that comes with the program (default: quick)')
-    .addOption(
-      listOption('--data <source>', 'text: a corpus by name, or a file, folder or glob; repeatable (default: sotu)'),
-    )
+    .argument('<study>', 'a built-in study (below), or a YAML file with your own')
+    .requiredOption('--out <dir>', 'folder for results, runs and report; results in it are continued')
+    .option('--preset <name>', 'size of a built-in study (default: quick)')
+    .addOption(listOption('--data <source>', 'text: a corpus name, file, folder or glob; repeatable (default: sotu)'))
     .addOption(setOption())
-    .addOption(numberOption('--seeds <n>', 'only the first so many seeds of the study', ranges.positiveInteger))
-    .addOption(numberOption('--jobs <n>', 'runs at a time (default: as many as threads allow)', ranges.positiveInteger))
+    .addOption(numberOption('--seeds <n>', 'use only the first n seeds of the study', ranges.positiveInteger))
+    .addOption(numberOption('--jobs <n>', 'trainings at a time (default: cores / threads)', ranges.positiveInteger))
     .addOption(
-      numberOption(
-        '--threads <n>',
-        'threads of each run (default: one, or what the cores allow with --jobs)',
-        ranges.positiveInteger,
-      ),
+      numberOption('--threads <n>', 'threads per training (default: 1, or cores / jobs)', ranges.positiveInteger),
     )
     .addOption(mathOption())
     .option('--keep-checkpoints', 'keep the checkpoints of finished runs')
-    .option('--report', 'train nothing: write the report of what is there')
+    .option('--report', 'train nothing, and write the report of the results so far')
     .addOption(jsonOption())
     .addHelpText(
       'after',
       `
-Studies that come with the program:
+Built-in studies:
 ${studies.join('\n')}
 
-Presets, their sizes:
+Presets (sizes) of built-in studies:
 ${presets.join('\n')}
 
 Examples:
@@ -79,7 +73,7 @@ Examples:
   choir study witnesses --out studies/witnesses
   choir study my-study.yaml --out studies/mine --jobs 4
 
-A study of your own, my-study.yaml:
+Your own study, my-study.yaml, compares two arms in one question:
   base: demo
   set: { train.steps: 600 }
   seeds: [1, 2, 3]
@@ -89,10 +83,10 @@ A study of your own, my-study.yaml:
   questions:
     - { title: Prototypes, baseline: top-1, arms: [2 top-1] }
 
-In place of arms by name, or besides them, "grid" makes one of every combination:
+Instead of named arms, or in addition, "grid" makes an arm of every combination:
   grid: { model.moe.k: [1, 2], model.moe.factor: [1.0, 1.25] }
 
-A dense baseline, and the best learning rate of each arm by a short sweep:
+A dense baseline, and a short sweep for the best learning rate of each arm:
   arms: { dense: { model.moe: null, model.hidden: 1024 }, top-1: {} }
   tune: { rates: [0.5, 1, 2], steps: 0.5 }`,
     )
@@ -100,21 +94,20 @@ A dense baseline, and the best learning rate of each arm by a short sweep:
 }
 
 async function run(io: Io, study: string, flags: StudyFlags): Promise<void> {
-  const specification = await specificationOf(study, flags)
+  const specification = await loadSpecification(study, flags)
   const colors = colorsFor(io.stdout, io.env)
   const display = flags.json ? null : new StudyDisplay(io, colors)
-  const tell = (event: object) => writeJson(io, event)
   const options: StudyOptions = {
     name: isBuiltin(study) ? `${study}, ${flags.preset ?? 'quick'}` : study,
-    command: commandOf(io, study, flags),
+    command: studyCommand(io, study, flags),
     directory: flags.out,
     ...(!isBuiltin(study) && { file: study }),
-    ...sharing(flags),
+    ...coreShares(flags),
     timingThreads: physicalCores(),
     keepCheckpoints: flags.keepCheckpoints ?? false,
-    onEvent: (event) => (display ? display.event(event) : tell(event)),
+    onEvent: (event) => (display ? display.event(event) : writeJson(io, event)),
   }
-  const began = io.now()
+  const startedAt = io.now()
   const { interrupted, finished, runs, failed, files } = await interruptible(
     io,
     (signal) =>
@@ -122,17 +115,17 @@ async function run(io: Io, study: string, flags: StudyFlags): Promise<void> {
         ? io.operations.report(specification, options)
         : io.operations.study(specification, { ...options, signal }),
     {
-      tell: () => display?.note('saving the runs that are under way ... press Ctrl-C again to stop at once'),
-      leave: () => display?.close(),
+      onInterrupt: () => display?.note('saving the running trainings ... press Ctrl-C again to stop immediately'),
+      beforeExit: () => display?.close(),
     },
   ).finally(() => display?.close())
-  const seconds = (io.now() - began) / 1000
+  const seconds = (io.now() - startedAt) / 1000
   if (flags.json) writeJson(io, { kind: 'summary', interrupted, finished, runs, failed, seconds, ...files })
   else
     io.stdout.write(
       `\n${labelled(
         [
-          ['runs', `${finished} of ${runs}${failed > 0 ? `, ${failed} failed (the report says why)` : ''}`],
+          ['runs', `${finished} of ${runs}${failed > 0 ? `, ${failed} failed (see the report)` : ''}`],
           ['time', duration(seconds)],
           ['report', colors.bold(files.html)],
           ['', `${files.markdown}, ${files.json}, ${files.parquet}`],
@@ -141,15 +134,15 @@ async function run(io: Io, study: string, flags: StudyFlags): Promise<void> {
       )}`,
     )
   if (interrupted) {
-    io.stderr.write(`choir: stopped with ${finished} of ${runs} runs; start it again to go on: ${options.command}\n`)
+    io.stderr.write(`choir: stopped with ${finished} of ${runs} runs; continue with: ${options.command}\n`)
     throw new Interrupted()
   }
-  if (finished === 0 && !flags.report) throw new RunError('no run of the study finished (the report says why)')
+  if (finished === 0 && !flags.report) throw new RunError('no run of the study finished (see the report)')
 }
 
-async function specificationOf(study: string, flags: StudyFlags): Promise<Specification> {
+async function loadSpecification(study: string, flags: StudyFlags): Promise<Specification> {
   const { preset, seeds } = flags
-  const specification = withSets(await chosen(study, preset), setsOf(flags))
+  const specification = withSets(await baseSpecification(study, preset), assignments(flags))
   if (seeds === undefined) return specification
   if (seeds > specification.seeds.length)
     throw new UsageError(
@@ -160,16 +153,16 @@ async function specificationOf(study: string, flags: StudyFlags): Promise<Specif
 
 const isBuiltin = (study: string): study is BuiltinStudy => Object.hasOwn(builtinStudies, study)
 
-async function chosen(study: string, preset: string | undefined): Promise<Specification> {
+async function baseSpecification(study: string, preset: string | undefined): Promise<Specification> {
   if (isBuiltin(study)) {
-    const known = studySizes.find((name) => name === (preset ?? 'quick'))
-    if (!known) {
+    const size = studySizes.find((name) => name === (preset ?? 'quick'))
+    if (!size) {
       const near = nearest(preset ?? '', studySizes)
       throw new UsageError(
         `invalid --preset: "${preset}" (expected ${studySizes.join(' or ')}${near ? `; did you mean "${near}"?` : ''})`,
       )
     }
-    return builtinStudies[study].specification(known)
+    return builtinStudies[study].specification(size)
   }
   if (!/[\\/]|\.(ya?ml|json)$/i.test(study)) {
     const near = nearest(study, builtinNames)
@@ -182,7 +175,7 @@ async function chosen(study: string, preset: string | undefined): Promise<Specif
   return readSpecification(study)
 }
 
-function setsOf({ set = [], data, math }: StudyFlags): string[] {
+function assignments({ set = [], data, math }: StudyFlags): string[] {
   const source = data?.length === 1 ? data[0] : data
   return [
     ...set,
@@ -191,20 +184,22 @@ function setsOf({ set = [], data, math }: StudyFlags): string[] {
   ]
 }
 
-/** Runs side by side use the cores better than threads of one small run. */
-function sharing({ jobs, threads }: StudyFlags): { jobs: number; threads: number } {
+/** Divides the cores among runs: several small runs use them better than one run with many threads. */
+function coreShares({ jobs, threads }: StudyFlags): { jobs: number; threads: number } {
   const cores = physicalCores()
-  const each = threads ?? Math.max(1, Math.floor(cores / (jobs ?? cores)))
-  const many = jobs ?? Math.max(1, Math.floor(cores / each))
-  if (many * each > availableParallelism() * 4) {
+  const threadsEach = threads ?? Math.max(1, Math.floor(cores / (jobs ?? cores)))
+  const jobCount = jobs ?? Math.max(1, Math.floor(cores / threadsEach))
+  if (jobCount * threadsEach > availableParallelism() * 4) {
     const option = jobs === undefined ? '--threads' : '--jobs'
-    throw new UsageError(`invalid ${option}: ${many} runs of ${each} threads are too many for ${cores} cores`)
+    throw new UsageError(
+      `invalid ${option}: ${jobCount} runs of ${threadsEach} threads are too many for ${cores} cores`,
+    )
   }
-  return { jobs: many, threads: each }
+  return { jobs: jobCount, threads: threadsEach }
 }
 
-/** What repeats the study, without what only concerns this machine or this sitting. */
-function commandOf(io: Io, study: string, { out, preset, data = [], set = [], seeds, math }: StudyFlags): string {
+/** The command that repeats the study, without flags that only concern this machine or this invocation. */
+function studyCommand(io: Io, study: string, { out, preset, data = [], set = [], seeds, math }: StudyFlags): string {
   const words = [
     'study',
     study,

@@ -1,4 +1,4 @@
-/** `choir train`: from a configuration to a run directory, followed live. */
+/** `choir train`: trains a configuration, shows its progress and writes a run directory. */
 import { existsSync } from 'node:fs'
 import { basename, extname, join } from 'node:path'
 import type { Command } from 'commander'
@@ -8,11 +8,11 @@ import { UsageError } from '../../errors.ts'
 import { loadConfig, loadRunConfig } from '../../run/load-config.ts'
 import { count, duration, fixed, grouped, percent } from '../../text/numbers.ts'
 import type { TrainSummary } from '../../train/events.ts'
-import { type Dashboard, dashboardOf } from '../beside.ts'
+import { type Dashboard, startDashboard } from '../dashboard.ts'
 import { BarDisplay } from '../display/bar.ts'
-import { droplessBeside } from '../display/capacities.ts'
+import { droplessNote } from '../display/capacities.ts'
 import { type Display, labelled } from '../display/display.ts'
-import { JsonDisplay } from '../display/json.ts'
+import { jsonDisplay } from '../display/json.ts'
 import { LinesDisplay } from '../display/lines.ts'
 import {
   type Colors,
@@ -24,18 +24,19 @@ import {
   untilAborted,
   writeJson,
 } from '../io.ts'
-import { wrap } from '../layout.ts'
 import {
   type EngineFlags,
   engineSets,
   jsonOption,
   mathOption,
+  quoted,
   setOption,
   threadsOption,
   traceOption,
 } from '../options.ts'
 import { profileText } from '../profile.ts'
 import { lowerBoundNote, sourceName } from '../summary.ts'
+import { wrap } from '../text-layout.ts'
 import { writeTrace } from '../trace.ts'
 
 interface TrainFlags extends EngineFlags {
@@ -45,12 +46,12 @@ interface TrainFlags extends EngineFlags {
   readonly json?: true
   readonly profile?: true
   readonly trace?: string
-  /** Undefined: as the place suggests. */
+  /** Undefined if neither --sample nor --no-sample is given. */
   readonly sample?: boolean
   readonly watch?: true
 }
 
-/** Everything that a training to start or to continue needs. */
+/** A training to start or to continue. */
 interface Job {
   readonly name: string
   readonly preset?: string
@@ -64,19 +65,21 @@ export function addTrain(program: Command, io: Io): void {
   program
     .command('train')
     .summary('train a model')
-    .description('Trains a sparse expert language model and writes a run directory.')
+    .description(
+      'Trains a Mixture-of-Experts language model. Writes configuration, metrics and checkpoints to a run directory.',
+    )
     .argument('[config]', 'a preset, or a YAML or JSON file (default: demo)')
     .addOption(setOption())
-    .option('--out <dir>', 'run directory to write (default: runs/NAME, numbered when taken)')
+    .option('--out <dir>', 'run directory to create (default: runs/NAME, or runs/NAME-2, ... if it exists)')
     .option('--resume <dir>', 'continue the run in this directory from its newest checkpoint')
     .addOption(threadsOption())
     .addOption(mathOption())
     .addOption(jsonOption())
-    .option('--profile', 'at the end, show where the time of a step went: by op, layer and provider')
+    .option('--profile', 'at the end, show the time of a step by op, layer and provider (the library that ran it)')
     .addOption(traceOption())
-    .option('--sample', 'at the end, show text that the model generates (default: on a terminal, and for the demo)')
-    .option('--no-sample', 'show none')
-    .option('--watch', 'serve the dashboard of the run meanwhile, on a terminal also afterwards (see: choir watch)')
+    .option('--sample', 'at the end, generate some text (default: on a terminal, and for the demo)')
+    .option('--no-sample', 'generate no text at the end')
+    .option('--watch', 'serve the dashboard of the run in a browser; on a terminal until Ctrl-C (see: choir watch)')
     .addHelpText(
       'after',
       `
@@ -88,35 +91,43 @@ Examples:
   choir train S --set train.steps=500 --set model.moe.k=2 --out runs/top-2
   choir train my-run.yaml --set model.moe=null --math bf16
   choir train --resume runs/demo
-  choir train tiny --json | tail -1`,
+  choir train tiny --json | tail -1
+
+Values shown:
+  loss           cross-entropy in nats per token; lower is better
+  held-out loss  loss on text that is not trained on
+  bits per byte  held-out loss per byte of text, comparable between tokenizers; lower is better
+  MFU            rate of the model's operations over the matmul rate of this machine; higher is better
+  drop           share of assignments of tokens to experts that full experts refused; lower is better
+  c_v            imbalance of expert loads, standard deviation over mean; 0 is even`,
     )
     .action((config: string | undefined, flags: TrainFlags) => run(io, config, flags))
 }
 
 async function run(io: Io, source: string | undefined, flags: TrainFlags): Promise<void> {
   const job = await prepare(source, flags)
-  const dashboard = flags.watch && (await dashboardOf(io, job.directory, job.config.data.source))
+  const dashboard = flags.watch && (await startDashboard(io, job.directory, job.config.data.source))
   try {
-    if (dashboard) tellAddress(io, dashboard, flags)
-    await follow(io, job, flags)
+    if (dashboard) printAddress(io, dashboard, flags)
+    await trainAndReport(io, job, flags)
     if (dashboard && !flags.json && isTerminal(io.stdout, io.env)) await keepServing(io, dashboard)
   } finally {
     if (dashboard) await dashboard.stop()
   }
 }
 
-function tellAddress(io: Io, { address }: Dashboard, flags: TrainFlags): void {
+function printAddress(io: Io, { address }: Dashboard, flags: TrainFlags): void {
   if (flags.json) writeJson(io, { kind: 'watch', address })
   else io.stdout.write(`  ${colorsFor(io.stdout, io.env).dim('dashboard')}  ${address}\n`)
 }
 
-/** A finished run is looked at as well. */
+/** Keeps the dashboard of the finished run open until Ctrl-C. */
 async function keepServing(io: Io, { address }: Dashboard): Promise<void> {
-  io.stdout.write(`\n  the dashboard is still there: ${address}\n  press Ctrl-C to end\n`)
+  io.stdout.write(`\n  the dashboard is still open: ${address}\n  press Ctrl-C to close it\n`)
   await interruptible(io, untilAborted)
 }
 
-async function follow(io: Io, job: Job, flags: TrainFlags): Promise<void> {
+async function trainAndReport(io: Io, job: Job, flags: TrainFlags): Promise<void> {
   const colors = colorsFor(io.stdout, io.env)
   const display = displayFor(io, job, flags, colors)
   const summary = await train(io, job, flags, display)
@@ -134,12 +145,12 @@ async function follow(io: Io, job: Job, flags: TrainFlags): Promise<void> {
     else io.stdout.write(`\n  ${colors.dim('trace')}  ${flags.trace} (open it at ui.perfetto.dev)\n`)
   }
   if (summary.interrupted) {
-    const again = `${io.self} train --resume ${quoted(summary.directory)}`
-    io.stderr.write(`choir: stopped after step ${summary.step}; continue with: ${again}\n`)
+    const resumeCommand = `${io.self} train --resume ${quoted(summary.directory)}`
+    io.stderr.write(`choir: stopped after step ${summary.step}; continue with: ${resumeCommand}\n`)
     throw new Interrupted()
   }
-  const wanted = flags.sample ?? (!flags.json && (job.preset === 'demo' || isTerminal(io.stdout, io.env)))
-  if (wanted) await sample(io, job, summary.directory, flags, colors)
+  const showSample = flags.sample ?? (!flags.json && (job.preset === 'demo' || isTerminal(io.stdout, io.env)))
+  if (showSample) await sample(io, job, summary.directory, flags, colors)
 }
 
 async function prepare(source: string | undefined, flags: TrainFlags): Promise<Job> {
@@ -147,7 +158,7 @@ async function prepare(source: string | undefined, flags: TrainFlags): Promise<J
   if (flags.resume !== undefined) {
     if (source !== undefined || flags.out !== undefined)
       throw new UsageError(
-        'invalid --resume: a run continues with its own configuration, in its own directory (leave out CONFIG and --out)',
+        'invalid --resume: a run continues with its own configuration and directory (leave out CONFIG and --out)',
       )
     const config = await loadRunConfig(flags.resume, sets)
     return { name: basename(flags.resume), config, directory: flags.resume, resume: true }
@@ -172,7 +183,7 @@ function freeDirectory(name: string): string {
 }
 
 function displayFor(io: Io, job: Job, flags: TrainFlags, colors: Colors): Display {
-  if (flags.json) return new JsonDisplay(io)
+  if (flags.json) return jsonDisplay(io)
   if (isTerminal(io.stdout, io.env)) return new BarDisplay(io, job.config, job.name, colors)
   return new LinesDisplay(io, job.config, job.name, colors)
 }
@@ -190,8 +201,8 @@ async function train(io: Io, job: Job, flags: TrainFlags, display: Display) {
           onEvent: (event) => display.event(event),
         }),
       {
-        tell: () => display.note('finishing the step and saving ... press Ctrl-C again to stop at once'),
-        leave: () => display.close(),
+        onInterrupt: () => display.note('finishing the step and saving ... press Ctrl-C again to stop immediately'),
+        beforeExit: () => display.close(),
       },
     )
   } finally {
@@ -204,7 +215,7 @@ function summaryText(summary: TrainSummary, colors: Colors): string {
   const rows: [string, string][] = []
   if (evaluation)
     rows.push(
-      ['held-out loss', `${colors.bold(fixed(evaluation.loss, 3))} nats a token${droplessBeside(evaluation)}`],
+      ['held-out loss', `${colors.bold(fixed(evaluation.loss, 3))} nats a token${droplessNote(evaluation)}`],
       ['bits per byte', colors.bold(fixed(evaluation.bits_per_byte, 3))],
     )
   else if (last) rows.push(['training loss', `${fixed(last.loss, 3)} nats a token`])
@@ -222,7 +233,7 @@ function summaryText(summary: TrainSummary, colors: Colors): string {
   return `\n${labelled(rows, colors)}`
 }
 
-/** Openings that suit the corpora that come with the program. */
+/** Prompts for the built-in corpora. */
 const prompts: Readonly<Record<string, string>> = { sotu: 'The people of the United States', 'moby-dick': 'The whale' }
 
 async function sample(io: Io, job: Job, directory: string, flags: TrainFlags, colors: Colors) {
@@ -246,13 +257,9 @@ async function sample(io: Io, job: Job, directory: string, flags: TrainFlags, co
   if (flags.json) return writeJson(io, { kind: 'sample', prompt, text })
   const width = Math.min(io.stdout.columns ?? 80, 84) - 6
   const [first = '', ...more] = wrap(`${prompt}${text}`.trimEnd(), width)
-  // The prompt may wrap on a narrow terminal; then it is not set apart.
+  // On a narrow terminal the prompt may wrap; then it is not coloured.
   const head = first.startsWith(prompt) ? colors.cyan(prompt) + first.slice(prompt.length) : first
   const lines = [head, ...more].map((line) => `  ${colors.dim('│')} ${line}\n`)
   io.stdout.write(`\n  ${colors.dim('the model continues a prompt')}\n${lines.join('')}\n`)
   io.stdout.write(`  ${colors.dim(`more: ${io.self} generate ${quoted(directory)} --prompt "${prompt}"`)}\n`)
-}
-
-function quoted(path: string): string {
-  return /^[\w./\\:-]+$/.test(path) ? path : `"${path}"`
 }

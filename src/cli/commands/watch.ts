@@ -1,4 +1,4 @@
-/** `choir watch`: the dashboard of runs, live and finished, until Ctrl-C. */
+/** `choir watch`: serves the dashboard of runs until Ctrl-C. */
 import type { Command } from 'commander'
 import { colorsFor, type Io, interruptible, untilAborted, writeJson } from '../io.ts'
 import { jsonOption, listOption, numberOption, ranges } from '../options.ts'
@@ -15,20 +15,22 @@ interface WatchFlags {
 export function addWatch(program: Command, io: Io): void {
   program
     .command('watch')
-    .summary('look at runs in a browser, live')
+    .summary('show runs in a browser, live')
     .description(
-      'Serves a dashboard of runs: curves, the load of experts, and where tokens go. It reads the files of run ' +
-        'directories and of router traces of Megatron-Core, while they are written or later, and changes nothing.',
+      'Serves a dashboard of runs in the browser: curves, expert loads, and which expert each token goes to. It reads ' +
+        'run directories and router traces of Megatron-Core, during training or later, and changes nothing in them.',
     )
     .argument('[dir...]', 'run directories, or folders of them (default: runs)')
-    .addOption(numberOption('--port <n>', 'port to serve at (default: 6007, or the next that is free)', ranges.port))
+    .addOption(numberOption('--port <n>', 'port to listen on (default: 6007, or the next free one)', ranges.port))
     .option(
       '--host <address>',
-      'address to bind to; other than of this machine alone it needs --token (default: 127.0.0.1)',
+      'address to listen on (default: 127.0.0.1); one that other machines reach needs --token',
     )
-    .option('--token <text>', 'answer only who knows this')
-    .addOption(listOption('--data <path>', 'a text that runs were trained on, to follow its tokens; repeatable'))
-    .option('--open', 'open the browser')
+    .option('--token <text>', 'secret that a browser must know')
+    .addOption(
+      listOption('--data <path>', 'text that runs were trained on, to show the experts of its tokens; repeatable'),
+    )
+    .option('--open', 'open the dashboard in the browser')
     .addOption(jsonOption())
     .addHelpText(
       'after',

@@ -1,17 +1,17 @@
 import { describe, expect, test } from 'vitest'
-import { widthOf } from '../layout.ts'
 import { main } from '../main.ts'
 import { fakeIo } from '../testing/fake.ts'
+import { widthOf } from '../text-layout.ts'
 
 /**
- * What a terminal shows after `text`: understands only what the bar uses (colours, columns, moving
- * up, clearing), and that a line wider than the terminal is cut, since the bar turns wrapping off.
+ * Lines that a terminal shows after `text`. Emulates only the sequences that the bar uses (colours, columns, moving
+ * up, clearing), and cuts lines at the terminal's width, since the bar turns wrapping off.
  */
 function screen(text: string, columns: number): string[] {
   const lines: string[][] = [[]]
   let x = 0
   let y = 0
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: a terminal speaks in control characters
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: terminal sequences are control characters
   for (const [token, , parameters, command] of text.matchAll(/(\x1b\[([?\d;]*)([A-Za-z]))|[\s\S]/gu)) {
     const n = Number(parameters || 1)
     const line = lines[y] ?? []
@@ -41,7 +41,7 @@ function screen(text: string, columns: number): string[] {
 const frame = /^ {2}━+─* +7\/20 {3}13s left$/
 const metrics = '  loss 5.300   12.3k tok/s   MFU 61 %   drop 3.1 %   c_v 0.42'
 
-/** The screen right after step 7 drew a frame, and at the end. */
+/** The screen right after the frame of step 7, and at the end. */
 async function train(columns: number, env = {}): Promise<{ during: string[]; after: string[]; raw: string }> {
   let during: string[] = []
   const fake = fakeIo({ terminal: true, columns, env })
@@ -68,25 +68,25 @@ async function train(columns: number, env = {}): Promise<{ during: string[]; aft
 }
 
 describe('the live bar', () => {
-  test('shows progress and metrics in two lines below everything else', async () => {
+  test('shows progress and metrics in two lines below all other output', async () => {
     const { during } = await train(80)
     expect(during.at(-3)).toBe('choir: a word')
     expect(during.at(-2)).toMatch(frame)
     expect(during.at(-1)).toBe(metrics)
   })
 
-  test('leaves evaluations and summary, and no trace of itself', async () => {
+  test('leaves only evaluations and summary on the screen', async () => {
     const { after, raw } = await train(80)
     expect(after.filter((line) => line.includes('━') || line.includes('tok/s'))).toEqual([])
     // Drop rate and c_v do not fit.
     expect(after).toContain('  step 10   held-out loss 4.512 (dropless 4.501)   1.712 bits per byte')
     expect(after.some((line) => /^ {2}held-out loss {2}4\.512 nats a token \(dropless 4\.501\)$/.test(line))).toBe(true)
-    // The cursor and line wrapping are given back, last.
+    // The last sequences restore the cursor and line wrapping.
     expect(raw.lastIndexOf('\x1b[?25h')).toBeGreaterThan(raw.lastIndexOf('\x1b[?25l'))
     expect(raw.lastIndexOf('\x1b[?7h')).toBeGreaterThan(raw.lastIndexOf('\x1b[?7l'))
   })
 
-  test.each([20, 30, 40, 60])('drops what does not fit in %d columns', async (columns) => {
+  test.each([20, 30, 40, 60])('omits values that do not fit in %d columns', async (columns) => {
     const { during } = await train(columns)
     const [progress = '', values = ''] = during.slice(-2)
     expect(progress).toContain('7/20')
@@ -96,7 +96,7 @@ describe('the live bar', () => {
     expect(metrics.startsWith(values)).toBe(true)
   })
 
-  test('NO_COLOR keeps the bar and loses the colours', async () => {
+  test('NO_COLOR removes the colours and keeps the bar', async () => {
     // biome-ignore lint/suspicious/noControlCharactersInRegex: a colour is a control sequence
     const color = /\x1b\[[\d;]*m/
     expect((await train(80)).raw).toMatch(color)

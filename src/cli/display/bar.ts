@@ -1,15 +1,12 @@
-/**
- * The live display: two lines at the foot of the terminal, redrawn in place (progress, and how the
- * training does), with evaluations scrolling away above them.
- */
+/** The live display: two lines, progress and metrics, redrawn in place below the scrolling evaluations. */
 import { MultiBar, type Params, type SingleBar } from 'cli-progress'
 import type { RunConfig } from '../../config/run-config.ts'
 import type { TrainRecord } from '../../step/records.ts'
 import { count, duration, fixed, grouped, percent } from '../../text/numbers.ts'
 import type { TrainEvent } from '../../train/events.ts'
 import { type Colors, type Io, isTerminal } from '../io.ts'
-import { widthOf } from '../layout.ts'
-import { type Display, evaluationValues, opening, TimeLeft } from './display.ts'
+import { widthOf } from '../text-layout.ts'
+import { type Display, evaluationValues, startText, TimeLeft } from './display.ts'
 
 const MAX_BAR_WIDTH = 48
 
@@ -38,7 +35,7 @@ export class BarDisplay implements Display {
         this.print(`  ${dim(event.message)}\n`)
         break
       case 'start':
-        this.print(opening(this.config, this.name, event, this.colors))
+        this.print(startText(this.config, this.name, event, this.colors))
         this.timeLeft = new TimeLeft(event, this.io.now())
         this.draw(event.steps, event.fromStep)
         break
@@ -62,7 +59,7 @@ export class BarDisplay implements Display {
   }
 
   note(text: string): void {
-    // On the bar's own terminal the line must go through the bar; a redirected stderr gets it as it is.
+    // On a terminal the line must go through the bar; a redirected stderr is written to directly.
     if (this.bars && isTerminal(this.io.stderr, this.io.env)) this.print(`${this.colors.yellow('choir:')} ${text}\n`)
     else this.io.stderr.write(`choir: ${text}\n`)
   }
@@ -127,7 +124,7 @@ export class BarDisplay implements Display {
   }
 }
 
-/** As many parts as fit on a line, the first the most important. */
+/** As many parts as fit on a line, from the first. */
 function oneLine(parts: readonly string[], columns: number): string {
   let line = ` ${parts[0] ?? ''}`
   for (const part of parts.slice(1)) {

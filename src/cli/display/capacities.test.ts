@@ -1,7 +1,7 @@
 import pc from 'picocolors'
 import { expect, test } from 'vitest'
 import type { CapacityEvaluation, EvalRecord } from '../../step/records.ts'
-import { capacityTable, droplessBeside, ruleText } from './capacities.ts'
+import { capacityTable, droplessNote, ruleText } from './capacities.ts'
 
 const plainColors = pc.createColors(false)
 const at = (loss: number, drop_rate = 0, unserved_rate = 0): CapacityEvaluation => ({
@@ -16,27 +16,27 @@ function record(capacity: EvalRecord['capacity'], capacities: EvalRecord['capaci
   return { kind: 'eval', step: 1, tokens: 1, ...others, ...capacities[capacity], capacity, capacities }
 }
 
-const apart = { train: at(3.61, 0.04, 0.021), eval: at(3.5754, 0.001), none: at(3.571) }
-const alike = { train: at(3.5), eval: at(3.5), none: at(3.5) }
+const different = { train: at(3.61, 0.04, 0.021), eval: at(3.5754, 0.001), none: at(3.571) }
+const equal = { train: at(3.5), eval: at(3.5), none: at(3.5) }
 
-test('the dropless loss stands beside another only where three digits show a difference', () => {
-  expect(droplessBeside(record('eval', apart))).toBe(' (dropless 3.571)')
-  expect(droplessBeside(record('eval', { ...apart, none: at(3.5758) }))).toBe('')
-  expect(droplessBeside(record('none', apart))).toBe('')
-  expect(droplessBeside(record('eval', alike))).toBe('')
+test('the dropless loss is added only if it differs in three decimals', () => {
+  expect(droplessNote(record('eval', different))).toBe(' (dropless 3.571)')
+  expect(droplessNote(record('eval', { ...different, none: at(3.5758) }))).toBe('')
+  expect(droplessNote(record('none', different))).toBe('')
+  expect(droplessNote(record('eval', equal))).toBe('')
 })
 
-test('a loss is named by its rule, or as that of any where nothing is dropped', () => {
-  expect(ruleText(record('train', apart))).toBe('at the training capacity')
-  expect(ruleText(record('eval', apart))).toBe('at the evaluation capacity')
-  expect(ruleText(record('none', apart))).toBe('dropless')
-  expect(ruleText(record('none', alike))).toBe('at any capacity: nothing is dropped')
-  // Where experts choose nothing is dropped either, and losses differ all the same.
-  expect(ruleText(record('none', { ...alike, none: at(3.6) }))).toBe('dropless')
+test('a loss is named by its capacity rule, or by no rule if nothing is dropped', () => {
+  expect(ruleText(record('train', different))).toBe('at the training capacity')
+  expect(ruleText(record('eval', different))).toBe('at the evaluation capacity')
+  expect(ruleText(record('none', different))).toBe('dropless')
+  expect(ruleText(record('none', equal))).toBe('at any capacity: nothing is dropped')
+  // With expert-choice nothing is dropped either, but losses differ.
+  expect(ruleText(record('none', { ...equal, none: at(3.6) }))).toBe('dropless')
 })
 
-test('a table has a line for each rule under its heads; there is none where nothing depends on the rule', () => {
-  const [head, ...rows] = capacityTable(record('none', apart), plainColors)
+test('the table has one line per rule, and is empty if nothing depends on the rule', () => {
+  const [head, ...rows] = capacityTable(record('none', different), plainColors)
     .split('\n')
     .filter((line) => /\d|bits/.test(line))
   expect(rows.map((row) => row.trim().split(/ {2,}/))).toEqual([
@@ -44,7 +44,7 @@ test('a table has a line for each rule under its heads; there is none where noth
     ['evaluation capacity', '3.5754', '1.7877', '0.1 %', '0.0 %'],
     ['dropless', '3.5710', '1.7855', '0.0 %', '0.0 %'],
   ])
-  // Numbers end where their heads do.
+  // Numbers are aligned with their titles.
   for (const row of rows) expect(row.length).toBe(head?.length)
-  expect(capacityTable(record('none', alike), plainColors)).toBe('')
+  expect(capacityTable(record('none', equal), plainColors)).toBe('')
 })

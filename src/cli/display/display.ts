@@ -1,6 +1,6 @@
 /**
- * How a training is followed: a display takes events and shows them, on a terminal with a live bar,
- * elsewhere as plain lines, or as JSON. This file holds what the displays for people share.
+ * A display shows the events of a training: on a terminal as a live bar, otherwise as plain lines, or as JSON. This
+ * file holds the interface and the text that bar and lines share.
  */
 import type { RunConfig } from '../../config/run-config.ts'
 import type { EvalRecord } from '../../step/records.ts'
@@ -8,13 +8,13 @@ import { count, fixed, grouped, percent } from '../../text/numbers.ts'
 import type { TrainEvent } from '../../train/events.ts'
 import type { Colors } from '../io.ts'
 import { engineLine, modelLine, routingLine, sourceName } from '../summary.ts'
-import { droplessBeside } from './capacities.ts'
+import { droplessNote } from './capacities.ts'
 
 export interface Display {
   event(event: TrainEvent): void
-  /** A line for standard error, such as a warning, without tearing the bar. */
+  /** Prints a line on standard error, such as a warning, without disturbing the bar. */
   note(text: string): void
-  /** Leaves the terminal as it was. Idempotent. */
+  /** Restores the terminal. Idempotent. */
   close(): void
 }
 
@@ -23,27 +23,27 @@ export type StartEvent = Extract<TrainEvent, { kind: 'start' }>
 /** Seconds until the last step, from the steps since this process began. */
 export class TimeLeft {
   private readonly start: StartEvent
-  private readonly began: number
+  private readonly startedAt: number
 
   constructor(start: StartEvent, now: number) {
     this.start = start
-    this.began = now
+    this.startedAt = now
   }
 
   at(step: number, now: number): number {
     const done = step - this.start.fromStep
-    return done > 0 ? ((now - this.began) / 1000 / done) * (this.start.steps - step) : Number.NaN
+    return done > 0 ? ((now - this.startedAt) / 1000 / done) * (this.start.steps - step) : Number.NaN
   }
 }
 
-/** Lines of `label  value`, the labels aligned. */
+/** Lines of `label  value` with the values aligned. */
 export function labelled(rows: readonly (readonly [label: string, value: string])[], colors: Colors): string {
   const width = Math.max(...rows.map(([label]) => label.length))
   return rows.map(([label, value]) => `  ${colors.dim(label.padEnd(width))}  ${value}\n`).join('')
 }
 
-/** What is about to be trained, on what, where. */
-export function opening(config: RunConfig, name: string, start: StartEvent, colors: Colors): string {
+/** Model, text, engine and directory of a training that starts. */
+export function startText(config: RunConfig, name: string, start: StartEvent, colors: Colors): string {
   const { train, model } = config
   const tokens = train.batch * model.sequence
   const resumed = start.fromStep > 0 ? `, continued from step ${grouped(start.fromStep)}` : ''
@@ -61,10 +61,10 @@ export function opening(config: RunConfig, name: string, start: StartEvent, colo
   )}\n`
 }
 
-/** One evaluation as values for a line, the first the most important. */
+/** The values of an evaluation for one line, most important first. */
 export function evaluationValues(record: EvalRecord): string[] {
   return [
-    `held-out loss ${fixed(record.loss, 3)}${droplessBeside(record)}`,
+    `held-out loss ${fixed(record.loss, 3)}${droplessNote(record)}`,
     `${fixed(record.bits_per_byte, 3)} bits per byte`,
     `drop ${percent(record.drop_rate)}`,
     `c_v ${fixed(record.load_cv, 2)}`,

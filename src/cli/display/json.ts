@@ -1,22 +1,9 @@
-/** The display for programs: every event as it is, a line each. */
-import type { TrainEvent } from '../../train/events.ts'
+/** The display for programs: each event as a line of JSON. */
 import { type Io, writeJson } from '../io.ts'
 import type { Display } from './display.ts'
 
-export class JsonDisplay implements Display {
-  private readonly io: Io
-
-  constructor(io: Io) {
-    this.io = io
-  }
-
-  event(event: TrainEvent): void {
-    writeJson(this.io, event)
-  }
-
-  note(text: string): void {
-    this.io.stderr.write(`choir: ${text}\n`)
-  }
-
-  close(): void {}
-}
+export const jsonDisplay = (io: Io): Display => ({
+  event: (event) => writeJson(io, event),
+  note: (text) => io.stderr.write(`choir: ${text}\n`),
+  close: () => {},
+})

@@ -1,10 +1,10 @@
-/** The display for logs: an aligned line every few seconds, and one for each evaluation and checkpoint. */
+/** The display for logs: a line every few seconds, and one per evaluation and checkpoint. */
 import type { RunConfig } from '../../config/run-config.ts'
 import type { TrainRecord } from '../../step/records.ts'
 import { count, duration, fixed, percent } from '../../text/numbers.ts'
 import type { TrainEvent } from '../../train/events.ts'
 import type { Colors, Io } from '../io.ts'
-import { type Display, evaluationValues, opening, TimeLeft } from './display.ts'
+import { type Display, evaluationValues, startText, TimeLeft } from './display.ts'
 
 const INTERVAL_MS = 5000
 
@@ -33,7 +33,7 @@ export class LinesDisplay implements Display {
       case 'start':
         this.steps = event.steps
         this.timeLeft = new TimeLeft(event, this.io.now())
-        this.io.stdout.write(opening(this.config, this.name, event, this.colors))
+        this.io.stdout.write(startText(this.config, this.name, event, this.colors))
         break
       case 'train': {
         const now = this.io.now()

@@ -1,4 +1,4 @@
-/** A plan as text. */
+/** Plans, what-if questions and validations as text. */
 import type { Prediction } from '../../plan/cost/predict.ts'
 import type { Cluster } from '../../plan/inputs/cluster.ts'
 import type { Plan } from '../../plan/plan.ts'
@@ -7,12 +7,12 @@ import type { WhatIf } from '../../plan/search/what-if.ts'
 import type { Validation } from '../../plan/validate.ts'
 import { bytes, count, duration, fixed, flops, grouped, percent, shortTime } from '../../text/numbers.ts'
 import type { Colors } from '../io.ts'
-import { table } from '../layout.ts'
 import { modelLine, routingLine } from '../summary.ts'
+import { table } from '../text-layout.ts'
 import { labelled } from './display.ts'
 
-/** Parts below this share of their whole are told together. */
-const SMALL = 0.002
+/** Parts below this share of the total are merged into one row, "other". */
+const MIN_SHARE = 0.002
 
 export function planText(plan: Plan, name: string, colors: Colors): string {
   const { run, cluster, best, pareto, rejected, changes } = plan
@@ -25,13 +25,13 @@ export function planText(plan: Plan, name: string, colors: Colors): string {
     ...(first ? bestLayout(first, cluster, colors) : [`  ${colors.red('It does not fit in any layout.')}`, '']),
     ...section('fastest layouts that fit', layoutTable(best, cluster, colors), colors),
     ...section(
-      'fast against small: no layout is better in both',
-      layoutTable(worthTelling(pareto), cluster, colors),
+      'time against memory: no layout is better in both',
+      layoutTable(thinned(pareto), cluster, colors),
       colors,
-      worthTelling(pareto).some((each) => !best.includes(each)),
+      thinned(pareto).some((layout) => !best.includes(layout)),
     ),
     ...section(
-      first ? 'would be faster, but do not fit' : 'nearest to fitting',
+      first ? 'faster, but do not fit' : 'closest to fitting',
       rejectedTable(plan, colors),
       colors,
       rejected.length > 0,
@@ -55,20 +55,20 @@ export function planText(plan: Plan, name: string, colors: Colors): string {
     ),
     ...(first || changes.length > 0
       ? []
-      : ['  No single change makes it fit: more devices, or devices with more memory.', '']),
+      : ['  No single change makes it fit (use more devices, or devices with more memory).', '']),
     ...budgetLines(plan, colors),
     ...(run.model.moe && first ? [`  ${colors.dim(loadNote(first))}`, ''] : []),
   ].join('\n')
 }
 
-/** Of a front, layouts that save at least a fiftieth of the memory of the one before. */
-function worthTelling(pareto: readonly Prediction[]): Prediction[] {
-  const told: Prediction[] = []
-  for (const each of pareto) {
-    const last = told.at(-1)
-    if (!last || each.memory.deviceBytes < 0.98 * last.memory.deviceBytes) told.push(each)
+/** The layouts of a Pareto front that save at least 2 % of the memory of the one before, at most 8. */
+function thinned(pareto: readonly Prediction[]): Prediction[] {
+  const kept: Prediction[] = []
+  for (const layout of pareto) {
+    const last = kept.at(-1)
+    if (!last || layout.memory.deviceBytes < 0.98 * last.memory.deviceBytes) kept.push(layout)
   }
-  return told.slice(0, 8)
+  return kept.slice(0, 8)
 }
 
 function facts({
@@ -98,7 +98,7 @@ function facts({
       `${grouped(cluster.devices)} × ${device.name} with ${bytes(device.memory)}, ${cluster.devicesPerNode} a node; ${flops(device.peak[plan.precision] ?? Number.NaN)}/s, ${bytes(device.bandwidth)}/s`,
     ],
     ['load', load],
-    ['layouts', `${grouped(layouts)} looked at, ${grouped(fitting)} fit`],
+    ['layouts', `${grouped(layouts)} examined, ${grouped(fitting)} fit`],
   ]
 }
 
@@ -115,7 +115,7 @@ function bestLayout(best: Prediction, cluster: Cluster, colors: Colors): string[
     `  ${colors.bold('best layout')}  ${layoutName(best.layout)}`,
     `  ${colors.bold(shortTime(time.stepSeconds))} a step, ${colors.bold(count(tokensPerSecond))} tokens/s (${count(tokensPerSecond / cluster.devices)} a device), MFU ${percent(mfu)}`,
     ...(time.overlappedSeconds > 0
-      ? [`  ${shortTime(time.overlappedSeconds)} of communication is hidden behind computing`]
+      ? [`  ${shortTime(time.overlappedSeconds)} of communication is hidden behind computation`]
       : []),
     ...(memory.hostBytes > 0 ? [`  ${bytes(memory.hostBytes)} of the host's memory a device`] : []),
     '',
@@ -127,8 +127,8 @@ function bestLayout(best: Prediction, cluster: Cluster, colors: Colors): string[
 
 function partTable(parts: Readonly<Record<string, number>>, whole: number, shown: (value: number) => string): string[] {
   const entries = Object.entries(parts)
-  const large = entries.filter(([, value]) => value >= SMALL * whole)
-  const rest = entries.filter(([, value]) => value < SMALL * whole).reduce((sum, [, value]) => sum + value, 0)
+  const large = entries.filter(([, value]) => value >= MIN_SHARE * whole)
+  const rest = entries.filter(([, value]) => value < MIN_SHARE * whole).reduce((sum, [, value]) => sum + value, 0)
   const rows = [...large, ...(rest > 0 ? [['other', rest] as const] : [])]
   return table(
     rows.map(([kind, value]) => [kind, shown(value), percent(value / whole, 0)]),
@@ -154,7 +154,7 @@ function layoutTable(predictions: readonly Prediction[], cluster: Cluster, color
 }
 
 function rejectedTable({ rejected, cluster }: Plan, colors: Colors): string[] {
-  const head = ['layout', 'too much by', 'most of it', 'step'].map((title) => colors.dim(title))
+  const head = ['layout', 'over by', 'largest part', 'step'].map((title) => colors.dim(title))
   return table(
     [
       head,
@@ -208,7 +208,7 @@ export function whatIfText({ field, cases }: WhatIf, name: string, colors: Color
       percent(best.dropped),
     ]
   })
-  const head = [field, 'best layout', 'memory', 'step', 'to first', 'tokens/s', 'dropped'].map((title) =>
+  const head = [field, 'best layout', 'memory', 'step', 'vs first', 'tokens/s', 'dropped'].map((title) =>
     colors.dim(title),
   )
   const on = first ? ` on ${first.plan.cluster.name}` : ''
@@ -222,12 +222,12 @@ export function whatIfText({ field, cases }: WhatIf, name: string, colors: Color
   ].join('\n')
 }
 
-/** Predictions beside published measurements, the worst of each kind last told apart. */
+/** Predictions beside published measurements, and the mean errors of fitted and other rows. */
 export function validationText({ rows, means }: Validation, colors: Colors): string {
   const lines = (metric: 'step time' | 'memory') => {
     const shown = metric === 'memory' ? bytes : shortTime
     const head = [metric, 'published', 'predicted', 'error', ''].map((title) => colors.dim(title))
-    const told = rows
+    const cells = rows
       .filter((each) => each.metric === metric)
       .map(({ row, published, predicted, error }) => [
         row.id,
@@ -236,7 +236,7 @@ export function validationText({ rows, means }: Validation, colors: Colors): str
         `${error >= 0 ? '+' : '−'}${percent(Math.abs(error), 0)}`,
         row.role === 'fit' ? 'fitted' : '',
       ])
-    return indented(table([head, ...told], 'lrrrl'))
+    return indented(table([head, ...cells], 'lrrrl'))
   }
   const summary = means.map(({ metric, role, rows: number, meanAbsoluteError }) => [
     metric,

@@ -1,4 +1,4 @@
-/** A study as a person follows it, on a terminal of 80 columns and in a file. */
+/** The display of a study, on a terminal of 80 columns and in a file. */
 import { stripVTControlCharacters } from 'node:util'
 import { expect, test } from 'vitest'
 import { loadConfig } from '../../run/load-config.ts'
@@ -58,20 +58,20 @@ async function shown(terminal: boolean): Promise<string[]> {
   return stripVTControlCharacters(fake.stdout.text).split(/[\n\r]/)
 }
 
-test.each([false, true])('phases come in order, with what they found: on a terminal %s', async (terminal) => {
+test.each([false, true])('phases appear in order with their results (terminal: %s)', async (terminal) => {
   const lines = await shown(terminal)
   const places = [
     /study .* 2 arms, 3 seeds: 6 runs$/,
-    /tuning .* 6 short trials of learning rates, 2 of them done before$/,
+    /tuning .* 6 short trials of learning rates, 2 already done$/,
     /^ {2}learning rates$/,
     /3\/6 {2}2 top-1 1x, ranked, rate 0\.0015, seed 0 {2}failed: step 3/,
-    /^ {2}learning rates, beyond the edges of sweeps$/,
+    /^ {2}learning rates, beyond the edges of the sweeps$/,
     /2 top-1 1x, ranked: best rate 0\.012 \(common 0\.003; highest of 4 tried\)/,
     /dense: best rate 0\.003 \(the common one\)/,
     /^ {2}pilot$/,
     /power {2}2 top-1 1x, ranked against dense:/,
-    /differences of 3 seeds deviate by 0\.01 nats/,
-    /3 seeds can detect an effect of 0\.033 /,
+    /difference over 3 seeds: 0\.01 nats/,
+    /3 seeds detect an effect of 0\.033 /,
     /half that size would need 6 seeds/,
     /^ {2}runs$/,
     /7\/8 {2}2 top-1 1x, ranked, seed 1 {2}failed: step 3/,
@@ -81,11 +81,11 @@ test.each([false, true])('phases come in order, with what they found: on a termi
   expect(places).toEqual(places.toSorted((a, b) => a - b))
 })
 
-test('on a terminal no line is wider than it', async () => {
+test('no line is wider than the terminal', async () => {
   for (const line of await shown(true)) expect(line.length, line).toBeLessThanOrEqual(80)
 })
 
-test('on a terminal the bar counts trials, then runs, then turns, and names the rate of what runs', async () => {
+test('on a terminal the bar counts trials, then runs, then turns, and shows the learning rate of running trainings', async () => {
   const text = (await shown(true)).join('\n')
   expect(text).toMatch(/3\/6 trials/)
   expect(text).toMatch(/7\/8 runs/)
@@ -93,8 +93,8 @@ test('on a terminal the bar counts trials, then runs, then turns, and names the 
   expect(text).toMatch(/rate 0\.012, seed 1 {2}5\/20, loss 3\.250/)
 })
 
-test('the time left is that of the whole study at the rate so far', async () => {
-  // One of four trials' work took 40 s: begun at 10 s, ended at 50 s; three are left.
+test('the time left is that of the whole study at the speed so far', async () => {
+  // The work of one of four trials took 40 s, from 10 s to 50 s; three are left.
   const lines = await shown(false)
   expect(lines.find((line) => line.includes('3/6'))).toMatch(/ {3}2m 00s left$/)
 })

@@ -1,12 +1,12 @@
 /**
- * How a study is followed: a heading for every phase, a line for every run that ends, and on a terminal,
- * below them, a bar of the phase with the runs that are under way.
+ * Shows the events of a study: a heading per phase, a line per finished run, and on a terminal below them a bar of
+ * the phase with the running trainings.
  */
 import { MultiBar } from 'cli-progress'
 import type { Phase, RunName, StudyEvent } from '../../study/events.ts'
 import { count, duration, fixed, grouped, plural } from '../../text/numbers.ts'
 import { type Colors, type Io, isTerminal } from '../io.ts'
-import { widthOf } from '../layout.ts'
+import { widthOf } from '../text-layout.ts'
 import { labelled } from './display.ts'
 
 const MAX_BAR_WIDTH = 40
@@ -20,7 +20,7 @@ const headings: Readonly<Record<Phase, string>> = {
 
 type EventOf<Kind extends StudyEvent['kind']> = Extract<StudyEvent, { kind: Kind }>
 
-interface Running {
+interface RunState {
   readonly flops: number
   step: number
   steps: number
@@ -30,14 +30,14 @@ interface Running {
 export class StudyDisplay {
   private readonly io: Io
   private readonly colors: Colors
-  private readonly running = new Map<string, Running>()
+  private readonly running = new Map<string, RunState>()
   private bars: MultiBar | undefined
-  private began = 0
+  private startedAt = 0
   private runs = 0
   private finished = 0
   private phase: Phase = 'runs'
   private jobs = 1
-  /** Of the whole study and of what is done of it, in this sitting. */
+  /** Work of the whole study at the start of this process, and the part that this process has done. */
   private flopsLeft = 0
   private flopsDone = 0
   private timing = ''
@@ -99,10 +99,10 @@ export class StudyDisplay {
 
   private open(event: EventOf<'study'>): void {
     const { arms, seeds, runs, finished, trials, finishedTrials, jobs, threads } = event
-    this.began = this.io.now()
+    this.startedAt = this.io.now()
     this.jobs = jobs
-    const before = (done: number) => (done > 0 ? `, ${grouped(done)} of them done before` : '')
-    const each = threads === 1 ? 'a thread each' : `${threads} threads each`
+    const before = (done: number) => (done > 0 ? `, ${grouped(done)} already done` : '')
+    const each = threads === 1 ? 'one thread each' : `${threads} threads each`
     this.print(
       `\n${labelled(
         [
@@ -118,12 +118,12 @@ export class StudyDisplay {
   }
 
   private begin({ phase, runs, finished, flopsLeft }: EventOf<'phase'>): void {
-    const goesOn = phase === 'tuning' && this.phase === 'tuning'
+    const continued = phase === 'tuning' && this.phase === 'tuning'
     this.phase = phase
     this.runs = runs
     this.finished = finished
     this.flopsLeft = this.flopsDone + flopsLeft
-    this.print(`\n  ${this.colors.bold(headings[phase])}${goesOn ? ', beyond the edges of sweeps' : ''}`)
+    this.print(`\n  ${this.colors.bold(headings[phase])}${continued ? ', beyond the edges of the sweeps' : ''}`)
     if (this.bars || phase === 'timings' || !isTerminal(this.io.stdout, this.io.env)) return
     this.bars = new MultiBar({
       stream: this.io.stdout,
@@ -157,9 +157,9 @@ export class StudyDisplay {
 
   private tuned({ arm, best, common, edge, trials }: EventOf<'tuned'>): void {
     const { bold, dim } = this.colors
-    const rate = best === common ? 'the common one' : `common ${rateText(common)}`
-    const last = edge === null ? '' : `; ${edge} of ${trials.length} tried`
-    this.print(`  ${arm}: best rate ${bold(rateText(best))} ${dim(`(${rate}${last})`)}`)
+    const comparison = best === common ? 'the common one' : `common ${rateText(common)}`
+    const edgeNote = edge === null ? '' : `; ${edge} of ${trials.length} tried`
+    this.print(`  ${arm}: best rate ${bold(rateText(best))} ${dim(`(${comparison}${edgeNote})`)}`)
   }
 
   private pilot({ arm, baseline, deviation, differences, seeds, detectable, seedsForHalf }: EventOf<'pilot'>): void {
@@ -168,16 +168,16 @@ export class StudyDisplay {
     this.print(
       [
         `\n  ${bold('power')}  ${arm} against ${baseline}:`,
-        `    differences of ${plural(differences.length, 'seed')} deviate by ${nats(deviation)} nats a token`,
-        `    ${plural(seeds, 'seed')} can detect an effect of ${bold(nats(detectable))} (4 of 5 such studies find it)`,
+        `    standard deviation of the difference over ${plural(differences.length, 'seed')}: ${nats(deviation)} nats a token`,
+        `    ${plural(seeds, 'seed')} detect an effect of ${bold(nats(detectable))} with a probability of 80 % (power)`,
         `    an effect of half that size would need ${plural(seedsForHalf, 'seed')}`,
       ].join('\n'),
     )
   }
 
-  /** Seconds that are left, if the runs to come are as fast as those done. */
+  /** Time left, if the remaining work is as fast as the work so far. */
   private left(): string {
-    const elapsed = (this.io.now() - this.began) / 1000
+    const elapsed = (this.io.now() - this.startedAt) / 1000
     let done = this.flopsDone
     for (const { flops, step, steps } of this.running.values()) done += steps > 0 ? (flops * step) / steps : 0
     if (done === 0 || this.flopsLeft <= this.flopsDone) return ''
@@ -217,7 +217,7 @@ export class StudyDisplay {
   }
 }
 
-/** `top-1, seed 2`; with the rate where it is not the arm's own. */
+/** `top-1, seed 2`; with the learning rate if it is not the one of the arm. */
 const nameOf = ({ arm, seed, learningRate }: RunName): string =>
   `${arm}, ${learningRate === undefined ? '' : `rate ${rateText(learningRate)}, `}seed ${seed}`
 

@@ -1,4 +1,4 @@
-/** A command line without a machine under it: streams that remember, and operations that play a script. */
+/** A fake `Io`: streams that keep their text, and operations that return prepared results. */
 import { Writable } from 'node:stream'
 import type { CeilingReport } from '../../measure/ceiling.ts'
 import type { Machine } from '../../measure/machine.ts'
@@ -39,7 +39,7 @@ const engine = { provider: 'oneDNN 3.7.2', kernels: true, math: 'float32' as con
 export const withoutDnnl = { provider: 'ONNX Runtime alone (libdnnl is not installed)', kernels: false }
 const ceilings = { peakFlops: 3e11, bandwidth: 2e10 }
 
-/** Two steps of 10 ms: 6 ms of products at half the ceiling, 2 ms at that of memory, 1 ms of unknown work. */
+/** Two steps of 10 ms: 6 ms of products at half the ceiling, 2 ms at the memory ceiling, 1 ms of unknown work. */
 export const stepProfile: StepProfile = {
   ...engine,
   ...ceilings,
@@ -137,7 +137,7 @@ export interface Fake {
   /** Ctrl-C. */
   interrupt(): void
   breakPipe(): void
-  /** Milliseconds that the clock has gone on. */
+  /** Milliseconds. */
   clock: number
 }
 
@@ -148,12 +148,12 @@ interface Settings {
   readonly columns?: number
   readonly env?: Io['env']
   readonly operations?: Partial<Operations>
-  /** What `measureMachine` says, also in other processes, unless they are told to do without oneDNN. */
+  /** Result of `measureMachine`, also in child processes unless they run with `CHOIR_DNNL=off`. */
   readonly machine?: Partial<Machine>
-  /** The matmul rate that trainings and benchmarks report; default: measured twice, with nothing else running. */
+  /** The matmul rate that trainings and benchmarks report; default: two measurements on a quiet machine. */
   readonly ceiling?: CeilingReport
-  /** Why no process can be started beside this one. */
-  readonly alone?: string
+  /** Message of the error with which `startSelf` fails. */
+  readonly startSelfError?: string
   /** Called after each fake step. */
   readonly onStep?: (step: number, fake: Fake) => void
 }
@@ -165,7 +165,7 @@ function studyOutcome(directory: string, interrupted: boolean): StudyOutcome {
   return { interrupted, finished: 1, failed: 1, runs: 2, files: { ...files, ...data } }
 }
 
-/** Trains 20 steps of a second each, evaluates at 10 and 20, and heeds its signal. */
+/** Its `train` runs 20 steps of a second each, evaluates at 10 and 20, and stops when its signal is aborted. */
 export function fakeIo(settings: Settings = {}): Fake {
   const { terminal = false, columns = 80, env = {} } = settings
   const interruptHandlers = new Set<() => void>()
@@ -178,10 +178,10 @@ export function fakeIo(settings: Settings = {}): Fake {
   const operations: Operations = {
     async train(config, options) {
       calls.push({ name: 'train', args: [config, options] })
-      const tell = (event: TrainEvent) => options.onEvent?.(event)
+      const emit = (event: TrainEvent) => options.onEvent?.(event)
       const { steps } = config.train
-      tell({ kind: 'prepare', message: 'training a tokenizer' })
-      tell({
+      emit({ kind: 'prepare', message: 'training a tokenizer' })
+      emit({
         kind: 'start',
         directory: options.directory,
         steps,
@@ -197,12 +197,12 @@ export function fakeIo(settings: Settings = {}): Fake {
       while (step < steps && !options.signal?.aborted) {
         step++
         fake.clock += 1000
-        tell(trainRecord(step))
-        if (step % 10 === 0) tell(evalRecord(step))
+        emit(trainRecord(step))
+        if (step % 10 === 0) emit(evalRecord(step))
         settings.onStep?.(step, fake)
         await Promise.resolve()
       }
-      tell({ kind: 'checkpoint', step, path: `${options.directory}/checkpoints/step-${step}` })
+      emit({ kind: 'checkpoint', step, path: `${options.directory}/checkpoints/step-${step}` })
       const summary: TrainSummary = {
         directory: options.directory,
         interrupted: step < steps,
@@ -278,15 +278,15 @@ export function fakeIo(settings: Settings = {}): Fake {
     },
     async study(specification, options) {
       calls.push({ name: 'study', args: [specification, options] })
-      const tell = (event: StudyEvent) => options.onEvent?.(event)
+      const emit = (event: StudyEvent) => options.onEvent?.(event)
       const { jobs, threads } = options
       const run = { arm: 'top-1', seed: 1, rate: 'common' } as const
-      tell({ kind: 'prepare', message: 'reading sotu' })
+      emit({ kind: 'prepare', message: 'reading sotu' })
       const none = { finished: 0, trials: 0, finishedTrials: 0 }
-      tell({ kind: 'study', arms: 1, seeds: 2, runs: 2, ...none, jobs, threads })
-      tell({ kind: 'phase', phase: 'runs', runs: 2, finished: 0, flopsLeft: 2e12 })
-      tell({ kind: 'begin', ...run, flops: 1e12 })
-      tell({ kind: 'progress', ...run, step: 10, steps: 20, loss: 4.5 })
+      emit({ kind: 'study', arms: 1, seeds: 2, runs: 2, ...none, jobs, threads })
+      emit({ kind: 'phase', phase: 'runs', runs: 2, finished: 0, flopsLeft: 2e12 })
+      emit({ kind: 'begin', ...run, flops: 1e12 })
+      emit({ kind: 'progress', ...run, step: 10, steps: 20, loss: 4.5 })
       fake.clock += 60_000
       const failed = {
         status: 'failed',
@@ -295,7 +295,7 @@ export function fakeIo(settings: Settings = {}): Fake {
         config: await loadConfig('tiny', []),
         error: 'no luck',
       } as const
-      tell({ kind: 'end', ...run, record: failed, loss: null, finished: 1, runs: 2 })
+      emit({ kind: 'end', ...run, record: failed, loss: null, finished: 1, runs: 2 })
       return studyOutcome(options.directory, options.signal?.aborted ?? false)
     },
     async report(specification, options) {
@@ -348,7 +348,7 @@ export function fakeIo(settings: Settings = {}): Fake {
       exit: (code) => exits.push(code),
       startSelf: async (args) => {
         calls.push({ name: 'startSelf', args })
-        if (settings.alone !== undefined) throw new Error(settings.alone)
+        if (settings.startSelfError !== undefined) throw new Error(settings.startSelfError)
         const line = JSON.stringify({ kind: 'watch', address: 'http://127.0.0.1:6007/' })
         return { line, stop: async () => void calls.push({ name: 'stop', args: [] }) }
       },

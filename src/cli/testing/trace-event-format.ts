@@ -1,6 +1,6 @@
 /**
- * What the Trace Event Format asks of the events that we write, and what Perfetto asks besides: the
- * complete events of a row are nested or apart, never overlapping, in the order of their beginnings.
+ * Checks the rules of the Trace Event Format for the events that we write, and those of Perfetto: the complete
+ * events of a row are sorted by start, and two of them are nested or disjoint.
  */
 export interface TraceEvent {
   readonly ph: string
@@ -13,26 +13,26 @@ export interface TraceEvent {
   readonly args?: Readonly<Record<string, unknown>>
 }
 
-/** Microseconds that rounding may move an end. */
+/** Microseconds by which rounding may move the end of an event. */
 const TOLERANCE = 1
 
-/** All that is wrong with a parsed trace. */
+/** The violations in a parsed trace. */
 export function traceProblems(trace: unknown): string[] {
   const { traceEvents, displayTimeUnit } = trace as { traceEvents?: TraceEvent[]; displayTimeUnit?: string }
-  if (!Array.isArray(traceEvents)) return ['traceEvents is no array']
+  if (!Array.isArray(traceEvents)) return ['traceEvents is not an array']
   const problems: string[] = []
   if (displayTimeUnit !== 'ms' && displayTimeUnit !== 'ns') problems.push(`displayTimeUnit ${displayTimeUnit}`)
   const open = new Map<number, { begin: number; ends: number[] }>()
   for (const event of traceEvents) {
     const { ph, name, pid, tid, ts = Number.NaN, dur = Number.NaN } = event
-    const wrong = (what: string) => problems.push(`${what}: ${JSON.stringify(event)}`)
+    const wrong = (problem: string) => problems.push(`${problem}: ${JSON.stringify(event)}`)
     if (typeof name !== 'string' || !Number.isInteger(pid) || !Number.isInteger(tid)) wrong('no name, pid or tid')
     if (ph === 'M') {
       const value = event.args?.[name === 'thread_sort_index' ? 'sort_index' : 'name']
       if (!['process_name', 'thread_name', 'thread_sort_index'].includes(name) || value === undefined)
         wrong('unknown metadata')
     } else if (ph === 'X') {
-      if (!(ts >= 0) || !(dur >= 0)) wrong('ts or dur is no time')
+      if (!(ts >= 0) || !(dur >= 0)) wrong('ts or dur is not a time')
       const row = open.get(tid) ?? { begin: 0, ends: [] }
       open.set(tid, row)
       if (ts < row.begin) wrong('out of order')

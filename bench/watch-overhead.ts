@@ -1,9 +1,9 @@
 /**
- * What it costs a training to be looked at: the same training alone, with `choir watch` on its folder, and with a page
- * of it open in Chromium beside, in turns.
+ * How much the dashboard slows a training: the same training alone, with `choir watch` on its folder, and with a page
+ * of it open in Chromium, in turns.
  *
- *   npm run build && npx tsx bench/watched.ts
- *   npx tsx bench/watched.ts --steps 60 --turns 1       a small try
+ *   npm run build && npx tsx bench/watch-overhead.ts
+ *   npx tsx bench/watch-overhead.ts --steps 60 --turns 1       a short run
  */
 import { execFile } from 'node:child_process'
 import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises'
@@ -30,7 +30,7 @@ const titles: Readonly<Record<Side, string>> = {
   experts: 'a page with its experts',
 }
 
-/** Steps at the start that do not count: memory is still being taken, the page opened. */
+/** Steps at the start that are not counted, while memory is allocated and the page opens. */
 const WARM_UP_STEPS = 30
 
 interface Flags {
@@ -39,14 +39,10 @@ interface Flags {
 }
 
 await runCommand(
-  new Command('npx tsx bench/watched.ts')
-    .description('Measures what a training loses while it is watched.')
+  new Command('npx tsx bench/watch-overhead.ts')
+    .description('Measures how much a training slows down while the dashboard shows it.')
     .addOption(
-      numberOption(
-        '--steps <n>',
-        `of each training, ${WARM_UP_STEPS} of which do not count`,
-        ranges.positiveInteger,
-      ).default(200),
+      numberOption('--steps <n>', `steps to time, after ${WARM_UP_STEPS} others`, ranges.positiveInteger).default(200),
     )
     .addOption(turnsOption())
     .action(measureAll),
@@ -54,12 +50,12 @@ await runCommand(
 
 async function measureAll({ steps, turns }: Flags): Promise<void> {
   const executable = findChromium()
-  if (executable === undefined) throw new RunError('no Chromium was found (install one, or set CHOIR_CHROMIUM)')
+  if (executable === undefined) throw new RunError('Chromium not found (install it, or set CHOIR_CHROMIUM to its path)')
   const folder = await mkdtemp(join(tmpdir(), 'choir-watched-'))
   const times: Record<Side, number[]> = { alone: [], server: [], curves: [], experts: [] }
   try {
     for (let turn = 0; turn < turns; turn++) {
-      // Each side is first once: what drifts counts against all alike.
+      // Rotates the order, so that a drift of the machine affects all sides equally.
       for (const side of sides.map((_, place) => sides[(turn + place) % sides.length] as Side)) {
         process.stderr.write(`  turn ${turn + 1} of ${turns}: ${titles[side]} ...\n`)
         const runs = join(folder, `${turn}-${side}`)
@@ -81,11 +77,11 @@ async function measureAll({ steps, turns }: Flags): Promise<void> {
     `${fixed(ratio, 2)} ×`,
     `${fixed(Math.min(...ratios), 2)} to ${fixed(Math.max(...ratios), 2)}`,
   ])
-  process.stdout.write(`${tableText([['beside the training', 'step', 'of alone', 'range'], ...text], 'lrrr')}\n`)
+  process.stdout.write(`${tableText([['beside the training', 'step', 'over alone', 'range'], ...text], 'lrrr')}\n`)
   process.stdout.write(`  ${shownPath(file)}\n`)
 }
 
-/** Does something while a folder is looked at. */
+/** Runs `act` while the dashboard, or one page of it, shows a folder. */
 async function watched<T>(side: Side, folder: string, executable: string, act: () => Promise<T>): Promise<T> {
   await mkdir(folder)
   if (side === 'alone') return await act()
@@ -103,7 +99,7 @@ async function watched<T>(side: Side, folder: string, executable: string, act: (
   }
 }
 
-/** Milliseconds of a step of `demo`, the median of those that count. */
+/** Median time in ms of the counted steps of a `demo` training. */
 async function trainingStep(folder: string, steps: number): Promise<number> {
   const sets = [`train.steps=${WARM_UP_STEPS + steps}`, 'train.routingEvery=5', 'train.evalEvery=100000']
   const args = ['train', 'demo', '--out', folder, '--json', ...sets.flatMap((set) => ['--set', set])]

@@ -1,12 +1,12 @@
-/** Text in the columns of a terminal. */
+/** Text in terminal columns: width, tables, wrapping. */
 import { stripVTControlCharacters } from 'node:util'
 
-/** Columns that a text takes on a terminal, colours aside. */
+/** Columns that a text occupies on a terminal, without its colour codes. */
 export function widthOf(text: string): number {
   return [...stripVTControlCharacters(text)].length
 }
 
-/** Rows in aligned columns, two spaces between; `align` has a letter a column, `l` or `r`. */
+/** Rows in aligned columns, two spaces apart; `align` has one letter per column, `l` or `r`. */
 export function table(rows: readonly (readonly string[])[], align: string): string[] {
   const widths: number[] = []
   for (const row of rows)
@@ -24,7 +24,7 @@ export function table(rows: readonly (readonly string[])[], align: string): stri
   )
 }
 
-/** Words on lines of at most `width` columns; line breaks of the text stay. */
+/** Breaks a text into lines of at most `width` columns. Keeps existing line breaks; longer words are not split. */
 export function wrap(text: string, width: number): string[] {
   return text.split('\n').flatMap((paragraph) => {
     const lines: string[] = []

@@ -1,36 +1,36 @@
 /**
- * The dashboard beside a training, in a process of its own: reading and drawing take neither the memory nor the
- * event loop of the training. Without it the training is the same, so whatever fails here is a line and no more.
+ * The dashboard of a training (`train --watch`). It runs in a process of its own, so that it uses neither the
+ * memory nor the event loop of the training. If it cannot start, the training continues without it.
  */
 import { mkdir } from 'node:fs/promises'
 import { placeOfSource } from '../data/sources/files.ts'
-import type { Beside, Io } from './io.ts'
+import type { BackgroundProcess, Io } from './io.ts'
 
 export interface Dashboard {
   readonly address: string
   stop(): Promise<void>
 }
 
-/** Undefined when it cannot be started, which it says. */
-export async function dashboardOf(
+/** Returns undefined, after a message on stderr, if the dashboard cannot start. */
+export async function startDashboard(
   io: Io,
   directory: string,
   source: string | readonly string[],
 ): Promise<Dashboard | undefined> {
-  let beside: Beside | undefined
+  let child: BackgroundProcess | undefined
   try {
-    // The training creates it as well, a moment too late.
+    // The training creates this folder too, but later than `choir watch` needs it.
     await mkdir(directory, { recursive: true })
     const texts = (typeof source === 'string' ? [source] : source).map(placeOfSource)
     const data = texts.filter((text) => text !== undefined).flatMap((text) => ['--data', text])
-    beside = await io.startSelf(['watch', directory, '--json', ...data])
-    const line: unknown = JSON.parse(beside.line)
+    child = await io.startSelf(['watch', directory, '--json', ...data])
+    const line: unknown = JSON.parse(child.line)
     if (typeof line !== 'object' || line === null || !('address' in line) || typeof line.address !== 'string')
-      throw new Error(`internal: choir watch began with ${beside.line}`)
-    const { stop } = beside
+      throw new Error(`internal: the first line of choir watch is ${child.line}`)
+    const { stop } = child
     return { address: line.address, stop }
   } catch (error) {
-    await beside?.stop()
+    await child?.stop()
     io.stderr.write(`choir: training without the dashboard: ${(error as Error).message}\n`)
     return undefined
   }

@@ -1,10 +1,10 @@
-/** The memory of a training that is known beforehand: what is kept from step to step, in float32. */
+/** The training state, everything in memory that lasts from step to step, in float32. */
 import type { RunConfig } from '../config/run-config.ts'
 import { factoredSize } from '../step/optimizer/factored-size.ts'
 
 const FLOAT_BYTES = 4
 
-/** Parameters, gradients and optimizer state; activations come on top while a step runs. */
+/** Bytes of parameters, gradients and optimizer state. The activations of a running step are not included. */
 export function stateMemory(
   optimizer: RunConfig['train']['optimizer']['kind'],
   tensors: readonly { readonly shape: readonly number[]; readonly parameters: number }[],

@@ -1,6 +1,6 @@
 /**
- * Run directories that nobody trained, to see what the dashboard does with many and large ones. Curves fall, wobble
- * and spike; loads drift from even to uneven. Made from seeds, so that two calls make the same files.
+ * Generates run directories without training, to measure the dashboard with many and large ones. Losses fall with
+ * noise and spikes. Generated from seeds, so that two calls write the same files.
  */
 import { once } from 'node:events'
 import { createWriteStream } from 'node:fs'
@@ -11,7 +11,7 @@ import { loadConfig } from '../../src/run/load-config.ts'
 import { type Random, randomFor } from '../../src/step/random.ts'
 import type { RoutingRecord, TrainRecord } from '../../src/step/records.ts'
 
-/** `count` runs with `lines` steps each: eight configurations, the others their repetitions with other seeds. */
+/** Writes `count` runs of `lines` steps each: eight configurations, repeated with other seeds. */
 export async function makeRuns(folder: string, count: number, lines: number): Promise<void> {
   for (let run = 0; run < count; run++) {
     const seed = Math.floor(run / 8) + 1
@@ -58,20 +58,20 @@ export interface RoutedSize {
   readonly snapshots: number
 }
 
-/** One run whose routing.jsonl is large. */
+/** Writes one run with a large routing.jsonl. */
 export async function makeRoutedRun(directory: string, { layers, experts, snapshots }: RoutedSize): Promise<void> {
   const sets = [`model.layers=${layers}`, `model.moe.experts=${experts}`, `train.steps=${snapshots * 10}`]
   await makeRun(directory, await loadConfig('demo', sets), 1000, 1)
-  // Drawing every count anew would take most of the time; a few hundred different records do.
+  // 257 different records, reused, since drawing every count would take most of the time.
   const random = randomFor(7, 'routing')
-  const bodies = Array.from({ length: 257 }, (_, i) => JSON.stringify(recordOf(random, experts, i)).slice(1))
+  const bodies = Array.from({ length: 257 }, (_, i) => JSON.stringify(routingRecord(random, experts, i)).slice(1))
   await writeLines(join(directory, 'routing.jsonl'), snapshots * layers, (line) => {
     const [snapshot, layer] = [Math.floor(line / layers), line % layers]
     return `{"step":${10 * (snapshot + 1)},"layer":${layer},${bodies[(snapshot * 3 + layer * 7) % bodies.length]}`
   })
 }
 
-function recordOf(random: Random, experts: number, kind: number): Omit<RoutingRecord, 'step' | 'layer'> {
+function routingRecord(random: Random, experts: number, kind: number): Omit<RoutingRecord, 'step' | 'layer'> {
   const capacity = 320
   const tokens = Array.from({ length: experts }, (_, expert) =>
     Math.floor(random.uniform() * 512 * (expert % 17 === kind % 17 ? 0.02 : 1)),

@@ -1,11 +1,11 @@
 /**
- * Choir as a process that trains when told to: what `choir.ts` starts. It runs from dist/, as the installed
- * program does, so that its peak memory is that of a user's training and not of a TypeScript loader.
+ * A process that trains on command; `choir.ts` starts it. It runs from dist/, as the installed program does, so that
+ * its peak memory does not include a TypeScript loader.
  *
- *     node bench/support/choir.mjs SHAPE [path=value ...]
+ *     node bench/support/training-process.mjs SHAPE [path=value ...]
  *
- * {"warmUp": 8} trains 8 steps; {"run": 2} trains 2 and answers with the figures of all steps run so far,
- * those that warmed up aside.
+ * {"warmUp": 8} trains 8 steps. {"run": 2} trains 2 steps and answers with the results of all steps so far, except
+ * those of warm-ups.
  */
 import { createInterface } from 'node:readline'
 

@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest'
-import { table, widthOf, wrap } from './layout.ts'
+import { table, widthOf, wrap } from './text-layout.ts'
 
 describe('layout', () => {
-  test('columns align whatever their colours', () => {
+  test('colour codes do not shift columns', () => {
     expect(
       table(
         [
