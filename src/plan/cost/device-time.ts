@@ -50,7 +50,16 @@ export class ComponentTimes {
 
   /** @param bytes per number in a product */
   of(component: Component, bytes: number): ComponentSeconds {
-    const seconds = this.cache.get(component) ?? componentSeconds(this.device, this.precision, bytes, component)
+    const cached = this.cache.get(component)
+    if (cached) return cached
+    const { device, precision } = this
+    const { products, passBytes } = component.scores
+    const sum = (work: WorkSeconds) => work.products + work.fused + work.passes
+    const seconds = {
+      forward: sum(forwardSeconds(device, precision, bytes, component)),
+      backward: sum(backwardSeconds(device, precision, bytes, component)),
+      scores: productsSeconds(device, precision, bytes, products) + passSeconds(device, passBytes),
+    }
     this.cache.set(component, seconds)
     return seconds
   }
@@ -64,48 +73,19 @@ export interface WorkSeconds {
 }
 
 /** @param bytes per number in a product */
-export function forwardSeconds(
-  device: Device,
-  precision: MathPrecision,
-  bytes: number,
-  component: Component,
-): WorkSeconds {
-  return {
-    products: productsSeconds(device, precision, bytes, component.products),
-    fused: fusedSeconds(device, precision, component),
-    passes: passSeconds(device, component.passBytes) + component.kernels * device.kernel,
-  }
-}
+type SecondsOf = (device: Device, precision: MathPrecision, bytes: number, component: Component) => WorkSeconds
 
-/** @param bytes per number in a product */
-export function backwardSeconds(
-  device: Device,
-  precision: MathPrecision,
-  bytes: number,
-  component: Component,
-): WorkSeconds {
-  return {
-    products: productsSeconds(device, precision, bytes, component.products.flatMap(gradientProducts)),
-    fused: FUSED_BACKWARD * fusedSeconds(device, precision, component),
-    passes: passSeconds(device, component.gradientPassBytes) + component.kernels * device.kernel,
-  }
-}
+export const forwardSeconds: SecondsOf = (device, precision, bytes, component) => ({
+  products: productsSeconds(device, precision, bytes, component.products),
+  fused: fusedSeconds(device, precision, component),
+  passes: passSeconds(device, component.passBytes) + component.kernels * device.kernel,
+})
 
-function componentSeconds(
-  device: Device,
-  precision: MathPrecision,
-  bytes: number,
-  component: Component,
-): ComponentSeconds {
-  const sum = ({ products, fused, passes }: WorkSeconds) => products + fused + passes
-  return {
-    forward: sum(forwardSeconds(device, precision, bytes, component)),
-    backward: sum(backwardSeconds(device, precision, bytes, component)),
-    scores:
-      productsSeconds(device, precision, bytes, component.scores.products) +
-      passSeconds(device, component.scores.passBytes),
-  }
-}
+export const backwardSeconds: SecondsOf = (device, precision, bytes, component) => ({
+  products: productsSeconds(device, precision, bytes, component.products.flatMap(gradientProducts)),
+  fused: FUSED_BACKWARD * fusedSeconds(device, precision, component),
+  passes: passSeconds(device, component.gradientPassBytes) + component.kernels * device.kernel,
+})
 
 const productsSeconds = (device: Device, precision: MathPrecision, bytes: number, products: readonly Product[]) =>
   products.reduce((sum, product) => sum + productSeconds(device, precision, product, bytes), 0)

@@ -19,35 +19,24 @@ export interface Change {
 /** Single changes that make a run fit, the smallest sacrifice first; empty if none does. */
 export function changesThatFit(run: PlannedRun, cluster: Cluster, loads: ModelLoads): Change[] {
   const { plan } = run
-  const withPlan = (over: Partial<PlannedRun['plan']>): PlannedRun => ({ ...run, plan: { ...plan, ...over } })
-  const free = { tensor: null, pipeline: null, expert: null, data: null }
   const options: { change: string; price: string; run: PlannedRun }[] = []
-  if (plan.recompute !== null)
-    options.push({ change: 'plan.recompute=null', price: 'recomputation time', run: withPlan({ recompute: null }) })
-  if (plan.zero !== null)
-    options.push({ change: 'plan.zero=null', price: 'more communication', run: withPlan({ zero: null }) })
+  const offer = (change: string, price: string, over: Partial<PlannedRun['plan']>) =>
+    options.push({ change: `plan.${change}`, price, run: { ...run, plan: { ...plan, ...over } } })
+  const free = { tensor: null, pipeline: null, expert: null, data: null }
+  if (plan.recompute !== null) offer('recompute=null', 'recomputation time', { recompute: null })
+  if (plan.zero !== null) offer('zero=null', 'more communication', { zero: null })
   if (Object.values(plan.parallel).some((size) => size !== null))
-    options.push({ change: 'plan.parallel={}', price: 'a different layout', run: withPlan({ parallel: free }) })
+    offer('parallel={}', 'a different layout', { parallel: free })
   if (optimizerKind(run) === 'adamw') {
-    if (plan.state === 'float32')
-      options.push({ change: 'plan.state=bfloat16', price: '16-bit moments', run: withPlan({ state: 'bfloat16' }) })
-    options.push({
-      change: 'plan.optimizer=adafactor',
-      price: 'no first moment, a factored second',
-      run: withPlan({ optimizer: 'adafactor' }),
-    })
+    if (plan.state === 'float32') offer('state=bfloat16', '16-bit moments', { state: 'bfloat16' })
+    offer('optimizer=adafactor', 'no first moment, a factored second', { optimizer: 'adafactor' })
   }
-  const shorter = (['bfloat16', 'float16'] as const).find((precision) => cluster.device.peak[precision] !== undefined)
-  if (storedBytes(plan.precision) === 4 && shorter)
-    options.push({
-      change: `plan.precision=${shorter}`,
-      price: '16-bit precision',
-      run: withPlan({ precision: shorter }),
-    })
+  const precision = (['bfloat16', 'float16'] as const).find((name) => cluster.device.peak[name] !== undefined)
+  if (storedBytes(plan.precision) === 4 && precision) offer(`precision=${precision}`, '16-bit precision', { precision })
   if (cluster.links.host)
     for (const offload of ['optimizer', 'all'] as const)
       if (plan.offload === 'none' || (plan.offload === 'optimizer' && offload === 'all'))
-        options.push({ change: `plan.offload=${offload}`, price: 'traffic to the host', run: withPlan({ offload }) })
+        offer(`offload=${offload}`, 'traffic to the host', { offload })
   const found = options.flatMap(({ change, price, run: changed }) => {
     const best = fastest(changed, cluster, loads)
     return best ? [{ change, price, best }] : []

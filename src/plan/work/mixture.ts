@@ -1,5 +1,4 @@
 /** The components of a mixture of experts: router, dispatch and combine, and the experts of one rank. */
-
 import type { MoeConfig } from '../../model/config.ts'
 import { activatedExperts, hasRouterWeights, type RoutedModule } from '../../model/parameters.ts'
 import { type Component, network, networkWork, norm, noWork, residual, type Slice } from './components.ts'
@@ -21,21 +20,15 @@ export function mixture(slice: Slice, module: RoutedModule, expertLoads: ExpertL
   const resultWidth = isNetwork ? width : columns / tensor
   const work = isNetwork
     ? networkWork(model, local, rows, moe.hidden / tensor, bytes)
-    : {
-        products: [{ count: local, m: rows, n: columns / tensor, k: width }],
-        passBytes: 0,
-        gradientPassBytes: 0,
-        kernels: 0,
-        keptBytes: 0,
-      }
+    : { ...noWork, products: [{ count: local, m: rows, n: columns / tensor, k: width }] }
   const components: Component[] = [
     ...(isNetwork ? [norm(slice, 'router')] : []),
     router(moe, slice),
     dispatch(moe, slice, load.rows, resultWidth),
     {
       ...noWork,
-      kind: 'experts',
       ...work,
+      kind: 'experts',
       // Also kept: the rows that experts read, and their results for the gradient of the gate.
       keptBytes: work.keptBytes + load.rows * (width + resultWidth) * bytes,
       exchanges: expert > 1 ? [load.rows * width * bytes, load.rows * resultWidth * bytes] : [],
