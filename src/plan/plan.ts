@@ -47,8 +47,7 @@ export interface Budget {
 
 const SHOWN = { best: 5, rejected: 4 }
 
-/** Description of balanced loads. */
-export const BALANCED = 'balanced (all experts get the same number of tokens)'
+export const balanced = 'balanced (all experts get the same number of tokens)'
 
 export async function plan(run: PlannedRun, cluster: Cluster): Promise<Plan> {
   const { loads, description } = await loadsOf(run)
@@ -96,9 +95,7 @@ async function loadsOf({ model, plan: { load } }: PlannedRun): Promise<{ loads: 
     return {
       loads: loadsWithCv(moe, load.cv),
       description:
-        load.cv === 0
-          ? BALANCED
-          : `c_v ${load.cv} in every layer (deviation / mean; gamma distribution)`,
+        load.cv === 0 ? balanced : `c_v ${load.cv} in every layer (deviation / mean; gamma distribution)`,
     }
   const measured = await measuredLoads(load.run, moe, model.layers)
   const description = `measured in ${load.run} (c_v ${measured.cv.toFixed(2)}${measured.transferred ? shapeNote(model) : ''})`

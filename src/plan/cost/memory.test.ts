@@ -347,7 +347,7 @@ describe('memory of a device', () => {
     )
   })
 
-  test('is not raised by more data parallelism with a batch that grows alike', () => {
+  test('is not raised by more data parallelism with a batch that grows with it', () => {
     fc.assert(
       fc.property(plans, mixtures, recomputes, fc.constantFrom(0, 1, 2, 3), (plan, moe, recompute, zero) => {
         const of = (data: number) => {

@@ -38,6 +38,8 @@ export interface Memory {
   readonly hostBytes: number
 }
 
+export const noBytes = () => Object.fromEntries(memoryKinds.map((kind) => [kind, 0])) as Record<MemoryKind, number>
+
 /** Share of the memory allocated and freed in every step that is lost to gaps. */
 const FRAGMENTATION = 0.05
 /** Parameters whose gradients are exchanged together (the order of Megatron's and PyTorch's buckets). */
@@ -76,10 +78,7 @@ function stageMemory(
   const { plan } = run
   const own = stageCounts(counts, stage, layout.pipeline)
   const state = stateBytes(run, layout, addCounts(own))
-  const device: Record<MemoryKind, number> = {
-    ...(Object.fromEntries(memoryKinds.map((kind) => [kind, 0])) as Record<MemoryKind, number>),
-    reserved: cluster.device.reserved,
-  }
+  const device = { ...noBytes(), reserved: cluster.device.reserved }
   let hostBytes = 0
   const add = (kind: MemoryKind, bytes: number, offloaded: boolean) => {
     if (offloaded) hostBytes += bytes
@@ -141,10 +140,7 @@ function largestRecomputation(
 ): { kind: ComponentKind; bytes: number }[] {
   if (recompute === 'none') return []
   const recomputed = layers.map(({ components }) =>
-    components.map(({ kind, keptBytes, scoresBytes }) => ({
-      kind,
-      bytes: recompute === 'full' ? keptBytes : scoresBytes,
-    })),
+    components.map((each) => ({ kind: each.kind, bytes: recompute === 'full' ? each.keptBytes : each.scoresBytes })),
   )
   const size = (layer: { bytes: number }[]) => layer.reduce((sum, { bytes }) => sum + bytes, 0)
   return recomputed.reduce((a, b) => (size(b) > size(a) ? b : a), [])

@@ -171,10 +171,8 @@ function stepEnd(
   const { overlap } = run.plan
   const exchange = hide(rounds * exchangeSeconds, overlap * rounds * backward)
   const computed = zero === 3 ? microBatches * (forward + backward) : forward
-  const gathering = hide(
-    gatherings * gatherSeconds,
-    Math.max(0, overlap * computed - (zero === 3 ? exchange.hidden : 0)),
-  )
+  const available = Math.max(0, overlap * computed - (zero === 3 ? exchange.hidden : 0))
+  const gathering = hide(gatherings * gatherSeconds, available)
 
   const updated = {
     dense: local.dense / (zero >= 1 ? data : 1),

@@ -4,6 +4,8 @@ import type { RunConfig } from '../../config/run-config.ts'
 import { type PlannedRun, plannedRunSchema } from '../inputs/settings.ts'
 import type { Layout } from '../search/layout.ts'
 
+const oneDevice = { data: 1, expert: 1, tensor: 1, pipeline: 1 }
+
 /**
  * Activations, weights and gradients are float32 in any precision of products. With kernels, attention stores no
  * scores, and experts compute only the rows that they keep.
@@ -26,7 +28,7 @@ export function localRun(config: RunConfig, kernels: boolean): PlannedRun {
         microBatches: train.microBatches,
         zero: 0,
         offload: 'none',
-        parallel: { data: 1, expert: 1, tensor: 1, pipeline: 1 },
+        parallel: oneDevice,
       },
     },
     'configuration',
@@ -34,10 +36,7 @@ export function localRun(config: RunConfig, kernels: boolean): PlannedRun {
 }
 
 export const localLayout = ({ train }: PlannedRun): Layout => ({
-  data: 1,
-  expert: 1,
-  tensor: 1,
-  pipeline: 1,
+  ...oneDevice,
   zero: 0,
   recompute: 'none',
   microBatches: train.microBatches,

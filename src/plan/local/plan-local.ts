@@ -9,9 +9,9 @@ import { trainingMemory } from '../../measure/training-memory.ts'
 import { openRuntime } from '../../run/session.ts'
 import { type Engine, engineOf } from '../../runtime/engine.ts'
 import { replaceFile } from '../../system/disk.ts'
-import { memoryKinds, total } from '../cost/memory.ts'
+import { memoryKinds, noBytes, total } from '../cost/memory.ts'
 import type { Prediction } from '../cost/predict.ts'
-import { BALANCED, type Plan, planWith } from '../plan.ts'
+import { balanced, type Plan, planWith } from '../plan.ts'
 import { balancedLoads } from '../work/load.ts'
 import { type Calibration, calibrate } from './calibration.ts'
 import { localRun } from './local-run.ts'
@@ -27,7 +27,7 @@ export async function planLocal(config: RunConfig, options: LocalOptions = {}): 
   const calibration = await calibrationOf(config, options)
   const { cluster, kernels, engine } = calibration
   const run = localRun(config, kernels)
-  const plan = planWith(run, cluster, balancedLoads(run.model), `${BALANCED}; ${engine}`)
+  const plan = planWith(run, cluster, balancedLoads(run.model), `${balanced}; ${engine}`)
   const predicted = [...plan.best, ...plan.rejected.map(({ prediction }) => prediction)][0]
   if (!predicted) return plan
   const best = await withMemory(config, calibration, predicted)
@@ -46,30 +46,26 @@ export async function planLocal(config: RunConfig, options: LocalOptions = {}): 
 async function withMemory(config: RunConfig, { baseBytes }: Calibration, predicted: Prediction): Promise<Prediction> {
   const { stateBytes, programBytes } = await trainingMemory(config)
   const { device } = predicted.memory
-  const state = device.weights + device.gradients + device.optimizer
+  const { weights, gradients, optimizer } = device
   const activations = memoryKinds.filter((kind) => /activations|logits/.test(kind))
-  const none = Object.fromEntries(memoryKinds.map((kind) => [kind, 0])) as typeof device
   const programOrActivations =
     programBytes === undefined
       ? Object.fromEntries(activations.map((kind) => [kind, device[kind]]))
       : { program: programBytes }
   const memory = {
-    ...none,
-    weights: device.weights,
-    gradients: device.gradients,
-    optimizer: device.optimizer,
+    ...noBytes(),
+    weights,
+    gradients,
+    optimizer,
     ...programOrActivations,
     // Scratch memory of embedding gradients, and the padding of tensors to cache lines.
-    communication: Math.max(0, stateBytes - state),
+    communication: Math.max(0, stateBytes - (weights + gradients + optimizer)),
     reserved: baseBytes,
   }
   return { ...predicted, memory: { device: memory, deviceBytes: total(memory), hostBytes: 0 } }
 }
 
-async function calibrationOf(
-  config: RunConfig,
-  { again = false, say: log = () => {} }: LocalOptions,
-): Promise<Calibration> {
+async function calibrationOf(config: RunConfig, { again, say: log = () => {} }: LocalOptions): Promise<Calibration> {
   const { provider, math, threads } = await localEngine(config)
   const key = createHash('sha256')
     .update(JSON.stringify([cpus()[0]?.model, cpus().length, provider, math, threads, FORMAT]))
