@@ -94,8 +94,7 @@ async function loadsOf({ model, plan: { load } }: PlannedRun): Promise<{ loads: 
   if (load.run === null)
     return {
       loads: loadsWithCv(moe, load.cv),
-      description:
-        load.cv === 0 ? balanced : `c_v ${load.cv} in every layer (deviation / mean; gamma distribution)`,
+      description: load.cv === 0 ? balanced : `c_v ${load.cv} in every layer (deviation / mean; gamma distribution)`,
     }
   const measured = await measuredLoads(load.run, moe, model.layers)
   const description = `measured in ${load.run} (c_v ${measured.cv.toFixed(2)}${measured.transferred ? shapeNote(model) : ''})`

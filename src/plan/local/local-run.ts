@@ -1,4 +1,4 @@
-/** Describes a run of Choir itself to the planner: one device, float32 in memory, the layout of its kernels. */
+/** Describes a run of Choir itself to the planner: one device, float32 in memory, its kernels. */
 import { checked } from '../../config/problems.ts'
 import type { RunConfig } from '../../config/run-config.ts'
 import { type PlannedRun, plannedRunSchema } from '../inputs/settings.ts'
