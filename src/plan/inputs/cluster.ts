@@ -55,7 +55,7 @@ const deviceSchema = z.strictObject({
   attentionEfficiency: share.default(0.4),
   /** Fixed cost of a query of one head in fused attention; noticeable with short sequences. */
   attentionQuery: seconds.prefault('0 s'),
-  /** Cost of launching a kernel. */
+  /** Launch cost of a kernel, as far as it is not hidden. */
   kernel: seconds.prefault('2 us'),
 })
 

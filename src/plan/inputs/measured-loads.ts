@@ -8,7 +8,7 @@ import type { RoutingRecord } from '../../step/records.ts'
 import { readJsonLines } from '../../system/jsonl.ts'
 import { type ExpertLoads, type ModelLoads, quantilesOf, shuffled } from '../work/load.ts'
 
-/** Records of a router that are averaged, the last ones: a single step routes too few tokens. */
+/** Number of last records averaged per router; a single step routes too few tokens. */
 const RECORDS = 10
 
 export interface MeasuredLoads {

@@ -16,7 +16,7 @@ export interface Layout {
   readonly pipeline: number
   readonly zero: number
   readonly recompute: Recompute
-  /** Into which a data-parallel rank splits its sequences. */
+  /** Micro-batches into which a data-parallel rank splits its sequences, run one after the other. */
   readonly microBatches: number
   readonly offload: Offload
 }

@@ -2,8 +2,8 @@
  * The components of a layer that dense and sparse layers share, and what a component costs: matrix products,
  * passes over memory, activations kept for the backward pass, and bytes exchanged with other devices.
  *
- * A component lists its forward pass. The backward pass follows from it, with two products for each product. Only
- * its traffic is listed: a function of one tensor reads and writes it, its gradient reads two and writes one.
+ * A component lists its forward pass, from which the backward pass follows: two products for each product. Only the
+ * traffic is listed for both. A function of one tensor reads and writes it; its gradient reads two and writes one.
  *
  * Letters: T tokens of the micro-batch, D width, F hidden width, H heads, S sequence, N experts, V vocabulary.
  * Kept activations follow Korthikanti et al. 2022 (Reducing Activation Recomputation in Large Transformer Models,

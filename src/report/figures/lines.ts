@@ -91,7 +91,7 @@ const usablePoints = ({ series, x: { scale: xScale }, y: { scale: yScale } }: Li
       .filter((point) => usable(xScale, point.x) && usable(yScale, point.y)),
   )
 
-/** Points of a series that are worth enlarging. */
+/** Series with fewer points are not worth enlarging. */
 const MIN_DETAIL_POINTS = 12
 
 /** The later half of the figure, if it uses less than a fifth of the height. */

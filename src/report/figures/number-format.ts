@@ -35,7 +35,7 @@ function decimal(value: number, step: number): string {
 /** Replaces the hyphen by a minus, which is as wide as a digit. */
 const withMinus = (text: string): string => text.replace('-', '−')
 
-/** A value in a label: integers in full, other numbers with three significant digits. */
+/** A value in a label: small integers in full, other numbers with three significant digits, trailing zeros kept. */
 export function valueLabel(value: number): string {
   if (!Number.isFinite(value)) return '–'
   const size = Math.abs(value)

@@ -83,7 +83,7 @@ test.each(schemes.flatMap((scheme) => Object.entries(visions).map(([name, vision
   },
 )
 
-test('forty series are drawn in forty marks, and neighbours differ in mark and dash', () => {
+test('forty series are drawn in forty ways, and neighbours differ in mark and dash', () => {
   const marks = Array.from({ length: 40 }, (_, i) => markOf(i))
   expect(new Set(marks.map(({ colour, dash }) => `${colour} ${dash}`)).size).toBe(40)
   for (const [i, mark] of marks.slice(1).entries()) {

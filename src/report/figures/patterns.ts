@@ -1,6 +1,6 @@
 /**
  * Pattern fills: hatching for missing values, and stripes for parts of bars when the colours of the palette repeat.
- * Each repetition has another direction, so that no two parts look the same.
+ * Each repetition has another direction, so that up to 40 parts look different.
  */
 import { type Attributes, type Child, element } from '../markup.ts'
 import { categorical } from './palette.ts'
