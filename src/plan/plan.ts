@@ -1,4 +1,4 @@
-/** A plan: the layouts of a run on a cluster that are worth telling, or what keeps it from fitting. */
+/** A plan: the best layouts of a run on a cluster, or the reasons why it does not fit. */
 import type { ModelConfig } from '../model/config.ts'
 import type { Prediction } from './cost/predict.ts'
 import type { Cluster } from './inputs/cluster.ts'
@@ -7,29 +7,29 @@ import type { PlannedRun } from './inputs/settings.ts'
 import { type Change, changesThatFit } from './search/changes.ts'
 import { lackingBytes, paretoFront, rank } from './search/search.ts'
 import { loadsWithCv, type ModelLoads } from './work/load.ts'
-import type { Parts } from './work/parts.ts'
+import type { ParameterCounts } from './work/parameter-counts.ts'
 
 export interface Plan {
   readonly run: PlannedRun
   readonly cluster: Cluster
   readonly parameters: number
-  readonly parametersByKind: Parts['kinds']
+  readonly parametersByKind: ParameterCounts['kinds']
   readonly activeParameters: number
   readonly flopsPerToken: number
-  /** Where the loads come from, in words. */
+  /** Where the loads of the experts come from, as text. */
   readonly load: string
-  /** Layouts that were looked at, and how many of them fit. */
+  /** Layouts that were considered, and how many of them fit. */
   readonly layouts: number
   readonly fitting: number
   /** The fastest first. */
   readonly best: readonly Prediction[]
-  /** No layout beats one of these in both time and memory. */
+  /** Layouts that no other beats in both time and memory, the fastest first. */
   readonly pareto: readonly Prediction[]
-  /** Layouts that do not fit: those that would be faster than the best, else those that lack least. */
+  /** Layouts that do not fit: the ones faster than the best, or, if none fits, those that lack least memory. */
   readonly rejected: readonly Rejected[]
-  /** When nothing fits: single changes that would do. */
+  /** If nothing fits: single changes that make the run fit. */
   readonly changes: readonly Change[]
-  /** Of the best layout, for the token budget; undefined when nothing fits. */
+  /** Cost of the whole training in the best layout; undefined if nothing fits. */
   readonly budget: Budget | undefined
 }
 
@@ -47,9 +47,11 @@ export interface Budget {
 
 const SHOWN = { best: 5, rejected: 4 }
 
+export const balanced = 'balanced (all experts get the same number of tokens)'
+
 export async function plan(run: PlannedRun, cluster: Cluster): Promise<Plan> {
-  const { loads, words } = await loadsOf(run)
-  return planWith(run, cluster, loads, words)
+  const { loads, description } = await loadsOf(run)
+  return planWith(run, cluster, loads, description)
 }
 
 export function planWith(run: PlannedRun, cluster: Cluster, loads: ModelLoads, load: string): Plan {
@@ -65,8 +67,8 @@ export function planWith(run: PlannedRun, cluster: Cluster, loads: ModelLoads, l
   return {
     run,
     cluster,
-    parameters: predictor.parts.total,
-    parametersByKind: predictor.parts.kinds,
+    parameters: predictor.counts.total,
+    parametersByKind: predictor.counts.kinds,
     activeParameters: predictor.activeParameters,
     flopsPerToken: predictor.flopsPerToken,
     load,
@@ -85,22 +87,22 @@ function distinct<Value>(values: readonly Value[], key: (value: Value) => string
   return values.filter((value) => !seen.has(key(value)) && seen.add(key(value)))
 }
 
-/** The loads that `plan.load` asks for, and what they are in words. */
-async function loadsOf({ model, plan: { load } }: PlannedRun): Promise<{ loads: ModelLoads; words: string }> {
+/** The loads that `plan.load` selects, and their description. */
+async function loadsOf({ model, plan: { load } }: PlannedRun): Promise<{ loads: ModelLoads; description: string }> {
   const { moe } = model
-  if (!moe) return { loads: () => [], words: 'no experts' }
+  if (!moe) return { loads: () => [], description: 'no experts' }
   if (load.run === null)
     return {
       loads: loadsWithCv(moe, load.cv),
-      words: load.cv === 0 ? 'all experts alike' : `c_v ${load.cv} in every layer (gamma distribution)`,
+      description: load.cv === 0 ? balanced : `c_v ${load.cv} in every layer (deviation / mean; gamma distribution)`,
     }
   const measured = await measuredLoads(load.run, moe, model.layers)
-  const words = `as measured in ${load.run} (c_v ${measured.cv.toFixed(2)}${measured.transferred ? shapeNote(model) : ''})`
-  return { loads: measured.loads, words }
+  const description = `measured in ${load.run} (c_v ${measured.cv.toFixed(2)}${measured.transferred ? shapeNote(model) : ''})`
+  return { loads: measured.loads, description }
 }
 
 const shapeNote = ({ layers, moe }: ModelConfig): string =>
-  `; its distribution, dealt to ${moe?.experts ?? 0} experts in ${layers} layers`
+  `; distribution applied to ${moe?.experts ?? 0} experts in ${layers} layers`
 
 function budgetOf({ model, train, plan: { tokens } }: PlannedRun, cluster: Cluster, best: Prediction): Budget {
   const budget = tokens ?? train.steps * train.batch * model.sequence

@@ -10,12 +10,12 @@ import { whatIf } from './search/what-if.ts'
 const planned = async (sets: readonly string[] = []): Promise<Plan> =>
   plan(await loadPlannedRun('m6t-1t', sets), await loadCluster('v100-480'))
 
-test('bars of memory and time add up to the whole of each layout', async () => {
-  const made = await planned()
-  const { sections } = reportOf({ name: 'm6t-1t', plan: made, questions: [], command: 'choir plan' })
+test('bars of memory and time add up to the total of each layout', async () => {
+  const result = await planned()
+  const { sections } = reportOf({ name: 'm6t-1t', plan: result, questions: [], command: 'choir plan' })
   for (const [id, whole] of [
-    ['memory', (made.best[0]?.memory.deviceBytes ?? 0) / 1e9],
-    ['time', made.best[0]?.time.stepSeconds ?? 0],
+    ['memory', (result.best[0]?.memory.deviceBytes ?? 0) / 1e9],
+    ['time', result.best[0]?.time.stepSeconds ?? 0],
   ] as const) {
     const [figure] = sections.find((section) => section.id === id)?.blocks ?? []
     if (figure?.kind !== 'figure' || figure.form !== 'bars') throw new Error(`no bars of ${id}`)
@@ -24,16 +24,16 @@ test('bars of memory and time add up to the whole of each layout', async () => {
   }
 })
 
-test('says what does not fit, by how much, and the smallest change that would do', async () => {
-  const made = await planned(['plan.optimizer=adamw'])
-  const { sections } = reportOf({ name: 'm6t-1t', plan: made, questions: [], command: 'choir plan' })
+test('reports what does not fit, by how much, and the smallest change that makes it fit', async () => {
+  const result = await planned(['plan.optimizer=adamw'])
+  const { sections } = reportOf({ name: 'm6t-1t', plan: result, questions: [], command: 'choir plan' })
   const verdicts = sections.flatMap((section) => section.verdicts).join('\n')
   expect(verdicts).toContain('Does it fit: no')
-  expect(verdicts).toContain(`lacks ${((made.rejected[0]?.lackingBytes ?? 0) / 1e9).toPrecision(3)} GB`)
-  expect(verdicts).toContain(`The smallest change: ${made.changes[0]?.change}`)
+  expect(verdicts).toContain(`lacks ${((result.rejected[0]?.lackingBytes ?? 0) / 1e9).toPrecision(3)} GB`)
+  expect(verdicts).toContain(`The smallest change: ${result.changes[0]?.change}`)
 })
 
-test('is one file that asks for nothing, with a section for each question', async () => {
+test('is one file without external resources, with a section for each question', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'choir-plan-'))
   try {
     const cluster = await loadCluster('v100-480')

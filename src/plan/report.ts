@@ -1,4 +1,4 @@
-/** A plan as a report: where the memory goes, where the time goes, and what else could be done. */
+/** A plan as a report: memory, time, layouts, changes that make it fit, and what-if questions. */
 import { dirname, resolve } from 'node:path'
 import type { BarFigure, Block, ScatterFigure, Table } from '../report/blocks.ts'
 import { renderHtml } from '../report/html.ts'
@@ -13,11 +13,11 @@ import { layoutName } from './search/layout.ts'
 import type { WhatIf } from './search/what-if.ts'
 
 export interface PlanReport {
-  /** What was planned, as the user called it. */
+  /** The preset or file that was planned, as the user named it. */
   readonly name: string
   readonly plan: Plan
   readonly questions: readonly WhatIf[]
-  /** The command that makes it again. */
+  /** The command that reproduces the report. */
   readonly command: string
 }
 
@@ -62,24 +62,24 @@ function summary({ best, budget, cluster, layouts, fitting, rejected }: Plan): S
       `Does it fit: yes, ${fitting} of ${layouts} layouts do.`,
       `The fastest layout: ${layoutName(first.layout)}.`,
       `Memory: ${gigabytes(first.memory.deviceBytes)} of ${gigabytes(cluster.device.memory)} GB a device.`,
-      `Time: ${first.time.stepSeconds.toPrecision(3)} s a step, ${Math.round(first.tokensPerSecond)} tokens a second, MFU ${percent(first.mfu)}.`,
+      `Time: ${first.time.stepSeconds.toPrecision(3)} s a step, ${Math.round(first.tokensPerSecond)} tokens a second, MFU ${percent(first.mfu)} (share of the devices' peak rate that the model uses).`,
       ...(budget
         ? [
             `The whole training: ${billions(budget.tokens)} tokens in ${(budget.seconds / 86_400).toPrecision(3)} days, ${Math.round(budget.deviceHours)} device-hours${price}.`,
           ]
         : []),
-      `Experts: the slowest rank computes ${first.imbalance.toFixed(2)} times the mean, ${percent(first.dropped)} of assignments are dropped, ${percent(first.padding)} of expert rows are padding.`,
+      `Experts: the slowest rank computes ${first.imbalance.toFixed(2)} times the mean, ${percent(first.dropped)} of assignments (of a token to an expert) are dropped because the expert is full, ${percent(first.padding)} of expert rows are empty padding.`,
     ],
   }
 }
 
-/** What fits, and what nearly does. */
-const told = ({ best, rejected }: Plan): { prediction: Prediction; note: string }[] => [
+/** The fastest layouts that fit, and the nearest that do not. */
+const layoutsToShow = ({ best, rejected }: Plan): { prediction: Prediction; note: string }[] => [
   ...best.slice(0, 3).map((prediction) => ({ prediction, note: '' })),
   ...rejected.slice(0, 3).map(({ prediction }) => ({ prediction, note: 'does not fit' })),
 ]
 
-/** Bars of the kinds that any row has. */
+/** Bars of the kinds that are above zero in some row. */
 function bars<Kind extends string>(
   figure: Pick<BarFigure, 'id' | 'caption' | 'limit'> & { readonly unit: string },
   kinds: readonly Kind[],
@@ -97,30 +97,30 @@ function bars<Kind extends string>(
   }
 }
 
-/** The largest kinds, most first: `experts 1.69 s (75.4 %)`. */
+/** The largest kinds in descending order: `experts 1.69 s (75.4 %)`. */
 function largest(values: Readonly<Record<string, number>>, unit: string): string {
-  const whole = total(values)
+  const sum = total(values)
   return Object.entries(values)
-    .filter(([, value]) => value >= 0.05 * whole)
+    .filter(([, value]) => value >= 0.05 * sum)
     .sort(([, a], [, b]) => b - a)
     .slice(0, 4)
-    .map(([kind, value]) => `${kind} ${value.toPrecision(3)} ${unit} (${percent(value / whole)})`)
+    .map(([kind, value]) => `${kind} ${value.toPrecision(3)} ${unit} (${percent(value / sum)})`)
     .join(', ')
 }
 
 function memory(plan: Plan): Section {
-  const rows = told(plan).map(({ prediction, note }) => ({
+  const rows = layoutsToShow(plan).map(({ prediction, note }) => ({
     label: layoutName(prediction.layout),
     note,
     values: inGigabytes(prediction.memory.device),
   }))
-  const caption = 'Memory of a device, by kind: of the pipeline stage that needs the most.'
+  const caption = 'Memory of a device by kind, in the pipeline stage that needs the most.'
   const limit = { value: plan.cluster.device.memory / 1e9, label: 'memory of the device' }
   return {
     id: 'memory',
     title: 'Memory',
     about: '',
-    verdicts: rows.slice(0, 1).map(({ label, values }) => `Most of ${label}: ${largest(values, 'GB')}.`),
+    verdicts: rows.slice(0, 1).map(({ label, values }) => `Largest parts of ${label}: ${largest(values, 'GB')}.`),
     blocks: [bars({ id: 'memory', caption, limit, unit: 'GB' }, memoryKinds, rows)],
   }
 }
@@ -131,28 +131,29 @@ const inGigabytes = (bytes: BytesByKind): BytesByKind => ({
 })
 
 function time(plan: Plan): Section {
-  const rows = told(plan).map(({ prediction, note }) => ({
+  const rows = layoutsToShow(plan).map(({ prediction, note }) => ({
     label: layoutName(prediction.layout),
     note,
     values: prediction.time.parts,
   }))
-  const caption = 'Time of a step, by kind: what is exposed, on the slowest stage and the slowest rank.'
-  const [first] = told(plan)
+  const caption =
+    'Time of a step by kind, on the slowest rank of the slowest pipeline stage. Hidden communication is not included.'
+  const [first] = layoutsToShow(plan)
   const hidden = first?.prediction.time.overlappedSeconds ?? 0
   return {
     id: 'time',
     title: 'Time',
     about: '',
     verdicts: [
-      ...rows.slice(0, 1).map(({ label, values }) => `Most of ${label}: ${largest(values, 's')}.`),
-      ...(hidden > 0 ? [`Besides, ${hidden.toPrecision(3)} s of communication is hidden behind computing.`] : []),
+      ...rows.slice(0, 1).map(({ label, values }) => `Largest parts of ${label}: ${largest(values, 's')}.`),
+      ...(hidden > 0 ? [`Another ${hidden.toPrecision(3)} s of communication is hidden by computation.`] : []),
     ],
     blocks: [bars({ id: 'time', caption, unit: 'seconds' }, timeKinds, rows)],
   }
 }
 
 function tradeOff({ pareto, cluster, best }: Plan): Section {
-  const distinguished = withoutCommonParts(pareto.map(({ layout }) => layoutName(layout)))
+  const shortName = withoutCommonParts(pareto.map(({ layout }) => layoutName(layout)))
   const figure: ScatterFigure = {
     kind: 'figure',
     form: 'scatter',
@@ -161,7 +162,7 @@ function tradeOff({ pareto, cluster, best }: Plan): Section {
     x: { label: 'memory of a device, GB', scale: 'linear' },
     y: { label: 'seconds a step', scale: 'log' },
     points: pareto.map(({ layout, memory: { deviceBytes }, time: { stepSeconds } }) => ({
-      label: distinguished(layoutName(layout)),
+      label: shortName(layoutName(layout)),
       group: `${layout.recompute === 'none' ? 'no' : layout.recompute} recomputation`,
       x: deviceBytes / 1e9,
       y: stepSeconds,
@@ -182,7 +183,7 @@ function tradeOff({ pareto, cluster, best }: Plan): Section {
   return { id: 'layouts', title: 'Layouts', about: '', verdicts, blocks }
 }
 
-/** Names without what all of them have; a name that has nothing else stays whole. */
+/** Removes the parts that all names share, unless a name has no others. */
 function withoutCommonParts(names: readonly string[]): (name: string) => string {
   const partsOf = (name: string) => name.split(' · ')
   const common = new Set(partsOf(names[0] ?? '').filter((part) => names.every((name) => partsOf(name).includes(part))))
@@ -198,7 +199,7 @@ function layoutTable(caption: string, predictions: readonly Prediction[], memory
     caption,
     columns: [
       { title: 'layout', align: 'left' },
-      ...['memory, GB', 'of the device', 'step, s', 'tokens/s', 'MFU'].map((title) => ({
+      ...['memory, GB', 'share of the device', 'step, s', 'tokens/s', 'MFU'].map((title) => ({
         title,
         align: 'right' as const,
       })),
@@ -240,29 +241,31 @@ function changes({ changes: found }: Plan): Section {
   }
 }
 
-/** The best layout of every case, and its time by kind. */
+/** The best layout for every value of a question, and its time by kind. */
 function answer({ field, cases }: WhatIf, index: number): Section {
-  const known = cases.flatMap(({ value, plan: { best } }) => (best[0] ? [{ value, best: best[0] }] : []))
-  const [first] = known
-  const rows = known.map(({ value, best }) => ({
+  const fitting = cases.flatMap(({ value, plan: { best } }) => (best[0] ? [{ value, best: best[0] }] : []))
+  const [first] = fitting
+  const rows = fitting.map(({ value, best }) => ({
     label: value,
     note: layoutName(best.layout),
     values: best.time.parts,
   }))
   const caption = `Time of a step by kind, in the best layout for each value of ${field}.`
-  const unfit = cases.filter(({ plan: { best } }) => best.length === 0).map(({ value }) => value)
-  const compared = known
+  const notFitting = cases.filter(({ plan: { best } }) => best.length === 0).map(({ value }) => value)
+  const compared = fitting
     .slice(1)
-    .map(({ value, best }) => `${value} ${(best.time.stepSeconds / (first?.best.time.stepSeconds ?? 1)).toFixed(2)}`)
+    .map(
+      ({ value, best }) => `${(best.time.stepSeconds / (first?.best.time.stepSeconds ?? 1)).toFixed(2)} for ${value}`,
+    )
   return {
     id: `question-${index + 1}`,
     title: `What if ${field} changes`,
     about: '',
     verdicts: [
-      ...(first && compared.length > 0 ? [`Step time over that of ${first.value}: ${compared.join(', ')}.`] : []),
-      ...(unfit.length > 0 ? [`Does not fit: ${unfit.join(', ')}.`] : []),
+      ...(first && compared.length > 0 ? [`Step time relative to ${first.value}: ${compared.join(', ')}.`] : []),
+      ...(notFitting.length > 0 ? [`Does not fit: ${notFitting.join(', ')}.`] : []),
     ],
-    blocks: known.length > 0 ? [bars({ id: `what-if-${index + 1}`, caption, unit: 'seconds' }, timeKinds, rows)] : [],
+    blocks: fitting.length > 0 ? [bars({ id: `what-if-${index + 1}`, caption, unit: 'seconds' }, timeKinds, rows)] : [],
   }
 }
 

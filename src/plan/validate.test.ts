@@ -14,20 +14,20 @@ describe('validation', () => {
     }
   })
 
-  test('names a source of every row, and what it assumes where nobody has read it', () => {
+  test('has a source and a positive value for every row', () => {
     for (const { source, published } of publishedRows) {
       expect(source.length).toBeGreaterThan(10)
       expect(published.value).toBeGreaterThan(0)
     }
   })
 
-  test('step time is off by less than 15 % in the mean, where constants were not fitted', () => {
+  test('has a mean error of step time below 15 % on rows that constants were not fitted to', () => {
     const tested = validation.means.find(({ metric, role }) => metric === 'step time' && role === 'test')
     expect(tested?.rows).toBeGreaterThan(40)
     expect(tested?.meanAbsoluteError).toBeLessThan(0.15)
   })
 
-  test('means are those of the rows', () => {
+  test('computes means of the errors of its rows', () => {
     for (const { metric, role, rows, meanAbsoluteError } of validation.means) {
       const errors = validation.rows.filter((each) => each.metric === metric && each.row.role === role)
       expect(rows).toBe(errors.length)
@@ -53,7 +53,7 @@ describe('published rates as seconds of a step', () => {
     expect(publishedSeconds(row('Megatron 2021, 1T'))).toBeCloseTo(flops / (163e12 * 3072), 6)
   })
 
-  test('without: 72·B·s·l·h²·(1 + s/6h + V/12lh)', () => {
+  test('and without recomputation: 72·B·s·l·h²·(1 + s/6h + V/12lh)', () => {
     const [B, s, l, h, V] = [192, 4096, 24, 2048, 131_072]
     const flops = 72 * B * s * l * h ** 2 * (1 + s / (6 * h) + V / (12 * l * h))
     expect(publishedSeconds(row('Megatron-Core 2024, 1.7B'))).toBeCloseTo(flops / (408.8e12 * 48), 6)
@@ -64,7 +64,7 @@ describe('published rates as seconds of a step', () => {
     expect(publishedSeconds(row('DeepSpeed-MoE'))).toBeCloseTo(512 / 372, 10)
   })
 
-  test('memory is none', () => {
+  test('memory is not a time', () => {
     expect(publishedSeconds(row('nanotron'))).toBeUndefined()
   })
 })

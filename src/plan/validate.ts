@@ -1,4 +1,4 @@
-/** Predictions beside what was published, and their errors. */
+/** Compares predictions with published measurements. */
 import { checked } from '../config/problems.ts'
 import { Predictor } from './cost/predict.ts'
 import type { Cluster } from './inputs/cluster.ts'
@@ -32,26 +32,25 @@ export interface MeanError {
   readonly meanAbsoluteError: number
 }
 
-/** @param change of every cluster, to try other constants */
+/** @param change applied to every cluster, to try other constants */
 export function validate(change: (cluster: Cluster) => Cluster = (cluster) => cluster): Validation {
-  const rows = publishedRows.map((row) => validated(row, change))
+  const rows = publishedRows.map((row) => validateRow(row, change))
   const means = (['step time', 'memory'] as const).flatMap((metric) =>
     (['fit', 'test'] as const).map((role) => {
-      const chosen = rows.filter((each) => each.metric === metric && each.row.role === role)
-      const sum = chosen.reduce((total, { error }) => total + Math.abs(error), 0)
-      return { metric, role, rows: chosen.length, meanAbsoluteError: sum / chosen.length }
+      const selected = rows.filter((each) => each.metric === metric && each.row.role === role)
+      const sum = selected.reduce((total, { error }) => total + Math.abs(error), 0)
+      return { metric, role, rows: selected.length, meanAbsoluteError: sum / selected.length }
     }),
   )
   return { rows, means }
 }
 
-function validated(row: PublishedRow, change: (cluster: Cluster) => Cluster): Validated {
+function validateRow(row: PublishedRow, change: (cluster: Cluster) => Cluster): Validated {
   const run = runOf(row)
   const cluster = change(clusterFor(row))
   const [layout] = layoutsOf(run, cluster)
   if (!layout) throw new Error(`internal: ${row.id} has no layout`)
-  const loads = run.model.moe ? balancedLoads(run.model.moe) : () => []
-  const { memory, time } = new Predictor(run, cluster, loads).predict(layout)
+  const { memory, time } = new Predictor(run, cluster, balancedLoads(run.model)).predict(layout)
   const seconds = publishedSeconds(row)
   const metric = seconds === undefined ? 'memory' : 'step time'
   const allocated = memory.deviceBytes - memory.device.reserved - memory.device.fragmentation

@@ -1,16 +1,16 @@
-/** What a section shows: tables and figures as data. Renderers (html.ts, markdown.ts, figures/) draw them. */
+/** Blocks of a section: tables and figures as data. Renderers (html.ts, markdown.ts, figures/) draw them. */
 
-/** How a cell is coloured: a finding for, one against, or neither. */
+/** Colour of a cell: a finding for a claim, against it, or neither. */
 export type Tone = 'for' | 'against' | 'open'
 
-/** Words with small print below them. */
+/** Text with a note in small print below it. */
 export interface TextCell {
   readonly text: string
   readonly note?: string
   readonly tone?: Tone
 }
 
-/** An interval drawn on an axis from -`reach` to `reach` with zero marked; what lies beyond ends in an arrow. */
+/** An interval drawn on an axis from -`reach` to `reach` with zero marked. An end beyond the axis is an arrow. */
 export interface IntervalCell {
   readonly mean: number
   readonly low: number
@@ -28,6 +28,8 @@ export interface Table {
   readonly rows: readonly (readonly Cell[])[]
 }
 
+export type Grid = Pick<Table, 'columns' | 'rows'>
+
 export interface Axis {
   readonly label: string
   readonly scale: 'linear' | 'log'
@@ -35,12 +37,12 @@ export interface Axis {
 
 interface FigureBase {
   readonly kind: 'figure'
-  /** Names the file and anchors: lower case, dashes. */
+  /** Names the file and the anchors. Lower case with dashes. */
   readonly id: string
   readonly caption: string
 }
 
-/** Lines over x, with a band from `low` to `high` where it is given. Null: no value, and the line is interrupted. */
+/** Lines over x, with an optional band from `low` to `high`. A null interrupts the line. */
 export interface LineFigure extends FigureBase {
   readonly form: 'lines'
   readonly x: Axis
@@ -54,7 +56,7 @@ export interface LineFigure extends FigureBase {
   }[]
 }
 
-/** Points, each with a label; `low` and `high` are an interval of y. Points of a group share a colour and a shape. */
+/** Labelled points; `low` and `high` are an interval of y. Points of a group share a colour and a shape. */
 export interface ScatterFigure extends FigureBase {
   readonly form: 'scatter'
   readonly x: Axis
@@ -71,58 +73,58 @@ export interface ScatterFigure extends FigureBase {
   readonly trend?: readonly (readonly [x: number, y: number])[]
 }
 
-/** A row an arm: a dot and its interval on one axis, with a line at `zero`. A forest plot. */
+/** A forest plot: each row has a mean with its interval, on a common axis with a line at `zero`. */
 export interface IntervalFigure extends FigureBase {
   readonly form: 'intervals'
   readonly x: Axis
   readonly zero: number
-  /** What lies left and right of zero, in words. */
+  /** Meaning of values left and right of zero, in words. */
   readonly sides: readonly [left: string, right: string]
   readonly rows: readonly {
     readonly label: string
     readonly mean: number
     readonly low: number
     readonly high: number
-    /** Single values, one a seed. */
+    /** Single values, one per seed. */
     readonly values: readonly number[]
   }[]
 }
 
-/** A matrix of numbers by colour: several panels with the same scale. */
+/** Matrices of numbers as colours, in panels with a common scale. */
 export interface HeatFigure extends FigureBase {
   readonly form: 'heat'
   readonly xLabel: string
   readonly yLabel: string
-  /** What a colour means, and the value in the middle of the scale when it goes both ways. */
+  /** Meaning of the colours, and the middle value if the scale diverges. */
   readonly valueLabel: string
   readonly middle?: number
   readonly panels: readonly {
     readonly title: string
     readonly columns: readonly string[]
     readonly rows: readonly string[]
-    /** [rows][columns]; null: no value. */
+    /** [rows][columns]; null if there is no value. */
     readonly values: readonly (readonly (number | null)[])[]
   }[]
 }
 
 /**
- * A bar a row, of parts laid end to end from zero; parts of a kind share a colour in all rows. A value that is
- * negative or not finite is drawn as nothing, and the figure says so.
+ * Stacked bars, one per row, starting at zero. A part has the same colour in all rows. Values that are negative or
+ * not finite are not drawn; a note of the figure counts them.
  */
 export interface BarFigure extends FigureBase {
   readonly form: 'bars'
-  /** Lengths that add up are on no logarithmic axis. */
+  /** Stacked lengths need a linear axis. */
   readonly x: Axis & { readonly scale: 'linear' }
-  /** In the order of the legend and of the stacks. */
+  /** Names of the parts, in the order of the legend and of the stacks. */
   readonly parts: readonly string[]
   readonly rows: readonly {
     readonly label: string
-    /** One a part. */
+    /** One per part. */
     readonly values: readonly number[]
     /** Small print under the label. */
     readonly note?: string
   }[]
-  /** A line across all bars with its name, such as the memory of a device: what lies beyond is marked. */
+  /** A named line across all bars, such as the memory of a device. Bars are marked where they exceed it. */
   readonly limit?: { readonly value: number; readonly label: string }
 }
 

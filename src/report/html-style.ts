@@ -1,5 +1,5 @@
-/** How a report's page looks: a column to read, in the reader's colour scheme, and on paper. */
-import { widths } from './figures/form.ts'
+/** Style of a report's page: one column, in the reader's colour scheme, and for print. */
+import { widths } from './figures/body.ts'
 import { figureStyle } from './figures/style.ts'
 
 export const pageStyle = `
@@ -33,7 +33,7 @@ a { color: var(--link) }
   background: var(--raised); border: 1px solid var(--line); border-radius: 5px; padding: 1px 6px;
   user-select: all; cursor: copy; -webkit-box-decoration-break: clone; box-decoration-break: clone;
 }
-/* Options are not broken at their dashes. */
+/* Do not break options at their dashes. */
 .command span { display: inline-block; max-width: 100% }
 nav { border-top: 1px solid var(--line); border-bottom: 1px solid var(--line); padding: 10px 0; margin: 36px 0 0; font-size: 14px }
 nav h2 { display: inline; font-size: 14px; margin: 0 10px 0 0; color: var(--quiet) }
@@ -55,7 +55,7 @@ figcaption { margin-top: 10px }
 .number { color: inherit; font-weight: 600; text-decoration: none }
 .number:hover { text-decoration: underline }
 .table { margin: 28px 0 36px }
-/* A shadow at an edge beyond which there is more. */
+/* A shadow at an edge with more content beyond it. */
 .scroll {
   overflow-x: auto;
   background:
@@ -71,7 +71,7 @@ caption > span { display: block; position: sticky; left: 0; contain: inline-size
 th, td { padding: 5px 16px 5px 0; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; font-weight: 400 }
 th:last-child, td:last-child { padding-right: 4px }
 thead th { font-weight: 600; color: var(--quiet); border-bottom-width: 2px; vertical-align: bottom }
-/* Names of rows may break anywhere; numbers and headings only where nothing else helps. */
+/* Row names may break anywhere, numbers and headings only if nothing else helps. */
 thead th, td { overflow-wrap: break-word }
 tbody th { min-width: 14ch }
 th.right, td.right { text-align: right }
@@ -84,7 +84,7 @@ td.right { white-space: nowrap }
 .strip path { fill: none; stroke: currentColor; stroke-width: 2 }
 .strip .base { stroke: var(--line); stroke-width: 1 } .strip .zero { stroke: var(--quiet); stroke-width: 1 }
 .strip .dot { fill: currentColor } .strip.open .dot { fill: var(--back); stroke: currentColor; stroke-width: 2 }
-/* Numbers first, words about them after: the table that opens a report has its caption below. */
+/* The opening table has its caption below. */
 .lead caption { caption-side: bottom; padding: 8px 0 0; font-size: 13px; color: var(--quiet) }
 .lead th, .lead td { padding-top: 8px; padding-bottom: 8px }
 .lead tbody th { font-weight: 600; min-width: 27ch } .lead tbody th .note { font-weight: 400 }

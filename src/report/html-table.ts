@@ -1,14 +1,14 @@
-/** Tables of a page: words with small print, and intervals drawn in a cell. */
-import type { Cell, IntervalCell, Table } from './blocks.ts'
-import { isDrawable, isInterval, placeOf } from './cells.ts'
+/** Tables of a page. Cells hold text with a note, or a drawn interval. */
+import type { Cell, Grid, IntervalCell } from './blocks.ts'
+import { axisFraction, isDrawable, isInterval } from './interval-cells.ts'
 import { type Child, element, type Markup } from './markup.ts'
 
-/** A wide table moves in a frame of its own, which the keyboard reaches too, and the page stays where it is. */
-export const scrolling = (name: string, child: Child): Markup =>
+/** A focusable frame in which a wide table scrolls without the page. */
+export const scrollFrame = (name: string, child: Child): Markup =>
   element('div', { class: 'scroll', role: 'region', 'aria-label': name, tabindex: 0 }, child)
 
-/** @param name a class of the table */
-export function grid({ columns, rows }: Pick<Table, 'columns' | 'rows'>, caption: Child, name?: string): Markup {
+/** @param name CSS class of the table */
+export function tableElement({ columns, rows }: Grid, caption: Child, name?: string): Markup {
   const align = (i: number) => (columns[i]?.align === 'right' ? 'right' : undefined)
   return element(
     'table',
@@ -30,7 +30,7 @@ export function grid({ columns, rows }: Pick<Table, 'columns' | 'rows'>, caption
         element(
           'tr',
           {},
-          // The first column names the row, if it is made of words.
+          // A first column of text names the rows.
           columns.map((column, i) =>
             i === 0 && column.align === 'left'
               ? element('th', { scope: 'row' }, cellOf(row[i] ?? ''))
@@ -47,7 +47,7 @@ export function grid({ columns, rows }: Pick<Table, 'columns' | 'rows'>, caption
 
 function cellOf(cell: Cell): Child {
   if (typeof cell === 'string') return cell
-  if (isInterval(cell)) return isDrawable(cell) ? strip(cell) : '–'
+  if (isInterval(cell)) return isDrawable(cell) ? intervalSvg(cell) : '–'
   const { text, note, tone } = cell
   return [
     tone ? element('span', { class: `tone ${tone}` }, text) : text,
@@ -59,14 +59,16 @@ const WIDTH = 132
 const HEIGHT = 22
 const MARGIN = 8
 
-/** Beyond an end of the axis an interval ends in an arrow. */
-function strip({ mean, low, high, reach, tone }: IntervalCell): Markup {
-  const at = (value: number) => MARGIN + placeOf(value, reach) * (WIDTH - 2 * MARGIN)
+/** An end beyond the axis is drawn as an arrow. */
+function intervalSvg({ mean, low, high, reach, tone }: IntervalCell): Markup {
+  const at = (value: number) => MARGIN + axisFraction(value, reach) * (WIDTH - 2 * MARGIN)
   const [y, zero] = [HEIGHT / 2, WIDTH / 2]
   const [from, to, middle] = [at(low), at(high), at(mean)]
-  const end = (x: number, beyond: boolean, way: -1 | 1) =>
-    beyond ? `M${x - 4 * way} ${y - 4}L${x + 2 * way} ${y}L${x - 4 * way} ${y + 4}` : `M${x} ${y - 4}V${y + 4}`
-  const place = middle < zero ? 'left of zero' : middle > zero ? 'right of zero' : 'at zero'
+  const end = (x: number, beyond: boolean, direction: -1 | 1) =>
+    beyond
+      ? `M${x - 4 * direction} ${y - 4}L${x + 2 * direction} ${y}L${x - 4 * direction} ${y + 4}`
+      : `M${x} ${y - 4}V${y + 4}`
+  const side = middle < zero ? 'left of zero' : middle > zero ? 'right of zero' : 'at zero'
   return element(
     'svg',
     {
@@ -75,7 +77,7 @@ function strip({ mean, low, high, reach, tone }: IntervalCell): Markup {
       width: WIDTH,
       height: HEIGHT,
       role: 'img',
-      'aria-label': low > 0 || high < 0 ? `${place}, interval clear of it` : `${place}, interval over it`,
+      'aria-label': low > 0 || high < 0 ? `${side}, interval excludes zero` : `${side}, interval includes zero`,
     },
     element('path', { class: 'base', d: `M2 ${y}H${WIDTH - 2}` }),
     element('path', { class: 'zero', d: `M${zero} 1V${HEIGHT - 1}` }),

@@ -2,17 +2,17 @@ import { expect, test } from 'vitest'
 import { renderHtml } from './html.ts'
 import { demoReport } from './testing/demo-report.ts'
 import { hostileReport } from './testing/hostile-report.ts'
-import { parsed } from './testing/parsed-xml.ts'
+import { parseXml } from './testing/parse-xml.ts'
 
 const page = renderHtml(demoReport)
-const elements = parsed(page)
+const elements = parseXml(page)
 const named = (name: string) => elements.filter((element) => element.name === name)
 
 test.each([
   ['demo', demoReport],
   ['hostile', hostileReport],
-])('the page of the %s report is well-formed, asks for nothing and runs nothing', (_, report) => {
-  const all = parsed(renderHtml(report))
+])('the page of the %s report is well-formed, without requests or scripts', (_, report) => {
+  const all = parseXml(renderHtml(report))
   expect(
     all.filter(({ name }) => ['script', 'link', 'img', 'iframe', 'object', 'image', 'use'].includes(name)),
   ).toEqual([])
@@ -32,7 +32,7 @@ test.each([
   ['demo', demoReport],
   ['hostile', hostileReport],
 ])('in the %s report, ids are unique and every link leads somewhere', (_, report) => {
-  const all = parsed(renderHtml(report))
+  const all = parseXml(renderHtml(report))
   const ids = all.flatMap(({ attributes }) => attributes.id ?? [])
   expect(new Set(ids).size).toBe(ids.length)
   for (const { attributes } of all) {
@@ -43,15 +43,15 @@ test.each([
   }
 })
 
-test('names from users come out as they were written', () => {
-  const texts = parsed(renderHtml(hostileReport)).filter(
+test('names from users appear unchanged', () => {
+  const texts = parseXml(renderHtml(hostileReport)).filter(
     ({ parents, name }) => parents.includes('header') && name === 'li',
   )
   expect(texts[0]?.text).toBe(`<script>alert('1')</script>`)
   expect(texts[1]?.text).toBe(`"quoted" & 'single' </title></svg></style>]]>`)
 })
 
-test('every verdict stands in its section, and nowhere else', () => {
+test('every verdict appears once, in its section', () => {
   for (const { verdicts } of demoReport.sections) {
     for (const verdict of verdicts) {
       const shown = elements.filter(({ name, text }) => name === 'li' && text === verdict)
@@ -60,7 +60,7 @@ test('every verdict stands in its section, and nowhere else', () => {
   }
 })
 
-test('the summary comes before the contents, its table before its verdicts', () => {
+test('the summary precedes the contents, and its table precedes its verdicts', () => {
   const order = elements.flatMap(({ name, attributes }) =>
     attributes.class === 'lead'
       ? ['table']
@@ -73,11 +73,11 @@ test('the summary comes before the contents, its table before its verdicts', () 
   expect(order.slice(0, 3)).toEqual(['table', 'verdicts', 'nav'])
 })
 
-test('an interval is drawn around zero in the middle, and ends in an arrow beyond the axis', () => {
+test('an interval is drawn with zero in the middle, and ends in an arrow beyond the axis', () => {
   const strips = elements.filter(({ attributes }) => attributes.class?.startsWith('strip '))
   expect(strips.map(({ attributes }) => [attributes.class, attributes['aria-label']])).toEqual([
-    ['strip for', 'left of zero, interval clear of it'],
-    ['strip open', 'right of zero, interval over it'],
+    ['strip for', 'left of zero, interval excludes zero'],
+    ['strip open', 'right of zero, interval includes zero'],
   ])
   const width = Number(strips[0]?.attributes.width)
   const dots = elements
@@ -86,12 +86,12 @@ test('an interval is drawn around zero in the middle, and ends in an arrow beyon
   // −0.02 and 0.01 on an axis from −0.04 to 0.04, with 8 pixels at each end.
   expect(dots).toEqual([width / 2 - ((width - 16) / 2) * 0.5, width / 2 + ((width - 16) / 2) * 0.25])
   const spans = elements.filter(({ attributes }) => attributes.class === 'span').map(({ attributes }) => attributes.d)
-  // An end is an upright line, an arrow two that meet.
+  // An end is one vertical line, an arrow is two lines.
   expect(spans[0]).not.toContain('L')
   expect(spans[1]?.match(/L/g)).toHaveLength(2)
 })
 
-test('every figure has a caption with the command that makes it, and its numbers as a table', () => {
+test('every figure has a caption with the command that reproduces it, and a table of its numbers', () => {
   const figures = demoReport.sections.flatMap(({ blocks }) => blocks.filter(({ kind }) => kind === 'figure'))
   const captions = named('figcaption')
   expect(captions.map(({ text }) => text)).toEqual(
@@ -100,7 +100,7 @@ test('every figure has a caption with the command that makes it, and its numbers
   expect(named('table').filter(({ parents }) => parents.includes('figure'))).toHaveLength(figures.length)
 })
 
-test('tables have captions, headings of columns and names of rows', () => {
+test('tables have captions, column headings and row names', () => {
   expect(named('caption').map(({ text }) => text)).toEqual([
     'Table 1. Two questions.',
     'Table 2. Arms: mean over five seeds, with the standard deviation of seeds.',
@@ -113,6 +113,6 @@ test('the same report gives the same bytes', () => {
   expect(renderHtml(demoReport)).toBe(page)
 })
 
-test('a report without sections is a page all the same', () => {
+test('a report without sections is a valid page', () => {
   expect(renderHtml({ title: 't', facts: [], command: 'c', sections: [] })).toContain('No results yet.')
 })

@@ -1,28 +1,27 @@
 /**
- * A report as one HTML file that needs nothing else: no script, no font, no request, which its content
- * security policy also forbids, so that a name written by a user can do nothing even if an escape were missed.
+ * A report as one self-contained HTML file without scripts, fonts or requests. Its content security policy forbids
+ * them too, so a name written by a user is harmless even if an escape were missed.
  *
- * Every figure is in it twice, drawn for a column and for a telephone, and the style shows one: letters keep
- * their size on every screen.
+ * The file has every figure twice, drawn for a column and for a telephone. The style shows one of them, so text has
+ * the same size on every screen.
  */
-
 import { clean } from '../text/escape.ts'
 import type { Block, Figure, Table } from './blocks.ts'
+import { figureNumbers } from './figure-numbers.ts'
+import { widths } from './figures/body.ts'
 import { inlineSvg } from './figures/drawing.ts'
-import { widths } from './figures/form.ts'
 import { pageStyle } from './html-style.ts'
-import { grid, scrolling } from './html-table.ts'
+import { scrollFrame, tableElement } from './html-table.ts'
 import { type Child, element, type Markup, styleElement } from './markup.ts'
-import { uniqueNames } from './names.ts'
-import { numbersOf } from './numbers.ts'
 import type { Report, Section } from './report.ts'
+import { uniqueNames } from './unique-names.ts'
 import { foldedVerdicts } from './verdicts.ts'
 
-/** A block with its name in the page and its number. */
+/** A block with its anchor and its number. */
 interface Numbered {
   readonly block: Block
   readonly anchor: string
-  /** Figures and tables are counted apart. */
+  /** Figures and tables are numbered separately. */
   readonly number: number
 }
 
@@ -35,9 +34,9 @@ interface Part {
 
 export function renderHtml(report: Report): string {
   const parts = partsOf(report)
-  // The answers come first, then where to find more.
-  const opening = parts.filter(({ section }) => section.id === 'summary')
-  const others = parts.filter((part) => !opening.includes(part))
+  // The answers come first, then the contents.
+  const summary = parts.filter(({ section }) => section.id === 'summary')
+  const others = parts.filter((part) => !summary.includes(part))
   const write = (part: Part) => sectionOf(part, report.command)
   const head = element(
     'head',
@@ -74,7 +73,7 @@ export function renderHtml(report: Report): string {
       'main',
       { id: 'content' },
       parts.length === 0 ? element('p', { class: 'none' }, 'No results yet.') : undefined,
-      opening.map(write),
+      summary.map(write),
       contents(others),
       others.map(write),
     ),
@@ -84,7 +83,7 @@ export function renderHtml(report: Report): string {
 
 function partsOf(report: Report): Part[] {
   const name = uniqueNames()
-  // Taken by the page itself.
+  // Reserved for the page itself.
   name('content')
   name('contents')
   const counts = { figure: 0, table: 0 }
@@ -100,7 +99,7 @@ function partsOf(report: Report): Part[] {
   })
 }
 
-/** One click selects all of it. */
+/** A click selects the whole command. */
 function command(text: string): Markup {
   const pieces = clean(text).split(/(\s+)/)
   return element(
@@ -110,7 +109,7 @@ function command(text: string): Markup {
   )
 }
 
-/** Sections by name: what each found is in the summary, and in the section. */
+/** Lists sections by title only; the findings are in the summary and in the sections. */
 function contents(parts: readonly Part[]): Child {
   if (parts.length === 0) return undefined
   return element(
@@ -140,24 +139,24 @@ function sectionOf({ section, anchor, lead, blocks }: Part, made: string): Child
   ]
 }
 
-/** What a section found. In the summary every verdict is an answer, and begins with its question. */
+/** The findings of a section. In the summary every verdict is an answer that begins with its question. */
 function verdicts({ id, verdicts: found }: Section): Child {
   if (found.length === 0) return element('p', { class: 'none' }, 'Nothing found yet.')
-  const answers = id === 'summary'
-  const [first, rest] = answers ? [found, []] : foldedVerdicts(found)
+  const isSummary = id === 'summary'
+  const [first, rest] = isSummary ? [found, []] : foldedVerdicts(found)
   const item = (verdict: string): Child => {
-    const colon = answers ? verdict.indexOf(': ') : -1
+    const colon = isSummary ? verdict.indexOf(': ') : -1
     return colon < 0 ? verdict : [element('strong', {}, verdict.slice(0, colon + 1)), verdict.slice(colon + 1)]
   }
-  const list = (some: readonly string[]): Child =>
+  const list = (items: readonly string[]): Child =>
     element(
       'ul',
       {},
-      some.map((verdict) => element('li', {}, item(verdict))),
+      items.map((verdict) => element('li', {}, item(verdict))),
     )
   return element(
     'div',
-    { class: answers ? 'verdicts answers' : 'verdicts', role: 'note', 'aria-label': 'What was found' },
+    { class: isSummary ? 'verdicts answers' : 'verdicts', role: 'note', 'aria-label': 'Findings' },
     list(first),
     rest.length > 0 ? element('details', {}, element('summary', {}, `${rest.length} more`), list(rest)) : undefined,
   )
@@ -185,7 +184,7 @@ function figureOf(figure: Figure, anchor: string, number: number, made: string):
       'details',
       {},
       element('summary', {}, 'Numbers'),
-      scrolling(`Numbers of figure ${number}`, grid(numbersOf(figure), undefined)),
+      scrollFrame(`Numbers of figure ${number}`, tableElement(figureNumbers(figure), undefined)),
     ),
   )
 }
@@ -196,5 +195,9 @@ function tableOf(table: Table, anchor: string, number: number, name?: string): C
     {},
     element('span', {}, element('a', { class: 'number', href: `#${anchor}` }, `Table ${number}.`), ' ', table.caption),
   )
-  return element('div', { id: anchor, class: 'table' }, scrolling(`Table ${number}`, grid(table, caption, name)))
+  return element(
+    'div',
+    { id: anchor, class: 'table' },
+    scrollFrame(`Table ${number}`, tableElement(table, caption, name)),
+  )
 }

@@ -2,11 +2,11 @@ import { expect, test } from 'vitest'
 import { renderMarkdown } from './markdown.ts'
 import { demoReport } from './testing/demo-report.ts'
 import { hostileReport } from './testing/hostile-report.ts'
-import { parsed } from './testing/parsed-xml.ts'
+import { parseXml } from './testing/parse-xml.ts'
 
 const { markdown, figures } = renderMarkdown(demoReport)
 
-test('a report is title, facts, command, and sections with verdicts in a quotation', () => {
+test('a report has a title, facts, the command, and sections with verdicts in a quotation', () => {
   expect(markdown.split('\n').slice(0, 12)).toEqual([
     `# ${demoReport.title}`,
     '',
@@ -24,7 +24,7 @@ test('a report is title, facts, command, and sections with verdicts in a quotati
   }
 })
 
-test('tables are of as many cells in every row, aligned as their columns', () => {
+test('tables have equally many cells in every row, aligned as their columns', () => {
   const rows = markdown.split('\n').filter((line) => line.startsWith('|'))
   expect(new Set(rows.map((row) => row.split('|').length))).toEqual(new Set([8]))
   expect(rows.filter((row) => row.startsWith('|---'))).toEqual([
@@ -33,23 +33,23 @@ test('tables are of as many cells in every row, aligned as their columns', () =>
   ])
 })
 
-test('the table that opens a report comes before its verdicts, with intervals drawn in letters', () => {
+test('the opening table precedes its verdicts, with intervals drawn in characters', () => {
   const [table, verdict] = ['| Question', '> - The largest effect'].map((start) => markdown.indexOf(start))
   expect(table).toBeGreaterThan(0)
   expect(verdict).toBeGreaterThan(table ?? 0)
-  // −0.03, −0.02 and −0.01 on an axis from −0.04 to 0.04: letters 4, 6 and 9 of 21.
+  // −0.03, −0.02 and −0.01 on an axis from −0.04 to 0.04: characters 4, 6 and 9 of 21.
   const spaces = (n: number) => '\u00a0'.repeat(n)
   expect(markdown).toContain(`\`${spaces(3)}├─●──┤${spaces(1)}│${spaces(10)}\``)
   expect(markdown).toContain('| Top-2 is better (top-2 against top-1)')
 })
 
-test('every figure is a file that the text shows', () => {
+test('every figure is a file that the text embeds', () => {
   const shown = [...markdown.matchAll(/\]\(figures\/([a-z0-9-]+)\.svg\)/g)].map(([, name]) => name)
   expect(shown).toEqual(Object.keys(figures))
-  for (const svg of Object.values(figures)) expect(parsed(svg)[0]?.name).toBe('svg')
+  for (const svg of Object.values(figures)) expect(parseXml(svg)[0]?.name).toBe('svg')
 })
 
-test('what users wrote is text: no markup, no new cell, no new line, no path', () => {
+test('text from users creates no markup, cell, line or path', () => {
   const hostile = renderMarkdown(hostileReport)
   expect(hostile.markdown.replaceAll(hostileReport.command, '')).not.toMatch(/<script|<\/title/)
   expect(hostile.markdown).toContain(

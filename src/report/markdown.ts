@@ -1,19 +1,18 @@
 /**
- * A report as Markdown for code hosts: found things in a quotation, tables of GitHub's flavour, and every
- * figure an SVG file of its own, because hosts remove SVG that stands in the text.
+ * A report as GitHub-flavoured Markdown, with findings in a quotation. Every figure is a separate SVG file, because
+ * code hosts remove inline SVG.
  */
-
 import { clean } from '../text/escape.ts'
 import type { Cell, Figure, Table } from './blocks.ts'
-import { isDrawable, isInterval, lettersOf } from './cells.ts'
 import { standaloneSvg } from './figures/drawing.ts'
-import { uniqueNames } from './names.ts'
+import { intervalText, isDrawable, isInterval } from './interval-cells.ts'
 import type { Report, Section } from './report.ts'
+import { uniqueNames } from './unique-names.ts'
 import { foldedVerdicts } from './verdicts.ts'
 
 export interface Markdown {
   readonly markdown: string
-  /** SVG files by name: `figures/NAME.svg` beside the text. */
+  /** SVG files by name, to be stored as `figures/NAME.svg` next to the text. */
   readonly figures: Readonly<Record<string, string>>
 }
 
@@ -22,10 +21,10 @@ export function renderMarkdown(report: Report): Markdown {
   const name = uniqueNames()
   const counts = { figure: 0, table: 0 }
   const section = ({ id, title, about, lead, verdicts, blocks }: Section): string[] => [
-    `## ${words(title)}`,
-    words(about),
+    `## ${escapeMarkdown(title)}`,
+    escapeMarkdown(about),
     ...(lead ? tableOf(lead, ++counts.table).toReversed() : []),
-    ...found(id === 'summary' ? [verdicts, []] : foldedVerdicts(verdicts)),
+    ...findings(id === 'summary' ? [verdicts, []] : foldedVerdicts(verdicts)),
     ...blocks.flatMap((block) => {
       counts[block.kind]++
       if (block.kind === 'table') return tableOf(block, counts.table)
@@ -35,8 +34,8 @@ export function renderMarkdown(report: Report): Markdown {
     }),
   ]
   const parts = [
-    `# ${words(report.title)}`,
-    report.facts.map((fact) => `- ${line(fact)}`).join('\n'),
+    `# ${escapeMarkdown(report.title)}`,
+    report.facts.map((fact) => `- ${escapeLine(fact)}`).join('\n'),
     `Made by`,
     fenced(report.command),
     ...report.sections.flatMap(section),
@@ -44,49 +43,49 @@ export function renderMarkdown(report: Report): Markdown {
   return { markdown: `${parts.filter((part) => part !== '').join('\n\n')}\n`, figures }
 }
 
-function found([first, rest]: ReturnType<typeof foldedVerdicts>): string[] {
+function findings([first, rest]: ReturnType<typeof foldedVerdicts>): string[] {
   if (first.length === 0) return ['*Nothing found yet.*']
-  const list = (verdicts: readonly string[]) => verdicts.map((verdict) => `> - ${line(verdict)}`).join('\n')
+  const list = (verdicts: readonly string[]) => verdicts.map((verdict) => `> - ${escapeLine(verdict)}`).join('\n')
   if (rest.length === 0) return [list(first)]
   return [list(first), '<details>', `<summary>${rest.length} more</summary>`, list(rest), '</details>']
 }
 
 function figureOf({ caption }: Figure, file: string, number: number, command: string): string[] {
   return [
-    `![${words(caption)}](figures/${file}.svg)`,
-    `**Figure ${number}.** ${words(caption)} Made by ${code(command)}`,
+    `![${escapeMarkdown(caption)}](figures/${file}.svg)`,
+    `**Figure ${number}.** ${escapeMarkdown(caption)} Made by ${code(command)}`,
   ]
 }
 
 function tableOf({ caption, columns, rows }: Table, number: number): string[] {
   const cells = [
-    columns.map(({ title }) => words(title)),
+    columns.map(({ title }) => escapeMarkdown(title)),
     ...rows.map((row) => columns.map((_, i) => cellOf(row[i] ?? ''))),
   ]
   const lengths = columns.map((_, i) => Math.max(3, ...cells.map((row) => Math.min(40, row[i]?.length ?? 0))))
-  const written = (row: readonly string[]) =>
+  const formatRow = (row: readonly string[]) =>
     `| ${row
       .map((cell, i) => (columns[i]?.align === 'right' ? cell.padStart(lengths[i] ?? 0) : cell.padEnd(lengths[i] ?? 0)))
       .join(' | ')} |`
   const rule = `|${columns.map(({ align }, i) => (align === 'right' ? `${'-'.repeat((lengths[i] ?? 3) + 1)}:` : '-'.repeat((lengths[i] ?? 3) + 2))).join('|')}|`
   const [head = [], ...body] = cells
-  const table = [written(head), rule, ...body.map(written)].join('\n')
-  return [`**Table ${number}.** ${words(caption)}`, columns.length > 0 ? table : '*No data yet.*']
+  const table = [formatRow(head), rule, ...body.map(formatRow)].join('\n')
+  return [`**Table ${number}.** ${escapeMarkdown(caption)}`, columns.length > 0 ? table : '*No data yet.*']
 }
 
-/** Small print in brackets, intervals in letters of one width: hosts show both. */
+/** Notes go in brackets, intervals in code, which hosts show in a monospaced font. */
 function cellOf(cell: Cell): string {
-  if (typeof cell === 'string') return words(cell)
-  // A space of its own width: hosts join several of the other kind.
+  if (typeof cell === 'string') return escapeMarkdown(cell)
   if (isInterval(cell) && !isDrawable(cell)) return '–'
-  if (isInterval(cell)) return `\`${lettersOf(cell).replaceAll(' ', '\u00a0')}\``
+  // No-break spaces: hosts collapse ordinary ones.
+  if (isInterval(cell)) return `\`${intervalText(cell).replaceAll(' ', '\u00a0')}\``
   const { text, note, tone } = cell
-  const strong = tone === 'for' || tone === 'against' ? `**${words(text)}**` : words(text)
-  return note === undefined ? strong : `${strong} (${words(note)})`
+  const strong = tone === 'for' || tone === 'against' ? `**${escapeMarkdown(text)}**` : escapeMarkdown(text)
+  return note === undefined ? strong : `${strong} (${escapeMarkdown(note)})`
 }
 
-/** Text in which nothing is markup, on one line. */
-function words(text: string): string {
+/** Escapes all markup and joins lines. */
+function escapeMarkdown(text: string): string {
   return clean(text)
     .replace(/\s+/g, ' ')
     .trim()
@@ -96,9 +95,9 @@ function words(text: string): string {
     .replace(/>/g, '&gt;')
 }
 
-/** The same where a line begins, which some characters make a list or a rule. */
-const line = (text: string): string =>
-  words(text)
+/** Also escapes characters that start a list or a rule at the beginning of a line. */
+const escapeLine = (text: string): string =>
+  escapeMarkdown(text)
     .replace(/^([-+=])/, '\\$1')
     .replace(/^(\d+)([.)])/, '$1\\$2')
 

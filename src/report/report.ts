@@ -1,11 +1,11 @@
-/** A report: what was found, in words, with the tables and figures that show it. Analyses make it, renderers write it. */
+/** A report: findings in words, with tables and figures. Analyses create it, renderers write it. */
 import type { Block, Table } from './blocks.ts'
 
 export interface Report {
   readonly title: string
   /** Lines under the title: what was done, with which data, on which machine. */
   readonly facts: readonly string[]
-  /** The command that makes it again. */
+  /** The command that reproduces the report. */
   readonly command: string
   readonly sections: readonly Section[]
 }
@@ -15,9 +15,9 @@ export interface Section {
   readonly id: string
   readonly title: string
   readonly about: string
-  /** The table that comes before all else in a section. */
+  /** The table at the start of the section. */
   readonly lead?: Table
-  /** What was found, in plain words; each a sentence. */
+  /** The findings, each a sentence in plain words. */
   readonly verdicts: readonly string[]
   readonly blocks: readonly Block[]
 }

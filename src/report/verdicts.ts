@@ -1,8 +1,8 @@
-/** What of a section's verdicts is read first: the answer and the next few; the figures show the others too. */
+/** Folds long lists of verdicts. The figures of a section show the folded ones too. */
 
 const SHOWN = 6
 
-/** The verdicts to show, and those to fold away. Two more than fit are no reason to fold. */
+/** The verdicts to show, and those to fold. One or two are never folded. */
 export function foldedVerdicts(verdicts: readonly string[]): [first: readonly string[], rest: readonly string[]] {
   return verdicts.length > SHOWN + 2 ? [verdicts.slice(0, SHOWN), verdicts.slice(SHOWN)] : [verdicts, []]
 }

@@ -1,15 +1,15 @@
-/** How long a device computes: products by their shape, passes by their bytes. */
+/** Compute time of a device: products by their shape, passes by their bytes. */
 import type { Device, MathPrecision } from '../inputs/cluster.ts'
 import type { Component, Product } from '../work/components.ts'
 
-/** Peak rate in a precision, FLOP/s. @throws when the device has none: the search asks `offers` first */
+/** Peak rate in a precision, FLOP/s. The search refuses precisions that the device lacks. */
 export function peakOf(device: Device, precision: MathPrecision): number {
   const peak = device.peak[precision]
   if (peak === undefined) throw new Error(`internal: ${device.name} has no ${precision}`)
   return peak
 }
 
-/** @see cluster.ts for the formula and what its constants mean */
+/** @see cluster.ts for the formula and its constants */
 export function productSeconds(
   device: Device,
   precision: MathPrecision,
@@ -18,28 +18,28 @@ export function productSeconds(
 ): number {
   if (count === 0 || m === 0 || n === 0 || k === 0) return 0
   const { efficiency, padM, padN, padK, fill } = device.matmul
-  const computed = 2 * (count * (m + padM) * (n + padN) + fill) * (k + padK)
-  const moved = count * (m * k + k * n + m * n) * bytes
-  return Math.max(computed / (peakOf(device, precision) * efficiency), passSeconds(device, moved)) + device.kernel
+  const flops = 2 * (count * (m + padM) * (n + padN) + fill) * (k + padK)
+  const movedBytes = count * (m * k + k * n + m * n) * bytes
+  return Math.max(flops / (peakOf(device, precision) * efficiency), passSeconds(device, movedBytes)) + device.kernel
 }
 
 const passSeconds = ({ bandwidth, bandwidthEfficiency }: Device, bytes: number): number =>
   bytes / (bandwidth * bandwidthEfficiency)
 
-/** Seconds of the forward pass and of the backward pass of a block, without what other devices are waited for. */
-export interface BlockSeconds {
+/** Compute seconds of a component, communication excluded. */
+export interface ComponentSeconds {
   readonly forward: number
   readonly backward: number
-  /** To have again what selective recomputation dropped. */
+  /** To recompute what selective recomputation dropped. */
   readonly scores: number
 }
 
-/** Operations of fused attention's backward pass, over those of its forward pass: five products instead of two. */
+/** Operations of fused attention, backward over forward: five products instead of two. */
 const FUSED_BACKWARD = 2.5
 
-/** A search asks for the same blocks again and again. */
-export class BlockTimes {
-  private readonly known = new WeakMap<Component, BlockSeconds>()
+/** Caches the seconds of components, since a search needs the same ones many times. */
+export class ComponentTimes {
+  private readonly cache = new WeakMap<Component, ComponentSeconds>()
   private readonly device: Device
   private readonly precision: MathPrecision
 
@@ -48,53 +48,44 @@ export class BlockTimes {
     this.precision = precision
   }
 
-  /** @param bytes of a number in a product */
-  of(block: Component, bytes: number): BlockSeconds {
-    const known = this.known.get(block) ?? blockSeconds(this.device, this.precision, bytes, block)
-    this.known.set(block, known)
-    return known
+  /** @param bytes per number in a product */
+  of(component: Component, bytes: number): ComponentSeconds {
+    const cached = this.cache.get(component)
+    if (cached) return cached
+    const { device, precision } = this
+    const { products, passBytes } = component.scores
+    const sum = (work: WorkSeconds) => work.products + work.fused + work.passes
+    const seconds = {
+      forward: sum(forwardSeconds(device, precision, bytes, component)),
+      backward: sum(backwardSeconds(device, precision, bytes, component)),
+      scores: productsSeconds(device, precision, bytes, products) + passSeconds(device, passBytes),
+    }
+    this.cache.set(component, seconds)
+    return seconds
   }
 }
 
-/** Seconds of one direction by what is done: matrix products, fused attention, and all else. */
+/** Seconds forward or backward, by kind of work: matrix products, fused attention, everything else. */
 export interface WorkSeconds {
   readonly products: number
   readonly fused: number
   readonly passes: number
 }
 
-/** @param bytes of a number in a product */
-export function forwardSeconds(device: Device, precision: MathPrecision, bytes: number, block: Component): WorkSeconds {
-  return {
-    products: productsSeconds(device, precision, bytes, block.products),
-    fused: fusedSeconds(device, precision, block),
-    passes: passSeconds(device, block.passBytes) + block.kernels * device.kernel,
-  }
-}
+/** @param bytes per number in a product */
+type SecondsOf = (device: Device, precision: MathPrecision, bytes: number, component: Component) => WorkSeconds
 
-/** @param bytes of a number in a product */
-export function backwardSeconds(
-  device: Device,
-  precision: MathPrecision,
-  bytes: number,
-  block: Component,
-): WorkSeconds {
-  return {
-    products: productsSeconds(device, precision, bytes, block.products.flatMap(gradientProducts)),
-    fused: FUSED_BACKWARD * fusedSeconds(device, precision, block),
-    passes: passSeconds(device, block.gradientPassBytes) + block.kernels * device.kernel,
-  }
-}
+export const forwardSeconds: SecondsOf = (device, precision, bytes, component) => ({
+  products: productsSeconds(device, precision, bytes, component.products),
+  fused: fusedSeconds(device, precision, component),
+  passes: passSeconds(device, component.passBytes) + component.kernels * device.kernel,
+})
 
-function blockSeconds(device: Device, precision: MathPrecision, bytes: number, block: Component): BlockSeconds {
-  const sum = ({ products, fused, passes }: WorkSeconds) => products + fused + passes
-  return {
-    forward: sum(forwardSeconds(device, precision, bytes, block)),
-    backward: sum(backwardSeconds(device, precision, bytes, block)),
-    scores:
-      productsSeconds(device, precision, bytes, block.scores.products) + passSeconds(device, block.scores.passBytes),
-  }
-}
+export const backwardSeconds: SecondsOf = (device, precision, bytes, component) => ({
+  products: productsSeconds(device, precision, bytes, component.products.flatMap(gradientProducts)),
+  fused: FUSED_BACKWARD * fusedSeconds(device, precision, component),
+  passes: passSeconds(device, component.gradientPassBytes) + component.kernels * device.kernel,
+})
 
 const productsSeconds = (device: Device, precision: MathPrecision, bytes: number, products: readonly Product[]) =>
   products.reduce((sum, product) => sum + productSeconds(device, precision, product, bytes), 0)
@@ -102,7 +93,7 @@ const productsSeconds = (device: Device, precision: MathPrecision, bytes: number
 const fusedSeconds = (device: Device, precision: MathPrecision, { fusedFlops, fusedQueries }: Component): number =>
   fusedFlops / (peakOf(device, precision) * device.attentionEfficiency) + fusedQueries * device.attentionQuery
 
-/** The gradient of [m, k]·[k, n] by its factors: [m, n]·[n, k] and [k, m]·[m, n]. */
+/** Products of the gradients of [m, k]·[k, n]: [m, n]·[n, k] and [k, m]·[m, n]. */
 const gradientProducts = ({ count, m, n, k }: Product): Product[] => [
   { count, m, n: k, k: n },
   { count, m: k, n, k: m },

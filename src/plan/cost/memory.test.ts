@@ -6,8 +6,8 @@ import type { PlannedRun } from '../inputs/settings.ts'
 import type { Layout } from '../search/layout.ts'
 import { idealCluster, layoutOf, predict, type RunInput, realCluster, runOf, sparseRun, sum } from '../testing/cases.ts'
 import type { ModelLoads } from '../work/load.ts'
-import { addParts, partsOf } from '../work/parts.ts'
-import { stageParts, Workloads } from '../work/stages.ts'
+import { addCounts, countParameters } from '../work/parameter-counts.ts'
+import { stageCounts, Workloads } from '../work/stages.ts'
 import { stateBytes } from './memory.ts'
 
 /** A dense model as of 2022: 16 bits, dropout, attention scores stored, learned positions, GELU. */
@@ -20,7 +20,7 @@ function denseRun(plan: RunInput['plan'] = {}, layers = 4, model: RunInput['mode
   })
 }
 
-/** Activations of one layer more. */
+/** Activations of one more layer. */
 function layerBytes(run: (layers: number) => PlannedRun, layout: Layout, cluster: Cluster = idealCluster(8)): number {
   const activations = (layers: number) => {
     const { device } = predict(run(layers), cluster, layout).memory
@@ -48,7 +48,7 @@ describe('activations of a dense layer (Korthikanti et al. 2022)', () => {
     expect(of({}, { tensor: 4 })).toBe((34 * T * D + 5 * H * S * T) / 4)
   })
 
-  test('keep 10·T·D whole with tensor parallelism alone', () => {
+  test('with tensor parallelism alone do not divide 10·T·D of them', () => {
     expect(of({ sequenceParallel: false }, { tensor: 4 })).toBe(10 * T * D + (24 * T * D) / 4 + (5 * H * S * T) / 4)
   })
 
@@ -60,17 +60,17 @@ describe('activations of a dense layer (Korthikanti et al. 2022)', () => {
     expect(of({}, { recompute: 'full' })).toBe(2 * T * D)
   })
 
-  test('of attention that never stores scores are those of selective recomputation, but for a float32 a row', () => {
+  test('of fused attention are those of selective recomputation plus a float32 per row', () => {
     expect(of({ attention: 'fused' }, {})).toBe(34 * T * D + 4 * H * T)
   })
 
-  test('of rotary positions are the turned queries and keys besides', () => {
+  test('of rotary positions add the rotated queries and keys', () => {
     const rotary = (layers: number) => denseRun({}, layers, { positions: 'rotary' })
     expect(layerBytes(rotary, layoutOf())).toBe(34 * T * D + 5 * H * S * T + 2 * 2 * T * D)
     expect(layerBytes(rotary, layoutOf({ tensor: 4 }))).toBe((38 * T * D + 5 * H * S * T) / 4)
   })
 
-  test('of SwiGLU are four of the hidden width in place of two', () => {
+  test('of SwiGLU keep four times the hidden width instead of twice', () => {
     const swiglu = (layers: number) => denseRun({}, layers, { activation: 'swiglu' })
     expect(layerBytes(swiglu, layoutOf())).toBe(34 * T * D + 5 * H * S * T + 2 * 2 * T * 256)
   })
@@ -81,12 +81,12 @@ describe('activations of a dense layer (Korthikanti et al. 2022)', () => {
   })
 })
 
-test('full recomputation brings one layer at a time back whole', () => {
+test('full recomputation holds the activations of one layer at a time', () => {
   const whole = (recompute: Layout['recompute'], layers: number) => {
     const { device } = predict(denseRun({}, layers), idealCluster(8), layoutOf({ recompute })).memory
     return device['attention activations'] + device['dense activations']
   }
-  // The final norm is kept in either.
+  // Both keep the final norm.
   const [T, D] = [16 * 32, 64]
   expect(whole('full', 8)).toBe(whole('none', 1))
   expect(whole('full', 1) - 4 * T * D).toBe(34 * T * D + 5 * 8 * 32 * T)
@@ -95,8 +95,8 @@ test('full recomputation brings one layer at a time back whole', () => {
 describe('state of Ψ dense parameters (Rajbhandari et al. 2020, figure 1)', () => {
   const state = (plan: RunInput['plan'], layout: Partial<Layout>, input: RunInput = {}) => {
     const run = runOf({ model: { layers: 2, moe: null }, ...input, plan: { precision: 'float16', ...plan } })
-    const { layers, embedding, head, total } = partsOf(run.model)
-    const bytes = stateBytes(run, layoutOf(layout), addParts([...layers, embedding, head]))
+    const { layers, embedding, head, total } = countParameters(run.model)
+    const bytes = stateBytes(run, layoutOf(layout), addCounts([...layers, embedding, head]))
     return { bytes, a: sum(bytes) / total, total }
   }
   const mixed = { gradients: 'precision' } as const
@@ -119,7 +119,7 @@ describe('state of Ψ dense parameters (Rajbhandari et al. 2020, figure 1)', () 
     [{ state: 'bfloat16', ...mixed }, 2 + 2 + 4 + 4],
     [{ state: 'int8', ...mixed }, 2 + 2 + 4 + 2],
     [{ optimizer: 'sgd', ...mixed }, 2 + 2 + 4 + 4],
-    // Exchanged in 16 bits, and kept in float32 as well.
+    // Exchanged in 16 bits, also kept in float32.
     [{ gradients: 'both' }, 2 + (2 + 4) + 12],
     [{ gradients: 'both', precision: 'bfloat16' }, 2 + (2 + 4) + 12],
   ])('with %j is %d bytes a parameter', (plan, expected) => {
@@ -130,12 +130,12 @@ describe('state of Ψ dense parameters (Rajbhandari et al. 2020, figure 1)', () 
   test('with `both` has a flat copy of all gradients to exchange, unless ZeRO divides the optimizer', () => {
     const run = denseRun({ gradients: 'both' })
     const of = (layout: Partial<Layout>) => predict(run, idealCluster(8), layoutOf(layout)).memory.device.communication
-    const { total } = partsOf(run.model)
+    const { total } = countParameters(run.model)
     expect(of({})).toBeCloseTo(2 * total, 6)
     expect(of({ data: 8, zero: 1 })).toBeCloseTo(2 * Math.min(25e6, total), 6)
   })
 
-  test('of Adafactor is two vectors a matrix beside weights and gradients', () => {
+  test('of Adafactor adds two vectors per matrix to weights and gradients', () => {
     const { a } = state({ precision: 'float32', optimizer: 'adafactor' }, {})
     expect(a).toBeGreaterThan(8)
     expect(a).toBeLessThan(8.2)
@@ -143,8 +143,8 @@ describe('state of Ψ dense parameters (Rajbhandari et al. 2020, figure 1)', () 
 
   test('of experts is divided by expert parallelism, and by ZeRO over the ranks that hold the same experts', () => {
     const run = sparseRun()
-    const { layers } = partsOf(run.model)
-    const experts = { ...addParts(layers), dense: { parameters: 0, factored: 0 } }
+    const { layers } = countParameters(run.model)
+    const experts = { ...addCounts(layers), dense: { parameters: 0, factored: 0 } }
     const of = (layout: Partial<Layout>) => sum(stateBytes(run, layoutOf(layout), experts))
     const { parameters } = experts.experts
     expect(of({ data: 8 })).toBeCloseTo(18 * parameters, 6)
@@ -162,7 +162,7 @@ describe('a trillion parameters on 480 V100 of 32 GB', () => {
   }
 
   test('are 2.09 billion expert parameters a device', async () => {
-    const { kinds } = partsOf((await loadPlannedRun('m6t-1t', [])).model)
+    const { kinds } = countParameters((await loadPlannedRun('m6t-1t', [])).model)
     expect((kinds.experts / 480 / 1e9).toFixed(2)).toBe('2.09')
   })
 
@@ -180,7 +180,7 @@ describe('a trillion parameters on 480 V100 of 32 GB', () => {
   })
 })
 
-test('ten trillion parameters on 512 V100 do not fit but by offloading: their experts alone are 78.5 GB a device', async () => {
+test('ten trillion parameters fit on 512 V100 only with offloading: their experts alone are 78.5 GB a device', async () => {
   const run = await loadPlannedRun('m6-10t', [])
   const cluster = await loadCluster('v100-512')
   const layout = layoutOf({ data: 512, expert: 512, recompute: 'full' })
@@ -195,7 +195,7 @@ describe('pipeline stages', () => {
   const dense = (pipeline: number, microBatches: number, over: RunInput['plan'] = {}) =>
     predict(denseRun(over), realCluster(8), layoutOf({ pipeline, microBatches }))
 
-  test('hold the micro-batches that are under way: the first as many as there are stages', () => {
+  test('hold the micro-batches in flight: the first stage holds as many as there are stages', () => {
     const [T, D] = [16 * 32, 64]
     const perLayer = (34 * T * D + 5 * 8 * 32 * T) / 16
     const { device } = dense(4, 16).memory
@@ -207,30 +207,30 @@ describe('pipeline stages', () => {
     )
   })
 
-  test('share out weights: those of a stage are its layers and its end', () => {
+  test('hold the weights of their layers, and the first and last also embedding or head', () => {
     const model = denseRun().model
-    const { layers, embedding, head } = partsOf(model)
+    const { layers, embedding, head } = countParameters(model)
     const [layer] = layers
     const weights = dense(4, 1).memory.device.weights
     const ends = [embedding, head].map(({ dense: { parameters } }) => parameters)
-    // Tied: the last stage multiplies with a copy of the embedding.
+    // Tied: the last stage has a copy of the embedding.
     const largest = Math.max(ends[0] ?? 0, (ends[1] ?? 0) + 512 * 64)
     expect(weights).toBeLessThanOrEqual(2 * ((layer?.dense.parameters ?? 0) + largest))
     expect(weights).toBeGreaterThan(2 * (layer?.dense.parameters ?? 0))
   })
 
   // The copy of a tied embedding has a factored moment as well: V + D numbers, not V·D.
-  test('hold no more of an optimizer than one stage does, but for the copy of a tied embedding', () => {
+  test('hold no more optimizer state than one stage would, except for the copy of a tied embedding', () => {
     const run = denseRun({ optimizer: 'adafactor', precision: 'float32' })
-    const { layers, embedding, head } = partsOf(run.model)
+    const { layers, embedding, head } = countParameters(run.model)
     const { device } = predict(run, realCluster(8), layoutOf({ pipeline: 4 })).memory
-    const all = sum(stateBytes(run, layoutOf(), addParts([...layers, embedding, head, embedding])))
+    const all = sum(stateBytes(run, layoutOf(), addCounts([...layers, embedding, head, embedding])))
     expect(device.optimizer + device.weights + device.gradients).toBeLessThan(all)
-    expect(device.optimizer).toBeLessThan(4 * addParts([...layers, embedding, head, embedding]).dense.factored)
+    expect(device.optimizer).toBeLessThan(4 * addCounts([...layers, embedding, head, embedding]).dense.factored)
   })
 })
 
-test('logits are kept as they are made, in float32, and with their gradient, by the last stage alone', () => {
+test('only the last stage keeps logits: as produced, in float32, and their gradient', () => {
   const { device } = predict(denseRun(), idealCluster(8), layoutOf()).memory
   expect(device.logits).toBe(16 * 32 * 512 * (2 + 4 + 4))
   const float = predict(denseRun({ precision: 'float32' }), idealCluster(8), layoutOf()).memory
@@ -239,7 +239,7 @@ test('logits are kept as they are made, in float32, and with their gradient, by 
   expect(shared.device.logits).toBe((16 * 32 * 512 * 10) / 4)
 })
 
-test('what is sent to experts and received has a buffer each, of the widest exchange of one layer', () => {
+test('dispatch has a send and a receive buffer of the widest exchange of one layer', () => {
   const of = (expert: number, attention: 'none' | 'qkv' = 'none') =>
     predict(sparseRun({ capacity: 'none', attention }), idealCluster(8), layoutOf({ data: 8, expert })).memory.device
   expect(of(8)['dispatch buffers']).toBe(2 * 8 * 32 * 64 * 2)
@@ -247,51 +247,51 @@ test('what is sent to experts and received has a buffer each, of the widest exch
   expect(of(8, 'qkv')['dispatch buffers']).toBe(2 * 8 * 32 * (3 * 64) * 2)
 })
 
-describe('weights and gradients under way', () => {
+describe('buffers of weights and gradients', () => {
   const run = sparseRun({}, { gradients: 'precision' }, { layers: 4 })
-  const { layers, embedding, head } = partsOf(run.model)
+  const { layers, embedding, head } = countParameters(run.model)
   const parts = [...layers, embedding, head]
-  const { dense, experts } = addParts(parts)
+  const { dense, experts } = addCounts(parts)
   const of = (layout: Partial<Layout>) => predict(run, realCluster(8), layoutOf({ data: 8, ...layout })).memory.device
-  /** Of the largest part, its experts shared out over so many ranks, or none of them. */
+  /** Parameters of the largest part, with a share of its experts. */
   const largest = (share: number) =>
     Math.max(...parts.map((part) => part.dense.parameters + part.experts.parameters * share))
   const bucket = (expert: number) => 2 * (dense.parameters + experts.parameters / expert)
 
-  test('are those that are exchanged, in 16 bits a parameter that a device has', () => {
+  test('hold the gradients being exchanged, 16 bits for each parameter of the device', () => {
     expect(of({ expert: 4 }).communication).toBe(bucket(4))
   })
 
-  test('are two whole layers with ZeRO 3, of dense weights alone where every rank has experts of its own', () => {
+  test('hold two whole layers with ZeRO 3, but only dense weights if no experts are replicated', () => {
     expect(of({ expert: 4, zero: 3 }).communication).toBe(bucket(4) + 2 * 2 * largest(1 / 4))
     expect(of({ expert: 8, zero: 3 }).communication).toBe(bucket(8) + 2 * 2 * largest(0))
   })
 
-  test('are two whole layers and their gradients when all is offloaded, experts too', () => {
+  test('hold two whole layers with their experts and gradients if everything is offloaded', () => {
     expect(of({ expert: 8, offload: 'all' }).communication).toBe(bucket(8) + 2 * (2 + 2) * largest(1 / 8))
   })
 })
 
-test('one-hot matrices of dispatch are kept for every group: a place and a gate for each token and slot of its own', () => {
+test('one-hot dispatch keeps two matrices per group: a place and a gate for each token and slot of the group', () => {
   const of = (groups: number, layers: number) =>
     predict(
       sparseRun({ groups, factor: 1 }, { dispatch: 'one-hot' }, { layers }),
       idealCluster(8),
       layoutOf({ data: 8 }),
     ).memory.device['router activations']
-  // 256 tokens a device, as many slots: G times two matrices of (T/G)² cells of two bytes.
+  // 256 tokens a device and as many slots: G times two matrices of (T/G)² cells of two bytes.
   const T = 8 * 32
   const layer = (groups: number) => of(groups, 3) - of(groups, 2)
   expect(layer(1) - layer(4)).toBe(2 * 2 * (T * T - (T * T) / 4))
 })
 
 describe('stages', () => {
-  test.each([1, 2, 4])('of %d hold all parameters together, and the copy of a tied embedding', (pipeline) => {
+  test.each([1, 2, 4])('%d together hold all parameters, and a copy of a tied embedding', (pipeline) => {
     for (const tied of [true, false]) {
       const run = sparseRun({ every: 2 }, {}, { layers: 4, tied })
-      const parts = partsOf(run.model)
+      const parts = countParameters(run.model)
       const { stages } = new Workloads(run, () => new Array<number>(8).fill(1)).of(layoutOf({ pipeline }))
-      const held = stages.map((stage) => addParts(stageParts(parts, stage, pipeline)))
+      const held = stages.map((stage) => addCounts(stageCounts(parts, stage, pipeline)))
       const total = held.reduce((all, { dense, experts }) => all + dense.parameters + experts.parameters, 0)
       const { vocabulary, width } = run.model
       expect(total).toBe(parts.total + (tied && pipeline > 1 ? vocabulary * width : 0))
@@ -300,16 +300,16 @@ describe('stages', () => {
   })
 })
 
-test('activations of experts are an upper bound: of a rank that is the busiest in every layer', () => {
+test('activations of experts are an upper bound: those of a rank that is the busiest in every layer', () => {
   const run = sparseRun({ capacity: 'none' }, {}, { layers: 2 })
   const of = (loads: ModelLoads) =>
     predict(run, realCluster(8), layoutOf({ data: 8, expert: 8 }), loads).memory.device['expert activations']
   const hot = (expert: number) => Array.from({ length: 8 }, (_, e) => (e === expert ? 8 : 0))
-  // The busiest rank gets all assignments of all eight ranks: T each. It keeps D there, D back, and 2·F of GELU.
+  // The busiest rank gets all assignments of all eight ranks, T each. It keeps D of input, D of result, and 2·F of GELU.
   const [T, D, F] = [8 * 32, 64, 128]
   const busiest = 8 * T * (2 * D + 2 * F) * 2
   expect(of(() => hot(0))).toBe(2 * busiest)
-  // When another one is the busiest in the second layer, every rank has less than what is told.
+  // If another rank is the busiest in the second layer, every rank has less than predicted.
   expect(of((layer) => hot(layer))).toBe(2 * busiest)
 })
 
@@ -347,7 +347,7 @@ describe('memory of a device', () => {
     )
   })
 
-  test('is not raised by more data parallelism that shares out a larger batch', () => {
+  test('is not raised by more data parallelism with a batch that grows with it', () => {
     fc.assert(
       fc.property(plans, mixtures, recomputes, fc.constantFrom(0, 1, 2, 3), (plan, moe, recompute, zero) => {
         const of = (data: number) => {
@@ -360,7 +360,7 @@ describe('memory of a device', () => {
     )
   })
 
-  test('is not raised by more data parallelism that shares out the same batch', () => {
+  test('is not raised by more data parallelism with the same batch', () => {
     fc.assert(
       fc.property(plans, recomputes, fc.constantFrom(0, 1, 2, 3), (plan, recompute, zero) => {
         const of = (data: number) => {
@@ -386,7 +386,7 @@ describe('memory of a device', () => {
     )
   })
 
-  test('is not raised by ZeRO that divides the optimizer, and gradients too', () => {
+  test('is not raised by ZeRO 1 and 2', () => {
     fc.assert(
       fc.property(plans, mixtures, recomputes, fc.constantFrom(1, 2, 8), (plan, moe, recompute, expert) => {
         const of = (zero: number) =>
@@ -399,19 +399,19 @@ describe('memory of a device', () => {
   })
 
   // Weights of experts that only one rank holds are never gathered.
-  test('is not raised by ZeRO that divides weights too, when every rank has experts of its own', () => {
+  test('is not raised by ZeRO 3 if no experts are replicated', () => {
     const run = sparseRun({ hidden: 1024 }, {}, { layers: 8 })
     const of = (zero: number) => predict(run, realCluster(8), layoutOf({ data: 8, expert: 8, zero })).memory.deviceBytes
     expect(of(3)).toBeLessThanOrEqual(of(2))
   })
 
-  test('is not raised by ZeRO that divides the weights of a dense model of many layers', () => {
+  test('is lowered by ZeRO 3 in a dense model of many layers', () => {
     const run = denseRun({}, 16)
     const of = (zero: number) => predict(run, realCluster(8), layoutOf({ data: 8, zero })).memory.deviceBytes
     expect(of(3)).toBeLessThan(of(2))
   })
 
-  test('is not raised by recomputing, by more micro-batches, or by offloading', () => {
+  test('is not raised by recomputation, more micro-batches or offloading', () => {
     fc.assert(
       fc.property(plans, mixtures, (plan, moe) => {
         const run = sparseRun(moe, plan, { layers: 4 })
@@ -425,7 +425,7 @@ describe('memory of a device', () => {
     )
   })
 
-  test('and of its host are together the same state, wherever it is', () => {
+  test('and of its host add up to the same state with any offloading', () => {
     const run = sparseRun()
     const state = (offload: Layout['offload']) => {
       const { device, hostBytes } = predict(run, realCluster(8), layoutOf({ data: 8, offload })).memory
@@ -435,7 +435,7 @@ describe('memory of a device', () => {
     expect(state('all')).toBeCloseTo(state('none'), 3)
   })
 
-  test('does not depend on how fast anything is', () => {
+  test('does not depend on the speed of links', () => {
     const run = sparseRun()
     const layout = layoutOf({ data: 8, expert: 8 })
     const slow = realCluster(8)

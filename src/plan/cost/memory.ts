@@ -1,14 +1,14 @@
 /**
- * Bytes on one device, by kind: of the stage that needs the most. With uneven loads a device is taken to have the
- * busiest rank's rows in every layer, which is the most that one can have.
+ * Bytes on one device, by kind, in the pipeline stage that needs the most. With uneven loads the device is assumed
+ * to have the rows of the busiest rank in every layer: an upper bound.
  */
 import type { Cluster } from '../inputs/cluster.ts'
 import { type PlannedRun, storedBytes } from '../inputs/settings.ts'
 import type { Layout } from '../search/layout.ts'
 import type { ComponentKind } from '../work/components.ts'
-import { addParts, type Count, type Part, type Parts } from '../work/parts.ts'
-import { type PipelineStage, stageParts, type Workload } from '../work/stages.ts'
-import { logitsBytes } from '../work/work.ts'
+import { logitsBytes } from '../work/layer-work.ts'
+import { addCounts, type Count, type ParameterCounts, type PartCounts } from '../work/parameter-counts.ts'
+import { type PipelineStage, stageCounts, type Workload } from '../work/stages.ts'
 
 export const memoryKinds = [
   'weights',
@@ -34,13 +34,15 @@ export interface Memory {
   /** On a device of the stage that needs the most. */
   readonly device: BytesByKind
   readonly deviceBytes: number
-  /** In the host's memory, for each device. */
+  /** In host memory, per device. */
   readonly hostBytes: number
 }
 
-/** Share of what is allocated and freed in every step that an allocator loses in gaps. */
+export const noBytes = () => Object.fromEntries(memoryKinds.map((kind) => [kind, 0])) as Record<MemoryKind, number>
+
+/** Share of the memory allocated and freed in every step that is lost to gaps. */
 const FRAGMENTATION = 0.05
-/** Gradients that are exchanged together (Megatron's and PyTorch's buckets are of this order). */
+/** Parameters whose gradients are exchanged together (the order of Megatron's and PyTorch's buckets). */
 const BUCKET_PARAMETERS = 25e6
 
 const activationKind: Readonly<Record<ComponentKind, MemoryKind>> = {
@@ -53,8 +55,14 @@ const activationKind: Readonly<Record<ComponentKind, MemoryKind>> = {
   head: 'dense activations',
 }
 
-export function memoryOf(run: PlannedRun, cluster: Cluster, layout: Layout, parts: Parts, workload: Workload): Memory {
-  const stages = workload.stages.map((stage) => stageMemory(run, cluster, layout, parts, workload, stage))
+export function memoryOf(
+  run: PlannedRun,
+  cluster: Cluster,
+  layout: Layout,
+  counts: ParameterCounts,
+  workload: Workload,
+): Memory {
+  const stages = workload.stages.map((stage) => stageMemory(run, cluster, layout, counts, workload, stage))
   const largest = stages.reduce((a, b) => (b.deviceBytes > a.deviceBytes ? b : a))
   return { ...largest, hostBytes: Math.max(...stages.map(({ hostBytes }) => hostBytes)) }
 }
@@ -63,40 +71,36 @@ function stageMemory(
   run: PlannedRun,
   cluster: Cluster,
   layout: Layout,
-  parts: Parts,
+  counts: ParameterCounts,
   { slice, stages }: Workload,
   stage: PipelineStage,
 ): Memory {
   const { plan } = run
-  const own = stageParts(parts, stage, layout.pipeline)
-  const state = stateBytes(run, layout, addParts(own))
-  const device: Record<MemoryKind, number> = {
-    ...(Object.fromEntries(memoryKinds.map((kind) => [kind, 0])) as Record<MemoryKind, number>),
-    reserved: cluster.device.reserved,
-  }
+  const own = stageCounts(counts, stage, layout.pipeline)
+  const state = stateBytes(run, layout, addCounts(own))
+  const device = { ...noBytes(), reserved: cluster.device.reserved }
   let hostBytes = 0
-  const place = (kind: MemoryKind, bytes: number, offloaded: boolean) => {
+  const add = (kind: MemoryKind, bytes: number, offloaded: boolean) => {
     if (offloaded) hostBytes += bytes
     else device[kind] += bytes
   }
-  place('weights', state.weights, layout.offload === 'all')
-  place('gradients', keptGradients(run, layout, state.gradients, own.length), layout.offload === 'all')
-  place('optimizer', state.optimizer, layout.offload !== 'none')
+  add('weights', state.weights, layout.offload === 'all')
+  add('gradients', keptGradients(run, layout, state.gradients, own.length), layout.offload === 'all')
+  add('optimizer', state.optimizer, layout.offload !== 'none')
 
-  const flying = microBatchesInFlight(layout, plan.virtualStages, stage.index)
-  for (const { blocks, inputBytes } of stage.layers) {
-    if (layout.recompute === 'full') device['layer inputs'] += flying * inputBytes
+  const inFlight = microBatchesInFlight(layout, plan.virtualStages, stage.index)
+  for (const { components, inputBytes } of stage.layers) {
+    if (layout.recompute === 'full') device['layer inputs'] += inFlight * inputBytes
     else
-      for (const { kind, keptBytes, scoresBytes } of blocks)
-        device[activationKind[kind]] += flying * (keptBytes - (layout.recompute === 'selective' ? scoresBytes : 0))
+      for (const { kind, keptBytes, scoresBytes } of components)
+        device[activationKind[kind]] += inFlight * (keptBytes - (layout.recompute === 'selective' ? scoresBytes : 0))
   }
-  // One layer at a time is whole again in the backward pass, or its scores are.
-  const whole = largestLayer(stage, layout.recompute)
-  for (const { kind, bytes } of whole) device[activationKind[kind]] += bytes
+  // The backward pass recomputes one layer at a time.
+  for (const { kind, bytes } of largestRecomputation(stage, layout.recompute)) device[activationKind[kind]] += bytes
   for (const { kind, keptBytes } of stage.ends) device[activationKind[kind]] += keptBytes
 
-  // Sent and received, of one layer at a time.
-  const exchanged = stage.layers.flatMap(({ blocks }) => blocks.flatMap(({ exchanges }) => exchanges))
+  // A send and a receive buffer, for one layer at a time.
+  const exchanged = stage.layers.flatMap(({ components }) => components.flatMap(({ exchanges }) => exchanges))
   device['dispatch buffers'] = 2 * Math.max(0, ...exchanged)
   if (stage.index === stages.length - 1) device.logits = logitsBytes(slice)
   device.communication = communicationBytes(run, layout, own)
@@ -107,8 +111,8 @@ function stageMemory(
 }
 
 /**
- * Offloaded gradients are applied on the host as they come, a layer at a time, unless something waits for all of
- * them: the sum over micro-batches, or their norm.
+ * Bytes of gradients held at once. The host applies offloaded gradients as they arrive, a layer at a time, unless
+ * all are needed first: for the sum over micro-batches, or for their norm.
  */
 function keptGradients(
   { train }: PlannedRun,
@@ -123,26 +127,26 @@ function keptGradients(
 export const total = (bytes: Readonly<Record<string, number>>): number =>
   Object.values(bytes).reduce((sum, each) => sum + each, 0)
 
-/** Micro-batches whose activations a stage keeps: one forward, one backward in turn (Narayanan et al. 2021, section 2.2). */
+/** Micro-batches whose activations a stage keeps in a 1F1B schedule (Narayanan et al. 2021, section 2.2). */
 function microBatchesInFlight({ pipeline, microBatches }: Layout, virtualStages: number, stage: number): number {
   const interleaved = virtualStages > 1 ? (pipeline - 1) / virtualStages : 0
   return Math.min(microBatches, pipeline - stage + interleaved)
 }
 
-/** What recomputation brings back of the layer for which that is the most. */
-function largestLayer(
+/** Recomputed activations of the layer for which they are largest. */
+function largestRecomputation(
   { layers }: PipelineStage,
   recompute: Layout['recompute'],
 ): { kind: ComponentKind; bytes: number }[] {
   if (recompute === 'none') return []
-  const again = layers.map(({ blocks }) =>
-    blocks.map(({ kind, keptBytes, scoresBytes }) => ({ kind, bytes: recompute === 'full' ? keptBytes : scoresBytes })),
+  const recomputed = layers.map(({ components }) =>
+    components.map((each) => ({ kind: each.kind, bytes: recompute === 'full' ? each.keptBytes : each.scoresBytes })),
   )
   const size = (layer: { bytes: number }[]) => layer.reduce((sum, { bytes }) => sum + bytes, 0)
-  return again.reduce((a, b) => (size(b) > size(a) ? b : a), [])
+  return recomputed.reduce((a, b) => (size(b) > size(a) ? b : a), [])
 }
 
-/** Weights, gradients and optimizer state of a device, after what ZeRO divides (Rajbhandari et al. 2020, figure 1). */
+/** Bytes of weights, gradients and optimizer state on a device, with ZeRO sharding (Rajbhandari et al. 2020, figure 1). */
 export function stateBytes(run: PlannedRun, layout: Layout, { dense, experts }: { dense: Count; experts: Count }) {
   const { data, expert, tensor, zero } = layout
   const weight = storedBytes(run.plan.precision)
@@ -151,17 +155,17 @@ export function stateBytes(run: PlannedRun, layout: Layout, { dense, experts }: 
     gradients: () => gradientBytes(run) + (run.plan.gradients === 'both' ? 4 : 0),
     optimizer: optimizerBytes(run),
   }
-  const divided = { weights: 3, gradients: 2, optimizer: 1 }
+  const shardedFrom = { weights: 3, gradients: 2, optimizer: 1 }
   const bytes = (kind: keyof typeof sizes) => {
-    const share = zero >= divided[kind] ? { dense: data, experts: data / expert } : { dense: 1, experts: 1 }
-    const of = (count: Count) =>
+    const shards = zero >= shardedFrom[kind] ? { dense: data, experts: data / expert } : { dense: 1, experts: 1 }
+    const unsharded = (count: Count) =>
       sizes[kind](count.parameters > 0 ? count.factored / count.parameters : 0) * count.parameters
-    return of(dense) / tensor / share.dense + of(experts) / tensor / expert / share.experts
+    return unsharded(dense) / tensor / shards.dense + unsharded(experts) / tensor / expert / shards.experts
   }
   return { weights: bytes('weights'), gradients: bytes('gradients'), optimizer: bytes('optimizer') }
 }
 
-/** Bytes of a gradient as it is exchanged. */
+/** Bytes of an exchanged gradient, per parameter. */
 export const gradientBytes = ({ plan }: PlannedRun): number =>
   plan.gradients === 'float32' ? 4 : storedBytes(plan.precision)
 
@@ -169,7 +173,7 @@ export const optimizerKind = ({ plan, train }: PlannedRun) => plan.optimizer ?? 
 
 const momentBytes = { float32: 4, bfloat16: 2, int8: 1 }
 
-/** Bytes a parameter, of parameters that have `factored` values of rows and columns each on average. */
+/** Bytes per parameter; `factored` is the mean number of values in the factored moment per parameter. */
 function optimizerBytes(run: PlannedRun): (factored: number) => number {
   const { plan } = run
   const master = plan.master && storedBytes(plan.precision) === 2 ? 4 : 0
@@ -185,24 +189,24 @@ function optimizerBytes(run: PlannedRun): (factored: number) => number {
 }
 
 /**
- * Gradients under way, and the two layers that are whole where weights are divided or offloaded. ZeRO 3 divides the
- * weights of experts only where several ranks hold them.
+ * Buffers for gradients being exchanged and, where weights are sharded or offloaded, for two gathered layers. ZeRO 3
+ * shards the weights of experts only if several ranks hold them.
  */
-function communicationBytes(run: PlannedRun, layout: Layout, parts: readonly Part[]): number {
+function communicationBytes(run: PlannedRun, layout: Layout, own: readonly PartCounts[]): number {
   const { data, expert, tensor, zero, offload } = layout
   const weight = storedBytes(run.plan.precision)
-  const largest = (ofExperts: boolean) =>
+  const largest = (withExperts: boolean) =>
     Math.max(
-      ...parts.map(({ dense, experts }) => (dense.parameters + (ofExperts ? experts.parameters / expert : 0)) / tensor),
+      ...own.map(({ dense, experts }) => (dense.parameters + (withExperts ? experts.parameters / expert : 0)) / tensor),
     )
-  const whole = 2 * largest(offload === 'all' || data > expert)
-  const gathered = zero === 3 || offload === 'all' ? whole * weight : 0
-  // Gradients of the layers under way, on their way to the host.
-  const leaving = offload === 'all' ? whole * gradientBytes(run) : 0
-  const all = addParts(parts)
-  const own = all.dense.parameters / tensor + all.experts.parameters / tensor / expert
-  // Megatron-LM of 2021, whose gradients `both` is, copied all of them into one tensor to exchange them.
+  const twoLayers = 2 * largest(offload === 'all' || data > expert)
+  const gathered = zero === 3 || offload === 'all' ? twoLayers * weight : 0
+  // Gradients of these layers, on their way to the host.
+  const leaving = offload === 'all' ? twoLayers * gradientBytes(run) : 0
+  const { dense, experts } = addCounts(own)
+  const parameters = dense.parameters / tensor + experts.parameters / tensor / expert
+  // `both` is Megatron-LM of 2021, which copied all gradients into one tensor for the exchange.
   const flat = run.plan.gradients === 'both' && zero === 0
-  const exchanged = flat ? own : data > 1 ? Math.min(BUCKET_PARAMETERS, own) : 0
+  const exchanged = flat ? parameters : data > 1 ? Math.min(BUCKET_PARAMETERS, parameters) : 0
   return gathered + leaving + exchanged * gradientBytes(run)
 }

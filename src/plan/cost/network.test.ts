@@ -8,9 +8,9 @@ import { allReduceSeconds, allToAllSeconds, groupOf, reduceScatterSeconds, sendS
 const cluster = idealCluster(64)
 const GB = 1e9
 
-describe('who is in a group', () => {
+describe('a group', () => {
   test.each([
-    // Neighbours fill a node first; with a stride fewer of them fit.
+    // Adjacent ranks fill a node first; with a stride fewer fit.
     [8, 1, 8],
     [4, 1, 4],
     [64, 1, 8],
@@ -18,12 +18,12 @@ describe('who is in a group', () => {
     [2, 4, 2],
     [8, 8, 1],
     [4, 16, 1],
-    // Groups that straddle nodes have as few in one as divides both: of six neighbours, two in the second node.
+    // Groups that straddle nodes: the greatest common divisor. Of six adjacent ranks, two are on the second node.
     [6, 1, 2],
     [12, 1, 4],
     [3, 1, 1],
     [6, 2, 2],
-  ])('%d ranks, each %d devices after the one before, are %d a node', (size, stride, perNode) => {
+  ])('of %d ranks, %d devices apart, has %d on a node', (size, stride, perNode) => {
     expect(groupOf(cluster, size, stride)).toEqual({ size, perNode })
   })
 })
@@ -34,11 +34,11 @@ describe('collectives without latency', () => {
       expect(allReduceSeconds(cluster, groupOf(cluster, n, 1), GB)).toBeCloseTo(((2 * (n - 1)) / n) * 0.01, 12)
   })
 
-  test('a ring all-reduce between nodes of one rank each passes 2·(n − 1)/n of the bytes at the share of a device', () => {
+  test('a ring all-reduce between nodes of one rank each passes 2·(n − 1)/n of the bytes at the bandwidth of a device', () => {
     expect(allReduceSeconds(cluster, groupOf(cluster, 4, 8), GB)).toBeCloseTo(2 * (3 / 4) * 0.02, 12)
   })
 
-  test('a hierarchical all-reduce is one in the node, and one of an eighth between the nodes', () => {
+  test('a hierarchical all-reduce is one inside the node, and one of an eighth of the bytes between nodes', () => {
     const expected = 2 * ((7 / 8) * 0.01 + (7 / 8) * (0.02 / 8))
     expect(allReduceSeconds(cluster, groupOf(cluster, 64, 1), GB)).toBeCloseTo(expected, 12)
   })
@@ -48,21 +48,21 @@ describe('collectives without latency', () => {
     expect(allReduceSeconds(cluster, group, GB)).toBeCloseTo(2 * reduceScatterSeconds(cluster, group, GB), 12)
   })
 
-  test('an all-to-all in a node sends all but the own part', () => {
+  test('an all-to-all inside a node sends all but its own part', () => {
     expect(allToAllSeconds(cluster, groupOf(cluster, 8, 1), GB)).toBeCloseTo((7 / 8) * 0.01, 12)
   })
 
-  test('an all-to-all between nodes lasts as long as what leaves the node', () => {
+  test('an all-to-all between nodes takes the time of the bytes that leave the node', () => {
     expect(allToAllSeconds(cluster, groupOf(cluster, 64, 1), GB)).toBeCloseTo((56 / 64) * 0.02, 12)
   })
 
-  test('alone nothing is sent', () => {
+  test('a group of one rank sends nothing', () => {
     const alone = groupOf(cluster, 1, 1)
     expect(allReduceSeconds(cluster, alone, GB)).toBe(0)
     expect(allToAllSeconds(cluster, alone, GB)).toBe(0)
   })
 
-  test('stages that share a node send inside it; of a pipeline of more devices some boundary is between nodes', () => {
+  test('stages that share a node send inside it; a larger pipeline has a boundary between nodes', () => {
     expect(sendSeconds(idealCluster(8), 2, GB)).toBeCloseTo(0.01, 12)
     expect(sendSeconds(cluster, 8, GB)).toBeCloseTo(0.01, 12)
     expect(sendSeconds(cluster, 16, GB)).toBeCloseTo(0.02, 12)
@@ -90,14 +90,13 @@ describe('collectives without latency', () => {
 })
 
 test('every rank of a group that straddles nodes waits for the network', () => {
-  // Of groups of six neighbours in nodes of eight, the second has two in the first node and four in the next: those
-  // two send four of six parts to the other node.
+  // Groups of six adjacent ranks on nodes of eight: the second has two ranks on the first node and four on the next.
+  // Those two send four of six parts to the other node.
   const straddling = allToAllSeconds(idealCluster(24), groupOf(idealCluster(24), 6, 1), GB)
   expect(straddling).toBeCloseTo((4 / 6) * 0.02, 12)
 })
 
-// Six devices in a node of eight are taken for three nodes of two.
-test('a cluster that is smaller than a node has no network to wait for', () => {
+test('a cluster smaller than a node does not use the network', () => {
   for (const devices of [3, 5, 6, 7]) {
     const small = idealCluster(devices)
     expect(groupOf(small, devices, 1)).toEqual({ size: devices, perNode: devices })

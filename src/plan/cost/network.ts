@@ -1,22 +1,22 @@
 /**
- * How long collectives take. Bandwidths are those of one direction for each device; the network's is the node's,
- * shared by its devices, because in a training all of them send at once.
+ * Time of collectives. Bandwidths are for one direction and one device; that of the network is for a node, shared
+ * by its devices, because all of them send at once in a training.
  *
- * All-reduce between nodes is hierarchical, as NCCL's is in effect: reduce-scatter inside the node, a ring
- * between the nodes for each device's share, all-gather inside the node (Thakur, Rabenseifner & Gropp 2005 for
- * the rings: 2·(n − 1)/n of the bytes pass through every device).
+ * All-reduce between nodes is hierarchical, like NCCL's in effect: reduce-scatter inside the node, a ring between
+ * the nodes for each device's share, all-gather inside the node. In a ring, 2·(n − 1)/n of the bytes pass through
+ * every device (Thakur, Rabenseifner & Gropp 2005).
  */
 import type { Cluster } from '../inputs/cluster.ts'
 
-/** Ranks that take part, `perNode` of them in each node. */
+/** Participating ranks, `perNode` on each node. */
 export interface Group {
   readonly size: number
   readonly perNode: number
 }
 
 /**
- * `size` ranks of which each is `stride` devices after the one before. Groups that do not fill nodes evenly straddle
- * them, some more than others: all wait for those that have the fewest ranks in a node.
+ * A group of `size` ranks, `stride` devices apart. Groups that do not fill nodes evenly straddle them, some more
+ * than others; all wait for the group with the fewest ranks on a node.
  */
 export function groupOf(cluster: Cluster, size: number, stride: number): Group {
   const inNode = Math.min(cluster.devices, cluster.devicesPerNode)
@@ -28,19 +28,19 @@ export function greatestCommonDivisor(a: number, b: number): number {
   return b === 0 ? a : greatestCommonDivisor(b, a % b)
 }
 
-/** Bytes a second that a device gets of its node's network, all devices sending. */
+/** A device's share of its node's network, in bytes a second, while all devices send. */
 function networkShare({ devices, devicesPerNode, links: { network } }: Cluster): number {
   return (network.bandwidth * network.efficiency) / network.oversubscription / Math.min(devices, devicesPerNode)
 }
 
 const nodeShare = ({ links: { node } }: Cluster): number => node.bandwidth * node.efficiency
 
-/** Seconds to add up `bytes` of every rank, and give all the sum. */
+/** Seconds to sum `bytes` over all ranks and return the sum to each. */
 export function allReduceSeconds(cluster: Cluster, group: Group, bytes: number): number {
   return 2 * reduceScatterSeconds(cluster, group, bytes)
 }
 
-/** Seconds until each rank has its share of the sum of `bytes` of every rank; all-gather is the same backwards. */
+/** Seconds to sum `bytes` over all ranks and leave each with a share of the sum. An all-gather takes as long. */
 export function reduceScatterSeconds(cluster: Cluster, { size, perNode }: Group, bytes: number): number {
   if (size <= 1) return 0
   const nodes = size / perNode
@@ -53,15 +53,15 @@ export function reduceScatterSeconds(cluster: Cluster, { size, perNode }: Group,
 }
 
 /**
- * Seconds until every rank has sent its part to every other; `bytes` is what the busiest rank sends or receives
- * in all, its own part included. Messages inside a node and between nodes travel at the same time.
+ * Seconds of an all-to-all. `bytes` is the total that the busiest rank sends or receives, its own part included.
+ * Messages inside a node and between nodes overlap.
  */
 export function allToAllSeconds(cluster: Cluster, { size, perNode }: Group, bytes: number): number {
   if (size <= 1) return 0
   const { node, network } = cluster.links
   const inside = (perNode - 1) / size
   const outside = (size - perNode) / size
-  // Messages follow each other without waiting for an answer, but each has a cost of its own.
+  // Messages are pipelined, but each has a cost.
   const messages = (count: number, latency: number) => (count > 0 ? latency * (1 + count / MESSAGES_AT_ONCE) : 0)
   return Math.max(
     (inside * bytes) / nodeShare(cluster) + messages(perNode - 1, node.latency),
@@ -69,10 +69,10 @@ export function allToAllSeconds(cluster: Cluster, { size, perNode }: Group, byte
   )
 }
 
-/** Messages of an all-to-all under way in one latency. */
+/** Messages of an all-to-all sent within one latency. */
 const MESSAGES_AT_ONCE = 16
 
-/** Seconds to hand `bytes` to the next pipeline stage, where the way is longest: between nodes, unless all stages share one. */
+/** Seconds to send `bytes` to the next pipeline stage over the slowest boundary: between nodes, unless all stages share one. */
 export function sendSeconds(cluster: Cluster, devices: number, bytes: number): number {
   const { node, network } = cluster.links
   return devices <= cluster.devicesPerNode

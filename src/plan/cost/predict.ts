@@ -1,13 +1,13 @@
-/** What a run needs and how fast it is in one layout. */
+/** Predicts memory and speed of a run in a layout. */
 import { describeModel } from '../../model/describe.ts'
 import { activatedExperts, routedModules } from '../../model/parameters.ts'
 import type { Cluster } from '../inputs/cluster.ts'
 import type { PlannedRun } from '../inputs/settings.ts'
 import { devicesOf, type Layout } from '../search/layout.ts'
 import type { ModelLoads } from '../work/load.ts'
-import { type Parts, partsOf } from '../work/parts.ts'
+import { countParameters, type ParameterCounts } from '../work/parameter-counts.ts'
 import { Workloads } from '../work/stages.ts'
-import { BlockTimes, peakOf } from './device-time.ts'
+import { ComponentTimes, peakOf } from './device-time.ts'
 import { type Memory, memoryOf } from './memory.ts'
 import { type Time, timeOf } from './time.ts'
 
@@ -15,35 +15,35 @@ export interface Prediction {
   readonly layout: Layout
   readonly memory: Memory
   readonly time: Time
-  /** Of the whole cluster. */
+  /** Rate of the whole cluster. */
   readonly tokensPerSecond: number
-  /** Operations of the model that are needed, over what the devices could do at their peak. */
+  /** Model FLOP utilization: operations that the model needs, over the peak of the devices. */
   readonly mfu: number
-  /** Shares of all assignments: dropped for lack of room. */
+  /** Share of all assignments that are dropped because their expert is full. */
   readonly dropped: number
   /** Share of expert rows that hold no token. */
   readonly padding: number
-  /** Rows of the slowest rank over the mean of all ranks; layers on average. */
+  /** Rows of the slowest rank over the mean of all ranks, averaged over layers. */
   readonly imbalance: number
 }
 
-/** What is the same in every layout of a run. */
+/** Predicts the layouts of one run, and caches what they share. */
 export class Predictor {
-  readonly parts: Parts
+  readonly counts: ParameterCounts
   readonly flopsPerToken: number
   readonly activeParameters: number
   private readonly run: PlannedRun
   private readonly cluster: Cluster
   private readonly workloads: Workloads
-  private readonly times: BlockTimes
+  private readonly times: ComponentTimes
   private readonly flopsPerAssignment: ReturnType<typeof describeModel>['flopsPerAssignment']
 
   constructor(run: PlannedRun, cluster: Cluster, loads: ModelLoads) {
     this.run = run
     this.cluster = cluster
     this.workloads = new Workloads(run, loads)
-    this.times = new BlockTimes(cluster.device, run.plan.precision)
-    this.parts = partsOf(run.model)
+    this.times = new ComponentTimes(cluster.device, run.plan.precision)
+    this.counts = countParameters(run.model)
     const { flopsPerToken, flopsPerAssignment, activeParameters } = describeModel(run.model)
     this.flopsPerToken = flopsPerToken
     this.flopsPerAssignment = flopsPerAssignment
@@ -52,9 +52,9 @@ export class Predictor {
 
   /** @param layout legal for the run and the cluster */
   predict(layout: Layout): Prediction {
-    const { run, cluster, parts } = this
+    const { run, cluster, counts } = this
     const workload = this.workloads.of(layout)
-    const time = timeOf(run, cluster, layout, parts, workload, this.times)
+    const time = timeOf(run, cluster, layout, counts, workload, this.times)
     const ranks = workload.stages.flatMap(({ layers }) => layers.flatMap(({ loads }) => loads))
     const mean = (value: (rank: (typeof ranks)[number]) => number) =>
       ranks.length > 0 ? ranks.reduce((sum, rank) => sum + value(rank), 0) / ranks.length : 0
@@ -62,7 +62,7 @@ export class Predictor {
     const peak = devicesOf(layout) * peakOf(cluster.device, run.plan.precision)
     return {
       layout,
-      memory: memoryOf(run, cluster, layout, parts, workload),
+      memory: memoryOf(run, cluster, layout, counts, workload),
       time,
       tokensPerSecond: tokens / time.stepSeconds,
       mfu: (tokens * this.neededFlops(workload.stages.flatMap(({ layers }) => layers))) / time.stepSeconds / peak,
@@ -72,15 +72,15 @@ export class Predictor {
     }
   }
 
-  /** Operations a token, without those of dropped assignments. */
+  /** Operations per token, dropped assignments excluded. */
   private neededFlops(layers: readonly { readonly loads: readonly { readonly dropped: number }[] }[]): number {
     const { moe } = this.run.model
     if (!moe) return this.flopsPerToken
-    const spared = layers.flatMap(({ loads }, layer) =>
+    const dropped = layers.flatMap(({ loads }, layer) =>
       routedModules(this.run.model, layer).map(
         (module, i) => (loads[i]?.dropped ?? 0) * activatedExperts(moe) * this.flopsPerAssignment[module],
       ),
     )
-    return this.flopsPerToken - spared.reduce((a, b) => a + b, 0)
+    return this.flopsPerToken - dropped.reduce((a, b) => a + b, 0)
   }
 }

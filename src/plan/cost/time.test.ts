@@ -15,7 +15,7 @@ import {
   sum,
 } from '../testing/cases.ts'
 import { loadsWithCv, type ModelLoads } from '../work/load.ts'
-import { addParts, partsOf } from '../work/parts.ts'
+import { addCounts, countParameters } from '../work/parameter-counts.ts'
 import { productSeconds } from './device-time.ts'
 
 function denseRun(plan: RunInput['plan'] = {}, layers = 4, batch = 16): PlannedRun {
@@ -26,7 +26,7 @@ function denseRun(plan: RunInput['plan'] = {}, layers = 4, batch = 16): PlannedR
   })
 }
 
-/** A cluster that computes in no time but for what `device` says, with links that are not felt. */
+/** A cluster on which only products take time. */
 function onlyProducts(devices: number): Cluster {
   const input = idealInput(devices)
   const link = { bandwidth: '1e30 B/s', latency: '0 s', efficiency: 1 }
@@ -40,14 +40,14 @@ function onlyProducts(devices: number): Cluster {
 describe('products', () => {
   const { device } = idealCluster(8)
 
-  test('take 2·m·n·k operations at the peak when they are large', () => {
+  test('take 2·m·n·k operations at the peak if they are large', () => {
     expect(productSeconds(device, 'bfloat16', { count: 3, m: 4096, n: 2048, k: 8192 }, 2)).toBeCloseTo(
       (3 * 2 * 4096 * 2048 * 8192) / 1e14,
       12,
     )
   })
 
-  test('take as long as their bytes pass when they are thin', () => {
+  test('take the time of their bytes if they are thin', () => {
     const seconds = productSeconds(device, 'bfloat16', { count: 1, m: 1, n: 4096, k: 4096 }, 2)
     expect(seconds).toBeCloseTo((2 * (4096 + 4096 * 4096 + 4096)) / 1e12, 15)
   })
@@ -72,24 +72,24 @@ describe('products', () => {
 })
 
 describe('a step', () => {
-  test('of products alone is 6 operations a weight and token, and 6·S·D a layer for the causal half of attention', () => {
+  test('of products alone takes 6 operations per weight and token, and 7·S·D a layer for the causal half of attention', () => {
     const run = denseRun()
     const { time } = predict(run, onlyProducts(1), layoutOf())
     const { width, sequence, layers, vocabulary, hidden } = run.model
     const tokens = 16 * 32
     const weights = layers * (4 * width ** 2 + 2 * width * hidden) + vocabulary * width
-    // Scores and values: 2 · 2·S·D forward, half of it seen; backward 2.5 times that, as the scores come again.
+    // Scores and values: 2 · 2·S·D forward, half of it masked; backward 2.5 times that, since scores are recomputed.
     const attention = layers * 3.5 * 2 * sequence * width
     expect(time.stepSeconds).toBeCloseTo((tokens * (6 * weights + attention)) / 1e14, 12)
   })
 
-  test('of products alone runs at the peak: MFU is 1 but for the half of attention that is not computed', () => {
+  test('of products alone runs at the peak: MFU is about 1, though half of attention is not computed', () => {
     const { mfu } = predict(denseRun({}, 4), onlyProducts(1), layoutOf())
     expect(mfu).toBeGreaterThan(0.95)
     expect(mfu).toBeLessThan(1.1)
   })
 
-  test('with full recomputation computes the forward pass of layers twice: a third more', () => {
+  test('with full recomputation takes a third more: layers compute the forward pass twice', () => {
     const run = denseRun({ attention: 'materialized' })
     const of = (recompute: Layout['recompute']) => predict(run, onlyProducts(1), layoutOf({ recompute })).time
     const { parts } = of('none')
@@ -98,12 +98,12 @@ describe('a step', () => {
     expect(of('full').stepSeconds).toBeCloseTo(of('none').stepSeconds + layers / 3, 14)
   })
 
-  test('with tensor parallelism shares products out, and sums twice a layer and pass, once at either end', () => {
+  test('with tensor parallelism divides products, and sums twice per layer and pass and once at both ends', () => {
     const run = denseRun({}, 4)
     const cluster = idealCluster(8)
     const { parts } = predict(run, cluster, layoutOf({ tensor: 4 })).time
     const bytes = 16 * 32 * 64 * 2
-    // Four layers; the embedding forward, and the gradient of what the head reads.
+    // Four layers; the embedding forward, and the gradient of the head's input.
     const sums = 4 * 2 * 2 + 2
     expect(parts['tensor all-reduce']).toBeCloseTo((sums * 2 * (3 / 4) * bytes) / 1e11, 15)
     const alone = predict(run, onlyProducts(1), layoutOf()).time
@@ -111,7 +111,7 @@ describe('a step', () => {
     expect(shared.stepSeconds).toBeCloseTo(alone.stepSeconds / 4, 12)
   })
 
-  test('hides the share of tensor all-reduces that it is told to, none unless told', () => {
+  test('hides the share plan.tensorOverlap of tensor all-reduces, by default none', () => {
     const of = (plan: RunInput['plan']) => predict(denseRun(plan), idealCluster(8), layoutOf({ tensor: 4 })).time
     const all = of({}).parts['tensor all-reduce']
     expect(of({ tensorOverlap: 0 }).parts['tensor all-reduce']).toBe(all)
@@ -119,8 +119,7 @@ describe('a step', () => {
     expect(of({}).stepSeconds - of({ tensorOverlap: 1 }).stepSeconds).toBeCloseTo(all, 15)
   })
 
-  // What is hidden of them is not told.
-  test('with hidden tensor all-reduces and what is told of them is as long as without', () => {
+  test('reports the hidden tensor all-reduces: together with them a step is as long as without overlap', () => {
     const of = (tensorOverlap: number) =>
       predict(denseRun({ tensorOverlap }), idealCluster(8), layoutOf({ tensor: 4 })).time
     expect(of(0.5).stepSeconds + of(0.5).overlappedSeconds).toBeCloseTo(of(0).stepSeconds, 15)
@@ -133,7 +132,7 @@ describe('a step', () => {
       const slow = { ...cluster, links: { ...cluster.links, node: { ...cluster.links.node, latency } } }
       return predict(denseRun(), slow, layoutOf({ tensor: 4 })).time.parts['tensor all-reduce']
     }
-    // An all-reduce of four is three steps there and three back.
+    // An all-reduce of four ranks has three steps of reduce-scatter and three of all-gather.
     expect(of(1e-3) - of(0)).toBeCloseTo((4 * 2 * 2 + 2) * 2 * 3 * 1e-3, 9)
   })
 
@@ -142,27 +141,27 @@ describe('a step', () => {
     const { parts } = predict(run, idealCluster(8), layoutOf({ data: 8, expert: 8 })).time
     const bytes = (64 / 8) * 32 * 64 * 2
     expect(parts['all-to-all']).toBeCloseTo((2 * 4 * (7 / 8) * bytes) / 1e11, 15)
-    const again = predict(run, idealCluster(8), layoutOf({ data: 8, expert: 8, recompute: 'full' })).time
-    expect(again.parts['all-to-all']).toBeCloseTo(1.5 * parts['all-to-all'], 15)
+    const recomputed = predict(run, idealCluster(8), layoutOf({ data: 8, expert: 8, recompute: 'full' })).time
+    expect(recomputed.parts['all-to-all']).toBeCloseTo(1.5 * parts['all-to-all'], 15)
   })
 
-  test('exchanges padded buffers whole: as many rows as there are slots', () => {
+  test('exchanges padded buffers whole, one row per slot', () => {
     const layout = layoutOf({ data: 8, expert: 8 })
     const of = (moe: object) => predict(sparseRun(moe), idealCluster(8), layout).time.parts['all-to-all']
     expect(of({ compute: 'padded', factor: 2 })).toBeCloseTo(2 * of({ compute: 'ragged', factor: 2 }), 15)
   })
 
-  test('exchanges what experts of attention make, which is wider than what they read', () => {
+  test('exchanges the results of attention experts, which are wider than their inputs', () => {
     const of = (attention: 'none' | 'qkv' | 'all', tensor = 1) =>
       predict(
         sparseRun({ capacity: 'none', attention }),
         idealCluster(8 * tensor),
         layoutOf({ data: 8, expert: 8, tensor }),
       ).time.parts['all-to-all']
-    // D there and D back for a network; for queries, keys and values D there and 3·D back; for the output as a network.
+    // D to the experts and D back for a network and for the output; D and 3·D back for queries, keys and values.
     expect(of('qkv') / of('none')).toBeCloseTo((2 + 4) / 2, 6)
     expect(of('all') / of('none')).toBeCloseTo((2 + 4 + 2) / 2, 6)
-    // A device of a tensor group hands back its part of the columns.
+    // A device of a tensor group returns its part of the columns.
     expect(of('qkv', 2) / of('none', 2)).toBeCloseTo((2 + 1 + 3 / 2) / 2, 6)
   })
 
@@ -173,7 +172,7 @@ describe('a step', () => {
     expect(parts['all-to-all']).toBeCloseTo((2 * 4 * (7 / 8) * bytes) / 5e10, 15)
   })
 
-  test('multiplies with a pair of one-hot matrices for each group of tokens', () => {
+  test('multiplies with two one-hot matrices for each group of tokens', () => {
     // 256 tokens a device in G groups, 8 experts with capacity 1.25·T/8: slots of a group are 1.25·T/G.
     const of = (groups: number) =>
       predict(sparseRun({ groups, factor: 1.25 }, { dispatch: 'one-hot' }), onlyProducts(8), layoutOf({ data: 8 })).time
@@ -186,19 +185,19 @@ describe('a step', () => {
     expect(of(4)).toBeCloseTo(of(1) / 4, 15)
   })
 
-  test('with one-hot dispatch computes and exchanges every slot, whatever compute says', () => {
+  test('with one-hot dispatch computes and exchanges every slot, for any moe.compute', () => {
     const of = (compute: 'padded' | 'ragged') =>
       predict(sparseRun({ compute }, { dispatch: 'one-hot' }), idealCluster(8), layoutOf({ data: 8, expert: 8 })).time
     expect(of('ragged')).toEqual(of('padded'))
   })
 
-  test('multiplies with experts of queries, keys and values three times as wide as the model', () => {
+  test('multiplies with attention experts three times as wide as the model', () => {
     const of = (attention: 'none' | 'qkv') =>
       predict(sparseRun({ capacity: 'none', attention }), onlyProducts(1), layoutOf()).time.parts.experts
     expect(of('qkv') - of('none')).toBeCloseTo((2 * 6 * 64 * 32 * 3 * 64 ** 2) / 1e14, 14)
   })
 
-  test('with divided gradients exchanges them for every micro-batch, with whole ones once', () => {
+  test('exchanges sharded gradients for every micro-batch, whole ones once', () => {
     const of = (zero: number, microBatches: number) =>
       predict(denseRun({ overlap: 0 }, 4, 64), idealCluster(8), layoutOf({ data: 8, zero, microBatches })).time.parts[
         'gradient exchange'
@@ -207,25 +206,25 @@ describe('a step', () => {
     expect(of(2, 4)).toBeCloseTo(4 * of(2, 1), 15)
   })
 
-  test('updates only its share of what ZeRO divides', () => {
+  test('with ZeRO updates only its own shard', () => {
     const of = (zero: number) => predict(denseRun(), idealCluster(8), layoutOf({ data: 8, zero })).time.parts.optimizer
     expect(of(1)).toBeCloseTo(of(0) / 8, 15)
   })
 
-  test('in a pipeline hands every micro-batch on and its gradient back', () => {
+  test('in a pipeline sends every micro-batch forward and its gradient back', () => {
     const layout = layoutOf({ pipeline: 4, microBatches: 8 })
     const fast = onlyProducts(4)
     const slow = { ...fast, links: { ...fast.links, node: { bandwidth: 1e9, latency: 0, efficiency: 1 } } }
     const of = (cluster: Cluster) => predict(denseRun(), cluster, layout).time.stepSeconds
     const bytes = 2 * 32 * 64 * 2
-    // Of 8 micro-batches and 3 more while the pipeline fills and empties.
+    // 8 micro-batches, and 3 more while the pipeline fills and drains.
     expect(of(slow) - of(fast)).toBeCloseTo(((8 + 3) * 2 * bytes) / 1e9, 12)
   })
 
-  test('sums gradients of dense parameters over all ranks, of experts over those that hold the same', () => {
+  test('sums gradients of dense parameters over all ranks, of experts over the ranks that hold them', () => {
     const run = sparseRun({}, { overlap: 0, gradients: 'float32' })
-    const { layers, embedding, head } = partsOf(run.model)
-    const { dense, experts } = addParts([...layers, embedding, head])
+    const { layers, embedding, head } = countParameters(run.model)
+    const { dense, experts } = addCounts([...layers, embedding, head])
     const of = (expert: number) =>
       predict(run, idealCluster(8), layoutOf({ data: 8, expert })).time.parts['gradient exchange']
     const ring = (n: number, parameters: number) => (2 * ((n - 1) / n) * 4 * parameters) / 1e11
@@ -234,7 +233,7 @@ describe('a step', () => {
     expect(of(4)).toBeCloseTo(ring(8, dense.parameters) + ring(2, experts.parameters / 4), 15)
   })
 
-  test('with ZeRO 1 scatters gradients and gathers weights: no more bytes than an all-reduce', () => {
+  test('with ZeRO 1 scatters gradients and gathers weights: as many bytes as an all-reduce', () => {
     const run = denseRun({ overlap: 0, gradients: 'precision' })
     const of = (zero: number) => {
       const { parts } = predict(run, idealCluster(8), layoutOf({ data: 8, zero })).time
@@ -245,17 +244,17 @@ describe('a step', () => {
     expect(of(3)).toBeCloseTo(1.5 * of(0), 15)
   })
 
-  test('hides of the exchange of gradients at most the share of the backward pass that is allowed', () => {
+  test('reports the hidden exchange of gradients: together with it a step is as long as without overlap', () => {
     const of = (overlap: number) => predict(denseRun({ overlap }), idealCluster(8), layoutOf({ data: 8 })).time
-    const bare = of(0)
-    const some = of(0.5)
-    expect(bare.overlappedSeconds).toBe(0)
-    expect(some.overlappedSeconds).toBeGreaterThan(0)
-    expect(some.stepSeconds + some.overlappedSeconds).toBeCloseTo(bare.stepSeconds, 15)
+    const exposed = of(0)
+    const overlapped = of(0.5)
+    expect(exposed.overlappedSeconds).toBe(0)
+    expect(overlapped.overlappedSeconds).toBeGreaterThan(0)
+    expect(overlapped.stepSeconds + overlapped.overlappedSeconds).toBeCloseTo(exposed.stepSeconds, 15)
   })
 
-  test('in a pipeline of equal stages waits (p − 1)/m of its computing', () => {
-    // Embedding and head would make the first and last stage unlike the others: make them small.
+  test('in a pipeline of equal stages waits (p − 1)/m of its compute time', () => {
+    // A vocabulary of 1: embedding and head would slow down the first and last stage.
     const run = runOf({
       model: { layers: 8, width: 256, heads: 4, sequence: 256, hidden: 1024, vocabulary: 1, moe: null },
       train: { batch: 16 },
@@ -273,7 +272,7 @@ describe('a step', () => {
     }
   })
 
-  test('in a pipeline of v interleaved parts a stage waits a v-th', () => {
+  test('in a pipeline of v interleaved parts waits 1/v as long', () => {
     const of = (virtualStages: number) =>
       predict(denseRun({ virtualStages }, 8), onlyProducts(4), layoutOf({ pipeline: 4, microBatches: 8 })).time.parts[
         'pipeline bubble'
@@ -291,12 +290,12 @@ describe('a step', () => {
       links: { ...cluster.links, network: { ...network, bandwidth: network.bandwidth / 1000 } },
     }
     const of = (on: Cluster) => predict(denseRun({}, 4), on, layout).time.parts['pipeline bubble']
-    // One sequence, on and back: four micro-batches and three more, at a device's share of 400 GB/s for eight.
+    // One sequence, forward and back: four micro-batches and three more, at an eighth of 400 GB/s.
     const bytes = (4 + 3) * 2 * 32 * 64 * 2
     expect(of(slow) - of(cluster)).toBeCloseTo(bytes / 5e7 - bytes / 5e10, 12)
   })
 
-  test('with full overlap hides no more of the exchange than there is computing to hide it behind', () => {
+  test('with full overlap hides no more of the exchange than its compute time', () => {
     const slow = idealInput(8)
     const cluster = clusterSchema.parse({
       ...slow,
@@ -307,8 +306,7 @@ describe('a step', () => {
     expect(parts['gradient exchange']).toBeGreaterThan(overlappedSeconds)
   })
 
-  // Traffic to the host is communication, too.
-  test('tells all that it hides: with it a step is as long as without overlap', () => {
+  test('reports hidden traffic to the host: together with it a step is as long as without overlap', () => {
     const of = (overlap: number) =>
       predict(denseRun({ overlap }), idealCluster(8), layoutOf({ data: 8, offload: 'all' })).time
     expect(of(0.5).stepSeconds + of(0.5).overlappedSeconds).toBeCloseTo(of(0).stepSeconds, 12)
@@ -316,16 +314,16 @@ describe('a step', () => {
 
   test('reads and writes the state of the optimizer, and passes over gradients and weights', () => {
     const run = denseRun({ precision: 'float32' })
-    const { total } = partsOf(run.model)
+    const { total } = countParameters(run.model)
     const { parts } = predict(run, idealCluster(1), layoutOf()).time
-    const least = (total * (2 * 8 + 4 + 2 * 4)) / 1e12
-    expect(parts.optimizer).toBeGreaterThanOrEqual(least)
-    expect(parts.optimizer).toBeLessThan(1.5 * least)
+    const minSeconds = (total * (2 * 8 + 4 + 2 * 4)) / 1e12
+    expect(parts.optimizer).toBeGreaterThanOrEqual(minSeconds)
+    expect(parts.optimizer).toBeLessThan(1.5 * minSeconds)
   })
 
-  test('with offloading waits for the host at least as long as gradients and weights are on their way', () => {
+  test('with an offloaded optimizer waits for the transfer of gradients and weights', () => {
     const run = denseRun({ gradients: 'precision' })
-    const { total } = partsOf(run.model)
+    const { total } = countParameters(run.model)
     const { parts } = predict(run, idealCluster(1), layoutOf({ offload: 'optimizer' })).time
     expect(parts.offload).toBeCloseTo((total * (2 + 2)) / 1e10, 12)
   })
@@ -354,15 +352,15 @@ const layouts = fc.record({
   offload: fc.constantFrom('none' as const, 'optimizer' as const, 'all' as const),
 })
 
-/** All but products with one-hot matrices of experts without a capacity, which a search refuses. */
-const canBe = (plan: { dispatch: string }, moe: { capacity: string }) =>
+/** A search refuses one-hot dispatch without a capacity. */
+const isLegal = (plan: { dispatch: string }, moe: { capacity: string }) =>
   plan.dispatch === 'gather' || moe.capacity !== 'none'
 
 describe('time', () => {
   test('is the sum of its kinds, none of them negative', () => {
     fc.assert(
       fc.property(plans, mixtures, layouts, (plan, moe, layout) => {
-        fc.pre(canBe(plan, moe))
+        fc.pre(isLegal(plan, moe))
         const { time } = predict(sparseRun(moe, plan), realCluster(devicesOf(layout)), layout)
         expect(sum(time.parts) / time.stepSeconds).toBeCloseTo(1, 12)
         expect(Object.values(time.parts).every((seconds) => seconds >= 0 && Number.isFinite(seconds))).toBe(true)
@@ -371,7 +369,7 @@ describe('time', () => {
     )
   })
 
-  test('and tokens a second are one statement', () => {
+  test('and tokens a second agree', () => {
     fc.assert(
       fc.property(layouts, (layout) => {
         const { time, tokensPerSecond } = predict(sparseRun(), realCluster(devicesOf(layout)), layout)
@@ -380,7 +378,7 @@ describe('time', () => {
     )
   })
 
-  test('is not less when any expert gets more tokens', () => {
+  test('does not fall if any expert gets more tokens', () => {
     const loads = fc.array(fc.double({ min: 0, max: 6, noNaN: true }), { minLength: 8, maxLength: 8 })
     fc.assert(
       fc.property(
@@ -391,7 +389,7 @@ describe('time', () => {
         fc.nat({ max: 7 }),
         fc.double({ min: 0, max: 4, noNaN: true }),
         (plan, moe, layout, before, expert, more) => {
-          fc.pre(canBe(plan, moe))
+          fc.pre(isLegal(plan, moe))
           const after = before.map((load, e) => (e === expert ? load + more : load))
           const of = (each: readonly number[]) =>
             predict(sparseRun(moe, plan), realCluster(devicesOf(layout)), layout, () => each).time.stepSeconds
@@ -401,7 +399,7 @@ describe('time', () => {
     )
   })
 
-  test('is not less with less even loads, where nothing is dropped and every rank has one expert', () => {
+  test('does not fall with less even loads if nothing is dropped and every rank has one expert', () => {
     const cv = fc.double({ min: 0, max: 2, noNaN: true })
     fc.assert(
       fc.property(cv, cv, (a, b) => {
@@ -416,7 +414,7 @@ describe('time', () => {
     )
   })
 
-  test('does not depend on loads when every device has all experts and nothing is dropped', () => {
+  test('does not depend on loads if every device has all experts and nothing is dropped', () => {
     const run = sparseRun({ capacity: 'none' })
     const of = (loads: ModelLoads | undefined) =>
       predict(run, realCluster(8), layoutOf({ data: 8 }), loads).time.stepSeconds
@@ -430,7 +428,7 @@ describe('time', () => {
     expect(of(() => [8, 0, 0, 0, 0, 0, 0, 0])).toBe(of(undefined))
   })
 
-  test('is the same with twice the devices and twice the batch, when links cost nothing: twice the tokens a second', () => {
+  test('is the same with twice the devices and twice the batch if links cost nothing', () => {
     fc.assert(
       fc.property(mixtures, fc.constantFrom(0, 1), (moe, expertShare) => {
         const of = (data: number) => {
@@ -471,10 +469,10 @@ describe('time', () => {
     ),
   }
 
-  test.each(Object.entries(fasterDevices))('is not more when the cluster is faster: %s', (_, faster) => {
+  test.each(Object.entries(fasterDevices))('does not rise with a faster cluster: %s', (_, faster) => {
     fc.assert(
       fc.property(plans, mixtures, layouts, fc.constantFrom(1.1, 2, 100), (plan, moe, layout, factor) => {
-        fc.pre(canBe(plan, moe))
+        fc.pre(isLegal(plan, moe))
         const cluster = realCluster(devicesOf(layout))
         const of = (each: Cluster) => predict(sparseRun(moe, plan), each, layout).time.stepSeconds
         expect(of(faster(cluster, factor))).toBeLessThanOrEqual(of(cluster) * (1 + 1e-12))
@@ -482,7 +480,7 @@ describe('time', () => {
     )
   })
 
-  test('is not less for more experts a token where capacity grows with them, and the same where it does not', () => {
+  test('rises with more experts per token if capacity grows with them, and stays the same otherwise', () => {
     const of = (k: number, capacity: 'kx' | '1x') => {
       const run = sparseRun({ experts: 8, k, capacity, compute: 'padded' })
       return predict(run, realCluster(8), layoutOf({ data: 8, expert: 8 })).time.parts.experts
@@ -491,7 +489,7 @@ describe('time', () => {
     expect(of(2, '1x')).toBe(of(1, '1x'))
   })
 
-  test('of k sequential choices is more than of a fused one, and grows with k', () => {
+  test('of k sequential choices is longer than of a fused one, and grows with k', () => {
     const of = (selection: 'fused' | 'sequential', k: number) =>
       predict(sparseRun({ k, selection }), realCluster(8), layoutOf({ data: 8 })).time.parts.router
     expect(of('sequential', 2)).toBeGreaterThan(of('fused', 2))
@@ -500,7 +498,7 @@ describe('time', () => {
   })
 })
 
-test('what is dropped is no useful work: MFU does not count it', () => {
+test('MFU does not count dropped assignments', () => {
   const run = sparseRun({ compute: 'padded', factor: 1 })
   const of = (loads?: ModelLoads) => predict(run, realCluster(8), layoutOf({ data: 8, expert: 8 }), loads)
   const uneven = of(() => [8, 0, 0, 0, 0, 0, 0, 0])

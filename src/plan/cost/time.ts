@@ -1,14 +1,13 @@
 /**
- * Seconds of a step, by kind. What every kind costs is that of the slowest stage and, in it, of the slowest rank;
- * all parts together are the step.
+ * Seconds of a step, by kind, on the slowest rank of the slowest pipeline stage. The kinds add up to the step.
  */
 import type { Cluster } from '../inputs/cluster.ts'
 import { type PlannedRun, storedBytes } from '../inputs/settings.ts'
 import type { Layout } from '../search/layout.ts'
 import type { Component, ComponentKind } from '../work/components.ts'
-import { addParts, type Part, type Parts } from '../work/parts.ts'
-import { type PipelineStage, stageParts, type Workload } from '../work/stages.ts'
-import type { BlockTimes } from './device-time.ts'
+import { addCounts, type ParameterCounts, type PartCounts } from '../work/parameter-counts.ts'
+import { type PipelineStage, stageCounts, type Workload } from '../work/stages.ts'
+import type { ComponentTimes } from './device-time.ts'
 import { gradientBytes, optimizerKind, stateBytes } from './memory.ts'
 import { allReduceSeconds, allToAllSeconds, groupOf, reduceScatterSeconds, sendSeconds } from './network.ts'
 
@@ -33,36 +32,36 @@ export type TimeKind = (typeof timeKinds)[number]
 export type SecondsByKind = Readonly<Record<TimeKind, number>>
 
 export interface Time {
-  /** Exposed: the parts add up to the step. */
+  /** Exposed time; the parts add up to the step. */
   readonly parts: SecondsByKind
   readonly stepSeconds: number
-  /** Communication that happens while something else is computed. */
+  /** Communication hidden by computation. */
   readonly overlappedSeconds: number
 }
 
 type Seconds = Record<TimeKind, number>
 
-const none = (): Seconds => Object.fromEntries(timeKinds.map((kind) => [kind, 0])) as Seconds
+const zeroes = (): Seconds => Object.fromEntries(timeKinds.map((kind) => [kind, 0])) as Seconds
 
 export function timeOf(
   run: PlannedRun,
   cluster: Cluster,
   layout: Layout,
-  parts: Parts,
+  counts: ParameterCounts,
   workload: Workload,
-  times: BlockTimes,
+  times: ComponentTimes,
 ): Time {
   const stages = workload.stages.map((stage) => microBatchSeconds(run, cluster, layout, workload, stage, times))
   const slowest = stages.reduce((a, b) => (b.total > a.total ? b : a))
   const { microBatches } = layout
-  const seconds = none()
+  const seconds = zeroes()
   for (const kind of timeKinds) seconds[kind] = microBatches * slowest.parts[kind]
-  // The first micro-batch has to reach the last stage and come back; interleaved stages begin sooner.
+  // The first micro-batch has to pass all stages and come back. Interleaved stages start sooner.
   const fill = stages.reduce((sum, { total }) => sum + total, 0) - slowest.total
   seconds['pipeline bubble'] += fill / run.plan.virtualStages
 
   const ends = workload.stages.map((stage) =>
-    stepEnd(run, cluster, layout, stageParts(parts, stage, layout.pipeline), microBatches, slowest),
+    stepEnd(run, cluster, layout, stageCounts(counts, stage, layout.pipeline), microBatches, slowest),
   )
   const end = ends.reduce((a, b) => (b.total > a.total ? b : a))
   seconds['gradient exchange'] += end.exchange.exposed
@@ -80,10 +79,10 @@ export function timeOf(
 interface MicroBatch {
   readonly parts: Seconds
   readonly total: number
-  /** The part that is computed, forward and backward: what communication can hide behind. */
+  /** Compute time, which can hide communication. */
   readonly forward: number
   readonly backward: number
-  /** Exchanges of tensor parallelism that happen beside products. */
+  /** Tensor-parallel exchanges hidden by products. */
   readonly hidden: number
 }
 
@@ -93,33 +92,34 @@ function microBatchSeconds(
   layout: Layout,
   { slice }: Workload,
   stage: PipelineStage,
-  times: BlockTimes,
+  times: ComponentTimes,
 ): MicroBatch {
-  const parts = none()
+  const parts = zeroes()
   let forward = 0
   let backward = 0
   let hidden = 0
   const tensorGroup = groupOf(cluster, layout.tensor, 1)
   const expertGroup = groupOf(cluster, layout.expert, layout.tensor)
-  const compute = (block: Component, again: boolean) => {
-    const seconds = times.of(block, slice.bytes)
-    parts[block.kind satisfies ComponentKind] += seconds.forward + seconds.backward
-    const once = again && layout.recompute === 'full' ? seconds.forward : 0
-    const scores = again && layout.recompute === 'selective' ? seconds.scores : 0
-    parts.recomputation += once + scores
+  const compute = (component: Component, inLayer: boolean) => {
+    const seconds = times.of(component, slice.bytes)
+    parts[component.kind satisfies ComponentKind] += seconds.forward + seconds.backward
+    const full = inLayer && layout.recompute === 'full' ? seconds.forward : 0
+    const scores = inLayer && layout.recompute === 'selective' ? seconds.scores : 0
+    parts.recomputation += full + scores
     forward += seconds.forward
-    backward += seconds.backward + once + scores
-    // Once forward, once backward, and once when all is computed again.
-    const rounds = again && layout.recompute === 'full' ? 3 : 2
-    if (block.tensorBytes > 0) {
-      const summed = (again ? rounds : 1) * allReduceSeconds(cluster, tensorGroup, block.tensorBytes)
+    backward += seconds.backward + full + scores
+    // Forward, backward, and with full recomputation once more.
+    const rounds = inLayer && layout.recompute === 'full' ? 3 : 2
+    if (component.tensorBytes > 0) {
+      const summed = (inLayer ? rounds : 1) * allReduceSeconds(cluster, tensorGroup, component.tensorBytes)
       hidden += run.plan.tensorOverlap * summed
       parts['tensor all-reduce'] += (1 - run.plan.tensorOverlap) * summed
     }
-    for (const bytes of block.exchanges) parts['all-to-all'] += rounds * allToAllSeconds(cluster, expertGroup, bytes)
+    for (const bytes of component.exchanges)
+      parts['all-to-all'] += rounds * allToAllSeconds(cluster, expertGroup, bytes)
   }
-  for (const { blocks } of stage.layers) for (const block of blocks) compute(block, true)
-  for (const block of stage.ends) compute(block, false)
+  for (const { components } of stage.layers) for (const component of components) compute(component, true)
+  for (const component of stage.ends) compute(component, false)
   if (layout.pipeline > 1) {
     const boundary = (stage.layers[0]?.inputBytes ?? 0) / (run.plan.sequenceParallel ? 1 : layout.tensor)
     const stride = layout.data * layout.tensor
@@ -128,28 +128,28 @@ function microBatchSeconds(
   return { parts, total: timeKinds.reduce((sum, kind) => sum + parts[kind], 0), forward, backward, hidden }
 }
 
-interface Hidden {
+interface Overlap {
   readonly exposed: number
   readonly hidden: number
 }
 
-/** What can be hidden behind `behind` seconds is. */
-const hide = (seconds: number, behind: number): Hidden => {
-  const hidden = Math.min(seconds, behind)
+/** Up to `available` of the seconds are hidden. */
+const hide = (seconds: number, available: number): Overlap => {
+  const hidden = Math.min(seconds, available)
   return { exposed: seconds - hidden, hidden }
 }
 
-/** What a step does once, and what ZeRO adds to its micro-batches. */
+/** Costs outside micro-batches: exchange of gradients, gathering of weights (ZeRO), optimizer, offloading. */
 function stepEnd(
   run: PlannedRun,
   cluster: Cluster,
   layout: Layout,
-  own: readonly Part[],
+  own: readonly PartCounts[],
   microBatches: number,
   { forward, backward }: MicroBatch,
 ) {
   const { data, expert, tensor, zero } = layout
-  const { dense, experts } = addParts(own)
+  const { dense, experts } = addCounts(own)
   const local = { dense: dense.parameters / tensor, experts: experts.parameters / tensor / expert }
   // Dense gradients are summed over all data-parallel ranks, those of an expert over the ranks that hold it.
   const groups = {
@@ -159,49 +159,50 @@ function stepEnd(
   const both = (seconds: (part: keyof typeof local) => number) => seconds('dense') + seconds('experts')
   const gradient = gradientBytes(run)
   const weight = storedBytes(run.plan.precision)
-  // Divided gradients are exchanged for every micro-batch, whole ones once.
+  // Sharded gradients are exchanged for every micro-batch, whole ones once a step.
   const rounds = zero >= 2 ? microBatches : 1
-  const exchange = both((part) => {
+  const exchangeSeconds = both((part) => {
     const seconds = zero >= 1 ? reduceScatterSeconds : allReduceSeconds
     return seconds(cluster, groups[part], local[part] * gradient)
   })
-  const gather = both((part) => reduceScatterSeconds(cluster, groups[part], local[part] * weight))
+  const gatherSeconds = both((part) => reduceScatterSeconds(cluster, groups[part], local[part] * weight))
   // ZeRO 1 and 2 gather the updated weights once a step, ZeRO 3 all weights forward and backward.
   const gatherings = zero === 3 ? 2 * microBatches : zero > 0 ? 1 : 0
   const { overlap } = run.plan
-  const exchanged = hide(rounds * exchange, overlap * rounds * backward)
+  const exchange = hide(rounds * exchangeSeconds, overlap * rounds * backward)
   const computed = zero === 3 ? microBatches * (forward + backward) : forward
-  const gathered = hide(gatherings * gather, Math.max(0, overlap * computed - (zero === 3 ? exchanged.hidden : 0)))
+  const available = Math.max(0, overlap * computed - (zero === 3 ? exchange.hidden : 0))
+  const gathering = hide(gatherings * gatherSeconds, available)
 
   const updated = {
     dense: local.dense / (zero >= 1 ? data : 1),
     experts: local.experts / (zero >= 1 ? data / expert : 1),
   }
-  const state = stateBytes(run, layout, addParts(own))
+  const state = stateBytes(run, layout, { dense, experts })
   const count = both((part) => updated[part])
   // The state is read and written, gradients are read (once more for their norm), weights are written.
   const traffic = 2 * state.optimizer + count * (2 * gradient + 2 * weight) + adafactorPasses(run) * count * gradient
-  const { optimizer, traffic: hosted } = offloaded(run, cluster, layout, {
+  const { optimizer, traffic: hosted } = updateSeconds(run, cluster, layout, {
     traffic,
     count,
     local: local.dense + local.experts,
   })
-  // Weights and gradients come and go while layers are computed; an offloaded update waits for its gradients.
+  // Weights and gradients are transferred while layers are computed; an offloaded update waits for its gradients.
   const offload = hide(hosted, layout.offload === 'all' ? overlap * microBatches * (forward + backward) : 0)
   return {
-    exchange: exchanged,
-    gathering: gathered,
+    exchange,
+    gathering,
     optimizer,
     offload,
-    total: exchanged.exposed + gathered.exposed + optimizer + offload.exposed,
+    total: exchange.exposed + gathering.exposed + optimizer + offload.exposed,
   }
 }
 
-/** Adafactor reads gradients for its row and column means and again for the size of the update, before it updates. */
+/** Passes of Adafactor over gradients before the update: for row and column means, and for the size of the update. */
 const adafactorPasses = (run: PlannedRun): number => (optimizerKind(run) === 'adafactor' ? 2 : 0)
 
-/** Where the update happens, and what passes between device and host for it. */
-function offloaded(
+/** Seconds of the update, on the device or on the host, and of the traffic between the two. */
+function updateSeconds(
   run: PlannedRun,
   cluster: Cluster,
   { offload, microBatches }: Layout,
@@ -214,7 +215,7 @@ function offloaded(
   }
   const link = host.bandwidth * host.efficiency
   const weight = storedBytes(run.plan.precision)
-  // The host's memory is taken to be as fast as its link, which is the case for the share that a device has of it.
+  // A device's share of the host's memory bandwidth is assumed to equal that of its link.
   const update = traffic / link
   if (offload === 'optimizer') return { optimizer: update, traffic: (count * (gradientBytes(run) + weight)) / link }
   return { optimizer: update, traffic: (microBatches * local * (2 * weight + gradientBytes(run))) / link }

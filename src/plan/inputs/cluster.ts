@@ -1,6 +1,6 @@
 /**
- * A cluster: equal devices, equal nodes, and the links between them. All that a user can say about hardware,
- * with names of units in the file and base units inside.
+ * A cluster: identical devices in identical nodes, and the links between them. Users write quantities with units;
+ * the parsed values are in base units.
  */
 import { z } from 'zod'
 import { bytes, bytesPerSecond, flopsPerSecond, seconds } from './quantities.ts'
@@ -13,13 +13,13 @@ export const precisions = ['float32', 'tf32', 'float16', 'bfloat16'] as const
 export type MathPrecision = (typeof precisions)[number]
 
 /**
- * How near to its peak a device multiplies an m × k by a k × n matrix, `count` of them at once:
+ * Constants for the time of `count` products of an m × k by a k × n matrix:
  *
  *     seconds = 2 · (count · (m + padM) · (n + padN) + fill) · (k + padK) / (peak · efficiency)
  *
- * The pads are the rows, columns and depth that a small product pays without using (tiles that are not full,
- * the start and end of the pipeline of a tile); `fill` is the number of results below which the device has too
- * few tiles for its cores. Large products reach `efficiency` of the peak.
+ * The pads are rows, columns and depth that a small product pays for without using them (partly filled tiles,
+ * filling and draining the pipeline of a tile). With fewer results than `fill` the device has too few tiles for
+ * its cores. Large products reach `efficiency` of the peak.
  */
 const matmulSchema = z
   .strictObject({
@@ -34,12 +34,12 @@ const matmulSchema = z
 const deviceSchema = z.strictObject({
   name: z.string().min(1).default('device'),
   memory: bytes,
-  /** Memory that no training gets: driver, libraries, buffers of the collectives. */
+  /** Memory that a training cannot use: driver, libraries, buffers of the collectives. */
   reserved: bytes.prefault('1.5 GiB'),
-  /** Memory of the host for each device, for offloading; not limited when it is not given. */
+  /** Host memory available to each device for offloading; unlimited if not given. */
   hostMemory: bytes.optional(),
   bandwidth: bytesPerSecond,
-  /** Rate of matrix products by the precision of their factors; one that is missing is not offered. */
+  /** Rate of matrix products by the precision of their factors. A precision without a rate is not supported. */
   peak: z.strictObject({
     float32: flopsPerSecond,
     tf32: flopsPerSecond.optional(),
@@ -47,19 +47,19 @@ const deviceSchema = z.strictObject({
     bfloat16: flopsPerSecond.optional(),
   }),
   matmul: matmulSchema,
-  /** Share of the bandwidth that passes over memory reach. */
+  /** Share of the bandwidth that a pass over memory reaches. */
   bandwidthEfficiency: share.default(0.9),
   /** Share of the bandwidth that the optimizer's update reaches: one pass over long arrays. */
   updateEfficiency: share.default(0.9),
   /** Share of the peak that fused attention reaches, forward and backward. */
   attentionEfficiency: share.default(0.4),
-  /** What a query of a head costs in fused attention beside its operations: short sequences feel it. */
+  /** Fixed cost of a query of one head in fused attention; noticeable with short sequences. */
   attentionQuery: seconds.prefault('0 s'),
-  /** What starting a kernel costs when it is too small to hide it. */
+  /** Launch cost of a kernel, as far as it is not hidden. */
   kernel: seconds.prefault('2 us'),
 })
 
-/** One direction, for each device, when all devices send at once. */
+/** Values for one direction and one device, while all devices send. */
 const linkSchema = z.strictObject({
   bandwidth: bytesPerSecond,
   latency: seconds.prefault('5 us'),
@@ -78,7 +78,7 @@ export const clusterSchema = z
       node: linkSchema,
       /** Between nodes. Its bandwidth is for each *node*: the sum of the node's network ports. */
       network: linkSchema.extend({
-        /** Bandwidth that the switches lack when all nodes send: 2 means that half of it arrives. */
+        /** Oversubscription of the switches: 2 halves the bandwidth when all nodes send. */
         oversubscription: z.number().min(1).default(1),
       }),
       /** Between a device and its host; for offloading. */

@@ -1,5 +1,5 @@
 /**
- * Clusters by name: `v100-480` is 480 V100s. Peaks, memory and bandwidths are those of the vendors' data sheets;
+ * Clusters by name: `v100-480` is 480 V100s. Peaks, memory and bandwidths come from the vendors' data sheets;
  * efficiencies are fitted, see docs/planner.md.
  */
 import type { ClusterInput } from './cluster.ts'
@@ -68,7 +68,7 @@ const tpuV3 = {
     name: 'TPU v3 core',
     memory: '16 GiB',
     bandwidth: '450 GB/s',
-    // Factors are bfloat16; float32 costs several products of parts.
+    // The hardware multiplies bfloat16; a float32 product takes several of those.
     peak: { float32: '10 TFLOP/s', bfloat16: '61.5 TFLOP/s' },
   },
   links: {
@@ -80,12 +80,12 @@ const tpuV3 = {
 export const clusterFamilies: Readonly<Record<string, Family>> = {
   v100: { description: 'V100-SXM2-32GB, 8 a node, NVLink 2, four 100 Gb/s ports a node', cluster: v100 },
   'v100-16gb': {
-    description: 'the same with 16 GB',
+    description: 'as v100, with 16 GB',
     cluster: { ...v100, device: { ...v100.device, name: 'V100-SXM2-16GB', memory: '16 GiB' } },
   },
   a100: { description: 'A100-SXM4-80GB, 8 a node, NVLink 3, eight 200 Gb/s ports a node', cluster: a100 },
   'a100-40gb': {
-    description: 'the same with 40 GB',
+    description: 'as a100, with 40 GB',
     cluster: {
       ...a100,
       device: { ...a100.device, name: 'A100-SXM4-40GB', memory: '40 GiB', bandwidth: '1555 GB/s' },

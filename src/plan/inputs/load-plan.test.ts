@@ -20,7 +20,7 @@ function file(content: string | Uint8Array, extension = 'yaml'): string {
   return path
 }
 
-const whole = `
+const valid = `
 devices: 16
 device:
   memory: 32 GiB
@@ -32,7 +32,7 @@ links:
 `
 
 describe('a cluster', () => {
-  test('by name has as many devices as it says, and its name', async () => {
+  test('by name has that name and number of devices', async () => {
     const cluster = await loadCluster('v100-480')
     expect(cluster).toMatchObject({ name: 'v100-480', devices: 480, devicesPerNode: 8 })
     expect(cluster.device.memory).toBe(32 * 1024 ** 3)
@@ -44,38 +44,38 @@ describe('a cluster', () => {
     ['a100-8', { bfloat16: 312e12 }, 2.039e12, 300e9, 8 * 25e9],
     ['h100-8', { bfloat16: 989e12 }, 3.35e12, 450e9, 8 * 50e9],
     ['tpu-v3-8', { bfloat16: 61.5e12 }, undefined, undefined, undefined],
-  ])('%s is as its data sheet says', async (name, peak, bandwidth, node, network) => {
+  ])('%s agrees with its data sheet', async (name, peak, bandwidth, node, network) => {
     const { device, links } = await loadCluster(name)
     expect(device.peak).toMatchObject(peak)
-    // The A100's bandwidth is rounded: sheets say "over 2 TB/s" and 2,039 GB/s.
+    // The A100's bandwidth is rounded: its sheets give "over 2 TB/s" and 2,039 GB/s.
     if (bandwidth) expect(Math.abs(device.bandwidth / bandwidth - 1)).toBeLessThan(0.025)
     if (node) expect(links.node.bandwidth).toBe(node)
     if (network) expect(links.network.bandwidth).toBe(network)
   })
 
-  test('of every kind that is listed is whole', async () => {
+  test('of every known family is valid', async () => {
     for (const name of Object.keys(clusterFamilies)) expect((await loadCluster(`${name}-16`)).devices).toBe(16)
   })
 
-  test('smaller than a node, or as many nodes as fit, is accepted', async () => {
+  test('smaller than a node, or of valid nodes, is accepted', async () => {
     for (const devices of [1, 3, 8, 24]) expect((await loadCluster(`a100-${devices}`)).devices).toBe(devices)
   })
 
-  test('from a file has units as they are written', async () => {
-    const { device, links } = await loadCluster(file(whole))
+  test('from a file is read with its units', async () => {
+    const { device, links } = await loadCluster(file(valid))
     expect(device).toMatchObject({ memory: 32 * 1024 ** 3, bandwidth: 9e11, peak: { float16: 1.25e14 } })
     expect(links.network.bandwidth).toBe(12.5e9)
     expect(links.host).toBeUndefined()
   })
 
-  test('from JSON is read as well', async () => {
+  test('from a JSON file is read', async () => {
     const device = { memory: '1 GB', bandwidth: '1 GB/s', peak: { float32: '1 TFLOP/s' } }
     const links = { node: { bandwidth: '1 GB/s' }, network: { bandwidth: '1 GB/s' } }
     expect((await loadCluster(file(JSON.stringify({ devices: 2, device, links }), 'json'))).devices).toBe(2)
   })
 })
 
-describe('a cluster that is wrong is refused, saying where', () => {
+describe('an invalid cluster is refused with the field', () => {
   const refused = async (source: string): Promise<string> => {
     const error = await loadCluster(source).catch((each: unknown) => each)
     expect(error).toBeInstanceOf(UsageError)
@@ -95,38 +95,38 @@ describe('a cluster that is wrong is refused, saying where', () => {
   })
 
   test.each([
-    ['an unknown field', `${whole}\nspeed: 3`, 'unknown field speed: 3 (accepted: name, devices'],
-    ['an unknown field below', whole.replace('memory:', 'memroy: 3\n  memory:'), 'did you mean "device.memory"?'],
-    ['a missing field', whole.replace('bandwidth: 900 GB/s', ''), 'invalid device.bandwidth: nothing'],
-    ['missing links', whole.slice(0, whole.indexOf('links')), 'invalid links: nothing'],
+    ['an unknown field', `${valid}\nspeed: 3`, 'unknown field speed: 3 (accepted: name, devices'],
+    ['an unknown field below', valid.replace('memory:', 'memroy: 3\n  memory:'), 'did you mean "device.memory"?'],
+    ['a missing field', valid.replace('bandwidth: 900 GB/s', ''), 'invalid device.bandwidth: nothing'],
+    ['missing links', valid.slice(0, valid.indexOf('links')), 'invalid links: nothing'],
     [
       'zero bandwidth',
-      whole.replace('900 GB/s', '0 GB/s'),
+      valid.replace('900 GB/s', '0 GB/s'),
       'invalid device.bandwidth: "0 GB/s" (expected more than zero',
     ],
-    ['zero bandwidth of a link', whole.replace('100 Gb/s', '0 Gb/s'), 'invalid links.network.bandwidth: "0 Gb/s"'],
+    ['zero bandwidth of a link', valid.replace('100 Gb/s', '0 Gb/s'), 'invalid links.network.bandwidth: "0 Gb/s"'],
     [
       'memory without a unit',
-      whole.replace('32 GiB', '32'),
+      valid.replace('32 GiB', '32'),
       'invalid device.memory: 32 (expected more than zero, with a',
     ],
     [
       'a rate without a unit',
-      whole.replace('150 GB/s', '150'),
+      valid.replace('150 GB/s', '150'),
       'invalid links.node.bandwidth: 150 (expected more than',
     ],
-    ['a peak without a unit', whole.replace('15.7 TFLOP/s', '15.7'), 'invalid device.peak.float32: 15.7 (expected'],
+    ['a peak without a unit', valid.replace('15.7 TFLOP/s', '15.7'), 'invalid device.peak.float32: 15.7 (expected'],
     [
       'a time without a unit',
-      whole.replace('GB/s }', 'GB/s, latency: 5 }'),
+      valid.replace('GB/s }', 'GB/s, latency: 5 }'),
       'invalid links.node.latency: 5 (expected zero',
     ],
-    ['negative memory', whole.replace('32 GiB', '-32 GiB'), 'invalid device.memory: "-32 GiB"'],
-    ['an unknown unit', whole.replace('32 GiB', '32 Gigs'), 'invalid device.memory: "32 Gigs"'],
-    ['no devices', whole.replace('devices: 16', 'devices: 0'), 'invalid devices: 0 (expected a positive integer)'],
-    ['half a device', whole.replace('devices: 16', 'devices: 1.5'), 'invalid devices: 1.5'],
-    ['half a node', whole.replace('devices: 16', 'devices: 12'), 'must be a multiple of devicesPerNode 8'],
-    ['an efficiency above 1', whole.replace('GB/s }', 'GB/s, efficiency: 2 }'), 'invalid links.node.efficiency: 2'],
+    ['negative memory', valid.replace('32 GiB', '-32 GiB'), 'invalid device.memory: "-32 GiB"'],
+    ['an unknown unit', valid.replace('32 GiB', '32 Gigs'), 'invalid device.memory: "32 Gigs"'],
+    ['no devices', valid.replace('devices: 16', 'devices: 0'), 'invalid devices: 0 (expected a positive integer)'],
+    ['half a device', valid.replace('devices: 16', 'devices: 1.5'), 'invalid devices: 1.5'],
+    ['half a node', valid.replace('devices: 16', 'devices: 12'), 'must be a multiple of devicesPerNode 8'],
+    ['an efficiency above 1', valid.replace('GB/s }', 'GB/s, efficiency: 2 }'), 'invalid links.node.efficiency: 2'],
     ['nothing', '', 'null (expected fields such as devices: and device:)'],
     ['a list', '- 1', 'expected fields such as devices: and device:'],
     ['text', 'a cluster', 'expected fields such as devices: and device:'],
@@ -140,25 +140,25 @@ describe('a cluster that is wrong is refused, saying where', () => {
     expect(await refused(file(Uint8Array.of(0x7f, 0x45, 0x4c, 0x46, 0, 0, 0xff, 0xfe)))).toContain('binary file')
   })
 
-  test('a path where nothing is, and a folder', async () => {
+  test('a path that does not exist, and a folder', async () => {
     expect(await refused(join(folder, 'nowhere.yaml'))).toMatch(/^no such file: ".*nowhere\.yaml"/)
     expect(await refused(`${folder}/`)).toMatch(/^cannot read cluster .*it is a folder/)
   })
 
-  test('several problems at once, all of them', async () => {
-    const message = await refused(file(whole.replace('900 GB/s', '0 GB/s').replace('devices: 16', 'devices: x')))
+  test('several problems are all listed', async () => {
+    const message = await refused(file(valid.replace('900 GB/s', '0 GB/s').replace('devices: 16', 'devices: x')))
     expect(message).toContain('invalid devices: "x"')
     expect(message).toContain('invalid device.bandwidth')
   })
 })
 
 describe('a run to plan', () => {
-  test('of every preset is whole', async () => {
+  test('of every preset is valid', async () => {
     for (const name of Object.keys(planPresets))
       expect((await loadPlannedRun(name, [])).model.layers).toBeGreaterThan(0)
   })
 
-  test('is a run with a section of its own', async () => {
+  test('is a run with the section plan', async () => {
     const source = file('model: { layers: 6 }\nplan: { zero: 1, parallel: { expert: 4 } }')
     const { model, plan } = await loadPlannedRun(source, ['plan.recompute=full'])
     expect(model.layers).toBe(6)
@@ -183,7 +183,7 @@ describe('a run to plan', () => {
     expect((error as Error).message).toContain(message)
   })
 
-  test('of an unknown name is refused with what there is', async () => {
+  test('of an unknown name is refused with the known names', async () => {
     await expect(loadPlannedRun('m6t-1tt', [])).rejects.toThrow('m6t-1t')
   })
 })

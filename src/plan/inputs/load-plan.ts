@@ -1,4 +1,4 @@
-/** From what a user writes to a planned run and a cluster. */
+/** Loads the planned run and the cluster from names, files and assignments. */
 import { readFile } from 'node:fs/promises'
 import { parseDocument } from 'yaml'
 import { checked, listOf, shown } from '../../config/problems.ts'
@@ -22,7 +22,7 @@ export async function loadPlannedRun(source: string, sets: readonly string[]): P
 
 /**
  * @param source `NAME-COUNT` of a known kind of device, such as `v100-480`, or the path of a YAML or JSON file
- * @throws UsageError when it is neither, or its fields are wrong
+ * @throws UsageError if it is neither, or a field is wrong
  */
 export async function loadCluster(source: string): Promise<Cluster> {
   if (/[\\/]|\.(ya?ml|json)$/i.test(source)) return checked(clusterSchema, await readCluster(source), 'cluster')
@@ -35,7 +35,7 @@ export async function loadCluster(source: string): Promise<Cluster> {
     const names = Object.keys(clusterFamilies)
     const near = nearest(name, names)
     throw new UsageError(
-      `unknown cluster ${shown(source)} (expected ${listOf(names.map((each) => `${each}-COUNT`))}, such as v100-480, ` +
+      `unknown cluster ${shown(source)} (expected ${listOf(names.map((known) => `${known}-COUNT`))}, such as v100-480, ` +
         `or a YAML or JSON file${near && near !== name ? `; did you mean "${near}-${count || 8}"?` : ''})`,
     )
   }
@@ -43,10 +43,10 @@ export async function loadCluster(source: string): Promise<Cluster> {
 }
 
 /** @param family a name of `clusterFamilies` */
-export function clusterOf(family: string, devices: number, over: Partial<ClusterInput> = {}): Cluster {
-  const known = clusterFamilies[family]
-  if (!known) throw new Error(`internal: no cluster family ${family}`)
-  return checked(clusterSchema, { ...known.cluster, name: `${family}-${devices}`, devices, ...over }, 'cluster')
+export function clusterOf(family: string, devices: number, overrides: Partial<ClusterInput> = {}): Cluster {
+  const found = clusterFamilies[family]
+  if (!found) throw new Error(`internal: no cluster family ${family}`)
+  return checked(clusterSchema, { ...found.cluster, name: `${family}-${devices}`, devices, ...overrides }, 'cluster')
 }
 
 async function readCluster(file: string): Promise<unknown> {
@@ -63,8 +63,8 @@ async function readCluster(file: string): Promise<unknown> {
   }
   if (text.includes('\0')) throw new UsageError(`cannot read cluster ${file}: it is a binary file (expected YAML)`)
   const document = parseDocument(text, { prettyErrors: true })
-  const [fault] = document.errors
-  if (fault) throw new UsageError(`cannot read cluster ${file}: ${fault.message}`)
+  const [problem] = document.errors
+  if (problem) throw new UsageError(`cannot read cluster ${file}: ${problem.message}`)
   const content: unknown = document.toJS()
   if (content === null || typeof content !== 'object' || Array.isArray(content))
     throw new UsageError(`invalid cluster ${file}: ${shown(content)} (expected fields such as devices: and device:)`)

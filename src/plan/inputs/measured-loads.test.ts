@@ -16,7 +16,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }))
 const moeOf = (experts: number): MoeConfig => moeSchema.parse({ experts })
 let runs = 0
 
-/** A run directory of a model of two layers with four experts each. */
+/** Creates a run directory of a model of two layers with four experts each. */
 async function runWith(routing: string | null, sets: string[] = []): Promise<string> {
   const directory = join(folder, `run-${runs++}`)
   mkdirSync(directory)
@@ -32,7 +32,7 @@ const record = (step: number, layer: number, tokens_per_expert: number[], module
   `${JSON.stringify({ step, layer, module, tokens_per_expert })}\n`
 
 describe('loads of a run of the same shape', () => {
-  test('are those of its experts, over their mean', async () => {
+  test('are the tokens of its experts over their mean', async () => {
     const directory = await runWith(record(5, 0, [40, 20, 20, 0]) + record(5, 1, [10, 10, 10, 10]))
     const { loads, cv, transferred } = await measuredLoads(directory, moeOf(4), 2)
     expect(loads(0, 'ffn')).toEqual([2, 1, 1, 0])
@@ -49,14 +49,14 @@ describe('loads of a run of the same shape', () => {
     expect(loads(0, 'ffn')).toEqual([1, 1, 1, 1])
   })
 
-  test('do not count a line that a crash cut off', async () => {
+  test('ignore a line that a crash truncated', async () => {
     const whole = record(5, 0, [3, 1, 0, 0])
     const { loads } = await measuredLoads(await runWith(whole + record(6, 0, [0, 0, 0, 9]).slice(0, 20)), moeOf(4), 2)
     expect(loads(0, 'ffn')).toEqual([3, 1, 0, 0])
   })
 })
 
-describe('loads of a run of another shape', () => {
+describe('loads of a run of a different shape', () => {
   test('have its distribution, at the same relative depth', async () => {
     const directory = await runWith(record(5, 0, [8, 0, 0, 0]) + record(5, 1, [2, 2, 2, 2]))
     const { loads, transferred } = await measuredLoads(directory, moeOf(64), 8)
@@ -69,29 +69,29 @@ describe('loads of a run of another shape', () => {
     expect(loads(0, 'ffn')).toEqual(first)
   })
 
-  test('stand in for a module that the run did not route', async () => {
+  test('are used for a module that the run did not route', async () => {
     const { loads } = await measuredLoads(await runWith(record(5, 0, [3, 1, 0, 0])), moeOf(4), 2)
     expect([...loads(0, 'qkv')].sort()).toEqual([0, 0, 1, 3])
   })
 })
 
 describe('a run without loads is refused', () => {
-  test('as wrong usage when there is none, or it has no experts', async () => {
+  test('as wrong usage if it does not exist or has no experts', async () => {
     await expect(measuredLoads(join(folder, 'nowhere'), moeOf(4), 2)).rejects.toThrow(UsageError)
     const dense = await runWith('', ['model.moe=null'])
     await expect(measuredLoads(dense, moeOf(4), 2)).rejects.toThrow('the run has no experts')
   })
 
-  test('as a failure when nothing is recorded yet', async () => {
+  test('as a failure if nothing is recorded yet', async () => {
     for (const routing of [null, ''])
       await expect(measuredLoads(await runWith(routing), moeOf(4), 2)).rejects.toThrow('has no record yet')
   })
 
-  test('as a failure when a line is not JSON', async () => {
+  test('as a failure if a line is not JSON', async () => {
     await expect(measuredLoads(await runWith('nonsense\n'), moeOf(4), 2)).rejects.toThrow(RunError)
   })
 
-  test('as a failure when a record has no loads', async () => {
+  test('as a failure if a record has no loads', async () => {
     const directory = await runWith(`${JSON.stringify({ step: 1, layer: 0, module: 'ffn' })}\n`)
     await expect(measuredLoads(directory, moeOf(4), 2)).rejects.toThrow(RunError)
   })

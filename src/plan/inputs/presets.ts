@@ -1,6 +1,6 @@
 /**
- * Models of the paper (M6-T, Yang et al. 2021) to plan, beside the presets of `train`. Shapes: REFERENCE of the
- * paper's table; 16 image patches and 128 text tokens a sample, 8 samples a device.
+ * Presets of the planner: those of `train`, and the models of M6-T (Yang et al. 2021). Shapes follow the paper's
+ * table; a sample has 16 image patches and 128 text tokens, a device 8 samples.
  */
 import type { z } from 'zod'
 import { presets } from '../../config/presets.ts'
@@ -21,7 +21,7 @@ interface Size {
   readonly optimizer: 'adamw' | 'adafactor'
 }
 
-/** Experts in every layer, width 1024, float32, slots of fixed number, data and expert parallelism, as in the paper's program. */
+/** As in the paper's program: experts in every layer, width 1024, float32, a fixed number of slots, data and expert parallelism. */
 function m6t({ layers, experts, hidden, devices, optimizer }: Size): Planned {
   return {
     model: {
@@ -65,12 +65,12 @@ export const planPresets: Readonly<Record<string, PlanPreset>> = {
     config: m6t({ layers: 24, experts: 960, hidden: 21_248, devices: 480, optimizer: 'adafactor' }),
   },
   'm6-10t': {
-    description: 'M6-10T: 10,240 experts in 48 layers, 80 prototypes, for 512 V100; weights live on the hosts',
+    description: 'M6-10T: 10,240 experts in 48 layers, 80 prototypes, for 512 V100; weights are kept in host memory',
     config: m6t10(),
   },
 }
 
-/** Lin et al. 2021 (M6-10T), expert capacity as for top-1. Without clipping, a gradient is applied on the host as it comes and never kept. */
+/** Lin et al. 2021 (M6-10T), with the expert capacity of top-1. Without clipping, the host applies each gradient on arrival and never stores it. */
 function m6t10(): Planned {
   const { model, train, plan } = m6t({
     layers: 48,

@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { bytes, bytesPerSecond, flopsPerSecond, seconds } from './quantities.ts'
 
-describe('a quantity with a unit is a number of base units', () => {
+describe('a quantity with a unit is parsed into base units', () => {
   test.each([
     ['0.5 B', 0.5],
     ['3 kB', 3e3],
@@ -52,7 +52,7 @@ describe('a quantity with a unit is a number of base units', () => {
     expect(seconds.parse(text)).toBeCloseTo(value, 15)
   })
 
-  test('any positive number is read as it is written', () => {
+  test('any positive number is parsed exactly', () => {
     fc.assert(
       fc.property(fc.double({ min: 1e-3, max: 1e6, noNaN: true }), (value) => {
         expect(bytes.parse(`${value} GB`) / (value * 1e9)).toBeCloseTo(1, 12)
@@ -61,7 +61,7 @@ describe('a quantity with a unit is a number of base units', () => {
   })
 })
 
-describe('what is no quantity is refused, with an example of what is', () => {
+describe('an invalid quantity is refused with a valid example', () => {
   test.each([
     [bytes, '32 GiX', '32 GiB'],
     [bytes, '32 Gb', '32 GiB'],

@@ -1,6 +1,6 @@
 /**
- * Quantities as people write them, `32 GiB` or `125 TFLOP/s`, as plain numbers in SI base units. Inside the
- * planner a number carries its unit in its name: bytes, seconds, flopsPerSecond, bytesPerSecond.
+ * Parses quantities such as `32 GiB` or `125 TFLOP/s` into numbers of base units. In the rest of the planner the
+ * unit is part of a number's name: bytes, seconds, flopsPerSecond, bytesPerSecond.
  */
 import { z } from 'zod'
 
@@ -10,7 +10,7 @@ const binary = { Ki: 2 ** 10, Mi: 2 ** 20, Gi: 2 ** 30, Ti: 2 ** 40 }
 const withPrefixes = (unit: string, prefixes: Readonly<Record<string, number>>, scale = 1): [string, number][] =>
   Object.entries(prefixes).map(([prefix, factor]) => [`${prefix}${unit}`, factor * scale])
 
-/** What a unit is worth in base units. */
+/** Size of each unit in base units. */
 const units = {
   bytes: Object.fromEntries(withPrefixes('B', { ...decimal, ...binary })),
   bytesPerSecond: Object.fromEntries([
@@ -31,18 +31,18 @@ const examples: Readonly<Record<Dimension, string>> = {
   seconds: '5 us',
 }
 
-/** A number with a unit: without one, 32 would be bytes to some and gigabytes to others. */
+/** A number with a unit. The unit is required: a bare 32 could mean bytes or gigabytes. */
 function quantity(dimension: Dimension, allowZero: boolean) {
-  return z.union([z.string(), z.number()]).transform((given, context) => {
-    const known: Readonly<Record<string, number>> = units[dimension]
-    const [, number = '', unit = ''] = /^\s*([-+.\deE]+?)\s*([a-zµ][\w/µ]*)?\s*$/i.exec(String(given)) ?? []
-    const scale = known[unit]
+  return z.union([z.string(), z.number()]).transform((input, context) => {
+    const scales: Readonly<Record<string, number>> = units[dimension]
+    const [, number = '', unit = ''] = /^\s*([-+.\deE]+?)\s*([a-zµ][\w/µ]*)?\s*$/i.exec(String(input)) ?? []
+    const scale = scales[unit]
     const value = number === '' || scale === undefined ? Number.NaN : Number(number) * scale
     if (Number.isFinite(value) && (value > 0 || (allowZero && value === 0))) return value
     const range = allowZero ? 'zero or more' : 'more than zero'
     context.addIssue({
       code: 'custom',
-      message: `expected ${range}, with a unit of ${Object.keys(known).join(', ')}, such as "${examples[dimension]}"`,
+      message: `expected ${range}, with a unit of ${Object.keys(scales).join(', ')}, such as "${examples[dimension]}"`,
     })
     return z.NEVER
   })

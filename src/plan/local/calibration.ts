@@ -1,9 +1,9 @@
 /**
- * What this machine is as a device of the planner. Measured: products of some shapes, the rate of memory, and the
- * steps of a few small trainings, recorded. From them follow the constants of the same model that plans clusters,
- * each from the part of a step that it is about: pads and fill from the products, alone and in trainings; the share
- * of the peak that attention reaches; what a kernel costs to start, and what share of the memory's rate passes
- * reach, from all else; and the update's rate from the update.
+ * Describes this machine as a device of the planner. Measures products of some shapes, the memory bandwidth, and
+ * the profiled steps of a few small trainings. The constants of the planner's model are fitted to them, each to the
+ * part of a step that it describes: pads and fill to products, alone and in trainings; the rate of attention to
+ * attention; the rate of the update to the update; the cost of a kernel and the share of the bandwidth that passes
+ * reach to everything else.
  */
 import { cpus, totalmem } from 'node:os'
 import { checked } from '../../config/problems.ts'
@@ -22,14 +22,14 @@ import { localRun } from './local-run.ts'
 import { predictedWork, recordedWork, type StepWork } from './step-work.ts'
 
 export interface Calibration {
-  /** What computed, e.g. `oneDNN 3.7.2, float32, 2 threads`. */
+  /** Engine that was measured: `oneDNN 3.7.2, float32, 2 threads`. */
   readonly engine: string
   readonly cluster: Cluster
-  /** Whether the kernels of the runtime are there: then all rows of experts are computed as they come. */
+  /** Whether the runtime has kernels. With them experts compute only the rows that they keep. */
   readonly kernels: boolean
-  /** Peak memory of a process that trains, without its model. */
+  /** Peak memory of a training process, its model excluded. */
   readonly baseBytes: number
-  /** Mean absolute errors of the fits: of products of one shape, and of the parts of trainings, over the step. */
+  /** Mean absolute errors of the fits: of single products, and of each part of a training as a share of the step. */
   readonly errors: { readonly shapes: number } & Readonly<Record<keyof StepWork, number>>
 }
 
@@ -54,7 +54,7 @@ const products = [
 type Sets = readonly [preset: string, ...sets: string[]]
 
 const smallest: Sets = ['tiny', 'train.batch=8']
-/** Small models that differ in what they spend their time on; each with what it sets. */
+/** Small trainings that spend their time on different things. */
 const trainings: readonly Sets[] = [
   smallest,
   ['demo', 'model.layers=2'],
@@ -65,30 +65,30 @@ const trainings: readonly Sets[] = [
   ['S', 'model.layers=2', 'model.moe.experts=8', 'model.moe.k=2', 'train.batch=4', 'model.vocabulary=2048'],
 ]
 const STEPS = { warmUp: 6, timed: 8 }
-/** A machine has slow moments that last longer than a few steps, or a few runs of a product. */
+/** Everything is measured in rounds: a machine can be slow for longer than a few steps or products. */
 const ROUNDS = { trainings: 2, products: 4 }
 
 /** Takes about a minute; the machine should have nothing else to do. */
-export async function calibrate(config: RunConfig, say: (message: string) => void = () => {}): Promise<Calibration> {
+export async function calibrate(config: RunConfig, log: (message: string) => void = () => {}): Promise<Calibration> {
   const { runtime: settings } = config
-  const trained = (...[preset, ...sets]: Sets) =>
+  const loadTraining = (...[preset, ...sets]: Sets) =>
     loadConfig(preset, [
       ...sets,
       `runtime.math=${settings.math}`,
       ...(settings.threads === undefined ? [] : [`runtime.threads=${settings.threads}`]),
     ])
-  const baseBytes = await memoryBeside(await trained(...smallest))
+  const baseBytes = await baseMemory(await loadTraining(...smallest))
   const recordings: { readonly config: RunConfig; readonly rounds: StepWork[] }[] = []
   for (let round = 0; round < ROUNDS.trainings; round++)
     for (const [at, sets] of trainings.entries()) {
-      const training = await trained(...sets)
-      say(`training ${sets.join(' ')}, ${round + 1} of ${ROUNDS.trainings}`)
-      const work = await recorded(training)
+      const training = await loadTraining(...sets)
+      log(`training ${sets.join(' ')}, ${round + 1} of ${ROUNDS.trainings}`)
+      const work = await recordStep(training)
       if (round === 0) recordings.push({ config: training, rounds: [work] })
       else recordings[at]?.rounds.push(work)
     }
 
-  say('measuring products and memory')
+  log('measuring products and memory')
   const runtime = await openRuntime(config)
   const { threads, math, provider, kernels } = runtime
   const measured: MeasuredProduct[] = products.map((shape) => ({ shape, seconds: Number.POSITIVE_INFINITY }))
@@ -107,7 +107,7 @@ export async function calibrate(config: RunConfig, say: (message: string) => voi
     run: localRun(config, hasKernels),
     work: eachKind((kind) => median(rounds.map((work) => work[kind]))),
   }))
-  const cluster = fitted(measured, bandwidth, observed)
+  const cluster = fitCluster(measured, bandwidth, observed)
   return {
     engine: `${provider}, ${math}, ${threads} thread${threads === 1 ? '' : 's'}`,
     cluster,
@@ -124,8 +124,8 @@ const eachKind = <T>(value: (kind: keyof StepWork) => T): Record<keyof StepWork,
   update: value('update'),
 })
 
-/** What a process that trains holds beside its model; to be asked before anything else has been trained. */
-async function memoryBeside(config: RunConfig): Promise<number> {
+/** Peak memory of a training process without its model. Call it before any other training of the process. */
+async function baseMemory(config: RunConfig): Promise<number> {
   const bench = await TrainingBench.open(config)
   try {
     await bench.run(STEPS.warmUp)
@@ -136,7 +136,7 @@ async function memoryBeside(config: RunConfig): Promise<number> {
   }
 }
 
-async function recorded(config: RunConfig): Promise<StepWork> {
+async function recordStep(config: RunConfig): Promise<StepWork> {
   const bench = await TrainingBench.open(config, true)
   try {
     await bench.run(STEPS.warmUp)
@@ -158,7 +158,7 @@ interface ObservedTraining {
   readonly work: StepWork
 }
 
-/** Products of this machine are those of one precision: it goes by the name of float32. */
+/** The engine has one precision of products, here called float32. */
 function deviceWith(peak: number, bandwidth: number, over: Partial<Device> = {}): Device {
   return {
     name: cpus()[0]?.model ?? 'this machine',
@@ -184,7 +184,7 @@ const clusterOf = (device: Device): Cluster => ({
       devices: 1,
       devicesPerNode: 1,
       device: { memory: '1 B', bandwidth: '1 B/s', peak: { float32: '1 FLOP/s' } },
-      // Nothing passes a link between one device.
+      // A single device uses no links.
       links: { node: { bandwidth: '1 B/s' }, network: { bandwidth: '1 B/s' } },
     },
     'cluster',
@@ -197,7 +197,7 @@ type Pair = readonly [predicted: number, measured: number]
 const productPairs = (device: Device, measured: readonly MeasuredProduct[]): Pair[] =>
   measured.map(({ shape, seconds }) => [productSeconds(device, 'float32', shape, 4), seconds])
 
-/** What a part of a training is predicted to take too much or too little, as shares of the whole step. */
+/** Signed errors of one part of each training, as shares of its step. */
 const shareErrors = (device: Device, observed: readonly ObservedTraining[], kind: keyof StepWork): number[] =>
   observed.map(({ run, work }) => (predictedWork(run, clusterOf(device))[kind] - work[kind]) / stepOf(work))
 
@@ -206,46 +206,46 @@ const stepOf = ({ products, attention, passes, update }: StepWork): number => pr
 const meanSquare = (values: readonly number[]): number =>
   values.reduce((sum, value) => sum + value ** 2, 0) / values.length
 
-/** The constants, each from what it is about: passes first, since products start as they do. */
-function fitted(
+/** Fits the constants one part at a time: passes first, since products start kernels too. */
+function fitCluster(
   measured: readonly MeasuredProduct[],
   bandwidth: number,
   observed: readonly ObservedTraining[],
 ): Cluster {
-  const best = Math.max(...measured.map(({ shape: { count, m, n, k }, seconds }) => (2 * count * m * n * k) / seconds))
-  const fitting = (
+  const peak = Math.max(...measured.map(({ shape: { count, m, n, k }, seconds }) => (2 * count * m * n * k) / seconds))
+  const fitDevice = (
     start: readonly number[],
     limits: readonly number[],
     device: (values: readonly number[]) => Device,
     loss: (device: Device) => number,
   ) => device(descend(start, limits, (values) => loss(device(values))))
-  const missed = (kind: keyof StepWork) => (device: Device) => meanSquare(shareErrors(device, observed, kind))
+  const lossOf = (kind: keyof StepWork) => (device: Device) => meanSquare(shareErrors(device, observed, kind))
 
-  const passing = fitting(
+  const withPasses = fitDevice(
     [1e-5, 0.7],
     [1e-3, 1],
-    ([kernel = 0, bandwidthEfficiency = 1]) => deviceWith(best, bandwidth, { kernel, bandwidthEfficiency }),
-    missed('passes'),
+    ([kernel = 0, bandwidthEfficiency = 1]) => deviceWith(peak, bandwidth, { kernel, bandwidthEfficiency }),
+    lossOf('passes'),
   )
-  const multiplying = fitting(
+  const withProducts = fitDevice(
     [1, 8, 8, 8, 1000],
     [1.3, 512, 512, 512, 1e6],
     ([rate = 1, padM = 1, padN = 1, padK = 1, fill = 1]) => ({
-      ...passing,
-      peak: { float32: best * rate },
+      ...withPasses,
+      peak: { float32: peak * rate },
       matmul: { efficiency: 1, padM, padN, padK, fill },
     }),
-    // A product alone finds its factors in the cache; those of trainings stand for what counts.
-    (device) => logError(productPairs(device, measured)) / 10 + missed('products')(device),
+    // A single product finds its factors in the cache, so products in trainings get more weight.
+    (device) => logError(productPairs(device, measured)) / 10 + lossOf('products')(device),
   )
-  const attending = fitting(
+  const withAttention = fitDevice(
     [0.5, 1e-7],
     [1, 1e-4],
-    ([attentionEfficiency = 1, attentionQuery = 0]) => ({ ...multiplying, attentionEfficiency, attentionQuery }),
-    missed('attention'),
+    ([attentionEfficiency = 1, attentionQuery = 0]) => ({ ...withProducts, attentionEfficiency, attentionQuery }),
+    lossOf('attention'),
   )
   return clusterOf(
-    fitting([0.7], [1], ([updateEfficiency = 1]) => ({ ...attending, updateEfficiency }), missed('update')),
+    fitDevice([0.7], [1], ([updateEfficiency = 1]) => ({ ...withAttention, updateEfficiency }), lossOf('update')),
   )
 }
 

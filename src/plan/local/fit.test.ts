@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { descend, logError } from './fit.ts'
 
-describe('descent', () => {
+describe('coordinate descent', () => {
   test('finds the constants that made the measurements', () => {
     // seconds = a · x + b, of a = 3 and b = 0.02
     const measured = [0.001, 0.01, 0.1, 1, 10].map((x) => [x, 3 * x + 0.02] as const)
@@ -19,7 +19,7 @@ describe('descent', () => {
   })
 })
 
-test('an error of a factor counts alike in both directions', () => {
+test('twice as much and half as much are equal errors', () => {
   expect(logError([[2, 1]])).toBeCloseTo(logError([[1, 2]]), 12)
   expect(logError([[5, 5]])).toBe(0)
 })

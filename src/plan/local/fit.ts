@@ -1,8 +1,8 @@
-/** Constants that fit measurements: coordinate descent on the mean squared logarithm of predicted over measured. */
+/** Fits constants to measurements by coordinate descent. */
 
 /**
- * Changes one number at a time, by factors that shrink, for as long as that helps. Numbers stay positive, and at
- * most `limits`.
+ * Changes one number at a time, by shrinking factors, while the loss falls. Numbers stay positive and at most
+ * `limits`.
  */
 export function descend(
   start: readonly number[],
@@ -10,7 +10,7 @@ export function descend(
   loss: (values: readonly number[]) => number,
 ): number[] {
   let best = [...start]
-  let least = loss(best)
+  let minLoss = loss(best)
   for (let factor = 2; factor > 1.005; factor = 1 + (factor - 1) * 0.7)
     for (let improved = true, rounds = 0; improved && rounds < 50; rounds++) {
       improved = false
@@ -18,9 +18,9 @@ export function descend(
         for (const by of [factor, 1 / factor]) {
           const changed = best.map((value, j) => (j === i ? Math.min(value * by, limits[i] ?? Infinity) : value))
           const error = loss(changed)
-          if (error < least - 1e-12) {
+          if (error < minLoss - 1e-12) {
             best = changed
-            least = error
+            minLoss = error
             improved = true
           }
         }
@@ -28,7 +28,7 @@ export function descend(
   return best
 }
 
-/** Mean squared logarithm of predicted over measured: an error of a factor of two counts alike in both directions. */
+/** Mean squared logarithm of predicted over measured: twice as much and half as much are equal errors. */
 export function logError(pairs: readonly (readonly [predicted: number, measured: number])[]): number {
   return pairs.reduce((sum, [predicted, measured]) => sum + Math.log(predicted / measured) ** 2, 0) / pairs.length
 }

@@ -1,13 +1,14 @@
-/** A run of Choir itself in the planner's terms: one device, float32 in memory, what the kernels do. */
+/** Describes a run of Choir itself to the planner: one device, float32 in memory, its kernels. */
 import { checked } from '../../config/problems.ts'
 import type { RunConfig } from '../../config/run-config.ts'
 import { type PlannedRun, plannedRunSchema } from '../inputs/settings.ts'
 import type { Layout } from '../search/layout.ts'
-import { balancedLoads, type ModelLoads } from '../work/load.ts'
+
+const oneDevice = { data: 1, expert: 1, tensor: 1, pipeline: 1 }
 
 /**
- * Activations, weights and gradients are float32 whatever products round their factors to; attention stores no
- * scores where there are kernels; experts compute the rows that they keep.
+ * Activations, weights and gradients are float32 in any precision of products. With kernels, attention stores no
+ * scores, and experts compute only the rows that they keep.
  */
 export function localRun(config: RunConfig, kernels: boolean): PlannedRun {
   const { model, train } = config
@@ -27,7 +28,7 @@ export function localRun(config: RunConfig, kernels: boolean): PlannedRun {
         microBatches: train.microBatches,
         zero: 0,
         offload: 'none',
-        parallel: { data: 1, expert: 1, tensor: 1, pipeline: 1 },
+        parallel: oneDevice,
       },
     },
     'configuration',
@@ -35,14 +36,9 @@ export function localRun(config: RunConfig, kernels: boolean): PlannedRun {
 }
 
 export const localLayout = ({ train }: PlannedRun): Layout => ({
-  data: 1,
-  expert: 1,
-  tensor: 1,
-  pipeline: 1,
+  ...oneDevice,
   zero: 0,
   recompute: 'none',
   microBatches: train.microBatches,
   offload: 'none',
 })
-
-export const localLoads = ({ model: { moe } }: PlannedRun): ModelLoads => (moe ? balancedLoads(moe) : () => [])

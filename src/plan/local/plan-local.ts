@@ -1,4 +1,4 @@
-/** `--cluster local`: what Choir itself needs on this machine, and how fast it is. */
+/** `--cluster local`: predicts memory and speed of Choir itself on this machine. */
 import { createHash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { cpus } from 'node:os'
@@ -9,27 +9,28 @@ import { trainingMemory } from '../../measure/training-memory.ts'
 import { openRuntime } from '../../run/session.ts'
 import { type Engine, engineOf } from '../../runtime/engine.ts'
 import { replaceFile } from '../../system/disk.ts'
-import { memoryKinds, total } from '../cost/memory.ts'
+import { memoryKinds, noBytes, total } from '../cost/memory.ts'
 import type { Prediction } from '../cost/predict.ts'
-import { type Plan, planWith } from '../plan.ts'
+import { balanced, type Plan, planWith } from '../plan.ts'
+import { balancedLoads } from '../work/load.ts'
 import { type Calibration, calibrate } from './calibration.ts'
-import { localLoads, localRun } from './local-run.ts'
+import { localRun } from './local-run.ts'
 
 export interface LocalOptions {
-  /** Measure again, although this machine is known. */
+  /** Calibrate even if this machine has been calibrated. */
   readonly again?: boolean
   readonly say?: (message: string) => void
 }
 
-/** Calibrates unless that was done before, and predicts. */
+/** Predicts, after a calibration if there is none for this machine and engine. */
 export async function planLocal(config: RunConfig, options: LocalOptions = {}): Promise<Plan> {
   const calibration = await calibrationOf(config, options)
   const { cluster, kernels, engine } = calibration
   const run = localRun(config, kernels)
-  const plan = planWith(run, cluster, localLoads(run), `all experts alike; ${engine}`)
-  const known = [...plan.best, ...plan.rejected.map(({ prediction }) => prediction)][0]
-  if (!known) return plan
-  const best = await withMemory(config, calibration, known)
+  const plan = planWith(run, cluster, balancedLoads(run.model), `${balanced}; ${engine}`)
+  const predicted = [...plan.best, ...plan.rejected.map(({ prediction }) => prediction)][0]
+  if (!predicted) return plan
+  const best = await withMemory(config, calibration, predicted)
   const lacking = best.memory.deviceBytes - cluster.device.memory
   return {
     ...plan,
@@ -41,50 +42,49 @@ export async function planLocal(config: RunConfig, options: LocalOptions = {}): 
   }
 }
 
-/** Memory as it is laid out: known from the compiled program where the runtime plans it. */
-async function withMemory(config: RunConfig, { baseBytes }: Calibration, known: Prediction): Promise<Prediction> {
+/** Replaces predicted memory by that of the compiled program, where the runtime plans it. */
+async function withMemory(config: RunConfig, { baseBytes }: Calibration, predicted: Prediction): Promise<Prediction> {
   const { stateBytes, programBytes } = await trainingMemory(config)
-  const { device } = known.memory
-  const state = device.weights + device.gradients + device.optimizer
+  const { device } = predicted.memory
+  const { weights, gradients, optimizer } = device
   const activations = memoryKinds.filter((kind) => /activations|logits/.test(kind))
-  const none = Object.fromEntries(memoryKinds.map((kind) => [kind, 0])) as typeof device
-  const kept =
+  const programOrActivations =
     programBytes === undefined
       ? Object.fromEntries(activations.map((kind) => [kind, device[kind]]))
       : { program: programBytes }
-  const laidOut = {
-    ...none,
-    weights: device.weights,
-    gradients: device.gradients,
-    optimizer: device.optimizer,
-    ...kept,
-    // Scratch memory beside the tables, and the lines that tensors are filled up to.
-    communication: Math.max(0, stateBytes - state),
+  const memory = {
+    ...noBytes(),
+    weights,
+    gradients,
+    optimizer,
+    ...programOrActivations,
+    // Scratch memory of embedding gradients, and the padding of tensors to cache lines.
+    communication: Math.max(0, stateBytes - (weights + gradients + optimizer)),
     reserved: baseBytes,
   }
-  return { ...known, memory: { device: laidOut, deviceBytes: total(laidOut), hostBytes: 0 } }
+  return { ...predicted, memory: { device: memory, deviceBytes: total(memory), hostBytes: 0 } }
 }
 
-async function calibrationOf(config: RunConfig, { again = false, say = () => {} }: LocalOptions): Promise<Calibration> {
-  const { provider, math, threads } = await engineHere(config)
+async function calibrationOf(config: RunConfig, { again, say: log = () => {} }: LocalOptions): Promise<Calibration> {
+  const { provider, math, threads } = await localEngine(config)
   const key = createHash('sha256')
     .update(JSON.stringify([cpus()[0]?.model, cpus().length, provider, math, threads, FORMAT]))
     .digest('hex')
     .slice(0, 16)
-  const cache = await openCache(undefined, say)
+  const cache = await openCache(undefined, log)
   try {
     const file = join(cache.root, `calibration-${key}.json`)
-    const known = again ? undefined : await readCalibration(file)
-    if (known) return known
-    const made = await calibrate(config, say)
-    await replaceFile(file, JSON.stringify(made, null, 2))
-    return made
+    const cached = again ? undefined : await readCalibration(file)
+    if (cached) return cached
+    const calibration = await calibrate(config, log)
+    await replaceFile(file, JSON.stringify(calibration, null, 2))
+    return calibration
   } finally {
     await cache.close()
   }
 }
 
-async function engineHere(config: RunConfig): Promise<Engine> {
+async function localEngine(config: RunConfig): Promise<Engine> {
   const runtime = await openRuntime(config)
   try {
     return engineOf(runtime)
@@ -93,7 +93,7 @@ async function engineHere(config: RunConfig): Promise<Engine> {
   }
 }
 
-/** Changes when calibrations mean something else. */
+/** Version of stored calibrations: increase it when their meaning changes. */
 const FORMAT = 5
 
 async function readCalibration(file: string): Promise<Calibration | undefined> {

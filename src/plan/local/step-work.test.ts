@@ -5,7 +5,8 @@ import { Predictor } from '../cost/predict.ts'
 import { clusterSchema } from '../inputs/cluster.ts'
 import { clusterOf } from '../inputs/load-plan.ts'
 import { idealCluster, idealInput, layoutOf, predict, runOf } from '../testing/cases.ts'
-import { localLayout, localLoads, localRun } from './local-run.ts'
+import { balancedLoads } from '../work/load.ts'
+import { localLayout, localRun } from './local-run.ts'
 import { predictedWork, recordedWork } from './step-work.ts'
 
 describe('the work of a predicted step', () => {
@@ -17,11 +18,11 @@ describe('the work of a predicted step', () => {
     const run = localRun(await loadConfig(preset, sets), true)
     const cluster = clusterOf('a100', 1, { devicesPerNode: 1 })
     const { products, attention, passes, update } = predictedWork(run, cluster)
-    const { stepSeconds } = new Predictor(run, cluster, localLoads(run)).predict(localLayout(run)).time
+    const { stepSeconds } = new Predictor(run, cluster, balancedLoads(run.model)).predict(localLayout(run)).time
     expect(products + attention + passes + update).toBeCloseTo(stepSeconds, 12)
   })
 
-  test('has attention of its own only where one kernel does all of it', async () => {
+  test('counts attention apart only where one kernel computes all of it', async () => {
     const config = await loadConfig('demo', [])
     const cluster = clusterOf('a100', 1, { devicesPerNode: 1 })
     expect(predictedWork(localRun(config, true), cluster).attention).toBeGreaterThan(0)
@@ -29,7 +30,7 @@ describe('the work of a predicted step', () => {
   })
 })
 
-test('a query of fused attention costs what it is said to, forward, and 2.5 times that backward', () => {
+test('a query of fused attention costs attentionQuery forward, and 2.5 times as much backward', () => {
   const [B, S, H, L] = [4, 32, 8, 3]
   const run = runOf({
     model: { layers: L, width: 64, heads: H, sequence: S, hidden: 256, vocabulary: 512, moe: null },
@@ -53,7 +54,7 @@ describe('the work of a recorded step', () => {
   })
   const engines = { provider: '', kernels: true, math: 'float32' as const, threads: 1, peakFlops: 1, bandwidth: 1 }
 
-  test('is sorted by what is done; what nothing tells of is waiting, and counts as a pass', () => {
+  test('is sorted by kind; time that no node accounts for is waiting and counts as passes', () => {
     const nodes = [
       node('matmul', 'head', 10e6),
       node('MatMul', 'layers.0.attention', 2e6),
@@ -68,7 +69,7 @@ describe('the work of a recorded step', () => {
     expect(work).toEqual({ products: 12, attention: 3.5, update: 3, passes: 20 - 12 - 3.5 - 3 })
   })
 
-  test('of a real training is all of its time, with products among it', async () => {
+  test('of a real training adds up to its time, products included', async () => {
     const bench = await TrainingBench.open(await loadConfig('tiny', ['train.batch=4']), true)
     try {
       await bench.run(2)

@@ -1,4 +1,4 @@
-/** Memory as frameworks' allocators printed it. */
+/** Peak memory printed by the allocators of frameworks. */
 import { gpt, type PublishedRow } from './row.ts'
 
 const MEBIBYTE = 2 ** 20

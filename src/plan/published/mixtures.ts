@@ -23,14 +23,14 @@ const megablocksSizes = {
 function megablocksRow(
   role: PublishedRow['role'],
   size: keyof typeof megablocksSizes,
-  what: string,
+  variant: string,
   moe: Moe | null,
   { micro, days }: { micro: number; days: number },
   assumed = '20,000 steps (comments of the scripts); value measured on the chart, in hundredths of a day',
 ): PublishedRow {
   const [layers, width, heads] = megablocksSizes[size].shape
   return {
-    id: `MegaBlocks ${size}, ${what}, A100 × 8`,
+    id: `MegaBlocks ${size}, ${variant}, A100 × 8`,
     role,
     source: megablocks,
     seen: 'read',

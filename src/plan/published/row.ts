@@ -1,4 +1,4 @@
-/** A published measurement: what was run, on what, and what was printed. */
+/** A published measurement: the run, its devices, and the printed result. */
 import type { z } from 'zod'
 import type { plannedRunSchema } from '../inputs/settings.ts'
 
@@ -12,40 +12,40 @@ export interface PublishedRow {
   readonly role: 'fit' | 'test'
   /** Title and place of the source. */
   readonly source: string
-  /** Known from the source itself, from someone who copied it, or from our reference without its page. */
+  /** Read in the source itself, or only in a copy of it. */
   readonly seen: 'read' | 'second hand'
   readonly model: PublishedModel
-  /** A kind of device, and how the cluster differs from the one by that name. */
+  /** Name of a cluster family; the fields below are where the cluster differs from it. */
   readonly device: string
   readonly devices: number
   readonly devicesPerNode?: number
-  /** Bytes a second of a node's network, where it differs. */
+  /** Bandwidth of a node's network, if it differs. */
   readonly network?: string
   /** Sequences of a step, and of a micro-batch of a data-parallel rank. */
   readonly batch: number
   readonly micro: number
   readonly plan: PublishedPlan
   readonly published: Published
-  /** What the source does not say and is taken to be so. */
+  /** Assumptions where the source is silent. */
   readonly assumed?: string
 }
 
-/** What was printed, in the terms of the source. */
+/** The printed result, in the units of the source. */
 export type Published =
   | { readonly kind: 'seconds'; readonly value: number }
   | { readonly kind: 'tokens per second and device'; readonly value: number }
   | { readonly kind: 'sequences per second'; readonly value: number }
   /**
-   * Operations a second and device by Megatron's formula, 4 or 3 forward passes of the layers: with or without
-   * those of recomputation.
+   * Operations a second and device by Megatron's formula, which counts 4 forward passes of the layers with
+   * recomputation and 3 without.
    */
   | { readonly kind: 'Megatron FLOP/s'; readonly value: number; readonly passes: 3 | 4 }
-  /** What the framework's allocator held at most: without what the driver and libraries reserve. */
+  /** Peak of the framework's allocator; excludes what driver and libraries reserve. */
   | { readonly kind: 'allocated bytes'; readonly value: number }
-  /** What the driver says: all that nobody else can have. */
+  /** Memory in use according to the driver. */
   | { readonly kind: 'used bytes'; readonly value: number }
 
-/** A GPT: networks of four times the width, GELU, layer norm, learned positions. */
+/** A GPT: hidden width four times the width, GELU, layer norm, learned positions. */
 export function gpt(
   layers: number,
   width: number,
@@ -58,7 +58,7 @@ export function gpt(
   return { ...shape, positions: 'learned', norm: 'layer', moe: null, ...over }
 }
 
-/** Seconds of a step that a published rate of computing amounts to; undefined for memory. */
+/** Published rates as seconds of a step; undefined for memory. */
 export function publishedSeconds({ published, model, batch, devices }: PublishedRow): number | undefined {
   const { sequence = 0, layers = 0, width = 0, vocabulary = 0 } = model
   switch (published.kind) {

@@ -1,4 +1,4 @@
-/** Dense models whose weights or optimizer state are divided over data-parallel ranks (FSDP, ZeRO), with fused attention. */
+/** Dense models with weights or optimizer state sharded over data-parallel ranks (FSDP, ZeRO), and fused attention. */
 import { gpt, type PublishedRow } from './row.ts'
 
 const foundry = 'MosaicML llm-foundry, scripts/train/benchmarking/README.md'

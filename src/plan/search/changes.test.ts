@@ -4,21 +4,27 @@ import { clusterFamilies } from '../inputs/clusters.ts'
 import { loadCluster, loadPlannedRun } from '../inputs/load-plan.ts'
 import { plan } from '../plan.ts'
 
-/** A cluster of so many devices, checked as what a user writes is. */
-type Grown = (devices: number) => Promise<Cluster> | Cluster
+/** Makes a cluster of a number of devices, validated like a user's. */
+type MakeCluster = (devices: number) => Promise<Cluster> | Cluster
 
-/** Applies a change as it is written, and plans again. */
-async function applied(source: string, sets: readonly string[], devices: number, on: Grown, change: string) {
+/** Applies a reported change and plans again. */
+async function planWithChange(
+  source: string,
+  sets: readonly string[],
+  devices: number,
+  on: MakeCluster,
+  change: string,
+) {
   const [, more, batch] = /^(\d+) devices, (train\.batch=\d+)$/.exec(change) ?? []
   if (more && batch) return plan(await loadPlannedRun(source, [...sets, batch]), await on(Number(more)))
   return plan(await loadPlannedRun(source, [...sets, change]), await on(devices))
 }
 
 const v100 =
-  (memory: string): Grown =>
+  (memory: string): MakeCluster =>
   (devices) => {
     const family = clusterFamilies.v100
-    if (!family) throw new Error('there is no v100')
+    if (!family) throw new Error('no cluster family v100')
     return clusterSchema.parse({
       ...family.cluster,
       devices,
@@ -26,40 +32,40 @@ const v100 =
     })
   }
 
-const cases: [string, string[], number, Grown][] = [
+const cases: [string, string[], number, MakeCluster][] = [
   ['m6t-1t', ['plan.optimizer=adamw'], 480, (devices) => loadCluster(`v100-${devices}`)],
   ['m6t-100b', [], 128, v100('16 GB')],
   ['m6t-base', [], 8, v100('5 GB')],
   ['m6t-base', ['plan.recompute=none', 'plan.parallel.expert=2', 'plan.offload=optimizer'], 8, v100('7 GB')],
 ]
 
-describe('a change that is said to make a run fit', () => {
+describe('a change that makes a run fit', () => {
   test.each(cases)(
-    'does when it is applied alone, with the memory and time that are told: %s %j on %d',
+    'has the reported memory and time when applied alone: %s %j on %d',
     async (source, sets, devices, on) => {
       const { best, changes } = await plan(await loadPlannedRun(source, sets), await on(devices))
       expect(best).toEqual([])
       expect(changes.length).toBeGreaterThan(0)
-      for (const { change, best: promised } of changes) {
-        const [found] = (await applied(source, sets, devices, on, change)).best
+      for (const { change, best: reported } of changes) {
+        const [found] = (await planWithChange(source, sets, devices, on, change)).best
         expect(found, change).toBeDefined()
-        expect(found, change).toEqual(promised)
+        expect(found, change).toEqual(reported)
       }
     },
   )
 
-  test('does when it frees the layout, and frees nothing else', async () => {
+  test('can free the layout and nothing else', async () => {
     const on = v100('4.6 GB')
     const { changes } = await plan(await loadPlannedRun('m6t-base', []), await on(8))
     const free = changes.find(({ change }) => change === 'plan.parallel={}')
     expect(free).toBeDefined()
     expect(free?.best.layout.zero).toBe(0)
-    const [found] = (await applied('m6t-base', [], 8, on, 'plan.parallel={}')).best
+    const [found] = (await planWithChange('m6t-base', [], 8, on, 'plan.parallel={}')).best
     expect(found).toEqual(free?.best)
   })
 
-  // Six devices doubled are a node and a half: no cluster of eight a node has them.
-  test('names the smallest number of devices that does, of those that a cluster can have', async () => {
+  // Twelve devices are a node and a half, so they are skipped.
+  test('names the smallest number of devices that fits and fills nodes', async () => {
     const on = v100('12 GB')
     const sets = ['train.batch=48', 'plan.parallel={"tensor":1,"pipeline":1}', 'model.moe.experts=96', 'plan.zero=1']
     const { best, changes } = await plan(await loadPlannedRun('m6t-base', sets), await on(6))
@@ -69,8 +75,8 @@ describe('a change that is said to make a run fit', () => {
     ])
   })
 
-  test('is a precision of 16 bits that the device has, when the run has 32', async () => {
-    // One layout, whose activations are most of it.
+  test('can be a 16-bit precision of the device, for a run of 32 bits', async () => {
+    // A single layout, mostly activations.
     const sets = [
       'train.batch=512',
       'plan.parallel.expert=8',
@@ -90,14 +96,14 @@ describe('a change that is said to make a run fit', () => {
     ])
   })
 
-  test('is not needed when the run fits', async () => {
+  test('is not reported if the run fits', async () => {
     const { best, changes, budget } = await plan(await loadPlannedRun('m6t-1t', []), await loadCluster('v100-480'))
     expect(best.length).toBeGreaterThan(0)
     expect(changes).toEqual([])
     expect(budget).toBeDefined()
   })
 
-  test('is not invented when nothing helps', async () => {
+  test('is not invented if nothing helps', async () => {
     const { best, changes, budget, rejected } = await plan(
       await loadPlannedRun('m6t-1t', []),
       await loadCluster('v100-8'),
@@ -110,7 +116,7 @@ describe('a change that is said to make a run fit', () => {
 })
 
 describe('a budget', () => {
-  test('is tokens over tokens a second, on all devices, at their price', async () => {
+  test('is tokens over tokens a second, times devices, times their price', async () => {
     const cluster = { ...(await loadCluster('a100-8')), pricePerDeviceHour: 2 }
     const { budget, best } = await plan(await loadPlannedRun('M', ['plan.tokens=1e12']), cluster)
     const seconds = 1e12 / (best[0]?.tokensPerSecond ?? Number.NaN)
@@ -120,7 +126,7 @@ describe('a budget', () => {
     expect(budget?.price).toBeCloseTo((2 * 8 * seconds) / 3600, 6)
   })
 
-  test('is that of the run when none is given, and has no price without one', async () => {
+  test('defaults to the tokens of the run, and has no price unless one is given', async () => {
     const { budget, run } = await plan(await loadPlannedRun('M', []), await loadCluster('a100-8'))
     expect(budget?.tokens).toBe(run.train.steps * run.train.batch * run.model.sequence)
     expect(budget?.price).toBeUndefined()

@@ -1,4 +1,4 @@
-/** What would make a run fit that does not: single changes, tried one by one. */
+/** Single changes that would make a run fit, tried one by one. */
 import { UsageError } from '../../errors.ts'
 import { optimizerKind } from '../cost/memory.ts'
 import type { Prediction } from '../cost/predict.ts'
@@ -8,42 +8,35 @@ import type { ModelLoads } from '../work/load.ts'
 import { rank } from './search.ts'
 
 export interface Change {
-  /** In words: `plan.optimizer=adafactor`, or what else has to change. */
+  /** `plan.optimizer=adafactor`, or a larger cluster as text. */
   readonly change: string
-  /** What is given up. */
+  /** Drawback of the change. */
   readonly price: string
   /** The fastest layout with the change. */
   readonly best: Prediction
 }
 
-/** Single changes that make a run fit, the one that gives up least first; empty when none does. */
+/** Single changes that make a run fit, the smallest sacrifice first; empty if none does. */
 export function changesThatFit(run: PlannedRun, cluster: Cluster, loads: ModelLoads): Change[] {
   const { plan } = run
-  const withPlan = (over: Partial<PlannedRun['plan']>): PlannedRun => ({ ...run, plan: { ...plan, ...over } })
-  const free = { tensor: null, pipeline: null, expert: null, data: null }
   const options: { change: string; price: string; run: PlannedRun }[] = []
-  if (plan.recompute !== null)
-    options.push({ change: 'plan.recompute=null', price: 'time to compute again', run: withPlan({ recompute: null }) })
-  if (plan.zero !== null)
-    options.push({ change: 'plan.zero=null', price: 'more communication', run: withPlan({ zero: null }) })
+  const offer = (change: string, price: string, over: Partial<PlannedRun['plan']>) =>
+    options.push({ change: `plan.${change}`, price, run: { ...run, plan: { ...plan, ...over } } })
+  const free = { tensor: null, pipeline: null, expert: null, data: null }
+  if (plan.recompute !== null) offer('recompute=null', 'recomputation time', { recompute: null })
+  if (plan.zero !== null) offer('zero=null', 'more communication', { zero: null })
   if (Object.values(plan.parallel).some((size) => size !== null))
-    options.push({ change: 'plan.parallel={}', price: 'another layout', run: withPlan({ parallel: free }) })
+    offer('parallel={}', 'a different layout', { parallel: free })
   if (optimizerKind(run) === 'adamw') {
-    if (plan.state === 'float32')
-      options.push({ change: 'plan.state=bfloat16', price: 'moments of 16 bits', run: withPlan({ state: 'bfloat16' }) })
-    options.push({
-      change: 'plan.optimizer=adafactor',
-      price: 'no first moment, a factored second',
-      run: withPlan({ optimizer: 'adafactor' }),
-    })
+    if (plan.state === 'float32') offer('state=bfloat16', '16-bit moments', { state: 'bfloat16' })
+    offer('optimizer=adafactor', 'no first moment, a factored second', { optimizer: 'adafactor' })
   }
-  const short = (['bfloat16', 'float16'] as const).find((precision) => cluster.device.peak[precision] !== undefined)
-  if (storedBytes(plan.precision) === 4 && short)
-    options.push({ change: `plan.precision=${short}`, price: '16 bits', run: withPlan({ precision: short }) })
+  const precision = (['bfloat16', 'float16'] as const).find((name) => cluster.device.peak[name] !== undefined)
+  if (storedBytes(plan.precision) === 4 && precision) offer(`precision=${precision}`, '16-bit precision', { precision })
   if (cluster.links.host)
     for (const offload of ['optimizer', 'all'] as const)
       if (plan.offload === 'none' || (plan.offload === 'optimizer' && offload === 'all'))
-        options.push({ change: `plan.offload=${offload}`, price: 'traffic to the host', run: withPlan({ offload }) })
+        offer(`offload=${offload}`, 'traffic to the host', { offload })
   const found = options.flatMap(({ change, price, run: changed }) => {
     const best = fastest(changed, cluster, loads)
     return best ? [{ change, price, best }] : []
@@ -51,7 +44,7 @@ export function changesThatFit(run: PlannedRun, cluster: Cluster, loads: ModelLo
   return [...found, ...moreDevices(run, cluster, loads)]
 }
 
-/** The smallest multiple of the devices that does, with as much more to do in a step. */
+/** The smallest multiple of the devices on which the run fits, with the batch multiplied too. */
 function moreDevices(run: PlannedRun, cluster: Cluster, loads: ModelLoads): Change[] {
   for (const factor of [2, 4, 8, 16]) {
     const devices = cluster.devices * factor
@@ -68,7 +61,7 @@ function fastest(run: PlannedRun, cluster: Cluster, loads: ModelLoads): Predicti
   try {
     return rank(run, cluster, loads).fitting[0]
   } catch (error) {
-    // A change may leave no legal layout: then it is no help.
+    // The change leaves no legal layout.
     if (error instanceof UsageError) return undefined
     throw error
   }

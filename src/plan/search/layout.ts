@@ -1,4 +1,4 @@
-/** How a training is spread over devices. */
+/** Layouts: how a training is distributed over devices. */
 import type { PlannedRun, PlanSettings } from '../inputs/settings.ts'
 
 export type Recompute = NonNullable<PlanSettings['recompute']>
@@ -6,8 +6,8 @@ export type Offload = NonNullable<PlanSettings['offload']>
 
 /**
  * `data` × `tensor` × `pipeline` devices. Ranks count tensor first, then data, then pipeline, so the devices of
- * a tensor group stand side by side. The experts of a layer are shared out over `expert` neighbouring
- * data-parallel ranks; so each expert is held by `data / expert` ranks.
+ * a tensor group are adjacent. The experts of a layer are distributed over `expert` adjacent data-parallel ranks,
+ * so each expert is held by `data / expert` ranks.
  */
 export interface Layout {
   readonly data: number
@@ -16,7 +16,7 @@ export interface Layout {
   readonly pipeline: number
   readonly zero: number
   readonly recompute: Recompute
-  /** Parts in which a data-parallel rank processes its sequences, one after the other. */
+  /** Micro-batches into which a data-parallel rank splits its sequences, run one after the other. */
   readonly microBatches: number
   readonly offload: Offload
 }
@@ -27,7 +27,7 @@ export const devicesOf = ({ data, tensor, pipeline }: Layout): number => data * 
 export const sequencesOf = ({ train }: PlannedRun, { data, microBatches }: Layout): number =>
   train.batch / data / microBatches
 
-/** `data 480 · expert 480 · ZeRO 1`: what differs from the plainest layout. */
+/** `data 480 · expert 480 · ZeRO 1`: the settings that differ from the simplest layout. */
 export function layoutName({ data, expert, tensor, pipeline, zero, recompute, microBatches, offload }: Layout): string {
   const parts = [`data ${data}`]
   if (expert > 1) parts.push(`expert ${expert}`)

@@ -59,28 +59,28 @@ describe('a layout', () => {
     )
   })
 
-  test('is looked at once', () => {
+  test('is listed once', () => {
     const layouts = layoutsOf(sparseRun({}, { offload: null }), realCluster(16))
     expect(new Set(layouts.map((each) => JSON.stringify(each))).size).toBe(layouts.length)
     expect(layouts.length).toBeGreaterThan(100)
   })
 
-  test('keeps what the plan fixes', () => {
+  test('keeps the settings that the plan fixes', () => {
     const fixed = { zero: 1, recompute: 'full' as const, microBatches: 2, offload: 'optimizer' as const }
     const parallel = { data: 4, expert: 2, tensor: 2, pipeline: 1 }
     expect(layoutsOf(sparseRun({}, { ...fixed, parallel }), realCluster(8))).toEqual([{ ...parallel, ...fixed }])
   })
 
-  test('with interleaved stages has whole parts of them, and micro-batches in rounds', () => {
+  test('with interleaved stages has whole parts, and micro-batches in rounds', () => {
     const found = layoutsOf(sparseRun({}, { virtualStages: 2 }, { layers: 8 }), realCluster(8))
-    // Of 1, 2, 4 and 8 stages one is no pipeline, and eight of two parts are sixteen of eight layers.
+    // Of 1, 2, 4 and 8 stages, one is no pipeline, and eight stages of two parts need sixteen layers.
     expect(new Set(found.map(({ pipeline }) => pipeline))).toEqual(new Set([2, 4]))
     expect(found.every(({ pipeline, microBatches }) => microBatches % pipeline === 0)).toBe(true)
     const all = layoutsOf(sparseRun({}, {}, { layers: 8 }), realCluster(8))
     expect(new Set(all.map(({ pipeline }) => pipeline))).toEqual(new Set([1, 2, 4, 8]))
   })
 
-  // Training refuses groups of tokens that are not whole.
+  // Training refuses micro-batches that do not.
   test('cuts every micro-batch into whole groups of tokens', () => {
     const layouts = layoutsOf(sparseRun({ groups: 3 }, {}, {}, { batch: 48 }), realCluster(16))
     const tokens = layouts.map(({ data, microBatches }) => (48 / data / microBatches) * 32)
@@ -94,7 +94,7 @@ describe('a layout', () => {
 })
 
 describe('a search', () => {
-  test('ranks every legal layout: those that fit, the fastest first, and those that do not, the nearest first', () => {
+  test('ranks every legal layout: fitting ones by time, the others by the memory that they lack', () => {
     const cluster = { ...realCluster(8), device: { ...realCluster(8).device, memory: 1.62e9 } }
     const run = sparseRun({}, {}, { layers: 4 })
     const { fitting, rejected } = rank(run, cluster)
@@ -111,31 +111,30 @@ describe('a search', () => {
     fc.assert(
       fc.property(runs, (each) => {
         const { run, cluster } = runAnd(each)
-        const { moe } = run.model
         const layouts = legal(run, cluster)
         fc.pre(layouts.length > 0)
-        const [best] = rank(run, cluster, moe ? balancedLoads(moe) : undefined).fitting
-        const predictor = new Predictor(run, cluster, moe ? balancedLoads(moe) : () => [])
-        const least = Math.min(...layouts.map((layout) => predictor.predict(layout).time.stepSeconds))
-        expect(best?.time.stepSeconds ?? Number.NaN).toBeGreaterThanOrEqual(least)
-        expect(best?.time.stepSeconds ?? Number.NaN).toBeLessThan(least * 1.002)
+        const [best] = rank(run, cluster).fitting
+        const predictor = new Predictor(run, cluster, balancedLoads(run.model))
+        const min = Math.min(...layouts.map((layout) => predictor.predict(layout).time.stepSeconds))
+        expect(best?.time.stepSeconds ?? Number.NaN).toBeGreaterThanOrEqual(min)
+        expect(best?.time.stepSeconds ?? Number.NaN).toBeLessThan(min * 1.002)
       }),
       { numRuns: 30 },
     )
   })
 
-  test('prefers the plainest of layouts that are equally fast', () => {
+  test('prefers the simplest of equally fast layouts', () => {
     const offloads = ['none', 'optimizer', 'all']
     const recomputes = ['none', 'selective', 'full']
-    const saved = ({ layout: { offload, recompute, zero, microBatches } }: Prediction) => [
+    const savings = ({ layout: { offload, recompute, zero, microBatches } }: Prediction) => [
       offloads.indexOf(offload),
       recomputes.indexOf(recompute),
       zero,
       microBatches,
     ]
-    /** Below zero when `a` does less to save memory. */
+    /** Negative if `a` does less to save memory. */
     const compared = (a: Prediction, b: Prediction) => {
-      const [one, other] = [saved(a), saved(b)]
+      const [one, other] = [savings(a), savings(b)]
       return one.map((each, i) => each - (other[i] ?? 0)).find((difference) => difference !== 0) ?? 0
     }
     fc.assert(
@@ -151,17 +150,21 @@ describe('a search', () => {
     )
   })
 
-  test('recomputes nothing when a layout that does not is not slower', async () => {
+  test('recomputes only if that is faster than the same layout without', async () => {
     const { fitting } = rank(await loadPlannedRun('m6t-base', ['plan.parallel.expert=8']), await loadCluster('v100-16'))
     const [best] = fitting
-    const same = ({ layout }: Prediction) => JSON.stringify({ ...layout, recompute: 'none' })
+    const apartFromRecompute = ({ layout }: Prediction) => JSON.stringify({ ...layout, recompute: 'none' })
     const plain = fitting.find(
-      (each) => best && each !== best && same(each) === same(best) && each.layout.recompute === 'none',
+      (each) =>
+        best &&
+        each !== best &&
+        apartFromRecompute(each) === apartFromRecompute(best) &&
+        each.layout.recompute === 'none',
     )
     expect(plain?.time.stepSeconds ?? Number.POSITIVE_INFINITY).toBeGreaterThan(best?.time.stepSeconds ?? 0)
   })
 
-  test('takes a layout as not fitting when the host lacks memory for what is offloaded', () => {
+  test('rejects layouts whose host lacks memory for offloaded state', () => {
     const cluster = realCluster(8)
     const small = { ...cluster, device: { ...cluster.device, hostMemory: 1000 } }
     const run = sparseRun({}, { offload: 'optimizer' })
@@ -175,30 +178,30 @@ const dominates = (a: Prediction, b: Prediction) =>
   a.memory.deviceBytes <= b.memory.deviceBytes &&
   (a.time.stepSeconds < b.time.stepSeconds || a.memory.deviceBytes < b.memory.deviceBytes)
 
-describe('the front of fast against small', () => {
+describe('the Pareto front of time and memory', () => {
   const { fitting } = rank(sparseRun({}, { offload: null }, { layers: 4 }), realCluster(16))
   const front = paretoFront(fitting)
 
-  test('has the fastest and the smallest of all that fit', () => {
-    const least = Math.min(...fitting.map(({ memory }) => memory.deviceBytes))
-    expect(front.at(-1)?.memory.deviceBytes).toBe(least)
-    // The first of those that fit may be slower by less than a thousandth, and plainer.
+  test('has the fastest and the smallest layout that fits', () => {
+    const min = Math.min(...fitting.map(({ memory }) => memory.deviceBytes))
+    expect(front.at(-1)?.memory.deviceBytes).toBe(min)
+    // The first fitting layout may be simpler, and slower by less than a thousandth.
     expect(front[0]?.time.stepSeconds).toBe(Math.min(...fitting.map(({ time }) => time.stepSeconds)))
   })
 
-  test('has memory falling from each to the next', () => {
+  test('has decreasing memory', () => {
     const memory = front.map(({ memory: { deviceBytes } }) => deviceBytes)
     expect(memory).toEqual([...new Set(memory)].sort((a, b) => b - a))
   })
 
-  test('is the same in whatever order the layouts come', () => {
-    // Of layouts that are equal in both any one is told.
+  test('does not depend on the order of the layouts', () => {
+    // Any one of layouts with equal time and memory may be in it.
     const points = (each: readonly Prediction[]) =>
       each.map(({ time, memory }) => [time.stepSeconds, memory.deviceBytes])
     expect(points(paretoFront([...fitting].reverse()))).toEqual(points(front))
   })
 
-  test('has no layout that another one beats in both', () => {
+  test('has no layout that another one beats in time and memory', () => {
     fc.assert(
       fc.property(runs, (each) => {
         const { run, cluster } = runAnd(each)
@@ -210,7 +213,7 @@ describe('the front of fast against small', () => {
   })
 })
 
-describe('what cannot be laid out is refused with the field and what it must divide', () => {
+describe('an impossible layout is refused with the field and the number that it must divide', () => {
   const refused = (plan: RunInput['plan'], model: RunInput['model'], devices: number, batch = 64) => {
     try {
       layoutsOf(sparseRun({}, plan, model, { batch }), realCluster(devices))
@@ -256,12 +259,16 @@ describe('what cannot be laid out is refused with the field and what it must div
       'invalid plan.recompute: selective (fused attention stores no',
     ],
     [{ dispatch: 'one-hot' }, { moe: { capacity: 'none' } }, 'invalid plan.dispatch: one-hot (needs a capacity'],
-    [{ load: { run: 'runs/demo', cv: 0.5 } }, {}, 'invalid plan.load.cv: 0.5 (the loads are those of plan.load.run)'],
+    [
+      { load: { run: 'runs/demo', cv: 0.5 } },
+      {},
+      'invalid plan.load.cv: 0.5 (plan.load.run sets the loads; use one of the two)',
+    ],
   ])('case %#: %j', (plan, model, message) => {
     expect(refused(plan, model, 8)).toContain(message)
   })
 
-  test('several problems at once, all of them, with their number', () => {
+  test('several problems are counted and all listed', () => {
     const message = refused({ precision: 'tf32', parallel: { expert: 3, data: 5 } }, {}, 8)
     // Five divides neither the batch of 64 nor eight devices.
     expect(message).toMatch(/^4 problems in the plan\n/)
@@ -269,7 +276,7 @@ describe('what cannot be laid out is refused with the field and what it must div
       expect(message).toContain(`invalid plan.${field}`)
   })
 
-  // Told: virtualStages 1, which nobody set; and that there is no layout, but not that parts are why.
+  // The message must name the field that the user set, not virtualStages 1, its default.
   test('more stages than layers, by the field that was set', () => {
     expect(refused({ parallel: { pipeline: 4 } }, { layers: 2 }, 8)).toContain('invalid plan.parallel.pipeline: 4')
   })
@@ -294,13 +301,13 @@ describe('what cannot be laid out is refused with the field and what it must div
     expect(layoutsOf(sparseRun({}, { offload: null }), hostless).every(({ offload }) => offload === 'none')).toBe(true)
   })
 
-  // 12 layers in 4 stages of 2 parts are a layer and a half a part.
-  test('parts of pipeline stages that are no whole number of layers', () => {
+  // 12 layers in 4 stages of 2 parts: a layer and a half per part.
+  test('parts of pipeline stages without a whole number of layers', () => {
     expect(refused({ virtualStages: 2, parallel: { pipeline: 4 } }, { layers: 12 }, 4)).not.toBe('')
   })
 })
 
-test('every published size has a layout on the devices of the paper, and fits', async () => {
+test('every published size fits on the devices of the paper', async () => {
   for (const [name, cluster] of [
     ['m6t-base', 'v100-8'],
     ['m6t-10b', 'v100-16'],
@@ -311,7 +318,7 @@ test('every published size has a layout on the devices of the paper, and fits', 
     expect(rank(await loadPlannedRun(name, []), await loadCluster(cluster)).fitting.length, name).toBeGreaterThan(0)
 })
 
-test('divisors of a number divide it, in order, all of them', () => {
+test('divisors are complete and ascending', () => {
   fc.assert(
     fc.property(fc.integer({ min: 1, max: 2000 }), (n) => {
       expect(divisors(n)).toEqual(Array.from({ length: n }, (_, i) => i + 1).filter((d) => n % d === 0))

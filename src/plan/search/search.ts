@@ -1,4 +1,4 @@
-/** All legal layouts of a run on a cluster, and which of them are worth telling. */
+/** Lists all legal layouts of a run on a cluster and ranks them. */
 import { UsageError } from '../../errors.ts'
 import { greatestCommonDivisor } from '../cost/network.ts'
 import { type Prediction, Predictor } from '../cost/predict.ts'
@@ -9,14 +9,14 @@ import type { Layout, Offload, Recompute } from './layout.ts'
 
 export interface Ranking {
   readonly predictor: Predictor
-  /** Those that fit, the fastest first. */
+  /** Layouts that fit, the fastest first. */
   readonly fitting: readonly Prediction[]
-  /** Those that do not, the one that lacks least first. */
+  /** Layouts that do not fit, the one that lacks least memory first. */
   readonly rejected: readonly Prediction[]
 }
 
-/** @throws UsageError when what the plan fixes contradicts itself, the model or the cluster */
-export function rank(run: PlannedRun, cluster: Cluster, loads: ModelLoads = defaultLoads(run)): Ranking {
+/** @throws UsageError if fixed settings of the plan contradict each other, the model or the cluster */
+export function rank(run: PlannedRun, cluster: Cluster, loads: ModelLoads = balancedLoads(run.model)): Ranking {
   const predictor = new Predictor(run, cluster, loads)
   const fitting: Prediction[] = []
   const rejected: Prediction[] = []
@@ -28,16 +28,16 @@ export function rank(run: PlannedRun, cluster: Cluster, loads: ModelLoads = defa
   const lacking = (prediction: Prediction) => lackingBytes(cluster, prediction)
   return {
     predictor,
-    fitting: fitting.sort((a, b) => grade(a) - grade(b) || plainness(a, b) || memory(a) - memory(b)),
+    fitting: fitting.sort((a, b) => grade(a) - grade(b) || compareSavings(a, b) || bytesOf(a) - bytesOf(b)),
     rejected: rejected.sort((a, b) => lacking(a) - lacking(b)),
   }
 }
 
-/** Times within a thousandth are as good as equal: the plainer layout comes first. */
+/** Times within a thousandth count as equal; then the simpler layout comes first. */
 const grade = ({ time: { stepSeconds } }: Prediction): number => Math.round(1000 * Math.log(stepSeconds))
 
-/** What is done to save memory, the least first. */
-function plainness({ layout: a }: Prediction, { layout: b }: Prediction): number {
+/** Layouts that do less to save memory come first. */
+function compareSavings({ layout: a }: Prediction, { layout: b }: Prediction): number {
   return (
     offloads.indexOf(a.offload) - offloads.indexOf(b.offload) ||
     recomputes.indexOf(a.recompute) - recomputes.indexOf(b.recompute) ||
@@ -49,33 +49,32 @@ function plainness({ layout: a }: Prediction, { layout: b }: Prediction): number
 const offloads: readonly Offload[] = ['none', 'optimizer', 'all']
 const recomputes: readonly Recompute[] = ['none', 'selective', 'full']
 
-const memory = ({ memory: { deviceBytes } }: Prediction): number => deviceBytes
-const defaultLoads = ({ model: { moe } }: PlannedRun): ModelLoads => (moe ? balancedLoads(moe) : () => [])
+const bytesOf = ({ memory: { deviceBytes } }: Prediction): number => deviceBytes
 
-/** Bytes that a layout needs more than there are, on the device or its host; at most 0 when it fits. A host of unknown memory is taken to have enough. */
+/** Bytes that a layout lacks on the device or its host; at most 0 if it fits. A host of unknown memory is assumed to have enough. */
 export function lackingBytes({ device }: Cluster, { memory: { deviceBytes, hostBytes } }: Prediction): number {
   return Math.max(deviceBytes - device.memory, hostBytes - (device.hostMemory ?? Number.POSITIVE_INFINITY))
 }
 
-/** Layouts that no other beats in both time and memory; the fastest first. */
+/** Layouts that no other beats in both time and memory, the fastest first. */
 export function paretoFront(fitting: readonly Prediction[]): Prediction[] {
   const front: Prediction[] = []
-  const sorted = [...fitting].sort((a, b) => a.time.stepSeconds - b.time.stepSeconds || memory(a) - memory(b))
+  const sorted = [...fitting].sort((a, b) => a.time.stepSeconds - b.time.stepSeconds || bytesOf(a) - bytesOf(b))
   for (const each of sorted) {
     const last = front.at(-1)
-    if (!last || memory(each) < memory(last)) front.push(each)
+    if (!last || bytesOf(each) < bytesOf(last)) front.push(each)
   }
   return front
 }
 
-/** @throws UsageError when there is none */
+/** @throws UsageError if there is none */
 export function layoutsOf(run: PlannedRun, cluster: Cluster): Layout[] {
   check(run, cluster)
   const { model, plan, train } = run
   const { parallel } = plan
   const { devices } = cluster
   const layouts: Layout[] = []
-  const tensors = candidates(parallel.tensor, divisors(cluster.devicesPerNode)).filter((t) => slices(run, t))
+  const tensors = candidates(parallel.tensor, divisors(cluster.devicesPerNode)).filter((t) => canSplit(run, t))
   for (const tensor of tensors)
     for (const pipeline of candidates(parallel.pipeline, divisors(model.layers))) {
       if (plan.virtualStages > 1 && (pipeline === 1 || model.layers % (pipeline * plan.virtualStages) !== 0)) continue
@@ -84,52 +83,52 @@ export function layoutsOf(run: PlannedRun, cluster: Cluster): Layout[] {
       if (parallel.data !== null && parallel.data !== data) continue
       for (const expert of candidates(parallel.expert, expertSizes(run, data)))
         if (data % expert === 0)
-          for (const rest of restOf(run, cluster, data, pipeline))
-            layouts.push({ data, expert, tensor, pipeline, ...rest })
+          for (const settings of otherSettings(run, cluster, data, pipeline))
+            layouts.push({ data, expert, tensor, pipeline, ...settings })
     }
   if (layouts.length > 0) return layouts
   throw new UsageError(noLayout(run, cluster))
 }
 
-function* restOf(run: PlannedRun, cluster: Cluster, data: number, pipeline: number) {
+function* otherSettings(run: PlannedRun, cluster: Cluster, data: number, pipeline: number) {
   const { plan, train } = run
-  // ZeRO 2 and 3 exchange gradients or weights for every micro-batch, which a pipeline has under way at once.
+  // ZeRO 2 and 3 exchange gradients or weights for every micro-batch, and a pipeline has several in flight.
   const stages = data === 1 ? [0] : pipeline > 1 ? [0, 1] : [0, 1, 2, 3]
-  const recompute = recomputes.filter((each) => each !== 'selective' || plan.attention === 'materialized')
-  const offload = offloads.filter((each) => each === 'none' || cluster.links.host)
-  // Interleaved stages take micro-batches in rounds of as many as there are stages.
-  const whole = plan.virtualStages > 1 ? pipeline : 1
+  const recomputeOptions = recomputes.filter((each) => each !== 'selective' || plan.attention === 'materialized')
+  const offloadOptions = offloads.filter((each) => each === 'none' || cluster.links.host)
+  // Interleaved stages process micro-batches in rounds, one for each stage.
+  const round = plan.virtualStages > 1 ? pipeline : 1
   for (const zero of candidates(plan.zero, stages))
-    for (const each of candidates(plan.recompute, recompute))
+    for (const recompute of candidates(plan.recompute, recomputeOptions))
       for (const microBatches of candidates(plan.microBatches, divisors(train.batch / data)))
         if (
           (train.batch / data) % microBatches === 0 &&
-          microBatches % whole === 0 &&
+          microBatches % round === 0 &&
           groupsDivide(run, data, microBatches)
         )
-          for (const where of candidates(plan.offload, offload))
-            yield { zero, recompute: each, microBatches, offload: where }
+          for (const offload of candidates(plan.offload, offloadOptions))
+            yield { zero, recompute, microBatches, offload }
 }
 
-/** Groups of tokens are equal parts of a micro-batch. */
+/** Whether micro-batches split into equal groups of tokens. */
 const groupsDivide = ({ model, train }: PlannedRun, data: number, microBatches: number): boolean =>
   ((train.batch / data / microBatches) * model.sequence) % (model.moe?.groups ?? 1) === 0
 
 const candidates = <T>(fixed: T | null, all: readonly T[]): readonly T[] => (fixed === null ? all : [fixed])
 
-/** Whether every matrix that tensor parallelism cuts can be cut in so many parts. */
-function slices({ model }: PlannedRun, tensor: number): boolean {
+/** Whether `tensor` divides every dimension that tensor parallelism splits. */
+function canSplit({ model }: PlannedRun, tensor: number): boolean {
   const { heads, hidden, moe } = model
-  const cut = [heads, ...(moe ? [moe.hidden, ...(moe.sharedHidden > 0 ? [moe.sharedHidden] : [])] : [])]
-  // Without a dense layer its width is of no matter.
-  if (!moe || moe.every > 1) cut.push(hidden)
-  return cut.every((size) => size % tensor === 0)
+  const split = [heads, ...(moe ? [moe.hidden, ...(moe.sharedHidden > 0 ? [moe.sharedHidden] : [])] : [])]
+  // The width of dense layers matters only if there are any.
+  if (!moe || moe.every > 1) split.push(hidden)
+  return split.every((size) => size % tensor === 0)
 }
 
 const expertSizes = ({ model }: PlannedRun, data: number): number[] =>
   model.moe ? divisors(greatestCommonDivisor(model.moe.experts, data)) : [1]
 
-/** What the plan fixes, against model and cluster: each by itself. */
+/** Checks each fixed setting of the plan against model and cluster. @throws UsageError listing every problem */
 function check(run: PlannedRun, cluster: Cluster): void {
   const { model, plan, train } = run
   const { parallel, precision } = plan
@@ -144,7 +143,7 @@ function check(run: PlannedRun, cluster: Cluster): void {
     const best = (['bfloat16', 'float16'] as const).find((name) => known.includes(name)) ?? 'float32'
     refuse('precision', precision, `${cluster.device.name} has ${known.join(', ')}; set plan.precision=${best}`)
   }
-  if (parallel.tensor !== null && !slices(run, parallel.tensor))
+  if (parallel.tensor !== null && !canSplit(run, parallel.tensor))
     refuse('parallel.tensor', parallel.tensor, `must divide model.heads ${model.heads} and every hidden width`)
   else mustDivide('parallel.tensor', parallel.tensor, cluster.devices, `the cluster's devices`)
   const parts = plan.virtualStages === 1 ? '' : `times virtualStages ${plan.virtualStages} `
@@ -162,15 +161,15 @@ function check(run: PlannedRun, cluster: Cluster): void {
   mustDivide('parallel.data', parallel.data, train.batch, 'train.batch')
   mustDivide('parallel.data', parallel.data, cluster.devices, `the cluster's devices`)
   if (plan.gradients === 'both' && storedBytes(precision) === 4)
-    refuse('gradients', 'both', 'only with a precision of 16 bits')
+    refuse('gradients', 'both', 'needs a plan.precision of 16 bits')
   if (plan.recompute === 'selective' && plan.attention === 'fused')
-    refuse('recompute', 'selective', 'fused attention stores no scores that could be computed again')
+    refuse('recompute', 'selective', 'fused attention stores no scores to recompute')
   if (plan.dispatch === 'one-hot' && model.moe?.capacity === 'none')
     refuse('dispatch', 'one-hot', 'needs a capacity: one-hot matrices have a column for each slot')
   if (plan.offload !== null && plan.offload !== 'none' && !cluster.links.host)
     refuse('offload', plan.offload, 'the cluster has no links.host')
   if (plan.load.run !== null && plan.load.cv > 0)
-    refuse('load.cv', plan.load.cv, 'the loads are those of plan.load.run')
+    refuse('load.cv', plan.load.cv, 'plan.load.run sets the loads; use one of the two')
   if (problems.length === 1) throw new UsageError(problems.join())
   if (problems.length > 1) throw new UsageError(`${problems.length} problems in the plan\n  ${problems.join('\n  ')}`)
 }
@@ -185,7 +184,7 @@ function noLayout({ model, plan, train }: PlannedRun, { name, devices }: Cluster
   return (
     `no layout of ${train.batch} sequences and ${model.layers} layers on ${devices} devices of ${name}${given}: ` +
     `data × tensor × pipeline must be ${devices}, data must divide train.batch ${train.batch}, expert must divide data${virtualStages ? ', pipeline × virtualStages the layers, and pipeline the micro-batches' : ''} ` +
-    '(set train.batch to a multiple of the devices, or free what the plan fixes)'
+    '(set train.batch to a multiple of the devices, or fix fewer fields of the plan)'
   )
 }
 

@@ -1,4 +1,4 @@
-/** One thing varied: the best layout for each of its values. */
+/** What-if questions: the best layout for each value of a field. */
 import { shown } from '../../config/problems.ts'
 import { UsageError } from '../../errors.ts'
 import type { Cluster } from '../inputs/cluster.ts'
@@ -6,12 +6,12 @@ import { loadPlannedRun } from '../inputs/load-plan.ts'
 import { type Plan, plan } from '../plan.ts'
 
 export interface WhatIf {
-  /** What is varied. */
+  /** The varied field, or `routing`. */
   readonly field: string
   readonly cases: readonly { readonly value: string; readonly plan: Plan }[]
 }
 
-/** Routings side by side, for `--what-if routing`: the paper's comparison. */
+/** Routings that `--what-if routing` compares, as in the paper. */
 const routings: Readonly<Record<string, readonly string[]>> = {
   'top-1': ['router=top-k', 'k=1'],
   'top-2, fused': ['router=top-k', 'k=2'],
@@ -27,8 +27,8 @@ const routings: Readonly<Record<string, readonly string[]>> = {
 
 /**
  * @param question `path=value,value,...`, or `routing`
- * @param sets of the plan itself; the question's come after them
- * @throws UsageError when it is neither, or a value is refused
+ * @param sets assignments of the plan; those of the question come after them
+ * @throws UsageError if it is neither, or a value is invalid
  */
 export async function whatIf(
   source: string,
@@ -36,14 +36,14 @@ export async function whatIf(
   cluster: Cluster,
   question: string,
 ): Promise<WhatIf> {
-  const { field, values } = parsed(question)
+  const { field, values } = parseQuestion(question)
   const cases: { value: string; plan: Plan }[] = []
-  for (const [value, over] of values)
-    cases.push({ value, plan: await plan(await loadPlannedRun(source, [...sets, ...over]), cluster) })
+  for (const [value, assignments] of values)
+    cases.push({ value, plan: await plan(await loadPlannedRun(source, [...sets, ...assignments]), cluster) })
   return { field, cases }
 }
 
-function parsed(question: string): { field: string; values: [value: string, sets: string[]][] } {
+function parseQuestion(question: string): { field: string; values: [value: string, sets: string[]][] } {
   if (question === 'routing')
     return {
       field: 'routing',

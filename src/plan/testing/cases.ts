@@ -1,4 +1,4 @@
-/** Runs, clusters and layouts to plan in tests: small ones, and clusters without the losses of real ones. */
+/** Small runs, layouts and clusters for tests; the ideal clusters have no overheads. */
 import type { z } from 'zod'
 import { type Prediction, Predictor } from '../cost/predict.ts'
 import { type Cluster, type ClusterInput, clusterSchema } from '../inputs/cluster.ts'
@@ -27,7 +27,7 @@ export function sparseRun(
 
 const link = { bandwidth: '100 GB/s', latency: '0 s', efficiency: 1 }
 
-/** Products at their peak, no kernel to start, links of 100 GB/s (50 GB/s a device between nodes) without latency. */
+/** Products at their peak, no kernel cost, links of 100 GB/s (50 GB/s a device between nodes) without latency. */
 export function idealInput(devices: number): ClusterInput {
   return {
     devices,
@@ -48,7 +48,7 @@ export function idealInput(devices: number): ClusterInput {
 
 export const idealCluster = (devices: number): Cluster => clusterSchema.parse(idealInput(devices))
 
-/** With kernels, pads, latencies and efficiencies as a cluster has them by default. */
+/** With the default kernel cost, pads, latencies and efficiencies. */
 export function realCluster(devices: number): Cluster {
   return clusterSchema.parse({
     devices,
@@ -77,11 +77,9 @@ export const layoutOf = (over: Partial<Layout> = {}): Layout => ({
   ...over,
 })
 
-/** Every expert is chosen equally often, unless loads are given. */
+/** With balanced loads, unless others are given. */
 export function predict(run: PlannedRun, cluster: Cluster, layout: Layout, loads?: ModelLoads): Prediction {
-  const { moe } = run.model
-  const even = moe ? balancedLoads(moe) : () => []
-  return new Predictor(run, cluster, loads ?? even).predict(layout)
+  return new Predictor(run, cluster, loads ?? balancedLoads(run.model)).predict(layout)
 }
 
 export const sum = (parts: Readonly<Record<string, number>>): number =>

@@ -1,14 +1,13 @@
 /**
- * A block of a layer, and the blocks that dense and sparse layers share. As in the graph, the rules of a block stand
- * side by side: its matrix products, its passes over memory, what it keeps for the backward pass, and what it says
- * to other devices.
+ * The components of a layer that dense and sparse layers share, and what a component costs: matrix products,
+ * passes over memory, activations kept for the backward pass, and bytes exchanged with other devices.
  *
- * A block is described by its forward pass; the backward pass follows from it, two products for each product, except
- * for the traffic of passes. A function of one tensor reads and writes it; its gradient reads two and writes one.
+ * A component lists its forward pass, from which the backward pass follows: two products for each product. Only the
+ * traffic is listed for both. A function of one tensor reads and writes it; its gradient reads two and writes one.
  *
  * Letters: T tokens of the micro-batch, D width, F hidden width, H heads, S sequence, N experts, V vocabulary.
- * Counting what is kept follows Korthikanti et al. 2022 (Reducing Activation Recomputation in Large Transformer
- * Models, section 4), whose 34·T·D + 5·H·S·T bytes of a dense layer come out with 16 bits and dropout.
+ * Kept activations follow Korthikanti et al. 2022 (Reducing Activation Recomputation in Large Transformer Models,
+ * section 4): with 16 bits and dropout a dense layer keeps 34·T·D + 5·H·S·T bytes.
  */
 import type { ModelConfig } from '../../model/config.ts'
 import { type PlannedRun, type PlanSettings, storedBytes } from '../inputs/settings.ts'
@@ -27,28 +26,28 @@ export type ComponentKind = 'attention' | 'router' | 'dispatch' | 'experts' | 'd
 export interface Component {
   readonly kind: ComponentKind
   readonly products: readonly Product[]
-  /** Operations of attention that never stores its scores. */
+  /** Operations of fused attention, forward. */
   readonly fusedFlops: number
-  /** Queries of it, of all heads. */
+  /** Queries of fused attention, over all heads. */
   readonly fusedQueries: number
-  /** Traffic of all that is no product. */
+  /** Memory traffic outside products, forward. */
   readonly passBytes: number
-  /** Traffic of the same in the backward pass. */
+  /** Memory traffic outside products, backward. */
   readonly gradientPassBytes: number
-  /** Kernels that are no products. */
+  /** Kernels launched besides products. */
   readonly kernels: number
   /** Kept for the backward pass. */
   readonly keptBytes: number
-  /** The part of it that selective recomputation does without, and the products and traffic to have it again. */
+  /** The part of `keptBytes` that selective recomputation drops, and the products and traffic to recompute it. */
   readonly scoresBytes: number
   readonly scores: { readonly products: readonly Product[]; readonly passBytes: number }
-  /** Summed over tensor-parallel ranks: of a layer forward and backward, of embedding and head once. */
+  /** Summed over tensor-parallel ranks: forward and backward in a layer, once in embedding and head. */
   readonly tensorBytes: number
-  /** Sent or received, whichever is more, by the busiest rank: to the experts, and back. */
+  /** Bytes of the all-to-alls to the experts and back: sent or received by the busiest rank, whichever is more. */
   readonly exchanges: readonly number[]
 }
 
-export const nothing: Omit<Component, 'kind'> = {
+export const noWork: Omit<Component, 'kind'> = {
   products: [],
   fusedFlops: 0,
   fusedQueries: 0,
@@ -62,18 +61,18 @@ export const nothing: Omit<Component, 'kind'> = {
   exchanges: [],
 }
 
-/** What a device has to do for one micro-batch, as far as it does not depend on the layer. */
+/** The share of a micro-batch that one device computes, the same in every layer. */
 export interface Slice {
   readonly model: ModelConfig
   readonly plan: PlanSettings
-  /** Sequences, and T. */
+  /** Of the micro-batch; `tokens` is T. */
   readonly sequences: number
   readonly tokens: number
   readonly tensor: number
   readonly expert: number
   /** Bytes of an activation. */
   readonly bytes: number
-  /** Share of norms and residuals that a device has. */
+  /** Share of norms and residuals that the device computes. */
   readonly sequenceShare: number
 }
 
@@ -92,18 +91,18 @@ export function sliceOf(run: PlannedRun, layout: Layout): Slice {
   }
 }
 
-/** A pass that reads and writes T × D, and keeps both: the input of the norm, and that of the products behind it. */
+/** One pass that reads and writes T × D. Keeps both: its input, and its result for the products after it. */
 export function norm({ model, tokens, bytes, sequenceShare }: Slice, kind: ComponentKind): Component {
   const size = tokens * model.width * bytes * sequenceShare
-  return { ...nothing, kind, passBytes: 2 * size, gradientPassBytes: 3 * size, kernels: 1, keptBytes: 2 * size }
+  return { ...noWork, kind, passBytes: 2 * size, gradientPassBytes: 3 * size, kernels: 1, keptBytes: 2 * size }
 }
 
-/** x + f(x), with dropout's mask of a byte an element; the sum over tensor-parallel ranks comes before it. */
+/** x + f(x) after the sum over tensor-parallel ranks. Dropout's mask has a byte per element. */
 export function residual({ model, plan, tokens, bytes, tensor, sequenceShare }: Slice, kind: ComponentKind): Component {
   const size = tokens * model.width * sequenceShare
   const mask = plan.dropout ? 1 : 0
   return {
-    ...nothing,
+    ...noWork,
     kind,
     passBytes: (3 * bytes + mask) * size,
     gradientPassBytes: (3 * bytes + mask) * size,
@@ -113,12 +112,12 @@ export function residual({ model, plan, tokens, bytes, tensor, sequenceShare }: 
   }
 }
 
-/** A feed-forward network of which each tensor-parallel rank has a part of the hidden width. */
+/** A feed-forward network, its hidden width divided over tensor-parallel ranks. */
 export function network({ model, tokens, tensor, bytes }: Slice, hidden: number): Component {
-  return { ...nothing, kind: 'dense', ...networkWork(model, 1, tokens, hidden / tensor, bytes) }
+  return { ...noWork, kind: 'dense', ...networkWork(model, 1, tokens, hidden / tensor, bytes) }
 }
 
-/** The products, passes and kept bytes of `count` networks with `rows` rows each. */
+/** Products, passes and kept bytes of `count` networks with `rows` rows each. */
 export function networkWork(
   { width, activation }: ModelConfig,
   count: number,
@@ -126,8 +125,8 @@ export function networkWork(
   hidden: number,
   bytes: number,
 ) {
-  // GELU keeps its input and its result, which the last product reads; SwiGLU both inner projections, the SiLU of
-  // one, and the product.
+  // GELU keeps its input and its result, which the last product reads. SwiGLU keeps both inner projections, the
+  // SiLU of one, and their product.
   const inner = activation === 'swiglu' ? 2 : 1
   const size = count * rows * hidden * bytes
   return {

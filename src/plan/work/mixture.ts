@@ -1,9 +1,10 @@
-/** The blocks of a mixture of experts: router, dispatch, the experts of one rank, and back. */
+/** The components of a mixture of experts: router, dispatch and combine, and the experts of one rank. */
+import type { MoeConfig } from '../../model/config.ts'
 import { activatedExperts, hasRouterWeights, type RoutedModule } from '../../model/parameters.ts'
-import { type Component, network, networkWork, norm, nothing, residual, type Slice } from './components.ts'
+import { type Component, network, networkWork, norm, noWork, residual, type Slice } from './components.ts'
 import { capacityOf, type ExpertLoads, rankLoad } from './load.ts'
 
-/** Router, dispatch, experts and combine of one routed module. */
+/** Components and load of one routed module. */
 export function mixture(slice: Slice, module: RoutedModule, expertLoads: ExpertLoads) {
   const { model, plan, tokens, bytes, tensor, expert } = slice
   const moe = model.moe
@@ -11,91 +12,85 @@ export function mixture(slice: Slice, module: RoutedModule, expertLoads: ExpertL
   const { width } = model
   const { experts } = moe
   const load = rankLoad(moe, expertLoads, expert, tokens, plan.dispatch === 'one-hot' || undefined)
-  const ownNorm = module === 'ffn' ? [norm(slice, 'router')] : []
-  const ownResidual = module === 'ffn' ? [residual(slice, 'router')] : []
+  const isNetwork = module === 'ffn'
   const local = experts / expert
   const rows = load.rows / local
   const columns = module === 'qkv' ? 3 * width : width
-  /** Of what a rank of a tensor group hands back: sums of networks, parts of projections. */
-  const back = module === 'ffn' ? width : columns / tensor
-  const work =
-    module === 'ffn'
-      ? networkWork(model, local, rows, moe.hidden / tensor, bytes)
-      : {
-          products: [{ count: local, m: rows, n: columns / tensor, k: width }],
-          passBytes: 0,
-          gradientPassBytes: 0,
-          kernels: 0,
-          keptBytes: 0,
-        }
-  const shared = module === 'ffn' && moe.sharedHidden > 0 ? [network(slice, moe.sharedHidden)] : []
-  const blocks: Component[] = [
-    ...ownNorm,
-    router(slice),
-    dispatch(slice, load.rows, back),
+  // A tensor-parallel rank returns full sums of networks, but only its columns of projections.
+  const resultWidth = isNetwork ? width : columns / tensor
+  const work = isNetwork
+    ? networkWork(model, local, rows, moe.hidden / tensor, bytes)
+    : { ...noWork, products: [{ count: local, m: rows, n: columns / tensor, k: width }] }
+  const components: Component[] = [
+    ...(isNetwork ? [norm(slice, 'router')] : []),
+    router(moe, slice),
+    dispatch(moe, slice, load.rows, resultWidth),
     {
-      ...nothing,
-      kind: 'experts',
+      ...noWork,
       ...work,
-      // What experts read, and what they make: the gradient of the gate needs it.
-      keptBytes: work.keptBytes + load.rows * (width + back) * bytes,
-      exchanges: expert > 1 ? [load.rows * width * bytes, load.rows * back * bytes] : [],
+      kind: 'experts',
+      // Also kept: the rows that experts read, and their results for the gradient of the gate.
+      keptBytes: work.keptBytes + load.rows * (width + resultWidth) * bytes,
+      exchanges: expert > 1 ? [load.rows * width * bytes, load.rows * resultWidth * bytes] : [],
     },
-    ...shared,
-    ...ownResidual,
+    ...(isNetwork && moe.sharedHidden > 0 ? [network(slice, moe.sharedHidden)] : []),
+    ...(isNetwork ? [residual(slice, 'router')] : []),
   ]
-  return { blocks, load }
+  return { components, load }
 }
 
-/** Kernels of one choice: maximum, one-hot, place in the queue, capacity, gate, mask. */
-const KERNELS_A_CHOICE = 6
+/** Kernels per choice: maximum, one-hot, place in the queue, capacity, gate, mask. */
+const KERNELS_PER_CHOICE = 6
 
 /**
  * Logits, softmax, choice and capacity, in float32 as is usual (Switch Transformers, section 2.4). k sequential
- * choices are k times the passes over all logits; one choice in each of Z prototypes is one pass.
+ * choices pass k times over all logits; one choice in each of Z prototypes passes once.
  */
-function router({ model: { moe, width }, tokens }: Slice): Component {
-  if (!moe) throw new Error('internal: no experts in a dense model')
+function router(moe: MoeConfig, { model: { width }, tokens }: Slice): Component {
   const cells = tokens * moe.experts * 4
   const rounds = moe.selection === 'sequential' ? moe.k : 1
   const learned = hasRouterWeights(moe)
-  const normalising = moe.router === 'sinkhorn' ? 2 * moe.sinkhornIterations : 0
-  // Softmax reads and writes; losses read twice; a choice reads, writes its mask, and adds the mask up by token.
-  const passes = (learned ? 4 : 0) + 2 * normalising + 4 * rounds
+  const normalizing = moe.router === 'sinkhorn' ? 2 * moe.sinkhornIterations : 0
+  // Softmax reads and writes; losses read twice; a choice reads, writes its mask, and sums the mask by token.
+  const passes = (learned ? 4 : 0) + 2 * normalizing + 4 * rounds
   return {
-    ...nothing,
+    ...noWork,
     kind: 'router',
     products: learned ? [{ count: 1, m: tokens, n: moe.experts, k: width }] : [],
     passBytes: passes * cells,
-    // The gradient takes the softmax back once; it does not choose again.
+    // The gradient passes once through the softmax; choices have no gradient.
     gradientPassBytes: learned ? 4 * cells : 0,
-    kernels: (learned ? 3 : 0) + normalising + KERNELS_A_CHOICE * rounds,
+    kernels: (learned ? 3 : 0) + normalizing + KERNELS_PER_CHOICE * rounds,
     keptBytes: learned ? 2 * cells : 0,
   }
 }
 
-/** To the experts and back: rows copied by their indices, or products with one-hot matrices [T, N·C]. */
-function dispatch({ model: { moe, width }, plan, tokens, bytes }: Slice, rows: number, columns: number): Component {
-  if (!moe) throw new Error('internal: no experts in a dense model')
+/** Dispatch and combine: rows copied by index, or products with one-hot matrices [T, N·C]. */
+function dispatch(
+  moe: MoeConfig,
+  { model: { width }, plan, tokens, bytes }: Slice,
+  rows: number,
+  columns: number,
+): Component {
   const choices = activatedExperts(moe)
   if (plan.dispatch === 'gather') {
-    const there = 2 * rows * width
-    const back = (rows + choices * tokens) * columns
-    const passBytes = (there + back) * bytes
-    return { ...nothing, kind: 'dispatch', passBytes, gradientPassBytes: passBytes, kernels: 4 }
+    const dispatched = 2 * rows * width
+    const combined = (rows + choices * tokens) * columns
+    const passBytes = (dispatched + combined) * bytes
+    return { ...noWork, kind: 'dispatch', passBytes, gradientPassBytes: passBytes, kernels: 4 }
   }
-  // A matrix for each group, of its tokens and its slots.
+  // One matrix per group: its tokens by its slots.
   const count = moe.groups
   const group = tokens / count
   const slots = (moe.experts * capacityOf(moe, tokens)) / count
   return {
-    ...nothing,
+    ...noWork,
     kind: 'dispatch',
     products: [
       { count, m: slots, n: width, k: group },
       { count, m: group, n: columns, k: slots },
     ],
-    // Both matrices are written from their factors, and kept: one of places, one of gates.
+    // Two matrices, of places and of gates, are written from their factors and kept.
     passBytes: 2 * 2 * tokens * slots * bytes,
     gradientPassBytes: tokens * slots * bytes,
     kernels: 4,

@@ -1,18 +1,18 @@
-/** Which layers a pipeline stage has, and what every stage computes for one micro-batch. */
+/** Pipeline stages: their layers, and the work of each for one micro-batch. */
 import { routedModules } from '../../model/parameters.ts'
 import type { PlannedRun } from '../inputs/settings.ts'
 import type { Layout } from '../search/layout.ts'
 import { type Component, type Slice, sliceOf } from './components.ts'
+import { embeddingWork, headWork, type LayerWork, layerWork } from './layer-work.ts'
 import type { ExpertLoads, ModelLoads } from './load.ts'
-import type { Parts } from './parts.ts'
-import { embeddingWork, headWork, type LayerWork, layerWork } from './work.ts'
+import { noParameters, type ParameterCounts } from './parameter-counts.ts'
 
 export interface PipelineStage {
   readonly index: number
   readonly layers: readonly LayerWork[]
   /** Embedding on the first stage, head on the last. */
   readonly ends: readonly Component[]
-  /** Numbers of the layers. */
+  /** Range of layers, `to` excluded. */
   readonly from: number
   readonly to: number
 }
@@ -23,13 +23,13 @@ export interface Workload {
 }
 
 /**
- * What the devices of a layout have to do. Layouts that differ in stages, ZeRO or recomputation have the same
- * layers to do, and layers with the same loads are alike: a search remembers both.
+ * Work of the devices of each layout, cached for a search. Layouts that differ only in stages, ZeRO or recomputation
+ * share their layers, and layers with the same loads share their work.
  */
 export class Workloads {
   private readonly run: PlannedRun
   private readonly loads: ModelLoads
-  private readonly known = new Map<
+  private readonly cache = new Map<
     string,
     { slice: Slice; layers: LayerWork[]; embedding: Component; head: Component }
   >()
@@ -56,34 +56,34 @@ export class Workloads {
 
   private work(slice: Slice) {
     const key = `${slice.sequences} ${slice.tensor} ${slice.expert}`
-    const known = this.known.get(key)
-    if (known) return known
+    const cached = this.cache.get(key)
+    if (cached) return cached
     const { model } = this.run
-    const alike: { loads: readonly ExpertLoads[]; work: LayerWork }[] = []
+    const distinct: { loads: readonly ExpertLoads[]; work: LayerWork }[] = []
     const layers = Array.from({ length: model.layers }, (_, layer) => {
       const loads = routedModules(model, layer).map((module) => this.loads(layer, module))
-      const same = alike.find(
+      const same = distinct.find(
         (other) => loads.length === other.loads.length && loads.every((each, i) => each === other.loads[i]),
       )
       if (same) return same.work
       const work = layerWork(slice, layer, this.loads)
-      alike.push({ loads, work })
+      distinct.push({ loads, work })
       return work
     })
-    const made = { slice, layers, embedding: embeddingWork(slice), head: headWork(slice) }
-    this.known.set(key, made)
-    return made
+    const sliceWork = { slice, layers, embedding: embeddingWork(slice), head: headWork(slice) }
+    this.cache.set(key, sliceWork)
+    return sliceWork
   }
 }
 
-/** Parameters of a stage. A tied embedding is held by the first stage and, to multiply with, by the last. */
-export function stageParts(
-  { layers, embedding, head, tied }: Parts,
+/** Parameters of a stage. The last stage has a copy of a tied embedding, for the head. */
+export function stageCounts(
+  { layers, embedding, head, tied }: ParameterCounts,
   { from, to, index }: PipelineStage,
   stages: number,
 ) {
   const last = index === stages - 1
-  const copy = { dense: tied, experts: { parameters: 0, factored: 0 } }
+  const copy = { dense: tied, experts: noParameters }
   return [
     ...layers.slice(from, to),
     ...(index === 0 ? [embedding] : []),

@@ -1,15 +1,15 @@
 /**
  * The plane of a figure: a box with two scales, their ticks and their labels.
  *
- * The label of the upright axis stands level above it, where it is read without turning the head. Margins
- * follow from the texts in them, so that nothing is cut however long a number or a label is.
+ * The label of the y axis is horizontal above it, which is easier to read. Margins are computed from their texts, so
+ * that no number is cut.
  */
 import type { Axis } from '../blocks.ts'
 import { type Child, element, type Markup } from '../markup.ts'
 import { type Scale, scaleOf, type Tick, usable } from './scale.ts'
-import { fitted, textLines, textWidth, wrapped } from './text.ts'
+import { textLines, textWidth, truncate, wrapText } from './text.ts'
 
-/** Sizes of letters: names, the small print of ticks, and what 12 pixels of bold letters take up. */
+/** Font sizes: names, ticks, and the regular size as wide as 12 pixels of bold text. */
 export const letters = { text: 12, small: 11, bold: 13.5 } as const
 
 export interface Box {
@@ -25,23 +25,22 @@ export interface Plane {
   readonly y: Scale
   /** Grid, ticks and labels. */
   readonly markup: Child
-  /** Where the next thing below may begin. */
+  /** Lower end; more content can follow below. */
   readonly end: number
 }
 
 export interface PlaneSize {
-  /** Where it begins from the left. */
+  /** Left and top edge, by default 0. */
   readonly from?: number
-  /** And from above. */
   readonly above?: number
   readonly width: number
-  /** Of the box. */
+  /** Height of the box. */
   readonly height: number
-  /** Room right of the box. */
+  /** Space right of the box. */
   readonly right: number
 }
 
-/** Of a box with nothing in it. */
+/** Height of an empty box. */
 const EMPTY_HEIGHT = 90
 
 export function planeOf(
@@ -52,7 +51,7 @@ export function planeOf(
 ): Plane {
   const empty = !xs.some((value) => usable(axes.x.scale, value)) || !ys.some((value) => usable(axes.y.scale, value))
   const height = empty ? Math.min(wanted, EMPTY_HEIGHT) : wanted
-  const title = wrapped(`↑\u00a0${axes.y.label}`, letters.bold, width - 8, 2)
+  const title = wrapText(`↑\u00a0${axes.y.label}`, letters.bold, width - 8, 2)
   const top = above + 10 + 16 * title.length + 6
   const y = scaleOf(axes.y.scale, ys, [top + height, top], Math.round(height / 52))
   const left = from + 12 + Math.ceil(Math.max(16, ...y.ticks.map(({ label }) => textWidth(label, letters.small))))
@@ -60,16 +59,16 @@ export function planeOf(
   const x = scaleOf(axes.x.scale, xs, [box.left, box.right], Math.max(2, Math.round((box.right - left) / 85)))
   const markup = [
     textLines(title, { x: from + 2, y: above + 20, class: 'label' }, 16),
-    empty ? undefined : y.ticks.map((tick) => levelTick(tick, y.at(tick.value), box)),
+    empty ? undefined : y.ticks.map((tick) => yTick(tick, y.at(tick.value), box)),
     element('path', { class: 'axis', d: `M${box.left} ${box.bottom}H${box.right}` }),
-    empty ? noData(box) : uprightTicks(x, box, from + width),
+    empty ? noData(box) : xTicks(x, box, from + width),
     axisLabel(`${axes.x.label}\u00a0→`, box, from + width, from),
   ]
   return { box, x, y, markup, end: box.bottom + 46 }
 }
 
-/** A tick of the y axis: a line across where it is labelled, else a stub. */
-function levelTick({ label }: Tick, y: number, box: Box): Child {
+/** A tick of the y axis: a grid line if it has a label, else a short mark. */
+function yTick({ label }: Tick, y: number, box: Box): Child {
   if (label === '') return element('line', { class: 'minor', x1: box.left - 3, x2: box.left, y1: y, y2: y })
   return [
     element('line', { class: 'grid', x1: box.left, x2: box.right, y1: y, y2: y }),
@@ -77,13 +76,13 @@ function levelTick({ label }: Tick, y: number, box: Box): Child {
   ]
 }
 
-/** The plane of a form that has rows instead of a y axis: lines across them, and the x axis below. */
-export function planeOfRows(x: Scale, label: string, box: Box, width: number): Child {
-  const across = (at: number) => element('line', { class: 'grid', x1: at, x2: at, y1: box.top, y2: box.bottom })
+/** The plane of a form with rows instead of a y axis: grid lines, and the x axis below. */
+export function rowsPlane(x: Scale, label: string, box: Box, width: number): Child {
+  const gridLine = (at: number) => element('line', { class: 'grid', x1: at, x2: at, y1: box.top, y2: box.bottom })
   return [
-    x.ticks.filter((tick) => tick.label !== '').map(({ value }) => across(x.at(value))),
+    x.ticks.filter((tick) => tick.label !== '').map(({ value }) => gridLine(x.at(value))),
     element('path', { class: 'axis', d: `M${box.left.toFixed(1)} ${box.bottom}H${box.right.toFixed(1)}` }),
-    uprightTicks(x, box, width),
+    xTicks(x, box, width),
     axisLabel(label, box, width),
   ]
 }
@@ -92,15 +91,15 @@ export function planeOfRows(x: Scale, label: string, box: Box, width: number): C
 export const rowLine = (y: number, width: number): Markup =>
   element('line', { class: 'row', x1: 2, x2: width - 2, y1: y, y2: y })
 
-/** Ticks of the x axis, below the box; a label that would touch the one before it is left out. */
-function uprightTicks(scale: Scale, box: Box, width: number): Child {
-  let free = 0
+/** Ticks of the x axis, below the box. A label that would touch the previous one is omitted. */
+function xTicks(scale: Scale, box: Box, width: number): Child {
+  let nextFree = 0
   return scale.ticks.map(({ value, label }) => {
     const x = scale.at(value)
     const half = textWidth(label, letters.small) / 2
     const middle = Math.min(Math.max(x, half + 1), width - half - 1)
-    const shown = label !== '' && middle - half >= free
-    if (shown) free = middle + half + 6
+    const shown = label !== '' && middle - half >= nextFree
+    if (shown) nextFree = middle + half + 6
     return [
       element('line', {
         class: shown ? 'axis' : 'minor',
@@ -116,15 +115,15 @@ function uprightTicks(scale: Scale, box: Box, width: number): Child {
   })
 }
 
-/** @param end right edge of what is there to write on, as `from` is the left */
+/** @param end right edge of the available space. @param from its left edge */
 function axisLabel(label: string, box: Box, end: number, from = 0): Markup {
-  const text = fitted(label, letters.bold, end - from - 4)
+  const text = truncate(label, letters.bold, end - from - 4)
   const half = textWidth(text, letters.bold) / 2
   const middle = Math.min(Math.max((box.left + box.right) / 2, from + half + 2), end - half - 2)
   return element('text', { class: 'label', x: middle, y: box.bottom + 37, 'text-anchor': 'middle' }, text)
 }
 
-/** Said in the middle of a box that has nothing to show. */
+/** Text in the middle of an empty box. */
 export function noData(box: Box): Markup {
   return element(
     'text',
@@ -135,14 +134,17 @@ export function noData(box: Box): Markup {
 
 /** Small print below a figure. */
 export function notes(lines: readonly string[], width: number, y: number): { markup: Child; end: number } {
-  const all = lines.flatMap((line) => wrapped(line, letters.small, width - 4, 3))
+  const all = lines.flatMap((line) => wrapText(line, letters.small, width - 4, 3))
   return {
     markup: textLines(all, { class: 'note', x: 2, y: y + 10 }, 15),
     end: y + 15 * all.length,
   }
 }
 
-/** "1 value is", "3 values are": what a figure could not place. */
-export function leftOut(count: number, what: string, why: string): string[] {
+/** Why a point has no position. */
+export const noPosition = 'not finite, or not above zero on a logarithmic axis'
+
+/** Reports values without a position: "3 values are left out: not finite." */
+export function omitted(count: number, what: string, why: string): string[] {
   return count === 0 ? [] : [`${count} ${what}${count === 1 ? ' is' : 's are'} left out: ${why}.`]
 }

@@ -1,55 +1,55 @@
-/** A row of a figure of bars: its name and note, its parts end to end, and what they amount to. */
+/** Rows of a bar figure: name and note, the stacked parts, and their total. */
 import type { BarFigure } from '../blocks.ts'
 import { type Child, coordinate, element } from '../markup.ts'
 import { type Box, letters } from './axes.ts'
 import { isPart, type Total } from './bar-totals.ts'
-import { valueLabel } from './numerals.ts'
+import { valueLabel } from './number-format.ts'
 import type { PartFills } from './patterns.ts'
 import type { Scale } from './scale.ts'
-import { textLines, textWidth, title, wrapped } from './text.ts'
+import { textLines, textWidth, title, wrapText } from './text.ts'
 
 export const BAR_HEIGHT = 18
 const lineHeight = { name: 15, note: 14 } as const
-/** Between parts, in the colour behind them. */
+/** Space between parts. */
 const GAP = 1
 
-/** A row with its place: names stand beside the bar, or above it where there is no room. */
+/** A row with its position. Names are next to the bar, or above it if there is no room. */
 export interface PlacedRow {
   readonly total: Total
   readonly name: readonly string[]
   readonly note: readonly string[]
   readonly top: number
   readonly bottom: number
-  /** Upper edge of the text, and of the bar. */
+  /** Upper edges of the text and of the bar. */
   readonly text: number
   readonly bar: number
 }
 
-/** @param room for names and notes, in pixels */
+/** @param room width for names and notes. @param above whether they are above the bars */
 export function placedRows(totals: readonly Total[], from: number, room: number, above: boolean): PlacedRow[] {
   let top = from
   return totals.map((total) => {
     const { row } = total
     const name = nameLines(row.label, room)
-    const note = (row.note ?? '').trim() === '' ? [] : wrapped(row.note ?? '', letters.small, room, 2)
-    const words = lineHeight.name * name.length + lineHeight.note * note.length
-    const height = above ? words + BAR_HEIGHT + 20 : Math.max(words, BAR_HEIGHT) + 14
+    const note = (row.note ?? '').trim() === '' ? [] : wrapText(row.note ?? '', letters.small, room, 2)
+    const textHeight = lineHeight.name * name.length + lineHeight.note * note.length
+    const height = above ? textHeight + BAR_HEIGHT + 20 : Math.max(textHeight, BAR_HEIGHT) + 14
     const placed = above
-      ? { text: top + 5, bar: top + words + 10 }
-      : { text: top + (height - words) / 2, bar: top + (height - BAR_HEIGHT) / 2 }
+      ? { text: top + 5, bar: top + textHeight + 10 }
+      : { text: top + (height - textHeight) / 2, bar: top + (height - BAR_HEIGHT) / 2 }
     const one = { total, name, note, top, bottom: top + height, ...placed }
     top = one.bottom
     return one
   })
 }
 
-/** A name of several facts, as "data 480 · ZeRO 1", is broken between two of them if both lines then fit. */
+/** Breaks a name such as "data 480 · ZeRO 1" at a dot if both lines then fit. */
 function nameLines(label: string, room: number): string[] {
-  const plain = wrapped(label, letters.text, room, 2)
-  const facts = label.split(' · ')
-  if (plain.length === 1 || facts.length === 1) return plain
+  const plain = wrapText(label, letters.text, room, 2)
+  const words = label.split(' · ')
+  if (plain.length === 1 || words.length === 1) return plain
   const fits = (line: string) => textWidth(line, letters.text) <= room
-  const pairs = facts.slice(1).map((_, i) => [`${facts.slice(0, i + 1).join(' · ')} ·`, facts.slice(i + 1).join(' · ')])
+  const pairs = words.slice(1).map((_, i) => [`${words.slice(0, i + 1).join(' · ')} ·`, words.slice(i + 1).join(' · ')])
   return pairs.findLast((lines) => lines.every(fits)) ?? plain
 }
 
@@ -71,7 +71,7 @@ export function partsOf({ total: { row }, bar }: PlacedRow, figure: BarFigure, x
     const from = x.at(sum)
     sum += value
     const width = x.at(sum) - from
-    // A part so thin that the gap would hide it gives up half of itself.
+    // The gap takes at most half of a thin part.
     const shape = { x: from, y: bar, width: Math.max(width - GAP, width / 2), height: BAR_HEIGHT }
     return element(
       'g',
@@ -82,14 +82,14 @@ export function partsOf({ total: { row }, bar }: PlacedRow, figure: BarFigure, x
   })
 }
 
-/** A frame around what exceeds the limit, so that it is seen in a bar of any colours. */
+/** A frame around the excess over the limit, visible on any colour. */
 export function excess({ bar, total: { sum, over } }: PlacedRow, x: Scale): Child {
   if (over === undefined) return undefined
   const from = x.at(sum - over)
   return element('rect', { class: 'excess', x: from, y: bar - 2, width: x.at(sum) - from + 1, height: BAR_HEIGHT + 4 })
 }
 
-/** The line of the limit. @param interrupted between bars, where it would run through the names above them */
+/** The line of the limit. @param interrupted whether to draw it only at bars, so that it does not cross the names above them */
 export function limitLine(rows: readonly PlacedRow[], at: number, box: Box, interrupted: boolean): Child {
   const pieces: [from: number, to: number][] = interrupted
     ? [[box.top - 4, box.top + 3], ...rows.map(({ bar }): [number, number] => [bar - 5, bar + BAR_HEIGHT + 5])]
@@ -98,17 +98,17 @@ export function limitLine(rows: readonly PlacedRow[], at: number, box: Box, inte
   return [element('path', { class: 'limit-halo', d }), element('path', { class: 'limit', d })]
 }
 
-/** Those of a bar that exceeds the limit are bold. */
-export const wordsWidth = (words: string): number => textWidth(words, letters.small * 1.1)
+/** Width of a total, which is bold if it exceeds the limit. */
+export const totalWidth = (label: string): number => textWidth(label, letters.small * 1.1)
 
-/** What a bar amounts to, after its end, and after the line of the limit if that would run through the words. */
-export function totalWords(
-  { bar, total: { sum, over, words } }: PlacedRow,
+/** The total after the end of its bar, or after the line of the limit if that would cross it. */
+export function totalLabel(
+  { bar, total: { sum, over, label } }: PlacedRow,
   x: Scale,
   limit: number | undefined,
 ): Child {
   const [end, line] = [x.at(sum), limit === undefined ? undefined : x.at(limit)]
-  const through = line !== undefined && line > end - 1 && line < end + 10 + wordsWidth(words)
-  const place = { x: (through ? Math.max(end, line) : end) + 6, y: bar + BAR_HEIGHT / 2 + 4 }
-  return element('text', { class: `small halo${over === undefined ? '' : ' over'}`, ...place }, words)
+  const crosses = line !== undefined && line > end - 1 && line < end + 10 + totalWidth(label)
+  const place = { x: (crosses ? Math.max(end, line) : end) + 6, y: bar + BAR_HEIGHT / 2 + 4 }
+  return element('text', { class: `small halo${over === undefined ? '' : ' over'}`, ...place }, label)
 }

@@ -1,56 +1,57 @@
 /**
- * What the rows of a figure of bars amount to, for the picture and for its table.
+ * Totals of the rows of a bar figure, for the picture and for its table.
  *
- * A length can be no number but one from zero up. A value that is negative, not finite, or missing is drawn as
- * nothing, and what is left of its row is said to be so: "12.0 + ?".
+ * Values that are negative, not finite or missing have no length and are not drawn. The total of their row shows
+ * that: "12.0 + ?".
  */
 import type { BarFigure } from '../blocks.ts'
-import { evenly, valueLabel } from './numerals.ts'
+import { sameDecimals, valueLabel } from './number-format.ts'
 import { usable } from './scale.ts'
 
 type Row = BarFigure['rows'][number]
 
 export interface Total {
   readonly row: Row
-  /** Sum of the values that have a place. */
+  /** Sum of the drawn values. */
   readonly sum: number
-  /** Of those that a row should have. */
+  /** Number of values that are not drawn. */
   readonly leftOut: number
-  /** By which it exceeds the limit; undefined if it does not. */
+  /** Excess over the limit; undefined if there is none. */
   readonly over: number | undefined
-  readonly words: string
+  /** The total as text. */
+  readonly label: string
 }
 
-/** A sum of parts may be a little over for no reason but rounding. */
+/** Relative rounding error of a sum of parts. */
 const ROUNDING = 1e-9
 
-/** Whether a value can be a part; all parts of a row together must be a length too. */
+/** Whether a value can be drawn, also if all parts of its row are as large. */
 export const isPart = ({ parts }: BarFigure, value: number | undefined): value is number =>
   value !== undefined && value >= 0 && usable('linear', value * parts.length)
 
-export const limitOf = (figure: BarFigure): BarFigure['limit'] =>
+export const validLimit = (figure: BarFigure): BarFigure['limit'] =>
   figure.limit && isPart(figure, figure.limit.value) ? figure.limit : undefined
 
-/** One a row. */
+/** One total per row. */
 export function totalsOf(figure: BarFigure): Total[] {
-  const limit = limitOf(figure)?.value
+  const limit = validLimit(figure)?.value
   const sums = figure.rows.map((row) => sumOf(figure, row))
-  const write = writer(Math.max(0, ...sums.map(({ sum }) => sum)))
+  const format = formatter(Math.max(0, ...sums.map(({ sum }) => sum)))
   return sums.map(({ row, sum, found, leftOut }) => {
     const over = limit !== undefined && sum > limit * (1 + ROUNDING) ? sum - limit : undefined
-    const words = `${write(sum)}${leftOut > 0 ? ' + ?' : ''}${over === undefined ? '' : `, over by ${write(over)}`}`
-    return { row, sum, leftOut, over, words: found === 0 && leftOut > 0 ? 'no data yet' : words }
+    const label = `${format(sum)}${leftOut > 0 ? ' + ?' : ''}${over === undefined ? '' : `, over by ${format(over)}`}`
+    return { row, sum, leftOut, over, label: found === 0 && leftOut > 0 ? 'no data yet' : label }
   })
 }
 
 function sumOf(figure: BarFigure, row: Row): { row: Row; sum: number; found: number; leftOut: number } {
   const found = figure.parts.map((_, i) => row.values[i]).filter((value) => isPart(figure, value))
-  const wanted = Math.max(figure.parts.length, row.values.length)
-  return { row, sum: found.reduce((a, b) => a + b, 0), found: found.length, leftOut: wanted - found.length }
+  const expected = Math.max(figure.parts.length, row.values.length)
+  return { row, sum: found.reduce((a, b) => a + b, 0), found: found.length, leftOut: expected - found.length }
 }
 
-/** All with as many decimals as the greatest asks for, but nothing like a zero for what is none. */
-function writer(greatest: number): (value: number) => string {
-  const even = evenly(greatest / 100)
+/** Formats all totals with the decimals of the largest, but small ones in full instead of as zero. */
+function formatter(largest: number): (value: number) => string {
+  const even = sameDecimals(largest / 100)
   return (value) => (value === 0 || !/[1-9]/.test(even(value)) ? valueLabel(value) : even(value))
 }

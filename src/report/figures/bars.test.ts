@@ -1,13 +1,13 @@
 import { describe, expect, test } from 'vitest'
 import type { BarFigure } from '../blocks.ts'
-import { numbersOf } from '../numbers.ts'
+import { figureNumbers } from '../figure-numbers.ts'
 import { demoReport } from '../testing/demo-report.ts'
 import { hostileBlocks } from '../testing/hostile-report.ts'
-import { type Parsed, parsed } from '../testing/parsed-xml.ts'
+import { type ParsedElement, parseXml } from '../testing/parse-xml.ts'
 import { boxOf } from '../testing/text-box.ts'
 import { BAR_HEIGHT } from './bar-rows.ts'
+import { widths } from './body.ts'
 import { inlineSvg } from './drawing.ts'
-import { widths } from './form.ts'
 
 type Rows = BarFigure['rows']
 
@@ -32,8 +32,8 @@ interface Shape {
   readonly fill: string
 }
 
-interface Drawn {
-  readonly all: readonly Parsed[]
+interface DrawnBars {
+  readonly all: readonly ParsedElement[]
   /** Parts of bars by row, top to bottom, and the swatches of the legend. */
   readonly bars: readonly (readonly Shape[])[]
   readonly swatches: readonly Shape[]
@@ -41,18 +41,18 @@ interface Drawn {
   readonly texts: readonly string[]
 }
 
-function drawn(figure: BarFigure, width: number = widths.wide): Drawn {
-  const all = parsed(inlineSvg(figure, 'f', width).text)
-  const shapes = (those: (element: Parsed) => boolean) =>
+function drawn(figure: BarFigure, width: number = widths.wide): DrawnBars {
+  const all = parseXml(inlineSvg(figure, 'f', width).text)
+  const shapes = (matches: (element: ParsedElement) => boolean) =>
     all
-      .filter((element) => element.name === 'rect' && those(element))
+      .filter((element) => element.name === 'rect' && matches(element))
       .map(({ attributes }) => ({
         x: Number(attributes.x),
         y: Number(attributes.y),
         width: Number(attributes.width),
         fill: attributes.fill ?? attributes.class ?? '',
       }))
-  const isPart = ({ attributes }: Parsed) => attributes.class?.split(' ')[0] === 'part'
+  const isPart = ({ attributes }: ParsedElement) => attributes.class?.split(' ')[0] === 'part'
   const parts = shapes((element) => isPart(element) && element.parents.includes('g'))
   const heights = [...new Set(parts.map(({ y }) => y))]
   return {
@@ -64,7 +64,7 @@ function drawn(figure: BarFigure, width: number = widths.wide): Drawn {
   }
 }
 
-test('parts lie end to end from zero, as long as their values, with a gap between them', () => {
+test('parts are stacked from zero, as long as their values, with a gap between them', () => {
   const { bars } = drawn(figureOf(rowsOf([1, 2, 3], [6, 1, 1]), ['a', 'b', 'c']))
   const [first = [], second = []] = bars
   const [a, b, c] = first.map(({ x }) => x) as [number, number, number]
@@ -74,7 +74,7 @@ test('parts lie end to end from zero, as long as their values, with a gap betwee
   expect(second.map(({ x }) => x)).toEqual([a, expect.closeTo(a + 6 * unit, 1), expect.closeTo(a + 7 * unit, 1)])
 })
 
-test('a part looks the same in every row and in the legend, a part of zero is not drawn', () => {
+test('a part looks the same in every row and in the legend, and a part of zero is not drawn', () => {
   const { bars, swatches } = drawn(figureOf(rowsOf([1, 2, 3], [1, 0, 3]), ['a', 'b', 'c']))
   const fills = (shapes: readonly Shape[] | undefined) => shapes?.map(({ fill }) => fill)
   expect(fills(bars[0])).toEqual(fills(swatches))
@@ -85,21 +85,21 @@ test.each([10, 12, 40])('%i parts look different from each other', (count) => {
   const parts = Array.from({ length: count }, (_, i) => `part ${i}`)
   const { all, swatches } = drawn(figureOf(rowsOf(parts.map(() => 1)), parts))
   expect(new Set(swatches.map(({ fill }) => fill)).size).toBe(count)
-  // Those beyond the palette are patterns that are there.
+  // Parts beyond the palette refer to existing patterns.
   const ids = all.filter(({ name }) => name === 'pattern').map(({ attributes }) => `url(#${attributes.id})`)
   expect(swatches.map(({ fill }) => fill).filter((fill) => fill.startsWith('url'))).toEqual(ids)
   expect(ids).toHaveLength(count - 8)
 })
 
-test('every part says its row, its name and its value to those who point at it', () => {
-  const titles = parsed(inlineSvg(figureOf(rowsOf([1.25, 0], [7, 8]), ['a', 'b']), 'f', widths.wide).text)
+test('every part has a tooltip with its row, name and value', () => {
+  const titles = parseXml(inlineSvg(figureOf(rowsOf([1.25, 0], [7, 8]), ['a', 'b']), 'f', widths.wide).text)
     .filter(({ name, parents }) => name === 'title' && parents.includes('g'))
     .map(({ text }) => text)
   expect(titles).toEqual(['r0, a: 1.25', 'r1, a: 7', 'r1, b: 8'])
 })
 
 describe('a limit', () => {
-  test('is a line with a name; a bar beyond it has a frame from there on and says by how much', () => {
+  test('is a named line; a bar beyond it has a frame around the excess and reports its size', () => {
     const { all, bars, excess, texts } = drawn(figureOf(rowsOf([40, 20], [60, 50]), ['a', 'b'], 80))
     expect(texts).toEqual(expect.arrayContaining(['the device', '60.0', '110.0, over by 30.0']))
     expect(excess).toHaveLength(1)
@@ -109,12 +109,12 @@ describe('a limit', () => {
     expect(all.find(({ attributes }) => attributes.class === 'limit')?.attributes.d).toContain(`M${excess[0]?.x} `)
   })
 
-  test('is not exceeded by what is equal to it but for rounding', () => {
+  test('is not exceeded by rounding errors', () => {
     expect(0.1 + 0.2).toBeGreaterThan(0.3)
     expect(drawn(figureOf(rowsOf([0.1, 0.2]), ['a', 'b'], 0.3)).excess).toEqual([])
   })
 
-  test.each([Number.NaN, Number.POSITIVE_INFINITY, -1])('of %s is left out in the open', (limit) => {
+  test.each([Number.NaN, Number.POSITIVE_INFINITY, -1])('of %s is omitted with a note', (limit) => {
     const { all, texts } = drawn(figureOf(rowsOf([1]), ['a'], limit))
     expect(all.filter(({ attributes }) => /^limit/.test(attributes.class ?? ''))).toEqual([])
     expect(texts).toContain('The limit is left out: negative or not finite.')
@@ -122,21 +122,21 @@ describe('a limit', () => {
 })
 
 test.each([-1, Number.NaN, Number.POSITIVE_INFINITY, 1e308])(
-  'a value of %s is drawn as nothing, counted, and makes the total of its row unknown',
+  'a value of %s is not drawn, but counted, and makes the total of its row unknown',
   (value) => {
     const { bars, texts } = drawn(figureOf(rowsOf([1, value, 2], [1, 1, 1]), ['a', 'b', 'c']))
     expect(bars[0]).toHaveLength(2)
     expect(texts).toEqual(expect.arrayContaining(['3.00 + ?', '3.00']))
-    expect(texts).toContain('1 value is left out: negative, not finite, or of no part.')
+    expect(texts).toContain('1 value is left out: negative, not finite, or without a part.')
   },
 )
 
-test('a missing value and one that is of no part are counted too', () => {
+test('missing values and values without a part are counted too', () => {
   const { texts } = drawn(figureOf(rowsOf([1], [1, 2, 3]), ['a', 'b']))
-  expect(texts).toContain('2 values are left out: negative, not finite, or of no part.')
+  expect(texts).toContain('2 values are left out: negative, not finite, or without a part.')
 })
 
-test('bars of zeros are totals of zero on an axis that begins there', () => {
+test('bars of zeros have totals of zero', () => {
   const { bars, texts } = drawn(figureOf(rowsOf([0, 0], [0, -0]), ['a', 'b']))
   expect(bars).toEqual([])
   expect(texts.slice(-2)).toEqual(['0', '0'])
@@ -153,7 +153,7 @@ describe.each(many.flatMap((figure, i) => Object.values(widths).map((width) => (
     const { all, bars, excess } = drawn(figure, width)
     const texts = all.filter(({ name, text }) => name === 'text' && text !== '')
 
-    test('no text lies on another', () => {
+    test('no texts overlap', () => {
       const boxes = texts.map((text) => ({ text: text.text, box: boxOf(text) }))
       for (const [i, a] of boxes.entries()) {
         for (const b of boxes.slice(i + 1)) {
@@ -166,7 +166,7 @@ describe.each(many.flatMap((figure, i) => Object.values(widths).map((width) => (
       }
     })
 
-    test('bars end inside the figure, no text lies on one, and no total on the line of the limit', () => {
+    test('bars end inside the figure, no text covers a bar, and no total covers the line of the limit', () => {
       const path = all.find(({ attributes }) => attributes.class === 'limit')?.attributes.d
       const line = Number(path?.match(/^M([\d.]+)/)?.[1])
       const shapes = [...bars.flat(), ...excess]
@@ -184,7 +184,7 @@ describe.each(many.flatMap((figure, i) => Object.values(widths).map((width) => (
   },
 )
 
-test.each(Object.values(widths))('names of layouts are whole at %i, and broken between facts', (width) => {
+test.each(Object.values(widths))('names of layouts are not cut at %i, and are broken at a dot', (width) => {
   const labels = ['480', '4096'].map((count) => `expert ${count} · data ${count} · ZeRO 1 · recompute full`)
   const rows = labels.map((label) => ({ label, values: [60, 50] }))
   const { texts } = drawn(figureOf(rows, ['a', 'b'], 80), width)
@@ -194,7 +194,7 @@ test.each(Object.values(widths))('names of layouts are whole at %i, and broken b
   expect(broken.join('\n')).toContain('expert 4096 · data 4096 · ZeRO 1 ·\nrecompute full and offload')
 })
 
-test.each(Object.values(widths))('a note under a short name is whole at %i', (width) => {
+test.each(Object.values(widths))('a note under a short name is not cut at %i', (width) => {
   const note = 'does not fit: ten layers on each device, without recomputing'
   const { texts } = drawn(figureOf([{ label: 'dense', values: [60, 50], note }], ['a', 'b'], 80), width)
   expect(texts.join(' ')).toContain(note)
@@ -205,7 +205,7 @@ test('the table of numbers has every value, totals, notes and the limit', () => 
     { label: 'r0', values: [60, 50], note: 'too much' },
     { label: 'r1', values: [1, Number.NaN] },
   ]
-  const { columns, rows: cells } = numbersOf(figureOf(rows, ['a', 'b'], 80))
+  const { columns, rows: cells } = figureNumbers(figureOf(rows, ['a', 'b'], 80))
   expect(columns.map(({ title }) => title)).toEqual(['Row', 'Total: memory (GB)', 'a', 'b', 'Note'])
   expect(cells).toEqual([
     ['r0', '110.0, over by 30.0', '60', '50', 'too much'],
@@ -214,7 +214,7 @@ test('the table of numbers has every value, totals, notes and the limit', () => 
   ])
 })
 
-test('the description says what is stacked, where the limit is and what every bar amounts to', () => {
+test('the description contains the parts, the limit and the total of every bar', () => {
   const { all } = drawn(figureOf(rowsOf([40, 20], [60, 50]), ['a', 'b'], 80))
   expect(all.find(({ name }) => name === 'desc')?.text).toBe(
     'Stacked bars of memory (GB) (a, b), with a line at 80: the device. r0: 60.0; r1: 110.0, over by 30.0.',

@@ -1,37 +1,37 @@
-/** What a figure of lines puts into its plane: bands, curves, marks on them, and names at their ends. */
+/** Contents of a line figure: bands, curves, marks, and names at the ends of curves. */
 import { area, line } from 'd3-shape'
 import type { LineFigure } from '../blocks.ts'
 import { type Child, element } from '../markup.ts'
 import { letters, type Plane } from './axes.ts'
-import { spread } from './labels.ts'
+import { spreadOut } from './labels.ts'
 import { type Entry, mark, sample, sampleWidth } from './legend.ts'
 import { markOf } from './palette.ts'
-import { fitted, whole } from './text.ts'
+import { titleIfCut, truncate } from './text.ts'
 
-/** A point of a line; `undefined` where it is interrupted. */
+/** A point of a line in pixels. */
 interface Spot {
   readonly x: number
   readonly y: number
 }
 
-/** A series in a plane. */
-export interface Drawn extends Entry {
+/** A series in a plane. An undefined spot interrupts the line. */
+export interface PlacedSeries extends Entry {
   readonly series: LineFigure['series'][number]
   readonly spots: readonly (Spot | undefined)[]
   readonly end: Spot | undefined
 }
 
-/** Height that a name takes. */
+/** Height of a name. */
 export const LABEL_HEIGHT = 16
 
 const FEW_BANDS = 4
 
 /** Bands below all lines, marks above them. */
-export function curves(plane: Plane, drawn: readonly Drawn[]): Child {
+export function curves(plane: Plane, drawn: readonly PlacedSeries[]): Child {
   return [drawn.map((one) => band(plane, one, drawn.length)), drawn.map(curve), drawn.map(marks)]
 }
 
-export function drawnOf({ x, y }: Plane, series: Drawn['series'], index: number): Drawn {
+export function placeSeries({ x, y }: Plane, series: PlacedSeries['series'], index: number): PlacedSeries {
   const spots = series.x.map((value, i) => {
     const height = series.y[i]
     return x.has(value) && y.has(height) ? { x: x.at(value), y: y.at(height) } : undefined
@@ -39,7 +39,7 @@ export function drawnOf({ x, y }: Plane, series: Drawn['series'], index: number)
   return { name: series.name, index, line: true, series, spots, end: spots.findLast((spot) => spot !== undefined) }
 }
 
-function band({ x, y }: Plane, { series, index }: Drawn, all: number): Child {
+function band({ x, y }: Plane, { series, index }: PlacedSeries, all: number): Child {
   const edges = series.x.map((value, i) => {
     const [low, high] = [series.low?.[i], series.high?.[i]]
     return x.has(value) && y.has(low) && y.has(high) ? { x: x.at(value), low: y.at(low), high: y.at(high) } : undefined
@@ -50,12 +50,12 @@ function band({ x, y }: Plane, { series, index }: Drawn, all: number): Child {
     .y0((edge) => edge?.low ?? 0)
     .y1((edge) => edge?.high ?? 0)
     .digits(1)(edges)
-  // Many bands on each other would hide the lines.
+  // Many overlapping bands would hide the lines.
   const faint = all > FEW_BANDS ? { 'fill-opacity': FEW_BANDS / all } : {}
   return d ? element('path', { class: `band f${markOf(index).colour}`, d, ...faint }) : undefined
 }
 
-function curve({ spots, index }: Drawn): Child {
+function curve({ spots, index }: PlacedSeries): Child {
   const { colour, dash } = markOf(index)
   const d = line<Spot | undefined>()
     .defined((spot) => spot !== undefined)
@@ -65,19 +65,19 @@ function curve({ spots, index }: Drawn): Child {
   return d ? element('path', { class: `line s${colour}`, 'stroke-dasharray': dash, d }) : undefined
 }
 
-/** On every point of a short line; on a long one here and there, at other places than its neighbours. */
-function marks({ spots, index }: Drawn): Child {
-  const here = spots.filter((spot) => spot !== undefined)
-  const every = here.length <= 12 ? 1 : Math.ceil(here.length / 6)
+/** Marks every point of a short line, and about six points of a long one, staggered between series. */
+function marks({ spots, index }: PlacedSeries): Child {
+  const points = spots.filter((spot) => spot !== undefined)
+  const every = points.length <= 12 ? 1 : Math.ceil(points.length / 6)
   const first = every === 1 ? 0 : Math.floor((every * ((index * 3) % 8)) / 8)
-  return here.filter((_, i) => i % every === first % every).map(({ x, y }) => mark(index, x, y, 40))
+  return points.filter((_, i) => i % every === first % every).map(({ x, y }) => mark(index, x, y, 40))
 }
 
-export function endLabels({ box }: Plane, ended: readonly Drawn[], from: number, width: number): Child {
+export function endLabels({ box }: Plane, ended: readonly PlacedSeries[], from: number, width: number): Child {
   const ordered = ended
     .flatMap((one) => (one.end ? [{ ...one, end: one.end }] : []))
     .sort((a, b) => a.end.y - b.end.y || a.index - b.index)
-  const heights = spread(
+  const heights = spreadOut(
     ordered.map(({ end }) => end.y),
     LABEL_HEIGHT,
     box.top + 4,
@@ -86,14 +86,14 @@ export function endLabels({ box }: Plane, ended: readonly Drawn[], from: number,
   return ordered.map((one, i) => {
     const y = heights[i] ?? one.end.y
     const x = from + 14
-    const name = fitted(one.name, letters.text, width - x - sampleWidth(true) - 4)
+    const name = truncate(one.name, letters.text, width - x - sampleWidth(true) - 4)
     return [
       element('path', {
         class: `leader s${markOf(one.index).colour}`,
         d: `M${one.end.x.toFixed(1)} ${one.end.y.toFixed(1)}L${(x - 3).toFixed(1)} ${y.toFixed(1)}`,
       }),
       sample(one, x, y),
-      element('text', { x: x + sampleWidth(true), y: y + 4 }, name, whole(name, one.name)),
+      element('text', { x: x + sampleWidth(true), y: y + 4 }, name, titleIfCut(name, one.name)),
     ]
   })
 }

@@ -2,10 +2,10 @@ import { describe, expect, test } from 'vitest'
 import type { Block, Figure } from '../blocks.ts'
 import { demoReport } from '../testing/demo-report.ts'
 import { hostileBlocks } from '../testing/hostile-report.ts'
-import { parsed } from '../testing/parsed-xml.ts'
+import { parseXml } from '../testing/parse-xml.ts'
 import { boxOf } from '../testing/text-box.ts'
+import { widths } from './body.ts'
 import { inlineSvg, standaloneSvg } from './drawing.ts'
-import { widths } from './form.ts'
 
 const isFigure = (block: Block): block is Figure => block.kind === 'figure'
 const demo = demoReport.sections.flatMap(({ blocks }) => blocks).filter(isFigure)
@@ -16,7 +16,7 @@ const cases = [...demo, ...hostile].flatMap((figure, i) =>
 
 describe.each(cases)('$title', ({ figure, width }) => {
   const svg = inlineSvg(figure, 'f', width).text
-  const elements = parsed(svg)
+  const elements = parseXml(svg)
 
   test('is well-formed, and every number in it finite', () => {
     expect(svg).not.toMatch(/NaN|Infinity|undefined|\[object/)
@@ -45,7 +45,7 @@ describe.each(cases)('$title', ({ figure, width }) => {
     }
   })
 
-  test('comes out the same every time', () => {
+  test('is reproducible', () => {
     expect(inlineSvg(figure, 'f', width).text).toBe(svg)
   })
 })
@@ -54,11 +54,11 @@ test.each(
   hostile.filter(({ id }) =>
     ['nothing', 'none', 'no-rows', 'no-zero', 'numberless', 'without-cells', 'no-bars', 'no-values'].includes(id),
   ),
-)('without numbers, $form $id says that there are none yet', (figure) => {
+)('without numbers, $form $id shows "no data yet"', (figure) => {
   expect(inlineSvg(figure, 'f', widths.wide).text).toContain('no data yet')
 })
 
-test('points without a place are counted, not hidden', () => {
+test('points without a position are counted', () => {
   const figure = hostile.find(({ form, id }) => form === 'scatter' && id === 'none')
   expect(figure && inlineSvg(figure, 'f', widths.wide).text).toContain('1 point is left out')
 })
@@ -69,9 +69,9 @@ test.each([null, Number.NaN])('a line without a value (%s) is interrupted there'
   const axis = { label: 'x', scale: 'linear' } as const
   const figure: Figure = { kind: 'figure', form: 'lines', id: 'gap', caption: 'gap', x: axis, y: axis, series }
   const { text } = inlineSvg(figure, 'f', widths.wide)
-  const [line] = parsed(text).filter(({ attributes }) => attributes.class === 'line s0')
+  const [line] = parseXml(text).filter(({ attributes }) => attributes.class === 'line s0')
   expect(line?.attributes.d?.match(/M/g)).toHaveLength(2)
-  // What is not a number was to be drawn; a gap was not.
+  // NaN is an omitted value and counted; null is a gap.
   expect(text.includes('left out')).toBe(gap !== null)
 })
 
@@ -87,25 +87,25 @@ test('missing values are hatched and every other cell has the colour of its valu
     valueLabel: 'v',
     panels,
   }
-  const fills = parsed(inlineSvg(figure, 'f', widths.wide).text)
+  const fills = parseXml(inlineSvg(figure, 'f', widths.wide).text)
     .filter(({ attributes }) => attributes.class === 'cells')
     .map(({ attributes }) => attributes.fill)
   expect(fills).toEqual([expect.stringMatching(/^#/), 'url(#f-hatch)'])
 })
 
-test('a matrix of more values than a call takes arguments is drawn', () => {
+test('a matrix with more values than a call can have arguments is drawn', () => {
   const names = Array.from({ length: 400 }, (_, i) => `${i}`)
   const values = names.map((_, r) => names.map((_, c) => r * c))
   const panels = [{ title: '', columns: names, rows: names, values }]
   const axes = { xLabel: 'x', yLabel: 'y', valueLabel: 'v' }
   const figure: Figure = { kind: 'figure', form: 'heat', id: 'h', caption: '', ...axes, panels }
-  const cells = parsed(inlineSvg(figure, 'f', widths.wide).text).flatMap(({ attributes }) =>
+  const cells = parseXml(inlineSvg(figure, 'f', widths.wide).text).flatMap(({ attributes }) =>
     attributes.class === 'cells' ? (attributes.d?.match(/M/g) ?? []) : [],
   )
   expect(cells).toHaveLength(400 * 400)
 })
 
-test('curves that differ little late are enlarged there, others are not', () => {
+test('curves that differ little in the later half are enlarged there, others are not', () => {
   const axis = { label: 'x', scale: 'linear' } as const
   const x = Array.from({ length: 40 }, (_, i) => i)
   const draw = (y: (i: number) => number) => {
@@ -117,9 +117,9 @@ test('curves that differ little late are enlarged there, others are not', () => 
   expect(draw((i) => i)).not.toContain('enlarged')
 })
 
-test('a file of its own brings its style, its background and its namespace', () => {
+test('a separate file has its own style, background and namespace', () => {
   for (const figure of demo) {
-    const [root, ...rest] = parsed(standaloneSvg(figure, 'f'))
+    const [root, ...rest] = parseXml(standaloneSvg(figure, 'f'))
     expect(root?.attributes.xmlns).toBe('http://www.w3.org/2000/svg')
     expect(rest.find(({ name }) => name === 'style')?.text).toContain('prefers-color-scheme: dark')
     expect(rest.some(({ attributes }) => attributes.class === 'back')).toBe(true)

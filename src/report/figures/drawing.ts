@@ -1,23 +1,23 @@
 /**
- * From a figure to a picture. A form makes the `Body`; here it becomes an SVG element with a name and a
- * description, in a page that has the style of figures already, or as a file that brings its own.
+ * Draws figures as SVG with a title and a description, either inline in a page that has the style of figures, or as
+ * a file with its own style. Each form of figure draws a `Body`.
  */
 import type { Figure } from '../blocks.ts'
 import { element, type Markup, styleElement } from '../markup.ts'
 import { barsBody } from './bars.ts'
-import { type Body, widths } from './form.ts'
+import { type Body, widths } from './body.ts'
 import { heatBody } from './heat.ts'
 import { intervalsBody } from './intervals.ts'
 import { linesBody } from './lines.ts'
 import { scatterBody } from './scatter.ts'
 import { figureStyle } from './style.ts'
 
-/** @param name unique in the document; begins the ids of parts */
+/** @param name unique in the document; prefix of ids */
 export function inlineSvg(figure: Figure, name: string, width: number): Markup {
   return svg(figure, name, width, {}, undefined)
 }
 
-/** A file of its own: readable on light and on dark, with a margin. */
+/** A separate file, with a background for light and dark viewers and a margin. */
 export function standaloneSvg(figure: Figure, name: string): string {
   return `${svg(figure, name, widths.wide, { xmlns: 'http://www.w3.org/2000/svg' }, styleElement(figureStyle)).text}\n`
 }

@@ -1,21 +1,21 @@
 /**
- * Colours of numbers, and the key that explains them. One way: cividis, whose steps look equal and which reads the same with every kind of
- * colour vision and in grey. Both ways from a middle: blue and orange around a light grey, equally far on both
- * sides. Numbers are drawn in steps, so that cells of a colour can share a path.
+ * Colours of numbers, and their key. A sequential scale is cividis: perceptually uniform, and readable with any
+ * colour vision and in grey. A scale that diverges from a middle goes from blue over light grey to orange, equally far
+ * on both sides. Colours have discrete steps, so that cells of a colour can share a path.
  */
 import { extent } from 'd3-array'
 import { type Child, element } from '../markup.ts'
 import { letters } from './axes.ts'
-import { valueLabel } from './numerals.ts'
-import { luminance, mixed } from './palette.ts'
-import { apart, linearTicks } from './scale.ts'
-import { textLines, textWidth, wrapped } from './text.ts'
+import { valueLabel } from './number-format.ts'
+import { luminance, mixColours } from './palette.ts'
+import { distinct, linearTicks } from './scale.ts'
+import { textLines, textWidth, wrapText } from './text.ts'
 
 export interface HeatColours {
-  /** The values that there are, for the key: both ways from a middle the colours reach further. */
+  /** Range of the existing values, for the key. A diverging scale covers more. */
   readonly shown: readonly [low: number, high: number]
   of(value: number): string
-  /** What is written on the colour. */
+  /** Colour of text on the colour of a value. */
   ink(value: number): 'dark' | 'light'
 }
 
@@ -31,7 +31,7 @@ const sequential = [
   '#dec958',
   '#fee838',
 ] as const
-/** Blue over light grey to orange-brown; lightness falls alike on both sides. */
+/** Blue over light grey to orange-brown; lightness falls equally on both sides. */
 const diverging = [
   '#0b3c6f',
   '#1f66a8',
@@ -46,26 +46,26 @@ const diverging = [
 
 const STEPS = 64
 
-/** @param values usable ones; may be none */
+/** @param values usable ones, possibly none. @param middle of a diverging scale */
 export function heatColours(values: readonly number[], middle: number | undefined): HeatColours {
-  const both = middle !== undefined && Number.isFinite(middle)
-  const [least = 0, greatest = 1] = extent(both && values.length > 0 ? [...values, middle] : values)
-  const reach = both ? Math.max(greatest - middle, middle - least) : 0
-  const [low, high] = both ? [middle - reach, middle + reach] : [least, greatest]
+  const diverges = middle !== undefined && Number.isFinite(middle)
+  const [smallest = 0, largest = 1] = extent(diverges && values.length > 0 ? [...values, middle] : values)
+  const reach = diverges ? Math.max(largest - middle, middle - smallest) : 0
+  const [low, high] = diverges ? [middle - reach, middle + reach] : [smallest, largest]
   const table = middle === undefined ? sequential : diverging
   const of = (value: number): string => {
     const share = high > low ? Math.min(1, Math.max(0, (value - low) / (high - low))) : 0.5
     const place = (Math.round(share * STEPS) / STEPS) * (table.length - 1)
     const from = Math.min(Math.floor(place), table.length - 2)
-    return mixed(table[from] ?? table[0], table[from + 1] ?? table[0], place - from)
+    return mixColours(table[from] ?? table[0], table[from + 1] ?? table[0], place - from)
   }
-  return { shown: [least, greatest], of, ink: (value) => (luminance(of(value)) > 0.179 ? 'dark' : 'light') }
+  return { shown: [smallest, largest], of, ink: (value) => (luminance(of(value)) > 0.179 ? 'dark' : 'light') }
 }
 
-/** Of the bar in the key. */
+/** Slices of the colour bar. */
 const SLICES = 64
 
-/** What is shown, a bar of its colours with ticks, and how a missing value looks. */
+/** The key: what the values are, a bar of colours with ticks, and a sample of missing values. */
 export function colourBar(
   colours: HeatColours,
   label: string,
@@ -74,7 +74,7 @@ export function colourBar(
   top: number,
 ): { markup: Child; end: number } {
   const barWidth = Math.min(320, width - 40)
-  const lines = wrapped(label, letters.bold, width - 4, 2)
+  const lines = wrapText(label, letters.bold, width - 4, 2)
   const left = 20
   const y = top + 6 + 16 * lines.length
   const [low, high] = colours.shown
@@ -84,13 +84,14 @@ export function colourBar(
     element('rect', {
       x: left + (i * barWidth) / SLICES,
       y,
-      // A little over the next, or hairlines would show between them.
+      // Overlap the next slice, or hairlines would appear between them.
       width: barWidth / SLICES + (i < SLICES - 1 ? 0.5 : 0),
       height: 12,
       fill: colours.of(low + ((i + 0.5) / SLICES) * span),
     })
-  const even = apart(low, high)
-  const ticks = even ? linearTicks([low, high], Math.round(barWidth / 60)) : [{ value: low, label: valueLabel(low) }]
+  const ticks = distinct(low, high)
+    ? linearTicks([low, high], Math.round(barWidth / 60))
+    : [{ value: low, label: valueLabel(low) }]
   const key = missingKey(hatch, left + barWidth + 40, y, width)
   return {
     markup: [
@@ -122,8 +123,8 @@ export function colourBar(
 
 function missingKey(hatch: string | undefined, x: number, y: number, width: number): { markup: Child; end: number } {
   if (hatch === undefined) return { markup: undefined, end: y + 36 }
-  const beside = x + 80 < width
-  const [left, top] = beside ? [x, y] : [20, y + 40]
+  const fitsBeside = x + 80 < width
+  const [left, top] = fitsBeside ? [x, y] : [20, y + 40]
   return {
     markup: [
       element('rect', {
@@ -136,6 +137,6 @@ function missingKey(hatch: string | undefined, x: number, y: number, width: numb
       }),
       element('text', { class: 'small', x: left + 26, y: top + 10 }, 'no value'),
     ],
-    end: beside ? y + 36 : y + 58,
+    end: fitsBeside ? y + 36 : y + 58,
   }
 }

@@ -1,32 +1,32 @@
 /**
- * Matrices by colour, all panels on one scale: beside each other as long as their columns stay wide enough.
+ * Heat maps, all panels on one colour scale, side by side if their columns stay wide enough.
  *
- * Cells of one colour are one path: a matrix of experts and steps has thousands of cells, and a report
- * has many matrices. Where cells are large enough, their numbers stand in them.
+ * Cells of one colour are one path, since a matrix of experts and steps has thousands of cells and a report has many
+ * matrices. Large cells contain their number.
  */
 import { extent, max } from 'd3-array'
 import type { HeatFigure } from '../blocks.ts'
 import { type Child, coordinate, element } from '../markup.ts'
 import { letters, noData } from './axes.ts'
-import { type Body, isNarrow } from './form.ts'
+import { type Body, isNarrow } from './body.ts'
 import { colourBar, type HeatColours, heatColours } from './heat-colours.ts'
-import { evenly, valueLabel } from './numerals.ts'
+import { sameDecimals, valueLabel } from './number-format.ts'
 import { hatching } from './patterns.ts'
 import { usable } from './scale.ts'
-import { fitted, textWidth, whole } from './text.ts'
+import { textWidth, titleIfCut, truncate } from './text.ts'
 
 type Panel = HeatFigure['panels'][number]
 
-/** What all panels of a figure share. */
+/** Shared by all panels of a figure. */
 interface Look {
   readonly figure: HeatFigure
   readonly colours: HeatColours
-  /** Id of the pattern of missing values. */
+  /** Id of the pattern for missing values. */
   readonly hatch: string
-  readonly write: (value: number) => string
+  readonly format: (value: number) => string
 }
 
-/** Place of a panel's cells. */
+/** Position of a panel's cells. */
 interface Grid {
   readonly left: number
   readonly top: number
@@ -43,9 +43,9 @@ interface PanelPlace {
 export function heatBody(figure: HeatFigure, width: number, hatch: string): Body {
   const numbers = figure.panels.flatMap(({ values }) => values.flat()).filter((value) => usable('linear', value))
   const colours = heatColours(numbers, figure.middle)
-  const look: Look = { figure, colours, hatch, write: evenly((max(numbers, Math.abs) ?? 0) / 20) }
+  const look: Look = { figure, colours, hatch, format: sameDecimals((max(numbers, Math.abs) ?? 0) / 20) }
   const shown = figure.panels.filter(({ rows, columns }) => rows.length > 0 && columns.length > 0)
-  const across = isNarrow(width) ? 1 : Math.min(shown.length, bestAcross(shown))
+  const across = isNarrow(width) ? 1 : Math.min(shown.length, panelsAcross(shown))
   const panelWidth = (width - 24 * (across - 1)) / Math.max(1, across)
   let top = 0
   const drawn: Child[] = []
@@ -74,8 +74,8 @@ export function heatBody(figure: HeatFigure, width: number, hatch: string): Body
   }
 }
 
-/** Few columns leave room for several panels beside each other. */
-function bestAcross(panels: readonly Panel[]): number {
+/** Number of panels side by side: more if they have few columns. */
+function panelsAcross(panels: readonly Panel[]): number {
   const columns = Math.max(1, ...panels.map((panel) => panel.columns.length))
   return columns <= 6 ? 3 : columns <= 64 ? 2 : 1
 }
@@ -92,14 +92,14 @@ function panelOf(panel: Panel, look: Look, { x, top, width }: PanelPlace): { mar
     Math.min(14, 260 / rows.length),
     Math.min(3, 900 / rows.length),
   )
-  const yLabel = fitted(`↓ ${figure.yLabel}`, letters.small, width - 4)
+  const yLabel = truncate(`↓ ${figure.yLabel}`, letters.small, width - 4)
   const grid: Grid = { left, top: top + (panel.title === '' ? 26 : 44), cellWidth, cellHeight }
   const bottom = grid.top + rows.length * cellHeight
   const names = columnNames(panel, grid, bottom, x, x + width)
-  const xLabel = fitted(`${figure.xLabel} →`, letters.small, width - 4)
+  const xLabel = truncate(`${figure.xLabel} →`, letters.small, width - 4)
   const middle = Math.min(left + (cellWidth * columns.length) / 2, x + width - textWidth(xLabel, letters.small) / 2 - 2)
   const markup = [
-    element('text', { class: 'label', x: x + 2, y: top + 18 }, fitted(panel.title, letters.bold, width - 4)),
+    element('text', { class: 'label', x: x + 2, y: top + 18 }, truncate(panel.title, letters.bold, width - 4)),
     element('text', { class: 'small', x: x + 2, y: grid.top - 8 }, yLabel),
     rowNames(panel, grid, left - x - 8),
     cells(panel, grid, look),
@@ -122,17 +122,17 @@ function rowNames({ rows }: Panel, { left, top, cellHeight }: Grid, room: number
   const every = Math.ceil(13 / cellHeight)
   return rows.map((row, i) => {
     if (i % every !== 0) return undefined
-    const name = fitted(row, letters.small, room)
+    const name = truncate(row, letters.small, room)
     return element(
       'text',
       { class: 'small', x: left - 6, y: top + (i + 0.5) * cellHeight + 4, 'text-anchor': 'end' },
       name,
-      whole(name, row),
+      titleIfCut(name, row),
     )
   })
 }
 
-/** Level where they fit; else words lean, up to the right, and of numbers every so many are named. */
+/** Horizontal if they fit. Otherwise words are rotated, and only every n-th number is shown. */
 function columnNames(
   { columns }: Panel,
   { left, cellWidth }: Grid,
@@ -142,49 +142,49 @@ function columnNames(
 ): { markup: Child; depth: number } {
   const longest = Math.max(...columns.map((column) => textWidth(column, letters.small)))
   const words = columns.some((column) => /[^\d.,%\s–-]/.test(column))
-  const lean = longest + 6 > cellWidth && words && cellWidth >= 12
-  const every = lean ? 1 : Math.ceil((words ? Math.min(longest + 6, 80) : longest + 8) / cellWidth)
+  const rotated = longest + 6 > cellWidth && words && cellWidth >= 12
+  const every = rotated ? 1 : Math.ceil((words ? Math.min(longest + 6, 80) : longest + 8) / cellWidth)
   const names = columns.flatMap((column, i) => {
     if (i % every !== 0) return []
     const centre = left + (i + 0.5) * cellWidth
-    const room = lean ? Math.min(160, (centre - from - 8) * Math.SQRT2) : every * cellWidth - 4
-    const name = fitted(column, letters.small, room)
+    const room = rotated ? Math.min(160, (centre - from - 8) * Math.SQRT2) : every * cellWidth - 4
+    const name = truncate(column, letters.small, room)
     return [{ column, centre, name, length: textWidth(name, letters.small) }]
   })
   const markup = names.map(({ column, centre, name, length }) => {
-    const [x, y] = lean
+    const [x, y] = rotated
       ? [centre + 4, bottom + 12]
       : [Math.max(from + length / 2, Math.min(centre, to - length / 2)), bottom + 15]
-    const place = lean
+    const place = rotated
       ? { transform: `rotate(-45 ${coordinate(x)} ${coordinate(y)})`, 'text-anchor': 'end' }
       : { 'text-anchor': 'middle' }
-    return element('text', { class: 'small', x, y, ...place }, name, whole(name, column))
+    return element('text', { class: 'small', x, y, ...place }, name, titleIfCut(name, column))
   })
-  return { markup, depth: lean ? 14 + Math.max(...names.map(({ length }) => length)) * Math.SQRT1_2 : 16 }
+  return { markup, depth: rotated ? 14 + Math.max(...names.map(({ length }) => length)) * Math.SQRT1_2 : 16 }
 }
 
-function cells({ rows, columns, values }: Panel, grid: Grid, { colours, hatch, write }: Look): Child {
+function cells({ rows, columns, values }: Panel, grid: Grid, { colours, hatch, format }: Look): Child {
   const { left, top, cellWidth, cellHeight } = grid
   const paths = new Map<string, string[]>()
   const numbers: Child[] = []
   const all = rows.flatMap((_, r) => columns.map((_, c) => values[r]?.[c]).filter((value) => usable('linear', value)))
-  const widest = max(all, (value) => textWidth(write(value), letters.small)) ?? 0
-  const written = widest + 6 <= cellWidth && cellHeight >= 15
+  const widest = max(all, (value) => textWidth(format(value), letters.small)) ?? 0
+  const hasNumbers = widest + 6 <= cellWidth && cellHeight >= 15
   rows.forEach((_, r) => {
     columns.forEach((_, c) => {
       const value = values[r]?.[c]
       const [x, y] = [left + c * cellWidth, top + r * cellHeight]
-      const found = usable('linear', value)
-      const fill = found ? colours.of(value) : `url(#${hatch})`
+      const isUsable = usable('linear', value)
+      const fill = isUsable ? colours.of(value) : `url(#${hatch})`
       const path = paths.get(fill) ?? []
       paths.set(fill, path)
       path.push(
         `M${coordinate(x)} ${coordinate(y)}h${coordinate(cellWidth)}v${coordinate(cellHeight)}h${coordinate(-cellWidth)}z`,
       )
-      if (written && found) {
+      if (hasNumbers && isUsable) {
         const at = { x: x + cellWidth / 2, y: y + cellHeight / 2 + 4 }
         numbers.push(
-          element('text', { ...at, class: `small ink-${colours.ink(value)}`, 'text-anchor': 'middle' }, write(value)),
+          element('text', { ...at, class: `small ink-${colours.ink(value)}`, 'text-anchor': 'middle' }, format(value)),
         )
       }
     })

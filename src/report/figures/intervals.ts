@@ -1,26 +1,25 @@
 /**
- * A forest plot: a row an arm, its mean with an interval, and below it a dot a seed, on one axis with a line
- * at zero. An interval that keeps clear of zero is drawn full and in colour, one that does not hollow and grey:
- * the first thing to see is what was found to differ.
+ * A forest plot: per row a mean with its interval and a dot for each seed, on a common axis with a line at zero.
+ * Intervals that exclude zero are filled and coloured, others hollow and grey, so that differences are seen first.
  */
 import type { IntervalFigure } from '../blocks.ts'
 import { type Child, element, type Markup } from '../markup.ts'
-import { type Box, letters, noData, planeOfRows, rowLine } from './axes.ts'
-import { type Body, isNarrow } from './form.ts'
-import { evenly, valueLabel } from './numerals.ts'
+import { type Box, letters, noData, rowLine, rowsPlane } from './axes.ts'
+import { type Body, isNarrow } from './body.ts'
+import { sameDecimals, valueLabel } from './number-format.ts'
 import { type Scale, scaleOf, usable } from './scale.ts'
-import { textLines, textWidth, wrapped } from './text.ts'
+import { textLines, textWidth, wrapText } from './text.ts'
 
 type Row = IntervalFigure['rows'][number]
 
 export function intervalsBody(figure: IntervalFigure, width: number): Body {
   const narrow = isNarrow(width)
   const kind = figure.x.scale
-  const words = wordsOf(figure.rows)
+  const format = rowFormatter(figure.rows)
   const longest = Math.max(60, ...figure.rows.map(({ label }) => textWidth(label, letters.text)))
   const left = narrow ? 12 : Math.min(longest + 16, width * 0.34)
-  const numbers = narrow ? 0 : Math.max(...figure.rows.map((row) => textWidth(words(row), letters.small)), 40) + 14
-  const box: Box = { left, right: width - Math.max(14, numbers), top: 0, bottom: 0 }
+  const textRoom = narrow ? 0 : Math.max(...figure.rows.map((row) => textWidth(format(row), letters.small)), 40) + 14
+  const box: Box = { left, right: width - Math.max(14, textRoom), top: 0, bottom: 0 }
   const values = figure.rows.flatMap(({ mean, low, high, values }) => [mean, low, high, ...values])
   const x = scaleOf(
     kind,
@@ -29,14 +28,14 @@ export function intervalsBody(figure: IntervalFigure, width: number): Body {
     Math.max(2, Math.round((box.right - box.left) / 80)),
   )
   const zero = x.has(figure.zero) ? x.at(figure.zero) : undefined
-  const sides = zero === undefined ? { markup: undefined, end: 8 } : sideWords(figure.sides, zero, width)
+  const sides = zero === undefined ? { markup: undefined, end: 8 } : sideLabels(figure.sides, zero, width)
   const rowHeight = narrow ? 54 : 40
   const plane: Box = { ...box, top: sides.end, bottom: sides.end + rowHeight * Math.max(1, figure.rows.length) + 4 }
   const shown = figure.rows.filter(({ mean }) => usable(kind, mean))
   return {
     height: plane.bottom + 46,
     markup: [
-      planeOfRows(x, figure.x.label, plane, width),
+      rowsPlane(x, figure.x.label, plane, width),
       sides.markup,
       zero === undefined
         ? undefined
@@ -47,17 +46,17 @@ export function intervalsBody(figure: IntervalFigure, width: number): Body {
           rowHeight,
           width,
           narrow,
-          words: words(row),
+          text: format(row),
         }),
       ),
       figure.rows.length === 0 ? noData(plane) : undefined,
     ],
-    description: description(figure, shown, words),
+    description: description(figure, shown, format),
   }
 }
 
-/** What lies on each side, on the sides of the line where there is room, else one below the other. */
-function sideWords(
+/** Meaning of both sides of zero, next to the line if there is room, else on two lines. */
+function sideLabels(
   [left, right]: IntervalFigure['sides'],
   zero: number,
   width: number,
@@ -73,7 +72,7 @@ function sideWords(
       end: 28,
     }
   }
-  const [first = [], second = []] = words.map((text) => wrapped(text, letters.text, width - 8, 2))
+  const [first = [], second = []] = words.map((text) => wrapText(text, letters.text, width - 8, 2))
   const below = 18 + 16 * first.length
   return {
     markup: [
@@ -89,37 +88,37 @@ interface RowPlace {
   readonly rowHeight: number
   readonly width: number
   readonly narrow: boolean
-  /** Its numbers. */
-  readonly words: string
+  /** Mean and interval as text. */
+  readonly text: string
 }
 
-function rowOf(row: Row, x: Scale, zero: number, box: Box, { top, rowHeight, width, narrow, words }: RowPlace): Child {
+function rowOf(row: Row, x: Scale, zero: number, box: Box, { top, rowHeight, width, narrow, text }: RowPlace): Child {
   const middle = top + (narrow ? 28 : rowHeight / 2 - 4)
-  const room = narrow ? width - textWidth(words, letters.small) - 20 : box.left - 14
-  const name = wrapped(row.label, letters.text, room, narrow ? 1 : 2)
-  const level = narrow ? top + 14 : top + rowHeight / 2 + 4
+  const room = narrow ? width - textWidth(text, letters.small) - 20 : box.left - 14
+  const name = wrapText(row.label, letters.text, room, narrow ? 1 : 2)
+  const textY = narrow ? top + 14 : top + rowHeight / 2 + 4
   return [
     rowLine(top + rowHeight, width),
-    textLines(name, { class: 'halo', x: 2, y: level - 7.5 * (name.length - 1) }, 15, row.label),
-    element('text', { class: 'small halo', x: width - 3, y: level, 'text-anchor': 'end' }, words),
-    measured(row, x, zero, middle),
+    textLines(name, { class: 'halo', x: 2, y: textY - 7.5 * (name.length - 1) }, 15, row.label),
+    element('text', { class: 'small halo', x: width - 3, y: textY, 'text-anchor': 'end' }, text),
+    intervalMark(row, x, zero, middle),
     row.values
       .filter((value) => x.has(value))
       .map((value) => element('circle', { class: 'seed', cx: x.at(value), cy: middle + 13, r: 3 })),
   ]
 }
 
-function measured({ mean, low, high }: Row, x: Scale, zero: number, y: number): Child {
+function intervalMark({ mean, low, high }: Row, x: Scale, zero: number, y: number): Child {
   if (!x.has(mean)) return undefined
   const interval = x.has(low) && x.has(high)
-  const clear = interval && (low > zero || high < zero)
-  const tone = clear ? (mean < zero ? 'left' : 'right') : 'open'
+  const excludesZero = interval && (low > zero || high < zero)
+  const tone = excludesZero ? (mean < zero ? 'left' : 'right') : 'open'
   const [from, to] = interval ? [x.at(low), x.at(high)] : [0, 0]
-  const level = y.toFixed(1)
+  const barY = y.toFixed(1)
   const bar = interval
     ? element('path', {
         class: `interval ${tone}`,
-        d: `M${from.toFixed(1)} ${level}H${to.toFixed(1)}M${from.toFixed(1)} ${(y - 4).toFixed(1)}v8M${to.toFixed(1)} ${(y - 4).toFixed(1)}v8`,
+        d: `M${from.toFixed(1)} ${barY}H${to.toFixed(1)}M${from.toFixed(1)} ${(y - 4).toFixed(1)}v8M${to.toFixed(1)} ${(y - 4).toFixed(1)}v8`,
       })
     : undefined
   const middle = x.at(mean)
@@ -130,23 +129,23 @@ function measured({ mean, low, high }: Row, x: Scale, zero: number, y: number): 
   return [bar, diamond]
 }
 
-/** −0.031 (−0.040 to −0.022), as exactly in every row as the narrowest interval asks for. */
-function wordsOf(rows: readonly Row[]): (row: Row) => string {
+/** Formats rows as −0.031 (−0.040 to −0.022), with the decimals that the narrowest interval needs. */
+function rowFormatter(rows: readonly Row[]): (row: Row) => string {
   const widths = rows.map(({ low, high }) => (high - low) / 2).filter((width) => Number.isFinite(width) && width > 0)
   const means = rows.map(({ mean }) => Math.abs(mean)).filter((mean) => Number.isFinite(mean) && mean > 0)
-  const write = evenly(Math.min(...(widths.length > 0 ? widths : means.map((mean) => mean / 10))))
+  const format = sameDecimals(Math.min(...(widths.length > 0 ? widths : means.map((mean) => mean / 10))))
   return ({ mean, low, high }) => {
     if (!Number.isFinite(mean)) return 'no data yet'
     const interval = Number.isFinite(low) && Number.isFinite(high)
-    return interval ? `${write(mean)} (${write(low)} to ${write(high)})` : write(mean)
+    return interval ? `${format(mean)} (${format(low)} to ${format(high)})` : format(mean)
   }
 }
 
-function description(figure: IntervalFigure, shown: readonly Row[], words: (row: Row) => string): string {
+function description(figure: IntervalFigure, shown: readonly Row[], format: (row: Row) => string): string {
   const zero = Number.isFinite(figure.zero)
     ? `; left of ${valueLabel(figure.zero)} is ${figure.sides[0]}, right of it ${figure.sides[1]}`
     : ''
   const what = `Forest plot of ${figure.x.label}${zero}`
   if (shown.length === 0) return `${what}: no data yet.`
-  return `${what}. ${shown.map((row) => `${row.label}: ${words(row)}`).join('; ')}.`
+  return `${what}. ${shown.map((row) => `${row.label}: ${format(row)}`).join('; ')}.`
 }

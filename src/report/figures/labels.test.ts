@@ -1,18 +1,18 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { placeLabels, type Rectangle, spread } from './labels.ts'
+import { placeLabels, type Rectangle, spreadOut } from './labels.ts'
 
-test('labels that have room stay where they are, crowded ones move apart around their middle', () => {
-  expect(spread([10, 50, 90], 16, 0, 100)).toEqual([10, 50, 90])
-  expect(spread([50, 50], 16, 0, 100)).toEqual([42, 58])
-  expect(spread([99, 99], 16, 0, 100)).toEqual([84, 100])
+test('labels with room keep their position, crowded ones move apart around their middle', () => {
+  expect(spreadOut([10, 50, 90], 16, 0, 100)).toEqual([10, 50, 90])
+  expect(spreadOut([50, 50], 16, 0, 100)).toEqual([42, 58])
+  expect(spreadOut([99, 99], 16, 0, 100)).toEqual([84, 100])
 })
 
-test('spread labels keep their order, their distance and their bounds', () => {
+test('labels that are spread out keep order, distance and bounds', () => {
   fc.assert(
     fc.property(fc.array(fc.double({ noNaN: true, min: 0, max: 400 }), { maxLength: 20 }), (wanted) => {
       const ordered = wanted.sort((a, b) => a - b)
-      const found = spread(ordered, 16, 0, 400)
+      const found = spreadOut(ordered, 16, 0, 400)
       expect(found).toHaveLength(ordered.length)
       for (const [i, value] of found.entries()) {
         expect(value >= -1e-9 && value <= 400 + 1e-9).toBe(true)
@@ -22,7 +22,7 @@ test('spread labels keep their order, their distance and their bounds', () => {
   )
 })
 
-test('placed labels cover neither each other nor a point, and stay inside', () => {
+test('placed labels overlap neither each other nor a point, and stay inside', () => {
   const bounds = { x: 0, y: 0, width: 300, height: 200 }
   const spot = fc.record({ x: fc.integer({ min: 0, max: 300 }), y: fc.integer({ min: 0, max: 200 }) })
   const apart = (a: Rectangle, b: Rectangle) =>

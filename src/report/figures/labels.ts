@@ -1,8 +1,8 @@
 /**
- * Places for labels that keep off each other.
+ * Positions of labels without overlap.
  *
- * Greedy and in a fixed order, so that the same figure always comes out the same: labels with the most
- * company choose first, and each takes the first free place around its point, near ones before far ones.
+ * Greedy and in a fixed order, so that the result is reproducible: labels in the most crowded places choose first,
+ * and each takes the first free place around its point, near places before far ones.
  */
 
 export interface Rectangle {
@@ -19,12 +19,12 @@ const within = (a: Rectangle, b: Rectangle): boolean =>
   a.x >= b.x && a.y >= b.y && a.x + a.width <= b.x + b.width && a.y + a.height <= b.y + b.height
 
 /**
- * Moves places as little as a simple pass can so that each is at least `gap` below the one before.
+ * Moves positions apart, by about as little as necessary, until each is at least `gap` below the one before.
  *
  * @param wanted ascending
  */
-export function spread(wanted: readonly number[], gap: number, low: number, high: number): number[] {
-  // Neighbours that are too close become a block around the mean of what they want.
+export function spreadOut(wanted: readonly number[], gap: number, low: number, high: number): number[] {
+  // Neighbours that are too close become a block around the mean of their wanted positions.
   const blocks: { sum: number; count: number }[] = []
   const startOf = ({ sum, count }: { sum: number; count: number }) => {
     const start = sum / count - (gap * (count - 1)) / 2
@@ -42,8 +42,8 @@ export function spread(wanted: readonly number[], gap: number, low: number, high
   return blocks.flatMap((block) => Array.from({ length: block.count }, (_, i) => startOf(block) + gap * i))
 }
 
-export interface Wanted {
-  /** The point that is named. */
+export interface LabelRequest {
+  /** The labelled point. */
   readonly x: number
   readonly y: number
   readonly width: number
@@ -51,9 +51,9 @@ export interface Wanted {
 }
 
 export interface Placed extends Rectangle {
-  /** So far from its point that a line should lead there. */
+  /** Whether it is so far from its point that it needs a leader line. */
   readonly far: boolean
-  /** Side of the label that is at its point, so that an estimate of its width does no harm. */
+  /** Side of the label next to its point; aligning that side hides errors of the estimated width. */
   readonly anchor: 'start' | 'middle' | 'end'
 }
 
@@ -69,15 +69,15 @@ const directions = [
 ] as const
 const distances = [8, 15, 26, 40, 56]
 
-/** @param obstacles what labels may not cover. @returns a place for each, or undefined where none is free */
+/** @param obstacles areas that labels must not cover. @returns a place for each label, or undefined if none is free */
 export function placeLabels(
-  wanted: readonly Wanted[],
+  wanted: readonly LabelRequest[],
   obstacles: readonly Rectangle[],
   bounds: Rectangle,
 ): (Placed | undefined)[] {
-  const company = (one: Wanted) =>
+  const crowding = (one: LabelRequest) =>
     wanted.filter((other) => Math.abs(other.x - one.x) < one.width && Math.abs(other.y - one.y) < 3 * one.height).length
-  const order = wanted.map((one, i) => ({ one, i, company: company(one) })).sort((a, b) => b.company - a.company)
+  const order = wanted.map((one, i) => ({ one, i, crowding: crowding(one) })).sort((a, b) => b.crowding - a.crowding)
   const placed: (Placed | undefined)[] = wanted.map(() => undefined)
   const taken: Rectangle[] = [...obstacles]
   for (const { one, i } of order) {
@@ -91,7 +91,7 @@ export function placeLabels(
   return placed
 }
 
-function candidates({ x, y, width, height }: Wanted): Placed[] {
+function candidates({ x, y, width, height }: LabelRequest): Placed[] {
   return distances.flatMap((distance) =>
     directions.map(([dx, dy]) => ({
       x: x + (dx === 0 ? -width / 2 : dx > 0 ? distance : -distance - width),

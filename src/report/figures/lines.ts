@@ -1,18 +1,18 @@
 /**
- * Lines over x. Where there is room, every line is named at its end, in order, with a leader where names had
- * to move apart; on a narrow figure the names are below it, in the same order.
+ * Line figures. Every line is named at its end, with a leader line if names had to move apart. A narrow figure has the
+ * names below, in the same order.
  *
- * Losses fall far at first and then differ little. Where the later half of the lines lies in a small part of
- * the height, a second plane shows that half enlarged, and a frame in the first shows what it is.
+ * Losses fall far at first and differ little later. If the later half of the lines uses a small part of the height,
+ * a second plane shows that half enlarged, and a frame in the first plane marks it.
  */
 import { extent } from 'd3-array'
 import type { LineFigure } from '../blocks.ts'
 import { type Child, element } from '../markup.ts'
-import { leftOut, letters, notes, type Plane, type PlaneSize, planeOf } from './axes.ts'
-import { curves, type Drawn, drawnOf, endLabels, LABEL_HEIGHT } from './curves.ts'
-import { type Body, isNarrow } from './form.ts'
+import { letters, noPosition, notes, omitted, type Plane, type PlaneSize, planeOf } from './axes.ts'
+import { type Body, isNarrow } from './body.ts'
+import { curves, endLabels, LABEL_HEIGHT, type PlacedSeries, placeSeries } from './curves.ts'
 import { legend, sampleWidth } from './legend.ts'
-import { valueLabel } from './numerals.ts'
+import { valueLabel } from './number-format.ts'
 import { usable } from './scale.ts'
 import { textWidth } from './text.ts'
 
@@ -45,7 +45,7 @@ export function linesBody(figure: LineFigure, width: number): Body {
   }
 }
 
-/** Beside each other, the detail larger and with the names; or one below the other. */
+/** Two planes are side by side, the detail larger and with the names; on a narrow figure one below the other. */
 function sizes(width: number, height: number, names: number, two: boolean, narrow: boolean): [PlaneSize, PlaneSize?] {
   if (!two) return [{ width, height, right: names }]
   if (narrow)
@@ -62,24 +62,24 @@ function sizes(width: number, height: number, names: number, two: boolean, narro
 
 interface Panel {
   readonly plane: Plane
-  readonly drawn: readonly Drawn[]
+  readonly drawn: readonly PlacedSeries[]
   readonly markup: Child
 }
 
 function panelOf(figure: LineFigure, size: PlaneSize): Panel {
-  const all = placesOf(figure)
+  const all = usablePoints(figure)
   const plane = planeOf(
     figure,
     all.map(({ x }) => x),
     all.flatMap(({ y, low, high }) => [y, low, high]),
     size,
   )
-  const drawn = figure.series.map((series, index) => drawnOf(plane, series, index))
+  const drawn = figure.series.map((series, index) => placeSeries(plane, series, index))
   return { plane, drawn, markup: [plane.markup, curves(plane, drawn)] }
 }
 
-/** Points that the axes have a place for. */
-const placesOf = ({ series, x: { scale: horizontal }, y: { scale: upright } }: LineFigure) =>
+/** Points that have a position on both axes. */
+const usablePoints = ({ series, x: { scale: xScale }, y: { scale: yScale } }: LineFigure) =>
   series.flatMap(({ x, y, low, high }) =>
     x
       .map((value, i) => ({
@@ -88,16 +88,16 @@ const placesOf = ({ series, x: { scale: horizontal }, y: { scale: upright } }: L
         low: low?.[i] ?? undefined,
         high: high?.[i] ?? undefined,
       }))
-      .filter((point) => usable(horizontal, point.x) && usable(upright, point.y)),
+      .filter((point) => usable(xScale, point.x) && usable(yScale, point.y)),
   )
 
-/** Fewer points than this show nothing new when enlarged. */
-const ENOUGH_POINTS = 12
+/** Series with fewer points are not worth enlarging. */
+const MIN_DETAIL_POINTS = 12
 
-/** The figure from the middle of its steps on, if it has much to show that is too small in the whole. */
+/** The later half of the figure, if it uses less than a fifth of the height. */
 function laterHalf(figure: LineFigure): LineFigure | undefined {
   if (figure.x.scale === 'log' || figure.y.scale === 'log' || figure.series.length < 2) return undefined
-  const all = placesOf(figure)
+  const all = usablePoints(figure)
   const [from, to] = extent(all, ({ x }) => x)
   if (from === undefined) return undefined
   const middle = (from + to) / 2
@@ -108,15 +108,15 @@ function laterHalf(figure: LineFigure): LineFigure | undefined {
     return { name: one.name, x: cut(one.x), y: cut(one.y), ...(low && high ? { low: cut(low), high: cut(high) } : {}) }
   })
   const later = { ...figure, y: { ...figure.y, label: 'the later half, enlarged' }, series }
-  if (Math.max(...series.map(({ x }) => x.length)) < ENOUGH_POINTS) return undefined
-  const height = (places: readonly { readonly y: number }[]) => {
-    const [low, high] = extent(places, ({ y }) => y)
+  if (Math.max(...series.map(({ x }) => x.length)) < MIN_DETAIL_POINTS) return undefined
+  const height = (points: readonly { readonly y: number }[]) => {
+    const [low, high] = extent(points, ({ y }) => y)
     return low === undefined ? Number.POSITIVE_INFINITY : high - low
   }
-  return height(placesOf(later)) < height(all) / 5 ? later : undefined
+  return height(usablePoints(later)) < height(all) / 5 ? later : undefined
 }
 
-/** Where the plane of a detail lies in the whole. */
+/** Marks the area of the detail in the whole plane. */
 function frame({ x, y, box }: Plane, detail: Plane): Child {
   const [left, right] = detail.x.domain.map((value) => Math.min(Math.max(x.at(value), box.left), box.right))
   const [low, high] = detail.y.domain.map((value) => Math.min(Math.max(y.at(value), box.top), box.bottom))
@@ -124,17 +124,17 @@ function frame({ x, y, box }: Plane, detail: Plane): Child {
   return element('rect', { class: 'detail', x: left, y: high - 3, width: right - left, height: low - high + 6 })
 }
 
-function remarks(figure: LineFigure, drawn: readonly Drawn[]): string[] {
-  // A gap is no point.
+function remarks(figure: LineFigure, drawn: readonly PlacedSeries[]): string[] {
+  // A null is a gap, not a point.
   const points = figure.series.flatMap(({ x, y }) => x.filter((_, i) => y[i] !== null)).length
   const empty = drawn.filter(({ end }) => end === undefined).map(({ name }) => name)
   return [
-    ...leftOut(points - placesOf(figure).length, 'point', 'not finite, or not above zero on a logarithmic axis'),
+    ...omitted(points - usablePoints(figure).length, 'point', noPosition),
     ...(empty.length > 0 && empty.length < drawn.length ? [`No data yet: ${empty.join(', ')}.`] : []),
   ]
 }
 
-function description(figure: LineFigure, drawn: readonly Drawn[]): string {
+function description(figure: LineFigure, drawn: readonly PlacedSeries[]): string {
   const lasts = drawn
     .filter(({ end }) => end !== undefined)
     .map(({ name, series, spots }) => {

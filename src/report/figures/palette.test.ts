@@ -31,7 +31,7 @@ const times = (matrix: Matrix, [a, b, c]: Triple): Triple => {
   return [row(matrix[0]), row(matrix[1]), row(matrix[2])]
 }
 
-/** Ottosson's Oklab, in which distances are about as large as they look. */
+/** Ottosson's Oklab, in which distances are about proportional to visible differences. */
 function oklab(rgb: Triple): Triple {
   const cone = times(
     [
@@ -51,7 +51,7 @@ function oklab(rgb: Triple): Triple {
   )
 }
 
-/** In hundredths of the way from black to white. */
+/** In hundredths of the difference between black and white. */
 function difference(a: string, b: string, vision: Matrix): number {
   const [x, y] = [oklab(times(vision, linearOf(a))), oklab(times(vision, linearOf(b)))]
   return 100 * Math.hypot(x[0] - y[0], x[1] - y[1], x[2] - y[2])
@@ -62,12 +62,12 @@ const contrast = (a: string, b: string): number => {
   return (high + 0.05) / (low + 0.05)
 }
 
-test('contrast is that of WCAG', () => {
+test('contrast matches WCAG', () => {
   expect(contrast('#000000', '#ffffff')).toBeCloseTo(21)
   expect(contrast('#777777', '#ffffff')).toBeCloseTo(4.48, 2)
 })
 
-test.each(schemes)('every colour of the %s palette stands out from its background, 3:1', (scheme) => {
+test.each(schemes)('every colour of the %s palette has a contrast of 3:1 to its background', (scheme) => {
   for (const colour of categorical[scheme]) expect(contrast(colour, surface[scheme]), colour).toBeGreaterThanOrEqual(3)
 })
 
@@ -83,24 +83,24 @@ test.each(schemes.flatMap((scheme) => Object.entries(visions).map(([name, vision
   },
 )
 
-test('forty series are drawn in forty ways, and most of their neighbours differ without colour', () => {
-  const ways = Array.from({ length: 40 }, (_, i) => markOf(i))
-  expect(new Set(ways.map(({ colour, dash }) => `${colour} ${dash}`)).size).toBe(40)
-  for (const [i, way] of ways.slice(1).entries()) {
-    expect(way.shape).not.toBe(ways[i]?.shape)
-    expect(way.dash).not.toBe(ways[i]?.dash)
+test('forty series are drawn in forty ways, and neighbours differ in mark and dash', () => {
+  const marks = Array.from({ length: 40 }, (_, i) => markOf(i))
+  expect(new Set(marks.map(({ colour, dash }) => `${colour} ${dash}`)).size).toBe(40)
+  for (const [i, mark] of marks.slice(1).entries()) {
+    expect(mark.shape).not.toBe(marks[i]?.shape)
+    expect(mark.dash).not.toBe(marks[i]?.dash)
   }
 })
 
-test('a sequential scale becomes lighter with every step, so that it is one in grey too', () => {
+test('a sequential scale becomes lighter with every step, so that it works in grey', () => {
   const colours = heatColours([0, 1], undefined)
   const steps = Array.from({ length: 65 }, (_, i) => luminance(colours.of(i / 64)))
   for (const [i, value] of steps.slice(1).entries()) expect(value).toBeGreaterThan(steps[i] ?? 0)
 })
 
-test('a diverging scale is lightest in its middle and reaches equally far on both sides', () => {
+test('a diverging scale is lightest in the middle and equally wide on both sides', () => {
   const colours = heatColours([0.5, 3], 1)
-  // The key shows the values that there are, not all that has a colour.
+  // The key covers the existing values, not the whole scale.
   expect(colours.shown).toEqual([0.5, 3])
   for (let i = 1; i <= 32; i++) {
     for (const side of [-1, 1]) {
@@ -109,7 +109,7 @@ test('a diverging scale is lightest in its middle and reaches equally far on bot
   }
 })
 
-test('what is written on a cell can be read: 4.5:1 and more', () => {
+test('text on a cell has a contrast of at least 4.5:1', () => {
   for (const middle of [undefined, 0.5]) {
     const colours = heatColours([0, 1], middle)
     for (let i = 0; i <= 64; i++) {

@@ -1,9 +1,9 @@
 /**
- * Colours, marks and dashes of series. Eight colours, seven marks and five dashes go round at their own pace,
- * so that series differ in more than colour and dozens of them are all different.
+ * Colours, marks and dashes of series. Eight colours, seven marks and five dashes repeat independently, so that
+ * series differ in more than colour and dozens of them are distinct.
  *
- * The colours are of the kinds of Okabe and Ito (2008), moved until every one stands out from its background
- * (3:1 and more by WCAG) and neighbours stay apart for protanopes and deuteranopes; the tests compute both.
+ * The colours follow Okabe and Ito (2008), adjusted until each has a contrast of at least 3:1 to its background
+ * (WCAG) and protanopes and deuteranopes can distinguish neighbours. The tests compute both.
  */
 import {
   type SymbolType,
@@ -18,13 +18,13 @@ import {
 
 export type Scheme = 'light' | 'dark'
 
-/** Blue, vermilion, green, violet, sky, orange, pink and the colour of ink, by scheme. */
+/** Blue, vermilion, green, violet, sky, orange, pink and the colour of text, by scheme. */
 export const categorical: Readonly<Record<Scheme, readonly string[]>> = {
   light: ['#006ab3', '#c24f0c', '#008678', '#563a93', '#3c93df', '#c77d00', '#c26fac', '#24292f'],
   dark: ['#3c7ae0', '#f17329', '#1cb08f', '#a18ef0', '#8ecffb', '#e6b422', '#e690c6', '#eaedf3'],
 }
 
-/** What figures are drawn on. */
+/** Background of figures. */
 export const surface: Readonly<Record<Scheme, string>> = { light: '#ffffff', dark: '#0d1117' }
 
 const shapes: readonly SymbolType[] = [
@@ -40,13 +40,13 @@ const shapes: readonly SymbolType[] = [
 const dashes = [undefined, '7 4', '2 3', '10 3 2 3', '15 4'] as const
 
 export interface Mark {
-  /** Place in the palette: class `s…` for strokes, `f…` for fills. */
+  /** Index in the palette: class `s…` for strokes, `f…` for fills. */
   readonly colour: number
   readonly shape: SymbolType
   readonly dash: string | undefined
 }
 
-/** @param index place among the series, from 0 */
+/** @param index of the series, from 0 */
 export function markOf(index: number): Mark {
   return {
     colour: index % categorical.light.length,
@@ -61,8 +61,8 @@ const channels = (colour: string): [number, number, number] => [
   Number.parseInt(colour.slice(5, 7), 16),
 ]
 
-/** Between two colours, in sRGB: neighbours of a palette are close. */
-export function mixed(from: string, to: string, share: number): string {
+/** Mixes two colours in sRGB, which suffices for neighbours of a palette. */
+export function mixColours(from: string, to: string, share: number): string {
   const [a, b] = [channels(from), channels(to)]
   const mix = a.map((value, i) => Math.round(value + ((b[i] ?? value) - value) * share))
   return `#${mix.map((value) => value.toString(16).padStart(2, '0')).join('')}`

@@ -1,50 +1,49 @@
 /**
- * Fills that are patterns: hatching for missing values, and stripes for parts of bars once the colours of the
- * palette come round again, one way, the other way, upright and level. So parts differ in more than colour,
- * and neighbours in a stack differ as neighbours of the palette do.
+ * Pattern fills: hatching for missing values, and stripes for parts of bars when the colours of the palette repeat.
+ * Each repetition has another direction, so that up to 40 parts look different.
  */
 import { type Attributes, type Child, element } from '../markup.ts'
 import { categorical } from './palette.ts'
 
 const colours = categorical.light.length
-/** Directions of stripes in degrees, for the second round of colours and the following. */
-const turns = [45, -45, 0, 90] as const
+/** Directions of stripes in degrees, from the second round of colours on. */
+const angles = [45, -45, 0, 90] as const
 
 export interface PartFills {
-  /** Patterns that fills refer to. */
+  /** The patterns that fills refer to. */
   readonly markup: Child
-  /** Attributes of a shape of a part. */
+  /** Attributes for a shape of the part. */
   of(index: number): Attributes
 }
 
-/** @param id unique in the document; begins the ids of patterns */
+/** @param id unique in the document; prefix of the ids of patterns */
 export function partFills(count: number, id: string): PartFills {
-  const all = Array.from({ length: count }, (_, index) => ({ index, turn: turnOf(index) }))
-  const patterns = all.map(({ index, turn }) =>
-    turn === undefined ? undefined : stripes(`${id}-${index}`, turn, `f${index % colours}`, 'stripe', 1),
+  const all = Array.from({ length: count }, (_, index) => ({ index, angle: angleOf(index) }))
+  const patterns = all.map(({ index, angle }) =>
+    angle === undefined ? undefined : stripes(`${id}-${index}`, angle, `f${index % colours}`, 'stripe', 1),
   )
   return {
     markup: count > colours ? element('defs', {}, patterns) : undefined,
     of: (index) =>
-      turnOf(index) === undefined
+      angleOf(index) === undefined
         ? { class: `part f${index % colours}` }
         : { class: 'part', fill: `url(#${id}-${index})` },
   }
 }
 
-const turnOf = (index: number): number | undefined => {
+const angleOf = (index: number): number | undefined => {
   const round = Math.floor(index / colours)
-  return round === 0 ? undefined : turns[(round - 1) % turns.length]
+  return round === 0 ? undefined : angles[(round - 1) % angles.length]
 }
 
-/** Of missing values. */
+/** Pattern of missing values. */
 export const hatching = (id: string): Child => element('defs', {}, stripes(id, 45, 'blank', 'hatch', 0))
 
-/** @param at place of the line in a tile */
-const stripes = (id: string, turn: number, ground: string, line: string, at: number): Child =>
+/** @param at x position of the line in a tile */
+const stripes = (id: string, angle: number, ground: string, line: string, at: number): Child =>
   element(
     'pattern',
-    { id, width: 6, height: 6, patternUnits: 'userSpaceOnUse', patternTransform: `rotate(${turn})` },
+    { id, width: 6, height: 6, patternUnits: 'userSpaceOnUse', patternTransform: `rotate(${angle})` },
     element('rect', { class: ground, width: 6, height: 6 }),
     element('line', { class: line, x1: at, x2: at, y1: 0, y2: 6 }),
   )

@@ -1,25 +1,25 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { evenly, tickLabel, valueLabel } from './numerals.ts'
+import { sameDecimals, tickLabel, valueLabel } from './number-format.ts'
 import { linearTicks, logTicks, scaleOf } from './scale.ts'
 
 const labels = (ticks: readonly { readonly label: string }[]) => ticks.map(({ label }) => label).filter(Boolean)
 
-test('ticks are round numbers with as many digits as they need', () => {
+test('ticks are round numbers with the digits that they need', () => {
   expect(labels(linearTicks([0, 1], 5))).toEqual(['0', '0.2', '0.4', '0.6', '0.8', '1.0'])
   expect(labels(linearTicks([-0.05, 0.06], 5))).toEqual(['−0.04', '−0.02', '0', '0.02', '0.04', '0.06'])
   expect(labels(linearTicks([0, 25_000], 5))).toEqual(['0', '5 k', '10 k', '15 k', '20 k', '25 k'])
   expect(labels(linearTicks([0, 2.1e6], 4))).toEqual(['0', '0.5 M', '1.0 M', '1.5 M', '2.0 M'])
 })
 
-test('logarithmic ticks are decades, or 1, 2, 5 where there are few, with unlabelled ones between', () => {
+test('logarithmic ticks are decades, or 1, 2, 5 if there are few, with unlabelled ones between', () => {
   expect(labels(logTicks([0.9, 1.1e6], 8))).toEqual(['1', '10', '100', '1000', '10 k', '100 k', '1 M'])
   expect(labels(logTicks([9, 110], 8))).toEqual(['10', '20', '50', '100'])
   expect(labels(logTicks([4.1, 4.4], 4))).toEqual(['4.1', '4.2', '4.3', '4.4'])
   expect(logTicks([0.9, 110], 4).filter(({ label }) => label === '').length).toBeGreaterThan(10)
 })
 
-test('large and small numbers are short', () => {
+test('large and small numbers have short labels', () => {
   expect([1e6, 2e4, 3e9, 5e12, 1e15, 2e-6].map((value) => tickLabel(value, value))).toEqual([
     '1 M',
     '20 k',
@@ -37,7 +37,7 @@ test('large and small numbers are short', () => {
     '0',
   ])
   expect([5e-324, 1e-299].map(valueLabel)).toEqual(['0', '1.00×10⁻²⁹⁹'])
-  expect([0.021, -0.0149, -0.0001].map(evenly(0.007))).toEqual(['0.021', '−0.015', '0.000'])
+  expect([0.021, -0.0149, -0.0001].map(sameDecimals(0.007))).toEqual(['0.021', '−0.015', '0.000'])
 })
 
 const number = fc.double({ noNaN: true, noDefaultInfinity: true, min: -1e12, max: 1e12 })
@@ -61,7 +61,7 @@ test('ticks lie inside their range, ascend, and are 1, 2 or 5 times a power of t
   )
 })
 
-test('logarithmic ticks ascend inside their range and labels of different values differ', () => {
+test('logarithmic ticks ascend inside their range with distinct labels', () => {
   const exponent = fc.double({ noNaN: true, min: -30, max: 30 })
   fc.assert(
     fc.property(exponent, exponent, fc.integer({ min: 2, max: 12 }), (a, b, room) => {
@@ -77,7 +77,7 @@ test('logarithmic ticks ascend inside their range and labels of different values
   )
 })
 
-test('every value that a scale has lies inside its range, whatever the others are', () => {
+test('every value that a scale accepts lies inside its range', () => {
   const any = fc.oneof(fc.double(), number, fc.constantFrom(0, -0, 1e308, -1e308, 5e-324, Number.NaN))
   fc.assert(
     fc.property(fc.constantFrom('linear' as const, 'log' as const), fc.array(any), (kind, values) => {
@@ -91,7 +91,7 @@ test('every value that a scale has lies inside its range, whatever the others ar
   )
 })
 
-test('equal values are in the middle of an axis', () => {
+test('equal values lie in the middle of an axis', () => {
   for (const value of [0, 3, -7e9, 1e-20]) {
     expect(scaleOf('linear', [value, value], [0, 100], 5).at(value)).toBeCloseTo(50)
   }

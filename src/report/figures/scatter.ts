@@ -1,17 +1,17 @@
 /**
- * Points with names. A group is a colour and a shape; names go where there is room, with a leader where they
- * are far from their point. A name for which there is no room is left out, and a note says so.
+ * Scatter plots. Each group has a colour and a shape. Labels are placed where there is room, with a leader line if
+ * that is far from their point. Labels without room are omitted and counted in a note.
  */
 import type { ScatterFigure } from '../blocks.ts'
 import { type Child, element } from '../markup.ts'
-import { leftOut, letters, notes, type Plane, planeOf } from './axes.ts'
-import { type Body, isNarrow } from './form.ts'
+import { letters, noPosition, notes, omitted, type Plane, planeOf } from './axes.ts'
+import { type Body, isNarrow } from './body.ts'
 import { type Placed, placeLabels, type Rectangle } from './labels.ts'
 import { legend, mark } from './legend.ts'
-import { valueLabel } from './numerals.ts'
+import { valueLabel } from './number-format.ts'
 import { markOf } from './palette.ts'
 import { usable } from './scale.ts'
-import { fitted, textWidth, title } from './text.ts'
+import { textWidth, title, truncate } from './text.ts'
 
 type Point = ScatterFigure['points'][number]
 
@@ -35,15 +35,15 @@ export function scatterBody(figure: ScatterFigure, width: number): Body {
   )
   const groups = [...new Set(figure.points.map(({ group }) => group))]
   const dots = shown.map((point) => dotOf(plane, point, groups.indexOf(point.group)))
-  const names = dots.map(({ point }) => fitted(point.label, letters.small, Math.min(190, width * 0.4)))
+  const names = dots.map(({ point }) => truncate(point.label, letters.small, Math.min(190, width * 0.4)))
   const places = labelPlaces(plane, dots, names, trend)
-  const named = groups.some((group) => group.trim() !== '')
-  const below = legend(named ? groups.map((name, index) => ({ name, index, line: false })) : [], width, plane.end)
+  const hasGroups = groups.some((group) => group.trim() !== '')
+  const below = legend(hasGroups ? groups.map((name, index) => ({ name, index, line: false })) : [], width, plane.end)
   const unnamed = places.filter((place) => place === undefined).length
   const small = notes(
     [
-      ...leftOut(figure.points.length - shown.length, 'point', 'not finite, or not above zero on a logarithmic axis'),
-      ...leftOut(unnamed, 'name', 'no room beside the point'),
+      ...omitted(figure.points.length - shown.length, 'point', noPosition),
+      ...omitted(unnamed, 'name', 'no room beside the point'),
     ],
     width,
     below.end,
@@ -56,7 +56,12 @@ export function scatterBody(figure: ScatterFigure, width: number): Body {
       dots.map(bar),
       dots.map((dot, i) => leader(dot, places[i])),
       dots.map((dot) =>
-        element('g', {}, title(`${dot.point.label}: ${said(figure, dot.point)}`), mark(dot.group, dot.x, dot.y, 64)),
+        element(
+          'g',
+          {},
+          title(`${dot.point.label}: ${valueText(figure, dot.point)}`),
+          mark(dot.group, dot.x, dot.y, 64),
+        ),
       ),
       dots.map((_, i) => label(names[i] ?? '', places[i])),
       below.markup,
@@ -95,7 +100,7 @@ function labelPlaces(
   )
 }
 
-/** Places along the trend, close enough that no label fits between two. */
+/** Points along the trend, close enough that no label fits between two. */
 function trendSpots({ x, y }: Plane, trend: Trend): { x: number; y: number }[] {
   const corners = trend.map(([a, b]) => ({ x: x.at(a), y: y.at(b) }))
   return corners.slice(1).flatMap((to, i) => {
@@ -122,10 +127,10 @@ function bar({ x, bar, group }: Dot): Child {
 
 function leader({ x, y }: Dot, place: Placed | undefined): Child {
   if (!place?.far) return undefined
-  // To the side of the label that is nearest.
-  const to = Math.min(Math.max(x, place.x), place.x + place.width)
-  const level = Math.min(Math.max(y, place.y + 2), place.y + place.height - 2)
-  return element('line', { class: 'leader neutral', x1: x, y1: y, x2: to, y2: level })
+  // To the nearest point of the label.
+  const toX = Math.min(Math.max(x, place.x), place.x + place.width)
+  const toY = Math.min(Math.max(y, place.y + 2), place.y + place.height - 2)
+  return element('line', { class: 'leader neutral', x1: x, y1: y, x2: toX, y2: toY })
 }
 
 function label(name: string, place: Placed | undefined): Child {
@@ -135,7 +140,7 @@ function label(name: string, place: Placed | undefined): Child {
   return element('text', { class: 'small halo', ...at, 'text-anchor': anchor }, name)
 }
 
-function said({ x, y }: ScatterFigure, point: Point): string {
+function valueText({ x, y }: ScatterFigure, point: Point): string {
   const interval =
     point.low === undefined || point.high === undefined
       ? ''
@@ -146,6 +151,6 @@ function said({ x, y }: ScatterFigure, point: Point): string {
 function description(figure: ScatterFigure, shown: readonly Point[]): string {
   const what = `Points of ${figure.y.label} over ${figure.x.label}`
   if (shown.length === 0) return `${what}: no data yet.`
-  const named = shown.map((point) => `${point.label} (${valueLabel(point.x)}, ${valueLabel(point.y)})`)
-  return `${what}: ${named.join('; ')}.`
+  const points = shown.map((point) => `${point.label} (${valueLabel(point.x)}, ${valueLabel(point.y)})`)
+  return `${what}: ${points.join('; ')}.`
 }

@@ -1,6 +1,6 @@
 /**
- * How parts of figures look, for pages and for files alike. Plain rules instead of variables, which not
- * every viewer of SVG knows; without support for colour schemes a figure is light. Paper is always light.
+ * Style of figures, in pages and in files. Rules use no CSS variables, which some SVG viewers lack. Figures are
+ * light without support for colour schemes, and in print.
  */
 import { categorical, type Scheme, surface } from './palette.ts'
 
@@ -64,6 +64,6 @@ ${series.join('\n')}
 `
 }
 
-// `screen`: what is printed keeps the colours for paper.
+// `screen`: print keeps the light colours.
 export const figureStyle = `${shapes}${coloursOf('light')}@media screen and (prefers-color-scheme: dark) {${coloursOf('dark')}}
 `

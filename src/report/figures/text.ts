@@ -1,7 +1,7 @@
 /**
- * Text that fits. Its width, without a browser, is an estimate for the sans-serif fonts of common systems, a
- * little on the wide side, so that what is said to fit does. Names come from users and may be of any length or
- * script; they are cut between graphemes, never inside one.
+ * Measures, truncates and wraps text. Without a browser the width is an estimate for the sans-serif fonts of common
+ * systems, slightly too wide so that text fits. Names come from users and may have any length or script; they are
+ * cut between graphemes.
  */
 import { clean } from '../../text/escape.ts'
 import { type Attributes, type Child, element, type Markup } from '../markup.ts'
@@ -9,59 +9,59 @@ import { type Attributes, type Child, element, type Markup } from '../markup.ts'
 const narrow = /[fijltrI.,:;'|!()[\]{}/ ·-]/
 const wide = /[mwMW@%—…−+=<>~#&A-Z→←]/
 const full = /[\u1100-\u11ff\u2e80-\ua4cf\uac00-\ud7af\uf900-\ufaff\uff00-\uff60\ufffd]|\p{Extended_Pictographic}/u
-const graphemes = new Intl.Segmenter('en', { granularity: 'grapheme' })
+const segmenter = new Intl.Segmenter('en', { granularity: 'grapheme' })
 
-/** Parts that belong together on screen, as they are written there. */
-const partsOf = (text: string): string[] => Array.from(graphemes.segment(clean(text)), ({ segment }) => segment)
+/** Splits text into graphemes. */
+const graphemesOf = (text: string): string[] => Array.from(segmenter.segment(clean(text)), ({ segment }) => segment)
 
-/** In pixels. */
+/** Estimated width in pixels. */
 export function textWidth(text: string, size: number): number {
-  return size * partsOf(text).reduce((sum, part) => sum + partWidth(part), 0)
+  return size * graphemesOf(text).reduce((sum, grapheme) => sum + graphemeWidth(grapheme), 0)
 }
 
-function partWidth(part: string): number {
-  if (full.test(part)) return 1.1
-  if (narrow.test(part)) return 0.38
-  if (/[mwMW@%—…]/.test(part)) return 1
-  if (wide.test(part)) return 0.74
-  return part.codePointAt(0) === undefined || part.charCodeAt(0) < 0x250 ? 0.62 : 0.75
+function graphemeWidth(grapheme: string): number {
+  if (full.test(grapheme)) return 1.1
+  if (narrow.test(grapheme)) return 0.38
+  if (/[mwMW@%—…]/.test(grapheme)) return 1
+  if (wide.test(grapheme)) return 0.74
+  return grapheme.codePointAt(0) === undefined || grapheme.charCodeAt(0) < 0x250 ? 0.62 : 0.75
 }
 
-/** The text, or as much of its beginning as fits before an ellipsis. */
-export function fitted(text: string, size: number, width: number): string {
+/** The text on one line, cut with an ellipsis if it does not fit. */
+export function truncate(text: string, size: number, width: number): string {
   const oneLine = text.replace(/\s+/g, ' ').trim()
   if (textWidth(oneLine, size) <= width) return oneLine
   let kept = ''
   let used = textWidth('…', size)
-  for (const part of partsOf(oneLine)) {
-    used += size * partWidth(part)
+  for (const grapheme of graphemesOf(oneLine)) {
+    used += size * graphemeWidth(grapheme)
     if (used > width) break
-    kept += part
+    kept += grapheme
   }
   return `${kept.trimEnd()}…`
 }
 
-/** Lines of at most `width`; the last of `most` lines is cut. Spaces that do not break hold. */
-export function wrapped(text: string, size: number, width: number, most: number): string[] {
+/** At most `maxLines` lines of at most `width`; the last one is truncated. Does not break at no-break spaces. */
+export function wrapText(text: string, size: number, width: number, maxLines: number): string[] {
   const lines: string[] = []
   let words = text.trim().split(/[ \t\r\n]+/)
   while (words.length > 0) {
-    if (lines.length === most - 1) return [...lines, fitted(words.join(' '), size, width)]
-    let taken = 1
-    while (taken < words.length && textWidth(words.slice(0, taken + 1).join(' '), size) <= width) taken++
-    lines.push(fitted(words.slice(0, taken).join(' '), size, width))
-    words = words.slice(taken)
+    if (lines.length === maxLines - 1) return [...lines, truncate(words.join(' '), size, width)]
+    let count = 1
+    while (count < words.length && textWidth(words.slice(0, count + 1).join(' '), size) <= width) count++
+    lines.push(truncate(words.slice(0, count).join(' '), size, width))
+    words = words.slice(count)
   }
   return lines
 }
 
-/** Shown where one points. */
+/** A tooltip. */
 export const title = (text: string): Markup => element('title', {}, text)
 
-/** The whole of a name that was cut. */
-export const whole = (shown: string, name: string): Child => (shown === name ? undefined : title(name))
+/** The full name as a tooltip if it was cut. */
+export const titleIfCut = (shown: string, name: string): Child => (shown === name ? undefined : title(name))
 
-/** Lines one below the other. @param name what was wrapped, shown where its end was cut */
+/** Lines of text. @param name the text before wrapping, a tooltip if it was cut */
 export const textLines = (
   lines: readonly string[],
   at: Attributes & { readonly y: number },

@@ -1,4 +1,4 @@
-/** A report of all that can go wrong: names that try to be markup, names without end, numbers that are none. */
+/** A report of everything that can go wrong: names that contain markup, endless names, invalid numbers. */
 import type { BarFigure, Block, IntervalFigure, LineFigure, ScatterFigure } from '../blocks.ts'
 import type { Report } from '../report.ts'
 
@@ -84,7 +84,7 @@ const bars = (
 
 const named = hostileNames.map((label, i) => ({ label, i }))
 
-/** Every form with bad names and with bad numbers; ids are not unique, either. */
+/** Every form with bad names and with bad numbers. Ids are not unique. */
 export const hostileBlocks: readonly Block[] = [
   lines(
     '<bad id>',

@@ -1,15 +1,15 @@
-/** Texts of a figure as rectangles, to see whether they are inside of it and keep off each other. */
+/** Bounding boxes of the texts of a figure, to test that they lie inside it and do not overlap. */
 import { textWidth } from '../figures/text.ts'
-import type { Parsed } from './parsed-xml.ts'
+import type { ParsedElement } from './parse-xml.ts'
 
-/** Where a text is by estimate: left, top, right, bottom. */
-export function boxOf({ attributes, text }: Parsed): [number, number, number, number] {
+/** Estimated bounding box of a text: left, top, right, bottom. */
+export function boxOf({ attributes, text }: ParsedElement): [number, number, number, number] {
   const classes = attributes.class ?? ''
   const size = /small|note/.test(classes) ? 11 : 12
   const width = textWidth(text, size) * (/label|over/.test(classes) ? 1.1 : 1)
   const [x, y] = [Number(attributes.x), Number(attributes.y)]
   const left = x - width * ({ middle: 0.5, end: 1 }[attributes['text-anchor'] ?? ''] ?? 0)
   if (attributes.transform === undefined) return [left, y - size, left + width, y + 3]
-  // Names of columns lean by 45 degrees and end at their place.
+  // Names of columns are rotated by 45 degrees and end at their position.
   return [x - width * Math.SQRT1_2 - 2, y - size, x + 6, y + width * Math.SQRT1_2 + 2]
 }

@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest'
-import { type Cluster, clusterSchema } from './inputs/cluster.ts'
-import type { Layout } from './search/layout.ts'
-import { idealInput, layoutOf, predict, type RunInput, runOf, sparseRun } from './testing/cases.ts'
+import { type Cluster, clusterSchema } from '../inputs/cluster.ts'
+import type { Layout } from '../search/layout.ts'
+import { idealInput, layoutOf, predict, type RunInput, runOf, sparseRun } from '../testing/cases.ts'
 
-/** A cluster whose devices compute products at once, so that only bytes take time. */
+/** A cluster whose devices compute products in no time, so that only bytes take time. */
 function onlyBytes(devices: number): Cluster {
   const input = idealInput(devices)
   const peak = { float32: '1e30 FLOP/s', bfloat16: '1e30 FLOP/s' }
@@ -21,22 +21,22 @@ describe('passes over memory', () => {
   const products = (...each: number[]) => 3 * each.reduce((a, b) => a + b, 0)
   const inner = T * D + D * F + T * F
 
-  test('for norm, activation and residual: what a function reads and writes, and what its gradient does', () => {
+  test('of norm, activation and residual count the reads and writes of a function and of its gradient', () => {
     // Norm and GELU: 2 and 3; the residual, which reads two and writes one: 3 and 3.
     const numbers = (2 + 3) * T * D + (2 + 3) * T * F + (3 + 3) * T * D + products(inner, inner)
     expect(of({}).dense).toBeCloseTo((L * 2 * numbers) / 1e12, 14)
   })
 
-  test('of SwiGLU read two and write one, and read three and write two', () => {
+  test('of SwiGLU read two and write one; backward they read three and write two', () => {
     const numbers = (2 + 3) * T * D + (3 + 5) * T * F + (3 + 3) * T * D + products(inner, inner, inner)
     expect(of({}, { activation: 'swiglu' }).dense).toBeCloseTo((L * 2 * numbers) / 1e12, 14)
   })
 
-  test('of dropout after a network write a mask of a byte, and read it', () => {
+  test('of dropout after a network write a mask of one byte per element, and read it', () => {
     expect(of({ dropout: true }).dense - of({}).dense).toBeCloseTo((L * 2 * T * D) / 1e12, 15)
   })
 
-  test('for the softmax of stored scores: two a cell forward and three backward, and as much as dropout adds', () => {
+  test('of the softmax of stored scores are two per cell forward and three backward, plus those of dropout', () => {
     const model = { positions: 'learned' as const }
     const stored = of({ attention: 'materialized' }, model).attention
     const fused = of({ attention: 'fused' }, model).attention
@@ -44,29 +44,28 @@ describe('passes over memory', () => {
     // Scores read queries and keys and write cells, values read cells and values and write the result.
     const scores = products(2 * T * D + cells, cells + 2 * T * D)
     expect(stored - fused).toBeCloseTo((L * 2 * ((2 + 3) * cells + scores)) / 1e12, 14)
-    // Forward and backward the dropped cells are read and written, with a mask of a byte; so is the residual's.
+    // Dropout reads and writes the cells forward and backward, with a mask of one byte; so does the residual's.
     const dropped = of({ attention: 'materialized', dropout: true }, model).attention
     expect(dropped - stored).toBeCloseTo((L * (2 * (2 * 2 + 1) * cells + 2 * T * D)) / 1e12, 14)
   })
 
-  test('for the scores that selective recomputation has again: their product and the forward pass', () => {
-    const again = of({ attention: 'materialized', dropout: true }, {}, { recompute: 'selective' }).recomputation
+  test('of selective recomputation repeat the forward pass and product of the scores', () => {
+    const recomputation = of({ attention: 'materialized', dropout: true }, {}, { recompute: 'selective' }).recomputation
     const cells = H * S * T
     const bytes = 2 * (2 * T * D + cells) + (2 * 2 + 2 * 2 + 1) * cells
-    expect(again).toBeCloseTo((L * bytes) / 1e12, 14)
+    expect(recomputation).toBeCloseTo((L * bytes) / 1e12, 14)
   })
 
-  test('for rotary positions: queries and keys are read and written, forward and backward', () => {
-    const turned = of({}).attention - of({}, { positions: 'learned' }).attention
-    expect(turned).toBeCloseTo((L * 2 * (2 * 2 * 2 * T * D)) / 1e12, 14)
+  test('of rotary positions read and write queries and keys, forward and backward', () => {
+    const rotary = of({}).attention - of({}, { positions: 'learned' }).attention
+    expect(rotary).toBeCloseTo((L * 2 * (2 * 2 * 2 * T * D)) / 1e12, 14)
   })
 
-  // All columns are counted for each of them.
-  test('passes over what experts of attention hand back: to each device of a tensor group its part', () => {
+  test('of the results of attention experts cover the columns of one device of the tensor group', () => {
     const of = (attention: 'none' | 'qkv') =>
       predict(sparseRun({ capacity: 'none', attention }), onlyBytes(2), layoutOf({ tensor: 2 })).time.parts.dispatch
     const [T, D, columns] = [64 * 32, 64, (3 * 64) / 2]
-    // Rows are read and written on their way there, and back read and written; as much in the backward pass.
+    // Rows are read and written to the experts, and read and written back; as many in the backward pass.
     const numbers = 2 * T * D + 2 * T * columns
     expect(of('qkv') - of('none')).toBeCloseTo((2 * 2 * 2 * numbers) / 1e12, 14)
   })

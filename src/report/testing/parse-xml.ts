@@ -1,19 +1,19 @@
-/** Markup read back by a strict parser, which throws at what is not well-formed. */
+/** Parses markup strictly: throws unless it is well-formed. */
 import { SaxesParser } from 'saxes'
 
-export interface Parsed {
+export interface ParsedElement {
   readonly name: string
   readonly attributes: Readonly<Record<string, string>>
-  /** Text of the element and all in it, besides titles. */
+  /** Text of the element and its descendants, except titles. */
   text: string
   readonly parents: readonly string[]
 }
 
-/** All elements in the order in which they begin. */
-export function parsed(markup: string): Parsed[] {
+/** All elements in document order. */
+export function parseXml(markup: string): ParsedElement[] {
   const parser = new SaxesParser()
-  const all: Parsed[] = []
-  const open: Parsed[] = []
+  const all: ParsedElement[] = []
+  const open: ParsedElement[] = []
   parser.on('error', (error) => {
     throw error
   })
@@ -26,7 +26,7 @@ export function parsed(markup: string): Parsed[] {
     open.pop()
   })
   parser.on('text', (text) => {
-    // The whole of a name that was cut is not what a picture shows.
+    // Titles hold full names that the picture does not show.
     for (const one of open.at(-1)?.name === 'title' ? open.slice(-1) : open) one.text += text
   })
   parser.write(markup).close()

@@ -1,6 +1,6 @@
 /**
- * Names of files and anchors. Ids of a report should be lower case with dashes, but they may come from what
- * a user wrote: here they become so, and no two are equal.
+ * Names of files and anchors from the ids of a report. Ids may come from users: names are made lower case with
+ * dashes, and unique.
  */
 export function uniqueNames(): (wanted: string) => string {
   const taken = new Set<string>()

@@ -1,4 +1,4 @@
-/** Numbers as figures write them: short on an axis, even where they stand together, with a real minus. */
+/** Formats numbers for figures: short on an axis, with equal decimals in a group, with a typographic minus. */
 const units = [
   { from: 1e12, factor: 1e12, unit: ' T' },
   { from: 1e9, factor: 1e9, unit: ' B' },
@@ -10,8 +10,8 @@ const units = [
 /**
  * 20 k, 1.5 M, 0.25, 2×10⁻⁶.
  *
- * @param step distance of ticks, which decides the digits
- * @param size greatest tick of the axis, which decides the unit of all
+ * @param step distance between ticks; determines the digits
+ * @param size largest tick of the axis; determines the common unit
  */
 export function tickLabel(value: number, step: number, size = Math.abs(value)): string {
   if (Math.abs(value) < step / 1e6) return '0'
@@ -29,38 +29,38 @@ function powerLabel(value: number, step: number): string {
 
 function decimal(value: number, step: number): string {
   const digits = Math.min(12, Math.max(0, -Math.floor(Math.log10(step) + 1e-9)))
-  return signed(value.toFixed(digits))
+  return withMinus(value.toFixed(digits))
 }
 
-/** With a minus that is as wide as a digit. */
-const signed = (text: string): string => text.replace('-', '−')
+/** Replaces the hyphen by a minus, which is as wide as a digit. */
+const withMinus = (text: string): string => text.replace('-', '−')
 
-/** A value in a label: counts as they are, else three significant digits, trailing zeros kept. */
+/** A value in a label: small integers in full, other numbers with three significant digits, trailing zeros kept. */
 export function valueLabel(value: number): string {
   if (!Number.isFinite(value)) return '–'
   const size = Math.abs(value)
-  if (size < 1e4 && Number.isInteger(value)) return signed(String(value + 0))
-  // The last numbers before zero have no three digits.
+  if (size < 1e4 && Number.isInteger(value)) return withMinus(String(value + 0))
+  // Numbers this close to zero lack three digits.
   if (size < 1e-300) return '0'
   if (size >= 1e4 || size < 1e-4) {
     const rounded = Number(value.toPrecision(3))
     return tickLabel(rounded, 10 ** (Math.floor(Math.log10(Math.abs(rounded))) - 2))
   }
-  return signed(value.toPrecision(size >= 1000 ? 4 : 3))
+  return withMinus(value.toPrecision(size >= 1000 ? 4 : 3))
 }
 
 /**
- * Numbers that stand together, all with as many decimals.
+ * Formats a group of numbers with the same number of decimals.
  *
- * @param finest what must still show in two digits or so: a half width, or the greatest of the numbers
+ * @param finest quantity that needs about two digits, such as a half width
  */
-export function evenly(finest: number): (value: number) => string {
+export function sameDecimals(finest: number): (value: number) => string {
   const size = Math.abs(finest)
   if (!(size >= 1e-6 && size < 1e4)) return valueLabel
   const digits = Math.max(0, Math.ceil(-Math.log10(size / 2)))
   return (value) => {
     if (!Number.isFinite(value)) return '–'
-    const text = Math.abs(value) >= 1e4 ? valueLabel(value) : signed(value.toFixed(digits))
+    const text = Math.abs(value) >= 1e4 ? valueLabel(value) : withMinus(value.toFixed(digits))
     return /[1-9]/.test(text) ? text : text.replace('−', '')
   }
 }

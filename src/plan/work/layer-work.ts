@@ -1,12 +1,12 @@
-/** What one device computes, moves and keeps for one micro-batch: the blocks of every layer, of embedding and head. */
+/** Work of one device for one micro-batch: the components of a layer, of embedding and head. */
 import { type RoutedModule, routedModules } from '../../model/parameters.ts'
-import { type Component, network, norm, nothing, residual, type Slice } from './components.ts'
+import { type Component, network, norm, noWork, residual, type Slice } from './components.ts'
 import type { ModelLoads, RankLoad } from './load.ts'
 import { mixture } from './mixture.ts'
 
 export interface LayerWork {
-  readonly blocks: readonly Component[]
-  /** Input of the layer: what full recomputation keeps. */
+  readonly components: readonly Component[]
+  /** Size of the layer's input, all that full recomputation keeps. */
   readonly inputBytes: number
   readonly loads: readonly RankLoad[]
 }
@@ -15,33 +15,33 @@ export function layerWork(slice: Slice, layer: number, loads: ModelLoads): Layer
   const { model, tokens, bytes, sequenceShare } = slice
   const routed = routedModules(model, layer)
   const mixtures = routed.map((module) => ({ module, ...mixture(slice, module, loads(layer, module)) }))
-  const blocksOf = (module: RoutedModule) => mixtures.find((each) => each.module === module)?.blocks
+  const componentsOf = (module: RoutedModule) => mixtures.find((each) => each.module === module)?.components
   return {
     inputBytes: tokens * model.width * bytes * sequenceShare,
     loads: mixtures.map(({ load }) => load),
-    blocks: [
+    components: [
       norm(slice, 'attention'),
-      ...(blocksOf('qkv') ?? [projection(slice, 3 * model.width)]),
+      ...(componentsOf('qkv') ?? [projection(slice, 3 * model.width)]),
       scores(slice),
-      ...(blocksOf('output') ?? [projection(slice, model.width)]),
+      ...(componentsOf('output') ?? [projection(slice, model.width)]),
       residual(slice, 'attention'),
-      ...(blocksOf('ffn') ?? [norm(slice, 'dense'), network(slice, model.hidden), residual(slice, 'dense')]),
+      ...(componentsOf('ffn') ?? [norm(slice, 'dense'), network(slice, model.hidden), residual(slice, 'dense')]),
     ],
   }
 }
 
-/** To queries, keys and values (3·D columns, by columns), or back (D rows, by rows). What it reads is kept elsewhere. */
+/** Projection to queries, keys and values (3·D columns, divided by columns), or of the output (divided by rows). The component before it keeps its input. */
 function projection({ model: { width }, tokens, tensor }: Slice, columns: number): Component {
   const product =
     columns > width
       ? { count: 1, m: tokens, n: columns / tensor, k: width }
       : { count: 1, m: tokens, n: width, k: width / tensor }
-  return { ...nothing, kind: 'attention', products: [product] }
+  return { ...noWork, kind: 'attention', products: [product] }
 }
 
 /**
- * Rotary positions, scores, softmax, values. Keeps queries, keys, values and its result, and with rotary positions
- * the turned queries and keys beside the memory of all three that they come from.
+ * Rotary positions, scores, softmax, values. Keeps queries, keys, values and the result; with rotary positions
+ * also the rotated queries and keys, since the originals share memory with the values.
  */
 function scores({ model, plan, sequences, tokens, tensor, bytes }: Slice): Component {
   const { width, heads, sequence, positions } = model
@@ -51,9 +51,9 @@ function scores({ model, plan, sequences, tokens, tensor, bytes }: Slice): Compo
   const head = width / heads
   const kept = (positions === 'rotary' ? 6 : 4) * own
   if (plan.attention === 'fused')
-    // Half of the scores: a token sees those before it. Kept besides: a float32 a row.
+    // Half of the scores, since attention is causal. Also kept: a float32 per row.
     return {
-      ...nothing,
+      ...noWork,
       kind: 'attention',
       fusedFlops: count * sequence * sequence * head * 2,
       fusedQueries: count * sequence,
@@ -63,7 +63,7 @@ function scores({ model, plan, sequences, tokens, tensor, bytes }: Slice): Compo
       keptBytes: kept + count * sequence * 4,
     }
   const cells = count * sequence * sequence
-  // Softmax with scaling and mask is one pass, dropout another. Kept: probabilities, dropout's result and its mask.
+  // Softmax with scaling and mask is one pass, dropout another. Kept: probabilities, the result and mask of dropout.
   const passBytes = cells * (plan.dropout ? 4 * bytes + 1 : 2 * bytes)
   const gradientPassBytes = cells * (plan.dropout ? 5 * bytes + 1 : 3 * bytes)
   const products = [
@@ -72,7 +72,7 @@ function scores({ model, plan, sequences, tokens, tensor, bytes }: Slice): Compo
   ]
   const scoresBytes = cells * (plan.dropout ? 2 * bytes + 1 : bytes)
   return {
-    ...nothing,
+    ...noWork,
     kind: 'attention',
     products,
     passBytes: rotary + passBytes,
@@ -84,10 +84,10 @@ function scores({ model, plan, sequences, tokens, tensor, bytes }: Slice): Compo
   }
 }
 
-/** Rows of the table; their gradients are added to it. */
+/** Reads rows of the table; the backward pass adds their gradients to it. */
 export function embeddingWork({ model, tokens, bytes, tensor, sequenceShare }: Slice): Component {
   return {
-    ...nothing,
+    ...noWork,
     kind: 'embedding',
     // Each tensor-parallel rank has a part of the vocabulary.
     tensorBytes: tensor > 1 ? tokens * model.width * bytes : 0,
@@ -105,15 +105,15 @@ export function headWork(slice: Slice): Component {
   return {
     ...own,
     products: [{ count: 1, m: tokens, n: model.vocabulary / tensor, k: model.width }],
-    // The gradient of what it reads.
+    // The gradient of its input.
     tensorBytes: tensor > 1 ? tokens * model.width * bytes : 0,
-    // To float32, and softmax; back, and from float32.
+    // Conversion to float32 and softmax; backward their gradients.
     passBytes: own.passBytes + cells * (bytes + 3 * 4),
     gradientPassBytes: own.gradientPassBytes + cells * (3 * 4 + bytes),
     kernels: own.kernels + 3,
   }
 }
 
-/** Logits as the product makes them, in float32, and their gradient in float32. */
+/** Bytes of the logits, in the product's precision and in float32, and of their float32 gradient. */
 export const logitsBytes = ({ model, tokens, tensor, bytes }: Slice): number =>
   ((tokens * model.vocabulary) / tensor) * (bytes === 4 ? 8 : bytes + 8)

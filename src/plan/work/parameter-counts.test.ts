@@ -3,7 +3,7 @@ import { modelSchema } from '../../model/config.ts'
 import { describeModel } from '../../model/describe.ts'
 import { loadPlannedRun } from '../inputs/load-plan.ts'
 import { sum } from '../testing/cases.ts'
-import { partsOf } from './parts.ts'
+import { countParameters } from './parameter-counts.ts'
 
 const billions = (number: number, digits: number) => (number / 1e9).toFixed(digits)
 
@@ -15,24 +15,24 @@ describe('parameters of published models', () => {
     ['m6t-100b', '103.2', 1],
     ['m6t-1t', '1002.7', 1],
   ])('%s has %s billion', async (name, printed, digits) => {
-    const { kinds } = partsOf((await loadPlannedRun(name, [])).model)
+    const { kinds } = countParameters((await loadPlannedRun(name, [])).model)
     const { experts, attention } = kinds
     expect(billions(experts + attention + kinds['embedding and head'], digits)).toBe(printed)
   })
 
   test('M6-10T has 78.5 GB of expert weights in float32 on each of 512 devices', async () => {
-    const { kinds } = partsOf((await loadPlannedRun('m6-10t', [])).model)
+    const { kinds } = countParameters((await loadPlannedRun('m6-10t', [])).model)
     expect(((kinds.experts * 4) / 512 / 1e9).toFixed(1)).toBe('78.5')
   })
 
   test('Switch-C has 1570.3 billion in its experts, with 15 sparse layers in encoder and decoder each', () => {
     const moe = { experts: 2048, hidden: 6144 }
     const model = modelSchema.parse({ layers: 30, width: 2080, heads: 16, moe })
-    expect(billions(partsOf(model).kinds.experts, 1)).toBe('1570.3')
+    expect(billions(countParameters(model).kinds.experts, 1)).toBe('1570.3')
   })
 })
 
-describe('parts', () => {
+describe('parameter counts', () => {
   const shapes: [string, object][] = [
     ['dense', { moe: null }],
     ['sparse', {}],
@@ -43,18 +43,18 @@ describe('parts', () => {
     ['hash', { moe: { router: 'hash' } }],
   ]
 
-  test.each(shapes)('of a model add up to all of its parameters: %s', (_, over) => {
+  test.each(shapes)('add up to the parameters of the model: %s', (_, over) => {
     const model = modelSchema.parse(over)
-    const { layers, embedding, head, total, kinds } = partsOf(model)
-    const places = [...layers, embedding, head].map(({ dense, experts }) => dense.parameters + experts.parameters)
-    expect(places.reduce((a, b) => a + b, 0)).toBe(total)
+    const { layers, embedding, head, total, kinds } = countParameters(model)
+    const counts = [...layers, embedding, head].map(({ dense, experts }) => dense.parameters + experts.parameters)
+    expect(counts.reduce((a, b) => a + b, 0)).toBe(total)
     expect(sum(kinds)).toBe(total)
     expect(total).toBe(describeModel(model).parameters)
   })
 
-  test('a factored moment of a matrix is a row and a column, of each expert for itself', () => {
+  test('include a row and a column for the factored moment of each matrix of each expert', () => {
     const model = modelSchema.parse({ layers: 1, width: 64, moe: { experts: 8, hidden: 128 } })
-    const [layer] = partsOf(model).layers
+    const [layer] = countParameters(model).layers
     expect(layer?.experts).toEqual({ parameters: 8 * 2 * 64 * 128, factored: 8 * 2 * (64 + 128) })
   })
 })

@@ -1,0 +1,30 @@
+/** Cells with an interval: their axis, and the interval drawn with characters for Markdown. */
+import type { Cell, IntervalCell } from './blocks.ts'
+
+export const isInterval = (cell: Cell): cell is IntervalCell => typeof cell === 'object' && 'reach' in cell
+
+/** Whether the interval can be drawn. Its ends may be infinite. */
+export const isDrawable = ({ mean, low, high }: IntervalCell): boolean =>
+  Number.isFinite(mean) && low <= mean && mean <= high
+
+/** Position on the axis of a cell from 0 (left end) to 1, clamped. */
+export function axisFraction(value: number, reach: number): number {
+  if (!(reach > 0)) return 0.5
+  return Math.min(1, Math.max(0, 0.5 + value / reach / 2))
+}
+
+/** Characters of a drawn interval; odd, so that zero has its own. */
+const COLUMNS = 21
+
+/**
+ * `├──●──┤   │`: an interval in monospaced characters, zero as a bar. An end beyond the axis is an arrow.
+ */
+export function intervalText({ mean, low, high, reach }: IntervalCell): string {
+  const at = (value: number) => Math.round(axisFraction(value, reach) * (COLUMNS - 1))
+  const characters: string[] = Array.from({ length: COLUMNS }, (_, i) => (i >= at(low) && i <= at(high) ? '─' : ' '))
+  characters[(COLUMNS - 1) / 2] = characters[(COLUMNS - 1) / 2] === '─' ? '┼' : '│'
+  characters[at(low)] = low < -reach ? '←' : '├'
+  characters[at(high)] = high > reach ? '→' : '┤'
+  characters[at(mean)] = '●'
+  return characters.join('')
+}
