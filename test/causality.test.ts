@@ -127,7 +127,7 @@ async function check(moe: Moe, activity: Activity, engine: Engine = 'float64'): 
   if (!settings) throw new Error('internal: a dense model')
   const { kind } = causalityOf(settings, activity)
   const changed = await changedBy(moe, activity, engine)
-  const message = `${JSON.stringify(moe)} ${JSON.stringify(activity)} ${typeof engine === 'string' ? engine : 'with kernels'} is called ${kind}`
+  const message = `${JSON.stringify(moe)} ${JSON.stringify(activity)} ${typeof engine === 'string' ? engine : 'with kernels'} is reported as ${kind}`
   if (kind === 'causal') expect(changed, message).toEqual({ own: false, others: false })
   if (kind === 'other sequences') expect(changed, message).toEqual({ own: false, others: true })
   if (kind === 'future') expect(changed.own, message).toBe(true)

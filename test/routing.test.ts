@@ -5,7 +5,7 @@ import { sinkhorn } from '../src/graph/ops/sinkhorn.ts'
 import { constant } from '../src/graph/tensor.ts'
 import { capacityOf } from '../src/model/routing/capacity.ts'
 import { hashTable, hashTableOf } from '../src/model/routing/hash.ts'
-import { largest } from '../src/model/routing/selection.ts'
+import { bestExperts } from '../src/model/routing/selection.ts'
 import { evaluate } from './support/evaluate.ts'
 import { testRandom } from './support/gradient-check.ts'
 import {
@@ -177,7 +177,7 @@ test('a sequential choice has distinct experts even if scores are equal, infinit
     [Number.NaN, 3, 5, Number.NaN],
   ]
   const score = constant(scores.flat(), 'float32', [4, 4])
-  const { best } = await evaluate({ best: largest(score, { k: 3, selection: 'sequential' }) })
+  const { best } = await evaluate({ best: bestExperts(score, { k: 3, selection: 'sequential' }) })
   expect(best).toEqual([0, 1, 2, 1, 0, 2, 0, 1, 2, 2, 1, 0])
 })
 
