@@ -139,7 +139,7 @@ describe('adamw', () => {
     const { range, all } = quartet(100)
     const before = all.slice()
     await expect(two.adamw([range, { ...range, v: 2 ** 30 }], settings)).rejects.toThrow(
-      /^internal: .* do not lie in an arena/,
+      /^internal: .* are not inside an arena/,
     )
     expect(same(all, before)).toBe(true)
   })
