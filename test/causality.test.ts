@@ -1,7 +1,7 @@
 /**
- * Which routings let a token's loss depend on later tokens: each answer of `causalityOf` against the model itself.
- * Later tokens are changed, of the same sequence or of the others; the loss at earlier places of one sequence is
- * compared bit by bit. What is called causal must not move, and what is said to leak must be seen to move.
+ * Which routings let a token's loss depend on later tokens: checks each answer of `causalityOf` against the model.
+ * The test changes later tokens of the same sequence or of others, and compares the loss at earlier positions of one
+ * sequence bit by bit. If the answer is causal, the loss must not change; if it is a leak, some change must show it.
  */
 import { describe, expect, test } from 'vitest'
 import { sizeOf } from '../src/graph/shape.ts'
@@ -38,15 +38,15 @@ const plain = {
   compute: 'padded',
 } as const
 
-interface Moved {
-  /** The loss at earlier places of one sequence moved when its own later tokens changed. */
+interface Changed {
+  /** The loss at earlier positions of one sequence changed with its own later tokens. */
   readonly own: boolean
-  /** The same when later tokens of other sequences changed. */
+  /** The same with later tokens of other sequences. */
   readonly others: boolean
 }
 
-/** Changes later tokens in every way, over several models and texts. */
-async function movedBy(moe: Moe, { activity, rule, batch }: Activity, engine: Engine): Promise<Moved> {
+/** Changes later tokens of random texts, for several random models. */
+async function changedBy(moe: Moe, { activity, rule, batch }: Activity, engine: Engine): Promise<Changed> {
   const dtype = typeof engine === 'string' ? engine : 'float32'
   const first = randomCase(1, { model, moe: { ...plain, ...moe }, batch, training: activity === 'training' })
   const { config } = first
@@ -63,8 +63,8 @@ async function movedBy(moe: Moe, { activity, rule, batch }: Activity, engine: En
         )
   const { buffers } = program
   const set = (name: string, values: ArrayLike<number>) => (buffers[name] as Float64Array | undefined)?.set(values)
-  const moved = { own: false, others: false }
-  for (let seed = 1; seed <= 12 && !(moved.own && moved.others); seed++) {
+  const changed = { own: false, others: false }
+  for (let seed = 1; seed <= 12 && !(changed.own && changed.others); seed++) {
     const random = testRandom(seed)
     const integer = (count: number) => Math.floor(random() * count)
     const drawn = randomCase(seed, { model, moe: { ...plain, ...moe }, batch })
@@ -74,7 +74,7 @@ async function movedBy(moe: Moe, { activity, rule, batch }: Activity, engine: En
       const name = tensor.source.kind === 'input' ? tensor.source.name : ''
       set(name, data.slice((expert ?? 0) * size, ((expert ?? 0) + 1) * size))
     }
-    // What a random router draws does not depend on the tokens.
+    // The choices of a random router do not depend on the tokens.
     for (const [routed, choices] of drawn.choices ?? []) set(choicesOf(routed), choices)
     for (let round = 0; round < 4; round++) {
       const [row, from] = [integer(batch), 1 + integer(SEQUENCE - 1)]
@@ -85,7 +85,7 @@ async function movedBy(moe: Moe, { activity, rule, batch }: Activity, engine: En
         drawn.targets.map((_, t) => (isOwn(t) && !isLater(t) ? integer(config.vocabulary) : -1)),
       )
       const lossOf = async (changes: (t: number) => boolean) => {
-        // A change is to another token for sure.
+        // Always a different token.
         const other = (token: number) => (token + 1 + integer(config.vocabulary - 1)) % config.vocabulary
         set(
           'tokens',
@@ -96,15 +96,15 @@ async function movedBy(moe: Moe, { activity, rule, batch }: Activity, engine: En
       }
       const before = await lossOf(() => false)
       expect(Number.isFinite(before)).toBe(true)
-      moved.own ||= (await lossOf((t) => isOwn(t) && isLater(t))) !== before
-      moved.others ||= (await lossOf((t) => !isOwn(t) && isLater(t))) !== before
+      changed.own ||= (await lossOf((t) => isOwn(t) && isLater(t))) !== before
+      changed.others ||= (await lossOf((t) => !isOwn(t) && isLater(t))) !== before
     }
   }
   program.release()
-  return moved
+  return changed
 }
 
-/** A program cut at its kernels, with memory of its own. */
+/** A program with kernels, bound to its own memory. */
 async function withKernelsOf(runtime: Runtime, loss: Tensor) {
   const executable = await runtime.compile(cut({ outputs: { loss } }))
   const { inputs, outputs } = executable.model
@@ -126,11 +126,11 @@ async function check(moe: Moe, activity: Activity, engine: Engine = 'float64'): 
   const settings = randomCase(1, { model, moe: { ...plain, ...moe }, batch: activity.batch }).config.moe
   if (!settings) throw new Error('internal: a dense model')
   const { kind } = causalityOf(settings, activity)
-  const moved = await movedBy(moe, activity, engine)
-  const where = `${JSON.stringify(moe)} ${JSON.stringify(activity)} ${typeof engine === 'string' ? engine : 'with kernels'} is called ${kind}`
-  if (kind === 'causal') expect(moved, where).toEqual({ own: false, others: false })
-  if (kind === 'other sequences') expect(moved, where).toEqual({ own: false, others: true })
-  if (kind === 'future') expect(moved.own, where).toBe(true)
+  const changed = await changedBy(moe, activity, engine)
+  const message = `${JSON.stringify(moe)} ${JSON.stringify(activity)} ${typeof engine === 'string' ? engine : 'with kernels'} is reported as ${kind}`
+  if (kind === 'causal') expect(changed, message).toEqual({ own: false, others: false })
+  if (kind === 'other sequences') expect(changed, message).toEqual({ own: false, others: true })
+  if (kind === 'future') expect(changed.own, message).toBe(true)
   return kind
 }
 
@@ -160,7 +160,7 @@ function prioritiesOf({ router }: Moe): readonly (typeof priorities)[number][] {
   return router === 'hash' || router === 'random' ? ['position', 'choice', 'token'] : priorities
 }
 
-describe('a token sees as much of what comes later as is said', () => {
+describe('a loss depends on later tokens exactly as causalityOf reports', () => {
   for (const [name, moe] of Object.entries(routers))
     test(`${name}: every priority, in training and evaluation, with and without capacity`, async () => {
       for (const priority of prioritiesOf(moe)) {
@@ -171,13 +171,13 @@ describe('a token sees as much of what comes later as is said', () => {
           )
         await check({ ...moe, priority }, { activity: 'evaluation', rule: 'eval', batch, sequence: SEQUENCE })
         await check({ ...moe, priority }, { activity: 'evaluation', rule: 'none', batch, sequence: SEQUENCE })
-        // Room for every token: nothing can be dropped.
+        // The capacity fits every token, so nothing can be dropped.
         const roomy = { ...moe, priority, capacity: '1x' as const, factor: 9 }
         await check(roomy, { activity: 'training', rule: 'train', batch, sequence: SEQUENCE })
       }
     })
 
-  test('groups: within a sequence, across sequences, of several', async () => {
+  test('groups within a sequence, across sequences, and of several sequences', async () => {
     const activity: Activity = { activity: 'training', rule: 'train', batch: 4, sequence: SEQUENCE }
     const seen = new Map<string, Causality>()
     for (const name of ['top-1', 'top-2', 'sinkhorn top-1'])
@@ -186,7 +186,7 @@ describe('a token sees as much of what comes later as is said', () => {
           const moe = { ...routers[name], priority, groups }
           seen.set(`${name} ${priority} ${groups}`, await check(moe, activity))
         }
-    // A group that ends inside a sequence: the second begins with the end of one and goes on with the next.
+    // The first group ends inside a sequence, so the second has the end of one sequence and the next.
     const uneven: Activity = { ...activity, batch: 3 }
     seen.set('top-1 token, 2 of 3', await check({ ...routers['top-1'], priority: 'token', groups: 2 }, uneven))
     expect(Object.fromEntries(seen)).toMatchObject({
@@ -201,7 +201,7 @@ describe('a token sees as much of what comes later as is said', () => {
     })
   })
 
-  test('one sequence has no others', async () => {
+  test('a batch of one sequence', async () => {
     for (const priority of priorities)
       await check(
         { ...routers['top-2'], priority },
@@ -222,7 +222,7 @@ describe('a token sees as much of what comes later as is said', () => {
 const library = findDnnl()
 const missing = 'missing' in library ? library.missing : null
 describe.skipIf(missing)(missing ? `with kernels (skipped: ${missing})` : 'with kernels', () => {
-  test('what is causal does not move by a bit either', async () => {
+  test('the loss of causal routings does not change by a bit', async () => {
     const runtime = await createRuntime({ threads: 1 })
     for (const name of ['top-1', 'top-2', '2 top-1', '2 top-2', 'bias top-2', 'hash, 2'])
       for (const priority of ['position', 'token'] as const)
@@ -234,9 +234,9 @@ describe.skipIf(missing)(missing ? `with kernels (skipped: ${missing})` : 'with 
   })
 })
 
-// In float32 ONNX Runtime takes another loop for a product of one row, which rounds otherwise: with ragged experts a
-// loss can move by that rounding with the number of an expert's rows. `padded` experts always have as many.
-test('ragged experts in float64 do not move by a bit', async () => {
+// In float32, ONNX Runtime uses another loop for a product of one row, which rounds differently: with ragged experts
+// the loss can change by rounding with the number of rows of an expert. `padded` experts always have the same number.
+test('with ragged experts in float64 the loss does not change by a bit', async () => {
   for (const name of ['top-1', '2 top-1', '2 top-2'])
     for (const attention of ['none', 'all'] as const) {
       const moe = { ...routers[name], attention, compute: 'ragged' as const }

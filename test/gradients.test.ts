@@ -1,4 +1,4 @@
-/** Every op in the registry: its gradient in float64 against central finite differences. */
+/** The gradient of every op in the registry, in float64, against central finite differences. */
 import { describe, expect, test } from 'vitest'
 import type { Tensor } from '../src/graph/tensor.ts'
 import { registry } from '../src/graph/tensor.ts'
@@ -15,7 +15,7 @@ const positive = (...shapes: number[][]): CheckInput[] =>
   shapes.map((shape) => ({ shape, values: (random) => 0.5 + random() }))
 const ints = (values: number[], shape = [values.length]) => g.constant(values, 'int32', shape)
 
-/** Shapes for elementwise ops of two operands: equal, broadcast both ways, size 1, scalar, empty. */
+/** Shapes for elementwise ops with two operands: equal, broadcast both ways, size 1, scalar, empty. */
 const pairs = [
   [
     [2, 3],
@@ -42,7 +42,7 @@ const one = (build: (x: Tensor) => Tensor, make = of, shapes = [[2, 3], [1], [3,
 const gram = (x: Tensor): Tensor => g.matmul(x, x, { transposeA: true })
 
 const plan: g.SlotPlan = {
-  // Three tokens with two choices each, five slots: two choices are dropped, slot 4 is empty.
+  // Three tokens with two choices each and five slots: two choices are dropped, slot 4 is empty.
   tokenOfSlot: ints([0, 1, 2, 0, 0]),
   assignmentOfSlot: ints([0, 3, 5, 1, 0]),
   slotOfAssignment: ints([0, 3, 0, 1, 0, 2], [3, 2]),
@@ -54,7 +54,7 @@ const dense: g.SlotPlan = {
   assignmentOfSlot: ints([1, 0, 2]),
   slotOfAssignment: ints([1, 0, 2], [3, 1]),
 }
-// Three experts with two, no and two slots; one slot is left over.
+// Three experts with two, no and two slots; one slot is unused.
 const ragged: g.RaggedPlan = { ...plan, sizes: g.constant([2, 0, 2, 1], 'int64') }
 
 const cases: Record<string, Case[]> = {
@@ -182,7 +182,7 @@ const cases: Record<string, Case[]> = {
       inputs: of([1, 1, 1, 2], [1, 1, 1, 2], [1, 1, 1, 2]),
       build: (q, k, v) => g.causalAttention(q as Tensor, k as Tensor, v as Tensor, 1),
     },
-    // Another document begins at the last position of the first sequence, and at both later ones of the second.
+    // New documents begin at the last position of the first sequence, and at positions 1 and 2 of the second.
     {
       inputs: of([2, 2, 3, 4], [2, 2, 3, 4], [2, 2, 3, 4]),
       build: (q, k, v) => g.causalAttention(q as Tensor, k as Tensor, v as Tensor, 0.5, ints([0, 0, 2, 0, 1, 2])),
@@ -197,7 +197,7 @@ const cases: Record<string, Case[]> = {
     { inputs: of([2, 3], [5, 3]), build: (x, w) => g.linearCrossEntropy(x as Tensor, w as Tensor, ints([-1, -1])) },
   ],
   dispatch: [
-    // Only occupied slots may be read: the row of an empty one is some token's.
+    // Only occupied slots may be read: an empty one has the row of an arbitrary token.
     {
       inputs: of([3, 2]),
       build: (x) => g.multiply(g.dispatch(x as Tensor, plan), g.reshape(plan.occupied as Tensor, [5, 1])),
@@ -208,10 +208,10 @@ const cases: Record<string, Case[]> = {
     { inputs: of([5, 2], [3, 2]), build: (rows, gate) => g.combine(rows as Tensor, gate as Tensor, plan) },
     { inputs: of([3, 2], [3, 1]), build: (rows, gate) => g.combine(rows as Tensor, gate as Tensor, dense) },
   ],
-  // Ragged rows meet in xᵀ·x, whose shape is known.
+  // xᵀ·x of ragged rows has a known shape.
   'dispatch-ragged': [
     { inputs: of([3, 2]), build: (x) => g.dispatchRagged(x as Tensor, ragged).map(gram) },
-    // An expert whose rows nothing depends on.
+    // Nothing depends on the rows of the other experts.
     { inputs: of([3, 2]), build: (x) => gram(g.dispatchRagged(x as Tensor, ragged)[0] as Tensor) },
   ],
   'combine-ragged': [
@@ -228,8 +228,8 @@ const cases: Record<string, Case[]> = {
 }
 
 describe('gradients agree with finite differences in float64', () => {
-  test('every differentiable op has a check, and every check an op', () => {
-    // What is a kernel only is float32, and checked against these in kernels.test.ts.
+  test('every differentiable op has a check, and every check has an op', () => {
+    // Ops of the family `kernel` are float32 only; kernels.test.ts checks them.
     const differentiable = [...registry.values()]
       .filter((op) => op.differentiable && op.family !== 'kernel')
       .map((op) => op.name)

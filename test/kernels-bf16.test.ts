@@ -1,4 +1,4 @@
-/** Kernels with bf16 math against float64: within the error that bfloat16 factors make, and no more. */
+/** Kernels with bf16 math against float64: within the rounding error of bfloat16 factors. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { withKernels } from '../src/graph/tensor.ts'
 import type { Runtime } from '../src/runtime/contract.ts'
@@ -8,13 +8,13 @@ import { matmulCase } from './support/kernel-cases.ts'
 import { checkCase, draw, runOnce, trace } from './support/kernel-check.ts'
 import { moderate } from './support/kernel-shapes.ts'
 
-/** bfloat16 keeps 8 bits: a factor is off by 2⁻⁹ of itself, and a product of two by twice that. */
+/** bfloat16 has 8 significant bits: the relative error of a factor is at most 2⁻⁹, that of a product twice that. */
 const BF16 = 2 ** -8
 
 const library = findDnnl()
 const hasBf16 = 'path' in library && library.bf16
 
-describe.skipIf(!hasBf16)(hasBf16 ? 'with bf16 math' : 'with bf16 math (skipped: no bfloat16 here)', () => {
+describe.skipIf(!hasBf16)(hasBf16 ? 'with bf16 math' : 'with bf16 math (skipped: no bfloat16 on this machine)', () => {
   let single: Runtime
   let crew: Runtime
   beforeAll(async () => {
@@ -26,12 +26,12 @@ describe.skipIf(!hasBf16)(hasBf16 ? 'with bf16 math' : 'with bf16 math (skipped:
     await single.close()
   })
 
-  test('the runtime says so, and gives no notice', () => {
+  test('the runtime reports bf16 and has no notice', () => {
     expect(crew.math).toBe('bf16')
     expect(crew.notice).toBeUndefined()
   })
 
-  test('each element of a product is off by no more than its factors are: 2⁻⁸ of Σ |a·b|', async () => {
+  test('the error of each element of a product is at most that of its factors, 2⁻⁸ · Σ |a·b|', async () => {
     let worst = 0
     const shapes = [
       { m: 64, k: 256, n: 96 },
@@ -62,7 +62,7 @@ describe.skipIf(!hasBf16)(hasBf16 ? 'with bf16 math' : 'with bf16 math (skipped:
         for (const value of gradient) expect(Number.isFinite(value)).toBe(true)
     }
     expect(worst).toBeLessThan(1.01 * BF16)
-    // And it is bfloat16 that multiplies.
+    // The error shows that bfloat16 is really used.
     expect(worst).toBeGreaterThan(BF16 / 100)
   })
 

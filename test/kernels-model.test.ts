@@ -1,6 +1,6 @@
 /**
  * The whole model with kernels, in float32, against the whole model without, in float64: loss, statistics
- * and the gradient of every parameter, for every router and setting that leads to other kernels.
+ * and the gradient of every parameter, for every router and every setting that uses other kernels.
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { gradient } from '../src/graph/gradient.ts'
@@ -57,7 +57,7 @@ const base = {
   window: 4,
 } as const
 
-/** What is varied, one thing at a time. */
+/** Variations of the base settings, one at a time. */
 const settings: Record<string, CaseOverrides> = {
   plain: {},
   'capacity 1x, padded': { moe: { capacity: '1x', factor: 1.1, compute: 'padded' } },
@@ -69,15 +69,19 @@ const settings: Record<string, CaseOverrides> = {
   'an odd head, tied': { model: { positions: 'learned', heads: 4, tied: true } },
 }
 
-const sizesOf = ({ model: own, moe: ownMoe, ...rest }: CaseOverrides, router: Moe, activation: 'gelu' | 'swiglu') => ({
+const sizesOf = (
+  { model: ofModel, moe: ofMoe, ...rest }: CaseOverrides,
+  router: Moe,
+  activation: 'gelu' | 'swiglu',
+) => ({
   batch: 4,
   training: true,
   ...rest,
-  model: { ...model, norm: 'rms' as const, tied: false, activation, ...own },
-  moe: { ...base, ...ownMoe, ...router } as Moe,
+  model: { ...model, norm: 'rms' as const, tied: false, activation, ...ofModel },
+  moe: { ...base, ...ofMoe, ...router } as Moe,
 })
 
-/** Loss, counts, and one output a parameter: its gradient, of one expert where the program reads that. */
+/** Loss, counts, and the gradient of each parameter, or of single experts if the program reads them. */
 function trace({ config, tokens, batch }: WitnessInput, dtype: 'float32' | 'float64', parts = 1) {
   const parameters = new SymbolicParameters(parameterSpecs(config), dtype)
   const [tokens_T, targets_T] = ['tokens', 'targets'].map((name) => input(name, 'int32', [tokens.length / parts])) as [
@@ -110,20 +114,20 @@ function valuesFor(given: WitnessInput, { used }: Traced, part = 0, parts = 1): 
   const piece = <T extends Int32Array>(values: T) =>
     values.slice((part * values.length) / parts, ((part + 1) * values.length) / parts)
   const values: Values = { tokens: piece(given.tokens), targets: piece(given.targets) }
-  for (const [what, choices] of given.choices ?? []) values[choicesOf(what)] = piece(choices)
+  for (const [routed, choices] of given.choices ?? []) values[choicesOf(routed)] = piece(choices)
   for (const { spec, expert, tensor } of used)
     if (tensor.source.kind === 'input') values[tensor.source.name] = parameterOf(given, spec, expert)
   return values
 }
 
-/** As float32 has it, so that both sides begin with the same numbers. */
+/** A parameter rounded to float32, so that both programs start with the same numbers. */
 function parameterOf({ parameters }: WitnessInput, { name }: ParameterSpec, expert: number | null): Float32Array {
   const { shape, data } = parameters.get(name.replace('.{e}', '')) as { shape: readonly number[]; data: Float64Array }
   const size = expert === null ? data.length : data.length / (shape[0] as number)
   return Float32Array.from(data.subarray((expert ?? 0) * size, ((expert ?? 0) + 1) * size))
 }
 
-/** Gradients by name of the specification, the experts' one after the other. */
+/** Gradients by name of the specification; those of experts are concatenated. */
 function gradientsOf({ used }: Traced, results: Values): Map<string, Float64Array> {
   const all = new Map<string, Float64Array>()
   used.forEach(({ spec, expert }, i) => {
@@ -138,14 +142,14 @@ function gradientsOf({ used }: Traced, results: Values): Map<string, Float64Arra
 describe.skipIf(missing)(missing ? `the model with kernels (skipped: ${missing})` : 'the model with kernels', () => {
   let single: Runtime
   let crew: Runtime
-  let helpers: ArenaKernels
+  let arenaKernels: ArenaKernels
   beforeAll(async () => {
     single = await createRuntime({ threads: 1 })
     crew = await createRuntime({ threads: 2 })
-    helpers = await createArenaKernels(1)
+    arenaKernels = await createArenaKernels(1)
   })
   afterAll(async () => {
-    await Promise.all([crew.close(), single.close(), helpers.close()])
+    await Promise.all([crew.close(), single.close(), arenaKernels.close()])
   })
 
   async function compare(given: WitnessInput): Promise<void> {
@@ -159,7 +163,7 @@ describe.skipIf(missing)(missing ? `the model with kernels (skipped: ${missing})
     expect(used.has('expert-linear-gradient')).toBe(given.config.moe?.attention !== 'none')
     for (const [name, values] of Object.entries(expected)) {
       if (name.startsWith('gradient')) continue
-      // Counts are whole numbers: a choice that differs is no rounding error.
+      // Counts are integers: a different choice is not a rounding error.
       const tolerance = name === 'loss' || name === 'objective' ? TOLERANCE : 0
       expectNear(actual[name] as Float32Array, values as Float64Array, tolerance, name)
     }
@@ -173,7 +177,7 @@ describe.skipIf(missing)(missing ? `the model with kernels (skipped: ${missing})
     }
   }
 
-  // Each router in three settings, each setting with three routers, each router with both activations.
+  // Each router with three settings and both activations; each setting with about three routers.
   for (const [r, [router, moe]] of Object.entries(routers).entries()) {
     const names = Object.keys(settings)
     const chosen = [0, 1, 2].map((i) => names[(r + 2 * i) % names.length] as string)
@@ -202,7 +206,7 @@ describe.skipIf(missing)(missing ? `the model with kernels (skipped: ${missing})
     }
   })
 
-  test('micro-batches add their gradients in place, as if each were taken apart', async () => {
+  test('micro-batches accumulate in place the mean of their separate gradients', async () => {
     for (const [i, name] of ['top-2, renormalised', '2 top-2', 'hash'].entries()) {
       const moe = routers[name] as Moe
       const over = { model: { tied: i % 2 === 0 }, moe: { attention: i === 1 ? 'none' : 'all' } } as const
@@ -211,8 +215,8 @@ describe.skipIf(missing)(missing ? `the model with kernels (skipped: ${missing})
       const shape = { batch, microBatches: 2, sequence: config.sequence }
       const store = new ParameterStore({ createArena }, parameterSpecs(config), 0, gradientScratch(config, shape))
       for (const spec of parameterSpecs(config)) store.parameter(spec.name).set(parameterOf(given, spec, null))
-      const program = await GradientProgram.compile({ runtime: crew, kernels: helpers, config, store, shape }, 0)
-      // Twice: the second begins with what the first has left.
+      const program = await GradientProgram.compile({ runtime: crew, kernels: arenaKernels, config, store, shape }, 0)
+      // Twice: the second run starts with leftovers of the first.
       for (let run = 0; run < 2; run++) await program.run(1, tokens, targets)
 
       const exact = trace(given, 'float64', 2)

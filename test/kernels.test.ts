@@ -1,8 +1,8 @@
 /**
- * The conformance suite of kernels: every kernel of src/runtime/staged/kernels, through the ops that use
- * it, against the same function in float64 without kernels; results and gradients.
+ * The conformance suite of kernels. It checks results and gradients of every kernel in
+ * src/runtime/staged/kernels, through the ops that use it, against the same function in float64 without kernels.
  *
- * Without oneDNN there are no kernels to check: the suite is skipped, or fails with CHOIR_REQUIRE_DNNL=1.
+ * Without oneDNN there are no kernels: the suite is skipped, or fails with CHOIR_REQUIRE_DNNL=1.
  */
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -17,7 +17,7 @@ import { createRuntime } from '../src/runtime/cpu-runtime.ts'
 import { findDnnl } from '../src/runtime/onednn/library.ts'
 import { opKernels } from '../src/runtime/staged/kernels/table.ts'
 import { testRandom } from './support/gradient-check.ts'
-import { type Order, runInOrder } from './support/in-process-crew.ts'
+import { type Order, runWithOrder } from './support/in-process-crew.ts'
 import {
   checkCase,
   compileWith,
@@ -33,30 +33,30 @@ import { drawn, special } from './support/kernel-shapes.ts'
 const library = findDnnl()
 const missing = 'missing' in library ? library.missing : null
 
-test.runIf(process.env.CHOIR_REQUIRE_DNNL === '1')('oneDNN is there, as CHOIR_REQUIRE_DNNL demands', () => {
+test.runIf(process.env.CHOIR_REQUIRE_DNNL === '1')('oneDNN is installed, as CHOIR_REQUIRE_DNNL requires', () => {
   expect(missing).toBeNull()
 })
 
-/** float32 rounds by 6e-8; sums of some thousand terms and a softmax in between stay within this. */
+/** float32 rounds by 6e-8; sums of a few thousand terms with a softmax in between stay within this. */
 const ROUNDING = 2e-5
 
-test('every kernel is checked, and every op that is a kernel only', () => {
+test('every kernel and every op of the family `kernel` is checked', () => {
   const checked = new Set(Object.values(special).flatMap((cases) => cases.flatMap((given) => given.kernels)))
   expect([...checked].sort()).toEqual(Object.keys(opKernels).sort())
-  const only = [...registry.values()].filter(({ family }) => family === 'kernel').map(({ name }) => name)
-  expect(only.length).toBeGreaterThan(0)
-  expect(Object.keys(special)).toEqual(expect.arrayContaining(only))
+  const kernelOps = [...registry.values()].filter(({ family }) => family === 'kernel').map(({ name }) => name)
+  expect(kernelOps.length).toBeGreaterThan(0)
+  expect(Object.keys(special)).toEqual(expect.arrayContaining(kernelOps))
 })
 
 describe.skipIf(missing)(missing ? `kernels (skipped: ${missing})` : 'kernels agree with float64', () => {
   let single: Runtime
   let crew: Runtime
-  let spoil: () => Promise<void>
+  let fillWithNaN: () => Promise<void>
 
   beforeAll(async () => {
     single = await createRuntime({ threads: 1 })
     crew = await createRuntime({ threads: 3 })
-    spoil = await poison(crew)
+    fillWithNaN = await poison(crew)
   })
   afterAll(async () => {
     await crew.close()
@@ -67,7 +67,7 @@ describe.skipIf(missing)(missing ? `kernels (skipped: ${missing})` : 'kernels ag
     test(`${op}: special shapes and numbers, on one thread and on three`, async () => {
       for (const [i, given] of cases.entries()) {
         const options = { tolerance: ROUNDING, seed: i + 1, reference: single }
-        await checkCase(given, crew, { ...options, before: spoil })
+        await checkCase(given, crew, { ...options, before: fillWithNaN })
         await checkCase(given, single, options)
       }
     })
@@ -78,13 +78,13 @@ describe.skipIf(missing)(missing ? `kernels (skipped: ${missing})` : 'kernels ag
           drawn[op] as fc.Arbitrary<KernelCase>,
           fc.integer({ min: 1, max: 1e6 }),
           async (given, seed) => {
-            await checkCase(given, crew, { tolerance: ROUNDING, seed, reference: single, before: spoil })
+            await checkCase(given, crew, { tolerance: ROUNDING, seed, reference: single, before: fillWithNaN })
           },
         ),
         { numRuns: 6 },
       ))
 
-    test(`${op}: which thread takes which task, and when, does not show in the result`, async () => {
+    test(`${op}: the result does not depend on which thread runs a task, or when`, async () => {
       for (const [i, given] of cases.entries()) {
         const seed = i + 1
         const program = withKernels(crew.kernels, () => trace({ ...given, accumulate: false }, 'float32', seed))
@@ -92,12 +92,12 @@ describe.skipIf(missing)(missing ? `kernels (skipped: ${missing})` : 'kernels ag
         const values = draw(given, seed)
         const expected = await runOnce(crew, program, values)
         for (const [name, order] of Object.entries(orders(seed)))
-          expectSameBits(await runInOrder(crew, cut(program), values, order), expected, `case ${i}, ${name}`)
+          expectSameBits(await runWithOrder(crew, cut(program), values, order), expected, `case ${i}, ${name}`)
       }
     })
   }
 
-  test('the number of threads does not show in what is no matrix product', async () => {
+  test('results other than matrix products do not depend on the number of threads', async () => {
     for (const given of [
       ...(special.routing ?? []),
       ...(special['rms-norm'] ?? []),
@@ -105,12 +105,12 @@ describe.skipIf(missing)(missing ? `kernels (skipped: ${missing})` : 'kernels ag
     ]) {
       const model = cut(withKernels(crew.kernels, () => trace(given, 'float32', 1)))
       const values = draw(given, 1)
-      const one = await runInOrder(single, model, values, inOrder, 1)
-      expectSameBits(await runInOrder(single, model, values, inOrder, 5), one, 'on five threads')
+      const one = await runWithOrder(single, model, values, firstToLast, 1)
+      expectSameBits(await runWithOrder(single, model, values, firstToLast, 5), one, 'on five threads')
     }
   })
 
-  test('a target that the vocabulary does not have is refused, not read past the end of a row', async () => {
+  test('a target outside the vocabulary is refused instead of read past the end of a row', async () => {
     const program = withKernels(crew.kernels, () => ({
       outputs: {
         loss: linearCrossEntropy(
@@ -124,7 +124,7 @@ describe.skipIf(missing)(missing ? `kernels (skipped: ${missing})` : 'kernels ag
     await expect(runOnce(crew, program, values)).rejects.toThrow(/^failed to run in linear-cross-entropy: .*target: 4/)
   })
 
-  test('sizes of experts may be an input, and a second output', async () => {
+  test('the sizes of experts may be an input and also an output', async () => {
     const executable = await compileWith(
       crew,
       withKernels(crew.kernels, () => {
@@ -145,7 +145,7 @@ describe.skipIf(missing)(missing ? `kernels (skipped: ${missing})` : 'kernels ag
     expect(results.sizes).toEqual(ports.given)
   })
 
-  test('ragged rows, whose number no kernel knows, stay with ONNX Runtime', async () => {
+  test('ragged rows, whose number is unknown to kernels, stay with ONNX Runtime', async () => {
     const program = withKernels(crew.kernels, () => {
       const index = constant([1, 0, 2], 'int32')
       const slotOfAssignment = constant([1, 0, 2], 'int32', [3, 1])
@@ -158,7 +158,7 @@ describe.skipIf(missing)(missing ? `kernels (skipped: ${missing})` : 'kernels ag
       const [x, gate] = [input('x', 'float32', [3, 2]), input('gate', 'float32', [3, 1])]
       const y = combineRagged(dispatchRagged(x, plan), gate, plan)
       const [dx, dGate] = gradient(sum(y), [x, gate]) as [Tensor, Tensor]
-      // Something for a kernel to do.
+      // `dispatch` gives the program a kernel.
       return { outputs: { y: dispatch(y, plan), dx, dGate } }
     })
     const { y, dx, dGate } = await runOnce(crew, program, {
@@ -171,7 +171,7 @@ describe.skipIf(missing)(missing ? `kernels (skipped: ${missing})` : 'kernels ag
   })
 })
 
-const inOrder: Order = (tasks) => Array.from({ length: tasks }, (_, task) => ({ task, thread: 0 }))
+const firstToLast: Order = (tasks) => Array.from({ length: tasks }, (_, task) => ({ task, thread: 0 }))
 const orders = (seed: number): Record<string, Order> => {
   const random = testRandom(seed)
   return {

@@ -1,4 +1,4 @@
-/** Experts in the projections of attention: beside the witness, and equal to a dense projection where they must be. */
+/** Experts in the projections of attention, against the witness and against dense projections that they must equal. */
 import { describe, expect, test } from 'vitest'
 import { base, caseOf, checkGradient, close, compare, compile, layouts, routers, run } from './support/model-check.ts'
 import { type CaseOverrides, randomCase } from './witness/generate.ts'
@@ -29,8 +29,8 @@ describe('experts in attention agree with the witness', () => {
   })
 })
 
-describe('experts in attention are the dense projection', () => {
-  /** The case with every expert of a projection equal to a matrix, and the dense model with those matrices. */
+describe('experts in attention equal the dense projection', () => {
+  /** A case where all experts of a projection are the same matrix, and the dense model with these matrices. */
   function twins(seed: number, moe: NonNullable<CaseOverrides['moe']>) {
     const settings = { ...base, balance: { coefficient: 0 }, zLoss: 0, ...moe }
     const draw = (attention: 'none' | 'all') =>
@@ -56,7 +56,7 @@ describe('experts in attention are the dense projection', () => {
     for (const [i, { witness, expert }] of compiled.parameters.entries()) {
       const values = result[`gradient ${i}`] ?? []
       const stack = witness.endsWith('.experts.weight')
-      // Of a stack, the sum over its experts is the gradient of the matrix that they all are.
+      // All experts of a stack are the same matrix, so its gradient is the sum over the experts.
       const count = stack && expert === null ? (given.parameters.get(witness)?.shape[0] ?? 1) : 1
       const size = values.length / count
       const name = stack ? witness.replace('.experts.weight', '') : `${witness}${expert === null ? '' : `.${expert}`}`
@@ -91,8 +91,8 @@ describe('experts in attention are the dense projection', () => {
       }
     })
 
-  test('without capacity a token has no queries, keys and values: a dropped choice says zero', async () => {
-    // One expert with room for one token of 8; the others attend evenly to nothing, and add nothing.
+  test('a dropped choice gives zero queries, keys and values', async () => {
+    // One expert with room for one of 8 tokens; the others attend evenly to zeros and add zero.
     const moe = { router: 'top-k', k: 1, experts: 1, attention: 'all', capacity: '1x', factor: 1 / 8 } as const
     const given = caseOf('top-1', 3, { ...moe, priority: 'token', every: 1 }, { layers: 1, sequence: 4 })
     const training = { ...given, training: true }

@@ -40,13 +40,15 @@ describe('the compiled model agrees with the witness', () => {
         const given = caseOf(router, seed, { capacity: 'kx', factor: 0.5, evalFactor: 1, attention }, { layers: 2 })
         const evaluated = { ...given, training: false, capacity }
         await compare(evaluated, 'float64', 1e-7)
-        const lost = [...witnessForward(evaluated).layers.values()].map(({ counts, kept }) => sum(counts) - sum(kept))
-        if (capacity === 'none') expect(Math.max(...lost)).toBe(0)
-        else if (capacity === 'train' && router !== 'expert-choice') expect(Math.max(...lost)).toBeGreaterThan(0)
+        const dropped = [...witnessForward(evaluated).layers.values()].map(
+          ({ counts, kept }) => sum(counts) - sum(kept),
+        )
+        if (capacity === 'none') expect(Math.max(...dropped)).toBe(0)
+        else if (capacity === 'train' && router !== 'expert-choice') expect(Math.max(...dropped)).toBeGreaterThan(0)
       }
     })
 
-  test('dense layers, dense and sparse mixed, shared expert, tied and untied', async () => {
+  test('dense layers, mixed dense and sparse layers, a shared expert, tied and untied heads', async () => {
     for (let seed = 0; seed < 8; seed++) {
       await compare(randomCase(seed, { moe: null }), 'float64', 1e-7)
       await compare(
@@ -57,10 +59,10 @@ describe('the compiled model agrees with the witness', () => {
     }
   })
 
-  test('attention that begins again at every document', async () => {
+  test('attention that restarts at every document', async () => {
     for (let seed = 0; seed < 8; seed++) {
       const given = caseOf('top-2', seed, { attention: seed % 2 === 0 ? 'all' : 'none' }, { layers: 2 })
-      // The separator stands in the middle, and is the first token of one sequence and the last of the other.
+      // Separators are inside a sequence, at the start of one and at the end of another.
       const separator = given.config.vocabulary - 1
       const tokens = given.tokens.map((token, t) => ([2, 3, 4].includes(t) ? separator : token % separator))
       const apart = { ...given, tokens, separator }

@@ -1,11 +1,11 @@
-/** Every router, with several settings, passes the conformance suite; and what ties routers to each other. */
+/** The conformance suite for every router with several settings, and relations between routers. */
 import { expect, test } from 'vitest'
 import { sum } from '../src/graph/ops/reduction.ts'
 import { sinkhorn } from '../src/graph/ops/sinkhorn.ts'
 import { constant } from '../src/graph/tensor.ts'
 import { capacityOf } from '../src/model/routing/capacity.ts'
 import { hashTable, hashTableOf } from '../src/model/routing/hash.ts'
-import { largest } from '../src/model/routing/selection.ts'
+import { bestExperts } from '../src/model/routing/selection.ts'
 import { evaluate } from './support/evaluate.ts'
 import { testRandom } from './support/gradient-check.ts'
 import {
@@ -152,7 +152,7 @@ function erf(x: number): number {
   return (2 / Math.sqrt(Math.PI)) * sum
 }
 
-test('experts one arg-max at a time are those of the fused top k, and so are all gradients', async () => {
+test('sequential and fused selection give the same experts and gradients', async () => {
   for (const settings of [
     { router: 'top-k', k: 3, experts: 6 },
     { router: 'top-k', k: 2, experts: 4, softmax: 'after', priority: 'gate', factor: 0.75 },
@@ -169,7 +169,7 @@ test('experts one arg-max at a time are those of the fused top k, and so are all
     }
 })
 
-test('a sequential choice is of distinct experts also where scores are equal, infinite or no numbers', async () => {
+test('a sequential choice has distinct experts even if scores are equal, infinite or NaN', async () => {
   const scores = [
     [0, 0, 0, 0],
     [-Infinity, 1, -Infinity, -Infinity],
@@ -177,11 +177,11 @@ test('a sequential choice is of distinct experts also where scores are equal, in
     [Number.NaN, 3, 5, Number.NaN],
   ]
   const score = constant(scores.flat(), 'float32', [4, 4])
-  const { best } = await evaluate({ best: largest(score, { k: 3, selection: 'sequential' }) })
+  const { best } = await evaluate({ best: bestExperts(score, { k: 3, selection: 'sequential' }) })
   expect(best).toEqual([0, 1, 2, 1, 0, 2, 0, 1, 2, 2, 1, 0])
 })
 
-test('the Sinkhorn weights of a group have even shares of experts, whatever the logits, and are numbers', async () => {
+test('the Sinkhorn weights of a group are finite and give experts even shares for any logits', async () => {
   const random = testRandom(3)
   for (const range of [1, 30, 1e4]) {
     const [groups, tokens, experts] = [2, 12, 3]
@@ -199,15 +199,15 @@ test('capacity follows the formula of the paper', () => {
   expect(capacityOf(configOf({ ...moe, capacity: 'kx', factor: 1.25 }).moe, 4096, 'train')).toBe(320)
   expect(capacityOf(configOf({ ...moe, capacity: '1x', factor: 1.25 }).moe, 4096, 'train')).toBe(160)
   expect(capacityOf(configOf({ ...moe, capacity: '1x', evalFactor: 2 }).moe, 4096, 'eval')).toBe(256)
-  // Rounded up; never below one; never above the tokens there are.
+  // Rounded up; at least one; at most the number of tokens.
   expect(capacityOf(configOf({ ...moe, capacity: '1x', factor: 1 }).moe, 33, 'train')).toBe(2)
   expect(capacityOf(configOf({ ...moe, capacity: '1x', factor: 0.1 }).moe, 32, 'train')).toBe(1)
   expect(capacityOf(configOf({ ...moe, capacity: '1x', factor: 40 }).moe, 32, 'train')).toBeNull()
-  // 8 · 1.25 is 10, not 11 by a rounding error.
+  // 10 · 1.1 is 11, not 12 by a rounding error.
   expect(capacityOf(configOf({ ...moe, k: 1, capacity: 'kx', factor: 1.1 }).moe, 320, 'train')).toBe(11)
 })
 
-test('hash tables give a token distinct experts, and every expert the same number of ids', () => {
+test('a hash table gives a token distinct experts, and every expert the same number of ids', () => {
   const table = hashTable(96, 8, 2, 3)
   const load = new Map<number, number>()
   for (let v = 0; v < 96; v++) {
@@ -218,7 +218,7 @@ test('hash tables give a token distinct experts, and every expert the same numbe
   expect(hashTable(96, 8, 2, 4)).not.toEqual(table)
 })
 
-test('hash tables of another seed are others, in every layer and module, and those of seed 0 are fixed', () => {
+test('hash tables differ for every seed, layer and module, and those of seed 0 are fixed', () => {
   const tablesOf = (hashSeed: number) => {
     const config = { ...configOf({ router: 'hash', k: 2, experts: 8, hashSeed, attention: 'all' }), vocabulary: 96 }
     return [0, 1, 2].flatMap((layer) =>
@@ -227,8 +227,8 @@ test('hash tables of another seed are others, in every layer and module, and tho
   }
   const all = [0, 1, 2, 3, 2 ** 20].flatMap(tablesOf)
   expect(new Set(all).size).toBe(all.length)
-  // Table number layer + layers · module, as runs of before have it.
+  // The table number is layer + layers · module, as in earlier runs.
   expect(tablesOf(0)[4]).toBe(String(hashTable(96, 8, 2, 1 + 3 * 1)))
-  // The first ids of a table worked out in another language, so that no run finds other experts when it goes on.
+  // The first ids of a table, computed in another language: a resumed run must find the same experts.
   expect([...hashTable(12, 4, 2, 0).filter((_, i) => i % 2 === 0)]).toEqual([0, 2, 2, 2, 0, 1, 3, 1, 0, 1, 3, 3])
 })

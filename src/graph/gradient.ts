@@ -6,7 +6,7 @@
  */
 import { add } from './ops/elementwise.ts'
 import { zeros } from './ops/shape.ts'
-import { sameShape, show } from './shape.ts'
+import { formatShape, sameShape } from './shape.ts'
 import { type Application, constant, isFloat, type Tensor, withOrigin } from './tensor.ts'
 
 /**
@@ -15,7 +15,7 @@ import { type Application, constant, isFloat, type Tensor, withOrigin } from './
  */
 export function gradient(loss: Tensor, wrt: readonly Tensor[]): Tensor[] {
   if (loss.shape.length !== 0)
-    throw new Error(`internal: gradient of a tensor of shape ${show(loss.shape)}, not a scalar`)
+    throw new Error(`internal: gradient of a tensor of shape ${formatShape(loss.shape)}, not a scalar`)
   const gradients = new Map<Tensor, Tensor>([[loss, constant(1, loss.dtype)]])
   for (const application of applicationsBetween(new Set(wrt), loss)) {
     const outputGradients = application.outputs.map((output) => gradients.get(output))
@@ -27,7 +27,7 @@ export function gradient(loss: Tensor, wrt: readonly Tensor[]): Tensor[] {
         if (!contribution || !isFloat(tensor.dtype)) return
         if (!sameShape(contribution.shape, tensor.shape))
           throw new Error(
-            `internal: gradient of ${application.op} has shape ${show(contribution.shape)}, its input ${show(tensor.shape)}`,
+            `internal: gradient of ${application.op} has shape ${formatShape(contribution.shape)}, its input ${formatShape(tensor.shape)}`,
           )
         const sum = gradients.get(tensor)
         gradients.set(tensor, sum ? add(sum, contribution) : contribution)

@@ -2,7 +2,7 @@
 import type { Shape } from './model.ts'
 import { RAGGED } from './tensor.ts'
 
-export const show = (shape: Shape): string => `[${shape.map((d) => (d === RAGGED ? '?' : d)).join(', ')}]`
+export const formatShape = (shape: Shape): string => `[${shape.map((d) => (d === RAGGED ? '?' : d)).join(', ')}]`
 
 export function sizeOf(shape: Shape): number {
   return shape.reduce((product, d) => product * d, 1)
@@ -27,7 +27,8 @@ export function broadcast(a: Shape, b: Shape): Shape {
   return Array.from({ length: rank }, (_, i) => {
     const x = a[i - rank + a.length] ?? 1
     const y = b[i - rank + b.length] ?? 1
-    if (x !== y && x !== 1 && y !== 1) throw new Error(`internal: shapes ${show(a)} and ${show(b)} do not broadcast`)
+    if (x !== y && x !== 1 && y !== 1)
+      throw new Error(`internal: shapes ${formatShape(a)} and ${formatShape(b)} do not broadcast`)
     return x === 1 ? y : x
   })
 }

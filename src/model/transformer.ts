@@ -100,7 +100,7 @@ export interface Losses {
   readonly stream: readonly Tensor[]
 }
 
-/** The losses of a pass over tokens [T] and targets [T], both int32; positions with a negative target are not counted. */
+/** The losses of a pass over tokens [T] and targets [T], int32; positions with a negative target are not counted. */
 export function losses(
   config: ModelConfig,
   parameters: Parameters,

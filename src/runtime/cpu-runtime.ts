@@ -14,7 +14,7 @@ import { createArena } from './cpu-arena.ts'
 import { type DnnlLibrary, findDnnl } from './onednn/library.ts'
 import { compileSession } from './onnxruntime/compile.ts'
 import { acquireEnvironment, type Environment, releaseEnvironment } from './onnxruntime/environment.ts'
-import { explain, takeFailure } from './onnxruntime/errors.ts'
+import { takeFailure, toRuntimeError } from './onnxruntime/errors.ts'
 import type { Session } from './onnxruntime/session.ts'
 import { Crew } from './staged/crew.ts'
 import { StagedExecutable } from './staged/executable.ts'
@@ -123,7 +123,9 @@ class CpuRuntime implements Runtime {
         memory: (bytes) => this.memoryFor(bytes),
         explain: (status, origins) => {
           const failure = takeFailure(api, BigInt(status))
-          return failure ? explain(failure, origins, 'run') : new RuntimeError('internal: a failure without a status')
+          return failure
+            ? toRuntimeError(failure, origins, 'run')
+            : new RuntimeError('internal: a failure without a status')
         },
         onFreed: (executable) => this.forget(executable),
       },

@@ -1,4 +1,4 @@
-/** Compiles and runs a handful of tensors once: what tests of the graph need of a runtime. */
+/** Compiles and runs a few tensors, for tests of the graph. */
 import type { Port } from '../../src/graph/model.ts'
 import { toOnnx } from '../../src/graph/onnx.ts'
 import { sizeOf } from '../../src/graph/shape.ts'
@@ -14,13 +14,13 @@ const testRuntime = (): Promise<Runtime> => (shared ??= createRuntime({ threads:
 const allocate = ({ dtype, shape }: Pick<Port, 'dtype' | 'shape'>): Buffer => new typedArrays[dtype](sizeOf(shape))
 
 export interface Evaluator {
-  /** By name; write into an input, `run`, read an output. */
+  /** By name: write the inputs, `run`, read the outputs. */
   readonly buffers: Record<string, Buffer>
   run(): void
   release(): void
 }
 
-/** Compiles outputs and binds memory of their own to all inputs and outputs. */
+/** Compiles outputs and binds new memory to all inputs and outputs. */
 export async function evaluator(outputs: Record<string, Tensor>): Promise<Evaluator> {
   const model = toOnnx({ outputs })
   const executable = await (await testRuntime()).compile(model)
@@ -36,7 +36,7 @@ export async function evaluator(outputs: Record<string, Tensor>): Promise<Evalua
   }
 }
 
-/** Runs once: outputs by name for inputs by name. */
+/** Runs once: maps inputs by name to outputs by name. */
 export async function evaluate(
   outputs: Record<string, Tensor>,
   inputs: Record<string, ArrayLike<number>> = {},

@@ -1,7 +1,6 @@
 /**
- * Checks the gradient of a graph in float64 against central finite differences. The scalar that is
- * differentiated is Σ w·y over all float outputs with fixed random weights, so that no error can hide
- * in a symmetric sum.
+ * Checks the gradient of a graph in float64 against central finite differences. It differentiates Σ w·y over all
+ * float outputs with fixed random weights, so that no error can hide in a symmetric sum.
  */
 import { gradient } from '../../src/graph/gradient.ts'
 import { add, multiply } from '../../src/graph/ops/elementwise.ts'
@@ -10,7 +9,7 @@ import { sizeOf } from '../../src/graph/shape.ts'
 import { constant, input, isFloat, type Tensor } from '../../src/graph/tensor.ts'
 import { evaluator } from './evaluate.ts'
 
-/** A small linear congruential generator: tests must not depend on the generator under test. */
+/** A linear congruential generator, so that tests do not depend on the generator under test. */
 export function testRandom(seed: number): () => number {
   let state = (seed * 2654435761 + 12345) >>> 0
   return () => {
@@ -31,7 +30,7 @@ export interface CheckOptions {
   readonly seed?: number
 }
 
-/** Largest error of any gradient element, relative to 1 + |gradient|; throws when above the tolerance. */
+/** Largest error of any gradient element, relative to 1 + |gradient|. @throws if it exceeds the tolerance. */
 export async function checkGradient(
   inputs: readonly CheckInput[],
   build: (...tensors: Tensor[]) => Tensor | readonly Tensor[],
@@ -79,7 +78,7 @@ export async function checkGradient(
       const exact = analytic[i]?.[j] as number
       const error = Math.abs(exact - numeric) / (1 + Math.abs(numeric))
       if (!(error <= tolerance))
-        throw new Error(`gradient of x${i}[${j}] is ${exact}, finite differences say ${numeric} (seed ${seed})`)
+        throw new Error(`gradient of x${i}[${j}] is ${exact}, finite differences give ${numeric} (seed ${seed})`)
       worst = Math.max(worst, error)
     }
   })

@@ -1,6 +1,6 @@
 /**
- * A crew without threads: runs a staged program on the calling thread, its tasks in any order on any of
- * several contexts, as threads might have taken them. What differs between two orders is a bug of a kernel.
+ * A crew without threads: runs a staged program on the calling thread, with its tasks in any order on any of
+ * several contexts, as threads might. If two orders give different results, a kernel has a bug.
  */
 import type { StagedModel } from '../../src/graph/stages/contract.ts'
 import type { Runtime } from '../../src/runtime/contract.ts'
@@ -17,11 +17,11 @@ import type { Script } from '../../src/runtime/staged/script.ts'
 import { kernelModule, opFunctions } from '../../src/runtime/wasm/module.ts'
 import { buffersFor, type Values } from './kernel-check.ts'
 
-/** Tasks of a step in an order, and who takes each. */
+/** An order of the tasks of a step, and the thread of each. */
 export type Order = (tasks: number) => readonly { readonly task: number; readonly thread: number }[]
 
-/** Outputs of a program by name, computed with tasks in that order. */
-export async function runInOrder(
+/** Outputs of a program by name, computed with tasks in the given order. */
+export async function runWithOrder(
   runtime: Runtime,
   model: StagedModel,
   values: Values,
@@ -31,8 +31,8 @@ export async function runInOrder(
   const sessions: SessionBinding[] = []
   let script: Script | undefined
   const crew = {
-    open(opened: Script) {
-      script = opened
+    open(given: Script) {
+      script = given
       return 0
     },
     close() {},
@@ -67,7 +67,7 @@ export async function runInOrder(
 
 async function walk(script: Script, sessions: SessionBinding[], threads: KernelThread[], order: Order): Promise<void> {
   const bytes = new Uint8Array(script.memory.buffer)
-  // Nobody may count on zeros.
+  // Kernels must not rely on zeros.
   bytes.fill(0xff)
   for (const { offset, bytes: data } of script.constants) bytes.set(data, offset)
   let session = 0
@@ -81,7 +81,7 @@ async function walk(script: Script, sessions: SessionBinding[], threads: KernelT
   }
 }
 
-/** Primitives are made once for all programs, as on threads. */
+/** Primitives are created once for all programs, as on threads. */
 const libraries = new Map<string, Dnnl>()
 function dnnlOf(thread: number, math: Runtime['math']): Dnnl {
   const library = findDnnl()

@@ -1,7 +1,7 @@
 /**
- * What each kernel is checked on: for every op that uses kernels, cases of random numbers in shapes that
- * have hurt: 0 and 1, no multiple of any tile, more than a block of the kernel, dropped and empty rows,
- * and numbers at which a careless formula overflows.
+ * Builders of test cases for every op that uses kernels: random numbers in difficult shapes. These are sizes 0
+ * and 1, no multiple of any tile, more than a block of the kernel, dropped and empty rows, and numbers at which
+ * a careless formula overflows.
  */
 import { sizeOf } from '../../src/graph/shape.ts'
 import type { Tensor } from '../../src/graph/tensor.ts'
@@ -20,7 +20,7 @@ export interface MatmulShape {
   readonly transposeA?: boolean
   readonly transposeB?: boolean
   readonly alpha?: number
-  /** Added to the product: an input, or what ONNX Runtime or a kernel made of it. */
+  /** Where the addend of the product comes from: an input, ONNX Runtime, or a kernel. */
   readonly plus?: 'input' | 'onnx' | 'kernel'
   readonly size?: number
 }
@@ -35,7 +35,7 @@ export function matmulCase(shape: MatmulShape): KernelCase {
       ...(plus && { c: { shape: [...batch, m, n], values } }),
     },
     build(tensors) {
-      // Made before the product, as what a kernel adds must be.
+      // Computed before the product, as an addend must be.
       const c = plus && addend(of(tensors, 'c'), plus)
       const product = g.matmul(of(tensors, 'a'), of(tensors, 'b'), { transposeA, transposeB, alpha })
       return c ? g.add(c, product) : product
@@ -44,9 +44,9 @@ export function matmulCase(shape: MatmulShape): KernelCase {
   }
 }
 
-function addend(c: Tensor, made: 'input' | 'onnx' | 'kernel'): Tensor {
-  if (made === 'input') return c
-  if (made === 'onnx') return g.multiply(c, 0.5)
+function addend(c: Tensor, source: 'input' | 'onnx' | 'kernel'): Tensor {
+  if (source === 'input') return c
+  if (source === 'onnx') return g.multiply(c, 0.5)
   const width = c.shape.at(-1) as number
   const identity = Float64Array.from({ length: width * width }, (_, i) => Number(i % (width + 1) === 0))
   const flat = g.reshape(c, [sizeOf(c.shape) / width, width])
@@ -60,18 +60,18 @@ export interface AttentionCase {
   /** Width of a head. */
   readonly size: number
   readonly rotary: boolean
-  /** Largest q and k. */
+  /** Largest values of q and k. */
   readonly range?: number
-  /** Positions at which each sequence has the beginning of another document, if any. */
+  /** Positions at which documents begin inside a sequence; each sequence has one fewer than the one before. */
   readonly documents?: readonly number[]
 }
 
 export function attentionCase(shape: AttentionCase): KernelCase {
   const { batch, sequence, heads, size, rotary, range = 2, documents } = shape
   const [tokens, width] = [batch * sequence, heads * size]
-  // Every sequence has one beginning fewer than that before it, so that none can stand for another.
-  const beginsOf = (b: number) => [0, ...(documents ?? []).slice(0, (documents?.length ?? 0) - b)]
-  const first = (t: number) => Math.max(...beginsOf(Math.floor(t / sequence)).filter((at) => at <= t % sequence))
+  // The sequences differ, so that mixing them up would show.
+  const startsOf = (b: number) => [0, ...(documents ?? []).slice(0, (documents?.length ?? 0) - b)]
+  const first = (t: number) => Math.max(...startsOf(Math.floor(t / sequence)).filter((at) => at <= t % sequence))
   const scale = 1 / Math.sqrt(size)
   const table = (f: (angle: number) => number, dtype: Dtype) =>
     g.constant(
@@ -97,8 +97,8 @@ export function attentionCase(shape: AttentionCase): KernelCase {
     reference(tensors) {
       const split = g.transpose(g.reshape(of(tensors, 'qkv'), [batch, sequence, 3 * heads, size]), [0, 2, 1, 3])
       const [q, k, v] = g.split(split, 1, [heads, heads, heads]) as [Tensor, Tensor, Tensor]
-      const turned = (x: Tensor) => (rotary ? g.rotate(x, ...tables('float64')) : x)
-      const y = g.causalAttention(turned(q), turned(k), v, scale, tensors.first)
+      const rotated = (x: Tensor) => (rotary ? g.rotate(x, ...tables('float64')) : x)
+      const y = g.causalAttention(rotated(q), rotated(k), v, scale, tensors.first)
       return g.reshape(g.transpose(y, [0, 2, 1, 3]), [tokens, width])
     },
     kernels: ['attention', 'attention-gradient'],
@@ -108,7 +108,7 @@ export function attentionCase(shape: AttentionCase): KernelCase {
 export interface ExpertCase {
   /** Rows of each expert. */
   readonly rows: readonly number[]
-  /** Rows that no expert uses. */
+  /** Number of rows that no expert uses. */
   readonly left?: number
   readonly width: number
   readonly hidden: number
@@ -137,8 +137,8 @@ export function expertCase({
       down: { shape: [experts, hidden, width], values },
     },
     build(tensors, dtype) {
-      const nobody = g.constant(new Float64Array(left * width), dtype, [left, width])
-      const all = left > 0 ? g.concat([of(tensors, 'x'), nobody], 0) : of(tensors, 'x')
+      const unused = g.constant(new Float64Array(left * width), dtype, [left, width])
+      const all = left > 0 ? g.concat([of(tensors, 'x'), unused], 0) : of(tensors, 'x')
       const [up, down] = [of(tensors, 'up'), of(tensors, 'down')]
       const weights = { up, down, ...(gated && { gate: of(tensors, 'gate') }) }
       const y = g.expertFfnKernel(all, weights, g.constant([...rows, left], 'int64'))
@@ -163,7 +163,7 @@ export function expertCase({
   }
 }
 
-/** A matrix an expert; `hidden` is its number of columns. */
+/** One matrix per expert; `hidden` is its number of columns. */
 export function expertLinearCase({
   rows,
   left = 0,
@@ -179,8 +179,8 @@ export function expertLinearCase({
       weight: { shape: [rows.length, width, columns], values: (random) => random() * 2 - 1 },
     },
     build(tensors, dtype) {
-      const nobody = g.constant(new Float64Array(left * width), dtype, [left, width])
-      const all = left > 0 ? g.concat([of(tensors, 'x'), nobody], 0) : of(tensors, 'x')
+      const unused = g.constant(new Float64Array(left * width), dtype, [left, width])
+      const all = left > 0 ? g.concat([of(tensors, 'x'), unused], 0) : of(tensors, 'x')
       const y = g.expertLinearKernel(all, of(tensors, 'weight'), g.constant([...rows, left], 'int64'))
       return left > 0 ? g.slice(y, 0, 0, used) : y
     },
@@ -203,16 +203,16 @@ export interface RoutingCase {
   readonly tokens: number
   readonly choices: number
   readonly width: number
-  /** Slots that nobody has. */
+  /** Number of empty slots. */
   readonly empty: number
-  /** Share of the assignments that have no slot. */
+  /** Share of assignments without a slot. */
   readonly dropped: number
   readonly seed: number
-  /** A residual stream that the combined rows are added to. */
+  /** Whether the combined rows are added to a residual stream. */
   readonly residual?: boolean
 }
 
-/** Dispatch, something, combine: every kernel that moves rows. */
+/** Dispatch, a product, combine: every kernel that moves rows. */
 export function routingCase({
   tokens,
   choices,
@@ -268,7 +268,7 @@ export function routingCase({
     },
     build(tensors, dtype) {
       const slotPlan = plan(tensors, dtype)
-      // Made before the combination, or it would not be ready to be added there.
+      // Computed before the combination, as an addend must be.
       const stream = residual ? g.multiply(of(tensors, 'residual'), 2) : null
       const rows = g.dispatch(of(tensors, 'x'), slotPlan)
       const moved = slotPlan.occupied ? g.multiply(rows, g.reshape(slotPlan.occupied, [slots, 1])) : rows
@@ -285,16 +285,16 @@ export interface CrossEntropyCase {
   readonly vocabulary: number
   /** Share of the targets that are not counted. */
   readonly uncounted: number
-  /** x in multiples of this, head in small whole numbers: logits that float32 has exactly. */
+  /** Makes logits exact in float32: x are multiples of this, head small integers. */
   readonly exact?: number
 }
 
 export function crossEntropyCase({ rows, width, vocabulary, uncounted, exact }: CrossEntropyCase): KernelCase {
-  const whole = (random: () => number) => Math.floor(random() * 9) - 4
+  const integer = (random: () => number) => Math.floor(random() * 9) - 4
   return {
     inputs: {
-      x: { shape: [rows, width], ...(exact && { values: (random) => exact * whole(random) }) },
-      head: { shape: [vocabulary, width], ...(exact && { values: whole }) },
+      x: { shape: [rows, width], ...(exact && { values: (random) => exact * integer(random) }) },
+      head: { shape: [vocabulary, width], ...(exact && { values: integer }) },
       targets: {
         shape: [rows],
         dtype: 'int32',
@@ -304,7 +304,7 @@ export function crossEntropyCase({ rows, width, vocabulary, uncounted, exact }: 
     },
     build: (tensors) => g.linearCrossEntropy(of(tensors, 'x'), of(tensors, 'head'), of(tensors, 'targets')),
     kernels: rows === 0 ? [] : ['cross-entropy', 'matmul'],
-    // The probability of the target less 1, where that is nearly 1.
+    // The gradient is p − 1 for the target, and p may be close to 1.
     floor: 0.5,
   }
 }
@@ -313,7 +313,7 @@ export interface NormCase {
   readonly rows: number
   readonly width: number
   readonly size?: number
-  /** x + rmsNorm(x): the gradient of the norm is added to that of x. */
+  /** x + rmsNorm(x), so that the gradient of the norm is added to that of x. */
   readonly residual?: boolean
 }
 
@@ -321,7 +321,7 @@ export const normCase = ({ rows, width, size = 1, residual = false }: NormCase):
   inputs: { x: { shape: [rows, width], values: (random) => size * (random() * 2 - 1) }, weight: { shape: [width] } },
   build(tensors) {
     const x = of(tensors, 'x')
-    // A narrow row is nearly along its own direction, which is what the gradient takes out.
+    // In a narrow row little is left of dy after its part along x is removed, so a larger ε keeps it accurate.
     const y = g.rmsNorm(x, of(tensors, 'weight'), width < 8 ? 0.5 : 1e-5)
     return residual ? g.add(g.multiply(x, 1 / size), y) : y
   },

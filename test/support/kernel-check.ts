@@ -1,8 +1,8 @@
 /**
- * Checks what is computed by kernels, in float32, against the same function as a graph in float64.
+ * Checks functions computed by kernels, in float32, against the same function as a graph in float64.
  *
- * A case is traced twice on the same numbers: with the kernels of a runtime, cut into stages; and without
- * any, in float64. Compared are its results and the gradients of Σ w·y over them, with random w.
+ * A case runs twice on the same numbers: with the kernels of a runtime, cut into stages; and without kernels, in
+ * float64. The check compares its results y and the gradients of Σ w·y with random w.
  */
 import { expect } from 'vitest'
 import { gradient } from '../../src/graph/gradient.ts'
@@ -32,15 +32,15 @@ export interface KernelInput {
 export interface KernelCase {
   readonly inputs: Readonly<Record<string, KernelInput>>
   readonly build: (tensors: Readonly<Record<string, Tensor>>, dtype: Dtype) => Tensor | readonly Tensor[]
-  /** The float64 side, where it is another function than `build`. */
+  /** The float64 function, if it differs from `build`. */
   readonly reference?: (tensors: Readonly<Record<string, Tensor>>) => Tensor | readonly Tensor[]
-  /** Kernels that the program must have been cut at. */
+  /** Kernels that the program must use. */
   readonly kernels: readonly string[]
-  /** There is no gradient to check. */
+  /** Whether there is no gradient to check. */
   readonly forward?: boolean
-  /** Add gradients to what is there, in place, as micro-batches do. */
+  /** Whether gradients are added in place to earlier values, as with micro-batches. */
   readonly accumulate?: boolean
-  /** Errors are relative to this at least, where terms larger than the results cancel. */
+  /** Errors are relative to at least this, for cases where terms larger than the results cancel. */
   readonly floor?: number
 }
 
@@ -75,7 +75,7 @@ export function trace(
   return { outputs }
 }
 
-/** Numbers of all inputs; what accumulated gradients begin with is among them. */
+/** Values of all inputs, including the initial values of accumulated gradients. */
 export function draw({ inputs, accumulate }: KernelCase, seed: number): Values {
   const random = testRandom(seed)
   const values: Values = {}
@@ -90,7 +90,7 @@ export function draw({ inputs, accumulate }: KernelCase, seed: number): Values {
   return values
 }
 
-/** Memory for the ports of a model, filled; a gradient lies where what it is added to lies. */
+/** Memory for the ports of a model, with the inputs filled. `inPlace`: gradients overwrite their initial values. */
 export function buffersFor(model: Pick<StagedModel, 'inputs' | 'outputs'>, values: Values, inPlace: boolean): Values {
   const buffers: Values = {}
   for (const { name, dtype, shape } of model.inputs) {
@@ -102,7 +102,7 @@ export function buffersFor(model: Pick<StagedModel, 'inputs' | 'outputs'>, value
   for (const { name, dtype, shape } of model.outputs) {
     const before = inPlace ? buffers[name.replace(/^g /, 'before ')] : undefined
     buffers[name] = before ?? new typedArrays[dtype](sizeOf(shape))
-    // What a program does not write must show.
+    // NaN shows elements that the program does not write.
     if (!before && dtype === 'float32') (buffers[name] as Float32Array).fill(Number.NaN)
   }
   return buffers
@@ -111,7 +111,7 @@ export function buffersFor(model: Pick<StagedModel, 'inputs' | 'outputs'>, value
 export const compileWith = (runtime: Runtime, program: Program) =>
   runtime.compile(usesKernels(program) ? cut(program) : toOnnx(program))
 
-/** Runs a program in memory of its own: the outputs by name. */
+/** Runs a program in new memory; returns the outputs by name. */
 async function runWith(executable: Executable, values: Values, inPlace = false): Promise<Values> {
   const buffers = buffersFor(executable.model, values, inPlace)
   const binding = executable.bind(buffers)
@@ -120,7 +120,7 @@ async function runWith(executable: Executable, values: Values, inPlace = false):
   return Object.fromEntries(executable.model.outputs.map(({ name }) => [name, buffers[name] as Memory]))
 }
 
-/** Compiles and runs once: the outputs by name. */
+/** Compiles and runs a program once; returns the outputs by name. */
 export async function runOnce(runtime: Runtime, program: Program, values: Values): Promise<Values> {
   const executable = await compileWith(runtime, program)
   try {
@@ -130,7 +130,7 @@ export async function runOnce(runtime: Runtime, program: Program, values: Values
   }
 }
 
-/** Fills the memory that the programs of a runtime share with NaN: who reads what nobody wrote shows it. */
+/** Fills the memory that the programs of a runtime share with NaN, so that reads of unwritten memory show. */
 export async function poison(runtime: Runtime): Promise<() => Promise<void>> {
   const [rows, width] = [4096, 512]
   const program = withKernels(runtime.kernels, () => {
@@ -148,37 +148,37 @@ export async function poison(runtime: Runtime): Promise<() => Promise<void>> {
 export const kernelsOf = (model: StagedModel): string[] =>
   model.stages.flatMap((stage) => (stage.kind === 'kernel' ? [stage.type] : []))
 
-/** Errors of a tensor, relative to its largest element, `floor` at least. NaN and infinities are errors. */
+/** Checks a tensor; errors are relative to its largest element, at least `floor`. NaN and infinities fail. */
 export function expectNear(
   actual: Memory,
   expected: ArrayLike<number>,
   tolerance: number,
-  what: string,
+  name: string,
   floor = 0,
 ): void {
-  expect(actual.length, what).toBe(expected.length)
+  expect(actual.length, name).toBe(expected.length)
   let largest = floor
   for (let i = 0; i < expected.length; i++) largest = Math.max(largest, Math.abs(expected[i] as number))
   for (let i = 0; i < expected.length; i++) {
-    const [is, should] = [Number(actual[i]), expected[i] as number]
+    const [value, wanted] = [Number(actual[i]), expected[i] as number]
     const allowed = tolerance * largest + 1e-30
-    if (!(Math.abs(is - should) <= allowed))
-      throw new Error(`${what}[${i}] is ${is}, should be ${should} (within ${allowed})`)
+    if (!(Math.abs(value - wanted) <= allowed))
+      throw new Error(`${name}[${i}] is ${value}, expected ${wanted} (within ${allowed})`)
   }
 }
 
-export const expectSameBits = (actual: Values, expected: Values, what: string): void => {
+export const expectSameBits = (actual: Values, expected: Values, message: string): void => {
   for (const [name, values] of Object.entries(expected)) {
     const bytes = (buffer: Memory) => Buffer.from(buffer.buffer, buffer.byteOffset, buffer.byteLength)
-    expect(bytes(actual[name] as Memory).equals(bytes(values)), `${what}: ${name}`).toBe(true)
+    expect(bytes(actual[name] as Memory).equals(bytes(values)), `${message}: ${name}`).toBe(true)
   }
 }
 
 export interface CheckOptions {
-  /** Of the largest element of each tensor. */
+  /** Relative to the largest element of each tensor. */
   readonly tolerance: number
   readonly seed: number
-  /** The runtime of the float64 side. */
+  /** The runtime for the float64 function. */
   readonly reference: Runtime
   /** Called before each run. */
   readonly before?: (() => Promise<void>) | undefined

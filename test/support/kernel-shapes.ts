@@ -1,4 +1,4 @@
-/** The cases that kernels are checked on: special ones by hand, random ones, and moderate ones for bf16. */
+/** Test cases of kernels: special ones by hand, random ones, and moderate ones for bf16. */
 import fc from 'fast-check'
 import {
   attentionCase,
@@ -12,7 +12,7 @@ import {
 import type { KernelCase } from './kernel-check.ts'
 import { drawnTokens, specialTokens } from './token-cases.ts'
 
-/** Special cases of each op that uses kernels; the op's name where it exists as a kernel only. */
+/** Special cases by op. Ops of the family `kernel` have the name of the op. */
 export const special: Record<string, KernelCase[]> = {
   matmul: [
     matmulCase({ m: 1, k: 1, n: 1 }),
@@ -20,7 +20,7 @@ export const special: Record<string, KernelCase[]> = {
     matmulCase({ m: 300, k: 1, n: 1, transposeA: true }),
     matmulCase({ m: 257, k: 65, n: 129, alpha: -0.3 }),
     matmulCase({ m: 33, k: 513, n: 1, transposeB: true }),
-    // On three threads the last band is one row of aᵀ, one column of b, one of bᵀ.
+    // With three threads the last band has one row of aᵀ, one column of b, one of bᵀ.
     matmulCase({ m: 65, k: 70, n: 33, transposeA: true }),
     matmulCase({ m: 20, k: 9, n: 65 }),
     matmulCase({ m: 20, k: 9, n: 65, transposeB: true }),
@@ -46,13 +46,13 @@ export const special: Record<string, KernelCase[]> = {
     attentionCase({ batch: 1, sequence: 128, heads: 1, size: 4, rotary: true }),
     attentionCase({ batch: 1, sequence: 129, heads: 2, size: 4, rotary: true }),
     attentionCase({ batch: 2, sequence: 300, heads: 2, size: 10, rotary: true }),
-    // More heads than go together in a task, and a number that does not divide.
+    // More heads than fit into a task, and a number that is not divisible.
     attentionCase({ batch: 2, sequence: 70, heads: 8, size: 4, rotary: true }),
     attentionCase({ batch: 1, sequence: 5, heads: 7, size: 2, rotary: true }),
     // Scores of up to 1e8 and 1e16.
     attentionCase({ batch: 1, sequence: 140, heads: 2, size: 4, rotary: true, range: 1e4 }),
     attentionCase({ batch: 1, sequence: 30, heads: 2, size: 4, rotary: false, range: 1e8 }),
-    // Documents: a beginning within a block, at its edges, at the last token, and as many as there are tokens.
+    // Documents that begin within a block, at its edges, at the last token, and at every token.
     attentionCase({ batch: 3, sequence: 130, heads: 3, size: 4, rotary: true, documents: [5, 64, 129] }),
     attentionCase({ batch: 2, sequence: 150, heads: 8, size: 3, rotary: false, documents: [1, 75, 76] }),
     attentionCase({ batch: 1, sequence: 5, heads: 1, size: 2, rotary: false, documents: [1, 2, 3, 4] }),
@@ -63,7 +63,7 @@ export const special: Record<string, KernelCase[]> = {
     expertCase({ rows: [0, 3, 0, 17, 0], left: 5, width: 7, hidden: 11, gated }),
     expertCase({ rows: [0, 0, 0], left: 4, width: 6, hidden: 5, gated, accumulate: true }),
     expertCase({ rows: [0, 3, 17, 1], left: 1, width: 33, hidden: 35, gated, accumulate: true }),
-    // More rows than are worked through at a time, and just as many.
+    // More rows than a piece, and exactly one piece.
     expertCase({ rows: [512, 0, 1100, 513], width: 5, hidden: 3, gated }),
     expertCase({ rows: [1025, 2], left: 3, width: 3, hidden: 5, gated, accumulate: true }),
     // Activations that saturate.
@@ -74,10 +74,10 @@ export const special: Record<string, KernelCase[]> = {
     expertLinearCase({ rows: [0, 3, 0, 17, 0], left: 5, width: 7, hidden: 11 }),
     expertLinearCase({ rows: [0, 0, 0], left: 4, width: 6, hidden: 5, accumulate: true }),
     expertLinearCase({ rows: [0, 3, 17, 1], left: 1, width: 33, hidden: 99, accumulate: true }),
-    // More rows than are worked through at a time, and just as many.
+    // More rows than a piece, and exactly one piece.
     expertLinearCase({ rows: [512, 0, 1100, 513], width: 5, hidden: 3 }),
     expertLinearCase({ rows: [1025, 2], left: 3, width: 3, hidden: 5, accumulate: true }),
-    // An expert without rows is told "nothing" by a row longer than a piece of gradients.
+    // The row of zeros of an expert without rows is longer than a piece of gradients.
     expertLinearCase({ rows: [0, 2], width: 700, hidden: 1, accumulate: true }),
     expertLinearCase({ rows: [9, 4], width: 5, hidden: 6, range: 1e4 }),
   ],
@@ -112,15 +112,15 @@ export const special: Record<string, KernelCase[]> = {
   ...specialTokens,
 }
 
-const whole = (min: number, max: number) => fc.integer({ min, max })
+const integer = (min: number, max: number) => fc.integer({ min, max })
 /** Random shapes, for the same ops. */
 export const drawn: Record<keyof typeof special, fc.Arbitrary<KernelCase>> = {
   matmul: fc
     .record({
-      batch: fc.array(whole(1, 4), { maxLength: 2 }),
-      m: fc.oneof(whole(1, 40), whole(60, 300)),
-      k: whole(1, 90),
-      n: fc.oneof(whole(1, 40), whole(60, 200)),
+      batch: fc.array(integer(1, 4), { maxLength: 2 }),
+      m: fc.oneof(integer(1, 40), integer(60, 300)),
+      k: integer(1, 90),
+      n: fc.oneof(integer(1, 40), integer(60, 200)),
       transposeA: fc.boolean(),
       transposeB: fc.boolean(),
       alpha: fc.constantFrom(1, Math.SQRT1_2, -2),
@@ -129,22 +129,22 @@ export const drawn: Record<keyof typeof special, fc.Arbitrary<KernelCase>> = {
     .map(matmulCase),
   'attention-kernel': fc
     .record({
-      batch: whole(1, 3),
-      sequence: whole(1, 150),
-      heads: whole(1, 3),
-      half: whole(1, 6),
+      batch: integer(1, 3),
+      sequence: integer(1, 150),
+      heads: integer(1, 3),
+      half: integer(1, 6),
       rotary: fc.boolean(),
-      documents: fc.option(fc.array(whole(0, 149), { maxLength: 5 }), { nil: undefined }),
+      documents: fc.option(fc.array(integer(0, 149), { maxLength: 5 }), { nil: undefined }),
     })
     .map(({ half, rotary, documents, ...shape }) =>
       attentionCase({ ...shape, rotary, size: rotary ? 2 * half : half + 1, ...(documents && { documents }) }),
     ),
   'expert-ffn-kernel': fc
     .record({
-      rows: fc.array(fc.oneof(fc.constant(0), whole(1, 60)), { minLength: 1, maxLength: 6 }),
-      left: whole(0, 20),
-      width: whole(1, 40),
-      hidden: whole(1, 40),
+      rows: fc.array(fc.oneof(fc.constant(0), integer(1, 60)), { minLength: 1, maxLength: 6 }),
+      left: integer(0, 20),
+      width: integer(1, 40),
+      hidden: integer(1, 40),
       gated: fc.boolean(),
       accumulate: fc.boolean(),
     })
@@ -152,34 +152,39 @@ export const drawn: Record<keyof typeof special, fc.Arbitrary<KernelCase>> = {
     .map(expertCase),
   'expert-linear-kernel': fc
     .record({
-      rows: fc.array(fc.oneof(fc.constant(0), whole(1, 60)), { minLength: 1, maxLength: 6 }),
-      left: whole(0, 20),
-      width: whole(1, 40),
-      hidden: whole(1, 60),
+      rows: fc.array(fc.oneof(fc.constant(0), integer(1, 60)), { minLength: 1, maxLength: 6 }),
+      left: integer(0, 20),
+      width: integer(1, 40),
+      hidden: integer(1, 60),
       accumulate: fc.boolean(),
     })
     .filter(({ rows }) => rows.some((count) => count > 0))
     .map(expertLinearCase),
   routing: fc
     .record({
-      tokens: whole(1, 200),
-      choices: whole(1, 4),
-      width: whole(1, 40),
-      // Where assignments are dropped there must be a slot that their index can name.
-      empty: whole(1, 20),
+      tokens: integer(1, 200),
+      choices: integer(1, 4),
+      width: integer(1, 40),
+      // At least one slot, because the index of a dropped assignment is 0.
+      empty: integer(1, 20),
       dropped: fc.constantFrom(0, 0.3),
-      seed: whole(1, 1000),
+      seed: integer(1, 1000),
       residual: fc.boolean(),
     })
     .map(routingCase),
   'linear-cross-entropy': fc
-    .record({ rows: whole(1, 90), width: whole(1, 20), vocabulary: whole(1, 90), uncounted: fc.constantFrom(0, 0.3) })
+    .record({
+      rows: integer(1, 90),
+      width: integer(1, 20),
+      vocabulary: integer(1, 90),
+      uncounted: fc.constantFrom(0, 0.3),
+    })
     .map(crossEntropyCase),
-  'rms-norm': fc.record({ rows: whole(1, 200), width: whole(1, 90), residual: fc.boolean() }).map(normCase),
+  'rms-norm': fc.record({ rows: integer(1, 200), width: integer(1, 90), residual: fc.boolean() }).map(normCase),
   ...drawnTokens,
 }
 
-/** Numbers of ordinary size: an error of a score of 1e4 is no small error of a softmax. */
+/** Numbers of moderate size, because a relative error of a score of 1e4 is a large error of a softmax. */
 export const moderate: Record<string, KernelCase[]> = {
   'attention-kernel': [
     attentionCase({ batch: 2, sequence: 150, heads: 2, size: 16, rotary: true, range: 1 }),

@@ -1,6 +1,6 @@
 /**
- * The compiled model beside the loop-by-loop float64 witness (test/witness): random cases of every router, and
- * what must agree. Losses, statistics and gradients, for every capacity rule and layout of the experts' rows.
+ * Compares the compiled model with the float64 witness (test/witness) on random cases of every router: losses,
+ * statistics and gradients, for every capacity rule and layout of the experts' rows.
  */
 import { expect } from 'vitest'
 import { firstVisible } from '../../src/data/first-visible.ts'
@@ -52,7 +52,7 @@ export function caseOf(
   const drawn = randomCase(seed, { moe: { ...base, ...routers[router], ...moe }, model, batch: 2 })
   const settings = drawn.config.moe
   if (settings?.router !== 'hash') return drawn
-  // Our hash router has tables of its own: the witness is given what they say.
+  // Our hash router has its own tables; the witness gets their choices.
   const choices = new Map<Routed, Int32Array>()
   for (let layer = 0; layer < drawn.config.layers; layer++)
     for (const module of routedModules(drawn.config, layer)) {
@@ -89,14 +89,14 @@ export async function compile(given: WitnessInput, dtype: 'float32' | 'float64')
   const outputs: Record<string, Tensor> = { loss: result.loss, objective: result.objective }
   for (const report of result.reports) {
     const { count_N, kept_N, unserved, losses: router } = report
-    const what = routedOf(report)
-    outputs[`count ${what}`] = count_N
-    outputs[`kept ${what}`] = kept_N
-    if (unserved) outputs[`unserved ${what}`] = unserved
+    const routed = routedOf(report)
+    outputs[`count ${routed}`] = count_N
+    outputs[`kept ${routed}`] = kept_N
+    if (unserved) outputs[`unserved ${routed}`] = unserved
     if (router) {
-      outputs[`balance ${what}`] = router.balance
-      outputs[`z ${what}`] = router.z
-      outputs[`entropy ${what}`] = router.entropy
+      outputs[`balance ${routed}`] = router.balance
+      outputs[`z ${routed}`] = router.z
+      outputs[`entropy ${routed}`] = router.entropy
     }
   }
   gradients.forEach((tensor, i) => {
@@ -128,7 +128,7 @@ export function run({ program, parameters }: Compiled, given: WitnessInput): Rec
   set('targets', given.targets)
   const { tokens, config, separator } = given
   if (separator !== undefined) firstVisible(tokens, config.sequence, separator, buffers.first as Int32Array)
-  for (const [what, choices] of given.choices ?? []) set(choicesOf(what), choices)
+  for (const [routed, choices] of given.choices ?? []) set(choicesOf(routed), choices)
   for (const { name, witness, expert } of parameters) set(name, valuesOf(given, witness, expert))
   program.run()
   return Object.fromEntries(Object.entries(buffers).map(([name, buffer]) => [name, Array.from(buffer, Number)]))
@@ -137,7 +137,7 @@ export function run({ program, parameters }: Compiled, given: WitnessInput): Rec
 export const close = (actual: number | undefined, expected: number, tolerance: number) =>
   expect(
     Math.abs((actual ?? Number.NaN) - expected) / (1 + Math.abs(expected)),
-    `${actual} for ${expected}`,
+    `${actual}, expected ${expected}`,
   ).toBeLessThan(tolerance)
 
 export async function compare(given: WitnessInput, dtype: 'float32' | 'float64', tolerance: number) {

@@ -1,16 +1,16 @@
-/** Names of what is routed, between the witness and the model. */
+/** Converts the names of routed modules between witness and model. */
 import type { RoutedModule } from '../../src/model/parameters.ts'
 import { choicesName } from '../../src/model/transformer.ts'
 import type { Routed } from '../witness/model.ts'
 
-const parts = (what: Routed): [layer: number, module: RoutedModule] => {
-  const [layer, module = 'ffn'] = String(what).split('.')
+const parts = (routed: Routed): [layer: number, module: RoutedModule] => {
+  const [layer, module = 'ffn'] = String(routed).split('.')
   return [Number(layer), module as RoutedModule]
 }
 
 /** The input with the choices of a random router. */
-export const choicesOf = (what: Routed): string => choicesName(...parts(what))
+export const choicesOf = (routed: Routed): string => choicesName(...parts(routed))
 
-/** What the witness calls a module of a layer. */
+/** The name of a module of a layer in the witness. */
 export const routedOf = ({ layer, module }: { readonly layer: number; readonly module: RoutedModule }): Routed =>
   module === 'ffn' ? layer : `${layer}.${module}`

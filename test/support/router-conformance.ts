@@ -1,6 +1,6 @@
 /**
- * What every router promises, on random inputs: one suite, called for each router and setting. It
- * looks only at the contract (choices, places, slots, the layer's result), never inside.
+ * The conformance suite of routers, on random inputs, called for each router and setting. It checks only the
+ * contract: choices, positions, slots and the result of the layer.
  */
 import { describe, expect, test } from 'vitest'
 import { gradient } from '../../src/graph/gradient.ts'
@@ -52,8 +52,8 @@ export function layerInputs(config: ModelConfig & { moe: MoeConfig }, seed: numb
 
 type Inputs = ReturnType<typeof layerInputs>
 
-/** Splits stacked weights into the inputs of single experts as well: a program takes what it needs. */
-function feeds({ x, weights, given }: Inputs, experts: number): Record<string, ArrayLike<number>> {
+/** All inputs by name, with stacked weights and also their parts for single experts; a program uses some. */
+function inputsByName({ x, weights, given }: Inputs, experts: number): Record<string, ArrayLike<number>> {
   const all: Record<string, ArrayLike<number>> = { x, given, ...weights }
   for (const [name, values] of Object.entries(weights)) {
     if (!name.includes('{e}')) continue
@@ -87,10 +87,10 @@ function trace(config: ModelConfig & { moe: MoeConfig }, training: boolean, toke
 export async function layerResult(config: ModelConfig & { moe: MoeConfig }, given: Inputs): Promise<number[]> {
   const tokens = given.x.length / config.width
   const { y_TD } = trace(config, true, tokens)
-  return (await evaluate({ y: y_TD }, feeds(given, config.moe.experts))).y as number[]
+  return (await evaluate({ y: y_TD }, inputsByName(given, config.moe.experts))).y as number[]
 }
 
-/** The result, and the gradient of a weighted sum of it for activations and every parameter, by name. */
+/** The result, and the gradients of a weighted sum of it with respect to activations and parameters, by name. */
 export async function layerGradients(
   config: ModelConfig & { moe: MoeConfig },
   given: Inputs,
@@ -104,13 +104,13 @@ export async function layerGradients(
   const all = [x_TD, ...parameters.used.map(({ tensor }) => tensor)]
   const gradients = gradient(sum(multiply(y_TD, weights)), all)
   const outputs = Object.fromEntries(gradients.map((tensor, i) => [`gradient ${i}`, tensor]))
-  return evaluate({ y: y_TD, ...outputs }, feeds(given, config.moe.experts))
+  return evaluate({ y: y_TD, ...outputs }, inputsByName(given, config.moe.experts))
 }
 
 export const expectClose = (actual: readonly number[], expected: ArrayLike<number>, tolerance = 1e-12) => {
   expect(actual.length).toBe(expected.length)
   actual.forEach((value, i) => {
-    expect(Math.abs(value - (expected[i] as number)), `element ${i}: ${value} for ${expected[i]}`).toBeLessThan(
+    expect(Math.abs(value - (expected[i] as number)), `element ${i}: ${value}, expected ${expected[i]}`).toBeLessThan(
       tolerance,
     )
   })
@@ -121,17 +121,17 @@ export function describeRouter(name: string, settings: MoeSettings): void {
   const config = configOf(settings)
   const { moe } = config
   const activated = activatedExperts(moe)
-  // Where the experts choose, each is a choice of every token.
+  // With `expert-choice`, every expert is a choice of every token.
   const choices = moe.router === 'expert-choice' ? moe.experts : activated
   const tokensInGroup = TOKENS / moe.groups
 
   describe(name, () => {
-    test('the experts of a token are distinct, and its gates lie in [0, 1] and sum as promised', async () => {
+    test('the experts of a token are distinct, and its gates are in [0, 1] with the right sum', async () => {
       for (const seed of seeds) {
         const { choice } = trace(config, true)
         const run = await evaluate(
           { expert: choice.expert_TK, gate: choice.gate_TK },
-          feeds(layerInputs(config, seed), moe.experts),
+          inputsByName(layerInputs(config, seed), moe.experts),
         )
         for (let t = 0; t < TOKENS; t++) {
           const expert = run.expert?.slice(t * choices, (t + 1) * choices) ?? []
@@ -142,17 +142,17 @@ export function describeRouter(name: string, settings: MoeSettings): void {
           for (let z = 0; z < moe.prototypes; z++) {
             const each = choices / moe.prototypes
             const total = gate.slice(z * each, (z + 1) * each).reduce((a, b) => a + b, 0)
-            // All N experts of a token are its choices where the experts choose.
+            // With `expert-choice`, the choices of a token are all N experts.
             const all = each === moe.experts / moe.prototypes
-            const whole = all || moe.renormalize || moe.softmax === 'after' || !hasRouterWeights(moe)
-            if (whole) expect(total).toBeCloseTo(1, 10)
+            const sumsToOne = all || moe.renormalize || moe.softmax === 'after' || !hasRouterWeights(moe)
+            if (sumsToOne) expect(total).toBeCloseTo(1, 10)
             else expect(total).toBeLessThanOrEqual(1 + 1e-12)
           }
         }
       }
     })
 
-    test('every kept assignment has a slot of its own below C, and no expert holds more than C', async () => {
+    test('every kept assignment has its own slot below C, and no expert holds more than C', async () => {
       for (const seed of seeds)
         for (const training of [true, false]) {
           const { choice, placement } = trace(config, training)
@@ -170,7 +170,7 @@ export function describeRouter(name: string, settings: MoeSettings): void {
               raggedBack: ragged.assignmentOfSlot,
               sizes: ragged.sizes,
             },
-            feeds(layerInputs(config, seed), moe.experts),
+            inputsByName(layerInputs(config, seed), moe.experts),
           )
           const limit = capacityOf(moe, tokensInGroup, training ? 'train' : 'eval') ?? tokensInGroup
           const held = new Map<string, Set<number>>()
@@ -188,7 +188,7 @@ export function describeRouter(name: string, settings: MoeSettings): void {
             for (const layout of ['padded', 'ragged'] as const) {
               const slot = run[layout]?.[a] ?? -1
               slots[layout].add(slot)
-              expect(run[`${layout}Back`]?.[slot], 'slot and assignment point at each other').toBe(a)
+              expect(run[`${layout}Back`]?.[slot], 'slot and assignment refer to each other').toBe(a)
             }
           }
           expect(slots.padded.size).toBe(kept)
@@ -202,7 +202,7 @@ export function describeRouter(name: string, settings: MoeSettings): void {
           }
           expect(places).toBe(kept)
           expect(run.kept?.reduce((a, b) => a + b, 0)).toBe(kept)
-          // Where the experts choose, nothing is asked for but what is taken: by each as much as it may.
+          // With `expert-choice`, the count is what each expert takes, which is its capacity.
           if (moe.router === 'expert-choice') expect(run.count).toEqual(run.kept?.map(() => limit))
           else expect(run.count?.reduce((a, b) => a + b, 0)).toBe(TOKENS * choices)
           expect(run.sizes?.slice(0, -1).reduce((a, b) => a + b, 0)).toBe(kept)
@@ -226,7 +226,10 @@ export function describeRouter(name: string, settings: MoeSettings): void {
           const [dGate] = gradient(sum(y), [gate])
           const run = await evaluate(
             { y, dGate: dGate as Tensor, kept: plan.kept as Tensor },
-            { ...feeds(layerInputs(tight, seed), moe.experts), gate: new Float64Array(TOKENS * choices).fill(1) },
+            {
+              ...inputsByName(layerInputs(tight, seed), moe.experts),
+              gate: new Float64Array(TOKENS * choices).fill(1),
+            },
           )
           for (let a = 0; a < TOKENS * choices; a++) {
             if (run.kept?.[a] === 1) expect(run.dGate?.[a]).not.toBe(0)
@@ -262,7 +265,7 @@ export function describeRouter(name: string, settings: MoeSettings): void {
               left: inner(multiply(dispatch(x_TD, plan), occupiedSlots(plan, slots, choices)), r),
               right: inner(x_TD, combine(r, ones, plan)),
             },
-            feeds(layerInputs(config, seed), moe.experts),
+            inputsByName(layerInputs(config, seed), moe.experts),
           )
           expect(run.left?.[0]).toBeCloseTo(run.right?.[0] ?? Number.NaN, 10)
         }
@@ -275,7 +278,7 @@ export function describeRouter(name: string, settings: MoeSettings): void {
       expect(placement.capacity).toBeNull()
       const { count, kept } = await evaluate(
         { count: placement.count_GN, kept: placement.kept_GN },
-        feeds(layerInputs(roomy, 1), moe.experts),
+        inputsByName(layerInputs(roomy, 1), moe.experts),
       )
       expect(kept).toEqual(count)
     })
@@ -291,7 +294,7 @@ export function describeRouter(name: string, settings: MoeSettings): void {
       }
     })
 
-    test('one process with groups: G equals G separate groups', async () => {
+    test('one pass with G groups equals G separate passes', async () => {
       for (const groups of [2, 3]) {
         const given = layerInputs(config, groups)
         const together = await layerResult(configOf({ ...settings, groups }), given)
@@ -309,9 +312,9 @@ export function describeRouter(name: string, settings: MoeSettings): void {
       }
     })
 
-    test('permuting the experts permutes the choices and leaves the result as it is', async () => {
+    test('permuting the experts does not change the result', async () => {
       const perPrototype = moe.experts / moe.prototypes
-      // By position experts earn places at different positions, by their numbers: without drops that decides nothing.
+      // With `position`, experts earn places at positions that depend on their index; without drops this has no effect.
       const config = configOf({ ...settings, ...(moe.priority === 'position' && roomyFor(settings)) })
       // A rotation within each prototype: old expert e becomes expert to(e).
       const to = (e: number) => Math.floor(e / perPrototype) * perPrototype + ((e + 1) % perPrototype)
@@ -337,11 +340,11 @@ export function describeRouter(name: string, settings: MoeSettings): void {
   })
 }
 
-/** Capacity for every token, where there is a queue. */
+/** Capacity for every token, if the router has queues. */
 const roomyFor = ({ router, experts }: MoeSettings): Partial<MoeSettings> =>
   router === 'expert-choice' ? {} : { capacity: '1x', factor: experts }
 
-/** 1 for slots that hold an assignment [R, 1], found from the assignments' side. */
+/** 1 for slots that hold an assignment [R, 1], computed from the assignments. */
 function occupiedSlots(plan: SlotPlan, slots: number, choices: number): Tensor {
   const ones = constant(new Float64Array(TOKENS * choices).fill(1), 'float64', [TOKENS * choices])
   const weight = plan.kept ? reshape(plan.kept, [TOKENS * choices]) : ones

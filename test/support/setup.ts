@@ -1,7 +1,6 @@
 /**
- * Runs before every test file. A warning of Node (a leak of listeners, a file that was left open, a
- * deprecated call) fails the test in which it comes; and CHOIR_TEST_SEED repeats a failure of a random
- * test, whose report names its seed.
+ * Runs before every test file. A warning of Node (leaked listeners, an open file, a deprecated call) fails the
+ * current test. CHOIR_TEST_SEED repeats a failed random test, whose report has the seed.
  */
 import { afterAll, afterEach } from 'vitest'
 
@@ -9,13 +8,13 @@ const warnings: Error[] = []
 process.on('warning', (warning) => warnings.push(warning))
 
 const failOnWarnings = async (): Promise<void> => {
-  // Node tells a warning in the next turn.
+  // Node emits warnings in the next turn of the event loop.
   await new Promise(setImmediate)
   const [warning] = warnings.splice(0)
-  if (warning) throw new Error(`a warning of Node: ${warning.stack ?? warning.message}`)
+  if (warning) throw new Error(`Node emitted a warning: ${warning.stack ?? warning.message}`)
 }
 afterEach(failOnWarnings)
-// What comes after the last test of the file, when its resources are released.
+// For warnings after the last test of the file, when its resources are released.
 afterAll(failOnWarnings)
 
 const seed = process.env.CHOIR_TEST_SEED

@@ -1,4 +1,4 @@
-/** What the kernels of a single token are checked on; they have no gradient. */
+/** Test cases of the kernels of a single token, which have no gradient. */
 import fc from 'fast-check'
 import { attendCached, chooseExperts, rowExperts, rowProduct, tableRow } from '../../src/graph/ops/token.ts'
 import type { Tensor } from '../../src/graph/tensor.ts'
@@ -18,7 +18,7 @@ interface ProductShape {
   readonly inner: number
   readonly columns: number
   readonly transposed: boolean
-  /** Added to the product, made before it. */
+  /** Whether an addend is computed before the product. */
   readonly plus?: boolean
 }
 
@@ -51,18 +51,18 @@ const tableRowCase = (rows: number, width: number, index: number): KernelCase =>
 
 interface CachedShape {
   readonly positions: number
-  readonly now: number
+  readonly current: number
   readonly heads: number
   readonly size: number
   readonly rotary: boolean
 }
 
-function attendCachedCase({ positions, now, heads, size, rotary }: CachedShape): KernelCase {
+function attendCachedCase({ positions, current, heads, size, rotary }: CachedShape): KernelCase {
   const width = heads * size
   const scale = 1 / Math.sqrt(size)
   const angles = (of: (angle: number) => number): KernelInput => ({
     shape: [1, size / 2],
-    values: (_, i) => of(now / (1 + i)),
+    values: (_, i) => of(current / (1 + i)),
   })
   const table = { shape: [positions, width] }
   return {
@@ -70,25 +70,29 @@ function attendCachedCase({ positions, now, heads, size, rotary }: CachedShape):
       qkv: { shape: [1, 3 * width] },
       keys: table,
       values: table,
-      position: integers([now]),
+      position: integers([current]),
       ...(rotary && { cos: angles(Math.cos), sin: angles(Math.sin) }),
     },
     build(tensors) {
       const cached = { keys: of(tensors, 'keys'), values: of(tensors, 'values') }
-      const turns = rotary ? ([of(tensors, 'cos'), of(tensors, 'sin')] as const) : null
-      return attendCached(of(tensors, 'qkv'), of(tensors, 'position'), cached, turns, { heads, scale })
+      const cosAndSin = rotary ? ([of(tensors, 'cos'), of(tensors, 'sin')] as const) : null
+      return attendCached(of(tensors, 'qkv'), of(tensors, 'position'), cached, cosAndSin, { heads, scale })
     },
     reference(tensors) {
       const row = g.reshape(of(tensors, 'qkv'), [1, 3 * heads, 1, size])
       const [q, k, v] = g.split(row, 1, [heads, heads, heads]) as [Tensor, Tensor, Tensor]
-      const turned = (x: Tensor) => (rotary ? g.rotate(x, of(tensors, 'cos'), of(tensors, 'sin')) : x)
+      const rotated = (x: Tensor) => (rotary ? g.rotate(x, of(tensors, 'cos'), of(tensors, 'sin')) : x)
       const written = (name: string, x: Tensor) => {
         const all = of(tensors, name)
-        return g.concat([g.slice(all, 0, 0, now), g.reshape(x, [1, width]), g.slice(all, 0, now + 1, positions)], 0)
+        return g.concat(
+          [g.slice(all, 0, 0, current), g.reshape(x, [1, width]), g.slice(all, 0, current + 1, positions)],
+          0,
+        )
       }
-      const [keys, values] = [written('keys', turned(k)), written('values', v)]
-      const byHead = (x: Tensor) => g.transpose(g.reshape(g.slice(x, 0, 0, now + 1), [now + 1, heads, size]), [1, 0, 2])
-      const scores = g.matmul(g.reshape(turned(q), [heads, 1, size]), byHead(keys), { transposeB: true, alpha: scale })
+      const [keys, values] = [written('keys', rotated(k)), written('values', v)]
+      const byHead = (x: Tensor) =>
+        g.transpose(g.reshape(g.slice(x, 0, 0, current + 1), [current + 1, heads, size]), [1, 0, 2])
+      const scores = g.matmul(g.reshape(rotated(q), [heads, 1, size]), byHead(keys), { transposeB: true, alpha: scale })
       const y = g.reshape(g.matmul(g.softmax(scores), byHead(values)), [1, width])
       return [y, keys, values]
     },
@@ -99,7 +103,7 @@ function attendCachedCase({ positions, now, heads, size, rotary }: CachedShape):
 
 interface ChoiceShape {
   readonly prototypes: number
-  readonly each: number
+  readonly perPrototype: number
   readonly k: number
   readonly softmax: 'before' | 'after'
   readonly renormalize: boolean
@@ -107,9 +111,9 @@ interface ChoiceShape {
   readonly biased?: boolean
 }
 
-function chooseExpertsCase({ each, range = 2, biased = false, ...rule }: ChoiceShape): KernelCase {
+function chooseExpertsCase({ perPrototype, range = 2, biased = false, ...rule }: ChoiceShape): KernelCase {
   const { prototypes, k, softmax, renormalize } = rule
-  const experts = prototypes * each
+  const experts = prototypes * perPrototype
   return {
     inputs: {
       logits: { shape: [1, experts], values: (random) => range * (random() * 2 - 1) },
@@ -117,16 +121,19 @@ function chooseExpertsCase({ each, range = 2, biased = false, ...rule }: ChoiceS
     },
     build: (tensors) => chooseExperts(of(tensors, 'logits'), rule, tensors.bias),
     reference(tensors) {
-      const logits = g.reshape(of(tensors, 'logits'), [prototypes, each])
-      // By logits in either case: of probabilities that float64 cannot tell apart the first would be best.
+      const logits = g.reshape(of(tensors, 'logits'), [prototypes, perPrototype])
+      // Ranks logits in both cases: among probabilities that round to the same float64 the first would win.
       const score = biased && softmax === 'before' ? g.softmax(logits) : logits
-      const [, local] = g.topK(biased ? g.add(score, g.reshape(of(tensors, 'bias'), [prototypes, each])) : score, k)
+      const [, local] = g.topK(
+        biased ? g.add(score, g.reshape(of(tensors, 'bias'), [prototypes, perPrototype])) : score,
+        k,
+      )
       const best = g.takeAlong(logits, local, 1)
       const total = (x: Tensor) => g.sum(x, { axes: [-1], keepDims: true })
       const shares = softmax === 'after' ? g.softmax(best) : g.exp(g.subtract(best, logSum(logits)))
       const gates = renormalize ? g.divide(shares, total(shares)) : shares
       const first = g.constant(
-        Array.from({ length: prototypes }, (_, z) => z * each),
+        Array.from({ length: prototypes }, (_, z) => z * perPrototype),
         'int32',
         [prototypes, 1],
       )
@@ -139,7 +146,7 @@ function chooseExpertsCase({ each, range = 2, biased = false, ...rule }: ChoiceS
 
 const logSum = (logits: Tensor): Tensor => g.reshape(g.logSumExp(logits), [logits.shape[0] as number, 1])
 
-/** Not as `silu` has it: ONNX Runtime fuses that to an operator which it does not have in float64. */
+/** Unlike `silu`, which ONNX Runtime fuses into an operator that it does not have in float64. */
 const swish = (x: Tensor): Tensor => g.divide(x, g.add(g.exp(g.negate(x)), 1))
 
 interface RowExpertsShape {
@@ -169,7 +176,7 @@ function rowExpertsCase({ experts, count, width, hidden, gated, range = 1 }: Row
     },
     reference(tensors) {
       const x = of(tensors, 'x')
-      const said = experts.map((expert, choice) => {
+      const outputs = experts.map((expert, choice) => {
         const matrix = (name: string) => {
           const all = of(tensors, name)
           return g.reshape(g.slice(all, 0, expert, expert + 1), all.shape.slice(1))
@@ -178,11 +185,11 @@ function rowExpertsCase({ experts, count, width, hidden, gated, range = 1 }: Row
         const active = gated ? g.multiply(swish(g.matmul(x, matrix('gate'))), inner) : g.gelu(inner)
         return g.multiply(g.matmul(active, matrix('down')), g.slice(of(tensors, 'gates'), 1, choice, choice + 1))
       })
-      return said.reduce((a, b) => g.add(a, b))
+      return outputs.reduce((a, b) => g.add(a, b))
     },
     kernels: ['activate-parts', 'expert-row-product', 'sum-parts'],
     forward: true,
-    // 1 + erf where GELU is flat: of one hidden unit there, nothing but the rounding of that 1 is left.
+    // Where GELU is flat, 1 + erf cancels and only rounding errors remain.
     floor: 0.1,
   }
 }
@@ -198,20 +205,20 @@ export const specialTokens: Record<string, KernelCase[]> = {
   ]),
   'table-row': [tableRowCase(1, 1, 0), tableRowCase(9, 37, 8)],
   'attend-cached': [
-    attendCachedCase({ positions: 1, now: 0, heads: 1, size: 2, rotary: true }),
-    attendCachedCase({ positions: 5, now: 0, heads: 3, size: 1, rotary: false }),
-    attendCachedCase({ positions: 40, now: 39, heads: 2, size: 10, rotary: true }),
-    attendCachedCase({ positions: 300, now: 123, heads: 5, size: 8, rotary: true }),
-    attendCachedCase({ positions: 17, now: 9, heads: 4, size: 7, rotary: false }),
+    attendCachedCase({ positions: 1, current: 0, heads: 1, size: 2, rotary: true }),
+    attendCachedCase({ positions: 5, current: 0, heads: 3, size: 1, rotary: false }),
+    attendCachedCase({ positions: 40, current: 39, heads: 2, size: 10, rotary: true }),
+    attendCachedCase({ positions: 300, current: 123, heads: 5, size: 8, rotary: true }),
+    attendCachedCase({ positions: 17, current: 9, heads: 4, size: 7, rotary: false }),
   ],
   'choose-experts': [
-    chooseExpertsCase({ prototypes: 1, each: 1, k: 1, softmax: 'before', renormalize: false }),
-    chooseExpertsCase({ prototypes: 1, each: 9, k: 9, softmax: 'before', renormalize: true }),
-    chooseExpertsCase({ prototypes: 3, each: 5, k: 2, softmax: 'after', renormalize: false }),
-    chooseExpertsCase({ prototypes: 2, each: 7, k: 1, softmax: 'before', renormalize: false, range: 80 }),
-    chooseExpertsCase({ prototypes: 1, each: 9, k: 3, softmax: 'before', renormalize: false, biased: true }),
-    chooseExpertsCase({ prototypes: 1, each: 6, k: 2, softmax: 'after', renormalize: false, biased: true }),
-    chooseExpertsCase({ prototypes: 3, each: 5, k: 2, softmax: 'before', renormalize: true, biased: true }),
+    chooseExpertsCase({ prototypes: 1, perPrototype: 1, k: 1, softmax: 'before', renormalize: false }),
+    chooseExpertsCase({ prototypes: 1, perPrototype: 9, k: 9, softmax: 'before', renormalize: true }),
+    chooseExpertsCase({ prototypes: 3, perPrototype: 5, k: 2, softmax: 'after', renormalize: false }),
+    chooseExpertsCase({ prototypes: 2, perPrototype: 7, k: 1, softmax: 'before', renormalize: false, range: 80 }),
+    chooseExpertsCase({ prototypes: 1, perPrototype: 9, k: 3, softmax: 'before', renormalize: false, biased: true }),
+    chooseExpertsCase({ prototypes: 1, perPrototype: 6, k: 2, softmax: 'after', renormalize: false, biased: true }),
+    chooseExpertsCase({ prototypes: 3, perPrototype: 5, k: 2, softmax: 'before', renormalize: true, biased: true }),
   ],
   'row-experts': [true, false].flatMap((gated) => [
     rowExpertsCase({ experts: [0], count: 1, width: 1, hidden: 1, gated }),
@@ -222,24 +229,30 @@ export const specialTokens: Record<string, KernelCase[]> = {
   ]),
 }
 
-const whole = (min: number, max: number) => fc.integer({ min, max })
+const integer = (min: number, max: number) => fc.integer({ min, max })
 export const drawnTokens: Record<keyof typeof specialTokens, fc.Arbitrary<KernelCase>> = {
   'row-product': fc
-    .record({ inner: whole(1, 90), columns: whole(1, 200), transposed: fc.boolean(), plus: fc.boolean() })
+    .record({ inner: integer(1, 90), columns: integer(1, 200), transposed: fc.boolean(), plus: fc.boolean() })
     .map(rowProductCase),
   'table-row': fc
-    .tuple(whole(1, 20), whole(1, 90), fc.nat())
+    .tuple(integer(1, 20), integer(1, 90), fc.nat())
     .map(([rows, width, i]) => tableRowCase(rows, width, i % rows)),
   'attend-cached': fc
-    .record({ positions: whole(1, 90), now: fc.nat(), heads: whole(1, 5), half: whole(1, 9), rotary: fc.boolean() })
-    .map(({ positions, now, half, ...shape }) =>
-      attendCachedCase({ ...shape, positions, now: now % positions, size: 2 * half }),
+    .record({
+      positions: integer(1, 90),
+      current: fc.nat(),
+      heads: integer(1, 5),
+      half: integer(1, 9),
+      rotary: fc.boolean(),
+    })
+    .map(({ positions, current, half, ...shape }) =>
+      attendCachedCase({ ...shape, positions, current: current % positions, size: 2 * half }),
     ),
   'choose-experts': fc
     .record({
-      prototypes: whole(1, 4),
-      each: whole(2, 40),
-      k: whole(1, 2),
+      prototypes: integer(1, 4),
+      perPrototype: integer(2, 40),
+      k: integer(1, 2),
       softmax: fc.constantFrom('before' as const, 'after' as const),
       renormalize: fc.boolean(),
       biased: fc.boolean(),
@@ -247,9 +260,9 @@ export const drawnTokens: Record<keyof typeof specialTokens, fc.Arbitrary<Kernel
     .map(chooseExpertsCase),
   'row-experts': fc
     .record({
-      experts: fc.array(whole(0, 4), { minLength: 1, maxLength: 4 }),
-      width: whole(1, 60),
-      hidden: whole(1, 60),
+      experts: fc.array(integer(0, 4), { minLength: 1, maxLength: 4 }),
+      width: integer(1, 60),
+      hidden: integer(1, 60),
       gated: fc.boolean(),
     })
     .map((shape) => rowExpertsCase({ ...shape, count: 5 })),

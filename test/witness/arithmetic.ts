@@ -57,16 +57,16 @@ export function add(a: Vector, b: Vector): number[] {
   return a.map((value, i) => value + at(b, i))
 }
 
-/** ln Σ exp(x_i), shifted by the largest so that nothing overflows. */
+/** ln Σ exp(x_i), shifted by the maximum to avoid overflow. */
 export function logSumExp(x: Vector): number {
-  const largest = Math.max(...x)
-  return largest + Math.log(sum(x.map((value) => Math.exp(value - largest))))
+  const maximum = Math.max(...x)
+  return maximum + Math.log(sum(x.map((value) => Math.exp(value - maximum))))
 }
 
-/** exp(x_i) / Σ exp(x_j), shifted by the largest so that nothing overflows. */
+/** exp(x_i) / Σ exp(x_j), shifted by the maximum to avoid overflow. */
 export function softmax(x: Vector): number[] {
-  const largest = Math.max(...x)
-  const exponentials = x.map((value) => Math.exp(value - largest))
+  const maximum = Math.max(...x)
+  const exponentials = x.map((value) => Math.exp(value - maximum))
   const total = sum(exponentials)
   return exponentials.map((value) => value / total)
 }

@@ -1,25 +1,25 @@
 /**
- * Causal multi-head self-attention, one query at a time: a token looks at itself and the tokens before
- * it in its own sequence, weighs them by softmax(q·k / √(D/H)), and takes the weighted sum of their values.
+ * Causal multi-head self-attention, one query at a time: a token attends to itself and earlier tokens of its
+ * sequence, weighs them by softmax(q·k / √(D/H)), and takes the weighted sum of their values.
  */
 import type { ModelConfig } from '../../src/model/config.ts'
 import { at, dot, type Matrix, rowOf, softmax, type Vector } from './arithmetic.ts'
 
 /**
  * Rotary position embedding of one head's vector, half-split as in GPT-NeoX and LLaMA: the pair
- * (u[i], u[i + d/2]) turns by the angle position · base^(−2i/d). Su et al., RoFormer, section 3.2.
+ * (u[i], u[i + d/2]) is rotated by the angle position · base^(−2i/d). Su et al., RoFormer, section 3.2.
  */
 export function rotate(u: Vector, position: number, base: number): number[] {
   const half = u.length / 2
-  const turned: number[] = [...u]
+  const rotated: number[] = [...u]
   for (let i = 0; i < half; i++) {
     const angle = position * base ** ((-2 * i) / u.length)
     const first = at(u, i)
     const second = at(u, i + half)
-    turned[i] = first * Math.cos(angle) - second * Math.sin(angle)
-    turned[i + half] = second * Math.cos(angle) + first * Math.sin(angle)
+    rotated[i] = first * Math.cos(angle) - second * Math.sin(angle)
+    rotated[i + half] = second * Math.cos(angle) + first * Math.sin(angle)
   }
-  return turned
+  return rotated
 }
 
 /**
@@ -27,7 +27,7 @@ export function rotate(u: Vector, position: number, base: number): number[] {
  * @param qkv from [T, D] to [T, 3D]: columns are all of q, then k, then v, each H contiguous heads of D/H
  * @param output from [T, D] to [T, D]
  * @param batch number of sequences, B
- * @param sees whether a token may look at one before it in its sequence, both by number in x_TD
+ * @param sees whether a token may attend to an earlier one of its sequence, both by index in x_TD
  */
 export function attention(
   x_TD: Matrix,

@@ -1,6 +1,6 @@
 /**
  * Feed-forward networks: one for a dense layer, N for a sparse one. An expert is an ordinary two-layer
- * network without biases; the mixture adds up, for every token, what its kept experts say times the gate.
+ * network without biases; the mixture is, for every token, the sum of gate times result over its kept experts.
  */
 import type { ModelConfig } from '../../src/model/config.ts'
 import { add, at, gelu, type Matrix, project, rowOf, silu, type Vector } from './arithmetic.ts'
@@ -34,7 +34,7 @@ export function readExperts(parameters: Parameters, prefix: string, config: Mode
   const up = matricesOf(parameters, `${prefix}.up`)
   const gate = config.activation === 'swiglu' ? matricesOf(parameters, `${prefix}.gate`) : null
   const down = matricesOf(parameters, `${prefix}.down`)
-  return up.map((own, n) => ({ up: own, gate: gate && rowOf(gate, n), down: rowOf(down, n) }))
+  return up.map((matrix, n) => ({ up: matrix, gate: gate && rowOf(gate, n), down: rowOf(down, n) }))
 }
 
 /** y_t = Σ gate · x_t·W over the kept assignments of t: the experts of a projection. */
@@ -48,17 +48,17 @@ export function projectByExperts(
     let y = Array.from({ length: columns }, () => 0)
     for (const assignment of assignments) {
       if (assignment.token !== token || !assignment.kept) continue
-      const said = project(x, rowOf(experts, assignment.expert))
+      const output = project(x, rowOf(experts, assignment.expert))
       y = add(
         y,
-        said.map((value) => assignment.gate * value),
+        output.map((value) => assignment.gate * value),
       )
     }
     return y
   })
 }
 
-/** y_t = Σ gate · E(x_t) over the kept assignments of t, plus the shared expert where there is one. */
+/** y_t = Σ gate · E(x_t) over the kept assignments of t, plus the shared expert, if any. */
 export function mixture(
   x_TD: Matrix,
   assignments: readonly Assignment[],
@@ -69,10 +69,10 @@ export function mixture(
     let y: number[] = x.map(() => 0)
     for (const assignment of assignments) {
       if (assignment.token !== token || !assignment.kept) continue
-      const said = feedForward(x, rowOf(experts, assignment.expert))
+      const output = feedForward(x, rowOf(experts, assignment.expert))
       y = add(
         y,
-        said.map((value) => assignment.gate * value),
+        output.map((value) => assignment.gate * value),
       )
     }
     return shared ? add(y, feedForward(x, shared)) : y

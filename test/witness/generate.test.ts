@@ -1,4 +1,4 @@
-/** Random cases: reproducible, possible, and varied enough that nothing goes unwitnessed. */
+/** Random cases are reproducible, valid, and varied enough to reach every setting. */
 import { describe, expect, test } from 'vitest'
 import { moeSchema } from '../../src/model/config.ts'
 import { randomCase } from './generate.ts'
@@ -8,26 +8,26 @@ describe('random cases', () => {
   const seeds = Array.from({ length: 150 }, (_, seed) => seed)
   const total = (values: readonly number[]) => values.reduce((a, b) => a + b)
 
-  test('are finite, count every assignment, and hold no expert over capacity', () => {
+  test('are finite, count every assignment, and respect the capacity of every expert', () => {
     for (const seed of seeds) {
       const { config, tokens, ...rest } = randomCase(seed)
       const { moe } = config
       if (!moe) throw new Error('internal: a dense case')
       const output = witnessForward({ config, tokens, ...rest })
-      const where = `seed ${seed}`
-      expect(output.logits.every(Number.isFinite), where).toBe(true)
-      expect(output.loss, where).toBeGreaterThan(0)
-      expect(output.total, where).toBeGreaterThanOrEqual(output.loss)
-      expect(output.layers.size, where).toBe(Math.floor(config.layers / moe.every))
+      const message = `seed ${seed}`
+      expect(output.logits.every(Number.isFinite), message).toBe(true)
+      expect(output.loss, message).toBeGreaterThan(0)
+      expect(output.total, message).toBeGreaterThanOrEqual(output.loss)
+      expect(output.layers.size, message).toBe(Math.floor(config.layers / moe.every))
       for (const { counts, kept, capacity, entropy } of output.layers.values()) {
         const seats = (capacity ?? Number.POSITIVE_INFINITY) * moe.groups
-        // Where the experts choose, each takes as many tokens as it has seats.
-        const asked = moe.router === 'expert-choice' ? moe.experts * seats : tokens.length * moe.prototypes * moe.k
-        expect(total(counts), where).toBe(asked)
+        // With `expert-choice`, each expert takes as many tokens as it has seats.
+        const requested = moe.router === 'expert-choice' ? moe.experts * seats : tokens.length * moe.prototypes * moe.k
+        expect(total(counts), message).toBe(requested)
         for (const [expert, load] of kept.entries())
-          expect(load, where).toBeLessThanOrEqual(Math.min(counts[expert] ?? 0, seats))
-        expect(entropy, where).toBeGreaterThanOrEqual(0)
-        expect(entropy, where).toBeLessThanOrEqual(Math.log(moe.experts / moe.prototypes) + 1e-12)
+          expect(load, message).toBeLessThanOrEqual(Math.min(counts[expert] ?? 0, seats))
+        expect(entropy, message).toBeGreaterThanOrEqual(0)
+        expect(entropy, message).toBeLessThanOrEqual(Math.log(moe.experts / moe.prototypes) + 1e-12)
       }
     }
   })
@@ -66,24 +66,24 @@ describe('random cases', () => {
     expect(dropped).toBeGreaterThan(100)
   })
 
-  test('with experts in attention have a router more for every projection of a sparse layer', () => {
+  test('with experts in attention have another router for every routed projection of a sparse layer', () => {
     for (const seed of seeds.slice(0, 30)) {
       const attention = seed % 2 === 0 ? 'qkv' : 'all'
       const input = randomCase(seed, { moe: { attention } })
       const { layers, loss } = witnessForward(input)
       const { moe } = input.config
-      const where = `seed ${seed}`
-      expect(Number.isFinite(loss), where).toBe(true)
+      const message = `seed ${seed}`
+      expect(Number.isFinite(loss), message).toBe(true)
       const sparse = Math.floor(input.config.layers / (moe?.every ?? 1))
-      expect(layers.size, where).toBe(sparse * (attention === 'qkv' ? 2 : 3))
-      // Where the experts choose, how many tokens they take is a matter of capacity.
+      expect(layers.size, message).toBe(sparse * (attention === 'qkv' ? 2 : 3))
+      // With `expert-choice`, the number of assignments depends on the capacity.
       if (moe?.router === 'expert-choice') continue
       for (const { counts } of layers.values())
-        expect(total(counts), where).toBe(input.tokens.length * (moe?.prototypes ?? 0) * (moe?.k ?? 0))
+        expect(total(counts), message).toBe(input.tokens.length * (moe?.prototypes ?? 0) * (moe?.k ?? 0))
     }
   })
 
-  test('one seed gives one case, and a change of capacity leaves the parameters alone', () => {
+  test('one seed gives one case, and the capacity does not change the parameters', () => {
     const base = { moe: { router: 'top-k', k: 1, experts: 4 } } as const
     expect(randomCase(5, base)).toEqual(randomCase(5, base))
     const tight = randomCase(5, { moe: { ...base.moe, capacity: '1x' } })
@@ -93,7 +93,7 @@ describe('random cases', () => {
     expect(randomCase(6, base).tokens).not.toEqual(randomCase(5, base).tokens)
   })
 
-  test('overrides win, and a dense model has no sparse layer', () => {
+  test('overrides take precedence, and a dense model has no sparse layer', () => {
     expect(randomCase(3, { moe: { router: 'prototype', experts: 6 } }).config.moe?.experts).toBe(6)
     expect(witnessForward(randomCase(3, { moe: null })).layers.size).toBe(0)
   })

@@ -1,7 +1,8 @@
 /**
- * Small random cases for the witness, all from one seed. Every setting is drawn, but for experts in
- * attention, which a caller asks for; then overridden where the caller asks; a parameter's values depend on the seed, its name and its shape only, so two cases
- * of one seed that differ in, say, capacity have the same parameters, tokens and targets.
+ * Small random cases for the witness, each from one seed. Every setting is random, except experts in attention,
+ * which the caller requests; then the overrides of the caller apply. The values of a parameter depend only on
+ * the seed, its name and its shape, so two cases of one seed that differ in, say, capacity have the same
+ * parameters, tokens and targets.
  */
 import type { z } from 'zod'
 import { type ModelConfig, modelSchema, type moeSchema } from '../../src/model/config.ts'
@@ -32,11 +33,11 @@ export function randomCase(seed: number, overrides: CaseOverrides = {}): Witness
   const T = batch * config.sequence
   const text = new Random(seed, 'text')
   const tokens = Int32Array.from({ length: T }, () => text.integer(0, config.vocabulary - 1))
-  // A sequence that begins with a token twice has the same activations twice, up to rounding: a tie of gates.
+  // A sequence that begins with the same token twice would have the same activations twice: a tie of gates.
   for (let t = 0; t < T; t += config.sequence)
     if (tokens[t + 1] === tokens[t]) tokens[t + 1] = ((tokens[t] as number) + 1) % config.vocabulary
   const targets = Int32Array.from({ length: T }, (_, t) =>
-    // The last is always counted: a mean over no target does not exist.
+    // The last target is always counted, so that there is at least one.
     text.uniform() < 0.2 && t < T - 1 ? -1 : text.integer(0, config.vocabulary - 1),
   )
   const input = { config, parameters, tokens, targets, batch, training }
@@ -67,7 +68,7 @@ function randomConfig(random: Random, { model = {}, moe: given }: CaseOverrides,
 
 const routers = ['top-k', 'switch', 'prototype', 'sinkhorn', 'bias', 'expert-choice', 'hash', 'random'] as const
 
-/** Settings that constrain one another (router, prototypes, experts, k) are drawn within what is given. */
+/** Settings that constrain each other (router, prototypes, experts, k) are drawn to fit the given ones. */
 function randomMoe(
   random: Random,
   layers: number,
@@ -83,10 +84,10 @@ function randomMoe(
   const byExperts = router === 'expert-choice'
   const plain = router === 'switch' || byExperts
   const groups = given.groups ?? random.pick([1, 2, 4])
-  // By position a group holds whole sequences.
-  const whole = batch % groups === 0
+  // `priority: position` needs whole sequences in a group.
+  const wholeSequences = batch % groups === 0
   const orders: NonNullable<typeof given.priority>[] = ['choice', 'token', ...(learned ? ['gate' as const] : [])]
-  if (whole) orders.push('position')
+  if (wholeSequences) orders.push('position')
   return {
     every: layers > 1 ? random.integer(1, 2) : 1,
     hidden: random.integer(2, 6),
@@ -112,7 +113,7 @@ function randomMoe(
   }
 }
 
-/** Norm weights near 1, biases near 0, routers wide enough to prefer, the rest normal over √(inputs). */
+/** Norm weights near 1, biases near 0, routers with clear preferences, the rest normal / √inputs. */
 function randomParameter(random: Random, name: string, shape: readonly number[]): Float64Array {
   const elements = shape.reduce((product, size) => product * size, 1)
   const inputs = shape.at(-2) ?? 1
@@ -125,18 +126,18 @@ function randomParameter(random: Random, name: string, shape: readonly number[])
   return Float64Array.from({ length: elements }, draw)
 }
 
-/** [T·K] distinct experts a token for every sparse layer; `hash` depends on the token id alone. */
+/** [T·K] distinct experts of every token, for every sparse layer; with `hash` they depend only on the token id. */
 function randomChoices(random: Random, config: ModelConfig, tokens: Int32Array): Map<Routed, Int32Array> | undefined {
   const { moe } = config
   if (moe?.router !== 'hash' && moe?.router !== 'random') return undefined
   const ids = Array.from({ length: moe.experts }, (_, i) => i)
   const choices = new Map<Routed, Int32Array>()
-  const draw = (what: Routed) => {
+  const draw = (routed: Routed) => {
     const table = Array.from({ length: config.vocabulary }, () => random.shuffled(ids).slice(0, moe.k))
     const experts = [...tokens].flatMap((token) =>
       moe.router === 'hash' ? (table[token] ?? []) : random.shuffled(ids).slice(0, moe.k),
     )
-    choices.set(what, Int32Array.from(experts))
+    choices.set(routed, Int32Array.from(experts))
   }
   for (let l = 0; l < config.layers; l++) {
     if (!isSparse(config, l)) continue
@@ -169,7 +170,7 @@ class Random {
     return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32
   }
 
-  /** From low to high, both included. */
+  /** From low to high, inclusive. */
   integer(low: number, high: number): number {
     return low + Math.floor(this.uniform() * (high - low + 1))
   }

@@ -1,6 +1,6 @@
 /**
- * What is minimised, and what is only looked at: cross-entropy of the next token, the two losses that
- * shape the router (balance and z), and the entropy of the router's distribution.
+ * Losses and statistics: cross-entropy of the next token, the two losses of a router (balance and z), and the
+ * entropy of the router's distribution.
  */
 import type { MoeConfig } from '../../src/model/config.ts'
 import { at, logSumExp, type Matrix, mean, rowOf, softmax, sum } from './arithmetic.ts'
@@ -14,7 +14,7 @@ export function crossEntropy(logits_TV: Matrix, targets: Int32Array): number {
     const logits = rowOf(logits_TV, t)
     losses.push(logSumExp(logits) - at(logits, target))
   }
-  if (losses.length === 0) throw new Error('invalid targets: none is counted (expected at least one ≥ 0)')
+  if (losses.length === 0) throw new Error('invalid targets: all are negative (expected at least one ≥ 0)')
   return mean(losses)
 }
 
@@ -61,7 +61,7 @@ export function routerZLoss({ logits }: Routing): number {
   return mean(logits.flatMap((logits_Z) => logits_Z.map((own) => logSumExp(own) ** 2)))
 }
 
-/** Mean over tokens and prototypes of −Σ p ln p, nats; 0 when nothing is learned (hash, random). */
+/** Mean over tokens and prototypes of −Σ p ln p, nats; 0 for routers without weights (hash, random). */
 export function routerEntropy({ logits }: Routing): number {
   if (!logits) return 0
   const entropyOf = (probabilities: number[]) => -sum(probabilities.map((p) => (p === 0 ? 0 : p * Math.log(p))))

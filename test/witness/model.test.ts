@@ -1,6 +1,5 @@
 /**
- * The whole witness against one small model solved with a pencil, and against what must hold whatever
- * the numbers are.
+ * The whole witness against small models computed by hand, and against properties that hold for any numbers.
  */
 import { describe, expect, test } from 'vitest'
 import { type ModelConfig, modelSchema } from '../../src/model/config.ts'
@@ -22,7 +21,7 @@ function parametersOf(config: ModelConfig, values: Readonly<Record<string, numbe
 }
 
 describe('the whole model', () => {
-  test('one layer of width 1 by pencil', () => {
+  test('one layer of width 1, by hand', () => {
     const config = modelSchema.parse({
       vocabulary: 2,
       layers: 1,
@@ -48,8 +47,8 @@ describe('the whole model', () => {
       head: [1, -0.5],
     }
     const parameters = parametersOf(config, values)
-    // Token 0: 1, with attention 2; expert 0 with gate ¾ says 10·0.2 = 2: 3.5, normed 1.
-    // Token 1: -1, with attention -2; expert 1 with gate ¾ says 10·0.4 = 4: 1, normed 1.
+    // Token 0: 1, with attention 2; expert 0 gives 10·0.2 = 2, times gate ¾: 3.5, normed 1.
+    // Token 1: -1, with attention -2; expert 1 gives 10·0.4 = 4, times gate ¾: 1, normed 1.
     // So both have logits 2·(1, -0.5) = (2, -1).
     const tokens = Int32Array.of(0, 1)
     const output = witnessForward({
@@ -68,7 +67,7 @@ describe('the whole model', () => {
     expect(output.layers.get(0)).toMatchObject({ counts: [1, 1], kept: [1, 1], capacity: null })
   })
 
-  test('a dense and a sparse layer of width 2 by pencil', () => {
+  test('a dense and a sparse layer of width 2, by hand', () => {
     const config = modelSchema.parse({
       vocabulary: 2,
       layers: 2,
@@ -111,7 +110,7 @@ describe('the whole model', () => {
     expect([...output.layers.keys()]).toEqual([1])
   })
 
-  test('a parameter that is missing, unknown or of another shape is refused by name', () => {
+  test('a missing, unknown or misshapen parameter is refused by name', () => {
     const input = randomCase(1)
     const changed = (change: (parameters: Map<string, { shape: readonly number[]; data: Float64Array }>) => void) => {
       const parameters = new Map(input.parameters)
@@ -124,7 +123,7 @@ describe('the whole model', () => {
     expect(changed((p) => p.set('embedding', stray))).toThrow('parameter "embedding" has shape [1]')
   })
 
-  test('a later token changes no earlier logit (rotary and learned positions, dropless)', () => {
+  test('a later token does not change earlier logits (rotary and learned positions, dropless)', () => {
     for (const positions of ['rotary', 'learned'] as const) {
       const input = randomCase(7, { model: { positions }, moe: { router: 'top-k', capacity: 'none' }, batch: 1 })
       const { vocabulary: V, sequence: S } = input.config
@@ -137,7 +136,7 @@ describe('the whole model', () => {
     }
   })
 
-  test('groups equal the same sequences given apart', () => {
+  test('groups give the same results as separate passes over their sequences', () => {
     const input = randomCase(11, { moe: { router: 'top-k', k: 2, experts: 4, groups: 2, capacity: '1x' }, batch: 2 })
     const { config, tokens, targets } = input
     const { moe } = config

@@ -23,20 +23,20 @@ export interface WitnessInput {
   readonly targets: Int32Array
   /** Number of sequences, B. */
   readonly batch: number
-  /** Routers choose as in training. */
+  /** Whether routers choose as in training. */
   readonly training: boolean
-  /** Which capacity holds; default `train` in training, else `eval`. */
+  /** The capacity rule; default: `train` in training, else `eval`. */
   readonly capacity?: CapacityRule
   /** [T·K] expert ids, for the hash and random routers. */
   readonly choices?: ReadonlyMap<Routed, Int32Array>
-  /** Id that opens a document, where attention does not cross documents. */
+  /** Id that opens a document, if attention does not cross documents. */
   readonly separator?: number
 }
 
 export interface LayerStatistics {
   /** Assignments to each expert before drops, over all groups. */
   readonly counts: number[]
-  /** Those kept. */
+  /** Assignments that were kept. */
   readonly kept: number[]
   /** Seats of an expert in one group; null = no limit. */
   readonly capacity: number | null
@@ -51,17 +51,17 @@ export interface LayerStatistics {
 }
 
 export interface WitnessOutput {
-  /** Cross-entropy alone, nats a counted target. */
+  /** Cross-entropy, nats per counted target. */
   readonly loss: number
-  /** What training minimises: loss plus the weighted losses of every router. */
+  /** The objective of training: loss plus the weighted losses of every router. */
   readonly total: number
   /** [T, V], row-major. */
   readonly logits: Float64Array
-  /** Of every router: sparse layers by index, and projections of their attention. */
+  /** Statistics of every router: sparse layers by index, and projections of their attention. */
   readonly layers: Map<Routed, LayerStatistics>
 }
 
-/** @throws when parameters, lengths or choices do not fit the configuration. */
+/** @throws if parameters, lengths or choices do not fit the configuration. */
 export function witnessForward(input: WitnessInput): WitnessOutput {
   const { parameters, tokens, targets, batch, training, capacity = training ? 'train' : 'eval' } = input
   const config = capacity === 'none' ? withTokensChoosing(input.config) : input.config
@@ -94,7 +94,7 @@ export function witnessForward(input: WitnessInput): WitnessOutput {
   return { loss, total, logits: Float64Array.from(logits_TV.flat()), layers }
 }
 
-/** Without a limit experts that choose would take every token: there a token takes its k best instead. */
+/** Without a capacity limit every expert would take every token, so each token takes its k best experts instead. */
 function withTokensChoosing(config: ModelConfig): ModelConfig {
   if (config.moe?.router !== 'expert-choice') return config
   return { ...config, moe: { ...config.moe, router: 'top-k' } }

@@ -1,6 +1,6 @@
 /**
- * The names and shapes of every parameter, and how the witness reads one: by name, as rows. A name that
- * is missing, unknown, or of another shape is refused, so the witness also witnesses the naming.
+ * The names and shapes of all parameters, and how the witness reads them: by name, as rows. A missing, unknown or
+ * misshapen parameter is refused, so the witness also checks the naming.
  */
 import type { ModelConfig, MoeConfig } from '../../src/model/config.ts'
 import type { Matrix, Vector } from './arithmetic.ts'
@@ -8,12 +8,12 @@ import type { Matrix, Vector } from './arithmetic.ts'
 /** Row-major data of each named parameter; matrices are [inputs, outputs]. */
 export type Parameters = ReadonlyMap<string, { readonly shape: readonly number[]; readonly data: Float64Array }>
 
-/** Layer l is sparse when it is the last of its `moe.every` layers. */
+/** A layer is sparse if it is the last of its `moe.every` layers. */
 export function isSparse(config: ModelConfig, layer: number): boolean {
   return config.moe !== null && (layer + 1) % config.moe.every === 0
 }
 
-/** Whether the projection of layer l to queries, keys and values (`qkv`), or its output, is one of experts. */
+/** Whether a projection of a layer's attention has experts: to queries, keys and values (`qkv`), or to the output. */
 export function hasExperts(config: ModelConfig, layer: number, projection: 'qkv' | 'output'): boolean {
   if (!isSparse(config, layer)) return false
   return config.moe?.attention === 'all' || (config.moe?.attention === 'qkv' && projection === 'qkv')
@@ -70,7 +70,7 @@ export function parameterShapes(config: ModelConfig): Map<string, readonly numbe
   return shapes
 }
 
-/** @throws when a parameter is missing, unknown, of another shape, or has too few or too many elements. */
+/** @throws if a parameter is missing, unknown, of another shape, or has too few or too many elements. */
 export function checkParameters(config: ModelConfig, parameters: Parameters): void {
   const shapes = parameterShapes(config)
   for (const [name, shape] of shapes) {

@@ -1,4 +1,4 @@
-/** The sparse layer by pencil: choices, gates, capacity, the mixture, and the router's losses. */
+/** The sparse layer against hand calculations: choices, gates, capacity, the mixture, and the router's losses. */
 import { describe, expect, test } from 'vitest'
 import type { z } from 'zod'
 import { type MoeConfig, moeSchema } from '../../src/model/config.ts'
@@ -20,7 +20,7 @@ describe('choices and gates', () => {
   // p = 1/8, 2/8, 5/8
   const logits = [ln(1), ln(2), ln(5)]
 
-  test('softmax before the top k gives probabilities among all experts, after it among the chosen', () => {
+  test('the gate is a probability over all experts with softmax before, over the chosen ones with softmax after', () => {
     const gatesOf = (softmax: 'before' | 'after', renormalize: boolean) => {
       const chosen = chooseTopK(logits, { k: 2, softmax, renormalize })
       expect(chosen.map(({ expert }) => expert)).toEqual([2, 1])
@@ -59,8 +59,8 @@ describe('choices and gates', () => {
   })
 })
 
-describe('choices that look at more than the token', () => {
-  // Weights 2, 2 and 3, 1: both tokens are content with expert 0.
+describe('choices that depend on more than the token', () => {
+  // Weights 2, 2 and 3, 1: both tokens choose expert 0.
   const logits = [
     [ln(2), ln(2)],
     [ln(3), ln(1)],
@@ -75,13 +75,13 @@ describe('choices that look at more than the token', () => {
   test('an iteration of Sinkhorn scales rows to 1/T, then columns to 1/N', () => {
     // Rows: ¼ ¼ and ⅜ ⅛, with sums ⅝ and ⅜ over the columns.
     expectClose(sinkhorn(logits, 1).flat().map(Math.exp), [1 / 5, 1 / 3, 3 / 10, 1 / 6])
-    // In the end rows have even sums as well, and the products of the diagonals keep their ratio 2·1 : 2·3.
+    // It converges to equal row sums too, and keeps the ratio 2·1 : 2·3 of the products of the diagonals.
     const [a = 0, b = 0, c = 0, d = 0] = sinkhorn(logits, 60).flat().map(Math.exp)
     expectClose([a + b, c + d, a + c, b + d], [0.5, 0.5, 0.5, 0.5])
     expect((b * c) / (a * d)).toBeCloseTo(3, 12)
   })
 
-  test('the Sinkhorn router spreads the tokens of a group in training, with their own gates, and not otherwise', () => {
+  test('the Sinkhorn router balances the tokens of a group in training only, and keeps their own gates', () => {
     const spread = chosenBy({ router: 'sinkhorn', sinkhornIterations: 1 }, true)
     expect(spread.map(({ expert }) => expert)).toEqual([1, 0])
     expectClose(
@@ -89,11 +89,11 @@ describe('choices that look at more than the token', () => {
       [1 / 2, 3 / 4],
     )
     expect(chosenBy({ router: 'sinkhorn' }, false).map(({ expert }) => expert)).toEqual([0, 0])
-    // A token that is alone in its group has nobody to make room for.
+    // A token alone in its group competes with no other.
     expect(chosenBy({ router: 'sinkhorn', groups: 2 }, true).map(({ expert }) => expert)).toEqual([0, 0])
   })
 
-  test('a bias changes who is chosen and not the gate', () => {
+  test('a bias changes the chosen experts but not the gate', () => {
     // Probabilities ½ ½ and ¾ ¼.
     const before = chosenBy({ router: 'bias' }, true, [0, 0.25])
     expect(before.map(({ expert }) => expert)).toEqual([1, 0])
@@ -109,20 +109,20 @@ describe('choices that look at more than the token', () => {
     )
   })
 
-  test('a bias moves by the rate against the load, and stays at the mean', () => {
+  test('a bias moves by the rate against the load, and not at the mean load', () => {
     expectClose(updatedBias([0, 1, 2, 3], [4, 0, 2, 2], 0.1), [-0.1, 1.1, 2, 3])
   })
 
-  test('experts take the tokens of their largest gates, the earlier of equal ones, in every group', () => {
+  test('experts take the tokens with the largest gates in every group; of equal gates, the earlier token', () => {
     const moe = { router: 'expert-choice', capacity: '1x', factor: 1, experts: 2 } as const
     const taken = (settings: z.input<typeof moeSchema>) =>
       chosenBy({ ...moe, ...settings }, true).map(({ expert, token, gate }) => [expert, token, gate])
-    // Token 1 is liked best by expert 0, and least by expert 1.
+    // Token 1 has the largest gate of expert 0 and the smallest of expert 1.
     expect(taken({})).toEqual([
       [0, 1, expect.closeTo(3 / 4, 12)],
       [1, 0, expect.closeTo(1 / 2, 12)],
     ])
-    // k = 2 with a factor of ½ is one token for each as well.
+    // k = 2 with a factor of ½ also gives one token per expert.
     expect(taken({ capacity: 'kx', k: 2, factor: 0.5 })).toHaveLength(2)
     const alone = route([[1], [1]], [[0, 0]], undefined, moeOf(moe), true)
     expect(alone.assignments.map(({ token }) => token)).toEqual([0, 0])
@@ -141,19 +141,19 @@ describe('capacity', () => {
     expect(capacityOf(moeOf({ ...settings, capacity: '1x' }), 8, 2, 'none')).toBeNull()
   })
 
-  test('rounding noise does not add a seat', () => {
+  test('rounding errors do not add a seat', () => {
     expect((100 / 2) * 1.1).toBeGreaterThan(55)
     expect(capacityOf(moeOf({ experts: 2, capacity: '1x', factor: 1.1 }), 100, 1, 'train')).toBe(55)
   })
 
-  test('an expert has at least one seat, and never more than there are tokens', () => {
+  test('an expert has at least one seat and at most one per token', () => {
     expect(capacityOf(moeOf({ experts: 64, factor: 0.1 }), 4, 1, 'train')).toBe(1)
     expect(capacityOf(moeOf({ experts: 2, k: 2, factor: 5 }), 4, 2, 'train')).toBe(4)
   })
 
-  test('each priority serves its own order when an expert has one seat', () => {
-    // Both experts are wanted by all three tokens; (token, choice, expert, gate).
-    const wishes: [number, number, number, number][] = [
+  test('each priority has its own order of service', () => {
+    // All three tokens choose both experts: (token, choice, expert, gate).
+    const rows: [number, number, number, number][] = [
       [0, 0, 0, 0.6],
       [0, 1, 1, 0.4],
       [1, 0, 1, 0.9],
@@ -162,7 +162,7 @@ describe('capacity', () => {
       [2, 1, 1, 0.3],
     ]
     const served = (priority: Exclude<MoeConfig['priority'], 'position'>, capacity: number | null) => {
-      const assignments: Assignment[] = wishes.map(([token, choice, expert, gate]) => ({
+      const assignments: Assignment[] = rows.map(([token, choice, expert, gate]) => ({
         token,
         choice,
         expert,
@@ -191,15 +191,15 @@ describe('capacity', () => {
     expect(assignments.map(({ kept }) => kept)).toEqual([false, true])
   })
 
-  test('with prototypes kx counts the experts of all of them', () => {
+  test('kx counts the experts of all prototypes', () => {
     const moe = moeOf({ router: 'prototype', prototypes: 2, experts: 4, k: 1, factor: 1 })
-    // Two of four experts a token, four tokens: two seats; one alone would give one.
+    // Four tokens with two of four experts each: two seats. One prototype alone would give one.
     expect(route([[1], [1], [1], [1]], [[1, 0, 1, 0]], undefined, moe, true).capacity).toBe(2)
   })
 
-  test('groups have seats of their own', () => {
+  test('each group has its own seats', () => {
     const moe = moeOf({ experts: 2, capacity: '1x', factor: 1, groups: 2, priority: 'token' })
-    // All four tokens want expert 0: one seat in each group of two.
+    // All four tokens choose expert 0, which has one seat in each group of two.
     const x = [[1], [1], [1], [1]]
     const { assignments, capacity } = route(x, [[1, 0]], undefined, moe, true)
     expect(capacity).toBe(1)
@@ -215,12 +215,12 @@ describe('mixture', () => {
   ]
   const router: Matrix = [[ln(3) / 10, 0]]
 
-  test('two experts by pencil: ¾ of one and ¼ of the other', () => {
+  test('two experts are mixed ¾ to ¼', () => {
     const { assignments } = route([[10]], router, undefined, moeOf({ experts: 2, k: 2, capacity: 'none' }), true)
     expectClose(mixture([[10]], assignments, experts, null).flat(), [0.75 * 20 - 0.25 * 20])
   })
 
-  test('a dropped token gets nothing but the shared expert', () => {
+  test('a dropped token gets only the shared expert', () => {
     const moe = moeOf({ experts: 2, k: 1, capacity: '1x', factor: 1, priority: 'token' })
     const x = [[10], [10]]
     const { assignments } = route(x, router, undefined, moe, true)
@@ -249,17 +249,17 @@ describe('losses', () => {
     expect(balanceOf('gshard')).toBeCloseTo(2 * 0.75, 12)
   })
 
-  test('the balance loss is taken group by group, then averaged', () => {
+  test('the balance loss is computed by group, then averaged', () => {
     const balanceOf = (groups: number) => {
       const moe = moeOf({ experts: 2, groups })
       return balanceLoss(route([[1], [-1]], [[ln(3), 0]], undefined, moe, true), moe)
     }
-    // Each group alone is one-sided (2·¾); together the two tokens balance.
+    // Each group alone is unbalanced (2·¾); together the two tokens balance.
     expect(balanceOf(2)).toBeCloseTo(1.5, 12)
     expect(balanceOf(1)).toBeCloseTo(1, 12)
   })
 
-  test('with prototypes every loss is the mean of theirs', () => {
+  test('with prototypes every loss is the mean over the prototypes', () => {
     const moe = moeOf({ router: 'prototype', prototypes: 2, experts: 4 })
     const routing = route([[1]], [[ln(3), 0, 0, 0]], undefined, moe, true)
     // Prototype 0: p = ¾, ¼; prototype 1: ½, ½.
@@ -268,7 +268,7 @@ describe('losses', () => {
     expect(routerEntropy(routing)).toBeCloseTo((0.75 * ln(4 / 3) + 0.25 * ln(4) + ln(2)) / 2, 12)
   })
 
-  test('the softmax order does not change what the balance loss calls a probability', () => {
+  test('the balance loss uses the same probabilities with softmax before and after', () => {
     const balanceOf = (softmax: 'before' | 'after') => {
       const moe = moeOf({ experts: 3, k: 1, softmax })
       return balanceLoss(route([[1]], [[ln(5), ln(2), 0]], undefined, moe, true), moe)

@@ -1,20 +1,20 @@
 /**
  * Routing: which experts does a token go to, with which gate, and is there room?
  *
- * Think of one *assignment* at a time: a token asks an expert for a seat. First every token states its
+ * Think of one *assignment* at a time: a token requests a seat at an expert. First every token makes its
  * choices (`chooseTopK`, prototype by prototype); then, in every group of tokens, each expert serves its
- * queue in order of priority until its capacity is used up (`serve`). An assignment not served is dropped.
+ * queue in order of priority until its capacity is used up (`serve`). Other assignments are dropped.
  */
 import type { MoeConfig } from '../../src/model/config.ts'
 import type { CapacityRule } from '../../src/model/routing/contract.ts'
 import { at, logSumExp, type Matrix, project, rowOf, softmax, sum, type Vector } from './arithmetic.ts'
 
-/** A token's wish for one expert. */
+/** A choice of a token. */
 export interface Assignment {
   readonly token: number
   /** 0 for the first choice within the prototype. */
   readonly choice: number
-  /** Global expert id, 0 to N−1. */
+  /** Index of the expert, 0 to N−1. */
   readonly expert: number
   readonly gate: number
   kept: boolean
@@ -33,8 +33,8 @@ export interface Routing {
 /**
  * The k experts of one token within one prototype, best first; equal scores go to the lower id.
  * @param logits of the prototype's experts
- * @param preference what they are ranked by instead of their scores
- * @param bias added to what they are ranked by
+ * @param preference ranks the experts instead of their scores
+ * @param bias added to the scores or the preference for ranking
  */
 export function chooseTopK(
   logits: Vector,
@@ -55,8 +55,8 @@ export function chooseTopK(
 }
 
 /**
- * ln of exp(logits) after rows and columns were scaled by turns: every row to the sum 1/T, then every column
- * to 1/N, so many times (Sinkhorn and Knopp 1967; the order is Megatron-LM's). The logits of one group.
+ * ln of exp(logits) of one group after scaling rows and columns in turn: every row to the sum 1/T, then every
+ * column to 1/N, `iterations` times (Sinkhorn and Knopp 1967; the order is Megatron-LM's).
  */
 export function sinkhorn(logits_TN: Matrix, iterations: number): number[][] {
   const T = logits_TN.length
@@ -70,7 +70,7 @@ export function sinkhorn(logits_TN: Matrix, iterations: number): number[][] {
   return scaled
 }
 
-/** Expert choice: every expert takes the tokens of the group with the largest gates, of equal ones the earlier. */
+/** Expert choice: every expert takes the tokens of the group with the largest gates; of equal gates, the earlier. */
 function takeTokens(logits_TN: Matrix, first: number, capacity: number): Assignment[] {
   const gates_TN = logits_TN.map(softmax)
   return rowOf(gates_TN, 0).flatMap((_, expert) => {
@@ -82,7 +82,7 @@ function takeTokens(logits_TN: Matrix, first: number, capacity: number): Assignm
   })
 }
 
-/** The bias router's update after a step: up for an expert of less than the mean load, down for one of more. */
+/** The update of the bias router after a step: up for experts below the mean load, down for those above it. */
 export function updatedBias(bias: Vector, loads: Vector, rate: number): number[] {
   const mean = sum(loads) / loads.length
   return bias.map((value, e) => (at(loads, e) < mean ? value + rate : at(loads, e) > mean ? value - rate : value))
@@ -91,8 +91,8 @@ export function updatedBias(bias: Vector, loads: Vector, rate: number): number[]
 /**
  * Seats of an expert in one group of tokens; null = no limit.
  *
- * kx: ceil(k·T/N·γ); 1x: ceil(T/N·γ) (M6-T, section 3). The 1e-9 keeps a product such as 100/2·1.1,
- * which is 55.00000000000001 in floating point, from being rounded up to another seat.
+ * kx: ceil(k·T/N·γ); 1x: ceil(T/N·γ) (M6-T, section 3). The 1e-9 prevents that a product such as 100/2·1.1,
+ * which is 55.00000000000001 in floating point, is rounded up to another seat.
  * @param tokens in the group
  * @param activated experts of a token over all prototypes, Z·k'
  */
@@ -103,7 +103,7 @@ export function capacityOf(moe: MoeConfig, tokens: number, activated: number, ru
   return Math.min(tokens, Math.max(1, Math.ceil(balanced * factor - 1e-9)))
 }
 
-/** Who comes first in an expert's queue; negative when a does. For the orders in which a group is one queue. */
+/** Comparators of the queue of an expert, for the priorities under which a group is one queue. */
 const orders: Record<Exclude<MoeConfig['priority'], 'position'>, (a: Assignment, b: Assignment) => number> = {
   choice: (a, b) => a.choice - b.choice || a.token - b.token,
   token: (a, b) => a.token - b.token || a.choice - b.choice,
@@ -119,14 +119,14 @@ export function serve(
 ): void {
   for (let expert = 0; expert < experts; expert++) {
     const queue = assignments.filter((assignment) => assignment.expert === expert).sort(orders[priority])
-    for (const [place, assignment] of queue.entries()) assignment.kept = capacity === null || place < capacity
+    for (const [position, assignment] of queue.entries()) assignment.kept = capacity === null || position < capacity
   }
 }
 
 /**
- * Marks as kept whom the experts serve by position, for the assignments of one group of whole sequences: an expert
- * at a time, walking along positions with a purse of seats for each rank. At each position the first purse gets what
- * the expert earns, each other one what the purse before it could not hold after the position before.
+ * Marks as kept the assignments that the experts serve by position, for one group of whole sequences: one expert at
+ * a time, position by position, with a bucket of seats for each rank. At each position the first bucket gets the
+ * seats that the expert earns; every other bucket gets the overflow of the previous one from the position before.
  * @param first the first token of the group
  */
 export function serveByPosition(
@@ -138,10 +138,10 @@ export function serveByPosition(
   const { experts } = moe
   const ranked = ranksOf(assignments)
   const K = Math.max(...ranked.values()) + 1
-  // An even load has so many choices of each rank for an expert at a position.
+  // With an even load, an expert gets this many choices of each rank at a position.
   const even = sequences / experts
   const evenLoad = Math.floor(Math.min(moe.window, sequence) * even + 1e-9)
-  const most = Math.max(1, evenLoad)
+  const maxSaved = Math.max(1, evenLoad)
   const ranksOfEvenLoad = Math.floor(capacity / (sequence * even) + 1e-9)
   const start = Array.from({ length: K }, (_, rank) => (rank < ranksOfEvenLoad ? evenLoad : 0))
   if (ranksOfEvenLoad >= K) start[K - 1] = Math.floor(evenLoad / 2)
@@ -149,39 +149,39 @@ export function serveByPosition(
 
   for (let expert = 0; expert < experts; expert++) {
     const earnedBefore = (s: number) => Math.floor(rate * s + expert / experts + 1e-9)
-    const purse = [...start]
-    let over: number[] = Array.from({ length: K }, () => 0)
+    const bucket = [...start]
+    let overflow: number[] = Array.from({ length: K }, () => 0)
     for (let s = 0; s < sequence; s++) {
-      purse.forEach((seats, rank) => {
-        purse[rank] = seats + (rank === 0 ? earnedBefore(s + 1) - earnedBefore(s) : at(over, rank - 1))
+      bucket.forEach((seats, rank) => {
+        bucket[rank] = seats + (rank === 0 ? earnedBefore(s + 1) - earnedBefore(s) : at(overflow, rank - 1))
       })
       for (let place = 0; place < sequences; place++) {
         const b = (((place - s - Math.floor(s / sequences)) % sequences) + sequences) % sequences
         for (const assignment of assignments) {
           if (assignment.expert !== expert || assignment.token !== first + b * sequence + s) continue
           const rank = ranked.get(assignment) as number
-          assignment.kept = at(purse, rank) > 0
-          if (assignment.kept) purse[rank] = at(purse, rank) - 1
+          assignment.kept = at(bucket, rank) > 0
+          if (assignment.kept) bucket[rank] = at(bucket, rank) - 1
         }
       }
-      over = purse.map((seats) => Math.max(0, seats - most))
-      purse.forEach((seats, rank) => {
-        purse[rank] = Math.min(seats, most)
+      overflow = bucket.map((seats) => Math.max(0, seats - maxSaved))
+      bucket.forEach((seats, rank) => {
+        bucket[rank] = Math.min(seats, maxSaved)
       })
     }
   }
 }
 
 /**
- * The rank of each assignment among those of its token: as the router has it, but by gate among those of several
- * prototypes, which are known by choices of the same number.
+ * The rank of each assignment among those of its token: the router's order, or by gate if there are several
+ * prototypes, which show as repeated choice numbers.
  */
 function ranksOf(assignments: readonly Assignment[]): Map<Assignment, number> {
   const ranks = new Map<Assignment, number>()
   for (const token of new Set(assignments.map((assignment) => assignment.token))) {
     const own = assignments.filter((assignment) => assignment.token === token)
     const several = new Set(own.map(({ choice }) => choice)).size < own.length
-    // Sorting is stable: of equal gates the earlier choice stays first.
+    // Sorting is stable, so of equal gates the earlier choice stays first.
     const order = several ? [...own].sort((a, b) => b.gate - a.gate) : own
     for (const [rank, assignment] of order.entries()) ranks.set(assignment, rank)
   }

@@ -1,7 +1,7 @@
 /**
- * The whole network, read from the bottom up: embed the tokens; in every layer add what attention says
- * of the normed activations, then what the feed-forward network (dense or sparse) says of them; norm
- * once more and compare with every token of the vocabulary.
+ * The whole network, from input to output: embed the tokens; in every layer add attention of the normed
+ * activations, then the feed-forward network (dense or sparse) of the normed activations; norm once more
+ * and compare with every token of the vocabulary.
  */
 import type { ModelConfig, MoeConfig } from '../../src/model/config.ts'
 import type { CapacityRule } from '../../src/model/routing/contract.ts'
@@ -31,7 +31,7 @@ function norm(x_TD: Matrix, parameters: Parameters, name: string, config: ModelC
   return x_TD.map((x) => layerNorm(x, weight, bias, config.normEpsilon))
 }
 
-/** What is routed: the feed-forward network of a layer, by its number, or a projection of its attention. */
+/** A routed module: the feed-forward network of a layer, by its index, or a projection of its attention. */
 export type Routed = number | `${number}.${'qkv' | 'output'}`
 
 export interface TransformerInput {
@@ -45,17 +45,17 @@ export interface TransformerInput {
   readonly capacity: CapacityRule
   /** [T·K] expert ids, for the hash and random routers. */
   readonly choices?: ReadonlyMap<Routed, Int32Array>
-  /** Id that opens a document: no token looks past the last one before it. Default: every token looks at all before it. */
+  /** Id that opens a document: no token sees an earlier document. Default: every token sees all earlier ones. */
   readonly separator?: number
 }
 
-/** Logits [T, V], and how every router routed. */
+/** Logits [T, V], and the routing of every router. */
 export function transformer(input: TransformerInput): { logits_TV: number[][]; routings: Map<Routed, Routing> } {
   const { config, parameters, tokens, batch, training, capacity, choices, separator } = input
   const S = tokens.length / batch
   const embedding = matrixOf(parameters, 'embedding')
 
-  /** No document opens after `past`, up to and with `token`. */
+  /** Whether no document opens after `past`, up to and including `token`. */
   const sees = (token: number, past: number) => !tokens.slice(past + 1, token + 1).includes(separator ?? -1)
 
   let x_TD: number[][] = [...tokens].map((token) => [...rowOf(embedding, token)])
@@ -70,36 +70,36 @@ export function transformer(input: TransformerInput): { logits_TV: number[][]; r
   for (let l = 0; l < config.layers; l++) {
     const layer = `layers.${l}`
 
-    const forAttention = norm(x_TD, parameters, `${layer}.attention.norm`, config)
-    const projection = (which: 'qkv' | 'output') => (given_TD: Matrix) => {
-      const name = `${layer}.attention.${which}`
-      if (!config.moe || !hasExperts(config, l, which)) {
+    const attentionInput = norm(x_TD, parameters, `${layer}.attention.norm`, config)
+    const projection = (module: 'qkv' | 'output') => (given_TD: Matrix) => {
+      const name = `${layer}.attention.${module}`
+      if (!config.moe || !hasExperts(config, l, module)) {
         const matrix = matrixOf(parameters, name)
         return given_TD.map((given) => project(given, matrix))
       }
       const [router, bias] = readRouter(parameters, name, config.moe)
-      const routing = route(given_TD, router, choices?.get(`${l}.${which}`), config.moe, training, bias, capacity, S)
-      routings.set(`${l}.${which}`, routing)
+      const routing = route(given_TD, router, choices?.get(`${l}.${module}`), config.moe, training, bias, capacity, S)
+      routings.set(`${l}.${module}`, routing)
       return projectByExperts(given_TD, routing.assignments, matricesOf(parameters, `${name}.experts.weight`))
     }
-    const attended = attention(forAttention, projection('qkv'), projection('output'), batch, config, sees)
+    const attended = attention(attentionInput, projection('qkv'), projection('output'), batch, config, sees)
     x_TD = x_TD.map((x, t) => add(x, rowOf(attended, t)))
 
-    let said: number[][]
+    let output_TD: number[][]
     if (config.moe && isSparse(config, l)) {
       const normed = norm(x_TD, parameters, `${layer}.moe.norm`, config)
       const [router, bias] = readRouter(parameters, `${layer}.moe`, config.moe)
       const routing = route(normed, router, choices?.get(l), config.moe, training, bias, capacity, S)
       const experts = readExperts(parameters, `${layer}.moe.experts`, config)
       const shared = config.moe.sharedHidden > 0 ? readFeedForward(parameters, `${layer}.moe.shared`, config) : null
-      said = mixture(normed, routing.assignments, experts, shared)
+      output_TD = mixture(normed, routing.assignments, experts, shared)
       routings.set(l, routing)
     } else {
       const normed = norm(x_TD, parameters, `${layer}.ffn.norm`, config)
       const network = readFeedForward(parameters, `${layer}.ffn`, config)
-      said = normed.map((x) => feedForward(x, network))
+      output_TD = normed.map((x) => feedForward(x, network))
     }
-    x_TD = x_TD.map((x, t) => add(x, rowOf(said, t)))
+    x_TD = x_TD.map((x, t) => add(x, rowOf(output_TD, t)))
   }
 
   const final = norm(x_TD, parameters, 'norm', config)
@@ -108,7 +108,7 @@ export function transformer(input: TransformerInput): { logits_TV: number[][]; r
   return { logits_TV: final.map((x) => head.map((row) => headScale * dot(x, row))), routings }
 }
 
-/** `embeddingScale` and `headScale` by their names' plain meaning. */
+/** The values of `embeddingScale` and `headScale`, by name. */
 function factorOf(scale: ModelConfig['embeddingScale'] | ModelConfig['headScale'], width: number): number {
   switch (scale) {
     case 'sqrt-width':
@@ -122,7 +122,7 @@ function factorOf(scale: ModelConfig['embeddingScale'] | ModelConfig['headScale'
   }
 }
 
-/** Weights of a router that learns, else null, and the bias of one that has one. */
+/** Weights of a learned router, else null, and the bias of the bias router. */
 function readRouter(parameters: Parameters, name: string, { router }: MoeConfig): [Matrix | null, Vector | undefined] {
   const learned = router !== 'hash' && router !== 'random'
   return [

@@ -1,7 +1,7 @@
 /**
- * The witness must itself be trusted, so every piece of it is checked against numbers worked out by hand
- * or taken from tables: here the functions and attention, in `routing.test.ts` the sparse layer, in
- * `model.test.ts` the whole.
+ * The witness must be trustworthy, so every part of it is checked against numbers computed by hand or taken
+ * from tables: functions and attention here, the sparse layer in `routing.test.ts`, the whole model in
+ * `model.test.ts`.
  */
 import { describe, expect, test } from 'vitest'
 import { modelSchema } from '../../src/model/config.ts'
@@ -19,7 +19,7 @@ function expectClose(actual: readonly number[], expected: readonly number[]): vo
 }
 
 describe('functions', () => {
-  test('erf equals tabulated values on both sides of the change of method, and is odd', () => {
+  test('erf equals tabulated values in both ranges of its method, and is odd', () => {
     const table: [number, number][] = [
       [0, 0],
       [0.1, 0.1124629160182849],
@@ -43,7 +43,7 @@ describe('functions', () => {
     expect(silu(ln(3))).toBeCloseTo(ln(3) * 0.75, 14)
   })
 
-  test('softmax and log-sum-exp survive large logits', () => {
+  test('softmax and log-sum-exp do not overflow for large logits', () => {
     expectClose(softmax([1000, 1000 + ln(3)]), [0.25, 0.75])
     expect(logSumExp([-1000, -1000])).toBeCloseTo(-1000 + ln(2), 12)
   })
@@ -60,7 +60,7 @@ describe('functions', () => {
   })
 })
 
-test('experts of a projection: each kept choice says its gate times x·W, a dropped one nothing', () => {
+test('experts of a projection: each kept choice adds its gate times x·W, a dropped one adds nothing', () => {
   const experts = [[[1, 0, 2]], [[0, 10, 0]]]
   const [first, second, dropped] = [
     { token: 0, choice: 0, expert: 0, gate: 0.5, kept: true },
@@ -86,13 +86,13 @@ describe('attention', () => {
   ]
   const configOf = (positions: 'learned' | 'rotary') => modelSchema.parse({ width: 2, heads: 1, positions, moe: null })
 
-  test('rotary positions turn element i with element i + d/2, the later pairs more slowly', () => {
+  test('rotary positions rotate element i with element i + d/2, later pairs by smaller angles', () => {
     // Base 4 and d = 4: a quarter turn of the first pair, half as much of the second.
     expectClose(rotate([1, 1, 0, 0], Math.PI / 2, 4), [0, Math.SQRT1_2, 1, Math.SQRT1_2])
     expectClose(rotate([0, 0, 1, 1], Math.PI / 2, 4), [-1, -Math.SQRT1_2, 0, Math.SQRT1_2])
   })
 
-  test('a token sees itself and the past of its own sequence, scores divided by √(D/H)', () => {
+  test('a token sees itself and earlier tokens of its sequence, with scores divided by √(D/H)', () => {
     const x = [
       [1, 0],
       [0, 1],
@@ -106,8 +106,8 @@ describe('attention', () => {
     expectClose(y.flat(), [2, 0, 2 * (1 - share), 2 * share, 0, 6, 10 * late, 6 * (1 - late)])
   })
 
-  test('rotary scores depend on the distance, and positions start anew in each sequence', () => {
-    // Width 2 turns by the position itself. Token 1: 2·cos(1)/√2 against token 0, 4/√2 against itself.
+  test('rotary scores depend on the distance, and positions restart in each sequence', () => {
+    // At width 2 the angle is the position itself. Token 1: 2·cos(1)/√2 against token 0, 4/√2 against itself.
     const share = 1 / (1 + Math.exp((2 * Math.cos(1) - 4) / Math.SQRT2))
     const y = attention(
       [
@@ -124,7 +124,7 @@ describe('attention', () => {
     expectClose(y.flat(), [2, 0, 2 * (1 - share) + 4 * share, 0, 2, 0, 2 * (1 - share) + 4 * share, 0])
   })
 
-  test('heads are contiguous blocks that attend apart', () => {
+  test('heads are contiguous blocks that attend separately', () => {
     const wide = modelSchema.parse({ width: 4, heads: 2, positions: 'learned', moe: null })
     const unit = (n: number) => [0, 1, 2, 3].map((i) => (i === n ? 1 : 0))
     const threefold = [0, 1, 2, 3].map((n) => [...unit(n), ...unit(n), ...unit(n)])

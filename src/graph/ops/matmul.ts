@@ -2,7 +2,7 @@
  * Batched matrix multiplication with transposes and a scale, as ONNX Runtime's FusedMatMul (its
  * float32 kernel reads transposed operands in place). Other dtypes use the plain operators.
  */
-import { broadcast, dim, sameShape, show } from '../shape.ts'
+import { broadcast, dim, formatShape, sameShape } from '../shape.ts'
 import { constant, defineOp, emit, emitKernel, hasKernel, type Tensor } from '../tensor.ts'
 import { sumTo } from './reduction.ts'
 
@@ -25,7 +25,7 @@ export const matmul: (a: Tensor, b: Tensor, options?: MatmulOptions) => Tensor =
     const [k2, n] = transposeB ? [dim(b.shape, -1), dim(b.shape, -2)] : [dim(b.shape, -2), dim(b.shape, -1)]
     if (k !== k2 || a.dtype !== b.dtype)
       throw new Error(
-        `internal: matmul of ${a.dtype} ${show(a.shape)}${transposeA ? 'ᵀ' : ''} and ${b.dtype} ${show(b.shape)}${transposeB ? 'ᵀ' : ''}`,
+        `internal: matmul of ${a.dtype} ${formatShape(a.shape)}${transposeA ? 'ᵀ' : ''} and ${b.dtype} ${formatShape(b.shape)}${transposeB ? 'ᵀ' : ''}`,
       )
     const shape = [...broadcast(a.shape.slice(0, -2), b.shape.slice(0, -2)), m, n]
     return {

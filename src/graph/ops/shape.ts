@@ -1,5 +1,5 @@
 /** Ops that move or reshape elements without computing. */
-import { dim, normalAxis, sameShape, show, sizeOf, withDim } from '../shape.ts'
+import { dim, formatShape, normalAxis, sameShape, sizeOf, withDim } from '../shape.ts'
 import { constant, defineOp, emit, emitMany, RAGGED, type Tensor } from '../tensor.ts'
 
 /** The same elements in another shape (no copy). One dimension may be RAGGED if `x` has a RAGGED one. */
@@ -8,7 +8,7 @@ export const reshape: (x: Tensor, shape: readonly number[]) => Tensor = defineOp
   'shape',
   (x: Tensor, shape: readonly number[]) => {
     if (Math.abs(sizeOf(x.shape)) !== Math.abs(sizeOf(shape)))
-      throw new Error(`internal: reshape of ${show(x.shape)} to ${show(shape)}`)
+      throw new Error(`internal: reshape of ${formatShape(x.shape)} to ${formatShape(shape)}`)
     const dims = constant(shape, 'int64')
     return {
       // allowzero: a 0 in the shape means an empty dimension, not "as before".

@@ -44,7 +44,7 @@ export function placeByPosition(
   const ranks = ranksOf(moe, choice)
 
   const byRank = ranks ? takeAlong(choice.expert_TK, ranks, 1) : choice.expert_TK
-  const expert_GKSB = serve(byRank, order, [groups, choices, sequence, sequences])
+  const expert_GKSB = toServiceOrder(byRank, order, [groups, choices, sequence, sequences])
   const mark_GKSBN = oneHot(expert_GKSB, experts, 'int32')
   const before_GKSB = sum(multiply(mark_GKSBN, cumulativeSum(mark_GKSBN, 3, { exclusive: true })), { axes: [4] })
   const wanted_GKSN = sum(mark_GKSBN, { axes: [3] })
@@ -63,7 +63,7 @@ export function placeByPosition(
     add(before_GKSB, at(ahead_GKSN)),
     constant(capacity, 'int32'),
   )
-  const position_TK = restore(position_GKSB, order)
+  const position_TK = fromServiceOrder(position_GKSB, order)
   return {
     position_TK: ranks ? scatterAlong(position_TK, ranks, 1, choices) : position_TK,
     count_GN: sum(wanted_GKSN, { axes: [1, 2] }),
@@ -80,14 +80,14 @@ const ranksOf = ({ prototypes }: MoeConfig, { gate_TK }: Choice): Tensor | null 
   prototypes === 1 ? null : topK(gate_TK, gate_TK.shape[1] as number)[1]
 
 /** [T, K] in order of service, as [G, K, S, B]. */
-function serve(x_TK: Tensor, order: Int32Array, shape: readonly [number, number, number, number]): Tensor {
+function toServiceOrder(x_TK: Tensor, order: Int32Array, shape: readonly [number, number, number, number]): Tensor {
   const [groups, choices, sequence, sequences] = shape
   const served = gather(x_TK, constant(rowsOf(order, groups), 'int32'))
   return transpose(reshape(served, [groups, sequence, sequences, choices]), [0, 3, 1, 2])
 }
 
-/** The inverse of {@link serve}. */
-function restore(x_GKSB: Tensor, order: Int32Array): Tensor {
+/** The inverse of {@link toServiceOrder}. */
+function fromServiceOrder(x_GKSB: Tensor, order: Int32Array): Tensor {
   const [groups, choices] = x_GKSB.shape as [number, number]
   const served = reshape(transpose(x_GKSB, [0, 2, 3, 1]), [groups * order.length, choices])
   const back = new Int32Array(order.length)
@@ -108,7 +108,7 @@ const rowsOf = (order: Int32Array, groups: number): Int32Array =>
 function keptOf(wanted_GKSN: Tensor, { earned_SN, maxSaved, start_K }: Allowance): Tensor {
   const [groups, , sequence, experts] = wanted_GKSN.shape as [number, number, number, number]
   const first = (places: number) =>
-    table(
+    filled(
       Array.from({ length: groups }, () => places),
       [1, 1, experts],
     )
@@ -125,7 +125,7 @@ function keptOf(wanted_GKSN: Tensor, { earned_SN, maxSaved, start_K }: Allowance
 }
 
 /** A constant [V, ...shape], filled with values[v] at index v. */
-function table(values: readonly number[], shape: readonly number[]): Tensor {
+function filled(values: readonly number[], shape: readonly number[]): Tensor {
   const size = shape.reduce((product, length) => product * length, 1)
   const data = Int32Array.from({ length: values.length * size }, (_, i) => values[Math.floor(i / size)] as number)
   return constant(data, 'int32', [values.length, ...shape])
@@ -158,8 +158,8 @@ function savedAfter(change: Tensor, start: number, maxSaved: number): Tensor {
   for (let h = 1; h < sequence; h *= 2) {
     // Before the first position nothing changes: the map keeps 0 and D.
     const [lo, hi] = [slice(range, 0, 0, 1), slice(range, 0, 1, 2)]
-    range = minimum(maximum(add(shifted(range, table([0, maxSaved], [groups, h, experts]), h), d), lo), hi)
-    if (2 * h < sequence) d = add(shifted(d, table([0], [groups, h, experts]), h), d)
+    range = minimum(maximum(add(shifted(range, filled([0, maxSaved], [groups, h, experts]), h), d), lo), hi)
+    if (2 * h < sequence) d = add(shifted(d, filled([0], [groups, h, experts]), h), d)
   }
   return reshape(slice(range, 0, 0, 1), change.shape)
 }

@@ -39,10 +39,10 @@ export function place(moe: MoeConfig, choice: Choice, input: QueueInput): Placem
   if (moe.router === 'expert-choice') return placeExpertChoice(moe, choice, input)
   const capacity = capacityOf(moe, (choice.expert_TK.shape[0] as number) / input.groups, input.rule)
   if (moe.priority === 'position' && capacity !== null) return placeByPosition(moe, choice, input, capacity)
-  return queue(moe, choice, input, capacity)
+  return placeInQueues(moe, choice, input, capacity)
 }
 
-function queue(
+function placeInQueues(
   moe: MoeConfig,
   { expert_TK, gate_TK }: Choice,
   { groups }: QueueInput,

@@ -15,7 +15,7 @@ import type { CapacityRule } from './contract.ts'
  */
 export type Causality = 'causal' | 'other sequences' | 'future'
 
-export interface CausalityOf {
+export interface CausalityAnswer {
   readonly kind: Causality
   /** The setting of `model.moe` that causes it; null if causal. */
   readonly cause: 'router' | 'priority' | null
@@ -31,9 +31,9 @@ export interface Activity {
   readonly sequence: number
 }
 
-const CAUSAL: CausalityOf = { kind: 'causal', cause: null }
+const CAUSAL: CausalityAnswer = { kind: 'causal', cause: null }
 
-export function causalityOf(moe: MoeConfig, { activity, rule, batch, sequence }: Activity): CausalityOf {
+export function causalityOf(moe: MoeConfig, { activity, rule, batch, sequence }: Activity): CausalityAnswer {
   const group = (batch * sequence) / moe.groups
   const binds = capacityOf(moe, group, rule) !== null
   // If every token goes to all experts of its prototypes, the router has no choice.

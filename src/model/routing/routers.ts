@@ -14,7 +14,7 @@ import { constant, type Tensor } from '../../graph/tensor.ts'
 import type { MoeConfig } from '../config.ts'
 import { hasRouterWeights, type Parameters } from '../parameters.ts'
 import type { Choice, Router, RouterInput } from './contract.ts'
-import { largest } from './selection.ts'
+import { bestExperts } from './selection.ts'
 
 /** Scores of a linear router, by prototype [T, Z, N/Z]. */
 interface Scores {
@@ -38,7 +38,7 @@ function scoresOf({ moe, x_TD, router_DN }: RouterInput): Scores {
  * sum over the prototype's choices. (M6-T, section 3; Switch Transformers, eq. 1-2; GShard, algorithm 1.)
  * @param preference Scores by which experts are chosen; default: those that gates are computed from.
  */
-const learned =
+const learnedRouter =
   (preference?: (scores: Scores, input: RouterInput) => Tensor): Router =>
   (input) => {
     const { moe, x_TD } = input
@@ -50,7 +50,7 @@ const learned =
     const [best, local] =
       moe.selection === 'fused' && preferred_TZN === score_TZN
         ? topK(score_TZN, k)
-        : withScores(score_TZN, largest(preferred_TZN, moe))
+        : withScores(score_TZN, bestExperts(preferred_TZN, moe))
     const gate = moe.softmax === 'before' ? best : softmax(best)
     const normalized = moe.renormalize ? divide(gate, sum(gate, { axes: [-1], keepDims: true })) : gate
     const first = constant(
@@ -72,7 +72,7 @@ const withScores = (score_TZN: Tensor, local: Tensor) => [takeAlong(score_TZN, l
  * In training, Sinkhorn's iteration assigns the tokens of a group to experts in even shares, and the best
  * experts are chosen by that assignment (Clark et al. 2022, S-BASE; as in Megatron-LM). Otherwise by score.
  */
-const balanced = learned(({ logits_TZN, score_TZN }, { moe, training }) => {
+const sinkhornRouter = learnedRouter(({ logits_TZN, score_TZN }, { moe, training }) => {
   if (!training) return score_TZN
   const [tokens = 0] = logits_TZN.shape
   const logits_GTN = reshape(logits_TZN, [moe.groups, tokens / moe.groups, moe.experts])
@@ -80,10 +80,10 @@ const balanced = learned(({ logits_TZN, score_TZN }, { moe, training }) => {
 })
 
 /** Chooses by score plus a bias that training moves against the load (Wang et al. 2024, eq. 3). */
-const biased = learned(({ score_TZN }, { bias_N }) => add(score_TZN, bias_N as Tensor))
+const biasRouter = learnedRouter(({ score_TZN }, { bias_N }) => add(score_TZN, bias_N as Tensor))
 
 /** Every token chooses all N experts, with gates of their probabilities; `place` picks the tokens (Zhou et al. 2022). */
-const offered: Router = (input) => {
+const expertChoiceRouter: Router = (input) => {
   const { experts } = input.moe
   const { logits_TZN, probability_TZN } = scoresOf(input)
   const shape = [logits_TZN.shape[0] as number, experts]
@@ -97,20 +97,20 @@ const offered: Router = (input) => {
 }
 
 /** Experts chosen by the caller (by a hash of the token, or at random), each with gate 1/k. */
-const given: Router = ({ moe, x_TD, given_TK }) => ({
+const givenRouter: Router = ({ moe, x_TD, given_TK }) => ({
   expert_TK: given_TK as Tensor,
   gate_TK: broadcastTo(constant(1 / moe.k, x_TD.dtype), (given_TK as Tensor).shape),
 })
 
 const routers: Record<MoeConfig['router'], Router> = {
-  'top-k': learned(),
-  switch: learned(),
-  prototype: learned(),
-  sinkhorn: balanced,
-  bias: biased,
-  'expert-choice': offered,
-  hash: given,
-  random: given,
+  'top-k': learnedRouter(),
+  switch: learnedRouter(),
+  prototype: learnedRouter(),
+  sinkhorn: sinkhornRouter,
+  bias: biasRouter,
+  'expert-choice': expertChoiceRouter,
+  hash: givenRouter,
+  random: givenRouter,
 }
 
 /** The parameters of a router as inputs of {@link route}; `name` is that of the router's matrix. */

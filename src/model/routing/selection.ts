@@ -10,7 +10,7 @@ import type { MoeConfig } from '../config.ts'
 const LOWEST = -3e38
 
 /** Positions of the k largest along the last axis [..., k], int32, largest first; equal values by position. */
-export function largest(score: Tensor, { k, selection }: Pick<MoeConfig, 'k' | 'selection'>): Tensor {
+export function bestExperts(score: Tensor, { k, selection }: Pick<MoeConfig, 'k' | 'selection'>): Tensor {
   if (selection === 'fused') return topK(score, k)[1]
   // NaN becomes the lowest score. Otherwise a later pass could pick an element twice.
   let remaining = where(greaterOrEqual(score, LOWEST), score, LOWEST)

@@ -4,7 +4,7 @@ import type { Model } from '../../graph/model.ts'
 import { RuntimeError } from '../contract.ts'
 import { addressOf, Out, type Pointer } from '../ffi.ts'
 import { type Environment, LOG_SEVERITY } from './environment.ts'
-import { expectSuccess, explain, takeFailure } from './errors.ts'
+import { expectSuccess, takeFailure, toRuntimeError } from './errors.ts'
 import { createProfileFolder, removeProfileFolder } from './profile.ts'
 import { Session } from './session.ts'
 
@@ -75,7 +75,7 @@ async function createSession(
       )
     })
     const failure = takeFailure(api, status)
-    if (failure) throw explain(failure, model.origins, 'compile')
+    if (failure) throw toRuntimeError(failure, model.origins, 'compile')
     return out.value
   } finally {
     api.ReleaseSessionOptions(options)

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { explain, findOrigin } from './errors.ts'
+import { findOrigin, toRuntimeError } from './errors.ts'
 
 const origins = new Map([
   ['add_1', { op: 'add', layer: 'layers.0' }],
@@ -26,12 +26,12 @@ test.each([
   ['Something else', 'failed to run: Something else'],
   ["while running MatMul node. Name:'matmul_12' Status Message: std::bad_alloc", 'out of memory in matmul ('],
 ])('%s', (message, expected) => {
-  expect(explain({ code: 1, message }, origins, 'run').message).toContain(expected)
+  expect(toRuntimeError({ code: 1, message }, origins, 'run').message).toContain(expected)
 })
 
 test('an allocation failure reports the requested size', () => {
   const message = 'Failed to allocate memory for requested buffer of size 1073741824'
-  expect(explain({ code: 6, message }, origins, 'run').message).toMatch(
+  expect(toRuntimeError({ code: 6, message }, origins, 'run').message).toMatch(
     /^out of memory: cannot allocate another 1024 MiB/,
   )
 })

@@ -34,15 +34,15 @@ export function expectSuccess(api: OrtApi, status: Pointer | null): void {
 const outOfMemory = /failed to allocate memory|bad_alloc|not enough memory|out of memory/i
 const requestedBytes = /(?:buffer of size|size:?) *(\d+)/i
 
-/** The error to throw for a failure while compiling or running a model. */
-export function explain(
+/** The error to throw for a failed compilation or run of a model. */
+export function toRuntimeError(
   failure: Failure,
   origins: ReadonlyMap<string, Origin>,
   during: 'compile' | 'run',
 ): RuntimeError {
   const { message } = failure
   const origin = nodeOrigin(message, origins)
-  const at = origin ? ` in ${describe(origin)}` : ''
+  const at = origin ? ` in ${formatOrigin(origin)}` : ''
   if (outOfMemory.test(message)) {
     const bytes = requestedBytes.exec(message)?.[1]
     const amount = bytes === undefined ? '' : `: cannot allocate another ${(Number(bytes) / 2 ** 20).toFixed(0)} MiB`
@@ -58,7 +58,7 @@ export function explain(
 const preamble = /^Non-zero status code returned while running \S+ node\. Name:'[^']*' Status Message: /
 
 /** For example `softmax' of layers.0.attention`. */
-function describe(origin: Origin): string {
+function formatOrigin(origin: Origin): string {
   return origin.layer === '' ? origin.op : `${origin.op} of ${origin.layer}`
 }
 

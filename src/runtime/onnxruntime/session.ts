@@ -15,7 +15,7 @@ import { Lifetime } from '../lifetime.ts'
 import { now, RunClock } from '../recording.ts'
 import type { NodeTime, StepEvent } from '../times.ts'
 import type { Environment } from './environment.ts'
-import { explain, takeFailure } from './errors.ts'
+import { takeFailure, toRuntimeError } from './errors.ts'
 import { endProfile, type Recording, removeProfileFolder } from './profile.ts'
 import { createValue } from './values.ts'
 
@@ -195,7 +195,7 @@ export class SessionBinding implements Binding {
     if (!status) return undefined
     const { environment, model } = this.parts
     const failure = takeFailure(environment.api, status)
-    return failure && explain(failure, model.origins, 'run')
+    return failure && toRuntimeError(failure, model.origins, 'run')
   }
 
   private free(): void {

@@ -156,24 +156,7 @@ export class StagedExecutable implements Executable {
       return { ...this.tensorOf(use), offset, address: port ? Number(addressOf(port)) : base + offset }
     }
 
-    const sessions: OnnxBinding[] = []
-    const steps = model.stages.map((stage, at): Step => {
-      if (stage.kind === 'kernel') {
-        const { type, attributes, inputs, outputs, added } = stage
-        const call: KernelCall = { type, attributes, added, inputs: inputs.map(tensor), outputs: outputs.map(tensor) }
-        return { kind: 'kernel', call }
-      }
-      const ports: Record<string, Buffer> = {}
-      stage.model.inputs.forEach(({ name }, i) => {
-        ports[name] = array(stage.inputs[i] as ValueUse)
-      })
-      stage.model.outputs.forEach(({ name }, i) => {
-        ports[name] = array(stage.outputs[i] as ValueUse)
-      })
-      const binding = (this.sessions[at] as StageSession).session.bind(ports)
-      sessions.push(binding)
-      return { kind: 'onnx', args: binding.arguments.map((value) => Number(value ?? 0)) }
-    })
+    const { steps, sessions } = this.bindStages(array, tensor)
     const scratch = Array.from({ length: parts.threads }, (_, thread) => {
       const offset = start + plan.bytes + thread * this.scratchBytes
       return { offset, address: base + offset }
@@ -207,6 +190,29 @@ export class StagedExecutable implements Executable {
     this.bindings.add(binding)
     this.lifetime.begin()
     return binding
+  }
+
+  /** The steps of the script, and the bindings of its ONNX stages. */
+  private bindStages(array: (use: ValueUse) => Buffer, tensor: (use: ValueUse) => KernelTensor) {
+    const sessions: OnnxBinding[] = []
+    const steps = this.model.stages.map((stage, at): Step => {
+      if (stage.kind === 'kernel') {
+        const { type, attributes, inputs, outputs, added } = stage
+        const call: KernelCall = { type, attributes, added, inputs: inputs.map(tensor), outputs: outputs.map(tensor) }
+        return { kind: 'kernel', call }
+      }
+      const ports: Record<string, Buffer> = {}
+      stage.model.inputs.forEach(({ name }, i) => {
+        ports[name] = array(stage.inputs[i] as ValueUse)
+      })
+      stage.model.outputs.forEach(({ name }, i) => {
+        ports[name] = array(stage.outputs[i] as ValueUse)
+      })
+      const binding = (this.sessions[at] as StageSession).session.bind(ports)
+      sessions.push(binding)
+      return { kind: 'onnx', args: binding.arguments.map((value) => Number(value ?? 0)) }
+    })
+    return { steps, sessions }
   }
 
   private explain(failure: Failure): RuntimeError {

@@ -171,7 +171,7 @@ describe('sumOfSquares', () => {
   })
 
   test.each([Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY])(
-    'is not finite when one element is %d, wherever it lies',
+    'is not finite if any element is %d',
     async (bad) => {
       const count = 131
       const arena = createArena(count * 4)

@@ -8,7 +8,7 @@
  */
 import type { MatrixLayout } from '../../onednn/product.ts'
 import type { Kernel, KernelCall, KernelTensor } from '../contract.ts'
-import { accumulate, at, byLoad, PIECE, type Piece, pieces, sizesOf, writeZeros } from './expert-rows.ts'
+import { accumulate, at, byLoad, PIECE, type Piece, pieces, sizesOf, writeZeros } from './expert-shared.ts'
 
 const plain = (stride: number): MatrixLayout => ({ stride })
 const transposed = (stride: number): MatrixLayout => ({ stride, transposed: true })

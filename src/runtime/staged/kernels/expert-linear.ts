@@ -3,7 +3,7 @@
  * task is an expert, and nothing is computed for empty slots.
  */
 import type { Kernel, KernelTensor } from '../contract.ts'
-import { accumulate, at, byLoad, PIECE, pieces, sizesOf, writeZeros } from './expert-rows.ts'
+import { accumulate, at, byLoad, PIECE, pieces, sizesOf, writeZeros } from './expert-shared.ts'
 
 /** Sizes of weights [N, D, X]. */
 const extent = ({ shape: [experts = 0, width = 0, columns = 0] }: KernelTensor) => ({ experts, width, columns })
