@@ -61,7 +61,7 @@ const damages: Record<string, [damage: (newest: string) => void, reason: RegExp]
       truncateSync(join(newest, 'optimizer.safetensors'), 4096)
       renameSync(newest, join(newest, '..', '.step-00000020.writing'))
     },
-    /step-00000020\.writing: it is not finished/,
+    /step-00000020\.writing: it is incomplete/,
   ],
 }
 

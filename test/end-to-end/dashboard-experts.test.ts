@@ -54,7 +54,7 @@ describe.skipIf(chromium === undefined)(named('heat maps of the dashboard'), { t
       for (const key of ['Home', 'ArrowUp']) await map.press(key)
       for (const words of [
         'layer 0, expert 0: dead, no tokens',
-        'layer 0, expert 1: 2.5 times the mean, 40 % dropped, overloaded',
+        'layer 0, expert 1: 2.5 times the mean, 40.0 % dropped, overloaded',
         'layer 0, expert 2: 1.0 times the mean, none dropped',
       ]) {
         await expect.poll(async () => (await readOut(page)).text, soon).toBe(words)

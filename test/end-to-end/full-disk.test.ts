@@ -42,7 +42,7 @@ test.skipIf(!mountable)('a full disk at a checkpoint: exit 1, and the run contin
     const run = `${disk}/run`
     const { code, stderr } = await workspace.choir('train', config, '--out', run)
     expect(code).toBe(1)
-    expect(stderr).toMatch(/cannot write checkpoint .*step-\d+: the disk is full \([\d.]+ KiB needed, .* free now\)/)
+    expect(stderr).toMatch(/cannot write checkpoint .*step-\d+: the disk is full \([\d.]+ kB needed, .* free now\)/)
     expect(stderr).toContain('Earlier checkpoints are intact')
     expect(stderr).not.toContain('    at ')
     const left = checkpointsOf(run)
