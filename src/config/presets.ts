@@ -39,7 +39,7 @@ export const presets = {
     },
   },
   demo: {
-    description: 'two prototypes of four experts; about three minutes on two cores',
+    description: 'two prototypes of four experts; one to three minutes on two cores',
     config: {
       model: {
         vocabulary: 2048,

@@ -104,7 +104,7 @@ async function loadsOf({ model, plan: { load } }: PlannedRun): Promise<{ loads: 
 const shapeNote = ({ layers, moe }: ModelConfig): string =>
   `; distribution applied to ${moe?.experts ?? 0} experts in ${layers} layers`
 
-function budgetOf({ model, train, plan: { tokens } }: PlannedRun, cluster: Cluster, best: Prediction): Budget {
+export function budgetOf({ model, train, plan: { tokens } }: PlannedRun, cluster: Cluster, best: Prediction): Budget {
   const budget = tokens ?? train.steps * train.batch * model.sequence
   const seconds = budget / best.tokensPerSecond
   const deviceHours = (seconds / 3600) * cluster.devices

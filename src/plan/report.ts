@@ -4,7 +4,7 @@ import type { BarFigure, Block, ScatterFigure, Table } from '../report/blocks.ts
 import { renderHtml } from '../report/html.ts'
 import type { Report, Section } from '../report/report.ts'
 import { makeFolder, replaceFile } from '../system/disk.ts'
-import { percent } from '../text/numbers.ts'
+import { count, percent, significant } from '../text/numbers.ts'
 import { type BytesByKind, memoryKinds, total } from './cost/memory.ts'
 import type { Prediction } from './cost/predict.ts'
 import { timeKinds } from './cost/time.ts'
@@ -34,7 +34,7 @@ export function reportOf({ name, plan, questions, command }: PlanReport): Report
     title: `${name} on ${cluster.name}`,
     command,
     facts: [
-      `${billions(parameters)} parameters, ${billions(activeParameters)} active for a token`,
+      `${count(parameters)} parameters, ${count(activeParameters)} active for a token`,
       `${cluster.devices} × ${cluster.device.name}, ${cluster.devicesPerNode} a node`,
       `${run.plan.precision}, ${run.plan.optimizer ?? run.train.optimizer.kind}, ${tokens} tokens a step`,
       `load of the experts: ${load}`,
@@ -62,10 +62,10 @@ function summary({ best, budget, cluster, layouts, fitting, rejected }: Plan): S
       `Does it fit: yes, ${fitting} of ${layouts} layouts do.`,
       `The fastest layout: ${layoutName(first.layout)}.`,
       `Memory: ${gigabytes(first.memory.deviceBytes)} of ${gigabytes(cluster.device.memory)} GB a device.`,
-      `Time: ${first.time.stepSeconds.toPrecision(3)} s a step, ${Math.round(first.tokensPerSecond)} tokens a second, MFU ${percent(first.mfu)} (share of the devices' peak rate that the model uses).`,
+      `Time: ${significant(first.time.stepSeconds)} s a step, ${Math.round(first.tokensPerSecond)} tokens a second, MFU ${percent(first.mfu)} (share of the devices' peak rate that the model uses).`,
       ...(budget
         ? [
-            `The whole training: ${billions(budget.tokens)} tokens in ${(budget.seconds / 86_400).toPrecision(3)} days, ${Math.round(budget.deviceHours)} device-hours${price}.`,
+            `The whole training: ${count(budget.tokens)} tokens in ${significant(budget.seconds / 86_400)} days, ${Math.round(budget.deviceHours)} device-hours${price}.`,
           ]
         : []),
       `Experts: the slowest rank computes ${first.imbalance.toFixed(2)} times the mean, ${percent(first.dropped)} of assignments (of a token to an expert) are dropped because the expert is full, ${percent(first.padding)} of expert rows are empty padding.`,
@@ -104,7 +104,7 @@ function largest(values: Readonly<Record<string, number>>, unit: string): string
     .filter(([, value]) => value >= 0.05 * sum)
     .sort(([, a], [, b]) => b - a)
     .slice(0, 4)
-    .map(([kind, value]) => `${kind} ${value.toPrecision(3)} ${unit} (${percent(value / sum)})`)
+    .map(([kind, value]) => `${kind} ${significant(value)} ${unit} (${percent(value / sum)})`)
     .join(', ')
 }
 
@@ -146,7 +146,7 @@ function time(plan: Plan): Section {
     about: '',
     verdicts: [
       ...rows.slice(0, 1).map(({ label, values }) => `Largest parts of ${label}: ${largest(values, 's')}.`),
-      ...(hidden > 0 ? [`Another ${hidden.toPrecision(3)} s of communication is hidden by computation.`] : []),
+      ...(hidden > 0 ? [`Another ${significant(hidden)} s of communication is hidden by computation.`] : []),
     ],
     blocks: [bars({ id: 'time', caption, unit: 'seconds' }, timeKinds, rows)],
   }
@@ -208,7 +208,7 @@ function layoutTable(caption: string, predictions: readonly Prediction[], memory
       layoutName(layout),
       gigabytes(deviceBytes),
       percent(deviceBytes / memoryBytes),
-      stepSeconds.toPrecision(3),
+      significant(stepSeconds),
       String(Math.round(tokensPerSecond)),
       percent(mfu),
     ]),
@@ -229,7 +229,7 @@ function changes({ changes: found }: Plan): Section {
       change,
       price,
       gigabytes(best.memory.deviceBytes),
-      best.time.stepSeconds.toPrecision(3),
+      significant(best.time.stepSeconds),
     ]),
   }
   return {
@@ -269,9 +269,4 @@ function answer({ field, cases }: WhatIf, index: number): Section {
   }
 }
 
-const gigabytes = (bytes: number): string => (bytes / 1e9).toPrecision(3)
-
-function billions(count: number): string {
-  if (count >= 1e9) return `${(count / 1e9).toPrecision(4)} B`
-  return `${(count / 1e6).toPrecision(3)} M`
-}
+const gigabytes = (bytes: number): string => significant(bytes / 1e9)

@@ -42,8 +42,9 @@ function scaled(value: Maybe, units: readonly string[]): string {
 }
 
 /** Three significant digits without an exponent: 1.32, 13.2, 132. */
-function significant(size: number): string {
-  return size.toFixed(Math.max(0, 2 - Math.floor(Math.log10(size))))
+export function significant(value: number): string {
+  const size = Math.abs(value)
+  return fixed(value, size === 0 ? 0 : Math.max(0, 2 - Math.floor(Math.log10(size))))
 }
 
 /** 0.021, −0.021. */

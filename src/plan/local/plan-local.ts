@@ -11,7 +11,7 @@ import { type Engine, engineOf } from '../../runtime/engine.ts'
 import { replaceFile } from '../../system/disk.ts'
 import { memoryKinds, noBytes, total } from '../cost/memory.ts'
 import type { Prediction } from '../cost/predict.ts'
-import { balanced, type Plan, planWith } from '../plan.ts'
+import { balanced, budgetOf, type Plan, planWith } from '../plan.ts'
 import { balancedLoads } from '../work/load.ts'
 import { type Calibration, calibrate } from './calibration.ts'
 import { localRun } from './local-run.ts'
@@ -39,6 +39,7 @@ export async function planLocal(config: RunConfig, options: LocalOptions = {}): 
     rejected: lacking > 0 ? [{ prediction: best, lackingBytes: lacking }] : [],
     fitting: lacking > 0 ? 0 : 1,
     changes: [],
+    budget: lacking > 0 ? undefined : budgetOf(run, cluster, best),
   }
 }
 

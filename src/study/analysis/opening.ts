@@ -150,6 +150,7 @@ function largestEffect(runs: Runs, comparisons: readonly Comparison[]): string[]
     (one) => isClear(one) && runs.leakOf(one.arm) === null && runs.leakOf(one.baseline) === null,
   )
   const [first] = causal.toSorted(byLargest)
+  if (comparisons.length === 0) return []
   if (first === undefined) return ['No contrast of the study differs from zero after Holm’s correction.']
   return [
     `The largest effect: ${first.arm} is ${first.outcome} than ${first.baseline}, ${sentenceOf(asMeasured(runs, first))}.`,

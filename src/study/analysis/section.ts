@@ -115,10 +115,12 @@ function controlTable(answers: readonly ClaimAnswer[]): Table | null {
   const rows = answers.flatMap(({ claim, controls, uncorrected }) =>
     controls.map(({ control, measured, answer: found }): Cell[] => {
       const { value, interval } = formatEffect(measured)
-      const result = found === uncorrected ? 'same answer' : found === 'undecided' ? 'undecided' : 'other answer'
+      // An experiment that decides what the claim's own contrasts leave undecided is not against it.
+      const other = uncorrected === 'undecided' ? found : 'other answer'
+      const result = found === uncorrected ? 'same answer' : found === 'undecided' ? 'undecided' : other
       return [
         { text: control.name, note: measured.label },
-        { text: result, tone: result === 'same answer' ? 'for' : result === 'undecided' ? 'open' : 'against' },
+        { text: result, tone: result === 'same answer' ? 'for' : result === 'other answer' ? 'against' : 'open' },
         ...(several ? [claim.name ?? claim.statement] : []),
         { text: value, note: interval },
       ]

@@ -95,6 +95,7 @@ function informationTable(runs: Runs, all: readonly Specialisation[]): Table | n
         ]
       }),
     ),
+    [0, 1, 3],
   )
 }
 
