@@ -1,7 +1,7 @@
 /** Priority `position`: equal to the witness on random loads, never above capacity, and fair to all sequences. */
 import { describe, expect, test } from 'vitest'
 import { constant } from '../src/graph/tensor.ts'
-import { place } from '../src/model/routing/capacity.ts'
+import { placeChoices } from '../src/model/routing/capacity.ts'
 import { evaluate } from './support/evaluate.ts'
 import { testRandom } from './support/gradient-check.ts'
 import { configOf, type MoeSettings } from './support/router-conformance.ts'
@@ -46,7 +46,7 @@ async function placed({ moe: settings, groups, sequence }: Case, { expert_TK, ga
     expert_TK: constant(expert_TK, 'int32', [tokens, choices]),
     gate_TK: constant(gate_TK, 'float64', [tokens, choices]),
   }
-  const { position_TK, count_GN, kept_GN, capacity } = place(moe, choice, { groups, sequence, rule: 'train' })
+  const { position_TK, count_GN, kept_GN, capacity } = placeChoices(moe, choice, { groups, sequence, rule: 'train' })
   const {
     position = [],
     count = [],

@@ -4,7 +4,7 @@ import { type Command, CommanderError, Option } from 'commander'
 import { listOption, numberOption, ranges } from '../../src/cli/options.ts'
 import { table } from '../../src/cli/text-layout.ts'
 import { type BenchmarkRouting, benchmarkRoutings } from '../../src/config/presets.ts'
-import { listOf, shown, suggestion } from '../../src/config/problems.ts'
+import { formatValue, listWithOr, suggestion } from '../../src/config/problems.ts'
 import { UsageError } from '../../src/errors.ts'
 
 export const routings = Object.keys(benchmarkRoutings) as readonly BenchmarkRouting[]
@@ -52,7 +52,7 @@ export function routingsOf(
     only?.map((name) => {
       const routing = all.find((routing) => routing === name)
       if (routing) return routing
-      throw new UsageError(`invalid --only: "${name}" (expected ${listOf(all)}${suggestion(name, all)})`)
+      throw new UsageError(`invalid --only: "${name}" (expected ${listWithOr(all)}${suggestion(name, all)})`)
     }) ?? all
   )
 }
@@ -62,7 +62,7 @@ export function refuse(reason: string, options: Readonly<Record<string, unknown>
   for (const [name, value] of Object.entries(options))
     if (value !== undefined)
       throw new UsageError(
-        `invalid --${name}${value === true ? '' : `: ${[value].flat().map(shown).join(', ')}`} (${reason})`,
+        `invalid --${name}${value === true ? '' : `: ${[value].flat().map(formatValue).join(', ')}`} (${reason})`,
       )
 }
 

@@ -3,7 +3,7 @@
  * memory nor the event loop of the training. If it cannot start, the training continues without it.
  */
 import { mkdir } from 'node:fs/promises'
-import { placeOfSource } from '../data/sources/files.ts'
+import { sourceFolder } from '../data/sources/files.ts'
 import type { BackgroundProcess, Io } from './io.ts'
 
 export interface Dashboard {
@@ -21,7 +21,7 @@ export async function startDashboard(
   try {
     // The training creates this folder too, but later than `choir watch` needs it.
     await mkdir(directory, { recursive: true })
-    const texts = (typeof source === 'string' ? [source] : source).map(placeOfSource)
+    const texts = (typeof source === 'string' ? [source] : source).map(sourceFolder)
     const data = texts.filter((text) => text !== undefined).flatMap((text) => ['--data', text])
     child = await io.startSelf(['watch', directory, '--json', ...data])
     const line: unknown = JSON.parse(child.line)

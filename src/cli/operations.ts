@@ -101,7 +101,7 @@ export const operations: Operations = {
     return study(specification, options)
   },
   async report(specification, options) {
-    const { reportOf } = await import('../study/study.ts')
+    const { writeStudyReport: reportOf } = await import('../study/study.ts')
     return reportOf(specification, options)
   },
   async plan(run, cluster) {

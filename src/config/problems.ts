@@ -4,8 +4,8 @@
  */
 import { z } from 'zod'
 import { UsageError } from '../errors.ts'
-import { nearest } from '../text/nearest.ts'
-import { listed } from '../text/numbers.ts'
+import { nearestName } from '../text/nearest.ts'
+import { listWithAnd } from '../text/numbers.ts'
 import { isFields } from './fields.ts'
 
 /** The subset of JSON Schema that our schemas produce. */
@@ -31,7 +31,11 @@ type Path = readonly PropertyKey[]
  * @param subject name of the input in messages, e.g. `configuration`
  * @throws UsageError listing every problem: field, value, what is accepted and the nearest name
  */
-export function checked<Schema extends z.ZodType>(schema: Schema, input: unknown, subject: string): z.output<Schema> {
+export function parseInput<Schema extends z.ZodType>(
+  schema: Schema,
+  input: unknown,
+  subject: string,
+): z.output<Schema> {
   const first = schema.safeParse(input)
   if (first.success) return first.data
   const problems = problemsOf(schema, input, first.error.issues, subject)
@@ -57,16 +61,16 @@ function problemsOf(schema: z.ZodType, input: unknown, issues: readonly z.core.$
 }
 
 /** `a`, `a or b`, `a, b or c`. */
-export const listOf = (names: readonly string[]): string => listed(names, 'or')
+export const listWithOr = (names: readonly string[]): string => listWithAnd(names, 'or')
 
 /** `; did you mean "top-k"?`, or an empty string if no accepted name is similar. */
 export function suggestion(name: unknown, accepted: Iterable<string>): string {
-  const near = typeof name === 'string' ? nearest(name, accepted) : undefined
+  const near = typeof name === 'string' ? nearestName(name, accepted) : undefined
   return near === undefined ? '' : `; did you mean "${near}"?`
 }
 
 /** Formats a value as a user would write it; long values are truncated. */
-export function shown(value: unknown): string {
+export function formatValue(value: unknown): string {
   const text = typeof value === 'number' ? String(value) : (JSON.stringify(value) ?? 'nothing')
   return text.length > 60 ? `${text.slice(0, 57)}...` : text
 }
@@ -78,12 +82,12 @@ function explain(root: Field, issue: z.core.$ZodIssue, input: unknown, subject: 
   const given = value === undefined && issue.code === 'custom' ? field?.default : value
   const name = dotted(issue.path)
   if (issue.code === 'custom') {
-    const suffix = given === undefined ? '' : `: ${shown(given)}`
+    const suffix = given === undefined ? '' : `: ${formatValue(given)}`
     return [`invalid ${name}${suffix} (${issue.message})`]
   }
   const expected = field ? accepted(field) : issue.message
   const hint = suggestion(given, field?.enum ?? [])
-  return [`invalid ${name === '' ? subject : name}: ${shown(given)} (expected ${expected}${hint})`]
+  return [`invalid ${name === '' ? subject : name}: ${formatValue(given)} (expected ${expected}${hint})`]
 }
 
 function unknownField(root: Field, parent: Path, key: string, input: unknown): string {
@@ -91,9 +95,9 @@ function unknownField(root: Field, parent: Path, key: string, input: unknown): s
   const section = dotted(parent)
   const names = Object.keys(objectOf(fieldAt(root, parent))?.properties ?? {})
   const near = nearFields(root, parent, key, names)
-  const hint = near.length > 0 ? `; did you mean ${listOf(near.map((name) => `"${name}"`))}?` : ''
+  const hint = near.length > 0 ? `; did you mean ${listWithOr(near.map((name) => `"${name}"`))}?` : ''
   const where = section === '' ? 'accepted' : `accepted in ${section}`
-  return `unknown field ${dotted(path)}: ${shown(valueAt(input, path))} (${where}: ${names.join(', ')}${hint})`
+  return `unknown field ${dotted(path)}: ${formatValue(valueAt(input, path))} (${where}: ${names.join(', ')}${hint})`
 }
 
 /** In this order: the same name in a subsection, the same name anywhere, a similar sibling, a similar name anywhere. */
@@ -104,9 +108,9 @@ function nearFields(root: Field, parent: Path, key: string, siblings: readonly s
   const sameInSection = same.filter((name) => section !== '' && name.startsWith(`${section}.`))
   if (sameInSection.length > 0) return sameInSection
   if (same.length > 0) return same
-  const sibling = nearest(key, siblings)
+  const sibling = nearestName(key, siblings)
   if (sibling !== undefined) return [dotted([...parent, sibling])]
-  const similar = nearest(key, new Set(all.map(last)))
+  const similar = nearestName(key, new Set(all.map(last)))
   return similar === undefined ? [] : all.filter((name) => last(name) === similar)
 }
 
@@ -125,8 +129,8 @@ function fields(field: Field, path: readonly string[]): string[] {
 
 /** The values that a field accepts, as a noun phrase. */
 function accepted(field: Field): string {
-  if (field.anyOf) return listOf(field.anyOf.map(accepted))
-  if (field.enum) return listOf(field.enum)
+  if (field.anyOf) return listWithOr(field.anyOf.map(accepted))
+  if (field.enum) return listWithOr(field.enum)
   switch (field.type) {
     case 'boolean':
       return 'true or false'

@@ -230,7 +230,7 @@ test('opening can be aborted', async () => {
 test('a single short document can be held out whole, which leaves no training text', async () => {
   const path = join(temporary.make(), 'short.txt')
   writeFileSync(path, 'hello')
-  const { dataset: data } = await open({ source: path }, { tokenizer: bytesTokenizer(), whole: true })
+  const { dataset: data } = await open({ source: path }, { tokenizer: bytesTokenizer(), holdOutAll: true })
   const tokens = new Int32Array(data.heldOut.length)
   data.heldOut.read(0, tokens)
   expect([...tokens]).toEqual([256, ...Buffer.from('hello'), 256])

@@ -56,7 +56,7 @@ export interface DatasetOptions {
   /** Refuse a split with fewer tokens than one sequence of this length and its last target. */
   readonly sequence?: number
   /** Hold out the whole text, for evaluation. */
-  readonly whole?: boolean
+  readonly holdOutAll?: boolean
   /** Use this tokenizer instead of the configured one, e.g. when a run is resumed or evaluated. */
   readonly tokenizer?: Tokenizer
   readonly signal?: AbortSignal
@@ -75,7 +75,7 @@ export async function openDataset(config: DataConfig, options: DatasetOptions): 
   const { signal, onProgress = () => {} } = options
   const cache = await openCache(config.cache, onProgress)
   try {
-    const heldOut = options.whole ? 1 : config.heldOut
+    const heldOut = options.holdOutAll ? 1 : config.heldOut
     const sources = await resolveSources(config.source, await cache.scratch(), options.stdin)
     const { hash: content, files } = await hashFiles(sources, config.field, signal)
     const source = typeof config.source === 'string' ? config.source : config.source.join(', ')

@@ -2,8 +2,8 @@
 import { separatorOf } from '../data/first-visible.ts'
 import type { CapacityRule } from '../model/routing/contract.ts'
 import type { OnMessage } from '../run/messages.ts'
-import { noticesOf, openRunData } from '../run/session.ts'
-import { configUnder } from '../step/capacity-rules.ts'
+import { openRunData, runNotices } from '../run/session.ts'
+import { configForCapacity } from '../step/capacity-rules.ts'
 import { Evaluator } from '../step/evaluation.ts'
 import type { EvalRecord } from '../step/records.ts'
 import { loadModel, type RuntimeOverrides, type TrainedModel } from './trained-model.ts'
@@ -39,15 +39,15 @@ export async function evaluateModel(
   const onProgress = (message: string) => onMessage({ kind: 'prepare', message })
   const data = await openRunData(
     { ...config, data: { ...config.data, source } },
-    { tokenizer, say: onProgress, whole: options.source !== undefined },
+    { tokenizer, onProgress, holdOutAll: options.source !== undefined },
   )
   if (options.source === undefined && data.hash !== trainedOn) {
     const message = 'the text has changed since the run was trained: text that is held out now may have been trained on'
     onMessage({ kind: 'warning', message })
   }
   try {
-    const evaluated = { ...config, model: configUnder(config.model, capacity) }
-    for (const message of noticesOf(runtime, evaluated, [{ activity: 'evaluation', rule: capacity }]))
+    const evaluated = { ...config, model: configForCapacity(config.model, capacity) }
+    for (const message of runNotices(runtime, evaluated, [{ activity: 'evaluation', rule: capacity }]))
       onMessage({ kind: 'notice', message })
     const { batch, microBatches, seed } = config.train
     const separator = separatorOf(config.data, tokenizer)

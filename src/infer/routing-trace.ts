@@ -109,7 +109,7 @@ export async function openRoutingTrace(directory: string, options: RoutingTraceO
   try {
     const data = await openRunData(
       { ...config, data: { ...config.data, source: typeof source === 'string' ? source : [...source] } },
-      { tokenizer, say: (message) => onMessage({ kind: 'prepare', message }), whole: true },
+      { tokenizer, onProgress: (message) => onMessage({ kind: 'prepare', message }), holdOutAll: true },
     )
     cleanup.defer(() => data.close())
     const { documents, windows } = await sample(data, config, options)

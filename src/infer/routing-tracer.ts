@@ -15,8 +15,8 @@ import type { RoutingReport } from '../model/moe.ts'
 import type { RoutedModule } from '../model/parameters.ts'
 import type { CapacityRule } from '../model/routing/contract.ts'
 import type { Buffer, Runtime } from '../runtime/contract.ts'
-import { configUnder } from '../step/capacity-rules.ts'
-import { CompiledPass, nameOf, tracePass } from '../step/pass.ts'
+import { configForCapacity } from '../step/capacity-rules.ts'
+import { CompiledPass, inputNameOf, tracePass } from '../step/pass.ts'
 import type { ParameterStore } from '../step/store.ts'
 
 /** The choices of a router; K = prototypes · k, grouped by prototype. */
@@ -91,14 +91,14 @@ export class RoutingTracer {
     seed: number,
     capacity: CapacityRule,
   ): Promise<RoutingTracer> {
-    const used = configUnder(config, capacity)
+    const used = configForCapacity(config, capacity)
     const shape = { batch, sequence: config.sequence }
     const traced = withKernels(runtime.kernels, () => tracePass(used, store, { ...shape, training: false, capacity }))
     const outputs: Record<string, Tensor> = {}
     const buffers: Record<string, Buffer> = {}
     const written = <B extends Buffer>(tensor: Tensor, name: string, buffer: B): B => {
       // The choices of a random router are an input, which cannot also be an output.
-      const inputName = nameOf(tensor)
+      const inputName = inputNameOf(tensor)
       if (!inputName) outputs[name] = tensor
       buffers[inputName || name] = buffer
       return buffer

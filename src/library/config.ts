@@ -1,6 +1,6 @@
 /** Configurations, written in code. */
 import { type PresetName, presets } from '../config/presets.ts'
-import { checked } from '../config/problems.ts'
+import { parseInput } from '../config/problems.ts'
 import { type RunConfig, type RunInput, runSchema } from '../config/run-config.ts'
 import { withPreset } from '../run/load-config.ts'
 
@@ -20,5 +20,5 @@ export interface ConfigInput extends RunInput {
  * @throws UsageError listing every problem: field, value, what is accepted and the nearest name
  */
 export function defineConfig(input: ConfigInput = {}): RunConfig {
-  return checked(runSchema, withPreset({ ...input }, presets), 'configuration')
+  return parseInput(runSchema, withPreset({ ...input }, presets), 'configuration')
 }

@@ -1,6 +1,6 @@
 /** What a training needs on a cluster. */
 import type { z } from 'zod'
-import { checked } from '../config/problems.ts'
+import { parseInput } from '../config/problems.ts'
 import { type ClusterInput, clusterSchema } from '../plan/inputs/cluster.ts'
 import { loadCluster, loadPlannedRun } from '../plan/inputs/load-plan.ts'
 import { planPresets } from '../plan/inputs/presets.ts'
@@ -27,7 +27,7 @@ export async function plan(model: string | PlanInput, cluster: string | ClusterI
   const run =
     typeof model === 'string'
       ? await loadPlannedRun(model, [])
-      : checked(plannedRunSchema, withPreset({ ...model }, planPresets), 'configuration')
-  const on = typeof cluster === 'string' ? await loadCluster(cluster) : checked(clusterSchema, cluster, 'cluster')
+      : parseInput(plannedRunSchema, withPreset({ ...model }, planPresets), 'configuration')
+  const on = typeof cluster === 'string' ? await loadCluster(cluster) : parseInput(clusterSchema, cluster, 'cluster')
   return planRun(run, on)
 }

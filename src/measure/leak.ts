@@ -30,7 +30,7 @@ export interface LeakOptions {
 }
 
 /** Whether a token's loss in evaluation depends on later tokens of its own text. */
-export function seesFuture({ moe, sequence }: ModelConfig, rule: CapacityRule, batch: number): boolean {
+export function dependsOnFuture({ moe, sequence }: ModelConfig, rule: CapacityRule, batch: number): boolean {
   return moe !== null && causalityOf(moe, { activity: 'evaluation', rule, batch, sequence }).kind === 'future'
 }
 
@@ -47,7 +47,7 @@ export async function measureLeak(
   data: Pick<Dataset, 'heldOut'>,
   options: LeakOptions,
 ): Promise<number | null> {
-  if (!seesFuture(config, options.rule, options.batch) || windowsOf(data.heldOut, config.sequence) < 2) return null
+  if (!dependsOnFuture(config, options.rule, options.batch) || windowsOf(data.heldOut, config.sequence) < 2) return null
   return measureLossGain(runtime, config, store, data, options)
 }
 

@@ -11,7 +11,7 @@ import type { ModelConfig, MoeConfig } from './config.ts'
 import { type Experts, ffnExperts, linearExperts } from './experts.ts'
 import { ffn, weightsOf } from './ffn.ts'
 import { moduleName, type Parameters, type RoutedModule } from './parameters.ts'
-import { place } from './routing/capacity.ts'
+import { placeChoices } from './routing/capacity.ts'
 import type { CapacityRule, Choice } from './routing/contract.ts'
 import { type RouterLosses, routerLosses, unservedRate } from './routing/losses.ts'
 import { route, routerWeights } from './routing/routers.ts'
@@ -104,7 +104,7 @@ function mixture(inputs: MoeInput, module: RoutedModule, experts: Experts): Rout
       ...(given_TK && { given_TK }),
       training: pass.training,
     })
-    const placement = place(moe, choice, { groups: moe.groups, sequence: pass.sequence, rule: pass.capacity })
+    const placement = placeChoices(moe, choice, { groups: moe.groups, sequence: pass.sequence, rule: pass.capacity })
     const losses = routerLosses(moe, choice, placement)
     return { choice, placement, losses, unserved: unservedRate(placement, x_TD.dtype) }
   })

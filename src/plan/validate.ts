@@ -1,5 +1,5 @@
 /** Compares predictions with published measurements. */
-import { checked } from '../config/problems.ts'
+import { parseInput } from '../config/problems.ts'
 import { Predictor } from './cost/predict.ts'
 import type { Cluster } from './inputs/cluster.ts'
 import { clusterFamilies } from './inputs/clusters.ts'
@@ -72,7 +72,7 @@ function runOf({ model, batch, micro, devices, plan }: PublishedRow): PlannedRun
     train: { batch },
     plan: { ...plan, microBatches: batch / ranks / micro, parallel: { expert: 1, ...plan.parallel, data: ranks } },
   }
-  return checked(plannedRunSchema, run, 'published row')
+  return parseInput(plannedRunSchema, run, 'published row')
 }
 
 function clusterFor({ device, devices, devicesPerNode, network }: PublishedRow): Cluster {

@@ -5,7 +5,7 @@
  * The file has every figure twice, drawn for a column and for a telephone. The style shows one of them, so text has
  * the same size on every screen.
  */
-import { clean } from '../text/escape.ts'
+import { sanitize } from '../text/escape.ts'
 import type { Block, Figure, Table } from './blocks.ts'
 import { figureNumbers } from './figure-numbers.ts'
 import { widths } from './figures/body.ts'
@@ -101,7 +101,7 @@ function partsOf(report: Report): Part[] {
 
 /** A click selects the whole command. */
 function command(text: string): Markup {
-  const pieces = clean(text).split(/(\s+)/)
+  const pieces = sanitize(text).split(/(\s+)/)
   return element(
     'code',
     { class: 'command' },

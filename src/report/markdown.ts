@@ -2,7 +2,7 @@
  * A report as GitHub-flavoured Markdown, with findings in a quotation. Every figure is a separate SVG file, because
  * code hosts remove inline SVG.
  */
-import { clean } from '../text/escape.ts'
+import { sanitize } from '../text/escape.ts'
 import type { Cell, Figure, Table } from './blocks.ts'
 import { standaloneSvg } from './figures/drawing.ts'
 import { intervalText, isDrawable, isInterval } from './interval-cells.ts'
@@ -86,7 +86,7 @@ function cellOf(cell: Cell): string {
 
 /** Escapes all markup and joins lines. */
 function escapeMarkdown(text: string): string {
-  return clean(text)
+  return sanitize(text)
     .replace(/\s+/g, ' ')
     .trim()
     .replace(/[\\`*_[\]|~$#]/g, '\\$&')
@@ -102,14 +102,14 @@ const escapeLine = (text: string): string =>
     .replace(/^(\d+)([.)])/, '$1\\$2')
 
 function code(text: string): string {
-  const flat = clean(text).replace(/\s+/g, ' ').trim()
+  const flat = sanitize(text).replace(/\s+/g, ' ').trim()
   const ticks = '`'.repeat(longestRun(flat) + 1)
   return flat.startsWith('`') || flat.endsWith('`') ? `${ticks} ${flat} ${ticks}` : `${ticks}${flat}${ticks}`
 }
 
 function fenced(text: string): string {
   const ticks = '`'.repeat(Math.max(3, longestRun(text) + 1))
-  return `${ticks}sh\n${clean(text)}\n${ticks}`
+  return `${ticks}sh\n${sanitize(text)}\n${ticks}`
 }
 
 const longestRun = (text: string): number => Math.max(0, ...(text.match(/`+/g) ?? []).map((run) => run.length))

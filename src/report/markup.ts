@@ -4,7 +4,7 @@
  * A string child is text. Only a `Markup` is inserted unescaped, and only this file creates one. HTML and SVG are
  * both valid XML, which the tests check with a parser.
  */
-import { clean, escapeXml } from '../text/escape.ts'
+import { escapeXml, sanitize } from '../text/escape.ts'
 
 export class Markup {
   readonly text: string
@@ -55,4 +55,4 @@ function joinChildren(children: readonly Child[]): string {
     .join('')
 }
 
-const escapeText = (text: string): string => escapeXml(clean(text))
+const escapeText = (text: string): string => escapeXml(sanitize(text))

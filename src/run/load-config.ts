@@ -8,10 +8,10 @@ import { basename, dirname, join } from 'node:path'
 import { isScalar, LineCounter, parseDocument } from 'yaml'
 import { type Fields, isFields } from '../config/fields.ts'
 import { presets } from '../config/presets.ts'
-import { checked, listOf, shown, suggestion } from '../config/problems.ts'
+import { formatValue, listWithOr, parseInput, suggestion } from '../config/problems.ts'
 import { type RunConfig, runSchema } from '../config/run-config.ts'
 import { RunError, UsageError } from '../errors.ts'
-import { nearest } from '../text/nearest.ts'
+import { nearestName } from '../text/nearest.ts'
 
 /** Unchecked configurations by name. */
 type Presets = Readonly<Record<string, { readonly config: object }>>
@@ -23,7 +23,7 @@ type Presets = Readonly<Record<string, { readonly config: object }>>
  * @throws UsageError listing every problem: field, value, what is accepted and the nearest name
  */
 export async function loadConfig(source: string | undefined, sets: readonly string[]): Promise<RunConfig> {
-  return checked(runSchema, await readFields(source, sets, presets), 'configuration')
+  return parseInput(runSchema, await readFields(source, sets, presets), 'configuration')
 }
 
 /**
@@ -50,7 +50,7 @@ export async function loadRunConfig(directory: string, sets: readonly string[] =
     text = await readFile(file, 'utf8')
   } catch (error) {
     if (isMissing(error))
-      throw new UsageError(`no run in ${shown(directory)} (expected a run directory with a config.json)`)
+      throw new UsageError(`no run in ${formatValue(directory)} (expected a run directory with a config.json)`)
     throw error
   }
   return parseRunConfig(text, file, sets)
@@ -74,7 +74,7 @@ export function parseRunConfig(text: string, file: string, sets: readonly string
   } catch (error) {
     throw new RunError(`cannot read ${file}: ${(error as Error).message}`)
   }
-  return checked(runSchema, withSets(withOriginalScales(fields), sets), 'configuration')
+  return parseInput(runSchema, withSets(withOriginalScales(fields), sets), 'configuration')
 }
 
 /**
@@ -105,7 +105,7 @@ function presetFields(presets: Presets, name: unknown): Fields | undefined {
 async function readSource(source: string, presets: Presets): Promise<Fields> {
   const preset = presetFields(presets, source)
   if (preset) return preset
-  const names = listOf(Object.keys(presets))
+  const names = listWithOr(Object.keys(presets))
   const looksLikeFile = /[\\/]|\.(ya?ml|json)$/i.test(source)
   let isDirectory: boolean
   try {
@@ -114,23 +114,23 @@ async function readSource(source: string, presets: Presets): Promise<Fields> {
     if (!isMissing(error)) throw error
     if (looksLikeFile) throw new UsageError(await missingFile(source, names))
     const hint = suggestion(source, Object.keys(presets))
-    throw new UsageError(`unknown preset ${shown(source)} (expected ${names}, or a YAML or JSON file${hint})`)
+    throw new UsageError(`unknown preset ${formatValue(source)} (expected ${names}, or a YAML or JSON file${hint})`)
   }
   if (isDirectory)
     throw new UsageError(
-      `invalid configuration: ${shown(source)} is a folder (expected a preset, or a YAML or JSON file)`,
+      `invalid configuration: ${formatValue(source)} is a folder (expected a preset, or a YAML or JSON file)`,
     )
   return readConfigFile(source, presets)
 }
 
 async function missingFile(file: string, names: string): Promise<string> {
   const siblings = await readdir(dirname(file)).catch(() => [])
-  const near = nearest(
+  const near = nearestName(
     basename(file),
     siblings.filter((name) => /\.(ya?ml|json)$/i.test(name)),
   )
   const hint = near === undefined ? '' : `; did you mean "${join(dirname(file), near)}"?`
-  return `no such file: ${shown(file)} (expected a YAML or JSON file, or a preset: ${names}${hint})`
+  return `no such file: ${formatValue(file)} (expected a YAML or JSON file, or a preset: ${names}${hint})`
 }
 
 async function readConfigFile(file: string, presets: Presets): Promise<Fields> {
@@ -149,7 +149,7 @@ async function readConfigFile(file: string, presets: Presets): Promise<Fields> {
   }
   if (content === null || content === undefined) return {}
   if (!isFields(content))
-    throw new UsageError(`invalid ${file}: ${shown(content)} (expected fields such as model: and train:)`)
+    throw new UsageError(`invalid ${file}: ${formatValue(content)} (expected fields such as model: and train:)`)
   return withPreset(content, presets)
 }
 
@@ -162,7 +162,9 @@ export function withPreset({ preset, ...fields }: Fields, presets: Presets): Fie
   const base = presetFields(presets, preset)
   if (base) return merge(base, fields)
   const names = Object.keys(presets)
-  throw new UsageError(`invalid preset: ${shown(preset)} (expected ${listOf(names)}${suggestion(preset, names)})`)
+  throw new UsageError(
+    `invalid preset: ${formatValue(preset)} (expected ${listWithOr(names)}${suggestion(preset, names)})`,
+  )
 }
 
 /** Parses `path=value`. @throws UsageError if it is malformed */
@@ -170,7 +172,7 @@ export function parseSet(set: string): [path: string[], value: unknown] {
   const at = set.indexOf('=')
   const path = set.slice(0, Math.max(at, 0)).trim().split('.')
   if (at < 0 || path.some((key) => key === '' || key === '__proto__'))
-    throw new UsageError(`invalid --set: ${shown(set)} (expected path=value, such as train.steps=500)`)
+    throw new UsageError(`invalid --set: ${formatValue(set)} (expected path=value, such as train.steps=500)`)
   return [path, parseValue(set.slice(at + 1).trim(), set)]
 }
 
@@ -180,7 +182,9 @@ function parseValue(text: string, set: string): unknown {
   if (/^[[{"']/.test(text)) {
     const fault = document.errors[0]
     if (fault)
-      throw new UsageError(`invalid --set: ${shown(set)} (column ${fault.pos[0] + 1} of the value: ${fault.message})`)
+      throw new UsageError(
+        `invalid --set: ${formatValue(set)} (column ${fault.pos[0] + 1} of the value: ${fault.message})`,
+      )
     return document.toJS()
   }
   const node = document.contents

@@ -17,7 +17,7 @@ export type RoutedActivity = Pick<Activity, 'activity' | 'rule'>
 /**
  * Notices that a user needs to read the numbers of a run: about the engine, and about the tokens that losses depend on.
  */
-export function noticesOf(
+export function runNotices(
   runtime: Runtime,
   config: Pick<RunConfig, 'model' | 'train'>,
   activities: readonly RoutedActivity[] = [
@@ -52,15 +52,15 @@ export function causalityNotices(
   return [...notices].map(([dependence, during]) => `in ${during.join(' and ')} ${dependence}`)
 }
 
-/** Opens the data of a run. `tokenizer`: that of the run, if it has one already. `whole`: hold out all text. */
+/** Opens the data of a run. `tokenizer`: that of the run, if it has one already. `holdOutAll`: hold out all text. */
 export function openRunData(
   { model, data }: Pick<RunConfig, 'model' | 'data'>,
-  options: { tokenizer?: Tokenizer; whole?: boolean; signal?: AbortSignal; say: (message: string) => void },
+  options: { tokenizer?: Tokenizer; holdOutAll?: boolean; signal?: AbortSignal; onProgress: (message: string) => void },
 ): Promise<Dataset> {
   return openDataset(data, {
     vocabulary: model.vocabulary,
-    ...(options.whole ? { whole: true } : { sequence: model.sequence }),
-    onProgress: options.say,
+    ...(options.holdOutAll ? { holdOutAll: true } : { sequence: model.sequence }),
+    onProgress: options.onProgress,
     ...(options.tokenizer && { tokenizer: options.tokenizer }),
     ...(options.signal && { signal: options.signal }),
   })

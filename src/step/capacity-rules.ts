@@ -16,7 +16,7 @@ export function generationConfig(config: ModelConfig): ModelConfig {
  * The configuration under a rule. Under `none` it is {@link generationConfig}, so with `expert-choice` every token
  * takes its top k; but groups are kept, since the balancing loss is computed within each.
  */
-export function configUnder(config: ModelConfig, rule: CapacityRule): ModelConfig {
+export function configForCapacity(config: ModelConfig, rule: CapacityRule): ModelConfig {
   if (rule !== 'none' || config.moe === null) return config
   const { moe, ...rest } = generationConfig(config)
   return { ...rest, moe: moe && { ...moe, groups: config.moe.groups } }

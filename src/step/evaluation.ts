@@ -12,7 +12,7 @@ import { withKernels } from '../graph/tensor.ts'
 import type { ModelConfig } from '../model/config.ts'
 import { type CapacityRule, capacityRules } from '../model/routing/contract.ts'
 import type { Runtime } from '../runtime/contract.ts'
-import { configUnder } from './capacity-rules.ts'
+import { configForCapacity } from './capacity-rules.ts'
 import { CompiledPass, type TracedPass, tracePass } from './pass.ts'
 import type { CapacityEvaluation, EvalRecord } from './records.ts'
 import { type LayerCounts, summarize } from './statistics.ts'
@@ -68,7 +68,7 @@ export class Evaluator {
     const filled: Batch = { tokens: new Int32Array(size), targets: new Int32Array(size) }
     const compiled = new Map<string, CompiledPass>()
     const passUnder = async (rule: CapacityRule): Promise<CompiledPass> => {
-      const used = configUnder(config, rule)
+      const used = configForCapacity(config, rule)
       const traced = withKernels(runtime.kernels, () =>
         tracePass(used, store, { ...shape, training: false, capacity: rule }, separator),
       )

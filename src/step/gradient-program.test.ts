@@ -13,7 +13,7 @@ import { createRuntime } from '../runtime/cpu-runtime.ts'
 import { createArenaKernels } from '../runtime/wasm/arena-kernels.ts'
 import { GradientProgram, gradientScratch } from './gradient-program.ts'
 import { initialize, initialScales } from './initialize.ts'
-import { nameOf, tracePass } from './pass.ts'
+import { inputNameOf, tracePass } from './pass.ts'
 import { ParameterStore } from './store.ts'
 
 const cases = [
@@ -57,7 +57,7 @@ for (const settings of cases)
     const executable = await runtime.compile(toOnnx({ outputs }))
     const buffers: Record<string, Buffer> = { tokens, targets }
     for (const { spec, expert, tensor } of traced.parameters.used)
-      buffers[nameOf(tensor)] = store.parameter(spec.name, expert)
+      buffers[inputNameOf(tensor)] = store.parameter(spec.name, expert)
     for (const { name, shape } of executable.model.outputs) buffers[name] = new Float32Array(sizeOf(shape))
     const wanted = [...executable.model.inputs, ...executable.model.outputs].map(({ name }) => name)
     const binding = executable.bind(Object.fromEntries(wanted.map((name) => [name, buffers[name] as Buffer])))

@@ -17,9 +17,9 @@ import type { ModelConfig } from '../model/config.ts'
 import type { ArenaKernels, RowScatter } from '../runtime/arena-kernels.ts'
 import type { Buffer, Runtime } from '../runtime/contract.ts'
 import type { NodeTime, StepEvent } from '../runtime/times.ts'
-import { CompiledPass, nameOf, tracePass } from './pass.ts'
+import { CompiledPass, inputNameOf, tracePass } from './pass.ts'
 import type { LayerCounts } from './statistics.ts'
-import { type ParameterStore, padded } from './store.ts'
+import { type ParameterStore, paddedFloats } from './store.ts'
 import { Timeline } from './timeline.ts'
 
 export interface GradientShape {
@@ -52,7 +52,7 @@ const MAX_SCATTERS = 3
 /** Scratch memory, in floats, that a gradient program needs in the bank of a table. */
 export function gradientScratch({ width }: ModelConfig, { batch, microBatches, sequence }: GradientShape): number {
   const tokens = (batch / microBatches) * sequence
-  return MAX_SCATTERS * (padded(tokens * width) + padded(tokens))
+  return MAX_SCATTERS * (paddedFloats(tokens * width) + paddedFloats(tokens))
 }
 
 interface GradientPass {
@@ -172,7 +172,7 @@ function traceGradient(
   const memory: Record<string, Buffer> = {}
   const scatters: RowScatter[] = []
   used.forEach(({ spec, expert, tensor }, i) => {
-    const name = nameOf(tensor)
+    const name = inputNameOf(tensor)
     const { dense, additions } = splitScatters(gradients[i] as Tensor)
     memory[`gradient ${name}`] = store.gradient(spec.name, expert)
     memory[`before ${name}`] = store.gradient(spec.name, expert)
@@ -208,8 +208,8 @@ class RowMemory {
     const key = `${use} of ${table}`
     const existing = this.places.get(key)
     if (existing) return existing
-    const forRows = padded(rowCount * width)
-    const { arena, gradient, scratch } = this.store.allocateScratch(table, forRows + padded(rowCount))
+    const forRows = paddedFloats(rowCount * width)
+    const { arena, gradient, scratch } = this.store.allocateScratch(table, forRows + paddedFloats(rowCount))
     const place: RowPlace = {
       rows: arena.floats(scratch, rowCount * width),
       indices: new Int32Array(arena.buffer, (scratch + forRows) * 4, rowCount),

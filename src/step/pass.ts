@@ -17,7 +17,7 @@ import type { LayerCounts } from './statistics.ts'
 import type { ParameterStore } from './store.ts'
 
 /** Name of a tensor that is a program input; empty for any other tensor. */
-export const nameOf = ({ source }: Tensor): string => (source.kind === 'input' ? source.name : '')
+export const inputNameOf = ({ source }: Tensor): string => (source.kind === 'input' ? source.name : '')
 
 /** Name prefix of the statistics of a routed module. */
 const statisticsPrefix = ({ layer, module }: { readonly layer: number; readonly module: RoutedModule }): string =>
@@ -112,7 +112,10 @@ export class CompiledPass {
     const program = { outputs: { ...outputs, ...extra } }
     const executable = await runtime.compile(modelOf(program))
     const parameters = Object.fromEntries(
-      traced.parameters.used.map(({ spec, expert, tensor }) => [nameOf(tensor), store.parameter(spec.name, expert)]),
+      traced.parameters.used.map(({ spec, expert, tensor }) => [
+        inputNameOf(tensor),
+        store.parameter(spec.name, expert),
+      ]),
     )
     return new CompiledPass(config, traced, executable, { ...parameters, ...shared })
   }

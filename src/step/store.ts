@@ -88,7 +88,7 @@ export class ParameterStore {
     const banks: ParameterSpec[][] = [[]]
     let filled = 0
     for (const spec of specs) {
-      const size = padded(sizeOf(spec.shape))
+      const size = paddedFloats(sizeOf(spec.shape))
       if (size > maxFloats)
         throw new UsageError(
           `invalid model: ${spec.name} has ${sizeOf(spec.shape)} parameters (expected at most ${maxFloats}; ` +
@@ -109,7 +109,7 @@ export class ParameterStore {
     const assignOffsets = (chosen: readonly ParameterSpec[]) => {
       for (const spec of chosen) {
         this.locations.set(spec.name, { spec, bank: this.arenas.length, offset })
-        offset += padded(sizeOf(spec.shape))
+        offset += paddedFloats(sizeOf(spec.shape))
       }
       return offset
     }
@@ -144,7 +144,7 @@ export class ParameterStore {
     const { bank, offset } = this.location(name)
     const total = this.sizes[bank]?.total ?? 0
     const used = this.scratchUsed[bank] ?? 0
-    this.scratchUsed[bank] = used + padded(floats)
+    this.scratchUsed[bank] = used + paddedFloats(floats)
     if (used + floats > this.scratchSize) throw new Error(`internal: no scratch memory is left in the bank of ${name}`)
     return {
       arena: this.arenas[bank] as Arena,
@@ -157,20 +157,20 @@ export class ParameterStore {
   borrowScratch(floats: number): BorrowedScratch | null {
     const [arena, ...rest] = this.arenas
     const used = this.scratchUsed[0] ?? 0
-    if (!arena || rest.length > 0 || used + padded(floats) > this.scratchSize) return null
-    this.scratchUsed[0] = used + padded(floats)
+    if (!arena || rest.length > 0 || used + paddedFloats(floats) > this.scratchSize) return null
+    this.scratchUsed[0] = used + paddedFloats(floats)
     const start = this.regions * (this.sizes[0]?.total ?? 0) + used
     let taken = 0
     return {
       arena,
       take: (count) => {
         const from = start + taken
-        taken += padded(count)
+        taken += paddedFloats(count)
         if (taken > floats) throw new Error('internal: borrowed scratch memory is used up')
         return arena.floats(from, count)
       },
       release: () => {
-        if (this.scratchUsed[0] === used + padded(floats)) this.scratchUsed[0] = used
+        if (this.scratchUsed[0] === used + paddedFloats(floats)) this.scratchUsed[0] = used
       },
     }
   }
@@ -218,7 +218,7 @@ export class ParameterStore {
 }
 
 /** Rounds up to whole cache lines, in floats. */
-export const padded = (floats: number): number => Math.ceil(floats / LINE) * LINE
+export const paddedFloats = (floats: number): number => Math.ceil(floats / LINE) * LINE
 
 function perExpert(
   { name, shape, stacked }: ParameterSpec,

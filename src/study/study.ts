@@ -21,13 +21,13 @@ export async function study(specification: Specification, options: StudyOptions,
     return await outcomeOf(specification, options, await runStudy(specification, options, run))
   } catch (error) {
     // A study that cannot continue still writes a report of its results so far.
-    if (error instanceof RunError) await reportOf(specification, options).catch(() => {})
+    if (error instanceof RunError) await writeStudyReport(specification, options).catch(() => {})
     throw error
   }
 }
 
 /** Writes the report of existing results, without a run. @throws UsageError when there are none yet */
-export async function reportOf(specification: Specification, options: StudyOptions): Promise<StudyOutcome> {
+export async function writeStudyReport(specification: Specification, options: StudyOptions): Promise<StudyOutcome> {
   return outcomeOf(specification, options, await studyOf(specification, options))
 }
 

@@ -4,7 +4,7 @@ import { hostname, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { RunError } from '../errors.ts'
-import { isHeldHere, LOCK_FILE, lockRun } from './lock.ts'
+import { isHeldByLiveProcess, LOCK_FILE, lockRun } from './lock.ts'
 
 let directory: string
 let path: string
@@ -113,12 +113,13 @@ test('release does not remove the lock of a successor', async () => {
 test('isHeldHere is true only for a living process of this machine', async () => {
   const lock = await lockRun(directory)
   const contents = await readFile(path, 'utf8')
-  expect(await isHeldHere(contents)).toBe(true)
-  const changed = (fields: object) => isHeldHere(JSON.stringify({ ...(JSON.parse(contents) as object), ...fields }))
+  expect(await isHeldByLiveProcess(contents)).toBe(true)
+  const changed = (fields: object) =>
+    isHeldByLiveProcess(JSON.stringify({ ...(JSON.parse(contents) as object), ...fields }))
   expect(await changed({ host: 'elsewhere' })).toBe(false)
   expect(await changed({ pid: dead() })).toBe(false)
   // A later process with the same id.
   if (process.platform === 'linux') expect(await changed({ start: 'another boot 1' })).toBe(false)
-  for (const damaged of ['', '{', 'null', '{"pid":"1"}']) expect(await isHeldHere(damaged)).toBe(false)
+  for (const damaged of ['', '{', 'null', '{"pid":"1"}']) expect(await isHeldByLiveProcess(damaged)).toBe(false)
   await lock.release()
 })

@@ -56,7 +56,7 @@ export async function lockRun(directory: string): Promise<RunLock> {
 }
 
 /** Whether the holder named in a lock file's contents is a living process of this machine; false if unknown. */
-export async function isHeldHere(contents: string): Promise<boolean> {
+export async function isHeldByLiveProcess(contents: string): Promise<boolean> {
   try {
     const { pid, host, start = null } = JSON.parse(contents) as Partial<Holder>
     if (host !== hostname() || !Number.isInteger(pid) || pid === undefined || !isAlive(pid)) return false

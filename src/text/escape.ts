@@ -19,7 +19,7 @@ export const escapeXml = (text: string): string =>
  * Cleans a name from an untrusted source: control characters and marks that change the text direction become U+FFFD,
  * so it cannot alter how the text around it is displayed.
  */
-export const clean = (text: string): string =>
+export const sanitize = (text: string): string =>
   text.replace(
     // biome-ignore lint/suspicious/noControlCharactersInRegex: the pattern matches control characters on purpose
     /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069\ufffe\uffff]|\p{Surrogate}/gu,

@@ -2,7 +2,7 @@
  * The accepted name nearest to a misspelt one; undefined if none has a Levenshtein distance of at most
  * max(2, a third of the length). Case is ignored.
  */
-export function nearest(name: string, accepted: Iterable<string>): string | undefined {
+export function nearestName(name: string, accepted: Iterable<string>): string | undefined {
   let best: string | undefined
   let bestDistance = Math.max(2, Math.floor(name.length / 3)) + 1
   for (const candidate of accepted) {

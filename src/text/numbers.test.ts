@@ -1,5 +1,17 @@
 import { expect, test } from 'vitest'
-import { bytes, compact, count, duration, fixed, flops, listed, percent, plural, shortTime, signed } from './numbers.ts'
+import {
+  bytes,
+  compact,
+  count,
+  duration,
+  fixed,
+  flops,
+  listWithAnd,
+  percent,
+  plural,
+  shortTime,
+  signed,
+} from './numbers.ts'
 
 test.each([
   [0, '0'],
@@ -59,7 +71,7 @@ test('only a number with a non-zero digit has a sign', () => {
 })
 
 test('lists and plurals', () => {
-  expect([[], ['a'], ['a', 'b'], ['a', 'b', 'c']].map((words) => listed(words))).toEqual([
+  expect([[], ['a'], ['a', 'b'], ['a', 'b', 'c']].map((words) => listWithAnd(words))).toEqual([
     '',
     'a',
     'a and b',

@@ -21,7 +21,7 @@ import { PROFILE_WARM_UP } from '../measure/step-profile.ts'
 import { newestCheckpoint } from '../run/checkpoint/checkpoint.ts'
 import { RunDirectory } from '../run/run-directory.ts'
 import { SavedState } from '../run/saved-state.ts'
-import { noticesOf, openRunData, openRuntime } from '../run/session.ts'
+import { openRunData, openRuntime, runNotices } from '../run/session.ts'
 import { engineOf } from '../runtime/engine.ts'
 import { Evaluator } from '../step/evaluation.ts'
 import { initialize, initialScales } from '../step/initialize.ts'
@@ -79,7 +79,7 @@ async function trainOn(
 
   const runtime = await openRuntime(config, profile)
   cleanup.defer(() => runtime.close())
-  for (const message of noticesOf(runtime, config)) emit({ kind: 'notice', message })
+  for (const message of runNotices(runtime, config)) emit({ kind: 'notice', message })
   const bandwidth = profile ? await measureBandwidth(runtime) : null
   const ceiling = new Ceiling(() => (profile ? measureLargePeak(runtime) : measurePeakFlops(runtime)))
   await ceiling.measure()
@@ -177,7 +177,7 @@ async function openData(
 ): Promise<Dataset | null> {
   try {
     return await openRunData(config, {
-      say: (message) => onEvent?.({ kind: 'prepare', message }),
+      onProgress: (message) => onEvent?.({ kind: 'prepare', message }),
       ...(tokenizer !== null && { tokenizer: tokenizerFromJson(tokenizer) }),
       ...(signal && { signal }),
     })

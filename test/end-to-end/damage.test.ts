@@ -12,7 +12,7 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { checkpointsOf, finished, type Line, results, Workspace } from './support.ts'
+import { checkpointsOf, expectSuccess, type Line, results, Workspace } from './support.ts'
 
 let workspace: Workspace
 let intact: string
@@ -20,7 +20,7 @@ beforeAll(async () => {
   workspace = new Workspace()
   intact = workspace.file('whole')
   const config = workspace.config({ train: { checkpointEvery: 5, keep: 3 } })
-  await finished(workspace.start('train', config, '--out', intact, '--json'))
+  await expectSuccess(workspace.start('train', config, '--out', intact, '--json'))
   expect(checkpointsOf(intact)).toEqual(['step-00000010', 'step-00000015', 'step-00000020'])
 })
 afterAll(() => workspace.remove())
@@ -71,7 +71,7 @@ test.each(Object.entries(damages))(
     const run = workspace.file(name)
     cpSync(intact, run, { recursive: true })
     damage(join(run, 'checkpoints', 'step-00000020'))
-    const { stdout } = await finished(workspace.start('train', '--resume', run, '--json'))
+    const { stdout } = await expectSuccess(workspace.start('train', '--resume', run, '--json'))
     const lines: Line[] = stdout
       .trim()
       .split('\n')
@@ -90,7 +90,7 @@ test('two damaged checkpoints give two warnings and the third is used; if all ar
   const damage = (step: string) => flipBit(join(run, 'checkpoints', step, 'model.safetensors'), 20_000)
   damage('step-00000020')
   damage('step-00000015')
-  const third = await finished(workspace.start('train', '--resume', run))
+  const third = await expectSuccess(workspace.start('train', '--resume', run))
   expect(third.stdout + third.stderr).toMatch(
     /skipping checkpoint .*step-00000020.*\n.*skipping checkpoint .*step-00000015/,
   )
@@ -107,7 +107,7 @@ test('an evaluation uses the checkpoint before a damaged one, with a warning', a
   const run = workspace.file('evaluated')
   cpSync(intact, run, { recursive: true })
   truncateSync(join(run, 'checkpoints', 'step-00000020', 'model.safetensors'), 0)
-  const { stdout, stderr } = await finished(workspace.start('eval', run, '--json'))
+  const { stdout, stderr } = await expectSuccess(workspace.start('eval', run, '--json'))
   expect(JSON.parse(stdout)).toMatchObject({ kind: 'eval', step: 15 })
   expect(stderr).toMatch(/skipping checkpoint .*step-00000020: model\.safetensors has 0 bytes/)
 })

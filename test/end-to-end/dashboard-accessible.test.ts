@@ -6,7 +6,7 @@ import type { Page } from 'playwright-core'
 import { describe, expect, test } from 'vitest'
 import { card, chromium, heatMap, named, pickRun, rowOf } from './dashboard-page.ts'
 import { siteOf } from './dashboard-site.ts'
-import { finished } from './support.ts'
+import { expectSuccess } from './support.ts'
 
 describe.skipIf(chromium === undefined)(named('accessibility of the dashboard'), { timeout: 60_000 }, () => {
   const site = siteOf(async (workspace) => {
@@ -15,7 +15,7 @@ describe.skipIf(chromium === undefined)(named('accessibility of the dashboard'),
       ['other', 2],
     ] as const) {
       const config = workspace.config({ model: { moe: { experts: 8, router: 'prototype', prototypes: 2, k } } })
-      await finished(workspace.start('train', config, '--out', `runs/${name}`))
+      await expectSuccess(workspace.start('train', config, '--out', `runs/${name}`))
     }
   })
 

@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Collection } from '../../src/watch/api.ts'
 import { soon } from './dashboard-page.ts'
-import { type Running, Workspace } from './support.ts'
+import { type ChoirProcess, Workspace } from './support.ts'
 
 const ps = () => spawnSync('ps', ['-A', '-o', 'stat=,args='], { encoding: 'utf8' })
 
@@ -22,7 +22,7 @@ describe.skipIf(ps().status !== 0)('a training with --watch that is killed', { t
     ps()
       .stdout.split('\n')
       .filter((line) => line.includes(workspace.file(run)) && !line.startsWith('Z'))
-  const killed = async (running: Running) => {
+  const killed = async (running: ChoirProcess) => {
     running.kill('SIGKILL')
     await running.ended
   }

@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs'
 import type { Browser, BrowserContextOptions, Locator, Page } from 'playwright-core'
 import { expect } from 'vitest'
 import { findChromium } from '../../bench/support/browser.ts'
-import type { Line, Running, Workspace } from './support.ts'
+import type { ChoirProcess, Line, Workspace } from './support.ts'
 
 export const chromium = findChromium()
 export const named = (name: string) =>
@@ -16,7 +16,7 @@ export const named = (name: string) =>
 export const soon = { timeout: 15_000, interval: 100 }
 
 export interface Watching {
-  readonly running: Running
+  readonly running: ChoirProcess
   readonly address: string
 }
 

@@ -5,7 +5,7 @@ import type { RoutingRecord } from '../../src/step/records.ts'
 import { chromium, coloursOf, heatMap, named, readOut, showOnly, soon, textOf } from './dashboard-page.ts'
 import { makeTrace, traced } from './dashboard-runs.ts'
 import { siteOf } from './dashboard-site.ts'
-import { finished, type Workspace } from './support.ts'
+import { expectSuccess, type Workspace } from './support.ts'
 
 describe.skipIf(chromium === undefined)(named('experts and tokens on the dashboard'), { timeout: 60_000 }, () => {
   const site = siteOf(async (workspace) => {
@@ -15,7 +15,7 @@ describe.skipIf(chromium === undefined)(named('experts and tokens on the dashboa
     ] as const) {
       const model = { moe: { experts: 8, router: 'prototype', prototypes: 2, k } } as const
       const config = workspace.config({ model, train: { steps: 60, checkpointEvery: 20, routingEvery: 5 } })
-      await finished(workspace.start('train', config, '--out', `runs/${name}`))
+      await expectSuccess(workspace.start('train', config, '--out', `runs/${name}`))
     }
     makeTrace(workspace, 'megatron')
   })

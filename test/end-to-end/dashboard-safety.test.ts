@@ -5,14 +5,14 @@ import { describe, expect, test } from 'vitest'
 import { randomFor } from '../../src/step/random.ts'
 import { chromium, named, pickRun, rowOf, showOnly, soon, stepOf, textOf, type Watching } from './dashboard-page.ts'
 import { siteOf } from './dashboard-site.ts'
-import { finished, type Workspace } from './support.ts'
+import { expectSuccess, type Workspace } from './support.ts'
 
 const attack = '<img src=x onerror=alert(1)>'
 
 describe.skipIf(chromium === undefined)(named('safety of the dashboard'), { timeout: 60_000 }, () => {
   const site = siteOf(async (workspace) => {
     const config = workspace.config({ model: { moe: { experts: 4, router: 'prototype', prototypes: 2 } } })
-    await finished(workspace.start('train', config, '--out', 'runs/good'))
+    await expectSuccess(workspace.start('train', config, '--out', 'runs/good'))
     writeHostile(workspace)
   })
 

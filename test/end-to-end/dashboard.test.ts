@@ -20,7 +20,7 @@ import {
   watching,
 } from './dashboard-page.ts'
 import { siteOf } from './dashboard-site.ts'
-import { finished, trainRecords } from './support.ts'
+import { expectSuccess, trainRecords } from './support.ts'
 
 const moe = { experts: 8, router: 'prototype', prototypes: 2 } as const
 const train = { steps: 60, evalEvery: 20, checkpointEvery: 20, routingEvery: 5 }
@@ -38,7 +38,7 @@ describe.skipIf(chromium === undefined)(named('the dashboard'), { timeout: 60_00
       ['two', two],
     ] as const
     for (const [name, config] of runs)
-      await finished(workspace.start('train', workspace.config(config), '--out', `runs/${name}`))
+      await expectSuccess(workspace.start('train', workspace.config(config), '--out', `runs/${name}`))
     live = await watching(workspace, 'train', workspace.config(endless), '--out', 'runs/live', '--watch')
   })
 
@@ -138,7 +138,7 @@ describe.skipIf(chromium === undefined)(named('the dashboard'), { timeout: 60_00
       const late = site.workspace.start('train', site.workspace.config(one), '--out', 'runs/late')
       await expect.poll(() => textOf(rowOf(page, 'late')), soon).toContain('Finished')
       expect(await stepOf(page, 'late')).toBe(60)
-      await finished(late)
+      await expectSuccess(late)
     }))
 
   test('the filter finds runs by a field of their configuration', () =>

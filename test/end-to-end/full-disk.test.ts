@@ -5,7 +5,7 @@
 import { execFileSync, spawnSync } from 'node:child_process'
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { checkpointsOf, finished, results, trainRecords, Workspace } from './support.ts'
+import { checkpointsOf, expectSuccess, results, trainRecords, Workspace } from './support.ts'
 
 const probe = new Workspace('')
 const mountable =
@@ -38,7 +38,7 @@ test.skipIf(!mountable)('a full disk at a checkpoint: exit 1, and the run contin
     // A checkpoint takes 57,800 parameters × 3 × 4 bytes = 0.6 MiB: three fit, four do not.
     const config = workspace.config({ train: { checkpointEvery: 3, keep: 5 } })
     const whole = workspace.file('whole')
-    await finished(workspace.start('train', config, '--out', whole))
+    await expectSuccess(workspace.start('train', config, '--out', whole))
     const run = `${disk}/run`
     const { code, stderr } = await workspace.choir('train', config, '--out', run)
     expect(code).toBe(1)
@@ -49,11 +49,11 @@ test.skipIf(!mountable)('a full disk at a checkpoint: exit 1, and the run contin
     expect(left.length).toBeGreaterThanOrEqual(2)
     expect(left.every((name) => /^step-\d+$/.test(name))).toBe(true)
 
-    const evaluated = await finished(workspace.start('eval', run, '--json'))
+    const evaluated = await expectSuccess(workspace.start('eval', run, '--json'))
     expect(JSON.parse(evaluated.stdout).step).toBe(Number(left.at(-1)?.slice(5)))
 
     execFileSync('mount', ['-o', 'remount,size=16m', disk])
-    await finished(workspace.start('train', '--resume', run))
+    await expectSuccess(workspace.start('train', '--resume', run))
     expect(results(run)).toEqual(results(whole))
   }),
 )
@@ -78,7 +78,7 @@ test.skipIf(!mountable)(
       expect(records.map(({ step }) => step)).toEqual(records.map((_, i) => i + 1))
       for (let size = 4 << 20; size >= 4096; size >>= 1) rmSync(`${disk}/other-${size}`, { force: true })
       const steps = (records.at(-1)?.step as number) + 5
-      await finished(workspace.start('train', '--resume', run, '--set', `train.steps=${steps}`, '--json'))
+      await expectSuccess(workspace.start('train', '--resume', run, '--set', `train.steps=${steps}`, '--json'))
       expect(trainRecords(run).at(-1)?.step).toBe(steps)
     }),
 )

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { RunInput } from '../../src/config/run-config.ts'
-import { checkpointsOf, finished, results, trainRecords, Workspace } from './support.ts'
+import { checkpointsOf, expectSuccess, results, trainRecords, Workspace } from './support.ts'
 
 let workspace: Workspace
 beforeAll(() => {
@@ -22,7 +22,7 @@ test.skipIf(process.platform === 'win32')(
   async () => {
     const whole = workspace.file('whole')
     const run = workspace.file('run')
-    const reference = finished(workspace.start('train', workspace.config(longRun), '--out', whole, '--json'))
+    const reference = expectSuccess(workspace.start('train', workspace.config(longRun), '--out', whole, '--json'))
     const running = workspace.start('train', workspace.config(longRun), '--out', run, '--json')
     await running.step(20)
     running.kill('SIGINT')
@@ -40,7 +40,7 @@ test.skipIf(process.platform === 'win32')(
       interrupted: true,
       step: last,
     })
-    await finished(workspace.start('train', '--resume', run, '--json'))
+    await expectSuccess(workspace.start('train', '--resume', run, '--json'))
     await reference
     expect(results(run)).toEqual(results(whole))
   },
@@ -99,6 +99,6 @@ test('a second process on the same run is refused with the id of the first, and 
   first.kill('SIGKILL')
   await first.ended
   expect(existsSync(join(run, '.lock'))).toBe(true)
-  await finished(workspace.start('train', '--resume', run, '--set', 'train.steps=10', '--json'))
+  await expectSuccess(workspace.start('train', '--resume', run, '--set', 'train.steps=10', '--json'))
   expect(trainRecords(run).at(-1)?.step).toBe(10)
 })

@@ -4,7 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { RunInput } from '../../src/config/run-config.ts'
 import { randomFor } from '../../src/step/random.ts'
-import { finished, type Line, results, trainRecords, Workspace } from './support.ts'
+import { expectSuccess, type Line, results, trainRecords, Workspace } from './support.ts'
 
 let workspace: Workspace
 beforeAll(() => {
@@ -42,7 +42,7 @@ test.each(Object.entries(cases))(
     })
     const uninterrupted = workspace.file(`whole ${name}`)
     const killed = workspace.file(`broken ${name}`)
-    const reference = finished(workspace.start('train', config, '--out', uninterrupted, '--json'))
+    const reference = expectSuccess(workspace.start('train', config, '--out', uninterrupted, '--json'))
 
     const random = randomFor(seed, 'kill', name)
     const instants: string[] = []

@@ -6,7 +6,7 @@ import { evaluateRun } from '../../src/infer/evaluate.ts'
 import { generate } from '../../src/infer/generate.ts'
 import { randomFor } from '../../src/step/random.ts'
 import { train } from '../../src/train/train.ts'
-import { evalRecords, finished, Workspace } from './support.ts'
+import { evalRecords, expectSuccess, Workspace } from './support.ts'
 
 const LETTERS = 'abcdefgh'
 const LENGTH = 500
@@ -20,7 +20,7 @@ beforeAll(async () => {
   // Every rotation once: no two documents are equal, so the held-out split keeps its share.
   documents('fox', SENTENCE.length, (i) => SENTENCE.repeat(12).slice(i, i + 450))
   memorised = workspace.file('memorised')
-  await finished(workspace.start('train', workspace.config(foxRun), '--out', memorised, '--json'))
+  await expectSuccess(workspace.start('train', workspace.config(foxRun), '--out', memorised, '--json'))
 }, 20_000)
 afterAll(() => workspace.remove())
 
@@ -95,9 +95,9 @@ test.each(Object.entries(routers))(
 
 test('`choir eval` repeats the last evaluation of the run exactly, at its capacity and at another', async () => {
   const last = evalRecords(memorised).at(-1)
-  const { stdout } = await finished(workspace.start('eval', memorised, '--capacity', 'eval', '--json'))
+  const { stdout } = await expectSuccess(workspace.start('eval', memorised, '--capacity', 'eval', '--json'))
   expect(JSON.parse(stdout)).toEqual(last)
-  const dropless = await finished(workspace.start('eval', memorised, '--json'))
+  const dropless = await expectSuccess(workspace.start('eval', memorised, '--json'))
   expect(JSON.parse(dropless.stdout)).toMatchObject({
     capacity: 'none',
     ...last?.capacities.none,
@@ -138,7 +138,7 @@ test('another corpus is evaluated as a whole, with the tokenizer of the run', as
 
 test('temperature 0 continues a memorised text verbatim, far beyond the sequence', async () => {
   const prompt = SENTENCE.slice(0, 20)
-  const { stdout } = await finished(
+  const { stdout } = await expectSuccess(
     workspace.start('generate', memorised, '--prompt', prompt, '--tokens', '80', '--temperature', '0'),
   )
   expect(stdout).toBe(`${SENTENCE.repeat(3).slice(0, 100)}\n`)

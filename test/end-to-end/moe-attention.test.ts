@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { RunInput } from '../../src/config/run-config.ts'
 import type { RoutingRecord } from '../../src/step/records.ts'
-import { finished, results, trainRecords, Workspace } from './support.ts'
+import { expectSuccess, results, trainRecords, Workspace } from './support.ts'
 
 let workspace: Workspace
 beforeAll(() => {
@@ -23,10 +23,12 @@ test.each(Object.entries(routers))('%s: learns, resumes to the last bit, generat
     train: { steps, microBatches: 2, schedule: { kind: 'constant', learningRate: 3e-3, warmup: 5 } },
   })
   const [whole, parts] = [workspace.file(`${router}-whole`), workspace.file(`${router}-parts`)]
-  await finished(workspace.start('train', workspace.config(over(30)), '--out', whole, '--no-sample'))
-  const { stdout } = await finished(workspace.start('train', workspace.config(over(20)), '--out', parts, '--sample'))
+  await expectSuccess(workspace.start('train', workspace.config(over(30)), '--out', whole, '--no-sample'))
+  const { stdout } = await expectSuccess(
+    workspace.start('train', workspace.config(over(20)), '--out', parts, '--sample'),
+  )
   expect(stdout).toContain('the model continues a prompt')
-  await finished(workspace.start('train', '--resume', parts, '--set', 'train.steps=30', '--no-sample'))
+  await expectSuccess(workspace.start('train', '--resume', parts, '--set', 'train.steps=30', '--no-sample'))
   expect(results(parts)).toEqual(results(whole))
 
   const losses = trainRecords(whole).map(({ loss }) => loss)
@@ -39,14 +41,14 @@ test.each(Object.entries(routers))('%s: learns, resumes to the last bit, generat
   expect(ofOneStep).toEqual(['0 qkv', '0 output', '0 ffn', '1 qkv', '1 output', '1 ffn'])
 
   const ask = ['generate', whole, '--prompt', 'the people', '--tokens', '40', '--seed']
-  const texts = await Promise.all(['1', '1', '2'].map((seed) => finished(workspace.start(...ask, seed))))
+  const texts = await Promise.all(['1', '1', '2'].map((seed) => expectSuccess(workspace.start(...ask, seed))))
   expect(texts[1]?.stdout).toBe(texts[0]?.stdout)
   expect(texts[2]?.stdout).not.toBe(texts[0]?.stdout)
 })
 
 test('inspect shows the experts of attention, and refuses an unknown value', async () => {
   const set = (value: string) => ['--set', `model.moe.attention=${value}`]
-  const { stdout } = await finished(workspace.start('inspect', 'tiny', ...set('qkv')))
+  const { stdout } = await expectSuccess(workspace.start('inspect', 'tiny', ...set('qkv')))
   expect(stdout).toMatch(/layers\.\*\.attention\.qkv\.router +32 × 4 +× 2 /)
   expect(stdout).toMatch(/layers\.\*\.attention\.qkv\.experts\.\*\.weight +4 × 32 × 96 +× 2 /)
   expect(stdout).toMatch(/layers\.\*\.attention\.output +32 × 32 +× 2 /)

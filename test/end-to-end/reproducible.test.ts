@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { RunInput } from '../../src/config/run-config.ts'
-import { evalRecords, finished, prose, results, trainRecords, untimed, Workspace } from './support.ts'
+import { evalRecords, expectSuccess, metricsWithoutTimes, prose, results, trainRecords, Workspace } from './support.ts'
 
 let workspace: Workspace
 beforeAll(() => {
@@ -12,7 +12,7 @@ afterAll(() => workspace.remove())
 let runs = 0
 async function run(over: RunInput): Promise<string> {
   const out = workspace.file(`run-${++runs}`)
-  await finished(workspace.start('train', workspace.config(over), '--out', out, '--no-sample'))
+  await expectSuccess(workspace.start('train', workspace.config(over), '--out', out, '--no-sample'))
   return out
 }
 
@@ -59,16 +59,16 @@ test('resuming a finished run changes nothing, and with more steps gives the lon
   })
   const [short, long] = [await run(over(20)), await run(over(30))]
   const before = results(short)
-  await finished(workspace.start('train', '--resume', short))
+  await expectSuccess(workspace.start('train', '--resume', short))
   expect(results(short)).toEqual(before)
-  await finished(workspace.start('train', '--resume', short, '--set', 'train.steps=30'))
+  await expectSuccess(workspace.start('train', '--resume', short, '--set', 'train.steps=30'))
   expect(results(short)).toEqual(results(long))
 })
 
 test('evaluating and saving more often changes no loss', async () => {
   const often = await run({ train: { evalEvery: 1, checkpointEvery: 1, routingEvery: 1 } })
   const seldom = await run({ train: { evalEvery: 100, checkpointEvery: 100 } })
-  const training = (directory: string) => untimed(directory).filter(({ kind }) => kind === 'train')
+  const training = (directory: string) => metricsWithoutTimes(directory).filter(({ kind }) => kind === 'train')
   expect(training(often)).toEqual(training(seldom))
   expect(evalRecords(often).at(-1)).toEqual(evalRecords(seldom).at(-1))
 })
@@ -83,6 +83,6 @@ test('a run is not resumed if its text has changed', async () => {
   expect({ code, stderr }).toMatchObject({ code: 2, stderr: expect.stringContaining('the text has changed since') })
   expect(results(directory)).toEqual(before)
   writeFileSync(corpus, prose(2, 40_000))
-  await finished(workspace.start('train', '--resume', directory, '--set', 'train.steps=25'))
+  await expectSuccess(workspace.start('train', '--resume', directory, '--set', 'train.steps=25'))
   expect(trainRecords(directory)).toHaveLength(25)
 })

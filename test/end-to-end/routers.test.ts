@@ -1,7 +1,7 @@
 /** Training, resuming, evaluating and generating with routers whose state must be in the checkpoint. */
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { RunInput } from '../../src/config/run-config.ts'
-import { evalRecords, finished, results, trainRecords, Workspace } from './support.ts'
+import { evalRecords, expectSuccess, results, trainRecords, Workspace } from './support.ts'
 
 let workspace: Workspace
 beforeAll(() => {
@@ -25,9 +25,9 @@ test.each<Moe>([
     })
   const name = `${moe.router}-${moe.selection ?? ''}`
   const [whole, run] = [workspace.file(`whole-${name}`), workspace.file(name)]
-  const reference = finished(workspace.start('train', config(10), '--out', whole, '--no-sample'))
-  await finished(workspace.start('train', config(5), '--out', run, '--no-sample'))
-  const { stdout } = await finished(
+  const reference = expectSuccess(workspace.start('train', config(10), '--out', whole, '--no-sample'))
+  await expectSuccess(workspace.start('train', config(5), '--out', run, '--no-sample'))
+  const { stdout } = await expectSuccess(
     workspace.start('train', '--resume', run, '--set', 'train.steps=10', '--json', '--no-sample'),
   )
   await reference
@@ -40,9 +40,9 @@ test.each<Moe>([
     else expect(unserved_rate).toBeLessThanOrEqual(drop_rate + 1e-6)
   }
 
-  const evaluated = await finished(workspace.start('eval', run, '--capacity', 'eval', '--json'))
-  const dropless = await finished(workspace.start('eval', run, '--json'))
-  const written = await finished(
+  const evaluated = await expectSuccess(workspace.start('eval', run, '--capacity', 'eval', '--json'))
+  const dropless = await expectSuccess(workspace.start('eval', run, '--json'))
+  const written = await expectSuccess(
     workspace.start('generate', run, '--prompt', 'the people', '--tokens', '20', '--temperature', '0'),
   )
   expect(written.stdout.length).toBeGreaterThan('the people'.length)

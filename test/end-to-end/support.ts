@@ -24,7 +24,7 @@ export interface ExitResult {
 }
 
 /** A running `choir`. Tests can wait for the lines that it prints with `--json`. */
-export class Running {
+export class ChoirProcess {
   readonly pid: number
   readonly ended: Promise<ExitResult>
   private readonly child: ChildProcess
@@ -95,8 +95,8 @@ export class Workspace {
     return join(this.path, ...names)
   }
 
-  start(...args: string[]): Running {
-    return new Running(args, this.path)
+  start(...args: string[]): ChoirProcess {
+    return new ChoirProcess(args, this.path)
   }
 
   choir(...args: string[]): Promise<ExitResult> {
@@ -153,7 +153,7 @@ export const evalRecords = (run: string): EvalRecord[] =>
   metrics(run).filter(({ kind }) => kind === 'eval') as unknown as EvalRecord[]
 
 /** metrics.jsonl without measured times. JSON preserves every bit of a float64. */
-export const untimed = (run: string): Line[] =>
+export const metricsWithoutTimes = (run: string): Line[] =>
   metrics(run).map(({ tokens_per_second, step_ms, mfu, ...rest }) => rest as Line)
 
 export const checkpointsOf = (run: string): string[] => readdirSync(join(run, 'checkpoints')).sort()
@@ -162,7 +162,7 @@ export const checkpointsOf = (run: string): string[] => readdirSync(join(run, 'c
 export function results(run: string) {
   const lastCheckpoint = join(run, 'checkpoints', checkpointsOf(run).at(-1) as string)
   return {
-    metrics: untimed(run),
+    metrics: metricsWithoutTimes(run),
     routing: readFileSync(join(run, 'routing.jsonl'), 'utf8'),
     // The checksums cover parameters, optimizer state and the trainer's counters.
     sums: readFileSync(join(lastCheckpoint, 'SHA256SUMS'), 'utf8'),
@@ -170,7 +170,7 @@ export function results(run: string) {
 }
 
 /** Waits for the process to exit. @throws Error if its exit code is not 0. */
-export async function finished(running: Running): Promise<ExitResult> {
+export async function expectSuccess(running: ChoirProcess): Promise<ExitResult> {
   const ended = await running.ended
   if (ended.code !== 0) throw new Error(`exit code ${ended.code}: ${ended.stderr}`)
   return ended

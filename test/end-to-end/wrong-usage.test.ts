@@ -2,14 +2,14 @@ import { chmodSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from '
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { RunInput } from '../../src/config/run-config.ts'
-import { finished, Workspace } from './support.ts'
+import { expectSuccess, Workspace } from './support.ts'
 
 let workspace: Workspace
 let run: string
 beforeAll(async () => {
   workspace = new Workspace()
   run = workspace.file('run')
-  await finished(workspace.start('train', workspace.config({ train: { steps: 2 } }), '--out', run))
+  await expectSuccess(workspace.start('train', workspace.config({ train: { steps: 2 } }), '--out', run))
   writeFileSync(workspace.file('empty.txt'), '')
   writeFileSync(workspace.file('short.txt'), 'Too short.')
   writeFileSync(
@@ -46,7 +46,7 @@ test.each<[string, string, RegExp]>([
   const ended = await workspace.choir('train', workspace.config(withData(source)), '--out', out, '--json')
   expectMessage({ ...ended, stdout: ended.stdout.replace(/\{"kind":"prepare".*\n/g, '') }, 2)
   expect(ended.stderr).toMatch(message)
-  await finished(workspace.start('train', workspace.config({ train: { steps: 1 } }), '--out', out, '--json'))
+  await expectSuccess(workspace.start('train', workspace.config({ train: { steps: 1 } }), '--out', out, '--json'))
 })
 
 test.each<[string, string[], RegExp]>([
@@ -123,6 +123,8 @@ test('a run with a damaged configuration is reported and not overwritten', async
 test('a token cache that cannot be written gives a warning, and the run continues', async () => {
   const data = { cache: workspace.file('empty.txt', 'cache') }
   const out = workspace.file('uncached')
-  const ended = await finished(workspace.start('train', workspace.config({ data, train: { steps: 1 } }), '--out', out))
+  const ended = await expectSuccess(
+    workspace.start('train', workspace.config({ data, train: { steps: 1 } }), '--out', out),
+  )
   expect(ended.stdout + ended.stderr).toMatch(/cannot write the token cache/)
 })

@@ -9,7 +9,7 @@ import { input, type Tensor } from '../../src/graph/tensor.ts'
 import { parameterSpecs, routedModules, SymbolicParameters } from '../../src/model/parameters.ts'
 import { hashTableOf } from '../../src/model/routing/hash.ts'
 import { losses } from '../../src/model/transformer.ts'
-import { configUnder } from '../../src/step/capacity-rules.ts'
+import { configForCapacity } from '../../src/step/capacity-rules.ts'
 import { type CaseOverrides, randomCase } from '../witness/generate.ts'
 import { type Routed, type WitnessInput, witnessForward } from '../witness/model.ts'
 import { type Evaluator, evaluator } from './evaluate.ts'
@@ -71,7 +71,7 @@ interface Compiled {
 
 export async function compile(given: WitnessInput, dtype: 'float32' | 'float64') {
   const { tokens, batch, training, separator, capacity = training ? 'train' : 'eval' } = given
-  const config = configUnder(given.config, capacity)
+  const config = configForCapacity(given.config, capacity)
   const parameters = new SymbolicParameters(parameterSpecs(config), dtype)
   const tokens_T = input('tokens', 'int32', [tokens.length])
   const targets_T = input('targets', 'int32', [tokens.length])

@@ -14,7 +14,7 @@ import { constant, input, type Tensor } from '../../src/graph/tensor.ts'
 import { type ModelConfig, type MoeConfig, modelSchema } from '../../src/model/config.ts'
 import { moeLayer } from '../../src/model/moe.ts'
 import { activatedExperts, hasRouterWeights, parameterSpecs, SymbolicParameters } from '../../src/model/parameters.ts'
-import { capacityOf, place } from '../../src/model/routing/capacity.ts'
+import { capacityOf, placeChoices } from '../../src/model/routing/capacity.ts'
 import { route, routerWeights } from '../../src/model/routing/routers.ts'
 import { paddedSlots, raggedSlots } from '../../src/model/routing/slots.ts'
 import { evaluate } from './evaluate.ts'
@@ -80,7 +80,13 @@ function trace(config: ModelConfig & { moe: MoeConfig }, training: boolean, toke
     ...routerWeights(moe, parameters, 'layers.0.moe.router'),
     training,
   })
-  return { parameters, x_TD, y_TD, choice, placement: place(moe, choice, { groups: moe.groups, sequence, rule }) }
+  return {
+    parameters,
+    x_TD,
+    y_TD,
+    choice,
+    placement: placeChoices(moe, choice, { groups: moe.groups, sequence, rule }),
+  }
 }
 
 /** The result of a layer [T, D], row-major. */

@@ -7,7 +7,7 @@ import { cpus, totalmem } from 'node:os'
 import { dirname, join } from 'node:path'
 import { type Command, Option } from 'commander'
 import { type BenchmarkRouting, benchmarkRoutings, routingSets } from '../../config/presets.ts'
-import { listOf, suggestion } from '../../config/problems.ts'
+import { listWithOr, suggestion } from '../../config/problems.ts'
 import { UsageError } from '../../errors.ts'
 import type { BenchmarkResult } from '../../measure/benchmark.ts'
 import type { StepProfile } from '../../measure/step-profile.ts'
@@ -141,7 +141,7 @@ async function run(io: Io, flags: BenchFlags): Promise<void> {
 function selectedRoutings({ only, profile, trace }: BenchFlags): readonly BenchmarkRouting[] {
   for (const name of only ?? [])
     if (!Object.hasOwn(benchmarkRoutings, name))
-      throw new UsageError(`invalid --only: "${name}" (expected ${listOf(routings)}${suggestion(name, routings)})`)
+      throw new UsageError(`invalid --only: "${name}" (expected ${listWithOr(routings)}${suggestion(name, routings)})`)
   if (trace !== undefined && only !== undefined && only.length > 1)
     throw new UsageError(`invalid --trace: "${trace}" is one file for ${only.length} routings (give --only once)`)
   if (only) return only as readonly BenchmarkRouting[]

@@ -117,7 +117,10 @@ async function runLocal(io: Io, source: string, flags: PlanFlags, colors: Colors
   const config = await loadConfig(source, flags.set ?? [])
   const say = (message: string) => io.stderr.write(`  ${message}\n`)
   const again = flags.calibrate ?? false
-  const plan = await io.operations.planLocal(config, flags.json ? { again } : { again, say })
+  const plan = await io.operations.planLocal(
+    config,
+    flags.json ? { recalibrate: again } : { recalibrate: again, onMessage: say },
+  )
   if (flags.json) writeJson(io, { kind: 'plan', ...plan })
   else io.stdout.write(planText(plan, source, colors))
   await writeReport(io, source, flags, plan, [])

@@ -7,12 +7,12 @@ import {
   type BuiltinStudy,
   builtinNames,
   builtinStudies,
-  sizeDescriptions,
+  studySizeDescriptions,
   studySizes,
 } from '../../study/builtin/studies.ts'
-import { readSpecification, type Specification, withSets } from '../../study/grid/specification.ts'
+import { readSpecification, type Specification, withAssignments } from '../../study/grid/specification.ts'
 import type { StudyOptions } from '../../study/runs/run-study.ts'
-import { nearest } from '../../text/nearest.ts'
+import { nearestName } from '../../text/nearest.ts'
 import { duration } from '../../text/numbers.ts'
 import { labelled } from '../display/display.ts'
 import { StudyDisplay } from '../display/study.ts'
@@ -35,7 +35,7 @@ interface StudyFlags {
 
 export function addStudy(program: Command, io: Io): void {
   const studies = builtinNames.map((name) => `  ${name.padEnd(9)}  ${builtinStudies[name].description}`)
-  const presets = studySizes.map((name) => `  ${name.padEnd(9)}  ${sizeDescriptions[name]}`)
+  const presets = studySizes.map((name) => `  ${name.padEnd(9)}  ${studySizeDescriptions[name]}`)
   program
     .command('study')
     .summary('compare settings with a grid of trainings')
@@ -142,7 +142,7 @@ async function run(io: Io, study: string, flags: StudyFlags): Promise<void> {
 
 async function loadSpecification(study: string, flags: StudyFlags): Promise<Specification> {
   const { preset, seeds } = flags
-  const specification = withSets(await baseSpecification(study, preset), assignments(flags))
+  const specification = withAssignments(await baseSpecification(study, preset), assignments(flags))
   if (seeds === undefined) return specification
   if (seeds > specification.seeds.length)
     throw new UsageError(
@@ -157,7 +157,7 @@ async function baseSpecification(study: string, preset: string | undefined): Pro
   if (isBuiltin(study)) {
     const size = studySizes.find((name) => name === (preset ?? 'quick'))
     if (!size) {
-      const near = nearest(preset ?? '', studySizes)
+      const near = nearestName(preset ?? '', studySizes)
       throw new UsageError(
         `invalid --preset: "${preset}" (expected ${studySizes.join(' or ')}${near ? `; did you mean "${near}"?` : ''})`,
       )
@@ -165,7 +165,7 @@ async function baseSpecification(study: string, preset: string | undefined): Pro
     return builtinStudies[study].specification(size)
   }
   if (!/[\\/]|\.(ya?ml|json)$/i.test(study)) {
-    const near = nearest(study, builtinNames)
+    const near = nearestName(study, builtinNames)
     throw new UsageError(
       `unknown study "${study}" (expected ${builtinNames.join(', ')}, or a YAML file${near ? `; did you mean "${near}"?` : ''})`,
     )

@@ -6,7 +6,7 @@ import { beforeAll, expect, test } from 'vitest'
 import { UsageError } from '../../errors.ts'
 import { temporaryFolder } from '../testing/temporary-folder.ts'
 import { hashFiles } from './content.ts'
-import { placeOfSource, resolveSources } from './files.ts'
+import { resolveSources, sourceFolder } from './files.ts'
 
 const temporary = temporaryFolder()
 const root = temporary.make()
@@ -87,12 +87,12 @@ test('the hash depends on content, names and field, and on nothing else', async 
 })
 
 test('the place of a source is the path itself, the part of a glob before its patterns, or undefined', () => {
-  expect(placeOfSource('sotu')).toBeUndefined()
-  expect(placeOfSource('-')).toBeUndefined()
-  expect(placeOfSource('src/data')).toBe(resolve('src/data'))
-  expect(placeOfSource('src/missing.txt')).toBe(resolve('src/missing.txt'))
-  expect(placeOfSource('src/data/*.ts')).toBe(resolve('src/data'))
-  expect(placeOfSource('src/da*/*.ts')).toBe(resolve('src'))
-  expect(placeOfSource('*.md')).toBe(resolve('.'))
-  expect(placeOfSource('../{a,b}/*.md')).toBe(resolve('..'))
+  expect(sourceFolder('sotu')).toBeUndefined()
+  expect(sourceFolder('-')).toBeUndefined()
+  expect(sourceFolder('src/data')).toBe(resolve('src/data'))
+  expect(sourceFolder('src/missing.txt')).toBe(resolve('src/missing.txt'))
+  expect(sourceFolder('src/data/*.ts')).toBe(resolve('src/data'))
+  expect(sourceFolder('src/da*/*.ts')).toBe(resolve('src'))
+  expect(sourceFolder('*.md')).toBe(resolve('.'))
+  expect(sourceFolder('../{a,b}/*.md')).toBe(resolve('..'))
 })

@@ -9,7 +9,7 @@ import type { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { glob } from 'tinyglobby'
 import { UsageError } from '../../errors.ts'
-import { nearest } from '../../text/nearest.ts'
+import { nearestName } from '../../text/nearest.ts'
 import { corpusFiles, corpusNames } from './corpora.ts'
 import type { Format, InputFile } from './input-file.ts'
 import { textChunks } from './text.ts'
@@ -50,7 +50,7 @@ export async function resolveSources(
  * The file or folder that contains the files of an entry of `data.source`; for a glob, the folder before its first
  * pattern. Undefined for corpora and standard input.
  */
-export function placeOfSource(entry: string): string | undefined {
+export function sourceFolder(entry: string): string | undefined {
   if (entry === '-' || corpusNames.includes(entry)) return undefined
   const path = resolve(entry)
   if (existsSync(path)) return path
@@ -81,9 +81,9 @@ async function resolveSource(entry: string): Promise<InputFile[]> {
 }
 
 async function suggestion(entry: string): Promise<string> {
-  const corpus = nearest(entry, corpusNames)
+  const corpus = nearestName(entry, corpusNames)
   const siblings = await readdir(dirname(resolve(entry))).catch(() => [])
-  const sibling = nearest(basename(entry), siblings)
+  const sibling = nearestName(basename(entry), siblings)
   const near = corpus ?? (sibling === undefined ? undefined : join(dirname(entry), sibling))
   return near === undefined ? ` (corpora: ${corpusNames.join(', ')})` : ` (did you mean "${near}"?)`
 }

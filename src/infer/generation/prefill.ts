@@ -13,7 +13,7 @@ import { keysAndValues } from '../../model/decode.ts'
 import { type RoutedModule, routedModules, SymbolicParameters } from '../../model/parameters.ts'
 import { choicesName, logitsAt, transformer } from '../../model/transformer.ts'
 import type { Binding, Buffer, Executable, Runtime } from '../../runtime/contract.ts'
-import { nameOf } from '../../step/pass.ts'
+import { inputNameOf } from '../../step/pass.ts'
 import type { ParameterStore } from '../../step/store.ts'
 import type { KeyValueCache } from './key-value-cache.ts'
 import type { PredeterminedExperts } from './predetermined-experts.ts'
@@ -88,7 +88,8 @@ export class Prefill {
     const position = new Int32Array(1)
     const choices: Program['choices'][number][] = []
     const ports: Record<string, Buffer> = { tokens, position, logits: this.logits }
-    for (const { spec, expert, tensor } of parameters.used) ports[nameOf(tensor)] = store.parameter(spec.name, expert)
+    for (const { spec, expert, tensor } of parameters.used)
+      ports[inputNameOf(tensor)] = store.parameter(spec.name, expert)
     for (let layer = 0; layer < config.layers; layer++)
       for (const module of routedModules(config, layer)) {
         const port = executable.model.inputs.find(({ name }) => name === choicesName(layer, module))

@@ -12,8 +12,8 @@ import { tokenProgram } from '../../model/token.ts'
 import { choicesName } from '../../model/transformer.ts'
 import { MAX_ARENA_BYTES } from '../../runtime/arena.ts'
 import type { Binding, Buffer, Executable, Runtime } from '../../runtime/contract.ts'
-import { nameOf } from '../../step/pass.ts'
-import { type BorrowedScratch, type ParameterStore, padded } from '../../step/store.ts'
+import { inputNameOf } from '../../step/pass.ts'
+import { type BorrowedScratch, type ParameterStore, paddedFloats } from '../../step/store.ts'
 import type { KeyValueCache } from './key-value-cache.ts'
 import type { PredeterminedExperts } from './predetermined-experts.ts'
 
@@ -25,7 +25,7 @@ function workingFloats({ width, vocabulary, sequence, hidden, moe }: ModelConfig
   const rows = moe ? activatedExperts(moe) * moe.hidden + moe.experts + moe.sharedHidden : 0
   const scratch =
     1024 + sequence + Math.max(width, vocabulary / MAX_THREADS, hidden, moe?.hidden ?? 0, 2 * (moe?.experts ?? 0))
-  return padded(32 * (8 * width + hidden + rows + 64) + 2 * vocabulary + MAX_THREADS * (scratch + 1024))
+  return paddedFloats(32 * (8 * width + hidden + rows + 64) + 2 * vocabulary + MAX_THREADS * (scratch + 1024))
 }
 
 /**
@@ -35,9 +35,9 @@ function workingFloats({ width, vocabulary, sequence, hidden, moe }: ModelConfig
 export function tokenScratch(config: ModelConfig): number {
   const { layers, sequence, width, vocabulary, moe } = config
   if (moe && moe.attention !== 'none') return 0
-  const choices = moe ? layers * padded(activatedExperts(moe)) : 0
-  const caches = 2 * layers * padded(sequence * width)
-  const floats = workingFloats(config) + caches + padded(vocabulary) + 4 * padded(width) + choices
+  const choices = moe ? layers * paddedFloats(activatedExperts(moe)) : 0
+  const caches = 2 * layers * paddedFloats(sequence * width)
+  const floats = workingFloats(config) + caches + paddedFloats(vocabulary) + 4 * paddedFloats(width) + choices
   return floats * 4 <= MAX_ARENA_BYTES / 4 ? floats : 0
 }
 
@@ -128,7 +128,7 @@ export class TokenDecoder {
     const program = withKernels(runtime.kernels, () => ({ outputs: tokenProgram(config, parameters) }))
     const executable = await runtime.compile(cut(program, { portsInside: true }))
     const weights = Object.fromEntries(
-      parameters.used.map(({ spec, expert, tensor }) => [nameOf(tensor), store.parameter(spec.name, expert)]),
+      parameters.used.map(({ spec, expert, tensor }) => [inputNameOf(tensor), store.parameter(spec.name, expert)]),
     )
     const at = (name: string): Buffer =>
       (this.ports[name] ?? weights[name] ?? cache.rows(name, config.sequence)) as Buffer

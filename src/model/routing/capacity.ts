@@ -35,7 +35,7 @@ export function capacityOf(moe: MoeConfig, tokens: number, rule: CapacityRule): 
  * Places every choice in the queue of its expert; with `expert-choice`, every token in the queue of every expert. If
  * the capacity cannot bind, the queues are in the order of the tokens, and the order has no effect.
  */
-export function place(moe: MoeConfig, choice: Choice, input: QueueInput): Placement {
+export function placeChoices(moe: MoeConfig, choice: Choice, input: QueueInput): Placement {
   if (moe.router === 'expert-choice') return placeExpertChoice(moe, choice, input)
   const capacity = capacityOf(moe, (choice.expert_TK.shape[0] as number) / input.groups, input.rule)
   if (moe.priority === 'position' && capacity !== null) return placeByPosition(moe, choice, input, capacity)

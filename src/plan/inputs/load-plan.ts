@@ -1,11 +1,11 @@
 /** Loads the planned run and the cluster from names, files and assignments. */
 import { readFile } from 'node:fs/promises'
 import { parseDocument } from 'yaml'
-import { checked, listOf, shown } from '../../config/problems.ts'
+import { formatValue, listWithOr, parseInput } from '../../config/problems.ts'
 import { UsageError } from '../../errors.ts'
 import { readFields } from '../../run/load-config.ts'
 import { errorCode } from '../../system/disk.ts'
-import { nearest } from '../../text/nearest.ts'
+import { nearestName } from '../../text/nearest.ts'
 import { type Cluster, type ClusterInput, clusterSchema } from './cluster.ts'
 import { clusterFamilies } from './clusters.ts'
 import { planPresets } from './presets.ts'
@@ -17,7 +17,7 @@ import { type PlannedRun, plannedRunSchema } from './settings.ts'
  * @throws UsageError listing every problem
  */
 export async function loadPlannedRun(source: string, sets: readonly string[]): Promise<PlannedRun> {
-  return checked(plannedRunSchema, await readFields(source, sets, planPresets), 'configuration')
+  return parseInput(plannedRunSchema, await readFields(source, sets, planPresets), 'configuration')
 }
 
 /**
@@ -25,17 +25,17 @@ export async function loadPlannedRun(source: string, sets: readonly string[]): P
  * @throws UsageError if it is neither, or a field is wrong
  */
 export async function loadCluster(source: string): Promise<Cluster> {
-  if (/[\\/]|\.(ya?ml|json)$/i.test(source)) return checked(clusterSchema, await readCluster(source), 'cluster')
+  if (/[\\/]|\.(ya?ml|json)$/i.test(source)) return parseInput(clusterSchema, await readCluster(source), 'cluster')
   const [, name = source, count = ''] = /^(.*)-(\d+)$/.exec(source) ?? []
   const family = Object.hasOwn(clusterFamilies, name) ? clusterFamilies[name] : undefined
   const devices = Number(count)
   if (family && count !== '' && !(devices >= 1))
-    throw new UsageError(`invalid cluster ${shown(source)} (expected at least 1 device)`)
+    throw new UsageError(`invalid cluster ${formatValue(source)} (expected at least 1 device)`)
   if (!family || count === '') {
     const names = Object.keys(clusterFamilies)
-    const near = nearest(name, names)
+    const near = nearestName(name, names)
     throw new UsageError(
-      `unknown cluster ${shown(source)} (expected ${listOf(names.map((known) => `${known}-COUNT`))}, such as v100-480, ` +
+      `unknown cluster ${formatValue(source)} (expected ${listWithOr(names.map((known) => `${known}-COUNT`))}, such as v100-480, ` +
         `or a YAML or JSON file${near && near !== name ? `; did you mean "${near}-${count || 8}"?` : ''})`,
     )
   }
@@ -46,7 +46,7 @@ export async function loadCluster(source: string): Promise<Cluster> {
 export function clusterOf(family: string, devices: number, overrides: Partial<ClusterInput> = {}): Cluster {
   const found = clusterFamilies[family]
   if (!found) throw new Error(`internal: no cluster family ${family}`)
-  return checked(clusterSchema, { ...found.cluster, name: `${family}-${devices}`, devices, ...overrides }, 'cluster')
+  return parseInput(clusterSchema, { ...found.cluster, name: `${family}-${devices}`, devices, ...overrides }, 'cluster')
 }
 
 async function readCluster(file: string): Promise<unknown> {
@@ -56,10 +56,10 @@ async function readCluster(file: string): Promise<unknown> {
   } catch (error) {
     const code = errorCode(error)
     if (code === 'ENOENT' || code === 'ENOTDIR')
-      throw new UsageError(`no such file: ${shown(file)} (expected a YAML or JSON file with a cluster)`)
+      throw new UsageError(`no such file: ${formatValue(file)} (expected a YAML or JSON file with a cluster)`)
     if (code === 'EISDIR')
-      throw new UsageError(`cannot read cluster ${shown(file)}: it is a folder (expected a YAML or JSON file)`)
-    throw new UsageError(`cannot read cluster ${shown(file)}: ${(error as Error).message}`)
+      throw new UsageError(`cannot read cluster ${formatValue(file)}: it is a folder (expected a YAML or JSON file)`)
+    throw new UsageError(`cannot read cluster ${formatValue(file)}: ${(error as Error).message}`)
   }
   if (text.includes('\0')) throw new UsageError(`cannot read cluster ${file}: it is a binary file (expected YAML)`)
   const document = parseDocument(text, { prettyErrors: true })
@@ -67,6 +67,8 @@ async function readCluster(file: string): Promise<unknown> {
   if (problem) throw new UsageError(`cannot read cluster ${file}: ${problem.message}`)
   const content: unknown = document.toJS()
   if (content === null || typeof content !== 'object' || Array.isArray(content))
-    throw new UsageError(`invalid cluster ${file}: ${shown(content)} (expected fields such as devices: and device:)`)
+    throw new UsageError(
+      `invalid cluster ${file}: ${formatValue(content)} (expected fields such as devices: and device:)`,
+    )
   return content
 }

@@ -6,7 +6,7 @@
  * reach to everything else.
  */
 import { cpus, totalmem } from 'node:os'
-import { checked } from '../../config/problems.ts'
+import { parseInput } from '../../config/problems.ts'
 import type { RunConfig } from '../../config/run-config.ts'
 import { measureBandwidth } from '../../measure/bandwidth.ts'
 import { TrainingBench } from '../../measure/benchmark.ts'
@@ -177,7 +177,7 @@ function deviceWith(peak: number, bandwidth: number, over: Partial<Device> = {})
 }
 
 const clusterOf = (device: Device): Cluster => ({
-  ...checked(
+  ...parseInput(
     clusterSchema,
     {
       name: 'local',

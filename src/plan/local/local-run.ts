@@ -1,5 +1,5 @@
 /** Describes a run of Choir itself to the planner: one device, float32 in memory, its kernels. */
-import { checked } from '../../config/problems.ts'
+import { parseInput } from '../../config/problems.ts'
 import type { RunConfig } from '../../config/run-config.ts'
 import { type PlannedRun, plannedRunSchema } from '../inputs/settings.ts'
 import type { Layout } from '../search/layout.ts'
@@ -16,7 +16,7 @@ export function localRun(config: RunConfig, kernels: boolean): PlannedRun {
     ...model.moe,
     ...(kernels && model.moe.capacity !== 'none' ? { compute: 'ragged' as const } : {}),
   }
-  return checked(
+  return parseInput(
     plannedRunSchema,
     {
       ...config,

@@ -18,8 +18,8 @@ import { localRun } from './local-run.ts'
 
 export interface LocalOptions {
   /** Calibrate even if this machine has been calibrated. */
-  readonly again?: boolean
-  readonly say?: (message: string) => void
+  readonly recalibrate?: boolean
+  readonly onMessage?: (message: string) => void
 }
 
 /** Predicts, after a calibration if there is none for this machine and engine. */
@@ -66,7 +66,10 @@ async function withMemory(config: RunConfig, { baseBytes }: Calibration, predict
   return { ...predicted, memory: { device: memory, deviceBytes: total(memory), hostBytes: 0 } }
 }
 
-async function calibrationOf(config: RunConfig, { again, say: log = () => {} }: LocalOptions): Promise<Calibration> {
+async function calibrationOf(
+  config: RunConfig,
+  { recalibrate: again, onMessage: log = () => {} }: LocalOptions,
+): Promise<Calibration> {
   const { provider, math, threads } = await localEngine(config)
   const key = createHash('sha256')
     .update(JSON.stringify([cpus()[0]?.model, cpus().length, provider, math, threads, FORMAT]))

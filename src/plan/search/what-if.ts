@@ -1,5 +1,5 @@
 /** What-if questions: the best layout for each value of a field. */
-import { shown } from '../../config/problems.ts'
+import { formatValue } from '../../config/problems.ts'
 import { UsageError } from '../../errors.ts'
 import type { Cluster } from '../inputs/cluster.ts'
 import { loadPlannedRun } from '../inputs/load-plan.ts'
@@ -54,7 +54,7 @@ function parseQuestion(question: string): { field: string; values: [value: strin
   const values = question.slice(at + 1).split(',')
   if (field === '' || values.some((value) => value.trim() === ''))
     throw new UsageError(
-      `invalid --what-if: ${shown(question)} (expected path=value,value,... such as model.moe.factor=1,1.25,2, or routing)`,
+      `invalid --what-if: ${formatValue(question)} (expected path=value,value,... such as model.moe.factor=1,1.25,2, or routing)`,
     )
   return { field, values: values.map((value) => [value.trim(), [`${field}=${value.trim()}`]]) }
 }

@@ -3,7 +3,7 @@
  * systems, slightly too wide so that text fits. Names come from users and may have any length or script; they are
  * cut between graphemes.
  */
-import { clean } from '../../text/escape.ts'
+import { sanitize } from '../../text/escape.ts'
 import { type Attributes, type Child, element, type Markup } from '../markup.ts'
 
 const narrow = /[fijltrI.,:;'|!()[\]{}/ ·-]/
@@ -12,7 +12,7 @@ const full = /[\u1100-\u11ff\u2e80-\ua4cf\uac00-\ud7af\uf900-\ufaff\uff00-\uff60
 const segmenter = new Intl.Segmenter('en', { granularity: 'grapheme' })
 
 /** Splits text into graphemes. */
-const graphemesOf = (text: string): string[] => Array.from(segmenter.segment(clean(text)), ({ segment }) => segment)
+const graphemesOf = (text: string): string[] => Array.from(segmenter.segment(sanitize(text)), ({ segment }) => segment)
 
 /** Estimated width in pixels. */
 export function textWidth(text: string, size: number): number {

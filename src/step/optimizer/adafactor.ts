@@ -13,14 +13,14 @@ import { sizeOf } from '../../graph/shape.ts'
 import { expertName, type ParameterSpec } from '../../model/parameters.ts'
 import type { ArenaKernels } from '../../runtime/arena-kernels.ts'
 import { type AdafactorRange, adafactorStateSize } from '../../runtime/arena-kernels.ts'
-import { type NamedTensor, type ParameterStore, padded } from '../store.ts'
+import { type NamedTensor, type ParameterStore, paddedFloats } from '../store.ts'
 import type { Optimizer } from './contract.ts'
 
 const DECAY_EXPONENT = 0.8
 
 /** Scratch memory that the store must have, in floats. */
 export const adafactorScratch = (specs: readonly ParameterSpec[]): number =>
-  specs.reduce((floats, spec) => floats + padded(stateSize(spec)), 0)
+  specs.reduce((floats, spec) => floats + paddedFloats(stateSize(spec)), 0)
 
 export function adafactor(kernels: ArenaKernels, store: ParameterStore, config: TrainConfig['optimizer']): Optimizer {
   const ranges = store.specs.map((spec) => ({ decay: spec.decay, range: rangeOf(spec, store) }))

@@ -20,7 +20,7 @@ export const builtinStudies = {
 export type BuiltinStudy = keyof typeof builtinStudies
 export const builtinNames = Object.keys(builtinStudies) as readonly BuiltinStudy[]
 
-export const sizeDescriptions: Readonly<Record<StudySize, string>> = {
+export const studySizeDescriptions: Readonly<Record<StudySize, string>> = {
   quick: 'a small model and few arms, about a quarter of an hour on two cores',
   standard: 'a larger model, every arm, four seeds and a learning rate for each arm; takes a night',
 }

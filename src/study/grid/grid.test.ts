@@ -12,10 +12,10 @@ import { isResultOf, keyOf } from '../results/keys.ts'
 import { NUMERICS } from '../results/numerics.ts'
 import { namedIn } from './claim.ts'
 import { expand } from './grid.ts'
-import { readSpecification, type SpecificationInput, specificationSchema, withSets } from './specification.ts'
+import { readSpecification, type SpecificationInput, specificationSchema, withAssignments } from './specification.ts'
 
 const grid = async (input: SpecificationInput, sets: string[] = []) =>
-  expand(withSets(specificationSchema.parse({ base: 'tiny', ...input }), sets))
+  expand(withAssignments(specificationSchema.parse({ base: 'tiny', ...input }), sets))
 
 const refused = (input: SpecificationInput) => expect(grid(input)).rejects
 

@@ -6,7 +6,7 @@ import type { RunConfig } from '../../config/run-config.ts'
 import { UsageError } from '../../errors.ts'
 import type { CapacityRule } from '../../model/routing/contract.ts'
 import { loadConfig } from '../../run/load-config.ts'
-import { nearest } from '../../text/nearest.ts'
+import { nearestName } from '../../text/nearest.ts'
 import type { Cell, Contrast, Question, Settings } from '../contract.ts'
 import { keyOf } from '../results/keys.ts'
 import { armsOf } from './arms.ts'
@@ -180,7 +180,7 @@ function questionsOf(
 
 function requireArm(name: string, names: readonly string[], where: string): void {
   if (names.includes(name)) return
-  const near = nearest(name, names)
+  const near = nearestName(name, names)
   const hint = near === undefined ? '' : `; did you mean "${near}"?`
   const some = names.slice(0, 12).map((other) => `"${other}"`)
   throw new UsageError(

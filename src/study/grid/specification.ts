@@ -136,7 +136,7 @@ export async function readSpecification(file: string): Promise<Specification> {
  * Adds settings of the command line (`path=value`) for all arms that do not set the field themselves.
  * @throws UsageError for one that is not an assignment, or sets a group to null of which an arm sets a field
  */
-export function withSets(specification: Specification, sets: readonly string[]): Specification {
+export function withAssignments(specification: Specification, sets: readonly string[]): Specification {
   const { arms, grid, timedOnly } = specification
   const fieldsOfArms = [
     ...Object.entries({ ...arms, ...timedOnly }).map(([name, settings]) => flatten(settings ?? {}, `arm "${name}"`)),

@@ -67,12 +67,17 @@ async function read(
   signal: AbortSignal,
   onMessage: (message: string) => void,
 ): Promise<Corpora> {
-  const data = await openRunData(config, { say: onMessage, signal })
+  const data = await openRunData(config, { onProgress: onMessage, signal })
   try {
     const hashes: Record<string, string> = {}
     for (const source of elsewhere) {
       const other = { ...config, data: { ...config.data, source } }
-      const text = await openRunData(other, { say: onMessage, signal, tokenizer: data.tokenizer, whole: true })
+      const text = await openRunData(other, {
+        onProgress: onMessage,
+        signal,
+        tokenizer: data.tokenizer,
+        holdOutAll: true,
+      })
       hashes[source] = text.hash
       await text.close()
     }

@@ -106,7 +106,7 @@ async function runTraining(
 
 /** Measures the step time on real text, after warm-up steps in which routing settles. */
 async function runTiming({ config, warmUp, steps }: TimeJob, signal: AbortSignal): Promise<JobResult> {
-  const data = await openRunData(config, { say: () => {} })
+  const data = await openRunData(config, { onProgress: () => {} })
   try {
     const shape = { batch: config.train.batch, sequence: config.model.sequence }
     const size = shape.batch * shape.sequence

@@ -1,7 +1,7 @@
 /** How much later tokens lower the loss of earlier ones in a trained run, at the capacity of training and of evaluation. */
 import { separatorOf } from '../../data/first-visible.ts'
 import { loadModel } from '../../infer/trained-model.ts'
-import { measureLeak, seesFuture } from '../../measure/leak.ts'
+import { dependsOnFuture, measureLeak } from '../../measure/leak.ts'
 import { openRunData } from '../../run/session.ts'
 import { Cleanup } from '../../system/cleanup.ts'
 import type { FinishedRun } from '../contract.ts'
@@ -18,8 +18,9 @@ export async function leakOf(directory: string): Promise<FinishedRun['leak']> {
     const { runtime, config, tokenizer, store } = trained
     const { train, model } = config
     const batch = train.batch / train.microBatches
-    if (!seesFuture(model, 'train', batch) && !seesFuture(model, 'eval', batch)) return { train: null, eval: null }
-    const data = await openRunData(config, { tokenizer, say: () => {} })
+    if (!dependsOnFuture(model, 'train', batch) && !dependsOnFuture(model, 'eval', batch))
+      return { train: null, eval: null }
+    const data = await openRunData(config, { tokenizer, onProgress: () => {} })
     cleanup.defer(() => data.close())
     const options = { batch, limit: BATCHES, seed: train.seed, separator: separatorOf(config.data, tokenizer) }
     const gain = (rule: 'train' | 'eval') => measureLeak(runtime, model, store, data, { ...options, rule })

@@ -5,7 +5,7 @@
 import { type Context, Hono } from 'hono'
 import { bodyLimit } from 'hono/body-limit'
 import { html } from 'hono/html'
-import { checked } from '../../config/problems.ts'
+import { parseInput } from '../../config/problems.ts'
 import type { Change, Collection, RoutingIndex, SeriesAnswer } from '../api.ts'
 import type { WatchedRun } from '../runs/collection.ts'
 import type { Tracing } from '../tracing/tracing.ts'
@@ -137,12 +137,12 @@ function addTracingRoutes(app: Hono, collection: Watched, tracing: Tracing): voi
     return c.json(await tracing.documents(runOf(collection, run), c.req.raw.signal))
   })
   app.post('/api/trace', async (c) => {
-    const { run, text, document } = checked(requestSchemas.trace, await jsonOf(c), 'request')
+    const { run, text, document } = parseInput(requestSchemas.trace, await jsonOf(c), 'request')
     const what = document === undefined ? { text: text ?? '' } : { document }
     return c.json(await tracing.trace(runOf(collection, run), what, c.req.raw.signal))
   })
   app.post('/api/top-tokens', async (c) => {
-    const { run: id, router, expert } = checked(requestSchemas.topTokens, await jsonOf(c), 'request')
+    const { run: id, router, expert } = parseInput(requestSchemas.topTokens, await jsonOf(c), 'request')
     const run = runOf(collection, id)
     const { routers } = routingOf(run)
     const experts = routers[router]?.experts

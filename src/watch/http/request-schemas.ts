@@ -1,6 +1,6 @@
 /** Schemas of the requests' fields. */
 import { z } from 'zod'
-import { checked } from '../../config/problems.ts'
+import { parseInput } from '../../config/problems.ts'
 import { xAxes } from '../api.ts'
 
 const index = z.int().min(0)
@@ -46,5 +46,5 @@ export function parseQuery<Schema extends z.ZodType>(
   const fields = Object.entries(query)
     .filter(([name, value]) => value !== '' && name !== 'token')
     .map(([name, value]) => [name, !TEXT_FIELDS.has(name) && NUMBER.test(value) ? Number(value) : value])
-  return checked(schema, Object.fromEntries(fields), 'request')
+  return parseInput(schema, Object.fromEntries(fields), 'request')
 }

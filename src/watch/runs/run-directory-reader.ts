@@ -4,7 +4,7 @@
 import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { median } from '../../step/statistics.ts'
-import { isHeldHere, LOCK_FILE } from '../../system/lock.ts'
+import { isHeldByLiveProcess, LOCK_FILE } from '../../system/lock.ts'
 import type { RoutingHistory, RoutingIndex, RunState, RunSummary, Series } from '../api.ts'
 import { readInside } from './confined.ts'
 import { MetricColumns } from './metric-columns.ts'
@@ -206,7 +206,7 @@ export class RunDirectoryReader implements PolledRun {
   private async checkCheckpointAndLock(): Promise<void> {
     this.checkpoint = await newestCheckpointKey(this.directory)
     const lock = await readInside(this.found.root, join(this.directory, LOCK_FILE), 4096)
-    const isLocked = lock !== undefined && (await isHeldHere(lock.toString()))
+    const isLocked = lock !== undefined && (await isHeldByLiveProcess(lock.toString()))
     if (this.isLocked && !isLocked) this.unlockedAt = Date.now()
     this.isLocked = isLocked
   }

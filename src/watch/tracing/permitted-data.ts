@@ -5,7 +5,7 @@
  */
 import { tmpdir } from 'node:os'
 import type { RunConfig } from '../../config/run-config.ts'
-import { placeOfSource, resolveSources } from '../../data/sources/files.ts'
+import { resolveSources, sourceFolder } from '../../data/sources/files.ts'
 import { ProblemError } from '../http/problem.ts'
 import { isWithin } from '../runs/confined.ts'
 
@@ -17,7 +17,7 @@ export async function permittedData(data: RunConfig['data'], readable: readonly 
   const entries = typeof data.source === 'string' ? [data.source] : data.source
   for (const entry of entries) {
     if (entry === '-') throw new ProblemError(409, 'The text of this run came from standard input and was not kept.')
-    const place = placeOfSource(entry)
+    const place = sourceFolder(entry)
     if (place === undefined) continue
     // Before the search: the message must not reveal whether a file outside exists.
     if ((await isWithin(readable, place)) !== true) throw outside(entry)

@@ -109,7 +109,7 @@ export class TracedModel {
   private data(): Promise<Dataset> {
     const { config, tokenizer } = this.open
     this.opened ??= permittedData(config.data, this.readable)
-      .then((data) => openRunData({ ...config, data }, { tokenizer, say: () => {} }))
+      .then((data) => openRunData({ ...config, data }, { tokenizer, onProgress: () => {} }))
       .catch((error: unknown) => {
         this.opened = undefined
         throw error
