@@ -532,7 +532,7 @@ describe('eval, generate, inspect, bench', () => {
 })
 
 describe('study', () => {
-  const call = (fake: Fake, name: 'study' | 'report' = 'study') => {
+  const call = (fake: Fake, name: 'study' | 'writeStudyReport' = 'study') => {
     const [specification, options] = fake.calls.find((made) => made.name === name)?.args ?? []
     return { specification: specification as Specification, options: options as StudyOptions }
   }
@@ -585,7 +585,7 @@ describe('study', () => {
   test('--report trains nothing', async () => {
     const fake = fakeIo()
     expect(await main(['study', 'm6t', '--out', 'here', '--report'], fake.io)).toBe(0)
-    expect(fake.calls.map(({ name }) => name)).toEqual(['report'])
+    expect(fake.calls.map(({ name }) => name)).toEqual(['writeStudyReport'])
   })
 
   test.each([

@@ -112,7 +112,7 @@ async function run(io: Io, study: string, flags: StudyFlags): Promise<void> {
     io,
     (signal) =>
       flags.report
-        ? io.operations.report(specification, options)
+        ? io.operations.writeStudyReport(specification, options)
         : io.operations.study(specification, { ...options, signal }),
     {
       onInterrupt: () => display?.note('saving the running trainings ... press Ctrl-C again to stop immediately'),

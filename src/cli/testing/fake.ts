@@ -218,7 +218,7 @@ export function fakeIo(settings: Settings = {}): Fake {
       if (!options.profile) return summary
       return { ...summary, profile: stepProfile, trace: stepTrace }
     },
-    async evaluateRun(directory, options) {
+    async evaluateRun(directory, options = {}) {
       calls.push({ name: 'evaluateRun', args: [directory, options] })
       options.onMessage?.({ kind: 'prepare', message: 'reading the text' })
       if (options.math === 'bf16') options.onMessage?.({ kind: 'notice', message: 'no bf16 here' })
@@ -298,8 +298,8 @@ export function fakeIo(settings: Settings = {}): Fake {
       emit({ kind: 'end', ...run, record: failed, loss: null, finished: 1, runs: 2 })
       return studyOutcome(options.directory, options.signal?.aborted ?? false)
     },
-    async report(specification, options) {
-      calls.push({ name: 'report', args: [specification, options] })
+    async writeStudyReport(specification, options) {
+      calls.push({ name: 'writeStudyReport', args: [specification, options] })
       return studyOutcome(options.directory, false)
     },
     plan: (run, cluster) => plan(run, cluster),
