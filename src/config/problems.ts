@@ -5,7 +5,7 @@
 import { z } from 'zod'
 import { UsageError } from '../errors.ts'
 import { nearestName } from '../text/nearest.ts'
-import { listWithAnd } from '../text/numbers.ts'
+import { joinWords } from '../text/numbers.ts'
 import { isFields } from './fields.ts'
 
 /** The subset of JSON Schema that our schemas produce. */
@@ -61,7 +61,7 @@ function problemsOf(schema: z.ZodType, input: unknown, issues: readonly z.core.$
 }
 
 /** `a`, `a or b`, `a, b or c`. */
-export const listWithOr = (names: readonly string[]): string => listWithAnd(names, 'or')
+export const listWithOr = (names: readonly string[]): string => joinWords(names, 'or')
 
 /** `; did you mean "top-k"?`, or an empty string if no accepted name is similar. */
 export function suggestion(name: unknown, accepted: Iterable<string>): string {

@@ -1,4 +1,7 @@
 /** A trained model, for use: evaluate it, let it write, see its routing. */
+
+import { z } from 'zod'
+import { parseInput } from '../config/problems.ts'
 import type { RunConfig } from '../config/run-config.ts'
 import type { Tokenizer } from '../data/tokenizer/tokenizer.ts'
 import { UsageError } from '../errors.ts'
@@ -52,12 +55,21 @@ export interface RouterChoices {
   readonly gate: readonly number[]
 }
 
+const writingSchema = z.strictObject({
+  temperature: z.number().nonnegative().default(0.8),
+  topK: z.int().nonnegative().default(40),
+  topP: z.number().positive().max(1).default(0.95),
+  tokens: z.int().positive().default(200),
+  seed: z.int().nonnegative().default(0),
+})
+
 /** A run's newest checkpoint, in memory. Close it in the end. */
 export class Run {
-  private readonly model: TrainedModel
+  private readonly trained: TrainedModel
+  private closed = false
 
   private constructor(model: TrainedModel) {
-    this.model = model
+    this.trained = model
   }
 
   /**
@@ -66,6 +78,11 @@ export class Run {
    */
   static async load(directory: string, options: LoadOptions = {}): Promise<Run> {
     return new Run(await loadModel(directory, options, options.onMessage ?? (() => {}), tokenScratch))
+  }
+
+  private get model(): TrainedModel {
+    if (this.closed) throw new UsageError('this run is closed (load it again)')
+    return this.trained
   }
 
   get config(): RunConfig {
@@ -86,10 +103,13 @@ export class Run {
     return evaluateModel(this.model, options)
   }
 
-  /** Text that continues the prompt, piece by piece. */
-  generate(prompt = '', options: WritingOptions = {}): AsyncGenerator<string, void> {
-    const { temperature = 0.8, topK = 40, topP = 0.95, tokens = 200, seed = 0, signal } = options
-    return continueText(this.model, { prompt, temperature, topK, topP, tokens, seed, ...(signal && { signal }) })
+  /**
+   * Text that continues the prompt, piece by piece.
+   * @throws UsageError when an option is out of range
+   */
+  generate(prompt = '', { signal, ...options }: WritingOptions = {}): AsyncGenerator<string, void> {
+    const sampling = parseInput(writingSchema, options, 'options of generate')
+    return continueText(this.model, { prompt, ...sampling, ...(signal && { signal }) })
   }
 
   /**
@@ -114,7 +134,9 @@ export class Run {
     }
   }
 
+  /** Frees the memory of the model. Idempotent. */
   close(): Promise<void> {
-    return this.model.close()
+    this.closed = true
+    return this.trained.close()
   }
 }

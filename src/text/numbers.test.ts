@@ -6,7 +6,7 @@ import {
   duration,
   fixed,
   flops,
-  listWithAnd,
+  joinWords,
   percent,
   plural,
   shortTime,
@@ -71,7 +71,7 @@ test('only a number with a non-zero digit has a sign', () => {
 })
 
 test('lists and plurals', () => {
-  expect([[], ['a'], ['a', 'b'], ['a', 'b', 'c']].map((words) => listWithAnd(words))).toEqual([
+  expect([[], ['a'], ['a', 'b'], ['a', 'b', 'c']].map((words) => joinWords(words))).toEqual([
     '',
     'a',
     'a and b',

@@ -91,5 +91,5 @@ export function shortTime(seconds: number): string {
 export const plural = (n: number, one: string, many = `${one}s`): string => `${grouped(n)} ${n === 1 ? one : many}`
 
 /** a; a and b; a, b and c. */
-export const listWithAnd = (words: readonly string[], conjunction: 'and' | 'or' = 'and'): string =>
+export const joinWords = (words: readonly string[], conjunction: 'and' | 'or' = 'and'): string =>
   words.length < 2 ? words.join('') : `${words.slice(0, -1).join(', ')} ${conjunction} ${words.at(-1)}`

@@ -1,4 +1,4 @@
-/** Colours that can be told apart with any colour vision. */
+/** Colours that are distinguishable with any colour vision. */
 
 /**
  * For lines: Okabe and Ito 2008 without black and yellow, plus wine and olive of Paul Tol's schemes. Each is readable

@@ -4,7 +4,7 @@
  */
 import type { Cell, Tone } from '../../report/blocks.ts'
 import type { Section } from '../../report/report.ts'
-import { listWithAnd, plural } from '../../text/numbers.ts'
+import { joinWords, plural } from '../../text/numbers.ts'
 import { answersOf, type ClaimAnswer } from './claims/answers.ts'
 import { contrastText, type Measured } from './claims/effects.ts'
 import { answerText, digitsByUnit, formatEffect, intervalCell, reachByUnit, sentenceOf, toneOf } from './claims/text.ts'
@@ -170,7 +170,7 @@ function refutedClaims(answers: readonly ClaimAnswer[]): string[] {
     tried === 0
       ? '; no experiment has tried to refute this yet.'
       : `; ${plural(tried, 'experiment')} tried to refute this, ${other === 0 ? 'none' : other} did.`
-  return [`Against the literature, these do not hold: ${listWithAnd(more)}${refuted}`]
+  return [`Against the literature, these do not hold: ${joinWords(more)}${refuted}`]
 }
 
 const ruleNames = {
@@ -215,7 +215,7 @@ function sensitivityCautions(
   comparisons: readonly Comparison[],
 ): string[] {
   const firstThree = (names: readonly string[]) =>
-    listWithAnd(names.length > 3 ? [...names.slice(0, 3), `${names.length - 3} more`] : names)
+    joinWords(names.length > 3 ? [...names.slice(0, 3), `${names.length - 3} more`] : names)
   const named = (of: keyof Sensitivity) =>
     answers.filter((_, i) => turns[i]?.[of]).map(({ claim, question }) => `“${claim.name ?? question.title}”`)
   const orders = comparisons.filter(({ dependsOnCapacity }) => dependsOnCapacity)

@@ -4,7 +4,7 @@
  */
 import type { Block, Cell, Table } from '../../report/blocks.ts'
 import type { Section } from '../../report/report.ts'
-import { listWithAnd, plural } from '../../text/numbers.ts'
+import { joinWords, plural } from '../../text/numbers.ts'
 import type { Question, View } from '../contract.ts'
 import type { ClaimAnswer } from './claims/answers.ts'
 import type { Answer } from './claims/decision.ts'
@@ -147,7 +147,7 @@ function contrastCounts(comparisons: readonly Comparison[]): string {
     ...(count('better') > 0 ? [`${count('better')} better`] : []),
     ...(count('worse') > 0 ? [`${count('worse')} worse`] : []),
   ]
-  const found = parts.length === 0 ? 'none differs' : `${listWithAnd(parts)} than the baseline`
+  const found = parts.length === 0 ? 'none differs' : `${joinWords(parts)} than the baseline`
   const lost = count('maybe-better') + count('maybe-worse')
   const chance = lost === 0 ? '' : `; without the correction ${lost} more, which may be chance`
   return `Of ${plural(tested.length, 'contrast')}, after Holm's correction: ${found}${chance}.`
@@ -171,6 +171,6 @@ function mismatchedPairs(runs: Runs, { contrasts }: Question): string[] {
   return omitted.length === 0
     ? []
     : [
-        `Left out, because the two runs of a pair saw different text or tokens: ${listWithAnd(omitted.map((contrast) => contrastText(runs, contrast)))}.`,
+        `Left out, because the two runs of a pair saw different text or tokens: ${joinWords(omitted.map((contrast) => contrastText(runs, contrast)))}.`,
       ]
 }

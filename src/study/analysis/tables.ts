@@ -1,7 +1,7 @@
 /** Blocks shared by all sections: the table of contrasts, the forest plot, and the table of arms. */
 import type { CapacityRule } from '../../model/routing/contract.ts'
 import type { Block, Cell, IntervalFigure, Table } from '../../report/blocks.ts'
-import { count, dash, fixed, listWithAnd, percent } from '../../text/numbers.ts'
+import { count, dash, fixed, joinWords, percent } from '../../text/numbers.ts'
 import type { FinishedRun } from '../contract.ts'
 import { mean, standardDeviation } from '../statistics.ts'
 import type { Comparison } from './comparison.ts'
@@ -62,7 +62,7 @@ export function footnotes(runs: Runs, arms: readonly string[], comparisons: read
   })
   return [
     ...(leaks.length > 0
-      ? [` † sees later tokens, which a causal model cannot, and so gains, in nats a token: ${listWithAnd(leaks)}.`]
+      ? [` † sees later tokens, which a causal model cannot, and so gains, in nats a token: ${joinWords(leaks)}.`]
       : []),
     ...(comparisons.some(({ dependsOnCapacity }) => dependsOnCapacity)
       ? [' ‡ Which of the two is better depends on the evaluation capacity.']

@@ -1,6 +1,6 @@
 /** Convergence: the table of costs to the same loss (measured by `cost-to-loss.ts`), and loss curves. */
 import type { Cell, LineFigure, Table } from '../../../report/blocks.ts'
-import { fixed, listWithAnd } from '../../../text/numbers.ts'
+import { fixed, joinWords } from '../../../text/numbers.ts'
 import type { Contrast } from '../../contract.ts'
 import { type Estimate, estimateRatio, mean } from '../../statistics.ts'
 import { intervalOf } from '../claims/decision.ts'
@@ -17,7 +17,7 @@ export function costTable(runs: Runs, contrasts: readonly Contrast[]): Table | n
   const note =
     mismatched.length === 0
       ? ''
-      : ` Evaluated on different batches, so not compared: ${listWithAnd(mismatched.map(({ contrast, mismatches: why }) => `${contrast.arm} (${listWithAnd(why)})`))}.`
+      : ` Evaluated on different batches, so not compared: ${joinWords(mismatched.map(({ contrast, mismatches: why }) => `${contrast.arm} (${joinWords(why)})`))}.`
   return table(
     `Cost until both arms reach the higher of their two final losses, arm over baseline: geometric mean over seeds with its 95 % interval; below 1, the arm is sooner. The learning rate decays until the end, so low losses come late and ratios are closer to 1 than they would otherwise be.${note}${footnotes(
       runs,

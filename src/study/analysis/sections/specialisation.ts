@@ -6,7 +6,7 @@
  */
 import type { Block, Cell, HeatFigure, Table } from '../../../report/blocks.ts'
 import type { Section } from '../../../report/report.ts'
-import { count, fixed, listWithAnd, percent } from '../../../text/numbers.ts'
+import { count, fixed, joinWords, percent } from '../../../text/numbers.ts'
 import type { Specialisation } from '../../contract.ts'
 import { estimateMean, mean } from '../../statistics.ts'
 import { estimateCell } from '../numbers.ts'
@@ -152,7 +152,7 @@ function verdict(all: readonly Specialisation[]): string {
   const words = shares
     .toSorted((a, b) => b.share - a.share)
     .map(({ subject, share }) => `the ${subject} ${percent(share)}`)
-  return `Share of the entropy of the expert that is explained above chance, mean over arms: by ${listWithAnd(words)}.`
+  return `Share of the entropy of the expert that is explained above chance, mean over arms: by ${joinWords(words)}.`
 }
 
 function profile(runs: Runs, one: Specialisation): (Block | null)[] {
