@@ -221,7 +221,7 @@ export interface Tuning {
   readonly budgetSteps: number
   /** By rising learning rate; `loss` is the mean over the seeds of the sweep, null if a trial failed. */
   readonly trials: readonly { readonly learningRate: number; readonly loss: number | null }[]
-  /** The learning rate with the lowest loss. */
+  /** The learning rate with the lowest loss; the arm's own unless that is worse by more than the margin. */
   readonly best: number
 }
 

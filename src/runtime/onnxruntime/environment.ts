@@ -48,6 +48,9 @@ export function releaseEnvironment(): void {
 }
 
 function create(): Environment {
+  // Set before the library starts, it keeps all telemetry off: no upload, no device identifier, no files in
+  // temporary folders. `DisableTelemetryEvents` alone comes too late for that, but is all that Windows has.
+  process.env.ORT_DISABLE_TELEMETRY = '1'
   const api = openApi(libraryPath())
   const out = new Out()
   const failure = takeFailure(api, api.CreateEnv(LOG_SEVERITY, 'choir', out.address))

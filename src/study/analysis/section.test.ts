@@ -362,6 +362,20 @@ test('learning rates have one row per arm, and a best rate at an end of those tr
   expect(analyse(studyOf({ arms: { base: {} } })).sections.map(({ id }) => id)).not.toContain('tuning')
 })
 
+test('the section of learning rates reports which rates whole runs did not confirm', () => {
+  const sectionOf = (best: number) =>
+    analyse(
+      studyOf({
+        arms: { base: {}, arm: { effect: 0.5, best } },
+        tuning: ['base', 'arm'].map((arm) => ({ arm, budgetSteps: 50, trials: [], best: 0.1 })),
+      }),
+    ).sections.find(({ id }) => id === 'tuning')
+  expect(sectionOf(0.1)?.verdicts[1]).toBe(
+    'Whole runs were worse at the rate that the trials of 1 arm preferred (arm), so its configured rate is used.',
+  )
+  expect(sectionOf(-0.1)?.verdicts).toHaveLength(1)
+})
+
 test('the causal arm with the lowest loss is named', () => {
   const arms = { base: {}, seer: { effect: -0.5, leak: { train: 0.5, eval: null } }, arm: { effect: -0.25 } }
   // The builder’s level with seed 0 is 3.

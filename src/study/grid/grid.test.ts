@@ -337,7 +337,7 @@ describe('a file', () => {
     [
       'an unknown field of tune',
       'tune: { rate: [1, 2] }',
-      /unknown field tune\.rate \(accepted: rates, steps, seeds\)/,
+      /unknown field tune\.rate \(accepted: rates, steps, seeds, margin\)/,
     ],
     ['rates without the common one', 'tune: { rates: [0.5, 2] }', /invalid tune\.rates: .* \(must include 1/],
     ['one rate', 'tune: { rates: [1] }', /invalid tune\.rates: \[1\]/],

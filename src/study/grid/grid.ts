@@ -25,6 +25,8 @@ export interface Sweep {
   /** Multiples of the arm's own rate that are tried first, rising. */
   readonly rates: readonly number[]
   readonly seeds: readonly number[]
+  /** Nats a token by which another rate must be better than the arm's own to replace it. */
+  readonly margin: number
 }
 
 /** An expanded study. */
@@ -112,7 +114,7 @@ function sweepsOf(
       throw new UsageError(
         `invalid tune.steps: ${tune.steps} (arm "${arm}" trains ${own} steps; expected fewer, or a share below 1)`,
       )
-    return { arm, config, steps, rates, seeds: tune.seeds }
+    return { arm, config, steps, rates, seeds: tune.seeds, margin: tune.margin }
   })
 }
 

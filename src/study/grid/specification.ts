@@ -69,6 +69,8 @@ const tuneSchema = z.strictObject({
     .min(1)
     .default([0])
     .refine((seeds) => new Set(seeds).size === seeds.length, { message: 'must not repeat a seed' }),
+  /** An arm keeps its own rate unless another is better by more than this, in nats a token: less is noise. */
+  margin: z.number().nonnegative().default(0.02),
 })
 
 export const specificationSchema = z.strictObject({

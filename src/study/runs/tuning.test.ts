@@ -131,6 +131,19 @@ test.each([
   },
 )
 
+test('an arm keeps its own rate unless another is better by more than the margin', async () => {
+  const lossAt = (own: number) => (job: TrainJob) => withLoss(finishedRun(job), rateOf(job) === common ? own : 4)
+  const best = async (own: number, tune: object = {}) => {
+    const directory = fake.file(`${own} ${JSON.stringify(tune)}`)
+    await run(recorder(lossAt(own)), { tune: { ...input.tune, ...tune } }, { directory })
+    return fake.of('tuned').at(-1)?.best
+  }
+  expect(await best(4.019)).toBe(common)
+  expect(await best(4.021)).not.toBe(common)
+  expect(await best(4.021, { margin: 0.1 })).toBe(common)
+  expect(await best(4.001, { margin: 0 })).not.toBe(common)
+})
+
 test('of equally good rates the common one is best', async () => {
   const jobs = recorder()
   await run(jobs)

@@ -3,8 +3,10 @@
  * once they are done, which rate is best. So a study that was stopped in a sweep continues it, and one whose
  * sweep was changed runs only the missing trials.
  *
- * If the best rate is at an edge of the sweep, a better one may lie beyond. The sweep is then extended by one
+ * If the lowest loss is at an edge of the sweep, a lower one may lie beyond. The sweep is then extended by one
  * more factor on that side, at most twice. Every trial of an arm has the same budget.
+ *
+ * A smaller gain than the margin is noise, or an advantage of short runs only: the arm then keeps its own rate.
  */
 import type { CapacityRule } from '../../model/routing/contract.ts'
 import type { Cell, Tuning } from '../contract.ts'
@@ -39,15 +41,17 @@ export function sweepStateOf(sweep: Sweep, ledger: Ledger, rule: CapacityRule): 
   let trials = sweep.rates.map((multiple) => trialAt(sweep, multiple, ledger, rule))
   for (let extensions = 0; ; extensions++) {
     const isDone = trials.every(({ loss }) => loss !== undefined)
-    const best = isDone ? bestOf(trials) : undefined
-    const edge = best === undefined ? null : best === trials[0] ? 'lowest' : best === trials.at(-1) ? 'highest' : null
-    if (edge === null || extensions === MAX_EXTENSIONS)
+    const lowest = isDone ? lowestOf(trials) : undefined
+    const edge = edgeOf(trials, lowest)
+    if (edge === null || extensions === MAX_EXTENSIONS) {
+      const best = lowest && bestOf(trials, lowest, sweep.margin)
       return {
         cells: trials.flatMap(({ cells }) => cells),
         tuning: best === undefined ? null : tuningOf(sweep, trials, best),
-        edge,
+        edge: edgeOf(trials, best),
         hasFailed: isDone && best === undefined,
       }
+    }
     const next = trialAt(sweep, nextMultiple(trials, edge), ledger, rule)
     trials = edge === 'lowest' ? [next, ...trials] : [...trials, next]
   }
@@ -81,13 +85,23 @@ function trialAt(sweep: Sweep, multiple: number, ledger: Ledger, rule: CapacityR
   return { multiple, learningRate, cells, loss }
 }
 
-/** The rate with the lowest loss; of equal ones the nearest to the arm's own. */
-function bestOf(trials: readonly Trial[]): Trial | undefined {
+/** The trial with the lowest loss; of equal ones the nearest to the arm's own rate. Undefined if all failed. */
+function lowestOf(trials: readonly Trial[]): Trial | undefined {
   const distance = ({ multiple }: Trial) => Math.abs(Math.log(multiple))
   return trials
     .filter(({ loss }) => typeof loss === 'number')
     .toSorted((a, b) => (a.loss ?? 0) - (b.loss ?? 0) || distance(a) - distance(b))[0]
 }
+
+/** The arm's own rate, unless it failed or the lowest loss is lower by more than the margin. */
+function bestOf(trials: readonly Trial[], lowest: Trial, margin: number): Trial {
+  const own = trials.find(({ multiple }) => multiple === 1)
+  const gain = (own?.loss ?? Number.POSITIVE_INFINITY) - (lowest.loss ?? 0)
+  return own === undefined || gain > margin ? lowest : own
+}
+
+const edgeOf = (trials: readonly Trial[], trial: Trial | undefined): SweepState['edge'] =>
+  trial === undefined ? null : trial === trials[0] ? 'lowest' : trial === trials.at(-1) ? 'highest' : null
 
 /** The multiple beyond an edge, by the same factor as between the last two. */
 function nextMultiple(trials: readonly Trial[], edge: 'lowest' | 'highest'): number {

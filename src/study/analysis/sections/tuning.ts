@@ -2,7 +2,7 @@
 import type { Cell } from '../../../report/blocks.ts'
 import type { Section } from '../../../report/report.ts'
 import { dash, fixed, plural } from '../../../text/numbers.ts'
-import type { Runs } from '../runs.ts'
+import { type Runs, refutedArms } from '../runs.ts'
 import { footnotes, shownBlocks, table } from '../tables.ts'
 
 /** Null without a sweep. */
@@ -17,14 +17,20 @@ export function tuningSection(runs: Runs): Section | null {
     const tried = trials.map(({ learningRate }) => learningRate)
     return tried.length > 1 && (best === Math.min(...tried) || best === Math.max(...tried))
   })
+  const refuted = refutedArms(runs.results)
   return {
     id: 'tuning',
     title: 'Learning rates',
-    about: `Every arm was trained for ${budgets.join(' or ')} at each rate; its best rate is the one with the lowest loss.`,
+    about: `Every arm was trained for ${budgets.join(' or ')} at each rate. Its best rate is the one with the lowest loss, unless the gain over its configured rate is within the margin.`,
     verdicts: [
       edge.length === 0
         ? 'The best rate of every arm lies within the rates that were tried.'
         : `For ${plural(edge.length, 'arm')} of ${tuning.length} the best rate is the lowest or the highest that was tried (*), so a better one may lie beyond.`,
+      ...(refuted.length === 0
+        ? []
+        : [
+            `Whole runs were worse at the rate that the trials of ${plural(refuted.length, 'arm')} preferred (${refuted.join(', ')}), so ${refuted.length === 1 ? 'its' : 'their'} configured rate is used.`,
+          ]),
     ],
     blocks: shownBlocks([
       table(
