@@ -8,7 +8,7 @@ import { builtinModules } from 'node:module'
  * import Node's own modules. Adding a floor or a package is a line in this table.
  */
 const floors = {
-  text: { below: [], packages: [], builtins: false },
+  text: { below: [], packages: ['fastest-levenshtein'], builtins: false },
   graph: { below: ['text'], packages: ['onnx-proto'], builtins: false },
   model: { below: ['text', 'graph'], packages: ['zod'], builtins: false },
   runtime: { below: ['text', 'graph'], packages: ['koffi', 'onnxruntime-node'], builtins: true },
@@ -63,6 +63,7 @@ const floors = {
       'report',
     ],
     packages: [
+      '@stdlib/stats-base-dists-normal-cdf',
       '@stdlib/stats-base-dists-t-cdf',
       '@stdlib/stats-base-dists-t-quantile',
       'hyparquet-writer',

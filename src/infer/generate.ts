@@ -32,7 +32,7 @@ export async function* continueText(
 ): AsyncGenerator<string, void> {
   const generator = new Generator(runtime, config.model, store)
   // In training, documents follow an end-of-text token, so generation begins with one too.
-  const prompt = [tokenizer.endOfText, ...tokenizer.encode(options.prompt)]
+  const prompt = [tokenizer.endOfText, ...(await tokenizer.encode(options.prompt))]
   const text = tokenizer.stream()
   let count = 0
   try {

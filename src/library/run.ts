@@ -121,7 +121,7 @@ export class Run {
     const compiled = await compileTracer(this.model, 'none')
     try {
       const { tokenizer } = this.model
-      const place = pastedText(tokenizer.encode(text), tokenizer.endOfText)
+      const place = pastedText(await tokenizer.encode(text), tokenizer.endOfText)
       const { tokens, loss, cut, routers } = await traceText(compiled, place, false)
       return {
         tokens,

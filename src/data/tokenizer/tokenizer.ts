@@ -23,7 +23,7 @@ export interface Tokenizer {
   /** Hugging Face tokenizer.json. */
   readonly json: string
   /** Adds no special tokens. Lone surrogates become U+FFFD. */
-  encode(text: string): Int32Array
+  encode(text: string): Promise<Int32Array>
   /** Encodes many texts (of moderate length) without blocking the event loop. */
   encodeBatch(texts: readonly string[]): Promise<Int32Array[]>
   /** Ids without a token are skipped; invalid UTF-8 becomes U+FFFD. */
@@ -73,7 +73,7 @@ export function tokenizerFromJson(json: string, where = 'tokenizer.json'): Token
     endOfText,
     bytesOf,
     json,
-    encode: encodeByteLevel ?? ((text) => library().encode(text)),
+    encode: async (text) => encodeByteLevel?.(text) ?? library().encode(text),
     encodeBatch: encodeByteLevel ? (texts) => inTurns(texts, encodeByteLevel) : (texts) => library().encodeBatch(texts),
     decode: decoding.decode,
     show: decoding.show,

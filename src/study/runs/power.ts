@@ -3,8 +3,10 @@
  * mean d, Student's t has the noncentral t distribution with n − 1 degrees of freedom and noncentrality
  * d·√n / s (Cohen, Statistical Power Analysis, 1988; Lehmann and Romano, Testing Statistical Hypotheses, 5.2).
  */
+import normalCdf from '@stdlib/stats-base-dists-normal-cdf'
 import tQuantile from '@stdlib/stats-base-dists-t-quantile'
 
+const normal = normalCdf.factory(0, 1)
 const LEVEL = 0.05
 const POWER = 0.8
 /** Search limit; no study has more. */
@@ -62,17 +64,4 @@ export function seedsFor(effect: number, deviation: number): number {
     else low = middle
   }
   return high
-}
-
-/** The standard normal distribution (Marsaglia, Evaluating the Normal Distribution, 2004). */
-function normal(x: number): number {
-  if (x < -8) return 0
-  if (x > 8) return 1
-  let [sum, before, term] = [x, 0, x]
-  for (let i = 3; sum !== before; i += 2) {
-    before = sum
-    term *= (x * x) / i
-    sum += term
-  }
-  return 0.5 + sum * Math.exp(-(x * x) / 2 - 0.5 * Math.log(2 * Math.PI))
 }

@@ -69,7 +69,7 @@ export class TracedModel {
     const { tokenizer } = this.open
     // Does not cut a surrogate pair in half.
     const start = text.slice(0, limits.characters).replace(/[\ud800-\udbff]$/, '')
-    const ids = tokenizer.encode(start)
+    const ids = await tokenizer.encode(start)
     if (ids.length === 0) throw new ProblemError(400, 'The tokenizer of this run makes no tokens of this text.')
     return traceText(this.open, pastedText(ids, tokenizer.endOfText), start.length < text.length)
   }

@@ -36,28 +36,21 @@ export function adamw(
   const keep4 = f32x4.splat(keep)
   let left = count
   for (; left >= 128; left -= 128) {
-    Inlined.adamw64(p, g, m, v, first4, second4, beta14, beta24, size4, correction4, epsilon4, keep4)
-    Inlined.adamw64(
-      p + 256,
-      g + 256,
-      m + 256,
-      v + 256,
-      first4,
-      second4,
-      beta14,
-      beta24,
-      size4,
-      correction4,
-      epsilon4,
-      keep4,
-    )
+    Inlined.adamw16(p, g, m, v, 0, first4, second4, beta14, beta24, size4, correction4, epsilon4, keep4)
+    Inlined.adamw16(p, g, m, v, 64, first4, second4, beta14, beta24, size4, correction4, epsilon4, keep4)
+    Inlined.adamw16(p, g, m, v, 128, first4, second4, beta14, beta24, size4, correction4, epsilon4, keep4)
+    Inlined.adamw16(p, g, m, v, 192, first4, second4, beta14, beta24, size4, correction4, epsilon4, keep4)
+    Inlined.adamw16(p, g, m, v, 256, first4, second4, beta14, beta24, size4, correction4, epsilon4, keep4)
+    Inlined.adamw16(p, g, m, v, 320, first4, second4, beta14, beta24, size4, correction4, epsilon4, keep4)
+    Inlined.adamw16(p, g, m, v, 384, first4, second4, beta14, beta24, size4, correction4, epsilon4, keep4)
+    Inlined.adamw16(p, g, m, v, 448, first4, second4, beta14, beta24, size4, correction4, epsilon4, keep4)
     p += 512
     g += 512
     m += 512
     v += 512
   }
   for (; left >= 4; left -= 4) {
-    Inlined.adamw4(p, g, m, v, first4, second4, beta14, beta24, size4, correction4, epsilon4, keep4)
+    Inlined.adamw4(p, g, m, v, 0, first4, second4, beta14, beta24, size4, correction4, epsilon4, keep4)
     p += 16
     g += 16
     m += 16
@@ -166,12 +159,14 @@ export function scatterAddRows(
  */
 // biome-ignore lint/complexity/noStaticOnlyClass: see above
 class Inlined {
+  /** @param at Offset in bytes. */
   @inline
   static adamw4(
     p: usize,
     g: usize,
     m: usize,
     v: usize,
+    at: usize,
     first: v128,
     second: v128,
     beta1: v128,
@@ -181,14 +176,14 @@ class Inlined {
     epsilon: v128,
     keep: v128,
   ): void {
-    const gradient = v128.load(g)
-    const newM = f32x4.add(f32x4.mul(v128.load(m), beta1), f32x4.mul(gradient, first))
-    const newV = f32x4.add(f32x4.mul(v128.load(v), beta2), f32x4.mul(f32x4.mul(gradient, gradient), second))
+    const gradient = v128.load(g + at)
+    const newM = f32x4.add(f32x4.mul(v128.load(m + at), beta1), f32x4.mul(gradient, first))
+    const newV = f32x4.add(f32x4.mul(v128.load(v + at), beta2), f32x4.mul(f32x4.mul(gradient, gradient), second))
     const root = f32x4.add(f32x4.mul(f32x4.sqrt(newV), correction), epsilon)
     const step = f32x4.mul(f32x4.div(newM, root), size)
-    v128.store(m, newM)
-    v128.store(v, newV)
-    v128.store(p, f32x4.sub(f32x4.mul(v128.load(p), keep), step))
+    v128.store(m + at, newM)
+    v128.store(v + at, newV)
+    v128.store(p + at, f32x4.sub(f32x4.mul(v128.load(p + at), keep), step))
   }
 
   @inline
@@ -197,6 +192,7 @@ class Inlined {
     g: usize,
     m: usize,
     v: usize,
+    at: usize,
     first: v128,
     second: v128,
     beta1: v128,
@@ -206,31 +202,10 @@ class Inlined {
     epsilon: v128,
     keep: v128,
   ): void {
-    Inlined.adamw4(p, g, m, v, first, second, beta1, beta2, size, correction, epsilon, keep)
-    Inlined.adamw4(p + 16, g + 16, m + 16, v + 16, first, second, beta1, beta2, size, correction, epsilon, keep)
-    Inlined.adamw4(p + 32, g + 32, m + 32, v + 32, first, second, beta1, beta2, size, correction, epsilon, keep)
-    Inlined.adamw4(p + 48, g + 48, m + 48, v + 48, first, second, beta1, beta2, size, correction, epsilon, keep)
-  }
-
-  @inline
-  static adamw64(
-    p: usize,
-    g: usize,
-    m: usize,
-    v: usize,
-    first: v128,
-    second: v128,
-    beta1: v128,
-    beta2: v128,
-    size: v128,
-    correction: v128,
-    epsilon: v128,
-    keep: v128,
-  ): void {
-    Inlined.adamw16(p, g, m, v, first, second, beta1, beta2, size, correction, epsilon, keep)
-    Inlined.adamw16(p + 64, g + 64, m + 64, v + 64, first, second, beta1, beta2, size, correction, epsilon, keep)
-    Inlined.adamw16(p + 128, g + 128, m + 128, v + 128, first, second, beta1, beta2, size, correction, epsilon, keep)
-    Inlined.adamw16(p + 192, g + 192, m + 192, v + 192, first, second, beta1, beta2, size, correction, epsilon, keep)
+    Inlined.adamw4(p, g, m, v, at, first, second, beta1, beta2, size, correction, epsilon, keep)
+    Inlined.adamw4(p, g, m, v, at + 16, first, second, beta1, beta2, size, correction, epsilon, keep)
+    Inlined.adamw4(p, g, m, v, at + 32, first, second, beta1, beta2, size, correction, epsilon, keep)
+    Inlined.adamw4(p, g, m, v, at + 48, first, second, beta1, beta2, size, correction, epsilon, keep)
   }
 
   @inline
