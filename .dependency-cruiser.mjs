@@ -74,7 +74,7 @@ const floors = {
   },
   watch: {
     below: ['text', 'graph', 'model', 'runtime', 'config', 'system', 'data', 'step', 'run', 'infer'],
-    packages: ['@hono/node-server', 'hono', 'zod'],
+    packages: ['@hono/node-server', 'd3-array', 'hono', 'zod'],
     builtins: true,
   },
   library: {

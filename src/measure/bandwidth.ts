@@ -3,6 +3,7 @@ import { toOnnx } from '../graph/onnx.ts'
 import { add } from '../graph/ops/elementwise.ts'
 import { input } from '../graph/tensor.ts'
 import type { Runtime } from '../runtime/contract.ts'
+import { shortestRun } from './peak.ts'
 
 /** Bytes per array; two arrays must not fit into the cache. */
 const DEFAULT_BYTES = 128 * 2 ** 20
@@ -16,14 +17,7 @@ export async function measureBandwidth(runtime: Runtime, bytes = DEFAULT_BYTES, 
   const sum = add(input('x', 'float32', [count]), input('y', 'float32', [count]))
   const executable = await runtime.compile(toOnnx({ outputs: { sum } }))
   const x = new Float32Array(count).fill(1)
-  const binding = executable.bind({ x, y: new Float32Array(count).fill(1), sum: x })
-  let best = Number.POSITIVE_INFINITY
-  for (let run = 0; run <= runs; run++) {
-    const start = performance.now()
-    await binding.run()
-    if (run > 0) best = Math.min(best, performance.now() - start)
-  }
-  binding.release()
+  const seconds = await shortestRun(executable.bind({ x, y: new Float32Array(count).fill(1), sum: x }), runs)
   executable.release()
-  return (3 * bytes) / (best / 1000)
+  return (3 * bytes) / seconds
 }

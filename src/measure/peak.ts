@@ -2,7 +2,7 @@
 import { matmul } from '../graph/ops/matmul.ts'
 import { modelOf } from '../graph/stages/cut.ts'
 import { input, withKernels } from '../graph/tensor.ts'
-import type { Runtime } from '../runtime/contract.ts'
+import type { Binding, Runtime } from '../runtime/contract.ts'
 
 /** FLOP/s of a square matmul in the precision of the runtime. Best of `runs`, after one warm-up run. */
 export async function measurePeakFlops(runtime: Runtime, size = 1024, runs = 5): Promise<number> {
@@ -23,7 +23,16 @@ export async function measureProduct(
   const program = { outputs: { product } }
   const executable = await runtime.compile(modelOf(program))
   const filled = (size: number) => new Float32Array(count * size).fill(1 / k)
-  const binding = executable.bind({ a: filled(m * k), b: filled(k * n), product: filled(m * n) })
+  const seconds = await shortestRun(
+    executable.bind({ a: filled(m * k), b: filled(k * n), product: filled(m * n) }),
+    runs,
+  )
+  executable.release()
+  return seconds
+}
+
+/** Seconds of the shortest of `runs`, after one warm-up run. Releases the binding. */
+export async function shortestRun(binding: Binding, runs: number): Promise<number> {
   let best = Number.POSITIVE_INFINITY
   for (let run = 0; run <= runs; run++) {
     const start = performance.now()
@@ -31,6 +40,5 @@ export async function measureProduct(
     if (run > 0) best = Math.min(best, performance.now() - start)
   }
   binding.release()
-  executable.release()
   return best / 1000
 }

@@ -28,6 +28,7 @@ const arg = { source: 1, source1: 2, target: 17, weights: 33, gradientOfSource: 
 const postOpArgument = (index: number) => (32768 * (index + 1)) | arg.source1
 
 export type Activation = 'gelu' | 'swish'
+type FactorType = typeof FLOAT32 | typeof BFLOAT16
 
 /** Primitives that a thread caches; each has tens of kilobytes of machine code. */
 const MAX_PRIMITIVES = 1024
@@ -114,11 +115,12 @@ export class Dnnl {
     })
   }
 
-  private get factorType(): typeof FLOAT32 | typeof BFLOAT16 {
+  /** The type of a prepared factor. */
+  get factorType(): FactorType {
     return this.rounding === 'before' ? BFLOAT16 : FLOAT32
   }
 
-  private productOf(type: typeof FLOAT32 | typeof BFLOAT16, spec: Product, batch?: Batch): Runnable {
+  private productOf(type: FactorType, spec: Product, batch?: Batch): Runnable {
     const batchKey = batch ? `${batch.count},${batch.a},${batch.b},${batch.c}` : ''
     return this.cached(`p${type},${keyOf(spec)},${batchKey}`, () => {
       const { m, k, n, a, b, c, alpha = 1, plus } = spec
@@ -192,17 +194,8 @@ export class Dnnl {
     })
   }
 
-  /** Softmax of each row; rows are `stride` apart. Run with x, y. */
-  softmax(rows: number, columns: number, stride = columns): Runnable {
-    return this.softmaxTo(FLOAT32, rows, columns, stride)
-  }
-
-  /** Softmax whose result is a prepared factor. */
-  softmaxFactor(rows: number, columns: number): Runnable {
-    return this.softmaxTo(this.factorType, rows, columns, columns)
-  }
-
-  private softmaxTo(type: number, rows: number, columns: number, stride: number): Runnable {
+  /** Softmax of each row; rows are `stride` apart. Run with x, y; with `factorType`, y is a prepared factor. */
+  softmax(rows: number, columns: number, stride = columns, type: FactorType = FLOAT32): Runnable {
     return this.cached(`s${type},${rows},${columns},${stride}`, () => {
       const [data, result] = this.softmaxLayouts(type, rows, columns, stride)
       return this.primitive(this.softmaxDescription(data, result), [
@@ -212,17 +205,8 @@ export class Dnnl {
     })
   }
 
-  /** dx = y ∘ (dy − Σ y ∘ dy), row by row; run with y, dy, dx. */
-  softmaxGradient(rows: number, columns: number, stride = columns): Runnable {
-    return this.softmaxGradientTo(FLOAT32, rows, columns, stride)
-  }
-
-  /** Like `softmaxGradient`, with dx as a prepared factor. */
-  softmaxGradientFactor(rows: number, columns: number): Runnable {
-    return this.softmaxGradientTo(this.factorType, rows, columns, columns)
-  }
-
-  private softmaxGradientTo(type: number, rows: number, columns: number, stride: number): Runnable {
+  /** dx = y ∘ (dy − Σ y ∘ dy), row by row; run with y, dy, dx; with `factorType`, dx is a prepared factor. */
+  softmaxGradient(rows: number, columns: number, stride = columns, type: FactorType = FLOAT32): Runnable {
     return this.cached(`t${type},${rows},${columns},${stride}`, () => {
       const [data, result] = this.softmaxLayouts(type, rows, columns, stride)
       const forward = this.softmaxDescription(data, data)

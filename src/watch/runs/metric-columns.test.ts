@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { lowerBound, MetricColumns, type MetricTable } from './metric-columns.ts'
+import { MetricColumns, type MetricTable } from './metric-columns.ts'
 
 const columnsOf = (...records: unknown[]): MetricColumns => {
   const columns = new MetricColumns()
@@ -156,14 +156,5 @@ test('no line breaks the reader', () => {
         for (const name of table?.names ?? []) expect(table?.column(name)?.length).toBe(table?.length)
       },
     ),
-  )
-})
-
-test('the lower bound is the number of smaller values', () => {
-  fc.assert(
-    fc.property(fc.array(fc.integer({ min: 0, max: 20 })), fc.integer({ min: -1, max: 21 }), (list, value) => {
-      const ascending = list.sort((a, b) => a - b)
-      expect(lowerBound(ascending, value)).toBe(ascending.filter((each) => each < value).length)
-    }),
   )
 })

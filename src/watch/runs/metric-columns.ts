@@ -11,6 +11,7 @@
  * A table that becomes too large merges every two rows into one, and from then on as many lines. A merged row has the
  * step of its last line and the newest number of each field, so that rare fields are not lost.
  */
+import { bisectLeft } from 'd3-array'
 import { isFields } from '../../config/fields.ts'
 import { capacityScalars } from '../../run/capacity-scalars.ts'
 
@@ -131,7 +132,7 @@ export class MetricTable {
 
   /** Drops the rows of `step` and later ones. */
   cutFrom(step: number): void {
-    const length = lowerBound(this.steps.first(this.length), step)
+    const length = bisectLeft(this.steps.first(this.length), step)
     for (const column of this.all()) column.unset(length, this.length)
     this.length = length
     this.filled = this.stride
@@ -260,15 +261,4 @@ function parseLine(line: Buffer): unknown {
   } catch {
     return undefined
   }
-}
-
-/** Index of the first of ascending values that is at least `value`. */
-export function lowerBound(ascending: ArrayLike<number>, value: number): number {
-  let [low, high] = [0, ascending.length]
-  while (low < high) {
-    const middle = (low + high) >> 1
-    if ((ascending[middle] ?? Number.POSITIVE_INFINITY) < value) low = middle + 1
-    else high = middle
-  }
-  return low
 }

@@ -2,8 +2,9 @@
  * Makes a curve from columns: x axis, smoothing, range, and thinning to what a screen can show. The order matters:
  * smoothing runs over all points, so that a curve looks the same at every zoom; only then is it cut and thinned.
  */
+import { bisectLeft } from 'd3-array'
 import type { Series, XAxis } from '../api.ts'
-import { lowerBound, type MetricColumns } from './metric-columns.ts'
+import type { MetricColumns } from './metric-columns.ts'
 
 export interface SeriesQuery {
   readonly x: XAxis
@@ -56,7 +57,7 @@ function axisOf(columns: MetricColumns, kind: string, x: XAxis, flopsPerToken: n
   if (kind === 'train') return seconds
   // An evaluation has the time of the last training step before it.
   const steps = train?.column('step') ?? new Float64Array(0)
-  return column('step').map((step) => seconds[lowerBound(steps, step + 1) - 1] ?? 0)
+  return column('step').map((step) => seconds[bisectLeft(steps, step + 1) - 1] ?? 0)
 }
 
 /**

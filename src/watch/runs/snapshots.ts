@@ -8,8 +8,8 @@
  * expert moves no stored numbers: whatever a row lacks is 0.
  */
 import { randomInt } from 'node:crypto'
+import { bisectLeft } from 'd3-array'
 import type { RouterInfo, RoutingHistory, RoutingIndex } from '../api.ts'
-import { lowerBound } from './metric-columns.ts'
 
 export const measures = [
   'load_cv',
@@ -109,7 +109,7 @@ export class Snapshots {
 
   /** The snapshot of a step, a new one if the step is later than all others; undefined if it is not kept. */
   enter(step: number): Snapshot | undefined {
-    const ordinal = lowerBound(this.steps, step)
+    const ordinal = bisectLeft(this.steps, step)
     if (step <= this.lastStep) {
       const found = this.kept[ordinal / this.stride]
       return found?.step === step ? found : undefined
@@ -124,7 +124,7 @@ export class Snapshots {
 
   /** Drops `step` and later ones. Examines only those, because a file may go back at every line. */
   rewind(step: number): void {
-    this.steps.length = lowerBound(this.steps, step)
+    this.steps.length = bisectLeft(this.steps, step)
     for (let last = this.kept.at(-1); last && last.step >= step; last = this.kept.at(-1)) {
       this.bytes -= last.bytes
       this.kept.pop()

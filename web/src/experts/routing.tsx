@@ -58,7 +58,7 @@ export function Routing({ run, runs, index: newest }: RoutingProps) {
     <div class={expert === null ? 'experts' : 'experts experts-open'}>
       <RoutingControls run={run} runs={runs} names={names} router={router} />
       {problem !== null && (
-        <p class="experts-problem" role="alert">
+        <p class="experts-problem bad" role="alert">
           {problem}
         </p>
       )}

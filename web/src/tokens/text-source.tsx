@@ -38,7 +38,7 @@ export function TextSource({ run }: { readonly run: RunSummary }) {
             }))}
             pick={(value) => (view.document.value = Number(value))}
           />
-          {documents.problem !== null && <p class="tokens-problem">{documents.problem}</p>}
+          {documents.problem !== null && <p class="bad">{documents.problem}</p>}
         </>
       ) : (
         <form

@@ -38,7 +38,7 @@ export const attention: Kernel = {
           const { from, rows, keys } = block
           const probability = heads.scoresOf(probabilities, rows, keys)
           heads.score(task, query, key, scores, block)
-          dnnl.softmaxFactor(headsPerTask * rows, keys).run(heads.address(scores), probability.address)
+          dnnl.softmax(headsPerTask * rows, keys, keys, dnnl.factorType).run(heads.address(scores), probability.address)
           const address = out + 4 * from * width
           heads.multiply([rows, keys, size], [probability], [value], { address, stride: width, head: size })
         }
@@ -104,7 +104,9 @@ export const attentionGradient: Kernel = {
           const dProbability = heads.scoresOf(dProbabilities, rows, keys)
           heads.multiply([rows, size, keys], [out, '', from * out.stride], [value, 'ᵀ'], dProbability)
           const dScore = heads.scoresOf(dScores, rows, keys)
-          dnnl.softmaxGradientFactor(headsPerTask * rows, keys).run(floats, dProbability.address, dScore.address)
+          dnnl
+            .softmaxGradient(headsPerTask * rows, keys, keys, dnnl.factorType)
+            .run(floats, dProbability.address, dScore.address)
           heads.multiply([keys, rows, size], [dScore, 'ᵀ'], [query, '', from * query.stride], dKey, plus)
           const dQueryBlock = { ...dQuery, address: dQuery.address + 4 * from * size }
           heads.multiply([rows, keys, size], [dScore], [key], dQueryBlock)

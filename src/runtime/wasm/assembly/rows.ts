@@ -85,36 +85,16 @@ export function scaleRows(
 
 /** Masks earlier documents: scores[r, c] = −1e30 for c < firsts[r]; firsts are int32, at most `columns`. */
 export function maskBefore(scores: usize, stride: u32, rows: u32, firsts: usize): void {
-  const masked = f32x4.splat(-1e30)
   for (; rows > 0; rows--, firsts += 4) {
-    let to: usize = scores
-    let left = load<i32>(firsts)
-    for (; left >= 4; left -= 4) {
-      v128.store(to, masked)
-      to += 16
-    }
-    for (; left > 0; left--) {
-      store<f32>(to, -1e30)
-      to += 4
-    }
+    fillMasked(scores, load<i32>(firsts))
     scores += stride * 4
   }
 }
 
 /** Causal mask: scores[r, c] = −1e30 for first + r < c < columns. */
 export function maskAbove(scores: usize, stride: u32, rows: u32, columns: u32, first: u32): void {
-  const masked = f32x4.splat(-1e30)
   for (let start = first + 1; rows > 0 && start < columns; start++, rows--) {
-    let to: usize = scores + start * 4
-    let left = columns - start
-    for (; left >= 4; left -= 4) {
-      v128.store(to, masked)
-      to += 16
-    }
-    for (; left > 0; left--) {
-      store<f32>(to, -1e30)
-      to += 4
-    }
+    fillMasked(scores + start * 4, columns - start)
     scores += stride * 4
   }
 }
@@ -312,6 +292,19 @@ export function rowLargest(x: usize, rows: u32, columns: u32, largest: usize, pl
     x += columns * 4
     largest += 4
     place += 4
+  }
+}
+
+/** Sets `count` scores to −1e30. */
+function fillMasked(to: usize, count: i32): void {
+  const masked = f32x4.splat(-1e30)
+  for (; count >= 4; count -= 4) {
+    v128.store(to, masked)
+    to += 16
+  }
+  for (; count > 0; count--) {
+    store<f32>(to, -1e30)
+    to += 4
   }
 }
 
