@@ -1,5 +1,6 @@
 /** Text in terminal columns: width, tables, wrapping. */
 import { stripVTControlCharacters } from 'node:util'
+import type { Colors } from './io.ts'
 
 /** Columns that a text occupies on a terminal, without its colour codes. */
 export function widthOf(text: string): number {
@@ -23,6 +24,16 @@ export function table(rows: readonly (readonly string[])[], align: string): stri
       .trimEnd(),
   )
 }
+
+/** The same below dim titles, indented. */
+export const titledTable = (
+  titles: readonly string[],
+  rows: readonly (readonly string[])[],
+  align: string,
+  { dim }: Colors,
+): string[] => indented(table([titles.map((title) => dim(title)), ...rows], align))
+
+export const indented = (lines: readonly string[]): string[] => lines.map((line) => `  ${line}`)
 
 /** Breaks a text into lines of at most `width` columns. Keeps existing line breaks; longer words are not split. */
 export function wrap(text: string, width: number): string[] {

@@ -15,8 +15,9 @@ import { isFields } from '../config/fields.ts'
 import type { RunConfig } from '../config/run-config.ts'
 import { RunError, UsageError } from '../errors.ts'
 import type { EvalRecord, RoutingRecord, TrainRecord } from '../step/records.ts'
+import { AppendFile } from '../system/append-file.ts'
 import { errorCode, makeFolder, replaceFile, syncFolder } from '../system/disk.ts'
-import { JsonLines, readLines } from '../system/jsonl.ts'
+import { jsonLine, readLines } from '../system/jsonl.ts'
 import { LOCK_FILE, lockRun, type RunLock } from '../system/lock.ts'
 import { version } from '../system/version.ts'
 import { capacityScalars } from './capacity-scalars.ts'
@@ -24,8 +25,8 @@ import { loadRunConfig } from './load-config.ts'
 import { EventWriter } from './tensorboard.ts'
 
 interface Logs {
-  readonly metrics: JsonLines
-  readonly routing: JsonLines
+  readonly metrics: AppendFile
+  readonly routing: AppendFile
   readonly events: EventWriter
 }
 
@@ -101,8 +102,8 @@ export class RunDirectory {
       await truncateAfter(metrics, step)
       await truncateAfter(routing, step)
       this.logs = {
-        metrics: await JsonLines.open(metrics),
-        routing: await JsonLines.open(routing),
+        metrics: await AppendFile.open(metrics),
+        routing: await AppendFile.open(routing),
         events: await EventWriter.open(this.path, this.isResumed ? step : undefined),
       }
       await syncFolder(this.path)
@@ -114,7 +115,7 @@ export class RunDirectory {
   /** Appends a record to metrics.jsonl and to the TensorBoard file. @throws RunError if an earlier write failed */
   record(kind: 'train' | 'eval', step: number, record: TrainRecord | EvalRecord): void {
     const { metrics, events } = this.opened()
-    metrics.append(record)
+    metrics.append(jsonLine(record))
     const values = kind === 'eval' ? { ...record, ...capacityScalars({ ...record }) } : record
     const scalars = Object.entries(values).flatMap(([name, value]) =>
       name === 'step' || typeof value !== 'number'
@@ -126,7 +127,7 @@ export class RunDirectory {
 
   /** Appends a line to routing.jsonl. @throws RunError if an earlier write failed */
   recordRouting(record: RoutingRecord): void {
-    this.opened().routing.append(record)
+    this.opened().routing.append(jsonLine(record))
   }
 
   /** Waits until every record would survive a power cut. @throws RunError if a write failed */

@@ -3,8 +3,8 @@
  * replacement of files, checksums, and readable errors for failed writes.
  */
 import { createHash } from 'node:crypto'
-import { existsSync } from 'node:fs'
-import { mkdir, open, rename, rm, statfs } from 'node:fs/promises'
+import { createReadStream, existsSync } from 'node:fs'
+import { mkdir, open, rename, rm, statfs, writeFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { RunError } from '../errors.ts'
 import { bytes } from '../text/numbers.ts'
@@ -71,13 +71,7 @@ export async function syncFolder(path: string): Promise<void> {
 export async function replaceFile(path: string, contents: string | Uint8Array): Promise<void> {
   const temporary = `${path}.tmp`
   try {
-    const handle = await open(temporary, 'w')
-    try {
-      await handle.writeFile(contents)
-      await handle.sync()
-    } finally {
-      await handle.close()
-    }
+    await writeFile(temporary, contents, { flush: true })
     await rename(temporary, path)
     await syncFolder(dirname(path))
   } catch (error) {
@@ -88,16 +82,7 @@ export async function replaceFile(path: string, contents: string | Uint8Array): 
 
 /** SHA-256 of a file in hexadecimal. */
 export async function checksum(path: string): Promise<string> {
-  const handle = await open(path, 'r')
-  try {
-    const hash = createHash('sha256')
-    const buffer = Buffer.allocUnsafe(4 << 20)
-    while (true) {
-      const { bytesRead } = await handle.read(buffer, 0, buffer.length)
-      if (bytesRead === 0) return hash.digest('hex')
-      hash.update(buffer.subarray(0, bytesRead))
-    }
-  } finally {
-    await handle.close()
-  }
+  const hash = createHash('sha256')
+  for await (const chunk of createReadStream(path, { highWaterMark: 4 << 20 })) hash.update(chunk)
+  return hash.digest('hex')
 }

@@ -4,7 +4,8 @@ import { join } from 'node:path'
 import fc from 'fast-check'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { RunError } from '../errors.ts'
-import { JsonLines, readJsonLines } from './jsonl.ts'
+import { AppendFile } from './append-file.ts'
+import { jsonLine, readJsonLines } from './jsonl.ts'
 
 let folder: string
 let path: string
@@ -38,8 +39,8 @@ test('appended records are read back in order, over several openings', async () 
       await rm(path, { force: true })
       const half = records.length >> 1
       for (const part of [records.slice(0, half), records.slice(half)]) {
-        const lines = await JsonLines.open(path)
-        for (const record of part) lines.append(record)
+        const lines = await AppendFile.open(path)
+        for (const record of part) lines.append(jsonLine(record))
         await lines.close()
       }
       const expected: unknown = JSON.parse(JSON.stringify(records))
@@ -51,15 +52,15 @@ test('appended records are read back in order, over several openings', async () 
 
 test('lines longer than a read and cut inside a UTF-8 character are read completely', async () => {
   const records = [{ text: 'ü'.repeat(70_001) }, { text: '→'.repeat(50_000) }, { text: '' }]
-  const lines = await JsonLines.open(path)
-  for (const record of records) lines.append(record)
+  const lines = await AppendFile.open(path)
+  for (const record of records) lines.append(jsonLine(record))
   await lines.close()
   expect(await read()).toEqual(records)
 })
 
 test('a line is one object and one newline; non-finite numbers are null', async () => {
-  const lines = await JsonLines.open(path)
-  lines.append({ step: 1, loss: Number.NaN, norms: [Number.POSITIVE_INFINITY, 2] })
+  const lines = await AppendFile.open(path)
+  lines.append(jsonLine({ step: 1, loss: Number.NaN, norms: [Number.POSITIVE_INFINITY, 2] }))
   await lines.sync()
   expect(await readFile(path, 'utf8')).toBe('{"step":1,"loss":null,"norms":[null,2]}\n')
   await lines.close()
@@ -88,12 +89,12 @@ test('a full disk is reported at flush and at the next append, and leaves only w
     await original.call(this, (data as Buffer).subarray(0, 4))
     throw diskFull()
   })
-  const lines = await JsonLines.open(path)
-  for (let step = 1; step <= 5; step++) lines.append({ step })
+  const lines = await AppendFile.open(path)
+  for (let step = 1; step <= 5; step++) lines.append(jsonLine({ step }))
   const failure = await lines.flush().catch((error: unknown) => error)
   expect(failure).toBeInstanceOf(RunError)
   expect(String(failure)).toMatch(/cannot write .*metrics\.jsonl: the disk is full/)
-  expect(() => lines.append({ step: 6 })).toThrow(RunError)
+  expect(() => lines.append(jsonLine({ step: 6 }))).toThrow(RunError)
   await expect(lines.close()).rejects.toThrow(RunError)
   expect(await readFile(path, 'utf8')).toBe('{"step":1}\n{"step":2}\n')
 })

@@ -4,40 +4,9 @@
  */
 import { open } from 'node:fs/promises'
 import { RunError } from '../errors.ts'
-import { AppendFile } from './append-file.ts'
 
-export class JsonLines {
-  private readonly file: AppendFile
-
-  private constructor(file: AppendFile) {
-    this.file = file
-  }
-
-  /** Opens a file at its end, or creates it. */
-  static async open(path: string): Promise<JsonLines> {
-    return new JsonLines(await AppendFile.open(path))
-  }
-
-  /** Queues a line. NaN and infinities become null. @throws RunError if an earlier write failed */
-  append(record: object): void {
-    this.file.append(Buffer.from(`${JSON.stringify(record)}\n`))
-  }
-
-  /** Waits until the operating system has every line. @throws RunError if a write failed */
-  flush(): Promise<void> {
-    return this.file.flush()
-  }
-
-  /** Waits until every line would survive a power cut. @throws RunError if a write failed */
-  sync(): Promise<void> {
-    return this.file.sync()
-  }
-
-  /** @throws RunError if a write failed */
-  close(): Promise<void> {
-    return this.file.close()
-  }
-}
+/** A record as a line to append. NaN and infinities become null. */
+export const jsonLine = (record: object): Uint8Array => Buffer.from(`${JSON.stringify(record)}\n`)
 
 /**
  * The objects of a JSON Lines file in order, in bounded memory. A missing file yields none; a partial last

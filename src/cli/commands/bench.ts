@@ -29,7 +29,7 @@ import {
 } from '../options.ts'
 import { profileText } from '../profile.ts'
 import { lowerBoundNote } from '../summary.ts'
-import { table } from '../text-layout.ts'
+import { titledTable } from '../text-layout.ts'
 import { writeTrace } from '../trace.ts'
 
 interface BenchFlags extends EngineFlags {
@@ -210,14 +210,7 @@ function report(rows: readonly Row[], colors: Colors): string {
   })
   const first = rows[0]
   const size = first ? `${first.shape}: ${count(first.parameters)} parameters` : ''
-  return [
-    '',
-    `  ${size}`,
-    '',
-    ...table([head.map((title) => colors.dim(title)), ...lines], 'lrrrrrrr').map((line) => `  ${line}`),
-    ...notes,
-    '',
-  ].join('\n')
+  return ['', `  ${size}`, '', ...titledTable(head, lines, 'lrrrrrrr', colors), ...notes, ''].join('\n')
 }
 
 function hardware() {

@@ -12,7 +12,7 @@ import { type Colors, colorsFor, type Io, writeJson } from '../io.ts'
 import type { Description, SignalCheck } from '../operations.ts'
 import { jsonOption, setOption } from '../options.ts'
 import { modelLine, routingLine } from '../summary.ts'
-import { table } from '../text-layout.ts'
+import { indented, table, titledTable } from '../text-layout.ts'
 
 interface InspectFlags {
   readonly set?: readonly string[]
@@ -60,7 +60,6 @@ async function run(io: Io, source: string, flags: InspectFlags): Promise<void> {
 }
 
 function signalText({ stream, loss, uniformLoss, problems }: SignalCheck, colors: Colors): string {
-  const head = ['layers passed', 'activation', 'gradient', 'token'].map((title) => colors.dim(title))
   const rows = stream.map(({ depth, activation, gradient, tokenShare }) => [
     String(depth),
     fixed(activation, 3),
@@ -71,7 +70,7 @@ function signalText({ stream, loss, uniformLoss, problems }: SignalCheck, colors
   return [
     '',
     `  ${colors.bold('signal of the untrained model')}, in the residual stream`,
-    ...indented(table([head, ...rows], 'rrrr')),
+    ...titledTable(['layers passed', 'activation', 'gradient', 'token'], rows, 'rrrr', colors),
     '',
     '  activation, gradient: root mean squares; sound if they vary by at most a factor of 3 over depth',
     '  token: share of the variance that the current token explains; sound if it is at least 50 %',
@@ -107,7 +106,7 @@ function descriptionText(config: RunConfig, description: Description, name: stri
     ...indented(table(memoryRows, 'lr')),
     '',
     `  ${colors.bold('tensors')}`,
-    ...indented(tensorTable(description, colors)),
+    ...tensorTable(description, colors),
     '',
   ].join('\n')
 }
@@ -120,8 +119,7 @@ function tensorTable({ tensors, parameters }: Description, colors: Colors): stri
     grouped(own),
     percent(own / parameters),
   ])
-  const head = ['name', 'shape', 'layers', 'parameters', 'share'].map((title) => colors.dim(title))
-  return table([head, ...rows], 'lllrr')
+  return titledTable(['name', 'shape', 'layers', 'parameters', 'share'], rows, 'lllrr', colors)
 }
 
 interface TensorRow {
@@ -145,8 +143,4 @@ function groupedTensors(tensors: Description['tensors']): TensorRow[] {
     } else rows.set(key, { name: name.replace('{e}', '*'), shape, copies: 1, parameters })
   }
   return [...rows.values()]
-}
-
-function indented(lines: readonly string[]): string[] {
-  return lines.map((line) => `  ${line}`)
 }

@@ -8,7 +8,7 @@ import type { Validation } from '../../plan/validate.ts'
 import { bytes, count, duration, fixed, flops, grouped, percent, shortTime } from '../../text/numbers.ts'
 import type { Colors } from '../io.ts'
 import { modelLine, routingLine } from '../summary.ts'
-import { table } from '../text-layout.ts'
+import { indented, table, titledTable } from '../text-layout.ts'
 import { labelled } from './display.ts'
 
 /** Parts below this share of the total are merged into one row, "other". */
@@ -38,17 +38,16 @@ export function planText(plan: Plan, name: string, colors: Colors): string {
     ),
     ...section(
       'single changes that make it fit',
-      table(
-        [
-          ['change', 'at the price of', 'memory', 'step'].map((title) => colors.dim(title)),
-          ...changes.map(({ change, price, best: { memory, time } }) => [
-            change,
-            price,
-            bytes(memory.deviceBytes),
-            shortTime(time.stepSeconds),
-          ]),
-        ],
+      titledTable(
+        ['change', 'at the price of', 'memory', 'step'],
+        changes.map(({ change, price, best: { memory, time } }) => [
+          change,
+          price,
+          bytes(memory.deviceBytes),
+          shortTime(time.stepSeconds),
+        ]),
         'llrr',
+        colors,
       ),
       colors,
       changes.length > 0,
@@ -137,39 +136,35 @@ function partTable(parts: Readonly<Record<string, number>>, whole: number, shown
 }
 
 function layoutTable(predictions: readonly Prediction[], cluster: Cluster, colors: Colors): string[] {
-  const head = ['layout', 'memory', 'step', 'tokens/s', 'MFU'].map((title) => colors.dim(title))
-  return table(
-    [
-      head,
-      ...predictions.map(({ layout, memory, time, tokensPerSecond, mfu }) => [
-        layoutName(layout),
-        `${bytes(memory.deviceBytes)} (${percent(memory.deviceBytes / cluster.device.memory, 0)})`,
-        shortTime(time.stepSeconds),
-        count(tokensPerSecond),
-        percent(mfu),
-      ]),
-    ],
+  return titledTable(
+    ['layout', 'memory', 'step', 'tokens/s', 'MFU'],
+    predictions.map(({ layout, memory, time, tokensPerSecond, mfu }) => [
+      layoutName(layout),
+      `${bytes(memory.deviceBytes)} (${percent(memory.deviceBytes / cluster.device.memory, 0)})`,
+      shortTime(time.stepSeconds),
+      count(tokensPerSecond),
+      percent(mfu),
+    ]),
     'lrrrr',
+    colors,
   )
 }
 
 function rejectedTable({ rejected, cluster }: Plan, colors: Colors): string[] {
-  const head = ['layout', 'over by', 'largest part', 'step'].map((title) => colors.dim(title))
-  return table(
-    [
-      head,
-      ...rejected.map(({ prediction: { layout, memory, time }, lackingBytes }) => {
-        const lacksHost = memory.deviceBytes <= cluster.device.memory
-        const [[kind, value] = ['', 0]] = Object.entries(memory.device).sort(([, a], [, b]) => b - a)
-        return [
-          layoutName(layout),
-          bytes(lackingBytes),
-          lacksHost ? `host memory ${bytes(memory.hostBytes)}` : `${kind} ${bytes(value)}`,
-          shortTime(time.stepSeconds),
-        ]
-      }),
-    ],
+  return titledTable(
+    ['layout', 'over by', 'largest part', 'step'],
+    rejected.map(({ prediction: { layout, memory, time }, lackingBytes }) => {
+      const lacksHost = memory.deviceBytes <= cluster.device.memory
+      const [[kind, value] = ['', 0]] = Object.entries(memory.device).sort(([, a], [, b]) => b - a)
+      return [
+        layoutName(layout),
+        bytes(lackingBytes),
+        lacksHost ? `host memory ${bytes(memory.hostBytes)}` : `${kind} ${bytes(value)}`,
+        shortTime(time.stepSeconds),
+      ]
+    }),
     'lrlr',
+    colors,
   )
 }
 
@@ -208,15 +203,13 @@ export function whatIfText({ field, cases }: WhatIf, name: string, colors: Color
       percent(best.dropped),
     ]
   })
-  const head = [field, 'best layout', 'memory', 'step', 'vs first', 'tokens/s', 'dropped'].map((title) =>
-    colors.dim(title),
-  )
+  const titles = [field, 'best layout', 'memory', 'step', 'vs first', 'tokens/s', 'dropped']
   const on = first ? ` on ${first.plan.cluster.name}` : ''
   return [
     '',
     `  ${colors.bold(`${name}${on}: what if ${field} changes`)}`,
     '',
-    ...indented(table([head, ...rows], 'llrrrrr')),
+    ...titledTable(titles, rows, 'llrrrrr', colors),
     '',
     '',
   ].join('\n')
@@ -226,7 +219,6 @@ export function whatIfText({ field, cases }: WhatIf, name: string, colors: Color
 export function validationText({ rows, means }: Validation, colors: Colors): string {
   const lines = (metric: 'step time' | 'memory') => {
     const shown = metric === 'memory' ? bytes : shortTime
-    const head = [metric, 'published', 'predicted', 'error', ''].map((title) => colors.dim(title))
     const cells = rows
       .filter((each) => each.metric === metric)
       .map(({ row, published, predicted, error }) => [
@@ -236,7 +228,7 @@ export function validationText({ rows, means }: Validation, colors: Colors): str
         `${error >= 0 ? '+' : '−'}${percent(Math.abs(error), 0)}`,
         row.role === 'fit' ? 'fitted' : '',
       ])
-    return indented(table([head, ...cells], 'lrrrl'))
+    return titledTable([metric, 'published', 'predicted', 'error', ''], cells, 'lrrrl', colors)
   }
   const summary = means.map(({ metric, role, rows: number, meanAbsoluteError }) => [
     metric,
@@ -260,9 +252,5 @@ export function validationText({ rows, means }: Validation, colors: Colors): str
 }
 
 function section(title: string, lines: readonly string[], colors: Colors, shown = lines.length > 1): string[] {
-  return shown ? [`  ${colors.bold(title)}`, ...indented(lines), ''] : []
-}
-
-function indented(lines: readonly string[]): string[] {
-  return lines.map((line) => `  ${line}`)
+  return shown ? [`  ${colors.bold(title)}`, ...lines, ''] : []
 }
