@@ -66,6 +66,7 @@ const floors = {
       '@stdlib/stats-base-dists-normal-cdf',
       '@stdlib/stats-base-dists-t-cdf',
       '@stdlib/stats-base-dists-t-quantile',
+      'd3-array',
       'hyparquet-writer',
       'yaml',
       'zod',
@@ -115,7 +116,7 @@ const floors = {
       'plan',
       'watch',
     ],
-    packages: ['cli-progress', 'commander', 'picocolors'],
+    packages: ['cli-progress', 'commander', 'd3-array', 'picocolors'],
     builtins: true,
   },
 }

@@ -5,6 +5,7 @@
  * The ceiling column is the roofline model: the minimum time that the machine's matmul rate and memory bandwidth
  * allow for the operations and bytes, over the measured time.
  */
+import { groups } from 'd3-array'
 import type { StepProfile } from '../measure/step-profile.ts'
 import type { NodeTime } from '../runtime/times.ts'
 import { bytes, count, fixed, flops, percent } from '../text/numbers.ts'
@@ -102,12 +103,9 @@ function workName({ op, kind }: NodeTime): string {
 }
 
 function groupBy(items: readonly Item[], nameOf: (item: Item) => string): Total[] {
-  const groups = new Map<string, Item[]>()
-  for (const item of items) {
-    const name = nameOf(item)
-    groups.set(name, [...(groups.get(name) ?? []), item])
-  }
-  return [...groups].map(([name, group]) => total(name, group)).sort((a, b) => b.ms - a.ms)
+  return groups(items, nameOf)
+    .map(([name, group]) => total(name, group))
+    .sort((a, b) => b.ms - a.ms)
 }
 
 function total(name: string, items: readonly Omit<Total, 'name'>[]): Total {

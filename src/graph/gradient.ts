@@ -15,7 +15,9 @@ import { type Application, constant, isFloat, type Tensor, withOrigin } from './
  */
 export function gradient(loss: Tensor, wrt: readonly Tensor[]): Tensor[] {
   if (loss.shape.length !== 0)
-    throw new Error(`internal: gradient of a tensor of shape ${formatShape(loss.shape)}, not a scalar`)
+    throw new Error(
+      `gradient of a tensor of shape ${formatShape(loss.shape)} (expected a scalar: take its mean or sum first)`,
+    )
   const gradients = new Map<Tensor, Tensor>([[loss, constant(1, loss.dtype)]])
   for (const application of applicationsBetween(new Set(wrt), loss)) {
     const outputGradients = application.outputs.map((output) => gradients.get(output))

@@ -24,7 +24,8 @@ export function reach(program: Program): Reachable {
       const { source } = top.tensor
       if (source.kind === 'input') {
         const known = inputs.get(source.name)
-        if (known && known.source !== source) throw new Error(`internal: two inputs are called ${source.name}`)
+        if (known && known.source !== source)
+          throw new Error(`two inputs are called ${source.name} (every input needs a name of its own)`)
         inputs.set(source.name, { ...top.tensor, source })
       } else if (source.kind === 'node') {
         if (top.entered) nodes.push(source)

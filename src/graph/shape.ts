@@ -15,7 +15,7 @@ export function dim(shape: Shape, axis: number): number {
 
 export function normalAxis(axis: number, rank: number): number {
   const normal = axis < 0 ? axis + rank : axis
-  if (normal < 0 || normal >= rank) throw new Error(`internal: axis ${axis} of a tensor of rank ${rank}`)
+  if (normal < 0 || normal >= rank) throw new Error(`axis ${axis} of a tensor of rank ${rank}`)
   return normal
 }
 
@@ -28,7 +28,7 @@ export function broadcast(a: Shape, b: Shape): Shape {
     const x = a[i - rank + a.length] ?? 1
     const y = b[i - rank + b.length] ?? 1
     if (x !== y && x !== 1 && y !== 1)
-      throw new Error(`internal: shapes ${formatShape(a)} and ${formatShape(b)} do not broadcast`)
+      throw new Error(`shapes ${formatShape(a)} and ${formatShape(b)} do not broadcast`)
     return x === 1 ? y : x
   })
 }

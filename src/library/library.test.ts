@@ -42,6 +42,17 @@ test('fields lie over those of the preset, and a wrong one is named', () => {
   expect(() => defineConfig({ preset: 'tyni' as never })).toThrow(/invalid preset: "tyni".*did you mean "tiny"/)
 })
 
+test('a caller without types who leaves out the configuration or the directory is told so', async () => {
+  const untyped = { train, load: Run.load } as unknown as Record<string, (...given: unknown[]) => Promise<unknown>>
+  const config = defineConfig({ preset: 'tiny' })
+  await expect(untyped.train?.(config)).rejects.toThrow(/^invalid directory: undefined/)
+  await expect(untyped.train?.(config, {})).rejects.toThrow(/^invalid directory: undefined/)
+  await expect(untyped.train?.({}, { directory: join(folder, 'other') })).rejects.toThrow(
+    /^invalid config .*defineConfig/,
+  )
+  await expect(untyped.load?.()).rejects.toThrow(/^invalid directory: undefined/)
+})
+
 test('the same seed gives the same text, also of two at once', async () => {
   const options = { tokens: 12, seed: 3 }
   const alone = await written(options)

@@ -77,6 +77,7 @@ export class Run {
    * @throws UsageError when there is no run or no checkpoint; RunError when its files are damaged
    */
   static async load(directory: string, options: LoadOptions = {}): Promise<Run> {
+    if (typeof directory !== 'string') throw new UsageError(`invalid directory: ${directory} (expected that of a run)`)
     return new Run(await loadModel(directory, options, options.onMessage ?? (() => {}), tokenScratch))
   }
 

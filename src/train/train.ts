@@ -48,6 +48,10 @@ export interface TrainOptions {
  * @throws RunError if the disk is full, another process trains here, or the loss stays non-finite
  */
 export async function train(config: RunConfig, options: TrainOptions): Promise<TrainSummary> {
+  // For callers without types.
+  if (!config?.model) throw new UsageError('invalid config (expected the result of defineConfig)')
+  if (typeof options?.directory !== 'string')
+    throw new UsageError(`invalid directory: ${options?.directory} (expected the path of a folder for the run)`)
   const files = await RunDirectory.open(options.directory, config, options.resume ?? false)
   const cleanup = new Cleanup()
   cleanup.defer(() => files.close())

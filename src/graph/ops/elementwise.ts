@@ -11,7 +11,7 @@ const operands = (a: Operand, b: Operand): [Tensor, Tensor] => {
 }
 
 const binary = (type: string, a: Tensor, b: Tensor): Tensor => {
-  if (a.dtype !== b.dtype) throw new Error(`internal: ${type} of ${a.dtype} and ${b.dtype}`)
+  if (a.dtype !== b.dtype) throw new Error(`${type} of ${a.dtype} and ${b.dtype}`)
   return emit(type, [a, b], { shape: broadcast(a.shape, b.shape) })
 }
 

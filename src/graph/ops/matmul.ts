@@ -25,7 +25,7 @@ export const matmul: (a: Tensor, b: Tensor, options?: MatmulOptions) => Tensor =
     const [k2, n] = transposeB ? [dim(b.shape, -1), dim(b.shape, -2)] : [dim(b.shape, -2), dim(b.shape, -1)]
     if (k !== k2 || a.dtype !== b.dtype)
       throw new Error(
-        `internal: matmul of ${a.dtype} ${formatShape(a.shape)}${transposeA ? 'ᵀ' : ''} and ${b.dtype} ${formatShape(b.shape)}${transposeB ? 'ᵀ' : ''}`,
+        `matmul of ${a.dtype} ${formatShape(a.shape)}${transposeA ? 'ᵀ' : ''} and ${b.dtype} ${formatShape(b.shape)}${transposeB ? 'ᵀ' : ''}`,
       )
     const shape = [...broadcast(a.shape.slice(0, -2), b.shape.slice(0, -2)), m, n]
     return {

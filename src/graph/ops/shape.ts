@@ -8,7 +8,7 @@ export const reshape: (x: Tensor, shape: readonly number[]) => Tensor = defineOp
   'shape',
   (x: Tensor, shape: readonly number[]) => {
     if (Math.abs(sizeOf(x.shape)) !== Math.abs(sizeOf(shape)))
-      throw new Error(`internal: reshape of ${formatShape(x.shape)} to ${formatShape(shape)}`)
+      throw new Error(`reshape of ${formatShape(x.shape)} to ${formatShape(shape)}`)
     const dims = constant(shape, 'int64')
     return {
       // allowzero: a 0 in the shape means an empty dimension, not "as before".

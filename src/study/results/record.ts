@@ -3,6 +3,7 @@
  * still be made without the run directories.
  */
 import { join } from 'node:path'
+import { group } from 'd3-array'
 import type { RunConfig } from '../../config/run-config.ts'
 import { RunError } from '../../errors.ts'
 import { describeModel } from '../../model/describe.ts'
@@ -124,11 +125,7 @@ function meansOf(trained: readonly TrainRecord[]): RoutingMeans {
 
 /** Each snapshot is a mean over the lines since the previous one. */
 function historiesOf(routing: readonly RoutingRecord[]): LayerHistory[] {
-  const layers = new Map<string, RoutingRecord[]>()
-  for (const record of routing) {
-    const name = `${record.layer} ${record.module}`
-    layers.set(name, [...(layers.get(name) ?? []), record])
-  }
+  const layers = group(routing, ({ layer, module }) => `${layer} ${module}`)
   return [...layers.values()].map((records) => {
     const count = Math.min(SNAPSHOTS, records.length)
     const windows = Array.from({ length: count }, (_, i) =>

@@ -1,4 +1,5 @@
 /** Writes the files of a study for people and notebooks, next to its results.json. */
+import { readdir, rm } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { stringify } from 'yaml'
 import { renderHtml } from '../../report/html.ts'
@@ -28,6 +29,9 @@ export async function writeReport(
   await replaceFile(file('report.html'), renderHtml(report))
   await replaceFile(file('report.md'), markdown)
   await makeFolder(file('figures'))
+  // Figures of an earlier report, with other questions or titles.
+  for (const name of await readdir(file('figures')))
+    if (name.endsWith('.svg') && !Object.hasOwn(figures, name.slice(0, -4))) await rm(file(join('figures', name)))
   for (const [id, svg] of Object.entries(figures)) await replaceFile(file(join('figures', `${id}.svg`)), svg)
   await replaceFile(file('results.parquet'), parquetOf(results))
   // If the study was read from this study.yaml, do not overwrite it.

@@ -48,7 +48,7 @@ export function TextSource({ run }: { readonly run: RunSummary }) {
             send()
           }}
         >
-          <label>
+          <label class="pick">
             <span>Your text</span>
             <textarea
               rows={3}

@@ -4,6 +4,7 @@
  * sizes. The trend is a slope over the logarithm of parameters, fitted for each seed, because the runs of a
  * seed share their text and order.
  */
+import { groups } from 'd3-array'
 import type { ScatterFigure, Table } from '../../../report/blocks.ts'
 import { count } from '../../../text/numbers.ts'
 import type { Question } from '../../contract.ts'
@@ -47,23 +48,16 @@ function familiesOf(runs: Runs, comparisons: readonly Comparison[]): Family[] {
   })
   const kinds = familyKeys(runs, comparisons)
   // Training settings may go with the size (a learning rate for each). If a size occurs twice, they separate families.
-  const loose = grouped(sized, ({ comparison }) => kinds.of(comparison, false))
-  const families = loose.flatMap((sizes) =>
+  const families = groups(sized, ({ comparison }) => kinds.of(comparison, false)).flatMap(([, sizes]) =>
     new Set(sizes.map(({ parameters }) => parameters)).size === sizes.length
       ? [sizes]
-      : grouped(sizes, ({ comparison }) => kinds.of(comparison, true)),
+      : groups(sizes, ({ comparison }) => kinds.of(comparison, true)).map(([, each]) => each),
   )
   const names = kinds.names(families.flatMap(([first]) => first?.comparison ?? []))
   return families.map((sizes, i) => ({
     name: names[i] ?? '',
     sizes: sizes.toSorted((a, b) => a.parameters - b.parameters),
   }))
-}
-
-function grouped<T>(items: readonly T[], keyOf: (item: T) => string): T[][] {
-  const found = new Map<string, T[]>()
-  for (const item of items) found.set(keyOf(item), [...(found.get(keyOf(item)) ?? []), item])
-  return [...found.values()]
 }
 
 /** Gain over log₁₀ of parameters, one line per seed; the slope is in nats for ten times the parameters. */

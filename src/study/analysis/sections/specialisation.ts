@@ -4,6 +4,7 @@
  * of four cannot reveal as much as one of eight. The information that remains after shuffling the documents
  * is due to chance and finite counts, so it is subtracted first.
  */
+import { group } from 'd3-array'
 import type { Block, Cell, HeatFigure, Table } from '../../../report/blocks.ts'
 import type { Section } from '../../../report/report.ts'
 import { count, fixed, joinWords, percent } from '../../../text/numbers.ts'
@@ -43,14 +44,9 @@ function shown(all: readonly Specialisation[]): Specialisation[] {
   return groupsOf(all).map((group) => group.toSorted((a, b) => a.seed - b.seed)[0] as Specialisation)
 }
 
-function groupsOf(all: readonly Specialisation[]): Specialisation[][] {
-  const groups = new Map<string, Specialisation[]>()
-  for (const one of all) {
-    const key = JSON.stringify([one.arm, one.source])
-    groups.set(key, [...(groups.get(key) ?? []), one])
-  }
-  return [...groups.values()]
-}
+const groupsOf = (all: readonly Specialisation[]): Specialisation[][] => [
+  ...group(all, ({ arm, source }) => JSON.stringify([arm, source])).values(),
+]
 
 /** Information above chance over the entropy of the expert; null if unknown or the entropy is zero. */
 function shareOf(one: Specialisation, subject: Subject): number | null {

@@ -1,0 +1,26 @@
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { m6t } from '../builtin/m6t.ts'
+import { studyOf } from '../testing/results.ts'
+import { writeReport } from './write.ts'
+
+let directory: string
+beforeEach(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'choir-report-'))
+})
+afterEach(() => rm(directory, { recursive: true }))
+
+test('a report has the figures that its text shows, and none of an earlier report', async () => {
+  const arms = { base: {}, arm: { effect: -0.1 } }
+  await writeReport(studyOf({ arms, view: 'capacity' }), m6t('quick'), { directory })
+  const before = await readdir(join(directory, 'figures'))
+  await writeFile(join(directory, 'figures', 'notes.txt'), 'of the user')
+  await writeReport(studyOf({ arms, view: 'scale' }), m6t('quick'), { directory })
+  const after = (await readdir(join(directory, 'figures'))).filter((name) => name !== 'notes.txt')
+  const shown = (await readFile(join(directory, 'report.md'), 'utf8')).matchAll(/\(figures\/(.+?\.svg)\)/g)
+  expect(after.sort()).toEqual([...shown].map(([, name]) => name).sort())
+  expect(after).not.toEqual(before)
+  expect(await readdir(join(directory, 'figures'))).toContain('notes.txt')
+})
