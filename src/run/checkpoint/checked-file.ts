@@ -3,7 +3,7 @@
  * writing the other, and no step blocks the event loop for more than a few milliseconds.
  */
 import { createHash } from 'node:crypto'
-import { open } from 'node:fs/promises'
+import { type FileHandle, open } from 'node:fs/promises'
 import type { PlannedFile } from './safetensors.ts'
 
 const BUFFER_BYTES = 4 << 20
@@ -20,7 +20,7 @@ export async function writeChecked(path: string, file: PlannedFile): Promise<str
   const drain = async () => {
     const full = buffer.subarray(0, filled)
     await writing
-    writing = handle.writeFile(full)
+    writing = writeFully(handle, full)
     // A rejection is handled at the next await; until then it must not count as unhandled.
     writing.catch(() => undefined)
     hash.update(full)
@@ -46,4 +46,8 @@ export async function writeChecked(path: string, file: PlannedFile): Promise<str
     await writing.catch(() => undefined)
     await handle.close()
   }
+}
+
+async function writeFully(handle: FileHandle, bytes: Uint8Array): Promise<void> {
+  for (let done = 0; done < bytes.length; ) done += (await handle.write(bytes, done)).bytesWritten
 }
