@@ -29,7 +29,7 @@ export function tuningSection(runs: Runs): Section | null {
       ...(refuted.length === 0
         ? []
         : [
-            `Whole runs were worse at the rate that the trials of ${plural(refuted.length, 'arm')} preferred (${refuted.join(', ')}), so ${refuted.length === 1 ? 'its' : 'their'} configured rate is used.`,
+            `Whole runs were worse at the rate that the trials of ${plural(refuted.length, 'arm')} preferred (${refuted.join('; ')}), so ${refuted.length === 1 ? 'its' : 'their'} configured rate is used.`,
           ]),
     ],
     blocks: shownBlocks([
