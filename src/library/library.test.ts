@@ -42,7 +42,7 @@ test('fields lie over those of the preset, and a wrong one is named', () => {
   expect(() => defineConfig({ preset: 'tyni' as never })).toThrow(/invalid preset: "tyni".*did you mean "tiny"/)
 })
 
-test('a caller without types who leaves out the configuration or the directory is told so', async () => {
+test('without types, a missing configuration or directory gives an error that names it', async () => {
   const untyped = { train, load: Run.load } as unknown as Record<string, (...given: unknown[]) => Promise<unknown>>
   const config = defineConfig({ preset: 'tiny' })
   await expect(untyped.train?.(config)).rejects.toThrow(/^invalid directory: undefined/)

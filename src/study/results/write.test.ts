@@ -12,15 +12,15 @@ beforeEach(async () => {
 })
 afterEach(() => rm(directory, { recursive: true }))
 
-test('a report has the figures that its text shows, and none of an earlier report', async () => {
+test('a report has the figures that its text shows, none of an earlier report, and leaves other files alone', async () => {
   const arms = { base: {}, arm: { effect: -0.1 } }
   await writeReport(studyOf({ arms, view: 'capacity' }), m6t('quick'), { directory })
   const before = await readdir(join(directory, 'figures'))
-  await writeFile(join(directory, 'figures', 'notes.txt'), 'of the user')
+  await writeFile(join(directory, 'figures', 'own.svg'), 'of the user')
   await writeReport(studyOf({ arms, view: 'scale' }), m6t('quick'), { directory })
-  const after = (await readdir(join(directory, 'figures'))).filter((name) => name !== 'notes.txt')
+  const after = (await readdir(join(directory, 'figures'))).filter((name) => name !== 'own.svg')
   const shown = (await readFile(join(directory, 'report.md'), 'utf8')).matchAll(/\(figures\/(.+?\.svg)\)/g)
   expect(after.sort()).toEqual([...shown].map(([, name]) => name).sort())
   expect(after).not.toEqual(before)
-  expect(await readdir(join(directory, 'figures'))).toContain('notes.txt')
+  expect(await readdir(join(directory, 'figures'))).toContain('own.svg')
 })

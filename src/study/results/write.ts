@@ -1,5 +1,5 @@
 /** Writes the files of a study for people and notebooks, next to its results.json. */
-import { readdir, rm } from 'node:fs/promises'
+import { readFile, rm } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { stringify } from 'yaml'
 import { renderHtml } from '../../report/html.ts'
@@ -26,12 +26,13 @@ export async function writeReport(
   const file = (name: string) => join(directory, name)
   const report = analyse(results)
   const { markdown, figures } = renderMarkdown(report)
+  const before = await readFile(file('report.md'), 'utf8').catch(() => '')
   await replaceFile(file('report.html'), renderHtml(report))
   await replaceFile(file('report.md'), markdown)
   await makeFolder(file('figures'))
-  // Figures of an earlier report, with other questions or titles.
-  for (const name of await readdir(file('figures')))
-    if (name.endsWith('.svg') && !Object.hasOwn(figures, name.slice(0, -4))) await rm(file(join('figures', name)))
+  // Only figures that the report before showed: other files in the folder are not ours.
+  for (const [, id = ''] of before.matchAll(/\(figures\/([\w-]+)\.svg\)/g))
+    if (!Object.hasOwn(figures, id)) await rm(file(join('figures', `${id}.svg`)), { force: true })
   for (const [id, svg] of Object.entries(figures)) await replaceFile(file(join('figures', `${id}.svg`)), svg)
   await replaceFile(file('results.parquet'), parquetOf(results))
   // If the study was read from this study.yaml, do not overwrite it.
