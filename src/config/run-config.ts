@@ -77,11 +77,29 @@ const trainSchema = z.strictObject({
   maxNonFinite: positive.default(5),
 })
 
+/** How the processes of a training, its ranks, share the work. A run keeps its results on any number of them. */
+const parallelSchema = z
+  .strictObject({
+    /** Ranks that share the experts of a layer (expert parallelism); must divide the experts. */
+    expert: positive.default(1),
+    /** Copies of each expert, to check the layout: ranks / expert. */
+    data: positive.optional(),
+    /**
+     * Equal parts of the batch whose gradients are computed separately and added in a fixed tree, a multiple of the
+     * ranks; `train.microBatches` are parts of a shard. Default: the number of ranks when the run starts.
+     */
+    shards: positive.optional(),
+    /** Seconds that a rank waits for another before it ends the job. */
+    timeout: z.number().positive().default(600),
+  })
+  .prefault({})
+
 export const runSchema = z
   .strictObject({
     model: modelSchema.prefault({}),
     data: dataSchema.prefault({}),
     train: trainSchema.prefault({}),
+    parallel: parallelSchema,
     runtime: z
       .strictObject({
         device: z.enum(['cpu']).default('cpu'),
@@ -93,14 +111,30 @@ export const runSchema = z
       .prefault({}),
   })
   .superRefine((run, context) => {
-    if (run.train.batch % run.train.microBatches !== 0)
+    const { shards = 1, expert } = run.parallel
+    if (run.train.batch % shards !== 0)
+      context.addIssue({
+        code: 'custom',
+        path: ['parallel', 'shards'],
+        message: `must divide train.batch ${run.train.batch}`,
+      })
+    else if ((run.train.batch / shards) % run.train.microBatches !== 0)
       context.addIssue({
         code: 'custom',
         path: ['train', 'microBatches'],
-        message: `must divide train.batch ${run.train.batch}`,
+        message:
+          shards === 1
+            ? `must divide train.batch ${run.train.batch}`
+            : `must divide the ${run.train.batch / shards} sequences of a shard`,
       })
     const { moe, sequence } = run.model
-    const sequences = run.train.batch / run.train.microBatches
+    if (expert > 1 && (!moe || moe.experts % expert !== 0))
+      context.addIssue({
+        code: 'custom',
+        path: ['parallel', 'expert'],
+        message: moe ? `must divide model.moe.experts ${moe.experts}` : 'must be 1 for a dense model',
+      })
+    const sequences = sequencesOfPass(run)
     if (!moe || !Number.isInteger(sequences)) return
     const refuse = (message: string) => context.addIssue({ code: 'custom', path: ['model', 'moe', 'groups'], message })
     if ((sequences * sequence) % moe.groups !== 0) refuse('must divide the tokens of a micro-batch')
@@ -110,6 +144,15 @@ export const runSchema = z
           'whole sequences (set fewer groups or micro-batches, or priority "choice", "token" or "gate")',
       )
   })
+
+/** Sequences of a pass, the tokens over which capacity is enforced: a micro-batch of a shard of a batch. */
+export const sequencesOfPass = ({
+  train,
+  parallel,
+}: {
+  readonly train: { readonly batch: number; readonly microBatches: number }
+  readonly parallel: { readonly shards?: number | undefined }
+}): number => train.batch / (parallel.shards ?? 1) / train.microBatches
 
 export type RunConfig = z.output<typeof runSchema>
 /** A configuration before defaults are filled in: every field is optional. */

@@ -1,4 +1,5 @@
 /** Evaluates a trained model on its held-out text or on other text. */
+import { sequencesOfPass } from '../config/run-config.ts'
 import { separatorOf } from '../data/first-visible.ts'
 import type { CapacityRule } from '../model/routing/contract.ts'
 import type { OnMessage } from '../run/messages.ts'
@@ -49,9 +50,9 @@ export async function evaluateModel(
     const evaluated = { ...config, model: configForCapacity(config.model, capacity) }
     for (const message of runNotices(runtime, evaluated, [{ activity: 'evaluation', rule: capacity }]))
       onMessage({ kind: 'notice', message })
-    const { batch, microBatches, seed } = config.train
+    const { batch, seed } = config.train
     const separator = separatorOf(config.data, tokenizer)
-    const evaluator = await Evaluator.compile(runtime, config.model, store, batch / microBatches, seed, separator)
+    const evaluator = await Evaluator.compile(runtime, config.model, store, sequencesOfPass(config), seed, separator)
     try {
       const { evaluation } = await evaluator.run(data, capacity, options.batches)
       return { kind: 'eval', step, tokens: step * batch * config.model.sequence, ...evaluation }

@@ -1,5 +1,5 @@
 /** Traces the routing of a run's newest checkpoint over a sample of its text. */
-import type { RunConfig } from '../config/run-config.ts'
+import { type RunConfig, sequencesOfPass } from '../config/run-config.ts'
 import type { Dataset, HeldOutDocument } from '../data/dataset.ts'
 import { sampleWindows } from '../data/document-windows.ts'
 import type { Tokenizer } from '../data/tokenizer/tokenizer.ts'
@@ -90,8 +90,8 @@ export async function compileTracer(
 ): Promise<CompiledTracer> {
   if (!isSparse(config))
     throw new UsageError(`invalid run: "${directory}" trained a dense model, which routes nothing (model.moe is null)`)
-  const { microBatches, seed } = config.train
-  const batch = config.train.batch / microBatches
+  const { seed } = config.train
+  const batch = sequencesOfPass(config)
   const tracer = await RoutingTracer.compile(runtime, config.model, store, batch, seed, capacity)
   return { config, tokenizer, step, tracer, batch }
 }

@@ -69,7 +69,7 @@ export function parseRunConfig(text: string, file: string, sets: readonly string
     const config = isFields(stored.config) ? stored.config : stored
     // The file also has version and preset, which are not checked here.
     fields = Object.fromEntries(
-      ['model', 'data', 'train', 'runtime'].filter((key) => key in config).map((key) => [key, config[key]]),
+      ['model', 'data', 'train', 'parallel', 'runtime'].filter((key) => key in config).map((key) => [key, config[key]]),
     )
   } catch (error) {
     throw new RunError(`cannot read ${file}: ${(error as Error).message}`)

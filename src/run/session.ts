@@ -1,5 +1,5 @@
 /** Opens the runtime and the data of a run, and formats notices about them. */
-import type { RunConfig } from '../config/run-config.ts'
+import { type RunConfig, sequencesOfPass } from '../config/run-config.ts'
 import { type Dataset, openDataset } from '../data/dataset.ts'
 import type { Tokenizer } from '../data/tokenizer/tokenizer.ts'
 import { type Activity, causalityOf } from '../model/routing/causality.ts'
@@ -19,7 +19,7 @@ export type RoutedActivity = Pick<Activity, 'activity' | 'rule'>
  */
 export function runNotices(
   runtime: Runtime,
-  config: Pick<RunConfig, 'model' | 'train'>,
+  config: Pick<RunConfig, 'model' | 'train' | 'parallel'>,
   activities: readonly RoutedActivity[] = [
     { activity: 'training', rule: 'train' },
     { activity: 'evaluation', rule: 'eval' },
@@ -30,12 +30,12 @@ export function runNotices(
 
 /** One notice for each way in which losses are not causal. */
 export function causalityNotices(
-  { model, train }: Pick<RunConfig, 'model' | 'train'>,
+  { model, train, parallel }: Pick<RunConfig, 'model' | 'train' | 'parallel'>,
   activities: readonly RoutedActivity[],
 ): string[] {
   const { moe, sequence } = model
   if (!moe) return []
-  const batch = train.batch / train.microBatches
+  const batch = sequencesOfPass({ train, parallel })
   const notices = new Map<string, string[]>()
   for (const { activity, rule } of activities) {
     const { kind, cause } = causalityOf(moe, { activity, rule, batch, sequence })

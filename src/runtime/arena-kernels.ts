@@ -65,6 +65,14 @@ export interface AdafactorSettings {
   readonly rate: number
 }
 
+/** to ← to + from. Offsets and count are in floats. */
+export interface Addition {
+  readonly arena: Arena
+  readonly to: number
+  readonly from: number
+  readonly count: number
+}
+
 /** table[indices[r]] += rows[r]. Offsets are in floats; all arrays are in one arena. */
 export interface RowScatter {
   readonly arena: Arena
@@ -86,8 +94,13 @@ export interface ArenaKernels {
   adamw(ranges: readonly AdamwRange[], settings: AdamwSettings): Promise<void>
   /** Adafactor in place, in float32 (Shazeer and Stern 2018, algorithms 4 and 5, without momentum). */
   adafactor(ranges: readonly AdafactorRange[], settings: AdafactorSettings): Promise<void>
-  /** In float64, relative error below 1e-10 for 4 GiB; not finite if and only if some element is not. */
-  sumOfSquares(ranges: readonly ArenaRange[]): Promise<number>
+  /**
+   * The sum of squares of each range, in float64, with a relative error below 1e-10 for 4 GiB; not finite if and only
+   * if some element is not.
+   */
+  sumsOfSquares(ranges: readonly ArenaRange[]): Promise<number[]>
+  /** In float32. */
+  add(additions: readonly Addition[]): Promise<void>
   /** Adds rows to rows of a table, in float32, in the order of the rows. */
   scatterAddRows(scatter: RowScatter): Promise<void>
   /** Time of each kernel since creation. */

@@ -12,8 +12,9 @@ import { withKernels } from '../graph/tensor.ts'
 import type { ModelConfig } from '../model/config.ts'
 import { type CapacityRule, capacityRules } from '../model/routing/contract.ts'
 import type { Runtime } from '../runtime/contract.ts'
+import type { Ranks } from '../runtime/ranks.ts'
 import { configForCapacity } from './capacity-rules.ts'
-import { CompiledPass, type TracedPass, tracePass } from './pass.ts'
+import { addStatistics, CompiledPass, type TracedPass, tracePass } from './pass.ts'
 import type { CapacityEvaluation, EvalRecord } from './records.ts'
 import { type LayerCounts, summarize } from './statistics.ts'
 import type { ParameterStore } from './store.ts'
@@ -38,22 +39,26 @@ export class Evaluator {
   private readonly batch: Batch
   private readonly shape: { readonly batch: number; readonly sequence: number }
   private readonly seed: number
+  private readonly ranks: Ranks | null
 
   private constructor(
     passes: Readonly<Record<CapacityRule, CompiledPass>>,
     batch: Batch,
     shape: { batch: number; sequence: number },
     seed: number,
+    ranks: Ranks | null,
   ) {
     this.passes = passes
     this.batch = batch
     this.shape = shape
     this.seed = seed
+    this.ranks = ranks
   }
 
   /**
    * @param batch Sequences per pass; must equal the training micro-batch, since capacity depends on it.
    * @param separator Token at which attention restarts (`data.crossDocuments`); default: a token sees its whole window.
+   * @param ranks Other processes that take part of the batches; default: none.
    */
   static async compile(
     runtime: Runtime,
@@ -62,6 +67,7 @@ export class Evaluator {
     batch: number,
     seed: number,
     separator?: number,
+    ranks: Ranks | null = null,
   ): Promise<Evaluator> {
     const shape = { batch, sequence: config.sequence }
     const size = batch * config.sequence
@@ -81,7 +87,7 @@ export class Evaluator {
       // Compile `none` first: it has no queues and is shared with the others where they have room for every token.
       const none = await passUnder('none')
       const passes = { none, train: await passUnder('train'), eval: await passUnder('eval') }
-      return new Evaluator(passes, filled, shape, seed)
+      return new Evaluator(passes, filled, shape, seed, ranks)
     } catch (error) {
       for (const pass of compiled.values()) pass.release()
       throw error
@@ -94,25 +100,34 @@ export class Evaluator {
    * @param limit Maximum number of batches; 0 = all.
    */
   async run({ heldOut, tokenizer }: EvaluationText, capacity: CapacityRule, limit = 0): Promise<EvaluationResult> {
-    const { batch, passes, shape, seed } = this
-    const sums = new Map<CompiledPass, Sum>()
-    const sumOf = byRule((rule) => {
-      const sum = sums.get(passes[rule]) ?? { nats: 0, layers: passes[rule].emptyCounts() }
-      sums.set(passes[rule], sum)
-      return sum
-    })
-    let [tokens, bytes, batches] = [0, 0, 0]
+    const { batch, passes, shape } = this
+    const distinct = [...new Set(Object.values(passes))]
+    const [share, ranks] = [this.ranks?.rank ?? 0, this.ranks?.size ?? 1]
+    /** Statistics of this rank: by batch, then by pass. */
+    const own: Float64Array[] = []
+    const counts: number[] = []
+    let bytes = 0
     for (const counted of heldOutBatches(heldOut, shape, batch)) {
+      if (counts.length % ranks === share) own.push(await this.runPasses(distinct, counts.length))
+      for (let t = 0; t < counted; t++) bytes += tokenizer.bytesOf[batch.targets[t] as number] ?? 0
+      if (counts.push(counted) === limit) break
+    }
+    // The ranks of an expert group run every pass together, so the last round is filled up.
+    if (own.length < Math.ceil(counts.length / ranks)) own.push(await this.runPasses(distinct, counts.length))
+    const all = await this.ofAllRanks(own)
+    const sums = new Map(distinct.map((pass): [CompiledPass, Sum] => [pass, { nats: 0, layers: pass.emptyCounts() }]))
+    let tokens = 0
+    for (const [i, counted] of counts.entries()) {
+      let at = 0
       for (const [pass, sum] of sums) {
-        pass.drawChoices(seed, 'eval', batches)
-        await pass.run()
-        sum.nats += pass.loss * counted
-        pass.addCounts(sum.layers)
+        const ofRank = all[i % ranks] as readonly Float64Array[]
+        const statistics = ofRank[Math.floor(i / ranks)] as Float64Array
+        sum.nats += addStatistics(sum.layers, statistics.subarray(at)) * counted
+        at += pass.statisticsSize
       }
       tokens += counted
-      for (let t = 0; t < counted; t++) bytes += tokenizer.bytesOf[batch.targets[t] as number] ?? 0
-      if (++batches === limit) break
     }
+    const sumOf = byRule((rule) => sums.get(passes[rule]) as Sum)
     const under = (rule: CapacityRule) => {
       const { nats, layers } = sumOf[rule]
       return { loss: nats / tokens, bits_per_byte: nats / Math.LN2 / bytes, ...summarize(layers) }
@@ -127,6 +142,27 @@ export class Evaluator {
       }),
     }
     return { evaluation, layers: sumOf[capacity].layers }
+  }
+
+  /** Runs the batch in memory under every rule. @param index Of the batch. */
+  private async runPasses(passes: readonly CompiledPass[], index: number): Promise<Float64Array> {
+    const statistics: number[] = []
+    for (const pass of passes) {
+      pass.drawChoices(this.seed, 'eval', index)
+      await pass.run()
+      statistics.push(...pass.statistics())
+    }
+    return Float64Array.from(statistics)
+  }
+
+  /** The statistics of all ranks, which have the same number of batches. */
+  private async ofAllRanks(own: readonly Float64Array[]): Promise<readonly (readonly Float64Array[])[]> {
+    if (!this.ranks) return [own]
+    const size = own[0]?.length ?? 0
+    const all = await this.ranks.allGather(Float64Array.from(own.flatMap((values) => [...values])))
+    return Array.from({ length: this.ranks.size }, (_, rank) =>
+      own.map((_, i) => all.subarray((rank * own.length + i) * size, (rank * own.length + i + 1) * size)),
+    )
   }
 
   release(): void {

@@ -16,8 +16,12 @@ import { input, type Tensor, withKernels } from '../graph/tensor.ts'
 import type { ModelConfig } from '../model/config.ts'
 import type { ArenaKernels, RowScatter } from '../runtime/arena-kernels.ts'
 import type { Buffer, Runtime } from '../runtime/contract.ts'
+import type { Ranks } from '../runtime/ranks.ts'
 import type { NodeTime, StepEvent } from '../runtime/times.ts'
-import { CompiledPass, inputNameOf, tracePass } from './pass.ts'
+import { GradientSum } from './gradient-sum.ts'
+import { shardsOfRank } from './gradient-tree.ts'
+import { addStatistics, CompiledPass, inputNameOf, tracePass } from './pass.ts'
+import type { Layout } from './placement.ts'
 import type { LayerCounts } from './statistics.ts'
 import { type ParameterStore, paddedFloats } from './store.ts'
 import { Timeline } from './timeline.ts'
@@ -25,12 +29,19 @@ import { Timeline } from './timeline.ts'
 export interface GradientShape {
   /** Sequences per step. */
   readonly batch: number
+  /** Equal parts of the batch whose gradients are summed in a tree; a multiple of the ranks. Default: 1. */
+  readonly shards?: number
+  /** Passes of a shard. */
   readonly microBatches: number
   readonly sequence: number
 }
 
+/** Sequences in a pass. */
+export const passSequences = ({ batch, shards = 1, microBatches }: Omit<GradientShape, 'sequence'>): number =>
+  batch / shards / microBatches
+
 export interface GradientResult {
-  /** Mean over the micro-batches, nats per token. */
+  /** Mean over the passes of all ranks, nats per token. */
   readonly loss: number
   readonly layers: readonly LayerCounts[]
 }
@@ -42,6 +53,8 @@ export interface GradientSetting {
   readonly config: ModelConfig
   readonly store: ParameterStore
   readonly shape: GradientShape
+  /** Other processes that take part; null: none. */
+  readonly ranks?: Ranks | null
   /** Token at which attention restarts; default: a token sees its whole window. */
   readonly separator?: number | undefined
 }
@@ -50,8 +63,8 @@ export interface GradientSetting {
 const MAX_SCATTERS = 3
 
 /** Scratch memory, in floats, that a gradient program needs in the bank of a table. */
-export function gradientScratch({ width }: ModelConfig, { batch, microBatches, sequence }: GradientShape): number {
-  const tokens = (batch / microBatches) * sequence
+export function gradientScratch({ width }: ModelConfig, shape: GradientShape): number {
+  const tokens = passSequences(shape) * shape.sequence
   return MAX_SCATTERS * (paddedFloats(tokens * width) + paddedFloats(tokens))
 }
 
@@ -65,6 +78,10 @@ export class GradientProgram {
   private readonly accumulate: GradientPass | null
   private readonly kernels: ArenaKernels
   private readonly shape: GradientShape
+  /** Of this program's gradients. */
+  readonly sum: GradientSum
+  private readonly ranks: Ranks | null
+  private readonly layout: Layout
   private readonly seed: number
   /** Runs of `accumulate` in the last step, except its last run. */
   private earlierRuns: StepEvent[] = []
@@ -72,13 +89,16 @@ export class GradientProgram {
   private constructor(
     write: GradientPass,
     accumulate: GradientPass | null,
-    { kernels, shape }: GradientSetting,
+    { kernels, shape, store, ranks = null }: GradientSetting,
     seed: number,
   ) {
     this.write = write
     this.accumulate = accumulate
     this.kernels = kernels
     this.shape = shape
+    this.sum = new GradientSum(kernels, store, ranks)
+    this.ranks = ranks
+    this.layout = store.layout
     this.seed = seed
   }
 
@@ -90,27 +110,59 @@ export class GradientProgram {
   }
 
   /**
-   * Computes the gradient of one step; `tokens` and `targets` are [batch · sequence].
+   * Computes the gradient of one step. On several ranks each computes its shards, and owners get the sum of all.
+   * @param tokens, targets [batch · sequence], of all ranks
    * @param timeline Records the runs of programs and kernels.
    */
   async run(step: number, tokens: Int32Array, targets: Int32Array, timeline = new Timeline()): Promise<GradientResult> {
     const { microBatches } = this.shape
-    const size = tokens.length / microBatches
+    const shards = shardsOfRank(this.layout)
+    const statistics: Float64Array[] = []
+    this.earlierRuns = []
+    for (let shard = 0; shard < shards; shard++) {
+      for (let part = 0; part < microBatches; part++) {
+        const pass = (this.layout.rank * shards + shard) * microBatches + part
+        statistics.push(await this.runPass(step, pass, part, tokens, targets, timeline))
+      }
+      if (shards > 1) await timeline.time('add gradients', () => this.sum.addShard(shard))
+    }
+    if (this.ranks) await timeline.time('reduce gradients', () => this.sum.reduce())
+    return this.combine(await this.ofAllRanks(statistics))
+  }
+
+  /** Computes the gradient of a pass. @param pass Among those of all ranks. @param part Its place in its shard. */
+  private async runPass(
+    step: number,
+    pass: number,
+    part: number,
+    tokens: Int32Array,
+    targets: Int32Array,
+    timeline: Timeline,
+  ): Promise<Float64Array> {
+    const { write, accumulate, shape, seed, kernels } = this
+    const size = passSequences(shape) * shape.sequence
+    const { pass: compiled, scatters } = part === 0 ? write : (accumulate as GradientPass)
+    compiled.tokens.set(tokens.subarray(pass * size, (pass + 1) * size))
+    compiled.targets.set(targets.subarray(pass * size, (pass + 1) * size))
+    compiled.drawChoices(seed, 'train', step, pass)
+    if (part > 1) this.earlierRuns.push(...compiled.lastRun())
+    await timeline.time(shape.microBatches > 1 ? `micro-batch ${part + 1}` : 'program', () => compiled.run())
+    for (const scatter of scatters) await timeline.time('add rows', () => kernels.scatterAddRows(scatter), 'embedding')
+    return compiled.statistics()
+  }
+
+  /** The statistics of all passes of a step, in order. */
+  private async ofAllRanks(own: readonly Float64Array[]): Promise<readonly Float64Array[]> {
+    if (!this.ranks) return own
+    const size = own[0]?.length ?? 0
+    const all = await this.ranks.allGather(Float64Array.from(own.flatMap((values) => [...values])))
+    return Array.from({ length: all.length / size }, (_, pass) => all.subarray(pass * size, (pass + 1) * size))
+  }
+
+  private combine(passes: readonly Float64Array[]): GradientResult {
     const layers = this.write.pass.emptyCounts()
     let loss = 0
-    this.earlierRuns = []
-    for (let part = 0; part < microBatches; part++) {
-      const { pass, scatters } = part === 0 ? this.write : (this.accumulate as GradientPass)
-      pass.tokens.set(tokens.subarray(part * size, (part + 1) * size))
-      pass.targets.set(targets.subarray(part * size, (part + 1) * size))
-      pass.drawChoices(this.seed, 'train', step, part)
-      if (part > 1) this.earlierRuns.push(...pass.lastRun())
-      await timeline.time(microBatches > 1 ? `micro-batch ${part + 1}` : 'program', () => pass.run())
-      for (const scatter of scatters)
-        await timeline.time('add rows', () => this.kernels.scatterAddRows(scatter), 'embedding')
-      loss += pass.loss / microBatches
-      pass.addCounts(layers)
-    }
+    for (const statistics of passes) loss += addStatistics(layers, statistics) / passes.length
     return { loss, layers }
   }
 
@@ -136,7 +188,8 @@ export class GradientProgram {
 
   /** Row additions of a step. */
   get scatters(): RowScatter[] {
-    return Array.from({ length: this.shape.microBatches }, () => this.write.scatters).flat()
+    const passes = shardsOfRank(this.layout) * this.shape.microBatches
+    return Array.from({ length: passes }, () => this.write.scatters).flat()
   }
 
   release(): void {
@@ -159,11 +212,11 @@ function traceGradient(
   rowMemory: RowMemory,
   accumulate: boolean,
 ) {
-  const { batch, microBatches, sequence } = shape
-  const pass = { batch: batch / microBatches, sequence, training: true, capacity: 'train' as const }
+  const { shards = 1, microBatches, sequence } = shape
+  const pass = { batch: passSequences(shape), sequence, training: true, capacity: 'train' as const }
   const traced = tracePass(config, store, pass, separator)
   const { used } = traced.parameters
-  const objective = multiply(traced.losses.objective, 1 / microBatches)
+  const objective = multiply(traced.losses.objective, 1 / (shards * microBatches))
   const gradients = gradient(
     objective,
     used.map(({ tensor }) => tensor),

@@ -162,21 +162,23 @@ export class CompiledPass {
     }))
   }
 
-  /** Adds the counts of the last run. */
-  addCounts(layers: readonly LayerCounts[]): void {
-    for (const counts of layers) {
-      const name = statisticsPrefix(counts)
-      const [tokens, kept] = [this.buffers[`${name}.count`], this.buffers[`${name}.kept`]] as Float32Array[]
-      counts.tokens.forEach((_, e) => {
-        counts.tokens[e] = (counts.tokens[e] as number) + (tokens?.[e] ?? 0)
-        counts.kept[e] = (counts.kept[e] as number) + (kept?.[e] ?? 0)
-      })
-      counts.balance += this.scalar(`${name}.balance`)
-      counts.z += this.scalar(`${name}.z`)
-      counts.entropy += this.scalar(`${name}.entropy`)
-      counts.unserved += this.scalar(`${name}.unserved`)
-      counts.passes++
-    }
+  /** Loss and counts of the last run, as numbers that any rank can add with {@link addStatistics}. */
+  statistics(): Float64Array {
+    const values = this.losses.reports.flatMap((report) => {
+      const name = statisticsPrefix(report)
+      const scalars = ['balance', 'z', 'entropy', 'unserved'].map((kind) => this.scalar(`${name}.${kind}`))
+      return [...this.vector(`${name}.count`), ...this.vector(`${name}.kept`), ...scalars]
+    })
+    return Float64Array.from([this.loss, ...values])
+  }
+
+  /** Length of {@link statistics}. */
+  get statisticsSize(): number {
+    return this.losses.reports.reduce((size, { count_N }) => size + 2 * (count_N.shape[0] as number) + 4, 1)
+  }
+
+  private vector(name: string): ArrayLike<number> & Iterable<number> {
+    return (this.buffers[name] as Float32Array | undefined) ?? []
   }
 
   profile(): readonly NodeTime[] {
@@ -199,4 +201,21 @@ export class CompiledPass {
   private scalar(name: string): number {
     return Number(this.buffers[name]?.[0] ?? 0)
   }
+}
+
+/** Adds the {@link CompiledPass.statistics} of a pass to counts of the same modules; returns the loss. */
+export function addStatistics(layers: readonly LayerCounts[], statistics: Float64Array): number {
+  const values = statistics.values()
+  const next = () => values.next().value as number
+  const loss = next()
+  for (const counts of layers) {
+    for (const of of [counts.tokens, counts.kept])
+      for (let e = 0; e < of.length; e++) of[e] = (of[e] as number) + next()
+    counts.balance += next()
+    counts.z += next()
+    counts.entropy += next()
+    counts.unserved += next()
+    counts.passes++
+  }
+  return loss
 }

@@ -1,22 +1,25 @@
 /**
  * Flat memory of a model: parameters, gradients and optimizer state.
  *
- * A *bank* is one arena cut into equal regions, `[p | g | m | v]`; a tensor has the same offset in each.
- * Tensors with weight decay come first, so the optimizer sees two plain ranges and needs no layers. Every
- * tensor begins at a cache line; the padding is zero and stays zero. A model larger than one arena has
- * several banks; a tensor never crosses from one to the next. After its regions a bank has scratch memory,
- * for kernels that need other data in the same arena.
+ * A *bank* is one arena cut into regions, `[p | g | m | v]`. Parameters and gradients have the same offset in theirs (as
+ * have partial sums of gradients, if there are several shards); the regions of optimizer state hold the tensors that this rank owns (`placement.ts`), in the same order. Tensors
+ * with weight decay come first, so in one process the optimizer sees two plain ranges and needs no layers. Every
+ * tensor begins at a cache line; the padding is zero and stays zero. A model larger than one arena has several banks;
+ * a tensor never crosses from one to the next. After its regions a bank has scratch memory, for kernels that need
+ * other data in the same arena.
  */
 import { UsageError } from '../errors.ts'
 import { sizeOf } from '../graph/shape.ts'
 import { expertName, type ParameterSpec } from '../model/parameters.ts'
 import { type Arena, MAX_ARENA_BYTES } from '../runtime/arena.ts'
 import type { Runtime } from '../runtime/contract.ts'
+import { partialSums } from './gradient-tree.ts'
+import { alone, heldExperts, heldSpecs, type Layout, type Share, sharesOf } from './placement.ts'
 
 /** Floats in a cache line. */
 const LINE = 16
 
-/** A range of parameters of one bank, with the offsets of parameters, gradients and moments, in floats. */
+/** A range of owned parameters of one bank, with the offsets of parameters, gradients and moments, in floats. */
 export interface ParameterRange {
   readonly arena: Arena
   readonly parameters: number
@@ -41,28 +44,64 @@ export interface BorrowedScratch {
   release(): void
 }
 
+/** An owned tensor, or an owned expert of a stacked one. */
+export interface Unit {
+  /** Among all units of the model, whichever rank owns them. */
+  readonly index: number
+  readonly name: string
+  readonly arena: Arena
+  /** Offsets and count in floats. */
+  readonly parameters: number
+  readonly gradients: number
+  readonly count: number
+}
+
 interface TensorLocation {
   readonly spec: ParameterSpec
   readonly bank: number
-  /** Floats from the start of a region. */
+  /** Floats from the start of the region of parameters, and of gradients. */
   readonly offset: number
+  /** The part owned by this rank; null if none. */
+  readonly owned: {
+    readonly from: number
+    readonly to: number /** In a region of moments. */
+    readonly offset: number
+  } | null
+}
+
+/** Sizes of the parts of a bank, in floats. */
+interface BankSizes {
+  /** Of a region of parameters or gradients. */
+  readonly total: number
+  /** Of a region of moments. */
+  readonly owned: number
 }
 
 const PARAMETERS = 0
 const GRADIENTS = 1
 
 export class ParameterStore {
+  /** Tensors on this rank: of a stacked one, the experts that the rank holds. */
   readonly specs: readonly ParameterSpec[]
+  readonly layout: Layout
+  /** Tensors of this rank and its copies by owner. */
+  readonly shares: readonly Share[]
+  /** Number of {@link Unit}s of the model. */
+  readonly unitCount: number
   private readonly locations = new Map<string, TensorLocation>()
+  private readonly firstUnits = new Map<string, number>()
   private readonly arenas: Arena[] = []
-  private readonly sizes: { decayed: number; total: number }[] = []
+  private readonly sizes: BankSizes[] = []
   /** Floats of scratch memory in use in each bank. */
   private readonly scratchUsed: number[] = []
-  private readonly regions: number
+  /** Regions of the size of the parameters: parameters, gradients, and their partial sums. */
+  private readonly fullRegions: number
+  private readonly moments: number
   private readonly scratchSize: number
 
   /**
    * @param runtime Allocates the arenas.
+   * @param specs All tensors of the model.
    * @param moments Regions for optimizer state of one number per parameter; null = no gradients either.
    * @param scratch Floats of scratch memory in each bank.
    */
@@ -71,27 +110,40 @@ export class ParameterStore {
     specs: readonly ParameterSpec[],
     moments: number | null,
     scratch = 0,
+    layout: Layout = alone,
   ) {
-    this.specs = specs
-    this.regions = moments === null ? 1 : 2 + moments
+    this.specs = heldSpecs(specs, layout)
+    this.layout = layout
+    this.shares = sharesOf(this.specs, layout)
+    this.fullRegions = moments === null ? 1 : 2 + partialSums(layout)
+    this.moments = moments ?? 0
     this.scratchSize = scratch
+    this.unitCount = specs.reduce((index, spec, i) => {
+      const [experts = 0] = spec.shape
+      const held = spec.stacked ? heldExperts(experts, layout).first : 0
+      this.firstUnits.set((this.specs[i] as ParameterSpec).name, index + held)
+      return index + (spec.stacked ? experts : 1)
+    }, 0)
     if (scratch * 4 > MAX_ARENA_BYTES / 2)
       throw new UsageError(
         `invalid train.batch: a micro-batch needs ${scratch * 4} bytes beside the embedding (expected at most ` +
           `${MAX_ARENA_BYTES / 2}; use a smaller batch or more train.microBatches)`,
       )
-    for (const bank of this.fillBanks(specs)) this.addBank(bank, runtime)
+    const owned = new Map(this.shares.filter(({ owner }) => owner === layout.rank).map((share) => [share.spec, share]))
+    for (const bank of this.fillBanks(owned)) this.addBank(bank, owned, runtime)
   }
 
-  private fillBanks(specs: readonly ParameterSpec[]): ParameterSpec[][] {
-    const maxFloats = Math.floor((MAX_ARENA_BYTES / 4 - this.scratchSize) / this.regions / LINE) * LINE
+  private fillBanks(owned: ReadonlyMap<ParameterSpec, Share>): ParameterSpec[][] {
+    const maxFloats = Math.floor((MAX_ARENA_BYTES / 4 - this.scratchSize) / LINE) * LINE
     const banks: ParameterSpec[][] = [[]]
     let filled = 0
-    for (const spec of specs) {
-      const size = paddedFloats(sizeOf(spec.shape))
+    for (const spec of this.specs) {
+      const size =
+        this.fullRegions * paddedFloats(sizeOf(spec.shape)) + this.moments * ownedFloats(spec, owned.get(spec))
       if (size > maxFloats)
         throw new UsageError(
-          `invalid model: ${spec.name} has ${sizeOf(spec.shape)} parameters (expected at most ${maxFloats}; ` +
+          `invalid model: ${spec.name} has ${sizeOf(spec.shape)} parameters (expected at most ` +
+            `${Math.floor((maxFloats / size) * sizeOf(spec.shape))}; ` +
             (spec.stacked ? 'use fewer or smaller experts in a layer)' : 'use a smaller vocabulary or width)'),
         )
       if (filled + size > maxFloats) {
@@ -104,20 +156,22 @@ export class ParameterStore {
     return banks
   }
 
-  private addBank(specs: readonly ParameterSpec[], runtime: Pick<Runtime, 'createArena'>): void {
-    let offset = 0
-    const assignOffsets = (chosen: readonly ParameterSpec[]) => {
-      for (const spec of chosen) {
-        this.locations.set(spec.name, { spec, bank: this.arenas.length, offset })
-        offset += paddedFloats(sizeOf(spec.shape))
-      }
-      return offset
+  private addBank(
+    specs: readonly ParameterSpec[],
+    owned: ReadonlyMap<ParameterSpec, Share>,
+    runtime: Pick<Runtime, 'createArena'>,
+  ): void {
+    let [total, ofMoments] = [0, 0]
+    for (const spec of [...specs.filter(({ decay }) => decay), ...specs.filter(({ decay }) => !decay)]) {
+      const share = owned.get(spec)
+      const part = share ? { from: share.from, to: share.to, offset: ofMoments } : null
+      this.locations.set(spec.name, { spec, bank: this.arenas.length, offset: total, owned: part })
+      total += paddedFloats(sizeOf(spec.shape))
+      ofMoments += ownedFloats(spec, share)
     }
-    const decayed = assignOffsets(specs.filter(({ decay }) => decay))
-    const total = assignOffsets(specs.filter(({ decay }) => !decay))
-    this.sizes.push({ decayed, total })
+    this.sizes.push({ total, owned: ofMoments })
     this.scratchUsed.push(0)
-    this.arenas.push(runtime.createArena((total * this.regions + this.scratchSize) * 4))
+    this.arenas.push(runtime.createArena((total * this.fullRegions + ofMoments * this.moments + this.scratchSize) * 4))
   }
 
   /** The values of a parameter, or of one expert of a stacked parameter. */
@@ -129,9 +183,12 @@ export class ParameterStore {
     return this.view(name, expert, GRADIENTS)
   }
 
-  /** Optimizer state number `index` of a parameter. */
+  /** Optimizer state number `index` of a parameter, or of the owned experts of a stacked one. Empty if not owned. */
   moment(name: string, index: number): Float32Array {
-    return this.view(name, null, GRADIENTS + 1 + index)
+    const { spec, bank, owned } = this.location(name)
+    if (!owned) return new Float32Array()
+    const size = (owned.to - owned.from) * unitSize(spec)
+    return (this.arenas[bank] as Arena).floats(this.momentStart(bank, index) + owned.offset, size)
   }
 
   /** Bytes of all arenas, scratch memory included. */
@@ -149,7 +206,7 @@ export class ParameterStore {
     return {
       arena: this.arenas[bank] as Arena,
       gradient: GRADIENTS * total + offset,
-      scratch: this.regions * total + used,
+      scratch: this.momentStart(bank, this.moments) + used,
     }
   }
 
@@ -159,7 +216,7 @@ export class ParameterStore {
     const used = this.scratchUsed[0] ?? 0
     if (!arena || rest.length > 0 || used + paddedFloats(floats) > this.scratchSize) return null
     this.scratchUsed[0] = used + paddedFloats(floats)
-    const start = this.regions * (this.sizes[0]?.total ?? 0) + used
+    const start = this.momentStart(0, this.moments) + used
     let taken = 0
     return {
       arena,
@@ -190,46 +247,137 @@ export class ParameterStore {
     return (this.arenas[bank] as Arena).floats(start + expert * part, part)
   }
 
-  /** Two ranges per bank: with weight decay, and without. */
+  /** Start of region `index` of moments in a bank, in floats; `index` = their number: the end of the regions. */
+  private momentStart(bank: number, index: number): number {
+    const { total = 0, owned = 0 } = this.sizes[bank] ?? {}
+    return this.fullRegions * total + index * owned
+  }
+
+  /** Owned parameters in as few ranges as possible: alone, two per bank, with weight decay and without. */
   ranges(): ParameterRange[] {
-    return this.sizes.flatMap(({ decayed, total }, bank) => {
-      const range = (from: number, to: number, decay: boolean): ParameterRange => ({
+    const ranges: ParameterRange[] = []
+    for (const { spec, bank, offset, owned } of this.locations.values()) {
+      if (!owned) continue
+      const start = offset + owned.from * unitSize(spec)
+      const { total = 0 } = this.sizes[bank] ?? {}
+      const range: ParameterRange = {
         arena: this.arenas[bank] as Arena,
-        parameters: from,
-        gradients: GRADIENTS * total + from,
-        moments: Array.from({ length: this.regions - 2 }, (_, i) => (GRADIENTS + 1 + i) * total + from),
-        count: to - from,
-        decay,
+        parameters: start,
+        gradients: GRADIENTS * total + start,
+        moments: Array.from({ length: this.moments }, (_, i) => this.momentStart(bank, i) + owned.offset),
+        // Padding ends a whole tensor, not some of its experts.
+        count: owned.to === unitsOf(spec) ? ownedFloats(spec, owned) : (owned.to - owned.from) * unitSize(spec),
+        decay: spec.decay,
+      }
+      const last = ranges.at(-1)
+      if (last && follows(range, last)) ranges[ranges.length - 1] = { ...last, count: last.count + range.count }
+      else ranges.push(range)
+    }
+    return ranges
+  }
+
+  /** The owned tensors and experts, in an order that does not depend on the layout. */
+  units(): Unit[] {
+    return this.specs.flatMap((spec) => {
+      const { bank, offset, owned } = this.location(spec.name)
+      const { total = 0 } = this.sizes[bank] ?? {}
+      const [count, from, to] = [unitSize(spec), owned?.from ?? 0, owned?.to ?? 0]
+      return Array.from({ length: to - from }, (_, i): Unit => {
+        const start = offset + (from + i) * count
+        const index = (this.firstUnits.get(spec.name) ?? 0) + from + i
+        const name = spec.stacked ? this.nameOfExpert(spec, from + i) : spec.name
+        const arena = this.arenas[bank] as Arena
+        return { index, name, arena, parameters: start, gradients: GRADIENTS * total + start, count }
       })
-      return [range(0, decayed, true), range(decayed, total, false)]
     })
   }
 
-  /** The parameters as named in checkpoints: every expert is a tensor, with its global id. */
-  parameterTensors(): NamedTensor[] {
-    return this.specs.flatMap((spec) => perExpert(spec, '', (expert) => this.parameter(spec.name, expert)))
+  /** The gradients of each bank, and their partial sums (`gradient-tree.ts`); offsets and count in floats. */
+  gradientRegions(): { arena: Arena; gradients: number; partials: readonly number[]; count: number }[] {
+    return this.sizes.map(({ total }, bank) => ({
+      arena: this.arenas[bank] as Arena,
+      gradients: GRADIENTS * total,
+      partials: Array.from({ length: this.fullRegions - 2 }, (_, i) => (GRADIENTS + 1 + i) * total),
+      count: total,
+    }))
   }
 
-  momentTensors(index: number, suffix: string): NamedTensor[] {
-    return this.specs.flatMap((spec) =>
-      perExpert(spec, suffix, (expert) => this.view(spec.name, expert, GRADIENTS + 1 + index)),
-    )
+  /** Where a share lies in the regions of parameters and gradients; offsets and count in floats. */
+  rangeOf({ spec, from, to }: Share): Pick<ParameterRange, 'arena' | 'parameters' | 'gradients' | 'count'> {
+    const { bank, offset } = this.location(spec.name)
+    const start = offset + from * unitSize(spec)
+    const { total = 0 } = this.sizes[bank] ?? {}
+    const count = (to - from) * unitSize(spec)
+    return { arena: this.arenas[bank] as Arena, parameters: start, gradients: GRADIENTS * total + start, count }
   }
+
+  /** The part of a tensor that this rank owns; null if none. */
+  ownedPart(name: string): { readonly from: number; readonly to: number } | null {
+    return this.location(name).owned
+  }
+
+  /** The name of an expert held here, with its global id. */
+  nameOfExpert({ name, shape }: ParameterSpec, expert: number): string {
+    const [held = 0] = shape
+    return expertName(name, heldExperts(held * this.layout.expert, this.layout).first + expert)
+  }
+
+  /** The parameters on this rank as named in checkpoints: every expert is a tensor, with its global id. */
+  parameterTensors(): NamedTensor[] {
+    return this.specs.flatMap((spec) => this.tensorsOf(spec, 0, unitsOf(spec), '', (e) => this.parameter(spec.name, e)))
+  }
+
+  /** Optimizer state of the owned parameters. */
+  momentTensors(index: number, suffix: string): NamedTensor[] {
+    return this.specs.flatMap((spec) => {
+      const { owned } = this.location(spec.name)
+      if (!owned) return []
+      const all = this.moment(spec.name, index)
+      const size = unitSize(spec)
+      const view = (expert: number | null) => {
+        const start = expert === null ? 0 : (expert - owned.from) * size
+        return all.subarray(start, start + size)
+      }
+      return this.tensorsOf(spec, owned.from, owned.to, suffix, view)
+    })
+  }
+
+  /** A tensor, or the experts `from` to `to` of a stacked one, under their names in checkpoints. */
+  tensorsOf(
+    spec: ParameterSpec,
+    from: number,
+    to: number,
+    suffix: string,
+    view: (expert: number | null) => Float32Array,
+  ): NamedTensor[] {
+    const { name, shape, stacked } = spec
+    if (!stacked) return [{ name: `${name}${suffix}`, shape, data: view(null) }]
+    return Array.from({ length: to - from }, (_, i) => ({
+      name: `${this.nameOfExpert(spec, from + i)}${suffix}`,
+      shape: shape.slice(1),
+      data: view(from + i),
+    }))
+  }
+}
+
+const unitsOf = ({ stacked, shape }: ParameterSpec): number => (stacked ? (shape[0] as number) : 1)
+/** Floats of a tensor, or of one expert of a stacked one. */
+const unitSize = (spec: ParameterSpec): number => sizeOf(spec.shape) / unitsOf(spec)
+
+/** Floats of the owned part of a tensor, with the padding after its end. */
+function ownedFloats(spec: ParameterSpec, owned: Pick<Share, 'from' | 'to'> | null | undefined): number {
+  return owned ? paddedFloats((owned.to - owned.from) * unitSize(spec)) : 0
+}
+
+/** Whether a range continues another in every region. */
+function follows(range: ParameterRange, last: ParameterRange): boolean {
+  return (
+    range.arena === last.arena &&
+    range.decay === last.decay &&
+    range.parameters === last.parameters + last.count &&
+    range.moments.every((start, i) => start === (last.moments[i] as number) + last.count)
+  )
 }
 
 /** Rounds up to whole cache lines, in floats. */
 export const paddedFloats = (floats: number): number => Math.ceil(floats / LINE) * LINE
-
-function perExpert(
-  { name, shape, stacked }: ParameterSpec,
-  suffix: string,
-  view: (expert: number | null) => Float32Array,
-): NamedTensor[] {
-  if (!stacked) return [{ name: `${name}${suffix}`, shape, data: view(null) }]
-  const [experts = 0, ...inner] = shape
-  return Array.from({ length: experts }, (_, e) => ({
-    name: `${expertName(name, e)}${suffix}`,
-    shape: inner,
-    data: view(e),
-  }))
-}

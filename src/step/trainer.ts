@@ -7,13 +7,16 @@ import type { Batch } from '../data/batches.ts'
 import { parameterSpecs } from '../model/parameters.ts'
 import type { ArenaKernels } from '../runtime/arena-kernels.ts'
 import type { Runtime } from '../runtime/contract.ts'
+import type { Ranks } from '../runtime/ranks.ts'
 import type { NodeTime, StepEvent } from '../runtime/times.ts'
 import { GradientProgram, type GradientShape, gradientScratch } from './gradient-program.ts'
+import { exchangeScratch } from './gradient-sum.ts'
 import { kernelTimes, timesSince } from './kernel-times.ts'
 import { adafactor, adafactorScratch } from './optimizer/adafactor.ts'
 import { ADAMW_MOMENTS, adamw } from './optimizer/adamw.ts'
 import type { Optimizer } from './optimizer/contract.ts'
 import { gradientNorm } from './optimizer/norm.ts'
+import { alone, type Layout, ownedSpecs } from './placement.ts'
 import { updateRouterBias } from './router-bias.ts'
 import { learningRate } from './schedule.ts'
 import type { LayerCounts } from './statistics.ts'
@@ -32,22 +35,32 @@ export interface StepOutcome {
   readonly updateMs: number
 }
 
-const shapeOf = ({ model, train }: Pick<RunConfig, 'model' | 'train'>): GradientShape => ({
+type Shaped = Pick<RunConfig, 'model' | 'train' | 'parallel'>
+
+const shapeOf = ({ model, train, parallel }: Shaped): GradientShape => ({
   batch: train.batch,
+  shards: parallel.shards ?? 1,
   microBatches: train.microBatches,
   sequence: model.sequence,
+})
+
+/** This process alone: it computes all shards. */
+export const aloneLayout = ({ parallel }: Pick<RunConfig, 'parallel'>): Layout => ({
+  ...alone,
+  shards: parallel.shards ?? 1,
 })
 
 /** Allocates memory for the parameters, gradients and optimizer state of a run. */
 export function createStore(
   runtime: Pick<Runtime, 'createArena'>,
-  { model, train }: Pick<RunConfig, 'model' | 'train'>,
+  config: Shaped,
+  layout = aloneLayout(config),
 ): ParameterStore {
-  const specs = parameterSpecs(model)
-  const scratch = gradientScratch(model, shapeOf({ model, train }))
-  return train.optimizer.kind === 'adamw'
-    ? new ParameterStore(runtime, specs, ADAMW_MOMENTS, scratch)
-    : new ParameterStore(runtime, specs, 0, scratch + adafactorScratch(specs))
+  const specs = parameterSpecs(config.model)
+  const scratch = gradientScratch(config.model, shapeOf(config)) + exchangeScratch(layout)
+  return config.train.optimizer.kind === 'adamw'
+    ? new ParameterStore(runtime, specs, ADAMW_MOMENTS, scratch, layout)
+    : new ParameterStore(runtime, specs, 0, scratch + adafactorScratch(ownedSpecs(specs, layout)), layout)
 }
 
 export class Trainer {
@@ -59,6 +72,7 @@ export class Trainer {
   private readonly gradient: GradientProgram
   private readonly kernels: ArenaKernels
   private readonly store: ParameterStore
+  private readonly ranks: Ranks | null
   private readonly timeline = new Timeline()
   private steps = 0
   private stepsMs = 0
@@ -70,6 +84,7 @@ export class Trainer {
     kernels: ArenaKernels,
     optimizer: Optimizer,
     store: ParameterStore,
+    ranks: Ranks | null,
   ) {
     this.config = train
     this.moe = model.moe
@@ -77,25 +92,30 @@ export class Trainer {
     this.kernels = kernels
     this.optimizer = optimizer
     this.store = store
+    this.ranks = ranks
   }
 
-  /** @param separator Token at which attention restarts (`data.crossDocuments`); default: none. */
+  /**
+   * @param separator Token at which attention restarts (`data.crossDocuments`); default: none.
+   * @param ranks The other processes that take part; default: none.
+   */
   static async compile(
     runtime: Runtime,
     config: RunConfig,
     store: ParameterStore,
     separator?: number,
+    ranks: Ranks | null = null,
   ): Promise<Trainer> {
     const { model, train } = config
     const kernels = await runtime.createArenaKernels()
     try {
-      const setting = { runtime, kernels, config: model, store, shape: shapeOf({ model, train }), separator }
+      const setting = { runtime, kernels, config: model, store, shape: shapeOf(config), ranks, separator }
       const gradient = await GradientProgram.compile(setting, train.seed)
       const optimizer =
         train.optimizer.kind === 'adamw'
           ? adamw(kernels, store, train.optimizer)
           : adafactor(kernels, store, train.optimizer)
-      return new Trainer(config, gradient, kernels, optimizer, store)
+      return new Trainer(config, gradient, kernels, optimizer, store, ranks)
     } catch (error) {
       await kernels.close()
       throw error
@@ -121,7 +141,7 @@ export class Trainer {
       this.gradient.run(step, batch.tokens, batch.targets, timeline),
     )
     const between = performance.now()
-    const gradNorm = await timeline.time('norm', () => gradientNorm(this.kernels, this.store))
+    const gradNorm = await timeline.time('norm', () => gradientNorm(this.kernels, this.store, this.ranks))
     const rate = learningRate(this.config.schedule, step, this.config.steps)
     const skipped = !Number.isFinite(loss) || !Number.isFinite(gradNorm)
     if (!skipped) {
@@ -130,6 +150,7 @@ export class Trainer {
       const gradientScale = clip > 0 && gradNorm > clip ? clip / gradNorm : 1
       const settings = { step: this.updates, learningRate: rate, gradientScale }
       await timeline.time('update', () => this.optimizer.update(settings))
+      if (this.ranks) await timeline.time('share parameters', () => this.gradient.sum.share())
       updateRouterBias(this.store, this.moe, layers)
     }
     const end = performance.now()

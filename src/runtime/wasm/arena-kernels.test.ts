@@ -132,7 +132,8 @@ describe('adamw', () => {
     const expected = update64All({ ...arrays, v }, range.keep)
     await two.adamw([last], settings)
     expectClose({ ...arrays, v }, expected)
-    expect(await two.sumOfSquares([{ arena, start: last.v, count: 23 }])).toBeCloseTo(squares(v), 12)
+    const [sum] = await two.sumsOfSquares([{ arena, start: last.v, count: 23 }])
+    expect(sum).toBeCloseTo(squares(v), 12)
   })
 
   test('a range outside its arena is refused before anything is written', async () => {
@@ -145,18 +146,18 @@ describe('adamw', () => {
   })
 })
 
-describe('sumOfSquares', () => {
+describe('sumsOfSquares', () => {
   test.each(SIZES)('of %i elements equals that of a float64 loop', async (count) => {
     const arena = createArena((count + 8) * 4)
     arena.floats().fill(1e9)
     const values = arena.floats(4, count)
     fill(values)
     const expected = squares(values)
-    const sum = await two.sumOfSquares([{ arena, start: 4, count }])
+    const [sum = 0] = await two.sumsOfSquares([{ arena, start: 4, count }])
     expect(Math.abs(sum - expected)).toBeLessThanOrEqual(1e-12 * expected)
   })
 
-  test('has the same bits for any number of threads', async () => {
+  test('each range has its own sum, with the same bits for any number of threads', async () => {
     const count = 700_001
     const arena = createArena(count * 4)
     fill(arena.floats())
@@ -164,10 +165,10 @@ describe('sumOfSquares', () => {
       { arena, start: 0, count: 5 },
       { arena, start: 16, count: count - 16 },
     ]
-    const sum = await one.sumOfSquares(ranges)
-    expect(await two.sumOfSquares(ranges)).toBe(sum)
-    expect(await three.sumOfSquares(ranges)).toBe(sum)
-    expect(await two.sumOfSquares(ranges)).toBe(sum)
+    const sums = await one.sumsOfSquares(ranges)
+    expect(sums[0]).toBeCloseTo(squares(arena.floats(0, 5)), 10)
+    for (const kernels of [two, three, two]) expect(await kernels.sumsOfSquares(ranges)).toEqual(sums)
+    for (const [i, range] of ranges.entries()) expect(await two.sumsOfSquares([range])).toEqual([sums[i]])
   })
 
   test.each([Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY])(
@@ -178,7 +179,8 @@ describe('sumOfSquares', () => {
       for (let i = 0; i < count; i++) {
         arena.floats().fill(1)
         arena.floats(i, 1)[0] = bad
-        expect(Number.isFinite(await two.sumOfSquares([{ arena, start: 0, count }]))).toBe(false)
+        const [sum] = await two.sumsOfSquares([{ arena, start: 0, count }])
+        expect(Number.isFinite(sum)).toBe(false)
       }
     },
   )
@@ -187,9 +189,26 @@ describe('sumOfSquares', () => {
     const arena = createArena(64)
     for (const size of [2 ** 100, 2 ** -100]) {
       arena.floats(0, 11).fill(size)
-      expect(await two.sumOfSquares([{ arena, start: 0, count: 11 }])).toBe(11 * size ** 2)
+      expect(await two.sumsOfSquares([{ arena, start: 0, count: 11 }])).toEqual([11 * size ** 2])
     }
   })
+})
+
+test('add is element by element, for any length and number of threads', async () => {
+  for (const count of [1, 7, 8, 131, 70_001]) {
+    const arena = createArena(2 * (count + 4) * 4)
+    fill(arena.floats())
+    const [to, from] = [4, count + 8]
+    const before = arena.floats().slice()
+    const expected = before.map((value, i) =>
+      i >= to && i < to + count ? value + (before[i - to + from] ?? 0) : value,
+    )
+    for (const kernels of [one, two, three]) {
+      arena.floats().set(before)
+      await kernels.add([{ arena, to, from, count }])
+      expect(arena.floats()).toEqual(expected)
+    }
+  }
 })
 
 describe('scatterAddRows', () => {
@@ -226,7 +245,7 @@ describe('scatterAddRows', () => {
     new Int32Array(arena.buffer, 128, 1)[0] = 2
     const scatter = { arena, table: 0, tableRows: 2, rows: 16, indices: 32, rowCount: 1, width: 4 }
     await expect(kernels.scatterAddRows(scatter)).rejects.toThrow(/^internal: a kernel failed: unreachable/)
-    await expect(kernels.sumOfSquares([{ arena, start: 0, count: 1 }])).rejects.toThrow(/unreachable/)
+    await expect(kernels.sumsOfSquares([{ arena, start: 0, count: 1 }])).rejects.toThrow(/unreachable/)
     await kernels.close()
   })
 })
@@ -236,9 +255,9 @@ describe('threads', () => {
     const arena = createArena(400)
     arena.floats().set(Array.from({ length: 100 }, (_, i) => i))
     const sums = await Promise.all(
-      Array.from({ length: 300 }, (_, i) => two.sumOfSquares([{ arena, start: i % 100, count: 1 }])),
+      Array.from({ length: 300 }, (_, i) => two.sumsOfSquares([{ arena, start: i % 100, count: 1 }])),
     )
-    expect(sums).toEqual(Array.from({ length: 300 }, (_, i) => (i % 100) ** 2))
+    expect(sums.flat()).toEqual(Array.from({ length: 300 }, (_, i) => (i % 100) ** 2))
   })
 
   test('the event loop runs while a kernel does', async () => {
@@ -246,7 +265,7 @@ describe('threads', () => {
     let turns = 0
     const timer = setInterval(() => turns++, 1)
     const ranges = Array.from({ length: 20 }, () => ({ arena, start: 0, count: 2 ** 24 }))
-    await two.sumOfSquares(ranges)
+    await two.sumsOfSquares(ranges)
     clearInterval(timer)
     expect(turns).toBeGreaterThan(2)
   })
@@ -257,7 +276,7 @@ describe('threads', () => {
     const round = async () => {
       for (let i = 0; i < 200; i++) {
         await two.adamw([range], settings)
-        await two.sumOfSquares([{ arena, start: 0, count: 40_000 }])
+        await two.sumsOfSquares([{ arena, start: 0, count: 40_000 }])
       }
       return process.memoryUsage().rss
     }
@@ -270,10 +289,10 @@ describe('threads', () => {
     const kernels = await createArenaKernels(2)
     const arena = createArena(2 ** 22)
     arena.floats().fill(1)
-    const running = kernels.sumOfSquares([{ arena, start: 0, count: 2 ** 20 }])
+    const running = kernels.sumsOfSquares([{ arena, start: 0, count: 2 ** 20 }])
     await kernels.close()
-    expect(await running).toBe(2 ** 20)
-    await expect(kernels.sumOfSquares([{ arena, start: 0, count: 1 }])).rejects.toThrow(/closed/)
+    expect(await running).toEqual([2 ** 20])
+    await expect(kernels.sumsOfSquares([{ arena, start: 0, count: 1 }])).rejects.toThrow(/closed/)
     await kernels.close()
   })
 
@@ -288,7 +307,7 @@ describe('threads', () => {
   test('time is reported by kernel', async () => {
     const kernels = await createArenaKernels(1)
     const arena = createArena(4)
-    for (let i = 0; i < 3; i++) await kernels.sumOfSquares([{ arena, start: 0, count: 1 }])
+    for (let i = 0; i < 3; i++) await kernels.sumsOfSquares([{ arena, start: 0, count: 1 }])
     expect(kernels.profile()).toMatchObject([{ kind: 'sumOfSquares', runs: 3 }])
     await kernels.close()
   })

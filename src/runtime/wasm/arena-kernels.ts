@@ -11,6 +11,7 @@ import {
   type AdafactorSettings,
   type AdamwRange,
   type AdamwSettings,
+  type Addition,
   type ArenaKernels,
   type ArenaRange,
   adafactorStateSize,
@@ -101,14 +102,27 @@ class WasmKernels implements ArenaKernels {
     })
   }
 
-  async sumOfSquares(ranges: readonly ArenaRange[]): Promise<number> {
-    const calls = ranges.flatMap(({ arena, start, count }) =>
-      splitRange(count, Math.min(MAX_PARTS, Math.ceil(count / MIN_PART))).map(
-        ({ from, length }): Call => ({ arena, args: [address(arena, start + from, length), length] }),
-      ),
+  async sumsOfSquares(ranges: readonly ArenaRange[]): Promise<number[]> {
+    const parts = ranges.flatMap(({ arena, start, count }, range) =>
+      splitRange(count, Math.min(MAX_PARTS, Math.ceil(count / MIN_PART))).map(({ from, length }) => ({
+        range,
+        call: { arena, args: [address(arena, start + from, length), length] },
+      })),
     )
-    const parts = await this.run('sumOfSquares', this.inOrder(calls))
-    return parts.flat().reduce((total, part) => total + part, 0)
+    const results = (await this.run('sumOfSquares', this.inOrder(parts.map(({ call }) => call)))).flat()
+    const sums = ranges.map(() => 0)
+    for (const [i, { range }] of parts.entries()) sums[range] = (sums[range] as number) + (results[i] as number)
+    return sums
+  }
+
+  async add(additions: readonly Addition[]): Promise<void> {
+    const lists: Call[][] = Array.from({ length: this.threads }, () => [])
+    for (const { arena, to, from, count } of additions)
+      splitRange(count, this.threads).forEach((part, thread) => {
+        const addresses = [to, from].map((start) => address(arena, start + part.from, part.length))
+        lists[thread]?.push({ arena, args: [...addresses, part.length] })
+      })
+    await this.run('add', lists)
   }
 
   async scatterAddRows({ arena, table, tableRows, rows, indices, rowCount, width }: RowScatter): Promise<void> {

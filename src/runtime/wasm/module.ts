@@ -29,6 +29,7 @@ const arenaFunctionNames = [
   'adafactorUpdate',
   'adafactorVectors',
   'adamw',
+  'add',
   'scatterAddRows',
   'sumOfSquares',
 ] as const

@@ -10,7 +10,7 @@
  */
 import type { TrainConfig } from '../../config/run-config.ts'
 import { sizeOf } from '../../graph/shape.ts'
-import { expertName, type ParameterSpec } from '../../model/parameters.ts'
+import type { ParameterSpec } from '../../model/parameters.ts'
 import type { ArenaKernels } from '../../runtime/arena-kernels.ts'
 import { type AdafactorRange, adafactorStateSize } from '../../runtime/arena-kernels.ts'
 import { type NamedTensor, type ParameterStore, paddedFloats } from '../store.ts'
@@ -18,13 +18,19 @@ import type { Optimizer } from './contract.ts'
 
 const DECAY_EXPONENT = 0.8
 
-/** Scratch memory that the store must have, in floats. */
+/** Scratch memory that the store must have for the state of these tensors, in floats. */
 export const adafactorScratch = (specs: readonly ParameterSpec[]): number =>
   specs.reduce((floats, spec) => floats + paddedFloats(stateSize(spec)), 0)
 
 export function adafactor(kernels: ArenaKernels, store: ParameterStore, config: TrainConfig['optimizer']): Optimizer {
-  const ranges = store.specs.map((spec) => ({ decay: spec.decay, range: rangeOf(spec, store) }))
-  const tensors = store.specs.flatMap((spec, i) => stateTensors(spec, ranges[i]?.range as AdafactorRange))
+  const owned = store.specs.flatMap((spec) => {
+    const part = store.ownedPart(spec.name)
+    return part ? [{ spec, part }] : []
+  })
+  const ranges = owned.map(({ spec, part }) => ({ decay: spec.decay, range: rangeOf(spec, part, store) }))
+  const tensors = owned.flatMap(({ spec, part }, i) =>
+    stateTensors(spec, part, store, ranges[i]?.range as AdafactorRange),
+  )
   return {
     update({ step, learningRate, gradientScale }) {
       const keep = 1 - learningRate * config.weightDecay
@@ -37,33 +43,47 @@ export function adafactor(kernels: ArenaKernels, store: ParameterStore, config: 
   }
 }
 
+interface Part {
+  readonly from: number
+  readonly to: number
+}
+
+const whole = ({ stacked, shape }: ParameterSpec): Part => ({ from: 0, to: stacked ? (shape[0] as number) : 1 })
+
 /** The tensors that are updated separately: a parameter, or one per expert of a stacked one. rows = null: a vector. */
-function tensorsOf({ shape, stacked }: ParameterSpec): { count: number; rows: number | null; columns: number } {
-  const [count, inner] = stacked ? [shape[0] as number, shape.slice(1)] : [1, shape]
+function tensorsOf({ shape, stacked }: ParameterSpec, { from, to }: Part) {
+  const inner = stacked ? shape.slice(1) : shape
   const [rows = 0, columns = 0] = inner
+  const count = to - from
   return inner.length === 2 ? { count, rows, columns } : { count, rows: null, columns: sizeOf(inner) }
 }
 
-function stateSize(spec: ParameterSpec): number {
-  const { count, rows, columns } = tensorsOf(spec)
+function stateSize(spec: ParameterSpec, part = whole(spec)): number {
+  const { count, rows, columns } = tensorsOf(spec, part)
   return count * adafactorStateSize(rows, columns)
 }
 
-function rangeOf(spec: ParameterSpec, store: ParameterStore): AdafactorRange {
-  const { arena, gradient, scratch } = store.allocateScratch(spec.name, stateSize(spec))
+function rangeOf(spec: ParameterSpec, part: Part, store: ParameterStore): AdafactorRange {
+  const { arena, gradient, scratch } = store.allocateScratch(spec.name, stateSize(spec, part))
   const p = store.parameter(spec.name).byteOffset / Float32Array.BYTES_PER_ELEMENT
-  return { arena, p, g: gradient, state: scratch, ...tensorsOf(spec), keep: 1 }
+  const before = (sizeOf(spec.shape) / whole(spec).to) * part.from
+  return { arena, p: p + before, g: gradient + before, state: scratch, ...tensorsOf(spec, part), keep: 1 }
 }
 
 /** Names as in other Adafactor implementations. */
-function stateTensors(spec: ParameterSpec, { arena, state, count, rows, columns }: AdafactorRange): NamedTensor[] {
-  return Array.from({ length: count }, (_, e): NamedTensor[] => {
-    const name = spec.stacked ? expertName(spec.name, e) : spec.name
-    const start = state + e * adafactorStateSize(rows, columns)
-    const tensor = (kind: string, from: number, size: number): NamedTensor => ({
+function stateTensors(
+  spec: ParameterSpec,
+  { from }: Part,
+  store: ParameterStore,
+  { arena, state, count, rows, columns }: AdafactorRange,
+): NamedTensor[] {
+  return Array.from({ length: count }, (_, i): NamedTensor[] => {
+    const name = spec.stacked ? store.nameOfExpert(spec, from + i) : spec.name
+    const start = state + i * adafactorStateSize(rows, columns)
+    const tensor = (kind: string, at: number, size: number): NamedTensor => ({
       name: `${name}.${kind}`,
       shape: [size],
-      data: arena.floats(from, size),
+      data: arena.floats(at, size),
     })
     return rows === null
       ? [tensor('exp_avg_sq', start, columns)]

@@ -1,9 +1,24 @@
-/** The global gradient norm: the root of the sum of squares of all gradients. */
+/**
+ * The global gradient norm: the root of the sum of squares of all gradients. Each tensor, or expert of a stacked one,
+ * has a sum of its own, so that the bits do not depend on how tensors are spread over ranks.
+ */
 import type { ArenaKernels } from '../../runtime/arena-kernels.ts'
+import { type Ranks, sumOverRanks } from '../../runtime/ranks.ts'
 import type { ParameterStore } from '../store.ts'
 
 /** Not finite if and only if some gradient is not. */
-export async function gradientNorm(kernels: ArenaKernels, store: ParameterStore): Promise<number> {
-  const ranges = store.ranges().map(({ arena, gradients, count }) => ({ arena, start: gradients, count }))
-  return Math.sqrt(await kernels.sumOfSquares(ranges))
+export async function gradientNorm(
+  kernels: ArenaKernels,
+  store: ParameterStore,
+  ranks: Ranks | null = null,
+): Promise<number> {
+  const units = store.units()
+  const sums = await kernels.sumsOfSquares(
+    units.map(({ arena, gradients, count }) => ({ arena, start: gradients, count })),
+  )
+  const all = new Float64Array(store.unitCount)
+  units.forEach(({ index }, i) => {
+    all[index] = sums[i] as number
+  })
+  return Math.sqrt((await sumOverRanks(ranks, all)).reduce((total, sum) => total + sum, 0))
 }

@@ -5,10 +5,10 @@ import { type RunConfig, runSchema } from '../../config/run-config.ts'
 import { NUMERICS } from './numerics.ts'
 
 /** Omits fields that only change where and how fast a run computes, and how much of it is recorded. */
-function decidingFields({ model, data, train, runtime }: RunConfig): object {
+function decidingFields({ model, data, train, parallel, runtime }: RunConfig): object {
   const { cache: _, ...text } = data
   const { keep: _k, checkpointEvery: _c, routingEvery: _r, maxNonFinite: _n, ...training } = train
-  return { model, data: text, train: training, math: runtime.math }
+  return { model, data: text, train: training, shards: parallel.shards, math: runtime.math }
 }
 
 const defaults = decidingFields(runSchema.parse({}))

@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs'
 import { readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import type { RunConfig } from '../../config/run-config.ts'
+import { type RunConfig, sequencesOfPass } from '../../config/run-config.ts'
 import { trainBatch } from '../../data/batches.ts'
 import { RunError } from '../../errors.ts'
 import { evaluateRun } from '../../infer/evaluate.ts'
@@ -87,8 +87,7 @@ async function runTraining(
 
   const heldOut = await evaluateRun(directory, { capacity: 'eval' })
   const elsewhere: Record<string, EvalRecord> = {}
-  const { train: training, model } = config
-  const batch = (training.batch / training.microBatches) * model.sequence
+  const batch = sequencesOfPass(config) * config.model.sequence
   for (const source of Object.keys(job.elsewhere)) {
     if (signal.aborted) return { kind: 'stopped' }
     const batches = Math.ceil(ELSEWHERE_TOKENS / batch)

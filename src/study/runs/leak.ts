@@ -1,4 +1,5 @@
 /** How much later tokens lower the loss of earlier ones in a trained run, at the capacity of training and of evaluation. */
+import { sequencesOfPass } from '../../config/run-config.ts'
 import { separatorOf } from '../../data/first-visible.ts'
 import { loadModel } from '../../infer/trained-model.ts'
 import { dependsOnFuture, measureLeak } from '../../measure/leak.ts'
@@ -17,7 +18,7 @@ export async function leakOf(directory: string): Promise<FinishedRun['leak']> {
     cleanup.defer(() => trained.close())
     const { runtime, config, tokenizer, store } = trained
     const { train, model } = config
-    const batch = train.batch / train.microBatches
+    const batch = sequencesOfPass(config)
     if (!dependsOnFuture(model, 'train', batch) && !dependsOnFuture(model, 'eval', batch))
       return { train: null, eval: null }
     const data = await openRunData(config, { tokenizer, onProgress: () => {} })

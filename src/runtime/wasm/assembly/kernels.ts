@@ -119,6 +119,21 @@ export function sumOfSquares(p: usize, count: u32): f64 {
   return sum
 }
 
+/** to ← to + from, element by element. */
+export function add(to: usize, from: usize, count: u32): void {
+  for (; count >= 8; count -= 8) {
+    v128.store(to, f32x4.add(v128.load(to), v128.load(from)))
+    v128.store(to + 16, f32x4.add(v128.load(to + 16), v128.load(from + 16)))
+    to += 32
+    from += 32
+  }
+  for (; count > 0; count--) {
+    store<f32>(to, load<f32>(to) + load<f32>(from))
+    to += 4
+    from += 4
+  }
+}
+
 /**
  * table[indices[r]] += rows[r] for the first `columns` columns of rows of `width`, in the order of r. Traps on an
  * index that is not below `tableRows`.

@@ -1,0 +1,32 @@
+/**
+ * The contract between a training and the other processes that take part in it, its *ranks*. All ranks call the same
+ * methods in the same order.
+ */
+
+/** Floats to or from another rank. They must not change, or be read, before the exchange is complete. */
+export type Transfer =
+  | { readonly to: number; readonly data: Float32Array }
+  | { readonly from: number; readonly data: Float32Array }
+
+export interface Ranks {
+  /** This process, from 0. */
+  readonly rank: number
+  readonly size: number
+  /** Sends and receives. Transfers between two ranks are matched in order. */
+  exchange(transfers: readonly Transfer[]): Promise<void>
+  /** The values of every rank, in order of ranks: [size · n] from [n]. */
+  allGather(values: Float64Array): Promise<Float64Array>
+  /** The text of every rank, in order. */
+  gatherText(text: string): Promise<readonly string[]>
+}
+
+/** The sum of every element over the ranks, in order of ranks. Alone: the values themselves. */
+export async function sumOverRanks(ranks: Ranks | null, values: Float64Array): Promise<Float64Array> {
+  if (!ranks) return values
+  const all = await ranks.allGather(values)
+  return values.map((_, i) => {
+    let sum = 0
+    for (let rank = 0; rank < ranks.size; rank++) sum += all[rank * values.length + i] as number
+    return sum
+  })
+}

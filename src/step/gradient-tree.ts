@@ -1,0 +1,60 @@
+/**
+ * The order in which gradients of shards are added.
+ *
+ * Floating-point sums depend on their order. So that a training has the same bits on any number of ranks, the P
+ * gradients of a step are added in a fixed tree, the one of Merkle trees (RFC 6962, section 2.1): the first subtree
+ * has the largest power of two below P leaves. If each rank has a power of two of consecutive shards, its sum is a
+ * subtree, and the tree over ranks has the same form. A rank adds its shards like a binary counter: a sum of 2ⁱ shards
+ * waits in partial sum i for the next one of its size.
+ *
+ * @example P = 6: ((0 + 1) + (2 + 3)) + (4 + 5). Three ranks compute the sums of two, then the tree over three.
+ */
+import type { Layout } from './placement.ts'
+
+/** Shards of a rank. */
+export const shardsOfRank = ({ shards, ranks }: Layout): number => shards / ranks
+
+/** Partial sums that a rank keeps. */
+export const partialSums = (layout: Layout): number => Math.ceil(Math.log2(shardsOfRank(layout)))
+
+const isPowerOfTwo = (n: number): boolean => Number.isInteger(Math.log2(n))
+
+/** Whether sums have the same bits as in every other such layout with as many shards. */
+export function isReproducible({ ranks, expert, shards }: Layout): boolean {
+  return (ranks === 1 || isPowerOfTwo(shards / ranks)) && (expert === ranks || isPowerOfTwo(expert))
+}
+
+/** An addition of the tree: the sum at leaf `into` becomes that of both. */
+export interface TreeAddition {
+  readonly into: number
+  readonly from: number
+}
+
+/** The additions of a tree of `leaves`, in order. The sum ends at leaf `at`: a + b is b + a, bit for bit. */
+export function treeAdditions(leaves: number, at: number): TreeAddition[] {
+  const additions: TreeAddition[] = []
+  const sum = (from: number, to: number): number => {
+    if (to - from === 1) return from
+    const middle = from + 2 ** (Math.ceil(Math.log2(to - from)) - 1)
+    const [left, right] = [sum(from, middle), sum(middle, to)]
+    const [into, other] = at >= middle && at < to ? [right, left] : [left, right]
+    additions.push({ into, from: other })
+    return into
+  }
+  sum(0, leaves)
+  return additions
+}
+
+/** After shard `index` of `count` (from 0): partial sums to add to it, in order, and where the sum waits; null: here. */
+export function counterStep(
+  index: number,
+  count: number,
+): { readonly add: readonly number[]; readonly keepAt: number | null } {
+  const add: number[] = []
+  let level = 0
+  while (Math.floor(index / 2 ** level) % 2 === 1) add.push(level++)
+  if (index < count - 1) return { add, keepAt: level }
+  // The last one: add what still waits, the smallest first.
+  for (level++; 2 ** level <= index; level++) if (Math.floor(index / 2 ** level) % 2 === 1) add.push(level)
+  return { add, keepAt: null }
+}
