@@ -1,0 +1,182 @@
+/** A training has the same bits on any number of ranks. */
+import { expect, test } from 'vitest'
+import { type RunConfig, type RunInput, runSchema } from '../config/run-config.ts'
+import { openRuntime } from '../run/session.ts'
+import type { Runtime } from '../runtime/contract.ts'
+import type { Ranks } from '../runtime/ranks.ts'
+import { counterStep, isReproducible, treeAdditions } from './gradient-tree.ts'
+import { initialize, initialScales } from './initialize.ts'
+import { alone, heldSpecs, sharesOf } from './placement.ts'
+import { ranksInProcess } from './testing/ranks.ts'
+import { createStore, Trainer } from './trainer.ts'
+
+const SHARDS = 8
+const STEPS = 4
+
+type Moe = NonNullable<NonNullable<RunInput['model']>['moe']>
+type Train = NonNullable<RunInput['train']>
+
+const configOf = (moe: Moe | null, train: Train = {}, math: 'float32' | 'bf16' = 'float32'): RunConfig =>
+  runSchema.parse({
+    model: {
+      vocabulary: 64,
+      layers: 2,
+      width: 16,
+      heads: 2,
+      sequence: 8,
+      hidden: 32,
+      moe: moe && { experts: 8, hidden: 16, ...moe },
+    },
+    train: { batch: 16, steps: STEPS, schedule: { warmup: 0, learningRate: 0.01 }, ...train },
+    parallel: { shards: SHARDS },
+    runtime: { threads: 1, math },
+  })
+
+interface Trained {
+  /** Loss, norm and load of the first router after each step. */
+  readonly steps: readonly (readonly number[])[]
+  readonly tensors: Readonly<Record<string, string>>
+}
+
+const bytesOf = (data: Float32Array) => Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString('base64')
+
+async function trainOne(runtime: Runtime, config: RunConfig, ranks: Ranks | null): Promise<Trained> {
+  const layout = { ...alone, shards: SHARDS, ...(ranks && { rank: ranks.rank, ranks: ranks.size }) }
+  const store = createStore(runtime, config, layout)
+  const trainer = await Trainer.compile(runtime, config, store, undefined, ranks)
+  await initialize(store, 1, initialScales(config))
+  const size = config.train.batch * config.model.sequence
+  const steps: number[][] = []
+  for (let step = 1; step <= STEPS; step++) {
+    const tokens = Int32Array.from({ length: size }, (_, t) => (t * 7 + step * 13 + (t % 5) * 3) % 64)
+    const outcome = await trainer.step(step, { tokens, targets: tokens.map((token) => (token * 5 + 1) % 64) })
+    steps.push([outcome.loss, outcome.gradNorm, ...(outcome.layers[0]?.kept ?? [])])
+  }
+  const tensors = [...store.parameterTensors(), ...trainer.optimizer.stateTensors()]
+  await trainer.release()
+  return { steps, tensors: Object.fromEntries(tensors.map(({ name, data }) => [name, bytesOf(data)])) }
+}
+
+/** All ranks of a world; the tensors are those of all of them. */
+async function trainWorld(config: RunConfig, size: number): Promise<Trained> {
+  const runtimes = await Promise.all(Array.from({ length: size }, () => openRuntime(config)))
+  try {
+    const ranks = size === 1 ? [null] : ranksInProcess(size)
+    const all = await Promise.all(ranks.map((of, i) => trainOne(runtimes[i] as Runtime, config, of)))
+    const tensors: Record<string, string> = {}
+    for (const trained of all) {
+      expect(trained.steps).toEqual(all[0]?.steps)
+      for (const [name, bytes] of Object.entries(trained.tensors)) {
+        if (name in tensors) expect(tensors[name], name).toBe(bytes)
+        tensors[name] = bytes
+      }
+    }
+    return { steps: all[0]?.steps ?? [], tensors }
+  } finally {
+    await Promise.all(runtimes.map((runtime) => runtime.close()))
+  }
+}
+
+const cases: [string, RunConfig][] = [
+  ['dense', configOf(null)],
+  ['top-1', configOf({})],
+  ['top-2 without capacity, two passes a shard', configOf({ k: 2, capacity: 'none' }, { microBatches: 2 })],
+  ['prototypes, Adafactor', configOf({ router: 'prototype', prototypes: 2 }, { optimizer: { kind: 'adafactor' } })],
+  ['biases, MoE attention', configOf({ router: 'bias', attention: 'all' })],
+  ['random', configOf({ router: 'random', k: 2 })],
+  ['bf16', configOf({ k: 2 }, {}, 'bf16')],
+]
+
+test.each(cases)(
+  '%s: losses, norms, parameters and moments are bitwise equal on 1, 2, 4 and 8 ranks',
+  async (_, config) => {
+    const one = await trainWorld(config, 1)
+    expect(one.steps.at(-1)?.[0]).toBeLessThan(one.steps[0]?.[0] as number)
+    for (const size of [2, 4, 8]) {
+      const many = await trainWorld(config, size)
+      expect(many.steps).toEqual(one.steps)
+      expect(many.tensors).toEqual(one.tensors)
+    }
+  },
+)
+
+/** The sums of a tree as text. */
+const textOf = (leaves: readonly string[], at: number): string => {
+  const sums = [...leaves]
+  for (const { into, from } of treeAdditions(leaves.length, at)) {
+    // Addition is commutative, so the order within a pair does not matter.
+    sums[into] = `(${[sums[into] as string, sums[from] as string].sort().join('+')})`
+  }
+  return sums[at] as string
+}
+
+const letters = (count: number) => Array.from({ length: count }, (_, i) => String.fromCharCode(97 + i))
+
+test('the tree adds every leaf once, in the same pairs wherever the sum ends', () => {
+  expect(textOf(letters(6), 0)).toBe('(((a+b)+(c+d))+(e+f))')
+  for (let count = 1; count <= 20; count++) {
+    const sums = new Set(letters(count).map((_, at) => textOf(letters(count), at)))
+    expect(sums.size).toBe(1)
+    expect([...sums][0]?.replaceAll(/[()+]/g, '')).toBe(letters(count).join(''))
+  }
+})
+
+test('counting shards up and the tree over ranks make the tree over all shards', () => {
+  for (let shards = 1; shards <= 24; shards++)
+    for (let ranks = 1; ranks <= shards; ranks++) {
+      if (shards % ranks !== 0 || !isReproducible({ ...alone, ranks, expert: ranks, shards })) continue
+      const perRank = shards / ranks
+      const ofRanks = Array.from({ length: ranks }, (_, rank) => {
+        const waiting: string[] = []
+        for (let i = 0; i < perRank; i++) {
+          const { add, keepAt } = counterStep(i, perRank)
+          let sum = letters(shards)[rank * perRank + i] as string
+          for (const level of add) sum = `(${[sum, waiting[level] as string].sort().join('+')})`
+          if (keepAt === null) return sum
+          waiting[keepAt] = sum
+        }
+        return ''
+      })
+      expect(textOf(ofRanks, 0), `${shards} shards on ${ranks} ranks`).toBe(textOf(letters(shards), 0))
+    }
+})
+
+test('every tensor and expert has one owner among its holders, and owners have about the same', () => {
+  const specs = createSpecs()
+  for (const [ranks, expert] of [
+    [2, 1],
+    [4, 2],
+    [8, 4],
+    [8, 8],
+    [6, 2],
+  ] as const) {
+    const owned = new Map<string, number>()
+    const sizes: number[] = []
+    for (let rank = 0; rank < ranks; rank++) {
+      const layout = { rank, ranks, expert, shards: ranks }
+      const held = heldSpecs(specs, layout)
+      let size = 0
+      for (const { spec, from, to, owner, holders } of sharesOf(held, layout)) {
+        expect(holders).toContain(rank)
+        expect(holders).toContain(owner)
+        if (owner !== rank) continue
+        for (let e = from; e < to; e++) {
+          const global = spec.stacked ? e + ((rank % expert) * 8) / expert : 0
+          const key = `${spec.name} ${global}`
+          expect(owned.has(key)).toBe(false)
+          owned.set(key, rank)
+          size += spec.shape.reduce((a, b) => a * b, 1) / (spec.stacked ? (spec.shape[0] as number) : 1)
+        }
+      }
+      sizes.push(size)
+    }
+    expect(owned.size).toBe(specs.reduce((sum, { stacked }) => sum + (stacked ? 8 : 1), 0))
+    const largest = Math.max(...specs.map(({ shape, stacked }) => (stacked ? 0 : shape.reduce((a, b) => a * b, 1))))
+    expect(Math.max(...sizes) - Math.min(...sizes)).toBeLessThanOrEqual(largest + 8 * 16 * 16)
+  }
+})
+
+const createSpecs = () => {
+  const config = configOf({})
+  return createStore({ createArena: () => ({ floats: () => new Float32Array() }) as never }, config).specs
+}
