@@ -100,15 +100,18 @@ function unknownField(root: Field, parent: Path, key: string, input: unknown): s
   return `unknown field ${dotted(path)}: ${formatValue(valueAt(input, path))} (${where}: ${names.join(', ')}${hint})`
 }
 
-/** In this order: the same name in a subsection, the same name anywhere, a similar sibling, a similar name anywhere. */
+/**
+ * In this order: the same name in a subsection, a sibling with one letter more, the same name anywhere, a similar
+ * sibling, a similar name anywhere.
+ */
 function nearFields(root: Field, parent: Path, key: string, siblings: readonly string[]): string[] {
   const all = fields(root, [])
   const section = dotted(parent)
   const same = all.filter((name) => last(name) === key)
   const sameInSection = same.filter((name) => section !== '' && name.startsWith(`${section}.`))
   if (sameInSection.length > 0) return sameInSection
-  if (same.length > 0) return same
   const sibling = nearestName(key, siblings)
+  if (same.length > 0 && sibling?.slice(0, -1) !== key) return same
   if (sibling !== undefined) return [dotted([...parent, sibling])]
   const similar = nearestName(key, new Set(all.map(last)))
   return similar === undefined ? [] : all.filter((name) => last(name) === similar)

@@ -172,7 +172,7 @@ describe('refusals', () => {
 
   test.each([
     ['model.moe.expert=8', 'unknown field model.moe.expert: 8 (', 'did you mean "model.moe.experts"?)'],
-    ['steps=8', 'unknown field steps: 8 (accepted: model, data, train, runtime', 'did you mean "train.steps"?)'],
+    ['steps=8', 'unknown field steps: 8 (accepted: model, data, train, parallel, runtime', 'did you mean "train.steps"?)'],
     ['train.learningRate=1', 'unknown field train.learningRate: 1 (', 'did you mean "train.schedule.learningRate"?)'],
     ['model.k=1', 'unknown field model.k: 1 (', 'did you mean "model.moe.k"?)'],
     [
@@ -180,7 +180,7 @@ describe('refusals', () => {
       'unknown field train.kind: "x" (',
       'did you mean "train.optimizer.kind" or "train.schedule.kind"?)',
     ],
-    ['constructor.x=1', 'unknown field constructor: {"x":1} (', 'accepted: model, data, train, runtime)'],
+    ['constructor.x=1', 'unknown field constructor: {"x":1} (', 'accepted: model, data, train, parallel, runtime)'],
     ['model.moe={a', 'invalid --set: "model.moe={a" (column 3 of the value: ', ')'],
   ])('%s', async (set, start, end) => {
     const message = await refusal(undefined, set)

@@ -1,5 +1,5 @@
 /**
- * Writes a file through two bounded buffers and computes its checksum. Hashing one buffer overlaps with
+ * Writes a file through two bounded buffers and computes its checksum and those of its tensors. Hashing one buffer overlaps with
  * writing the other, and no step blocks the event loop for more than a few milliseconds.
  */
 import { createHash } from 'node:crypto'
@@ -8,8 +8,15 @@ import type { PlannedFile } from './safetensors.ts'
 
 const BUFFER_BYTES = 4 << 20
 
-/** Creates a file and syncs it to the disk. Returns its SHA-256 in hexadecimal. */
-export async function writeChecked(path: string, file: PlannedFile): Promise<string> {
+/** SHA-256 in hexadecimal. */
+export interface Checked {
+  readonly sum: string
+  /** Of every tensor, by name. */
+  readonly tensors: Readonly<Record<string, string>>
+}
+
+/** Creates a file and syncs it to the disk. */
+export async function writeChecked(path: string, file: PlannedFile): Promise<Checked> {
   const handle = await open(path, 'wx')
   const size = Math.min(BUFFER_BYTES, Math.max(1, file.bytes))
   let buffer = Buffer.allocUnsafe(size)
@@ -28,20 +35,25 @@ export async function writeChecked(path: string, file: PlannedFile): Promise<str
     filled = 0
   }
   try {
-    for (const piece of file.pieces)
-      for (let at = 0; at < piece.length; ) {
-        const take = Math.min(piece.length - at, size - filled)
-        buffer.set(piece.subarray(at, at + take), filled)
+    const tensors: Record<string, string> = {}
+    for (const { name, bytes } of file.pieces) {
+      const ofTensor = name === undefined ? null : createHash('sha256')
+      for (let at = 0; at < bytes.length; ) {
+        const take = Math.min(bytes.length - at, size - filled)
+        buffer.set(bytes.subarray(at, at + take), filled)
+        ofTensor?.update(buffer.subarray(filled, filled + take))
         filled += take
         at += take
         if (filled === size) await drain()
       }
+      if (ofTensor) tensors[name as string] = ofTensor.digest('hex')
+    }
     await drain()
     await writing
     await handle.sync()
     const { size: onDisk } = await handle.stat()
     if (onDisk !== file.bytes) throw new Error(`${path} has ${onDisk} bytes after writing ${file.bytes}`)
-    return hash.digest('hex')
+    return { sum: hash.digest('hex'), tensors }
   } finally {
     await writing.catch(() => undefined)
     await handle.close()

@@ -10,12 +10,13 @@
  *
  * One process writes at a time (ensured by the lock of the run directory); others may read.
  */
-import { mkdir, readdir, rename, rm } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
+import type { Ranks } from '../../runtime/ranks.ts'
 import type { NamedTensor } from '../../step/store.ts'
 import { errorCode, syncFolder, writeError } from '../../system/disk.ts'
 import { writeChecked } from './checked-file.ts'
-import { type PlannedFile, planSafetensors, readSafetensors } from './safetensors.ts'
+import { type PlannedFile, planIndex, planShards, readSafetensors, shardsOf } from './safetensors.ts'
 import { STATE, type StateFile, SUMS, verify } from './verify.ts'
 
 export interface CheckpointTensors {
@@ -37,8 +38,10 @@ const MAX_ATTEMPTS = 20
 /**
  * Writes the checkpoint of a step into the folder of checkpoints, then removes all but the newest `keep`
  * intact ones up to this step. The tensors must not change meanwhile.
+ * @param tensors Those that this rank owns.
  * @param state JSON without NaN or infinities.
  * @param options.shardBytes Maximum bytes of tensors per file.
+ * @param options.ranks Ranks that write their tensors at the same time, into the same folder; all of them call this.
  * @returns The path of the new checkpoint.
  * @throws RunError if the disk is full or not writable; earlier checkpoints stay intact.
  */
@@ -47,38 +50,106 @@ export async function writeCheckpoint(
   step: number,
   tensors: CheckpointTensors,
   state: unknown,
-  options: { readonly keep: number; readonly shardBytes?: number },
+  options: { readonly keep: number; readonly shardBytes?: number; readonly ranks?: Ranks | null },
 ): Promise<string> {
-  const { keep, shardBytes = SHARD_BYTES } = options
+  const { keep, shardBytes = SHARD_BYTES, ranks = null } = options
+  const isFirst = (ranks?.rank ?? 0) === 0
   const path = join(directory, folderName(step))
   const writing = join(directory, `.${folderName(step)}.writing`)
-  const files = [
-    ...planSafetensors('model', tensors.model, shardBytes),
-    ...planSafetensors('optimizer', tensors.optimizer, shardBytes),
-  ]
-  files.push(planState({ step, files: Object.fromEntries(files.map(({ name, bytes }) => [name, bytes])), state }))
+  const model = await planTensors('model', tensors.model, shardBytes, ranks)
+  const optimizer = await planTensors('optimizer', tensors.optimizer, shardBytes, ranks)
+  const needed = [...model, ...optimizer].reduce((sum, { bytes }) => sum + bytes, 0)
   try {
-    await mkdir(directory, { recursive: true })
-    await syncFolder(dirname(directory))
-    await finishInterrupted(directory)
-    await mkdir(writing)
-    let sums = ''
-    for (const file of files) sums += `${await writeChecked(join(writing, file.name), file)}  ${file.name}\n`
-    await writeChecked(join(writing, SUMS), planText(SUMS, sums))
-    await syncFolder(writing)
-    await putInPlace(writing, path)
-    await syncFolder(directory)
+    if (isFirst) {
+      checkState(state)
+      await mkdir(directory, { recursive: true })
+      await syncFolder(dirname(directory))
+      await finishInterrupted(directory)
+      await mkdir(writing)
+    }
+    await ranks?.gatherText('')
+    const written = { model: await writeAll(writing, model), optimizer: await writeAll(writing, optimizer) }
+    const all = await gatherJson(ranks, written)
+    if (isFirst) {
+      await writeDescription(writing, step, all, state)
+      await syncFolder(writing)
+      await putInPlace(writing, path)
+      await syncFolder(directory)
+    }
   } catch (error) {
     await rm(writing, { recursive: true, force: true }).catch(() => undefined)
-    const needed = files.reduce((sum, { bytes }) => sum + bytes, 0)
     const advice = 'Earlier checkpoints are intact: free space or repair the disk, then resume the run.'
     throw await writeError(`write checkpoint ${path}`, directory, error, needed, advice)
   }
   // The checkpoint is safe; a removal that fails now is retried with the next one.
-  await finishInterrupted(directory)
-    .then(() => prune(directory, step, keep))
-    .catch(() => undefined)
+  if (isFirst)
+    await finishInterrupted(directory)
+      .then(() => prune(directory, step, keep))
+      .catch(() => undefined)
+  await ranks?.gatherText('')
   return path
+}
+
+/** The files of this rank's tensors; ranks number theirs one after the other. */
+async function planTensors(
+  stem: string,
+  tensors: readonly NamedTensor[],
+  shardBytes: number,
+  ranks: Ranks | null,
+): Promise<PlannedFile[]> {
+  const shards = ranks && tensors.length === 0 ? [] : shardsOf(tensors, shardBytes)
+  const counts = await gatherJson(ranks, shards.length)
+  const before = counts.slice(0, ranks?.rank ?? 0)
+  const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0)
+  return planShards(stem, shards, { first: sum(before), count: sum(counts) })
+}
+
+/** A value of every rank, in order. */
+async function gatherJson<T>(ranks: Ranks | null, value: T): Promise<T[]> {
+  if (!ranks) return [value]
+  return (await ranks.gatherText(JSON.stringify(value))).map((text) => JSON.parse(text) as T)
+}
+
+interface WrittenFile {
+  readonly name: string
+  readonly bytes: number
+  readonly sum: string
+  readonly tensors: readonly { readonly name: string; readonly bytes: number; readonly sum: string }[]
+}
+
+async function writeAll(folder: string, files: readonly PlannedFile[]): Promise<WrittenFile[]> {
+  const written: WrittenFile[] = []
+  for (const file of files) {
+    const { sum, tensors } = await writeChecked(join(folder, file.name), file)
+    const { name, bytes, pieces } = file
+    const checked = pieces.flatMap((piece) =>
+      piece.name === undefined
+        ? []
+        : [{ name: piece.name, bytes: piece.bytes.length, sum: tensors[piece.name] as string }],
+    )
+    written.push({ name, bytes, sum, tensors: checked })
+  }
+  return written
+}
+
+/** Writes the files that describe the tensor files of all ranks: indices, state and checksums. */
+async function writeDescription(
+  folder: string,
+  step: number,
+  ranks: readonly Readonly<Record<'model' | 'optimizer', readonly WrittenFile[]>>[],
+  state: unknown,
+): Promise<void> {
+  const stems = (['model', 'optimizer'] as const).map((stem) => ({ stem, files: ranks.flatMap((of) => of[stem]) }))
+  const files = stems.flatMap((stem) => stem.files)
+  const indices = stems
+    .filter((stem) => stem.files.length > 1)
+    .map((of) => planIndex(of.stem, Object.fromEntries(of.files.map(({ name, tensors }) => [name, tensors]))))
+  const written = [...files, ...(await writeAll(folder, indices))]
+  const census = Object.fromEntries(files.flatMap(({ tensors }) => tensors.map(({ name, sum }) => [name, sum])))
+  const sizes = Object.fromEntries(written.map(({ name, bytes }) => [name, bytes]))
+  const description: StateFile = { step, files: sizes, census, state }
+  written.push(...(await writeAll(folder, [planText(STATE, `${JSON.stringify(description)}\n`)])))
+  await writeAll(folder, [planText(SUMS, written.map(({ name, sum }) => `${sum}  ${name}\n`).join(''))])
 }
 
 /**
@@ -137,14 +208,17 @@ export async function readNewestCheckpoint(
 /**
  * Reads a checkpoint into the views by tensor name.
  * @param tensors Without `optimizer` only the model is read.
- * @throws RunError naming a tensor that is missing, extra or of another shape
+ * @param elsewhere Names of tensors that the checkpoint must have too, and that other ranks read.
+ * @throws RunError naming a tensor that is missing, extra, there twice, of another shape, or of another checkpoint
  */
 export async function readCheckpoint(
   path: string,
   tensors: CheckpointTensors | Pick<CheckpointTensors, 'model'>,
+  elsewhere: ReadonlySet<string> = new Set(),
 ): Promise<void> {
-  await readSafetensors(path, 'model', tensors.model)
-  if ('optimizer' in tensors) await readSafetensors(path, 'optimizer', tensors.optimizer)
+  const { census = {} } = JSON.parse(await readFile(join(path, STATE), 'utf8')) as StateFile
+  await readSafetensors(path, 'model', tensors.model, { elsewhere, census })
+  if ('optimizer' in tensors) await readSafetensors(path, 'optimizer', tensors.optimizer, { elsewhere, census })
 }
 
 function folderName(step: number): string {
@@ -153,17 +227,16 @@ function folderName(step: number): string {
 
 function planText(name: string, text: string): PlannedFile {
   const bytes = Buffer.from(text)
-  return { name, bytes: bytes.length, pieces: [bytes] }
+  return { name, bytes: bytes.length, pieces: [{ bytes }] }
 }
 
-function planState(file: StateFile): PlannedFile {
-  const text = JSON.stringify(file, (key, value: unknown) => {
-    // JSON would store null, which would silently change the resumed run.
+/** JSON would store null for NaN and infinities, which would silently change the resumed run. */
+function checkState(state: unknown): void {
+  JSON.stringify(state, (key, value: unknown) => {
     if (typeof value === 'number' && !Number.isFinite(value))
       throw new Error(`internal: checkpoint state has ${key}: ${value}`)
     return value
   })
-  return planText(STATE, `${text}\n`)
 }
 
 type Kind = 'final' | 'replaced' | 'writing' | 'removed'

@@ -6,7 +6,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest'
 import { RunError } from '../../errors.ts'
 import type { NamedTensor } from '../../step/store.ts'
 import { writeChecked } from './checked-file.ts'
-import { planSafetensors, readSafetensors } from './safetensors.ts'
+import { planIndex, planShards, readSafetensors, shardsOf } from './safetensors.ts'
 
 let folder: string
 beforeEach(async () => {
@@ -15,7 +15,11 @@ beforeEach(async () => {
 afterEach(() => rm(folder, { recursive: true }))
 
 async function write(tensors: readonly NamedTensor[], shardBytes = 2 ** 32): Promise<string[]> {
-  const files = planSafetensors('model', tensors, shardBytes)
+  const shards = shardsOf(tensors, shardBytes)
+  const files = planShards('model', shards)
+  const sizes = (shard: readonly NamedTensor[]) => shard.map(({ name, data }) => ({ name, bytes: data.byteLength }))
+  if (files.length > 1)
+    files.push(planIndex('model', Object.fromEntries(shards.map((shard, i) => [files[i]?.name, sizes(shard)]))))
   for (const file of files) await writeChecked(join(folder, file.name), file)
   return files.map(({ name }) => name)
 }
@@ -169,6 +173,6 @@ test('a damaged header is reported and never gives a wrong tensor', async () => 
 })
 
 test('duplicate names and wrong lengths are internal errors', () => {
-  expect(() => planSafetensors('model', [tensor('a', [1], [1]), tensor('a', [1], [2])], 99)).toThrow('internal:')
-  expect(() => planSafetensors('model', [tensor('a', [2], [1])], 99)).toThrow('internal:')
+  expect(() => shardsOf([tensor('a', [1], [1]), tensor('a', [1], [2])], 99)).toThrow('internal:')
+  expect(() => shardsOf([tensor('a', [2], [1])], 99)).toThrow('internal:')
 })

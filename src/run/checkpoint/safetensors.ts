@@ -6,6 +6,7 @@
  * a bounded buffer. Tensors beyond a limit are cut into shards with an index, named as Hugging Face's
  * libraries expect.
  */
+import { createHash } from 'node:crypto'
 import { access, type FileHandle, open, readFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { RunError } from '../../errors.ts'
@@ -16,7 +17,13 @@ export interface PlannedFile {
   readonly name: string
   readonly bytes: number
   /** Contents in order; views, not copies. */
-  readonly pieces: readonly Uint8Array[]
+  readonly pieces: readonly Piece[]
+}
+
+/** Part of a file; a tensor has a name. */
+export interface Piece {
+  readonly name?: string
+  readonly bytes: Uint8Array
 }
 
 /** A tensor in a file; `begin` and `end` are bytes from the start of the file. */
@@ -31,16 +38,11 @@ const READ_BYTES = 4 << 20
 /** The reference implementation refuses longer headers. */
 const MAX_HEADER_BYTES = 100_000_000
 
-/**
- * The files that hold the tensors: `<stem>.safetensors`, or shards `<stem>-00001-of-00003.safetensors`
- * of at most `shardBytes` bytes of data each (a larger tensor gets its own shard) and their
- * `<stem>.safetensors.index.json`.
- */
-export function planSafetensors(stem: string, tensors: readonly NamedTensor[], shardBytes: number): PlannedFile[] {
+/** Tensors cut into files of at most `shardBytes` bytes of data each; a larger tensor gets a file of its own. */
+export function shardsOf(tensors: readonly NamedTensor[], shardBytes: number): NamedTensor[][] {
   checkTensors(tensors)
   const shards: NamedTensor[][] = [[]]
   let filled = 0
-  let total = 0
   for (const tensor of tensors) {
     const bytes = tensor.data.byteLength
     if (filled > 0 && filled + bytes > shardBytes) {
@@ -49,18 +51,32 @@ export function planSafetensors(stem: string, tensors: readonly NamedTensor[], s
     }
     shards.at(-1)?.push(tensor)
     filled += bytes
-    total += bytes
   }
-  if (shards.length === 1) return [planFile(`${stem}.safetensors`, tensors)]
+  return shards
+}
 
-  const count = String(shards.length).padStart(5, '0')
-  const shardName = (i: number) => `${stem}-${String(i + 1).padStart(5, '0')}-of-${count}.safetensors`
-  const weightMap = Object.fromEntries(shards.flatMap((shard, i) => shard.map(({ name }) => [name, shardName(i)])))
-  const index = Buffer.from(JSON.stringify({ metadata: { total_size: total }, weight_map: weightMap }, null, 1))
-  return [
-    ...shards.map((shard, i) => planFile(shardName(i), shard)),
-    { name: `${stem}.safetensors.index.json`, bytes: index.length, pieces: [index] },
-  ]
+/** Files of shards, named `<stem>.safetensors`, or `<stem>-00002-of-00003.safetensors` if there are several. */
+export function planShards(
+  stem: string,
+  shards: readonly (readonly NamedTensor[])[],
+  { first = 0, count = shards.length }: { readonly first?: number; readonly count?: number } = {},
+): PlannedFile[] {
+  const digits = (i: number) => String(i).padStart(5, '0')
+  const nameOf = (i: number) =>
+    count === 1 ? `${stem}.safetensors` : `${stem}-${digits(first + i + 1)}-of-${digits(count)}.safetensors`
+  return shards.map((shard, i) => planFile(nameOf(i), shard))
+}
+
+/** The index `<stem>.safetensors.index.json` of several files. @param files Names and bytes of tensors by file. */
+export function planIndex(
+  stem: string,
+  files: Readonly<Record<string, readonly { readonly name: string; readonly bytes: number }[]>>,
+): PlannedFile {
+  const entries = Object.entries(files).flatMap(([file, tensors]) => tensors.map((tensor) => ({ ...tensor, file })))
+  const total = entries.reduce((sum, { bytes }) => sum + bytes, 0)
+  const map = Object.fromEntries(entries.map(({ name, file }) => [name, file]))
+  const bytes = Buffer.from(JSON.stringify({ metadata: { total_size: total }, weight_map: map }, null, 1))
+  return { name: `${stem}.safetensors.index.json`, bytes: bytes.length, pieces: [{ bytes }] }
 }
 
 function checkTensors(tensors: readonly NamedTensor[]): void {
@@ -90,28 +106,46 @@ function planFile(name: string, tensors: readonly NamedTensor[]): PlannedFile {
   const header = Buffer.alloc(Math.ceil((8 + json.length) / 8) * 8, ' ')
   header.writeBigUInt64LE(BigInt(header.length - 8))
   json.copy(header, 8)
-  const data = tensors.map(({ data }) => new Uint8Array(data.buffer, data.byteOffset, data.byteLength))
-  return { name, bytes: header.length + offset, pieces: [header, ...data] }
+  const data = tensors.map(({ name, data }): Piece => {
+    return { name, bytes: new Uint8Array(data.buffer, data.byteOffset, data.byteLength) }
+  })
+  return { name, bytes: header.length + offset, pieces: [{ bytes: header }, ...data] }
+}
+
+export interface Expected {
+  /** Names of tensors that the files may have besides those to read. */
+  readonly elsewhere?: ReadonlySet<string>
+  /** SHA-256 of tensors by name. */
+  readonly census?: Readonly<Record<string, string>>
 }
 
 /**
  * Fills the views from `<stem>.safetensors` or its shards. Names and shapes are compared before any view
  * is written.
- * @throws RunError naming the missing, extra, misshaped or damaged tensors
+ * @throws RunError naming the missing, extra, duplicate, misshaped or damaged tensors, or those of another checkpoint
  */
-export async function readSafetensors(folder: string, stem: string, tensors: readonly NamedTensor[]): Promise<void> {
+export async function readSafetensors(
+  folder: string,
+  stem: string,
+  tensors: readonly NamedTensor[],
+  { elsewhere = new Set(), census = {} }: Expected = {},
+): Promise<void> {
   const files: OpenFile[] = []
   try {
     for (const name of await shardNames(folder, stem)) files.push(await openFile(join(folder, name)))
-    const stored = new Map(files.flatMap((file) => [...file.entries].map(([name, entry]) => [name, { file, entry }])))
     const where = join(folder, `${stem}.safetensors`)
+    const stored = new Map<string, { readonly file: OpenFile; readonly entry: Entry }>()
+    for (const file of files)
+      for (const [name, entry] of file.entries) {
+        const other = stored.get(name)
+        if (other) throw new RunError(`${where} holds ${name} twice, in ${other.file.path} and ${file.path}`)
+        stored.set(name, { file, entry })
+      }
     const missing = tensors.filter(({ name }) => !stored.has(name)).map(({ name }) => name)
     if (missing.length > 0) throw new RunError(`${where} lacks ${firstNames(missing)}, which this model has`)
-    if (stored.size > tensors.length) {
-      const expected = new Set(tensors.map(({ name }) => name))
-      const extra = [...stored.keys()].filter((name) => !expected.has(name))
-      throw new RunError(`${where} holds ${firstNames(extra)}, which this model does not have`)
-    }
+    const expected = new Set(tensors.map(({ name }) => name))
+    const extra = [...stored.keys()].filter((name) => !expected.has(name) && !elsewhere.has(name))
+    if (extra.length > 0) throw new RunError(`${where} holds ${firstNames(extra)}, which this model does not have`)
     for (const { name, shape } of tensors) {
       const { dtype, shape: storedShape } = (stored.get(name) as { entry: Entry }).entry
       if (dtype !== 'F32') throw new RunError(`${where}: ${name} has dtype ${dtype} (expected F32)`)
@@ -121,7 +155,7 @@ export async function readSafetensors(folder: string, stem: string, tensors: rea
         )
     }
     const views = new Map(tensors.map(({ name, data }) => [name, data]))
-    for (const file of files) await scatter(file, views)
+    for (const file of files) await scatter(file, views, census)
   } finally {
     await Promise.all(files.map(({ handle }) => handle.close()))
   }
@@ -205,14 +239,20 @@ function isCounts(value: unknown): value is number[] {
   return Array.isArray(value) && value.every((item) => Number.isSafeInteger(item) && item >= 0)
 }
 
-/** Reads a file sequentially through a buffer into the views of its tensors. */
-async function scatter(file: OpenFile, views: ReadonlyMap<string, Float32Array>): Promise<void> {
+/** Reads a file sequentially through a buffer into the views of its tensors; tensors without a view are skipped. */
+async function scatter(
+  file: OpenFile,
+  views: ReadonlyMap<string, Float32Array>,
+  census: Readonly<Record<string, string>>,
+): Promise<void> {
   const buffer = Buffer.allocUnsafe(READ_BYTES)
   const last = [...file.entries.values()].at(-1)?.end ?? 0
   let from = 0
   let until = 0
   for (const [name, { begin, end }] of file.entries) {
-    const data = views.get(name) as Float32Array
+    const data = views.get(name)
+    if (!data) continue
+    const sum = census[name] === undefined ? null : createHash('sha256')
     const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
     for (let at = begin; at < end; ) {
       if (at >= until) {
@@ -222,8 +262,13 @@ async function scatter(file: OpenFile, views: ReadonlyMap<string, Float32Array>)
       }
       const stop = Math.min(end, until)
       bytes.set(buffer.subarray(at - from, stop - from), at - begin)
+      sum?.update(buffer.subarray(at - from, stop - from))
       at = stop
     }
+    if (sum && sum.digest('hex') !== census[name])
+      throw new RunError(
+        `${file.path}: ${name} is not the tensor that was written with this checkpoint (it may come from another one)`,
+      )
   }
 }
 

@@ -15,6 +15,11 @@ export interface StateFile {
   readonly step: number
   /** Bytes of every file but state.json and SHA256SUMS. */
   readonly files: Readonly<Record<string, number>>
+  /**
+   * SHA-256 of every tensor by name, so of every expert and its optimizer state by global id: a tensor from another
+   * checkpoint is recognised. Missing in checkpoints of earlier versions.
+   */
+  readonly census?: Readonly<Record<string, string>>
   /** State of the trainer besides tensors. */
   readonly state: unknown
 }

@@ -1,0 +1,69 @@
+/**
+ * How the ranks of a training act as one: the first rank decides and the others learn its result, and facts that must
+ * be equal are compared before the first step. Without other ranks nothing is exchanged.
+ */
+import { RunError, UsageError } from '../errors.ts'
+import type { Ranks } from '../runtime/ranks.ts'
+
+/** Message and kind of an error, to throw the same on every rank. */
+interface Failure {
+  readonly usage: boolean
+  readonly message: string
+}
+
+type Outcome<T> = { readonly value: T } | { readonly failure: Failure }
+
+/**
+ * Runs `work` on the first rank; all ranks return its result, which must be JSON, or throw its error.
+ */
+export async function fromFirst<T>(ranks: Ranks | null, work: () => T | Promise<T>): Promise<T> {
+  if (!ranks) return work()
+  const own: Outcome<T> | null = ranks.rank === 0 ? await attempt(work) : null
+  const [first = ''] = await ranks.gatherText(JSON.stringify(own))
+  const outcome = JSON.parse(first) as Outcome<T>
+  if ('value' in outcome) return outcome.value
+  throw errorOf(outcome.failure)
+}
+
+/** Runs `work` on every rank; if any throws, all throw the error of the first of them. Returns the own result. */
+export async function together<T>(ranks: Ranks | null, work: () => T | Promise<T>): Promise<T> {
+  if (!ranks) return work()
+  const own = await attempt(work)
+  const failures = await ranks.gatherText('failure' in own ? JSON.stringify(own.failure) : '')
+  const failed = failures.findIndex((text) => text !== '')
+  if ('failure' in own && failed === ranks.rank) throw errorOf(own.failure)
+  if (failed >= 0) throw errorOf(JSON.parse(failures[failed] as string) as Failure)
+  return (own as { value: T }).value
+}
+
+async function attempt<T>(work: () => T | Promise<T>): Promise<Outcome<T>> {
+  try {
+    return { value: await work() }
+  } catch (error) {
+    if (!(error instanceof UsageError || error instanceof RunError)) throw error
+    return { failure: { usage: error instanceof UsageError, message: error.message } }
+  }
+}
+
+const errorOf = ({ usage, message }: Failure): Error => new (usage ? UsageError : RunError)(message)
+
+/**
+ * Compares facts that must be equal on all ranks.
+ * @param facts A value by what it is, for people: `configuration`, `Choir's version`, ...
+ * @throws UsageError naming the fact and two ranks that differ
+ */
+export async function refuseDifferences(
+  ranks: Ranks | null,
+  facts: Readonly<Record<string, string | number>>,
+): Promise<void> {
+  if (!ranks) return
+  const all = (await ranks.gatherText(JSON.stringify(facts))).map((text) => JSON.parse(text) as typeof facts)
+  for (const [name, value] of Object.entries(all[0] ?? {})) {
+    const other = all.findIndex((of) => of[name] !== value)
+    if (other > 0)
+      throw new UsageError(
+        `${name} differs between ranks: ${value} on rank 0, ${all[other]?.[name]} on rank ${other} (start all ranks ` +
+          'with the same program, arguments and libraries)',
+      )
+  }
+}
