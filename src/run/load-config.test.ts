@@ -172,7 +172,11 @@ describe('refusals', () => {
 
   test.each([
     ['model.moe.expert=8', 'unknown field model.moe.expert: 8 (', 'did you mean "model.moe.experts"?)'],
-    ['steps=8', 'unknown field steps: 8 (accepted: model, data, train, parallel, runtime', 'did you mean "train.steps"?)'],
+    [
+      'steps=8',
+      'unknown field steps: 8 (accepted: model, data, train, parallel, runtime',
+      'did you mean "train.steps"?)',
+    ],
     ['train.learningRate=1', 'unknown field train.learningRate: 1 (', 'did you mean "train.schedule.learningRate"?)'],
     ['model.k=1', 'unknown field model.k: 1 (', 'did you mean "model.moe.k"?)'],
     [

@@ -24,6 +24,9 @@ import { capacityScalars } from './capacity-scalars.ts'
 import { loadRunConfig } from './load-config.ts'
 import { EventWriter } from './tensorboard.ts'
 
+/** The folder of checkpoints of a run. */
+export const checkpointsOf = (directory: string): string => join(directory, 'checkpoints')
+
 interface Logs {
   readonly metrics: AppendFile
   readonly routing: AppendFile
@@ -41,7 +44,7 @@ export class RunDirectory {
 
   private constructor(path: string, lock: RunLock, isResumed: boolean) {
     this.path = path
-    this.checkpoints = join(path, 'checkpoints')
+    this.checkpoints = checkpointsOf(path)
     this.lock = lock
     this.isResumed = isResumed
   }

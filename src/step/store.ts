@@ -327,6 +327,13 @@ export class ParameterStore {
     return this.specs.flatMap((spec) => this.tensorsOf(spec, 0, unitsOf(spec), '', (e) => this.parameter(spec.name, e)))
   }
 
+  /** The owned ones among {@link parameterTensors}. */
+  ownedTensors(): NamedTensor[] {
+    return this.shares
+      .filter(({ owner }) => owner === this.layout.rank)
+      .flatMap(({ spec, from, to }) => this.tensorsOf(spec, from, to, '', (e) => this.parameter(spec.name, e)))
+  }
+
   /** Optimizer state of the owned parameters. */
   momentTensors(index: number, suffix: string): NamedTensor[] {
     return this.specs.flatMap((spec) => {
@@ -343,7 +350,7 @@ export class ParameterStore {
   }
 
   /** A tensor, or the experts `from` to `to` of a stacked one, under their names in checkpoints. */
-  tensorsOf(
+  private tensorsOf(
     spec: ParameterSpec,
     from: number,
     to: number,

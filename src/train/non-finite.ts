@@ -2,42 +2,56 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Batch } from '../data/batches.ts'
-import { expertName } from '../model/parameters.ts'
+import type { Ranks } from '../runtime/ranks.ts'
 import type { ParameterStore } from '../step/store.ts'
 import type { StepOutcome } from '../step/trainer.ts'
 import { writeError } from '../system/disk.ts'
 
-/**
- * The first non-finite tensor: a parameter, or else the first gradient in backward order, because
- * non-finite values spread from there to all earlier layers.
- */
-export function findNonFinite(store: ParameterStore): string | undefined {
-  const backward = store.specs.toReversed().flatMap(({ name, stacked, shape }) =>
-    Array.from({ length: stacked ? (shape[0] as number) : 1 }, (_, e) => ({
-      name,
-      expert: stacked ? e : null,
-      title: stacked ? expertName(name, e) : name,
-    })),
-  )
-  const parameter = backward.find(({ name, expert }) => !store.parameter(name, expert).every(Number.isFinite))
-  if (parameter) return `in parameter ${parameter.title}`
-  const gradient = backward.find(({ name, expert }) => !store.gradient(name, expert).every(Number.isFinite))
-  return gradient && `first in the gradient of ${gradient.title}`
+interface Place {
+  /** Larger: closer to the cause. */
+  readonly order: number
+  readonly text: string
 }
 
-/** Saves the batch in the run directory and returns a message for the user. */
+/**
+ * The first non-finite tensor: a parameter, or else the first gradient in backward order, because
+ * non-finite values spread from there to all earlier layers. Searches what this rank owns.
+ */
+function findPlace(store: ParameterStore): Place | undefined {
+  const backward = store.units().toReversed()
+  const find = (what: 'parameters' | 'gradients') =>
+    backward.find((unit) => !unit.arena.floats(unit[what], unit.count).every(Number.isFinite))
+  const parameter = find('parameters')
+  if (parameter) return { order: store.unitCount + parameter.index, text: `in parameter ${parameter.name}` }
+  const gradient = find('gradients')
+  return gradient && { order: gradient.index, text: `first in the gradient of ${gradient.name}` }
+}
+
+/** Where non-finite values come from, for people; over all ranks. */
+export async function findNonFinite(store: ParameterStore, ranks: Ranks | null = null): Promise<string | undefined> {
+  const own = findPlace(store)
+  if (!ranks) return own?.text
+  const all = await ranks.gatherText(own ? JSON.stringify(own) : '')
+  const places = all.flatMap((text, rank) => (text === '' ? [] : [{ ...(JSON.parse(text) as Place), rank }]))
+  const cause = places.toSorted((a, b) => b.order - a.order)[0]
+  return cause && `${cause.text}, which rank ${cause.rank} owns`
+}
+
+/** Saves the batch in the run directory (on the first rank) and returns a message for the user. */
 export async function reportNonFinite(
   directory: string,
   step: number,
   { loss, gradNorm }: StepOutcome,
   batch: Batch,
   store: ParameterStore,
+  ranks: Ranks | null = null,
 ): Promise<string> {
-  const where = findNonFinite(store)
+  const where = await findNonFinite(store, ranks)
   const folder = join(directory, 'non-finite')
   const path = join(folder, `step-${String(step).padStart(8, '0')}.json`)
   const facts = { step, loss: String(loss), grad_norm: String(gradNorm), where: where ?? null }
   const saved = { ...facts, tokens: [...batch.tokens], targets: [...batch.targets] }
+  if (ranks && ranks.rank > 0) return ''
   try {
     await mkdir(folder, { recursive: true })
     await writeFile(path, `${JSON.stringify(saved)}\n`)

@@ -15,14 +15,17 @@ export class Reporter {
   last: TrainRecord | null = null
   evaluation: EvalRecord | null = null
   private readonly config: RunConfig
-  private readonly files: RunDirectory
+  private readonly files: RunDirectory | null
   private readonly ceiling: Ceiling
   private readonly emit: (event: TrainEvent) => void
   private readonly speeds: number[] = []
   private readonly rates: number[] = []
 
-  /** @param ceiling Already measured, in the precision of the run; the rates that steps reach are recorded in it. */
-  constructor(config: RunConfig, files: RunDirectory, ceiling: Ceiling, emit: (event: TrainEvent) => void) {
+  /**
+   * @param files Null on all ranks but the first, which writes the logs.
+   * @param ceiling Already measured, in the precision of the run; the rates that steps reach are recorded in it.
+   */
+  constructor(config: RunConfig, files: RunDirectory | null, ceiling: Ceiling, emit: (event: TrainEvent) => void) {
     this.config = config
     this.files = files
     this.ceiling = ceiling
@@ -50,16 +53,16 @@ export class Reporter {
     }
     this.speeds.push(record.tokens_per_second)
     this.rates.push(flops / seconds)
-    this.files.record('train', step, record)
+    this.files?.record('train', step, record)
     if (step % this.config.train.routingEvery === 0)
-      for (const counts of layers) this.files.recordRouting(routingRecord(step, counts))
+      for (const counts of layers) this.files?.recordRouting(routingRecord(step, counts))
     this.last = record
     this.emit(record)
   }
 
   evaluated(step: number, evaluation: Evaluation): void {
     const record: EvalRecord = { kind: 'eval', step, tokens: this.tokens(step), ...evaluation }
-    this.files.record('eval', step, record)
+    this.files?.record('eval', step, record)
     this.evaluation = record
     this.emit(record)
   }

@@ -7,7 +7,8 @@
  * Everything that later steps depend on is in the checkpoint or follows from the configuration and the
  * step number, so a run killed at any instant can continue bit for bit.
  */
-import type { RunConfig } from '../config/run-config.ts'
+import { createHash } from 'node:crypto'
+import { type RunConfig, sequencesOfPass } from '../config/run-config.ts'
 import { type Batch, trainBatch } from '../data/batches.ts'
 import type { Dataset } from '../data/dataset.ts'
 import { separatorOf } from '../data/first-visible.ts'
@@ -18,16 +19,20 @@ import { Ceiling } from '../measure/ceiling.ts'
 import { measureLargePeak } from '../measure/machine.ts'
 import { measurePeakFlops } from '../measure/peak.ts'
 import { PROFILE_WARM_UP } from '../measure/step-profile.ts'
+import { fromFirst, refuseDifferences, together } from '../run/agreement.ts'
 import { newestCheckpoint } from '../run/checkpoint/checkpoint.ts'
-import { RunDirectory } from '../run/run-directory.ts'
+import { checkpointsOf, RunDirectory } from '../run/run-directory.ts'
 import { SavedState } from '../run/saved-state.ts'
 import { openRunData, openRuntime, runNotices } from '../run/session.ts'
 import { engineOf } from '../runtime/engine.ts'
+import { type Ranks, sumOverRanks } from '../runtime/ranks.ts'
 import { Evaluator } from '../step/evaluation.ts'
 import { initialize, initialScales } from '../step/initialize.ts'
 import { createStore, Trainer } from '../step/trainer.ts'
 import { Cleanup } from '../system/cleanup.ts'
+import { version } from '../system/version.ts'
 import type { TrainEvent, TrainSummary } from './events.ts'
+import { engineFacts, expectSharedFolder, forRanks, layoutOf } from './layout.ts'
 import { reportNonFinite } from './non-finite.ts'
 import { Reporter } from './reporter.ts'
 
@@ -40,6 +45,11 @@ export interface TrainOptions {
   /** Record the steps after the warm-up; the summary has `profile` and `trace`. */
   readonly profile?: boolean
   readonly onEvent?: (event: TrainEvent) => void
+  /**
+   * The processes that train together, of which this is one; all of them call `train` with the same arguments. Only the
+   * first reads and writes logs. An error that is not the same on all ranks must end the job: see {@link Ranks}.
+   */
+  readonly ranks?: Ranks | null
 }
 
 /**
@@ -52,18 +62,26 @@ export async function train(config: RunConfig, options: TrainOptions): Promise<T
   if (!config?.model) throw new UsageError('invalid config (expected the result of defineConfig)')
   if (typeof options?.directory !== 'string')
     throw new UsageError(`invalid directory: ${options?.directory} (expected the path of a folder for the run)`)
-  const files = await RunDirectory.open(options.directory, config, options.resume ?? false)
+  const { directory, resume = false, ranks = null } = options
+  await refuseDifferences(ranks, { "Choir's version": version(), 'the configuration': hashOf(config) })
+  const used = forRanks(config, ranks)
+  let files: RunDirectory | null = null
   const cleanup = new Cleanup()
-  cleanup.defer(() => files.close())
+  cleanup.defer(() => files?.close())
   try {
-    const tokenizer = await files.tokenizer()
-    const data = await openData(config, options, tokenizer)
-    if (!data) return await interruptedAtStart(config, options, files)
+    const saved = await fromFirst(ranks, async () => {
+      files = await RunDirectory.open(directory, used, resume)
+      return files.tokenizer()
+    })
+    if (ranks) await expectSharedFolder(ranks, directory)
+    const opened = await openData(used, options, saved)
+    if (!opened) return await interruptedAtStart(used, options)
+    const { data, tokenizer } = opened
     cleanup.defer(() => data.close())
-    if (tokenizer === null) await files.saveTokenizer(data.tokenizer.json)
-    return await trainOn(data, config, options, files, cleanup)
+    if (saved === null) await fromFirst(ranks, async () => (await files?.saveTokenizer(tokenizer)) ?? null)
+    return await trainOn(data, used, options, files, cleanup)
   } catch (error) {
-    if (error instanceof UsageError) await files.discard()
+    if (error instanceof UsageError) await (files as RunDirectory | null)?.discard()
     throw error
   } finally {
     await cleanup.run()
@@ -73,8 +91,8 @@ export async function train(config: RunConfig, options: TrainOptions): Promise<T
 async function trainOn(
   data: Dataset,
   config: RunConfig,
-  { directory, resume, signal, profile = false, onEvent: emit = () => {} }: TrainOptions,
-  files: RunDirectory,
+  { directory, resume, signal, profile = false, onEvent: emit = () => {}, ranks = null }: TrainOptions,
+  files: RunDirectory | null,
   cleanup: Cleanup,
 ): Promise<TrainSummary> {
   const { train, model } = config
@@ -83,26 +101,30 @@ async function trainOn(
 
   const runtime = await openRuntime(config, profile)
   cleanup.defer(() => runtime.close())
+  // The library and the number of threads are part of the bits of a result.
+  await refuseDifferences(ranks, engineFacts(runtime))
   for (const message of runNotices(runtime, config)) emit({ kind: 'notice', message })
   const bandwidth = profile ? await measureBandwidth(runtime) : null
-  const ceiling = new Ceiling(() => (profile ? measureLargePeak(runtime) : measurePeakFlops(runtime)))
+  const measure = () => (profile ? measureLargePeak(runtime) : measurePeakFlops(runtime))
+  // Ranks measure at the same time, since they may share a machine.
+  const ceiling = new Ceiling(async () => (await sumOverRanks(ranks, Float64Array.of(await measure())))[0] as number)
   await ceiling.measure()
   onProgress('compiling the model')
-  const store = createStore(runtime, config)
+  const store = createStore(runtime, config, layoutOf(config, ranks))
   const separator = separatorOf(config.data, data.tokenizer)
-  const trainer = await Trainer.compile(runtime, config, store, separator)
+  const trainer = await Trainer.compile(runtime, config, store, separator, ranks)
   cleanup.defer(() => trainer.release())
-  const sequences = train.batch / train.microBatches
-  const evaluator = await Evaluator.compile(runtime, model, store, sequences, train.seed, separator)
+  const sequences = sequencesOfPass(config)
+  const evaluator = await Evaluator.compile(runtime, model, store, sequences, train.seed, separator, ranks)
   cleanup.defer(() => evaluator.release())
-  const saved = new SavedState(files, data, store, trainer)
+  const saved = new SavedState(directory, files, data, store, trainer, ranks)
   const report = new Reporter(config, files, ceiling, emit)
 
   const found = resume ? await saved.restore(warn) : null
   onProgress(found ? `continuing from ${found.path}` : 'initial parameters')
   if (!found) await initialize(store, train.seed, initialScales(config))
   const fromStep = found?.step ?? 0
-  await files.rewind(fromStep)
+  await fromFirst(ranks, async () => (await files?.rewind(fromStep)) ?? null)
   const { parameters, activeParameters } = report.model
   emit({
     kind: 'start',
@@ -117,6 +139,7 @@ async function trainOn(
     ...engineOf(runtime),
   })
 
+  const passes = train.batch / sequences
   const batches = new Batches(data, config)
   const started = performance.now()
   let step = fromStep
@@ -127,7 +150,7 @@ async function trainOn(
   }
   batches.load(fromStep + 1)
   const warmUp = Math.min(PROFILE_WARM_UP, Math.floor((train.steps - fromStep) / 2))
-  while (step < train.steps && !signal?.aborted) {
+  while (step < train.steps && !(await isAborted(ranks, signal))) {
     step++
     const batch = batches.of(step)
     if (profile && step === fromStep + warmUp + 1) trainer.resetProfile()
@@ -139,21 +162,21 @@ async function trainOn(
 
     saved.nonFiniteInRow = outcome.skipped ? saved.nonFiniteInRow + 1 : 0
     if (outcome.skipped) {
-      const message = await reportNonFinite(directory, step, outcome, batch, store)
+      const message = await reportNonFinite(directory, step, outcome, batch, store, ranks)
       warn(message)
       if (saved.nonFiniteInRow >= train.maxNonFinite) throw tooManyNonFinite(message, train.maxNonFinite)
     }
     const atEnd = step === train.steps
     if (atEnd || step % train.evalEvery === 0) {
-      report.evaluated(step, (await evaluator.run(data, 'eval', train.evalBatches * train.microBatches)).evaluation)
-      await ceiling.measureIfCheap()
+      report.evaluated(step, (await evaluator.run(data, 'eval', train.evalBatches * passes)).evaluation)
+      if (!ranks) await ceiling.measureIfCheap()
     }
     if (atEnd || step % train.checkpointEvery === 0) await checkpoint()
   }
   if (step > savedAt) await checkpoint()
   const seconds = (performance.now() - started) / 1000
   // The machine may have been busy at the start. An interrupted run ends without delay.
-  if (!signal?.aborted) await ceiling.measure()
+  if (step === train.steps) await ceiling.measure()
   const ceilingReport = ceiling.report()
 
   return {
@@ -173,31 +196,55 @@ async function trainOn(
   }
 }
 
-/** The run's data; null if reading it was interrupted. */
+/** The run's data and its tokenizer's JSON; null if reading it was interrupted. The first rank reads it before the others. */
 async function openData(
   config: RunConfig,
-  { signal, onEvent }: TrainOptions,
-  tokenizer: string | null,
-): Promise<Dataset | null> {
-  try {
-    return await openRunData(config, {
-      onProgress: (message) => onEvent?.({ kind: 'prepare', message }),
-      ...(tokenizer !== null && { tokenizer: tokenizerFromJson(tokenizer) }),
-      ...(signal && { signal }),
-    })
-  } catch (error) {
-    if (signal?.aborted) return null
-    throw error
+  { signal, onEvent, ranks = null }: TrainOptions,
+  saved: string | null,
+): Promise<{ readonly data: Dataset; readonly tokenizer: string } | null> {
+  const open = async (tokenizer: string | null): Promise<Dataset | null> => {
+    try {
+      return await openRunData(config, {
+        onProgress: (message) => onEvent?.({ kind: 'prepare', message }),
+        ...(tokenizer !== null && { tokenizer: tokenizerFromJson(tokenizer) }),
+        ...(signal && { signal }),
+      })
+    } catch (error) {
+      if (signal?.aborted) return null
+      throw error
+    }
   }
+  let data: Dataset | null = null
+  const tokenizer = await fromFirst(ranks, async () => {
+    data = await open(saved)
+    return data?.tokenizer.json ?? null
+  })
+  if (tokenizer !== null && ranks && ranks.rank > 0) data = await together(ranks, () => open(tokenizer))
+  else if (tokenizer !== null) await together(ranks, () => null)
+  const opened = data as Dataset | null
+  if (await isAborted(ranks, opened && tokenizer !== null ? undefined : { aborted: true })) {
+    await opened?.close()
+    return null
+  }
+  await refuseDifferences(ranks, { 'the text': opened?.hash ?? '' })
+  return { data: opened as Dataset, tokenizer: tokenizer as string }
+}
+
+const hashOf = (config: RunConfig): string =>
+  createHash('sha256').update(JSON.stringify(config)).digest('hex').slice(0, 12)
+
+/** Whether any rank has been asked to stop. */
+async function isAborted(ranks: Ranks | null, signal: { readonly aborted: boolean } | undefined): Promise<boolean> {
+  const own = signal?.aborted ? 1 : 0
+  return (await sumOverRanks(ranks, Float64Array.of(own)))[0] !== 0
 }
 
 /** Summary if reading the text was interrupted: the run is unchanged. */
 async function interruptedAtStart(
   { train, model }: RunConfig,
   { directory, resume }: TrainOptions,
-  files: RunDirectory,
 ): Promise<TrainSummary> {
-  const step = (resume && (await newestCheckpoint(files.checkpoints, () => {}))?.step) || 0
+  const step = (resume && (await newestCheckpoint(checkpointsOf(directory), () => {}))?.step) || 0
   const tokens = step * train.batch * model.sequence
   const nothing = { seconds: 0, tokensPerSecond: 0, mfu: 0, ceiling: null, last: null, evaluation: null }
   return { directory, interrupted: true, step, tokens, ...nothing }

@@ -127,7 +127,7 @@ test.each(['adamw', 'adafactor'] as const)(
         expect(Number.isFinite(outcome.loss)).toBe(poison === 1e30)
         expect(trainer.updates).toBe(2)
         // NaN and infinity are found in the parameter itself; 1e30 is finite and found in a gradient.
-        const where = findNonFinite(store)
+        const where = await findNonFinite(store)
         if (poison === 1e30) expect(where).toMatch(/^first in the gradient of [\w.]+$/)
         else expect(where).toBe(`in parameter ${name}`)
         expect(bits(trainer, store)).toBe(before)

@@ -1,0 +1,63 @@
+/** The layout of a training over ranks: what it must fulfil, and what must be equal on all of them. */
+import { existsSync } from 'node:fs'
+import { hostname } from 'node:os'
+import { join, resolve } from 'node:path'
+import { parseInput } from '../config/problems.ts'
+import { type RunConfig, runSchema } from '../config/run-config.ts'
+import { UsageError } from '../errors.ts'
+import type { Runtime } from '../runtime/contract.ts'
+import type { Ranks } from '../runtime/ranks.ts'
+import { isReproducible } from '../step/gradient-tree.ts'
+import type { Layout } from '../step/placement.ts'
+import { aloneLayout } from '../step/trainer.ts'
+
+/** @param config With `parallel.shards`. */
+export function layoutOf(config: RunConfig, ranks: Ranks | null): Layout {
+  const layout = aloneLayout(config)
+  return ranks ? { ...layout, rank: ranks.rank, ranks: ranks.size, expert: config.parallel.expert } : layout
+}
+
+/**
+ * The configuration with the number of shards.
+ * @throws UsageError if the batch, the experts or the shards do not fit the ranks
+ */
+export function forRanks(config: RunConfig, ranks: Ranks | null): RunConfig {
+  if (!ranks) return config
+  const { size } = ranks
+  const { shards = size, expert, data } = config.parallel
+  const refuse = (field: string, value: unknown, expected: string): never => {
+    throw new UsageError(`invalid parallel.${field}: ${value} (expected ${expected})`)
+  }
+  if (size % expert !== 0) refuse('expert', expert, `a divisor of the ${size} ranks`)
+  if (data !== undefined && data !== size / expert)
+    refuse('data', data, `${size / expert}: ${size} ranks in groups of ${expert} that share experts`)
+  if (shards % size !== 0) refuse('shards', shards, `a multiple of the ${size} ranks; start another number of ranks`)
+  const used = { ...config, parallel: { ...config.parallel, shards } }
+  const layout = layoutOf(used, ranks)
+  if (!isReproducible(layout))
+    throw new UsageError(
+      `invalid parallel.shards: ${shards} in groups of ${shards / size} for ${size} ranks, which share experts in ` +
+        `groups of ${expert} (expected powers of two in a group, so that sums have the same order on any number of ranks)`,
+    )
+  return parseInput(runSchema, used, `configuration for ${size} ranks`)
+}
+
+/** Facts of the engine that results depend on. */
+export const engineFacts = (runtime: Runtime): Record<string, string | number> => ({
+  'the engine': `${runtime.name} ${runtime.version}, ${runtime.provider}`,
+  'the precision': runtime.math,
+  'the number of threads': runtime.threads,
+})
+
+/** @throws UsageError if some rank does not see the run directory that the first one has opened */
+export async function expectSharedFolder(ranks: Ranks, directory: string): Promise<void> {
+  const sees = existsSync(join(directory, 'config.json'))
+  const hosts = await ranks.gatherText(JSON.stringify({ host: hostname(), sees }))
+  const all = hosts.map((text) => JSON.parse(text) as { host: string; sees: boolean })
+  const blind = all.findIndex((rank) => !rank.sees)
+  if (blind >= 0)
+    throw new UsageError(
+      `invalid run directory: rank ${blind} on ${all[blind]?.host} does not see ${resolve(directory)}, which rank 0 on ` +
+        `${all[0]?.host} writes (expected a folder that all machines share)`,
+    )
+}
