@@ -1,0 +1,27 @@
+/** Messages between the main thread and the courier. */
+import type { MpiLibrary } from './library.ts'
+import type { RankIdentity } from './roster.ts'
+import type { World } from './world.ts'
+
+export interface CourierData {
+  readonly world: World
+  readonly library: MpiLibrary
+  readonly orders: SharedArrayBuffer
+  readonly traffic: SharedArrayBuffer
+  readonly deadlineSeconds: number
+}
+
+export type CourierReport =
+  | { readonly kind: 'ready'; readonly library: string; readonly roster: readonly RankIdentity[] }
+  | { readonly kind: 'done'; readonly ticket: number }
+  | Failed
+  | { readonly kind: 'closed' }
+
+interface Failed {
+  readonly kind: 'failed'
+  /** Whether the library does not fit the launcher. */
+  readonly usage: boolean
+  /** Whether this rank is one of the world's, so that the others wait for it. */
+  readonly joined: boolean
+  readonly message: string
+}

@@ -1,0 +1,92 @@
+/** Starts small worlds with the launchers of this machine, for tests. */
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import type { Family } from '../library.ts'
+
+export const families: readonly Family[] = ['Open MPI', 'MPICH']
+
+/** The launcher of each family that is installed. */
+export const launchers = new Map<Family, string>()
+for (const command of ['mpirun.openmpi', 'mpirun.mpich', 'mpirun']) {
+  try {
+    const text = execFileSync(command, ['--version'], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] })
+    const family = /Open MPI/.test(text) ? 'Open MPI' : /HYDRA/.test(text) ? 'MPICH' : undefined
+    if (family && !launchers.has(family)) launchers.set(family, command)
+  } catch {
+    // Not installed.
+  }
+}
+
+export interface Launch {
+  readonly family: Family
+  readonly ranks: number
+  /** A scenario of program.ts, and its arguments. */
+  readonly scenario: string
+  readonly args?: readonly string[]
+  readonly env?: Readonly<Record<string, string>>
+}
+
+export interface Launched {
+  /** Exit code of the launcher. */
+  readonly code: number | null
+  readonly stderr: string
+  /** What each rank wrote, in the sequence of ranks; undefined if it wrote nothing. */
+  readonly results: readonly unknown[]
+  readonly seconds: number
+}
+
+/** More ranks than cores, on all cores; without the network, whose absence Open MPI would report. */
+const openMpiOptions = ['--oversubscribe', '--bind-to', 'none', '--mca', 'btl', 'self,sm']
+const LIMIT_MS = 60_000
+const program = fileURLToPath(new URL('program.ts', import.meta.url))
+
+export async function launch({ family, ranks, scenario, args = [], env = {} }: Launch): Promise<Launched> {
+  const folder = mkdtempSync(join(tmpdir(), 'choir-ranks-'))
+  try {
+    const options = family === 'Open MPI' ? openMpiOptions : []
+    const node = [process.execPath, '--import', import.meta.resolve('tsx'), program, folder, scenario, ...args]
+    const begin = performance.now()
+    const child = spawn(launchers.get(family) as string, ['-n', String(ranks), ...options, ...node], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+      env: {
+        ...process.env,
+        CHOIR_MPI: '',
+        // Open MPI refuses root otherwise.
+        OMPI_ALLOW_RUN_AS_ROOT: '1',
+        OMPI_ALLOW_RUN_AS_ROOT_CONFIRM: '1',
+        ...env,
+      },
+    })
+    const { code, stderr } = await end(child)
+    const seconds = (performance.now() - begin) / 1000
+    const results = Array.from({ length: ranks }, (_, rank) => {
+      try {
+        return JSON.parse(readFileSync(join(folder, `${rank}.json`), 'utf8')) as unknown
+      } catch {
+        return undefined
+      }
+    })
+    return { code, stderr, results, seconds }
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+function end(child: ChildProcess): Promise<Pick<Launched, 'code' | 'stderr'>> {
+  return new Promise((resolve, reject) => {
+    let stderr = ''
+    child.stderr?.on('data', (data) => {
+      stderr += data
+    })
+    // Launchers end their ranks when they are asked to end.
+    const timer = setTimeout(() => child.kill('SIGTERM'), LIMIT_MS)
+    child.on('error', reject)
+    child.on('close', (code) => {
+      clearTimeout(timer)
+      resolve({ code, stderr })
+    })
+  })
+}
