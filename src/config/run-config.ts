@@ -89,6 +89,11 @@ const parallelSchema = z
      * ranks; `train.microBatches` are parts of a shard. Default: the number of ranks when the run starts.
      */
     shards: positive.optional(),
+    /**
+     * Rows that a rank has room for in a layer without capacity, over an even load, if experts are shared: a training
+     * in which more arrive ends with an error. With a capacity there is always room.
+     */
+    headroom: z.number().min(1).default(2),
     /** Seconds that a rank waits for another before it ends the job. */
     timeout: z.number().positive().default(600),
   })

@@ -3,11 +3,10 @@
  * feed-forward networks and for the projections of attention, which differ in what an expert computes.
  */
 import { add, cast } from '../graph/ops/elementwise.ts'
-import { combine, combineRagged, dispatch, dispatchRagged } from '../graph/ops/expert.ts'
 import { sum } from '../graph/ops/reduction.ts'
-import { reshape } from '../graph/ops/shape.ts'
-import { kernelTile, scope, type Tensor } from '../graph/tensor.ts'
+import { scope, type Tensor } from '../graph/tensor.ts'
 import type { ModelConfig, MoeConfig } from './config.ts'
+import { computeExperts, type Sharing } from './expert-rows.ts'
 import { type Experts, ffnExperts, linearExperts } from './experts.ts'
 import { ffn, weightsOf } from './ffn.ts'
 import { moduleName, type Parameters, type RoutedModule } from './parameters.ts'
@@ -15,7 +14,6 @@ import { placeChoices } from './routing/capacity.ts'
 import type { CapacityRule, Choice } from './routing/contract.ts'
 import { type RouterLosses, routerLosses, unservedRate } from './routing/losses.ts'
 import { route, routerWeights } from './routing/routers.ts'
-import { paddedSlots, raggedSlots, tileFor } from './routing/slots.ts'
 
 /** How the model runs: the shape of its input and the routing of its tokens. */
 export interface Pass {
@@ -24,6 +22,8 @@ export interface Pass {
   /** Whether routers choose as in training, where the `sinkhorn` router balances the tokens of a pass. */
   readonly training: boolean
   readonly capacity: CapacityRule
+  /** Ranks that share the experts of a layer; default: this one has all. */
+  readonly sharing?: Sharing | undefined
   /** The first position that each token sees in its own sequence, int32 [T]; default: 0. */
   readonly firstVisible_T?: Tensor
 }
@@ -109,24 +109,7 @@ function mixture(inputs: MoeInput, module: RoutedModule, experts: Experts): Rout
     return { choice, placement, losses, unserved: unservedRate(placement, x_TD.dtype) }
   })
 
-  const y_TX = scope('experts', () => {
-    if (experts.kernel) {
-      // Packed rows for every capacity, because the kernel skips empty slots.
-      const [tokens = 0, choices = 0] = choice.expert_TK.shape
-      const perExpert = Math.min(tokens * choices, (placement.capacity ?? Infinity) * moe.experts) / moe.experts
-      const plan = raggedSlots(choice, placement, moe.experts, tileFor(perExpert, kernelTile()))
-      return combine(experts.kernel(dispatch(x_TD, plan), plan.sizes), choice.gate_TK, plan)
-    }
-    if (isRagged(moe)) {
-      const plan = raggedSlots(choice, placement, moe.experts)
-      return combineRagged(experts.ragged(dispatchRagged(x_TD, plan)), choice.gate_TK, plan)
-    }
-    const plan = paddedSlots(choice, placement, moe.experts)
-    const [slots = 0] = plan.tokenOfSlot.shape
-    const [, width = 0] = x_TD.shape
-    const out_NRX = experts.padded(reshape(dispatch(x_TD, plan), [moe.experts, slots / moe.experts, width]))
-    return combine(reshape(out_NRX, [slots, out_NRX.shape[2] as number]), choice.gate_TK, plan)
-  })
+  const y_TX = scope('experts', () => computeExperts({ moe, x_TD, choice, placement, experts, sharing: pass.sharing }))
 
   const total = (x_GN: Tensor) => cast(sum(x_GN, { axes: [0] }), x_TD.dtype)
   return {
@@ -144,7 +127,3 @@ function mixture(inputs: MoeInput, module: RoutedModule, experts: Experts): Rout
     },
   }
 }
-
-/** With capacity 1x most slots are filled and padding wastes little. Otherwise rows are computed expert by expert. */
-const isRagged = ({ compute, capacity }: MoeConfig): boolean =>
-  compute === 'ragged' || (compute === 'auto' && capacity !== '1x')

@@ -3,12 +3,17 @@ import { type RunConfig, sequencesOfPass } from '../config/run-config.ts'
 import { type Dataset, openDataset } from '../data/dataset.ts'
 import type { Tokenizer } from '../data/tokenizer/tokenizer.ts'
 import { type Activity, causalityOf } from '../model/routing/causality.ts'
-import type { Runtime } from '../runtime/contract.ts'
+import type { GroupPlace, Runtime } from '../runtime/contract.ts'
 import { createRuntime } from '../runtime/cpu-runtime.ts'
 
-export async function openRuntime({ runtime }: Pick<RunConfig, 'runtime'>, profile = false): Promise<Runtime> {
+/** @param group Ranks that share the experts; default: none. */
+export async function openRuntime(
+  { runtime }: Pick<RunConfig, 'runtime'>,
+  profile = false,
+  group?: GroupPlace,
+): Promise<Runtime> {
   const { device, threads, math } = runtime
-  return createRuntime({ device, math, profile, ...(threads !== undefined && { threads }) })
+  return createRuntime({ device, math, profile, group, ...(threads !== undefined && { threads }) })
 }
 
 /** An activity of a command (training, evaluation, ...) and its capacity rule. */

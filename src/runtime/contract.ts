@@ -49,6 +49,19 @@ export interface RuntimeOptions {
   readonly math?: Precision
   /** Record the time of every node; read it with {@link Executable.profile}. */
   readonly profile?: boolean
+  /** Ranks with which programs exchange rows for experts; default: none. */
+  readonly group?: GroupPlace | undefined
+}
+
+/** The ranks that share the experts of a layer: consecutive ones, this process among them. */
+export interface GroupPlace {
+  /** The first of them in the world. */
+  readonly first: number
+  /** This process among them. */
+  readonly rank: number
+  readonly size: number
+  /** `Ranks.orders` of this process. */
+  readonly orders: SharedArrayBuffer
 }
 
 export interface Runtime {

@@ -8,7 +8,14 @@ import type { StagedModel } from '../graph/stages/contract.ts'
 import type { KernelSet } from '../graph/tensor.ts'
 import type { Arena } from './arena.ts'
 import type { ArenaKernels } from './arena-kernels.ts'
-import { type Executable, type Precision, type Runtime, RuntimeError, type RuntimeOptions } from './contract.ts'
+import {
+  type Executable,
+  type GroupPlace,
+  type Precision,
+  type Runtime,
+  RuntimeError,
+  type RuntimeOptions,
+} from './contract.ts'
 import { physicalCores } from './cores.ts'
 import { createArena } from './cpu-arena.ts'
 import { type DnnlLibrary, findDnnl } from './onednn/library.ts'
@@ -26,7 +33,7 @@ import { createArenaKernels } from './wasm/arena-kernels.ts'
  * @throws UsageError for an invalid option; RuntimeError if the library is missing or unusable.
  */
 export async function createRuntime(options: RuntimeOptions = {}): Promise<Runtime> {
-  const { threads = physicalCores(), device = 'cpu', profile = false, math = 'float32' } = options
+  const { threads = physicalCores(), device = 'cpu', profile = false, math = 'float32', group = null } = options
   if (!Number.isInteger(threads) || threads < 1)
     throw new UsageError(`invalid threads: ${threads} (expected a whole number of at least 1)`)
   if (device !== 'cpu') throw new UsageError(`invalid device: ${device} (expected cpu)`)
@@ -36,6 +43,7 @@ export async function createRuntime(options: RuntimeOptions = {}): Promise<Runti
   return new CpuRuntime(acquireEnvironment(), {
     threads,
     profile,
+    group,
     dnnl: 'path' in dnnl ? dnnl : null,
     provider: 'path' in dnnl ? `oneDNN ${dnnl.version}` : `ONNX Runtime alone (${dnnl.missing})`,
     math: noBf16 === null ? math : 'float32',
@@ -46,10 +54,17 @@ export async function createRuntime(options: RuntimeOptions = {}): Promise<Runti
 interface Setting {
   readonly threads: number
   readonly profile: boolean
+  readonly group: GroupPlace | null
   readonly dnnl: DnnlLibrary | null
   readonly provider: string
   readonly math: Precision
   readonly notice?: string
+}
+
+/** Without oneDNN, kernels are used for the exchange with other ranks only. */
+function kernelNames({ dnnl, group }: Setting): string[] {
+  const needed = Object.entries(opKernels).filter(([, { provider }]) => provider === 'MPI' || dnnl !== null)
+  return needed.filter(([, { provider }]) => provider !== 'MPI' || group !== null).map(([name]) => name)
 }
 
 class CpuRuntime implements Runtime {
@@ -76,7 +91,7 @@ class CpuRuntime implements Runtime {
     // Rows of an expert are padded to a multiple, so that code is compiled for fewer shapes; tiles of AMX are
     // 16 by 32, and rows are either side in the products of an expert.
     this.kernels = {
-      names: new Set(setting.dnnl ? Object.keys(opKernels) : []),
+      names: new Set(kernelNames(setting)),
       tile: setting.math === 'bf16' && setting.dnnl?.amx ? 32 : 8,
     }
     this.provider = setting.provider
@@ -112,6 +127,7 @@ class CpuRuntime implements Runtime {
       ortRun: Number(this.environment.api.runAddress),
       dnnl: this.setting.dnnl?.path ?? null,
       math: this.math,
+      group: this.setting.group,
     })
     const { api } = this.environment
     return StagedExecutable.compile(

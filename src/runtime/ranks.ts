@@ -4,16 +4,23 @@
  */
 
 /** Floats to or from another rank. They must not change, or be read, before the exchange is complete. */
-export type Transfer =
-  | { readonly to: number; readonly data: Float32Array }
-  | { readonly from: number; readonly data: Float32Array }
+export interface Transfer {
+  readonly peer: number
+  readonly direction: 'send' | 'receive'
+  readonly array: Float32Array
+}
+
+/** Transfers of different kinds are not mixed up, and are counted separately. */
+export const channels = { gradients: 0, parameters: 1, experts: 2 } as const
 
 export interface Ranks {
   /** This process, from 0. */
   readonly rank: number
   readonly size: number
-  /** Sends and receives. Transfers between two ranks are matched in order. */
-  exchange(transfers: readonly Transfer[]): Promise<void>
+  /** Orders for the thread that transfers, which other threads of this process may post to (`mpi/ring.ts`). */
+  readonly orders: SharedArrayBuffer
+  /** Sends and receives. Transfers between two ranks in a channel are matched in order. */
+  exchange(channel: number, transfers: readonly Transfer[]): Promise<void>
   /** The values of every rank, in order of ranks: [size · n] from [n]. */
   allGather(values: Float64Array): Promise<Float64Array>
   /** The text of every rank, in order. */

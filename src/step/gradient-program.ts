@@ -10,6 +10,7 @@
  */
 import { gradient } from '../graph/gradient.ts'
 import { add, multiply } from '../graph/ops/elementwise.ts'
+import { sourcesOf } from '../graph/ops/exchange.ts'
 import { sizeOf } from '../graph/shape.ts'
 import { splitScatters } from '../graph/sparse-gradient.ts'
 import { input, type Tensor, withKernels } from '../graph/tensor.ts'
@@ -21,7 +22,7 @@ import type { NodeTime, StepEvent } from '../runtime/times.ts'
 import { GradientSum } from './gradient-sum.ts'
 import { shardsOfRank } from './gradient-tree.ts'
 import { addStatistics, CompiledPass, inputNameOf, tracePass } from './pass.ts'
-import type { Layout } from './placement.ts'
+import { type Layout, sourcesKept } from './placement.ts'
 import type { LayerCounts } from './statistics.ts'
 import { type ParameterStore, paddedFloats } from './store.ts'
 import { Timeline } from './timeline.ts'
@@ -221,15 +222,17 @@ function traceGradient(
     objective,
     used.map(({ tensor }) => tensor),
   )
+  const keepsSources = sourcesKept(store.layout) > 1
   const outputs: Record<string, Tensor> = {}
   const memory: Record<string, Buffer> = {}
   const scatters: RowScatter[] = []
   used.forEach(({ spec, expert, tensor }, i) => {
     const name = inputNameOf(tensor)
-    const { dense, additions } = splitScatters(gradients[i] as Tensor)
-    memory[`gradient ${name}`] = store.gradient(spec.name, expert)
-    memory[`before ${name}`] = store.gradient(spec.name, expert)
-    outputs[`gradient ${name}`] = accumulate ? add(input(`before ${name}`, 'float32', tensor.shape), dense) : dense
+    const { dense: whole, additions } = splitScatters(gradients[i] as Tensor)
+    const dense = (keepsSources && sourcesOf(whole)) || whole
+    memory[`gradient ${name}`] = store.parts(spec.name, expert)
+    memory[`before ${name}`] = store.parts(spec.name, expert)
+    outputs[`gradient ${name}`] = accumulate ? add(input(`before ${name}`, 'float32', dense.shape), dense) : dense
     additions.forEach(({ rows, indices }, use) => {
       const place = rowMemory.of(spec.name, use, sizeOf(indices.shape), tensor.shape)
       outputs[`rows ${use} of ${name}`] = rows

@@ -6,10 +6,12 @@
  * Gradients travel to the owner of a tensor, which adds them in the order of the tree, and new parameters travel back:
  * as many bytes as a ring all-reduce moves.
  */
+import { sizeOf } from '../graph/shape.ts'
+import { treeAdditions } from '../graph/tree.ts'
 import type { Arena } from '../runtime/arena.ts'
 import type { Addition, ArenaKernels } from '../runtime/arena-kernels.ts'
-import type { Ranks, Transfer } from '../runtime/ranks.ts'
-import { counterStep, shardsOfRank, treeAdditions } from './gradient-tree.ts'
+import { channels, type Ranks, type Transfer } from '../runtime/ranks.ts'
+import { counterStep, shardsOfRank } from './gradient-tree.ts'
 import type { Layout, Share } from './placement.ts'
 import { type ParameterStore, paddedFloats } from './store.ts'
 
@@ -64,16 +66,27 @@ export class GradientSum {
       arena.floats(partials[keepAt], count).set(arena.floats(gradients, count))
   }
 
-  /** Replaces the gradients of owned tensors by their sum over ranks; those of other tensors are used up. */
+  /**
+   * Replaces the gradients of owned tensors by their sum over source ranks, and over ranks; those of other tensors are
+   * used up.
+   */
   async reduce(): Promise<void> {
     const { ranks, store } = this
     if (!ranks) return
+    const sums = store.gradientSources().flatMap(({ arena, parts, count }) =>
+      treeAdditions(parts.length, 0).map(({ into, from }): Addition => {
+        return { arena, to: parts[into] as number, from: parts[from] as number, count }
+      }),
+    )
+    if (sums.length > 0) await this.kernels.add(sums)
     const { rank } = store.layout
     const isOwned = ({ share }: Chunk) => share.owner === rank
     const sent = this.chunks
       .filter((chunk) => !isOwned(chunk))
       .map(({ share, arena, gradients, count }) =>
-        ranks.exchange([{ to: share.owner, data: arena.floats(gradients, count) }]),
+        ranks.exchange(channels.gradients, [
+          { peer: share.owner, direction: 'send', array: arena.floats(gradients, count) },
+        ]),
       )
     const slots: Promise<void>[] = Array.from({ length: SLOTS }, () => Promise.resolve())
     for (const [i, chunk] of this.chunks.filter(isOwned).entries()) {
@@ -95,7 +108,10 @@ export class GradientSum {
     const own = share.holders.indexOf(layout.rank)
     const leaf = share.holders.map((_, i) => (i === own ? gradients : start + (i < own ? i : i - 1) * floats))
     await ranks.exchange(
-      share.holders.flatMap((from, i): Transfer[] => (i === own ? [] : [{ from, data: arena.floats(leaf[i], count) }])),
+      channels.gradients,
+      share.holders.flatMap((peer, i): Transfer[] =>
+        i === own ? [] : [{ peer, direction: 'receive', array: arena.floats(leaf[i], count) }],
+      ),
     )
     await this.kernels.add(
       treeAdditions(share.holders.length, own).map(({ into, from }): Addition => {
@@ -110,12 +126,14 @@ export class GradientSum {
     if (!ranks) return
     const { rank } = store.layout
     const transfers = store.shares.flatMap((share): Transfer[] => {
-      const { arena, parameters, count } = store.rangeOf(share)
-      const data = arena.floats(parameters, count)
-      if (share.owner !== rank) return [{ from: share.owner, data }]
-      return share.holders.filter((holder) => holder !== rank).map((to) => ({ to, data }))
+      const { arena, parameters } = store.piecesOf(share)[0] as { arena: Arena; parameters: number }
+      const array = arena.floats(parameters, floatsOf(share))
+      if (share.owner !== rank) return [{ peer: share.owner, direction: 'receive', array }]
+      return share.holders
+        .filter((holder) => holder !== rank)
+        .map((peer) => ({ peer, direction: 'send' as const, array }))
     })
-    await ranks.exchange(transfers)
+    await ranks.exchange(channels.parameters, transfers)
   }
 }
 
@@ -124,10 +142,15 @@ function chunksOf(store: ParameterStore): Chunk[] {
   const most = chunkFloats(store.layout)
   return store.shares
     .filter(({ holders }) => holders.length > 1)
-    .flatMap((share) => {
-      const { arena, gradients, count } = store.rangeOf(share)
-      return Array.from({ length: Math.ceil(count / most) }, (_, i): Chunk => {
-        return { share, arena, gradients: gradients + i * most, count: Math.min(most, count - i * most) }
-      })
-    })
+    .flatMap((share) =>
+      store.piecesOf(share).flatMap(({ arena, gradients, count }) =>
+        Array.from({ length: Math.ceil(count / most) }, (_, i): Chunk => {
+          return { share, arena, gradients: gradients + i * most, count: Math.min(most, count - i * most) }
+        }),
+      ),
+    )
 }
+
+/** Floats of a share. */
+const floatsOf = ({ spec, from, to }: Share): number =>
+  (sizeOf(spec.shape) / (spec.stacked ? (spec.shape[0] as number) : 1)) * (to - from)

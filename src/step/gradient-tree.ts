@@ -5,7 +5,7 @@
  * gradients of a step are added in a fixed tree, the one of Merkle trees (RFC 6962, section 2.1): the first subtree
  * has the largest power of two below P leaves. If each rank has a power of two of consecutive shards, its sum is a
  * subtree, and the tree over ranks has the same form. A rank adds its shards like a binary counter: a sum of 2ⁱ shards
- * waits in partial sum i for the next one of its size.
+ * waits in partial sum i for the next one of its size. (The tree itself is in `src/graph/tree.ts`.)
  *
  * @example P = 6: ((0 + 1) + (2 + 3)) + (4 + 5). Three ranks compute the sums of two, then the tree over three.
  */
@@ -22,27 +22,6 @@ const isPowerOfTwo = (n: number): boolean => Number.isInteger(Math.log2(n))
 /** Whether sums have the same bits as in every other such layout with as many shards. */
 export function isReproducible({ ranks, expert, shards }: Layout): boolean {
   return (ranks === 1 || isPowerOfTwo(shards / ranks)) && (expert === ranks || isPowerOfTwo(expert))
-}
-
-/** An addition of the tree: the sum at leaf `into` becomes that of both. */
-export interface TreeAddition {
-  readonly into: number
-  readonly from: number
-}
-
-/** The additions of a tree of `leaves`, in order. The sum ends at leaf `at`: a + b is b + a, bit for bit. */
-export function treeAdditions(leaves: number, at: number): TreeAddition[] {
-  const additions: TreeAddition[] = []
-  const sum = (from: number, to: number): number => {
-    if (to - from === 1) return from
-    const middle = from + 2 ** (Math.ceil(Math.log2(to - from)) - 1)
-    const [left, right] = [sum(from, middle), sum(middle, to)]
-    const [into, other] = at >= middle && at < to ? [right, left] : [left, right]
-    additions.push({ into, from: other })
-    return into
-  }
-  sum(0, leaves)
-  return additions
 }
 
 /** After shard `index` of `count` (from 0): partial sums to add to it, in order, and where the sum waits; null: here. */

@@ -1,7 +1,7 @@
 /** Initial parameters: a function of the seed and each tensor's name, independent of the memory layout. */
 import type { RunConfig } from '../config/run-config.ts'
 import { embeddingScaleOf } from '../model/config.ts'
-import { expertName, type MatrixRole } from '../model/parameters.ts'
+import type { MatrixRole } from '../model/parameters.ts'
 import { randomFor } from './random.ts'
 import type { ParameterStore } from './store.ts'
 
@@ -27,7 +27,8 @@ export function initialScales({ model, train }: Pick<RunConfig, 'model' | 'train
  * section 2.4), which has 0.88 times the given deviation. Yields to the event loop between tensors.
  */
 export async function initialize(store: ParameterStore, seed: number, scales: InitialScales): Promise<void> {
-  for (const { name, shape, stacked, init } of store.specs) {
+  for (const spec of store.specs) {
+    const { name, shape, stacked, init } = spec
     if (init === 'ones' || init === 'zeros') {
       store.parameter(name).fill(init === 'ones' ? 1 : 0)
       continue
@@ -36,7 +37,7 @@ export async function initialize(store: ParameterStore, seed: number, scales: In
     const deviation = scales[init.role] / (isTable ? 1 : Math.sqrt(init.fanIn))
     for (let expert = 0; expert < (stacked ? (shape[0] as number) : 1); expert++) {
       const values = store.parameter(name, stacked ? expert : null)
-      randomFor(seed, 'init', stacked ? expertName(name, expert) : name).truncatedNormal(values, deviation)
+      randomFor(seed, 'init', stacked ? store.nameOfExpert(spec, expert) : name).truncatedNormal(values, deviation)
       await new Promise(setImmediate)
     }
   }

@@ -49,7 +49,10 @@ export function tracePass(config: ModelConfig, store: ParameterStore, pass: Pass
   const [tokens_T, targets_T] = [input('tokens', 'int32', shape), input('targets', 'int32', shape)]
   const documents = separator === undefined ? null : { sequence: pass.sequence, separator }
   const visible = documents ? { firstVisible_T: input(visibleName, 'int32', shape) } : {}
-  return { parameters, losses: losses(config, parameters, tokens_T, targets_T, { ...pass, ...visible }), documents }
+  const { expert, headroom } = store.layout
+  const sharing = expert > 1 ? { ranks: expert, headroom } : undefined
+  const all = { ...pass, ...visible, sharing }
+  return { parameters, losses: losses(config, parameters, tokens_T, targets_T, all), documents }
 }
 
 /** A compiled pass. Write `tokens` and `targets`, run, read `loss` and the counts. */

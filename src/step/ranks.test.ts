@@ -1,10 +1,11 @@
 /** A training has the same bits on any number of ranks. */
 import { expect, test } from 'vitest'
 import { type RunConfig, type RunInput, runSchema } from '../config/run-config.ts'
+import { treeAdditions } from '../graph/tree.ts'
 import { openRuntime } from '../run/session.ts'
 import type { Runtime } from '../runtime/contract.ts'
 import type { Ranks } from '../runtime/ranks.ts'
-import { counterStep, isReproducible, treeAdditions } from './gradient-tree.ts'
+import { counterStep, isReproducible } from './gradient-tree.ts'
 import { initialize, initialScales } from './initialize.ts'
 import { alone, heldSpecs, sharesOf } from './placement.ts'
 import { ranksInProcess } from './testing/ranks.ts'
@@ -153,7 +154,7 @@ test('every tensor and expert has one owner among its holders, and owners have a
     const owned = new Map<string, number>()
     const sizes: number[] = []
     for (let rank = 0; rank < ranks; rank++) {
-      const layout = { rank, ranks, expert, shards: ranks }
+      const layout = { ...alone, rank, ranks, expert, shards: ranks }
       const held = heldSpecs(specs, layout)
       let size = 0
       for (const { spec, from, to, owner, holders } of sharesOf(held, layout)) {

@@ -1,8 +1,9 @@
 /**
  * Flat memory of a model: parameters, gradients and optimizer state.
  *
- * A *bank* is one arena cut into regions, `[p | g | m | v]`. Parameters and gradients have the same offset in theirs (as
- * have partial sums of gradients, if there are several shards); the regions of optimizer state hold the tensors that this rank owns (`placement.ts`), in the same order. Tensors
+ * A *bank* is one arena cut into regions, `[p | g | m | v]`, with the tensors in the same order in each. The regions of
+ * optimizer state have only those that this rank owns (`placement.ts`); the gradient of an expert may have a part for
+ * each source rank, [n, E, ...], and partial sums of gradients have regions of their own if there are several shards. Tensors
  * with weight decay come first, so in one process the optimizer sees two plain ranges and needs no layers. Every
  * tensor begins at a cache line; the padding is zero and stays zero. A model larger than one arena has several banks;
  * a tensor never crosses from one to the next. After its regions a bank has scratch memory, for kernels that need
@@ -14,7 +15,7 @@ import { expertName, type ParameterSpec } from '../model/parameters.ts'
 import { type Arena, MAX_ARENA_BYTES } from '../runtime/arena.ts'
 import type { Runtime } from '../runtime/contract.ts'
 import { partialSums } from './gradient-tree.ts'
-import { alone, heldExperts, heldSpecs, type Layout, type Share, sharesOf } from './placement.ts'
+import { alone, heldExperts, heldSpecs, type Layout, type Share, sharesOf, sourcesKept } from './placement.ts'
 
 /** Floats in a cache line. */
 const LINE = 16
@@ -59,8 +60,10 @@ export interface Unit {
 interface TensorLocation {
   readonly spec: ParameterSpec
   readonly bank: number
-  /** Floats from the start of the region of parameters, and of gradients. */
+  /** Floats from the start of the region of parameters. */
   readonly offset: number
+  /** The same in that of gradients. */
+  readonly gradient: number
   /** The part owned by this rank; null if none. */
   readonly owned: {
     readonly from: number
@@ -71,14 +74,13 @@ interface TensorLocation {
 
 /** Sizes of the parts of a bank, in floats. */
 interface BankSizes {
-  /** Of a region of parameters or gradients. */
+  /** Of the region of parameters. */
   readonly total: number
+  /** Of a region of gradients. */
+  readonly gradients: number
   /** Of a region of moments. */
   readonly owned: number
 }
-
-const PARAMETERS = 0
-const GRADIENTS = 1
 
 export class ParameterStore {
   /** Tensors on this rank: of a stacked one, the experts that the rank holds. */
@@ -94,8 +96,10 @@ export class ParameterStore {
   private readonly sizes: BankSizes[] = []
   /** Floats of scratch memory in use in each bank. */
   private readonly scratchUsed: number[] = []
-  /** Regions of the size of the parameters: parameters, gradients, and their partial sums. */
-  private readonly fullRegions: number
+  /** Regions of gradients: the gradients, and their partial sums. */
+  private readonly gradientRegionCount: number
+  /** Gradients kept of an expert. */
+  private readonly sources: number
   private readonly moments: number
   private readonly scratchSize: number
 
@@ -115,7 +119,8 @@ export class ParameterStore {
     this.specs = heldSpecs(specs, layout)
     this.layout = layout
     this.shares = sharesOf(this.specs, layout)
-    this.fullRegions = moments === null ? 1 : 2 + partialSums(layout)
+    this.gradientRegionCount = moments === null ? 0 : 1 + partialSums(layout)
+    this.sources = sourcesKept(layout)
     this.moments = moments ?? 0
     this.scratchSize = scratch
     this.unitCount = specs.reduce((index, spec, i) => {
@@ -129,7 +134,7 @@ export class ParameterStore {
         `invalid train.batch: a micro-batch needs ${scratch * 4} bytes beside the embedding (expected at most ` +
           `${MAX_ARENA_BYTES / 2}; use a smaller batch or more train.microBatches)`,
       )
-    const owned = new Map(this.shares.filter(({ owner }) => owner === layout.rank).map((share) => [share.spec, share]))
+    const owned = new Map(this.ownedShares().map((share) => [share.spec, share]))
     for (const bank of this.fillBanks(owned)) this.addBank(bank, owned, runtime)
   }
 
@@ -139,7 +144,9 @@ export class ParameterStore {
     let filled = 0
     for (const spec of this.specs) {
       const size =
-        this.fullRegions * paddedFloats(sizeOf(spec.shape)) + this.moments * ownedFloats(spec, owned.get(spec))
+        paddedFloats(sizeOf(spec.shape)) +
+        this.gradientRegionCount * this.gradientFloats(spec) +
+        this.moments * ownedFloats(spec, owned.get(spec))
       if (size > maxFloats)
         throw new UsageError(
           `invalid model: ${spec.name} has ${sizeOf(spec.shape)} parameters (expected at most ` +
@@ -161,26 +168,47 @@ export class ParameterStore {
     owned: ReadonlyMap<ParameterSpec, Share>,
     runtime: Pick<Runtime, 'createArena'>,
   ): void {
-    let [total, ofMoments] = [0, 0]
+    let [total, gradients, ofMoments] = [0, 0, 0]
     for (const spec of [...specs.filter(({ decay }) => decay), ...specs.filter(({ decay }) => !decay)]) {
       const share = owned.get(spec)
       const part = share ? { from: share.from, to: share.to, offset: ofMoments } : null
-      this.locations.set(spec.name, { spec, bank: this.arenas.length, offset: total, owned: part })
+      this.locations.set(spec.name, { spec, bank: this.arenas.length, offset: total, gradient: gradients, owned: part })
       total += paddedFloats(sizeOf(spec.shape))
+      gradients += this.gradientFloats(spec)
       ofMoments += ownedFloats(spec, share)
     }
-    this.sizes.push({ total, owned: ofMoments })
+    this.sizes.push({ total, gradients, owned: ofMoments })
     this.scratchUsed.push(0)
-    this.arenas.push(runtime.createArena((total * this.fullRegions + ofMoments * this.moments + this.scratchSize) * 4))
+    const floats = total + gradients * this.gradientRegionCount + ofMoments * this.moments + this.scratchSize
+    this.arenas.push(runtime.createArena(floats * 4))
   }
 
   /** The values of a parameter, or of one expert of a stacked parameter. */
   parameter(name: string, expert: number | null = null): Float32Array {
-    return this.view(name, expert, PARAMETERS)
+    const { spec, bank, offset } = this.location(name)
+    const arena = this.arenas[bank] as Arena
+    if (expert === null) return arena.floats(offset, sizeOf(spec.shape))
+    return arena.floats(offset + expert * unitSize(spec), unitSize(spec))
   }
 
+  /** The gradient of a parameter, or of one expert; with several sources, only of one expert: see {@link parts}. */
   gradient(name: string, expert: number | null = null): Float32Array {
-    return this.view(name, expert, GRADIENTS)
+    return this.parts(name, expert).subarray(0, sizeOf(this.location(name).spec.shape) / this.unitsIn(name, expert))
+  }
+
+  /** All parts of a gradient: those of its sources, if they are kept, [n, E, ...], or [E, ...] of one expert. */
+  parts(name: string, expert: number | null = null): Float32Array {
+    const { spec, bank, gradient } = this.location(name)
+    const size = unitSize(spec) * (spec.stacked ? this.sources : 1)
+    const start = this.gradientStart(bank) + gradient + (expert ?? 0) * size
+    return (this.arenas[bank] as Arena).floats(start, size * (expert === null ? unitsOf(spec) : 1))
+  }
+
+  private unitsIn(name: string, expert: number | null): number {
+    const { spec } = this.location(name)
+    if (expert === null && spec.stacked && this.sources > 1)
+      throw new Error(`internal: the gradient of ${name} is kept by source`)
+    return expert === null ? 1 : unitsOf(spec)
   }
 
   /** Optimizer state number `index` of a parameter, or of the owned experts of a stacked one. Empty if not owned. */
@@ -198,14 +226,13 @@ export class ParameterStore {
 
   /** Allocates scratch memory in the arena of a parameter. Returns its offset and that of the gradient, in floats. */
   allocateScratch(name: string, floats: number): { arena: Arena; gradient: number; scratch: number } {
-    const { bank, offset } = this.location(name)
-    const total = this.sizes[bank]?.total ?? 0
+    const { bank, gradient } = this.location(name)
     const used = this.scratchUsed[bank] ?? 0
     this.scratchUsed[bank] = used + paddedFloats(floats)
     if (used + floats > this.scratchSize) throw new Error(`internal: no scratch memory is left in the bank of ${name}`)
     return {
       arena: this.arenas[bank] as Arena,
-      gradient: GRADIENTS * total + offset,
+      gradient: this.gradientStart(bank) + gradient,
       scratch: this.momentStart(bank, this.moments) + used,
     }
   }
@@ -238,82 +265,112 @@ export class ParameterStore {
     return location
   }
 
-  private view(name: string, expert: number | null, region: number): Float32Array {
-    const { spec, bank, offset } = this.location(name)
-    const start = region * (this.sizes[bank]?.total ?? 0) + offset
-    const size = sizeOf(spec.shape)
-    if (expert === null) return (this.arenas[bank] as Arena).floats(start, size)
-    const part = size / (spec.shape[0] as number)
-    return (this.arenas[bank] as Arena).floats(start + expert * part, part)
+  /** Start of region `index` of gradients in a bank, in floats; `index` = their number: the end of the regions. */
+  private gradientStart(bank: number, index = 0): number {
+    const { total = 0, gradients = 0 } = this.sizes[bank] ?? {}
+    return total + index * gradients
   }
 
-  /** Start of region `index` of moments in a bank, in floats; `index` = their number: the end of the regions. */
+  /** The same for regions of moments. */
   private momentStart(bank: number, index: number): number {
-    const { total = 0, owned = 0 } = this.sizes[bank] ?? {}
-    return this.fullRegions * total + index * owned
+    return this.gradientStart(bank, this.gradientRegionCount) + index * (this.sizes[bank]?.owned ?? 0)
+  }
+
+  private gradientFloats(spec: ParameterSpec): number {
+    return paddedFloats(sizeOf(spec.shape) * (spec.stacked ? this.sources : 1))
   }
 
   /** Owned parameters in as few ranges as possible: alone, two per bank, with weight decay and without. */
   ranges(): ParameterRange[] {
     const ranges: ParameterRange[] = []
-    for (const { spec, bank, offset, owned } of this.locations.values()) {
-      if (!owned) continue
-      const start = offset + owned.from * unitSize(spec)
-      const { total = 0 } = this.sizes[bank] ?? {}
-      const range: ParameterRange = {
-        arena: this.arenas[bank] as Arena,
-        parameters: start,
-        gradients: GRADIENTS * total + start,
-        moments: Array.from({ length: this.moments }, (_, i) => this.momentStart(bank, i) + owned.offset),
-        // Padding ends a whole tensor, not some of its experts.
-        count: owned.to === unitsOf(spec) ? ownedFloats(spec, owned) : (owned.to - owned.from) * unitSize(spec),
-        decay: spec.decay,
+    const order = [...this.locations.keys()]
+    const place = ({ spec }: Share) => order.indexOf(spec.name)
+    for (const share of this.ownedShares().toSorted((a, b) => place(a) - place(b))) {
+      const { spec, from, to } = share
+      const { bank, owned } = this.location(spec.name)
+      for (const [i, piece] of this.piecesOf(share).entries()) {
+        const range: ParameterRange = {
+          ...piece,
+          moments: Array.from(
+            { length: this.moments },
+            (_, m) => this.momentStart(bank, m) + (owned?.offset ?? 0) + i * unitSize(spec),
+          ),
+          // Padding ends a whole tensor, not some of its experts.
+          count: from === 0 && to === unitsOf(spec) && !this.isApart(spec) ? ownedFloats(spec, owned) : piece.count,
+          decay: spec.decay,
+        }
+        const last = ranges.at(-1)
+        if (last && follows(range, last)) ranges[ranges.length - 1] = { ...last, count: last.count + range.count }
+        else ranges.push(range)
       }
-      const last = ranges.at(-1)
-      if (last && follows(range, last)) ranges[ranges.length - 1] = { ...last, count: last.count + range.count }
-      else ranges.push(range)
     }
     return ranges
   }
 
+  /** What this rank owns. */
+  ownedShares(): Share[] {
+    return this.shares.filter(({ owner }) => owner === this.layout.rank)
+  }
+
   /** The owned tensors and experts, in an order that does not depend on the layout. */
   units(): Unit[] {
-    return this.specs.flatMap((spec) => {
-      const { bank, offset, owned } = this.location(spec.name)
-      const { total = 0 } = this.sizes[bank] ?? {}
-      const [count, from, to] = [unitSize(spec), owned?.from ?? 0, owned?.to ?? 0]
+    return this.ownedShares().flatMap((share) => {
+      const { spec, from, to } = share
       return Array.from({ length: to - from }, (_, i): Unit => {
-        const start = offset + (from + i) * count
-        const index = (this.firstUnits.get(spec.name) ?? 0) + from + i
         const name = spec.stacked ? this.nameOfExpert(spec, from + i) : spec.name
-        const arena = this.arenas[bank] as Arena
-        return { index, name, arena, parameters: start, gradients: GRADIENTS * total + start, count }
+        const index = (this.firstUnits.get(spec.name) ?? 0) + from + i
+        const [place] = this.piecesOf({ ...share, from: from + i, to: from + i + 1 }) as [Unit]
+        return { ...place, index, name }
       })
     })
   }
 
   /** The gradients of each bank, and their partial sums (`gradient-tree.ts`); offsets and count in floats. */
   gradientRegions(): { arena: Arena; gradients: number; partials: readonly number[]; count: number }[] {
-    return this.sizes.map(({ total }, bank) => ({
+    return this.sizes.map(({ gradients }, bank) => ({
       arena: this.arenas[bank] as Arena,
-      gradients: GRADIENTS * total,
-      partials: Array.from({ length: this.fullRegions - 2 }, (_, i) => (GRADIENTS + 1 + i) * total),
-      count: total,
+      gradients: this.gradientStart(bank),
+      partials: Array.from({ length: this.gradientRegionCount - 1 }, (_, i) => this.gradientStart(bank, 1 + i)),
+      count: gradients,
     }))
   }
 
-  /** Where a share lies in the regions of parameters and gradients; offsets and count in floats. */
-  rangeOf({ spec, from, to }: Share): Pick<ParameterRange, 'arena' | 'parameters' | 'gradients' | 'count'> {
-    const { bank, offset } = this.location(spec.name)
-    const start = offset + from * unitSize(spec)
-    const { total = 0 } = this.sizes[bank] ?? {}
-    const count = (to - from) * unitSize(spec)
-    return { arena: this.arenas[bank] as Arena, parameters: start, gradients: GRADIENTS * total + start, count }
+  /** Parts of experts' gradients to add up, by expert: offsets of the sources' parts, and their length, in floats. */
+  gradientSources(): { arena: Arena; parts: readonly number[]; count: number }[] {
+    if (this.sources === 1) return []
+    return this.specs.flatMap((spec) => {
+      if (!spec.stacked) return []
+      const { bank, gradient } = this.location(spec.name)
+      const count = unitSize(spec)
+      return Array.from({ length: unitsOf(spec) }, (_, e) => ({
+        arena: this.arenas[bank] as Arena,
+        parts: Array.from(
+          { length: this.sources },
+          (_, source) => this.gradientStart(bank) + gradient + (e * this.sources + source) * count,
+        ),
+        count,
+      }))
+    })
   }
 
-  /** The part of a tensor that this rank owns; null if none. */
-  ownedPart(name: string): { readonly from: number; readonly to: number } | null {
-    return this.location(name).owned
+  /** Whether the gradients of a tensor's experts are not one after the other. */
+  private isApart(spec: ParameterSpec): boolean {
+    return spec.stacked && this.sources > 1
+  }
+
+  /** Where a share lies in the regions of parameters and gradients: one range, or one for each expert. */
+  piecesOf({ spec, from, to }: Share): Pick<ParameterRange, 'arena' | 'parameters' | 'gradients' | 'count'>[] {
+    const { bank, offset, gradient } = this.location(spec.name)
+    const size = unitSize(spec)
+    const sources = this.isApart(spec) ? this.sources : 1
+    const pieces = this.isApart(spec) ? to - from : 1
+    const each = (to - from) / pieces
+    return Array.from({ length: pieces }, (_, i) => ({
+      arena: this.arenas[bank] as Arena,
+      parameters: offset + (from + i * each) * size,
+      gradients: this.gradientStart(bank) + gradient + (from + i * each) * size * sources,
+      count: each * size,
+    }))
   }
 
   /** The name of an expert held here, with its global id. */
@@ -329,9 +386,9 @@ export class ParameterStore {
 
   /** The owned ones among {@link parameterTensors}. */
   ownedTensors(): NamedTensor[] {
-    return this.shares
-      .filter(({ owner }) => owner === this.layout.rank)
-      .flatMap(({ spec, from, to }) => this.tensorsOf(spec, from, to, '', (e) => this.parameter(spec.name, e)))
+    return this.ownedShares().flatMap(({ spec, from, to }) =>
+      this.tensorsOf(spec, from, to, '', (e) => this.parameter(spec.name, e)),
+    )
   }
 
   /** Optimizer state of the owned parameters. */
@@ -382,6 +439,7 @@ function follows(range: ParameterRange, last: ParameterRange): boolean {
     range.arena === last.arena &&
     range.decay === last.decay &&
     range.parameters === last.parameters + last.count &&
+    range.gradients === last.gradients + last.count &&
     range.moments.every((start, i) => start === (last.moments[i] as number) + last.count)
   )
 }

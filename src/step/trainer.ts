@@ -45,9 +45,11 @@ const shapeOf = ({ model, train, parallel }: Shaped): GradientShape => ({
 })
 
 /** This process alone: it computes all shards. */
-export const aloneLayout = ({ parallel }: Pick<RunConfig, 'parallel'>): Layout => ({
+export const aloneLayout = ({ parallel, train }: Pick<RunConfig, 'parallel' | 'train'>): Layout => ({
   ...alone,
   shards: parallel.shards ?? 1,
+  passes: train.microBatches,
+  headroom: parallel.headroom,
 })
 
 /** Allocates memory for the parameters, gradients and optimizer state of a run. */

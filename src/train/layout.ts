@@ -5,7 +5,7 @@ import { join, resolve } from 'node:path'
 import { parseInput } from '../config/problems.ts'
 import { type RunConfig, runSchema } from '../config/run-config.ts'
 import { UsageError } from '../errors.ts'
-import type { Runtime } from '../runtime/contract.ts'
+import type { GroupPlace, Runtime } from '../runtime/contract.ts'
 import type { Ranks } from '../runtime/ranks.ts'
 import { isReproducible } from '../step/gradient-tree.ts'
 import type { Layout } from '../step/placement.ts'
@@ -15,6 +15,13 @@ import { aloneLayout } from '../step/trainer.ts'
 export function layoutOf(config: RunConfig, ranks: Ranks | null): Layout {
   const layout = aloneLayout(config)
   return ranks ? { ...layout, rank: ranks.rank, ranks: ranks.size, expert: config.parallel.expert } : layout
+}
+
+/** The ranks that share the experts with this one; undefined if there is only this one. */
+export function groupOf({ parallel: { expert } }: RunConfig, ranks: Ranks | null): GroupPlace | undefined {
+  if (!ranks || expert === 1) return undefined
+  const { rank, orders } = ranks
+  return { first: rank - (rank % expert), rank: rank % expert, size: expert, orders }
 }
 
 /**

@@ -32,7 +32,7 @@ import { createStore, Trainer } from '../step/trainer.ts'
 import { Cleanup } from '../system/cleanup.ts'
 import { version } from '../system/version.ts'
 import type { TrainEvent, TrainSummary } from './events.ts'
-import { engineFacts, expectSharedFolder, forRanks, layoutOf } from './layout.ts'
+import { engineFacts, expectSharedFolder, forRanks, groupOf, layoutOf } from './layout.ts'
 import { reportNonFinite } from './non-finite.ts'
 import { Reporter } from './reporter.ts'
 
@@ -99,7 +99,7 @@ async function trainOn(
   const onProgress = (message: string) => emit({ kind: 'prepare', message })
   const warn = (message: string) => emit({ kind: 'warning', message })
 
-  const runtime = await openRuntime(config, profile)
+  const runtime = await openRuntime(config, profile, groupOf(config, ranks))
   cleanup.defer(() => runtime.close())
   // The library and the number of threads are part of the bits of a result.
   await refuseDifferences(ranks, engineFacts(runtime))

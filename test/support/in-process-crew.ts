@@ -95,6 +95,7 @@ async function contexts(script: Script, threads: number, math: Runtime['math']):
   const functions = opFunctions(await kernelModule(), script.memory)
   return script.scratch.slice(0, threads).map((scratch, thread) => ({
     threads,
+    group: null,
     dnnl: dnnlOf(thread, math),
     functions,
     floats: new Float32Array(script.memory.buffer),

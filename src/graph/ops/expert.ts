@@ -7,8 +7,19 @@
  * slot is clamped to 0 and its weight is zero.
  */
 import { dim } from '../shape.ts'
-import { type Built, defineOp, emit, emitKernel, emitMany, hasKernel, RAGGED, type Tensor } from '../tensor.ts'
+import {
+  type Built,
+  constant,
+  defineOp,
+  emit,
+  emitKernel,
+  emitMany,
+  hasKernel,
+  RAGGED,
+  type Tensor,
+} from '../tensor.ts'
 import { add, multiply } from './elementwise.ts'
+import { sumSources } from './exchange.ts'
 import { gather } from './indexing.ts'
 import { rowSums } from './reduction.ts'
 import { concat, reshape, slice } from './shape.ts'
@@ -163,9 +174,71 @@ export const combineRagged: (pieces: readonly Tensor[], gate: Tensor, plan: Ragg
   },
 )
 
+/** The pieces of rows [R, D] by their sizes, int64 [N + 1], without the last piece of unused rows: N × [?, D]. */
+export const splitRows: (rows: Tensor, sizes: Tensor) => readonly Tensor[] = defineOp(
+  'split-rows',
+  'expert',
+  (rows: Tensor, sizes: Tensor) => ({
+    result: pieces(rows, sizes),
+    inputs: [rows],
+    gradient: (...dys) => {
+      const [first] = dys.filter((dy) => dy !== undefined)
+      if (!first) return []
+      const all = dys.map((dy, i) => dy ?? multiply(pieces(rows, sizes)[i] as Tensor, 0))
+      return [padded(all, sizes, dim(rows.shape, 0))]
+    },
+  }),
+)
+
+/** Pieces N × [?, X] one after the other, filled up with zeros to `rows` rows [R, X]. Sizes as in {@link splitRows}. */
+export const joinRows: (parts: readonly Tensor[], sizes: Tensor, rows: number) => Tensor = defineOp(
+  'join-rows',
+  'expert',
+  (parts: readonly Tensor[], sizes: Tensor, rows: number) => ({
+    result: padded(parts, sizes, rows),
+    inputs: parts,
+    gradient: (dy) => (dy ? pieces(dy, sizes) : []),
+  }),
+)
+
+function pieces(rows: Tensor, sizes: Tensor): Tensor[] {
+  const piece = { dtype: rows.dtype, shape: [RAGGED, ...rows.shape.slice(1)] }
+  const all = Array.from({ length: dim(sizes.shape, 0) }, () => piece)
+  return emitMany('Split', [rows, sizes], all, { attributes: { axis: 0 } }).slice(0, -1)
+}
+
+function padded(parts: readonly Tensor[], sizes: Tensor, rows: number): Tensor {
+  const joined = join(parts)
+  const [, columns = 0] = joined.shape
+  const unused = slice(sizes, 0, dim(sizes.shape, 0) - 1, dim(sizes.shape, 0))
+  const pads = emit('Concat', [constant([0, 0], 'int64'), unused, constant([0], 'int64')], {
+    shape: [4],
+    attributes: { axis: 0 },
+  })
+  return emit('Pad', [joined, pads], { shape: [rows, columns] })
+}
+
 /**
- * x·W of every expert over its rows: rows [R, D], weights [N, D, X] → [R, X], as a kernel. Result rows of
- * unused slots are not written.
+ * Shapes of the gradients of weights [n, ...] of experts: rows from several source ranks have one for each source,
+ * [n, E, ...].
+ */
+function gradientShapes(matrices: readonly Tensor[], sizes: Tensor) {
+  const [{ dtype, shape }] = matrices as [Tensor]
+  const sources = (dim(sizes.shape, 0) - 1) / dim(shape, 0)
+  return matrices.map((matrix) => {
+    const [experts = 0, ...inner] = matrix.shape
+    return { dtype, shape: sources === 1 ? matrix.shape : [experts, sources, ...inner] }
+  })
+}
+
+const overSources = (gradients: readonly Tensor[], matrices: readonly Tensor[]): Tensor[] =>
+  gradients.map((gradient, i) =>
+    gradient.shape.length === matrices[i]?.shape.length ? gradient : sumSources(gradient, true),
+  )
+
+/**
+ * x·W of every expert over its rows: rows [R, D], weights [n, D, X] → [R, X], as a kernel. Sizes are by expert, or by
+ * source rank and expert. Result rows of unused slots are not written.
  */
 export const expertLinearKernel: (rows: Tensor, weights: Tensor, sizes: Tensor) => Tensor = defineOp(
   'expert-linear-kernel',
@@ -176,19 +249,21 @@ export const expertLinearKernel: (rows: Tensor, weights: Tensor, sizes: Tensor) 
     return {
       result: emitKernel('expert-linear', [rows, sizes, weights], [result], { localInputs: [1] })[0] as Tensor,
       inputs: [rows, weights],
-      gradient: (dy) =>
-        dy
-          ? emitKernel(
-              'expert-linear-gradient',
-              [dy, rows, sizes, weights],
-              [rows, weights].map(({ shape }) => ({ dtype, shape })),
-              { addsTo: [1], localInputs: [2] },
-            )
-          : [],
+      gradient: (dy) => {
+        if (!dy) return []
+        const [dRows, ...dWeights] = emitKernel(
+          'expert-linear-gradient',
+          [dy, rows, sizes, weights],
+          [{ dtype, shape: rows.shape }, ...gradientShapes([weights], sizes)],
+          { addsTo: [1], localInputs: [2] },
+        )
+        return [dRows, ...overSources(dWeights, [weights])]
+      },
     }
   },
 )
 
+/** Weights of the experts on this rank. */
 export interface ExpertWeights {
   /** [N, D, F] */
   readonly up: Tensor
@@ -200,7 +275,8 @@ export interface ExpertWeights {
 
 /**
  * The feed-forward networks of all experts over their rows [R, D], as a kernel: gelu(x·up)·down, or
- * (swish(x·gate) ∘ x·up)·down. Result rows of unused slots are not written.
+ * (swish(x·gate) ∘ x·up)·down. Sizes are by expert, or by source rank and expert. Result rows of unused slots are not
+ * written.
  */
 export const expertFfnKernel: (rows: Tensor, weights: ExpertWeights, sizes: Tensor) => Tensor = defineOp(
   'expert-ffn-kernel',
@@ -219,15 +295,16 @@ export const expertFfnKernel: (rows: Tensor, weights: ExpertWeights, sizes: Tens
     return {
       result: result as Tensor,
       inputs: [rows, ...matrices],
-      gradient: (dy) =>
-        dy
-          ? emitKernel(
-              'expert-ffn-gradient',
-              [dy, rows, sizes, ...matrices, ...products],
-              [rows, ...matrices].map(({ shape }) => ({ dtype, shape })),
-              { attributes, addsTo: matrices.map((_, i) => i + 1), localInputs: [2] },
-            )
-          : [],
+      gradient: (dy) => {
+        if (!dy) return []
+        const [dRows, ...dMatrices] = emitKernel(
+          'expert-ffn-gradient',
+          [dy, rows, sizes, ...matrices, ...products],
+          [{ dtype, shape: rows.shape }, ...gradientShapes(matrices, sizes)],
+          { attributes, addsTo: matrices.map((_, i) => i + 1), localInputs: [2] },
+        )
+        return [dRows, ...overSources(dMatrices, matrices)]
+      },
     }
   },
 )

@@ -24,6 +24,8 @@
  */
 import type { DType, Shape } from '../../graph/model.ts'
 import type { AttributeValue } from '../../graph/tensor.ts'
+import type { GroupPlace } from '../contract.ts'
+import type { OrderRing } from '../mpi/ring.ts'
 import type { Dnnl } from '../onednn/dnnl.ts'
 import type { OpFunctions } from '../wasm/module.ts'
 
@@ -53,9 +55,18 @@ export interface Scratch {
   readonly offset: number
 }
 
+/** The ranks with which a kernel exchanges rows. */
+export interface ExpertGroup extends Omit<GroupPlace, 'orders'> {
+  /** Orders for the courier. `post` returns a ticket; `wait` sleeps until its transfers are done. */
+  readonly ring: Pick<OrderRing, 'post' | 'wait'>
+  readonly channel: number
+}
+
 /** Resources of a kernel on the thread that runs it. */
 export interface KernelThread {
   readonly threads: number
+  /** Null without other ranks. */
+  readonly group: ExpertGroup | null
   /** @throws RuntimeError without oneDNN; its kernels are not offered then. */
   readonly dnnl: Dnnl
   /** WASM functions on the memory of the program. */
@@ -73,7 +84,7 @@ export interface PreparedCall {
 
 export interface Kernel {
   /** The library that does most of the work. */
-  readonly provider: 'oneDNN' | 'WASM'
+  readonly provider: 'oneDNN' | 'WASM' | 'MPI'
   /** Bytes of scratch memory that a task needs. */
   scratch?(call: KernelCall): number
   prepare(call: KernelCall, thread: KernelThread): PreparedCall

@@ -6,7 +6,7 @@
  * is the same because `src/` and `dist/` have the same depth.
  */
 import { Worker } from 'node:worker_threads'
-import type { Precision } from '../contract.ts'
+import type { GroupPlace, Precision } from '../contract.ts'
 import { RuntimeError } from '../contract.ts'
 import { kernelModule } from '../wasm/module.ts'
 import { Barrier, CONTROL_BYTES } from './barrier.ts'
@@ -19,6 +19,7 @@ export interface CrewOptions {
   readonly ortRun: number
   readonly dnnl: string | null
   readonly math: Precision
+  readonly group: GroupPlace | null
 }
 
 export class Crew {

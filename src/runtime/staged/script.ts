@@ -1,6 +1,6 @@
 /** Messages between the JavaScript thread and the crew. A program is sent as a list of steps with addresses. */
 import type { SharedMemory } from '../arena.ts'
-import type { Precision } from '../contract.ts'
+import type { GroupPlace, Precision } from '../contract.ts'
 import type { KernelCall, Scratch } from './contract.ts'
 
 /** A call of OrtApi.Run, argument by argument. */
@@ -36,6 +36,7 @@ export interface CrewData {
   /** Path of oneDNN; null without it. */
   readonly dnnl: string | null
   readonly math: Precision
+  readonly group: GroupPlace | null
   /** The compiled WASM module. */
   readonly wasm: unknown
 }

@@ -6,7 +6,9 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import koffi from 'koffi'
 import { RuntimeError } from '../contract.ts'
+import { OrderRing } from '../mpi/ring.ts'
 import { Dnnl } from '../onednn/dnnl.ts'
+import { channels } from '../ranks.ts'
 import { now } from '../recording.ts'
 import { opFunctions } from '../wasm/module.ts'
 import { Barrier } from './barrier.ts'
@@ -14,10 +16,11 @@ import type { KernelThread, PreparedCall } from './contract.ts'
 import { opKernels } from './kernels/table.ts'
 import type { CrewData, Failure, Order, Report, Script } from './script.ts'
 
-const { thread, threads, control, ortRun, dnnl: dnnlPath, math, wasm } = workerData as CrewData
+const { thread, threads, control, ortRun, dnnl: dnnlPath, math, group: place, wasm } = workerData as CrewData
 const leader = thread === 0
 const barrier = new Barrier(control, threads)
 const dnnl = dnnlPath === null ? null : new Dnnl(dnnlPath, math)
+const group = place && { ...place, ring: new OrderRing(place.orders), channel: channels.experts }
 const pointer = 'uintptr_t'
 const run: (...args: readonly number[]) => number = koffi.decode(
   BigInt(ortRun),
@@ -39,6 +42,7 @@ function open(script: Script): Program {
   if (!scratch) throw new RuntimeError(`internal: no scratch memory for thread ${thread}`)
   const context: KernelThread = {
     threads,
+    group,
     get dnnl() {
       if (!dnnl) throw new RuntimeError('internal: a kernel needs oneDNN, which is not there')
       return dnnl

@@ -5,6 +5,7 @@ import { RuntimeError } from '../contract.ts'
 
 /** Functions that op kernels call (assembly/rows.ts, token.ts). */
 const opFunctionNames = [
+  'add',
   'addTimes',
   'combineRows',
   'gatherRows',

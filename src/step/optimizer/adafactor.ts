@@ -13,6 +13,7 @@ import { sizeOf } from '../../graph/shape.ts'
 import type { ParameterSpec } from '../../model/parameters.ts'
 import type { ArenaKernels } from '../../runtime/arena-kernels.ts'
 import { type AdafactorRange, adafactorStateSize } from '../../runtime/arena-kernels.ts'
+import type { Share } from '../placement.ts'
 import { type NamedTensor, type ParameterStore, paddedFloats } from '../store.ts'
 import type { Optimizer } from './contract.ts'
 
@@ -23,14 +24,9 @@ export const adafactorScratch = (specs: readonly ParameterSpec[]): number =>
   specs.reduce((floats, spec) => floats + paddedFloats(stateSize(spec)), 0)
 
 export function adafactor(kernels: ArenaKernels, store: ParameterStore, config: TrainConfig['optimizer']): Optimizer {
-  const owned = store.specs.flatMap((spec) => {
-    const part = store.ownedPart(spec.name)
-    return part ? [{ spec, part }] : []
-  })
-  const ranges = owned.map(({ spec, part }) => ({ decay: spec.decay, range: rangeOf(spec, part, store) }))
-  const tensors = owned.flatMap(({ spec, part }, i) =>
-    stateTensors(spec, part, store, ranges[i]?.range as AdafactorRange),
-  )
+  const owned = store.ownedShares().map((share) => ({ share, ranges: rangesOf(share, store) }))
+  const ranges = owned.flatMap(({ share, ranges }) => ranges.map((range) => ({ decay: share.spec.decay, range })))
+  const tensors = owned.flatMap(({ share, ranges }) => stateTensors(share, ranges, store))
   return {
     update({ step, learningRate, gradientScale }) {
       const keep = 1 - learningRate * config.weightDecay
@@ -43,43 +39,38 @@ export function adafactor(kernels: ArenaKernels, store: ParameterStore, config: 
   }
 }
 
-interface Part {
-  readonly from: number
-  readonly to: number
-}
-
-const whole = ({ stacked, shape }: ParameterSpec): Part => ({ from: 0, to: stacked ? (shape[0] as number) : 1 })
-
 /** The tensors that are updated separately: a parameter, or one per expert of a stacked one. rows = null: a vector. */
-function tensorsOf({ shape, stacked }: ParameterSpec, { from, to }: Part) {
-  const inner = stacked ? shape.slice(1) : shape
+function tensorsOf({ shape, stacked }: ParameterSpec) {
+  const [count, inner] = stacked ? [shape[0] as number, shape.slice(1)] : [1, shape]
   const [rows = 0, columns = 0] = inner
-  const count = to - from
   return inner.length === 2 ? { count, rows, columns } : { count, rows: null, columns: sizeOf(inner) }
 }
 
-function stateSize(spec: ParameterSpec, part = whole(spec)): number {
-  const { count, rows, columns } = tensorsOf(spec, part)
+function stateSize(spec: ParameterSpec): number {
+  const { count, rows, columns } = tensorsOf(spec)
   return count * adafactorStateSize(rows, columns)
 }
 
-function rangeOf(spec: ParameterSpec, part: Part, store: ParameterStore): AdafactorRange {
-  const { arena, gradient, scratch } = store.allocateScratch(spec.name, stateSize(spec, part))
-  const p = store.parameter(spec.name).byteOffset / Float32Array.BYTES_PER_ELEMENT
-  const before = (sizeOf(spec.shape) / whole(spec).to) * part.from
-  return { arena, p: p + before, g: gradient + before, state: scratch, ...tensorsOf(spec, part), keep: 1 }
+function rangesOf(share: Share, store: ParameterStore): AdafactorRange[] {
+  const { spec, from, to } = share
+  const { rows, columns } = tensorsOf(spec)
+  const size = adafactorStateSize(rows, columns)
+  const { scratch } = store.allocateScratch(spec.name, (to - from) * size)
+  const pieces = store.piecesOf(share)
+  const count = (to - from) / pieces.length
+  return pieces.map(({ arena, parameters, gradients }, i) => {
+    return { arena, p: parameters, g: gradients, state: scratch + i * count * size, count, rows, columns, keep: 1 }
+  })
 }
 
 /** Names as in other Adafactor implementations. */
-function stateTensors(
-  spec: ParameterSpec,
-  { from }: Part,
-  store: ParameterStore,
-  { arena, state, count, rows, columns }: AdafactorRange,
-): NamedTensor[] {
-  return Array.from({ length: count }, (_, i): NamedTensor[] => {
+function stateTensors({ spec, from }: Share, ranges: readonly AdafactorRange[], store: ParameterStore): NamedTensor[] {
+  const starts = ranges.flatMap(({ state, count, rows, columns }) =>
+    Array.from({ length: count }, (_, i) => state + i * adafactorStateSize(rows, columns)),
+  )
+  const { arena, rows, columns } = ranges[0] as AdafactorRange
+  return starts.flatMap((start, i): NamedTensor[] => {
     const name = spec.stacked ? store.nameOfExpert(spec, from + i) : spec.name
-    const start = state + i * adafactorStateSize(rows, columns)
     const tensor = (kind: string, at: number, size: number): NamedTensor => ({
       name: `${name}.${kind}`,
       shape: [size],
@@ -88,5 +79,5 @@ function stateTensors(
     return rows === null
       ? [tensor('exp_avg_sq', start, columns)]
       : [tensor('exp_avg_sq_row', start, rows), tensor('exp_avg_sq_col', start + rows, columns)]
-  }).flat()
+  })
 }

@@ -1,21 +1,19 @@
 /** Ranks in one process, for tests: transfers are copies in memory. */
 import type { Ranks, Transfer } from '../../runtime/ranks.ts'
 
-/** Messages by sender and receiver, and who waits for them. */
+/** Messages by channel, sender and receiver, and who waits for them. */
 class Post {
   private readonly messages = new Map<string, Float32Array[]>()
   private readonly waiting = new Map<string, ((data: Float32Array) => void)[]>()
 
-  send(from: number, to: number, data: Float32Array): void {
-    const key = `${from} ${to}`
+  send(key: string, data: Float32Array): void {
     const copy = data.slice()
     const receiver = this.waiting.get(key)?.shift()
     if (receiver) receiver(copy)
     else this.messages.set(key, [...(this.messages.get(key) ?? []), copy])
   }
 
-  receive(from: number, to: number): Promise<Float32Array> {
-    const key = `${from} ${to}`
+  receive(key: string): Promise<Float32Array> {
     const message = this.messages.get(key)?.shift()
     if (message) return Promise.resolve(message)
     return new Promise((resolve) => this.waiting.set(key, [...(this.waiting.get(key) ?? []), resolve]))
@@ -59,13 +57,14 @@ export function ranksInProcess(size: number): Ranks[] {
   return Array.from({ length: size }, (_, rank) => ({
     rank,
     size,
-    async exchange(transfers: readonly Transfer[]) {
-      const received = transfers.map(async (transfer) => {
-        if ('to' in transfer) return post.send(rank, transfer.to, transfer.data)
-        const data = await post.receive(transfer.from, rank)
-        if (data.length !== transfer.data.length)
-          throw new Error(`rank ${rank} expects ${transfer.data.length} floats of ${transfer.from}, got ${data.length}`)
-        transfer.data.set(data)
+    orders: new SharedArrayBuffer(0),
+    async exchange(channel: number, transfers: readonly Transfer[]) {
+      const received = transfers.map(async ({ peer, direction, array }) => {
+        if (direction === 'send') return post.send(`${channel} ${rank} ${peer}`, array)
+        const data = await post.receive(`${channel} ${peer} ${rank}`)
+        if (data.length !== array.length)
+          throw new Error(`rank ${rank} expects ${array.length} floats of rank ${peer}, got ${data.length}`)
+        array.set(data)
       })
       await Promise.all(received)
     },

@@ -1,14 +1,14 @@
 /**
- * The feed-forward networks of all experts, each over its own rows. A task is an expert: its activations
+ * The feed-forward networks of all experts, each over its own rows. A task is a group of rows: its activations
  * stay in the cache of one core from the first product to the last, and nothing is computed for empty
- * slots. Experts with many rows are processed in pieces of bounded size.
+ * slots. Groups with many rows are processed in pieces of bounded size.
  *
  * GELU: y = gelu(x·up)·down. SwiGLU: y = (swish(x·gate) ∘ x·up)·down. The products before the activation are
  * kept for the gradient; the activation is recomputed there while it is in the cache.
  */
 import type { MatrixLayout } from '../../onednn/product.ts'
 import type { Kernel, KernelCall, KernelTensor } from '../contract.ts'
-import { accumulate, at, byLoad, PIECE, type Piece, pieces, sizesOf, writeZeros } from './expert-shared.ts'
+import { accumulate, at, byLoad, groupsOf, PIECE, type Piece, pieces, sizesOf, writeZeros } from './expert-shared.ts'
 
 const plain = (stride: number): MatrixLayout => ({ stride })
 const transposed = (stride: number): MatrixLayout => ({ stride, transposed: true })
@@ -24,7 +24,7 @@ function weightsOf({ attributes }: KernelCall, tensors: readonly KernelTensor[])
   return { up, gate: gate ?? null, down, experts, width, hidden }
 }
 
-/** Inputs rows [R, D], sizes [N + 1], up, (gate,) [N, D, F], down [N, F, D]; outputs y [R, D], inner (, innerGate) [R, F]. */
+/** Inputs rows [R, D], sizes [groups + 1], up, (gate,) [N, D, F], down [N, F, D]; outputs y [R, D], inner (, innerGate) [R, F]. */
 export const expertFfn: Kernel = {
   provider: 'oneDNN',
   scratch: (call) => 4 * PIECE * weightsOf(call, call.inputs.slice(2)).hidden,
@@ -35,12 +35,13 @@ export const expertFfn: Kernel = {
     const [y, inner, innerGate] = call.outputs as [KernelTensor, KernelTensor, KernelTensor?]
     const { dnnl, scratch } = thread
     const sizes = sizesOf(sizeTensor, thread)
+    const { groups, expertOf } = groupsOf(sizeTensor, experts)
     return {
-      tasks: experts,
+      tasks: groups,
       run(task) {
-        const expert = byLoad(sizes, experts)[task] as number
-        const matrix = expert * width * hidden
-        for (const { from, rows } of pieces(sizes, expert)) {
+        const group = byLoad(sizes, groups)[task] as number
+        const matrix = expertOf(group) * width * hidden
+        for (const { from, rows } of pieces(sizes, group)) {
           const widen = dnnl.product({ m: rows, k: width, n: hidden, a: plain(width), b: plain(hidden), c: hidden })
           const [source, middle] = [at(x, from * width), at(inner, from * hidden)]
           widen.run(source, at(up, matrix), middle)
@@ -73,7 +74,7 @@ export const expertFfn: Kernel = {
 
 /**
  * Inputs dy [R, D], rows, sizes, up, (gate,) down, inner (, innerGate); outputs gradients of rows, up,
- * (gate,) down. An expert without rows has a gradient of zero.
+ * (gate,) down, the latter by source if there are several. A group without rows has a gradient of zero.
  */
 export const expertFfnGradient: Kernel = {
   provider: 'oneDNN',
@@ -104,7 +105,9 @@ export const expertFfnGradient: Kernel = {
     const buffer = (index: number) => scratch.address + 4 * index * PIECE * hidden
     const [active, dActive, dActiveFactor, dActiveGate, dActiveGateFactor] = [0, 1, 2, 3, 4].map(buffer) as Five
     const gradientFactor = buffer(gated ? 5 : 3)
-    const run = (matrix: number, piece: Piece) => {
+    const { groups, expertOf, gradientOf: partOf } = groupsOf(sizeTensor, experts)
+    /** @param part Start of the matrix's gradient. */
+    const run = (matrix: number, part: number, piece: Piece) => {
       const { from, rows } = piece
       const size = rows * hidden
       const [source, middle] = [at(x, from * width), at(inner, from * hidden)]
@@ -123,28 +126,31 @@ export const expertFfnGradient: Kernel = {
         dnnl.multiply(size).run(active, middle, active)
         const dInner = dnnl.prepare(dActive, dActiveFactor, rows, hidden)
         const dInnerGate = dnnl.prepare(dActiveGate, dActiveGateFactor, rows, hidden)
-        accumulate(dnnl, ofDown, matrix, piece, active, gradient)
-        accumulate(dnnl, ofGate, matrix, piece, source, dInnerGate)
-        accumulate(dnnl, ofUp, matrix, piece, source, dInner)
+        accumulate(dnnl, ofDown, part, piece, active, gradient)
+        accumulate(dnnl, ofGate, part, piece, source, dInnerGate)
+        accumulate(dnnl, ofUp, part, piece, source, dInner)
         dnnl.product(narrow).run(dInner, at(up, matrix), at(dx, from * width))
         dnnl.product({ ...narrow, plus: 'c' }).run(dInnerGate, at(gate, matrix), at(dx, from * width))
         return
       }
       dnnl.activation('gelu', size).run(middle, active)
-      accumulate(dnnl, ofDown, matrix, piece, active, gradient)
+      accumulate(dnnl, ofDown, part, piece, active, gradient)
       dnnl.activationGradient('gelu', size).run(middle, dActive, dActive)
       const dInner = dnnl.prepare(dActive, dActiveFactor, rows, hidden)
-      accumulate(dnnl, ofUp, matrix, piece, source, dInner)
+      accumulate(dnnl, ofUp, part, piece, source, dInner)
       dnnl.product(narrow).run(dInner, at(up, matrix), at(dx, from * width))
     }
     return {
-      tasks: experts,
+      tasks: groups,
       run(task) {
-        const expert = byLoad(sizes, experts)[task] as number
-        const matrix = expert * width * hidden
-        const all = pieces(sizes, expert)
-        if (all.length === 0) writeZeros(thread, ofGate ? [ofUp, ofGate, ofDown] : [ofUp, ofDown], matrix)
-        for (const piece of all) run(matrix, piece)
+        const group = byLoad(sizes, groups)[task] as number
+        const [matrix, part] = [expertOf(group), partOf(group)].map((index) => index * width * hidden) as [
+          number,
+          number,
+        ]
+        const all = pieces(sizes, group)
+        if (all.length === 0) writeZeros(thread, ofGate ? [ofUp, ofGate, ofDown] : [ofUp, ofDown], part)
+        for (const piece of all) run(matrix, part, piece)
       },
     }
   },

@@ -1,14 +1,14 @@
 /**
  * The rows of each expert times its matrix: the experts of attention's projections. As in `expert-ffn.ts`, a
- * task is an expert, and nothing is computed for empty slots.
+ * task is a group of rows, and nothing is computed for empty slots.
  */
 import type { Kernel, KernelTensor } from '../contract.ts'
-import { accumulate, at, byLoad, PIECE, pieces, sizesOf, writeZeros } from './expert-shared.ts'
+import { accumulate, at, byLoad, groupsOf, PIECE, pieces, sizesOf, writeZeros } from './expert-shared.ts'
 
 /** Sizes of weights [N, D, X]. */
 const extent = ({ shape: [experts = 0, width = 0, columns = 0] }: KernelTensor) => ({ experts, width, columns })
 
-/** Inputs rows [R, D], sizes [N + 1], weights [N, D, X]; output y [R, X]. */
+/** Inputs rows [R, D], sizes [groups + 1], weights [N, D, X]; output y [R, X]. */
 export const expertLinear: Kernel = {
   provider: 'oneDNN',
   prepare(call, thread) {
@@ -16,11 +16,13 @@ export const expertLinear: Kernel = {
     const [y] = call.outputs as [KernelTensor]
     const { experts, width, columns } = extent(weights)
     const sizes = sizesOf(sizeTensor, thread)
+    const { groups, expertOf } = groupsOf(sizeTensor, experts)
     return {
-      tasks: experts,
+      tasks: groups,
       run(task) {
-        const expert = byLoad(sizes, experts)[task] as number
-        for (const { from, rows } of pieces(sizes, expert))
+        const group = byLoad(sizes, groups)[task] as number
+        const expert = expertOf(group)
+        for (const { from, rows } of pieces(sizes, group))
           thread.dnnl
             .product({ m: rows, k: width, n: columns, a: { stride: width }, b: { stride: columns }, c: columns })
             .run(at(x, from * width), at(weights, expert * width * columns), at(y, from * columns))
@@ -37,8 +39,8 @@ export const expertLinear: Kernel = {
 }
 
 /**
- * Inputs dy [R, X], rows, sizes, weights; outputs gradients of rows and of weights. An expert without
- * rows has a gradient of zero.
+ * Inputs dy [R, X], rows, sizes, weights; outputs gradients of rows and of weights, the latter by source if there are
+ * several. A group without rows has a gradient of zero.
  */
 export const expertLinearGradient: Kernel = {
   provider: 'oneDNN',
@@ -55,18 +57,22 @@ export const expertLinearGradient: Kernel = {
     const sizes = sizesOf(sizeTensor, thread)
     const addend = call.added.length > 0 ? call.inputs.at(-1) : undefined
     const gradientOfWeights = { target: dWeights, addend, m: width, n: columns }
+    const { groups, expertOf, gradientOf } = groupsOf(sizeTensor, experts)
     return {
-      tasks: experts,
+      tasks: groups,
       run(task) {
-        const expert = byLoad(sizes, experts)[task] as number
-        const matrix = expert * width * columns
-        const all = pieces(sizes, expert)
-        if (all.length === 0) writeZeros(thread, [gradientOfWeights], matrix)
+        const group = byLoad(sizes, groups)[task] as number
+        const [matrix, part] = [expertOf(group), gradientOf(group)].map((index) => index * width * columns) as [
+          number,
+          number,
+        ]
+        const all = pieces(sizes, group)
+        if (all.length === 0) writeZeros(thread, [gradientOfWeights], part)
         for (const piece of all) {
           const { from, rows } = piece
           // Both products use it as a factor, so it is rounded once.
           const gradient = dnnl.prepare(at(dy, from * columns), scratch.address, rows, columns)
-          accumulate(dnnl, gradientOfWeights, matrix, piece, at(x, from * width), gradient)
+          accumulate(dnnl, gradientOfWeights, part, piece, at(x, from * width), gradient)
           dnnl
             .product({
               m: rows,

@@ -1,4 +1,9 @@
-/** Shared by the kernels of experts: the rows of each expert, from sizes int64 [N + 1], and gradients of weights. */
+/**
+ * Shared by the kernels of experts: the rows of each group, from sizes int64 [groups + 1], and gradients of weights. A
+ * *group* is the rows of an expert, or those from one source rank: with n experts on this rank and E source ranks,
+ * group s·n + e. Rows of different sources are never multiplied together, so that their products have the bits of one
+ * process, and each source has its own gradient of the weights.
+ */
 import type { Dnnl } from '../../onednn/dnnl.ts'
 import type { KernelTensor, KernelThread } from '../contract.ts'
 
@@ -8,15 +13,15 @@ export const PIECE = 512
 export interface Piece {
   readonly from: number
   readonly rows: number
-  /** Whether this is the first piece of the expert. */
+  /** Whether this is the first piece of the group. */
   readonly first: boolean
 }
 
-/** The rows of an expert, in pieces. */
-export function pieces(sizes: BigInt64Array, expert: number): Piece[] {
+/** The rows of a group, in pieces. */
+export function pieces(sizes: BigInt64Array, group: number): Piece[] {
   let start = 0
-  for (let e = 0; e < expert; e++) start += Number(sizes[e])
-  const rows = Number(sizes[expert])
+  for (let g = 0; g < group; g++) start += Number(sizes[g])
+  const rows = Number(sizes[group])
   const count = Math.ceil(rows / PIECE)
   return Array.from({ length: count }, (_, i) => {
     const [from, to] = [Math.floor((rows * i) / count), Math.floor((rows * (i + 1)) / count)]
@@ -24,9 +29,20 @@ export function pieces(sizes: BigInt64Array, expert: number): Piece[] {
   })
 }
 
-/** Experts with the most rows first, so that the last tasks are small and no thread waits long. */
-export const byLoad = (sizes: BigInt64Array, experts: number): number[] =>
-  Array.from({ length: experts }, (_, e) => e).sort((a, b) => Number(sizes[b]) - Number(sizes[a]) || a - b)
+/** Groups with the most rows first, so that the last tasks are small and no thread waits long. */
+export const byLoad = (sizes: BigInt64Array, groups: number): number[] =>
+  Array.from({ length: groups }, (_, g) => g).sort((a, b) => Number(sizes[b]) - Number(sizes[a]) || a - b)
+
+/** The number of groups, and the matrices of one among those of n experts: its weights, and its gradient [n, E]. */
+export function groupsOf(sizes: KernelTensor, experts: number) {
+  const groups = sizes.size - 1
+  const sources = groups / experts
+  return {
+    groups,
+    expertOf: (group: number) => group % experts,
+    gradientOf: (group: number) => (group % experts) * sources + Math.floor(group / experts),
+  }
+}
 
 export const sizesOf = (tensor: KernelTensor, { floats }: KernelThread): BigInt64Array =>
   new BigInt64Array(floats.buffer, tensor.offset, tensor.size)

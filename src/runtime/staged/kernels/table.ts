@@ -2,10 +2,12 @@
 import type { Kernel } from '../contract.ts'
 import { attention, attentionGradient } from './attention.ts'
 import { crossEntropy } from './cross-entropy.ts'
+import { awaitRows, exchangeRows, exchangeSizes } from './exchange.ts'
 import { expertFfn, expertFfnGradient } from './expert-ffn.ts'
 import { expertLinear, expertLinearGradient } from './expert-linear.ts'
 import { matmul } from './matmul.ts'
 import { combineRows, gatherRows, rmsNorm, rmsNormGradient, rowDots } from './rows.ts'
+import { sumSources } from './sum-sources.ts'
 import {
   activateParts,
   attendCached,
@@ -21,9 +23,12 @@ export const opKernels: Readonly<Record<string, Kernel>> = {
   'attend-cached': attendCached,
   attention,
   'attention-gradient': attentionGradient,
+  'await-rows': awaitRows,
   'choose-experts': chooseExperts,
   'combine-rows': combineRows,
   'cross-entropy': crossEntropy,
+  'exchange-rows': exchangeRows,
+  'exchange-sizes': exchangeSizes,
   'expert-ffn': expertFfn,
   'expert-ffn-gradient': expertFfnGradient,
   'expert-linear': expertLinear,
@@ -36,5 +41,6 @@ export const opKernels: Readonly<Record<string, Kernel>> = {
   'row-product': rowProduct,
   'row-product-transposed': rowProductTransposed,
   'sum-parts': sumParts,
+  'sum-sources': sumSources,
   'row-dots': rowDots,
 }

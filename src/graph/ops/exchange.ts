@@ -1,0 +1,173 @@
+/**
+ * Rows between the ranks that share the experts of a layer (an all-to-all).
+ *
+ * Each of E ranks holds n = N/E of the N experts. A rank's slots are grouped by expert, so the rows for one rank are
+ * consecutive. They arrive grouped by source rank, and within it by expert. The number of rows is known at run time:
+ * ranks first exchange the sizes, then exactly those rows. The gradient of an exchange is the exchange back.
+ *
+ * An exchange has two steps, so that ranks compute while rows travel: `sendRows` starts it, `arrive` waits for it. In
+ * the backward pass the gradient of `arrive` starts and that of `sendRows` waits.
+ */
+import type { Shape } from '../model.ts'
+import { dim } from '../shape.ts'
+import { type Built, defineIndexOp, defineOp, emitKernel, hasKernel, type Tensor } from '../tensor.ts'
+import { treeAdditions } from '../tree.ts'
+import { add, broadcastTo } from './elementwise.ts'
+import { concat, reshape, slice, zeros } from './shape.ts'
+
+/** Where rows come from and go to. Sizes are int64 [N + 1]: rows of each expert, then unused ones. */
+export interface Exchange {
+  /** Rows here, by expert. */
+  readonly sizes: Tensor
+  /** Rows that arrive, by source rank and expert held here. */
+  readonly arriving: Tensor
+  /** Number of rows that can arrive, used or not. */
+  readonly room: number
+}
+
+/** Exchanges the sizes [N + 1] of rows by expert. Fails at run time if more than `room` rows would arrive. */
+export const exchangeSizes: (sizes: Tensor, ranks: number, room: number) => Exchange = defineIndexOp(
+  'exchange-sizes',
+  'kernel',
+  (sizes: Tensor, ranks: number, room: number) => {
+    const { dtype, shape } = sizes
+    const [arriving] = emitKernel('exchange-sizes', [sizes], [{ dtype, shape }], {
+      attributes: { ranks, room },
+      local: true,
+    }) as [Tensor]
+    return { sizes, arriving, room }
+  },
+)
+
+/** Rows on their way. */
+export interface Travelling {
+  readonly raw: Tensor
+  readonly ticket: Tensor
+  readonly rows: Tensor
+}
+
+function start(rows: Tensor, from: Tensor, to: Tensor, ranks: number, room: number): Travelling {
+  const { dtype } = rows
+  const [raw, ticket] = emitKernel(
+    'exchange-rows',
+    [rows, from, to],
+    [
+      { dtype, shape: [room, dim(rows.shape, 1)] },
+      { dtype: 'int32', shape: [1] },
+    ],
+    { attributes: { ranks }, local: true },
+  ) as [Tensor, Tensor]
+  return { raw, ticket, rows }
+}
+
+/** Rows that are sent are listed as an input, so that their memory is not used before they have left. */
+const finish = ({ raw, ticket, rows }: Travelling): Tensor =>
+  emitKernel('await-rows', [raw, ticket, rows], [{ dtype: raw.dtype, shape: raw.shape }], {
+    overwrites: true,
+    local: true,
+  })[0] as Tensor
+
+/**
+ * Sends rows [R, D] to the ranks of their experts; call the result to wait for those that arrive [room, D]. With `back`
+ * the rows that had arrived return to where they came from: [room, D] → [R, D].
+ */
+export function sendRows(
+  rows: Tensor,
+  exchange: Exchange,
+  ranks: number,
+  back?: { readonly rows: number },
+): () => Tensor {
+  const [from, to] = back ? [exchange.arriving, exchange.sizes] : [exchange.sizes, exchange.arriving]
+  const [sent, room] = [dim(rows.shape, 0), back ? back.rows : exchange.room]
+  const travelling = new Map<Tensor, Travelling>()
+  const raw = sendOp(rows, (x) => start(x, from, to, ranks, room), travelling)
+  return () => arriveOp(raw, travelling, (dy) => start(dy, to, from, ranks, sent))
+}
+
+const sendOp: (rows: Tensor, begin: (rows: Tensor) => Travelling, travelling: Map<Tensor, Travelling>) => Tensor =
+  defineOp(
+    'send-rows',
+    'kernel',
+    (rows: Tensor, begin: (rows: Tensor) => Travelling, travelling: Map<Tensor, Travelling>): Built<Tensor> => {
+      const sent = begin(rows)
+      travelling.set(sent.raw, sent)
+      return {
+        result: sent.raw,
+        inputs: [rows],
+        gradient: (dRaw) => [dRaw && finish(travelling.get(dRaw) as Travelling)],
+      }
+    },
+  )
+
+const arriveOp: (raw: Tensor, travelling: Map<Tensor, Travelling>, beginBack: (dy: Tensor) => Travelling) => Tensor =
+  defineOp(
+    'arrive',
+    'kernel',
+    (raw: Tensor, travelling: Map<Tensor, Travelling>, beginBack: (dy: Tensor) => Travelling): Built<Tensor> => {
+      const [sent] = travelling.values()
+      return {
+        result: finish({ ...(sent as Travelling), raw }),
+        inputs: [raw],
+        gradient: (dy) => {
+          if (!dy) return []
+          const back = beginBack(dy)
+          travelling.set(back.raw, back)
+          return [back.raw]
+        },
+      }
+    },
+  )
+
+/**
+ * The sum over source ranks of gradients, in the order of the tree: [E, ...] → [...], or by expert [n, E, ...] →
+ * [n, ...] if `stacked`. {@link sourcesOf} finds the parts again, for callers that add them later.
+ */
+export const sumSources: (parts: Tensor, stacked: boolean) => Tensor = defineOp(
+  'sum-sources',
+  'expert',
+  (parts: Tensor, stacked: boolean): Built<Tensor> => {
+    const axis = stacked ? 1 : 0
+    const shape = parts.shape.toSpliced(axis, 1)
+    return {
+      result: treeSum(parts, axis, shape),
+      inputs: [parts],
+      gradient: (dy) => [dy && broadcastTo(reshape(dy, shape.toSpliced(axis, 0, 1)), parts.shape)],
+    }
+  },
+)
+
+function treeSum(parts: Tensor, axis: number, shape: Shape): Tensor {
+  const sources = dim(parts.shape, axis)
+  if (hasKernel('sum-sources', parts.dtype)) {
+    const attributes = { experts: axis === 1 ? dim(parts.shape, 0) : 1, sources }
+    return emitKernel('sum-sources', [parts], [{ dtype: parts.dtype, shape }], { attributes, local: true })[0] as Tensor
+  }
+  const sums = Array.from({ length: sources }, (_, i) => reshape(slice(parts, axis, i, i + 1), shape))
+  for (const { into, from } of treeAdditions(sources, 0)) sums[into] = add(sums[into] as Tensor, sums[from] as Tensor)
+  return sums[0] as Tensor
+}
+
+/** The parts of a gradient that is a sum over sources; undefined for any other. */
+export const sourcesOf = (gradient: Tensor): Tensor | undefined =>
+  gradient.application?.op === 'sum-sources' ? gradient.application.inputs[0] : undefined
+
+/**
+ * Weights for the rows of each source rank: the same tensor, `sources` times. The gradient is the sum over sources.
+ * @param stacked Whether the first dimension is that of experts.
+ */
+export const forSources: (weights: Tensor, sources: number, stacked: boolean) => readonly Tensor[] = defineOp(
+  'for-sources',
+  'expert',
+  (weights: Tensor, sources: number, stacked: boolean): Built<readonly Tensor[]> => {
+    const axis = stacked ? 1 : 0
+    const part = weights.shape.toSpliced(axis, 0, 1)
+    return {
+      result: Array.from({ length: sources }, () => weights),
+      inputs: [weights],
+      gradient: (...dys) => {
+        const parts = dys.map((dy) => (dy ? reshape(dy, part) : zeros(part, weights)))
+        return [sumSources(concat(parts, axis), stacked)]
+      },
+    }
+  },
+)
