@@ -45,6 +45,17 @@ export class Interrupted extends Error {
   override readonly name = 'Interrupted'
 }
 
+/** Thrown after a command has printed the message of its error. */
+export class Reported extends Error {
+  override readonly name = 'Reported'
+  readonly exitCode: number
+
+  constructor(exitCode: number) {
+    super('')
+    this.exitCode = exitCode
+  }
+}
+
 /** Colours for a stream: NO_COLOR and FORCE_COLOR decide, otherwise whether it is a terminal. */
 export function colorsFor(output: Output, env: Io['env']): Colors {
   const forced = Boolean(env.FORCE_COLOR) && env.FORCE_COLOR !== '0'

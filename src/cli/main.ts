@@ -10,7 +10,8 @@ import { addPlan } from './commands/plan.ts'
 import { addStudy } from './commands/study.ts'
 import { addTrain } from './commands/train.ts'
 import { addWatch } from './commands/watch.ts'
-import { colorsFor, Interrupted, type Io } from './io.ts'
+import { formatError } from './format-error.ts'
+import { colorsFor, Interrupted, type Io, Reported } from './io.ts'
 
 /** Runs one command. Never throws: errors are printed on `io.stderr`. */
 export async function main(args: readonly string[], io: Io): Promise<number> {
@@ -24,6 +25,7 @@ export async function main(args: readonly string[], io: Io): Promise<number> {
     return 0
   } catch (error) {
     if (error instanceof Interrupted) return 130
+    if (error instanceof Reported) return error.exitCode
     // Commander has already printed its message.
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2
     const verbose = args.includes('--verbose')
@@ -78,12 +80,4 @@ Run "choir COMMAND --help" for the options of a command.`,
     add(program, io)
   for (const command of program.commands) command.showHelpAfterError(`(see: choir ${command.name()} --help)`)
   return program
-}
-
-/** The message and its causes, with stack traces if `verbose`. */
-function formatError(error: unknown, verbose: boolean): string {
-  if (!(error instanceof Error)) return String(error)
-  const cause = error.cause === undefined ? '' : `\n  caused by: ${formatError(error.cause, verbose)}`
-  const text = verbose ? (error.stack ?? error.message) : error.message || error.name
-  return text + cause
 }

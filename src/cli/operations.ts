@@ -4,6 +4,7 @@
  */
 import type { RunConfig } from '../config/run-config.ts'
 import type { GenerateOptions } from '../infer/generate.ts'
+import type { Ranks } from '../runtime/ranks.ts'
 import { stateMemory } from './state-memory.ts'
 
 type Loaded<F> = F extends (...args: infer Args) => infer Result ? (...args: Args) => Promise<Awaited<Result>> : never
@@ -21,6 +22,14 @@ export type SignalCheck = Awaited<ReturnType<Operations['signal']>>
 
 export const operations = {
   train: imported(() => import('../train/train.ts'), 'train'),
+  joinRanks: imported(() => import('../train/ranks.ts'), 'joinRanks'),
+  threadsPerRank: imported(() => import('../train/ranks.ts'), 'threadsPerRank'),
+  async isShared(error: unknown): Promise<boolean> {
+    return (await import('../run/agreement.ts')).isShared(error)
+  },
+  async fromFirst<T>(ranks: Ranks | null, work: () => Promise<T>): Promise<T> {
+    return ranks ? (await import('../run/agreement.ts')).fromFirst(ranks, work) : work()
+  },
   evaluateRun: imported(() => import('../infer/evaluate.ts'), 'evaluateRun'),
   async *generate(directory: string, options: GenerateOptions): AsyncGenerator<string, void> {
     const { generate } = await import('../infer/generate.ts')

@@ -21,10 +21,11 @@ interface Range {
 const positiveInteger: Range = { integer: true, minimum: 1, expected: 'a positive integer' }
 const count: Range = { integer: true, minimum: 0, expected: 'an integer of at least 0' }
 const nonNegative: Range = { minimum: 0, expected: 'a number of at least 0' }
+const positive: Range = { above: 0, expected: 'a number above 0' }
 const port: Range = { integer: true, minimum: 0, maximum: 65_535, expected: 'a port up to 65535, or 0 for any' }
 const share: Range = { above: 0, maximum: 1, expected: 'a number above 0 and at most 1' }
 
-export const ranges = { positiveInteger, count, nonNegative, port, share }
+export const ranges = { positive, positiveInteger, count, nonNegative, port, share }
 
 /** An option with a number, e.g. `numberOption('--tokens <n>', 'tokens to generate', ranges.positiveInteger)`. */
 export function numberOption(flags: string, description: string, range: Range): Option {

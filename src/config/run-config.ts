@@ -94,8 +94,6 @@ const parallelSchema = z
      * in which more arrive ends with an error. With a capacity there is always room.
      */
     headroom: z.number().min(1).default(2),
-    /** Seconds that a rank waits for another before it ends the job. */
-    timeout: z.number().positive().default(600),
   })
   .prefault({})
 

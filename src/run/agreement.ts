@@ -45,7 +45,17 @@ async function attempt<T>(work: () => T | Promise<T>): Promise<Outcome<T>> {
   }
 }
 
-const errorOf = ({ usage, message }: Failure): Error => new (usage ? UsageError : RunError)(message)
+/** Errors that every rank throws. */
+const shared = new WeakSet<Error>()
+
+function errorOf({ usage, message }: Failure): Error {
+  const error = new (usage ? UsageError : RunError)(message)
+  shared.add(error)
+  return error
+}
+
+/** Whether every rank has thrown this error: then the job ends in order, with a message of the first rank. */
+export const isShared = (error: unknown): boolean => error instanceof Error && shared.has(error)
 
 /**
  * Compares facts that must be equal on all ranks.
@@ -61,9 +71,11 @@ export async function refuseDifferences(
   for (const [name, value] of Object.entries(all[0] ?? {})) {
     const other = all.findIndex((of) => of[name] !== value)
     if (other > 0)
-      throw new UsageError(
-        `${name} differs between ranks: ${value} on rank 0, ${all[other]?.[name]} on rank ${other} (start all ranks ` +
+      throw errorOf({
+        usage: true,
+        message:
+          `${name} differs between ranks: ${value} on rank 0, ${all[other]?.[name]} on rank ${other} (start all ranks ` +
           'with the same program, arguments and libraries)',
-      )
+      })
   }
 }

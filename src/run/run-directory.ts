@@ -208,7 +208,7 @@ function writeConfig(directory: string, contents: object): Promise<void> {
  * current step on. The precision may not change, because losses before and after would not be comparable.
  */
 const changeable =
-  /^(runtime\.(device|threads)|parallel\.(expert|data|headroom|timeout)|data\.cache|train\.(steps|evalEvery|evalBatches|checkpointEvery|keep|routingEvery|maxNonFinite|schedule\..+))$/
+  /^(runtime\.(device|threads)|parallel\.(expert|data|headroom)|data\.cache|train\.(steps|evalEvery|evalBatches|checkpointEvery|keep|routingEvery|maxNonFinite|schedule\..+))$/
 
 /** Compares the configuration with that of the run, and records allowed changes in config.json. */
 async function adoptConfig(directory: string, config: RunConfig): Promise<void> {

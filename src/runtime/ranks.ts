@@ -17,6 +17,8 @@ export interface Ranks {
   /** This process, from 0. */
   readonly rank: number
   readonly size: number
+  /** Host and process of each rank. */
+  readonly roster: readonly { readonly host: string; readonly pid: number }[]
   /** Orders for the thread that transfers, which other threads of this process may post to (`mpi/ring.ts`). */
   readonly orders: SharedArrayBuffer
   /** Sends and receives. Transfers between two ranks in a channel are matched in order. */

@@ -5,6 +5,7 @@ import { join, resolve } from 'node:path'
 import { parseInput } from '../config/problems.ts'
 import { type RunConfig, runSchema } from '../config/run-config.ts'
 import { UsageError } from '../errors.ts'
+import { together } from '../run/agreement.ts'
 import type { GroupPlace, Runtime } from '../runtime/contract.ts'
 import type { Ranks } from '../runtime/ranks.ts'
 import { isReproducible } from '../step/gradient-tree.ts'
@@ -62,9 +63,11 @@ export async function expectSharedFolder(ranks: Ranks, directory: string): Promi
   const hosts = await ranks.gatherText(JSON.stringify({ host: hostname(), sees }))
   const all = hosts.map((text) => JSON.parse(text) as { host: string; sees: boolean })
   const blind = all.findIndex((rank) => !rank.sees)
-  if (blind >= 0)
+  await together(ranks, () => {
+    if (blind < 0) return
     throw new UsageError(
       `invalid run directory: rank ${blind} on ${all[blind]?.host} does not see ${resolve(directory)}, which rank 0 on ` +
         `${all[0]?.host} writes (expected a folder that all machines share)`,
     )
+  })
 }

@@ -6,6 +6,7 @@ import { isPreset, presets } from '../../config/presets.ts'
 import type { RunConfig } from '../../config/run-config.ts'
 import { UsageError } from '../../errors.ts'
 import { loadConfig, loadRunConfig } from '../../run/load-config.ts'
+import type { Ranks } from '../../runtime/ranks.ts'
 import { count, duration, fixed, grouped, percent } from '../../text/numbers.ts'
 import type { TrainSummary } from '../../train/events.ts'
 import { type Dashboard, startDashboard } from '../dashboard.ts'
@@ -35,11 +36,12 @@ import {
   traceOption,
 } from '../options.ts'
 import { profileText } from '../profile.ts'
+import { deadlineOption, mpiOption, type RankFlags, withRanks } from '../ranks.ts'
 import { lowerBoundNote, sourceName } from '../summary.ts'
 import { wrap } from '../text-layout.ts'
 import { writeTrace } from '../trace.ts'
 
-interface TrainFlags extends EngineFlags {
+interface TrainFlags extends EngineFlags, RankFlags {
   readonly set?: readonly string[]
   readonly out?: string
   readonly resume?: string
@@ -77,6 +79,8 @@ export function addTrain(program: Command, io: Io): void {
     .addOption(jsonOption())
     .option('--profile', 'at the end, show the time of a step by op, layer and provider (the library that ran it)')
     .addOption(traceOption())
+    .addOption(mpiOption())
+    .addOption(deadlineOption())
     .option('--sample', 'at the end, generate some text (default: on a terminal, and for the demo)')
     .option('--no-sample', 'generate no text at the end')
     .option('--watch', 'serve the dashboard of the run in a browser; on a terminal until Ctrl-C (see: choir watch)')
@@ -92,6 +96,7 @@ Examples:
   choir train my-run.yaml --set model.moe=null --math bf16
   choir train --resume runs/demo
   choir train tiny --json | tail -1
+  mpirun -n 4 choir train S --set parallel.expert=2
 
 Values shown:
   loss           cross-entropy in nats per token; lower is better
@@ -101,19 +106,44 @@ Values shown:
   drop           share of assignments of tokens to experts that full experts refused; lower is better
   c_v            imbalance of expert loads, standard deviation over mean; 0 is even`,
     )
-    .action((config: string | undefined, flags: TrainFlags) => run(io, config, flags))
+    .action((config: string | undefined, flags: TrainFlags, command: Command) =>
+      run(io, config, flags, command.optsWithGlobals().verbose === true),
+    )
 }
 
-async function run(io: Io, source: string | undefined, flags: TrainFlags): Promise<void> {
-  const job = await prepare(source, flags)
-  const dashboard = flags.watch && (await startDashboard(io, job.directory, job.config.data.source))
-  try {
-    if (dashboard) printAddress(io, dashboard, flags)
-    await trainAndReport(io, job, flags)
-    if (dashboard && !flags.json && isTerminal(io.stdout, io.env)) await keepServing(io, dashboard)
-  } finally {
-    if (dashboard) await dashboard.stop()
-  }
+async function run(io: Io, source: string | undefined, flags: TrainFlags, verbose: boolean): Promise<void> {
+  await withRanks(io, flags, verbose, async (ranks) => {
+    const job = await prepareOnRanks(io, ranks, source, flags)
+    if (ranks && ranks.rank > 0) {
+      const { interrupted } = await train(io, job, flags, silent, ranks)
+      if (interrupted) throw new Interrupted()
+      return
+    }
+    const dashboard = flags.watch && (await startDashboard(io, job.directory, job.config.data.source))
+    try {
+      if (dashboard) printAddress(io, dashboard, flags)
+      await trainAndReport(io, job, flags, ranks)
+      if (dashboard && !flags.json && isTerminal(io.stdout, io.env)) await keepServing(io, dashboard)
+    } finally {
+      if (dashboard) await dashboard.stop()
+    }
+  })
+}
+
+/** Ranks but the first display nothing. */
+const silent: Display = { event() {}, note() {}, close() {} }
+
+/** The first rank decides on the configuration and the directory. */
+async function prepareOnRanks(
+  io: Io,
+  ranks: Ranks | null,
+  source: string | undefined,
+  flags: TrainFlags,
+): Promise<Job> {
+  const job = await io.operations.fromFirst(ranks, () => prepare(source, flags))
+  if (!ranks || job.config.runtime.threads !== undefined) return job
+  const threads = await io.operations.threadsPerRank(ranks)
+  return { ...job, config: { ...job.config, runtime: { ...job.config.runtime, threads } } }
 }
 
 function printAddress(io: Io, { address }: Dashboard, flags: TrainFlags): void {
@@ -127,10 +157,10 @@ async function keepServing(io: Io, { address }: Dashboard): Promise<void> {
   await interruptible(io, untilAborted)
 }
 
-async function trainAndReport(io: Io, job: Job, flags: TrainFlags): Promise<void> {
+async function trainAndReport(io: Io, job: Job, flags: TrainFlags, ranks: Ranks | null): Promise<void> {
   const colors = colorsFor(io.stdout, io.env)
   const display = displayFor(io, job, flags, colors)
-  const summary = await train(io, job, flags, display)
+  const summary = await train(io, job, flags, display, ranks)
   if (flags.json) {
     const { profile, trace, ...rest } = summary
     writeJson(io, { kind: 'summary', ...rest })
@@ -188,7 +218,7 @@ function displayFor(io: Io, job: Job, flags: TrainFlags, colors: Colors): Displa
   return new LinesDisplay(io, job.config, job.name, colors)
 }
 
-async function train(io: Io, job: Job, flags: TrainFlags, display: Display) {
+async function train(io: Io, job: Job, flags: TrainFlags, display: Display, ranks: Ranks | null) {
   try {
     return await interruptible(
       io,
@@ -198,6 +228,7 @@ async function train(io: Io, job: Job, flags: TrainFlags, display: Display) {
           resume: job.resume,
           profile: flags.profile ?? flags.trace !== undefined,
           signal,
+          ranks,
           onEvent: (event) => display.event(event),
         }),
       {

@@ -176,6 +176,10 @@ export function fakeIo(settings: Settings = {}): Fake {
   const exits: number[] = []
 
   const operations: Operations = {
+    joinRanks: async () => null,
+    threadsPerRank: async () => 1,
+    fromFirst: async (_, work) => work(),
+    isShared: async () => false,
     async train(config, options) {
       calls.push({ name: 'train', args: [config, options] })
       const emit = (event: TrainEvent) => options.onEvent?.(event)

@@ -111,8 +111,10 @@ const arriveOp: (raw: Tensor, travelling: Map<Tensor, Travelling>, beginBack: (d
         gradient: (dy) => {
           if (!dy) return []
           const back = beginBack(dy)
-          travelling.set(back.raw, back)
-          return [back.raw]
+          // Stands for rows that travel back, which have the shape of those that were sent. Only `sendOp` reads it.
+          const onTheirWay = { ...back.raw, shape: raw.shape }
+          travelling.set(onTheirWay, back)
+          return [onTheirWay]
         },
       }
     },

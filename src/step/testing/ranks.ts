@@ -57,6 +57,7 @@ export function ranksInProcess(size: number): Ranks[] {
   return Array.from({ length: size }, (_, rank) => ({
     rank,
     size,
+    roster: Array.from({ length: size }, () => ({ host: 'here', pid: process.pid })),
     orders: new SharedArrayBuffer(0),
     async exchange(channel: number, transfers: readonly Transfer[]) {
       const received = transfers.map(async ({ peer, direction, array }) => {

@@ -1,0 +1,61 @@
+/** Runs a command that works as one of several ranks: only the first prints, and all of them end together. */
+import { Option } from 'commander'
+import { UsageError } from '../errors.ts'
+import type { Ranks } from '../runtime/mpi/ranks.ts'
+import { formatError } from './format-error.ts'
+import { colorsFor, Interrupted, type Io, Reported } from './io.ts'
+import { numberOption, ranges } from './options.ts'
+
+export interface RankFlags {
+  readonly mpi?: string
+  readonly deadline?: number
+}
+
+export const mpiOption = (): Option =>
+  new Option('--mpi <library>', 'MPI library of ranks, a path or name (default: CHOIR_MPI, or that of the launcher)')
+
+export const deadlineOption = (): Option =>
+  numberOption(
+    '--deadline <seconds>',
+    'time that a rank waits for another before it ends the job (default: 600)',
+    ranges.positive,
+  )
+
+/** Time for the first rank to report an error that all ranks have, before another ends the job. */
+const FIRST_REPORTS_MS = 300
+
+/**
+ * Runs `work` with the ranks of the job, or with null in a process of its own. An error that all ranks have is
+ * printed by the first one; any other ends all ranks at once, with a message that names the rank.
+ */
+export async function withRanks(
+  io: Io,
+  { mpi, deadline }: RankFlags,
+  verbose: boolean,
+  work: (ranks: Ranks | null) => Promise<void>,
+): Promise<void> {
+  const ranks = await io.operations.joinRanks(io.env, { library: mpi, deadline })
+  if (!ranks) return work(null)
+  try {
+    await work(ranks)
+    await ranks.close()
+  } catch (error) {
+    if (error instanceof Interrupted) {
+      await ranks.close()
+      throw error
+    }
+    const code = error instanceof UsageError ? 2 : 1
+    const prefix = colorsFor(io.stderr, io.env).red('choir:')
+    if (await io.operations.isShared(error)) {
+      if (ranks.rank === 0) io.stderr.write(`${prefix} ${formatError(error, verbose)}\n`)
+      await ranks.close()
+      throw new Reported(code)
+    }
+    if (ranks.rank > 0) await new Promise((resolve) => setTimeout(resolve, FIRST_REPORTS_MS))
+    const { host, pid } = ranks.roster[ranks.rank] ?? {}
+    ranks.abort(
+      `${prefix} rank ${ranks.rank} of ${ranks.size} (${host}, PID ${pid}): ${formatError(error, verbose)}`,
+      code,
+    )
+  }
+}

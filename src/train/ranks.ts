@@ -1,0 +1,39 @@
+/** Joins the other ranks of a job, if a launcher has started this process as one of several. */
+import { availableParallelism, cpus } from 'node:os'
+import { physicalCores } from '../runtime/cores.ts'
+import type { Ranks as MpiRanks } from '../runtime/mpi/ranks.ts'
+import { worldOf } from '../runtime/mpi/world.ts'
+import type { Ranks } from '../runtime/ranks.ts'
+
+export interface JoinOptions {
+  /** Path or name of the MPI library. */
+  readonly library?: string | undefined
+  /** Seconds that a rank waits for another before it ends the job. */
+  readonly deadline?: number | undefined
+}
+
+/**
+ * The ranks of the job; null for a process of its own, for which MPI is not loaded.
+ * @throws UsageError if the MPI library is missing or not that of the launcher
+ */
+export async function joinRanks(
+  env: Readonly<Record<string, string | undefined>>,
+  { library, deadline }: JoinOptions = {},
+): Promise<MpiRanks | null> {
+  const world = worldOf(env)
+  if (!world) return null
+  const { Ranks } = await import('../runtime/mpi/ranks.ts')
+  return Ranks.start({ world, library, deadlineSeconds: deadline })
+}
+
+/**
+ * Threads of each rank, if the configuration does not set them: the cores that a launcher has bound the rank to, or an
+ * equal share of the cores of its machine; the fewest of all ranks.
+ */
+export async function threadsPerRank(ranks: Ranks): Promise<number> {
+  const { host } = ranks.roster[ranks.rank] ?? {}
+  const here = ranks.roster.filter((other) => other.host === host).length
+  const isBound = availableParallelism() < cpus().length
+  const own = isBound ? physicalCores() : Math.max(1, Math.floor(physicalCores() / here))
+  return Math.min(...(await ranks.allGather(Float64Array.of(own))))
+}
