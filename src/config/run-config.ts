@@ -39,6 +39,11 @@ const trainSchema = z.strictObject({
   microBatches: positive.default(1),
   optimizer: optimizerSchema,
   schedule: scheduleSchema,
+  /**
+   * Steps in which routers learn; afterwards they are fixed, so that a token keeps its expert unless its activations
+   * change (StableMoE, Dai et al. 2022). Default: all.
+   */
+  routerSteps: positive.optional(),
   init: z
     .strictObject({
       /** Standard deviation of a truncated normal is sqrt(scale / fan-in) (Switch Transformers, section 2.4). */

@@ -221,3 +221,23 @@ test('memory does not grow with the steps', async () => {
     expect((later - warm) / 2 ** 20).toBeLessThan(40)
   })
 })
+
+test.each(['adamw', 'adafactor'] as const)(
+  'routers learn for train.routerSteps steps and then stay, with %s',
+  async (kind) => {
+    const train = { routerSteps: 2, optimizer: { kind } }
+    await withTrainer({ model: { moe: { k: 2 } }, train }, async (trainer, store) => {
+      const weights = () => ['layers.0.moe.router', 'norm'].map((name) => store.parameter(name).slice())
+      const after: ReturnType<typeof weights>[] = []
+      for (let step = 1; step <= 4; step++) {
+        await trainer.step(step, batch)
+        after.push(weights())
+      }
+      const [first, second, third, fourth] = after.map(([router]) => router)
+      expect(second).not.toEqual(first)
+      expect(third).toEqual(second)
+      expect(fourth).toEqual(second)
+      expect(after[3]?.[1]).not.toEqual(after[2]?.[1])
+    })
+  },
+)

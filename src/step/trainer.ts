@@ -9,6 +9,7 @@ import type { ArenaKernels } from '../runtime/arena-kernels.ts'
 import type { Runtime } from '../runtime/contract.ts'
 import type { Ranks } from '../runtime/ranks.ts'
 import type { NodeTime, StepEvent } from '../runtime/times.ts'
+import { FrozenRouters } from './frozen-routers.ts'
 import { GradientProgram, type GradientShape, gradientScratch } from './gradient-program.ts'
 import { exchangeScratch } from './gradient-sum.ts'
 import { kernelTimes, timesSince } from './kernel-times.ts'
@@ -75,6 +76,7 @@ export class Trainer {
   private readonly kernels: ArenaKernels
   private readonly store: ParameterStore
   private readonly ranks: Ranks | null
+  private readonly frozen: FrozenRouters
   private readonly timeline = new Timeline()
   private steps = 0
   private stepsMs = 0
@@ -95,6 +97,7 @@ export class Trainer {
     this.optimizer = optimizer
     this.store = store
     this.ranks = ranks
+    this.frozen = new FrozenRouters(store)
   }
 
   /**
@@ -142,6 +145,8 @@ export class Trainer {
     const { loss, layers } = await timeline.time('gradient', () =>
       this.gradient.run(step, batch.tokens, batch.targets, timeline),
     )
+    const isFrozen = step > (this.config.routerSteps ?? Number.POSITIVE_INFINITY)
+    if (isFrozen) this.frozen.clearGradients()
     const between = performance.now()
     const gradNorm = await timeline.time('norm', () => gradientNorm(this.kernels, this.store, this.ranks))
     const rate = learningRate(this.config.schedule, step, this.config.steps)
@@ -152,6 +157,7 @@ export class Trainer {
       const gradientScale = clip > 0 && gradNorm > clip ? clip / gradNorm : 1
       const settings = { step: this.updates, learningRate: rate, gradientScale }
       await timeline.time('update', () => this.optimizer.update(settings))
+      if (isFrozen) this.frozen.restore()
       if (this.ranks) await timeline.time('share parameters', () => this.gradient.sum.share())
       updateRouterBias(this.store, this.moe, layers)
     }
