@@ -6,7 +6,7 @@
  * theirs and back (`src/graph/ops/exchange.ts`).
  */
 import { exchangeSizes, sendRows } from '../graph/ops/exchange.ts'
-import { combine, combineRagged, dispatch, dispatchRagged, joinRows, splitRows } from '../graph/ops/expert.ts'
+import { combine, combineRagged, dispatch, dispatchRagged } from '../graph/ops/expert.ts'
 import { reshape } from '../graph/ops/shape.ts'
 import { dim } from '../graph/shape.ts'
 import { constant, kernelTile, type Tensor } from '../graph/tensor.ts'
@@ -59,10 +59,10 @@ function packed(
 
 function ragged({ moe, x_TD, choice, placement, experts, sharing }: ExpertInput): Tensor {
   const plan = raggedSlots(choice, placement, moe.experts)
-  if (!sharing) return combineRagged(experts.ragged(dispatchRagged(x_TD, plan), 1), choice.gate_TK, plan)
+  if (!sharing) return combineRagged(experts.ragged(dispatchRagged(x_TD, plan)), choice.gate_TK, plan)
   const room = roomFor(sharing, choice, placement)
   const y = onOwners(dispatch(x_TD, plan), plan.sizes, sharing, room, (arrived, sizes) =>
-    joinRows(experts.ragged(splitRows(arrived, sizes), sharing.ranks), sizes, room),
+    experts.shared(arrived, sizes, sharing.ranks),
   )
   return combine(y, choice.gate_TK, plan)
 }

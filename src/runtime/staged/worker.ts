@@ -21,6 +21,8 @@ const leader = thread === 0
 const barrier = new Barrier(control, threads)
 const dnnl = dnnlPath === null ? null : new Dnnl(dnnlPath, math)
 const group = place && { ...place, ring: new OrderRing(place.orders), channel: channels.experts }
+// In a thread that has loaded no library, koffi 3.3 crashes when it calls a function by address.
+if (dnnlPath === null && process.platform !== 'win32') koffi.load(null)
 const pointer = 'uintptr_t'
 const run: (...args: readonly number[]) => number = koffi.decode(
   BigInt(ortRun),
