@@ -4,7 +4,8 @@ import { UsageError } from '../errors.ts'
 import type { Ranks } from '../runtime/mpi/ranks.ts'
 import { formatError } from './format-error.ts'
 import { colorsFor, Interrupted, type Io, Reported } from './io.ts'
-import { numberOption, ranges } from './options.ts'
+import { numberOption, quoted, ranges } from './options.ts'
+import { type RankWatch, rankTitle, recordFailure, watchRank } from './rank-watch.ts'
 
 export interface RankFlags {
   readonly mpi?: string
@@ -24,6 +25,13 @@ export const deadlineOption = (): Option =>
 /** Time for the first rank to report an error that all ranks have, before another ends the job. */
 const FIRST_REPORTS_MS = 300
 
+/** What a command does as a rank. */
+export interface RankContext {
+  readonly ranks: Ranks
+  /** Call it once the run directory is known: if this rank is killed, its death is recorded there and reported. */
+  watch(directory: string): void
+}
+
 /**
  * Runs `work` with the ranks of the job, or with null in a process of its own. An error that all ranks have is
  * printed by the first one; any other ends all ranks at once, with a message that names the rank.
@@ -32,12 +40,20 @@ export async function withRanks(
   io: Io,
   { mpi, deadline }: RankFlags,
   verbose: boolean,
-  work: (ranks: Ranks | null) => Promise<void>,
+  work: (context: RankContext | null) => Promise<void>,
 ): Promise<void> {
   const ranks = await io.operations.joinRanks(io.env, { library: mpi, deadline })
   if (!ranks) return work(null)
+  const { rank, size } = ranks
+  const { host = '', pid = process.pid } = ranks.roster[rank] ?? {}
+  const identity = { rank, size, host, pid }
+  let run: { readonly directory: string; readonly watch: RankWatch } | null = null
+  const watch = (directory: string) => {
+    run = { directory, watch: watchRank(identity, directory, `${io.self} train --resume ${quoted(directory)}`) }
+  }
+  const watched = () => run as typeof run | null
   try {
-    await work(ranks)
+    await work({ ranks, watch })
     await ranks.close()
   } catch (error) {
     if (error instanceof Interrupted) {
@@ -47,15 +63,16 @@ export async function withRanks(
     const code = error instanceof UsageError ? 2 : 1
     const prefix = colorsFor(io.stderr, io.env).red('choir:')
     if (await io.operations.isShared(error)) {
-      if (ranks.rank === 0) io.stderr.write(`${prefix} ${formatError(error, verbose)}\n`)
+      if (rank === 0) io.stderr.write(`${prefix} ${formatError(error, verbose)}\n`)
       await ranks.close()
       throw new Reported(code)
     }
-    if (ranks.rank > 0) await new Promise((resolve) => setTimeout(resolve, FIRST_REPORTS_MS))
-    const { host, pid } = ranks.roster[ranks.rank] ?? {}
-    ranks.abort(
-      `${prefix} rank ${ranks.rank} of ${ranks.size} (${host}, PID ${pid}): ${formatError(error, verbose)}`,
-      code,
-    )
+    if (rank > 0) await new Promise((resolve) => setTimeout(resolve, FIRST_REPORTS_MS))
+    const { directory, watch: watching } = watched() ?? {}
+    if (directory !== undefined) recordFailure(identity, directory, formatError(error, false))
+    watching?.release()
+    ranks.abort(`${prefix} ${rankTitle(identity)}: ${formatError(error, verbose)}`, code)
+  } finally {
+    watched()?.watch.release()
   }
 }

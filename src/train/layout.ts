@@ -11,6 +11,7 @@ import type { Ranks } from '../runtime/ranks.ts'
 import { isReproducible } from '../step/gradient-tree.ts'
 import type { Layout } from '../step/placement.ts'
 import { aloneLayout } from '../step/trainer.ts'
+import { replaceFile } from '../system/disk.ts'
 
 /** @param config With `parallel.shards`. */
 export function layoutOf(config: RunConfig, ranks: Ranks | null): Layout {
@@ -70,4 +71,10 @@ export async function expectSharedFolder(ranks: Ranks, directory: string): Promi
         `${all[0]?.host} writes (expected a folder that all machines share)`,
     )
   })
+}
+
+/** Writes `ranks.json` into the run directory: host and process of each rank, for whoever watches the job. */
+export async function recordRanks({ roster }: Ranks, directory: string): Promise<void> {
+  const ranks = roster.map(({ host, pid }, rank) => ({ rank, host, pid }))
+  await replaceFile(join(directory, 'ranks.json'), `${JSON.stringify({ ranks })}\n`)
 }

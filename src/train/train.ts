@@ -32,7 +32,7 @@ import { createStore, Trainer } from '../step/trainer.ts'
 import { Cleanup } from '../system/cleanup.ts'
 import { version } from '../system/version.ts'
 import type { TrainEvent, TrainSummary } from './events.ts'
-import { engineFacts, expectSharedFolder, forRanks, groupOf, layoutOf } from './layout.ts'
+import { engineFacts, expectSharedFolder, forRanks, groupOf, layoutOf, recordRanks } from './layout.ts'
 import { reportNonFinite } from './non-finite.ts'
 import { Reporter } from './reporter.ts'
 
@@ -71,6 +71,7 @@ export async function train(config: RunConfig, options: TrainOptions): Promise<T
   try {
     const saved = await fromFirst(ranks, async () => {
       files = await RunDirectory.open(directory, used, resume)
+      if (ranks) await recordRanks(ranks, directory)
       return files.tokenizer()
     })
     if (ranks) await expectSharedFolder(ranks, directory)

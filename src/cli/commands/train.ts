@@ -112,8 +112,10 @@ Values shown:
 }
 
 async function run(io: Io, source: string | undefined, flags: TrainFlags, verbose: boolean): Promise<void> {
-  await withRanks(io, flags, verbose, async (ranks) => {
+  await withRanks(io, flags, verbose, async (context) => {
+    const ranks = context?.ranks ?? null
     const job = await prepareOnRanks(io, ranks, source, flags)
+    context?.watch(job.directory)
     if (ranks && ranks.rank > 0) {
       const { interrupted } = await train(io, job, flags, silent, ranks)
       if (interrupted) throw new Interrupted()
