@@ -38,10 +38,11 @@ function begin(): void {
   mpi.init()
   const version = mpi.version()
   if (mpi.size() !== size || mpi.rank() !== rank) {
-    const started = world.launcher === 'Slurm' ? 'srun' : `the mpirun of ${world.launcher}`
+    const slurm = world.launcher === 'Slurm'
     throw new UsageError(
-      `${started} started rank ${rank} of ${size}, but ${version} (${library.path}) finds rank ${mpi.rank()} of ` +
-        `${mpi.size()}: set CHOIR_MPI to the libmpi that belongs to the launcher, or use the mpirun of that library`,
+      `${slurm ? 'srun' : `the mpirun of ${world.launcher}`} started rank ${rank} of ${size}, but ${version} ` +
+        `(${library.path}) finds rank ${mpi.rank()} of ${mpi.size()}: set CHOIR_MPI to the libmpi that belongs to the ` +
+        `launcher, or ${slurm ? 'try srun --mpi=pmix or --mpi=pmi2' : 'use the mpirun of that library'}`,
     )
   }
   joined = true

@@ -119,7 +119,7 @@ describe.each(families)('ranks of %s', (family) => {
     expect(seconds).toBeLessThan(15)
     const { roster } = results[0] as { roster: { pid: number }[] }
     const [first, silent] = roster.map(({ pid }, rank) => `rank ${rank} (${hostname()}, PID ${pid})`)
-    expect(stderr).toContain(`RuntimeError: ${first} has waited 2 s in channel 7 for ${silent}: `)
+    expect(stderr).toContain(`RuntimeError: ${first} has waited 4 s in channel 7 for ${silent}: `)
   })
 
   it('a rank that never starts is reported by the others', async () => {

@@ -23,6 +23,8 @@ const built = new URL('../../../dist/runtime/', import.meta.url)
 
 /** Long enough for a rank that writes a checkpoint while the others wait. */
 const DEFAULT_DEADLINE_SECONDS = 600
+/** For the launcher to forward a last message: when a rank aborts, MPICH's drops what it has not yet read. */
+const FORWARD_MS = 200
 /** How long MPI may take to end this process before we do. */
 const ABORT_GRACE_MS = 3000
 
@@ -213,9 +215,10 @@ export class Ranks {
   abort(message: string, code: number): never {
     this.unguard()
     writeError(`${message}\n`)
+    block(FORWARD_MS)
     this.ring.abort(code || 1)
     // The courier's call of MPI_Abort ends this process too, unless it hangs.
-    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ABORT_GRACE_MS)
+    block(ABORT_GRACE_MS)
     process.kill(process.pid, 'SIGKILL')
     throw new RuntimeError('internal: the process has been killed')
   }
@@ -281,6 +284,9 @@ export class Ranks {
 }
 
 const closed = (): Error => new RuntimeError('internal: the ranks have been closed')
+
+const block = (milliseconds: number): unknown =>
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, milliseconds)
 
 function writeError(text: string): void {
   try {

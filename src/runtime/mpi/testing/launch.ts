@@ -38,15 +38,21 @@ export interface Launched {
   readonly seconds: number
 }
 
-/** More ranks than cores, on all cores; without the network, whose absence Open MPI would report. */
-const openMpiOptions = ['--oversubscribe', '--bind-to', 'none', '--mca', 'btl', 'self,sm']
+/**
+ * More ranks than cores, on all cores; without the network, whose absence Open MPI would report; and with shared memory
+ * in a folder that we remove, since Open MPI leaves it behind when a rank aborts.
+ */
+const openMpiOptions = (folder: string): string[] => [
+  ...['--oversubscribe', '--bind-to', 'none', '--mca', 'btl', 'self,sm'],
+  ...['--mca', 'btl_sm_backing_directory', folder],
+]
 const LIMIT_MS = 60_000
 const program = fileURLToPath(new URL('program.ts', import.meta.url))
 
 export async function launch({ family, ranks, scenario, args = [], env = {} }: Launch): Promise<Launched> {
   const folder = mkdtempSync(join(tmpdir(), 'choir-ranks-'))
   try {
-    const options = family === 'Open MPI' ? openMpiOptions : []
+    const options = family === 'Open MPI' ? openMpiOptions(folder) : []
     const node = [process.execPath, '--import', import.meta.resolve('tsx'), program, folder, scenario, ...args]
     const begin = performance.now()
     const child = spawn(launchers.get(family) as string, ['-n', String(ranks), ...options, ...node], {

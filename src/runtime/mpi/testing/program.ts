@@ -160,7 +160,7 @@ const scenarios: Readonly<Record<string, () => Promise<void>>> = {
   },
 
   async hang() {
-    const ranks = await start(2)
+    const ranks = await start(4)
     write({ roster: ranks.roster })
     if (rank === 1) hang()
     const error = await errorOf(
