@@ -49,6 +49,8 @@ export type StudyEvent =
       readonly finished: number
       readonly runs: number
     } & RunName)
+  /** Nothing is left to do in the phase but runs that other processes do, each named by `by`. */
+  | { readonly kind: 'waiting'; readonly runs: readonly (RunName & { readonly by: string })[] }
   | ({
       readonly kind: 'tuned'
       readonly edge: 'lowest' | 'highest' | null

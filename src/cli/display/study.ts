@@ -11,6 +11,9 @@ import { labelled } from './display.ts'
 
 const MAX_BAR_WIDTH = 40
 
+/** Runs of other processes that are named while this one waits for them. */
+const MAX_NAMED = 3
+
 const headings: Readonly<Record<Phase, string>> = {
   tuning: 'learning rates',
   pilot: 'pilot',
@@ -80,6 +83,9 @@ export class StudyDisplay {
         this.finished = event.turn - 1
         this.timing = `timing steps, turn ${event.turn} of ${event.turns}: ${event.arm}`
         if (!this.bars) this.print(`  ${this.timing}`)
+        break
+      case 'waiting':
+        this.waiting(event)
         break
       case 'note':
         this.note(event.message)
@@ -153,6 +159,13 @@ export class StudyDisplay {
         ? `${green(place)}  ${name}  ${dim('loss')} ${bold(fixed(loss ?? Number.NaN, 4))}`
         : `${red(place)}  ${name}  ${red('failed:')} ${record.error}`
     this.print(`  ${result}${this.bars ? '' : this.left()}`)
+  }
+
+  private waiting({ runs }: EventOf<'waiting'>): void {
+    const named = runs.slice(0, MAX_NAMED).map((run) => `${nameOf(run)} (${run.by})`)
+    const more = runs.length > named.length ? `; ${runs.length - named.length} more` : ''
+    const list = `${named.join('; ')}${more}`
+    this.print(`  ${this.colors.dim(`waiting for ${plural(runs.length, 'run')} on other processes: ${list}`)}`)
   }
 
   private tuned({ arm, best, common, edge, trials }: EventOf<'tuned'>): void {

@@ -162,7 +162,7 @@ function studyOutcome(directory: string, interrupted: boolean): StudyOutcome {
   const file = (name: string) => `${directory}/${name}`
   const files = { html: file('report.html'), markdown: file('report.md') }
   const data = { json: file('results.json'), parquet: file('results.parquet') }
-  return { interrupted, finished: 1, failed: 1, runs: 2, files: { ...files, ...data } }
+  return { interrupted, finished: 1, failed: 1, runs: 2, files: { ...files, ...data }, others: [] }
 }
 
 /** Its `train` runs 20 steps of a second each, evaluates at 10 and 20, and stops when its signal is aborted. */
