@@ -52,7 +52,12 @@ export async function writeError(
 export async function makeFolder(path: string): Promise<void> {
   if (existsSync(path)) return
   if (dirname(path) !== path) await makeFolder(dirname(path))
-  await mkdir(path)
+  try {
+    await mkdir(path)
+  } catch (error) {
+    // Another process may create it at the same time.
+    if (errorCode(error) !== 'EEXIST') throw error
+  }
 }
 
 /** Makes files created, renamed or removed in a folder survive a power cut. */
