@@ -295,7 +295,7 @@ export function fakeIo(settings: Settings = {}): Fake {
         config: await loadConfig('tiny', []),
         error: 'no luck',
       } as const
-      emit({ kind: 'end', ...run, record: failed, loss: null, finished: 1, runs: 2 })
+      emit({ kind: 'end', ...run, record: failed, loss: null, finished: 1, runs: 2, flopsLeft: 1e12 })
       return studyOutcome(options.directory, options.signal?.aborted ?? false)
     },
     async writeStudyReport(specification, options) {

@@ -12,6 +12,7 @@ import { RunError, UsageError } from '../../errors.ts'
 import { errorCode, replaceFile } from '../../system/disk.ts'
 import type { FinishedRun, PilotResult, RunRecord, Specialisation, Tuning } from '../contract.ts'
 import { CellFiles, type CellResult, type KeyedTiming } from '../sharing/cell-files.ts'
+import type { Processes } from '../sharing/processes.ts'
 import { isResultOf } from './keys.ts'
 import { changesSince, NUMERICS } from './numerics.ts'
 
@@ -39,31 +40,31 @@ export class Ledger {
   readonly file: string
   private readonly contents: Contents
   private readonly cells: CellFiles
-  private readonly draft: string
+  private readonly processes: Processes | undefined
   private writing: Promise<void> = Promise.resolve()
 
-  private constructor(file: string, contents: Contents, cells: CellFiles, draft: string) {
+  private constructor(file: string, contents: Contents, cells: CellFiles, processes?: Processes) {
     this.file = file
     this.contents = contents
     this.cells = cells
-    this.draft = draft
+    this.processes = processes
   }
 
   /**
    * Reads the results in a folder, or starts empty. A results.json that cannot be read is never overwritten.
-   * @param draft Name of the file that becomes the next results.json: see `Processes.draft`.
+   * @param processes The processes of the study, if results are to be written.
    * @throws RunError if it cannot be read: it may contain hours of work
    * @throws UsageError if its results have another version of the numerics: see `numerics.ts`
    */
   static async open(
     directory: string,
     cells: CellFiles = new CellFiles(directory),
-    draft = join(directory, 'results.json.tmp'),
+    processes?: Processes,
   ): Promise<Ledger> {
     const file = join(directory, 'results.json')
     // Before results.json: cells are removed when it has them, so together the two are complete.
     const found = await cells.news()
-    const ledger = new Ledger(file, await readContents(file), cells, draft)
+    const ledger = new Ledger(file, await readContents(file), cells, processes)
     ledger.absorb(found)
     return ledger
   }
@@ -136,7 +137,12 @@ export class Ledger {
 
   /** Writes one after the other: several runs may end at once. */
   write(): Promise<void> {
-    this.writing = this.writing.catch(() => {}).then(() => replaceFile(this.file, textOf(this.contents), this.draft))
+    this.writing = this.writing
+      .catch(() => {})
+      .then(async () => {
+        await this.processes?.requireMember()
+        await replaceFile(this.file, textOf(this.contents), this.processes?.draft('results'))
+      })
     return this.writing
   }
 }

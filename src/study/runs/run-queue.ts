@@ -72,6 +72,8 @@ export class RunQueue {
   private readonly attempted = new Set<string>()
   private readonly notes = new Set<string>()
   private readonly running = new Set<string>()
+  /** Finding a record checks its configuration, which takes a while for all of a large study. */
+  private readonly done = new Set<string>()
   private taking: Promise<unknown> = Promise.resolve()
   private failures: string[] = []
   private anyFinished: boolean
@@ -92,14 +94,19 @@ export class RunQueue {
     return [...undone.filter(isNew), ...undone.filter((cell) => !isNew(cell))]
   }
 
-  /** Returns when all are done, here or by other processes. @throws RunError when every run fails in the same way */
-  async runAll(cells: readonly Cell[]): Promise<void> {
+  /**
+   * Returns when all are done, here or by other processes.
+   * @param flopsLeft Work of the study that is left, for events.
+   * @throws RunError when every run fails in the same way
+   */
+  async runAll(cells: readonly Cell[], flopsLeft: number): Promise<void> {
     const { jobs } = this.context
     this.anyFinished ||= this.hasFinished(cells)
+    const after = flopsLeft - totalFlops(this.remaining(cells))
     const work = async () => {
       for (;;) {
         const task = await this.next(cells)
-        if (!task || !(await this.run(task, cells))) return
+        if (!task || !(await this.run(task, cells, after))) return
       }
     }
     await allSettled(Array.from({ length: jobs }, work), () => this.stop.abort())
@@ -149,8 +156,8 @@ export class RunQueue {
     return null
   }
 
-  /** Returns whether to go on. */
-  private async run({ cell, claim }: Task, cells: readonly Cell[]): Promise<boolean> {
+  /** Returns whether to go on. @param flopsAfter Work of the study after these cells. */
+  private async run({ cell, claim }: Task, cells: readonly Cell[], flopsAfter: number): Promise<boolean> {
     const { ledger, grid, onEvent } = this.context
     this.running.add(cell.key)
     // A folder that cannot be read is reported by the job.
@@ -167,11 +174,10 @@ export class RunQueue {
     await claim.finish(stored)
     await ledger.put(stored)
     await this.removeLeftovers(cell, directory, record)
-    const runs = distinct(cells)
-    const left = this.remaining(cells).length + runs.filter(({ key }) => this.running.has(key)).length
-    const finished = runs.length - left
-    const loss = heldOutLoss(record, grid.capacity)
-    onEvent({ kind: 'end', ...nameOf(cell), record, loss, finished, runs: runs.length })
+    const all = distinct(cells)
+    const left = [...this.remaining(cells), ...all.filter(({ key }) => this.running.has(key))]
+    const place = { finished: all.length - left.length, runs: all.length, flopsLeft: flopsAfter + totalFlops(left) }
+    onEvent({ kind: 'end', ...nameOf(cell), record, loss: heldOutLoss(record, grid.capacity), ...place })
     this.stopIfAllFail(record)
     return true
   }
@@ -189,8 +195,11 @@ export class RunQueue {
 
   private isDone({ key, config }: Cell): boolean {
     const { ledger, grid } = this.context
+    if (this.done.has(key)) return true
     const hasSpecialisation = !grid.specialised.has(key) || ledger.specialisations.some((found) => found.key === key)
-    return ledger.find(key, config)?.status === 'finished' && hasSpecialisation
+    if (!hasSpecialisation || ledger.find(key, config)?.status !== 'finished') return false
+    this.done.add(key)
+    return true
   }
 
   private async train(cell: Cell, directory: string): Promise<TrainResult | null> {
@@ -255,8 +264,10 @@ export class RunQueue {
   }
 }
 
-/** Model FLOPs of a training, with nothing dropped. */
-export const flopsOf = ({ config: { model, train } }: { readonly config: RunConfig }): number =>
+/** Model FLOPs of trainings, with nothing dropped. */
+export const totalFlops = (cells: readonly Cell[]): number => cells.reduce((total, cell) => total + flopsOf(cell), 0)
+
+const flopsOf = ({ config: { model, train } }: { readonly config: RunConfig }): number =>
   describeModel(model).flopsPerToken * train.steps * train.batch * model.sequence
 
 const nameOf = ({ arm, seed, rate, config }: Cell): RunName => ({

@@ -21,7 +21,7 @@ import { type Holder, Processes } from '../sharing/processes.ts'
 import { conclude, type Report } from './conclude.ts'
 import { prepareCorpora, textsOf } from './corpora.ts'
 import { pilotOf } from './pilot.ts'
-import { distinct, flopsOf, RunQueue, type RunsContext } from './run-queue.ts'
+import { distinct, RunQueue, type RunsContext, totalFlops } from './run-queue.ts'
 import { sweepStateOf } from './tuning.ts'
 import { type RunJob, runInProcess } from './workers.ts'
 
@@ -71,7 +71,7 @@ export async function runStudy(
   const processes = await Processes.join(directory, factsOf(specification), join)
   const cells = new SharedCells(directory, processes)
   try {
-    const ledger = await Ledger.open(directory, cells, processes.draft('results'))
+    const ledger = await Ledger.open(directory, cells, processes)
     const known = [...runsOf(grid, ledger), ...trialsOf(grid, ledger)]
     const corpora = await prepareCorpora(known, specification.elsewhere, ledger, signal, onEvent)
     if (corpora) await processes.declareTexts(textsOf(known, corpora))
@@ -167,9 +167,9 @@ class Phases {
     if (this.signal.aborted || left.length === 0) return
     const runs = distinct(cells).length
     const known = [...trialsOf(this.grid, this.ledger), ...runsOf(this.grid, this.ledger)]
-    const flopsLeft = this.queue.remaining(known).reduce((total, cell) => total + flopsOf(cell), 0)
+    const flopsLeft = totalFlops(this.queue.remaining(known))
     this.emit({ kind: 'phase', phase, runs, finished: runs - left.length, flopsLeft })
-    await this.queue.runAll(cells)
+    await this.queue.runAll(cells, flopsLeft)
   }
 }
 
