@@ -592,7 +592,7 @@ describe('study', () => {
     const files = null
     const outcome = { interrupted: false, finished: 6, failed: 0, runs: 6, files, others: ['process 7 on b'] }
 
-    test('the study may be shared, and the command that continues it does not say so', async () => {
+    test('the study may be shared, and the printed command has no --join', async () => {
       const fake = fakeIo()
       expect(await main(['study', 'm6t', '--out', 'here', '--join'], fake.io)).toBe(0)
       expect(call(fake).options).toMatchObject({ join: true, command: 'choir study m6t --out here' })
