@@ -588,7 +588,38 @@ describe('study', () => {
     expect(fake.calls.map(({ name }) => name)).toEqual(['writeStudyReport'])
   })
 
+  describe('with --join', () => {
+    const files = null
+    const outcome = { interrupted: false, finished: 6, failed: 0, runs: 6, files, others: ['process 7 on b'] }
+
+    test('the study may be shared, and the printed command has no --join', async () => {
+      const fake = fakeIo()
+      expect(await main(['study', 'm6t', '--out', 'here', '--join'], fake.io)).toBe(0)
+      expect(call(fake).options).toMatchObject({ join: true, command: 'choir study m6t --out here' })
+    })
+
+    test('a process that does not write the report names the one that does', async () => {
+      const fake = fakeIo({ operations: { study: async () => outcome } })
+      expect(await main(['study', 'm6t', '--out', 'here', '--join'], fake.io)).toBe(0)
+      const text = stripVTControlCharacters(fake.stdout.text)
+      expect(text).toMatch(/runs {4}6 of 6\n/)
+      expect(text).toMatch(/report {2}is written by process 7 on b\n/)
+      expect(text).not.toContain('report.html')
+    })
+
+    test('Ctrl-C prints who goes on and how to join again', async () => {
+      const fake = fakeIo({
+        operations: { study: async () => ({ ...outcome, interrupted: true, finished: 2 }) },
+      })
+      expect(await main(['study', 'm6t', '--out', 'here', '--join'], fake.io)).toBe(130)
+      expect(fake.stderr.text).toContain(
+        'stopped with 2 of 6 runs; process 7 on b goes on; continue with: choir study m6t --out here --join',
+      )
+    })
+  })
+
   test.each([
+    [['study', 'm6t', '--out', 'here', '--join', '--report'], /--join.* cannot be used with .*--report/],
     [['study', 'm6t'], /required option '--out <dir>' not specified/],
     [['study', '--out', 'here'], /missing required argument 'study'/],
     [['study', 'm6t', '--out', 'here', '--jobs', '0'], /invalid --jobs: "0"/],

@@ -1,15 +1,17 @@
 /** Standard deviations of initial parameters against their settings. */
-import { mkdtempSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { type RunInput, runSchema } from '../config/run-config.ts'
+import { temporaryFolder } from '../data/testing/temporary-folder.ts'
 import { embeddingScaleOf } from '../model/config.ts'
 import { parameterSpecs } from '../model/parameters.ts'
 import { loadConfig, loadRunConfig } from '../run/load-config.ts'
 import { createArena } from '../runtime/cpu-arena.ts'
 import { initialize, initialScales } from './initialize.ts'
 import { ParameterStore } from './store.ts'
+
+const temporary = temporaryFolder()
 
 const model = {
   vocabulary: 600,
@@ -61,7 +63,7 @@ test('matrices have deviation √(scale / fan-in), times the factor of their rol
 })
 
 test('a run written before the scales existed is read with its effective scales', async () => {
-  const directory = mkdtempSync(join(tmpdir(), 'choir-scales-'))
+  const directory = temporary.make()
   const write = (config: object) => writeFileSync(join(directory, 'config.json'), JSON.stringify(config))
   const today = await loadConfig('demo', [])
   write(today)

@@ -125,6 +125,8 @@ export interface Timing {
   readonly stepMs: number
   readonly turnsMs: readonly number[]
   readonly engine: string
+  /** CPU, system and Node; all arms are timed on one machine. Earlier results lack it. */
+  readonly machine?: string
 }
 
 /** The tokens and documents that one expert computes: see `specialisation`. */

@@ -48,7 +48,11 @@ export type StudyEvent =
       /** Runs of the phase: done, and all. */
       readonly finished: number
       readonly runs: number
+      /** As in the event of the phase, without what this and other processes have done since. */
+      readonly flopsLeft: number
     } & RunName)
+  /** Nothing is left to do in the phase but runs that other processes do, each named by `by`. */
+  | { readonly kind: 'waiting'; readonly runs: readonly (RunName & { readonly by: string })[] }
   | ({
       readonly kind: 'tuned'
       readonly edge: 'lowest' | 'highest' | null

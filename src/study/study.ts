@@ -1,5 +1,4 @@
 /** A study as one call: do the runs that are missing, then write the report, also if the study was stopped. */
-import { RunError } from '../errors.ts'
 import type { Specification } from './grid/specification.ts'
 import { resultsOf, runsOf } from './results/results.ts'
 import { type ReportFiles, writeReport } from './results/write.ts'
@@ -12,33 +11,30 @@ export interface StudyOutcome {
   readonly finished: number
   readonly failed: number
   readonly runs: number
-  readonly files: ReportFiles
+  /** Null if another process writes them. */
+  readonly files: ReportFiles | null
+  /** Names of the processes that go on with the study, or write its report. */
+  readonly others: readonly string[]
 }
 
 /** @throws what {@link runStudy} throws */
 export async function study(specification: Specification, options: StudyOptions, run?: RunJob): Promise<StudyOutcome> {
-  try {
-    return await outcomeOf(specification, options, await runStudy(specification, options, run))
-  } catch (error) {
-    // A study that cannot continue still writes a report of its results so far.
-    if (error instanceof RunError) await writeStudyReport(specification, options).catch(() => {})
-    throw error
-  }
+  let files: ReportFiles | null = null
+  const state = await runStudy(specification, options, run, async ({ grid, ledger }) => {
+    files = await writeReport(resultsOf(specification, options, grid, ledger), specification, options)
+  })
+  return outcomeOf(state, files)
 }
 
 /** Writes the report of existing results, without a run. @throws UsageError when there are none yet */
 export async function writeStudyReport(specification: Specification, options: StudyOptions): Promise<StudyOutcome> {
-  return outcomeOf(specification, options, await studyOf(specification, options))
+  const state = await studyOf(specification, options)
+  const results = resultsOf(specification, options, state.grid, state.ledger)
+  return outcomeOf(state, await writeReport(results, specification, options))
 }
 
-async function outcomeOf(
-  specification: Specification,
-  options: StudyOptions,
-  { grid, ledger, interrupted }: StudyState,
-): Promise<StudyOutcome> {
-  const results = resultsOf(specification, options, grid, ledger)
-  const files = await writeReport(results, specification, options)
+function outcomeOf({ grid, ledger, interrupted, others }: StudyState, files: ReportFiles | null): StudyOutcome {
   const records = [...new Map(runsOf(grid, ledger).map(({ key, config }) => [key, ledger.find(key, config)])).values()]
   const count = (status: string) => records.filter((record) => record?.status === status).length
-  return { interrupted, finished: count('finished'), failed: count('failed'), runs: records.length, files }
+  return { interrupted, finished: count('finished'), failed: count('failed'), runs: records.length, files, others }
 }

@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto'
 import { createReadStream, existsSync } from 'node:fs'
-import { mkdir, open, rename, rm, statfs, writeFile } from 'node:fs/promises'
+import { link, mkdir, open, rename, rm, stat, statfs, writeFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { RunError } from '../errors.ts'
 import { bytes } from '../text/numbers.ts'
@@ -52,7 +52,12 @@ export async function writeError(
 export async function makeFolder(path: string): Promise<void> {
   if (existsSync(path)) return
   if (dirname(path) !== path) await makeFolder(dirname(path))
-  await mkdir(path)
+  try {
+    await mkdir(path)
+  } catch (error) {
+    // Another process may create it at the same time.
+    if (errorCode(error) !== 'EEXIST') throw error
+  }
 }
 
 /** Makes files created, renamed or removed in a folder survive a power cut. */
@@ -67,9 +72,46 @@ export async function syncFolder(path: string): Promise<void> {
   }
 }
 
-/** Replaces a small file atomically: at any instant it has either the old or the new contents. */
-export async function replaceFile(path: string, contents: string | Uint8Array): Promise<void> {
-  const temporary = `${path}.tmp`
+/**
+ * Creates a file with its contents in one step, also on a network file system: no process sees a part of it, and of
+ * several that create it at once exactly one succeeds. False if the file exists.
+ * @param draft A name in the same file system that no other process uses.
+ */
+export async function createFile(path: string, contents: string, draft: string): Promise<boolean> {
+  try {
+    await writeFile(draft, contents, { flush: true })
+    await link(draft, path)
+    return true
+  } catch (error) {
+    // A network file system may repeat a request whose answer was lost: then the existing file is this one.
+    if (errorCode(error) === 'EEXIST') return (await stat(draft)).nlink === 2
+    if (!lacksHardLinks(error)) throw error
+  } finally {
+    await rm(draft, { force: true })
+  }
+  try {
+    await writeFile(path, contents, { flag: 'wx', flush: true })
+    return true
+  } catch (error) {
+    if (errorCode(error) === 'EEXIST') return false
+    throw error
+  }
+}
+
+/** Errors of file systems without hard links, such as FAT and some network ones. */
+function lacksHardLinks(error: unknown): boolean {
+  return ['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EINVAL'].includes(errorCode(error) ?? '')
+}
+
+/**
+ * Replaces a small file atomically: at any instant it has either the old or the new contents.
+ * @param temporary A name in the same file system; one of its own for each process if several replace the file.
+ */
+export async function replaceFile(
+  path: string,
+  contents: string | Uint8Array,
+  temporary = `${path}.tmp`,
+): Promise<void> {
   try {
     await writeFile(temporary, contents, { flush: true })
     await rename(temporary, path)

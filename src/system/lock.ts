@@ -3,16 +3,14 @@
  * process id, host, and the start time of that process, because process ids are reused. A lock whose holder
  * is dead is taken over; a lock of another host cannot be checked and is left to the user.
  */
-import { execFile } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { readFileSync, rmSync } from 'node:fs'
-import { link, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { readFile, rename, rm, stat } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
-import { promisify } from 'node:util'
 import { RunError } from '../errors.ts'
-import { errorCode } from './disk.ts'
-import { isAlive } from './temporary-folders.ts'
+import { createFile, errorCode } from './disk.ts'
+import { isRunning, processStart } from './process-identity.ts'
 
 export const LOCK_FILE = '.lock'
 
@@ -59,31 +57,17 @@ export async function lockRun(directory: string): Promise<RunLock> {
 export async function isHeldByLiveProcess(contents: string): Promise<boolean> {
   try {
     const { pid, host, start = null } = JSON.parse(contents) as Partial<Holder>
-    if (host !== hostname() || !Number.isInteger(pid) || pid === undefined || !isAlive(pid)) return false
-    return start === null || start === (await processStart(pid))
+    return host === hostname() && Number.isInteger(pid) && pid !== undefined && (await isRunning(pid, start))
   } catch {
     return false
   }
 }
 
-/** Creates the lock file with its contents in one step, so that no process sees a partial one. False if it exists. */
+/** False if the lock file exists. */
 async function createLock(path: string, self: Holder): Promise<boolean> {
-  const draft = `${path}.${self.id}`
   try {
-    await writeFile(draft, JSON.stringify(self))
-    await link(draft, path)
-    return true
+    return await createFile(path, JSON.stringify(self), `${path}.${self.id}`)
   } catch (error) {
-    if (errorCode(error) === 'EEXIST') return false
-    if (!lacksHardLinks(error)) throw new RunError(`cannot lock ${path}: ${(error as Error).message}`)
-  } finally {
-    await rm(draft, { force: true })
-  }
-  try {
-    await writeFile(path, JSON.stringify(self), { flag: 'wx' })
-    return true
-  } catch (error) {
-    if (errorCode(error) === 'EEXIST') return false
     throw new RunError(`cannot lock ${path}: ${(error as Error).message}`)
   }
 }
@@ -101,9 +85,10 @@ async function isStillOurs(path: string, id: string): Promise<boolean> {
   return false
 }
 
-/** Errors of file systems without hard links, such as FAT and some network ones. */
-function lacksHardLinks(error: unknown): boolean {
-  return ['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EINVAL'].includes(errorCode(error) ?? '')
+/** Whether a run directory has the lock of another host, which cannot be checked from here. */
+export async function isLockedElsewhere(directory: string): Promise<boolean> {
+  const holder = await readHolder(join(directory, LOCK_FILE))
+  return typeof holder !== 'string' && holder.host !== hostname()
 }
 
 async function readHolder(path: string): Promise<Holder | 'none' | 'unreadable'> {
@@ -129,9 +114,7 @@ async function refuseIfAlive(directory: string, path: string, holder: Holder): P
       `run ${directory} is in use by process ${pid} on host ${host} since ${since}, which cannot be checked from ` +
         `${hostname()}. If that process is gone, delete ${path} and try again`,
     )
-  if (!isAlive(pid)) return
-  const startNow = await processStart(pid)
-  if (start !== null && startNow !== null && start !== startNow) return
+  if (!(await isRunning(pid, start))) return
   throw new RunError(
     pid === process.pid
       ? `run ${directory} is already in use by this process, ${pid}, since ${since}`
@@ -168,27 +151,4 @@ function heldLock(path: string, id: string): RunLock {
   }
   process.once('exit', release)
   return { release: async () => release() }
-}
-
-/**
- * Start time of a process in the system's own format. It differs between successive processes with the same
- * id. Null where the system does not report it.
- */
-async function processStart(pid: number): Promise<string | null> {
-  try {
-    if (process.platform === 'linux') {
-      const boot = await readFile('/proc/sys/kernel/random/boot_id', 'utf8')
-      const status = await readFile(`/proc/${pid}/stat`, 'utf8')
-      // Field 22, ticks since boot; field 2 is a name in parentheses that may contain any character.
-      const ticks = status.slice(status.lastIndexOf(')') + 2).split(' ')[19]
-      return ticks === undefined ? null : `${boot.trim()} ${ticks}`
-    }
-    if (process.platform === 'darwin') {
-      const { stdout } = await promisify(execFile)('ps', ['-o', 'lstart=', '-p', String(pid)], {
-        env: { ...process.env, LC_ALL: 'C', TZ: 'UTC' },
-      })
-      return stdout.trim() || null
-    }
-  } catch {}
-  return null
 }

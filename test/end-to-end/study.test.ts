@@ -138,6 +138,29 @@ test('a study that is killed and restarted has the results of an uninterrupted o
   expect(losses('killed')).toEqual(losses('uninterrupted'))
 })
 
+test('processes with --join share a study, one is killed, and the results are those of one process', async () => {
+  const file = studyFile('shared', { ...twoArms, set: { 'train.steps': 60 } })
+  expect((await study(file, 'shared-alone')).code).toBe(0)
+  const join = ['--out', workspace.file('shared'), '--jobs', '1', '--join', '--json']
+  const first = workspace.start('study', file, ...join)
+  await first.line(({ kind }) => kind === 'begin')
+  const refused = await study(file, 'shared')
+  expect(refused).toMatchObject({ code: 1, stderr: expect.stringMatching(/in use by process \d+.*--join/) })
+  const second = workspace.start('study', file, ...join)
+  await second.line(({ kind }) => kind === 'begin')
+  first.kill('SIGKILL')
+  const { code, stdout } = await second.ended
+  expect(code).toBe(0)
+  const runs = stdout.split('\n').filter((line) => line.includes('"kind":"end"'))
+  expect(runs.length).toBeLessThanOrEqual(4)
+  const losses = (out: string) =>
+    resultsIn(out)
+      .records.map((record) => [record.key, record.status === 'finished' && record.heldOut.loss])
+      .sort()
+  expect(losses('shared')).toEqual(losses('shared-alone'))
+  expect(readdirSync(workspace.file('shared')).filter((name) => ['cells', 'processes'].includes(name))).toEqual([])
+})
+
 test('a study with a dense arm that is killed in a sweep of learning rates has the results of an uninterrupted one', async () => {
   const input = {
     arms: { dense: { 'model.moe': null, 'model.hidden': 32 }, sparse: {} },

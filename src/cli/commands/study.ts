@@ -1,6 +1,6 @@
 /** `choir study`: runs a grid of trainings and writes its report. */
 import { availableParallelism } from 'node:os'
-import type { Command } from 'commander'
+import { type Command, Option } from 'commander'
 import { RunError, UsageError } from '../../errors.ts'
 import { physicalCores } from '../../runtime/cores.ts'
 import {
@@ -13,7 +13,7 @@ import {
 import { readSpecification, type Specification, withAssignments } from '../../study/grid/specification.ts'
 import type { StudyOptions } from '../../study/runs/run-study.ts'
 import { nearestName } from '../../text/nearest.ts'
-import { duration } from '../../text/numbers.ts'
+import { duration, joinWords } from '../../text/numbers.ts'
 import { labelled } from '../display/display.ts'
 import { StudyDisplay } from '../display/study.ts'
 import { colorsFor, Interrupted, type Io, interruptible, writeJson } from '../io.ts'
@@ -29,6 +29,7 @@ interface StudyFlags {
   readonly threads?: number
   readonly math?: 'float32' | 'bf16'
   readonly keepCheckpoints?: true
+  readonly join?: true
   readonly report?: true
   readonly json?: true
 }
@@ -41,7 +42,8 @@ export function addStudy(program: Command, io: Io): void {
     .summary('compare settings with a grid of trainings')
     .description(
       'Trains every arm (a configuration to compare) of a study with every seed, and reports differences in loss with ' +
-        'confidence intervals. To continue a study that was stopped, run the same command again.',
+        'confidence intervals. To continue a study that was stopped, run the same command again. To share it among ' +
+        'machines, run it with --join on each, with the same folder.',
     )
     .argument('<study>', 'a built-in study (below), or a YAML file with your own')
     .requiredOption('--out <dir>', 'folder for results, runs and report; results in it are continued')
@@ -55,6 +57,12 @@ export function addStudy(program: Command, io: Io): void {
     )
     .addOption(mathOption())
     .option('--keep-checkpoints', 'keep the checkpoints of finished runs')
+    .addOption(
+      new Option(
+        '--join',
+        'share the runs with processes that work on this study, here or on other machines',
+      ).conflicts('report'),
+    )
     .option('--report', 'train nothing, and write the report of the results so far')
     .addOption(jsonOption())
     .addHelpText(
@@ -72,6 +80,7 @@ Examples:
   choir study m6t --data 'books/*.txt' --out studies/books
   choir study witnesses --out studies/witnesses
   choir study my-study.yaml --out studies/mine --jobs 4
+  choir study m6t --preset standard --out /shared/m6t --join   # on each machine
 
 Your own study, my-study.yaml, compares two arms in one question:
   base: demo
@@ -105,10 +114,11 @@ async function run(io: Io, study: string, flags: StudyFlags): Promise<void> {
     ...coreShares(flags),
     timingThreads: physicalCores(),
     keepCheckpoints: flags.keepCheckpoints ?? false,
+    join: flags.join ?? false,
     onEvent: (event) => (display ? display.event(event) : writeJson(io, event)),
   }
   const startedAt = io.now()
-  const { interrupted, finished, runs, failed, files } = await interruptible(
+  const { interrupted, finished, runs, failed, files, others } = await interruptible(
     io,
     (signal) =>
       flags.report
@@ -120,24 +130,26 @@ async function run(io: Io, study: string, flags: StudyFlags): Promise<void> {
     },
   ).finally(() => display?.close())
   const seconds = (io.now() - startedAt) / 1000
-  if (flags.json) writeJson(io, { kind: 'summary', interrupted, finished, runs, failed, seconds, ...files })
+  if (flags.json) writeJson(io, { kind: 'summary', interrupted, finished, runs, failed, seconds, others, ...files })
   else
     io.stdout.write(
       `\n${labelled(
         [
           ['runs', `${finished} of ${runs}${failed > 0 ? `, ${failed} failed (see the report)` : ''}`],
           ['time', duration(seconds)],
-          ['report', colors.bold(files.html)],
-          ['', `${files.markdown}, ${files.json}, ${files.parquet}`],
+          ['report', files ? colors.bold(files.html) : `is written by ${joinWords(others, 'or')}`],
+          ...(files ? [['', `${files.markdown}, ${files.json}, ${files.parquet}`] as const] : []),
         ],
         colors,
       )}`,
     )
   if (interrupted) {
-    io.stderr.write(`choir: stopped with ${finished} of ${runs} runs; continue with: ${options.command}\n`)
+    const goOn = others.length > 0 ? `${joinWords(others)} ${others.length === 1 ? 'goes' : 'go'} on; ` : ''
+    const command = `${options.command}${others.length > 0 ? ' --join' : ''}`
+    io.stderr.write(`choir: stopped with ${finished} of ${runs} runs; ${goOn}continue with: ${command}\n`)
     throw new Interrupted()
   }
-  if (finished === 0 && !flags.report) throw new RunError('no run of the study finished (see the report)')
+  if (finished === 0 && files && !flags.report) throw new RunError('no run of the study finished (see the report)')
 }
 
 async function loadSpecification(study: string, flags: StudyFlags): Promise<Specification> {

@@ -22,7 +22,7 @@ async function events(): Promise<StudyEvent[]> {
     { kind: 'phase', phase: 'tuning', runs: 6, finished: 2, flopsLeft: 4e12 },
     { kind: 'begin', ...trial, flops: 1e12 },
     { kind: 'progress', ...trial, step: 5, steps: 10, loss: 4.5 },
-    { kind: 'end', ...trial, record, loss: null, finished: 3, runs: 6 },
+    { kind: 'end', ...trial, record, loss: null, finished: 3, runs: 6, flopsLeft: 3e12 },
     { kind: 'phase', phase: 'tuning', runs: 7, finished: 6, flopsLeft: 4e12 },
     { kind: 'tuned', arm: trial.arm, budgetSteps: 10, trials, best: 0.012, common: 0.003, edge: 'highest' },
     { kind: 'tuned', arm: 'dense', budgetSteps: 10, trials, best: 0.003, common: 0.003, edge: null },
@@ -41,7 +41,8 @@ async function events(): Promise<StudyEvent[]> {
     { kind: 'begin', ...run, flops: 1e12 },
     { kind: 'begin', ...best, flops: 1e12 },
     { kind: 'progress', ...best, step: 5, steps: 20, loss: 3.25 },
-    { kind: 'end', ...run, record, loss: null, finished: 7, runs: 8 },
+    { kind: 'end', ...run, record, loss: null, finished: 7, runs: 8, flopsLeft: 1e12 },
+    { kind: 'waiting', runs: [1, 2, 3, 4].map((seed) => ({ ...run, seed, by: 'process 7 on b' })) },
     { kind: 'phase', phase: 'timings', runs: 5, finished: 0, flopsLeft: 0 },
     { kind: 'timing', arm: 'dense', turn: 1, turns: 5 },
   ]
@@ -75,6 +76,9 @@ test.each([false, true])('phases appear in order with their results (terminal: %
     /half that size would need 6 seeds/,
     /^ {2}runs$/,
     /7\/8 {2}2 top-1 1x, ranked, seed 1 {2}failed: step 3/,
+    /^ {2}waiting for 4 runs on other processes:$/,
+    /^ {4}2 top-1 1x, ranked, seed 3 \(process 7 on b\)$/,
+    /^ {4}and 1 more$/,
     /^ {2}step times$/,
   ].map((pattern) => lines.findIndex((line) => pattern.test(line)))
   expect(places).not.toContain(-1)

@@ -11,6 +11,9 @@ import { labelled } from './display.ts'
 
 const MAX_BAR_WIDTH = 40
 
+/** Runs of other processes that are named while this one waits for them. */
+const MAX_NAMED = 3
+
 const headings: Readonly<Record<Phase, string>> = {
   tuning: 'learning rates',
   pilot: 'pilot',
@@ -37,7 +40,7 @@ export class StudyDisplay {
   private finished = 0
   private phase: Phase = 'runs'
   private jobs = 1
-  /** Work of the whole study at the start of this process, and the part that this process has done. */
+  /** Work of the whole study at the start of this process, and the part that was done since, here and elsewhere. */
   private flopsLeft = 0
   private flopsDone = 0
   private timing = ''
@@ -80,6 +83,9 @@ export class StudyDisplay {
         this.finished = event.turn - 1
         this.timing = `timing steps, turn ${event.turn} of ${event.turns}: ${event.arm}`
         if (!this.bars) this.print(`  ${this.timing}`)
+        break
+      case 'waiting':
+        this.waiting(event)
         break
       case 'note':
         this.note(event.message)
@@ -139,13 +145,12 @@ export class StudyDisplay {
   }
 
   private end(event: EventOf<'end'>): void {
-    const { record, loss, finished } = event
+    const { record, loss, finished, flopsLeft } = event
     const { green, red, bold, dim } = this.colors
     const name = nameOf(event)
-    const flops = this.running.get(name)?.flops ?? 0
     this.running.delete(name)
     this.finished = finished
-    this.flopsDone += flops
+    this.flopsDone = this.flopsLeft - flopsLeft
     const width = grouped(this.runs).length
     const place = `${grouped(finished).padStart(width)}/${grouped(this.runs)}`
     const result =
@@ -153,6 +158,13 @@ export class StudyDisplay {
         ? `${green(place)}  ${name}  ${dim('loss')} ${bold(fixed(loss ?? Number.NaN, 4))}`
         : `${red(place)}  ${name}  ${red('failed:')} ${record.error}`
     this.print(`  ${result}${this.bars ? '' : this.left()}`)
+  }
+
+  private waiting({ runs }: EventOf<'waiting'>): void {
+    const named = runs.slice(0, MAX_NAMED).map((run) => `    ${nameOf(run)} (${run.by})`)
+    const more = runs.length > named.length ? [`    and ${runs.length - named.length} more`] : []
+    const heading = `  waiting for ${plural(runs.length, 'run')} on other processes:`
+    this.print([heading, ...named, ...more].map((line) => this.colors.dim(line)).join('\n'))
   }
 
   private tuned({ arm, best, common, edge, trials }: EventOf<'tuned'>): void {

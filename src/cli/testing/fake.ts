@@ -162,7 +162,7 @@ function studyOutcome(directory: string, interrupted: boolean): StudyOutcome {
   const file = (name: string) => `${directory}/${name}`
   const files = { html: file('report.html'), markdown: file('report.md') }
   const data = { json: file('results.json'), parquet: file('results.parquet') }
-  return { interrupted, finished: 1, failed: 1, runs: 2, files: { ...files, ...data } }
+  return { interrupted, finished: 1, failed: 1, runs: 2, files: { ...files, ...data }, others: [] }
 }
 
 /** Its `train` runs 20 steps of a second each, evaluates at 10 and 20, and stops when its signal is aborted. */
@@ -299,7 +299,7 @@ export function fakeIo(settings: Settings = {}): Fake {
         config: await loadConfig('tiny', []),
         error: 'no luck',
       } as const
-      emit({ kind: 'end', ...run, record: failed, loss: null, finished: 1, runs: 2 })
+      emit({ kind: 'end', ...run, record: failed, loss: null, finished: 1, runs: 2, flopsLeft: 1e12 })
       return studyOutcome(options.directory, options.signal?.aborted ?? false)
     },
     async writeStudyReport(specification, options) {

@@ -22,6 +22,11 @@ export function factsOf(runs: Runs): string[] {
       : []),
     ...(pilot ? [pilotText(pilot)] : []),
     ...machine.split('\n').flatMap((line) => (line.trim() === '' ? [] : [`Machine: ${line.trim()}`])),
+    ...(new Set(done.map((run) => run.machine)).size > 1
+      ? [
+          'Machines round differently: a difference between runs of two machines contains that noise too, and their training times are not compared',
+        ]
+      : []),
   ]
 }
 

@@ -1,12 +1,14 @@
 /** Claims as a user writes them: how they are parsed, and which are refused before the first run. */
-import { mkdtemp, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { stringify } from 'yaml'
+import { temporaryFolder } from '../../data/testing/temporary-folder.ts'
 import { claimSchema } from './claim.ts'
 import { expand } from './grid.ts'
 import { readSpecification, specificationSchema } from './specification.ts'
+
+const temporary = temporaryFolder()
 
 const arms = {
   'top-1': { 'model.moe.k': 1 },
@@ -23,7 +25,7 @@ const questionOf = async (fields: Fields) => {
 }
 
 async function fromFile(fields: Fields) {
-  const file = join(await mkdtemp(join(tmpdir(), 'choir-claim-')), 'study.yaml')
+  const file = join(temporary.make(), 'study.yaml')
   await writeFile(file, stringify({ base: 'tiny', arms, questions: [{ ...question, ...fields }] }))
   return readSpecification(file)
 }

@@ -1,9 +1,9 @@
 /** Expanding a specification into cells: names, combinations, and everything that is refused before the first run. */
-import { mkdtemp, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import { describe, expect, test, vi } from 'vitest'
+import { temporaryFolder } from '../../data/testing/temporary-folder.ts'
 import { describeModel } from '../../model/describe.ts'
 import { hashTableOf } from '../../model/routing/hash.ts'
 import { loadConfig } from '../../run/load-config.ts'
@@ -13,6 +13,8 @@ import { NUMERICS } from '../results/numerics.ts'
 import { namedIn } from './claim.ts'
 import { expand } from './grid.ts'
 import { readSpecification, type SpecificationInput, specificationSchema, withAssignments } from './specification.ts'
+
+const temporary = temporaryFolder()
 
 const grid = async (input: SpecificationInput, sets: string[] = []) =>
   expand(withAssignments(specificationSchema.parse({ base: 'tiny', ...input }), sets))
@@ -327,7 +329,7 @@ test('parameters of the sizes grow thirtyfold, and tokens in proportion to activ
 
 describe('a file', () => {
   const read = async (text: string) => {
-    const file = join(await mkdtemp(join(tmpdir(), 'choir-study-')), 'study.yaml')
+    const file = join(temporary.make(), 'study.yaml')
     await writeFile(file, text)
     return readSpecification(file)
   }

@@ -1,21 +1,25 @@
 /**
  * results.json: all results of a study, rewritten as a whole after every run. The next start of the study
  * continues from it, even without the run directories.
+ *
+ * While processes work on the study, results are also in `cells/` (`cell-files.ts`). A process may overwrite
+ * results.json without the newest result of another, but each writes all that it has read, and the last one reads all.
  */
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { RunConfig } from '../../config/run-config.ts'
 import { RunError, UsageError } from '../../errors.ts'
 import { errorCode, replaceFile } from '../../system/disk.ts'
-import type { FinishedRun, PilotResult, RunRecord, Specialisation, Timing, Tuning } from '../contract.ts'
+import type { FinishedRun, PilotResult, RunRecord, Specialisation, Tuning } from '../contract.ts'
+import { CellFiles, type CellResult, type KeyedTiming } from '../sharing/cell-files.ts'
+import type { Processes } from '../sharing/processes.ts'
 import { isResultOf } from './keys.ts'
 import { changesSince, NUMERICS } from './numerics.ts'
 
 /** Format 1 had no version of the numerics. */
 const FORMAT = 2
 
-/** With the key of the first cell of its arm, since an arm of the same name may have had another configuration. */
-export type KeyedTiming = Timing & { readonly key: string }
+/** As {@link KeyedTiming}. */
 export type KeyedSpecialisation = Specialisation & { readonly key: string }
 
 interface Contents {
@@ -35,44 +39,39 @@ interface Contents {
 export class Ledger {
   readonly file: string
   private readonly contents: Contents
+  private readonly cells: CellFiles
+  private readonly processes: Processes | undefined
   private writing: Promise<void> = Promise.resolve()
 
-  private constructor(file: string, contents: Contents) {
+  private constructor(file: string, contents: Contents, cells: CellFiles, processes?: Processes) {
     this.file = file
     this.contents = contents
+    this.cells = cells
+    this.processes = processes
   }
 
   /**
    * Reads the results in a folder, or starts empty. A results.json that cannot be read is never overwritten.
+   * @param processes The processes of the study, if results are to be written.
    * @throws RunError if it cannot be read: it may contain hours of work
    * @throws UsageError if its results have another version of the numerics: see `numerics.ts`
    */
-  static async open(directory: string): Promise<Ledger> {
+  static async open(
+    directory: string,
+    cells: CellFiles = new CellFiles(directory),
+    processes?: Processes,
+  ): Promise<Ledger> {
     const file = join(directory, 'results.json')
-    const empty: Contents = {
-      format: FORMAT,
-      name: '',
-      machines: [],
-      records: [],
-      tuning: [],
-      pilot: null,
-      timings: [],
-      specialisations: [],
-    }
-    let text: string
-    try {
-      text = await readFile(file, 'utf8')
-    } catch (error) {
-      if (errorCode(error) === 'ENOENT') return new Ledger(file, empty)
-      throw new RunError(`cannot read ${file}: ${(error as Error).message}`)
-    }
-    return new Ledger(file, { ...empty, ...contentsOf(text, file) })
+    // Before results.json: cells are removed when it has them, so together the two are complete.
+    const found = await cells.news()
+    const ledger = new Ledger(file, await readContents(file), cells, processes)
+    ledger.absorb(found)
+    return ledger
   }
 
-  /** Stores the name of the study and the machine that it runs on now. */
-  async describe({ name, machine }: { readonly name: string; readonly machine: string }): Promise<void> {
-    const { machines } = this.contents
-    Object.assign(this.contents, { name, machines: [...machines.filter((other) => other !== machine), machine] })
+  /** Stores the name of the study. */
+  async describe(name: string): Promise<void> {
+    this.contents.name = name
     await this.write()
   }
 
@@ -98,21 +97,36 @@ export class Ledger {
     return this.contents.specialisations
   }
 
-  async put(record: RunRecord, specialisation: Specialisation | null = null): Promise<void> {
-    const { key } = record
-    const known = this.find(key, record.config)
-    // A finished run is kept if measuring its specialisation fails later.
-    if (record.status === 'failed' && known?.status === 'finished') return
-    const others = <T extends { readonly key: string }>(list: readonly T[]) => list.filter((other) => other.key !== key)
-    this.contents.records = [...others(this.contents.records), record]
-    if (specialisation)
-      this.contents.specialisations = [...others(this.contents.specialisations), { ...specialisation, key }]
+  /** Adds the results of other processes. Returns their records. */
+  async refresh(): Promise<readonly RunRecord[]> {
+    return this.absorb(await this.cells.news())
+  }
+
+  /** Adds results without writing them. Returns their records. */
+  absorb(results: readonly CellResult[]): readonly RunRecord[] {
+    for (const result of results) {
+      if (result.record) requireNumerics([result.record], this.file)
+      this.add(result)
+    }
+    return results.flatMap(({ record }) => record ?? [])
+  }
+
+  async put(result: CellResult): Promise<void> {
+    this.add(result)
     await this.write()
   }
 
-  async putTimings(timings: readonly KeyedTiming[]): Promise<void> {
-    this.contents.timings = [...timings]
-    await this.write()
+  private add({ record, specialisation, timings, machine }: CellResult): void {
+    const { contents } = this
+    if (!contents.machines.includes(machine)) contents.machines = [...contents.machines, machine]
+    if (timings) contents.timings = [...timings]
+    if (!record) return
+    const { key } = record
+    // A finished run is kept if measuring its specialisation fails later.
+    if (record.status === 'failed' && this.find(key, record.config)?.status === 'finished') return
+    const others = <T extends { readonly key: string }>(list: readonly T[]) => list.filter((other) => other.key !== key)
+    contents.records = [...others(contents.records), record]
+    if (specialisation) contents.specialisations = [...others(contents.specialisations), { ...specialisation, key }]
   }
 
   /** Stores the results of sweeps and pilot. */
@@ -122,10 +136,36 @@ export class Ledger {
   }
 
   /** Writes one after the other: several runs may end at once. */
-  private write(): Promise<void> {
-    this.writing = this.writing.catch(() => {}).then(() => replaceFile(this.file, textOf(this.contents)))
+  write(): Promise<void> {
+    this.writing = this.writing
+      .catch(() => {})
+      .then(async () => {
+        await this.processes?.requireMember()
+        await replaceFile(this.file, textOf(this.contents), this.processes?.draft('results'))
+      })
     return this.writing
   }
+}
+
+async function readContents(file: string): Promise<Contents> {
+  const empty: Contents = {
+    format: FORMAT,
+    name: '',
+    machines: [],
+    records: [],
+    tuning: [],
+    pilot: null,
+    timings: [],
+    specialisations: [],
+  }
+  let text: string
+  try {
+    text = await readFile(file, 'utf8')
+  } catch (error) {
+    if (errorCode(error) === 'ENOENT') return empty
+    throw new RunError(`cannot read ${file}: ${(error as Error).message}`)
+  }
+  return { ...empty, ...contentsOf(text, file) }
 }
 
 function contentsOf(text: string, file: string): Contents {
@@ -142,10 +182,16 @@ function contentsOf(text: string, file: string): Contents {
   // Records of format 1 have no version: they have the first numerics.
   const damaged = stored.records.findIndex((record) => !isRecord(record, format === FORMAT))
   if (damaged >= 0) throw refuse(`record ${damaged + 1} of ${stored.records.length} is damaged`)
-  const versions = stored.records.flatMap((record) => (record.status === 'finished' ? [record.version] : []))
-  const other = format < FORMAT ? 1 : versions.find((version) => version !== NUMERICS)
-  if (other !== undefined) throw new UsageError(numericsMessage(file, other))
+  if (format < FORMAT) throw new UsageError(numericsMessage(file, 1))
+  requireNumerics(stored.records, file)
   return stored as Contents
+}
+
+/** @throws UsageError if a record has another version of the numerics */
+function requireNumerics(records: readonly RunRecord[], file: string): void {
+  const versions = records.flatMap((record) => (record.status === 'finished' ? [record.version] : []))
+  const other = versions.find((version) => version !== NUMERICS)
+  if (other !== undefined) throw new UsageError(numericsMessage(file, other))
 }
 
 const isRecord = (

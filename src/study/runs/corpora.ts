@@ -17,6 +17,17 @@ export interface Corpora {
 export const corpusOf = ({ data, model }: RunConfig): string =>
   JSON.stringify([{ ...data, order: undefined }, model.vocabulary, model.sequence])
 
+/** The texts by source and tokens, to compare with those of other processes. */
+export function textsOf(cells: readonly Cell[], corpora: ReadonlyMap<string, Corpora>): Record<string, Corpora> {
+  const texts: Record<string, Corpora> = {}
+  for (const { config } of cells) {
+    const { vocabulary, sequence } = config.model
+    const found = corpora.get(corpusOf(config))
+    if (found) texts[`${sourceOf(config)}, vocabulary ${vocabulary}, sequence ${sequence}`] = found
+  }
+  return texts
+}
+
 /**
  * Reads every text once, so that processes find it in the cache. Null when interrupted.
  * @param elsewhere Other text that every run is evaluated on.
@@ -45,8 +56,7 @@ export async function prepareCorpora(
     }
     const record = ledger.find(key, config)
     if (record?.status !== 'finished') continue
-    const source = [config.data.source].flat().join(', ')
-    if (record.corpus !== found.own) throw textChanged(source, ledger)
+    if (record.corpus !== found.own) throw textChanged(sourceOf(config), ledger)
     // Trials are not evaluated on other text.
     for (const other of rate === 'trial' ? [] : elsewhere) {
       const seen = record.elsewhereCorpora?.[other]
@@ -60,6 +70,8 @@ export async function prepareCorpora(
   }
   return corpora
 }
+
+const sourceOf = ({ data }: RunConfig): string => [data.source].flat().join(', ')
 
 async function read(
   config: RunConfig,

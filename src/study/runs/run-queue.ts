@@ -1,6 +1,10 @@
-/** Does the missing runs of a list, a few processes at a time, and saves each record as soon as it is complete. */
+/**
+ * Does the missing runs of a list, a few processes at a time, and saves each record as soon as it is complete. Each is
+ * claimed first, because other studies may work on the same list: see `sharing/cell-files.ts`.
+ */
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import type { RunConfig } from '../../config/run-config.ts'
 import { RunError, UsageError } from '../../errors.ts'
 import { describeModel } from '../../model/describe.ts'
@@ -9,22 +13,37 @@ import type { RunName, StudyEvent } from '../events.ts'
 import type { Grid } from '../grid/grid.ts'
 import { heldOutLoss } from '../results/held-out.ts'
 import type { Ledger } from '../results/ledger.ts'
+import { describeMachine } from '../results/provenance.ts'
+import { Claim, type SharedCells } from '../sharing/cell-files.ts'
+import type { Holder, Processes } from '../sharing/processes.ts'
 import { type Corpora, corpusOf } from './corpora.ts'
 import type { JobResult, JobUpdate, TrainJob } from './job.ts'
+import { removeEarlier, runFolder } from './run-folder.ts'
 import { withThreads } from './timings.ts'
 import type { RunJob } from './workers.ts'
 
 /** After this many equal failures in a row, with no run finished, the study stops. */
 const MAX_FAILURES = 8
 
+/** Intervals at which results and claims of other processes are read while this one waits. */
+const MIN_PAUSE_MS = 50
+const MAX_PAUSE_MS = 2000
+
+/** The list of runs that a process waits for is repeated after this time if it has changed. */
+const REPEAT_MS = 60_000
+
 export interface RunsContext {
   readonly grid: Grid
   readonly ledger: Ledger
+  readonly processes: Processes
+  readonly cells: SharedCells
   readonly corpora: ReadonlyMap<string, Corpora>
   readonly directory: string
   /** Runs at a time, and threads of each. */
   readonly jobs: number
   readonly threads: number
+  /** Threads when steps are timed, one arm at a time. */
+  readonly timingThreads: number
   readonly keepCheckpoints: boolean
   readonly run: RunJob
   readonly signal: AbortSignal
@@ -36,14 +55,26 @@ interface TrainResult {
   readonly specialisation: Specialisation | null
 }
 
+interface Task {
+  readonly cell: Cell
+  readonly claim: Claim
+}
+
 /** One cell per configuration. */
 export const distinct = (cells: readonly Cell[]): Cell[] => [...new Map(cells.map((cell) => [cell.key, cell])).values()]
 
-/** The runs of one start of a study. A run that fails is not retried; one that failed in an earlier start is, once. */
+/**
+ * The runs of one start of a study. A run that fails is not retried, here or by another process; one that failed in an
+ * earlier start is, once.
+ */
 export class RunQueue {
   private readonly context: RunsContext
   private readonly attempted = new Set<string>()
   private readonly notes = new Set<string>()
+  private readonly running = new Set<string>()
+  /** Finding a record checks its configuration, which takes a while for all of a large study. */
+  private readonly done = new Set<string>()
+  private taking: Promise<unknown> = Promise.resolve()
   private failures: string[] = []
   private anyFinished: boolean
   /** Stops the other runs when one shows that the study cannot continue. */
@@ -63,29 +94,99 @@ export class RunQueue {
     return [...undone.filter(isNew), ...undone.filter((cell) => !isNew(cell))]
   }
 
-  /** @throws RunError when every run fails in the same way */
-  async runAll(cells: readonly Cell[]): Promise<void> {
-    const { jobs, ledger, grid, onEvent } = this.context
-    const runs = distinct(cells).length
-    const left = this.remaining(cells)
-    let finished = runs - left.length
+  /**
+   * Returns when all are done, here or by other processes.
+   * @param flopsLeft Work of the study that is left, for events.
+   * @throws RunError when every run fails in the same way
+   */
+  async runAll(cells: readonly Cell[], flopsLeft: number): Promise<void> {
+    const { jobs } = this.context
     this.anyFinished ||= this.hasFinished(cells)
-    const queue = left.values()
+    const after = flopsLeft - totalFlops(this.remaining(cells))
     const work = async () => {
-      for (const cell of queue) {
-        if (this.signal.aborted) return
-        this.attempted.add(cell.key)
-        const result = await this.train(cell)
-        if (!result) return
-        const { record, specialisation } = result
-        await ledger.put(record, specialisation)
-        await this.removeCheckpoints(cell, record)
-        finished++
-        onEvent({ kind: 'end', ...nameOf(cell), record, loss: heldOutLoss(record, grid.capacity), finished, runs })
-        this.stopIfAllFail(record)
+      for (;;) {
+        const task = await this.next(cells)
+        if (!task || !(await this.run(task, cells, after))) return
       }
     }
     await allSettled(Array.from({ length: jobs }, work), () => this.stop.abort())
+  }
+
+  /** Reads the results of other processes. */
+  async refresh(): Promise<void> {
+    this.noteOthers(await this.context.ledger.refresh())
+  }
+
+  /** Claims a run that is to be done, or waits until there is one; null when all are done. One worker at a time. */
+  private next(cells: readonly Cell[]): Promise<Task | null> {
+    const taken = this.taking.catch(() => {}).then(() => this.take(cells))
+    this.taking = taken
+    return taken
+  }
+
+  private async take(cells: readonly Cell[]): Promise<Task | null> {
+    let shown = ''
+    let shownAt = Number.NEGATIVE_INFINITY
+    for (let pause = MIN_PAUSE_MS; !this.signal.aborted; pause = Math.min(2 * pause, MAX_PAUSE_MS)) {
+      await this.refresh()
+      const held: { readonly cell: Cell; readonly holder: Holder }[] = []
+      for (const cell of this.remaining(cells)) {
+        if (this.signal.aborted) return null
+        const claim = await this.context.cells.claim(cell.key, (news) => {
+          this.noteOthers(this.context.ledger.absorb(news))
+          return this.remaining([cell]).length > 0
+        })
+        if (claim instanceof Claim) {
+          this.attempted.add(cell.key)
+          return { cell, claim }
+        }
+        if (claim) held.push({ cell, holder: claim })
+      }
+      if (held.length === 0) return null
+      const list = held.map(({ cell }) => cell.key).join()
+      if (this.running.size === 0 && list !== shown && performance.now() - shownAt > REPEAT_MS) {
+        const { processes, onEvent } = this.context
+        const runs = held.map(({ cell, holder }) => ({ ...nameOf(cell), by: processes.nameOf(holder) }))
+        onEvent({ kind: 'waiting', runs })
+        shown = list
+        shownAt = performance.now()
+      }
+      await delay(pause, undefined, { signal: this.signal }).catch(() => {})
+    }
+    return null
+  }
+
+  /** Returns whether to go on. @param flopsAfter Work of the study after these cells. */
+  private async run({ cell, claim }: Task, cells: readonly Cell[], flopsAfter: number): Promise<boolean> {
+    const { ledger, grid, onEvent } = this.context
+    this.running.add(cell.key)
+    // A folder that cannot be read is reported by the job.
+    const directory = await runFolder(this.directoryOf(cell)).catch(() => this.directoryOf(cell))
+    const result = await this.train(cell, directory)
+    this.running.delete(cell.key)
+    if (!result) {
+      await claim.release()
+      return false
+    }
+    const { record } = result
+    const stored = { ...result, machine: describeMachine() }
+    // First to the file of the cell, which only this process writes: results.json is written by several.
+    await claim.finish(stored)
+    await ledger.put(stored)
+    await this.removeLeftovers(cell, directory, record)
+    const all = distinct(cells)
+    const left = [...this.remaining(cells), ...all.filter(({ key }) => this.running.has(key))]
+    const place = { finished: all.length - left.length, runs: all.length, flopsLeft: flopsAfter + totalFlops(left) }
+    onEvent({ kind: 'end', ...nameOf(cell), record, loss: heldOutLoss(record, grid.capacity), ...place })
+    this.stopIfAllFail(record)
+    return true
+  }
+
+  /** A run that fails at another process is not tried again here. */
+  private noteOthers(records: readonly RunRecord[]): void {
+    for (const { status, key } of records)
+      if (status === 'failed') this.attempted.add(key)
+      else this.anyFinished = true
   }
 
   private hasFinished(cells: readonly Cell[]): boolean {
@@ -94,11 +195,14 @@ export class RunQueue {
 
   private isDone({ key, config }: Cell): boolean {
     const { ledger, grid } = this.context
+    if (this.done.has(key)) return true
     const hasSpecialisation = !grid.specialised.has(key) || ledger.specialisations.some((found) => found.key === key)
-    return ledger.find(key, config)?.status === 'finished' && hasSpecialisation
+    if (!hasSpecialisation || ledger.find(key, config)?.status !== 'finished') return false
+    this.done.add(key)
+    return true
   }
 
-  private async train(cell: Cell): Promise<TrainResult | null> {
+  private async train(cell: Cell, directory: string): Promise<TrainResult | null> {
     const { key, seed, config } = cell
     const { grid, threads, run, onEvent } = this.context
     onEvent({ kind: 'begin', ...nameOf(cell), flops: flopsOf(cell) })
@@ -109,7 +213,7 @@ export class RunQueue {
       key,
       seed,
       config: withThreads(config, threads),
-      directory: this.directoryOf(cell),
+      directory,
       corpus: corpora?.own ?? '',
       elsewhere: isTrial ? {} : (corpora?.elsewhere ?? {}),
       specialise: grid.specialised.has(key),
@@ -134,9 +238,11 @@ export class RunQueue {
   }
 
   /** Deletes checkpoints once the record is saved. On some systems that may fail for a while, which does no harm. */
-  private async removeCheckpoints(cell: Cell, { status }: RunRecord): Promise<void> {
-    if (status !== 'finished' || this.context.keepCheckpoints) return
-    await rm(join(this.directoryOf(cell), 'checkpoints'), { recursive: true, force: true }).catch(() => {})
+  private async removeLeftovers(cell: Cell, directory: string, { status }: RunRecord): Promise<void> {
+    if (status !== 'finished') return
+    await removeEarlier(this.directoryOf(cell), directory)
+    if (this.context.keepCheckpoints) return
+    await rm(join(directory, 'checkpoints'), { recursive: true, force: true }).catch(() => {})
   }
 
   private onUpdate(cell: Cell, update: JobUpdate): void {
@@ -158,8 +264,10 @@ export class RunQueue {
   }
 }
 
-/** Model FLOPs of a training, with nothing dropped. */
-export const flopsOf = ({ config: { model, train } }: { readonly config: RunConfig }): number =>
+/** Model FLOPs of trainings, with nothing dropped. */
+export const totalFlops = (cells: readonly Cell[]): number => cells.reduce((total, cell) => total + flopsOf(cell), 0)
+
+const flopsOf = ({ config: { model, train } }: { readonly config: RunConfig }): number =>
   describeModel(model).flopsPerToken * train.steps * train.batch * model.sequence
 
 const nameOf = ({ arm, seed, rate, config }: Cell): RunName => ({

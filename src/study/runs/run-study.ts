@@ -1,12 +1,13 @@
 /**
  * Runs a study phase by phase: learning-rate sweeps, the pilot, all other runs, the timings. A study that was
- * stopped continues from its results.json.
+ * stopped continues from its results.json. Several processes may run it together; each goes through all phases, and
+ * waits at the end of one until the others have done theirs.
  */
 import { stat } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { RunError, UsageError } from '../../errors.ts'
 import { errorCode, makeFolder } from '../../system/disk.ts'
-import { lockRun } from '../../system/lock.ts'
+import { joinWords } from '../../text/numbers.ts'
 import type { Cell } from '../contract.ts'
 import type { Phase, StudyEvent } from '../events.ts'
 import { expand, type Grid } from '../grid/grid.ts'
@@ -14,10 +15,13 @@ import type { Specification } from '../grid/specification.ts'
 import { Ledger } from '../results/ledger.ts'
 import { describeMachine } from '../results/provenance.ts'
 import { runsOf, tuningsOf } from '../results/results.ts'
-import { prepareCorpora } from './corpora.ts'
+import { SharedCells } from '../sharing/cell-files.ts'
+import { factsOf } from '../sharing/facts.ts'
+import { type Holder, Processes } from '../sharing/processes.ts'
+import { conclude, type Report } from './conclude.ts'
+import { prepareCorpora, textsOf } from './corpora.ts'
 import { pilotOf } from './pilot.ts'
-import { distinct, flopsOf, RunQueue, type RunsContext } from './run-queue.ts'
-import { timeArms } from './timings.ts'
+import { distinct, RunQueue, type RunsContext, totalFlops } from './run-queue.ts'
 import { sweepStateOf } from './tuning.ts'
 import { type RunJob, runInProcess } from './workers.ts'
 
@@ -35,6 +39,8 @@ export interface StudyOptions {
   readonly timingThreads: number
   /** Keep the checkpoints of finished runs. */
   readonly keepCheckpoints: boolean
+  /** Work together with processes that already run the study. */
+  readonly join?: boolean
   readonly signal?: AbortSignal
   readonly onEvent?: (event: StudyEvent) => void
 }
@@ -43,38 +49,49 @@ export interface StudyState {
   readonly grid: Grid
   readonly ledger: Ledger
   readonly interrupted: boolean
+  /** Names of the processes that go on with the study, or write its report. */
+  readonly others: readonly string[]
 }
 
 /**
- * @throws UsageError when the specification is wrong, or the text has changed since runs were done
- * @throws RunError when another process runs a study here, results cannot be written, or every run fails
+ * @param report Writes the report. Called if this process is the one to do so.
+ * @throws UsageError when the specification is wrong, the text has changed since runs were done, or processes run
+ *   another study here
+ * @throws RunError when processes run the study and `join` is not set, results cannot be written, or every run fails
  */
 export async function runStudy(
   specification: Specification,
   options: StudyOptions,
   run: RunJob = runInProcess,
+  report: Report = async () => {},
 ): Promise<StudyState> {
-  const { directory, signal = new AbortController().signal, onEvent = () => {} } = options
+  const { directory, join = false, signal = new AbortController().signal, onEvent = () => {} } = options
   const grid = await expand(specification)
   await createFolder(directory)
-  const lock = await lockRun(directory)
+  const processes = await Processes.join(directory, factsOf(specification), join)
+  const cells = new SharedCells(directory, processes)
   try {
-    const ledger = await Ledger.open(directory)
+    const ledger = await Ledger.open(directory, cells, processes)
     const known = [...runsOf(grid, ledger), ...trialsOf(grid, ledger)]
     const corpora = await prepareCorpora(known, specification.elsewhere, ledger, signal, onEvent)
-    if (!corpora) return { grid, ledger, interrupted: true }
-    const machine = describeMachine()
-    await ledger.describe({ name: options.name, machine })
-    const context = { ...options, grid, ledger, corpora, run, signal, onEvent }
-    emitOverview(context, machine)
-    await new Phases(context).runAll()
-    const noneFinished = grid.cells.every(({ key, config }) => ledger.find(key, config)?.status !== 'finished')
-    const skipped = signal.aborted || noneFinished
-    const timings = skipped ? null : await timeArms(grid, ledger, options.timingThreads, run, signal, onEvent)
-    if (timings) await ledger.putTimings(timings)
-    return { grid, ledger, interrupted: signal.aborted }
+    if (corpora) await processes.declareTexts(textsOf(known, corpora))
+    const context = { ...options, grid, ledger, processes, cells, corpora: corpora ?? new Map(), run, signal, onEvent }
+    if (corpora) {
+      await ledger.describe(options.name)
+      emitOverview(context, describeMachine(), await processes.others())
+      try {
+        await new Phases(context).runAll()
+      } catch (error) {
+        // A study that cannot continue still writes a report of its results so far.
+        if (error instanceof RunError) await conclude(context, report, false).catch(() => {})
+        throw error
+      }
+    }
+    const others = await conclude(context, report, !signal.aborted)
+    return { grid, ledger, interrupted: signal.aborted, others }
   } finally {
-    await lock.release()
+    await cells.releaseAll().catch(() => {})
+    await processes.leave().catch(() => {})
   }
 }
 
@@ -88,7 +105,7 @@ export async function studyOf(specification: Specification, options: StudyOption
       `no results of this study in "${options.directory}" yet (leave out --report to run it${found})`,
     )
   }
-  return { grid, ledger, interrupted: false }
+  return { grid, ledger, interrupted: false, others: [] }
 }
 
 /** The phases of a study that train: learning-rate sweeps, the pilot, then all other runs. */
@@ -123,6 +140,7 @@ class Phases {
   private async tune(): Promise<void> {
     const { sweeps, capacity } = this.grid
     const trials = () => trialsOf(this.grid, this.ledger)
+    await this.queue.refresh()
     const tried = new Set(this.queue.remaining(trials()).map(({ arm }) => arm))
     while (!this.signal.aborted && this.queue.remaining(trials()).length > 0) await this.train('tuning', trials())
     if (this.signal.aborted) return
@@ -144,13 +162,14 @@ class Phases {
   }
 
   private async train(phase: Phase, cells: readonly Cell[]): Promise<void> {
+    await this.queue.refresh()
     const left = this.queue.remaining(cells)
     if (this.signal.aborted || left.length === 0) return
     const runs = distinct(cells).length
     const known = [...trialsOf(this.grid, this.ledger), ...runsOf(this.grid, this.ledger)]
-    const flopsLeft = this.queue.remaining(known).reduce((total, cell) => total + flopsOf(cell), 0)
+    const flopsLeft = totalFlops(this.queue.remaining(known))
     this.emit({ kind: 'phase', phase, runs, finished: runs - left.length, flopsLeft })
-    await this.queue.runAll(cells)
+    await this.queue.runAll(cells, flopsLeft)
   }
 }
 
@@ -158,8 +177,12 @@ class Phases {
 const trialsOf = ({ sweeps, capacity }: Grid, ledger: Ledger): Cell[] =>
   sweeps.flatMap((sweep) => [...sweepStateOf(sweep, ledger, capacity).cells])
 
-/** Emits the size of the study and how much of it is done, and notes runs of another machine. */
-function emitOverview({ grid, ledger, jobs, threads, onEvent }: RunsContext, machine: string): void {
+/** Emits the size of the study and how much of it is done, and notes other processes and runs of another machine. */
+function emitOverview(
+  { grid, ledger, processes, jobs, threads, onEvent }: RunsContext,
+  machine: string,
+  others: readonly Holder[],
+): void {
   const isFinished = ({ key, config }: Cell) => ledger.find(key, config)?.status === 'finished'
   const runs = distinct(runsOf(grid, ledger))
   const trials = distinct(trialsOf(grid, ledger))
@@ -174,6 +197,10 @@ function emitOverview({ grid, ledger, jobs, threads, onEvent }: RunsContext, mac
     jobs,
     threads,
   })
+  if (others.length > 0) {
+    const names = joinWords(others.map((other) => processes.nameOf(other)))
+    onEvent({ kind: 'note', message: `working on this study together with ${names}` })
+  }
   const onOtherMachine = runs.filter(({ key, config }) => {
     const record = ledger.find(key, config)
     return record?.status === 'finished' && record.machine !== machine

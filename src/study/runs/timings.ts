@@ -4,7 +4,9 @@ import { RunError, UsageError } from '../../errors.ts'
 import { median } from '../../step/statistics.ts'
 import type { StudyEvent } from '../events.ts'
 import type { Grid } from '../grid/grid.ts'
-import type { KeyedTiming, Ledger } from '../results/ledger.ts'
+import type { Ledger } from '../results/ledger.ts'
+import { describeMachine } from '../results/provenance.ts'
+import type { KeyedTiming } from '../sharing/cell-files.ts'
 import type { JobResult } from './job.ts'
 import type { RunJob } from './workers.ts'
 
@@ -55,7 +57,7 @@ export async function timeArms(
     }
   return timed.map(({ arm, key }) => {
     const turns = turnsMs.get(arm) ?? []
-    return { arm, key, stepMs: median(turns), turnsMs: turns, engine }
+    return { arm, key, stepMs: median(turns), turnsMs: turns, engine, machine: describeMachine() }
   })
 }
 

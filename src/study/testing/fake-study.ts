@@ -24,6 +24,11 @@ export class FakeStudy {
     return new FakeStudy(folder)
   }
 
+  /** The same study for another process. */
+  static at(folder: string): FakeStudy {
+    return new FakeStudy(folder)
+  }
+
   close(): Promise<void> {
     return rm(this.folder, { recursive: true, force: true })
   }
@@ -58,6 +63,15 @@ export class FakeStudy {
   of<Kind extends StudyEvent['kind']>(kind: Kind): Extract<StudyEvent, { kind: Kind }>[] {
     return this.events.filter((event): event is Extract<StudyEvent, { kind: Kind }> => event.kind === kind)
   }
+}
+
+/** The record of a job whose loss follows from its key. Trials of different rates differ by more than the margin. */
+export function runWithLoss(job: TrainJob): FinishedRun {
+  const run = finishedRun(job)
+  const loss = 4 + Number.parseInt(job.key.slice(0, 8), 16) / 2 ** 32
+  const { train, eval: evaluation, none } = run.heldOut.capacities
+  const capacities = { train: { ...train, loss }, eval: { ...evaluation, loss }, none: { ...none, loss } }
+  return { ...run, heldOut: { ...run.heldOut, loss, capacities } }
 }
 
 /** Records the jobs that it is asked to run, and returns made-up results. */

@@ -40,6 +40,8 @@ export interface ArmSketch {
   readonly trainFlops?: number
   readonly parameters?: number
   readonly seconds?: number
+  /** The machine that trained it. */
+  readonly machine?: (seed: number) => string
   /** Evaluations by step; by default the loss falls linearly to that of the run. */
   readonly evaluations?: (seed: number) => readonly (readonly [step: number, loss: number])[]
   /** Added to the loss on other text, instead of the effect. */
@@ -63,6 +65,7 @@ export interface StudySketch {
   readonly tuning?: readonly Tuning[]
 }
 
+const MACHINE = 'An imaginary CPU, 8 threads'
 const LEVEL = 3
 const STEPS = 1000
 const TOKENS = 4_096_000
@@ -112,7 +115,7 @@ export function studyOf(sketch: StudySketch): StudyResults {
     tuning: sketch.tuning ?? [],
     timings: sketch.timings ?? [],
     specialisations: sketch.specialisations ?? [],
-    machine: 'An imaginary CPU, 8 threads',
+    machine: [...new Set(Object.values(arms).flatMap((arm) => seeds.map(arm.machine ?? (() => MACHINE))))].join('\n'),
   }
 }
 
@@ -144,7 +147,7 @@ function recordOf(
     seed,
     config,
     program: 'none',
-    machine: 'An imaginary CPU, 8 threads',
+    machine: arm.machine?.(seed) ?? MACHINE,
     corpus: arm.corpus ?? 'text-and-tokens',
     parameters: arm.parameters ?? 4_120_000,
     activeParameters: 1_100_000,

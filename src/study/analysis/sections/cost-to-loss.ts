@@ -21,7 +21,10 @@ export interface SeedCost {
   /** Steps to the goal. */
   readonly baseline: number
   readonly arm: number
-  /** FLOPs of a step, arm over baseline; and seconds of a step, measured while other runs ran. */
+  /**
+   * FLOPs of a step, arm over baseline; and seconds of a step, measured while other runs ran: NaN if the two were
+   * trained on different machines.
+   */
   readonly flops: number
   readonly seconds: number
 }
@@ -79,7 +82,7 @@ function seedCost({ seed, baseline, arm }: Pair): SeedCost | null {
     baseline: below,
     arm: above,
     flops: ratio((run) => run.trainFlops / run.config.train.steps),
-    seconds: ratio((run) => run.seconds / run.config.train.steps),
+    seconds: arm.machine === baseline.machine ? ratio((run) => run.seconds / run.config.train.steps) : Number.NaN,
   }
 }
 

@@ -33,8 +33,10 @@ export function timingTable(runs: Runs, contrasts: readonly Contrast[]): Table |
   const baseline = mainBaseline(contrasts)
   const selections = timed.map(({ arm }) => runs.stringSetting(arm, SELECTION, ''))
   const selected = selections.some((selection) => selection !== '')
+  const machine = runs.results.machine.includes('\n') ? timed[0]?.machine : undefined
+  const where = machine === undefined ? '' : ` on ${machine}`
   return table(
-    `Median time of a training step, measured with nothing else running, the arms taking turns. Ratio: over the step time of ${baseline ?? 'the baseline'}, turn by turn, with its 95 % interval.`,
+    `Median time of a training step, measured${where} with nothing else running, the arms taking turns. Ratio: over the step time of ${baseline ?? 'the baseline'}, turn by turn, with its 95 % interval.`,
     ['Arm', ...(selected ? ['Selection'] : []), 'Step', 'Turns, lowest to highest', 'Ratio', 'FLOPs a token'],
     timed.map(({ arm, stepMs, turnsMs }, i) => [
       runs.label(arm),

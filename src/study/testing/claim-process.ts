@@ -1,0 +1,18 @@
+/** A process with several claimers of the same cells, for a test of races. Prints the cells that it got. */
+import { Claim, SharedCells } from '../sharing/cell-files.ts'
+import { factsOf } from '../sharing/facts.ts'
+import { Processes } from '../sharing/processes.ts'
+import { FakeStudy } from './fake-study.ts'
+
+const [folder = '', claimers = '1', ...keys] = process.argv.slice(2)
+const facts = factsOf(FakeStudy.at(folder).specification({ arms: { a: {} } }))
+const got: string[] = []
+await Promise.all(
+  Array.from({ length: Number(claimers) }, async () => {
+    const cells = new SharedCells(folder, await Processes.join(folder, facts, true))
+    for (const key of keys) if ((await cells.claim(key, () => true)) instanceof Claim) got.push(key)
+  }),
+)
+process.stdout.write(JSON.stringify(got))
+// Stays alive, so that its claims hold, until the test ends it.
+process.stdin.resume()

@@ -1,0 +1,63 @@
+/** Identifies processes, also between machines that share a folder: process ids are reused, and each machine has its own. */
+import { execFile } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { readFileSync, readlinkSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
+import { hostname } from 'node:os'
+import { promisify } from 'node:util'
+
+/** Whether a process with this id is running on this machine. */
+export function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    // EPERM: it is running and belongs to another user.
+    return (error as NodeJS.ErrnoException).code !== 'ESRCH'
+  }
+}
+
+/** Whether the process of this machine that had this id and start time is running. */
+export async function isRunning(pid: number, start: string | null): Promise<boolean> {
+  if (!isAlive(pid)) return false
+  const startNow = await processStart(pid)
+  return start === null || startNow === null || start === startNow
+}
+
+/**
+ * Equal for processes whose ids can be compared. A host name is not enough: many machines keep the name of their image,
+ * and each container has process ids of its own.
+ */
+export function machineId(): string {
+  let [boot, namespace] = ['', '']
+  try {
+    boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8')
+    namespace = readlinkSync('/proc/self/ns/pid')
+  } catch {
+    // Only Linux has these files.
+  }
+  return createHash('sha256').update(`${hostname()} ${boot} ${namespace}`).digest('hex').slice(0, 8)
+}
+
+/**
+ * Start time of a process in the system's own format. It differs between successive processes with the same
+ * id. Null where the system does not report it.
+ */
+export async function processStart(pid: number): Promise<string | null> {
+  try {
+    if (process.platform === 'linux') {
+      const boot = await readFile('/proc/sys/kernel/random/boot_id', 'utf8')
+      const status = await readFile(`/proc/${pid}/stat`, 'utf8')
+      // Field 22, ticks since boot; field 2 is a name in parentheses that may contain any character.
+      const ticks = status.slice(status.lastIndexOf(')') + 2).split(' ')[19]
+      return ticks === undefined ? null : `${boot.trim()} ${ticks}`
+    }
+    if (process.platform === 'darwin') {
+      const { stdout } = await promisify(execFile)('ps', ['-o', 'lstart=', '-p', String(pid)], {
+        env: { ...process.env, LC_ALL: 'C', TZ: 'UTC' },
+      })
+      return stdout.trim() || null
+    }
+  } catch {}
+  return null
+}
