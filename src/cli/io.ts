@@ -18,7 +18,7 @@ export interface Io {
   readonly self: string
   /** Milliseconds, monotonic. */
   now(): number
-  /** Calls `handler` at each Ctrl-C or SIGTERM. Returns a function that unsubscribes. */
+  /** Calls `handler` at each Ctrl-C, SIGTERM or SIGUSR1. Returns a function that unsubscribes. */
   onInterrupt(handler: () => void): () => void
   /** Calls `handler` when the reader of standard output has closed it. Returns a function that unsubscribes. */
   onBrokenPipe(handler: () => void): () => void

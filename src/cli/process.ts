@@ -28,11 +28,14 @@ export async function runProcess(): Promise<void> {
     onInterrupt(handler) {
       process.on('SIGINT', handler)
       process.on('SIGTERM', handler)
+      // The warning of a batch system before its time limit.
+      process.on('SIGUSR1', handler)
       // In a background process: its parent has exited, or wants it to stop.
       process.on('disconnect', handler)
       return () => {
         process.off('SIGINT', handler)
         process.off('SIGTERM', handler)
+        process.off('SIGUSR1', handler)
         process.off('disconnect', handler)
       }
     },

@@ -9,6 +9,8 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import type { RunInput } from '../../src/config/run-config.ts'
+import type { Family } from '../../src/runtime/mpi/library.ts'
+import { type WorldCommand, worldCommand } from '../../src/runtime/mpi/testing/launch.ts'
 import { randomFor } from '../../src/step/random.ts'
 import type { EvalRecord, TrainRecord } from '../../src/step/records.ts'
 
@@ -32,8 +34,11 @@ export class ChoirProcess {
   private readonly watchers = new Set<() => void>()
   private isEnded = false
 
-  constructor(args: readonly string[], cwd: string) {
-    this.child = spawn(process.execPath, [bin, ...args], { cwd, stdio: ['ignore', 'pipe', 'pipe'] })
+  /** @param world Starts several, as ranks. */
+  constructor(args: readonly string[], cwd: string, world?: WorldCommand) {
+    const words = [...(world ? [world.command, ...world.args] : []), process.execPath, bin, ...args]
+    const env = { ...process.env, ...world?.env }
+    this.child = spawn(words[0] as string, words.slice(1), { cwd, env, stdio: ['ignore', 'pipe', 'pipe'] })
     this.pid = this.child.pid as number
     let [stdout, stderr] = ['', '']
     this.child.stderr?.setEncoding('utf8').on('data', (text: string) => {
@@ -97,6 +102,11 @@ export class Workspace {
 
   start(...args: string[]): ChoirProcess {
     return new ChoirProcess(args, this.path)
+  }
+
+  /** Starts `ranks` processes that work together. */
+  startRanks(family: Family, ranks: number, ...args: string[]): ChoirProcess {
+    return new ChoirProcess(args, this.path, worldCommand(family, ranks, this.path))
   }
 
   choir(...args: string[]): Promise<ExitResult> {

@@ -46,25 +46,35 @@ const openMpiOptions = (folder: string): string[] => [
   ...['--oversubscribe', '--bind-to', 'none', '--mca', 'btl', 'self,sm'],
   ...['--mca', 'btl_sm_backing_directory', folder],
 ]
+/** How to start a world: the launcher with its arguments, to be followed by the program and its own. */
+export interface WorldCommand {
+  readonly command: string
+  readonly args: readonly string[]
+  readonly env: Readonly<Record<string, string>>
+}
+
+/** @param folder For shared memory. */
+export function worldCommand(family: Family, ranks: number, folder: string): WorldCommand {
+  return {
+    command: launchers.get(family) as string,
+    args: ['-n', String(ranks), ...(family === 'Open MPI' ? openMpiOptions(folder) : [])],
+    // Open MPI refuses root otherwise.
+    env: { CHOIR_MPI: '', OMPI_ALLOW_RUN_AS_ROOT: '1', OMPI_ALLOW_RUN_AS_ROOT_CONFIRM: '1' },
+  }
+}
+
 const LIMIT_MS = 60_000
 const program = fileURLToPath(new URL('program.ts', import.meta.url))
 
 export async function launch({ family, ranks, scenario, args = [], env = {} }: Launch): Promise<Launched> {
   const folder = mkdtempSync(join(tmpdir(), 'choir-ranks-'))
   try {
-    const options = family === 'Open MPI' ? openMpiOptions(folder) : []
+    const world = worldCommand(family, ranks, folder)
     const node = [process.execPath, '--import', import.meta.resolve('tsx'), program, folder, scenario, ...args]
     const begin = performance.now()
-    const child = spawn(launchers.get(family) as string, ['-n', String(ranks), ...options, ...node], {
+    const child = spawn(world.command, [...world.args, ...node], {
       stdio: ['ignore', 'ignore', 'pipe'],
-      env: {
-        ...process.env,
-        CHOIR_MPI: '',
-        // Open MPI refuses root otherwise.
-        OMPI_ALLOW_RUN_AS_ROOT: '1',
-        OMPI_ALLOW_RUN_AS_ROOT_CONFIRM: '1',
-        ...env,
-      },
+      env: { ...process.env, ...world.env, ...env },
     })
     const { code, stderr } = await end(child)
     const seconds = (performance.now() - begin) / 1000

@@ -1,0 +1,175 @@
+/** Trainings on several ranks over MPI, as users start them. */
+import { existsSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import type { RunInput } from '../../src/config/run-config.ts'
+import type { Family } from '../../src/runtime/mpi/library.ts'
+import { families, launchers } from '../../src/runtime/mpi/testing/launch.ts'
+import { checkpointsOf, expectSuccess, metricsWithoutTimes, Workspace } from './support.ts'
+
+// A world of four on two cores takes seconds to start.
+vi.setConfig({ testTimeout: 180_000 })
+
+let workspace: Workspace
+beforeAll(() => {
+  workspace = new Workspace()
+})
+afterAll(() => workspace.remove())
+
+const SHARDS = 4
+
+const input = (over: RunInput, steps: number): RunInput => ({
+  ...over,
+  train: { batch: 8, steps, evalEvery: steps, evalBatches: 3, checkpointEvery: steps, routingEvery: 1, ...over.train },
+  parallel: { shards: SHARDS, ...over.parallel },
+})
+
+/** What must not depend on the layout: metrics, routing, and every tensor of the last checkpoint. */
+function outcome(run: string) {
+  const state = join(run, 'checkpoints', checkpointsOf(run).at(-1) as string, 'state.json')
+  const { census } = JSON.parse(readFileSync(state, 'utf8')) as { census: Record<string, string> }
+  const sorted = Object.fromEntries(Object.entries(census).sort())
+  return {
+    metrics: metricsWithoutTimes(run),
+    routing: readFileSync(join(run, 'routing.jsonl'), 'utf8'),
+    census: sorted,
+  }
+}
+
+let runs = 0
+async function train(family: Family, ranks: number, expert: number, config: RunInput): Promise<string> {
+  const run = workspace.file(`run-${++runs}`)
+  const path = workspace.config({ ...config, parallel: { ...config.parallel, expert } })
+  const args = ['train', path, '--out', run, '--json', '--deadline', '60']
+  await expectSuccess(ranks === 1 ? workspace.start(...args) : workspace.startRanks(family, ranks, ...args))
+  return run
+}
+
+const cases: [string, RunInput, steps: number, layouts: readonly (readonly [ranks: number, expert: number])[]][] = [
+  [
+    'top-1, for 50 steps',
+    {},
+    50,
+    [
+      [2, 1],
+      [2, 2],
+      [4, 4],
+      [4, 2],
+      [4, 1],
+    ],
+  ],
+  [
+    'prototypes with MoE attention, two passes a shard, Adafactor',
+    {
+      model: { moe: { router: 'prototype', prototypes: 2, attention: 'all' } },
+      train: { microBatches: 2, optimizer: { kind: 'adafactor' } },
+    },
+    4,
+    [
+      [2, 2],
+      [4, 2],
+    ],
+  ],
+  [
+    'top-2 without capacity, bf16',
+    { model: { moe: { k: 2, capacity: 'none' } }, runtime: { math: 'bf16' } },
+    4,
+    [
+      [4, 4],
+      [4, 2],
+    ],
+  ],
+  [
+    'bias router, SwiGLU, a shared expert',
+    { model: { activation: 'swiglu', moe: { router: 'bias', sharedHidden: 16 } } },
+    4,
+    [[4, 2]],
+  ],
+]
+
+describe.each(families)('%s', (family) => {
+  const here = launchers.has(family)
+  test.skipIf(!here).each(family === 'Open MPI' ? cases : cases.slice(1, 2))(
+    `${family}: losses, norms, loads, parameters and moments are bitwise those of one process: %s`,
+    async (_, over, steps, layouts) => {
+      const config = input(over, steps)
+      const one = outcome(await train(family, 1, 1, config))
+      for (const [ranks, expert] of layouts)
+        expect(outcome(await train(family, ranks, expert, config)), `${ranks} ranks, ${expert} share experts`).toEqual(
+          one,
+        )
+    },
+  )
+
+  test.skipIf(!here)(`${family}: a run continues on another number of ranks with the same bits`, async () => {
+    // A constant rate, which does not depend on the number of steps.
+    const config = input({ model: { moe: { k: 2 } }, train: { schedule: { kind: 'constant', warmup: 0 } } }, 6)
+    const whole = outcome(await train(family, 1, 1, config))
+    const run = await train(family, 4, 2, { ...config, train: { ...config.train, steps: 2, checkpointEvery: 2 } })
+    const resume = (steps: number, expert: number) => [
+      ...['train', '--resume', run, '--set', `train.steps=${steps}`, '--set', `parallel.expert=${expert}`, '--json'],
+    ]
+    await expectSuccess(workspace.startRanks(family, 2, ...resume(4, 2)))
+    await expectSuccess(workspace.start(...resume(6, 1)))
+    expect(outcome(run).census).toEqual(whole.census)
+    const evaluated = await workspace.choir('eval', run, '--json', '--capacity', 'eval')
+    expect(evaluated.code).toBe(0)
+    const generated = await workspace.choir('generate', run, '--prompt', 'the people', '--tokens', '5')
+    expect(generated.code).toBe(0)
+  })
+
+  test.skipIf(!here)(
+    `${family}: a killed rank ends the job within seconds, is named, and the run continues with the same bits`,
+    async () => {
+      const config = input({ train: { checkpointEvery: 5 } }, 40)
+      const whole = outcome(await train(family, 1, 1, config))
+      const run = workspace.file(`killed ${family}`)
+      const path = workspace.config({ ...config, parallel: { ...config.parallel, expert: 2 } })
+      const job = workspace.startRanks(family, 4, 'train', path, '--out', run, '--json')
+      await job.step(12)
+      const { ranks } = JSON.parse(readFileSync(join(run, 'ranks.json'), 'utf8')) as {
+        ranks: { pid: number; host: string }[]
+      }
+      const begin = performance.now()
+      process.kill(ranks[2]?.pid as number, 'SIGKILL')
+      const { code, stderr } = await job.ended
+      expect(performance.now() - begin).toBeLessThan(10_000)
+      expect(code).not.toBe(0)
+      expect(stderr).toContain(`rank 2 of 4 (${ranks[2]?.host}, PID ${ranks[2]?.pid}) was killed`)
+      expect(JSON.parse(readFileSync(join(run, 'failure.json'), 'utf8'))).toMatchObject({ rank: 2, pid: ranks[2]?.pid })
+      await expectSuccess(workspace.startRanks(family, 2, 'train', '--resume', run, '--json'))
+      expect(outcome(run)).toEqual(whole)
+      expect(existsSync(join(run, 'failure.json'))).toBe(false)
+    },
+  )
+
+  test.skipIf(!here)(`${family}: SIGUSR1 makes all ranks save and stop`, async () => {
+    const run = workspace.file(`stopped ${family}`)
+    const path = workspace.config(input({ train: { checkpointEvery: 1000 } }, 2000))
+    const job = workspace.startRanks(family, 2, 'train', path, '--out', run, '--json')
+    await job.step(3)
+    job.kill('SIGUSR1')
+    const { code, stderr } = await job.ended
+    expect(code).not.toBe(0)
+    expect(stderr).toMatch(/stopped after step \d+; continue with: .* --resume/)
+    expect(checkpointsOf(run)).toHaveLength(1)
+  })
+
+  const refusals: [string, string[], RegExp][] = [
+    ['a layout that does not fit', ['--set', 'parallel.expert=3'], /invalid parallel\.expert: 3 \(/],
+    ['shards that do not fit', ['--set', 'parallel.shards=3'], /invalid parallel\.shards: 3 \(/],
+    ['a field that does not exist', ['--set', 'model.moe.expertz=3'], /unknown field model\.moe\.expertz/],
+  ]
+  test.skipIf(!here).each(refusals)(
+    `${family}: one rank reports %s, and all exit with code 2`,
+    async (_, sets, message) => {
+      const run = workspace.file(`refused-${++runs}`)
+      const path = workspace.config(input({ parallel: { shards: undefined } }, 2))
+      const { code, stderr } = await workspace.startRanks(family, 2, 'train', path, '--out', run, ...sets).ended
+      expect(stderr).toMatch(message)
+      expect(stderr.match(/choir:/g)).toHaveLength(1)
+      expect(code).toBe(2)
+      expect(existsSync(join(run, 'checkpoints'))).toBe(false)
+    },
+  )
+})
