@@ -14,10 +14,11 @@ import { readSpecification, type Specification, withAssignments } from '../../st
 import type { StudyOptions } from '../../study/runs/run-study.ts'
 import { nearestName } from '../../text/nearest.ts'
 import { duration } from '../../text/numbers.ts'
+import { commandLine } from '../../text/shell.ts'
 import { labelled } from '../display/display.ts'
 import { StudyDisplay } from '../display/study.ts'
 import { colorsFor, Interrupted, type Io, interruptible, writeJson } from '../io.ts'
-import { jsonOption, listOption, mathOption, numberOption, quoted, ranges, setOption } from '../options.ts'
+import { jsonOption, listOption, mathOption, numberOption, ranges, setOption } from '../options.ts'
 
 interface StudyFlags {
   readonly out: string
@@ -211,5 +212,5 @@ function studyCommand(io: Io, study: string, { out, preset, data = [], set = [],
     '--out',
     out,
   ]
-  return `${io.self} ${words.map(quoted).join(' ')}`
+  return `${io.self} ${commandLine(words)}`
 }

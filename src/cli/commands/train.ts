@@ -7,6 +7,7 @@ import type { RunConfig } from '../../config/run-config.ts'
 import { UsageError } from '../../errors.ts'
 import { loadConfig, loadRunConfig } from '../../run/load-config.ts'
 import { count, duration, fixed, grouped, percent } from '../../text/numbers.ts'
+import { quoted } from '../../text/shell.ts'
 import type { TrainSummary } from '../../train/events.ts'
 import { type Dashboard, startDashboard } from '../dashboard.ts'
 import { BarDisplay } from '../display/bar.ts'
@@ -29,7 +30,6 @@ import {
   engineSets,
   jsonOption,
   mathOption,
-  quoted,
   setOption,
   threadsOption,
   traceOption,
