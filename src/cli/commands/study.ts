@@ -141,7 +141,11 @@ async function run(io: Io, study: string, flags: StudyFlags): Promise<void> {
   if (finished === 0 && !flags.report) throw new RunError('no run of the study finished (see the report)')
 }
 
-async function loadSpecification(study: string, flags: StudyFlags): Promise<Specification> {
+/** @throws UsageError if there is no such study, or a setting is wrong */
+export async function loadSpecification(
+  study: string,
+  flags: Pick<StudyFlags, 'preset' | 'seeds' | 'set' | 'data' | 'math'>,
+): Promise<Specification> {
   const { preset, seeds } = flags
   const specification = withAssignments(await baseSpecification(study, preset), assignments(flags))
   if (seeds === undefined) return specification
@@ -176,7 +180,7 @@ async function baseSpecification(study: string, preset: string | undefined): Pro
   return readSpecification(study)
 }
 
-function assignments({ set = [], data, math }: StudyFlags): string[] {
+function assignments({ set = [], data, math }: Pick<StudyFlags, 'set' | 'data' | 'math'>): string[] {
   const source = data?.length === 1 ? data[0] : data
   return [
     ...set,

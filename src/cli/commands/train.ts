@@ -175,7 +175,7 @@ async function prepare(source: string | undefined, flags: TrainFlags): Promise<J
 }
 
 /** runs/demo, or runs/demo-2, runs/demo-3, ... when that is taken. */
-function freeDirectory(name: string): string {
+export function freeDirectory(name: string): string {
   const first = join('runs', name)
   let directory = first
   for (let i = 2; existsSync(directory); i++) directory = `${first}-${i}`
