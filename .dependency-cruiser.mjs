@@ -40,6 +40,7 @@ const floors = {
     packages: [],
     builtins: true,
   },
+  launch: { below: ['text'], packages: ['yaml'], builtins: true },
   report: { below: ['text'], packages: ['d3-array', 'd3-shape'], builtins: false },
   plan: {
     below: ['text', 'graph', 'model', 'runtime', 'config', 'system', 'data', 'step', 'run', 'measure', 'report'],
@@ -115,6 +116,7 @@ const floors = {
       'study',
       'plan',
       'watch',
+      'launch',
     ],
     packages: ['cli-progress', 'commander', 'd3-array', 'picocolors'],
     builtins: true,

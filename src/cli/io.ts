@@ -3,6 +3,7 @@
  * touch nothing else, so tests run them in their own process with a fake `Io`.
  */
 import pc from 'picocolors'
+import type { JobEnd } from '../launch/restarts.ts'
 import type { Operations } from './operations.ts'
 
 export type Colors = ReturnType<typeof pc.createColors>
@@ -16,6 +17,11 @@ export interface Io {
   readonly operations: Operations
   /** The command that starts this program from the current folder: `choir`, or `node bin/choir.js` in a clone. */
   readonly self: string
+  /** Node and this program by absolute paths, for processes in other folders and on other machines. */
+  readonly program: readonly string[]
+  /** The current folder. */
+  readonly folder: string
+  readonly isRoot: boolean
   /** Milliseconds, monotonic. */
   now(): number
   /** Calls `handler` at each Ctrl-C, SIGTERM or SIGUSR1. Returns a function that unsubscribes. */
@@ -28,6 +34,12 @@ export interface Io {
   runSelf(args: readonly string[], env?: Readonly<Record<string, string>>): Promise<string>
   /** Starts this program in the background and waits for its first line. It exits when this process exits. */
   startSelf(args: readonly string[]): Promise<BackgroundProcess>
+  /** Runs another program without input, for at most half a minute. Its exit code is null if it cannot be run. */
+  runProgram(words: readonly string[]): Promise<{ readonly code: number | null; readonly text: string }>
+  /** Starts another program. What it prints appears on the streams of this one. */
+  startJob(words: readonly string[], env: Readonly<Record<string, string>>): Job
+  /** Waits, until `signal` is aborted at most. */
+  sleep(milliseconds: number, signal: AbortSignal): Promise<void>
   /** Opens an address in the user's browser. Does nothing if there is none. */
   openBrowser(address: string): void
 }
@@ -38,6 +50,12 @@ export interface BackgroundProcess {
   readonly line: string
   /** Stops it as Ctrl-C would, and waits until it has exited. */
   stop(): Promise<void>
+}
+
+/** A program that signals of the terminal and of batch systems do not reach, since it has its own process group. */
+export interface Job {
+  readonly ended: Promise<JobEnd>
+  signal(name: 'SIGUSR1' | 'SIGTERM'): void
 }
 
 /** Thrown by a command that was interrupted and has printed its messages: exit code 130. */

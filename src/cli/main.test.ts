@@ -20,7 +20,7 @@ beforeAll(() => {
 })
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
-const commands = ['train', 'watch', 'study', 'eval', 'generate', 'inspect', 'plan', 'bench']
+const commands = ['train', 'launch', 'watch', 'study', 'eval', 'generate', 'inspect', 'plan', 'bench']
 
 function jsonLines(text: string): { kind?: string; [key: string]: unknown }[] {
   return text

@@ -6,6 +6,7 @@ import { addBench } from './commands/bench.ts'
 import { addEval } from './commands/eval.ts'
 import { addGenerate } from './commands/generate.ts'
 import { addInspect } from './commands/inspect.ts'
+import { addLaunch } from './commands/launch.ts'
 import { addPlan } from './commands/plan.ts'
 import { addStudy } from './commands/study.ts'
 import { addTrain } from './commands/train.ts'
@@ -76,7 +77,7 @@ Examples:
 
 Run "choir COMMAND --help" for the options of a command.`,
     )
-  for (const add of [addTrain, addWatch, addStudy, addEval, addGenerate, addInspect, addPlan, addBench])
+  for (const add of [addTrain, addLaunch, addWatch, addStudy, addEval, addGenerate, addInspect, addPlan, addBench])
     add(program, io)
   for (const command of program.commands) command.showHelpAfterError(`(see: choir ${command.name()} --help)`)
   return program

@@ -84,9 +84,3 @@ export function jsonOption(): Option {
 export function setOption(): Option {
   return listOption('--set <path=value>', 'set a configuration field, such as train.steps=500; repeatable')
 }
-
-/** A word quoted for a shell where necessary. */
-export function quoted(word: string): string {
-  if (/^[\w./\\:=,-]+$/.test(word)) return word
-  return word.includes("'") ? JSON.stringify(word) : `'${word}'`
-}

@@ -1,9 +1,11 @@
 /** Runs the command line in this process: real streams, signals and child processes. Only this file uses `process`. */
 import { spawn } from 'node:child_process'
-import { relative } from 'node:path'
+import { relative, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
+import { setTimeout as delay } from 'node:timers/promises'
 import { RunError, UsageError } from '../errors.ts'
 import type { BackgroundProcess, Io } from './io.ts'
+import { runProgram, startJob } from './job-process.ts'
 import { main } from './main.ts'
 import { operations } from './operations.ts'
 
@@ -24,11 +26,14 @@ export async function runProcess(): Promise<void> {
     env: process.env,
     operations,
     self: relativeScript.replaceAll('\\', '/') === 'bin/choir.js' ? 'node bin/choir.js' : 'choir',
+    program: [process.execPath, resolve(script)],
+    folder: process.cwd(),
+    isRoot: process.getuid?.() === 0,
     now: () => performance.now(),
     onInterrupt(handler) {
       process.on('SIGINT', handler)
       process.on('SIGTERM', handler)
-      // The warning of a batch system before its time limit.
+      // Batch systems send it before the time limit, and mpirun passes it on to ranks.
       process.on('SIGUSR1', handler)
       // In a background process: its parent has exited, or wants it to stop.
       process.on('disconnect', handler)
@@ -47,6 +52,9 @@ export async function runProcess(): Promise<void> {
     exit: (code) => process.exit(code),
     runSelf: (args, env = {}) => runSelf(script, args, env),
     startSelf: (args) => startSelf(script, args),
+    runProgram,
+    startJob: (words, env) => startJob(words, env, process),
+    sleep: (milliseconds, signal) => delay(milliseconds, undefined, { signal }).catch(() => {}),
     openBrowser,
   }
   const code = await main(process.argv.slice(2), io)

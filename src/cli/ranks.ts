@@ -2,9 +2,10 @@
 import { Option } from 'commander'
 import { UsageError } from '../errors.ts'
 import type { Ranks } from '../runtime/mpi/ranks.ts'
+import { quoted } from '../text/shell.ts'
 import { formatError } from './format-error.ts'
 import { colorsFor, Interrupted, type Io, Reported } from './io.ts'
-import { numberOption, quoted, ranges } from './options.ts'
+import { numberOption, ranges } from './options.ts'
 import { type RankWatch, rankTitle, recordFailure, watchRank } from './rank-watch.ts'
 
 export interface RankFlags {

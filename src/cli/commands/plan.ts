@@ -8,9 +8,10 @@ import { planPresets } from '../../plan/inputs/presets.ts'
 import type { Plan } from '../../plan/plan.ts'
 import type { WhatIf } from '../../plan/search/what-if.ts'
 import { loadConfig } from '../../run/load-config.ts'
+import { commandLine } from '../../text/shell.ts'
 import { planText, validationText, whatIfText } from '../display/plan.ts'
 import { type Colors, colorsFor, type Io, writeJson } from '../io.ts'
-import { jsonOption, listOption, numberOption, quoted, ranges, setOption } from '../options.ts'
+import { jsonOption, listOption, numberOption, ranges, setOption } from '../options.ts'
 import { table } from '../text-layout.ts'
 
 interface PlanFlags {
@@ -152,7 +153,7 @@ function planCommand(
     '--html',
     html,
   ]
-  return `${io.self} ${words.map(quoted).join(' ')}`
+  return `${io.self} ${commandLine(words)}`
 }
 
 function withPrice(cluster: Cluster, price: number | undefined): Cluster {

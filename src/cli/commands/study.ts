@@ -14,10 +14,11 @@ import { readSpecification, type Specification, withAssignments } from '../../st
 import type { StudyOptions } from '../../study/runs/run-study.ts'
 import { nearestName } from '../../text/nearest.ts'
 import { duration, joinWords } from '../../text/numbers.ts'
+import { commandLine } from '../../text/shell.ts'
 import { labelled } from '../display/display.ts'
 import { StudyDisplay } from '../display/study.ts'
 import { colorsFor, Interrupted, type Io, interruptible, writeJson } from '../io.ts'
-import { jsonOption, listOption, mathOption, numberOption, quoted, ranges, setOption } from '../options.ts'
+import { jsonOption, listOption, mathOption, numberOption, ranges, setOption } from '../options.ts'
 
 interface StudyFlags {
   readonly out: string
@@ -152,7 +153,11 @@ async function run(io: Io, study: string, flags: StudyFlags): Promise<void> {
   if (finished === 0 && files && !flags.report) throw new RunError('no run of the study finished (see the report)')
 }
 
-async function loadSpecification(study: string, flags: StudyFlags): Promise<Specification> {
+/** @throws UsageError if there is no such study, or a setting is wrong */
+export async function loadSpecification(
+  study: string,
+  flags: Pick<StudyFlags, 'preset' | 'seeds' | 'set' | 'data' | 'math'>,
+): Promise<Specification> {
   const { preset, seeds } = flags
   const specification = withAssignments(await baseSpecification(study, preset), assignments(flags))
   if (seeds === undefined) return specification
@@ -187,7 +192,7 @@ async function baseSpecification(study: string, preset: string | undefined): Pro
   return readSpecification(study)
 }
 
-function assignments({ set = [], data, math }: StudyFlags): string[] {
+function assignments({ set = [], data, math }: Pick<StudyFlags, 'set' | 'data' | 'math'>): string[] {
   const source = data?.length === 1 ? data[0] : data
   return [
     ...set,
@@ -223,5 +228,5 @@ function studyCommand(io: Io, study: string, { out, preset, data = [], set = [],
     '--out',
     out,
   ]
-  return `${io.self} ${words.map(quoted).join(' ')}`
+  return `${io.self} ${commandLine(words)}`
 }

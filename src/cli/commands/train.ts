@@ -8,6 +8,7 @@ import { UsageError } from '../../errors.ts'
 import { loadConfig, loadRunConfig } from '../../run/load-config.ts'
 import type { Ranks } from '../../runtime/ranks.ts'
 import { count, duration, fixed, grouped, percent } from '../../text/numbers.ts'
+import { quoted } from '../../text/shell.ts'
 import type { TrainSummary } from '../../train/events.ts'
 import { type Dashboard, startDashboard } from '../dashboard.ts'
 import { BarDisplay } from '../display/bar.ts'
@@ -30,7 +31,6 @@ import {
   engineSets,
   jsonOption,
   mathOption,
-  quoted,
   setOption,
   threadsOption,
   traceOption,
@@ -207,7 +207,7 @@ async function prepare(source: string | undefined, flags: TrainFlags): Promise<J
 }
 
 /** runs/demo, or runs/demo-2, runs/demo-3, ... when that is taken. */
-function freeDirectory(name: string): string {
+export function freeDirectory(name: string): string {
   const first = join('runs', name)
   let directory = first
   for (let i = 2; existsSync(directory); i++) directory = `${first}-${i}`

@@ -14,7 +14,7 @@ import type { EvalRecord, TrainRecord } from '../../step/records.ts'
 import type { StudyEvent } from '../../study/events.ts'
 import type { StudyOutcome } from '../../study/study.ts'
 import type { TrainEvent, TrainSummary } from '../../train/events.ts'
-import type { Io } from '../io.ts'
+import type { Io, Job } from '../io.ts'
 import { main } from '../main.ts'
 import type { Operations } from '../operations.ts'
 
@@ -152,6 +152,11 @@ interface Settings {
   readonly machine?: Partial<Machine>
   /** The matmul rate that trainings and benchmarks report; default: two measurements on a quiet machine. */
   readonly ceiling?: CeilingReport
+  /** Exit code and output of another program; default: it is not installed. */
+  readonly runProgram?: (words: readonly string[]) => { readonly code: number | null; readonly text: string }
+  /** The end of a job, and a handler for signals to it. Default: it succeeds. */
+  readonly startJob?: (words: readonly string[], fake: Fake) => Job
+  readonly isRoot?: boolean
   /** Message of the error with which `startSelf` fails. */
   readonly startSelfError?: string
   /** Called after each fake step. */
@@ -340,6 +345,9 @@ export function fakeIo(settings: Settings = {}): Fake {
       env,
       operations,
       self: 'choir',
+      program: ['/usr/bin/node', '/opt/choir/bin/choir.js'],
+      folder: '/home/me',
+      isRoot: settings.isRoot ?? false,
       now: () => fake.clock,
       onInterrupt: (handler) => {
         interruptHandlers.add(handler)
@@ -356,6 +364,12 @@ export function fakeIo(settings: Settings = {}): Fake {
         const line = JSON.stringify({ kind: 'watch', address: 'http://127.0.0.1:6007/' })
         return { line, stop: async () => void calls.push({ name: 'stop', args: [] }) }
       },
+      runProgram: async (words) => settings.runProgram?.(words) ?? { code: null, text: '' },
+      startJob: (words, env) => {
+        calls.push({ name: 'startJob', args: [words, env] })
+        return settings.startJob?.(words, fake) ?? { ended: Promise.resolve({ code: 0, text: '' }), signal: () => {} }
+      },
+      sleep: async (milliseconds) => void calls.push({ name: 'sleep', args: [milliseconds] }),
       openBrowser: (address) => calls.push({ name: 'openBrowser', args: [address] }),
       runSelf: async (args, env = {}) => {
         calls.push({ name: 'runSelf', args: [args, env] })

@@ -1,0 +1,46 @@
+/** Other programs in child processes. */
+import { execFile, spawn } from 'node:child_process'
+import type { Job, Output } from './io.ts'
+
+/** Characters at the end of standard error that are kept: the messages of mpirun about a failure. */
+const KEPT_TEXT = 16_384
+
+const TIMEOUT_MS = 30_000
+
+export function runProgram([file = '', ...args]: readonly string[]): Promise<{ code: number | null; text: string }> {
+  return new Promise((resolve) => {
+    const child = execFile(file, args, { timeout: TIMEOUT_MS }, (error, stdout, stderr) => {
+      const code = error ? error.code : 0
+      resolve({ code: typeof code === 'number' ? code : null, text: `${stdout}${stderr}` })
+    })
+    child.stdin?.end()
+  })
+}
+
+/** @param streams where its output appears */
+export function startJob(
+  [file = '', ...args]: readonly string[],
+  env: Readonly<Record<string, string>>,
+  streams: { readonly stdout: Output; readonly stderr: Output },
+): Job {
+  const child = spawn(file, args, {
+    // No input: a program in the background that reads from the terminal is stopped.
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, ...env },
+    // A process group of its own, out of reach of Ctrl-C in the terminal.
+    detached: true,
+  })
+  let text = ''
+  child.stdout.pipe(streams.stdout, { end: false })
+  child.stderr.pipe(streams.stderr, { end: false })
+  child.stderr.on('data', (chunk: Buffer) => {
+    text = `${text}${chunk}`.slice(-KEPT_TEXT)
+  })
+  return {
+    ended: new Promise((resolve, reject) => {
+      child.on('error', reject)
+      child.on('close', (code, signal) => resolve({ code, ...(signal && { signal }), text }))
+    }),
+    signal: (name) => void child.kill(name),
+  }
+}

@@ -1,0 +1,153 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { failureText, findFailure, forgetFailures, parseMpirunText } from './failure.ts'
+import { parseHosts } from './hosts.ts'
+import { type Layout, placeRanks } from './layout.ts'
+import { type JobEnd, runWithRestarts, type Supervised } from './restarts.ts'
+
+const layout = placeRanks({ hosts: parseHosts('a:4,b:4'), cores: 8, expert: 4, experts: 8 })
+
+interface Attempt {
+  readonly layout: Layout
+  readonly continued: boolean
+}
+
+/** Runs with attempts that end as given; the last one succeeds. */
+async function run(
+  ends: readonly Partial<JobEnd>[],
+  settings: { restarts?: number; gone?: string[]; expert?: number },
+) {
+  const { restarts = 3, gone = [], expert = 4 } = settings
+  const attempts: Attempt[] = []
+  const reports: string[] = []
+  const job: Supervised = {
+    run: async (now, continued) => {
+      attempts.push({ layout: now, continued })
+      return { code: 0, text: '', ...ends[attempts.length - 1] }
+    },
+    exists: () => true,
+    findFailure: async () => ({ rank: 1, host: 'b' }),
+    unreachable: async () => gone,
+    pause: async () => {},
+    stopped: () => false,
+    report: (message) => reports.push(message),
+  }
+  return { outcome: await runWithRestarts(layout, { restarts, expert, continued: false }, job), attempts, reports }
+}
+
+describe('after a failure', () => {
+  test('the run is continued until it succeeds', async () => {
+    const { outcome, attempts, reports } = await run([{ code: 1 }, { code: null, signal: 'SIGKILL' }], {})
+    expect(outcome).toEqual({ kind: 'done' })
+    expect(attempts.map(({ continued }) => continued)).toEqual([false, true, true])
+    expect(reports).toEqual([
+      'rank 1 on b (mpirun ended with exit code 1)',
+      'continuing with 8 ranks (restart 1 of 3)',
+      'rank 1 on b (mpirun ended with signal SIGKILL)',
+      'continuing with 8 ranks (restart 2 of 3)',
+    ])
+  })
+
+  test('it fails after the last restart, or at once without any', async () => {
+    const always = Array.from({ length: 9 }, () => ({ code: 1 }))
+    expect((await run(always, { restarts: 2 })).attempts).toHaveLength(3)
+    const { outcome, attempts } = await run(always, { restarts: 0 })
+    expect(attempts).toHaveLength(1)
+    expect(outcome).toEqual({ kind: 'failed', failure: 'rank 1 on b (mpirun ended with exit code 1)' })
+  })
+
+  test('it goes on without a host that does not answer, in whole groups', async () => {
+    const { attempts, reports } = await run([{ code: 1 }], { gone: ['b'] })
+    expect(attempts[1]?.layout).toMatchObject({ ranks: 4, hosts: [{ name: 'a', slots: 4 }] })
+    expect(reports).toContain('no answer from b')
+    expect(reports).toContain('continuing with 4 ranks (restart 1 of 3)')
+  })
+
+  test('it fails if the hosts that are left have no room for a group', async () => {
+    const { outcome, attempts } = await run([{ code: 1 }], { gone: ['b'], expert: 8 })
+    expect(attempts).toHaveLength(1)
+    expect(outcome).toMatchObject({ kind: 'failed', failure: expect.stringContaining('no slots for 8 ranks') })
+  })
+
+  test('wrong usage and an interrupt are not repeated', async () => {
+    expect(await run([{ code: 2 }], {})).toMatchObject({ outcome: { kind: 'usage' }, attempts: { length: 1 } })
+    expect(await run([{ code: 130 }], {})).toMatchObject({ outcome: { kind: 'stopped' }, attempts: { length: 1 } })
+  })
+})
+
+/** Messages of Open MPI 5.0.7 and MPICH 4.2.1 as they were printed. */
+const killed = `prterun noticed that process rank 1 with PID 1653 on node vm exited on
+signal 9 (Killed).`
+const exited = `prterun detected that one or more processes exited with non-zero status,
+thus causing the job to be terminated. The first process to do so was:
+
+   Process name: [prterun-vm-1654@1,1]
+   Exit code:    3`
+const lost = `PRTE has lost communication with a remote daemon.
+
+  HNP daemon   : [prterun-vm-1694@0,0] on node vm
+  Remote daemon: [prterun-vm-1694@0,1] on node nohost
+
+This is usually due to either a failure of the TCP network`
+const unknown = `ssh: Could not resolve hostname nohost: Name or service not known
+[mpiexec@vm] ui_cmd_cb (mpiexec/pmiserv_pmci.c:51): Launch proxy failed.`
+
+test.each([
+  [killed, 'rank 1 on vm (PID 1653): killed by signal 9 (Killed)'],
+  [exited, 'rank 1: exit code 3'],
+  [lost, 'host nohost: the host does not answer'],
+  [unknown, 'host nohost: ssh: Name or service not known'],
+  ['=   PID 12 RUNNING AT b\n=   EXIT CODE: 9\n', 'a rank on b (PID 12): exit code 9'],
+  ['[mpiexec@vm] control_cb: assert (!closed) failed', 'mpirun names no rank'],
+])('messages of mpirun name the rank: %j', (text, expected) => {
+  expect(failureText(parseMpirunText(text))).toBe(expected)
+})
+
+describe('files of the ranks', () => {
+  let folder: string
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), 'choir-failure-'))
+  })
+  afterEach(() => rmSync(folder, { recursive: true, force: true }))
+  const write = (name: string, value: unknown) =>
+    writeFileSync(join(folder, name), typeof value === 'string' ? value : JSON.stringify(value))
+  const ranks = {
+    ranks: [
+      { rank: 0, host: 'a', pid: 7 },
+      { rank: 1, host: 'b', pid: 8 },
+    ],
+  }
+
+  test('the reason that a rank wrote comes before the messages of mpirun', async () => {
+    write('failure.json', { rank: 0, host: 'a', pid: 7, reason: 'the disk is full' })
+    write('ranks.json', ranks)
+    expect(failureText(await findFailure(folder, killed))).toBe('rank 0 on a (PID 7): the disk is full')
+  })
+
+  test('host and PID of a rank come from ranks.json, and the rank of a process too', async () => {
+    write('ranks.json', ranks)
+    expect(failureText(await findFailure(folder, exited))).toBe('rank 1 on b (PID 8): exit code 3')
+    expect(failureText(await findFailure(folder, '= PID 8 RUNNING AT b = EXIT CODE: 9'))).toBe(
+      'rank 1 on b (PID 8): exit code 9',
+    )
+  })
+
+  test.each(['{', 'null', '[]', { rank: '1', pid: -1, reason: 3 }])(
+    'damaged files count as missing: %j',
+    async (value) => {
+      write('failure.json', value)
+      write('ranks.json', value)
+      expect(await findFailure(folder, exited)).toEqual({ rank: 1, reason: 'exit code 3' })
+      expect(await findFailure(folder, '')).toEqual({})
+    },
+  )
+
+  test('what an earlier attempt wrote is removed', async () => {
+    write('failure.json', { rank: 0 })
+    await forgetFailures(folder)
+    expect(await findFailure(folder, '')).toEqual({})
+    await forgetFailures(join(folder, 'nowhere'))
+  })
+})
