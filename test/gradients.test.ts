@@ -1,5 +1,8 @@
 /** The gradient of every op in the registry, in float64, against central finite differences. */
 import { describe, expect, test } from 'vitest'
+import { forSources, sumSources } from '../src/graph/ops/exchange.ts'
+import { joinRows, splitRows } from '../src/graph/ops/expert.ts'
+import { recomputed } from '../src/graph/recompute.ts'
 import type { Tensor } from '../src/graph/tensor.ts'
 import { registry } from '../src/graph/tensor.ts'
 import * as g from '../src/library/graph.ts'
@@ -56,6 +59,8 @@ const dense: g.SlotPlan = {
 }
 // Three experts with two, no and two slots; one slot is unused.
 const ragged: g.RaggedPlan = { ...plan, sizes: g.constant([2, 0, 2, 1], 'int64') }
+
+const pieces = g.constant([2, 0, 1, 2], 'int64')
 
 const cases: Record<string, Case[]> = {
   add: two(g.add),
@@ -213,6 +218,40 @@ const cases: Record<string, Case[]> = {
     { inputs: of([3, 2]), build: (x) => g.dispatchRagged(x as Tensor, ragged).map(gram) },
     // Nothing depends on the rows of the other experts.
     { inputs: of([3, 2]), build: (x) => gram(g.dispatchRagged(x as Tensor, ragged)[0] as Tensor) },
+  ],
+  // Three pieces of two, no and one rows; two rows are unused.
+  'split-rows': [
+    { inputs: of([5, 2]), build: (x) => splitRows(x as Tensor, pieces).map(gram) },
+    { inputs: of([5, 2]), build: (x) => gram(splitRows(x as Tensor, pieces)[2] as Tensor) },
+  ],
+  'join-rows': [
+    {
+      inputs: of([5, 2]),
+      build: (x) =>
+        joinRows(
+          splitRows(x as Tensor, pieces).map((piece, i) => g.multiply(piece, i + 1)),
+          pieces,
+          5,
+        ),
+    },
+  ],
+  'sum-sources': [
+    { inputs: of([4, 2, 3]), build: (x) => sumSources(x as Tensor, false) },
+    { inputs: of([2, 3, 2]), build: (x) => sumSources(x as Tensor, true) },
+  ],
+  'for-sources': [
+    {
+      inputs: of([2, 3]),
+      build: (x) => forSources(x as Tensor, 3, false).map((copy, i) => g.multiply(copy, g.multiply(copy, i + 1))),
+    },
+    // One copy is not used.
+    { inputs: of([2, 3, 2]), build: (x) => g.multiply(forSources(x as Tensor, 2, true)[1] as Tensor, x as Tensor) },
+  ],
+  recomputed: [
+    {
+      inputs: of([3, 2], [2, 4]),
+      build: (x, w) => recomputed([x as Tensor, w as Tensor], ([a, b]) => g.exp(g.matmul(a as Tensor, b as Tensor))),
+    },
   ],
   'combine-ragged': [
     {

@@ -15,7 +15,7 @@ export interface RankIdentity {
 }
 
 /** The file with the first failure of a job, in its run directory: rank, host, PID and reason. */
-export const failureFile = (directory: string): string => join(directory, 'failure.json')
+const failureFile = (directory: string): string => join(directory, 'failure.json')
 
 /** `rank 2 of 4 (node7, PID 4711)` */
 export const rankTitle = ({ rank, size, host, pid }: RankIdentity): string =>

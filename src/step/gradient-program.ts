@@ -19,12 +19,13 @@ import type { ArenaKernels, RowScatter } from '../runtime/arena-kernels.ts'
 import type { Buffer, Runtime } from '../runtime/contract.ts'
 import type { Ranks } from '../runtime/ranks.ts'
 import type { NodeTime, StepEvent } from '../runtime/times.ts'
+import { paddedFloats } from './bank.ts'
 import { GradientSum } from './gradient-sum.ts'
 import { shardsOfRank } from './gradient-tree.ts'
 import { addStatistics, CompiledPass, inputNameOf, tracePass } from './pass.ts'
 import { type Layout, sourcesKept } from './placement.ts'
 import type { LayerCounts } from './statistics.ts'
-import { type ParameterStore, paddedFloats } from './store.ts'
+import type { ParameterStore } from './store.ts'
 import { Timeline } from './timeline.ts'
 
 export interface GradientShape {
@@ -38,7 +39,7 @@ export interface GradientShape {
 }
 
 /** Sequences in a pass. */
-export const passSequences = ({ batch, shards = 1, microBatches }: Omit<GradientShape, 'sequence'>): number =>
+const passSequences = ({ batch, shards = 1, microBatches }: Omit<GradientShape, 'sequence'>): number =>
   batch / shards / microBatches
 
 export interface GradientResult {

@@ -11,9 +11,10 @@ import { treeAdditions } from '../graph/tree.ts'
 import type { Arena } from '../runtime/arena.ts'
 import type { Addition, ArenaKernels } from '../runtime/arena-kernels.ts'
 import { channels, type Ranks, type Transfer } from '../runtime/ranks.ts'
+import { paddedFloats } from './bank.ts'
 import { counterStep, shardsOfRank } from './gradient-tree.ts'
 import type { Layout, Share } from './placement.ts'
-import { type ParameterStore, paddedFloats } from './store.ts'
+import type { ParameterStore } from './store.ts'
 
 /** Floats of received gradients in memory at a time, over all other ranks, for each of two chunks. */
 const RECEIVED = 4 * 2 ** 20

@@ -1,24 +1,20 @@
 /**
- * Flat memory of a model: parameters, gradients and optimizer state.
+ * Flat memory of a model: parameters, gradients and optimizer state, in banks (`bank.ts`).
  *
- * A *bank* is one arena cut into regions, `[p | g | m | v]`, with the tensors in the same order in each. The regions of
- * optimizer state have only those that this rank owns (`placement.ts`); the gradient of an expert may have a part for
- * each source rank, [n, E, ...], and partial sums of gradients have regions of their own if there are several shards. Tensors
- * with weight decay come first, so in one process the optimizer sees two plain ranges and needs no layers. Every
- * tensor begins at a cache line; the padding is zero and stays zero. A model larger than one arena has several banks;
- * a tensor never crosses from one to the next. After its regions a bank has scratch memory, for kernels that need
- * other data in the same arena.
+ * Tensors are in the same order in each region of a bank. The regions of optimizer state have only those that this rank
+ * owns (`placement.ts`); the gradient of an expert may have a part for each source rank, [n, E, ...], and partial sums
+ * of gradients have regions of their own if there are several shards. Tensors with weight decay come first, so in one
+ * process the optimizer sees two plain ranges and needs no layers. A model larger than one arena has several banks; a
+ * tensor never crosses from one to the next.
  */
 import { UsageError } from '../errors.ts'
 import { sizeOf } from '../graph/shape.ts'
 import { expertName, type ParameterSpec } from '../model/parameters.ts'
 import { type Arena, MAX_ARENA_BYTES } from '../runtime/arena.ts'
 import type { Runtime } from '../runtime/contract.ts'
+import { Bank, type BorrowedScratch, fillBanks, paddedFloats, type Regions } from './bank.ts'
 import { partialSums } from './gradient-tree.ts'
 import { alone, heldExperts, heldSpecs, type Layout, type Share, sharesOf, sourcesKept } from './placement.ts'
-
-/** Floats in a cache line. */
-const LINE = 16
 
 /** A range of owned parameters of one bank, with the offsets of parameters, gradients and moments, in floats. */
 export interface ParameterRange {
@@ -37,14 +33,6 @@ export interface NamedTensor {
   readonly data: Float32Array
 }
 
-/** Scratch memory in the arena of a model's parameters. */
-export interface BorrowedScratch {
-  readonly arena: Arena
-  /** The next floats, aligned to a cache line. */
-  take(floats: number): Float32Array
-  release(): void
-}
-
 /** An owned tensor, or an owned expert of a stacked one. */
 export interface Unit {
   /** Among all units of the model, whichever rank owns them. */
@@ -59,27 +47,20 @@ export interface Unit {
 
 interface TensorLocation {
   readonly spec: ParameterSpec
-  readonly bank: number
+  readonly bank: Bank
   /** Floats from the start of the region of parameters. */
   readonly offset: number
   /** The same in that of gradients. */
   readonly gradient: number
   /** The part owned by this rank; null if none. */
-  readonly owned: {
-    readonly from: number
-    readonly to: number /** In a region of moments. */
-    readonly offset: number
-  } | null
+  readonly owned: OwnedPart | null
 }
 
-/** Sizes of the parts of a bank, in floats. */
-interface BankSizes {
-  /** Of the region of parameters. */
-  readonly total: number
-  /** Of a region of gradients. */
-  readonly gradients: number
-  /** Of a region of moments. */
-  readonly owned: number
+interface OwnedPart {
+  readonly from: number
+  readonly to: number
+  /** Floats from the start of a region of moments. */
+  readonly offset: number
 }
 
 export class ParameterStore {
@@ -92,16 +73,9 @@ export class ParameterStore {
   readonly unitCount: number
   private readonly locations = new Map<string, TensorLocation>()
   private readonly firstUnits = new Map<string, number>()
-  private readonly arenas: Arena[] = []
-  private readonly sizes: BankSizes[] = []
-  /** Floats of scratch memory in use in each bank. */
-  private readonly scratchUsed: number[] = []
-  /** Regions of gradients: the gradients, and their partial sums. */
-  private readonly gradientRegionCount: number
+  private readonly banks: readonly Bank[]
   /** Gradients kept of an expert. */
   private readonly sources: number
-  private readonly moments: number
-  private readonly scratchSize: number
 
   /**
    * @param runtime Allocates the arenas.
@@ -119,10 +93,7 @@ export class ParameterStore {
     this.specs = heldSpecs(specs, layout)
     this.layout = layout
     this.shares = sharesOf(this.specs, layout)
-    this.gradientRegionCount = moments === null ? 0 : 1 + partialSums(layout)
     this.sources = sourcesKept(layout)
-    this.moments = moments ?? 0
-    this.scratchSize = scratch
     this.unitCount = specs.reduce((index, spec, i) => {
       const [experts = 0] = spec.shape
       const held = spec.stacked ? heldExperts(experts, layout).first : 0
@@ -135,60 +106,44 @@ export class ParameterStore {
           `${MAX_ARENA_BYTES / 2}; use a smaller batch or more train.microBatches)`,
       )
     const owned = new Map(this.ownedShares().map((share) => [share.spec, share]))
-    for (const bank of this.fillBanks(owned)) this.addBank(bank, owned, runtime)
-  }
-
-  private fillBanks(owned: ReadonlyMap<ParameterSpec, Share>): ParameterSpec[][] {
-    const maxFloats = Math.floor((MAX_ARENA_BYTES / 4 - this.scratchSize) / LINE) * LINE
-    const banks: ParameterSpec[][] = [[]]
-    let filled = 0
-    for (const spec of this.specs) {
-      const size =
-        paddedFloats(sizeOf(spec.shape)) +
-        this.gradientRegionCount * this.gradientFloats(spec) +
-        this.moments * ownedFloats(spec, owned.get(spec))
-      if (size > maxFloats)
-        throw new UsageError(
-          `invalid model: ${spec.name} has ${sizeOf(spec.shape)} parameters (expected at most ` +
-            `${Math.floor((maxFloats / size) * sizeOf(spec.shape))}; ` +
-            (spec.stacked ? 'use fewer or smaller experts in a layer)' : 'use a smaller vocabulary or width)'),
-        )
-      if (filled + size > maxFloats) {
-        banks.push([])
-        filled = 0
-      }
-      banks.at(-1)?.push(spec)
-      filled += size
+    const counts = {
+      gradientRegions: moments === null ? 0 : 1 + partialSums(layout),
+      momentRegions: moments ?? 0,
+      scratch,
     }
-    return banks
+    const floatsOf = (spec: ParameterSpec) =>
+      paddedFloats(sizeOf(spec.shape)) +
+      counts.gradientRegions * this.gradientFloats(spec) +
+      counts.momentRegions * ownedFloats(spec, owned.get(spec))
+    this.banks = fillBanks(this.specs, floatsOf, scratch).map((bank) => this.createBank(bank, owned, counts, runtime))
   }
 
-  private addBank(
+  private createBank(
     specs: readonly ParameterSpec[],
     owned: ReadonlyMap<ParameterSpec, Share>,
+    counts: Pick<Regions, 'gradientRegions' | 'momentRegions' | 'scratch'>,
     runtime: Pick<Runtime, 'createArena'>,
-  ): void {
-    let [total, gradients, ofMoments] = [0, 0, 0]
+  ): Bank {
+    let [parameters, gradients, moments] = [0, 0, 0]
+    const places: Omit<TensorLocation, 'bank'>[] = []
     for (const spec of [...specs.filter(({ decay }) => decay), ...specs.filter(({ decay }) => !decay)]) {
       const share = owned.get(spec)
-      const part = share ? { from: share.from, to: share.to, offset: ofMoments } : null
-      this.locations.set(spec.name, { spec, bank: this.arenas.length, offset: total, gradient: gradients, owned: part })
-      total += paddedFloats(sizeOf(spec.shape))
+      const part = share ? { from: share.from, to: share.to, offset: moments } : null
+      places.push({ spec, offset: parameters, gradient: gradients, owned: part })
+      parameters += paddedFloats(sizeOf(spec.shape))
       gradients += this.gradientFloats(spec)
-      ofMoments += ownedFloats(spec, share)
+      moments += ownedFloats(spec, share)
     }
-    this.sizes.push({ total, gradients, owned: ofMoments })
-    this.scratchUsed.push(0)
-    const floats = total + gradients * this.gradientRegionCount + ofMoments * this.moments + this.scratchSize
-    this.arenas.push(runtime.createArena(floats * 4))
+    const bank = new Bank(runtime, { ...counts, parameters, gradients, moments })
+    for (const place of places) this.locations.set(place.spec.name, { ...place, bank })
+    return bank
   }
 
   /** The values of a parameter, or of one expert of a stacked parameter. */
   parameter(name: string, expert: number | null = null): Float32Array {
     const { spec, bank, offset } = this.location(name)
-    const arena = this.arenas[bank] as Arena
-    if (expert === null) return arena.floats(offset, sizeOf(spec.shape))
-    return arena.floats(offset + expert * unitSize(spec), unitSize(spec))
+    if (expert === null) return bank.arena.floats(offset, sizeOf(spec.shape))
+    return bank.arena.floats(offset + expert * unitSize(spec), unitSize(spec))
   }
 
   /** The gradient of a parameter, or of one expert; with several sources, only of one expert: see {@link parts}. */
@@ -200,8 +155,8 @@ export class ParameterStore {
   parts(name: string, expert: number | null = null): Float32Array {
     const { spec, bank, gradient } = this.location(name)
     const size = unitSize(spec) * (spec.stacked ? this.sources : 1)
-    const start = this.gradientStart(bank) + gradient + (expert ?? 0) * size
-    return (this.arenas[bank] as Arena).floats(start, size * (expert === null ? unitsOf(spec) : 1))
+    const start = bank.gradients() + gradient + (expert ?? 0) * size
+    return bank.arena.floats(start, size * (expert === null ? unitsOf(spec) : 1))
   }
 
   private unitsIn(name: string, expert: number | null): number {
@@ -215,65 +170,32 @@ export class ParameterStore {
   moment(name: string, index: number): Float32Array {
     const { spec, bank, owned } = this.location(name)
     if (!owned) return new Float32Array()
-    const size = (owned.to - owned.from) * unitSize(spec)
-    return (this.arenas[bank] as Arena).floats(this.momentStart(bank, index) + owned.offset, size)
+    return bank.arena.floats(bank.moments(index) + owned.offset, (owned.to - owned.from) * unitSize(spec))
   }
 
   /** Bytes of all arenas, scratch memory included. */
   get byteLength(): number {
-    return this.arenas.reduce((sum, { byteLength }) => sum + byteLength, 0)
+    return this.banks.reduce((sum, { arena }) => sum + arena.byteLength, 0)
   }
 
   /** Allocates scratch memory in the arena of a parameter. Returns its offset and that of the gradient, in floats. */
   allocateScratch(name: string, floats: number): { arena: Arena; gradient: number; scratch: number } {
     const { bank, gradient } = this.location(name)
-    const used = this.scratchUsed[bank] ?? 0
-    this.scratchUsed[bank] = used + paddedFloats(floats)
-    if (used + floats > this.scratchSize) throw new Error(`internal: no scratch memory is left in the bank of ${name}`)
-    return {
-      arena: this.arenas[bank] as Arena,
-      gradient: this.gradientStart(bank) + gradient,
-      scratch: this.momentStart(bank, this.moments) + used,
-    }
+    const scratch = bank.allocate(floats)
+    if (scratch === null) throw new Error(`internal: no scratch memory is left in the bank of ${name}`)
+    return { arena: bank.arena, gradient: bank.gradients() + gradient, scratch }
   }
 
   /** Borrows scratch memory; null if the tensors need several arenas or too little is left. */
   borrowScratch(floats: number): BorrowedScratch | null {
-    const [arena, ...rest] = this.arenas
-    const used = this.scratchUsed[0] ?? 0
-    if (!arena || rest.length > 0 || used + paddedFloats(floats) > this.scratchSize) return null
-    this.scratchUsed[0] = used + paddedFloats(floats)
-    const start = this.momentStart(0, this.moments) + used
-    let taken = 0
-    return {
-      arena,
-      take: (count) => {
-        const from = start + taken
-        taken += paddedFloats(count)
-        if (taken > floats) throw new Error('internal: borrowed scratch memory is used up')
-        return arena.floats(from, count)
-      },
-      release: () => {
-        if (this.scratchUsed[0] === used + paddedFloats(floats)) this.scratchUsed[0] = used
-      },
-    }
+    const [bank, ...rest] = this.banks
+    return bank && rest.length === 0 ? bank.borrow(floats) : null
   }
 
   private location(name: string): TensorLocation {
     const location = this.locations.get(name)
     if (!location) throw new Error(`internal: no parameter ${name}`)
     return location
-  }
-
-  /** Start of region `index` of gradients in a bank, in floats; `index` = their number: the end of the regions. */
-  private gradientStart(bank: number, index = 0): number {
-    const { total = 0, gradients = 0 } = this.sizes[bank] ?? {}
-    return total + index * gradients
-  }
-
-  /** The same for regions of moments. */
-  private momentStart(bank: number, index: number): number {
-    return this.gradientStart(bank, this.gradientRegionCount) + index * (this.sizes[bank]?.owned ?? 0)
   }
 
   private gradientFloats(spec: ParameterSpec): number {
@@ -292,8 +214,8 @@ export class ParameterStore {
         const range: ParameterRange = {
           ...piece,
           moments: Array.from(
-            { length: this.moments },
-            (_, m) => this.momentStart(bank, m) + (owned?.offset ?? 0) + i * unitSize(spec),
+            { length: bank.regions.momentRegions },
+            (_, m) => bank.moments(m) + (owned?.offset ?? 0) + i * unitSize(spec),
           ),
           // Padding ends a whole tensor, not some of its experts.
           count: from === 0 && to === unitsOf(spec) && !this.isApart(spec) ? ownedFloats(spec, owned) : piece.count,
@@ -327,11 +249,11 @@ export class ParameterStore {
 
   /** The gradients of each bank, and their partial sums (`gradient-tree.ts`); offsets and count in floats. */
   gradientRegions(): { arena: Arena; gradients: number; partials: readonly number[]; count: number }[] {
-    return this.sizes.map(({ gradients }, bank) => ({
-      arena: this.arenas[bank] as Arena,
-      gradients: this.gradientStart(bank),
-      partials: Array.from({ length: this.gradientRegionCount - 1 }, (_, i) => this.gradientStart(bank, 1 + i)),
-      count: gradients,
+    return this.banks.map((bank) => ({
+      arena: bank.arena,
+      gradients: bank.gradients(),
+      partials: Array.from({ length: bank.regions.gradientRegions - 1 }, (_, i) => bank.gradients(1 + i)),
+      count: bank.regions.gradients,
     }))
   }
 
@@ -343,10 +265,10 @@ export class ParameterStore {
       const { bank, gradient } = this.location(spec.name)
       const count = unitSize(spec)
       return Array.from({ length: unitsOf(spec) }, (_, e) => ({
-        arena: this.arenas[bank] as Arena,
+        arena: bank.arena,
         parts: Array.from(
           { length: this.sources },
-          (_, source) => this.gradientStart(bank) + gradient + (e * this.sources + source) * count,
+          (_, source) => bank.gradients() + gradient + (e * this.sources + source) * count,
         ),
         count,
       }))
@@ -366,9 +288,9 @@ export class ParameterStore {
     const pieces = this.isApart(spec) ? to - from : 1
     const each = (to - from) / pieces
     return Array.from({ length: pieces }, (_, i) => ({
-      arena: this.arenas[bank] as Arena,
+      arena: bank.arena,
       parameters: offset + (from + i * each) * size,
-      gradients: this.gradientStart(bank) + gradient + (from + i * each) * size * sources,
+      gradients: bank.gradients() + gradient + (from + i * each) * size * sources,
       count: each * size,
     }))
   }
@@ -443,6 +365,3 @@ function follows(range: ParameterRange, last: ParameterRange): boolean {
     range.moments.every((start, i) => start === (last.moments[i] as number) + last.count)
   )
 }
-
-/** Rounds up to whole cache lines, in floats. */
-export const paddedFloats = (floats: number): number => Math.ceil(floats / LINE) * LINE
