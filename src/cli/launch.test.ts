@@ -107,7 +107,7 @@ test.each<[string[], string]>([
   [['train', 'tiny'], 'missing --ranks'],
   [['train', 'tiny', '--ranks', '3', '--cores', '2'], 'invalid --ranks: 3 (this machine has 2 slots'],
   [['train', 'tiny', '--ranks', '6', '--cores', '8', '--set', 'parallel.expert=4'], 'a multiple of parallel.expert 4'],
-  [['train', 'tiny', '--ranks', '3', '--cores', '8', '--set', 'parallel.expert=3'], 'must divide the 4 experts'],
+  [['train', 'tiny', '--ranks', '3', '--cores', '8', '--set', 'parallel.expert=3'], 'must divide model.moe.experts 4'],
   [['train', 'tiny', '--ranks', '2', '--cores', '8', '--set', 'parallel.expert=two'], 'invalid parallel.expert: "two"'],
   [['train', 'tiny', '--hosts', 'a:x'], 'invalid --hosts: "a:x"'],
   [['train', 'tiny', '--hosts', 'a:1', '--hostfile', 'f'], 'invalid --hostfile: not with --hosts'],

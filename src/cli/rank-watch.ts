@@ -4,7 +4,7 @@
  * the run directory; the shell of the rank that was killed first creates the file, and it alone prints the message.
  */
 import { spawn } from 'node:child_process'
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
 export interface RankIdentity {
@@ -21,8 +21,9 @@ const failureFile = (directory: string): string => join(directory, 'failure.json
 export const rankTitle = ({ rank, size, host, pid }: RankIdentity): string =>
   `rank ${rank} of ${size} (${host}, PID ${pid})`
 
-/** Arguments: message, file, its contents. `set -C`: the file is not overwritten. */
-const SCRIPT = `set -C; read -r _; if { printf '%s\\n' "$3" > "$2"; } 2>/dev/null; then printf '%s\\n' "$1" >&2; fi`
+/** Arguments: message, file, its contents, folder. `set -C`: the file is not overwritten. */
+const SCRIPT = `set -C; read -r _
+if [ ! -d "$4" ] || { printf '%s\\n' "$3" > "$2"; } 2>/dev/null; then printf '%s\\n' "$1" >&2; fi`
 
 export interface RankWatch {
   /** Call it before the process ends on purpose. */
@@ -36,7 +37,8 @@ export function watchRank(identity: RankIdentity, directory: string, resume: str
   if (process.platform === 'win32') return { release() {} }
   const reason = 'was killed: by a signal, or by the system when memory ran out'
   const message = `choir: ${rankTitle(identity)} ${reason}; continue with: ${resume}`
-  const shell = spawn('sh', ['-c', SCRIPT, 'choir-watch', message, failureFile(directory), failure(identity, reason)], {
+  const args = [message, failureFile(directory), failure(identity, reason), directory]
+  const shell = spawn('sh', ['-c', SCRIPT, 'choir-watch', ...args], {
     stdio: ['pipe', 'ignore', 'inherit'],
     // A session of its own, since launchers kill the group of a rank.
     detached: true,
@@ -48,8 +50,9 @@ export function watchRank(identity: RankIdentity, directory: string, resume: str
 
 /** Records why this rank ends the job, if it is the first one to fail. */
 export function recordFailure(identity: RankIdentity, directory: string, reason: string): void {
+  // Without a run, the directory stays free for the next attempt.
+  if (!existsSync(join(directory, 'config.json'))) return
   try {
-    mkdirSync(directory, { recursive: true })
     writeFileSync(failureFile(directory), `${failure(identity, reason)}\n`, { flag: 'wx' })
   } catch {
     // Another rank has failed before, or the disk is full: the message is printed anyway.

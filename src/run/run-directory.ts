@@ -8,6 +8,7 @@
  *     routing.jsonl               per-layer, per-expert statistics
  *     events.out.tfevents.*       the scalars of metrics.jsonl for TensorBoard, one file per process
  *     checkpoints/                see checkpoint/checkpoint.ts
+ *     ranks.json, failure.json    of a training on several ranks: their processes, and which one failed first
  */
 import { open, readdir, readFile, rm } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
@@ -142,7 +143,7 @@ export class RunDirectory {
   /** Removes a new run that failed before its first step, so that a corrected one can use the directory. */
   async discard(): Promise<void> {
     if (this.isResumed || this.logs) return
-    for (const name of ['tokenizer.json', 'config.json']) await rm(join(this.path, name), { force: true })
+    for (const name of ['tokenizer.json', 'ranks.json', 'config.json']) await rm(join(this.path, name), { force: true })
   }
 
   /** Writes queued records and unlocks the directory, even if writing fails. */

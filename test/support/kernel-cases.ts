@@ -106,8 +106,10 @@ export function attentionCase(shape: AttentionCase): KernelCase {
 }
 
 export interface ExpertCase {
-  /** Rows of each expert. */
+  /** Rows of each expert, or by source rank and expert. */
   readonly rows: readonly number[]
+  /** Ranks that rows come from; default: 1. */
+  readonly sources?: number
   /** Number of rows that no expert uses. */
   readonly left?: number
   readonly width: number
@@ -125,8 +127,9 @@ export function expertCase({
   gated,
   accumulate = false,
   range = 2,
+  sources = 1,
 }: ExpertCase): KernelCase {
-  const experts = rows.length
+  const experts = rows.length / sources
   const used = rows.reduce((a, b) => a + b, 0)
   const values = (random: () => number) => random() * 2 - 1
   return {
@@ -146,7 +149,8 @@ export function expertCase({
     },
     reference(tensors) {
       let from = 0
-      const parts = rows.map((count, e) => {
+      const parts = rows.map((count, group) => {
+        const e = group % experts
         const matrix = (name: string) => {
           const all = of(tensors, name)
           return g.reshape(g.slice(all, 0, e, e + 1), all.shape.slice(1))
@@ -158,7 +162,7 @@ export function expertCase({
       })
       return g.concat(parts, 0)
     },
-    kernels: ['expert-ffn', 'expert-ffn-gradient'],
+    kernels: ['expert-ffn', 'expert-ffn-gradient', ...(sources > 1 ? ['sum-sources'] : [])],
     accumulate,
   }
 }
@@ -171,12 +175,14 @@ export function expertLinearCase({
   hidden: columns,
   accumulate = false,
   range = 2,
+  sources = 1,
 }: Omit<ExpertCase, 'gated'>): KernelCase {
+  const experts = rows.length / sources
   const used = rows.reduce((a, b) => a + b, 0)
   return {
     inputs: {
       x: { shape: [used, width], values: (random) => range * (random() * 2 - 1) },
-      weight: { shape: [rows.length, width, columns], values: (random) => random() * 2 - 1 },
+      weight: { shape: [experts, width, columns], values: (random) => random() * 2 - 1 },
     },
     build(tensors, dtype) {
       const unused = g.constant(new Float64Array(left * width), dtype, [left, width])
@@ -186,7 +192,8 @@ export function expertLinearCase({
     },
     reference(tensors) {
       let from = 0
-      const parts = rows.map((count, e) => {
+      const parts = rows.map((count, group) => {
+        const e = group % experts
         const matrix = g.reshape(g.slice(of(tensors, 'weight'), 0, e, e + 1), [width, columns])
         const x = g.slice(of(tensors, 'x'), 0, from, from + count)
         from += count
@@ -194,7 +201,7 @@ export function expertLinearCase({
       })
       return g.concat(parts, 0)
     },
-    kernels: ['expert-linear', 'expert-linear-gradient'],
+    kernels: ['expert-linear', 'expert-linear-gradient', ...(sources > 1 ? ['sum-sources'] : [])],
     accumulate,
   }
 }

@@ -66,6 +66,9 @@ export const special: Record<string, KernelCase[]> = {
     // More rows than a piece, and exactly one piece.
     expertCase({ rows: [512, 0, 1100, 513], width: 5, hidden: 3, gated }),
     expertCase({ rows: [1025, 2], left: 3, width: 3, hidden: 5, gated, accumulate: true }),
+    // Rows of several source ranks: some without rows, and more parameters than a task adds.
+    expertCase({ rows: [3, 0, 17, 1, 0, 0], sources: 3, left: 2, width: 33, hidden: 35, gated }),
+    expertCase({ rows: [5, 0, 2, 9, 600, 1, 0, 4], sources: 4, width: 150, hidden: 130, gated }),
     // Activations that saturate.
     expertCase({ rows: [9, 4], width: 5, hidden: 6, gated, range: 1e4 }),
   ]),
@@ -77,6 +80,7 @@ export const special: Record<string, KernelCase[]> = {
     // More rows than a piece, and exactly one piece.
     expertLinearCase({ rows: [512, 0, 1100, 513], width: 5, hidden: 3 }),
     expertLinearCase({ rows: [1025, 2], left: 3, width: 3, hidden: 5, accumulate: true }),
+    expertLinearCase({ rows: [3, 0, 17, 1, 2], sources: 5, left: 2, width: 33, hidden: 35 }),
     // The row of zeros of an expert without rows is longer than a piece of gradients.
     expertLinearCase({ rows: [0, 2], width: 700, hidden: 1, accumulate: true }),
     expertLinearCase({ rows: [9, 4], width: 5, hidden: 6, range: 1e4 }),
