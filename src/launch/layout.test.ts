@@ -21,7 +21,6 @@ const requests = record({
   oversubscribe: boolean(),
   bind: boolean(),
   expert: constantFrom(1, 1, 2, 4),
-  experts: constantFrom(8, 16, null),
 }).map(
   (all) => Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined)) as unknown as Request,
 )
@@ -54,7 +53,6 @@ test('threads of a host fit its cores, ranks fit the slots, and groups are whole
       if (!layout) return
       accepted++
       expect(layout.ranks % request.expert).toBe(0)
-      if (request.experts !== null) expect(request.experts % request.expert).toBe(0)
       if (request.threads !== undefined) expect(layout.threads).toBe(request.threads)
       const counts = ranksOfHosts(layout)
       if (layout.oversubscribe) expect(request.oversubscribe).toBe(true)
@@ -98,7 +96,7 @@ test('without a host, the ranks that are left are whole groups in the slots that
       const layout = placed(request)
       const name = layout?.hosts?.[index]?.name
       if (!layout?.hosts || name === undefined) return
-      const left = withoutHosts(layout, new Set([name]), request.expert)
+      const left = withoutHosts(layout, new Set([name]), request)
       if (!left) return
       expect(left.hosts?.map((host) => host.name)).not.toContain(name)
       expect(left.ranks % request.expert).toBe(0)
@@ -112,8 +110,15 @@ test('without a host, the ranks that are left are whole groups in the slots that
   )
 })
 
+test('without a host, ranks divide the shards of the run', () => {
+  const three = placeRanks({ hosts: parseHosts('a:4,b:2,c:2'), cores: 8, expert: 2 })
+  expect(three.ranks).toBe(8)
+  const after = (shards: number) => withoutHosts(three, new Set(['b']), { expert: 2, shards })?.ranks
+  expect([8, 6, 12, 16, 3].map(after)).toEqual([4, 6, 6, 4, undefined])
+})
+
 test('eight ranks on two hosts of eight cores have two threads each', () => {
-  expect(placeRanks({ hosts, cores: 8, expert: 4, experts: 16 })).toEqual({
+  expect(placeRanks({ hosts, cores: 8, expert: 4 })).toEqual({
     hosts,
     ranks: 8,
     ranksPerHost: 4,
@@ -124,9 +129,9 @@ test('eight ranks on two hosts of eight cores have two threads each', () => {
 })
 
 test('without b, groups of 4 go on with 4 ranks and groups of 8 cannot', () => {
-  const layout = placeRanks({ hosts, cores: 8, expert: 4, experts: 16 })
-  expect(withoutHosts(layout, new Set(['b']), 4)).toMatchObject({ hosts: [hosts[0]], ranks: 4, threads: 2 })
-  expect(withoutHosts(layout, new Set(['b']), 8)).toBeNull()
+  const layout = placeRanks({ hosts, cores: 8, expert: 4 })
+  expect(withoutHosts(layout, new Set(['b']), { expert: 4 })).toMatchObject({ hosts: [hosts[0]], ranks: 4, threads: 2 })
+  expect(withoutHosts(layout, new Set(['b']), { expert: 8 })).toBeNull()
 })
 
 test.each([
@@ -134,11 +139,11 @@ test.each([
   [2, false],
   [8, true],
 ])('groups of %i ranks on hosts of four span hosts: %s', (expert, spans) => {
-  expect(groupsSpanHosts(placeRanks({ hosts, cores: 4, expert, experts: 16 }), expert)).toBe(spans)
+  expect(groupsSpanHosts(placeRanks({ hosts, cores: 4, expert }), expert)).toBe(spans)
 })
 
 describe('refused, with the field, the value and what to do', () => {
-  const base = { cores: 8, expert: 1, experts: 8 }
+  const base = { cores: 8, expert: 1 }
   test.each<[Partial<Request>, string]>([
     [{}, 'missing --ranks'],
     [{ ranks: 9 }, 'invalid --ranks: 9 (this machine has 8 slots, one per physical core; use fewer ranks, '],
@@ -149,8 +154,6 @@ describe('refused, with the field, the value and what to do', () => {
     ],
     [{ ranks: 6, expert: 4 }, 'invalid --ranks: 6 ranks (expected a multiple of parallel.expert 4, such as 4 or 8)'],
     [{ ranks: 2, expert: 4 }, 'invalid --ranks: 2 ranks (expected a multiple of parallel.expert 4, such as 4)'],
-    [{ ranks: 3, expert: 3 }, 'invalid parallel.expert: 3 (must divide the 8 experts of a layer: 1, 2, 4, 8)'],
-    [{ ranks: 2, expert: 2, experts: null }, 'invalid parallel.expert: 2 (expected 1: the model has no experts)'],
     [{ hosts: [{ name: 'a' }] }, 'invalid --hosts: "a" has no number of slots (expected "a:4", or --ranks)'],
   ])('%j', (request, message) => {
     expect(() => placeRanks({ ...base, ...request })).toThrow(message)
@@ -179,6 +182,6 @@ test('host files of both libraries give the same hosts', () => {
 
 test('hosts without slots share the ranks, or have as many as a node of the cluster', () => {
   const open = parseHosts('a,b')
-  expect(placeRanks({ hosts: open, ranks: 6, cores: 8, expert: 1, experts: 8 }).hosts).toEqual(parseHosts('a:3,b:3'))
-  expect(placeRanks({ hosts: open, slotsPerHost: 8, cores: 8, expert: 1, experts: 8 }).ranks).toBe(16)
+  expect(placeRanks({ hosts: open, ranks: 6, cores: 8, expert: 1 }).hosts).toEqual(parseHosts('a:3,b:3'))
+  expect(placeRanks({ hosts: open, slotsPerHost: 8, cores: 8, expert: 1 }).ranks).toBe(16)
 })

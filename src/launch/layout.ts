@@ -33,8 +33,8 @@ export interface Layout {
 export interface Parallel {
   /** Size of an expert-parallel group, `parallel.expert`. Its ranks share the experts of a layer. */
   readonly expert: number
-  /** Experts of a layer; null in a dense model. */
-  readonly experts: number | null
+  /** Shards of a batch, `parallel.shards`; default: the ranks that the run starts with. */
+  readonly shards?: number | undefined
 }
 
 export interface Request extends Parallel {
@@ -76,19 +76,10 @@ export function placeRanks(request: Request): Layout {
 }
 
 /**
- * Checks the size of expert-parallel groups.
  * @param option the option that the number of ranks comes from
- * @throws UsageError if groups do not divide the experts, or the ranks are not whole groups
+ * @throws UsageError if the ranks are not whole expert-parallel groups
  */
-export function checkParallel(ranks: number, option: string, { expert, experts }: Parallel): void {
-  if (experts === null && expert > 1)
-    throw new UsageError(`invalid parallel.expert: ${expert} (expected 1: the model has no experts)`)
-  if (experts !== null && experts % expert !== 0) {
-    const divisors = Array.from({ length: experts }, (_, i) => i + 1).filter((size) => experts % size === 0)
-    throw new UsageError(
-      `invalid parallel.expert: ${expert} (must divide the ${experts} experts of a layer: ${divisors.join(', ')})`,
-    )
-  }
+export function checkParallel(ranks: number, option: string, { expert }: Parallel): void {
   if (ranks % expert !== 0) {
     const below = Math.floor(ranks / expert) * expert
     throw new UsageError(
@@ -110,10 +101,14 @@ export function checkCores(ranksPerHost: number, threads: number, cores: number)
 }
 
 /**
- * The layout on the hosts that are left: as many ranks as before or fewer, in whole expert-parallel groups and with the
- * same threads. Null if not even one group has slots.
+ * The layout on the hosts that are left: as many ranks as before or fewer, in whole expert-parallel groups, with a power
+ * of two of shards each (or all shards) and with the same threads. Null if not even one group has slots.
  */
-export function withoutHosts(layout: Layout, gone: ReadonlySet<string>, expert: number): Layout | null {
+export function withoutHosts(
+  layout: Layout,
+  gone: ReadonlySet<string>,
+  { expert, shards = layout.ranks }: Parallel,
+): Layout | null {
   if (!layout.hosts || gone.size === 0) return layout
   // A host that had free slots gets no more ranks than fit the cores of another.
   const hosts = layout.hosts
@@ -121,7 +116,10 @@ export function withoutHosts(layout: Layout, gone: ReadonlySet<string>, expert: 
     .map(({ name, slots }) => ({ name, slots: layout.oversubscribe ? slots : Math.min(slots, layout.ranksPerHost) }))
   const slots = sum(hosts.map((host) => host.slots))
   const ranksPerSlot = Math.max(1, layout.ranks / sum(layout.hosts.map((host) => host.slots)))
-  const ranks = Math.floor(Math.min(layout.ranks, slots * ranksPerSlot) / expert) * expert
+  const fits = (ranks: number) =>
+    ranks % expert === 0 && shards % ranks === 0 && (ranks === 1 || Number.isInteger(Math.log2(shards / ranks)))
+  let ranks = Math.floor(Math.min(layout.ranks, slots * ranksPerSlot))
+  while (ranks > 0 && !fits(ranks)) ranks--
   return ranks === 0 ? null : { ...layout, hosts, ranks, ranksPerHost: mostRanks(hosts, ranks) }
 }
 

@@ -7,7 +7,7 @@ import { parseHosts } from './hosts.ts'
 import { type Layout, placeRanks } from './layout.ts'
 import { type JobEnd, runWithRestarts, type Supervised } from './restarts.ts'
 
-const layout = placeRanks({ hosts: parseHosts('a:4,b:4'), cores: 8, expert: 4, experts: 8 })
+const layout = placeRanks({ hosts: parseHosts('a:4,b:4'), cores: 8, expert: 4 })
 
 interface Attempt {
   readonly layout: Layout
@@ -34,7 +34,11 @@ async function run(
     stopped: () => false,
     report: (message) => reports.push(message),
   }
-  return { outcome: await runWithRestarts(layout, { restarts, expert, continued: false }, job), attempts, reports }
+  return {
+    outcome: await runWithRestarts(layout, { restarts, parallel: { expert }, continued: false }, job),
+    attempts,
+    reports,
+  }
 }
 
 describe('after a failure', () => {

@@ -8,7 +8,7 @@
  */
 import { plural } from '../text/numbers.ts'
 import { failureText, type RankFailure } from './failure.ts'
-import { type Layout, withoutHosts } from './layout.ts'
+import { type Layout, type Parallel, withoutHosts } from './layout.ts'
 
 export interface JobEnd {
   /** Exit code; null after a signal. */
@@ -40,13 +40,14 @@ export type Outcome =
 
 /**
  * @param continued whether the first attempt continues a run
- * @param expert size of an expert-parallel group; the number of ranks stays a multiple of it
+ * @param parallel what the number of ranks must fit; a run keeps the shards that it started with
  */
 export async function runWithRestarts(
   first: Layout,
-  { restarts, expert, continued }: { restarts: number; expert: number; continued: boolean },
+  { restarts, parallel, continued }: { restarts: number; parallel: Parallel; continued: boolean },
   job: Supervised,
 ): Promise<Outcome> {
+  const { expert, shards = first.ranks } = parallel
   let layout = first
   for (let restart = 0; ; restart++) {
     const end = await job.run(layout, restart === 0 ? continued : job.exists())
@@ -57,10 +58,13 @@ export async function runWithRestarts(
     if (restart === restarts) return { kind: 'failed', failure }
     job.report(failure)
     const gone = await job.unreachable(layout.hosts?.map(({ name }) => name) ?? [])
-    const left = withoutHosts(layout, new Set(gone), expert)
+    const left = withoutHosts(layout, new Set(gone), { expert, shards })
     if (gone.length > 0) job.report(`no answer from ${gone.join(', ')}`)
     if (left === null)
-      return { kind: 'failed', failure: `${failure}; the hosts that are left have no slots for ${expert} ranks` }
+      return {
+        kind: 'failed',
+        failure: `${failure}; the hosts that are left have too few slots for groups of ${expert}`,
+      }
     layout = left
     await job.pause()
     if (job.stopped()) return { kind: 'stopped' }

@@ -114,7 +114,6 @@ async function launchWithMpirun(io: Io, source: string | undefined, flags: Launc
   const hosts = await hostsOf(flags, cluster)
   const threads = flags.threads ?? run.threads
   const total = ranks ?? cluster?.devices
-  const { expert } = run.parallel
   const layout = placeRanks({
     ...run.parallel,
     cores,
@@ -132,7 +131,7 @@ async function launchWithMpirun(io: Io, source: string | undefined, flags: Launc
   const settings: MpiJobSettings = {
     ...found,
     layout,
-    expert,
+    parallel: run.parallel,
     program: { program: io.program, directory, ...trainArguments(source, directory, layout.threads, flags) },
     variables: choirVariables(io.env),
     restarts: flags.restarts ?? 0,
@@ -185,7 +184,7 @@ async function read(file: string): Promise<string> {
   }
 }
 
-function notes(io: Io, { layout, library, expert }: MpiJobSettings): string[] {
+function notes(io: Io, { layout, library, parallel: { expert } }: MpiJobSettings): string[] {
   return [
     ...(library === 'openmpi' && io.isRoot
       ? [

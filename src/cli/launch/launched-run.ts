@@ -1,14 +1,11 @@
 /** The training that is launched: what its ranks need to know, and their arguments. */
 import { existsSync } from 'node:fs'
-import { readFile } from 'node:fs/promises'
 import { basename, extname, join } from 'node:path'
-import { type Fields, isFields } from '../../config/fields.ts'
-import { isPreset, presets } from '../../config/presets.ts'
-import { formatValue, parseInput } from '../../config/problems.ts'
-import { type RunConfig, runSchema } from '../../config/run-config.ts'
+import { isPreset } from '../../config/presets.ts'
+import type { RunConfig } from '../../config/run-config.ts'
 import { UsageError } from '../../errors.ts'
 import type { Parallel } from '../../launch/layout.ts'
-import { loadRunConfig, parseSet, readFields } from '../../run/load-config.ts'
+import { loadConfig, loadRunConfig } from '../../run/load-config.ts'
 import { quoted } from '../../text/shell.ts'
 import { engineSets } from '../options.ts'
 import type { LaunchFlags } from './flags.ts'
@@ -31,10 +28,7 @@ export async function loadLaunchedRun(source: string | undefined, flags: LaunchF
       throw new UsageError(
         'invalid --resume: a run continues with its own configuration and directory (leave out CONFIG and --out)',
       )
-    const config = await loadRunConfig(resume, sets.filter(isKnown))
-    const stored: unknown = JSON.parse(await readFile(join(resume, 'config.json'), 'utf8'))
-    const fields = isFields(stored) ? stored : {}
-    return { name: basename(resume), ...settings(config, isFields(fields.config) ? fields.config : fields, sets) }
+    return { name: basename(resume), ...settings(await loadRunConfig(resume, sets)) }
   }
   if (source === undefined) throw new UsageError("missing argument 'config' (a preset, or a YAML or JSON file)")
   // The folder of a pod is not here; there a run that exists is continued.
@@ -42,11 +36,10 @@ export async function loadLaunchedRun(source: string | undefined, flags: LaunchF
     throw new UsageError(
       `invalid --out: "${flags.out}" already holds a run (continue it with --resume ${quoted(flags.out)}, or choose another)`,
     )
-  const fields = await readFields(source, sets, presets)
-  const config = parseInput(runSchema, known(fields), 'configuration')
+  const config = await loadConfig(source, sets)
   return {
     name: basename(source, extname(source)),
-    ...settings(config, fields, []),
+    ...settings(config),
     ...(!isPreset(source) && { file: source }),
   }
 }
@@ -71,20 +64,7 @@ export function trainArguments(source: string | undefined, directory: string, th
   }
 }
 
-// Without a section `parallel` in the schema, or without the field, a group has one rank.
-const hasParallel = 'parallel' in runSchema.shape
-const isKnown = (set: string): boolean => hasParallel || !set.startsWith('parallel.')
-
-function known(fields: Fields): Fields {
-  const { parallel: _, ...rest } = fields
-  return hasParallel ? fields : rest
-}
-
-/** @param sets assignments that are not yet in the fields */
-function settings(config: RunConfig, { parallel }: Fields, sets: readonly string[]) {
-  const assigned = sets.map(parseSet).findLast(([path]) => path.join('.') === 'parallel.expert')?.[1]
-  const expert = assigned ?? (isFields(parallel) ? (parallel.expert ?? 1) : 1)
-  if (typeof expert !== 'number' || !Number.isSafeInteger(expert) || expert < 1)
-    throw new UsageError(`invalid parallel.expert: ${formatValue(expert)} (expected a positive integer)`)
-  return { parallel: { expert, experts: config.model.moe?.experts ?? null }, threads: config.runtime.threads }
-}
+const settings = ({ parallel: { expert, shards }, runtime }: RunConfig) => ({
+  parallel: { expert, shards },
+  threads: runtime.threads,
+})

@@ -7,7 +7,7 @@ import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { RunError, UsageError } from '../../errors.ts'
 import { findFailure, forgetFailures } from '../../launch/failure.ts'
-import type { Layout } from '../../launch/layout.ts'
+import type { Layout, Parallel } from '../../launch/layout.ts'
 import { type MpiLibrary, type MpirunSettings, mpirunVariables, mpirunWords, pastable } from '../../launch/mpirun.ts'
 import { type RankProgram, rankWords } from '../../launch/program.ts'
 import { runWithRestarts } from '../../launch/restarts.ts'
@@ -16,8 +16,7 @@ import { Interrupted, type Io, interruptible, type Job } from '../io.ts'
 export interface MpiJobSettings extends MpirunSettings {
   readonly layout: Layout
   readonly program: RankProgram
-  /** Size of an expert-parallel group. */
-  readonly expert: number
+  readonly parallel: Parallel
   readonly restarts: number
   /** Whether the first attempt continues a run. */
   readonly continued: boolean
@@ -36,7 +35,7 @@ export function mpiCommandLine(io: Io, { layout, program, ...settings }: MpiJobS
 
 /** @throws RunError if the training failed; Interrupted if it was stopped and has saved */
 export async function runMpiJob(io: Io, settings: MpiJobSettings): Promise<void> {
-  const { layout, program, expert, restarts, continued, library, resumeCommand } = settings
+  const { layout, program, parallel, restarts, continued, library, resumeCommand } = settings
   const { directory } = program
   const say = (message: string) => io.stderr.write(`choir: ${message}\n`)
   const variables = mpirunVariables(library, io.isRoot)
@@ -49,7 +48,7 @@ export async function runMpiJob(io: Io, settings: MpiJobSettings): Promise<void>
       signal.addEventListener('abort', () => job?.signal('SIGUSR1'), { once: true })
       return runWithRestarts(
         layout,
-        { restarts, expert, continued },
+        { restarts, parallel, continued },
         {
           exists,
           run: async (now, resume) => {
