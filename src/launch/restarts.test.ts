@@ -72,7 +72,7 @@ describe('after a failure', () => {
   test('it fails if the hosts that are left have no room for a group', async () => {
     const { outcome, attempts } = await run([{ code: 1 }], { gone: ['b'], expert: 8 })
     expect(attempts).toHaveLength(1)
-    expect(outcome).toMatchObject({ kind: 'failed', failure: expect.stringContaining('no slots for 8 ranks') })
+    expect(outcome).toMatchObject({ kind: 'failed', failure: expect.stringContaining('too few slots for groups of 8') })
   })
 
   test('wrong usage and an interrupt are not repeated', async () => {
