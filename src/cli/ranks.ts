@@ -29,6 +29,8 @@ const FIRST_REPORTS_MS = 300
 /** What a command does as a rank. */
 export interface RankContext {
   readonly ranks: Ranks
+  /** Without a terminal: some launchers give ranks one, which nobody may be looking at. */
+  readonly io: Io
   /** Call it once the run directory is known: if this rank is killed, its death is recorded there and reported. */
   watch(directory: string): void
 }
@@ -54,7 +56,7 @@ export async function withRanks(
   }
   const watched = () => run as typeof run | null
   try {
-    await work({ ranks, watch })
+    await work({ ranks, watch, io: { ...io, env: { ...io.env, TERM: 'dumb' } } })
     await ranks.close()
   } catch (error) {
     if (error instanceof Interrupted) {

@@ -155,6 +155,18 @@ describe.each(families)('%s', (family) => {
     expect(checkpointsOf(run)).toHaveLength(1)
   })
 
+  test.skipIf(!here)(
+    `${family}: the first rank alone reports, in plain lines whether or not it has a terminal`,
+    async () => {
+      const run = workspace.file(`plain ${family}`)
+      const path = workspace.config(input({}, 2))
+      const job = workspace.startRanks(family, 2, 'train', path, '--out', run, '--no-sample')
+      const { stdout } = await expectSuccess(job)
+      expect(stdout.match(/step +2\/2/g)).toHaveLength(1)
+      expect(stdout).not.toContain('\u001b')
+    },
+  )
+
   const refusals: [string, string[], RegExp][] = [
     ['a layout that does not fit', ['--set', 'parallel.expert=3'], /invalid parallel\.expert: 3 \(/],
     ['shards that do not fit', ['--set', 'parallel.shards=3'], /invalid parallel\.shards: 3 \(/],

@@ -111,9 +111,9 @@ Values shown:
     )
 }
 
-async function run(io: Io, source: string | undefined, flags: TrainFlags, verbose: boolean): Promise<void> {
-  await withRanks(io, flags, verbose, async (context) => {
-    const ranks = context?.ranks ?? null
+async function run(outer: Io, source: string | undefined, flags: TrainFlags, verbose: boolean): Promise<void> {
+  await withRanks(outer, flags, verbose, async (context) => {
+    const { ranks = null, io = outer } = context ?? {}
     const job = await prepareOnRanks(io, ranks, source, flags)
     context?.watch(job.directory)
     if (ranks && ranks.rank > 0) {
