@@ -1,8 +1,8 @@
 /** Runs a command that works as one of several ranks: only the first prints, and all of them end together. */
 import { Option } from 'commander'
 import { UsageError } from '../errors.ts'
-import type { Ranks } from '../runtime/mpi/ranks.ts'
 import { quoted } from '../text/shell.ts'
+import type { ClosableRanks } from '../train/ranks.ts'
 import { formatError } from './format-error.ts'
 import { colorsFor, Interrupted, type Io, Reported } from './io.ts'
 import { numberOption, ranges } from './options.ts'
@@ -28,7 +28,7 @@ const FIRST_REPORTS_MS = 300
 
 /** What a command does as a rank. */
 export interface RankContext {
-  readonly ranks: Ranks
+  readonly ranks: ClosableRanks
   /** Without a terminal: some launchers give ranks one, which nobody may be looking at. */
   readonly io: Io
   /** Call it once the run directory is known: if this rank is killed, its death is recorded there and reported. */

@@ -53,6 +53,7 @@ export type {
   Binding,
   Buffer,
   Executable,
+  GroupPlace,
   Precision,
   ProgramMemory,
   Runtime,

@@ -1,7 +1,6 @@
 /** Joins the other ranks of a job, if a launcher has started this process as one of several. */
 import { availableParallelism, cpus } from 'node:os'
 import { physicalCores } from '../runtime/cores.ts'
-import type { Ranks as MpiRanks } from '../runtime/mpi/ranks.ts'
 import { worldOf } from '../runtime/mpi/world.ts'
 import type { Ranks } from '../runtime/ranks.ts'
 
@@ -12,6 +11,13 @@ export interface JoinOptions {
   readonly deadline?: number | undefined
 }
 
+/** Ranks of MPI. All close them together, after their last call. */
+export interface ClosableRanks extends Ranks {
+  close(): Promise<void>
+  /** Prints a message and ends all ranks. */
+  abort(message: string, code: number): never
+}
+
 /**
  * The ranks of the job; null for a process of its own, for which MPI is not loaded.
  * @throws UsageError if the MPI library is missing or not that of the launcher
@@ -19,7 +25,7 @@ export interface JoinOptions {
 export async function joinRanks(
   env: Readonly<Record<string, string | undefined>>,
   { library, deadline }: JoinOptions = {},
-): Promise<MpiRanks | null> {
+): Promise<ClosableRanks | null> {
   const world = worldOf(env)
   if (!world) return null
   const { Ranks } = await import('../runtime/mpi/ranks.ts')
