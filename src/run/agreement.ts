@@ -3,7 +3,7 @@
  * be equal are compared before the first step. Without other ranks nothing is exchanged.
  */
 import { RunError, UsageError } from '../errors.ts'
-import type { Ranks } from '../runtime/ranks.ts'
+import { gatherJson, type Ranks } from '../runtime/ranks.ts'
 
 /** Message and kind of an error, to throw the same on every rank. */
 interface Failure {
@@ -19,8 +19,7 @@ type Outcome<T> = { readonly value: T } | { readonly failure: Failure }
 export async function fromFirst<T>(ranks: Ranks | null, work: () => T | Promise<T>): Promise<T> {
   if (!ranks) return work()
   const own: Outcome<T> | null = ranks.rank === 0 ? await attempt(work) : null
-  const [first = ''] = await ranks.gatherText(JSON.stringify(own))
-  const outcome = JSON.parse(first) as Outcome<T>
+  const [outcome] = (await gatherJson(ranks, own)) as [Outcome<T>]
   if ('value' in outcome) return outcome.value
   throw errorOf(outcome.failure)
 }
@@ -29,10 +28,8 @@ export async function fromFirst<T>(ranks: Ranks | null, work: () => T | Promise<
 export async function together<T>(ranks: Ranks | null, work: () => T | Promise<T>): Promise<T> {
   if (!ranks) return work()
   const own = await attempt(work)
-  const failures = await ranks.gatherText('failure' in own ? JSON.stringify(own.failure) : '')
-  const failed = failures.findIndex((text) => text !== '')
-  if ('failure' in own && failed === ranks.rank) throw errorOf(own.failure)
-  if (failed >= 0) throw errorOf(JSON.parse(failures[failed] as string) as Failure)
+  const [failure] = (await gatherJson(ranks, 'failure' in own ? own.failure : null)).filter((of) => of !== null)
+  if (failure) throw errorOf(failure)
   return (own as { value: T }).value
 }
 
@@ -67,7 +64,7 @@ export async function refuseDifferences(
   facts: Readonly<Record<string, string | number>>,
 ): Promise<void> {
   if (!ranks) return
-  const all = (await ranks.gatherText(JSON.stringify(facts))).map((text) => JSON.parse(text) as typeof facts)
+  const all = await gatherJson(ranks, facts)
   for (const [name, value] of Object.entries(all[0] ?? {})) {
     const other = all.findIndex((of) => of[name] !== value)
     if (other > 0)

@@ -5,7 +5,7 @@
 import { basename } from 'node:path'
 import type { Dataset } from '../data/dataset.ts'
 import { RunError, UsageError } from '../errors.ts'
-import type { Ranks } from '../runtime/ranks.ts'
+import { gatherJson, type Ranks } from '../runtime/ranks.ts'
 import type { ParameterStore } from '../step/store.ts'
 import type { Trainer } from '../step/trainer.ts'
 import { fromFirst, together } from './agreement.ts'
@@ -96,8 +96,7 @@ export class SavedState {
   private async allNames(own: CheckpointTensors): Promise<ReadonlySet<string>> {
     if (!this.ranks) return new Set()
     const names = [...own.model, ...own.optimizer].map(({ name }) => name)
-    const all = await this.ranks.gatherText(JSON.stringify(names))
-    return new Set(all.flatMap((text) => JSON.parse(text) as string[]))
+    return new Set((await gatherJson(this.ranks, names)).flat())
   }
 
   /** Writes a checkpoint and returns its path. */

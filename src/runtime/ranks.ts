@@ -29,6 +29,12 @@ export interface Ranks {
   gatherText(text: string): Promise<readonly string[]>
 }
 
+/** A value of every rank, in order; it must be JSON. Alone: the value itself. */
+export async function gatherJson<T>(ranks: Ranks | null, value: T): Promise<T[]> {
+  if (!ranks) return [value]
+  return (await ranks.gatherText(JSON.stringify(value))).map((text) => JSON.parse(text) as T)
+}
+
 /** The sum of every element over the ranks, in order of ranks. Alone: the values themselves. */
 export async function sumOverRanks(ranks: Ranks | null, values: Float64Array): Promise<Float64Array> {
   if (!ranks) return values

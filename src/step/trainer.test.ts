@@ -226,8 +226,9 @@ test.each(['adamw', 'adafactor'] as const)(
   'routers learn for train.routerSteps steps and then stay, with %s',
   async (kind) => {
     const train = { routerSteps: 2, optimizer: { kind } }
-    await withTrainer({ model: { moe: { k: 2 } }, train }, async (trainer, store) => {
-      const weights = () => ['layers.0.moe.router', 'norm'].map((name) => store.parameter(name).slice())
+    await withTrainer({ model: { moe: { router: 'bias', k: 2 } }, train }, async (trainer, store) => {
+      const weights = () =>
+        ['layers.0.moe.router', 'norm', 'layers.0.moe.router.bias'].map((name) => store.parameter(name).slice())
       const after: ReturnType<typeof weights>[] = []
       for (let step = 1; step <= 4; step++) {
         await trainer.step(step, batch)
@@ -238,6 +239,9 @@ test.each(['adamw', 'adafactor'] as const)(
       expect(third).toEqual(second)
       expect(fourth).toEqual(second)
       expect(after[3]?.[1]).not.toEqual(after[2]?.[1])
+      const biases = after.map(([, , bias]) => bias)
+      expect(biases[1]).not.toEqual(biases[0])
+      expect(biases[3]).toEqual(biases[1])
     })
   },
 )

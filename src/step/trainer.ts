@@ -159,7 +159,7 @@ export class Trainer {
       await timeline.time('update', () => this.optimizer.update(settings))
       if (isFrozen) this.frozen.restore()
       if (this.ranks) await timeline.time('share parameters', () => this.gradient.sum.share())
-      updateRouterBias(this.store, this.moe, layers)
+      if (!isFrozen) updateRouterBias(this.store, this.moe, layers)
     }
     const end = performance.now()
     this.steps++

@@ -7,7 +7,7 @@ import { type RunConfig, runSchema } from '../config/run-config.ts'
 import { UsageError } from '../errors.ts'
 import { together } from '../run/agreement.ts'
 import type { GroupPlace, Runtime } from '../runtime/contract.ts'
-import type { Ranks } from '../runtime/ranks.ts'
+import { gatherJson, type Ranks } from '../runtime/ranks.ts'
 import { isReproducible } from '../step/gradient-tree.ts'
 import type { Layout } from '../step/placement.ts'
 import { aloneLayout } from '../step/trainer.ts'
@@ -61,8 +61,7 @@ export const engineFacts = (runtime: Runtime): Record<string, string | number> =
 /** @throws UsageError if some rank does not see the run directory that the first one has opened */
 export async function expectSharedFolder(ranks: Ranks, directory: string): Promise<void> {
   const sees = existsSync(join(directory, 'config.json'))
-  const hosts = await ranks.gatherText(JSON.stringify({ host: hostname(), sees }))
-  const all = hosts.map((text) => JSON.parse(text) as { host: string; sees: boolean })
+  const all = await gatherJson(ranks, { host: hostname(), sees })
   const blind = all.findIndex((rank) => !rank.sees)
   await together(ranks, () => {
     if (blind < 0) return
@@ -73,7 +72,7 @@ export async function expectSharedFolder(ranks: Ranks, directory: string): Promi
   })
 }
 
-/** Writes `ranks.json` into the run directory: host and process of each rank, for whoever watches the job. */
+/** Writes `ranks.json` into the run directory: host and process of each rank, for programs that watch the job. */
 export async function recordRanks({ roster }: Ranks, directory: string): Promise<void> {
   const ranks = roster.map(({ host, pid }, rank) => ({ rank, host, pid }))
   await replaceFile(join(directory, 'ranks.json'), `${JSON.stringify({ ranks })}\n`)

@@ -2,7 +2,7 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Batch } from '../data/batches.ts'
-import type { Ranks } from '../runtime/ranks.ts'
+import { gatherJson, type Ranks } from '../runtime/ranks.ts'
 import type { ParameterStore } from '../step/store.ts'
 import type { StepOutcome } from '../step/trainer.ts'
 import { writeError } from '../system/disk.ts'
@@ -31,8 +31,8 @@ function findPlace(store: ParameterStore): Place | undefined {
 export async function findNonFinite(store: ParameterStore, ranks: Ranks | null = null): Promise<string | undefined> {
   const own = findPlace(store)
   if (!ranks) return own?.text
-  const all = await ranks.gatherText(own ? JSON.stringify(own) : '')
-  const places = all.flatMap((text, rank) => (text === '' ? [] : [{ ...(JSON.parse(text) as Place), rank }]))
+  const all = await gatherJson(ranks, own ?? null)
+  const places = all.flatMap((place, rank) => (place ? [{ ...place, rank }] : []))
   const cause = places.toSorted((a, b) => b.order - a.order)[0]
   return cause && `${cause.text}, which rank ${cause.rank} owns`
 }

@@ -12,7 +12,7 @@
  */
 import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import type { Ranks } from '../../runtime/ranks.ts'
+import { gatherJson, type Ranks } from '../../runtime/ranks.ts'
 import type { NamedTensor } from '../../step/store.ts'
 import { errorCode, syncFolder, writeError } from '../../system/disk.ts'
 import { writeChecked } from './checked-file.ts'
@@ -102,12 +102,6 @@ async function planTensors(
   const before = counts.slice(0, ranks?.rank ?? 0)
   const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0)
   return planShards(stem, shards, { first: sum(before), count: sum(counts) })
-}
-
-/** A value of every rank, in order. */
-async function gatherJson<T>(ranks: Ranks | null, value: T): Promise<T[]> {
-  if (!ranks) return [value]
-  return (await ranks.gatherText(JSON.stringify(value))).map((text) => JSON.parse(text) as T)
 }
 
 interface WrittenFile {

@@ -1,8 +1,8 @@
 /**
  * The functions of MPI that Choir calls, for both families of libraries, by FFI.
  *
- * All ranks form one communicator. A message is a range of memory, named by its address: whoever posts it keeps the
- * memory alive until {@link Mpi.test} reports its end, because the library reads or writes it at any time until then.
+ * All ranks form one communicator. A message is a range of memory, named by its address. The caller that posts it
+ * keeps the memory alive until {@link Mpi.test} reports its end, because the library reads or writes it at any time until then.
  * All calls are made on the thread that called {@link Mpi.init}.
  */
 import koffi from 'koffi'

@@ -31,7 +31,7 @@ const namesOf: Readonly<Record<Family, Partial<Record<NodeJS.Platform, readonly 
 const packageOf: Readonly<Record<Family, string>> = { 'Open MPI': 'openmpi-bin', MPICH: 'mpich' }
 
 /**
- * UCX, which both families use for networks, must be told before it is loaded. Its hooks on memory calls crash V8
+ * Settings of UCX, which both families use for networks. It reads them when it is loaded. Its hooks on memory calls crash V8
  * at times, while it compiles. Its handler of segmentation faults ends the process for those that V8 raises and
  * handles itself, such as an access past the end of a WASM memory.
  */

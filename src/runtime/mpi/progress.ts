@@ -1,6 +1,6 @@
 /**
- * Orders under way. MPI moves data only inside its own calls, so whoever wants transfers to go on calls
- * {@link Progress.poll} again and again.
+ * Orders under way. MPI moves data only inside its own calls, so the courier calls
+ * {@link Progress.poll} as long as an order is open.
  */
 import { RuntimeError } from '../runtime-error.ts'
 import { MessageError, type Mpi, type Request } from './adapter.ts'

@@ -2,16 +2,10 @@
  * Exchange of rows between the ranks of an expert group (`src/graph/ops/exchange.ts`). The courier thread moves them;
  * a kernel only orders it, or sleeps until it is done.
  */
+import type { Transfer } from '../../mpi/orders.ts'
 import { RuntimeError } from '../../runtime-error.ts'
 import type { ExpertGroup, Kernel, KernelTensor, KernelThread } from '../contract.ts'
 import { sizesOf } from './expert-shared.ts'
-
-interface OrderedTransfer {
-  readonly peer: number
-  readonly direction: 'send' | 'receive'
-  readonly address: number
-  readonly bytes: number
-}
 
 const groupOf = ({ group }: KernelThread): ExpertGroup => {
   if (!group) throw new RuntimeError('internal: rows are exchanged without other ranks')
@@ -29,8 +23,8 @@ function transfersOf(
   send: { readonly tensor: KernelTensor; readonly bounds: readonly number[] },
   receive: { readonly tensor: KernelTensor; readonly bounds: readonly number[] },
   bytes: number,
-): OrderedTransfer[] {
-  const of = (direction: 'send' | 'receive', { tensor, bounds }: typeof send, q: number): OrderedTransfer => {
+): Transfer[] {
+  const of = (direction: 'send' | 'receive', { tensor, bounds }: typeof send, q: number): Transfer => {
     const [from, to] = [bounds[q] as number, bounds[q + 1] as number]
     return { peer: group.first + q, direction, address: tensor.address + from * bytes, bytes: (to - from) * bytes }
   }
