@@ -99,6 +99,8 @@ const parallelSchema = z
      * in which more arrive ends with an error. With a capacity there is always room.
      */
     headroom: z.number().min(1).default(2),
+    /** Whether gradients travel during the backward pass, as soon as they are complete, or after it. */
+    overlap: z.boolean().default(true),
   })
   .prefault({})
 

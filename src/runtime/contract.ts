@@ -21,6 +21,7 @@ import type { StagedModel } from '../graph/stages/contract.ts'
 import type { KernelSet } from '../graph/tensor.ts'
 import type { Arena } from './arena.ts'
 import type { ArenaKernels } from './arena-kernels.ts'
+import type { Transfer } from './ranks.ts'
 import type { NodeTime, StepEvent } from './times.ts'
 
 export { RuntimeError } from './runtime-error.ts'
@@ -49,7 +50,7 @@ export interface RuntimeOptions {
   readonly math?: Precision
   /** Record the time of every node; read it with {@link Executable.profile}. */
   readonly profile?: boolean
-  /** Ranks with which programs exchange rows for experts; default: none. */
+  /** Ranks with which programs exchange rows for experts, if it is more than one, and gradients; default: none. */
   readonly group?: GroupPlace | undefined
 }
 
@@ -98,6 +99,17 @@ export interface ProgramMemory {
   readonly bytes: number
 }
 
+/** In place of the ticket of an early exchange. */
+export const NOT_ORDERED = -1
+
+/** An exchange with other ranks that is ordered as soon as some outputs are complete, while the program goes on. */
+export interface EarlyExchange {
+  /** Names of the outputs. */
+  readonly after: readonly string[]
+  readonly channel: number
+  readonly transfers: readonly Transfer[]
+}
+
 export interface Executable {
   readonly model: { readonly inputs: readonly Port[]; readonly outputs: readonly Port[] }
   /** Memory for intermediate values and scratch, besides the ports; undefined if not known before a run. */
@@ -107,9 +119,10 @@ export interface Executable {
    * a SharedArrayBuffer, and an output may share the memory of an input (state updated in place).
    * @param within Memory for the intermediate values of a staged program, instead of the runtime's: for
    * programs whose ports are in the same arena (`cut` with `portsInside`).
+   * @param early Exchanges that a run may order before it ends.
    * @throws RuntimeError naming the port if one is missing, unknown, or of another dtype or length.
    */
-  bind(buffers: Readonly<Record<string, Buffer>>, within?: ProgramMemory): Binding
+  bind(buffers: Readonly<Record<string, Buffer>>, within?: ProgramMemory, early?: readonly EarlyExchange[]): Binding
   /**
    * Node times since compilation or the last {@link resetProfile}, if the runtime was created with
    * `profile`; ends the recording. For ONNX Runtime, a node of kind `Run` has the time outside its nodes.
@@ -123,8 +136,15 @@ export interface Executable {
 }
 
 export interface Binding {
-  /** Runs off the JavaScript thread. @throws RuntimeError with the op and layer at fault. */
-  run(): Promise<void>
+  /**
+   * Runs off the JavaScript thread.
+   * @param early Whether to order the early exchanges.
+   * @returns Their tickets, for `Ranks.completion`, in the order of `bind`; {@link NOT_ORDERED} for those that were not
+   * ordered, such as those of outputs that the last step completes. A program without kernels, or in a runtime without
+   * other ranks, orders none.
+   * @throws RuntimeError with the op and layer at fault
+   */
+  run(early?: boolean): Promise<readonly number[]>
   /** Runs on the calling thread: for programs of well under a millisecond. */
   runSync(): void
   release(): void

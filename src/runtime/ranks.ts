@@ -11,7 +11,7 @@ export interface Transfer {
 }
 
 /** Transfers of different kinds are not mixed up, and are counted separately. */
-export const channels = { gradients: 0, parameters: 1, experts: 2 } as const
+export const channels = { gradients: 0, parameters: 1, experts: 2, early: 3 } as const
 
 export interface Ranks {
   /** This process, from 0. */
@@ -23,6 +23,8 @@ export interface Ranks {
   readonly orders: SharedArrayBuffer
   /** Sends and receives. Transfers between two ranks in a channel are matched in order. */
   exchange(channel: number, transfers: readonly Transfer[]): Promise<void>
+  /** Settles when an exchange that a program has ordered early is done. @param ticket As returned by `Binding.run`. */
+  completion(ticket: number): Promise<void>
   /** The values of every rank, in order of ranks: [size · n] from [n]. */
   allGather(values: Float64Array): Promise<Float64Array>
   /** The text of every rank, in order. */

@@ -17,7 +17,7 @@ import { input, type Tensor, withKernels } from '../graph/tensor.ts'
 import type { ModelConfig } from '../model/config.ts'
 import type { ArenaKernels, RowScatter } from '../runtime/arena-kernels.ts'
 import type { Buffer, Runtime } from '../runtime/contract.ts'
-import type { Ranks } from '../runtime/ranks.ts'
+import { channels, type Ranks } from '../runtime/ranks.ts'
 import type { NodeTime, StepEvent } from '../runtime/times.ts'
 import { paddedFloats } from './bank.ts'
 import { GradientSum } from './gradient-sum.ts'
@@ -57,6 +57,8 @@ export interface GradientSetting {
   readonly shape: GradientShape
   /** Other processes that take part; null: none. */
   readonly ranks?: Ranks | null
+  /** Whether gradients are exchanged during the backward pass (default) or after it. */
+  readonly overlap?: boolean
   /** Token at which attention restarts; default: a token sees its whole window. */
   readonly separator?: number | undefined
 }
@@ -87,10 +89,13 @@ export class GradientProgram {
   private readonly seed: number
   /** Runs of `accumulate` in the last step, except its last run. */
   private earlierRuns: StepEvent[] = []
+  /** Of the exchanges that the last run has ordered. */
+  private tickets: readonly number[] = []
 
   private constructor(
     write: GradientPass,
     accumulate: GradientPass | null,
+    sum: GradientSum,
     { kernels, shape, store, ranks = null }: GradientSetting,
     seed: number,
   ) {
@@ -98,7 +103,7 @@ export class GradientProgram {
     this.accumulate = accumulate
     this.kernels = kernels
     this.shape = shape
-    this.sum = new GradientSum(kernels, store, ranks)
+    this.sum = sum
     this.ranks = ranks
     this.layout = store.layout
     this.seed = seed
@@ -106,9 +111,11 @@ export class GradientProgram {
 
   static async compile(setting: GradientSetting, seed: number): Promise<GradientProgram> {
     const rows = new RowMemory(setting.store)
-    const write = await compilePass(setting, rows, false)
-    const accumulate = setting.shape.microBatches > 1 ? await compilePass(setting, rows, true) : null
-    return new GradientProgram(write, accumulate, setting, seed)
+    const sum = new GradientSum(setting.kernels, setting.store, setting.ranks ?? null)
+    const { microBatches } = setting.shape
+    const write = await compilePass(setting, rows, sum, { accumulate: false, last: microBatches === 1 })
+    const accumulate = microBatches > 1 ? await compilePass(setting, rows, sum, { accumulate: true, last: true }) : null
+    return new GradientProgram(write, accumulate, sum, setting, seed)
   }
 
   /**
@@ -121,6 +128,7 @@ export class GradientProgram {
     const shards = shardsOfRank(this.layout)
     const statistics: Float64Array[] = []
     this.earlierRuns = []
+    this.tickets = []
     for (let shard = 0; shard < shards; shard++) {
       for (let part = 0; part < microBatches; part++) {
         const pass = (this.layout.rank * shards + shard) * microBatches + part
@@ -128,7 +136,7 @@ export class GradientProgram {
       }
       if (shards > 1) await timeline.time('add gradients', () => this.sum.addShard(shard))
     }
-    if (this.ranks) await timeline.time('reduce gradients', () => this.sum.reduce())
+    if (this.ranks) await timeline.time('reduce gradients', () => this.sum.reduce(this.tickets))
     return this.combine(await this.ofAllRanks(statistics))
   }
 
@@ -148,7 +156,10 @@ export class GradientProgram {
     compiled.targets.set(targets.subarray(pass * size, (pass + 1) * size))
     compiled.drawChoices(seed, 'train', step, pass)
     if (part > 1) this.earlierRuns.push(...compiled.lastRun())
-    await timeline.time(shape.microBatches > 1 ? `micro-batch ${part + 1}` : 'program', () => compiled.run())
+    const isLast = part === shape.microBatches - 1
+    await timeline.time(shape.microBatches > 1 ? `micro-batch ${part + 1}` : 'program', async () => {
+      this.tickets = await compiled.run(isLast)
+    })
     for (const scatter of scatters) await timeline.time('add rows', () => kernels.scatterAddRows(scatter), 'embedding')
     return compiled.statistics()
   }
@@ -200,12 +211,22 @@ export class GradientProgram {
   }
 }
 
-async function compilePass(setting: GradientSetting, rowMemory: RowMemory, accumulate: boolean): Promise<GradientPass> {
-  const { runtime, config, store } = setting
-  const { traced, outputs, memory, scatters } = withKernels(runtime.kernels, () =>
+/** @param last Whether gradients are complete after this pass. */
+async function compilePass(
+  setting: GradientSetting,
+  rowMemory: RowMemory,
+  sum: GradientSum,
+  { accumulate, last }: { readonly accumulate: boolean; readonly last: boolean },
+): Promise<GradientPass> {
+  const { runtime, config, store, overlap = true } = setting
+  const { traced, outputs, memory, scatters, complete } = withKernels(runtime.kernels, () =>
     traceGradient(setting, rowMemory, accumulate),
   )
-  return { pass: await CompiledPass.compile(runtime, config, store, traced, outputs, memory), scatters }
+  const early = last && overlap ? sum.exchangeEarly([...complete.keys()]) : []
+  const exchanges = early.map(({ name, transfers }) => {
+    return { after: complete.get(name) as string[], channel: channels.early, transfers }
+  })
+  return { pass: await CompiledPass.compile(runtime, config, store, traced, outputs, memory, exchanges), scatters }
 }
 
 /** Traces the gradient of every parameter as program outputs, with the memory that they are written to. */
@@ -227,6 +248,8 @@ function traceGradient(
   const outputs: Record<string, Tensor> = {}
   const memory: Record<string, Buffer> = {}
   const scatters: RowScatter[] = []
+  // By tensor, the outputs of its gradient, if nothing is added to them after the program.
+  const complete = new Map<string, string[]>()
   used.forEach(({ spec, expert, tensor }, i) => {
     const name = inputNameOf(tensor)
     const { dense: whole, additions } = splitScatters(gradients[i] as Tensor)
@@ -234,6 +257,8 @@ function traceGradient(
     memory[`gradient ${name}`] = store.parts(spec.name, expert)
     memory[`before ${name}`] = store.parts(spec.name, expert)
     outputs[`gradient ${name}`] = accumulate ? add(input(`before ${name}`, 'float32', dense.shape), dense) : dense
+    const isComplete = additions.length === 0 && !(spec.stacked && keepsSources)
+    if (isComplete) complete.set(spec.name, [...(complete.get(spec.name) ?? []), `gradient ${name}`])
     additions.forEach(({ rows, indices }, use) => {
       const place = rowMemory.of(spec.name, use, sizeOf(indices.shape), tensor.shape)
       outputs[`rows ${use} of ${name}`] = rows
@@ -243,7 +268,8 @@ function traceGradient(
       scatters.push(place.scatter)
     })
   })
-  return { traced, outputs, memory, scatters }
+  // Backward: the last layer's first.
+  return { traced, outputs, memory, scatters, complete: new Map([...complete].reverse()) }
 }
 
 interface RowPlace {

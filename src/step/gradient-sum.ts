@@ -4,28 +4,53 @@
  *   a rank's shards → partial sums · reduce: owners get the sum over ranks · update · share: all get the parameters
  *
  * Gradients travel to the owner of a tensor, which adds them in the order of the tree, and new parameters travel back:
- * as many bytes as a ring all-reduce moves.
+ * as many bytes as a ring all-reduce moves. Gradients of large tensors leave during the backward pass, as soon as they
+ * are complete ({@link GradientSum.early}); the others when it has ended.
  */
 import { sizeOf } from '../graph/shape.ts'
 import { treeAdditions } from '../graph/tree.ts'
+import type { ParameterSpec } from '../model/parameters.ts'
 import type { Arena } from '../runtime/arena.ts'
 import type { Addition, ArenaKernels } from '../runtime/arena-kernels.ts'
+import { NOT_ORDERED } from '../runtime/contract.ts'
 import { channels, type Ranks, type Transfer } from '../runtime/ranks.ts'
 import { paddedFloats } from './bank.ts'
 import { counterStep, shardsOfRank } from './gradient-tree.ts'
-import type { Layout, Share } from './placement.ts'
+import { heldSpecs, type Layout, type Share, sharesOf, sourcesKept } from './placement.ts'
 import type { ParameterStore } from './store.ts'
 
-/** Floats of received gradients in memory at a time, over all other ranks, for each of two chunks. */
-const RECEIVED = 4 * 2 ** 20
-/** Chunks in memory: one arrives while the other is added. */
+/** Maximum floats of received gradients in memory: of early ones, then of two chunks at a time of the others. */
+const RECEIVED = 16 * 2 ** 20
+/** Chunks in memory after the backward pass: one arrives while the other is added. */
 const SLOTS = 2
+/** A smaller gradient is not worth a transfer of its own during the backward pass. */
+const MIN_EARLY = 4096
 
-const chunkFloats = ({ ranks }: Layout): number => Math.max(4096, paddedFloats(Math.floor(RECEIVED / (ranks - 1)) - 15))
+const chunkFloats = ({ ranks }: Layout): number =>
+  Math.max(4096, paddedFloats(Math.floor(RECEIVED / SLOTS / (ranks - 1)) - 15))
 
-/** Scratch memory that every bank needs, in floats. */
-export const exchangeScratch = (layout: Layout): number =>
-  layout.ranks === 1 ? 0 : SLOTS * (layout.ranks - 1) * chunkFloats(layout)
+/** Floats of a share. */
+const floatsOf = ({ spec, from, to }: Share): number =>
+  (sizeOf(spec.shape) / (spec.stacked ? (spec.shape[0] as number) : 1)) * (to - from)
+
+/** Floats that the owner of a share receives; each piece begins at a cache line. */
+const receivedFloats = (share: Share, pieces: number): number =>
+  (share.holders.length - 1) * paddedFloats(Math.ceil(floatsOf(share) / pieces)) * pieces
+
+/** Scratch memory that every bank needs, in floats. @param specs All tensors of the model. */
+export const exchangeScratch = (specs: readonly ParameterSpec[], layout: Layout): number =>
+  receiveScratch(sharesOf(heldSpecs(specs, layout), layout), layout)
+
+/** For all that this rank receives, or as much as is allowed. */
+function receiveScratch(shares: readonly Share[], layout: Layout): number {
+  if (layout.ranks === 1) return 0
+  const owned = shares.filter(({ owner }) => owner === layout.rank)
+  const isApart = sourcesKept(layout) > 1
+  const all = owned.reduce((sum, share) => {
+    return sum + receivedFloats(share, share.spec.stacked && isApart ? share.to - share.from : 1)
+  }, 0)
+  return Math.min(all, Math.max(RECEIVED, SLOTS * (layout.ranks - 1) * chunkFloats(layout)))
+}
 
 /** Part of a share. Offsets and count in floats. */
 interface Chunk {
@@ -35,21 +60,67 @@ interface Chunk {
   readonly count: number
 }
 
+/** The gradients of a tensor that are exchanged during the backward pass, with the memory that they are received in. */
+interface Early {
+  readonly name: string
+  readonly chunks: readonly { readonly chunk: Chunk; readonly at: number }[]
+}
+
 export class GradientSum {
   private readonly kernels: ArenaKernels
   private readonly store: ParameterStore
   private readonly ranks: Ranks | null
-  private readonly chunks: readonly Chunk[]
+  private early: readonly Early[] = []
+  private late: readonly Chunk[]
   private readonly scratch = new Map<Arena, number>()
 
   constructor(kernels: ArenaKernels, store: ParameterStore, ranks: Ranks | null) {
     this.kernels = kernels
     this.store = store
     this.ranks = ranks
-    this.chunks = ranks ? chunksOf(store) : []
-    for (const { arena, share } of this.chunks)
+    this.late = ranks ? chunksOf(store) : []
+    const floats = receiveScratch(store.shares, store.layout)
+    for (const { arena, share } of this.late)
       if (share.owner === store.layout.rank && !this.scratch.has(arena))
-        this.scratch.set(arena, store.allocateScratch(share.spec.name, exchangeScratch(store.layout)).scratch)
+        this.scratch.set(arena, store.allocateScratch(share.spec.name, floats).scratch)
+  }
+
+  /**
+   * Chooses the gradients that are exchanged early. Every rank chooses the same ones.
+   * @param complete Tensors whose gradients are final when the program has written them, the first ones first.
+   * @returns The transfers of each tensor.
+   */
+  exchangeEarly(complete: readonly string[]): { readonly name: string; readonly transfers: readonly Transfer[] }[] {
+    const { rank } = this.store.layout
+    if (!this.ranks || shardsOfRank(this.store.layout) > 1) return []
+    const used = new Map<string, number>()
+    const placed = new Map<Arena, number>()
+    this.early = complete.flatMap((name): Early[] => {
+      const chunks = this.late.filter(({ share }) => share.spec.name === name)
+      if (chunks.reduce((sum, { count }) => sum + count, 0) < MIN_EARLY) return []
+      // Owners of stacked tensors are known to their copies only, so they are counted by themselves.
+      const needed = new Map<string, number>()
+      for (const { share, count } of chunks) {
+        const key = `${share.spec.stacked} ${share.owner}`
+        needed.set(key, (needed.get(key) ?? used.get(key) ?? 0) + (share.holders.length - 1) * paddedFloats(count))
+      }
+      if ([...needed.values()].some((floats) => floats > RECEIVED / 2)) return []
+      for (const [key, floats] of needed) used.set(key, floats)
+      return [
+        {
+          name,
+          chunks: chunks.map((chunk) => {
+            const at = placed.get(chunk.arena) ?? this.scratch.get(chunk.arena) ?? 0
+            if (chunk.share.owner === rank)
+              placed.set(chunk.arena, at + (chunk.share.holders.length - 1) * paddedFloats(chunk.count))
+            return { chunk, at }
+          }),
+        },
+      ]
+    })
+    const names = new Set(this.early.map(({ name }) => name))
+    this.late = this.late.filter(({ share }) => !names.has(share.spec.name))
+    return this.early.map((early) => ({ name: early.name, transfers: this.transfersOf(early) }))
   }
 
   /** Adds a shard's gradient, which is in the gradient region, to those before it. @param index From 0 to n − 1. */
@@ -70,55 +141,83 @@ export class GradientSum {
   /**
    * Replaces the gradients of owned tensors by their sum over source ranks, and over ranks; those of other tensors are
    * used up.
+   * @param tickets Of the early exchanges, from the run of the program.
    */
-  async reduce(): Promise<void> {
+  async reduce(tickets: readonly number[]): Promise<void> {
     const { ranks, store } = this
     if (!ranks) return
+    await this.finishEarly(ranks, tickets)
     const sums = store.gradientSources().flatMap(({ arena, parts, count }) =>
       treeAdditions(parts.length, 0).map(({ into, from }): Addition => {
         return { arena, to: parts[into] as number, from: parts[from] as number, count }
       }),
     )
     if (sums.length > 0) await this.kernels.add(sums)
-    const { rank } = store.layout
-    const isOwned = ({ share }: Chunk) => share.owner === rank
-    const sent = this.chunks
+    const isOwned = ({ share }: Chunk) => share.owner === store.layout.rank
+    const sent = this.late
       .filter((chunk) => !isOwned(chunk))
-      .map(({ share, arena, gradients, count }) =>
-        ranks.exchange(channels.gradients, [
-          { peer: share.owner, direction: 'send', array: arena.floats(gradients, count) },
-        ]),
-      )
-    const slots: Promise<void>[] = Array.from({ length: SLOTS }, () => Promise.resolve())
-    for (const [i, chunk] of this.chunks.filter(isOwned).entries()) {
-      const slot = i % SLOTS
+      .map((chunk) => ranks.exchange(channels.gradients, this.transfers(chunk, 0)))
+    const received = this.late.filter(isOwned)
+    const floats = Math.max(0, ...received.map(({ share, count }) => (share.holders.length - 1) * paddedFloats(count)))
+    const count = Math.min(SLOTS, Math.floor(receiveScratch(store.shares, store.layout) / floats))
+    const slots: Promise<void>[] = Array.from({ length: count }, () => Promise.resolve())
+    for (const [i, chunk] of received.entries()) {
+      const slot = i % count
       await slots[slot]
-      slots[slot] = this.receive(ranks, chunk, slot)
+      slots[slot] = this.receive(ranks, chunk, slot * floats)
       // Handled when the slot is next awaited.
       slots[slot]?.catch(() => {})
     }
     await Promise.all([...sent, ...slots])
   }
 
-  /** Receives a chunk from all other holders and adds it to the own one. */
+  /** Waits for the early exchanges, and adds what has arrived. */
+  private async finishEarly(ranks: Ranks, tickets: readonly number[]): Promise<void> {
+    const done = this.early.map((early, i) => {
+      const ticket = tickets[i] ?? NOT_ORDERED
+      return ticket === NOT_ORDERED ? ranks.exchange(channels.early, this.transfersOf(early)) : ranks.completion(ticket)
+    })
+    await Promise.all(done)
+    const arrived = this.early.flatMap(({ chunks }) => chunks.flatMap(({ chunk, at }) => this.additions(chunk, at)))
+    if (arrived.length > 0) await this.kernels.add(arrived)
+  }
+
+  /** Receives a chunk from all other holders and adds it to the own one. @param slot Its offset in scratch memory. */
   private async receive(ranks: Ranks, chunk: Chunk, slot: number): Promise<void> {
+    const at = (this.scratch.get(chunk.arena) as number) + slot
+    await ranks.exchange(channels.gradients, this.transfers(chunk, at))
+    await this.kernels.add(this.additions(chunk, at))
+  }
+
+  private transfersOf({ chunks }: Early): Transfer[] {
+    return chunks.flatMap(({ chunk, at }) => this.transfers(chunk, at))
+  }
+
+  /** Of the owner: from all other holders, to memory from `at`. Of another rank: to the owner. */
+  private transfers(chunk: Chunk, at: number): Transfer[] {
     const { share, arena, gradients, count } = chunk
-    const { layout } = this.store
-    const floats = chunkFloats(layout)
-    const start = (this.scratch.get(arena) as number) + slot * (layout.ranks - 1) * floats
-    const own = share.holders.indexOf(layout.rank)
-    const leaf = share.holders.map((_, i) => (i === own ? gradients : start + (i < own ? i : i - 1) * floats))
-    await ranks.exchange(
-      channels.gradients,
-      share.holders.flatMap((peer, i): Transfer[] =>
-        i === own ? [] : [{ peer, direction: 'receive', array: arena.floats(leaf[i], count) }],
-      ),
+    const { rank } = this.store.layout
+    if (share.owner !== rank) return [{ peer: share.owner, direction: 'send', array: arena.floats(gradients, count) }]
+    const leaves = this.leaves(chunk, at)
+    return share.holders.flatMap((peer, i): Transfer[] =>
+      peer === rank ? [] : [{ peer, direction: 'receive', array: arena.floats(leaves[i], count) }],
     )
-    await this.kernels.add(
-      treeAdditions(share.holders.length, own).map(({ into, from }): Addition => {
-        return { arena, to: leaf[into] as number, from: leaf[from] as number, count }
-      }),
-    )
+  }
+
+  /** Where the owner has the gradients of all holders. */
+  private leaves({ share: { holders }, gradients, count }: Chunk, at: number): number[] {
+    const own = holders.indexOf(this.store.layout.rank)
+    return holders.map((_, i) => (i === own ? gradients : at + (i < own ? i : i - 1) * paddedFloats(count)))
+  }
+
+  private additions(chunk: Chunk, at: number): Addition[] {
+    const { arena, share, count } = chunk
+    const { rank } = this.store.layout
+    if (share.owner !== rank) return []
+    const leaves = this.leaves(chunk, at)
+    return treeAdditions(leaves.length, share.holders.indexOf(rank)).map(({ into, from }): Addition => {
+      return { arena, to: leaves[into] as number, from: leaves[from] as number, count }
+    })
   }
 
   /** Sends the updated parameters of owned tensors to all ranks that hold them. */
@@ -151,7 +250,3 @@ function chunksOf(store: ParameterStore): Chunk[] {
       ),
     )
 }
-
-/** Floats of a share. */
-const floatsOf = ({ spec, from, to }: Share): number =>
-  (sizeOf(spec.shape) / (spec.stacked ? (spec.shape[0] as number) : 1)) * (to - from)

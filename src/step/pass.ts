@@ -10,7 +10,7 @@ import type { ModelConfig } from '../model/config.ts'
 import type { Pass } from '../model/moe.ts'
 import { activatedExperts, type RoutedModule, routedModules, SymbolicParameters } from '../model/parameters.ts'
 import { choicesName, type Losses, losses } from '../model/transformer.ts'
-import type { Binding, Buffer, Executable, Runtime } from '../runtime/contract.ts'
+import type { Binding, Buffer, EarlyExchange, Executable, Runtime } from '../runtime/contract.ts'
 import type { NodeTime, StepEvent } from '../runtime/times.ts'
 import { drawDistinct, moduleLabels, randomFor } from './random.ts'
 import type { LayerCounts } from './statistics.ts'
@@ -71,6 +71,7 @@ export class CompiledPass {
     { losses, documents }: TracedPass,
     executable: Executable,
     shared: Readonly<Record<string, Buffer>>,
+    early: readonly EarlyExchange[],
   ) {
     this.config = config
     this.losses = losses
@@ -81,7 +82,7 @@ export class CompiledPass {
         shared[name] ?? (dtype === 'int32' ? new Int32Array(sizeOf(shape)) : new Float32Array(sizeOf(shape)))
     this.tokens = this.buffers.tokens as Int32Array
     this.targets = this.buffers.targets as Int32Array
-    this.binding = executable.bind(this.buffers)
+    this.binding = executable.bind(this.buffers, undefined, early)
   }
 
   get memoryBytes(): number | undefined {
@@ -91,6 +92,7 @@ export class CompiledPass {
   /**
    * @param extra Additional outputs by name.
    * @param shared Memory, by name, of inputs and outputs that the pass does not own.
+   * @param early Exchanges that {@link run} may order.
    */
   static async compile(
     runtime: Runtime,
@@ -99,6 +101,7 @@ export class CompiledPass {
     traced: TracedPass,
     extra: Readonly<Record<string, Tensor>> = {},
     shared: Readonly<Record<string, Buffer>> = {},
+    early: readonly EarlyExchange[] = [],
   ): Promise<CompiledPass> {
     const outputs: Record<string, Tensor> = { loss: traced.losses.loss }
     for (const report of traced.losses.reports) {
@@ -120,15 +123,16 @@ export class CompiledPass {
         store.parameter(spec.name, expert),
       ]),
     )
-    return new CompiledPass(config, traced, executable, { ...parameters, ...shared })
+    return new CompiledPass(config, traced, executable, { ...parameters, ...shared }, early)
   }
 
-  run(): Promise<void> {
+  /** Returns the tickets of early exchanges. @param early Whether to order them. */
+  run(early = false): Promise<readonly number[]> {
     if (this.documents) {
       const { sequence, separator } = this.documents
       firstVisible(this.tokens, sequence, separator, this.buffers[visibleName] as Int32Array)
     }
-    return this.binding.run()
+    return this.binding.run(early)
   }
 
   /** Cross-entropy of the last run, nats per token. */

@@ -60,7 +60,7 @@ export function createStore(
   layout = aloneLayout(config),
 ): ParameterStore {
   const specs = parameterSpecs(config.model)
-  const scratch = gradientScratch(config.model, shapeOf(config)) + exchangeScratch(layout)
+  const scratch = gradientScratch(config.model, shapeOf(config)) + exchangeScratch(specs, layout)
   return config.train.optimizer.kind === 'adamw'
     ? new ParameterStore(runtime, specs, ADAMW_MOMENTS, scratch, layout)
     : new ParameterStore(runtime, specs, 0, scratch + adafactorScratch(ownedSpecs(specs, layout)), layout)
@@ -114,7 +114,8 @@ export class Trainer {
     const { model, train } = config
     const kernels = await runtime.createArenaKernels()
     try {
-      const setting = { runtime, kernels, config: model, store, shape: shapeOf(config), ranks, separator }
+      const { overlap } = config.parallel
+      const setting = { runtime, kernels, config: model, store, shape: shapeOf(config), ranks, separator, overlap }
       const gradient = await GradientProgram.compile(setting, train.seed)
       const optimizer =
         train.optimizer.kind === 'adamw'

@@ -19,9 +19,9 @@ export function layoutOf(config: RunConfig, ranks: Ranks | null): Layout {
   return ranks ? { ...layout, rank: ranks.rank, ranks: ranks.size, expert: config.parallel.expert } : layout
 }
 
-/** The ranks that share the experts with this one; undefined if there is only this one. */
+/** The ranks that share the experts with this one, itself included; undefined for a process alone. */
 export function groupOf({ parallel: { expert } }: RunConfig, ranks: Ranks | null): GroupPlace | undefined {
-  if (!ranks || expert === 1) return undefined
+  if (!ranks) return undefined
   const { rank, orders } = ranks
   return { first: rank - (rank % expert), rank: rank % expert, size: expert, orders }
 }

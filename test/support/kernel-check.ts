@@ -141,7 +141,9 @@ export async function poison(runtime: Runtime): Promise<() => Promise<void>> {
   const executable = await compileWith(runtime, program)
   const x = new Float32Array(width).fill(Number.NaN)
   const binding = executable.bind({ x, index: new Int32Array(rows), y: new Float32Array(1) })
-  return () => binding.run()
+  return async () => {
+    await binding.run()
+  }
 }
 
 /** Kernels of a program, in order. */

@@ -142,6 +142,15 @@ export class Ranks {
     await this.transfer(channel, transfers)
   }
 
+  /** Settles when an order that another thread has posted, with `reports`, is done. */
+  completion(ticket: number): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (this.failure) throw this.failure
+      if (this.ring.isDone(ticket)) resolve()
+      else this.expect(ticket, { resolve, reject, transfers: [] })
+    })
+  }
+
   private transfer(channel: number, transfers: readonly ArrayTransfer[]): Promise<void> {
     return new Promise((resolve, reject) => {
       if (this.failure) throw this.failure
@@ -151,10 +160,13 @@ export class Ranks {
           throw new RuntimeError(`internal: invalid peer ${peer} (expected a rank from 0 to ${this.size - 1})`)
         return { peer, direction, address: Number(addressOf(array)), bytes: array.byteLength }
       })
-      const ticket = this.ring.post(channel, addressed, true)
-      if (this.waiting.size === 0) this.worker.ref()
-      this.waiting.set(ticket, { resolve, reject, transfers })
+      this.expect(this.ring.post(channel, addressed, true), { resolve, reject, transfers })
     })
+  }
+
+  private expect(ticket: number, waiting: Waiting): void {
+    if (this.waiting.size === 0) this.worker.ref()
+    this.waiting.set(ticket, waiting)
   }
 
   /** The values of all ranks, `[size · n]`, in the sequence of ranks. Each rank gives the same number, n. */

@@ -158,7 +158,7 @@ export class SessionBinding implements Binding {
     ]
   }
 
-  run(): Promise<void> {
+  run(): Promise<readonly number[]> {
     return new Promise((resolve, reject) => {
       this.lifetime.expectIdle()
       this.lifetime.begin()
@@ -169,7 +169,7 @@ export class SessionBinding implements Binding {
           const failure = error ? new RuntimeError(`internal: foreign call failed: ${error}`) : this.check(status)
           this.lifetime.end()
           if (failure) reject(failure)
-          else resolve()
+          else resolve([])
         })
       } catch (error) {
         this.lifetime.end()

@@ -75,20 +75,20 @@ export class Crew {
     return program
   }
 
-  /** Runs after all earlier runs. Undefined on success. */
-  run(program: number): Promise<Failure | undefined> {
-    const run = this.running.then(() => this.runNow(program))
+  /** Runs after all earlier runs. Undefined on success. @param early Whether to post early orders. */
+  run(program: number, early: boolean): Promise<Failure | undefined> {
+    const run = this.running.then(() => this.runNow(program, early))
     this.running = run.catch(() => {})
     return run
   }
 
-  private async runNow(program: number): Promise<Failure | undefined> {
+  private async runNow(program: number, early: boolean): Promise<Failure | undefined> {
     if (this.ended) throw this.ended
     for (const worker of this.workers) worker.ref()
     this.barrier.reset()
     const report = await new Promise<Report>((resolve) => {
       this.settle = resolve
-      this.send({ kind: 'run', program })
+      this.send({ kind: 'run', program, early })
     })
     this.settle = undefined
     for (const worker of this.workers) worker.unref()

@@ -9,7 +9,9 @@ import { checkBuffers } from '../buffers.ts'
 import {
   type Binding,
   type Buffer,
+  type EarlyExchange,
   type Executable,
+  NOT_ORDERED,
   type ProgramMemory,
   RuntimeError,
   typedArrays,
@@ -22,7 +24,7 @@ import type { Crew } from './crew.ts'
 import { opKernels } from './kernels/table.ts'
 import { type MemoryPlan, planMemory } from './memory.ts'
 import { StepTimes } from './profile.ts'
-import type { Failure, Script, Step } from './script.ts'
+import type { EarlyOrder, Failure, Script, Step } from './script.ts'
 
 /** A compiled ONNX stage; sessions of ONNX Runtime implement it. */
 export interface OnnxProgram {
@@ -126,7 +128,11 @@ export class StagedExecutable implements Executable {
     return { dtype, shape, size: shape.reduce((product, d) => product * d, 1) }
   }
 
-  bind(buffers: Readonly<Record<string, Buffer>>, within?: ProgramMemory): Binding {
+  bind(
+    buffers: Readonly<Record<string, Buffer>>,
+    within?: ProgramMemory,
+    early: readonly EarlyExchange[] = [],
+  ): Binding {
     this.lifetime.expectUsable()
     const { model, parts, plan } = this
     checkBuffers([...model.inputs, ...model.outputs], buffers)
@@ -172,7 +178,9 @@ export class StagedExecutable implements Executable {
         : [],
     )
     const times = new SharedArrayBuffer(parts.threads * steps.length * 16)
-    const script: Script = { steps, memory: memory.memory, constants, scratch, times }
+    const tickets = new SharedArrayBuffer(early.length * 8)
+    const orders = early.map((exchange) => this.earlyOrder(exchange))
+    const script: Script = { steps, early: orders, tickets, memory: memory.memory, constants, scratch, times }
     const clock = parts.profile ? new StepTimes(script) : null
     if (clock) this.clocks.push(clock)
     const binding: StagedBinding = new StagedBinding({
@@ -181,6 +189,7 @@ export class StagedExecutable implements Executable {
       script,
       sessions,
       buffers: { ...buffers },
+      early,
       explain: (failure) => this.explain(failure),
       onFreed: () => {
         this.bindings.delete(binding)
@@ -213,6 +222,19 @@ export class StagedExecutable implements Executable {
       return { kind: 'onnx', args: binding.arguments.map((value) => Number(value ?? 0)) }
     })
     return { steps, sessions }
+  }
+
+  /** The order, due when the last stage that computes one of its outputs has ended. */
+  private earlyOrder({ after, channel, transfers }: EarlyExchange): EarlyOrder {
+    const { outputs, valueOfOutput, stages } = this.model
+    const values = new Set(after.map((name) => valueOfOutput[outputs.findIndex((port) => port.name === name)]))
+    return {
+      before: 1 + stages.findLastIndex((stage) => stage.outputs.some(({ value }) => values.has(value))),
+      channel,
+      transfers: transfers.map(({ peer, direction, array }) => {
+        return { peer, direction, address: Number(addressOf(array)), bytes: array.byteLength }
+      }),
+    }
   }
 
   private explain(failure: Failure): RuntimeError {
@@ -260,6 +282,8 @@ interface BindingParts {
   readonly sessions: readonly OnnxBinding[]
   /** A copy of the caller's record, so that no array is collected while the script has its address. */
   readonly buffers: Readonly<Record<string, Buffer>>
+  /** For the same reason. */
+  readonly early: readonly EarlyExchange[]
   readonly explain: (failure: Failure) => RuntimeError
   readonly onFreed: () => void
 }
@@ -274,13 +298,16 @@ class StagedBinding implements Binding {
     this.program = parts.crew.open(parts.script)
   }
 
-  async run(): Promise<void> {
+  async run(early = false): Promise<readonly number[]> {
+    const { crew, clock, explain, script } = this.parts
     this.lifetime.expectIdle()
     this.lifetime.begin()
     try {
-      const failure = await this.parts.crew.run(this.program)
-      if (failure) throw this.parts.explain(failure)
-      this.parts.clock?.add()
+      const tickets = new Float64Array(script.tickets).fill(NOT_ORDERED)
+      const failure = await crew.run(this.program, early)
+      if (failure) throw explain(failure)
+      clock?.add()
+      return [...tickets]
     } finally {
       this.lifetime.end()
     }

@@ -1,6 +1,7 @@
 /** Messages between the JavaScript thread and the crew. A program is sent as a list of steps with addresses. */
 import type { SharedMemory } from '../arena.ts'
 import type { GroupPlace, Precision } from '../contract.ts'
+import type { Transfer } from '../mpi/orders.ts'
 import type { KernelCall, Scratch } from './contract.ts'
 
 /** A call of OrtApi.Run, argument by argument. */
@@ -16,8 +17,18 @@ export interface KernelStep {
 
 export type Step = OnnxStep | KernelStep
 
+/** An order to post when step `before` begins. */
+export interface EarlyOrder {
+  readonly before: number
+  readonly channel: number
+  readonly transfers: readonly Transfer[]
+}
+
 export interface Script {
   readonly steps: readonly Step[]
+  readonly early: readonly EarlyOrder[]
+  /** Tickets of the early orders that have been posted, Float64. */
+  readonly tickets: SharedArrayBuffer
   readonly memory: SharedMemory
   /** Copied into the memory before each run. */
   readonly constants: readonly { readonly offset: number; readonly bytes: Uint8Array }[]
@@ -43,7 +54,7 @@ export interface CrewData {
 
 export type Order =
   | { readonly kind: 'open'; readonly program: number; readonly script: Script }
-  | { readonly kind: 'run'; readonly program: number }
+  | { readonly kind: 'run'; readonly program: number; readonly early: boolean }
   | { readonly kind: 'close'; readonly program: number }
 
 /** The failure of a run at `step`: a status of ONNX Runtime, or an exception. */

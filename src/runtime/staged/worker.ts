@@ -35,6 +35,8 @@ interface Program {
   readonly bytes: Uint8Array
   /** Times of this thread, begin and end of each step. */
   readonly times: Float64Array
+  /** Posts the early orders of each step. */
+  readonly post: readonly (() => void)[]
 }
 const programs = new Map<number, Program>()
 
@@ -62,18 +64,31 @@ function open(script: Script): Program {
   })
   const length = script.steps.length * 2
   const times = new Float64Array(script.times, thread * length * 8, length)
-  return { script, prepared, bytes: new Uint8Array(buffer), times }
+  return { script, prepared, bytes: new Uint8Array(buffer), times, post: earlyPosts(script) }
+}
+
+/** For each step, posts the early orders that are due before it. */
+function earlyPosts({ steps, early, tickets }: Script): (() => void)[] {
+  if (!group) return []
+  const { ring } = group
+  const ticketOf = new Float64Array(tickets)
+  return steps.map((_, step) => {
+    const orders = [...early.entries()].filter(([, { before }]) => before === step)
+    return () => {
+      for (const [i, { channel, transfers }] of orders) ticketOf[i] = ring.post(channel, transfers, true)
+    }
+  })
 }
 
 /** Runs a program together with the other threads. The leader reports the end; the first thread that fails reports it. */
-function runProgram({ script, prepared, bytes, times }: Program): void {
+function runProgram({ script, prepared, bytes, times, post }: Program, early: boolean): void {
   const { steps } = script
   if (leader) for (const { offset, bytes: data } of script.constants) bytes.set(data, offset)
   barrier.wait()
   for (let i = 0; i < steps.length; i++) {
     const step = steps[i] as Script['steps'][number]
     times[2 * i] = now()
-    const failure = attempt(step, prepared[i] ?? null, i)
+    const failure = attempt(step, prepared[i] ?? null, i, early ? post[i] : undefined)
     const first = failure !== undefined && barrier.fail(i)
     times[2 * i + 1] = now()
     // Sleep at once during an ONNX stage: ONNX Runtime needs all cores for its own threads.
@@ -87,9 +102,15 @@ function runProgram({ script, prepared, bytes, times }: Program): void {
   if (leader) report({ kind: 'done' })
 }
 
-/** Runs this thread's part of a step. */
-function attempt(step: Script['steps'][number], call: PreparedCall | null, at: number): Failure | undefined {
+/** Runs this thread's part of a step. @param before What the leader does first. */
+function attempt(
+  step: Script['steps'][number],
+  call: PreparedCall | null,
+  at: number,
+  before?: () => void,
+): Failure | undefined {
   try {
+    if (leader) before?.()
     if (call) for (let task = barrier.takeTask(); task < call.tasks; task = barrier.takeTask()) call.run(task)
     else if (leader && step.kind === 'onnx') {
       const status = run(...step.args)
@@ -108,6 +129,6 @@ function report(report: Report): void {
 parentPort?.on('message', (order: Order) => {
   if (order.kind === 'open') programs.set(order.program, open(order.script))
   else if (order.kind === 'close') programs.delete(order.program)
-  else runProgram(programs.get(order.program) as Program)
+  else runProgram(programs.get(order.program) as Program, order.early)
 })
 report({ kind: 'ready' })

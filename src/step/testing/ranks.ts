@@ -69,6 +69,7 @@ export function ranksInProcess(size: number): Ranks[] {
       })
       await Promise.all(received)
     },
+    completion: () => Promise.reject(new Error('internal: programs of ranks in one process order nothing')),
     async allGather(values: Float64Array) {
       const all = await numbers.join(rank, values.slice())
       return Float64Array.from(all.flatMap((of) => [...of]))
