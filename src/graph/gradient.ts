@@ -39,10 +39,12 @@ export function gradient(loss: Tensor, wrt: readonly Tensor[]): Tensor[] {
   return wrt.map((tensor) => gradients.get(tensor) ?? zeros(tensor.shape, tensor))
 }
 
-/** Applications on a path from `wrt` to the loss, each before those whose results it uses. */
+/**
+ * Applications on a path from `wrt` to the loss, the last one first: what is computed while rows travel to other ranks
+ * has its gradient computed while theirs travel back.
+ */
 function applicationsBetween(wrt: ReadonlySet<Tensor>, loss: Tensor): Application[] {
   const onPath = new Map<Application, boolean>()
-  const order: Application[] = []
   const visit = (tensor: Tensor): boolean => {
     const application = tensor.application
     if (!application) return wrt.has(tensor)
@@ -52,10 +54,10 @@ function applicationsBetween(wrt: ReadonlySet<Tensor>, loss: Tensor): Applicatio
       for (const source of application.inputs) if (visit(source)) known = true
       known ||= application.outputs.some((output) => wrt.has(output))
       onPath.set(application, known)
-      if (known) order.push(application)
     }
     return known || wrt.has(tensor)
   }
   visit(loss)
-  return order.reverse()
+  const between = [...onPath].filter(([, known]) => known).map(([application]) => application)
+  return between.sort((a, b) => b.serial - a.serial)
 }

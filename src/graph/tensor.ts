@@ -66,6 +66,8 @@ export interface Constant {
 
 /** One use of an op, with all that backpropagation needs. */
 export interface Application {
+  /** Applications are numbered in the order of creation. */
+  readonly serial: number
   readonly op: string
   readonly layer: string
   readonly inputs: readonly Tensor[]
@@ -248,7 +250,7 @@ export function defineOp<Args extends readonly unknown[], Result extends Tensor 
     const origin: Origin = { op: op || name, layer }
     const { result, inputs, gradient } = withOrigin(origin, () => build(...args))
     const outputs: Tensor[] = []
-    const application: Application = { op: name, layer, inputs, outputs, gradient }
+    const application: Application = { serial: serial++, op: name, layer, inputs, outputs, gradient }
     for (const tensor of Array.isArray(result) ? result : [result]) outputs.push({ ...tensor, application })
     return (Array.isArray(result) ? outputs : outputs[0]) as Result
   }

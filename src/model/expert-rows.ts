@@ -34,8 +34,11 @@ export interface ExpertInput {
   readonly sharing: Sharing | undefined
 }
 
-/** Σ over the kept choices of a token: gate · E(x), [T, X]. */
-export function computeExperts(input: ExpertInput): Tensor {
+/**
+ * Σ over the kept choices of a token: gate · E(x), [T, X]. Call the result for it: what is computed before does not wait
+ * for rows that travel.
+ */
+export function startExperts(input: ExpertInput): () => Tensor {
   const { moe, experts } = input
   if (experts.kernel) return packed(input, experts.kernel)
   return isRagged(moe) ? ragged(input) : padded(input)
@@ -45,29 +48,28 @@ export function computeExperts(input: ExpertInput): Tensor {
 function packed(
   { moe, x_TD, choice, placement, sharing }: ExpertInput,
   kernel: NonNullable<Experts['kernel']>,
-): Tensor {
+): () => Tensor {
   const [tokens = 0, choices = 0] = choice.expert_TK.shape
   const perExpert = Math.min(tokens * choices, (placement.capacity ?? Infinity) * moe.experts) / moe.experts
   const tile = tileFor(perExpert, kernelTile())
   const plan = raggedSlots(choice, placement, moe.experts, tile)
   const rows = dispatch(x_TD, plan)
-  const y = sharing
-    ? onOwners(rows, plan.sizes, sharing, roomFor(sharing, choice, placement, tile), kernel)
-    : kernel(rows, plan.sizes)
-  return combine(y, choice.gate_TK, plan)
+  if (!sharing) return done(combine(kernel(rows, plan.sizes), choice.gate_TK, plan))
+  const y = onOwners(rows, plan.sizes, sharing, roomFor(sharing, choice, placement, tile), kernel)
+  return () => combine(y(), choice.gate_TK, plan)
 }
 
-function ragged({ moe, x_TD, choice, placement, experts, sharing }: ExpertInput): Tensor {
+function ragged({ moe, x_TD, choice, placement, experts, sharing }: ExpertInput): () => Tensor {
   const plan = raggedSlots(choice, placement, moe.experts)
-  if (!sharing) return combineRagged(experts.ragged(dispatchRagged(x_TD, plan)), choice.gate_TK, plan)
+  if (!sharing) return done(combineRagged(experts.ragged(dispatchRagged(x_TD, plan)), choice.gate_TK, plan))
   const room = roomFor(sharing, choice, placement)
   const y = onOwners(dispatch(x_TD, plan), plan.sizes, sharing, room, (arrived, sizes) =>
     experts.shared(arrived, sizes, sharing.ranks),
   )
-  return combine(y, choice.gate_TK, plan)
+  return () => combine(y(), choice.gate_TK, plan)
 }
 
-function padded({ moe, x_TD, choice, placement, experts, sharing }: ExpertInput): Tensor {
+function padded({ moe, x_TD, choice, placement, experts, sharing }: ExpertInput): () => Tensor {
   const plan = paddedSlots(choice, placement, moe.experts)
   const rows = dispatch(x_TD, plan)
   const [slots = 0, width = 0] = rows.shape
@@ -76,22 +78,25 @@ function padded({ moe, x_TD, choice, placement, experts, sharing }: ExpertInput)
     const out_NRX = experts.padded(in_NRD, sharing?.ranks ?? 1)
     return reshape(out_NRX, [slots, dim(out_NRX.shape, 2)])
   }
-  if (!sharing) return combine(compute(rows), choice.gate_TK, plan)
+  if (!sharing) return done(combine(compute(rows), choice.gate_TK, plan))
   const sizes = constant([...new Array<number>(moe.experts).fill(slots / moe.experts), 0], 'int64')
-  return combine(onOwners(rows, sizes, sharing, slots, compute), choice.gate_TK, plan)
+  const y = onOwners(rows, sizes, sharing, slots, compute)
+  return () => combine(y(), choice.gate_TK, plan)
 }
 
-/** Sends rows to the ranks of their experts, computes those that arrive here, and returns the results. */
+const done = (result: Tensor) => (): Tensor => result
+
+/** Sends rows to the ranks of their experts. Call the result to compute those that arrive here and to get the own ones. */
 function onOwners(
   rows_RD: Tensor,
   sizes: Tensor,
   { ranks }: Sharing,
   room: number,
   experts: (rows: Tensor, sizes: Tensor) => Tensor,
-): Tensor {
+): () => Tensor {
   const exchange = exchangeSizes(sizes, ranks, room)
-  const arrived = sendRows(rows_RD, exchange, ranks)()
-  return sendRows(experts(arrived, exchange.arriving), exchange, ranks, { rows: dim(rows_RD.shape, 0) })()
+  const arrived = sendRows(rows_RD, exchange, ranks)
+  return () => sendRows(experts(arrived(), exchange.arriving), exchange, ranks, { rows: dim(rows_RD.shape, 0) })()
 }
 
 /**

@@ -6,7 +6,7 @@ import { add, cast } from '../graph/ops/elementwise.ts'
 import { sum } from '../graph/ops/reduction.ts'
 import { scope, type Tensor } from '../graph/tensor.ts'
 import type { ModelConfig, MoeConfig } from './config.ts'
-import { computeExperts, type Sharing } from './expert-rows.ts'
+import { type Sharing, startExperts } from './expert-rows.ts'
 import { type Experts, ffnExperts, linearExperts } from './experts.ts'
 import { ffn, weightsOf } from './ffn.ts'
 import { moduleName, type Parameters, type RoutedModule } from './parameters.ts'
@@ -70,30 +70,22 @@ export interface Routed {
 export function moeLayer(inputs: MoeInput): Routed {
   const { config, moe, parameters, layer, x_TD } = inputs
   const name = moduleName(layer, 'ffn')
-  const { y_TX: routed_TD, report } = mixture(inputs, 'ffn', ffnExperts(config, parameters, name, x_TD.dtype))
-  const y_TX =
-    moe.sharedHidden > 0
-      ? scope('shared', () =>
-          add(
-            routed_TD,
-            ffn(
-              x_TD,
-              weightsOf(config, (matrix) => parameters.get(`${name}.shared.${matrix}`)),
-            ),
-          ),
-        )
-      : routed_TD
-  return { y_TX, report }
+  const finish = startMixture(inputs, 'ffn', ffnExperts(config, parameters, name, x_TD.dtype))
+  if (moe.sharedHidden === 0) return finish()
+  const weights = weightsOf(config, (matrix) => parameters.get(`${name}.shared.${matrix}`))
+  const shared_TD = scope('shared', () => ffn(x_TD, weights))
+  const { y_TX: routed_TD, report } = finish()
+  return { y_TX: scope('shared', () => add(routed_TD, shared_TD)), report }
 }
 
 /** A projection of a sparse layer's attention: y = Σ gate · x·W_e over the kept choices (M6-T, MoE attention). */
 export function moeProjection(inputs: MoeInput, module: 'qkv' | 'output'): Routed {
   const { parameters, layer, x_TD } = inputs
-  return mixture(inputs, module, linearExperts(parameters, moduleName(layer, module), x_TD.dtype))
+  return startMixture(inputs, module, linearExperts(parameters, moduleName(layer, module), x_TD.dtype))()
 }
 
-/** y = Σ over the kept choices of a token: gate · E(x). */
-function mixture(inputs: MoeInput, module: RoutedModule, experts: Experts): Routed {
+/** y = Σ over the kept choices of a token: gate · E(x). Call the result for it (`startExperts`). */
+function startMixture(inputs: MoeInput, module: RoutedModule, experts: Experts): () => Routed {
   const { moe, parameters, layer, x_TD, given_TK, pass } = inputs
   const name = moduleName(layer, module)
   const { choice, placement, losses, unserved } = scope('router', () => {
@@ -109,11 +101,11 @@ function mixture(inputs: MoeInput, module: RoutedModule, experts: Experts): Rout
     return { choice, placement, losses, unserved: unservedRate(placement, x_TD.dtype) }
   })
 
-  const y_TX = scope('experts', () => computeExperts({ moe, x_TD, choice, placement, experts, sharing: pass.sharing }))
+  const finish = scope('experts', () => startExperts({ moe, x_TD, choice, placement, experts, sharing: pass.sharing }))
 
   const total = (x_GN: Tensor) => cast(sum(x_GN, { axes: [0] }), x_TD.dtype)
-  return {
-    y_TX,
+  return () => ({
+    y_TX: scope('experts', finish),
     report: {
       layer,
       module,
@@ -125,5 +117,5 @@ function mixture(inputs: MoeInput, module: RoutedModule, experts: Experts): Rout
       position_TK: placement.position_TK,
       losses,
     },
-  }
+  })
 }
