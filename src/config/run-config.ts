@@ -99,6 +99,11 @@ const parallelSchema = z
      * in which more arrive ends with an error. With a capacity there is always room.
      */
     headroom: z.number().min(1).default(2),
+    /**
+     * Whether a step has the same bits on any number of ranks: gradients of shards are added in a fixed tree. Otherwise
+     * a rank adds its shards one after the other and needs no memory for partial sums.
+     */
+    reproducible: z.boolean().default(true),
     /** Whether gradients travel during the backward pass, as soon as they are complete, or after it. */
     overlap: z.boolean().default(true),
   })

@@ -3,13 +3,15 @@ import { expect, test } from 'vitest'
 import { type RunConfig, type RunInput, runSchema } from '../config/run-config.ts'
 import { treeAdditions } from '../graph/tree.ts'
 import { openRuntime } from '../run/session.ts'
+import type { Arena } from '../runtime/arena.ts'
 import type { Runtime } from '../runtime/contract.ts'
 import type { Ranks } from '../runtime/ranks.ts'
+import { GradientProgram } from './gradient-program.ts'
 import { counterStep, isReproducible } from './gradient-tree.ts'
 import { initialize, initialScales } from './initialize.ts'
 import { alone, heldSpecs, sharesOf } from './placement.ts'
 import { ranksInProcess } from './testing/ranks.ts'
-import { createStore, Trainer } from './trainer.ts'
+import { createStore, layoutOf, Trainer } from './trainer.ts'
 
 const SHARDS = 8
 const STEPS = 4
@@ -41,16 +43,19 @@ interface Trained {
 
 const bytesOf = (data: Float32Array) => Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString('base64')
 
+function batchOf({ train, model }: RunConfig, step: number): { tokens: Int32Array; targets: Int32Array } {
+  const size = train.batch * model.sequence
+  const tokens = Int32Array.from({ length: size }, (_, t) => (t * 7 + step * 13 + (t % 5) * 3) % 64)
+  return { tokens, targets: tokens.map((token) => (token * 5 + 1) % 64) }
+}
+
 async function trainOne(runtime: Runtime, config: RunConfig, ranks: Ranks | null): Promise<Trained> {
-  const layout = { ...alone, shards: SHARDS, ...(ranks && { rank: ranks.rank, ranks: ranks.size }) }
-  const store = createStore(runtime, config, layout)
+  const store = createStore(runtime, config, layoutOf(config, ranks?.rank, ranks?.size))
   const trainer = await Trainer.compile(runtime, config, store, undefined, ranks)
   await initialize(store, 1, initialScales(config))
-  const size = config.train.batch * config.model.sequence
   const steps: number[][] = []
   for (let step = 1; step <= STEPS; step++) {
-    const tokens = Int32Array.from({ length: size }, (_, t) => (t * 7 + step * 13 + (t % 5) * 3) % 64)
-    const outcome = await trainer.step(step, { tokens, targets: tokens.map((token) => (token * 5 + 1) % 64) })
+    const outcome = await trainer.step(step, batchOf(config, step))
     steps.push([outcome.loss, outcome.gradNorm, ...(outcome.layers[0]?.kept ?? [])])
   }
   const tensors = [...store.parameterTensors(), ...trainer.optimizer.stateTensors()]
@@ -100,6 +105,68 @@ test.each(cases)(
     }
   },
 )
+
+/** Gradients of all parameters for `count` sequences of the first batch, from sequence `first`. */
+async function gradientOf(runtime: Runtime, config: RunConfig, first: number, count: number): Promise<Float32Array> {
+  const layout = layoutOf({ ...config, train: { ...config.train, batch: count } })
+  const store = createStore(runtime, config, layout)
+  await initialize(store, 1, initialScales(config))
+  const kernels = await runtime.createArenaKernels()
+  const { sequence } = config.model
+  const shape = { batch: count, shards: layout.shards, microBatches: layout.passes, sequence }
+  const program = await GradientProgram.compile({ runtime, kernels, config: config.model, store, shape }, 1)
+  const { tokens, targets } = batchOf(config, 1)
+  const part = (data: Int32Array) => data.slice(first * sequence, (first + count) * sequence)
+  await program.run(1, part(tokens), part(targets))
+  const gradients = store.specs.flatMap(({ name }) => [...store.gradient(name)])
+  program.release()
+  await kernels.close()
+  return Float32Array.from(gradients)
+}
+
+// Higham, Accuracy and Stability of Numerical Algorithms (2002), section 4.2: the error of a sum of P terms in any
+// order is at most (P − 1)·u·Σ|gᵢ|, to the first order in u.
+test('without a tree, gradients differ from their exact sum by at most P · 2⁻²⁴ times the sum of magnitudes', async () => {
+  const config = configOf({ k: 2 })
+  const runtime = await openRuntime(config)
+  try {
+    const each = config.train.batch / SHARDS
+    const single = { ...config, parallel: { ...config.parallel, shards: 1 } }
+    const parts: Float32Array[] = []
+    for (let s = 0; s < SHARDS; s++) parts.push(await gradientOf(runtime, single, s * each, each))
+    const size = (parts[0] as Float32Array).length
+    const sums = Float64Array.from({ length: size }, (_, i) => parts.reduce((sum, of) => sum + (of[i] as number), 0))
+    const magnitudes = sums.map((_, i) => parts.reduce((sum, of) => sum + Math.abs(of[i] as number), 0))
+    for (const reproducible of [false, true]) {
+      const parallel = { ...config.parallel, reproducible }
+      const gradient = await gradientOf(runtime, { ...config, parallel }, 0, config.train.batch)
+      const errors = sums.map((sum, i) => Math.abs((gradient[i] as number) - sum / SHARDS))
+      for (const [i, error] of errors.entries())
+        expect(error).toBeLessThanOrEqual((SHARDS * 2 ** -24 * (magnitudes[i] as number)) / SHARDS)
+      expect(Math.max(...errors)).toBeGreaterThan(0)
+    }
+  } finally {
+    await runtime.close()
+  }
+})
+
+test('without a tree, a rank needs no partial sums, and losses are close to those with one', async () => {
+  const config = configOf({ k: 2, capacity: 'none' }, { microBatches: 2 })
+  const plain = { ...config, parallel: { ...config.parallel, reproducible: false } }
+  const bytes = (of: RunConfig) =>
+    createStore({ createArena: (size) => ({ byteLength: size }) as Arena }, of).byteLength
+  const gradients = 4 * createSpecs().reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0)
+  // Eight shards need three partial sums.
+  expect(bytes(config) - bytes(plain)).toBeGreaterThanOrEqual(3 * gradients)
+  const one = await trainWorld(config, 1)
+  for (const size of [1, 2]) {
+    const other = await trainWorld(plain, size)
+    expect(other.tensors).not.toEqual(one.tensors)
+    other.steps.forEach(([loss], i) => {
+      expect(Math.abs((loss as number) - (one.steps[i]?.[0] as number))).toBeLessThan(1e-5)
+    })
+  }
+})
 
 /** The sums of a tree as text. */
 const textOf = (leaves: readonly string[], at: number): string => {

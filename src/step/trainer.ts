@@ -17,7 +17,7 @@ import { adafactor, adafactorScratch } from './optimizer/adafactor.ts'
 import { ADAMW_MOMENTS, adamw } from './optimizer/adamw.ts'
 import type { Optimizer } from './optimizer/contract.ts'
 import { gradientNorm } from './optimizer/norm.ts'
-import { alone, type Layout, ownedSpecs } from './placement.ts'
+import { type Layout, ownedSpecs } from './placement.ts'
 import { updateRouterBias } from './router-bias.ts'
 import { learningRate } from './schedule.ts'
 import type { LayerCounts } from './statistics.ts'
@@ -38,29 +38,38 @@ export interface StepOutcome {
 
 type Shaped = Pick<RunConfig, 'model' | 'train' | 'parallel'>
 
-const shapeOf = ({ model, train, parallel }: Shaped): GradientShape => ({
+const shapeOf = ({ model, train }: Shaped, { shards, passes }: Layout): GradientShape => ({
   batch: train.batch,
-  shards: parallel.shards ?? 1,
-  microBatches: train.microBatches,
+  shards,
+  microBatches: passes,
   sequence: model.sequence,
 })
 
-/** This process alone: it computes all shards. */
-export const aloneLayout = ({ parallel, train }: Pick<RunConfig, 'parallel' | 'train'>): Layout => ({
-  ...alone,
-  shards: parallel.shards ?? 1,
-  passes: train.microBatches,
-  headroom: parallel.headroom,
-})
+/**
+ * The layout of a rank. Without `parallel.reproducible` a rank adds its passes one after the other, as one shard.
+ * @param rank, ranks Default: this process alone, which computes all shards.
+ */
+export function layoutOf({ parallel, train }: Pick<RunConfig, 'parallel' | 'train'>, rank = 0, ranks = 1): Layout {
+  const { shards = ranks, reproducible, expert, headroom } = parallel
+  return {
+    rank,
+    ranks,
+    expert: Math.min(expert, ranks),
+    shards: reproducible ? shards : ranks,
+    passes: reproducible ? train.microBatches : (train.microBatches * shards) / ranks,
+    headroom,
+    reproducible,
+  }
+}
 
 /** Allocates memory for the parameters, gradients and optimizer state of a run. */
 export function createStore(
   runtime: Pick<Runtime, 'createArena'>,
   config: Shaped,
-  layout = aloneLayout(config),
+  layout = layoutOf(config),
 ): ParameterStore {
   const specs = parameterSpecs(config.model)
-  const scratch = gradientScratch(config.model, shapeOf(config)) + exchangeScratch(specs, layout)
+  const scratch = gradientScratch(config.model, shapeOf(config, layout)) + exchangeScratch(specs, layout)
   return config.train.optimizer.kind === 'adamw'
     ? new ParameterStore(runtime, specs, ADAMW_MOMENTS, scratch, layout)
     : new ParameterStore(runtime, specs, 0, scratch + adafactorScratch(ownedSpecs(specs, layout)), layout)
@@ -115,7 +124,8 @@ export class Trainer {
     const kernels = await runtime.createArenaKernels()
     try {
       const { overlap } = config.parallel
-      const setting = { runtime, kernels, config: model, store, shape: shapeOf(config), ranks, separator, overlap }
+      const shape = shapeOf(config, store.layout)
+      const setting = { runtime, kernels, config: model, store, shape, ranks, separator, overlap }
       const gradient = await GradientProgram.compile(setting, train.seed)
       const optimizer =
         train.optimizer.kind === 'adamw'

@@ -9,15 +9,8 @@ import { together } from '../run/agreement.ts'
 import type { GroupPlace, Runtime } from '../runtime/contract.ts'
 import { gatherJson, type Ranks } from '../runtime/ranks.ts'
 import { isReproducible } from '../step/gradient-tree.ts'
-import type { Layout } from '../step/placement.ts'
-import { aloneLayout } from '../step/trainer.ts'
+import { layoutOf } from '../step/trainer.ts'
 import { replaceFile } from '../system/disk.ts'
-
-/** @param config With `parallel.shards`. */
-export function layoutOf(config: RunConfig, ranks: Ranks | null): Layout {
-  const layout = aloneLayout(config)
-  return ranks ? { ...layout, rank: ranks.rank, ranks: ranks.size, expert: config.parallel.expert } : layout
-}
 
 /** The ranks that share the experts with this one, itself included; undefined for a process alone. */
 export function groupOf({ parallel: { expert } }: RunConfig, ranks: Ranks | null): GroupPlace | undefined {
@@ -42,11 +35,11 @@ export function forRanks(config: RunConfig, ranks: Ranks | null): RunConfig {
     refuse('data', data, `${size / expert}: ${size} ranks in groups of ${expert} that share experts`)
   if (shards % size !== 0) refuse('shards', shards, `a multiple of the ${size} ranks; start another number of ranks`)
   const used = { ...config, parallel: { ...config.parallel, shards } }
-  const layout = layoutOf(used, ranks)
-  if (!isReproducible(layout))
+  if (config.parallel.reproducible && !isReproducible(layoutOf(used, ranks.rank, size)))
     throw new UsageError(
       `invalid parallel.shards: ${shards} in groups of ${shards / size} for ${size} ranks, which share experts in ` +
-        `groups of ${expert} (expected powers of two in a group, so that sums have the same order on any number of ranks)`,
+        `groups of ${expert} (expected powers of two in a group, so that sums have the same order on any number of ` +
+        'ranks; or set parallel.reproducible to false)',
     )
   return parseInput(runSchema, used, `configuration for ${size} ranks`)
 }

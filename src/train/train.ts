@@ -28,11 +28,11 @@ import { engineOf } from '../runtime/engine.ts'
 import { type Ranks, sumOverRanks } from '../runtime/ranks.ts'
 import { Evaluator } from '../step/evaluation.ts'
 import { initialize, initialScales } from '../step/initialize.ts'
-import { createStore, Trainer } from '../step/trainer.ts'
+import { createStore, layoutOf, Trainer } from '../step/trainer.ts'
 import { Cleanup } from '../system/cleanup.ts'
 import { version } from '../system/version.ts'
 import type { TrainEvent, TrainSummary } from './events.ts'
-import { engineFacts, expectSharedFolder, forRanks, groupOf, layoutOf, recordRanks } from './layout.ts'
+import { engineFacts, expectSharedFolder, forRanks, groupOf, recordRanks } from './layout.ts'
 import { reportNonFinite } from './non-finite.ts'
 import { Reporter } from './reporter.ts'
 
@@ -111,7 +111,7 @@ async function trainOn(
   const ceiling = new Ceiling(async () => (await sumOverRanks(ranks, Float64Array.of(await measure())))[0] as number)
   await ceiling.measure()
   onProgress('compiling the model')
-  const store = createStore(runtime, config, layoutOf(config, ranks))
+  const store = createStore(runtime, config, layoutOf(config, ranks?.rank, ranks?.size))
   const separator = separatorOf(config.data, data.tokenizer)
   const trainer = await Trainer.compile(runtime, config, store, separator, ranks)
   cleanup.defer(() => trainer.release())
