@@ -10,9 +10,12 @@ import { sum } from '../../graph/ops/reduction.ts'
 import type { Program } from '../../graph/program.ts'
 import { cut } from '../../graph/stages/cut.ts'
 import { input, scope, type Tensor, withKernels } from '../../graph/tensor.ts'
-import { type Executable, type Runtime, RuntimeError } from '../contract.ts'
+import { type EarlyExchange, type Executable, NOT_ORDERED, type Runtime, RuntimeError } from '../contract.ts'
 import { createArena } from '../cpu-arena.ts'
 import { createRuntime } from '../cpu-runtime.ts'
+import { addressOf } from '../ffi.ts'
+import { Inbox } from '../mpi/inbox.ts'
+import { createOrders } from '../mpi/orders.ts'
 import { findDnnl } from '../onednn/library.ts'
 import type { Session } from '../onnxruntime/session.ts'
 import type { Crew } from './crew.ts'
@@ -65,6 +68,41 @@ describe.skipIf(skipped)(skipped ? `staged programs (skipped: ${skipped})` : 'st
       expect(y.every((value) => value === 2)).toBe(true)
     }
     executable.release()
+  })
+
+  test('an early exchange is ordered when its outputs are complete, unless the last step completes them', async () => {
+    const orders = createOrders()
+    const inbox = new Inbox(orders)
+    const own = await createRuntime({ threads: 3, group: { first: 0, rank: 0, size: 1, orders } })
+    const executable = await compile(() => {
+      const [x, w] = [input('x', 'float32', [ROWS, WIDTH]), input('w', 'float32', [WIDTH, WIDTH])]
+      const first = matmul(x, w)
+      return { outputs: { first, second: matmul(first, w), double: multiply(x, 2) } }
+    }, own)
+    const rowsOf = (value: number) => new Float32Array(ROWS * WIDTH).fill(value)
+    const w = new Float32Array(WIDTH * WIDTH)
+    const buffers = { x: rowsOf(3), w, first: rowsOf(0), second: rowsOf(0), double: rowsOf(0) }
+    const exchange = (name: keyof typeof buffers, peer: number): EarlyExchange => {
+      const array = buffers[name] as Float32Array
+      return { after: [name], channel: 3, transfers: [{ peer, direction: 'send', array }] }
+    }
+    const early = [exchange('second', 1), exchange('first', 2), exchange('double', 3)]
+    const binding = executable.bind(buffers, undefined, early)
+    expect(await binding.run()).toEqual([NOT_ORDERED, NOT_ORDERED, NOT_ORDERED])
+    expect(inbox.take()).toBeUndefined()
+    for (const ticket of [0, 2]) {
+      expect(await binding.run(true)).toEqual([ticket + 1, ticket, NOT_ORDERED])
+      const [first, second] = [inbox.take(), inbox.take()]
+      expect([first, second].map((order) => order?.transfers[0]?.peer)).toEqual([2, 1])
+      expect(first).toEqual({
+        ticket,
+        channel: 3,
+        reports: true,
+        transfers: [{ peer: 2, direction: 'send', address: Number(addressOf(buffers.first)), bytes: 4 * ROWS * WIDTH }],
+      })
+      expect(inbox.take()).toBeUndefined()
+    }
+    await own.close()
   })
 
   test('a run queued next to a failing one succeeds', async () => {
