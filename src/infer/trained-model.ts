@@ -11,6 +11,7 @@ import type { OnMessage } from '../run/messages.ts'
 import type { State } from '../run/saved-state.ts'
 import { openRuntime } from '../run/session.ts'
 import type { Precision, Runtime } from '../runtime/contract.ts'
+import { parameterTensors } from '../step/named-tensors.ts'
 import { ParameterStore } from '../step/store.ts'
 
 export interface TrainedModel {
@@ -51,7 +52,7 @@ export async function loadModel(
   const runtime = await openRuntime(config)
   try {
     const store = new ParameterStore(runtime, parameterSpecs(config.model), null, scratchOf(config.model))
-    const model = store.parameterTensors()
+    const model = parameterTensors(store)
     const found = await readNewestCheckpoint(join(directory, 'checkpoints'), { model }, (path, reason) =>
       onMessage({ kind: 'warning', message: `skipping checkpoint ${path}: ${reason}` }),
     )

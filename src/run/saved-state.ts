@@ -6,6 +6,7 @@ import { basename } from 'node:path'
 import type { Dataset } from '../data/dataset.ts'
 import { RunError, UsageError } from '../errors.ts'
 import { gatherJson, type Ranks } from '../runtime/ranks.ts'
+import { ownedTensors, parameterTensors } from '../step/named-tensors.ts'
 import type { ParameterStore } from '../step/store.ts'
 import type { Trainer } from '../step/trainer.ts'
 import { fromFirst, together } from './agreement.ts'
@@ -70,7 +71,7 @@ export class SavedState {
         `data.source: the text has changed since ${found.path} was written (restore the text that the run was trained on, ` +
           'or start a new run)',
       )
-    const tensors = { model: this.store.parameterTensors(), optimizer: this.trainer.optimizer.stateTensors() }
+    const tensors = { model: parameterTensors(this.store), optimizer: this.trainer.optimizer.stateTensors() }
     const elsewhere = await this.allNames(tensors)
     await together(this.ranks, () => readCheckpoint(found.path, tensors, elsewhere))
     this.trainer.updates = updates
@@ -108,7 +109,7 @@ export class SavedState {
       updates: this.trainer.updates,
       nonFiniteInRow: this.nonFiniteInRow,
     }
-    const owned = { model: this.store.ownedTensors(), optimizer: this.trainer.optimizer.stateTensors() }
+    const owned = { model: ownedTensors(this.store), optimizer: this.trainer.optimizer.stateTensors() }
     return writeCheckpoint(this.checkpoints, step, owned, state, { keep, ranks: this.ranks })
   }
 

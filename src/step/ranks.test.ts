@@ -1,4 +1,5 @@
 /** A training has the same bits on any number of ranks. */
+
 import { expect, test } from 'vitest'
 import { type RunConfig, type RunInput, runSchema } from '../config/run-config.ts'
 import { treeAdditions } from '../graph/tree.ts'
@@ -9,6 +10,7 @@ import type { Ranks } from '../runtime/ranks.ts'
 import { GradientProgram } from './gradient-program.ts'
 import { counterStep, isReproducible } from './gradient-tree.ts'
 import { initialize, initialScales } from './initialize.ts'
+import { parameterTensors } from './named-tensors.ts'
 import { alone, heldSpecs, sharesOf } from './placement.ts'
 import { ranksInProcess } from './testing/ranks.ts'
 import { createStore, layoutOf, Trainer } from './trainer.ts'
@@ -58,7 +60,7 @@ async function trainOne(runtime: Runtime, config: RunConfig, ranks: Ranks | null
     const outcome = await trainer.step(step, batchOf(config, step))
     steps.push([outcome.loss, outcome.gradNorm, ...(outcome.layers[0]?.kept ?? [])])
   }
-  const tensors = [...store.parameterTensors(), ...trainer.optimizer.stateTensors()]
+  const tensors = [...parameterTensors(store), ...trainer.optimizer.stateTensors()]
   await trainer.release()
   return { steps, tensors: Object.fromEntries(tensors.map(({ name, data }) => [name, bytesOf(data)])) }
 }

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import type { ParameterSpec } from '../model/parameters.ts'
 import { createArena } from '../runtime/cpu-arena.ts'
+import { parameterTensors } from './named-tensors.ts'
 import { ParameterStore } from './store.ts'
 
 const spec = (name: string, shape: number[], decay: boolean): ParameterSpec => ({
@@ -47,7 +48,7 @@ test('the tensors of a checkpoint are views, one per expert under its global id'
   store.parameter('experts.{e}.in').forEach((_, i, all) => {
     all[i] = i
   })
-  const second = store.parameterTensors().find(({ name }) => name === 'experts.1.in')
+  const second = parameterTensors(store).find(({ name }) => name === 'experts.1.in')
   expect(second).toMatchObject({ shape: [3, 3] })
   expect([...(second?.data ?? [])]).toEqual([9, 10, 11, 12, 13, 14, 15, 16, 17])
   expect(store.parameter('experts.{e}.in', 1)).toEqual(second?.data)

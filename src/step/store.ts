@@ -27,12 +27,6 @@ export interface ParameterRange {
   readonly decay: boolean
 }
 
-export interface NamedTensor {
-  readonly name: string
-  readonly shape: readonly number[]
-  readonly data: Float32Array
-}
-
 /** An owned tensor, or an owned expert of a stacked one. */
 export interface Unit {
   /** Among all units of the model, whichever rank owns them. */
@@ -300,53 +294,10 @@ export class ParameterStore {
     const [held = 0] = shape
     return expertName(name, heldExperts(held * this.layout.expert, this.layout).first + expert)
   }
-
-  /** The parameters on this rank as named in checkpoints: every expert is a tensor, with its global id. */
-  parameterTensors(): NamedTensor[] {
-    return this.specs.flatMap((spec) => this.tensorsOf(spec, 0, unitsOf(spec), '', (e) => this.parameter(spec.name, e)))
-  }
-
-  /** The owned ones among {@link parameterTensors}. */
-  ownedTensors(): NamedTensor[] {
-    return this.ownedShares().flatMap(({ spec, from, to }) =>
-      this.tensorsOf(spec, from, to, '', (e) => this.parameter(spec.name, e)),
-    )
-  }
-
-  /** Optimizer state of the owned parameters. */
-  momentTensors(index: number, suffix: string): NamedTensor[] {
-    return this.specs.flatMap((spec) => {
-      const { owned } = this.location(spec.name)
-      if (!owned) return []
-      const all = this.moment(spec.name, index)
-      const size = unitSize(spec)
-      const view = (expert: number | null) => {
-        const start = expert === null ? 0 : (expert - owned.from) * size
-        return all.subarray(start, start + size)
-      }
-      return this.tensorsOf(spec, owned.from, owned.to, suffix, view)
-    })
-  }
-
-  /** A tensor, or the experts `from` to `to` of a stacked one, under their names in checkpoints. */
-  private tensorsOf(
-    spec: ParameterSpec,
-    from: number,
-    to: number,
-    suffix: string,
-    view: (expert: number | null) => Float32Array,
-  ): NamedTensor[] {
-    const { name, shape, stacked } = spec
-    if (!stacked) return [{ name: `${name}${suffix}`, shape, data: view(null) }]
-    return Array.from({ length: to - from }, (_, i) => ({
-      name: `${this.nameOfExpert(spec, from + i)}${suffix}`,
-      shape: shape.slice(1),
-      data: view(from + i),
-    }))
-  }
 }
 
-const unitsOf = ({ stacked, shape }: ParameterSpec): number => (stacked ? (shape[0] as number) : 1)
+/** Experts of a stacked tensor; 1 for others. */
+export const unitsOf = ({ stacked, shape }: ParameterSpec): number => (stacked ? (shape[0] as number) : 1)
 /** Floats of a tensor, or of one expert of a stacked one. */
 const unitSize = (spec: ParameterSpec): number => sizeOf(spec.shape) / unitsOf(spec)
 

@@ -4,6 +4,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type RunConfig, runSchema } from '../../src/config/run-config.ts'
 import { openRuntime } from '../../src/run/session.ts'
 import { initialize, initialScales } from '../../src/step/initialize.ts'
+import { parameterTensors } from '../../src/step/named-tensors.ts'
 import type { ParameterStore } from '../../src/step/store.ts'
 import { createStore, Trainer } from '../../src/step/trainer.ts'
 import { findNonFinite } from '../../src/train/non-finite.ts'
@@ -97,7 +98,7 @@ async function withTrainer(
 
 /** The bits of all parameters and optimizer state, since NaN does not equal itself. */
 const bits = (trainer: Trainer, store: ParameterStore): string =>
-  [...store.parameterTensors(), ...trainer.optimizer.stateTensors()]
+  [...parameterTensors(store), ...trainer.optimizer.stateTensors()]
     .map(({ data }) => Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString('base64'))
     .join()
 

@@ -13,7 +13,7 @@
 import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { gatherJson, type Ranks } from '../../runtime/ranks.ts'
-import type { NamedTensor } from '../../step/store.ts'
+import type { NamedTensor } from '../../step/named-tensors.ts'
 import { errorCode, syncFolder, writeError } from '../../system/disk.ts'
 import { writeChecked } from './checked-file.ts'
 import { type PlannedFile, planIndex, planShards, readSafetensors, shardsOf } from './safetensors.ts'

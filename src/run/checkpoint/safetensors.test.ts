@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import fc from 'fast-check'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { RunError } from '../../errors.ts'
-import type { NamedTensor } from '../../step/store.ts'
+import type { NamedTensor } from '../../step/named-tensors.ts'
 import { writeChecked } from './checked-file.ts'
 import { planIndex, planShards, readSafetensors, shardsOf } from './safetensors.ts'
 

@@ -10,7 +10,7 @@ import { createHash } from 'node:crypto'
 import { access, type FileHandle, open, readFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { RunError } from '../../errors.ts'
-import type { NamedTensor } from '../../step/store.ts'
+import type { NamedTensor } from '../../step/named-tensors.ts'
 
 /** Name, size and contents of a file to write. */
 export interface PlannedFile {

@@ -14,8 +14,9 @@ import type { ParameterSpec } from '../../model/parameters.ts'
 import type { ArenaKernels } from '../../runtime/arena-kernels.ts'
 import { type AdafactorRange, adafactorStateSize } from '../../runtime/arena-kernels.ts'
 import { paddedFloats } from '../bank.ts'
+import type { NamedTensor } from '../named-tensors.ts'
 import type { Share } from '../placement.ts'
-import type { NamedTensor, ParameterStore } from '../store.ts'
+import type { ParameterStore } from '../store.ts'
 import type { Optimizer } from './contract.ts'
 
 const DECAY_EXPONENT = 0.8

@@ -6,6 +6,7 @@
  */
 import type { TrainConfig } from '../../config/run-config.ts'
 import type { ArenaKernels } from '../../runtime/arena-kernels.ts'
+import { momentTensors } from '../named-tensors.ts'
 import type { ParameterStore } from '../store.ts'
 import type { Optimizer } from './contract.ts'
 
@@ -35,6 +36,6 @@ export function adamw(kernels: ArenaKernels, store: ParameterStore, config: Trai
         },
       )
     },
-    stateTensors: () => [...store.momentTensors(0, '.exp_avg'), ...store.momentTensors(1, '.exp_avg_sq')],
+    stateTensors: () => [...momentTensors(store, 0, '.exp_avg'), ...momentTensors(store, 1, '.exp_avg_sq')],
   }
 }

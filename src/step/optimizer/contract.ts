@@ -2,7 +2,7 @@
  * Contract of an optimizer: `update` changes the parameters by the gradients in the store. It works on
  * flat memory and needs no layers, except where an algorithm depends on the shape of a matrix.
  */
-import type { NamedTensor } from '../store.ts'
+import type { NamedTensor } from '../named-tensors.ts'
 
 export interface UpdateSettings {
   /** Number of updates, this one included. */
