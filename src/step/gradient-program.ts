@@ -19,11 +19,11 @@ import type { ArenaKernels, RowScatter } from '../runtime/arena-kernels.ts'
 import type { Buffer, Runtime } from '../runtime/contract.ts'
 import { channels, type Ranks } from '../runtime/ranks.ts'
 import type { NodeTime, StepEvent } from '../runtime/times.ts'
-import { paddedFloats } from './bank.ts'
 import { GradientSum } from './gradient-sum.ts'
 import { shardsOfRank } from './gradient-tree.ts'
 import { addStatistics, CompiledPass, inputNameOf, tracePass } from './pass.ts'
 import { type Layout, sourcesKept } from './placement.ts'
+import { RowMemory, rowScratch } from './row-memory.ts'
 import type { LayerCounts } from './statistics.ts'
 import type { ParameterStore } from './store.ts'
 import { Timeline } from './timeline.ts'
@@ -63,14 +63,9 @@ export interface GradientSetting {
   readonly separator?: number | undefined
 }
 
-/** Maximum uses of a table by row: reading embeddings or positions, and the targets of the cross-entropy. */
-const MAX_SCATTERS = 3
-
 /** Scratch memory, in floats, that a gradient program needs in the bank of a table. */
-export function gradientScratch({ width }: ModelConfig, shape: GradientShape): number {
-  const tokens = passSequences(shape) * shape.sequence
-  return MAX_SCATTERS * (paddedFloats(tokens * width) + paddedFloats(tokens))
-}
+export const gradientScratch = ({ width }: ModelConfig, shape: GradientShape): number =>
+  rowScratch(width, passSequences(shape) * shape.sequence)
 
 interface GradientPass {
   readonly pass: CompiledPass
@@ -270,35 +265,4 @@ function traceGradient(
   })
   // Backward: the last layer's first.
   return { traced, outputs, memory, scatters, complete: new Map([...complete].reverse()) }
-}
-
-interface RowPlace {
-  readonly rows: Float32Array
-  readonly indices: Int32Array
-  readonly scatter: RowScatter
-}
-
-/** Scratch memory for rows to add, in the arena of their table; shared by both programs. */
-class RowMemory {
-  private readonly store: ParameterStore
-  private readonly places = new Map<string, RowPlace>()
-
-  constructor(store: ParameterStore) {
-    this.store = store
-  }
-
-  of(table: string, use: number, rowCount: number, [tableRows = 0, width = 0]: readonly number[]): RowPlace {
-    const key = `${use} of ${table}`
-    const existing = this.places.get(key)
-    if (existing) return existing
-    const forRows = paddedFloats(rowCount * width)
-    const { arena, gradient, scratch } = this.store.allocateScratch(table, forRows + paddedFloats(rowCount))
-    const place: RowPlace = {
-      rows: arena.floats(scratch, rowCount * width),
-      indices: new Int32Array(arena.buffer, (scratch + forRows) * 4, rowCount),
-      scatter: { arena, table: gradient, tableRows, rows: scratch, indices: scratch + forRows, rowCount, width },
-    }
-    this.places.set(key, place)
-    return place
-  }
 }
