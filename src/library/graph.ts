@@ -52,6 +52,7 @@ export type { Arena, SharedMemory } from '../runtime/arena.ts'
 export type {
   Binding,
   Buffer,
+  EarlyExchange,
   Executable,
   GroupPlace,
   Precision,

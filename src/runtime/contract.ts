@@ -139,7 +139,7 @@ export interface Binding {
   /**
    * Runs off the JavaScript thread.
    * @param early Whether to order the early exchanges.
-   * @returns Their tickets, for `Ranks.completion`, in the order of `bind`; {@link NOT_ORDERED} for those that were not
+   * @returns Their tickets, for `Ranks.completion`, in the order of `bind`; -1 for those that were not
    * ordered, such as those of outputs that the last step completes. A program without kernels, or in a runtime without
    * other ranks, orders none.
    * @throws RuntimeError with the op and layer at fault
