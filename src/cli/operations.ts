@@ -4,6 +4,7 @@
  */
 import type { RunConfig } from '../config/run-config.ts'
 import type { GenerateOptions } from '../infer/generate.ts'
+import type { SharedError } from '../run/agreement.ts'
 import type { Ranks } from '../runtime/ranks.ts'
 import { stateMemory } from './state-memory.ts'
 
@@ -24,8 +25,8 @@ export const operations = {
   train: imported(() => import('../train/train.ts'), 'train'),
   joinRanks: imported(() => import('../train/ranks.ts'), 'joinRanks'),
   threadsPerRank: imported(() => import('../train/ranks.ts'), 'threadsPerRank'),
-  async isShared(error: unknown): Promise<boolean> {
-    return (await import('../run/agreement.ts')).isShared(error)
+  async sharedError(error: unknown): Promise<SharedError | undefined> {
+    return (await import('../run/agreement.ts')).sharedError(error)
   },
   async fromFirst<T>(ranks: Ranks | null, work: () => Promise<T>): Promise<T> {
     return ranks ? (await import('../run/agreement.ts')).fromFirst(ranks, work) : work()

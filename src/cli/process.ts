@@ -4,6 +4,7 @@ import { relative, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as delay } from 'node:timers/promises'
 import { RunError, UsageError } from '../errors.ts'
+import { childEnvironment } from '../system/child-environment.ts'
 import type { BackgroundProcess, Io } from './io.ts'
 import { runProgram, startJob } from './job-process.ts'
 import { main } from './main.ts'
@@ -67,7 +68,7 @@ function runSelf(script: string, args: readonly string[], env: Readonly<Record<s
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, [script, ...args], {
       stdio: ['ignore', 'pipe', 'inherit'],
-      env: { ...process.env, ...env },
+      env: { ...childEnvironment(), ...env },
     })
     let text = ''
     child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
@@ -86,6 +87,7 @@ function startSelf(script: string, args: readonly string[]): Promise<BackgroundP
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, [script, ...args], {
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+      env: childEnvironment(),
       // A process group of its own, since Ctrl-C is for this process, which then stops the child.
       detached: true,
       windowsHide: true,
@@ -121,7 +123,11 @@ function openBrowser(address: string): void {
       : process.platform === 'win32'
         ? ['rundll32', 'url.dll,FileProtocolHandler']
         : ['xdg-open']
-  const child = spawn(command as string, [...leadingArgs, address], { stdio: 'ignore', detached: true })
+  const child = spawn(command as string, [...leadingArgs, address], {
+    stdio: 'ignore',
+    env: childEnvironment(),
+    detached: true,
+  })
   child.on('error', () => {})
   child.unref()
 }

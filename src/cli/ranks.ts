@@ -6,7 +6,7 @@ import type { ClosableRanks } from '../train/ranks.ts'
 import { formatError } from './format-error.ts'
 import { colorsFor, Interrupted, type Io, Reported } from './io.ts'
 import { numberOption, ranges } from './options.ts'
-import { type RankWatch, rankTitle, recordFailure, watchRank } from './rank-watch.ts'
+import { type RankIdentity, type RankWatch, rankTitle, recordFailure, watchRank } from './rank-watch.ts'
 
 export interface RankFlags {
   readonly mpi?: string
@@ -36,8 +36,9 @@ export interface RankContext {
 }
 
 /**
- * Runs `work` with the ranks of the job, or with null in a process of its own. An error that all ranks have is
- * printed by the first one; any other ends all ranks at once, with a message that names the rank.
+ * Runs `work` with the ranks of the job, or with null in a process of its own. An error that all ranks throw is printed
+ * by the first one, with the rank that had it, if it was one; any other ends all ranks at once, with a message that
+ * names the rank.
  */
 export async function withRanks(
   io: Io,
@@ -45,18 +46,38 @@ export async function withRanks(
   verbose: boolean,
   work: (context: RankContext | null) => Promise<void>,
 ): Promise<void> {
-  const ranks = await io.operations.joinRanks(io.env, { library: mpi, deadline })
+  let recorded: (reason: string) => void = () => {}
+  const onEarlyExit = (reason: string) => recorded(reason)
+  const ranks = await io.operations.joinRanks(io.env, { library: mpi, deadline, onEarlyExit })
   if (!ranks) return work(null)
-  const { rank, size } = ranks
-  const { host = '', pid = process.pid } = ranks.roster[rank] ?? {}
-  const identity = { rank, size, host, pid }
+  const { rank, size, roster } = ranks
+  const identityOf = (of: number): RankIdentity => ({
+    rank: of,
+    size,
+    ...(roster[of] as { host: string; pid: number }),
+  })
+  const identity = identityOf(rank)
+  const neighbours = roster.filter(({ host }, other) => other !== rank && host === identity.host).map(({ pid }) => pid)
   let run: { readonly directory: string; readonly watch: RankWatch } | null = null
   const watch = (directory: string) => {
-    run = { directory, watch: watchRank(identity, directory, `${io.self} train --resume ${quoted(directory)}`) }
+    const resume = `${io.self} train --resume ${quoted(directory)}`
+    run = { directory, watch: watchRank(identity, directory, resume, neighbours) }
   }
   const watched = () => run as typeof run | null
+  /** Call it before all ranks are ended. */
+  const record = (reason: string, of = identity) => {
+    const { directory, watch: watching } = watched() ?? {}
+    if (directory !== undefined) recordFailure(of, directory, reason)
+    watching?.release()
+  }
+  recorded = record
+  const onInterrupt: Io['onInterrupt'] = (handler) =>
+    io.onInterrupt(() => {
+      watched()?.watch.stopping()
+      handler()
+    })
   try {
-    await work({ ranks, watch, io: { ...io, env: { ...io.env, TERM: 'dumb' } } })
+    await work({ ranks, watch, io: { ...io, onInterrupt, env: { ...io.env, TERM: 'dumb' } } })
     await ranks.close()
   } catch (error) {
     if (error instanceof Interrupted) {
@@ -65,15 +86,19 @@ export async function withRanks(
     }
     const code = error instanceof UsageError ? 2 : 1
     const prefix = colorsFor(io.stderr, io.env).red('choir:')
-    if (await io.operations.isShared(error)) {
-      if (rank === 0) io.stderr.write(`${prefix} ${formatError(error, verbose)}\n`)
+    const shared = await io.operations.sharedError(error)
+    if (shared) {
+      if (rank === 0) {
+        const { rank: failed } = shared
+        const title = failed === undefined ? '' : `${rankTitle(identityOf(failed))}: `
+        io.stderr.write(`${prefix} ${title}${formatError(error, verbose)}\n`)
+        if (failed !== undefined && code !== 2) record(formatError(error, false), identityOf(failed))
+      }
       await ranks.close()
       throw new Reported(code)
     }
     if (rank > 0) await new Promise((resolve) => setTimeout(resolve, FIRST_REPORTS_MS))
-    const { directory, watch: watching } = watched() ?? {}
-    if (directory !== undefined) recordFailure(identity, directory, formatError(error, false))
-    watching?.release()
+    record(formatError(error, false))
     ranks.abort(`${prefix} ${rankTitle(identity)}: ${formatError(error, verbose)}`, code)
   } finally {
     watched()?.watch.release()

@@ -24,13 +24,18 @@ export async function fromFirst<T>(ranks: Ranks | null, work: () => T | Promise<
   throw errorOf(outcome.failure)
 }
 
-/** Runs `work` on every rank; if any throws, all throw the error of the first of them. Returns the own result. */
+/**
+ * Runs `work` on every rank; if any throws, all throw the error of the first of them. The error has the rank, unless all
+ * ranks have the same one. Returns the own result.
+ */
 export async function together<T>(ranks: Ranks | null, work: () => T | Promise<T>): Promise<T> {
   if (!ranks) return work()
   const own = await attempt(work)
-  const [failure] = (await gatherJson(ranks, 'failure' in own ? own.failure : null)).filter((of) => of !== null)
-  if (failure) throw errorOf(failure)
-  return (own as { value: T }).value
+  const all = await gatherJson(ranks, 'failure' in own ? own.failure : null)
+  const rank = all.findIndex((failure) => failure !== null)
+  const failure = all[rank]
+  if (!failure) return (own as { value: T }).value
+  throw errorOf(failure, all.every((other) => other?.message === failure.message) ? {} : { rank })
 }
 
 async function attempt<T>(work: () => T | Promise<T>): Promise<Outcome<T>> {
@@ -42,17 +47,23 @@ async function attempt<T>(work: () => T | Promise<T>): Promise<Outcome<T>> {
   }
 }
 
-/** Errors that every rank throws. */
-const shared = new WeakSet<Error>()
+/** An error that every rank has thrown. */
+export interface SharedError {
+  /** The one that had it, if it was one: a full disk, a file that it does not see. */
+  readonly rank?: number
+}
 
-function errorOf({ usage, message }: Failure): Error {
+const shared = new WeakMap<Error, SharedError>()
+
+function errorOf({ usage, message }: Failure, of: SharedError = {}): Error {
   const error = new (usage ? UsageError : RunError)(message)
-  shared.add(error)
+  shared.set(error, of)
   return error
 }
 
-/** Whether every rank has thrown this error: then the job ends in order, with a message of the first rank. */
-export const isShared = (error: unknown): boolean => error instanceof Error && shared.has(error)
+/** Defined if every rank has thrown this error: then the job ends in order, with a message of the first rank. */
+export const sharedError = (error: unknown): SharedError | undefined =>
+  error instanceof Error ? shared.get(error) : undefined
 
 /**
  * Compares facts that must be equal on all ranks.

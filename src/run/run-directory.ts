@@ -65,8 +65,11 @@ export class RunDirectory {
     }
     const lock = await lockRun(directory)
     try {
-      if (resume) await adoptConfig(directory, config)
-      else {
+      if (resume) {
+        await adoptConfig(directory, config)
+        // Of an earlier job.
+        for (const name of ['ranks.json', 'failure.json']) await rm(join(directory, name), { force: true })
+      } else {
         await refuseOccupied(directory)
         await writeConfig(directory, { version: version(), created: new Date().toISOString(), ...config })
       }

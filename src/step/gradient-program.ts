@@ -45,6 +45,8 @@ const passSequences = ({ batch, shards = 1, microBatches }: Omit<GradientShape, 
 export interface GradientResult {
   /** Mean over the passes of all ranks, nats per token. */
   readonly loss: number
+  /** Of every pass, those of the first rank first. */
+  readonly passLosses: readonly number[]
   readonly layers: readonly LayerCounts[]
 }
 
@@ -169,9 +171,10 @@ export class GradientProgram {
 
   private combine(passes: readonly Float64Array[]): GradientResult {
     const layers = this.write.pass.emptyCounts()
+    const passLosses = passes.map((statistics) => addStatistics(layers, statistics))
     let loss = 0
-    for (const statistics of passes) loss += addStatistics(layers, statistics) / passes.length
-    return { loss, layers }
+    for (const each of passLosses) loss += each / passes.length
+    return { loss, passLosses, layers }
   }
 
   /** Working memory of the programs, which run in turn and share it. */

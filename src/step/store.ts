@@ -228,9 +228,12 @@ export class ParameterStore {
     return this.shares.filter(({ owner }) => owner === this.layout.rank)
   }
 
-  /** The owned tensors and experts, in an order that does not depend on the layout. */
-  units(): Unit[] {
-    return this.ownedShares().flatMap((share) => {
+  /**
+   * The tensors and experts that this rank owns, or with their copies all that it holds, in an order that does not
+   * depend on the layout.
+   */
+  units(shares: readonly Share[] = this.ownedShares()): Unit[] {
+    return shares.flatMap((share) => {
       const { spec, from, to } = share
       return Array.from({ length: to - from }, (_, i): Unit => {
         const name = spec.stacked ? this.nameOfExpert(spec, from + i) : spec.name

@@ -26,6 +26,8 @@ import { type RecordedSteps, Timeline } from './timeline.ts'
 
 export interface StepOutcome {
   readonly loss: number
+  /** Of every pass, those of the first rank first. */
+  readonly passLosses: readonly number[]
   readonly layers: readonly LayerCounts[]
   /** Before clipping. */
   readonly gradNorm: number
@@ -153,7 +155,7 @@ export class Trainer {
     const { timeline } = this
     timeline.clear()
     const start = performance.now()
-    const { loss, layers } = await timeline.time('gradient', () =>
+    const { loss, passLosses, layers } = await timeline.time('gradient', () =>
       this.gradient.run(step, batch.tokens, batch.targets, timeline),
     )
     const isFrozen = step > (this.config.routerSteps ?? Number.POSITIVE_INFINITY)
@@ -177,6 +179,7 @@ export class Trainer {
     this.stepsMs += end - start
     return {
       loss,
+      passLosses,
       layers,
       gradNorm,
       learningRate: rate,

@@ -19,7 +19,7 @@ export function isAlive(pid: number): boolean {
 
 /** Whether the process of this machine that had this id and start time is running. */
 export async function isRunning(pid: number, start: string | null): Promise<boolean> {
-  if (!isAlive(pid)) return false
+  if (!isAlive(pid) || (await hasEnded(pid))) return false
   const startNow = await processStart(pid)
   return start === null || startNow === null || start === startNow
 }
@@ -39,6 +39,15 @@ export function machineId(): string {
   return createHash('sha256').update(`${hostname()} ${boot} ${namespace}`).digest('hex').slice(0, 8)
 }
 
+/** Whether a process has ended and only its parent has not noticed, which in a container may be never. */
+async function hasEnded(pid: number): Promise<boolean> {
+  const status = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '')
+  return /^[ZX]$/.test(fieldsAfterName(status)[0] ?? '')
+}
+
+/** Fields of `/proc/PID/stat` from the third on; the second is a name in parentheses that may contain any character. */
+const fieldsAfterName = (status: string): string[] => status.slice(status.lastIndexOf(')') + 2).split(' ')
+
 /**
  * Start time of a process in the system's own format. It differs between successive processes with the same
  * id. Null where the system does not report it.
@@ -48,8 +57,8 @@ export async function processStart(pid: number): Promise<string | null> {
     if (process.platform === 'linux') {
       const boot = await readFile('/proc/sys/kernel/random/boot_id', 'utf8')
       const status = await readFile(`/proc/${pid}/stat`, 'utf8')
-      // Field 22, ticks since boot; field 2 is a name in parentheses that may contain any character.
-      const ticks = status.slice(status.lastIndexOf(')') + 2).split(' ')[19]
+      // Field 22, ticks since boot.
+      const ticks = fieldsAfterName(status)[19]
       return ticks === undefined ? null : `${boot.trim()} ${ticks}`
     }
     if (process.platform === 'darwin') {

@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { join, resolve } from 'node:path'
-import { parseInput } from '../config/problems.ts'
+import { listWithOr, parseInput } from '../config/problems.ts'
 import { type RunConfig, runSchema } from '../config/run-config.ts'
 import { UsageError } from '../errors.ts'
 import { together } from '../run/agreement.ts'
@@ -20,20 +20,25 @@ export function groupOf({ parallel: { expert } }: RunConfig, ranks: Ranks | null
 }
 
 /**
- * The configuration with the number of shards.
+ * The configuration with the number of shards. A run that is resumed keeps its own: one, if it was begun alone.
  * @throws UsageError if the batch, the experts or the shards do not fit the ranks
  */
-export function forRanks(config: RunConfig, ranks: Ranks | null): RunConfig {
+export function forRanks(config: RunConfig, ranks: Ranks | null, resume: boolean): RunConfig {
   if (!ranks) return config
   const { size } = ranks
-  const { shards = size, expert, data } = config.parallel
+  const { shards = resume ? 1 : size, expert, data } = config.parallel
   const refuse = (field: string, value: unknown, expected: string): never => {
     throw new UsageError(`invalid parallel.${field}: ${value} (expected ${expected})`)
   }
   if (size % expert !== 0) refuse('expert', expert, `a divisor of the ${size} ranks`)
   if (data !== undefined && data !== size / expert)
     refuse('data', data, `${size / expert}: ${size} ranks in groups of ${expert} that share experts`)
-  if (shards % size !== 0) refuse('shards', shards, `a multiple of the ${size} ranks; start another number of ranks`)
+  if (shards % size !== 0) {
+    const fitting = Array.from({ length: shards }, (_, i) => i + 1).filter((count) => shards % count === 0)
+    const other = `start ${listWithOr(fitting.map(String))} ${shards === 1 ? 'rank' : 'ranks'}`
+    const keeps = resume ? 'a run keeps its shards: ' : ''
+    refuse('shards', shards, `a multiple of the ${size} ranks; ${keeps}${other}, or a new run with more shards`)
+  }
   const used = { ...config, parallel: { ...config.parallel, shards } }
   if (config.parallel.reproducible && !isReproducible(layoutOf(used, ranks.rank, size)))
     throw new UsageError(

@@ -3,61 +3,99 @@ import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Batch } from '../data/batches.ts'
 import { gatherJson, type Ranks } from '../runtime/ranks.ts'
-import type { ParameterStore } from '../step/store.ts'
+import type { ParameterStore, Unit } from '../step/store.ts'
 import type { StepOutcome } from '../step/trainer.ts'
 import { writeError } from '../system/disk.ts'
 
 interface Place {
-  /** Larger: closer to the cause. */
-  readonly order: number
-  readonly text: string
+  /** Of the tensor, among all of the model. */
+  readonly index: number
+  readonly name: string
+}
+
+/** Non-finite tensors of a rank, the last ones in the order of the model. */
+interface Places {
+  readonly parameter: Place | null
+  readonly gradient: Place | null
 }
 
 /**
- * The first non-finite tensor: a parameter, or else the first gradient in backward order, because
- * non-finite values spread from there to all earlier layers. Searches what this rank owns.
+ * Parameters, copies of those of other ranks included: memory of one rank may be damaged. Gradients of owned tensors,
+ * which are sums over all ranks: non-finite values spread from the last one, in backward order, to all earlier layers.
  */
-function findPlace(store: ParameterStore): Place | undefined {
-  const backward = store.units().toReversed()
-  const find = (what: 'parameters' | 'gradients') =>
-    backward.find((unit) => !unit.arena.floats(unit[what], unit.count).every(Number.isFinite))
-  const parameter = find('parameters')
-  if (parameter) return { order: store.unitCount + parameter.index, text: `in parameter ${parameter.name}` }
-  const gradient = find('gradients')
-  return gradient && { order: gradient.index, text: `first in the gradient of ${gradient.name}` }
+function findPlaces(store: ParameterStore): Places {
+  const last = (units: readonly Unit[], what: 'parameters' | 'gradients'): Place | null => {
+    const found = units.findLast((unit) => !unit.arena.floats(unit[what], unit.count).every(Number.isFinite))
+    return found ? { index: found.index, name: found.name } : null
+  }
+  const held = store.units(store.shares).toSorted((a, b) => a.index - b.index)
+  return { parameter: last(held, 'parameters'), gradient: last(store.units(), 'gradients') }
 }
 
-/** Where non-finite values come from, for people; over all ranks. */
-export async function findNonFinite(store: ParameterStore, ranks: Ranks | null = null): Promise<string | undefined> {
-  const own = findPlace(store)
-  if (!ranks) return own?.text
-  const all = await gatherJson(ranks, own ?? null)
-  const places = all.flatMap((place, rank) => (place ? [{ ...place, rank }] : []))
-  const cause = places.toSorted((a, b) => b.order - a.order)[0]
-  return cause && `${cause.text}, which rank ${cause.rank} owns`
+/**
+ * Where non-finite values come from, for people: a parameter and the ranks whose copy of it is not finite, or the
+ * gradient that is the first in backward order, and the ranks whose part of the batch has a loss that is not finite.
+ */
+export async function findNonFinite(
+  store: ParameterStore,
+  ranks: Ranks | null = null,
+  passLosses: readonly number[] = [],
+): Promise<string | undefined> {
+  const all = await gatherJson(ranks, findPlaces(store))
+  const lastOf = (what: keyof Places) =>
+    all.flatMap((places) => places[what] ?? []).toSorted((a, b) => b.index - a.index)[0]
+  const parameter = lastOf('parameter')
+  if (parameter) {
+    const damaged = all.flatMap((places, rank) => (places.parameter?.index === parameter.index ? [rank] : []))
+    return `in parameter ${describe(parameter)}${ranks ? ` of ${namesOf(ranks, damaged)}` : ''}`
+  }
+  const gradient = lastOf('gradient')
+  if (!gradient) return undefined
+  const text = `first in the gradient of ${describe(gradient)}`
+  if (!ranks) return text
+  const passes = passLosses.length / ranks.size
+  const losses = all.flatMap((_, rank) =>
+    passLosses.slice(rank * passes, (rank + 1) * passes).every(Number.isFinite) ? [] : [rank],
+  )
+  return losses.length === 0 ? text : `${text}, with a loss that is not finite on ${namesOf(ranks, losses)}`
+}
+
+/** `layers.1.moe.experts.3.in (layer 1, expert 3)` */
+function describe({ name }: Place): string {
+  const layer = /^layers\.(\d+)\./.exec(name)?.[1]
+  const expert = /\.experts\.(\d+)\./.exec(name)?.[1]
+  return expert === undefined ? name : `${name} (layer ${layer}, expert ${expert})`
+}
+
+/** `rank 1 (a, PID 42)`, or `all ranks` */
+function namesOf({ roster, size }: Ranks, ranks: readonly number[]): string {
+  if (ranks.length === size) return 'all ranks'
+  const names = ranks.map((rank) => `rank ${rank} (${roster[rank]?.host}, PID ${roster[rank]?.pid})`)
+  return names.join(' and ')
 }
 
 /** Saves the batch in the run directory (on the first rank) and returns a message for the user. */
 export async function reportNonFinite(
   directory: string,
   step: number,
-  { loss, gradNorm }: StepOutcome,
+  { loss, passLosses, gradNorm }: StepOutcome,
   batch: Batch,
   store: ParameterStore,
   ranks: Ranks | null = null,
 ): Promise<string> {
-  const where = await findNonFinite(store, ranks)
+  const where = await findNonFinite(store, ranks, passLosses)
   const folder = join(directory, 'non-finite')
   const path = join(folder, `step-${String(step).padStart(8, '0')}.json`)
+  const what = Number.isFinite(loss) ? `gradient norm is ${gradNorm}` : `loss is ${loss}`
+  const message = `step ${step}: the ${what}${where ? `, ${where}` : ''}; no parameter was changed, the batch is in ${path}`
+  if (ranks && ranks.rank > 0) return message
   const facts = { step, loss: String(loss), grad_norm: String(gradNorm), where: where ?? null }
   const saved = { ...facts, tokens: [...batch.tokens], targets: [...batch.targets] }
-  if (ranks && ranks.rank > 0) return ''
   try {
     await mkdir(folder, { recursive: true })
     await writeFile(path, `${JSON.stringify(saved)}\n`)
   } catch (error) {
     throw await writeError(`write ${path}`, directory, error, undefined, 'Checkpoints are intact.')
   }
-  const what = Number.isFinite(loss) ? `gradient norm is ${gradNorm}` : `loss is ${loss}`
-  return `step ${step}: the ${what}${where ? `, ${where}` : ''}; no parameter was changed, the batch is in ${path}`
+  return message
 }

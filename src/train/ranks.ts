@@ -9,6 +9,8 @@ export interface JoinOptions {
   readonly library?: string | undefined
   /** Seconds that a rank waits for another before it ends the job. */
   readonly deadline?: number | undefined
+  /** Called before all ranks are ended, since this one ends without having closed them: by an uncaught error, say. */
+  readonly onEarlyExit?: (reason: string) => void
 }
 
 /** Ranks of MPI. All close them together, after their last call. */
@@ -24,12 +26,12 @@ export interface ClosableRanks extends Ranks {
  */
 export async function joinRanks(
   env: Readonly<Record<string, string | undefined>>,
-  { library, deadline }: JoinOptions = {},
+  { library, deadline, onEarlyExit }: JoinOptions = {},
 ): Promise<ClosableRanks | null> {
   const world = worldOf(env)
   if (!world) return null
   const { Ranks } = await import('../runtime/mpi/ranks.ts')
-  return Ranks.start({ world, library, deadlineSeconds: deadline })
+  return Ranks.start({ world, library, deadlineSeconds: deadline, ...(onEarlyExit && { onEarlyExit }) })
 }
 
 /**

@@ -64,7 +64,7 @@ export async function train(config: RunConfig, options: TrainOptions): Promise<T
     throw new UsageError(`invalid directory: ${options?.directory} (expected the path of a folder for the run)`)
   const { directory, resume = false, ranks = null } = options
   await refuseDifferences(ranks, { "Choir's version": version(), 'the configuration': hashOf(config) })
-  const used = await together(ranks, () => forRanks(config, ranks))
+  const used = await together(ranks, () => forRanks(config, ranks, resume))
   let files: RunDirectory | null = null
   const cleanup = new Cleanup()
   cleanup.defer(() => files?.close())

@@ -44,7 +44,7 @@ test('an exploding learning rate: warnings name step and tensor, batches are sav
   for (const [i, message] of warnings.entries())
     expect(message).toMatch(
       new RegExp(
-        `^step ${first + i}: the (loss|gradient norm) is \\S+, first in the gradient of [\\w.]+; no parameter was`,
+        `^step ${first + i}: the (loss|gradient norm) is \\S+, first in the gradient of [\\w.]+( \\(layer \\d, expert \\d\\))?; no parameter was`,
       ),
     )
   expect(stderr).toContain('stopping after 3 such steps in a row (train.maxNonFinite)')

@@ -109,6 +109,14 @@ export class Workspace {
     return new ChoirProcess(args, this.path, worldCommand(family, ranks, this.path))
   }
 
+  /** The same, after commands of bash on one of the ranks, such as limits; the arguments of the program are `$@`. */
+  startRanksWith(family: Family, ranks: number, rank: number, commands: string, ...args: string[]): ChoirProcess {
+    const world = worldCommand(family, ranks, this.path)
+    const script = `if [ "\${OMPI_COMM_WORLD_RANK:-$PMI_RANK}" = ${rank} ]; then ${commands}; fi; exec "$@"`
+    const command = { ...world, args: [...world.args, 'bash', '-c', script, 'rank'] }
+    return new ChoirProcess(args, this.path, command)
+  }
+
   choir(...args: string[]): Promise<ExitResult> {
     return this.start(...args).ended
   }

@@ -184,7 +184,7 @@ export function fakeIo(settings: Settings = {}): Fake {
     joinRanks: async () => null,
     threadsPerRank: async () => 1,
     fromFirst: async (_, work) => work(),
-    isShared: async () => false,
+    sharedError: async () => undefined,
     async train(config, options) {
       calls.push({ name: 'train', args: [config, options] })
       const emit = (event: TrainEvent) => options.onEvent?.(event)

@@ -12,6 +12,7 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { finished } from 'node:stream/promises'
 import { RunError, UsageError } from '../../errors.ts'
+import { childEnvironment } from '../../system/child-environment.ts'
 import { hashNumbers } from '../random.ts'
 import type { Piece } from '../sources/documents.ts'
 import { tokenizersPath } from './native-tokenizer.ts'
@@ -85,7 +86,7 @@ tokenizer.save(trained)
 `
 
 async function runTrainer(args: readonly string[], signal: AbortSignal | undefined): Promise<void> {
-  const { NODE_OPTIONS: _, ...env } = process.env
+  const { NODE_OPTIONS: _, ...env } = childEnvironment()
   const child = spawn(process.execPath, ['--input-type=commonjs', '-e', trainerProgram, ...args], {
     env,
     stdio: ['ignore', 'ignore', 'pipe'],

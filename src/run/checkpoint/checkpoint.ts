@@ -10,12 +10,15 @@
  *
  * One process writes at a time (ensured by the lock of the run directory); others may read.
  */
-import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises'
+import { mkdir, readFile, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
+import { RunError } from '../../errors.ts'
 import { gatherJson, type Ranks } from '../../runtime/ranks.ts'
 import type { NamedTensor } from '../../step/named-tensors.ts'
 import { errorCode, syncFolder, writeError } from '../../system/disk.ts'
+import { fromFirst, together } from '../agreement.ts'
 import { writeChecked } from './checked-file.ts'
+import { finished, finishInterrupted, folderName, list, prune, putInPlace } from './folder.ts'
 import { type PlannedFile, planIndex, planShards, readSafetensors, shardsOf } from './safetensors.ts'
 import { STATE, type StateFile, SUMS, verify } from './verify.ts'
 
@@ -59,27 +62,34 @@ export async function writeCheckpoint(
   const model = await planTensors('model', tensors.model, shardBytes, ranks)
   const optimizer = await planTensors('optimizer', tensors.optimizer, shardBytes, ranks)
   const needed = [...model, ...optimizer].reduce((sum, { bytes }) => sum + bytes, 0)
+  const readable = async <T>(work: () => Promise<T>): Promise<T> => {
+    try {
+      return await work()
+    } catch (error) {
+      if (error instanceof RunError) throw error
+      const advice = 'Earlier checkpoints are intact: free space or repair the disk, then resume the run.'
+      throw await writeError(`write checkpoint ${path}`, directory, error, needed, advice)
+    }
+  }
   try {
-    if (isFirst) {
-      checkState(state)
-      await mkdir(directory, { recursive: true })
-      await syncFolder(dirname(directory))
-      await finishInterrupted(directory)
-      await mkdir(writing)
-    }
-    await ranks?.gatherText('')
-    const written = { model: await writeAll(writing, model), optimizer: await writeAll(writing, optimizer) }
+    await fromFirst(ranks, () => readable(() => begin(directory, writing, state)))
+    const written = await together(ranks, () =>
+      readable(async () => ({ model: await writeAll(writing, model), optimizer: await writeAll(writing, optimizer) })),
+    )
     const all = await gatherJson(ranks, written)
-    if (isFirst) {
-      await writeDescription(writing, step, all, state)
-      await syncFolder(writing)
-      await putInPlace(writing, path)
-      await syncFolder(directory)
-    }
+    await fromFirst(ranks, () =>
+      readable(async () => {
+        await writeDescription(writing, step, all, state)
+        await syncFolder(writing)
+        await putInPlace(writing, path)
+        await syncFolder(directory)
+        return null
+      }),
+    )
   } catch (error) {
-    await rm(writing, { recursive: true, force: true }).catch(() => undefined)
-    const advice = 'Earlier checkpoints are intact: free space or repair the disk, then resume the run.'
-    throw await writeError(`write checkpoint ${path}`, directory, error, needed, advice)
+    // No rank writes any more, since they fail together.
+    if (isFirst) await rm(writing, { recursive: true, force: true }).catch(() => undefined)
+    throw error
   }
   // The checkpoint is safe; a removal that fails now is retried with the next one.
   if (isFirst)
@@ -88,6 +98,21 @@ export async function writeCheckpoint(
       .catch(() => undefined)
   await ranks?.gatherText('')
   return path
+}
+
+/** Makes the folder of a new checkpoint. */
+async function begin(directory: string, writing: string, state: unknown): Promise<null> {
+  checkState(state)
+  // Not its parent: a run directory that was removed lacks more than checkpoints.
+  await mkdir(directory).catch((error: unknown) => {
+    if (errorCode(error) === 'ENOENT')
+      throw new RunError(`cannot write checkpoint into ${dirname(directory)}: it was removed, or is no longer mounted`)
+    if (errorCode(error) !== 'EEXIST') throw error
+  })
+  await syncFolder(dirname(directory))
+  await finishInterrupted(directory)
+  await mkdir(writing)
+  return null
 }
 
 /** The files of this rank's tensors; ranks number theirs one after the other. */
@@ -215,10 +240,6 @@ export async function readCheckpoint(
   if ('optimizer' in tensors) await readSafetensors(path, 'optimizer', tensors.optimizer, { elsewhere, census })
 }
 
-function folderName(step: number): string {
-  return `step-${String(step).padStart(8, '0')}`
-}
-
 function planText(name: string, text: string): PlannedFile {
   const bytes = Buffer.from(text)
   return { name, bytes: bytes.length, pieces: [{ bytes }] }
@@ -231,68 +252,4 @@ function checkState(state: unknown): void {
       throw new Error(`internal: checkpoint state has ${key}: ${value}`)
     return value
   })
-}
-
-type Kind = 'final' | 'replaced' | 'writing' | 'removed'
-
-/** Entries of the folder of checkpoints, newest first; of the same step, the final one first. */
-async function list(directory: string): Promise<{ name: string; step: number; kind: Kind }[]> {
-  const names = await readdir(directory).catch((error: unknown) => {
-    if (errorCode(error) === 'ENOENT') return []
-    throw error
-  })
-  const found = names.flatMap((name) => {
-    const [, step, kind = 'final'] =
-      /^step-(\d{8,})(?:\.(replaced))?$/.exec(name) ?? /^\.step-(\d{8,})\.(writing|removed)$/.exec(name) ?? []
-    return step === undefined ? [] : [{ name, step: Number(step), kind: kind as Kind }]
-  })
-  return found.sort((a, b) => b.step - a.step || Number(b.kind === 'final') - Number(a.kind === 'final'))
-}
-
-/** Names of the completely written checkpoints, newest first. */
-async function finished(directory: string): Promise<string[]> {
-  const found = await list(directory)
-  return found.filter(({ kind }) => kind === 'final' || kind === 'replaced').map(({ name }) => name)
-}
-
-/** Cleans up after a killed process: unfinished writes, removals and replacements. */
-async function finishInterrupted(directory: string): Promise<void> {
-  const found = await list(directory)
-  for (const { name, step, kind } of found) {
-    const path = join(directory, name)
-    if (kind === 'writing' || kind === 'removed') await rm(path, { recursive: true, force: true })
-    if (kind !== 'replaced') continue
-    const isReplaced = found.some((other) => other.step === step && other.kind === 'final')
-    if (isReplaced) await remove(directory, step, path)
-    else await rename(path, join(directory, folderName(step)))
-  }
-}
-
-/**
- * Renames the finished folder to its final name. An existing checkpoint of the same step stays valid under
- * its `.replaced` name until {@link finishInterrupted} removes it.
- */
-async function putInPlace(writing: string, path: string): Promise<void> {
-  await rename(path, `${path}.replaced`).catch((error: unknown) => {
-    if (errorCode(error) !== 'ENOENT') throw error
-  })
-  await rename(writing, path)
-}
-
-async function prune(directory: string, step: number, keep: number): Promise<void> {
-  let intact = 0
-  for (const found of await list(directory)) {
-    // Newer checkpoints are damaged ones that were skipped at the start: neither remove nor count them.
-    if (found.kind !== 'final' || found.step > step) continue
-    const path = join(directory, found.name)
-    if (intact >= keep) await remove(directory, found.step, path)
-    else if ('state' in (await verify(path, found.step, 'sizes'))) intact++
-  }
-}
-
-/** Renames a checkpoint before removing it, so that a partial one is never seen under its name. */
-async function remove(directory: string, step: number, path: string): Promise<void> {
-  const hidden = join(directory, `.${folderName(step)}.removed`)
-  await rename(path, hidden)
-  await rm(hidden, { recursive: true, force: true })
 }

@@ -32,6 +32,7 @@ interface Abi {
   readonly float: bigint | number
   readonly byte: bigint | number
   readonly errorsReturn: bigint | number
+  readonly anySource: number
   /** Class of the error that a message is longer than its buffer. */
   readonly truncated: number
 }
@@ -47,6 +48,7 @@ const abiOf: Readonly<Record<Family, (library: Library) => Abi>> = {
       float: symbol('ompi_mpi_float'),
       byte: symbol('ompi_mpi_byte'),
       errorsReturn: symbol('ompi_mpi_errors_return'),
+      anySource: -1,
       truncated: 15,
     }
   },
@@ -56,6 +58,7 @@ const abiOf: Readonly<Record<Family, (library: Library) => Abi>> = {
     float: 0x4c00040a,
     byte: 0x4c00010d,
     errorsReturn: 0x54000001,
+    anySource: -2,
     truncated: 14,
   }),
 }
@@ -148,6 +151,18 @@ export class Mpi {
     return this.integerCell[0] !== 0
   }
 
+  /** Instead of a peer: whichever rank has sent a message. */
+  get anySource(): number {
+    return this.abi.anySource
+  }
+
+  /** Whether a message of any rank has arrived that nobody receives yet. */
+  probe(tag: number): boolean {
+    const code = this.call.probe(this.abi.anySource, tag, this.abi.world, this.integerAt, this.statusAt)
+    this.expect('MPI_Iprobe', code)
+    return this.integerCell[0] !== 0
+  }
+
   /** Size of the message that the last {@link test} received. */
   receivedBytes(): number {
     this.expect('MPI_Get_elements_x', this.call.bytesOf(this.statusAt, this.abi.byte, this.countAt))
@@ -190,6 +205,7 @@ function functions(library: Library, handle: Abi['handle']) {
     isend: declare('MPI_Isend', message),
     irecv: declare('MPI_Irecv', message),
     test: declare('MPI_Test', [pointer, pointer, pointer]),
+    probe: declare('MPI_Iprobe', ['int', 'int', handle, pointer, pointer]),
     bytesOf: declare('MPI_Get_elements_x', [pointer, handle, pointer]),
     errorClass: declare('MPI_Error_class', ['int', pointer]),
     errorText: declare('MPI_Error_string', ['int', pointer, pointer]),

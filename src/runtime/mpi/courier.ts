@@ -1,7 +1,7 @@
 /**
  * The courier: the one thread that calls MPI, from its start to its end. It starts orders in the sequence of the ring
- * and polls while any is open; so data moves while other threads compute. It sleeps between polls, and without an
- * open order until the next is posted: a thread that blocks inside MPI would take a core from them.
+ * and polls while any is open; so data moves while other threads compute. It sleeps between polls, longer while
+ * no order is open: a thread that blocks inside MPI would take a core from them.
  * This file runs only as a worker thread, from the build (see ranks.ts).
  */
 import { hostname } from 'node:os'
@@ -20,12 +20,14 @@ import { TrafficRecorder } from './traffic.ts'
 const POLL_MS = 0.1
 /** After something was started or has ended, poll without sleeping for this long: short messages end within it. */
 const SPIN_MS = 0.05
+/** Between answers to other ranks, while no order is open. */
+const IDLE_MS = 200
 
 const { world, library, orders, traffic, deadlineSeconds } = workerData as CourierData
 const inbox = new Inbox(orders)
 const mpi = new Mpi(library)
 const { rank, size } = world
-const progress = new Progress({ mpi, rank, deadlineSeconds, traffic: new TrafficRecorder(traffic) })
+const progress = new Progress({ mpi, rank, size, deadlineSeconds, traffic: new TrafficRecorder(traffic) })
 
 /** Whether this rank is one of the world's. */
 let joined = false
@@ -87,7 +89,7 @@ function serve(): void {
     for (const order of done) finish(order)
     if (progress.idle) {
       if (command === COMMAND_CLOSE) return
-      inbox.sleep(bell)
+      inbox.sleep(bell, IDLE_MS)
       continue
     }
     const now = performance.now()
@@ -109,7 +111,9 @@ function fail(error: unknown): void {
   for (;;) {
     const bell = inbox.bell()
     if (inbox.command() === COMMAND_ABORT) mpi.abort(inbox.exitCode())
-    inbox.sleep(bell)
+    // Others would take this rank for the one that hangs.
+    if (joined) progress.reply()
+    inbox.sleep(bell, IDLE_MS)
   }
 }
 

@@ -35,7 +35,9 @@ export const CHANNELS = 4096
 /** The last ones are our own. */
 export const ROSTER_CHANNEL = CHANNELS - 1
 export const COLLECTIVE_CHANNEL = CHANNELS - 2
-export const MAX_CHANNEL = CHANNELS - 3
+export const QUESTION_CHANNEL = CHANNELS - 3
+export const ANSWER_CHANNEL = CHANNELS - 4
+export const MAX_CHANNEL = CHANNELS - 5
 
 /** Indices of the control integers. */
 export const LOCK = 0

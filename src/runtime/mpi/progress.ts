@@ -2,8 +2,10 @@
  * Orders under way. MPI moves data only inside its own calls, so the courier calls
  * {@link Progress.poll} as long as an order is open.
  */
+import { channels } from '../ranks.ts'
 import { RuntimeError } from '../runtime-error.ts'
 import { MessageError, type Mpi, type Request } from './adapter.ts'
+import { Inquiry, suspectsOf } from './inquiry.ts'
 import { COLLECTIVE_CHANNEL, type Order, ROSTER_CHANNEL, type Transfer } from './orders.ts'
 import { formatRank, type RankIdentity } from './roster.ts'
 import type { TrafficRecorder } from './traffic.ts'
@@ -21,9 +23,13 @@ interface OpenOrder {
   readonly since: number
 }
 
+/** Between answers to other ranks. */
+const REPLY_MS = 50
+
 export interface ProgressOptions {
   readonly mpi: Mpi
   readonly rank: number
+  readonly size: number
   readonly deadlineSeconds: number
   readonly traffic: TrafficRecorder
 }
@@ -33,9 +39,14 @@ export class Progress {
   roster: readonly RankIdentity[] = []
   private readonly options: ProgressOptions
   private open: OpenOrder[] = []
+  private readonly inquiry: Inquiry
+  private repliedAt = 0
+  /** The order that has exceeded the deadline, while the other ranks are asked. */
+  private overdue: { readonly channel: number; readonly seconds: number; readonly peers: readonly number[] } | undefined
 
   constructor(options: ProgressOptions) {
     this.options = options
+    this.inquiry = new Inquiry(options.mpi, options.rank, options.size)
   }
 
   get idle(): boolean {
@@ -61,12 +72,13 @@ export class Progress {
   }
 
   /**
-   * Lets MPI work once for every message.
+   * Lets MPI work once for every message, and answers other ranks.
    * @returns Orders that are done now.
    * @throws RuntimeError if a message failed or an order is older than the deadline.
    */
   poll(): Order[] {
     const done: Order[] = []
+    this.reply()
     for (const open of this.open) {
       const { order, messages } = open
       // Backwards, because a message that has ended is removed.
@@ -75,6 +87,7 @@ export class Progress {
       if (messages.length === 0) done.push(order)
       else this.checkDeadline(open)
     }
+    if (this.overdue) this.findSuspects(this.overdue)
     if (done.length === 0) return done
     this.open = this.open.filter(({ messages }) => messages.length > 0)
     const now = performance.now()
@@ -113,13 +126,40 @@ export class Progress {
     return `sending ${bytes} bytes from ${from} to ${to} in ${nameOf(channel)}`
   }
 
-  private checkDeadline({ order, messages, since }: OpenOrder): void {
+  /** Answers other ranks that ask for whom this one waits. Also after a failure, when nothing is polled any more. */
+  reply(): void {
+    const now = performance.now()
+    if (now - this.repliedAt < REPLY_MS) return
+    this.repliedAt = now
+    this.inquiry.reply(this.waits())
+  }
+
+  /** The ranks that open orders wait for. */
+  private waits(): number[] {
+    return peersOf(this.open.flatMap(({ messages }) => messages))
+  }
+
+  private checkDeadline({ order: { channel }, messages, since }: OpenOrder): void {
     const seconds = (performance.now() - since) / 1000
-    if (seconds <= this.options.deadlineSeconds) return
-    const peers = [...new Set(messages.map(({ transfer }) => transfer.peer))].sort((a, b) => a - b)
+    if (seconds <= this.options.deadlineSeconds || this.overdue) return
+    this.overdue = { channel, seconds, peers: peersOf(messages) }
+    this.inquiry.ask()
+  }
+
+  /** @throws RuntimeError when the other ranks have answered */
+  private findSuspects({ channel, seconds, peers }: NonNullable<typeof this.overdue>): void {
+    const { rank } = this.options
+    const waits = this.inquiry.result(this.waits())
+    if (!waits) return
+    const { ranks, answered } = suspectsOf(rank, waits)
+    const [it, many] = ranks.length > 1 ? ['they', true] : ['it', false]
+    const known = answered
+      ? `${it} answer${many ? '' : 's'}, but take${many ? '' : 's'} no part`
+      : `no answer from there`
     throw new RuntimeError(
-      `${this.name(this.options.rank)} has waited ${seconds.toFixed(0)} s in ${nameOf(order.channel)} ` +
-        `for ${peers.map((peer) => this.name(peer)).join(', ')}: look there for an error or a process that hangs`,
+      `${this.name(rank)} has waited ${seconds.toFixed(0)} s in ${nameOf(channel)} ` +
+        `for ${(ranks.length > 0 ? ranks : peers).map((peer) => this.name(peer)).join(', ')}: ` +
+        `${ranks.length > 0 ? `${known}; ` : ''}look there for an error or a process that hangs`,
     )
   }
 
@@ -128,7 +168,12 @@ export class Progress {
   }
 }
 
+const peersOf = (messages: readonly Message[]): number[] =>
+  [...new Set(messages.map(({ transfer }) => transfer.peer))].sort((a, b) => a - b)
+
 function nameOf(channel: number): string {
   if (channel === ROSTER_CHANNEL) return 'the exchange of host names'
-  return channel === COLLECTIVE_CHANNEL ? 'a barrier or gather' : `channel ${channel}`
+  if (channel === COLLECTIVE_CHANNEL) return 'a barrier or gather'
+  const [name] = Object.entries(channels).find(([, number]) => number === channel) ?? []
+  return name === undefined ? `channel ${channel}` : `the exchange of ${name}`
 }

@@ -7,6 +7,7 @@
  * launchers report success for a rank that left early with 0.
  */
 import { writeSync } from 'node:fs'
+import { hostname } from 'node:os'
 import { isMainThread, Worker } from 'node:worker_threads'
 import { UsageError } from '../../errors.ts'
 import { addressOf } from '../ffi.ts'
@@ -34,6 +35,8 @@ export interface RanksOptions {
   readonly library?: string | undefined
   /** How long an order may be open, and a start may take. */
   readonly deadlineSeconds?: number | undefined
+  /** Called when this rank ends in any other way than {@link Ranks.close} and {@link Ranks.abort}, before all are ended. */
+  readonly onEarlyExit?: (reason: string) => void
 }
 
 /** A transfer from or to memory of this thread. */
@@ -69,6 +72,7 @@ export class Ranks {
     this.uncaught = error
   }
   private uncaught: unknown
+  private readonly onEarlyExit: (reason: string) => void
   private settleStart: ((error?: Error) => void) | undefined
   private settleClose: (() => void) | undefined
 
@@ -87,9 +91,10 @@ export class Ranks {
     return ranks
   }
 
-  private constructor({ world, library: given }: RanksOptions, deadlineSeconds: number) {
+  private constructor({ world, library: given, onEarlyExit = () => {} }: RanksOptions, deadlineSeconds: number) {
     this.rank = world.rank
     this.size = world.size
+    this.onEarlyExit = onEarlyExit
     const library = findMpi(world.launcher, given)
     const { orders, trafficMemory: traffic } = this
     const workerData: CourierData = { world, library, orders, traffic, deadlineSeconds }
@@ -106,8 +111,8 @@ export class Ranks {
     const late = () =>
       this.fail(
         new RuntimeError(
-          `rank ${this.rank} of ${this.size} has waited ${deadlineSeconds} s for the other ranks to start ` +
-            `(PID ${process.pid}, started by ${launcher})`,
+          `rank ${this.rank} of ${this.size} (${hostname()}, PID ${process.pid}) has waited ${deadlineSeconds} s for ` +
+            `the other ranks that ${launcher} starts: look there for an error or a process that hangs`,
         ),
       )
     const timer = setTimeout(late, deadlineSeconds * 1000)
@@ -136,10 +141,10 @@ export class Ranks {
    * number of bytes. Transfers of 0 bytes are skipped.
    * @throws RuntimeError if a peer sends another number of bytes, does not answer in time, or an earlier call failed.
    */
-  async exchange(channel: number, transfers: readonly ArrayTransfer[]): Promise<void> {
-    if (!(Number.isInteger(channel) && channel >= 0 && channel <= MAX_CHANNEL))
-      throw new RuntimeError(`internal: invalid channel ${channel} (expected an integer from 0 to ${MAX_CHANNEL})`)
-    await this.transfer(channel, transfers)
+  exchange(channel: number, transfers: readonly ArrayTransfer[]): Promise<void> {
+    if (Number.isInteger(channel) && channel >= 0 && channel <= MAX_CHANNEL) return this.transfer(channel, transfers)
+    const expected = `an integer from 0 to ${MAX_CHANNEL}`
+    return Promise.reject(new RuntimeError(`internal: invalid channel ${channel} (expected ${expected})`))
   }
 
   /** Settles when an order that another thread has posted, with `reports`, is done. */
@@ -152,7 +157,7 @@ export class Ranks {
   }
 
   private transfer(channel: number, transfers: readonly ArrayTransfer[]): Promise<void> {
-    return new Promise((resolve, reject) => {
+    const done = new Promise<void>((resolve, reject) => {
       if (this.failure) throw this.failure
       if (this.closing && channel !== COLLECTIVE_CHANNEL) throw closed()
       const addressed = transfers.map(({ peer, direction, array }): Transfer => {
@@ -162,6 +167,9 @@ export class Ranks {
       })
       this.expect(this.ring.post(channel, addressed, true), { resolve, reject, transfers })
     })
+    // Nobody may await it yet. The next call rejects with the same error, so it is not lost.
+    done.catch(() => {})
+    return done
   }
 
   private expect(ticket: number, waiting: Waiting): void {
@@ -229,8 +237,8 @@ export class Ranks {
     writeError(`${message}\n`)
     block(FORWARD_MS)
     this.ring.abort(code || 1)
-    // The courier's call of MPI_Abort ends this process too, unless it hangs.
-    block(ABORT_GRACE_MS)
+    // The courier's call of MPI_Abort ends this process too, unless it hangs, or still waits for others to start.
+    if (this.started) block(ABORT_GRACE_MS)
     process.kill(process.pid, 'SIGKILL')
     throw new RuntimeError('internal: the process has been killed')
   }
@@ -289,6 +297,7 @@ export class Ranks {
 
   private exitEarly(code: number): never {
     const { uncaught } = this
+    this.onEarlyExit(uncaught === undefined ? `ended early, with exit code ${code}` : String(uncaught))
     const reason = uncaught === undefined ? '' : `${(uncaught instanceof Error && uncaught.stack) || uncaught}\n`
     const own = formatRank(this.rank, this.roster)
     this.abort(`${reason}${own} of ${this.size} ended early, with exit code ${code}: all ranks are stopped`, code)

@@ -2,6 +2,7 @@
 import { fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { RunError, UsageError } from '../../errors.ts'
+import { childEnvironment } from '../../system/child-environment.ts'
 import type { Job, JobResult, JobUpdate } from './job.ts'
 import type { ToJob } from './job-process.ts'
 
@@ -13,7 +14,11 @@ type FromJob = JobUpdate | JobResult | { readonly kind: 'error'; readonly usage:
 /** Runs a job as {@link runJob} does. @throws what the job threw, or RunError when its process died */
 export function runInProcess(job: Job, signal: AbortSignal, onUpdate: (update: JobUpdate) => void): Promise<JobResult> {
   return new Promise((resolve, reject) => {
-    const child = fork(script, [], { stdio: ['ignore', 'ignore', 'pipe', 'ipc'], execArgv: [] })
+    const child = fork(script, [], {
+      stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+      env: childEnvironment(),
+      execArgv: [],
+    })
     let stderr = ''
     child.stderr?.setEncoding('utf8').on('data', (text: string) => {
       stderr = `${stderr}${text}`.slice(-2000)

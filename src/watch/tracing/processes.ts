@@ -10,6 +10,7 @@ import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { sweepCache } from '../../data/cache.ts'
+import { childEnvironment } from '../../system/child-environment.ts'
 import { errorCode } from '../../system/disk.ts'
 import { ProblemError } from '../http/problem.ts'
 import { isWithin } from '../runs/confined.ts'
@@ -135,7 +136,11 @@ class TraceProcess {
     this.checkpoint = checkpoint
     this.idle = idle
     this.onIdle = onIdle
-    this.child = fork(script, [...readable], { stdio: ['ignore', 'ignore', 'pipe', 'ipc'], execArgv: [] })
+    this.child = fork(script, [...readable], {
+      stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+      env: childEnvironment(),
+      execArgv: [],
+    })
     this.child.stderr?.setEncoding('utf8').on('data', (text: string) => {
       this.errorOutput = `${this.errorOutput}${text}`.slice(-2000)
     })

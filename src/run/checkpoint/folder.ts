@@ -1,0 +1,76 @@
+/**
+ * The folder of checkpoints: its entries by name, and the renames after which a process killed at any instant leaves
+ * every checkpoint either whole or hidden. The names are those of `checkpoint.ts`.
+ */
+import { readdir, rename, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { errorCode } from '../../system/disk.ts'
+import { verify } from './verify.ts'
+
+export function folderName(step: number): string {
+  return `step-${String(step).padStart(8, '0')}`
+}
+
+type Kind = 'final' | 'replaced' | 'writing' | 'removed'
+
+/** Entries of the folder of checkpoints, newest first; of the same step, the final one first. */
+export async function list(directory: string): Promise<{ name: string; step: number; kind: Kind }[]> {
+  const names = await readdir(directory).catch((error: unknown) => {
+    if (errorCode(error) === 'ENOENT') return []
+    throw error
+  })
+  const found = names.flatMap((name) => {
+    const [, step, kind = 'final'] =
+      /^step-(\d{8,})(?:\.(replaced))?$/.exec(name) ?? /^\.step-(\d{8,})\.(writing|removed)$/.exec(name) ?? []
+    return step === undefined ? [] : [{ name, step: Number(step), kind: kind as Kind }]
+  })
+  return found.sort((a, b) => b.step - a.step || Number(b.kind === 'final') - Number(a.kind === 'final'))
+}
+
+/** Names of the completely written checkpoints, newest first. */
+export async function finished(directory: string): Promise<string[]> {
+  const found = await list(directory)
+  return found.filter(({ kind }) => kind === 'final' || kind === 'replaced').map(({ name }) => name)
+}
+
+/** Cleans up after a killed process: unfinished writes, removals and replacements. */
+export async function finishInterrupted(directory: string): Promise<void> {
+  const found = await list(directory)
+  for (const { name, step, kind } of found) {
+    const path = join(directory, name)
+    if (kind === 'writing' || kind === 'removed') await rm(path, { recursive: true, force: true })
+    if (kind !== 'replaced') continue
+    const isReplaced = found.some((other) => other.step === step && other.kind === 'final')
+    if (isReplaced) await remove(directory, step, path)
+    else await rename(path, join(directory, folderName(step)))
+  }
+}
+
+/**
+ * Renames the finished folder to its final name. An existing checkpoint of the same step stays valid under
+ * its `.replaced` name until {@link finishInterrupted} removes it.
+ */
+export async function putInPlace(writing: string, path: string): Promise<void> {
+  await rename(path, `${path}.replaced`).catch((error: unknown) => {
+    if (errorCode(error) !== 'ENOENT') throw error
+  })
+  await rename(writing, path)
+}
+
+export async function prune(directory: string, step: number, keep: number): Promise<void> {
+  let intact = 0
+  for (const found of await list(directory)) {
+    // Newer checkpoints are damaged ones that were skipped at the start: neither remove nor count them.
+    if (found.kind !== 'final' || found.step > step) continue
+    const path = join(directory, found.name)
+    if (intact >= keep) await remove(directory, found.step, path)
+    else if ('state' in (await verify(path, found.step, 'sizes'))) intact++
+  }
+}
+
+/** Renames a checkpoint before removing it, so that a partial one is never seen under its name. */
+async function remove(directory: string, step: number, path: string): Promise<void> {
+  const hidden = join(directory, `.${folderName(step)}.removed`)
+  await rename(path, hidden)
+  await rm(hidden, { recursive: true, force: true })
+}

@@ -1,0 +1,246 @@
+/** Faults of single ranks, with both MPI libraries: who is blamed, what stays intact, and how the run goes on. */
+import { execFileSync, spawnSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { hostname } from 'node:os'
+import { basename, join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import type { RunInput } from '../../src/config/run-config.ts'
+import type { Family } from '../../src/runtime/mpi/library.ts'
+import { families, launchers } from '../../src/runtime/mpi/testing/launch.ts'
+import { type ChoirProcess, checkpointsOf, expectSuccess, metricsWithoutTimes, Workspace } from './support.ts'
+
+vi.setConfig({ testTimeout: 120_000 })
+
+/** From the fault to the end of the job, besides a deadline. */
+const END_MS = 10_000
+const DEADLINE_S = 3
+
+let workspace: Workspace
+let undisturbed: ReturnType<typeof outcome>
+beforeAll(async () => {
+  workspace = new Workspace()
+  const run = workspace.file('undisturbed')
+  await expectSuccess(workspace.start('train', workspace.config(input), '--out', run, '--json'))
+  undisturbed = outcome(run)
+}, 60_000)
+afterAll(() => workspace.remove())
+
+for (const family of families)
+  if (!launchers.has(family)) console.info(`faults of ranks: skipped for ${family}, which is not installed`)
+
+/** Of Linux: limits a process that runs. */
+const canLimit = spawnSync('prlimit', ['--version']).status === 0
+if (!canLimit) console.info('faults of ranks: a failed write is skipped, there is no prlimit')
+
+const canMount = (() => {
+  const probe = new Workspace('')
+  try {
+    return (
+      process.platform === 'linux' &&
+      spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=4k', 'choir', probe.path]).status === 0 &&
+      spawnSync('umount', [probe.path]).status === 0
+    )
+  } finally {
+    probe.remove()
+  }
+})()
+if (!canMount) console.info('faults of ranks: full disks are skipped, this user cannot mount a file system')
+
+const STEPS = 30
+const input: RunInput = {
+  train: {
+    batch: 8,
+    steps: STEPS,
+    evalEvery: STEPS,
+    checkpointEvery: 5,
+    keep: 9,
+    schedule: { kind: 'constant', warmup: 0 },
+  },
+  parallel: { shards: 4, expert: 2 },
+}
+
+/** What must be bitwise equal after faults: records of all steps, and every tensor of the last checkpoint. */
+function outcome(run: string) {
+  const state = join(run, 'checkpoints', checkpointsOf(run).at(-1) as string, 'state.json')
+  const { census } = JSON.parse(readFileSync(state, 'utf8')) as { census: Record<string, string> }
+  const records = metricsWithoutTimes(run).filter(({ kind }) => kind === 'train')
+  return { records, census: Object.fromEntries(Object.entries(census).sort()) }
+}
+
+interface Roster {
+  readonly ranks: readonly { readonly host: string; readonly pid: number }[]
+}
+const json = (run: string, name: string): unknown => JSON.parse(readFileSync(join(run, name), 'utf8'))
+const pidsOf = (run: string): number[] => (json(run, 'ranks.json') as Roster).ranks.map(({ pid }) => pid)
+const title = (rank: number, size: number, pid: number): string => `rank ${rank} of ${size} (${hostname()}, PID ${pid})`
+
+let runs = 0
+const newRun = (): string => workspace.file(`run-${++runs}`)
+const args = (run: string, ...more: string[]): string[] => [
+  ...['train', workspace.config(input), '--out', run, '--json', '--deadline', String(DEADLINE_S), ...more],
+]
+
+/** Waits for the job to fail. @returns Its standard error. */
+async function expectFailure(job: ChoirProcess, limit = END_MS): Promise<string> {
+  const begin = performance.now()
+  const { code, stderr } = await job.ended
+  expect(code, stderr).not.toBe(0)
+  expect(performance.now() - begin).toBeLessThan(limit)
+  return stderr
+}
+
+/** Continues a run with other numbers of ranks. */
+async function expectSameBits(family: Family, run: string, ranks: number, ...more: string[]): Promise<void> {
+  const resume = ['train', '--resume', run, '--json', ...more]
+  await expectSuccess(ranks === 1 ? workspace.start(...resume) : workspace.startRanks(family, ranks, ...resume))
+  expect(outcome(run)).toEqual(undisturbed)
+  expect(existsSync(join(run, 'failure.json'))).toBe(false)
+}
+
+/** Writes NaN into a tensor of the newest checkpoint, with checksums that match. */
+function poison(run: string, tensor: string): void {
+  const folder = join(run, 'checkpoints', checkpointsOf(run).at(-1) as string)
+  const sum = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex')
+  const index = json(folder, 'model.safetensors.index.json') as { weight_map: Record<string, string> }
+  const name = index.weight_map[tensor] as string
+  const bytes = readFileSync(join(folder, name))
+  const start = 8 + Number(bytes.readBigUInt64LE(0))
+  const header = JSON.parse(bytes.toString('utf8', 8, start)) as Record<string, { data_offsets: [number, number] }>
+  const [from, to] = (header[tensor] as { data_offsets: [number, number] }).data_offsets
+  bytes.writeFloatLE(Number.NaN, start + from)
+  const state = json(folder, 'state.json') as { census: Record<string, string> }
+  state.census[tensor] = sum(bytes.subarray(start + from, start + to))
+  const stateText = Buffer.from(JSON.stringify(state))
+  const sums = new Map([
+    [name, sum(bytes)],
+    ['state.json', sum(stateText)],
+  ])
+  const lines = readFileSync(join(folder, 'SHA256SUMS'), 'utf8').trim().split('\n')
+  const changed = lines.map((line) => `${sums.get(line.slice(66)) ?? line.slice(0, 64)}  ${line.slice(66)}\n`)
+  writeFileSync(join(folder, name), bytes)
+  writeFileSync(join(folder, 'state.json'), stateText)
+  writeFileSync(join(folder, 'SHA256SUMS'), changed.join(''))
+}
+
+describe.each(families)('%s', (family) => {
+  const here = launchers.has(family)
+
+  test.skipIf(!here)('a rank that is stopped is named by all that wait, also through others', async () => {
+    const run = newRun()
+    const job = workspace.startRanks(family, 4, ...args(run, '--set', 'train.steps=3000'))
+    await job.step(7)
+    const pids = pidsOf(run)
+    process.kill(pids[0] as number, 'SIGSTOP')
+    const stderr = await expectFailure(job, DEADLINE_S * 1000 + END_MS)
+    const waits = [...stderr.matchAll(/has waited \d+ s in [\w ]+ for (.*?):/g)].map(([, whom]) => whom)
+    expect(waits.length).toBeGreaterThan(0)
+    expect(new Set(waits)).toEqual(new Set([`rank 0 (${hostname()}, PID ${pids[0]})`]))
+    expect(stderr).toContain('no answer from there; look there for an error or a process that hangs')
+    expect(stderr).not.toContain('    at ')
+    const { rank, reason } = json(run, 'failure.json') as { rank: number; reason: string }
+    expect(rank).toBeGreaterThan(0)
+    expect(reason).toContain(`for rank 0 (${hostname()}, PID ${pids[0]})`)
+    await expectSameBits(family, run, 2, '--set', `train.steps=${STEPS}`)
+  })
+
+  test.skipIf(!here)('a rank that aborts, as V8 does without memory, is named', async () => {
+    const run = newRun()
+    const job = workspace.startRanks(family, 4, ...args(run, '--set', 'train.steps=3000'))
+    await job.step(7)
+    const pid = pidsOf(run)[2] as number
+    process.kill(pid, 'SIGABRT')
+    const stderr = await expectFailure(job)
+    const messages = stderr.match(/rank \d of 4 \(\S+, PID \d+\) was killed/g)
+    expect(messages).toEqual([`${title(2, 4, pid)} was killed`])
+    expect(json(run, 'failure.json')).toMatchObject({ rank: 2, host: hostname(), pid })
+    await expectSameBits(family, run, 1, '--set', `train.steps=${STEPS}`)
+  })
+
+  test.skipIf(!here || !canLimit)('a rank that cannot write its part of a checkpoint is named', async () => {
+    const run = newRun()
+    const job = workspace.startRanks(family, 2, ...args(run, '--set', 'train.steps=3000'))
+    await job.step(7)
+    const pid = pidsOf(run)[1] as number
+    // Its part has 350 kB.
+    execFileSync('prlimit', ['--pid', String(pid), '--fsize=100000'])
+    const stderr = await expectFailure(job)
+    expect(stderr).toContain(`choir: ${title(1, 2, pid)}: cannot write checkpoint ${run}/checkpoints/step-`)
+    expect(stderr).toContain('EFBIG')
+    expect(json(run, 'failure.json')).toMatchObject({ rank: 1, host: hostname(), pid })
+    expect(checkpointsOf(run).every((name) => /^step-\d+$/.test(name))).toBe(true)
+    await expectSameBits(family, run, 4, '--set', `train.steps=${STEPS}`)
+  })
+
+  test.skipIf(!here || !canMount)('a full disk is named, also when a rank is killed on it', async () => {
+    const disk = workspace.file(`disk-${family === 'MPICH' ? 'mpich' : 'openmpi'}`)
+    mkdirSync(disk)
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=2m', 'choir', disk])
+    try {
+      const run = join(disk, 'run')
+      const stderr = await expectFailure(workspace.startRanks(family, 2, ...args(run)), 60_000)
+      expect(stderr).toMatch(/choir: rank \d of 2 \(\S+, PID \d+\): cannot write checkpoint \S+: the disk is full/)
+      expect(checkpointsOf(run).every((name) => /^step-\d+$/.test(name))).toBe(true)
+
+      const fill = join(disk, 'fill')
+      execFileSync('mount', ['-o', 'remount,size=16m', disk])
+      const endless = ['train', '--resume', run, '--json', '--set', 'train.steps=3000']
+      const job = workspace.startRanks(family, 2, ...endless, '--set', 'train.checkpointEvery=3000')
+      const begun = Number(checkpointsOf(run).at(-1)?.slice(5))
+      await job.step(begun + 2)
+      const [, pid] = pidsOf(run) as [number, number]
+      // The first rank waits, so that it writes nothing.
+      process.kill(pid, 'SIGSTOP')
+      spawnSync('dd', ['if=/dev/zero', `of=${fill}`, 'bs=4k'])
+      process.kill(pid, 'SIGKILL')
+      expect(await expectFailure(job)).toContain(`choir: ${title(1, 2, pid)} was killed`)
+      rmSync(fill)
+      await expectSameBits(family, run, 1, '--set', `train.steps=${STEPS}`, '--set', 'train.checkpointEvery=5')
+    } finally {
+      execFileSync('umount', [disk])
+    }
+  })
+
+  test.skipIf(!here)('text that one rank does not see is refused with the name of the rank', async () => {
+    const run = newRun()
+    const source = `data.source=${basename(workspace.file('corpus.txt'))}`
+    const job = workspace.startRanksWith(family, 2, 1, 'cd /', ...args(run, '--set', source))
+    const { code, stderr } = await job.ended
+    expect(code).toBe(2)
+    const [message] = stderr.match(/choir: .*/g) ?? []
+    expect(message).toMatch(/^choir: rank 1 of 2 \(\S+, PID \d+\): data\.source: there is no file, folder or corpus/)
+    expect(existsSync(join(run, 'config.json'))).toBe(false)
+  })
+
+  test.skipIf(!here)('a run that was begun alone is refused with what to do', async () => {
+    const run = newRun()
+    const alone = workspace.config({ ...input, train: { ...input.train, steps: 2 }, parallel: {} })
+    await expectSuccess(workspace.start('train', alone, '--out', run, '--json'))
+    const { code, stderr } = await workspace.startRanks(family, 2, 'train', '--resume', run, '--json').ended
+    expect(code).toBe(2)
+    expect(stderr).toContain(
+      'invalid parallel.shards: 1 (expected a multiple of the 2 ranks; a run keeps its shards: start 1 rank, or a new ' +
+        'run with more shards)',
+    )
+  })
+
+  test.skipIf(!here)('a removed run directory ends the job at the next checkpoint', async () => {
+    const run = newRun()
+    const job = workspace.startRanks(family, 2, ...args(run, '--set', 'train.steps=3000'))
+    await job.step(7)
+    rmSync(run, { recursive: true, force: true })
+    const stderr = await expectFailure(job)
+    expect(stderr).toContain(`cannot write checkpoint into ${run}: it was removed, or is no longer mounted`)
+    expect(existsSync(run)).toBe(false)
+  })
+
+  test.skipIf(!here)('NaN in a tensor is reported with ranks, layer and expert', async () => {
+    const run = newRun()
+    await expectSuccess(workspace.startRanks(family, 2, ...args(run, '--set', 'train.steps=5')))
+    poison(run, 'layers.1.moe.experts.3.up')
+    const resume = ['train', '--resume', run, '--json', '--set', 'train.steps=10', '--set', 'train.maxNonFinite=1']
+    const stderr = await expectFailure(workspace.startRanks(family, 2, ...resume), 60_000)
+    const name = 'layers\\.1\\.moe\\.experts\\.3\\.up \\(layer 1, expert 3\\)'
+    expect(stderr).toMatch(new RegExp(`in parameter ${name} of rank 1 \\(${hostname()}, PID \\d+\\); no parameter`))
+  })
+})
