@@ -43,7 +43,7 @@ const floors = {
   launch: { below: ['text'], packages: ['yaml'], builtins: true },
   report: { below: ['text'], packages: ['d3-array', 'd3-shape'], builtins: false },
   plan: {
-    below: ['text', 'graph', 'model', 'runtime', 'config', 'system', 'data', 'step', 'run', 'measure', 'report'],
+    below: ['text', 'graph', 'model', 'runtime', 'config', 'system', 'data', 'step', 'run', 'measure', 'train', 'report'],
     packages: ['@stdlib/stats-base-dists-gamma-quantile', 'yaml', 'zod'],
     builtins: true,
   },

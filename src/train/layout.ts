@@ -13,8 +13,11 @@ import type { Layout } from '../step/placement.ts'
 import { aloneLayout } from '../step/trainer.ts'
 import { replaceFile } from '../system/disk.ts'
 
+/** The number of ranks, and which of them this process is. */
+type Place = Pick<Ranks, 'rank' | 'size'>
+
 /** @param config With `parallel.shards`. */
-export function layoutOf(config: RunConfig, ranks: Ranks | null): Layout {
+export function layoutOf(config: RunConfig, ranks: Place | null): Layout {
   const layout = aloneLayout(config)
   return ranks ? { ...layout, rank: ranks.rank, ranks: ranks.size, expert: config.parallel.expert } : layout
 }
@@ -30,7 +33,7 @@ export function groupOf({ parallel: { expert } }: RunConfig, ranks: Ranks | null
  * The configuration with the number of shards.
  * @throws UsageError if the batch, the experts or the shards do not fit the ranks
  */
-export function forRanks(config: RunConfig, ranks: Ranks | null): RunConfig {
+export function forRanks(config: RunConfig, ranks: Place | null): RunConfig {
   if (!ranks) return config
   const { size } = ranks
   const { shards = size, expert, data } = config.parallel
