@@ -99,6 +99,11 @@ const parallelSchema = z
      * in which more arrive ends with an error. With a capacity there is always room.
      */
     headroom: z.number().min(1).default(2),
+    /**
+     * Whether a step has the same bits on any number of ranks. Otherwise experts multiply the rows of all ranks at once,
+     * which is faster if ranks send few, and keep one gradient instead of one for each rank.
+     */
+    reproducible: z.boolean().default(true),
   })
   .prefault({})
 

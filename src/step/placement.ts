@@ -31,17 +31,19 @@ export interface Layout {
   readonly passes: number
   /** Rows that a rank has room for in a layer without capacity, over an even load, if experts are shared. */
   readonly headroom: number
+  /** Whether sums have the same bits on any number of ranks. */
+  readonly reproducible: boolean
 }
 
 /** One process without other ranks. */
-export const alone: Layout = { rank: 0, ranks: 1, expert: 1, shards: 1, passes: 1, headroom: 1 }
+export const alone: Layout = { rank: 0, ranks: 1, expert: 1, shards: 1, passes: 1, headroom: 1, reproducible: true }
 
 /**
- * Gradients of an expert that a rank keeps: one for each rank that sends it rows, if a step has several passes, since
- * those of a source are added before the sum over sources. With one pass the program itself sums them.
+ * Gradients of an expert that a rank keeps: one for each rank that sends it rows, if a step has several passes and must
+ * be reproducible, since those of a source are added before the sum over sources. Else the program itself sums them.
  */
-export const sourcesKept = ({ ranks, expert, shards, passes }: Layout): number =>
-  shards > ranks || passes > 1 ? expert : 1
+export const sourcesKept = ({ ranks, expert, shards, passes, reproducible }: Layout): number =>
+  reproducible && (shards > ranks || passes > 1) ? expert : 1
 
 /** A tensor of this rank (`from` 0, `to` 1), or some of its experts of a stacked one, with the same owner. */
 export interface Share {

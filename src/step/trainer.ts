@@ -51,6 +51,7 @@ export const aloneLayout = ({ parallel, train }: Pick<RunConfig, 'parallel' | 't
   shards: parallel.shards ?? 1,
   passes: train.microBatches,
   headroom: parallel.headroom,
+  reproducible: parallel.reproducible,
 })
 
 /** Allocates memory for the parameters, gradients and optimizer state of a run. */

@@ -46,10 +46,11 @@ export function forRanks(config: RunConfig, ranks: Place | null): RunConfig {
   if (shards % size !== 0) refuse('shards', shards, `a multiple of the ${size} ranks; start another number of ranks`)
   const used = { ...config, parallel: { ...config.parallel, shards } }
   const layout = layoutOf(used, ranks)
-  if (!isReproducible(layout))
+  if (layout.reproducible && !isReproducible(layout))
     throw new UsageError(
       `invalid parallel.shards: ${shards} in groups of ${shards / size} for ${size} ranks, which share experts in ` +
-        `groups of ${expert} (expected powers of two in a group, so that sums have the same order on any number of ranks)`,
+        `groups of ${expert} (expected powers of two in a group, so that sums have the same order on any number of ` +
+        'ranks; or set parallel.reproducible to false)',
     )
   return parseInput(runSchema, used, `configuration for ${size} ranks`)
 }

@@ -133,7 +133,7 @@ function mixtureValues(
   const inner = isNetwork ? (activation === 'swiglu' ? 2 : 1) * moe.hidden : 0
   const parameters = isNetwork ? (activation === 'swiglu' ? 3 : 2) * width * moe.hidden : width * columns
   // Each source has a gradient of every expert here, n · E = N in all; those are added into values of the program.
-  const bySource = layout.expert > 1 && sourcesKept(layout) === 1
+  const bySource = layout.reproducible && layout.expert > 1 && sourcesKept(layout) === 1
   return {
     // Rows as experts read them, their inner values, their results, and the router's logits and probabilities.
     kept: arriving * (width + inner) + rows * columns + (hasRouterWeights(moe) ? 2 * tokens * moe.experts : 0),
