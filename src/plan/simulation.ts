@@ -16,6 +16,8 @@ import {
   type SimulatedStep,
   simulateRank,
 } from '../train/simulate.ts'
+import type { Calibration } from './local/calibration.ts'
+import { calibrationOf } from './local/plan-local.ts'
 import { planRank, type RankPlan, type RankTraffic } from './local/plan-rank.ts'
 import { rankMemory } from './local/rank-memory.ts'
 
@@ -62,6 +64,8 @@ export interface SimulationOptions {
   readonly onEvent?: (event: SimulationEvent) => void
   /** Memory that the rank may use; default: a quarter of what is free. */
   readonly memoryBytes?: number
+  /** Description of this machine; default: the stored one. */
+  readonly calibration?: Calibration
 }
 
 /** Free memory is for other programs too, and more layers tell nothing new. */
@@ -87,8 +91,9 @@ export async function simulate(requested: RunConfig, options: SimulationOptions)
       : measured
 
   const onMessage = (message: string) => emit({ kind: 'prepare', message })
-  const planOptions = { threads: measured.threads, kept: measured.kept, onMessage }
-  const [whole, part] = [await planRank(config, layout, planOptions), await planRank(simulated, layout, planOptions)]
+  const calibration = options.calibration ?? (await calibrationOf(config, { onMessage }))
+  const planOptions = { calibration, threads: measured.threads, kept: measured.kept }
+  const [whole, part] = [planRank(config, layout, planOptions), planRank(simulated, layout, planOptions)]
   return compare(config, layout, measured, smaller, whole, part)
 }
 

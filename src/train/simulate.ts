@@ -9,11 +9,12 @@ import { openRuntime } from '../run/session.ts'
 import { type Engine, engineOf } from '../runtime/engine.ts'
 import { channels } from '../runtime/ranks.ts'
 import { SimulatedRanks } from '../runtime/simulated/ranks.ts'
-import type { NodeTime } from '../runtime/times.ts'
+import type { NodeTime, StepEvent } from '../runtime/times.ts'
 import { initialize, initialScales } from '../step/initialize.ts'
 import type { Layout } from '../step/placement.ts'
 import { randomFor } from '../step/random.ts'
 import { keptAssignments } from '../step/statistics.ts'
+import { JAVASCRIPT } from '../step/timeline.ts'
 import { createStore, Trainer } from '../step/trainer.ts'
 import { Cleanup } from '../system/cleanup.ts'
 import { forRanks, groupOf, layoutOf } from './layout.ts'
@@ -31,8 +32,8 @@ export interface SimulatedMemory {
   readonly parameters: number
   readonly gradients: number
   readonly optimizer: number
-  /** Gradients that arrive, and the rows of the embedding's gradient. */
-  readonly exchange: number
+  /** Gradients that arrive, rows of the embedding's gradient, and memory of the optimizer's kernel. */
+  readonly scratch: number
   /** Activations and other values of the gradient program; undefined without oneDNN, where their size is not known. */
   readonly activations: number | undefined
 }
@@ -116,7 +117,7 @@ export async function simulateRank(
     }
     const residentBytes = process.resourceUsage().maxRSS * 1024
     const { nodes, steps: timed, microseconds } = trainer.profile()
-    const seconds = secondsOf(nodes, timed)
+    const seconds = { ...secondsOf(nodes, timed), additions: additionSeconds(trainer.lastStep()) }
     const computing = Object.values(seconds).reduce((sum, part) => sum + part, 0)
     const optimizer = store.regionBytes.moments + bytesOf(trainer.optimizer.stateTensors(), config)
     return {
@@ -127,7 +128,7 @@ export async function simulateRank(
         parameters: store.regionBytes.parameters,
         gradients: store.regionBytes.gradients,
         optimizer,
-        exchange: store.regionBytes.moments + store.regionBytes.scratch - optimizer,
+        scratch: store.regionBytes.moments + store.regionBytes.scratch - optimizer,
         activations: trainer.programBytes,
       },
       residentBytes,
@@ -152,20 +153,26 @@ function randomBatch({ model, train }: RunConfig) {
   return { tokens: draw(), targets: draw() }
 }
 
-function secondsOf(nodes: readonly NodeTime[], steps: number): SimulatedSeconds {
-  const kindOf = ({ kind, layer, provider }: NodeTime): keyof SimulatedSeconds | null => {
-    // Orders to the courier, and waiting for it.
-    if (provider === 'MPI') return null
-    if (layer === 'optimizer') return kind === 'add' ? 'additions' : 'update'
+function secondsOf(nodes: readonly NodeTime[], steps: number): Omit<SimulatedSeconds, 'additions'> {
+  const kindOf = ({ kind, layer, provider }: NodeTime): 'layers' | 'ends' | 'update' | null => {
+    // Orders to the courier, waiting for it, and sums that overlap with each other.
+    if (provider === 'MPI' || kind === 'add') return null
+    if (layer === 'optimizer') return 'update'
     // Most calls of ONNX Runtime without a layer are in one.
     return layer.startsWith('layers.') || layer === '' ? 'layers' : 'ends'
   }
-  const sum = (wanted: keyof SimulatedSeconds) =>
+  const sum = (wanted: ReturnType<typeof kindOf>) =>
     nodes.filter((node) => kindOf(node) === wanted).reduce((total, { microseconds }) => total + microseconds, 0) /
     1e6 /
     Math.max(1, steps)
-  return { layers: sum('layers'), ends: sum('ends'), update: sum('update'), additions: sum('additions') }
+  return { layers: sum('layers'), ends: sum('ends'), update: sum('update') }
 }
+
+/** Sums overlap with each other, so the time from the first to the last counts, in the last step. */
+const additionSeconds = (events: readonly StepEvent[]): number =>
+  events
+    .filter(({ thread, op }) => thread === JAVASCRIPT && /^(add|reduce) gradients$/.test(op))
+    .reduce((sum, { begin, end }) => sum + (end - begin) / 1000, 0)
 
 function trafficOf(ranks: SimulatedRanks, steps: number): SimulatedRank['traffic'] {
   const all = ranks.traffic()

@@ -16,7 +16,7 @@ const memoryNames = {
   parameters: 'parameters',
   gradients: 'gradients',
   optimizer: 'optimizer state',
-  exchange: 'exchange of gradients',
+  scratch: 'exchange and scratch',
   activations: 'activations',
 }
 

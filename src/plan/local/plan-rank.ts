@@ -6,8 +6,8 @@ import { shardsOfRank } from '../../step/gradient-tree.ts'
 import { heldSpecs, type Layout as Placement, ownedSpecs, type Share, sharesOf } from '../../step/placement.ts'
 import { Predictor } from '../cost/predict.ts'
 import { balancedLoads, type ModelLoads } from '../work/load.ts'
+import type { Calibration } from './calibration.ts'
 import { localLayout, localRun } from './local-run.ts'
-import { calibrationOf, type LocalOptions } from './plan-local.ts'
 import { type RankMemory, rankMemory } from './rank-memory.ts'
 
 const FLOAT_BYTES = 4
@@ -35,19 +35,19 @@ export type RankTraffic = Readonly<
   Record<'gradients' | 'parameters' | 'experts', { readonly sentBytes: number; readonly receivedBytes: number }>
 >
 
-export interface RankPlanOptions extends LocalOptions {
+export interface RankPlanOptions {
+  readonly calibration: Calibration
   readonly threads: number
   /** Share of the assignments of tokens to experts that are kept. */
   readonly kept: number
 }
 
 /** @param config With `parallel.shards`. */
-export async function planRank(
+export function planRank(
   config: RunConfig,
   layout: Placement,
-  { threads, kept, ...options }: RankPlanOptions,
-): Promise<RankPlan> {
-  const { cluster, kernels, baseBytes } = await calibrationOf(config, options)
+  { calibration: { cluster, kernels, baseBytes }, threads, kept }: RankPlanOptions,
+): RankPlan {
   const run = localRun(config, kernels)
   const { ranks, expert } = layout
   const planned = { ...localLayout(run), data: ranks, expert, zero: 1, microBatches: passesOf(layout) }

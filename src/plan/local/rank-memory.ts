@@ -22,6 +22,7 @@ import { MAX_ARENA_BYTES } from '../../runtime/arena.ts'
 import { gradientScratch } from '../../step/gradient-program.ts'
 import { exchangeScratch } from '../../step/gradient-sum.ts'
 import { partialSums } from '../../step/gradient-tree.ts'
+import { adafactorScratch } from '../../step/optimizer/adafactor.ts'
 import { factoredSize } from '../../step/optimizer/factored-size.ts'
 import { heldSpecs, type Layout, ownedSpecs, sourcesKept } from '../../step/placement.ts'
 
@@ -35,8 +36,8 @@ export interface RankMemory {
   readonly parameters: number
   readonly gradients: number
   readonly optimizer: number
-  /** Gradients that arrive, and the rows of the embedding's gradient. */
-  readonly exchange: number
+  /** Gradients that arrive, rows of the embedding's gradient, and memory of the optimizer's kernel. */
+  readonly scratch: number
   /** Activations and other values of the gradient program. */
   readonly activations: number
 }
@@ -58,12 +59,16 @@ export function rankMemory(config: RunConfig, layout: Layout, threads: number): 
   }
   const { train, model, parallel } = config
   const shape = { ...parallel, ...train, sequence: model.sequence, shards: parallel.shards ?? 1 }
-  const scratch = FLOAT_BYTES * (gradientScratch(model, shape) + exchangeScratch(layout))
-  const inArenas = state.parameters + state.gradients + state.optimizer
+  // Every arena has scratch memory, and the state of Adafactor is in it.
+  const isFactored = train.optimizer.kind === 'adafactor'
+  const scratch =
+    FLOAT_BYTES *
+    (gradientScratch(model, shape) + exchangeScratch(layout) + (isFactored ? adafactorScratch(owned) : 0))
+  const inRegions = state.parameters + state.gradients + (isFactored ? 0 : state.optimizer)
+  const arenas = Math.ceil(inRegions / (MAX_ARENA_BYTES - scratch))
   return {
     ...state,
-    // Every arena has scratch memory.
-    exchange: scratch * Math.ceil(inArenas / (MAX_ARENA_BYTES - scratch)),
+    scratch: arenas * scratch - (isFactored ? state.optimizer : 0),
     activations: FLOAT_BYTES * programFloats(config, layout, threads),
   }
 }

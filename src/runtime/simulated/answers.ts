@@ -2,9 +2,9 @@
  * Data that a rank of a simulated world receives. There are no other ranks, so each is taken to do what this one does:
  * whatever it sends to a peer in an exchange also comes from that peer. Sizes that are mirrored fit the rows that are
  * mirrored after them, and as many rows arrive as this rank sends, which is the mean over the ranks of a true world.
+ * Memory for which there is nothing to mirror keeps its values: parameters stay as they are, and the gradients of others
+ * are zero, as their memory was at first.
  */
-import { channels } from '../ranks.ts'
-
 export interface Answer<T> {
   /** What is received. */
   readonly to: T
@@ -23,9 +23,3 @@ export function answers<T extends { readonly peer: number; readonly direction: '
     .filter(({ direction }) => direction === 'receive')
     .map((to) => ({ to, from: sent.get(to.peer)?.shift() ?? null }))
 }
-
-/**
- * Whether memory keeps its values if there is nothing to mirror. Parameters do, as if their owner had not changed them;
- * everything else becomes zero, so that sums with it stay finite.
- */
-export const isKept = (channel: number): boolean => channel === channels.parameters

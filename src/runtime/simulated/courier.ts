@@ -4,7 +4,7 @@ import { loadLibrary } from '../ffi.ts'
 import { Inbox } from '../mpi/inbox.ts'
 import { COMMAND_CLOSE, type Order } from '../mpi/orders.ts'
 import { TrafficRecorder } from '../mpi/traffic.ts'
-import { answers, isKept } from './answers.ts'
+import { answers } from './answers.ts'
 
 /** Memory of the ring, and of the counters of traffic. */
 export interface SimulatedCourierData {
@@ -15,17 +15,12 @@ export interface SimulatedCourierData {
 const { orders, traffic } = workerData as SimulatedCourierData
 const inbox = new Inbox(orders)
 const recorder = new TrafficRecorder(traffic)
-const c = loadLibrary(null)
-const move = c.func('memmove', 'void *', ['uintptr_t', 'uintptr_t', 'size_t'])
-const fill = c.func('memset', 'void *', ['uintptr_t', 'int', 'size_t'])
+const move = loadLibrary(null).func('memmove', 'void *', ['uintptr_t', 'uintptr_t', 'size_t'])
 
 function fulfil({ channel, transfers }: Order): void {
   recorder.begin(channel, performance.now())
-  for (const { to, from } of answers(transfers)) {
-    const mirrored = Math.min(to.bytes, from?.bytes ?? 0)
-    if (from && mirrored > 0) move(to.address, from.address, mirrored)
-    if (mirrored < to.bytes && !isKept(channel)) fill(to.address + mirrored, 0, to.bytes - mirrored)
-  }
+  for (const { to, from } of answers(transfers))
+    if (from) move(to.address, from.address, Math.min(to.bytes, from.bytes))
   for (const { direction, bytes } of transfers) recorder.add(channel, direction, bytes)
   recorder.end(channel, performance.now())
 }

@@ -9,7 +9,7 @@ import { createOrders } from '../mpi/orders.ts'
 import { OrderRing } from '../mpi/ring.ts'
 import { type ChannelTraffic, createTraffic, readTraffic, TrafficRecorder } from '../mpi/traffic.ts'
 import type { Ranks, Transfer } from '../ranks.ts'
-import { answers, isKept } from './answers.ts'
+import { answers } from './answers.ts'
 import type { SimulatedCourierData } from './courier.ts'
 
 const built = new URL('../../../dist/runtime/', import.meta.url)
@@ -35,11 +35,8 @@ export class SimulatedRanks implements Ranks {
 
   async exchange(channel: number, transfers: readonly Transfer[]): Promise<void> {
     this.recorder.begin(channel, performance.now())
-    for (const { to, from } of answers(transfers)) {
-      const mirrored = Math.min(to.array.length, from?.array.length ?? 0)
-      if (from) to.array.set(from.array.subarray(0, mirrored))
-      if (!isKept(channel)) to.array.fill(0, mirrored)
-    }
+    for (const { to, from } of answers(transfers))
+      if (from) to.array.set(from.array.subarray(0, Math.min(to.array.length, from.array.length)))
     for (const { direction, array } of transfers) this.recorder.add(channel, direction, array.byteLength)
     this.recorder.end(channel, performance.now())
   }
