@@ -94,7 +94,9 @@ function onOwners(
 ): Tensor {
   const exchange = exchangeSizes(sizes, ranks, room, joined)
   const arrived = sendRows(rows_RD, exchange, ranks)()
-  return sendRows(experts(arrived, exchange.joined ?? exchange.arriving), exchange, ranks, { rows: dim(rows_RD.shape, 0) })()
+  return sendRows(experts(arrived, exchange.joined ?? exchange.arriving), exchange, ranks, {
+    rows: dim(rows_RD.shape, 0),
+  })()
 }
 
 /**

@@ -4,8 +4,8 @@
  */
 import type { RunConfig } from '../config/run-config.ts'
 import { UsageError } from '../errors.ts'
-import { parameterSpecs } from '../model/parameters.ts'
 import { sizeOf } from '../graph/shape.ts'
+import { parameterSpecs } from '../model/parameters.ts'
 import type { Engine } from '../runtime/engine.ts'
 import { type Layout, ownedSpecs } from '../step/placement.ts'
 import { forRanks, layoutOf } from '../train/layout.ts'

@@ -3,12 +3,12 @@ import { type RunConfig, sequencesOfPass } from '../../config/run-config.ts'
 import { sizeOf } from '../../graph/shape.ts'
 import { activatedExperts, parameterSpecs, routedModules } from '../../model/parameters.ts'
 import { shardsOfRank } from '../../step/gradient-tree.ts'
-import { heldSpecs, type Layout as Placement, ownedSpecs, type Share, sharesOf } from '../../step/placement.ts'
+import { heldSpecs, ownedSpecs, type Layout as Placement, type Share, sharesOf } from '../../step/placement.ts'
 import { Predictor } from '../cost/predict.ts'
 import { balancedLoads, type ModelLoads } from '../work/load.ts'
 import type { Calibration } from './calibration.ts'
 import { localLayout, localRun } from './local-run.ts'
-import { type RankMemory, rankMemory } from './rank-memory.ts'
+import { type RankMemory, rankMemory, tileOf } from './rank-memory.ts'
 
 const FLOAT_BYTES = 4
 
@@ -51,7 +51,8 @@ export function planRank(
   const run = localRun(config, kernels)
   const { ranks, expert } = layout
   const planned = { ...localLayout(run), data: ranks, expert, zero: 1, microBatches: passesOf(layout) }
-  const loads: ModelLoads = (...place) => balancedLoads(run.model)(...place).map(() => kept)
+  const computed = kept + paddingOf(config)
+  const loads: ModelLoads = (...place) => balancedLoads(run.model)(...place).map(() => computed)
   const { time } = new Predictor(run, cluster, loads).predict(planned)
   const { attention, router, dispatch, experts, dense, embedding, head, optimizer } = time.parts
   const specs = parameterSpecs(config.model)
@@ -72,6 +73,14 @@ export function planRank(
     },
     traffic,
   }
+}
+
+/** Rows that pad those of each expert, over all assignments: half a tile, on the average. */
+function paddingOf(config: RunConfig): number {
+  const { moe, sequence } = config.model
+  if (!moe) return 0
+  const tokens = sequencesOfPass(config) * sequence
+  return (moe.experts * (tileOf(moe, tokens) - 1)) / 2 / (activatedExperts(moe) * tokens)
 }
 
 const passesOf = (layout: Placement): number => shardsOfRank(layout) * layout.passes
@@ -102,12 +111,11 @@ function rowBytes(config: RunConfig, { expert }: Placement, kept: number): numbe
   const { model } = config
   const { moe, width, layers } = model
   if (!moe || expert === 1) return 0
-  const assignments = kept * activatedExperts(moe) * sequencesOfPass(config) * model.sequence
+  const rows = (kept + paddingOf(config)) * activatedExperts(moe) * sequencesOfPass(config) * model.sequence
   const modules = Array.from({ length: layers }, (_, layer) => routedModules(model, layer)).flat()
   const columns = { ffn: width, output: width, qkv: 3 * width }
   return modules.reduce(
-    (sum, module) =>
-      sum + 2 * ((expert - 1) / expert) * assignments * (width + columns[module]) * FLOAT_BYTES,
+    (sum, module) => sum + 2 * ((expert - 1) / expert) * rows * (width + columns[module]) * FLOAT_BYTES,
     0,
   )
 }

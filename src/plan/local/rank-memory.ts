@@ -27,7 +27,7 @@ import { factoredSize } from '../../step/optimizer/factored-size.ts'
 import { heldSpecs, type Layout, ownedSpecs, sourcesKept } from '../../step/placement.ts'
 
 const FLOAT_BYTES = 4
-/** Rows of an expert are padded to a multiple of this, and computed in pieces of at most as many rows as the next. */
+/** Rows of an expert are padded to a multiple of at most this, and computed in pieces of at most as many as the next. */
 const TILE = 8
 const PIECE = 512
 
@@ -62,8 +62,7 @@ export function rankMemory(config: RunConfig, layout: Layout, threads: number): 
   // Every arena has scratch memory, and the state of Adafactor is in it.
   const isFactored = train.optimizer.kind === 'adafactor'
   const scratch =
-    FLOAT_BYTES *
-    (gradientScratch(model, shape) + exchangeScratch(layout) + (isFactored ? adafactorScratch(owned) : 0))
+    FLOAT_BYTES * (gradientScratch(model, shape) + exchangeScratch(layout) + (isFactored ? adafactorScratch(owned) : 0))
   const inRegions = state.parameters + state.gradients + (isFactored ? 0 : state.optimizer)
   const arenas = Math.ceil(inRegions / (MAX_ARENA_BYTES - scratch))
   return {
@@ -147,15 +146,21 @@ function mixtureValues(
   }
 }
 
+const choicesOf = (moe: MoeConfig): number => (moe.router === 'expert-choice' ? moe.experts : activatedExperts(moe))
+
+/** The rows of an expert, of the tokens of a pass, are padded to a multiple of this. */
+export function tileOf(moe: MoeConfig, tokens: number): number {
+  const capacity = capacityOf(moe, tokens / moe.groups, 'train') ?? Number.POSITIVE_INFINITY
+  return tileFor(Math.min(tokens * choicesOf(moe), capacity * moe.experts) / moe.experts, TILE)
+}
+
 /** Rows that the tokens of a pass have room for, on this rank and on that of their experts, padding included. */
 function rowsOf(moe: MoeConfig, tokens: number, { expert, headroom }: Layout): { rows: number; arriving: number } {
   const { experts, groups } = moe
-  const choices = moe.router === 'expert-choice' ? experts : activatedExperts(moe)
-  const most = tokens * choices
+  const most = tokens * choicesOf(moe)
   const capacity = capacityOf(moe, tokens / groups, 'train')
   const slots = Math.min(most, experts * groups * (capacity ?? Number.POSITIVE_INFINITY))
-  const tile = tileFor(Math.min(most, (capacity ?? Number.POSITIVE_INFINITY) * experts) / experts, TILE)
-  const padding = experts * (tile - 1)
+  const padding = experts * (tileOf(moe, tokens) - 1)
   const rows = slots + padding
   if (expert === 1) return { rows, arriving: rows }
   const arriving =

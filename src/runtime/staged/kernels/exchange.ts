@@ -78,7 +78,10 @@ export const exchangeSizes: Kernel = {
       tasks: 1,
       run() {
         const group = groupOf(thread)
-        const [send, receive] = [{ tensor: sizes, segments }, { tensor: arriving, segments }]
+        const [send, receive] = [
+          { tensor: sizes, segments },
+          { tensor: arriving, segments },
+        ]
         copyOwn(thread, group, send, receive, 8)
         group.ring.wait(group.ring.post(group.channel, transfersOf(group, send, receive, 8)))
         const counts = numbersOf(arriving, thread)()
