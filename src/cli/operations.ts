@@ -53,6 +53,7 @@ export const operations = {
   measureMachine: imported(() => import('../measure/machine.ts'), 'measureMachine'),
   study: imported(() => import('../study/study.ts'), 'study'),
   writeStudyReport: imported(() => import('../study/study.ts'), 'writeStudyReport'),
+  simulate: imported(() => import('../plan/simulation.ts'), 'simulate'),
   plan: imported(() => import('../plan/plan.ts'), 'plan'),
   planLocal: imported(() => import('../plan/local/plan-local.ts'), 'planLocal'),
   whatIf: imported(() => import('../plan/search/what-if.ts'), 'whatIf'),

@@ -100,8 +100,9 @@ const parallelSchema = z
      */
     headroom: z.number().min(1).default(2),
     /**
-     * Whether a step has the same bits on any number of ranks: gradients of shards are added in a fixed tree. Otherwise
-     * a rank adds its shards one after the other and needs no memory for partial sums.
+     * Whether a step has the same bits on any number of ranks: gradients of shards are added in a fixed tree. Otherwise a
+     * rank adds its shards one after the other, without partial sums, and its experts multiply the rows of all ranks at
+     * once, which is faster if ranks send few, and keep one gradient instead of one for each rank.
      */
     reproducible: z.boolean().default(true),
     /** Whether gradients travel during the backward pass, as soon as they are complete, or after it. */

@@ -21,6 +21,8 @@ export interface Sharing {
   readonly ranks: number
   /** Rows that a rank has room for without capacity, over an even load. */
   readonly headroom: number
+  /** Whether an expert computes the rows of all ranks at once; otherwise those of each rank by themselves. */
+  readonly joined: boolean
 }
 
 export interface ExpertInput {
@@ -64,7 +66,7 @@ function ragged({ moe, x_TD, choice, placement, experts, sharing }: ExpertInput)
   if (!sharing) return done(combineRagged(experts.ragged(dispatchRagged(x_TD, plan)), choice.gate_TK, plan))
   const room = roomFor(sharing, choice, placement)
   const y = onOwners(dispatch(x_TD, plan), plan.sizes, sharing, room, (arrived, sizes) =>
-    experts.shared(arrived, sizes, sharing.ranks),
+    experts.shared(arrived, sizes, sharing.joined ? 1 : sharing.ranks),
   )
   return () => combine(y(), choice.gate_TK, plan)
 }
@@ -73,9 +75,10 @@ function padded({ moe, x_TD, choice, placement, experts, sharing }: ExpertInput)
   const plan = paddedSlots(choice, placement, moe.experts)
   const rows = dispatch(x_TD, plan)
   const [slots = 0, width = 0] = rows.shape
+  const [sources, groups] = sharing?.joined ? [1, moe.experts / sharing.ranks] : [sharing?.ranks ?? 1, moe.experts]
   const compute = (all: Tensor): Tensor => {
-    const in_NRD = reshape(all, [moe.experts, slots / moe.experts, width])
-    const out_NRX = experts.padded(in_NRD, sharing?.ranks ?? 1)
+    const in_NRD = reshape(all, [groups, slots / groups, width])
+    const out_NRX = experts.padded(in_NRD, sources)
     return reshape(out_NRX, [slots, dim(out_NRX.shape, 2)])
   }
   if (!sharing) return done(combine(compute(rows), choice.gate_TK, plan))
@@ -90,13 +93,16 @@ const done = (result: Tensor) => (): Tensor => result
 function onOwners(
   rows_RD: Tensor,
   sizes: Tensor,
-  { ranks }: Sharing,
+  { ranks, joined }: Sharing,
   room: number,
   experts: (rows: Tensor, sizes: Tensor) => Tensor,
 ): () => Tensor {
-  const exchange = exchangeSizes(sizes, ranks, room)
+  const exchange = exchangeSizes(sizes, ranks, room, joined)
   const arrived = sendRows(rows_RD, exchange, ranks)
-  return () => sendRows(experts(arrived(), exchange.arriving), exchange, ranks, { rows: dim(rows_RD.shape, 0) })()
+  return () => {
+    const y = experts(arrived(), exchange.joined ?? exchange.arriving)
+    return sendRows(y, exchange, ranks, { rows: dim(rows_RD.shape, 0) })()
+  }
 }
 
 /**

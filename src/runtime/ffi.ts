@@ -12,7 +12,7 @@ export type Pointer = bigint
 
 type Library = ReturnType<typeof koffi.load>
 
-const libraries = new Map<string, Library>()
+const libraries = new Map<string | null, Library>()
 
 /**
  * koffi runs callees on its own stacks. The default of 128 KiB for asynchronous calls is close to the 70 KiB
@@ -21,8 +21,8 @@ const libraries = new Map<string, Library>()
 const STACK_BYTES = 4 * 1024 * 1024
 let configured = false
 
-/** Loads a shared library once per process. @throws the error of the system's loader. */
-export function loadLibrary(path: string): Library {
+/** Loads a shared library once per process; null: what the process has loaded itself. @throws the error of the system's loader. */
+export function loadLibrary(path: string | null): Library {
   let library = libraries.get(path)
   if (!library) {
     if (!configured) koffi.config({ sync_stack_size: STACK_BYTES, async_stack_size: STACK_BYTES })

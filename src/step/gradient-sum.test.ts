@@ -25,7 +25,7 @@ function transfersOf(world: number, expert: number, rank: number, width: number)
     train: { batch: world },
     parallel: { expert },
   })
-  const store = createStore(runtime, config, layoutOf(config, rank, world))
+  const store = createStore(runtime, config, layoutOf(config, { rank, size: world }))
   const sum = new GradientSum({} as ArenaKernels, store, { rank, size: world } as Ranks)
   const early = sum.exchangeEarly(store.specs.map(({ name }) => name).filter((name) => name !== 'embedding'))
   const [bank, ...others] = store.gradientRegions()

@@ -49,8 +49,8 @@ export function tracePass(config: ModelConfig, store: ParameterStore, pass: Pass
   const [tokens_T, targets_T] = [input('tokens', 'int32', shape), input('targets', 'int32', shape)]
   const documents = separator === undefined ? null : { sequence: pass.sequence, separator }
   const visible = documents ? { firstVisible_T: input(visibleName, 'int32', shape) } : {}
-  const { expert, headroom } = store.layout
-  const sharing = expert > 1 ? { ranks: expert, headroom } : undefined
+  const { expert, headroom, reproducible } = store.layout
+  const sharing = expert > 1 ? { ranks: expert, headroom, joined: !reproducible } : undefined
   const all = { ...pass, ...visible, sharing }
   return { parameters, losses: losses(config, parameters, tokens_T, targets_T, all), documents }
 }

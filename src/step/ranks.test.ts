@@ -52,7 +52,7 @@ function batchOf({ train, model }: RunConfig, step: number): { tokens: Int32Arra
 }
 
 async function trainOne(runtime: Runtime, config: RunConfig, ranks: Ranks | null): Promise<Trained> {
-  const store = createStore(runtime, config, layoutOf(config, ranks?.rank, ranks?.size))
+  const store = createStore(runtime, config, layoutOf(config, ranks))
   const trainer = await Trainer.compile(runtime, config, store, undefined, ranks)
   await initialize(store, 1, initialScales(config))
   const steps: number[][] = []

@@ -172,6 +172,16 @@ export class ParameterStore {
     return this.banks.reduce((sum, { arena }) => sum + arena.byteLength, 0)
   }
 
+  /** Bytes of all arenas by region; `gradients` with partial sums, padding to whole pages in `scratch`. */
+  get regionBytes(): { parameters: number; gradients: number; moments: number; scratch: number } {
+    const sum = (floats: (regions: Regions) => number) =>
+      4 * this.banks.reduce((total, { regions }) => total + floats(regions), 0)
+    const parameters = sum((regions) => regions.parameters)
+    const gradients = sum((regions) => regions.gradientRegions * regions.gradients)
+    const moments = sum((regions) => regions.momentRegions * regions.moments)
+    return { parameters, gradients, moments, scratch: this.byteLength - parameters - gradients - moments }
+  }
+
   /** Allocates scratch memory in the arena of a parameter. Returns its offset and that of the gradient, in floats. */
   allocateScratch(name: string, floats: number): { arena: Arena; gradient: number; scratch: number } {
     const { bank, gradient } = this.location(name)

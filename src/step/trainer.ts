@@ -49,9 +49,13 @@ const shapeOf = ({ model, train }: Shaped, { shards, passes }: Layout): Gradient
 
 /**
  * The layout of a rank. Without `parallel.reproducible` a rank adds its passes one after the other, as one shard.
- * @param rank, ranks Default: this process alone, which computes all shards.
+ * @param place Default: this process alone, which computes all shards.
  */
-export function layoutOf({ parallel, train }: Pick<RunConfig, 'parallel' | 'train'>, rank = 0, ranks = 1): Layout {
+export function layoutOf(
+  { parallel, train }: Pick<RunConfig, 'parallel' | 'train'>,
+  place: Pick<Ranks, 'rank' | 'size'> | null = null,
+): Layout {
+  const { rank, size: ranks } = place ?? { rank: 0, size: 1 }
   const { shards = ranks, reproducible, expert, headroom } = parallel
   return {
     rank,

@@ -12,6 +12,9 @@ import { isReproducible } from '../step/gradient-tree.ts'
 import { layoutOf } from '../step/trainer.ts'
 import { replaceFile } from '../system/disk.ts'
 
+/** The number of ranks, and which of them this process is. */
+type Place = Pick<Ranks, 'rank' | 'size'>
+
 /** The ranks that share the experts with this one, itself included; undefined for a process alone. */
 export function groupOf({ parallel: { expert } }: RunConfig, ranks: Ranks | null): GroupPlace | undefined {
   if (!ranks) return undefined
@@ -23,7 +26,7 @@ export function groupOf({ parallel: { expert } }: RunConfig, ranks: Ranks | null
  * The configuration with the number of shards. A run that is resumed keeps its own: one, if it was begun alone.
  * @throws UsageError if the batch, the experts or the shards do not fit the ranks
  */
-export function forRanks(config: RunConfig, ranks: Ranks | null, resume: boolean): RunConfig {
+export function forRanks(config: RunConfig, ranks: Place | null, resume: boolean): RunConfig {
   if (!ranks) return config
   const { size } = ranks
   const { shards = resume ? 1 : size, expert, data } = config.parallel
@@ -40,7 +43,7 @@ export function forRanks(config: RunConfig, ranks: Ranks | null, resume: boolean
     refuse('shards', shards, `a multiple of the ${size} ranks; ${keeps}${other}, or a new run with more shards`)
   }
   const used = { ...config, parallel: { ...config.parallel, shards } }
-  if (config.parallel.reproducible && !isReproducible(layoutOf(used, ranks.rank, size)))
+  if (config.parallel.reproducible && !isReproducible(layoutOf(used, ranks)))
     throw new UsageError(
       `invalid parallel.shards: ${shards} in groups of ${shards / size} for ${size} ranks, which share experts in ` +
         `groups of ${expert} (expected powers of two in a group, so that sums have the same order on any number of ` +

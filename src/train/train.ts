@@ -111,7 +111,7 @@ async function trainOn(
   const ceiling = new Ceiling(async () => (await sumOverRanks(ranks, Float64Array.of(await measure())))[0] as number)
   await ceiling.measure()
   onProgress('compiling the model')
-  const store = createStore(runtime, config, layoutOf(config, ranks?.rank, ranks?.size))
+  const store = createStore(runtime, config, layoutOf(config, ranks))
   const separator = separatorOf(config.data, data.tokenizer)
   const trainer = await Trainer.compile(runtime, config, store, separator, ranks)
   cleanup.defer(() => trainer.release())

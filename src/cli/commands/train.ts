@@ -31,12 +31,15 @@ import {
   engineSets,
   jsonOption,
   mathOption,
+  numberOption,
+  ranges,
   setOption,
   threadsOption,
   traceOption,
 } from '../options.ts'
 import { profileText } from '../profile.ts'
 import { deadlineOption, mpiOption, type RankFlags, withRanks } from '../ranks.ts'
+import { simulateRank } from '../simulate.ts'
 import { lowerBoundNote, sourceName } from '../summary.ts'
 import { wrap } from '../text-layout.ts'
 import { writeTrace } from '../trace.ts'
@@ -51,6 +54,8 @@ interface TrainFlags extends EngineFlags, RankFlags {
   /** Undefined if neither --sample nor --no-sample is given. */
   readonly sample?: boolean
   readonly watch?: true
+  readonly steps?: number
+  readonly simulateRanks?: number
 }
 
 /** A training to start or to continue. */
@@ -74,6 +79,7 @@ export function addTrain(program: Command, io: Io): void {
     .addOption(setOption())
     .option('--out <dir>', 'run directory to create (default: runs/NAME, or runs/NAME-2, ... if it exists)')
     .option('--resume <dir>', 'continue the run in this directory from its newest checkpoint')
+    .addOption(numberOption('--steps <n>', 'steps to train (train.steps)', ranges.positiveInteger))
     .addOption(threadsOption())
     .addOption(mathOption())
     .addOption(jsonOption())
@@ -81,6 +87,13 @@ export function addTrain(program: Command, io: Io): void {
     .addOption(traceOption())
     .addOption(mpiOption())
     .addOption(deadlineOption())
+    .addOption(
+      numberOption(
+        '--simulate-ranks <n>',
+        'measure one of n ranks without the others, and compare it with its plan (default: 3 steps); writes no run',
+        ranges.positiveInteger,
+      ),
+    )
     .option('--sample', 'at the end, generate some text (default: on a terminal, and for the demo)')
     .option('--no-sample', 'generate no text at the end')
     .option('--watch', 'serve the dashboard of the run in a browser; on a terminal until Ctrl-C (see: choir watch)')
@@ -97,6 +110,7 @@ Examples:
   choir train --resume runs/demo
   choir train tiny --json | tail -1
   mpirun -n 4 choir train S --set parallel.expert=2
+  choir train m6t-1t --simulate-ranks 480 --steps 3
 
 Values shown:
   loss           cross-entropy in nats per token; lower is better
@@ -112,6 +126,7 @@ Values shown:
 }
 
 async function run(outer: Io, source: string | undefined, flags: TrainFlags, verbose: boolean): Promise<void> {
+  if (flags.simulateRanks !== undefined) return simulate(outer, source, flags, flags.simulateRanks)
   await withRanks(outer, flags, verbose, async (context) => {
     const { ranks = null, io = outer } = context ?? {}
     const job = await prepareOnRanks(io, ranks, source, flags)
@@ -130,6 +145,15 @@ async function run(outer: Io, source: string | undefined, flags: TrainFlags, ver
       if (dashboard) await dashboard.stop()
     }
   })
+}
+
+/** Options that concern a run, which a simulation has none of. */
+const ofRuns = ['out', 'resume', 'profile', 'trace', 'mpi', 'deadline', 'sample', 'watch'] as const
+
+function simulate(io: Io, source = 'demo', flags: TrainFlags, ranks: number): Promise<void> {
+  const { set = [], steps, json = false } = flags
+  const others = ofRuns.filter((name) => flags[name] !== undefined).map((name) => `--${name}`)
+  return simulateRank(io, source, [...set, ...engineSets(flags)], { ranks, steps, json, others })
 }
 
 /** Ranks but the first display nothing. */
@@ -186,7 +210,11 @@ async function trainAndReport(io: Io, job: Job, flags: TrainFlags, ranks: Ranks 
 }
 
 async function prepare(source: string | undefined, flags: TrainFlags): Promise<Job> {
-  const sets = [...(flags.set ?? []), ...engineSets(flags)]
+  const sets = [
+    ...(flags.set ?? []),
+    ...engineSets(flags),
+    ...(flags.steps === undefined ? [] : [`train.steps=${flags.steps}`]),
+  ]
   if (flags.resume !== undefined) {
     if (source !== undefined || flags.out !== undefined)
       throw new UsageError(

@@ -7,6 +7,7 @@ import { planLocal } from '../../plan/local/plan-local.ts'
 import { plan } from '../../plan/plan.ts'
 import { writePlanReport } from '../../plan/report.ts'
 import { whatIf } from '../../plan/search/what-if.ts'
+import { simulate } from '../../plan/simulation.ts'
 import { validate } from '../../plan/validate.ts'
 import { loadConfig } from '../../run/load-config.ts'
 import type { StepEvent } from '../../runtime/times.ts'
@@ -311,6 +312,7 @@ export function fakeIo(settings: Settings = {}): Fake {
       calls.push({ name: 'writeStudyReport', args: [specification, options] })
       return studyOutcome(options.directory, false)
     },
+    simulate: (...args) => simulate(...args),
     plan: (run, cluster) => plan(run, cluster),
     planLocal: (...args) => planLocal(...args),
     whatIf: (...args) => whatIf(...args),

@@ -2,8 +2,9 @@
  * Rows between the ranks that share the experts of a layer (an all-to-all).
  *
  * Each of E ranks holds n = N/E of the N experts. A rank's slots are grouped by expert, so the rows for one rank are
- * consecutive. They arrive grouped by source rank, and within it by expert. The number of rows is known at run time:
- * ranks first exchange the sizes, then exactly those rows. The gradient of an exchange is the exchange back.
+ * consecutive. They arrive grouped by source rank, and within it by expert; or, *joined*, by expert, and within it by
+ * source rank. The number of rows is known at run time: ranks first exchange the sizes, then exactly those rows. The
+ * gradient of an exchange is the exchange back.
  *
  * An exchange has two steps, so that ranks compute while rows travel: `sendRows` starts it, `arrive` waits for it. In
  * the backward pass the gradient of `arrive` starts and that of `sendRows` waits.
@@ -21,21 +22,25 @@ export interface Exchange {
   readonly sizes: Tensor
   /** Rows that arrive, by source rank and expert held here. */
   readonly arriving: Tensor
+  /** Rows that arrive by expert held here, int64 [n + 1], if they are joined. */
+  readonly joined: Tensor | null
   /** Number of rows that can arrive, used or not. */
   readonly room: number
 }
 
 /** Exchanges the sizes [N + 1] of rows by expert. Fails at run time if more than `room` rows would arrive. */
-export const exchangeSizes: (sizes: Tensor, ranks: number, room: number) => Exchange = defineIndexOp(
+export const exchangeSizes: (sizes: Tensor, ranks: number, room: number, joined: boolean) => Exchange = defineIndexOp(
   'exchange-sizes',
   'kernel',
-  (sizes: Tensor, ranks: number, room: number) => {
+  (sizes: Tensor, ranks: number, room: number, joined: boolean) => {
     const { dtype, shape } = sizes
-    const [arriving] = emitKernel('exchange-sizes', [sizes], [{ dtype, shape }], {
+    const byExpert = { dtype, shape: [(dim(shape, 0) - 1) / ranks + 1] }
+    const outputs = [{ dtype, shape }, ...(joined ? [byExpert] : [])]
+    const [arriving, totals] = emitKernel('exchange-sizes', [sizes], outputs, {
       attributes: { ranks, room },
       local: true,
-    }) as [Tensor]
-    return { sizes, arriving, room }
+    }) as [Tensor, Tensor?]
+    return { sizes, arriving, joined: totals ?? null, room }
   },
 )
 
@@ -46,7 +51,17 @@ export interface Travelling {
   readonly rows: Tensor
 }
 
-function start(rows: Tensor, from: Tensor, to: Tensor, ranks: number, room: number): Travelling {
+/** The side of an exchange that lies by expert and within it by rank; the other lies by rank. */
+type JoinedSide = 'sent' | 'received' | 'none'
+
+const opposite = { sent: 'received', received: 'sent', none: 'none' } as const
+
+function start(
+  rows: Tensor,
+  from: Tensor,
+  to: Tensor,
+  { ranks, room, joined }: { readonly ranks: number; readonly room: number; readonly joined: JoinedSide },
+): Travelling {
   const { dtype } = rows
   const [raw, ticket] = emitKernel(
     'exchange-rows',
@@ -55,7 +70,7 @@ function start(rows: Tensor, from: Tensor, to: Tensor, ranks: number, room: numb
       { dtype, shape: [room, dim(rows.shape, 1)] },
       { dtype: 'int32', shape: [1] },
     ],
-    { attributes: { ranks }, local: true },
+    { attributes: { ranks, joined }, local: true },
   ) as [Tensor, Tensor]
   return { raw, ticket, rows }
 }
@@ -79,9 +94,10 @@ export function sendRows(
 ): () => Tensor {
   const [from, to] = back ? [exchange.arriving, exchange.sizes] : [exchange.sizes, exchange.arriving]
   const [sent, room] = [dim(rows.shape, 0), back ? back.rows : exchange.room]
+  const joined: JoinedSide = exchange.joined === null ? 'none' : back ? 'sent' : 'received'
   const travelling = new Map<Tensor, Travelling>()
-  const raw = sendOp(rows, (x) => start(x, from, to, ranks, room), travelling)
-  return () => arriveOp(raw, travelling, (dy) => start(dy, to, from, ranks, sent))
+  const raw = sendOp(rows, (x) => start(x, from, to, { ranks, room, joined }), travelling)
+  return () => arriveOp(raw, travelling, (dy) => start(dy, to, from, { ranks, room: sent, joined: opposite[joined] }))
 }
 
 const sendOp: (rows: Tensor, begin: (rows: Tensor) => Travelling, travelling: Map<Tensor, Travelling>) => Tensor =

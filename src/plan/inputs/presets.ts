@@ -35,6 +35,7 @@ function m6t({ layers, experts, hidden, devices, optimizer }: Size): Planned {
       moe: { experts, hidden, router: 'top-k', k: 1, capacity: 'kx', factor: 1.25, compute: 'padded' },
     },
     train: { steps: 10_000, batch: 8 * devices, optimizer: { kind: optimizer } },
+    parallel: { expert: devices, reproducible: false },
     plan: {
       precision: 'float32',
       attention: 'materialized',
@@ -72,7 +73,7 @@ export const planPresets: Readonly<Record<string, PlanPreset>> = {
 
 /** Lin et al. 2021 (M6-10T), with the expert capacity of top-1. Without clipping, the host applies each gradient on arrival and never stores it. */
 function m6t10(): Planned {
-  const { model, train, plan } = m6t({
+  const { model, train, parallel, plan } = m6t({
     layers: 48,
     experts: 10_240,
     hidden: 9984,
@@ -82,6 +83,7 @@ function m6t10(): Planned {
   return {
     model: { ...model, moe: { ...model?.moe, router: 'prototype', prototypes: 80, capacity: '1x' } },
     train: { ...train, optimizer: { ...train?.optimizer, clip: 0 } },
+    parallel,
     plan: { ...plan, offload: null },
   }
 }

@@ -32,6 +32,11 @@ const planSchema = z
     dropout: z.boolean().default(false),
     /** Move tokens to experts by index (`gather`), or by products with one-hot matrices (`one-hot`, GShard). */
     dispatch: z.enum(['gather', 'one-hot']).default('gather'),
+    /**
+     * Whether experts multiply the rows of each rank by themselves, as Choir does so that sums have the same order in
+     * every layout, and then add up the gradients; otherwise the rows of all ranks at once.
+     */
+    bySource: z.boolean().default(false),
     /** Activations recomputed in the backward pass: attention scores (`selective`) or whole layers (`full`). */
     recompute: z.enum(['none', 'selective', 'full']).nullable().default(null),
     /** Micro-batches into which a data-parallel rank splits its sequences. */

@@ -25,6 +25,7 @@ export function localRun(config: RunConfig, kernels: boolean): PlannedRun {
         precision: 'float32',
         attention: kernels ? 'fused' : 'materialized',
         recompute: 'none',
+        bySource: config.parallel.reproducible,
         microBatches: train.microBatches,
         zero: 0,
         offload: 'none',

@@ -66,7 +66,8 @@ async function withMemory(config: RunConfig, { baseBytes }: Calibration, predict
   return { ...predicted, memory: { device: memory, deviceBytes: total(memory), hostBytes: 0 } }
 }
 
-async function calibrationOf(
+/** The calibration of this machine for the engine of a run, measured if there is none. */
+export async function calibrationOf(
   config: RunConfig,
   { recalibrate: again, onMessage: log = () => {} }: LocalOptions,
 ): Promise<Calibration> {

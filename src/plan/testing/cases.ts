@@ -3,6 +3,7 @@ import type { z } from 'zod'
 import { type Prediction, Predictor } from '../cost/predict.ts'
 import { type Cluster, type ClusterInput, clusterSchema } from '../inputs/cluster.ts'
 import { type PlannedRun, plannedRunSchema } from '../inputs/settings.ts'
+import type { Calibration } from '../local/calibration.ts'
 import type { Layout } from '../search/layout.ts'
 import { balancedLoads, type ModelLoads } from '../work/load.ts'
 
@@ -64,6 +65,15 @@ export function realCluster(devices: number): Cluster {
     },
   })
 }
+
+/** A machine that has been calibrated: one ideal device, 200 MB of memory for a process without a model. */
+export const calibrationOf = (): Calibration => ({
+  engine: 'ideal',
+  cluster: idealCluster(1),
+  kernels: true,
+  baseBytes: 2e8,
+  errors: { shapes: 0, products: 0, attention: 0, passes: 0, update: 0 },
+})
 
 export const layoutOf = (over: Partial<Layout> = {}): Layout => ({
   data: 1,

@@ -14,13 +14,16 @@ export function mixture(slice: Slice, module: RoutedModule, expertLoads: ExpertL
   const load = rankLoad(moe, expertLoads, expert, tokens, plan.dispatch === 'one-hot' || undefined)
   const isNetwork = module === 'ffn'
   const local = experts / expert
-  const rows = load.rows / local
+  // Products with the rows of one rank, for each expert here.
+  const sources = plan.bySource ? expert : 1
+  const rows = load.rows / local / sources
   const columns = module === 'qkv' ? 3 * width : width
   // A tensor-parallel rank returns full sums of networks, but only its columns of projections.
   const resultWidth = isNetwork ? width : columns / tensor
   const work = isNetwork
-    ? networkWork(model, local, rows, moe.hidden / tensor, bytes)
-    : { ...noWork, products: [{ count: local, m: rows, n: columns / tensor, k: width }] }
+    ? networkWork(model, local * sources, rows, moe.hidden / tensor, bytes)
+    : { ...noWork, products: [{ count: local * sources, m: rows, n: columns / tensor, k: width }] }
+  const weights = work.products.reduce((sum, { n, k }) => sum + local * n * k, 0) * bytes
   const components: Component[] = [
     ...(isNetwork ? [norm(slice, 'router')] : []),
     router(moe, slice),
@@ -31,6 +34,8 @@ export function mixture(slice: Slice, module: RoutedModule, expertLoads: ExpertL
       kind: 'experts',
       // Also kept: the rows that experts read, and their results for the gradient of the gate.
       keptBytes: work.keptBytes + load.rows * (width + resultWidth) * bytes,
+      // The gradients of all sources are read, and their sum is written, then copied to its place.
+      gradientPassBytes: work.gradientPassBytes + (sources > 1 ? (sources + 3) * weights : 0),
       exchanges: expert > 1 ? [load.rows * width * bytes, load.rows * resultWidth * bytes] : [],
     },
     ...(isNetwork && moe.sharedHidden > 0 ? [network(slice, moe.sharedHidden)] : []),

@@ -1,0 +1,61 @@
+import { expect, test } from 'vitest'
+import { loadConfig } from '../run/load-config.ts'
+import { rankMemory } from './local/rank-memory.ts'
+import { type SimulationEvent, simulate } from './simulation.ts'
+import { calibrationOf } from './testing/cases.ts'
+
+const config = (...sets: string[]) => loadConfig('tiny', ['runtime.threads=1', 'parallel.expert=4', ...sets])
+const calibration = calibrationOf()
+
+test('a rank that does not fit has fewer layers, and its memory is scaled to that of all', async () => {
+  const requested = await config('model.layers=8')
+  const options = { ranks: 4, steps: 2, calibration }
+  const whole = await simulate(requested, options)
+  const bytes = Object.values(whole.memory).reduce((sum, { planned }) => sum + planned, 0)
+  const part = await simulate(requested, { ...options, memoryBytes: 0.99 * bytes })
+  expect([whole.layers, part.layers]).toEqual([8, 7])
+  const fewer = await simulate(requested, { ...options, memoryBytes: 0.986 * bytes })
+  expect(fewer.layers).toBeLessThan(7)
+  for (const kind of ['parameters', 'gradients', 'activations'] as const)
+    expect((fewer.memory[kind]?.measured ?? 0) / (whole.memory[kind]?.measured ?? 1)).toBeCloseTo(1, 1)
+  expect(fewer.config.model.layers).toBe(8)
+})
+
+test('fewer layers keep the period of sparse and dense ones', async () => {
+  const requested = await config('model.layers=8', 'model.moe.every=2')
+  const { layout, config: used } = await simulate(requested, { ranks: 4, steps: 1, calibration })
+  const bytes = Object.values(rankMemory(used, layout, 1)).reduce((sum: number, part) => sum + part, 0)
+  const part = await simulate(requested, { ranks: 4, steps: 1, calibration, memoryBytes: bytes - 1 })
+  expect(part.layers).toBe(6)
+})
+
+test('counted traffic is the planned one, for gradients and parameters to the byte', async () => {
+  const { traffic } = await simulate(await config(), { ranks: 4, steps: 2, calibration })
+  for (const channel of ['gradients', 'parameters'] as const)
+    for (const direction of ['sentBytes', 'receivedBytes'] as const)
+      expect(traffic[channel][direction].measured).toBe(traffic[channel][direction].planned)
+  expect(traffic.experts.sentBytes.measured).toBeGreaterThan(0)
+})
+
+test('steps are reported, and an interruption ends them', async () => {
+  const controller = new AbortController()
+  const events: SimulationEvent[] = []
+  const onEvent = (event: SimulationEvent) => {
+    events.push(event)
+    controller.abort()
+  }
+  const { interrupted } = await simulate(await config(), {
+    ranks: 4,
+    steps: 9,
+    calibration,
+    signal: controller.signal,
+    onEvent,
+  })
+  expect(interrupted).toBe(true)
+  expect(events.map(({ kind }) => kind)).toEqual(['step'])
+})
+
+test('a model of which not two layers fit is refused', async () => {
+  const refused = simulate(await config('model.layers=3'), { ranks: 4, steps: 1, calibration, memoryBytes: 1000 })
+  await expect(refused).rejects.toThrow(/2 of 3 layers need/)
+})
