@@ -1,4 +1,5 @@
 /** Ranks in one process, for tests: transfers are copies in memory. */
+import { createOrders } from '../../runtime/mpi/orders.ts'
 import type { Ranks, Transfer } from '../../runtime/ranks.ts'
 
 /** Messages by channel, sender and receiver, and who waits for them. */
@@ -58,7 +59,7 @@ export function ranksInProcess(size: number): Ranks[] {
     rank,
     size,
     roster: Array.from({ length: size }, () => ({ host: 'here', pid: process.pid })),
-    orders: new SharedArrayBuffer(0),
+    orders: createOrders(),
     async exchange(channel: number, transfers: readonly Transfer[]) {
       const received = transfers.map(async ({ peer, direction, array }) => {
         if (direction === 'send') return post.send(`${channel} ${rank} ${peer}`, array)
