@@ -10,8 +10,10 @@ import { Command, Option } from 'commander'
 import { listOption, numberOption, ranges } from '../src/cli/options.ts'
 import { UsageError } from '../src/errors.ts'
 import { type MpiLibrary, mpiLibraries } from '../src/launch/mpirun.ts'
+import { measureCollectives } from './distributed/collectives.ts'
 import { measureLinks } from './distributed/links.ts'
 import { measureMemory } from './distributed/memory.ts'
+import { comparePeer } from './distributed/peer.ts'
 import { measureScaling } from './distributed/scaling.ts'
 import type { Setting } from './distributed/training.ts'
 import { runCommand, shapeOption } from './support/command.ts'
@@ -30,6 +32,8 @@ const parts: Readonly<Record<string, (setting: Setting, rate: number) => Promise
   links: measureLinks,
   memory: measureMemory,
   scaling: measureScaling,
+  collectives: measureCollectives,
+  peer: comparePeer,
 }
 
 await runCommand(

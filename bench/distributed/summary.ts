@@ -37,7 +37,7 @@ export interface Transfers {
   /** What its link needs for them at its rate, both directions at once. */
   readonly wireMs: number
   /** Bytes that links counted over those that ranks sent and received; 0 without a link. */
-  readonly overhead: number
+  readonly counted: number
 }
 
 /** @param rate Bits a second in each direction. */
@@ -48,7 +48,7 @@ export function transfersOf(ranks: readonly RankSteps[], rate: number): Transfer
   return {
     busiestBytes,
     wireMs: (8000 * busiestBytes) / rate,
-    overhead: payload === 0 ? 0 : sum(({ linkBytes }) => linkBytes) / payload,
+    counted: payload === 0 ? 0 : sum(({ linkBytes }) => linkBytes) / payload,
   }
 }
 

@@ -39,7 +39,8 @@ const LETTERS = 'abcdefghi'
 
 /** On one machine rank i computes on core i, as machine i does. */
 const pinned = [
-  ...['bash', '-c', 'exec taskset -c $((${OMPI_COMM_WORLD_RANK:-${PMI_RANK:-0}} % $(nproc))) "$@"', 'rank'],
+  // Of these variables one is set, or none.
+  ...['bash', '-c', 'exec taskset -c $(((OMPI_COMM_WORLD_RANK + PMI_RANK) % $(nproc))) "$@"', 'rank'],
 ] as const
 
 /** The command line that starts the ranks, to be followed by their program. */

@@ -57,8 +57,8 @@ shift 3
 letters=abcdefghi
 cores=$(nproc)
 
-# A burst passes at once: the smallest that lets large segments through, so that short messages are not too fast.
-limit() { tc qdisc add dev "$1" root tbf rate "$rate" burst 64kb latency 200ms; }
+# Segments of 64 KiB must fit into a burst, which passes at once.
+limit() { tc qdisc add dev "$1" root tbf rate "$rate" burst 128kb latency 200ms; }
 
 name_hosts() {
   hostname "$1"
