@@ -5,6 +5,7 @@
  * A target for all routings is met if the worst of them meets it, so the table shows the range and the worst routing.
  */
 import { fixed, percent } from '../src/text/numbers.ts'
+import { distributedTargets } from './distributed/targets.ts'
 import { type CompareRow, compareName } from './measure/compare.ts'
 import { type GenerationRow, generateName } from './measure/compare-generation.ts'
 import { type ProfileResult, profileName } from './measure/profile.ts'
@@ -119,7 +120,7 @@ async function readTargets(read: Read): Promise<Target[]> {
       targets.push({ ...about, bound: 'max', required: 1, aim: 0.8, figures })
     }
   for (const shape of shapes) targets.push(...(await prototypeCost(read, shape, float32)))
-  targets.push(...(await overhead(read, 'M')), await generation(read, 'M'))
+  targets.push(...(await overhead(read, 'M')), await generation(read, 'M'), ...(await distributedTargets(read)))
   return targets
 }
 

@@ -7,7 +7,7 @@ import { loadConfig } from '../../src/run/load-config.ts'
 import { median } from '../../src/step/statistics.ts'
 import { fixed } from '../../src/text/numbers.ts'
 import { peerShape, warn } from '../measure/compare.ts'
-import { blasWarning, findPyTorch, peerEnvironment, shapeFlags } from '../peers/pytorch.ts'
+import { blasWarning, findPyTorch, type PeerShape, peerEnvironment, shapeFlags } from '../peers/pytorch.ts'
 import { tableText } from '../support/command.ts'
 import { Results, resultFile, shownPath, today } from '../support/results.ts'
 import { linkLayouts } from './links.ts'
@@ -61,7 +61,7 @@ async function measure(
   const here = where === 'link' ? { ...place, rate } : place
   let torch = ''
   const startPeer = async () => {
-    const world = await startPyTorch(shape, here, layout)
+    const world = await startPyTorch(peerShape(await loadConfig(shape, [])), here, layout)
     const [first] = world.hello as [{ readonly torch: string; readonly libraries: readonly string[] }]
     warn([blasWarning(first)], warned)
     torch = first.torch
@@ -86,8 +86,8 @@ async function measure(
   }
 }
 
-async function startPyTorch(shape: string, place: Place, { ranks, expert }: Layout): Promise<World> {
-  const size = peerShape(await loadConfig(shape, []))
+/** @param size Of the whole batch. @throws RunError if PyTorch is missing */
+export async function startPyTorch(size: PeerShape, place: Place, { ranks, expert }: Layout): Promise<World> {
   const env = { ...peerEnvironment(1), GLOO_SOCKET_IFNAME: place.rate === undefined ? 'lo' : 'eth0' }
   // Machines do not inherit variables.
   const set = Object.entries(env).flatMap(([name, value]) =>

@@ -59,14 +59,12 @@ export interface Exposure {
   readonly exposedMs: number
   /** Share of the wire's minimum that a step does not wait for. Negative: it waits for longer than that. */
   readonly hidden: number
-  /** The wire's minimum over the exposed time: what part of the wait is bound by the wire. */
-  readonly reached: number
 }
 
 export function exposureOf(linkTimes: readonly number[], localTimes: readonly number[], wireMs: number): Exposure {
   const [linkMs, computeMs] = [median(linkTimes), median(localTimes)]
   const exposedMs = linkMs - computeMs
-  return { linkMs, computeMs, exposedMs, hidden: 1 - exposedMs / wireMs, reached: wireMs / exposedMs }
+  return { linkMs, computeMs, exposedMs, hidden: 1 - exposedMs / wireMs }
 }
 
 /** Largest values of all ranks. */

@@ -35,8 +35,8 @@ if [ "${1-}" != --inside ]; then
   for tool in ip tc; do
     command -v "$tool" >/dev/null || fail "$tool is not installed (apt-get install iproute2)"
   done
-  # A command in the background would ignore Ctrl-C, and unshare itself ignores SIGTERM.
-  env --default-signal=INT,QUIT unshare --mount --net --uts --ipc --pid --mount-proc --kill-child \
+  # A command in the background would ignore Ctrl-C, and unshare itself ignores SIGTERM. It dies with this script.
+  env --default-signal=INT,QUIT setpriv --pdeathsig KILL unshare --mount --net --uts --ipc --pid --mount-proc --kill-child \
     bash "$here/machines.sh" --inside "$machines" "$rate" "$@" <&0 &
   inside=$!
   trap 'kill -KILL $inside 2>/dev/null || true' EXIT
@@ -104,7 +104,7 @@ start_machine() {
     ip address add 10.77.0.$((index + 1))/24 dev eth0
     ip link set dev eth0 up
     limit eth0"
-  CHOIR_MACHINES+=" $name:$begun:$first-$((first + share - 1))"
+  CLUSTER_MACHINES+=" $name:$begun:$first-$((first + share - 1))"
 }
 
 mount --make-rprivate /
@@ -116,10 +116,10 @@ ip link add name switch type bridge
 ip address add 10.77.0.100/24 dev switch
 ip link set dev switch up
 name_hosts head
-CHOIR_MACHINES=
+CLUSTER_MACHINES=
 for ((machine = 0; machine < machines; machine++)); do start_machine "$machine"; done
 export -f enter
-export CHOIR_MACHINES PATH="$here:$PATH"
+export CLUSTER_MACHINES PATH="$here:$PATH"
 code=0
 "$@" || code=$?
 exit "$code"
