@@ -13,27 +13,7 @@ import { type PrototypesRow, prototypeRoutings, prototypesName } from './measure
 import type { EngineChoice } from './support/choir.ts'
 import { routings, tableText } from './support/command.ts'
 import { type Machine, type RowFile, readJson, resultFile } from './support/results.ts'
-
-/** A measured value and its routing. */
-export interface Figure {
-  readonly value: number
-  readonly routing: string
-}
-
-export interface Target {
-  readonly name: string
-  readonly shape: string
-  /** Whether values must be at least `required`, or at most. */
-  readonly bound: 'min' | 'max'
-  readonly required: number
-  readonly aim: number
-  readonly figures: readonly Figure[]
-  /** How many figures a complete measurement has. */
-  readonly expected: number
-  readonly show: (value: number) => string
-  /** The command that measures it. */
-  readonly command: string
-}
+import type { Target } from './support/target.ts'
 
 type Choice = Pick<EngineChoice, 'math' | 'engine'> & { readonly autocast?: boolean }
 

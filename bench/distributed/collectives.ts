@@ -117,8 +117,20 @@ async function handOver({ shape, place, pace }: Setting, orderMs: number): Promi
 }
 
 function report(rows: readonly CollectiveRow[]): string {
-  const head = ['', 'bytes', 'memory ms', 'MPI alone ms', 'of MPI', 'link ms', 'wire ms', 'of the wire', 'counted ×']
-  const cells = rows.map(({ kind, bytes: size, memoryMs, mpiMs, linkMs, wireMs, counted }) => [
+  const head = [
+    'MPI',
+    '',
+    'bytes',
+    'memory ms',
+    'MPI alone ms',
+    'of MPI',
+    'link ms',
+    'wire ms',
+    'of the wire',
+    'counted ×',
+  ]
+  const cells = rows.map(({ library, kind, bytes: size, memoryMs, mpiMs, linkMs, wireMs, counted }) => [
+    library,
     kind,
     bytes(size),
     fixed(memoryMs, 2),
@@ -129,7 +141,7 @@ function report(rows: readonly CollectiveRow[]): string {
     percent(wireMs / linkMs, 0),
     fixed(counted, 3),
   ])
-  return tableText([head, ...cells], 'lrrrrrrrr')
+  return tableText([head, ...cells], 'llrrrrrrrr')
 }
 
 function handOverReport(rows: readonly HandOver[]): string {

@@ -63,8 +63,20 @@ async function measure(setting: Setting, rate: number, layout: Layout, variant: 
 }
 
 function report(rows: readonly LinksRow[]): string {
-  const head = ['layout', 'variant', 'link ms', 'one machine ms', 'exposed ms', 'bytes', 'wire ms', 'hidden', 'losses']
+  const head = [
+    'MPI',
+    'layout',
+    'variant',
+    'link ms',
+    'one machine ms',
+    'exposed ms',
+    'bytes',
+    'wire ms',
+    'hidden',
+    'losses',
+  ]
   const cells = rows.map((row) => [
+    row.library,
     row.layout,
     row.variant,
     fixed(row.linkMs, 0),
@@ -75,5 +87,5 @@ function report(rows: readonly LinksRow[]): string {
     percent(row.hidden, 0),
     row.sameLosses ? 'same bits' : 'differ',
   ])
-  return tableText([head, ...cells], 'llrrrrrrl')
+  return tableText([head, ...cells], 'lllrrrrrrl')
 }

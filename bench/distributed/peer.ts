@@ -107,8 +107,9 @@ function sideOf(turns: readonly (readonly RankSteps[])[]): Side {
 }
 
 function report(rows: readonly PeerRow[]): string {
-  const head = ['layout', 'place', 'Choir ms', 'PyTorch ms', 'speed ×', 'kept', 'kept (PyTorch)', 'memory ×']
-  const cells = rows.map(({ layout, place, choir, pytorch, speedRatio, memoryRatio }) => [
+  const head = ['MPI', 'layout', 'place', 'Choir ms', 'PyTorch ms', 'speed ×', 'kept', 'kept (PyTorch)', 'memory ×']
+  const cells = rows.map(({ library, layout, place, choir, pytorch, speedRatio, memoryRatio }) => [
+    library,
     layout,
     place,
     fixed(choir.stepMs, 0),
@@ -118,5 +119,5 @@ function report(rows: readonly PeerRow[]): string {
     fixed(pytorch.keptShare, 3),
     fixed(memoryRatio, 2),
   ])
-  return tableText([head, ...cells], 'llrrrrrr')
+  return tableText([head, ...cells], 'lllrrrrrr')
 }

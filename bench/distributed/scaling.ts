@@ -72,12 +72,13 @@ export async function measureScaling({ shape, place, pace }: Setting): Promise<v
 }
 
 function report(rows: readonly ScalingRow[]): string {
-  const head = ['', 'speed ×', 'memory of a rank ×', 'steps']
-  const cells = rows.map(({ name, speedup, memoryRatio, ranksTimes }) => [
+  const head = ['MPI', '', 'speed ×', 'memory of a rank ×', 'steps']
+  const cells = rows.map(({ library, name, speedup, memoryRatio, ranksTimes }) => [
+    library,
     name,
     fixed(speedup, 2),
     fixed(memoryRatio, 2),
     String(ranksTimes.length),
   ])
-  return tableText([head, ...cells], 'lrrr')
+  return tableText([head, ...cells], 'llrrr')
 }

@@ -1,7 +1,7 @@
 /** Targets of training over ranks, for bench/targets.ts. */
 import { fixed, percent } from '../../src/text/numbers.ts'
 import type { RowFile } from '../support/results.ts'
-import type { Figure, Target } from '../targets.ts'
+import type { Figure, Target } from '../support/target.ts'
 import type { HandOver } from './collectives.ts'
 import { type LinksRow, linkLayouts } from './links.ts'
 import type { MemoryRow } from './memory.ts'

@@ -40,7 +40,12 @@ const LETTERS = 'abcdefghi'
 /** On one machine rank i computes on core i, as machine i does. */
 const pinned = [
   // Of these variables one is set, or none.
-  ...['bash', '-c', 'exec taskset -c $(((OMPI_COMM_WORLD_RANK + PMI_RANK) % $(nproc))) "$@"', 'rank'],
+  ...[
+    'bash',
+    '-c',
+    'exec taskset -c $(((OMPI_COMM_WORLD_RANK + PMI_RANK) % $(env -u OMP_NUM_THREADS nproc))) "$@"',
+    'rank',
+  ],
 ] as const
 
 /** The command line that starts the ranks, to be followed by their program. */

@@ -55,7 +55,7 @@ machines=$2
 rate=$3
 shift 3
 letters=abcdefghi
-cores=$(nproc)
+cores=$(env -u OMP_NUM_THREADS nproc)
 
 # Segments of 64 KiB must fit into a burst, which passes at once.
 limit() { tc qdisc add dev "$1" root tbf rate "$rate" burst 128kb latency 200ms; }
