@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { networkInterfaces, tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { expect, test, vi } from 'vitest'
+import { afterEach, expect, test, vi } from 'vitest'
 import { machinesScript } from '../world.ts'
 
 vi.setConfig({ testTimeout: 60_000 })
@@ -26,9 +26,16 @@ interface Ended {
   readonly stderr: string
 }
 
+const started: ChildProcess[] = []
+afterEach(() => {
+  // None is running, unless a test failed.
+  for (const child of started.splice(0)) child.kill('SIGKILL')
+})
+
 function start(...args: string[]): { readonly child: ChildProcess; readonly ended: Promise<Ended> } {
   // In a process group of its own, as a shell starts a command.
   const child = spawn(machinesScript, args, { stdio: ['ignore', 'pipe', 'pipe'], detached: true })
+  started.push(child)
   const texts = { stdout: '', stderr: '' }
   child.stdout.on('data', (data) => {
     texts.stdout += data
