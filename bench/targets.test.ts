@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
-import { type Target, targetsText, verdict } from './targets.ts'
+import type { Target } from './support/target.ts'
+import { targetsText, verdict } from './targets.ts'
 
 const speed = (...values: number[]): Target => ({
   name: 'speed',

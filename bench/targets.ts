@@ -5,6 +5,7 @@
  * A target for all routings is met if the worst of them meets it, so the table shows the range and the worst routing.
  */
 import { fixed, percent } from '../src/text/numbers.ts'
+import { distributedTargets } from './distributed/targets.ts'
 import { type CompareRow, compareName } from './measure/compare.ts'
 import { type GenerationRow, generateName } from './measure/compare-generation.ts'
 import { type ProfileResult, profileName } from './measure/profile.ts'
@@ -12,27 +13,7 @@ import { type PrototypesRow, prototypeRoutings, prototypesName } from './measure
 import type { EngineChoice } from './support/choir.ts'
 import { routings, tableText } from './support/command.ts'
 import { type Machine, type RowFile, readJson, resultFile } from './support/results.ts'
-
-/** A measured value and its routing. */
-export interface Figure {
-  readonly value: number
-  readonly routing: string
-}
-
-export interface Target {
-  readonly name: string
-  readonly shape: string
-  /** Whether values must be at least `required`, or at most. */
-  readonly bound: 'min' | 'max'
-  readonly required: number
-  readonly aim: number
-  readonly figures: readonly Figure[]
-  /** How many figures a complete measurement has. */
-  readonly expected: number
-  readonly show: (value: number) => string
-  /** The command that measures it. */
-  readonly command: string
-}
+import type { Target } from './support/target.ts'
 
 type Choice = Pick<EngineChoice, 'math' | 'engine'> & { readonly autocast?: boolean }
 
@@ -119,7 +100,7 @@ async function readTargets(read: Read): Promise<Target[]> {
       targets.push({ ...about, bound: 'max', required: 1, aim: 0.8, figures })
     }
   for (const shape of shapes) targets.push(...(await prototypeCost(read, shape, float32)))
-  targets.push(...(await overhead(read, 'M')), await generation(read, 'M'))
+  targets.push(...(await overhead(read, 'M')), await generation(read, 'M'), ...(await distributedTargets(read)))
   return targets
 }
 

@@ -90,7 +90,7 @@ const scriptOf = (name: 'pytorch_moe.py' | 'pytorch_autocast.py'): string =>
 const triplets: Partial<Record<NodeJS.Architecture, string>> = { x64: 'x86_64-linux-gnu', arm64: 'aarch64-linux-gnu' }
 
 /** The environment that makes PyTorch fast on a CPU. */
-function peerEnvironment(threads?: number): NodeJS.ProcessEnv {
+export function peerEnvironment(threads?: number): NodeJS.ProcessEnv {
   const env: NodeJS.ProcessEnv = { ...process.env, PYTHONDONTWRITEBYTECODE: '1' }
   // With any of these, OpenBLAS or the OpenMP pool is slower than with its defaults.
   for (const name of ['OPENBLAS_CORETYPE', 'OPENBLAS_L2_SIZE', 'OPENBLAS_NUM_THREADS', 'OMP_WAIT_POLICY'])
@@ -198,7 +198,7 @@ export class PyTorchGenerator extends Peer {
   }
 }
 
-function shapeFlags(shape: Partial<PeerShape>): string[] {
+export function shapeFlags(shape: Partial<PeerShape>): string[] {
   return Object.entries(shape).flatMap(([name, value]) => [`--${name}`, String(value)])
 }
 

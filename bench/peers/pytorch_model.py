@@ -124,24 +124,35 @@ class Model:
         balance = each / groups * torch.dot(load, share_TN.mean(0))
         return share_TN.gather(1, expert_TK), plan, balance, log_sum.square().mean()
 
+    def written(self, value, *names):
+        """`value`, whose gradient function writes the last of the gradients of these parameters."""
+        return value
+
+    def experts(self, x_TD, gate_TK, plan, at):
+        return Experts.apply(x_TD, gate_TK, self.parameters[at + 'up'], self.parameters[at + 'down'], plan)
+
     def loss(self, tokens_BS, targets_BS):
         """Total loss (a scalar to differentiate) and its parts."""
         s, p = self.shape, self.parameters
         batch, sequence = tokens_BS.shape
-        x = Embedding.apply(p['embedding'], tokens_BS.reshape(-1), self.embedding_scale)
+        written = self.written
+        x = written(Embedding.apply(p['embedding'], tokens_BS.reshape(-1), self.embedding_scale), 'embedding')
         balance, z, kept = 0.0, 0.0, 0.0
         for layer in range(s.layers):
             at = f'layers.{layer}.'
-            h = RmsNorm.apply(x, p[at + 'attention.norm'])
-            qkv = Linear.apply(h, p[at + 'attention.qkv'])
+            h = written(RmsNorm.apply(x, p[at + 'attention.norm']), at + 'attention.norm')
+            qkv = written(Linear.apply(h, p[at + 'attention.qkv']), at + 'attention.qkv')
             q, k, v = SplitRotate.apply(qkv, self.turns, (batch, sequence, 3, s.heads, s.width // s.heads))
             mixed = functional.scaled_dot_product_attention(q, k, v, is_causal=True)
-            x = x + Linear.apply(mixed.transpose(1, 2).reshape(-1, s.width), p[at + 'attention.output'])
-            h = RmsNorm.apply(x, p[at + 'moe.norm'])
-            gate_TK, plan, balance_l, z_l = self.route(Linear.apply(h, p[at + 'moe.router']), layer)
-            x = x + Experts.apply(h, gate_TK, p[at + 'moe.experts.up'], p[at + 'moe.experts.down'], plan)
+            mixed = mixed.transpose(1, 2).reshape(-1, s.width)
+            x = x + written(Linear.apply(mixed, p[at + 'attention.output']), at + 'attention.output')
+            h = written(RmsNorm.apply(x, p[at + 'moe.norm']), at + 'moe.norm')
+            logits = written(Linear.apply(h, p[at + 'moe.router']), at + 'moe.router')
+            gate_TK, plan, balance_l, z_l = self.route(logits, layer)
+            x = x + self.experts(h, gate_TK, plan, at + 'moe.experts.')
             balance, z, kept = balance + balance_l, z + z_l, kept + plan.kept_share
-        entropy = HeadLoss.apply(RmsNorm.apply(x, p['norm']), p['embedding'], targets_BS.reshape(-1))
+        final = written(RmsNorm.apply(x, p['norm']), 'norm')
+        entropy = HeadLoss.apply(final, p['embedding'], targets_BS.reshape(-1))
         return self.total(entropy, balance, z, kept)
 
     def total(self, entropy, balance, z, kept):
@@ -169,9 +180,12 @@ class Trainer:
         groups = [{'params': decayed, 'weight_decay': 0.1}, {'params': free, 'weight_decay': 0.0}]
         self.optimizer = torch.optim.AdamW(groups, lr=1e-3, betas=(0.9, 0.95), fused=True)
 
-    def step(self):
+    def batch(self):
         s = self.model.shape
-        data = torch.randint(s.vocabulary, (s.batch, s.sequence + 1), generator=self.generator)
+        return torch.randint(s.vocabulary, (s.batch, s.sequence + 1), generator=self.generator)
+
+    def step(self):
+        data = self.batch()
         start = time.perf_counter()
         total, parts = self.model.loss(data[:, :-1], data[:, 1:])
         total.backward()

@@ -1,0 +1,47 @@
+/** The ranks that a benchmark measures compute what they should. */
+import { spawnSync } from 'node:child_process'
+import { describe, expect, test } from 'vitest'
+import { mpiLibraries } from '../../src/launch/mpirun.ts'
+import { findPyTorch } from '../peers/pytorch.ts'
+import { using } from '../support/line-process.ts'
+import { startPyTorch } from './peer.ts'
+import { lossesOf, type RankSteps } from './summary.ts'
+import { type Layout, startTraining } from './training.ts'
+
+const slow = { timeout: 120_000 }
+const hasPyTorch = await findPyTorch().then(
+  () => true,
+  () => false,
+)
+const run = { run: 3 }
+
+describe.each(mpiLibraries)('%s', (library) => {
+  const isInstalled = spawnSync(`mpirun.${library}`, ['--version']).status === 0
+  const place = { library }
+
+  test.skipIf(!isInstalled)('ranks of Choir have the losses of one process, whatever they share', slow, async () => {
+    const losses = (layout: Layout) =>
+      using(startTraining({ shape: 'tiny', place }, layout), async (world) =>
+        lossesOf([await world.ask<RankSteps>(run)]),
+      )
+    const alone = await losses({ name: 'alone', ranks: 1, expert: 1, launched: false, sets: ['parallel.shards=2'] })
+    for (const expert of [1, 2]) expect(await losses({ name: 'ranks', ranks: 2, expert })).toBe(alone)
+  })
+
+  test.skipIf(!isInstalled || !hasPyTorch)('ranks of PyTorch learn the same, whatever they share', slow, async () => {
+    const size = { layers: 2, width: 32, heads: 2, experts: 4, hidden: 64, vocabulary: 64, sequence: 32, batch: 4 }
+    const steps = (expert: number) =>
+      using(startPyTorch(size, place, { name: 'ranks', ranks: 2, expert }), async (world) => {
+        const answers = await world.ask<RankSteps>(run)
+        return answers[0]?.steps ?? []
+      })
+    const [batch, experts] = [await steps(1), await steps(2)]
+    expect(batch).toHaveLength(3)
+    batch.forEach(({ loss, gradNorm }, step) => {
+      // Sums in another order.
+      expect(experts[step]?.loss).toBeCloseTo(loss, 5)
+      expect(experts[step]?.gradNorm).toBeCloseTo(gradNorm, 5)
+    })
+    expect(batch[2]?.loss).not.toBe(batch[0]?.loss)
+  })
+})

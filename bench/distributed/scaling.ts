@@ -1,0 +1,84 @@
+/**
+ * Two ranks against one process on one machine, one thread each, in turn: the same batch (strong scaling), and half of
+ * it for the process alone (weak scaling). And the cost of ranks where there is one: a process under `mpirun -n 1`
+ * against a process without it.
+ */
+import { loadConfig } from '../../src/run/load-config.ts'
+import { fixed } from '../../src/text/numbers.ts'
+import { tableText } from '../support/command.ts'
+import { Results, resultFile, shownPath, today } from '../support/results.ts'
+import { memoryOf, ratio, stepTimes } from './summary.ts'
+import { alternate, type Layout, type Setting, startTraining } from './training.ts'
+
+export interface ScalingRow {
+  readonly name: string
+  readonly shape: string
+  readonly library: string
+  readonly date: string
+  /** One value per step. */
+  readonly aloneTimes: readonly number[]
+  readonly ranksTimes: readonly number[]
+  /** Tokens a second of the ranks over those of the process alone. */
+  readonly speedup: number
+  /** Memory of a rank over that of the process alone: peak of the process. */
+  readonly memoryRatio: number
+}
+
+/** A comparison of a process alone with a layout. */
+interface Comparison {
+  readonly name: string
+  readonly alone: Layout
+  readonly other: Layout
+  /** How many times as many tokens the other trains on in a step. */
+  readonly tokens: number
+}
+
+const alone: Layout = { name: 'one process', ranks: 1, expert: 1 }
+const data: Layout = { name: 'batch over 2', ranks: 2, expert: 1 }
+const experts: Layout = { name: 'experts over 2', ranks: 2, expert: 2 }
+
+async function comparisons(shape: string): Promise<Comparison[]> {
+  const { train } = await loadConfig(shape, [])
+  const half = { ...alone, sets: [`train.batch=${train.batch / 2}`] }
+  return [
+    { name: 'strong, batch over 2', alone, other: data, tokens: 1 },
+    { name: 'strong, experts over 2', alone, other: experts, tokens: 1 },
+    { name: 'weak, batch over 2', alone: half, other: data, tokens: 2 },
+    { name: 'weak, experts over 2', alone: half, other: experts, tokens: 2 },
+    { name: 'one rank', alone: { ...alone, launched: false }, other: alone, tokens: 1 },
+  ]
+}
+
+export async function measureScaling({ shape, place, pace }: Setting): Promise<void> {
+  const file = resultFile(`distributed-scaling-${shape}`, shape === 'tiny')
+  const results = await Results.open<ScalingRow>(file, ({ name, library }) => `${library}, ${name}`)
+  for (const { name, alone, other, tokens } of await comparisons(shape)) {
+    process.stderr.write(`  ${name} ...\n`)
+    const starts = [alone, other].map((layout) => () => startTraining({ shape, place }, layout))
+    const [first = [], second = []] = await alternate(starts, pace)
+    const [aloneTimes, ranksTimes] = [stepTimes(first), stepTimes(second)]
+    await results.put({
+      name,
+      shape,
+      library: place.library,
+      date: today(),
+      aloneTimes,
+      ranksTimes,
+      speedup: tokens * ratio(aloneTimes, ranksTimes),
+      memoryRatio: memoryOf(second.at(-1) ?? []).peakBytes / memoryOf(first.at(-1) ?? []).peakBytes,
+    })
+  }
+  process.stdout.write(`${report(results.rows)}\n  ${shownPath(file)}\n`)
+}
+
+function report(rows: readonly ScalingRow[]): string {
+  const head = ['MPI', '', 'speed ×', 'memory of a rank ×', 'steps']
+  const cells = rows.map(({ library, name, speedup, memoryRatio, ranksTimes }) => [
+    library,
+    name,
+    fixed(speedup, 2),
+    fixed(memoryRatio, 2),
+    String(ranksTimes.length),
+  ])
+  return tableText([head, ...cells], 'llrrr')
+}

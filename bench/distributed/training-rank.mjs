@@ -1,0 +1,75 @@
+/**
+ * A rank that trains on random tokens on command; training.ts starts it. It runs from dist/, as the installed program
+ * does, so that its memory is that of a training.
+ *
+ *     training-rank.mjs SOCKET SHAPE [path=value ...]
+ *
+ * {"run": 2} trains 2 steps and answers with their times, losses and transfers.
+ */
+import { linkBytes, serve } from './control.mjs'
+
+const dist = (path) => import(new URL(`../../dist/${path}`, import.meta.url))
+const { loadConfig } = await dist('run/load-config.js')
+const { separatorOf } = await dist('data/first-visible.js')
+const { openRuntime } = await dist('run/session.js')
+const { engineOf } = await dist('runtime/engine.js')
+const { ordersMemory } = await dist('runtime/mpi/orders.js')
+const { initialize, initialScales } = await dist('step/initialize.js')
+const { randomFor } = await dist('step/random.js')
+const { createStore, Trainer } = await dist('step/trainer.js')
+const { forRanks, groupOf, layoutOf } = await dist('train/layout.js')
+const { joinRanks } = await dist('train/ranks.js')
+
+const [socket, shape, ...sets] = process.argv.slice(2)
+const ranks = await joinRanks(process.env, { deadline: 120 })
+// The full learning rate from the first step, so that the balancing loss acts as in the middle of a training.
+const schedule = ['train.schedule.kind=constant', 'train.schedule.warmup=0']
+const config = forRanks(await loadConfig(shape, [...sets, ...schedule]), ranks)
+const { model, train } = config
+const runtime = await openRuntime(config, false, groupOf(config, ranks))
+const store = createStore(runtime, config, layoutOf(config, ranks))
+const separator = separatorOf(config.data, { endOfText: 0 })
+const trainer = await Trainer.compile(runtime, config, store, separator, ranks)
+await initialize(store, train.seed, initialScales(config))
+
+const random = randomFor(train.seed, 'benchmark')
+const draw = () => Int32Array.from({ length: train.batch * model.sequence }, () => random.integer(model.vocabulary))
+const batch = { tokens: draw(), targets: draw() }
+
+const orders = () => (ranks ? ordersMemory(ranks.orders).nextTicket[0] : 0)
+const traffic = () => ranks?.traffic() ?? []
+
+let step = 0
+async function run(count) {
+  const before = { orders: orders(), traffic: traffic(), link: linkBytes() }
+  const steps = []
+  await ranks?.allGather(Float64Array.of(0))
+  for (let i = 0; i < count; i++) {
+    const begin = performance.now()
+    const { loss, gradNorm, layers, gradientMs, updateMs } = await trainer.step(++step, batch)
+    const ms = performance.now() - begin
+    const sum = (counts) => counts.reduce((a, b) => a + b, 0)
+    const tokens = sum(layers.map((layer) => sum(layer.tokens)))
+    const kept = sum(layers.map((layer) => sum(layer.kept)))
+    steps.push({ ms, gradientMs, updateMs, loss, gradNorm, keptShare: tokens > 0 ? kept / tokens : 1 })
+  }
+  const link = linkBytes()
+  const total = (channels, field) => channels.reduce((all, channel) => all + channel[field], 0)
+  const counted = traffic()
+  return {
+    steps,
+    sentBytes: (total(counted, 'sentBytes') - total(before.traffic, 'sentBytes')) / count,
+    receivedBytes: (total(counted, 'receivedBytes') - total(before.traffic, 'receivedBytes')) / count,
+    linkBytes: (link.sent + link.received - before.link.sent - before.link.received) / count,
+    orders: (orders() - before.orders) / count,
+    stateBytes: trainer.stateBytes,
+    programBytes: trainer.programBytes,
+    peakBytes: process.resourceUsage().maxRSS * 1024,
+  }
+}
+
+const hello = { rank: ranks?.rank ?? 0, library: ranks?.library ?? '', ...engineOf(runtime) }
+await serve(socket, hello, ({ run: count }) => run(count))
+await trainer.release()
+await runtime.close()
+await ranks?.close()

@@ -1,0 +1,95 @@
+/** Worlds that train a few steps at a time, in turn. */
+import { fileURLToPath } from 'node:url'
+import { routingSets } from '../../src/config/presets.ts'
+import { UsageError } from '../../src/errors.ts'
+import { loadConfig } from '../../src/run/load-config.ts'
+import type { RankSteps } from './summary.ts'
+import { type Place, World } from './world.ts'
+
+export interface Pace {
+  /** Steps before those that count. */
+  readonly warmUp: number
+  /** Turns of each side, and steps of a turn. */
+  readonly turns: number
+  readonly steps: number
+}
+
+export interface Setting {
+  readonly shape: string
+  readonly pace: Pace
+  readonly place: Place
+}
+
+const program = fileURLToPath(new URL('./training-rank.mjs', import.meta.url))
+
+/** Settings of a training on `ranks`, of which `expert` share the experts. */
+export interface Layout {
+  readonly name: string
+  readonly ranks: number
+  readonly expert: number
+  readonly sets?: readonly string[]
+  /** False: a process without mpirun. */
+  readonly launched?: boolean
+}
+
+/** Top-1 with a capacity, one thread a rank. */
+export const trainingSets = ({ expert, sets = [] }: Pick<Layout, 'expert' | 'sets'>): string[] => [
+  ...routingSets('top-1'),
+  'runtime.threads=1',
+  ...(expert > 1 ? [`parallel.expert=${expert}`] : []),
+  ...sets,
+]
+
+export function startTraining({ shape, place }: Omit<Setting, 'pace'>, layout: Layout): Promise<World> {
+  const { name, ranks, launched } = layout
+  const args = [shape, ...trainingSets(layout)]
+  return World.start({ ...place, ranks, name, launched, program: [process.execPath, program], args })
+}
+
+/** Lets worlds take turns. @returns For each world the answers of its ranks, [turns][ranks]. */
+export async function alternate(
+  starts: readonly (() => Promise<World>)[],
+  { warmUp, turns, steps }: Pace,
+): Promise<RankSteps[][][]> {
+  const worlds: World[] = []
+  try {
+    for (const start of starts) {
+      const world = await start()
+      worlds.push(world)
+      await world.ask({ run: warmUp })
+    }
+    const answers: RankSteps[][][] = worlds.map(() => [])
+    for (let turn = 0; turn < turns; turn++)
+      for (const [i, world] of worlds.entries()) answers[i]?.push(await world.ask<RankSteps>({ run: steps }))
+    return answers
+  } finally {
+    await Promise.all(worlds.map((world) => world.stop()))
+  }
+}
+
+export interface Variant {
+  /** Empty: as by default. */
+  readonly name: string
+  readonly sets: readonly string[]
+}
+
+/** Settings whose effect on communication is measured. */
+const settings: readonly Variant[] = [
+  { name: '', sets: [] },
+  { name: 'without overlap', sets: ['parallel.overlap=false'] },
+]
+
+/** Those that this version has. */
+export async function variants(): Promise<Variant[]> {
+  const has = async ({ sets }: Variant) => {
+    try {
+      await loadConfig('tiny', [...sets])
+      return true
+    } catch (error) {
+      if (error instanceof UsageError) return false
+      throw error
+    }
+  }
+  const known = await Promise.all(settings.map(has))
+  return settings.filter((_, i) => known[i])
+}
