@@ -15,7 +15,8 @@ export async function runProcess(): Promise<void> {
   let broken = false
   for (const stream of [process.stdout, process.stderr])
     stream.on('error', (error: NodeJS.ErrnoException) => {
-      if (error.code !== 'EPIPE') throw error
+      // EIO: a terminal that has been closed, such as the one that mpirun of Open MPI gives a rank.
+      if (error.code !== 'EPIPE' && !(error.code === 'EIO' && stream.isTTY)) throw error
       broken = true
       for (const handler of pipeHandlers) handler()
     })

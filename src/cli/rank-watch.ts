@@ -48,6 +48,7 @@ if [ -e /proc/self/exe ]; then
 fi
 [ "$first" ] || [ -e "$file" ] || sleep 0.5
 [ "$(kills)" = "$before" ] || reason=$memory
+[ "$first" ] || reason="$reason (other ranks of this host ended at the same time; one of them may have been first)"
 if (set -C; : > "$file") 2>/dev/null; then
   { printf '%s%s"}\n' "$contents" "$reason" > "$file"; } 2>/dev/null
 elif [ -e "$file" ] || [ ! "$first" ]; then

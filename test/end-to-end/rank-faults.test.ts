@@ -1,7 +1,7 @@
 /** Faults of single ranks, with both MPI libraries: who is blamed, what stays intact, and how the run goes on. */
 import { execFileSync, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { basename, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
@@ -226,9 +226,11 @@ describe.each(families)('%s', (family) => {
 
   test.skipIf(!here)('a removed run directory ends the job at the next checkpoint', async () => {
     const run = newRun()
-    const job = workspace.startRanks(family, 2, ...args(run, '--set', 'train.steps=3000'))
+    const later = ['--set', 'train.steps=3000', '--set', 'train.checkpointEvery=200']
+    const job = workspace.startRanks(family, 2, ...args(run, ...later))
     await job.step(7)
-    rmSync(run, { recursive: true, force: true })
+    // At once, while nothing is written into it.
+    renameSync(run, `${run}-gone`)
     const stderr = await expectFailure(job)
     expect(stderr).toContain(`cannot write checkpoint into ${run}: it was removed, or is no longer mounted`)
     expect(existsSync(run)).toBe(false)
