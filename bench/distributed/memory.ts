@@ -1,7 +1,10 @@
 /** Memory of a rank in three layouts of four ranks, beside a prediction. */
 import type { RunConfig } from '../../src/config/run-config.ts'
+import { rankMemory } from '../../src/plan/local/rank-memory.ts'
 import { loadConfig } from '../../src/run/load-config.ts'
+import { layoutOf } from '../../src/step/trainer.ts'
 import { bytes, fixed } from '../../src/text/numbers.ts'
+import { forRanks } from '../../src/train/layout.ts'
 import { tableText } from '../support/command.ts'
 import { Results, resultFile, shownPath, today } from '../support/results.ts'
 import { memoryOf } from './summary.ts'
@@ -11,8 +14,8 @@ export interface MemoryRow extends ReturnType<typeof memoryOf> {
   readonly layout: string
   readonly shape: string
   readonly date: string
-  /** State and program of the rank that needs the most; null: not predicted. */
-  readonly predictedBytes: number | null
+  /** State and program of the rank that needs the most. */
+  readonly predictedBytes: number
 }
 
 const layouts: readonly Layout[] = [
@@ -35,9 +38,15 @@ export async function measureMemory({ shape, place }: Setting): Promise<void> {
   process.stdout.write(`${report(results.rows)}\n  ${shownPath(file)}\n`)
 }
 
-/** Bytes of state and program of the rank that needs the most. The planner does not know layouts over ranks yet. */
-function predictedBytes(_config: RunConfig, _layout: Pick<Layout, 'ranks' | 'expert'>): number | null {
-  return null
+/** Bytes of state and program of the rank that needs the most, by the planner. */
+function predictedBytes(requested: RunConfig, { ranks: size }: Layout): number {
+  const sums = Array.from({ length: size }, (_, rank) => {
+    const place = { rank, size }
+    const config = forRanks(requested, place, false)
+    const parts = Object.values(rankMemory(config, layoutOf(config, place), config.runtime.threads ?? 1))
+    return parts.reduce((sum: number, part) => sum + part, 0)
+  })
+  return Math.max(...sums)
 }
 
 function report(rows: readonly MemoryRow[]): string {
@@ -45,7 +54,7 @@ function report(rows: readonly MemoryRow[]): string {
   const cells = rows.map(({ layout, stateBytes, programBytes, peakBytes, predictedBytes: predicted }) => [
     layout,
     ...[stateBytes, programBytes, stateBytes + programBytes, predicted].map(bytes),
-    fixed(predicted && (stateBytes + programBytes) / predicted, 3),
+    fixed((stateBytes + programBytes) / predicted, 3),
     bytes(peakBytes),
   ])
   return tableText([head, ...cells], 'lrrrrrr')

@@ -16,15 +16,15 @@ const { engineOf } = await dist('runtime/engine.js')
 const { ordersMemory } = await dist('runtime/mpi/orders.js')
 const { initialize, initialScales } = await dist('step/initialize.js')
 const { randomFor } = await dist('step/random.js')
-const { createStore, Trainer } = await dist('step/trainer.js')
-const { forRanks, groupOf, layoutOf } = await dist('train/layout.js')
+const { createStore, layoutOf, Trainer } = await dist('step/trainer.js')
+const { forRanks, groupOf } = await dist('train/layout.js')
 const { joinRanks } = await dist('train/ranks.js')
 
 const [socket, shape, ...sets] = process.argv.slice(2)
 const ranks = await joinRanks(process.env, { deadline: 120 })
 // The full learning rate from the first step, so that the balancing loss acts as in the middle of a training.
 const schedule = ['train.schedule.kind=constant', 'train.schedule.warmup=0']
-const config = forRanks(await loadConfig(shape, [...sets, ...schedule]), ranks)
+const config = forRanks(await loadConfig(shape, [...sets, ...schedule]), ranks, false)
 const { model, train } = config
 const runtime = await openRuntime(config, false, groupOf(config, ranks))
 const store = createStore(runtime, config, layoutOf(config, ranks))

@@ -69,7 +69,7 @@ describe('help and usage', () => {
   test.each([
     [[], 'Usage: choir'],
     [['trian'], "choir: unknown command 'trian'\n(Did you mean train?)"],
-    [['train', '--stes', 'x'], "choir: unknown option '--stes'\n(Did you mean --set?)"],
+    [['train', '--sett', 'x'], "choir: unknown option '--sett'\n(Did you mean --set?)"],
     [['train', 'tiny', 'demo'], 'choir: too many arguments'],
     [['train', 'dmeo'], 'did you mean "demo"?'],
     [['train', 'tiny', '--set', 'train.steps=0'], 'choir: invalid train.steps: 0 (expected a positive integer)'],

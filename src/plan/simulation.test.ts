@@ -1,5 +1,7 @@
 import { expect, test } from 'vitest'
+import type { RunConfig } from '../config/run-config.ts'
 import { loadConfig } from '../run/load-config.ts'
+import type { Layout } from '../step/placement.ts'
 import { rankMemory } from './local/rank-memory.ts'
 import { type SimulationEvent, simulate } from './simulation.ts'
 import { calibrationOf } from './testing/cases.ts'
@@ -7,15 +9,16 @@ import { calibrationOf } from './testing/cases.ts'
 const config = (...sets: string[]) => loadConfig('tiny', ['runtime.threads=1', 'parallel.expert=4', ...sets])
 const calibration = calibrationOf()
 
+const bytesOf = (used: RunConfig, layout: Layout): number =>
+  Object.values(rankMemory(used, layout, 1)).reduce((sum: number, part) => sum + part, 0)
+
 test('a rank that does not fit has fewer layers, and its memory is scaled to that of all', async () => {
   const requested = await config('model.layers=8')
   const options = { ranks: 4, steps: 2, calibration }
   const whole = await simulate(requested, options)
-  const bytes = Object.values(whole.memory).reduce((sum, { planned }) => sum + planned, 0)
-  const part = await simulate(requested, { ...options, memoryBytes: 0.99 * bytes })
-  expect([whole.layers, part.layers]).toEqual([8, 7])
-  const fewer = await simulate(requested, { ...options, memoryBytes: 0.9 * bytes })
-  expect(fewer.layers).toBeLessThan(7)
+  const six = { ...whole.config, model: { ...whole.config.model, layers: 6 } }
+  const fewer = await simulate(requested, { ...options, memoryBytes: bytesOf(six, whole.layout) })
+  expect([whole.layers, fewer.layers]).toEqual([8, 6])
   for (const kind of ['parameters', 'gradients', 'activations'] as const)
     expect((fewer.memory[kind]?.measured ?? 0) / (whole.memory[kind]?.measured ?? 1)).toBeCloseTo(1, 1)
   expect(fewer.config.model.layers).toBe(8)
@@ -24,8 +27,8 @@ test('a rank that does not fit has fewer layers, and its memory is scaled to tha
 test('fewer layers keep the period of sparse and dense ones', async () => {
   const requested = await config('model.layers=8', 'model.moe.every=2')
   const { layout, config: used } = await simulate(requested, { ranks: 4, steps: 1, calibration })
-  const bytes = Object.values(rankMemory(used, layout, 1)).reduce((sum: number, part) => sum + part, 0)
-  const part = await simulate(requested, { ranks: 4, steps: 1, calibration, memoryBytes: bytes - 1 })
+  const memoryBytes = bytesOf(used, layout) - 1
+  const part = await simulate(requested, { ranks: 4, steps: 1, calibration, memoryBytes })
   expect(part.layers).toBe(6)
 })
 

@@ -1,6 +1,7 @@
 /**
  * Compares the prediction of a rank with a rank of a simulated world, measured on this machine. Where the whole rank
- * does not fit, it has fewer layers: what belongs to layers is multiplied, and the rest counts once.
+ * does not fit, it has fewer layers: activations and times of layers are multiplied, and the rest counts once. The store
+ * of the whole rank is laid out without memory.
  */
 import type { RunConfig } from '../config/run-config.ts'
 import { UsageError } from '../errors.ts'
@@ -16,6 +17,7 @@ import {
   type SimulatedSeconds,
   type SimulatedStep,
   simulateRank,
+  storeBytes,
 } from '../train/simulate.ts'
 import type { Calibration } from './local/calibration.ts'
 import { calibrationOf } from './local/plan-local.ts'
@@ -129,21 +131,24 @@ function compare(
   whole: RankPlan,
   part: RankPlan,
 ): Simulation {
-  const all = config.model.layers
   const { layers } = measured.config.model
-  const missing = all - layers
+  const missing = config.model.layers - layers
   const scaled = (large: number, small: number) =>
     missing === 0 ? large : large + ((large - small) / (layers - smaller.config.model.layers)) * missing
-  const kinds = Object.keys(whole.memory) as (keyof SimulatedMemory)[]
-  const memory = kinds.flatMap((kind) => {
-    const [large, small] = [measured.memory[kind], smaller.memory[kind]]
-    if (large === undefined || small === undefined) return []
-    return [[kind, { measured: scaled(large, small), planned: whole.memory[kind] }]]
-  })
+  const optimizer = scaled(measured.memory.optimizer, smaller.memory.optimizer)
+  const { parameters, gradients, moments, scratch } = storeBytes(config, layout)
+  const activations =
+    measured.memory.activations === undefined || smaller.memory.activations === undefined
+      ? undefined
+      : scaled(measured.memory.activations, smaller.memory.activations)
+  const all = { parameters, gradients, optimizer, scratch: moments + scratch - optimizer, activations }
+  const memory = (Object.keys(whole.memory) as (keyof SimulatedMemory)[]).flatMap((kind) =>
+    all[kind] === undefined ? [] : [[kind, { measured: all[kind], planned: whole.memory[kind] }]],
+  )
   // Work on parameters that this rank owns.
   const owned = ownedFloats(config, layout) / ownedFloats(measured.config, layout)
   const factors: Record<keyof SimulatedSeconds, number> = {
-    layers: all / layers,
+    layers: config.model.layers / layers,
     ends: 1,
     update: owned,
     additions: whole.traffic.gradients.receivedBytes / Math.max(1, part.traffic.gradients.receivedBytes),

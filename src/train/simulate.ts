@@ -6,6 +6,7 @@
 import type { RunConfig } from '../config/run-config.ts'
 import { separatorOf } from '../data/first-visible.ts'
 import { openRuntime } from '../run/session.ts'
+import type { Arena } from '../runtime/arena.ts'
 import { type Engine, engineOf } from '../runtime/engine.ts'
 import { channels } from '../runtime/ranks.ts'
 import { SimulatedRanks } from '../runtime/simulated/ranks.ts'
@@ -14,6 +15,7 @@ import { initialize, initialScales } from '../step/initialize.ts'
 import type { Layout } from '../step/placement.ts'
 import { randomFor } from '../step/random.ts'
 import { keptAssignments } from '../step/statistics.ts'
+import type { ParameterStore } from '../step/store.ts'
 import { JAVASCRIPT } from '../step/timeline.ts'
 import { createStore, layoutOf, Trainer } from '../step/trainer.ts'
 import { Cleanup } from '../system/cleanup.ts'
@@ -79,6 +81,15 @@ export interface SimulateOptions {
   readonly steps: number
   readonly signal?: AbortSignal
   readonly onStep?: (step: SimulatedStep) => void
+}
+
+/** Bytes by region of the store of a rank, which is laid out without memory. @param config With `parallel.shards`. */
+export function storeBytes(config: RunConfig, layout: Layout): ParameterStore['regionBytes'] {
+  const createArena = (bytes: number): Arena => {
+    const nothing = { buffer: new SharedArrayBuffer(0) }
+    return { memory: nothing, ...nothing, byteLength: bytes, floats: () => new Float32Array() }
+  }
+  return createStore({ createArena }, config, layout).regionBytes
 }
 
 /**
