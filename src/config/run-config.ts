@@ -99,6 +99,11 @@ const parallelSchema = z
      * in which more arrive ends with an error. With a capacity there is always room.
      */
     headroom: z.number().min(1).default(2),
+    /**
+     * Write `ledger.jsonl`: how many rows and bytes each rank sends to each other one for the experts of every layer in
+     * every step. For finding causes of slow exchanges, and for `choir plan --ledger`; needs `expert` above 1.
+     */
+    ledger: z.boolean().default(false),
   })
   .prefault({})
 
@@ -141,6 +146,12 @@ export const runSchema = z
         code: 'custom',
         path: ['parallel', 'expert'],
         message: moe ? `must divide model.moe.experts ${moe.experts}` : 'must be 1 for a dense model',
+      })
+    if (run.parallel.ledger && expert === 1)
+      context.addIssue({
+        code: 'custom',
+        path: ['parallel', 'ledger'],
+        message: 'must be false with parallel.expert 1, since nothing is sent for experts',
       })
     const sequences = sequencesOfPass(run)
     if (!moe || !Number.isInteger(sequences)) return

@@ -88,7 +88,17 @@ async function reporting(rates: readonly number[]) {
     if (event.kind === 'train') logged.push(event)
   })
   const step = (ms: number) => {
-    const outcome = { loss: 1, layers: [], gradNorm: 1, learningRate: 1, skipped: false, gradientMs: 0, updateMs: 0 }
+    const outcome = {
+      loss: 1,
+      layers: [],
+      gradNorm: 1,
+      learningRate: 1,
+      skipped: false,
+      gradientMs: 0,
+      updateMs: 0,
+      keptByRank: null,
+      own: null,
+    }
     reporter.step(logged.length + 1, outcome, ms)
     return logged.at(-1)?.mfu
   }

@@ -22,8 +22,10 @@ import type { NodeTime, StepEvent } from '../runtime/times.ts'
 import { paddedFloats } from './bank.ts'
 import { GradientSum } from './gradient-sum.ts'
 import { shardsOfRank } from './gradient-tree.ts'
+import type { ExchangeStages } from './ledger.ts'
 import { addStatistics, CompiledPass, inputNameOf, tracePass } from './pass.ts'
 import { type Layout, sourcesKept } from './placement.ts'
+import { keptByRank } from './rank-load.ts'
 import type { LayerCounts } from './statistics.ts'
 import type { ParameterStore } from './store.ts'
 import { Timeline } from './timeline.ts'
@@ -46,6 +48,8 @@ export interface GradientResult {
   /** Mean over the passes of all ranks, nats per token. */
   readonly loss: number
   readonly layers: readonly LayerCounts[]
+  /** Assignments that the experts of each rank computed; null if every rank has all experts. */
+  readonly keptByRank: readonly number[] | null
 }
 
 /** Everything needed to compile a gradient program. */
@@ -128,8 +132,8 @@ export class GradientProgram {
       }
       if (shards > 1) await timeline.time('add gradients', () => this.sum.addShard(shard))
     }
-    if (this.ranks) await timeline.time('reduce gradients', () => this.sum.reduce())
-    return this.combine(await this.ofAllRanks(statistics))
+    if (this.ranks) await timeline.meet('reduce gradients', () => this.sum.reduce())
+    return this.combine(await this.ofAllRanks(statistics, timeline))
   }
 
   /** Computes the gradient of a pass. @param pass Among those of all ranks. @param part Its place in its shard. */
@@ -154,10 +158,12 @@ export class GradientProgram {
   }
 
   /** The statistics of all passes of a step, in order. */
-  private async ofAllRanks(own: readonly Float64Array[]): Promise<readonly Float64Array[]> {
-    if (!this.ranks) return own
+  private async ofAllRanks(own: readonly Float64Array[], timeline: Timeline): Promise<readonly Float64Array[]> {
+    const { ranks } = this
+    if (!ranks) return own
     const size = own[0]?.length ?? 0
-    const all = await this.ranks.allGather(Float64Array.from(own.flatMap((values) => [...values])))
+    const values = Float64Array.from(own.flatMap((of) => [...of]))
+    const all = await timeline.meet('gather statistics', () => ranks.allGather(values))
     return Array.from({ length: all.length / size }, (_, pass) => all.subarray(pass * size, (pass + 1) * size))
   }
 
@@ -165,7 +171,34 @@ export class GradientProgram {
     const layers = this.write.pass.emptyCounts()
     let loss = 0
     for (const statistics of passes) loss += addStatistics(layers, statistics) / passes.length
-    return { loss, layers }
+    const { ranks, expert } = this.layout
+    return {
+      loss,
+      layers,
+      keptByRank:
+        expert > 1
+          ? keptByRank(
+              passes.map((of) => this.countsOf(of)),
+              ranks,
+              expert,
+            )
+          : null,
+    }
+  }
+
+  private countsOf(statistics: Float64Array): readonly LayerCounts[] {
+    const layers = this.write.pass.emptyCounts()
+    addStatistics(layers, statistics)
+    return layers
+  }
+
+  /** Where each pass of a step exchanges rows, in order. */
+  get exchanges(): readonly ExchangeStages[] {
+    const { write, accumulate } = this
+    const parts = Array.from({ length: this.shape.microBatches }, (_, part) =>
+      part === 0 || !accumulate ? write : accumulate,
+    )
+    return Array.from({ length: shardsOfRank(this.layout) }, () => parts.map(({ pass }) => pass.exchanges)).flat()
   }
 
   /** Working memory of the programs, which run in turn and share it. */

@@ -9,7 +9,8 @@ import { loadConfig, loadRunConfig } from '../../run/load-config.ts'
 import type { Ranks } from '../../runtime/ranks.ts'
 import { count, duration, fixed, grouped, percent } from '../../text/numbers.ts'
 import { quoted } from '../../text/shell.ts'
-import type { TrainSummary } from '../../train/events.ts'
+import type { RanksSummary, TrainSummary } from '../../train/events.ts'
+import { slowRankText } from '../../train/slow-rank.ts'
 import { type Dashboard, startDashboard } from '../dashboard.ts'
 import { BarDisplay } from '../display/bar.ts'
 import { droplessNote } from '../display/capacities.ts'
@@ -258,12 +259,27 @@ function summaryText(summary: TrainSummary, colors: Colors): string {
     `${count(summary.tokensPerSecond)} tokens/s, MFU ${note ? 'at most ' : ''}${percent(summary.mfu, 0)}`,
   ])
   if (note) rows.push(['matmul ceiling', note])
+  if (summary.ranks) rows.push(...ranksRows(summary.ranks))
   if (last) rows.push(['drop rate', percent(last.drop_rate)], ['c_v', fixed(last.load_cv, 2)])
   rows.push(
     ['time', `${duration(summary.seconds)}, to step ${grouped(summary.step)}, ${count(summary.tokens)} tokens in all`],
     ['run', summary.directory],
   )
   return `\n${labelled(rows, colors)}`
+}
+
+/** Where the time of a step goes on the ranks, the load of their experts, and a slow one. */
+function ranksRows({ ranks, compute, allToAll, allReduce, wait, load, slow }: RanksSummary): [string, string][] {
+  const shares = [
+    `computing ${percent(compute, 0)}`,
+    ...(load ? [`all-to-all ${percent(allToAll, 0)}`] : []),
+    `all-reduce ${percent(allReduce, 0)}`,
+    `waiting for other ranks ${percent(wait, 0)}`,
+  ]
+  const rows: [string, string][] = [[`${ranks} ranks`, shares.join(', ')]]
+  if (load) rows.push(['load', `at most ${fixed(load.maxOverMean, 2)} times the mean, on rank ${load.rank}`])
+  if (slow) rows.push(['slow rank', slowRankText(slow)])
+  return rows
 }
 
 /** Prompts for the built-in corpora. */

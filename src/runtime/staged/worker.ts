@@ -6,7 +6,6 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import koffi from 'koffi'
 import { RuntimeError } from '../contract.ts'
-import { OrderRing } from '../mpi/ring.ts'
 import { Dnnl } from '../onednn/dnnl.ts'
 import { channels } from '../ranks.ts'
 import { now } from '../recording.ts'
@@ -14,13 +13,15 @@ import { opFunctions } from '../wasm/module.ts'
 import { Barrier } from './barrier.ts'
 import type { KernelThread, PreparedCall } from './contract.ts'
 import { opKernels } from './kernels/table.ts'
+import { LoggedRing } from './logged-ring.ts'
 import type { CrewData, Failure, Order, Report, Script } from './script.ts'
 
-const { thread, threads, control, ortRun, dnnl: dnnlPath, math, group: place, wasm } = workerData as CrewData
+const { thread, threads, control, ortRun, dnnl: dnnlPath, math, group: place, orderLog, wasm } = workerData as CrewData
 const leader = thread === 0
 const barrier = new Barrier(control, threads)
 const dnnl = dnnlPath === null ? null : new Dnnl(dnnlPath, math)
-const group = place && { ...place, ring: new OrderRing(place.orders), channel: channels.experts }
+const ring = place && orderLog && new LoggedRing(place, orderLog)
+const group = place && ring && { ...place, ring, channel: channels.experts }
 // In a thread that has loaded no library, koffi 3.3 crashes when it calls a function by address.
 if (dnnlPath === null && process.platform !== 'win32') koffi.load(null)
 const pointer = 'uintptr_t'
@@ -73,6 +74,7 @@ function runProgram({ script, prepared, bytes, times }: Program): void {
   for (let i = 0; i < steps.length; i++) {
     const step = steps[i] as Script['steps'][number]
     times[2 * i] = now()
+    if (ring) ring.stage = i
     const failure = attempt(step, prepared[i] ?? null, i)
     const first = failure !== undefined && barrier.fail(i)
     times[2 * i + 1] = now()
