@@ -4,12 +4,14 @@
  */
 import type { Ranks } from '../runtime/ranks.ts'
 import type { RanksRecord } from '../step/records.ts'
-import { maxOverMean, median, overOthers, sumOf } from '../step/statistics.ts'
+import { maxOverMean, overOthers, sumOf } from '../step/statistics.ts'
 import { fixed, percent } from '../text/numbers.ts'
 import type { RanksSummary, SlowRank } from './events.ts'
 
-/** Steps between two looks; a rank is slow by its median over them. */
+/** Steps between two looks; a rank is slow by its mean over them. */
 const WINDOW = 20
+/** Of these steps the longest of each rank are left out, so that a single pause is no reason for a warning. */
+const LEFT_OUT = 2
 /** A rank is slow if it computes this many times as long as the median of the others, */
 const SLOW = 1.25
 /** and the others wait for it for at least this share of a step. */
@@ -48,7 +50,7 @@ export class SlowRanks {
     this.total = this.steps++ > 1 && this.total ? combined([this.total, values], sumOf) : values
     this.window.push(values)
     if (this.window.length < WINDOW) return null
-    const slow = this.slowest(combined(this.window, median))
+    const slow = this.slowest(combined(this.window, usual))
     this.window = []
     const before = this.reported
     // The last report stays the reference, so that a rank cannot become slower unnoticed in small changes.
@@ -92,6 +94,12 @@ export function slowRankText({ rank, host, pid, ratio, cost, load }: SlowRank): 
     `rank ${rank} (${host}, PID ${pid}) computes ${fixed(ratio, 2)} times as long as the median of the other ranks; ` +
     `they wait ${percent(cost, 0)} of a step for it${reason}`
   )
+}
+
+/** The mean without the largest values. */
+function usual(values: readonly number[]): number {
+  const kept = values.toSorted((a, b) => a - b).slice(0, -LEFT_OUT)
+  return sumOf(kept) / kept.length
 }
 
 const isClose = (a: number, b: number): boolean => Math.max(a, b) < CHANGED * Math.min(a, b)
