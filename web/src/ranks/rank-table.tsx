@@ -21,7 +21,8 @@ export function RankTimes({ table }: { readonly table: RankTable }) {
   const hosts = new Set(rows.map(({ host }) => host))
   const named = hosts.size > 1
   return (
-    <div class="ranks-scroll">
+    // biome-ignore lint/a11y/noNoninteractiveTabindex: keys scroll it on a narrow screen
+    <section class="ranks-scroll" aria-label="Times by rank" tabIndex={0}>
       <table class="ranks-table">
         <thead>
           <tr>
@@ -72,7 +73,7 @@ export function RankTimes({ table }: { readonly table: RankTable }) {
           ))}
         </tbody>
       </table>
-    </div>
+    </section>
   )
 }
 
