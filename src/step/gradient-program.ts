@@ -171,34 +171,16 @@ export class GradientProgram {
     const layers = this.write.pass.emptyCounts()
     let loss = 0
     for (const statistics of passes) loss += addStatistics(layers, statistics) / passes.length
-    const { ranks, expert } = this.layout
-    return {
-      loss,
-      layers,
-      keptByRank:
-        expert > 1
-          ? keptByRank(
-              passes.map((of) => this.countsOf(of)),
-              ranks,
-              expert,
-            )
-          : null,
-    }
-  }
-
-  private countsOf(statistics: Float64Array): readonly LayerCounts[] {
-    const layers = this.write.pass.emptyCounts()
-    addStatistics(layers, statistics)
-    return layers
+    const empty = () => this.write.pass.emptyCounts()
+    return { loss, layers, keptByRank: keptByRank(passes, empty, this.layout) }
   }
 
   /** Where each pass of a step exchanges rows, in order. */
   get exchanges(): readonly ExchangeStages[] {
-    const { write, accumulate } = this
-    const parts = Array.from({ length: this.shape.microBatches }, (_, part) =>
-      part === 0 || !accumulate ? write : accumulate,
+    const { write, accumulate, shape, layout } = this
+    return Array.from({ length: shardsOfRank(layout) * shape.microBatches }, (_, i) =>
+      i % shape.microBatches === 0 || !accumulate ? write.pass.exchanges : accumulate.pass.exchanges,
     )
-    return Array.from({ length: shardsOfRank(this.layout) }, () => parts.map(({ pass }) => pass.exchanges)).flat()
   }
 
   /** Working memory of the programs, which run in turn and share it. */

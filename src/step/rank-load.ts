@@ -1,18 +1,23 @@
 /** The assignments that the experts of each rank compute. */
+import { addStatistics } from './pass.ts'
+import type { Layout } from './placement.ts'
 import type { LayerCounts } from './statistics.ts'
 
 /**
- * @param passes Kept assignments by layer and expert, of all passes in the order of their ranks.
- * @param ranks Number of ranks. @param expert Ranks that share the experts of a layer.
- * @returns Assignments by rank, over all layers.
+ * @param passes `CompiledPass.statistics` of all passes, in the order of their ranks.
+ * @param empty Zero counts to add to.
+ * @returns Assignments by rank, over all layers; null if every rank has all experts.
  */
 export function keptByRank(
-  passes: readonly (readonly Pick<LayerCounts, 'kept'>[])[],
-  ranks: number,
-  expert: number,
-): number[] {
+  passes: readonly Float64Array[],
+  empty: () => readonly LayerCounts[],
+  { ranks, expert }: Pick<Layout, 'ranks' | 'expert'>,
+): number[] | null {
+  if (expert === 1) return null
   const loads = new Array<number>(ranks).fill(0)
-  passes.forEach((layers, pass) => {
+  passes.forEach((statistics, pass) => {
+    const layers = empty()
+    addStatistics(layers, statistics)
     const source = Math.floor((pass * ranks) / passes.length)
     const first = source - (source % expert)
     for (const { kept } of layers)

@@ -9,8 +9,8 @@ import { alone } from '../step/placement.ts'
 import type { RanksRecord } from '../step/records.ts'
 import { ranksInProcess } from '../step/testing/ranks.ts'
 import { createStore, Trainer } from '../step/trainer.ts'
+import type { RanksSummary } from './events.ts'
 import { RankObserver } from './rank-observer.ts'
-import { SlowRanks } from './slow-rank.ts'
 
 const RANKS = 3
 const STEPS = 24
@@ -50,27 +50,31 @@ function override<T extends object>(object: T, methods: Partial<T>): T {
   })
 }
 
-/** Records of the first rank; of the others none. */
-async function trainOne(runtime: Runtime, ranks: Ranks): Promise<RanksRecord[]> {
+interface Trained {
+  readonly records: readonly RanksRecord[]
+  readonly warnings: readonly string[]
+  readonly summary: RanksSummary | null
+}
+
+async function trainOne(runtime: Runtime, ranks: Ranks): Promise<Trained> {
   const layout = { ...alone, shards: RANKS, rank: ranks.rank, ranks: RANKS }
   const store = createStore(runtime, config, layout)
   const trainer = await Trainer.compile(runtime, config, store, undefined, ranks)
   await initialize(store, 1, initialScales(config))
-  const observer = new RankObserver(config, trainer.exchanges)
   const records: RanksRecord[] = []
+  const warnings: string[] = []
+  const observer = new RankObserver(config, ranks, trainer.exchanges, {
+    observed: ({ record }) => records.push(record),
+    warn: (message) => warnings.push(message),
+  })
   const tokens = Int32Array.from({ length: config.train.batch * config.model.sequence }, (_, t) => (t * 7) % 64)
-  for (let step = 1; step <= STEPS; step++) {
-    observer.stepDone(step, await trainer.step(step, { tokens, targets: tokens }))
-    const all = await ranks.allGather(observer.own())
-    const size = all.length / RANKS
-    const observed = observer.observe(
-      Array.from({ length: RANKS }, (_, rank) => all.subarray(rank * size, (rank + 1) * size)),
-    )
-    if (observed && ranks.rank === 0) records.push(observed.record)
-  }
-  expect(observer.observe([])).toBeNull()
+  let step = 0
+  while (!(await observer.isStopped({ aborted: step === STEPS && ranks.rank === 2 })))
+    observer.stepDone(++step, await trainer.step(step, { tokens, targets: tokens }))
+  // All ranks learn that one has been asked to stop.
+  expect(step).toBe(STEPS)
   await trainer.release()
-  return records
+  return { records, warnings, summary: observer.summary() }
 }
 
 test('a rank that is really slow is measured, costs the others its delay, and is reported', async () => {
@@ -82,7 +86,8 @@ test('a rank that is really slow is measured, costs the others its delay, and is
         trainOne(rank === SLOW.rank ? slowed(runtime, SLOW.ms) : runtime, worlds[rank] as Ranks),
       ),
     )
-    const records = all[0] as RanksRecord[]
+    const [{ records, warnings, summary }, ...others] = all as [Trained, ...Trained[]]
+    for (const other of others) expect(other).toEqual({ records: [], warnings: [], summary: null })
     expect(records.map(({ step }) => step)).toEqual(Array.from({ length: STEPS }, (_, i) => i + 1))
     // Timers may fire a moment early.
     const least = SLOW.ms - 2
@@ -110,10 +115,8 @@ test('a rank that is really slow is measured, costs the others its delay, and is
     expect(waits(0)).toBeGreaterThan(SLOW.ms / 2)
     expect(waits(2)).toBeGreaterThan(SLOW.ms / 2)
     expect(waits(SLOW.rank)).toBeLessThan(SLOW.ms / 2)
-    const slow = new SlowRanks((worlds[0] as Ranks).roster)
-    const warnings = records.flatMap((record) => slow.add(record) ?? [])
     expect(warnings).toEqual([expect.stringMatching(/^rank 1 \(here, PID \d+\) computes \d+\.\d\d times as long/)])
-    expect(slow.summary()?.slow).toMatchObject({ rank: SLOW.rank })
+    expect(summary?.slow).toMatchObject({ rank: SLOW.rank })
   } finally {
     await Promise.all(runtimes.map((runtime) => runtime.close()))
   }
@@ -128,9 +131,12 @@ test('a process of its own measures nothing', async () => {
     const tokens = new Int32Array(config.train.batch * config.model.sequence)
     const outcome = await trainer.step(1, { tokens, targets: tokens })
     expect(outcome).toMatchObject({ own: null, keptByRank: null })
-    const observer = new RankObserver(config, trainer.exchanges)
+    const fail = () => expect.unreachable()
+    const observer = new RankObserver(config, null, trainer.exchanges, { observed: fail, warn: fail })
     observer.stepDone(1, outcome)
-    expect(observer.own()).toHaveLength(0)
+    expect(await observer.isStopped({ aborted: false })).toBe(false)
+    expect(await observer.isStopped({ aborted: true })).toBe(true)
+    expect(observer.summary()).toBeNull()
     await trainer.release()
   } finally {
     await runtime.close()

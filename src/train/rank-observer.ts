@@ -3,11 +3,14 @@
  * before the next one, and becomes records on the first rank.
  */
 import type { RunConfig } from '../config/run-config.ts'
+import { gatherRows, type Ranks } from '../runtime/ranks.ts'
 import { type ExchangeStages, ledgerRecords } from '../step/ledger.ts'
 import { type OwnStep, packStep, rankTimes, unpackStep } from '../step/rank-times.ts'
 import type { LedgerRecord, RanksRecord } from '../step/records.ts'
 import { maxOverMean, overOthers, sumOf } from '../step/statistics.ts'
 import type { StepOutcome } from '../step/trainer.ts'
+import type { RanksSummary } from './events.ts'
+import { SlowRanks } from './slow-rank.ts'
 
 /** A step that this rank has done and not reported yet. */
 interface Done {
@@ -22,37 +25,69 @@ export interface Observed {
   readonly ledger: readonly LedgerRecord[]
 }
 
+export interface RankListener {
+  observed(step: Observed): void
+  /** @param message About a slow rank, for people. */
+  warn(message: string): void
+}
+
 export class RankObserver {
   private readonly config: RunConfig
+  private readonly ranks: Ranks | null
   private readonly exchanges: readonly ExchangeStages[]
+  private readonly listener: RankListener
+  private readonly slow: SlowRanks
   private done: Done | null = null
 
-  /** @param exchanges Of each pass of a step, in order. */
-  constructor(config: RunConfig, exchanges: readonly ExchangeStages[]) {
+  /**
+   * @param exchanges Of each pass of a step, in order.
+   * @param listener Called on the first rank.
+   */
+  constructor(config: RunConfig, ranks: Ranks | null, exchanges: readonly ExchangeStages[], listener: RankListener) {
     this.config = config
+    this.ranks = ranks
     this.exchanges = exchanges
+    this.listener = listener
+    this.slow = new SlowRanks(ranks?.roster ?? [])
   }
 
   stepDone(step: number, { own, keptByRank: kept }: StepOutcome): void {
     this.done = own && { step, own, kept }
   }
 
-  /** The measurements of the last step, as many numbers on every rank; none if they have been observed. */
-  own(): Float64Array {
-    return this.done ? packStep(this.done.own, this.config.parallel.ledger) : new Float64Array()
+  /**
+   * Before each step, and after the last: whether any rank has been asked to stop. Measurements of the last step travel
+   * in the same message.
+   */
+  async isStopped(signal: { readonly aborted: boolean } | undefined): Promise<boolean> {
+    const { ranks, done, config } = this
+    const aborted = signal?.aborted ? 1 : 0
+    if (!ranks) return aborted === 1
+    const own = done ? packStep(done.own, config.parallel.ledger) : []
+    const all = await gatherRows(ranks, Float64Array.from([aborted, ...own]))
+    if (done && ranks.rank === 0)
+      this.report(
+        done,
+        all.map((row) => row.subarray(1)),
+      )
+    this.done = null
+    return all.some(([isAborted]) => isAborted !== 0)
   }
 
-  /** @param all {@link own} of every rank, in order. Null if there were none. */
-  observe(all: readonly Float64Array[]): Observed | null {
-    const { done, exchanges, config } = this
-    if (!done) return null
-    this.done = null
+  /** Over all steps so far; null on other ranks than the first, and without others. */
+  summary(): RanksSummary | null {
+    return this.slow.summary()
+  }
+
+  private report(done: Done, all: readonly Float64Array[]): void {
+    const { exchanges, config, listener, slow } = this
     const { expert, ledger } = config.parallel
     const steps = all.map((numbers) => unpackStep(numbers, ledger ? expert : 0))
-    return {
-      record: ranksRecord(config, done, steps),
-      ledger: ledger ? ledgerRecords(done.step, steps, done.own, exchanges, expert) : [],
-    }
+    const record = ranksRecord(config, done, steps)
+    const lines = ledger ? ledgerRecords(done.step, steps, done.own, exchanges, expert) : []
+    listener.observed({ record, ledger: lines })
+    const warning = slow.add(record)
+    if (warning !== null) listener.warn(warning)
   }
 }
 

@@ -36,7 +36,6 @@ import { engineFacts, expectSharedFolder, forRanks, groupOf, layoutOf, recordRan
 import { reportNonFinite } from './non-finite.ts'
 import { RankObserver } from './rank-observer.ts'
 import { Reporter } from './reporter.ts'
-import { SlowRanks } from './slow-rank.ts'
 
 export interface TrainOptions {
   readonly directory: string
@@ -122,8 +121,7 @@ async function trainOn(
   cleanup.defer(() => evaluator.release())
   const saved = new SavedState(directory, files, data, store, trainer, ranks)
   const report = new Reporter(config, files, ceiling, emit)
-  const observer = new RankObserver(config, trainer.exchanges)
-  const slowRanks = new SlowRanks(ranks?.roster ?? [])
+  const observer = new RankObserver(config, ranks, trainer.exchanges, { warn, observed: (of) => report.ranks(of) })
 
   const found = resume ? await saved.restore(warn) : null
   onProgress(found ? `continuing from ${found.path}` : 'initial parameters')
@@ -155,20 +153,7 @@ async function trainOn(
   }
   batches.load(fromStep + 1)
   const warmUp = Math.min(PROFILE_WARM_UP, Math.floor((train.steps - fromStep) / 2))
-  /** Before each step, and after the last: whether a rank has been asked to stop, and measurements of the last step. */
-  const isStopped = async (): Promise<boolean> => {
-    const aborted = signal?.aborted ? 1 : 0
-    if (!ranks) return aborted === 1
-    const all = rowsOf(await ranks.allGather(Float64Array.of(aborted, ...observer.own())), ranks.size)
-    const observed = ranks.rank === 0 && observer.observe(all.map((row) => row.subarray(1)))
-    if (observed) {
-      report.ranks(observed)
-      const warning = slowRanks.add(observed.record)
-      if (warning) warn(warning)
-    }
-    return all.some(([isAborted]) => isAborted !== 0)
-  }
-  while (!(await isStopped()) && step < train.steps) {
+  while (!(await observer.isStopped(signal)) && step < train.steps) {
     step++
     const batch = batches.of(step)
     if (profile && step === fromStep + warmUp + 1) trainer.resetProfile()
@@ -208,7 +193,7 @@ async function trainOn(
     ceiling: ceilingReport,
     last: report.last,
     evaluation: report.evaluation,
-    ranks: slowRanks.summary(),
+    ranks: observer.summary(),
     ...(bandwidth !== null && {
       profile: { ...trainer.profile(), ...engineOf(runtime), peakFlops: ceilingReport.peakFlops, bandwidth },
     }),
@@ -249,12 +234,6 @@ async function openData(
   await refuseDifferences(ranks, { 'the text': opened?.hash ?? '' })
   return { data: opened as Dataset, tokenizer: tokenizer as string }
 }
-
-/** Equal parts, one for each rank. */
-const rowsOf = (all: Float64Array, ranks: number): Float64Array[] =>
-  Array.from({ length: ranks }, (_, rank) =>
-    all.subarray((rank * all.length) / ranks, ((rank + 1) * all.length) / ranks),
-  )
 
 const hashOf = (config: RunConfig): string =>
   createHash('sha256').update(JSON.stringify(config)).digest('hex').slice(0, 12)

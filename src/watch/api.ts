@@ -167,6 +167,8 @@ export interface RanksOfSteps {
   readonly wait: readonly (number | null)[]
   /** Mean over the other ranks of the time that they wait for this one. */
   readonly waitedFor: readonly (number | null)[]
+  /** Time of computing over the median of the other ranks. */
+  readonly computeOverOthers: readonly number[]
   /** Assignments that the experts of the rank computed; null if every rank has all experts. */
   readonly kept: readonly (number | null)[]
   /** Host and process of each rank; empty if unknown. */

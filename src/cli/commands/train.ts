@@ -9,8 +9,7 @@ import { loadConfig, loadRunConfig } from '../../run/load-config.ts'
 import type { Ranks } from '../../runtime/ranks.ts'
 import { count, duration, fixed, grouped, percent } from '../../text/numbers.ts'
 import { quoted } from '../../text/shell.ts'
-import type { RanksSummary, TrainSummary } from '../../train/events.ts'
-import { slowRankText } from '../../train/slow-rank.ts'
+import type { TrainSummary } from '../../train/events.ts'
 import { type Dashboard, startDashboard } from '../dashboard.ts'
 import { BarDisplay } from '../display/bar.ts'
 import { droplessNote } from '../display/capacities.ts'
@@ -38,7 +37,7 @@ import {
 } from '../options.ts'
 import { profileText } from '../profile.ts'
 import { deadlineOption, mpiOption, type RankFlags, withRanks } from '../ranks.ts'
-import { lowerBoundNote, sourceName } from '../summary.ts'
+import { lowerBoundNote, ranksRows, sourceName } from '../summary.ts'
 import { wrap } from '../text-layout.ts'
 import { writeTrace } from '../trace.ts'
 
@@ -266,20 +265,6 @@ function summaryText(summary: TrainSummary, colors: Colors): string {
     ['run', summary.directory],
   )
   return `\n${labelled(rows, colors)}`
-}
-
-/** Where the time of a step goes on the ranks, the load of their experts, and a slow one. */
-function ranksRows({ ranks, compute, allToAll, allReduce, wait, load, slow }: RanksSummary): [string, string][] {
-  const shares = [
-    `computing ${percent(compute, 0)}`,
-    ...(load ? [`all-to-all ${percent(allToAll, 0)}`] : []),
-    `all-reduce ${percent(allReduce, 0)}`,
-    `waiting for other ranks ${percent(wait, 0)}`,
-  ]
-  const rows: [string, string][] = [[`${ranks} ranks`, shares.join(', ')]]
-  if (load) rows.push(['load', `at most ${fixed(load.maxOverMean, 2)} times the mean, on rank ${load.rank}`])
-  if (slow) rows.push(['slow rank', slowRankText(slow)])
-  return rows
 }
 
 /** Prompts for the built-in corpora. */

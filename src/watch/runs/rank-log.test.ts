@@ -27,6 +27,7 @@ test('times of one step are those of its record, and unknown ones are null', () 
     to: 2,
     used: 1,
     compute: [6, 9],
+    computeOverOthers: [6 / 9, 9 / 6],
     allToAll: [1, 1],
     allReduce: [2, 2],
     wait: [3, 0],

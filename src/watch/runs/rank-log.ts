@@ -2,7 +2,7 @@
  * The records of ranks in metrics.jsonl: times and loads by rank and step. Of a long run only evenly spaced records are
  * kept. A resumed run may have another number of ranks.
  */
-import { sumOf } from '../../step/statistics.ts'
+import { overOthers, sumOf } from '../../step/statistics.ts'
 import type { RanksOfSteps } from '../api.ts'
 
 const fields = ['compute_ms', 'all_to_all_ms', 'all_reduce_ms', 'wait_ms', 'waited_for_ms', 'kept_per_rank'] as const
@@ -85,13 +85,16 @@ export class RankLog {
         const values = used.map((row) => row.values[field][rank] as number).filter(Number.isFinite)
         return values.length > 0 ? sumOf(values) / values.length : null
       })
+    const compute = means('compute_ms')
+    const known = compute.map((ms) => ms ?? 0)
     return {
       steps: rows.map((row) => row.step),
       of: this.records,
       from: same[0]?.step ?? newest.step,
       to: newest.step,
       used: used.length,
-      compute: means('compute_ms'),
+      compute,
+      computeOverOthers: known.map((_, rank) => overOthers(known, rank)),
       allToAll: means('all_to_all_ms'),
       allReduce: means('all_reduce_ms'),
       wait: means('wait_ms'),

@@ -37,6 +37,7 @@ const ranksOf = (run: string): RanksOfSteps => ({
   to: 30,
   used: 3,
   compute: [5, 6],
+  computeOverOthers: [1, 1],
   allToAll: [0, 0],
   allReduce: [1, 1],
   wait: [1, 0],

@@ -1,5 +1,4 @@
 /** Rows of the table of ranks: shares of the time of a step, loads over their mean, and how a rank differs from others. */
-import { overOthers } from '../../../src/step/statistics.ts'
 import type { RanksOfSteps } from '../../../src/watch/api.ts'
 
 /** Parts of a step, in the order of their bars. */
@@ -44,10 +43,9 @@ export interface RankTable {
 const [SLOW, COSTLY] = [1.25, 0.05]
 
 export function rankTable(ranks: RanksOfSteps): RankTable {
-  const compute = ranks.compute.map((ms) => ms ?? 0)
   const kept = ranks.kept.map((count) => count ?? 0)
   const isShared = ranks.kept.some((count) => count !== null)
-  const rows = compute.map((_, rank): RankRow => {
+  const rows = ranks.compute.map((_, rank): RankRow => {
     const times = Object.fromEntries(parts.map((part) => [part, ranks[part][rank] ?? 0])) as Record<Part, number>
     const { host = '', pid } = ranks.roster[rank] ?? {}
     return {
@@ -58,7 +56,7 @@ export function rankTable(ranks: RanksOfSteps): RankTable {
       step: sum(parts.map((part) => times[part])),
       waitedFor: ranks.waitedFor[rank] ?? 0,
       load: isShared && sum(kept) > 0 ? ((kept[rank] as number) * kept.length) / sum(kept) : null,
-      computeOverOthers: overOthers(compute, rank),
+      computeOverOthers: ranks.computeOverOthers[rank] ?? 1,
     }
   })
   const total = sum(rows.map(({ step }) => step))
