@@ -424,6 +424,24 @@ describe('eval, generate, inspect, bench', () => {
     expect(report.machine.node).toBe(process.version)
   })
 
+  test('train on ranks ends with the shares of a step, the load and a slow rank', async () => {
+    const slow = { rank: 3, host: 'node7', pid: 4711, ratio: 1.4, cost: 0.24, load: 1.02 }
+    const load = { rank: 1, maxOverMean: 1.12 }
+    const ranks = { ranks: 4, compute: 0.6, allToAll: 0.1, allReduce: 0.05, wait: 0.25, load, slow }
+    const { io, stdout } = fakeIo({ ranks })
+    await main(['train', 'tiny', '--out', join(folder, 'ranks')], io)
+    expect(stdout.text).toMatch(
+      /^ {2}4 ranks +computing 60 %, all-to-all 10 %, all-reduce 5 %, waiting for other ranks 25 %$/m,
+    )
+    expect(stdout.text).toMatch(/^ {2}load +at most 1\.12 times the mean, on rank 1$/m)
+    expect(stdout.text).toMatch(
+      /^ {2}slow rank +rank 3 \(node7, PID 4711\) computes 1\.40 times as long as the median of the other ranks; they wait 24 % of a step for it$/m,
+    )
+    const alone = fakeIo()
+    await main(['train', 'tiny', '--out', join(folder, 'alone')], alone.io)
+    expect(alone.stdout.text).not.toMatch(/\d ranks|slow rank/)
+  })
+
   test('train and bench report a matmul ceiling that is a lower bound as one', async () => {
     const ceiling = { peakFlops: 3e11, lowestPeakFlops: 2e11, peakIsLowerBound: true }
     const why = 'at least 300 GFLOP/s; one measurement gave 200 GFLOP/s, so something else was running'

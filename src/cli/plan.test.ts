@@ -1,8 +1,9 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { stripVTControlCharacters } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { loadConfig } from '../run/load-config.ts'
 import { main } from './main.ts'
 import { fakeIo } from './testing/fake.ts'
 
@@ -42,6 +43,29 @@ describe('choir plan', () => {
     expect(out).toMatch(/tokens\/s/)
     expect(out).toMatch(/the whole training/)
     expect(out).not.toMatch(/NaN|undefined|Infinity|null/)
+  })
+
+  test('shows the traffic that a run measured beside the predicted one', async () => {
+    const run = join(folder, 'measured')
+    mkdirSync(run)
+    const config = await loadConfig('tiny', ['parallel.expert=2', 'parallel.shards=2'])
+    writeFileSync(join(run, 'config.json'), JSON.stringify({ version: '0.1.0', ...config }))
+    const rows = [
+      [0, 30],
+      [10, 0],
+    ]
+    const bytes = [
+      [0, 9000],
+      [9000, 0],
+    ]
+    const record = { step: 1, layer: 0, module: 'ffn', first_rank: 0, rows, bytes }
+    writeFileSync(join(run, 'ledger.jsonl'), `${JSON.stringify(record)}\n`)
+    const { code, out } = await planned(...one, '--ledger', run)
+    expect(code).toBe(0)
+    expect(out).toContain(`measured in ${run}: 2 ranks share experts, 1 steps`)
+    expect(out).toMatch(/ 0 +16\.4 kB +9\.00 kB +1\.50× +1\.50×/)
+    const local = await planned('tiny', '--cluster', 'local', '--ledger', run)
+    expect(local.err).toContain('invalid --ledger: not with --cluster local')
   })
 
   test('prints what exceeds memory and what would help if a run does not fit, and exits with 1', async () => {

@@ -1,8 +1,10 @@
-/** One-line descriptions of a run's model, routing, engine and data. */
+/** One-line descriptions of a run's model, routing, engine, data and ranks. */
 import type { RunConfig } from '../config/run-config.ts'
 import type { CeilingReport } from '../measure/ceiling.ts'
 import type { Engine } from '../runtime/engine.ts'
-import { flops, grouped } from '../text/numbers.ts'
+import { fixed, flops, grouped, percent } from '../text/numbers.ts'
+import type { RanksSummary } from '../train/events.ts'
+import { slowRankText } from '../train/slow-rank.ts'
 
 /** `4 layers of width 192, 6 heads, sequence 128, vocabulary 2,048`. */
 export function modelLine({ model }: RunConfig): string {
@@ -38,6 +40,20 @@ export function lowerBoundNote(ceiling: CeilingReport): string | null {
   if (!ceiling.peakIsLowerBound) return null
   const [best, lowest] = [flops(ceiling.peakFlops), flops(ceiling.lowestPeakFlops)]
   return `at least ${best}/s; one measurement gave ${lowest}/s, so something else was running and MFU is an upper bound`
+}
+
+/** Where the time of a step goes on the ranks, the load of their experts, and a slow one. */
+export function ranksRows({ ranks, compute, allToAll, allReduce, wait, load, slow }: RanksSummary): [string, string][] {
+  const shares = [
+    `computing ${percent(compute, 0)}`,
+    ...(load ? [`all-to-all ${percent(allToAll, 0)}`] : []),
+    `all-reduce ${percent(allReduce, 0)}`,
+    `waiting for other ranks ${percent(wait, 0)}`,
+  ]
+  const rows: [string, string][] = [[`${ranks} ranks`, shares.join(', ')]]
+  if (load) rows.push(['load', `at most ${fixed(load.maxOverMean, 2)} times the mean, on rank ${load.rank}`])
+  if (slow) rows.push(['slow rank', slowRankText(slow)])
+  return rows
 }
 
 export function sourceName({ data }: RunConfig): string {

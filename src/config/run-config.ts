@@ -107,6 +107,11 @@ const parallelSchema = z
     reproducible: z.boolean().default(true),
     /** Whether gradients travel during the backward pass, as soon as they are complete, or after it. */
     overlap: z.boolean().default(true),
+    /**
+     * Write `ledger.jsonl`: how many rows and bytes each rank sends to each other one for the experts of every layer in
+     * every step. For finding causes of slow exchanges, and for `choir plan --ledger`; needs `expert` above 1.
+     */
+    ledger: z.boolean().default(false),
   })
   .prefault({})
 
@@ -149,6 +154,12 @@ export const runSchema = z
         code: 'custom',
         path: ['parallel', 'expert'],
         message: moe ? `must divide model.moe.experts ${moe.experts}` : 'must be 1 for a dense model',
+      })
+    if (run.parallel.ledger && expert === 1)
+      context.addIssue({
+        code: 'custom',
+        path: ['parallel', 'ledger'],
+        message: 'must be false with parallel.expert 1, since nothing is sent for experts',
       })
     const sequences = sequencesOfPass(run)
     if (!moe || !Number.isInteger(sequences)) return

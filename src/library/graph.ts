@@ -61,4 +61,5 @@ export type {
   RuntimeOptions,
 } from '../runtime/contract.ts'
 export { createRuntime } from '../runtime/cpu-runtime.ts'
+export type { LoggedOrder, OrderLog } from '../runtime/order-log.ts'
 export type { NodeTime, StepEvent } from '../runtime/times.ts'

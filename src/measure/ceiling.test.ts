@@ -97,6 +97,8 @@ async function reporting(rates: readonly number[]) {
       skipped: false,
       gradientMs: 0,
       updateMs: 0,
+      keptByRank: null,
+      own: null,
     }
     reporter.step(logged.length + 1, outcome, ms)
     return logged.at(-1)?.mfu

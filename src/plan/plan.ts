@@ -3,6 +3,7 @@ import type { ModelConfig } from '../model/config.ts'
 import type { Prediction } from './cost/predict.ts'
 import type { Cluster } from './inputs/cluster.ts'
 import { measuredLoads } from './inputs/measured-loads.ts'
+import { type MeasuredTraffic, measuredTraffic, trafficImbalance } from './inputs/measured-traffic.ts'
 import type { PlannedRun } from './inputs/settings.ts'
 import { type Change, changesThatFit } from './search/changes.ts'
 import { lackingBytes, paretoFront, rank } from './search/search.ts'
@@ -18,6 +19,8 @@ export interface Plan {
   readonly flopsPerToken: number
   /** Where the loads of the experts come from, as text. */
   readonly load: string
+  /** Traffic between ranks that a run measured (`plan.load.ledger`); undefined: that of the loads. */
+  readonly traffic: MeasuredTraffic | undefined
   /** Layouts that were considered, and how many of them fit. */
   readonly layouts: number
   readonly fitting: number
@@ -51,11 +54,20 @@ export const balanced = 'balanced (all experts get the same number of tokens)'
 
 export async function plan(run: PlannedRun, cluster: Cluster): Promise<Plan> {
   const { loads, description } = await loadsOf(run)
-  return planWith(run, cluster, loads, description)
+  const { ledger } = run.plan.load
+  const traffic = run.model.moe && ledger !== null ? await measuredTraffic(ledger) : undefined
+  return planWith(run, cluster, loads, description, traffic)
 }
 
-export function planWith(run: PlannedRun, cluster: Cluster, loads: ModelLoads, load: string): Plan {
-  const { predictor, fitting, rejected } = rank(run, cluster, loads)
+export function planWith(
+  run: PlannedRun,
+  cluster: Cluster,
+  loads: ModelLoads,
+  load: string,
+  traffic?: MeasuredTraffic,
+): Plan {
+  const imbalance = traffic ? trafficImbalance(traffic, run.model.layers) : null
+  const { predictor, fitting, rejected } = rank(run, cluster, loads, imbalance)
   const [best] = fitting
   const lacking = (prediction: Prediction): Rejected => ({
     prediction,
@@ -72,12 +84,13 @@ export function planWith(run: PlannedRun, cluster: Cluster, loads: ModelLoads, l
     activeParameters: predictor.activeParameters,
     flopsPerToken: predictor.flopsPerToken,
     load,
+    traffic,
     layouts: fitting.length + rejected.length,
     fitting: fitting.length,
     best: fitting.slice(0, SHOWN.best),
     pareto: paretoFront(fitting),
     rejected: faster.slice(0, SHOWN.rejected).map(lacking),
-    changes: best ? [] : changesThatFit(run, cluster, loads),
+    changes: best ? [] : changesThatFit(run, cluster, loads, imbalance),
     budget: best && budgetOf(run, cluster, best),
   }
 }

@@ -28,7 +28,7 @@ export async function writePlanReport(file: string, report: PlanReport): Promise
 }
 
 export function reportOf({ name, plan, questions, command }: PlanReport): Report {
-  const { cluster, run, parameters, activeParameters, load } = plan
+  const { cluster, run, parameters, activeParameters, load, traffic } = plan
   const tokens = run.train.batch * run.model.sequence
   return {
     title: `${name} on ${cluster.name}`,
@@ -38,6 +38,7 @@ export function reportOf({ name, plan, questions, command }: PlanReport): Report
       `${cluster.devices} × ${cluster.device.name}, ${cluster.devicesPerNode} a node`,
       `${run.plan.precision}, ${run.plan.optimizer ?? run.train.optimizer.kind}, ${tokens} tokens a step`,
       `load of the experts: ${load}`,
+      ...(traffic ? [`traffic between ranks: measured in ${traffic.directory}`] : []),
     ],
     sections: [summary(plan), memory(plan), time(plan), tradeOff(plan), changes(plan), ...questions.map(answer)].filter(
       ({ verdicts, blocks }) => verdicts.length + blocks.length > 0,

@@ -4,18 +4,20 @@
  *
  *     config.json                 the full configuration, Choir's version, time of creation
  *     tokenizer.json              Hugging Face format
- *     metrics.jsonl               one line per step and per evaluation
+ *     metrics.jsonl               one line per step and per evaluation, with several ranks another one per step
  *     routing.jsonl               per-layer, per-expert statistics
+ *     ledger.jsonl                with `parallel.ledger`: what ranks send to each other for experts
  *     events.out.tfevents.*       the scalars of metrics.jsonl for TensorBoard, one file per process
  *     checkpoints/                see checkpoint/checkpoint.ts
  *     ranks.json, failure.json    of a training on several ranks: their processes, and which one failed first
  */
+import { existsSync } from 'node:fs'
 import { open, readdir, readFile, rm } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { isFields } from '../config/fields.ts'
 import type { RunConfig } from '../config/run-config.ts'
 import { RunError, UsageError } from '../errors.ts'
-import type { EvalRecord, RoutingRecord, TrainRecord } from '../step/records.ts'
+import type { EvalRecord, LedgerRecord, RanksRecord, RoutingRecord, TrainRecord } from '../step/records.ts'
 import { AppendFile } from '../system/append-file.ts'
 import { errorCode, makeFolder, replaceFile, syncFolder } from '../system/disk.ts'
 import { jsonLine, readLines } from '../system/jsonl.ts'
@@ -32,6 +34,8 @@ interface Logs {
   readonly metrics: AppendFile
   readonly routing: AppendFile
   readonly events: EventWriter
+  /** Null without `parallel.ledger`. */
+  readonly ledger: AppendFile | null
 }
 
 /** A run directory that is locked and written by this process. */
@@ -41,13 +45,15 @@ export class RunDirectory {
   readonly checkpoints: string
   private readonly lock: RunLock
   private readonly isResumed: boolean
+  private readonly hasLedger: boolean
   private logs: Logs | undefined
 
-  private constructor(path: string, lock: RunLock, isResumed: boolean) {
+  private constructor(path: string, lock: RunLock, isResumed: boolean, hasLedger: boolean) {
     this.path = path
     this.checkpoints = checkpointsOf(path)
     this.lock = lock
     this.isResumed = isResumed
+    this.hasLedger = hasLedger
   }
 
   /**
@@ -73,7 +79,7 @@ export class RunDirectory {
         await refuseOccupied(directory)
         await writeConfig(directory, { version: version(), created: new Date().toISOString(), ...config })
       }
-      return new RunDirectory(directory, lock, resume)
+      return new RunDirectory(directory, lock, resume, config.parallel.ledger)
     } catch (error) {
       await lock.release()
       throw error
@@ -99,18 +105,21 @@ export class RunDirectory {
   }
 
   /**
-   * Removes records of steps after `step`, which will be repeated, from metrics.jsonl and routing.jsonl,
-   * and opens the logs for appending. Must be called once, before the first record.
+   * Removes records of steps after `step`, which will be repeated, from the logs, and opens the logs for appending. Must be called once, before the first record.
    */
   async rewind(step: number): Promise<void> {
     if (this.logs) throw new Error('internal: rewind must be called once, before the first record')
-    const [metrics, routing] = [join(this.path, 'metrics.jsonl'), join(this.path, 'routing.jsonl')]
+    const file = (name: string) => join(this.path, `${name}.jsonl`)
+    const [metrics, routing, ledger] = [file('metrics'), file('routing'), file('ledger')]
     try {
       await truncateAfter(metrics, step)
       await truncateAfter(routing, step)
+      // A run may be continued without a ledger.
+      if (this.hasLedger || existsSync(ledger)) await truncateAfter(ledger, step)
       this.logs = {
         metrics: await AppendFile.open(metrics),
         routing: await AppendFile.open(routing),
+        ledger: this.hasLedger ? await AppendFile.open(ledger) : null,
         events: await EventWriter.open(this.path, this.isResumed ? step : undefined),
       }
       await syncFolder(this.path)
@@ -120,7 +129,7 @@ export class RunDirectory {
   }
 
   /** Appends a record to metrics.jsonl and to the TensorBoard file. @throws RunError if an earlier write failed */
-  record(kind: 'train' | 'eval', step: number, record: TrainRecord | EvalRecord): void {
+  record(kind: 'train' | 'eval' | 'ranks', step: number, record: TrainRecord | EvalRecord | RanksRecord): void {
     const { metrics, events } = this.opened()
     metrics.append(jsonLine(record))
     const values = kind === 'eval' ? { ...record, ...capacityScalars({ ...record }) } : record
@@ -137,10 +146,15 @@ export class RunDirectory {
     this.opened().routing.append(jsonLine(record))
   }
 
+  /** Appends a line to ledger.jsonl, which there is with `parallel.ledger`. @throws RunError if an earlier write failed */
+  recordLedger(record: LedgerRecord): void {
+    this.opened().ledger?.append(jsonLine(record))
+  }
+
   /** Waits until every record would survive a power cut. @throws RunError if a write failed */
   async flush(): Promise<void> {
-    const { metrics, routing, events } = this.opened()
-    await Promise.all([metrics.sync(), routing.sync(), events.flush()])
+    const { metrics, routing, events, ledger } = this.opened()
+    await Promise.all([metrics.sync(), routing.sync(), events.flush(), ledger?.sync()])
   }
 
   /** Removes a new run that failed before its first step, so that a corrected one can use the directory. */
@@ -153,8 +167,8 @@ export class RunDirectory {
   async close(): Promise<void> {
     try {
       if (!this.logs) return
-      const { metrics, routing, events } = this.logs
-      const closed = await Promise.allSettled([metrics.close(), routing.close(), events.close()])
+      const { metrics, routing, events, ledger } = this.logs
+      const closed = await Promise.allSettled([metrics.close(), routing.close(), events.close(), ledger?.close()])
       for (const result of closed) if (result.status === 'rejected') throw result.reason
     } finally {
       await this.lock.release()
@@ -212,7 +226,7 @@ function writeConfig(directory: string, contents: object): Promise<void> {
  * current step on. The precision may not change, because losses before and after would not be comparable.
  */
 const changeable =
-  /^(runtime\.(device|threads)|parallel\.(expert|data|headroom)|data\.cache|train\.(steps|evalEvery|evalBatches|checkpointEvery|keep|routingEvery|maxNonFinite|schedule\..+))$/
+  /^(runtime\.(device|threads)|parallel\.(expert|data|headroom|ledger)|data\.cache|train\.(steps|evalEvery|evalBatches|checkpointEvery|keep|routingEvery|maxNonFinite|schedule\..+))$/
 
 /** Compares the configuration with that of the run, and records allowed changes in config.json. */
 async function adoptConfig(directory: string, config: RunConfig): Promise<void> {

@@ -21,6 +21,7 @@ import type { StagedModel } from '../graph/stages/contract.ts'
 import type { KernelSet } from '../graph/tensor.ts'
 import type { Arena } from './arena.ts'
 import type { ArenaKernels } from './arena-kernels.ts'
+import type { OrderLog } from './order-log.ts'
 import type { Transfer } from './ranks.ts'
 import type { NodeTime, StepEvent } from './times.ts'
 
@@ -78,6 +79,8 @@ export interface Runtime {
   readonly provider: string
   /** For users: how this runtime differs from the requested options. */
   readonly notice?: string
+  /** Orders that kernels post to the ranks of the group; null without one. */
+  readonly orderLog?: OrderLog | null
   /** @throws RuntimeError with the op and layer at fault if the model is invalid. */
   compile(model: Model | StagedModel): Promise<Executable>
   /**

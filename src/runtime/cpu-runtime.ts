@@ -23,6 +23,7 @@ import { compileSession } from './onnxruntime/compile.ts'
 import { acquireEnvironment, type Environment, releaseEnvironment } from './onnxruntime/environment.ts'
 import { takeFailure, toRuntimeError } from './onnxruntime/errors.ts'
 import type { Session } from './onnxruntime/session.ts'
+import { createOrderLog, OrderLog } from './order-log.ts'
 import { Crew } from './staged/crew.ts'
 import { StagedExecutable } from './staged/executable.ts'
 import { opKernels } from './staged/kernels/table.ts'
@@ -75,6 +76,8 @@ class CpuRuntime implements Runtime {
   readonly math: Precision
   readonly provider: string
   readonly notice?: string
+  readonly orderLog: OrderLog | null
+  private readonly orderMemory: SharedArrayBuffer | null
   private readonly environment: Environment
   private readonly setting: Setting
   private readonly executables = new Set<Executable>()
@@ -96,6 +99,9 @@ class CpuRuntime implements Runtime {
     }
     this.provider = setting.provider
     if (setting.notice !== undefined) this.notice = setting.notice
+    const ranks = setting.group?.size ?? 0
+    this.orderMemory = setting.group && createOrderLog(ranks)
+    this.orderLog = this.orderMemory && new OrderLog(this.orderMemory, ranks)
     this.environment = environment
     this.setting = setting
   }
@@ -128,6 +134,7 @@ class CpuRuntime implements Runtime {
       dnnl: this.setting.dnnl?.path ?? null,
       math: this.math,
       group: this.setting.group,
+      orderLog: this.orderMemory,
     })
     const { api } = this.environment
     return StagedExecutable.compile(

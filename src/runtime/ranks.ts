@@ -37,6 +37,13 @@ export async function gatherJson<T>(ranks: Ranks | null, value: T): Promise<T[]>
   return (await ranks.gatherText(JSON.stringify(value))).map((text) => JSON.parse(text) as T)
 }
 
+/** The values of every rank [n], in order of ranks; each gives as many. */
+export async function gatherRows(ranks: Ranks, values: Float64Array): Promise<Float64Array[]> {
+  const all = await ranks.allGather(values)
+  const n = values.length
+  return Array.from({ length: ranks.size }, (_, rank) => all.subarray(rank * n, (rank + 1) * n))
+}
+
 /** The sum of every element over the ranks, in order of ranks. Alone: the values themselves. */
 export async function sumOverRanks(ranks: Ranks | null, values: Float64Array): Promise<Float64Array> {
   if (!ranks) return values

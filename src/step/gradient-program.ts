@@ -21,8 +21,10 @@ import { channels, type Ranks } from '../runtime/ranks.ts'
 import type { NodeTime, StepEvent } from '../runtime/times.ts'
 import { GradientSum } from './gradient-sum.ts'
 import { shardsOfRank } from './gradient-tree.ts'
+import type { ExchangeStages } from './ledger.ts'
 import { addStatistics, CompiledPass, inputNameOf, tracePass } from './pass.ts'
 import { type Layout, sourcesKept } from './placement.ts'
+import { keptByRank } from './rank-load.ts'
 import { RowMemory, rowScratch } from './row-memory.ts'
 import type { LayerCounts } from './statistics.ts'
 import type { ParameterStore } from './store.ts'
@@ -48,6 +50,8 @@ export interface GradientResult {
   /** Of every pass, those of the first rank first. */
   readonly passLosses: readonly number[]
   readonly layers: readonly LayerCounts[]
+  /** Assignments that the experts of each rank computed; null if every rank has all experts. */
+  readonly keptByRank: readonly number[] | null
 }
 
 /** Everything needed to compile a gradient program. */
@@ -133,8 +137,8 @@ export class GradientProgram {
       }
       if (shards > 1) await timeline.time('add gradients', () => this.sum.addShard(shard))
     }
-    if (this.ranks) await timeline.time('reduce gradients', () => this.sum.reduce(this.tickets))
-    return this.combine(await this.ofAllRanks(statistics))
+    if (this.ranks) await timeline.meet('reduce gradients', () => this.sum.reduce(this.tickets))
+    return this.combine(await this.ofAllRanks(statistics, timeline))
   }
 
   /** Computes the gradient of a pass. @param pass Among those of all ranks. @param part Its place in its shard. */
@@ -162,10 +166,12 @@ export class GradientProgram {
   }
 
   /** The statistics of all passes of a step, in order. */
-  private async ofAllRanks(own: readonly Float64Array[]): Promise<readonly Float64Array[]> {
-    if (!this.ranks) return own
+  private async ofAllRanks(own: readonly Float64Array[], timeline: Timeline): Promise<readonly Float64Array[]> {
+    const { ranks } = this
+    if (!ranks) return own
     const size = own[0]?.length ?? 0
-    const all = await this.ranks.allGather(Float64Array.from(own.flatMap((values) => [...values])))
+    const values = Float64Array.from(own.flatMap((of) => [...of]))
+    const all = await timeline.meet('gather statistics', () => ranks.allGather(values))
     return Array.from({ length: all.length / size }, (_, pass) => all.subarray(pass * size, (pass + 1) * size))
   }
 
@@ -174,7 +180,16 @@ export class GradientProgram {
     const passLosses = passes.map((statistics) => addStatistics(layers, statistics))
     let loss = 0
     for (const each of passLosses) loss += each / passes.length
-    return { loss, passLosses, layers }
+    const empty = () => this.write.pass.emptyCounts()
+    return { loss, passLosses, layers, keptByRank: keptByRank(passes, empty, this.layout) }
+  }
+
+  /** Where each pass of a step exchanges rows, in order. */
+  get exchanges(): readonly ExchangeStages[] {
+    const { write, accumulate, shape, layout } = this
+    return Array.from({ length: shardsOfRank(layout) * shape.microBatches }, (_, i) =>
+      i % shape.microBatches === 0 || !accumulate ? write.pass.exchanges : accumulate.pass.exchanges,
+    )
   }
 
   /** Working memory of the programs, which run in turn and share it. */

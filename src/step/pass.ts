@@ -12,6 +12,7 @@ import { activatedExperts, type RoutedModule, routedModules, SymbolicParameters 
 import { choicesName, type Losses, losses } from '../model/transformer.ts'
 import type { Binding, Buffer, EarlyExchange, Executable, Runtime } from '../runtime/contract.ts'
 import type { NodeTime, StepEvent } from '../runtime/times.ts'
+import { type ExchangeStages, exchangeStages } from './ledger.ts'
 import { drawDistinct, moduleLabels, randomFor } from './random.ts'
 import type { LayerCounts } from './statistics.ts'
 import type { ParameterStore } from './store.ts'
@@ -59,6 +60,8 @@ export function tracePass(config: ModelConfig, store: ParameterStore, pass: Pass
 export class CompiledPass {
   readonly tokens: Int32Array
   readonly targets: Int32Array
+  /** Where rows are exchanged with other ranks. */
+  readonly exchanges: ExchangeStages
   private readonly config: ModelConfig
   private readonly losses: Losses
   private readonly documents: Documents | null
@@ -70,9 +73,11 @@ export class CompiledPass {
     config: ModelConfig,
     { losses, documents }: TracedPass,
     executable: Executable,
+    exchanges: ExchangeStages,
     shared: Readonly<Record<string, Buffer>>,
     early: readonly EarlyExchange[],
   ) {
+    this.exchanges = exchanges
     this.config = config
     this.losses = losses
     this.documents = documents
@@ -115,15 +120,16 @@ export class CompiledPass {
       outputs[`${name}.z`] = router.z
       outputs[`${name}.entropy`] = router.entropy
     }
-    const program = { outputs: { ...outputs, ...extra } }
-    const executable = await runtime.compile(modelOf(program))
+    const model = modelOf({ outputs: { ...outputs, ...extra } })
+    const executable = await runtime.compile(model)
     const parameters = Object.fromEntries(
       traced.parameters.used.map(({ spec, expert, tensor }) => [
         inputNameOf(tensor),
         store.parameter(spec.name, expert),
       ]),
     )
-    return new CompiledPass(config, traced, executable, { ...parameters, ...shared }, early)
+    const exchanges = exchangeStages(model, traced.losses.reports)
+    return new CompiledPass(config, traced, executable, exchanges, { ...parameters, ...shared }, early)
   }
 
   /** Returns the tickets of early exchanges. @param early Whether to order them. */

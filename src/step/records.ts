@@ -1,4 +1,4 @@
-/** Records of a run: the lines of metrics.jsonl and routing.jsonl. */
+/** Records of a run: the lines of metrics.jsonl, routing.jsonl and ledger.jsonl. */
 import type { RoutedModule } from '../model/parameters.ts'
 import type { CapacityRule } from '../model/routing/contract.ts'
 
@@ -39,6 +39,51 @@ export interface TrainRecord extends RoutingSummary {
   readonly mfu: number
   /** True if the loss or the gradient was not finite, so that no parameter was changed. */
   readonly skipped?: true
+}
+
+/**
+ * A line of metrics.jsonl for the ranks of a training step. Arrays have a value for each rank, in order; times are
+ * milliseconds. `compute_ms`, `all_to_all_ms`, `all_reduce_ms` and `wait_ms` of a rank add up to its `step_ms`.
+ */
+export interface RanksRecord {
+  readonly kind: 'ranks'
+  readonly step: number
+  readonly tokens: number
+  readonly step_ms: readonly number[]
+  readonly compute_ms: readonly number[]
+  /** Blocked while rows of experts travel. */
+  readonly all_to_all_ms: readonly number[]
+  /** Blocked while gradients, parameters and statistics travel. */
+  readonly all_reduce_ms: readonly number[]
+  /** Blocked in one of these until the last rank has come to it. */
+  readonly wait_ms: readonly number[]
+  /** Mean over the other ranks of the time that they wait for this one. */
+  readonly waited_for_ms: readonly number[]
+  /** Assignments that the experts of each rank computed, over all layers; absent if every rank has all experts. */
+  readonly kept_per_rank?: readonly number[]
+  /** Largest load over the mean load. */
+  readonly load_max_over_mean?: number
+  /** Longest time of computing over the median of the other ranks. */
+  readonly compute_max_over_median: number
+  /** Shares of the step, means over ranks. */
+  readonly communication_share: number
+  readonly wait_share: number
+}
+
+/** A line of ledger.jsonl: what the ranks of an expert group sent to each other for the experts of a module in a step. */
+export interface LedgerRecord {
+  readonly step: number
+  readonly layer: number
+  readonly module: RoutedModule
+  /** The first rank of the group; the others follow it. */
+  readonly first_rank: number
+  /**
+   * Rows of tokens sent to experts, by source and destination [E][E], with the empty rows that pad experts; 0 to
+   * itself.
+   */
+  readonly rows: readonly (readonly number[])[]
+  /** All bytes sent, by source and destination: numbers of rows, rows, results, and the gradients of both. */
+  readonly bytes: readonly (readonly number[])[]
 }
 
 /** An evaluation under one capacity rule. */

@@ -30,7 +30,23 @@ export function coefficientOfVariation(counts: ArrayLike<number>): number {
   return Math.sqrt(squares / counts.length) / mean
 }
 
-const sumOf = (counts: Float64Array): number => counts.reduce((sum, count) => sum + count, 0)
+export function sumOf(values: ArrayLike<number>): number {
+  let sum = 0
+  for (let i = 0; i < values.length; i++) sum += values[i] as number
+  return sum
+}
+
+/** The largest value over the mean; 1 if there is nothing. */
+export function maxOverMean(values: readonly number[]): number {
+  const sum = sumOf(values)
+  return sum > 0 ? (Math.max(...values) * values.length) / sum : 1
+}
+
+/** The value of one over the median of the others; 1 without others. */
+export function overOthers(values: readonly number[], one: number): number {
+  const others = median(values.filter((_, i) => i !== one))
+  return others > 0 ? (values[one] as number) / others : 1
+}
 
 export function routingRecord(step: number, counts: LayerCounts): RoutingRecord {
   const { layer, module, capacity, tokens, kept, entropy, unserved, passes } = counts

@@ -17,16 +17,29 @@ export interface RecordedSteps {
 /** Thread number of the thread that runs JavaScript. */
 export const JAVASCRIPT = -1
 
+/** Begin and end, in milliseconds since the epoch, with fractions. */
+export interface Interval {
+  readonly begin: number
+  readonly end: number
+}
+
 /** Records the work of the JavaScript thread in a step, for a trace. */
 export class Timeline {
   private recorded: StepEvent[] = []
+  private met: Interval[] = []
 
   get events(): readonly StepEvent[] {
     return this.recorded
   }
 
+  /** Exchanges that all ranks take part in, in the same sequence on every rank. */
+  get meetings(): readonly Interval[] {
+    return this.met
+  }
+
   clear(): void {
     this.recorded = []
+    this.met = []
   }
 
   /** Runs `work` and records when it began and ended. */
@@ -34,6 +47,13 @@ export class Timeline {
     const begin = now()
     const result = await work()
     this.recorded.push({ thread: JAVASCRIPT, name: 'JavaScript', op, layer, begin, end: now() })
+    return result
+  }
+
+  /** As {@link time}, for an exchange with all other ranks, which no rank can leave before all have come. */
+  async meet<T>(op: string, work: () => Promise<T>): Promise<T> {
+    const result = await this.time(op, work)
+    this.met.push(this.recorded.at(-1) as StepEvent)
     return result
   }
 }

@@ -7,17 +7,20 @@ import type { Batch } from '../data/batches.ts'
 import { parameterSpecs } from '../model/parameters.ts'
 import type { ArenaKernels } from '../runtime/arena-kernels.ts'
 import type { Runtime } from '../runtime/contract.ts'
-import type { Ranks } from '../runtime/ranks.ts'
+import type { OrderLog } from '../runtime/order-log.ts'
+import { type Ranks, sumOverRanks } from '../runtime/ranks.ts'
 import type { NodeTime, StepEvent } from '../runtime/times.ts'
 import { FrozenRouters } from './frozen-routers.ts'
 import { GradientProgram, type GradientShape, gradientScratch } from './gradient-program.ts'
 import { exchangeScratch } from './gradient-sum.ts'
 import { kernelTimes, timesSince } from './kernel-times.ts'
+import type { ExchangeStages } from './ledger.ts'
 import { adafactor, adafactorScratch } from './optimizer/adafactor.ts'
 import { ADAMW_MOMENTS, adamw } from './optimizer/adamw.ts'
 import type { Optimizer } from './optimizer/contract.ts'
 import { gradientNorm } from './optimizer/norm.ts'
 import { type Layout, ownedSpecs } from './placement.ts'
+import type { OwnStep } from './rank-times.ts'
 import { updateRouterBias } from './router-bias.ts'
 import { learningRate } from './schedule.ts'
 import type { LayerCounts } from './statistics.ts'
@@ -36,6 +39,10 @@ export interface StepOutcome {
   readonly skipped: boolean
   readonly gradientMs: number
   readonly updateMs: number
+  /** Assignments that the experts of each rank computed; null if every rank has all experts. */
+  readonly keptByRank: readonly number[] | null
+  /** When this rank came to its exchanges with others; null without others. */
+  readonly own: OwnStep | null
 }
 
 type Shaped = Pick<RunConfig, 'model' | 'train' | 'parallel'>
@@ -91,6 +98,7 @@ export class Trainer {
   private readonly kernels: ArenaKernels
   private readonly store: ParameterStore
   private readonly ranks: Ranks | null
+  private readonly orderLog: OrderLog | null
   private readonly frozen: FrozenRouters
   private readonly timeline = new Timeline()
   private steps = 0
@@ -104,7 +112,9 @@ export class Trainer {
     optimizer: Optimizer,
     store: ParameterStore,
     ranks: Ranks | null,
+    orderLog: OrderLog | null,
   ) {
+    this.orderLog = orderLog
     this.config = train
     this.moe = model.moe
     this.gradient = gradient
@@ -137,7 +147,7 @@ export class Trainer {
         train.optimizer.kind === 'adamw'
           ? adamw(kernels, store, train.optimizer)
           : adafactor(kernels, store, train.optimizer)
-      return new Trainer(config, gradient, kernels, optimizer, store, ranks)
+      return new Trainer(config, gradient, kernels, optimizer, store, ranks, runtime.orderLog ?? null)
     } catch (error) {
       await kernels.close()
       throw error
@@ -158,14 +168,18 @@ export class Trainer {
   async step(step: number, batch: Batch): Promise<StepOutcome> {
     const { timeline } = this
     timeline.clear()
+    this.orderLog?.clear()
     const start = performance.now()
-    const { loss, passLosses, layers } = await timeline.time('gradient', () =>
+    const { loss, passLosses, layers, keptByRank } = await timeline.time('gradient', () =>
       this.gradient.run(step, batch.tokens, batch.targets, timeline),
     )
     const isFrozen = step > (this.config.routerSteps ?? Number.POSITIVE_INFINITY)
     if (isFrozen) this.frozen.clearGradients()
     const between = performance.now()
-    const gradNorm = await timeline.time('norm', () => gradientNorm(this.kernels, this.store, this.ranks))
+    const sum = (own: Float64Array) => timeline.meet('gather norms', () => sumOverRanks(this.ranks, own))
+    const gradNorm = await timeline.time('norm', () =>
+      gradientNorm(this.kernels, this.store, this.ranks ? sum : undefined),
+    )
     const rate = learningRate(this.config.schedule, step, this.config.steps)
     const skipped = !Number.isFinite(loss) || !Number.isFinite(gradNorm)
     if (!skipped) {
@@ -175,7 +189,7 @@ export class Trainer {
       const settings = { step: this.updates, learningRate: rate, gradientScale }
       await timeline.time('update', () => this.optimizer.update(settings))
       if (isFrozen) this.frozen.restore()
-      if (this.ranks) await timeline.time('share parameters', () => this.gradient.sum.share())
+      if (this.ranks) await timeline.meet('share parameters', () => this.gradient.sum.share())
       if (!isFrozen) updateRouterBias(this.store, this.moe, layers)
     }
     const end = performance.now()
@@ -190,7 +204,23 @@ export class Trainer {
       skipped,
       gradientMs: between - start,
       updateMs: end - between,
+      keptByRank,
+      own: this.ranks && this.ownStep(performance.timeOrigin + start, end - start),
     }
+  }
+
+  private ownStep(origin: number, ms: number): OwnStep {
+    const orders = (this.orderLog?.read() ?? []).map((order) => {
+      const { posted, begin, end } = order
+      return { ...order, posted: posted - origin, begin: begin - origin, end: end - origin }
+    })
+    const meetings = this.timeline.meetings.map(({ begin, end }) => ({ begin: begin - origin, end: end - origin }))
+    return { ms, orders, meetings }
+  }
+
+  /** Where each pass of a step exchanges rows of experts with other ranks. */
+  get exchanges(): readonly ExchangeStages[] {
+    return this.gradient.exchanges
   }
 
   /** Excludes earlier steps from the profile. */

@@ -4,7 +4,7 @@ import type { StepProfile } from '../measure/step-profile.ts'
 import type { RunMessage } from '../run/messages.ts'
 import type { Engine } from '../runtime/engine.ts'
 import type { StepEvent } from '../runtime/times.ts'
-import type { EvalRecord, TrainRecord } from '../step/records.ts'
+import type { EvalRecord, RanksRecord, TrainRecord } from '../step/records.ts'
 
 export type TrainEvent =
   | RunMessage
@@ -24,7 +24,34 @@ export type TrainEvent =
     } & Engine)
   | TrainRecord
   | EvalRecord
+  | RanksRecord
   | { readonly kind: 'checkpoint'; readonly step: number; readonly path: string }
+
+/** A rank that computes longer than the others. */
+export interface SlowRank {
+  readonly rank: number
+  readonly host: string
+  readonly pid: number
+  /** Its time of computing over the median of the other ranks. */
+  readonly ratio: number
+  /** The mean time that the others wait for it, as a share of a step. */
+  readonly cost: number
+  /** Assignments that its experts compute over the mean of all ranks; null if every rank has all experts. */
+  readonly load: number | null
+}
+
+/** The ranks of a training, over all of its steps but the first. */
+export interface RanksSummary {
+  readonly ranks: number
+  /** Shares of a step, means over ranks: see {@link RanksRecord}. */
+  readonly compute: number
+  readonly allToAll: number
+  readonly allReduce: number
+  readonly wait: number
+  /** The rank whose experts compute most; null if every rank has all experts. */
+  readonly load: { readonly rank: number; readonly maxOverMean: number } | null
+  readonly slow: SlowRank | null
+}
 
 export interface TrainSummary {
   /** Times of the steps, if a profile was requested. */
@@ -44,4 +71,6 @@ export interface TrainSummary {
   readonly ceiling: CeilingReport | null
   readonly last: TrainRecord | null
   readonly evaluation: EvalRecord | null
+  /** On the first of several ranks; null otherwise. */
+  readonly ranks: RanksSummary | null
 }

@@ -8,6 +8,7 @@ import type { EvalRecord, TrainRecord } from '../step/records.ts'
 import { keptFlops, median, routingRecord, summarize } from '../step/statistics.ts'
 import type { StepOutcome } from '../step/trainer.ts'
 import type { TrainEvent } from './events.ts'
+import type { Observed } from './rank-observer.ts'
 
 export class Reporter {
   readonly model: ModelDescription
@@ -57,6 +58,13 @@ export class Reporter {
     if (step % this.config.train.routingEvery === 0)
       for (const counts of layers) this.files?.recordRouting(routingRecord(step, counts))
     this.last = record
+    this.emit(record)
+  }
+
+  /** On the first rank only. */
+  ranks({ record, ledger }: Observed): void {
+    this.files?.record('ranks', record.step, record)
+    for (const line of ledger) this.files?.recordLedger(line)
     this.emit(record)
   }
 

@@ -34,6 +34,7 @@ import { version } from '../system/version.ts'
 import type { TrainEvent, TrainSummary } from './events.ts'
 import { engineFacts, expectSharedFolder, forRanks, groupOf, recordRanks } from './layout.ts'
 import { reportNonFinite } from './non-finite.ts'
+import { RankObserver } from './rank-observer.ts'
 import { Reporter } from './reporter.ts'
 
 export interface TrainOptions {
@@ -120,6 +121,7 @@ async function trainOn(
   cleanup.defer(() => evaluator.release())
   const saved = new SavedState(directory, files, data, store, trainer, ranks)
   const report = new Reporter(config, files, ceiling, emit)
+  const observer = new RankObserver(config, ranks, trainer.exchanges, { warn, observed: (of) => report.ranks(of) })
 
   const found = resume ? await saved.restore(warn) : null
   onProgress(found ? `continuing from ${found.path}` : 'initial parameters')
@@ -151,7 +153,7 @@ async function trainOn(
   }
   batches.load(fromStep + 1)
   const warmUp = Math.min(PROFILE_WARM_UP, Math.floor((train.steps - fromStep) / 2))
-  while (step < train.steps && !(await isAborted(ranks, signal))) {
+  while (!(await observer.isStopped(signal)) && step < train.steps) {
     step++
     const batch = batches.of(step)
     if (profile && step === fromStep + warmUp + 1) trainer.resetProfile()
@@ -160,6 +162,7 @@ async function trainOn(
     batches.load(step + 1)
     const outcome = await computing
     report.step(step, outcome, performance.now() - stepStarted)
+    observer.stepDone(step, outcome)
 
     saved.nonFiniteInRow = outcome.skipped ? saved.nonFiniteInRow + 1 : 0
     if (outcome.skipped) {
@@ -190,6 +193,7 @@ async function trainOn(
     ceiling: ceilingReport,
     last: report.last,
     evaluation: report.evaluation,
+    ranks: observer.summary(),
     ...(bandwidth !== null && {
       profile: { ...trainer.profile(), ...engineOf(runtime), peakFlops: ceilingReport.peakFlops, bandwidth },
     }),
@@ -247,7 +251,7 @@ async function interruptedAtStart(
 ): Promise<TrainSummary> {
   const step = (resume && (await newestCheckpoint(checkpointsOf(directory), () => {}))?.step) || 0
   const tokens = step * train.batch * model.sequence
-  const nothing = { seconds: 0, tokensPerSecond: 0, mfu: 0, ceiling: null, last: null, evaluation: null }
+  const nothing = { seconds: 0, tokensPerSecond: 0, mfu: 0, ceiling: null, last: null, evaluation: null, ranks: null }
   return { directory, interrupted: true, step, tokens, ...nothing }
 }
 

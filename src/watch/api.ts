@@ -8,6 +8,7 @@
  *     GET  /api/routing/loads?run=A&from=0&to=32               Float32 [snapshots][routers][2][experts]
  *     GET  /api/routing/history?run=A&router=0                 Float32 [snapshots][2][experts]
  *     GET  /api/routing/summary?run=A&router=0                 RoutingHistory
+ *     GET  /api/ranks?run=A&span=20&step=400                  RanksOfSteps
  *     GET  /api/documents?run=A                                DocumentList
  *     POST /api/trace      TraceRequest                        TokenTrace
  *     POST /api/top-tokens TopTokensRequest                    TopTokens
@@ -62,6 +63,8 @@ export interface RunSummary {
   readonly metrics: readonly string[]
   /** Whether /api/routing has data. */
   readonly routed: boolean
+  /** Whether /api/ranks has data: a training on several ranks. */
+  readonly ranked: boolean
   /** Whether /api/trace and /api/top-tokens can answer: there is a checkpoint. A trace needs none. */
   readonly traceable: boolean
   /** Changes with the newest checkpoint; null without one. */
@@ -142,6 +145,34 @@ export interface RoutingHistory {
   readonly gate_entropy: readonly (number | null)[]
   readonly dead_experts: readonly (number | null)[]
   readonly max_over_mean: readonly (number | null)[]
+}
+
+/**
+ * Times of ranks, means over the last `span` kept records up to a step, without a tenth, the longest steps. Lists are by
+ * rank, null where the file has no number. Milliseconds; `compute`, `allToAll`, `allReduce` and `wait` add up to the step.
+ */
+export interface RanksOfSteps {
+  readonly run: string
+  /** Steps of the kept records: all, or evenly spaced ones if there are very many. */
+  readonly steps: readonly number[]
+  /** Records in the file. */
+  readonly of: number
+  /** First and last step of these records, and how many of them the means are over. */
+  readonly from: number
+  readonly to: number
+  readonly used: number
+  readonly compute: readonly (number | null)[]
+  readonly allToAll: readonly (number | null)[]
+  readonly allReduce: readonly (number | null)[]
+  readonly wait: readonly (number | null)[]
+  /** Mean over the other ranks of the time that they wait for this one. */
+  readonly waitedFor: readonly (number | null)[]
+  /** Time of computing over the median of the other ranks. */
+  readonly computeOverOthers: readonly number[]
+  /** Assignments that the experts of the rank computed; null if every rank has all experts. */
+  readonly kept: readonly (number | null)[]
+  /** Host and process of each rank; empty if unknown. */
+  readonly roster: readonly { readonly host: string; readonly pid: number }[]
 }
 
 export interface DocumentList {

@@ -1,10 +1,7 @@
 /** Accessibility of the dashboard: narrow screens, light and dark colours, names and roles. */
-import { readFileSync } from 'node:fs'
-import { createRequire } from 'node:module'
-import type { AxeResults } from 'axe-core'
 import type { Page } from 'playwright-core'
 import { describe, expect, test } from 'vitest'
-import { card, chromium, heatMap, named, pickRun, rowOf } from './dashboard-page.ts'
+import { card, chromium, heatMap, named, pickRun, rowOf, violationsOn } from './dashboard-page.ts'
 import { siteOf } from './dashboard-site.ts'
 import { expectSuccess } from './support.ts'
 
@@ -106,15 +103,4 @@ const pages = {
     await page.getByRole('radio', { name: 'Your own' }).check()
     yield 'a pasted text'
   },
-}
-
-const source = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
-const rules = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']
-
-/** Violations that axe finds in the visible page: names, roles, order of headings, contrast. */
-async function violationsOn(page: Page): Promise<readonly string[]> {
-  await page.evaluate(source)
-  const { violations, passes } = (await page.evaluate(`axe.run({ runOnly: ${JSON.stringify(rules)} })`)) as AxeResults
-  expect(passes.map(({ id }) => id)).toContain('color-contrast')
-  return violations.flatMap(({ help, nodes }) => nodes.map(({ html }) => `${help}: ${html}`))
 }

@@ -23,13 +23,15 @@ const hiding = ['page', 'runs', 'filter', 'metrics', 'from', 'to', 'metric', 'fo
 const pages = {
   curves: ['x', 'log', 'smoothing', 'bands', 'pinned', 'metric'],
   experts: ['run', 'map', 'order', 'load', 'router', 'expert', 'at'],
+  ranks: ['run', 'span', 'until'],
   tokens: ['a', 'b', 'source', 'document', 'layer', 'module', 'choice', 'mark', 'numbers', 'text'],
 } as const
 
 describe.skipIf(chromium === undefined)(named('invalid addresses of the dashboard'), { timeout: 60_000 }, () => {
   const site = siteOf(async (workspace) => {
     const routing = [1, 2].map((step) => ({ step, layer: 0, tokens_per_expert: [1, 2, 3, 4] }))
-    await makeRun(workspace, 'run', { train: [{ loss: 3 }, { loss: 2 }, { loss: 1 }], routing })
+    const ranks = [{ compute_ms: [1, 2] }, { compute_ms: [1, 2] }]
+    await makeRun(workspace, 'run', { train: [{ loss: 3 }, { loss: 2 }, { loss: 1 }], routing, ranks })
     await makeRun(workspace, 'other', { train: [{ loss: 3 }, { loss: 2 }], routing })
     makeTrace(workspace, 'trace')
   })
@@ -47,6 +49,7 @@ describe.skipIf(chromium === undefined)(named('invalid addresses of the dashboar
     ['curves', '.card canvas'],
     ['experts', '.heat canvas'],
     ['tokens', '.trace'],
+    ['ranks', '.stack'],
   ] as const)('the page of %s shows its contents, whatever its fields contain', (name, selector) =>
     site.on('', async (page) => {
       for (const value of junk) {

@@ -3,6 +3,8 @@
  * dialog, or sends a request to another server.
  */
 import { readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import type { AxeResults } from 'axe-core'
 import type { Browser, BrowserContextOptions, Locator, Page } from 'playwright-core'
 import { expect } from 'vitest'
 import { findChromium } from '../../bench/support/browser.ts'
@@ -166,3 +168,16 @@ export const coloursOf = (canvas: Locator): Promise<number> =>
     const { data } = drawn.getContext('2d').getImageData(0, 0, width, height)
     return new Set(new Uint32Array(data.buffer)).size
   })
+
+const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
+const axeRules = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']
+
+/** Violations that axe finds in the visible page: names, roles, order of headings, contrast. */
+export async function violationsOn(page: Page): Promise<readonly string[]> {
+  await page.evaluate(axe)
+  const { violations, passes } = (await page.evaluate(
+    `axe.run({ runOnly: ${JSON.stringify(axeRules)} })`,
+  )) as AxeResults
+  expect(passes.map(({ id }) => id)).toContain('color-contrast')
+  return violations.flatMap(({ help, nodes }) => nodes.map(({ html }) => `${help}: ${html}`))
+}

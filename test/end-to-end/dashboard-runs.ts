@@ -2,7 +2,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import type { RunConfig } from '../../src/config/run-config.ts'
 import { loadConfig } from '../../src/run/load-config.ts'
-import type { RoutingRecord, TrainRecord } from '../../src/step/records.ts'
+import type { RanksRecord, RoutingRecord, TrainRecord } from '../../src/step/records.ts'
 import type { Workspace } from './support.ts'
 
 interface MadeRun {
@@ -11,14 +11,21 @@ interface MadeRun {
   /** Fields of each step that are not 1. */
   readonly train?: readonly Partial<TrainRecord>[]
   readonly routing?: readonly MadeRouting[]
+  /** By step, for a run on several ranks. */
+  readonly ranks?: readonly MadeRanks[]
+  /** Hosts of the ranks. */
+  readonly hosts?: readonly string[]
 }
+
+/** Milliseconds by rank; what is not given is 0. */
+type MadeRanks = Pick<RanksRecord, 'compute_ms'> & Partial<RanksRecord>
 
 /** By default nothing is dropped. */
 type MadeRouting = Pick<RoutingRecord, 'step' | 'layer' | 'tokens_per_expert'> & Partial<RoutingRecord>
 
 /** Writes a finished run. @returns its configuration */
 export async function makeRun(workspace: Workspace, name: string, made: MadeRun): Promise<RunConfig> {
-  const { sets = [], train = [{}], routing = [] } = made
+  const { sets = [], train = [{}], routing = [], ranks = [], hosts = [] } = made
   const config = await loadConfig('tiny', [...sets, `train.steps=${train.length}`])
   const tokens = config.train.batch * config.model.sequence
   const folder = workspace.file('runs', name)
@@ -26,7 +33,11 @@ export async function makeRun(workspace: Workspace, name: string, made: MadeRun)
   const created = '2026-01-01T00:00:00Z'
   writeFileSync(`${folder}/config.json`, JSON.stringify({ version: '0.1.0', created, ...config }))
   const steps = train.map((record, index) => ({ ...plain, step: index + 1, tokens: (index + 1) * tokens, ...record }))
-  writeFileSync(`${folder}/metrics.jsonl`, steps.map(line).join(''))
+  const ofRanks = ranks.map((record, index) => ranksRecord(index + 1, (index + 1) * tokens, record))
+  const lines = steps.flatMap((record, index) => [record, ...ofRanks.slice(index, index + 1)])
+  writeFileSync(`${folder}/metrics.jsonl`, lines.map(line).join(''))
+  const roster = hosts.map((host, rank) => ({ rank, host, pid: 100 + rank }))
+  if (hosts.length > 0) writeFileSync(`${folder}/ranks.json`, line({ ranks: roster }))
   if (routing.length > 0) writeFileSync(`${folder}/routing.jsonl`, routing.map(routed).map(line).join(''))
   return config
 }
@@ -46,6 +57,24 @@ const plain: Omit<TrainRecord, 'step' | 'tokens'> = {
   load_cv: 1,
   load_cv_kept: 1,
   dead_experts: 1,
+}
+
+function ranksRecord(step: number, tokens: number, made: MadeRanks): RanksRecord {
+  const zeroes = made.compute_ms.map(() => 0)
+  return {
+    kind: 'ranks',
+    step,
+    tokens,
+    step_ms: zeroes,
+    all_to_all_ms: zeroes,
+    all_reduce_ms: zeroes,
+    wait_ms: zeroes,
+    waited_for_ms: zeroes,
+    compute_max_over_median: 1,
+    communication_share: 0,
+    wait_share: 0,
+    ...made,
+  }
 }
 
 function routed({ step, layer, tokens_per_expert, ...record }: MadeRouting): RoutingRecord {

@@ -5,7 +5,8 @@ import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import type { RunInput } from '../../src/config/run-config.ts'
 import type { Family } from '../../src/runtime/mpi/library.ts'
 import { families, launchers } from '../../src/runtime/mpi/testing/launch.ts'
-import { checkpointsOf, expectSuccess, metricsWithoutTimes, Workspace } from './support.ts'
+import type { RanksRecord } from '../../src/step/records.ts'
+import { checkpointsOf, expectSuccess, metrics, metricsWithoutTimes, trainRecords, Workspace } from './support.ts'
 
 // A world of four on two cores takes seconds to start.
 vi.setConfig({ testTimeout: 180_000 })
@@ -35,6 +36,8 @@ function outcome(run: string) {
     census: sorted,
   }
 }
+
+const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0)
 
 let runs = 0
 async function train(family: Family, ranks: number, expert: number, config: RunInput): Promise<string> {
@@ -116,6 +119,37 @@ describe.each(families)('%s', (family) => {
       expect(together[i]?.[0]).toBeCloseTo(loss, 4)
       expect(together[i]?.[1]).toBeCloseTo(norm, 4)
     }
+  })
+
+  test.skipIf(!here)(`${family}: every step has a record of the times and loads of all ranks`, async () => {
+    const run = await train(family, 4, 2, input({ parallel: { ledger: true } }, 3))
+    const routing = readFileSync(join(run, 'routing.jsonl'), 'utf8').trim().split('\n')
+    const kept = routing.map((line) => JSON.parse(line) as { step: number; kept_per_expert: number[] })
+    const steps = trainRecords(run)
+    const records = metrics(run).filter(({ kind }) => kind === 'ranks') as unknown as RanksRecord[]
+    expect(records.map(({ step }) => step)).toEqual([1, 2, 3])
+    for (const record of records) {
+      const { step, step_ms, compute_ms, all_to_all_ms, all_reduce_ms, wait_ms, waited_for_ms } = record
+      const times = [compute_ms, all_to_all_ms, all_reduce_ms, wait_ms]
+      for (let rank = 0; rank < 4; rank++) {
+        const parts = times.map((of) => of[rank] as number)
+        for (const part of parts) expect(part).toBeGreaterThanOrEqual(0)
+        expect(sum(parts)).toBeCloseTo(step_ms[rank] as number, 3)
+        expect(compute_ms[rank]).toBeGreaterThan(0)
+      }
+      // Each wait is for some rank, counted as a mean over the three others; that rank itself may wait for a moment.
+      expect(3 * sum(waited_for_ms)).toBeLessThanOrEqual(sum(wait_ms) + 0.001)
+      expect(3 * sum(waited_for_ms)).toBeGreaterThan(0.9 * sum(wait_ms))
+      // The first rank measures the same step from outside.
+      expect(step_ms[0]).toBeLessThanOrEqual(steps[step - 1]?.step_ms as number)
+      const loads = record.kept_per_rank as number[]
+      expect(sum(loads)).toBe(sum(kept.filter((of) => of.step === step).flatMap((of) => of.kept_per_expert)))
+      expect(record.load_max_over_mean).toBeCloseTo((4 * Math.max(...loads)) / sum(loads), 10)
+    }
+    const ledger = readFileSync(join(run, 'ledger.jsonl'), 'utf8').trim().split('\n')
+    // Steps, layers, groups.
+    expect(ledger).toHaveLength(3 * 2 * 2)
+    expect(metrics(await train(family, 1, 1, input({}, 2))).some(({ kind }) => kind === 'ranks')).toBe(false)
   })
 
   test.skipIf(!here)(`${family}: a run continues on another number of ranks with the same bits`, async () => {

@@ -158,7 +158,7 @@ export function prose(seed: number, characters: number): string {
   return text
 }
 
-const readJsonLines = (path: string): Line[] =>
+export const readJsonLines = (path: string): Line[] =>
   readFileSync(path, 'utf8')
     .split('\n')
     .slice(0, -1)
@@ -170,9 +170,11 @@ export const trainRecords = (run: string): TrainRecord[] =>
 export const evalRecords = (run: string): EvalRecord[] =>
   metrics(run).filter(({ kind }) => kind === 'eval') as unknown as EvalRecord[]
 
-/** metrics.jsonl without measured times. JSON preserves every bit of a float64. */
+/** metrics.jsonl without measured times, and so without the records of ranks. JSON preserves every bit of a float64. */
 export const metricsWithoutTimes = (run: string): Line[] =>
-  metrics(run).map(({ tokens_per_second, step_ms, mfu, ...rest }) => rest as Line)
+  metrics(run)
+    .filter(({ kind }) => kind !== 'ranks')
+    .map(({ tokens_per_second, step_ms, mfu, ...rest }) => rest as Line)
 
 export const checkpointsOf = (run: string): string[] => readdirSync(join(run, 'checkpoints')).sort()
 

@@ -2,13 +2,14 @@
 import { useEffect } from 'preact/hooks'
 import { CurvesPage } from './curves/curves-page.tsx'
 import { ExpertsPage } from './experts/experts-page.tsx'
+import { RanksPage } from './ranks/ranks-page.tsx'
 import { Header } from './shell/header.tsx'
 import { onKeys, Shortcuts, shortcutsShown } from './shell/shortcuts.tsx'
 import { Sidebar } from './shell/sidebar.tsx'
 import { collection, page, pages, pageTitles, problem, runs } from './store.ts'
 import { TokensPage } from './tokens/tokens-page.tsx'
 
-const views = { curves: CurvesPage, experts: ExpertsPage, tokens: TokensPage }
+const views = { curves: CurvesPage, experts: ExpertsPage, tokens: TokensPage, ranks: RanksPage }
 
 export function App() {
   useEffect(() => {

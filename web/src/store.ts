@@ -5,9 +5,14 @@ import { getJson, onChanges } from './client.ts'
 import { assignStyles, type LineStyle } from './palette.ts'
 import { inAddress, list, oneOf } from './view-state.ts'
 
-export const pages = ['curves', 'experts', 'tokens'] as const
+export const pages = ['curves', 'experts', 'tokens', 'ranks'] as const
 export type Page = (typeof pages)[number]
-export const pageTitles: Readonly<Record<Page, string>> = { curves: 'Curves', experts: 'Experts', tokens: 'Tokens' }
+export const pageTitles: Readonly<Record<Page, string>> = {
+  curves: 'Curves',
+  experts: 'Experts',
+  tokens: 'Tokens',
+  ranks: 'Ranks',
+}
 
 export const page = inAddress<Page>('page', oneOf(pages), 'curves', true)
 /** Ids of the selected runs. Empty, the default: all runs. */

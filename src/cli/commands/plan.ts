@@ -18,6 +18,7 @@ interface PlanFlags {
   readonly cluster?: string
   readonly set?: readonly string[]
   readonly whatIf?: readonly string[]
+  readonly ledger?: string
   readonly price?: number
   readonly html?: string
   readonly validate?: true
@@ -47,6 +48,7 @@ export function addPlan(program: Command, io: Io): void {
         'plan for each value of a field: path=value,value,... or "routing"; repeatable',
       ),
     )
+    .option('--ledger <run>', 'use the traffic between ranks that this run measured (it needs parallel.ledger)')
     .addOption(numberOption('--price <amount>', 'price of one device per hour, in any currency', ranges.nonNegative))
     .option('--html <file>', 'write a report with figures to one HTML file')
     .option('--calibrate', 'measure this machine again (with --cluster local)')
@@ -66,6 +68,7 @@ Examples:
   choir plan m6t-1t --cluster v100-480 --set plan.optimizer=adamw
   choir plan m6t-1t --cluster v100-480 --what-if routing
   choir plan M --cluster a100-8 --set train.batch=256 --set plan.load.run=runs/demo
+  choir plan M --cluster a100-8 --ledger runs/M
   choir plan m6t-1t --cluster v100-480 --html plan.html
   choir plan demo --cluster local
   choir plan --validate
@@ -91,7 +94,8 @@ async function run(io: Io, source: string | undefined, flags: PlanFlags): Promis
   }
   if (source === undefined) throw new UsageError("missing argument 'config' (a preset, or a YAML or JSON file)")
   if (flags.cluster === undefined) throw new UsageError('missing --cluster (NAME-COUNT such as v100-480, or a file)')
-  const { set = [], price } = flags
+  const { price } = flags
+  const set = setsOf(flags)
   if (flags.cluster === 'local') return runLocal(io, source, flags, colors)
   if (flags.calibrate) throw new UsageError('invalid --calibrate: only --cluster local is measured')
   const cluster = withPrice(await loadCluster(flags.cluster), price)
@@ -112,6 +116,7 @@ async function run(io: Io, source: string | undefined, flags: PlanFlags): Promis
 async function runLocal(io: Io, source: string, flags: PlanFlags, colors: Colors): Promise<void> {
   for (const [option, given] of [
     ['--what-if', flags.whatIf],
+    ['--ledger', flags.ledger],
     ['--price', flags.price],
   ] as const)
     if (given !== undefined) throw new UsageError(`invalid ${option}: not with --cluster local`)
@@ -128,6 +133,10 @@ async function runLocal(io: Io, source: string, flags: PlanFlags, colors: Colors
   if (plan.best.length === 0) throw new RunError(`${source} does not fit into the memory of this machine`)
 }
 
+/** The assignments of `--set`, and that of `--ledger`. */
+const setsOf = ({ set = [], ledger }: PlanFlags): string[] =>
+  ledger === undefined ? [...set] : [...set, `plan.load.ledger=${JSON.stringify(ledger)}`]
+
 /** Writes the report of `--html`, if given. */
 async function writeReport(io: Io, source: string, flags: PlanFlags, plan: Plan, questions: readonly WhatIf[]) {
   if (flags.html === undefined) return
@@ -140,7 +149,7 @@ async function writeReport(io: Io, source: string, flags: PlanFlags, plan: Plan,
 function planCommand(
   io: Io,
   source: string,
-  { cluster = '', set = [], whatIf = [], price, html = '' }: PlanFlags,
+  { cluster = '', set = [], ledger, whatIf = [], price, html = '' }: PlanFlags,
 ): string {
   const words = [
     'plan',
@@ -149,6 +158,7 @@ function planCommand(
     cluster,
     ...set.flatMap((assignment) => ['--set', assignment]),
     ...whatIf.flatMap((question) => ['--what-if', question]),
+    ...(ledger === undefined ? [] : ['--ledger', ledger]),
     ...(price === undefined ? [] : ['--price', String(price)]),
     '--html',
     html,

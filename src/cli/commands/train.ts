@@ -40,7 +40,7 @@ import {
 import { profileText } from '../profile.ts'
 import { deadlineOption, mpiOption, type RankFlags, withRanks } from '../ranks.ts'
 import { simulateRank } from '../simulate.ts'
-import { lowerBoundNote, sourceName } from '../summary.ts'
+import { lowerBoundNote, ranksRows, sourceName } from '../summary.ts'
 import { wrap } from '../text-layout.ts'
 import { writeTrace } from '../trace.ts'
 
@@ -286,6 +286,7 @@ function summaryText(summary: TrainSummary, colors: Colors): string {
     `${count(summary.tokensPerSecond)} tokens/s, MFU ${note ? 'at most ' : ''}${percent(summary.mfu, 0)}`,
   ])
   if (note) rows.push(['matmul ceiling', note])
+  if (summary.ranks) rows.push(...ranksRows(summary.ranks))
   if (last) rows.push(['drop rate', percent(last.drop_rate)], ['c_v', fixed(last.load_cv, 2)])
   rows.push(
     ['time', `${duration(summary.seconds)}, to step ${grouped(summary.step)}, ${count(summary.tokens)} tokens in all`],

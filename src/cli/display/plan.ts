@@ -1,6 +1,7 @@
 /** Plans, what-if questions and validations as text. */
 import type { Prediction } from '../../plan/cost/predict.ts'
 import type { Cluster } from '../../plan/inputs/cluster.ts'
+import type { MeasuredTraffic } from '../../plan/inputs/measured-traffic.ts'
 import type { Plan } from '../../plan/plan.ts'
 import { layoutName } from '../../plan/search/layout.ts'
 import type { WhatIf } from '../../plan/search/what-if.ts'
@@ -55,6 +56,12 @@ export function planText(plan: Plan, name: string, colors: Colors): string {
     ...(first || changes.length > 0
       ? []
       : ['  No single change makes it fit (use more devices, or devices with more memory).', '']),
+    ...section(
+      'bytes that a rank sends for experts in a step; busiest over the mean',
+      trafficTable(plan.traffic, colors),
+      colors,
+      plan.traffic !== undefined,
+    ),
     ...budgetLines(plan, colors),
     ...(run.model.moe && first ? [`  ${colors.dim(loadNote(first))}`, ''] : []),
   ].join('\n')
@@ -77,6 +84,7 @@ function facts({
   parametersByKind,
   activeParameters,
   load,
+  traffic,
   layouts,
   fitting,
 }: Plan): [string, string][] {
@@ -97,6 +105,7 @@ function facts({
       `${grouped(cluster.devices)} × ${device.name} with ${bytes(device.memory)}, ${cluster.devicesPerNode} a node; ${flops(device.peak[plan.precision] ?? Number.NaN)}/s, ${bytes(device.bandwidth)}/s`,
     ],
     ['load', load],
+    ...(traffic ? [['traffic', trafficNote(traffic)] as [string, string]] : []),
     ['layouts', `${grouped(layouts)} examined, ${grouped(fitting)} fit`],
   ]
 }
@@ -175,6 +184,27 @@ function budgetLines({ budget }: Plan, colors: Colors): string[] {
     `  ${colors.bold('the whole training')}  ${count(budget.tokens)} tokens: ${duration(budget.seconds)}, ${amount(budget.deviceHours)} device-hours${price}`,
     '',
   ]
+}
+
+const trafficNote = ({ directory, expert, steps }: MeasuredTraffic): string =>
+  `measured in ${directory}: ${expert} ranks share experts, ${steps} steps`
+
+/** Modules with a table row; those of the largest imbalance. */
+const TRAFFIC_ROWS = 8
+
+/** Predicted even bytes beside measured ones. */
+function trafficTable(traffic: MeasuredTraffic | undefined, colors: Colors): string[] {
+  if (!traffic) return []
+  const shown = traffic.modules.toSorted((a, b) => b.imbalance - a.imbalance).slice(0, TRAFFIC_ROWS)
+  const rows = shown.map(({ layer, module, evenBytes, meanBytes, imbalance, pairImbalance }) => [
+    `${layer}${module === 'ffn' ? '' : ` ${module}`}`,
+    bytes(evenBytes),
+    bytes(meanBytes),
+    `${fixed(imbalance, 2)}×`,
+    `${fixed(pairImbalance, 2)}×`,
+  ])
+  const titles = ['layer', 'predicted, even', 'measured', 'busiest rank', 'busiest pair']
+  return titledTable(titles, rows, 'lrrrr', colors)
 }
 
 const amount = (value: number): string => (value < 10 ? value.toPrecision(2) : grouped(Math.round(value)))

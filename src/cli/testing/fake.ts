@@ -14,7 +14,7 @@ import type { StepEvent } from '../../runtime/times.ts'
 import type { EvalRecord, TrainRecord } from '../../step/records.ts'
 import type { StudyEvent } from '../../study/events.ts'
 import type { StudyOutcome } from '../../study/study.ts'
-import type { TrainEvent, TrainSummary } from '../../train/events.ts'
+import type { RanksSummary, TrainEvent, TrainSummary } from '../../train/events.ts'
 import type { Io, Job } from '../io.ts'
 import { main } from '../main.ts'
 import type { Operations } from '../operations.ts'
@@ -153,6 +153,8 @@ interface Settings {
   readonly machine?: Partial<Machine>
   /** The matmul rate that trainings and benchmarks report; default: two measurements on a quiet machine. */
   readonly ceiling?: CeilingReport
+  /** Default: a training of one process. */
+  readonly ranks?: RanksSummary
   /** Exit code and output of another program; default: it is not installed. */
   readonly runProgram?: (words: readonly string[]) => { readonly code: number | null; readonly text: string }
   /** The end of a job, and a handler for signals to it. Default: it succeeds. */
@@ -224,6 +226,7 @@ export function fakeIo(settings: Settings = {}): Fake {
         ceiling: settings.ceiling ?? quietCeiling,
         last: trainRecord(step),
         evaluation: evalRecord(step),
+        ranks: settings.ranks ?? null,
       }
       if (!options.profile) return summary
       return { ...summary, profile: stepProfile, trace: stepTrace }

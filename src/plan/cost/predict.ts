@@ -5,6 +5,7 @@ import type { Cluster } from '../inputs/cluster.ts'
 import type { PlannedRun } from '../inputs/settings.ts'
 import { devicesOf, type Layout } from '../search/layout.ts'
 import type { ModelLoads } from '../work/load.ts'
+import type { ModelTraffic } from '../work/mixture.ts'
 import { countParameters, type ParameterCounts } from '../work/parameter-counts.ts'
 import { Workloads } from '../work/stages.ts'
 import { ComponentTimes, peakOf } from './device-time.ts'
@@ -38,10 +39,11 @@ export class Predictor {
   private readonly times: ComponentTimes
   private readonly flopsPerAssignment: ReturnType<typeof describeModel>['flopsPerAssignment']
 
-  constructor(run: PlannedRun, cluster: Cluster, loads: ModelLoads) {
+  /** @param traffic Measured imbalance of all-to-alls; null: that of the loads. */
+  constructor(run: PlannedRun, cluster: Cluster, loads: ModelLoads, traffic: ModelTraffic | null = null) {
     this.run = run
     this.cluster = cluster
-    this.workloads = new Workloads(run, loads)
+    this.workloads = new Workloads(run, loads, traffic)
     this.times = new ComponentTimes(cluster.device, run.plan.precision)
     this.counts = countParameters(run.model)
     const { flopsPerToken, flopsPerAssignment, activeParameters } = describeModel(run.model)

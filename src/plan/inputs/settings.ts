@@ -11,6 +11,8 @@ const loadSchema = z
     cv: z.number().nonnegative().default(0),
     /** A run directory of Choir: loads are the mean of the last records in its `routing.jsonl`. */
     run: z.string().min(1).nullable().default(null),
+    /** A run directory of Choir with a `ledger.jsonl`: the imbalance of all-to-alls is that of its last steps. */
+    ledger: z.string().min(1).nullable().default(null),
   })
   .prefault({})
 

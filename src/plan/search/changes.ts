@@ -5,6 +5,7 @@ import type { Prediction } from '../cost/predict.ts'
 import type { Cluster } from '../inputs/cluster.ts'
 import { type PlannedRun, storedBytes } from '../inputs/settings.ts'
 import type { ModelLoads } from '../work/load.ts'
+import type { ModelTraffic } from '../work/mixture.ts'
 import { rank } from './search.ts'
 
 export interface Change {
@@ -17,7 +18,12 @@ export interface Change {
 }
 
 /** Single changes that make a run fit, the smallest sacrifice first; empty if none does. */
-export function changesThatFit(run: PlannedRun, cluster: Cluster, loads: ModelLoads): Change[] {
+export function changesThatFit(
+  run: PlannedRun,
+  cluster: Cluster,
+  loads: ModelLoads,
+  traffic: ModelTraffic | null,
+): Change[] {
   const { plan } = run
   const options: { change: string; price: string; run: PlannedRun }[] = []
   const offer = (change: string, price: string, over: Partial<PlannedRun['plan']>) =>
@@ -38,28 +44,33 @@ export function changesThatFit(run: PlannedRun, cluster: Cluster, loads: ModelLo
       if (plan.offload === 'none' || (plan.offload === 'optimizer' && offload === 'all'))
         offer(`offload=${offload}`, 'traffic to the host', { offload })
   const found = options.flatMap(({ change, price, run: changed }) => {
-    const best = fastest(changed, cluster, loads)
+    const best = fastest(changed, cluster, loads, traffic)
     return best ? [{ change, price, best }] : []
   })
-  return [...found, ...moreDevices(run, cluster, loads)]
+  return [...found, ...moreDevices(run, cluster, loads, traffic)]
 }
 
 /** The smallest multiple of the devices on which the run fits, with the batch multiplied too. */
-function moreDevices(run: PlannedRun, cluster: Cluster, loads: ModelLoads): Change[] {
+function moreDevices(run: PlannedRun, cluster: Cluster, loads: ModelLoads, traffic: ModelTraffic | null): Change[] {
   for (const factor of [2, 4, 8, 16]) {
     const devices = cluster.devices * factor
     if (devices > cluster.devicesPerNode && devices % cluster.devicesPerNode !== 0) continue
     const batch = run.train.batch * factor
-    const best = fastest({ ...run, train: { ...run.train, batch } }, { ...cluster, devices }, loads)
+    const best = fastest({ ...run, train: { ...run.train, batch } }, { ...cluster, devices }, loads, traffic)
     if (best)
       return [{ change: `${devices} devices, train.batch=${batch}`, price: `${factor} times the devices`, best }]
   }
   return []
 }
 
-function fastest(run: PlannedRun, cluster: Cluster, loads: ModelLoads): Prediction | undefined {
+function fastest(
+  run: PlannedRun,
+  cluster: Cluster,
+  loads: ModelLoads,
+  traffic: ModelTraffic | null,
+): Prediction | undefined {
   try {
-    return rank(run, cluster, loads).fitting[0]
+    return rank(run, cluster, loads, traffic).fitting[0]
   } catch (error) {
     // The change leaves no legal layout.
     if (error instanceof UsageError) return undefined

@@ -5,6 +5,7 @@ import { type Prediction, Predictor } from '../cost/predict.ts'
 import { type Cluster, precisions } from '../inputs/cluster.ts'
 import { type PlannedRun, storedBytes } from '../inputs/settings.ts'
 import { balancedLoads, type ModelLoads } from '../work/load.ts'
+import type { ModelTraffic } from '../work/mixture.ts'
 import type { Layout, Offload, Recompute } from './layout.ts'
 
 export interface Ranking {
@@ -16,8 +17,13 @@ export interface Ranking {
 }
 
 /** @throws UsageError if fixed settings of the plan contradict each other, the model or the cluster */
-export function rank(run: PlannedRun, cluster: Cluster, loads: ModelLoads = balancedLoads(run.model)): Ranking {
-  const predictor = new Predictor(run, cluster, loads)
+export function rank(
+  run: PlannedRun,
+  cluster: Cluster,
+  loads: ModelLoads = balancedLoads(run.model),
+  traffic: ModelTraffic | null = null,
+): Ranking {
+  const predictor = new Predictor(run, cluster, loads, traffic)
   const fitting: Prediction[] = []
   const rejected: Prediction[] = []
   for (const layout of layoutsOf(run, cluster)) {

@@ -2,7 +2,7 @@
 import { type RoutedModule, routedModules } from '../../model/parameters.ts'
 import { type Component, network, norm, noWork, residual, type Slice } from './components.ts'
 import type { ModelLoads, RankLoad } from './load.ts'
-import { mixture } from './mixture.ts'
+import { type ModelTraffic, mixture } from './mixture.ts'
 
 export interface LayerWork {
   readonly components: readonly Component[]
@@ -11,10 +11,13 @@ export interface LayerWork {
   readonly loads: readonly RankLoad[]
 }
 
-export function layerWork(slice: Slice, layer: number, loads: ModelLoads): LayerWork {
+export function layerWork(slice: Slice, layer: number, loads: ModelLoads, traffic: ModelTraffic | null): LayerWork {
   const { model, tokens, bytes, sequenceShare } = slice
   const routed = routedModules(model, layer)
-  const mixtures = routed.map((module) => ({ module, ...mixture(slice, module, loads(layer, module)) }))
+  const mixtures = routed.map((module) => ({
+    module,
+    ...mixture(slice, module, loads(layer, module), traffic?.(layer, module) ?? null),
+  }))
   const componentsOf = (module: RoutedModule) => mixtures.find((each) => each.module === module)?.components
   return {
     inputBytes: tokens * model.width * bytes * sequenceShare,

@@ -4,14 +4,21 @@ import { activatedExperts, hasRouterWeights, type RoutedModule } from '../../mod
 import { type Component, network, networkWork, norm, noWork, residual, type Slice } from './components.ts'
 import { capacityOf, type ExpertLoads, rankLoad } from './load.ts'
 
-/** Components and load of one routed module. */
-export function mixture(slice: Slice, module: RoutedModule, expertLoads: ExpertLoads) {
+/** The busiest rank over an even load, in the all-to-alls of a routed module. */
+export type ModelTraffic = (layer: number, module: RoutedModule) => number
+
+/**
+ * Components and load of one routed module.
+ * @param imbalance Measured, of the traffic between ranks; null: that of the loads.
+ */
+export function mixture(slice: Slice, module: RoutedModule, expertLoads: ExpertLoads, imbalance: number | null) {
   const { model, plan, tokens, bytes, tensor, expert } = slice
   const moe = model.moe
   if (!moe) throw new Error('internal: no experts in a dense model')
   const { width } = model
   const { experts } = moe
   const load = rankLoad(moe, expertLoads, expert, tokens, plan.dispatch === 'one-hot' || undefined)
+  const sentRows = imbalance === null ? load.rows : (load.rows / load.imbalance) * imbalance
   const isNetwork = module === 'ffn'
   const local = experts / expert
   // Products with the rows of one rank, for each expert here.
@@ -36,7 +43,7 @@ export function mixture(slice: Slice, module: RoutedModule, expertLoads: ExpertL
       keptBytes: work.keptBytes + load.rows * (width + resultWidth) * bytes,
       // The gradients of all sources are read, and their sum is written, then copied to its place.
       gradientPassBytes: work.gradientPassBytes + (sources > 1 ? (sources + 3) * weights : 0),
-      exchanges: expert > 1 ? [load.rows * width * bytes, load.rows * resultWidth * bytes] : [],
+      exchanges: expert > 1 ? [sentRows * width * bytes, sentRows * resultWidth * bytes] : [],
     },
     ...(isNetwork && moe.sharedHidden > 0 ? [network(slice, moe.sharedHidden)] : []),
     ...(isNetwork ? [residual(slice, 'router')] : []),

@@ -4,7 +4,8 @@ import type { PlannedRun } from '../inputs/settings.ts'
 import type { Layout } from '../search/layout.ts'
 import { type Component, type Slice, sliceOf } from './components.ts'
 import { embeddingWork, headWork, type LayerWork, layerWork } from './layer-work.ts'
-import type { ExpertLoads, ModelLoads } from './load.ts'
+import type { ModelLoads } from './load.ts'
+import type { ModelTraffic } from './mixture.ts'
 import { noParameters, type ParameterCounts } from './parameter-counts.ts'
 
 export interface PipelineStage {
@@ -29,14 +30,16 @@ export interface Workload {
 export class Workloads {
   private readonly run: PlannedRun
   private readonly loads: ModelLoads
+  private readonly traffic: ModelTraffic | null
   private readonly cache = new Map<
     string,
     { slice: Slice; layers: LayerWork[]; embedding: Component; head: Component }
   >()
 
-  constructor(run: PlannedRun, loads: ModelLoads) {
+  constructor(run: PlannedRun, loads: ModelLoads, traffic: ModelTraffic | null = null) {
     this.run = run
     this.loads = loads
+    this.traffic = traffic
   }
 
   of(layout: Layout): Workload {
@@ -59,14 +62,15 @@ export class Workloads {
     const cached = this.cache.get(key)
     if (cached) return cached
     const { model } = this.run
-    const distinct: { loads: readonly ExpertLoads[]; work: LayerWork }[] = []
+    const distinct: { loads: readonly unknown[]; work: LayerWork }[] = []
     const layers = Array.from({ length: model.layers }, (_, layer) => {
-      const loads = routedModules(model, layer).map((module) => this.loads(layer, module))
+      const modules = routedModules(model, layer)
+      const loads = modules.flatMap((module) => [this.loads(layer, module), this.traffic?.(layer, module)])
       const same = distinct.find(
         (other) => loads.length === other.loads.length && loads.every((each, i) => each === other.loads[i]),
       )
       if (same) return same.work
-      const work = layerWork(slice, layer, this.loads)
+      const work = layerWork(slice, layer, this.loads, this.traffic)
       distinct.push({ loads, work })
       return work
     })

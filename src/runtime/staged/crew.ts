@@ -20,6 +20,7 @@ export interface CrewOptions {
   readonly dnnl: string | null
   readonly math: Precision
   readonly group: GroupPlace | null
+  readonly orderLog: SharedArrayBuffer | null
 }
 
 export class Crew {

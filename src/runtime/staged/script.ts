@@ -48,6 +48,8 @@ export interface CrewData {
   readonly dnnl: string | null
   readonly math: Precision
   readonly group: GroupPlace | null
+  /** Of the orders that kernels post for the group; null without one. */
+  readonly orderLog: SharedArrayBuffer | null
   /** The compiled WASM module. */
   readonly wasm: unknown
 }

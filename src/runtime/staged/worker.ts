@@ -14,13 +14,15 @@ import { opFunctions } from '../wasm/module.ts'
 import { Barrier } from './barrier.ts'
 import type { KernelThread, PreparedCall } from './contract.ts'
 import { opKernels } from './kernels/table.ts'
+import { LoggedRing } from './logged-ring.ts'
 import type { CrewData, Failure, Order, Report, Script } from './script.ts'
 
-const { thread, threads, control, ortRun, dnnl: dnnlPath, math, group: place, wasm } = workerData as CrewData
+const { thread, threads, control, ortRun, dnnl: dnnlPath, math, group: place, orderLog, wasm } = workerData as CrewData
 const leader = thread === 0
 const barrier = new Barrier(control, threads)
 const dnnl = dnnlPath === null ? null : new Dnnl(dnnlPath, math)
-const group = place && { ...place, ring: new OrderRing(place.orders), channel: channels.experts }
+const ring = place && orderLog && new LoggedRing(place, orderLog)
+const group = place && ring && { ...place, ring, channel: channels.experts }
 // In a thread that has loaded no library, koffi 3.3 crashes when it calls a function by address.
 if (dnnlPath === null && process.platform !== 'win32') koffi.load(null)
 const pointer = 'uintptr_t'
@@ -69,8 +71,8 @@ function open(script: Script): Program {
 
 /** For each step, posts the early orders that are due before it. */
 function earlyPosts({ steps, early, tickets }: Script): (() => void)[] {
-  if (!group) return []
-  const { ring } = group
+  if (!place) return []
+  const ring = new OrderRing(place.orders)
   const ticketOf = new Float64Array(tickets)
   return steps.map((_, step) => {
     const orders = [...early.entries()].filter(([, { before }]) => before === step)
@@ -88,6 +90,7 @@ function runProgram({ script, prepared, bytes, times, post }: Program, early: bo
   for (let i = 0; i < steps.length; i++) {
     const step = steps[i] as Script['steps'][number]
     times[2 * i] = now()
+    if (ring) ring.stage = i
     const failure = attempt(step, prepared[i] ?? null, i, early ? post[i] : undefined)
     const first = failure !== undefined && barrier.fail(i)
     times[2 * i + 1] = now()

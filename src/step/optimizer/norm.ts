@@ -3,14 +3,16 @@
  * has a sum of its own, so that the bits do not depend on how tensors are spread over ranks.
  */
 import type { ArenaKernels } from '../../runtime/arena-kernels.ts'
-import { type Ranks, sumOverRanks } from '../../runtime/ranks.ts'
 import type { ParameterStore } from '../store.ts'
 
-/** Not finite if and only if some gradient is not. */
+/**
+ * Not finite if and only if some gradient is not.
+ * @param sum The sum of values over ranks; default: there is one.
+ */
 export async function gradientNorm(
   kernels: ArenaKernels,
   store: ParameterStore,
-  ranks: Ranks | null = null,
+  sum: (own: Float64Array) => Promise<Float64Array> = async (own) => own,
 ): Promise<number> {
   const units = store.units()
   const sums = await kernels.sumsOfSquares(
@@ -20,5 +22,5 @@ export async function gradientNorm(
   units.forEach(({ index }, i) => {
     all[index] = sums[i] as number
   })
-  return Math.sqrt((await sumOverRanks(ranks, all)).reduce((total, sum) => total + sum, 0))
+  return Math.sqrt((await sum(all)).reduce((total, squares) => total + squares, 0))
 }

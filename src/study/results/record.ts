@@ -8,7 +8,7 @@ import type { RunConfig } from '../../config/run-config.ts'
 import { RunError } from '../../errors.ts'
 import { describeModel } from '../../model/describe.ts'
 import type { CapacityRule } from '../../model/routing/contract.ts'
-import type { CapacityEvaluation, EvalRecord, RoutingRecord, TrainRecord } from '../../step/records.ts'
+import type { CapacityEvaluation, EvalRecord, RanksRecord, RoutingRecord, TrainRecord } from '../../step/records.ts'
 import { readJsonLines } from '../../system/jsonl.ts'
 import type { Curve, FinishedRun, LayerHistory, RoutingMeans } from '../contract.ts'
 import { NUMERICS } from './numerics.ts'
@@ -33,9 +33,9 @@ export interface RunFacts {
 export async function recordOf(directory: string, facts: RunFacts): Promise<FinishedRun> {
   const trained: TrainRecord[] = []
   const evaluated: EvalRecord[] = []
-  for await (const line of readJsonLines<TrainRecord | EvalRecord>(join(directory, 'metrics.jsonl')))
+  for await (const line of readJsonLines<TrainRecord | EvalRecord | RanksRecord>(join(directory, 'metrics.jsonl')))
     if (line.kind === 'train') trained.push(line)
-    else evaluated.push(line)
+    else if (line.kind === 'eval') evaluated.push(line)
   const routing: RoutingRecord[] = []
   for await (const line of readJsonLines<RoutingRecord>(join(directory, 'routing.jsonl'))) routing.push(line)
   const { config } = facts

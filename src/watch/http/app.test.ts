@@ -67,6 +67,8 @@ describe('runs', () => {
       load_cv: [0.5, null, 0.25],
     })
     expect(await (await get('/api/routing?run=a1')).json()).toMatchObject({ steps: [10, 20, 30] })
+    expect(await (await get('/api/ranks?run=a1&span=5&step=20')).json()).toMatchObject({ used: 5, to: 20 })
+    expect(await (await get('/api/ranks?run=a1')).json()).toMatchObject({ used: 20, to: 30 })
   })
 
   test.each([
@@ -87,6 +89,8 @@ describe('runs', () => {
     ['/api/routing/loads?run=w1', 400, 'at most 67108864 bytes at a time; this is 480000000'],
     ['/api/routing/history?run=w1&router=0', 400, 'this is 240000000'],
     ['/api/routing/history?run=a1&router=2', 404, 'unknown router: 2'],
+    ['/api/ranks?run=d1', 404, 'has no ranks'],
+    ['/api/ranks?run=a1&span=0', 400, 'invalid span: 0'],
     ['/api/routing/summary?run=a1&router=0.5', 400, 'invalid router: 0.5'],
     ['/api/nothing', 404, '/api/nothing'],
   ])('%s gets status %d and a problem', async (path, status, message) => {

@@ -129,6 +129,14 @@ function addRunRoutes(app: Hono, collection: Watched): void {
     const { run, router } = routerOf(collection, c)
     return c.json(run.routingSummary(router))
   })
+  app.get('/api/ranks', (c) => {
+    const { run: id, span, step } = parseQuery(requestSchemas.ranks, c.req.query())
+    const run = runOf(collection, id)
+    const ranks = run.ranks?.(span, step)
+    if (!ranks)
+      throw new ProblemError(404, `The run ${run.summary().name} has no ranks: it is one of a single process.`)
+    return c.json(ranks)
+  })
 }
 
 function addTracingRoutes(app: Hono, collection: Watched, tracing: Tracing): void {

@@ -20,6 +20,7 @@ export const requestSchemas = {
   run: z.strictObject({ run }),
   loads: z.strictObject({ run, from: index.default(0), to: index.optional() }),
   router: z.strictObject({ run, router: index }),
+  ranks: z.strictObject({ run, span: z.int().min(1).max(1000).default(20), step: z.number().optional() }),
   trace: z
     .strictObject({ run, text: z.string().optional(), document: index.optional() })
     .refine(({ text, document }) => (text === undefined) !== (document === undefined), {

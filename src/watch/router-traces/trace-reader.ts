@@ -91,6 +91,7 @@ export class TraceReader implements PolledRun {
       reading: this.isReading,
       metrics: [],
       routed: this.routing() !== undefined,
+      ranked: false,
       traceable: this.routing() !== undefined,
       checkpoint: null,
       config: {},

@@ -122,6 +122,25 @@ test('a resumed run drops whole rows and goes on from there', () => {
   expect([...(columns.table('train')?.seconds ?? [])]).toEqual([4, 8, 9])
 })
 
+test('records of ranks are a table of their numbers, and lists by rank', () => {
+  const columns = columnsOf(
+    train(1, { loss: 3 }),
+    '{"kind":"ranks","step":1,"wait_share":0.5,"compute_ms":[1,2]}',
+    train(2, { loss: 2 }),
+    '{"kind":"ranks","step":2,"wait_share":0.25,"compute_ms":[3,4]}',
+  )
+  expect(values(columns, 'ranks', 'wait_share')).toEqual([0.5, 0.25])
+  expect(columns.names()).toContain('ranks/wait_share')
+  expect(columns.ranks.ranks(1)).toMatchObject({ steps: [1, 2], compute: [3, 4] })
+  expect(columns.problem).toBeUndefined()
+  // A resumed run has not yet written the record of this step.
+  columns.add(Buffer.from(JSON.stringify(train(2, { loss: 1 }))))
+  expect(values(columns, 'ranks', 'step')).toEqual([1])
+  expect(columns.ranks.ranks(1)).toMatchObject({ steps: [1], compute: [1, 2] })
+  columns.clear()
+  expect(columns.ranks.isEmpty).toBe(true)
+})
+
 test('a file of invented names does not fill the memory, and no name is special', () => {
   const many = Object.fromEntries(Array.from({ length: 5000 }, (_, index) => [`name${index}`, index]))
   const narrowed = columnsOf(train(1, many))

@@ -1,12 +1,14 @@
 /**
- * metrics.jsonl as columns. Each kind of record (`train`, `eval`) is a table with one row per step, in order, and one
+ * metrics.jsonl as columns. Each kind of record (`train`, `eval`, `ranks`) is a table with one row per step, in order, and one
  * column per field; missing fields and values that are not numbers are NaN. Training and evaluation are separate
  * tables because they happen at different steps.
+ *
+ * Lists by rank, in records of ranks, are kept apart (rank-log.ts).
  *
  * The results of an evaluation under other capacity rules are columns too, such as `dropless/loss`.
  *
  * A line that repeats an earlier step comes from a resumed run: it drops the rows of its table from that step on, and
- * a training step also drops the evaluations from there on.
+ * a training step also drops the evaluations and records of ranks from there on.
  *
  * A table that becomes too large merges every two rows into one, and from then on as many lines. A merged row has the
  * step of its last line and the newest number of each field, so that rare fields are not lost.
@@ -14,8 +16,9 @@
 import { bisectLeft } from 'd3-array'
 import { isFields } from '../../config/fields.ts'
 import { capacityScalars } from '../../run/capacity-scalars.ts'
+import { RankLog } from './rank-log.ts'
 
-const KINDS: ReadonlySet<string> = new Set(['train', 'eval'])
+const KINDS: ReadonlySet<string> = new Set(['train', 'eval', 'ranks'])
 /** More than any record has: a file of invented names must not fill the memory. */
 const MAX_FIELDS = 256
 const MAX_NAME_LENGTH = 100
@@ -181,6 +184,7 @@ export class MetricColumns {
   /** All lines, and the invalid ones among them. */
   lines = 0
   skipped = 0
+  ranks = new RankLog()
   private readonly maxNumbers: number
   private tables = new Map<string, MetricTable>()
   private firstProblem: string | undefined
@@ -207,6 +211,7 @@ export class MetricColumns {
   clear(): void {
     this.lines = this.skipped = 0
     this.tables = new Map()
+    this.ranks = new RankLog()
     this.firstProblem = undefined
   }
 
@@ -235,14 +240,16 @@ export class MetricColumns {
     if (record === undefined) return 'is not JSON'
     if (!isFields(record)) return 'is not an object'
     const { kind, step } = record
-    if (typeof kind !== 'string' || !KINDS.has(kind)) return 'has an unknown kind (expected train or eval)'
+    if (typeof kind !== 'string' || !KINDS.has(kind)) return 'has an unknown kind (expected train, eval or ranks)'
     if (typeof step !== 'number' || !Number.isFinite(step)) return 'has no step'
     const table = this.tables.get(kind) ?? new MetricTable(this.maxNumbers)
     this.tables.set(kind, table)
     if (step <= table.lastStep) {
       table.cutFrom(step)
-      if (kind === 'train') this.tables.get('eval')?.cutFrom(step)
+      if (kind === 'train') for (const other of ['eval', 'ranks']) this.tables.get(other)?.cutFrom(step)
+      if (kind !== 'eval') this.ranks.cutFrom(step)
     }
+    if (kind === 'ranks') this.ranks.add(step, record)
     table.add(step, kind === 'eval' ? { ...record, ...capacityScalars(record) } : record)
     return undefined
   }

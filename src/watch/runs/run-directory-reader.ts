@@ -3,13 +3,14 @@
  */
 import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
+import { isFields } from '../../config/fields.ts'
 import { median } from '../../step/statistics.ts'
 import { isHeldByLiveProcess, LOCK_FILE } from '../../system/lock.ts'
-import type { RoutingHistory, RoutingIndex, RunState, RunSummary, Series } from '../api.ts'
+import type { RanksOfSteps, RoutingHistory, RoutingIndex, RunState, RunSummary, Series } from '../api.ts'
 import { readInside } from './confined.ts'
 import { MetricColumns } from './metric-columns.ts'
 import { newestCheckpointKey } from './newest-checkpoint.ts'
-import { RoutingLog } from './routing-log.ts'
+import { parseObject, RoutingLog } from './routing-log.ts'
 import { type FoundRun, MAX_POLL_BYTES, type PolledRun, type PollResult, QUIET_MS, SETTLED_MS } from './run.ts'
 import { type KnownConfig, readRunConfig, unknownConfig } from './run-config.ts'
 import { type SeriesQuery, seriesOf } from './series.ts'
@@ -39,6 +40,7 @@ export class RunDirectoryReader implements PolledRun {
   private isLocked = false
   /** Time at which the lock was first seen to be released. */
   private unlockedAt = Number.NEGATIVE_INFINITY
+  private roster: RanksOfSteps['roster'] = []
   private isReading = true
   private memory = Number.POSITIVE_INFINITY
   private lastStatus = ''
@@ -75,6 +77,7 @@ export class RunDirectoryReader implements PolledRun {
     const routing = metrics === 'behind' ? 'behind' : await this.routingTail.poll(MAX_POLL_BYTES)
     const isSettled =
       routing === 'same' && Date.now() - this.routingTail.changed > SETTLED_MS && this.routingLog.snapshots.settle()
+    if (metrics !== 'same' && !this.columns.ranks.isEmpty) await this.readRoster()
     await this.checkCheckpointAndLock()
     const isBehind = metrics === 'behind' || routing === 'behind'
     if (!isBehind) this.isReading = false
@@ -114,6 +117,7 @@ export class RunDirectoryReader implements PolledRun {
       reading: this.isReading,
       metrics: columns.names(),
       routed: this.routing() !== undefined,
+      ranked: !columns.ranks.isEmpty,
       traceable: this.checkpoint !== null && config.routers !== null,
       checkpoint: this.checkpoint,
       config: config.fields,
@@ -138,6 +142,11 @@ export class RunDirectoryReader implements PolledRun {
 
   routingSummary(router: number): RoutingHistory {
     return this.routingLog.snapshots.summary(router)
+  }
+
+  ranks(span: number, step?: number): RanksOfSteps | undefined {
+    const found = this.columns.ranks.ranks(span, step)
+    return found && { run: this.id, ...found, roster: this.roster }
   }
 
   private step(): number {
@@ -203,6 +212,11 @@ export class RunDirectoryReader implements PolledRun {
     this.routingTail.restart()
   }
 
+  private async readRoster(): Promise<void> {
+    const text = await readInside(this.found.root, join(this.directory, 'ranks.json'), MAX_CONFIG_BYTES)
+    this.roster = text ? rosterIn(text) : []
+  }
+
   private async checkCheckpointAndLock(): Promise<void> {
     this.checkpoint = await newestCheckpointKey(this.directory)
     const lock = await readInside(this.found.root, join(this.directory, LOCK_FILE), 4096)
@@ -210,4 +224,15 @@ export class RunDirectoryReader implements PolledRun {
     if (this.isLocked && !isLocked) this.unlockedAt = Date.now()
     this.isLocked = isLocked
   }
+}
+
+/** Host and process of each rank in `ranks.json`; empty if it has something else. */
+function rosterIn(text: Buffer): RanksOfSteps['roster'] {
+  const ranks: unknown = parseObject(text)?.ranks
+  if (!Array.isArray(ranks)) return []
+  const roster = ranks.map((rank: unknown) => {
+    const { host, pid } = isFields(rank) ? rank : {}
+    return typeof host === 'string' && typeof pid === 'number' ? { host: host.slice(0, 100), pid } : null
+  })
+  return roster.every((each) => each !== null) ? roster : []
 }

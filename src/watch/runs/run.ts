@@ -1,5 +1,5 @@
 /** A run as the dashboard sees it, whatever files it is read from. */
-import type { RoutingHistory, RoutingIndex, RunSummary, Series, TokenTrace } from '../api.ts'
+import type { RanksOfSteps, RoutingHistory, RoutingIndex, RunSummary, Series, TokenTrace } from '../api.ts'
 import type { SeriesQuery } from './series.ts'
 
 export interface WatchedRun {
@@ -17,6 +17,8 @@ export interface WatchedRun {
   /** [snapshots][2][experts] */
   history(router: number): Float32Array
   routingSummary(router: number): RoutingHistory
+  /** Only of a run directory: means over the last `span` records of ranks up to a step; undefined without ranks. */
+  ranks?(span: number, step?: number): RanksOfSteps | undefined
   /** Only of a trace: the recorded tokens of a kept snapshot. */
   recorded?(snapshot: number): Promise<TokenTrace>
 }

@@ -1,5 +1,5 @@
 /** For tests: a collection without files: a run, a trace, a dense run, and a run with too many experts to send. */
-import type { Change, RunSummary, TokenTrace } from '../api.ts'
+import type { Change, RanksOfSteps, RunSummary, TokenTrace } from '../api.ts'
 import type { Watched } from '../http/app.ts'
 import type { Page } from '../http/page.ts'
 import type { WatchedRun } from '../runs/collection.ts'
@@ -23,10 +23,28 @@ const summary: RunSummary = {
   reading: false,
   metrics: ['train/loss'],
   routed: true,
+  ranked: false,
   traceable: true,
   checkpoint: null,
   config: { 'model.width': 32 },
 }
+
+const ranksOf = (run: string): RanksOfSteps => ({
+  run,
+  steps: [10, 20, 30],
+  of: 3,
+  from: 10,
+  to: 30,
+  used: 3,
+  compute: [5, 6],
+  computeOverOthers: [1, 1],
+  allToAll: [0, 0],
+  allReduce: [1, 1],
+  wait: [1, 0],
+  waitedFor: [0, 1],
+  kept: [null, null],
+  roster: [],
+})
 
 const recorded: TokenTrace = { run: 't1', step: 20, loss: null, tokens: [''], cut: false, routers: [] }
 
@@ -73,6 +91,7 @@ export function fakeWatched(directory = '/nowhere'): FakeWatched {
       dead_experts: [],
       max_over_mean: [],
     }),
+    ranks: (span, step) => (id === 'a1' ? { ...ranksOf(id), used: span, to: step ?? 30 } : undefined),
     ...(kind === 'trace' && { recorded: async (snapshot: number) => ({ ...recorded, step: 10 + 10 * snapshot }) }),
   })
   const dense: WatchedRun = { ...run('d1', 'choir'), routing: () => undefined }

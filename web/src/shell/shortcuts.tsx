@@ -31,7 +31,7 @@ function isField(target: EventTarget | null): boolean {
 }
 
 const shortcuts: readonly (readonly [string, string])[] = [
-  ['1  2  3', 'Curves, Experts, Tokens'],
+  ['1  2  3  4', 'Curves, Experts, Tokens, Ranks'],
   ['/', 'Filter the runs'],
   ['j  k', 'Next and previous run in the table'],
   ['x', 'Show or hide the run'],

@@ -20,6 +20,7 @@ export function runWith(fields: Partial<RunSummary>): RunSummary {
     lines: 100,
     reading: false,
     metrics: ['train/loss'],
+    ranked: false,
     routed: false,
     traceable: false,
     checkpoint: null,

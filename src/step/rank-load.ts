@@ -1,0 +1,30 @@
+/** The assignments that the experts of each rank compute. */
+import { addStatistics } from './pass.ts'
+import type { Layout } from './placement.ts'
+import type { LayerCounts } from './statistics.ts'
+
+/**
+ * @param passes `CompiledPass.statistics` of all passes, in the order of their ranks.
+ * @param empty Zero counts to add to.
+ * @returns Assignments by rank, over all layers; null if every rank has all experts.
+ */
+export function keptByRank(
+  passes: readonly Float64Array[],
+  empty: () => readonly LayerCounts[],
+  { ranks, expert }: Pick<Layout, 'ranks' | 'expert'>,
+): number[] | null {
+  if (expert === 1) return null
+  const loads = new Array<number>(ranks).fill(0)
+  passes.forEach((statistics, pass) => {
+    const layers = empty()
+    addStatistics(layers, statistics)
+    const source = Math.floor((pass * ranks) / passes.length)
+    const first = source - (source % expert)
+    for (const { kept } of layers)
+      kept.forEach((count, e) => {
+        const rank = first + Math.floor((e * expert) / kept.length)
+        loads[rank] = (loads[rank] as number) + count
+      })
+  })
+  return loads
+}

@@ -1,0 +1,50 @@
+/**
+ * The program of each rank in ledger.test.ts: `ledger-rank.ts CONFIG RUN`. Trains, and writes what the rank itself
+ * knows, apart from the ledger, to RUN/rank-N.json: the statistics of its passes and the counters of the courier.
+ */
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { loadConfig } from '../../src/run/load-config.ts'
+import { Ranks } from '../../src/runtime/mpi/ranks.ts'
+import { worldOf } from '../../src/runtime/mpi/world.ts'
+import { channels } from '../../src/runtime/ranks.ts'
+import { train } from '../../src/train/train.ts'
+
+const [path = '', directory = ''] = process.argv.slice(2)
+const world = worldOf(process.env)
+if (!world) throw new Error('no world')
+const config = await loadConfig(path, [])
+const { moe, layers } = config.model
+const passes = ((config.parallel.shards ?? 1) / world.size) * config.train.microBatches
+/** Loss; counts and kept assignments by expert, and four scalars, of each layer. */
+const statistics = 1 + layers * (2 * (moe?.experts ?? 0) + 4)
+
+const ranks = await Ranks.start({ world, deadlineSeconds: 30 })
+/** Kept assignments [steps][passes][layers][experts] of this rank. */
+const kept: number[][][][] = []
+const gather = ranks.allGather.bind(ranks)
+ranks.allGather = (values) => {
+  if (values.length === passes * statistics)
+    kept.push(
+      Array.from({ length: passes }, (_, pass) =>
+        Array.from({ length: layers }, (_, layer) => {
+          const experts = moe?.experts ?? 0
+          const start = pass * statistics + 1 + layer * (2 * experts + 4) + experts
+          return [...values.slice(start, start + experts)]
+        }),
+      ),
+    )
+  return gather(values)
+}
+let sentBytes = 0
+await train(config, {
+  directory,
+  ranks,
+  onEvent(event) {
+    // Before the evaluation, which exchanges rows too.
+    if (event.kind === 'train' && event.step === config.train.steps)
+      sentBytes = ranks.traffic().find(({ channel }) => channel === channels.experts)?.sentBytes ?? 0
+  },
+})
+writeFileSync(join(directory, `rank-${world.rank}.json`), JSON.stringify({ kept, sentBytes }))
+await ranks.close()
