@@ -11,7 +11,7 @@ export interface Transfer {
 }
 
 /** Transfers of different kinds are not mixed up, and are counted separately. */
-export const channels = { gradients: 0, parameters: 1, experts: 2, early: 3 } as const
+export const channels = { gradients: 0, parameters: 1, experts: 2, 'early gradients': 3 } as const
 
 export interface Ranks {
   /** This process, from 0. */

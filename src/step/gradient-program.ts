@@ -237,7 +237,7 @@ async function compilePass(
   )
   const early = last && overlap ? sum.exchangeEarly([...complete.keys()]) : []
   const exchanges = early.map(({ name, transfers }) => {
-    return { after: complete.get(name) as string[], channel: channels.early, transfers }
+    return { after: complete.get(name) as string[], channel: channels['early gradients'], transfers }
   })
   return { pass: await CompiledPass.compile(runtime, config, store, traced, outputs, memory, exchanges), scatters }
 }

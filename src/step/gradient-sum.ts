@@ -175,7 +175,9 @@ export class GradientSum {
   private async finishEarly(ranks: Ranks, tickets: readonly number[]): Promise<void> {
     const done = this.early.map((early, i) => {
       const ticket = tickets[i] ?? NOT_ORDERED
-      return ticket === NOT_ORDERED ? ranks.exchange(channels.early, this.transfersOf(early)) : ranks.completion(ticket)
+      return ticket === NOT_ORDERED
+        ? ranks.exchange(channels['early gradients'], this.transfersOf(early))
+        : ranks.completion(ticket)
     })
     await Promise.all(done)
     const arrived = this.early.flatMap(({ chunks }) => chunks.flatMap(({ chunk, at }) => this.additions(chunk, at)))

@@ -106,7 +106,7 @@ describe.each(families)('ranks of %s', (family) => {
       expect(stderr).toContain('rank 1 saw it')
       const { error, later } = results[1] as { error: string; later: string[] }
       expect(error).toMatch(
-        /^RuntimeError: rank 0 \(\S+, PID \d+\) sent .* that rank 1 \(\S+, PID \d+\) expects in channel 3/,
+        /^RuntimeError: rank 0 \(\S+, PID \d+\) sent .* that rank 1 \(\S+, PID \d+\) expects in channel 9/,
       )
       expect(error).toContain(amount)
       expect(later).toEqual([error, error])

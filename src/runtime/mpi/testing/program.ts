@@ -147,10 +147,10 @@ const scenarios: Readonly<Record<string, () => Promise<void>>> = {
   async mismatch() {
     const ranks = await start(10)
     const [sent = 0, expected = 0] = args.map(Number)
-    if (rank === 0) await ranks.exchange(3, [{ peer: 1, direction: 'send', array: new Uint8Array(sent) }])
+    if (rank === 0) await ranks.exchange(9, [{ peer: 1, direction: 'send', array: new Uint8Array(sent) }])
     if (rank === 1) {
       const error = await errorOf(
-        ranks.exchange(3, [{ peer: 0, direction: 'receive', array: new Uint8Array(expected) }]),
+        ranks.exchange(9, [{ peer: 0, direction: 'receive', array: new Uint8Array(expected) }]),
       )
       const later = [await errorOf(ranks.barrier()), await errorOf(ranks.exchange(0, []))]
       write({ error, later })
