@@ -116,6 +116,7 @@ export async function simulateRank(
 
     const batch = randomBatch(config)
     let kept = 1
+    let additions = 0
     let step = 0
     while (step < steps && !signal?.aborted) {
       step++
@@ -124,11 +125,14 @@ export async function simulateRank(
       onStep?.({ kind: 'step', step, loss, ms: performance.now() - start })
       const assigned = layers.reduce((sum, { tokens }) => sum + tokens.reduce((a, b) => a + b, 0), 0)
       kept = assigned > 0 ? keptAssignments(layers) / assigned : 1
-      if (step === 1 && steps > 1) trainer.resetProfile()
+      additions += additionSeconds(trainer.lastStep())
+      if (step > 1 || steps === 1) continue
+      trainer.resetProfile()
+      additions = 0
     }
     const residentBytes = process.resourceUsage().maxRSS * 1024
     const { nodes, steps: timed, microseconds } = trainer.profile()
-    const seconds = { ...secondsOf(nodes, timed), additions: additionSeconds(trainer.lastStep()) }
+    const seconds = { ...secondsOf(nodes, timed), additions: additions / Math.max(1, timed) }
     const computing = Object.values(seconds).reduce((sum, part) => sum + part, 0)
     const optimizer = store.regionBytes.moments + bytesOf(trainer.optimizer.stateTensors(), config)
     return {
@@ -179,7 +183,7 @@ function secondsOf(nodes: readonly NodeTime[], steps: number): Omit<SimulatedSec
   return { layers: sum('layers'), ends: sum('ends'), update: sum('update') }
 }
 
-/** Sums overlap with each other, so the time from the first to the last counts, in the last step. */
+/** Sums overlap with each other, so the time from the first to the last of a step counts. */
 const additionSeconds = (events: readonly StepEvent[]): number =>
   events
     .filter(({ thread, op }) => thread === JAVASCRIPT && /^(add|reduce) gradients$/.test(op))
