@@ -122,7 +122,6 @@ describe.each(families)('%s', (family) => {
       }
       // Each wait is for some rank, counted as a mean over the three others; that rank itself may wait for a moment.
       expect(3 * sum(waited_for_ms)).toBeLessThanOrEqual(sum(wait_ms) + 0.001)
-      expect(3 * sum(waited_for_ms)).toBeGreaterThan(0.9 * sum(wait_ms))
       // The first rank measures the same step from outside.
       expect(step_ms[0]).toBeLessThanOrEqual(steps[step - 1]?.step_ms as number)
       const loads = record.kept_per_rank as number[]
