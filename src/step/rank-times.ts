@@ -51,8 +51,10 @@ export function unpackStep(numbers: Float64Array, ranks: number): OwnStep {
   const [ms = 0, count = 0] = numbers
   const size = 3 + ranks
   const orders = Array.from({ length: count }, (_, i): LoggedOrder => {
-    const [posted = 0, begin = 0, end = 0, ...sentBytes] = numbers.subarray(2 + i * size, 2 + (i + 1) * size)
-    return { stage: -1, posted, begin, end, sentBytes }
+    const start = 2 + i * size
+    const at = (field: number): number => numbers[start + field] as number
+    const sentBytes = ranks > 0 ? [...numbers.subarray(start + 3, start + size)] : []
+    return { stage: -1, posted: at(0), begin: at(1), end: at(2), sentBytes }
   })
   const rest = numbers.subarray(2 + count * size)
   const meetings = Array.from({ length: rest.length / 2 }, (_, i): Interval => {
@@ -61,7 +63,7 @@ export function unpackStep(numbers: Float64Array, ranks: number): OwnStep {
   return { ms, orders, meetings }
 }
 
-/** A rank in an exchange: when it came, and from when to when it was blocked, in ms on the clock of the first rank. */
+/** A rank in an exchange: when it came, and from when to when it was blocked, in ms on its own clock. */
 interface Arrival extends Interval {
   readonly at: number
 }
@@ -73,47 +75,71 @@ export function rankTimes(steps: readonly OwnStep[], expert: number): RankTimes 
   const add = (to: number[], rank: number, ms: number): void => {
     to[rank] = (to[rank] as number) + ms
   }
+  const arrivals = steps.map(arrivalsOf)
+  const ahead = clocksAhead(arrivals, steps, expert)
+  const of = (rank: number, i: number): Arrival => arrivals[rank]?.[i] as Arrival
   /** @param causeOf The rank for which the last one to come was late. */
-  const count = (exchange: ReadonlyMap<number, Arrival>, kind: number[], causeOf: (last: number) => number): void => {
-    const last = largest([...exchange.keys()], (rank) => (exchange.get(rank) as Arrival).at)
-    const arrived = (exchange.get(last) as Arrival).at
+  const count = (i: number, ranks: readonly number[], kind: number[], causeOf: (last: number) => number): void => {
+    const came = (rank: number): number => of(rank, i).at - (ahead[rank] as number)
+    const last = largest(ranks, came)
+    const arrived = came(last)
     const cause = causeOf(last)
-    for (const [rank, { begin, end }] of exchange) {
-      const waited = Math.min(Math.max(arrived - begin, 0), end - begin)
+    for (const rank of ranks) {
+      const { begin, end } = of(rank, i)
+      const waited = Math.min(Math.max(arrived + (ahead[rank] as number) - begin, 0), end - begin)
       add(wait, rank, waited)
       add(kind, rank, end - begin - waited)
       add(blocked, rank, end - begin)
       if (rank !== cause) add(waitedFor, cause, waited / (steps.length - 1))
     }
   }
-  const ahead = clocksAhead(steps, expert)
   const all = steps.map((_, rank) => rank)
   const groups = all.filter((rank) => rank % expert === 0).map((first) => all.slice(first, first + expert))
-  for (const group of groups) for (const order of ordersOf(steps, group, ahead)) count(order, allToAll, (last) => last)
-  for (const meeting of meetingsOf(steps, all, ahead)) {
-    // A group comes together, because its ranks wait for the slowest of them in every layer.
-    const busy = (rank: number) => (meeting.get(rank) as Arrival).at - (blocked[rank] as number)
-    count(meeting, allReduce, (last) => largest(groups[Math.floor(last / expert)] as number[], busy))
+  const { orders, meetings } = steps[0] as OwnStep
+  for (let i = 0; i < orders.length + meetings.length; i++) {
+    if (i < orders.length) for (const group of groups) count(i, group, allToAll, (last) => last)
+    else {
+      // A group comes together, because its ranks wait for the slowest of them in every layer.
+      const busy = (rank: number) => of(rank, i).at - (ahead[rank] as number) - (blocked[rank] as number)
+      count(i, all, allReduce, (last) => largest(groups[Math.floor(last / expert)] as number[], busy))
+    }
   }
   const step = steps.map(({ ms }) => ms)
   const compute = step.map((ms, rank) => Math.max(0, ms - (blocked[rank] as number)))
   return { compute, allToAll, allReduce, wait, waitedFor, step }
 }
 
-const largest = (ranks: readonly number[], of: (rank: number) => number): number =>
-  ranks.reduce((a, b) => (of(b) > of(a) ? b : a))
+const arrivalsOf = ({ orders, meetings }: OwnStep): Arrival[] => [
+  ...orders.map(({ posted: at, begin, end }) => ({ at, begin, end })),
+  ...meetings.map(({ begin, end }) => ({ at: begin, begin, end })),
+]
+
+const largest = (ranks: readonly number[], of: (rank: number) => number): number => {
+  let [found, most] = [ranks[0] as number, Number.NEGATIVE_INFINITY]
+  for (const rank of ranks) {
+    const value = of(rank)
+    if (value > most) [found, most] = [rank, value]
+  }
+  return found
+}
 
 /** How far the clock of each rank is ahead of that of the first one, ms. */
-function clocksAhead(steps: readonly OwnStep[], expert: number): number[] {
-  const none = steps.map(() => 0)
+function clocksAhead(
+  arrivals: readonly (readonly Arrival[])[],
+  steps: readonly OwnStep[],
+  expert: number,
+): readonly number[] {
   const between = (rank: number, reference: number): number => {
-    const both = [rank, reference]
-    const orders = Math.floor(rank / expert) === Math.floor(reference / expert) ? ordersOf(steps, both, none) : []
-    const meetings = meetingsOf(steps, both, none)
-    const pairs = [...orders, ...meetings].map((of) => [of.get(rank), of.get(reference)] as [Arrival, Arrival])
-    const most = Math.min(...pairs.map(([own, other]) => own.end - other.at))
-    const least = Math.max(...pairs.map(([own, other]) => own.at - other.end))
-    const usual = median(pairs.slice(orders.length).map(([own, other]) => own.end - other.end))
+    const orders = (steps[rank] as OwnStep).orders.length
+    const shared = Math.floor(rank / expert) === Math.floor(reference / expert) ? 0 : orders
+    const [own, other] = [arrivals[rank] as readonly Arrival[], arrivals[reference] as readonly Arrival[]]
+    let [least, most] = [Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY]
+    for (let i = shared; i < own.length; i++) {
+      const [a, b] = [own[i] as Arrival, other[i] as Arrival]
+      least = Math.max(least, a.at - b.end)
+      most = Math.min(most, a.end - b.at)
+    }
+    const usual = median(own.slice(orders).map(({ end }, i) => end - (other[orders + i] as Arrival).end))
     return Math.min(Math.max(usual, least), most)
   }
   const ahead: number[] = []
@@ -123,37 +149,4 @@ function clocksAhead(steps: readonly OwnStep[], expert: number): number[] {
     ahead.push(rank === 0 ? 0 : rank === first ? between(rank, 0) : (ahead[first] as number) + between(rank, first))
   }
   return ahead
-}
-
-function ordersOf(steps: readonly OwnStep[], ranks: readonly number[], ahead: readonly number[]) {
-  const count = Math.min(...ranks.map((rank) => (steps[rank] as OwnStep).orders.length))
-  return exchanges(count, ranks, ahead, (rank, i) => {
-    const { posted, begin, end } = (steps[rank] as OwnStep).orders[i] as LoggedOrder
-    return { at: posted, begin, end }
-  })
-}
-
-function meetingsOf(steps: readonly OwnStep[], ranks: readonly number[], ahead: readonly number[]) {
-  const count = Math.min(...ranks.map((rank) => (steps[rank] as OwnStep).meetings.length))
-  return exchanges(count, ranks, ahead, (rank, i) => {
-    const { begin, end } = (steps[rank] as OwnStep).meetings[i] as Interval
-    return { at: begin, begin, end }
-  })
-}
-
-/** Exchanges by rank, on the clock of the first one. */
-function exchanges(
-  count: number,
-  ranks: readonly number[],
-  ahead: readonly number[],
-  of: (rank: number, i: number) => Arrival,
-): ReadonlyMap<number, Arrival>[] {
-  return Array.from({ length: count }, (_, i) => {
-    const entries = ranks.map((rank) => {
-      const { at, begin, end } = of(rank, i)
-      const by = ahead[rank] as number
-      return [rank, { at: at - by, begin: begin - by, end: end - by }] as const
-    })
-    return new Map(entries)
-  })
 }

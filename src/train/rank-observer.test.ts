@@ -69,12 +69,16 @@ async function trainOne(runtime: Runtime, ranks: Ranks): Promise<Trained> {
   })
   const tokens = Int32Array.from({ length: config.train.batch * config.model.sequence }, (_, t) => (t * 7) % 64)
   let step = 0
-  while (!(await observer.isStopped({ aborted: step === STEPS && ranks.rank === 2 })))
-    observer.stepDone(++step, await trainer.step(step, { tokens, targets: tokens }))
+  while (!(await observer.isStopped({ aborted: step === STEPS && ranks.rank === 2 }))) {
+    const computing = trainer.step(++step, { tokens, targets: tokens })
+    observer.report()
+    observer.stepDone(step, await computing)
+  }
   // All ranks learn that one has been asked to stop.
   expect(step).toBe(STEPS)
   await trainer.release()
-  return { records, warnings, summary: observer.summary() }
+  const summary = observer.summary()
+  return { records, warnings, summary }
 }
 
 test('a rank that is really slow is measured, costs the others its delay, and is reported', async () => {

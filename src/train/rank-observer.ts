@@ -38,6 +38,7 @@ export class RankObserver {
   private readonly listener: RankListener
   private readonly slow: SlowRanks
   private done: Done | null = null
+  private gathered: { readonly done: Done; readonly all: readonly Float64Array[] } | null = null
 
   /**
    * @param exchanges Of each pass of a step, in order.
@@ -65,22 +66,17 @@ export class RankObserver {
     if (!ranks) return aborted === 1
     const own = done ? packStep(done.own, config.parallel.ledger) : []
     const all = await gatherRows(ranks, Float64Array.from([aborted, ...own]))
-    if (done && ranks.rank === 0)
-      this.report(
-        done,
-        all.map((row) => row.subarray(1)),
-      )
+    if (done && ranks.rank === 0) this.gathered = { done, all: all.map((row) => row.subarray(1)) }
     this.done = null
     return all.some(([isAborted]) => isAborted !== 0)
   }
 
-  /** Over all steps so far; null on other ranks than the first, and without others. */
-  summary(): RanksSummary | null {
-    return this.slow.summary()
-  }
-
-  private report(done: Done, all: readonly Float64Array[]): void {
-    const { exchanges, config, listener, slow } = this
+  /** Reports the step before the last {@link isStopped}, if it has not been. Call it while the next step computes. */
+  report(): void {
+    const { gathered, exchanges, config, listener, slow } = this
+    if (!gathered) return
+    this.gathered = null
+    const { done, all } = gathered
     const { expert, ledger } = config.parallel
     const steps = all.map((numbers) => unpackStep(numbers, ledger ? expert : 0))
     const record = ranksRecord(config, done, steps)
@@ -88,6 +84,12 @@ export class RankObserver {
     listener.observed({ record, ledger: lines })
     const warning = slow.add(record)
     if (warning !== null) listener.warn(warning)
+  }
+
+  /** Over all steps so far; null on other ranks than the first, and without others. */
+  summary(): RanksSummary | null {
+    this.report()
+    return this.slow.summary()
   }
 }
 

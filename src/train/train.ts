@@ -160,6 +160,7 @@ async function trainOn(
     const stepStarted = performance.now()
     const computing = trainer.step(step, batch)
     batches.load(step + 1)
+    observer.report()
     const outcome = await computing
     report.step(step, outcome, performance.now() - stepStarted)
     observer.stepDone(step, outcome)
