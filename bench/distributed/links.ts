@@ -31,7 +31,7 @@ export async function measureLinks(setting: Setting, rate: number): Promise<void
   const file = resultFile(`distributed-links-${setting.shape}`, setting.shape === 'tiny')
   const results = await Results.open<LinksRow>(file, (row) => `${row.library}, ${row.layout}, ${row.variant}`)
   for (const layout of linkLayouts)
-    for (const variant of await variants()) {
+    for (const variant of variants) {
       process.stderr.write(`  ${[layout.name, variant.name].filter(Boolean).join(', ')} ...\n`)
       await results.put(await measure(setting, rate, layout, variant))
     }

@@ -1,7 +1,7 @@
 /**
  * Two ranks against one process on one machine, one thread each, in turn: the same batch (strong scaling), and half of
  * it for the process alone (weak scaling). And the cost of ranks where there is one: a process under `mpirun -n 1`
- * against a process without it.
+ * against a process without it. And the cost of `parallel.reproducible`: with a fixed tree of sums against without.
  */
 import { loadConfig } from '../../src/run/load-config.ts'
 import { fixed } from '../../src/text/numbers.ts'
@@ -24,7 +24,7 @@ export interface ScalingRow {
   readonly memoryRatio: number
 }
 
-/** A comparison of a process alone with a layout. */
+/** A comparison of a layout with another, mostly a process alone. */
 interface Comparison {
   readonly name: string
   readonly alone: Layout
@@ -34,6 +34,7 @@ interface Comparison {
 }
 
 const alone: Layout = { name: 'one process', ranks: 1, expert: 1 }
+const shards: Layout = { ...alone, name: '8 shards', sets: ['parallel.shards=8'] }
 const data: Layout = { name: 'batch over 2', ranks: 2, expert: 1 }
 const experts: Layout = { name: 'experts over 2', ranks: 2, expert: 2 }
 
@@ -46,6 +47,12 @@ async function comparisons(shape: string): Promise<Comparison[]> {
     { name: 'weak, batch over 2', alone: half, other: data, tokens: 2 },
     { name: 'weak, experts over 2', alone: half, other: experts, tokens: 2 },
     { name: 'one rank', alone: { ...alone, launched: false }, other: alone, tokens: 1 },
+    ...[shards, data, experts].map((other) => ({
+      name: `fixed tree of sums, ${other.name}`,
+      alone: { ...other, sets: [...(other.sets ?? []), 'parallel.reproducible=false'] },
+      other,
+      tokens: 1,
+    })),
   ]
 }
 

@@ -1,8 +1,6 @@
 /** Worlds that train a few steps at a time, in turn. */
 import { fileURLToPath } from 'node:url'
 import { routingSets } from '../../src/config/presets.ts'
-import { UsageError } from '../../src/errors.ts'
-import { loadConfig } from '../../src/run/load-config.ts'
 import type { RankSteps } from './summary.ts'
 import { type Place, World } from './world.ts'
 
@@ -74,22 +72,7 @@ export interface Variant {
 }
 
 /** Settings whose effect on communication is measured. */
-const settings: readonly Variant[] = [
+export const variants: readonly Variant[] = [
   { name: '', sets: [] },
   { name: 'without overlap', sets: ['parallel.overlap=false'] },
 ]
-
-/** Those that this version has. */
-export async function variants(): Promise<Variant[]> {
-  const has = async ({ sets }: Variant) => {
-    try {
-      await loadConfig('tiny', [...sets])
-      return true
-    } catch (error) {
-      if (error instanceof UsageError) return false
-      throw error
-    }
-  }
-  const known = await Promise.all(settings.map(has))
-  return settings.filter((_, i) => known[i])
-}

@@ -73,6 +73,8 @@ export class GradientSum {
   private early: readonly Early[] = []
   private late: readonly Chunk[]
   private readonly scratch = new Map<Arena, number>()
+  /** Floats of scratch memory for early gradients. */
+  private readonly earlyFloats = new Map<Arena, number>()
 
   constructor(kernels: ArenaKernels, store: ParameterStore, ranks: Ranks | null) {
     this.kernels = kernels
@@ -94,7 +96,6 @@ export class GradientSum {
     const { rank } = this.store.layout
     if (!this.ranks || shardsOfRank(this.store.layout) > 1) return []
     const used = new Map<string, number>()
-    const placed = new Map<Arena, number>()
     this.early = complete.flatMap((name): Early[] => {
       const chunks = this.late.filter(({ share }) => share.spec.name === name)
       if (chunks.reduce((sum, { count }) => sum + count, 0) < MIN_EARLY) return []
@@ -110,10 +111,11 @@ export class GradientSum {
         {
           name,
           chunks: chunks.map((chunk) => {
-            const at = placed.get(chunk.arena) ?? this.scratch.get(chunk.arena) ?? 0
-            if (chunk.share.owner === rank)
-              placed.set(chunk.arena, at + (chunk.share.holders.length - 1) * paddedFloats(chunk.count))
-            return { chunk, at }
+            const { arena, share, count } = chunk
+            const before = this.earlyFloats.get(arena) ?? 0
+            const own = share.owner === rank ? (share.holders.length - 1) * paddedFloats(count) : 0
+            this.earlyFloats.set(arena, before + own)
+            return { chunk, at: (this.scratch.get(arena) ?? 0) + before }
           }),
         },
       ]
@@ -146,7 +148,9 @@ export class GradientSum {
   async reduce(tickets: readonly number[]): Promise<void> {
     const { ranks, store } = this
     if (!ranks) return
-    await this.finishEarly(ranks, tickets)
+    const early = this.finishEarly(ranks, tickets)
+    // Handled below.
+    early.catch(() => {})
     const sums = store.gradientSources().flatMap(({ arena, parts, count }) =>
       treeAdditions(parts.length, 0).map(({ into, from }): Addition => {
         return { arena, to: parts[into] as number, from: parts[from] as number, count }
@@ -157,18 +161,27 @@ export class GradientSum {
     const sent = this.late
       .filter((chunk) => !isOwned(chunk))
       .map((chunk) => ranks.exchange(channels.gradients, this.transfers(chunk, 0)))
-    const received = this.late.filter(isOwned)
-    const floats = Math.max(0, ...received.map(({ share, count }) => (share.holders.length - 1) * paddedFloats(count)))
-    const count = Math.min(SLOTS, Math.floor(receiveScratch(store.shares, store.layout) / floats))
+    await Promise.all([early, ...sent, this.receiveLate(ranks, this.late.filter(isOwned), early)])
+  }
+
+  /** Receives and adds chunks, in slots of scratch memory: behind early gradients, or after them if there is no room. */
+  private async receiveLate(ranks: Ranks, chunks: readonly Chunk[], early: Promise<void>): Promise<void> {
+    if (chunks.length === 0) return
+    const floats = Math.max(...chunks.map(({ share, count }) => (share.holders.length - 1) * paddedFloats(count)))
+    const most = receiveScratch(this.store.shares, this.store.layout)
+    const behind = Math.max(...chunks.map(({ arena }) => this.earlyFloats.get(arena) ?? 0))
+    const start = behind + floats <= most ? behind : 0
+    if (start < behind) await early
+    const count = Math.min(SLOTS, Math.floor((most - start) / floats))
     const slots: Promise<void>[] = Array.from({ length: count }, () => Promise.resolve())
-    for (const [i, chunk] of received.entries()) {
+    for (const [i, chunk] of chunks.entries()) {
       const slot = i % count
       await slots[slot]
-      slots[slot] = this.receive(ranks, chunk, slot * floats)
+      slots[slot] = this.receive(ranks, chunk, start + slot * floats)
       // Handled when the slot is next awaited.
       slots[slot]?.catch(() => {})
     }
-    await Promise.all([...sent, ...slots])
+    await Promise.all(slots)
   }
 
   /** Waits for the early exchanges, and adds what has arrived. */
@@ -184,7 +197,7 @@ export class GradientSum {
     if (arrived.length > 0) await this.kernels.add(arrived)
   }
 
-  /** Receives a chunk from all other holders and adds it to the own one. @param slot Its offset in scratch memory. */
+  /** Receives a chunk from all other holders and adds it to the own one. @param slot Its place in scratch memory. */
   private async receive(ranks: Ranks, chunk: Chunk, slot: number): Promise<void> {
     const at = (this.scratch.get(chunk.arena) as number) + slot
     await ranks.exchange(channels.gradients, this.transfers(chunk, at))

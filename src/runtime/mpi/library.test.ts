@@ -37,9 +37,15 @@ async function find({ launcher, given, env = {}, before = '' }: Search): Promise
     try { result = findMpi(${JSON.stringify(launcher)}, ${JSON.stringify(given)}) }
     catch ({ name, message }) { result = { name, message } }
     const getenv = koffi.load(null).func('getenv', 'str', ['str'])
-    const native = ['UCX_MEM_EVENTS', 'UCX_HANDLE_ERRORS'].map((name) => getenv(name))
+    const native = ['UCX_MEM_EVENTS', 'UCX_HANDLE_ERRORS', 'OMPI_MCA_btl_tcp_flags'].map((name) => getenv(name))
     console.log(JSON.stringify({ ...result, native }))`
-  const { CHOIR_MPI: _, UCX_MEM_EVENTS: __, UCX_HANDLE_ERRORS: ___, ...inherited } = process.env
+  const {
+    CHOIR_MPI: _,
+    UCX_MEM_EVENTS: __,
+    UCX_HANDLE_ERRORS: ___,
+    OMPI_MCA_btl_tcp_flags: ____,
+    ...inherited
+  } = process.env
   const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', code], {
     env: { ...inherited, ...env },
   })
@@ -100,8 +106,10 @@ test('a file that is no MPI library is refused by its name', async () => {
   )
 })
 
-test('UCX is kept from memory calls and signals before a library is loaded, unless the user says otherwise', async () => {
+test('settings of networks are made before a library is loaded, unless the user has made them', async () => {
   const search = { launcher: 'MPICH', given: '/absent' } as const
-  expect((await find(search)).native).toEqual(['n', 'none'])
-  expect((await find({ ...search, env: { UCX_MEM_EVENTS: 'y' } })).native).toEqual(['y', 'none'])
+  const flags = 'send,inplace,need-ack,need-csum'
+  expect((await find(search)).native).toEqual(['n', 'none', flags])
+  expect((await find({ ...search, env: { UCX_MEM_EVENTS: 'y' } })).native).toEqual(['y', 'none', flags])
+  expect((await find({ ...search, env: { OMPI_MCA_btl_tcp_flags: 'put' } })).native).toEqual(['n', 'none', 'put'])
 })

@@ -38,13 +38,20 @@ const packageOf: Readonly<Record<Family, string>> = { 'Open MPI': 'openmpi-bin',
 const ucxVariables = { UCX_MEM_EVENTS: 'n', UCX_HANDLE_ERRORS: 'none' }
 
 /**
+ * Over TCP, Open MPI by default sends a large message in one piece (`put`) once the receiver has asked for it. What it
+ * asks for itself waits behind that message, so two large messages in opposite directions may go one after the other.
+ * Without `put` they are sent in short pieces, and both directions are used at once.
+ */
+const openMpiVariables = { OMPI_MCA_btl_tcp_flags: 'send,inplace,need-ack,need-csum' }
+
+/**
  * Loads the library, so call it on the main thread, before other threads do: `process.env` is the environment that
  * native code reads there only, and a library that the main thread has loaded stays until the process ends.
  * @param given Path or name for the loader.
  * @throws UsageError if there is none, or none of the launcher's family.
  */
 export function findMpi(launcher: Launcher, given: string | undefined = process.env.CHOIR_MPI): MpiLibrary {
-  for (const [name, value] of Object.entries(ucxVariables)) process.env[name] ??= value
+  for (const [name, value] of Object.entries({ ...ucxVariables, ...openMpiVariables })) process.env[name] ??= value
   const families = launcher === 'Slurm' ? FAMILIES : [launcher]
   if (given) return checked(given, launcher, families)
   const names = families.flatMap((family) => namesOf[family][process.platform] ?? [])
