@@ -8,6 +8,7 @@ import type { Operations } from './operations.ts'
 
 export type Colors = ReturnType<typeof pc.createColors>
 
+/** Terminals that do not know their width, as those that MPI launchers make, have 0 columns. */
 export type Output = NodeJS.WritableStream & { readonly isTTY?: boolean; readonly columns?: number }
 
 export interface Io {

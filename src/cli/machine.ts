@@ -43,7 +43,7 @@ export function machineText(machine: MeasuredMachine, io: Io, colors: Colors): s
     colors,
   )
   if (kernels || io.env.CHOIR_DNNL === 'off') return `\n${head}`
-  const width = Math.min(io.stdout.columns ?? 80, 84) - 2
+  const width = Math.min(io.stdout.columns || 80, 84) - 2
   const advice = wrap(installAdvice, width).map((line) => `  ${colors.dim(line)}\n`)
   return `\n${head}\n${advice.join('')}`
 }

@@ -59,7 +59,7 @@ function createProgram(io: Io): Command {
     .configureOutput({
       writeOut: (text) => io.stdout.write(text),
       writeErr: (text) => io.stderr.write(text),
-      getOutHelpWidth: () => Math.min(io.stdout.columns ?? 100, 100),
+      getOutHelpWidth: () => Math.min(io.stdout.columns || 100, 100),
       getOutHasColors: () => out.isColorSupported,
       outputError: (text, write) => write(`choir: ${text.replace(/^error: /, '')}`),
     })

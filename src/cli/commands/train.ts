@@ -317,7 +317,7 @@ async function sample(io: Io, job: Job, directory: string, flags: TrainFlags, co
   })
   if (interrupted) throw new Interrupted()
   if (flags.json) return writeJson(io, { kind: 'sample', prompt, text })
-  const width = Math.min(io.stdout.columns ?? 80, 84) - 6
+  const width = Math.min(io.stdout.columns || 80, 84) - 6
   const [first = '', ...more] = wrap(`${prompt}${text}`.trimEnd(), width)
   // On a narrow terminal the prompt may wrap; then it is not coloured.
   const head = first.startsWith(prompt) ? colors.cyan(prompt) + first.slice(prompt.length) : first
