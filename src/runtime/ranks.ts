@@ -13,6 +13,9 @@ export interface Transfer {
 /** Transfers of different kinds are not mixed up, and are counted separately. */
 export const channels = { gradients: 0, parameters: 1, experts: 2, 'early gradients': 3 } as const
 
+/** Those that a running program does not wait for: on a link they give way to the others. */
+export const yieldingChannels: ReadonlySet<number> = new Set([channels['early gradients']])
+
 export interface Ranks {
   /** This process, from 0. */
   readonly rank: number

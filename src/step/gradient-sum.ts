@@ -7,7 +7,6 @@
  * as many bytes as a ring all-reduce moves. Gradients of large tensors leave during the backward pass, as soon as they
  * are complete ({@link GradientSum.early}); the others when it has ended.
  */
-import { sizeOf } from '../graph/shape.ts'
 import { treeAdditions } from '../graph/tree.ts'
 import type { ParameterSpec } from '../model/parameters.ts'
 import type { Arena } from '../runtime/arena.ts'
@@ -29,13 +28,9 @@ const MIN_EARLY = 4096
 const chunkFloats = ({ ranks }: Layout): number =>
   Math.max(4096, paddedFloats(Math.floor(RECEIVED / SLOTS / (ranks - 1)) - 15))
 
-/** Floats of a share. */
-const floatsOf = ({ spec, from, to }: Share): number =>
-  (sizeOf(spec.shape) / (spec.stacked ? (spec.shape[0] as number) : 1)) * (to - from)
-
 /** Floats that the owner of a share receives; each piece begins at a cache line. */
 const receivedFloats = (share: Share, pieces: number): number =>
-  (share.holders.length - 1) * paddedFloats(Math.ceil(floatsOf(share) / pieces)) * pieces
+  (share.holders.length - 1) * paddedFloats(Math.ceil(share.floats / pieces)) * pieces
 
 /** Scratch memory that every bank needs, in floats. @param specs All tensors of the model. */
 export const exchangeScratch = (specs: readonly ParameterSpec[], layout: Layout): number =>
@@ -242,7 +237,7 @@ export class GradientSum {
     const { rank } = store.layout
     const transfers = store.shares.flatMap((share): Transfer[] => {
       const { arena, parameters } = store.piecesOf(share)[0] as { arena: Arena; parameters: number }
-      const array = arena.floats(parameters, floatsOf(share))
+      const array = arena.floats(parameters, share.floats)
       if (share.owner !== rank) return [{ peer: share.owner, direction: 'receive', array }]
       return share.holders
         .filter((holder) => holder !== rank)

@@ -1,6 +1,11 @@
-/** The tensors of a store as they are named in checkpoints: every expert is a tensor, with its global id. */
+/**
+ * The tensors of a store as they are named in checkpoints: every expert is a tensor, with its global id, and so is every
+ * block of rows of a moment.
+ */
+import { sizeOf } from '../graph/shape.ts'
 import type { ParameterSpec } from '../model/parameters.ts'
-import { type ParameterStore, unitsOf } from './store.ts'
+import { placeOf, type Share, unitsOf } from './placement.ts'
+import type { ParameterStore } from './store.ts'
 
 export interface NamedTensor {
   readonly name: string
@@ -11,41 +16,45 @@ export interface NamedTensor {
 /** The parameters on this rank. */
 export const parameterTensors = (store: ParameterStore): NamedTensor[] =>
   store.specs.flatMap((spec) =>
-    tensorsOf(store, spec, [0, unitsOf(spec)], '', (expert) => store.parameter(spec.name, expert)),
+    spec.stacked ? experts(store, spec, [0, spec.shape[0] as number]) : [whole(store, spec)],
   )
 
-/** The owned ones among {@link parameterTensors}. */
+/** {@link parameterTensors} that this rank writes: those that it owns, whole ones if it owns their first rows. */
 export const ownedTensors = (store: ParameterStore): NamedTensor[] =>
-  store
-    .ownedShares()
-    .flatMap(({ spec, from, to }) =>
-      tensorsOf(store, spec, [from, to], '', (expert) => store.parameter(spec.name, expert)),
-    )
+  store.ownedShares().flatMap(({ spec, from, to }) => {
+    if (spec.stacked) return experts(store, spec, [from, to])
+    return from === 0 ? [whole(store, spec)] : []
+  })
 
 /** Optimizer state number `index` of the owned parameters. */
 export const momentTensors = (store: ParameterStore, index: number, suffix: string): NamedTensor[] =>
-  store.ownedShares().flatMap(({ spec, from, to }) => {
+  store.ownedShares().flatMap((share) => {
+    const { spec, from, to, start } = share
     const all = store.moment(spec.name, index)
-    const size = all.length / (to - from)
-    return tensorsOf(store, spec, [from, to], suffix, (expert) => {
-      const start = ((expert ?? from) - from) * size
-      return all.subarray(start, start + size)
+    const row = sizeOf(spec.shape.slice(1))
+    return Array.from({ length: to - from }, (_, i): NamedTensor => {
+      const unit = placeOf(spec, from + i, from + i + 1, store.layout)
+      const data = all.subarray(unit.start - start, unit.start - start + unit.floats)
+      if (spec.stacked)
+        return { name: `${store.nameOfExpert(spec, from + i)}${suffix}`, shape: spec.shape.slice(1), data }
+      const [first, count] = [unit.start / row, unit.floats / row]
+      return {
+        name: `${spec.name}${suffix}${isDivided(share, store) ? `[${first}:${first + count}]` : ''}`,
+        shape: [count, ...spec.shape.slice(1)],
+        data,
+      }
     })
   })
 
-/** A tensor, or some experts of a stacked one. @param view The values of an expert, or of the whole tensor for null. */
-function tensorsOf(
-  store: ParameterStore,
-  spec: ParameterSpec,
-  [from, to]: readonly [number, number],
-  suffix: string,
-  view: (expert: number | null) => Float32Array,
-): NamedTensor[] {
-  const { name, shape, stacked } = spec
-  if (!stacked) return [{ name: `${name}${suffix}`, shape, data: view(null) }]
-  return Array.from({ length: to - from }, (_, i) => ({
-    name: `${store.nameOfExpert(spec, from + i)}${suffix}`,
-    shape: shape.slice(1),
-    data: view(from + i),
-  }))
+const isDivided = ({ spec }: Share, { layout }: ParameterStore): boolean => unitsOf(spec, layout) > 1
+
+const whole = (store: ParameterStore, { name, shape }: ParameterSpec): NamedTensor => {
+  return { name, shape, data: store.parameter(name) }
 }
+
+const experts = (store: ParameterStore, spec: ParameterSpec, [from, to]: readonly [number, number]): NamedTensor[] =>
+  Array.from({ length: to - from }, (_, i) => ({
+    name: store.nameOfExpert(spec, from + i),
+    shape: spec.shape.slice(1),
+    data: store.parameter(spec.name, from + i),
+  }))

@@ -2,6 +2,7 @@
 
 import { expect, test } from 'vitest'
 import { type RunConfig, type RunInput, runSchema } from '../config/run-config.ts'
+import { sizeOf } from '../graph/shape.ts'
 import { treeAdditions } from '../graph/tree.ts'
 import { openRuntime } from '../run/session.ts'
 import type { Arena } from '../runtime/arena.ts'
@@ -11,7 +12,7 @@ import { GradientProgram } from './gradient-program.ts'
 import { counterStep, isReproducible } from './gradient-tree.ts'
 import { initialize, initialScales } from './initialize.ts'
 import { parameterTensors } from './named-tensors.ts'
-import { alone, heldSpecs, sharesOf } from './placement.ts'
+import { alone, heldSpecs, type Layout, sharesOf } from './placement.ts'
 import { ranksInProcess } from './testing/ranks.ts'
 import { createStore, layoutOf, Trainer } from './trainer.ts'
 
@@ -51,8 +52,13 @@ function batchOf({ train, model }: RunConfig, step: number): { tokens: Int32Arra
   return { tokens, targets: tokens.map((token) => (token * 5 + 1) % 64) }
 }
 
+/** With blocks so small that the rows of every matrix have several owners, if they may. */
+function smallBlocks(layout: Layout): Layout {
+  return { ...layout, blockFloats: Number.isFinite(layout.blockFloats) ? 300 : layout.blockFloats }
+}
+
 async function trainOne(runtime: Runtime, config: RunConfig, ranks: Ranks | null): Promise<Trained> {
-  const store = createStore(runtime, config, layoutOf(config, ranks))
+  const store = createStore(runtime, config, smallBlocks(layoutOf(config, ranks)))
   const trainer = await Trainer.compile(runtime, config, store, undefined, ranks)
   await initialize(store, 1, initialScales(config))
   const steps: number[][] = []
@@ -211,39 +217,57 @@ test('counting shards up and the tree over ranks make the tree over all shards',
     }
 })
 
-test('every tensor and expert has one owner among its holders, and owners have about the same', () => {
-  const specs = createSpecs()
-  for (const [ranks, expert] of [
-    [2, 1],
-    [4, 2],
-    [8, 4],
-    [8, 8],
-    [6, 2],
-  ] as const) {
-    const owned = new Map<string, number>()
-    const sizes: number[] = []
-    for (let rank = 0; rank < ranks; rank++) {
-      const layout = { ...alone, rank, ranks, expert, shards: ranks }
-      const held = heldSpecs(specs, layout)
-      let size = 0
-      for (const { spec, from, to, owner, holders } of sharesOf(held, layout)) {
-        expect(holders).toContain(rank)
-        expect(holders).toContain(owner)
-        if (owner !== rank) continue
-        for (let e = from; e < to; e++) {
-          const global = spec.stacked ? e + ((rank % expert) * 8) / expert : 0
-          const key = `${spec.name} ${global}`
-          expect(owned.has(key)).toBe(false)
-          owned.set(key, rank)
-          size += spec.shape.reduce((a, b) => a * b, 1) / (spec.stacked ? (spec.shape[0] as number) : 1)
+test.each([Number.POSITIVE_INFINITY, 300, 10])(
+  'every float of a tensor has one owner among its holders, and owners have about the same: blocks of %d',
+  (blockFloats) => {
+    const specs = createSpecs()
+    for (const [ranks, expert] of [
+      [2, 1],
+      [4, 2],
+      [8, 4],
+      [8, 8],
+      [6, 2],
+    ] as const) {
+      const owners = new Map(specs.map(({ name, shape }) => [name, new Float64Array(sizeOf(shape))]))
+      const sizes: number[] = []
+      for (let rank = 0; rank < ranks; rank++) {
+        const layout = { ...alone, rank, ranks, expert, shards: ranks, blockFloats }
+        let size = 0
+        for (const { spec, start, floats, owner, holders } of sharesOf(heldSpecs(specs, layout), layout)) {
+          expect(holders).toContain(rank)
+          expect(holders).toContain(owner)
+          if (owner !== rank) continue
+          const all = owners.get(spec.name) as Float64Array
+          const before = spec.stacked ? (all.length * (rank % expert)) / expert : 0
+          for (let i = 0; i < floats; i++) all[before + start + i] = (all[before + start + i] as number) + 1
+          size += floats
         }
+        sizes.push(size)
       }
-      sizes.push(size)
+      for (const [name, counts] of owners) expect(new Set(counts), name).toEqual(new Set([1]))
+      const tables = specs.filter(({ stacked }) => !stacked).map(({ shape }) => sizeOf(shape))
+      const largest = Math.min(Math.max(...tables), Math.max(blockFloats, 64))
+      expect(Math.max(...sizes) - Math.min(...sizes)).toBeLessThanOrEqual(2 * largest + 8 * 16 * 16)
     }
-    expect(owned.size).toBe(specs.reduce((sum, { stacked }) => sum + (stacked ? 8 : 1), 0))
-    const largest = Math.max(...specs.map(({ shape, stacked }) => (stacked ? 0 : shape.reduce((a, b) => a * b, 1))))
-    expect(Math.max(...sizes) - Math.min(...sizes)).toBeLessThanOrEqual(largest + 8 * 16 * 16)
+  },
+)
+
+test('units are the same on any number of ranks, and cover each tensor', () => {
+  const config = configOf({})
+  const storeOf = (ranks: number, rank: number) => {
+    const layout = { ...layoutOf(config, { rank, size: ranks }), expert: Math.min(ranks, 4), blockFloats: 300 }
+    return createStore({ createArena: () => ({}) as never }, config, layout)
   }
+  const unitsOfWorld = (ranks: number) =>
+    Array.from({ length: ranks }, (_, rank) => storeOf(ranks, rank).units())
+      .flat()
+      .map(({ index, name, count }) => ({ index, name, count }))
+      .sort((a, b) => a.index - b.index)
+  const alone = unitsOfWorld(1)
+  expect(alone.map(({ index }) => index)).toEqual(alone.map((_, i) => i))
+  expect(alone.length).toBe(storeOf(1, 0).unitCount)
+  expect(alone.filter(({ name }) => name === 'embedding').map(({ count }) => count)).toEqual([288, 288, 288, 160])
+  for (const ranks of [2, 4, 8]) expect(unitsOfWorld(ranks)).toEqual(alone)
 })
 
 const createSpecs = () => {

@@ -14,7 +14,17 @@ import { type Arena, MAX_ARENA_BYTES } from '../runtime/arena.ts'
 import type { Runtime } from '../runtime/contract.ts'
 import { Bank, type BorrowedScratch, fillBanks, paddedFloats, type Regions } from './bank.ts'
 import { partialSums } from './gradient-tree.ts'
-import { alone, heldExperts, heldSpecs, type Layout, type Share, sharesOf, sourcesKept } from './placement.ts'
+import {
+  alone,
+  heldExperts,
+  heldSpecs,
+  type Layout,
+  placeOf,
+  type Share,
+  sharesOf,
+  sourcesKept,
+  unitsOf,
+} from './placement.ts'
 
 /** A range of owned parameters of one bank, with the offsets of parameters, gradients and moments, in floats. */
 export interface ParameterRange {
@@ -27,10 +37,11 @@ export interface ParameterRange {
   readonly decay: boolean
 }
 
-/** An owned tensor, or an owned expert of a stacked one. */
+/** A unit (`placement.ts`): an expert, or a block of rows of another tensor. */
 export interface Unit {
   /** Among all units of the model, whichever rank owns them. */
   readonly index: number
+  /** Of the tensor. */
   readonly name: string
   readonly arena: Arena
   /** Offsets and count in floats. */
@@ -46,15 +57,8 @@ interface TensorLocation {
   readonly offset: number
   /** The same in that of gradients. */
   readonly gradient: number
-  /** The part owned by this rank; null if none. */
-  readonly owned: OwnedPart | null
-}
-
-interface OwnedPart {
-  readonly from: number
-  readonly to: number
-  /** Floats from the start of a region of moments. */
-  readonly offset: number
+  /** Floats of the part owned by this rank, and before it in a region of moments; null if none. */
+  readonly owned: { readonly floats: number; readonly offset: number } | null
 }
 
 export class ParameterStore {
@@ -88,11 +92,10 @@ export class ParameterStore {
     this.layout = layout
     this.shares = sharesOf(this.specs, layout)
     this.sources = sourcesKept(layout)
-    this.unitCount = specs.reduce((index, spec, i) => {
-      const [experts = 0] = spec.shape
-      const held = spec.stacked ? heldExperts(experts, layout).first : 0
-      this.firstUnits.set((this.specs[i] as ParameterSpec).name, index + held)
-      return index + (spec.stacked ? experts : 1)
+    this.unitCount = specs.reduce((index, spec) => {
+      const units = unitsOf(spec, layout)
+      this.firstUnits.set(spec.name, index + (spec.stacked ? heldExperts(units, layout).first : 0))
+      return index + units
     }, 0)
     if (scratch * 4 > MAX_ARENA_BYTES / 2)
       throw new UsageError(
@@ -108,7 +111,7 @@ export class ParameterStore {
     const floatsOf = (spec: ParameterSpec) =>
       paddedFloats(sizeOf(spec.shape)) +
       counts.gradientRegions * this.gradientFloats(spec) +
-      counts.momentRegions * ownedFloats(spec, owned.get(spec))
+      counts.momentRegions * paddedFloats(owned.get(spec)?.floats ?? 0)
     this.banks = fillBanks(this.specs, floatsOf, scratch).map((bank) => this.createBank(bank, owned, counts, runtime))
   }
 
@@ -121,12 +124,12 @@ export class ParameterStore {
     let [parameters, gradients, moments] = [0, 0, 0]
     const places: Omit<TensorLocation, 'bank'>[] = []
     for (const spec of [...specs.filter(({ decay }) => decay), ...specs.filter(({ decay }) => !decay)]) {
-      const share = owned.get(spec)
-      const part = share ? { from: share.from, to: share.to, offset: moments } : null
+      const { floats = 0 } = owned.get(spec) ?? {}
+      const part = floats > 0 ? { floats, offset: moments } : null
       places.push({ spec, offset: parameters, gradient: gradients, owned: part })
       parameters += paddedFloats(sizeOf(spec.shape))
       gradients += this.gradientFloats(spec)
-      moments += ownedFloats(spec, share)
+      moments += paddedFloats(floats)
     }
     const bank = new Bank(runtime, { ...counts, parameters, gradients, moments })
     for (const place of places) this.locations.set(place.spec.name, { ...place, bank })
@@ -137,34 +140,30 @@ export class ParameterStore {
   parameter(name: string, expert: number | null = null): Float32Array {
     const { spec, bank, offset } = this.location(name)
     if (expert === null) return bank.arena.floats(offset, sizeOf(spec.shape))
-    return bank.arena.floats(offset + expert * unitSize(spec), unitSize(spec))
+    return bank.arena.floats(offset + expert * expertFloats(spec), expertFloats(spec))
   }
 
   /** The gradient of a parameter, or of one expert; with several sources, only of one expert: see {@link parts}. */
   gradient(name: string, expert: number | null = null): Float32Array {
-    return this.parts(name, expert).subarray(0, sizeOf(this.location(name).spec.shape) / this.unitsIn(name, expert))
+    const { spec } = this.location(name)
+    if (expert === null && this.isApart(spec)) throw new Error(`internal: the gradient of ${name} is kept by source`)
+    return this.parts(name, expert).subarray(0, expert === null ? sizeOf(spec.shape) : expertFloats(spec))
   }
 
   /** All parts of a gradient: those of its sources, if they are kept, [n, E, ...], or [E, ...] of one expert. */
   parts(name: string, expert: number | null = null): Float32Array {
     const { spec, bank, gradient } = this.location(name)
-    const size = unitSize(spec) * (spec.stacked ? this.sources : 1)
-    const start = bank.gradients() + gradient + (expert ?? 0) * size
-    return bank.arena.floats(start, size * (expert === null ? unitsOf(spec) : 1))
+    const sources = spec.stacked ? this.sources : 1
+    const start = bank.gradients() + gradient
+    if (expert === null) return bank.arena.floats(start, sizeOf(spec.shape) * sources)
+    const size = expertFloats(spec) * sources
+    return bank.arena.floats(start + expert * size, size)
   }
 
-  private unitsIn(name: string, expert: number | null): number {
-    const { spec } = this.location(name)
-    if (expert === null && spec.stacked && this.sources > 1)
-      throw new Error(`internal: the gradient of ${name} is kept by source`)
-    return expert === null ? 1 : unitsOf(spec)
-  }
-
-  /** Optimizer state number `index` of a parameter, or of the owned experts of a stacked one. Empty if not owned. */
+  /** Optimizer state number `index` of the owned part of a parameter. Empty if nothing of it is owned. */
   moment(name: string, index: number): Float32Array {
-    const { spec, bank, owned } = this.location(name)
-    if (!owned) return new Float32Array()
-    return bank.arena.floats(bank.moments(index) + owned.offset, (owned.to - owned.from) * unitSize(spec))
+    const { bank, owned } = this.location(name)
+    return owned ? bank.arena.floats(bank.moments(index) + owned.offset, owned.floats) : new Float32Array()
   }
 
   /** Bytes of all arenas, scratch memory included. */
@@ -212,17 +211,16 @@ export class ParameterStore {
     const order = [...this.locations.keys()]
     const place = ({ spec }: Share) => order.indexOf(spec.name)
     for (const share of this.ownedShares().toSorted((a, b) => place(a) - place(b))) {
-      const { spec, from, to } = share
+      const { spec, floats } = share
       const { bank, owned } = this.location(spec.name)
-      for (const [i, piece] of this.piecesOf(share).entries()) {
+      const pieces = this.piecesOf(share)
+      for (const [i, piece] of pieces.entries()) {
+        const moment = (owned?.offset ?? 0) + i * piece.count
         const range: ParameterRange = {
           ...piece,
-          moments: Array.from(
-            { length: bank.regions.momentRegions },
-            (_, m) => bank.moments(m) + (owned?.offset ?? 0) + i * unitSize(spec),
-          ),
-          // Padding ends a whole tensor, not some of its experts.
-          count: from === 0 && to === unitsOf(spec) && !this.isApart(spec) ? ownedFloats(spec, owned) : piece.count,
+          moments: Array.from({ length: bank.regions.momentRegions }, (_, m) => bank.moments(m) + moment),
+          // Padding ends a whole tensor, not a part of it.
+          count: floats === sizeOf(spec.shape) && pieces.length === 1 ? paddedFloats(floats) : piece.count,
           decay: spec.decay,
         }
         const last = ranges.at(-1)
@@ -239,17 +237,19 @@ export class ParameterStore {
   }
 
   /**
-   * The tensors and experts that this rank owns, or with their copies all that it holds, in an order that does not
-   * depend on the layout.
+   * The units that this rank owns, or with their copies all that it holds, in an order that does not depend on the
+   * layout.
    */
   units(shares: readonly Share[] = this.ownedShares()): Unit[] {
     return shares.flatMap((share) => {
       const { spec, from, to } = share
       return Array.from({ length: to - from }, (_, i): Unit => {
-        const name = spec.stacked ? this.nameOfExpert(spec, from + i) : spec.name
-        const index = (this.firstUnits.get(spec.name) ?? 0) + from + i
-        const [place] = this.piecesOf({ ...share, from: from + i, to: from + i + 1 }) as [Unit]
-        return { ...place, index, name }
+        const unit = from + i
+        const name = spec.stacked ? this.nameOfExpert(spec, unit) : spec.name
+        const index = (this.firstUnits.get(spec.name) ?? 0) + unit
+        const place = placeOf(spec, unit, unit + 1, this.layout)
+        const [piece] = this.piecesOf({ ...share, ...place, from: unit, to: unit + 1 }) as [Unit]
+        return { ...piece, index, name }
       })
     })
   }
@@ -270,8 +270,8 @@ export class ParameterStore {
     return this.specs.flatMap((spec) => {
       if (!spec.stacked) return []
       const { bank, gradient } = this.location(spec.name)
-      const count = unitSize(spec)
-      return Array.from({ length: unitsOf(spec) }, (_, e) => ({
+      const count = expertFloats(spec)
+      return Array.from({ length: spec.shape[0] as number }, (_, e) => ({
         arena: bank.arena,
         parts: Array.from(
           { length: this.sources },
@@ -288,17 +288,22 @@ export class ParameterStore {
   }
 
   /** Where a share lies in the regions of parameters and gradients: one range, or one for each expert. */
-  piecesOf({ spec, from, to }: Share): Pick<ParameterRange, 'arena' | 'parameters' | 'gradients' | 'count'>[] {
+  piecesOf({
+    spec,
+    from,
+    to,
+    start,
+    floats,
+  }: Share): Pick<ParameterRange, 'arena' | 'parameters' | 'gradients' | 'count'>[] {
     const { bank, offset, gradient } = this.location(spec.name)
-    const size = unitSize(spec)
     const sources = this.isApart(spec) ? this.sources : 1
     const pieces = this.isApart(spec) ? to - from : 1
-    const each = (to - from) / pieces
+    const count = floats / pieces
     return Array.from({ length: pieces }, (_, i) => ({
       arena: bank.arena,
-      parameters: offset + (from + i * each) * size,
-      gradients: bank.gradients() + gradient + (from + i * each) * size * sources,
-      count: each * size,
+      parameters: offset + start + i * count,
+      gradients: bank.gradients() + gradient + (start + i * count) * sources,
+      count,
     }))
   }
 
@@ -309,15 +314,8 @@ export class ParameterStore {
   }
 }
 
-/** Experts of a stacked tensor; 1 for others. */
-export const unitsOf = ({ stacked, shape }: ParameterSpec): number => (stacked ? (shape[0] as number) : 1)
-/** Floats of a tensor, or of one expert of a stacked one. */
-const unitSize = (spec: ParameterSpec): number => sizeOf(spec.shape) / unitsOf(spec)
-
-/** Floats of the owned part of a tensor, with the padding after its end. */
-function ownedFloats(spec: ParameterSpec, owned: Pick<Share, 'from' | 'to'> | null | undefined): number {
-  return owned ? paddedFloats((owned.to - owned.from) * unitSize(spec)) : 0
-}
+/** Floats of an expert of a stacked tensor. */
+const expertFloats = ({ shape }: ParameterSpec): number => sizeOf(shape.slice(1))
 
 /** Whether a range continues another in every region. */
 function follows(range: ParameterRange, last: ParameterRange): boolean {

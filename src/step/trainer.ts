@@ -19,7 +19,7 @@ import { adafactor, adafactorScratch } from './optimizer/adafactor.ts'
 import { ADAMW_MOMENTS, adamw } from './optimizer/adamw.ts'
 import type { Optimizer } from './optimizer/contract.ts'
 import { gradientNorm } from './optimizer/norm.ts'
-import { type Layout, ownedSpecs } from './placement.ts'
+import { alone, type Layout, ownedSpecs } from './placement.ts'
 import type { OwnStep } from './rank-times.ts'
 import { updateRouterBias } from './router-bias.ts'
 import { learningRate } from './schedule.ts'
@@ -64,6 +64,8 @@ export function layoutOf(
 ): Layout {
   const { rank, size: ranks } = place ?? { rank: 0, size: 1 }
   const { shards = ranks, reproducible, expert, headroom } = parallel
+  // The factors of Adafactor's moments are of a whole matrix.
+  const blockFloats = train.optimizer.kind === 'adafactor' ? Number.POSITIVE_INFINITY : alone.blockFloats
   return {
     rank,
     ranks,
@@ -72,6 +74,7 @@ export function layoutOf(
     passes: reproducible ? train.microBatches : (train.microBatches * shards) / ranks,
     headroom,
     reproducible,
+    blockFloats,
   }
 }
 

@@ -66,7 +66,7 @@ export function planRank(
     seconds: {
       layers: attention + router + dispatch + experts + dense,
       ends: embedding + head,
-      // The prediction is that of a mean rank; whole tensors have an owner.
+      // The prediction is that of a mean rank; units have an owner.
       update: optimizer * (count(ownedSpecs(specs, layout)) / (count(specs) / ranks)),
       // What arrives is read and added to a sum, which is read and written.
       additions: (3 * traffic.gradients.receivedBytes) / (bandwidth * updateEfficiency),
@@ -88,7 +88,7 @@ const passesOf = (layout: Placement): number => shardsOfRank(layout) * layout.pa
 function trafficOf(config: RunConfig, layout: Placement, kept: number): RankTraffic {
   const shares = sharesOf(heldSpecs(parameterSpecs(config.model), layout), layout)
   const sum = (isWanted: (share: Share) => boolean, copies: (share: Share) => number) =>
-    shares.filter(isWanted).reduce((total, share) => total + FLOAT_BYTES * floatsOf(share) * copies(share), 0)
+    shares.filter(isWanted).reduce((total, share) => total + FLOAT_BYTES * share.floats * copies(share), 0)
   const isOwned = ({ owner }: Share) => owner === layout.rank
   const toOwners = sum(
     (share) => !isOwned(share),
@@ -102,9 +102,6 @@ function trafficOf(config: RunConfig, layout: Placement, kept: number): RankTraf
     experts: { sentBytes: rows, receivedBytes: rows },
   }
 }
-
-const floatsOf = ({ spec: { shape, stacked }, from, to }: Share): number =>
-  stacked ? (sizeOf(shape) / (shape[0] as number)) * (to - from) : sizeOf(shape)
 
 /** Bytes of rows that a pass sends to other ranks: to the experts and back, and their gradients. */
 function rowBytes(config: RunConfig, { expert }: Placement, kept: number): number {

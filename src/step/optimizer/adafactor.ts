@@ -57,9 +57,10 @@ function rangesOf(share: Share, store: ParameterStore): AdafactorRange[] {
   const { spec, from, to } = share
   const { rows, columns } = tensorsOf(spec)
   const size = adafactorStateSize(rows, columns)
-  const { scratch } = store.allocateScratch(spec.name, (to - from) * size)
+  const matrices = spec.stacked ? to - from : 1
+  const { scratch } = store.allocateScratch(spec.name, matrices * size)
   const pieces = store.piecesOf(share)
-  const count = (to - from) / pieces.length
+  const count = matrices / pieces.length
   return pieces.map(({ arena, parameters, gradients }, i) => {
     return { arena, p: parameters, g: gradients, state: scratch + i * count * size, count, rows, columns, keep: 1 }
   })
