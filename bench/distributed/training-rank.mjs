@@ -41,27 +41,30 @@ const traffic = () => ranks?.traffic() ?? []
 
 let step = 0
 async function run(count) {
+  // The first step does not count: parameters travel during the next one, and those of the step before are there.
+  const all = count + 1
   const before = { orders: orders(), traffic: traffic(), link: linkBytes() }
   const steps = []
   await ranks?.allGather(Float64Array.of(0))
-  for (let i = 0; i < count; i++) {
+  for (let i = 0; i < all; i++) {
     const begin = performance.now()
     const { loss, gradNorm, layers, gradientMs, updateMs } = await trainer.step(++step, batch)
     const ms = performance.now() - begin
     const sum = (counts) => counts.reduce((a, b) => a + b, 0)
     const tokens = sum(layers.map((layer) => sum(layer.tokens)))
     const kept = sum(layers.map((layer) => sum(layer.kept)))
-    steps.push({ ms, gradientMs, updateMs, loss, gradNorm, keptShare: tokens > 0 ? kept / tokens : 1 })
+    if (i > 0) steps.push({ ms, gradientMs, updateMs, loss, gradNorm, keptShare: tokens > 0 ? kept / tokens : 1 })
   }
+  await trainer.settle()
   const link = linkBytes()
   const total = (channels, field) => channels.reduce((all, channel) => all + channel[field], 0)
   const counted = traffic()
   return {
     steps,
-    sentBytes: (total(counted, 'sentBytes') - total(before.traffic, 'sentBytes')) / count,
-    receivedBytes: (total(counted, 'receivedBytes') - total(before.traffic, 'receivedBytes')) / count,
-    linkBytes: (link.sent + link.received - before.link.sent - before.link.received) / count,
-    orders: (orders() - before.orders) / count,
+    sentBytes: (total(counted, 'sentBytes') - total(before.traffic, 'sentBytes')) / all,
+    receivedBytes: (total(counted, 'receivedBytes') - total(before.traffic, 'receivedBytes')) / all,
+    linkBytes: (link.sent + link.received - before.link.sent - before.link.received) / all,
+    orders: (orders() - before.orders) / all,
     stateBytes: trainer.stateBytes,
     programBytes: trainer.programBytes,
     peakBytes: process.resourceUsage().maxRSS * 1024,

@@ -102,7 +102,7 @@ export interface ProgramMemory {
   readonly bytes: number
 }
 
-/** In place of the ticket of an early exchange. */
+/** In place of the ticket of an exchange. */
 export const NOT_ORDERED = -1
 
 /** An exchange with other ranks that is ordered as soon as some outputs are complete, while the program goes on. */
@@ -111,6 +111,35 @@ export interface EarlyExchange {
   readonly after: readonly string[]
   readonly channel: number
   readonly transfers: readonly Transfer[]
+}
+
+/** Exchanges with other ranks beside the runs of a program. */
+export interface Exchanges {
+  /** Those that a run may order before it ends. */
+  readonly early?: readonly EarlyExchange[]
+  /** For each exchange that may still write inputs when a run begins: their names. */
+  readonly arriving?: readonly (readonly string[])[]
+}
+
+export interface RunOptions {
+  /** Whether to order the early exchanges. */
+  readonly early?: boolean
+  /**
+   * Tickets of the exchanges of arriving inputs, in the order of `bind`. A run waits for each before it first reads
+   * one of its inputs; {@link NOT_ORDERED}: there is nothing to wait for. Default: for none of them.
+   */
+  readonly arriving?: readonly number[]
+}
+
+export interface RunReport {
+  /**
+   * Of the early exchanges, for `Ranks.completion`, in the order of `bind`; {@link NOT_ORDERED} for those that were not
+   * ordered, such as those of outputs that the last step completes. A program without kernels, or in a runtime without
+   * other ranks, orders none.
+   */
+  readonly tickets: readonly number[]
+  /** Time that the run has waited for arriving inputs. */
+  readonly waitedMs: number
 }
 
 export interface Executable {
@@ -122,10 +151,9 @@ export interface Executable {
    * a SharedArrayBuffer, and an output may share the memory of an input (state updated in place).
    * @param within Memory for the intermediate values of a staged program, instead of the runtime's: for
    * programs whose ports are in the same arena (`cut` with `portsInside`).
-   * @param early Exchanges that a run may order before it ends.
    * @throws RuntimeError naming the port if one is missing, unknown, or of another dtype or length.
    */
-  bind(buffers: Readonly<Record<string, Buffer>>, within?: ProgramMemory, early?: readonly EarlyExchange[]): Binding
+  bind(buffers: Readonly<Record<string, Buffer>>, within?: ProgramMemory, exchanges?: Exchanges): Binding
   /**
    * Node times since compilation or the last {@link resetProfile}, if the runtime was created with
    * `profile`; ends the recording. For ONNX Runtime, a node of kind `Run` has the time outside its nodes.
@@ -139,15 +167,10 @@ export interface Executable {
 }
 
 export interface Binding {
-  /**
-   * Runs off the JavaScript thread.
-   * @param early Whether to order the early exchanges.
-   * @returns Their tickets, for `Ranks.completion`, in the order of `bind`; -1 for those that were not
-   * ordered, such as those of outputs that the last step completes. A program without kernels, or in a runtime without
-   * other ranks, orders none.
-   * @throws RuntimeError with the op and layer at fault
-   */
-  run(early?: boolean): Promise<readonly number[]>
+  /** Whether a run can wait for arriving inputs. Otherwise they must be there when it begins. */
+  readonly waits: boolean
+  /** Runs off the JavaScript thread. @throws RuntimeError with the op and layer at fault */
+  run(options?: RunOptions): Promise<RunReport>
   /** Runs on the calling thread: for programs of well under a millisecond. */
   runSync(): void
   release(): void

@@ -142,6 +142,7 @@ class CpuRuntime implements Runtime {
         crew: await this.crew,
         threads: this.threads,
         profile: this.setting.profile,
+        exchanges: this.setting.group !== null,
         compile: (onnx) => this.compileSession(onnx),
         memory: (bytes) => this.memoryFor(bytes),
         explain: (status, origins) => {

@@ -13,8 +13,13 @@ export interface Transfer {
 /** Transfers of different kinds are not mixed up, and are counted separately. */
 export const channels = { gradients: 0, parameters: 1, experts: 2, 'early gradients': 3 } as const
 
-/** Those that a running program does not wait for: on a link they give way to the others. */
-export const yieldingChannels: ReadonlySet<number> = new Set([channels['early gradients']])
+/** An exchange under way. */
+export interface Begun {
+  /** Of the order, for programs that wait for it; -1 if nothing was ordered. */
+  readonly ticket: number
+  /** Settles when the exchange is complete. */
+  readonly done: Promise<void>
+}
 
 export interface Ranks {
   /** This process, from 0. */
@@ -26,6 +31,8 @@ export interface Ranks {
   readonly orders: SharedArrayBuffer
   /** Sends and receives. Transfers between two ranks in a channel are matched in order. */
   exchange(channel: number, transfers: readonly Transfer[]): Promise<void>
+  /** As {@link exchange}, for a program that runs meanwhile. */
+  begin(channel: number, transfers: readonly Transfer[]): Begun
   /** Settles when an exchange that a program has ordered early is done. @param ticket As returned by `Binding.run`. */
   completion(ticket: number): Promise<void>
   /** The values of every rank, in order of ranks: [size · n] from [n]. */

@@ -52,6 +52,8 @@ export interface GradientResult {
   readonly layers: readonly LayerCounts[]
   /** Assignments that the experts of each rank computed; null if every rank has all experts. */
   readonly keptByRank: readonly number[] | null
+  /** Time that a program has waited for parameters of other ranks. */
+  readonly arrivalMs: number
 }
 
 /** Everything needed to compile a gradient program. */
@@ -63,7 +65,7 @@ export interface GradientSetting {
   readonly shape: GradientShape
   /** Other processes that take part; null: none. */
   readonly ranks?: Ranks | null
-  /** Whether gradients are exchanged during the backward pass (default) or after it. */
+  /** Whether programs run while gradients and parameters are exchanged (default), or before and after it. */
   readonly overlap?: boolean
   /** Token at which attention restarts; default: a token sees its whole window. */
   readonly separator?: number | undefined
@@ -92,6 +94,7 @@ export class GradientProgram {
   private earlierRuns: StepEvent[] = []
   /** Of the exchanges that the last run has ordered. */
   private tickets: readonly number[] = []
+  private arrivalMs = 0
 
   private constructor(
     write: GradientPass,
@@ -130,6 +133,8 @@ export class GradientProgram {
     const statistics: Float64Array[] = []
     this.earlierRuns = []
     this.tickets = []
+    this.arrivalMs = 0
+    if (!this.write.pass.waits) await this.sum.settle()
     for (let shard = 0; shard < shards; shard++) {
       for (let part = 0; part < microBatches; part++) {
         const pass = (this.layout.rank * shards + shard) * microBatches + part
@@ -159,8 +164,12 @@ export class GradientProgram {
     if (part > 1) this.earlierRuns.push(...compiled.lastRun())
     const isLast = part === shape.microBatches - 1
     await timeline.time(shape.microBatches > 1 ? `micro-batch ${part + 1}` : 'program', async () => {
-      this.tickets = await compiled.run(isLast)
+      const { tickets, waitedMs } = await compiled.run({ early: isLast, arriving: this.sum.arrivals })
+      this.tickets = tickets
+      this.arrivalMs += waitedMs
     })
+    // The first pass has read all parameters, so only some of this rank's own may still have to leave.
+    await this.sum.settle()
     for (const scatter of scatters) await timeline.time('add rows', () => kernels.scatterAddRows(scatter), 'embedding')
     return compiled.statistics()
   }
@@ -181,7 +190,8 @@ export class GradientProgram {
     let loss = 0
     for (const each of passLosses) loss += each / passes.length
     const empty = () => this.write.pass.emptyCounts()
-    return { loss, passLosses, layers, keptByRank: keptByRank(passes, empty, this.layout) }
+    const { arrivalMs } = this
+    return { loss, passLosses, layers, keptByRank: keptByRank(passes, empty, this.layout), arrivalMs }
   }
 
   /** Where each pass of a step exchanges rows, in order. */
@@ -239,7 +249,8 @@ async function compilePass(
   const exchanges = early.map(({ name, transfers }) => {
     return { after: complete.get(name) as string[], channel: channels['early gradients'], transfers }
   })
-  return { pass: await CompiledPass.compile(runtime, config, store, traced, outputs, memory, exchanges), scatters }
+  const beside = { early: exchanges, arriving: accumulate || !overlap ? [] : sum.parameterGroups }
+  return { pass: await CompiledPass.compile(runtime, config, store, traced, outputs, memory, beside), scatters }
 }
 
 /** Traces the gradient of every parameter as program outputs, with the memory that they are written to. */

@@ -7,12 +7,13 @@
  * as many bytes as a ring all-reduce moves. Gradients of large tensors leave during the backward pass, as soon as they
  * are complete ({@link GradientSum.early}); the others when it has ended.
  */
+import { sizeOf } from '../graph/shape.ts'
 import { treeAdditions } from '../graph/tree.ts'
 import type { ParameterSpec } from '../model/parameters.ts'
 import type { Arena } from '../runtime/arena.ts'
 import type { Addition, ArenaKernels } from '../runtime/arena-kernels.ts'
 import { NOT_ORDERED } from '../runtime/contract.ts'
-import { channels, type Ranks, type Transfer } from '../runtime/ranks.ts'
+import { type Begun, channels, type Ranks, type Transfer } from '../runtime/ranks.ts'
 import { paddedFloats } from './bank.ts'
 import { counterStep, shardsOfRank } from './gradient-tree.ts'
 import { heldSpecs, type Layout, type Share, sharesOf, sourcesKept } from './placement.ts'
@@ -22,8 +23,8 @@ import type { ParameterStore } from './store.ts'
 const RECEIVED = 16 * 2 ** 20
 /** Chunks in memory after the backward pass: one arrives while the other is added. */
 const SLOTS = 2
-/** A smaller gradient is not worth a transfer of its own during the backward pass. */
-const MIN_EARLY = 4096
+/** Floats of a tensor that is not worth a transfer of its own while a program runs. */
+const SMALL = 4096
 
 const chunkFloats = ({ ranks }: Layout): number =>
   Math.max(4096, paddedFloats(Math.floor(RECEIVED / SLOTS / (ranks - 1)) - 15))
@@ -65,6 +66,9 @@ export class GradientSum {
   private readonly kernels: ArenaKernels
   private readonly store: ParameterStore
   private readonly ranks: Ranks | null
+  /** Names of tensors whose parameters are shared together. */
+  readonly parameterGroups: readonly (readonly string[])[]
+  private sharing: readonly Begun[] = []
   private early: readonly Early[] = []
   private late: readonly Chunk[]
   private readonly scratch = new Map<Arena, number>()
@@ -75,6 +79,7 @@ export class GradientSum {
     this.kernels = kernels
     this.store = store
     this.ranks = ranks
+    this.parameterGroups = groupsOf(store.specs)
     this.late = ranks ? chunksOf(store) : []
     const floats = receiveScratch(store.shares, store.layout)
     for (const { arena, share } of this.late)
@@ -90,18 +95,17 @@ export class GradientSum {
   exchangeEarly(complete: readonly string[]): { readonly name: string; readonly transfers: readonly Transfer[] }[] {
     const { rank } = this.store.layout
     if (!this.ranks || shardsOfRank(this.store.layout) > 1) return []
-    const used = new Map<string, number>()
+    /** Floats that each rank receives. */
+    let received = new Array<number>(this.store.layout.ranks).fill(0)
     this.early = complete.flatMap((name): Early[] => {
       const chunks = this.late.filter(({ share }) => share.spec.name === name)
-      if (chunks.reduce((sum, { count }) => sum + count, 0) < MIN_EARLY) return []
-      // Owners of stacked tensors are known to their copies only, so they are counted by themselves.
-      const needed = new Map<string, number>()
-      for (const { share, count } of chunks) {
-        const key = `${share.spec.stacked} ${share.owner}`
-        needed.set(key, (needed.get(key) ?? used.get(key) ?? 0) + (share.holders.length - 1) * paddedFloats(count))
-      }
-      if ([...needed.values()].some((floats) => floats > RECEIVED / 2)) return []
-      for (const [key, floats] of needed) used.set(key, floats)
+      if (chunks.reduce((sum, { count }) => sum + count, 0) < SMALL) return []
+      const needed = [...received]
+      for (const { share, count } of chunks)
+        for (const owner of this.ownersLike(share))
+          needed[owner] = (needed[owner] as number) + (share.holders.length - 1) * paddedFloats(count)
+      if (Math.max(...needed) > RECEIVED) return []
+      received = needed
       return [
         {
           name,
@@ -118,6 +122,13 @@ export class GradientSum {
     const names = new Set(this.early.map(({ name }) => name))
     this.late = this.late.filter(({ share }) => !names.has(share.spec.name))
     return this.early.map((early) => ({ name: early.name, transfers: this.transfersOf(early) }))
+  }
+
+  /** The owner of a share; of experts, also the owners of as many others in the other places of an expert group. */
+  private ownersLike({ spec, owner }: Share): number[] {
+    const { expert } = this.store.layout
+    const first = owner - (owner % expert)
+    return spec.stacked ? Array.from({ length: expert }, (_, place) => first + place) : [owner]
   }
 
   /** Adds a shard's gradient, which is in the gradient region, to those before it. @param index From 0 to n − 1. */
@@ -230,12 +241,35 @@ export class GradientSum {
     })
   }
 
-  /** Sends the updated parameters of owned tensors to all ranks that hold them. */
-  async share(): Promise<void> {
-    const { ranks, store } = this
-    if (!ranks) return
+  /**
+   * Sends the updated parameters of owned tensors to all ranks that hold them, those that a program reads first at
+   * first. {@link settle} waits for all; a program may wait for the {@link arrivals}.
+   */
+  share(): void {
+    const { ranks } = this
+    if (ranks)
+      this.sharing = this.parameterGroups.map((names) =>
+        ranks.begin(channels.parameters, this.parameterTransfers(new Set(names))),
+      )
+  }
+
+  /** Waits until shared parameters have left and arrived. */
+  async settle(): Promise<void> {
+    const { sharing } = this
+    this.sharing = []
+    await Promise.all(sharing.map(({ done }) => done))
+  }
+
+  /** Tickets of the exchanges of {@link parameterGroups} that may be under way. */
+  get arrivals(): number[] {
+    return this.sharing.map(({ ticket }) => ticket)
+  }
+
+  private parameterTransfers(names: ReadonlySet<string>): Transfer[] {
+    const { store } = this
     const { rank } = store.layout
-    const transfers = store.shares.flatMap((share): Transfer[] => {
+    return store.shares.flatMap((share): Transfer[] => {
+      if (!names.has(share.spec.name)) return []
       const { arena, parameters } = store.piecesOf(share)[0] as { arena: Arena; parameters: number }
       const array = arena.floats(parameters, share.floats)
       if (share.owner !== rank) return [{ peer: share.owner, direction: 'receive', array }]
@@ -243,8 +277,21 @@ export class GradientSum {
         .filter((holder) => holder !== rank)
         .map((peer) => ({ peer, direction: 'send' as const, array }))
     })
-    await ranks.exchange(channels.parameters, transfers)
   }
+}
+
+/**
+ * Names of tensors that travel together, in the order of the model: the matrices of each layer, and each other one.
+ * Small tensors come first, because a program copies some of them when it begins.
+ */
+function groupsOf(specs: readonly ParameterSpec[]): string[][] {
+  const groups = new Map<string, string[]>([['small', []]])
+  for (const { name, shape } of specs) {
+    const layer = /^layers\.\d+\./.exec(name)?.[0] ?? name
+    const key = sizeOf(shape) <= SMALL ? 'small' : layer
+    groups.set(key, [...(groups.get(key) ?? []), name])
+  }
+  return [...groups.values()]
 }
 
 /** All shares in the same order on all ranks that hold them. */

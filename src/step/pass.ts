@@ -10,7 +10,7 @@ import type { ModelConfig } from '../model/config.ts'
 import type { Pass } from '../model/moe.ts'
 import { activatedExperts, type RoutedModule, routedModules, SymbolicParameters } from '../model/parameters.ts'
 import { choicesName, type Losses, losses } from '../model/transformer.ts'
-import type { Binding, Buffer, EarlyExchange, Executable, Runtime } from '../runtime/contract.ts'
+import type { Binding, Buffer, Exchanges, Executable, RunOptions, RunReport, Runtime } from '../runtime/contract.ts'
 import type { NodeTime, StepEvent } from '../runtime/times.ts'
 import { type ExchangeStages, exchangeStages } from './ledger.ts'
 import { drawDistinct, moduleLabels, randomFor } from './random.ts'
@@ -75,7 +75,7 @@ export class CompiledPass {
     executable: Executable,
     exchanges: ExchangeStages,
     shared: Readonly<Record<string, Buffer>>,
-    early: readonly EarlyExchange[],
+    beside: Exchanges,
   ) {
     this.exchanges = exchanges
     this.config = config
@@ -87,7 +87,12 @@ export class CompiledPass {
         shared[name] ?? (dtype === 'int32' ? new Int32Array(sizeOf(shape)) : new Float32Array(sizeOf(shape)))
     this.tokens = this.buffers.tokens as Int32Array
     this.targets = this.buffers.targets as Int32Array
-    this.binding = executable.bind(this.buffers, undefined, early)
+    this.binding = executable.bind(this.buffers, undefined, beside)
+  }
+
+  /** Whether a run can wait for parameters that arrive. */
+  get waits(): boolean {
+    return this.binding.waits
   }
 
   get memoryBytes(): number | undefined {
@@ -97,7 +102,7 @@ export class CompiledPass {
   /**
    * @param extra Additional outputs by name.
    * @param shared Memory, by name, of inputs and outputs that the pass does not own.
-   * @param early Exchanges that {@link run} may order.
+   * @param beside Exchanges of gradients during a run, and of parameters, by the names of their tensors.
    */
   static async compile(
     runtime: Runtime,
@@ -106,7 +111,7 @@ export class CompiledPass {
     traced: TracedPass,
     extra: Readonly<Record<string, Tensor>> = {},
     shared: Readonly<Record<string, Buffer>> = {},
-    early: readonly EarlyExchange[] = [],
+    beside: Exchanges = {},
   ): Promise<CompiledPass> {
     const outputs: Record<string, Tensor> = { loss: traced.losses.loss }
     for (const report of traced.losses.reports) {
@@ -129,16 +134,19 @@ export class CompiledPass {
       ]),
     )
     const exchanges = exchangeStages(model, traced.losses.reports)
-    return new CompiledPass(config, traced, executable, exchanges, { ...parameters, ...shared }, early)
+    const arriving = (beside.arriving ?? []).map((names) =>
+      traced.parameters.used.flatMap(({ spec, tensor }) => (names.includes(spec.name) ? [inputNameOf(tensor)] : [])),
+    )
+    const all = { ...parameters, ...shared }
+    return new CompiledPass(config, traced, executable, exchanges, all, { ...beside, arriving })
   }
 
-  /** Returns the tickets of early exchanges. @param early Whether to order them. */
-  run(early = false): Promise<readonly number[]> {
+  run(options: RunOptions = {}): Promise<RunReport> {
     if (this.documents) {
       const { sequence, separator } = this.documents
       firstVisible(this.tokens, sequence, separator, this.buffers[visibleName] as Int32Array)
     }
-    return this.binding.run(early)
+    return this.binding.run(options)
   }
 
   /** Cross-entropy of the last run, nats per token. */

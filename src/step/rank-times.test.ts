@@ -39,7 +39,7 @@ function simulate(setting: {
     })
   })
   const own = steps.map((step, rank): OwnStep => {
-    return { ...step, ms: (time[rank] as number) + (compute[rank]?.at(-1) as number) }
+    return { ...step, arrivalMs: 0, ms: (time[rank] as number) + (compute[rank]?.at(-1) as number) }
   })
   const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0)
   return { own, wait, compute: compute.map(sum), ranks }
@@ -109,7 +109,7 @@ test('late messages change the waiting in an exchange by at most their delay', (
       ...of,
       end: of.end + delay * random.uniform(),
     })
-    return { ms, orders: orders.map(delayed), meetings: meetings.map(delayed) }
+    return { ms, arrivalMs: 0, orders: orders.map(delayed), meetings: meetings.map(delayed) }
   })
   rankTimes(late, 4).wait.forEach((ms, rank) => {
     expect(Math.abs(ms - (wait[rank] as number))).toBeLessThan(13 * delay)
@@ -140,12 +140,24 @@ test('a rank that waits for an order later than it has posted it is blocked from
   const meetings = [{ begin: 30, end: 30.1 }]
   // Both compute while rows travel; rank 1 posts at 10, rank 0 waits from 8.
   const steps = [
-    { ms: 31, orders: [order(2, 8, 12)], meetings },
-    { ms: 31, orders: [order(10, 14, 14)], meetings },
+    { ms: 31, arrivalMs: 0, orders: [order(2, 8, 12)], meetings },
+    { ms: 31, arrivalMs: 0, orders: [order(10, 14, 14)], meetings },
   ]
   const { wait, allToAll } = rankTimes(steps, 2)
   expect(wait).toEqual(close([2, 0]))
   expect(allToAll).toEqual(close([2, 0]))
+})
+
+test('time blocked for parameters on their way is not that of computing', () => {
+  const meetings = [{ begin: 30, end: 30.5 }]
+  const steps = [
+    { ms: 31, arrivalMs: 7, orders: [], meetings },
+    { ms: 31, arrivalMs: 2, orders: [], meetings },
+  ]
+  const { compute, allReduce, wait } = rankTimes(steps, 1)
+  expect(compute).toEqual(close([23.5, 28.5]))
+  expect(allReduce).toEqual(close([7.5, 2.5]))
+  expect(wait).toEqual(close([0, 0]))
 })
 
 test('a step survives the way to another rank', () => {
@@ -159,7 +171,8 @@ test('a step survives the way to another rank', () => {
     expert: 2,
     clocks: [0, 7],
   })
-  for (const step of own) {
+  for (const each of own) {
+    const step = { ...each, arrivalMs: 0.25 }
     const orders = step.orders.map((order) => ({ ...order, stage: -1 }))
     expect(unpackStep(packStep(step, true), 2)).toEqual({ ...step, orders })
     const without = orders.map((order) => ({ ...order, sentBytes: [] }))

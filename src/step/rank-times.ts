@@ -16,6 +16,8 @@ import type { Interval } from './timeline.ts'
 /** A rank's own step. Times in ms from its begin. */
 export interface OwnStep {
   readonly ms: number
+  /** Blocked for parameters of other ranks that a program reads. */
+  readonly arrivalMs: number
   readonly orders: readonly LoggedOrder[]
   readonly meetings: readonly Interval[]
 }
@@ -26,7 +28,7 @@ export interface RankTimes {
   readonly compute: number[]
   /** Blocked for rows of experts, or results of theirs, that are on their way. */
   readonly allToAll: number[]
-  /** Blocked in the sum of gradients, in sharing parameters, and in gathers, after all ranks have come. */
+  /** Blocked for parameters on their way, and in the sum of gradients and in gathers, after all ranks have come. */
   readonly allReduce: number[]
   /** Blocked before the last rank has come. */
   readonly wait: number[]
@@ -37,9 +39,10 @@ export interface RankTimes {
 }
 
 /** Numbers of a step, to be gathered: every rank of a training has as many. */
-export function packStep({ ms, orders, meetings }: OwnStep, withBytes: boolean): Float64Array {
+export function packStep({ ms, arrivalMs, orders, meetings }: OwnStep, withBytes: boolean): Float64Array {
   return Float64Array.from([
     ms,
+    arrivalMs,
     orders.length,
     ...orders.flatMap(({ posted, begin, end, sentBytes }) => [posted, begin, end, ...(withBytes ? sentBytes : [])]),
     ...meetings.flatMap(({ begin, end }) => [begin, end]),
@@ -48,19 +51,20 @@ export function packStep({ ms, orders, meetings }: OwnStep, withBytes: boolean):
 
 /** The inverse of {@link packStep}, without stages. @param ranks Ranks of a group if bytes are included, else 0. */
 export function unpackStep(numbers: Float64Array, ranks: number): OwnStep {
-  const [ms = 0, count = 0] = numbers
+  const [ms = 0, arrivalMs = 0, count = 0] = numbers
   const size = 3 + ranks
+  const header = 3
   const orders = Array.from({ length: count }, (_, i): LoggedOrder => {
-    const start = 2 + i * size
+    const start = header + i * size
     const at = (field: number): number => numbers[start + field] as number
     const sentBytes = ranks > 0 ? [...numbers.subarray(start + 3, start + size)] : []
     return { stage: -1, posted: at(0), begin: at(1), end: at(2), sentBytes }
   })
-  const rest = numbers.subarray(2 + count * size)
+  const rest = numbers.subarray(header + count * size)
   const meetings = Array.from({ length: rest.length / 2 }, (_, i): Interval => {
     return { begin: rest[2 * i] as number, end: rest[2 * i + 1] as number }
   })
-  return { ms, orders, meetings }
+  return { ms, arrivalMs, orders, meetings }
 }
 
 /** A rank in an exchange: when it came, and from when to when it was blocked, in ms on its own clock. */
@@ -75,6 +79,10 @@ export function rankTimes(steps: readonly OwnStep[], expert: number): RankTimes 
   const add = (to: number[], rank: number, ms: number): void => {
     to[rank] = (to[rank] as number) + ms
   }
+  steps.forEach(({ arrivalMs }, rank) => {
+    add(allReduce, rank, arrivalMs)
+    add(blocked, rank, arrivalMs)
+  })
   const arrivals = steps.map(arrivalsOf)
   const ahead = clocksAhead(arrivals, steps, expert)
   const of = (rank: number, i: number): Arrival => arrivals[rank]?.[i] as Arrival

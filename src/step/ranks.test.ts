@@ -66,6 +66,7 @@ async function trainOne(runtime: Runtime, config: RunConfig, ranks: Ranks | null
     const outcome = await trainer.step(step, batchOf(config, step))
     steps.push([outcome.loss, outcome.gradNorm, ...(outcome.layers[0]?.kept ?? [])])
   }
+  await trainer.settle()
   const tensors = [...parameterTensors(store), ...trainer.optimizer.stateTensors()]
   await trainer.release()
   return { steps, tensors: Object.fromEntries(tensors.map(({ name, data }) => [name, bytesOf(data)])) }

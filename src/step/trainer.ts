@@ -102,6 +102,7 @@ export class Trainer {
   private readonly store: ParameterStore
   private readonly ranks: Ranks | null
   private readonly orderLog: OrderLog | null
+  private readonly overlap: boolean
   private readonly frozen: FrozenRouters
   private readonly timeline = new Timeline()
   private steps = 0
@@ -109,7 +110,7 @@ export class Trainer {
   private kernelsBefore: readonly NodeTime[] = []
 
   private constructor(
-    { model, train }: RunConfig,
+    { model, train, parallel }: RunConfig,
     gradient: GradientProgram,
     kernels: ArenaKernels,
     optimizer: Optimizer,
@@ -119,6 +120,7 @@ export class Trainer {
   ) {
     this.orderLog = orderLog
     this.config = train
+    this.overlap = parallel.overlap
     this.moe = model.moe
     this.gradient = gradient
     this.kernels = kernels
@@ -173,7 +175,7 @@ export class Trainer {
     timeline.clear()
     this.orderLog?.clear()
     const start = performance.now()
-    const { loss, passLosses, layers, keptByRank } = await timeline.time('gradient', () =>
+    const { loss, passLosses, layers, keptByRank, arrivalMs } = await timeline.time('gradient', () =>
       this.gradient.run(step, batch.tokens, batch.targets, timeline),
     )
     const isFrozen = step > (this.config.routerSteps ?? Number.POSITIVE_INFINITY)
@@ -192,8 +194,9 @@ export class Trainer {
       const settings = { step: this.updates, learningRate: rate, gradientScale }
       await timeline.time('update', () => this.optimizer.update(settings))
       if (isFrozen) this.frozen.restore()
-      if (this.ranks) await timeline.meet('share parameters', () => this.gradient.sum.share())
       if (!isFrozen) updateRouterBias(this.store, this.moe, layers)
+      this.gradient.sum.share()
+      if (this.ranks && !this.overlap) await timeline.meet('share parameters', () => this.settle())
     }
     const end = performance.now()
     this.steps++
@@ -208,17 +211,25 @@ export class Trainer {
       gradientMs: between - start,
       updateMs: end - between,
       keptByRank,
-      own: this.ranks && this.ownStep(performance.timeOrigin + start, end - start),
+      own: this.ranks && this.ownStep(performance.timeOrigin + start, end - start, arrivalMs),
     }
   }
 
-  private ownStep(origin: number, ms: number): OwnStep {
+  /**
+   * Waits until all parameters are those after the last step: they may still be on their way when {@link step} returns.
+   * Call it before anything but the next step reads them.
+   */
+  settle(): Promise<void> {
+    return this.gradient.sum.settle()
+  }
+
+  private ownStep(origin: number, ms: number, arrivalMs: number): OwnStep {
     const orders = (this.orderLog?.read() ?? []).map((order) => {
       const { posted, begin, end } = order
       return { ...order, posted: posted - origin, begin: begin - origin, end: end - origin }
     })
     const meetings = this.timeline.meetings.map(({ begin, end }) => ({ begin: begin - origin, end: end - origin }))
-    return { ms, orders, meetings }
+    return { ms, arrivalMs, orders, meetings }
   }
 
   /** Where each pass of a step exchanges rows of experts with other ranks. */

@@ -148,6 +148,7 @@ async function trainOn(
   let step = fromStep
   let savedAt = fromStep
   const checkpoint = async () => {
+    await trainer.settle()
     emit({ kind: 'checkpoint', step, path: await saved.save(step, train.keep) })
     savedAt = step
   }
@@ -173,6 +174,7 @@ async function trainOn(
     }
     const atEnd = step === train.steps
     if (atEnd || step % train.evalEvery === 0) {
+      await trainer.settle()
       report.evaluated(step, (await evaluator.run(data, 'eval', train.evalBatches * passes)).evaluation)
       if (!ranks) await ceiling.measureIfCheap()
     }

@@ -42,6 +42,7 @@ export async function runWithOrder(
       crew,
       threads,
       profile: false,
+      exchanges: false,
       async compile(onnx) {
         const session = (await runtime.compile(onnx)) as Session
         const bind: Session['bind'] = (ports) => {

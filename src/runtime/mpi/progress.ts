@@ -2,28 +2,23 @@
  * Orders under way. MPI moves data only inside its own calls, so the courier calls
  * {@link Progress.poll} as long as an order is open.
  */
-import { channels, yieldingChannels } from '../ranks.ts'
+import { channels } from '../ranks.ts'
 import { RuntimeError } from '../runtime-error.ts'
 import { MessageError, type Mpi, type Request } from './adapter.ts'
 import { Inquiry, suspectsOf } from './inquiry.ts'
 import { COLLECTIVE_CHANNEL, type Order, ROSTER_CHANNEL, type Transfer } from './orders.ts'
-import { Pieces } from './pieces.ts'
 import { formatRank, type RankIdentity } from './roster.ts'
 import type { TrafficRecorder } from './traffic.ts'
 
 interface Message {
   readonly transfer: Transfer
   readonly request: Request
-  /** Whether it gives way to others. */
-  readonly isPiece: boolean
 }
 
 interface OpenOrder {
   readonly order: Order
-  /** Those under way. */
+  /** Those that have not ended. */
   readonly messages: Message[]
-  /** Number of pieces that have not begun. */
-  waiting: number
   /** Milliseconds, as `performance.now()`. */
   readonly since: number
 }
@@ -44,9 +39,6 @@ export class Progress {
   roster: readonly RankIdentity[] = []
   private readonly options: ProgressOptions
   private open: OpenOrder[] = []
-  private readonly pieces = new Pieces<OpenOrder>()
-  /** Messages to other machines under way, pieces excluded. */
-  private urgent = 0
   private readonly inquiry: Inquiry
   private repliedAt = 0
   /** The order that has exceeded the deadline, while the other ranks are asked. */
@@ -62,42 +54,21 @@ export class Progress {
   }
 
   start(order: Order): void {
-    const { traffic } = this.options
+    const { mpi, traffic } = this.options
     const since = performance.now()
     traffic.begin(order.channel, since)
     // Receives first, so that the data of a peer that has already sent has a place to go.
     const receives = order.transfers.filter(({ direction }) => direction === 'receive')
     const sends = order.transfers.filter(({ direction }) => direction === 'send')
-    const transfers = [...receives, ...sends]
-    const givesWay = ({ peer }: Transfer): boolean => yieldingChannels.has(order.channel) && this.isRemote(peer)
-    const open: OpenOrder = { order, messages: [], waiting: 0, since }
-    for (const transfer of transfers) if (!givesWay(transfer)) this.begin(open, transfer, false)
-    open.waiting = this.pieces.add(open, order.channel, transfers.filter(givesWay))
-    this.open.push(open)
-    this.beginPieces()
-  }
-
-  private begin({ order: { channel }, messages }: OpenOrder, transfer: Transfer, isPiece: boolean): void {
-    const { mpi } = this.options
-    const { peer, direction, address, bytes } = transfer
-    const start = direction === 'send' ? mpi.isend.bind(mpi) : mpi.irecv.bind(mpi)
-    messages.push({ transfer, request: start(address, bytes, peer, channel), isPiece })
-    if (this.isUrgent(transfer, isPiece)) this.urgent++
-  }
-
-  private beginPieces(): void {
-    for (const { owner, transfer } of this.pieces.begin(this.urgent === 0)) {
-      owner.waiting--
-      this.begin(owner, transfer, true)
-    }
-  }
-
-  private isUrgent({ direction, peer }: Transfer, isPiece: boolean): boolean {
-    return direction === 'send' && !isPiece && this.isRemote(peer)
-  }
-
-  private isRemote(peer: number): boolean {
-    return this.roster[peer]?.host !== this.roster[this.options.rank]?.host
+    const messages = [...receives, ...sends].map((transfer) => {
+      const { peer, direction, address, bytes } = transfer
+      const request =
+        direction === 'send'
+          ? mpi.isend(address, bytes, peer, order.channel)
+          : mpi.irecv(address, bytes, peer, order.channel)
+      return { transfer, request }
+    })
+    this.open.push({ order, messages, since })
   }
 
   /**
@@ -113,19 +84,18 @@ export class Progress {
       // Backwards, because a message that has ended is removed.
       for (let i = messages.length - 1; i >= 0; i--)
         if (this.ended(order, messages[i] as Message)) messages.splice(i, 1)
-      if (isDone(open)) done.push(order)
+      if (messages.length === 0) done.push(order)
       else this.checkDeadline(open)
     }
-    this.beginPieces()
     if (this.overdue) this.findSuspects(this.overdue)
     if (done.length === 0) return done
-    this.open = this.open.filter((open) => !isDone(open))
+    this.open = this.open.filter(({ messages }) => messages.length > 0)
     const now = performance.now()
     for (const { channel } of done) this.options.traffic.end(channel, now)
     return done
   }
 
-  private ended({ channel }: Order, { transfer, request, isPiece }: Message): boolean {
+  private ended({ channel }: Order, { transfer, request }: Message): boolean {
     const { mpi, traffic } = this.options
     try {
       if (!mpi.test(request)) return false
@@ -140,8 +110,6 @@ export class Progress {
         throw this.mismatch(transfer, channel, `${received} bytes instead of the ${transfer.bytes}`)
     }
     traffic.add(channel, transfer.direction, transfer.bytes)
-    if (isPiece) this.pieces.end(channel, transfer)
-    if (this.isUrgent(transfer, isPiece)) this.urgent--
     return true
   }
 
@@ -199,8 +167,6 @@ export class Progress {
     return formatRank(rank, this.roster)
   }
 }
-
-const isDone = ({ messages, waiting }: OpenOrder): boolean => messages.length + waiting === 0
 
 const peersOf = (messages: readonly Message[]): number[] =>
   [...new Set(messages.map(({ transfer }) => transfer.peer))].sort((a, b) => a - b)

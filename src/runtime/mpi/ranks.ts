@@ -10,6 +10,7 @@ import { writeSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { isMainThread, Worker } from 'node:worker_threads'
 import { UsageError } from '../../errors.ts'
+import { NOT_ORDERED } from '../contract.ts'
 import { addressOf } from '../ffi.ts'
 import { RuntimeError } from '../runtime-error.ts'
 import { findMpi } from './library.ts'
@@ -142,9 +143,18 @@ export class Ranks {
    * @throws RuntimeError if a peer sends another number of bytes, does not answer in time, or an earlier call failed.
    */
   exchange(channel: number, transfers: readonly ArrayTransfer[]): Promise<void> {
+    return this.begin(channel, transfers).done
+  }
+
+  /** As {@link exchange}; other threads may wait for the ticket, which is -1 if the exchange has failed at once. */
+  begin(
+    channel: number,
+    transfers: readonly ArrayTransfer[],
+  ): { readonly ticket: number; readonly done: Promise<void> } {
     if (Number.isInteger(channel) && channel >= 0 && channel <= MAX_CHANNEL) return this.transfer(channel, transfers)
     const expected = `an integer from 0 to ${MAX_CHANNEL}`
-    return Promise.reject(new RuntimeError(`internal: invalid channel ${channel} (expected ${expected})`))
+    const error = new RuntimeError(`internal: invalid channel ${channel} (expected ${expected})`)
+    return { ticket: NOT_ORDERED, done: Promise.reject(error) }
   }
 
   /** Settles when an order that another thread has posted, with `reports`, is done. */
@@ -156,7 +166,8 @@ export class Ranks {
     })
   }
 
-  private transfer(channel: number, transfers: readonly ArrayTransfer[]): Promise<void> {
+  private transfer(channel: number, transfers: readonly ArrayTransfer[]) {
+    let ticket = NOT_ORDERED
     const done = new Promise<void>((resolve, reject) => {
       if (this.failure) throw this.failure
       if (this.closing && channel !== COLLECTIVE_CHANNEL) throw closed()
@@ -165,11 +176,12 @@ export class Ranks {
           throw new RuntimeError(`internal: invalid peer ${peer} (expected a rank from 0 to ${this.size - 1})`)
         return { peer, direction, address: Number(addressOf(array)), bytes: array.byteLength }
       })
-      this.expect(this.ring.post(channel, addressed, true), { resolve, reject, transfers })
+      ticket = this.ring.post(channel, addressed, true)
+      this.expect(ticket, { resolve, reject, transfers })
     })
     // Nobody may await it yet. The next call rejects with the same error, so it is not lost.
     done.catch(() => {})
-    return done
+    return { ticket, done }
   }
 
   private expect(ticket: number, waiting: Waiting): void {
@@ -215,7 +227,7 @@ export class Ranks {
         { peer, direction: 'receive', array },
       ]
     })
-    return this.transfer(COLLECTIVE_CHANNEL, transfers)
+    return this.transfer(COLLECTIVE_CHANNEL, transfers).done
   }
 
   /** Collectives share a channel, so one begins when the one before has ended, on every rank. */

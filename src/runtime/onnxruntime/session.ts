@@ -9,7 +9,7 @@
  */
 import type { Model, Port } from '../../graph/model.ts'
 import { checkBuffers } from '../buffers.ts'
-import { type Binding, type Buffer, type Executable, RuntimeError } from '../contract.ts'
+import { type Binding, type Buffer, type Executable, type RunReport, RuntimeError } from '../contract.ts'
 import { addressOf, type Pointer, type Strings, stringArray } from '../ffi.ts'
 import { Lifetime } from '../lifetime.ts'
 import { now, RunClock } from '../recording.ts'
@@ -132,6 +132,7 @@ interface BindingParts {
 }
 
 export class SessionBinding implements Binding {
+  readonly waits = false
   private readonly parts: BindingParts
   private readonly inputs: BigUint64Array
   private readonly outputs: BigUint64Array
@@ -158,7 +159,7 @@ export class SessionBinding implements Binding {
     ]
   }
 
-  run(): Promise<readonly number[]> {
+  run(): Promise<RunReport> {
     return new Promise((resolve, reject) => {
       this.lifetime.expectIdle()
       this.lifetime.begin()
@@ -169,7 +170,7 @@ export class SessionBinding implements Binding {
           const failure = error ? new RuntimeError(`internal: foreign call failed: ${error}`) : this.check(status)
           this.lifetime.end()
           if (failure) reject(failure)
-          else resolve([])
+          else resolve({ tickets: [], waitedMs: 0 })
         })
       } catch (error) {
         this.lifetime.end()

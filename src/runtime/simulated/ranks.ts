@@ -5,10 +5,11 @@
  */
 import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
+import { NOT_ORDERED } from '../contract.ts'
 import { createOrders } from '../mpi/orders.ts'
 import { OrderRing } from '../mpi/ring.ts'
 import { type ChannelTraffic, createTraffic, readTraffic, TrafficRecorder } from '../mpi/traffic.ts'
-import type { Ranks, Transfer } from '../ranks.ts'
+import type { Begun, Ranks, Transfer } from '../ranks.ts'
 import { answers } from './answers.ts'
 import type { SimulatedCourierData } from './courier.ts'
 
@@ -34,11 +35,16 @@ export class SimulatedRanks implements Ranks {
   }
 
   async exchange(channel: number, transfers: readonly Transfer[]): Promise<void> {
+    return this.begin(channel, transfers).done
+  }
+
+  begin(channel: number, transfers: readonly Transfer[]): Begun {
     this.recorder.begin(channel, performance.now())
     for (const { to, from } of answers(transfers))
       if (from) to.array.set(from.array.subarray(0, Math.min(to.array.length, from.array.length)))
     for (const { direction, array } of transfers) this.recorder.add(channel, direction, array.byteLength)
     this.recorder.end(channel, performance.now())
+    return { ticket: NOT_ORDERED, done: Promise.resolve() }
   }
 
   async completion(ticket: number): Promise<void> {

@@ -1,4 +1,5 @@
 /** Staged programs on their threads: failures, concurrent runs, and release. */
+import { setTimeout } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { toOnnx } from '../../graph/onnx.ts'
 import { multiply } from '../../graph/ops/elementwise.ts'
@@ -16,6 +17,7 @@ import { createRuntime } from '../cpu-runtime.ts'
 import { addressOf } from '../ffi.ts'
 import { Inbox } from '../mpi/inbox.ts'
 import { createOrders } from '../mpi/orders.ts'
+import { OrderRing } from '../mpi/ring.ts'
 import { findDnnl } from '../onednn/library.ts'
 import type { Session } from '../onnxruntime/session.ts'
 import type { Crew } from './crew.ts'
@@ -87,11 +89,11 @@ describe.skipIf(skipped)(skipped ? `staged programs (skipped: ${skipped})` : 'st
       return { after: [name], channel: 3, transfers: [{ peer, direction: 'send', array }] }
     }
     const early = [exchange('second', 1), exchange('first', 2), exchange('double', 3)]
-    const binding = executable.bind(buffers, undefined, early)
-    expect(await binding.run()).toEqual([NOT_ORDERED, NOT_ORDERED, NOT_ORDERED])
+    const binding = executable.bind(buffers, undefined, { early })
+    expect((await binding.run()).tickets).toEqual([NOT_ORDERED, NOT_ORDERED, NOT_ORDERED])
     expect(inbox.take()).toBeUndefined()
     for (const ticket of [0, 2]) {
-      expect(await binding.run(true)).toEqual([ticket + 1, ticket, NOT_ORDERED])
+      expect((await binding.run({ early: true })).tickets).toEqual([ticket + 1, ticket, NOT_ORDERED])
       const [first, second] = [inbox.take(), inbox.take()]
       expect([first, second].map((order) => order?.transfers[0]?.peer)).toEqual([2, 1])
       expect(first).toEqual({
@@ -102,6 +104,65 @@ describe.skipIf(skipped)(skipped ? `staged programs (skipped: ${skipped})` : 'st
       })
       expect(inbox.take()).toBeUndefined()
     }
+    await own.close()
+  })
+
+  test('a run waits for arriving inputs before it first reads them, not earlier', async () => {
+    const orders = createOrders()
+    const inbox = new Inbox(orders)
+    const own = await createRuntime({ threads: 3, group: { first: 0, rank: 0, size: 1, orders } })
+    const executable = await compile(() => {
+      const [x, w] = [input('x', 'float32', [ROWS, WIDTH]), input('w', 'float32', [WIDTH, WIDTH])]
+      const v = input('v', 'float32', [WIDTH, WIDTH])
+      return { outputs: { first: matmul(x, w), second: matmul(matmul(x, w), v) } }
+    }, own)
+    const identity = (scale: number) =>
+      Float32Array.from({ length: WIDTH ** 2 }, (_, i) => (i % (WIDTH + 1) ? 0 : scale))
+    const shared = (values: Float32Array) => {
+      const array = new Float32Array(new SharedArrayBuffer(values.byteLength))
+      array.set(values)
+      return array
+    }
+    const buffers = {
+      x: shared(new Float32Array(ROWS * WIDTH).fill(1)),
+      w: shared(identity(2)),
+      v: shared(identity(0)),
+      first: shared(new Float32Array(ROWS * WIDTH)),
+      second: shared(new Float32Array(ROWS * WIDTH)),
+    }
+    const binding = executable.bind(buffers, undefined, { arriving: [['w'], ['v']] })
+    expect(binding.waits).toBe(true)
+    const ticket = new OrderRing(orders).post(1, [])
+    const running = binding.run({ arriving: [NOT_ORDERED, ticket] })
+    while (!buffers.first.every((value) => value === 2)) await setTimeout(1)
+    await setTimeout(20)
+    expect(buffers.second.every((value) => value === 0)).toBe(true)
+    buffers.v.set(identity(5))
+    expect(inbox.take()?.ticket).toBe(ticket)
+    inbox.finish(ticket)
+    const { waitedMs } = await running
+    expect(waitedMs).toBeGreaterThan(10)
+    expect(buffers.second.every((value) => value === 10)).toBe(true)
+    // What has arrived, or was not ordered, is not waited for.
+    expect((await binding.run({ arriving: [ticket, NOT_ORDERED] })).waitedMs).toBeLessThan(10)
+    expect((await binding.run()).waitedMs).toBe(0)
+    await own.close()
+  })
+
+  test('a run that waits for inputs fails with the ranks', async () => {
+    const orders = createOrders()
+    const own = await createRuntime({ threads: 2, group: { first: 0, rank: 0, size: 1, orders } })
+    const executable = await compile(() => {
+      const [x, w] = [input('x', 'float32', [ROWS, WIDTH]), input('w', 'float32', [WIDTH, WIDTH])]
+      return { outputs: { y: matmul(x, w) } }
+    }, own)
+    const floats = (size: number) => new Float32Array(size)
+    const buffers = { x: floats(ROWS * WIDTH), w: floats(WIDTH ** 2), y: floats(ROWS * WIDTH) }
+    const binding = executable.bind(buffers, undefined, { arriving: [['w']] })
+    const running = binding.run({ arriving: [new OrderRing(orders).post(1, [])] })
+    await setTimeout(20)
+    new Inbox(orders).fail('rank 1 is gone')
+    await expect(running).rejects.toThrow('rank 1 is gone')
     await own.close()
   })
 
@@ -273,6 +334,7 @@ describe('compiling', () => {
         crew: {} as Crew,
         threads: 1,
         profile: false,
+        exchanges: false,
         compile: async () => compile(at++),
         memory: createArena,
         explain: () => new RuntimeError('failed'),

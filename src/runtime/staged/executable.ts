@@ -10,9 +10,12 @@ import {
   type Binding,
   type Buffer,
   type EarlyExchange,
+  type Exchanges,
   type Executable,
   NOT_ORDERED,
   type ProgramMemory,
+  type RunOptions,
+  type RunReport,
   RuntimeError,
   typedArrays,
 } from '../contract.ts'
@@ -47,6 +50,8 @@ export interface StagedParts {
   readonly crew: Crew
   readonly threads: number
   readonly profile: boolean
+  /** Whether the crew can order exchanges and wait for them. */
+  readonly exchanges: boolean
   compile(model: Model): Promise<OnnxProgram>
   /** Memory of at least `bytes`, which all programs of the runtime use in turn. */
   memory(bytes: number): Arena
@@ -128,11 +133,7 @@ export class StagedExecutable implements Executable {
     return { dtype, shape, size: shape.reduce((product, d) => product * d, 1) }
   }
 
-  bind(
-    buffers: Readonly<Record<string, Buffer>>,
-    within?: ProgramMemory,
-    early: readonly EarlyExchange[] = [],
-  ): Binding {
+  bind(buffers: Readonly<Record<string, Buffer>>, within?: ProgramMemory, exchanges: Exchanges = {}): Binding {
     this.lifetime.expectUsable()
     const { model, parts, plan } = this
     checkBuffers([...model.inputs, ...model.outputs], buffers)
@@ -178,9 +179,18 @@ export class StagedExecutable implements Executable {
         : [],
     )
     const times = new SharedArrayBuffer(parts.threads * steps.length * 16)
-    const tickets = new SharedArrayBuffer(early.length * 8)
-    const orders = early.map((exchange) => this.earlyOrder(exchange))
-    const script: Script = { steps, early: orders, tickets, memory: memory.memory, constants, scratch, times }
+    const { early = [], arriving = [] } = exchanges
+    const script: Script = {
+      steps,
+      early: early.map((exchange) => this.earlyOrder(exchange)),
+      tickets: new SharedArrayBuffer(early.length * 8),
+      arriving: arriving.map((names) => this.firstReader(names)),
+      arrivals: new SharedArrayBuffer((1 + arriving.length) * 8),
+      memory: memory.memory,
+      constants,
+      scratch,
+      times,
+    }
     const clock = parts.profile ? new StepTimes(script) : null
     if (clock) this.clocks.push(clock)
     const binding: StagedBinding = new StagedBinding({
@@ -189,7 +199,8 @@ export class StagedExecutable implements Executable {
       script,
       sessions,
       buffers: { ...buffers },
-      early,
+      exchanges,
+      waits: parts.exchanges,
       explain: (failure) => this.explain(failure),
       onFreed: () => {
         this.bindings.delete(binding)
@@ -235,6 +246,13 @@ export class StagedExecutable implements Executable {
         return { peer, direction, address: Number(addressOf(array)), bytes: array.byteLength }
       }),
     }
+  }
+
+  /** The first stage that reads one of the inputs. */
+  private firstReader(names: readonly string[]): number {
+    const { inputs, valueOfInput, stages } = this.model
+    const values = new Set(names.map((name) => valueOfInput[inputs.findIndex((port) => port.name === name)]))
+    return stages.findIndex((stage) => stage.inputs.some(({ value }) => values.has(value)))
   }
 
   private explain(failure: Failure): RuntimeError {
@@ -283,7 +301,8 @@ interface BindingParts {
   /** A copy of the caller's record, so that no array is collected while the script has its address. */
   readonly buffers: Readonly<Record<string, Buffer>>
   /** For the same reason. */
-  readonly early: readonly EarlyExchange[]
+  readonly exchanges: Exchanges
+  readonly waits: boolean
   readonly explain: (failure: Failure) => RuntimeError
   readonly onFreed: () => void
 }
@@ -298,16 +317,22 @@ class StagedBinding implements Binding {
     this.program = parts.crew.open(parts.script)
   }
 
-  async run(early = false): Promise<readonly number[]> {
+  get waits(): boolean {
+    return this.parts.waits
+  }
+
+  async run({ early = false, arriving = [] }: RunOptions = {}): Promise<RunReport> {
     const { crew, clock, explain, script } = this.parts
     this.lifetime.expectIdle()
     this.lifetime.begin()
     try {
       const tickets = new Float64Array(script.tickets).fill(NOT_ORDERED)
+      const arrivals = new Float64Array(script.arrivals).fill(NOT_ORDERED)
+      arrivals.set([0, ...arriving])
       const failure = await crew.run(this.program, early)
       if (failure) throw explain(failure)
       clock?.add()
-      return [...tickets]
+      return { tickets: [...tickets], waitedMs: arrivals[0] as number }
     } finally {
       this.lifetime.end()
     }

@@ -29,6 +29,10 @@ export interface Script {
   readonly early: readonly EarlyOrder[]
   /** Tickets of the early orders that have been posted, Float64. */
   readonly tickets: SharedArrayBuffer
+  /** For each exchange of arriving inputs, the step that first reads one of them. */
+  readonly arriving: readonly number[]
+  /** Float64: milliseconds that a run has waited for arriving inputs, then the tickets of their exchanges. */
+  readonly arrivals: SharedArrayBuffer
   readonly memory: SharedMemory
   /** Copied into the memory before each run. */
   readonly constants: readonly { readonly offset: number; readonly bytes: Uint8Array }[]

@@ -5,7 +5,7 @@
  */
 import { parentPort, workerData } from 'node:worker_threads'
 import koffi from 'koffi'
-import { RuntimeError } from '../contract.ts'
+import { NOT_ORDERED, RuntimeError } from '../contract.ts'
 import { OrderRing } from '../mpi/ring.ts'
 import { Dnnl } from '../onednn/dnnl.ts'
 import { channels } from '../ranks.ts'
@@ -22,6 +22,8 @@ const leader = thread === 0
 const barrier = new Barrier(control, threads)
 const dnnl = dnnlPath === null ? null : new Dnnl(dnnlPath, math)
 const ring = place && orderLog && new LoggedRing(place, orderLog)
+/** For orders that are not those of kernels. */
+const orderRing = place && new OrderRing(place.orders)
 const group = place && ring && { ...place, ring, channel: channels.experts }
 // In a thread that has loaded no library, koffi 3.3 crashes when it calls a function by address.
 if (dnnlPath === null && process.platform !== 'win32') koffi.load(null)
@@ -39,6 +41,8 @@ interface Program {
   readonly times: Float64Array
   /** Posts the early orders of each step. */
   readonly post: readonly (() => void)[]
+  /** Waits for the inputs that arrive before each step. */
+  readonly wait: readonly (() => void)[]
 }
 const programs = new Map<number, Program>()
 
@@ -66,32 +70,54 @@ function open(script: Script): Program {
   })
   const length = script.steps.length * 2
   const times = new Float64Array(script.times, thread * length * 8, length)
-  return { script, prepared, bytes: new Uint8Array(buffer), times, post: earlyPosts(script) }
+  return { script, prepared, bytes: new Uint8Array(buffer), times, post: earlyPosts(script), wait: arrivals(script) }
 }
 
 /** For each step, posts the early orders that are due before it. */
 function earlyPosts({ steps, early, tickets }: Script): (() => void)[] {
-  if (!place) return []
-  const ring = new OrderRing(place.orders)
+  if (!orderRing) return []
   const ticketOf = new Float64Array(tickets)
   return steps.map((_, step) => {
     const orders = [...early.entries()].filter(([, { before }]) => before === step)
     return () => {
-      for (const [i, { channel, transfers }] of orders) ticketOf[i] = ring.post(channel, transfers, true)
+      for (const [i, { channel, transfers }] of orders) ticketOf[i] = orderRing.post(channel, transfers, true)
+    }
+  })
+}
+
+/** For each step, waits for the exchanges whose inputs it is the first to read. */
+function arrivals({ steps, arriving, arrivals }: Script): (() => void)[] {
+  if (!orderRing) return []
+  const waited = new Float64Array(arrivals, 0, 1)
+  const ticketOf = new Float64Array(arrivals, 8)
+  return steps.map((_, step) => {
+    const exchanges = [...arriving.keys()].filter((i) => arriving[i] === step)
+    return () => {
+      for (const i of exchanges) {
+        const ticket = ticketOf[i] as number
+        if (ticket === NOT_ORDERED) continue
+        const begin = now()
+        orderRing.wait(ticket)
+        if (leader) waited[0] = (waited[0] as number) + now() - begin
+      }
     }
   })
 }
 
 /** Runs a program together with the other threads. The leader reports the end; the first thread that fails reports it. */
-function runProgram({ script, prepared, bytes, times, post }: Program, early: boolean): void {
+function runProgram({ script, prepared, bytes, times, post, wait }: Program, early: boolean): void {
   const { steps } = script
   if (leader) for (const { offset, bytes: data } of script.constants) bytes.set(data, offset)
   barrier.wait()
   for (let i = 0; i < steps.length; i++) {
     const step = steps[i] as Script['steps'][number]
-    times[2 * i] = now()
     if (ring) ring.stage = i
-    const failure = attempt(step, prepared[i] ?? null, i, early ? post[i] : undefined)
+    const begin = () => {
+      wait[i]?.()
+      times[2 * i] = now()
+      if (leader && early) post[i]?.()
+    }
+    const failure = attempt(step, prepared[i] ?? null, i, begin)
     const first = failure !== undefined && barrier.fail(i)
     times[2 * i + 1] = now()
     // Sleep at once during an ONNX stage: ONNX Runtime needs all cores for its own threads.
@@ -105,15 +131,15 @@ function runProgram({ script, prepared, bytes, times, post }: Program, early: bo
   if (leader) report({ kind: 'done' })
 }
 
-/** Runs this thread's part of a step. @param before What the leader does first. */
+/** Runs this thread's part of a step, after `begin`. */
 function attempt(
   step: Script['steps'][number],
   call: PreparedCall | null,
   at: number,
-  before?: () => void,
+  begin: () => void,
 ): Failure | undefined {
   try {
-    if (leader) before?.()
+    begin()
     if (call) for (let task = barrier.takeTask(); task < call.tasks; task = barrier.takeTask()) call.run(task)
     else if (leader && step.kind === 'onnx') {
       const status = run(...step.args)

@@ -1,4 +1,5 @@
 /** Ranks in one process, for tests: transfers are copies in memory. */
+import { NOT_ORDERED } from '../../runtime/contract.ts'
 import { createOrders } from '../../runtime/mpi/orders.ts'
 import type { Ranks, Transfer } from '../../runtime/ranks.ts'
 
@@ -60,6 +61,9 @@ export function ranksInProcess(size: number): Ranks[] {
     size,
     roster: Array.from({ length: size }, () => ({ host: 'here', pid: process.pid })),
     orders: createOrders(),
+    begin(channel: number, transfers: readonly Transfer[]) {
+      return { ticket: NOT_ORDERED, done: this.exchange(channel, transfers) }
+    },
     async exchange(channel: number, transfers: readonly Transfer[]) {
       const received = transfers.map(async ({ peer, direction, array }) => {
         if (direction === 'send') return post.send(`${channel} ${rank} ${peer}`, array)
