@@ -18,6 +18,7 @@ import { findDnnl } from '../src/runtime/onednn/library.ts'
 import { opKernels } from '../src/runtime/staged/kernels/table.ts'
 import { testRandom } from './support/gradient-check.ts'
 import { type Order, runWithOrder } from './support/in-process-crew.ts'
+import { expertCase, expertLinearCase } from './support/kernel-cases.ts'
 import {
   checkCase,
   compileWith,
@@ -111,6 +112,30 @@ describe.skipIf(missing)(missing ? `kernels (skipped: ${missing})` : 'kernels ag
       const values = draw(given, 1)
       const one = await runWithOrder(single, model, values, firstToLast, 1)
       expectSameBits(await runWithOrder(single, model, values, firstToLast, 5), one, 'on five threads')
+    }
+  })
+
+  test('gradients of weights are added in the order of the tree, by one task or by several', async () => {
+    for (const [sources, experts] of [
+      [2, 3],
+      [4, 3],
+      [6, 2],
+      [8, 4],
+    ] as const) {
+      const rows = Array.from({ length: sources * experts }, (_, group) => (group * 7) % 11)
+      for (const given of [
+        expertCase({ rows, sources, width: 19, hidden: 21, gated: true }),
+        expertLinearCase({ rows, sources, width: 19, hidden: 21 }),
+      ]) {
+        const values = draw(given, sources)
+        const results = [1, 2, 3, 4, 100].map((threads) => {
+          const program = withKernels({ ...crew.kernels, threads }, () => trace(given, 'float32', 1))
+          return runOnce(crew, program, values)
+        })
+        const first = (await results[0]) as Awaited<(typeof results)[number]>
+        for (const [i, result] of results.entries())
+          expectSameBits(await result, first, `${sources} sources, ${experts} experts, ${i}`)
+      }
     }
   })
 

@@ -51,6 +51,8 @@ export interface KernelSet {
   readonly names: ReadonlySet<string>
   /** Kernels are fastest when the rows of each expert are padded to a multiple of this. */
   readonly tile: number
+  /** Threads that share the tasks of a kernel. */
+  readonly threads: number
 }
 
 /** A value given from outside: bound to memory when the program is run. */
@@ -116,7 +118,7 @@ export const asTensor = (operand: Operand, like: Tensor): Tensor =>
 let layer = ''
 let op = ''
 let serial = 0
-let kernels: KernelSet = { names: new Set(), tile: 1 }
+let kernels: KernelSet = { names: new Set(), tile: 1, threads: 1 }
 
 /**
  * Runs `body` for a runtime that has these kernels: an op that has a kernel emits it instead of ONNX nodes.
@@ -137,6 +139,9 @@ export const hasKernel = (name: string, dtype: DType): boolean => dtype === 'flo
 
 /** `KernelSet.tile` of the runtime that we trace for. */
 export const kernelTile = (): number => kernels.tile
+
+/** `KernelSet.threads` of the runtime that we trace for. */
+export const kernelThreads = (): number => kernels.threads
 
 /** Runs `body` inside the named model layer. Errors and profiles report this name. */
 export function scope<T>(name: string, body: () => T): T {

@@ -23,3 +23,34 @@ export function treeAdditions(leaves: number, at: number): TreeAddition[] {
   sum(0, leaves)
   return additions
 }
+
+/** Partial sums that wait in a tree of `count` leaves at most. */
+export const counterSums = (count: number): number => Math.ceil(Math.log2(count))
+
+/**
+ * The additions of a tree whose leaves come one after the other, as those of a binary counter: after leaf `index` of
+ * `count` (from 0), the partial sums to add to it, in order, and which one it becomes; null: none, it is the last.
+ */
+export function counterStep(
+  index: number,
+  count: number,
+): { readonly add: readonly number[]; readonly keepAt: number | null } {
+  const add: number[] = []
+  let level = 0
+  while (Math.floor(index / 2 ** level) % 2 === 1) add.push(level++)
+  if (index < count - 1) return { add, keepAt: level }
+  // The last one: add what still waits, the smallest first.
+  for (level++; 2 ** level <= index; level++) if (Math.floor(index / 2 ** level) % 2 === 1) add.push(level)
+  return { add, keepAt: null }
+}
+
+/**
+ * The number of equal subtrees that a tree of `leaves` is cut into, so that there are at least `wanted`, if it has as
+ * many. The sum of subtrees is that of the tree if each has a power of two of leaves, or if there is only one.
+ */
+export function subtrees(leaves: number, wanted: number): number {
+  if (wanted <= 1) return 1
+  let size = 1
+  while (leaves % (2 * size) === 0 && leaves / (2 * size) >= wanted) size *= 2
+  return leaves / size
+}

@@ -23,6 +23,8 @@ export interface Sharing {
   readonly headroom: number
   /** Whether an expert computes the rows of all ranks at once; otherwise those of each rank by themselves. */
   readonly joined: boolean
+  /** Whether the gradients of weights are kept for each rank whose rows they are of. */
+  readonly bySource: boolean
 }
 
 export interface ExpertInput {
@@ -57,7 +59,9 @@ function packed(
   const plan = raggedSlots(choice, placement, moe.experts, tile)
   const rows = dispatch(x_TD, plan)
   if (!sharing) return done(combine(kernel(rows, plan.sizes), choice.gate_TK, plan))
-  const y = onOwners(rows, plan.sizes, sharing, roomFor(sharing, choice, placement, tile), kernel)
+  const y = onOwners(rows, plan.sizes, sharing, roomFor(sharing, choice, placement, tile), (arrived, sizes) =>
+    kernel(arrived, sizes, sharing),
+  )
   return () => combine(y(), choice.gate_TK, plan)
 }
 

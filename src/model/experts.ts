@@ -3,7 +3,7 @@
  * replace a projection of attention. Both support every layout of rows.
  */
 import { forSources } from '../graph/ops/exchange.ts'
-import { expertFfnKernel, expertLinearKernel, joinRows, splitRows } from '../graph/ops/expert.ts'
+import { expertFfnKernel, expertLinearKernel, joinRows, splitRows, type WeightSums } from '../graph/ops/expert.ts'
 import { matmul } from '../graph/ops/matmul.ts'
 import { concat, slice } from '../graph/ops/shape.ts'
 import { recomputed } from '../graph/recompute.ts'
@@ -19,7 +19,7 @@ import type { Parameters } from './parameters.ts'
  */
 export interface Experts {
   /** Packed rows [R, D] and the number of rows of each group; absent if the runtime has no such kernel. */
-  readonly kernel?: (rows_RD: Tensor, sizes: Tensor) => Tensor
+  readonly kernel?: (rows_RD: Tensor, sizes: Tensor, sums?: WeightSums) => Tensor
   /** Rows of each expert [?, D] → [?, X]. */
   ragged(pieces: readonly Tensor[]): readonly Tensor[]
   /**
@@ -37,7 +37,9 @@ export function ffnExperts(config: ModelConfig, parameters: Parameters, name: st
   const find = <T>(get: (name: string) => T) => weightsOf(config, (matrix) => get(`${name}.experts.{e}.${matrix}`))
   const stacked = () => find((matrix) => parameters.get(matrix))
   return {
-    ...(hasKernel('expert-ffn', dtype) && { kernel: (rows, sizes) => expertFfnKernel(rows, stacked(), sizes) }),
+    ...(hasKernel('expert-ffn', dtype) && {
+      kernel: (rows, sizes, sums) => expertFfnKernel(rows, stacked(), sizes, sums),
+    }),
     ragged: (pieces) => {
       const weights = find((matrix) => parameters.experts(matrix))
       return pieces.map((rows, e) => ffn(rows, at(weights, e)))
@@ -62,7 +64,7 @@ export function linearExperts(parameters: Parameters, name: string, dtype: Tenso
   const matrix = `${name}.experts.{e}.weight`
   return {
     ...(hasKernel('expert-linear', dtype) && {
-      kernel: (rows, sizes) => expertLinearKernel(rows, parameters.get(matrix), sizes),
+      kernel: (rows, sizes, sums) => expertLinearKernel(rows, parameters.get(matrix), sizes, sums),
     }),
     ragged: (pieces) => {
       const weights = parameters.experts(matrix)

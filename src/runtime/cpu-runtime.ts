@@ -96,6 +96,7 @@ class CpuRuntime implements Runtime {
     this.kernels = {
       names: new Set(kernelNames(setting)),
       tile: setting.math === 'bf16' && setting.dnnl?.amx ? 32 : 8,
+      threads: setting.threads,
     }
     this.provider = setting.provider
     if (setting.notice !== undefined) this.notice = setting.notice

@@ -8,14 +8,14 @@
  * are complete ({@link GradientSum.early}); the others when it has ended.
  */
 import { sizeOf } from '../graph/shape.ts'
-import { treeAdditions } from '../graph/tree.ts'
+import { counterStep, treeAdditions } from '../graph/tree.ts'
 import type { ParameterSpec } from '../model/parameters.ts'
 import type { Arena } from '../runtime/arena.ts'
 import type { Addition, ArenaKernels } from '../runtime/arena-kernels.ts'
 import { NOT_ORDERED } from '../runtime/contract.ts'
 import { type Begun, channels, type Ranks, type Transfer } from '../runtime/ranks.ts'
 import { paddedFloats } from './bank.ts'
-import { counterStep, shardsOfRank } from './gradient-tree.ts'
+import { shardsOfRank } from './gradient-tree.ts'
 import { heldSpecs, type Layout, type Share, sharesOf, sourcesKept } from './placement.ts'
 import type { ParameterStore } from './store.ts'
 

@@ -9,31 +9,18 @@
  *
  * @example P = 6: ((0 + 1) + (2 + 3)) + (4 + 5). Three ranks compute the sums of two, then the tree over three.
  */
+import { counterSums } from '../graph/tree.ts'
 import type { Layout } from './placement.ts'
 
 /** Shards of a rank. */
 export const shardsOfRank = ({ shards, ranks }: Layout): number => shards / ranks
 
 /** Partial sums that a rank keeps. */
-export const partialSums = (layout: Layout): number => Math.ceil(Math.log2(shardsOfRank(layout)))
+export const partialSums = (layout: Layout): number => counterSums(shardsOfRank(layout))
 
 const isPowerOfTwo = (n: number): boolean => Number.isInteger(Math.log2(n))
 
 /** Whether sums have the same bits as in every other such layout with as many shards. */
 export function isReproducible({ ranks, expert, shards }: Layout): boolean {
   return (ranks === 1 || isPowerOfTwo(shards / ranks)) && (expert === ranks || isPowerOfTwo(expert))
-}
-
-/** After shard `index` of `count` (from 0): partial sums to add to it, in order, and where the sum waits; null: here. */
-export function counterStep(
-  index: number,
-  count: number,
-): { readonly add: readonly number[]; readonly keepAt: number | null } {
-  const add: number[] = []
-  let level = 0
-  while (Math.floor(index / 2 ** level) % 2 === 1) add.push(level++)
-  if (index < count - 1) return { add, keepAt: level }
-  // The last one: add what still waits, the smallest first.
-  for (level++; 2 ** level <= index; level++) if (Math.floor(index / 2 ** level) % 2 === 1) add.push(level)
-  return { add, keepAt: null }
 }

@@ -13,6 +13,7 @@ import { choicesName, type Losses, losses } from '../model/transformer.ts'
 import type { Binding, Buffer, Exchanges, Executable, RunOptions, RunReport, Runtime } from '../runtime/contract.ts'
 import type { NodeTime, StepEvent } from '../runtime/times.ts'
 import { type ExchangeStages, exchangeStages } from './ledger.ts'
+import { sourcesKept } from './placement.ts'
 import { drawDistinct, moduleLabels, randomFor } from './random.ts'
 import type { LayerCounts } from './statistics.ts'
 import type { ParameterStore } from './store.ts'
@@ -51,7 +52,8 @@ export function tracePass(config: ModelConfig, store: ParameterStore, pass: Pass
   const documents = separator === undefined ? null : { sequence: pass.sequence, separator }
   const visible = documents ? { firstVisible_T: input(visibleName, 'int32', shape) } : {}
   const { expert, headroom, reproducible } = store.layout
-  const sharing = expert > 1 ? { ranks: expert, headroom, joined: !reproducible } : undefined
+  const bySource = sourcesKept(store.layout) > 1
+  const sharing = expert > 1 ? { ranks: expert, headroom, joined: !reproducible, bySource } : undefined
   const all = { ...pass, ...visible, sharing }
   return { parameters, losses: losses(config, parameters, tokens_T, targets_T, all), documents }
 }

@@ -3,13 +3,13 @@
 import { expect, test } from 'vitest'
 import { type RunConfig, type RunInput, runSchema } from '../config/run-config.ts'
 import { sizeOf } from '../graph/shape.ts'
-import { treeAdditions } from '../graph/tree.ts'
+import { counterStep, subtrees, treeAdditions } from '../graph/tree.ts'
 import { openRuntime } from '../run/session.ts'
 import type { Arena } from '../runtime/arena.ts'
 import type { Runtime } from '../runtime/contract.ts'
 import type { Ranks } from '../runtime/ranks.ts'
 import { GradientProgram } from './gradient-program.ts'
-import { counterStep, isReproducible } from './gradient-tree.ts'
+import { isReproducible } from './gradient-tree.ts'
 import { initialize, initialScales } from './initialize.ts'
 import { parameterTensors } from './named-tensors.ts'
 import { alone, heldSpecs, type Layout, sharesOf } from './placement.ts'
@@ -196,6 +196,20 @@ test('the tree adds every leaf once, in the same pairs wherever the sum ends', (
     expect(sums.size).toBe(1)
     expect([...sums][0]?.replaceAll(/[()+]/g, '')).toBe(letters(count).join(''))
   }
+})
+
+test('subtrees of a tree sum to it', () => {
+  for (let leaves = 1; leaves <= 24; leaves++)
+    for (const wanted of [1, 2, 3, 5, 8, 100]) {
+      const count = subtrees(leaves, wanted)
+      const size = leaves / count
+      if (leaves >= wanted && Number.isInteger(Math.log2(leaves)))
+        expect(count).toBeGreaterThanOrEqual(Math.min(wanted, leaves))
+      const sums = Array.from({ length: count }, (_, part) =>
+        textOf(letters(leaves).slice(part * size, (part + 1) * size), 0),
+      )
+      expect(textOf(sums, 0), `${leaves} leaves in ${count}`).toBe(textOf(letters(leaves), 0))
+    }
 })
 
 test('counting shards up and the tree over ranks make the tree over all shards', () => {

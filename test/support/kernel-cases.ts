@@ -110,6 +110,8 @@ export interface ExpertCase {
   readonly rows: readonly number[]
   /** Ranks that rows come from; default: 1. */
   readonly sources?: number
+  /** Whether gradients of weights are kept by source and summed by a kernel of their own; default: false. */
+  readonly bySource?: boolean
   /** Number of rows that no expert uses. */
   readonly left?: number
   readonly width: number
@@ -128,6 +130,7 @@ export function expertCase({
   accumulate = false,
   range = 2,
   sources = 1,
+  bySource = false,
 }: ExpertCase): KernelCase {
   const experts = rows.length / sources
   const used = rows.reduce((a, b) => a + b, 0)
@@ -144,7 +147,7 @@ export function expertCase({
       const all = left > 0 ? g.concat([of(tensors, 'x'), unused], 0) : of(tensors, 'x')
       const [up, down] = [of(tensors, 'up'), of(tensors, 'down')]
       const weights = { up, down, ...(gated && { gate: of(tensors, 'gate') }) }
-      const y = g.expertFfnKernel(all, weights, g.constant([...rows, left], 'int64'))
+      const y = g.expertFfnKernel(all, weights, g.constant([...rows, left], 'int64'), { bySource })
       return left > 0 ? g.slice(y, 0, 0, used) : y
     },
     reference(tensors) {
@@ -162,7 +165,7 @@ export function expertCase({
       })
       return g.concat(parts, 0)
     },
-    kernels: ['expert-ffn', 'expert-ffn-gradient', ...(sources > 1 ? ['sum-sources'] : [])],
+    kernels: ['expert-ffn', 'expert-ffn-gradient', ...(bySource ? ['sum-sources'] : [])],
     accumulate,
   }
 }
@@ -176,6 +179,7 @@ export function expertLinearCase({
   accumulate = false,
   range = 2,
   sources = 1,
+  bySource = false,
 }: Omit<ExpertCase, 'gated'>): KernelCase {
   const experts = rows.length / sources
   const used = rows.reduce((a, b) => a + b, 0)
@@ -187,7 +191,7 @@ export function expertLinearCase({
     build(tensors, dtype) {
       const unused = g.constant(new Float64Array(left * width), dtype, [left, width])
       const all = left > 0 ? g.concat([of(tensors, 'x'), unused], 0) : of(tensors, 'x')
-      const y = g.expertLinearKernel(all, of(tensors, 'weight'), g.constant([...rows, left], 'int64'))
+      const y = g.expertLinearKernel(all, of(tensors, 'weight'), g.constant([...rows, left], 'int64'), { bySource })
       return left > 0 ? g.slice(y, 0, 0, used) : y
     },
     reference(tensors) {
@@ -201,7 +205,7 @@ export function expertLinearCase({
       })
       return g.concat(parts, 0)
     },
-    kernels: ['expert-linear', 'expert-linear-gradient', ...(sources > 1 ? ['sum-sources'] : [])],
+    kernels: ['expert-linear', 'expert-linear-gradient', ...(bySource ? ['sum-sources'] : [])],
     accumulate,
   }
 }

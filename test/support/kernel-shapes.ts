@@ -68,7 +68,16 @@ export const special: Record<string, KernelCase[]> = {
     expertCase({ rows: [1025, 2], left: 3, width: 3, hidden: 5, gated, accumulate: true }),
     // Rows of several source ranks: some without rows, and more parameters than a task adds.
     expertCase({ rows: [3, 0, 17, 1, 0, 0], sources: 3, left: 2, width: 33, hidden: 35, gated }),
-    expertCase({ rows: [5, 0, 2, 9, 600, 1, 0, 4], sources: 4, width: 150, hidden: 130, gated }),
+    expertCase({ rows: [5, 0, 2, 9, 600, 1, 0, 4], sources: 4, width: 150, hidden: 130, gated, bySource: true }),
+    // So many experts that a task adds the gradients of some sources, or of all.
+    expertCase({ rows: [5, 0, 2, 9, 1, 0, 4, 2, 0, 3, 0, 1], sources: 4, width: 17, hidden: 13, gated }),
+    expertCase({
+      rows: [2, 1, 0, 9, 0, 1, 4, 0, 0, 3, 0, 1, 0, 5, 0, 2, 0, 1],
+      sources: 3,
+      width: 4,
+      hidden: 5,
+      gated,
+    }),
     // Activations that saturate.
     expertCase({ rows: [9, 4], width: 5, hidden: 6, gated, range: 1e4 }),
   ]),
@@ -81,6 +90,8 @@ export const special: Record<string, KernelCase[]> = {
     expertLinearCase({ rows: [512, 0, 1100, 513], width: 5, hidden: 3 }),
     expertLinearCase({ rows: [1025, 2], left: 3, width: 3, hidden: 5, accumulate: true }),
     expertLinearCase({ rows: [3, 0, 17, 1, 2], sources: 5, left: 2, width: 33, hidden: 35 }),
+    expertLinearCase({ rows: [3, 0, 17, 1, 2, 4], sources: 2, width: 9, hidden: 4, bySource: true }),
+    expertLinearCase({ rows: [5, 0, 2, 9, 600, 1, 4, 2, 0, 3, 0, 1], sources: 2, width: 7, hidden: 3 }),
     // The row of zeros of an expert without rows is longer than a piece of gradients.
     expertLinearCase({ rows: [0, 2], width: 700, hidden: 1, accumulate: true }),
     expertLinearCase({ rows: [9, 4], width: 5, hidden: 6, range: 1e4 }),

@@ -15,9 +15,11 @@ import {
   emitKernel,
   emitMany,
   hasKernel,
+  kernelThreads,
   RAGGED,
   type Tensor,
 } from '../tensor.ts'
+import { subtrees } from '../tree.ts'
 import { add, multiply } from './elementwise.ts'
 import { sumSources } from './exchange.ts'
 import { gather } from './indexing.ts'
@@ -218,32 +220,42 @@ function padded(parts: readonly Tensor[], sizes: Tensor, rows: number): Tensor {
   return emit('Pad', [joined, pads], { shape: [rows, columns] })
 }
 
-/**
- * Shapes of the gradients of weights [n, ...] of experts: rows from several source ranks have one for each source,
- * [n, E, ...].
- */
-function gradientShapes(matrices: readonly Tensor[], sizes: Tensor) {
-  const [{ dtype, shape }] = matrices as [Tensor]
-  const sources = (dim(sizes.shape, 0) - 1) / dim(shape, 0)
-  return matrices.map((matrix) => {
-    const [experts = 0, ...inner] = matrix.shape
-    return { dtype, shape: sources === 1 ? matrix.shape : [experts, sources, ...inner] }
-  })
+/** How gradients of experts' weights are summed if rows come from several ranks. */
+export interface WeightSums {
+  /** Whether the gradient of each source is kept, for callers that add them later ({@link sourcesOf}). */
+  readonly bySource: boolean
 }
 
-const overSources = (gradients: readonly Tensor[], matrices: readonly Tensor[]): Tensor[] =>
-  gradients.map((gradient, i) =>
-    gradient.shape.length === matrices[i]?.shape.length ? gradient : sumSources(gradient, true),
-  )
+/**
+ * The number of sums that a kernel leaves for the gradient of an expert's weights, of rows from E source ranks: of the
+ * whole tree, or of so many subtrees that each thread has something to do.
+ */
+export const sumsOfSources = (sources: number, experts: number, threads: number): number =>
+  subtrees(sources, threads === 1 ? 1 : Math.ceil((2 * threads) / experts))
+
+/** How a kernel leaves the gradients of weights [n, ...] of experts: [n, ...], or [n, parts, ...] of several sums. */
+function gradientsOf(matrices: readonly Tensor[], sizes: Tensor, { bySource }: WeightSums) {
+  const [{ dtype, shape }] = matrices as [Tensor]
+  const sources = (dim(sizes.shape, 0) - 1) / dim(shape, 0)
+  const parts = bySource ? sources : sumsOfSources(sources, dim(shape, 0), kernelThreads())
+  const outputs = matrices.map((matrix) => {
+    const [experts = 0, ...inner] = matrix.shape
+    return { dtype, shape: parts === 1 ? matrix.shape : [experts, parts, ...inner] }
+  })
+  return { parts, outputs, addsTo: parts === sources ? matrices.map((_, i) => i + 1) : [] }
+}
+
+const sumParts = (gradients: readonly Tensor[], parts: number): Tensor[] =>
+  parts === 1 ? [...gradients] : gradients.map((gradient) => sumSources(gradient, true))
 
 /**
  * x·W of every expert over its rows: rows [R, D], weights [n, D, X] → [R, X], as a kernel. Sizes are by expert, or by
  * source rank and expert. Result rows of unused slots are not written.
  */
-export const expertLinearKernel: (rows: Tensor, weights: Tensor, sizes: Tensor) => Tensor = defineOp(
+export const expertLinearKernel: (rows: Tensor, weights: Tensor, sizes: Tensor, sums?: WeightSums) => Tensor = defineOp(
   'expert-linear-kernel',
   'kernel',
-  (rows: Tensor, weights: Tensor, sizes: Tensor): Built<Tensor> => {
+  (rows: Tensor, weights: Tensor, sizes: Tensor, sums: WeightSums = { bySource: false }): Built<Tensor> => {
     const { dtype } = rows
     const result = { dtype, shape: [dim(rows.shape, 0), dim(weights.shape, 2)] }
     return {
@@ -251,13 +263,14 @@ export const expertLinearKernel: (rows: Tensor, weights: Tensor, sizes: Tensor) 
       inputs: [rows, weights],
       gradient: (dy) => {
         if (!dy) return []
+        const { parts, outputs, addsTo } = gradientsOf([weights], sizes, sums)
         const [dRows, ...dWeights] = emitKernel(
           'expert-linear-gradient',
           [dy, rows, sizes, weights],
-          [{ dtype, shape: rows.shape }, ...gradientShapes([weights], sizes)],
-          { addsTo: [1], localInputs: [2] },
+          [{ dtype, shape: rows.shape }, ...outputs],
+          { attributes: { parts }, addsTo, localInputs: [2] },
         )
-        return [dRows, ...overSources(dWeights, [weights])]
+        return [dRows, ...sumParts(dWeights, parts)]
       },
     }
   },
@@ -278,33 +291,40 @@ export interface ExpertWeights {
  * (swish(x·gate) ∘ x·up)·down. Sizes are by expert, or by source rank and expert. Result rows of unused slots are not
  * written.
  */
-export const expertFfnKernel: (rows: Tensor, weights: ExpertWeights, sizes: Tensor) => Tensor = defineOp(
-  'expert-ffn-kernel',
-  'kernel',
-  (rows: Tensor, { up, gate, down }: ExpertWeights, sizes: Tensor): Built<Tensor> => {
-    const { dtype } = rows
-    const matrices = gate ? [up, gate, down] : [up, down]
-    const attributes = { gated: gate ? 1 : 0 }
-    const inner = { dtype, shape: [dim(rows.shape, 0), dim(up.shape, 2)] }
-    const [result, ...products] = emitKernel(
-      'expert-ffn',
-      [rows, sizes, ...matrices],
-      [{ dtype, shape: rows.shape }, inner, ...(gate ? [inner] : [])],
-      { attributes, localInputs: [1] },
-    )
-    return {
-      result: result as Tensor,
-      inputs: [rows, ...matrices],
-      gradient: (dy) => {
-        if (!dy) return []
-        const [dRows, ...dMatrices] = emitKernel(
-          'expert-ffn-gradient',
-          [dy, rows, sizes, ...matrices, ...products],
-          [{ dtype, shape: rows.shape }, ...gradientShapes(matrices, sizes)],
-          { attributes, addsTo: matrices.map((_, i) => i + 1), localInputs: [2] },
-        )
-        return [dRows, ...overSources(dMatrices, matrices)]
-      },
-    }
-  },
-)
+export const expertFfnKernel: (rows: Tensor, weights: ExpertWeights, sizes: Tensor, sums?: WeightSums) => Tensor =
+  defineOp(
+    'expert-ffn-kernel',
+    'kernel',
+    (
+      rows: Tensor,
+      { up, gate, down }: ExpertWeights,
+      sizes: Tensor,
+      sums: WeightSums = { bySource: false },
+    ): Built<Tensor> => {
+      const { dtype } = rows
+      const matrices = gate ? [up, gate, down] : [up, down]
+      const attributes = { gated: gate ? 1 : 0 }
+      const inner = { dtype, shape: [dim(rows.shape, 0), dim(up.shape, 2)] }
+      const [result, ...products] = emitKernel(
+        'expert-ffn',
+        [rows, sizes, ...matrices],
+        [{ dtype, shape: rows.shape }, inner, ...(gate ? [inner] : [])],
+        { attributes, localInputs: [1] },
+      )
+      return {
+        result: result as Tensor,
+        inputs: [rows, ...matrices],
+        gradient: (dy) => {
+          if (!dy) return []
+          const { parts, outputs, addsTo } = gradientsOf(matrices, sizes, sums)
+          const [dRows, ...dMatrices] = emitKernel(
+            'expert-ffn-gradient',
+            [dy, rows, sizes, ...matrices, ...products],
+            [{ dtype, shape: rows.shape }, ...outputs],
+            { attributes: { ...attributes, parts }, addsTo, localInputs: [2] },
+          )
+          return [dRows, ...sumParts(dMatrices, parts)]
+        },
+      }
+    },
+  )

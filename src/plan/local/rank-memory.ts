@@ -6,7 +6,9 @@
  */
 import type { RunConfig } from '../../config/run-config.ts'
 import { sequencesOfPass } from '../../config/run-config.ts'
+import { sumsOfSources } from '../../graph/ops/expert.ts'
 import { sizeOf } from '../../graph/shape.ts'
+import { counterSums } from '../../graph/tree.ts'
 import type { MoeConfig } from '../../model/config.ts'
 import {
   activatedExperts,
@@ -87,7 +89,7 @@ function programFloats(config: RunConfig, layout: Layout, threads: number): numb
   const { model } = config
   const { width, vocabulary, layers, moe } = model
   const tokens = sequencesOfPass(config) * model.sequence
-  const each = Array.from({ length: layers }, (_, layer) => layerValues(config, layer, tokens, layout))
+  const each = Array.from({ length: layers }, (_, layer) => layerValues(config, layer, tokens, layout, threads))
   const sum = (some: readonly LayerValues[], of: (values: LayerValues) => number) =>
     some.reduce((total, values) => total + of(values), 0)
   const stream = tokens * width
@@ -99,17 +101,17 @@ function programFloats(config: RunConfig, layout: Layout, threads: number): numb
   )
   const gated = model.activation === 'swiglu'
   const hidden = moe ? moe.hidden : 0
-  const scratch = moe ? PIECE * ((gated ? 5 : 3) * hidden + width) : 0
+  const scratch = moe ? PIECE * ((gated ? 5 : 3) * hidden + width) + waitingSums(config, moe, layout, threads) : 0
   return Math.max(head, ...backward) + threads * scratch
 }
 
-function layerValues(config: RunConfig, layer: number, tokens: number, layout: Layout): LayerValues {
+function layerValues(config: RunConfig, layer: number, tokens: number, layout: Layout, threads: number): LayerValues {
   const { model } = config
   const { width, heads, moe, hidden, activation } = model
   const inner = activation === 'swiglu' ? 5 : 3
   const stream = tokens * width
   const routed = routedModules(model, layer)
-  const mixtures = moe ? routed.map((module) => mixtureValues(config, moe, module, tokens, layout)) : []
+  const mixtures = moe ? routed.map((module) => mixtureValues(config, moe, module, tokens, layout, threads)) : []
   const dense = (columns: number) => inner * tokens * columns
   // Norms: input and result. Attention: queries, keys, values and result, and a number for each row of scores.
   const attention = 2 * stream + 4 * stream + tokens * heads
@@ -130,22 +132,38 @@ function mixtureValues(
   module: RoutedModule,
   tokens: number,
   layout: Layout,
+  threads: number,
 ): LayerValues {
   const { width, activation } = config.model
   const { rows, arriving } = rowsOf(moe, tokens, layout)
   const isNetwork = module === 'ffn'
   const columns = module === 'qkv' ? 3 * width : width
   const inner = isNetwork ? (activation === 'swiglu' ? 2 : 1) * moe.hidden : 0
-  const parameters = isNetwork ? (activation === 'swiglu' ? 3 : 2) * width * moe.hidden : width * columns
-  // Each source has a gradient of every expert here, n · E = N in all; those are added into values of the program.
-  const bySource = layout.reproducible && layout.expert > 1 && sourcesKept(layout) === 1
+  const parameters = isNetwork ? networkFloats(config, moe) : width * columns
+  const held = moe.experts / layout.expert
+  // Several sums of each expert's gradients are values of the program, and so is their sum.
+  const sums = sumsOfExpert(moe, layout, threads)
   return {
     // Rows as experts read them, their inner values, their results, and the router's logits and probabilities.
     kept: arriving * (width + inner) + rows * columns + (hasRouterWeights(moe) ? 2 * tokens * moe.experts : 0),
-    left: bySource ? (moe.experts / layout.expert) * parameters : 0,
-    transient: 2 * arriving * Math.max(width, columns) + (bySource ? moe.experts * parameters : 0),
+    left: sums > 1 ? held * parameters : 0,
+    transient: 2 * arriving * Math.max(width, columns) + (sums > 1 ? held * sums * parameters : 0),
   }
 }
+
+const networkFloats = ({ model: { width, activation } }: RunConfig, { hidden }: MoeConfig): number =>
+  (activation === 'swiglu' ? 3 : 2) * width * hidden
+
+/** Sums of an expert's gradients over source ranks that a kernel leaves to be added; 1 if there is no other. */
+const sumsOfExpert = ({ experts }: MoeConfig, layout: Layout, threads: number): number =>
+  addsSources(layout) ? sumsOfSources(layout.expert, experts / layout.expert, threads) : 1
+
+/** Whether the gradients of source ranks are added within the program. */
+const addsSources = (layout: Layout): boolean => layout.reproducible && layout.expert > 1 && sourcesKept(layout) === 1
+
+/** Floats of sums of an expert's gradients that wait for others, in the scratch memory of a thread. */
+const waitingSums = (config: RunConfig, moe: MoeConfig, layout: Layout, threads: number): number =>
+  addsSources(layout) ? counterSums(layout.expert / sumsOfExpert(moe, layout, threads)) * networkFloats(config, moe) : 0
 
 const choicesOf = (moe: MoeConfig): number => (moe.router === 'expert-choice' ? moe.experts : activatedExperts(moe))
 

@@ -230,17 +230,18 @@ export class Dnnl {
 
   /** z = x ∘ y of `count` floats; run with x, y, z. */
   multiply(count: number): Runnable {
-    return this.cached(`m${count}`, () => {
+    return this.binary('multiply', count)
+  }
+
+  /** z = x + y of `count` floats; run with x, y, z. */
+  add(count: number): Runnable {
+    return this.binary('add', count)
+  }
+
+  private binary(kind: keyof typeof binary, count: number): Runnable {
+    return this.cached(`${kind}${count}`, () => {
       const data = this.descriptor([count], [1])
-      const description = this.make(
-        'dnnl_binary_primitive_desc_create',
-        this.engine,
-        binary.multiply,
-        data,
-        data,
-        data,
-        0,
-      )
+      const description = this.make('dnnl_binary_primitive_desc_create', this.engine, binary[kind], data, data, data, 0)
       return this.primitive(description, [
         [arg.source, data],
         [arg.source1, data],

@@ -8,7 +8,18 @@
  */
 import type { MatrixLayout } from '../../onednn/product.ts'
 import type { Kernel, KernelCall, KernelTensor } from '../contract.ts'
-import { accumulate, at, byLoad, groupsOf, PIECE, type Piece, pieces, sizesOf, writeZeros } from './expert-shared.ts'
+import {
+  accumulate,
+  at,
+  byLoad,
+  groupsOf,
+  type MatrixGradient,
+  PIECE,
+  type Piece,
+  pieces,
+  sizesOf,
+  WeightGradients,
+} from './expert-shared.ts'
 
 const plain = (stride: number): MatrixLayout => ({ stride })
 const transposed = (stride: number): MatrixLayout => ({ stride, transposed: true })
@@ -35,13 +46,13 @@ export const expertFfn: Kernel = {
     const [y, inner, innerGate] = call.outputs as [KernelTensor, KernelTensor, KernelTensor?]
     const { dnnl, scratch } = thread
     const sizes = sizesOf(sizeTensor, thread)
-    const { groups, expertOf } = groupsOf(sizeTensor, experts)
+    const { groups, sources } = groupsOf(sizeTensor, experts)
     return {
       tasks: groups,
       run(task) {
-        const group = byLoad(sizes, groups)[task] as number
-        const matrix = expertOf(group) * width * hidden
-        for (const { from, rows } of pieces(sizes, group)) {
+        const { expert, part: source } = byLoad(sizes, experts, sources, task)
+        const matrix = expert * width * hidden
+        for (const { from, rows } of pieces(sizes, source * experts + expert)) {
           const widen = dnnl.product({ m: rows, k: width, n: hidden, a: plain(width), b: plain(hidden), c: hidden })
           const [source, middle] = [at(x, from * width), at(inner, from * hidden)]
           widen.run(source, at(up, matrix), middle)
@@ -74,13 +85,15 @@ export const expertFfn: Kernel = {
 
 /**
  * Inputs dy [R, D], rows, sizes, up, (gate,) down, inner (, innerGate); outputs gradients of rows, up,
- * (gate,) down, the latter by source if there are several. A group without rows has a gradient of zero.
+ * (gate,) down, the latter [N, parts, ...] if there are several parts. A group without rows has a gradient of zero.
  */
 export const expertFfnGradient: Kernel = {
   provider: 'oneDNN',
   scratch(call) {
-    const { gate, width, hidden } = weightsOf(call, call.inputs.slice(3))
-    return 4 * PIECE * ((gate ? 5 : 3) * hidden + width)
+    const { gate, experts, width, hidden } = weightsOf(call, call.inputs.slice(3))
+    const floats = (gate ? 3 : 2) * width * hidden
+    const sums = WeightGradients.scratch(call, call.inputs[2] as KernelTensor, experts, floats)
+    return 4 * PIECE * ((gate ? 5 : 3) * hidden + width) + sums
   },
 
   prepare(call, thread) {
@@ -101,13 +114,19 @@ export const expertFfnGradient: Kernel = {
     const ofGate = dGate && gradientOf(2, dGate, width, hidden)
     const ofDown = gradientOf(gated ? 3 : 2, dDown, hidden, width)
     const { dnnl, scratch } = thread
-    const sizes = sizesOf(sizeTensor, thread)
     const buffer = (index: number) => scratch.address + 4 * index * PIECE * hidden
     const [active, dActive, dActiveFactor, dActiveGate, dActiveGateFactor] = [0, 1, 2, 3, 4].map(buffer) as Five
     const gradientFactor = buffer(gated ? 5 : 3)
-    const { groups, expertOf, gradientOf: partOf } = groupsOf(sizeTensor, experts)
-    /** @param part Start of the matrix's gradient. */
-    const run = (matrix: number, part: number, piece: Piece) => {
+    const all = ofGate ? [ofUp, ofGate, ofDown] : [ofUp, ofDown]
+    const sums = gradientFactor + 4 * PIECE * width
+    const gradients = new WeightGradients(call, thread, sizeTensor, experts, all, sums)
+    const run = (expert: number, piece: Piece, places: readonly MatrixGradient[]) => {
+      const matrix = expert * width * hidden
+      const [toUp, toGate, toDown] = (ofGate ? places : [places[0], null, places[1]]) as [
+        MatrixGradient,
+        MatrixGradient | null,
+        MatrixGradient,
+      ]
       const { from, rows } = piece
       const size = rows * hidden
       const [source, middle] = [at(x, from * width), at(inner, from * hidden)]
@@ -116,7 +135,7 @@ export const expertFfnGradient: Kernel = {
       dnnl
         .product({ m: rows, k: width, n: hidden, a: prepared(plain(width)), b: transposed(width), c: hidden })
         .run(gradient, at(down, matrix), dActive)
-      if (gate && innerGate && ofGate) {
+      if (gate && innerGate && toGate) {
         const middleGate = at(innerGate, from * hidden)
         // With h = swish(g) ∘ u: du = dh ∘ swish(g), dg = dh ∘ u ∘ swish′(g).
         dnnl.activation('swish', size).run(middleGate, active)
@@ -126,33 +145,21 @@ export const expertFfnGradient: Kernel = {
         dnnl.multiply(size).run(active, middle, active)
         const dInner = dnnl.prepare(dActive, dActiveFactor, rows, hidden)
         const dInnerGate = dnnl.prepare(dActiveGate, dActiveGateFactor, rows, hidden)
-        accumulate(dnnl, ofDown, part, piece, active, gradient)
-        accumulate(dnnl, ofGate, part, piece, source, dInnerGate)
-        accumulate(dnnl, ofUp, part, piece, source, dInner)
+        accumulate(dnnl, toDown, piece, active, gradient)
+        accumulate(dnnl, toGate, piece, source, dInnerGate)
+        accumulate(dnnl, toUp, piece, source, dInner)
         dnnl.product(narrow).run(dInner, at(up, matrix), at(dx, from * width))
         dnnl.product({ ...narrow, plus: 'c' }).run(dInnerGate, at(gate, matrix), at(dx, from * width))
         return
       }
       dnnl.activation('gelu', size).run(middle, active)
-      accumulate(dnnl, ofDown, part, piece, active, gradient)
+      accumulate(dnnl, toDown, piece, active, gradient)
       dnnl.activationGradient('gelu', size).run(middle, dActive, dActive)
       const dInner = dnnl.prepare(dActive, dActiveFactor, rows, hidden)
-      accumulate(dnnl, ofUp, part, piece, source, dInner)
+      accumulate(dnnl, toUp, piece, source, dInner)
       dnnl.product(narrow).run(dInner, at(up, matrix), at(dx, from * width))
     }
-    return {
-      tasks: groups,
-      run(task) {
-        const group = byLoad(sizes, groups)[task] as number
-        const [matrix, part] = [expertOf(group), partOf(group)].map((index) => index * width * hidden) as [
-          number,
-          number,
-        ]
-        const all = pieces(sizes, group)
-        if (all.length === 0) writeZeros(thread, ofGate ? [ofUp, ofGate, ofDown] : [ofUp, ofDown], part)
-        for (const piece of all) run(matrix, part, piece)
-      },
-    }
+    return { tasks: gradients.tasks, run: (task) => gradients.run(task, run) }
   },
 
   work(call) {

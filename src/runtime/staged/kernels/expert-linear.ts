@@ -3,7 +3,17 @@
  * task is a group of rows, and nothing is computed for empty slots.
  */
 import type { Kernel, KernelTensor } from '../contract.ts'
-import { accumulate, at, byLoad, groupsOf, PIECE, pieces, sizesOf, writeZeros } from './expert-shared.ts'
+import {
+  accumulate,
+  at,
+  byLoad,
+  groupsOf,
+  type MatrixGradient,
+  PIECE,
+  pieces,
+  sizesOf,
+  WeightGradients,
+} from './expert-shared.ts'
 
 /** Sizes of weights [N, D, X]. */
 const extent = ({ shape: [experts = 0, width = 0, columns = 0] }: KernelTensor) => ({ experts, width, columns })
@@ -16,13 +26,12 @@ export const expertLinear: Kernel = {
     const [y] = call.outputs as [KernelTensor]
     const { experts, width, columns } = extent(weights)
     const sizes = sizesOf(sizeTensor, thread)
-    const { groups, expertOf } = groupsOf(sizeTensor, experts)
+    const { groups, sources } = groupsOf(sizeTensor, experts)
     return {
       tasks: groups,
       run(task) {
-        const group = byLoad(sizes, groups)[task] as number
-        const expert = expertOf(group)
-        for (const { from, rows } of pieces(sizes, group))
+        const { expert, part: source } = byLoad(sizes, experts, sources, task)
+        for (const { from, rows } of pieces(sizes, source * experts + expert))
           thread.dnnl
             .product({ m: rows, k: width, n: columns, a: { stride: width }, b: { stride: columns }, c: columns })
             .run(at(x, from * width), at(weights, expert * width * columns), at(y, from * columns))
@@ -38,15 +47,19 @@ export const expertLinear: Kernel = {
   },
 }
 
+/** Bytes of a prepared gradient, and of a row of zeros; a whole number of cache lines. */
+const factorBytes = (width: number, columns: number): number => 64 * Math.ceil(Math.max(width, PIECE * columns) / 16)
+
 /**
- * Inputs dy [R, X], rows, sizes, weights; outputs gradients of rows and of weights, the latter by source if there are
- * several. A group without rows has a gradient of zero.
+ * Inputs dy [R, X], rows, sizes, weights; outputs gradients of rows and of weights, the latter [N, parts, D, X] if there
+ * are several parts. A group without rows has a gradient of zero.
  */
 export const expertLinearGradient: Kernel = {
   provider: 'oneDNN',
   scratch(call) {
-    const { width, columns } = extent(call.inputs[3] as KernelTensor)
-    return 4 * Math.max(width, PIECE * columns)
+    const { experts, width, columns } = extent(call.inputs[3] as KernelTensor)
+    const sums = WeightGradients.scratch(call, call.inputs[2] as KernelTensor, experts, width * columns)
+    return factorBytes(width, columns) + sums
   },
 
   prepare(call, thread) {
@@ -54,25 +67,18 @@ export const expertLinearGradient: Kernel = {
     const [dx, dWeights] = call.outputs as [KernelTensor, KernelTensor]
     const { experts, width, columns } = extent(weights)
     const { dnnl, scratch } = thread
-    const sizes = sizesOf(sizeTensor, thread)
     const addend = call.added.length > 0 ? call.inputs.at(-1) : undefined
-    const gradientOfWeights = { target: dWeights, addend, m: width, n: columns }
-    const { groups, expertOf, gradientOf } = groupsOf(sizeTensor, experts)
+    const ofWeights = { target: dWeights, addend, m: width, n: columns }
+    const sums = scratch.address + factorBytes(width, columns)
+    const gradients = new WeightGradients(call, thread, sizeTensor, experts, [ofWeights], sums)
     return {
-      tasks: groups,
+      tasks: gradients.tasks,
       run(task) {
-        const group = byLoad(sizes, groups)[task] as number
-        const [matrix, part] = [expertOf(group), gradientOf(group)].map((index) => index * width * columns) as [
-          number,
-          number,
-        ]
-        const all = pieces(sizes, group)
-        if (all.length === 0) writeZeros(thread, [gradientOfWeights], part)
-        for (const piece of all) {
+        gradients.run(task, (expert, piece, [ofMatrix]) => {
           const { from, rows } = piece
           // Both products use it as a factor, so it is rounded once.
           const gradient = dnnl.prepare(at(dy, from * columns), scratch.address, rows, columns)
-          accumulate(dnnl, gradientOfWeights, part, piece, at(x, from * width), gradient)
+          accumulate(dnnl, ofMatrix as MatrixGradient, piece, at(x, from * width), gradient)
           dnnl
             .product({
               m: rows,
@@ -82,8 +88,8 @@ export const expertLinearGradient: Kernel = {
               b: { stride: columns, transposed: true },
               c: width,
             })
-            .run(gradient, at(weights, matrix), at(dx, from * width))
-        }
+            .run(gradient, at(weights, expert * width * columns), at(dx, from * width))
+        })
       },
     }
   },
