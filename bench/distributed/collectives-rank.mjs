@@ -36,7 +36,7 @@ function rawMpi() {
 
 const ranks = how === 'mpi' ? rawMpi() : await Ranks.start({ world, deadlineSeconds: 120 })
 
-/** Chunks of gradients, as in src/step/gradient-sum.ts. */
+/** Chunks of gradients, as in src/step/ranks/gradient-sum.ts. */
 const CHUNK_BYTES = 16 * 2 ** 20
 const SLOTS = 2
 

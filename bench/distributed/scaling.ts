@@ -38,18 +38,24 @@ const shards: Layout = { ...alone, name: '8 shards', sets: ['parallel.shards=8']
 const data: Layout = { name: 'batch over 2', ranks: 2, expert: 1 }
 const experts: Layout = { name: 'experts over 2', ranks: 2, expert: 2 }
 
+const withoutTree = (layout: Layout): Layout => ({
+  ...layout,
+  sets: [...(layout.sets ?? []), 'parallel.reproducible=false'],
+})
+
 async function comparisons(shape: string): Promise<Comparison[]> {
   const { train } = await loadConfig(shape, [])
   const half = { ...alone, sets: [`train.batch=${train.batch / 2}`] }
   return [
     { name: 'strong, batch over 2', alone, other: data, tokens: 1 },
     { name: 'strong, experts over 2', alone, other: experts, tokens: 1 },
+    { name: 'strong, experts over 2, parallel.reproducible=false', alone, other: withoutTree(experts), tokens: 1 },
     { name: 'weak, batch over 2', alone: half, other: data, tokens: 2 },
     { name: 'weak, experts over 2', alone: half, other: experts, tokens: 2 },
     { name: 'one rank', alone: { ...alone, launched: false }, other: alone, tokens: 1 },
     ...[shards, data, experts].map((other) => ({
       name: `fixed tree of sums, ${other.name}`,
-      alone: { ...other, sets: [...(other.sets ?? []), 'parallel.reproducible=false'] },
+      alone: withoutTree(other),
       other,
       tokens: 1,
     })),

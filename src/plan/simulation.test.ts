@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import type { RunConfig } from '../config/run-config.ts'
 import { loadConfig } from '../run/load-config.ts'
-import type { Layout } from '../step/placement.ts'
+import type { Layout } from '../step/ranks/placement.ts'
 import { rankMemory } from './local/rank-memory.ts'
 import { type SimulationEvent, simulate } from './simulation.ts'
 import { calibrationOf } from './testing/cases.ts'

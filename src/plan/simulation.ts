@@ -8,7 +8,7 @@ import { UsageError } from '../errors.ts'
 import { sizeOf } from '../graph/shape.ts'
 import { parameterSpecs } from '../model/parameters.ts'
 import type { Engine } from '../runtime/engine.ts'
-import { type Layout, ownedSpecs } from '../step/placement.ts'
+import { type Layout, ownedSpecs } from '../step/ranks/placement.ts'
 import { layoutOf } from '../step/trainer.ts'
 import { forRanks } from '../train/layout.ts'
 import {

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { RunError, UsageError } from '../errors.ts'
 import type { Ranks } from '../runtime/ranks.ts'
-import { ranksInProcess } from '../step/testing/ranks.ts'
+import { ranksInProcess } from '../step/ranks/testing/in-process.ts'
 import { fromFirst, sharedError, together } from './agreement.ts'
 
 /** The errors of three ranks. */

@@ -19,12 +19,13 @@ import type { ArenaKernels, RowScatter } from '../runtime/arena-kernels.ts'
 import type { Buffer, Runtime } from '../runtime/contract.ts'
 import { channels, type Ranks } from '../runtime/ranks.ts'
 import type { NodeTime, StepEvent } from '../runtime/times.ts'
-import { GradientSum } from './gradient-sum.ts'
-import { shardsOfRank } from './gradient-tree.ts'
-import type { ExchangeStages } from './ledger.ts'
 import { addStatistics, CompiledPass, inputNameOf, tracePass } from './pass.ts'
-import { type Layout, sourcesKept } from './placement.ts'
-import { keptByRank } from './rank-load.ts'
+import { GradientSum } from './ranks/gradient-sum.ts'
+import { shardsOfRank } from './ranks/gradient-tree.ts'
+import type { ExchangeStages } from './ranks/ledger.ts'
+import { keptByRank } from './ranks/load.ts'
+import { ParameterSharing } from './ranks/parameter-sharing.ts'
+import { type Layout, sourcesKept } from './ranks/placement.ts'
 import { RowMemory, rowScratch } from './row-memory.ts'
 import type { LayerCounts } from './statistics.ts'
 import type { ParameterStore } from './store.ts'
@@ -75,6 +76,13 @@ export interface GradientSetting {
 export const gradientScratch = ({ width }: ModelConfig, shape: GradientShape): number =>
   rowScratch(width, passSequences(shape) * shape.sequence)
 
+/** Used by all passes of a program. */
+interface Shared {
+  readonly rows: RowMemory
+  readonly sum: GradientSum
+  readonly parameters: ParameterSharing
+}
+
 interface GradientPass {
   readonly pass: CompiledPass
   readonly scatters: readonly RowScatter[]
@@ -86,7 +94,9 @@ export class GradientProgram {
   private readonly kernels: ArenaKernels
   private readonly shape: GradientShape
   /** Of this program's gradients. */
-  readonly sum: GradientSum
+  private readonly sum: GradientSum
+  /** Those that this program reads. */
+  readonly parameters: ParameterSharing
   private readonly ranks: Ranks | null
   private readonly layout: Layout
   private readonly seed: number
@@ -99,7 +109,7 @@ export class GradientProgram {
   private constructor(
     write: GradientPass,
     accumulate: GradientPass | null,
-    sum: GradientSum,
+    { sum, parameters }: Shared,
     { kernels, shape, store, ranks = null }: GradientSetting,
     seed: number,
   ) {
@@ -108,6 +118,7 @@ export class GradientProgram {
     this.kernels = kernels
     this.shape = shape
     this.sum = sum
+    this.parameters = parameters
     this.ranks = ranks
     this.layout = store.layout
     this.seed = seed
@@ -115,11 +126,12 @@ export class GradientProgram {
 
   static async compile(setting: GradientSetting, seed: number): Promise<GradientProgram> {
     const rows = new RowMemory(setting.store)
-    const sum = new GradientSum(setting.kernels, setting.store, setting.ranks ?? null)
-    const { microBatches } = setting.shape
-    const write = await compilePass(setting, rows, sum, { accumulate: false, last: microBatches === 1 })
-    const accumulate = microBatches > 1 ? await compilePass(setting, rows, sum, { accumulate: true, last: true }) : null
-    return new GradientProgram(write, accumulate, sum, setting, seed)
+    const { kernels, store, ranks = null, shape } = setting
+    const shared = { rows, sum: new GradientSum(kernels, store, ranks), parameters: new ParameterSharing(store, ranks) }
+    const only = shape.microBatches === 1
+    const write = await compilePass(setting, shared, { first: true, last: only })
+    const accumulate = only ? null : await compilePass(setting, shared, { first: false, last: true })
+    return new GradientProgram(write, accumulate, shared, setting, seed)
   }
 
   /**
@@ -134,7 +146,7 @@ export class GradientProgram {
     this.earlierRuns = []
     this.tickets = []
     this.arrivalMs = 0
-    if (!this.write.pass.waits) await this.sum.settle()
+    if (!this.write.pass.waits) await this.parameters.settle()
     for (let shard = 0; shard < shards; shard++) {
       for (let part = 0; part < microBatches; part++) {
         const pass = (this.layout.rank * shards + shard) * microBatches + part
@@ -164,12 +176,12 @@ export class GradientProgram {
     if (part > 1) this.earlierRuns.push(...compiled.lastRun())
     const isLast = part === shape.microBatches - 1
     await timeline.time(shape.microBatches > 1 ? `micro-batch ${part + 1}` : 'program', async () => {
-      const { tickets, waitedMs } = await compiled.run({ early: isLast, arriving: this.sum.arrivals })
+      const { tickets, waitedMs } = await compiled.run({ early: isLast, arriving: this.parameters.arrivals })
       this.tickets = tickets
       this.arrivalMs += waitedMs
     })
     // The first pass has read all parameters, so only some of this rank's own may still have to leave.
-    await this.sum.settle()
+    await this.parameters.settle()
     for (const scatter of scatters) await timeline.time('add rows', () => kernels.scatterAddRows(scatter), 'embedding')
     return compiled.statistics()
   }
@@ -234,22 +246,21 @@ export class GradientProgram {
   }
 }
 
-/** @param last Whether gradients are complete after this pass. */
+/** @param place Whether the pass is the first of its shard, and whether gradients are complete after it. */
 async function compilePass(
   setting: GradientSetting,
-  rowMemory: RowMemory,
-  sum: GradientSum,
-  { accumulate, last }: { readonly accumulate: boolean; readonly last: boolean },
+  { rows, sum, parameters }: Shared,
+  { first, last }: { readonly first: boolean; readonly last: boolean },
 ): Promise<GradientPass> {
   const { runtime, config, store, overlap = true } = setting
   const { traced, outputs, memory, scatters, complete } = withKernels(runtime.kernels, () =>
-    traceGradient(setting, rowMemory, accumulate),
+    traceGradient(setting, rows, !first),
   )
   const early = last && overlap ? sum.exchangeEarly([...complete.keys()]) : []
   const exchanges = early.map(({ name, transfers }) => {
     return { after: complete.get(name) as string[], channel: channels['early gradients'], transfers }
   })
-  const beside = { early: exchanges, arriving: accumulate || !overlap ? [] : sum.parameterGroups }
+  const beside = { early: exchanges, arriving: first && overlap ? parameters.groups : [] }
   return { pass: await CompiledPass.compile(runtime, config, store, traced, outputs, memory, beside), scatters }
 }
 

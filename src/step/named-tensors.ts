@@ -4,7 +4,7 @@
  */
 import { sizeOf } from '../graph/shape.ts'
 import type { ParameterSpec } from '../model/parameters.ts'
-import { placeOf, type Share, unitsOf } from './placement.ts'
+import { placeOf, type Share, unitsOf } from './ranks/placement.ts'
 import type { ParameterStore } from './store.ts'
 
 export interface NamedTensor {

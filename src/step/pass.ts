@@ -12,9 +12,9 @@ import { activatedExperts, type RoutedModule, routedModules, SymbolicParameters 
 import { choicesName, type Losses, losses } from '../model/transformer.ts'
 import type { Binding, Buffer, Exchanges, Executable, RunOptions, RunReport, Runtime } from '../runtime/contract.ts'
 import type { NodeTime, StepEvent } from '../runtime/times.ts'
-import { type ExchangeStages, exchangeStages } from './ledger.ts'
-import { sourcesKept } from './placement.ts'
 import { drawDistinct, moduleLabels, randomFor } from './random.ts'
+import { type ExchangeStages, exchangeStages } from './ranks/ledger.ts'
+import { sourcesKept } from './ranks/placement.ts'
 import type { LayerCounts } from './statistics.ts'
 import type { ParameterStore } from './store.ts'
 

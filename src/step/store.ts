@@ -13,7 +13,7 @@ import { expertName, type ParameterSpec } from '../model/parameters.ts'
 import { type Arena, MAX_ARENA_BYTES } from '../runtime/arena.ts'
 import type { Runtime } from '../runtime/contract.ts'
 import { Bank, type BorrowedScratch, fillBanks, paddedFloats, type Regions } from './bank.ts'
-import { partialSums } from './gradient-tree.ts'
+import { partialSums } from './ranks/gradient-tree.ts'
 import {
   alone,
   heldExperts,
@@ -24,7 +24,7 @@ import {
   sharesOf,
   sourcesKept,
   unitsOf,
-} from './placement.ts'
+} from './ranks/placement.ts'
 
 /** A range of owned parameters of one bank, with the offsets of parameters, gradients and moments, in floats. */
 export interface ParameterRange {

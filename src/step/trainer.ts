@@ -12,15 +12,15 @@ import { type Ranks, sumOverRanks } from '../runtime/ranks.ts'
 import type { NodeTime, StepEvent } from '../runtime/times.ts'
 import { FrozenRouters } from './frozen-routers.ts'
 import { GradientProgram, type GradientShape, gradientScratch } from './gradient-program.ts'
-import { exchangeScratch } from './gradient-sum.ts'
 import { kernelTimes, timesSince } from './kernel-times.ts'
-import type { ExchangeStages } from './ledger.ts'
 import { adafactor, adafactorScratch } from './optimizer/adafactor.ts'
 import { ADAMW_MOMENTS, adamw } from './optimizer/adamw.ts'
 import type { Optimizer } from './optimizer/contract.ts'
 import { gradientNorm } from './optimizer/norm.ts'
-import { alone, type Layout, ownedSpecs } from './placement.ts'
-import type { OwnStep } from './rank-times.ts'
+import { exchangeScratch } from './ranks/gradient-sum.ts'
+import type { ExchangeStages } from './ranks/ledger.ts'
+import { alone, type Layout, ownedSpecs } from './ranks/placement.ts'
+import type { OwnStep } from './ranks/times.ts'
 import { updateRouterBias } from './router-bias.ts'
 import { learningRate } from './schedule.ts'
 import type { LayerCounts } from './statistics.ts'
@@ -195,7 +195,7 @@ export class Trainer {
       await timeline.time('update', () => this.optimizer.update(settings))
       if (isFrozen) this.frozen.restore()
       if (!isFrozen) updateRouterBias(this.store, this.moe, layers)
-      this.gradient.sum.share()
+      this.gradient.parameters.begin()
       if (this.ranks && !this.overlap) await timeline.meet('share parameters', () => this.settle())
     }
     const end = performance.now()
@@ -220,7 +220,7 @@ export class Trainer {
    * Call it before anything but the next step reads them.
    */
   settle(): Promise<void> {
-    return this.gradient.sum.settle()
+    return this.gradient.parameters.settle()
   }
 
   private ownStep(origin: number, ms: number, arrivalMs: number): OwnStep {

@@ -8,7 +8,7 @@ import { UsageError } from '../errors.ts'
 import { together } from '../run/agreement.ts'
 import type { GroupPlace, Runtime } from '../runtime/contract.ts'
 import { gatherJson, type Ranks } from '../runtime/ranks.ts'
-import { isReproducible } from '../step/gradient-tree.ts'
+import { isReproducible } from '../step/ranks/gradient-tree.ts'
 import { layoutOf } from '../step/trainer.ts'
 import { replaceFile } from '../system/disk.ts'
 

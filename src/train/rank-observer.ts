@@ -4,8 +4,8 @@
  */
 import type { RunConfig } from '../config/run-config.ts'
 import { gatherRows, type Ranks } from '../runtime/ranks.ts'
-import { type ExchangeStages, ledgerRecords } from '../step/ledger.ts'
-import { type OwnStep, packStep, rankTimes, unpackStep } from '../step/rank-times.ts'
+import { type ExchangeStages, ledgerRecords } from '../step/ranks/ledger.ts'
+import { type OwnStep, packStep, rankTimes, unpackStep } from '../step/ranks/times.ts'
 import type { LedgerRecord, RanksRecord } from '../step/records.ts'
 import { maxOverMean, overOthers, sumOf } from '../step/statistics.ts'
 import type { StepOutcome } from '../step/trainer.ts'

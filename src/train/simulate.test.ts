@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest'
 import { type RunConfig, type RunInput, runSchema } from '../config/run-config.ts'
 import { openRuntime } from '../run/session.ts'
-import { ranksInProcess } from '../step/testing/ranks.ts'
+import { ranksInProcess } from '../step/ranks/testing/in-process.ts'
 import { createStore, layoutOf, Trainer } from '../step/trainer.ts'
 import { forRanks, groupOf } from './layout.ts'
 import { simulateRank } from './simulate.ts'

@@ -22,11 +22,11 @@ import { capacityOf } from '../../model/routing/capacity.ts'
 import { tileFor } from '../../model/routing/slots.ts'
 import { MAX_ARENA_BYTES } from '../../runtime/arena.ts'
 import { gradientScratch } from '../../step/gradient-program.ts'
-import { exchangeScratch } from '../../step/gradient-sum.ts'
-import { partialSums } from '../../step/gradient-tree.ts'
 import { adafactorScratch } from '../../step/optimizer/adafactor.ts'
 import { factoredSize } from '../../step/optimizer/factored-size.ts'
-import { heldSpecs, type Layout, ownedSpecs, sourcesKept } from '../../step/placement.ts'
+import { exchangeScratch } from '../../step/ranks/gradient-sum.ts'
+import { partialSums } from '../../step/ranks/gradient-tree.ts'
+import { heldSpecs, type Layout, ownedSpecs, sourcesKept } from '../../step/ranks/placement.ts'
 
 const FLOAT_BYTES = 4
 /** Rows of an expert are padded to a multiple of at most this, and computed in pieces of at most as many as the next. */

@@ -15,7 +15,7 @@ import type { ArenaKernels } from '../../runtime/arena-kernels.ts'
 import { type AdafactorRange, adafactorStateSize } from '../../runtime/arena-kernels.ts'
 import { paddedFloats } from '../bank.ts'
 import type { NamedTensor } from '../named-tensors.ts'
-import type { Share } from '../placement.ts'
+import type { Share } from '../ranks/placement.ts'
 import type { ParameterStore } from '../store.ts'
 import type { Optimizer } from './contract.ts'
 

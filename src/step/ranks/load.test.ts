@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
-import { keptByRank } from './rank-load.ts'
-import type { LayerCounts } from './statistics.ts'
+import type { LayerCounts } from '../statistics.ts'
+import { keptByRank } from './load.ts'
 
 const EXPERTS = 4
 

@@ -18,8 +18,8 @@
  * owns       0, 1   4, 5   2, 3   6, 7     of each layer, and some of the other tensors
  * ```
  */
-import { sizeOf } from '../graph/shape.ts'
-import type { ParameterSpec } from '../model/parameters.ts'
+import { sizeOf } from '../../graph/shape.ts'
+import type { ParameterSpec } from '../../model/parameters.ts'
 
 export interface Layout {
   /** This rank, from 0. */

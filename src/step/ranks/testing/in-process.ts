@@ -1,7 +1,7 @@
 /** Ranks in one process, for tests: transfers are copies in memory. */
-import { NOT_ORDERED } from '../../runtime/contract.ts'
-import { createOrders } from '../../runtime/mpi/orders.ts'
-import type { Ranks, Transfer } from '../../runtime/ranks.ts'
+import { NOT_ORDERED } from '../../../runtime/contract.ts'
+import { createOrders } from '../../../runtime/mpi/orders.ts'
+import type { Ranks, Transfer } from '../../../runtime/ranks.ts'
 
 /** Messages by channel, sender and receiver, and who waits for them. */
 class Post {

@@ -1,30 +1,29 @@
 /**
- * Sums the gradients of all shards, and keeps the parameters of all ranks equal.
+ * Sums the gradients of all shards.
  *
  *   a rank's shards → partial sums · reduce: owners get the sum over ranks · update · share: all get the parameters
  *
- * Gradients travel to the owner of a tensor, which adds them in the order of the tree, and new parameters travel back:
- * as many bytes as a ring all-reduce moves. Gradients of large tensors leave during the backward pass, as soon as they
- * are complete ({@link GradientSum.early}); the others when it has ended.
+ * Gradients travel to the owner of a tensor, which adds them in the order of the tree, and new parameters travel back
+ * (`parameter-sharing.ts`): as many bytes as a ring all-reduce moves. Gradients of large tensors leave during the
+ * backward pass, as soon as they are complete ({@link GradientSum.early}); the others when it has ended.
  */
-import { sizeOf } from '../graph/shape.ts'
-import { counterStep, treeAdditions } from '../graph/tree.ts'
-import type { ParameterSpec } from '../model/parameters.ts'
-import type { Arena } from '../runtime/arena.ts'
-import type { Addition, ArenaKernels } from '../runtime/arena-kernels.ts'
-import { NOT_ORDERED } from '../runtime/contract.ts'
-import { type Begun, channels, type Ranks, type Transfer } from '../runtime/ranks.ts'
-import { paddedFloats } from './bank.ts'
+import { counterStep, treeAdditions } from '../../graph/tree.ts'
+import type { ParameterSpec } from '../../model/parameters.ts'
+import type { Arena } from '../../runtime/arena.ts'
+import type { Addition, ArenaKernels } from '../../runtime/arena-kernels.ts'
+import { NOT_ORDERED } from '../../runtime/contract.ts'
+import { channels, type Ranks, type Transfer } from '../../runtime/ranks.ts'
+import { paddedFloats } from '../bank.ts'
+import type { ParameterStore } from '../store.ts'
 import { shardsOfRank } from './gradient-tree.ts'
 import { heldSpecs, type Layout, type Share, sharesOf, sourcesKept } from './placement.ts'
-import type { ParameterStore } from './store.ts'
 
 /** Maximum floats of received gradients in memory: of early ones, then of two chunks at a time of the others. */
 const RECEIVED = 16 * 2 ** 20
 /** Chunks in memory after the backward pass: one arrives while the other is added. */
 const SLOTS = 2
 /** Floats of a tensor that is not worth a transfer of its own while a program runs. */
-const SMALL = 4096
+export const SMALL = 4096
 
 const chunkFloats = ({ ranks }: Layout): number =>
   Math.max(4096, paddedFloats(Math.floor(RECEIVED / SLOTS / (ranks - 1)) - 15))
@@ -66,9 +65,6 @@ export class GradientSum {
   private readonly kernels: ArenaKernels
   private readonly store: ParameterStore
   private readonly ranks: Ranks | null
-  /** Names of tensors whose parameters are shared together. */
-  readonly parameterGroups: readonly (readonly string[])[]
-  private sharing: readonly Begun[] = []
   private early: readonly Early[] = []
   private late: readonly Chunk[]
   private readonly scratch = new Map<Arena, number>()
@@ -79,7 +75,6 @@ export class GradientSum {
     this.kernels = kernels
     this.store = store
     this.ranks = ranks
-    this.parameterGroups = groupsOf(store.specs)
     this.late = ranks ? chunksOf(store) : []
     const floats = receiveScratch(store.shares, store.layout)
     for (const { arena, share } of this.late)
@@ -240,58 +235,6 @@ export class GradientSum {
       return { arena, to: leaves[into] as number, from: leaves[from] as number, count }
     })
   }
-
-  /**
-   * Sends the updated parameters of owned tensors to all ranks that hold them, those that a program reads first at
-   * first. {@link settle} waits for all; a program may wait for the {@link arrivals}.
-   */
-  share(): void {
-    const { ranks } = this
-    if (ranks)
-      this.sharing = this.parameterGroups.map((names) =>
-        ranks.begin(channels.parameters, this.parameterTransfers(new Set(names))),
-      )
-  }
-
-  /** Waits until shared parameters have left and arrived. */
-  async settle(): Promise<void> {
-    const { sharing } = this
-    this.sharing = []
-    await Promise.all(sharing.map(({ done }) => done))
-  }
-
-  /** Tickets of the exchanges of {@link parameterGroups} that may be under way. */
-  get arrivals(): number[] {
-    return this.sharing.map(({ ticket }) => ticket)
-  }
-
-  private parameterTransfers(names: ReadonlySet<string>): Transfer[] {
-    const { store } = this
-    const { rank } = store.layout
-    return store.shares.flatMap((share): Transfer[] => {
-      if (!names.has(share.spec.name)) return []
-      const { arena, parameters } = store.piecesOf(share)[0] as { arena: Arena; parameters: number }
-      const array = arena.floats(parameters, share.floats)
-      if (share.owner !== rank) return [{ peer: share.owner, direction: 'receive', array }]
-      return share.holders
-        .filter((holder) => holder !== rank)
-        .map((peer) => ({ peer, direction: 'send' as const, array }))
-    })
-  }
-}
-
-/**
- * Names of tensors that travel together, in the order of the model: the matrices of each layer, and each other one.
- * Small tensors come first, because a program copies some of them when it begins.
- */
-function groupsOf(specs: readonly ParameterSpec[]): string[][] {
-  const groups = new Map<string, string[]>([['small', []]])
-  for (const { name, shape } of specs) {
-    const layer = /^layers\.\d+\./.exec(name)?.[0] ?? name
-    const key = sizeOf(shape) <= SMALL ? 'small' : layer
-    groups.set(key, [...(groups.get(key) ?? []), name])
-  }
-  return [...groups.values()]
 }
 
 /** All shares in the same order on all ranks that hold them. */

@@ -1,7 +1,7 @@
 /** The assignments that the experts of each rank compute. */
-import { addStatistics } from './pass.ts'
+import { addStatistics } from '../pass.ts'
+import type { LayerCounts } from '../statistics.ts'
 import type { Layout } from './placement.ts'
-import type { LayerCounts } from './statistics.ts'
 
 /**
  * @param passes `CompiledPass.statistics` of all passes, in the order of their ranks.

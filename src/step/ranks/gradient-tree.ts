@@ -9,7 +9,7 @@
  *
  * @example P = 6: ((0 + 1) + (2 + 3)) + (4 + 5). Three ranks compute the sums of two, then the tree over three.
  */
-import { counterSums } from '../graph/tree.ts'
+import { counterSums } from '../../graph/tree.ts'
 import type { Layout } from './placement.ts'
 
 /** Shards of a rank. */

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
-import { randomFor } from './random.ts'
-import { type OwnStep, packStep, rankTimes, unpackStep } from './rank-times.ts'
+import { randomFor } from '../random.ts'
+import { type OwnStep, packStep, rankTimes, unpackStep } from './times.ts'
 
 /**
  * A step simulated from its definition: each rank computes for the given times, and every exchange ends for all of its

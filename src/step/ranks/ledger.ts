@@ -2,11 +2,11 @@
  * The ledger of a step: how many rows and bytes each rank has sent to each other one for the experts of every layer.
  * It is read from the orders that kernels posted (`src/runtime/order-log.ts`), not computed from the routing.
  */
-import type { Model } from '../graph/model.ts'
-import type { StagedModel } from '../graph/stages/contract.ts'
-import { moduleName, type RoutedModule } from '../model/parameters.ts'
-import type { OwnStep } from './rank-times.ts'
-import type { LedgerRecord } from './records.ts'
+import type { Model } from '../../graph/model.ts'
+import type { StagedModel } from '../../graph/stages/contract.ts'
+import { moduleName, type RoutedModule } from '../../model/parameters.ts'
+import type { LedgerRecord } from '../records.ts'
+import type { OwnStep } from './times.ts'
 
 /** An exchange of a program, by the index of its stage. */
 interface ExchangeStage {

@@ -1,20 +1,20 @@
 /** A training has the same bits on any number of ranks. */
 
 import { expect, test } from 'vitest'
-import { type RunConfig, type RunInput, runSchema } from '../config/run-config.ts'
-import { sizeOf } from '../graph/shape.ts'
-import { counterStep, subtrees, treeAdditions } from '../graph/tree.ts'
-import { openRuntime } from '../run/session.ts'
-import type { Arena } from '../runtime/arena.ts'
-import type { Runtime } from '../runtime/contract.ts'
-import type { Ranks } from '../runtime/ranks.ts'
-import { GradientProgram } from './gradient-program.ts'
+import { type RunConfig, type RunInput, runSchema } from '../../config/run-config.ts'
+import { sizeOf } from '../../graph/shape.ts'
+import { counterStep, subtrees, treeAdditions } from '../../graph/tree.ts'
+import { openRuntime } from '../../run/session.ts'
+import type { Arena } from '../../runtime/arena.ts'
+import type { Runtime } from '../../runtime/contract.ts'
+import type { Ranks } from '../../runtime/ranks.ts'
+import { GradientProgram } from '../gradient-program.ts'
+import { initialize, initialScales } from '../initialize.ts'
+import { parameterTensors } from '../named-tensors.ts'
+import { createStore, layoutOf, Trainer } from '../trainer.ts'
 import { isReproducible } from './gradient-tree.ts'
-import { initialize, initialScales } from './initialize.ts'
-import { parameterTensors } from './named-tensors.ts'
 import { alone, heldSpecs, type Layout, sharesOf } from './placement.ts'
-import { ranksInProcess } from './testing/ranks.ts'
-import { createStore, layoutOf, Trainer } from './trainer.ts'
+import { ranksInProcess } from './testing/in-process.ts'
 
 const SHARDS = 8
 const STEPS = 4

@@ -1,10 +1,10 @@
 /** Gradients that are exchanged during the backward pass: both sides agree on them, and they fit the memory. */
 import { expect, test } from 'vitest'
-import { runSchema } from '../config/run-config.ts'
-import type { ArenaKernels } from '../runtime/arena-kernels.ts'
-import type { Ranks } from '../runtime/ranks.ts'
+import { runSchema } from '../../config/run-config.ts'
+import type { ArenaKernels } from '../../runtime/arena-kernels.ts'
+import type { Ranks } from '../../runtime/ranks.ts'
+import { createStore, layoutOf } from '../trainer.ts'
 import { GradientSum } from './gradient-sum.ts'
-import { createStore, layoutOf } from './trainer.ts'
 
 /** A range of an arena, in floats. */
 interface Range {

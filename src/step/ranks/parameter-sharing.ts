@@ -1,0 +1,73 @@
+/**
+ * Keeps the parameters of all ranks equal: after an update the owner of a tensor sends it to all ranks that hold it.
+ * Parameters travel while the next step already runs, in the order in which its program reads them; the program waits
+ * for each ({@link ParameterSharing.arrivals}). Anything else that reads parameters waits for all of them
+ * ({@link ParameterSharing.settle}).
+ */
+import { sizeOf } from '../../graph/shape.ts'
+import type { ParameterSpec } from '../../model/parameters.ts'
+import type { Arena } from '../../runtime/arena.ts'
+import { type Begun, channels, type Ranks, type Transfer } from '../../runtime/ranks.ts'
+import type { ParameterStore } from '../store.ts'
+import { SMALL } from './gradient-sum.ts'
+
+export class ParameterSharing {
+  /** Names of tensors that travel together. */
+  readonly groups: readonly (readonly string[])[]
+  private readonly store: ParameterStore
+  private readonly ranks: Ranks | null
+  private begun: readonly Begun[] = []
+
+  /** @param ranks Null: there is nothing to share. */
+  constructor(store: ParameterStore, ranks: Ranks | null) {
+    this.groups = groupsOf(store.specs)
+    this.store = store
+    this.ranks = ranks
+  }
+
+  /** Begins to send the owned parameters, and to receive the others. */
+  begin(): void {
+    const { ranks } = this
+    if (ranks) this.begun = this.groups.map((names) => ranks.begin(channels.parameters, this.transfers(names)))
+  }
+
+  /** Waits until all parameters have left and arrived. */
+  async settle(): Promise<void> {
+    const { begun } = this
+    this.begun = []
+    await Promise.all(begun.map(({ done }) => done))
+  }
+
+  /** Tickets of the exchanges that may be under way: of each of the {@link groups}, or none. */
+  get arrivals(): number[] {
+    return this.begun.map(({ ticket }) => ticket)
+  }
+
+  private transfers(names: readonly string[]): Transfer[] {
+    const { store } = this
+    const { rank } = store.layout
+    return store.shares.flatMap((share): Transfer[] => {
+      if (!names.includes(share.spec.name)) return []
+      const { arena, parameters } = store.piecesOf(share)[0] as { arena: Arena; parameters: number }
+      const array = arena.floats(parameters, share.floats)
+      if (share.owner !== rank) return [{ peer: share.owner, direction: 'receive', array }]
+      return share.holders
+        .filter((holder) => holder !== rank)
+        .map((peer) => ({ peer, direction: 'send' as const, array }))
+    })
+  }
+}
+
+/**
+ * The matrices of each layer, and each other one, in the order of the model. Small tensors come first, because a program
+ * copies some of them when it begins.
+ */
+function groupsOf(specs: readonly ParameterSpec[]): string[][] {
+  const groups = new Map<string, string[]>([['small', []]])
+  for (const { name, shape } of specs) {
+    const layer = /^layers\.\d+\./.exec(name)?.[0] ?? name
+    const key = sizeOf(shape) <= SMALL ? 'small' : layer
+    groups.set(key, [...(groups.get(key) ?? []), name])
+  }
+  return [...groups.values()]
+}
