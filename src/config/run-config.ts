@@ -105,7 +105,7 @@ const parallelSchema = z
      * once, which is faster if ranks send few, and keep one gradient instead of one for each rank.
      */
     reproducible: z.boolean().default(true),
-    /** Whether gradients travel during the backward pass, as soon as they are complete, or after it. */
+    /** Whether gradients and new parameters travel while the ranks compute, or between the passes. */
     overlap: z.boolean().default(true),
     /**
      * Write `ledger.jsonl`: how many rows and bytes each rank sends to each other one for the experts of every layer in

@@ -45,12 +45,12 @@ export function counterStep(
 }
 
 /**
- * The number of equal subtrees that a tree of `leaves` is cut into, so that there are at least `wanted`, if it has as
- * many. The sum of subtrees is that of the tree if each has a power of two of leaves, or if there is only one.
+ * The leaves of a subtree, so that a tree of `leaves` is cut into at least `wanted` of them, if it has as many: a power
+ * of two, the last subtree may have fewer; or all leaves.
  */
-export function subtrees(leaves: number, wanted: number): number {
-  if (wanted <= 1) return 1
+export function subtreeLeaves(leaves: number, wanted: number): number {
+  if (wanted <= 1) return leaves
   let size = 1
-  while (leaves % (2 * size) === 0 && leaves / (2 * size) >= wanted) size *= 2
-  return leaves / size
+  while (Math.ceil(leaves / (2 * size)) >= wanted) size *= 2
+  return size
 }

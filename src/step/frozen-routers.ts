@@ -20,9 +20,10 @@ export class FrozenRouters {
     for (const name of this.names) this.store.gradient(name).fill(0)
   }
 
-  /** After the update of the step. */
-  restore(): void {
-    for (const [i, name] of this.names.entries()) this.store.parameter(name).set(this.weights?.[i] as Float32Array)
+  /** After the update of the step. @param updated Names of the tensors that it has changed. */
+  restore(updated: ReadonlySet<string>): void {
+    for (const [i, name] of this.names.entries())
+      if (updated.has(name)) this.store.parameter(name).set(this.weights?.[i] as Float32Array)
   }
 }
 

@@ -260,7 +260,7 @@ async function compilePass(
   const exchanges = early.map(({ name, transfers }) => {
     return { after: complete.get(name) as string[], channel: channels['early gradients'], transfers }
   })
-  const beside = { early: exchanges, arriving: first && overlap ? parameters.groups : [] }
+  const beside = { early: exchanges, arriving: first && overlap ? parameters.groups.map((names) => [...names]) : [] }
   return { pass: await CompiledPass.compile(runtime, config, store, traced, outputs, memory, beside), scatters }
 }
 

@@ -205,13 +205,17 @@ export class ParameterStore {
     return paddedFloats(sizeOf(spec.shape) * (spec.stacked ? this.sources : 1))
   }
 
-  /** Owned parameters in as few ranges as possible: alone, two per bank, with weight decay and without. */
-  ranges(): ParameterRange[] {
+  /**
+   * Owned parameters in as few ranges as possible: alone, two per bank, with weight decay and without.
+   * @param names Of the tensors; default: all.
+   */
+  ranges(names?: ReadonlySet<string>): ParameterRange[] {
     const ranges: ParameterRange[] = []
     const order = [...this.locations.keys()]
     const place = ({ spec }: Share) => order.indexOf(spec.name)
     for (const share of this.ownedShares().toSorted((a, b) => place(a) - place(b))) {
       const { spec, floats } = share
+      if (names && !names.has(spec.name)) continue
       const { bank, owned } = this.location(spec.name)
       const pieces = this.piecesOf(share)
       for (const [i, piece] of pieces.entries()) {

@@ -15,7 +15,7 @@ import { GradientProgram, type GradientShape, gradientScratch } from './gradient
 import { kernelTimes, timesSince } from './kernel-times.ts'
 import { adafactor, adafactorScratch } from './optimizer/adafactor.ts'
 import { ADAMW_MOMENTS, adamw } from './optimizer/adamw.ts'
-import type { Optimizer } from './optimizer/contract.ts'
+import type { Optimizer, UpdateSettings } from './optimizer/contract.ts'
 import { gradientNorm } from './optimizer/norm.ts'
 import { exchangeScratch } from './ranks/gradient-sum.ts'
 import type { ExchangeStages } from './ranks/ledger.ts'
@@ -192,10 +192,9 @@ export class Trainer {
       this.updates++
       const gradientScale = clip > 0 && gradNorm > clip ? clip / gradNorm : 1
       const settings = { step: this.updates, learningRate: rate, gradientScale }
-      await timeline.time('update', () => this.optimizer.update(settings))
-      if (isFrozen) this.frozen.restore()
+      // Their gradient is zero, so the optimizer leaves them as they are.
       if (!isFrozen) updateRouterBias(this.store, this.moe, layers)
-      this.gradient.parameters.begin()
+      await timeline.time('update', () => this.update(settings, isFrozen))
       if (this.ranks && !this.overlap) await timeline.meet('share parameters', () => this.settle())
     }
     const end = performance.now()
@@ -212,6 +211,15 @@ export class Trainer {
       updateMs: end - between,
       keptByRank,
       own: this.ranks && this.ownStep(performance.timeOrigin + start, end - start, arrivalMs),
+    }
+  }
+
+  private async update(settings: UpdateSettings, isFrozen: boolean): Promise<void> {
+    const { parameters } = this.gradient
+    for (const group of parameters.groups) {
+      await this.optimizer.update(settings, group)
+      if (isFrozen) this.frozen.restore(group)
+      parameters.begin(group)
     }
   }
 

@@ -19,7 +19,7 @@ import {
   RAGGED,
   type Tensor,
 } from '../tensor.ts'
-import { subtrees } from '../tree.ts'
+import { subtreeLeaves } from '../tree.ts'
 import { add, multiply } from './elementwise.ts'
 import { sumSources } from './exchange.ts'
 import { gather } from './indexing.ts'
@@ -227,22 +227,23 @@ export interface WeightSums {
 }
 
 /**
- * The number of sums that a kernel leaves for the gradient of an expert's weights, of rows from E source ranks: of the
- * whole tree, or of so many subtrees that each thread has something to do.
+ * How many gradients of an expert's weights, of rows from E source ranks, a kernel adds to a sum: all, or so few that
+ * each thread has something to do.
  */
-export const sumsOfSources = (sources: number, experts: number, threads: number): number =>
-  subtrees(sources, threads === 1 ? 1 : Math.ceil((2 * threads) / experts))
+export const sourcesOfSum = (sources: number, experts: number, threads: number): number =>
+  subtreeLeaves(sources, threads === 1 ? 1 : Math.ceil((2 * threads) / experts))
 
 /** How a kernel leaves the gradients of weights [n, ...] of experts: [n, ...], or [n, parts, ...] of several sums. */
 function gradientsOf(matrices: readonly Tensor[], sizes: Tensor, { bySource }: WeightSums) {
   const [{ dtype, shape }] = matrices as [Tensor]
   const sources = (dim(sizes.shape, 0) - 1) / dim(shape, 0)
-  const parts = bySource ? sources : sumsOfSources(sources, dim(shape, 0), kernelThreads())
+  const leaves = bySource ? 1 : sourcesOfSum(sources, dim(shape, 0), kernelThreads())
+  const parts = Math.ceil(sources / leaves)
   const outputs = matrices.map((matrix) => {
     const [experts = 0, ...inner] = matrix.shape
     return { dtype, shape: parts === 1 ? matrix.shape : [experts, parts, ...inner] }
   })
-  return { parts, outputs, addsTo: parts === sources ? matrices.map((_, i) => i + 1) : [] }
+  return { leaves, parts, outputs, addsTo: parts === sources ? matrices.map((_, i) => i + 1) : [] }
 }
 
 const sumParts = (gradients: readonly Tensor[], parts: number): Tensor[] =>
@@ -263,12 +264,12 @@ export const expertLinearKernel: (rows: Tensor, weights: Tensor, sizes: Tensor, 
       inputs: [rows, weights],
       gradient: (dy) => {
         if (!dy) return []
-        const { parts, outputs, addsTo } = gradientsOf([weights], sizes, sums)
+        const { leaves, parts, outputs, addsTo } = gradientsOf([weights], sizes, sums)
         const [dRows, ...dWeights] = emitKernel(
           'expert-linear-gradient',
           [dy, rows, sizes, weights],
           [{ dtype, shape: rows.shape }, ...outputs],
-          { attributes: { parts }, addsTo, localInputs: [2] },
+          { attributes: { leaves }, addsTo, localInputs: [2] },
         )
         return [dRows, ...sumParts(dWeights, parts)]
       },
@@ -316,12 +317,12 @@ export const expertFfnKernel: (rows: Tensor, weights: ExpertWeights, sizes: Tens
         inputs: [rows, ...matrices],
         gradient: (dy) => {
           if (!dy) return []
-          const { parts, outputs, addsTo } = gradientsOf(matrices, sizes, sums)
+          const { leaves, parts, outputs, addsTo } = gradientsOf(matrices, sizes, sums)
           const [dRows, ...dMatrices] = emitKernel(
             'expert-ffn-gradient',
             [dy, rows, sizes, ...matrices, ...products],
             [{ dtype, shape: rows.shape }, ...outputs],
-            { attributes: { ...attributes, parts }, addsTo, localInputs: [2] },
+            { attributes: { ...attributes, leaves }, addsTo, localInputs: [2] },
           )
           return [dRows, ...sumParts(dMatrices, parts)]
         },

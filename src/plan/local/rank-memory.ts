@@ -6,7 +6,7 @@
  */
 import type { RunConfig } from '../../config/run-config.ts'
 import { sequencesOfPass } from '../../config/run-config.ts'
-import { sumsOfSources } from '../../graph/ops/expert.ts'
+import { sourcesOfSum } from '../../graph/ops/expert.ts'
 import { sizeOf } from '../../graph/shape.ts'
 import { counterSums } from '../../graph/tree.ts'
 import type { MoeConfig } from '../../model/config.ts'
@@ -154,16 +154,19 @@ function mixtureValues(
 const networkFloats = ({ model: { width, activation } }: RunConfig, { hidden }: MoeConfig): number =>
   (activation === 'swiglu' ? 3 : 2) * width * hidden
 
-/** Sums of an expert's gradients over source ranks that a kernel leaves to be added; 1 if there is no other. */
-const sumsOfExpert = ({ experts }: MoeConfig, layout: Layout, threads: number): number =>
-  addsSources(layout) ? sumsOfSources(layout.expert, experts / layout.expert, threads) : 1
+/** Source ranks whose gradients of an expert a kernel adds to a sum; 1 if they are not added within the program. */
+const addedSources = ({ experts }: MoeConfig, layout: Layout, threads: number): number =>
+  layout.reproducible && layout.expert > 1 && sourcesKept(layout) === 1
+    ? sourcesOfSum(layout.expert, experts / layout.expert, threads)
+    : 1
 
-/** Whether the gradients of source ranks are added within the program. */
-const addsSources = (layout: Layout): boolean => layout.reproducible && layout.expert > 1 && sourcesKept(layout) === 1
+/** Sums of an expert's gradients that a kernel leaves to be added. */
+const sumsOfExpert = (moe: MoeConfig, layout: Layout, threads: number): number =>
+  layout.reproducible && sourcesKept(layout) === 1 ? Math.ceil(layout.expert / addedSources(moe, layout, threads)) : 1
 
 /** Floats of sums of an expert's gradients that wait for others, in the scratch memory of a thread. */
 const waitingSums = (config: RunConfig, moe: MoeConfig, layout: Layout, threads: number): number =>
-  addsSources(layout) ? counterSums(layout.expert / sumsOfExpert(moe, layout, threads)) * networkFloats(config, moe) : 0
+  counterSums(addedSources(moe, layout, threads)) * networkFloats(config, moe)
 
 const choicesOf = (moe: MoeConfig): number => (moe.router === 'expert-choice' ? moe.experts : activatedExperts(moe))
 

@@ -12,16 +12,14 @@ import {
   type EarlyExchange,
   type Exchanges,
   type Executable,
-  NOT_ORDERED,
   type ProgramMemory,
-  type RunOptions,
-  type RunReport,
   RuntimeError,
   typedArrays,
 } from '../contract.ts'
 import { addressOf } from '../ffi.ts'
 import { Lifetime } from '../lifetime.ts'
 import type { NodeTime, StepEvent } from '../times.ts'
+import { type OnnxBinding, StagedBinding } from './binding.ts'
 import type { KernelCall, KernelTensor } from './contract.ts'
 import type { Crew } from './crew.ts'
 import { opKernels } from './kernels/table.ts'
@@ -36,12 +34,6 @@ export interface OnnxProgram {
   allNodes(): readonly NodeTime[]
   /** The nodes of the last of `runs` runs, if it was recorded; times in ms from the start of the run. */
   lastNodes(runs: number): readonly StepEvent[]
-  release(): void
-}
-
-export interface OnnxBinding {
-  /** Arguments of `OrtApi.Run`, which a thread of the crew calls: addresses and counts. */
-  readonly arguments: readonly (bigint | number | null)[]
   release(): void
 }
 
@@ -290,65 +282,5 @@ export class StagedExecutable implements Executable {
   private free(): void {
     releaseAll(this.sessions)
     this.parts.onFreed(this)
-  }
-}
-
-interface BindingParts {
-  readonly crew: Crew
-  readonly clock: StepTimes | null
-  readonly script: Script
-  readonly sessions: readonly OnnxBinding[]
-  /** A copy of the caller's record, so that no array is collected while the script has its address. */
-  readonly buffers: Readonly<Record<string, Buffer>>
-  /** For the same reason. */
-  readonly exchanges: Exchanges
-  readonly waits: boolean
-  readonly explain: (failure: Failure) => RuntimeError
-  readonly onFreed: () => void
-}
-
-class StagedBinding implements Binding {
-  private readonly parts: BindingParts
-  private readonly program: number
-  private readonly lifetime = new Lifetime('binding', () => this.free())
-
-  constructor(parts: BindingParts) {
-    this.parts = parts
-    this.program = parts.crew.open(parts.script)
-  }
-
-  get waits(): boolean {
-    return this.parts.waits
-  }
-
-  async run({ early = false, arriving = [] }: RunOptions = {}): Promise<RunReport> {
-    const { crew, clock, explain, script } = this.parts
-    this.lifetime.expectIdle()
-    this.lifetime.begin()
-    try {
-      const tickets = new Float64Array(script.tickets).fill(NOT_ORDERED)
-      const arrivals = new Float64Array(script.arrivals).fill(NOT_ORDERED)
-      arrivals.set([0, ...arriving])
-      const failure = await crew.run(this.program, early)
-      if (failure) throw explain(failure)
-      clock?.add()
-      return { tickets: [...tickets], waitedMs: arrivals[0] as number }
-    } finally {
-      this.lifetime.end()
-    }
-  }
-
-  runSync(): void {
-    throw new RuntimeError('internal: a program with kernels has no synchronous run')
-  }
-
-  release(): void {
-    this.lifetime.release()
-  }
-
-  private free(): void {
-    this.parts.crew.close(this.program)
-    for (const binding of this.parts.sessions) binding.release()
-    this.parts.onFreed()
   }
 }

@@ -27,13 +27,15 @@ export const adafactorScratch = (specs: readonly ParameterSpec[]): number =>
 
 export function adafactor(kernels: ArenaKernels, store: ParameterStore, config: TrainConfig['optimizer']): Optimizer {
   const owned = store.ownedShares().map((share) => ({ share, ranges: rangesOf(share, store) }))
-  const ranges = owned.flatMap(({ share, ranges }) => ranges.map((range) => ({ decay: share.spec.decay, range })))
+  const ranges = owned.flatMap(({ share: { spec }, ranges }) => ranges.map((range) => ({ spec, range })))
   const tensors = owned.flatMap(({ share, ranges }) => stateTensors(share, ranges, store))
   return {
-    update({ step, learningRate, gradientScale }) {
+    update({ step, learningRate, gradientScale }, names) {
       const keep = 1 - learningRate * config.weightDecay
       return kernels.adafactor(
-        ranges.map(({ range, decay }) => ({ ...range, keep: decay ? keep : 1 })),
+        ranges
+          .filter(({ spec }) => names?.has(spec.name) ?? true)
+          .map(({ range, spec }) => ({ ...range, keep: spec.decay ? keep : 1 })),
         { scale: gradientScale, beta: 1 - step ** -DECAY_EXPONENT, rate: learningRate },
       )
     },

@@ -15,15 +15,20 @@ export const ADAMW_MOMENTS = 2
 
 export function adamw(kernels: ArenaKernels, store: ParameterStore, config: TrainConfig['optimizer']): Optimizer {
   const { beta1, beta2, epsilon, weightDecay } = config
-  const ranges = store.ranges().map(({ arena, parameters, gradients, moments, count, decay }) => {
-    const [m, v] = moments as [number, number]
-    return { decay, arrays: { arena, p: parameters, g: gradients, m, v, count } }
-  })
+  const known = new Map<ReadonlySet<string> | undefined, ReturnType<ParameterStore['ranges']>>()
+  const rangesOf = (names: ReadonlySet<string> | undefined) => {
+    const ranges = known.get(names) ?? store.ranges(names)
+    known.set(names, ranges)
+    return ranges
+  }
   return {
-    update({ step, learningRate, gradientScale }) {
+    update({ step, learningRate, gradientScale }, names) {
       const keep = 1 - learningRate * weightDecay
       return kernels.adamw(
-        ranges.map(({ arrays, decay }) => ({ ...arrays, keep: decay ? keep : 1 })),
+        rangesOf(names).map(({ arena, parameters, gradients, moments, count, decay }) => {
+          const [m, v] = moments as [number, number]
+          return { arena, p: parameters, g: gradients, m, v, count, keep: decay ? keep : 1 }
+        }),
         {
           beta1,
           beta2,

@@ -13,7 +13,8 @@ export interface UpdateSettings {
 }
 
 export interface Optimizer {
-  update(settings: UpdateSettings): Promise<void>
+  /** Updates the owned tensors, or those of them with the given names. */
+  update(settings: UpdateSettings, names?: ReadonlySet<string>): Promise<void>
   /** State for checkpoints, as views of live memory. */
   stateTensors(): readonly NamedTensor[]
 }

@@ -1,6 +1,6 @@
 /**
  * Keeps the parameters of all ranks equal: after an update the owner of a tensor sends it to all ranks that hold it.
- * Parameters travel while the next step already runs, in the order in which its program reads them; the program waits
+ * Parameters leave while others are updated, and travel while the next step already runs, in the order in which its program reads them; the program waits
  * for each ({@link ParameterSharing.arrivals}). Anything else that reads parameters waits for all of them
  * ({@link ParameterSharing.settle}).
  */
@@ -12,23 +12,22 @@ import type { ParameterStore } from '../store.ts'
 import { SMALL } from './gradient-sum.ts'
 
 export class ParameterSharing {
-  /** Names of tensors that travel together. */
-  readonly groups: readonly (readonly string[])[]
+  /** Names of tensors that travel together, in the order in which programs read them. */
+  readonly groups: readonly ReadonlySet<string>[]
   private readonly store: ParameterStore
   private readonly ranks: Ranks | null
-  private begun: readonly Begun[] = []
+  private begun: Begun[] = []
 
   /** @param ranks Null: there is nothing to share. */
   constructor(store: ParameterStore, ranks: Ranks | null) {
-    this.groups = groupsOf(store.specs)
+    this.groups = ranks ? groupsOf(store.specs) : [new Set(store.specs.map(({ name }) => name))]
     this.store = store
     this.ranks = ranks
   }
 
-  /** Begins to send the owned parameters, and to receive the others. */
-  begin(): void {
-    const { ranks } = this
-    if (ranks) this.begun = this.groups.map((names) => ranks.begin(channels.parameters, this.transfers(names)))
+  /** Begins to send the owned parameters of a group, and to receive the others. Call it for all groups, in order. */
+  begin(group: ReadonlySet<string>): void {
+    if (this.ranks) this.begun.push(this.ranks.begin(channels.parameters, this.transfers(group)))
   }
 
   /** Waits until all parameters have left and arrived. */
@@ -43,11 +42,11 @@ export class ParameterSharing {
     return this.begun.map(({ ticket }) => ticket)
   }
 
-  private transfers(names: readonly string[]): Transfer[] {
+  private transfers(names: ReadonlySet<string>): Transfer[] {
     const { store } = this
     const { rank } = store.layout
     return store.shares.flatMap((share): Transfer[] => {
-      if (!names.includes(share.spec.name)) return []
+      if (!names.has(share.spec.name)) return []
       const { arena, parameters } = store.piecesOf(share)[0] as { arena: Arena; parameters: number }
       const array = arena.floats(parameters, share.floats)
       if (share.owner !== rank) return [{ peer: share.owner, direction: 'receive', array }]
@@ -62,12 +61,12 @@ export class ParameterSharing {
  * The matrices of each layer, and each other one, in the order of the model. Small tensors come first, because a program
  * copies some of them when it begins.
  */
-function groupsOf(specs: readonly ParameterSpec[]): string[][] {
-  const groups = new Map<string, string[]>([['small', []]])
+function groupsOf(specs: readonly ParameterSpec[]): ReadonlySet<string>[] {
+  const groups = new Map<string, Set<string>>([['small', new Set()]])
   for (const { name, shape } of specs) {
     const layer = /^layers\.\d+\./.exec(name)?.[0] ?? name
     const key = sizeOf(shape) <= SMALL ? 'small' : layer
-    groups.set(key, [...(groups.get(key) ?? []), name])
+    groups.set(key, (groups.get(key) ?? new Set()).add(name))
   }
   return [...groups.values()]
 }

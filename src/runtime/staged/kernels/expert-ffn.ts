@@ -90,9 +90,8 @@ export const expertFfn: Kernel = {
 export const expertFfnGradient: Kernel = {
   provider: 'oneDNN',
   scratch(call) {
-    const { gate, experts, width, hidden } = weightsOf(call, call.inputs.slice(3))
-    const floats = (gate ? 3 : 2) * width * hidden
-    const sums = WeightGradients.scratch(call, call.inputs[2] as KernelTensor, experts, floats)
+    const { gate, width, hidden } = weightsOf(call, call.inputs.slice(3))
+    const sums = WeightGradients.scratch(call, (gate ? 3 : 2) * width * hidden)
     return 4 * PIECE * ((gate ? 5 : 3) * hidden + width) + sums
   },
 

@@ -57,9 +57,8 @@ const factorBytes = (width: number, columns: number): number => 64 * Math.ceil(M
 export const expertLinearGradient: Kernel = {
   provider: 'oneDNN',
   scratch(call) {
-    const { experts, width, columns } = extent(call.inputs[3] as KernelTensor)
-    const sums = WeightGradients.scratch(call, call.inputs[2] as KernelTensor, experts, width * columns)
-    return factorBytes(width, columns) + sums
+    const { width, columns } = extent(call.inputs[3] as KernelTensor)
+    return factorBytes(width, columns) + WeightGradients.scratch(call, width * columns)
   },
 
   prepare(call, thread) {

@@ -103,8 +103,9 @@ export class WeightGradients {
   private readonly thread: KernelThread
   private readonly gradients: readonly WeightGradient[]
   private readonly experts: number
+  private readonly sources: number
   private readonly parts: number
-  /** Source ranks of a part. */
+  /** Source ranks of a part; of the last one maybe fewer. */
   private readonly leaves: number
   private readonly sizes: BigInt64Array
   private readonly scratch: number
@@ -121,16 +122,17 @@ export class WeightGradients {
     this.thread = thread
     this.gradients = gradients
     this.experts = experts
-    this.parts = partsOf(call)
-    this.leaves = groupsOf(sizes, experts).sources / this.parts
+    this.sources = groupsOf(sizes, experts).sources
+    this.leaves = leavesOf(call)
+    this.parts = Math.ceil(this.sources / this.leaves)
     this.tasks = experts * this.parts
     this.sizes = sizesOf(sizes, thread)
     this.scratch = scratch
   }
 
   /** Bytes of the sums that wait for others. @param floats Of the matrices of an expert. */
-  static scratch(call: KernelCall, sizes: KernelTensor, experts: number, floats: number): number {
-    return 4 * floats * counterSums(groupsOf(sizes, experts).sources / partsOf(call))
+  static scratch(call: KernelCall, floats: number): number {
+    return 4 * floats * counterSums(leavesOf(call))
   }
 
   /**
@@ -138,11 +140,13 @@ export class WeightGradients {
    * them.
    */
   run(task: number, compute: (expert: number, piece: Piece, gradients: readonly MatrixGradient[]) => void): void {
-    const { sizes, experts, parts, leaves, thread } = this
+    const { sizes, experts, sources, parts, leaves, thread } = this
     const { expert, part } = byLoad(sizes, experts, parts, task)
-    for (let leaf = 0; leaf < leaves; leaf++) {
-      const { add, keepAt } = counterStep(leaf, leaves)
-      const all = pieces(sizes, (part * leaves + leaf) * experts + expert)
+    const first = part * leaves
+    const count = Math.min(leaves, sources - first)
+    for (let leaf = 0; leaf < count; leaf++) {
+      const { add, keepAt } = counterStep(leaf, count)
+      const all = pieces(sizes, (first + leaf) * experts + expert)
       const gradients = this.gradients.map((_, i) => this.gradientOf(i, expert * parts + part, keepAt))
       if (all.length === 0) this.writeZeros(gradients)
       for (const piece of all) compute(expert, piece, gradients)
@@ -177,4 +181,4 @@ export class WeightGradients {
   }
 }
 
-const partsOf = ({ attributes }: KernelCall): number => attributes.parts as number
+const leavesOf = ({ attributes }: KernelCall): number => attributes.leaves as number
