@@ -74,7 +74,7 @@ export interface Share {
 }
 
 /** Floats of a unit of a tensor; the last block of rows may have fewer. */
-export function unitFloats({ shape, stacked }: ParameterSpec, { blockFloats }: Layout): number {
+function unitFloats({ shape, stacked }: ParameterSpec, { blockFloats }: Layout): number {
   const size = sizeOf(shape)
   const row = size / (shape[0] as number)
   if (stacked || size <= blockFloats) return stacked ? row : size
