@@ -53,10 +53,13 @@ export type {
   Binding,
   Buffer,
   EarlyExchange,
+  Exchanges,
   Executable,
   GroupPlace,
   Precision,
   ProgramMemory,
+  RunOptions,
+  RunReport,
   Runtime,
   RuntimeOptions,
 } from '../runtime/contract.ts'

@@ -126,14 +126,14 @@ export interface RunOptions {
   readonly early?: boolean
   /**
    * Tickets of the exchanges of arriving inputs, in the order of `bind`. A run waits for each before it first reads
-   * one of its inputs; {@link NOT_ORDERED}: there is nothing to wait for. Default: for none of them.
+   * one of its inputs; `NOT_ORDERED` (-1): there is nothing to wait for. Default: for none of them.
    */
   readonly arriving?: readonly number[]
 }
 
 export interface RunReport {
   /**
-   * Of the early exchanges, for `Ranks.completion`, in the order of `bind`; {@link NOT_ORDERED} for those that were not
+   * Of the early exchanges, for `Ranks.completion`, in the order of `bind`; `NOT_ORDERED` (-1) for those that were not
    * ordered, such as those of outputs that the last step completes. A program without kernels, or in a runtime without
    * other ranks, orders none.
    */

@@ -222,7 +222,7 @@ function padded(parts: readonly Tensor[], sizes: Tensor, rows: number): Tensor {
 
 /** How gradients of experts' weights are summed if rows come from several ranks. */
 export interface WeightSums {
-  /** Whether the gradient of each source is kept, for callers that add them later ({@link sourcesOf}). */
+  /** Whether the gradient of each source is kept, for callers that add them later (`sourcesOf`). */
   readonly bySource: boolean
 }
 
