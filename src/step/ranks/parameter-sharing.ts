@@ -1,8 +1,8 @@
 /**
  * Keeps the parameters of all ranks equal: after an update the owner of a tensor sends it to all ranks that hold it.
- * Parameters leave while others are updated, and travel while the next step already runs, in the order in which its program reads them; the program waits
- * for each ({@link ParameterSharing.arrivals}). Anything else that reads parameters waits for all of them
- * ({@link ParameterSharing.settle}).
+ * Parameters leave while others are updated, and travel while the next step already runs, in the order in which its
+ * program reads them; the program waits for each ({@link ParameterSharing.arrivals}). Anything else that reads
+ * parameters waits for all of them ({@link ParameterSharing.settle}).
  */
 import { sizeOf } from '../../graph/shape.ts'
 import type { ParameterSpec } from '../../model/parameters.ts'
