@@ -131,7 +131,7 @@ const scenarios: Readonly<Record<string, () => Promise<void>>> = {
 
   async threads() {
     const ranks = await start()
-    const sums = await Promise.all([runThread(ranks, 1), runThread(ranks, 2), exchangeRandomly(ranks, 1)])
+    const sums = await Promise.all([runThread(ranks, 11), runThread(ranks, 12), exchangeRandomly(ranks, 1)])
     await ranks.close()
     write(sums)
   },
