@@ -4,7 +4,7 @@
  */
 import { sizeOf } from '../graph/shape.ts'
 import type { ParameterSpec } from '../model/parameters.ts'
-import { placeOf, type Share, unitsOf } from './ranks/placement.ts'
+import { placeOf, unitsOf } from './ranks/placement.ts'
 import type { ParameterStore } from './store.ts'
 
 export interface NamedTensor {
@@ -28,8 +28,8 @@ export const ownedTensors = (store: ParameterStore): NamedTensor[] =>
 
 /** Optimizer state number `index` of the owned parameters. */
 export const momentTensors = (store: ParameterStore, index: number, suffix: string): NamedTensor[] =>
-  store.ownedShares().flatMap((share) => {
-    const { spec, from, to, start } = share
+  store.ownedShares().flatMap(({ spec, from, to, start }) => {
+    const isDivided = unitsOf(spec, store.layout) > 1
     const all = store.moment(spec.name, index)
     const row = sizeOf(spec.shape.slice(1))
     return Array.from({ length: to - from }, (_, i): NamedTensor => {
@@ -39,14 +39,12 @@ export const momentTensors = (store: ParameterStore, index: number, suffix: stri
         return { name: `${store.nameOfExpert(spec, from + i)}${suffix}`, shape: spec.shape.slice(1), data }
       const [first, count] = [unit.start / row, unit.floats / row]
       return {
-        name: `${spec.name}${suffix}${isDivided(share, store) ? `[${first}:${first + count}]` : ''}`,
+        name: `${spec.name}${suffix}${isDivided ? `[${first}:${first + count}]` : ''}`,
         shape: [count, ...spec.shape.slice(1)],
         data,
       }
     })
   })
-
-const isDivided = ({ spec }: Share, { layout }: ParameterStore): boolean => unitsOf(spec, layout) > 1
 
 const whole = (store: ParameterStore, { name, shape }: ParameterSpec): NamedTensor => {
   return { name, shape, data: store.parameter(name) }

@@ -8,7 +8,7 @@ import type { StepOutcome } from '../step/trainer.ts'
 import { writeError } from '../system/disk.ts'
 
 interface Place {
-  /** Of the tensor, among all of the model. */
+  /** Of the unit (`src/step/ranks/placement.ts`), among all of the model. */
   readonly index: number
   readonly name: string
 }
