@@ -11,7 +11,7 @@ const floors = {
   text: { below: [], packages: ['fastest-levenshtein'], builtins: false },
   graph: { below: ['text'], packages: ['onnx-proto'], builtins: false },
   model: { below: ['text', 'graph'], packages: ['zod'], builtins: false },
-  runtime: { below: ['text', 'graph'], packages: ['koffi', 'onnxruntime-node'], builtins: true },
+  runtime: { below: ['text', 'graph'], packages: ['koffi', 'onnxruntime-node', 'webgpu'], builtins: true },
   config: { below: ['text', 'model'], packages: ['zod'], builtins: false },
   system: { below: ['text'], packages: [], builtins: true },
   data: {
