@@ -8,10 +8,10 @@
  */
 import { Command, Option } from 'commander'
 import { numberOption, ranges, setOption } from '../src/cli/options.ts'
-import { toOnnx } from '../src/graph/onnx.ts'
 import { matmul } from '../src/graph/ops/matmul.ts'
 import { input } from '../src/graph/tensor.ts'
 import { loadConfig } from '../src/run/load-config.ts'
+import { floatsOf } from '../src/runtime/arena.ts'
 import type { Runtime } from '../src/runtime/contract.ts'
 import { createArena } from '../src/runtime/cpu-arena.ts'
 import { fixed } from '../src/text/numbers.ts'
@@ -73,11 +73,10 @@ async function timeChoir(flags: Flags): Promise<string> {
 /** Bytes per second, the best of several products of a vector with a matrix of 256 MiB. */
 async function measureBandwidth(runtime: Runtime): Promise<number> {
   const [rows, columns] = [4096, 16384]
-  const w = createArena(rows * columns * 4)
-    .floats(0, rows * columns)
-    .fill(1)
+  const w = { arena: createArena(rows * columns * 4), start: 0, count: rows * columns }
+  floatsOf(w).fill(1)
   const y = matmul(input('x', 'float32', [1, rows]), input('w', 'float32', [rows, columns]))
-  const executable = await runtime.compile(toOnnx({ outputs: { y } }))
+  const executable = await runtime.compile({ outputs: { y } })
   const binding = executable.bind({ x: new Float32Array(rows), w, y: new Float32Array(columns) })
   let best = Infinity
   for (let i = 0; i < 8; i++) {
@@ -87,5 +86,5 @@ async function measureBandwidth(runtime: Runtime): Promise<number> {
   }
   binding.release()
   executable.release()
-  return w.byteLength / (best / 1000)
+  return (4 * w.count) / (best / 1000)
 }

@@ -5,7 +5,6 @@
  */
 import { describe, expect, test } from 'vitest'
 import { sizeOf } from '../src/graph/shape.ts'
-import { cut } from '../src/graph/stages/cut.ts'
 import { input, type Tensor, withKernels } from '../src/graph/tensor.ts'
 import { parameterSpecs, SymbolicParameters } from '../src/model/parameters.ts'
 import { type Activity, type Causality, causalityOf } from '../src/model/routing/causality.ts'
@@ -106,7 +105,7 @@ async function changedBy(moe: Moe, { activity, rule, batch }: Activity, engine: 
 
 /** A program with kernels, bound to its own memory. */
 async function withKernelsOf(runtime: Runtime, loss: Tensor) {
-  const executable = await runtime.compile(cut({ outputs: { loss } }))
+  const executable = await runtime.compile({ outputs: { loss } })
   const { inputs, outputs } = executable.model
   const buffers = Object.fromEntries(
     [...inputs, ...outputs].map(({ name, dtype, shape }) => [name, new typedArrays[dtype](sizeOf(shape))]),

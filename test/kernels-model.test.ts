@@ -2,6 +2,7 @@
  * The whole model with kernels, in float32, against the whole model without, in float64: loss, statistics
  * and the gradient of every parameter, for every router and every setting that uses other kernels.
  */
+
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { gradient } from '../src/graph/gradient.ts'
 import { multiply } from '../src/graph/ops/elementwise.ts'
@@ -11,11 +12,12 @@ import { cut } from '../src/graph/stages/cut.ts'
 import { constant, input, type Tensor, withKernels } from '../src/graph/tensor.ts'
 import { type ParameterSpec, parameterSpecs, SymbolicParameters } from '../src/model/parameters.ts'
 import { losses } from '../src/model/transformer.ts'
+import { floatsOf } from '../src/runtime/arena.ts'
 import type { ArenaKernels } from '../src/runtime/arena-kernels.ts'
 import type { Runtime } from '../src/runtime/contract.ts'
-import { createArena } from '../src/runtime/cpu-arena.ts'
 import { createRuntime } from '../src/runtime/cpu-runtime.ts'
 import { findDnnl } from '../src/runtime/onednn/library.ts'
+import { cpuMemory } from '../src/runtime/testing/cpu-memory.ts'
 import { createArenaKernels } from '../src/runtime/wasm/arena-kernels.ts'
 import { GradientProgram, gradientScratch } from '../src/step/gradient-program.ts'
 import { ParameterStore } from '../src/step/store.ts'
@@ -213,8 +215,9 @@ describe.skipIf(missing)(missing ? `the model with kernels (skipped: ${missing})
       const given = randomCase(i + 11, sizesOf(over, moe, i % 2 === 0 ? 'swiglu' : 'gelu'))
       const { config, batch, tokens, targets } = given
       const shape = { batch, microBatches: 2, sequence: config.sequence }
-      const store = new ParameterStore({ createArena }, parameterSpecs(config), 0, gradientScratch(config, shape))
-      for (const spec of parameterSpecs(config)) store.parameter(spec.name).set(parameterOf(given, spec, null))
+      const store = new ParameterStore(cpuMemory, parameterSpecs(config), 0, gradientScratch(config, shape))
+      for (const spec of parameterSpecs(config))
+        floatsOf(store.parameter(spec.name)).set(parameterOf(given, spec, null))
       const program = await GradientProgram.compile({ runtime: crew, kernels: arenaKernels, config, store, shape }, 0)
       // Twice: the second run starts with leftovers of the first.
       for (let run = 0; run < 2; run++) await program.run(1, tokens, targets)
@@ -231,7 +234,8 @@ describe.skipIf(missing)(missing ? `the model with kernels (skipped: ${missing})
           means.set(key, mean)
         }
       }
-      for (const [key, values] of means) expectNear(store.gradient(key), values, TOLERANCE, `${name}: ${key}`, 1e-3)
+      for (const [key, values] of means)
+        expectNear(floatsOf(store.gradient(key)), values, TOLERANCE, `${name}: ${key}`, 1e-3)
       program.release()
     }
   })

@@ -1,5 +1,5 @@
 // Tensors and gradients, without a model: fits y = w·x to three points.
-import { createRuntime, gradient, input, mean, modelOf, multiply, square, subtract } from 'choir/graph'
+import { createRuntime, gradient, input, mean, multiply, square, subtract } from 'choir/graph'
 
 const [w, x, y] = [input('w', 'float32', [1]), input('x', 'float32', [3]), input('y', 'float32', [3])]
 const loss = mean(square(subtract(multiply(w, x), y)))
@@ -7,7 +7,7 @@ const [dw] = gradient(loss, [w])
 if (!dw) throw new Error('w has no gradient')
 
 const runtime = await createRuntime({ threads: 1 })
-const program = await runtime.compile(modelOf({ outputs: { loss, dw } }))
+const program = await runtime.compile({ outputs: { loss, dw } })
 const memory = {
   w: Float32Array.of(0),
   x: Float32Array.of(1, 2, 3),

@@ -10,6 +10,7 @@ export interface GenerateOptions extends SamplingOptions {
   /** Maximum number of tokens; the text stops earlier at the end of a document. */
   readonly tokens: number
   readonly seed: number
+  readonly device?: 'cpu' | 'webgpu'
   readonly threads?: number
   readonly signal?: AbortSignal
   readonly onMessage?: OnMessage

@@ -30,6 +30,7 @@ export interface TrainedModel {
 
 /** Replaces the runtime settings of the run. */
 export interface RuntimeOverrides {
+  readonly device?: 'cpu' | 'webgpu'
   readonly threads?: number
   readonly math?: Precision
 }
@@ -41,11 +42,12 @@ export interface RuntimeOverrides {
  */
 export async function loadModel(
   directory: string,
-  { threads, math }: RuntimeOverrides,
+  { device, threads, math }: RuntimeOverrides,
   onMessage: OnMessage,
   scratchOf: (config: RunConfig['model']) => number = () => 0,
 ): Promise<TrainedModel> {
   const sets: string[] = []
+  if (device !== undefined) sets.push(`runtime.device=${device}`)
   if (threads !== undefined) sets.push(`runtime.threads=${threads}`)
   if (math !== undefined) sets.push(`runtime.math=${math}`)
   const config = await loadRunConfig(directory, sets)

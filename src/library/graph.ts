@@ -3,13 +3,13 @@
  *
  * @example The gradient of the mean of x², on memory that you own.
  * ```ts
- * import { createRuntime, gradient, input, mean, modelOf, square, type Tensor } from 'choir/graph'
+ * import { createRuntime, gradient, input, mean, square, type Tensor } from 'choir/graph'
  *
  * const x = input('x', 'float32', [3])
  * const loss = mean(square(x))
  * const [dx] = gradient(loss, [x]) as [Tensor]
  * const runtime = await createRuntime()
- * const program = await runtime.compile(modelOf({ outputs: { loss, dx } }))
+ * const program = await runtime.compile({ outputs: { loss, dx } })
  * const buffers = { x: Float32Array.of(1, 2, 3), loss: new Float32Array(1), dx: new Float32Array(3) }
  * const binding = program.bind(buffers)
  * await binding.run() // buffers.loss is [14/3], buffers.dx is [2/3, 4/3, 2]
@@ -21,7 +21,7 @@
  * @module choir/graph
  */
 export { gradient } from '../graph/gradient.ts'
-export type { DType, Model, Origin, Port, Shape } from '../graph/model.ts'
+export type { DType, Origin, Port, Shape } from '../graph/model.ts'
 export * from '../graph/ops/attention.ts'
 export * from '../graph/ops/cross-entropy.ts'
 export * from '../graph/ops/elementwise.ts'
@@ -34,8 +34,6 @@ export { max, mean, type ReduceOptions, sum } from '../graph/ops/reduction.ts'
 export * from '../graph/ops/shape.ts'
 export * from '../graph/ops/sinkhorn.ts'
 export type { Program } from '../graph/program.ts'
-export type { StagedModel } from '../graph/stages/contract.ts'
-export { modelOf } from '../graph/stages/cut.ts'
 export {
   type Constant,
   constant,
@@ -48,14 +46,16 @@ export {
   type Tensor,
   withKernels,
 } from '../graph/tensor.ts'
-export type { Arena, SharedMemory } from '../runtime/arena.ts'
+export type { Arena, ArenaRange, HostMemory, SharedMemory } from '../runtime/arena.ts'
 export type {
   Binding,
   Buffer,
+  CompileOptions,
   EarlyExchange,
   Exchanges,
   Executable,
   GroupPlace,
+  PortMemory,
   Precision,
   ProgramMemory,
   RunOptions,

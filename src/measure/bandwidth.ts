@@ -1,5 +1,4 @@
 /** Measures the memory bandwidth of all threads together. */
-import { toOnnx } from '../graph/onnx.ts'
 import { add } from '../graph/ops/elementwise.ts'
 import { input } from '../graph/tensor.ts'
 import type { Runtime } from '../runtime/contract.ts'
@@ -15,7 +14,7 @@ const DEFAULT_BYTES = 128 * 2 ** 20
 export async function measureBandwidth(runtime: Runtime, bytes = DEFAULT_BYTES, runs = 8): Promise<number> {
   const count = bytes / 4
   const sum = add(input('x', 'float32', [count]), input('y', 'float32', [count]))
-  const executable = await runtime.compile(toOnnx({ outputs: { sum } }))
+  const executable = await runtime.compile({ outputs: { sum } })
   const x = new Float32Array(count).fill(1)
   const seconds = await shortestRun(executable.bind({ x, y: new Float32Array(count).fill(1), sum: x }), runs)
   executable.release()

@@ -2,8 +2,9 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type RunInput, runSchema } from '../config/run-config.ts'
 import type { TokenStream } from '../data/streams/token-stream.ts'
 import { openRuntime } from '../run/session.ts'
+import { floatsOf } from '../runtime/arena.ts'
 import type { Runtime } from '../runtime/contract.ts'
-import { createArena } from '../runtime/cpu-arena.ts'
+import { cpuMemory } from '../runtime/testing/cpu-memory.ts'
 import { initialize, initialScales } from '../step/initialize.ts'
 import { createStore } from '../step/trainer.ts'
 import { measureLeak, measureLossGain } from './leak.ts'
@@ -27,9 +28,9 @@ function constructed(moe: NonNullable<NonNullable<RunInput['model']>['moe']>) {
     model: { ...shape, moe: { experts: 2, hidden: 1, k: 1, capacity: 'kx', factor: 1, ...moe } },
     train: { batch: 1 },
   })
-  const store = createStore({ createArena }, config)
-  const set = (name: string, values: readonly number[]) => store.parameter(name).set(values)
-  for (const { name } of store.specs) store.parameter(name).fill(name.endsWith('norm') ? 1 : 0)
+  const store = createStore(cpuMemory, config)
+  const set = (name: string, values: readonly number[]) => floatsOf(store.parameter(name)).set(values)
+  for (const { name } of store.specs) floatsOf(store.parameter(name)).fill(name.endsWith('norm') ? 1 : 0)
   // Tokens q, a, b are axes of the width; expert 0 prefers a, then q, then b, and writes the fourth axis for q only.
   set('embedding', [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0])
   set('layers.0.moe.router', [0, 0, 2.5, 0, -2.5, 0, 0, 0])
@@ -57,7 +58,7 @@ describe('the gain from the true continuation', () => {
   test('is the same with queues that serve larger gates first', async () => {
     // With top-1 only tokens with p > 1/2 choose expert 0; q is just above.
     const { config, store } = constructed({ priority: 'gate' })
-    store.parameter('layers.0.moe.router')[0] = 0.01
+    floatsOf(store.parameter('layers.0.moe.router'))[0] = 0.01
     const gain = await measureLeak(runtime, config, store, { heldOut }, options)
     expect(gain).toBeGreaterThan((0.95 * 8) / 3)
     expect(gain).toBeLessThan((1.05 * 8) / 3)
@@ -82,7 +83,7 @@ describe('the gain from the true continuation', () => {
         },
         train: { init: { scale: 3 } },
       })
-      const store = createStore({ createArena }, config)
+      const store = createStore(cpuMemory, config)
       await initialize(store, 1, initialScales(config))
       const few = { ...options, batch: 4, limit: 5 }
       expect(await measureLeak(runtime, config.model, store, data, few)).toBeNull()

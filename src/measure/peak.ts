@@ -1,6 +1,5 @@
 /** Measures how fast the runtime multiplies large matrices. */
 import { matmul } from '../graph/ops/matmul.ts'
-import { modelOf } from '../graph/stages/cut.ts'
 import { input, withKernels } from '../graph/tensor.ts'
 import type { Binding, Runtime } from '../runtime/contract.ts'
 
@@ -20,8 +19,7 @@ export async function measureProduct(
   const product = withKernels(runtime.kernels, () =>
     matmul(input('a', 'float32', shaped(m, k)), input('b', 'float32', shaped(k, n))),
   )
-  const program = { outputs: { product } }
-  const executable = await runtime.compile(modelOf(program))
+  const executable = await runtime.compile({ outputs: { product } })
   const filled = (size: number) => new Float32Array(count * size).fill(1 / k)
   const seconds = await shortestRun(
     executable.bind({ a: filled(m * k), b: filled(k * n), product: filled(m * n) }),

@@ -9,6 +9,7 @@
  *     ledger.jsonl                with `parallel.ledger`: what ranks send to each other for experts
  *     events.out.tfevents.*       the scalars of metrics.jsonl for TensorBoard, one file per process
  *     checkpoints/                see checkpoint/checkpoint.ts
+ *     engine.json                 what computes the run: the libraries, or the GPU and its driver
  *     ranks.json, failure.json    of a training on several ranks: their processes, and which one failed first
  */
 import { existsSync } from 'node:fs'
@@ -160,7 +161,8 @@ export class RunDirectory {
   /** Removes a new run that failed before its first step, so that a corrected one can use the directory. */
   async discard(): Promise<void> {
     if (this.isResumed || this.logs) return
-    for (const name of ['tokenizer.json', 'ranks.json', 'config.json']) await rm(join(this.path, name), { force: true })
+    for (const name of ['tokenizer.json', 'engine.json', 'ranks.json', 'config.json'])
+      await rm(join(this.path, name), { force: true })
   }
 
   /** Writes queued records and unlocks the directory, even if writing fails. */

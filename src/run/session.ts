@@ -13,7 +13,11 @@ export async function openRuntime(
   group?: GroupPlace,
 ): Promise<Runtime> {
   const { device, threads, math } = runtime
-  return createRuntime({ device, math, profile, group, ...(threads !== undefined && { threads }) })
+  if (device === 'cpu') return createRuntime({ math, profile, group, ...(threads !== undefined && { threads }) })
+  // Loaded when asked for: Dawn and the drivers of GPUs are large.
+  const { openNodeDevice } = await import('../runtime/webgpu/node.ts')
+  const { createDeviceRuntime } = await import('../runtime/webgpu/runtime.ts')
+  return createDeviceRuntime(await openNodeDevice(), { profile })
 }
 
 /** An activity of a command (training, evaluation, ...) and its capacity rule. */

@@ -3,17 +3,22 @@
  * gradient norm and the row additions of an embedding's gradient take one pass over memory here, and several as a
  * graph.
  *
- * Results are bitwise equal for any number of threads.
+ * Calls resolve when their work is ordered: what is ordered later sees its results. On the CPU it is done then, and
+ * results are bitwise equal for any number of threads.
+ *
+ * An update is decided where the gradients are: a *gate* has their norm, the factor that clips them, and whether to
+ * update at all. A device that defers fills it in later than the update is ordered.
+ *
+ * @example
+ * ```ts
+ * const gate = await kernels.gate(gradients, { clip: 1 })
+ * await kernels.adamw(ranges, settings, gate)
+ * await runtime.finish()
+ * if (!gate.isOpen) console.log(`no update: the norm is ${gate.norm}`)
+ * ```
  */
-import type { Arena } from './arena.ts'
+import type { Arena, ArenaRange } from './arena.ts'
 import type { NodeTime } from './times.ts'
-
-/** A range of an arena: `start` and `count` are in floats. */
-export interface ArenaRange {
-  readonly arena: Arena
-  readonly start: number
-  readonly count: number
-}
 
 /** Parameters, gradients and moments in one arena: their offsets and count in floats. */
 export interface AdamwRange {
@@ -27,7 +32,29 @@ export interface AdamwRange {
   readonly keep: number
 }
 
-/** Coefficients of m ← β₁m + first·g, v ← β₂v + second·g², p ← keep·p − size·m / (correction·√v + ε). */
+/** Decides about an update by the norm of its gradients. Its fields are valid after `Runtime.finish`. */
+export interface Gate {
+  /** The root of the sum of squares of all gradients. */
+  readonly norm: number
+  /** Factor of the gradients: clip/norm if the norm is larger than `clip` and clip > 0, else 1. */
+  readonly scale: number
+  /** Whether the norm is finite, and the caller did not close the gate. Optimizers do nothing with a gate that is not open. */
+  readonly isOpen: boolean
+}
+
+export interface GateOptions {
+  /** Largest norm; 0 = no clipping. */
+  readonly clip: number
+  /** The sum over all ranges, from the sum of each; default: added in order. For ranks. */
+  readonly total?: ((sums: readonly number[]) => Promise<number>) | undefined
+  /** Closes the gate whatever the norm is: the loss is known and not finite. */
+  readonly closed?: boolean
+}
+
+/**
+ * Coefficients of m ← β₁m + first·s·g, v ← β₂v + second·s²·g², p ← keep·p − size·m / (correction·√v + ε), with the
+ * scale s of the gate.
+ */
 export interface AdamwSettings {
   readonly first: number
   readonly second: number
@@ -58,8 +85,6 @@ export interface AdafactorRange {
 }
 
 export interface AdafactorSettings {
-  /** Factor of the gradient. */
-  readonly scale: number
   /** Decay of the second moment, β₂. */
   readonly beta: number
   readonly rate: number
@@ -90,15 +115,12 @@ export interface RowScatter {
 /** Created by `Runtime.createArenaKernels`. */
 export interface ArenaKernels {
   readonly threads: number
+  /** A gate for the update by these gradients. Each range has a sum of its own; the norm is not finite if an element is not. */
+  gate(ranges: readonly ArenaRange[], options: GateOptions): Promise<Gate>
   /** AdamW in place, in float32. */
-  adamw(ranges: readonly AdamwRange[], settings: AdamwSettings): Promise<void>
+  adamw(ranges: readonly AdamwRange[], settings: AdamwSettings, gate: Gate): Promise<void>
   /** Adafactor in place, in float32 (Shazeer and Stern 2018, algorithms 4 and 5, without momentum). */
-  adafactor(ranges: readonly AdafactorRange[], settings: AdafactorSettings): Promise<void>
-  /**
-   * The sum of squares of each range, in float64, with a relative error below 1e-10 for 4 GiB; not finite if and only
-   * if some element is not.
-   */
-  sumsOfSquares(ranges: readonly ArenaRange[]): Promise<number[]>
+  adafactor(ranges: readonly AdafactorRange[], settings: AdafactorSettings, gate: Gate): Promise<void>
   /** In float32. */
   add(additions: readonly Addition[]): Promise<void>
   /** Adds rows to rows of a table, in float32, in the order of the rows. */

@@ -1,7 +1,9 @@
 /**
- * An arena is one flat block of memory that JavaScript, ONNX Runtime, WASM kernels and worker threads share.
- * Parameters, gradients and optimizer moments are stored in arenas; a tensor is a view. The system commits
- * a page when it is first written.
+ * An arena is one flat block of memory of a runtime. Parameters, gradients and optimizer moments are stored in arenas;
+ * a tensor is a range of one.
+ *
+ * The memory of a CPU runtime is shared by JavaScript, ONNX Runtime, WASM kernels and worker threads, so a range of it
+ * is read and written as a view. The memory of a device is out of reach: what is read from it is a copy.
  */
 
 /** The part of `WebAssembly.Memory` that we use (TypeScript declares it for browsers only). */
@@ -9,15 +11,59 @@ export interface SharedMemory {
   readonly buffer: SharedArrayBuffer
 }
 
-/** 4 GiB, the limit of 32-bit WebAssembly memory. Larger models use several arenas. */
-export const MAX_ARENA_BYTES = 2 ** 32
-
-export interface Arena {
+/** Memory of this process. The system commits a page when it is first written. */
+export interface HostMemory {
   /** For WASM kernels, whose addresses are byte offsets into it. */
   readonly memory: SharedMemory
   readonly buffer: SharedArrayBuffer
-  /** A multiple of 64 KiB, at least the requested size. */
-  readonly byteLength: number
-  /** A view of floats `start` to `start + length`; default: all. */
-  floats(start?: number, length?: number): Float32Array
 }
+
+/** 4 GiB, the limit of 32-bit WebAssembly memory, for arenas of the CPU. Larger models use several arenas. */
+export const MAX_ARENA_BYTES = 2 ** 32
+
+export interface Arena {
+  /** At least the requested size; on the CPU a multiple of 64 KiB. */
+  readonly byteLength: number
+  /** The memory itself, if it is memory of this process; null for that of a device. */
+  readonly host: HostMemory | null
+  /**
+   * Floats `start` to `start + length`, as they are after all that was ordered before: a view of the memory if it is of
+   * this process, else a copy.
+   */
+  read(start: number, length: number): Promise<Float32Array>
+  /** Writes floats from `start` on. Does nothing for a view of that very memory. */
+  write(start: number, values: Float32Array): Promise<void>
+}
+
+/**
+ * Ranges that programs and kernels use begin at multiples of this, in floats: 256 bytes, as WebGPU asks of what a kernel
+ * binds. Between tensors are only zeros.
+ */
+export const RANGE_START = 64
+
+/** A range of an arena: `start` and `count` are in floats. */
+export interface ArenaRange {
+  readonly arena: Arena
+  readonly start: number
+  readonly count: number
+}
+
+/** The floats of a range: a view on the CPU, else a copy. */
+export const readRange = ({ arena, start, count }: ArenaRange): Promise<Float32Array> => arena.read(start, count)
+
+/** Changes the numbers of a range in place; on the CPU without a copy. */
+export async function changeRange(range: ArenaRange, change: (values: Float32Array) => void): Promise<void> {
+  const values = await readRange(range)
+  change(values)
+  await range.arena.write(range.start, values)
+}
+
+/** The memory of an arena of this process. @throws Error if it is on a device */
+export function hostOf({ host }: Arena): HostMemory {
+  if (!host) throw new Error('internal: the memory of a device cannot be reached from here')
+  return host
+}
+
+/** The floats of a range in memory of this process, as a view. @throws Error if it is on a device */
+export const floatsOf = ({ arena, start, count }: ArenaRange): Float32Array =>
+  new Float32Array(hostOf(arena).buffer, start * 4, count)

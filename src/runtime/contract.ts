@@ -1,25 +1,31 @@
 /**
  * The contract between programs and the engines that run them.
  *
- * Think of it in three steps: `compile` turns a model into an `Executable` (slow, once); `bind` binds
+ * Think of it in three steps: `compile` turns a program into an `Executable` (slow, once); `bind` binds
  * every input and output to memory (once for each set of buffers); `run` computes (microseconds of
- * overhead, any number of times). No step copies a tensor: the engine reads and writes the bound arrays in
- * place.
+ * overhead, any number of times). The memory of a port is an array, or a range of an arena of the runtime. No step
+ * copies a tensor on the CPU, where the engine reads and writes both in place; a device copies arrays, and has ranges
+ * in its own memory.
+ *
+ * What is ordered (`Binding.order`, arena kernels) is computed in order. A CPU runtime has done it when the call
+ * resolves. A runtime that *defers* has then only queued it: results are there after `finish`, or when a `run`, a read
+ * of an arena, or anything else that gives results resolves. So a training step waits for a device once, at its end.
  *
  * @example
  * ```ts
  * const runtime = await createRuntime({ threads: 2 })
- * const executable = await runtime.compile(model)            // y = x + 1
+ * const executable = await runtime.compile({ outputs: { y: add(input('x', 'float32', [2]), 1) } })
  * const x = new Float32Array([1, 2]), y = new Float32Array(2)
  * const binding = executable.bind({ x, y })
  * await binding.run()                                         // y is now [2, 3]
  * binding.release(); executable.release(); await runtime.close()
  * ```
  */
-import type { DType, Model, Port } from '../graph/model.ts'
+import type { DType, Port } from '../graph/model.ts'
+import type { Program } from '../graph/program.ts'
 import type { StagedModel } from '../graph/stages/contract.ts'
 import type { KernelSet } from '../graph/tensor.ts'
-import type { Arena } from './arena.ts'
+import type { Arena, ArenaRange } from './arena.ts'
 import type { ArenaKernels } from './arena-kernels.ts'
 import type { OrderLog } from './order-log.ts'
 import type { Transfer } from './ranks.ts'
@@ -36,8 +42,11 @@ export const typedArrays = {
   bool: Uint8Array,
 } as const satisfies Record<DType, unknown>
 
-/** Memory of a port: the typed array of its dtype. */
+/** The typed array of a dtype. */
 export type Buffer = Float32Array | Float64Array | Int32Array | BigInt64Array | Uint8Array
+
+/** Memory of a port: an array of its dtype, or a range of an arena for types of 4 bytes (float32, int32). */
+export type PortMemory = Buffer | ArenaRange
 
 /** Precision of matrix products: float32 throughout, or bfloat16 factors with float32 sums. */
 export type Precision = 'float32' | 'bf16'
@@ -66,8 +75,15 @@ export interface GroupPlace {
   readonly orders: SharedArrayBuffer
 }
 
+export interface CompileOptions {
+  /** Ports are in the program's own memory (`cut` with the same option). CPU only. */
+  readonly portsInside?: boolean
+}
+
 export interface Runtime {
   readonly name: string
+  /** Which kind of processor computes. */
+  readonly device: 'cpu' | 'webgpu'
   /** Version of the engine's library. */
   readonly version: string
   readonly threads: number
@@ -81,11 +97,17 @@ export interface Runtime {
   readonly notice?: string
   /** Orders that kernels post to the ranks of the group; null without one. */
   readonly orderLog?: OrderLog | null
-  /** @throws RuntimeError with the op and layer at fault if the model is invalid. */
-  compile(model: Model | StagedModel): Promise<Executable>
+  /** Most bytes of an arena. */
+  readonly maxArenaBytes: number
+  /** Whether results of what was ordered are there only after {@link finish}. */
+  readonly defers: boolean
+  /** @throws RuntimeError with the op and layer at fault if the program is invalid. */
+  compile(program: Program, options?: CompileOptions): Promise<Executable>
+  /** Resolves when all that was ordered is done, and its results are there. @throws RuntimeError that any of it caused */
+  finish(): Promise<void>
   /**
    * An arena of at least `bytes`, filled with zeros; freed by garbage collection.
-   * @throws UsageError if `bytes` is not from 0 to `MAX_ARENA_BYTES`; RuntimeError if it is not available.
+   * @throws UsageError if `bytes` is not from 0 to {@link maxArenaBytes}; RuntimeError if it is not available.
    */
   createArena(bytes: number): Arena
   /** Arena kernels with the runtime's number of threads; close them before the runtime. */
@@ -143,17 +165,23 @@ export interface RunReport {
 }
 
 export interface Executable {
-  readonly model: { readonly inputs: readonly Port[]; readonly outputs: readonly Port[] }
+  readonly model: {
+    readonly inputs: readonly Port[]
+    readonly outputs: readonly Port[]
+    /** Of a staged program: its stages, in order. */
+    readonly stages?: StagedModel['stages']
+  }
   /** Memory for intermediate values and scratch, besides the ports; undefined if not known before a run. */
   readonly memoryBytes?: number
   /**
-   * Binds every port of the model, by name, to an array of its dtype and exact length. An array may be in
-   * a SharedArrayBuffer, and an output may share the memory of an input (state updated in place).
+   * Binds every port of the program, by name, to an array of its dtype and exact length, or to a range of as many
+   * numbers. An array may be in a SharedArrayBuffer, and an output may share the memory of an input (state updated in
+   * place).
    * @param within Memory for the intermediate values of a staged program, instead of the runtime's: for
    * programs whose ports are in the same arena (`cut` with `portsInside`).
    * @throws RuntimeError naming the port if one is missing, unknown, or of another dtype or length.
    */
-  bind(buffers: Readonly<Record<string, Buffer>>, within?: ProgramMemory, exchanges?: Exchanges): Binding
+  bind(memory: Readonly<Record<string, PortMemory>>, within?: ProgramMemory, exchanges?: Exchanges): Binding
   /**
    * Node times since compilation or the last {@link resetProfile}, if the runtime was created with
    * `profile`; ends the recording. For ONNX Runtime, a node of kind `Run` has the time outside its nodes.
@@ -169,9 +197,14 @@ export interface Executable {
 export interface Binding {
   /** Whether a run can wait for arriving inputs. Otherwise they must be there when it begins. */
   readonly waits: boolean
-  /** Runs off the JavaScript thread. @throws RuntimeError with the op and layer at fault */
+  /**
+   * Orders the computation: what is ordered later sees its results, arrays have them after `Runtime.finish`. On the CPU
+   * the same as {@link run}.
+   */
+  order(options?: RunOptions): Promise<RunReport>
+  /** Computes off the JavaScript thread; results are there when it resolves. @throws RuntimeError with the op and layer at fault */
   run(options?: RunOptions): Promise<RunReport>
-  /** Runs on the calling thread: for programs of well under a millisecond. */
+  /** Runs on the calling thread: for programs of well under a millisecond. A device that defers refuses it. */
   runSync(): void
   release(): void
 }

@@ -28,13 +28,22 @@ export function createArena(bytes: number, available = machineBytes()): Arena {
   } catch (error) {
     throw outOfMemory(bytes, error instanceof Error ? error.message : String(error))
   }
+  adviseHugePages(memory.buffer)
+  return arenaOf(memory)
+}
+
+/** The arena of some memory. */
+export function arenaOf(memory: SharedMemory): Arena {
   const { buffer } = memory
-  adviseHugePages(buffer)
+  const view = (start: number, length: number) => new Float32Array(buffer, start * 4, length)
   return {
-    memory,
-    buffer,
+    host: { memory, buffer },
     byteLength: buffer.byteLength,
-    floats: (start = 0, length = buffer.byteLength / 4 - start) => new Float32Array(buffer, start * 4, length),
+    read: async (start, length) => view(start, length),
+    write: async (start, values) => {
+      const isOwn = values.buffer === buffer && values.byteOffset === start * 4
+      if (!isOwn) view(start, values.length).set(values)
+    },
   }
 }
 

@@ -2,28 +2,48 @@ import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, test, vi } from 'vitest'
+import { add, negate, tanh } from '../graph/ops/elementwise.ts'
+import { softmax } from '../graph/ops/fused.ts'
+import { matmul } from '../graph/ops/matmul.ts'
+import type { Program } from '../graph/program.ts'
+import { input, type Tensor } from '../graph/tensor.ts'
+import { floatsOf } from './arena.ts'
 import type { Runtime } from './contract.ts'
 import { createArena } from './cpu-arena.ts'
 import { createRuntime } from './cpu-runtime.ts'
+import { product } from './testing/conformance/device.ts'
 import { describeRuntime } from './testing/conformance.ts'
-import { onnxModel, port } from './testing/onnx.ts'
 
-describeRuntime('onnxruntime', createRuntime)
+describeRuntime('onnxruntime', createRuntime, { float64: true, sync: true, threads: true })
 
-const addOne = onnxModel(
-  [port('x', 'float32', [4]), port('one', 'float32', [1])],
-  [port('y', 'float32', [4])],
-  [{ type: 'Add', inputs: ['x', 'one'], outputs: ['y'] }],
-)
+const addOne: Program = { outputs: { y: add(input('x', 'float32', [4]), input('one', 'float32', [1])) } }
+
+test('it is a CPU, which has done what it has ordered', async () => {
+  const runtime = await createRuntime({ threads: 1 })
+  expect(runtime).toMatchObject({ device: 'cpu', defers: false, maxArenaBytes: 2 ** 32 })
+  const executable = await runtime.compile(addOne)
+  const y = new Float32Array(4)
+  await executable.bind({ x: new Float32Array([1, 2, 3, 4]), one: new Float32Array([1]), y }).order()
+  expect([...y]).toEqual([2, 3, 4, 5])
+  await runtime.close()
+})
+
+test('another device is refused', async () => {
+  await expect(createRuntime({ device: 'gpu' as 'cpu' })).rejects.toThrow(/invalid device: gpu .*cpu/)
+})
 
 test('memory beyond 2 GiB of an arena is read and written in place', async () => {
   const arena = createArena(3 * 2 ** 30)
-  const x = arena.floats(arena.byteLength / 4 - 4, 4)
+  const range = { arena, start: arena.byteLength / 4 - 4, count: 4 }
+  const x = floatsOf(range)
   x.set([1, 2, 3, 4])
   const runtime = await createRuntime()
   const executable = await runtime.compile(addOne)
-  await executable.bind({ x, one: new Float32Array([1]), y: x }).run()
+  const one = new Float32Array([1])
+  await executable.bind({ x, one, y: x }).run()
   expect([...x]).toEqual([2, 3, 4, 5])
+  await executable.bind({ x: range, one, y: range }).run()
+  expect([...x]).toEqual([3, 4, 5, 6])
   await runtime.close()
 })
 
@@ -42,17 +62,10 @@ test('arrays that only a binding references survive garbage collection', async (
 
 test('a graph of ten thousand nodes in a chain compiles and runs', async () => {
   const length = 10_000
-  const model = onnxModel(
-    [port('x', 'float32', [1])],
-    [port('y', 'float32', [1])],
-    Array.from({ length }, (_, i) => ({
-      type: 'Neg',
-      inputs: [i === 0 ? 'x' : `t${i}`],
-      outputs: [i === length - 1 ? 'y' : `t${i + 1}`],
-    })),
-  )
+  let chain: Tensor = input('x', 'float32', [1])
+  for (let i = 0; i < length; i++) chain = negate(chain)
   const runtime = await createRuntime()
-  const executable = await runtime.compile(model)
+  const executable = await runtime.compile({ outputs: { y: chain } })
   const y = new Float32Array(1)
   const binding = executable.bind({ x: new Float32Array([3]), y })
   await binding.run()
@@ -61,16 +74,8 @@ test('a graph of ten thousand nodes in a chain compiles and runs', async () => {
 })
 
 async function compileBindRun(runtime: Runtime, size: number): Promise<void> {
-  const model = onnxModel(
-    [port('x', 'float32', [size, size])],
-    [port('y', 'float32', [size, size])],
-    [
-      { type: 'MatMul', inputs: ['x', 'x'], outputs: ['a'] },
-      { type: 'Tanh', inputs: ['a'], outputs: ['b'] },
-      { type: 'Softmax', inputs: ['b'], outputs: ['y'] },
-    ],
-  )
-  const executable = await runtime.compile(model)
+  const factor = input('x', 'float32', [size, size])
+  const executable = await runtime.compile({ outputs: { y: softmax(tanh(matmul(factor, factor))) } })
   const x = new Float32Array(size * size)
   const binding = executable.bind({ x, y: new Float32Array(size * size) })
   await binding.run()
@@ -105,6 +110,29 @@ test('binding and releasing tens of thousands of times does not leak memory', as
   await runtime.close()
   // Measured: 0; 16 without releasing values.
   expect(grown).toBeLessThan(8)
+})
+
+test('a profile has the nodes of ONNX Runtime with their work, and the last run', async () => {
+  const profiling = await createRuntime({ threads: 1, profile: true })
+  const executable = await profiling.compile(product(64))
+  const square = () => new Float32Array(64 * 64)
+  const binding = executable.bind({ x: square(), w: square(), y: square() })
+  for (let i = 0; i < 5; i++) await binding.run()
+  executable.resetProfile()
+  const begin = performance.timeOrigin + performance.now()
+  for (let i = 0; i < 3; i++) await binding.run()
+  const end = performance.timeOrigin + performance.now()
+  const [node, ...otherNodes] = executable.profile().filter(({ kind }) => kind !== 'Run')
+  expect(otherNodes).toEqual([])
+  const work = { flops: 3 * 2 * 64 ** 3, bytes: 3 * 3 * 4 * 64 ** 2 }
+  expect(node).toMatchObject({ kind: 'MatMul', op: 'matmul', layer: 'head', runs: 3, ...work })
+  const [event, ...more] = executable.lastRun()
+  expect(more).toEqual([])
+  expect(event).toMatchObject({ thread: 0, op: 'matmul', layer: 'head' })
+  // ONNX Runtime records whole microseconds.
+  expect(event?.begin).toBeGreaterThan(begin - 0.01)
+  expect(event?.end).toBeLessThan(end + 0.01)
+  await profiling.close()
 })
 
 test('profiles leave no files', async () => {

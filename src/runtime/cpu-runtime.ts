@@ -4,11 +4,14 @@
  */
 import { UsageError } from '../errors.ts'
 import type { Model } from '../graph/model.ts'
+import type { Program } from '../graph/program.ts'
 import type { StagedModel } from '../graph/stages/contract.ts'
+import { cut, modelOf } from '../graph/stages/cut.ts'
 import type { KernelSet } from '../graph/tensor.ts'
-import type { Arena } from './arena.ts'
+import { type Arena, MAX_ARENA_BYTES } from './arena.ts'
 import type { ArenaKernels } from './arena-kernels.ts'
 import {
+  type CompileOptions,
   type Executable,
   type GroupPlace,
   type Precision,
@@ -70,6 +73,9 @@ function kernelNames({ dnnl, group }: Setting): string[] {
 
 class CpuRuntime implements Runtime {
   readonly name = 'onnxruntime'
+  readonly device = 'cpu'
+  readonly maxArenaBytes = MAX_ARENA_BYTES
+  readonly defers = false
   readonly version: string
   readonly threads: number
   readonly kernels: KernelSet
@@ -115,8 +121,11 @@ class CpuRuntime implements Runtime {
     return createArenaKernels(this.threads)
   }
 
-  async compile(model: Model | StagedModel): Promise<Executable> {
+  async finish(): Promise<void> {}
+
+  async compile(program: Program, { portsInside = false }: CompileOptions = {}): Promise<Executable> {
     if (this.closing) throw new RuntimeError('internal: this runtime has been closed')
+    const model = portsInside ? cut(program, { portsInside }) : modelOf(program)
     const compiling = 'stages' in model ? this.compileStaged(model) : this.compileSession(model)
     this.compiling.add(compiling)
     try {

@@ -3,7 +3,9 @@ import type { Precision, Runtime } from './contract.ts'
 
 /** A runtime, described for people and records. */
 export interface Engine {
-  /** The library that runs kernels, e.g. `oneDNN 3.7.2`, or why there is none. */
+  /** Absent for the CPU. */
+  readonly device?: 'webgpu'
+  /** The library that runs kernels, e.g. `oneDNN 3.7.2`, or why there is none; the GPU and its driver. */
   readonly provider: string
   /** Whether kernels run outside ONNX Runtime. */
   readonly kernels: boolean
@@ -12,7 +14,8 @@ export interface Engine {
   readonly threads: number
 }
 
-export const engineOf = ({ provider, kernels, math, threads }: Runtime): Engine => ({
+export const engineOf = ({ device, provider, kernels, math, threads }: Runtime): Engine => ({
+  ...(device !== 'cpu' && { device }),
   provider,
   kernels: kernels.names.size > 0,
   math,

@@ -5,7 +5,7 @@ export interface NodeTime {
   /** ONNX operator or kernel, e.g. `MatMul`. */
   readonly kind: string
   /** The library that ran it. */
-  readonly provider: 'ONNX Runtime' | 'oneDNN' | 'WASM' | 'MPI'
+  readonly provider: 'ONNX Runtime' | 'oneDNN' | 'WASM' | 'MPI' | 'WebGPU'
   readonly op: string
   readonly layer: string
   readonly runs: number

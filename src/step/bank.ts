@@ -1,24 +1,25 @@
 /**
  * A bank: one arena cut into regions, `[p | g | m | v]`, and scratch memory after them, for kernels that need other
- * data in the same arena. Every tensor begins at a cache line; the padding is zero and stays zero.
+ * data in the same arena. Every tensor begins at a multiple of {@link RANGE_START}; the padding is zero and stays
+ * zero.
  */
 import { UsageError } from '../errors.ts'
 import { sizeOf } from '../graph/shape.ts'
 import type { ParameterSpec } from '../model/parameters.ts'
-import { type Arena, MAX_ARENA_BYTES } from '../runtime/arena.ts'
+import { type Arena, type ArenaRange, RANGE_START } from '../runtime/arena.ts'
 import type { Runtime } from '../runtime/contract.ts'
 
-/** Floats in a cache line. */
-const LINE = 16
+/** The part of a runtime that a store needs. */
+export type Memory = Pick<Runtime, 'createArena' | 'maxArenaBytes'>
 
-/** Rounds up to whole cache lines, in floats. */
-export const paddedFloats = (floats: number): number => Math.ceil(floats / LINE) * LINE
+/** Rounds up to where the next tensor begins, in floats. */
+export const paddedFloats = (floats: number): number => Math.ceil(floats / RANGE_START) * RANGE_START
 
 /** Scratch memory in the arena of a model's parameters. */
 export interface BorrowedScratch {
   readonly arena: Arena
-  /** The next floats, aligned to a cache line. */
-  take(floats: number): Float32Array
+  /** The next floats, from a multiple of {@link RANGE_START} on. */
+  take(floats: number): ArenaRange
   release(): void
 }
 
@@ -38,7 +39,7 @@ export class Bank {
   readonly regions: Regions
   private scratchUsed = 0
 
-  constructor(runtime: Pick<Runtime, 'createArena'>, regions: Regions) {
+  constructor(runtime: Memory, regions: Regions) {
     this.regions = regions
     this.arena = runtime.createArena((this.scratchStart + regions.scratch) * 4)
   }
@@ -77,7 +78,7 @@ export class Bank {
         const from = start + taken
         taken += paddedFloats(count)
         if (taken > floats) throw new Error('internal: borrowed scratch memory is used up')
-        return this.arena.floats(from, count)
+        return { arena: this.arena, start: from, count }
       },
       release: () => {
         if (this.scratchUsed === used + paddedFloats(floats)) this.scratchUsed = used
@@ -88,19 +89,20 @@ export class Bank {
 
 /**
  * Distributes tensors over as few banks as an arena's limit allows, in order.
- * @param floatsOf Floats of a tensor in all regions.
+ * @param sizeIn Floats of a tensor in all regions.
  * @throws UsageError naming a tensor that is too large for a bank
  */
 export function fillBanks(
   specs: readonly ParameterSpec[],
-  floatsOf: (spec: ParameterSpec) => number,
+  sizeIn: (spec: ParameterSpec) => number,
   scratch: number,
+  maxArenaBytes: number,
 ): ParameterSpec[][] {
-  const maxFloats = Math.floor((MAX_ARENA_BYTES / 4 - scratch) / LINE) * LINE
+  const maxFloats = Math.floor((maxArenaBytes / 4 - scratch) / RANGE_START) * RANGE_START
   const banks: ParameterSpec[][] = [[]]
   let filled = 0
   for (const spec of specs) {
-    const size = floatsOf(spec)
+    const size = sizeIn(spec)
     if (size > maxFloats)
       throw new UsageError(
         `invalid model: ${spec.name} has ${sizeOf(spec.shape)} parameters (expected at most ` +

@@ -1,4 +1,5 @@
 /** With data.crossDocuments=false a document is computed as if nothing preceded it in its window. */
+
 import { describe, expect, test } from 'vitest'
 import { runSchema } from '../config/run-config.ts'
 import type { TokenStream } from '../data/streams/token-stream.ts'
@@ -6,9 +7,10 @@ import { bytesTokenizer, tokenizerFromJson } from '../data/tokenizer/tokenizer.t
 import { withKernels } from '../graph/tensor.ts'
 import { type ModelConfig, modelSchema } from '../model/config.ts'
 import { parameterSpecs } from '../model/parameters.ts'
+import { floatsOf } from '../runtime/arena.ts'
 import type { Precision, Runtime } from '../runtime/contract.ts'
-import { createArena } from '../runtime/cpu-arena.ts'
 import { createRuntime } from '../runtime/cpu-runtime.ts'
+import { cpuMemory } from '../runtime/testing/cpu-memory.ts'
 import { createArenaKernels } from '../runtime/wasm/arena-kernels.ts'
 import { Evaluator } from './evaluation.ts'
 import { GradientProgram, gradientScratch } from './gradient-program.ts'
@@ -34,7 +36,7 @@ const configOf = (over: object): ModelConfig =>
   modelSchema.parse({ vocabulary: 50, layers: 2, width: 16, heads: 2, hidden: 32, sequence, ...over })
 
 async function storeOf(config: ModelConfig, scratch = 0): Promise<ParameterStore> {
-  const store = new ParameterStore({ createArena }, parameterSpecs(config), scratch > 0 ? 0 : null, scratch)
+  const store = new ParameterStore(cpuMemory, parameterSpecs(config), scratch > 0 ? 0 : null, scratch)
   // Large enough that tokens attend to each other, as after training.
   const { train } = runSchema.parse({ train: { init: { scale: 8 } } })
   await initialize(store, 1, initialScales({ model: config, train }))
@@ -89,9 +91,10 @@ async function compute(
     { runtime: offered, kernels: helpers, config, store, shape, separator },
     0,
   )
-  const { loss } = await program.run(1, tokens, targets)
+  await program.run(1, tokens, targets)
+  const { loss } = await program.result()
   const gradients = Object.fromEntries(
-    parameterSpecs(config).map(({ name }) => [name, Array.from(store.gradient(name), (value) => value + 0)]),
+    parameterSpecs(config).map(({ name }) => [name, Array.from(floatsOf(store.gradient(name)), (value) => value + 0)]),
   )
   program.release()
   await helpers.close()

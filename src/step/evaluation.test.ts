@@ -4,6 +4,7 @@ import type { TokenStream } from '../data/streams/token-stream.ts'
 import { bytesTokenizer, tokenizerFromJson } from '../data/tokenizer/tokenizer.ts'
 import type { CapacityRule } from '../model/routing/contract.ts'
 import { openRuntime } from '../run/session.ts'
+import { floatsOf } from '../runtime/arena.ts'
 import type { Runtime } from '../runtime/contract.ts'
 import { type EvaluationResult, Evaluator } from './evaluation.ts'
 import { initialize, initialScales } from './initialize.ts'
@@ -71,9 +72,9 @@ async function evaluateAll(asked: Asked, texts: readonly TokenStream[]) {
 /** A runtime that counts compilations and runs. */
 function counting(runtime: Runtime) {
   const counts = { compiled: 0, runs: 0 }
-  const compile: Runtime['compile'] = async (model) => {
+  const compile: Runtime['compile'] = async (program) => {
     counts.compiled++
-    const executable = await runtime.compile(model)
+    const executable = await runtime.compile(program)
     const bind = executable.bind.bind(executable)
     executable.bind = (buffers, within) => {
       const binding = bind(buffers, within)
@@ -90,7 +91,7 @@ function counting(runtime: Runtime) {
 }
 
 const nothing = async (store: ParameterStore) => {
-  for (const { name } of store.specs) store.parameter(name).fill(0)
+  for (const { name } of store.specs) floatsOf(store.parameter(name)).fill(0)
 }
 const random = (store: ParameterStore) => initialize(store, 1, initialScales(configOf(null)))
 

@@ -1,15 +1,16 @@
 /** Gradients completed by a kernel after the program equal those of the graph alone. */
+
 import { expect, test } from 'vitest'
 import { runSchema } from '../config/run-config.ts'
 import { gradient } from '../graph/gradient.ts'
-import { toOnnx } from '../graph/onnx.ts'
 import { sizeOf } from '../graph/shape.ts'
 import type { Tensor } from '../graph/tensor.ts'
 import { modelSchema } from '../model/config.ts'
 import { parameterSpecs } from '../model/parameters.ts'
-import type { Buffer } from '../runtime/contract.ts'
-import { createArena } from '../runtime/cpu-arena.ts'
+import { floatsOf } from '../runtime/arena.ts'
+import type { PortMemory } from '../runtime/contract.ts'
 import { createRuntime } from '../runtime/cpu-runtime.ts'
+import { cpuMemory } from '../runtime/testing/cpu-memory.ts'
 import { createArenaKernels } from '../runtime/wasm/arena-kernels.ts'
 import { GradientProgram, gradientScratch } from './gradient-program.ts'
 import { initialize, initialScales } from './initialize.ts'
@@ -37,7 +38,7 @@ for (const settings of cases)
     const shape = { batch: 4, microBatches: 1, sequence: config.sequence }
     const runtime = await createRuntime({ threads: 1 })
     const kernels = await createArenaKernels(2)
-    const store = new ParameterStore({ createArena }, parameterSpecs(config), 0, gradientScratch(config, shape))
+    const store = new ParameterStore(cpuMemory, parameterSpecs(config), 0, gradientScratch(config, shape))
     await initialize(store, 3, initialScales({ model: config, train: runSchema.parse({}).train }))
     // Tokens and targets repeat, and one target is not counted.
     const tokens = Int32Array.from({ length: 28 }, (_, t) => (t * t) % 23)
@@ -54,18 +55,18 @@ for (const settings of cases)
       tables.map(({ tensor }) => tensor),
     )
     const outputs = Object.fromEntries(tables.map(({ spec }, i) => [`d ${spec.name}`, gradients[i] as Tensor]))
-    const executable = await runtime.compile(toOnnx({ outputs }))
-    const buffers: Record<string, Buffer> = { tokens, targets }
+    const executable = await runtime.compile({ outputs })
+    const buffers: Record<string, PortMemory> = { tokens, targets }
     for (const { spec, expert, tensor } of traced.parameters.used)
       buffers[inputNameOf(tensor)] = store.parameter(spec.name, expert)
     for (const { name, shape } of executable.model.outputs) buffers[name] = new Float32Array(sizeOf(shape))
     const wanted = [...executable.model.inputs, ...executable.model.outputs].map(({ name }) => name)
-    const binding = executable.bind(Object.fromEntries(wanted.map((name) => [name, buffers[name] as Buffer])))
+    const binding = executable.bind(Object.fromEntries(wanted.map((name) => [name, buffers[name] as PortMemory])))
     await binding.run()
 
     for (const { spec } of tables) {
       const expected = buffers[`d ${spec.name}`] as Float32Array
-      const actual = store.gradient(spec.name)
+      const actual = floatsOf(store.gradient(spec.name))
       expect(expected.some((value) => value !== 0)).toBe(true)
       expected.forEach((value, i) => {
         expect(Math.abs((actual[i] as number) - value)).toBeLessThan(1e-6 * (1 + Math.abs(value)))

@@ -16,7 +16,7 @@ import { splitScatters } from '../graph/sparse-gradient.ts'
 import { input, type Tensor, withKernels } from '../graph/tensor.ts'
 import type { ModelConfig } from '../model/config.ts'
 import type { ArenaKernels, RowScatter } from '../runtime/arena-kernels.ts'
-import type { Buffer, Runtime } from '../runtime/contract.ts'
+import type { PortMemory, Runtime } from '../runtime/contract.ts'
 import { channels, type Ranks } from '../runtime/ranks.ts'
 import type { NodeTime, StepEvent } from '../runtime/times.ts'
 import { addStatistics, CompiledPass, inputNameOf, tracePass } from './pass.ts'
@@ -91,6 +91,7 @@ interface GradientPass {
 export class GradientProgram {
   private readonly write: GradientPass
   private readonly accumulate: GradientPass | null
+  private readonly runtime: Runtime
   private readonly kernels: ArenaKernels
   private readonly shape: GradientShape
   /** Of this program's gradients. */
@@ -105,16 +106,21 @@ export class GradientProgram {
   /** Of the exchanges that the last run has ordered. */
   private tickets: readonly number[] = []
   private arrivalMs = 0
+  /** Of the passes of the last step before the last one, and the last one. */
+  private earlierStatistics: Float64Array[] = []
+  private lastPass: CompiledPass
 
   private constructor(
     write: GradientPass,
     accumulate: GradientPass | null,
     { sum, parameters }: Shared,
-    { kernels, shape, store, ranks = null }: GradientSetting,
+    { runtime, kernels, shape, store, ranks = null }: GradientSetting,
     seed: number,
   ) {
     this.write = write
     this.accumulate = accumulate
+    this.lastPass = write.pass
+    this.runtime = runtime
     this.kernels = kernels
     this.shape = shape
     this.sum = sum
@@ -135,14 +141,14 @@ export class GradientProgram {
   }
 
   /**
-   * Computes the gradient of one step. On several ranks each computes its shards, and owners get the sum of all.
+   * Orders the gradient of one step. On several ranks each computes its shards, and owners get the sum of all.
    * @param tokens, targets [batch · sequence], of all ranks
    * @param timeline Records the runs of programs and kernels.
    */
-  async run(step: number, tokens: Int32Array, targets: Int32Array, timeline = new Timeline()): Promise<GradientResult> {
+  async run(step: number, tokens: Int32Array, targets: Int32Array, timeline = new Timeline()): Promise<void> {
     const { microBatches } = this.shape
     const shards = shardsOfRank(this.layout)
-    const statistics: Float64Array[] = []
+    this.earlierStatistics = []
     this.earlierRuns = []
     this.tickets = []
     this.arrivalMs = 0
@@ -150,15 +156,27 @@ export class GradientProgram {
     for (let shard = 0; shard < shards; shard++) {
       for (let part = 0; part < microBatches; part++) {
         const pass = (this.layout.rank * shards + shard) * microBatches + part
-        statistics.push(await this.runPass(step, pass, part, tokens, targets, timeline))
+        if (shard + part > 0) await this.finishPass()
+        await this.runPass(step, pass, part, tokens, targets, timeline)
       }
       if (shards > 1) await timeline.time('add gradients', () => this.sum.addShard(shard))
     }
     if (this.ranks) await timeline.meet('reduce gradients', () => this.sum.reduce(this.tickets))
-    return this.combine(await this.ofAllRanks(statistics, timeline))
   }
 
-  /** Computes the gradient of a pass. @param pass Among those of all ranks. @param part Its place in its shard. */
+  /** Of the last {@link run}, once its results are there (`Runtime.finish`). All ranks call it. */
+  async result(timeline = new Timeline()): Promise<GradientResult> {
+    const own = [...this.earlierStatistics, this.lastPass.statistics()]
+    return this.combine(await this.ofAllRanks(own, timeline))
+  }
+
+  /** Reads the statistics of the last pass, whose memory the next one uses. */
+  private async finishPass(): Promise<void> {
+    await this.runtime.finish()
+    this.earlierStatistics.push(this.lastPass.statistics())
+  }
+
+  /** Orders the gradient of a pass. @param pass Among those of all ranks. @param part Its place in its shard. */
   private async runPass(
     step: number,
     pass: number,
@@ -166,24 +184,24 @@ export class GradientProgram {
     tokens: Int32Array,
     targets: Int32Array,
     timeline: Timeline,
-  ): Promise<Float64Array> {
+  ): Promise<void> {
     const { write, accumulate, shape, seed, kernels } = this
     const size = passSequences(shape) * shape.sequence
     const { pass: compiled, scatters } = part === 0 ? write : (accumulate as GradientPass)
+    this.lastPass = compiled
     compiled.tokens.set(tokens.subarray(pass * size, (pass + 1) * size))
     compiled.targets.set(targets.subarray(pass * size, (pass + 1) * size))
     compiled.drawChoices(seed, 'train', step, pass)
     if (part > 1) this.earlierRuns.push(...compiled.lastRun())
     const isLast = part === shape.microBatches - 1
     await timeline.time(shape.microBatches > 1 ? `micro-batch ${part + 1}` : 'program', async () => {
-      const { tickets, waitedMs } = await compiled.run({ early: isLast, arriving: this.parameters.arrivals })
+      const { tickets, waitedMs } = await compiled.order({ early: isLast, arriving: this.parameters.arrivals })
       this.tickets = tickets
       this.arrivalMs += waitedMs
     })
     // The first pass has read all parameters, so only some of this rank's own may still have to leave.
     await this.parameters.settle()
     for (const scatter of scatters) await timeline.time('add rows', () => kernels.scatterAddRows(scatter), 'embedding')
-    return compiled.statistics()
   }
 
   /** The statistics of all passes of a step, in order. */
@@ -281,7 +299,7 @@ function traceGradient(
   )
   const keepsSources = sourcesKept(store.layout) > 1
   const outputs: Record<string, Tensor> = {}
-  const memory: Record<string, Buffer> = {}
+  const memory: Record<string, PortMemory> = {}
   const scatters: RowScatter[] = []
   // By tensor, the outputs of its gradient, if nothing is added to them after the program.
   const complete = new Map<string, string[]>()

@@ -1,4 +1,5 @@
 /** Standard deviations of initial parameters against their settings. */
+
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
@@ -7,7 +8,8 @@ import { temporaryFolder } from '../data/testing/temporary-folder.ts'
 import { embeddingScaleOf } from '../model/config.ts'
 import { parameterSpecs } from '../model/parameters.ts'
 import { loadConfig, loadRunConfig } from '../run/load-config.ts'
-import { createArena } from '../runtime/cpu-arena.ts'
+import { floatsOf } from '../runtime/arena.ts'
+import { cpuMemory } from '../runtime/testing/cpu-memory.ts'
 import { initialize, initialScales } from './initialize.ts'
 import { ParameterStore } from './store.ts'
 
@@ -28,10 +30,10 @@ const CUT = 0.8796
 
 async function deviations(input: RunInput): Promise<(name: string) => number> {
   const config = runSchema.parse({ ...input, model: { ...model, ...input.model } })
-  const store = new ParameterStore({ createArena }, parameterSpecs(config.model), null)
+  const store = new ParameterStore(cpuMemory, parameterSpecs(config.model), null)
   await initialize(store, 1, initialScales(config))
   return (name) => {
-    const values = store.parameter(name, name.includes('{e}') ? 1 : null)
+    const values = floatsOf(store.parameter(name, name.includes('{e}') ? 1 : null))
     return Math.sqrt(values.reduce((sum, value) => sum + value * value, 0) / values.length) / CUT
   }
 }

@@ -2,6 +2,7 @@
 import type { RunConfig } from '../config/run-config.ts'
 import { embeddingScaleOf } from '../model/config.ts'
 import type { MatrixRole } from '../model/parameters.ts'
+import { changeRange } from '../runtime/arena.ts'
 import { randomFor } from './random.ts'
 import type { ParameterStore } from './store.ts'
 
@@ -30,14 +31,16 @@ export async function initialize(store: ParameterStore, seed: number, scales: In
   for (const spec of store.specs) {
     const { name, shape, stacked, init } = spec
     if (init === 'ones' || init === 'zeros') {
-      store.parameter(name).fill(init === 'ones' ? 1 : 0)
+      await changeRange(store.parameter(name), (values) => values.fill(init === 'ones' ? 1 : 0))
       continue
     }
     const isTable = init.role === 'embedding' || init.role === 'positions'
     const deviation = scales[init.role] / (isTable ? 1 : Math.sqrt(init.fanIn))
     for (let expert = 0; expert < (stacked ? (shape[0] as number) : 1); expert++) {
-      const values = store.parameter(name, stacked ? expert : null)
-      randomFor(seed, 'init', stacked ? store.nameOfExpert(spec, expert) : name).truncatedNormal(values, deviation)
+      const random = randomFor(seed, 'init', stacked ? store.nameOfExpert(spec, expert) : name)
+      await changeRange(store.parameter(name, stacked ? expert : null), (values) => {
+        random.truncatedNormal(values, deviation)
+      })
       await new Promise(setImmediate)
     }
   }

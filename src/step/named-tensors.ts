@@ -4,13 +4,14 @@
  */
 import { sizeOf } from '../graph/shape.ts'
 import type { ParameterSpec } from '../model/parameters.ts'
+import type { ArenaRange } from '../runtime/arena.ts'
 import { placeOf, unitsOf } from './ranks/placement.ts'
 import type { ParameterStore } from './store.ts'
 
 export interface NamedTensor {
   readonly name: string
   readonly shape: readonly number[]
-  readonly data: Float32Array
+  readonly range: ArenaRange
 }
 
 /** The parameters on this rank. */
@@ -34,25 +35,25 @@ export const momentTensors = (store: ParameterStore, index: number, suffix: stri
     const row = sizeOf(spec.shape.slice(1))
     return Array.from({ length: to - from }, (_, i): NamedTensor => {
       const unit = placeOf(spec, from + i, from + i + 1, store.layout)
-      const data = all.subarray(unit.start - start, unit.start - start + unit.floats)
+      const range = { ...all, start: all.start + unit.start - start, count: unit.floats }
       if (spec.stacked)
-        return { name: `${store.nameOfExpert(spec, from + i)}${suffix}`, shape: spec.shape.slice(1), data }
+        return { name: `${store.nameOfExpert(spec, from + i)}${suffix}`, shape: spec.shape.slice(1), range }
       const [first, count] = [unit.start / row, unit.floats / row]
       return {
         name: `${spec.name}${suffix}${isDivided ? `[${first}:${first + count}]` : ''}`,
         shape: [count, ...spec.shape.slice(1)],
-        data,
+        range,
       }
     })
   })
 
 const whole = (store: ParameterStore, { name, shape }: ParameterSpec): NamedTensor => {
-  return { name, shape, data: store.parameter(name) }
+  return { name, shape, range: store.parameter(name) }
 }
 
 const experts = (store: ParameterStore, spec: ParameterSpec, [from, to]: readonly [number, number]): NamedTensor[] =>
   Array.from({ length: to - from }, (_, i) => ({
     name: store.nameOfExpert(spec, from + i),
     shape: spec.shape.slice(1),
-    data: store.parameter(spec.name, from + i),
+    range: store.parameter(spec.name, from + i),
   }))

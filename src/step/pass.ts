@@ -1,16 +1,15 @@
 /**
  * One pass of the model over a batch, as a program with its memory; shared by training and evaluation.
- * The pass owns small buffers (tokens, losses, counts); parameters are views of the store.
+ * The pass owns small arrays (tokens, losses, counts); parameters are ranges of the store.
  */
 import { firstVisible } from '../data/first-visible.ts'
 import { sizeOf } from '../graph/shape.ts'
-import { modelOf } from '../graph/stages/cut.ts'
 import { input, type Tensor } from '../graph/tensor.ts'
 import type { ModelConfig } from '../model/config.ts'
 import type { Pass } from '../model/moe.ts'
 import { activatedExperts, type RoutedModule, routedModules, SymbolicParameters } from '../model/parameters.ts'
 import { choicesName, type Losses, losses } from '../model/transformer.ts'
-import type { Binding, Buffer, Exchanges, Executable, RunOptions, RunReport, Runtime } from '../runtime/contract.ts'
+import type { Binding, Exchanges, Executable, PortMemory, RunOptions, RunReport, Runtime } from '../runtime/contract.ts'
 import type { NodeTime, StepEvent } from '../runtime/times.ts'
 import { drawDistinct, moduleLabels, randomFor } from './random.ts'
 import { type ExchangeStages, exchangeStages } from './ranks/ledger.ts'
@@ -67,7 +66,7 @@ export class CompiledPass {
   private readonly config: ModelConfig
   private readonly losses: Losses
   private readonly documents: Documents | null
-  private readonly buffers: Record<string, Buffer> = {}
+  private readonly buffers: Record<string, PortMemory> = {}
   private readonly executable: Executable
   private readonly binding: Binding
 
@@ -76,7 +75,7 @@ export class CompiledPass {
     { losses, documents }: TracedPass,
     executable: Executable,
     exchanges: ExchangeStages,
-    shared: Readonly<Record<string, Buffer>>,
+    shared: Readonly<Record<string, PortMemory>>,
     beside: Exchanges,
   ) {
     this.exchanges = exchanges
@@ -112,7 +111,7 @@ export class CompiledPass {
     store: ParameterStore,
     traced: TracedPass,
     extra: Readonly<Record<string, Tensor>> = {},
-    shared: Readonly<Record<string, Buffer>> = {},
+    shared: Readonly<Record<string, PortMemory>> = {},
     beside: Exchanges = {},
   ): Promise<CompiledPass> {
     const outputs: Record<string, Tensor> = { loss: traced.losses.loss }
@@ -127,15 +126,14 @@ export class CompiledPass {
       outputs[`${name}.z`] = router.z
       outputs[`${name}.entropy`] = router.entropy
     }
-    const model = modelOf({ outputs: { ...outputs, ...extra } })
-    const executable = await runtime.compile(model)
+    const executable = await runtime.compile({ outputs: { ...outputs, ...extra } })
     const parameters = Object.fromEntries(
       traced.parameters.used.map(({ spec, expert, tensor }) => [
         inputNameOf(tensor),
         store.parameter(spec.name, expert),
       ]),
     )
-    const exchanges = exchangeStages(model, traced.losses.reports)
+    const exchanges = exchangeStages(executable.model, traced.losses.reports)
     const arriving = (beside.arriving ?? []).map((names) =>
       traced.parameters.used.flatMap(({ spec, tensor }) => (names.includes(spec.name) ? [inputNameOf(tensor)] : [])),
     )
@@ -143,12 +141,22 @@ export class CompiledPass {
     return new CompiledPass(config, traced, executable, exchanges, all, { ...beside, arriving })
   }
 
-  run(options: RunOptions = {}): Promise<RunReport> {
-    if (this.documents) {
-      const { sequence, separator } = this.documents
-      firstVisible(this.tokens, sequence, separator, this.buffers[visibleName] as Int32Array)
-    }
-    return this.binding.run(options)
+  /** Computes the pass: losses and counts are there when it resolves. */
+  run(): Promise<RunReport> {
+    this.findDocuments()
+    return this.binding.run()
+  }
+
+  /** Orders the pass: losses and counts are there after `Runtime.finish`. */
+  order(options: RunOptions): Promise<RunReport> {
+    this.findDocuments()
+    return this.binding.order(options)
+  }
+
+  private findDocuments(): void {
+    if (!this.documents) return
+    const { sequence, separator } = this.documents
+    firstVisible(this.tokens, sequence, separator, this.buffers[visibleName] as Int32Array)
   }
 
   /** Cross-entropy of the last run, nats per token. */
@@ -222,7 +230,7 @@ export class CompiledPass {
   }
 
   private scalar(name: string): number {
-    return Number(this.buffers[name]?.[0] ?? 0)
+    return Number((this.buffers[name] as Float32Array | undefined)?.[0] ?? 0)
   }
 }
 

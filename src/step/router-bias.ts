@@ -5,17 +5,28 @@
  */
 import type { MoeConfig } from '../model/config.ts'
 import { moduleName } from '../model/parameters.ts'
+import { changeRange } from '../runtime/arena.ts'
 import type { LayerCounts } from './statistics.ts'
 import type { ParameterStore } from './store.ts'
 
+const suffix = '.router.bias'
+
+/** Whether a tensor has the biases of a router. */
+export const isRouterBias = (name: string): boolean => name.endsWith(suffix)
+
 /** b_e ← b_e + u · sign(mean load − load_e), with the loads of the step before drops, over all micro-batches. */
-export function updateRouterBias(store: ParameterStore, moe: MoeConfig | null, layers: readonly LayerCounts[]): void {
+export async function updateRouterBias(
+  store: ParameterStore,
+  moe: MoeConfig | null,
+  layers: readonly LayerCounts[],
+): Promise<void> {
   if (moe?.router !== 'bias') return
   for (const { layer, module, tokens } of layers) {
-    const bias_N = store.parameter(`${moduleName(layer, module)}.router.bias`)
     const mean = tokens.reduce((sum, load) => sum + load, 0) / tokens.length
-    tokens.forEach((load, e) => {
-      bias_N[e] = (bias_N[e] as number) + moe.biasRate * Math.sign(mean - load)
+    await changeRange(store.parameter(moduleName(layer, module) + suffix), (bias_N) => {
+      tokens.forEach((load, e) => {
+        bias_N[e] = (bias_N[e] as number) + moe.biasRate * Math.sign(mean - load)
+      })
     })
   }
 }

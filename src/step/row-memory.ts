@@ -2,6 +2,7 @@
  * Scratch memory for rows that are added to the gradient of a table after the program has run, in the arena of the
  * table.
  */
+import type { ArenaRange } from '../runtime/arena.ts'
 import type { RowScatter } from '../runtime/arena-kernels.ts'
 import { paddedFloats } from './bank.ts'
 import type { ParameterStore } from './store.ts'
@@ -14,8 +15,9 @@ export const rowScratch = (width: number, tokens: number): number =>
   MAX_USES * (paddedFloats(tokens * width) + paddedFloats(tokens))
 
 interface RowPlace {
-  readonly rows: Float32Array
-  readonly indices: Int32Array
+  readonly rows: ArenaRange
+  /** Of int32. */
+  readonly indices: ArenaRange
   readonly scatter: RowScatter
 }
 
@@ -35,8 +37,8 @@ export class RowMemory {
     const forRows = paddedFloats(rowCount * width)
     const { arena, gradient, scratch } = this.store.allocateScratch(table, forRows + paddedFloats(rowCount))
     const place: RowPlace = {
-      rows: arena.floats(scratch, rowCount * width),
-      indices: new Int32Array(arena.buffer, (scratch + forRows) * 4, rowCount),
+      rows: { arena, start: scratch, count: rowCount * width },
+      indices: { arena, start: scratch + forRows, count: rowCount },
       scatter: { arena, table: gradient, tableRows, rows: scratch, indices: scratch + forRows, rowCount, width },
     }
     this.places.set(key, place)

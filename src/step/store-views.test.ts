@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest'
 import { type RunConfig, runSchema } from '../config/run-config.ts'
 import { parameterSpecs } from '../model/parameters.ts'
-import { createArena } from '../runtime/cpu-arena.ts'
+import { floatsOf } from '../runtime/arena.ts'
+import { cpuMemory } from '../runtime/testing/cpu-memory.ts'
 import { createStore } from './trainer.ts'
 
 const config = (kind: 'adamw' | 'adafactor'): RunConfig =>
@@ -24,11 +25,11 @@ const config = (kind: 'adamw' | 'adafactor'): RunConfig =>
 
 test.each(['adamw', 'adafactor'] as const)('no two tensors of a model share a number: %s', (kind) => {
   const run = config(kind)
-  const store = createStore({ createArena }, run)
+  const store = createStore(cpuMemory, run)
   const views = parameterSpecs(run.model).flatMap(({ name }) => [
-    store.parameter(name),
-    store.gradient(name),
-    ...(kind === 'adamw' ? [store.moment(name, 0), store.moment(name, 1)] : []),
+    floatsOf(store.parameter(name)),
+    floatsOf(store.gradient(name)),
+    ...(kind === 'adamw' ? [floatsOf(store.moment(name, 0)), floatsOf(store.moment(name, 1))] : []),
   ])
   let id = 0
   for (const view of views) for (let i = 0; i < view.length; i++) view[i] = ++id
@@ -40,16 +41,17 @@ test.each(['adamw', 'adafactor'] as const)('no two tensors of a model share a nu
 })
 
 test('the view of an expert is its part of the stacked tensor, for parameters and gradients', () => {
-  const store = createStore({ createArena }, config('adamw'))
+  const store = createStore(cpuMemory, config('adamw'))
   const name = 'layers.1.moe.experts.{e}.'
   const spec = store.specs.find((candidate) => candidate.name.startsWith(name))
   if (!spec) throw new Error('no stacked tensor')
   const size = (spec.shape[1] as number) * (spec.shape[2] as number)
-  for (const view of [store.parameter.bind(store), store.gradient.bind(store)]) {
-    view(spec.name, 3)[7] = 42
-    expect(view(spec.name).indexOf(42)).toBe(3 * size + 7)
-    view(spec.name)[4 * size + 1] = 43
-    expect(view(spec.name, 4)[1]).toBe(43)
-    expect(view(spec.name, 3)).toHaveLength(size)
+  for (const kind of ['parameter', 'gradient'] as const) {
+    const view = (expert?: number) => floatsOf(store[kind](spec.name, expert))
+    view(3)[7] = 42
+    expect(view().indexOf(42)).toBe(3 * size + 7)
+    view()[4 * size + 1] = 43
+    expect(view(4)[1]).toBe(43)
+    expect(view(3)).toHaveLength(size)
   }
 })

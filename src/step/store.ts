@@ -10,9 +10,8 @@
 import { UsageError } from '../errors.ts'
 import { sizeOf } from '../graph/shape.ts'
 import { expertName, type ParameterSpec } from '../model/parameters.ts'
-import { type Arena, MAX_ARENA_BYTES } from '../runtime/arena.ts'
-import type { Runtime } from '../runtime/contract.ts'
-import { Bank, type BorrowedScratch, fillBanks, paddedFloats, type Regions } from './bank.ts'
+import type { Arena, ArenaRange } from '../runtime/arena.ts'
+import { Bank, type BorrowedScratch, fillBanks, type Memory, paddedFloats, type Regions } from './bank.ts'
 import { partialSums } from './ranks/gradient-tree.ts'
 import {
   alone,
@@ -82,7 +81,7 @@ export class ParameterStore {
    * @param scratch Floats of scratch memory in each bank.
    */
   constructor(
-    runtime: Pick<Runtime, 'createArena'>,
+    runtime: Memory,
     specs: readonly ParameterSpec[],
     moments: number | null,
     scratch = 0,
@@ -97,10 +96,11 @@ export class ParameterStore {
       this.firstUnits.set(spec.name, index + (spec.stacked ? heldExperts(units, layout).first : 0))
       return index + units
     }, 0)
-    if (scratch * 4 > MAX_ARENA_BYTES / 2)
+    const { maxArenaBytes } = runtime
+    if (scratch * 4 > maxArenaBytes / 2)
       throw new UsageError(
         `invalid train.batch: a micro-batch needs ${scratch * 4} bytes beside the embedding (expected at most ` +
-          `${MAX_ARENA_BYTES / 2}; use a smaller batch or more train.microBatches)`,
+          `${maxArenaBytes / 2}; use a smaller batch or more train.microBatches)`,
       )
     const owned = new Map(this.ownedShares().map((share) => [share.spec, share]))
     const counts = {
@@ -108,18 +108,20 @@ export class ParameterStore {
       momentRegions: moments ?? 0,
       scratch,
     }
-    const floatsOf = (spec: ParameterSpec) =>
+    const sizeIn = (spec: ParameterSpec) =>
       paddedFloats(sizeOf(spec.shape)) +
       counts.gradientRegions * this.gradientFloats(spec) +
       counts.momentRegions * paddedFloats(owned.get(spec)?.floats ?? 0)
-    this.banks = fillBanks(this.specs, floatsOf, scratch).map((bank) => this.createBank(bank, owned, counts, runtime))
+    this.banks = fillBanks(this.specs, sizeIn, scratch, maxArenaBytes).map((bank) =>
+      this.createBank(bank, owned, counts, runtime),
+    )
   }
 
   private createBank(
     specs: readonly ParameterSpec[],
     owned: ReadonlyMap<ParameterSpec, Share>,
     counts: Pick<Regions, 'gradientRegions' | 'momentRegions' | 'scratch'>,
-    runtime: Pick<Runtime, 'createArena'>,
+    runtime: Memory,
   ): Bank {
     let [parameters, gradients, moments] = [0, 0, 0]
     const places: Omit<TensorLocation, 'bank'>[] = []
@@ -137,33 +139,35 @@ export class ParameterStore {
   }
 
   /** The values of a parameter, or of one expert of a stacked parameter. */
-  parameter(name: string, expert: number | null = null): Float32Array {
+  parameter(name: string, expert: number | null = null): ArenaRange {
     const { spec, bank, offset } = this.location(name)
-    if (expert === null) return bank.arena.floats(offset, sizeOf(spec.shape))
-    return bank.arena.floats(offset + expert * expertFloats(spec), expertFloats(spec))
+    const { arena } = bank
+    if (expert === null) return { arena, start: offset, count: sizeOf(spec.shape) }
+    return { arena, start: offset + expert * expertFloats(spec), count: expertFloats(spec) }
   }
 
   /** The gradient of a parameter, or of one expert; with several sources, only of one expert: see {@link parts}. */
-  gradient(name: string, expert: number | null = null): Float32Array {
+  gradient(name: string, expert: number | null = null): ArenaRange {
     const { spec } = this.location(name)
     if (expert === null && this.isApart(spec)) throw new Error(`internal: the gradient of ${name} is kept by source`)
-    return this.parts(name, expert).subarray(0, expert === null ? sizeOf(spec.shape) : expertFloats(spec))
+    return { ...this.parts(name, expert), count: expert === null ? sizeOf(spec.shape) : expertFloats(spec) }
   }
 
   /** All parts of a gradient: those of its sources, if they are kept, [n, E, ...], or [E, ...] of one expert. */
-  parts(name: string, expert: number | null = null): Float32Array {
+  parts(name: string, expert: number | null = null): ArenaRange {
     const { spec, bank, gradient } = this.location(name)
     const sources = spec.stacked ? this.sources : 1
+    const { arena } = bank
     const start = bank.gradients() + gradient
-    if (expert === null) return bank.arena.floats(start, sizeOf(spec.shape) * sources)
-    const size = expertFloats(spec) * sources
-    return bank.arena.floats(start + expert * size, size)
+    if (expert === null) return { arena, start, count: sizeOf(spec.shape) * sources }
+    const count = expertFloats(spec) * sources
+    return { arena, start: start + expert * count, count }
   }
 
   /** Optimizer state number `index` of the owned part of a parameter. Empty if nothing of it is owned. */
-  moment(name: string, index: number): Float32Array {
+  moment(name: string, index: number): ArenaRange {
     const { bank, owned } = this.location(name)
-    return owned ? bank.arena.floats(bank.moments(index) + owned.offset, owned.floats) : new Float32Array()
+    return { arena: bank.arena, start: bank.moments(index) + (owned?.offset ?? 0), count: owned?.floats ?? 0 }
   }
 
   /** Bytes of all arenas, scratch memory included. */

@@ -4,6 +4,7 @@ import { expect, test } from 'vitest'
 import { updatedBias } from '../../test/witness/routing.ts'
 import { type RunConfig, type RunInput, runSchema } from '../config/run-config.ts'
 import { openRuntime } from '../run/session.ts'
+import { floatsOf } from '../runtime/arena.ts'
 import { initialize, initialScales } from './initialize.ts'
 import { coefficientOfVariation } from './statistics.ts'
 import type { ParameterStore } from './store.ts'
@@ -135,18 +136,18 @@ test.each(['adamw', 'adafactor'] as const)('biases change only by the loads of e
       expected = expected.map((bias, i) => updatedBias(bias, [...(layers[i]?.tokens ?? [])], moe.biasRate))
       for (const [i, name] of names.entries()) {
         // Eighths are exact in float32: the optimizer has neither updated nor decayed the biases.
-        expect([...store.parameter(name)]).toEqual(expected[i])
-        expect(store.gradient(name).every((value) => value === 0)).toBe(true)
+        expect([...floatsOf(store.parameter(name))]).toEqual(expected[i])
+        expect(floatsOf(store.gradient(name)).every((value) => value === 0)).toBe(true)
       }
     }
     expect(expected.flat().some((value) => value !== 0)).toBe(true)
 
     // A skipped step does not change them.
-    const norm = store.parameter('norm').slice()
-    store.parameter('norm').fill(Number.NaN)
+    const norm = floatsOf(store.parameter('norm')).slice()
+    floatsOf(store.parameter('norm')).fill(Number.NaN)
     expect((await trainer.step(6, batch)).skipped).toBe(true)
-    store.parameter('norm').set(norm)
-    for (const [i, name] of names.entries()) expect([...store.parameter(name)]).toEqual(expected[i])
+    floatsOf(store.parameter('norm')).set(norm)
+    for (const [i, name] of names.entries()) expect([...floatsOf(store.parameter(name))]).toEqual(expected[i])
   })
 })
 
@@ -157,7 +158,7 @@ test('biases even out the loads of a router that sends all tokens to one expert'
     } as const
     let last = 0
     await withTrainer(over, async (trainer, store) => {
-      for (const layer of [0, 1]) store.parameter(`layers.${layer}.moe.router.bias`)[0] = 1
+      for (const layer of [0, 1]) floatsOf(store.parameter(`layers.${layer}.moe.router.bias`))[0] = 1
       for (let step = 1; step <= 60; step++) {
         const { layers } = await trainer.step(step, batch)
         if (step > 50) last += layers.reduce((sum, { tokens }) => sum + coefficientOfVariation(tokens), 0)
@@ -228,7 +229,9 @@ test.each(['adamw', 'adafactor'] as const)(
     const train = { routerSteps: 2, optimizer: { kind } }
     await withTrainer({ model: { moe: { router: 'bias', k: 2 } }, train }, async (trainer, store) => {
       const weights = () =>
-        ['layers.0.moe.router', 'norm', 'layers.0.moe.router.bias'].map((name) => store.parameter(name).slice())
+        ['layers.0.moe.router', 'norm', 'layers.0.moe.router.bias'].map((name) =>
+          floatsOf(store.parameter(name)).slice(),
+        )
       const after: ReturnType<typeof weights>[] = []
       for (let step = 1; step <= 4; step++) {
         await trainer.step(step, batch)

@@ -5,18 +5,17 @@
 import type { RunConfig } from '../config/run-config.ts'
 import type { Batch } from '../data/batches.ts'
 import { parameterSpecs } from '../model/parameters.ts'
-import type { ArenaKernels } from '../runtime/arena-kernels.ts'
+import type { ArenaKernels, Gate } from '../runtime/arena-kernels.ts'
 import type { Runtime } from '../runtime/contract.ts'
-import type { OrderLog } from '../runtime/order-log.ts'
 import { type Ranks, sumOverRanks } from '../runtime/ranks.ts'
 import type { NodeTime, StepEvent } from '../runtime/times.ts'
-import { FrozenRouters } from './frozen-routers.ts'
+import type { Memory } from './bank.ts'
 import { GradientProgram, type GradientShape, gradientScratch } from './gradient-program.ts'
 import { kernelTimes, timesSince } from './kernel-times.ts'
 import { adafactor, adafactorScratch } from './optimizer/adafactor.ts'
 import { ADAMW_MOMENTS, adamw } from './optimizer/adamw.ts'
 import type { Optimizer, UpdateSettings } from './optimizer/contract.ts'
-import { gradientNorm } from './optimizer/norm.ts'
+import { gradientGate, totalOverRanks } from './optimizer/norm.ts'
 import { exchangeScratch } from './ranks/gradient-sum.ts'
 import type { ExchangeStages } from './ranks/ledger.ts'
 import { alone, type Layout, ownedSpecs } from './ranks/placement.ts'
@@ -26,6 +25,7 @@ import { learningRate } from './schedule.ts'
 import type { LayerCounts } from './statistics.ts'
 import { ParameterStore } from './store.ts'
 import { type RecordedSteps, Timeline } from './timeline.ts'
+import { isRouter, type Updated, updatedOf } from './updated.ts'
 
 export interface StepOutcome {
   readonly loss: number
@@ -79,11 +79,7 @@ export function layoutOf(
 }
 
 /** Allocates memory for the parameters, gradients and optimizer state of a run. */
-export function createStore(
-  runtime: Pick<Runtime, 'createArena'>,
-  config: Shaped,
-  layout = layoutOf(config),
-): ParameterStore {
+export function createStore(runtime: Memory, config: Shaped, layout = layoutOf(config)): ParameterStore {
   const specs = parameterSpecs(config.model)
   const scratch = gradientScratch(config.model, shapeOf(config, layout)) + exchangeScratch(specs, layout)
   return config.train.optimizer.kind === 'adamw'
@@ -97,13 +93,15 @@ export class Trainer {
   updates = 0
   private readonly config: RunConfig['train']
   private readonly moe: RunConfig['model']['moe']
+  private readonly runtime: Runtime
   private readonly gradient: GradientProgram
   private readonly kernels: ArenaKernels
   private readonly store: ParameterStore
   private readonly ranks: Ranks | null
-  private readonly orderLog: OrderLog | null
   private readonly overlap: boolean
-  private readonly frozen: FrozenRouters
+  /** While routers learn, and after. */
+  private readonly learning: Updated
+  private readonly frozen: Updated
   private readonly timeline = new Timeline()
   private steps = 0
   private stepsMs = 0
@@ -111,14 +109,14 @@ export class Trainer {
 
   private constructor(
     { model, train, parallel }: RunConfig,
+    runtime: Runtime,
     gradient: GradientProgram,
     kernels: ArenaKernels,
     optimizer: Optimizer,
     store: ParameterStore,
     ranks: Ranks | null,
-    orderLog: OrderLog | null,
   ) {
-    this.orderLog = orderLog
+    this.runtime = runtime
     this.config = train
     this.overlap = parallel.overlap
     this.moe = model.moe
@@ -127,7 +125,9 @@ export class Trainer {
     this.optimizer = optimizer
     this.store = store
     this.ranks = ranks
-    this.frozen = new FrozenRouters(store)
+    const { groups } = gradient.parameters
+    this.learning = updatedOf(store, groups, () => true)
+    this.frozen = updatedOf(store, groups, (spec) => !isRouter(spec))
   }
 
   /**
@@ -152,7 +152,7 @@ export class Trainer {
         train.optimizer.kind === 'adamw'
           ? adamw(kernels, store, train.optimizer)
           : adafactor(kernels, store, train.optimizer)
-      return new Trainer(config, gradient, kernels, optimizer, store, ranks, runtime.orderLog ?? null)
+      return new Trainer(config, runtime, gradient, kernels, optimizer, store, ranks)
     } catch (error) {
       await kernels.close()
       throw error
@@ -171,54 +171,59 @@ export class Trainer {
 
   /** @param step From 1. @param batch Must not change until the promise is settled. */
   async step(step: number, batch: Batch): Promise<StepOutcome> {
-    const { timeline } = this
+    const { runtime, timeline, gradient } = this
     timeline.clear()
-    this.orderLog?.clear()
+    runtime.orderLog?.clear()
     const start = performance.now()
-    const { loss, passLosses, layers, keptByRank, arrivalMs } = await timeline.time('gradient', () =>
-      this.gradient.run(step, batch.tokens, batch.targets, timeline),
-    )
-    const isFrozen = step > (this.config.routerSteps ?? Number.POSITIVE_INFINITY)
-    if (isFrozen) this.frozen.clearGradients()
+    const early = await timeline.time('gradient', async () => {
+      await gradient.run(step, batch.tokens, batch.targets, timeline)
+      return runtime.defers ? null : gradient.result(timeline)
+    })
     const between = performance.now()
-    const sum = (own: Float64Array) => timeline.meet('gather norms', () => sumOverRanks(this.ranks, own))
-    const gradNorm = await timeline.time('norm', () =>
-      gradientNorm(this.kernels, this.store, this.ranks ? sum : undefined),
-    )
+    const isFrozen = step > (this.config.routerSteps ?? Number.POSITIVE_INFINITY)
+    const updated = isFrozen ? this.frozen : this.learning
+    const gate = await timeline.time('norm', () => this.gate(updated, early !== null && !Number.isFinite(early.loss)))
     const rate = learningRate(this.config.schedule, step, this.config.steps)
-    const skipped = !Number.isFinite(loss) || !Number.isFinite(gradNorm)
+    // A device that defers decides later. The others know: nothing is ordered for a step that is skipped.
+    if (runtime.defers || gate.isOpen)
+      await timeline.time('update', () => this.update({ step: this.updates + 1, learningRate: rate }, gate, updated))
+    await runtime.finish()
+    const { loss, passLosses, layers, keptByRank, arrivalMs } = early ?? (await gradient.result(timeline))
+    const skipped = !gate.isOpen || !Number.isFinite(loss)
     if (!skipped) {
-      const { clip } = this.config.optimizer
       this.updates++
-      const gradientScale = clip > 0 && gradNorm > clip ? clip / gradNorm : 1
-      const settings = { step: this.updates, learningRate: rate, gradientScale }
-      // Their gradient is zero, so the optimizer leaves them as they are.
-      if (!isFrozen) updateRouterBias(this.store, this.moe, layers)
-      await timeline.time('update', () => this.update(settings, isFrozen))
+      if (!isFrozen) await updateRouterBias(this.store, this.moe, layers)
       if (this.ranks && !this.overlap) await timeline.meet('share parameters', () => this.settle())
     }
     const end = performance.now()
     this.steps++
     this.stepsMs += end - start
+    const gradientEnd = runtime.defers ? end : between
     return {
       loss,
       passLosses,
       layers,
-      gradNorm,
+      gradNorm: gate.norm,
       learningRate: rate,
       skipped,
-      gradientMs: between - start,
-      updateMs: end - between,
+      gradientMs: gradientEnd - start,
+      updateMs: end - gradientEnd,
       keptByRank,
       own: this.ranks && this.ownStep(performance.timeOrigin + start, end - start, arrivalMs),
     }
   }
 
-  private async update(settings: UpdateSettings, isFrozen: boolean): Promise<void> {
+  private gate({ units }: Updated, closed: boolean): Promise<Gate> {
+    const { kernels, ranks, store, timeline } = this
+    const sum = (own: Float64Array) => timeline.meet('gather norms', () => sumOverRanks(ranks, own))
+    const total = ranks ? totalOverRanks(units, store.unitCount, sum) : undefined
+    return gradientGate(kernels, units, { clip: this.config.optimizer.clip, total, closed })
+  }
+
+  private async update(settings: UpdateSettings, gate: Gate, { names }: Updated): Promise<void> {
     const { parameters } = this.gradient
-    for (const group of parameters.groups) {
-      await this.optimizer.update(settings, group)
-      if (isFrozen) this.frozen.restore(group)
+    for (const [i, group] of parameters.groups.entries()) {
+      await this.optimizer.update(settings, gate, names[i])
       parameters.begin(group)
     }
   }
@@ -232,7 +237,7 @@ export class Trainer {
   }
 
   private ownStep(origin: number, ms: number, arrivalMs: number): OwnStep {
-    const orders = (this.orderLog?.read() ?? []).map((order) => {
+    const orders = (this.runtime.orderLog?.read() ?? []).map((order) => {
       const { posted, begin, end } = order
       return { ...order, posted: posted - origin, begin: begin - origin, end: end - origin }
     })

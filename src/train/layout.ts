@@ -7,6 +7,7 @@ import { type RunConfig, runSchema } from '../config/run-config.ts'
 import { UsageError } from '../errors.ts'
 import { together } from '../run/agreement.ts'
 import type { GroupPlace, Runtime } from '../runtime/contract.ts'
+import type { Engine } from '../runtime/engine.ts'
 import { gatherJson, type Ranks } from '../runtime/ranks.ts'
 import { isReproducible } from '../step/ranks/gradient-tree.ts'
 import { layoutOf } from '../step/trainer.ts'
@@ -28,6 +29,11 @@ export function groupOf({ parallel: { expert } }: RunConfig, ranks: Ranks | null
  */
 export function forRanks(config: RunConfig, ranks: Place | null, resume: boolean): RunConfig {
   if (!ranks) return config
+  if (config.runtime.device !== 'cpu')
+    throw new UsageError(
+      `invalid runtime.device: ${config.runtime.device} (expected cpu: ranks exchange gradients in the memory of the ` +
+        'processor; train on one GPU without mpirun)',
+    )
   const { size } = ranks
   const { shards = resume ? 1 : size, expert, data } = config.parallel
   const refuse = (field: string, value: unknown, expected: string): never => {
@@ -77,4 +83,10 @@ export async function expectSharedFolder(ranks: Ranks, directory: string): Promi
 export async function recordRanks({ roster }: Ranks, directory: string): Promise<void> {
   const ranks = roster.map(({ host, pid }, rank) => ({ rank, host, pid }))
   await replaceFile(join(directory, 'ranks.json'), `${JSON.stringify({ ranks })}\n`)
+}
+
+/** Writes `engine.json` into the run directory: what computes the run now, with the GPU and its driver. */
+export async function recordEngine(directory: string, engine: Engine): Promise<null> {
+  await replaceFile(join(directory, 'engine.json'), `${JSON.stringify(engine)}\n`)
+  return null
 }

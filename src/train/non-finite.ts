@@ -2,6 +2,7 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Batch } from '../data/batches.ts'
+import { readRange } from '../runtime/arena.ts'
 import { gatherJson, type Ranks } from '../runtime/ranks.ts'
 import type { ParameterStore, Unit } from '../step/store.ts'
 import type { StepOutcome } from '../step/trainer.ts'
@@ -23,13 +24,14 @@ interface Places {
  * Parameters, copies of those of other ranks included: memory of one rank may be damaged. Gradients of owned tensors,
  * which are sums over all ranks: non-finite values spread from the last one, in backward order, to all earlier layers.
  */
-function findPlaces(store: ParameterStore): Places {
-  const last = (units: readonly Unit[], what: 'parameters' | 'gradients'): Place | null => {
-    const found = units.findLast((unit) => !unit.arena.floats(unit[what], unit.count).every(Number.isFinite))
-    return found ? { index: found.index, name: found.name } : null
+async function findPlaces(store: ParameterStore): Promise<Places> {
+  const last = async (units: readonly Unit[], what: 'parameters' | 'gradients'): Promise<Place | null> => {
+    for (const { arena, [what]: start, count, index, name } of units.toReversed())
+      if (!(await readRange({ arena, start, count })).every(Number.isFinite)) return { index, name }
+    return null
   }
   const held = store.units(store.shares).toSorted((a, b) => a.index - b.index)
-  return { parameter: last(held, 'parameters'), gradient: last(store.units(), 'gradients') }
+  return { parameter: await last(held, 'parameters'), gradient: await last(store.units(), 'gradients') }
 }
 
 /**
@@ -41,7 +43,7 @@ export async function findNonFinite(
   ranks: Ranks | null = null,
   passLosses: readonly number[] = [],
 ): Promise<string | undefined> {
-  const all = await gatherJson(ranks, findPlaces(store))
+  const all = await gatherJson(ranks, await findPlaces(store))
   const lastOf = (what: keyof Places) =>
     all.flatMap((places) => places[what] ?? []).toSorted((a, b) => b.index - a.index)[0]
   const parameter = lastOf('parameter')

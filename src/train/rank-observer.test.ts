@@ -30,14 +30,14 @@ function slowed(runtime: Runtime, ms: number): Runtime {
       bind: (...ports) => {
         const binding = executable.bind(...ports)
         return override(binding, {
-          async run(early) {
+          async order(options) {
             await sleep(ms)
-            return binding.run(early)
+            return binding.order(options)
           },
         })
       },
     })
-  return override(runtime, { compile: async (model) => slowedExecutable(await runtime.compile(model)) })
+  return override(runtime, { compile: async (...program) => slowedExecutable(await runtime.compile(...program)) })
 }
 
 /** An object with some of its methods replaced. */

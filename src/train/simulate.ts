@@ -6,12 +6,13 @@
 import type { RunConfig } from '../config/run-config.ts'
 import { separatorOf } from '../data/first-visible.ts'
 import { openRuntime } from '../run/session.ts'
-import type { Arena } from '../runtime/arena.ts'
+import { type Arena, MAX_ARENA_BYTES } from '../runtime/arena.ts'
 import { type Engine, engineOf } from '../runtime/engine.ts'
 import { channels } from '../runtime/ranks.ts'
 import { SimulatedRanks } from '../runtime/simulated/ranks.ts'
 import type { NodeTime, StepEvent } from '../runtime/times.ts'
 import { initialize, initialScales } from '../step/initialize.ts'
+import type { NamedTensor } from '../step/named-tensors.ts'
 import { randomFor } from '../step/random.ts'
 import type { Layout } from '../step/ranks/placement.ts'
 import { keptAssignments } from '../step/statistics.ts'
@@ -85,11 +86,10 @@ export interface SimulateOptions {
 
 /** Bytes by region of the store of a rank, which is laid out without memory. @param config With `parallel.shards`. */
 export function storeBytes(config: RunConfig, layout: Layout): ParameterStore['regionBytes'] {
-  const createArena = (bytes: number): Arena => {
-    const nothing = { buffer: new SharedArrayBuffer(0) }
-    return { memory: nothing, ...nothing, byteLength: bytes, floats: () => new Float32Array() }
+  const createArena = (byteLength: number): Arena => {
+    return { byteLength, host: null, read: async () => new Float32Array(), write: async () => {} }
   }
-  return createStore({ createArena }, config, layout).regionBytes
+  return createStore({ createArena, maxArenaBytes: MAX_ARENA_BYTES }, config, layout).regionBytes
 }
 
 /**
@@ -159,8 +159,8 @@ export async function simulateRank(
 }
 
 /** Bytes of optimizer state in scratch memory: that of Adafactor. The moments of AdamW have regions of their own. */
-const bytesOf = (tensors: readonly { readonly data: Float32Array }[], { train }: RunConfig): number =>
-  train.optimizer.kind === 'adafactor' ? tensors.reduce((sum, { data }) => sum + data.byteLength, 0) : 0
+const bytesOf = (tensors: readonly NamedTensor[], { train }: RunConfig): number =>
+  train.optimizer.kind === 'adafactor' ? tensors.reduce((sum, { range }) => sum + range.count * 4, 0) : 0
 
 function randomBatch({ model, train }: RunConfig) {
   const random = randomFor(train.seed, 'simulation')

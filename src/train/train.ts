@@ -32,7 +32,7 @@ import { createStore, layoutOf, Trainer } from '../step/trainer.ts'
 import { Cleanup } from '../system/cleanup.ts'
 import { version } from '../system/version.ts'
 import type { TrainEvent, TrainSummary } from './events.ts'
-import { engineFacts, expectSharedFolder, forRanks, groupOf, recordRanks } from './layout.ts'
+import { engineFacts, expectSharedFolder, forRanks, groupOf, recordEngine, recordRanks } from './layout.ts'
 import { reportNonFinite } from './non-finite.ts'
 import { RankObserver } from './rank-observer.ts'
 import { Reporter } from './reporter.ts'
@@ -105,6 +105,7 @@ async function trainOn(
   cleanup.defer(() => runtime.close())
   // The library and the number of threads are part of the bits of a result.
   await refuseDifferences(ranks, engineFacts(runtime))
+  await fromFirst(ranks, () => recordEngine(directory, engineOf(runtime)))
   for (const message of runNotices(runtime, config)) emit({ kind: 'notice', message })
   const bandwidth = profile ? await measureBandwidth(runtime) : null
   const measure = () => (profile ? measureLargePeak(runtime) : measurePeakFlops(runtime))

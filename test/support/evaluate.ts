@@ -1,6 +1,5 @@
 /** Compiles and runs a few tensors, for tests of the graph. */
 import type { Port } from '../../src/graph/model.ts'
-import { toOnnx } from '../../src/graph/onnx.ts'
 import { sizeOf } from '../../src/graph/shape.ts'
 import type { Tensor } from '../../src/graph/tensor.ts'
 import { type Buffer, type Runtime, typedArrays } from '../../src/runtime/contract.ts'
@@ -22,8 +21,8 @@ export interface Evaluator {
 
 /** Compiles outputs and binds new memory to all inputs and outputs. */
 export async function evaluator(outputs: Record<string, Tensor>): Promise<Evaluator> {
-  const model = toOnnx({ outputs })
-  const executable = await (await testRuntime()).compile(model)
+  const executable = await (await testRuntime()).compile({ outputs })
+  const { model } = executable
   const buffers = Object.fromEntries([...model.inputs, ...model.outputs].map((port) => [port.name, allocate(port)]))
   const binding = executable.bind(buffers)
   return {

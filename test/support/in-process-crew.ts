@@ -7,6 +7,8 @@ import type { Runtime } from '../../src/runtime/contract.ts'
 import { createArena } from '../../src/runtime/cpu-arena.ts'
 import { Dnnl } from '../../src/runtime/onednn/dnnl.ts'
 import { findDnnl } from '../../src/runtime/onednn/library.ts'
+import { compileSession } from '../../src/runtime/onnxruntime/compile.ts'
+import { acquireEnvironment, releaseEnvironment } from '../../src/runtime/onnxruntime/environment.ts'
 import type { Session, SessionBinding } from '../../src/runtime/onnxruntime/session.ts'
 import { RuntimeError } from '../../src/runtime/runtime-error.ts'
 import type { KernelCall, KernelThread } from '../../src/runtime/staged/contract.ts'
@@ -29,6 +31,7 @@ export async function runWithOrder(
   threads = runtime.threads,
 ): Promise<Values> {
   const sessions: SessionBinding[] = []
+  const environment = acquireEnvironment()
   let script: Script | undefined
   const crew = {
     open(given: Script) {
@@ -44,7 +47,7 @@ export async function runWithOrder(
       profile: false,
       exchanges: false,
       async compile(onnx) {
-        const session = (await runtime.compile(onnx)) as Session
+        const session = await compileSession(environment, onnx, { threads: 1, profile: false, onFreed() {} })
         const bind: Session['bind'] = (ports) => {
           const binding = session.bind(ports)
           sessions.push(binding)
@@ -63,6 +66,7 @@ export async function runWithOrder(
   if (!script) throw new Error('the program was not opened')
   await walk(script, sessions, await contexts(script, threads, runtime.math), order)
   executable.release()
+  releaseEnvironment()
   return Object.fromEntries(model.outputs.map(({ name }) => [name, buffers[name] as Values[string]]))
 }
 

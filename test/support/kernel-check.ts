@@ -6,7 +6,6 @@
  */
 import { expect } from 'vitest'
 import { gradient } from '../../src/graph/gradient.ts'
-import { toOnnx } from '../../src/graph/onnx.ts'
 import { add, multiply } from '../../src/graph/ops/elementwise.ts'
 import { dispatch } from '../../src/graph/ops/expert.ts'
 import { sum } from '../../src/graph/ops/reduction.ts'
@@ -108,8 +107,7 @@ export function buffersFor(model: Pick<StagedModel, 'inputs' | 'outputs'>, value
   return buffers
 }
 
-export const compileWith = (runtime: Runtime, program: Program) =>
-  runtime.compile(usesKernels(program) ? cut(program) : toOnnx(program))
+export const compileWith = (runtime: Runtime, program: Program) => runtime.compile(program)
 
 /** Runs a program in new memory; returns the outputs by name. */
 async function runWith(executable: Executable, values: Values, inPlace = false): Promise<Values> {

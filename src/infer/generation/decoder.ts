@@ -6,12 +6,11 @@
  * loop runs between tokens.
  */
 import { setImmediate } from 'node:timers/promises'
-import { toOnnx } from '../../graph/onnx.ts'
 import type { Tensor } from '../../graph/tensor.ts'
 import type { ModelConfig } from '../../model/config.ts'
 import { type DecodeStage, decodePrograms, expertMatrix, MASKED } from '../../model/decode.ts'
 import { activatedExperts, hasRouterWeights, SymbolicParameters } from '../../model/parameters.ts'
-import type { Binding, Buffer, Executable, Runtime } from '../../runtime/contract.ts'
+import type { Binding, Executable, PortMemory, Runtime } from '../../runtime/contract.ts'
 import type { ParameterStore } from '../../step/store.ts'
 import type { KeyValueCache } from './key-value-cache.ts'
 import type { PredeterminedExperts } from './predetermined-experts.ts'
@@ -43,7 +42,7 @@ export class Decoder {
   private readonly experts: Int32Array
   private readonly gates: Float32Array
   private readonly logits: Float32Array
-  private readonly memory: Readonly<Record<string, Buffer>>
+  private readonly memory: Readonly<Record<string, PortMemory>>
   private programs: Programs | undefined
 
   constructor(runtime: Runtime, config: ModelConfig, store: ParameterStore, cache: KeyValueCache) {
@@ -116,7 +115,7 @@ export class Decoder {
     while (longest <= position) longest *= 2
     const length = Math.min(longest, config.sequence)
     const traced = decodePrograms(config, new SymbolicParameters(store.specs, 'float32'), length)
-    const compile = (outputs: Readonly<Record<string, Tensor>>) => runtime.compile(toOnnx({ outputs }))
+    const compile = (outputs: Readonly<Record<string, Tensor>>) => runtime.compile({ outputs })
     const [expert, ...stages] = await Promise.all([
       traced.expert && compile(traced.expert),
       ...traced.stages.map(async ({ layer, outputs }) => ({ layer, executable: await compile(outputs) })),
@@ -141,7 +140,7 @@ export class Decoder {
   }
 
   /** Memory that a port of a program reads or writes. */
-  private at(port: string, length: number, layer: number, expert: number): Buffer {
+  private at(port: string, length: number, layer: number, expert: number): PortMemory {
     if (port === 'mask') return this.mask.subarray(0, length)
     const matrix = expertMatrix(port)
     if (matrix !== null) return this.store.parameter(`layers.${layer}.moe.experts.{e}.${matrix}`, expert)

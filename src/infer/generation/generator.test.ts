@@ -2,6 +2,7 @@
  * Compares generation from cached keys and values with the loop-by-loop witness, which has no cache and
  * computes the whole context for every token.
  */
+
 import { afterAll, describe, expect, test } from 'vitest'
 import { routedOf } from '../../../test/support/routed.ts'
 import { type CaseOverrides, randomCase } from '../../../test/witness/generate.ts'
@@ -9,8 +10,9 @@ import { type Parameters, type Routed, witnessForward } from '../../../test/witn
 import type { ModelConfig } from '../../model/config.ts'
 import { parameterSpecs, routedModules } from '../../model/parameters.ts'
 import { hashTableOf } from '../../model/routing/hash.ts'
-import { createArena } from '../../runtime/cpu-arena.ts'
+import { floatsOf } from '../../runtime/arena.ts'
 import { createRuntime } from '../../runtime/cpu-runtime.ts'
+import { cpuMemory } from '../../runtime/testing/cpu-memory.ts'
 import { generationConfig } from '../../step/capacity-rules.ts'
 import { drawDistinct, moduleLabels, randomFor } from '../../step/random.ts'
 import { ParameterStore } from '../../step/store.ts'
@@ -40,13 +42,16 @@ function modelOf(seed: number, { model, moe }: CaseOverrides): Model {
     model: { sequence: 20, ...model },
     ...(moe !== undefined && { moe: dropless ?? null }),
   })
-  const store = new ParameterStore({ createArena }, parameterSpecs(drawn.config), null, tokenScratch(drawn.config))
+  const store = new ParameterStore(cpuMemory, parameterSpecs(drawn.config), null, tokenScratch(drawn.config))
   const parameters = new Map<string, { shape: readonly number[]; data: Float64Array }>()
   for (const { name } of store.specs) {
     const given = drawn.parameters.get(name.replace('.{e}', ''))
     if (!given) throw new Error(`no ${name}`)
-    store.parameter(name).set(given.data)
-    parameters.set(name.replace('.{e}', ''), { shape: given.shape, data: Float64Array.from(store.parameter(name)) })
+    floatsOf(store.parameter(name)).set(given.data)
+    parameters.set(name.replace('.{e}', ''), {
+      shape: given.shape,
+      data: Float64Array.from(floatsOf(store.parameter(name))),
+    })
   }
   return { config: generationConfig(drawn.config), parameters, store }
 }
@@ -104,7 +109,7 @@ async function cachedLogits(
 ): Promise<Float32Array[]> {
   const memory = by === 'kernels' ? TokenDecoder.borrow(runtime, config, store) : null
   if (by === 'kernels' && !memory) throw new Error('the store has no memory for a token')
-  const cache = new KeyValueCache(config, memory?.take)
+  const cache = new KeyValueCache(config, memory ? (floats) => floatsOf(memory.take(floats)) : undefined)
   const predetermined = new PredeterminedExperts(config, SEED)
   const prefill = new Prefill(runtime, config, store, cache)
   const decoder = memory

@@ -35,14 +35,15 @@ export class Generator {
   constructor(runtime: Runtime, trainedConfig: ModelConfig, store: ParameterStore) {
     const config = generationConfig(trainedConfig)
     this.config = config
-    if (config.moe && config.moe.attention !== 'none') {
+    const memory = TokenDecoder.borrow(runtime, config, store)
+    // Without memory a device would have to read a key-value cache back for every token.
+    if ((config.moe && config.moe.attention !== 'none') || (!memory && runtime.device !== 'cpu')) {
       this.prefill = this.decoder = new ContextDecoder(new Prefill(runtime, config, store, null))
       this.maxStepwise = 0
       return
     }
     this.maxStepwise = MAX_STEPWISE_PROMPT
-    const memory = TokenDecoder.borrow(runtime, config, store)
-    const cache = new KeyValueCache(config, memory?.take)
+    const cache = new KeyValueCache(config, memory ? (floats) => memory.take(floats) : undefined)
     this.prefill = new Prefill(runtime, config, store, cache)
     this.decoder = memory
       ? new TokenDecoder(runtime, config, store, cache, memory)

@@ -4,15 +4,18 @@
  */
 import type { ModelConfig } from '../../model/config.ts'
 import { cacheName } from '../../model/decode.ts'
+import type { ArenaRange } from '../../runtime/arena.ts'
+
+type Table = Float32Array | ArenaRange
 
 export class KeyValueCache {
-  private readonly tables = new Map<string, Float32Array>()
+  private readonly tables = new Map<string, Table>()
   private readonly width: number
 
   /** @param allocate Allocates the tables; default: ordinary arrays. */
   constructor(
     { layers, width, sequence }: ModelConfig,
-    allocate = (floats: number): Float32Array => new Float32Array(floats),
+    allocate: (floats: number) => Table = (floats) => new Float32Array(floats),
   ) {
     this.width = width
     for (let layer = 0; layer < layers; layer++)
@@ -21,7 +24,9 @@ export class KeyValueCache {
   }
 
   /** The first `length` rows of the table of a port; undefined for other ports. */
-  rows(port: string, length: number): Float32Array | undefined {
-    return this.tables.get(port.replace(/\.next$/, ''))?.subarray(0, length * this.width)
+  rows(port: string, length: number): Table | undefined {
+    const table = this.tables.get(port.replace(/\.next$/, ''))
+    const count = length * this.width
+    return table && ('arena' in table ? { ...table, count } : table.subarray(0, count))
   }
 }

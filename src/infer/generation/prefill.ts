@@ -5,20 +5,25 @@
  * Programs have fixed shapes, so there is one for each power of two of the prompt's length. Positions after
  * the last token are masked by causality here, and by the decoder's mask later.
  */
-import { toOnnx } from '../../graph/onnx.ts'
 import { sizeOf } from '../../graph/shape.ts'
-import { input } from '../../graph/tensor.ts'
+import { input, type KernelSet, withKernels } from '../../graph/tensor.ts'
 import type { ModelConfig } from '../../model/config.ts'
 import { keysAndValues } from '../../model/decode.ts'
 import { type RoutedModule, routedModules, SymbolicParameters } from '../../model/parameters.ts'
 import { choicesName, logitsAt, transformer } from '../../model/transformer.ts'
-import type { Binding, Buffer, Executable, Runtime } from '../../runtime/contract.ts'
+import type { Binding, Executable, PortMemory, Runtime } from '../../runtime/contract.ts'
 import { inputNameOf } from '../../step/pass.ts'
 import type { ParameterStore } from '../../step/store.ts'
 import type { KeyValueCache } from './key-value-cache.ts'
 import type { PredeterminedExperts } from './predetermined-experts.ts'
 
 const MIN_LENGTH = 32
+
+/** On the CPU none: prompts are few and short. Elsewhere all but that of attention, which keeps keys and values inside. */
+function prefillKernels({ device, kernels }: Runtime): KernelSet {
+  const names = device === 'cpu' ? [] : [...kernels.names].filter((name) => name !== 'attention')
+  return { ...kernels, names: new Set(names) }
+}
 
 interface Program {
   readonly executable: Executable
@@ -78,16 +83,17 @@ export class Prefill {
     const { config, store, cache } = this
     const parameters = new SymbolicParameters(store.specs, 'float32')
     const pass = { batch: 1, sequence, training: false, capacity: 'none' as const }
-    const { x_TD } = transformer(config, parameters, input('tokens', 'int32', [sequence]), pass)
-    const logits = logitsAt(config, parameters, x_TD, input('position', 'int32', [1]))
-    const executable = await this.runtime.compile(
-      toOnnx({ outputs: { logits, ...(cache && keysAndValues(config, x_TD)) } }),
-    )
+    const outputs = withKernels(prefillKernels(this.runtime), () => {
+      const { x_TD } = transformer(config, parameters, input('tokens', 'int32', [sequence]), pass)
+      const logits = logitsAt(config, parameters, x_TD, input('position', 'int32', [1]))
+      return { logits, ...(cache && keysAndValues(config, x_TD)) }
+    })
+    const executable = await this.runtime.compile({ outputs })
 
     const tokens = new Int32Array(sequence)
     const position = new Int32Array(1)
     const choices: Program['choices'][number][] = []
-    const ports: Record<string, Buffer> = { tokens, position, logits: this.logits }
+    const ports: Record<string, PortMemory> = { tokens, position, logits: this.logits }
     for (const { spec, expert, tensor } of parameters.used)
       ports[inputNameOf(tensor)] = store.parameter(spec.name, expert)
     for (let layer = 0; layer < config.layers; layer++)

@@ -4,14 +4,13 @@
  * and kernels read the weights of the chosen experts in place.
  */
 import { hasTokenKernels } from '../../graph/ops/token.ts'
-import { cut } from '../../graph/stages/cut.ts'
 import { withKernels } from '../../graph/tensor.ts'
 import type { ModelConfig } from '../../model/config.ts'
 import { activatedExperts, hasRouterWeights, isSparse, SymbolicParameters } from '../../model/parameters.ts'
 import { tokenProgram } from '../../model/token.ts'
 import { choicesName } from '../../model/transformer.ts'
-import { MAX_ARENA_BYTES } from '../../runtime/arena.ts'
-import type { Binding, Buffer, Executable, Runtime } from '../../runtime/contract.ts'
+import { floatsOf, MAX_ARENA_BYTES } from '../../runtime/arena.ts'
+import type { Binding, Buffer, Executable, PortMemory, Runtime } from '../../runtime/contract.ts'
 import { type BorrowedScratch, paddedFloats } from '../../step/bank.ts'
 import { inputNameOf } from '../../step/pass.ts'
 import type { ParameterStore } from '../../step/store.ts'
@@ -79,15 +78,18 @@ export class TokenDecoder {
     this.memory = memory
     const half = Math.floor(config.width / config.heads / 2)
     this.frequencies = Array.from({ length: half }, (_, i) => config.rotaryBase ** (-i / half))
+    // On the CPU kernels reach the arena only; a device gets arrays as inputs.
+    const floats = (count: number): Float32Array =>
+      this.inArena ? floatsOf(memory.take(count)) : new Float32Array(count)
     const integers = (count: number): Int32Array => {
-      const { buffer, byteOffset } = memory.take(count)
+      const { buffer, byteOffset } = floats(count)
       return new Int32Array(buffer, byteOffset, count)
     }
     this.token = integers(1)
     this.position = integers(1)
-    this.cos = memory.take(half)
-    this.sin = memory.take(half)
-    this.logits = memory.take(config.vocabulary)
+    this.cos = floats(half)
+    this.sin = floats(half)
+    this.logits = floats(config.vocabulary)
     const { token, position, cos, sin, logits } = this
     const ports: Record<string, Buffer> = { token, position, cos, sin, logits }
     for (let layer = 0; layer < config.layers; layer++) {
@@ -97,6 +99,11 @@ export class TokenDecoder {
       ports[choicesName(layer)] = experts
     }
     this.ports = ports
+  }
+
+  /** Whether all that the program uses is in the arena of the parameters. */
+  private get inArena(): boolean {
+    return this.runtime.device === 'cpu'
   }
 
   /** Borrows memory for a decoder and its cache; null if the runtime lacks kernels or the store lacks memory. */
@@ -127,16 +134,17 @@ export class TokenDecoder {
     const { runtime, config, store, cache, memory } = this
     const parameters = new SymbolicParameters(store.specs, 'float32')
     const program = withKernels(runtime.kernels, () => ({ outputs: tokenProgram(config, parameters) }))
-    const executable = await runtime.compile(cut(program, { portsInside: true }))
+    const executable = await runtime.compile(program, { portsInside: this.inArena })
     const weights = Object.fromEntries(
       parameters.used.map(({ spec, expert, tensor }) => [inputNameOf(tensor), store.parameter(spec.name, expert)]),
     )
-    const at = (name: string): Buffer =>
-      (this.ports[name] ?? weights[name] ?? cache.rows(name, config.sequence)) as Buffer
+    const at = (name: string): PortMemory =>
+      (this.ports[name] ?? weights[name] ?? cache.rows(name, config.sequence)) as PortMemory
     const { inputs, outputs } = executable.model
     const ports = Object.fromEntries([...inputs, ...outputs].map(({ name }) => [name, at(name)]))
+    if (!this.inArena) return { executable, binding: executable.bind(ports) }
     const working = memory.take(workingFloats(config))
-    const within = { arena: memory.arena, start: working.byteOffset, bytes: working.byteLength }
+    const within = { arena: memory.arena, start: working.start * 4, bytes: working.count * 4 }
     return { executable, binding: executable.bind(ports, within) }
   }
 

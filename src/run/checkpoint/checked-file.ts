@@ -36,7 +36,9 @@ export async function writeChecked(path: string, file: PlannedFile): Promise<Che
   }
   try {
     const tensors: Record<string, string> = {}
-    for (const { name, bytes } of file.pieces) {
+    for (const { name, byteLength, read } of file.pieces) {
+      const bytes = await read()
+      if (bytes.length !== byteLength) throw new Error(`internal: ${bytes.length} bytes of ${name}, not ${byteLength}`)
       const ofTensor = name === undefined ? null : createHash('sha256')
       for (let at = 0; at < bytes.length; ) {
         const take = Math.min(bytes.length - at, size - filled)

@@ -19,7 +19,7 @@ import { errorCode, syncFolder, writeError } from '../../system/disk.ts'
 import { fromFirst, together } from '../agreement.ts'
 import { writeChecked } from './checked-file.ts'
 import { finished, finishInterrupted, folderName, list, prune, putInPlace } from './folder.ts'
-import { type PlannedFile, planIndex, planShards, readSafetensors, shardsOf } from './safetensors.ts'
+import { type PlannedFile, planBytes, planIndex, planShards, readSafetensors, shardsOf } from './safetensors.ts'
 import { STATE, type StateFile, SUMS, verify } from './verify.ts'
 
 export interface CheckpointTensors {
@@ -144,7 +144,7 @@ async function writeAll(folder: string, files: readonly PlannedFile[]): Promise<
     const checked = pieces.flatMap((piece) =>
       piece.name === undefined
         ? []
-        : [{ name: piece.name, bytes: piece.bytes.length, sum: tensors[piece.name] as string }],
+        : [{ name: piece.name, bytes: piece.byteLength, sum: tensors[piece.name] as string }],
     )
     written.push({ name, bytes, sum, tensors: checked })
   }
@@ -167,8 +167,9 @@ async function writeDescription(
   const census = Object.fromEntries(files.flatMap(({ tensors }) => tensors.map(({ name, sum }) => [name, sum])))
   const sizes = Object.fromEntries(written.map(({ name, bytes }) => [name, bytes]))
   const description: StateFile = { step, files: sizes, census, state }
-  written.push(...(await writeAll(folder, [planText(STATE, `${JSON.stringify(description)}\n`)])))
-  await writeAll(folder, [planText(SUMS, written.map(({ name, sum }) => `${sum}  ${name}\n`).join(''))])
+  written.push(...(await writeAll(folder, [planBytes(STATE, Buffer.from(`${JSON.stringify(description)}\n`))])))
+  const sums = written.map(({ name, sum }) => `${sum}  ${name}\n`).join('')
+  await writeAll(folder, [planBytes(SUMS, Buffer.from(sums))])
 }
 
 /**
@@ -197,7 +198,7 @@ export async function newestFolder(directory: string): Promise<string | undefine
 }
 
 /**
- * Reads the newest intact checkpoint into the views; null if there is none. A running training may remove it meanwhile;
+ * Reads the newest intact checkpoint into the tensors; null if there is none. A running training may remove it meanwhile;
  * then it has written a newer one, which is read instead.
  * @param tensors See {@link readCheckpoint}.
  * @param onSkip See {@link newestCheckpoint}.
@@ -225,7 +226,7 @@ export async function readNewestCheckpoint(
 }
 
 /**
- * Reads a checkpoint into the views by tensor name.
+ * Reads a checkpoint into the tensors by name.
  * @param tensors Without `optimizer` only the model is read.
  * @param elsewhere Names of tensors that the checkpoint must have too, and that other ranks read.
  * @throws RunError naming a tensor that is missing, extra, there twice, of another shape, or of another checkpoint
@@ -238,11 +239,6 @@ export async function readCheckpoint(
   const { census = {} } = JSON.parse(await readFile(join(path, STATE), 'utf8')) as StateFile
   await readSafetensors(path, 'model', tensors.model, { elsewhere, census })
   if ('optimizer' in tensors) await readSafetensors(path, 'optimizer', tensors.optimizer, { elsewhere, census })
-}
-
-function planText(name: string, text: string): PlannedFile {
-  const bytes = Buffer.from(text)
-  return { name, bytes: bytes.length, pieces: [{ bytes }] }
 }
 
 /** JSON would store null for NaN and infinities, which would silently change the resumed run. */

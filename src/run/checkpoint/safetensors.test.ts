@@ -4,6 +4,8 @@ import { join } from 'node:path'
 import fc from 'fast-check'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { RunError } from '../../errors.ts'
+import { floatsOf } from '../../runtime/arena.ts'
+import { arenaOf } from '../../runtime/cpu-arena.ts'
 import type { NamedTensor } from '../../step/named-tensors.ts'
 import { writeChecked } from './checked-file.ts'
 import { planIndex, planShards, readSafetensors, shardsOf } from './safetensors.ts'
@@ -17,36 +19,40 @@ afterEach(() => rm(folder, { recursive: true }))
 async function write(tensors: readonly NamedTensor[], shardBytes = 2 ** 32): Promise<string[]> {
   const shards = shardsOf(tensors, shardBytes)
   const files = planShards('model', shards)
-  const sizes = (shard: readonly NamedTensor[]) => shard.map(({ name, data }) => ({ name, bytes: data.byteLength }))
+  const sizes = (shard: readonly NamedTensor[]) => shard.map(({ name, range }) => ({ name, bytes: range.count * 4 }))
   if (files.length > 1)
     files.push(planIndex('model', Object.fromEntries(shards.map((shard, i) => [files[i]?.name, sizes(shard)]))))
   for (const file of files) await writeChecked(join(folder, file.name), file)
   return files.map(({ name }) => name)
 }
 
-const tensor = (name: string, shape: readonly number[], values: readonly number[]): NamedTensor => ({
-  name,
-  shape,
-  data: Float32Array.from(values),
-})
+function tensor(name: string, shape: readonly number[], values: readonly number[]): NamedTensor {
+  const arena = arenaOf({ buffer: new SharedArrayBuffer(values.length * 4) })
+  const range = { arena, start: 0, count: values.length }
+  floatsOf(range).set(values)
+  return { name, shape, range }
+}
+const dataOf = ({ range }: NamedTensor): Float32Array => floatsOf(range)
 
-/** Adjacent views of one shared arena, as in a parameter store. */
-function arenaViews(shapes: readonly (readonly number[])[], fill: (i: number) => number): NamedTensor[] {
+/** Adjacent ranges of one arena, as in a parameter store. */
+function arenaRanges(shapes: readonly (readonly number[])[], fill: (i: number) => number): NamedTensor[] {
   const sizes = shapes.map((shape) => shape.reduce((a, b) => a * b, 1))
   const total = sizes.reduce((a, b) => a + b, 0)
-  const arena = new Float32Array(new SharedArrayBuffer(4 * total)).map((_, i) => fill(i))
-  const shared = new SharedArrayBuffer(4 * total)
-  new Float32Array(shared).set(arena)
+  const arena = arenaOf({ buffer: new SharedArrayBuffer(4 * total) })
+  floatsOf({ arena, start: 0, count: total }).forEach((_, i, all) => {
+    all[i] = fill(i)
+  })
   let offset = 0
   return shapes.map((shape, i) => {
-    const data = new Float32Array(shared, 4 * offset, sizes[i])
-    offset += sizes[i] as number
-    return { name: `tensors.${i}`, shape, data }
+    const count = sizes[i] as number
+    const range = { arena, start: offset, count }
+    offset += count
+    return { name: `tensors.${i}`, shape, range }
   })
 }
 
 const blank = (tensors: readonly NamedTensor[]) =>
-  arenaViews(
+  arenaRanges(
     tensors.map(({ shape }) => shape),
     () => 0,
   ).map((view, i) => ({ ...view, name: (tensors[i] as NamedTensor).name }))
@@ -76,7 +82,7 @@ test('a file written by hand is read, for any order of its header', async () => 
   )
   const views = [tensor('a', [2], [0, 0]), tensor('b', [1], [0])]
   await readSafetensors(folder, 'model', views)
-  expect(views.map(({ data }) => [...data])).toEqual([[1, -2], [0.5]])
+  expect(views.map((view) => [...dataOf(view)])).toEqual([[1, -2], [0.5]])
 })
 
 test('tensors are read back bit for bit, from one file or from shards', async () => {
@@ -84,12 +90,12 @@ test('tensors are read back bit for bit, from one file or from shards', async ()
   await fc.assert(
     fc.asyncProperty(fc.array(shape, { maxLength: 12 }), fc.integer({ min: 1, max: 400 }), async (shapes, limit) => {
       for (const name of await readdir(folder)) await rm(join(folder, name))
-      const tensors = arenaViews(shapes, (i) => Math.sin(i) * 1e-3)
+      const tensors = arenaRanges(shapes, (i) => Math.sin(i) * 1e-3)
       const names = await write(tensors, limit)
       const views = blank(tensors)
       await readSafetensors(folder, 'model', views)
-      expect(views).toEqual(tensors)
-      const bytes = tensors.reduce((sum, { data }) => sum + data.byteLength, 0)
+      expect(views.map(dataOf)).toEqual(tensors.map(dataOf))
+      const bytes = tensors.reduce((sum, { range }) => sum + range.count * 4, 0)
       if (bytes <= limit) expect(names).toEqual(['model.safetensors'])
     }),
     { numRuns: 40 },
@@ -98,16 +104,50 @@ test('tensors are read back bit for bit, from one file or from shards', async ()
 
 test('tensors larger than a buffer, and many that share one, are read back', async () => {
   const shapes = [[3], [1_500_000], ...Array.from({ length: 3000 }, () => [7]), [2, 600_000]]
-  const tensors = arenaViews(shapes, (i) => i % 8191)
+  const tensors = arenaRanges(shapes, (i) => i % 8191)
   await write(tensors)
   const views = blank(tensors)
   await readSafetensors(folder, 'model', views)
-  expect(
-    views.every(({ data }, i) => Buffer.compare(bytesOf(data), bytesOf((tensors[i] as NamedTensor).data)) === 0),
-  ).toBe(true)
+  expect(views.every((view, i) => Buffer.compare(bytesOf(view), bytesOf(tensors[i] as NamedTensor)) === 0)).toBe(true)
 })
 
-const bytesOf = (data: Float32Array) => Buffer.from(data.buffer, data.byteOffset, data.byteLength)
+function bytesOf(tensor: NamedTensor): Buffer {
+  const { buffer, byteOffset, byteLength } = dataOf(tensor)
+  return Buffer.from(buffer, byteOffset, byteLength)
+}
+
+test('data that begins at any byte is read, though numbers are in several buffers', async () => {
+  const count = 2_100_000
+  const expected = Float32Array.from({ length: count }, (_, i) => Math.sin(i))
+  const data = Buffer.from(expected.buffer)
+  for (const odd of [1, 2, 3]) {
+    const header = JSON.stringify({ a: { dtype: 'F32', shape: [count], data_offsets: [0, data.length] } })
+    const padded = header.padEnd(header.length + 8 - ((header.length + 8) % 8) + odd)
+    const length = Buffer.alloc(8)
+    length.writeUInt8(padded.length)
+    await writeFile(join(folder, 'model.safetensors'), Buffer.concat([length, Buffer.from(padded), data]))
+    const a = tensor('a', [count], new Array<number>(count).fill(0))
+    await readSafetensors(folder, 'model', [a])
+    expect(bytesOf(a).equals(data)).toBe(true)
+  }
+})
+
+test('tensors between bytes of another type are read, where a number begins in one buffer and ends in the next', async () => {
+  const values = Float32Array.from({ length: 2_000_000 }, (_, i) => Math.cos(i))
+  const [bytes, half] = [Buffer.from(values.buffer), values.length / 2]
+  const header = JSON.stringify({
+    a: { dtype: 'F32', shape: [half], data_offsets: [0, 4 * half] },
+    elsewhere: { dtype: 'U8', shape: [3], data_offsets: [4 * half, 4 * half + 3] },
+    b: { dtype: 'F32', shape: [half], data_offsets: [4 * half + 3, 8 * half + 3] },
+  })
+  const length = Buffer.alloc(8)
+  length.writeUInt16LE(header.length)
+  const parts = [length, Buffer.from(header), bytes.subarray(0, 4 * half), Buffer.alloc(3), bytes.subarray(4 * half)]
+  await writeFile(join(folder, 'model.safetensors'), Buffer.concat(parts))
+  const read = ['a', 'b'].map((name) => tensor(name, [half], new Array<number>(half).fill(0)))
+  await readSafetensors(folder, 'model', read, { elsewhere: new Set(['elsewhere']) })
+  expect(Buffer.concat(read.map(bytesOf)).equals(bytes)).toBe(true)
+})
 
 test('shards and their index have the names that Hugging Face uses', async () => {
   const tensors = [
@@ -147,7 +187,7 @@ test('a missing, extra or misshaped tensor is named, and no view is written', as
     const failure = await readSafetensors(folder, 'model', tensors).catch((error: unknown) => error)
     expect(failure).toBeInstanceOf(RunError)
     expect(String(failure)).toMatch(message)
-    for (const { data } of tensors) expect(data.every((value) => value === 0)).toBe(true)
+    for (const each of tensors) expect(dataOf(each).every((value) => value === 0)).toBe(true)
   }
 })
 

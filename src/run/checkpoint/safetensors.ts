@@ -2,28 +2,31 @@
  * The safetensors format (github.com/huggingface/safetensors): eight bytes with the length of the
  * header, a JSON header with dtype, shape and offsets of every tensor, then the data.
  *
- * Models are never copied: a file to write is a sequence of views, and a file is read into views through
- * a bounded buffer. Tensors beyond a limit are cut into shards with an index, named as Hugging Face's
+ * Models are never copied as a whole: a file is written tensor by tensor, without a copy if its memory is of this
+ * process, and is read through a bounded buffer. Tensors beyond a limit are cut into shards with an index, named as Hugging Face's
  * libraries expect.
  */
 import { createHash } from 'node:crypto'
 import { access, type FileHandle, open, readFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { RunError } from '../../errors.ts'
+import { type ArenaRange, readRange } from '../../runtime/arena.ts'
 import type { NamedTensor } from '../../step/named-tensors.ts'
 
 /** Name, size and contents of a file to write. */
 export interface PlannedFile {
   readonly name: string
   readonly bytes: number
-  /** Contents in order; views, not copies. */
+  /** Contents in order. */
   readonly pieces: readonly Piece[]
 }
 
 /** Part of a file; a tensor has a name. */
 export interface Piece {
   readonly name?: string
-  readonly bytes: Uint8Array
+  readonly byteLength: number
+  /** The contents: a view of a tensor, if its memory is of this process. */
+  read(): Promise<Uint8Array>
 }
 
 /** A tensor in a file; `begin` and `end` are bytes from the start of the file. */
@@ -35,6 +38,7 @@ interface Entry {
 }
 
 const READ_BYTES = 4 << 20
+const FLOAT_BYTES = 4
 /** The reference implementation refuses longer headers. */
 const MAX_HEADER_BYTES = 100_000_000
 
@@ -44,7 +48,7 @@ export function shardsOf(tensors: readonly NamedTensor[], shardBytes: number): N
   const shards: NamedTensor[][] = [[]]
   let filled = 0
   for (const tensor of tensors) {
-    const bytes = tensor.data.byteLength
+    const bytes = tensor.range.count * FLOAT_BYTES
     if (filled > 0 && filled + bytes > shardBytes) {
       shards.push([])
       filled = 0
@@ -76,18 +80,27 @@ export function planIndex(
   const total = entries.reduce((sum, { bytes }) => sum + bytes, 0)
   const map = Object.fromEntries(entries.map(({ name, file }) => [name, file]))
   const bytes = Buffer.from(JSON.stringify({ metadata: { total_size: total }, weight_map: map }, null, 1))
-  return { name: `${stem}.safetensors.index.json`, bytes: bytes.length, pieces: [{ bytes }] }
+  return planBytes(`${stem}.safetensors.index.json`, bytes)
 }
+
+/** A file of given contents. */
+export const planBytes = (name: string, bytes: Uint8Array): PlannedFile => ({
+  name,
+  bytes: bytes.length,
+  pieces: [pieceOf(bytes)],
+})
+
+const pieceOf = (bytes: Uint8Array): Piece => ({ byteLength: bytes.length, read: async () => bytes })
 
 function checkTensors(tensors: readonly NamedTensor[]): void {
   // The format is little-endian, as are the views on nearly all machines that Node supports.
   if (new Uint8Array(Uint16Array.of(1).buffer)[0] !== 1) throw new RunError('big-endian machines are not supported')
   const names = new Set<string>()
-  for (const { name, shape, data } of tensors) {
+  for (const { name, shape, range } of tensors) {
     if (names.has(name) || name === '__metadata__') throw new Error(`internal: tensor name used twice: ${name}`)
     names.add(name)
-    if (elements(shape) !== data.length)
-      throw new Error(`internal: tensor ${name} of shape [${shape}] has ${data.length} values`)
+    if (elements(shape) !== range.count)
+      throw new Error(`internal: tensor ${name} of shape [${shape}] has ${range.count} values`)
   }
 }
 
@@ -95,8 +108,8 @@ function planFile(name: string, tensors: readonly NamedTensor[]): PlannedFile {
   // The transformers library requires `format` to load a file.
   const fields = ['"__metadata__":{"format":"pt"}']
   let offset = 0
-  for (const { name, shape, data } of tensors) {
-    const end = offset + data.byteLength
+  for (const { name, shape, range } of tensors) {
+    const end = offset + range.count * FLOAT_BYTES
     fields.push(`${JSON.stringify(name)}:{"dtype":"F32","shape":[${shape}],"data_offsets":[${offset},${end}]}`)
     offset = end
   }
@@ -106,11 +119,18 @@ function planFile(name: string, tensors: readonly NamedTensor[]): PlannedFile {
   const header = Buffer.alloc(Math.ceil((8 + json.length) / 8) * 8, ' ')
   header.writeBigUInt64LE(BigInt(header.length - 8))
   json.copy(header, 8)
-  const data = tensors.map(({ name, data }): Piece => {
-    return { name, bytes: new Uint8Array(data.buffer, data.byteOffset, data.byteLength) }
-  })
-  return { name, bytes: header.length + offset, pieces: [{ bytes: header }, ...data] }
+  const data = tensors.map(
+    ({ name, range }): Piece => ({
+      name,
+      byteLength: range.count * FLOAT_BYTES,
+      read: async () => bytesOf(await readRange(range)),
+    }),
+  )
+  return { name, bytes: header.length + offset, pieces: [pieceOf(header), ...data] }
 }
+
+const bytesOf = ({ buffer, byteOffset, byteLength }: Float32Array): Uint8Array =>
+  new Uint8Array(buffer, byteOffset, byteLength)
 
 export interface Expected {
   /** Names of tensors that the files may have besides those to read. */
@@ -120,7 +140,7 @@ export interface Expected {
 }
 
 /**
- * Fills the views from `<stem>.safetensors` or its shards. Names and shapes are compared before any view
+ * Fills the tensors from `<stem>.safetensors` or its shards. Names and shapes are compared before any tensor
  * is written.
  * @throws RunError naming the missing, extra, duplicate, misshaped or damaged tensors, or those of another checkpoint
  */
@@ -154,8 +174,8 @@ export async function readSafetensors(
           `${where}: ${name} has shape [${storedShape.join(', ')}] (this model has [${shape.join(', ')}])`,
         )
     }
-    const views = new Map(tensors.map(({ name, data }) => [name, data]))
-    for (const file of files) await scatter(file, views, census)
+    const ranges = new Map(tensors.map(({ name, range }) => [name, range]))
+    for (const file of files) await scatter(file, ranges, census)
   } finally {
     await Promise.all(files.map(({ handle }) => handle.close()))
   }
@@ -239,31 +259,36 @@ function isCounts(value: unknown): value is number[] {
   return Array.isArray(value) && value.every((item) => Number.isSafeInteger(item) && item >= 0)
 }
 
-/** Reads a file sequentially through a buffer into the views of its tensors; tensors without a view are skipped. */
+/** Reads a file sequentially through a buffer into its tensors; those without a range are skipped. */
 async function scatter(
   file: OpenFile,
-  views: ReadonlyMap<string, Float32Array>,
+  ranges: ReadonlyMap<string, ArenaRange>,
   census: Readonly<Record<string, string>>,
 ): Promise<void> {
   const buffer = Buffer.allocUnsafe(READ_BYTES)
+  // The data of a foreign file may begin at any byte, but numbers are written from an aligned array.
+  const aligned = new Float32Array(READ_BYTES / FLOAT_BYTES)
   const last = [...file.entries.values()].at(-1)?.end ?? 0
   let from = 0
   let until = 0
   for (const [name, { begin, end }] of file.entries) {
-    const data = views.get(name)
-    if (!data) continue
+    const range = ranges.get(name)
+    if (!range) continue
     const sum = census[name] === undefined ? null : createHash('sha256')
-    const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
-    for (let at = begin; at < end; ) {
-      if (at >= until) {
+    let at = begin
+    while (at < end) {
+      if (until - at < FLOAT_BYTES) {
         from = at
         until = Math.min(at + READ_BYTES, last)
         await readFully(file.handle, buffer.subarray(0, until - from), from, file.path)
       }
-      const stop = Math.min(end, until)
-      bytes.set(buffer.subarray(at - from, stop - from), at - begin)
-      sum?.update(buffer.subarray(at - from, stop - from))
-      at = stop
+      const floats = Math.floor((Math.min(end, until) - at) / FLOAT_BYTES)
+      const bytes = buffer.subarray(at - from, at - from + floats * FLOAT_BYTES)
+      const chunk = aligned.subarray(0, floats)
+      bytesOf(chunk).set(bytes)
+      await range.arena.write(range.start + (at - begin) / FLOAT_BYTES, chunk)
+      sum?.update(bytes)
+      at += bytes.length
     }
     if (sum && sum.digest('hex') !== census[name])
       throw new RunError(

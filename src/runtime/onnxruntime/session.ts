@@ -8,8 +8,15 @@
  * ends.
  */
 import type { Model, Port } from '../../graph/model.ts'
-import { checkBuffers } from '../buffers.ts'
-import { type Binding, type Buffer, type Executable, type RunReport, RuntimeError } from '../contract.ts'
+import { arraysOf, checkBuffers } from '../buffers.ts'
+import {
+  type Binding,
+  type Buffer,
+  type Executable,
+  type PortMemory,
+  type RunReport,
+  RuntimeError,
+} from '../contract.ts'
 import { addressOf, type Pointer, type Strings, stringArray } from '../ffi.ts'
 import { Lifetime } from '../lifetime.ts'
 import { now, RunClock } from '../recording.ts'
@@ -49,9 +56,10 @@ export class Session implements Executable {
     this.lifetime = new Lifetime('executable', () => this.free())
   }
 
-  bind(buffers: Readonly<Record<string, Buffer>>): SessionBinding {
+  bind(memory: Readonly<Record<string, PortMemory>>): SessionBinding {
     this.lifetime.expectUsable()
-    checkBuffers([...this.model.inputs, ...this.model.outputs], buffers)
+    const ports = [...this.model.inputs, ...this.model.outputs]
+    checkBuffers(ports, memory)
     const { environment, session, model } = this.parts
     const binding: SessionBinding = new SessionBinding({
       environment,
@@ -59,7 +67,7 @@ export class Session implements Executable {
       model,
       inputNames: this.inputNames,
       outputNames: this.outputNames,
-      buffers: { ...buffers },
+      buffers: arraysOf(ports, memory),
       onRun: (begin, end) => {
         if (this.recording) return
         this.lastBegin = begin
@@ -124,7 +132,7 @@ interface BindingParts {
   readonly model: Model
   readonly inputNames: Strings
   readonly outputNames: Strings
-  /** A copy of the caller's record: no array may be collected while an OrtValue points at it. */
+  /** Not the caller's record: no array may be collected while an OrtValue points at it. */
   readonly buffers: Readonly<Record<string, Buffer>>
   /** Called after each run; ms since the epoch. */
   readonly onRun: (begin: number, end: number) => void
@@ -157,6 +165,10 @@ export class SessionBinding implements Binding {
       this.outputs.length,
       addressOf(this.outputs),
     ]
+  }
+
+  order(): Promise<RunReport> {
+    return this.run()
   }
 
   run(): Promise<RunReport> {

@@ -24,7 +24,7 @@ export interface BindingParts {
   readonly clock: StepTimes | null
   readonly script: Script
   readonly sessions: readonly OnnxBinding[]
-  /** A copy of the caller's record, so that no array is collected while the script has its address. */
+  /** Not the caller's record, so that no array is collected while the script has its address. */
   readonly buffers: Readonly<Record<string, Buffer>>
   /** For the same reason. */
   readonly exchanges: Exchanges
@@ -45,6 +45,10 @@ export class StagedBinding implements Binding {
 
   get waits(): boolean {
     return this.parts.waits
+  }
+
+  order(options?: RunOptions): Promise<RunReport> {
+    return this.run(options)
   }
 
   async run({ early = false, arriving = [] }: RunOptions = {}): Promise<RunReport> {

@@ -1,7 +1,6 @@
 /** Staged programs on their threads: failures, concurrent runs, and release. */
 import { setTimeout } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { toOnnx } from '../../graph/onnx.ts'
 import { multiply } from '../../graph/ops/elementwise.ts'
 import { dispatch } from '../../graph/ops/expert.ts'
 import { rmsNorm } from '../../graph/ops/fused.ts'
@@ -37,7 +36,7 @@ describe.skipIf(skipped)(skipped ? `staged programs (skipped: ${skipped})` : 'st
   afterAll(() => runtime.close())
 
   const compile = (build: () => Program, on = runtime): Promise<Executable> =>
-    on.compile(cut(withKernels(on.kernels, build)))
+    on.compile(withKernels(on.kernels, build))
 
   /** Rows of x by index. An index out of range makes a task of the kernel fail. */
   const rows = (): Program => {
@@ -220,7 +219,7 @@ describe.skipIf(skipped)(skipped ? `staged programs (skipped: ${skipped})` : 'st
   }
 
   test('concurrent runs do not interfere, in one memory and next to a program without kernels', async () => {
-    const plain = await runtime.compile(toOnnx({ outputs: { y: sum(input('x', 'float32', [100])) } }))
+    const plain = await runtime.compile({ outputs: { y: sum(input('x', 'float32', [100])) } })
     const total = new Float32Array(1)
     const alone = plain.bind({ x: new Float32Array(100).fill(1), y: total })
     const sizes = [3, 40, 17, 64]

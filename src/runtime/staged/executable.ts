@@ -4,14 +4,15 @@
  */
 import type { Model, Origin } from '../../graph/model.ts'
 import type { StagedModel, ValueUse } from '../../graph/stages/contract.ts'
-import { type Arena, MAX_ARENA_BYTES } from '../arena.ts'
-import { checkBuffers } from '../buffers.ts'
+import { type Arena, hostOf, MAX_ARENA_BYTES } from '../arena.ts'
+import { arraysOf, checkBuffers } from '../buffers.ts'
 import {
   type Binding,
   type Buffer,
   type EarlyExchange,
   type Exchanges,
   type Executable,
+  type PortMemory,
   type ProgramMemory,
   RuntimeError,
   typedArrays,
@@ -125,13 +126,15 @@ export class StagedExecutable implements Executable {
     return { dtype, shape, size: shape.reduce((product, d) => product * d, 1) }
   }
 
-  bind(buffers: Readonly<Record<string, Buffer>>, within?: ProgramMemory, exchanges: Exchanges = {}): Binding {
+  bind(given: Readonly<Record<string, PortMemory>>, within?: ProgramMemory, exchanges: Exchanges = {}): Binding {
     this.lifetime.expectUsable()
     const { model, parts, plan } = this
-    checkBuffers([...model.inputs, ...model.outputs], buffers)
+    const ports = [...model.inputs, ...model.outputs]
+    checkBuffers(ports, given)
+    const buffers = arraysOf(ports, given)
     if (within && within.bytes < this.memoryBytes)
       throw new RuntimeError(`internal: a program needs ${this.memoryBytes} bytes of memory, but has ${within.bytes}`)
-    const memory = within?.arena ?? parts.memory(Math.max(this.memoryBytes, 1))
+    const memory = hostOf(within?.arena ?? parts.memory(Math.max(this.memoryBytes, 1)))
     const start = within?.start ?? 0
     const base = Number(addressOf(new Uint8Array(memory.buffer)))
     const offsetOf = (value: number): number => start + (plan.offsets[value] ?? 0)
@@ -190,7 +193,7 @@ export class StagedExecutable implements Executable {
       clock,
       script,
       sessions,
-      buffers: { ...buffers },
+      buffers,
       exchanges,
       waits: parts.exchanges,
       explain: (failure) => this.explain(failure),

@@ -1,10 +1,10 @@
 /**
  * Plans the memory of a staged program. A value is live from the stage that computes it to the last one that
- * reads it; values that are never live at the same time may share memory. The largest are placed first, each
- * at the lowest offset that is free during its life.
+ * reads it; values that are never live at the same time may share memory (`memory-plan.ts`).
  */
 import type { DType } from '../../graph/model.ts'
 import type { StagedModel } from '../../graph/stages/contract.ts'
+import { placeBlocks } from '../memory-plan.ts'
 
 const bytesOf: Readonly<Record<DType, number>> = { float32: 4, float64: 8, int32: 4, int64: 8, bool: 1 }
 /** Bytes of a cache line. */
@@ -17,7 +17,6 @@ export interface MemoryPlan {
 }
 
 interface Allocation {
-  readonly values: number[]
   readonly bytes: number
   readonly first: number
   last: number
@@ -29,7 +28,7 @@ export function planMemory({ values, stages, valueOfInput, valueOfOutput }: Stag
   const end = stages.length
   const open = (value: number, first: number, last: number) => {
     const { dtype, size } = values[value] as StagedModel['values'][number]
-    allocationOf.set(value, { values: [value], bytes: roundUp(size * bytesOf[dtype]), first, last })
+    allocationOf.set(value, { bytes: roundUp(size * bytesOf[dtype]), first, last })
   }
   values.forEach(({ constant }, value) => {
     if (constant && !ports.has(value)) open(value, 0, end)
@@ -47,33 +46,17 @@ export function planMemory({ values, stages, valueOfInput, valueOfOutput }: Stag
         i === 0 && from && stage.kind === 'kernel' && stage.overwrites ? allocationOf.get(from.value) : undefined
       const size = roundUp((values[value] as { size: number }).size * 4)
       if (old && from && lastRead[from.value] === at && old.last === at && old.bytes === size) {
-        old.values.push(value)
         old.last = last
         allocationOf.set(value, old)
       } else open(value, at, last)
     }
   })
-  return place([...new Set(allocationOf.values())], values.length)
-}
-
-function place(blocks: readonly Allocation[], count: number): MemoryPlan {
-  const offsets: (number | null)[] = Array.from({ length: count }, () => null)
-  const placed: { block: Allocation; offset: number }[] = []
-  let bytes = 0
-  for (const block of blocks.toSorted((a, b) => b.bytes - a.bytes || a.first - b.first)) {
-    let offset = 0
-    for (const other of placed) {
-      const overlap = other.block.first <= block.last && block.first <= other.block.last
-      if (!overlap) continue
-      if (other.offset >= offset + block.bytes) break
-      offset = Math.max(offset, other.offset + other.block.bytes)
-    }
-    for (const value of block.values) offsets[value] = offset
-    placed.push({ block, offset })
-    placed.sort((a, b) => a.offset - b.offset)
-    bytes = Math.max(bytes, offset + block.bytes)
+  const { offsets, bytes } = placeBlocks([...new Set(allocationOf.values())])
+  const offsetOf = (value: number) => {
+    const allocation = allocationOf.get(value)
+    return allocation ? (offsets.get(allocation) ?? null) : null
   }
-  return { offsets, bytes }
+  return { offsets: values.map((_, value) => offsetOf(value)), bytes }
 }
 
 const roundUp = (bytes: number): number => Math.ceil(bytes / LINE) * LINE

@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import type { AdamwSettings, ArenaKernels } from '../arena-kernels.ts'
+import { type Arena, type ArenaRange, floatsOf, hostOf } from '../arena.ts'
+import type { AdamwSettings, ArenaKernels, Gate } from '../arena-kernels.ts'
 import { createArena } from '../cpu-arena.ts'
 import { createArenaKernels } from './arena-kernels.ts'
 
@@ -15,6 +16,8 @@ const settings: AdamwSettings = {
   epsilon: 1e-6,
 }
 
+const open: Gate = { norm: 1, scale: 1, isOpen: true }
+
 const seed = Number(process.env.CHOIR_TEST_SEED ?? Math.floor(Math.random() * 2 ** 31))
 console.info(`kernels: CHOIR_TEST_SEED=${seed}`)
 let state = seed
@@ -25,6 +28,19 @@ const random = () => {
 }
 function fill(values: Float32Array, make = random): void {
   for (let i = 0; i < values.length; i++) values[i] = make()
+}
+
+const all = (arena: Arena) => floatsOf({ arena, start: 0, count: arena.byteLength / 4 })
+
+/** The sums that a gate adds up. */
+async function sumsOfSquares(kernels: ArenaKernels, ranges: readonly ArenaRange[]): Promise<readonly number[]> {
+  let found: readonly number[] = []
+  const total = async (sums: readonly number[]) => {
+    found = sums
+    return 0
+  }
+  await kernels.gate(ranges, { clip: 0, total })
+  return found
 }
 
 let one: ArenaKernels
@@ -44,14 +60,14 @@ function quartet(count: number, floats = 4 * (count + 7)) {
   // Only written pages are committed, so 4 GiB fit on a small machine too.
   const arena = createArena(floats * 4, Number.POSITIVE_INFINITY)
   const at = (i: number) => floats - (4 - i) * (count + 7)
-  const view = (i: number) => arena.floats(at(i), count)
+  const view = (i: number) => floatsOf({ arena, start: at(i), count })
   const arrays = { p: view(0), g: view(1), m: view(2), v: view(3) }
   fill(arrays.p)
   fill(arrays.g)
   fill(arrays.m)
   fill(arrays.v, () => Math.abs(random()))
   const range = { arena, p: at(0), g: at(1), m: at(2), v: at(3), count, keep: 0.99 }
-  return { range, arrays, all: arena.floats(at(0), floats - at(0)) }
+  return { range, arrays, all: floatsOf({ arena, start: at(0), count: floats - at(0) }) }
 }
 
 type Arrays<T> = Readonly<Record<'p' | 'g' | 'm' | 'v', T>>
@@ -93,7 +109,7 @@ describe('adamw', () => {
     const guards = Array.from({ length: 4 }, (_, i) => all.subarray(i * (count + 7) + count, (i + 1) * (count + 7)))
     for (const guard of guards) guard.fill(123)
     const expected = update64All(arrays, range.keep)
-    await two.adamw([range], settings)
+    await two.adamw([range], settings, open)
     expectClose(arrays, expected)
     expect(guards.flatMap((guard) => [...guard])).toEqual(Array(28).fill(123))
   })
@@ -102,13 +118,13 @@ describe('adamw', () => {
     const [a, b] = [quartet(100_003), quartet(517)]
     const before = [a.all.slice(), b.all.slice()] as const
     const ranges = [a.range, { ...b.range, keep: 1 }]
-    await one.adamw(ranges, settings)
+    await one.adamw(ranges, settings, open)
     const expected = [a.all.slice(), b.all.slice()] as const
     expect(same(expected[0], before[0]) || same(expected[1], before[1])).toBe(false)
     for (const kernels of [two, three]) {
       a.all.set(before[0])
       b.all.set(before[1])
-      await kernels.adamw(ranges, settings)
+      await kernels.adamw(ranges, settings, open)
       expect(same(a.all, expected[0]) && same(b.all, expected[1])).toBe(true)
     }
   })
@@ -117,7 +133,7 @@ describe('adamw', () => {
     const { range, arrays } = quartet(37)
     arrays.g[17] = Number.NaN
     arrays.g[36] = Number.NaN
-    await two.adamw([range], settings)
+    await two.adamw([range], settings, open)
     for (const name of ['p', 'm', 'v'] as const)
       expect([...arrays[name].keys()].filter((i) => Number.isNaN(arrays[name][i]))).toEqual([17, 36])
   })
@@ -127,19 +143,19 @@ describe('adamw', () => {
     const { range, arrays } = quartet(23, floats)
     const last = { ...range, v: floats - 23 }
     const { arena } = range
-    const v = arena.floats(last.v, 23)
+    const v = floatsOf({ arena, start: last.v, count: 23 })
     fill(v, () => Math.abs(random()))
     const expected = update64All({ ...arrays, v }, range.keep)
-    await two.adamw([last], settings)
+    await two.adamw([last], settings, open)
     expectClose({ ...arrays, v }, expected)
-    const [sum] = await two.sumsOfSquares([{ arena, start: last.v, count: 23 }])
+    const [sum] = await sumsOfSquares(two, [{ arena, start: last.v, count: 23 }])
     expect(sum).toBeCloseTo(squares(v), 12)
   })
 
   test('a range outside its arena is refused before anything is written', async () => {
     const { range, all } = quartet(100)
     const before = all.slice()
-    await expect(two.adamw([range, { ...range, v: 2 ** 30 }], settings)).rejects.toThrow(
+    await expect(two.adamw([range, { ...range, v: 2 ** 30 }], settings, open)).rejects.toThrow(
       /^internal: .* are not inside an arena/,
     )
     expect(same(all, before)).toBe(true)
@@ -149,26 +165,26 @@ describe('adamw', () => {
 describe('sumsOfSquares', () => {
   test.each(SIZES)('of %i elements equals that of a float64 loop', async (count) => {
     const arena = createArena((count + 8) * 4)
-    arena.floats().fill(1e9)
-    const values = arena.floats(4, count)
+    all(arena).fill(1e9)
+    const values = floatsOf({ arena, start: 4, count })
     fill(values)
     const expected = squares(values)
-    const [sum = 0] = await two.sumsOfSquares([{ arena, start: 4, count }])
+    const [sum = 0] = await sumsOfSquares(two, [{ arena, start: 4, count }])
     expect(Math.abs(sum - expected)).toBeLessThanOrEqual(1e-12 * expected)
   })
 
   test('each range has its own sum, with the same bits for any number of threads', async () => {
     const count = 700_001
     const arena = createArena(count * 4)
-    fill(arena.floats())
+    fill(all(arena))
     const ranges = [
       { arena, start: 0, count: 5 },
       { arena, start: 16, count: count - 16 },
     ]
-    const sums = await one.sumsOfSquares(ranges)
-    expect(sums[0]).toBeCloseTo(squares(arena.floats(0, 5)), 10)
-    for (const kernels of [two, three, two]) expect(await kernels.sumsOfSquares(ranges)).toEqual(sums)
-    for (const [i, range] of ranges.entries()) expect(await two.sumsOfSquares([range])).toEqual([sums[i]])
+    const sums = await sumsOfSquares(one, ranges)
+    expect(sums[0]).toBeCloseTo(squares(floatsOf({ arena, start: 0, count: 5 })), 10)
+    for (const kernels of [two, three, two]) expect(await sumsOfSquares(kernels, ranges)).toEqual(sums)
+    for (const [i, range] of ranges.entries()) expect(await sumsOfSquares(two, [range])).toEqual([sums[i]])
   })
 
   test.each([Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY])(
@@ -177,9 +193,9 @@ describe('sumsOfSquares', () => {
       const count = 131
       const arena = createArena(count * 4)
       for (let i = 0; i < count; i++) {
-        arena.floats().fill(1)
-        arena.floats(i, 1)[0] = bad
-        const [sum] = await two.sumsOfSquares([{ arena, start: 0, count }])
+        all(arena).fill(1)
+        floatsOf({ arena, start: i, count: 1 })[0] = bad
+        const [sum] = await sumsOfSquares(two, [{ arena, start: 0, count }])
         expect(Number.isFinite(sum)).toBe(false)
       }
     },
@@ -188,8 +204,8 @@ describe('sumsOfSquares', () => {
   test('neither overflows nor underflows where float32 squares would', async () => {
     const arena = createArena(64)
     for (const size of [2 ** 100, 2 ** -100]) {
-      arena.floats(0, 11).fill(size)
-      expect(await two.sumsOfSquares([{ arena, start: 0, count: 11 }])).toEqual([11 * size ** 2])
+      floatsOf({ arena, start: 0, count: 11 }).fill(size)
+      expect(await sumsOfSquares(two, [{ arena, start: 0, count: 11 }])).toEqual([11 * size ** 2])
     }
   })
 })
@@ -197,16 +213,16 @@ describe('sumsOfSquares', () => {
 test('add is element by element, for any length and number of threads', async () => {
   for (const count of [1, 7, 8, 131, 70_001]) {
     const arena = createArena(2 * (count + 4) * 4)
-    fill(arena.floats())
+    fill(all(arena))
     const [to, from] = [4, count + 8]
-    const before = arena.floats().slice()
+    const before = all(arena).slice()
     const expected = before.map((value, i) =>
       i >= to && i < to + count ? value + (before[i - to + from] ?? 0) : value,
     )
     for (const kernels of [one, two, three]) {
-      arena.floats().set(before)
+      all(arena).set(before)
       await kernels.add([{ arena, to, from, count }])
-      expect(arena.floats()).toEqual(expected)
+      expect(all(arena)).toEqual(expected)
     }
   }
 })
@@ -219,8 +235,11 @@ describe('scatterAddRows', () => {
       const [table, rows] = [16, 16 + tableRows * width]
       const indices = rows + rowCount * width
       const arena = createArena((indices + rowCount) * 4)
-      const views = { table: arena.floats(table, tableRows * width), rows: arena.floats(rows, rowCount * width) }
-      const chosen = new Int32Array(arena.buffer, indices * 4, rowCount)
+      const views = {
+        table: floatsOf({ arena, start: table, count: tableRows * width }),
+        rows: floatsOf({ arena, start: rows, count: rowCount * width }),
+      }
+      const chosen = new Int32Array(hostOf(arena).buffer, indices * 4, rowCount)
       for (let r = 0; r < rowCount; r++) chosen[r] = Math.floor(Math.abs(random()) * tableRows)
       fill(views.table)
       fill(views.rows)
@@ -242,10 +261,10 @@ describe('scatterAddRows', () => {
   test('an index outside the table stops the thread and is reported by every later call', async () => {
     const kernels = await createArenaKernels(1)
     const arena = createArena(1024)
-    new Int32Array(arena.buffer, 128, 1)[0] = 2
+    new Int32Array(hostOf(arena).buffer, 128, 1)[0] = 2
     const scatter = { arena, table: 0, tableRows: 2, rows: 16, indices: 32, rowCount: 1, width: 4 }
     await expect(kernels.scatterAddRows(scatter)).rejects.toThrow(/^internal: a kernel failed: unreachable/)
-    await expect(kernels.sumsOfSquares([{ arena, start: 0, count: 1 }])).rejects.toThrow(/unreachable/)
+    await expect(sumsOfSquares(kernels, [{ arena, start: 0, count: 1 }])).rejects.toThrow(/unreachable/)
     await kernels.close()
   })
 })
@@ -253,9 +272,9 @@ describe('scatterAddRows', () => {
 describe('threads', () => {
   test('overlapping calls all return their own results', async () => {
     const arena = createArena(400)
-    arena.floats().set(Array.from({ length: 100 }, (_, i) => i))
+    all(arena).set(Array.from({ length: 100 }, (_, i) => i))
     const sums = await Promise.all(
-      Array.from({ length: 300 }, (_, i) => two.sumsOfSquares([{ arena, start: i % 100, count: 1 }])),
+      Array.from({ length: 300 }, (_, i) => sumsOfSquares(two, [{ arena, start: i % 100, count: 1 }])),
     )
     expect(sums.flat()).toEqual(Array.from({ length: 300 }, (_, i) => (i % 100) ** 2))
   })
@@ -265,7 +284,7 @@ describe('threads', () => {
     let turns = 0
     const timer = setInterval(() => turns++, 1)
     const ranges = Array.from({ length: 20 }, () => ({ arena, start: 0, count: 2 ** 24 }))
-    await two.sumsOfSquares(ranges)
+    await sumsOfSquares(two, ranges)
     clearInterval(timer)
     expect(turns).toBeGreaterThan(2)
   })
@@ -275,8 +294,8 @@ describe('threads', () => {
     const { arena } = range
     const round = async () => {
       for (let i = 0; i < 200; i++) {
-        await two.adamw([range], settings)
-        await two.sumsOfSquares([{ arena, start: 0, count: 40_000 }])
+        await two.adamw([range], settings, open)
+        await sumsOfSquares(two, [{ arena, start: 0, count: 40_000 }])
       }
       return process.memoryUsage().rss
     }
@@ -288,11 +307,11 @@ describe('threads', () => {
   test('closing waits for a running kernel; a later call is refused; closing again does nothing', async () => {
     const kernels = await createArenaKernels(2)
     const arena = createArena(2 ** 22)
-    arena.floats().fill(1)
-    const running = kernels.sumsOfSquares([{ arena, start: 0, count: 2 ** 20 }])
+    all(arena).fill(1)
+    const running = sumsOfSquares(kernels, [{ arena, start: 0, count: 2 ** 20 }])
     await kernels.close()
     expect(await running).toEqual([2 ** 20])
-    await expect(kernels.sumsOfSquares([{ arena, start: 0, count: 1 }])).rejects.toThrow(/closed/)
+    await expect(sumsOfSquares(kernels, [{ arena, start: 0, count: 1 }])).rejects.toThrow(/closed/)
     await kernels.close()
   })
 
@@ -307,7 +326,7 @@ describe('threads', () => {
   test('time is reported by kernel', async () => {
     const kernels = await createArenaKernels(1)
     const arena = createArena(4)
-    for (let i = 0; i < 3; i++) await kernels.sumsOfSquares([{ arena, start: 0, count: 1 }])
+    for (let i = 0; i < 3; i++) await sumsOfSquares(kernels, [{ arena, start: 0, count: 1 }])
     expect(kernels.profile()).toMatchObject([{ kind: 'sumOfSquares', runs: 3 }])
     await kernels.close()
   })

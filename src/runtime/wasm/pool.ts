@@ -6,7 +6,7 @@
  * path is the same because `src/` and `dist/` have the same depth.
  */
 import { Worker } from 'node:worker_threads'
-import type { Arena, SharedMemory } from '../arena.ts'
+import { type Arena, hostOf, type SharedMemory } from '../arena.ts'
 import { RuntimeError } from '../contract.ts'
 import { type ArenaFunctions, kernelModule } from './module.ts'
 import type { Message } from './worker.ts'
@@ -51,7 +51,8 @@ export class Pool {
   }
 
   /** The index of an arena in the threads, which keep it until they end. */
-  private indexOf({ memory }: Arena): number {
+  private indexOf(arena: Arena): number {
+    const { memory } = hostOf(arena)
     let index = this.arenas.get(memory)
     if (index === undefined) {
       index = this.arenas.size

@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { ParameterSpec } from '../../model/parameters.ts'
-import type { ArenaKernels } from '../../runtime/arena-kernels.ts'
-import { createArena } from '../../runtime/cpu-arena.ts'
+import { type Arena, changeRange, floatsOf } from '../../runtime/arena.ts'
+import type { ArenaKernels, Gate } from '../../runtime/arena-kernels.ts'
+import { cpuMemory } from '../../runtime/testing/cpu-memory.ts'
 import { createArenaKernels } from '../../runtime/wasm/arena-kernels.ts'
 import { randomFor } from '../random.ts'
 import { ParameterStore } from '../store.ts'
@@ -43,8 +44,14 @@ const draw = () => 4 * random.uniform() - 2
 const fill = (values: Float32Array, size = 1) => {
   for (let i = 0; i < values.length; i++) values[i] = size * draw()
 }
-const storeOf = (specs: readonly ParameterSpec[]) =>
-  new ParameterStore({ createArena }, specs, 0, adafactorScratch(specs))
+const storeOf = (specs: readonly ParameterSpec[]) => new ParameterStore(cpuMemory, specs, 0, adafactorScratch(specs))
+
+/** The memory of the first bank. */
+function allOf(store: ParameterStore): Float32Array {
+  const { arena } = store.gradientRegions()[0] as { arena: Arena }
+  return floatsOf({ arena, start: 0, count: arena.byteLength / 4 })
+}
+const open = (scale: number): Gate => ({ norm: 1, scale, isOpen: true })
 
 const sum = (values: Iterable<number>) => {
   let total = 0
@@ -107,7 +114,7 @@ function partsOf(specs: readonly ParameterSpec[], store: ParameterStore) {
     const columns = inner.length === 2 ? (inner[1] as number) : null
     const experts = stacked ? Array.from({ length: shape[0] as number }, (_, e) => e) : [null]
     return experts.map((e) => {
-      const [p, g] = [store.parameter(name, e), store.gradient(name, e)]
+      const [p, g] = [floatsOf(store.parameter(name, e)), floatsOf(store.gradient(name, e))]
       fill(p)
       return { p, g, plain: new PlainAdafactor(p, columns, decay ? 0.1 : 0) }
     })
@@ -124,16 +131,16 @@ test.each([
     const optimizer = adafactor(two, store, config)
     const parts = partsOf(specs, store)
     for (let step = 1; step <= steps; step++) {
-      const [learningRate, gradientScale] = [0.005 * step, step % 2 === 0 ? 0.25 : 1]
+      const [learningRate, scale] = [0.005 * step, step % 2 === 0 ? 0.25 : 1]
       parts.forEach(({ g, plain }, i) => {
         // Gradient sizes that jump, so that updates are clipped at some steps and not at others.
         fill(g, 10 ** (((step * 7 + i) % 4) - 3))
         plain.update(
-          Float64Array.from(g, (value) => value * gradientScale),
+          Float64Array.from(g, (value) => value * scale),
           learningRate,
         )
       })
-      await optimizer.update({ step, learningRate, gradientScale })
+      await optimizer.update({ step, learningRate }, open(scale))
     }
     for (const { p, plain } of parts) {
       const worst = p.reduce((most, value, j) => {
@@ -153,8 +160,8 @@ test('the state is the mean of squares by row and by column, named after its ten
     fill(g)
     plain.update(Float64Array.from(g), 0.1)
   }
-  await optimizer.update({ step: 1, learningRate: 0.1, gradientScale: 1 })
-  const state = new Map(optimizer.stateTensors().map(({ name, data }) => [name, data]))
+  await optimizer.update({ step: 1, learningRate: 0.1 }, open(1))
+  const state = new Map(optimizer.stateTensors().map(({ name, range }) => [name, floatsOf(range)]))
   const [vector, wide] = [parts[0]?.plain as PlainAdafactor, parts[7]?.plain as PlainAdafactor]
   const expectClose = (name: string, expected: Float64Array) => {
     expect(state.get(name)).toHaveLength(expected.length)
@@ -180,17 +187,18 @@ test('the state is the mean of squares by row and by column, named after its ten
 
 test('any number of threads gives the same bits', async () => {
   const specs = [...small, large, matrix('larger', 1100, 1000)]
-  const begin = storeOf(specs).ranges()[0]?.arena.floats() as Float32Array
+  const begin = allOf(storeOf(specs))
   fill(begin)
   const results: Buffer[] = []
   for (const kernels of [one, two, three]) {
     const store = storeOf(specs)
     const optimizer = adafactor(kernels, store, config)
-    const floats = store.ranges()[0]?.arena.floats() as Float32Array
+    const floats = allOf(store)
     floats.set(begin)
     // A second moment is not negative.
-    for (const { data } of optimizer.stateTensors()) data.set(data.map(Math.abs))
-    for (const step of [2, 3]) await optimizer.update({ step, learningRate: 0.01, gradientScale: 0.5 })
+    for (const { range } of optimizer.stateTensors())
+      await changeRange(range, (values) => values.set(values.map(Math.abs)))
+    for (const step of [2, 3]) await optimizer.update({ step, learningRate: 0.01 }, open(0.5))
     results.push(Buffer.from(floats.buffer))
   }
   expect(results[0]?.equals(Buffer.from(begin.buffer))).toBe(false)
@@ -199,16 +207,16 @@ test('any number of threads gives the same bits', async () => {
 })
 
 test('gradients whose squares overflow in float32 are scaled before they are squared', async () => {
-  const run = async (gradientScale: number) => {
+  const run = async (scale: number) => {
     const store = storeOf(small)
     const optimizer = adafactor(two, store, config)
     small.forEach(({ name }) => {
-      store.gradient(name).forEach((_, i, g) => {
-        g[i] = ((i % 5) - 2.5) / gradientScale
+      floatsOf(store.gradient(name)).forEach((_, i, g) => {
+        g[i] = ((i % 5) - 2.5) / scale
       })
     })
-    await optimizer.update({ step: 1, learningRate: 0.01, gradientScale })
-    return small.flatMap(({ name }) => [...store.parameter(name)])
+    await optimizer.update({ step: 1, learningRate: 0.01 }, open(scale))
+    return small.flatMap(({ name }) => [...floatsOf(store.parameter(name))])
   }
   const [plain, huge] = [await run(1), await run(2 ** -100)]
   expect(huge).toEqual(plain)
@@ -218,18 +226,19 @@ test('gradients whose squares overflow in float32 are scaled before they are squ
 test('a tensor without a gradient only shrinks by its weight decay', async () => {
   const store = storeOf(small)
   const optimizer = adafactor(two, store, config)
-  for (const { name } of small) store.parameter(name).fill(1)
-  for (const step of [1, 2]) await optimizer.update({ step, learningRate: 0.5, gradientScale: 1 })
+  for (const { name } of small) floatsOf(store.parameter(name)).fill(1)
+  for (const step of [1, 2]) await optimizer.update({ step, learningRate: 0.5 }, open(1))
   for (const { name, decay } of small)
-    for (const p of store.parameter(name)) expect(p).toBeCloseTo(decay ? 0.95 ** 2 : 1, 6)
+    for (const p of floatsOf(store.parameter(name))) expect(p).toBeCloseTo(decay ? 0.95 ** 2 : 1, 6)
 })
 
 test('padding between tensors stays zero', async () => {
   const store = storeOf(small)
-  for (const { name } of small) for (const values of [store.parameter(name), store.gradient(name)]) values.fill(1)
-  await adafactor(two, store, config).update({ step: 1, learningRate: 0.1, gradientScale: 1 })
+  for (const { name } of small)
+    for (const values of [floatsOf(store.parameter(name)), floatsOf(store.gradient(name))]) values.fill(1)
+  await adafactor(two, store, config).update({ step: 1, learningRate: 0.1 }, open(1))
   const numbers = store.ranges().map(({ arena, parameters, count }) => {
-    return arena.floats(parameters, count).filter((value) => value !== 0).length
+    return floatsOf({ arena, start: parameters, count }).filter((value) => value !== 0).length
   })
   expect(sum(numbers)).toBe(6 + 35 + 24 + 15 + 9 * 203 + 131 + 70)
 })

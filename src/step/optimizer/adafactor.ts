@@ -30,13 +30,14 @@ export function adafactor(kernels: ArenaKernels, store: ParameterStore, config: 
   const ranges = owned.flatMap(({ share: { spec }, ranges }) => ranges.map((range) => ({ spec, range })))
   const tensors = owned.flatMap(({ share, ranges }) => stateTensors(share, ranges, store))
   return {
-    update({ step, learningRate, gradientScale }, names) {
+    update({ step, learningRate }, gate, names) {
       const keep = 1 - learningRate * config.weightDecay
       return kernels.adafactor(
         ranges
           .filter(({ spec }) => names?.has(spec.name) ?? true)
           .map(({ range, spec }) => ({ ...range, keep: spec.decay ? keep : 1 })),
-        { scale: gradientScale, beta: 1 - step ** -DECAY_EXPONENT, rate: learningRate },
+        { beta: 1 - step ** -DECAY_EXPONENT, rate: learningRate },
+        gate,
       )
     },
     stateTensors: () => tensors,
@@ -76,10 +77,10 @@ function stateTensors({ spec, from }: Share, ranges: readonly AdafactorRange[], 
   const { arena, rows, columns } = ranges[0] as AdafactorRange
   return starts.flatMap((start, i): NamedTensor[] => {
     const name = spec.stacked ? store.nameOfExpert(spec, from + i) : spec.name
-    const tensor = (kind: string, at: number, size: number): NamedTensor => ({
+    const tensor = (kind: string, start: number, count: number): NamedTensor => ({
       name: `${name}.${kind}`,
-      shape: [size],
-      data: arena.floats(at, size),
+      shape: [count],
+      range: { arena, start, count },
     })
     return rows === null
       ? [tensor('exp_avg_sq', start, columns)]

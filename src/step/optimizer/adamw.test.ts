@@ -1,12 +1,13 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { ParameterSpec } from '../../model/parameters.ts'
-import type { ArenaKernels } from '../../runtime/arena-kernels.ts'
-import { createArena } from '../../runtime/cpu-arena.ts'
+import { floatsOf } from '../../runtime/arena.ts'
+import type { ArenaKernels, Gate } from '../../runtime/arena-kernels.ts'
+import { cpuMemory } from '../../runtime/testing/cpu-memory.ts'
 import { createArenaKernels } from '../../runtime/wasm/arena-kernels.ts'
 import { randomFor } from '../random.ts'
 import { ParameterStore } from '../store.ts'
 import { ADAMW_MOMENTS, adamw } from './adamw.ts'
-import { gradientNorm } from './norm.ts'
+import { gradientGate } from './norm.ts'
 
 const specs: ParameterSpec[] = [
   { name: 'vector', shape: [3], init: 'ones', decay: false, stacked: false },
@@ -31,6 +32,8 @@ const fill = (values: Float32Array, size = 1) => {
   for (let i = 0; i < values.length; i++) values[i] = size * draw()
 }
 
+const open = (scale: number): Gate => ({ norm: 1, scale, isOpen: true })
+
 /** Adam with decoupled weight decay (Loshchilov and Hutter 2019, algorithm 2), one number, in float64. */
 class PlainAdamW {
   p: number
@@ -54,26 +57,26 @@ class PlainAdamW {
 }
 
 test('ten updates match a plain float64 AdamW; only parameters with decay shrink', async () => {
-  const store = new ParameterStore({ createArena }, specs, ADAMW_MOMENTS)
+  const store = new ParameterStore(cpuMemory, specs, ADAMW_MOMENTS)
   const optimizer = adamw(kernels, store, config)
-  for (const { name } of specs) fill(store.parameter(name))
+  for (const { name } of specs) fill(floatsOf(store.parameter(name)))
   const plain = specs.map(({ name, decay }) =>
-    Array.from(store.parameter(name), (p) => new PlainAdamW(p, decay ? 0.1 : 0)),
+    Array.from(floatsOf(store.parameter(name)), (p) => new PlainAdamW(p, decay ? 0.1 : 0)),
   )
   for (let step = 1; step <= 10; step++) {
-    const [learningRate, gradientScale] = [0.01 * step, step % 2 === 0 ? 0.25 : 1]
+    const [learningRate, scale] = [0.01 * step, step % 2 === 0 ? 0.25 : 1]
     // Gradients from tiny to large: the update must not depend on their scale.
     specs.forEach(({ name }, i) => {
-      const gradient = store.gradient(name)
+      const gradient = floatsOf(store.gradient(name))
       fill(gradient, 10 ** (2 * i - 4))
       plain[i]?.forEach((number, j) => {
-        number.update((gradient[j] as number) * gradientScale, learningRate)
+        number.update((gradient[j] as number) * scale, learningRate)
       })
     })
-    await optimizer.update({ step, learningRate, gradientScale })
+    await optimizer.update({ step, learningRate }, open(scale))
   }
   specs.forEach(({ name }, i) => {
-    const parameter = store.parameter(name)
+    const parameter = floatsOf(store.parameter(name))
     plain[i]?.forEach(({ p }, j) => {
       expect(Math.abs((parameter[j] as number) - p)).toBeLessThan(2e-6 * Math.max(1, Math.abs(p)))
     })
@@ -81,7 +84,7 @@ test('ten updates match a plain float64 AdamW; only parameters with decay shrink
 })
 
 test('state tensors are named after parameters, one per expert', () => {
-  const optimizer = adamw(kernels, new ParameterStore({ createArena }, specs, ADAMW_MOMENTS), config)
+  const optimizer = adamw(kernels, new ParameterStore(cpuMemory, specs, ADAMW_MOMENTS), config)
   const names = optimizer.stateTensors().map(({ name }) => name)
   expect(names).toContain('experts.1.in.exp_avg')
   expect(names).toContain('experts.0.in.exp_avg_sq')
@@ -89,29 +92,31 @@ test('state tensors are named after parameters, one per expert', () => {
 })
 
 test('padding between tensors stays zero, so ranges can be updated as a whole', async () => {
-  const store = new ParameterStore({ createArena }, specs, ADAMW_MOMENTS)
-  for (const { name } of specs) for (const values of [store.parameter(name), store.gradient(name)]) values.fill(1)
-  await adamw(kernels, store, config).update({ step: 1, learningRate: 0.1, gradientScale: 1 })
+  const store = new ParameterStore(cpuMemory, specs, ADAMW_MOMENTS)
+  for (const { name } of specs)
+    for (const values of [floatsOf(store.parameter(name)), floatsOf(store.gradient(name))]) values.fill(1)
+  await adamw(kernels, store, config).update({ step: 1, learningRate: 0.1 }, open(1))
   let numbers = 0
   for (const { arena, parameters, count } of store.ranges())
-    numbers += arena.floats(parameters, count).filter((value) => value !== 0).length
+    numbers += floatsOf({ arena, start: parameters, count }).filter((value) => value !== 0).length
   expect(numbers).toBe(3 + 35 + 18 + 20)
 })
 
 test('the gradient norm is that of all gradients, and not finite when one is not', async () => {
-  const store = new ParameterStore({ createArena }, specs, ADAMW_MOMENTS)
+  const store = new ParameterStore(cpuMemory, specs, ADAMW_MOMENTS)
   for (const { name } of specs) {
-    fill(store.parameter(name))
-    fill(store.gradient(name))
+    fill(floatsOf(store.parameter(name)))
+    fill(floatsOf(store.gradient(name)))
   }
-  const all = specs.flatMap(({ name }) => [...store.gradient(name)])
-  expect(await gradientNorm(kernels, store)).toBeCloseTo(Math.hypot(...all), 10)
+  const all = specs.flatMap(({ name }) => [...floatsOf(store.gradient(name))])
+  const normOf = async () => (await gradientGate(kernels, store.units(), { clip: 1 })).norm
+  expect(await normOf()).toBeCloseTo(Math.hypot(...all), 10)
   for (const { name } of specs) {
-    const [first] = store.gradient(name)
+    const [first] = floatsOf(store.gradient(name))
     for (const bad of [Number.NaN, Number.NEGATIVE_INFINITY]) {
-      store.gradient(name)[0] = bad
-      expect(Number.isFinite(await gradientNorm(kernels, store))).toBe(false)
+      floatsOf(store.gradient(name))[0] = bad
+      expect(Number.isFinite(await normOf())).toBe(false)
     }
-    store.gradient(name)[0] = first as number
+    floatsOf(store.gradient(name))[0] = first as number
   }
 })

@@ -22,7 +22,7 @@ export function adamw(kernels: ArenaKernels, store: ParameterStore, config: Trai
     return ranges
   }
   return {
-    update({ step, learningRate, gradientScale }, names) {
+    update({ step, learningRate }, gate, names) {
       const keep = 1 - learningRate * weightDecay
       return kernels.adamw(
         rangesOf(names).map(({ arena, parameters, gradients, moments, count, decay }) => {
@@ -33,12 +33,13 @@ export function adamw(kernels: ArenaKernels, store: ParameterStore, config: Trai
           beta1,
           beta2,
           epsilon,
-          // The gradient scale and the bias corrections are folded into coefficients.
-          first: (1 - beta1) * gradientScale,
-          second: (1 - beta2) * gradientScale ** 2,
+          first: 1 - beta1,
+          second: 1 - beta2,
+          // The bias corrections are folded into coefficients.
           size: learningRate / (1 - beta1 ** step),
           correction: 1 / Math.sqrt(1 - beta2 ** step),
         },
+        gate,
       )
     },
     stateTensors: () => [...momentTensors(store, 0, '.exp_avg'), ...momentTensors(store, 1, '.exp_avg_sq')],

@@ -1,8 +1,11 @@
 /** Gradients that are exchanged during the backward pass: both sides agree on them, and they fit the memory. */
+
 import { expect, test } from 'vitest'
 import { runSchema } from '../../config/run-config.ts'
 import type { ArenaKernels } from '../../runtime/arena-kernels.ts'
+import { createArena } from '../../runtime/cpu-arena.ts'
 import type { Ranks } from '../../runtime/ranks.ts'
+import { cpuMemory } from '../../runtime/testing/cpu-memory.ts'
 import { createStore, layoutOf } from '../trainer.ts'
 import { GradientSum } from './gradient-sum.ts'
 
@@ -12,11 +15,8 @@ interface Range {
   readonly length: number
 }
 
-/** Arenas without memory: large models cost nothing. */
-const runtime = {
-  createArena: (bytes: number) =>
-    ({ byteLength: bytes, floats: (offset: number, length: number): Range => ({ offset, length }) }) as never,
-}
+/** Only written pages are committed, so large models cost nothing. */
+const memory = { ...cpuMemory, createArena: (bytes: number) => createArena(bytes, Number.POSITIVE_INFINITY) }
 
 /** The early transfers of one rank, in order. */
 function transfersOf(world: number, expert: number, rank: number, width: number) {
@@ -25,14 +25,18 @@ function transfersOf(world: number, expert: number, rank: number, width: number)
     train: { batch: world },
     parallel: { expert },
   })
-  const store = createStore(runtime, config, layoutOf(config, { rank, size: world }))
+  const store = createStore(memory, config, layoutOf(config, { rank, size: world }))
   const sum = new GradientSum({} as ArenaKernels, store, { rank, size: world } as Ranks)
   const early = sum.exchangeEarly(store.specs.map(({ name }) => name).filter((name) => name !== 'embedding'))
   const [bank, ...others] = store.gradientRegions()
   if (!bank || others.length > 0) throw new Error('this test expects one bank')
   const { arena, gradients, count } = bank
   const transfers = early.flatMap(({ name, transfers }) =>
-    transfers.map(({ peer, direction, array }) => ({ name, peer, direction, ...(array as unknown as Range) })),
+    transfers.map(({ peer, direction, array }) => ({
+      ...{ name, peer, direction },
+      offset: array.byteOffset / 4,
+      length: array.length,
+    })),
   )
   return { transfers, arenaFloats: arena.byteLength / 4, gradients: { offset: gradients, length: count } }
 }

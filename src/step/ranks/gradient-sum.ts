@@ -9,7 +9,7 @@
  */
 import { counterStep, treeAdditions } from '../../graph/tree.ts'
 import type { ParameterSpec } from '../../model/parameters.ts'
-import type { Arena } from '../../runtime/arena.ts'
+import { type Arena, floatsOf } from '../../runtime/arena.ts'
 import type { Addition, ArenaKernels } from '../../runtime/arena-kernels.ts'
 import { NOT_ORDERED } from '../../runtime/contract.ts'
 import { channels, type Ranks, type Transfer } from '../../runtime/ranks.ts'
@@ -138,7 +138,7 @@ export class GradientSum {
     if (sums.length > 0) await this.kernels.add(sums)
     if (keepAt === null) return
     for (const { arena, gradients, partials, count } of regions)
-      arena.floats(partials[keepAt], count).set(arena.floats(gradients, count))
+      await arena.write(partials[keepAt] as number, await arena.read(gradients, count))
   }
 
   /**
@@ -213,10 +213,11 @@ export class GradientSum {
   private transfers(chunk: Chunk, at: number): Transfer[] {
     const { share, arena, gradients, count } = chunk
     const { rank } = this.store.layout
-    if (share.owner !== rank) return [{ peer: share.owner, direction: 'send', array: arena.floats(gradients, count) }]
+    const array = (start: number) => floatsOf({ arena, start, count })
+    if (share.owner !== rank) return [{ peer: share.owner, direction: 'send', array: array(gradients) }]
     const leaves = this.leaves(chunk, at)
     return share.holders.flatMap((peer, i): Transfer[] =>
-      peer === rank ? [] : [{ peer, direction: 'receive', array: arena.floats(leaves[i], count) }],
+      peer === rank ? [] : [{ peer, direction: 'receive', array: array(leaves[i] as number) }],
     )
   }
 

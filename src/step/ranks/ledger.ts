@@ -2,9 +2,8 @@
  * The ledger of a step: how many rows and bytes each rank has sent to each other one for the experts of every layer.
  * It is read from the orders that kernels posted (`src/runtime/order-log.ts`), not computed from the routing.
  */
-import type { Model } from '../../graph/model.ts'
-import type { StagedModel } from '../../graph/stages/contract.ts'
 import { moduleName, type RoutedModule } from '../../model/parameters.ts'
+import type { Executable } from '../../runtime/contract.ts'
 import type { LedgerRecord } from '../records.ts'
 import type { OwnStep } from './times.ts'
 
@@ -19,13 +18,12 @@ export type ExchangeStages = ReadonlyMap<number, ExchangeStage>
 
 /** The exchanges of a program. @param modules Its routed modules. */
 export function exchangeStages(
-  model: Model | StagedModel,
+  { stages = [] }: Executable['model'],
   modules: readonly { readonly layer: number; readonly module: RoutedModule }[],
 ): ExchangeStages {
   const found = new Map<number, ExchangeStage>()
   const dispatched = new Set<string>()
-  if (!('stages' in model)) return found
-  model.stages.forEach((stage, index) => {
+  stages.forEach((stage, index) => {
     if (stage.kind !== 'kernel' || !['exchange-sizes', 'exchange-rows'].includes(stage.type)) return
     const { layer: name } = stage.origin
     const place = modules.find(({ layer, module }) => name.startsWith(`${moduleName(layer, module)}.`))

@@ -6,8 +6,9 @@
  */
 import { sizeOf } from '../../graph/shape.ts'
 import type { ParameterSpec } from '../../model/parameters.ts'
-import type { Arena } from '../../runtime/arena.ts'
+import { type Arena, floatsOf } from '../../runtime/arena.ts'
 import { type Begun, channels, type Ranks, type Transfer } from '../../runtime/ranks.ts'
+import { isRouterBias } from '../router-bias.ts'
 import type { ParameterStore } from '../store.ts'
 import { SMALL } from './gradient-sum.ts'
 
@@ -46,9 +47,10 @@ export class ParameterSharing {
     const { store } = this
     const { rank } = store.layout
     return store.shares.flatMap((share): Transfer[] => {
-      if (!names.has(share.spec.name)) return []
+      // Every rank computes the biases of routers itself, from the loads of all, while other parameters travel.
+      if (!names.has(share.spec.name) || isRouterBias(share.spec.name)) return []
       const { arena, parameters } = store.piecesOf(share)[0] as { arena: Arena; parameters: number }
-      const array = arena.floats(parameters, share.floats)
+      const array = floatsOf({ arena, start: parameters, count: share.floats })
       if (share.owner !== rank) return [{ peer: share.owner, direction: 'receive', array }]
       return share.holders
         .filter((holder) => holder !== rank)

@@ -5,9 +5,10 @@ import { type RunConfig, type RunInput, runSchema } from '../../config/run-confi
 import { sizeOf } from '../../graph/shape.ts'
 import { counterStep, subtreeLeaves, treeAdditions } from '../../graph/tree.ts'
 import { openRuntime } from '../../run/session.ts'
-import type { Arena } from '../../runtime/arena.ts'
+import { type Arena, floatsOf } from '../../runtime/arena.ts'
 import type { Runtime } from '../../runtime/contract.ts'
 import type { Ranks } from '../../runtime/ranks.ts'
+import { cpuMemory } from '../../runtime/testing/cpu-memory.ts'
 import { GradientProgram } from '../gradient-program.ts'
 import { initialize, initialScales } from '../initialize.ts'
 import { parameterTensors } from '../named-tensors.ts'
@@ -69,7 +70,7 @@ async function trainOne(runtime: Runtime, config: RunConfig, ranks: Ranks | null
   await trainer.settle()
   const tensors = [...parameterTensors(store), ...trainer.optimizer.stateTensors()]
   await trainer.release()
-  return { steps, tensors: Object.fromEntries(tensors.map(({ name, data }) => [name, bytesOf(data)])) }
+  return { steps, tensors: Object.fromEntries(tensors.map(({ name, range }) => [name, bytesOf(floatsOf(range))])) }
 }
 
 /** All ranks of a world; the tensors are those of all of them. */
@@ -127,7 +128,7 @@ async function gradientOf(runtime: Runtime, config: RunConfig, first: number, co
   const { tokens, targets } = batchOf(config, 1)
   const part = (data: Int32Array) => data.slice(first * sequence, (first + count) * sequence)
   await program.run(1, part(tokens), part(targets))
-  const gradients = store.specs.flatMap(({ name }) => [...store.gradient(name)])
+  const gradients = store.specs.flatMap(({ name }) => [...floatsOf(store.gradient(name))])
   program.release()
   await kernels.close()
   return Float32Array.from(gradients)
@@ -163,7 +164,7 @@ test('without a tree, a rank needs no partial sums, and losses are close to thos
   const config = configOf({ k: 2, capacity: 'none' }, { microBatches: 2 })
   const plain = { ...config, parallel: { ...config.parallel, reproducible: false } }
   const bytes = (of: RunConfig) =>
-    createStore({ createArena: (size) => ({ byteLength: size }) as Arena }, of).byteLength
+    createStore({ ...cpuMemory, createArena: (size) => ({ byteLength: size }) as Arena }, of).byteLength
   const gradients = 4 * createSpecs().reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0)
   // Eight shards need three partial sums.
   expect(bytes(config) - bytes(plain)).toBeGreaterThanOrEqual(3 * gradients)
@@ -275,7 +276,7 @@ test('units are the same on any number of ranks, and cover each tensor', () => {
   const config = configOf({})
   const storeOf = (ranks: number, rank: number) => {
     const layout = { ...layoutOf(config, { rank, size: ranks }), expert: Math.min(ranks, 4), blockFloats: 300 }
-    return createStore({ createArena: () => ({}) as never }, config, layout)
+    return createStore({ ...cpuMemory, createArena: () => ({}) as never }, config, layout)
   }
   const unitsOfWorld = (ranks: number) =>
     Array.from({ length: ranks }, (_, rank) => storeOf(ranks, rank).units())
@@ -291,5 +292,5 @@ test('units are the same on any number of ranks, and cover each tensor', () => {
 
 const createSpecs = () => {
   const config = configOf({})
-  return createStore({ createArena: () => ({ floats: () => new Float32Array() }) as never }, config).specs
+  return createStore({ ...cpuMemory, createArena: () => ({}) as never }, config).specs
 }

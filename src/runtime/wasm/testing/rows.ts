@@ -2,12 +2,13 @@
  * Support for tests of row kernels: unaligned arrays in one small arena, the first at address 0, and calls of
  * kernels as a thread of the pool makes them. `check` compares with expected values in float64.
  */
+import { hostOf } from '../../arena.ts'
 import { createArena } from '../../cpu-arena.ts'
 import { kernelModule, type OpFunctions, opFunctions } from '../module.ts'
 
-const arena = createArena(2 ** 20)
-const memory = arena.floats()
-const functions = opFunctions(await kernelModule(), arena.memory)
+const { memory: shared, buffer } = hostOf(createArena(2 ** 20))
+const memory = new Float32Array(buffer)
+const functions = opFunctions(await kernelModule(), shared)
 export const call = (name: keyof OpFunctions, ...args: number[]): void => functions[name](...args)
 
 /** The address of an absent array. */
@@ -36,13 +37,13 @@ export function begin(seed: number): void {
 }
 /** Places an unaligned array; kernels must not touch the floats between arrays. */
 export function place(count: number, make: (i: number) => number = random): Placed {
-  const values = arena.floats(top, count)
+  const values = memory.subarray(top, top + count)
   for (let i = 0; i < count; i++) values[i] = make(i)
   const at = top * 4
   top += count + 1 + below(4)
   return { at, values }
 }
-export const integers = ({ at, values }: Placed) => new Int32Array(arena.buffer, at, values.length)
+export const integers = ({ at, values }: Placed) => new Int32Array(buffer, at, values.length)
 export function placeIntegers(count: number, make: () => number): Placed {
   const placed = place(count)
   integers(placed).set(Array.from({ length: count }, make))
@@ -52,7 +53,7 @@ export const at = (values: ArrayLike<number>, i: number) => values[i] ?? Number.
 /** The address of row r; rows are `stride` floats apart. */
 export const row = ({ at }: Placed, r: number, stride: number) => at + r * stride * 4
 
-const bits = () => new Uint32Array(arena.buffer, 0, top + 64).slice()
+const bits = () => new Uint32Array(buffer, 0, top + 64).slice()
 
 /** The expected value of an element, and the sum of the absolute values of its terms. */
 export type Value = readonly [value: number, size: number]
@@ -95,7 +96,7 @@ export function check(
     }
   for (const [i, word] of after.entries())
     if (word !== before[i] && !written.has(i)) throw new Error(`float ${i} outside the results was written`)
-  new Uint32Array(arena.buffer).set(before)
+  new Uint32Array(buffer).set(before)
   const cut = below(rows + 1)
   run(0, cut)
   run(cut, rows - cut)
