@@ -14,9 +14,10 @@
  * No expert takes more than C: summed over all ranks and positions, income is the earned places plus the overflow, and
  * each place that is not kept is saved or overflows once. So Σ kept ≤ Σ earned + Σ start = C.
  *
- * The graph has no loop over positions. From one position to the next, `saved` changes by x → min(D, max(0, x + d))
+ * The graph has no loop over positions, except in a kernel that some runtimes have. From one position to the next, `saved` changes by x → min(D, max(0, x + d))
  * with d = income − wanted. The composition of two such maps has the same form, so log₂ S steps compose them all.
  */
+import { hasBuckets, keptInBuckets } from '../../graph/ops/buckets.ts'
 import { add, less, maximum, minimum, multiply, subtract, where } from '../../graph/ops/elementwise.ts'
 import { gather, oneHot, scatterAlong, takeAlong } from '../../graph/ops/indexing.ts'
 import { cumulativeSum, topK } from '../../graph/ops/order.ts'
@@ -107,6 +108,8 @@ const rowsOf = (order: Int32Array, groups: number): Int32Array =>
 /** Number of choices kept for each rank, position and expert [G, K, S, N]. */
 function keptOf(wanted_GKSN: Tensor, { earned_SN, maxSaved, start_K }: Allowance): Tensor {
   const [groups, , sequence, experts] = wanted_GKSN.shape as [number, number, number, number]
+  if (hasBuckets())
+    return keptInBuckets(wanted_GKSN, constant(earned_SN, 'int32', [sequence, experts]), { maxSaved, start_K })
   const first = (places: number) =>
     filled(
       Array.from({ length: groups }, () => places),
