@@ -1,0 +1,82 @@
+/**
+ * Softmax and cross-entropy of rows of logits, T positions and a vocabulary of V, in two passes over memory: maximum
+ * and sum of exponentials together (Milakov and Gimelshein 2018, algorithm 3), then the results.
+ */
+import { type Kernel, type Operand, rowsOf, WORKGROUP, workgroupMain } from '../contract.ts'
+import { dispatchOf } from './dispatch.ts'
+import { lanesOf, reduction } from './reduce.ts'
+import { heightOf, vectorOf, widthOf } from './vectors.ts'
+
+/**
+ * Inputs logits [T, V], targets [T] int32; outputs softmax − one-hot(target) [T, V], which may overwrite the logits,
+ * and nats [T]. For a negative target nothing is subtracted, and its nats are 0. The nats of a target from V on are NaN:
+ * a kernel cannot throw, but such a loss is refused.
+ *
+ * −log p[target] = (max − logit[target]) + log Σ exp(logit − max), which stays exact if p[target] underflows.
+ */
+export const crossEntropy: Kernel = {
+  lower({ inputs }) {
+    const [logits] = inputs as [Operand]
+    const [height, columns] = [heightOf(logits), widthOf(logits)]
+    if (logits.size === 0) return { dispatches: [] }
+    const { type: as, width, total, largest, component } = vectorOf(columns)
+    const vectors = columns / width
+    const lanes = lanesOf(vectors)
+    const strands = WORKGROUP / lanes
+    const groups = Math.ceil(height / strands)
+    const merge = (a: string, b: string) => `merge(${a}, ${b})`
+    const dispatch = dispatchOf({
+      name: 'cross-entropy',
+      operands: {
+        logits_TV: { input: 0, as },
+        target_T: { input: 1 },
+        gradient_TV: { output: 0, as },
+        nats_T: { output: 1 },
+      },
+      workgroups: rowsOf(groups),
+      code: ({ logits_TV, target_T, gradient_TV, nats_T }) => `
+// The maximum of some logits, and the sum of exp(logit - maximum).
+struct Part { maximum: f32, sum: f32 }
+fn merge(a: Part, b: Part) -> Part {
+  let maximum = max(a.maximum, b.maximum);
+  return Part(maximum, a.sum * exp(a.maximum - maximum) + b.sum * exp(b.maximum - maximum));
+}
+${reduction({ name: 'all_of_row', type: 'Part', lanes, merge })}
+${workgroupMain(groups)} {
+  let t = row * ${strands}u + local / ${lanes}u;
+  let lane = local % ${lanes}u;
+  let start = t * ${vectors}u;
+  let end = select(0u, ${vectors}u, t < ${height}u);
+  var part = Part(-3.4e38, 0.0);
+  for (var column = lane; column < end; column += ${lanes}u) {
+    let logit = ${logits_TV}[start + column];
+    let maximum = max(part.maximum, ${largest('logit')});
+    part = Part(maximum, part.sum * exp(part.maximum - maximum) + ${total('exp(logit - maximum)')});
+  }
+  let all = all_of_row(part, local);
+  let answer = ${target_T}[t];
+  // Of a negative target: beyond all columns.
+  let answer_column = u32(answer) / ${width}u;
+  let answer_place = u32(answer) % ${width}u;
+  for (var column = lane; column < end; column += ${lanes}u) {
+    let logit = ${logits_TV}[start + column];
+    var gradient = exp(logit - all.maximum) / all.sum;
+    if (column == answer_column) {
+      ${nats_T}[t] = (all.maximum - ${component('logit', 'answer_place')}) + log(all.sum);
+      ${component('gradient', 'answer_place')} -= 1.0;
+    }
+    ${gradient_TV}[start + column] = gradient;
+  }
+  if (lane == 0u && t < ${height}u) {
+    if (answer < 0) { ${nats_T}[t] = 0.0; }
+    if (answer >= ${columns}) { ${nats_T}[t] = bitcast<f32>(answer | 0x7fc00000); }
+  }
+}`,
+    })
+    return { dispatches: [dispatch] }
+  },
+  work: ({ inputs: [logits] }) => ({
+    flops: 4 * (logits as Operand).size,
+    bytes: 8 * (logits as Operand).size,
+  }),
+}

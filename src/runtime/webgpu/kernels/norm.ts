@@ -1,0 +1,171 @@
+/**
+ * Root-mean-square norm, y = r·x·weight with r = 1/√(mean x² + ε) (Zhang and Sennrich 2019), and its gradient, for T
+ * rows of width D.
+ */
+import {
+  type Dispatch,
+  gridOf,
+  type Kernel,
+  linearMain,
+  type Operand,
+  rowsOf,
+  WORKGROUP,
+  workgroupMain,
+} from '../contract.ts'
+import { dispatchOf } from './dispatch.ts'
+import { lanesOf, reduction, strandSum } from './reduce.ts'
+import { bytesOf, heightOf, vectorOf, widthOf } from './vectors.ts'
+
+/** Inputs x [T, D], weight [D]; outputs y [T, D], r [T, 1]. Also `SimplifiedLayerNormalization` of the last axis. */
+export const rmsNorm: Kernel = {
+  lower({ attributes, inputs, outputs }) {
+    const [x] = inputs as [Operand]
+    const { epsilon } = attributes as { epsilon: { float: number } }
+    const [height, columns] = [heightOf(x), widthOf(x)]
+    if (outputs.every(({ size }) => size === 0)) return { dispatches: [] }
+    const { type: as, width, total } = vectorOf(columns)
+    const vectors = columns / width
+    const lanes = lanesOf(vectors)
+    const strands = WORKGROUP / lanes
+    const groups = Math.ceil(height / strands)
+    const norm = dispatchOf({
+      name: 'rms-norm',
+      operands: {
+        x_TD: { input: 0, as },
+        weight_D: { input: 1, as },
+        y_TD: { output: 0, as },
+        inverse_T: { output: 1 },
+      },
+      workgroups: rowsOf(groups),
+      code: ({ x_TD, weight_D, y_TD, inverse_T }) => `
+${reduction({ name: 'sum_of_row', lanes })}
+${workgroupMain(groups)} {
+  let t = row * ${strands}u + local / ${lanes}u;
+  let lane = local % ${lanes}u;
+  let start = t * ${vectors}u;
+  let end = select(0u, ${vectors}u, t < ${height}u);
+  var squares = 0.0;
+  for (var column = lane; column < end; column += ${lanes}u) {
+    let x = ${x_TD}[start + column];
+    squares += ${total('(x * x)')};
+  }
+  let inverse = 1.0 / sqrt(sum_of_row(squares, local) / ${columns}f + ${epsilon.float}f);
+  for (var column = lane; column < end; column += ${lanes}u) {
+    ${y_TD}[start + column] = ${x_TD}[start + column] * inverse * ${weight_D}[column];
+  }
+  if (lane == 0u && t < ${height}u) { ${inverse_T}[t] = inverse; }
+}`,
+    })
+    return { dispatches: [norm] }
+  },
+  work: ({ inputs, outputs }) => ({
+    flops: 4 * (inputs[0] as Operand).size,
+    bytes: bytesOf(...inputs, ...outputs),
+  }),
+}
+
+/** Most workgroups that sum up a part of the gradient of the weight: 16 parts of 32 fill large GPUs. */
+const MAX_GROUPS_OF_PART = 32
+/** Rows that a strand takes at least, so that writing sums costs little. */
+const ROWS_OF_STRAND = 4
+/** So that there are at most 16 strands, whose sums are added one after the other. */
+const MIN_LANES = 16
+
+/**
+ * Inputs dy [T, D], x [T, D], weight [D], r [T, 1] (, addend [T, D]); outputs dx [T, D] (+ addend), and parts [P, D] of
+ * the gradient of the weight. With c = mean over the row of r·x·weight·dy:
+ * dx = r·(dy·weight − r·x·c) and dweight = Σ_t r·x·dy. Products with r come first: r³ underflows for large x.
+ */
+export const rmsNormGradient: Kernel = {
+  lower({ inputs, outputs, added }) {
+    const [dy] = inputs as [Operand]
+    const [, parts] = outputs as [Operand, Operand]
+    const [height, columns, partCount] = [heightOf(dy), widthOf(dy), heightOf(parts)]
+    if (columns === 0) return { dispatches: [] }
+    if (height === 0) return { dispatches: [zeros({ output: 1 }, parts.size)] }
+    const { type: as, width, total } = vectorOf(columns)
+    const vectors = columns / width
+    const lanes = Math.max(MIN_LANES, lanesOf(vectors))
+    const strands = WORKGROUP / lanes
+    const groupsOfPart = Math.min(MAX_GROUPS_OF_PART, Math.ceil(height / (partCount * strands * ROWS_OF_STRAND)))
+    const groups = partCount * groupsOfPart
+    const rowsOfGroup = strands * Math.ceil(height / (groups * strands))
+    const steps = Math.ceil(vectors / lanes)
+    const sums = groupsOfPart === 1 ? ({ output: 1 } as const) : ({ scratch: 0 } as const)
+    const gradient = dispatchOf({
+      name: 'rms-norm-gradient',
+      operands: {
+        dy_TD: { input: 0, as },
+        x_TD: { input: 1, as },
+        weight_D: { input: 2, as },
+        inverse_T: { input: 3 },
+        addend_TD: added.length > 0 ? { input: inputs.length - 1, as } : undefined,
+        dx_TD: { output: 0, as },
+        sums_GD: { ...sums, as },
+      },
+      workgroups: rowsOf(groups),
+      code: ({ dy_TD, x_TD, weight_D, inverse_T, addend_TD, dx_TD, sums_GD }) => `
+${reduction({ name: 'sum_of_row', lanes })}
+${strandSum({ name: 'sum_of_strands', type: as, lanes })}
+${workgroupMain(groups)} {
+  let strand = local / ${lanes}u;
+  let lane = local % ${lanes}u;
+  var sums: array<${as}, ${steps}>;
+  for (var first = row * ${rowsOfGroup}u; first < min((row + 1u) * ${rowsOfGroup}u, ${height}u); first += ${strands}u) {
+    let t = first + strand;
+    let start = t * ${vectors}u;
+    let end = select(0u, ${vectors}u, t < ${height}u);
+    let inverse = ${inverse_T}[t];
+    var along = 0.0;
+    for (var column = lane; column < end; column += ${lanes}u) {
+      let normed = ${x_TD}[start + column] * inverse;
+      along += ${total(`(normed * ${weight_D}[column] * ${dy_TD}[start + column])`)};
+    }
+    let mean = sum_of_row(along, local) / ${columns}f;
+    for (var step = 0u; step < ${steps}u; step++) {
+      let column = step * ${lanes}u + lane;
+      if (column < end) {
+        let dy = ${dy_TD}[start + column];
+        let normed = ${x_TD}[start + column] * inverse;
+        sums[step] += normed * dy;
+        let dx = (dy * ${weight_D}[column] - normed * mean) * inverse;
+        ${dx_TD}[start + column] = dx${addend_TD && ` + ${addend_TD}[start + column]`};
+      }
+    }
+  }
+  for (var step = 0u; step < ${steps}u; step++) {
+    let column = step * ${lanes}u + lane;
+    let sum = sum_of_strands(sums[step], local);
+    if (strand == 0u && column < ${vectors}u) { ${sums_GD}[row * ${vectors}u + column] = sum; }
+  }
+}`,
+    })
+    if (groupsOfPart === 1) return { dispatches: [gradient] }
+    const sumUp = dispatchOf({
+      name: 'rms-norm-gradient',
+      operands: { sums_GD: { scratch: 0, as }, parts_PD: { output: 1, as } },
+      workgroups: gridOf(partCount * vectors),
+      code: ({ sums_GD, parts_PD }) => `
+${linearMain(partCount * vectors)} {
+  let first = index / ${vectors}u * ${groupsOfPart}u;
+  let column = index % ${vectors}u;
+  var sum = ${as}();
+  for (var i = 0u; i < ${groupsOfPart}u; i++) { sum += ${sums_GD}[(first + i) * ${vectors}u + column]; }
+  ${parts_PD}[index] = sum;
+}`,
+    })
+    return { scratch: [{ dtype: 'float32', shape: [groups, columns] }], dispatches: [gradient, sumUp] }
+  },
+  work: ({ inputs, outputs }) => ({
+    flops: 10 * (inputs[0] as Operand).size,
+    bytes: bytesOf(...inputs, ...outputs),
+  }),
+}
+
+const zeros = (out: { readonly output: number }, size: number): Dispatch =>
+  dispatchOf({
+    name: 'zeros',
+    operands: { out },
+    workgroups: gridOf(size),
+    code: ({ out }) => `${linearMain(size)} { ${out}[index] = 0.0; }`,
+  })

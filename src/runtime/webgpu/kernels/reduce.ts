@@ -1,0 +1,70 @@
+/**
+ * Reductions in a workgroup.
+ *
+ * Think of the 256 invocations of a workgroup as a table of *strands* × *lanes*: a strand works on a row, and its lanes
+ * take turns with the columns. Narrow rows have few lanes, so that a workgroup holds several of them. Trees of
+ * additions have a fixed shape, hence the same bits in every run, and a small rounding error.
+ */
+import { WORKGROUP } from '../contract.ts'
+
+/** Vectors of a row that a lane should have, for loads that overlap. */
+const VECTORS_OF_LANE = 4
+
+/** Lanes for rows of `vectors` vectors: 1, 4, 16, 64 or 256. */
+export const lanesOf = (vectors: number): number =>
+  Math.min(WORKGROUP, powerOfFourFrom(Math.ceil(vectors / VECTORS_OF_LANE)))
+
+/** The smallest power of 4 that is not less than `x`. */
+export const powerOfFourFrom = (x: number): number => (x <= 1 ? 1 : 4 * powerOfFourFrom(x / 4))
+
+interface Reduction {
+  readonly name: string
+  /** WGSL type of a value. Default: f32. */
+  readonly type?: string
+  /** Successive invocations whose values are combined: a power of 4. */
+  readonly lanes: number
+  /** WGSL: two values as one. Default: their sum. */
+  readonly merge?: (a: string, b: string) => string
+}
+
+/**
+ * WGSL function `name(value, local)`: the values of `lanes` invocations as one, which all of them get. To be called in
+ * uniform control flow. Merges four at a time, for few barriers.
+ */
+export function reduction({ name, type = 'f32', lanes, merge = sum }: Reduction): string {
+  const memory = `${name}_memory`
+  const other = (i: number) => `${memory}[local + ${i}u * left]`
+  return `
+var<workgroup> ${memory}: array<${type}, ${WORKGROUP}>;
+fn ${name}(value: ${type}, local: u32) -> ${type} {
+  let lane = local % ${lanes}u;
+  // Others may still read the result of the call before.
+  workgroupBarrier();
+  ${memory}[local] = value;
+  workgroupBarrier();
+  for (var left = ${lanes}u / 4u; left > 0u; left /= 4u) {
+    if (lane < left) { ${memory}[local] = ${merge(merge(other(0), other(1)), merge(other(2), other(3)))}; }
+    workgroupBarrier();
+  }
+  return ${memory}[local - lane];
+}`
+}
+
+const sum = (a: string, b: string): string => `(${a} + ${b})`
+
+/**
+ * WGSL function `name(value, local)`: to the first strand of `lanes` invocations, the sums over all strands, which are
+ * added one after the other; for few strands. To be called in uniform control flow.
+ */
+export const strandSum = ({ name, type = 'f32', lanes }: Omit<Reduction, 'merge'>): string => `
+var<workgroup> ${name}_memory: array<${type}, ${WORKGROUP}>;
+fn ${name}(value: ${type}, local: u32) -> ${type} {
+  workgroupBarrier();
+  ${name}_memory[local] = value;
+  workgroupBarrier();
+  var sum = value;
+  if (local < ${lanes}u) {
+    for (var i = local + ${lanes}u; i < ${WORKGROUP}u; i += ${lanes}u) { sum += ${name}_memory[i]; }
+  }
+  return sum;
+}`

@@ -1,0 +1,258 @@
+import { describe, expect, test } from 'vitest'
+import type { Kernel } from '../contract.ts'
+import { integers, numbers } from '../testing/draws.ts'
+import { runKernel, type TestCall, testDevice } from '../testing/run-kernel.ts'
+import { chooseExperts } from './choose-experts.ts'
+import { activateParts, expertRowProduct, rowProduct, rowProductTransposed, sumParts } from './token.ts'
+
+const device = testDevice as NonNullable<typeof testDevice>
+
+const floats = <Data extends ArrayLike<number>>(shape: readonly number[], data: Data) =>
+  ({ dtype: 'float32', shape, data }) as const
+const random = (shape: readonly number[], seed: number) =>
+  floats(
+    shape,
+    numbers(
+      shape.reduce((product, d) => product * d, 1),
+      seed,
+    ),
+  )
+
+interface Sum {
+  value: number
+  /** The sum of the absolute values of the terms. */
+  size: number
+}
+
+/** Runs a kernel with one output twice: it must give the expected sums, and the same bits again. */
+async function check(kernel: Kernel, call: TestCall, expected: readonly Sum[]) {
+  const [y] = (await runKernel(device, kernel, call)) as [Float64Array]
+  expect(y.length).toBe(expected.length)
+  expected.forEach(({ value, size }, i) => {
+    // Terms of a few hundred numbers: an error of at most 1e-7 for each level of the tree and of each lane's loop.
+    if (!(Math.abs((y[i] as number) - value) <= 3e-6 * size + 1e-7)) expect.fail(`${y[i]} at ${i}, expected ${value}`)
+  })
+  expect((await runKernel(device, kernel, call))[0]).toEqual(y)
+}
+
+const sum = (count: number, term: (i: number) => number): Sum => {
+  const total = { value: 0, size: 0 }
+  for (let i = 0; i < count; i++) {
+    total.value += term(i)
+    total.size += Math.abs(term(i))
+  }
+  return total
+}
+
+const bound = (rows: number, part: number, parts: number) => Math.floor((rows * part) / parts)
+
+describe.skipIf(testDevice === null)('products of a row', () => {
+  for (const [inner, columns, parts] of [
+    [0, 4, 1],
+    [1, 1, 1],
+    [5, 3, 2],
+    [130, 8, 3],
+    [300, 77, 2],
+    [259, 132, 7],
+  ] as const)
+    test(`row-product [1, ${inner}]·[${inner}, ${columns}] gives sums over ${parts} parts of the rows`, async () => {
+      const [x, w] = [random([1, inner], 1), random([inner, columns], 2)]
+      const expected = Array.from({ length: parts * columns }, (_, i) => {
+        const [part, column] = [Math.floor(i / columns), i % columns]
+        const from = bound(inner, part, parts)
+        return sum(
+          bound(inner, part + 1, parts) - from,
+          (r) => (x.data[from + r] as number) * (w.data[(from + r) * columns + column] as number),
+        )
+      })
+      const outputs = [{ dtype: 'float32', shape: [parts, columns] } as const]
+      await check(rowProduct, { inputs: [x, w], outputs }, expected)
+    })
+
+  for (const [inner, count] of [
+    [0, 3],
+    [1, 1],
+    [7, 5],
+    [64, 300],
+    [515, 9],
+    [516, 33],
+  ] as const)
+    test(`row-product-transposed [1, ${inner}]·[${count}, ${inner}]ᵀ`, async () => {
+      const [x, w] = [random([1, inner], 1), random([count, inner], 2)]
+      const expected = Array.from({ length: count }, (_, n) =>
+        sum(inner, (i) => (x.data[i] as number) * (w.data[n * inner + i] as number)),
+      )
+      const outputs = [{ dtype: 'float32', shape: [1, count] } as const]
+      await check(rowProductTransposed, { inputs: [x, w], outputs }, expected)
+    })
+
+  for (const [rows, inner, columns, parts] of [
+    [1, 9, 5, 1],
+    [1, 270, 36, 2],
+    [3, 33, 4, 2],
+  ] as const)
+    test(`expert-row-product of ${rows} rows with 3 of 5 matrices [${inner}, ${columns}], in ${parts} parts`, async () => {
+      const chosen = [4, 0, 2]
+      const [x, w] = [random([rows, inner], 1), random([5, inner, columns], 2)]
+      // The matrices of other experts must not be read.
+      for (const other of [1, 3]) w.data.fill(Number.NaN, other * inner * columns, (other + 1) * inner * columns)
+      const expected = Array.from({ length: 3 * parts * columns }, (_, i) => {
+        const [choice, part, column] = [Math.floor(i / columns / parts), Math.floor(i / columns) % parts, i % columns]
+        const from = bound(inner, part, parts)
+        const expert = chosen[choice] as number
+        return sum(bound(inner, part + 1, parts) - from, (r) => {
+          const row = from + r
+          const factor = x.data[(rows > 1 ? choice * inner : 0) + row] as number
+          return factor * (w.data[(expert * inner + row) * columns + column] as number)
+        })
+      })
+      const experts = { dtype: 'int32', shape: [1, 3], data: chosen } as const
+      const outputs = [{ dtype: 'float32', shape: [3 * parts, columns] } as const]
+      await check(expertRowProduct, { inputs: [x, experts, w], outputs }, expected)
+    })
+
+  test('have nothing to do for no experts and for no columns', async () => {
+    const experts = { dtype: 'int32', shape: [1, 0], data: [] } as const
+    const none = [{ dtype: 'float32', shape: [0, 4] } as const]
+    await check(expertRowProduct, { inputs: [random([1, 8], 1), experts, random([2, 8, 4], 2)], outputs: none }, [])
+    const empty = [{ dtype: 'float32', shape: [1, 0] } as const]
+    await check(rowProduct, { inputs: [random([1, 8], 1), floats([8, 0], [])], outputs: empty }, [])
+    await check(rowProductTransposed, { inputs: [random([1, 8], 1), floats([0, 8], [])], outputs: empty }, [])
+  })
+})
+
+describe.skipIf(testDevice === null)('sums of parts', () => {
+  for (const weighted of [0, 1])
+    for (const hasAddend of [false, true])
+      test(`sum-parts adds 6 parts${weighted ? ', scaled by the weights of 2 groups' : ''}${hasAddend ? ', to an addend' : ''}`, async () => {
+        const columns = 70
+        const [parts, weights, addend] = [random([6, columns], 1), random([1, 2], 2), random([1, columns], 3)]
+        const expected = Array.from({ length: columns }, (_, i) =>
+          sum(hasAddend ? 7 : 6, (r) => {
+            if (r === 6) return addend.data[i] as number
+            return (
+              (weighted ? (weights.data[Math.floor(r / 3)] as number) : 1) * (parts.data[r * columns + i] as number)
+            )
+          }),
+        )
+        const call = {
+          attributes: { weighted },
+          inputs: [parts, ...(weighted ? [weights] : []), ...(hasAddend ? [addend] : [])],
+          outputs: [{ dtype: 'float32', shape: [1, columns] }],
+          added: hasAddend ? [0] : [],
+        } as const
+        await check(sumParts, call, expected)
+      })
+
+  const erf = (x: number): number => {
+    // ∫ of the density by Simpson's rule.
+    const steps = 2000
+    const f = (i: number) => Math.exp(-(((x * i) / steps) ** 2))
+    let total = f(0) + f(steps)
+    for (let i = 1; i < steps; i++) total += (i % 2 === 1 ? 4 : 2) * f(i)
+    return ((2 / Math.sqrt(Math.PI)) * total * x) / steps / 3
+  }
+
+  for (const gated of [false, true])
+    test(`activate-parts is ${gated ? 'swish(Σ gate)·Σ part' : 'gelu(Σ part)'} of each group`, async () => {
+      const [groups, perGroup, columns] = [3, 2, 37]
+      const shape = [groups * perGroup, columns]
+      const [parts, gate] = [random(shape, 1), random(shape, 2)]
+      const total = (data: ArrayLike<number>, i: number) =>
+        sum(perGroup, (p) => data[(Math.floor(i / columns) * perGroup + p) * columns + (i % columns)] as number).value
+      const expected = Array.from({ length: groups * columns }, (_, i) => {
+        const [x, g] = [total(parts.data, i), total(gate.data, i)]
+        return { value: gated ? (g / (1 + Math.exp(-g))) * x : 0.5 * x * (1 + erf(x * Math.SQRT1_2)), size: 1 }
+      })
+      const outputs = [{ dtype: 'float32', shape: [groups, columns] } as const]
+      await check(activateParts, { inputs: [parts, ...(gated ? [gate] : [])], outputs }, expected)
+    })
+})
+
+describe.skipIf(testDevice === null)('choose-experts', () => {
+  interface Rule {
+    readonly prototypes: number
+    readonly k: number
+    readonly after: number
+    readonly renormalize: number
+  }
+
+  const softmax = (x: readonly number[]) => {
+    const highest = Math.max(...x)
+    const powers = x.map((value) => Math.exp(value - highest))
+    const total = powers.reduce((a, b) => a + b, 0)
+    return powers.map((power) => power / total)
+  }
+
+  function expected(logits: readonly number[], bias: readonly number[] | null, rule: Rule) {
+    const { prototypes, k, after, renormalize } = rule
+    const width = logits.length / prototypes
+    const [experts, gates]: [number[], number[]] = [[], []]
+    for (let first = 0; first < logits.length; first += width) {
+      const own = logits.slice(first, first + width)
+      const values = after ? own : softmax(own)
+      const scores = values.map((value, i) => value + (bias?.[first + i] ?? 0))
+      const order = Array.from(scores.keys()).sort((a, b) => (scores[b] as number) - (scores[a] as number) || a - b)
+      const chosen = order.slice(0, k)
+      const picked = chosen.map((i) => values[i] as number)
+      const gate = after ? softmax(picked) : picked
+      const total = renormalize ? gate.reduce((a, b) => a + b, 0) : 1
+      experts.push(...chosen.map((i) => first + i))
+      gates.push(...gate.map((value) => value / total))
+    }
+    return { experts, gates }
+  }
+
+  async function check(logits: readonly number[], bias: readonly number[] | null, rule: Rule) {
+    const shape = [1, rule.prototypes * rule.k]
+    const call = {
+      attributes: { ...rule },
+      inputs: [floats([1, logits.length], logits), ...(bias ? [floats([bias.length], bias)] : [])],
+      outputs: [
+        { dtype: 'int32', shape },
+        { dtype: 'float32', shape },
+      ],
+    } as const
+    const [experts, gates] = (await runKernel(device, chooseExperts, call)) as [Float64Array, Float64Array]
+    const want = expected(logits, bias, rule)
+    expect(Array.from(experts)).toEqual(want.experts)
+    gates.forEach((gate, i) => {
+      // exp of numbers near 1, and two quotients.
+      expect(Math.abs(gate - (want.gates[i] as number))).toBeLessThanOrEqual(3e-6 * (want.gates[i] as number))
+    })
+  }
+
+  // Multiples of 1/16, so that some are equal.
+  const some = (count: number, seed: number) => Array.from(integers(count, 64, seed), (x) => x / 16 - 2)
+
+  for (const after of [0, 1])
+    for (const renormalize of [0, 1])
+      for (const hasBias of [false, true])
+        test(`with softmax ${after ? 'after' : 'before'}${renormalize ? ', renormalized' : ''}${hasBias ? ', by biased scores' : ''}`, async () => {
+          // With a bias: scores that are not equal, whatever the rounding.
+          const [logits, bias] = hasBias
+            ? [Array.from(numbers(24, 3)), Array.from(numbers(24, 4))]
+            : [some(24, 3), null]
+          await check(logits, bias, { prototypes: 2, k: 3, after, renormalize })
+        })
+
+  test('of one expert, of all, and of more than a workgroup has invocations', async () => {
+    await check([0.5], null, { prototypes: 1, k: 1, after: 0, renormalize: 0 })
+    await check([1, 3, 2, 3], null, { prototypes: 1, k: 4, after: 0, renormalize: 1 })
+    await check(some(700, 5), null, { prototypes: 1, k: 8, after: 1, renormalize: 0 })
+  })
+
+  test('of NaN gives distinct experts in range', async () => {
+    const logits = new Float32Array(8).fill(Number.NaN)
+    const call = {
+      attributes: { prototypes: 2, k: 3, after: 0, renormalize: 1 },
+      inputs: [floats([1, 8], logits)],
+      outputs: [
+        { dtype: 'int32', shape: [1, 6] },
+        { dtype: 'float32', shape: [1, 6] },
+      ],
+    } as const
+    const [experts] = (await runKernel(device, chooseExperts, call)) as [Float64Array]
+    expect(Array.from(experts)).toEqual([0, 1, 2, 4, 5, 6])
+  })
+})

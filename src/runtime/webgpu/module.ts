@@ -1,0 +1,30 @@
+/** The WGSL module of a dispatch: declarations of its operands and its code. */
+import type { DType } from '../../graph/model.ts'
+import type { Dispatch, ElementType } from './contract.ts'
+
+const elementOf: Readonly<Record<DType, ElementType>> = {
+  float32: 'f32',
+  float64: 'f32',
+  int32: 'i32',
+  int64: 'i32',
+  bool: 'i32',
+}
+
+/**
+ * @param dtypes Of the operands.
+ * @param bindings The binding of each operand, numbered from 0; operands in the same memory have the same.
+ */
+export function moduleOf(dispatch: Dispatch, dtypes: readonly DType[], bindings: readonly number[]): string {
+  const names = bindings.map((binding) => `b${binding}`)
+  const declarations = new Map<number, string>()
+  dispatch.operands.forEach(({ as }, i) => {
+    const [binding, dtype] = [bindings[i] as number, dtypes[i] as DType]
+    const type = as ?? elementOf[dtype]
+    const declaration = `@group(0) @binding(${binding}) var<storage, read_write> b${binding}: array<${type}>;`
+    const known = declarations.get(binding)
+    if (known !== undefined && known !== declaration)
+      throw new Error(`internal: ${dispatch.name} uses the same memory as ${known} and as ${type}`)
+    declarations.set(binding, declaration)
+  })
+  return `${[...declarations.values()].join('\n')}\n${dispatch.code(names)}`
+}

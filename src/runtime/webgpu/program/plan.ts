@@ -1,0 +1,182 @@
+/**
+ * Turns a program into dispatches over values with memory: rewrites it, fuses maps and reductions, calls the kernels,
+ * and plans where values lie.
+ */
+import type { DType, Origin, Port, Shape } from '../../../graph/model.ts'
+import { type Program, reach } from '../../../graph/program.ts'
+import { sizeOf } from '../../../graph/shape.ts'
+import type { ConstantData, Node, Tensor } from '../../../graph/tensor.ts'
+import { placeBlocks } from '../../memory-plan.ts'
+import { RuntimeError } from '../../runtime-error.ts'
+import { dataInputs } from '../codegen/maps.ts'
+import type { DeviceFeatures, Dispatch, Kernel, KernelCall, Operand, Place } from '../contract.ts'
+import { ALIGNMENT } from '../slice.ts'
+import { fuseAddends } from './addends.ts'
+import { Fusion } from './fusion.ts'
+import { groupDispatch } from './group-dispatch.ts'
+import { rewrite } from './rewrite.ts'
+
+export interface Value {
+  readonly dtype: DType
+  readonly size: number
+  /** Contents, if no dispatch computes it. */
+  readonly constant?: ConstantData
+}
+
+export interface Step {
+  readonly dispatch: Dispatch
+  /** The value of each operand. */
+  readonly values: readonly number[]
+  /** The value with the numbers of workgroups, if an earlier step computes them. */
+  readonly indirect: number | null
+  readonly origin: Origin
+  /** For profiles, of the whole call; on its first step. */
+  readonly work?: { readonly flops: number; readonly bytes: number } | undefined
+}
+
+export interface Plan {
+  readonly inputs: readonly Port[]
+  readonly outputs: readonly Port[]
+  readonly valueOfInput: readonly number[]
+  readonly valueOfOutput: readonly number[]
+  readonly values: readonly Value[]
+  readonly steps: readonly Step[]
+  /** Byte offset of each value in the memory of the program; null for ports and constants. */
+  readonly offsets: readonly (number | null)[]
+  readonly bytes: number
+  /**
+   * Byte offset, in a buffer of their own, of values that hold numbers of workgroups: WebGPU refuses a dispatch that reads
+   * them from a buffer to which it may write.
+   */
+  readonly grids: ReadonlyMap<number, number>
+}
+
+export function planProgram(
+  program: Program,
+  kernels: Readonly<Record<string, Kernel>>,
+  features: DeviceFeatures,
+): Plan {
+  const { inputs } = reach(program)
+  const planner = new Planner(kernels, features)
+  const ordered = fuseAddends(rewrite(program))
+  const fusion = new Fusion(ordered)
+  const memoryOf = (tensor: Tensor) => planner.valueOf(fusion.tensors.unique(tensor))
+  const valueOfInput = inputs.map(memoryOf)
+  for (const item of fusion.items) {
+    if (item.kind === 'kernel') {
+      const overwritten = fusion.overwrittenBy(item.node)
+      if (overwritten) planner.share(fusion.tensors.of(item.node, 0), overwritten)
+      planner.call(item.node, memoryOf, (output) => memoryOf(fusion.tensors.of(item.node, output)))
+    } else {
+      const { operands, name, code, workgroups } = groupDispatch(item, fusion)
+      const dispatch = { name, code, workgroups, operands: operands.map((_, input) => ({ input })) }
+      const { origin } = (item.roots[0] as { node: Node }).node
+      planner.steps.push({ dispatch, values: operands.map(memoryOf), indirect: null, origin })
+    }
+  }
+  const outputs = Object.entries(ordered.outputs)
+  const valueOfOutput = outputs.map(([, tensor]) => memoryOf(tensor))
+  const port = (name: string, { dtype, shape }: Tensor): Port => ({ name, dtype, shape })
+  return {
+    inputs: inputs.map((tensor) => port(tensor.source.name, tensor)),
+    outputs: Object.entries(program.outputs).map(([name, tensor]) => port(name, tensor)),
+    valueOfInput,
+    valueOfOutput,
+    values: planner.values,
+    steps: planner.steps,
+    ...planner.memory(new Set([...valueOfInput, ...valueOfOutput])),
+  }
+}
+
+/** ONNX gives the axis of a running sum as a constant. */
+function attributesOf({ type, attributes, inputs }: Node): KernelCall['attributes'] {
+  const source = inputs[1]?.source
+  return type === 'CumSum' && source?.kind === 'constant' ? { ...attributes, axis: Number(source.data[0]) } : attributes
+}
+
+class Planner {
+  readonly values: Value[] = []
+  readonly steps: Step[] = []
+  private readonly ofTensor = new Map<Tensor, number>()
+  private readonly kernels: Readonly<Record<string, Kernel>>
+  private readonly features: DeviceFeatures
+
+  constructor(kernels: Readonly<Record<string, Kernel>>, features: DeviceFeatures) {
+    this.kernels = kernels
+    this.features = features
+  }
+
+  valueOf(tensor: Tensor): number {
+    const known = this.ofTensor.get(tensor)
+    if (known !== undefined) return known
+    if (tensor.dtype === 'float64') throw new RuntimeError('internal: a GPU has no float64')
+    const { source, dtype, shape } = tensor
+    const value = this.create(dtype, shape, source.kind === 'constant' ? source.data : undefined)
+    this.ofTensor.set(tensor, value)
+    return value
+  }
+
+  /** Gives a tensor the memory of another. */
+  share(tensor: Tensor, other: Tensor): void {
+    this.ofTensor.set(tensor, this.valueOf(other))
+  }
+
+  private create(dtype: DType, shape: Shape, constant?: ConstantData): number {
+    return this.values.push({ dtype, size: sizeOf(shape), ...(constant && { constant }) }) - 1
+  }
+
+  /** Adds the dispatches of a kernel. */
+  call(node: Node, memoryOf: (tensor: Tensor) => number, valueOfOutput: (output: number) => number): void {
+    const kernel = this.kernels[node.type]
+    if (!kernel) throw new RuntimeError(`internal: no kernel ${node.type} (${node.origin.op} of ${node.origin.layer})`)
+    const operand = ({ dtype, shape }: { dtype: DType; shape: Shape }): Operand => ({
+      dtype,
+      shape,
+      size: sizeOf(shape),
+    })
+    const inputs = dataInputs(node)
+    const call: KernelCall = {
+      type: node.type,
+      attributes: attributesOf(node),
+      inputs: inputs.map(operand),
+      outputs: node.outputs.map(operand),
+      added: (node.attributes.added ?? []) as readonly number[],
+    }
+    const { scratch = [], dispatches } = kernel.lower(call, this.features)
+    const scratchValues = scratch.map(({ dtype, shape }) => this.create(dtype, shape))
+    const at = (place: Place): number => {
+      if ('input' in place) return memoryOf(inputs[place.input] as Tensor)
+      return 'output' in place ? valueOfOutput(place.output) : (scratchValues[place.scratch] as number)
+    }
+    const work = kernel.work?.(call)
+    dispatches.forEach((dispatch, i) => {
+      const { workgroups, operands } = dispatch
+      const indirect = 'indirect' in workgroups ? at(workgroups.indirect) : null
+      const first = i === 0 && work ? { work } : {}
+      this.steps.push({ dispatch, values: operands.map(at), indirect, origin: node.origin, ...first })
+    })
+  }
+
+  /** Where values lie that are not ports. */
+  memory(ports: ReadonlySet<number>): Pick<Plan, 'offsets' | 'bytes' | 'grids'> {
+    const indirect = new Set(this.steps.flatMap((step) => step.indirect ?? []))
+    const grids = new Map([...indirect].map((value, i) => [value, i * ALIGNMENT]))
+    const lives = new Map<number, { bytes: number; first: number; last: number }>()
+    this.steps.forEach(({ values }, step) => {
+      for (const value of values) {
+        const { size, constant } = this.values[value] as Value
+        if (constant || ports.has(value) || grids.has(value)) continue
+        const bytes = Math.max(ALIGNMENT, Math.ceil((size * 4) / ALIGNMENT) * ALIGNMENT)
+        const life = lives.get(value) ?? { bytes, first: step, last: step }
+        life.last = step
+        lives.set(value, life)
+      }
+    })
+    const { offsets, bytes } = placeBlocks([...lives.values()])
+    const offsetOf = (value: number) => {
+      const life = lives.get(value)
+      return life ? (offsets.get(life) as number) : null
+    }
+    return { offsets: this.values.map((_, value) => offsetOf(value)), bytes, grids }
+  }
+}

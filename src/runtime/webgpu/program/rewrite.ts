@@ -1,0 +1,133 @@
+/**
+ * Rewrites a program for a GPU. Row and column sums come as products with vectors of equal numbers, which is fast on
+ * a CPU; here they are sums again. A long sum with few results becomes two shorter ones, so that many
+ * workgroups share it.
+ */
+import { type Program, reach } from '../../../graph/program.ts'
+import { normalAxis, sizeOf } from '../../../graph/shape.ts'
+import { constant, emit, type Node, type Tensor, withOrigin } from '../../../graph/tensor.ts'
+import { numbersOf, patternOf } from '../codegen/literals.ts'
+import { isAlias } from '../codegen/maps.ts'
+
+/** Fewest elements of a sum that is cut, and results from which on there are enough workgroups. */
+const [LONG, ENOUGH] = [4096, 512]
+
+export interface OrderedProgram {
+  /** Each has memory of its own: an input, a constant, or a second name of a result is copied. */
+  readonly outputs: Readonly<Record<string, Tensor>>
+  /** In a valid order of computation, close to that in which model code made them. */
+  readonly nodes: readonly Node[]
+}
+
+export function rewrite(program: Program): OrderedProgram {
+  const rewritten = new Map<Node, readonly Tensor[]>()
+  const of = (tensor: Tensor): Tensor => {
+    if (tensor.source.kind !== 'node') return tensor
+    const outputs = rewritten.get(tensor.source)
+    if (!outputs) throw new Error('internal: a node comes before its operands')
+    return outputs[tensor.output] as Tensor
+  }
+  const nodes: Node[] = []
+  const seen = new Set<Node>()
+  const add = ({ source }: Tensor): void => {
+    if (source.kind !== 'node' || seen.has(source)) return
+    seen.add(source)
+    for (const operand of source.inputs) add(operand)
+    nodes.push(source)
+  }
+  for (const node of reach(program).nodes.toSorted((a, b) => a.serial - b.serial)) {
+    const same: Node = { ...node, inputs: node.inputs.map(of) }
+    const better = withOrigin(node.origin, () => asSum(same) ?? asShorter(same))
+    const kept = node.outputs.map(({ dtype, shape }, output): Tensor => ({ dtype, shape, source: same, output }))
+    const outputs = better ? [better] : kept
+    rewritten.set(node, outputs)
+    for (const output of outputs) add(output)
+  }
+  const outputs: Record<string, Tensor> = {}
+  const bound = new Set<string>()
+  for (const [name, tensor] of Object.entries(program.outputs)) {
+    const result = of(tensor)
+    const base = baseOf(result)
+    const key = `${nodes.indexOf(base.source as Node)} ${base.output}`
+    const isFree = base.source.kind === 'node' && !bound.has(key)
+    bound.add(key)
+    outputs[name] = isFree ? result : emit('Copy', [result], { shape: result.shape })
+    add(outputs[name])
+  }
+  return { nodes, outputs }
+}
+
+/** A tensor behind reshapes: the one that has the memory. */
+export function baseOf(tensor: Tensor): Tensor {
+  let base = tensor
+  while (base.source.kind === 'node' && isAlias(base.source)) base = base.source.inputs[0] as Tensor
+  return base
+}
+
+/** Sums that come as products or as means: [..., D]·[D, 1] → [..., 1], or [R]·[R, D] → [D]. */
+function asSum(node: Node): Tensor | null {
+  const [a, b] = node.inputs as [Tensor, Tensor]
+  const { shape } = node.outputs[0] as Tensor
+  const scaled = (sum: Tensor, scale: number) =>
+    scale === 1 ? sum : emit('Mul', [sum, constant(scale, sum.dtype)], { shape })
+  if (node.type === 'ReduceMean') {
+    const sum = emit('ReduceSum', node.inputs, { shape, attributes: node.attributes })
+    return scaled(asShorter(sum.source as Node) ?? sum, sizeOf(shape) / sizeOf(a.shape))
+  }
+  if (node.type !== 'MatMul') return null
+  const ofRows = equalNumbers(b)
+  if (ofRows !== null && b.shape.length === 2 && b.shape[1] === 1) return scaled(reduceSum(a, -1, shape, true), ofRows)
+  const ofColumns = equalNumbers(a)
+  if (ofColumns !== null && a.shape.length === 1) return scaled(reduceSum(b, 0, shape, false), ofColumns)
+  return null
+}
+
+function equalNumbers({ source }: Tensor): number | null {
+  const pattern = source.kind === 'constant' ? patternOf(source.data) : null
+  return pattern && 'all' in pattern ? pattern.all : null
+}
+
+function reduceSum(x: Tensor, axis: number, shape: readonly number[], keep: boolean): Tensor {
+  const attributes = { keepdims: keep ? 1 : 0 }
+  const sum = emit('ReduceSum', [x, constant([normalAxis(axis, x.shape.length)], 'int64')], { shape, attributes })
+  return asShorter(sum.source as Node) ?? sum
+}
+
+/** The axes that a reduction removes, from 0. */
+export function axesOf(node: Node): number[] {
+  const [x, axes] = node.inputs as [Tensor, Tensor]
+  if (axes.source.kind !== 'constant') throw new Error('internal: axes of a reduction are not constant')
+  return numbersOf(axes.source.data)
+    .map((axis) => normalAxis(axis, x.shape.length))
+    .sort((a, b) => a - b)
+}
+
+/** A reduction of single elements is a reshape, one of nothing is zero, and a long one has two steps. */
+function asShorter(node: Node): Tensor | null {
+  if (node.type !== 'ReduceSum' && node.type !== 'ReduceMax') return null
+  const [x] = node.inputs as [Tensor]
+  const { shape } = node.outputs[0] as Tensor
+  const axes = axesOf(node)
+  const [first, last] = [axes[0] as number, axes.at(-1) as number]
+  const length = axes.reduce((product, axis) => product * (x.shape[axis] as number), 1)
+  const sizes = constant(shape, 'int64')
+  if (length === 1) return emit('Reshape', [x, sizes], { shape })
+  if (length === 0) return emit('Expand', [constant(0, x.dtype), sizes], { shape })
+  if (length < LONG || sizeOf(shape) >= ENOUGH || last - first !== axes.length - 1) return null
+  const parts = partsOf(length)
+  if (parts === 1) return null
+  const [before, after] = [x.shape.slice(0, first), x.shape.slice(last + 1)]
+  const cut = [...before, parts, length / parts, ...after]
+  const inParts = emit('Reshape', [x, constant(cut, 'int64')], { shape: cut })
+  const reduce = (of: Tensor, axis: number, to: readonly number[]) =>
+    emit(node.type, [of, constant([axis], 'int64')], { shape: to, attributes: { keepdims: 0 } })
+  const partial = reduce(inParts, first + 1, [...before, parts, ...after])
+  const whole = reduce(partial, first, [...before, ...after])
+  return emit('Reshape', [whole, sizes], { shape })
+}
+
+/** About the root of the length, so that both steps are short; it divides the length. */
+function partsOf(length: number): number {
+  for (let parts = Math.floor(Math.sqrt(length)); parts >= 8; parts--) if (length % parts === 0) return parts
+  return 1
+}
