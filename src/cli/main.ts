@@ -3,6 +3,7 @@ import { Command, CommanderError } from 'commander'
 import { UsageError } from '../errors.ts'
 import { version } from '../system/version.ts'
 import { addBench } from './commands/bench.ts'
+import { addDevices } from './commands/devices.ts'
 import { addEval } from './commands/eval.ts'
 import { addGenerate } from './commands/generate.ts'
 import { addInspect } from './commands/inspect.ts'
@@ -34,6 +35,19 @@ export async function main(args: readonly string[], io: Io): Promise<number> {
     return error instanceof UsageError ? 2 : 1
   }
 }
+
+const commands = [
+  addTrain,
+  addLaunch,
+  addWatch,
+  addStudy,
+  addEval,
+  addGenerate,
+  addInspect,
+  addPlan,
+  addBench,
+  addDevices,
+]
 
 function createProgram(io: Io): Command {
   const program = new Command('choir')
@@ -77,8 +91,7 @@ Examples:
 
 Run "choir COMMAND --help" for the options of a command.`,
     )
-  for (const add of [addTrain, addLaunch, addWatch, addStudy, addEval, addGenerate, addInspect, addPlan, addBench])
-    add(program, io)
+  for (const add of commands) add(program, io)
   for (const command of program.commands) command.showHelpAfterError(`(see: choir ${command.name()} --help)`)
   return program
 }

@@ -51,6 +51,7 @@ export const operations = {
   },
   benchmark: imported(() => import('../measure/benchmark.ts'), 'benchmark'),
   measureMachine: imported(() => import('../measure/machine.ts'), 'measureMachine'),
+  listDevices: imported(() => import('../runtime/webgpu/node.ts'), 'listDevices'),
   study: imported(() => import('../study/study.ts'), 'study'),
   writeStudyReport: imported(() => import('../study/study.ts'), 'writeStudyReport'),
   simulate: imported(() => import('../plan/simulation.ts'), 'simulate'),

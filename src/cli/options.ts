@@ -2,11 +2,14 @@
 import { Option } from 'commander'
 import { UsageError } from '../errors.ts'
 
-/** Values of {@link threadsOption} and {@link mathOption}. */
+/** Values of {@link deviceOption}, {@link threadsOption} and {@link mathOption}. */
 export interface EngineFlags {
+  readonly device?: Device
   readonly threads?: number
   readonly math?: 'float32' | 'bf16'
 }
+
+export type Device = 'cpu' | 'webgpu'
 
 interface Range {
   readonly integer?: boolean
@@ -48,6 +51,11 @@ export function listOption(flags: string, description: string): Option {
   return new Option(flags, description).argParser((text: string, before: readonly string[] = []) => [...before, text])
 }
 
+export function deviceOption(): Option {
+  const description = 'where to compute: the CPU, or a GPU through WebGPU (see: choir devices)'
+  return new Option('--device <name>', description).choices(['cpu', 'webgpu'])
+}
+
 export function threadsOption(): Option {
   return numberOption('--threads <n>', 'threads to compute with (default: one per physical core)', positiveInteger)
 }
@@ -58,16 +66,18 @@ export function mathOption(): Option {
 }
 
 /** The engine flags as assignments to configuration fields. */
-export function engineSets({ threads, math }: EngineFlags): string[] {
+export function engineSets({ device, threads, math }: EngineFlags): string[] {
   return [
+    ...(device === undefined ? [] : [`runtime.device=${device}`]),
     ...(threads === undefined ? [] : [`runtime.threads=${threads}`]),
     ...(math === undefined ? [] : [`runtime.math=${math}`]),
   ]
 }
 
 /** The engine flags as arguments of a command line. */
-export function engineArgs({ threads, math }: EngineFlags): string[] {
+export function engineArgs({ device, threads, math }: EngineFlags): string[] {
   return [
+    ...(device === undefined ? [] : ['--device', device]),
     ...(threads === undefined ? [] : ['--threads', String(threads)]),
     ...(math === undefined ? [] : ['--math', math]),
   ]

@@ -31,7 +31,8 @@ function routerName(moe: NonNullable<RunConfig['model']['moe']>): string {
 }
 
 /** `oneDNN 3.7.2, bf16 on 2 threads`. */
-export function engineLine({ provider, math, threads }: Engine): string {
+export function engineLine({ device, provider, math, threads }: Engine): string {
+  if (device) return `${provider}, ${math}`
   return `${provider}, ${math} on ${threads} thread${threads === 1 ? '' : 's'}`
 }
 

@@ -16,6 +16,7 @@ import { bytes, count, fixed, percent } from '../../text/numbers.ts'
 import { type Colors, colorsFor, Interrupted, type Io, interruptible, writeJson } from '../io.ts'
 import { type MeasuredMachine, machineText, measureMachineInChild } from '../machine.ts'
 import {
+  deviceOption,
   type EngineFlags,
   engineArgs,
   engineSets,
@@ -75,6 +76,7 @@ export function addBench(program: Command, io: Io): void {
     .addOption(new Option('--shape <name>', 'size of the model').choices(['tiny', 'S', 'M']).default('S'))
     .addOption(listOption('--only <routing>', `measure only this routing: ${routings.join(', ')}; repeatable`))
     .addOption(numberOption('--steps <n>', 'number of steps to time', ranges.positiveInteger).default(10))
+    .addOption(deviceOption())
     .addOption(threadsOption())
     .addOption(mathOption())
     .option('--ceilings', 'measure only the matmul rate and memory bandwidth')

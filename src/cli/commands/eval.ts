@@ -5,7 +5,7 @@ import { count, fixed, grouped } from '../../text/numbers.ts'
 import { capacityTable, ruleText } from '../display/capacities.ts'
 import { labelled } from '../display/display.ts'
 import { colorsFor, type Io, writeJson } from '../io.ts'
-import { type EngineFlags, jsonOption, listOption, mathOption, threadsOption } from '../options.ts'
+import { deviceOption, type EngineFlags, jsonOption, listOption, mathOption, threadsOption } from '../options.ts'
 
 interface EvalFlags extends EngineFlags {
   readonly data?: string[]
@@ -30,6 +30,7 @@ export function addEval(program: Command, io: Io): void {
         .choices(capacityRules)
         .default('none' satisfies CapacityRule),
     )
+    .addOption(deviceOption())
     .addOption(threadsOption())
     .addOption(mathOption())
     .addOption(jsonOption())
@@ -56,6 +57,7 @@ async function run(io: Io, directory: string, flags: EvalFlags): Promise<void> {
   const record = await io.operations.evaluateRun(directory, {
     ...(only === undefined ? {} : { source: more.length === 0 ? only : [only, ...more] }),
     capacity: flags.capacity,
+    ...(flags.device === undefined ? {} : { device: flags.device }),
     ...(flags.threads === undefined ? {} : { threads: flags.threads }),
     ...(flags.math === undefined ? {} : { math: flags.math }),
     onMessage: (event) => {

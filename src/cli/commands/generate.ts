@@ -1,7 +1,7 @@
 /** `choir generate`: prints text from a trained model while it is generated. */
 import type { Command } from 'commander'
 import { colorsFor, Interrupted, type Io, interruptible } from '../io.ts'
-import { numberOption, ranges, threadsOption } from '../options.ts'
+import { type Device, deviceOption, numberOption, ranges, threadsOption } from '../options.ts'
 
 interface GenerateFlags {
   readonly prompt: string
@@ -10,6 +10,7 @@ interface GenerateFlags {
   readonly topK: number
   readonly topP: number
   readonly seed: number
+  readonly device?: Device
   readonly threads?: number
 }
 
@@ -31,6 +32,7 @@ export function addGenerate(program: Command, io: Io): void {
       ),
     )
     .addOption(numberOption('--seed <n>', 'the same seed gives the same text', ranges.count).default(0))
+    .addOption(deviceOption())
     .addOption(threadsOption())
     .addHelpText(
       'after',

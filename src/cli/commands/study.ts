@@ -18,7 +18,16 @@ import { commandLine } from '../../text/shell.ts'
 import { labelled } from '../display/display.ts'
 import { StudyDisplay } from '../display/study.ts'
 import { colorsFor, Interrupted, type Io, interruptible, writeJson } from '../io.ts'
-import { jsonOption, listOption, mathOption, numberOption, ranges, setOption } from '../options.ts'
+import {
+  type Device,
+  deviceOption,
+  jsonOption,
+  listOption,
+  mathOption,
+  numberOption,
+  ranges,
+  setOption,
+} from '../options.ts'
 
 interface StudyFlags {
   readonly out: string
@@ -28,6 +37,7 @@ interface StudyFlags {
   readonly seeds?: number
   readonly jobs?: number
   readonly threads?: number
+  readonly device?: Device
   readonly math?: 'float32' | 'bf16'
   readonly keepCheckpoints?: true
   readonly join?: true
@@ -56,6 +66,7 @@ export function addStudy(program: Command, io: Io): void {
     .addOption(
       numberOption('--threads <n>', 'threads per training (default: 1, or cores / jobs)', ranges.positiveInteger),
     )
+    .addOption(deviceOption())
     .addOption(mathOption())
     .option('--keep-checkpoints', 'keep the checkpoints of finished runs')
     .addOption(
@@ -156,7 +167,7 @@ async function run(io: Io, study: string, flags: StudyFlags): Promise<void> {
 /** @throws UsageError if there is no such study, or a setting is wrong */
 export async function loadSpecification(
   study: string,
-  flags: Pick<StudyFlags, 'preset' | 'seeds' | 'set' | 'data' | 'math'>,
+  flags: Pick<StudyFlags, 'preset' | 'seeds' | 'set' | 'data' | 'device' | 'math'>,
 ): Promise<Specification> {
   const { preset, seeds } = flags
   const specification = withAssignments(await baseSpecification(study, preset), assignments(flags))
@@ -192,11 +203,12 @@ async function baseSpecification(study: string, preset: string | undefined): Pro
   return readSpecification(study)
 }
 
-function assignments({ set = [], data, math }: Pick<StudyFlags, 'set' | 'data' | 'math'>): string[] {
+function assignments({ set = [], data, device, math }: Pick<StudyFlags, 'set' | 'data' | 'device' | 'math'>): string[] {
   const source = data?.length === 1 ? data[0] : data
   return [
     ...set,
     ...(source === undefined ? [] : [`data.source=${JSON.stringify(source)}`]),
+    ...(device === undefined ? [] : [`runtime.device=${device}`]),
     ...(math === undefined ? [] : [`runtime.math=${math}`]),
   ]
 }
@@ -216,7 +228,11 @@ function coreShares({ jobs, threads }: StudyFlags): { jobs: number; threads: num
 }
 
 /** The command that repeats the study, without flags that only concern this machine or this invocation. */
-function studyCommand(io: Io, study: string, { out, preset, data = [], set = [], seeds, math }: StudyFlags): string {
+function studyCommand(
+  io: Io,
+  study: string,
+  { out, preset, data = [], set = [], seeds, device, math }: StudyFlags,
+): string {
   const words = [
     'study',
     study,
@@ -224,6 +240,7 @@ function studyCommand(io: Io, study: string, { out, preset, data = [], set = [],
     ...data.flatMap((source) => ['--data', source]),
     ...set.flatMap((assignment) => ['--set', assignment]),
     ...(seeds === undefined ? [] : ['--seeds', String(seeds)]),
+    ...(device === undefined ? [] : ['--device', device]),
     ...(math === undefined ? [] : ['--math', math]),
     '--out',
     out,

@@ -27,6 +27,7 @@ import {
   writeJson,
 } from '../io.ts'
 import {
+  deviceOption,
   type EngineFlags,
   engineSets,
   jsonOption,
@@ -80,6 +81,7 @@ export function addTrain(program: Command, io: Io): void {
     .option('--out <dir>', 'run directory to create (default: runs/NAME, or runs/NAME-2, ... if it exists)')
     .option('--resume <dir>', 'continue the run in this directory from its newest checkpoint')
     .addOption(numberOption('--steps <n>', 'steps to train (train.steps)', ranges.positiveInteger))
+    .addOption(deviceOption())
     .addOption(threadsOption())
     .addOption(mathOption())
     .addOption(jsonOption())

@@ -184,6 +184,23 @@ export function fakeIo(settings: Settings = {}): Fake {
   const exits: number[] = []
 
   const operations: Operations = {
+    listDevices: async () => ({
+      gpus: [
+        {
+          name: 'GeForce',
+          vendor: 'nvidia',
+          architecture: 'ada',
+          description: 'NVIDIA 555.1',
+          software: false,
+          maxBufferBytes: 2 ** 32,
+          maxBindingBytes: 2 ** 31,
+          f16: true,
+          subgroups: true,
+          timestamps: false,
+        },
+      ],
+      problem: null,
+    }),
     joinRanks: async () => null,
     threadsPerRank: async () => 1,
     fromFirst: async (_, work) => work(),

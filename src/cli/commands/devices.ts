@@ -1,0 +1,54 @@
+/** `choir devices`: the processors that models can be trained on. */
+import type { Command } from 'commander'
+import type { DeviceDescription } from '../../runtime/webgpu/node.ts'
+import { bytes } from '../../text/numbers.ts'
+import { labelled } from '../display/display.ts'
+import { colorsFor, type Io, writeJson } from '../io.ts'
+import { jsonOption } from '../options.ts'
+
+export function addDevices(program: Command, io: Io): void {
+  program
+    .command('devices')
+    .summary('list the GPUs that can train')
+    .description(
+      'Lists the GPUs that WebGPU finds, with the limits that decide which models fit. Choose one by --device webgpu; ' +
+        'the first is used.',
+    )
+    .addOption(jsonOption())
+    .addHelpText(
+      'after',
+      `
+Examples:
+  choir devices
+  choir train demo --device webgpu
+  choir bench --shape tiny --device webgpu
+
+The largest tensor is the most that a kernel can read: an embedding, or the matrices of all experts
+of a layer, must fit. Software devices compute on the processor and are slow; use --device cpu.`,
+    )
+    .action((flags: { readonly json?: true }) => run(io, flags))
+}
+
+async function run(io: Io, { json }: { readonly json?: true }): Promise<void> {
+  const { gpus, problem } = await io.operations.listDevices()
+  if (json) return writeJson(io, { kind: 'devices', gpus, problem })
+  const colors = colorsFor(io.stdout, io.env)
+  for (const gpu of gpus) io.stdout.write(`\n  ${colors.bold(gpu.name)}\n${labelled(rowsOf(gpu), colors)}`)
+  if (problem !== null) io.stdout.write(`\n  ${problem}\n`)
+  io.stdout.write('\n')
+}
+
+function rowsOf(gpu: DeviceDescription): [string, string][] {
+  const features = [
+    ...(gpu.f16 ? ['float16'] : []),
+    ...(gpu.subgroups ? ['subgroups'] : []),
+    ...(gpu.timestamps ? ['timestamps'] : []),
+  ]
+  return [
+    ['kind', gpu.software ? 'software, on the processor' : `GPU${gpu.vendor && ` by ${gpu.vendor}`}`],
+    ['driver', gpu.description || 'not named'],
+    ['largest buffer', bytes(gpu.maxBufferBytes)],
+    ['largest tensor', bytes(gpu.maxBindingBytes)],
+    ['features', features.join(', ') || 'none beyond the base'],
+  ]
+}
