@@ -123,7 +123,7 @@ export const runSchema = z
     parallel: parallelSchema,
     runtime: z
       .strictObject({
-        device: z.enum(['cpu']).default('cpu'),
+        device: z.enum(['cpu', 'webgpu']).default('cpu'),
         /** Default: the number of physical cores. */
         threads: positive.optional(),
         /** Precision of matrix products: float32, or bfloat16 factors with float32 sums (needs oneDNN). */
