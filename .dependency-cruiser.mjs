@@ -19,7 +19,7 @@ const floors = {
     packages: ['hyparquet', 'tinyglobby', 'tokenizers', 'zod'],
     builtins: true,
   },
-  step: { below: ['text', 'graph', 'model', 'runtime', 'config', 'data'], packages: [], builtins: false },
+  step: { below: ['text', 'graph', 'model', 'runtime', 'config', 'system', 'data'], packages: [], builtins: false },
   run: {
     below: ['text', 'graph', 'model', 'runtime', 'config', 'system', 'data', 'step'],
     packages: ['yaml', 'zod'],
@@ -37,8 +37,13 @@ const floors = {
   },
   infer: {
     below: ['text', 'graph', 'model', 'runtime', 'config', 'system', 'data', 'step', 'run'],
-    packages: [],
+    packages: ['zod'],
     builtins: true,
+  },
+  browser: {
+    below: ['text', 'model', 'runtime', 'config', 'system', 'data', 'step', 'run', 'measure', 'train', 'infer'],
+    packages: ['fflate', 'zod'],
+    builtins: false,
   },
   launch: { below: ['text'], packages: ['yaml'], builtins: true },
   report: { below: ['text'], packages: ['d3-array', 'd3-shape'], builtins: false },
@@ -105,6 +110,7 @@ const floors = {
       'measure',
       'train',
       'infer',
+      'browser',
       'plan',
       'watch',
     ],

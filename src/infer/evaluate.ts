@@ -3,7 +3,8 @@ import { sequencesOfPass } from '../config/run-config.ts'
 import { separatorOf } from '../data/first-visible.ts'
 import type { CapacityRule } from '../model/routing/contract.ts'
 import type { OnMessage } from '../run/messages.ts'
-import { openRunData, runNotices } from '../run/session.ts'
+import { runNotices } from '../run/notices.ts'
+import { openRunData } from '../run/session.ts'
 import { configForCapacity } from '../step/capacity-rules.ts'
 import { Evaluator } from '../step/evaluation.ts'
 import type { EvalRecord } from '../step/records.ts'
@@ -32,7 +33,7 @@ export async function evaluateRun(directory: string, options: EvaluateOptions = 
 
 /** The same of a model that is loaded. */
 export async function evaluateModel(
-  { runtime, config, tokenizer, store, step, trainedOn }: TrainedModel,
+  { directory, runtime, config, tokenizer, store, step, trainedOn }: TrainedModel,
   options: Omit<EvaluateOptions, keyof RuntimeOverrides>,
 ): Promise<EvalRecord> {
   const onMessage = options.onMessage ?? (() => {})
@@ -40,7 +41,7 @@ export async function evaluateModel(
   const onProgress = (message: string) => onMessage({ kind: 'prepare', message })
   const data = await openRunData(
     { ...config, data: { ...config.data, source } },
-    { tokenizer, onProgress, holdOutAll: options.source !== undefined },
+    { directory, tokenizer, onProgress, holdOutAll: options.source !== undefined },
   )
   if (options.source === undefined && data.hash !== trainedOn) {
     const message = 'the text has changed since the run was trained: text that is held out now may have been trained on'

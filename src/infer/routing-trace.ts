@@ -1,17 +1,16 @@
 /** Traces the routing of a run's newest checkpoint over a sample of its text. */
-import { type RunConfig, sequencesOfPass } from '../config/run-config.ts'
+import type { RunConfig } from '../config/run-config.ts'
 import type { Dataset, HeldOutDocument } from '../data/dataset.ts'
 import { sampleWindows } from '../data/document-windows.ts'
 import type { Tokenizer } from '../data/tokenizer/tokenizer.ts'
-import { UsageError } from '../errors.ts'
-import type { MoeConfig } from '../model/config.ts'
 import type { CapacityRule } from '../model/routing/contract.ts'
 import type { OnMessage } from '../run/messages.ts'
 import { openRunData } from '../run/session.ts'
 import { randomFor, shuffle } from '../step/random.ts'
 import { Cleanup } from '../system/cleanup.ts'
-import { type BatchTrace, RoutingTracer } from './routing-tracer.ts'
-import { loadModel, type RuntimeOverrides, type TrainedModel } from './trained-model.ts'
+import { type CompiledTracer, compileTracer, type SparseConfig } from './compiled-tracer.ts'
+import type { BatchTrace } from './routing-tracer.ts'
+import { loadModel, type RuntimeOverrides } from './trained-model.ts'
 
 export interface RoutingTraceOptions extends RuntimeOverrides {
   /** Text to sample; default: that of the run. All of its documents are sampled, including training documents. */
@@ -24,7 +23,7 @@ export interface RoutingTraceOptions extends RuntimeOverrides {
 }
 
 export interface RoutingTrace {
-  readonly config: RunConfig & { readonly model: { readonly moe: MoeConfig } }
+  readonly config: SparseConfig
   readonly tokenizer: Tokenizer
   /** Step of the checkpoint. */
   readonly step: number
@@ -36,17 +35,6 @@ export interface RoutingTrace {
   /** Windows are in a seeded order: a batch from one document would overflow the experts that it prefers. */
   batches(): AsyncGenerator<BatchTrace, void>
   close(): Promise<void>
-}
-
-/** A trained model, compiled to trace text. */
-export interface CompiledTracer {
-  readonly config: RoutingTrace['config']
-  readonly tokenizer: Tokenizer
-  /** Step of the checkpoint. */
-  readonly step: number
-  readonly tracer: RoutingTracer
-  /** Sequences per pass of the tracer. */
-  readonly batch: number
 }
 
 /** The same with a model of its own. */
@@ -81,22 +69,6 @@ export async function openTracer(
 }
 
 /**
- * The compiled tracer of a loaded model; the caller must release it.
- * @throws UsageError if the model is dense
- */
-export async function compileTracer(
-  { directory, runtime, config, tokenizer, store, step }: TrainedModel,
-  capacity: CapacityRule,
-): Promise<CompiledTracer> {
-  if (!isSparse(config))
-    throw new UsageError(`invalid run: "${directory}" trained a dense model, which routes nothing (model.moe is null)`)
-  const { seed } = config.train
-  const batch = sequencesOfPass(config)
-  const tracer = await RoutingTracer.compile(runtime, config.model, store, batch, seed, capacity)
-  return { config, tokenizer, step, tracer, batch }
-}
-
-/**
  * Opens a routing trace at the evaluation capacity, over an even sample of the whole text; the caller must close it.
  * @throws UsageError if there is no run or no checkpoint, or the model is dense
  */
@@ -109,7 +81,7 @@ export async function openRoutingTrace(directory: string, options: RoutingTraceO
   try {
     const data = await openRunData(
       { ...config, data: { ...config.data, source: typeof source === 'string' ? source : [...source] } },
-      { tokenizer, onProgress: (message) => onMessage({ kind: 'prepare', message }), holdOutAll: true },
+      { directory, tokenizer, onProgress: (message) => onMessage({ kind: 'prepare', message }), holdOutAll: true },
     )
     cleanup.defer(() => data.close())
     const { documents, windows } = await sample(data, config, options)
@@ -128,8 +100,6 @@ export async function openRoutingTrace(directory: string, options: RoutingTraceO
     throw error
   }
 }
-
-const isSparse = (config: RunConfig): config is RoutingTrace['config'] => config.model.moe !== null
 
 async function sample(data: Dataset, { model, train }: RunConfig, options: RoutingTraceOptions) {
   const { documents, windows } = await sampleWindows(data, {

@@ -2,29 +2,25 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { RunConfig } from '../config/run-config.ts'
-import { type Tokenizer, tokenizerFromJson } from '../data/tokenizer/tokenizer.ts'
+import { tokenizerFromJson } from '../data/tokenizer/native-tokenizer.ts'
 import { UsageError } from '../errors.ts'
 import { parameterSpecs } from '../model/parameters.ts'
 import { readNewestCheckpoint } from '../run/checkpoint/checkpoint.ts'
 import { loadRunConfig } from '../run/load-config.ts'
 import type { OnMessage } from '../run/messages.ts'
-import type { State } from '../run/saved-state.ts'
+import type { State } from '../run/run-state.ts'
 import { openRuntime } from '../run/session.ts'
-import type { Precision, Runtime } from '../runtime/contract.ts'
+import type { Precision } from '../runtime/contract.ts'
 import { parameterTensors } from '../step/named-tensors.ts'
 import { ParameterStore } from '../step/store.ts'
+import type { LiveModel } from './live-model.ts'
 
-export interface TrainedModel {
+export interface TrainedModel extends LiveModel {
   /** Of the run. */
   readonly directory: string
-  /** Closed by {@link close}. */
-  readonly runtime: Runtime
-  readonly config: RunConfig
-  readonly tokenizer: Tokenizer
-  readonly store: ParameterStore
-  readonly step: number
   /** The `Dataset.hash` of its training data. */
   readonly trainedOn: string
+  /** Closes the runtime. */
   close(): Promise<void>
 }
 

@@ -1,8 +1,9 @@
 /** Configurations, written in code. */
+
+import { withPreset } from '../config/preset-fields.ts'
 import { type PresetName, presets } from '../config/presets.ts'
 import { parseInput } from '../config/problems.ts'
 import { type RunConfig, type RunInput, runSchema } from '../config/run-config.ts'
-import { withPreset } from '../run/load-config.ts'
 
 /** Fields of a run, all optional, over those of a preset. */
 export interface ConfigInput extends RunInput {

@@ -1,12 +1,12 @@
 /** What a training needs on a cluster. */
 import type { z } from 'zod'
+import { withPreset } from '../config/preset-fields.ts'
 import { parseInput } from '../config/problems.ts'
 import { type ClusterInput, clusterSchema } from '../plan/inputs/cluster.ts'
 import { loadCluster, loadPlannedRun } from '../plan/inputs/load-plan.ts'
 import { planPresets } from '../plan/inputs/presets.ts'
 import { plannedRunSchema } from '../plan/inputs/settings.ts'
 import { type Plan, plan as planRun } from '../plan/plan.ts'
-import { withPreset } from '../run/load-config.ts'
 
 /** Fields of a run and of `plan`, all optional, over those of a preset, such as `m6t-1t`. */
 export type PlanInput = z.input<typeof plannedRunSchema> & { readonly preset?: string }

@@ -5,13 +5,7 @@ import type { Runtime } from '../runtime/contract.ts'
 import { type Engine, engineOf } from '../runtime/engine.ts'
 import { measureBandwidth } from './bandwidth.ts'
 import { measurePeakFlops } from './peak.ts'
-
-export interface Ceilings {
-  /** Measured rate of large matmuls in the engine's precision, FLOP/s. */
-  readonly peakFlops: number
-  /** Measured memory traffic of all threads, bytes per second. */
-  readonly bandwidth: number
-}
+import type { Ceilings } from './step-profile.ts'
 
 export interface Machine extends Engine, Ceilings {
   /** A deviation from the requested engine. */

@@ -7,14 +7,13 @@ import { readdir, readFile, stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { isScalar, LineCounter, parseDocument } from 'yaml'
 import { type Fields, isFields } from '../config/fields.ts'
+import { type Presets, presetFields, withPreset } from '../config/preset-fields.ts'
 import { presets } from '../config/presets.ts'
 import { formatValue, listWithOr, parseInput, suggestion } from '../config/problems.ts'
 import { type RunConfig, runSchema } from '../config/run-config.ts'
-import { RunError, UsageError } from '../errors.ts'
+import { storedFields } from '../config/stored-fields.ts'
+import { UsageError } from '../errors.ts'
 import { nearestName } from '../text/nearest.ts'
-
-/** Unchecked configurations by name. */
-type Presets = Readonly<Record<string, { readonly config: object }>>
 
 /**
  * @param source name of a preset or path of a YAML or JSON file; undefined = the schema's defaults
@@ -62,44 +61,11 @@ export async function loadRunConfig(directory: string, sets: readonly string[] =
  * @throws UsageError listing invalid fields; RunError if the file is damaged
  */
 export function parseRunConfig(text: string, file: string, sets: readonly string[] = []): RunConfig {
-  let fields: Fields
-  try {
-    const stored: unknown = JSON.parse(text)
-    if (!isFields(stored)) throw new SyntaxError('it is not a JSON object')
-    const config = isFields(stored.config) ? stored.config : stored
-    // The file also has version and preset, which are not checked here.
-    fields = Object.fromEntries(
-      ['model', 'data', 'train', 'parallel', 'runtime'].filter((key) => key in config).map((key) => [key, config[key]]),
-    )
-  } catch (error) {
-    throw new RunError(`cannot read ${file}: ${(error as Error).message}`)
-  }
-  return parseInput(runSchema, withSets(withOriginalScales(fields), sets), 'configuration')
-}
-
-/**
- * Configurations are stored in full, so one without `model.embeddingScale` is older than the initial scales. Adds the
- * scales that such a run was trained with.
- */
-function withOriginalScales(fields: Fields): Fields {
-  const { model } = fields
-  if (!isFields(model) || 'embeddingScale' in model) return fields
-  const { width } = model
-  const init = isFields(fields.train) && isFields(fields.train.init) ? fields.train.init : {}
-  const scale = typeof init.scale === 'number' ? init.scale : 1
-  const deviation = Math.sqrt(scale / (typeof width === 'number' ? width : 1))
-  const start = { embedding: deviation, residual: 1, router: 1, head: 1 }
-  return merge({ model: { embeddingScale: 1 }, train: { init: start } }, fields)
+  return parseInput(runSchema, withSets(storedFields(text, file), sets), 'configuration')
 }
 
 function withSets(fields: Fields, sets: readonly string[]): Fields {
   return sets.map(parseSet).reduce((given, [path, value]) => setField(given, path, value), fields)
-}
-
-/** A copy of the fields of a preset; undefined if there is no such preset. */
-function presetFields(presets: Presets, name: unknown): Fields | undefined {
-  const preset = typeof name === 'string' && Object.hasOwn(presets, name) ? presets[name] : undefined
-  return preset && (structuredClone(preset.config) as Fields)
 }
 
 async function readSource(source: string, presets: Presets): Promise<Fields> {
@@ -153,20 +119,6 @@ async function readConfigFile(file: string, presets: Presets): Promise<Fields> {
   return withPreset(content, presets)
 }
 
-/**
- * Merges fields over those of the preset that they name.
- * @throws UsageError if there is no such preset
- */
-export function withPreset({ preset, ...fields }: Fields, presets: Presets): Fields {
-  if (preset === undefined) return fields
-  const base = presetFields(presets, preset)
-  if (base) return merge(base, fields)
-  const names = Object.keys(presets)
-  throw new UsageError(
-    `invalid preset: ${formatValue(preset)} (expected ${listWithOr(names)}${suggestion(preset, names)})`,
-  )
-}
-
 /** Parses `path=value`. @throws UsageError if it is malformed */
 export function parseSet(set: string): [path: string[], value: unknown] {
   const at = set.indexOf('=')
@@ -189,16 +141,6 @@ function parseValue(text: string, set: string): unknown {
   }
   const node = document.contents
   return document.errors.length === 0 && isScalar(node) && node.source === text ? node.value : text
-}
-
-/** Objects are merged recursively; any other value, lists and null included, replaces the old one. */
-function merge(base: Fields, over: Fields): Fields {
-  const merged = { ...base }
-  for (const [key, value] of Object.entries(over)) {
-    const below = merged[key]
-    merged[key] = isFields(below) && isFields(value) ? merge(below, value) : value
-  }
-  return merged
 }
 
 function setField(fields: Fields, [key = '', ...rest]: readonly string[], value: unknown): Fields {

@@ -26,6 +26,7 @@ import { LOCK_FILE, lockRun, type RunLock } from '../system/lock.ts'
 import { version } from '../system/version.ts'
 import { capacityScalars } from './capacity-scalars.ts'
 import { loadRunConfig } from './load-config.ts'
+import type { RunLog } from './run-log.ts'
 import { EventWriter } from './tensorboard.ts'
 
 /** The folder of checkpoints of a run. */
@@ -40,7 +41,7 @@ interface Logs {
 }
 
 /** A run directory that is locked and written by this process. */
-export class RunDirectory {
+export class RunDirectory implements RunLog {
   readonly path: string
   /** The folder of checkpoints. */
   readonly checkpoints: string

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { type RunInput, runSchema } from '../config/run-config.ts'
-import { causalityNotices } from './session.ts'
+import { causalityNotices } from './notices.ts'
 
 type Moe = NonNullable<RunInput['model']>['moe']
 

@@ -1,8 +1,8 @@
-/** Opens the runtime and the data of a run, and formats notices about them. */
-import { type RunConfig, sequencesOfPass } from '../config/run-config.ts'
-import { type Dataset, openDataset } from '../data/dataset.ts'
+/** Opens the runtime and the data of a run. */
+import type { RunConfig } from '../config/run-config.ts'
+import type { Dataset } from '../data/dataset.ts'
+import { openDataset } from '../data/open-dataset.ts'
 import type { Tokenizer } from '../data/tokenizer/tokenizer.ts'
-import { type Activity, causalityOf } from '../model/routing/causality.ts'
 import type { GroupPlace, Runtime } from '../runtime/contract.ts'
 import { createRuntime } from '../runtime/cpu-runtime.ts'
 
@@ -20,56 +20,27 @@ export async function openRuntime(
   return createDeviceRuntime(await openNodeDevice(), { profile })
 }
 
-/** An activity of a command (training, evaluation, ...) and its capacity rule. */
-export type RoutedActivity = Pick<Activity, 'activity' | 'rule'>
-
-/**
- * Notices that a user needs to read the numbers of a run: about the engine, and about the tokens that losses depend on.
- */
-export function runNotices(
-  runtime: Runtime,
-  config: Pick<RunConfig, 'model' | 'train' | 'parallel'>,
-  activities: readonly RoutedActivity[] = [
-    { activity: 'training', rule: 'train' },
-    { activity: 'evaluation', rule: 'eval' },
-  ],
-): string[] {
-  return [...(runtime.notice === undefined ? [] : [runtime.notice]), ...causalityNotices(config, activities)]
+export interface RunDataOptions {
+  /** The run directory, which may hold its text. */
+  readonly directory?: string
+  /** That of the run, if it has one already. */
+  readonly tokenizer?: Tokenizer
+  /** Hold out all text. */
+  readonly holdOutAll?: boolean
+  readonly signal?: AbortSignal
+  readonly onProgress: (message: string) => void
 }
 
-/** One notice for each way in which losses are not causal. */
-export function causalityNotices(
-  { model, train, parallel }: Pick<RunConfig, 'model' | 'train' | 'parallel'>,
-  activities: readonly RoutedActivity[],
-): string[] {
-  const { moe, sequence } = model
-  if (!moe) return []
-  const batch = sequencesOfPass({ train, parallel })
-  const notices = new Map<string, string[]>()
-  for (const { activity, rule } of activities) {
-    const { kind, cause } = causalityOf(moe, { activity, rule, batch, sequence })
-    if (cause === null) continue
-    const field = `model.moe.${cause}=${moe[cause]}`
-    const dependence =
-      kind === 'future'
-        ? `a token's loss depends on later tokens of its own text (${field}), which are unknown in generation: losses ` +
-          'may be better than those of generated text, and cannot be compared with those of causal routing'
-        : `a token's loss depends on other texts of its batch, later positions included, but not on later tokens ` +
-          `of its own text (${field})`
-    notices.set(dependence, [...(notices.get(dependence) ?? []), activity])
-  }
-  return [...notices].map(([dependence, during]) => `in ${during.join(' and ')} ${dependence}`)
-}
-
-/** Opens the data of a run. `tokenizer`: that of the run, if it has one already. `holdOutAll`: hold out all text. */
+/** Opens the data of a run. */
 export function openRunData(
   { model, data }: Pick<RunConfig, 'model' | 'data'>,
-  options: { tokenizer?: Tokenizer; holdOutAll?: boolean; signal?: AbortSignal; onProgress: (message: string) => void },
+  options: RunDataOptions,
 ): Promise<Dataset> {
   return openDataset(data, {
     vocabulary: model.vocabulary,
     ...(options.holdOutAll ? { holdOutAll: true } : { sequence: model.sequence }),
     onProgress: options.onProgress,
+    ...(options.directory !== undefined && { directory: options.directory }),
     ...(options.tokenizer && { tokenizer: options.tokenizer }),
     ...(options.signal && { signal: options.signal }),
   })

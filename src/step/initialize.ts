@@ -3,6 +3,7 @@ import type { RunConfig } from '../config/run-config.ts'
 import { embeddingScaleOf } from '../model/config.ts'
 import type { MatrixRole } from '../model/parameters.ts'
 import { changeRange } from '../runtime/arena.ts'
+import { nextTurn } from '../system/next-turn.ts'
 import { randomFor } from './random.ts'
 import type { ParameterStore } from './store.ts'
 
@@ -41,7 +42,7 @@ export async function initialize(store: ParameterStore, seed: number, scales: In
       await changeRange(store.parameter(name, stacked ? expert : null), (values) => {
         random.truncatedNormal(values, deviation)
       })
-      await new Promise(setImmediate)
+      await nextTurn()
     }
   }
 }

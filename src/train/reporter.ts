@@ -2,7 +2,7 @@
 import type { RunConfig } from '../config/run-config.ts'
 import type { Ceiling } from '../measure/ceiling.ts'
 import { describeModel, type ModelDescription } from '../model/describe.ts'
-import type { RunDirectory } from '../run/run-directory.ts'
+import type { RunLog } from '../run/run-log.ts'
 import type { Evaluation } from '../step/evaluation.ts'
 import type { EvalRecord, TrainRecord } from '../step/records.ts'
 import { keptFlops, median, routingRecord, summarize } from '../step/statistics.ts'
@@ -16,7 +16,7 @@ export class Reporter {
   last: TrainRecord | null = null
   evaluation: EvalRecord | null = null
   private readonly config: RunConfig
-  private readonly files: RunDirectory | null
+  private readonly files: RunLog | null
   private readonly ceiling: Ceiling
   private readonly emit: (event: TrainEvent) => void
   private readonly speeds: number[] = []
@@ -26,7 +26,7 @@ export class Reporter {
    * @param files Null on all ranks but the first, which writes the logs.
    * @param ceiling Already measured, in the precision of the run; the rates that steps reach are recorded in it.
    */
-  constructor(config: RunConfig, files: RunDirectory | null, ceiling: Ceiling, emit: (event: TrainEvent) => void) {
+  constructor(config: RunConfig, files: RunLog | null, ceiling: Ceiling, emit: (event: TrainEvent) => void) {
     this.config = config
     this.files = files
     this.ceiling = ceiling

@@ -9,11 +9,10 @@
  */
 import { createHash } from 'node:crypto'
 import { type RunConfig, sequencesOfPass } from '../config/run-config.ts'
-import { type Batch, trainBatch } from '../data/batches.ts'
 import type { Dataset } from '../data/dataset.ts'
 import { separatorOf } from '../data/first-visible.ts'
-import { tokenizerFromJson } from '../data/tokenizer/tokenizer.ts'
-import { RunError, UsageError } from '../errors.ts'
+import { tokenizerFromJson } from '../data/tokenizer/native-tokenizer.ts'
+import { UsageError } from '../errors.ts'
 import { measureBandwidth } from '../measure/bandwidth.ts'
 import { Ceiling } from '../measure/ceiling.ts'
 import { measureLargePeak } from '../measure/machine.ts'
@@ -21,9 +20,11 @@ import { measurePeakFlops } from '../measure/peak.ts'
 import { PROFILE_WARM_UP } from '../measure/step-profile.ts'
 import { fromFirst, refuseDifferences, together } from '../run/agreement.ts'
 import { newestCheckpoint } from '../run/checkpoint/checkpoint.ts'
+import { runNotices } from '../run/notices.ts'
 import { checkpointsOf, RunDirectory } from '../run/run-directory.ts'
+import { RunState } from '../run/run-state.ts'
 import { SavedState } from '../run/saved-state.ts'
-import { openRunData, openRuntime, runNotices } from '../run/session.ts'
+import { openRunData, openRuntime } from '../run/session.ts'
 import { engineOf } from '../runtime/engine.ts'
 import { type Ranks, sumOverRanks } from '../runtime/ranks.ts'
 import { Evaluator } from '../step/evaluation.ts'
@@ -31,7 +32,9 @@ import { initialize, initialScales } from '../step/initialize.ts'
 import { createStore, layoutOf, Trainer } from '../step/trainer.ts'
 import { Cleanup } from '../system/cleanup.ts'
 import { version } from '../system/version.ts'
+import { Batches } from './batches.ts'
 import type { TrainEvent, TrainSummary } from './events.ts'
+import { tooManyNonFinite } from './find-non-finite.ts'
 import { engineFacts, expectSharedFolder, forRanks, groupOf, recordEngine, recordRanks } from './layout.ts'
 import { reportNonFinite } from './non-finite.ts'
 import { RankObserver } from './rank-observer.ts'
@@ -120,7 +123,8 @@ async function trainOn(
   const sequences = sequencesOfPass(config)
   const evaluator = await Evaluator.compile(runtime, model, store, sequences, train.seed, separator, ranks)
   cleanup.defer(() => evaluator.release())
-  const saved = new SavedState(directory, files, data, store, trainer, ranks)
+  const state = new RunState(data, store, trainer)
+  const saved = new SavedState(directory, files, state, ranks)
   const report = new Reporter(config, files, ceiling, emit)
   const observer = new RankObserver(config, ranks, trainer.exchanges, { warn, observed: (of) => report.ranks(of) })
 
@@ -167,11 +171,11 @@ async function trainOn(
     report.step(step, outcome, performance.now() - stepStarted)
     observer.stepDone(step, outcome)
 
-    saved.nonFiniteInRow = outcome.skipped ? saved.nonFiniteInRow + 1 : 0
+    state.nonFiniteInRow = outcome.skipped ? state.nonFiniteInRow + 1 : 0
     if (outcome.skipped) {
       const message = await reportNonFinite(directory, step, outcome, batch, store, ranks)
       warn(message)
-      if (saved.nonFiniteInRow >= train.maxNonFinite) throw tooManyNonFinite(message, train.maxNonFinite)
+      if (state.nonFiniteInRow >= train.maxNonFinite) throw tooManyNonFinite(message, train.maxNonFinite)
     }
     const atEnd = step === train.steps
     if (atEnd || step % train.evalEvery === 0) {
@@ -208,12 +212,13 @@ async function trainOn(
 /** The run's data and its tokenizer's JSON; null if reading it was interrupted. The first rank reads it before the others. */
 async function openData(
   config: RunConfig,
-  { signal, onEvent, ranks = null }: TrainOptions,
+  { directory, signal, onEvent, ranks = null }: TrainOptions,
   saved: string | null,
 ): Promise<{ readonly data: Dataset; readonly tokenizer: string } | null> {
   const open = async (tokenizer: string | null): Promise<Dataset | null> => {
     try {
       return await openRunData(config, {
+        directory,
         onProgress: (message) => onEvent?.({ kind: 'prepare', message }),
         ...(tokenizer !== null && { tokenizer: tokenizerFromJson(tokenizer) }),
         ...(signal && { signal }),
@@ -257,37 +262,4 @@ async function interruptedAtStart(
   const tokens = step * train.batch * model.sequence
   const nothing = { seconds: 0, tokensPerSecond: 0, mfu: 0, ceiling: null, last: null, evaluation: null, ranks: null }
   return { directory, interrupted: true, step, tokens, ...nothing }
-}
-
-const tooManyNonFinite = (message: string, count: number): RunError =>
-  new RunError(
-    `${message}\nstopping after ${count} such steps in a row (train.maxNonFinite); ` +
-      'lower train.schedule.learningRate or raise its warmup, and resume from the last checkpoint',
-  )
-
-/** Two alternating batches: the next one is read while a step computes. */
-class Batches {
-  private readonly buffers: readonly [Batch, Batch]
-  private readonly data: Dataset
-  private readonly config: RunConfig
-
-  constructor(data: Dataset, config: RunConfig) {
-    const size = config.train.batch * config.model.sequence
-    const empty = (): Batch => ({ tokens: new Int32Array(size), targets: new Int32Array(size) })
-    this.buffers = [empty(), empty()]
-    this.data = data
-    this.config = config
-  }
-
-  of(step: number): Batch {
-    return this.buffers[step % 2 === 0 ? 0 : 1]
-  }
-
-  /** Reads the batch of a step; does nothing after the last step. */
-  load(step: number): void {
-    const { train, model, data } = this.config
-    if (step > train.steps) return
-    const shape = { batch: train.batch, sequence: model.sequence }
-    trainBatch(this.data.train, shape, data.order ?? data.seed, step - 1, this.of(step))
-  }
 }

@@ -8,7 +8,7 @@ import { initialize, initialScales } from '../../src/step/initialize.ts'
 import { parameterTensors } from '../../src/step/named-tensors.ts'
 import type { ParameterStore } from '../../src/step/store.ts'
 import { createStore, Trainer } from '../../src/step/trainer.ts'
-import { findNonFinite } from '../../src/train/non-finite.ts'
+import { findNonFinite } from '../../src/train/find-non-finite.ts'
 import { checkpointsOf, metrics, Workspace } from './support.ts'
 
 let workspace: Workspace

@@ -9,6 +9,7 @@ import { createHash, type Hash } from 'node:crypto'
 import { createReadStream, statSync } from 'node:fs'
 import { UsageError } from '../../errors.ts'
 import type { Content, InputFile } from './input-file.ts'
+import { hashedHeader } from './source-file.ts'
 
 export interface HashedFiles {
   /** Hash of the names and contents of the files and of how they are read. */
@@ -27,7 +28,7 @@ export async function hashFiles(
   const hashed: InputFile[] = []
   for (const file of files) {
     const { size } = statSync(file.path)
-    hash.update(JSON.stringify([file.name, file.format, file.gzip, file.field ?? field, size]))
+    hash.update(hashedHeader(file, field, size))
     const before = hash.copy()
     let bytes = 0
     try {

@@ -5,9 +5,10 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { UsageError } from '../../errors.ts'
 import { temporaryFolder } from '../testing/temporary-folder.ts'
-import { type Piece, readDocuments } from './documents.ts'
-import type { Format, InputFile } from './input-file.ts'
-import { PIECE_LENGTH } from './text.ts'
+import { readDocuments } from './documents.ts'
+import type { InputFile } from './input-file.ts'
+import { PIECE_LENGTH, type Piece } from './piece.ts'
+import type { Format } from './source-file.ts'
 
 const folder = temporaryFolder().make()
 let files = 0

@@ -19,10 +19,10 @@ beforeAll(() => {
     writeFileSync(join(root, name), name)
 })
 
-const names = async (source: string | string[]) => (await resolveSources(source, scratch)).map((file) => file.name)
+const names = async (source: string | string[]) => (await resolveSources(source, { scratch })).map((file) => file.name)
 
 test('a folder gives its files of known kinds, subfolders included, sorted by name', async () => {
-  const files = await resolveSources(root, scratch)
+  const files = await resolveSources(root, { scratch })
   expect(files.map(({ name, format, gzip }) => [name, format, gzip])).toEqual([
     ['a.MD', 'text', false],
     ['b/c/y.parquet', 'parquet', false],
@@ -34,7 +34,7 @@ test('a folder gives its files of known kinds, subfolders included, sorted by na
 
 test('a file, a glob, or several of them; a file matched twice is taken once', async () => {
   expect(await names(join(root, 'b', 'c', 'code.py'))).toEqual(['code.py'])
-  const glob = await resolveSources(join(root, '**', '*.{txt,py}'), scratch)
+  const glob = await resolveSources(join(root, '**', '*.{txt,py}'), { scratch })
   expect(glob.map((file) => file.path)).toEqual([join(root, 'b', 'c', 'code.py'), join(root, 'z.txt')])
   expect(await names([join(root, 'z.txt'), root])).toHaveLength(5)
 })
@@ -62,7 +62,7 @@ test('a source that matches nothing is refused, with the nearest name', async ()
 
 test('standard input is saved in the scratch folder and its format is detected', async () => {
   const given = async (content: string | Buffer) => {
-    const [file] = await resolveSources('-', scratch, Readable.from([content]))
+    const [file] = await resolveSources('-', { scratch, stdin: Readable.from([content]) })
     expect(readFileSync(file?.path ?? '')).toEqual(Buffer.from(content))
     return [file?.format, file?.gzip]
   }
@@ -78,7 +78,7 @@ test('the hash depends on content, names and field, and on nothing else', async 
   const there = temporary.make()
   const hash = async (folder: string, content: string, field = 'text') => {
     writeFileSync(join(folder, 'a.txt'), content)
-    return (await hashFiles(await resolveSources(folder, scratch), field)).hash
+    return (await hashFiles(await resolveSources(folder, { scratch }), field)).hash
   }
   const first = await hash(here, 'one')
   expect(await hash(there, 'one')).toBe(first)

@@ -10,37 +10,33 @@ import { pipeline } from 'node:stream/promises'
 import { glob } from 'tinyglobby'
 import { UsageError } from '../../errors.ts'
 import { nearestName } from '../../text/nearest.ts'
-import { corpusFiles, corpusNames } from './corpora.ts'
-import type { Format, InputFile } from './input-file.ts'
+import { corpusFiles } from './corpora.ts'
+import { corpusNames } from './corpus.ts'
+import type { InputFile } from './input-file.ts'
+import { isRunText, runTextPath } from './run-text.ts'
+import { byName, formats, sourceFile } from './source-file.ts'
 import { textChunks } from './text.ts'
-
-const formats: Readonly<Record<string, Format>> = {
-  txt: 'text',
-  text: 'text',
-  md: 'text',
-  markdown: 'text',
-  jsonl: 'jsonl',
-  ndjson: 'jsonl',
-  json: 'json',
-  parquet: 'parquet',
-}
 
 /** Endings that may be followed by `.gz`. Parquet has compression of its own. */
 const gzipped = Object.keys(formats).filter((ending) => ending !== 'parquet')
 const inFolders = `**/*.{${[...Object.keys(formats), ...gzipped.map((ending) => `${ending}.gz`)].join(',')}}`
 
-/**
- * @param scratch folder for standard input, which is read once and needed several times
- * @throws UsageError for a name, path or glob that matches nothing
- */
+export interface Places {
+  /** Folder for standard input, which is read once and needed several times. */
+  readonly scratch: string
+  /** The run directory, for entries that begin with `run:`. */
+  readonly directory?: string | undefined
+  readonly stdin?: Readable | undefined
+}
+
+/** @throws UsageError for a name, path or glob that matches nothing */
 export async function resolveSources(
   source: string | readonly string[],
-  scratch: string,
-  stdin: Readable = process.stdin,
+  { scratch, directory, stdin = process.stdin }: Places,
 ): Promise<InputFile[]> {
   const files = new Map<string, InputFile>()
   for (const entry of new Set(typeof source === 'string' ? [source] : source)) {
-    const found = entry === '-' ? [await spool(stdin, scratch)] : await resolveSource(entry)
+    const found = entry === '-' ? [await spool(stdin, scratch)] : await resolveSource(entry, directory)
     for (const file of found) files.set(file.path, files.get(file.path) ?? file)
   }
   return [...files.values()]
@@ -48,28 +44,29 @@ export async function resolveSources(
 
 /**
  * The file or folder that contains the files of an entry of `data.source`; for a glob, the folder before its first
- * pattern. Undefined for corpora and standard input.
+ * pattern. Undefined for corpora, standard input, and text in the run directory.
  */
 export function sourceFolder(entry: string): string | undefined {
-  if (entry === '-' || corpusNames.includes(entry)) return undefined
+  if (entry === '-' || corpusNames.includes(entry) || isRunText(entry)) return undefined
   const path = resolve(entry)
   if (existsSync(path)) return path
   const [plain = ''] = entry.split(/[*?[\]{}]/, 1)
   return plain === entry ? path : resolve(/[\\/]$/.test(plain) ? plain : dirname(plain))
 }
 
-async function resolveSource(entry: string): Promise<InputFile[]> {
+async function resolveSource(entry: string, directory: string | undefined): Promise<InputFile[]> {
   const corpus = await corpusFiles(entry)
   if (corpus) return corpus
-  const path = resolve(entry)
+  const path = isRunText(entry) ? pathInRun(entry, directory) : resolve(entry)
   if (existsSync(path)) {
-    if (!statSync(path).isDirectory()) return [inputFile(path, basename(path), true)]
+    if (!statSync(path).isDirectory()) return [{ ...sourceFile(basename(path), true), path }]
     const found = await glob(inFolders, { cwd: path, caseSensitiveMatch: false })
     if (found.length > 0) return sorted(path, found)
     throw new UsageError(
       `data.source: folder ${entry} has no file of a known kind (.${Object.keys(formats).join(', .')}; all but the last also .gz)`,
     )
   }
+  if (isRunText(entry)) throw new UsageError(`data.source: there is no ${runTextPath(entry)} in ${directory}`)
   if (/[*?[\]{}]/.test(entry)) {
     // On Windows paths have backslashes, which a glob treats as escapes.
     const pattern = sep === '\\' ? entry.replaceAll('\\', '/') : entry
@@ -78,6 +75,14 @@ async function resolveSource(entry: string): Promise<InputFile[]> {
     throw new UsageError(`data.source: no file matches ${entry} (looked from ${process.cwd()})`)
   }
   throw new UsageError(`data.source: there is no file, folder or corpus "${entry}"${await suggestion(entry)}`)
+}
+
+function pathInRun(entry: string, directory: string | undefined): string {
+  if (directory === undefined)
+    throw new UsageError(
+      `data.source: ${entry} is in the directory of the run that it belongs to (resume, evaluate or watch that run)`,
+    )
+  return resolve(directory, ...runTextPath(entry).split('/'))
 }
 
 async function suggestion(entry: string): Promise<string> {
@@ -92,15 +97,9 @@ function sorted(root: string, paths: readonly string[]): InputFile[] {
   return paths
     .map((found) => {
       const path = resolve(root, found)
-      return inputFile(path, relative(root, path).split(sep).join('/'), false)
+      return { ...sourceFile(relative(root, path).split(sep).join('/'), false), path }
     })
-    .sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0))
-}
-
-function inputFile(path: string, name: string, named: boolean): InputFile {
-  const parts = name.toLowerCase().split('.')
-  const gzip = parts.at(-1) === 'gz'
-  return { path, name, format: formats[parts.at(gzip ? -2 : -1) ?? ''] ?? 'text', gzip, named }
+    .sort(byName)
 }
 
 /** Saves standard input to a file. Its first bytes determine its format: text that starts with `{"` is JSONL. */

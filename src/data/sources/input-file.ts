@@ -1,18 +1,8 @@
-/** A file of documents, as the readers see it. */
-export type Format = 'text' | 'jsonl' | 'json' | 'parquet'
+/** A file of documents on the disk, as the readers see it. */
+import type { SourceFile } from './source-file.ts'
 
-export interface InputFile {
+export interface InputFile extends SourceFile {
   readonly path: string
-  /** Its name in messages and document names; the same on every machine. */
-  readonly name: string
-  readonly format: Format
-  readonly gzip: boolean
-  /** Whether the user named this file itself. If it is empty, that is an error; other empty files are skipped. */
-  readonly named: boolean
-  /** Field with the text, if not the configured one. */
-  readonly field?: string
-  /** Whether to keep the other fields of each record as metadata of the document. */
-  readonly metadata?: boolean
   /** Set after hashing; a reading fails at its end if the bytes have changed. */
   readonly content?: Content
 }

@@ -6,8 +6,7 @@
  * after the first line break, else before a word. For a corpus below 160 Ki characters the minimum is a
  * twentieth of it instead of 8 Ki (but at minLength 256 characters), so that there are enough sections.
  */
-import type { Piece } from '../sources/documents.ts'
-import { cutBefore } from '../sources/text.ts'
+import { cutBefore, type Piece } from '../sources/piece.ts'
 
 export const MIN_DOCUMENTS = 20
 const DEFAULT_LENGTH = 8 << 10

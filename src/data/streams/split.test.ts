@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import type { Piece } from '../sources/documents.ts'
+import type { Piece } from '../sources/piece.ts'
 import { cutSections, sectionLength } from './sections.ts'
 import { surveyDocuments, withSides } from './split.ts'
 

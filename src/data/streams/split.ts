@@ -6,7 +6,7 @@
  */
 import { UsageError } from '../../errors.ts'
 import { hashText } from '../random.ts'
-import type { Piece } from '../sources/documents.ts'
+import type { Piece } from '../sources/piece.ts'
 
 export interface Split {
   readonly documents: number

@@ -1,22 +1,18 @@
 /**
- * Writes the training and held-out tokens to files. Held-out documents keep their order. Training
- * documents are written in source order with an index of their offsets, then copied in a seeded order.
- * The index is on disk and the order is computed element by element, so memory does not grow with the corpus.
+ * Writes the training and held-out tokens. Held-out documents keep their order. Training documents are written in
+ * source order with an index of their offsets, then copied in a seeded order. The index is in the storage and the order
+ * is computed element by element, so memory does not grow with a corpus in files.
  */
-import { closeSync, openSync, readSync, rmSync } from 'node:fs'
-import { join } from 'node:path'
-import { setImmediate as nextTurn } from 'node:timers/promises'
 import { UsageError } from '../../errors.ts'
+import { nextTurn } from '../../system/next-turn.ts'
 import { permute } from '../random.ts'
-import type { Piece } from '../sources/documents.ts'
+import type { Piece } from '../sources/piece.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import type { Split } from './split.ts'
-import { readParts, TokenReader, TokenWriter, type Width, widthFor, writeAll } from './token-file.ts'
+import { type NumberList, type StreamStorage, type TokenReader, type Width, widthFor } from './storage.ts'
 
-export const trainFile = 'train.bin'
-export const heldOutFile = 'held-out.bin'
-/** One line per held-out document: name, start, length, metadata. */
-export const documentsFile = 'held-out-documents.jsonl'
+/** Ids copied at once. */
+const COPIED_IDS = 1 << 16
 
 /** Limits of a group of pieces that is encoded at once. */
 const GROUP_CHARACTERS = 1 << 20
@@ -33,22 +29,19 @@ export interface StreamWriting {
   readonly pieces: AsyncIterable<SidedPiece>
   readonly split: Split
   readonly tokenizer: Tokenizer
-  /** Folder for temporary files, and folder for the result. */
-  readonly scratch: string
-  readonly folder: string
+  readonly storage: StreamStorage
   readonly onProgress: (message: string) => void
   readonly signal: AbortSignal | undefined
 }
 
 export async function writeStreams(writing: StreamWriting): Promise<StreamCounts> {
-  const { tokenizer, split, scratch, folder, onProgress, signal } = writing
+  const { tokenizer, split, storage, onProgress, signal } = writing
   const width = widthFor(tokenizer.vocabulary)
   const endOfText = Int32Array.of(tokenizer.endOfText)
-  const unordered = join(scratch, 'unordered.bin')
-  const train = new TokenWriter(unordered, width)
-  const heldOut = new TokenWriter(join(folder, heldOutFile), width)
-  const starts = new NumberFile(join(scratch, 'starts.bin'))
-  const documents = new LineFile(join(folder, documentsFile))
+  const train = storage.createTokens('unordered', width)
+  const heldOut = storage.createTokens('held-out', width)
+  const starts = storage.createNumbers()
+  const documents = storage.createDocuments()
   const counts = { trainDocuments: 0, heldOutDocuments: 0 }
   try {
     const progress = new Progress(split.characters, onProgress)
@@ -87,24 +80,23 @@ export async function writeStreams(writing: StreamWriting): Promise<StreamCounts
       throw new UsageError(
         `data.source: all ${split.documents} documents have the same text, so none can be held out; give more text`,
       )
-    await reorder(unordered, starts, counts.trainDocuments, writing, width, endOfText)
+    await reorder(starts, counts.trainDocuments, writing, width, endOfText)
   } finally {
     starts.close()
-    rmSync(unordered, { force: true })
+    storage.removeTokens('unordered')
   }
   return counts
 }
 
 async function reorder(
-  unordered: string,
-  starts: NumberFile,
+  starts: NumberList,
   documents: number,
-  { folder, split, signal }: StreamWriting,
+  { storage, split, signal }: StreamWriting,
   width: Width,
   endOfText: Int32Array,
 ): Promise<void> {
-  const reader = new TokenReader(unordered, width)
-  const train = new TokenWriter(join(folder, trainFile), width)
+  const reader = storage.openTokens('unordered', width)
+  const train = storage.createTokens('train', width)
   try {
     train.write(endOfText)
     let since = performance.now()
@@ -124,6 +116,16 @@ async function reorder(
   }
 }
 
+/** The ids of a reader from `offset` on, in parts of bounded size. */
+function* readParts(reader: TokenReader, offset: number, length: number): Generator<Int32Array> {
+  const part = new Int32Array(Math.min(length, COPIED_IDS))
+  for (let from = 0; from < length; from += part.length) {
+    const next = part.subarray(0, length - from)
+    reader.read(offset + from, next)
+    yield next
+  }
+}
+
 async function* groups(pieces: AsyncIterable<SidedPiece>): AsyncGenerator<SidedPiece[]> {
   let group: SidedPiece[] = []
   let characters = 0
@@ -136,65 +138,6 @@ async function* groups(pieces: AsyncIterable<SidedPiece>): AsyncGenerator<SidedP
     characters = 0
   }
   if (group.length > 0) yield group
-}
-
-/** Float64 numbers in a file: first appended, then read as pairs of neighbours. */
-class NumberFile {
-  private readonly file: number
-  private readonly buffer = new Float64Array(4096)
-  private readonly pairBuffer = new Float64Array(2)
-  private filled = 0
-
-  constructor(path: string) {
-    this.file = openSync(path, 'w+')
-  }
-
-  push(value: number): void {
-    this.buffer[this.filled++] = value
-    if (this.filled === this.buffer.length) this.flush()
-  }
-
-  flush(): void {
-    writeAll(this.file, new Uint8Array(this.buffer.buffer, 0, this.filled * 8))
-    this.filled = 0
-  }
-
-  pair(index: number): readonly [number, number] {
-    if (readSync(this.file, new Uint8Array(this.pairBuffer.buffer), 0, 16, index * 8) !== 16)
-      throw new Error(`internal: document ${index} is not in the index`)
-    return [this.pairBuffer[0] as number, this.pairBuffer[1] as number]
-  }
-
-  close(): void {
-    closeSync(this.file)
-  }
-}
-
-class LineFile {
-  private readonly file: number
-  private held = ''
-
-  constructor(path: string) {
-    this.file = openSync(path, 'w')
-  }
-
-  write(line: string): void {
-    this.held += `${line}\n`
-    if (this.held.length > 1 << 16) this.flush()
-  }
-
-  close(): void {
-    try {
-      this.flush()
-    } finally {
-      closeSync(this.file)
-    }
-  }
-
-  private flush(): void {
-    writeAll(this.file, Buffer.from(this.held))
-    this.held = ''
-  }
 }
 
 /** Reports progress once a second. */

@@ -1,25 +1,17 @@
-/**
- * Trains a byte-level BPE on the training documents.
- *
- * The Hugging Face trainer always makes 30,000 tokens. Merges are chosen greedily one by one, so the
- * first n of them are the BPE of n merges; the rest is dropped. The trainer runs in a separate process
- * because it would block the event loop, and its progress bar would draw over ours.
- */
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { createWriteStream } from 'node:fs'
-import { readFile } from 'node:fs/promises'
-import { join } from 'node:path'
-import { finished } from 'node:stream/promises'
-import { RunError, UsageError } from '../../errors.ts'
-import { childEnvironment } from '../../system/child-environment.ts'
+/** Trains a byte-level BPE on the training documents. */
+import { UsageError } from '../../errors.ts'
+import { nextTurn } from '../../system/next-turn.ts'
 import { hashNumbers } from '../random.ts'
-import type { Piece } from '../sources/documents.ts'
-import { tokenizersPath } from './native-tokenizer.ts'
+import type { Piece } from '../sources/piece.ts'
+import { learnMerges } from './merges.ts'
 import { byteLevelJson } from './tokenizer-json.ts'
+import { ownString, wordsOf } from './words.ts'
 
-/** Approximate maximum of characters passed to the trainer; a larger corpus is sampled evenly. */
+/** Approximate maximum of characters that are counted; a larger corpus is sampled evenly. */
 const SAMPLE_CHARACTERS = 1 << 26
+
+/** The bytes and the end of text. */
+const FIXED_TOKENS = 257
 
 export interface BpeTraining {
   /** The training documents. */
@@ -29,78 +21,48 @@ export interface BpeTraining {
   readonly seed: number
   /** Number of tokens, including the bytes and the end of text. */
   readonly vocabulary: number
-  /** A folder for temporary files. */
-  readonly scratch: string
   readonly signal?: AbortSignal | undefined
   readonly warn: (message: string) => void
 }
 
 /** Returns a tokenizer.json. Warns if the text supports fewer tokens than `vocabulary`. */
 export async function trainBpe(training: BpeTraining): Promise<string> {
-  const { vocabulary, scratch, signal, warn } = training
-  const fixed = 257
-  if (vocabulary <= fixed)
+  const { vocabulary, signal, warn } = training
+  if (vocabulary <= FIXED_TOKENS)
     throw new UsageError(
-      `model.vocabulary: ${vocabulary} is too small for a BPE, which starts from ${fixed} tokens (or use data.tokenizer.kind=bytes)`,
+      `model.vocabulary: ${vocabulary} is too small for a BPE, which starts from ${FIXED_TOKENS} tokens (or use data.tokenizer.kind=bytes)`,
     )
-  const sample = join(scratch, 'sample.txt')
-  const trained = join(scratch, 'trained.json')
-  await writeSample(training, sample)
-  await runTrainer([tokenizersPath(), sample, trained], signal)
-  const { model } = JSON.parse(await readFile(trained, 'utf8')) as { model: { merges: [string, string][] } }
-
-  const kept: [string, string][] = []
-  const newTokens = new Set<string>()
-  for (const [left, right] of model.merges) {
-    // Two merges may make the same token, which counts once.
-    if (!newTokens.has(left + right) && newTokens.size === vocabulary - fixed) break
-    newTokens.add(left + right)
-    kept.push([left, right])
-  }
-  const tokens = newTokens.size + fixed
+  const merges = await learnMerges(await countWords(training), vocabulary - FIXED_TOKENS, signal)
+  const tokens = FIXED_TOKENS + new Set(merges.map(([left, right]) => left + right)).size
   if (tokens < vocabulary)
     warn(`the text supports ${tokens} tokens; ${vocabulary - tokens} of model.vocabulary ${vocabulary} stay unused`)
-  return byteLevelJson(kept)
+  return byteLevelJson(merges)
 }
 
-async function writeSample({ pieces, characters, seed }: BpeTraining, path: string): Promise<void> {
-  const file = createWriteStream(path, { highWaterMark: 1 << 20 })
-  const done = finished(file)
+/** The words of a sample with the number of their occurrences. A word ends with its line. */
+async function countWords({ pieces, characters, seed, signal }: BpeTraining): Promise<Map<string, number>> {
+  const counts = new Map<string, number>()
+  const count = (line: string): void => {
+    for (const word of wordsOf(line)) {
+      const known = counts.get(word)
+      counts.set(known === undefined ? ownString(word) : word, (known ?? 0) + 1)
+    }
+  }
   const share = Math.min(1, SAMPLE_CHARACTERS / characters) * 2 ** 32
   let index = 0
+  let rest = ''
+  let since = performance.now()
   for await (const { text, last } of pieces) {
+    signal?.throwIfAborted()
     if (hashNumbers(seed, index++) >= share) continue
-    if (!file.write(last ? `${text}\n` : text)) await Promise.race([once(file, 'drain'), done])
+    const lines = (rest + (last ? `${text}\n` : text)).split(/(?<=\n)/)
+    // Without a line break at its end, the last line goes on in the next piece.
+    rest = lines.at(-1)?.endsWith('\n') === false ? (lines.pop() as string) : ''
+    for (const line of lines) count(line)
+    if (performance.now() - since < 10) continue
+    await nextTurn()
+    since = performance.now()
   }
-  file.end()
-  await done
-}
-
-const trainerProgram = `
-const [library, sample, trained] = process.argv.slice(1)
-const { BPE, Tokenizer, byteLevelPreTokenizer } = require(library)
-const tokenizer = new Tokenizer(BPE.empty())
-tokenizer.setPreTokenizer(byteLevelPreTokenizer(false, true))
-tokenizer.train([sample])
-tokenizer.save(trained)
-`
-
-async function runTrainer(args: readonly string[], signal: AbortSignal | undefined): Promise<void> {
-  const { NODE_OPTIONS: _, ...env } = childEnvironment()
-  const child = spawn(process.execPath, ['--input-type=commonjs', '-e', trainerProgram, ...args], {
-    env,
-    stdio: ['ignore', 'ignore', 'pipe'],
-    windowsHide: true,
-    ...(signal && { signal }),
-  })
-  let errors = ''
-  child.stderr.on('data', (chunk) => {
-    errors = (errors + chunk).slice(-2000)
-  })
-  const [code, killer] = await new Promise<[number | null, string | null]>((resolve, reject) => {
-    child.once('error', reject)
-    child.once('close', (code, killer) => resolve([code, killer]))
-  })
-  if (code !== 0)
-    throw new RunError(`training the tokenizer failed (${killer ?? `exit code ${code}`}): ${errors.trim()}`)
+  count(rest)
+  return counts
 }

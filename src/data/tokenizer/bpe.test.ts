@@ -1,10 +1,11 @@
 import fc from 'fast-check'
 import { beforeAll, expect, test } from 'vitest'
-import { temporaryFolder } from '../testing/temporary-folder.ts'
 import { byteLevelEncoder, type Encode } from './bpe.ts'
 import { trainBpe } from './bpe-training.ts'
 import { byteCharacters, bytesOfToken } from './bytelevel.ts'
-import { type NativeTokenizer, nativeTokenizer } from './native-tokenizer.ts'
+import { nativeTokenizer } from './native-tokenizer.ts'
+import { huggingFaceMerges } from './testing/hugging-face-merges.ts'
+import type { NativeTokenizer } from './tokenizer.ts'
 import { parseTokenizerJson } from './tokenizer-json.ts'
 
 const words =
@@ -17,7 +18,6 @@ const corpus = [
   'aaaaaaa aaaa abab ababab',
   spaces.repeat(9),
 ]
-const folder = temporaryFolder()
 
 async function train(texts: readonly string[], vocabulary: number, warn: (message: string) => void = () => {}) {
   return trainBpe({
@@ -27,7 +27,6 @@ async function train(texts: readonly string[], vocabulary: number, warn: (messag
     characters: texts.join('').length,
     seed: 0,
     vocabulary,
-    scratch: folder.make(),
     warn,
   })
 }
@@ -147,20 +146,40 @@ test('training is deterministic, and warns when the text supports fewer tokens',
   await expect(train(['ab'], 257)).rejects.toThrow('model.vocabulary: 257 is too small')
 })
 
-test('aborting stops the trainer process', async () => {
+test('aborting stops the training', async () => {
   const controller = new AbortController()
-  const scratch = folder.make()
   const training = trainBpe({
     pieces: (async function* () {
-      yield { text: words.repeat(2000), last: true, name: 'test', metadata: undefined }
+      for (let piece = 0; ; piece++) {
+        if (piece === 3) controller.abort()
+        yield { text: words, last: true, name: 'test', metadata: undefined }
+      }
     })(),
     characters: 1,
     seed: 0,
     vocabulary: 400,
-    scratch,
     signal: controller.signal,
     warn: () => {},
   })
-  setTimeout(() => controller.abort(), 30)
   await expect(training).rejects.toThrow(/abort/i)
 })
+
+const anyWords = fc
+  .array(
+    fc.oneof(
+      fc.constantFrom(' the', ' cat', 'banana', 'abab', '\n', '  ', '. ', "'s", ' Köln', '你好', '\u0085', '\r\n'),
+      fc.string({ unit: fc.constantFrom('a', 'b', 'c', ' '), maxLength: 12 }),
+      fc.string({ unit: 'grapheme', maxLength: 6 }),
+    ),
+    { minLength: 20, maxLength: 300 },
+  )
+  .map((parts) => parts.join(''))
+
+test('the merges are those of the Hugging Face trainer', async () => {
+  const texts = [corpus.join('\n'), 'a bc ab c abc '.repeat(20), ...fc.sample(anyWords, 40)]
+  const theirs = await huggingFaceMerges(texts)
+  for (const [i, text] of texts.entries()) {
+    const { model } = parseTokenizerJson(await train([text], 20_000), 'test')
+    expect(model.merges, JSON.stringify(text)).toEqual(theirs[i])
+  }
+}, 60_000)

@@ -8,10 +8,9 @@
 import { UsageError } from '../../errors.ts'
 import { byteCharacters } from './bytelevel.ts'
 import type { TokenizerJson } from './tokenizer-json.ts'
+import { ownString, wordsOf } from './words.ts'
 
-/** GPT-2's word pattern. `\s` is spelt out because JavaScript's includes U+FEFF and lacks U+0085. */
-const wordPattern =
-  /'(?:s|t|re|ve|m|ll|d)| ?\p{L}+| ?\p{N}+| ?[^\p{White_Space}\p{L}\p{N}]+|\p{White_Space}+(?!\P{White_Space})|\p{White_Space}+/gu
+const utf8 = new TextEncoder()
 
 /** Words in the cache before it is cleared, and the longest cached word in UTF-16 units. */
 const MAX_CACHED_WORDS = 1 << 17
@@ -103,18 +102,13 @@ class WordEncoder {
   }
 
   encode(text: string, into: Ids): void {
-    let from = 0
-    wordPattern.lastIndex = 0
-    while (wordPattern.test(text)) {
-      const piece = text.slice(from, wordPattern.lastIndex)
-      from = wordPattern.lastIndex
-      let ids = this.cached.get(piece)
+    for (const word of wordsOf(text)) {
+      let ids = this.cached.get(word)
       if (!ids) {
-        ids = this.merges.apply(Int32Array.from(Buffer.from(piece, 'utf8'), (byte) => this.byteIds[byte] as number))
-        if (piece.length <= MAX_CACHED_LENGTH) {
+        ids = this.merges.apply(Int32Array.from(utf8.encode(word), (byte) => this.byteIds[byte] as number))
+        if (word.length <= MAX_CACHED_LENGTH) {
           if (this.cached.size >= MAX_CACHED_WORDS) this.cached.clear()
-          // A slice would keep the whole text in memory; a copy through a buffer does not.
-          this.cached.set(Buffer.from(piece, 'utf16le').toString('utf16le'), ids)
+          this.cached.set(ownString(word), ids)
         }
       }
       into.append(ids)

@@ -24,7 +24,7 @@ export function bytesOfToken(token: string): Uint8Array {
   let i = 0
   for (const character of token) {
     const byte = byteOfCharacter.get(character)
-    if (byte === undefined) return Buffer.from(token, 'utf8')
+    if (byte === undefined) return new TextEncoder().encode(token)
     bytes[i++] = byte
   }
   return bytes

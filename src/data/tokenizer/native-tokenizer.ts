@@ -1,20 +1,17 @@
-/** Wraps Hugging Face's own library, for tokenizers of any form (Unigram, WordPiece, other word patterns). */
+/** Tokenizers of any form (Unigram, WordPiece, other word patterns), by Hugging Face's own library. */
 import { createRequire } from 'node:module'
 import type * as Tokenizers from 'tokenizers'
 import { UsageError } from '../../errors.ts'
+import { createTokenizer, type NativeTokenizer, type Tokenizer } from './tokenizer.ts'
 
 const require = createRequire(import.meta.url)
 
-/** Path of the library, for a thread or process that loads it. */
-export const tokenizersPath = (): string => require.resolve('tokenizers')
-
-export interface NativeTokenizer {
-  encode(text: string): Promise<Int32Array>
-  /** Runs on all cores, off the JavaScript thread. */
-  encodeBatch(texts: readonly string[]): Promise<Int32Array[]>
-  /** Decodes a sequence of tokens. */
-  decodeTokens(tokens: string[]): string
-}
+/**
+ * @param where names the file in messages
+ * @throws UsageError if it is not a tokenizer.json or has no end-of-text token
+ */
+export const tokenizerFromJson = (json: string, where = 'tokenizer.json'): Tokenizer =>
+  createTokenizer(json, where, nativeTokenizer)
 
 /** @throws UsageError naming `where` if the library refuses the tokenizer.json */
 export function nativeTokenizer(json: string, where: string): NativeTokenizer {

@@ -2,7 +2,8 @@ import { createRequire } from 'node:module'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { UsageError } from '../../errors.ts'
-import { bytesTokenizer, type Tokenizer, tokenizerFromJson } from './tokenizer.ts'
+import { tokenizerFromJson } from './native-tokenizer.ts'
+import { bytesTokenizer, type Tokenizer } from './tokenizer.ts'
 import { byteLevelJson } from './tokenizer-json.ts'
 
 const anyText = fc.oneof(fc.string({ unit: 'binary' }), fc.string({ unit: 'grapheme', maxLength: 100 }))

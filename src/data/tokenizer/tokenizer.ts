@@ -4,10 +4,10 @@
  * A tokenizer is defined by its tokenizer.json alone, so the file that a run saves works in any tool that
  * reads the format.
  */
-import { setImmediate as nextTurn } from 'node:timers/promises'
+import { UsageError } from '../../errors.ts'
+import { nextTurn } from '../../system/next-turn.ts'
 import { byteLevelEncoder } from './bpe.ts'
 import { bytesOfToken, readableBytes } from './bytelevel.ts'
-import { type NativeTokenizer, nativeTokenizer } from './native-tokenizer.ts'
 import { byteLevelJson, endOfTextId, parseTokenizerJson, type TokenizerJson, tokensOf } from './tokenizer-json.ts'
 
 export interface Tokenizer {
@@ -42,16 +42,39 @@ export interface DecodeStream {
   end(): string
 }
 
+/** A library for tokenizers of any form. */
+export interface NativeTokenizer {
+  encode(text: string): Promise<Int32Array>
+  /** Runs on all cores, off the JavaScript thread. */
+  encodeBatch(texts: readonly string[]): Promise<Int32Array[]>
+  /** Decodes a sequence of tokens. */
+  decodeTokens(tokens: string[]): string
+}
+
 /** One token per byte (ids 0 to 255) and the end of text (256). */
 export function bytesTokenizer(): Tokenizer {
-  return tokenizerFromJson(byteLevelJson([]))
+  return byteLevelTokenizer(byteLevelJson([]))
 }
 
 /**
+ * A tokenizer of GPT-2's form, as Choir makes them, which needs no library.
+ * @throws UsageError as {@link createTokenizer}
+ */
+export const byteLevelTokenizer = (json: string, where = 'tokenizer.json'): Tokenizer =>
+  createTokenizer(json, where, () => {
+    throw new UsageError(`${where} is not a byte-level BPE, the only form of tokenizers that runs in a browser`)
+  })
+
+/**
  * @param where names the file in messages
+ * @param openLibrary For tokenizers of other forms than GPT-2's.
  * @throws UsageError if it is not a tokenizer.json or has no end-of-text token
  */
-export function tokenizerFromJson(json: string, where = 'tokenizer.json'): Tokenizer {
+export function createTokenizer(
+  json: string,
+  where: string,
+  openLibrary: (json: string, where: string) => NativeTokenizer,
+): Tokenizer {
   const parsed = parseTokenizerJson(json, where)
   const tokens = tokensOf(parsed, where)
   const endOfText = endOfTextId(tokens, where)
@@ -63,9 +86,10 @@ export function tokenizerFromJson(json: string, where = 'tokenizer.json'): Token
   const encodeByteLevel = byteLevelEncoder(parsed, where)
   let native: NativeTokenizer | undefined
   const library = (): NativeTokenizer => {
-    native ??= nativeTokenizer(json, where)
+    native ??= openLibrary(json, where)
     return native
   }
+  if (!encodeByteLevel) library()
   const decoding = hasByteLevelDecoder(parsed) ? byteLevelDecoding(tokenOf) : nativeDecoding(tokenOf, library())
   const bytesOf = Int32Array.from({ length: vocabulary }, (_, id) => (id === endOfText ? 0 : decoding.bytes(id)))
   return {
@@ -100,7 +124,7 @@ function byteLevelDecoding(tokenOf: readonly (string | undefined)[]): Decoding {
   const decoder = () => new TextDecoder('utf-8', { ignoreBOM: true })
   return {
     bytes: (id) => (bytesOf[id] ?? none).length,
-    decode: (ids) => decoder().decode(Buffer.concat(Array.from(ids, (id) => bytesOf[id] ?? none))),
+    decode: (ids) => decoder().decode(concatenated(Array.from(ids, (id) => bytesOf[id] ?? none))),
     show: (id) => escapeControls(readableBytes(bytesOf[id] ?? none)),
     stream() {
       const utf8 = decoder()
@@ -120,7 +144,7 @@ function nativeDecoding(tokenOf: readonly (string | undefined)[], native: Native
     bytes(id) {
       if (/^<0x[0-9A-F]{2}>$/.test(tokenOf[id] ?? '')) return 1
       // The first token may lose its leading space: count the bytes that a second one adds.
-      return Math.max(0, Buffer.byteLength(decode([id, id])) - Buffer.byteLength(decode([id])))
+      return Math.max(0, utf8Length(decode([id, id])) - utf8Length(decode([id])))
     },
     decode,
     show(id) {
@@ -148,6 +172,18 @@ function nativeDecoding(tokenOf: readonly (string | undefined)[], native: Native
     },
   }
 }
+
+function concatenated(parts: readonly Uint8Array[]): Uint8Array {
+  const all = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0))
+  let at = 0
+  for (const part of parts) {
+    all.set(part, at)
+    at += part.length
+  }
+  return all
+}
+
+const utf8Length = (text: string): number => new TextEncoder().encode(text).length
 
 /** Escapes control characters: a line break in a token would break a table of tokens. */
 const escapeControls = (text: string): string =>

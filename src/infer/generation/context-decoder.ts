@@ -1,6 +1,6 @@
 /**
- * Recomputes the whole context for every token, for models with experts in attention: decoding with a cache does
- * not support routing inside attention. Slower, since the work per token grows with the context.
+ * Recomputes the whole context for every token: for models whose parameters change meanwhile, and for those with
+ * experts in attention, since decoding with a cache does not support routing inside attention. Slower, since the work per token grows with the context.
  */
 import type { PredeterminedExperts } from './predetermined-experts.ts'
 import type { Prefill } from './prefill.ts'

@@ -5,13 +5,13 @@
  * synchronous: a stage takes a fraction of a millisecond, and switching threads would add a tenth. The event
  * loop runs between tokens.
  */
-import { setImmediate } from 'node:timers/promises'
 import type { Tensor } from '../../graph/tensor.ts'
 import type { ModelConfig } from '../../model/config.ts'
 import { type DecodeStage, decodePrograms, expertMatrix, MASKED } from '../../model/decode.ts'
 import { activatedExperts, hasRouterWeights, SymbolicParameters } from '../../model/parameters.ts'
 import type { Binding, Executable, PortMemory, Runtime } from '../../runtime/contract.ts'
 import type { ParameterStore } from '../../step/store.ts'
+import { nextTurn } from '../../system/next-turn.ts'
 import type { KeyValueCache } from './key-value-cache.ts'
 import type { PredeterminedExperts } from './predetermined-experts.ts'
 
@@ -70,7 +70,7 @@ export class Decoder {
    * not in the cache. Adds it to the cache.
    */
   async step(token: number, position: number, predetermined: PredeterminedExperts): Promise<Float32Array> {
-    await setImmediate()
+    await nextTurn()
     const programs = await this.programsFor(position)
     this.token[0] = token
     this.position[0] = BigInt(position)

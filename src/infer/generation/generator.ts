@@ -2,8 +2,8 @@
  * Generates text with a trained model, one token at a time.
  *
  * The prompt is processed in one pass (`Prefill`), each later token alone (`TokenDecoder`, or `Decoder` on
- * ONNX Runtime alone), with the keys and values of earlier tokens in a cache. A model with experts in attention
- * recomputes the whole context for every token instead (`ContextDecoder`). Experts have no capacity limit here,
+ * ONNX Runtime alone), with the keys and values of earlier tokens in a cache. A model with experts in attention, in
+ * training or on a GPU recomputes the whole context for every token instead (`ContextDecoder`). Experts have no capacity limit here,
  * so text does not depend on the rest of a batch. With the `expert-choice` router every token takes its top k,
  * because choosing by experts would need later tokens.
  */
@@ -32,12 +32,17 @@ export class Generator {
   private readonly maxStepwise: number
   private writing = false
 
-  constructor(runtime: Runtime, trainedConfig: ModelConfig, store: ParameterStore) {
+  /**
+   * @param isChanging Whether parameters may change between two tokens: then nothing that depends on them is kept, and
+   * the whole context is recomputed for every token.
+   */
+  constructor(runtime: Runtime, trainedConfig: ModelConfig, store: ParameterStore, isChanging = false) {
     const config = generationConfig(trainedConfig)
     this.config = config
-    const memory = TokenDecoder.borrow(runtime, config, store)
+    const memory = isChanging ? null : TokenDecoder.borrow(runtime, config, store)
     // Without memory a device would have to read a key-value cache back for every token.
-    if ((config.moe && config.moe.attention !== 'none') || (!memory && runtime.device !== 'cpu')) {
+    const recomputes = isChanging || (!memory && runtime.device !== 'cpu')
+    if (recomputes || (config.moe && config.moe.attention !== 'none')) {
       this.prefill = this.decoder = new ContextDecoder(new Prefill(runtime, config, store, null))
       this.maxStepwise = 0
       return

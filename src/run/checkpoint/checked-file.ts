@@ -4,16 +4,10 @@
  */
 import { createHash } from 'node:crypto'
 import { type FileHandle, open } from 'node:fs/promises'
+import type { Checked } from './description.ts'
 import type { PlannedFile } from './safetensors.ts'
 
 const BUFFER_BYTES = 4 << 20
-
-/** SHA-256 in hexadecimal. */
-export interface Checked {
-  readonly sum: string
-  /** Of every tensor, by name. */
-  readonly tensors: Readonly<Record<string, string>>
-}
 
 /** Creates a file and syncs it to the disk. */
 export async function writeChecked(path: string, file: PlannedFile): Promise<Checked> {

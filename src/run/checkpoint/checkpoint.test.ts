@@ -8,13 +8,8 @@ import { RunError } from '../../errors.ts'
 import { floatsOf } from '../../runtime/arena.ts'
 import { arenaOf } from '../../runtime/cpu-arena.ts'
 import type { NamedTensor } from '../../step/named-tensors.ts'
-import {
-  type CheckpointTensors,
-  newestCheckpoint,
-  readCheckpoint,
-  readNewestCheckpoint,
-  writeCheckpoint,
-} from './checkpoint.ts'
+import { newestCheckpoint, readCheckpoint, readNewestCheckpoint, writeCheckpoint } from './checkpoint.ts'
+import type { CheckpointTensors } from './description.ts'
 
 /**
  * A file system that can stop: after `left` modifying operations every further one fails, as if the

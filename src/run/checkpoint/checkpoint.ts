@@ -18,14 +18,19 @@ import type { NamedTensor } from '../../step/named-tensors.ts'
 import { errorCode, syncFolder, writeError } from '../../system/disk.ts'
 import { fromFirst, together } from '../agreement.ts'
 import { writeChecked } from './checked-file.ts'
-import { finished, finishInterrupted, folderName, list, prune, putInPlace } from './folder.ts'
-import { type PlannedFile, planBytes, planIndex, planShards, readSafetensors, shardsOf } from './safetensors.ts'
-import { STATE, type StateFile, SUMS, verify } from './verify.ts'
-
-export interface CheckpointTensors {
-  readonly model: readonly NamedTensor[]
-  readonly optimizer: readonly NamedTensor[]
-}
+import {
+  type CheckpointTensors,
+  checkState,
+  folderName,
+  STATE,
+  type StateFile,
+  writeAll,
+  writeDescription,
+} from './description.ts'
+import { finished, finishInterrupted, list, prune, putInPlace } from './folder.ts'
+import { type PlannedFile, planShards, shardsOf } from './safetensors.ts'
+import { readSafetensors } from './tensor-files.ts'
+import { verifyFolder } from './verify-folder.ts'
 
 export interface Checkpoint {
   readonly step: number
@@ -61,6 +66,7 @@ export async function writeCheckpoint(
   const writing = join(directory, `.${folderName(step)}.writing`)
   const model = await planTensors('model', tensors.model, shardBytes, ranks)
   const optimizer = await planTensors('optimizer', tensors.optimizer, shardBytes, ranks)
+  const write = (file: PlannedFile) => writeChecked(join(writing, file.name), file)
   const needed = [...model, ...optimizer].reduce((sum, { bytes }) => sum + bytes, 0)
   const readable = async <T>(work: () => Promise<T>): Promise<T> => {
     try {
@@ -74,12 +80,12 @@ export async function writeCheckpoint(
   try {
     await fromFirst(ranks, () => readable(() => begin(directory, writing, state)))
     const written = await together(ranks, () =>
-      readable(async () => ({ model: await writeAll(writing, model), optimizer: await writeAll(writing, optimizer) })),
+      readable(async () => ({ model: await writeAll(model, write), optimizer: await writeAll(optimizer, write) })),
     )
     const all = await gatherJson(ranks, written)
     await fromFirst(ranks, () =>
       readable(async () => {
-        await writeDescription(writing, step, all, state)
+        await writeDescription(step, all, state, write)
         await syncFolder(writing)
         await putInPlace(writing, path)
         await syncFolder(directory)
@@ -129,49 +135,6 @@ async function planTensors(
   return planShards(stem, shards, { first: sum(before), count: sum(counts) })
 }
 
-interface WrittenFile {
-  readonly name: string
-  readonly bytes: number
-  readonly sum: string
-  readonly tensors: readonly { readonly name: string; readonly bytes: number; readonly sum: string }[]
-}
-
-async function writeAll(folder: string, files: readonly PlannedFile[]): Promise<WrittenFile[]> {
-  const written: WrittenFile[] = []
-  for (const file of files) {
-    const { sum, tensors } = await writeChecked(join(folder, file.name), file)
-    const { name, bytes, pieces } = file
-    const checked = pieces.flatMap((piece) =>
-      piece.name === undefined
-        ? []
-        : [{ name: piece.name, bytes: piece.byteLength, sum: tensors[piece.name] as string }],
-    )
-    written.push({ name, bytes, sum, tensors: checked })
-  }
-  return written
-}
-
-/** Writes the files that describe the tensor files of all ranks: indices, state and checksums. */
-async function writeDescription(
-  folder: string,
-  step: number,
-  ranks: readonly Readonly<Record<'model' | 'optimizer', readonly WrittenFile[]>>[],
-  state: unknown,
-): Promise<void> {
-  const stems = (['model', 'optimizer'] as const).map((stem) => ({ stem, files: ranks.flatMap((of) => of[stem]) }))
-  const files = stems.flatMap((stem) => stem.files)
-  const indices = stems
-    .filter((stem) => stem.files.length > 1)
-    .map((of) => planIndex(of.stem, Object.fromEntries(of.files.map(({ name, tensors }) => [name, tensors]))))
-  const written = [...files, ...(await writeAll(folder, indices))]
-  const census = Object.fromEntries(files.flatMap(({ tensors }) => tensors.map(({ name, sum }) => [name, sum])))
-  const sizes = Object.fromEntries(written.map(({ name, bytes }) => [name, bytes]))
-  const description: StateFile = { step, files: sizes, census, state }
-  written.push(...(await writeAll(folder, [planBytes(STATE, Buffer.from(`${JSON.stringify(description)}\n`))])))
-  const sums = written.map(({ name, sum }) => `${sum}  ${name}\n`).join('')
-  await writeAll(folder, [planBytes(SUMS, Buffer.from(sums))])
-}
-
 /**
  * The newest intact checkpoint, every byte checked; null if there is none.
  * @param onSkip Called for each newer checkpoint that is not intact, with the reason.
@@ -184,7 +147,7 @@ export async function newestCheckpoint(
     const path = join(directory, name)
     if (kind === 'writing') onSkip(path, 'it is incomplete: it is being written, or the process that wrote it ended')
     if (kind === 'writing' || kind === 'removed') continue
-    const verdict = await verify(path, step, 'contents')
+    const verdict = await verifyFolder(path, step, 'contents')
     if ('state' in verdict) return { step, path, state: verdict.state }
     onSkip(path, verdict.reason)
   }
@@ -239,13 +202,4 @@ export async function readCheckpoint(
   const { census = {} } = JSON.parse(await readFile(join(path, STATE), 'utf8')) as StateFile
   await readSafetensors(path, 'model', tensors.model, { elsewhere, census })
   if ('optimizer' in tensors) await readSafetensors(path, 'optimizer', tensors.optimizer, { elsewhere, census })
-}
-
-/** JSON would store null for NaN and infinities, which would silently change the resumed run. */
-function checkState(state: unknown): void {
-  JSON.stringify(state, (key, value: unknown) => {
-    if (typeof value === 'number' && !Number.isFinite(value))
-      throw new Error(`internal: checkpoint state has ${key}: ${value}`)
-    return value
-  })
 }

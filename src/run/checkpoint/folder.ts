@@ -5,11 +5,8 @@
 import { readdir, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { errorCode } from '../../system/disk.ts'
-import { verify } from './verify.ts'
-
-export function folderName(step: number): string {
-  return `step-${String(step).padStart(8, '0')}`
-}
+import { folderName } from './description.ts'
+import { verifyFolder } from './verify-folder.ts'
 
 type Kind = 'final' | 'replaced' | 'writing' | 'removed'
 
@@ -64,7 +61,7 @@ export async function prune(directory: string, step: number, keep: number): Prom
     if (found.kind !== 'final' || found.step > step) continue
     const path = join(directory, found.name)
     if (intact >= keep) await remove(directory, found.step, path)
-    else if ('state' in (await verify(path, found.step, 'sizes'))) intact++
+    else if ('state' in (await verifyFolder(path, found.step, 'sizes'))) intact++
   }
 }
 

@@ -8,7 +8,8 @@ import { floatsOf } from '../../runtime/arena.ts'
 import { arenaOf } from '../../runtime/cpu-arena.ts'
 import type { NamedTensor } from '../../step/named-tensors.ts'
 import { writeChecked } from './checked-file.ts'
-import { planIndex, planShards, readSafetensors, shardsOf } from './safetensors.ts'
+import { planIndex, planShards, shardsOf } from './safetensors.ts'
+import { readSafetensors } from './tensor-files.ts'
 
 let folder: string
 beforeEach(async () => {

@@ -2,13 +2,10 @@
  * The safetensors format (github.com/huggingface/safetensors): eight bytes with the length of the
  * header, a JSON header with dtype, shape and offsets of every tensor, then the data.
  *
- * Models are never copied as a whole: a file is written tensor by tensor, without a copy if its memory is of this
- * process, and is read through a bounded buffer. Tensors beyond a limit are cut into shards with an index, named as Hugging Face's
- * libraries expect.
+ * Models are never copied as a whole: a file is planned as pieces, tensor by tensor, without a copy if their memory is
+ * of this process, and is read through a bounded buffer. Where files are, on a disk or in memory, is not decided here.
+ * Tensors beyond a limit are cut into shards with an index, named as Hugging Face's libraries expect.
  */
-import { createHash } from 'node:crypto'
-import { access, type FileHandle, open, readFile } from 'node:fs/promises'
-import { basename, join } from 'node:path'
 import { RunError } from '../../errors.ts'
 import { type ArenaRange, readRange } from '../../runtime/arena.ts'
 import type { NamedTensor } from '../../step/named-tensors.ts'
@@ -39,6 +36,7 @@ interface Entry {
 
 const READ_BYTES = 4 << 20
 const FLOAT_BYTES = 4
+const utf8 = new TextEncoder()
 /** The reference implementation refuses longer headers. */
 const MAX_HEADER_BYTES = 100_000_000
 
@@ -79,7 +77,7 @@ export function planIndex(
   const entries = Object.entries(files).flatMap(([file, tensors]) => tensors.map((tensor) => ({ ...tensor, file })))
   const total = entries.reduce((sum, { bytes }) => sum + bytes, 0)
   const map = Object.fromEntries(entries.map(({ name, file }) => [name, file]))
-  const bytes = Buffer.from(JSON.stringify({ metadata: { total_size: total }, weight_map: map }, null, 1))
+  const bytes = utf8.encode(JSON.stringify({ metadata: { total_size: total }, weight_map: map }, null, 1))
   return planBytes(`${stem}.safetensors.index.json`, bytes)
 }
 
@@ -113,12 +111,12 @@ function planFile(name: string, tensors: readonly NamedTensor[]): PlannedFile {
     fields.push(`${JSON.stringify(name)}:{"dtype":"F32","shape":[${shape}],"data_offsets":[${offset},${end}]}`)
     offset = end
   }
-  const json = Buffer.from(`{${fields.join(',')}}`)
+  const json = utf8.encode(`{${fields.join(',')}}`)
   if (json.length > MAX_HEADER_BYTES) throw new Error(`internal: too many tensors in ${name}: ${tensors.length}`)
   // Spaces after the JSON align the data to 8 bytes.
-  const header = Buffer.alloc(Math.ceil((8 + json.length) / 8) * 8, ' ')
-  header.writeBigUInt64LE(BigInt(header.length - 8))
-  json.copy(header, 8)
+  const header = new Uint8Array(Math.ceil((8 + json.length) / 8) * 8).fill(0x20)
+  new DataView(header.buffer).setBigUint64(0, BigInt(header.length - 8), true)
+  header.set(json, 8)
   const data = tensors.map(
     ({ name, range }): Piece => ({
       name,
@@ -139,92 +137,71 @@ export interface Expected {
   readonly census?: Readonly<Record<string, string>>
 }
 
+/** A file of tensors, on a disk or in memory. */
+export interface TensorFile {
+  readonly path: string
+  readonly size: number
+  /** Fills `into` with the bytes from `position` on. @throws RunError if the file is shorter */
+  read(into: Uint8Array, position: number): Promise<void>
+}
+
+/** SHA-256 of bytes that come in parts. */
+export interface Digest {
+  update(bytes: Uint8Array): void
+  /** In hexadecimal. */
+  end(): Promise<string>
+}
+
 /**
- * Fills the tensors from `<stem>.safetensors` or its shards. Names and shapes are compared before any tensor
- * is written.
+ * Fills the tensors from all files of a stem. Names and shapes are compared before any tensor is written.
+ * @param where Names the files in messages.
  * @throws RunError naming the missing, extra, duplicate, misshaped or damaged tensors, or those of another checkpoint
  */
-export async function readSafetensors(
-  folder: string,
-  stem: string,
+export async function fillTensors(
+  files: readonly TensorFile[],
+  where: string,
   tensors: readonly NamedTensor[],
+  startDigest: () => Digest,
   { elsewhere = new Set(), census = {} }: Expected = {},
 ): Promise<void> {
-  const files: OpenFile[] = []
-  try {
-    for (const name of await shardNames(folder, stem)) files.push(await openFile(join(folder, name)))
-    const where = join(folder, `${stem}.safetensors`)
-    const stored = new Map<string, { readonly file: OpenFile; readonly entry: Entry }>()
-    for (const file of files)
-      for (const [name, entry] of file.entries) {
-        const other = stored.get(name)
-        if (other) throw new RunError(`${where} holds ${name} twice, in ${other.file.path} and ${file.path}`)
-        stored.set(name, { file, entry })
-      }
-    const missing = tensors.filter(({ name }) => !stored.has(name)).map(({ name }) => name)
-    if (missing.length > 0) throw new RunError(`${where} lacks ${firstNames(missing)}, which this model has`)
-    const expected = new Set(tensors.map(({ name }) => name))
-    const extra = [...stored.keys()].filter((name) => !expected.has(name) && !elsewhere.has(name))
-    if (extra.length > 0) throw new RunError(`${where} holds ${firstNames(extra)}, which this model does not have`)
-    for (const { name, shape } of tensors) {
-      const { dtype, shape: storedShape } = (stored.get(name) as { entry: Entry }).entry
-      if (dtype !== 'F32') throw new RunError(`${where}: ${name} has dtype ${dtype} (expected F32)`)
-      if (String(storedShape) !== String(shape))
-        throw new RunError(
-          `${where}: ${name} has shape [${storedShape.join(', ')}] (this model has [${shape.join(', ')}])`,
-        )
+  const headers = await Promise.all(files.map(readHeader))
+  const stored = new Map<string, { readonly path: string; readonly entry: Entry }>()
+  for (const [i, { path }] of files.entries())
+    for (const [name, entry] of headers[i] as Header) {
+      const other = stored.get(name)
+      if (other) throw new RunError(`${where} holds ${name} twice, in ${other.path} and ${path}`)
+      stored.set(name, { path, entry })
     }
-    const ranges = new Map(tensors.map(({ name, range }) => [name, range]))
-    for (const file of files) await scatter(file, ranges, census)
-  } finally {
-    await Promise.all(files.map(({ handle }) => handle.close()))
+  const missing = tensors.filter(({ name }) => !stored.has(name)).map(({ name }) => name)
+  if (missing.length > 0) throw new RunError(`${where} lacks ${firstNames(missing)}, which this model has`)
+  const expected = new Set(tensors.map(({ name }) => name))
+  const extra = [...stored.keys()].filter((name) => !expected.has(name) && !elsewhere.has(name))
+  if (extra.length > 0) throw new RunError(`${where} holds ${firstNames(extra)}, which this model does not have`)
+  for (const { name, shape } of tensors) {
+    const { dtype, shape: storedShape } = (stored.get(name) as { entry: Entry }).entry
+    if (dtype !== 'F32') throw new RunError(`${where}: ${name} has dtype ${dtype} (expected F32)`)
+    if (String(storedShape) !== String(shape))
+      throw new RunError(
+        `${where}: ${name} has shape [${storedShape.join(', ')}] (this model has [${shape.join(', ')}])`,
+      )
   }
+  const ranges = new Map(tensors.map(({ name, range }) => [name, range]))
+  for (const [i, file] of files.entries()) await scatter(file, headers[i] as Header, ranges, startDigest, census)
 }
 
-interface OpenFile {
-  readonly path: string
-  readonly handle: FileHandle
-  /** In order of their data. */
-  readonly entries: ReadonlyMap<string, Entry>
-}
+/** Tensors of a file by name, in order of their data. */
+type Header = ReadonlyMap<string, Entry>
 
-async function shardNames(folder: string, stem: string): Promise<string[]> {
-  const single = `${stem}.safetensors`
-  const isSingle = await access(join(folder, single)).then(
-    () => true,
-    () => false,
-  )
-  if (isSingle) return [single]
-  const path = join(folder, `${single}.index.json`)
-  const text = await readFile(path, 'utf8').catch((error: Error) => {
-    throw new RunError(`no ${single} in ${folder} (${error.message})`)
-  })
-  try {
-    const { weight_map: map } = JSON.parse(text) as { weight_map: Record<string, string> }
-    const names = [...new Set(Object.values(map))]
-    if (names.every((name) => name === basename(name))) return names
-  } catch {}
-  throw new RunError(`${path} is damaged: it does not map tensor names to files`)
-}
-
-async function openFile(path: string): Promise<OpenFile> {
-  const handle = await open(path, 'r').catch((error: Error) => {
-    throw new RunError(`cannot read ${path}: ${error.message}`)
-  })
-  try {
-    const { size } = await handle.stat()
-    const length = Buffer.alloc(8)
-    const { bytesRead } = await handle.read(length, 0, 8, 0)
-    const headerBytes = bytesRead === 8 ? Number(length.readBigUInt64LE()) : Number.POSITIVE_INFINITY
-    if (headerBytes > Math.min(MAX_HEADER_BYTES, size - 8))
-      throw new RunError(`${path} is damaged: its header is truncated`)
-    const json = Buffer.alloc(headerBytes)
-    await readFully(handle, json, 8, path)
-    return { path, handle, entries: parseHeader(json.toString(), 8 + headerBytes, size, path) }
-  } catch (error) {
-    await handle.close()
-    throw error
-  }
+async function readHeader(file: TensorFile): Promise<Header> {
+  const { path, size } = file
+  const length = new Uint8Array(8)
+  if (size >= 8) await file.read(length, 0)
+  const headerBytes = size >= 8 ? Number(new DataView(length.buffer).getBigUint64(0, true)) : Number.POSITIVE_INFINITY
+  if (headerBytes > Math.min(MAX_HEADER_BYTES, size - 8))
+    throw new RunError(`${path} is damaged: its header is truncated`)
+  const json = new Uint8Array(headerBytes)
+  await file.read(json, 8)
+  return parseHeader(new TextDecoder().decode(json), 8 + headerBytes, size, path)
 }
 
 function parseHeader(json: string, dataStart: number, size: number, path: string): Map<string, Entry> {
@@ -261,26 +238,28 @@ function isCounts(value: unknown): value is number[] {
 
 /** Reads a file sequentially through a buffer into its tensors; those without a range are skipped. */
 async function scatter(
-  file: OpenFile,
+  file: TensorFile,
+  header: Header,
   ranges: ReadonlyMap<string, ArenaRange>,
+  startDigest: () => Digest,
   census: Readonly<Record<string, string>>,
 ): Promise<void> {
-  const buffer = Buffer.allocUnsafe(READ_BYTES)
+  const buffer = new Uint8Array(READ_BYTES)
   // The data of a foreign file may begin at any byte, but numbers are written from an aligned array.
   const aligned = new Float32Array(READ_BYTES / FLOAT_BYTES)
-  const last = [...file.entries.values()].at(-1)?.end ?? 0
+  const last = [...header.values()].at(-1)?.end ?? 0
   let from = 0
   let until = 0
-  for (const [name, { begin, end }] of file.entries) {
+  for (const [name, { begin, end }] of header) {
     const range = ranges.get(name)
     if (!range) continue
-    const sum = census[name] === undefined ? null : createHash('sha256')
+    const sum = census[name] === undefined ? null : startDigest()
     let at = begin
     while (at < end) {
       if (until - at < FLOAT_BYTES) {
         from = at
         until = Math.min(at + READ_BYTES, last)
-        await readFully(file.handle, buffer.subarray(0, until - from), from, file.path)
+        await file.read(buffer.subarray(0, until - from), from)
       }
       const floats = Math.floor((Math.min(end, until) - at) / FLOAT_BYTES)
       const bytes = buffer.subarray(at - from, at - from + floats * FLOAT_BYTES)
@@ -290,18 +269,10 @@ async function scatter(
       sum?.update(bytes)
       at += bytes.length
     }
-    if (sum && sum.digest('hex') !== census[name])
+    if (sum && (await sum.end()) !== census[name])
       throw new RunError(
         `${file.path}: ${name} is not the tensor that was written with this checkpoint (it may come from another one)`,
       )
-  }
-}
-
-async function readFully(handle: FileHandle, into: Uint8Array, position: number, path: string): Promise<void> {
-  for (let done = 0; done < into.length; ) {
-    const { bytesRead } = await handle.read(into, done, into.length - done, position + done)
-    if (bytesRead === 0) throw new RunError(`${path} is damaged: it ends at byte ${position + done}`)
-    done += bytesRead
   }
 }
 

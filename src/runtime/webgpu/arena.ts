@@ -38,7 +38,7 @@ export class DeviceArena implements Arena {
     for (let from = 0; from < values.length; from += CHUNK / 4) {
       const part = values.subarray(from, from + CHUNK / 4)
       // The implementation in Node crashes on shared memory.
-      this.queue.write(this.buffer, (start + from) * 4, part.buffer instanceof SharedArrayBuffer ? part.slice() : part)
+      this.queue.write(this.buffer, (start + from) * 4, part.buffer instanceof ArrayBuffer ? part : part.slice())
     }
   }
 

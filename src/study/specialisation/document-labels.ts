@@ -5,7 +5,7 @@
  * information about the year would be information about the document, and shuffling labels would change
  * nothing.
  */
-import type { Metadata } from '../../data/sources/documents.ts'
+import type { Metadata } from '../../data/sources/piece.ts'
 
 /** A label of each document: an index into `names`, or −1 for a document without one. */
 export interface DocumentLabels {

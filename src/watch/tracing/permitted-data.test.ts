@@ -19,15 +19,15 @@ function folders() {
 }
 
 test('a corpus by name is permitted, and the cache folder of the run is ignored', async () => {
-  const { cache, source } = await permittedData(dataOf('sotu'), [])
+  const { cache, source } = await permittedData(dataOf('sotu'), [], '.')
   expect([source, cache]).toEqual(['sotu', undefined])
 })
 
 test('files, folders and globs below permitted paths are permitted', async () => {
   const { inside } = folders()
   for (const source of [join(inside, 'a.txt'), join(inside, '*.txt'), relative('.', join(inside, 'a.*'))])
-    expect((await permittedData(dataOf(['moby-dick', source]), [inside])).source).toEqual(['moby-dick', source])
-  expect((await permittedData(dataOf(join(inside, 'a.txt')), [join(inside, 'a.txt')])).source).toBe(
+    expect((await permittedData(dataOf(['moby-dick', source]), [inside], '.')).source).toEqual(['moby-dick', source])
+  expect((await permittedData(dataOf(join(inside, 'a.txt')), [join(inside, 'a.txt')], '.')).source).toBe(
     join(inside, 'a.txt'),
   )
 })
@@ -48,13 +48,21 @@ test('no other path is permitted, whether by name, glob, `..` or link', async ()
     '-',
   ]
   for (const source of elsewhere)
-    await expect(permittedData(dataOf([join(inside, 'a.txt'), source]), [inside]), source).rejects.toThrow()
+    await expect(permittedData(dataOf([join(inside, 'a.txt'), source]), [inside], '.'), source).rejects.toThrow()
+})
+
+test('text in the run directory is permitted, unless a link leads out of it', async () => {
+  const { inside } = folders()
+  const permitted = (source: string) => permittedData(dataOf(source), [], inside)
+  expect((await permitted('run:a.txt')).source).toBe('run:a.txt')
+  for (const source of ['run:linked.md', 'run:../outside/a.txt', 'run:missing.txt'])
+    await expect(permitted(source), source).rejects.toThrow()
 })
 
 test('outside permitted paths, missing and existing files get the same message', async () => {
   const { inside, outside } = folders()
   const refusal = (name: string) =>
-    permittedData(dataOf(join(outside, name)), [inside]).then(
+    permittedData(dataOf(join(outside, name)), [inside], '.').then(
       () => 'none',
       (error: Error) => error.message.replaceAll(name, 'NAME'),
     )

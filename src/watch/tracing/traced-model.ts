@@ -2,6 +2,7 @@
 import type { Dataset, HeldOutDocument } from '../../data/dataset.ts'
 import { sampleWindows } from '../../data/document-windows.ts'
 import { type OpenTracer, openTracer } from '../../infer/routing-trace.ts'
+import { pastedText, traceText } from '../../infer/text-trace.ts'
 import { type SampledAssignments, sampledAssignments } from '../../infer/token-sample.ts'
 import { frequentTokens } from '../../infer/top-tokens.ts'
 import { openRunData } from '../../run/session.ts'
@@ -10,7 +11,6 @@ import type { DocumentList, TopTokens } from '../api.ts'
 import { ProblemError } from '../http/problem.ts'
 import type { ExpertRef, TraceInput, UnnamedTrace } from './messages.ts'
 import { permittedData } from './permitted-data.ts'
-import { pastedText, traceText } from './text-trace.ts'
 
 /** Characters traced of a text, documents listed, tokens sampled, and tokens listed per expert. */
 const limits = { characters: 20_000, documents: 1000, sample: 20_000, topTokens: 40 }
@@ -19,13 +19,15 @@ const threads = Math.min(2, physicalCores())
 
 export class TracedModel {
   private readonly open: OpenTracer
+  private readonly directory: string
   private readonly readable: readonly string[]
   private opened: Promise<Dataset> | undefined
   private listed: Promise<DocumentList> | undefined
   private sampled: Promise<SampledAssignments> | undefined
 
-  private constructor(open: OpenTracer, readable: readonly string[]) {
+  private constructor(open: OpenTracer, directory: string, readable: readonly string[]) {
     this.open = open
+    this.directory = directory
     this.readable = readable
   }
 
@@ -35,7 +37,7 @@ export class TracedModel {
    * @throws UsageError if there is no run or no checkpoint, or the model is dense
    */
   static async open(directory: string, readable: readonly string[]): Promise<TracedModel> {
-    return new TracedModel(await openTracer(directory, 'none', { threads }, () => {}), readable)
+    return new TracedModel(await openTracer(directory, 'none', { threads }, () => {}), directory, readable)
   }
 
   /** Held-out documents; if there are too many to list, evenly spaced ones. */
@@ -107,9 +109,10 @@ export class TracedModel {
   }
 
   private data(): Promise<Dataset> {
-    const { config, tokenizer } = this.open
-    this.opened ??= permittedData(config.data, this.readable)
-      .then((data) => openRunData({ ...config, data }, { tokenizer, onProgress: () => {} }))
+    const { open, directory } = this
+    const { config, tokenizer } = open
+    this.opened ??= permittedData(config.data, this.readable, directory)
+      .then((data) => openRunData({ ...config, data }, { directory, tokenizer, onProgress: () => {} }))
       .catch((error: unknown) => {
         this.opened = undefined
         throw error

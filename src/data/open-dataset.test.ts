@@ -4,10 +4,12 @@ import { Readable } from 'node:stream'
 import { expect, test } from 'vitest'
 import { dataSchema } from '../config/data-config.ts'
 import { UsageError } from '../errors.ts'
-import { type Dataset, type DatasetOptions, openDataset } from './dataset.ts'
+import type { Dataset } from './dataset.ts'
+import { type DatasetOptions, openDataset } from './open-dataset.ts'
 import type { TokenStream } from './streams/token-stream.ts'
 import { temporaryFolder } from './testing/temporary-folder.ts'
-import { bytesTokenizer, tokenizerFromJson } from './tokenizer/tokenizer.ts'
+import { tokenizerFromJson } from './tokenizer/native-tokenizer.ts'
+import { bytesTokenizer } from './tokenizer/tokenizer.ts'
 
 const temporary = temporaryFolder()
 const shared = temporary.make()

@@ -5,15 +5,34 @@
  * does. Experts have no capacity limit: which tokens are dropped in training depends on the whole batch, and here the
  * rest of the batch is filler. So experts, gates and loss of a token are those that it has in generation.
  */
-import type { DocumentWindow } from '../../data/document-windows.ts'
-import type { TokenStream } from '../../data/streams/token-stream.ts'
-import type { CompiledTracer } from '../../infer/routing-trace.ts'
-import type { BatchTrace, RouterTrace } from '../../infer/routing-tracer.ts'
-import type { TokenRouter } from '../api.ts'
-import type { UnnamedTrace } from './messages.ts'
+import type { DocumentWindow } from '../data/document-windows.ts'
+import type { TokenStream } from '../data/streams/token-stream.ts'
+import type { CompiledTracer } from './compiled-tracer.ts'
+import type { BatchTrace, RouterTrace } from './routing-tracer.ts'
 
 /** Limits of a trace; at least one sequence is traced. */
 const limits = { tokens: 2048, choices: 1_000_000 }
+
+/** The experts of every token of a text. */
+export interface TextTrace {
+  /** Steps that the model had been trained. */
+  readonly step: number
+  /** Cross-entropy in nats per token. */
+  readonly loss: number
+  /** Text of each token. */
+  readonly tokens: readonly string[]
+  /** Whether the text was longer than the limit. */
+  readonly cut: boolean
+  readonly routers: readonly TracedRouter[]
+}
+
+export interface TracedRouter extends Pick<RouterTrace, 'layer' | 'module' | 'experts' | 'prototypes'> {
+  /** Choices per token; those of a prototype are adjacent. */
+  readonly choices: number
+  /** [tokens][choices] */
+  readonly expert: readonly number[]
+  readonly gate: readonly number[]
+}
 
 /** A range of a stream: an end-of-document token, the tokens of the text, and the token after it. */
 export interface TextPlace {
@@ -42,11 +61,7 @@ export function pastedText(ids: Int32Array, endOfText: number): TextPlace {
   }
 }
 
-export async function traceText(
-  open: CompiledTracer,
-  place: TextPlace,
-  isCut: boolean,
-): Promise<UnnamedTrace & { readonly loss: number }> {
+export async function traceText(open: CompiledTracer, place: TextPlace, isCut: boolean): Promise<TextTrace> {
   const { config, tracer, tokenizer, step } = open
   const { sequence } = config.model
   const traced = Math.min(place.length, maxTokens(open))
@@ -93,7 +108,7 @@ function windowsOf(start: number, length: number, sequence: number): DocumentWin
   }))
 }
 
-type Collected = TokenRouter & { readonly expert: number[]; readonly gate: number[] }
+type Collected = TracedRouter & { readonly expert: number[]; readonly gate: number[] }
 
 function newRouter({ layer, module, experts, prototypes, expert_TK }: RouterTrace, { token_T }: BatchTrace): Collected {
   const choices = expert_TK.length / token_T.length

@@ -1,0 +1,37 @@
+/** Fields of a configuration over those of a preset. */
+import { UsageError } from '../errors.ts'
+import { type Fields, isFields } from './fields.ts'
+import { formatValue, listWithOr, suggestion } from './problems.ts'
+
+/** Unchecked configurations by name. */
+export type Presets = Readonly<Record<string, { readonly config: object }>>
+
+/** A copy of the fields of a preset; undefined if there is no such preset. */
+export function presetFields(presets: Presets, name: unknown): Fields | undefined {
+  const preset = typeof name === 'string' && Object.hasOwn(presets, name) ? presets[name] : undefined
+  return preset && (structuredClone(preset.config) as Fields)
+}
+
+/**
+ * Merges fields over those of the preset that they name.
+ * @throws UsageError if there is no such preset
+ */
+export function withPreset({ preset, ...fields }: Fields, presets: Presets): Fields {
+  if (preset === undefined) return fields
+  const base = presetFields(presets, preset)
+  if (base) return merge(base, fields)
+  const names = Object.keys(presets)
+  throw new UsageError(
+    `invalid preset: ${formatValue(preset)} (expected ${listWithOr(names)}${suggestion(preset, names)})`,
+  )
+}
+
+/** Objects are merged recursively; any other value, lists and null included, replaces the old one. */
+export function merge(base: Fields, over: Fields): Fields {
+  const merged = { ...base }
+  for (const [key, value] of Object.entries(over)) {
+    const below = merged[key]
+    merged[key] = isFields(below) && isFields(value) ? merge(below, value) : value
+  }
+  return merged
+}

@@ -1,0 +1,37 @@
+/** The configuration in a run's config.json. */
+import { RunError } from '../errors.ts'
+import { type Fields, isFields } from './fields.ts'
+import { merge } from './preset-fields.ts'
+
+/**
+ * The fields of a stored configuration, not yet checked.
+ * @param file Path for error messages.
+ * @throws RunError if the file is damaged
+ */
+export function storedFields(text: string, file: string): Fields {
+  try {
+    const stored: unknown = JSON.parse(text)
+    if (!isFields(stored)) throw new SyntaxError('it is not a JSON object')
+    const config = isFields(stored.config) ? stored.config : stored
+    // The file also has version and preset, which are not checked here.
+    const sections = ['model', 'data', 'train', 'parallel', 'runtime'].filter((key) => key in config)
+    return withOriginalScales(Object.fromEntries(sections.map((key) => [key, config[key]])))
+  } catch (error) {
+    throw new RunError(`cannot read ${file}: ${(error as Error).message}`)
+  }
+}
+
+/**
+ * Configurations are stored in full, so one without `model.embeddingScale` is older than the initial scales. Adds the
+ * scales that such a run was trained with.
+ */
+function withOriginalScales(fields: Fields): Fields {
+  const { model } = fields
+  if (!isFields(model) || 'embeddingScale' in model) return fields
+  const { width } = model
+  const init = isFields(fields.train) && isFields(fields.train.init) ? fields.train.init : {}
+  const scale = typeof init.scale === 'number' ? init.scale : 1
+  const deviation = Math.sqrt(scale / (typeof width === 'number' ? width : 1))
+  const start = { embedding: deviation, residual: 1, router: 1, head: 1 }
+  return merge({ model: { embeddingScale: 1 }, train: { init: start } }, fields)
+}

@@ -1,0 +1,27 @@
+/** Cuts text into the words of a byte-level tokenizer, inside which tokens are. */
+
+/** GPT-2's word pattern. `\s` is spelt out because JavaScript's includes U+FEFF and lacks U+0085. */
+const wordPattern =
+  /'(?:s|t|re|ve|m|ll|d)| ?\p{L}+| ?\p{N}+| ?[^\p{White_Space}\p{L}\p{N}]+|\p{White_Space}+(?!\P{White_Space})|\p{White_Space}+/gu
+
+/** The words of a text, which together are the text. */
+export function* wordsOf(text: string): Generator<string> {
+  let from = 0
+  // Matches follow each other without gaps.
+  wordPattern.lastIndex = 0
+  while (wordPattern.test(text)) {
+    const to = wordPattern.lastIndex
+    yield text.slice(from, to)
+    // The pattern is shared: another text may have been cut meanwhile.
+    wordPattern.lastIndex = from = to
+  }
+}
+
+const utf16 = new TextDecoder('utf-16le', { ignoreBOM: true })
+
+/** A copy of a slice that does not keep the whole text in memory. Lone surrogates become U+FFFD, as in UTF-8. */
+export function ownString(slice: string): string {
+  const units = new Uint16Array(slice.length)
+  for (let i = 0; i < slice.length; i++) units[i] = slice.charCodeAt(i)
+  return utf16.decode(units)
+}

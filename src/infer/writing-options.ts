@@ -1,0 +1,28 @@
+/** Options of text that a model writes, for callers of the library. */
+import { z } from 'zod'
+import { parseInput } from '../config/problems.ts'
+import type { TextOptions } from './continue-text.ts'
+import type { SamplingOptions } from './generation/sampling.ts'
+
+/** All optional, with the defaults of `choir generate`: temperature 0.8, top-k 40, top-p 0.95, 200 tokens, seed 0. */
+export interface WritingOptions extends Partial<SamplingOptions> {
+  /** Tokens at most; the end of a document ends the text before. */
+  readonly tokens?: number
+  readonly seed?: number
+  readonly signal?: AbortSignal
+}
+
+const writingSchema = z.strictObject({
+  temperature: z.number().nonnegative().default(0.8),
+  topK: z.int().nonnegative().default(40),
+  topP: z.number().positive().max(1).default(0.95),
+  tokens: z.int().positive().default(200),
+  seed: z.int().nonnegative().default(0),
+})
+
+/** @throws UsageError when an option is out of range */
+export const textOptions = (prompt: string, { signal, ...options }: WritingOptions): TextOptions => ({
+  prompt,
+  ...parseInput(writingSchema, options, 'options of generate'),
+  ...(signal && { signal }),
+})

@@ -1,0 +1,21 @@
+/** Checks a checkpoint on the disk. */
+import { readFile, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { checksum, errorCode } from '../../system/disk.ts'
+import { MissingFile, type Verdict, verify } from './verify.ts'
+
+/** @param depth See {@link verify}. */
+export function verifyFolder(path: string, step: number, depth: 'sizes' | 'contents'): Promise<Verdict> {
+  const reading =
+    <T>(read: (file: string) => Promise<T>) =>
+    (name: string): Promise<T> =>
+      read(join(path, name)).catch((error: unknown) => {
+        throw errorCode(error) === 'ENOENT' ? new MissingFile(name) : error
+      })
+  const files = {
+    text: reading((file) => readFile(file, 'utf8')),
+    size: reading(async (file) => (await stat(file)).size),
+    sum: reading(checksum),
+  }
+  return verify(files, step, depth)
+}

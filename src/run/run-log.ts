@@ -1,0 +1,8 @@
+/** Where the records of a run go. */
+import type { EvalRecord, LedgerRecord, RanksRecord, RoutingRecord, TrainRecord } from '../step/records.ts'
+
+export interface RunLog {
+  record(kind: 'train' | 'eval' | 'ranks', step: number, record: TrainRecord | EvalRecord | RanksRecord): void
+  recordRouting(record: RoutingRecord): void
+  recordLedger(record: LedgerRecord): void
+}

@@ -1,0 +1,61 @@
+/**
+ * State that a run needs to continue bit for bit: parameters, optimizer state, and a few numbers.
+ * Everything else follows from the configuration and the step.
+ */
+import type { Dataset } from '../data/dataset.ts'
+import { UsageError } from '../errors.ts'
+import { ownedTensors, parameterTensors } from '../step/named-tensors.ts'
+import type { ParameterStore } from '../step/store.ts'
+import type { Trainer } from '../step/trainer.ts'
+import type { CheckpointTensors } from './checkpoint/description.ts'
+
+/** State in a checkpoint besides tensors. */
+export interface State {
+  /** {@link Dataset.hash}: a run cannot continue on other text. */
+  readonly data: string
+  readonly updates: number
+  readonly nonFiniteInRow: number
+}
+
+export class RunState {
+  /** Consecutive steps that were skipped because the loss or gradient was not finite. */
+  nonFiniteInRow = 0
+  private readonly data: Pick<Dataset, 'hash'>
+  private readonly store: ParameterStore
+  private readonly trainer: Trainer
+
+  constructor(data: Pick<Dataset, 'hash'>, store: ParameterStore, trainer: Trainer) {
+    this.data = data
+    this.store = store
+    this.trainer = trainer
+  }
+
+  /** The tensors of this rank. */
+  tensors(): CheckpointTensors {
+    return { model: parameterTensors(this.store), optimizer: this.trainer.optimizer.stateTensors() }
+  }
+
+  /** {@link tensors} that this rank writes. */
+  owned(): CheckpointTensors {
+    return { model: ownedTensors(this.store), optimizer: this.trainer.optimizer.stateTensors() }
+  }
+
+  describe(): State {
+    return { data: this.data.hash, updates: this.trainer.updates, nonFiniteInRow: this.nonFiniteInRow }
+  }
+
+  /**
+   * Takes over everything but the tensors.
+   * @param path Names the checkpoint in messages.
+   * @throws UsageError if the text is not that of the run
+   */
+  adopt({ data, updates, nonFiniteInRow }: State, path: string): void {
+    if (data !== this.data.hash)
+      throw new UsageError(
+        `data.source: the text has changed since ${path} was written (restore the text that the run was trained on, ` +
+          'or start a new run)',
+      )
+    this.trainer.updates = updates
+    this.nonFiniteInRow = nonFiniteInRow
+  }
+}
