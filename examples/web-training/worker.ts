@@ -1,0 +1,2 @@
+// Trains for the page, which stays free.
+import 'choir/web/worker'

@@ -1,0 +1,10 @@
+/** The GPU of the browser as a runtime. Its type names no type of WebGPU, which TypeScript's libraries lack. */
+import type { Runtime } from '../runtime/contract.ts'
+import { openBrowserDevice } from '../runtime/webgpu/browser.ts'
+import { createDeviceRuntime } from '../runtime/webgpu/runtime.ts'
+
+/**
+ * Opens the GPU of the browser, in a page or in a worker.
+ * @throws RuntimeError if there is none, with the browsers that have WebGPU
+ */
+export const openBrowserRuntime = async (): Promise<Runtime> => createDeviceRuntime(await openBrowserDevice())

@@ -1,0 +1,143 @@
+/** Opens everything that a training in memory needs: text, parameters, compiled programs, records. */
+import { parseInput } from '../config/problems.ts'
+import { type RunConfig, type RunInput, runSchema } from '../config/run-config.ts'
+import { storedFields } from '../config/stored-fields.ts'
+import type { Dataset } from '../data/dataset.ts'
+import { separatorOf } from '../data/first-visible.ts'
+import { type MemoryFile, memoryDataset } from '../data/memory-dataset.ts'
+import { byteLevelTokenizer } from '../data/tokenizer/tokenizer.ts'
+import { UsageError } from '../errors.ts'
+import { Ceiling } from '../measure/ceiling.ts'
+import { measurePeakFlops } from '../measure/peak.ts'
+import type { OnMessage } from '../run/messages.ts'
+import { runNotices } from '../run/notices.ts'
+import { RunState, type State } from '../run/run-state.ts'
+import type { Runtime } from '../runtime/contract.ts'
+import { initialize, initialScales } from '../step/initialize.ts'
+import type { ParameterStore } from '../step/store.ts'
+import { createStore, Trainer } from '../step/trainer.ts'
+import { version } from '../system/version.ts'
+import { Reporter } from '../train/reporter.ts'
+import { newestCheckpointFiles, readCheckpointFiles } from './checkpoint-files.ts'
+import { MemoryLog } from './memory-log.ts'
+import { type PageText, placeText, runTextFiles } from './page-text.ts'
+import { bytesOf, type RunFiles, textOf, unzipRun } from './run-files.ts'
+
+/** What every way to a training needs. */
+export interface TrainingOptions {
+  /** Computes. The caller closes it, after the training. */
+  readonly runtime: Runtime
+  /** Receives progress of what takes time, notices and warnings. */
+  readonly onMessage?: OnMessage
+  /** Ends the preparation, which may take seconds. */
+  readonly signal?: AbortSignal
+}
+
+export interface OpenOptions extends TrainingOptions {
+  /** As in config.json. `data.source` is set by the text; `runtime` is what Node will use to continue the run. */
+  readonly config: RunInput
+  readonly text: PageText
+}
+
+export interface RestoreOptions extends TrainingOptions {
+  /** Text of a run that does not hold its own, such as one on a corpus: exactly that which it was trained on. */
+  readonly text?: PageText
+}
+
+/** Parts of an open training. */
+export interface Parts {
+  readonly runtime: Runtime
+  readonly config: RunConfig
+  readonly data: Dataset
+  readonly store: ParameterStore
+  readonly trainer: Trainer
+  readonly state: RunState
+  readonly log: MemoryLog
+  readonly report: Reporter
+  /** Of the run directory: configuration, tokenizer and text. */
+  readonly files: RunFiles
+  /** Steps done. */
+  readonly step: number
+  readonly onMessage: OnMessage
+}
+
+/** What a training begins with. */
+interface Beginning {
+  readonly config: RunConfig
+  readonly text: readonly MemoryFile[]
+  /** config.json, and the text if the run holds it. */
+  readonly files: RunFiles
+  /** A run to continue. */
+  readonly run: RunFiles | null
+}
+
+export function openNew({ config: input, text, ...options }: OpenOptions): Promise<Parts> {
+  const { source, files, inRun } = placeText(text)
+  const config = parseInput(runSchema, { ...input, data: { ...input.data, source } }, 'configuration')
+  const stored = { version: version(), created: new Date().toISOString(), ...config }
+  const configFile = bytesOf(`${JSON.stringify(stored, null, 2)}\n`)
+  return begin({ config, text: files, files: new Map([['config.json', configFile], ...inRun]), run: null }, options)
+}
+
+export function openZip(zip: Uint8Array, { text, ...options }: RestoreOptions): Promise<Parts> {
+  const run = unzipRun(zip)
+  const stored = storedFields(textOf(run.get('config.json') as Uint8Array), 'config.json')
+  const config = parseInput(runSchema, stored, 'configuration')
+  const { source } = config.data
+  const files = runTextFiles(run, source) ?? (text && placeText(text).files)
+  if (!files) throw new UsageError(`data.source: the run does not hold its text, ${source} (give it as \`text\`)`)
+  const kept = [...run].filter(([path]) => path === 'config.json' || path.startsWith('text/'))
+  return begin({ config, text: files, files: new Map(kept), run }, options)
+}
+
+async function begin(
+  { config, text, files, run }: Beginning,
+  { runtime, onMessage = () => {}, signal }: TrainingOptions,
+): Promise<Parts> {
+  const { model, train, data: dataConfig } = config
+  const onProgress = (message: string) => onMessage({ kind: 'prepare', message })
+  const warn = (message: string) => onMessage({ kind: 'warning', message })
+  const savedTokenizer = run?.get('tokenizer.json')
+  const data = await memoryDataset(text, dataConfig, {
+    vocabulary: model.vocabulary,
+    sequence: model.sequence,
+    onProgress,
+    ...(savedTokenizer && { tokenizer: byteLevelTokenizer(textOf(savedTokenizer)) }),
+    ...(signal && { signal }),
+  })
+  for (const message of runNotices(runtime, config)) onMessage({ kind: 'notice', message })
+  const ceiling = new Ceiling(() => measureQuickly(runtime))
+  await ceiling.measure()
+  signal?.throwIfAborted()
+  onProgress('compiling the model')
+  const store = createStore(runtime, config)
+  const trainer = await Trainer.compile(runtime, config, store, separatorOf(dataConfig, data.tokenizer))
+  try {
+    const state = new RunState(data, store, trainer)
+    const found = run && (await newestCheckpointFiles(run, warn))
+    onProgress(found ? `continuing from step ${found.step}` : 'initial parameters')
+    if (found) {
+      state.adopt(found.state as State, found.path)
+      await readCheckpointFiles(run, found.path, state.tensors())
+    } else await initialize(store, train.seed, initialScales(config))
+    signal?.throwIfAborted()
+    const step = found?.step ?? 0
+    const log = new MemoryLog(run ?? undefined, step)
+    const report = new Reporter(config, log, ceiling, () => {})
+    const allFiles = new Map([...files, ['tokenizer.json', bytesOf(data.tokenizer.json)] as const])
+    return { runtime, config, data, store, trainer, state, log, report, files: allFiles, step, onMessage }
+  } catch (error) {
+    await trainer.release()
+    throw error
+  }
+}
+
+/** Seconds that measuring the matmul rate may take. */
+const MEASURING_SECONDS = 1
+
+/** The rate that `train` measures; on a slow device that of a smaller product. */
+async function measureQuickly(runtime: Runtime): Promise<number> {
+  const small = await measurePeakFlops(runtime, 256, 2)
+  const whole = (6 * 2 * 1024 ** 3) / small
+  return whole > MEASURING_SECONDS ? small : measurePeakFlops(runtime)
+}

@@ -1,0 +1,95 @@
+/**
+ * Text that a page gives for training. In Node it must be found again under `data.source`: a corpus under its name, any
+ * other text in the run directory, which takes it along (`run:text/...`).
+ */
+
+import type { MemoryFile } from '../data/memory-dataset.ts'
+import { corpusDocuments, corpusNames } from '../data/sources/corpus.ts'
+import { isRunText, runTextEntry, runTextPath } from '../data/sources/run-text.ts'
+import { byName, formats, sourceFile } from '../data/sources/source-file.ts'
+import { UsageError } from '../errors.ts'
+import { bytesOf, type RunFiles } from './run-files.ts'
+
+export interface TextFile {
+  /** With its ending, which says how it is read: .txt and .md as one document, .json and .jsonl as records. */
+  readonly name: string
+  readonly content: string | Uint8Array
+}
+
+/**
+ * One text, a folder of files, or a corpus of Choir: then `name` is that of the corpus, such as `sotu`, and the files
+ * are those in the folder `data` of its npm package (the others there are left out).
+ */
+export type PageText = TextFile | { readonly name: string; readonly documents: readonly TextFile[] }
+
+/** A text as `data.source` and files that it is read from. */
+export interface PlacedText {
+  readonly source: string
+  readonly files: readonly MemoryFile[]
+  /** Files of the run directory. */
+  readonly inRun: RunFiles
+}
+
+const FOLDER = 'text'
+
+/** @throws UsageError for a name that no file can have, or a corpus without documents */
+export function placeText(text: PageText): PlacedText {
+  if ('documents' in text && corpusNames.includes(text.name)) return placeCorpus(text.name, text.documents)
+  const given = 'documents' in text ? text.documents : [text]
+  const inRun = new Map(given.map(({ name, content }) => [`${FOLDER}/${checkedName(name)}`, bytesIn(content)]))
+  if ('documents' in text) refuseUnknownFormats(text.documents)
+  const source = runTextEntry('documents' in text ? FOLDER : `${FOLDER}/${text.name}`)
+  return { source, inRun, files: filesInRun(inRun, source) }
+}
+
+function placeCorpus(name: string, documents: readonly TextFile[]): PlacedText {
+  const contents = new Map(documents.map((file) => [file.name, file.content]))
+  const files = corpusDocuments(name, [...contents.keys()]).map(({ file, source }) => ({
+    ...source,
+    bytes: bytesIn(contents.get(file) as string | Uint8Array),
+  }))
+  if (files.length === 0)
+    throw new UsageError(`invalid text: no document of the corpus "${name}" (expected the files of its npm package)`)
+  return { source: name, files, inRun: new Map() }
+}
+
+/**
+ * The files of `run:` entries, as a run directory on a disk gives them; null if an entry is another one.
+ * @throws UsageError if there is no such file
+ */
+export function runTextFiles(inRun: RunFiles, source: string | readonly string[]): MemoryFile[] | null {
+  const entries = typeof source === 'string' ? [source] : source
+  return entries.every(isRunText) ? entries.flatMap((entry) => filesInRun(inRun, entry)) : null
+}
+
+function filesInRun(inRun: RunFiles, entry: string): MemoryFile[] {
+  const path = runTextPath(entry)
+  const bytes = inRun.get(path)
+  if (bytes) return [{ ...sourceFile(path.slice(path.lastIndexOf('/') + 1), true), bytes }]
+  const files = [...inRun]
+    .filter(([name]) => name.startsWith(`${path}/`) && hasFormat(name))
+    .map(([name, content]) => ({ ...sourceFile(name.slice(path.length + 1), false), bytes: content }))
+  if (files.length === 0) throw new UsageError(`data.source: there is no ${path} in this run`)
+  return files.sort(byName)
+}
+
+const hasFormat = (name: string): boolean => Object.hasOwn(formats, (name.split('.').at(-1) ?? '').toLowerCase())
+
+function checkedName(name: string): string {
+  runTextPath(runTextEntry(name))
+  // Names that every file system can have.
+  if (/[\0<>"|?*]/.test(name))
+    throw new UsageError(`invalid name of a text: ${JSON.stringify(name)} (expected a file name)`)
+  return name
+}
+
+/** In a folder, the ending decides which files are read. */
+function refuseUnknownFormats(files: readonly TextFile[]): void {
+  const other = files.find(({ name }) => !hasFormat(name))
+  if (other)
+    throw new UsageError(
+      `invalid name of a text: "${other.name}" (expected one that ends in .txt, .md, .json or .jsonl)`,
+    )
+}
+
+const bytesIn = (content: string | Uint8Array): Uint8Array => (typeof content === 'string' ? bytesOf(content) : content)

@@ -1,0 +1,10 @@
+/**
+ * A worker that trains for a page: the other side of `TrainingWorker` in `choir/web`. Importing it makes the importing
+ * script that worker.
+ *
+ * @module choir/web/worker
+ */
+import type { Port } from '../browser/worker/messages.ts'
+import { serveTraining } from '../browser/worker/serve.ts'
+
+serveTraining(globalThis as unknown as Port)

@@ -1,0 +1,82 @@
+/** Bundles pages that use `choir/web`, serves them, and opens them in Chromium with WebGPU by SwiftShader. */
+import { readFileSync } from 'node:fs'
+import { createServer, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { extname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { type Browser, chromium } from 'playwright-core'
+import { build } from 'vite'
+import { findChromium } from '../../bench/support/browser.ts'
+
+export const inRepository = (path: string): string => fileURLToPath(new URL(`../../${path}`, import.meta.url))
+
+/** Files of the package, for pages that do not have it installed. */
+export const entries = {
+  'choir/web/worker': inRepository('dist/library/web-worker.js'),
+  'choir/web': inRepository('dist/library/web.js'),
+}
+
+export const executable = findChromium()
+if (!executable) console.info('web: skipped, no Chromium (see CHOIR_CHROMIUM)')
+
+/** Small, because SwiftShader computes on the processor. */
+export const smallConfig = {
+  model: {
+    vocabulary: 257,
+    layers: 1,
+    width: 16,
+    heads: 2,
+    sequence: 16,
+    hidden: 32,
+    moe: { experts: 4, hidden: 32, router: 'top-k', k: 1 },
+  },
+  data: { tokenizer: { kind: 'bytes' } },
+  train: {
+    steps: 40,
+    batch: 4,
+    evalEvery: 20,
+    evalBatches: 1,
+    checkpointEvery: 20,
+    schedule: { learningRate: 1e-2, warmup: 2 },
+  },
+} as const
+
+export const bundle = (root: string, outDir: string) =>
+  build({
+    root,
+    configFile: false,
+    logLevel: 'error',
+    resolve: { alias: entries },
+    worker: { format: 'es' },
+    build: { outDir, emptyOutDir: true, target: 'es2022' },
+  })
+
+const kinds: Readonly<Record<string, string>> = { '.html': 'text/html', '.js': 'text/javascript', '.css': 'text/css' }
+
+export interface Site {
+  readonly address: string
+  close(): void
+}
+
+export async function serve(folder: string): Promise<Site> {
+  const server = createServer((request, response) => {
+    const path = request.url === '/' ? '/index.html' : (request.url ?? '')
+    try {
+      const body = readFileSync(join(folder, path))
+      response.writeHead(200, { 'content-type': kinds[extname(path)] ?? 'application/octet-stream' }).end(body)
+    } catch {
+      response.writeHead(404).end()
+    }
+  })
+  await new Promise<Server>((resolve) => server.listen(0, '127.0.0.1', () => resolve(server)))
+  return {
+    address: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`,
+    close: () => void server.close(),
+  }
+}
+
+export const openBrowser = (): Promise<Browser> =>
+  chromium.launch({
+    executablePath: executable as string,
+    args: ['--no-sandbox', '--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader', '--disable-gpu-sandbox'],
+  })
