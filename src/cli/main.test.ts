@@ -20,7 +20,7 @@ beforeAll(() => {
 })
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
-const commands = ['train', 'launch', 'watch', 'study', 'eval', 'generate', 'inspect', 'plan', 'bench']
+const commands = ['train', 'launch', 'watch', 'study', 'eval', 'generate', 'inspect', 'plan', 'bench', 'devices']
 
 function jsonLines(text: string): { kind?: string; [key: string]: unknown }[] {
   return text
@@ -57,6 +57,14 @@ describe('help and usage', () => {
     expect(await main(['--help'], fake.io)).toBe(0)
     const listed = [...fake.stdout.text.matchAll(/^ {2}(\w+) \[options\]/gm)].map(([, name]) => name)
     expect(listed).toEqual(commands)
+  })
+
+  test('devices are listed with what decides which models fit', async () => {
+    const fake = fakeIo()
+    expect(await main(['devices'], fake.io)).toBe(0)
+    expect(fake.stdout.text).toMatch(
+      /GeForce[\s\S]*GPU by nvidia[\s\S]*NVIDIA 555\.1[\s\S]*4\.29 GB[\s\S]*2\.15 GB[\s\S]*float16, subgroups\n/,
+    )
   })
 
   test('--version prints the version of the package', async () => {

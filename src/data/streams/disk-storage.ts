@@ -80,7 +80,7 @@ function writeAll(file: number, bytes: Uint8Array): void {
   for (let from = 0; from < bytes.length; ) from += writeSync(file, bytes, from, bytes.length - from)
 }
 
-export class TokenFileReader implements TokenReader {
+class TokenFileReader implements TokenReader {
   readonly length: number
   private readonly file: number
   private readonly path: string
