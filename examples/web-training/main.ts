@@ -2,27 +2,27 @@
 import { defineConfig, type OpenedTraining, TrainingWorker } from 'choir/web'
 
 const element = <E extends Element>(id: string): E => document.querySelector(`#${id}`) as unknown as E
-const [train, resume, pause, write, download] = ['train', 'resume', 'pause', 'write', 'export'].map(element<HTMLButtonElement>)
+const [train, resume, pause, write, download] = ['train', 'resume', 'pause', 'write', 'export'].map(
+  element<HTMLButtonElement>,
+)
 const text = element<HTMLTextAreaElement>('text')
 const config = element<HTMLTextAreaElement>('config')
 const status = element<HTMLElement>('status')
 const written = element<HTMLElement>('written')
 const losses: number[] = []
 
-text.value ||= 'Call me Ishmael. Some years ago, never mind how long precisely, I thought I would sail about a little. '.repeat(40)
+text.value ||=
+  'Call me Ishmael. Some years ago, never mind how long precisely, I thought I would sail about a little. '.repeat(40)
 config.value ||= JSON.stringify({ preset: 'tiny', train: { steps: 300 } })
 
-const worker = new TrainingWorker(
-  new Worker(new URL('./worker.ts', import.meta.url), { type: 'module' }),
-  (event) => {
-    if (event.kind === 'step') {
-      const { step, loss } = event.record
-      losses.push(loss)
-      status.textContent = `step ${step}, loss ${loss.toFixed(3)}`
-      drawCurve()
-    } else if ('message' in event) status.textContent = event.message
-  },
-)
+const worker = new TrainingWorker(new Worker(new URL('./worker.ts', import.meta.url), { type: 'module' }), (event) => {
+  if (event.kind === 'step') {
+    const { step, loss } = event.record
+    losses.push(loss)
+    status.textContent = `step ${step}, loss ${loss.toFixed(3)}`
+    drawCurve()
+  } else if ('message' in event) status.textContent = event.message
+})
 
 function drawCurve(): void {
   const most = Math.max(...losses)

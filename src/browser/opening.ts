@@ -20,7 +20,7 @@ import { version } from '../system/version.ts'
 import { Reporter } from '../train/reporter.ts'
 import { newestCheckpointFiles, readCheckpointFiles } from './checkpoint-files.ts'
 import { MemoryLog } from './memory-log.ts'
-import { type PageText, placeText, runTextFiles } from './page-text.ts'
+import { type PageText, placeText, runText } from './page-text.ts'
 import { bytesOf, type RunFiles, textOf, unzipRun } from './run-files.ts'
 
 /** What every way to a training needs. */
@@ -84,9 +84,10 @@ export function openZip(zip: Uint8Array, { text, ...options }: RestoreOptions): 
   const stored = storedFields(textOf(run.get('config.json') as Uint8Array), 'config.json')
   const config = parseInput(runSchema, stored, 'configuration')
   const { source } = config.data
-  const files = runTextFiles(run, source) ?? (text && placeText(text).files)
+  const inRun = runText(run, source)
+  const files = inRun?.files ?? (text && placeText(text).files)
   if (!files) throw new UsageError(`data.source: the run does not hold its text, ${source} (give it as \`text\`)`)
-  const kept = [...run].filter(([path]) => path === 'config.json' || path.startsWith('text/'))
+  const kept = [...run].filter(([path]) => path === 'config.json' || inRun?.inRun.has(path))
   return begin({ config, text: files, files: new Map(kept), run }, options)
 }
 

@@ -8,7 +8,7 @@ import type { Dataset } from '../data/dataset.ts'
 import { memoryDataset } from '../data/memory-dataset.ts'
 import { openDataset } from '../data/open-dataset.ts'
 import { temporaryFolder } from '../data/testing/temporary-folder.ts'
-import { type PageText, placeText, runTextFiles } from './page-text.ts'
+import { type PageText, placeText, runText } from './page-text.ts'
 
 const { make } = temporaryFolder()
 const options = { vocabulary: 400, sequence: 16 }
@@ -42,7 +42,7 @@ async function both(text: PageText) {
     writeFileSync(join(directory, path), bytes)
   }
   const config = dataSchema.parse({ source, cache: join(make(), 'cache'), heldOut: 0.2 })
-  if (inRun.size > 0) expect(runTextFiles(inRun, source)).toEqual(files)
+  if (inRun.size > 0) expect(runText(inRun, source)).toEqual({ files, inRun })
   return [
     await contentsOf(await memoryDataset(files, config, options)),
     await contentsOf(await openDataset(config, { ...options, directory })),

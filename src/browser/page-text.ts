@@ -39,7 +39,7 @@ export function placeText(text: PageText): PlacedText {
   const inRun = new Map(given.map(({ name, content }) => [`${FOLDER}/${checkedName(name)}`, bytesIn(content)]))
   if ('documents' in text) refuseUnknownFormats(text.documents)
   const source = runTextEntry('documents' in text ? FOLDER : `${FOLDER}/${text.name}`)
-  return { source, inRun, files: filesInRun(inRun, source) }
+  return { source, ...filesIn(inRun, source) }
 }
 
 function placeCorpus(name: string, documents: readonly TextFile[]): PlacedText {
@@ -54,23 +54,31 @@ function placeCorpus(name: string, documents: readonly TextFile[]): PlacedText {
 }
 
 /**
- * The files of `run:` entries, as a run directory on a disk gives them; null if an entry is another one.
+ * The text that a run directory holds; null if its source is elsewhere.
  * @throws UsageError if there is no such file
  */
-export function runTextFiles(inRun: RunFiles, source: string | readonly string[]): MemoryFile[] | null {
+export function runText(run: RunFiles, source: string | readonly string[]): Omit<PlacedText, 'source'> | null {
   const entries = typeof source === 'string' ? [source] : source
-  return entries.every(isRunText) ? entries.flatMap((entry) => filesInRun(inRun, entry)) : null
+  if (!entries.every(isRunText)) return null
+  const found = entries.map((entry) => filesIn(run, entry))
+  return { files: found.flatMap(({ files }) => files), inRun: new Map(found.flatMap(({ inRun }) => [...inRun])) }
 }
 
-function filesInRun(inRun: RunFiles, entry: string): MemoryFile[] {
+/** The files of an entry, as a run directory on a disk gives them. */
+function filesIn(run: RunFiles, entry: string): Omit<PlacedText, 'source'> {
   const path = runTextPath(entry)
-  const bytes = inRun.get(path)
-  if (bytes) return [{ ...sourceFile(path.slice(path.lastIndexOf('/') + 1), true), bytes }]
-  const files = [...inRun]
-    .filter(([name]) => name.startsWith(`${path}/`) && hasFormat(name))
-    .map(([name, content]) => ({ ...sourceFile(name.slice(path.length + 1), false), bytes: content }))
-  if (files.length === 0) throw new UsageError(`data.source: there is no ${path} in this run`)
-  return files.sort(byName)
+  const bytes = run.get(path)
+  if (bytes) {
+    const file = { ...sourceFile(path.slice(path.lastIndexOf('/') + 1), true), bytes }
+    return { files: [file], inRun: new Map([[path, bytes]]) }
+  }
+  const inRun = new Map([...run].filter(([name]) => name.startsWith(`${path}/`) && hasFormat(name)))
+  if (inRun.size === 0) throw new UsageError(`data.source: there is no ${path} in this run`)
+  const files = [...inRun].map(([name, content]) => ({
+    ...sourceFile(name.slice(path.length + 1), false),
+    bytes: content,
+  }))
+  return { files: files.sort(byName), inRun }
 }
 
 const hasFormat = (name: string): boolean => Object.hasOwn(formats, (name.split('.').at(-1) ?? '').toLowerCase())

@@ -14,7 +14,10 @@ const tokenizerSchema = z
   })
 
 export const dataSchema = z.strictObject({
-  /** A corpus by name (`sotu`, `moby-dick`), or files, folders and globs; `-` is standard input. */
+  /**
+   * A corpus by name (`sotu`, `moby-dick`), or files, folders and globs; `-` is standard input, and `run:text` the file or
+   * folder of that path in the run directory.
+   */
   source: z.union([z.string(), z.array(z.string()).min(1)]).default('sotu'),
   /** Field or column that holds the text in JSONL and Parquet. */
   field: z.string().default('text'),

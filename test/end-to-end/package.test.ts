@@ -48,6 +48,8 @@ describe.skipIf(offline)('the package', () => {
         'dist/library/index.js',
         'dist/library/index.d.ts',
         'dist/library/graph.d.ts',
+        'dist/library/web.js',
+        'dist/library/web-worker.js',
         'dist/cli/process.js',
         'dist/runtime/wasm/kernels.wasm',
         'docs/training.md',
