@@ -2,7 +2,7 @@
  * Training steps on a WebGPU device against the CPU: loss, counts of every router and every gradient, then losses and
  * parameters after updates by both optimizers. A different choice of an expert is not a rounding error.
  */
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { type RunConfig, runSchema } from '../src/config/run-config.ts'
 import { readRange } from '../src/runtime/arena.ts'
 import type { Runtime } from '../src/runtime/contract.ts'
@@ -109,6 +109,19 @@ describe.skipIf(testDevice === null)('a WebGPU device trains like the CPU', () =
   test('micro-batches, clipping and Adafactor', { timeout }, () =>
     compare(configOf({ experts: 4 }, { train: { microBatches: 2, optimizer: { kind: 'adafactor', clip: 0.1 } } }), 4),
   )
+
+  test('a step is one submit', { timeout }, async () => {
+    const config = configOf({ k: 2, experts: 4 })
+    const store = createStore(gpu, config)
+    const trainer = await Trainer.compile(gpu, config, store)
+    await initialize(store, 1, initialScales(config))
+    const batchOf = () => ({ tokens: new Int32Array(batch * sequence), targets: new Int32Array(batch * sequence) })
+    await trainer.step(1, batchOf())
+    const submit = vi.spyOn((testDevice as NonNullable<typeof testDevice>).gpu.queue, 'submit')
+    await trainer.step(2, batchOf())
+    expect(submit).toHaveBeenCalledTimes(1)
+    await trainer.release()
+  })
 
   test('the same bits in two trainings', { timeout }, async () => {
     const config = configOf({ k: 2, experts: 4 })
