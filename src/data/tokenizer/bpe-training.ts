@@ -5,7 +5,7 @@ import { hashNumbers } from '../random.ts'
 import type { Piece } from '../sources/piece.ts'
 import { learnMerges } from './merges.ts'
 import { byteLevelJson } from './tokenizer-json.ts'
-import { ownString, wordsOf } from './words.ts'
+import { eachWord, ownString } from './words.ts'
 
 /** Approximate maximum of characters that are counted; a larger corpus is sampled evenly. */
 const SAMPLE_CHARACTERS = 1 << 26
@@ -42,12 +42,11 @@ export async function trainBpe(training: BpeTraining): Promise<string> {
 /** The words of a sample with the number of their occurrences. A word ends with its line. */
 async function countWords({ pieces, characters, seed, signal }: BpeTraining): Promise<Map<string, number>> {
   const counts = new Map<string, number>()
-  const count = (line: string): void => {
-    for (const word of wordsOf(line)) {
+  const count = (line: string): void =>
+    eachWord(line, (word) => {
       const known = counts.get(word)
       counts.set(known === undefined ? ownString(word) : word, (known ?? 0) + 1)
-    }
-  }
+    })
   const share = Math.min(1, SAMPLE_CHARACTERS / characters) * 2 ** 32
   let index = 0
   let rest = ''

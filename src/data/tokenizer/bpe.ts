@@ -8,7 +8,7 @@
 import { UsageError } from '../../errors.ts'
 import { byteCharacters } from './bytelevel.ts'
 import type { TokenizerJson } from './tokenizer-json.ts'
-import { ownString, wordsOf } from './words.ts'
+import { eachWord, ownString } from './words.ts'
 
 const utf8 = new TextEncoder()
 
@@ -102,7 +102,7 @@ class WordEncoder {
   }
 
   encode(text: string, into: Ids): void {
-    for (const word of wordsOf(text)) {
+    eachWord(text, (word) => {
       let ids = this.cached.get(word)
       if (!ids) {
         ids = this.merges.apply(Int32Array.from(utf8.encode(word), (byte) => this.byteIds[byte] as number))
@@ -112,7 +112,7 @@ class WordEncoder {
         }
       }
       into.append(ids)
-    }
+    })
   }
 }
 

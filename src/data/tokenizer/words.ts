@@ -4,16 +4,18 @@
 const wordPattern =
   /'(?:s|t|re|ve|m|ll|d)| ?\p{L}+| ?\p{N}+| ?[^\p{White_Space}\p{L}\p{N}]+|\p{White_Space}+(?!\P{White_Space})|\p{White_Space}+/gu
 
-/** The words of a text, which together are the text. */
-export function* wordsOf(text: string): Generator<string> {
+/**
+ * Visits the words of a text, which together are the text. A generator would cost a tenth of the time of encoding.
+ * @param visit Must not cut another text.
+ */
+export function eachWord(text: string, visit: (word: string) => void): void {
   let from = 0
   // Matches follow each other without gaps.
   wordPattern.lastIndex = 0
   while (wordPattern.test(text)) {
     const to = wordPattern.lastIndex
-    yield text.slice(from, to)
-    // The pattern is shared: another text may have been cut meanwhile.
-    wordPattern.lastIndex = from = to
+    visit(text.slice(from, to))
+    from = to
   }
 }
 
