@@ -2,9 +2,9 @@
  * Generates text with a trained model, one token at a time.
  *
  * The prompt is processed in one pass (`Prefill`), each later token alone (`TokenDecoder`, or `Decoder` on
- * ONNX Runtime alone), with the keys and values of earlier tokens in a cache. A model with experts in attention, in
- * training or on a GPU recomputes the whole context for every token instead (`ContextDecoder`). Experts have no capacity limit here,
- * so text does not depend on the rest of a batch. With the `expert-choice` router every token takes its top k,
+ * ONNX Runtime alone), with the keys and values of earlier tokens in a cache. A model with experts in attention, or in
+ * training, recomputes the whole context for every token instead (`ContextDecoder`). Experts have no capacity limit
+ * here, so text does not depend on the rest of a batch. With the `expert-choice` router every token takes its top k,
  * because choosing by experts would need later tokens.
  */
 import type { ModelConfig } from '../../model/config.ts'
