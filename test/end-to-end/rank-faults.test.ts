@@ -233,7 +233,7 @@ describe.each(families)('%s', (family) => {
 
   test.skipIf(!here)('a removed run directory ends the job at the next checkpoint', async () => {
     const run = newRun()
-    const later = ['--set', 'train.steps=3000', '--set', 'train.checkpointEvery=200']
+    const later = ['--set', 'train.steps=3000', '--set', 'train.checkpointEvery=60']
     const job = workspace.startRanks(family, 2, ...args(run, ...later))
     await job.step(7)
     // At once, while nothing is written into it.
