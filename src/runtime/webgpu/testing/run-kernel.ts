@@ -1,4 +1,5 @@
 /** Runs one kernel on arrays, for tests of kernels: on the first adapter, which may be a software one. */
+import { vi } from 'vitest'
 import type { DType, Shape } from '../../../graph/model.ts'
 import type { AttributeValue } from '../../../graph/tensor.ts'
 import type { Kernel, Operand, Place } from '../contract.ts'
@@ -20,6 +21,9 @@ export interface TestCall {
   readonly outputs: readonly TestTensor[]
   readonly added?: readonly number[]
 }
+
+// A software device compiles each pipeline for a second or two, if the cache of its driver is cold.
+vi.setConfig({ testTimeout: 300_000, hookTimeout: 300_000 })
 
 /** The device of a test file; null if the machine has no adapter. `.ci/run` fails if tests were skipped for it. */
 export const testDevice: Device | null = await openNodeDevice().catch(() => null)
