@@ -11,7 +11,7 @@ import { engineLine } from './summary.ts'
 import { wrap } from './text-layout.ts'
 
 export interface MeasuredMachine extends Machine {
-  /** The float32 matmul rate without oneDNN; undefined if oneDNN is not in use. */
+  /** The float32 matmul rate without oneDNN; undefined if oneDNN is not in use, or on a GPU. */
   readonly alonePeakFlops?: number
 }
 
@@ -23,7 +23,7 @@ export async function measureMachineInChild(io: Io, flags: EngineFlags): Promise
     return machine
   }
   const machine = await ceilings(flags)
-  if (!machine.kernels) return machine
+  if (!machine.kernels || machine.device) return machine
   const alone = await ceilings({ ...flags, math: 'float32' }, { CHOIR_DNNL: 'off' })
   return { ...machine, alonePeakFlops: alone.peakFlops }
 }

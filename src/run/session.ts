@@ -17,7 +17,7 @@ export async function openRuntime(
   // Loaded when asked for: Dawn and the drivers of GPUs are large.
   const { openNodeDevice } = await import('../runtime/webgpu/node.ts')
   const { createDeviceRuntime } = await import('../runtime/webgpu/runtime.ts')
-  return createDeviceRuntime(await openNodeDevice(), { profile })
+  return createDeviceRuntime(await openNodeDevice(), { profile, math })
 }
 
 export interface RunDataOptions {

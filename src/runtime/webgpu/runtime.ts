@@ -3,7 +3,7 @@ import type { Program } from '../../graph/program.ts'
 import type { KernelSet } from '../../graph/tensor.ts'
 import type { Arena } from '../arena.ts'
 import type { ArenaKernels } from '../arena-kernels.ts'
-import type { CompileOptions, Executable, Runtime } from '../contract.ts'
+import type { CompileOptions, Executable, Precision, Runtime } from '../contract.ts'
 import { RuntimeError } from '../runtime-error.ts'
 import { BUFFER_USAGE, DeviceArena } from './arena.ts'
 import { DeviceArenaKernels } from './arena-kernels.ts'
@@ -17,6 +17,8 @@ import { padded, WorkQueue } from './queue.ts'
 export interface DeviceOptions {
   /** Record the time of every dispatch. */
   readonly profile?: boolean
+  /** Requested precision of matrix products; there is only float32, and a notice says so. */
+  readonly math?: Precision
 }
 
 export const createDeviceRuntime = (device: Device, options: DeviceOptions = {}): Runtime =>
@@ -41,7 +43,7 @@ class WebGpuRuntime implements Runtime {
   private readonly compiling = new Set<Promise<unknown>>()
   private closing: Promise<void> | undefined
 
-  constructor(device: Device, { profile = false }: DeviceOptions) {
+  constructor(device: Device, { profile = false, math = 'float32' }: DeviceOptions) {
     this.gpu = device
     this.queue = new WorkQueue(device)
     const { adapter, gpu } = device
@@ -52,6 +54,7 @@ class WebGpuRuntime implements Runtime {
     this.profiler = profile && timed ? new Profiler(gpu, this.queue) : null
     const notices = [
       ...(adapter.software ? [`${adapter.name} computes on the processor, slower than --device cpu`] : []),
+      ...(math === 'bf16' ? ['matrix products are float32: bf16 is for the CPU'] : []),
       ...(profile && !timed ? ['this GPU has no timestamps, so there is no profile'] : []),
     ]
     if (notices.length > 0) this.notice = notices.join('; ')

@@ -1,4 +1,4 @@
-/** Numbers that a kernel gets anew with every call, such as the learning rate. */
+/** Numbers that change with every call of a kernel, such as the learning rate. */
 import { BUFFER_USAGE } from './arena.ts'
 import type { WorkQueue } from './queue.ts'
 import { ALIGNMENT, type Slice } from './slice.ts'
