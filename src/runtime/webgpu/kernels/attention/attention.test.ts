@@ -1,0 +1,266 @@
+import { describe, expect, test } from 'vitest'
+import type { Device } from '../../device.ts'
+import { runKernel, type TestTensor, testDevice } from '../../testing/run-kernel.ts'
+import { attention, attentionGradient } from './attention.ts'
+
+interface Case {
+  readonly batch?: number
+  readonly sequence: number
+  readonly heads?: number
+  readonly size: number
+  readonly scale?: number
+  readonly rotary?: boolean
+  /** The first visible position of each position; default: 0. */
+  readonly first?: (position: number) => number
+}
+
+const several: Case = { sequence: 150, size: 16, heads: 2, batch: 2, rotary: true }
+const cases: readonly (readonly [title: string, given: Case])[] = [
+  ['several tiles', several],
+  ['one pair of columns', { sequence: 5, size: 2, heads: 3, rotary: true }],
+  ['an odd width', { sequence: 35, size: 5, heads: 2, batch: 2 }],
+  ['several chunks, of uneven pairs', { sequence: 70, size: 40, rotary: true, scale: 0.3 }],
+  ['whole tiles', { sequence: 128, size: 64, rotary: true }],
+  ['documents', { sequence: 200, size: 8, heads: 2, batch: 2, first: (s) => s - (s % 67) }],
+  ['first positions in any order', { sequence: 100, size: 4, first: (s) => (s * 37) % (s + 1) }],
+  ['heads of 256', { sequence: 67, size: 256, rotary: true }],
+]
+/** Of the forward pass only: a gradient takes seconds to compile on a software adapter. */
+const more: typeof cases = [
+  ['one token', { sequence: 1, size: 8, heads: 2, batch: 2 }],
+  ['half vectors', { sequence: 33, size: 12, heads: 2, rotary: true }],
+  ['vectors, but not pairs', { sequence: 17, size: 20 }],
+  ['documents with angles', { sequence: 130, size: 32, rotary: true, first: (s) => (s < 101 ? 0 : 101) }],
+  ['heads of 128', { sequence: 40, size: 128, rotary: true }],
+  ['heads wider than a block', { sequence: 34, size: 276 }],
+]
+/** Milliseconds. */
+const TIMEOUT = 120_000
+
+describe.skipIf(testDevice === null)('attention', () => {
+  const device = testDevice as Device
+  const forward = async (given: Case, inputs: Inputs) => {
+    const { attributes, inputs: tensors, rows, width } = callOf(given, inputs)
+    const outputs = [{ dtype: 'float32' as const, shape: [rows, width] }]
+    const [y] = await runKernel(device, attention, { attributes, inputs: tensors, outputs })
+    return y as Float64Array
+  }
+  const backward = async (given: Case, inputs: Inputs) => {
+    const { attributes, inputs: tensors, rows, width } = callOf(given, inputs)
+    const outputs = [{ dtype: 'float32' as const, shape: [rows, 3 * width] }]
+    const dy = tensor(inputs.dy, [rows, width])
+    const [dqkv] = await runKernel(device, attentionGradient, { attributes, inputs: [dy, ...tensors], outputs })
+    return dqkv as Float64Array
+  }
+
+  test.each([...cases, ...more])(
+    'of %s is that of the formula, and has the same bits twice',
+    async (_, given) => {
+      const inputs = drawn(given)
+      const y = await forward(given, inputs)
+      expectWithin(y, reference(given, inputs).y)
+      expect(await forward(given, inputs)).toEqual(y)
+    },
+    TIMEOUT,
+  )
+
+  test.each(cases)(
+    'the gradient of %s is that of the formula, and has the same bits twice',
+    async (_, given) => {
+      const inputs = drawn(given)
+      const dqkv = await backward(given, inputs)
+      expectWithin(dqkv, reference(given, inputs).dqkv)
+      expect(await backward(given, inputs)).toEqual(dqkv)
+    },
+    TIMEOUT,
+  )
+
+  test(
+    'scores of hundreds neither overflow nor vanish',
+    async () => {
+      const inputs = drawn(several)
+      const { rows, width } = callOf(several, inputs)
+      for (let row = 0; row < rows; row++)
+        for (let i = 0; i < width; i++)
+          inputs.qkv[row * 3 * width + i] = 512 * (inputs.qkv[row * 3 * width + i] as number)
+      const { y, dqkv, largestScore } = reference(several, inputs)
+      expect(largestScore).toBeGreaterThan(500)
+      // The absolute error of a score is the relative one of its weight, so it grows with the scores.
+      expectWithin(await forward(several, inputs), y, 100)
+      expectWithin(await backward(several, inputs), dqkv, 100)
+    },
+    TIMEOUT,
+  )
+
+  test('a NaN reaches the tokens that see it, and no other sequence or head', async () => {
+    const inputs = drawn(several)
+    const { rows, width } = callOf(several, inputs)
+    // A key of the first head in the second sequence.
+    const at = several.sequence + 71
+    inputs.qkv[at * 3 * width + width] = Number.NaN
+    const y = await forward(several, inputs)
+    const hasNaN = (row: number, head: number) => Number.isNaN(y[row * width + head * several.size])
+    for (let row = 0; row < rows; row++) {
+      expect(hasNaN(row, 1), `row ${row}`).toBe(false)
+      expect(hasNaN(row, 0), `row ${row}`).toBe(row >= at)
+    }
+  })
+
+  test('no tokens need no dispatch', () => {
+    const operand = (columns: number) => ({ dtype: 'float32', shape: [0, columns], size: 0 }) as const
+    const attributes = { batch: 0, sequence: 8, heads: 2, scale: { float: 1 } }
+    const call = { type: 'attention', attributes, added: [] }
+    const features = { f16: false, subgroups: false }
+    const [y, qkv] = [operand(16), operand(48)]
+    expect(attention.lower({ ...call, inputs: [qkv], outputs: [y] }, features).dispatches).toEqual([])
+    expect(attentionGradient.lower({ ...call, inputs: [y, qkv], outputs: [qkv] }, features).dispatches).toEqual([])
+  })
+})
+
+interface Inputs {
+  readonly qkv: Float64Array
+  readonly dy: Float64Array
+  readonly cos: Float64Array
+  readonly sin: Float64Array
+  readonly first: Float64Array
+}
+
+/** Sums with the sums of the absolute values of their terms, to which rounding errors are relative. */
+interface Sums {
+  readonly values: Float64Array
+  readonly absolute: Float64Array
+}
+
+const sums = (rows: number, columns: number): Sums => ({
+  values: new Float64Array(rows * columns),
+  absolute: new Float64Array(rows * columns),
+})
+
+function add({ values, absolute }: Sums, at: number, value: number, bound = Math.abs(value)): void {
+  values[at] = (values[at] as number) + value
+  absolute[at] = (absolute[at] as number) + bound
+}
+
+/**
+ * Scores are sums of at most 276 products below 1, scaled by d^−½: their errors are below 1e-5, and are relative errors
+ * of weights. The sums of weighted terms add a few units of 6e-8 each, relative to their absolute terms.
+ */
+function expectWithin(actual: Float64Array | undefined, { values, absolute }: Sums, times = 1): void {
+  expect(actual).toHaveLength(values.length)
+  values.forEach((value, i) => {
+    const error = Math.abs((actual?.[i] as number) - value)
+    if (!(error <= times * 1e-5 * (absolute[i] as number) + 1e-30))
+      expect.fail(`element ${i}: ${actual?.[i]} instead of ${value}`)
+  })
+}
+
+const tensor = (data: ArrayLike<number>, shape: readonly number[]): TestTensor => ({ dtype: 'float32', shape, data })
+
+function callOf({ batch = 1, sequence, heads = 1, size, scale = size ** -0.5, rotary, first }: Case, inputs: Inputs) {
+  const rows = batch * sequence
+  const angles = [sequence, size / 2]
+  return {
+    rows,
+    width: heads * size,
+    attributes: { batch, sequence, heads, scale: { float: scale } },
+    inputs: [
+      tensor(inputs.qkv, [rows, 3 * heads * size]),
+      ...(rotary ? [tensor(inputs.cos, angles), tensor(inputs.sin, angles)] : []),
+      ...(first ? [{ dtype: 'int32', shape: [rows], data: inputs.first } as const] : []),
+    ],
+  }
+}
+
+function drawn({ batch = 1, sequence, heads = 1, size, first = () => 0 }: Case): Inputs {
+  let state = 12345
+  const random = () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0
+    return Math.fround((state / 2 ** 32) * 2 - 1)
+  }
+  const rows = batch * sequence
+  const draw = (count: number) => Float64Array.from({ length: count }, random)
+  const angles = Float64Array.from({ length: sequence * Math.floor(size / 2) }, (_, i) => i * 0.37)
+  return {
+    qkv: draw(rows * 3 * heads * size),
+    dy: draw(rows * heads * size),
+    cos: angles.map((angle) => Math.fround(Math.cos(angle))),
+    sin: angles.map((angle) => Math.fround(Math.sin(angle))),
+    first: Float64Array.from({ length: rows }, (_, row) => first(row % sequence)),
+  }
+}
+
+/** Attention and its gradient from the definition, one query at a time, with all weights of it in memory. */
+function reference({ batch = 1, sequence, heads = 1, size, scale = size ** -0.5, rotary }: Case, inputs: Inputs) {
+  const [rows, width, half] = [batch * sequence, heads * size, size / 2]
+  const [y, dqkv] = [sums(rows, width), sums(rows, 3 * width)]
+  const { qkv, dy, cos, sin, first } = inputs
+  /** A head of q, k or v (part 0, 1, 2), rotated. */
+  const head = (row: number, part: number, h: number): number[] => {
+    const from = row * 3 * width + part * width + h * size
+    const x = Array.from(qkv.subarray(from, from + size))
+    return rotary && part < 2 ? x.map((_, i) => turned(x, row % sequence, i, 1)) : x
+  }
+  const turned = (x: readonly number[], position: number, i: number, sign: 1 | -1): number => {
+    const [c, s] = [cos, sin].map((table) => table[position * half + (i % half)] as number) as [number, number]
+    const partner = x[i < half ? i + half : i - half] as number
+    return c * (x[i] as number) + (i < half ? -sign : sign) * s * partner
+  }
+  const dot = (a: ArrayLike<number>, b: ArrayLike<number>) =>
+    Array.from(a).reduce((sum, value, i) => sum + value * (b[i] as number), 0)
+  const absolute = (a: ArrayLike<number>) => Array.from(a, Math.abs)
+
+  // Gradients of rotated queries and keys.
+  const [dq, dk] = [sums(rows, width), sums(rows, width)]
+  let largestScore = 0
+  for (let h = 0; h < heads; h++)
+    for (let row = 0; row < rows; row++) {
+      const start = row - (row % sequence)
+      const query = head(row, 0, h)
+      const seen = Array.from({ length: row + 1 }, (_, r) => r).filter((r) => r >= start + (first[row] as number))
+      const scores = seen.map((r) => scale * dot(query, head(r, 1, h)))
+      const largest = Math.max(...scores)
+      largestScore = Math.max(largestScore, largest)
+      const powers = scores.map((score) => Math.exp(score - largest))
+      const total = powers.reduce((sum, power) => sum + power)
+      const weights = powers.map((power) => power / total)
+      const dyHead = dy.subarray(row * width + h * size, row * width + (h + 1) * size)
+      seen.forEach((r, j) => {
+        head(r, 2, h).forEach((v, i) => {
+          add(y, row * width + h * size + i, (weights[j] as number) * v)
+          add(dqkv, r * 3 * width + 2 * width + h * size + i, (weights[j] as number) * (dyHead[i] as number))
+        })
+      })
+      const products = seen.map((r) => dot(dyHead, head(r, 2, h)))
+      const bounds = seen.map((r) => dot(absolute(dyHead), absolute(head(r, 2, h))))
+      const mean = dot(weights, products)
+      const meanBound = dot(weights, bounds)
+      seen.forEach((r, j) => {
+        const weight = scale * (weights[j] as number)
+        const [dScore, bound] = [
+          weight * ((products[j] as number) - mean),
+          Math.abs(weight) * ((bounds[j] as number) + meanBound),
+        ]
+        const key = head(r, 1, h)
+        for (let i = 0; i < size; i++) {
+          const [q, k] = [query[i] as number, key[i] as number]
+          add(dq, row * width + h * size + i, dScore * k, bound * Math.abs(k))
+          add(dk, r * width + h * size + i, dScore * q, bound * Math.abs(q))
+        }
+      })
+    }
+  for (const [part, { values, absolute }] of [dq, dk].entries())
+    for (let row = 0; row < rows; row++)
+      for (let h = 0; h < heads; h++) {
+        const at = row * width + h * size
+        const [x, bounds] = [values, absolute].map((all) => Array.from(all.subarray(at, at + size))) as [
+          number[],
+          number[],
+        ]
+        for (let i = 0; i < size; i++) {
+          const value = rotary ? turned(x, row % sequence, i, -1) : (x[i] as number)
+          const bound = rotary ? (bounds[i] as number) + (bounds[(i + half) % size] as number) : (bounds[i] as number)
+          add(dqkv, row * 3 * width + part * width + h * size + i, value, bound)
+        }
+      }
+  return { y, dqkv, largestScore }
+}

@@ -1,0 +1,47 @@
+/**
+ * Causal attention directly from the rows of qkv (Dao 2023, FlashAttention-2): the matrix of scores never exists in
+ * memory. The gradient gets neither scores nor statistics from the forward pass, so it begins with another one.
+ */
+import type { Kernel } from '../../contract.ts'
+import { keyValueGradient, queryGradient } from './backward.ts'
+import { attentionCall } from './call.ts'
+import { forward, statistics } from './forward.ts'
+import type { HeadShape } from './heads.ts'
+
+/** Inputs qkv [T, 3·D] (, cos, sin [S, d/2]) (, first visible position int32 [T]); output [T, D]. */
+export const attention: Kernel = {
+  lower(call) {
+    const attention = attentionCall(call, 0)
+    return { dispatches: isEmpty(attention.shape) ? [] : [forward(attention)] }
+  },
+  work(call) {
+    const { shape } = attentionCall(call, 0)
+    return { flops: flopsOf(shape, 2), bytes: 4 * elementsOf(shape) * 4 }
+  },
+}
+
+/** Inputs dy [T, D], qkv [T, 3·D] (, cos, sin) (, first); output the gradient of qkv. */
+export const attentionGradient: Kernel = {
+  lower(call) {
+    const attention = attentionCall(call, 1)
+    const { batch, heads, sequence } = attention.shape
+    if (isEmpty(attention.shape)) return { dispatches: [] }
+    return {
+      scratch: [{ dtype: 'float32', shape: [2, batch, heads, sequence] }],
+      dispatches: [statistics(attention), queryGradient(attention), keyValueGradient(attention)],
+    }
+  },
+  work(call) {
+    const { shape } = attentionCall(call, 1)
+    // Two products for the statistics, three for queries, four for keys and values.
+    return { flops: flopsOf(shape, 9), bytes: 4 * elementsOf(shape) * 7 }
+  },
+}
+
+const elementsOf = ({ batch, sequence, heads, size }: HeadShape): number => batch * sequence * heads * size
+
+const isEmpty = (shape: HeadShape): boolean => elementsOf(shape) === 0
+
+/** Half of the scores are masked. */
+const flopsOf = ({ batch, sequence, heads, size }: HeadShape, products: number): number =>
+  products * batch * heads * sequence * (sequence + 1) * size

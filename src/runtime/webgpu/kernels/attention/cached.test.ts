@@ -1,0 +1,157 @@
+import { describe, expect, test } from 'vitest'
+import { type Dispatch, gridOf, type Kernel, linearMain, type Use } from '../../contract.ts'
+import type { Device } from '../../device.ts'
+import { runKernel, testDevice } from '../../testing/run-kernel.ts'
+import { attendCached } from './cached.ts'
+
+interface Case {
+  readonly sequence: number
+  readonly heads: number
+  readonly size: number
+  readonly rotary?: boolean
+  readonly positions: readonly number[]
+}
+
+const cases: readonly (readonly [title: string, given: Case])[] = [
+  ['a cache of one token', { sequence: 1, heads: 3, size: 1, positions: [0] }],
+  ['an odd width', { sequence: 40, heads: 2, size: 5, positions: [0, 31, 39] }],
+  ['half vectors, rotary', { sequence: 33, heads: 2, size: 12, rotary: true, positions: [32] }],
+  ['several parts, rotary', { sequence: 200, heads: 4, size: 16, rotary: true, positions: [0, 31, 32, 100, 199] }],
+  ['many parts', { sequence: 2100, heads: 1, size: 64, positions: [2050] }],
+  ['wide heads, rotary', { sequence: 70, heads: 2, size: 256, rotary: true, positions: [69] }],
+]
+
+/** Milliseconds: a software adapter compiles for seconds. */
+const TIMEOUT = 120_000
+
+describe.skipIf(testDevice === null)('attention of a token over a cache', () => {
+  const device = testDevice as Device
+
+  test.each(cases)(
+    'of %s is that of the formula, in the memory of the cache or another',
+    async (_, given) => {
+      for (const position of given.positions)
+        for (const kernel of [attendCached, inPlace(attendCached)]) {
+          const call = callOf(given, position)
+          const expected = reference(given, position, call.inputs)
+          const results = await runKernel(device, kernel, call)
+          const [y, keys, values] = results as [Float64Array, Float64Array, Float64Array]
+          expectWithin(y, expected.y)
+          expectWithin(keys, expected.keys)
+          expectWithin(values, expected.values)
+          expect(await runKernel(device, kernel, call)).toEqual(results)
+        }
+    },
+    TIMEOUT,
+  )
+})
+
+/** The kernel with the caches after the token in the memory of those before it. */
+function inPlace(kernel: Kernel): Kernel {
+  const placed = (use: Use): Use =>
+    'input' in use && CACHES.includes(use.input) ? { output: use.input - 1, ...(use.as && { as: use.as }) } : use
+  const keyOf = ({ as: _, ...place }: Use) => JSON.stringify(place)
+  const merged = (dispatch: Dispatch): Dispatch => {
+    const uses = dispatch.operands.map(placed)
+    const keys = [...new Set(uses.map(keyOf))]
+    return {
+      ...dispatch,
+      operands: keys.map((key) => uses.find((use) => keyOf(use) === key) as Use),
+      code: (names) => dispatch.code(uses.map((use) => names[keys.indexOf(keyOf(use))] as string)),
+    }
+  }
+  return {
+    lower(call, features) {
+      const { dispatches, ...rest } = kernel.lower(call, features)
+      const copies = CACHES.map((input) => copyOf(input, call.inputs[input]?.size ?? 0))
+      return { ...rest, dispatches: [...copies, ...dispatches.map(merged)] }
+    },
+  }
+}
+
+/** Input i lies in the memory of output i − 1. */
+const CACHES: readonly number[] = [2, 3]
+
+const copyOf = (input: number, size: number): Dispatch => ({
+  name: 'copy',
+  operands: [{ input }, { output: input - 1 }],
+  workgroups: gridOf(size),
+  code: ([from, to]) => `${linearMain(size)} { ${to}[index] = ${from}[index]; }`,
+})
+
+function callOf({ sequence, heads, size, rotary }: Case, position: number) {
+  let state = 54321
+  const random = () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0
+    return Math.fround((state / 2 ** 32) * 2 - 1)
+  }
+  const width = heads * size
+  const drawn = (shape: readonly number[], draw = random) => ({
+    dtype: 'float32' as const,
+    shape,
+    data: Float64Array.from({ length: (shape[0] as number) * (shape[1] as number) }, draw),
+  })
+  // Later positions must not be read.
+  const cache = () => {
+    const { data, ...rest } = drawn([sequence, width])
+    return { ...rest, data: data.fill(Number.NaN, position * width) }
+  }
+  const angle = (f: (x: number) => number) => drawn([1, size / 2], () => Math.fround(f(3 * random())))
+  const [cos, sin] = [angle(Math.cos), angle(Math.sin)]
+  const at = { dtype: 'int32' as const, shape: [1], data: Float64Array.of(position) }
+  const result = (rows: number) => ({ dtype: 'float32' as const, shape: [rows, width] })
+  return {
+    attributes: { heads, scale: { float: size ** -0.5 } },
+    inputs: [drawn([1, 3 * width]), at, cache(), cache(), ...(rotary ? [cos, sin] : [])],
+    outputs: [result(1), result(sequence), result(sequence)],
+  }
+}
+
+/** Attention of the last of `position` + 1 tokens, from the definition, and the caches with its key and value. */
+function reference({ heads, size }: Case, position: number, inputs: readonly { readonly data: Float64Array }[]) {
+  const [qkv, , keys, values, cos, sin] = inputs.map(({ data }) => data) as Float64Array[] as [
+    Float64Array,
+    Float64Array,
+    Float64Array,
+    Float64Array,
+    Float64Array?,
+    Float64Array?,
+  ]
+  const width = heads * size
+  const half = size / 2
+  const rotated = (from: number) =>
+    Array.from({ length: size }, (_, i) => {
+      const own = qkv[from + i] as number
+      if (!cos || !sin) return own
+      const partner = qkv[from + ((i + half) % size)] as number
+      return (cos[i % half] as number) * own + (i < half ? -1 : 1) * (sin[i % half] as number) * partner
+    })
+  const [newKeys, newValues, y] = [keys.slice(), values.slice(), new Float64Array(width)]
+  const dot = (a: readonly number[], b: ArrayLike<number>) =>
+    a.reduce((sum, value, i) => sum + value * (b[i] as number), 0)
+  for (let head = 0; head < heads; head++) {
+    const [first, row] = [head * size, position * width + head * size]
+    newKeys.set(rotated(width + first), row)
+    newValues.set(qkv.subarray(2 * width + first, 2 * width + first + size), row)
+    const query = rotated(first)
+    const powers = Array.from({ length: position + 1 }, (_, s) =>
+      Math.exp(size ** -0.5 * dot(query, newKeys.subarray(s * width + first, s * width + first + size))),
+    )
+    const total = powers.reduce((sum, power) => sum + power)
+    powers.forEach((power, s) => {
+      for (let i = first; i < first + size; i++)
+        y[i] = (y[i] as number) + (power / total) * (newValues[s * width + i] as number)
+    })
+  }
+  return { y, keys: newKeys, values: newValues }
+}
+
+/** Factors are below 1, so scores are below 16 with an error below 1e-5, and so are the mean values. */
+function expectWithin(actual: Float64Array, expected: Float64Array): void {
+  expect(actual).toHaveLength(expected.length)
+  expected.forEach((value, i) => {
+    const both = Number.isNaN(value) && Number.isNaN(actual[i])
+    if (!(both || Math.abs((actual[i] as number) - value) <= 1e-5))
+      expect.fail(`element ${i}: ${actual[i]} instead of ${value}`)
+  })
+}

@@ -1,0 +1,137 @@
+/** The feed-forward networks of experts and their gradients, against plain loops. */
+import { describe, test } from 'vitest'
+import {
+  type Exact,
+  exact,
+  expectExact,
+  float,
+  type Matrix,
+  multiply,
+  plus,
+  randomTensor,
+  runTwice,
+  times,
+  transpose,
+  zip,
+} from '../../testing/exact.ts'
+import { LAYOUTS, matricesOf, PackedRows } from '../../testing/packed-rows.ts'
+import { testDevice } from '../../testing/run-kernel.ts'
+import { TILES, type Tile } from '../products/product-tiles.ts'
+import { expertFfn, expertFfnGradient, expertFfnGradientIn, expertFfnIn } from './ffn.ts'
+
+/** Applies a function whose slope is about 1 at most, so that errors of x are errors of the result. */
+const apply = (of: (x: number) => number, a: Matrix): Matrix =>
+  a.map((row) => row.map(({ value, magnitude }): Exact => ({ value: of(value), magnitude: Math.max(1, magnitude) })))
+
+const density = (x: number): number => Math.exp((-x * x) / 2) / Math.sqrt(2 * Math.PI)
+
+/** Φ, by Simpson's rule. */
+function cdf(x: number): number {
+  const steps = 200
+  const weight = (i: number) => (i === 0 || i === steps ? 1 : i % 2 === 1 ? 4 : 2)
+  const terms = Array.from({ length: steps + 1 }, (_, i) => weight(i) * density((i * x) / steps))
+  return 0.5 + (x / steps / 3) * terms.reduce((sum, term) => sum + term, 0)
+}
+
+const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x))
+const gelu = (a: Matrix) => apply((x) => x * cdf(x), a)
+const geluSlope = (a: Matrix) => apply((x) => cdf(x) + x * density(x), a)
+const swish = (a: Matrix) => apply((x) => x * sigmoid(x), a)
+const swishSlope = (a: Matrix) => apply((x) => sigmoid(x) * (1 + x * (1 - sigmoid(x))), a)
+
+interface Expert {
+  readonly x: Matrix
+  readonly dy: Matrix
+  readonly up: Matrix
+  readonly gate: Matrix
+  readonly down: Matrix
+}
+
+/** Results of an expert, by the chain rule. */
+function resultsOf({ x, dy, up, gate, down }: Expert, D: number, F: number, gated: boolean) {
+  const [inner, innerGate] = [multiply(x, up, F), multiply(x, gate, F)]
+  const active = gated ? zip(swish(innerGate), inner, times) : gelu(inner)
+  const dActive = multiply(dy, transpose(down, D), F)
+  const dInner = zip(dActive, gated ? swish(innerGate) : geluSlope(inner), times)
+  const dInnerGate = zip(zip(dActive, inner, times), swishSlope(innerGate), times)
+  const throughUp = multiply(dInner, transpose(up, F), D)
+  return {
+    inner,
+    innerGate,
+    y: multiply(active, down, D),
+    dx: gated ? zip(throughUp, multiply(dInnerGate, transpose(gate, F), D), plus) : throughUp,
+    dUp: multiply(transpose(x, D), dInner, F),
+    dGate: multiply(transpose(x, D), dInnerGate, F),
+    dDown: multiply(transpose(active, F), dy, D),
+  }
+}
+
+describe.skipIf(testDevice === null)('expert-ffn', { timeout: 120_000 }, () => {
+  const [large, medium] = TILES
+  const [uneven = []] = LAYOUTS
+  const chosen = { tiles: 'chosen', forward: expertFfn, backward: expertFfnGradient }
+  const withTiles = (tiles: string, rows: Tile, gradient: Tile) => ({
+    tiles,
+    forward: expertFfnIn(() => ({ rows, gradient })),
+    backward: expertFfnGradientIn(() => ({ rows, gradient })),
+  })
+  const cases = [
+    ...LAYOUTS.flatMap((sizes) => [false, true].map((gated) => ({ sizes, D: 12, F: 20, gated, ...chosen }))),
+    { sizes: uneven, D: 5, F: 35, gated: true, ...chosen },
+    { sizes: [70, 3, 0, 60, 4], D: 8, F: 72, gated: false, ...withTiles('medium and large', medium, large) },
+    { sizes: [3, 0, 135], D: 8, F: 12, gated: true, ...withTiles('large and medium', large, medium) },
+  ]
+
+  test.each(cases)('D = $D, F = $F, gated $gated, $sizes rows, $tiles tiles', async (of) => {
+    const { sizes, D, F, gated, forward, backward } = of
+    const rows = new PackedRows(sizes)
+    const N = rows.experts
+    const [x, dy] = [rows.random(D, 1), rows.random(D, 2)]
+    const [up, gate, down] = [randomTensor([N, D, F], 3), randomTensor([N, D, F], 4), randomTensor([N, F, D], 5)]
+    const [ofX, ofDy, ofGate, ofDown] = [rows.split(x, D), rows.split(dy, D), matricesOf(gate), matricesOf(down)]
+    const results = matricesOf(up).map((up, e) => {
+      const [x, dy, gate, down] = [ofX[e], ofDy[e], ofGate[e], ofDown[e]] as [Matrix, Matrix, Matrix, Matrix]
+      return resultsOf({ x, dy, up, gate, down }, D, F, gated)
+    })
+    const all = (name: keyof (typeof results)[number]) => results.map((of) => of[name])
+    const inner = gated ? (['inner', 'innerGate'] as const) : (['inner'] as const)
+    const [weights, gradients] = gated
+      ? ([
+          [up, gate, down],
+          ['dUp', 'dGate', 'dDown'],
+        ] as const)
+      : ([
+          [up, down],
+          ['dUp', 'dDown'],
+        ] as const)
+
+    const attributes = { gated: gated ? 1 : 0 }
+    const [y = [], ...saved] = await runTwice(forward, {
+      attributes,
+      inputs: [x, rows.sizes, ...weights],
+      outputs: [float([rows.count, D]), ...inner.map(() => float([rows.count, F]))],
+    })
+    rows.expect(y, D, all('y'))
+    for (const [i, name] of inner.entries()) rows.expect(saved[i] ?? [], F, all(name))
+
+    const addends = weights.map(({ shape }, i) => randomTensor(shape, 6 + i))
+    const [dx = [], ...dWeights] = await runTwice(backward, {
+      attributes: { ...attributes, leaves: 1 },
+      inputs: [
+        ...[dy, x, rows.sizes, ...weights],
+        ...saved.map((data) => ({ ...float([rows.count, F]), data })),
+        ...addends,
+      ],
+      outputs: [float([rows.count, D]), ...weights.map(({ shape }) => float(shape))],
+      added: weights.map((_, i) => i + 1),
+    })
+    rows.expect(dx, D, all('dx'))
+    for (const [i, { data }] of addends.entries()) {
+      const gradient = all(gradients[i] as (typeof gradients)[number]).flat(2)
+      expectExact(
+        dWeights[i] ?? [],
+        gradient.map((sum, j) => plus(sum, exact(data[j] as number))),
+      )
+    }
+  })
+})

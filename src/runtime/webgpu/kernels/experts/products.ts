@@ -1,0 +1,122 @@
+/** Products over rows packed by expert, as tiled products: of rows with matrices, and of rows with rows. */
+import { type Dispatch, type Place, rowsOf } from '../../contract.ts'
+import { asFloats, type Floats, type Lines } from '../products/floats.ts'
+import type { Output } from '../products/output.ts'
+import { productCode, type Tile } from '../products/product-tiles.ts'
+import type { RowPlan } from './plan.ts'
+
+/** Rows [R, columns] times the matrix of their expert [N, columns, n], or its transpose [N, n, columns]. */
+export interface RowProduct {
+  readonly name: string
+  readonly plan: RowPlan
+  readonly rows: Lines
+  readonly matrices: Lines
+  readonly transposed?: boolean
+  readonly inner: number
+  readonly columns: number
+  /** Takes results [R, n]; those of rows that no expert has are not computed. */
+  readonly output: Output
+}
+
+export function rowProduct({
+  name,
+  plan,
+  rows,
+  matrices,
+  transposed = false,
+  inner,
+  columns,
+  output,
+}: RowProduct): Dispatch {
+  const { tile, tiles, grids } = plan
+  const floats = asFloats([rows, matrices, ...output.lines])
+  const [ofRows, ofMatrices, ...ofOutput] = floats as [Floats, Floats, ...Floats[]]
+  const across = Math.ceil(columns / tile.columns)
+  return {
+    name,
+    operands: [{ ...tiles, as: 'vec4<i32>' }, ...floats.map(({ use }) => use)],
+    workgroups: { indirect: grids.get(columns) as Place },
+    code: ([list, left, right, ...names]) =>
+      productCode({
+        tile,
+        left: { array: left as string, floats: ofRows, along: 'inner', stride: inner },
+        right: {
+          array: right as string,
+          floats: ofMatrices,
+          ...(transposed ? { along: 'inner', stride: inner } : { along: 'outer', stride: columns }),
+        },
+        columns,
+        job: `
+fn job_of(index: u32) -> Job {
+  let tile = vec4<u32>(${list}[index / ${across}u]);
+  var job: Job;
+  job.right = tile.x * ${inner * columns}u;
+  job.row = tile.y;
+  job.rows = tile.z;
+  job.column = index % ${across}u * ${tile.columns}u;
+  return job;
+}`,
+        inner: `
+fn inner_of(index: u32, local: u32) -> vec2<u32> { return vec2<u32>(0u, ${inner}u); }`,
+        wholeSteps: inner % tile.inner === 0,
+        finish: `${output.code(names, ofOutput)}
+fn finish(job: Job, row: u32, column: u32, value: vec4<f32>) {
+  put(row * ${columns}u + column, ${columns}u - column, value);
+}`,
+      }),
+  }
+}
+
+/** leftᵀ·right over the rows of each expert: [R, m], [R, n] → [N, m, n], zero for an expert without rows. */
+export interface RowGradient {
+  readonly name: string
+  readonly plan: RowPlan
+  readonly tile: Tile
+  readonly left: Lines
+  readonly right: Lines
+  readonly output: Output
+}
+
+export function rowGradient({ name, plan, tile, left, right, output }: RowGradient): Dispatch {
+  const { experts, starts } = plan
+  const floats = asFloats([left, right, ...output.lines])
+  const [ofLeft, ofRight, ...ofOutput] = floats as [Floats, Floats, ...Floats[]]
+  const [m, n] = [left.line, right.line]
+  const [down, across] = [Math.ceil(m / tile.rows), Math.ceil(n / tile.columns)]
+  const jobs = down * across * experts
+  return {
+    name,
+    operands: [starts, ...floats.map(({ use }) => use)],
+    workgroups: rowsOf(jobs),
+    code: ([begins, leftArray, rightArray, ...names]) =>
+      productCode({
+        tile,
+        left: { array: leftArray as string, floats: ofLeft, along: 'outer', stride: m },
+        right: { array: rightArray as string, floats: ofRight, along: 'outer', stride: n },
+        columns: n,
+        jobs,
+        job: `
+fn job_of(index: u32) -> Job {
+  var job: Job;
+  job.result = index / ${down * across}u * ${m * n}u;
+  job.row = index / ${across}u % ${down}u * ${tile.rows}u;
+  job.rows = ${m}u;
+  job.column = index % ${across}u * ${tile.columns}u;
+  return job;
+}`,
+        // WGSL does not know that all invocations read the same number from memory.
+        inner: `
+var<workgroup> expert_rows: vec2<u32>;
+fn inner_of(index: u32, local: u32) -> vec2<u32> {
+  let expert = index / ${down * across}u;
+  if (local == 0u) { expert_rows = vec2<u32>(u32(${begins}[expert]), u32(${begins}[expert + 1u])); }
+  return workgroupUniformLoad(&expert_rows);
+}`,
+        wholeSteps: false,
+        finish: `${output.code(names, ofOutput)}
+fn finish(job: Job, row: u32, column: u32, value: vec4<f32>) {
+  put(job.result + row * ${n}u + column, ${n}u - column, value);
+}`,
+      }),
+  }
+}

@@ -1,0 +1,62 @@
+/** Adafactor in place, without momentum (Shazeer and Stern 2018, algorithms 4 and 5), for tensors of one shape. */
+import { type Dispatch, type Lowered, rowsOf, WORKGROUP, workgroupMain } from '../../contract.ts'
+import { dispatchOf } from '../dispatch.ts'
+import { reduction } from '../reduce.ts'
+import { vectorOf } from '../vectors.ts'
+import { FLOOR } from './adafactor-factors.ts'
+import { matrixDispatches } from './adafactor-matrices.ts'
+
+export interface AdafactorShape {
+  /** Number of tensors. */
+  readonly count: number
+  /** null = vectors of `columns` elements. */
+  readonly rows: number | null
+  readonly columns: number
+}
+
+/**
+ * Updates of consecutive tensors. Operands: p, g [count, rows, columns], state [count, `adafactorStateSize`], settings
+ * [β₂, rate, keep], gate. Gradients are multiplied by the factor of the gate; if it is not open, nothing is written. Of
+ * the state of a matrix, mean squares of the rows and of the columns are used, not the rest.
+ */
+export function adafactorDispatches({ count, rows, columns }: AdafactorShape): Lowered {
+  if (count * (rows ?? 1) * columns === 0) return { dispatches: [] }
+  return rows === null ? { dispatches: [updateVectors(count, columns)] } : matrixDispatches(count, rows, columns)
+}
+
+/** All of an update of vectors. A workgroup has a vector: they are short. The state is the second moment, v. */
+function updateVectors(count: number, columns: number): Dispatch {
+  const { type: as, width, total } = vectorOf(columns)
+  const vectors = columns / width
+  return dispatchOf({
+    name: 'adafactor vectors',
+    operands: {
+      p: { input: 0, as },
+      g: { input: 1, as },
+      v: { input: 2, as },
+      settings: { input: 3 },
+      gate: { input: 4 },
+    },
+    workgroups: rowsOf(count),
+    code: ({ p, g, v, settings, gate }) => `
+${reduction({ name: 'sum_of_group', lanes: WORKGROUP })}
+${workgroupMain(count)} {
+  let beta = ${settings}[0];
+  let is_open = ${gate}[2] == 1.0;
+  let end = (row + 1u) * ${vectors}u;
+  var sum = 0.0;
+  for (var i = row * ${vectors}u + local; i < end; i += ${WORKGROUP}u) {
+    let gradient = ${g}[i] * ${gate}[1];
+    let moment = ${v}[i] * beta + (gradient * gradient + ${FLOOR}) * (1.0 - beta);
+    if (is_open) { ${v}[i] = moment; }
+    sum += ${total('(gradient * gradient / moment)')};
+  }
+  let size = ${settings}[1] / max(1.0, sqrt(sum_of_group(sum, local) / ${columns}f));
+  if (!is_open) { return; }
+  for (var i = row * ${vectors}u + local; i < end; i += ${WORKGROUP}u) {
+    let direction = ${g}[i] * ${gate}[1] / sqrt(${v}[i]);
+    ${p}[i] = ${p}[i] * ${settings}[2] - direction * size;
+  }
+}`,
+  })
+}

@@ -1,0 +1,43 @@
+/** AdamW (Loshchilov and Hutter 2019, algorithm 2), in place. */
+import { type Dispatch, gridOf, linearMain } from '../../contract.ts'
+import { dispatchOf } from '../dispatch.ts'
+import { vectorOf } from '../vectors.ts'
+
+/**
+ * m ← β₁m + first·g, v ← β₂v + second·g², p ← keep·p − size·m / (correction·√v + ε), with gradients g times the factor
+ * of the gate. Operands: p, g, m, v [count], settings [first, second, β₁, β₂, size, correction, ε, keep], gate. If the
+ * gate is not open, nothing is written.
+ */
+export function adamwDispatch(count: number): Dispatch {
+  const { type: as, width } = vectorOf(count)
+  return dispatchOf({
+    name: 'adamw',
+    operands: {
+      p: { input: 0, as },
+      g: { input: 1, as },
+      m: { input: 2, as },
+      v: { input: 3, as },
+      settings: { input: 4 },
+      gate: { input: 5 },
+    },
+    workgroups: gridOf(count / width),
+    code: ({ p, g, m, v, settings, gate }) => `
+${linearMain(count / width)} {
+  if (${gate}[2] != 1.0) { return; }
+  let first = ${settings}[0];
+  let second = ${settings}[1];
+  let beta1 = ${settings}[2];
+  let beta2 = ${settings}[3];
+  let size = ${settings}[4];
+  let correction = ${settings}[5];
+  let epsilon = ${settings}[6];
+  let keep = ${settings}[7];
+  let gradient = ${g}[index] * ${gate}[1];
+  let moment1 = ${m}[index] * beta1 + gradient * first;
+  let moment2 = ${v}[index] * beta2 + gradient * gradient * second;
+  ${m}[index] = moment1;
+  ${v}[index] = moment2;
+  ${p}[index] = ${p}[index] * keep - moment1 / (sqrt(moment2) * correction + epsilon) * size;
+}`,
+  })
+}

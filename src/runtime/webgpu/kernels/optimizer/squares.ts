@@ -1,0 +1,112 @@
+/**
+ * The norm of all gradients, and the *gate*: the decision about an update, which stays on the device. A gate is four
+ * f32: norm, factor of the gradients, 1 if open, 0.
+ *
+ * Sums are trees of blocks, a few dozen additions deep, because a compiler may undo compensated summation: the relative
+ * error stays below 1e-6 for 2^30 equal numbers, and is smaller for others. Squares overflow float32 from 1.8e19 on,
+ * which counts as infinite.
+ */
+import { type Dispatch, type Lowered, rowsOf, WORKGROUP, workgroupMain } from '../../contract.ts'
+import { dispatchOf } from '../dispatch.ts'
+import { reduction } from '../reduce.ts'
+import { vectorOf } from '../vectors.ts'
+
+/** Vectors of a range that an invocation adds. */
+const VECTORS = 8
+/** Sums of workgroups that an invocation of the gate adds before it adds their sum to others. */
+const BLOCK = 32
+
+/**
+ * A sum, and the largest bits of a number in it without the sign: from those of infinity on, some number is not finite.
+ * Bits, because a compiler may assume that computed numbers are finite.
+ */
+const PART = `
+struct Part { sum: f32, bits: u32 }
+const INFINITY_BITS = 0x7f800000u;
+fn merge(a: Part, b: Part) -> Part { return Part(a.sum + b.sum, max(a.bits, b.bits)); }
+${reduction({ name: 'all_of_group', type: 'Part', lanes: WORKGROUP, merge: (a, b) => `merge(${a}, ${b})` })}`
+
+const sumsOf = (count: number): number => Math.ceil(count / (WORKGROUP * VECTORS * vectorOf(count).width))
+
+/** Floats of the sums of {@link squaresDispatches}. */
+export const squaresSize = (counts: readonly number[]): number =>
+  counts.reduce((total, count) => total + sumsOf(count), 0)
+
+/**
+ * Sums of squares of ranges with these numbers of floats, for {@link gateDispatch}. Operands: each range, then the sums
+ * [{@link squaresSize}].
+ */
+export function squaresDispatches(counts: readonly number[]): Lowered {
+  const dispatches = counts.flatMap((count, input): Dispatch[] => {
+    const groups = sumsOf(count)
+    if (groups === 0) return []
+    const { type: as, width, total, largest } = vectorOf(count)
+    const bits = as.replace('f32', 'u32')
+    const first = squaresSize(counts.slice(0, input))
+    return [
+      dispatchOf({
+        name: 'squares',
+        operands: { range: { input, as }, sums: { input: counts.length, as: 'u32' } },
+        workgroups: rowsOf(groups),
+        code: ({ range, sums }) => `
+${PART}
+${workgroupMain(groups)} {
+  let end = min((row + 1u) * ${WORKGROUP * VECTORS}u, ${count / width}u);
+  var sum = ${as}();
+  var bits = ${bits}();
+  for (var i = row * ${WORKGROUP * VECTORS}u + local; i < end; i += ${WORKGROUP}u) {
+    let x = ${range}[i];
+    sum += x * x;
+    bits = max(bits, bitcast<${bits}>(x) & ${bits}(0x7fffffffu));
+  }
+  let all = all_of_group(Part(${total('sum')}, ${largest('bits')}), local);
+  if (local == 0u) {
+    ${sums}[${first}u + row] = select(bitcast<u32>(all.sum), INFINITY_BITS, all.bits >= INFINITY_BITS);
+  }
+}`,
+      }),
+    ]
+  })
+  return { dispatches }
+}
+
+export interface GateDispatchOptions {
+  /** Number of sums: {@link squaresSize}. */
+  readonly sums: number
+  /** Largest norm; 0 = no clipping. */
+  readonly clip: number
+  /** Closes the gate whatever the norm is. */
+  readonly closed: boolean
+}
+
+/**
+ * The gate from sums of squares, added in their order. Operands: sums [sums], gate [4]. It is open if all numbers are
+ * finite; else the norm is infinite.
+ */
+export const gateDispatch = ({ sums: count, clip, closed }: GateDispatchOptions): Dispatch =>
+  dispatchOf({
+    name: 'gate',
+    operands: { sums: { input: 0, as: 'u32' }, gate: { input: 1, as: 'u32' } },
+    workgroups: [1, 1, 1],
+    code: ({ sums, gate }) => `
+${PART}
+${workgroupMain(1)} {
+  var part = Part(0.0, 0u);
+  for (var first = local; first < ${count}u; first += ${WORKGROUP * BLOCK}u) {
+    var block = Part(0.0, 0u);
+    for (var i = first; i < min(first + ${WORKGROUP * BLOCK}u, ${count}u); i += ${WORKGROUP}u) {
+      block = merge(block, Part(bitcast<f32>(${sums}[i]), ${sums}[i]));
+    }
+    part = merge(part, block);
+  }
+  let all = all_of_group(part, local);
+  if (local > 0u) { return; }
+  let is_finite = all.bits < INFINITY_BITS && all.sum < 3.4e38;
+  let norm = sqrt(all.sum);
+  let factor = ${clip > 0 ? `select(1.0, ${clip}f / norm, norm > ${clip}f)` : '1.0'};
+  ${gate}[0] = select(INFINITY_BITS, bitcast<u32>(norm), is_finite);
+  ${gate}[1] = bitcast<u32>(factor);
+  ${gate}[2] = ${closed ? '0u' : 'select(0u, bitcast<u32>(1.0), is_finite)'};
+  ${gate}[3] = 0u;
+}`,
+  })

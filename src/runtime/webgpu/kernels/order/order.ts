@@ -1,0 +1,243 @@
+/** ONNX ops that depend on order along an axis: `TopK` and `CumSum`. */
+import {
+  type Dispatch,
+  gridOf,
+  type Kernel,
+  type KernelCall,
+  type Lowered,
+  linearMain,
+  type Operand,
+  type Place,
+  rowsOf,
+  WORKGROUP,
+  workgroupMain,
+} from '../../contract.ts'
+import { type AxisView, axisView, bytesOf, elementOf, powerOfTwo } from '../views.ts'
+import { sortInScratch } from './sort.ts'
+import { FLOAT_KEY, fitsBlock, type Sorted, sortInBlocks, sortPlan } from './sort-block.ts'
+
+/** Up to here, ranks are counted. */
+const MAX_COUNTED = WORKGROUP
+
+/** Keys of {@link FLOAT_KEY}, and of integers: with the sign flipped they are in the order of the numbers. */
+const keyOf = (x: Operand, bits: string): string =>
+  elementOf(x) === 'f32' ? `float_key(${bits})` : `(${bits} ^ 0x80000000u)`
+
+/**
+ * The k largest along the last axis, largest first, equal ones by position; NaN comes first. k is the width of the
+ * outputs, values and positions. Rows of a few elements: each element counts those before it. Longer ones are sorted.
+ */
+export const topK: Kernel = {
+  lower(call) {
+    const { axis = -1, largest = 1 } = call.attributes
+    const [x] = call.inputs as readonly [Operand]
+    if ((axis !== -1 && axis !== x.shape.length - 1) || largest !== 1)
+      throw new Error(`internal: TopK along axis ${axis} with largest=${largest}`)
+    const { outer: rows, length } = axisView(x, -1)
+    const keep = (call.outputs[0] as Operand).shape.at(-1) as number
+    if (rows * keep === 0) return { dispatches: [] }
+    if (length <= MAX_COUNTED) return { dispatches: [countRanks(x, rows, length, keep)] }
+    return sortRows(x, rows, length, keep)
+  },
+  work: (call) => ({ flops: 0, bytes: bytesOf(call) }),
+}
+
+function countRanks(x: Operand, count: number, width: number, keep: number): Dispatch {
+  const rows = Math.floor(WORKGROUP / width)
+  const groups = Math.ceil(count / rows)
+  return {
+    name: 'TopK',
+    operands: [{ input: 0, as: 'u32' }, { output: 0, as: 'u32' }, { output: 1 }],
+    workgroups: rowsOf(groups),
+    code: ([bits, values, positions]) => `
+${FLOAT_KEY}
+var<workgroup> keys: array<u32, ${WORKGROUP}>;
+${workgroupMain(groups)} {
+  let column = local % ${width}u;
+  let line = row * ${rows}u + local / ${width}u;
+  let exists = local < ${rows * width}u && line < ${count}u;
+  var value = 0u;
+  if (exists) { value = ${bits}[line * ${width}u + column]; }
+  let key = ${keyOf(x, 'value')};
+  keys[local] = key;
+  workgroupBarrier();
+  if (!exists) { return; }
+  var rank = 0u;
+  for (var i = 0u; i < ${width}u; i++) {
+    let other = keys[local - column + i];
+    rank += u32(other > key || (other == key && i < column));
+  }
+  if (rank < ${keep}u) {
+    ${values}[line * ${keep}u + rank] = value;
+    ${positions}[line * ${keep}u + rank] = i32(column);
+  }
+}`,
+  }
+}
+
+function sortRows(x: Operand, rows: number, length: number, keep: number): Lowered {
+  const sorted: Sorted = {
+    rows,
+    length,
+    keep,
+    operands: [{ input: 0, as: 'u32' }],
+    key: ([bits]) => keyOf(x, `${bits}[line * ${length}u + position]`),
+    functions: FLOAT_KEY,
+  }
+  const outputs = [{ output: 0, as: 'u32' }, { output: 1 }] as const
+  if (fitsBlock(length)) {
+    const store = ([bits, values, positions]: readonly string[]) => `
+    ${values}[line * ${keep}u + i] = ${bits}[line * ${length}u + positions[i]];
+    ${positions}[line * ${keep}u + i] = i32(positions[i]);`
+    return { dispatches: [sortInBlocks(sorted, 'TopK', outputs, store)] }
+  }
+  const { padded } = sortPlan(sorted)
+  const [keys, places]: [Place, Place] = [{ scratch: 0 }, { scratch: 1 }]
+  const take: Dispatch = {
+    name: 'TopK (take)',
+    operands: [{ input: 0, as: 'u32' }, places, ...outputs],
+    workgroups: gridOf(rows * keep),
+    code: ([bits, places, values, positions]) => `
+${linearMain(rows * keep)} {
+  let line = index / ${keep}u;
+  let position = ${places}[line * ${padded}u + index % ${keep}u];
+  ${values}[index] = ${bits}[line * ${length}u + u32(position)];
+  ${positions}[index] = position;
+}`,
+  }
+  const memory = { dtype: 'int32', shape: [rows, padded] } as const
+  return { scratch: [memory, memory], dispatches: [...sortInScratch(sorted, 'TopK', keys, places), take] }
+}
+
+/** Elements of a line that an invocation adds up. */
+const RUN = 8
+
+interface Scan {
+  readonly type: 'f32' | 'i32'
+  readonly view: AxisView
+  readonly exclusive: boolean
+  readonly reverse: boolean
+}
+
+/**
+ * A workgroup has a tile: blocks of `lanes`·RUN elements of `columns` lines, next to each other in memory if lines are
+ * not. Short lines have few lanes, so that a workgroup has many of them.
+ */
+function tileOf({ length, inner }: AxisView) {
+  const lanes = Math.min(WORKGROUP / Math.min(32, powerOfTwo(inner)), powerOfTwo(Math.ceil(length / RUN)))
+  return { lanes, columns: WORKGROUP / lanes, rows: lanes * RUN, blocks: Math.ceil(length / (lanes * RUN)) }
+}
+
+/**
+ * Running sums along an axis (attribute `axis`; the graph has it as the constant second input), with `exclusive` and
+ * `reverse` of ONNX. Long lines are cut into blocks: sums of blocks, their running sums by the same kernel, then
+ * running sums in the blocks, which begin with those (Blelloch 1990).
+ */
+export const cumulativeSum: Kernel = {
+  lower(call) {
+    const [x] = call.inputs as readonly [Operand]
+    const { axis, exclusive, reverse } = call.attributes
+    if (typeof axis !== 'number') throw new Error('internal: CumSum without the attribute axis')
+    if (x.size === 0) return { dispatches: [] }
+    const scan = { type: elementOf(x), view: axisView(x, axis), exclusive: exclusive === 1, reverse: reverse === 1 }
+    const scratch: { dtype: Operand['dtype']; shape: readonly number[] }[] = []
+    const allocate = (shape: readonly number[]): Place => ({ scratch: scratch.push({ dtype: x.dtype, shape }) - 1 })
+    return { scratch, dispatches: scanDispatches(scan, { input: 0 }, { output: 0 }, allocate) }
+  },
+  work: ({ inputs: [x] }: KernelCall) => ({ flops: (x as Operand).size, bytes: 8 * (x as Operand).size }),
+}
+
+function scanDispatches(scan: Scan, from: Place, to: Place, allocate: (shape: number[]) => Place): Dispatch[] {
+  const { outer, inner } = scan.view
+  const { blocks } = tileOf(scan.view)
+  if (blocks === 1) return [scanTile(scan, [from, to], 'scan')]
+  const view = { outer, length: blocks, inner }
+  const [sums, before] = [allocate([outer, blocks, inner]), allocate([outer, blocks, inner])]
+  return [
+    scanTile(scan, [from, sums], 'sum'),
+    ...scanDispatches({ type: scan.type, view, exclusive: true, reverse: false }, sums, before, allocate),
+    scanTile(scan, [from, to, before], 'scan'),
+  ]
+}
+
+/** A pass over all tiles: `sum` gives the sums of blocks, `scan` running sums, with a third operand after those sums. */
+function scanTile(
+  { type, view, exclusive, reverse }: Scan,
+  operands: readonly Place[],
+  kind: 'sum' | 'scan',
+): Dispatch {
+  const { outer, length, inner } = view
+  const { lanes, columns, rows, blocks } = tileOf(view)
+  const lines = outer * inner
+  const groups = Math.ceil(lines / columns) * blocks
+  /** Visits the tile in the order of memory: along lines, or across them. */
+  const forTile = (body: string) => `
+  for (var i = local; i < ${rows * columns}u; i += ${WORKGROUP}u) {
+    let r = ${inner === 1 ? `i % ${rows}u` : `i / ${columns}u`};
+    let c = ${inner === 1 ? `i / ${rows}u` : `i % ${columns}u`};
+    let line = first_line + c;
+    let position = block * ${rows}u + r;
+    let exists = line < ${lines}u && position < ${length}u;
+    ${body}
+  }`
+  const blockSum = `(line / ${inner}u * ${blocks}u + block) * ${inner}u + line % ${inner}u`
+  const runningSum = (to: string, before: string | undefined) => `
+  var running = ${type}(0);
+  if (lane > 0u) { running = totals[local - ${columns}u]; }
+  ${before ? `if (line < ${lines}u) { running += ${before}[${blockSum}]; }` : ''}
+  for (var i = 0u; i < ${RUN}u; i++) {
+    let at = cell(lane * ${RUN}u + i, column);
+    ${exclusive ? 'let value = tile[at]; tile[at] = running; running += value;' : 'running += tile[at]; tile[at] = running;'}
+  }
+  workgroupBarrier();
+  ${forTile(`if (exists) { ${to}[element(line, position)] = tile[cell(r, c)]; }`)}`
+  const lastTotal = (to: string) => `
+  if (lane == ${lanes - 1}u && line < ${lines}u) { ${to}[${blockSum}] = totals[local]; }`
+
+  return {
+    name: `CumSum (${kind})`,
+    operands,
+    workgroups: rowsOf(groups),
+    code: ([x, y, before]) => `
+// One word of padding after 32: invocations that read their runs meet in no bank.
+var<workgroup> tile: array<${type}, ${rows * columns + (rows * columns) / 32}>;
+var<workgroup> totals: array<${type}, ${WORKGROUP}>;
+
+fn cell(r: u32, c: u32) -> u32 {
+  let at = r * ${columns}u + c;
+  return at + at / 32u;
+}
+
+fn element(line: u32, position: u32) -> u32 {
+  let at = ${reverse ? `${length - 1}u - position` : 'position'};
+  return (line / ${inner}u * ${length}u + at) * ${inner}u + line % ${inner}u;
+}
+
+${workgroupMain(groups)} {
+  let block = row % ${blocks}u;
+  let first_line = row / ${blocks}u * ${columns}u;
+  ${forTile(`
+    var value = ${type}(0);
+    if (exists) { value = ${x}[element(line, position)]; }
+    tile[cell(r, c)] = value;`)}
+  workgroupBarrier();
+
+  let lane = local / ${columns}u;
+  let column = local % ${columns}u;
+  let line = first_line + column;
+  var total = ${type}(0);
+  for (var i = 0u; i < ${RUN}u; i++) { total += tile[cell(lane * ${RUN}u + i, column)]; }
+  totals[local] = total;
+  // Sums of the runs so far (Hillis and Steele 1986).
+  for (var step = 1u; step < ${lanes}u; step *= 2u) {
+    workgroupBarrier();
+    var others = ${type}(0);
+    if (lane >= step) { others = totals[local - step * ${columns}u]; }
+    workgroupBarrier();
+    totals[local] += others;
+  }
+  workgroupBarrier();
+  ${kind === 'sum' ? lastTotal(y as string) : runningSum(y as string, before)}
+}`,
+  }
+}

@@ -1,0 +1,123 @@
+/**
+ * The first entries of rows in order, for rows of any length: blocks are sorted in workgroup memory (`sort-block.ts`),
+ * then runs in scratch memory continue the same network, one dispatch for each stride that exceeds a block.
+ */
+import {
+  type Dispatch,
+  gridOf,
+  linearMain,
+  type Place,
+  rowsOf,
+  type Use,
+  WORKGROUP,
+  workgroupMain,
+} from '../../contract.ts'
+import { blockSort, compareIn, network, type Sorted, sortPlan } from './sort-block.ts'
+
+/**
+ * Sorts rows in scratch memory: keys and positions, int32 [rows, {@link SortPlan.padded}] each. The first `keep` entries
+ * of a row are in order then.
+ */
+export function sortInScratch(sorted: Sorted, name: string, keys: Place, positions: Place): Dispatch[] {
+  const { padded, run, block } = sortPlan(sorted)
+  const runs: Runs = {
+    name,
+    entries: sorted.rows * padded,
+    chunk: Math.min(run, block),
+    operands: [
+      { ...keys, as: 'u32' },
+      { ...positions, as: 'u32' },
+    ],
+  }
+  const sortBlocks = blockSort(sorted, name, runs.operands, (names) => {
+    const [k, p] = names.slice(-2)
+    return `
+  for (var i = local; i < ${runs.chunk}u; i += ${WORKGROUP}u) {
+    ${k}[line * ${padded}u + first + i] = keys[i];
+    ${p}[line * ${padded}u + first + i] = positions[i];
+  }`
+  })
+  const dispatches: Dispatch[] = [sortBlocks]
+  for (let size = block; size < run; size *= 2) dispatches.push(flip(runs, size, size), ...mergeRuns(runs, size, size))
+  for (let spacing = Math.max(run, block); spacing < padded; spacing *= 2)
+    dispatches.push(flip(runs, run, spacing), ...mergeRuns(runs, run, 2 * spacing))
+  return dispatches
+}
+
+/** Runs in scratch memory, of all rows: rows are whole numbers of runs. */
+interface Runs {
+  readonly name: string
+  readonly entries: number
+  /** Entries that a workgroup merges in its memory. */
+  readonly chunk: number
+  readonly operands: readonly [keys: Use, positions: Use]
+}
+
+/** @param places WGSL that sets `low` and `high` for a `pair` */
+const compare = ({ name, operands }: Runs, what: string, pairs: number, places: string): Dispatch => ({
+  name: `${name} (${what})`,
+  operands,
+  workgroups: gridOf(pairs),
+  code: ([keys, positions]) => `
+${compareIn(keys as string, positions as string)}
+${linearMain(pairs)} {
+  let pair = index;
+  ${places}
+  compare(low, high);
+}`,
+})
+
+/** Compares each other run of this size, mirrored, with the run after it. */
+const flip = (runs: Runs, size: number, spacing: number): Dispatch =>
+  compare(
+    runs,
+    'flip',
+    ((runs.entries / 2) * size) / spacing,
+    `let offset = pair % ${size}u;
+  let first = pair / ${size}u * ${2 * spacing}u;
+  let low = first + offset;
+  let high = first + ${spacing + size - 1}u - offset;`,
+  )
+
+/** Sorts bitonic runs of this size. */
+function mergeRuns(runs: Runs, size: number, spacing: number): Dispatch[] {
+  const dispatches: Dispatch[] = []
+  for (let stride = size / 2; stride >= runs.chunk; stride /= 2) dispatches.push(exchange(runs, stride, size, spacing))
+  return [...dispatches, mergeChunks(runs, size, spacing)]
+}
+
+/** Compares entries at this stride, in the runs of this size at this spacing. */
+const exchange = (runs: Runs, stride: number, size: number, spacing: number): Dispatch =>
+  compare(
+    runs,
+    'exchange',
+    ((runs.entries / 2) * size) / spacing,
+    `let entry = pair / ${stride}u * ${2 * stride}u + pair % ${stride}u;
+  let low = entry / ${size}u * ${spacing}u + entry % ${size}u;
+  let high = low + ${stride}u;`,
+  )
+
+/** The strides of a merge below a chunk. */
+function mergeChunks({ name, entries, chunk, operands }: Runs, size: number, spacing: number): Dispatch {
+  const chunks = ((entries / spacing) * size) / chunk
+  return {
+    name: `${name} (merge)`,
+    operands,
+    workgroups: rowsOf(chunks),
+    code: ([k, p]) => `
+${network({ block: chunk, run: chunk })}
+${workgroupMain(chunks)} {
+  let first = row / ${size / chunk}u * ${spacing}u + row % ${size / chunk}u * ${chunk}u;
+  for (var i = local; i < ${chunk}u; i += ${WORKGROUP}u) {
+    keys[i] = ${k}[first + i];
+    positions[i] = ${p}[first + i];
+  }
+  merge_runs(local, ${chunk}u);
+  workgroupBarrier();
+  for (var i = local; i < ${chunk}u; i += ${WORKGROUP}u) {
+    ${k}[first + i] = keys[i];
+    ${p}[first + i] = positions[i];
+  }
+}`,
+  }
+}

@@ -1,0 +1,138 @@
+/**
+ * Matrix products: `matmul` of the graph, `MatMul` of ONNX and `FusedMatMul` of ONNX Runtime. Products with a vector go
+ * to `thin-product.ts`; all others are computed in tiles. If there are few tiles and a long sum, as for gradients of
+ * weights, several workgroups share the sum, and a second dispatch adds their parts in a fixed order.
+ */
+import { type Dispatch, type Kernel, type Lowered, rowsOf } from '../../contract.ts'
+import { asFloats, type Floats } from './floats.ts'
+import { emptySums, type Output, sumOutput, sumParts } from './output.ts'
+import { offsetOf, type Product, productOf } from './product.ts'
+import { ENOUGH_WORKGROUPS, productCode, TILES, type Tile } from './product-tiles.ts'
+import { thinProduct } from './thin-product.ts'
+
+const product = (sizes: readonly number[]): number => sizes.reduce((total, size) => total * size, 1)
+
+export const matmul: Kernel = {
+  lower(call) {
+    const all = productOf(call)
+    const size = all.m * all.n * product(all.batch)
+    if (size === 0) return { dispatches: [] }
+    if (all.k === 0) return { dispatches: [emptySums(size, all.output)] }
+    const thin = thinProduct(all)
+    if (thin) return inParts(all, thin.parts, thin.dispatch)
+    return tiledMatmul(all, tilingOf(all))
+  },
+
+  work(call) {
+    const { batch, m, n, k, a, b, output } = productOf(call)
+    const results = product(batch) * m * n
+    return {
+      flops: 2 * results * k,
+      bytes: 4 * (a.lines.operand.size + b.lines.operand.size + output.lines.length * results),
+    }
+  },
+}
+
+/** How a product is cut. */
+export interface Tiling {
+  readonly tile: Tile
+  /** Parts of the sum. */
+  readonly parts: number
+}
+
+/** Least terms of a part: then writing and adding the parts costs little. */
+const MIN_TERMS = 256
+
+/**
+ * The most efficient tile that gives every core something to do, if need be with the sum in parts. Tiles that stand out
+ * of the matrix by much are not efficient.
+ */
+export function tilingOf({ batch, m, n, k }: Pick<Product, 'batch' | 'm' | 'n' | 'k'>): Tiling {
+  const tilings = TILES.map((tile) => {
+    const tiles = Math.ceil(m / tile.rows) * Math.ceil(n / tile.columns)
+    const workgroups = tiles * product(batch)
+    const parts = Math.max(1, Math.min(Math.ceil(ENOUGH_WORKGROUPS / workgroups), Math.floor(k / MIN_TERMS)))
+    return { tile, parts, workgroups: workgroups * parts, area: tiles * tile.rows * tile.columns }
+  })
+  const smallest = tilings.at(-1) as (typeof tilings)[number]
+  const fits = ({ workgroups, area }: (typeof tilings)[number]) =>
+    workgroups >= ENOUGH_WORKGROUPS && area <= 1.25 * smallest.area
+  const { tile, parts } = tilings.find(fits) ?? smallest
+  return { tile, parts }
+}
+
+export function tiledMatmul(all: Product, { tile, parts: wanted }: Tiling): Lowered {
+  const length = tile.inner * Math.ceil(all.k / wanted / tile.inner)
+  const parts = Math.ceil(all.k / length)
+  return inParts(all, parts, (output) => tiledDispatch(all, tile, { parts, length }, output))
+}
+
+/** Several parts of a sum go through scratch memory. */
+function inParts({ batch, m, n, output }: Product, parts: number, main: (output: Output) => Dispatch): Lowered {
+  if (parts === 1) return { dispatches: [main(output)] }
+  const size = product(batch) * m * n
+  const partial = { place: { scratch: 0 }, operand: { size: parts * size }, line: n }
+  return {
+    scratch: [{ dtype: 'float32', shape: [parts, size] }],
+    dispatches: [main(sumOutput({ to: partial })), sumParts(partial, parts, size, output)],
+  }
+}
+
+/** Tiles in a band: workgroups that run at the same time share rows of the left factor and columns of the right one. */
+const BAND = 8
+
+function tiledDispatch(
+  { batch, m, n, k, a, b }: Product,
+  tile: Tile,
+  { parts, length }: { readonly parts: number; readonly length: number },
+  output: Output,
+): Dispatch {
+  const floats = asFloats([a.lines, b.lines, ...output.lines])
+  const [ofA, ofB, ...ofOutput] = floats as [Floats, Floats, ...Floats[]]
+  const [down, across] = [Math.ceil(m / tile.rows), Math.ceil(n / tile.columns)]
+  const jobs = down * across * product(batch) * parts
+  return {
+    name: `product ${tile.rows}×${tile.columns}`,
+    operands: floats.map(({ use }) => use),
+    workgroups: rowsOf(jobs),
+    code: ([left, right, ...names]) =>
+      productCode({
+        tile,
+        left: { array: left as string, floats: ofA, ...memoryOf(a.columnStride, a.rowStride) },
+        right: { array: right as string, floats: ofB, ...memoryOf(b.rowStride, b.columnStride) },
+        columns: n,
+        jobs,
+        job: `
+fn job_of(index: u32) -> Job {
+  let part = index / ${down * across}u % ${parts}u;
+  let matrix = index / ${down * across * parts}u;
+  let tile = index % ${down * across}u;
+  let band = ${BAND}u * (tile / ${BAND * across}u);
+  let height = min(${BAND}u, ${down}u - band);
+  let in_band = tile % ${BAND * across}u;
+  var job: Job;
+  job.left = ${offsetOf('matrix', batch, a.batchStrides)};
+  job.right = ${offsetOf('matrix', batch, b.batchStrides)};
+  job.result = (part * ${product(batch)}u + matrix) * ${m * n}u;
+  job.row = ${tile.rows}u * (band + in_band % height);
+  job.rows = ${m}u;
+  job.column = ${tile.columns}u * (in_band / height);
+  return job;
+}`,
+        inner: `
+fn inner_of(index: u32, local: u32) -> vec2<u32> {
+  let begin = index / ${down * across}u % ${parts}u * ${length}u;
+  return vec2<u32>(begin, min(begin + ${length}u, ${k}u));
+}`,
+        wholeSteps: k % tile.inner === 0,
+        finish: `${output.code(names, ofOutput)}
+fn finish(job: Job, row: u32, column: u32, value: vec4<f32>) {
+  put(job.result + row * ${n}u + column, ${n}u - column, value);
+}`,
+      }),
+  }
+}
+
+/** In which direction memory runs, and how far apart its lines are, by the strides of the two dimensions. */
+const memoryOf = (inner: number, outer: number) =>
+  inner === 1 ? ({ along: 'inner', stride: outer } as const) : ({ along: 'outer', stride: inner } as const)
