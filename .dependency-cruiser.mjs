@@ -203,6 +203,30 @@ export default {
       },
     },
     {
+      name: 'play',
+      comment:
+        'the page that trains stands on choir/web and the components of the dashboard; nothing of Node comes with them',
+      severity: 'error',
+      from: { path: '^web/play/', pathNot: [tests, '^web/play/(?:vite\\.config|routing-guide|speeches-file)\\.ts$'] },
+      to: {
+        path: '.',
+        pathNot: [
+          '^web/(?:play|src)/',
+          '^src/library/web(?:-worker)?\\.ts$',
+          '^src/watch/(?:api|runs/snapshots|runs/series)\\.ts$',
+          '^src/text/',
+          '(?:^|/)node_modules/(?:@preact/signals(?:-core)?|preact|zod)/',
+        ],
+      },
+    },
+    {
+      name: 'play-runs-in-browsers',
+      comment: 'the page that trains reaches no module of Node',
+      severity: 'error',
+      from: { path: '^web/play/main\\.tsx$' },
+      to: { reachable: true, path: `^(?:node:)?${anyOf(builtinModules)}$` },
+    },
+    {
       name: 'errors-below-all',
       comment: 'src/errors.ts is below every floor: it imports nothing',
       severity: 'error',

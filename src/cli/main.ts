@@ -9,6 +9,7 @@ import { addGenerate } from './commands/generate.ts'
 import { addInspect } from './commands/inspect.ts'
 import { addLaunch } from './commands/launch.ts'
 import { addPlan } from './commands/plan.ts'
+import { addPlay } from './commands/play.ts'
 import { addStudy } from './commands/study.ts'
 import { addTrain } from './commands/train.ts'
 import { addWatch } from './commands/watch.ts'
@@ -40,6 +41,7 @@ const commands = [
   addTrain,
   addLaunch,
   addWatch,
+  addPlay,
   addStudy,
   addEval,
   addGenerate,

@@ -61,4 +61,5 @@ export const operations = {
   writePlanReport: imported(() => import('../plan/report.ts'), 'writePlanReport'),
   validatePlanner: imported(() => import('../plan/validate.ts'), 'validate'),
   watch: imported(() => import('../watch/http/server.ts'), 'startWatch'),
+  play: imported(() => import('../watch/http/play.ts'), 'startPlay'),
 }

@@ -1,4 +1,4 @@
-/** `choir watch` and `choir train --watch`, on fake operations. */
+/** `choir watch`, `choir play` and `choir train --watch`, on fake operations. */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -68,6 +68,32 @@ describe('watch', () => {
     const fake = fakeIo({ operations: { watch: () => Promise.reject(error) } })
     expect(await main(['watch'], fake.io)).toBe(code)
     expect(fake.stderr.text).toBe(`choir: ${error.message}\n`)
+  })
+})
+
+describe('play', () => {
+  test('prints the address, opens it, serves until Ctrl-C, and exits with 0', async () => {
+    const fake = fakeIo()
+    const code = main(['play', '--port', '7000', '--open'], fake.io)
+    await shown(fake, address)
+    fake.interrupt()
+    expect(await code).toBe(0)
+    expect(fake.calls).toEqual([
+      { name: 'play', args: [{ port: 7000 }] },
+      { name: 'openBrowser', args: [address] },
+      { name: 'close', args: [] },
+    ])
+  })
+
+  test('--json prints one line; a wrong port and folders are refused', async () => {
+    const fake = fakeIo()
+    const code = main(['play', '--json'], fake.io)
+    await shown(fake, '\n')
+    fake.interrupt()
+    expect(await code).toBe(0)
+    expect(fake.stdout.text).toBe(`${JSON.stringify({ kind: 'play', address })}\n`)
+    expect(await main(['play', '--port', '70000'], fakeIo().io)).toBe(2)
+    expect(await main(['play', 'runs'], fakeIo().io)).toBe(2)
   })
 })
 

@@ -1,6 +1,7 @@
 /** `choir watch`: serves the dashboard of runs until Ctrl-C. */
 import type { Command } from 'commander'
-import { colorsFor, type Io, interruptible, untilAborted, writeJson } from '../io.ts'
+import { showServer } from '../display/server.ts'
+import { type Io, interruptible } from '../io.ts'
 import { jsonOption, listOption, numberOption, ranges } from '../options.ts'
 
 interface WatchFlags {
@@ -56,14 +57,6 @@ async function run(io: Io, folders: readonly string[], flags: WatchFlags): Promi
       ...(host !== undefined && { host }),
       ...(token !== undefined && { token }),
     })
-    try {
-      const { address } = server
-      if (flags.json) writeJson(io, { kind: 'watch', address })
-      else io.stdout.write(`\n  ${colorsFor(io.stdout, io.env).bold(address)}\n\n  press Ctrl-C to end\n`)
-      if (flags.open) io.openBrowser(address)
-      await untilAborted(signal)
-    } finally {
-      await server.close()
-    }
+    await showServer(io, 'watch', server, flags, signal)
   })
 }

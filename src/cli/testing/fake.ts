@@ -342,6 +342,10 @@ export function fakeIo(settings: Settings = {}): Fake {
       calls.push({ name: 'watch', args: [options] })
       return { address: 'http://127.0.0.1:6007/', close: async () => void calls.push({ name: 'close', args: [] }) }
     },
+    async play(options) {
+      calls.push({ name: 'play', args: [options] })
+      return { address: 'http://127.0.0.1:6007/', close: async () => void calls.push({ name: 'close', args: [] }) }
+    },
     async measureMachine(config) {
       calls.push({ name: 'measureMachine', args: [config] })
       return { ...engine, ...ceilings, ...settings.machine }

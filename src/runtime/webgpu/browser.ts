@@ -6,19 +6,32 @@ const BROWSERS =
   'Chrome and Edge from 113, Safari from 26, Firefox from 141 on Windows and 145 on macOS have it; a page needs https ' +
   'or localhost'
 
+type Gpu = { readonly navigator?: { readonly gpu?: GPU } }
+
 /**
  * Opens the GPU of the browser, in a page or in a worker.
  * @throws RuntimeError if there is none, with the browsers that have WebGPU
  */
 export async function openBrowserDevice(): Promise<Device> {
-  const { navigator } = globalThis as { readonly navigator?: { readonly gpu?: GPU } }
-  const gpu = navigator?.gpu
-  if (!gpu) throw new RuntimeError(`no WebGPU in this browser (${BROWSERS})`)
+  const found = await findAdapter()
+  if (typeof found === 'string') throw new RuntimeError(found)
+  return openDevice(found)
+}
+
+/** Why this browser cannot compute, with what to do; null if it can. */
+export async function missingGpu(): Promise<string | null> {
+  const found = await findAdapter()
+  return typeof found === 'string' ? found : null
+}
+
+/** The adapter, or why there is none. */
+async function findAdapter(): Promise<GPUAdapter | string> {
+  const gpu = (globalThis as Gpu).navigator?.gpu
+  if (!gpu) return `no WebGPU in this browser (${BROWSERS})`
   const adapter = await gpu.requestAdapter({ powerPreference: 'high-performance' })
-  if (!adapter)
-    throw new RuntimeError(
-      'no GPU: this browser has WebGPU, but no GPU that it supports (update the driver of the GPU, and see that hardware ' +
-        'acceleration is not turned off in the settings of the browser)',
-    )
-  return openDevice(adapter)
+  return (
+    adapter ??
+    'no GPU: this browser has WebGPU, but no GPU that it supports (update the driver of the GPU, and see that hardware ' +
+      'acceleration is not turned off in the settings of the browser)'
+  )
 }

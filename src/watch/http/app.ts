@@ -1,19 +1,19 @@
 /**
- * The server as a function from requests to responses (listed in api.ts). It looks up runs by id and files of the page
- * in a list; nothing in a request becomes a path.
+ * The dashboard's server as a function from requests to responses (listed in api.ts). It looks up runs by id; nothing in
+ * a request becomes a path.
  */
-import { type Context, Hono } from 'hono'
+import type { Context, Hono } from 'hono'
 import { bodyLimit } from 'hono/body-limit'
-import { html } from 'hono/html'
 import { parseInput } from '../../config/problems.ts'
 import type { Change, Collection, RoutingIndex, SeriesAnswer } from '../api.ts'
 import type { WatchedRun } from '../runs/collection.ts'
 import type { Tracing } from '../tracing/tracing.ts'
-import { type Access, access, isOwnName } from './access.ts'
+import type { Access } from './access.ts'
 import { Events } from './events.ts'
 import type { Page } from './page.ts'
-import { ProblemError, problemOf } from './problem.ts'
+import { ProblemError } from './problem.ts'
 import { parseQuery, requestSchemas } from './request-schemas.ts'
+import { createSite } from './site.ts'
 
 /** The runs to serve: a WatchedCollection, or a fake in tests. */
 export interface Watched {
@@ -41,52 +41,20 @@ const MAX_REQUEST_BYTES = 1 << 20
 const MAX_RESPONSE_BYTES = 1 << 26
 
 export function createApp({ collection, tracing, page, access: rules }: AppParts): App {
-  const app = new Hono()
   const events = new Events((listener) => collection.onChange(listener))
-  app.use(async (c, next) => {
-    await next()
-    for (const [name, value] of securityHeaders) c.res.headers.set(name, value)
-    // Under any other name a browser ignores this header without TLS, and logs a complaint.
-    if (isOwnName(c)) c.res.headers.set('cross-origin-opener-policy', 'same-origin')
-  })
-  app.use(access(rules))
-  app.use('/api/*', async (c, next) => {
-    await next()
-    if (!c.res.headers.has('cache-control')) c.res.headers.set('cache-control', 'no-store')
-  })
-  app.post('/api/*', bodyLimit({ maxSize: MAX_REQUEST_BYTES, onError: tooLarge }))
+  const app = createSite(page, rules, (app) => {
+    app.use('/api/*', async (c, next) => {
+      await next()
+      if (!c.res.headers.has('cache-control')) c.res.headers.set('cache-control', 'no-store')
+    })
+    app.post('/api/*', bodyLimit({ maxSize: MAX_REQUEST_BYTES, onError: tooLarge }))
 
-  app.get('/api/collection', (c) => c.json(collection.describe()))
-  app.get('/api/events', (c) => events.answer(c))
-  addRunRoutes(app, collection)
-  addTracingRoutes(app, collection, tracing)
-
-  app.get('*', (c) => {
-    const file = page.get(c.req.path)
-    if (!file) throw new ProblemError(404, `There is nothing at ${c.req.path}.`)
-    const caching = file.hashed ? 'public, max-age=31536000, immutable' : 'no-cache'
-    return c.body(file.bytes, 200, { 'content-type': file.type, 'cache-control': caching })
+    app.get('/api/collection', (c) => c.json(collection.describe()))
+    app.get('/api/events', (c) => events.answer(c))
+    addRunRoutes(app, collection)
+    addTracingRoutes(app, collection, tracing)
   })
-  app.notFound((c) => problemResponse(c, new ProblemError(404, `There is nothing at ${c.req.path}.`)))
-  app.onError((error, c) => problemResponse(c, problemOf(error)))
   return { fetch: (request) => app.fetch(request), close: () => events.close() }
-}
-
-/** On every response. uPlot and Preact set styles as properties, so 'unsafe-inline' is not needed. */
-const securityHeaders = Object.entries({
-  'content-security-policy':
-    "default-src 'self'; img-src 'self' blob: data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-  'x-content-type-options': 'nosniff',
-  'referrer-policy': 'no-referrer',
-  'cross-origin-resource-policy': 'same-origin',
-})
-
-/** HTML for a browser that opened the address, JSON for programs. */
-function problemResponse(c: Context, { message, status }: ProblemError): Response | Promise<Response> {
-  if (!c.req.header('accept')?.includes('text/html')) return c.json({ problem: message }, status)
-  const page = html`<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-    <meta name="color-scheme" content="light dark"><title>Choir</title><h1>Choir</h1><p>${message}</p></html>`
-  return c.html(page, status)
 }
 
 const tooLarge = (): never => {

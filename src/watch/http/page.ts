@@ -1,4 +1,4 @@
-/** The files of the page, read once at start. No other file can be requested, whatever the path. */
+/** The files of a page, read once at start. No other file can be requested, whatever the path. */
 import { readdir, readFile } from 'node:fs/promises'
 import { extname, join, relative, sep } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -14,14 +14,16 @@ export interface PageFile {
 /** Files by URL path; `/` is the page. */
 export type Page = ReadonlyMap<string, PageFile>
 
-/** The same relative path works from `src/` and from `dist/`. */
-export const builtPage = fileURLToPath(new URL('../../../dist/web', import.meta.url))
+/** The folder of a page as `npm run build` leaves it. The same relative path works from `src/` and from `dist/`. */
+export const builtPage = (name: 'web' | 'play'): string =>
+  fileURLToPath(new URL(`../../../dist/${name}`, import.meta.url))
 
 const types: Readonly<Record<string, string>> = {
   '.html': 'text/html; charset=utf-8',
   '.js': 'text/javascript; charset=utf-8',
   '.css': 'text/css; charset=utf-8',
   '.svg': 'image/svg+xml',
+  '.json': 'application/json',
 }
 
 /** @throws RunError when the page is not built */
@@ -39,6 +41,6 @@ export async function readPage(folder: string): Promise<Page> {
       hashed: path.startsWith('/assets/'),
     })
   }
-  if (!files.has('/')) throw new RunError(`the page of the dashboard is not in ${folder} (run: npm run build)`)
+  if (!files.has('/')) throw new RunError(`there is no page in ${folder} (run: npm run build)`)
   return files
 }

@@ -4,14 +4,16 @@ import type { AddressInfo } from 'node:net'
 import { afterEach, describe, expect, test } from 'vitest'
 import { UsageError } from '../../errors.ts'
 import { fakePage, fakeWatched } from '../testing/fake-watched.ts'
-import { type ServerAddress, serveWatched, startWatch, type WatchServer } from './server.ts'
+import { startPlay } from './play.ts'
+import type { PageServer, ServerAddress } from './serve.ts'
+import { serveWatched, startWatch } from './server.ts'
 
 const servers: { close(): unknown }[] = []
 afterEach(async () => {
   for (const server of servers.splice(0)) await server.close()
 })
 
-async function serve(place: ServerAddress = {}): Promise<WatchServer> {
+async function serve(place: ServerAddress = {}): Promise<PageServer> {
   const server = await serveWatched(fakeWatched(), fakePage, place)
   servers.push(server)
   return server
@@ -120,4 +122,23 @@ test('closing ends open event streams', async () => {
     ({ done }) => expect(done).toBe(true),
     () => undefined,
   )
+})
+
+test('choir play serves its page to this machine only, and asks the server for nothing else', async () => {
+  const server = await startPlay({ port: 0 })
+  servers.push(server)
+  const { address } = server
+  const page = await fetch(address)
+  const html = await page.text()
+  expect(page.headers.get('content-security-policy')).toContain("default-src 'self'")
+  const files = [...html.matchAll(/(?:src|href)="(\.[^"]+)"/g)].map(([, path]) => new URL(path ?? '', address))
+  expect(files.length).toBeGreaterThan(1)
+  for (const file of [...files, new URL('speeches.json', address), new URL('routing.html', address)])
+    expect((await fetch(file)).status, file.href).toBe(200)
+  expect((await fetch(`${address}api/collection`)).status).toBe(404)
+  // A page of another site whose name points here.
+  const status = await new Promise((resolve) => {
+    request(address, { headers: { host: 'evil.example' } }, ({ statusCode }) => resolve(statusCode)).end()
+  })
+  expect(status).toBe(403)
 })

@@ -5,7 +5,7 @@
  * of the file.
  */
 import { isFields } from '../../config/fields.ts'
-import { emptyRow, expertsOf, MAX_EXPERTS, measures, type Row, Snapshots } from './snapshots.ts'
+import { measures, numberOr, rowOf, Snapshots } from './snapshots.ts'
 
 /** Number of routers and prototypes, from the configuration. */
 export interface ExpectedRouters {
@@ -92,21 +92,4 @@ export function parseObject(line: Buffer): Record<string, unknown> | undefined {
   } catch {
     return undefined
   }
-}
-
-function rowOf(record: Record<string, unknown>): Row | undefined {
-  const { tokens_per_expert: before, kept_per_expert: after = before } = record
-  if (!Array.isArray(before) || !Array.isArray(after)) return undefined
-  if (before.length === 0 || before.length !== after.length || before.length > MAX_EXPERTS) return undefined
-  const row = emptyRow(before.length)
-  for (let expert = 0; expert < before.length; expert++) {
-    row[expert] = numberOr(before[expert], 0)
-    row[before.length + expert] = numberOr(after[expert], 0)
-  }
-  for (const [index, name] of measures.entries()) row[2 * expertsOf(row) + index] = numberOr(record[name], Number.NaN)
-  return row
-}
-
-function numberOr<Other>(value: unknown, other: Other): number | Other {
-  return typeof value === 'number' && Number.isFinite(value) ? value : other
 }

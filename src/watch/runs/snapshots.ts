@@ -7,7 +7,6 @@
  * Rows are stored by router in order of appearance; readers see routers sorted by layer. So a late router or a new
  * expert moves no stored numbers: whatever a row lacks is 0.
  */
-import { randomInt } from 'node:crypto'
 import { bisectLeft } from 'd3-array'
 import type { RouterInfo, RoutingHistory, RoutingIndex } from '../api.ts'
 
@@ -43,12 +42,30 @@ export const emptyRow = (experts: number): Row =>
 
 export const expertsOf = (row: Row): number => (row.length - measures.length) / 2
 
+/** The numbers of a line of routing.jsonl; undefined if it has none. */
+export function rowOf(record: Readonly<Record<string, unknown>>): Row | undefined {
+  const { tokens_per_expert: before, kept_per_expert: after = before } = record
+  if (!Array.isArray(before) || !Array.isArray(after)) return undefined
+  if (before.length === 0 || before.length !== after.length || before.length > MAX_EXPERTS) return undefined
+  const row = emptyRow(before.length)
+  for (let expert = 0; expert < before.length; expert++) {
+    row[expert] = numberOr(before[expert], 0)
+    row[before.length + expert] = numberOr(after[expert], 0)
+  }
+  for (const [index, name] of measures.entries()) row[2 * expertsOf(row) + index] = numberOr(record[name], Number.NaN)
+  return row
+}
+
+export function numberOr<Other>(value: unknown, other: Other): number | Other {
+  return typeof value === 'number' && Number.isFinite(value) ? value : other
+}
+
 export class Snapshots {
   /**
    * Grows when a kept snapshot changes its index or its numbers. Starts at random: a page may still hold data of an
    * earlier reader, from before the run was recreated or the server restarted.
    */
-  generation = randomInt(2 ** 31)
+  generation = Math.floor(Math.random() * 2 ** 31)
   private readonly prototypes: number
   private readonly routersExpected: number
   private memory = Number.POSITIVE_INFINITY

@@ -20,6 +20,15 @@ export function RoutingControls({ run, runs, names, router }: RoutingControlsPro
         options={runs.map(({ id, name }) => ({ value: id, text: name }))}
         pick={view.openRun}
       />
+      <MapControls names={names} router={router} />
+    </div>
+  )
+}
+
+/** Which heat map is shown, and how. */
+export function MapControls({ names, router }: Pick<RoutingControlsProps, 'names' | 'router'>) {
+  return (
+    <>
       <Segments
         label="View"
         value={view.map.value}
@@ -59,6 +68,6 @@ export function RoutingControls({ run, runs, names, router }: RoutingControlsPro
           { value: 'prototype', text: 'Prototype', hint: 'Grouped by prototype, most loaded first in each' },
         ]}
       />
-    </div>
+    </>
   )
 }

@@ -5,9 +5,7 @@ import { collection, type Page, page, pages, pageTitles, problem, runs } from '.
 import { Icon } from './icon.tsx'
 import { shortcutsShown } from './shortcuts.tsx'
 import { drawerOpen } from './sidebar.tsx'
-import { nextTheme, theme } from './theme.ts'
-
-const themeIcons = { auto: 'auto', light: 'sun', dark: 'moon' } as const
+import { ThemeButton } from './theme-button.tsx'
 
 export function Header() {
   return (
@@ -36,15 +34,7 @@ export function Header() {
         ))}
       </nav>
       <Freshness />
-      <button
-        type="button"
-        class="quiet"
-        aria-label={`Colours: ${theme.value}`}
-        title={`Colours: ${theme.value}`}
-        onClick={nextTheme}
-      >
-        <Icon name={themeIcons[theme.value]} />
-      </button>
+      <ThemeButton />
       <button type="button" class="quiet wide-only" onClick={() => (shortcutsShown.value = true)}>
         <kbd>?</kbd>
         <span class="hidden">Keys</span>

@@ -17,7 +17,7 @@ import * as view from './view.ts'
 export type Span = readonly [number, number]
 
 interface TracePanelProps {
-  readonly run: RunSummary
+  readonly run: Pick<RunSummary, 'name'>
   readonly trace: TokenTrace
   /** Shared by both runs. */
   readonly pointed: Signal<Span | null>

@@ -1,0 +1,27 @@
+/** Serves a page until Ctrl-C. */
+import type { PageServer } from '../../watch/http/serve.ts'
+import { colorsFor, type Io, untilAborted, writeJson } from '../io.ts'
+
+interface ServerFlags {
+  readonly open?: true
+  readonly json?: true
+}
+
+/** Prints the address, opens it if asked to, waits for the signal, and closes the server. */
+export async function showServer(
+  io: Io,
+  kind: 'watch' | 'play',
+  server: PageServer,
+  { open, json }: ServerFlags,
+  signal: AbortSignal,
+): Promise<void> {
+  try {
+    const { address } = server
+    if (json) writeJson(io, { kind, address })
+    else io.stdout.write(`\n  ${colorsFor(io.stdout, io.env).bold(address)}\n\n  press Ctrl-C to end\n`)
+    if (open) io.openBrowser(address)
+    await untilAborted(signal)
+  } finally {
+    await server.close()
+  }
+}

@@ -1,0 +1,49 @@
+/**
+ * A page and, for the dashboard, what it asks for: headers, access, the files of the page, and errors as responses. Files
+ * are looked up in a list; nothing in a request becomes a path.
+ */
+import { type Context, Hono } from 'hono'
+import { html } from 'hono/html'
+import { type Access, access, isOwnName } from './access.ts'
+import type { Page } from './page.ts'
+import { ProblemError, problemOf } from './problem.ts'
+
+/** @param addRoutes Adds what the page asks for, before its files. */
+export function createSite(page: Page, rules: Access, addRoutes: (app: Hono) => void = () => {}): Hono {
+  const app = new Hono()
+  app.use(async (c, next) => {
+    await next()
+    for (const [name, value] of securityHeaders) c.res.headers.set(name, value)
+    // Under any other name a browser ignores this header without TLS, and logs a complaint.
+    if (isOwnName(c)) c.res.headers.set('cross-origin-opener-policy', 'same-origin')
+  })
+  app.use(access(rules))
+  addRoutes(app)
+
+  app.get('*', (c) => {
+    const file = page.get(c.req.path)
+    if (!file) throw new ProblemError(404, `There is nothing at ${c.req.path}.`)
+    const caching = file.hashed ? 'public, max-age=31536000, immutable' : 'no-cache'
+    return c.body(file.bytes, 200, { 'content-type': file.type, 'cache-control': caching })
+  })
+  app.notFound((c) => problemResponse(c, new ProblemError(404, `There is nothing at ${c.req.path}.`)))
+  app.onError((error, c) => problemResponse(c, problemOf(error)))
+  return app
+}
+
+/** On every response. uPlot and Preact set styles as properties, so 'unsafe-inline' is not needed. */
+const securityHeaders = Object.entries({
+  'content-security-policy':
+    "default-src 'self'; img-src 'self' blob: data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+  'x-content-type-options': 'nosniff',
+  'referrer-policy': 'no-referrer',
+  'cross-origin-resource-policy': 'same-origin',
+})
+
+/** HTML for a browser that opened the address, JSON for programs. */
+function problemResponse(c: Context, { message, status }: ProblemError): Response | Promise<Response> {
+  if (!c.req.header('accept')?.includes('text/html')) return c.json({ problem: message }, status)
+  const page = html`<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+    <meta name="color-scheme" content="light dark"><title>Choir</title><h1>Choir</h1><p>${message}</p></html>`
+  return c.html(page, status)
+}

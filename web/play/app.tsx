@@ -1,0 +1,92 @@
+/** The page: lessons and controls at the side, and what the trainings show. */
+import { useEffect, useState } from 'preact/hooks'
+import { missingGpu } from '../../src/library/web.ts'
+import { Message } from '../src/controls/message.tsx'
+import { ThemeButton } from '../src/shell/theme-button.tsx'
+import { Actions, Controls } from './controls.tsx'
+import { LessonList } from './lesson-list.tsx'
+import { LossPanel } from './loss-panel.tsx'
+import { RoutingPanel } from './routing-panel.tsx'
+import { Facts } from './run-facts.tsx'
+import { lesson, openSides, problem, takeText } from './session.ts'
+import { TokensPanel } from './tokens-panel.tsx'
+import { WritingPanel } from './writing-panel.tsx'
+
+export function App() {
+  const [missing, setMissing] = useState<string | null>(null)
+  useEffect(() => {
+    missingGpu().then(setMissing)
+  }, [])
+  return (
+    <>
+      <a class="skip" href="#main">
+        Skip to the trainings
+      </a>
+      <header class="top">
+        <span class="brand">Choir play</span>
+        <Actions disabled={missing !== null} />
+        <a class="guide-link" href="./routing.html" target="_blank" rel="noreferrer">
+          How routing works
+        </a>
+        <ThemeButton />
+      </header>
+      {problem.value !== null && (
+        <div class="banner" role="alert">
+          {problem.value}
+        </div>
+      )}
+      <div class="body">
+        <aside
+          class="play-side"
+          aria-label="Settings"
+          onDragOver={(event) => event.preventDefault()}
+          onDrop={(event) => {
+            event.preventDefault()
+            const file = event.dataTransfer?.files[0]
+            if (file) void takeText(file)
+          }}
+        >
+          <LessonList disabled={missing !== null} />
+          <Controls />
+        </aside>
+        <main id="main" class="play-main" tabIndex={-1}>
+          <h1 class="hidden">Trainings</h1>
+          {missing !== null && (
+            <Message bad title="This browser cannot train">
+              There is {missing}. In Node, <code>choir train</code> also trains without a GPU.
+            </Message>
+          )}
+          {missing === null && openSides.value.length === 0 && <Welcome />}
+          {openSides.value.length > 0 && <Trainings />}
+        </main>
+      </div>
+    </>
+  )
+}
+
+function Welcome() {
+  return (
+    <Message title="Nothing is trained yet">
+      Small Mixture-of-Experts models are trained here, in this browser. Try a lesson, or press Train: two language
+      models then learn the State of the Union addresses, or a text of yours, on the GPU of this machine: side by side,
+      from the same seed. The text stays in this browser.
+    </Message>
+  )
+}
+
+function Trainings() {
+  return (
+    <>
+      {lesson.value && (
+        <p class="look" role="note">
+          <b>{lesson.value.title}.</b> {lesson.value.look}
+        </p>
+      )}
+      <Facts />
+      <LossPanel />
+      <RoutingPanel />
+      <TokensPanel />
+      <WritingPanel />
+    </>
+  )
+}

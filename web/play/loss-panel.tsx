@@ -1,0 +1,67 @@
+/** A measure of both sides over the steps, as the dashboard draws it. */
+import { signal } from '@preact/signals'
+import { useMemo } from 'preact/hooks'
+import { smooth } from '../../src/watch/runs/series.ts'
+import { Segments } from '../src/controls/selection.tsx'
+import { Chart } from '../src/curves/chart.tsx'
+import '../src/curves/curves.css'
+import type { Figure } from '../src/curves/drawing/figure.ts'
+import { type Line, rangeOfX, rangeOfY } from '../src/curves/drawing/lines.ts'
+import { from, to } from '../src/curves/settings.ts'
+import type { LiveRun } from './live-run.ts'
+import { nameOf, openSides, runs } from './session.ts'
+import { styleOfSide } from './styles.ts'
+
+const measures = {
+  loss: { text: 'Loss', hint: 'On the batches trained on, smoothed; the faint line is not' },
+  heldOut: { text: 'Held-out loss', hint: 'On text that is not trained on, every 50 steps' },
+  drop_rate: { text: 'Dropped', hint: 'Share of choices that found their expert full' },
+  load_cv: { text: 'Imbalance', hint: 'c_v of tokens per expert, before drops' },
+} as const
+
+type Measure = keyof typeof measures
+
+const measure = signal<Measure>('loss')
+/** As in the dashboard, the weight of earlier values. */
+const SMOOTHING = 0.8
+
+export function LossPanel() {
+  const shown = measure.value
+  const open = openSides.value.map((side) => runs[side])
+  const versions = open.map(({ version }) => version.value).join()
+  const names = open.map(({ side }) => nameOf(side)).join()
+  const [min, max] = [from.value, to.value]
+  const figure = useMemo(() => figureOf(open, shown, min, max), [shown, versions, names, min, max])
+  return (
+    <section class="pane" aria-label="Curves">
+      <Segments
+        label="Curve"
+        labelHidden
+        value={shown}
+        options={Object.entries(measures).map(([value, { text, hint }]) => ({ value: value as Measure, text, hint }))}
+        pick={(value) => (measure.value = value)}
+      />
+      <div class="play-chart">{figure ? <Chart figure={figure} /> : <p class="empty small">No values yet.</p>}</div>
+    </section>
+  )
+}
+
+function figureOf(open: readonly LiveRun[], shown: Measure, min: number | null, max: number | null): Figure | null {
+  const lines = open.map((run) => lineOf(run, shown)).filter(({ x }) => x.length > 0)
+  const whole = rangeOfX(lines)
+  if (!whole) return null
+  const x = { min: min ?? whole.min, max: max ?? whole.max }
+  const y = rangeOfY(lines, x, false)
+  return y && x.min < x.max ? { metric: measures[shown].text, axis: 'step', lines, x, y, log: false } : null
+}
+
+function lineOf({ side, records, evaluations }: LiveRun, shown: Measure): Line {
+  const line = { run: side, name: nameOf(side), style: styleOfSide(side) }
+  if (shown === 'heldOut')
+    return { ...line, x: evaluations.map(({ step }) => step), y: evaluations.map(({ loss }) => finite(loss)) }
+  const raw = Float64Array.from(records, (record) => record[shown])
+  const y = Array.from(smooth(raw, SMOOTHING), finite)
+  return { ...line, x: records.map(({ step }) => step), y, raw: Array.from(raw, finite) }
+}
+
+const finite = (value: number): number | null => (Number.isFinite(value) ? value : null)

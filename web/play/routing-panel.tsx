@@ -1,0 +1,94 @@
+/** The loads of the experts of both sides: the heat maps and lines of the dashboard, at the same step. */
+import { useComputed } from '@preact/signals'
+import { useMemo } from 'preact/hooks'
+import { grouped } from '../../src/text/numbers.ts'
+import type { RoutingIndex } from '../../src/watch/api.ts'
+import { Message } from '../src/controls/message.tsx'
+import '../src/experts/experts.css'
+import { routerNames } from '../src/experts/heat-map/order.ts'
+import { TimeMap } from '../src/experts/heat-map/time-map.tsx'
+import { LayerMap } from '../src/experts/layer-map.tsx'
+import { Legend } from '../src/experts/legend.tsx'
+import { snapshotAt } from '../src/experts/loads/snapshot-at.ts'
+import type { ShownLoads } from '../src/experts/loads/use-loads.ts'
+import { RouterLines } from '../src/experts/router-lines.tsx'
+import { MapControls } from '../src/experts/routing-controls.tsx'
+import * as view from '../src/experts/view.ts'
+import type { LiveRun } from './live-run.ts'
+import { nameOf, openSides, runs } from './session.ts'
+
+export function RoutingPanel() {
+  const indices = openSides.value.map((side) => runs[side].routing.value).filter((index) => index !== undefined)
+  const [first] = indices
+  const step = view.step()
+  return (
+    <section class="pane experts experts-pane" aria-label="Experts">
+      {first && (
+        <div class="experts-controls">
+          <MapControls names={routerNames(first.routers)} router={routerIn(first)} />
+          {step !== null && (
+            <button type="button" onClick={view.toNewest}>
+              Step {grouped(step)}: back to now
+            </button>
+          )}
+        </div>
+      )}
+      <div class="sides">
+        {openSides.value.map((side) => (
+          <SideMap key={side} run={runs[side]} />
+        ))}
+      </div>
+      {first && <Legend />}
+    </section>
+  )
+}
+
+/** The layer that is shown over time; a model may have fewer. */
+const routerIn = (index: RoutingIndex): number => Math.min(index.routers.length - 1, view.router.value)
+
+function SideMap({ run }: { readonly run: LiveRun }) {
+  const index = run.routing.value
+  const isDense = run.opened.value?.config.model.moe === null
+  return (
+    <section aria-label={`Experts of ${run.side}`}>
+      <h2>{nameOf(run.side)}</h2>
+      {index ? (
+        <Maps run={run} index={index} />
+      ) : (
+        <Message title={isDense ? 'A dense model has no experts' : 'No step yet'} />
+      )}
+    </section>
+  )
+}
+
+function Maps({ run, index }: { readonly run: LiveRun; readonly index: RoutingIndex }) {
+  const names = routerNames(index.routers)
+  const router = routerIn(index)
+  const info = index.routers[router]
+  const at = useComputed(() => snapshotAt(run.routing.value?.steps ?? [], view.step()))
+  const shown = useComputed<ShownLoads | null>(() => {
+    void run.version.value
+    const snapshot = at.value
+    return snapshot < 0 ? null : { snapshot, loads: run.snapshots.loads(snapshot, snapshot + 1) }
+  })
+  const version = run.version.value
+  const overTime = view.map.value === 'time'
+  const history = useMemo(() => (overTime ? run.snapshots.history(router) : null), [overTime, router, version])
+  const summary = useMemo(() => run.snapshots.summary(router), [router, version])
+  const moveTo = (snapshot: number) => view.moveTo(index.steps[snapshot] ?? 0)
+  return (
+    <>
+      {overTime && info ? (
+        <TimeMap history={history} router={info} index={index} at={at} moveTo={moveTo} open={() => undefined} />
+      ) : (
+        <LayerMap shown={shown} index={index} names={names} selected={router} opened={null} open={view.openRouter} />
+      )}
+      <div class="lines">
+        <p class="quiet">Layer {names[router]} over time</p>
+        <div>
+          <RouterLines history={summary} at={at} moveTo={moveTo} />
+        </div>
+      </div>
+    </>
+  )
+}

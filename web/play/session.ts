@@ -1,0 +1,157 @@
+/** The state of the page: text, settings of both sides, and their trainings. */
+import { computed, effect, signal } from '@preact/signals'
+import { browserStore, type PageText } from '../../src/library/web.ts'
+import { type Lesson, settingOf } from './lessons.ts'
+import { LiveRun, type SideName, storeOf } from './live-run.ts'
+import { configOf, defaultSetting, defaultShared, describe, type Setting, type Shared } from './settings.ts'
+
+const sideNames = ['A', 'B'] as const
+
+/** What the page remembers between visits. The runs are in the storage of the browser. */
+interface Remembered {
+  readonly shared: Shared
+  readonly settings: Readonly<Record<SideName, Setting>>
+  readonly comparing: boolean
+}
+
+const KEY = 'choir.play'
+
+function remembered(): Partial<Remembered> {
+  try {
+    return JSON.parse(localStorage.getItem(KEY) ?? '{}') as Partial<Remembered>
+  } catch {
+    return {}
+  }
+}
+
+const before = remembered()
+export const shared = signal<Shared>({ ...defaultShared, ...before.shared })
+export const settings = {
+  A: signal<Setting>({ ...defaultSetting, ...before.settings?.A }),
+  B: signal<Setting>({ ...defaultSetting, router: 'prototype', ...before.settings?.B }),
+}
+export const comparing = signal(before.comparing ?? true)
+effect(() => {
+  const state: Remembered = {
+    shared: shared.value,
+    settings: { A: settings.A.value, B: settings.B.value },
+    comparing: comparing.value,
+  }
+  try {
+    localStorage.setItem(KEY, JSON.stringify(state))
+  } catch {
+    // A browser that stores nothing: the next visit begins with the defaults.
+  }
+})
+
+/** A text of the visitor's own; null: the speeches. */
+export const ownText = signal<{ readonly name: string; readonly content: string } | null>(null)
+/** Why something could not be done. */
+export const problem = signal<string | null>(null)
+/** The lesson that was tried last. */
+export const lesson = signal<Lesson | null>(null)
+/** Whether this browser has a stored run that no side has open. */
+export const hasStored = signal(false)
+
+export const runs = { A: new LiveRun('A'), B: new LiveRun('B') }
+/** Sides that have something to show. */
+export const openSides = computed(() => sideNames.filter((side) => runs[side].phase.value !== 'empty'))
+const phases = computed(() => sideNames.map((side) => runs[side].phase.value))
+export const isBusy = computed(() => phases.value.some((phase) => phase === 'running' || phase === 'preparing'))
+export const canContinue = computed(() => !isBusy.value && phases.value.includes('paused'))
+
+/** The name of a side's run: what it was started with, which the controls may no longer show. */
+export function nameOf(side: SideName): string {
+  const moe = runs[side].opened.value?.config.model.moe
+  if (moe === undefined) return `${side}: ${describe(settings[side].value)}`
+  if (moe === null) return `${side}: dense`
+  const { router, k, prototypes, capacity, factor, balance } = moe
+  const known = router === 'switch' ? 'top-k' : router
+  return `${side}: ${describe({ router: known, k, prototypes, capacity, factor, balance: balance.coefficient })}`
+}
+
+/** The embedded text: a file beside the page, for its size loaded when it is needed. */
+async function speeches(): Promise<PageText> {
+  const answer = await fetch('./speeches.json').catch(() => null)
+  if (!answer?.ok) throw new Error('The speeches cannot be loaded: is the page still served?')
+  return { name: 'sotu', documents: await answer.json() }
+}
+
+/** Trains anew with the settings as they are. */
+export const begin = () =>
+  attempt(async () => {
+    hasStored.value = false
+    const text = ownText.value ?? (await speeches())
+    const chosen = comparing.value ? sideNames : (['A'] as const)
+    await Promise.all(sideNames.map((side) => runs[side].close()))
+    if (!comparing.value) await (await browserStore(storeOf('B'))).clear()
+    await Promise.all(chosen.map((side) => runs[side].start(configOf(settings[side].value, shared.value), text)))
+  })
+
+export const pause = () => attempt(() => Promise.all(sideNames.map((side) => runs[side].pause())))
+
+/** Trains on with all that are paused. */
+export function goOn(): void {
+  for (const side of sideNames) if (runs[side].phase.value === 'paused') void runs[side].run()
+}
+
+/** Opens the runs that the browser has stored. */
+export const restore = () =>
+  attempt(async () => {
+    hasStored.value = false
+    const text = await speeches()
+    for (const side of sideNames) if (await (await browserStore(storeOf(side))).load()) await runs[side].restore(text)
+  })
+
+/** Opens the run of a zip file as side A. */
+export const importRun = (file: File) =>
+  attempt(async () => {
+    const zip = new Uint8Array(await file.arrayBuffer())
+    hasStored.value = false
+    await runs.B.close()
+    await runs.A.importZip(zip, await speeches())
+  })
+
+/** Saves the run directory of a side as a file. */
+export const exportRun = (side: SideName) =>
+  attempt(async () => {
+    const zip = await runs[side].export()
+    const link = document.createElement('a')
+    link.href = URL.createObjectURL(new Blob([zip as BlobPart], { type: 'application/zip' }))
+    link.download = `choir-${side.toLowerCase()}-step-${runs[side].step}.zip`
+    link.click()
+    setTimeout(() => URL.revokeObjectURL(link.href), 60_000)
+  })
+
+/** Sets the controls to those of a lesson, and trains. */
+export function tryLesson(chosen: Lesson): void {
+  lesson.value = chosen
+  settings.A.value = settingOf(chosen.a)
+  settings.B.value = settingOf(chosen.b)
+  comparing.value = true
+  void begin()
+}
+
+/** A file that the visitor dropped or chose: a text to train on. */
+export const takeText = (file: File) =>
+  attempt(async () => {
+    const content = await file.text()
+    if (content.includes('\0')) throw new Error(`${file.name} is not a text.`)
+    ownText.value = { name: /\.(txt|md|json|jsonl)$/i.test(file.name) ? file.name : `${file.name}.txt`, content }
+  })
+
+/** Looks for runs of an earlier visit. */
+export const findStored = () =>
+  attempt(async () => {
+    const found = await Promise.all(sideNames.map(async (side) => (await browserStore(storeOf(side))).load()))
+    hasStored.value = found.some((zip) => zip !== null) && openSides.value.length === 0
+  })
+
+async function attempt(action: () => Promise<unknown>): Promise<void> {
+  problem.value = null
+  try {
+    await action()
+  } catch (error) {
+    problem.value = error instanceof Error ? error.message : String(error)
+  }
+}

