@@ -1,6 +1,6 @@
-/** The GPU of the browser as a runtime. Its type names no type of WebGPU, which TypeScript's libraries lack. */
+/** The GPU of the browser as a runtime. Types here name none of WebGPU, which TypeScript's libraries lack. */
 import type { Runtime } from '../runtime/contract.ts'
-import { openBrowserDevice } from '../runtime/webgpu/browser.ts'
+import { openBrowserDevice, whyNoGpu } from '../runtime/webgpu/browser.ts'
 import { createDeviceRuntime } from '../runtime/webgpu/runtime.ts'
 
 /**
@@ -8,3 +8,6 @@ import { createDeviceRuntime } from '../runtime/webgpu/runtime.ts'
  * @throws RuntimeError if there is none, with the browsers that have WebGPU
  */
 export const openBrowserRuntime = async (): Promise<Runtime> => createDeviceRuntime(await openBrowserDevice())
+
+/** Why this browser cannot compute, with what to do about it; null if it can. */
+export const missingGpu = (): Promise<string | null> => whyNoGpu()

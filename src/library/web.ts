@@ -21,7 +21,7 @@
  * @module choir/web
  */
 
-export { openBrowserRuntime } from '../browser/open-runtime.ts'
+export { missingGpu, openBrowserRuntime } from '../browser/open-runtime.ts'
 export type { OpenOptions, RestoreOptions, TrainingOptions } from '../browser/opening.ts'
 export type { PageText, TextFile } from '../browser/page-text.ts'
 export { type RunTrainingOptions, runTraining, type TrainingEvent } from '../browser/run-training.ts'
@@ -42,6 +42,5 @@ export type { RouterChoices, TextRouting } from '../infer/text-routing.ts'
 export type { WritingOptions } from '../infer/writing-options.ts'
 export type { OnMessage, RunMessage } from '../run/messages.ts'
 export { type Runtime, RuntimeError } from '../runtime/contract.ts'
-export { missingGpu } from '../runtime/webgpu/browser.ts'
 export type { CapacityEvaluation, EvalRecord, RoutingRecord, RoutingSummary, TrainRecord } from '../step/records.ts'
 export { type ConfigInput, defineConfig } from './config.ts'

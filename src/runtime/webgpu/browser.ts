@@ -19,7 +19,7 @@ export async function openBrowserDevice(): Promise<Device> {
 }
 
 /** Why this browser cannot compute, with what to do; null if it can. */
-export async function missingGpu(): Promise<string | null> {
+export async function whyNoGpu(): Promise<string | null> {
   const found = await findAdapter()
   return typeof found === 'string' ? found : null
 }
