@@ -1,82 +1,108 @@
 /**
- * Dispatches of a training step on a GPU, counted without one: the gradient program of a preset is planned as for a
- * WebGPU device, but not compiled.
+ * Dispatches of a training step on a GPU, counted without one: a step of a preset is planned, bound and recorded as on
+ * a WebGPU device, but nothing is compiled or computed.
  *
  *     npx tsx bench/dispatches.ts S
  *     npx tsx bench/dispatches.ts demo --set model.moe.k=2 --list
  */
 import { parseArgs } from 'node:util'
-import type { Program } from '../src/graph/program.ts'
 import { loadConfig } from '../src/run/load-config.ts'
-import type { ArenaKernels } from '../src/runtime/arena-kernels.ts'
-import type { Runtime } from '../src/runtime/contract.ts'
-import { graphKernels, nodeKernels } from '../src/runtime/webgpu/kernels/table.ts'
-import { moduleOf } from '../src/runtime/webgpu/module.ts'
-import { type Plan, planProgram } from '../src/runtime/webgpu/program/plan.ts'
+import type { Device } from '../src/runtime/webgpu/device.ts'
+import type { DeviceExecutable } from '../src/runtime/webgpu/executable.ts'
+import type { Plan } from '../src/runtime/webgpu/program/plan.ts'
+import { createDeviceRuntime } from '../src/runtime/webgpu/runtime.ts'
 import { createStore, Trainer } from '../src/step/trainer.ts'
 
-/** Thrown instead of compiling. */
-class Planned extends Error {
-  readonly plan: Plan
+Object.assign(globalThis, { GPUBufferUsage: { MAP_READ: 1, COPY_DST: 8 }, GPUMapMode: { READ: 1 } })
 
-  constructor(plan: Plan) {
-    super('planned')
-    this.plan = plan
-  }
+/** Of everything that is submitted: names of dispatches, and how many readbacks. */
+const recorded = { dispatches: [] as string[], submits: 0, readbacks: 0 }
+const pipelines = new Map<string, object>()
+const nothing = () => {}
+
+const pass = {
+  name: '',
+  setPipeline: ({ label }: { label: string }) => {
+    pass.name = label
+  },
+  setBindGroup: nothing,
+  dispatchWorkgroups: () => recorded.dispatches.push(pass.name),
+  dispatchWorkgroupsIndirect: () => recorded.dispatches.push(pass.name),
+  end: nothing,
 }
 
-/** A device that plans programs. */
-const runtime = {
-  device: 'webgpu',
-  defers: true,
-  threads: 1,
-  maxArenaBytes: 2 ** 32 - 256,
-  kernels: { names: new Set(Object.keys(graphKernels)), tile: 1, threads: 1 },
-  createArena: (byteLength: number) => ({
-    byteLength,
-    host: null,
-    read: async () => new Float32Array(),
-    write: async () => {},
+/** The limits that every device has. */
+const gpu = {
+  limits: { maxBufferSize: 2 ** 32, maxStorageBufferBindingSize: 2 ** 30, maxStorageBuffersPerShaderStage: 8 },
+  features: new Set(),
+  queue: { submit: () => recorded.submits++, writeBuffer: nothing, onSubmittedWorkDone: async () => {} },
+  createBuffer: ({ size }: { size: number }) => ({
+    size,
+    mapAsync: async () => recorded.readbacks++,
+    getMappedRange: (offset: number, bytes: number) => new ArrayBuffer(bytes - offset),
+    unmap: nothing,
+    destroy: nothing,
   }),
-  createArenaKernels: async () => ({ close: async () => {} }) as ArenaKernels,
-  compile: async (program: Program) => {
-    throw new Planned(planProgram(program, nodeKernels, { f16: false, subgroups: false }))
+  createBindGroup: () => ({}),
+  createCommandEncoder: () => ({ beginComputePass: () => pass, copyBufferToBuffer: nothing, finish: () => ({}) }),
+  pushErrorScope: nothing,
+  popErrorScope: async () => null,
+  destroy: nothing,
+}
+
+const device = {
+  gpu,
+  adapter: { name: 'none', vendor: '', architecture: '', description: '', software: false },
+  features: { f16: false, subgroups: false },
+  pipeline(code: string, label: string) {
+    const known = pipelines.get(code) ?? { label, getBindGroupLayout: () => ({}) }
+    pipelines.set(code, known)
+    return known
   },
-} as unknown as Runtime
+  compile: async () => {},
+  check: nothing,
+  idle: async () => {},
+  destroy: nothing,
+} as unknown as Device
 
 const { positionals, values } = parseArgs({
   allowPositionals: true,
   options: { set: { type: 'string', multiple: true, default: [] }, list: { type: 'boolean', default: false } },
 })
 const config = await loadConfig(positionals[0] ?? 'S', values.set)
+const runtime = createDeviceRuntime(device)
+const plans: Plan[] = []
+const compile = runtime.compile.bind(runtime)
+runtime.compile = async (...program) => {
+  const executable = (await compile(...program)) as DeviceExecutable
+  plans.push(executable.model)
+  return executable
+}
 const begin = performance.now()
-const plan = await Trainer.compile(runtime, config, createStore(runtime, config)).then(
-  () => Promise.reject(new Error('nothing was compiled')),
-  (error: unknown) => {
-    if (error instanceof Planned) return error.plan
-    throw error
-  },
-)
+const trainer = await Trainer.compile(runtime, config, createStore(runtime, config))
 const ms = performance.now() - begin
-const pipelines = new Set(
-  plan.steps.map(({ dispatch, values: of }) =>
-    moduleOf(
-      dispatch,
-      of.map((value) => (plan.values[value] as Plan['values'][number]).dtype),
-      of.map((_, i) => i),
-    ),
-  ),
-)
-console.log(`dispatches  ${plan.steps.length} of the gradient program`)
+const tokens = new Int32Array(config.train.batch * config.model.sequence)
+await trainer.step(1, { tokens, targets: tokens })
+Object.assign(recorded, { dispatches: [], submits: 0, readbacks: 0 })
+await trainer.step(2, { tokens, targets: tokens })
+
+// With micro-batches, the second program runs for all but the first.
+const runs = (program: number) => (program === 0 ? 1 : config.train.microBatches - 1)
+const gradient = plans.reduce((sum, { steps }, i) => sum + steps.length * runs(i), 0)
+const total = recorded.dispatches.length
+console.log(`dispatches  ${total} of a step: ${gradient} of the gradient program, ${total - gradient} of the update`)
 console.log(`pipelines   ${pipelines.size} different ones`)
-console.log(`memory      ${(plan.bytes / 1e6).toFixed(1)} MB for values`)
+console.log(`waits       ${recorded.submits} submits, ${recorded.readbacks} readbacks`)
+console.log(`memory      ${(Math.max(...plans.map(({ bytes }) => bytes)) / 1e6).toFixed(1)} MB for values`)
 console.log(`planning    ${ms.toFixed(0)} ms`)
 if (values.list) {
   const counts = new Map<string, number>()
-  for (const { dispatch, origin } of plan.steps) {
-    const key = `${origin.layer.replace(/\d+/, '*') || '(no layer)'}  ${dispatch.name}`
+  const count = (layer: string, name: string) => {
+    const key = `${layer.replace(/\d+/, '*') || '(no layer)'}  ${name}`
     counts.set(key, (counts.get(key) ?? 0) + 1)
   }
-  for (const [key, count] of [...counts].sort(([, a], [, b]) => b - a))
-    console.log(`${String(count).padStart(5)}  ${key}`)
+  for (const { steps } of plans) for (const { dispatch, origin } of steps) count(origin.layer, dispatch.name)
+  const names = new Set(plans.flatMap(({ steps }) => steps.map(({ dispatch }) => dispatch.name)))
+  for (const name of recorded.dispatches) if (!names.has(name)) count('update', name)
+  for (const [key, n] of [...counts].sort(([, a], [, b]) => b - a)) console.log(`${String(n).padStart(5)}  ${key}`)
 }
