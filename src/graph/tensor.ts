@@ -53,6 +53,8 @@ export interface KernelSet {
   readonly tile: number
   /** Threads that share the tasks of a kernel. */
   readonly threads: number
+  /** Partial sums in which kernels leave a sum over tokens. Does not depend on the threads, as the bits of the sum do not. */
+  readonly parts: number
 }
 
 /** A value given from outside: bound to memory when the program is run. */
@@ -118,7 +120,7 @@ export const asTensor = (operand: Operand, like: Tensor): Tensor =>
 let layer = ''
 let op = ''
 let serial = 0
-let kernels: KernelSet = { names: new Set(), tile: 1, threads: 1 }
+let kernels: KernelSet = { names: new Set(), tile: 1, threads: 1, parts: 1 }
 
 /**
  * Runs `body` for a runtime that has these kernels: an op that has a kernel emits it instead of ONNX nodes.
@@ -142,6 +144,9 @@ export const kernelTile = (): number => kernels.tile
 
 /** `KernelSet.threads` of the runtime that we trace for. */
 export const kernelThreads = (): number => kernels.threads
+
+/** `KernelSet.parts` of the runtime that we trace for. */
+export const kernelParts = (): number => kernels.parts
 
 /** Runs `body` inside the named model layer. Errors and profiles report this name. */
 export function scope<T>(name: string, body: () => T): T {

@@ -103,6 +103,7 @@ class CpuRuntime implements Runtime {
       names: new Set(kernelNames(setting)),
       tile: setting.math === 'bf16' && setting.dnnl?.amx ? 32 : 8,
       threads: setting.threads,
+      parts: 16,
     }
     this.provider = setting.provider
     if (setting.notice !== undefined) this.notice = setting.notice

@@ -105,7 +105,7 @@ async function compute(
 const withoutKernels = (runtime: Runtime): Runtime =>
   new Proxy(runtime, {
     get: (target, name) => {
-      if (name === 'kernels') return { names: new Set<string>(), tile: 1, threads: 1 }
+      if (name === 'kernels') return { names: new Set<string>(), tile: 1, threads: 1, parts: 16 }
       const value: unknown = Reflect.get(target, name, target)
       return typeof value === 'function' ? value.bind(target) : value
     },

@@ -3,7 +3,7 @@
  * safer than the chain of its parts. All work along the last axis.
  */
 import { dim } from '../shape.ts'
-import { constant, defineOp, emit, emitKernel, emitMany, hasKernel, type Tensor } from '../tensor.ts'
+import { constant, defineOp, emit, emitKernel, emitMany, hasKernel, kernelParts, type Tensor } from '../tensor.ts'
 import { add, emitErf, exp, multiply, negate, sigmoid, square, subtract } from './elementwise.ts'
 import { columnSums, rowSums, sum } from './reduction.ts'
 import { reshape } from './shape.ts'
@@ -90,14 +90,11 @@ function rmsNormKernel(x: Tensor, weight: Tensor, epsilon: number): Normed {
   return emitKernel('rms-norm', [x, weight], results, options) as [Tensor, Tensor]
 }
 
-/** Partial sums of the weight's gradient. Their number does not depend on the threads. */
-const NORM_PARTS = 16
-
 function rmsNormKernelGradient(dy: Tensor, x: Tensor, weight: Tensor, inverse: Tensor): [dx: Tensor, dWeight: Tensor] {
   const { dtype } = x
   const results = [
     { dtype, shape: x.shape },
-    { dtype, shape: [NORM_PARTS, dim(x.shape, 1)] },
+    { dtype, shape: [kernelParts(), dim(x.shape, 1)] },
   ]
   const options = { local: true, addsTo: [0] } as const
   const [dx, parts] = emitKernel('rms-norm-gradient', [dy, x, weight, inverse], results, options) as [Tensor, Tensor]

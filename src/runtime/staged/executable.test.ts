@@ -341,7 +341,8 @@ describe('compiling', () => {
       },
     }
   }
-  const model = () => cut(withKernels({ names: new Set(['rms-norm']), tile: 1, threads: 1 }, () => program(1)))
+  const model = () =>
+    cut(withKernels({ names: new Set(['rms-norm']), tile: 1, threads: 1, parts: 16 }, () => program(1)))
 
   test('releases earlier sessions when a later one fails', async () => {
     const released: number[] = []

@@ -72,6 +72,8 @@ export interface Dispatch {
   readonly code: (names: readonly string[]) => string
   /** Workgroups to start, or an operand with three u32 numbers at its start that an earlier dispatch has written. */
   readonly workgroups: Workgroups | { readonly indirect: Place }
+  /** Reads inputs and writes scratch memory, all of it: calls with the same code and inputs compute it once. */
+  readonly shared?: true
 }
 
 export interface Lowered {

@@ -21,6 +21,9 @@ export interface DeviceOptions {
   readonly math?: Precision
 }
 
+/** Workgroups that share a sum over tokens: enough for large GPUs. */
+const PARTS = 512
+
 export const createDeviceRuntime = (device: Device, options: DeviceOptions = {}): Runtime =>
   new WebGpuRuntime(device, options)
 
@@ -31,7 +34,7 @@ class WebGpuRuntime implements Runtime {
   readonly threads = 1
   readonly math = 'float32'
   readonly defers = true
-  readonly kernels: KernelSet = { names: new Set(Object.keys(graphKernels)), tile: 1, threads: 1 }
+  readonly kernels: KernelSet = { names: new Set(Object.keys(graphKernels)), tile: 1, threads: 1, parts: PARTS }
   readonly provider: string
   readonly maxArenaBytes: number
   readonly notice?: string

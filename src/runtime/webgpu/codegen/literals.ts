@@ -1,6 +1,6 @@
 /** Numbers and types of WGSL. */
 import type { DType } from '../../../graph/model.ts'
-import type { ConstantData } from '../../../graph/tensor.ts'
+import type { ConstantData, Tensor } from '../../../graph/tensor.ts'
 
 /** Type of a value in a function; bool is stored as i32. */
 export const valueType: Readonly<Record<DType, string>> = {
@@ -32,6 +32,12 @@ export function patternOf(data: ConstantData): Pattern | null {
   if (step !== 0 && !(Number.isInteger(step) && Number.isInteger(first))) return null
   for (let i = 0; i < data.length; i++) if (Number(data[i]) !== first + i * step) return null
   return step === 0 ? { all: first } : { first, step }
+}
+
+/** The number that all elements of a constant are; null if there is none. */
+export function uniform(source: Tensor['source']): number | null {
+  const pattern = source.kind === 'constant' ? patternOf(source.data) : null
+  return pattern && 'all' in pattern ? pattern.all : null
 }
 
 export function numbersOf(data: ConstantData): number[] {

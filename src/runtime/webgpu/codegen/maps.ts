@@ -170,6 +170,30 @@ const gatherElements: MapRule = {
   },
 }
 
+/** The operator of {@link scatterFew}. */
+export const SCATTER_FEW = 'ScatterFew'
+
+/**
+ * `ScatterElements` into the number `fill`, with the operands indices and updates: each element looks at all updates of
+ * its line, in their order.
+ */
+const scatterFew: MapRule = {
+  cost: CHEAP,
+  element: ({ node, position, writer, at }) => {
+    const [indices, updates] = node.inputs as [Tensor, Tensor]
+    const { axis, fill, reduction } = node.attributes as { axis: number; fill: { float: number }; reduction?: string }
+    const dims = dimsOf(position, writer)
+    const result = writer.variable(valueType[updates.dtype], literal(fill.float, updates.dtype))
+    for (let u = 0; u < dim(updates.shape, axis); u++) {
+      const from = { shape: updates.shape, dims: withIndex(dims, axis, `${u}`) }
+      writer.block(`if (${at(indices, from)} == ${dims[axis]})`, () =>
+        writer.line(`${result} ${reduction === 'add' ? '+=' : '='} ${at(updates, from)};`),
+      )
+    }
+    return result
+  },
+}
+
 /** Rotates each pair (x[i], x[i + d/2]) by its angle; x [B, H, S, d], cos and sin [S, d/2]. */
 const rotate: MapRule = {
   cost: 4,
@@ -226,6 +250,7 @@ const rules: Readonly<Record<string, MapRule>> = {
   Pad: pad,
   Gather: gather,
   GatherElements: gatherElements,
+  [SCATTER_FEW]: scatterFew,
   RotaryEmbedding: rotate,
   Reshape: reshape,
   Unsqueeze: reshape,
@@ -238,7 +263,12 @@ export const isMap = ({ type, domain }: Node): boolean => domain !== 'choir' && 
 /** Reshapes and copies, whose result is the same memory. */
 export const isAlias = ({ type }: Node): boolean => type === 'Reshape' || type === 'Unsqueeze' || type === 'Identity'
 
-export const costOf = ({ type }: Node): number => (rules[type] as MapRule).cost
+export const isReduction = ({ type }: Node): boolean => type === 'ReduceSum' || type === 'ReduceMax'
+
+export const costOf = ({ type, inputs, attributes }: Node): number => {
+  const updates = type === SCATTER_FEW ? dim((inputs[1] as Tensor).shape, attributes.axis as number) : 1
+  return updates * (rules[type] as MapRule).cost
+}
 
 /** A WGSL expression for an element of a node's output. */
 export const elementOf = (context: MapContext): string => (rules[context.node.type] as MapRule).element(context)
@@ -266,4 +296,4 @@ export function dataInputs(node: Node): readonly Tensor[] {
 /** Whether a node reads its operand at its own position, broadcast by NumPy's rules. */
 export const isElementwise = (node: Node): boolean =>
   (rules[node.type] as MapRule).cost > 0 &&
-  !['Concat', 'Pad', 'Gather', 'GatherElements', 'RotaryEmbedding'].includes(node.type)
+  !['Concat', 'Pad', 'Gather', 'GatherElements', SCATTER_FEW, 'RotaryEmbedding'].includes(node.type)

@@ -64,34 +64,28 @@ ${workgroupMain(groups)} {
   }),
 }
 
-/** Most workgroups that sum up a part of the gradient of the weight: 16 parts of 32 fill large GPUs. */
-const MAX_GROUPS_OF_PART = 32
-/** Rows that a strand takes at least, so that writing sums costs little. */
-const ROWS_OF_STRAND = 4
 /** So that there are at most 16 strands, whose sums are added one after the other. */
 const MIN_LANES = 16
 
 /**
  * Inputs dy [T, D], x [T, D], weight [D], r [T, 1] (, addend [T, D]); outputs dx [T, D] (+ addend), and parts [P, D] of
  * the gradient of the weight. With c = mean over the row of r·x·weight·dy:
- * dx = r·(dy·weight − r·x·c) and dweight = Σ_t r·x·dy. Products with r come first: r³ underflows for large x.
+ * dx = r·(dy·weight − r·x·c) and dweight = Σ_t r·x·dy. Products with r come first: r³ underflows for large x. A workgroup
+ * has a part; those after the last row are zero.
  */
 export const rmsNormGradient: Kernel = {
   lower({ inputs, outputs, added }) {
     const [dy] = inputs as [Operand]
     const [, parts] = outputs as [Operand, Operand]
-    const [height, columns, partCount] = [heightOf(dy), widthOf(dy), heightOf(parts)]
+    const [height, columns, groups] = [heightOf(dy), widthOf(dy), heightOf(parts)]
     if (columns === 0) return { dispatches: [] }
     if (height === 0) return { dispatches: [zeros({ output: 1 }, parts.size)] }
     const { type: as, width, total } = vectorOf(columns)
     const vectors = columns / width
     const lanes = Math.max(MIN_LANES, lanesOf(vectors))
     const strands = WORKGROUP / lanes
-    const groupsOfPart = Math.min(MAX_GROUPS_OF_PART, Math.ceil(height / (partCount * strands * ROWS_OF_STRAND)))
-    const groups = partCount * groupsOfPart
     const rowsOfGroup = strands * Math.ceil(height / (groups * strands))
     const steps = Math.ceil(vectors / lanes)
-    const sums = groupsOfPart === 1 ? ({ output: 1 } as const) : ({ scratch: 0 } as const)
     const gradient = dispatchOf({
       name: 'rms-norm-gradient',
       operands: {
@@ -101,10 +95,10 @@ export const rmsNormGradient: Kernel = {
         inverse_T: { input: 3 },
         addend_TD: added.length > 0 ? { input: inputs.length - 1, as } : undefined,
         dx_TD: { output: 0, as },
-        sums_GD: { ...sums, as },
+        parts_PD: { output: 1, as },
       },
       workgroups: rowsOf(groups),
-      code: ({ dy_TD, x_TD, weight_D, inverse_T, addend_TD, dx_TD, sums_GD }) => `
+      code: ({ dy_TD, x_TD, weight_D, inverse_T, addend_TD, dx_TD, parts_PD }) => `
 ${reduction({ name: 'sum_of_row', lanes })}
 ${strandSum({ name: 'sum_of_strands', type: as, lanes })}
 ${workgroupMain(groups)} {
@@ -136,25 +130,11 @@ ${workgroupMain(groups)} {
   for (var step = 0u; step < ${steps}u; step++) {
     let column = step * ${lanes}u + lane;
     let sum = sum_of_strands(sums[step], local);
-    if (strand == 0u && column < ${vectors}u) { ${sums_GD}[row * ${vectors}u + column] = sum; }
+    if (strand == 0u && column < ${vectors}u) { ${parts_PD}[row * ${vectors}u + column] = sum; }
   }
 }`,
     })
-    if (groupsOfPart === 1) return { dispatches: [gradient] }
-    const sumUp = dispatchOf({
-      name: 'rms-norm-gradient',
-      operands: { sums_GD: { scratch: 0, as }, parts_PD: { output: 1, as } },
-      workgroups: gridOf(partCount * vectors),
-      code: ({ sums_GD, parts_PD }) => `
-${linearMain(partCount * vectors)} {
-  let first = index / ${vectors}u * ${groupsOfPart}u;
-  let column = index % ${vectors}u;
-  var sum = ${as}();
-  for (var i = 0u; i < ${groupsOfPart}u; i++) { sum += ${sums_GD}[(first + i) * ${vectors}u + column]; }
-  ${parts_PD}[index] = sum;
-}`,
-    })
-    return { scratch: [{ dtype: 'float32', shape: [groups, columns] }], dispatches: [gradient, sumUp] }
+    return { dispatches: [gradient] }
   },
   work: ({ inputs, outputs }) => ({
     flops: 10 * (inputs[0] as Operand).size,

@@ -1,5 +1,5 @@
 /** How kernels look at the operands of a call. */
-import type { KernelCall, Operand } from '../contract.ts'
+import type { Operand } from '../contract.ts'
 
 /** A tensor as [outer, length, inner]: `length` is the size of an axis, a line the elements along it. */
 export interface AxisView {
@@ -21,7 +21,3 @@ export const elementOf = ({ dtype }: Operand): 'f32' | 'i32' => (dtype.startsWit
 
 /** The smallest power of two that is at least `count`. */
 export const powerOfTwo = (count: number): number => 2 ** Math.ceil(Math.log2(Math.max(count, 1)))
-
-/** Bytes of all operands, each touched once. */
-export const bytesOf = ({ inputs, outputs }: KernelCall): number =>
-  4 * [...inputs, ...outputs].reduce((total, { size }) => total + size, 0)

@@ -10,7 +10,7 @@
 import { dim, sizeOf } from '../../../graph/shape.ts'
 import type { Node, Tensor } from '../../../graph/tensor.ts'
 import { patternOf } from '../codegen/literals.ts'
-import { costOf, dataInputs, isAlias, isElementwise, isMap } from '../codegen/maps.ts'
+import { costOf, dataInputs, isAlias, isElementwise, isMap, isReduction } from '../codegen/maps.ts'
 import { axesOf, baseOf, type OrderedProgram } from './rewrite.ts'
 
 /** Storage buffers that every device has in a dispatch. */
@@ -23,8 +23,6 @@ const MAX_REPEATED = 6
 const ROUNDS = 4
 /** Rows from which on a group may go row by row. */
 const MIN_ROWS = 64
-
-export const isReduction = ({ type }: Node): boolean => type === 'ReduceSum' || type === 'ReduceMax'
 
 /** The rows that a group goes over: a reduction adds up `width` elements of each. */
 export interface Space {

@@ -8,12 +8,12 @@
 import { dim, sizeOf } from '../../../graph/shape.ts'
 import type { Tensor } from '../../../graph/tensor.ts'
 import { literal, patternOf, valueType } from '../codegen/literals.ts'
-import { elementOf, isMap } from '../codegen/maps.ts'
+import { elementOf, isMap, isReduction } from '../codegen/maps.ts'
 import { divided, flatOf, keyOf, type Position } from '../codegen/position.ts'
 import { Writer } from '../codegen/writer.ts'
 import { gridOf, linearMain, rowsOf, WORKGROUP, type Workgroups } from '../contract.ts'
 import { erfCode } from '../kernels/math.ts'
-import { type Fusion, type Group, isReduction, type Space } from './fusion.ts'
+import type { Fusion, Group, Space } from './fusion.ts'
 
 export interface GroupDispatch {
   readonly name: string
@@ -49,11 +49,15 @@ export function groupDispatch(group: Group, fusion: Fusion): GroupDispatch {
 const nameOf = ({ roots }: Group): string =>
   [...new Set(roots.map(({ node }) => node.origin.op || node.type))].join('+')
 
+/** Rows of a workgroup that lie side by side, so that it reads whole lines of a cache. */
+const SIDE_BY_SIDE = 8
+
 /** Lanes of a row: enough for wide rows, and for few rows. */
-function lanesFor({ rows, width }: Space): number {
+function lanesFor({ rows, width, across }: Space): number {
   if (width <= 8 || (width <= 64 && rows >= 4096)) return 1
+  const most = across ? WORKGROUP / SIDE_BY_SIDE : WORKGROUP
   let lanes = 4
-  while (lanes < WORKGROUP && lanes * 4 < width) lanes *= 2
+  while (lanes < most && lanes * 4 < width) lanes *= 2
   return lanes
 }
 

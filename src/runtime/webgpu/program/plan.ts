@@ -98,6 +98,8 @@ class Planner {
   readonly values: Value[] = []
   readonly steps: Step[] = []
   private readonly ofTensor = new Map<Tensor, number>()
+  /** Values in scratch memory that shared dispatches write, by what they compute. */
+  private readonly shared = new Map<string, readonly number[]>()
   private readonly kernels: Readonly<Record<string, Kernel>>
   private readonly features: DeviceFeatures
 
@@ -143,18 +145,35 @@ class Planner {
       added: (node.attributes.added ?? []) as readonly number[],
     }
     const { scratch = [], dispatches } = kernel.lower(call, this.features)
-    const scratchValues = scratch.map(({ dtype, shape }) => this.create(dtype, shape))
+    const scratchValues = new Map<number, number>()
+    const scratchAt = (index: number): number => {
+      const { dtype, shape } = scratch[index] as (typeof scratch)[number]
+      const value = scratchValues.get(index) ?? this.create(dtype, shape)
+      scratchValues.set(index, value)
+      return value
+    }
     const at = (place: Place): number => {
       if ('input' in place) return memoryOf(inputs[place.input] as Tensor)
-      return 'output' in place ? valueOfOutput(place.output) : (scratchValues[place.scratch] as number)
+      return 'output' in place ? valueOfOutput(place.output) : scratchAt(place.scratch)
     }
-    const work = kernel.work?.(call)
-    dispatches.forEach((dispatch, i) => {
-      const { workgroups, operands } = dispatch
+    let work = kernel.work?.(call)
+    for (const dispatch of dispatches) {
+      const { workgroups, operands, shared } = dispatch
+      if (shared) {
+        const places = operands.flatMap((place) => ('scratch' in place ? [place.scratch] : []))
+        const read = operands.map((place) => ('input' in place ? at(place) : null))
+        const key = JSON.stringify([read, workgroups, dispatch.code(operands.map((_, i) => `b${i}`))])
+        const known = this.shared.get(key)
+        places.forEach((index, i) => {
+          if (known) scratchValues.set(index, known[i] as number)
+        })
+        if (known) continue
+        this.shared.set(key, places.map(scratchAt))
+      }
       const indirect = 'indirect' in workgroups ? at(workgroups.indirect) : null
-      const first = i === 0 && work ? { work } : {}
-      this.steps.push({ dispatch, values: operands.map(at), indirect, origin: node.origin, ...first })
-    })
+      this.steps.push({ dispatch, values: operands.map(at), indirect, origin: node.origin, ...(work && { work }) })
+      work = undefined
+    }
   }
 
   /** Where values lie that are not ports. */

@@ -1,13 +1,14 @@
 /**
  * Rewrites a program for a GPU. Row and column sums come as products with vectors of equal numbers, which is fast on
  * a CPU; here they are sums again. A long sum with few results becomes two shorter ones, so that many
- * workgroups share it.
+ * workgroups share it. Operators with a simpler form take it (`simpler.ts`), and equal maps and reductions are one.
  */
 import { type Program, reach } from '../../../graph/program.ts'
 import { normalAxis, sizeOf } from '../../../graph/shape.ts'
 import { constant, emit, type Node, type Tensor, withOrigin } from '../../../graph/tensor.ts'
-import { numbersOf, patternOf } from '../codegen/literals.ts'
-import { isAlias } from '../codegen/maps.ts'
+import { numbersOf, patternOf, uniform } from '../codegen/literals.ts'
+import { isAlias, isMap, isReduction } from '../codegen/maps.ts'
+import { simpler } from './simpler.ts'
 
 /** Fewest elements of a sum that is cut, and results from which on there are enough workgroups. */
 const [LONG, ENOUGH] = [4096, 512]
@@ -28,20 +29,30 @@ export function rewrite(program: Program): OrderedProgram {
     return outputs[tensor.output] as Tensor
   }
   const nodes: Node[] = []
-  const seen = new Set<Node>()
-  const add = ({ source }: Tensor): void => {
-    if (source.kind !== 'node' || seen.has(source)) return
-    seen.add(source)
-    for (const operand of source.inputs) add(operand)
-    nodes.push(source)
+  const added = new Map<Node, readonly Tensor[]>()
+  const keys = new Keys()
+  const byKey = new Map<string, readonly Tensor[]>()
+  /** Adds what computes a tensor, unless an equal node is there. */
+  const add = (tensor: Tensor): Tensor => {
+    const { source, output } = tensor
+    if (source.kind !== 'node') return tensor
+    const known = added.get(source)
+    if (known) return known[output] as Tensor
+    const node: Node = { ...source, inputs: source.inputs.map(add) }
+    const key = keys.of(node)
+    const equal = key === null ? undefined : byKey.get(key)
+    const outputs =
+      equal ?? node.outputs.map(({ dtype, shape }, i): Tensor => ({ dtype, shape, source: node, output: i }))
+    if (!equal) nodes.push(node)
+    if (key !== null) byKey.set(key, outputs)
+    for (const of of [source, node]) added.set(of, outputs)
+    return outputs[output] as Tensor
   }
   for (const node of reach(program).nodes.toSorted((a, b) => a.serial - b.serial)) {
     const same: Node = { ...node, inputs: node.inputs.map(of) }
-    const better = withOrigin(node.origin, () => asSum(same) ?? asShorter(same))
+    const better = withOrigin(node.origin, () => asSum(same) ?? asShorter(same) ?? simpler(same))
     const kept = node.outputs.map(({ dtype, shape }, output): Tensor => ({ dtype, shape, source: same, output }))
-    const outputs = better ? [better] : kept
-    rewritten.set(node, outputs)
-    for (const output of outputs) add(output)
+    rewritten.set(node, (better ? [better] : kept).map(add))
   }
   const outputs: Record<string, Tensor> = {}
   const bound = new Set<string>()
@@ -51,10 +62,32 @@ export function rewrite(program: Program): OrderedProgram {
     const key = `${nodes.indexOf(base.source as Node)} ${base.output}`
     const isFree = base.source.kind === 'node' && !bound.has(key)
     bound.add(key)
-    outputs[name] = isFree ? result : emit('Copy', [result], { shape: result.shape })
-    add(outputs[name])
+    outputs[name] = isFree ? result : add(emit('Copy', [result], { shape: result.shape }))
   }
   return { nodes, outputs }
+}
+
+/** Keys of maps and reductions, equal for those that compute the same. */
+class Keys {
+  private readonly ids = new Map<object, number>()
+
+  /** Null for a kernel, and for a copy, which has memory of its own. */
+  of(node: Node): string | null {
+    const { type, attributes, inputs, outputs } = node
+    if (type === 'Copy' || !(isMap(node) || isReduction(node))) return null
+    return JSON.stringify([type, attributes, outputs, inputs.map((tensor) => this.ofTensor(tensor))])
+  }
+
+  private ofTensor({ source, output, dtype, shape }: Tensor): unknown {
+    const pattern = source.kind === 'constant' && patternOf(source.data)
+    return pattern ? [dtype, shape, pattern] : [this.idOf(source.kind === 'constant' ? source.data : source), output]
+  }
+
+  private idOf(of: object): number {
+    const id = this.ids.get(of) ?? this.ids.size
+    this.ids.set(of, id)
+    return id
+  }
 }
 
 /** A tensor behind reshapes: the one that has the memory. */
@@ -75,16 +108,11 @@ function asSum(node: Node): Tensor | null {
     return scaled(asShorter(sum.source as Node) ?? sum, sizeOf(shape) / sizeOf(a.shape))
   }
   if (node.type !== 'MatMul') return null
-  const ofRows = equalNumbers(b)
+  const ofRows = uniform(b.source)
   if (ofRows !== null && b.shape.length === 2 && b.shape[1] === 1) return scaled(reduceSum(a, -1, shape, true), ofRows)
-  const ofColumns = equalNumbers(a)
+  const ofColumns = uniform(a.source)
   if (ofColumns !== null && a.shape.length === 1) return scaled(reduceSum(b, 0, shape, false), ofColumns)
   return null
-}
-
-function equalNumbers({ source }: Tensor): number | null {
-  const pattern = source.kind === 'constant' ? patternOf(source.data) : null
-  return pattern && 'all' in pattern ? pattern.all : null
 }
 
 function reduceSum(x: Tensor, axis: number, shape: readonly number[], keep: boolean): Tensor {

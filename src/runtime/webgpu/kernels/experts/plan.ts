@@ -2,7 +2,8 @@
  * Where the rows of experts lie: R rows packed expert by expert, of which only the device knows how many each has.
  *
  * A first dispatch makes from the sizes a list of *row tiles*, each of one expert, and counts the workgroups of the
- * products that follow. So they compute nothing for rows that do not exist, and the host reads nothing back.
+ * products that follow. So they compute nothing for rows that do not exist, and the host reads nothing back. A layer and
+ * its gradient share the list.
  */
 import type { DType, Shape } from '../../../../graph/model.ts'
 import { type Dispatch, type Place, WORKGROUP } from '../../contract.ts'
@@ -48,6 +49,7 @@ export function planRows(
     grids,
     dispatch: {
       name: 'plan of experts',
+      shared: true,
       operands: [
         sizes,
         { ...tiles, as: 'vec4<i32>' },

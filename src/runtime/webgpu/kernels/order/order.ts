@@ -12,7 +12,8 @@ import {
   WORKGROUP,
   workgroupMain,
 } from '../../contract.ts'
-import { type AxisView, axisView, bytesOf, elementOf, powerOfTwo } from '../views.ts'
+import { bytesOf } from '../vectors.ts'
+import { type AxisView, axisView, elementOf, powerOfTwo } from '../views.ts'
 import { sortInScratch } from './sort.ts'
 import { FLOAT_KEY, fitsBlock, type Sorted, sortInBlocks, sortPlan } from './sort-block.ts'
 
@@ -39,7 +40,7 @@ export const topK: Kernel = {
     if (length <= MAX_COUNTED) return { dispatches: [countRanks(x, rows, length, keep)] }
     return sortRows(x, rows, length, keep)
   },
-  work: (call) => ({ flops: 0, bytes: bytesOf(call) }),
+  work: ({ inputs, outputs }) => ({ flops: 0, bytes: bytesOf(...inputs, ...outputs) }),
 }
 
 function countRanks(x: Operand, count: number, width: number, keep: number): Dispatch {

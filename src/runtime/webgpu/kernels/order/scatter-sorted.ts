@@ -16,17 +16,21 @@ import {
   WORKGROUP,
   workgroupMain,
 } from '../../contract.ts'
+import { dispatchOf } from '../dispatch.ts'
 import { foldLanes, rowLanes } from '../lanes.ts'
 import { sortInScratch } from './sort.ts'
 import { type Sorted, sortPlan } from './sort-block.ts'
 
-/** Shapes: data and result [O, R, I], indices and updates [O, U, I]. */
+/** Shapes: data and result [O, R, I]; indices and updates, `from`, [O, U, I]. */
 export interface Scatter {
   readonly type: 'f32' | 'i32'
   readonly outer: number
   readonly rows: number
   readonly updates: number
   readonly inner: number
+  readonly places: { readonly data: Place | undefined; readonly indices: Place; readonly from: Place }
+  /** WGSL: the element at `index` before all updates. @param data Name of the array, empty if there is none. */
+  readonly before: (data: string) => string
 }
 
 /** Opens `main` for each element of the result, with its place `o`, `r`, `i`. */
@@ -47,13 +51,13 @@ const MIXED = 0x7fffffff
 const keyOf = (index: string): string => `~${index}`
 
 export function addSorted(scatter: Scatter): Lowered {
-  const { outer, updates, inner } = scatter
+  const { outer, updates, inner, places } = scatter
   const isWide = inner > 1
   const sorted: Sorted = {
     rows: outer,
     length: updates,
     keep: updates,
-    operands: [{ ...(isWide ? INDEX_OF : { input: 1 }), as: 'u32' }],
+    operands: [{ ...(isWide ? INDEX_OF : places.indices), as: 'u32' }],
     key: ([indices]) => keyOf(`${indices}[line * ${updates}u + position]`),
   }
   const { padded } = sortPlan(sorted)
@@ -67,12 +71,12 @@ export function addSorted(scatter: Scatter): Lowered {
 }
 
 /** The index of each update if its I indices are equal, else {@link MIXED}. */
-function indexOfUpdates({ outer, updates, inner }: Scatter): Dispatch {
+function indexOfUpdates({ outer, updates, inner, places }: Scatter): Dispatch {
   const { lanes, rows } = rowLanes(inner, 4)
   const groups = Math.ceil((outer * updates) / rows)
   return {
     name: 'ScatterElements (index)',
-    operands: [{ input: 1 }, INDEX_OF],
+    operands: [places.indices, INDEX_OF],
     workgroups: rowsOf(groups),
     code: ([indices, indexOf]) => `
 var<workgroup> differs: array<u32, ${WORKGROUP}>;
@@ -93,34 +97,47 @@ ${workgroupMain(groups)} {
   }
 }
 
-const addOwn = (scatter: Scatter, padded: number): Dispatch => ({
-  name: 'ScatterElements (add)',
-  operands: [{ ...KEYS, as: 'u32' }, POSITIONS, { input: 0 }, { input: 2 }, { output: 0 }],
-  workgroups: gridOf(scatter.outer * scatter.rows * scatter.inner),
-  code: ([keys, positions, data, updates, y]) => `
-${lookUp(scatter, padded, keys as string, positions as string)}
+const addOwn = (scatter: Scatter, padded: number): Dispatch =>
+  dispatchOf({
+    name: 'ScatterElements (add)',
+    operands: {
+      keys: { ...KEYS, as: 'u32' },
+      positions: POSITIONS,
+      data: scatter.places.data,
+      from: scatter.places.from,
+      y: { output: 0 },
+    },
+    workgroups: gridOf(scatter.outer * scatter.rows * scatter.inner),
+    code: ({ keys, positions, data, from, y }) => `
+${lookUp(scatter, padded, keys, positions)}
 ${elementMain(scatter)}
   let key = ${keyOf('r')};
-  var value = ${data}[index];
+  var value = ${scatter.before(data)};
   for (var place = first_place(o, key); ; place++) {
     let u = update_at(o, place, key);
     if (u == NONE) { break; }
-    value += ${updates}[(o * NONE + u) * ${scatter.inner}u + i];
+    value += ${from}[(o * NONE + u) * ${scatter.inner}u + i];
   }
   ${y}[index] = value;
 }`,
-})
+  })
 
-const addOwnAndMixed = (scatter: Scatter, padded: number): Dispatch => ({
-  name: 'ScatterElements (add)',
-  operands: [{ ...KEYS, as: 'u32' }, POSITIONS, { input: 0 }, { input: 1 }, { input: 2 }, { output: 0 }],
-  workgroups: gridOf(scatter.outer * scatter.rows * scatter.inner),
-  code: ([keys, positions, data, indices, updates, y]) => `
-${lookUp(scatter, padded, keys as string, positions as string)}
+const addOwnAndMixed = (scatter: Scatter, padded: number): Dispatch =>
+  dispatchOf({
+    name: 'ScatterElements (add)',
+    operands: {
+      keys: { ...KEYS, as: 'u32' },
+      positions: POSITIONS,
+      ...scatter.places,
+      y: { output: 0 },
+    },
+    workgroups: gridOf(scatter.outer * scatter.rows * scatter.inner),
+    code: ({ keys, positions, data, indices, from, y }) => `
+${lookUp(scatter, padded, keys, positions)}
 ${elementMain(scatter)}
   let key = ${keyOf('r')};
   let mixed_key = ${keyOf(`${MIXED}u`)};
-  var value = ${data}[index];
+  var value = ${scatter.before(data)};
   var place = first_place(o, key);
   var mixed_place = first_place(o, mixed_key);
   // Merges both lists, to add in the order of the updates.
@@ -131,11 +148,11 @@ ${elementMain(scatter)}
     if (u == NONE) { break; }
     let at = (o * NONE + u) * ${scatter.inner}u + i;
     if (own < mixed) { place++; } else { mixed_place++; }
-    if (own < mixed || ${indices}[at] == i32(r)) { value += ${updates}[at]; }
+    if (own < mixed || ${indices}[at] == i32(r)) { value += ${from}[at]; }
   }
   ${y}[index] = value;
 }`,
-})
+  })
 
 /** WGSL that finds updates among the sorted entries. `NONE` is their number, one past the last. */
 const lookUp = ({ updates }: Scatter, padded: number, keys: string, positions: string): string => `
