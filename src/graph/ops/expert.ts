@@ -65,7 +65,7 @@ export const combine: (rows: Tensor, gate: Tensor, plan: SlotPlan) => Tensor = d
       result: gatherWeighted(rows, weight, plan),
       inputs: [rows, gate],
       gradient: (dy) =>
-        dy ? [gatherRows(dy, plan.tokenOfSlot, weightOfSlot(weight, plan)), weightGradient(dy, rows, plan)] : [],
+        dy ? [gatherRows(dy, plan.tokenOfSlot, gateOfSlot(gate, plan)), weightGradient(dy, rows, plan)] : [],
     }
   },
 )
@@ -82,9 +82,9 @@ function gatherRows(x: Tensor, index: Tensor, weight?: Tensor): Tensor {
   return weight ? multiply(rows, asColumn(weight)) : rows
 }
 
-/** Weights [T, K] by slot [R], zero for an empty slot. */
-function weightOfSlot(weight: Tensor, { assignmentOfSlot, occupied }: SlotPlan): Tensor {
-  const ofSlot = gather(reshape(weight, [dim(weight.shape, 0) * dim(weight.shape, 1)]), assignmentOfSlot)
+/** Gates [T, K] by slot [R], zero for an empty slot: whatever has a slot is kept. */
+function gateOfSlot(gate: Tensor, { assignmentOfSlot, occupied }: SlotPlan): Tensor {
+  const ofSlot = gather(reshape(gate, [dim(gate.shape, 0) * dim(gate.shape, 1)]), assignmentOfSlot)
   return occupied ? multiply(ofSlot, occupied) : ofSlot
 }
 
@@ -166,7 +166,7 @@ export const combineRagged: (pieces: readonly Tensor[], gate: Tensor, plan: Ragg
       inputs: [...pieces, gate],
       gradient: (dy) => {
         if (!dy) return []
-        const weights = byExpert(weightOfSlot(weight, plan), plan)
+        const weights = byExpert(gateOfSlot(gate, plan), plan)
         const dPieces = byExpert(plan.tokenOfSlot, plan).map((tokens, e) =>
           multiply(gather(dy, tokens), asColumn(weights[e] as Tensor)),
         )

@@ -17,11 +17,11 @@
  * The graph has no loop over positions, except in a kernel that some runtimes have. From one position to the next, `saved` changes by x → min(D, max(0, x + d))
  * with d = income − wanted. The composition of two such maps has the same form, so log₂ S steps compose them all.
  */
-import { hasBuckets, keptInBuckets } from '../../graph/ops/buckets.ts'
-import { add, less, maximum, minimum, multiply, subtract, where } from '../../graph/ops/elementwise.ts'
-import { gather, oneHot, scatterAlong, takeAlong } from '../../graph/ops/indexing.ts'
+import { add, less, maximum, minimum, subtract, where } from '../../graph/ops/elementwise.ts'
+import { gather, scatterAlong, takeAlong } from '../../graph/ops/indexing.ts'
 import { cumulativeSum, topK } from '../../graph/ops/order.ts'
 import { sum } from '../../graph/ops/reduction.ts'
+import { hasBuckets, keptInBuckets, queuePositions, type Served } from '../../graph/ops/routing.ts'
 import { concat, reshape, slice, transpose } from '../../graph/ops/shape.ts'
 import { constant, type Tensor } from '../../graph/tensor.ts'
 import type { MoeConfig } from '../config.ts'
@@ -46,16 +46,10 @@ export function placeByPosition(
 
   const byRank = ranks ? takeAlong(choice.expert_TK, ranks, 1) : choice.expert_TK
   const expert_GKSB = toServiceOrder(byRank, order, [groups, choices, sequence, sequences])
-  const mark_GKSBN = oneHot(expert_GKSB, experts, 'int32')
-  const before_GKSB = sum(multiply(mark_GKSBN, cumulativeSum(mark_GKSBN, 3, { exclusive: true })), { axes: [4] })
-  const wanted_GKSN = sum(mark_GKSBN, { axes: [3] })
-  const kept_GKSN = keptOf(wanted_GKSN, allowance)
+  const [before_GKSB, wanted_GKSN] = queuePositions(expert_GKSB, experts)
+  const { kept_GKSN, ahead_GKSN, count_GN, kept_GN } = serve(wanted_GKSN, allowance)
 
-  // Kept choices are queued without gaps: by position, and within a position by rank.
   const cells = groups * choices * sequence * experts
-  const queued = reshape(transpose(kept_GKSN, [0, 2, 1, 3]), [groups, sequence * choices, experts])
-  const ahead = reshape(cumulativeSum(queued, 1, { exclusive: true }), [groups, sequence, choices, experts])
-  const ahead_GKSN = transpose(ahead, [0, 2, 1, 3])
   const rowStart = Int32Array.from({ length: cells / experts }, (_, i) => i * experts)
   const cell_GKSB = add(expert_GKSB, constant(rowStart, 'int32', [groups, choices, sequence, 1]))
   const at = (table_GKSN: Tensor) => gather(reshape(table_GKSN, [cells]), cell_GKSB)
@@ -67,8 +61,8 @@ export function placeByPosition(
   const position_TK = fromServiceOrder(position_GKSB, order)
   return {
     position_TK: ranks ? scatterAlong(position_TK, ranks, 1, choices) : position_TK,
-    count_GN: sum(wanted_GKSN, { axes: [1, 2] }),
-    kept_GN: sum(kept_GKSN, { axes: [1, 2] }),
+    count_GN,
+    kept_GN,
     capacity,
   }
 }
@@ -105,11 +99,26 @@ const rowsOf = (order: Int32Array, groups: number): Int32Array =>
     return t - within + (order[within] as number)
   })
 
+/** Kept choices are queued without gaps: by position, and within a position by rank. */
+function serve(wanted_GKSN: Tensor, allowance: Allowance): Served {
+  const [groups, choices, sequence, experts] = wanted_GKSN.shape as [number, number, number, number]
+  const { earned_SN, maxSaved, start_K } = allowance
+  if (hasBuckets())
+    return keptInBuckets(wanted_GKSN, constant(earned_SN, 'int32', [sequence, experts]), { maxSaved, start_K })
+  const kept_GKSN = keptOf(wanted_GKSN, allowance)
+  const queued = reshape(transpose(kept_GKSN, [0, 2, 1, 3]), [groups, sequence * choices, experts])
+  const ahead = reshape(cumulativeSum(queued, 1, { exclusive: true }), [groups, sequence, choices, experts])
+  return {
+    kept_GKSN,
+    ahead_GKSN: transpose(ahead, [0, 2, 1, 3]),
+    count_GN: sum(wanted_GKSN, { axes: [1, 2] }),
+    kept_GN: sum(kept_GKSN, { axes: [1, 2] }),
+  }
+}
+
 /** Number of choices kept for each rank, position and expert [G, K, S, N]. */
 function keptOf(wanted_GKSN: Tensor, { earned_SN, maxSaved, start_K }: Allowance): Tensor {
   const [groups, , sequence, experts] = wanted_GKSN.shape as [number, number, number, number]
-  if (hasBuckets())
-    return keptInBuckets(wanted_GKSN, constant(earned_SN, 'int32', [sequence, experts]), { maxSaved, start_K })
   const first = (places: number) =>
     filled(
       Array.from({ length: groups }, () => places),

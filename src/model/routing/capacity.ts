@@ -6,10 +6,10 @@
  * each. `priority: position` has its own rules (`by-position.ts`). With `expert-choice`, each expert takes
  * its best C tokens of a group.
  */
-import { add, broadcastTo, minimum, multiply, remainder } from '../../graph/ops/elementwise.ts'
-import { oneHot, scatterAlong, takeAlong } from '../../graph/ops/indexing.ts'
-import { cumulativeSum, topK } from '../../graph/ops/order.ts'
-import { sum } from '../../graph/ops/reduction.ts'
+import { add, broadcastTo, minimum, remainder } from '../../graph/ops/elementwise.ts'
+import { scatterAlong, takeAlong } from '../../graph/ops/indexing.ts'
+import { topK } from '../../graph/ops/order.ts'
+import { queuePositions } from '../../graph/ops/routing.ts'
 import { reshape, transpose } from '../../graph/ops/shape.ts'
 import { constant, type Tensor } from '../../graph/tensor.ts'
 import type { MoeConfig } from '../config.ts'
@@ -57,11 +57,10 @@ function placeInQueues(
   const local = remainder(layout.arrange(expert_TK), perPrototype)
   const order = moe.priority === 'gate' ? topK(layout.arrange(gate_TK), tokens * k)[1] : null
   const queued = order ? takeAlong(local, order, 2) : local
-  const mark = oneHot(queued, perPrototype, 'int32') // [G, Z, A, N/Z]
-  const before = sum(multiply(mark, cumulativeSum(mark, 2, { exclusive: true })), { axes: [3] })
+  const [before, length_GZN] = queuePositions(queued, perPrototype)
   const position = order ? scatterAlong(before, order, 2, tokens * k) : before
 
-  const count_GN = reshape(sum(mark, { axes: [2] }), [groups, experts])
+  const count_GN = reshape(length_GZN, [groups, experts])
   return {
     position_TK: layout.restore(position),
     count_GN,

@@ -19,6 +19,7 @@ import type { RaggedPlan, SlotPlan } from '../../graph/ops/expert.ts'
 import { gather, invertIndex } from '../../graph/ops/indexing.ts'
 import { cumulativeSum } from '../../graph/ops/order.ts'
 import { sum } from '../../graph/ops/reduction.ts'
+import { packRows, packsRows } from '../../graph/ops/routing.ts'
 import { concat, reshape, transpose } from '../../graph/ops/shape.ts'
 import { constant, type Tensor } from '../../graph/tensor.ts'
 import type { Choice, Placement } from './contract.ts'
@@ -42,6 +43,7 @@ export function raggedSlots(choice: Choice, placement: Placement, experts: numbe
   const { capacity, kept_GN } = placement
   const maxAssignments = Math.min(tokens * choices, capacity === null ? Infinity : experts * groups * capacity)
   const slots = maxAssignments + experts * (tile - 1)
+  if (tile === 1 && packsRows()) return packedSlots(choice, placement, slots)
   const kept_NG = transpose(kept_GN, [1, 0])
   const tileSize = constant(tile, 'int32')
   const rows_N = sum(kept_NG, { axes: [1] })
@@ -53,6 +55,17 @@ export function raggedSlots(choice: Choice, placement: Placement, experts: numbe
   const unused = subtract(constant([slots], 'int32'), sum(size_N, { axes: [0], keepDims: true }))
   const sizes = cast(concat([size_N, unused], 0), 'int64')
   return { ...plan(choice, placement, slot_TK, slots, tile > 1), sizes }
+}
+
+function packedSlots({ expert_TK }: Choice, { position_TK, kept_GN, capacity }: Placement, rows: number): RaggedPlan {
+  const packed = packRows(expert_TK, position_TK, kept_GN, { capacity, rows })
+  return {
+    sizes: packed.sizes,
+    tokenOfSlot: packed.tokenOfRow_R,
+    assignmentOfSlot: packed.choiceOfRow_R,
+    slotOfAssignment: packed.rowOfChoice_TK,
+    ...(capacity !== null && { kept: packed.kept_TK }),
+  }
 }
 
 /** The tile to pad to, at most `best`; smaller if experts have few rows on average. */

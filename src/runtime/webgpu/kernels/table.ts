@@ -2,15 +2,18 @@
 import type { Kernel } from '../contract.ts'
 import { attention, attentionGradient } from './attention/attention.ts'
 import { attendCached } from './attention/cached.ts'
-import { keptInBuckets } from './buckets.ts'
-import { chooseExperts } from './choose-experts.ts'
 import { crossEntropy } from './cross-entropy.ts'
 import { expertFfn, expertFfnGradient } from './experts/ffn.ts'
 import { expertLinear, expertLinearGradient } from './experts/linear.ts'
 import { rmsNorm, rmsNormGradient } from './norm.ts'
-import { cumulativeSum, topK } from './order/order.ts'
+import { cumulativeSum } from './order/scan.ts'
 import { scatterElements } from './order/scatter.ts'
+import { topK } from './order/top-k.ts'
 import { matmul } from './products/matmul.ts'
+import { keptInBuckets } from './routing/buckets.ts'
+import { chooseExperts } from './routing/choose-experts.ts'
+import { packRows } from './routing/pack-rows.ts'
+import { queuePositions } from './routing/queue-positions.ts'
 import { combineRows, gatherRows, rowDots } from './rows.ts'
 import { logSoftmax, softmax } from './softmax.ts'
 import { activateParts, expertRowProduct, rowProduct, rowProductTransposed, sumParts } from './token.ts'
@@ -30,7 +33,9 @@ export const graphKernels: Readonly<Record<string, Kernel>> = {
   'rms-norm': rmsNorm,
   'rms-norm-gradient': rmsNormGradient,
   'cross-entropy': crossEntropy,
+  'queue-positions': queuePositions,
   'kept-in-buckets': keptInBuckets,
+  'pack-rows': packRows,
   'attend-cached': attendCached,
   'row-product': rowProduct,
   'row-product-transposed': rowProductTransposed,

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import type { Kernel } from '../contract.ts'
 import { integers, numbers } from '../testing/draws.ts'
 import { runKernel, type TestCall, testDevice } from '../testing/run-kernel.ts'
-import { chooseExperts } from './choose-experts.ts'
+import { chooseExperts } from './routing/choose-experts.ts'
 import { activateParts, expertRowProduct, rowProduct, rowProductTransposed, sumParts } from './token.ts'
 
 const device = testDevice as NonNullable<typeof testDevice>

@@ -1,8 +1,8 @@
 /** The router's choice for a single token, by the rules of src/model/routing/routers.ts. */
-import { type Kernel, type Operand, rowsOf, WORKGROUP, workgroupMain } from '../contract.ts'
-import { foldLanes } from './lanes.ts'
-import { COMES_FIRST, FLOAT_KEY } from './order/sort-block.ts'
-import { MASS } from './softmax.ts'
+import { type Kernel, type Operand, rowsOf, WORKGROUP, workgroupMain } from '../../contract.ts'
+import { foldLanes } from '../lanes.ts'
+import { COMES_FIRST, FLOAT_KEY } from '../order/sort-block.ts'
+import { MASS } from '../softmax.ts'
 
 interface Rule {
   readonly prototypes: number
