@@ -4,55 +4,34 @@
  * Think of three kinds of nodes. *Kernels* are written by hand and read and write memory. *Maps* compute an element of
  * their result from elements of their operands (`codegen/maps.ts`), so the expression of a map can be written wherever
  * its result is read: it is *inlined*, unless it would be computed too often. *Reductions* add up rows. Maps that are
- * not inlined, and reductions, are *roots*: they are computed in *groups*, one dispatch each, with as many roots as go
- * over the same rows.
+ * not inlined, and reductions, are *roots*: they are computed in *groups*, with as many roots as go over the same rows.
+ * Small groups that do not need each other share a dispatch as a *bundle* (`bundles.ts`).
  */
-import { dim, sizeOf } from '../../../graph/shape.ts'
+import { sizeOf } from '../../../graph/shape.ts'
 import type { Node, Tensor } from '../../../graph/tensor.ts'
 import { patternOf } from '../codegen/literals.ts'
 import { costOf, dataInputs, isAlias, isElementwise, isMap, isReduction } from '../codegen/maps.ts'
-import { axesOf, baseOf, type OrderedProgram } from './rewrite.ts'
+import { bundled } from './bundles.ts'
+import {
+  type Bundle,
+  commonSpace,
+  type Group,
+  type Item,
+  isAlike,
+  type KernelItem,
+  MAX_OPERANDS,
+  type Root,
+  type Space,
+  spaceOf,
+} from './groups.ts'
+import { baseOf, type OrderedProgram } from './rewrite.ts'
 
-/** Storage buffers that every device has in a dispatch. */
-const MAX_OPERANDS = 8
 /** Operands of an expression, so that it fits into a dispatch with results. */
 const MAX_LEAVES = 6
 /** Operations that are repeated rather than stored, per element. */
 const MAX_REPEATED = 6
 /** Rounds of choosing: each can only follow the costs of the one before. */
 const ROUNDS = 4
-/** Rows from which on a group may go row by row. */
-const MIN_ROWS = 64
-
-/** The rows that a group goes over: a reduction adds up `width` elements of each. */
-export interface Space {
-  readonly rows: number
-  readonly width: number
-  /** Of the elements, and the axes that a row spans; null if rows are consecutive elements. */
-  readonly across: { readonly shape: readonly number[]; readonly axes: readonly number[] } | null
-}
-
-export interface Group {
-  kind: 'group'
-  space: Space
-  /** In order of computation. */
-  readonly roots: Root[]
-}
-
-export interface Root {
-  readonly node: Node
-  readonly output: number
-  /** Tensors with memory that its expression reads. */
-  readonly leaves: ReadonlySet<Tensor>
-}
-
-export interface KernelItem {
-  readonly kind: 'kernel'
-  readonly node: Node
-}
-
-export type Item = Group | KernelItem
-
 /** Tensors by identity: that of their node and output, or of their source. */
 class Tensors {
   private readonly known = new Map<object, Tensor[]>()
@@ -73,8 +52,8 @@ class Tensors {
 
 export class Fusion {
   readonly tensors = new Tensors()
-  /** Groups and kernels, in a valid order. */
-  readonly items: readonly Item[]
+  /** Bundles and kernels, in a valid order. */
+  readonly items: readonly (Bundle | KernelItem)[]
   private readonly program: OrderedProgram
   private readonly readers = new Map<Tensor, Node[]>()
   /** Tensors that must be in memory: operands of kernels, and results of the program. */
@@ -83,12 +62,21 @@ export class Fusion {
   private readonly leavesOf = new Map<Tensor, ReadonlySet<Tensor>>()
   private readonly producer = new Map<Tensor, Item>()
   private readonly needs = new Map<Item, Set<Item>>()
+  private readonly groupsReading = new Map<Tensor, Set<Group>>()
 
   constructor(program: OrderedProgram) {
     this.program = program
     this.findReaders()
     this.chooseInlined()
-    this.items = this.inOrder(this.group())
+    const items = this.inOrder(this.group())
+    for (const item of items)
+      if (item.kind === 'group')
+        for (const leaf of item.roots.flatMap(({ leaves }) => [...leaves]))
+          this.groupsReading.set(leaf, (this.groupsReading.get(leaf) ?? new Set()).add(item))
+    this.items = bundled(items, this.needs, (group) => {
+      const { read, written } = this.operandsOf(group)
+      return [...read, ...written]
+    })
   }
 
   /** Whether the expression of a tensor is written where it is read. */
@@ -96,11 +84,13 @@ export class Fusion {
     return this.inlined.has(this.tensors.unique(tensor))
   }
 
-  /** Whether a tensor of a group is read outside it. */
-  isStored(tensor: Tensor, group: Group): boolean {
-    if (this.fixed.has(tensor)) return true
-    const reads = (item: Item) => item.kind === 'group' && item.roots.some(({ leaves }) => leaves.has(tensor))
-    return this.items.some((item) => item !== group && reads(item))
+  /** Tensors with memory that a group reads, and those that it writes. */
+  operandsOf(group: Group): { readonly read: ReadonlySet<Tensor>; readonly written: ReadonlySet<Tensor> } {
+    const results = new Set(group.roots.map(({ node, output }) => this.tensors.of(node, output)))
+    const read = group.roots.flatMap(({ leaves }) => [...leaves]).filter((tensor) => !results.has(tensor))
+    const isStored = (tensor: Tensor) =>
+      this.fixed.has(tensor) || [...(this.groupsReading.get(tensor) ?? [])].some((reader) => reader !== group)
+    return { read: new Set(read), written: new Set([...results].filter(isStored)) }
   }
 
   /** The first input of a kernel that may write its first output there, if nothing else reads that input. */
@@ -239,7 +229,8 @@ export class Fusion {
       (item): item is Group =>
         item.kind === 'group' && item.roots.some(({ leaves }) => intersects(leaves, root.leaves)),
     )
-    for (const group of [...producers.toReversed(), ...sharing.toReversed()]) {
+    const alike = isReduction(root.node) ? items.filter((item) => isAlike(item, spaceOf(root))) : []
+    for (const group of [...producers.toReversed(), ...sharing.toReversed(), ...alike.toReversed()]) {
       if (group.kind !== 'group') continue
       const space = this.joined(group, root)
       if (!space) continue
@@ -305,32 +296,6 @@ function leafOf(tensor: Tensor): Tensor[] {
 }
 
 const intersects = (a: ReadonlySet<Tensor>, b: ReadonlySet<Tensor>): boolean => [...a].some((tensor) => b.has(tensor))
-
-/** The rows of a root by itself. A map has rows of one element. */
-function spaceOf({ node, output }: Root): Space {
-  if (!isReduction(node)) return { rows: sizeOf((node.outputs[output] as Tensor).shape), width: 1, across: null }
-  const [{ shape }] = node.inputs as [Tensor]
-  const axes = axesOf(node)
-  const width = axes.reduce((product, axis) => product * dim(shape, axis), 1)
-  const isTrailing = axes.every((axis, i) => axis === shape.length - axes.length + i)
-  return { rows: sizeOf(shape) / width, width, across: isTrailing ? null : { shape, axes } }
-}
-
-/** The rows that a group and a new root can both go over. */
-function commonSpace(group: Space, own: Space, { node }: Root): Space | null {
-  const [groupSize, ownSize] = [group.rows * group.width, own.rows * own.width]
-  if (isReduction(node)) {
-    if (group.width > 1) return sameSpace(group, own) ? group : null
-    const fits = groupSize === ownSize && own.across === null && own.rows >= MIN_ROWS
-    return fits ? own : null
-  }
-  if (group.width === 1) return groupSize === ownSize ? group : null
-  if (ownSize === group.rows) return group
-  return ownSize === groupSize && group.across === null ? group : null
-}
-
-const sameSpace = (a: Space, b: Space): boolean =>
-  a.rows === b.rows && a.width === b.width && JSON.stringify(a.across) === JSON.stringify(b.across)
 
 type Level = 'element' | 'row' | 'other'
 

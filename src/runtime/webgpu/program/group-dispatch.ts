@@ -1,5 +1,5 @@
 /**
- * The dispatch of a group: WGSL for all of its roots.
+ * The dispatch of a bundle of groups: WGSL for all of their roots. Each group is a function, and has workgroups of its own.
  *
  * Without reductions each invocation computes one element of every root. With reductions, a number of *lanes* share a
  * row: they go over its elements once for each reduction, add up in workgroup memory, and then go over them
@@ -11,9 +11,10 @@ import { literal, patternOf, valueType } from '../codegen/literals.ts'
 import { elementOf, isMap, isReduction } from '../codegen/maps.ts'
 import { divided, flatOf, keyOf, type Position } from '../codegen/position.ts'
 import { Writer } from '../codegen/writer.ts'
-import { gridOf, linearMain, rowsOf, WORKGROUP, type Workgroups } from '../contract.ts'
+import { rowsOf, WORKGROUP, type Workgroups } from '../contract.ts'
 import { erfCode } from '../kernels/math.ts'
-import type { Fusion, Group, Space } from './fusion.ts'
+import type { Fusion } from './fusion.ts'
+import type { Bundle, Group, Space } from './groups.ts'
 
 export interface GroupDispatch {
   readonly name: string
@@ -23,31 +24,53 @@ export interface GroupDispatch {
   readonly code: (names: readonly string[]) => string
 }
 
-export function groupDispatch(group: Group, fusion: Fusion): GroupDispatch {
-  const results = group.roots.map(({ node, output }) => fusion.tensors.of(node, output))
-  const own = new Set(results)
-  const read = new Set(group.roots.flatMap(({ leaves }) => [...leaves]).filter((tensor) => !own.has(tensor)))
-  const written = results.filter((tensor) => fusion.isStored(tensor, group))
-  const operands = [...read, ...written]
-  const { rows, width } = group.space
-  const lanes = lanesFor(group.space)
+export function groupDispatch({ groups }: Bundle, fusion: Fusion): GroupDispatch {
+  const all = groups.map((group) => ({ group, ...fusion.operandsOf(group), workgroups: workgroupsOf(group.space) }))
+  const [read, written] = [all.flatMap(({ read }) => [...read]), all.flatMap(({ written }) => [...written])]
+  const operands = [...new Set([...read, ...written])]
+  const total = all.reduce((sum, { workgroups }) => sum + workgroups, 0)
   return {
-    name: nameOf(group),
+    name: nameOf(groups),
     operands,
-    workgroups: width === 1 ? gridOf(rows) : rowsOf(Math.ceil(rows / (WORKGROUP / lanes))),
-    code: (names) =>
-      new GroupWriter(
-        group,
-        fusion,
-        new Map(operands.map((tensor, i) => [tensor, names[i] as string])),
-        written,
-      ).code(),
+    workgroups: rowsOf(total),
+    code: (names) => {
+      const nameOfTensor = new Map(operands.map((tensor, i) => [tensor, names[i] as string]))
+      const parts = all.map(({ group, written }) => new GroupWriter(group, fusion, nameOfTensor, written).code())
+      return moduleOfParts(
+        parts,
+        all.map(({ workgroups }) => workgroups),
+      )
+    },
   }
 }
 
-/** The ops of a group, for profiles. */
-const nameOf = ({ roots }: Group): string =>
-  [...new Set(roots.map(({ node }) => node.origin.op || node.type))].join('+')
+const workgroupsOf = (space: Space): number =>
+  Math.ceil(space.width === 1 ? space.rows / WORKGROUP : space.rows / (WORKGROUP / lanesFor(space)))
+
+/** Bodies of functions of the number of the workgroup and the invocation, and how many workgroups each has. */
+function moduleOfParts(bodies: readonly string[], workgroups: readonly number[]): string {
+  const types = ['f32', 'i32'].filter((type) => bodies.some((body) => body.includes(`partial_${type}[`)))
+  const partials = types.map((type) => `var<workgroup> partial_${type}: array<${type}, ${WORKGROUP}>;`)
+  const functions = bodies.map((body, i) => `fn part_${i}(group: u32, local: u32) {\n${body}\n}`)
+  let first = 0
+  const calls = workgroups.map((count, i) => {
+    const call = `part_${i}(number - ${first}u, local);`
+    first += count
+    return i === workgroups.length - 1 ? `{ ${call} }` : `if (number < ${first}u) { ${call} } else`
+  })
+  return `${bodies.some((body) => body.includes('erf(')) ? erfCode('f32') : ''}
+${partials.join('\n')}
+${functions.join('\n')}
+@compute @workgroup_size(${WORKGROUP})
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+  let number = group.y * groups.x + group.x;
+  ${calls.join('\n  ')}
+}`
+}
+
+/** The ops of groups, for profiles. */
+const nameOf = (groups: readonly Group[]): string =>
+  [...new Set(groups.flatMap(({ roots }) => roots.map(({ node }) => node.origin.op || node.type)))].join('+')
 
 /** Rows of a workgroup that lie side by side, so that it reads whole lines of a cache. */
 const SIDE_BY_SIDE = 8
@@ -69,26 +92,28 @@ class GroupWriter {
   private readonly writer = new Writer()
   private readonly ids = new Map<object, number>()
 
-  constructor(group: Group, fusion: Fusion, names: ReadonlyMap<Tensor, string>, written: readonly Tensor[]) {
+  constructor(group: Group, fusion: Fusion, names: ReadonlyMap<Tensor, string>, written: ReadonlySet<Tensor>) {
     this.group = group
     this.fusion = fusion
     this.names = names
-    this.written = new Set(written)
+    this.written = written
   }
 
+  /** The body of a function of `group` and `local`. */
   code(): string {
-    const body = this.group.space.width === 1 ? this.elements() : this.rows()
-    return body.includes('erf(') ? `${erfCode('f32')}\n${body}` : body
+    if (this.group.space.width === 1) this.elements()
+    else this.rows()
+    return this.writer.text
   }
 
-  private elements(): string {
-    const { rows } = this.group.space
-    const index = this.writer.let('i32(index)')
+  private elements(): void {
+    const { writer } = this
+    const index = writer.let(`i32(group * ${WORKGROUP}u + local)`)
+    writer.line(`if (${index} >= ${this.group.space.rows}) { return; }`)
     this.store(this.group.roots, (shape) => ({ shape, flat: index }))
-    return `${linearMain(rows)} {\n${this.writer.text}\n}`
   }
 
-  private rows(): string {
+  private rows(): void {
     const { group, writer } = this
     const { rows, width, across } = group.space
     const lanes = lanesFor(group.space)
@@ -97,10 +122,9 @@ class GroupWriter {
     const [row, lane] = across
       ? [`local % ${perGroup}u`, `local / ${perGroup}u`]
       : [`local / ${lanes}u`, `local % ${lanes}u`]
-    writer.line(`let row = i32((group.y * groups.x + group.x) * ${perGroup}u + ${row});`)
+    writer.line(`let row = i32(group * ${perGroup}u + ${row});`)
     writer.line(`let lane = i32(${lane});`)
     writer.line(`let inside = row < ${rows};`)
-    const partials = new Set<string>()
     const isRow = (tensor: Tensor) => sizeOf(tensor.shape) === rows
     const rowPosition = (shape: readonly number[]): Position => ({ shape, flat: 'row' })
     const each = (body: (position: (shape: readonly number[]) => Position) => void) =>
@@ -121,7 +145,6 @@ class GroupWriter {
         writer.line(isSum ? `${sum} += ${value};` : `${sum} = max(${sum}, ${value});`)
       })
       const total = lanes === 1 ? sum : this.addLanes(sum, type, lanes, isSum, across !== null)
-      if (lanes > 1) partials.add(type)
       writer.remember(this.keyOfReduction(this.fusion.tensors.of(node, output)), total)
     }
     const [ofRows, ofElements] = [
@@ -132,11 +155,6 @@ class GroupWriter {
       writer.block(lanes === 1 ? 'if (inside)' : 'if (inside && lane == 0)', () => this.store(ofRows, rowPosition))
     if (ofElements.some((root) => this.written.has(this.result(root))))
       each((position) => this.store(ofElements, position))
-    return `${[...partials].map((type) => `var<workgroup> partial_${type}: array<${type}, ${WORKGROUP}>;`).join('\n')}
-@compute @workgroup_size(${WORKGROUP})
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-${writer.text}
-}`
   }
 
   /** The position of the element of a row at `column`. */
@@ -232,7 +250,7 @@ ${writer.text}
       return name
     }
     const name = this.names.get(unique)
-    if (name === undefined) throw new Error(`internal: no operand for ${nameOf(group)}`)
+    if (name === undefined) throw new Error(`internal: no operand for ${nameOf([group])}`)
     const element = `${name}[${flatOf(position, writer)}]`
     return writer.let(dtype === 'bool' ? `${element} != 0` : element)
   }

@@ -14,6 +14,7 @@ import { ALIGNMENT } from '../slice.ts'
 import { fuseAddends } from './addends.ts'
 import { Fusion } from './fusion.ts'
 import { groupDispatch } from './group-dispatch.ts'
+import type { Root } from './groups.ts'
 import { rewrite } from './rewrite.ts'
 
 export interface Value {
@@ -70,8 +71,8 @@ export function planProgram(
     } else {
       const { operands, name, code, workgroups } = groupDispatch(item, fusion)
       const dispatch = { name, code, workgroups, operands: operands.map((_, input) => ({ input })) }
-      const { origin } = (item.roots[0] as { node: Node }).node
-      planner.steps.push({ dispatch, values: operands.map(memoryOf), indirect: null, origin })
+      const [{ node }] = item.groups.flatMap(({ roots }) => roots) as [Root]
+      planner.steps.push({ dispatch, values: operands.map(memoryOf), indirect: null, origin: node.origin })
     }
   }
   const outputs = Object.entries(ordered.outputs)

@@ -1,5 +1,5 @@
 /**
- * Simpler forms of single operators. Moves and conversions that change no memory become other names of their operand; a
+ * Simpler forms of single operators. Moves, conversions and sums that change nothing become other names of their operand; a
  * softmax of rows that are not wide becomes maps and reductions, so that it shares a dispatch with what else is computed
  * of its rows; a scatter into equal numbers does not read them, and one of few updates is a map.
  */
@@ -20,6 +20,10 @@ export function simpler(node: Node): Tensor | null {
       return movesNothing(node) ? sameMemory(node) : null
     case 'Cast':
       return changesNothing(node) ? sameMemory(node) : null
+    case 'Add':
+    case 'Mul':
+    case 'Div':
+      return withoutConstant(node)
     case 'Softmax':
     case 'LogSoftmax':
       return softmax(node)
@@ -44,6 +48,17 @@ function movesNothing({ attributes, inputs: [x] }: Node): boolean {
 /** All integers are of 32 bits on the device. */
 const changesNothing = ({ inputs: [x], outputs: [y] }: Node): boolean =>
   valueType[(x as Tensor).dtype] === valueType[(y as Node['outputs'][number]).dtype]
+
+/** x + 0 of integers, x · 1 and x / 1. */
+function withoutConstant({ type, inputs, outputs }: Node): Tensor | null {
+  const [{ dtype, shape }] = outputs as [Node['outputs'][number]]
+  const [a, b] = inputs as [Tensor, Tensor]
+  const unit = type === 'Add' ? 0 : 1
+  const isUnit = ({ source }: Tensor) => uniform(source) === unit
+  if (type === 'Add' && dtype === 'float32') return null
+  const x = isUnit(b) ? a : isUnit(a) && type !== 'Div' ? b : null
+  return x && sizeOf(x.shape) === sizeOf(shape) ? emit('Identity', [x], { shape }) : null
+}
 
 function softmax({ type, inputs: [x] }: Node): Tensor | null {
   const { shape } = x as Tensor
