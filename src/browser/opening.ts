@@ -107,7 +107,7 @@ async function begin(
     ...(signal && { signal }),
   })
   for (const message of runNotices(runtime, config)) onMessage({ kind: 'notice', message })
-  const ceiling = new Ceiling(() => measureQuickly(runtime))
+  const ceiling = new Ceiling(() => measurePeakFlops(runtime))
   await ceiling.measure()
   signal?.throwIfAborted()
   onProgress('compiling the model')
@@ -131,14 +131,4 @@ async function begin(
     await trainer.release()
     throw error
   }
-}
-
-/** Seconds that measuring the matmul rate may take. */
-const MEASURING_SECONDS = 1
-
-/** The rate that `train` measures; on a slow device that of a smaller product. */
-async function measureQuickly(runtime: Runtime): Promise<number> {
-  const small = await measurePeakFlops(runtime, 256, 2)
-  const whole = (6 * 2 * 1024 ** 3) / small
-  return whole > MEASURING_SECONDS ? small : measurePeakFlops(runtime)
 }

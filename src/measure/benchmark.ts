@@ -31,6 +31,8 @@ export interface BenchmarkResult extends Engine, CeilingReport {
   readonly parameters: number
   readonly activeParameters: number
   readonly tokensPerSecond: number
+  /** Operations of a step: of the model, without padding and dropped assignments. */
+  readonly flopsPerStep: number
   readonly stepMs: number
   readonly gradientMs: number
   /** Time of gradient norm and optimizer. */
@@ -161,6 +163,7 @@ export class TrainingBench {
       parameters,
       activeParameters,
       tokensPerSecond: tokens / (stepMs / 1000),
+      flopsPerStep: flops,
       stepMs,
       gradientMs: medianOf(({ outcome }) => outcome.gradientMs),
       updateMs: medianOf(({ outcome }) => outcome.updateMs),

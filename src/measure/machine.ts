@@ -13,7 +13,8 @@ export interface Machine extends Engine, Ceilings {
 }
 
 /** The matmul rate for profiles and benchmarks, from a larger product than trainings use. */
-export const measureLargePeak = (runtime: Runtime): Promise<number> => measurePeakFlops(runtime, 2048, 3)
+export const measureLargePeak = (runtime: Runtime): Promise<number> =>
+  measurePeakFlops(runtime, { size: 2048, deviceSize: 4096, runs: 3 })
 
 /** Takes a second or two. */
 export async function measureMachine(config: Pick<RunConfig, 'runtime'>): Promise<Machine> {

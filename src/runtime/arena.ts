@@ -33,6 +33,8 @@ export interface Arena {
   read(start: number, length: number): Promise<Float32Array>
   /** Writes floats from `start` on. Does nothing for a view of that very memory. */
   write(start: number, values: Float32Array): Promise<void>
+  /** Frees the memory of a device, once what was ordered is done; memory of this process is garbage-collected. */
+  release(): void
 }
 
 /**

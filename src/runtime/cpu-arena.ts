@@ -44,6 +44,7 @@ export function arenaOf(memory: SharedMemory): Arena {
       const isOwn = values.buffer === buffer && values.byteOffset === start * 4
       if (!isOwn) view(start, values.length).set(values)
     },
+    release: () => {},
   }
 }
 

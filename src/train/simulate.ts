@@ -87,7 +87,7 @@ export interface SimulateOptions {
 /** Bytes by region of the store of a rank, which is laid out without memory. @param config With `parallel.shards`. */
 export function storeBytes(config: RunConfig, layout: Layout): ParameterStore['regionBytes'] {
   const createArena = (byteLength: number): Arena => {
-    return { byteLength, host: null, read: async () => new Float32Array(), write: async () => {} }
+    return { byteLength, host: null, read: async () => new Float32Array(), write: async () => {}, release: () => {} }
   }
   return createStore({ createArena, maxArenaBytes: MAX_ARENA_BYTES }, config, layout).regionBytes
 }

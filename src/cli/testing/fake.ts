@@ -296,6 +296,7 @@ export function fakeIo(settings: Settings = {}): Fake {
         parameters: 18_000_000,
         activeParameters: 3_000_000,
         tokensPerSecond: 6000,
+        flopsPerStep: 1e11,
         stepMs: 674,
         gradientMs: 600,
         updateMs: 74,

@@ -42,6 +42,10 @@ export class DeviceArena implements Arena {
     }
   }
 
+  release(): void {
+    this.buffer.destroy()
+  }
+
   private expectInside(start: number, length: number): void {
     if (start < 0 || length < 0 || (start + length) * 4 > this.byteLength)
       throw new RangeError(`internal: floats ${start} to ${start + length} of an arena of ${this.byteLength / 4}`)
