@@ -4,15 +4,19 @@
  *
  * A target for all routings is met if the worst of them meets it, so the table shows the range and the worst routing.
  */
+import { readdir } from 'node:fs/promises'
+import { basename } from 'node:path'
 import { fixed, percent } from '../src/text/numbers.ts'
 import { distributedTargets } from './distributed/targets.ts'
+import type { GpuRow } from './gpu/rows.ts'
+import { gpuTargets } from './gpu/targets.ts'
 import { type CompareRow, compareName } from './measure/compare.ts'
 import { type GenerationRow, generateName } from './measure/compare-generation.ts'
 import { type ProfileResult, profileName } from './measure/profile.ts'
 import { type PrototypesRow, prototypeRoutings, prototypesName } from './measure/prototypes.ts'
 import type { EngineChoice } from './support/choir.ts'
 import { routings, tableText } from './support/command.ts'
-import { type Machine, type RowFile, readJson, resultFile } from './support/results.ts'
+import { fileIn, type Machine, type RowFile, readJson, resultFile } from './support/results.ts'
 import type { Target } from './support/target.ts'
 
 type Choice = Pick<EngineChoice, 'math' | 'engine'> & { readonly autocast?: boolean }
@@ -45,7 +49,7 @@ export function targetsText(targets: readonly Target[]): string {
     const { name, shape, bound, required, aim, show } = target
     const sign = bound === 'min' ? '≥' : '≤'
     const { range, worst } = spread(target)
-    return [name, shape, `${sign} ${show(required)}`, `${sign} ${show(aim)}`, range, verdict(target), worst]
+    return [name, shape, `${sign} ${show(required)}`, `${sign} ${show(aim)}`, range, verdictText(target), worst]
   })
   const commands = [...new Set(targets.filter(isIncomplete).map(({ command }) => command))]
   const missing =
@@ -62,6 +66,11 @@ export function verdict(target: Target): 'aim met' | 'met' | 'missed' | 'not mea
   if (!reaches(required)) return 'missed'
   if (isIncomplete(target)) return 'not all measured'
   return reaches(aim) ? 'aim met' : 'met'
+}
+
+const verdictText = (target: Target): string => {
+  const found = verdict(target)
+  return found === 'not measured' ? (target.unmeasured ?? found) : found
 }
 
 const isIncomplete = ({ figures, expected }: Target): boolean => figures.length < expected
@@ -101,7 +110,14 @@ async function readTargets(read: Read): Promise<Target[]> {
     }
   for (const shape of shapes) targets.push(...(await prototypeCost(read, shape, float32)))
   targets.push(...(await overhead(read, 'M')), await generation(read, 'M'), ...(await distributedTargets(read)))
-  return targets
+  return [...targets, ...(await gpus(read))]
+}
+
+/** A file for each card. */
+async function gpus(read: Read): Promise<Target[]> {
+  const names = (await readdir(fileIn('docs/results'))).filter((file) => /^gpu-.*\.json$/.test(file)).sort()
+  const files = await Promise.all(names.map((name) => read(basename(name, '.json'))))
+  return gpuTargets((files as RowFile<GpuRow>[]).map(({ rows }) => rows))
 }
 
 async function compareRows(read: Read, shape: string, choice: Choice): Promise<readonly CompareRow[]> {

@@ -81,7 +81,7 @@ async function measure(routing: BenchmarkRouting, options: CompareOptions, warne
   const { shape, math, engine, threads, autocast = false } = options
   const sets = routingSets(routing)
   const size = peerShape(await loadConfig(shape, sets))
-  const settings = { threads, balanced: true, precision: math, autocast }
+  const settings = { threads, balanced: true, precision: math, autograd: autocast }
   return using(TrainingProcess.start(shape, sets, options), (choir) =>
     using(PyTorchPeer.start(size, peerVariants[routing], settings), async (peer) => {
       // The float32 peer is written by hand and uses no compiler.

@@ -12,6 +12,7 @@ import {
   type PeerVariant,
   PyTorchGenerator,
   PyTorchPeer,
+  PyTorchProducts,
   peerVariants,
 } from './pytorch.ts'
 
@@ -115,6 +116,26 @@ describe.skipIf(!python)('the PyTorch peer', () => {
     const mean = (list: number[]) => list.reduce((sum, loss) => sum + loss, 0) / list.length
     expect(Math.abs(mean(half) - mean(whole)) / mean(whole)).toBeLessThan(1 / 1024)
     expect(half, 'bf16 is in use').not.toEqual(whole)
+  })
+
+  test('a step by autograd in float32 has the loss of one by hand', slow, async () => {
+    const losses = async (autograd: boolean) => {
+      const size = { ...shape, sequence: 16, batch: 2 }
+      const peer = await PyTorchPeer.start(size, 'top2', { ...options, balanced: true, autograd, compile: false })
+      try {
+        expect(peer.info).toMatchObject({ precision: 'float32', device: 'cpu' })
+        return [(await peer.run(1)).loss, (await peer.run(3)).loss]
+      } finally {
+        await peer.stop()
+      }
+    }
+    const [usual, byHand] = [await losses(true), await losses(false)]
+    for (const [i, loss] of byHand.entries()) expect(usual[i]).toBeCloseTo(loss, 5)
+  })
+
+  test('a device that PyTorch does not find is refused', slow, async () => {
+    const start = PyTorchProducts.start({ ...options, device: 'mps' })
+    await expect(start).rejects.toThrow(/--device mps: PyTorch finds none/)
   })
 
   test.each([

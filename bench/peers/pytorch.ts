@@ -35,8 +35,12 @@ export interface PeerOptions {
   readonly threads?: number
   /** `bf16`: bfloat16 weights and activations; in training with float32 master weights. Default: float32. */
   readonly precision?: 'float32' | 'bf16'
-  /** With `bf16`: a step by autocast and autograd, the usual way, instead of one written by hand. */
-  readonly autocast?: boolean
+  /** A step by modules and autograd, the usual way, in bf16 with autocast; otherwise it is written by hand. */
+  readonly autograd?: boolean
+  /** Where to compute, with `autograd`; default: the CPU. */
+  readonly device?: 'cpu' | 'cuda' | 'mps'
+  /** Whether `torch.compile` may be used. Default: true. */
+  readonly compile?: boolean
   /** Forces the same load on every expert, so that imbalance drops no assignment. */
   readonly balanced?: boolean
   /** Python executable; default: the first of the usual ones that has PyTorch. */
@@ -56,10 +60,15 @@ export interface PeerInfo {
   readonly libraries: readonly string[]
   readonly parameters: number
   readonly balanced: boolean
+  /** The name of the GPU, or `cpu`. */
+  readonly device: string
 }
 
 export interface PeerRun {
-  /** Milliseconds of each step and of its two parts: gradient (forward, backward) and update (clipping, AdamW). */
+  /**
+   * Milliseconds of each step and of its two parts: gradient (forward, backward) and update (clipping, AdamW). On a GPU
+   * those of the parts are until the work is ordered.
+   */
   readonly stepMs: readonly number[]
   readonly gradientMs: readonly number[]
   readonly updateMs: readonly number[]
@@ -85,7 +94,7 @@ export interface PeerGeneration {
   readonly peakMiB: number | null
 }
 
-const scriptOf = (name: 'pytorch_moe.py' | 'pytorch_autocast.py'): string =>
+const scriptOf = (name: 'pytorch_moe.py' | 'pytorch_autocast.py' | 'pytorch_products.py'): string =>
   fileURLToPath(new URL(`./${name}`, import.meta.url))
 const triplets: Partial<Record<NodeJS.Architecture, string>> = { x64: 'x86_64-linux-gnu', arm64: 'aarch64-linux-gnu' }
 
@@ -108,25 +117,47 @@ export function peerEnvironment(threads?: number): NodeJS.ProcessEnv {
   return env
 }
 
+const pythons = ['/usr/bin/python3', 'python3', 'python']
+
 const withPyTorch = new Set<string>()
 
 /** A Python with PyTorch. @throws RunError with install instructions if there is none. */
 export async function findPyTorch(given?: string): Promise<string> {
-  const candidates = given === undefined ? ['/usr/bin/python3', 'python3', 'python'] : [given]
+  const candidates = given === undefined ? pythons : [given]
   for (const python of candidates) {
     if (withPyTorch.has(python)) return python // the check below takes seconds
-    try {
-      await promisify(execFile)(python, ['-c', 'import numpy, torch'], { env: peerEnvironment() })
-      withPyTorch.add(python)
-      return python
-    } catch {
-      // Missing, or without PyTorch: try the next.
-    }
+    if ((await output(python, 'import numpy, torch')) === undefined) continue
+    withPyTorch.add(python)
+    return python
   }
   throw new RunError(
     `PyTorch was not found (tried ${candidates.join(', ')}). On Debian and Ubuntu: ` +
       'apt-get install python3-torch python3-numpy libopenblas0-openmp; elsewhere: pip install torch numpy',
   )
+}
+
+/** What a Python program prints; undefined if it fails. */
+async function output(python: string, program: string): Promise<string | undefined> {
+  try {
+    return (await promisify(execFile)(python, ['-c', program], { env: peerEnvironment() })).stdout.trim()
+  } catch {
+    return undefined
+  }
+}
+
+/** A Python whose PyTorch computes on a GPU. */
+export type PeerDevice = Required<Pick<PeerOptions, 'python' | 'device'>>
+
+const findDevice = `import numpy, torch
+print('cuda' if torch.cuda.is_available() else 'mps' if torch.backends.mps.is_available() else '')`
+
+/** @throws RunError if there is none */
+export async function findPeerDevice(): Promise<PeerDevice> {
+  for (const python of pythons) {
+    const device = await output(python, findDevice)
+    if (device === 'cuda' || device === 'mps') return { python, device }
+  }
+  throw new RunError(`no PyTorch with a GPU was found (tried ${pythons.join(', ')})`)
 }
 
 /** Why the loaded libraries make a comparison unfair; undefined if they do not. */
@@ -198,6 +229,42 @@ export class PyTorchGenerator extends Peer {
   }
 }
 
+/** A batch of `count` products of an m × k and a k × n matrix. */
+export interface PeerProduct {
+  readonly count: number
+  readonly m: number
+  readonly n: number
+  readonly k: number
+  readonly precision: 'float32' | 'bf16' | 'f16'
+}
+
+/** PyTorch's own matrix products, float32 without TF32. */
+export class PyTorchProducts {
+  readonly info: Pick<PeerInfo, 'torch' | 'device'>
+  private readonly child: LineProcess
+
+  private constructor(child: LineProcess, info: Pick<PeerInfo, 'torch' | 'device'>) {
+    this.child = child
+    this.info = info
+  }
+
+  /** @throws RunError if PyTorch is missing or fails */
+  static async start({ python, device, threads }: PeerOptions = {}): Promise<PyTorchProducts> {
+    const args = [scriptOf('pytorch_products.py'), ...(device === undefined ? [] : ['--device', device])]
+    const child = new LineProcess('PyTorch', await findPyTorch(python), args, peerEnvironment(threads))
+    return new PyTorchProducts(child, (await child.answer()) as PeerInfo)
+  }
+
+  /** Milliseconds of the product, the best of several measurements. @throws RunError if it fails */
+  async time(product: PeerProduct): Promise<number> {
+    return ((await this.child.ask(product)) as { ms: number }).ms
+  }
+
+  stop(): Promise<void> {
+    return this.child.stop()
+  }
+}
+
 export function shapeFlags(shape: Partial<PeerShape>): string[] {
   return Object.entries(shape).flatMap(([name, value]) => [`--${name}`, String(value)])
 }
@@ -238,8 +305,10 @@ export async function checkPeer(
 }
 
 async function spawnPeer(args: readonly string[], options: PeerOptions): Promise<LineProcess> {
+  const { precision = 'float32', autograd, device, compile = true, balanced, threads } = options
   const python = await findPyTorch(options.python)
-  const script = scriptOf(options.autocast ? 'pytorch_autocast.py' : 'pytorch_moe.py')
-  const flags = [...args, '--precision', options.precision ?? 'float32', ...(options.balanced ? ['--balanced'] : [])]
-  return new LineProcess('the PyTorch peer', python, [script, ...flags], peerEnvironment(options.threads))
+  const script = scriptOf(autograd ? 'pytorch_autocast.py' : 'pytorch_moe.py')
+  const flags = ['--precision', precision, ...(balanced ? ['--balanced'] : []), ...(device ? ['--device', device] : [])]
+  const env = { ...peerEnvironment(threads), ...(!compile && { TORCHDYNAMO_DISABLE: '1' }) }
+  return new LineProcess('the PyTorch peer', python, [script, ...args, ...flags], env)
 }

@@ -1,8 +1,9 @@
-"""The bfloat16 peer as a good PyTorch user writes it: float32 modules, autocast, autograd, fused AdamW.
+"""The peer as a good PyTorch user writes it: float32 modules, autograd, fused AdamW; with `--precision bf16`
+autocast. On the CPU, or on a GPU with `--device cuda` or `mps`.
 
 Nothing here knows a gradient. torch.autocast casts weights and activations to bfloat16 for matmuls,
-experts read their tokens by index, and torch.compile fuses what lies between the matmuls. pytorch_bf16.py
-is the same step by hand.
+experts read their tokens by index, and torch.compile fuses what lies between the matmuls. pytorch_model.py
+and pytorch_bf16.py are the same step by hand, for the CPU.
 
 Routing rules, initial values, flags and protocol are those of pytorch_moe.py, so a harness may start
 this file in its place. Shape suffixes as in pytorch_operators.py.
@@ -16,13 +17,14 @@ from torch import nn
 
 import pytorch_moe
 from pytorch_compile import COMPILED, fused, use_threads
+from pytorch_device import DEVICE
 from pytorch_model import Model, Trainer
 from pytorch_operators import NORM_EPSILON, side_by_side
 
 
 @fused
-def rms_norm(x, weight):
-    return functional.rms_norm(x, weight.shape, weight, NORM_EPSILON).to(torch.bfloat16)
+def rms_norm(x, weight, dtype):
+    return functional.rms_norm(x, weight.shape, weight, NORM_EPSILON).to(dtype)
 
 
 class Attention(nn.Module):
@@ -43,7 +45,9 @@ class Attention(nn.Module):
 
 
 def attend(q, k, v, mask):
-    """By its definition: the bfloat16 backward of scaled_dot_product_attention is slow on a CPU."""
+    """On a CPU by its definition: the bfloat16 backward of scaled_dot_product_attention is slow there."""
+    if DEVICE != 'cpu':
+        return functional.scaled_dot_product_attention(q, k, v, is_causal=True)
     scores = q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5 + mask
     return torch.softmax(scores, -1) @ v
 
@@ -61,9 +65,9 @@ class SparseExperts(nn.Module):
         self.up = nn.Parameter(torch.empty(experts, width, hidden))
         self.down = nn.Parameter(torch.empty(experts, hidden, width))
 
-    def forward(self, x_BSD, route):
+    def forward(self, x_BSD, route, dtype):
         x_TD = x_BSD.flatten(0, 1)
-        h_TD = rms_norm(x_TD, self.norm)
+        h_TD = rms_norm(x_TD, self.norm, dtype)
         gate_TK, plan, balance, z = route(self.router(h_TD).float())
         y_RD = self.experts(h_TD.index_select(0, plan.token_R), plan.counts)
         gate_R = gate_TK.t().reshape(-1)[plan.assignment_R]
@@ -75,7 +79,7 @@ class SparseExperts(nn.Module):
         if len(set(counts)) == 1:
             hidden = functional.gelu(torch.bmm(x_RD.view(len(counts), counts[0], -1), self.up))
             return torch.bmm(hidden, self.down).flatten(0, 1)
-        up, down = self.up.to(torch.bfloat16).unbind(), self.down.to(torch.bfloat16).unbind()
+        up, down = self.up.to(x_RD.dtype).unbind(), self.down.to(x_RD.dtype).unbind()
         return torch.cat([functional.gelu(x @ up[e]) @ down[e] for e, x in enumerate(x_RD.split(counts))])
 
 
@@ -109,7 +113,8 @@ class Network(nn.Module):
 
 class AutocastModel(Model):
     def prepare(self, values):
-        self.network = Network(self.shape)
+        self.dtype = torch.bfloat16 if self.shape.precision == 'autocast' else torch.float32
+        self.network = Network(self.shape).to(DEVICE)
         self.parameters = dict(self.network.named())
         for name, value in values:
             if name.endswith('.qkv'):
@@ -117,18 +122,19 @@ class AutocastModel(Model):
             transposed = name.endswith(('.qkv', '.output', '.router'))
             self.parameters[name].data.copy_(value.t() if transposed else value)
         angle = self.angles(self.shape.sequence)
-        self.turns = (angle.cos().float(), angle.sin().float())
-        self.mask = torch.full((self.shape.sequence,) * 2, -math.inf, dtype=torch.bfloat16).triu_(1)
+        self.turns = (angle.cos().float().to(DEVICE), angle.sin().float().to(DEVICE))
+        self.mask = torch.full((self.shape.sequence,) * 2, -math.inf, dtype=self.dtype, device=DEVICE).triu_(1)
 
     def loss(self, tokens_BS, targets_BS):
         network, balance, z, kept = self.network, 0.0, 0.0, 0.0
-        with torch.autocast('cpu', torch.bfloat16):
+        with torch.autocast(DEVICE, torch.bfloat16, enabled=self.dtype == torch.bfloat16):
             x = network.embedding(tokens_BS) * self.embedding_scale
             for layer in range(self.shape.layers):
                 x = network.attention[layer](x, self.turns, self.mask)
-                x, balance_l, z_l, share = network.experts[layer](x, lambda logits: self.route(logits, layer))
+                route = lambda logits: self.route(logits, layer)
+                x, balance_l, z_l, share = network.experts[layer](x, route, self.dtype)
                 balance, z, kept = balance + balance_l, z + z_l, kept + share
-            logits = functional.linear(rms_norm(x.flatten(0, 1), network.norm), network.embedding.weight)
+            logits = functional.linear(rms_norm(x.flatten(0, 1), network.norm, self.dtype), network.embedding.weight)
             entropy = cross_entropy(logits, targets_BS.reshape(-1))
         return self.total(entropy, balance, z, kept)
 
@@ -143,7 +149,7 @@ class AutocastTrainer(Trainer):
 def prepare(shape):
     if shape.generate:
         raise SystemExit('--generate: this peer only trains; pytorch_moe.py generates')
-    shape.precision = 'autocast'
+    shape.precision = 'autocast' if shape.precision == 'bf16' else 'float32'
     use_threads(torch.get_num_threads())
     trainer = AutocastTrainer(AutocastModel(shape))
     return trainer.model, lambda command: pytorch_moe.trained(trainer, command), COMPILED

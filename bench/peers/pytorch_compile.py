@@ -1,4 +1,4 @@
-"""torch.compile where it makes vector code, and nothing where it does not.
+"""torch.compile where it makes vector code, or code for a GPU by Triton, and nothing where it does not.
 
 Inductor makes scalar code, slower than plain operators, when it can not build against PyTorch's vector
 math. So it needs a C++ compiler, and with Debian's PyTorch also the packages libtorch-dev and
@@ -11,15 +11,20 @@ import sys
 
 import torch
 
+from pytorch_device import DEVICE
+
 
 def can_compile():
     """False too where PyTorch's own switch, TORCHDYNAMO_DISABLE=1, turns compilation off."""
     if os.environ.get('TORCHDYNAMO_DISABLE') == '1':
         return False
     try:
+        if DEVICE != 'cpu':
+            from torch.utils._triton import has_triton
+            return has_triton()
         from torch._inductor.cpu_vec_isa import pick_vec_isa
         return bool(pick_vec_isa())
-    except Exception:  # the module is PyTorch's own business and may move
+    except Exception:  # these modules are PyTorch's own business and may move
         return False
 
 
@@ -29,7 +34,7 @@ COMPILED = can_compile()
 def use_threads(threads):
     """Compiled code has its number of threads built in, and PyTorch's cache of it does not look at it
     unless it is said here."""
-    if COMPILED:
+    if COMPILED and DEVICE == 'cpu':
         torch._inductor.config.cpp.threads = threads
 
 
@@ -47,7 +52,7 @@ def compile_correctly():
         cpp_builder._get_optimization_cflags = careful_flags_for
 
 
-if COMPILED:
+if COMPILED and DEVICE == 'cpu':
     compile_correctly()
 
 

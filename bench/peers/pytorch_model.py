@@ -8,6 +8,7 @@ import time
 import torch
 import torch.nn.functional as functional
 
+from pytorch_device import DEVICE, synchronize
 from pytorch_operators import Embedding, Experts, HeadLoss, Linear, Plan, RmsNorm, SplitRotate, side_by_side
 
 AUX_COEFFICIENT, Z_COEFFICIENT = 0.01, 1e-3
@@ -85,7 +86,7 @@ class Model:
         tokens, activated = self.shape.batch * self.shape.sequence, self.prototypes * self.k
         block = self.shape.experts // activated
         choices = [torch.randperm(tokens, generator=generator) % block + i * block for i in range(activated)]
-        return torch.stack(choices, 1)
+        return torch.stack(choices, 1).to(DEVICE)
 
     def sizes(self):
         """Name: (shape, fan-in of the initial normal distribution, or None for ones)."""
@@ -115,7 +116,7 @@ class Model:
         log_sum = torch.logsumexp(logits, 2, keepdim=True)
         share = torch.exp(logits - log_sum)
         index = share.argmax(2, keepdim=True) if self.k == 1 else share.topk(self.k, 2).indices
-        expert_TK = (index + torch.arange(0, experts, each).view(1, groups, 1)).view(tokens, groups * self.k)
+        expert_TK = (index + torch.arange(0, experts, each, device=DEVICE).view(1, groups, 1)).view(tokens, groups * self.k)
         if self.forced:
             expert_TK = self.forced[layer]
         share_TN = share.view(tokens, experts)
@@ -182,15 +183,18 @@ class Trainer:
 
     def batch(self):
         s = self.model.shape
-        return torch.randint(s.vocabulary, (s.batch, s.sequence + 1), generator=self.generator)
+        return torch.randint(s.vocabulary, (s.batch, s.sequence + 1), generator=self.generator).to(DEVICE)
 
     def step(self):
+        """Milliseconds of the step and of its parts. On a GPU the parts are the times until they are ordered."""
         data = self.batch()
+        synchronize()
         start = time.perf_counter()
         total, parts = self.model.loss(data[:, :-1], data[:, 1:])
         total.backward()
         middle = time.perf_counter()
         self.update()
+        synchronize()
         end = time.perf_counter()
         return (end - start) * 1e3, (middle - start) * 1e3, (end - middle) * 1e3, parts
 

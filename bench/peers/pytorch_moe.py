@@ -18,6 +18,7 @@ import time
 
 import torch
 
+from pytorch_device import DEVICE, NAME, OPTIONS
 from pytorch_model import VARIANTS, Model, Trainer
 from pytorch_operators import ONEDNN
 
@@ -51,7 +52,8 @@ def serve(shape):
     model, respond, compiled = prepare(shape)
     answer({'ready': True, 'torch': torch.__version__, 'threads': torch.get_num_threads(), 'onednn': ONEDNN,
             'precision': shape.precision, 'compiled': compiled, 'libraries': blas_in_use(),
-            'parameters': sum(math.prod(size) for size, _ in model.sizes().values()), 'balanced': shape.balanced})
+            'parameters': sum(math.prod(size) for size, _ in model.sizes().values()), 'balanced': shape.balanced,
+            'device': NAME})
     for line in sys.stdin:
         if not line.strip():
             continue
@@ -65,6 +67,8 @@ def serve(shape):
 def prepare(shape):
     """The model, what answers a command, and whether compiled code is in use. Imports wait until they are
     wanted: a compiler in the process costs seconds and memory, and plain float32 training needs none."""
+    if DEVICE != 'cpu':
+        raise ValueError(f'--device {DEVICE}: these models are for the CPU; pytorch_autocast.py has one for a GPU')
     if shape.precision == 'float32' and not shape.generate:
         trainer = Trainer(Model(shape))
         return trainer.model, lambda command: trained(trainer, command), False
@@ -145,7 +149,7 @@ def check(path, shape):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0], parents=[OPTIONS])
     for name, default in (('layers', 4), ('width', 256), ('heads', 4), ('experts', 16), ('hidden', 1024),
                           ('vocabulary', 4096), ('sequence', 256), ('batch', 16)):
         parser.add_argument(f'--{name}', type=int, default=default)

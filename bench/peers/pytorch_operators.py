@@ -166,15 +166,15 @@ class Plan:
         if capacity is None:
             self.assignment_R, kept = order_A, loads
         else:
-            rank_A = torch.arange(len(order_A)) - (loads.cumsum(0) - loads)[expert_A[order_A]]
+            rank_A = torch.arange(len(order_A), device=order_A.device) - (loads.cumsum(0) - loads)[expert_A[order_A]]
             self.assignment_R, kept = order_A[rank_A < capacity], loads.clamp(max=capacity)
         self.counts = kept.tolist()
         self.token_R = self.assignment_R % tokens
         rows = len(self.assignment_R)
-        slot_A = torch.full((k * tokens,), rows)  # a dropped assignment reads the zero row at the end
-        slot_A[self.assignment_R] = torch.arange(rows)
+        slot_A = torch.full((k * tokens,), rows, device=order_A.device)  # a dropped assignment reads the zero row at the end
+        slot_A[self.assignment_R] = torch.arange(rows, device=order_A.device)
         self.slot_TK = slot_A.view(k, tokens).t().contiguous()
-        self.offsets = torch.arange(0, k * tokens, k)
+        self.offsets = torch.arange(0, k * tokens, k, device=order_A.device)
         self.kept_share = rows / len(order_A)
 
     def combine(self, y_RD, gate_TK):

@@ -25,6 +25,8 @@ export interface EngineChoice {
   readonly threads: number
 }
 
+type Choice = Omit<EngineChoice, 'engine'> & Partial<Pick<EngineChoice, 'engine'>>
+
 /** Steps until memory is allocated and the balancing loss has evened out the initial routing. */
 export const WARM_UP = 8
 /** Steps of one side before the other's turn. */
@@ -43,15 +45,15 @@ export function checkChoice({ math, engine }: Pick<EngineChoice, 'math' | 'engin
 }
 
 /** Checks that the requested engine runs. @throws RunError, so that no other speed gets into a table */
-export function checkEngine(found: Engine & { readonly notice?: string }, { math, engine }: EngineChoice): void {
-  if (found.provider.startsWith('oneDNN') !== (engine === 'onednn'))
+export function checkEngine(found: Engine & { readonly notice?: string }, { math, engine }: Choice): void {
+  if (engine !== undefined && found.provider.startsWith('oneDNN') !== (engine === 'onednn'))
     throw new RunError(
       `cannot measure --engine ${engine}: Choir runs on ${found.provider} (choir bench --ceilings prints how to install oneDNN)`,
     )
   if (found.math !== math) throw new RunError(`cannot measure --math ${math}: ${found.notice ?? found.provider}`)
 }
 
-export const engineEnvironment = (engine: EngineName): NodeJS.ProcessEnv =>
+export const engineEnvironment = (engine?: EngineName): NodeJS.ProcessEnv =>
   engine === 'onnxruntime' ? { ...process.env, CHOIR_DNNL: 'off' } : process.env
 
 export class TrainingProcess {
@@ -64,13 +66,15 @@ export class TrainingProcess {
   /**
    * Starts a training on random tokens and waits until it is compiled.
    * @param sets assignments as in `--set`
-   * @throws UsageError for invalid settings, RunError if the requested engine is not available
+   * @param choice Without `engine`: the library that is installed, or the device of `sets`.
+   * @throws UsageError for invalid settings, RunError if the requested engine or precision is not available
    */
-  static async start(shape: string, sets: readonly string[], choice: EngineChoice): Promise<TrainingProcess> {
+  static async start(shape: string, sets: readonly string[], choice: Choice): Promise<TrainingProcess> {
     checkBuilt()
-    const args = [shape, ...sets, `runtime.math=${choice.math}`, `runtime.threads=${choice.threads}`]
+    const { math, engine, threads } = choice
+    const args = [shape, ...sets, `runtime.math=${math}`, `runtime.threads=${threads}`]
     const program = fileURLToPath(new URL('./training-process.mjs', import.meta.url))
-    const child = new LineProcess('Choir', process.execPath, [program, ...args], engineEnvironment(choice.engine))
+    const child = new LineProcess('Choir', process.execPath, [program, ...args], engineEnvironment(engine))
     try {
       checkEngine((await child.answer()) as Engine, choice)
     } catch (error) {

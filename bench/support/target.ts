@@ -16,6 +16,8 @@ export interface Target {
   readonly figures: readonly Figure[]
   /** How many figures a complete measurement has. */
   readonly expected: number
+  /** In place of "not measured". */
+  readonly unmeasured?: string
   readonly show: (value: number) => string
   /** The command that measures it. */
   readonly command: string
