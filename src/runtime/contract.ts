@@ -48,15 +48,21 @@ export type Buffer = Float32Array | Float64Array | Int32Array | BigInt64Array | 
 /** Memory of a port: an array of its dtype, or a range of an arena for types of 4 bytes (float32, int32). */
 export type PortMemory = Buffer | ArenaRange
 
-/** Precision of matrix products: float32 throughout, or bfloat16 factors with float32 sums. */
-export type Precision = 'float32' | 'bf16'
+/**
+ * Precision of matrix products: float32 throughout, bfloat16 factors with float32 sums, or f16 factors with float32 sums,
+ * where activations between products are f16 in memory too. Gradients of a program in f16 need a scaled loss.
+ */
+export type Precision = 'float32' | 'bf16' | 'f16'
 
 export interface RuntimeOptions {
   /** Threads for one run; default: the physical cores. */
   readonly threads?: number
   /** `cpu` is the only device. */
   readonly device?: 'cpu'
-  /** Precision of matrix products; `bf16` falls back to `float32`, with a notice, if it is not available. */
+  /**
+   * Precision of matrix products; `bf16` falls back to `float32`, with a notice, if it is not available. `f16` is for
+   * devices.
+   */
   readonly math?: Precision
   /** Record the time of every node; read it with {@link Executable.profile}. */
   readonly profile?: boolean

@@ -41,6 +41,7 @@ export async function createRuntime(options: RuntimeOptions = {}): Promise<Runti
   if (!Number.isInteger(threads) || threads < 1)
     throw new UsageError(`invalid threads: ${threads} (expected a whole number of at least 1)`)
   if (device !== 'cpu') throw new UsageError(`invalid device: ${device} (expected cpu)`)
+  if (math === 'f16') throw new UsageError('invalid math: f16 (expected float32 or bf16 on the CPU)')
   const dnnl = findDnnl()
 
   const noBf16 = 'path' in dnnl ? (dnnl.bf16 ? null : 'this CPU does not multiply bfloat16') : dnnl.missing

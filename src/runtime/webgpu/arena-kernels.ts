@@ -17,7 +17,7 @@ import { RuntimeError } from '../runtime-error.ts'
 import type { NodeTime } from '../times.ts'
 import { BUFFER_USAGE, DeviceArena } from './arena.ts'
 import { type BoundDispatch, bindDispatch, recordAll } from './bound.ts'
-import type { Dispatch, Lowered, Place } from './contract.ts'
+import type { Dispatch, Lowered, MemoryType, Place } from './contract.ts'
 import type { Device } from './device.ts'
 import { adafactorDispatches } from './kernels/optimizer/adafactor.ts'
 import { adamwDispatch } from './kernels/optimizer/adamw.ts'
@@ -175,7 +175,7 @@ export class DeviceArenaKernels implements ArenaKernels {
   private bind(
     { dispatches }: Lowered,
     at: (place: Place) => Slice,
-    dtypeOf: (place: Place) => DType | undefined = () => undefined,
+    dtypeOf: (place: Place) => MemoryType | undefined = () => undefined,
   ): BoundDispatch[] {
     return dispatches.map((dispatch: Dispatch) =>
       bindDispatch(this.parts.device, dispatch, {

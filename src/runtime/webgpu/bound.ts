@@ -1,7 +1,6 @@
 /** Dispatches bound to memory: operands become slices of buffers. */
-import type { DType } from '../../graph/model.ts'
 import { RuntimeError } from '../runtime-error.ts'
-import type { Dispatch, Workgroups } from './contract.ts'
+import type { Dispatch, MemoryType, Workgroups } from './contract.ts'
 import type { Device } from './device.ts'
 import { moduleOf } from './module.ts'
 import type { WorkQueue } from './queue.ts'
@@ -16,7 +15,7 @@ export interface BoundDispatch {
 }
 
 export interface DispatchOperands {
-  readonly dtypes: readonly DType[]
+  readonly dtypes: readonly MemoryType[]
   readonly slices: readonly Slice[]
   readonly indirect?: Slice | null
   /** For messages: the layer. */

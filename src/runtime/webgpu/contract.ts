@@ -7,8 +7,10 @@
  * dispatch, and programs keep many values in one buffer. Two operands in the same memory (a sum written over its
  * addend) become one binding, so a kernel names its arrays by `names`, and must read an element before it writes it.
  *
- * Numbers take 4 bytes: float32 is `f32`; int32, int64 and bool are `i32`. No results depend on the order in which
- * workgroups run: there are no atomics.
+ * Numbers take 4 bytes: float32 is `f32`; int32, int64 and bool are `i32`. With `math: f16` the floats of operands that a
+ * kernel lists in `halves` may take 2 bytes: their dtype is then `float16`, `f16` in WGSL. A kernel computes in float32
+ * whatever the memory holds (`kernels/memory.ts`). No results depend on the order in which workgroups run: there are no
+ * atomics.
  *
  * @example
  * ```ts
@@ -33,9 +35,12 @@
 import type { DType, Shape } from '../../graph/model.ts'
 import type { AttributeValue } from '../../graph/tensor.ts'
 
+/** Numbers in memory: a float32 value of a program may be kept as `float16` (`program/storage.ts`). */
+export type MemoryType = DType | 'float16'
+
 /** A tensor of a call, row-major. */
 export interface Operand {
-  readonly dtype: DType
+  readonly dtype: MemoryType
   readonly shape: Shape
   readonly size: number
 }
@@ -47,13 +52,26 @@ export interface KernelCall {
   readonly outputs: readonly Operand[]
   /** Indices of outputs with an addend. The addends are the last inputs, in this order. */
   readonly added: readonly number[]
+  /** Factors of outputs by index, from before their addends are added. Default: 1. */
+  readonly scales?: Readonly<Record<number, number>>
+  /** Whether tiled products round their factors to f16, where they are not stored so already. Default: false. */
+  readonly rounds?: boolean
 }
 
 /** An operand of a call: by its index among inputs, outputs or scratch. */
 export type Place = { readonly input: number } | { readonly output: number } | { readonly scratch: number }
 
 /** WGSL types of the elements of a binding. Vectors need operands whose size is a multiple of theirs. */
-export type ElementType = 'f32' | 'i32' | 'u32' | 'vec2<f32>' | 'vec4<f32>' | 'vec2<i32>' | 'vec4<i32>'
+export type ElementType =
+  | 'f32'
+  | 'i32'
+  | 'u32'
+  | 'vec2<f32>'
+  | 'vec4<f32>'
+  | 'vec2<i32>'
+  | 'vec4<i32>'
+  | 'f16'
+  | 'vec4<f16>'
 
 /** An operand as a dispatch sees it. `as`: its element type; default by dtype. */
 export type Use = Place & { readonly as?: ElementType }
@@ -78,7 +96,7 @@ export interface Dispatch {
 
 export interface Lowered {
   /** Memory that holds values between the dispatches of the call only. */
-  readonly scratch?: readonly { readonly dtype: DType; readonly shape: Shape }[]
+  readonly scratch?: readonly { readonly dtype: MemoryType; readonly shape: Shape }[]
   readonly dispatches: readonly Dispatch[]
 }
 
@@ -90,8 +108,18 @@ export interface DeviceFeatures {
 
 export interface Kernel {
   lower(call: KernelCall, features: DeviceFeatures): Lowered
+  /** Operands whose floats may be in memory as f16. Default: none. */
+  readonly halves?: Halves
+  /** Indices of outputs that it can multiply (`KernelCall.scales`). Default: none. */
+  readonly scales?: readonly number[]
   /** For profiles: floating-point operations, and a lower bound of bytes of memory traffic. */
   work?(call: KernelCall): { readonly flops: number; readonly bytes: number }
+}
+
+/** Indices of operands; `all` inputs includes addends. */
+export interface Halves {
+  readonly inputs: readonly number[] | 'all'
+  readonly outputs: readonly number[]
 }
 
 /** Invocations of a workgroup in most kernels, the most that every device has. */

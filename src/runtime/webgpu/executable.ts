@@ -8,10 +8,11 @@ import { RuntimeError } from '../runtime-error.ts'
 import type { NodeTime, StepEvent } from '../times.ts'
 import { BUFFER_USAGE, DeviceArena } from './arena.ts'
 import { type BoundDispatch, bindDispatch, recordAll } from './bound.ts'
+import type { MemoryType } from './contract.ts'
 import type { Device } from './device.ts'
 import { moduleOf } from './module.ts'
 import type { Profiler } from './profile.ts'
-import type { Plan, Step, Value } from './program/plan.ts'
+import { bytesOfValue, type Plan, type Step, type Value } from './program/plan.ts'
 import { padded, type WorkQueue } from './queue.ts'
 import { ALIGNMENT, type Slice } from './slice.ts'
 
@@ -76,11 +77,11 @@ export class DeviceExecutable implements Executable {
     const ports = bindPorts(parts.device.gpu, model, memory)
     const values = parts.memory(Math.max(model.bytes, ALIGNMENT))
     const sliceOf = (value: number): Slice => {
-      const { size } = model.values[value] as Value
       const grid = model.grids.get(value)
       if (grid !== undefined) return { buffer: this.gridMemory as GPUBuffer, offset: grid, bytes: 12 }
       const found = ports.slices.get(value) ?? this.constants.get(value)
-      return found ?? { buffer: values, offset: model.offsets[value] ?? 0, bytes: Math.max(4, size * 4) }
+      const bytes = bytesOfValue(model.values[value] as Value)
+      return found ?? { buffer: values, offset: model.offsets[value] ?? 0, bytes }
     }
     const steps = model.steps.map((step) =>
       bindDispatch(parts.device, step.dispatch, {
@@ -127,7 +128,7 @@ export class DeviceExecutable implements Executable {
 
 const gib = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(2)} GiB`
 
-const dtypesOf = ({ values }: Step, all: readonly Value[]): DType[] =>
+const dtypesOf = ({ values }: Step, all: readonly Value[]): MemoryType[] =>
   values.map((value) => (all[value] as Value).dtype)
 
 /** Constants that dispatches read, in a buffer. */
@@ -138,7 +139,7 @@ function uploadConstants(gpu: GPUDevice, { values, steps }: Plan) {
   let bytes = 0
   values.forEach(({ constant, dtype }, value) => {
     if (!constant || !read.has(value)) return
-    placed.push({ data: toDevice(constant, dtype), offset: bytes })
+    placed.push({ data: toDevice(constant, dtype as DType), offset: bytes })
     bytes += padded(constant.length * 4)
   })
   if (bytes === 0) return { memory: null, slices }

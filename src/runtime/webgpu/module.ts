@@ -1,8 +1,8 @@
 /** The WGSL module of a dispatch: declarations of its operands and its code. */
-import type { DType } from '../../graph/model.ts'
-import type { Dispatch, ElementType } from './contract.ts'
+import type { Dispatch, ElementType, MemoryType } from './contract.ts'
 
-const elementOf: Readonly<Record<DType, ElementType>> = {
+const elementOf: Readonly<Record<MemoryType, ElementType>> = {
+  float16: 'f16',
   float32: 'f32',
   float64: 'f32',
   int32: 'i32',
@@ -14,11 +14,11 @@ const elementOf: Readonly<Record<DType, ElementType>> = {
  * @param dtypes Of the operands.
  * @param bindings The binding of each operand, numbered from 0; operands in the same memory have the same.
  */
-export function moduleOf(dispatch: Dispatch, dtypes: readonly DType[], bindings: readonly number[]): string {
+export function moduleOf(dispatch: Dispatch, dtypes: readonly MemoryType[], bindings: readonly number[]): string {
   const names = bindings.map((binding) => `b${binding}`)
   const declarations = new Map<number, string>()
   dispatch.operands.forEach(({ as }, i) => {
-    const [binding, dtype] = [bindings[i] as number, dtypes[i] as DType]
+    const [binding, dtype] = [bindings[i] as number, dtypes[i] as MemoryType]
     const type = as ?? elementOf[dtype]
     const declaration = `@group(0) @binding(${binding}) var<storage, read_write> b${binding}: array<${type}>;`
     const known = declarations.get(binding)
@@ -26,5 +26,6 @@ export function moduleOf(dispatch: Dispatch, dtypes: readonly DType[], bindings:
       throw new Error(`internal: ${dispatch.name} uses the same memory as ${known} and as ${type}`)
     declarations.set(binding, declaration)
   })
-  return `${[...declarations.values()].join('\n')}\n${dispatch.code(names)}`
+  const module = `${[...declarations.values()].join('\n')}\n${dispatch.code(names)}`
+  return /\bf16\b/.test(module) ? `enable f16;\n${module}` : module
 }

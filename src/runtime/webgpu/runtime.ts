@@ -1,4 +1,5 @@
 /** The WebGPU runtime: compiles programs to dispatches of a device, and keeps arenas in its memory. */
+import { UsageError } from '../../errors.ts'
 import type { Program } from '../../graph/program.ts'
 import type { KernelSet } from '../../graph/tensor.ts'
 import type { Arena } from '../arena.ts'
@@ -17,22 +18,32 @@ import { padded, WorkQueue } from './queue.ts'
 export interface DeviceOptions {
   /** Record the time of every dispatch. */
   readonly profile?: boolean
-  /** Requested precision of matrix products; there is only float32, and a notice says so. */
+  /** Requested precision of matrix products; there is no bf16, and a notice says so. */
   readonly math?: Precision
 }
 
 /** Workgroups that share a sum over tokens: enough for large GPUs. */
 const PARTS = 512
 
-export const createDeviceRuntime = (device: Device, options: DeviceOptions = {}): Runtime =>
-  new WebGpuRuntime(device, options)
+/** @throws UsageError for `math: f16` on a device without it */
+export function createDeviceRuntime(device: Device, options: DeviceOptions = {}): Runtime {
+  if (options.math === 'f16' && !device.features.f16) {
+    const { name } = device.adapter
+    device.destroy()
+    throw new UsageError(
+      `invalid runtime.math: "f16" on ${name}, which has no f16 (expected "float32", or a GPU with the WebGPU feature ` +
+        'shader-f16: see choir devices)',
+    )
+  }
+  return new WebGpuRuntime(device, options)
+}
 
 class WebGpuRuntime implements Runtime {
   readonly name = 'webgpu'
   readonly device = 'webgpu'
   readonly version = '1.0'
   readonly threads = 1
-  readonly math = 'float32'
+  readonly math: 'float32' | 'f16'
   readonly defers = true
   readonly kernels: KernelSet = { names: new Set(Object.keys(graphKernels)), tile: 1, threads: 1, parts: PARTS }
   readonly provider: string
@@ -48,6 +59,7 @@ class WebGpuRuntime implements Runtime {
 
   constructor(device: Device, { profile = false, math = 'float32' }: DeviceOptions) {
     this.gpu = device
+    this.math = math === 'f16' ? 'f16' : 'float32'
     this.queue = new WorkQueue(device)
     const { adapter, gpu } = device
     this.provider = `WebGPU on ${adapter.name}${adapter.description && ` (${adapter.description})`}`
@@ -66,7 +78,7 @@ class WebGpuRuntime implements Runtime {
   async compile(program: Program, { portsInside = false }: CompileOptions = {}): Promise<Executable> {
     if (this.closing) throw new RuntimeError('internal: this runtime has been closed')
     if (portsInside) throw new RuntimeError('internal: a GPU has no ports inside the memory of a program')
-    const plan = planProgram(program, nodeKernels, this.gpu.features)
+    const plan = planProgram(program, nodeKernels, this.gpu.features, this.math)
     const compiling = DeviceExecutable.compile(
       {
         device: this.gpu,

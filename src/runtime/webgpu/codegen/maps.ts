@@ -263,6 +263,13 @@ export const isMap = ({ type, domain }: Node): boolean => domain !== 'choir' && 
 /** Reshapes and copies, whose result is the same memory. */
 export const isAlias = ({ type }: Node): boolean => type === 'Reshape' || type === 'Unsqueeze' || type === 'Identity'
 
+/** A tensor behind reshapes: the one that has the memory. */
+export function baseOf(tensor: Tensor): Tensor {
+  let base = tensor
+  while (base.source.kind === 'node' && isAlias(base.source)) base = base.source.inputs[0] as Tensor
+  return base
+}
+
 export const isReduction = ({ type }: Node): boolean => type === 'ReduceSum' || type === 'ReduceMax'
 
 export const costOf = ({ type, inputs, attributes }: Node): number => {

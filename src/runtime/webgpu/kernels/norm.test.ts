@@ -1,8 +1,9 @@
 import { describe, expect, test } from 'vitest'
 import type { Device } from '../device.ts'
+import { rounded } from '../testing/exact.ts'
 import { overwriting } from '../testing/in-place.ts'
 import { runKernel, type TestCall, testDevice } from '../testing/run-kernel.ts'
-import { expectSums, Random, result } from '../testing/tensors.ts'
+import { expectSums, HALF_TOLERANCE, halfResult, Random, result } from '../testing/tensors.ts'
 import { rmsNorm, rmsNormGradient } from './norm.ts'
 
 const device = testDevice as Device
@@ -42,6 +43,16 @@ describe.skipIf(testDevice === null)('rms-norm', () => {
     expect(await runKernel(device, rmsNorm, call)).toEqual([y, inverse])
   })
 
+  test('rounds rows to f16 in memory', async () => {
+    const random = new Random()
+    const [x, weight] = [random.floats([37, 8]), random.floats([8])]
+    const outputs = [halfResult(37, 8), result(37, 1)]
+    const [y] = await runKernel(device, rmsNorm, { inputs: [x, weight], outputs, attributes })
+    const expected = inversesOf(x.data, 8)
+    const terms = (i: number) => [at(expected, Math.floor(i / 8)) * at(x.data, i) * at(weight.data, i % 8)]
+    expectSums(y, 37 * 8, terms, HALF_TOLERANCE)
+  })
+
   test('normalizes the last axis of any tensor, and leaves a row of zeros', async () => {
     const random = new Random()
     const x = random.floats([2, 3, 4], (i) => (i < 4 ? 0 : random.number()))
@@ -52,9 +63,11 @@ describe.skipIf(testDevice === null)('rms-norm', () => {
   })
 })
 
-function gradientCall(rows: number, width: number, added: boolean) {
+function gradientCall(rows: number, width: number, added: boolean, half = false) {
   const random = new Random()
-  const [dy, x, weight] = [random.floats([rows, width]), random.floats([rows, width]), random.floats([width])]
+  const drawn = random.floats([rows, width])
+  const dy = half ? rounded(drawn) : drawn
+  const [x, weight] = [random.floats([rows, width]), random.floats([width])]
   const inverses = inversesOf(x.data, width)
   const inverse = random.floats([rows, 1], (t) => at(inverses, t))
   const addend = random.floats([rows, width])
@@ -73,10 +86,12 @@ describe.skipIf(testDevice === null)('rms-norm-gradient', { timeout: COMPILATION
     { rows: 700, width: 260 },
     { rows: 1, width: 1 },
   ]
-  test.each(shapes.map((shape, i) => ({ ...shape, added: i % 2 === 0 })))(
+  const cases = shapes.map((shape, i) => ({ ...shape, added: i % 2 === 0, half: false }))
+  // dy as f16 in memory is read exactly.
+  test.each([...cases, { rows: 37, width: 8, added: true, half: true }])(
     'is that of the formula: %o',
-    async ({ rows, width, added }) => {
-      const { dy, x, weight, inverse, addend, call } = gradientCall(rows, width, added)
+    async ({ rows, width, added, half }) => {
+      const { dy, x, weight, inverse, addend, call } = gradientCall(rows, width, added, half)
       const [dx, parts] = await runKernel(device, rmsNormGradient, call)
       // Of each row, the sums of positive and of negative terms: fewer terms of the same size.
       const along = Array.from({ length: rows }, (_, t) => {

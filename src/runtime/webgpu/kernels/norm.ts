@@ -13,6 +13,7 @@ import {
   workgroupMain,
 } from '../contract.ts'
 import { dispatchOf } from './dispatch.ts'
+import { floatArray } from './memory.ts'
 import { lanesOf, reduction, strandSum } from './reduce.ts'
 import { bytesOf, heightOf, vectorOf, widthOf } from './vectors.ts'
 
@@ -20,10 +21,12 @@ import { bytesOf, heightOf, vectorOf, widthOf } from './vectors.ts'
 export const rmsNorm: Kernel = {
   lower({ attributes, inputs, outputs }) {
     const [x] = inputs as [Operand]
+    const [y] = outputs as [Operand]
     const { epsilon } = attributes as { epsilon: { float: number } }
     const [height, columns] = [heightOf(x), widthOf(x)]
     if (outputs.every(({ size }) => size === 0)) return { dispatches: [] }
     const { type: as, width, total } = vectorOf(columns)
+    const ofY = floatArray(as, y)
     const vectors = columns / width
     const lanes = lanesOf(vectors)
     const strands = WORKGROUP / lanes
@@ -33,7 +36,7 @@ export const rmsNorm: Kernel = {
       operands: {
         x_TD: { input: 0, as },
         weight_D: { input: 1, as },
-        y_TD: { output: 0, as },
+        y_TD: { output: 0, as: ofY.as },
         inverse_T: { output: 1 },
       },
       workgroups: rowsOf(groups),
@@ -51,7 +54,7 @@ ${workgroupMain(groups)} {
   }
   let inverse = 1.0 / sqrt(sum_of_row(squares, local) / ${columns}f + ${epsilon.float}f);
   for (var column = lane; column < end; column += ${lanes}u) {
-    ${y_TD}[start + column] = ${x_TD}[start + column] * inverse * ${weight_D}[column];
+    ${y_TD}[start + column] = ${ofY.stored(`${x_TD}[start + column] * inverse * ${weight_D}[column]`)};
   }
   if (lane == 0u && t < ${height}u) { ${inverse_T}[t] = inverse; }
 }`,
@@ -62,6 +65,7 @@ ${workgroupMain(groups)} {
     flops: 4 * (inputs[0] as Operand).size,
     bytes: bytesOf(...inputs, ...outputs),
   }),
+  halves: { inputs: [], outputs: [0] },
 }
 
 /** So that there are at most 16 strands, whose sums are added one after the other. */
@@ -81,6 +85,7 @@ export const rmsNormGradient: Kernel = {
     if (columns === 0) return { dispatches: [] }
     if (height === 0) return { dispatches: [zeros({ output: 1 }, parts.size)] }
     const { type: as, width, total } = vectorOf(columns)
+    const ofDy = floatArray(as, dy)
     const vectors = columns / width
     const lanes = Math.max(MIN_LANES, lanesOf(vectors))
     const strands = WORKGROUP / lanes
@@ -89,7 +94,7 @@ export const rmsNormGradient: Kernel = {
     const gradient = dispatchOf({
       name: 'rms-norm-gradient',
       operands: {
-        dy_TD: { input: 0, as },
+        dy_TD: { input: 0, as: ofDy.as },
         x_TD: { input: 1, as },
         weight_D: { input: 2, as },
         inverse_T: { input: 3 },
@@ -113,13 +118,13 @@ ${workgroupMain(groups)} {
     var along = 0.0;
     for (var column = lane; column < end; column += ${lanes}u) {
       let normed = ${x_TD}[start + column] * inverse;
-      along += ${total(`(normed * ${weight_D}[column] * ${dy_TD}[start + column])`)};
+      along += ${total(`(normed * ${weight_D}[column] * ${ofDy.read(`${dy_TD}[start + column]`)})`)};
     }
     let mean = sum_of_row(along, local) / ${columns}f;
     for (var step = 0u; step < ${steps}u; step++) {
       let column = step * ${lanes}u + lane;
       if (column < end) {
-        let dy = ${dy_TD}[start + column];
+        let dy = ${ofDy.read(`${dy_TD}[start + column]`)};
         let normed = ${x_TD}[start + column] * inverse;
         sums[step] += normed * dy;
         let dx = (dy * ${weight_D}[column] - normed * mean) * inverse;
@@ -140,6 +145,7 @@ ${workgroupMain(groups)} {
     flops: 10 * (inputs[0] as Operand).size,
     bytes: bytesOf(...inputs, ...outputs),
   }),
+  halves: { inputs: [0], outputs: [] },
 }
 
 const zeros = (out: { readonly output: number }, size: number): Dispatch =>

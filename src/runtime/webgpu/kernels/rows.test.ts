@@ -1,8 +1,9 @@
 import { describe, expect, test } from 'vitest'
 import type { Device } from '../device.ts'
+import { rounded } from '../testing/exact.ts'
 import { overwriting } from '../testing/in-place.ts'
 import { runKernel, type TestCall, testDevice } from '../testing/run-kernel.ts'
-import { expectSums, Random, result } from '../testing/tensors.ts'
+import { expectSums, HALF_TOLERANCE, halfResult, Random, result } from '../testing/tensors.ts'
 import { combineRows, gatherRows, rowDots } from './rows.ts'
 
 const device = testDevice as Device
@@ -27,6 +28,23 @@ describe.skipIf(testDevice === null)('gather-rows', () => {
     })
   })
 
+  test.each([
+    { width: 12, from: 'f16' },
+    { width: 5, from: 'float32' },
+  ])('rounds rows of $width $from numbers to f16 in memory', async ({ width, from }) => {
+    const random = new Random()
+    const drawn = random.floats([9, width])
+    const x = from === 'f16' ? rounded(drawn) : drawn
+    const index = random.integers([7], () => random.below(9))
+    const weight = random.floats([7])
+    const [out] = await runKernel(device, gatherRows, { inputs: [x, index, weight], outputs: [halfResult(7, width)] })
+    const terms = (i: number) => {
+      const r = Math.floor(i / width)
+      return [at(x.data, at(index.data, r) * width + (i % width)) * at(weight.data, r)]
+    }
+    expectSums(out, 7 * width, terms, HALF_TOLERANCE)
+  })
+
   test('without rows there is nothing to do', async () => {
     const inputs = [new Random().floats([3, 4]), new Random().integers([0], () => 0)]
     expect(await runKernel(device, gatherRows, { inputs, outputs: [result(0, 4)] })).toEqual([new Float64Array()])
@@ -49,37 +67,39 @@ describe.skipIf(testDevice === null)('combine-rows', () => {
     { tokens: 1, k: 1, rows: 1, width: 1 },
   ]
   const variants = shapes.flatMap((shape) => [
-    { ...shape, weighted: true, added: false },
-    { ...shape, weighted: true, added: true },
+    { ...shape, weighted: true, added: false, half: false },
+    { ...shape, weighted: true, added: true, half: false },
   ])
-  test.each([...variants, { tokens: 5, k: 2, rows: 4, width: 8, weighted: false, added: true }])(
-    'adds the rows of each token: %o',
-    async ({ tokens, k, rows: height, width, weighted, added }) => {
-      const { random, slot, weight } = choices(tokens, k, height, weighted)
-      const rows = random.floats([height, width])
-      const addend = random.floats([tokens, width])
-      const call: TestCall = {
-        inputs: [rows, slot, ...(weighted ? [weight] : []), ...(added ? [addend] : [])],
-        outputs: [result(tokens, width)],
-        attributes: { weighted: weighted ? 1 : 0 },
-        added: added ? [0] : [],
+  test.each([
+    ...variants,
+    { tokens: 5, k: 2, rows: 4, width: 8, weighted: false, added: true, half: false },
+    { tokens: 5, k: 2, rows: 4, width: 8, weighted: true, added: true, half: true },
+  ])('adds the rows of each token: %o', async ({ tokens, k, rows: height, width, weighted, added, half }) => {
+    const { random, slot, weight } = choices(tokens, k, height, weighted)
+    const drawn = random.floats([height, width])
+    const rows = half ? rounded(drawn) : drawn
+    const addend = random.floats([tokens, width])
+    const call: TestCall = {
+      inputs: [rows, slot, ...(weighted ? [weight] : []), ...(added ? [addend] : [])],
+      outputs: [half ? halfResult(tokens, width) : result(tokens, width)],
+      attributes: { weighted: weighted ? 1 : 0 },
+      added: added ? [0] : [],
+    }
+    const terms = (i: number) => {
+      const t = Math.floor(i / width)
+      const sum = added ? [at(addend.data, i)] : []
+      for (let choice = t * k; choice < (t + 1) * k; choice++) {
+        const w = weighted ? at(weight.data, choice) : 1
+        if (w !== 0) sum.push(w * at(rows.data, at(slot.data, choice) * width + (i % width)))
       }
-      const terms = (i: number) => {
-        const t = Math.floor(i / width)
-        const sum = added ? [at(addend.data, i)] : []
-        for (let choice = t * k; choice < (t + 1) * k; choice++) {
-          const w = weighted ? at(weight.data, choice) : 1
-          if (w !== 0) sum.push(w * at(rows.data, at(slot.data, choice) * width + (i % width)))
-        }
-        return sum
-      }
-      const [out] = await runKernel(device, combineRows, call)
-      expectSums(out, tokens * width, terms)
-      if (!added) return
-      const over = { ...call, outputs: [addend] }
-      expect(await runKernel(device, overwriting(combineRows, call.inputs.length - 1, 0), over)).toEqual([out])
-    },
-  )
+      return sum
+    }
+    const [out] = await runKernel(device, combineRows, call)
+    expectSums(out, tokens * width, terms, half ? HALF_TOLERANCE : undefined)
+    if (!added || half) return
+    const over = { ...call, outputs: [addend] }
+    expect(await runKernel(device, overwriting(combineRows, call.inputs.length - 1, 0), over)).toEqual([out])
+  })
 
   test('a row that only dropped assignments refer to may hold anything', async () => {
     const random = new Random()
@@ -111,9 +131,13 @@ describe.skipIf(testDevice === null)('row-dots', () => {
     { tokens: 3, k: 2, rows: 4, width: 1025, masked: true },
     { tokens: 1, k: 1, rows: 1, width: 1, masked: false },
     { tokens: 2, k: 1, rows: 5, width: 4096, masked: false },
-  ])('multiplies gradients of tokens by their rows: %o', async ({ tokens, k, rows: height, width, masked }) => {
+    // Rows as f16 in memory are read exactly.
+    { tokens: 7, k: 2, rows: 9, width: 12, masked: true, half: true },
+  ])('multiplies gradients of tokens by their rows: %o', async ({ tokens, k, rows: height, width, masked, half }) => {
     const { random, slot, weight: kept } = choices(tokens, k, height, masked)
-    const [dy, rows] = [random.floats([tokens, width]), random.floats([height, width])]
+    const dy = random.floats([tokens, width])
+    const drawn = random.floats([height, width])
+    const rows = half ? rounded(drawn) : drawn
     const call = { inputs: [dy, rows, slot, ...(masked ? [kept] : [])], outputs: [result(tokens, k)] }
     const [out] = await runKernel(device, rowDots, call)
     expectSums(out, tokens * k, (i) => {

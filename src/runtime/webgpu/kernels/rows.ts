@@ -13,6 +13,7 @@ import {
   workgroupMain,
 } from '../contract.ts'
 import { dispatchOf } from './dispatch.ts'
+import { floatArray } from './memory.ts'
 import { lanesOf, reduction } from './reduce.ts'
 import { bytesOf, vectorOf, widthOf } from './vectors.ts'
 
@@ -22,24 +23,25 @@ export const gatherRows: Kernel = {
     const [x, , weight] = inputs as [Operand, Operand, Operand?]
     const [out] = outputs as [Operand]
     if (out.size === 0) return { dispatches: [] }
-    const { type: as, width } = vectorOf(widthOf(x))
+    const { type, width } = vectorOf(widthOf(x))
+    const [ofX, ofOut] = [floatArray(type, x), floatArray(type, out)]
     const vectors = widthOf(x) / width
     const count = out.size / width
     const gather = dispatchOf({
       name: 'gather-rows',
       operands: {
-        x_XD: { input: 0, as },
+        x_XD: { input: 0, as: ofX.as },
         index_R: { input: 1 },
         weight_R: weight && { input: 2 },
-        out_RD: { output: 0, as },
+        out_RD: { output: 0, as: ofOut.as },
       },
       workgroups: gridOf(count),
       code: ({ x_XD, index_R, weight_R, out_RD }) => `
 ${linearMain(count)} {
   let row = index / ${vectors}u;
   let column = index % ${vectors}u;
-  let value = ${x_XD}[u32(${index_R}[row]) * ${vectors}u + column];
-  ${out_RD}[index] = value${weight_R && ` * ${weight_R}[row]`};
+  let value = ${ofX.read(`${x_XD}[u32(${index_R}[row]) * ${vectors}u + column]`)};
+  ${out_RD}[index] = ${ofOut.stored(`value${weight_R && ` * ${weight_R}[row]`}`)};
 }`,
     })
     return { dispatches: [gather] }
@@ -49,6 +51,7 @@ ${linearMain(count)} {
     const [out] = outputs as [Operand]
     return { flops: weight ? out.size : 0, bytes: bytesOf(out, out, index, weight) }
   },
+  halves: { inputs: [0], outputs: [0] },
 }
 
 function combined({ attributes, inputs, outputs, added }: KernelCall) {
@@ -66,7 +69,8 @@ export const combineRows: Kernel = {
   lower(call) {
     const { rows, slot, weight, addend, out } = combined(call)
     if (out.size === 0) return { dispatches: [] }
-    const { type: as, width } = vectorOf(widthOf(out))
+    const { type, width } = vectorOf(widthOf(out))
+    const [ofRows, ofOut] = [floatArray(type, rows), floatArray(type, out)]
     const vectors = widthOf(out) / width
     const count = out.size / width
     // Without rows all assignments are dropped.
@@ -75,32 +79,33 @@ export const combineRows: Kernel = {
     const combine = dispatchOf({
       name: 'combine-rows',
       operands: {
-        rows_RD: hasRows ? { input: 0, as } : undefined,
+        rows_RD: hasRows ? { input: 0, as: ofRows.as } : undefined,
         slot_TK: hasRows ? { input: 1 } : undefined,
         weight_TK: hasRows && weight ? { input: 2 } : undefined,
-        addend_TD: addend && { input: call.inputs.length - 1, as },
-        out_TD: { output: 0, as },
+        addend_TD: addend && { input: call.inputs.length - 1, as: type },
+        out_TD: { output: 0, as: ofOut.as },
       },
       workgroups: gridOf(count),
       code: ({ rows_RD, slot_TK, weight_TK, addend_TD, out_TD }) => `
 ${linearMain(count)} {
   let token = index / ${vectors}u;
   let column = index % ${vectors}u;
-  var sum = ${addend_TD ? `${addend_TD}[index]` : `${as}()`};
+  var sum = ${addend_TD ? `${addend_TD}[index]` : `${type}()`};
   for (var choice = token * ${choices}u; choice < (token + 1u) * ${choices}u; choice++) {
     let weight = ${weight_TK ? `${weight_TK}[choice]` : '1.0'};
-    ${rows_RD && `if (weight != 0.0) { sum += weight * ${rows_RD}[u32(${slot_TK}[choice]) * ${vectors}u + column]; }`}
+    ${rows_RD && `if (weight != 0.0) { sum += weight * ${ofRows.read(`${rows_RD}[u32(${slot_TK}[choice]) * ${vectors}u + column]`)}; }`}
   }
-  ${out_TD}[index] = sum;
+  ${out_TD}[index] = ${ofOut.stored('sum')};
 }`,
     })
     return { dispatches: [combine] }
   },
   work(call) {
-    const { slot, weight, addend, out } = combined(call)
+    const { rows, slot, weight, addend, out } = combined(call)
     const terms = slot.size * widthOf(out)
-    return { flops: 2 * terms, bytes: 4 * terms + bytesOf(out, slot, weight, addend) }
+    return { flops: 2 * terms, bytes: bytesOf({ ...rows, size: terms }, out, slot, weight, addend) }
   },
+  halves: { inputs: [0], outputs: [0] },
 }
 
 /**
@@ -114,7 +119,8 @@ export const rowDots: Kernel = {
     if (out.size === 0) return { dispatches: [] }
     // Without rows all assignments are dropped.
     const columns = rows.size > 0 ? widthOf(dy) : 0
-    const { type: as, width, total } = vectorOf(columns)
+    const { type, width, total } = vectorOf(columns)
+    const [ofDy, ofRows] = [floatArray(type, dy), floatArray(type, rows)]
     const vectors = columns / width
     const choices = widthOf(slot)
     const lanes = lanesOf(vectors)
@@ -123,8 +129,8 @@ export const rowDots: Kernel = {
     const dots = dispatchOf({
       name: 'row-dots',
       operands: {
-        dy_TD: { input: 0, as },
-        rows_RD: { input: 1, as },
+        dy_TD: { input: 0, as: ofDy.as },
+        rows_RD: { input: 1, as: ofRows.as },
         slot_TK: { input: 2 },
         kept_TK: kept && { input: 3 },
         out_TK: { output: 0 },
@@ -142,7 +148,7 @@ ${workgroupMain(groups)} {
     let token = choice / ${choices}u * ${vectors}u;
     let slot = u32(${slot_TK}[choice]) * ${vectors}u;
     for (var column = lane; column < ${vectors}u; column += ${lanes}u) {
-      sum += ${total(`(${dy_TD}[token + column] * ${rows_RD}[slot + column])`)};
+      sum += ${total(`(${ofDy.read(`${dy_TD}[token + column]`)} * ${ofRows.read(`${rows_RD}[slot + column]`)})`)};
     }
   }
   let result = sum_of_row(sum, local);
@@ -152,9 +158,10 @@ ${workgroupMain(groups)} {
     return { dispatches: [dots] }
   },
   work({ inputs, outputs }) {
-    const [dy, , slot, kept] = inputs as [Operand, Operand, Operand, Operand?]
+    const [dy, rows, slot, kept] = inputs as [Operand, Operand, Operand, Operand?]
     const [out] = outputs as [Operand]
     const terms = slot.size * widthOf(dy)
-    return { flops: 2 * terms, bytes: 4 * terms + bytesOf(dy, slot, kept, out) }
+    return { flops: 2 * terms, bytes: bytesOf({ ...rows, size: terms }, dy, slot, kept, out) }
   },
+  halves: { inputs: [0, 1], outputs: [] },
 }

@@ -1,5 +1,6 @@
 /** Loads of four floats at once where rows allow it: fewer instructions for the same bytes. */
 import type { Operand } from '../contract.ts'
+import { bytesOfNumber } from './memory.ts'
 
 /** Elements that an invocation loads at once. WGSL is the same for both types, but for sums and single components. */
 export interface Vector {
@@ -40,5 +41,5 @@ export const widthOf = ({ shape }: Operand): number => shape.at(-1) as number
 export const heightOf = ({ shape }: Operand): number => shape.slice(0, -1).reduce((product, d) => product * d, 1)
 
 /** Bytes of tensors that are read or written once. */
-export const bytesOf = (...tensors: readonly (Operand | undefined)[]): number =>
-  4 * tensors.reduce((total, tensor) => total + (tensor?.size ?? 0), 0)
+export const bytesOf = (...tensors: readonly (Pick<Operand, 'size' | 'dtype'> | undefined)[]): number =>
+  tensors.reduce((total, tensor) => total + (tensor ? tensor.size * bytesOfNumber(tensor.dtype) : 0), 0)

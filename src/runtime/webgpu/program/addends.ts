@@ -5,8 +5,8 @@
 
 import { sameShape, sizeOf } from '../../../graph/shape.ts'
 import { constant, emit, type Node, type Tensor, withOrigin } from '../../../graph/tensor.ts'
-import { dataInputs, isAlias } from '../codegen/maps.ts'
-import { baseOf, type OrderedProgram } from './rewrite.ts'
+import { baseOf, dataInputs, isAlias } from '../codegen/maps.ts'
+import type { OrderedProgram } from './rewrite.ts'
 
 interface Addend {
   readonly output: number

@@ -28,7 +28,7 @@ export function bundled(
   )
   const operands = new Map(items.map((item) => [item, item.kind === 'group' ? [...operandsOf(item)] : []]))
   const isSmall = (group: Group) => operands.get(group)?.every(({ shape }) => sizeOf(shape) <= MAX_BUNDLED)
-  const fit = (groups: readonly Group[]) =>
+  const fits = (groups: readonly Group[]) =>
     new Set(groups.flatMap((group) => operands.get(group) ?? [])).size <= MAX_OPERANDS
   const placeOf = new Map(items.map((item, i) => [item, i]))
   const at = (item: Item): number => placeOf.get(item) as number
@@ -44,7 +44,7 @@ export function bundled(
     if (!isCandidate(mine)) return
     for (let earlier = 0; earlier < place; earlier++) {
       const other = places[earlier] as Place
-      if (!isCandidate(other) || !fit([...other.groups, ...mine.groups])) continue
+      if (!isCandidate(other) || !fits([...other.groups, ...mine.groups])) continue
       const lastNeeded = Math.max(-1, ...mine.groups.flatMap((group) => [...(needs.get(group) ?? [])]).map(at))
       if (lastNeeded < earlier) {
         move(place, earlier)

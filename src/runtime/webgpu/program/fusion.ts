@@ -10,7 +10,7 @@
 import { sizeOf } from '../../../graph/shape.ts'
 import type { Node, Tensor } from '../../../graph/tensor.ts'
 import { patternOf } from '../codegen/literals.ts'
-import { costOf, dataInputs, isAlias, isElementwise, isMap, isReduction } from '../codegen/maps.ts'
+import { baseOf, costOf, dataInputs, isAlias, isElementwise, isMap, isReduction } from '../codegen/maps.ts'
 import { bundled } from './bundles.ts'
 import {
   type Bundle,
@@ -24,7 +24,7 @@ import {
   type Space,
   spaceOf,
 } from './groups.ts'
-import { baseOf, type OrderedProgram } from './rewrite.ts'
+import type { OrderedProgram } from './rewrite.ts'
 
 /** Operands of an expression, so that it fits into a dispatch with results. */
 const MAX_LEAVES = 6

@@ -24,7 +24,8 @@ export interface GroupDispatch {
   readonly code: (names: readonly string[]) => string
 }
 
-export function groupDispatch({ groups }: Bundle, fusion: Fusion): GroupDispatch {
+/** @param halves Tensors that are f16 in memory. */
+export function groupDispatch({ groups }: Bundle, fusion: Fusion, halves: ReadonlySet<Tensor>): GroupDispatch {
   const all = groups.map((group) => ({ group, ...fusion.operandsOf(group), workgroups: workgroupsOf(group.space) }))
   const [read, written] = [all.flatMap(({ read }) => [...read]), all.flatMap(({ written }) => [...written])]
   const operands = [...new Set([...read, ...written])]
@@ -35,7 +36,9 @@ export function groupDispatch({ groups }: Bundle, fusion: Fusion): GroupDispatch
     workgroups: rowsOf(total),
     code: (names) => {
       const nameOfTensor = new Map(operands.map((tensor, i) => [tensor, names[i] as string]))
-      const parts = all.map(({ group, written }) => new GroupWriter(group, fusion, nameOfTensor, written).code())
+      const parts = all.map(({ group, written }) =>
+        new GroupWriter(group, fusion, nameOfTensor, written, halves).code(),
+      )
       return moduleOfParts(
         parts,
         all.map(({ workgroups }) => workgroups),
@@ -89,10 +92,18 @@ class GroupWriter {
   private readonly fusion: Fusion
   private readonly names: ReadonlyMap<Tensor, string>
   private readonly written: ReadonlySet<Tensor>
+  private readonly halves: ReadonlySet<Tensor>
   private readonly writer = new Writer()
   private readonly ids = new Map<object, number>()
 
-  constructor(group: Group, fusion: Fusion, names: ReadonlyMap<Tensor, string>, written: ReadonlySet<Tensor>) {
+  constructor(
+    group: Group,
+    fusion: Fusion,
+    names: ReadonlyMap<Tensor, string>,
+    written: ReadonlySet<Tensor>,
+    halves: ReadonlySet<Tensor>,
+  ) {
+    this.halves = halves
     this.group = group
     this.fusion = fusion
     this.names = names
@@ -217,9 +228,20 @@ class GroupWriter {
     for (const each of values) {
       if (!each) continue
       const { tensor, at, value } = each
-      const stored = tensor.dtype === 'bool' ? `select(0, 1, ${value})` : value
-      writer.line(`${this.names.get(tensor)}[${flatOf(at, writer)}] = ${stored};`)
+      writer.line(`${this.names.get(tensor)}[${flatOf(at, writer)}] = ${this.stored(tensor, value)};`)
     }
+  }
+
+  /** A value as an element in memory. */
+  private stored(tensor: Tensor, value: string): string {
+    if (tensor.dtype === 'bool') return `select(0, 1, ${value})`
+    return this.halves.has(tensor) ? `f16(${value})` : value
+  }
+
+  /** An element in memory as a value. */
+  private loaded(tensor: Tensor, element: string): string {
+    if (tensor.dtype === 'bool') return `${element} != 0`
+    return this.halves.has(tensor) ? `f32(${element})` : element
   }
 
   private result({ node, output }: Group['roots'][number]): Tensor {
@@ -251,8 +273,7 @@ class GroupWriter {
     }
     const name = this.names.get(unique)
     if (name === undefined) throw new Error(`internal: no operand for ${nameOf([group])}`)
-    const element = `${name}[${flatOf(position, writer)}]`
-    return writer.let(dtype === 'bool' ? `${element} != 0` : element)
+    return writer.let(this.loaded(unique, `${name}[${flatOf(position, writer)}]`))
   }
 
   /** Whether this group computes the tensor: it is inlined, a reshape, or a root of the group. */

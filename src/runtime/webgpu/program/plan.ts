@@ -2,27 +2,33 @@
  * Turns a program into dispatches over values with memory: rewrites it, fuses maps and reductions, calls the kernels,
  * and plans where values lie.
  */
-import type { DType, Origin, Port, Shape } from '../../../graph/model.ts'
+import type { Origin, Port, Shape } from '../../../graph/model.ts'
 import { type Program, reach } from '../../../graph/program.ts'
 import { sizeOf } from '../../../graph/shape.ts'
 import type { ConstantData, Node, Tensor } from '../../../graph/tensor.ts'
 import { placeBlocks } from '../../memory-plan.ts'
 import { RuntimeError } from '../../runtime-error.ts'
 import { dataInputs } from '../codegen/maps.ts'
-import type { DeviceFeatures, Dispatch, Kernel, KernelCall, Operand, Place } from '../contract.ts'
+import type { DeviceFeatures, Dispatch, Kernel, KernelCall, MemoryType, Operand, Place } from '../contract.ts'
+import { bytesOfNumber } from '../kernels/memory.ts'
 import { ALIGNMENT } from '../slice.ts'
 import { fuseAddends } from './addends.ts'
 import { Fusion } from './fusion.ts'
 import { groupDispatch } from './group-dispatch.ts'
 import type { Root } from './groups.ts'
 import { rewrite } from './rewrite.ts'
+import { halvesOf } from './storage.ts'
 
 export interface Value {
-  readonly dtype: DType
+  readonly dtype: MemoryType
   readonly size: number
   /** Contents, if no dispatch computes it. */
   readonly constant?: ConstantData
 }
+
+/** Bytes of the binding of a value: a multiple of 4, and not none. */
+export const bytesOfValue = ({ dtype, size }: Value): number =>
+  Math.max(4, 4 * Math.ceil((size * bytesOfNumber(dtype)) / 4))
 
 export interface Step {
   readonly dispatch: Dispatch
@@ -52,15 +58,18 @@ export interface Plan {
   readonly grids: ReadonlyMap<number, number>
 }
 
+/** @param math `f16`: activations are kept as f16 where that is safe, and tiled products round their factors to it. */
 export function planProgram(
   program: Program,
   kernels: Readonly<Record<string, Kernel>>,
   features: DeviceFeatures,
+  math: 'float32' | 'f16' = 'float32',
 ): Plan {
   const { inputs } = reach(program)
-  const planner = new Planner(kernels, features)
-  const ordered = fuseAddends(rewrite(program))
+  const ordered = fuseAddends(rewrite(program, kernels))
   const fusion = new Fusion(ordered)
+  const halves = math === 'f16' ? halvesOf(fusion, kernels, Object.values(ordered.outputs)) : new Set<Tensor>()
+  const planner = new Planner(kernels, features, halves, math === 'f16')
   const memoryOf = (tensor: Tensor) => planner.valueOf(fusion.tensors.unique(tensor))
   const valueOfInput = inputs.map(memoryOf)
   for (const item of fusion.items) {
@@ -69,7 +78,7 @@ export function planProgram(
       if (overwritten) planner.share(fusion.tensors.of(item.node, 0), overwritten)
       planner.call(item.node, memoryOf, (output) => memoryOf(fusion.tensors.of(item.node, output)))
     } else {
-      const { operands, name, code, workgroups } = groupDispatch(item, fusion)
+      const { operands, name, code, workgroups } = groupDispatch(item, fusion, halves)
       const dispatch = { name, code, workgroups, operands: operands.map((_, input) => ({ input })) }
       const [{ node }] = item.groups.flatMap(({ roots }) => roots) as [Root]
       planner.steps.push({ dispatch, values: operands.map(memoryOf), indirect: null, origin: node.origin })
@@ -89,6 +98,10 @@ export function planProgram(
   }
 }
 
+/** An attribute of the rewritten program. */
+const listOf = ({ attributes }: Node, name: 'added' | 'scaled' | 'scales'): readonly number[] =>
+  (attributes[name] ?? []) as readonly number[]
+
 /** ONNX gives the axis of a running sum as a constant. */
 function attributesOf({ type, attributes, inputs }: Node): KernelCall['attributes'] {
   const source = inputs[1]?.source
@@ -103,10 +116,20 @@ class Planner {
   private readonly shared = new Map<string, readonly number[]>()
   private readonly kernels: Readonly<Record<string, Kernel>>
   private readonly features: DeviceFeatures
+  private readonly halves: ReadonlySet<Tensor>
+  private readonly rounds: boolean
 
-  constructor(kernels: Readonly<Record<string, Kernel>>, features: DeviceFeatures) {
+  /** @param halves Tensors that are f16 in memory. @param rounds Whether products round their factors to f16. */
+  constructor(
+    kernels: Readonly<Record<string, Kernel>>,
+    features: DeviceFeatures,
+    halves: ReadonlySet<Tensor>,
+    rounds: boolean,
+  ) {
     this.kernels = kernels
     this.features = features
+    this.halves = halves
+    this.rounds = rounds
   }
 
   valueOf(tensor: Tensor): number {
@@ -114,7 +137,11 @@ class Planner {
     if (known !== undefined) return known
     if (tensor.dtype === 'float64') throw new RuntimeError('internal: a GPU has no float64')
     const { source, dtype, shape } = tensor
-    const value = this.create(dtype, shape, source.kind === 'constant' ? source.data : undefined)
+    const value = this.create(
+      this.halves.has(tensor) ? 'float16' : dtype,
+      shape,
+      source.kind === 'constant' ? source.data : undefined,
+    )
     this.ofTensor.set(tensor, value)
     return value
   }
@@ -124,7 +151,7 @@ class Planner {
     this.ofTensor.set(tensor, this.valueOf(other))
   }
 
-  private create(dtype: DType, shape: Shape, constant?: ConstantData): number {
+  private create(dtype: MemoryType, shape: Shape, constant?: ConstantData): number {
     return this.values.push({ dtype, size: sizeOf(shape), ...(constant && { constant }) }) - 1
   }
 
@@ -132,8 +159,8 @@ class Planner {
   call(node: Node, memoryOf: (tensor: Tensor) => number, valueOfOutput: (output: number) => number): void {
     const kernel = this.kernels[node.type]
     if (!kernel) throw new RuntimeError(`internal: no kernel ${node.type} (${node.origin.op} of ${node.origin.layer})`)
-    const operand = ({ dtype, shape }: { dtype: DType; shape: Shape }): Operand => ({
-      dtype,
+    const operand = ({ shape }: { readonly shape: Shape }, value: number): Operand => ({
+      dtype: (this.values[value] as Value).dtype,
       shape,
       size: sizeOf(shape),
     })
@@ -141,9 +168,14 @@ class Planner {
     const call: KernelCall = {
       type: node.type,
       attributes: attributesOf(node),
-      inputs: inputs.map(operand),
-      outputs: node.outputs.map(operand),
-      added: (node.attributes.added ?? []) as readonly number[],
+      inputs: inputs.map((tensor) => operand(tensor, memoryOf(tensor))),
+      outputs: node.outputs.map((tensor, output) => operand(tensor, valueOfOutput(output))),
+      added: listOf(node, 'added'),
+      scales: Object.fromEntries(
+        listOf(node, 'scaled').map((output, i) => [output, listOf(node, 'scales')[i] as number]),
+      ),
+      // Operators of ONNX are no matrix products of the model.
+      rounds: this.rounds && node.domain === 'choir',
     }
     const { scratch = [], dispatches } = kernel.lower(call, this.features)
     const scratchValues = new Map<number, number>()
@@ -184,9 +216,9 @@ class Planner {
     const lives = new Map<number, { bytes: number; first: number; last: number }>()
     this.steps.forEach(({ values }, step) => {
       for (const value of values) {
-        const { size, constant } = this.values[value] as Value
-        if (constant || ports.has(value) || grids.has(value)) continue
-        const bytes = Math.max(ALIGNMENT, Math.ceil((size * 4) / ALIGNMENT) * ALIGNMENT)
+        const of = this.values[value] as Value
+        if (of.constant || ports.has(value) || grids.has(value)) continue
+        const bytes = Math.ceil(bytesOfValue(of) / ALIGNMENT) * ALIGNMENT
         const life = lives.get(value) ?? { bytes, first: step, last: step }
         life.last = step
         lives.set(value, life)

@@ -1,13 +1,17 @@
 /**
  * Rewrites a program for a GPU. Row and column sums come as products with vectors of equal numbers, which is fast on
  * a CPU; here they are sums again. A long sum with few results becomes two shorter ones, so that many
- * workgroups share it. Operators with a simpler form take it (`simpler.ts`), and equal maps and reductions are one.
+ * workgroups share it. Operators with a simpler form take it (`simpler.ts`), equal maps and reductions are one, and
+ * kernels multiply their results themselves (`scales.ts`).
  */
+import type { Shape } from '../../../graph/model.ts'
 import { type Program, reach } from '../../../graph/program.ts'
 import { normalAxis, sizeOf } from '../../../graph/shape.ts'
 import { constant, emit, type Node, type Tensor, withOrigin } from '../../../graph/tensor.ts'
 import { numbersOf, patternOf, uniform } from '../codegen/literals.ts'
-import { isAlias, isMap, isReduction } from '../codegen/maps.ts'
+import { baseOf, isMap, isReduction } from '../codegen/maps.ts'
+import type { Kernel } from '../contract.ts'
+import { findScales } from './scales.ts'
 import { simpler } from './simpler.ts'
 
 /** Fewest elements of a sum that is cut, and results from which on there are enough workgroups. */
@@ -20,7 +24,7 @@ export interface OrderedProgram {
   readonly nodes: readonly Node[]
 }
 
-export function rewrite(program: Program): OrderedProgram {
+export function rewrite(program: Program, kernels: Readonly<Record<string, Kernel>> = {}): OrderedProgram {
   const rewritten = new Map<Node, readonly Tensor[]>()
   const of = (tensor: Tensor): Tensor => {
     if (tensor.source.kind !== 'node') return tensor
@@ -48,9 +52,19 @@ export function rewrite(program: Program): OrderedProgram {
     for (const of of [source, node]) added.set(of, outputs)
     return outputs[output] as Tensor
   }
-  for (const node of reach(program).nodes.toSorted((a, b) => a.serial - b.serial)) {
-    const same: Node = { ...node, inputs: node.inputs.map(of) }
-    const better = withOrigin(node.origin, () => asSum(same) ?? asShorter(same) ?? simpler(same))
+  const original = reach(program).nodes.toSorted((a, b) => a.serial - b.serial)
+  const scales = findScales(original, Object.values(program.outputs), kernels)
+  for (const node of original) {
+    const ofResults = scales.ofKernel.get(node)
+    const same: Node = {
+      ...node,
+      inputs: node.inputs.map(of),
+      attributes: ofResults ? { ...node.attributes, ...attributesOf(ofResults) } : node.attributes,
+    }
+    const scaled = scales.done.get(node)
+    const better = withOrigin(node.origin, () =>
+      scaled ? reshaped(of(scaled), node.outputs[0]?.shape ?? []) : (asSum(same) ?? asShorter(same) ?? simpler(same)),
+    )
     const kept = node.outputs.map(({ dtype, shape }, output): Tensor => ({ dtype, shape, source: same, output }))
     rewritten.set(node, (better ? [better] : kept).map(add))
   }
@@ -90,12 +104,12 @@ class Keys {
   }
 }
 
-/** A tensor behind reshapes: the one that has the memory. */
-export function baseOf(tensor: Tensor): Tensor {
-  let base = tensor
-  while (base.source.kind === 'node' && isAlias(base.source)) base = base.source.inputs[0] as Tensor
-  return base
-}
+const attributesOf = (scales: Readonly<Record<number, number>>) => ({
+  scaled: Object.keys(scales).map(Number),
+  scales: Object.values(scales),
+})
+
+const reshaped = (x: Tensor, shape: Shape): Tensor => emit('Reshape', [x, constant(shape, 'int64')], { shape })
 
 /** Sums that come as products or as means: [..., D]·[D, 1] → [..., 1], or [R]·[R, D] → [D]. */
 function asSum(node: Node): Tensor | null {
@@ -138,20 +152,19 @@ function asShorter(node: Node): Tensor | null {
   const axes = axesOf(node)
   const [first, last] = [axes[0] as number, axes.at(-1) as number]
   const length = axes.reduce((product, axis) => product * (x.shape[axis] as number), 1)
-  const sizes = constant(shape, 'int64')
-  if (length === 1) return emit('Reshape', [x, sizes], { shape })
-  if (length === 0) return emit('Expand', [constant(0, x.dtype), sizes], { shape })
+  if (length === 1) return reshaped(x, shape)
+  if (length === 0) return emit('Expand', [constant(0, x.dtype), constant(shape, 'int64')], { shape })
   if (length < LONG || sizeOf(shape) >= ENOUGH || last - first !== axes.length - 1) return null
   const parts = partsOf(length)
   if (parts === 1) return null
   const [before, after] = [x.shape.slice(0, first), x.shape.slice(last + 1)]
   const cut = [...before, parts, length / parts, ...after]
-  const inParts = emit('Reshape', [x, constant(cut, 'int64')], { shape: cut })
+  const inParts = reshaped(x, cut)
   const reduce = (of: Tensor, axis: number, to: readonly number[]) =>
     emit(node.type, [of, constant([axis], 'int64')], { shape: to, attributes: { keepdims: 0 } })
   const partial = reduce(inParts, first + 1, [...before, parts, ...after])
   const whole = reduce(partial, first, [...before, ...after])
-  return emit('Reshape', [whole, sizes], { shape })
+  return reshaped(whole, shape)
 }
 
 /** About the root of the length, so that both steps are short; it divides the length. */

@@ -2,9 +2,10 @@
 import { expect } from 'vitest'
 import { testRandom } from '../../../../test/support/gradient-check.ts'
 import type { Kernel } from '../contract.ts'
+import { toHalf } from './half.ts'
 import { runKernel, type TestCall, type TestTensor, testDevice } from './run-kernel.ts'
 
-/** float32 numbers. */
+/** float32 or f16 numbers. */
 export type Floats = TestTensor & { readonly data: Float32Array }
 
 /** float32 numbers between −1 and 1. */
@@ -14,8 +15,18 @@ export function randomTensor(shape: readonly number[], seed: number): Floats {
   return { dtype: 'float32', shape, data: Float32Array.from({ length: size }, () => 2 * random() - 1) }
 }
 
-/** A float32 tensor without numbers: an output. */
-export const float = (shape: readonly number[]): TestTensor => ({ dtype: 'float32', shape })
+/** The tensor with its numbers rounded to f16, in memory as such or as float32. */
+export const rounded = (tensor: Floats, dtype: 'float16' | 'float32' = 'float16'): Floats => ({
+  ...tensor,
+  dtype,
+  data: tensor.data.map(toHalf),
+})
+
+/** A tensor without numbers: an output. */
+export const float = (shape: readonly number[], dtype: 'float16' | 'float32' = 'float32'): TestTensor => ({
+  dtype,
+  shape,
+})
 
 /** Runs a kernel twice: the same inputs give the same bits. */
 export async function runTwice(kernel: Kernel, call: TestCall): Promise<Float64Array[]> {
@@ -44,12 +55,20 @@ export const times = (a: Exact, b: Exact): Exact => ({ value: a.value * b.value,
  */
 const TOLERANCE = 1e-6
 
-/** Compares results with exact ones. Those that are null are not compared. */
-export function expectExact(results: ArrayLike<number>, all: readonly (Exact | null)[]): void {
+/** A rounding to f16, which has 11 significant bits, errs by at most this, relatively, and of tiny numbers by 2⁻²⁵. */
+export const HALF_ROUNDING = 2 ** -11
+
+/**
+ * Compares results with exact ones. Those that are null are not compared.
+ * @param tolerance Relative to the magnitude, besides that of float32.
+ */
+export function expectExact(results: ArrayLike<number>, all: readonly (Exact | null)[], tolerance = 0): void {
   expect(results.length).toBe(all.length)
   const wrong = all.flatMap((of, i) => {
     const value = results[i] as number
-    return !of || Math.abs(value - of.value) <= TOLERANCE * of.magnitude ? [] : [`[${i}] ${value}, not ${of.value}`]
+    return !of || Math.abs(value - of.value) <= (TOLERANCE + tolerance) * of.magnitude + tolerance * 2 ** -14
+      ? []
+      : [`[${i}] ${value}, not ${of.value}`]
   })
   expect(wrong.slice(0, 5)).toEqual([])
 }

@@ -39,9 +39,9 @@ export class PackedRows {
   }
 
   /** Compares the rows of experts; unused ones may hold anything. */
-  expect(results: ArrayLike<number>, width: number, ofExperts: readonly Matrix[]): void {
+  expect(results: ArrayLike<number>, width: number, ofExperts: readonly Matrix[], tolerance = 0): void {
     const used: Exact[] = ofExperts.flat(2)
-    expectExact(results, [...used, ...new Array<null>(this.count * width - used.length).fill(null)])
+    expectExact(results, [...used, ...new Array<null>(this.count * width - used.length).fill(null)], tolerance)
   }
 }
 

@@ -1,16 +1,17 @@
 /** Runs one kernel on arrays, for tests of kernels: on the first adapter, which may be a software one. */
 import { vi } from 'vitest'
-import type { DType, Shape } from '../../../graph/model.ts'
+import type { Shape } from '../../../graph/model.ts'
 import type { AttributeValue } from '../../../graph/tensor.ts'
-import type { Kernel, Operand, Place } from '../contract.ts'
+import type { Kernel, MemoryType, Operand, Place } from '../contract.ts'
 import type { Device } from '../device.ts'
 import { moduleOf } from '../module.ts'
 import { openNodeDevice } from '../node.ts'
+import { halfBits, halfFromBits } from './half.ts'
 
 export interface TestTensor {
-  readonly dtype: DType
+  readonly dtype: MemoryType
   readonly shape: Shape
-  /** Absent for outputs, which begin as NaN (float32) or −1. */
+  /** Absent for outputs, which begin as NaN (floats) or −1. */
   readonly data?: ArrayLike<number>
 }
 
@@ -20,6 +21,7 @@ export interface TestCall {
   readonly inputs: readonly TestTensor[]
   readonly outputs: readonly TestTensor[]
   readonly added?: readonly number[]
+  readonly rounds?: boolean
 }
 
 // A software device compiles each pipeline for a second or two, if the cache of its driver is cold.
@@ -35,8 +37,11 @@ export async function runKernel(device: Device, kernel: Kernel, call: TestCall):
   const { gpu } = device
   const operand = ({ dtype, shape }: TestTensor): Operand => ({ dtype, shape, size: sizeOf(shape) })
   const [inputs, outputs] = [call.inputs.map(operand), call.outputs.map(operand)]
-  const { type = 'test', attributes = {}, added = [] } = call
-  const { scratch = [], dispatches } = kernel.lower({ type, attributes, inputs, outputs, added }, device.features)
+  const { type = 'test', attributes = {}, added = [], rounds = false } = call
+  const { scratch = [], dispatches } = kernel.lower(
+    { type, attributes, inputs, outputs, added, rounds },
+    device.features,
+  )
   const buffers = (tensors: readonly TestTensor[]) =>
     tensors.map((tensor) => ({ ...tensor, buffer: upload(gpu, tensor) }))
   const all = { input: buffers(call.inputs), output: buffers(call.outputs), scratch: buffers(scratch) }
@@ -73,9 +78,9 @@ export async function runKernel(device: Device, kernel: Kernel, call: TestCall):
     await copy.mapAsync(GPUMapMode.READ)
     const { dtype, size } = outputs[i] as Operand
     const values = copy.getMappedRange()
-    results.push(
-      Float64Array.from(dtype === 'float32' ? new Float32Array(values, 0, size) : new Int32Array(values, 0, size)),
-    )
+    if (dtype === 'float16') results.push(Float64Array.from(new Uint16Array(values, 0, size), halfFromBits))
+    else if (dtype === 'float32') results.push(Float64Array.from(new Float32Array(values, 0, size)))
+    else results.push(Float64Array.from(new Int32Array(values, 0, size)))
     copy.destroy()
   }
   device.check()
@@ -83,12 +88,18 @@ export async function runKernel(device: Device, kernel: Kernel, call: TestCall):
   return results
 }
 
+/** Memory of whole words. */
+function valuesOf(dtype: MemoryType, size: number): Uint16Array | Float32Array | Int32Array {
+  if (dtype === 'float16') return new Uint16Array(2 * Math.ceil(size / 2)).fill(halfBits(Number.NaN))
+  return dtype === 'float32' ? new Float32Array(size).fill(Number.NaN) : new Int32Array(size).fill(-1)
+}
+
 function upload(gpu: GPUDevice, { dtype, shape, data }: TestTensor): GPUBuffer {
   const size = Math.max(sizeOf(shape), 1)
-  const values = dtype === 'float32' ? new Float32Array(size).fill(Number.NaN) : new Int32Array(size).fill(-1)
-  if (data) values.set(Array.from(data))
+  const values = valuesOf(dtype, size)
+  if (data) values.set(dtype === 'float16' ? Array.from(data, halfBits) : Array.from(data))
   const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST | GPUBufferUsage.INDIRECT
   const buffer = gpu.createBuffer({ size: values.byteLength, usage })
-  gpu.queue.writeBuffer(buffer, 0, values)
+  gpu.queue.writeBuffer(buffer, 0, values as Float32Array<ArrayBuffer>)
   return buffer
 }

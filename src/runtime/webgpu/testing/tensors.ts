@@ -38,6 +38,9 @@ const sizeOf = (shape: Shape): number => shape.reduce((product, d) => product * 
 /** A tensor that a kernel writes. */
 export const result = (...shape: number[]): TestTensor => ({ dtype: 'float32', shape })
 
+/** A tensor of f16 that a kernel writes. */
+export const halfResult = (...shape: number[]): TestTensor => ({ dtype: 'float16', shape })
+
 /** A small tensor with given numbers. */
 export const vector = (...values: number[]): TestTensor => ({
   dtype: 'float32',
@@ -49,6 +52,9 @@ export const vector = (...values: number[]): TestTensor => ({
 export type Terms = readonly number[]
 
 const sum = (terms: Terms): number => terms.reduce((total, x) => total + x, 0)
+
+/** Of {@link expectSums}, if the kernel rounds the sum to f16. */
+export const HALF_TOLERANCE = 2e-6 + 2 ** -11
 
 /**
  * Checks each element against a sum in float64. The error of a float32 sum is relative to the sum of the absolute

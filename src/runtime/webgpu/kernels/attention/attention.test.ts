@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import type { Device } from '../../device.ts'
+import { toHalf } from '../../testing/half.ts'
 import { runKernel, type TestTensor, testDevice } from '../../testing/run-kernel.ts'
 import { attention, attentionGradient } from './attention.ts'
 
@@ -12,6 +13,8 @@ interface Case {
   readonly rotary?: boolean
   /** The first visible position of each position; default: 0. */
   readonly first?: (position: number) => number
+  /** Whether qkv, dy and results are f16 in memory. */
+  readonly half?: boolean
 }
 
 const several: Case = { sequence: 150, size: 16, heads: 2, batch: 2, rotary: true }
@@ -24,6 +27,7 @@ const cases: readonly (readonly [title: string, given: Case])[] = [
   ['documents', { sequence: 200, size: 8, heads: 2, batch: 2, first: (s) => s - (s % 67) }],
   ['first positions in any order', { sequence: 100, size: 4, first: (s) => (s * 37) % (s + 1) }],
   ['heads of 256', { sequence: 67, size: 256, rotary: true }],
+  ['f16 in memory', { sequence: 40, size: 8, heads: 2, rotary: true, half: true }],
 ]
 /** Of the forward pass only: a gradient takes seconds to compile on a software adapter. */
 const more: typeof cases = [
@@ -33,6 +37,7 @@ const more: typeof cases = [
   ['documents with angles', { sequence: 130, size: 32, rotary: true, first: (s) => (s < 101 ? 0 : 101) }],
   ['heads of 128', { sequence: 40, size: 128, rotary: true }],
   ['heads wider than a block', { sequence: 34, size: 276 }],
+  ['an odd width of f16', { sequence: 35, size: 5, heads: 2, half: true }],
 ]
 /** Milliseconds. */
 const TIMEOUT = 120_000
@@ -41,14 +46,14 @@ describe.skipIf(testDevice === null)('attention', () => {
   const device = testDevice as Device
   const forward = async (given: Case, inputs: Inputs) => {
     const { attributes, inputs: tensors, rows, width } = callOf(given, inputs)
-    const outputs = [{ dtype: 'float32' as const, shape: [rows, width] }]
+    const outputs = [{ dtype: dtypeOf(given), shape: [rows, width] }]
     const [y] = await runKernel(device, attention, { attributes, inputs: tensors, outputs })
     return y as Float64Array
   }
   const backward = async (given: Case, inputs: Inputs) => {
     const { attributes, inputs: tensors, rows, width } = callOf(given, inputs)
-    const outputs = [{ dtype: 'float32' as const, shape: [rows, 3 * width] }]
-    const dy = tensor(inputs.dy, [rows, width])
+    const outputs = [{ dtype: dtypeOf(given), shape: [rows, 3 * width] }]
+    const dy = tensor(inputs.dy, [rows, width], dtypeOf(given))
     const [dqkv] = await runKernel(device, attentionGradient, { attributes, inputs: [dy, ...tensors], outputs })
     return dqkv as Float64Array
   }
@@ -58,7 +63,7 @@ describe.skipIf(testDevice === null)('attention', () => {
     async (_, given) => {
       const inputs = drawn(given)
       const y = await forward(given, inputs)
-      expectWithin(y, reference(given, inputs).y)
+      expectWithin(y, reference(given, inputs).y, given.half ? HALF : 1)
       expect(await forward(given, inputs)).toEqual(y)
     },
     TIMEOUT,
@@ -69,7 +74,7 @@ describe.skipIf(testDevice === null)('attention', () => {
     async (_, given) => {
       const inputs = drawn(given)
       const dqkv = await backward(given, inputs)
-      expectWithin(dqkv, reference(given, inputs).dqkv)
+      expectWithin(dqkv, reference(given, inputs).dqkv, given.half ? HALF : 1)
       expect(await backward(given, inputs)).toEqual(dqkv)
     },
     TIMEOUT,
@@ -154,9 +159,19 @@ function expectWithin(actual: Float64Array | undefined, { values, absolute }: Su
   })
 }
 
-const tensor = (data: ArrayLike<number>, shape: readonly number[]): TestTensor => ({ dtype: 'float32', shape, data })
+/** One rounding to f16 of a result, 2⁻¹¹, in units of 1e-5. */
+const HALF = 1 + 2 ** -11 / 1e-5
 
-function callOf({ batch = 1, sequence, heads = 1, size, scale = size ** -0.5, rotary, first }: Case, inputs: Inputs) {
+const dtypeOf = ({ half }: Case): TestTensor['dtype'] => (half ? 'float16' : 'float32')
+
+const tensor = (
+  data: ArrayLike<number>,
+  shape: readonly number[],
+  dtype: TestTensor['dtype'] = 'float32',
+): TestTensor => ({ dtype, shape, data })
+
+function callOf(given: Case, inputs: Inputs) {
+  const { batch = 1, sequence, heads = 1, size, scale = size ** -0.5, rotary, first } = given
   const rows = batch * sequence
   const angles = [sequence, size / 2]
   return {
@@ -164,18 +179,19 @@ function callOf({ batch = 1, sequence, heads = 1, size, scale = size ** -0.5, ro
     width: heads * size,
     attributes: { batch, sequence, heads, scale: { float: scale } },
     inputs: [
-      tensor(inputs.qkv, [rows, 3 * heads * size]),
+      tensor(inputs.qkv, [rows, 3 * heads * size], dtypeOf(given)),
       ...(rotary ? [tensor(inputs.cos, angles), tensor(inputs.sin, angles)] : []),
       ...(first ? [{ dtype: 'int32', shape: [rows], data: inputs.first } as const] : []),
     ],
   }
 }
 
-function drawn({ batch = 1, sequence, heads = 1, size, first = () => 0 }: Case): Inputs {
+function drawn({ batch = 1, sequence, heads = 1, size, first = () => 0, half }: Case): Inputs {
   let state = 12345
   const random = () => {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0
-    return Math.fround((state / 2 ** 32) * 2 - 1)
+    const value = Math.fround((state / 2 ** 32) * 2 - 1)
+    return half ? toHalf(value) : value
   }
   const rows = batch * sequence
   const draw = (count: number) => Float64Array.from({ length: count }, random)

@@ -3,6 +3,7 @@
  * memory. The gradient gets neither scores nor statistics from the forward pass, so it begins with another one.
  */
 import type { Kernel } from '../../contract.ts'
+import { bytesOf } from '../vectors.ts'
 import { keyValueGradient, queryGradient } from './backward.ts'
 import { attentionCall } from './call.ts'
 import { forward, statistics } from './forward.ts'
@@ -16,8 +17,9 @@ export const attention: Kernel = {
   },
   work(call) {
     const { shape } = attentionCall(call, 0)
-    return { flops: flopsOf(shape, 2), bytes: 4 * elementsOf(shape) * 4 }
+    return { flops: flopsOf(shape, 2), bytes: bytesOf(call.inputs[0], call.outputs[0]) }
   },
+  halves: { inputs: [0], outputs: [0] },
 }
 
 /** Inputs dy [T, D], qkv [T, 3·D] (, cos, sin) (, first); output the gradient of qkv. */
@@ -34,8 +36,9 @@ export const attentionGradient: Kernel = {
   work(call) {
     const { shape } = attentionCall(call, 1)
     // Two products for the statistics, three for queries, four for keys and values.
-    return { flops: flopsOf(shape, 9), bytes: 4 * elementsOf(shape) * 7 }
+    return { flops: flopsOf(shape, 9), bytes: bytesOf(call.inputs[0], call.inputs[1], call.outputs[0]) }
   },
+  halves: { inputs: [0, 1], outputs: [0] },
 }
 
 const elementsOf = ({ batch, sequence, heads, size }: HeadShape): number => batch * sequence * heads * size

@@ -16,7 +16,7 @@ import {
   openQueries,
   workgroupsOf,
 } from './call.ts'
-import { elementOf, writerOf } from './heads.ts'
+import { arrayOfHeads, writerOf } from './heads.ts'
 import { addWeighted, four, INVOCATIONS, scoresOf, type Tiles, tilesOf, vectorOf, writeSums } from './tiles.ts'
 
 const { query, key, value, dy } = factors
@@ -82,12 +82,14 @@ const writeRotated = ({ shape: { rotary } }: AttentionCall, tiles: Tiles, sums: 
   writeSums(tiles, { value: (index) => `SCALE * ${sums}[${index}]`, write: writeTo(base), rotated: rotary })
 
 function overTiles(name: string, call: AttentionCall, tiles: Tiles, body: string): Dispatch {
-  const { shape, inputs } = call
+  const { shape, inputs, dtypes } = call
   const workgroups = workgroupsOf(shape, tiles)
-  const operands = { ...inputs, statistics: { scratch: 0 }, dqkv: { output: 0, as: elementOf(shape) } } as const
+  const dtype = dtypes.result
+  const dqkv = { output: 0, as: arrayOfHeads(shape, dtype).as }
+  const operands = { ...inputs, statistics: { scratch: 0 }, dqkv } as const
   return dispatchOf(name, operands, rowsOf(workgroups), (arrays) => {
     return `${attentionModule(call, tiles, arrays)}
-${writerOf(shape, 'dqkv', arrays.dqkv, '3u * WIDTH')}
+${writerOf(shape, 'dqkv', { array: arrays.dqkv, stride: '3u * WIDTH', dtype })}
 
 fn logarithm_at(head: u32, query: u32) -> f32 {
   if (query >= SEQUENCE) { return 0.0; }

@@ -17,8 +17,8 @@ import {
 } from '../../contract.ts'
 import { dispatchOf, type Inputs } from './call.ts'
 import {
+  arrayOfHeads,
   checkedShape,
-  elementOf,
   type HeadShape,
   headConstants,
   readerOf,
@@ -59,7 +59,7 @@ function cachedCall({ attributes, inputs }: KernelCall): CachedCall {
   const [sequence = 0, width = 0] = (inputs[2] as Operand).shape
   const rotary = inputs.length > 4
   const shape = checkedShape({ batch: 1, sequence, heads, size: width / heads, scale: scale.float, rotary })
-  const as = elementOf(shape)
+  const { as } = arrayOfHeads(shape)
   const at = (input: number): Use => ({ input, as })
   const angles = { cos: rotary ? at(4) : undefined, sin: rotary ? at(5) : undefined }
   return { shape, inputs: { qkv: at(0), position: { input: 1 }, keys: at(2), values: at(3), ...angles } }
@@ -81,17 +81,17 @@ var<workgroup> totals: array<vec2<f32>, INVOCATIONS>;`
 
 /** Writes the keys and the partial results. A workgroup is a part of a head. */
 function attendParts(shape: HeadShape, inputs: CachedCall['inputs'], parts: number): Dispatch {
-  const newKeys: Use = { output: 1, as: elementOf(shape) }
+  const newKeys: Use = { output: 1, as: arrayOfHeads(shape).as }
   const count = shape.heads * parts
   return dispatchOf('attend-cached', { ...inputs, newKeys, partials: PARTIALS }, rowsOf(count), (arrays) => {
     const { qkv, position, keys, values, cos, sin, newKeys, partials } = arrays
     const moves = keys !== newKeys
     return `${constants(shape, parts)}
-${readerOf(shape, 'qkv', qkv, '3u * WIDTH')}
-${readerOf(shape, 'keys', keys, 'WIDTH')}
-${readerOf(shape, 'values', values, 'WIDTH')}
+${readerOf(shape, 'qkv', { array: qkv, stride: '3u * WIDTH' })}
+${readerOf(shape, 'keys', { array: keys, stride: 'WIDTH' })}
+${readerOf(shape, 'values', { array: values, stride: 'WIDTH' })}
 ${rotationOf(shape, { cos, sin })}
-${writerOf(shape, 'keys', newKeys, 'WIDTH')}
+${writerOf(shape, 'keys', { array: newKeys, stride: 'WIDTH' })}
 var<workgroup> query: array<vec4<f32>, SLOTS>;
 var<workgroup> token_key: array<vec4<f32>, SLOTS>;
 var<workgroup> products: array<f32, INVOCATIONS>;
@@ -160,7 +160,7 @@ ${workgroupMain(count, INVOCATIONS)} {
 
 /** Writes y and the values. A workgroup is a head. */
 function mergeParts(shape: HeadShape, { qkv, position, values }: CachedCall['inputs'], parts: number): Dispatch {
-  const as = elementOf(shape)
+  const { as } = arrayOfHeads(shape)
   const operands = {
     qkv,
     position,
@@ -175,10 +175,10 @@ function mergeParts(shape: HeadShape, { qkv, position, values }: CachedCall['inp
     if (i / SLOTS != token) { write_values(base, i / SLOTS, i % SLOTS, values_slot(base, i / SLOTS, i % SLOTS)); }
   }`
     return `${constants(shape, parts)}
-${readerOf(shape, 'qkv', arrays.qkv, '3u * WIDTH')}
-${readerOf(shape, 'values', arrays.values, 'WIDTH')}
-${writerOf(shape, 'values', arrays.newValues, 'WIDTH')}
-${writerOf(shape, 'y', arrays.y, 'WIDTH')}
+${readerOf(shape, 'qkv', { array: arrays.qkv, stride: '3u * WIDTH' })}
+${readerOf(shape, 'values', { array: arrays.values, stride: 'WIDTH' })}
+${writerOf(shape, 'values', { array: arrays.newValues, stride: 'WIDTH' })}
+${writerOf(shape, 'y', { array: arrays.y, stride: 'WIDTH' })}
 ${workgroupMain(shape.heads, INVOCATIONS)} {
   let base = row * SIZE;
   let token = u32(${arrays.position}[0]);

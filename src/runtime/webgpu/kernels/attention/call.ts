@@ -1,6 +1,6 @@
 /** A call of attention: its shape, its inputs by name, and WGSL that its dispatches share. */
-import type { Dispatch, KernelCall, Operand, Use, Workgroups } from '../../contract.ts'
-import { checkedShape, elementOf, type HeadShape, headConstants, readerOf, rotationOf } from './heads.ts'
+import type { Dispatch, KernelCall, MemoryType, Operand, Use, Workgroups } from '../../contract.ts'
+import { arrayOfHeads, checkedShape, type HeadShape, headConstants, readerOf, rotationOf } from './heads.ts'
 import { type Factor, type Tiles, tileDeclarations, vectorOf } from './tiles.ts'
 
 /** Absent inputs are undefined. */
@@ -14,10 +14,12 @@ type InputName = 'dy' | 'qkv' | 'cos' | 'sin' | 'first'
 export interface AttentionCall {
   readonly shape: HeadShape
   readonly inputs: Inputs<InputName>
+  /** Numbers in memory of qkv, of dy if there is one, and of the result. */
+  readonly dtypes: { readonly qkv: MemoryType; readonly dy?: MemoryType | undefined; readonly result: MemoryType }
 }
 
 /** @param qkvAt The index of qkv among the inputs. dy is before it; cos, sin and the first visible positions follow. */
-export function attentionCall({ attributes, inputs }: KernelCall, qkvAt: 0 | 1): AttentionCall {
+export function attentionCall({ attributes, inputs, outputs }: KernelCall, qkvAt: 0 | 1): AttentionCall {
   const { batch, sequence, heads, scale } = attributes as Record<'batch' | 'sequence' | 'heads', number> & {
     scale: { float: number }
   }
@@ -25,15 +27,20 @@ export function attentionCall({ attributes, inputs }: KernelCall, qkvAt: 0 | 1):
   const rotary = optional >= 2
   const size = ((inputs[qkvAt] as Operand).shape.at(-1) as number) / (3 * heads)
   const shape = checkedShape({ batch, sequence, heads, size, scale: scale.float, rotary })
-  const as = elementOf(shape)
+  const at = (input: number): Use => ({ input, as: arrayOfHeads(shape, inputs[input]?.dtype).as })
   return {
     shape,
     inputs: {
-      dy: qkvAt === 1 ? { input: 0, as } : undefined,
-      qkv: { input: qkvAt, as },
-      cos: rotary ? { input: qkvAt + 1, as } : undefined,
-      sin: rotary ? { input: qkvAt + 2, as } : undefined,
+      dy: qkvAt === 1 ? at(0) : undefined,
+      qkv: at(qkvAt),
+      cos: rotary ? at(qkvAt + 1) : undefined,
+      sin: rotary ? at(qkvAt + 2) : undefined,
       first: optional % 2 === 1 ? { input: inputs.length - 1 } : undefined,
+    },
+    dtypes: {
+      qkv: (inputs[qkvAt] as Operand).dtype,
+      dy: qkvAt === 1 ? inputs[0]?.dtype : undefined,
+      result: (outputs[0] as Operand).dtype,
     },
   }
 }
@@ -64,10 +71,14 @@ export const workgroupsOf = (shape: HeadShape, tiles: Tiles): number =>
   shape.batch * shape.heads * tilesPerHead(shape, tiles)
 
 /** Constants, and functions that read the inputs. */
-export const attentionModule = ({ shape, inputs }: AttentionCall, tiles: Tiles, arrays: Arrays<InputName>): string => `
+export const attentionModule = (
+  { shape, inputs, dtypes }: AttentionCall,
+  tiles: Tiles,
+  arrays: Arrays<InputName>,
+): string => `
 ${headConstants(shape)}
 ${tileDeclarations(tiles)}
-${readerOf(shape, 'qkv', arrays.qkv, '3u * WIDTH')}${inputs.dy ? readerOf(shape, 'dy', arrays.dy, 'WIDTH') : ''}
+${readerOf(shape, 'qkv', { array: arrays.qkv, stride: '3u * WIDTH', dtype: dtypes.qkv })}${inputs.dy ? readerOf(shape, 'dy', { array: arrays.dy, stride: 'WIDTH', dtype: dtypes.dy }) : ''}
 ${rotationOf(shape, arrays)}
 
 // The first key that a query sees. A query beyond the sequence sees no key of it.

@@ -6,7 +6,7 @@
  */
 import { type Dispatch, rowsOf, type Use, workgroupMain } from '../../contract.ts'
 import { type AttentionCall, attentionModule, dispatchOf, factors, openQueries, workgroupsOf } from './call.ts'
-import { elementOf, writerOf } from './heads.ts'
+import { arrayOfHeads, writerOf } from './heads.ts'
 import { addWeighted, four, INVOCATIONS, scoresOf, tilesOf, vectorOf, writeSums } from './tiles.ts'
 
 /** Far below any score: 2 to its power is zero. */
@@ -16,10 +16,11 @@ const NO_MAXIMUM = -1e30
 
 /** Writes y [T, D]. */
 export function forward(call: AttentionCall): Dispatch {
-  const { shape } = call
+  const { shape, dtypes } = call
+  const dtype = dtypes.result
   return overQueries('attention', call, {
-    result: { output: 0, as: elementOf(shape) },
-    functions: (y) => writerOf(shape, 'y', y, 'WIDTH'),
+    result: { output: 0, as: arrayOfHeads(shape, dtype).as },
+    functions: (y) => writerOf(shape, 'y', { array: y, stride: 'WIDTH', dtype }),
     end: writeSums(tilesOf(shape, 1), {
       value: (index, i) => `sums[${index}] / row_sum[${i}]`,
       write: (position, slot, value) => `write_y(y_base, ${position}, ${slot}, ${value});`,

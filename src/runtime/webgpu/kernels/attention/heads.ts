@@ -11,7 +11,8 @@
  * of the scores.
  */
 import { RuntimeError } from '../../../runtime-error.ts'
-import type { ElementType } from '../../contract.ts'
+import type { MemoryType } from '../../contract.ts'
+import { type FloatArray, floatArray } from '../memory.ts'
 
 /** A slot of each invocation of a token's workgroup. */
 const MAX_SIZE = 1024
@@ -40,7 +41,11 @@ export function checkedShape(shape: HeadShape): HeadShape {
 export const slotsOf = ({ size }: HeadShape): number => 2 * Math.ceil(size / 8)
 
 /** Elements of arrays of heads: vectors if each slot is one. */
-export const elementOf = ({ size }: HeadShape): ElementType => (size % 8 === 0 ? 'vec4<f32>' : 'f32')
+const elementOf = ({ size }: HeadShape) => (size % 8 === 0 ? 'vec4<f32>' : 'f32')
+
+/** Arrays of heads. */
+export const arrayOfHeads = (shape: HeadShape, dtype: MemoryType = 'float32'): FloatArray =>
+  floatArray(elementOf(shape), { dtype })
 
 export const headConstants = (shape: HeadShape): string => `
 const SEQUENCE = ${shape.sequence}u;
@@ -62,39 +67,49 @@ fn columns_in(slot: u32) -> u32 { return min(4u, max(SIZE, slot * 4u) - slot * 4
 }`
 
 /** The `count` elements of an array from `at` on. */
-const readVector = (shape: HeadShape, array: string, count: string): string =>
+const readVector = (shape: HeadShape, { read }: FloatArray, array: string, count: string): string =>
   elementOf(shape) === 'f32'
     ? `
   var x = vec4<f32>();
-  for (var i = 0u; i < ${count}; i++) { x[i] = ${array}[at + i]; }
+  for (var i = 0u; i < ${count}; i++) { x[i] = ${read(`${array}[at + i]`)}; }
   return x;`
     : `
-  return ${array}[at / 4u];`
+  return ${read(`${array}[at / 4u]`)};`
+
+/** An array of heads in WGSL: its name, numbers from a row to the next, and type of numbers (default: float32). */
+interface HeadArray {
+  readonly array: string
+  readonly stride: string
+  readonly dtype?: MemoryType | undefined
+}
 
 /**
  * Functions `NAME_slot` and `NAME_pair`, which read a row of a head.
  * @param base (in WGSL) Index of the head's first element in the first row of its sequence.
  */
-export const readerOf = (shape: HeadShape, name: string, array: string, stride: string, rows = 'SEQUENCE'): string => `
+export const readerOf = (shape: HeadShape, name: string, { array, stride, dtype }: HeadArray): string => `
 fn ${name}_slot(base: u32, position: u32, slot: u32) -> vec4<f32> {
-  if (position >= ${rows} || slot >= SLOTS) { return vec4<f32>(); }
-  let at = base + position * (${stride}) + column_of(slot);${readVector(shape, array, 'columns_in(slot)')}
+  if (position >= SEQUENCE || slot >= SLOTS) { return vec4<f32>(); }
+  let at = base + position * (${stride}) + column_of(slot);${readVector(shape, arrayOfHeads(shape, dtype), array, 'columns_in(slot)')}
 }
 fn ${name}_pair(base: u32, position: u32, pair: u32) -> mat2x4<f32> {
   return mat2x4<f32>(${name}_slot(base, position, 2u * pair), ${name}_slot(base, position, 2u * pair + 1u));
 }`
 
 /** Function `write_NAME`, which writes a slot of a row. */
-export const writerOf = (shape: HeadShape, name: string, array: string, stride: string): string => `
+export const writerOf = (shape: HeadShape, name: string, { array, stride, dtype }: HeadArray): string => {
+  const { stored } = arrayOfHeads(shape, dtype)
+  return `
 fn write_${name}(base: u32, position: u32, slot: u32, value: vec4<f32>) {
   if (position >= SEQUENCE || slot >= SLOTS) { return; }
   let at = base + position * (${stride}) + column_of(slot);
   ${
     elementOf(shape) === 'f32'
-      ? `for (var i = 0u; i < columns_in(slot); i++) { ${array}[at + i] = value[i]; }`
-      : `${array}[at / 4u] = value;`
+      ? `for (var i = 0u; i < columns_in(slot); i++) { ${array}[at + i] = ${stored('value[i]')}; }`
+      : `${array}[at / 4u] = ${stored('value')};`
   }
 }`
+}
 
 /** Rotary tables [S, d/2]. Empty names: none. */
 interface Tables {
@@ -115,7 +130,7 @@ fn rotated_back(x: vec4<f32>, partner: vec4<f32>, position: u32, slot: u32) -> v
   const read = (name: string, array: string) => `
 fn ${name}_at(position: u32, pair: u32) -> vec4<f32> {
   if (position >= SEQUENCE || pair >= PAIRS) { return vec4<f32>(); }
-  let at = position * (SIZE / 2u) + 4u * pair;${readVector(shape, array, 'columns_in(2u * pair)')}
+  let at = position * (SIZE / 2u) + 4u * pair;${readVector(shape, arrayOfHeads(shape), array, 'columns_in(2u * pair)')}
 }`
   return `${read('cos', cos)}${read('sin', sin)}
 fn rotated(x: mat2x4<f32>, position: u32, pair: u32) -> mat2x4<f32> {

@@ -37,12 +37,13 @@ export const operandsOf = ({ inputs, outputs }: KernelCall) => ({
   output: (index: number): Lines => linesAt({ output: index }, outputs[index] as Operand),
 })
 
-/** Output `index` of a call, plus its addend if it has one. */
+/** Output `index` of a call, multiplied by its factor, plus its addend if it has one. */
 export function outputOf(call: KernelCall, index: number): Output {
   const { input, output } = operandsOf(call)
   const addend = call.added.indexOf(index)
   return sumOutput({
     to: output(index),
+    alpha: call.scales?.[index] ?? 1,
     addend: addend === -1 ? null : input(call.inputs.length - call.added.length + addend),
   })
 }

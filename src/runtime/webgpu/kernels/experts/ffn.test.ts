@@ -5,10 +5,12 @@ import {
   exact,
   expectExact,
   float,
+  HALF_ROUNDING,
   type Matrix,
   multiply,
   plus,
   randomTensor,
+  rounded,
   runTwice,
   times,
   transpose,
@@ -80,14 +82,26 @@ describe.skipIf(testDevice === null)('expert-ffn', { timeout: 120_000 }, () => {
     { sizes: uneven, D: 5, F: 35, gated: true, ...chosen },
     { sizes: [70, 3, 0, 60, 4], D: 8, F: 72, gated: false, ...withTiles('medium and large', medium, large) },
     { sizes: [3, 0, 135], D: 8, F: 12, gated: true, ...withTiles('large and medium', large, medium) },
+    { sizes: uneven, D: 12, F: 20, gated: true, half: true, ...chosen },
   ]
 
-  test.each(cases)('D = $D, F = $F, gated $gated, $sizes rows, $tiles tiles', async (of) => {
-    const { sizes, D, F, gated, forward, backward } = of
+  test.each(cases)('D = $D, F = $F, gated $gated, $sizes rows, $tiles tiles, f16 $half', async (of) => {
+    const { sizes, D, F, gated, half = false, forward, backward } = of as typeof of & { readonly half?: boolean }
     const rows = new PackedRows(sizes)
     const N = rows.experts
-    const [x, dy] = [rows.random(D, 1), rows.random(D, 2)]
-    const [up, gate, down] = [randomTensor([N, D, F], 3), randomTensor([N, D, F], 4), randomTensor([N, F, D], 5)]
+    const dtype = half ? 'float16' : 'float32'
+    // Rows are f16 in memory, weights float32, and rounded by the kernel: here they are rounded beforehand.
+    const activation = (tensor: ReturnType<typeof randomTensor>) => (half ? rounded(tensor) : tensor)
+    const weight = (tensor: ReturnType<typeof randomTensor>) => (half ? rounded(tensor, 'float32') : tensor)
+    // From inputs to a result at most four values are rounded: products before the activation, its result or gradients,
+    // and the result, twice where two products are added. Each rounding is at most doubled by a slope.
+    const tolerance = half ? 6 * HALF_ROUNDING : 0
+    const [x, dy] = [activation(rows.random(D, 1)), activation(rows.random(D, 2))]
+    const [up, gate, down] = [
+      weight(randomTensor([N, D, F], 3)),
+      weight(randomTensor([N, D, F], 4)),
+      weight(randomTensor([N, F, D], 5)),
+    ]
     const [ofX, ofDy, ofGate, ofDown] = [rows.split(x, D), rows.split(dy, D), matricesOf(gate), matricesOf(down)]
     const results = matricesOf(up).map((up, e) => {
       const [x, dy, gate, down] = [ofX[e], ofDy[e], ofGate[e], ofDown[e]] as [Matrix, Matrix, Matrix, Matrix]
@@ -109,28 +123,31 @@ describe.skipIf(testDevice === null)('expert-ffn', { timeout: 120_000 }, () => {
     const [y = [], ...saved] = await runTwice(forward, {
       attributes,
       inputs: [x, rows.sizes, ...weights],
-      outputs: [float([rows.count, D]), ...inner.map(() => float([rows.count, F]))],
+      outputs: [float([rows.count, D], dtype), ...inner.map(() => float([rows.count, F], dtype))],
+      rounds: half,
     })
-    rows.expect(y, D, all('y'))
-    for (const [i, name] of inner.entries()) rows.expect(saved[i] ?? [], F, all(name))
+    rows.expect(y, D, all('y'), tolerance)
+    for (const [i, name] of inner.entries()) rows.expect(saved[i] ?? [], F, all(name), half ? HALF_ROUNDING : 0)
 
     const addends = weights.map(({ shape }, i) => randomTensor(shape, 6 + i))
     const [dx = [], ...dWeights] = await runTwice(backward, {
       attributes: { ...attributes, leaves: 1 },
       inputs: [
         ...[dy, x, rows.sizes, ...weights],
-        ...saved.map((data) => ({ ...float([rows.count, F]), data })),
+        ...saved.map((data) => ({ ...float([rows.count, F], dtype), data })),
         ...addends,
       ],
-      outputs: [float([rows.count, D]), ...weights.map(({ shape }) => float(shape))],
+      outputs: [float([rows.count, D], dtype), ...weights.map(({ shape }) => float(shape))],
       added: weights.map((_, i) => i + 1),
+      rounds: half,
     })
-    rows.expect(dx, D, all('dx'))
+    rows.expect(dx, D, all('dx'), tolerance)
     for (const [i, { data }] of addends.entries()) {
       const gradient = all(gradients[i] as (typeof gradients)[number]).flat(2)
       expectExact(
         dWeights[i] ?? [],
         gradient.map((sum, j) => plus(sum, exact(data[j] as number))),
+        tolerance,
       )
     }
   })

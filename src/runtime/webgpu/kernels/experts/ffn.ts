@@ -6,6 +6,7 @@
 import type { Dispatch, Kernel, KernelCall, Operand } from '../../contract.ts'
 import type { Lines } from '../products/floats.ts'
 import { sumOutput } from '../products/output.ts'
+import { bytesOf } from '../vectors.ts'
 import { activeOutput, activeSwishOutput, geluGradientOutput, swishGradientOutput } from './activation.ts'
 import { type ChooseTiles, checkSizes, expertTiles, linesAt, lowerEmpty, operandsOf, outputOf } from './call.ts'
 import { planRows, Scratch } from './plan.ts'
@@ -23,18 +24,15 @@ function callOf({ attributes, inputs }: KernelCall, first: number) {
 }
 
 function work(call: KernelCall, first: number, passes: number) {
-  const { gate, rows, weights, width, hidden } = callOf(call, first)
+  const { gate, rows, width, hidden } = callOf(call, first)
   const matrices = gate === null ? 2 : 3
-  return {
-    flops: 2 * passes * matrices * rows * width * hidden,
-    bytes: 4 * (passes * matrices * weights.size + (passes + 1) * rows * width + (matrices - 1) * rows * hidden),
-  }
+  return { flops: 2 * passes * matrices * rows * width * hidden, bytes: bytesOf(...call.inputs, ...call.outputs) }
 }
 
-/** Activations [R, F] that live for a call only. */
-function inScratch(scratch: Scratch, rows: number, hidden: number): Lines {
-  const [dtype, shape] = ['float32', [rows, hidden]] as const
-  return linesAt(scratch.add(dtype, shape), { dtype, shape, size: rows * hidden })
+/** Activations [R, F] that live for a call only, in memory like others of that shape. */
+function inScratch(scratch: Scratch, { operand: { dtype, size }, line }: Lines): Lines {
+  const shape = [size / line, line]
+  return linesAt(scratch.add(dtype, shape), { dtype, shape, size })
 }
 
 /**
@@ -49,8 +47,9 @@ export const expertFfnIn = (tiles: ChooseTiles): Kernel => ({
     const scratch = new Scratch()
     const { rows: tile } = tiles(rows, weights.shape)
     const plan = planRows({ sizes: { input: 1 }, rows, experts, tile }, [hidden, width], scratch)
-    const active = inScratch(scratch, rows, hidden)
-    const widen = { plan, rows: input(0), inner: width, columns: hidden }
+    const active = inScratch(scratch, output(1))
+    const { rounds } = call
+    const widen = { plan, rows: input(0), inner: width, columns: hidden, rounds }
     const product = (name: string, of: Omit<RowProduct, 'name'>) => rowProduct({ name: `experts: ${name}`, ...of })
     const inner =
       gate === null
@@ -63,7 +62,7 @@ export const expertFfnIn = (tiles: ChooseTiles): Kernel => ({
               output: activeSwishOutput(output(2), output(1), active),
             }),
           ]
-    const narrow = { plan, rows: active, matrices: input(down), inner: hidden, columns: width }
+    const narrow = { plan, rows: active, matrices: input(down), inner: hidden, columns: width, rounds }
     return {
       scratch: scratch.all,
       dispatches: [plan.dispatch, ...inner, product('h·down', { ...narrow, output: outputOf(call, 0) })],
@@ -72,6 +71,8 @@ export const expertFfnIn = (tiles: ChooseTiles): Kernel => ({
 
   // Counts unused rows too, because their number is known only on the device.
   work: (call) => work(call, 0, 1),
+
+  halves: { inputs: 'all', outputs: [0, 1, 2] },
 })
 
 /**
@@ -88,12 +89,13 @@ export const expertFfnGradientIn = (tiles: ChooseTiles): Kernel => ({
     const { rows: tile, gradient } = tiles(rows, weights.shape)
     const { gradient: gradientDown } = tiles(rows, [experts, hidden, width])
     const plan = planRows({ sizes: { input: 2 }, rows, experts, tile }, [hidden, width], scratch)
-    const [active, dInner] = [inScratch(scratch, rows, hidden), inScratch(scratch, rows, hidden)]
-    const dInnerGate = gate === null ? null : inScratch(scratch, rows, hidden)
+    const [active, dInner] = [inScratch(scratch, inner), inScratch(scratch, inner)]
+    const dInnerGate = gate === null ? null : inScratch(scratch, inner)
+    const { rounds } = call
     const product = (name: string, of: Omit<RowProduct, 'name' | 'plan' | 'transposed'>) =>
-      rowProduct({ name: `experts: ${name}`, plan, transposed: true, ...of })
+      rowProduct({ name: `experts: ${name}`, plan, transposed: true, rounds, ...of })
     const ofMatrix = (name: string, of: Omit<RowGradient, 'name' | 'plan' | 'tile'>, tile = gradient) =>
-      rowGradient({ name: `experts: ${name}`, plan, tile, ...of })
+      rowGradient({ name: `experts: ${name}`, plan, tile, rounds, ...of })
     const narrow = { inner: hidden, columns: width }
     const dispatches: Dispatch[] = [
       plan.dispatch,
@@ -121,6 +123,10 @@ export const expertFfnGradientIn = (tiles: ChooseTiles): Kernel => ({
   },
 
   work: (call) => work(call, 1, 2),
+
+  halves: { inputs: 'all', outputs: [0, 1, 2, 3] },
+  // The gradients of the matrices.
+  scales: [1, 2, 3],
 })
 
 export const expertFfn = expertFfnIn(expertTiles)

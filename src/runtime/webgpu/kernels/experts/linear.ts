@@ -1,5 +1,6 @@
 /** The rows of each expert times its matrix. */
 import type { Kernel, KernelCall, Operand } from '../../contract.ts'
+import { bytesOf } from '../vectors.ts'
 import { checkSizes, expertTiles, lowerEmpty, operandsOf, outputOf } from './call.ts'
 import { planRows, Scratch } from './plan.ts'
 import { rowGradient, rowProduct } from './products.ts'
@@ -18,6 +19,7 @@ export const expertLinear: Kernel = {
     const { rows, experts, width, columns, matrices } = extent(call, 0)
     if (rows * matrices.size === 0) return lowerEmpty(call)
     const { input } = operandsOf(call)
+    const { rounds } = call
     const scratch = new Scratch()
     const { rows: tile } = expertTiles(rows, matrices.shape)
     const plan = planRows({ sizes: { input: 1 }, rows, experts, tile }, [columns], scratch)
@@ -28,6 +30,7 @@ export const expertLinear: Kernel = {
       matrices: input(2),
       inner: width,
       columns,
+      rounds,
       output: outputOf(call, 0),
     })
     return { scratch: scratch.all, dispatches: [plan.dispatch, product] }
@@ -36,8 +39,11 @@ export const expertLinear: Kernel = {
   // Counts unused rows too, because their number is known only on the device.
   work(call) {
     const { rows, width, columns, matrices } = extent(call, 0)
-    return { flops: 2 * rows * width * columns, bytes: 4 * (matrices.size + rows * (width + columns)) }
+    const { inputs, outputs } = call
+    return { flops: 2 * rows * width * columns, bytes: bytesOf(inputs[0], matrices, outputs[0]) }
   },
+
+  halves: { inputs: 'all', outputs: [0] },
 }
 
 /** Inputs dy [R, X], rows, sizes, matrices; outputs gradients of rows and of matrices. */
@@ -46,6 +52,7 @@ export const expertLinearGradient: Kernel = {
     const { rows, experts, width, columns, matrices } = extent(call, 1)
     if (rows * matrices.size === 0) return lowerEmpty(call)
     const { input } = operandsOf(call)
+    const { rounds } = call
     const scratch = new Scratch()
     const { rows: tile, gradient } = expertTiles(rows, matrices.shape)
     const plan = planRows({ sizes: { input: 2 }, rows, experts, tile }, [width], scratch)
@@ -61,6 +68,7 @@ export const expertLinearGradient: Kernel = {
           transposed: true,
           inner: columns,
           columns: width,
+          rounds,
           output: outputOf(call, 0),
         }),
         rowGradient({
@@ -69,6 +77,7 @@ export const expertLinearGradient: Kernel = {
           tile: gradient,
           left: input(1),
           right: input(0),
+          rounds,
           output: outputOf(call, 1),
         }),
       ],
@@ -76,7 +85,12 @@ export const expertLinearGradient: Kernel = {
   },
 
   work(call) {
-    const { rows, width, columns, matrices } = extent(call, 1)
-    return { flops: 4 * rows * width * columns, bytes: 4 * (2 * matrices.size + rows * (2 * width + columns)) }
+    const { rows, width, columns } = extent(call, 1)
+    const { inputs, outputs } = call
+    return { flops: 4 * rows * width * columns, bytes: bytesOf(...inputs, ...outputs) }
   },
+
+  halves: { inputs: 'all', outputs: [0, 1] },
+  // The gradient of the matrices.
+  scales: [1],
 }

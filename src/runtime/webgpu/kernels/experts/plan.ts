@@ -5,15 +5,15 @@
  * products that follow. So they compute nothing for rows that do not exist, and the host reads nothing back. A layer and
  * its gradient share the list.
  */
-import type { DType, Shape } from '../../../../graph/model.ts'
-import { type Dispatch, type Place, WORKGROUP } from '../../contract.ts'
+import type { Shape } from '../../../../graph/model.ts'
+import { type Dispatch, type MemoryType, type Place, WORKGROUP } from '../../contract.ts'
 import type { Tile } from '../products/product-tiles.ts'
 
 /** Scratch memory of a call. */
 export class Scratch {
-  readonly all: { readonly dtype: DType; readonly shape: Shape }[] = []
+  readonly all: { readonly dtype: MemoryType; readonly shape: Shape }[] = []
 
-  add(dtype: DType, shape: Shape): Place {
+  add(dtype: MemoryType, shape: Shape): Place {
     return { scratch: this.all.push({ dtype, shape }) - 1 }
   }
 }

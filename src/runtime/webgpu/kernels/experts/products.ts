@@ -14,6 +14,8 @@ export interface RowProduct {
   readonly transposed?: boolean
   readonly inner: number
   readonly columns: number
+  /** Whether factors are rounded to f16. Default: false. */
+  readonly rounds?: boolean | undefined
   /** Takes results [R, n]; those of rows that no expert has are not computed. */
   readonly output: Output
 }
@@ -26,6 +28,7 @@ export function rowProduct({
   transposed = false,
   inner,
   columns,
+  rounds = false,
   output,
 }: RowProduct): Dispatch {
   const { tile, tiles, grids } = plan
@@ -46,6 +49,7 @@ export function rowProduct({
           ...(transposed ? { along: 'inner', stride: inner } : { along: 'outer', stride: columns }),
         },
         columns,
+        rounds,
         job: `
 fn job_of(index: u32) -> Job {
   let tile = vec4<u32>(${list}[index / ${across}u]);
@@ -74,10 +78,12 @@ export interface RowGradient {
   readonly tile: Tile
   readonly left: Lines
   readonly right: Lines
+  /** Whether factors are rounded to f16. Default: false. */
+  readonly rounds?: boolean | undefined
   readonly output: Output
 }
 
-export function rowGradient({ name, plan, tile, left, right, output }: RowGradient): Dispatch {
+export function rowGradient({ name, plan, tile, left, right, rounds = false, output }: RowGradient): Dispatch {
   const { experts, starts } = plan
   const floats = asFloats([left, right, ...output.lines])
   const [ofLeft, ofRight, ...ofOutput] = floats as [Floats, Floats, ...Floats[]]
@@ -94,6 +100,7 @@ export function rowGradient({ name, plan, tile, left, right, output }: RowGradie
         left: { array: leftArray as string, floats: ofLeft, along: 'outer', stride: m },
         right: { array: rightArray as string, floats: ofRight, along: 'outer', stride: n },
         columns: n,
+        rounds,
         jobs,
         job: `
 fn job_of(index: u32) -> Job {

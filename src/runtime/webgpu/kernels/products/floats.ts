@@ -1,60 +1,78 @@
 /**
- * Arrays of float32 that WGSL reads and writes four numbers at a time: as `vec4<f32>` where every line of memory is a
- * whole number of vectors, else element by element. Code that uses the functions below need not know which.
+ * Arrays of floats that WGSL reads and writes four numbers at a time: as vectors where every line of memory is a whole
+ * number of them, else element by element, and as float32 or as f16. Code that uses the functions below need not know
+ * which.
  */
 import type { Operand, Place, Use } from '../../contract.ts'
 
-/** An operand of a dispatch, and whether its elements are vectors. */
+/** WGSL types of numbers. */
+export type Float = 'f32' | 'f16'
+
+/** An operand of a dispatch, the type of its numbers, and whether its elements are vectors. */
 export interface Floats {
   readonly use: Use
   readonly wide: boolean
+  readonly type: Float
 }
 
-/** A float32 operand, at its place, whose lines of consecutive numbers are `line` long. */
+/** A float operand, at its place, whose lines of consecutive numbers are `line` long. */
 export interface Lines {
   readonly place: Place
-  readonly operand: Pick<Operand, 'size'>
+  readonly operand: Pick<Operand, 'size' | 'dtype'>
   readonly line: number
 }
+
+/** Of the numbers of an operand in memory. */
+const floatOf = ({ dtype }: Pick<Operand, 'dtype'>): Float => (dtype === 'float16' ? 'f16' : 'f32')
 
 /**
  * How to bind the operands of one dispatch. Operands of the same size may be the same memory (x·x, or a sum written
  * over its addend), which has one type only.
  */
 export const asFloats = (operands: readonly Lines[]): Floats[] =>
-  operands.map(({ place, operand: { size } }) => {
-    const wide = operands.every(({ operand, line }) => operand.size !== size || line % 4 === 0)
-    return { use: { ...place, ...(wide && { as: 'vec4<f32>' }) }, wide }
+  operands.map(({ place, operand }) => {
+    const wide = operands.every((other) => other.operand.size !== operand.size || other.line % 4 === 0)
+    const type = floatOf(operand)
+    return { use: { ...place, ...(wide && { as: `vec4<${type}>` as const }) }, wide, type }
   })
 
-/** `fn NAME(at: u32, count: u32) -> vec4<f32>`: `count` numbers from `at` on, at most four; the rest is arbitrary. */
-export const readFour = (name: string, array: string, { wide }: Floats): string =>
+/** WGSL: a vector of numbers of one type as a vector of another. */
+export const converted = (value: string, from: Float, to: Float): string =>
+  from === to ? value : `vec4<${to}>(${value})`
+
+/**
+ * `fn NAME(at: u32, count: u32) -> vec4<TYPE>`: `count` numbers from `at` on, at most four; the rest is arbitrary.
+ * @param as Their type in the result.
+ */
+export const readFour = (name: string, array: string, { wide, type }: Floats, as: Float = 'f32'): string =>
   wide
     ? `
-fn ${name}(at: u32, count: u32) -> vec4<f32> {
-  return ${array}[at / 4u];
+fn ${name}(at: u32, count: u32) -> vec4<${as}> {
+  return ${converted(`${array}[at / 4u]`, type, as)};
 }`
     : `
-fn ${name}(at: u32, count: u32) -> vec4<f32> {
+fn ${name}(at: u32, count: u32) -> vec4<${as}> {
   let last = at + min(count, 4u) - 1u;
   let next = min(vec3<u32>(at + 1u, at + 2u, at + 3u), vec3<u32>(last));
-  return vec4<f32>(${array}[at], ${array}[next.x], ${array}[next.y], ${array}[next.z]);
+  return ${converted(`vec4<${type}>(${array}[at], ${array}[next.x], ${array}[next.y], ${array}[next.z])`, type, as)};
 }`
 
 /** `fn NAME(at: u32, count: u32, value: vec4<f32>)`: writes `count` numbers from `at` on, at most four. */
-export const writeFour = (name: string, array: string, { wide }: Floats): string =>
-  wide
-    ? `
+export const writeFour = (name: string, array: string, { wide, type }: Floats): string => {
+  if (wide)
+    return `
 fn ${name}(at: u32, count: u32, value: vec4<f32>) {
-  ${array}[at / 4u] = value;
+  ${array}[at / 4u] = ${converted('value', 'f32', type)};
 }`
-    : `
+  const number = (of: string) => (type === 'f32' ? of : `${type}(${of})`)
+  return `
 fn ${name}(at: u32, count: u32, value: vec4<f32>) {
-  ${array}[at] = value.x;
-  if (count > 1u) { ${array}[at + 1u] = value.y; }
-  if (count > 2u) { ${array}[at + 2u] = value.z; }
-  if (count > 3u) { ${array}[at + 3u] = value.w; }
+  ${array}[at] = ${number('value.x')};
+  if (count > 1u) { ${array}[at + 1u] = ${number('value.y')}; }
+  if (count > 2u) { ${array}[at + 2u] = ${number('value.z')}; }
+  if (count > 3u) { ${array}[at + 3u] = ${number('value.w')}; }
 }`
+}
 
 /** A WGSL literal of type f32. */
 export function literal(value: number): string {

@@ -2,7 +2,16 @@
 import { describe, expect, test } from 'vitest'
 import type { AttributeValue } from '../../../../graph/tensor.ts'
 import type { Kernel } from '../../contract.ts'
-import { type Exact, expectExact, float, randomTensor, runTwice } from '../../testing/exact.ts'
+import {
+  type Exact,
+  expectExact,
+  type Floats,
+  float,
+  HALF_ROUNDING,
+  randomTensor,
+  rounded,
+  runTwice,
+} from '../../testing/exact.ts'
 import { type TestTensor, testDevice } from '../../testing/run-kernel.ts'
 import { asFloats } from './floats.ts'
 import { matmul, tiledMatmul, tilingOf } from './matmul.ts'
@@ -18,6 +27,11 @@ interface Case {
   readonly transposeB?: boolean
   readonly alpha?: number
   readonly addend?: boolean
+  /**
+   * Factors and result in memory as f16 (`memory`), or float32 factors that the kernel rounds (`tiles`), with a float32
+   * result; the addend is float32.
+   */
+  readonly half?: 'memory' | 'tiles'
 }
 
 /** Σ_k a[..., k] · b[k, ...] · alpha + addend, by functions of the indices. */
@@ -46,16 +60,23 @@ function sumsOf(
 
 /** Runs a case with both factors batched alike, and compares it. */
 async function check(kernel: Kernel, of: Case): Promise<void> {
-  const { batch = [], m, k, n, transposeA = false, transposeB = false, alpha = 1 } = of
-  const a = randomTensor([...batch, ...(transposeA ? [k, m] : [m, k])], 1)
-  const b = randomTensor([...batch, ...(transposeB ? [n, k] : [k, n])], 2)
+  const { batch = [], m, k, n, transposeA = false, transposeB = false, alpha = 1, half } = of
+  const dtype = half === 'memory' ? 'float16' : 'float32'
+  const factor = (shape: readonly number[], seed: number): { given: Floats; used: Floats } => {
+    const drawn = randomTensor(shape, seed)
+    if (!half) return { given: drawn, used: drawn }
+    return { given: half === 'memory' ? rounded(drawn) : drawn, used: rounded(drawn) }
+  }
+  const { given: givenA, used: a } = factor([...batch, ...(transposeA ? [k, m] : [m, k])], 1)
+  const { given: givenB, used: b } = factor([...batch, ...(transposeB ? [n, k] : [k, n])], 2)
   const shape = [...batch, m, n]
   const addend = of.addend ? randomTensor(shape, 3) : null
   const call = {
     attributes: { transA: transposeA ? 1 : 0, transB: transposeB ? 1 : 0, alpha: { float: alpha } },
-    inputs: [a, b, ...(addend ? [addend] : [])],
-    outputs: [float(shape)],
+    inputs: [givenA, givenB, ...(addend ? [addend] : [])],
+    outputs: [float(shape, dtype)],
     added: addend ? [0] : [],
+    rounds: half !== undefined,
   } as const
   const [result = []] = await runTwice(kernel, call)
   const sums = sumsOf(
@@ -64,15 +85,16 @@ async function check(kernel: Kernel, of: Case): Promise<void> {
     (matrix, l, j) => b.data[matrix * k * n + (transposeB ? j * k + l : l * n + j)] as number,
     addend?.data ?? null,
   )
-  expectExact(result, sums)
+  // Factors are exact then, and sums are float32: only the result is rounded.
+  expectExact(result, sums, half === 'memory' ? HALF_ROUNDING : 0)
 }
 
 const layouts = [false, true].flatMap((transposeA) => [false, true].map((transposeB) => ({ transposeA, transposeB })))
 
-function nameOf({ batch = [], m, k, n, transposeA, transposeB, alpha, addend }: Case): string {
+function nameOf({ batch = [], m, k, n, transposeA, transposeB, alpha, addend, half }: Case): string {
   const [a, b] = [`[${m}, ${k}]${transposeA ? 'ᵀ' : ''}`, `[${k}, ${n}]${transposeB ? 'ᵀ' : ''}`]
   const count = batch.length > 0 ? `${batch.join('×')} of ` : ''
-  return `${count}${a}·${b}${alpha ? ` · ${alpha}` : ''}${addend ? ' + c' : ''}`
+  return `${count}${a}·${b}${alpha ? ` · ${alpha}` : ''}${addend ? ' + c' : ''}${half ? `, f16 in ${half}` : ''}`
 }
 
 const product = (a: TestTensor, b: TestTensor, shape: number[], attributes: Record<string, AttributeValue> = {}) => ({
@@ -91,6 +113,8 @@ describe.skipIf(testDevice === null)('matmul', { timeout: 60_000 }, () => {
     { m: 8, k: 16, n: 8, batch: [2, 3], transposeB: true, addend: true },
     { m: 40, k: 700, n: 36, transposeA: true, alpha: 3, addend: true },
     { m: 9, k: 1025, n: 6, batch: [2] },
+    { m: 36, k: 20, n: 40, transposeB: true, addend: true, half: 'memory' },
+    { m: 37, k: 700, n: 35, transposeA: true, alpha: 3, half: 'tiles' },
   ]
   test.each(cases.map((of) => [nameOf(of), of] as const))('%s', (_, of) => check(matmul, of))
 
@@ -105,6 +129,7 @@ describe.skipIf(testDevice === null)('matmul', { timeout: 60_000 }, () => {
     { m: 1, k: 3000, n: 3, transposeB: true, addend: true },
     { m: 600, k: 8, n: 1 },
     { m: 1, k: 64, n: 20, batch: [3], transposeB: true },
+    { m: 1, k: 300, n: 37, half: 'memory' },
   ]
   test.each(thin.map((of) => [nameOf(of), of] as const))('%s', (_, of) => check(matmul, of))
 
@@ -191,7 +216,11 @@ describe.skipIf(testDevice === null)('matmul', { timeout: 60_000 }, () => {
 
 describe('operands of the same size', () => {
   test('have the same type, because they may be the same memory', () => {
-    const operand = (size: number, line: number) => ({ place: { input: 0 }, operand: { size }, line })
+    const operand = (size: number, line: number) => ({
+      place: { input: 0 },
+      operand: { dtype: 'float32' as const, size },
+      line,
+    })
     expect(asFloats([operand(24, 4), operand(24, 6), operand(48, 4)]).map(({ wide }) => wide)).toEqual([
       false,
       false,

@@ -4,6 +4,7 @@
  * weights, several workgroups share the sum, and a second dispatch adds their parts in a fixed order.
  */
 import { type Dispatch, type Kernel, type Lowered, rowsOf } from '../../contract.ts'
+import { bytesOf } from '../vectors.ts'
 import { asFloats, type Floats } from './floats.ts'
 import { emptySums, type Output, sumOutput, sumParts } from './output.ts'
 import { offsetOf, type Product, productOf } from './product.ts'
@@ -25,12 +26,12 @@ export const matmul: Kernel = {
 
   work(call) {
     const { batch, m, n, k, a, b, output } = productOf(call)
-    const results = product(batch) * m * n
-    return {
-      flops: 2 * results * k,
-      bytes: 4 * (a.lines.operand.size + b.lines.operand.size + output.lines.length * results),
-    }
+    const operands = [a.lines, b.lines, ...output.lines].map(({ operand }) => operand)
+    return { flops: 2 * product(batch) * m * n * k, bytes: bytesOf(...operands) }
   },
+
+  halves: { inputs: 'all', outputs: [0] },
+  scales: [0],
 }
 
 /** How a product is cut. */
@@ -71,7 +72,7 @@ export function tiledMatmul(all: Product, { tile, parts: wanted }: Tiling): Lowe
 function inParts({ batch, m, n, output }: Product, parts: number, main: (output: Output) => Dispatch): Lowered {
   if (parts === 1) return { dispatches: [main(output)] }
   const size = product(batch) * m * n
-  const partial = { place: { scratch: 0 }, operand: { size: parts * size }, line: n }
+  const partial = { place: { scratch: 0 }, operand: { dtype: 'float32', size: parts * size }, line: n } as const
   return {
     scratch: [{ dtype: 'float32', shape: [parts, size] }],
     dispatches: [main(sumOutput({ to: partial })), sumParts(partial, parts, size, output)],
@@ -82,7 +83,7 @@ function inParts({ batch, m, n, output }: Product, parts: number, main: (output:
 const BAND = 8
 
 function tiledDispatch(
-  { batch, m, n, k, a, b }: Product,
+  { batch, m, n, k, a, b, rounds }: Product,
   tile: Tile,
   { parts, length }: { readonly parts: number; readonly length: number },
   output: Output,
@@ -101,6 +102,7 @@ function tiledDispatch(
         left: { array: left as string, floats: ofA, ...memoryOf(a.columnStride, a.rowStride) },
         right: { array: right as string, floats: ofB, ...memoryOf(b.rowStride, b.columnStride) },
         columns: n,
+        rounds,
         jobs,
         job: `
 fn job_of(index: u32) -> Job {

@@ -4,12 +4,13 @@
  * Think of a product as a list of *jobs*, one for each workgroup: a tile of the result, and a range of the inner
  * dimension to sum over. A workgroup walks along the inner range. At each step it copies a block of both factors to
  * workgroup memory, with the inner dimension outermost; then each invocation adds products to its part of the tile,
- * which it keeps in registers. The next blocks are read from memory while the current ones are multiplied.
+ * which it keeps in registers. The next blocks are read from memory while the current ones are multiplied. Blocks are
+ * float32, or f16 if factors are rounded; products and sums are float32.
  *
  * A caller describes factors and jobs, and what to do with results, so that the same code serves batches of matrices,
  * parts of long sums, and rows packed by expert.
  */
-import { type Floats, readFour } from './floats.ts'
+import { converted, type Float, type Floats, readFour } from './floats.ts'
 
 /** The part of a result that a workgroup computes. All sizes are multiples of 4. */
 export interface Tile {
@@ -50,6 +51,8 @@ export interface TiledProduct {
   readonly right: Factor
   /** Columns of the result. */
   readonly columns: number
+  /** Whether factors are rounded to f16. */
+  readonly rounds: boolean
   /** Jobs that exist, if there may be more workgroups. */
   readonly jobs?: number
   /** WGSL: `fn job_of(index: u32) -> Job`. */
@@ -85,24 +88,29 @@ const range = (count: number): number[] => Array.from({ length: count }, (_, i) 
  */
 const pitch = (size: number): number => size / 4 + 1
 
+const typeOf = ({ rounds }: TiledProduct): Float => (rounds ? 'f16' : 'f32')
+
 /**
- * `fn SIDE_block(job, outer, inner, end) -> mat4x4<f32>`: 4×4 numbers of a factor from [outer, inner] on, a column for
+ * `fn SIDE_block(job, outer, inner, end) -> mat4x4<TYPE>`: 4×4 numbers of a factor from [outer, inner] on, a column for
  * each step of the inner dimension, zero from `end` on. Those beyond the outer dimension are arbitrary: only results
  * that do not exist use them.
  */
-function blockCode(side: 'left' | 'right', { array, floats, along, stride }: Factor, wholeSteps: boolean): string {
+function blockCode(side: 'left' | 'right', product: TiledProduct): string {
+  const { wholeSteps } = product
+  const { array, floats, along, stride } = product[side]
+  const type = typeOf(product)
   const lines = range(4).map((i) => `at + ${i * stride}u`)
   const line = (i: number) => `read_${side}(${lines[i]}, 4u)`
   const masked = (i: number) => {
     if (wholeSteps) return line(i)
     return along === 'inner'
-      ? `select(vec4<f32>(), ${line(i)}, inner + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(end))`
-      : `select(vec4<f32>(), ${line(i)}, inner + ${i}u < end)`
+      ? `select(vec4<${type}>(), ${line(i)}, inner + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(end))`
+      : `select(vec4<${type}>(), ${line(i)}, inner + ${i}u < end)`
   }
-  const block = `mat4x4<f32>(
+  const block = `mat4x4<${type}>(
     ${range(4).map(masked).join(',\n    ')})`
-  return `${readFour(`read_${side}`, array, floats)}
-fn ${side}_block(job: Job, outer: u32, inner: u32, end: u32) -> mat4x4<f32> {
+  return `${readFour(`read_${side}`, array, floats, type)}
+fn ${side}_block(job: Job, outer: u32, inner: u32, end: u32) -> mat4x4<${type}> {
   let at = job.${side} + ${along === 'inner' ? `outer * ${stride}u + inner` : `inner * ${stride}u + outer`};
   return ${along === 'inner' ? `transpose(${block})` : block};
 }`
@@ -115,7 +123,9 @@ const placeOf = (size: number, { along }: Factor, { inner }: Tile): { outer: str
     : { outer: `local % ${size / 4}u`, inner: `local / ${size / 4}u` }
 
 /** `read_block` and `store_block`: invocations move one block each, the first ones of the left factor. */
-function movingCode({ tile, left, right }: TiledProduct): string {
+function movingCode(product: TiledProduct): string {
+  const { tile, left, right } = product
+  const block = `mat4x4<${typeOf(product)}>`
   const sides = [
     { side: 'left', size: tile.rows, factor: left, first: 'job.row' },
     { side: 'right', size: tile.columns, factor: right, first: 'job.column' },
@@ -131,14 +141,14 @@ function movingCode({ tile, left, right }: TiledProduct): string {
       )
       .join('')
   return `
-fn read_block(job: Job, inner: u32, end: u32, invocation: u32) -> mat4x4<f32> {
+fn read_block(job: Job, inner: u32, end: u32, invocation: u32) -> ${block} {
   var local = invocation;${branches(
     ({ side, first }, place) => `
     return ${side}_block(job, ${first} + 4u * (${place.outer}), inner + 4u * (${place.inner}), end);`,
   )}
-  return mat4x4<f32>();
+  return ${block}();
 }
-fn store_block(block: mat4x4<f32>, invocation: u32) {
+fn store_block(block: ${block}, invocation: u32) {
   var local = invocation;${branches(
     ({ side, size }, place) => `
     let at = 4u * (${place.inner}) * ${pitch(size)}u + ${place.outer};
@@ -177,7 +187,8 @@ function finishingCode({ tile, columns }: TiledProduct): string {
  * possible: then neighbouring invocations read neighbouring vectors.
  */
 export function productCode(product: TiledProduct): string {
-  const { tile, left, right, jobs, job, inner, wholeSteps, finish } = product
+  const { tile, jobs, job, inner, finish } = product
+  const type = typeOf(product)
   const across = tile.columns / tile.each.columns
   const down = tile.rows / tile.each.rows
   const [rows, rowGroups, groups] = [range(tile.each.rows), range(tile.each.rows / 4), range(tile.each.columns / 4)]
@@ -188,12 +199,12 @@ export function productCode(product: TiledProduct): string {
   return `${JOB}
 ${job}
 ${inner}
-${blockCode('left', left, wholeSteps)}
-${blockCode('right', right, wholeSteps)}
+${blockCode('left', product)}
+${blockCode('right', product)}
 ${finish}
 
-var<workgroup> left_tile: array<vec4<f32>, ${tile.inner * leftPitch}>;
-var<workgroup> right_tile: array<vec4<f32>, ${tile.inner * rightPitch}>;
+var<workgroup> left_tile: array<vec4<${type}>, ${tile.inner * leftPitch}>;
+var<workgroup> right_tile: array<vec4<${type}>, ${tile.inner * rightPitch}>;
 ${movingCode(product)}
 
 @compute @workgroup_size(${across * down})
@@ -209,14 +220,14 @@ fn main(
   let x = local % ${across}u;
   let y = local / ${across}u;
   ${sums.map(({ name }) => `var ${name} = vec4<f32>();`).join('\n  ')}
-  var block: mat4x4<f32>;
+  var block: mat4x4<${type}>;
   for (var inner = range.x; inner < range.y + ${tile.inner}u; inner += ${tile.inner}u) {
     // Memory is far away: this step is read while the one before is multiplied.
     if (inner < range.y) { block = read_block(job, inner, range.y, local); }
     if (inner > range.x) {
       for (var k = 0u; k < ${tile.inner}u; k++) {
-        ${rowGroups.map((g) => `let left_${g} = left_tile[k * ${leftPitch}u + y + ${g * down}u];`).join('\n        ')}
-        ${groups.map((h) => `let right_${h} = right_tile[k * ${rightPitch}u + x + ${h * across}u];`).join('\n        ')}
+        ${rowGroups.map((g) => `let left_${g} = ${converted(`left_tile[k * ${leftPitch}u + y + ${g * down}u]`, type, 'f32')};`).join('\n        ')}
+        ${groups.map((h) => `let right_${h} = ${converted(`right_tile[k * ${rightPitch}u + x + ${h * across}u]`, type, 'f32')};`).join('\n        ')}
         ${sums.map(add).join('\n        ')}
       }
     }

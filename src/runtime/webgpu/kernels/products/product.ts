@@ -25,6 +25,8 @@ export interface Product {
   readonly a: Matrices
   readonly b: Matrices
   readonly output: Output
+  /** Whether factors are rounded to f16 (in tiles only). */
+  readonly rounds: boolean
 }
 
 interface View {
@@ -82,7 +84,7 @@ function folded(product: Product): Product {
 }
 
 /** The product of a call of `matmul`, `FusedMatMul` or `MatMul`. Vectors are rows on the left, columns on the right. */
-export function productOf({ attributes, inputs, outputs, added }: KernelCall): Product {
+export function productOf({ attributes, inputs, outputs, added, scales = {}, rounds = false }: KernelCall): Product {
   const [a, b] = inputs as [Operand, Operand]
   const [output] = outputs as [Operand]
   const flag = (name: string) => attributes[name] === 1
@@ -101,9 +103,12 @@ export function productOf({ attributes, inputs, outputs, added }: KernelCall): P
     b: matricesOf(right, 1, b, batch),
     output: sumOutput({
       to: { place: { output: 0 }, operand: output, line: n },
-      addend: added.includes(0) ? { place: { input: inputs.length - 1 }, operand: output, line: n } : null,
-      alpha: alpha.float,
+      addend: added.includes(0)
+        ? { place: { input: inputs.length - 1 }, operand: inputs.at(-1) as Operand, line: n }
+        : null,
+      alpha: alpha.float * (scales[0] ?? 1),
     }),
+    rounds,
   })
 }
 
