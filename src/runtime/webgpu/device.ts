@@ -74,12 +74,8 @@ class OpenDevice implements Device {
     this.adapter = adapter
     this.features = { f16: gpu.features.has('shader-f16'), subgroups: gpu.features.has('subgroups') }
     gpu.addEventListener('uncapturederror', (event) => {
-      const { error } = event as GPUUncapturedErrorEvent
-      this.failure ??= isOutOfMemory(error)
-        ? new RuntimeError(
-            'out of memory on the GPU (use a smaller train.batch, more train.microBatches or a smaller model, or --device cpu)',
-          )
-        : new RuntimeError(`internal: the GPU refused a command: ${error.message}`)
+      event.preventDefault() // it would be printed as well
+      this.failure ??= runtimeError((event as GPUUncapturedErrorEvent).error)
     })
     void gpu.lost.then(({ reason, message }) => {
       if (this.destroyed && reason === 'destroyed') return
@@ -135,6 +131,12 @@ class OpenDevice implements Device {
   }
 }
 
-const isOutOfMemory = (error: GPUError): boolean => error.constructor.name === 'GPUOutOfMemoryError'
+/** What a device reports, for users: one line. */
+export const runtimeError = (error: GPUError): RuntimeError =>
+  new RuntimeError(
+    error.constructor.name === 'GPUOutOfMemoryError'
+      ? 'out of memory on the GPU (use a smaller train.batch, more train.microBatches or a smaller model, or --device cpu)'
+      : `internal: the GPU refused a command: ${error.message.trim().replace(/\s*\n\s*/g, ' ')}`,
+  )
 
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))

@@ -40,12 +40,6 @@ export class DeviceExecutable implements Executable {
   constructor(parts: ProgramParts, plan: Plan) {
     this.parts = parts
     this.model = plan
-    const { maxBufferSize } = parts.device.gpu.limits
-    if (plan.bytes > maxBufferSize)
-      throw new RuntimeError(
-        `out of memory: the activations of a micro-batch need ${gib(plan.bytes)} (this GPU has buffers of at most ` +
-          `${gib(maxBufferSize)}; use a smaller train.batch or more train.microBatches)`,
-      )
     const { memory, slices } = uploadConstants(parts.device.gpu, plan)
     this.constantMemory = memory
     this.constants = slices
@@ -53,8 +47,14 @@ export class DeviceExecutable implements Executable {
     this.gridMemory = grids > 0 ? parts.device.gpu.createBuffer({ size: grids, usage: BUFFER_USAGE }) : null
   }
 
-  /** Compiles the pipelines of a program in parallel. */
+  /** Compiles the pipelines of a program in parallel. @throws RuntimeError if its values do not fit into a buffer */
   static async compile(parts: ProgramParts, plan: Plan): Promise<DeviceExecutable> {
+    const { maxBufferSize } = parts.device.gpu.limits
+    if (plan.bytes > maxBufferSize)
+      throw new RuntimeError(
+        `out of memory: the activations of a micro-batch need ${gib(plan.bytes)} (this GPU has buffers of at most ` +
+          `${gib(maxBufferSize)}; use a smaller train.batch or more train.microBatches)`,
+      )
     const codes = plan.steps.map((step) =>
       moduleOf(
         step.dispatch,

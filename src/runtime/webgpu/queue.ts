@@ -2,8 +2,7 @@
  * The work that waits to be submitted to a device, in order. Dispatches and copies are recorded; they are submitted
  * when someone waits for results, so a training step is one submit.
  */
-import { RuntimeError } from '../runtime-error.ts'
-import type { Device } from './device.ts'
+import { type Device, runtimeError } from './device.ts'
 import { ALIGNMENT, type Slice } from './slice.ts'
 
 /** Memory that JavaScript can read, to which results are copied. */
@@ -106,8 +105,7 @@ export class WorkQueue {
 
   /** @throws RuntimeError if anything submitted so far was refused: a readback would then have old bytes */
   private async check(): Promise<void> {
-    for (const error of await Promise.all(this.checks.splice(0)))
-      if (error) throw new RuntimeError(`internal: the GPU refused a command: ${error.message}`)
+    for (const error of await Promise.all(this.checks.splice(0))) if (error) throw runtimeError(error)
     this.device.check()
   }
 

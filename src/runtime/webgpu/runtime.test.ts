@@ -1,6 +1,7 @@
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { add } from '../../graph/ops/elementwise.ts'
 import { matmul } from '../../graph/ops/matmul.ts'
+import { sum } from '../../graph/ops/reduction.ts'
 import { input, withKernels } from '../../graph/tensor.ts'
 import { describeRuntime } from '../testing/conformance.ts'
 import type { Device } from './device.ts'
@@ -60,6 +61,38 @@ describe.skipIf(testDevice === null)('on the first adapter', () => {
     await runtime.close()
   })
 
+  test.each([
+    ['memory that is not there', allocateTooMuch, /^out of memory on the GPU \(use a smaller train.batch, .*\)$/],
+    ['an invalid command', useWrongly, /^internal: the GPU refused a command: .*CreateBuffer.*$/],
+  ] as const)('%s is reported on one line, and what follows works', async (_, fault, message) => {
+    const device = await openNodeDevice()
+    const runtime = createDeviceRuntime(device)
+    fault(device.gpu)
+    const program = { outputs: { y: add(input('x', 'float32', [2]), 1) } }
+    await expect(runtime.compile(program), 'before kernels are compiled').rejects.toThrow(message)
+    const executable = await runtime.compile(program)
+    const y = new Float32Array(2)
+    const binding = executable.bind({ x: Float32Array.of(1, 2), y })
+    fault(device.gpu)
+    await expect(binding.run()).rejects.toThrow(message)
+    await binding.run()
+    expect([...y]).toEqual([2, 3])
+    await runtime.close()
+  })
+
+  test('values that do not fit into a buffer are refused before kernels are compiled', async () => {
+    const device = await openNodeDevice()
+    const compiled = vi.spyOn(device, 'compile')
+    const runtime = createDeviceRuntime(device)
+    const rows = Math.ceil(Math.sqrt(device.gpu.limits.maxBufferSize / 4)) + 1
+    const products = matmul(input('x', 'float32', [rows, 2]), input('y', 'float32', [2, rows]))
+    await expect(runtime.compile({ outputs: { total: sum(products) } })).rejects.toThrow(
+      /^out of memory: the activations of a micro-batch need .* GiB .*train.microBatches/,
+    )
+    expect(compiled).not.toHaveBeenCalled()
+    await runtime.close()
+  })
+
   test('a tensor that the device cannot bind is refused by name and size', async () => {
     const runtime = createDeviceRuntime(await openNodeDevice())
     const device = testDevice as NonNullable<typeof testDevice>
@@ -73,3 +106,13 @@ describe.skipIf(testDevice === null)('on the first adapter', () => {
     await runtime.close()
   })
 })
+
+/** 128 GiB: the driver refuses it. */
+const allocateTooMuch = (gpu: GPUDevice): void => {
+  const usage = GPUTextureUsage.COPY_DST
+  gpu.createTexture({ size: [2048, 2048, 2048], dimension: '3d', format: 'rgba32float', usage })
+}
+
+const useWrongly = (gpu: GPUDevice): void => {
+  gpu.createBuffer({ size: 4, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.STORAGE })
+}

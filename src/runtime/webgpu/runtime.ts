@@ -78,6 +78,8 @@ class WebGpuRuntime implements Runtime {
   async compile(program: Program, { portsInside = false }: CompileOptions = {}): Promise<Executable> {
     if (this.closing) throw new RuntimeError('internal: this runtime has been closed')
     if (portsInside) throw new RuntimeError('internal: a GPU has no ports inside the memory of a program')
+    // Compiling may take minutes: memory that could not be had is reported before.
+    this.gpu.check()
     const plan = planProgram(program, nodeKernels, this.gpu.features, this.math)
     const compiling = DeviceExecutable.compile(
       {
