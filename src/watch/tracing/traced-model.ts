@@ -14,8 +14,8 @@ import { permittedData } from './permitted-data.ts'
 
 /** Characters traced of a text, documents listed, tokens sampled, and tokens listed per expert. */
 const limits = { characters: 20_000, documents: 1000, sample: 20_000, topTokens: 40 }
-/** Few threads: a training may need the others. */
-const threads = Math.min(2, physicalCores())
+/** The CPU, with few threads: a training may need the others, or the memory of a GPU, which need not be here at all. */
+const engine = { device: 'cpu', threads: Math.min(2, physicalCores()) } as const
 
 export class TracedModel {
   private readonly open: OpenTracer
@@ -37,7 +37,7 @@ export class TracedModel {
    * @throws UsageError if there is no run or no checkpoint, or the model is dense
    */
   static async open(directory: string, readable: readonly string[]): Promise<TracedModel> {
-    return new TracedModel(await openTracer(directory, 'none', { threads }, () => {}), directory, readable)
+    return new TracedModel(await openTracer(directory, 'none', engine, () => {}), directory, readable)
   }
 
   /** Held-out documents; if there are too many to list, evenly spaced ones. */
