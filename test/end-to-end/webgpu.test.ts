@@ -1,10 +1,16 @@
-/** The program on a WebGPU device, which may be a software one: training, resuming, evaluating, generating. */
-import { cpSync, existsSync, readdirSync, readFileSync } from 'node:fs'
+/** The program on a WebGPU device, which may be a software one: training, resuming, studies, faults, other commands. */
+import { cpSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { fileURLToPath, pathToFileURL } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { openTracer } from '../../src/infer/routing-trace.ts'
+import { pastedText, traceText } from '../../src/infer/text-trace.ts'
 import { listDevices } from '../../src/runtime/webgpu/node.ts'
 import type { EvalRecord } from '../../src/step/records.ts'
-import { ChoirProcess, expectSuccess, results, trainRecords, Workspace } from './support.ts'
+import type { RunRecord } from '../../src/study/contract.ts'
+import type { Collection, TokenTrace } from '../../src/watch/api.ts'
+import { ChoirProcess, checkpointsOf, expectSuccess, results, trainRecords, Workspace } from './support.ts'
 
 const { gpus } = await listDevices()
 
@@ -12,6 +18,9 @@ const { gpus } = await listDevices()
 const timeout = 400_000
 
 const steps = 30
+
+/** No driver of Vulkan, none of any other system. */
+const noDrivers = { VK_DRIVER_FILES: '/nonexistent', VK_ICD_FILENAMES: '/nonexistent' }
 
 describe.skipIf(gpus.length === 0)('on a WebGPU device', () => {
   let workspace: Workspace
@@ -51,15 +60,115 @@ describe.skipIf(gpus.length === 0)('on a WebGPU device', () => {
     },
   )
 
-  test('a run that is killed and resumed is bitwise equal to an uninterrupted one', { timeout }, async () => {
-    const [whole, killed] = [workspace.file('whole'), workspace.file('killed')]
-    await train('webgpu', 'adamw', whole)
-    const running = workspace.start('train', config('adamw'), '--out', killed, '--device', 'webgpu', '--json')
-    await running.step(17)
+  /** The run of the first test, uninterrupted. */
+  const whole = () => workspace.file('gpu adamw')
+
+  test.each([
+    ['SIGKILL', null],
+    ['SIGINT', 130],
+  ] as const)(
+    'a run that ends by %s and is resumed is bitwise equal to an uninterrupted one',
+    {
+      timeout,
+    },
+    async (signal, code) => {
+      const run = workspace.file(signal)
+      const running = workspace.start('train', config('adamw'), '--out', run, '--device', 'webgpu', '--json')
+      await running.step(17)
+      running.kill(signal)
+      expect((await running.ended).code).toBe(code)
+      await expectSuccess(workspace.start('train', '--resume', run, '--json'))
+      expect(results(run)).toEqual(results(whole()))
+    },
+  )
+
+  test.each([
+    ['memory', /^choir: out of memory on the GPU \(use a smaller train.batch, .*\)$/],
+    ['command', /^choir: internal: the GPU refused a command: .*CreateBuffer.*$/],
+  ] as const)(
+    'a fault in mid-run (%s) is one message; the last checkpoint is whole',
+    { timeout },
+    async (kind, message) => {
+      const run = workspace.file(`fault ${kind}`)
+      const env = {
+        NODE_OPTIONS: `--import ${pathToFileURL(fileURLToPath(new URL('../support/gpu-fault.mjs', import.meta.url)))}`,
+        CHOIR_GPU_FAULT: kind,
+        CHOIR_GPU_FAULT_AFTER: join(run, 'checkpoints', 'step-00000010'),
+      }
+      const args = ['train', config('adamw'), '--out', run, '--device', 'webgpu', '--json']
+      const { code, stderr } = await new ChoirProcess(args, workspace.path, { command: 'env', args: [], env }).ended
+      expect(code).toBe(1)
+      const lines = stderr.trimEnd().split('\n')
+      expect(
+        lines.filter((line) => !line.startsWith('Warning: max') && !line.includes('slower than --device cpu')),
+      ).toEqual([expect.stringMatching(message)])
+      expect(checkpointsOf(run).at(-1)).toBe('step-00000010')
+      await expectSuccess(workspace.start('train', '--resume', run, '--json'))
+      expect(results(run)).toEqual(results(whole()))
+    },
+  )
+
+  test('a study that is killed and restarted has the results of an uninterrupted one', { timeout }, async () => {
+    const { model, data } = workspace.input()
+    const set = {
+      'model.vocabulary': model?.vocabulary,
+      'data.source': data?.source,
+      'data.tokenizer': data?.tokenizer,
+      'data.cache': data?.cache,
+      'train.steps': 12,
+    }
+    const file = workspace.file('study.json')
+    const arms = { slow: { 'train.schedule.learningRate': 1e-3 }, fast: {} }
+    writeFileSync(file, JSON.stringify({ base: 'tiny', seeds: [1], arms, set }))
+    const study = (out: string) =>
+      workspace.start('study', file, '--device', 'webgpu', '--jobs', '1', '--out', workspace.file(out), '--json')
+    const recordsIn = (out: string) =>
+      (JSON.parse(readFileSync(workspace.file(out, 'results.json'), 'utf8')) as { records: RunRecord[] }).records
+    await expectSuccess(study('study whole'))
+    const running = study('study killed')
+    await running.line(({ kind }) => kind === 'end')
     running.kill('SIGKILL')
     await running.ended
-    await expectSuccess(workspace.start('train', '--resume', killed, '--json'))
-    expect(results(killed)).toEqual(results(whole))
+    await delay(1500) // its run saves and exits by itself
+    await expectSuccess(study('study killed'))
+    const resultsOf = (out: string) =>
+      recordsIn(out).map((record) => {
+        if (record.status !== 'finished') throw new Error(record.error)
+        expect(record.engine).toContain('WebGPU')
+        return [record.key, record.heldOut, record.train.loss]
+      })
+    expect(resultsOf('study whole')).toHaveLength(2)
+    expect(new Map(resultsOf('study killed').map(([key, ...rest]) => [key, rest]))).toEqual(
+      new Map(resultsOf('study whole').map(([key, ...rest]) => [key, rest])),
+    )
+  })
+
+  test('the dashboard traces the experts of a text without a GPU, and they are those on the GPU', {
+    timeout,
+  }, async () => {
+    const without = { command: 'env', args: [], env: noDrivers }
+    const watching = new ChoirProcess(['watch', whole(), '--port', '0', '--json'], workspace.path, without)
+    const { address } = await watching.line(({ kind }) => kind === 'watch')
+    const ask = async <Answer>(path: string, body?: object): Promise<Answer> => {
+      const headers = { 'content-type': 'application/json' }
+      const init = body && { method: 'POST', headers, body: JSON.stringify(body) }
+      const response = await fetch(new URL(path, String(address)), init)
+      expect(response.status).toBe(200)
+      return response.json() as Promise<Answer>
+    }
+    const [run] = (await ask<Collection>('/api/collection')).runs
+    const trace = await ask<TokenTrace>('/api/trace', { run: run?.id, text: 'war and peace' })
+    watching.kill('SIGINT')
+    await watching.ended
+    expect(trace.tokens.join('')).toBe('war and peace')
+    expect(trace.routers).toHaveLength(2)
+    const tracer = await openTracer(whole(), 'none', { device: 'webgpu' }, () => {})
+    const { encode, endOfText } = tracer.tokenizer
+    const onGpu = await traceText(tracer, pastedText(await encode('war and peace'), endOfText), false)
+    await tracer.close()
+    const experts = ({ routers }: Pick<TokenTrace, 'routers'>) => routers.map(({ expert }) => expert)
+    expect(experts(onGpu)).toEqual(experts(trace))
+    expect(onGpu.loss).toBeCloseTo(trace.loss as number, 4)
   })
 
   test('checkpoints do not know the device: a run goes on on the CPU, and the text is the same', {
@@ -107,10 +216,9 @@ describe.skipIf(gpus.length === 0)('on a WebGPU device', () => {
 
 test('without a GPU there is one message with advice, and nothing is left behind', { timeout }, async () => {
   const workspace = new Workspace()
-  // No driver of Vulkan, none of any other system.
-  const env = { VK_DRIVER_FILES: '/nonexistent', VK_ICD_FILENAMES: '/nonexistent' }
   const args = ['train', workspace.config(), '--out', workspace.file('run'), '--device', 'webgpu']
-  const { code, stderr } = await new ChoirProcess(args, workspace.path, { command: 'env', args: [], env }).ended
+  const { code, stderr } = await new ChoirProcess(args, workspace.path, { command: 'env', args: [], env: noDrivers })
+    .ended
   expect(code).toBe(2)
   expect(stderr).toMatch(/choir: no GPU: .*--device cpu/)
   expect(readdirSync(workspace.file('run'))).toEqual([])
