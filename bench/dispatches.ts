@@ -3,15 +3,29 @@
  * a WebGPU device, but nothing is compiled or computed.
  *
  *     npx tsx bench/dispatches.ts S
+ *     npx tsx bench/dispatches.ts S --math f16
  *     npx tsx bench/dispatches.ts demo --set model.moe.k=2 --list
  */
 import { parseArgs } from 'node:util'
+import { UsageError } from '../src/errors.ts'
 import { loadConfig } from '../src/run/load-config.ts'
 import type { Device } from '../src/runtime/webgpu/device.ts'
 import type { DeviceExecutable } from '../src/runtime/webgpu/executable.ts'
 import type { Plan } from '../src/runtime/webgpu/program/plan.ts'
 import { createDeviceRuntime } from '../src/runtime/webgpu/runtime.ts'
 import { createStore, Trainer } from '../src/step/trainer.ts'
+
+const { positionals, values } = parseArgs({
+  allowPositionals: true,
+  options: {
+    set: { type: 'string', multiple: true, default: [] },
+    math: { type: 'string', default: 'float32' },
+    list: { type: 'boolean', default: false },
+  },
+})
+const { math } = values
+if (math !== 'float32' && math !== 'f16')
+  throw new UsageError(`invalid --math: ${JSON.stringify(math)} (expected float32 or f16)`)
 
 Object.assign(globalThis, { GPUBufferUsage: { MAP_READ: 1, COPY_DST: 8 }, GPUMapMode: { READ: 1 } })
 
@@ -53,7 +67,7 @@ const gpu = {
 const device = {
   gpu,
   adapter: { name: 'none', vendor: '', architecture: '', description: '', software: false },
-  features: { f16: false, subgroups: false },
+  features: { f16: math === 'f16', subgroups: false },
   pipeline(code: string, label: string) {
     const known = pipelines.get(code) ?? { label, getBindGroupLayout: () => ({}) }
     pipelines.set(code, known)
@@ -65,12 +79,8 @@ const device = {
   destroy: nothing,
 } as unknown as Device
 
-const { positionals, values } = parseArgs({
-  allowPositionals: true,
-  options: { set: { type: 'string', multiple: true, default: [] }, list: { type: 'boolean', default: false } },
-})
 const config = await loadConfig(positionals[0] ?? 'S', values.set)
-const runtime = createDeviceRuntime(device)
+const runtime = createDeviceRuntime(device, { math })
 const plans: Plan[] = []
 const compile = runtime.compile.bind(runtime)
 runtime.compile = async (...program) => {

@@ -243,6 +243,16 @@ describe('train', () => {
     expect(trainCall(fake).config.runtime.math).toBe('bf16')
   })
 
+  test('--math f16 is for a GPU; on the CPU it is refused, with what to do', async () => {
+    const onGpu = fakeIo()
+    await main(['train', 'tiny', '--device', 'webgpu', '--math', 'f16'], onGpu.io)
+    expect(trainCall(onGpu).config.runtime).toMatchObject({ device: 'webgpu', math: 'f16' })
+    const onCpu = fakeIo()
+    expect(await main(['train', 'tiny', '--math', 'f16'], onCpu.io)).toBe(2)
+    expect(onCpu.stderr.text).toMatch(/invalid runtime\.math: "f16" \(.*"float32" or "bf16".*--device webgpu.*\)/)
+    expect(onCpu.calls).toEqual([])
+  })
+
   test('the engine is printed before the first step', async () => {
     const fake = fakeIo()
     await main(['train', 'tiny'], fake.io)

@@ -1,12 +1,13 @@
 /** Options that commands share. Values are checked when parsed; an error names the option, the value and the range. */
 import { Option } from 'commander'
 import { UsageError } from '../errors.ts'
+import type { Precision } from '../runtime/contract.ts'
 
 /** Values of {@link deviceOption}, {@link threadsOption} and {@link mathOption}. */
 export interface EngineFlags {
   readonly device?: Device
   readonly threads?: number
-  readonly math?: 'float32' | 'bf16'
+  readonly math?: Precision
 }
 
 export type Device = 'cpu' | 'webgpu'
@@ -61,8 +62,10 @@ export function threadsOption(): Option {
 }
 
 export function mathOption(): Option {
-  const description = 'precision of matrix products; bf16 (bfloat16 factors, float32 sums) needs oneDNN'
-  return new Option('--math <precision>', description).choices(['float32', 'bf16'])
+  const description =
+    'precision of matrix products; bf16 (bfloat16 factors, float32 sums) needs oneDNN, f16 (f16 factors and ' +
+    'activations, float32 sums) needs --device webgpu'
+  return new Option('--math <precision>', description).choices(['float32', 'bf16', 'f16'])
 }
 
 /** The engine flags as assignments to configuration fields. */

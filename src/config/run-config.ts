@@ -126,8 +126,11 @@ export const runSchema = z
         device: z.enum(['cpu', 'webgpu']).default('cpu'),
         /** Default: the number of physical cores. */
         threads: positive.optional(),
-        /** Precision of matrix products: float32, or bfloat16 factors with float32 sums (needs oneDNN). */
-        math: z.enum(['float32', 'bf16']).default('float32'),
+        /**
+         * Precision of matrix products: float32, bfloat16 factors with float32 sums (`bf16`, needs oneDNN), or f16 factors
+         * and activations with float32 sums (`f16`, needs `device: webgpu` and a GPU with f16).
+         */
+        math: z.enum(['float32', 'bf16', 'f16']).default('float32'),
       })
       .prefault({}),
   })
@@ -147,6 +150,13 @@ export const runSchema = z
           shards === 1
             ? `must divide train.batch ${run.train.batch}`
             : `must divide the ${run.train.batch / shards} sequences of a shard`,
+      })
+    if (run.runtime.math === 'f16' && run.runtime.device !== 'webgpu')
+      context.addIssue({
+        code: 'custom',
+        path: ['runtime', 'math'],
+        message:
+          'must be "float32" or "bf16" with runtime.device "cpu": f16 is for GPUs (use --device webgpu, or --math float32)',
       })
     const { moe, sequence } = run.model
     if (expert > 1 && (!moe || moe.experts % expert !== 0))

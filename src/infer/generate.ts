@@ -12,7 +12,13 @@ export interface GenerateOptions extends TextOptions {
 
 /** Yields the continuation of the prompt in pieces. */
 export async function* generate(directory: string, options: GenerateOptions): AsyncGenerator<string, void> {
-  const model = await loadModel(directory, options, options.onMessage ?? (() => {}), tokenScratch)
+  // Generation is float32, also of a run that trained in a precision that this device lacks.
+  const model = await loadModel(
+    directory,
+    { ...options, math: 'float32' },
+    options.onMessage ?? (() => {}),
+    tokenScratch,
+  )
   try {
     yield* continueText(model, options)
   } finally {

@@ -19,6 +19,7 @@ import type { ArenaKernels, RowScatter } from '../runtime/arena-kernels.ts'
 import type { PortMemory, Runtime } from '../runtime/contract.ts'
 import { channels, type Ranks } from '../runtime/ranks.ts'
 import type { NodeTime, StepEvent } from '../runtime/times.ts'
+import { lossScale } from './loss-scale.ts'
 import { addStatistics, CompiledPass, inputNameOf, tracePass } from './pass.ts'
 import { GradientSum } from './ranks/gradient-sum.ts'
 import { shardsOfRank } from './ranks/gradient-tree.ts'
@@ -284,7 +285,7 @@ async function compilePass(
 
 /** Traces the gradient of every parameter as program outputs, with the memory that they are written to. */
 function traceGradient(
-  { config, store, shape, separator }: GradientSetting,
+  { runtime, config, store, shape, separator }: GradientSetting,
   rowMemory: RowMemory,
   accumulate: boolean,
 ) {
@@ -292,7 +293,9 @@ function traceGradient(
   const pass = { batch: passSequences(shape), sequence, training: true, capacity: 'train' as const }
   const traced = tracePass(config, store, pass, separator)
   const { used } = traced.parameters
-  const objective = multiply(traced.losses.objective, 1 / (shards * microBatches))
+  const scale = lossScale(runtime.math, shape.batch * sequence)
+  const objective = multiply(traced.losses.objective, scale / (shards * microBatches))
+  const unscaled = (gradient: Tensor) => (scale === 1 ? gradient : multiply(gradient, 1 / scale))
   const gradients = gradient(
     objective,
     used.map(({ tensor }) => tensor),
@@ -306,7 +309,7 @@ function traceGradient(
   used.forEach(({ spec, expert, tensor }, i) => {
     const name = inputNameOf(tensor)
     const { dense: whole, additions } = splitScatters(gradients[i] as Tensor)
-    const dense = (keepsSources && sourcesOf(whole)) || whole
+    const dense = unscaled((keepsSources && sourcesOf(whole)) || whole)
     memory[`gradient ${name}`] = store.parts(spec.name, expert)
     memory[`before ${name}`] = store.parts(spec.name, expert)
     outputs[`gradient ${name}`] = accumulate ? add(input(`before ${name}`, 'float32', dense.shape), dense) : dense
@@ -314,7 +317,7 @@ function traceGradient(
     if (isComplete) complete.set(spec.name, [...(complete.get(spec.name) ?? []), `gradient ${name}`])
     additions.forEach(({ rows, indices }, use) => {
       const place = rowMemory.of(spec.name, use, sizeOf(indices.shape), tensor.shape)
-      outputs[`rows ${use} of ${name}`] = rows
+      outputs[`rows ${use} of ${name}`] = unscaled(rows)
       outputs[`indices ${use} of ${name}`] = indices
       memory[`rows ${use} of ${name}`] = place.rows
       memory[`indices ${use} of ${name}`] = place.indices

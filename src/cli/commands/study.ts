@@ -21,6 +21,7 @@ import { colorsFor, Interrupted, type Io, interruptible, writeJson } from '../io
 import {
   type Device,
   deviceOption,
+  type EngineFlags,
   jsonOption,
   listOption,
   mathOption,
@@ -38,7 +39,7 @@ interface StudyFlags {
   readonly jobs?: number
   readonly threads?: number
   readonly device?: Device
-  readonly math?: 'float32' | 'bf16'
+  readonly math?: EngineFlags['math']
   readonly keepCheckpoints?: true
   readonly join?: true
   readonly report?: true

@@ -5,6 +5,7 @@ import { cpus } from 'node:os'
 import { join } from 'node:path'
 import type { RunConfig } from '../../config/run-config.ts'
 import { openCache } from '../../data/cache.ts'
+import { UsageError } from '../../errors.ts'
 import { trainingMemory } from '../../measure/training-memory.ts'
 import { openRuntime } from '../../run/session.ts'
 import { type Engine, engineOf } from '../../runtime/engine.ts'
@@ -22,8 +23,16 @@ export interface LocalOptions {
   readonly onMessage?: (message: string) => void
 }
 
-/** Predicts, after a calibration if there is none for this machine and engine. */
+/**
+ * Predicts, after a calibration if there is none for this machine and engine.
+ * @throws UsageError for a run in f16, whose activations differ from those that it knows
+ */
 export async function planLocal(config: RunConfig, options: LocalOptions = {}): Promise<Plan> {
+  if (config.runtime.math === 'f16')
+    throw new UsageError(
+      'invalid runtime.math: "f16" with --cluster local (expected float32 or bf16: the plan of this machine has float32 ' +
+        'activations; use --set runtime.math=float32)',
+    )
   const calibration = await calibrationOf(config, options)
   const { cluster, kernels, engine } = calibration
   const run = localRun(config, kernels)

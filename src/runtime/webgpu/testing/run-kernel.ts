@@ -21,6 +21,7 @@ export interface TestCall {
   readonly inputs: readonly TestTensor[]
   readonly outputs: readonly TestTensor[]
   readonly added?: readonly number[]
+  readonly scales?: Readonly<Record<number, number>>
   readonly rounds?: boolean
 }
 
@@ -37,9 +38,9 @@ export async function runKernel(device: Device, kernel: Kernel, call: TestCall):
   const { gpu } = device
   const operand = ({ dtype, shape }: TestTensor): Operand => ({ dtype, shape, size: sizeOf(shape) })
   const [inputs, outputs] = [call.inputs.map(operand), call.outputs.map(operand)]
-  const { type = 'test', attributes = {}, added = [], rounds = false } = call
+  const { type = 'test', attributes = {}, added = [], scales = {}, rounds = false } = call
   const { scratch = [], dispatches } = kernel.lower(
-    { type, attributes, inputs, outputs, added, rounds },
+    { type, attributes, inputs, outputs, added, scales, rounds },
     device.features,
   )
   const buffers = (tensors: readonly TestTensor[]) =>

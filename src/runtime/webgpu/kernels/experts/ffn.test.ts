@@ -71,9 +71,10 @@ function resultsOf({ x, dy, up, gate, down }: Expert, D: number, F: number, gate
 describe.skipIf(testDevice === null)('expert-ffn', { timeout: 120_000 }, () => {
   const [large, medium] = TILES
   const [uneven = []] = LAYOUTS
-  const chosen = { tiles: 'chosen', forward: expertFfn, backward: expertFfnGradient }
+  const chosen = { tiles: 'chosen', half: false, forward: expertFfn, backward: expertFfnGradient }
   const withTiles = (tiles: string, rows: Tile, gradient: Tile) => ({
     tiles,
+    half: false,
     forward: expertFfnIn(() => ({ rows, gradient })),
     backward: expertFfnGradientIn(() => ({ rows, gradient })),
   })
@@ -82,11 +83,11 @@ describe.skipIf(testDevice === null)('expert-ffn', { timeout: 120_000 }, () => {
     { sizes: uneven, D: 5, F: 35, gated: true, ...chosen },
     { sizes: [70, 3, 0, 60, 4], D: 8, F: 72, gated: false, ...withTiles('medium and large', medium, large) },
     { sizes: [3, 0, 135], D: 8, F: 12, gated: true, ...withTiles('large and medium', large, medium) },
-    { sizes: uneven, D: 12, F: 20, gated: true, half: true, ...chosen },
+    { sizes: uneven, D: 12, F: 20, gated: true, ...chosen, half: true },
   ]
 
   test.each(cases)('D = $D, F = $F, gated $gated, $sizes rows, $tiles tiles, f16 $half', async (of) => {
-    const { sizes, D, F, gated, half = false, forward, backward } = of as typeof of & { readonly half?: boolean }
+    const { sizes, D, F, gated, half, forward, backward } = of
     const rows = new PackedRows(sizes)
     const N = rows.experts
     const dtype = half ? 'float16' : 'float32'
@@ -95,6 +96,7 @@ describe.skipIf(testDevice === null)('expert-ffn', { timeout: 120_000 }, () => {
     const weight = (tensor: ReturnType<typeof randomTensor>) => (half ? rounded(tensor, 'float32') : tensor)
     // From inputs to a result at most four values are rounded: products before the activation, its result or gradients,
     // and the result, twice where two products are added. Each rounding is at most doubled by a slope.
+    const scale = half ? 2 ** -3 : 1
     const tolerance = half ? 6 * HALF_ROUNDING : 0
     const [x, dy] = [activation(rows.random(D, 1)), activation(rows.random(D, 2))]
     const [up, gate, down] = [
@@ -139,6 +141,7 @@ describe.skipIf(testDevice === null)('expert-ffn', { timeout: 120_000 }, () => {
       ],
       outputs: [float([rows.count, D], dtype), ...weights.map(({ shape }) => float(shape))],
       added: weights.map((_, i) => i + 1),
+      scales: Object.fromEntries(weights.map((_, i) => [i + 1, scale])),
       rounds: half,
     })
     rows.expect(dx, D, all('dx'), tolerance)
@@ -146,7 +149,7 @@ describe.skipIf(testDevice === null)('expert-ffn', { timeout: 120_000 }, () => {
       const gradient = all(gradients[i] as (typeof gradients)[number]).flat(2)
       expectExact(
         dWeights[i] ?? [],
-        gradient.map((sum, j) => plus(sum, exact(data[j] as number))),
+        gradient.map((sum, j) => plus(times(sum, exact(scale)), exact(data[j] as number))),
         tolerance,
       )
     }
