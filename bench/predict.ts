@@ -66,7 +66,7 @@ const configurations: readonly (readonly [preset: string, ...sets: string[]])[] 
 await runCommand(
   new Command('npx tsx bench/predict.ts')
     .description('Compares predictions of `choir plan --cluster local` with trainings.')
-    .addOption(mathOption().default('float32'))
+    .addOption(mathOption().choices(['float32', 'bf16']).default('float32'))
     .addOption(new Option('--engine <name>', 'library for matrix products').choices(engines).default('onednn'))
     .addOption(numberOption('--steps <n>', 'number of steps to time', ranges.positiveInteger).default(8))
     .addOption(

@@ -59,7 +59,7 @@ await runCommand(
     .option('--profile', 'measure the share of a training step outside matrix products')
     .option('--targets', 'print the targets and the results so far')
     .addOption(shapeOption())
-    .addOption(mathOption().default('float32'))
+    .addOption(mathOption().choices(['float32', 'bf16']).default('float32'))
     .addOption(new Option('--engine <name>', 'library for matrix products').choices(engines).default('onednn'))
     .addOption(onlyOption())
     .addOption(turnsOption())

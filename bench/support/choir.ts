@@ -11,6 +11,7 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { RunError, UsageError } from '../../src/errors.ts'
 import type { BenchmarkResult } from '../../src/measure/benchmark.ts'
+import type { Precision } from '../../src/runtime/contract.ts'
 import type { Engine } from '../../src/runtime/engine.ts'
 import { LineProcess } from './line-process.ts'
 import { fileIn } from './results.ts'
@@ -25,7 +26,9 @@ export interface EngineChoice {
   readonly threads: number
 }
 
-type Choice = Omit<EngineChoice, 'engine'> & Partial<Pick<EngineChoice, 'engine'>>
+interface Choice extends Pick<EngineChoice, 'threads'>, Partial<Pick<EngineChoice, 'engine'>> {
+  readonly math: Precision
+}
 
 /** Steps until memory is allocated and the balancing loss has evened out the initial routing. */
 export const WARM_UP = 8

@@ -11,7 +11,7 @@ import { moduleOf } from '../module.ts'
 import { type Plan, planProgram, type Value } from './plan.ts'
 
 const [rows, width] = [96, 64]
-const kernels = { names: new Set(Object.keys(graphKernels)), tile: 1, threads: 1 }
+const kernels = { names: new Set(Object.keys(graphKernels)), tile: 1, threads: 1, parts: 1 }
 
 const planOf = (math: 'float32' | 'f16', build: () => Readonly<Record<string, Tensor>>): Plan =>
   planProgram({ outputs: withKernels(kernels, build) }, nodeKernels, { f16: true, subgroups: false }, math)
