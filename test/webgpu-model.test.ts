@@ -110,17 +110,58 @@ describe.skipIf(testDevice === null)('a WebGPU device trains like the CPU', () =
     compare(configOf({ experts: 4 }, { train: { microBatches: 2, optimizer: { kind: 'adafactor', clip: 0.1 } } }), 4),
   )
 
-  test('a step is one submit', { timeout }, async () => {
-    const config = configOf({ k: 2, experts: 4 })
-    const store = createStore(gpu, config)
-    const trainer = await Trainer.compile(gpu, config, store)
-    await initialize(store, 1, initialScales(config))
-    const batchOf = () => ({ tokens: new Int32Array(batch * sequence), targets: new Int32Array(batch * sequence) })
-    await trainer.step(1, batchOf())
-    const submit = vi.spyOn((testDevice as NonNullable<typeof testDevice>).gpu.queue, 'submit')
-    await trainer.step(2, batchOf())
-    expect(submit).toHaveBeenCalledTimes(1)
-    await trainer.release()
+  const batchOf = (target = 0) => ({
+    tokens: new Int32Array(batch * sequence),
+    targets: new Int32Array(batch * sequence).fill(target),
+  })
+
+  test.each([{ k: 2 }, { router: 'bias', k: 2 }])(
+    'a step is one submit and one readback: %o',
+    { timeout },
+    async (moe) => {
+      const config = configOf({ ...moe, experts: 4 })
+      const store = createStore(gpu, config)
+      const trainer = await Trainer.compile(gpu, config, store)
+      await initialize(store, 1, initialScales(config))
+      await trainer.step(1, batchOf())
+      const { queue } = (testDevice as NonNullable<typeof testDevice>).gpu
+      const submit = vi.spyOn(queue, 'submit')
+      const map = vi.spyOn(GPUBuffer.prototype, 'mapAsync')
+      await trainer.step(2, batchOf())
+      expect([submit, map].map(({ mock }) => mock.calls.length)).toEqual([1, 1])
+      vi.restoreAllMocks()
+      await trainer.release()
+    },
+  )
+
+  test('a loss that is not finite skips the update, though all gradients are', { timeout }, async () => {
+    for (const microBatches of [1, 2]) {
+      const config = configOf({ router: 'bias', k: 2, experts: 4 }, { train: { microBatches } })
+      const store = createStore(gpu, config)
+      const trainer = await Trainer.compile(gpu, config, store)
+      await initialize(store, 1, initialScales(config))
+      const all = async () => {
+        const ranges = store.specs.map(({ name }) => readRange(store.parameter(name)))
+        return (await Promise.all(ranges)).map((values) => values.slice())
+      }
+      const before = await all()
+      // A target outside the vocabulary has a loss of NaN, in one of the passes.
+      for (const place of [0, batch * sequence - 1]) {
+        const wrong = batchOf()
+        wrong.targets[place] = sizes.vocabulary
+        const { loss, gradNorm, skipped } = await trainer.step(1, wrong)
+        expect({ loss, isFinite: Number.isFinite(gradNorm), skipped }).toEqual({
+          loss: Number.NaN,
+          isFinite: true,
+          skipped: true,
+        })
+        expect(trainer.updates).toBe(0)
+        expect(await all()).toEqual(before)
+      }
+      expect((await trainer.step(1, batchOf())).skipped).toBe(false)
+      expect(await all()).not.toEqual(before)
+      await trainer.release()
+    }
   })
 
   test('the same bits in two trainings', { timeout }, async () => {

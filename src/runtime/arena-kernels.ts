@@ -32,13 +32,13 @@ export interface AdamwRange {
   readonly keep: number
 }
 
-/** Decides about an update by the norm of its gradients. Its fields are valid after `Runtime.finish`. */
+/** Decides about an update by the norm of its gradients, and by numbers such as the loss. Its fields are valid after `Runtime.finish`. */
 export interface Gate {
   /** The root of the sum of squares of all gradients. */
   readonly norm: number
   /** Factor of the gradients: clip/norm if the norm is larger than `clip` and clip > 0, else 1. */
   readonly scale: number
-  /** Whether the norm is finite, and the caller did not close the gate. Optimizers do nothing with a gate that is not open. */
+  /** Whether all is finite, and the caller did not close the gate. Updates do nothing with a gate that is not open. */
   readonly isOpen: boolean
 }
 
@@ -49,6 +49,19 @@ export interface GateOptions {
   readonly total?: ((sums: readonly number[]) => Promise<number>) | undefined
   /** Closes the gate whatever the norm is: the loss is known and not finite. */
   readonly closed?: boolean
+  /**
+   * Arrays that must be finite too: few numbers, such as the loss. On a device that defers, arrays to which outputs of
+   * ordered programs are bound; they need not be there yet.
+   */
+  readonly finite?: readonly Float32Array[]
+}
+
+/** Biases of experts, a range of [N], and the loads that change them: the sum of both arrays, integers below 2^24. */
+export interface LoadBias extends ArenaRange {
+  /** Known loads [N]. */
+  readonly known: ArrayLike<number>
+  /** Loads as in {@link GateOptions.finite}: those of a program that has been ordered [N]; null if all are known. */
+  readonly ordered: Float32Array | null
 }
 
 /**
@@ -121,6 +134,8 @@ export interface ArenaKernels {
   adamw(ranges: readonly AdamwRange[], settings: AdamwSettings, gate: Gate): Promise<void>
   /** Adafactor in place, in float32 (Shazeer and Stern 2018, algorithms 4 and 5, without momentum). */
   adafactor(ranges: readonly AdafactorRange[], settings: AdafactorSettings, gate: Gate): Promise<void>
+  /** b_e ← b_e + rate · sign(mean load − load_e), if the gate is open. */
+  balance(biases: readonly LoadBias[], rate: number, gate: Gate): Promise<void>
   /** In float32. */
   add(additions: readonly Addition[]): Promise<void>
   /** Adds rows to rows of a table, in float32, in the order of the rows. */

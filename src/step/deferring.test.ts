@@ -50,6 +50,7 @@ function deferring(runtime: Runtime): Runtime {
       },
       adamw: (...args) => order(() => kernels.adamw(...args)),
       adafactor: (...args) => order(() => kernels.adafactor(...args)),
+      balance: (...args) => order(() => kernels.balance(...args)),
       add: (...args) => order(() => kernels.add(...args)),
       scatterAddRows: (...args) => order(() => kernels.scatterAddRows(...args)),
     })

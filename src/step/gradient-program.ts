@@ -20,7 +20,7 @@ import type { PortMemory, Runtime } from '../runtime/contract.ts'
 import { channels, type Ranks } from '../runtime/ranks.ts'
 import type { NodeTime, StepEvent } from '../runtime/times.ts'
 import { lossScale } from './loss-scale.ts'
-import { addStatistics, CompiledPass, inputNameOf, tracePass } from './pass.ts'
+import { addStatistics, CompiledPass, type ExpertLoads, inputNameOf, tracePass } from './pass.ts'
 import { GradientSum } from './ranks/gradient-sum.ts'
 import { shardsOfRank } from './ranks/gradient-tree.ts'
 import type { ExchangeStages } from './ranks/ledger.ts'
@@ -56,6 +56,15 @@ export interface GradientResult {
   readonly keptByRank: readonly number[] | null
   /** Time that a program has waited for parameters of other ranks. */
   readonly arrivalMs: number
+}
+
+/** What an update may depend on before a device is done with its gradient. */
+export interface OrderedGradient {
+  /** Whether a loss is known, and not finite: no update. */
+  readonly closed: boolean
+  /** Memory of the losses that are not known. */
+  readonly losses: readonly Float32Array[]
+  readonly loads: readonly ExpertLoads[]
 }
 
 /** Everything needed to compile a gradient program. */
@@ -169,6 +178,20 @@ export class GradientProgram {
   async result(timeline = new Timeline()): Promise<GradientResult> {
     const own = [...this.earlierStatistics, this.lastPass.statistics()]
     return this.combine(await this.ofAllRanks(own, timeline))
+  }
+
+  /** Of the last {@link run}, of whose passes all but the last are done. */
+  ordered(): OrderedGradient {
+    const layers = this.lastPass.emptyCounts()
+    const known = this.earlierStatistics.map((statistics) => addStatistics(layers, statistics))
+    const counts = this.lastPass.countArrays
+    return {
+      closed: !known.every(Number.isFinite),
+      losses: [this.lastPass.lossArray],
+      loads: layers.map(({ layer, module, tokens }, i) => {
+        return { layer, module, known: tokens, ordered: counts[i] as Float32Array }
+      }),
+    }
   }
 
   /** Reads the statistics of the last pass, whose memory the next one uses. */

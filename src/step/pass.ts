@@ -57,6 +57,15 @@ export function tracePass(config: ModelConfig, store: ParameterStore, pass: Pass
   return { parameters, losses: losses(config, parameters, tokens_T, targets_T, all), documents }
 }
 
+/** Assignments to the experts of a routed module [N], before drops: the sum of both arrays. */
+export interface ExpertLoads {
+  readonly layer: number
+  readonly module: RoutedModule
+  readonly known: ArrayLike<number>
+  /** Of a pass that has been ordered, and need not be done; null without one. */
+  readonly ordered: Float32Array | null
+}
+
 /** A compiled pass. Write `tokens` and `targets`, run, read `loss` and the counts. */
 export class CompiledPass {
   readonly tokens: Int32Array
@@ -162,6 +171,16 @@ export class CompiledPass {
   /** Cross-entropy of the last run, nats per token. */
   get loss(): number {
     return this.scalar('loss')
+  }
+
+  /** The memory of {@link loss} [1]. */
+  get lossArray(): Float32Array {
+    return this.buffers.loss as Float32Array
+  }
+
+  /** The memory of the assignments to the experts of each routed module, before drops [N]. */
+  get countArrays(): readonly Float32Array[] {
+    return this.losses.reports.map((report) => this.buffers[`${statisticsPrefix(report)}.count`] as Float32Array)
   }
 
   /** Draws the experts of a random router as a function of the seed and the labels, which name the step and pass. */

@@ -5,8 +5,8 @@
  */
 import type { MoeConfig } from '../model/config.ts'
 import { moduleName } from '../model/parameters.ts'
-import { changeRange } from '../runtime/arena.ts'
-import type { LayerCounts } from './statistics.ts'
+import type { ArenaKernels, Gate } from '../runtime/arena-kernels.ts'
+import type { ExpertLoads } from './pass.ts'
 import type { ParameterStore } from './store.ts'
 
 const suffix = '.router.bias'
@@ -14,19 +14,20 @@ const suffix = '.router.bias'
 /** Whether a tensor has the biases of a router. */
 export const isRouterBias = (name: string): boolean => name.endsWith(suffix)
 
-/** b_e ← b_e + u · sign(mean load − load_e), with the loads of the step before drops, over all micro-batches. */
+/**
+ * Orders b_e ← b_e + u · sign(mean load − load_e), if the gate is open, with the loads of the step before drops, over all
+ * micro-batches.
+ */
 export async function updateRouterBias(
+  kernels: ArenaKernels,
   store: ParameterStore,
   moe: MoeConfig | null,
-  layers: readonly LayerCounts[],
+  loads: readonly ExpertLoads[],
+  gate: Gate,
 ): Promise<void> {
   if (moe?.router !== 'bias') return
-  for (const { layer, module, tokens } of layers) {
-    const mean = tokens.reduce((sum, load) => sum + load, 0) / tokens.length
-    await changeRange(store.parameter(moduleName(layer, module) + suffix), (bias_N) => {
-      tokens.forEach((load, e) => {
-        bias_N[e] = (bias_N[e] as number) + moe.biasRate * Math.sign(mean - load)
-      })
-    })
-  }
+  const biases = loads.map(({ layer, module, known, ordered }) => {
+    return { ...store.parameter(moduleName(layer, module) + suffix), known, ordered }
+  })
+  await kernels.balance(biases, moe.biasRate, gate)
 }

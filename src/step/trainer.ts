@@ -5,12 +5,18 @@
 import type { RunConfig } from '../config/run-config.ts'
 import type { Batch } from '../data/batches.ts'
 import { parameterSpecs } from '../model/parameters.ts'
-import type { ArenaKernels, Gate } from '../runtime/arena-kernels.ts'
+import type { ArenaKernels, Gate, GateOptions } from '../runtime/arena-kernels.ts'
 import type { Runtime } from '../runtime/contract.ts'
 import { type Ranks, sumOverRanks } from '../runtime/ranks.ts'
 import type { NodeTime, StepEvent } from '../runtime/times.ts'
 import type { Memory } from './bank.ts'
-import { GradientProgram, type GradientShape, gradientScratch } from './gradient-program.ts'
+import {
+  GradientProgram,
+  type GradientResult,
+  type GradientShape,
+  gradientScratch,
+  type OrderedGradient,
+} from './gradient-program.ts'
 import { kernelTimes, timesSince } from './kernel-times.ts'
 import { adafactor, adafactorScratch } from './optimizer/adafactor.ts'
 import { ADAMW_MOMENTS, adamw } from './optimizer/adamw.ts'
@@ -44,6 +50,13 @@ export interface StepOutcome {
   /** When this rank came to its exchanges with others; null without others. */
   readonly own: OwnStep | null
 }
+
+/** Of a gradient that is computed. */
+const known = ({ loss, layers }: GradientResult): OrderedGradient => ({
+  closed: !Number.isFinite(loss),
+  losses: [],
+  loads: layers.map(({ layer, module, tokens }) => ({ layer, module, known: tokens, ordered: null })),
+})
 
 type Shaped = Pick<RunConfig, 'model' | 'train' | 'parallel'>
 
@@ -182,17 +195,19 @@ export class Trainer {
     const between = performance.now()
     const isFrozen = step > (this.config.routerSteps ?? Number.POSITIVE_INFINITY)
     const updated = isFrozen ? this.frozen : this.learning
-    const gate = await timeline.time('norm', () => this.gate(updated, early !== null && !Number.isFinite(early.loss)))
+    const { closed, losses, loads } = early ? known(early) : gradient.ordered()
+    const gate = await timeline.time('norm', () => this.gate(updated, { closed, finite: losses }))
     const rate = learningRate(this.config.schedule, step, this.config.steps)
     // A device that defers decides later. The others know: nothing is ordered for a step that is skipped.
-    if (runtime.defers || gate.isOpen)
+    if (runtime.defers || gate.isOpen) {
       await timeline.time('update', () => this.update({ step: this.updates + 1, learningRate: rate }, gate, updated))
+      if (!isFrozen) await updateRouterBias(this.kernels, this.store, this.moe, loads, gate)
+    }
     await runtime.finish()
     const { loss, passLosses, layers, keptByRank, arrivalMs } = early ?? (await gradient.result(timeline))
-    const skipped = !gate.isOpen || !Number.isFinite(loss)
+    const skipped = !gate.isOpen
     if (!skipped) {
       this.updates++
-      if (!isFrozen) await updateRouterBias(this.store, this.moe, layers)
       if (this.ranks && !this.overlap) await timeline.meet('share parameters', () => this.settle())
     }
     const end = performance.now()
@@ -213,11 +228,11 @@ export class Trainer {
     }
   }
 
-  private gate({ units }: Updated, closed: boolean): Promise<Gate> {
+  private gate({ units }: Updated, condition: Pick<GateOptions, 'closed' | 'finite'>): Promise<Gate> {
     const { kernels, ranks, store, timeline } = this
     const sum = (own: Float64Array) => timeline.meet('gather norms', () => sumOverRanks(ranks, own))
     const total = ranks ? totalOverRanks(units, store.unitCount, sum) : undefined
-    return gradientGate(kernels, units, { clip: this.config.optimizer.clip, total, closed })
+    return gradientGate(kernels, units, { clip: this.config.optimizer.clip, total, ...condition })
   }
 
   private async update(settings: UpdateSettings, gate: Gate, { names }: Updated): Promise<void> {

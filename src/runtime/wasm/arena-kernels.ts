@@ -4,7 +4,7 @@
  * Results are bitwise equal for any number of threads: element-wise kernels do not depend on where a range
  * is cut, and a sum adds parts whose cuts depend only on the range.
  */
-import type { Arena, ArenaRange } from '../arena.ts'
+import { type Arena, type ArenaRange, changeRange } from '../arena.ts'
 import {
   ADAFACTOR_BLOCK,
   type AdafactorRange,
@@ -17,6 +17,7 @@ import {
   blockRows,
   type Gate,
   type GateOptions,
+  type LoadBias,
   type RowScatter,
 } from '../arena-kernels.ts'
 import type { NodeTime } from '../times.ts'
@@ -43,9 +44,26 @@ class WasmKernels implements ArenaKernels {
     this.pool = pool
   }
 
-  async gate(ranges: readonly ArenaRange[], { clip, total = addUp, closed = false }: GateOptions): Promise<Gate> {
+  async gate(
+    ranges: readonly ArenaRange[],
+    { clip, total = addUp, closed = false, finite = [] }: GateOptions,
+  ): Promise<Gate> {
     const norm = Math.sqrt(await total(await this.sumsOfSquares(ranges)))
-    return { norm, scale: clip > 0 && norm > clip ? clip / norm : 1, isOpen: !closed && Number.isFinite(norm) }
+    const isOpen = !closed && finite.every((values) => values.every(Number.isFinite)) && Number.isFinite(norm)
+    return { norm, scale: clip > 0 && norm > clip ? clip / norm : 1, isOpen }
+  }
+
+  async balance(biases: readonly LoadBias[], rate: number, { isOpen }: Gate): Promise<void> {
+    if (!isOpen) return
+    for (const { known, ordered, ...range } of biases) {
+      const loads = Array.from(known, (load, e) => load + (ordered?.[e] ?? 0))
+      const mean = loads.reduce((sum, load) => sum + load, 0) / loads.length
+      await changeRange(range, (bias_N) => {
+        loads.forEach((load, e) => {
+          bias_N[e] = (bias_N[e] as number) + rate * Math.sign(mean - load)
+        })
+      })
+    }
   }
 
   async adamw(ranges: readonly AdamwRange[], settings: AdamwSettings, gate: Gate): Promise<void> {

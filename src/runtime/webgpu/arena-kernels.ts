@@ -11,6 +11,7 @@ import {
   adafactorStateSize,
   type Gate,
   type GateOptions,
+  type LoadBias,
   type RowScatter,
 } from '../arena-kernels.ts'
 import { RuntimeError } from '../runtime-error.ts'
@@ -22,6 +23,7 @@ import type { Device } from './device.ts'
 import { adafactorDispatches } from './kernels/optimizer/adafactor.ts'
 import { adamwDispatch } from './kernels/optimizer/adamw.ts'
 import { addDispatch, scatterAddRowsDispatches } from './kernels/optimizer/additions.ts'
+import { balanceDispatch } from './kernels/optimizer/balance.ts'
 import { gateDispatch, squaresDispatches, squaresSize } from './kernels/optimizer/squares.ts'
 import type { Profiler } from './profile.ts'
 import { padded, type WorkQueue } from './queue.ts'
@@ -35,6 +37,8 @@ export interface KernelParts {
   readonly profiler: Profiler | null
   /** Scratch memory that the next program may use too. */
   memory(bytes: number): GPUBuffer
+  /** Where the device has what a bound program writes to arrays. */
+  readonly outputs: WeakMap<object, Slice>
 }
 
 export class DeviceArenaKernels implements ArenaKernels {
@@ -51,16 +55,18 @@ export class DeviceArenaKernels implements ArenaKernels {
     this.settings = new Settings(parts.device.gpu, parts.queue)
   }
 
-  async gate(ranges: readonly ArenaRange[], { clip, closed = false, total }: GateOptions): Promise<Gate> {
+  async gate(ranges: readonly ArenaRange[], { clip, closed = false, total, finite = [] }: GateOptions): Promise<Gate> {
     if (total) throw new RuntimeError('internal: ranks share no gradients on a GPU')
     const slices = merged(ranges).flatMap((range) => this.cut(range))
     const counts = slices.map(({ bytes }) => bytes / 4)
     const key = slices.map(keyOf).join(' ')
+    const numbers = finite.map((array) => this.outputOf(array))
     const { sums, gate } = this.gates.get(key) ?? this.openGate(key, squaresSize(counts))
     const operands = (places: readonly Slice[]) => (place: Place) => slot(places, 'input' in place ? place.input : -1)
-    this.run('sumOfSquares', `${key} ${clip} ${closed}`, () => [
+    const options = { sums: squaresSize(counts), clip, closed, finite: finite.map(({ length }) => length) }
+    this.run('sumOfSquares', `${key} ${clip} ${closed} ${numbers.map(keyOf).join(' ')}`, () => [
       ...this.bind(squaresDispatches(counts), operands([...slices, sums])),
-      ...this.bind({ dispatches: [gateDispatch({ sums: squaresSize(counts), clip, closed })] }, operands([sums, gate])),
+      ...this.bind({ dispatches: [gateDispatch(options)] }, operands([sums, gate, ...numbers])),
     ])
     const result = new DeviceGate(gate)
     this.parts.queue.readBack([{ ...gate, bytes: 16 }], (bytes) => result.fill(new Float32Array(bytes, 0, 3)))
@@ -109,6 +115,23 @@ export class DeviceArenaKernels implements ArenaKernels {
         return this.bindWithScratch(lowered, all)
       })
     }
+  }
+
+  async balance(biases: readonly LoadBias[], rate: number, gate: Gate): Promise<void> {
+    for (const { arena, start, count, known, ordered } of biases) {
+      const bias = slice(arena, start, count)
+      const settings = this.settings.write(`balance ${keyOf(bias)}`, [rate, ...Array.from(known)])
+      const all = [bias, settings, sliceOfGate(gate), ...(ordered ? [this.outputOf(ordered)] : [])]
+      this.run('balance', all.map(keyOf).join(' '), () =>
+        this.bindWithScratch({ dispatches: [balanceDispatch(count, ordered !== null)] }, all),
+      )
+    }
+  }
+
+  private outputOf(array: Float32Array): Slice {
+    const slice = this.parts.outputs.get(array)
+    if (!slice) throw new RuntimeError('internal: no program on this device writes this array')
+    return slice
   }
 
   async add(additions: readonly Addition[]): Promise<void> {

@@ -23,6 +23,8 @@ export interface ProgramParts {
   readonly profiler: Profiler | null
   /** Memory of at least `bytes`, which all programs of the runtime use in turn. */
   memory(bytes: number): GPUBuffer
+  /** Where the device has what a bound program writes to arrays. */
+  readonly outputs: WeakMap<object, Slice>
   onFreed(executable: DeviceExecutable): void
 }
 
@@ -75,6 +77,7 @@ export class DeviceExecutable implements Executable {
     const { model, parts } = this
     checkBuffers([...model.inputs, ...model.outputs], memory)
     const ports = bindPorts(parts.device.gpu, model, memory)
+    for (const { array, slice } of ports.downloads) parts.outputs.set(array, slice)
     const values = parts.memory(Math.max(model.bytes, ALIGNMENT))
     const sliceOf = (value: number): Slice => {
       const grid = model.grids.get(value)
@@ -92,6 +95,7 @@ export class DeviceExecutable implements Executable {
       }),
     )
     const binding: DeviceBinding = new DeviceBinding(this, parts, steps, ports, () => {
+      for (const { array } of ports.downloads) parts.outputs.delete(array)
       this.bindings.delete(binding)
       this.lifetime.end()
     })

@@ -14,6 +14,7 @@ import { graphKernels, nodeKernels } from './kernels/table.ts'
 import { Profiler } from './profile.ts'
 import { planProgram } from './program/plan.ts'
 import { padded, WorkQueue } from './queue.ts'
+import type { Slice } from './slice.ts'
 
 export interface DeviceOptions {
   /** Record the time of every dispatch. */
@@ -52,6 +53,7 @@ class WebGpuRuntime implements Runtime {
   private readonly gpu: Device
   private readonly queue: WorkQueue
   private readonly profiler: Profiler | null
+  private readonly outputs = new WeakMap<object, Slice>()
   private readonly executables = new Set<Executable>()
   private memory: GPUBuffer | undefined
   private readonly compiling = new Set<Promise<unknown>>()
@@ -87,6 +89,7 @@ class WebGpuRuntime implements Runtime {
         queue: this.queue,
         profiler: this.profiler,
         memory: (bytes) => this.memoryFor(bytes),
+        outputs: this.outputs,
         onFreed: (freed) => this.executables.delete(freed),
       },
       plan,
@@ -117,8 +120,8 @@ class WebGpuRuntime implements Runtime {
   }
 
   async createArenaKernels(): Promise<ArenaKernels> {
-    const { gpu: device, queue, profiler } = this
-    return new DeviceArenaKernels({ device, queue, profiler, memory: (bytes) => this.memoryFor(bytes) })
+    const { gpu: device, queue, profiler, outputs } = this
+    return new DeviceArenaKernels({ device, queue, profiler, outputs, memory: (bytes) => this.memoryFor(bytes) })
   }
 
   close(): Promise<void> {

@@ -1,12 +1,13 @@
 /** Numbers that change with every call of a kernel, such as the learning rate. */
 import { BUFFER_USAGE } from './arena.ts'
-import type { WorkQueue } from './queue.ts'
-import { ALIGNMENT, type Slice } from './slice.ts'
+import { padded, type WorkQueue } from './queue.ts'
+import type { Slice } from './slice.ts'
 
 interface Entry {
   readonly slice: Slice
   /** Submits before the last write. */
   writtenAt: number
+  values: readonly number[]
 }
 
 export class Settings {
@@ -19,20 +20,24 @@ export class Settings {
     this.queue = queue
   }
 
-  /** Writes numbers under a name; the same memory for the same name. */
+  /** Writes numbers under a name, always as many; the same memory for the same name. Equal numbers are not written again. */
   write(name: string, values: readonly number[]): Slice {
     const { queue } = this
-    const entry = this.entries.get(name) ?? this.open(name)
+    const entry = this.entries.get(name) ?? this.open(name, values.length)
+    if (values.length === entry.values.length && values.every((value, i) => value === entry.values[i]))
+      return entry.slice
     // Writes overtake what is recorded. What reads the numbers of the last call must be submitted first.
     if (entry.writtenAt === queue.submits) queue.submit()
     entry.writtenAt = queue.submits
+    entry.values = values
     this.gpu.queue.writeBuffer(entry.slice.buffer, 0, Float32Array.from(values))
     return entry.slice
   }
 
-  private open(name: string): Entry {
-    const buffer = this.gpu.createBuffer({ size: ALIGNMENT, usage: BUFFER_USAGE })
-    const entry = { slice: { buffer, offset: 0, bytes: ALIGNMENT }, writtenAt: -1 }
+  private open(name: string, count: number): Entry {
+    const bytes = padded(4 * count)
+    const buffer = this.gpu.createBuffer({ size: bytes, usage: BUFFER_USAGE })
+    const entry: Entry = { slice: { buffer, offset: 0, bytes }, writtenAt: -1, values: [] }
     this.entries.set(name, entry)
     return entry
   }

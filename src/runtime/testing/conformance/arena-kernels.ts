@@ -1,5 +1,7 @@
 /** Conformance of arena kernels: every formula written out in float64. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { multiply } from '../../../graph/ops/elementwise.ts'
+import { input } from '../../../graph/tensor.ts'
 import { changeRange } from '../../arena.ts'
 import {
   type AdafactorRange,
@@ -70,6 +72,60 @@ export function describeArenaKernels(device: Device): void {
       expect(gate.isOpen).toBe(false)
       expectClose([gate.norm], [norm], 'norm')
     })
+
+    /** Outputs of a program that has been ordered, and need not be there yet. */
+    async function ordered<T>(values: readonly number[], use: (array: Float32Array) => Promise<T>): Promise<T> {
+      const { runtime } = device
+      const executable = await runtime.compile({ outputs: { y: multiply(input('x', 'float32', [values.length]), 1) } })
+      const y = new Float32Array(values.length)
+      const binding = executable.bind({ x: Float32Array.from(values), y })
+      await binding.order()
+      const result = await use(y)
+      await runtime.finish()
+      binding.release()
+      executable.release()
+      return result
+    }
+
+    test.each([
+      [[2.5], true],
+      [[1, Number.NaN, 2], false],
+      [[Number.POSITIVE_INFINITY], false],
+      [[0, Number.NEGATIVE_INFINITY], false],
+    ])('a gate looks at other numbers too, such as a loss: %j', async (values, isOpen) => {
+      const gate = await ordered(values, (array) => gateOf(gradients, { clip: norm / 4, finite: [array] }))
+      expect(gate.isOpen).toBe(isOpen)
+      expectClose([gate.norm], [norm], 'norm')
+    })
+
+    test.each([1, 3, 64, 300])(
+      'biases of %i experts move against their loads, if the gate is open',
+      async (experts) => {
+        const bias = randomFloats(experts)
+        const known = Array.from({ length: experts }, (_, e) => (e * 7) % 5)
+        const later = Array.from({ length: experts }, (_, e) => (e * 3) % 4)
+        for (const [loads, more] of [
+          [known, null],
+          [known, later],
+          [known.map(() => 2), null],
+        ] as const) {
+          const all = loads.map((load, e) => load + (more?.[e] ?? 0))
+          const mean = all.reduce((sum, load) => sum + load, 0) / experts
+          const arrays = await Arrays.place(device.runtime, { bias, g: Float32Array.of(1) })
+          const range = { ...arrays.range('bias'), known: loads }
+          for (const closed of [true, false]) {
+            const gate = await kernels.gate([arrays.range('g')], { clip: 0, closed })
+            await ordered(more ?? [0], (array) => kernels.balance([{ ...range, ordered: more && array }], 0.01, gate))
+          }
+          expectClose(
+            await arrays.read('bias'),
+            Float64Array.from(bias, (b, e) => b + 0.01 * Math.sign(mean - (all[e] as number))),
+            'bias',
+          )
+          await arrays.expectOnly('bias')
+        }
+      },
+    )
 
     test('a caller may add up the sums of the ranges', async () => {
       if (device.runtime.defers) return

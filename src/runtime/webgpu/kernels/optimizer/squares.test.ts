@@ -2,13 +2,19 @@ import { describe, expect, test } from 'vitest'
 import type { Device } from '../../device.ts'
 import { overOutputs } from '../../testing/in-place.ts'
 import { runKernel, testDevice } from '../../testing/run-kernel.ts'
-import { Random, result } from '../../testing/tensors.ts'
+import { Random, result, vector } from '../../testing/tensors.ts'
 import { gateDispatch, squaresDispatches, squaresSize } from './squares.ts'
 
 const device = testDevice as Device
 
+interface GateSettings {
+  readonly clip?: number
+  readonly closed?: boolean
+  readonly finite?: readonly (readonly number[])[]
+}
+
 /** The gate of ranges: [norm, factor, open, 0]. */
-async function gateOf(ranges: readonly Float32Array[], options: { clip?: number; closed?: boolean } = {}) {
+async function gateOf(ranges: readonly Float32Array[], options: GateSettings = {}) {
   const counts = ranges.map(({ length }) => length)
   const size = squaresSize(counts)
   const tensors = ranges.map((data) => ({ dtype: 'float32', shape: [data.length], data }) as const)
@@ -17,9 +23,10 @@ async function gateOf(ranges: readonly Float32Array[], options: { clip?: number;
   return gateOfSums(sums as Float64Array, options)
 }
 
-async function gateOfSums(sums: Float64Array, { clip = 0, closed = false }: { clip?: number; closed?: boolean } = {}) {
-  const dispatches = [gateDispatch({ sums: sums.length, clip, closed })]
-  const outputs = [{ ...result(sums.length), data: sums }, result(4)]
+async function gateOfSums(sums: Float64Array, { clip = 0, closed = false, finite = [] }: GateSettings = {}) {
+  const dispatches = [gateDispatch({ sums: sums.length, clip, closed, finite: finite.map(({ length }) => length) })]
+  const numbers = finite.map((values) => vector(...values))
+  const outputs = [{ ...result(sums.length), data: sums }, result(4), ...numbers]
   const [, gate] = await runKernel(device, overOutputs({ dispatches }), { inputs: [], outputs })
   return [...(gate as Float64Array)]
 }
@@ -78,5 +85,16 @@ describe.skipIf(testDevice === null)('the gate', () => {
 
   test('can be closed', async () => {
     expect(await gateOf([Float32Array.of(3, 4)], { closed: true })).toEqual([5, 1, 0, 0])
+  })
+
+  test('is not open if other numbers are not finite', async () => {
+    const range = Float32Array.of(3, 4)
+    expect(await gateOf([range], { finite: [[1, 2], [3]] })).toEqual([5, 1, 1, 0])
+    for (const bad of [Number.NaN, Number.NEGATIVE_INFINITY])
+      for (const finite of [
+        [[bad, 2], [3]],
+        [[1, 2], [bad]],
+      ])
+        expect(await gateOf([range], { finite })).toEqual([5, 1, 0, 0])
   })
 })

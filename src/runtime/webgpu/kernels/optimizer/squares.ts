@@ -77,18 +77,19 @@ export interface GateDispatchOptions {
   readonly clip: number
   /** Closes the gate whatever the norm is. */
   readonly closed: boolean
+  /** Lengths of arrays of few numbers that must be finite too. */
+  readonly finite: readonly number[]
 }
 
 /**
- * The gate from sums of squares, added in their order. Operands: sums [sums], gate [4]. It is open if all numbers are
- * finite; else the norm is infinite.
+ * The gate from sums of squares, added in their order. Operands: sums [sums], gate [4], arrays that must be finite. It is
+ * open if all numbers are finite; if a gradient is not, the norm is infinite.
  */
-export const gateDispatch = ({ sums: count, clip, closed }: GateDispatchOptions): Dispatch =>
-  dispatchOf({
-    name: 'gate',
-    operands: { sums: { input: 0, as: 'u32' }, gate: { input: 1, as: 'u32' } },
-    workgroups: [1, 1, 1],
-    code: ({ sums, gate }) => `
+export const gateDispatch = ({ sums: count, clip, closed, finite }: GateDispatchOptions): Dispatch => ({
+  name: 'gate',
+  operands: [0, 1, ...finite.map((_, i) => i + 2)].map((input) => ({ input, as: 'u32' })),
+  workgroups: [1, 1, 1],
+  code: ([sums, gate, ...arrays]) => `
 ${PART}
 ${workgroupMain(1)} {
   var part = Part(0.0, 0u);
@@ -102,11 +103,13 @@ ${workgroupMain(1)} {
   let all = all_of_group(part, local);
   if (local > 0u) { return; }
   let is_finite = all.bits < INFINITY_BITS && all.sum < 3.4e38;
+  var is_open = is_finite;
+  ${finite.map((length, i) => `for (var i = 0u; i < ${length}u; i++) { is_open = is_open && (${arrays[i]}[i] & 0x7fffffffu) < INFINITY_BITS; }`).join('\n  ')}
   let norm = sqrt(all.sum);
   let factor = ${clip > 0 ? `select(1.0, ${clip}f / norm, norm > ${clip}f)` : '1.0'};
   ${gate}[0] = select(INFINITY_BITS, bitcast<u32>(norm), is_finite);
   ${gate}[1] = bitcast<u32>(factor);
-  ${gate}[2] = ${closed ? '0u' : 'select(0u, bitcast<u32>(1.0), is_finite)'};
+  ${gate}[2] = ${closed ? '0u' : 'select(0u, bitcast<u32>(1.0), is_open)'};
   ${gate}[3] = 0u;
 }`,
-  })
+})
