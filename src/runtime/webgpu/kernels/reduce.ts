@@ -10,9 +10,9 @@ import { WORKGROUP } from '../contract.ts'
 /** Vectors of a row that a lane should have, for loads that overlap. */
 const VECTORS_OF_LANE = 4
 
-/** Lanes for rows of `vectors` vectors: 1, 4, 16, 64 or 256. */
-export const lanesOf = (vectors: number): number =>
-  Math.min(WORKGROUP, powerOfFourFrom(Math.ceil(vectors / VECTORS_OF_LANE)))
+/** Lanes for rows of `vectors` vectors: 1, 4, 16, 64 or 256, at most `most`. */
+export const lanesOf = (vectors: number, most = WORKGROUP): number =>
+  Math.min(most, powerOfFourFrom(Math.ceil(vectors / VECTORS_OF_LANE)))
 
 /** The smallest power of 4 that is not less than `x`. */
 export const powerOfFourFrom = (x: number): number => (x <= 1 ? 1 : 4 * powerOfFourFrom(x / 4))
@@ -21,32 +21,41 @@ interface Reduction {
   readonly name: string
   /** WGSL type of a value. Default: f32. */
   readonly type?: string
-  /** Successive invocations whose values are combined: a power of 4. */
+  /** Invocations whose values are combined: a power of 2. */
   readonly lanes: number
+  /** Invocations from a lane to the next. Default: 1. */
+  readonly stride?: number
   /** WGSL: two values as one. Default: their sum. */
   readonly merge?: (a: string, b: string) => string
 }
 
 /**
- * WGSL function `name(value, local)`: the values of `lanes` invocations as one, which all of them get. To be called in
+ * WGSL function `name(value, local)`: the values of all lanes of a row as one, which all of them get. To be called in
  * uniform control flow. Merges four at a time, for few barriers.
  */
-export function reduction({ name, type = 'f32', lanes, merge = sum }: Reduction): string {
+export function reduction({ name, type = 'f32', lanes, stride = 1, merge = sum }: Reduction): string {
   const memory = `${name}_memory`
-  const other = (i: number) => `${memory}[local + ${i}u * left]`
+  const steps: string[] = []
+  for (let left = lanes; left > 1; ) {
+    const ways = left % 4 === 0 ? 4 : 2
+    left /= ways
+    const [first = '', ...others] = Array.from({ length: ways }, (_, i) => `${memory}[local + ${i * left * stride}u]`)
+    const merged =
+      ways === 4
+        ? merge(merge(first, others[0] as string), merge(others[1] as string, others[2] as string))
+        : merge(first, others[0] as string)
+    steps.push(`if (lane < ${left}u) { ${memory}[local] = ${merged}; }`, 'workgroupBarrier();')
+  }
   return `
 var<workgroup> ${memory}: array<${type}, ${WORKGROUP}>;
 fn ${name}(value: ${type}, local: u32) -> ${type} {
-  let lane = local % ${lanes}u;
+  let lane = local / ${stride}u % ${lanes}u;
   // Others may still read the result of the call before.
   workgroupBarrier();
   ${memory}[local] = value;
   workgroupBarrier();
-  for (var left = ${lanes}u / 4u; left > 0u; left /= 4u) {
-    if (lane < left) { ${memory}[local] = ${merge(merge(other(0), other(1)), merge(other(2), other(3)))}; }
-    workgroupBarrier();
-  }
-  return ${memory}[local - lane];
+  ${steps.join('\n  ')}
+  return ${memory}[local - lane * ${stride}u];
 }`
 }
 
@@ -56,7 +65,7 @@ const sum = (a: string, b: string): string => `(${a} + ${b})`
  * WGSL function `name(value, local)`: to the first strand of `lanes` invocations, the sums over all strands, which are
  * added one after the other; for few strands. To be called in uniform control flow.
  */
-export const strandSum = ({ name, type = 'f32', lanes }: Omit<Reduction, 'merge'>): string => `
+export const strandSum = ({ name, type = 'f32', lanes }: Omit<Reduction, 'merge' | 'stride'>): string => `
 var<workgroup> ${name}_memory: array<${type}, ${WORKGROUP}>;
 fn ${name}(value: ${type}, local: u32) -> ${type} {
   workgroupBarrier();

@@ -2,8 +2,8 @@
  * Softmax of rows. Two passes over a row: the first keeps a running maximum and the sum of exponentials relative to it
  * (Milakov and Gimelshein 2018, algorithm 3), the second writes the results, mostly from the cache.
  */
-import { type Kernel, type KernelCall, type Operand, rowsOf, workgroupMain } from '../contract.ts'
-import { foldLanes, rowLanes } from './lanes.ts'
+import { type Kernel, type KernelCall, type Operand, rowsOf, WORKGROUP, workgroupMain } from '../contract.ts'
+import { lanesOf, reduction } from './reduce.ts'
 import { axisView } from './views.ts'
 
 /**
@@ -18,16 +18,14 @@ fn mass_of(a: Mass, b: Mass) -> Mass {
   return Mass(highest, a.y * exp(a.x - highest) + b.y * exp(b.x - highest));
 }`
 
-/** Elements of a lane in rows of moderate width. */
-const PER_LANE = 4
-
 /** @param result WGSL of an element: of `x` and the `mass` of its row */
 function softmaxOf(result: string): Kernel {
   return {
     lower(call) {
       const { outer: count, length: width } = lastAxis(call)
       if (count * width === 0) return { dispatches: [] }
-      const { lanes, rows } = rowLanes(width, PER_LANE)
+      const lanes = lanesOf(width)
+      const rows = WORKGROUP / lanes
       const groups = Math.ceil(count / rows)
       return {
         dispatches: [
@@ -37,18 +35,16 @@ function softmaxOf(result: string): Kernel {
             workgroups: rowsOf(groups),
             code: ([x, y]) => `
 ${MASS}
-var<workgroup> masses: array<Mass, ${rows * lanes}>;
+${reduction({ name: 'mass_of_row', type: 'Mass', lanes, merge: (a, b) => `mass_of(${a}, ${b})` })}
 ${workgroupMain(groups)} {
   let lane = local % ${lanes}u;
   let line = row * ${rows}u + local / ${lanes}u;
   let first = line * ${width}u;
-  var mass = no_mass();
+  var own = no_mass();
   if (line < ${count}u) {
-    for (var i = lane; i < ${width}u; i += ${lanes}u) { mass = mass_of(mass, Mass(${x}[first + i], 1.0)); }
+    for (var i = lane; i < ${width}u; i += ${lanes}u) { own = mass_of(own, Mass(${x}[first + i], 1.0)); }
   }
-  masses[local] = mass;
-  ${foldLanes(lanes, (from) => `masses[local] = mass_of(masses[local], masses[${from}]);`)}
-  mass = masses[local - lane];
+  let mass = mass_of_row(own, local);
   if (line < ${count}u) {
     for (var i = lane; i < ${width}u; i += ${lanes}u) {
       let x = ${x}[first + i];

@@ -13,8 +13,8 @@ import {
   WORKGROUP,
   workgroupMain,
 } from '../contract.ts'
-import { foldLanes, rowLanes } from './lanes.ts'
 import { geluCode, swishCode } from './math.ts'
+import { lanesOf, reduction } from './reduce.ts'
 import { powerOfTwo } from './views.ts'
 
 /** Workgroups of kernels with a few thousand invocations are small, so that more processors take part. */
@@ -96,7 +96,7 @@ function partialProducts(name: string, products: PartialProducts): Dispatch {
     ],
     workgroups: rowsOf(groups),
     code: ([x, w, y, experts]) => `
-var<workgroup> sums: array<${vector.type}, ${WORKGROUP}>;
+${reduction({ name: 'sum_of_rows', type: vector.type, lanes, stride: columnLanes })}
 ${workgroupMain(groups)} {
   let column = row % ${tiles}u * ${columnLanes}u + local % ${columnLanes}u;
   let part = row / ${tiles}u % ${parts}u;
@@ -111,9 +111,8 @@ ${workgroupMain(groups)} {
       sum += ${x}[x_first + r] * ${w}[(w_first + r) * ${vectors}u + column];
     }
   }
-  sums[local] = sum;
-  ${foldLanes(lanes, (from) => `sums[local] += sums[${from}];`, { stride: columnLanes })}
-  if (lane == 0u && column < ${vectors}u) { ${y}[(product * ${parts}u + part) * ${vectors}u + column] = sums[local]; }
+  let all = sum_of_rows(sum, local);
+  if (lane == 0u && column < ${vectors}u) { ${y}[(product * ${parts}u + part) * ${vectors}u + column] = all; }
 }`,
   }
 }
@@ -126,7 +125,8 @@ export const rowProductTransposed: Kernel = {
     if (count === 0) return { dispatches: [] }
     const vector = vectorOf(count, inner)
     const vectors = inner / vector.size
-    const { lanes, rows } = rowLanes(vectors, 4, 32)
+    const lanes = lanesOf(vectors, 32)
+    const rows = WORKGROUP / lanes
     const groups = Math.ceil(count / rows)
     return {
       dispatches: [
@@ -135,7 +135,7 @@ export const rowProductTransposed: Kernel = {
           operands: [{ input: 0, as: vector.type }, { input: 1, as: vector.type }, { output: 0 }],
           workgroups: rowsOf(groups),
           code: ([x, w, y]) => `
-var<workgroup> sums: array<f32, ${WORKGROUP}>;
+${reduction({ name: 'sum_of_row', lanes })}
 ${workgroupMain(groups)} {
   let lane = local % ${lanes}u;
   let line = row * ${rows}u + local / ${lanes}u;
@@ -143,9 +143,8 @@ ${workgroupMain(groups)} {
   if (line < ${count}u) {
     for (var i = lane; i < ${vectors}u; i += ${lanes}u) { sum += ${x}[i] * ${w}[line * ${vectors}u + i]; }
   }
-  sums[local] = ${vector.size === 4 ? 'dot(sum, vec4<f32>(1.0))' : 'sum'};
-  ${foldLanes(lanes, (from) => `sums[local] += sums[${from}];`)}
-  if (lane == 0u && line < ${count}u) { ${y}[line] = sums[local]; }
+  let all = sum_of_row(${vector.size === 4 ? 'dot(sum, vec4<f32>(1.0))' : 'sum'}, local);
+  if (lane == 0u && line < ${count}u) { ${y}[line] = all; }
 }`,
         },
       ],

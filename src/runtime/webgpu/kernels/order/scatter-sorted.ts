@@ -17,7 +17,7 @@ import {
   workgroupMain,
 } from '../../contract.ts'
 import { dispatchOf } from '../dispatch.ts'
-import { foldLanes, rowLanes } from '../lanes.ts'
+import { lanesOf, reduction } from '../reduce.ts'
 import { sortInScratch } from './sort.ts'
 import { type Sorted, sortPlan } from './sort-block.ts'
 
@@ -72,27 +72,26 @@ export function addSorted(scatter: Scatter): Lowered {
 
 /** The index of each update if its I indices are equal, else {@link MIXED}. */
 function indexOfUpdates({ outer, updates, inner, places }: Scatter): Dispatch {
-  const { lanes, rows } = rowLanes(inner, 4)
+  const lanes = lanesOf(inner)
+  const rows = WORKGROUP / lanes
   const groups = Math.ceil((outer * updates) / rows)
   return {
     name: 'ScatterElements (index)',
     operands: [places.indices, INDEX_OF],
     workgroups: rowsOf(groups),
     code: ([indices, indexOf]) => `
-var<workgroup> differs: array<u32, ${WORKGROUP}>;
+${reduction({ name: 'any_of_row', type: 'u32', lanes, merge: (a, b) => `(${a} | ${b})` })}
 ${workgroupMain(groups)} {
   let lane = local % ${lanes}u;
   let line = row * ${rows}u + local / ${lanes}u;
   let exists = line < ${outer * updates}u;
   let first = line * ${inner}u;
-  differs[local] = 0u;
+  var differs = 0u;
   if (exists) {
-    for (var i = lane; i < ${inner}u; i += ${lanes}u) {
-      differs[local] |= u32(${indices}[first + i] != ${indices}[first]);
-    }
+    for (var i = lane; i < ${inner}u; i += ${lanes}u) { differs |= u32(${indices}[first + i] != ${indices}[first]); }
   }
-  ${foldLanes(lanes, (from) => `differs[local] |= differs[${from}];`)}
-  if (exists && lane == 0u) { ${indexOf}[line] = select(${indices}[first], ${MIXED}, differs[local] != 0u); }
+  let is_mixed = any_of_row(differs, local) != 0u;
+  if (exists && lane == 0u) { ${indexOf}[line] = select(${indices}[first], ${MIXED}, is_mixed); }
 }`,
   }
 }

@@ -1,7 +1,7 @@
 /** The router's choice for a single token, by the rules of src/model/routing/routers.ts. */
 import { type Kernel, type Operand, rowsOf, WORKGROUP, workgroupMain } from '../../contract.ts'
-import { foldLanes } from '../lanes.ts'
 import { COMES_FIRST, FLOAT_KEY } from '../order/sort-block.ts'
+import { reduction } from '../reduce.ts'
 import { MASS } from '../softmax.ts'
 
 interface Rule {
@@ -34,6 +34,13 @@ export const chooseExperts: Kernel = {
 ${MASS}
 ${FLOAT_KEY}
 ${COMES_FIRST}
+struct Best { key: u32, position: u32 }
+fn better(a: Best, b: Best) -> Best {
+  if (comes_first(b.key, b.position, a.key, a.position)) { return b; }
+  return a;
+}
+${reduction({ name: 'best_of_all', type: 'Best', lanes: WORKGROUP, merge: (a, b) => `better(${a}, ${b})` })}
+${rule.after ? '' : reduction({ name: 'mass_of_all', type: 'Mass', lanes: WORKGROUP, merge: (a, b) => `mass_of(${a}, ${b})` })}
 ${workgroupMain(prototypes)} {
   let first = row * ${width}u;
   ${rule.after ? '' : massOfAll(width)}
@@ -47,9 +54,6 @@ ${workgroupMain(prototypes)} {
   }
 }
 
-var<workgroup> masses: array<Mass, ${WORKGROUP}>;
-var<workgroup> keys: array<u32, ${WORKGROUP}>;
-var<workgroup> positions: array<u32, ${WORKGROUP}>;
 var<workgroup> chosen: array<u32, ${rule.k}>;
 
 fn logit(expert: u32) -> f32 { return ${logits}[expert]; }
@@ -63,12 +67,9 @@ fn probability(expert: u32, mass: Mass) -> f32 { return exp(logit(expert) - mass
 
 /** `mass` of the logits of all experts of the prototype. */
 const massOfAll = (width: number): string => `
-  masses[local] = no_mass();
-  for (var i = local; i < ${width}u; i += ${WORKGROUP}u) {
-    masses[local] = mass_of(masses[local], Mass(logit(first + i), 1.0));
-  }
-  ${foldLanes(WORKGROUP, (from) => `masses[local] = mass_of(masses[local], masses[${from}]);`, { lane: 'local' })}
-  let mass = masses[0];`
+  var own = no_mass();
+  for (var i = local; i < ${width}u; i += ${WORKGROUP}u) { own = mass_of(own, Mass(logit(first + i), 1.0)); }
+  let mass = mass_of_all(own, local);`
 
 /** `mass` of the logits of the chosen ones. */
 const massOfChosen = ({ k }: Rule): string => `
@@ -83,27 +84,15 @@ function rounds({ k, after }: Rule, width: number, bias: string | undefined): st
   var last_key = 0u;
   var last = 0u;
   for (var round = 0u; round < ${k}u; round++) {
-    keys[local] = 0u;
-    positions[local] = ${width}u;
+    var own_best = Best(0u, ${width}u);
     for (var i = local; i < ${width}u; i += ${WORKGROUP}u) {
       let key = float_key(bitcast<u32>(${score}));
       let is_left = round == 0u || comes_first(last_key, last, key, i);
-      if (is_left && comes_first(key, i, keys[local], positions[local])) {
-        keys[local] = key;
-        positions[local] = i;
-      }
+      if (is_left) { own_best = better(own_best, Best(key, i)); }
     }
-    ${foldLanes(
-      WORKGROUP,
-      (from) => `
-      if (comes_first(keys[${from}], positions[${from}], keys[local], positions[local])) {
-        keys[local] = keys[${from}];
-        positions[local] = positions[${from}];
-      }`,
-      { lane: 'local' },
-    )}
-    last_key = keys[0];
-    last = positions[0];
+    let best = best_of_all(own_best, local);
+    last_key = best.key;
+    last = best.position;
     if (local == 0u) { chosen[round] = last; }
     workgroupBarrier();
   }`
