@@ -34,7 +34,7 @@ import {
   rowFacts,
 } from './gpu/rows.ts'
 import { type GpuShapeName, gpuShapes, measureTraining } from './gpu/training.ts'
-import { findPeerDevice } from './peers/pytorch.ts'
+import { findPeerDevice } from './peers/python.ts'
 import { runCommand, turnsOption } from './support/command.ts'
 import { Results, resultFile, shownPath, thisMachine } from './support/results.ts'
 

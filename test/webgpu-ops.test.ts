@@ -1,15 +1,14 @@
 /** Every op on a WebGPU device, with its gradient, against the CPU. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { gradient } from '../src/graph/gradient.ts'
-import { add, multiply } from '../src/graph/ops/elementwise.ts'
-import { sum } from '../src/graph/ops/reduction.ts'
 import { sizeOf } from '../src/graph/shape.ts'
-import { constant, input, isFloat, type Tensor } from '../src/graph/tensor.ts'
-import { type Buffer, type Runtime, typedArrays } from '../src/runtime/contract.ts'
+import { input, type Tensor } from '../src/graph/tensor.ts'
+import type { Buffer as Memory, Runtime } from '../src/runtime/contract.ts'
 import { createRuntime } from '../src/runtime/cpu-runtime.ts'
 import { createDeviceRuntime } from '../src/runtime/webgpu/runtime.ts'
 import { testDevice } from '../src/runtime/webgpu/testing/run-kernel.ts'
-import { testRandom } from './support/gradient-check.ts'
+import { testRandom, weightedSum } from './support/gradient-check.ts'
+import { runOnce } from './support/kernel-check.ts'
 import { type OpCase, opCases } from './support/op-cases.ts'
 
 /** Pieces whose number of rows is known at run time only; a device has kernels for packed rows. */
@@ -31,9 +30,13 @@ describe.skipIf(testDevice === null)('ops on a WebGPU device agree with the CPU'
     test(name, { timeout: 120_000 }, async () => {
       for (const [i, given] of cases.entries()) {
         const { outputs, values } = programOf(given, i + 1)
-        const [expected, found] = [await run(cpu, outputs, values), await run(gpu, outputs, values)]
+        const [expected, found] = [await runOnce(cpu, { outputs }, values), await runOnce(gpu, { outputs }, values)]
         for (const key of Object.keys(outputs))
-          expectNear(found[key] as number[], expected[key] as number[], `${name} ${i} ${key}`)
+          expectNear(
+            Array.from(found[key] as Memory, Number),
+            Array.from(expected[key] as Memory, Number),
+            `${name} ${i} ${key}`,
+          )
       }
     })
 })
@@ -43,13 +46,7 @@ function programOf({ inputs, build }: OpCase, seed: number) {
   const tensors = inputs.map(({ shape }, i) => input(`x${i}`, 'float32', shape))
   const built = build(...tensors)
   const results = (Array.isArray(built) ? built : [built]) as Tensor[]
-  const objective = results
-    .filter(({ dtype }) => isFloat(dtype))
-    .map((y) => {
-      const weights = Float64Array.from({ length: sizeOf(y.shape) }, () => random() * 2 - 1)
-      return sum(multiply(y, constant(weights, 'float32', y.shape)))
-    })
-    .reduce((a, b) => add(a, b))
+  const objective = weightedSum(results, random)
   const gradients = gradient(objective, tensors)
   const shown = results.filter(({ shape }) => sizeOf(shape) > 0)
   const named = [...shown.map((y, i) => [`y${i}`, y] as const), ...gradients.map((g, i) => [`g${i}`, g] as const)]
@@ -60,20 +57,6 @@ function programOf({ inputs, build }: OpCase, seed: number) {
     }),
   )
   return { outputs: { objective, ...Object.fromEntries(named) }, values }
-}
-
-async function run(runtime: Runtime, outputs: Record<string, Tensor>, values: Record<string, Float32Array>) {
-  const executable = await runtime.compile({ outputs })
-  const memory: Record<string, Buffer> = {}
-  for (const { name } of executable.model.inputs) memory[name] = values[name] as Float32Array
-  for (const { name, dtype, shape } of executable.model.outputs) memory[name] = new typedArrays[dtype](sizeOf(shape))
-  const binding = executable.bind(memory)
-  await binding.run()
-  binding.release()
-  executable.release()
-  return Object.fromEntries(
-    Object.keys(outputs).map((name) => [name, Array.from(memory[name] as Float32Array, Number)]),
-  )
 }
 
 function expectNear(found: readonly number[], expected: readonly number[], what: string) {

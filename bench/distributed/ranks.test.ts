@@ -2,7 +2,7 @@
 import { spawnSync } from 'node:child_process'
 import { describe, expect, test } from 'vitest'
 import { mpiLibraries } from '../../src/launch/mpirun.ts'
-import { findPyTorch } from '../peers/pytorch.ts'
+import { findPyTorch } from '../peers/python.ts'
 import { using } from '../support/line-process.ts'
 import { startPyTorch } from './peer.ts'
 import { lossesOf, type RankSteps } from './summary.ts'

@@ -3,7 +3,8 @@ import type { RunConfig } from '../../src/config/run-config.ts'
 import { measureBandwidth, type Traffic } from '../../src/measure/bandwidth.ts'
 import { measureProduct } from '../../src/measure/peak.ts'
 import { openRuntime } from '../../src/run/session.ts'
-import { type PeerDevice, type PeerProduct, PyTorchProducts } from '../peers/pytorch.ts'
+import type { PeerDevice } from '../peers/python.ts'
+import { type PeerProduct, PyTorchProducts } from '../peers/pytorch.ts'
 import { type Card, isMissing, type MatmulRow, type MemoryRow, type Missing, rowFacts } from './rows.ts'
 
 type Shape = Omit<PeerProduct, 'precision'>

@@ -3,11 +3,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { UsageError } from '../../src/errors.ts'
+import { findPyTorch } from './python.ts'
 import {
   blasWarning,
   checkPeer,
   compileWarning,
-  findPyTorch,
   type PeerCase,
   type PeerVariant,
   PyTorchGenerator,

@@ -1,18 +1,11 @@
 /**
  * PyTorch as the peer of a benchmark: a child process that trains the same model, or generates with it, on command,
  * and otherwise waits, so that a benchmark can alternate it with Choir.
- *
- * A fair measurement needs the right environment before the process starts: the OpenMP build of OpenBLAS (the threads
- * of the default build compete with PyTorch's: three times slower), an allocator that keeps its memory and uses huge
- * pages, and the vector math library that torch.compile needs with Debian's build. README.md has the measurements.
  */
-import { execFile } from 'node:child_process'
-import { existsSync } from 'node:fs'
-import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { promisify } from 'node:util'
 import { RunError } from '../../src/errors.ts'
 import { LineProcess } from '../support/line-process.ts'
+import { findPyTorch, type PeerDevice, peerEnvironment } from './python.ts'
 
 export const peerVariants = ['top1', 'top2', '2top1-kx', '2top1-1x', '4top1-1x', 'dropless-top1'] as const
 export type PeerVariant = (typeof peerVariants)[number]
@@ -30,21 +23,17 @@ export interface PeerShape {
   readonly batch: number
 }
 
-export interface PeerOptions {
+export interface PeerOptions extends Partial<PeerDevice> {
   /** Threads; default: that of OpenMP, one per core. */
   readonly threads?: number
   /** `bf16`: bfloat16 weights and activations; in training with float32 master weights. Default: float32. */
   readonly precision?: 'float32' | 'bf16'
   /** A step by modules and autograd, the usual way, in bf16 with autocast; otherwise it is written by hand. */
   readonly autograd?: boolean
-  /** Where to compute, with `autograd`; default: the CPU. */
-  readonly device?: 'cpu' | 'cuda' | 'mps'
   /** Whether `torch.compile` may be used. Default: true. */
   readonly compile?: boolean
   /** Forces the same load on every expert, so that imbalance drops no assignment. */
   readonly balanced?: boolean
-  /** Python executable; default: the first of the usual ones that has PyTorch. */
-  readonly python?: string
 }
 
 /** The description that the peer sends when it is ready. */
@@ -96,70 +85,6 @@ export interface PeerGeneration {
 
 const scriptOf = (name: 'pytorch_moe.py' | 'pytorch_autocast.py' | 'pytorch_products.py'): string =>
   fileURLToPath(new URL(`./${name}`, import.meta.url))
-const triplets: Partial<Record<NodeJS.Architecture, string>> = { x64: 'x86_64-linux-gnu', arm64: 'aarch64-linux-gnu' }
-
-/** The environment that makes PyTorch fast on a CPU. */
-export function peerEnvironment(threads?: number): NodeJS.ProcessEnv {
-  const env: NodeJS.ProcessEnv = { ...process.env, PYTHONDONTWRITEBYTECODE: '1' }
-  // With any of these, OpenBLAS or the OpenMP pool is slower than with its defaults.
-  for (const name of ['OPENBLAS_CORETYPE', 'OPENBLAS_L2_SIZE', 'OPENBLAS_NUM_THREADS', 'OMP_WAIT_POLICY'])
-    delete env[name]
-  if (threads !== undefined) env.OMP_NUM_THREADS = String(threads)
-  if (process.platform !== 'linux') return env
-  env.MALLOC_MMAP_THRESHOLD_ = String(2 ** 32)
-  env.MALLOC_TRIM_THRESHOLD_ = String(2 ** 34)
-  env.GLIBC_TUNABLES = 'glibc.malloc.hugetlb=1'
-  const libraries = `/usr/lib/${triplets[process.arch]}`
-  const openblas = join(libraries, 'openblas-openmp')
-  if (existsSync(openblas)) env.LD_LIBRARY_PATH = [openblas, env.LD_LIBRARY_PATH].filter(Boolean).join(':')
-  const vectorMath = join(libraries, 'libsleef.so.3')
-  if (existsSync(vectorMath)) env.LD_PRELOAD = [vectorMath, env.LD_PRELOAD].filter(Boolean).join(':')
-  return env
-}
-
-const pythons = ['/usr/bin/python3', 'python3', 'python']
-
-const withPyTorch = new Set<string>()
-
-/** A Python with PyTorch. @throws RunError with install instructions if there is none. */
-export async function findPyTorch(given?: string): Promise<string> {
-  const candidates = given === undefined ? pythons : [given]
-  for (const python of candidates) {
-    if (withPyTorch.has(python)) return python // the check below takes seconds
-    if ((await output(python, 'import numpy, torch')) === undefined) continue
-    withPyTorch.add(python)
-    return python
-  }
-  throw new RunError(
-    `PyTorch was not found (tried ${candidates.join(', ')}). On Debian and Ubuntu: ` +
-      'apt-get install python3-torch python3-numpy libopenblas0-openmp; elsewhere: pip install torch numpy',
-  )
-}
-
-/** What a Python program prints; undefined if it fails. */
-async function output(python: string, program: string): Promise<string | undefined> {
-  try {
-    return (await promisify(execFile)(python, ['-c', program], { env: peerEnvironment() })).stdout.trim()
-  } catch {
-    return undefined
-  }
-}
-
-/** A Python whose PyTorch computes on a GPU. */
-export type PeerDevice = Required<Pick<PeerOptions, 'python' | 'device'>>
-
-const findDevice = `import numpy, torch
-print('cuda' if torch.cuda.is_available() else 'mps' if torch.backends.mps.is_available() else '')`
-
-/** @throws RunError if there is none */
-export async function findPeerDevice(): Promise<PeerDevice> {
-  for (const python of pythons) {
-    const device = await output(python, findDevice)
-    if (device === 'cuda' || device === 'mps') return { python, device }
-  }
-  throw new RunError(`no PyTorch with a GPU was found (tried ${pythons.join(', ')})`)
-}
-
 /** Why the loaded libraries make a comparison unfair; undefined if they do not. */
 export function blasWarning({ libraries }: Pick<PeerInfo, 'libraries'>): string | undefined {
   if (!libraries.some((path) => path.includes('openblas-pthread'))) return undefined

@@ -4,19 +4,11 @@ import type { RunInput } from '../config/run-config.ts'
 import { createRuntime } from '../runtime/cpu-runtime.ts'
 import { createDeviceRuntime } from '../runtime/webgpu/runtime.ts'
 import { testDevice } from '../runtime/webgpu/testing/run-kernel.ts'
+import { smallModel, smallText as text } from './testing/small-training.ts'
 import { WebTraining } from './web-training.ts'
 
-const text = { name: 'notes.txt', content: 'the sea and the ship and the people of the sea. '.repeat(80) }
 const config: RunInput = {
-  model: {
-    vocabulary: 257,
-    layers: 1,
-    width: 16,
-    heads: 2,
-    sequence: 16,
-    hidden: 32,
-    moe: { experts: 4, hidden: 32, router: 'top-k', k: 1 },
-  },
+  model: smallModel,
   data: { tokenizer: { kind: 'bytes' }, heldOut: 0.3 },
   train: { steps: 12, batch: 4, evalBatches: 1, schedule: { warmup: 2 } },
 }

@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url'
 import { type Browser, chromium } from 'playwright-core'
 import { build } from 'vite'
 import { findChromium } from '../../bench/support/browser.ts'
+import { smallModel } from '../../src/browser/testing/small-training.ts'
 
 export const inRepository = (path: string): string => fileURLToPath(new URL(`../../${path}`, import.meta.url))
 
@@ -21,15 +22,7 @@ if (!executable) console.info('web: skipped, no Chromium (see CHOIR_CHROMIUM)')
 
 /** Small, because SwiftShader computes on the processor. */
 export const smallConfig = {
-  model: {
-    vocabulary: 257,
-    layers: 1,
-    width: 16,
-    heads: 2,
-    sequence: 16,
-    hidden: 32,
-    moe: { experts: 4, hidden: 32, router: 'top-k', k: 1 },
-  },
+  model: smallModel,
   data: { tokenizer: { kind: 'bytes' } },
   train: {
     steps: 40,

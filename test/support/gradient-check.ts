@@ -30,6 +30,17 @@ export interface CheckOptions {
   readonly seed?: number
 }
 
+/** Σ w·y over all elements of float results, with random w from −1 to 1 that are float32 numbers. */
+export function weightedSum(results: readonly Tensor[], random: () => number): Tensor {
+  return results
+    .filter(({ dtype }) => isFloat(dtype))
+    .map((y) => {
+      const weights = Float64Array.from({ length: sizeOf(y.shape) }, () => Math.fround(random() * 2 - 1))
+      return sum(multiply(y, constant(weights, y.dtype, y.shape)))
+    })
+    .reduce((a, b) => add(a, b))
+}
+
 /** Largest error of any gradient element, relative to 1 + |gradient|. @throws if it exceeds the tolerance. */
 export async function checkGradient(
   inputs: readonly CheckInput[],
@@ -40,13 +51,7 @@ export async function checkGradient(
   const tensors = inputs.map(({ shape }, i) => input(`x${i}`, 'float64', shape))
   const built = build(...tensors)
   const results = (Array.isArray(built) ? built : [built]) as Tensor[]
-  const objective = results
-    .filter(({ dtype }) => isFloat(dtype))
-    .map((y) => {
-      const weights = Float64Array.from({ length: sizeOf(y.shape) }, () => random() * 2 - 1)
-      return sum(multiply(y, constant(weights, 'float64', y.shape)))
-    })
-    .reduce((a, b) => add(a, b))
+  const objective = weightedSum(results, random)
   const gradients = gradient(objective, tensors)
 
   const program = await evaluator({

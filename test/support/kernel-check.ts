@@ -6,16 +6,16 @@
  */
 import { expect } from 'vitest'
 import { gradient } from '../../src/graph/gradient.ts'
-import { add, multiply } from '../../src/graph/ops/elementwise.ts'
+import { add } from '../../src/graph/ops/elementwise.ts'
 import { dispatch } from '../../src/graph/ops/expert.ts'
 import { sum } from '../../src/graph/ops/reduction.ts'
 import type { Program } from '../../src/graph/program.ts'
 import { sizeOf } from '../../src/graph/shape.ts'
 import type { StagedModel } from '../../src/graph/stages/contract.ts'
 import { cut, usesKernels } from '../../src/graph/stages/cut.ts'
-import { constant, input, type Tensor, withKernels } from '../../src/graph/tensor.ts'
+import { input, type Tensor, withKernels } from '../../src/graph/tensor.ts'
 import { type Executable, type Buffer as Memory, type Runtime, typedArrays } from '../../src/runtime/contract.ts'
-import { testRandom } from './gradient-check.ts'
+import { testRandom, weightedSum } from './gradient-check.ts'
 
 export type Dtype = 'float32' | 'float64'
 export type Values = Record<string, Memory>
@@ -56,13 +56,7 @@ export function trace(
   const results = (Array.isArray(built) ? built : [built]) as readonly Tensor[]
   const outputs: Record<string, Tensor> = Object.fromEntries(results.map((tensor, i) => [`y${i}`, tensor]))
   if (forward) return { outputs }
-  const random = testRandom(seed + 77)
-  const objective = results
-    .map((y) => {
-      const weights = Float32Array.from({ length: sizeOf(y.shape) }, () => random() * 2 - 1)
-      return sum(multiply(y, constant(weights, dtype, y.shape)))
-    })
-    .reduce((a, b) => add(a, b))
+  const objective = weightedSum(results, testRandom(seed + 77))
   const names = Object.keys(inputs).filter((name) => inputs[name]?.dtype === undefined)
   gradient(
     objective,

@@ -7,22 +7,14 @@ import { RuntimeError } from '../../runtime/contract.ts'
 import { createRuntime } from '../../runtime/cpu-runtime.ts'
 import type { TrainingEvent } from '../run-training.ts'
 import { memoryStore, type RunStore } from '../storage/run-store.ts'
+import { smallModel, smallText as text } from '../testing/small-training.ts'
 import { TrainingWorker, type WorkerPort } from './client.ts'
 import type { Port } from './messages.ts'
 import { serveTraining } from './serve.ts'
 import type { Services } from './session.ts'
 
-const text = { name: 'notes.txt', content: 'the sea and the ship and the people of the sea. '.repeat(80) }
 const config: RunInput = {
-  model: {
-    vocabulary: 257,
-    layers: 1,
-    width: 16,
-    heads: 2,
-    sequence: 16,
-    hidden: 32,
-    moe: { experts: 4, hidden: 32, router: 'top-k', k: 1 },
-  },
+  model: smallModel,
   data: { tokenizer: { kind: 'bytes' }, heldOut: 0.3 },
   train: { steps: 12, batch: 4, evalEvery: 4, evalBatches: 1, checkpointEvery: 6, routingEvery: 1 },
 }
