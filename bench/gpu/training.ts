@@ -34,14 +34,21 @@ export interface GpuShape {
   readonly onCpu: boolean
 }
 
-/** L has 570 M parameters and 16384 tokens a step, in parts of 4096: enough rows for the cores of a large card. */
+/** Top-1, with the head tied as in the peers. */
+const asPeers = routingSets('top-1')
+
+/**
+ * L has 570 M parameters and 16384 tokens a step, in parts of 4096: enough rows for the cores of a large card. `tiny` is
+ * for tests: the model of test/end-to-end, whose kernels a software device then compiles once.
+ */
 export const gpuShapes = {
-  tiny: { preset: 'tiny', sets: [], onCpu: true },
-  S: { preset: 'S', sets: [], onCpu: true },
-  M: { preset: 'M', sets: [], onCpu: true },
+  tiny: { preset: 'tiny', sets: ['model.vocabulary=257'], onCpu: true },
+  S: { preset: 'S', sets: asPeers, onCpu: true },
+  M: { preset: 'M', sets: asPeers, onCpu: true },
   L: {
     preset: 'M',
     sets: [
+      ...asPeers,
       'model.vocabulary=16384',
       'model.layers=4',
       'model.width=1024',
@@ -57,9 +64,6 @@ export const gpuShapes = {
 } as const satisfies Readonly<Record<string, GpuShape>>
 
 export type GpuShapeName = keyof typeof gpuShapes
-
-/** Top-1, with the head tied as in the peers. */
-const setsOf = ({ sets }: GpuShape): readonly string[] => [...routingSets('top-1'), ...sets]
 
 export interface TrainingOptions {
   readonly math: Precision
@@ -84,11 +88,11 @@ const TURN_MS = 300
 export async function measureTraining(card: Card, name: GpuShapeName, options: TrainingOptions): Promise<TrainingRow> {
   const { math, threads, turns, quick, peer } = options
   const shape: GpuShape = gpuShapes[name]
-  const config = await loadConfig(shape.preset, setsOf(shape))
+  const config = await loadConfig(shape.preset, shape.sets)
   const tokens = config.train.batch * config.model.sequence
   const warmUp = quick ? 1 : WARM_UP
   const trainingOn = (device: 'cpu' | 'webgpu', math: Precision) =>
-    TrainingProcess.start(shape.preset, [...setsOf(shape), `runtime.device=${device}`], { math, threads })
+    TrainingProcess.start(shape.preset, [...shape.sets, `runtime.device=${device}`], { math, threads })
   return using(trainingOn('webgpu', math), async (gpu) => {
     await gpu.warmUp(warmUp)
     let result = await gpu.run(TURN)
