@@ -198,12 +198,15 @@ describe.skipIf(gpus.length === 0)('on a WebGPU device', () => {
       .trim()
       .split('\n')
       .map((line) => JSON.parse(line))
-    const { nodes, microseconds } = lines.find(({ kind }) => kind === 'profile')
-    const all: { kind: string; provider: string; layer: string; microseconds: number }[] = nodes
+    const { nodes, microseconds, peakFlops, bandwidth } = lines.find(({ kind }) => kind === 'profile')
+    const all: { kind: string; provider: string; layer: string; microseconds: number; flops?: number }[] = nodes
     expect(all.every(({ provider }) => provider === 'WebGPU')).toBe(true)
     expect(all.map(({ layer }) => layer)).toContain('layers.1.moe.experts')
     expect(all.map(({ kind }) => kind)).toEqual(expect.arrayContaining(['adamw', 'sumOfSquares', 'attention']))
     expect(all.reduce((sum, node) => sum + node.microseconds, 0)).toBeLessThan(microseconds)
+    // Ceilings of the device, and operations and bytes to compare with them.
+    expect(Math.min(peakFlops, bandwidth)).toBeGreaterThan(1e6)
+    expect(all.find(({ kind }) => kind.startsWith('product'))?.flops).toBeGreaterThan(0)
     expect(existsSync(trace)).toBe(true)
   })
 
