@@ -78,9 +78,12 @@ const nameOf = (groups: readonly Group[]): string =>
 /** Rows of a workgroup that lie side by side, so that it reads whole lines of a cache. */
 const SIDE_BY_SIDE = 8
 
-/** Lanes of a row: enough for wide rows, and for few rows. */
+/**
+ * Lanes of a row, so that neighbours read neighbouring elements. One, without barriers, for narrow rows, and for many that
+ * lie side by side.
+ */
 function lanesFor({ rows, width, across }: Space): number {
-  if (width <= 8 || (width <= 64 && rows >= 4096)) return 1
+  if (width <= 8 || (across && width <= 64 && rows >= 4096)) return 1
   const most = across ? WORKGROUP / SIDE_BY_SIDE : WORKGROUP
   let lanes = 4
   while (lanes < most && lanes * 4 < width) lanes *= 2
