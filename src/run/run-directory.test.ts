@@ -140,6 +140,14 @@ test('the precision cannot change, and a run without the field is float32', asyn
   expect(message).toContain('runtime.math: "float32" in the run, "bf16" given')
 })
 
+test('a run in f16 can go on in float32 on the CPU, and not the other way round', async () => {
+  const half = config({ runtime: { device: 'webgpu', math: 'f16' } })
+  await (await RunDirectory.open(directory, half, false)).close()
+  await (await RunDirectory.open(directory, config(), true)).close()
+  expect((await loadRunConfig(directory)).runtime).toMatchObject({ device: 'cpu', math: 'float32' })
+  expect(await refusal(RunDirectory.open(directory, half, true), UsageError)).toContain('runtime.math: "float32" in')
+})
+
 test('resuming with more steps is recorded in config.json', async () => {
   await (await RunDirectory.open(directory, config(), false)).close()
   const { created } = JSON.parse(await read('config.json'))

@@ -226,15 +226,19 @@ function writeConfig(directory: string, contents: object): Promise<void> {
 
 /**
  * Fields that may change when a run is resumed: they affect only steps to come, so a changed schedule acts from the
- * current step on. The precision may not change, because losses before and after would not be comparable.
+ * current step on. The precision may not change, because losses before and after would not be comparable; except that a
+ * run in f16, which few machines have, can go on in float32.
  */
 const changeable =
   /^(runtime\.(device|threads)|parallel\.(expert|data|headroom|ledger)|data\.cache|train\.(steps|evalEvery|evalBatches|checkpointEvery|keep|routingEvery|maxNonFinite|schedule\..+))$/
 
+const isAllowed = ({ field, from, to }: Difference): boolean =>
+  changeable.test(field) || (field === 'runtime.math' && from === 'f16' && to === 'float32')
+
 /** Compares the configuration with that of the run, and records allowed changes in config.json. */
 async function adoptConfig(directory: string, config: RunConfig): Promise<void> {
   const changes = differences(await loadRunConfig(directory), config, '')
-  const refused = changes.filter(({ field }) => !changeable.test(field))
+  const refused = changes.filter((change) => !isAllowed(change))
   if (refused.length > 0) {
     const list = refused.map(
       ({ field, from, to }) => `\n  ${field}: ${formatValue(from)} in the run, ${formatValue(to)} given`,

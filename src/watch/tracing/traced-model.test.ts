@@ -240,3 +240,13 @@ test('with expert-choice every token has its top k experts, as in generation', a
 test('a dense run cannot be traced', async () => {
   await expect(TracedModel.open(await trained(null), [])).rejects.toThrow(UsageError)
 })
+
+test('a run of a GPU is traced on the CPU, in float32', async () => {
+  const directory = await trained({ router: 'top-k', k: 1 })
+  const path = join(directory, 'config.json')
+  const stored = JSON.parse(readFileSync(path, 'utf8'))
+  const text = 'the people of the state'
+  const own = await using(directory, (model) => model.trace({ text }))
+  writeFileSync(path, JSON.stringify({ ...stored, runtime: { device: 'webgpu', math: 'f16' } }))
+  expect(await using(directory, (model) => model.trace({ text }))).toEqual(own)
+})

@@ -15,7 +15,7 @@ import { permittedData } from './permitted-data.ts'
 /** Characters traced of a text, documents listed, tokens sampled, and tokens listed per expert. */
 const limits = { characters: 20_000, documents: 1000, sample: 20_000, topTokens: 40 }
 /** The CPU, with few threads: a training may need the others, or the memory of a GPU, which need not be here at all. */
-const engine = { device: 'cpu', threads: Math.min(2, physicalCores()) } as const
+const engine = { device: 'cpu', math: 'float32', threads: Math.min(2, physicalCores()) } as const
 
 export class TracedModel {
   private readonly open: OpenTracer
