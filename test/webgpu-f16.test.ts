@@ -180,6 +180,21 @@ describe.skipIf(!testDevice?.features.f16)('training in f16 on a WebGPU device',
     expect(Math.abs((await end(gpu, 1)) - (ends[0] as number))).toBeLessThan(deviation)
   })
 
+  test('a number beyond the range of f16 makes a step that is skipped, and changes no parameter', {
+    timeout,
+  }, async () => {
+    const { trainer, store } = await Training.open(gpu, configOf({ ...routers['top-2'] }))
+    const { arena, start } = store.parameter('head')
+    await arena.write(start, Float32Array.of(1e5))
+    const { value } = batches().next()
+    const { skipped, gradNorm } = await trainer.step(1, value)
+    expect(skipped).toBe(true)
+    expect(gradNorm).not.toSatisfy(Number.isFinite)
+    expect((await readRange(store.parameter('head')))[0]).toBe(1e5)
+    expect(trainer.updates).toBe(0)
+    await trainer.release()
+  })
+
   test('a training that is continued has the bits of one that was not interrupted', { timeout }, async () => {
     const open = () => Training.open(gpu, configOf({ ...routers['top-2'] }))
     const [whole, first, continued] = [await open(), await open(), await open()]

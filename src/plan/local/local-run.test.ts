@@ -5,6 +5,7 @@ import { clusterOf } from '../inputs/load-plan.ts'
 import { layoutsOf } from '../search/search.ts'
 import { balancedLoads } from '../work/load.ts'
 import { localLayout, localRun } from './local-run.ts'
+import { planLocal } from './plan-local.ts'
 
 const demo = () => loadConfig('demo', ['train.batch=8', 'train.microBatches=4'])
 
@@ -19,6 +20,13 @@ describe('a run on this machine', () => {
   test('stores float32 for any precision of products', async () => {
     const config = await loadConfig('demo', ['runtime.math=bf16'])
     expect(localRun(config, true).plan.precision).toBe('float32')
+  })
+
+  test('in f16 is refused, whose activations have other sizes', async () => {
+    const config = await loadConfig('demo', ['runtime.device=webgpu', 'runtime.math=f16'])
+    await expect(planLocal(config)).rejects.toThrow(
+      /^invalid runtime\.math: "f16" with --cluster local \(expected .*\)$/,
+    )
   })
 
   test('with kernels computes only kept rows, without them as model.moe.compute says', async () => {
