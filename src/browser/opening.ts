@@ -97,16 +97,18 @@ async function begin(
 ): Promise<Parts> {
   const { model, train, data: dataConfig } = config
   const onProgress = (message: string) => onMessage({ kind: 'prepare', message })
+  const onNotice = (message: string) => onMessage({ kind: 'notice', message })
   const warn = (message: string) => onMessage({ kind: 'warning', message })
   const savedTokenizer = run?.get('tokenizer.json')
   const data = await memoryDataset(text, dataConfig, {
     vocabulary: model.vocabulary,
     sequence: model.sequence,
     onProgress,
+    onNotice,
     ...(savedTokenizer && { tokenizer: byteLevelTokenizer(textOf(savedTokenizer)) }),
     ...(signal && { signal }),
   })
-  for (const message of runNotices(runtime, config)) onMessage({ kind: 'notice', message })
+  for (const message of runNotices(runtime, config)) onNotice(message)
   const ceiling = new Ceiling(() => measurePeakFlops(runtime))
   await ceiling.measure()
   signal?.throwIfAborted()

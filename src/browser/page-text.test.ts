@@ -34,18 +34,20 @@ async function contentsOf(data: Dataset) {
 }
 
 /** The data in memory, and that which Node makes of an exported run. */
-async function both(text: PageText) {
+async function both(text: PageText, encoding = 'utf-8') {
   const { source, files, inRun } = placeText(text)
   const directory = make()
   for (const [path, bytes] of inRun) {
     mkdirSync(dirname(join(directory, path)), { recursive: true })
     writeFileSync(join(directory, path), bytes)
   }
-  const config = dataSchema.parse({ source, cache: join(make(), 'cache'), heldOut: 0.2 })
+  const config = dataSchema.parse({ source, encoding, cache: join(make(), 'cache'), heldOut: 0.2 })
   if (inRun.size > 0) expect(runText(inRun, source)).toEqual({ files, inRun })
+  const notices: string[][] = [[], []]
+  const noting = (i: number) => ({ ...options, onNotice: (message: string) => notices[i]?.push(message) })
   return [
-    await contentsOf(await memoryDataset(files, config, options)),
-    await contentsOf(await openDataset(config, { ...options, directory })),
+    { ...(await contentsOf(await memoryDataset(files, config, noting(0)))), notices: notices[0] },
+    { ...(await contentsOf(await openDataset(config, { ...noting(1), directory }))), notices: notices[1] },
   ]
 }
 
@@ -78,6 +80,25 @@ test.each<[string, PageText]>([
 ])('%s', async (_, text) => {
   const [inPage, inNode] = await both(text)
   expect(inPage).toEqual(inNode)
+})
+
+test.each(['utf-8', 'latin1'])('a folder of files of any kind, not all of them text, in %s', async (encoding) => {
+  const contents = {
+    LICENSE: prose(2),
+    'src/a.ts': prose(3),
+    'package.json': '{"name":"x"}',
+    'old.rst': Buffer.from('d\xe9j\xe0 vu', 'latin1'),
+    'logo.png': Uint8Array.of(0x89, 0x50, 0, 0),
+    '.git/config': 'hidden',
+    'node_modules/x/index.js': 'installed',
+  }
+  const documents = Object.entries(contents).map(([name, content]) => ({ name, content }))
+  const [inPage, inNode] = await both({ name: 'folder', documents }, encoding)
+  expect(inPage).toEqual(inNode)
+  expect(inPage?.notices?.[0]).toMatch(
+    encoding === 'utf-8' ? /3 files are read, 2 skipped/ : /4 files are read, 1 skipped/,
+  )
+  expect(inPage?.notices?.[1]).toMatch(/package\.json: fields: name/)
 })
 
 test('a corpus, given as the files of its package in any order', async () => {

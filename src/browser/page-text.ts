@@ -6,19 +6,20 @@
 import type { MemoryFile } from '../data/memory-dataset.ts'
 import { corpusDocuments, corpusNames } from '../data/sources/corpus.ts'
 import { isRunText, runTextEntry, runTextPath } from '../data/sources/run-text.ts'
-import { byName, formats, sourceFile } from '../data/sources/source-file.ts'
+import { byName, isContributed, sourceFile } from '../data/sources/source-file.ts'
 import { UsageError } from '../errors.ts'
 import { bytesOf, type RunFiles } from './run-files.ts'
 
 export interface TextFile {
-  /** With its ending, which says how it is read: .txt and .md as one document, .json and .jsonl as records. */
+  /** Its ending says how it is read: .json and .jsonl hold records, any other file is one document. */
   readonly name: string
   readonly content: string | Uint8Array
 }
 
 /**
  * One text, a folder of files, or a corpus of Choir: then `name` is that of the corpus, such as `sotu`, and the files
- * are those in the folder `data` of its npm package (the others there are left out).
+ * are those in the folder `data` of its npm package (the others there are left out). In a folder, names with `/` are of
+ * files in subfolders; hidden files and folders are left out, and so are files that are not text.
  */
 export type PageText = TextFile | { readonly name: string; readonly documents: readonly TextFile[] }
 
@@ -37,7 +38,6 @@ export function placeText(text: PageText): PlacedText {
   if ('documents' in text && corpusNames.includes(text.name)) return placeCorpus(text.name, text.documents)
   const given = 'documents' in text ? text.documents : [text]
   const inRun = new Map(given.map(({ name, content }) => [`${FOLDER}/${checkedName(name)}`, bytesIn(content)]))
-  if ('documents' in text) refuseUnknownFormats(text.documents)
   const source = runTextEntry('documents' in text ? FOLDER : `${FOLDER}/${text.name}`)
   return { source, ...filesIn(inRun, source) }
 }
@@ -69,19 +69,15 @@ function filesIn(run: RunFiles, entry: string): Omit<PlacedText, 'source'> {
   const path = runTextPath(entry)
   const bytes = run.get(path)
   if (bytes) {
-    const file = { ...sourceFile(path.slice(path.lastIndexOf('/') + 1), true), bytes }
+    const file = { ...sourceFile(path.slice(path.lastIndexOf('/') + 1), 'named'), bytes }
     return { files: [file], inRun: new Map([[path, bytes]]) }
   }
-  const inRun = new Map([...run].filter(([name]) => name.startsWith(`${path}/`) && hasFormat(name)))
+  const below = (name: string): string => name.slice(path.length + 1)
+  const inRun = new Map([...run].filter(([name]) => name.startsWith(`${path}/`) && isContributed(below(name))))
   if (inRun.size === 0) throw new UsageError(`data.source: there is no ${path} in this run`)
-  const files = [...inRun].map(([name, content]) => ({
-    ...sourceFile(name.slice(path.length + 1), false),
-    bytes: content,
-  }))
+  const files = [...inRun].map(([name, content]) => ({ ...sourceFile(below(name), 'found'), bytes: content }))
   return { files: files.sort(byName), inRun }
 }
-
-const hasFormat = (name: string): boolean => Object.hasOwn(formats, (name.split('.').at(-1) ?? '').toLowerCase())
 
 function checkedName(name: string): string {
   runTextPath(runTextEntry(name))
@@ -89,15 +85,6 @@ function checkedName(name: string): string {
   if (/[\0<>"|?*]/.test(name))
     throw new UsageError(`invalid name of a text: ${JSON.stringify(name)} (expected a file name)`)
   return name
-}
-
-/** In a folder, the ending decides which files are read. */
-function refuseUnknownFormats(files: readonly TextFile[]): void {
-  const other = files.find(({ name }) => !hasFormat(name))
-  if (other)
-    throw new UsageError(
-      `invalid name of a text: "${other.name}" (expected one that ends in .txt, .md, .json or .jsonl)`,
-    )
 }
 
 const bytesIn = (content: string | Uint8Array): Uint8Array => (typeof content === 'string' ? bytesOf(content) : content)

@@ -1,5 +1,6 @@
 /** Which text a run reads, how it is tokenized, and which share is held out. */
 import { z } from 'zod'
+import { encodingName, expectedEncodings } from './encodings.ts'
 
 const tokenizerSchema = z
   .strictObject({
@@ -21,6 +22,14 @@ export const dataSchema = z.strictObject({
   source: z.union([z.string(), z.array(z.string()).min(1)]).default('sotu'),
   /** Field or column that holds the text in JSONL and Parquet. */
   field: z.string().default('text'),
+  /**
+   * Encoding of files that are not UTF-8: a label of the WHATWG Encoding Standard, such as `latin1` or `shift_jis`. Files
+   * that are valid UTF-8 are always read as such.
+   */
+  encoding: z
+    .string()
+    .default('utf-8')
+    .refine((label) => encodingName(label) !== undefined, { error: ({ input }) => expectedEncodings(input) }),
   tokenizer: tokenizerSchema.prefault({}),
   /** Share of the documents held out for evaluation. */
   heldOut: z.number().gt(0).lt(1).default(0.05),

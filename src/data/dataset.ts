@@ -52,6 +52,8 @@ export interface TextOptions {
   readonly signal?: AbortSignal
   /** Receives progress messages and warnings. */
   readonly onProgress?: (message: string) => void
+  /** Receives notices about files that are not read, or not as their endings say. */
+  readonly onNotice?: (message: string) => void
 }
 
 type Splitting = Pick<DataConfig, 'heldOut' | 'seed'>

@@ -15,6 +15,7 @@ import {
   type TextOptions,
 } from './dataset.ts'
 import { decodeText } from './sources/decode.ts'
+import { chooseFiles, type Examined, examine, isExamined, readThrough } from './sources/examine.ts'
 import type { Piece } from './sources/piece.ts'
 import { recordReaders } from './sources/records.ts'
 import { hashedHeader, type SourceFile } from './sources/source-file.ts'
@@ -27,15 +28,17 @@ export interface MemoryFile extends SourceFile {
 }
 
 /**
- * @param files In the order in which a disk would give them.
+ * @param given Files in the order in which a disk would give them.
  * @throws UsageError if a file is not text or JSON, a field is missing, or there is too little text
  */
 export async function memoryDataset(
-  files: readonly MemoryFile[],
+  given: readonly MemoryFile[],
   config: DataConfig,
   options: TextOptions,
 ): Promise<Dataset> {
-  const { signal, onProgress = () => {} } = options
+  const { signal, onProgress = () => {}, onNotice = () => {} } = options
+  const { files, notices } = await examineAll(given, config)
+  for (const notice of notices) onNotice(notice)
   const content = await hashOf(files, config.field)
   const text = new CorpusText(
     () => readFiles(files, config.field, signal),
@@ -58,6 +61,21 @@ export async function memoryDataset(
   }
 }
 
+/** As `hashFiles` examines files. */
+async function examineAll(given: readonly MemoryFile[], config: DataConfig) {
+  const examined: Examined<MemoryFile>[] = []
+  for (const file of given)
+    examined.push(
+      await examine(file, config, async (candidate) => {
+        const { bytes, format } = candidate
+        if (!isExamined(candidate, config) || format === 'parquet' || candidate.gzip) return
+        const text = { bytes: bytes.length, chunks: decodeText([bytes], candidate) }
+        await readThrough({ ...candidate, format }, text, candidate.field ?? config.field)
+      }),
+    )
+  return chooseFiles(examined, [], config)
+}
+
 /** As `hashFiles` hashes files. */
 async function hashOf(files: readonly MemoryFile[], field: string): Promise<string> {
   const utf8 = new TextEncoder()
@@ -75,11 +93,9 @@ async function* readFiles(files: readonly MemoryFile[], field: string, signal?: 
   for (const file of files) {
     signal?.throwIfAborted()
     const { bytes, format, name } = file
-    if (file.named && bytes.length === 0) throw new UsageError(`data.source: ${name} is empty`)
+    if (file.origin === 'named' && bytes.length === 0) throw new UsageError(`data.source: ${name} is empty`)
     if (format === 'parquet' || file.gzip)
-      throw new UsageError(
-        `data.source: ${name} cannot be read here (expected text, Markdown, JSON or JSONL, not compressed)`,
-      )
+      throw new UsageError(`data.source: ${name} cannot be read here (expected text, JSON or JSONL, not compressed)`)
     const chunks = decodeText([bytes], file)
     yield* recordReaders[format](file, { bytes: bytes.length, chunks }, file.field ?? field)
   }

@@ -44,12 +44,13 @@ export interface DatasetOptions extends TextOptions {
  * @throws RunError if the disk is full or a corpus package is missing
  */
 export async function openDataset(config: DataConfig, options: DatasetOptions): Promise<Dataset> {
-  const { signal, onProgress = () => {} } = options
+  const { signal, onProgress = () => {}, onNotice = () => {} } = options
   const cache = await openCache(config.cache, onProgress)
   try {
     const splitting = { heldOut: options.holdOutAll ? 1 : config.heldOut, seed: config.seed }
     const sources = await resolveSources(config.source, { ...options, scratch: await cache.scratch() })
-    const { hash: content, files } = await hashFiles(sources, config.field, signal)
+    const { hash: content, files, notices } = await hashFiles(sources, config, signal)
+    for (const notice of notices) onNotice(notice)
     const source = typeof config.source === 'string' ? config.source : config.source.join(', ')
     const text = new CorpusText(
       () => readDocuments(files, config.field, signal),

@@ -39,9 +39,10 @@ export async function evaluateModel(
   const onMessage = options.onMessage ?? (() => {})
   const { source = config.data.source, capacity = 'none' } = options
   const onProgress = (message: string) => onMessage({ kind: 'prepare', message })
+  const onNotice = (message: string) => onMessage({ kind: 'notice', message })
   const data = await openRunData(
     { ...config, data: { ...config.data, source } },
-    { directory, tokenizer, onProgress, holdOutAll: options.source !== undefined },
+    { directory, tokenizer, onProgress, onNotice, holdOutAll: options.source !== undefined },
   )
   if (options.source === undefined && data.hash !== trainedOn) {
     const message = 'the text has changed since the run was trained: text that is held out now may have been trained on'
@@ -50,7 +51,7 @@ export async function evaluateModel(
   try {
     const evaluated = { ...config, model: configForCapacity(config.model, capacity) }
     for (const message of runNotices(runtime, evaluated, [{ activity: 'evaluation', rule: capacity }]))
-      onMessage({ kind: 'notice', message })
+      onNotice(message)
     const { batch, seed } = config.train
     const separator = separatorOf(config.data, tokenizer)
     const evaluator = await Evaluator.compile(runtime, config.model, store, sequencesOfPass(config), seed, separator)

@@ -81,7 +81,13 @@ export async function openRoutingTrace(directory: string, options: RoutingTraceO
   try {
     const data = await openRunData(
       { ...config, data: { ...config.data, source: typeof source === 'string' ? source : [...source] } },
-      { directory, tokenizer, onProgress: (message) => onMessage({ kind: 'prepare', message }), holdOutAll: true },
+      {
+        directory,
+        tokenizer,
+        onProgress: (message) => onMessage({ kind: 'prepare', message }),
+        onNotice: (message) => onMessage({ kind: 'notice', message }),
+        holdOutAll: true,
+      },
     )
     cleanup.defer(() => data.close())
     const { documents, windows } = await sample(data, config, options)

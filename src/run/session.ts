@@ -29,6 +29,8 @@ export interface RunDataOptions {
   readonly holdOutAll?: boolean
   readonly signal?: AbortSignal
   readonly onProgress: (message: string) => void
+  /** Receives notices about files that are not read, or not as their endings say. */
+  readonly onNotice?: (message: string) => void
 }
 
 /** Opens the data of a run. */
@@ -40,6 +42,7 @@ export function openRunData(
     vocabulary: model.vocabulary,
     ...(options.holdOutAll ? { holdOutAll: true } : { sequence: model.sequence }),
     onProgress: options.onProgress,
+    ...(options.onNotice && { onNotice: options.onNotice }),
     ...(options.directory !== undefined && { directory: options.directory }),
     ...(options.tokenizer && { tokenizer: options.tokenizer }),
     ...(options.signal && { signal: options.signal }),

@@ -220,6 +220,7 @@ async function openData(
       return await openRunData(config, {
         directory,
         onProgress: (message) => onEvent?.({ kind: 'prepare', message }),
+        onNotice: (message) => onEvent?.({ kind: 'notice', message }),
         ...(tokenizer !== null && { tokenizer: tokenizerFromJson(tokenizer) }),
         ...(signal && { signal }),
       })

@@ -137,7 +137,7 @@ export const takeText = (file: File) =>
   attempt(async () => {
     const content = await file.text()
     if (content.includes('\0')) throw new Error(`${file.name} is not a text.`)
-    ownText.value = { name: /\.(txt|md|json|jsonl)$/i.test(file.name) ? file.name : `${file.name}.txt`, content }
+    ownText.value = { name: file.name, content }
   })
 
 /** Looks for runs of an earlier visit. */

@@ -14,6 +14,7 @@ import { readDocuments } from './documents.ts'
 import type { InputFile } from './input-file.ts'
 
 const temporary = temporaryFolder()
+const reading = { field: 'text', encoding: 'utf-8' }
 const changed = /data\.source: text\.jsonl changed while it was read, so nothing from it was kept; run again/
 
 /** Documents of one word, 4 million characters in total: several times as many as are read or encoded at once. */
@@ -138,7 +139,7 @@ test('text, gzip, JSON and Parquet: a reading after a change fails, one before i
     name: 'given',
     format,
     gzip,
-    named: true,
+    origin: 'named',
   })
   const zipped = gzipSync('some text '.repeat(1e5), { level: 0 })
   const cases: [InputFile, Uint8Array][] = [
@@ -157,7 +158,7 @@ test('text, gzip, JSON and Parquet: a reading after a change fails, one before i
     return pieces
   }
   for (const [file, other] of cases) {
-    const { files } = await hashFiles([file], 'text')
+    const { files } = await hashFiles({ files: [file], skipped: [] }, reading)
     expect(await readAll(files)).toBeGreaterThan(0)
     rewrite(file.path, other)
     await expect(readAll(files), file.path).rejects.toThrow(/data\.source: given changed while it was read/)
@@ -167,8 +168,8 @@ test('text, gzip, JSON and Parquet: a reading after a change fails, one before i
 test('a file that grows while it is hashed is refused', async () => {
   const path = join(temporary.make(), 'log.txt')
   writeFileSync(path, 'a'.repeat(3 << 20))
-  const file: InputFile = { path, name: 'log.txt', format: 'text', gzip: false, named: true }
-  const hashing = hashFiles([file], 'text')
+  const file: InputFile = { path, name: 'log.txt', format: 'text', gzip: false, origin: 'named' }
+  const hashing = hashFiles({ files: [file], skipped: [] }, reading)
   // Its size has been read; its bytes will be read in a later turn of the event loop.
   appendFileSync(path, 'more')
   await expect(hashing).rejects.toThrow(/log\.txt changed while it was read/)

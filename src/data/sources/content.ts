@@ -3,47 +3,86 @@
  *
  * The cache key of derived files is the hash of a first reading; the files themselves come from further readings.
  * A file may be changed in between, even with the same size and time. So every reading is hashed as well, and fails
- * if the bytes differ, so that nothing made from it is kept.
+ * if the bytes differ, so that nothing made from it is kept. The first reading also finds out how the file is read.
  */
 import { createHash, type Hash } from 'node:crypto'
-import { createReadStream, statSync } from 'node:fs'
+import { createReadStream } from 'node:fs'
+import { stat } from 'node:fs/promises'
 import { UsageError } from '../../errors.ts'
-import type { Content, InputFile } from './input-file.ts'
-import { hashedHeader } from './source-file.ts'
+import { chooseFiles, type Examined, examine, isExamined, readThrough } from './examine.ts'
+import type { Content, InputFile, Resolved } from './input-file.ts'
+import { checkParquet } from './parquet.ts'
+import { hashedHeader, type ReadingConfig } from './source-file.ts'
+import { cannotRead, textChunks } from './text.ts'
 
 export interface HashedFiles {
   /** Hash of the names and contents of the files and of how they are read. */
   readonly hash: string
-  /** The same files; reading one to its end fails if it has changed since. */
+  /** The files that are read; reading one to its end fails if it has changed since. */
   readonly files: readonly InputFile[]
+  /** About files that are not read, or not as their endings say. */
+  readonly notices: readonly string[]
 }
 
-/** @throws UsageError for a file that cannot be read or that changes meanwhile */
+/** @throws UsageError for a file that cannot be read or that changes meanwhile, or if there is none to read */
 export async function hashFiles(
-  files: readonly InputFile[],
-  field: string,
+  { files, skipped }: Resolved,
+  config: ReadingConfig,
   signal?: AbortSignal,
 ): Promise<HashedFiles> {
-  const hash = createHash('sha256')
-  const hashed: InputFile[] = []
+  let hash = createHash('sha256')
+  const examined: Examined<InputFile>[] = []
   for (const file of files) {
-    const { size } = statSync(file.path)
-    hash.update(hashedHeader(file, field, size))
-    const before = hash.copy()
-    let bytes = 0
-    try {
-      for await (const chunk of bytesFrom(file.path, 0, signal)) {
-        hash.update(chunk)
-        bytes += chunk.length
-      }
-    } catch (error) {
-      signal?.throwIfAborted()
-      throw new UsageError(`data.source: cannot read ${file.name}: ${(error as Error).message}`)
+    let read: Hashed | undefined
+    const attempt = async (candidate: InputFile): Promise<void> => {
+      read = await hashFile(candidate, hash, config, signal)
     }
-    if (bytes !== size) throw changed(file)
-    hashed.push({ ...file, content: contentOf(file, before, hash.copy().digest('hex')) })
+    const result = await examine(file, config, attempt)
+    if (!result.file || !read) {
+      examined.push(result)
+      continue
+    }
+    const { before, after } = read
+    hash = after
+    examined.push({ ...result, file: { ...result.file, content: contentOf(file, before, after.copy().digest('hex')) } })
   }
-  return { hash: hash.digest('hex'), files: hashed }
+  return { hash: hash.digest('hex'), ...chooseFiles(examined, skipped, config) }
+}
+
+interface Hashed {
+  /** Hash before the bytes of the file. */
+  readonly before: Hash
+  readonly after: Hash
+}
+
+/** Hashes a file, and reads it as far as it is examined. @throws Unreadable */
+async function hashFile(file: InputFile, hash: Hash, config: ReadingConfig, signal?: AbortSignal): Promise<Hashed> {
+  const field = file.field ?? config.field
+  try {
+    const { size } = await stat(file.path)
+    const before = hash.copy().update(hashedHeader(file, field, size))
+    const after = before.copy()
+    let bytes = 0
+    const add = (chunk: Uint8Array): void => {
+      signal?.throwIfAborted()
+      after.update(chunk)
+      bytes += chunk.length
+    }
+    const { format } = file
+    if (isExamined(file, config)) {
+      if (format === 'parquet') await checkParquet(file, field)
+      else {
+        const chunks = textChunks({ ...file, content: { reading: () => ({ add, end: async () => {} }) } })
+        await readThrough({ ...file, format }, { bytes: size, chunks }, field)
+      }
+    }
+    for await (const chunk of bytesFrom(file.path, bytes, signal)) add(chunk)
+    if (bytes !== size) throw changed(file)
+    return { before, after }
+  } catch (error) {
+    signal?.throwIfAborted()
+    throw error instanceof UsageError ? error : cannotRead(file, error)
+  }
 }
 
 /** @param sum Hash after `before` and all bytes of the file. */

@@ -31,7 +31,7 @@ export function corpusDocuments(name: string, files: readonly string[]): { file:
         name: `${name}/${file.replace(/\.json$/, '')}`,
         format: 'json',
         gzip: false,
-        named: false,
+        origin: 'corpus',
         field: 'text',
         metadata: true,
       },

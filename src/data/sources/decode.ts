@@ -1,12 +1,40 @@
-/** Decodes bytes to text. What is not UTF-8 text is refused with the offset of the first invalid byte. */
-import { UsageError } from '../../errors.ts'
+/** Decodes bytes to text. What is not text is refused, if it is not UTF-8 with the offset of the first invalid byte. */
 import type { SourceFile } from './source-file.ts'
+import { Unreadable } from './unreadable.ts'
 
-/** The text in non-empty chunks, without a byte order mark. */
-export async function* decodeText(
-  chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
-  file: Pick<SourceFile, 'name' | 'gzip'>,
-): AsyncGenerator<string> {
+type Bytes = AsyncIterable<Uint8Array> | Iterable<Uint8Array>
+
+/**
+ * The text in non-empty chunks, without a byte order mark.
+ * @throws Unreadable for bytes that are not text in the encoding of the file, and for NUL characters
+ */
+export const decodeText = (
+  chunks: Bytes,
+  file: Pick<SourceFile, 'name' | 'gzip' | 'encoding'>,
+): AsyncGenerator<string> =>
+  file.encoding === undefined ? decodeUtf8(chunks, file) : decodeAs(file.encoding, chunks, file)
+
+async function* decodeAs(encoding: string, chunks: Bytes, { name }: Pick<SourceFile, 'name'>): AsyncGenerator<string> {
+  const decoder = new TextDecoder(encoding, { fatal: true })
+  const decoded = (chunk?: Uint8Array): string => {
+    try {
+      // As a stream throughout: decoding at once, some versions of Node take windows-1252 for ISO-8859-1.
+      return chunk ? decoder.decode(chunk, { stream: true }) : decoder.decode()
+    } catch {
+      const what = `neither UTF-8 nor ${encoding}`
+      throw new Unreadable('encoding', what, `data.source: ${name} is not text: it is ${what}; set data.encoding`)
+    }
+  }
+  const checked = function* (text: string): Generator<string> {
+    if (text.includes('\0'))
+      throw new Unreadable('binary', '', `data.source: ${name} is not text: it has NUL characters in ${encoding}`)
+    if (text.length > 0) yield text
+  }
+  for await (const chunk of chunks) yield* checked(decoded(chunk))
+  yield* checked(decoded())
+}
+
+async function* decodeUtf8(chunks: Bytes, file: Pick<SourceFile, 'name' | 'gzip'>): AsyncGenerator<string> {
   let rest = new Uint8Array()
   let offset = 0
   let first = true
@@ -45,13 +73,24 @@ function decode(bytes: Uint8Array, offset: number, file: Pick<SourceFile, 'name'
     }
   const bad = firstInvalid(bytes)
   const at = nul >= 0 && (bad < 0 || nul < bad) ? nul : bad
-  const what = at === nul ? 'NUL byte' : `byte 0x${(bytes[at] ?? 0).toString(16).padStart(2, '0')} is not UTF-8`
+  const byte = `byte 0x${(bytes[at] ?? 0).toString(16).padStart(2, '0')}`
+  const what = at === nul ? 'NUL byte' : `${byte} is not UTF-8`
+  const utf16 = offset === 0 ? utf16Of(bytes) : undefined
+  const isBinary = nul >= 0 && utf16 === undefined
+  const advice = isBinary
+    ? 'expected UTF-8 text, Markdown, JSON, JSONL or Parquet (.parquet)'
+    : `if it is text in another encoding, set data.encoding, such as ${utf16 ?? 'latin1'}`
   const inside = file.gzip ? ' of its decompressed content' : ''
-  throw new UsageError(
-    `data.source: ${file.name} is not text: ${what} at offset ${offset + at}${inside}; ` +
-      'expected UTF-8 text, Markdown, JSON, JSONL or Parquet (.parquet)',
+  throw new Unreadable(
+    isBinary ? 'binary' : 'encoding',
+    isBinary ? '' : (utf16 ?? `${byte} at offset ${offset + at}`),
+    `data.source: ${file.name} is not text: ${what} at offset ${offset + at}${inside}; ${advice}`,
   )
 }
+
+/** The encoding whose byte order mark comes first. */
+const utf16Of = ([first, second]: Uint8Array): string | undefined =>
+  first === 0xff && second === 0xfe ? 'utf-16le' : first === 0xfe && second === 0xff ? 'utf-16be' : undefined
 
 /** Offset of the first byte that is not UTF-8, or -1. It is where the decoded and re-encoded text first differs. */
 function firstInvalid(bytes: Uint8Array): number {

@@ -16,7 +16,7 @@ let files = 0
 function file(content: string | Uint8Array, format: Format, more: Partial<InputFile> = {}): InputFile {
   const path = join(folder, `file-${files++}`)
   writeFileSync(path, content)
-  return { path, name: 'given', format, gzip: false, named: true, ...more }
+  return { path, name: 'given', format, gzip: false, origin: 'named', ...more }
 }
 
 const fixture = (name: string): InputFile => ({
@@ -24,7 +24,7 @@ const fixture = (name: string): InputFile => ({
   name,
   format: 'parquet',
   gzip: false,
-  named: true,
+  origin: 'named',
 })
 
 async function piecesOf(input: InputFile, field = 'text'): Promise<Piece[]> {
@@ -68,7 +68,7 @@ test('a long text is read completely in bounded pieces, with the same cuts from 
   await fc.assert(
     fc.asyncProperty(words, async (parts) => {
       const text = parts.join('').repeat(2)
-      const pieces = await piecesOf(file(text, 'text', { named: false }))
+      const pieces = await piecesOf(file(text, 'text', { origin: 'found' }))
       expect(pieces.map((piece) => piece.text).join('')).toBe(text)
       for (const piece of pieces) expect(piece.text.length).toBeLessThanOrEqual(PIECE_LENGTH)
       expect(pieces.map((piece) => piece.last)).toEqual(pieces.map((_, i) => i === pieces.length - 1))
@@ -165,8 +165,8 @@ test('malformed records are refused with their place and what was found', async 
 
 test('empty, missing and damaged files are refused; an empty file found in a folder is skipped', async () => {
   await refused(file('', 'text'), /given is empty/)
-  expect(await read(file('', 'text', { named: false }))).toEqual([])
-  expect(await read(file('', 'json', { named: false }))).toEqual([])
+  expect(await read(file('', 'text', { origin: 'found' }))).toEqual([])
+  expect(await read(file('', 'json', { origin: 'found' }))).toEqual([])
   await refused({ ...file('', 'text'), path: join(folder, 'none') }, /cannot read given: ENOENT/)
   await refused(file(gzipSync('hello world').subarray(0, 15), 'text', { gzip: true }), /given is not a valid gzip file/)
   await refused(file('plain', 'text', { gzip: true }), /given is not a valid gzip file/)

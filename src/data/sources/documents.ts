@@ -20,7 +20,7 @@ export async function* readDocuments(
   for (const file of files) {
     signal?.throwIfAborted()
     const bytes = await sizeOf(file)
-    if (file.named && bytes === 0) throw new UsageError(`data.source: ${file.name} is empty`)
+    if (file.origin === 'named' && bytes === 0) throw new UsageError(`data.source: ${file.name} is empty`)
     try {
       for await (const piece of read(file, bytes, file.field ?? field)) {
         signal?.throwIfAborted()

@@ -2,8 +2,8 @@
  * Resolves `data.source` (corpora by name, paths, folders, globs, standard input) to a list of files, in
  * an order that does not depend on the machine.
  */
-import { createWriteStream, existsSync, statSync } from 'node:fs'
-import { open, readdir } from 'node:fs/promises'
+import { createWriteStream, existsSync } from 'node:fs'
+import { open, readdir, stat } from 'node:fs/promises'
 import { basename, dirname, join, relative, resolve, sep } from 'node:path'
 import type { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
@@ -12,14 +12,12 @@ import { UsageError } from '../../errors.ts'
 import { nearestName } from '../../text/nearest.ts'
 import { corpusFiles } from './corpora.ts'
 import { corpusNames } from './corpus.ts'
-import type { InputFile } from './input-file.ts'
+import { type FolderFile, filesInFolder, kindOf } from './folder.ts'
+import type { InputFile, Resolved } from './input-file.ts'
 import { isRunText, runTextPath } from './run-text.ts'
-import { byName, formats, sourceFile } from './source-file.ts'
-import { textChunks } from './text.ts'
-
-/** Endings that may be followed by `.gz`. Parquet has compression of its own. */
-const gzipped = Object.keys(formats).filter((ending) => ending !== 'parquet')
-const inFolders = `**/*.{${[...Object.keys(formats), ...gzipped.map((ending) => `${ending}.gz`)].join(',')}}`
+import { byName, sourceFile } from './source-file.ts'
+import { byteChunks } from './text.ts'
+import { type Skipped, skippedText } from './unreadable.ts'
 
 export interface Places {
   /** Folder for standard input, which is read once and needed several times. */
@@ -29,18 +27,22 @@ export interface Places {
   readonly stdin?: Readable | undefined
 }
 
-/** @throws UsageError for a name, path or glob that matches nothing */
+/** @throws UsageError for a name, path or glob that matches nothing, and for a path that is not a file or folder */
 export async function resolveSources(
   source: string | readonly string[],
   { scratch, directory, stdin = process.stdin }: Places,
-): Promise<InputFile[]> {
+): Promise<Resolved> {
   const files = new Map<string, InputFile>()
+  const skipped: Skipped[] = []
   for (const entry of new Set(typeof source === 'string' ? [source] : source)) {
-    const found = entry === '-' ? [await spool(stdin, scratch)] : await resolveSource(entry, directory)
-    for (const file of found) files.set(file.path, files.get(file.path) ?? file)
+    const found = entry === '-' ? only(await spool(stdin, scratch)) : await resolveSource(entry, directory)
+    for (const file of found.files) files.set(file.path, files.get(file.path) ?? file)
+    skipped.push(...found.skipped)
   }
-  return [...files.values()]
+  return { files: [...files.values()], skipped }
 }
+
+const only = (file: InputFile): Resolved => ({ files: [file], skipped: [] })
 
 /**
  * The file or folder that contains the files of an entry of `data.source`; for a glob, the folder before its first
@@ -54,28 +56,46 @@ export function sourceFolder(entry: string): string | undefined {
   return plain === entry ? path : resolve(/[\\/]$/.test(plain) ? plain : dirname(plain))
 }
 
-async function resolveSource(entry: string, directory: string | undefined): Promise<InputFile[]> {
+async function resolveSource(entry: string, directory: string | undefined): Promise<Resolved> {
   const corpus = await corpusFiles(entry)
-  if (corpus) return corpus
+  if (corpus) return { files: corpus, skipped: [] }
   const path = isRunText(entry) ? pathInRun(entry, directory) : resolve(entry)
   if (existsSync(path)) {
-    if (!statSync(path).isDirectory()) return [{ ...sourceFile(basename(path), true), path }]
-    const found = await glob(inFolders, { cwd: path, caseSensitiveMatch: false })
-    if (found.length > 0) return sorted(path, found)
+    const target = await stat(path)
+    if (target.isDirectory()) return filesOfFolder(entry, path)
+    if (target.isFile()) return only({ ...sourceFile(basename(path), 'named'), path })
     throw new UsageError(
-      `data.source: folder ${entry} has no file of a known kind (.${Object.keys(formats).join(', .')}; all but the last also .gz)`,
+      `data.source: ${entry} is ${kindOf(target)} (expected a file or folder; to read a pipe, use - for standard input)`,
     )
   }
   if (isRunText(entry)) throw new UsageError(`data.source: there is no ${runTextPath(entry)} in ${directory}`)
-  if (/[*?[\]{}]/.test(entry)) {
-    // On Windows paths have backslashes, which a glob treats as escapes.
-    const pattern = sep === '\\' ? entry.replaceAll('\\', '/') : entry
-    const found = await glob(pattern, { cwd: process.cwd(), expandDirectories: false, absolute: true })
-    if (found.length > 0) return sorted(process.cwd(), found)
-    throw new UsageError(`data.source: no file matches ${entry} (looked from ${process.cwd()})`)
-  }
+  if (/[*?[\]{}]/.test(entry)) return filesOfGlob(entry)
   throw new UsageError(`data.source: there is no file, folder or corpus "${entry}"${await suggestion(entry)}`)
 }
+
+async function filesOfFolder(entry: string, path: string): Promise<Resolved> {
+  const { files, skipped } = await filesInFolder(path).catch((error: Error) => {
+    throw new UsageError(`data.source: cannot read folder ${entry}: ${error.message}`)
+  })
+  if (files.length > 0) return { files: sorted(files), skipped: skipped.sort(byName) }
+  const others = skipped.length > 0 ? `: ${skippedText(skipped)}` : ' (hidden ones are left out)'
+  throw new UsageError(`data.source: folder ${entry} has no files to read${others}`)
+}
+
+async function filesOfGlob(entry: string): Promise<Resolved> {
+  // On Windows paths have backslashes, which a glob treats as escapes.
+  const pattern = sep === '\\' ? entry.replaceAll('\\', '/') : entry
+  const found = await glob(pattern, { cwd: process.cwd(), expandDirectories: false, absolute: true })
+  if (found.length === 0) throw new UsageError(`data.source: no file matches ${entry} (looked from ${process.cwd()})`)
+  const files = found.map((match) => {
+    const path = resolve(match)
+    return { path, name: relative(process.cwd(), path).split(sep).join('/') }
+  })
+  return { files: sorted(files), skipped: [] }
+}
+
+const sorted = (files: readonly FolderFile[]): InputFile[] =>
+  files.map(({ path, name }) => ({ ...sourceFile(name, 'found'), path })).sort(byName)
 
 function pathInRun(entry: string, directory: string | undefined): string {
   if (directory === undefined)
@@ -93,14 +113,8 @@ async function suggestion(entry: string): Promise<string> {
   return near === undefined ? ` (corpora: ${corpusNames.join(', ')})` : ` (did you mean "${near}"?)`
 }
 
-function sorted(root: string, paths: readonly string[]): InputFile[] {
-  return paths
-    .map((found) => {
-      const path = resolve(root, found)
-      return { ...sourceFile(relative(root, path).split(sep).join('/'), false), path }
-    })
-    .sort(byName)
-}
+/** Bytes of standard input from which its format is known. */
+const HEAD_BYTES = 4096
 
 /** Saves standard input to a file. Its first bytes determine its format: text that starts with `{"` is JSONL. */
 async function spool(stdin: Readable, scratch: string): Promise<InputFile> {
@@ -111,8 +125,12 @@ async function spool(stdin: Readable, scratch: string): Promise<InputFile> {
   await handle.close()
   const start = buffer.subarray(0, bytesRead)
   const gzip = start[0] === 0x1f && start[1] === 0x8b
-  const input: InputFile = { path, name: 'standard input', format: 'text', gzip, named: true }
+  const input: InputFile = { path, name: 'standard input', format: 'text', gzip, origin: 'named' }
   if (start.toString('latin1') === 'PAR1') return { ...input, format: 'parquet' }
-  for await (const chunk of textChunks(input)) return { ...input, format: /^\s*\{\s*"/.test(chunk) ? 'jsonl' : 'text' }
+  for await (const chunk of byteChunks(input)) {
+    // In any encoding: a byte order mark, then ASCII characters, perhaps with NUL bytes between them.
+    const isJson = /^[\s\0\xef\xbb\xbf\xff\xfe]*\{[\s\0]*"/.test(Buffer.from(chunk).toString('latin1', 0, HEAD_BYTES))
+    return { ...input, format: isJson ? 'jsonl' : 'text' }
+  }
   return input
 }

@@ -1,10 +1,17 @@
 /** A file of documents on the disk, as the readers see it. */
 import type { SourceFile } from './source-file.ts'
+import type { Skipped } from './unreadable.ts'
 
 export interface InputFile extends SourceFile {
   readonly path: string
   /** Set after hashing; a reading fails at its end if the bytes have changed. */
   readonly content?: Content
+}
+
+/** The files of a source, and entries of its folders that are not read whatever they contain. */
+export interface Resolved {
+  readonly files: readonly InputFile[]
+  readonly skipped: readonly Skipped[]
 }
 
 /** Contents of a file when it was hashed (content.ts). */

@@ -10,6 +10,7 @@ import {
 } from 'hyparquet'
 import { UsageError } from '../../errors.ts'
 import type { InputFile } from './input-file.ts'
+import { Unreadable } from './unreadable.ts'
 
 type SchemaTree = ReturnType<typeof parquetSchema>
 
@@ -49,9 +50,23 @@ export async function* parquetTexts(file: InputFile, column: string): AsyncGener
     }
     await reading?.end()
   } catch (error) {
-    if (error instanceof UsageError) throw error
-    throw new UsageError(`data.source: ${file.name} cannot be read as Parquet: ${(error as Error).message}`)
+    throw damaged(file, error)
   }
+}
+
+/** @throws Unreadable if it is not a Parquet file with the column */
+export async function checkParquet(file: InputFile, column: string): Promise<void> {
+  try {
+    columnPath(await parquetMetadataAsync(await asyncBufferFromFile(file.path)), column, file)
+  } catch (error) {
+    throw damaged(file, error)
+  }
+}
+
+function damaged({ name }: InputFile, error: unknown): UsageError {
+  if (error instanceof UsageError) return error
+  const { message } = error as Error
+  return new Unreadable('damaged', message, `data.source: ${name} cannot be read as Parquet: ${message}`)
 }
 
 /** Codecs of Node; the reader brings its own for snappy. */
@@ -75,8 +90,11 @@ function columnPath(metadata: FileMetaData, column: string, file: InputFile): st
     for (const name of path) node = node?.children.find((child) => child.element.name === name)
     if (node && node.children.length === 0) return path
   }
-  throw new UsageError(
-    `data.field: "${column}" is not a column of ${file.name} (columns: ${leaves(root).join(', ')}); set data.field to the one that holds the text`,
+  const columns = `columns: ${leaves(root).join(', ')}`
+  throw new Unreadable(
+    'records',
+    columns,
+    `data.field: "${column}" is not a column of ${file.name} (${columns}); set data.field to the one that holds the text`,
   )
 }
 

@@ -2,9 +2,9 @@
  * Reads the documents of a file from its text. The cuts between pieces depend on the text alone. Records whose text is
  * empty or null are skipped.
  */
-import { UsageError } from '../../errors.ts'
 import { cutBefore, type Metadata, PIECE_LENGTH, type Piece } from './piece.ts'
 import type { SourceFile } from './source-file.ts'
+import { Unreadable } from './unreadable.ts'
 
 /** Maximum size of a JSONL line and of a JSON file: each is parsed in one go. */
 const MAX_RECORD_BYTES = 1 << 28
@@ -18,7 +18,7 @@ export interface FileText {
 type RecordReader = (file: SourceFile, text: FileText, field: string) => AsyncGenerator<Piece>
 
 /**
- * @throws UsageError for a file that is not JSON, lacks the field, or is too large for its format
+ * @throws Unreadable for a file that is not JSON, lacks the field, or is too large for its format
  */
 export const recordReaders: Readonly<Record<Exclude<SourceFile['format'], 'parquet'>, RecordReader>> = {
   /** The file is one document. */
@@ -55,7 +55,8 @@ export const recordReaders: Readonly<Record<Exclude<SourceFile['format'], 'parqu
       }
       rest += chunk.slice(from)
       if (rest.length > MAX_RECORD_BYTES)
-        throw new UsageError(
+        throw notRecords(
+          'too long a line',
           `data.source: ${file.name}:${line + 1} is longer than ${MAX_RECORD_BYTES} characters; is it JSONL?`,
         )
     }
@@ -65,7 +66,8 @@ export const recordReaders: Readonly<Record<Exclude<SourceFile['format'], 'parqu
   /** Each item of a list is a document; any other value is one document. */
   async *json(file, { bytes, chunks }, field) {
     if (bytes > MAX_RECORD_BYTES)
-      throw new UsageError(
+      throw notRecords(
+        'too large',
         `data.source: ${file.name} has ${bytes} bytes; a JSON file is parsed whole and may have at most ${MAX_RECORD_BYTES}: write it as JSONL (one record per line)`,
       )
     let text = ''
@@ -78,29 +80,38 @@ export const recordReaders: Readonly<Record<Exclude<SourceFile['format'], 'parqu
   },
 }
 
+const notRecords = (detail: string, message: string): Unreadable => new Unreadable('records', detail, message)
+
 function parseJson(text: string, where: string): unknown {
   try {
     return JSON.parse(text)
   } catch (error) {
-    throw new UsageError(`data.source: ${where} is not JSON: ${(error as Error).message}`)
+    throw notRecords('not JSON', `data.source: ${where} is not JSON: ${(error as Error).message}`)
   }
 }
 
 function* piecesOfRecord(value: unknown, field: string, where: string, keepMetadata = false): Generator<Piece> {
   if (typeof value === 'string') return yield* piecesOf(value, where)
   if (value === null || typeof value !== 'object' || Array.isArray(value))
-    throw new UsageError(
+    throw notRecords(
+      describe(value),
       `data.source: ${where} is ${describe(value)}; expected an object with the field "${field}", or a string`,
     )
   const record = value as Record<string, unknown>
   const text = lookUp(record, field)
-  if (text === undefined)
-    throw new UsageError(
-      `data.field: "${field}" is not in ${where} (fields: ${fieldNames(record).join(', ') || 'none'}); set data.field to the one that holds the text`,
+  if (text === undefined) {
+    const fields = `fields: ${fieldNames(record).join(', ') || 'none'}`
+    throw notRecords(
+      fields,
+      `data.field: "${field}" is not in ${where} (${fields}); set data.field to the one that holds the text`,
     )
+  }
   if (text === null) return
   if (typeof text !== 'string')
-    throw new UsageError(`data.field: "${field}" of ${where} is ${describe(text)}; expected a string`)
+    throw notRecords(
+      `"${field}" is ${describe(text)}`,
+      `data.field: "${field}" of ${where} is ${describe(text)}; expected a string`,
+    )
   yield* piecesOf(text, where, keepMetadata ? scalars(record, field) : undefined)
 }
 

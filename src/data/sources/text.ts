@@ -2,14 +2,15 @@
 import { createReadStream } from 'node:fs'
 import { pipeline } from 'node:stream'
 import { createGunzip } from 'node:zlib'
-import { UsageError } from '../../errors.ts'
 import { decodeText } from './decode.ts'
 import type { InputFile } from './input-file.ts'
+import { Unreadable } from './unreadable.ts'
 
-/** The text of a file in non-empty chunks, without a byte order mark. @throws UsageError if it is not UTF-8 text */
+/** The text of a file in non-empty chunks, without a byte order mark. @throws Unreadable if it is not text */
 export const textChunks = (file: InputFile): AsyncGenerator<string> => decodeText(byteChunks(file), file)
 
-async function* byteChunks(file: InputFile): AsyncGenerator<Buffer> {
+/** The bytes of its text, decompressed. */
+export async function* byteChunks(file: InputFile): AsyncGenerator<Buffer> {
   const reading = file.content?.reading()
   const hashed = async function* (chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
     for await (const chunk of chunks) {
@@ -24,8 +25,15 @@ async function* byteChunks(file: InputFile): AsyncGenerator<Buffer> {
     for await (const chunk of stream) yield chunk as Buffer
   } catch (error) {
     const { message, code } = error as NodeJS.ErrnoException
-    const kind = file.gzip && code?.startsWith('Z_') ? 'is not a valid gzip file' : 'cannot be read'
-    throw new UsageError(`data.source: ${file.name} ${kind}: ${message}`)
+    if (file.gzip && code?.startsWith('Z_'))
+      throw new Unreadable('damaged', 'gzip', `data.source: ${file.name} is not a valid gzip file: ${message}`)
+    throw cannotRead(file, error)
   }
   await reading?.end()
+}
+
+/** @param error Of the file system. */
+export function cannotRead({ name }: InputFile, error: unknown): Unreadable {
+  const { message, code = message } = error as NodeJS.ErrnoException
+  return new Unreadable('access', code, `data.source: cannot read ${name}: ${message}`)
 }

@@ -47,7 +47,7 @@ export async function prepareCorpora(
     let found = corpora.get(name)
     if (!found) {
       try {
-        found = await read(config, elsewhere, signal, (message) => emit({ kind: 'prepare', message }))
+        found = await read(config, elsewhere, signal, emit)
         corpora.set(name, found)
       } catch (error) {
         if (signal.aborted) return null
@@ -77,19 +77,19 @@ async function read(
   config: RunConfig,
   elsewhere: readonly string[],
   signal: AbortSignal,
-  onMessage: (message: string) => void,
+  emit: (event: StudyEvent) => void,
 ): Promise<Corpora> {
-  const data = await openRunData(config, { onProgress: onMessage, signal })
+  const shared = {
+    onProgress: (message: string) => emit({ kind: 'prepare', message }),
+    onNotice: (message: string) => emit({ kind: 'note', message }),
+    signal,
+  }
+  const data = await openRunData(config, shared)
   try {
     const hashes: Record<string, string> = {}
     for (const source of elsewhere) {
       const other = { ...config, data: { ...config.data, source } }
-      const text = await openRunData(other, {
-        onProgress: onMessage,
-        signal,
-        tokenizer: data.tokenizer,
-        holdOutAll: true,
-      })
+      const text = await openRunData(other, { ...shared, tokenizer: data.tokenizer, holdOutAll: true })
       hashes[source] = text.hash
       await text.close()
     }

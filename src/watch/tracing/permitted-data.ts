@@ -29,8 +29,8 @@ export async function permittedData(
     const roots = place === undefined ? [await realpath(directory)] : readable
     // Before the search: the message must not reveal whether a file outside exists.
     if (place !== undefined && (await isWithin(roots, place)) !== true) throw outside(entry)
-    for (const { path } of await resolveSources(entry, { scratch: tmpdir(), directory }))
-      if ((await isWithin(roots, path)) !== true) throw outside(entry)
+    const { files } = await resolveSources(entry, { scratch: tmpdir(), directory })
+    for (const { path } of files) if ((await isWithin(roots, path)) !== true) throw outside(entry)
   }
   const { cache: _, ...rest } = data
   return rest
