@@ -14,6 +14,7 @@ import type { Content, InputFile, Resolved } from './input-file.ts'
 import { checkParquet } from './parquet.ts'
 import { hashedHeader, type ReadingConfig } from './source-file.ts'
 import { cannotRead, textChunks } from './text.ts'
+import { Unreadable } from './unreadable.ts'
 
 export interface HashedFiles {
   /** Hash of the names and contents of the files and of how they are read. */
@@ -77,6 +78,13 @@ async function hashFile(file: InputFile, hash: Hash, config: ReadingConfig, sign
       }
     }
     for await (const chunk of bytesFrom(file.path, bytes, signal)) add(chunk)
+    // A file of the kernel, such as /proc/mounts.
+    if (size === 0 && bytes > 0)
+      throw new Unreadable(
+        'special',
+        'without a size',
+        `data.source: ${file.name} has no size: it is not a file on a disk`,
+      )
     if (bytes !== size) throw changed(file)
     return { before, after }
   } catch (error) {

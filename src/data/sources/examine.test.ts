@@ -71,7 +71,7 @@ test('what is not text is skipped, counted and named in one notice; the hash is 
   expect(texts).toEqual({ 'a.txt': 'first', 'b.txt.gz': 'second' })
   expect(notices).toEqual([
     expect.stringMatching(
-      /^data\.source: 2 files are read, 8 skipped: 2 not UTF-8 \(old\.txt: byte 0xe9 at offset 1, utf16\.txt: utf-16le\), 4 binary \(x\/1\.png, x\/2\.png, x\/3\.png and 1 more\), 2 damaged \(y\.txt\.gz: gzip, z\.parquet: .*\); to read text in another encoding, set data\.encoding, such as latin1$/,
+      /^data\.source: 2 files are read, 8 skipped: 2 not UTF-8 \(old\.txt: byte 0xe9 at offset 1; utf16\.txt: utf-16le\), 4 binary \(x\/1\.png, x\/2\.png, x\/3\.png and 1 more\), 2 damaged \(y\.txt\.gz: gzip; z\.parquet: .*\)\. To read text in another encoding, set data\.encoding, such as latin1$/,
     ),
   ])
   expect(hash).toBe((await read(folderOf(text))).hash)
@@ -149,9 +149,9 @@ test('JSON without records is text in a folder of other files; the notice names 
     'log.jsonl': '{"level":1}\n{"text":"no record before"}',
   })
   expect(notices[1]).toBe(
-    'data.source: 3 JSON files are read as plain text, without records that have the field "text": ' +
-      'log.jsonl: fields: level, package.json: fields: name, version, tsconfig.json: not JSON; ' +
-      'set data.field if the text is in another field',
+    'data.source: 3 JSON files are read as plain text, without records that have the field "text" ' +
+      '(log.jsonl: fields: level; package.json: fields: name, version; tsconfig.json: not JSON). ' +
+      'Set data.field if the text is in another field',
   )
   // Named, or among nothing but such files, it must have the field.
   await refused(join(source, 'package.json'), /^data\.field: "text" is not in package\.json \(fields: name, version\)/)
@@ -169,7 +169,7 @@ test('a Parquet file without the column is skipped, with its columns', async () 
   symlinkSync(nested, join(folder, 'nested.parquet'))
   const { notices } = await read(folder)
   expect(notices).toEqual([
-    expect.stringMatching(/1 without the field \(nested\.parquet: columns: .*\); set data\.field/),
+    expect.stringMatching(/1 without the field \(nested\.parquet: columns: .*\)\. Set data\.field/),
   ])
   expect((await read(folder, { field: 'body.text' })).notices).toEqual([])
 })
@@ -188,9 +188,12 @@ onLinux('a file that cannot be read is skipped in a folder, and refused by name'
   chmodSync(join(folder, 'secret.txt'), 0)
   // A regular file that not even root can read.
   symlinkSync('/proc/self/mem', join(folder, 'memory'))
+  // One whose size is not that of its bytes.
+  symlinkSync('/proc/mounts', join(folder, 'mtab'))
   const { texts, notices } = await read(folder)
   expect(texts).toMatchObject({ 'a.txt': 'a' })
   expect(notices[0]).toMatch(/not readable \(memory: EIO/)
+  expect(notices[0]).toMatch(/1 not a file \(mtab: without a size\)/)
   await refused(join(folder, 'memory'), /cannot read memory: EIO/)
 })
 

@@ -56,18 +56,18 @@ export function sourceNotices(
   if (skipped.length > 0) {
     const advice = [
       ...(has('encoding') && encoding === 'utf-8'
-        ? ['to read text in another encoding, set data.encoding, such as latin1']
+        ? ['To read text in another encoding, set data.encoding, such as latin1']
         : []),
-      ...(has('records') ? ['set data.field to the column that holds the text'] : []),
+      ...(has('records') ? ['Set data.field to the column that holds the text'] : []),
     ]
     const counts = `${grouped(read)} ${read === 1 ? 'file is' : 'files are'} read, ${grouped(skipped.length)} skipped`
-    notices.push(`data.source: ${counts}: ${[skippedText(skipped), ...advice].join('; ')}`)
+    notices.push(`data.source: ${counts}: ${[skippedText(skipped), ...advice].join('. ')}`)
   }
   if (asText.length > 0) {
     const files = asText.length === 1 ? '1 JSON file is' : `${grouped(asText.length)} JSON files are`
     notices.push(
-      `data.source: ${files} read as plain text, without records that have the field "${field}": ${named(asText)}; ` +
-        'set data.field if the text is in another field',
+      `data.source: ${files} read as plain text, without records that have the field "${field}" (${named(asText)}). ` +
+        'Set data.field if the text is in another field',
     )
   }
   return notices
@@ -85,7 +85,8 @@ export function skippedText(skipped: readonly Skipped[]): string {
 function named(entries: readonly Skipped[]): string {
   const shown = entries.slice(0, MAX_NAMES).map(({ name, detail }) => (detail ? `${name}: ${shortened(detail)}` : name))
   const more = entries.length - shown.length
-  return `${shown.join(', ')}${more > 0 ? ` and ${grouped(more)} more` : ''}`
+  const separator = entries.some(({ detail }) => detail) ? '; ' : ', '
+  return `${shown.join(separator)}${more > 0 ? ` and ${grouped(more)} more` : ''}`
 }
 
 const shortened = (text: string): string => (text.length > MAX_DETAIL ? `${text.slice(0, MAX_DETAIL - 3)}...` : text)
