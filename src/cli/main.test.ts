@@ -20,7 +20,7 @@ beforeAll(() => {
 })
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
-const commands = ['train', 'launch', 'watch', 'study', 'eval', 'generate', 'inspect', 'plan', 'bench', 'devices']
+const commands = ['train', 'launch', 'watch', 'play', 'study', 'eval', 'generate', 'inspect', 'plan', 'bench', 'devices']
 
 function jsonLines(text: string): { kind?: string; [key: string]: unknown }[] {
   return text
@@ -87,6 +87,9 @@ describe('help and usage', () => {
     [['bench', '--trace', 'x', '--only', 'top-1', '--only', 'dropless'], 'choir: invalid --trace: "x" is one file'],
     [['train', '--resume', 'nowhere'], 'choir: no run in "nowhere"'],
     [['train', 'demo', '--resume', 'x'], 'choir: invalid --resume'],
+    [['train', '--data', 'a', '--set', 'data.source=b'], 'invalid --data: "a" (--set data.source=b gives another text'],
+    [['train', '--data', 'a', '--simulate-ranks', '2'], 'choir: invalid --simulate-ranks: not with --data'],
+    [['launch', 'train', '--data', 'a', '--resume', 'x'], 'choir: invalid --resume'],
     [['eval'], "choir: missing required argument 'run'\n(see: choir eval --help)"],
     [['generate', 'x'], "choir: required option '--prompt <text>' not specified"],
     [['generate', 'x', '--prompt', 'a', '--tokens', '1.5'], 'choir: invalid --tokens: "1.5" (expected a positive'],
@@ -387,6 +390,17 @@ describe('eval, generate, inspect, bench', () => {
     expect(rest).toEqual({ prompt: 'The people', tokens: 5, temperature: 0, topK: 0, topP: 1, seed: 7, threads: 2 })
     expect(signal?.aborted).toBe(false)
     expect(fake.stdout.text).toBe('The people of the United States\n')
+  })
+
+  test('train --data sets the text, with names as they are', async () => {
+    const sourceOf = async (...args: string[]) => {
+      const fake = fakeIo()
+      expect(await main(['train', 'tiny', ...args], fake.io)).toBe(0)
+      const [config] = fake.calls.find(({ name }) => name === 'train')?.args ?? []
+      return (config as RunConfig).data.source
+    }
+    expect(await sourceOf('--data', '[a] #1: "x"=y.txt')).toBe('[a] #1: "x"=y.txt')
+    expect(await sourceOf('--data', 'a', '--data', '-', '--set', 'data.field=body')).toEqual(['a', '-'])
   })
 
   test('generate prints no prompt if the run cannot be read', async () => {

@@ -97,3 +97,25 @@ export function jsonOption(): Option {
 export function setOption(): Option {
   return listOption('--set <path=value>', 'set a configuration field, such as train.steps=500; repeatable')
 }
+
+/** An option with the text of a training, repeatable. */
+export function dataOption(defaultText: string): Option {
+  return listOption(
+    '--data <source>',
+    `text: a corpus name, file, folder or glob; repeatable (default: ${defaultText})`,
+  )
+}
+
+/**
+ * The text as an assignment to `data.source`.
+ * @throws UsageError if `sets` assign it too
+ */
+export function dataSets(data: readonly string[] | undefined, sets: readonly string[] = []): string[] {
+  if (data === undefined) return []
+  const other = sets.find((set) => /^\s*data(\.source)?\s*=/.test(set))
+  if (other !== undefined)
+    throw new UsageError(
+      `invalid --data: ${JSON.stringify(data[0])} (--set ${other} gives another text: leave out one)`,
+    )
+  return [`data.source=${JSON.stringify(data.length === 1 ? data[0] : data)}`]
+}

@@ -17,7 +17,7 @@ import { loadLaunchedRun, trainArguments } from '../launch/launched-run.ts'
 import { type MpiJobSettings, mpiCommandLine, runMpiJob } from '../launch/run-job.ts'
 import { choirVariables } from '../launch/variables.ts'
 import { writeKubernetes, writeSlurmStudy, writeSlurmTraining } from '../launch/write-script.ts'
-import { jsonOption, listOption, mathOption, numberOption, ranges, setOption } from '../options.ts'
+import { dataOption, jsonOption, listOption, mathOption, numberOption, ranges, setOption } from '../options.ts'
 import { freeDirectory } from './train.ts'
 
 export function addLaunch(program: Command, io: Io): void {
@@ -46,6 +46,7 @@ export function addLaunch(program: Command, io: Io): void {
     .addOption(numberOption('--restarts <n>', 'times that a failed training is continued (default: 0)', count))
     .option('--print', 'print the mpirun command and run nothing')
     .optionsGroup('Training:')
+    .addOption(dataOption('that of the configuration'))
     .addOption(setOption())
     .option('--out <dir>', 'run directory to create (default: runs/NAME); of a study: folder for results')
     .option('--resume <dir>', 'continue the run in this directory from its newest checkpoint')
@@ -70,7 +71,6 @@ export function addLaunch(program: Command, io: Io): void {
     .addOption(numberOption('--tasks <n>', 'Slurm, study: jobs that share the runs', positiveInteger))
     .addOption(numberOption('--jobs <n>', 'Slurm, study: trainings at a time in a job (default: 1)', positiveInteger))
     .option('--preset <name>', 'Slurm, study: size of a built-in study')
-    .addOption(listOption('--data <source>', 'Slurm, study: text; repeatable'))
     .addOption(numberOption('--seeds <n>', 'Slurm, study: use only the first n seeds', positiveInteger))
     .option('--image <image>', 'Kubernetes: image with Node, choir, the MPI library and sshd')
     .option('--namespace <name>', 'Kubernetes: namespace')

@@ -20,10 +20,11 @@ import { StudyDisplay } from '../display/study.ts'
 import { colorsFor, Interrupted, type Io, interruptible, writeJson } from '../io.ts'
 import {
   type Device,
+  dataOption,
+  dataSets,
   deviceOption,
   type EngineFlags,
   jsonOption,
-  listOption,
   mathOption,
   numberOption,
   ranges,
@@ -60,7 +61,7 @@ export function addStudy(program: Command, io: Io): void {
     .argument('<study>', 'a built-in study (below), or a YAML file with your own')
     .requiredOption('--out <dir>', 'folder for results, runs and report; results in it are continued')
     .option('--preset <name>', 'size of a built-in study (default: quick)')
-    .addOption(listOption('--data <source>', 'text: a corpus name, file, folder or glob; repeatable (default: sotu)'))
+    .addOption(dataOption('sotu'))
     .addOption(setOption())
     .addOption(numberOption('--seeds <n>', 'use only the first n seeds of the study', ranges.positiveInteger))
     .addOption(numberOption('--jobs <n>', 'trainings at a time (default: cores / threads)', ranges.positiveInteger))
@@ -205,10 +206,9 @@ async function baseSpecification(study: string, preset: string | undefined): Pro
 }
 
 function assignments({ set = [], data, device, math }: Pick<StudyFlags, 'set' | 'data' | 'device' | 'math'>): string[] {
-  const source = data?.length === 1 ? data[0] : data
   return [
     ...set,
-    ...(source === undefined ? [] : [`data.source=${JSON.stringify(source)}`]),
+    ...dataSets(data, set),
     ...(device === undefined ? [] : [`runtime.device=${device}`]),
     ...(math === undefined ? [] : [`runtime.math=${math}`]),
   ]

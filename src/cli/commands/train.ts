@@ -27,6 +27,8 @@ import {
   writeJson,
 } from '../io.ts'
 import {
+  dataOption,
+  dataSets,
   deviceOption,
   type EngineFlags,
   engineSets,
@@ -46,6 +48,7 @@ import { wrap } from '../text-layout.ts'
 import { writeTrace } from '../trace.ts'
 
 interface TrainFlags extends EngineFlags, RankFlags {
+  readonly data?: readonly string[]
   readonly set?: readonly string[]
   readonly out?: string
   readonly resume?: string
@@ -77,6 +80,7 @@ export function addTrain(program: Command, io: Io): void {
       'Trains a Mixture-of-Experts language model. Writes configuration, metrics and checkpoints to a run directory.',
     )
     .argument('[config]', 'a preset, or a YAML or JSON file (default: demo)')
+    .addOption(dataOption('that of the configuration'))
     .addOption(setOption())
     .option('--out <dir>', 'run directory to create (default: runs/NAME, or runs/NAME-2, ... if it exists)')
     .option('--resume <dir>', 'continue the run in this directory from its newest checkpoint')
@@ -107,6 +111,7 @@ ${names.join('\n')}
 
 Examples:
   choir train demo --watch
+  choir train demo --data notes/ --data 'mail/*.txt.gz'
   choir train S --set train.steps=500 --set model.moe.k=2 --out runs/top-2
   choir train my-run.yaml --set model.moe=null --math bf16
   choir train --resume runs/demo
@@ -150,7 +155,7 @@ async function run(outer: Io, source: string | undefined, flags: TrainFlags, ver
 }
 
 /** Options that concern a run, which a simulation has none of. */
-const ofRuns = ['out', 'resume', 'profile', 'trace', 'mpi', 'deadline', 'sample', 'watch'] as const
+const ofRuns = ['data', 'out', 'resume', 'profile', 'trace', 'mpi', 'deadline', 'sample', 'watch'] as const
 
 function simulate(io: Io, source = 'demo', flags: TrainFlags, ranks: number): Promise<void> {
   const { set = [], steps, json = false } = flags
@@ -214,13 +219,14 @@ async function trainAndReport(io: Io, job: Job, flags: TrainFlags, ranks: Ranks 
 async function prepare(source: string | undefined, flags: TrainFlags): Promise<Job> {
   const sets = [
     ...(flags.set ?? []),
+    ...dataSets(flags.data, flags.set),
     ...engineSets(flags),
     ...(flags.steps === undefined ? [] : [`train.steps=${flags.steps}`]),
   ]
   if (flags.resume !== undefined) {
-    if (source !== undefined || flags.out !== undefined)
+    if (source !== undefined || flags.out !== undefined || flags.data !== undefined)
       throw new UsageError(
-        'invalid --resume: a run continues with its own configuration and directory (leave out CONFIG and --out)',
+        'invalid --resume: a run continues with its own configuration, text and directory (leave out CONFIG, --data and --out)',
       )
     const config = await loadRunConfig(flags.resume, sets)
     return { name: basename(flags.resume), config, directory: flags.resume, resume: true }

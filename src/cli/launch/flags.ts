@@ -75,7 +75,7 @@ const scope: Readonly<Partial<Record<keyof LaunchFlags, readonly string[]>>> = {
   tasks: ['slurm study'],
   jobs: ['slurm study'],
   preset: ['slurm study'],
-  data: ['slurm study'],
+  data: ['mpirun train', 'slurm train', 'kubernetes train', 'slurm study'],
   seeds: ['slurm study'],
   name: ['slurm train', 'slurm study', 'kubernetes train'],
   image: ['kubernetes train'],

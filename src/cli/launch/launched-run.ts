@@ -7,7 +7,7 @@ import { UsageError } from '../../errors.ts'
 import type { Parallel } from '../../launch/layout.ts'
 import { loadConfig, loadRunConfig } from '../../run/load-config.ts'
 import { quoted } from '../../text/shell.ts'
-import { engineSets } from '../options.ts'
+import { dataSets, engineSets } from '../options.ts'
 import type { LaunchFlags } from './flags.ts'
 
 export interface LaunchedRun {
@@ -22,11 +22,11 @@ export interface LaunchedRun {
 /** @throws UsageError if there is no such configuration or run, or a field is wrong */
 export async function loadLaunchedRun(source: string | undefined, flags: LaunchFlags): Promise<LaunchedRun> {
   const { resume } = flags
-  const sets = [...(flags.set ?? []), ...engineSets(flags)]
+  const sets = [...(flags.set ?? []), ...dataSets(flags.data, flags.set), ...engineSets(flags)]
   if (resume !== undefined) {
-    if (source !== undefined || flags.out !== undefined)
+    if (source !== undefined || flags.out !== undefined || flags.data !== undefined)
       throw new UsageError(
-        'invalid --resume: a run continues with its own configuration and directory (leave out CONFIG and --out)',
+        'invalid --resume: a run continues with its own configuration, text and directory (leave out CONFIG, --data and --out)',
       )
     return { name: basename(resume), ...settings(await loadRunConfig(resume, sets)) }
   }
@@ -46,7 +46,10 @@ export async function loadLaunchedRun(source: string | undefined, flags: LaunchF
 
 /** Arguments of `train` that begin and continue the run, and those that it has in both cases. */
 export function trainArguments(source: string | undefined, directory: string, threads: number, flags: LaunchFlags) {
-  const sets = (flags.set ?? []).flatMap((assignment) => ['--set', assignment])
+  const sets = [
+    ...(flags.data ?? []).flatMap((text) => ['--data', text]),
+    ...(flags.set ?? []).flatMap((assignment) => ['--set', assignment]),
+  ]
   const math = flags.math === undefined ? [] : ['--math', flags.math]
   const resume = ['--resume', directory]
   return {
