@@ -233,7 +233,11 @@ describe('what cannot be trained on or continued is refused with the reason', ()
     [{ text: { name: '../notes.txt', content } }, 'invalid data.source: run:../notes.txt'],
     [{ text: { name: 'a?.txt', content } }, 'invalid name of a text'],
     [{ text: { name: 'notes.txt', content: Uint8Array.of(1, 0, 2) } }, 'is not text: NUL byte at offset 1'],
-    [{ text: { name: 'folder', documents: [{ name: 'a.pdf', content }] } }, 'invalid name of a text: "a.pdf"'],
+    [
+      { text: { name: 'folder', documents: [{ name: 'a.pdf', content: Uint8Array.of(1, 0) }] } },
+      'data.source: no file can be read as text: 1 binary (a.pdf)',
+    ],
+    [{ text: { name: 'folder', documents: [{ name: 'a.txt.gz', content }] } }, 'a.txt.gz cannot be read here'],
     [{ text: { name: 'sotu', documents: [{ name: 'a.txt', content }] } }, 'no document of the corpus "sotu"'],
     [{ config: { ...config, data: { tokenizer: { kind: 'file' as const, path: 'a' } } } }, 'data.tokenizer.kind: file'],
     [{ config: { model: { widht: 3 } } as RunInput }, 'unknown field model.widht'],
