@@ -7,7 +7,7 @@ import { separatorOf } from '../data/first-visible.ts'
 import type { Tokenizer } from '../data/tokenizer/tokenizer.ts'
 import { UsageError } from '../errors.ts'
 import { type CompiledTracer, compileTracer } from '../infer/compiled-tracer.ts'
-import { continueText } from '../infer/continue-text.ts'
+import { continueText, type TextEnd } from '../infer/continue-text.ts'
 import type { LiveModel } from '../infer/live-model.ts'
 import { expectText, routingOf, type TextRouting } from '../infer/text-routing.ts'
 import { textOptions, type WritingOptions } from '../infer/writing-options.ts'
@@ -31,6 +31,9 @@ export interface StepRecords {
   /** Lines of routing.jsonl, one for each router. The run keeps those of every `train.routingEvery`th step. */
   readonly routing: readonly RoutingRecord[]
 }
+
+/** Returned to nobody: by a text whose reader has left. */
+const left: TextEnd = { reason: 'interrupted', tokens: 0, seconds: 0 }
 
 /** Calls may overlap: they are computed one after the other. Close it in the end. */
 export class WebTraining {
@@ -169,20 +172,20 @@ export class WebTraining {
   }
 
   /**
-   * Text that continues the prompt, piece by piece. Steps may be done between two pieces: then the next one is of the
+   * Text that continues the prompt, piece by piece; the generator returns how it ended. Steps may be done between two pieces: then the next one is of the
    * new parameters.
    * @throws UsageError if an option is out of range
    */
-  async *generate(prompt = '', options: WritingOptions = {}): AsyncGenerator<string, void> {
+  async *generate(prompt = '', options: WritingOptions = {}): AsyncGenerator<string, TextEnd> {
     const pieces = continueText(this.model, textOptions(prompt, options), true)
     try {
       for (;;) {
         const { done, value } = await this.alone(() => pieces.next())
-        if (done) return
+        if (done) return value
         yield value
       }
     } finally {
-      await this.exclusive.run(() => pieces.return())
+      await this.exclusive.run(() => pieces.return(left))
     }
   }
 

@@ -11,7 +11,10 @@ export type Colors = ReturnType<typeof pc.createColors>
 /** Terminals that do not know their width, as those that MPI launchers make, have 0 columns. */
 export type Output = NodeJS.WritableStream & { readonly isTTY?: boolean; readonly columns?: number }
 
+export type Input = AsyncIterable<string | Uint8Array> & { readonly isTTY?: boolean }
+
 export interface Io {
+  readonly stdin: Input
   readonly stdout: Output
   readonly stderr: Output
   readonly env: Readonly<Record<string, string | undefined>>

@@ -20,7 +20,19 @@ beforeAll(() => {
 })
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
-const commands = ['train', 'launch', 'watch', 'play', 'study', 'eval', 'generate', 'inspect', 'plan', 'bench', 'devices']
+const commands = [
+  'train',
+  'launch',
+  'watch',
+  'play',
+  'study',
+  'eval',
+  'generate',
+  'inspect',
+  'plan',
+  'bench',
+  'devices',
+]
 
 function jsonLines(text: string): { kind?: string; [key: string]: unknown }[] {
   return text
@@ -87,9 +99,18 @@ describe('help and usage', () => {
     [['bench', '--trace', 'x', '--only', 'top-1', '--only', 'dropless'], 'choir: invalid --trace: "x" is one file'],
     [['train', '--resume', 'nowhere'], 'choir: no run in "nowhere"'],
     [['train', 'demo', '--resume', 'x'], 'choir: invalid --resume'],
+    [
+      ['train', '--data', 'notes', '--resume', 'x'],
+      'own configuration, text and directory (leave out CONFIG, --data and',
+    ],
     [['train', '--data', 'a', '--set', 'data.source=b'], 'invalid --data: "a" (--set data.source=b gives another text'],
     [['train', '--data', 'a', '--simulate-ranks', '2'], 'choir: invalid --simulate-ranks: not with --data'],
     [['launch', 'train', '--data', 'a', '--resume', 'x'], 'choir: invalid --resume'],
+    [['generate', 'x', '--prompt', 'a', '--stop', ''], 'choir: invalid --stop: "" (expected text)'],
+    [
+      ['generate', 'x', '--prompt', 'a', '--checkpoint', 'last'],
+      'choir: invalid --checkpoint: "last" (expected a step',
+    ],
     [['eval'], "choir: missing required argument 'run'\n(see: choir eval --help)"],
     [['generate', 'x'], "choir: required option '--prompt <text>' not specified"],
     [['generate', 'x', '--prompt', 'a', '--tokens', '1.5'], 'choir: invalid --tokens: "1.5" (expected a positive'],
@@ -327,6 +348,7 @@ describe('interruption', () => {
           fake.interrupt()
           yield ' two'
           yield ' three'
+          return { reason: 'length', tokens: 3, seconds: 1, step: 20 }
         },
       },
     })
@@ -382,14 +404,72 @@ describe('eval, generate, inspect, bench', () => {
 
   test('generate passes every option', async () => {
     const fake = fakeIo()
-    const sampling = ['--temperature', '0', '--top-k', '0', '--top-p', '1', '--seed', '7', '--threads', '2']
+    const sampling = [
+      ...['--temperature', '0', '--top-k', '0', '--top-p', '1', '--seed', '7', '--threads', '2'],
+      ...['--stop', '.', '--stop', '!', '--checkpoint', 'step-00000040'],
+    ]
     expect(await main(['generate', 'runs/x', '--prompt', 'The people', '--tokens', '5', ...sampling], fake.io)).toBe(0)
     const [directory, options] = fake.calls[0]?.args ?? []
     expect(directory).toBe('runs/x')
-    const { signal, ...rest } = options as GenerateOptions
-    expect(rest).toEqual({ prompt: 'The people', tokens: 5, temperature: 0, topK: 0, topP: 1, seed: 7, threads: 2 })
+    const { signal, onMessage: _, ...rest } = options as GenerateOptions
+    const model = { threads: 2, checkpoint: 40 }
+    expect(rest).toEqual({
+      ...{ prompt: 'The people', tokens: 5, temperature: 0, topK: 0, topP: 1, seed: 7, stop: ['.', '!'] },
+      ...model,
+    })
     expect(signal?.aborted).toBe(false)
     expect(fake.stdout.text).toBe('The people of the United States\n')
+    expect(fake.stderr.text).toBe('choir: skipping checkpoint 40\n')
+  })
+
+  test('generate --json prints pieces, warnings, and at the end the whole text and why it ended', async () => {
+    const fake = fakeIo()
+    expect(await main(['generate', 'runs/x', '--prompt', 'The people', '--json'], fake.io)).toBe(0)
+    expect(jsonLines(fake.stdout.text)).toEqual([
+      { kind: 'warning', message: 'skipping checkpoint 40' },
+      { kind: 'piece', text: ' of the' },
+      { kind: 'piece', text: ' United States' },
+      {
+        ...{ kind: 'summary', prompt: 'The people', text: ' of the United States' },
+        ...{ reason: 'length', tokens: 4, seconds: 0.5, step: 20 },
+      },
+    ])
+    expect(fake.stderr.text).toBe('')
+  })
+
+  test('generate --prompt - reads standard input, without one line break at its end', async () => {
+    for (const [stdin, prompt] of [
+      ['The people', 'The people'],
+      ['Zwölf\n', 'Zwölf'],
+      ['a\n\n', 'a\n'],
+      ['a\r\n', 'a'],
+      ['\ufeffa ', 'a '],
+    ] as const) {
+      const fake = fakeIo({ stdin })
+      expect(await main(['generate', 'x', '--prompt', '-'], fake.io)).toBe(0)
+      expect(fake.calls[0]?.args[1]).toMatchObject({ prompt })
+    }
+    for (const [stdin, message] of [
+      ['', 'standard input is empty'],
+      ['\n', 'standard input is empty'],
+      ['a\0', 'has a NUL byte at offset 1'],
+      [Buffer.of(0x61, 0xe9), 'standard input is not UTF-8'],
+    ] as const) {
+      const fake = fakeIo({ stdin })
+      expect(await main(['generate', 'x', '--prompt', '-'], fake.io)).toBe(2)
+      expect(fake.stderr.text).toContain(`choir: invalid --prompt: standard input`)
+      expect(fake.stderr.text).toContain(message)
+      expect(fake.calls).toEqual([])
+    }
+    const terminal = fakeIo({ stdin: 'x\n', terminal: true })
+    await main(['generate', 'x', '--prompt', '-'], terminal.io)
+    expect(terminal.stderr.text).toContain('type the prompt; end it with Ctrl-D')
+  })
+
+  test('eval passes the step of a checkpoint', async () => {
+    const fake = fakeIo()
+    expect(await main(['eval', 'runs/x', '--checkpoint', '40'], fake.io)).toBe(0)
+    expect(fake.calls[0]?.args[1]).toMatchObject({ checkpoint: 40 })
   })
 
   test('train --data sets the text, with names as they are', async () => {

@@ -3,7 +3,7 @@
  * at the first call of its function, so `choir --help` does not load ONNX Runtime.
  */
 import type { RunConfig } from '../config/run-config.ts'
-import type { GenerateOptions } from '../infer/generate.ts'
+import type { GeneratedEnd, GenerateOptions } from '../infer/generate.ts'
 import type { SharedError } from '../run/agreement.ts'
 import type { Ranks } from '../runtime/ranks.ts'
 import { stateMemory } from './state-memory.ts'
@@ -32,9 +32,9 @@ export const operations = {
     return ranks ? (await import('../run/agreement.ts')).fromFirst(ranks, work) : work()
   },
   evaluateRun: imported(() => import('../infer/evaluate.ts'), 'evaluateRun'),
-  async *generate(directory: string, options: GenerateOptions): AsyncGenerator<string, void> {
+  async *generate(directory: string, options: GenerateOptions): AsyncGenerator<string, GeneratedEnd> {
     const { generate } = await import('../infer/generate.ts')
-    yield* generate(directory, options)
+    return yield* generate(directory, options)
   },
   /** Size and cost of a model, and the memory of its training state. */
   async describe(config: RunConfig) {

@@ -94,6 +94,17 @@ export function jsonOption(): Option {
   return new Option('--json', 'print JSON, one object per line, and nothing else')
 }
 
+/** A checkpoint by its step, or by the name of its folder. */
+export function checkpointOption(): Option {
+  const option = new Option('--checkpoint <step>', 'use the checkpoint of this step (default: the newest)')
+  return option.argParser((text: string) => {
+    const step = Number(/^(?:step-)?(\d+)$/.exec(text)?.[1])
+    if (!Number.isSafeInteger(step))
+      throw new UsageError(`invalid --checkpoint: ${JSON.stringify(text)} (expected a step, such as 400)`)
+    return step
+  })
+}
+
 export function setOption(): Option {
   return listOption('--set <path=value>', 'set a configuration field, such as train.steps=500; repeatable')
 }

@@ -23,6 +23,10 @@ export async function runProcess(): Promise<void> {
   const script = process.argv[1] ?? ''
   const relativeScript = relative(process.cwd(), script)
   const io: Io = {
+    // Opened when it is read: a process that may not read its terminal would be stopped.
+    get stdin() {
+      return process.stdin
+    },
     stdout: process.stdout,
     stderr: process.stderr,
     env: process.env,

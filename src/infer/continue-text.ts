@@ -2,38 +2,64 @@
 import { Generator } from './generation/generator.ts'
 import type { SamplingOptions } from './generation/sampling.ts'
 import type { LiveModel } from './live-model.ts'
+import { StopScanner } from './stop-scanner.ts'
 
 export interface TextOptions extends SamplingOptions {
   readonly prompt: string
   /** Maximum number of tokens; the text stops earlier at the end of a document. */
   readonly tokens: number
   readonly seed: number
+  /** The text ends before the first of these, none of which is empty. */
+  readonly stop?: readonly string[]
   readonly signal?: AbortSignal
 }
 
+/** How a text ended. */
+export interface TextEnd {
+  /**
+   * `end`: the model ended the document; `stop`: one of the stop texts came; `length`: it has as many tokens as were
+   * asked for; `interrupted`: the signal was aborted.
+   */
+  readonly reason: 'end' | 'stop' | 'length' | 'interrupted'
+  /** Tokens computed, with those of a stop text and without the end of the document. */
+  readonly tokens: number
+  /** From the first token of the prompt. */
+  readonly seconds: number
+}
+
 /**
- * Yields the continuation of the prompt in pieces. It is fastest with a model that has `tokenScratch`.
+ * Yields the continuation of the prompt in pieces, and returns how it ended. It is fastest with a model that has
+ * `tokenScratch`.
  * @param isChanging Whether parameters may change between two pieces.
  */
 export async function* continueText(
   { runtime, config, tokenizer, store }: Omit<LiveModel, 'step'>,
   options: TextOptions,
   isChanging = false,
-): AsyncGenerator<string, void> {
+): AsyncGenerator<string, TextEnd> {
+  const began = performance.now()
   const generator = new Generator(runtime, config.model, store, isChanging)
   // In training, documents follow an end-of-text token, so generation begins with one too.
   const prompt = [tokenizer.endOfText, ...(await tokenizer.encode(options.prompt))]
   const text = tokenizer.stream()
-  let count = 0
+  const scanner = new StopScanner(options.stop ?? [])
+  let tokens = 0
+  let reason: TextEnd['reason'] = 'length'
   try {
     for await (const token of generator.tokens(prompt, tokenizer.vocabulary, options, options.seed)) {
-      if (token === tokenizer.endOfText || options.signal?.aborted) break
-      const piece = text.push(token)
+      if (token === tokenizer.endOfText) reason = 'end'
+      else if (options.signal?.aborted) reason = 'interrupted'
+      if (reason !== 'length') break
+      const piece = scanner.push(text.push(token))
       if (piece) yield piece
-      if (++count >= options.tokens) break
+      if (++tokens >= options.tokens || scanner.isStopped) break
     }
-    const rest = text.end()
-    if (rest) yield rest
+    if (!scanner.isStopped) {
+      const rest = scanner.push(text.end()) + scanner.end()
+      if (rest) yield rest
+    }
+    if (scanner.isStopped) reason = 'stop'
+    return { reason, tokens, seconds: (performance.now() - began) / 1000 }
   } finally {
     generator.release()
   }

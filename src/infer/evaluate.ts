@@ -8,9 +8,9 @@ import { openRunData } from '../run/session.ts'
 import { configForCapacity } from '../step/capacity-rules.ts'
 import { Evaluator } from '../step/evaluation.ts'
 import type { EvalRecord } from '../step/records.ts'
-import { loadModel, type RuntimeOverrides, type TrainedModel } from './trained-model.ts'
+import { loadModel, type ModelChoice, type TrainedModel } from './trained-model.ts'
 
-export interface EvaluateOptions extends RuntimeOverrides {
+export interface EvaluateOptions extends ModelChoice {
   /** Other text, all of which is evaluated. Default: the held-out text of the run. */
   readonly source?: string | string[]
   /** Maximum number of batches; default: all. */
@@ -20,7 +20,7 @@ export interface EvaluateOptions extends RuntimeOverrides {
   readonly onMessage?: OnMessage
 }
 
-/** The loss of a run's newest checkpoint on held-out text, under every capacity rule. */
+/** The loss of a checkpoint of a run on held-out text, under every capacity rule. */
 export async function evaluateRun(directory: string, options: EvaluateOptions = {}): Promise<EvalRecord> {
   const onMessage = options.onMessage ?? (() => {})
   const trained = await loadModel(directory, options, onMessage)
@@ -34,7 +34,7 @@ export async function evaluateRun(directory: string, options: EvaluateOptions = 
 /** The same of a model that is loaded. */
 export async function evaluateModel(
   { directory, runtime, config, tokenizer, store, step, trainedOn }: TrainedModel,
-  options: Omit<EvaluateOptions, keyof RuntimeOverrides>,
+  options: Omit<EvaluateOptions, keyof ModelChoice>,
 ): Promise<EvalRecord> {
   const onMessage = options.onMessage ?? (() => {})
   const { source = config.data.source, capacity = 'none' } = options

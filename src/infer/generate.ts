@@ -1,17 +1,20 @@
-/** Generates text with the newest checkpoint of a run. */
+/** Generates text with a checkpoint of a run. */
 import type { OnMessage } from '../run/messages.ts'
-import { continueText, type TextOptions } from './continue-text.ts'
+import { continueText, type TextEnd, type TextOptions } from './continue-text.ts'
 import { tokenScratch } from './generation/token-decoder.ts'
-import { loadModel } from './trained-model.ts'
+import { loadModel, type ModelChoice } from './trained-model.ts'
 
-export interface GenerateOptions extends TextOptions {
-  readonly device?: 'cpu' | 'webgpu'
-  readonly threads?: number
+export interface GenerateOptions extends TextOptions, Omit<ModelChoice, 'math'> {
   readonly onMessage?: OnMessage
 }
 
-/** Yields the continuation of the prompt in pieces. */
-export async function* generate(directory: string, options: GenerateOptions): AsyncGenerator<string, void> {
+export interface GeneratedEnd extends TextEnd {
+  /** Of the checkpoint. */
+  readonly step: number
+}
+
+/** Yields the continuation of the prompt in pieces, and returns how it ended. */
+export async function* generate(directory: string, options: GenerateOptions): AsyncGenerator<string, GeneratedEnd> {
   // Generation is float32, also of a run that trained in a precision that this device lacks.
   const model = await loadModel(
     directory,
@@ -20,7 +23,7 @@ export async function* generate(directory: string, options: GenerateOptions): As
     tokenScratch,
   )
   try {
-    yield* continueText(model, options)
+    return { ...(yield* continueText(model, options)), step: model.step }
   } finally {
     await model.close()
   }

@@ -5,7 +5,7 @@ import type { RunConfig } from '../config/run-config.ts'
 import { tokenizerFromJson } from '../data/tokenizer/native-tokenizer.ts'
 import { UsageError } from '../errors.ts'
 import { parameterSpecs } from '../model/parameters.ts'
-import { readNewestCheckpoint } from '../run/checkpoint/checkpoint.ts'
+import { readCheckpointOf, readNewestCheckpoint } from '../run/checkpoint/checkpoint.ts'
 import { loadRunConfig } from '../run/load-config.ts'
 import type { OnMessage } from '../run/messages.ts'
 import type { State } from '../run/run-state.ts'
@@ -31,14 +31,20 @@ export interface RuntimeOverrides {
   readonly math?: Precision
 }
 
+/** Which model of a run, and what computes it. */
+export interface ModelChoice extends RuntimeOverrides {
+  /** Step of the checkpoint. Default: the newest one that is intact. */
+  readonly checkpoint?: number
+}
+
 /**
- * Loads the newest intact checkpoint of a run; the caller must close the model.
+ * Loads a checkpoint of a run; the caller must close the model.
  * @param scratchOf Scratch memory in the store, in floats.
- * @throws UsageError if there is no run or no checkpoint
+ * @throws UsageError if there is no run or no such checkpoint; RunError if the one that was asked for is damaged
  */
 export async function loadModel(
   directory: string,
-  { device, threads, math }: RuntimeOverrides,
+  { device, threads, math, checkpoint }: ModelChoice,
   onMessage: OnMessage,
   scratchOf: (config: RunConfig['model']) => number = () => 0,
 ): Promise<TrainedModel> {
@@ -51,9 +57,13 @@ export async function loadModel(
   try {
     const store = new ParameterStore(runtime, parameterSpecs(config.model), null, scratchOf(config.model))
     const model = parameterTensors(store)
-    const found = await readNewestCheckpoint(join(directory, 'checkpoints'), { model }, (path, reason) =>
-      onMessage({ kind: 'warning', message: `skipping checkpoint ${path}: ${reason}` }),
-    )
+    const checkpoints = join(directory, 'checkpoints')
+    const warn = (path: string, reason: string) =>
+      onMessage({ kind: 'warning', message: `skipping checkpoint ${path}: ${reason}` })
+    const found =
+      checkpoint === undefined
+        ? await readNewestCheckpoint(checkpoints, { model }, warn)
+        : await readCheckpointOf(checkpoints, checkpoint, { model })
     if (!found)
       throw new UsageError(
         `invalid run: "${directory}" has no checkpoint yet (train it, or wait for its first checkpoint)`,

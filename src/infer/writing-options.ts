@@ -9,6 +9,8 @@ export interface WritingOptions extends Partial<SamplingOptions> {
   /** Tokens at most; the end of a document ends the text before. */
   readonly tokens?: number
   readonly seed?: number
+  /** The text ends before the first of these, of which nothing is written. */
+  readonly stop?: readonly string[]
   readonly signal?: AbortSignal
 }
 
@@ -18,6 +20,7 @@ const writingSchema = z.strictObject({
   topP: z.number().positive().max(1).default(0.95),
   tokens: z.int().positive().default(200),
   seed: z.int().nonnegative().default(0),
+  stop: z.array(z.string().min(1)).default([]),
 })
 
 /** @throws UsageError when an option is out of range */

@@ -17,7 +17,7 @@ beforeAll(async () => {
     preset: 'tiny',
     model: { vocabulary: 300, sequence: 16 },
     data: { source, tokenizer: { kind: 'bytes' }, cache: join(folder, 'cache') },
-    train: { steps: 3 },
+    train: { steps: 3, checkpointEvery: 1 },
     runtime: { threads: 1 },
   })
   await train(config, { directory: join(folder, 'run') })
@@ -59,14 +59,57 @@ test('the same seed gives the same text, also of two at once', async () => {
   expect(await Promise.all([written(options), written(options)])).toEqual([alone, alone])
 })
 
-describe('an option out of range is refused before anything is written', () => {
-  test.each([{ tokens: 0 }, { tokens: Number.NaN }, { temperature: -1 }, { topK: 1.5 }, { topP: 2 }, { seed: 0.5 }])(
-    '%j',
-    (options) => {
-      expect(() => run.generate('Line', options)).toThrow(UsageError)
-      expect(() => run.generate('Line', options)).toThrow(Object.keys(options)[0])
-    },
+async function ended(options: WritingOptions) {
+  const pieces = run.generate('Line', options)
+  for (;;) {
+    const { done, value } = await pieces.next()
+    if (done) return value
+  }
+}
+
+test('a text ends before a stop, wherever its tokens are cut, and reports why it ended', async () => {
+  const options = { tokens: 40, seed: 3, temperature: 1, topK: 0, topP: 1 }
+  const whole = await written(options)
+  expect(await ended(options)).toMatchObject({ reason: 'length', tokens: 40, seconds: expect.any(Number) })
+  for (const [from, to] of [
+    [0, 1],
+    [5, 8],
+    [10, 20],
+  ]) {
+    const stop = whole.slice(from, to)
+    const before = whole.slice(0, whole.indexOf(stop))
+    expect(await written({ ...options, stop: ['not in the text', stop] })).toBe(before)
+    expect(await ended({ ...options, stop: [stop] })).toMatchObject({ reason: 'stop' })
+  }
+  expect(await written({ ...options, stop: ['not in the text'] })).toBe(whole)
+  const abort = new AbortController()
+  abort.abort()
+  expect(await ended({ ...options, signal: abort.signal })).toMatchObject({ reason: 'interrupted', tokens: 0 })
+})
+
+test('a checkpoint is chosen by its step; one that is missing is refused with those that there are', async () => {
+  const older = await Run.load(join(folder, 'run'), { checkpoint: 2 })
+  expect(older.step).toBe(2)
+  expect((await older.evaluate()).loss).not.toBe((await run.evaluate()).loss)
+  await older.close()
+  await expect(Run.load(join(folder, 'run'), { checkpoint: 1 })).rejects.toThrow(
+    /^invalid checkpoint: 1 \(.*run has those of steps 2, 3\)$/,
   )
+})
+
+describe('an option out of range is refused before anything is written', () => {
+  test.each([
+    { tokens: 0 },
+    { tokens: Number.NaN },
+    { temperature: -1 },
+    { topK: 1.5 },
+    { topP: 2 },
+    { seed: 0.5 },
+    { stop: [''] },
+  ])('%j', (options) => {
+    expect(() => run.generate('Line', options)).toThrow(UsageError)
+    expect(() => run.generate('Line', options)).toThrow(Object.keys(options)[0])
+  })
 })
 
 test('routing gives every token its experts, and the gates of dropless top-1', async () => {

@@ -3,23 +3,23 @@ import type { RunConfig } from '../config/run-config.ts'
 import type { Tokenizer } from '../data/tokenizer/tokenizer.ts'
 import { UsageError } from '../errors.ts'
 import { compileTracer } from '../infer/compiled-tracer.ts'
-import { continueText } from '../infer/continue-text.ts'
+import { continueText, type TextEnd } from '../infer/continue-text.ts'
 import { type EvaluateOptions, evaluateModel } from '../infer/evaluate.ts'
 import { tokenScratch } from '../infer/generation/token-decoder.ts'
 import { expectText, routingOf, type TextRouting } from '../infer/text-routing.ts'
-import { loadModel, type RuntimeOverrides, type TrainedModel } from '../infer/trained-model.ts'
+import { loadModel, type ModelChoice, type TrainedModel } from '../infer/trained-model.ts'
 import { textOptions, type WritingOptions } from '../infer/writing-options.ts'
 import type { OnMessage } from '../run/messages.ts'
 import type { EvalRecord } from '../step/records.ts'
 
-export interface LoadOptions extends RuntimeOverrides {
+export interface LoadOptions extends ModelChoice {
   /** Called with warnings, such as a damaged checkpoint that was skipped. */
   readonly onMessage?: OnMessage
 }
 
-export type EvaluationOptions = Omit<EvaluateOptions, keyof RuntimeOverrides>
+export type EvaluationOptions = Omit<EvaluateOptions, keyof ModelChoice>
 
-/** A run's newest checkpoint, in memory. Close it in the end. */
+/** A checkpoint of a run, the newest one by default, in memory. Close it in the end. */
 export class Run {
   private readonly trained: TrainedModel
   private closed = false
@@ -30,7 +30,7 @@ export class Run {
 
   /**
    * @param directory Of a run, as `train` leaves it.
-   * @throws UsageError when there is no run or no checkpoint; RunError when its files are damaged
+   * @throws UsageError when there is no run or no such checkpoint; RunError when its files are damaged
    */
   static async load(directory: string, options: LoadOptions = {}): Promise<Run> {
     if (typeof directory !== 'string') throw new UsageError(`invalid directory: ${directory} (expected that of a run)`)
@@ -61,10 +61,10 @@ export class Run {
   }
 
   /**
-   * Text that continues the prompt, piece by piece.
+   * Text that continues the prompt, piece by piece; the generator returns how it ended.
    * @throws UsageError when an option is out of range
    */
-  generate(prompt = '', options: WritingOptions = {}): AsyncGenerator<string, void> {
+  generate(prompt = '', options: WritingOptions = {}): AsyncGenerator<string, TextEnd> {
     return continueText(this.model, textOptions(prompt, options))
   }
 

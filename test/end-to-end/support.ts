@@ -36,11 +36,19 @@ export class ChoirProcess {
   private readonly watchers = new Set<() => void>()
   private isEnded = false
 
-  /** @param world Starts several, as ranks. */
-  constructor(args: readonly string[], cwd: string, world?: WorldCommand) {
+  /**
+   * @param world Starts several, as ranks.
+   * @param input Standard input; default: none.
+   */
+  constructor(args: readonly string[], cwd: string, world?: WorldCommand, input?: string | Uint8Array) {
     const words = [...(world ? [world.command, ...world.args] : []), process.execPath, bin, ...args]
     const env = { ...process.env, ...world?.env }
-    this.child = spawn(words[0] as string, words.slice(1), { cwd, env, stdio: ['ignore', 'pipe', 'pipe'] })
+    this.child = spawn(words[0] as string, words.slice(1), {
+      cwd,
+      env,
+      stdio: [input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'],
+    })
+    this.child.stdin?.end(input)
     this.pid = this.child.pid as number
     let [stdout, stderr] = ['', '']
     this.child.stderr?.setEncoding('utf8').on('data', (text: string) => {
@@ -104,6 +112,11 @@ export class Workspace {
 
   start(...args: string[]): ChoirProcess {
     return new ChoirProcess(args, this.path)
+  }
+
+  /** With text on its standard input. */
+  startWith(input: string | Uint8Array, ...args: string[]): ChoirProcess {
+    return new ChoirProcess(args, this.path, undefined, input)
   }
 
   /** Starts `ranks` processes that work together. */

@@ -1,5 +1,6 @@
 /** The page's side: a training in a worker, as an object. */
 import { RunError } from '../../errors.ts'
+import type { TextEnd } from '../../infer/continue-text.ts'
 import type { TextRouting } from '../../infer/text-routing.ts'
 import type { WritingOptions } from '../../infer/writing-options.ts'
 import type { EvalRecord } from '../../step/records.ts'
@@ -85,8 +86,8 @@ export class TrainingWorker {
     return this.request('evaluate', null)
   }
 
-  /** Text that continues the prompt, piece by piece, while training goes on. */
-  async *generate(prompt = '', { signal, ...options }: WritingOptions = {}): AsyncGenerator<string, void> {
+  /** Text that continues the prompt, piece by piece, while training goes on; the generator returns how it ended. */
+  async *generate(prompt = '', { signal, ...options }: WritingOptions = {}): AsyncGenerator<string, TextEnd> {
     const pieces: string[] = []
     let wake = () => {}
     let isDone = false
@@ -110,7 +111,7 @@ export class TrainingWorker {
           })
         for (const piece of pieces.splice(0)) yield piece
       }
-      await written
+      return await written
     } finally {
       signal?.removeEventListener('abort', stop)
       if (!isDone) stop()

@@ -4,6 +4,7 @@
  */
 import type { RunConfig, RunInput } from '../../config/run-config.ts'
 import { RunError, UsageError } from '../../errors.ts'
+import type { TextEnd } from '../../infer/continue-text.ts'
 import type { TextRouting } from '../../infer/text-routing.ts'
 import type { WritingOptions } from '../../infer/writing-options.ts'
 import { RuntimeError } from '../../runtime/contract.ts'
@@ -65,7 +66,7 @@ export interface Commands {
   pause: [null, null]
   evaluate: [null, EvalRecord]
   /** Pieces of the text are sent as they are written. */
-  generate: [GenerateInput, null]
+  generate: [GenerateInput, TextEnd]
   /** Ends a text. @param input The id of its request. */
   stop: [number, null]
   trace: [string, TextRouting]

@@ -1,5 +1,6 @@
 /** The training of a worker: opened once, run and paused, and asked while it runs. */
 import { UsageError } from '../../errors.ts'
+import type { TextEnd } from '../../infer/continue-text.ts'
 import type { OnMessage } from '../../run/messages.ts'
 import type { Runtime } from '../../runtime/contract.ts'
 import { runTraining, type TrainingEvent } from '../run-training.ts'
@@ -129,13 +130,17 @@ export class Session {
     { prompt, options }: GenerateInput,
     id: number,
     write: (piece: string) => void,
-  ): Promise<null> {
+  ): Promise<TextEnd> {
     const { training } = await this.opened()
     const stop = new AbortController()
     this.texts.set(id, stop)
     try {
-      for await (const piece of training.generate(prompt, { ...options, signal: stop.signal })) write(piece)
-      return null
+      const pieces = training.generate(prompt, { ...options, signal: stop.signal })
+      for (;;) {
+        const { done, value } = await pieces.next()
+        if (done) return value
+        write(value)
+      }
     } finally {
       this.texts.delete(id)
     }

@@ -5,10 +5,19 @@ import { count, fixed, grouped } from '../../text/numbers.ts'
 import { capacityTable, ruleText } from '../display/capacities.ts'
 import { labelled } from '../display/display.ts'
 import { colorsFor, type Io, writeJson } from '../io.ts'
-import { deviceOption, type EngineFlags, jsonOption, listOption, mathOption, threadsOption } from '../options.ts'
+import {
+  checkpointOption,
+  deviceOption,
+  type EngineFlags,
+  jsonOption,
+  listOption,
+  mathOption,
+  threadsOption,
+} from '../options.ts'
 
 interface EvalFlags extends EngineFlags {
   readonly data?: string[]
+  readonly checkpoint?: number
   readonly capacity: CapacityRule
   readonly json?: true
 }
@@ -18,7 +27,7 @@ export function addEval(program: Command, io: Io): void {
     .command('eval')
     .summary('measure the loss of a trained model')
     .description(
-      'Measures the loss of the newest checkpoint of a run on its held-out documents, which it was not trained on, or ' +
+      'Measures the loss of a checkpoint of a run, by default the newest, on its held-out documents, which it was not trained on, or ' +
         'on other text.',
     )
     .argument('<run>', 'run directory')
@@ -30,6 +39,7 @@ export function addEval(program: Command, io: Io): void {
         .choices(capacityRules)
         .default('none' satisfies CapacityRule),
     )
+    .addOption(checkpointOption())
     .addOption(deviceOption())
     .addOption(threadsOption())
     .addOption(mathOption())
@@ -41,6 +51,7 @@ Examples:
   choir eval runs/demo
   choir eval runs/demo --data moby-dick
   choir eval runs/demo --data 'books/*.txt' --json
+  choir eval runs/demo --checkpoint 400
   choir eval runs/demo --capacity eval      the loss as reported during training
 
 A full expert refuses (drops) further tokens. Its capacity is that of training (train), that of
@@ -57,6 +68,7 @@ async function run(io: Io, directory: string, flags: EvalFlags): Promise<void> {
   const record = await io.operations.evaluateRun(directory, {
     ...(only === undefined ? {} : { source: more.length === 0 ? only : [only, ...more] }),
     capacity: flags.capacity,
+    ...(flags.checkpoint === undefined ? {} : { checkpoint: flags.checkpoint }),
     ...(flags.device === undefined ? {} : { device: flags.device }),
     ...(flags.threads === undefined ? {} : { threads: flags.threads }),
     ...(flags.math === undefined ? {} : { math: flags.math }),

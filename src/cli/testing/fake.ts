@@ -1,5 +1,5 @@
 /** A fake `Io`: streams that keep their text, and operations that return prepared results. */
-import { Writable } from 'node:stream'
+import { Readable, Writable } from 'node:stream'
 import type { CeilingReport } from '../../measure/ceiling.ts'
 import type { Machine } from '../../measure/machine.ts'
 import type { StepProfile } from '../../measure/step-profile.ts'
@@ -153,6 +153,7 @@ interface Settings {
   readonly machine?: Partial<Machine>
   /** The matmul rate that trainings and benchmarks report; default: two measurements on a quiet machine. */
   readonly ceiling?: CeilingReport
+  readonly stdin?: string | Buffer
   /** Default: a training of one process. */
   readonly ranks?: RanksSummary
   /** Exit code and output of another program; default: it is not installed. */
@@ -258,8 +259,10 @@ export function fakeIo(settings: Settings = {}): Fake {
     },
     async *generate(directory, options) {
       calls.push({ name: 'generate', args: [directory, options] })
+      options.onMessage?.({ kind: 'warning', message: 'skipping checkpoint 40' })
       yield ' of the'
       yield ' United States'
+      return { reason: 'length', tokens: 4, seconds: 0.5, step: 20 }
     },
     async signal(config) {
       calls.push({ name: 'signal', args: [config] })
@@ -367,6 +370,7 @@ export function fakeIo(settings: Settings = {}): Fake {
       for (const handler of pipeHandlers) handler()
     },
     io: {
+      stdin: Object.assign(Readable.from([settings.stdin ?? '']), { isTTY: settings.terminal ?? false }),
       stdout,
       stderr,
       env,

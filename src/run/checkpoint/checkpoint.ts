@@ -12,7 +12,7 @@
  */
 import { mkdir, readFile, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { RunError } from '../../errors.ts'
+import { RunError, UsageError } from '../../errors.ts'
 import { gatherJson, type Ranks } from '../../runtime/ranks.ts'
 import type { NamedTensor } from '../../step/named-tensors.ts'
 import { errorCode, syncFolder, writeError } from '../../system/disk.ts'
@@ -186,6 +186,31 @@ export async function readNewestCheckpoint(
       if (!(await hasMovedOn())) throw error
     }
   }
+}
+
+/**
+ * Reads the checkpoint of a step into the tensors; null if there are no checkpoints at all.
+ * @param tensors See {@link readCheckpoint}.
+ * @throws UsageError if there is none of this step, with the steps that have one; RunError if it is damaged
+ */
+export async function readCheckpointOf(
+  directory: string,
+  step: number,
+  tensors: Parameters<typeof readCheckpoint>[1],
+): Promise<Checkpoint | null> {
+  const names = await finished(directory)
+  if (names.length === 0) return null
+  const stepOf = (name: string): number => Number(/\d+/.exec(name)?.[0])
+  const name = names.find((candidate) => stepOf(candidate) === step)
+  if (name === undefined) {
+    const steps = [...new Set(names.map(stepOf))].reverse()
+    throw new UsageError(`invalid checkpoint: ${step} (${dirname(directory)} has those of steps ${steps.join(', ')})`)
+  }
+  const path = join(directory, name)
+  const verdict = await verifyFolder(path, step, 'contents')
+  if ('reason' in verdict) throw new RunError(`checkpoint ${path} is damaged: ${verdict.reason}`)
+  await readCheckpoint(path, tensors)
+  return { step, path, state: verdict.state }
 }
 
 /**

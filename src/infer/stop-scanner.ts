@@ -1,0 +1,42 @@
+/**
+ * Ends a text before the first of several texts. A stop may lie across pieces, so a piece is held back from the place
+ * where a stop may have begun.
+ */
+export class StopScanner {
+  private readonly stops: readonly string[]
+  private held = ''
+  private found = false
+
+  /** @param stops None of them empty. */
+  constructor(stops: readonly string[]) {
+    this.stops = stops
+  }
+
+  /** Whether a stop has come; there is no text after it. */
+  get isStopped(): boolean {
+    return this.found
+  }
+
+  /** What is certain to be text after this piece. */
+  push(piece: string): string {
+    const text = this.held + piece
+    const places = this.stops.map((stop) => text.indexOf(stop)).filter((at) => at >= 0)
+    this.found = places.length > 0
+    const end = this.found ? Math.min(...places) : text.length - this.undecided(text)
+    this.held = this.found ? '' : text.slice(end)
+    return text.slice(0, end)
+  }
+
+  /** What was held back, at the end of the text. */
+  end(): string {
+    return this.held
+  }
+
+  /** Length of the longest end of the text that a stop begins with. */
+  private undecided(text: string): number {
+    const longest = Math.max(0, ...this.stops.map((stop) => stop.length - 1))
+    for (let length = Math.min(longest, text.length); length > 0; length--)
+      if (this.stops.some((stop) => stop.startsWith(text.slice(-length)))) return length
+    return 0
+  }
+}
