@@ -1,6 +1,6 @@
 /**
- * Ends a text before the first of several texts. A stop may lie across pieces, so a piece is held back from the place
- * where a stop may have begun.
+ * Ends a text before one of several texts: the one that is complete first, and of those the longest. A stop may lie
+ * across pieces, so a piece is held back from the place where a stop may have begun.
  */
 export class StopScanner {
   private readonly stops: readonly string[]
@@ -20,9 +20,12 @@ export class StopScanner {
   /** What is certain to be text after this piece. */
   push(piece: string): string {
     const text = this.held + piece
-    const places = this.stops.map((stop) => text.indexOf(stop)).filter((at) => at >= 0)
-    this.found = places.length > 0
-    const end = this.found ? Math.min(...places) : text.length - this.undecided(text)
+    const [first] = this.stops
+      .map((stop) => ({ from: text.indexOf(stop), length: stop.length }))
+      .filter(({ from }) => from >= 0)
+      .toSorted((a, b) => a.from + a.length - (b.from + b.length) || a.from - b.from)
+    this.found = first !== undefined
+    const end = first ? first.from : text.length - this.undecided(text)
     this.held = this.found ? '' : text.slice(end)
     return text.slice(0, end)
   }

@@ -9,7 +9,7 @@ export interface WritingOptions extends Partial<SamplingOptions> {
   /** Tokens at most; the end of a document ends the text before. */
   readonly tokens?: number
   readonly seed?: number
-  /** The text ends before the first of these, of which nothing is written. */
+  /** The text ends before the first of these that comes, of which nothing is written. */
   readonly stop?: readonly string[]
   readonly signal?: AbortSignal
 }

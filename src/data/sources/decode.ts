@@ -78,7 +78,7 @@ function decode(bytes: Uint8Array, offset: number, file: Pick<SourceFile, 'name'
   const utf16 = offset === 0 ? utf16Of(bytes) : undefined
   const isBinary = nul >= 0 && utf16 === undefined
   const advice = isBinary
-    ? 'expected UTF-8 text, Markdown, JSON, JSONL or Parquet (.parquet)'
+    ? 'expected UTF-8 text, JSON, JSONL or Parquet (.parquet)'
     : `if it is text in another encoding, set data.encoding, such as ${utf16 ?? 'latin1'}`
   const inside = file.gzip ? ' of its decompressed content' : ''
   throw new Unreadable(
