@@ -5,6 +5,7 @@ import { storedFields } from '../config/stored-fields.ts'
 import type { Dataset } from '../data/dataset.ts'
 import { separatorOf } from '../data/first-visible.ts'
 import { type MemoryFile, memoryDataset } from '../data/memory-dataset.ts'
+import { corpusNames } from '../data/sources/corpus.ts'
 import { byteLevelTokenizer } from '../data/tokenizer/tokenizer.ts'
 import { UsageError } from '../errors.ts'
 import { Ceiling } from '../measure/ceiling.ts'
@@ -85,10 +86,16 @@ export function openZip(zip: Uint8Array, { text, ...options }: RestoreOptions): 
   const config = parseInput(runSchema, stored, 'configuration')
   const { source } = config.data
   const inRun = runText(run, source)
-  const files = inRun?.files ?? (text && placeText(text).files)
+  const files = inRun?.files ?? (text && textFor(source, text))
   if (!files) throw new UsageError(`data.source: the run does not hold its text, ${source} (give it as \`text\`)`)
   const kept = [...run].filter(([path]) => path === 'config.json' || inRun?.inRun.has(path))
   return begin({ config, text: files, files: new Map(kept), run }, options)
+}
+
+/** The files of a text that is given for a run; undefined if it is a corpus, and the run was trained on something else. */
+function textFor(source: RunConfig['data']['source'], text: PageText): readonly MemoryFile[] | undefined {
+  const given = placeText(text)
+  return corpusNames.includes(given.source) && given.source !== source ? undefined : given.files
 }
 
 async function begin(

@@ -158,6 +158,8 @@ test('a run that Node has trained goes on in a page, with its text', async () =>
   const files = new Map(paths.map((path) => [path, new Uint8Array(readFileSync(join(directory, path)))]))
   const zip = zipRun(files)
   await expect(WebTraining.import(zip, { runtime })).rejects.toThrow('the run does not hold its text')
+  const corpus = { name: 'sotu', documents: [{ name: '1790_george.json', content: '{"text":"Fellow citizens"}' }] }
+  await expect(WebTraining.import(zip, { runtime, text: corpus })).rejects.toThrow('the run does not hold its text')
   const other = { name: 'notes.txt', content: `${content} more` }
   await expect(WebTraining.import(zip, { runtime, text: other })).rejects.toThrow('the text has changed since')
   const training = await WebTraining.import(zip, { runtime, text })

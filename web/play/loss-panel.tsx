@@ -1,7 +1,8 @@
 /** A measure of both sides over the steps, as the dashboard draws it. */
 import { signal } from '@preact/signals'
 import { useMemo } from 'preact/hooks'
-import { smooth } from '../../src/watch/runs/series.ts'
+import type { TrainRecord } from '../../src/library/web.ts'
+import { smooth, thin } from '../../src/watch/runs/series.ts'
 import { Segments } from '../src/controls/selection.tsx'
 import { Chart } from '../src/curves/chart.tsx'
 import '../src/curves/curves.css'
@@ -24,6 +25,8 @@ type Measure = keyof typeof measures
 const measure = signal<Measure>('loss')
 /** As in the dashboard, the weight of earlier values. */
 const SMOOTHING = 0.8
+/** More than the plot has pixels. */
+const MAX_POINTS = 1600
 
 export function LossPanel() {
   const shown = measure.value
@@ -60,8 +63,10 @@ function lineOf({ side, records, evaluations }: LiveRun, shown: Measure): Line {
   if (shown === 'heldOut')
     return { ...line, x: evaluations.map(({ step }) => step), y: evaluations.map(({ loss }) => finite(loss)) }
   const raw = Float64Array.from(records, (record) => record[shown])
-  const y = Array.from(smooth(raw, SMOOTHING), finite)
-  return { ...line, x: records.map(({ step }) => step), y, raw: Array.from(raw, finite) }
+  const smoothed = smooth(raw, SMOOTHING)
+  const rows = thin(Uint32Array.from(raw.keys()), raw, MAX_POINTS)
+  const at = (values: Float64Array) => Array.from(rows, (row) => finite(values[row] as number))
+  return { ...line, x: Array.from(rows, (row) => (records[row] as TrainRecord).step), y: at(smoothed), raw: at(raw) }
 }
 
 const finite = (value: number): number | null => (Number.isFinite(value) ? value : null)
