@@ -15,7 +15,8 @@ export function modelLine({ model }: RunConfig): string {
 export function routingLine({ model }: RunConfig): string {
   const moe = model.moe
   if (!moe) return `none; dense layers of ${model.hidden}`
-  const where = moe.every === 1 ? 'every layer' : `every ${ordinal(moe.every)} layer`
+  const first = moe.from === 0 ? '' : ` from layer ${moe.from} on`
+  const where = `${moe.every === 1 ? 'every layer' : `every ${ordinal(moe.every)} layer`}${first}`
   const shared = moe.sharedHidden > 0 ? ` and a shared one of ${moe.sharedHidden}` : ''
   const capacity = moe.capacity === 'none' ? 'dropless' : `capacity ${moe.capacity} × ${moe.factor}`
   const attention = { none: '', qkv: ', and of the QKV projection', all: ', and of the QKV and output projections' }

@@ -25,6 +25,8 @@ const balanceSchema = z
 export const moeSchema = z.strictObject({
   /** One sparse layer in every `every` layers, the last of them; the others are dense. */
   every: positive.default(1),
+  /** Layers before the first period of `every`, all dense (DeepSeek-V3: `first_k_dense_replace`). */
+  from: z.int().nonnegative().default(0),
   /** Experts in a layer, N. */
   experts: positive.default(8),
   /** Hidden width of an expert, F. */
@@ -134,6 +136,8 @@ export const modelSchema = z
     const moe = model.moe
     if (!moe) return
     if (moe.every > model.layers) refuse(['moe', 'every'], `must be at most layers ${model.layers}`)
+    else if (moe.from + moe.every > model.layers)
+      refuse(['moe', 'from'], `must be at most layers − every = ${model.layers - moe.every}, or no layer is sparse`)
     if (moe.router === 'prototype') {
       if (moe.experts % moe.prototypes !== 0) refuse(['moe', 'prototypes'], `must divide experts ${moe.experts}`)
       else if (moe.k > moe.experts / moe.prototypes)

@@ -32,6 +32,19 @@ test('two of six feed-forward experts are active, and only they count as operati
   expect(flopsPerToken).toBe(6 * (shared + 2 * expert) + scores)
 })
 
+test('layers before the first period are dense, as many as `from` says', () => {
+  const kinds = (layers: number, moe: { from: number; every: number }) => {
+    const { tensors } = describeModel(modelSchema.parse({ layers, moe }))
+    return Array.from({ length: layers }, (_, layer) =>
+      tensors.some(({ name }) => name.startsWith(`layers.${layer}.moe.`)) ? 'sparse' : 'dense',
+    )
+  }
+  // As DeepSeek-V3, in small; and GLaM's every other layer after a dense one.
+  expect(kinds(5, { from: 3, every: 1 })).toEqual(['dense', 'dense', 'dense', 'sparse', 'sparse'])
+  expect(kinds(5, { from: 1, every: 2 })).toEqual(['dense', 'dense', 'sparse', 'dense', 'sparse'])
+  expect(() => kinds(4, { from: 3, every: 2 })).toThrow('must be at most layers − every = 2')
+})
+
 test('the masked half of attention is the pairs of a token and a later one', () => {
   const [layers, sequence, width] = [2, 4, 8]
   let masked = 0

@@ -29,7 +29,8 @@ export interface ParameterSpec {
 export const expertName = (name: string, expert: number): string => name.replace('{e}', String(expert))
 
 /** Whether layer `index` (from 0) is sparse. */
-export const isSparse = ({ moe }: ModelConfig, index: number): boolean => moe !== null && (index + 1) % moe.every === 0
+export const isSparse = ({ moe }: ModelConfig, index: number): boolean =>
+  moe !== null && index >= moe.from && (index - moe.from + 1) % moe.every === 0
 
 /** The modules that a sparse layer may route, each with its own router and N experts. */
 export type RoutedModule = 'ffn' | 'qkv' | 'output'

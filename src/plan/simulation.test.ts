@@ -32,6 +32,13 @@ test('fewer layers keep the period of sparse and dense ones', async () => {
   expect(part.layers).toBe(6)
 })
 
+test('fewer layers keep the dense ones at the beginning', async () => {
+  const requested = await config('model.layers=6', 'model.moe.from=3')
+  const { layout, config: used } = await simulate(requested, { ranks: 4, steps: 1, calibration })
+  const part = await simulate(requested, { ranks: 4, steps: 1, calibration, memoryBytes: bytesOf(used, layout) - 1 })
+  expect(part.layers).toBe(5)
+})
+
 test('counted traffic is the planned one, for gradients and parameters to the byte', async () => {
   const { traffic } = await simulate(await config(), { ranks: 4, steps: 2, calibration })
   for (const channel of ['gradients', 'parameters'] as const)

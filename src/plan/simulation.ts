@@ -108,14 +108,15 @@ const withLayers = (config: RunConfig, layers: number): RunConfig => ({
 /** The most layers, in whole periods of sparse and dense ones, whose rank fits into the memory. */
 function layersThatFit(config: RunConfig, layout: Layout, threads: number, memoryBytes: number): number {
   const all = config.model.layers
-  const unit = config.model.moe?.every ?? 1
+  const { every: unit, from } = config.model.moe ?? { every: 1, from: 0 }
+  const fewest = from + 2 * unit
   const needed = (layers: number) =>
     Object.values(rankMemory(withLayers(config, layers), layout, threads)).reduce((sum: number, part) => sum + part, 0)
   if (needed(all) <= memoryBytes) return all
-  for (let layers = Math.floor((all - 1) / unit) * unit; layers >= 2 * unit; layers -= unit)
+  for (let layers = from + Math.floor((all - 1 - from) / unit) * unit; layers >= fewest; layers -= unit)
     if (needed(layers) <= memoryBytes) return layers
   throw new UsageError(
-    `not enough memory to simulate a rank: ${2 * unit} of ${all} layers need ${gib(needed(2 * unit))} (a simulation ` +
+    `not enough memory to simulate a rank: ${fewest} of ${all} layers need ${gib(needed(fewest))} (a simulation ` +
       `may use ${gib(memoryBytes)}, a quarter of the free memory; use a smaller model or train.batch, or a larger ` +
       'parallel.expert)',
   )

@@ -63,6 +63,7 @@ const shapes: Record<string, RunInput> = {
   'swiglu, dense': { model: { activation: 'swiglu', moe: null } },
   'a shared expert': { model: { moe: { sharedHidden: 24 } } },
   'a sparse layer after a dense one': { model: { moe: { every: 2 } } },
+  'sparse layers from the second on': { model: { moe: { from: 1 } } },
   'two groups of tokens': { model: { moe: { groups: 2 } } },
   'two micro-batches': { train: { microBatches: 2 } },
   'two micro-batches of random experts': { model: { moe: { router: 'random', k: 2 } }, train: { microBatches: 2 } },

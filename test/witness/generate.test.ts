@@ -18,7 +18,7 @@ describe('random cases', () => {
       expect(output.logits.every(Number.isFinite), message).toBe(true)
       expect(output.loss, message).toBeGreaterThan(0)
       expect(output.total, message).toBeGreaterThanOrEqual(output.loss)
-      expect(output.layers.size, message).toBe(Math.floor(config.layers / moe.every))
+      expect(output.layers.size, message).toBe(Math.floor((config.layers - moe.from) / moe.every))
       for (const { counts, kept, capacity, entropy } of output.layers.values()) {
         const seats = (capacity ?? Number.POSITIVE_INFINITY) * moe.groups
         // With `expert-choice`, each expert takes as many tokens as it has seats.
@@ -49,6 +49,7 @@ describe('random cases', () => {
       tied: [true, false],
       training: [true, false],
       every: [1, 2],
+      from: [0, 1],
       sharedHidden: [0, 3],
       router: ['top-k', 'switch', 'prototype', 'sinkhorn', 'bias', 'expert-choice', 'hash', 'random'],
       k: [1, 2, 3],
@@ -74,7 +75,7 @@ describe('random cases', () => {
       const { moe } = input.config
       const message = `seed ${seed}`
       expect(Number.isFinite(loss), message).toBe(true)
-      const sparse = Math.floor(input.config.layers / (moe?.every ?? 1))
+      const sparse = Math.floor((input.config.layers - (moe?.from ?? 0)) / (moe?.every ?? 1))
       expect(layers.size, message).toBe(sparse * (attention === 'qkv' ? 2 : 3))
       // With `expert-choice`, the number of assignments depends on the capacity.
       if (moe?.router === 'expert-choice') continue

@@ -88,9 +88,13 @@ function randomMoe(
   const wholeSequences = batch % groups === 0
   const orders: NonNullable<typeof given.priority>[] = ['choice', 'token', ...(learned ? ['gate' as const] : [])]
   if (wholeSequences) orders.push('position')
+  const every = layers > 1 ? random.integer(1, 2) : 1
+  const hidden = random.integer(2, 6)
   return {
-    every: layers > 1 ? random.integer(1, 2) : 1,
-    hidden: random.integer(2, 6),
+    every,
+    // Without a draw of its own, which would change all draws after it.
+    from: given.every === undefined && layers > every && hidden % 2 === 0 ? 1 : 0,
+    hidden,
     sharedHidden: random.pick([0, 3]),
     softmax: plain ? 'before' : random.pick(['before', 'after'] as const),
     renormalize: !plain && random.pick([true, false]),

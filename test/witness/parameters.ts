@@ -8,9 +8,12 @@ import type { Matrix, Vector } from './arithmetic.ts'
 /** Row-major data of each named parameter; matrices are [inputs, outputs]. */
 export type Parameters = ReadonlyMap<string, { readonly shape: readonly number[]; readonly data: Float64Array }>
 
-/** A layer is sparse if it is the last of its `moe.every` layers. */
+/** The first `moe.from` layers are dense; of the others, the last of each `moe.every` is sparse. */
 export function isSparse(config: ModelConfig, layer: number): boolean {
-  return config.moe !== null && (layer + 1) % config.moe.every === 0
+  if (config.moe === null) return false
+  const { from, every } = config.moe
+  for (let last = from + every - 1; last <= layer; last += every) if (last === layer) return true
+  return false
 }
 
 /** Whether a projection of a layer's attention has experts: to queries, keys and values (`qkv`), or to the output. */

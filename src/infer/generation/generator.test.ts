@@ -146,6 +146,7 @@ const architectures: Record<string, CaseOverrides> = {
     model: { positions: 'learned', norm: 'layer', activation: 'swiglu', tied: false },
   },
   'a shared expert': { moe: { sharedHidden: 3, every: 1 } },
+  'a dense layer before sparse ones': { model: { layers: 3 }, moe: { from: 1 } },
   'dense layers between, the last one sparse': { model: { layers: 4 }, moe: { every: 2 } },
   'dense layers between, the last one dense': { model: { layers: 3 }, moe: { every: 2 } },
 }

@@ -127,7 +127,7 @@ function canSplit({ model }: PlannedRun, tensor: number): boolean {
   const { heads, hidden, moe } = model
   const split = [heads, ...(moe ? [moe.hidden, ...(moe.sharedHidden > 0 ? [moe.sharedHidden] : [])] : [])]
   // The width of dense layers matters only if there are any.
-  if (!moe || moe.every > 1) split.push(hidden)
+  if (!moe || moe.every > 1 || moe.from > 0) split.push(hidden)
   return split.every((size) => size % tensor === 0)
 }
 

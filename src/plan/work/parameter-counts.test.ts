@@ -37,6 +37,7 @@ describe('parameter counts', () => {
     ['dense', { moe: null }],
     ['sparse', {}],
     ['every other layer', { layers: 4, moe: { every: 2 } }],
+    ['dense layers before sparse ones', { layers: 4, moe: { from: 3 } }],
     ['untied, learned positions, layer norm', { tied: false, positions: 'learned', norm: 'layer' }],
     ['swiglu with a shared expert', { activation: 'swiglu', moe: { sharedHidden: 64 } }],
     ['experts in attention', { moe: { attention: 'all', router: 'bias' } }],
