@@ -109,7 +109,7 @@ test.each(Object.entries(shapes))('a model of every kind learns a batch: %s', as
     expect(outcomes[0]?.loss).toBeGreaterThan(3)
     expect(outcomes.at(-1)?.loss).toBeLessThan((outcomes[0]?.loss as number) * 0.75)
     const { moe } = configOf(over).model
-    const sparse = moe === null ? 0 : moe.every === 2 ? 1 : 2
+    const sparse = moe === null ? 0 : moe.every === 2 || moe.from === 1 ? 1 : 2
     const routers = moe === null ? 0 : { none: 1, qkv: 2, all: 3 }[moe.attention]
     expect(outcomes[0]?.layers).toHaveLength(sparse * routers)
   })
