@@ -6,8 +6,7 @@
  * if the bytes differ, so that nothing made from it is kept. The first reading also finds out how the file is read.
  */
 import { createHash, type Hash } from 'node:crypto'
-import { createReadStream } from 'node:fs'
-import { stat } from 'node:fs/promises'
+import { createReadStream, statSync } from 'node:fs'
 import { UsageError } from '../../errors.ts'
 import { chooseFiles, type Examined, examine, isExamined, readThrough } from './examine.ts'
 import type { Content, InputFile, Resolved } from './input-file.ts'
@@ -60,7 +59,8 @@ interface Hashed {
 async function hashFile(file: InputFile, hash: Hash, config: ReadingConfig, signal?: AbortSignal): Promise<Hashed> {
   const field = file.field ?? config.field
   try {
-    const { size } = await stat(file.path)
+    // At once: what is written to the file from here on is noticed.
+    const { size } = statSync(file.path)
     const before = hash.copy().update(hashedHeader(file, field, size))
     const after = before.copy()
     let bytes = 0
