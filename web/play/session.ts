@@ -77,7 +77,7 @@ async function speeches(): Promise<PageText> {
   return { name: 'sotu', documents: await answer.json() }
 }
 
-/** Trains anew with the settings as they are. */
+/** Starts trainings with the settings as they are, in place of those that are open. */
 export const begin = () =>
   attempt(async () => {
     hasStored.value = false
