@@ -1,6 +1,7 @@
 /** Configuration of a run: model, data, training and runtime. It holds everything that affects the result. */
 import { z } from 'zod'
-import { isServedByPosition, modelSchema } from '../model/config.ts'
+import { modelSchema } from '../model/config.ts'
+import { isServedByPosition } from '../model/moe-config.ts'
 import { dataSchema } from './data-config.ts'
 
 const positive = z.int().positive()

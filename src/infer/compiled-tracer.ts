@@ -2,7 +2,7 @@
 import { type RunConfig, sequencesOfPass } from '../config/run-config.ts'
 import type { Tokenizer } from '../data/tokenizer/tokenizer.ts'
 import { UsageError } from '../errors.ts'
-import type { MoeConfig } from '../model/config.ts'
+import type { MoeConfig } from '../model/moe-config.ts'
 import type { CapacityRule } from '../model/routing/contract.ts'
 import type { LiveModel } from './live-model.ts'
 import { RoutingTracer } from './routing-tracer.ts'

@@ -3,7 +3,7 @@ import { type RunConfig, type RunInput, runSchema } from '../config/run-config.t
 import type { DocumentWindow } from '../data/document-windows.ts'
 import type { TokenStream } from '../data/streams/token-stream.ts'
 import { bytesTokenizer } from '../data/tokenizer/tokenizer.ts'
-import type { MoeConfig } from '../model/config.ts'
+import type { MoeConfig } from '../model/moe-config.ts'
 import type { CapacityRule } from '../model/routing/contract.ts'
 import { hashTable } from '../model/routing/hash.ts'
 import { openRuntime } from '../run/session.ts'

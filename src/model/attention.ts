@@ -1,63 +1,103 @@
 /** Causal self-attention with rotary or learned positions. */
 import { attentionKernel, causalAttention } from '../graph/ops/attention.ts'
-import { rotate } from '../graph/ops/fused.ts'
-import { reshape, split, transpose } from '../graph/ops/shape.ts'
+import { maximum } from '../graph/ops/elementwise.ts'
+import { rmsNorm, rotate } from '../graph/ops/fused.ts'
+import { concat, reshape, split, transpose } from '../graph/ops/shape.ts'
+import { sizeOf } from '../graph/shape.ts'
 import { constant, hasKernel, type Tensor } from '../graph/tensor.ts'
-import type { ModelConfig } from './config.ts'
+import { attentionColumns, attentionScaleOf, headWidthOf, type ModelConfig, windowOf } from './config.ts'
 import type { Pass } from './moe.ts'
+import { rotationOf } from './rotary.ts'
 
-/** The projections of a layer's attention: matrices or routed experts. */
+/** The projections of a layer's attention: matrices or routed experts. X are the columns of queries, keys and values. */
 export interface Projections {
-  /** Queries, keys and values: x_TD → [T, 3D]. */
+  /** Queries, keys and values: x_TD → [T, X]. */
   qkv(x_TD: Tensor): Tensor
-  /** [T, D] → [T, D]. */
-  output(y_TD: Tensor): Tensor
+  /** [T, H·d] → [T, D]. */
+  output(y_TX: Tensor): Tensor
 }
+
+/** Weights of the norms of queries and keys; null without them. */
+export type QueryKeyNorms = { readonly query: Tensor; readonly key: Tensor } | null
 
 /**
  * Attention of a layer on its normed input. x_TD is B sequences of S tokens, concatenated. A token sees itself and
- * earlier tokens of its sequence, starting at `firstVisible_T` if given.
+ * earlier tokens of its sequence, starting at `firstVisible_T` if given, and those of the layer's window.
  */
 export function attention(
   config: ModelConfig,
-  project: Projections,
+  layer: number,
+  { qkv, output, norms }: Projections & { readonly norms: QueryKeyNorms },
   x_TD: Tensor,
-  { sequence, firstVisible_T }: Pick<Pass, 'sequence' | 'firstVisible_T'>,
+  pass: Pick<Pass, 'sequence' | 'firstVisible_T'>,
 ): Tensor {
-  const { width, heads } = config
+  const { heads } = config
+  const { sequence } = pass
   const [tokens = 0] = x_TD.shape
-  const [batch, head] = [tokens / sequence, width / heads]
-  const qkv_TX = project.qkv(x_TD)
-  const scale = 1 / Math.sqrt(head)
-  if (head > 1 && hasKernel('attention', x_TD.dtype)) {
+  const [batch, head, scale] = [tokens / sequence, headWidthOf(config), attentionScaleOf(config)]
+  const keyValueHeads = config.keyValueHeads ?? heads
+  const qkv_TX = normQueriesAndKeys(config, qkv(x_TD), norms)
+  const first_T = firstVisible(config, layer, batch, pass)
+  if (head > 1 && keyValueHeads === heads && hasKernel('attention', x_TD.dtype)) {
     const { cos, sin } = rotaryTables(config, sequence, x_TD.dtype)
     const angles = config.positions === 'rotary' ? ([cos, sin] as const) : null
-    const y_TD = attentionKernel(qkv_TX, angles, { batch, sequence, heads, scale }, firstVisible_T)
-    return project.output(y_TD)
+    return output(attentionKernel(qkv_TX, angles, { batch, sequence, heads, scale }, first_T))
   }
-  const qkv_BHSd = transpose(reshape(qkv_TX, [batch, sequence, 3 * heads, head]), [0, 2, 1, 3])
-  const [q, k, v] = split3(qkv_BHSd, config, sequence)
-  const y_BHSd = causalAttention(q, k, v, scale, firstVisible_T)
-  const y_TD = reshape(transpose(y_BHSd, [0, 2, 1, 3]), [tokens, width])
-  return project.output(y_TD)
+  const qkv_BHSd = transpose(reshape(qkv_TX, [batch, sequence, heads + 2 * keyValueHeads, head]), [0, 2, 1, 3])
+  const [q, k, v] = rotated(qkv_BHSd, config, sequence)
+  const y_BHSd = causalAttention(q, k, v, scale, first_T)
+  return output(reshape(transpose(y_BHSd, [0, 2, 1, 3]), [tokens, heads * head]))
 }
 
-function split3(qkv: Tensor, config: ModelConfig, sequence: number): [q: Tensor, k: Tensor, v: Tensor] {
+/** RMS norm of the queries and the keys, over all heads together or over each head. */
+export function normQueriesAndKeys(config: ModelConfig, qkv_TX: Tensor, norms: QueryKeyNorms): Tensor {
+  if (!norms) return qkv_TX
+  const head = headWidthOf(config)
+  const { queries, keys } = attentionColumns(config)
+  const [q, k, v] = split(qkv_TX, 1, [queries, keys, keys]) as [Tensor, Tensor, Tensor]
+  const norm = (x: Tensor, weight: Tensor): Tensor => {
+    const rows = config.queryKeyNorm === 'head' ? reshape(x, [sizeOf(x.shape) / head, head]) : x
+    return reshape(rmsNorm(rows, weight, config.normEpsilon), x.shape)
+  }
+  return concat([norm(q, norms.query), norm(k, norms.key), v], 1)
+}
+
+/** The first position that each token sees in its sequence, int32 [T]; undefined if it is 0 for all. */
+function firstVisible(
+  config: ModelConfig,
+  layer: number,
+  batch: number,
+  { sequence, firstVisible_T }: Pick<Pass, 'sequence' | 'firstVisible_T'>,
+): Tensor | undefined {
+  const window = windowOf(config, layer)
+  if (window === null || window >= sequence) return firstVisible_T
+  const inWindow_T = constant(
+    Int32Array.from({ length: batch * sequence }, (_, t) => Math.max(0, (t % sequence) - window + 1)),
+    'int32',
+  )
+  return firstVisible_T ? maximum(firstVisible_T, inWindow_T) : inWindow_T
+}
+
+function rotated(qkv: Tensor, config: ModelConfig, sequence: number): [q: Tensor, k: Tensor, v: Tensor] {
   const { heads } = config
-  if (config.positions !== 'rotary') return split(qkv, 1, [heads, heads, heads]) as [Tensor, Tensor, Tensor]
-  const [qk, v] = split(qkv, 1, [2 * heads, heads]) as [Tensor, Tensor]
+  const keyValueHeads = config.keyValueHeads ?? heads
+  if (config.positions !== 'rotary')
+    return split(qkv, 1, [heads, keyValueHeads, keyValueHeads]) as [Tensor, Tensor, Tensor]
+  const [qk, v] = split(qkv, 1, [heads + keyValueHeads, keyValueHeads]) as [Tensor, Tensor]
   const { cos, sin } = rotaryTables(config, sequence, qkv.dtype)
-  const [q, k] = split(rotate(qk, cos, sin), 1, [heads, heads]) as [Tensor, Tensor]
+  const [q, k] = split(rotate(qk, cos, sin), 1, [heads, keyValueHeads]) as [Tensor, Tensor]
   return [q, k, v]
 }
 
-/** cos and sin [S, d/2] of the angles position · base^(−2i/d). */
-function rotaryTables({ width, heads, rotaryBase }: ModelConfig, sequence: number, dtype: Tensor['dtype']) {
-  const size = width / heads
-  const shape = [sequence, size / 2]
-  const angles = Array.from({ length: sequence * (size / 2) }, (_, at) => {
-    const [position, i] = [Math.floor(at / (size / 2)), at % (size / 2)]
-    return position * rotaryBase ** ((-2 * i) / size)
-  })
-  return { cos: constant(angles.map(Math.cos), dtype, shape), sin: constant(angles.map(Math.sin), dtype, shape) }
+/** cos and sin [S, d/2] of the angles of each position. */
+function rotaryTables(config: ModelConfig, sequence: number, dtype: Tensor['dtype']) {
+  const { frequencies, scale } = rotationOf(config)
+  const shape = [sequence, frequencies.length]
+  const table = (f: (angle: number) => number) => {
+    const values = Array.from({ length: sequence }, (_, position) =>
+      frequencies.map((each) => scale * f(position * each)),
+    )
+    return constant(values.flat(), dtype, shape)
+  }
+  return { cos: table(Math.cos), sin: table(Math.sin) }
 }

@@ -1,94 +1,40 @@
 /**
- * The configuration of a model: every architectural choice and every option of sparse expert layers, with
- * its default. Pure data: nothing here knows how a layer is computed.
+ * The configuration of a model: every architectural choice with its default; `moe-config.ts` has those of sparse
+ * layers. Pure data: nothing here knows how a layer is computed.
  */
 import { z } from 'zod'
+import { checkMoe, moeSchema } from './moe-config.ts'
 
 const positive = z.int().positive()
-const nonNegative = z.number().nonnegative()
+
+/**
+ * How rotary positions reach beyond the sequences that a model was trained on; formulas in `rotary.ts`. `original` is
+ * the longest sequence before.
+ */
+const rotaryScalingSchema = z.discriminatedUnion('kind', [
+  z.strictObject({ kind: z.literal('linear'), factor: z.number().min(1) }),
+  z.strictObject({
+    kind: z.literal('yarn'),
+    factor: z.number().min(1),
+    original: positive,
+    betaFast: z.number().positive().default(32),
+    betaSlow: z.number().positive().default(1),
+    /** Factor of queries and keys; null = 0.1·ln(factor) + 1. */
+    attentionFactor: z.number().positive().nullable().default(null),
+    /** Round the ends of the ramp to whole frequencies. */
+    truncate: z.boolean().default(true),
+  }),
+  z.strictObject({
+    kind: z.literal('llama3'),
+    factor: z.number().min(1),
+    original: positive,
+    lowFactor: z.number().positive().default(1),
+    highFactor: z.number().positive().default(4),
+  }),
+])
 
 /** A positive number, or the name of one that follows from the model's width. */
 const scaleSchema = <const T extends readonly string[]>(names: T) => z.union([z.number().positive(), z.enum(names)])
-
-/** A balancing loss: `coefficient` times the named form; 0 turns it off. */
-const balanceSchema = z
-  .strictObject({
-    /**
-     * `switch`: N · Σ f_i · P_i with f_i the share of all assignments (Switch Transformers, eq. 4).
-     * `gshard`: the same with f_i the share of first choices only (GShard, algorithm 1).
-     */
-    form: z.enum(['switch', 'gshard']).default('switch'),
-    coefficient: nonNegative.default(0.01),
-  })
-  .prefault({})
-
-export const moeSchema = z.strictObject({
-  /** One sparse layer in every `every` layers, the last of them; the others are dense. */
-  every: positive.default(1),
-  /** Layers before the first period of `every`, all dense (DeepSeek-V3: `first_k_dense_replace`). */
-  from: z.int().nonnegative().default(0),
-  /** Experts in a layer, N. */
-  experts: positive.default(8),
-  /** Hidden width of an expert, F. */
-  hidden: positive.default(1024),
-  /** Hidden width of a shared expert that every token uses besides its routed ones; 0 = none. */
-  sharedHidden: z.int().nonnegative().default(0),
-  /**
-   * Experts in the attention of sparse layers (M6-T, "MoE attention"): N for the projection to queries, keys
-   * and values (`qkv`), or for the output projection too (`all`), each module with its own router.
-   */
-  attention: z.enum(['none', 'qkv', 'all']).default('none'),
-  /**
-   * How experts are chosen; docs/routing.md has the formulas. `expert-choice` sees later tokens of the batch,
-   * which a causal language model must not: its losses are better than the text it can generate.
-   */
-  router: z
-    .enum(['top-k', 'switch', 'prototype', 'sinkhorn', 'bias', 'expert-choice', 'hash', 'random'])
-    .default('top-k'),
-  /**
-   * Experts that a token activates: k, or k' in every prototype for the `prototype` router. With
-   * `expert-choice`, the mean at capacity factor 1; in generation, the exact number.
-   */
-  k: positive.default(1),
-  /** Prototypes Z of the `prototype` router: groups of N/Z experts, each with its own router. */
-  prototypes: positive.default(1),
-  /** The k largest of a token's scores by one `fused` top-k, or by k `sequential` arg-max passes (GShard, M6-T). */
-  selection: z.enum(['fused', 'sequential']).default('fused'),
-  /** Seed of the tables of the `hash` router, from 0. A study sets it to the seed of the run. */
-  hashSeed: z.int().nonnegative().default(0),
-  /** Rounds of normalisation over experts and tokens in the `sinkhorn` router. */
-  sinkhornIterations: positive.default(8),
-  /** Step u of the biases of the `bias` router (Wang et al. 2024); 0 leaves them at zero. */
-  biasRate: nonNegative.default(0.001),
-  /** Softmax over all experts `before` the choice of k, or over the k chosen ones `after` it. */
-  softmax: z.enum(['before', 'after']).default('before'),
-  /** Divide the gates of a token by their sum in each prototype; they sum to 1 already with softmax `after`. */
-  renormalize: z.boolean().default(false),
-  /** `kx`: C = K·T/N·factor with K = k·prototypes. `1x`: C = T/N·factor whatever K (M6-T). `none`: dropless. */
-  capacity: z.enum(['1x', 'kx', 'none']).default('kx'),
-  /** Capacity factor γ in training. */
-  factor: z.number().positive().default(1.25),
-  /** Capacity factor γ in evaluation. */
-  evalFactor: z.number().positive().default(2),
-  /**
-   * Which choices are served first when an expert is full. `position`: earlier positions, of all sequences equally;
-   * no token's service depends on a later position. The others serve the batch as one queue: all first choices
-   * first (`choice`), earlier tokens first, sequence after sequence (`token`), larger gates first (`gate`).
-   */
-  priority: z.enum(['position', 'choice', 'token', 'gate']).default('position'),
-  /** With priority `position`: an expert saves unused places, up to the even load of this many positions. */
-  window: positive.default(16),
-  /** Number of equal groups of tokens; capacity is enforced and router losses are computed within each. */
-  groups: positive.default(1),
-  balance: balanceSchema,
-  /** Coefficient of the router z-loss, mean of logsumexp(logits)² (ST-MoE, eq. 5); 0 = off. */
-  zLoss: nonNegative.default(0.001),
-  /**
-   * `padded`: one batched matmul over N × C slots. `ragged`: one matmul per expert over its own rows.
-   * `auto`: padded for capacity 1x, else ragged. The results are the same; only the speed differs.
-   */
-  compute: z.enum(['auto', 'padded', 'ragged']).default('auto'),
-})
 
 export const modelSchema = z
   .strictObject({
@@ -97,12 +43,30 @@ export const modelSchema = z
     layers: positive.default(4),
     /** Model width, D. */
     width: positive.default(256),
-    /** Attention heads, H; D must be a multiple. */
+    /** Attention heads of queries, H; without `headWidth`, D must be a multiple. */
     heads: positive.default(4),
+    /** Heads of keys and values, each shared by H / keyValueHeads heads of queries (Ainslie et al. 2023); null = H. */
+    keyValueHeads: positive.nullable().default(null),
+    /** Width of a head, d; null = D/H. */
+    headWidth: positive.nullable().default(null),
+    /**
+     * RMS norm of queries and keys before rotation: over all their heads together (`width`: OLMoE), or over each head,
+     * with one weight vector for all (`head`: Qwen3).
+     */
+    queryKeyNorm: z.enum(['none', 'width', 'head']).default('none'),
+    /** Biases of the projection to queries, keys and values (`qkv`: Qwen2), or of the output projection too (`all`). */
+    attentionBias: z.enum(['none', 'qkv', 'all']).default('none'),
+    /** Factor of attention scores (Granite: attention_multiplier); null = 1/√d. */
+    attentionScale: z.number().positive().nullable().default(null),
+    /** Positions that a token sees, itself included (sliding window: Mistral 7B); null = all earlier ones. */
+    window: positive.nullable().default(null),
+    /** With a window: the last of every `fullEvery` layers sees all positions; 0 = none does. */
+    fullEvery: z.int().nonnegative().default(0),
     /** Longest sequence, S. */
     sequence: positive.default(256),
     positions: z.enum(['rotary', 'learned']).default('rotary'),
     rotaryBase: z.number().positive().default(10000),
+    rotaryScaling: rotaryScalingSchema.nullable().default(null),
     norm: z.enum(['rms', 'layer']).default('rms'),
     normEpsilon: z.number().positive().default(1e-5),
     activation: z.enum(['gelu', 'swiglu']).default('gelu'),
@@ -125,53 +89,51 @@ export const modelSchema = z
      * `inverse-sqrt-width` for 1/√D (T5, PaLM).
      */
     headScale: scaleSchema(['inverse-sqrt-width']).default(1),
+    /** Factor of what attention and feed-forward networks add to the residual stream (Granite: residual_multiplier). */
+    residualScale: z.number().positive().default(1),
     /** Sparse expert layers; null for a dense model. */
     moe: moeSchema.nullable().prefault({}),
   })
   .superRefine((model, context) => {
     const refuse = (path: (string | number)[], message: string) => context.addIssue({ code: 'custom', path, message })
-    if (model.width % model.heads !== 0) refuse(['heads'], `must divide width ${model.width}`)
-    else if (model.positions === 'rotary' && (model.width / model.heads) % 2 !== 0)
-      refuse(['heads'], `width / heads must be even for rotary positions, got ${model.width / model.heads}`)
-    const moe = model.moe
+    const { width, heads, headWidth, keyValueHeads, moe } = model
+    if (headWidth === null && width % heads !== 0) refuse(['heads'], `must divide width ${width}, or set headWidth`)
+    else if (model.positions === 'rotary' && headWidthOf(model) % 2 !== 0)
+      refuse(
+        [headWidth === null ? 'heads' : 'headWidth'],
+        `heads must have an even width for rotary positions, got ${headWidthOf(model)}`,
+      )
+    if (keyValueHeads !== null && heads % keyValueHeads !== 0) refuse(['keyValueHeads'], `must divide heads ${heads}`)
+    if (model.fullEvery > 0 && model.window === null) refuse(['fullEvery'], 'must be 0 without a window')
+    if (model.rotaryScaling && model.positions !== 'rotary')
+      refuse(['rotaryScaling'], 'must be null unless positions is "rotary"')
+    if (model.attentionBias !== 'none' && moe && moe.attention !== 'none')
+      refuse(['attentionBias'], 'must be "none" with experts in attention (moe.attention)')
     if (!moe) return
     if (moe.every > model.layers) refuse(['moe', 'every'], `must be at most layers ${model.layers}`)
     else if (moe.from + moe.every > model.layers)
       refuse(['moe', 'from'], `must be at most layers − every = ${model.layers - moe.every}, or no layer is sparse`)
-    if (moe.router === 'prototype') {
-      if (moe.experts % moe.prototypes !== 0) refuse(['moe', 'prototypes'], `must divide experts ${moe.experts}`)
-      else if (moe.k > moe.experts / moe.prototypes)
-        refuse(['moe', 'k'], `must be at most experts / prototypes = ${moe.experts / moe.prototypes}`)
-    } else {
-      if (moe.prototypes !== 1) refuse(['moe', 'prototypes'], `must be 1 unless router is "prototype"`)
-      if (moe.k > moe.experts) refuse(['moe', 'k'], `must be at most experts ${moe.experts}`)
-    }
-    if (moe.router === 'switch' && moe.k !== 1) refuse(['moe', 'k'], 'must be 1 for the switch router (use "top-k")')
-    if (moe.router === 'switch' && (moe.softmax === 'after' || moe.renormalize))
-      refuse(['moe', 'router'], 'the switch router takes its gate from the softmax over all experts (use "top-k")')
-    const routerless = moe.router === 'hash' || moe.router === 'random'
-    if (routerless && moe.priority === 'gate')
-      refuse(['moe', 'priority'], `"gate" needs a learned router, not "${moe.router}"`)
-    if (moe.selection === 'sequential' && (routerless || moe.router === 'expert-choice'))
-      refuse(['moe', 'selection'], `must be "fused" for "${moe.router}", where tokens do not choose their best experts`)
-    if (moe.router === 'expert-choice')
-      refuseForExpertChoice(moe, (field, message) => refuse(['moe', ...field], message))
+    checkMoe(moe, (field, message) => refuse(['moe', ...field], message))
   })
 
-/** Refuses settings of how tokens choose, or of which choices an expert drops. */
-function refuseForExpertChoice(
-  { capacity, priority, softmax, renormalize, balance }: z.output<typeof moeSchema>,
-  refuse: (field: string[], message: string) => void,
-): void {
-  if (capacity === 'none')
-    refuse(['capacity'], 'must be "1x" or "kx": the capacity is the number of tokens that each expert takes')
-  // `choice` was once the default, so configurations of older runs contain it.
-  if (priority !== 'position' && priority !== 'choice')
-    refuse(['priority'], 'must be "position" (the default): each expert takes the tokens with the largest gates')
-  if (softmax !== 'before') refuse(['softmax'], 'must be "before": the gate is the softmax over all experts')
-  if (renormalize) refuse(['renormalize'], 'must be false: the gate is the softmax over all experts')
-  if (balance.form !== 'switch') refuse(['balance', 'form'], 'must be "switch": there are no first choices to count')
+/** Width of an attention head, d. */
+export const headWidthOf = ({ width, heads, headWidth }: Pick<ModelConfig, 'width' | 'heads' | 'headWidth'>): number =>
+  headWidth ?? width / heads
+
+/** Columns of queries (H·d), and of keys as of values. */
+export function attentionColumns(config: Pick<ModelConfig, 'width' | 'heads' | 'headWidth' | 'keyValueHeads'>) {
+  const head = headWidthOf(config)
+  return { queries: config.heads * head, keys: (config.keyValueHeads ?? config.heads) * head }
 }
+
+/** Factor of the scores of attention. */
+export const attentionScaleOf = (
+  config: Pick<ModelConfig, 'width' | 'heads' | 'headWidth' | 'attentionScale'>,
+): number => config.attentionScale ?? 1 / Math.sqrt(headWidthOf(config))
+
+/** Positions that a token sees in a layer, itself included; null if all earlier ones. */
+export const windowOf = ({ window, fullEvery }: Pick<ModelConfig, 'window' | 'fullEvery'>, layer: number) =>
+  fullEvery > 0 && (layer + 1) % fullEvery === 0 ? null : window
 
 /** The value of `embeddingScale` as a number. */
 export const embeddingScaleOf = ({ embeddingScale, width }: Pick<ModelConfig, 'embeddingScale' | 'width'>): number => {
@@ -184,8 +146,3 @@ export const headScaleOf = ({ headScale, width }: Pick<ModelConfig, 'headScale' 
   typeof headScale === 'number' ? headScale : 1 / Math.sqrt(width)
 
 export type ModelConfig = z.output<typeof modelSchema>
-export type MoeConfig = z.output<typeof moeSchema>
-
-/** Whether capacity becomes available position by position, which requires whole sequences in a group. */
-export const isServedByPosition = ({ priority, capacity, router }: MoeConfig): boolean =>
-  priority === 'position' && capacity !== 'none' && router !== 'expert-choice'

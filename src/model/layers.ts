@@ -6,8 +6,9 @@
 import { add, multiply } from '../graph/ops/elementwise.ts'
 import { layerNorm, rmsNorm } from '../graph/ops/fused.ts'
 import { scope, type Tensor } from '../graph/tensor.ts'
-import { embeddingScaleOf, type ModelConfig, type MoeConfig } from './config.ts'
+import { embeddingScaleOf, type ModelConfig } from './config.ts'
 import { type FfnWeights, weightsOf } from './ffn.ts'
+import type { MoeConfig } from './moe-config.ts'
 import { isSparse, type Parameters } from './parameters.ts'
 
 /** How the parts of a layer are computed. Rows are tokens: [T, D], or [1, D] of a single one. */
@@ -16,7 +17,7 @@ export interface LayerParts {
   attend(normed: Tensor, layer: number): Tensor
   /** A dense feed-forward network. */
   dense(normed: Tensor, weights: FfnWeights): Tensor
-  /** The residual stream `x` of a sparse layer with the experts' output added. */
+  /** The residual stream `x` of a sparse layer with `residualScale` times the experts' output added. */
   addExperts(x: Tensor, normed: Tensor, layer: number, moe: MoeConfig): Tensor
 }
 
@@ -37,19 +38,20 @@ export function layers(
     config.norm === 'rms'
       ? rmsNorm(x, parameters.get(name), config.normEpsilon)
       : layerNorm(x, parameters.get(name), parameters.get(`${name}.bias`), config.normEpsilon)
+  const added = (x: Tensor, branch: Tensor): Tensor => add(x, scaled(branch, config.residualScale))
   const { moe } = config
   let x = embedded
   const stream = [x]
   for (let layer = 0; layer < config.layers; layer++) {
     const name = `layers.${layer}`
-    x = scope(`${name}.attention`, () => add(x, attend(norm(x, `${name}.attention.norm`), layer)))
+    x = scope(`${name}.attention`, () => added(x, attend(norm(x, `${name}.attention.norm`), layer)))
     x =
       moe && isSparse(config, layer)
         ? scope(`${name}.moe`, () => addExperts(x, norm(x, `${name}.moe.norm`), layer, moe))
         : scope(`${name}.ffn`, () => {
             const normed = norm(x, `${name}.ffn.norm`)
             const weights = weightsOf(config, (matrix) => parameters.get(`${name}.ffn.${matrix}`))
-            return add(x, dense(normed, weights))
+            return added(x, dense(normed, weights))
           })
     stream.push(x)
   }

@@ -7,7 +7,7 @@
  */
 import type { DType, Shape } from '../graph/model.ts'
 import { input, type Tensor } from '../graph/tensor.ts'
-import type { ModelConfig } from './config.ts'
+import { attentionColumns, headWidthOf, type ModelConfig } from './config.ts'
 import { ffnParameters } from './ffn.ts'
 
 /** The role of a matrix decides its initial values. A `branch` writes to the residual stream. */
@@ -65,11 +65,18 @@ export function parameterSpecs(config: ModelConfig): ParameterSpec[] {
     decay: true,
     stacked: false,
   })
-  const norm = (name: string): ParameterSpec[] => {
-    const vector = { shape: [width], decay: false, stacked: false }
-    const bias = config.norm === 'layer' ? [{ ...vector, name: `${name}.bias`, init: 'zeros' as const }] : []
-    return [{ ...vector, name, init: 'ones' }, ...bias]
-  }
+  const vector = (name: string, size: number, init: 'ones' | 'zeros'): ParameterSpec => ({
+    name,
+    shape: [size],
+    init,
+    decay: false,
+    stacked: false,
+  })
+  const norm = (name: string): ParameterSpec[] => [
+    vector(name, width, 'ones'),
+    ...(config.norm === 'layer' ? [vector(`${name}.bias`, width, 'zeros')] : []),
+  ]
+  const { queries, keys } = attentionColumns(config)
   const ffn = (prefix: string, hidden: number) =>
     ffnParameters(config).map(({ name, rows }) =>
       rows === 'width'
@@ -83,26 +90,38 @@ export function parameterSpecs(config: ModelConfig): ParameterSpec[] {
   for (let index = 0; index < layers; index++) {
     const layer = `layers.${index}`
     const routed = routedModules(config, index)
-    const router = (name: string): ParameterSpec[] => {
+    const router = (name: string, rows = width): ParameterSpec[] => {
       if (!moe || !hasRouterWeights(moe)) return []
-      const weights = { ...matrix(`${name}.router`, [width, moe.experts], width, 'router'), decay: false }
+      const weights = { ...matrix(`${name}.router`, [rows, moe.experts], rows, 'router'), decay: false }
       if (moe.router !== 'bias') return [weights]
       return [weights, { ...weights, name: `${name}.router.bias`, shape: [moe.experts], init: 'zeros' }]
     }
-    const projection = (module: 'qkv' | 'output', columns: number) => {
+    const projection = (module: 'qkv' | 'output', rows: number, columns: number): ParameterSpec[] => {
       const name = moduleName(index, module)
       const role = module === 'output' ? 'branch' : 'matrix'
-      if (!moe || !routed.includes(module)) return [matrix(name, [width, columns], width, role)]
-      const experts = matrix(`${name}.experts.{e}.weight`, [moe.experts, width, columns], width, role)
-      return [...router(name), { ...experts, stacked: true }]
+      const hasBias = config.attentionBias === 'all' || config.attentionBias === module
+      if (!moe || !routed.includes(module))
+        return [
+          matrix(name, [rows, columns], rows, role),
+          ...(hasBias ? [vector(`${name}.bias`, columns, 'zeros')] : []),
+        ]
+      const experts = matrix(`${name}.experts.{e}.weight`, [moe.experts, rows, columns], rows, role)
+      return [...router(name, rows), { ...experts, stacked: true }]
     }
-    specs.push(...norm(`${layer}.attention.norm`), ...projection('qkv', 3 * width), ...projection('output', width))
+    specs.push(...norm(`${layer}.attention.norm`), ...projection('qkv', width, queries + 2 * keys))
+    if (config.queryKeyNorm !== 'none') {
+      const ofHead = config.queryKeyNorm === 'head'
+      specs.push(vector(`${layer}.attention.queryNorm`, ofHead ? headWidthOf(config) : queries, 'ones'))
+      specs.push(vector(`${layer}.attention.keyNorm`, ofHead ? headWidthOf(config) : keys, 'ones'))
+    }
+    specs.push(...projection('output', queries, width))
     if (!moe || !isSparse(config, index)) {
       specs.push(...norm(`${layer}.ffn.norm`), ...ffn(`${layer}.ffn`, config.hidden))
       continue
     }
     specs.push(...norm(`${layer}.moe.norm`), ...router(`${layer}.moe`))
     if (moe.sharedHidden > 0) specs.push(...ffn(`${layer}.moe.shared`, moe.sharedHidden))
+    if (moe.sharedGate) specs.push(matrix(`${layer}.moe.shared.mix`, [width, 1], width))
     for (const spec of ffn(`${layer}.moe.experts.{e}`, moe.hidden))
       specs.push({ ...spec, shape: [moe.experts, ...spec.shape], stacked: true })
   }

@@ -11,7 +11,7 @@ import { gather } from '../graph/ops/indexing.ts'
 import { matmul } from '../graph/ops/matmul.ts'
 import { reshape } from '../graph/ops/shape.ts'
 import { constant, input, scope, type Tensor } from '../graph/tensor.ts'
-import { attention, type Projections } from './attention.ts'
+import { attention, type Projections, type QueryKeyNorms } from './attention.ts'
 import { headScaleOf, type ModelConfig } from './config.ts'
 import { ffn } from './ffn.ts'
 import { embed, layers, scaled } from './layers.ts'
@@ -48,18 +48,40 @@ export function transformer(config: ModelConfig, parameters: Parameters, tokens_
     const project = (module: 'qkv' | 'output') => (x_TD: Tensor) =>
       modules.includes(module)
         ? scope(module, () => routed(module, x_TD, layer))
-        : matmul(x_TD, parameters.get(moduleName(layer, module)))
+        : linear(config, parameters, layer, module, (weights) => matmul(x_TD, weights))
     return { qkv: project('qkv'), output: project('output') }
   }
   const embedded = scope('embedding', () =>
     embed(config, (table) => gather(parameters.get(table), table === 'embedding' ? tokens_T : positionsOf(pass))),
   )
   const { x: x_TD, stream } = layers(config, parameters, embedded, {
-    attend: (x_TD, layer) => attention(config, projections(layer), x_TD, pass),
+    attend: (x_TD, layer) =>
+      attention(config, layer, { ...projections(layer), norms: queryKeyNorms(config, parameters, layer) }, x_TD, pass),
     dense: ffn,
-    addExperts: (x_TD, normed_TD, layer) => add(x_TD, routed('ffn', normed_TD, layer)),
+    addExperts: (x_TD, normed_TD, layer) => add(x_TD, scaled(routed('ffn', normed_TD, layer), config.residualScale)),
   })
   return { x_TD, stream, reports }
+}
+
+/** A projection of attention that is not routed: `multiply` with its matrix, and its bias. */
+export function linear(
+  config: ModelConfig,
+  parameters: Parameters,
+  layer: number,
+  module: 'qkv' | 'output',
+  multiply: (weights: Tensor) => Tensor,
+): Tensor {
+  const name = moduleName(layer, module)
+  const y = multiply(parameters.get(name))
+  const hasBias = config.attentionBias === 'all' || config.attentionBias === module
+  return hasBias ? add(y, parameters.get(`${name}.bias`)) : y
+}
+
+/** The weights of the norms of a layer's queries and keys. */
+export function queryKeyNorms(config: ModelConfig, parameters: Parameters, layer: number): QueryKeyNorms {
+  if (config.queryKeyNorm === 'none') return null
+  const name = `layers.${layer}.attention`
+  return { query: parameters.get(`${name}.queryNorm`), key: parameters.get(`${name}.keyNorm`) }
 }
 
 /** The position of each token in its sequence, int32 [T]. */

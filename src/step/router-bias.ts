@@ -3,7 +3,7 @@
  * for the `bias` router (Wang et al. 2024, "Auxiliary-Loss-Free Load Balancing Strategy for Mixture-of-Experts",
  * algorithm 1; DeepSeek-V3, section 2.1.2).
  */
-import type { MoeConfig } from '../model/config.ts'
+import type { MoeConfig } from '../model/moe-config.ts'
 import { moduleName } from '../model/parameters.ts'
 import type { ArenaKernels, Gate } from '../runtime/arena-kernels.ts'
 import type { ExpertLoads } from './pass.ts'

@@ -3,7 +3,8 @@
  * activations, then the feed-forward network (dense or sparse) of the normed activations; norm once more
  * and compare with every token of the vocabulary.
  */
-import type { ModelConfig, MoeConfig } from '../../src/model/config.ts'
+import type { ModelConfig } from '../../src/model/config.ts'
+import type { MoeConfig } from '../../src/model/moe-config.ts'
 import type { CapacityRule } from '../../src/model/routing/contract.ts'
 import { add, at, dot, type Matrix, mean, project, rowOf, type Vector } from './arithmetic.ts'
 import { attention } from './attention.ts'

@@ -1,30 +1,32 @@
 /** Causal scaled dot-product attention with its gradient (Vaswani et al. 2017, eq. 1). */
 import { dim } from '../shape.ts'
 import { constant, defineOp, emit, emitKernel, type Tensor } from '../tensor.ts'
-import { less, multiply, subtract, where } from './elementwise.ts'
+import { broadcastTo, less, multiply, subtract, where } from './elementwise.ts'
 import { matmul } from './matmul.ts'
-import { rowSums } from './reduction.ts'
+import { rowSums, sum } from './reduction.ts'
 import { reshape } from './shape.ts'
 
 /** Far below any score, yet finite: exp of it is zero and differences of it are not NaN. */
 const MASKED = -1e30
 
 /**
- * softmax(scale · q·kᵀ) · v, where each position sees itself and earlier positions.
- * q, k, v and the result are [B, H, S, d].
+ * softmax(scale · q·kᵀ) · v, where each position sees itself and earlier positions. q and the result are [B, H, S, d];
+ * k and v may have fewer heads, [B, H/n, S, d], each for n consecutive heads of q.
  * @param first_T The first position that each position sees in its sequence, int32 [B·S], not after itself; default: 0.
  */
 export const causalAttention: (q: Tensor, k: Tensor, v: Tensor, scale: number, first_T?: Tensor) => Tensor = defineOp(
   'causal-attention',
   'fused',
   (q: Tensor, k: Tensor, v: Tensor, scale: number, first_T?: Tensor) => {
-    const scores = matmul(q, k, { transposeB: true, alpha: scale })
+    const shared = dim(q.shape, 1) / dim(k.shape, 1)
+    const [keys, values] = [forEachQueryHead(k, shared), forEachQueryHead(v, shared)]
+    const scores = matmul(q, keys, { transposeB: true, alpha: scale })
     const [batch, sequence] = [dim(q.shape, 0), dim(q.shape, -2)]
     const causal = causalMask(sequence, q.dtype)
     const mask = first_T ? where(isBefore(first_T, batch, sequence), MASKED, causal) : causal
     const masked = emit('Add', [scores, mask], { shape: scores.shape })
     const weights = emit('Softmax', [masked], { shape: scores.shape, attributes: { axis: -1 } })
-    const result = matmul(weights, v)
+    const result = matmul(weights, values)
     return {
       result,
       inputs: [q, k, v],
@@ -32,16 +34,34 @@ export const causalAttention: (q: Tensor, k: Tensor, v: Tensor, scale: number, f
         if (!dy) return []
         // For each row Σ_j weight·dWeight equals Σ dy·y, which sums over d instead of S.
         const dots = rowSums(multiply(dy, result))
-        const dScores = multiply(weights, subtract(matmul(dy, v, { transposeB: true }), dots))
+        const dScores = multiply(weights, subtract(matmul(dy, values, { transposeB: true }), dots))
         return [
-          matmul(dScores, k, { alpha: scale }),
-          matmul(dScores, q, { transposeA: true, alpha: scale }),
-          matmul(weights, dy, { transposeA: true }),
+          matmul(dScores, keys, { alpha: scale }),
+          sumOverQueryHeads(matmul(dScores, q, { transposeA: true, alpha: scale }), shared),
+          sumOverQueryHeads(matmul(weights, dy, { transposeA: true }), shared),
         ]
       },
     }
   },
 )
+
+/** Keys or values [B, H/n, S, d] for each head of the queries: [B, H, S, d]. */
+function forEachQueryHead(x: Tensor, n: number): Tensor {
+  if (n === 1) return x
+  const [batch, heads, ...row] = x.shape as [number, number, number, number]
+  return reshape(broadcastTo(reshape(x, [batch, heads, 1, ...row]), [batch, heads, n, ...row]), [
+    batch,
+    heads * n,
+    ...row,
+  ])
+}
+
+/** The gradient of {@link forEachQueryHead}. */
+function sumOverQueryHeads(dx: Tensor, n: number): Tensor {
+  if (n === 1) return dx
+  const [batch, heads, ...row] = dx.shape as [number, number, number, number]
+  return sum(reshape(dx, [batch, heads / n, n, ...row]), { axes: [2] })
+}
 
 export interface AttentionShape {
   readonly batch: number

@@ -5,7 +5,7 @@
  * masked, but routing also couples tokens: some routers look at a whole group of tokens, and in some queues a later
  * token may be served before an earlier one. `test/causality.test.ts` checks every answer against the program.
  */
-import { isServedByPosition, type MoeConfig } from '../config.ts'
+import { isServedByPosition, type MoeConfig } from '../moe-config.ts'
 import { capacityOf } from './capacity.ts'
 import type { CapacityRule } from './contract.ts'
 

@@ -19,7 +19,7 @@
  * ```
  */
 import type { Tensor } from '../../graph/tensor.ts'
-import type { MoeConfig } from '../config.ts'
+import type { MoeConfig } from '../moe-config.ts'
 
 export interface RouterInput {
   readonly moe: MoeConfig

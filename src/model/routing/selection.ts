@@ -4,7 +4,7 @@ import { oneHot } from '../../graph/ops/indexing.ts'
 import { topK } from '../../graph/ops/order.ts'
 import { concat, reshape } from '../../graph/ops/shape.ts'
 import { constant, type Tensor } from '../../graph/tensor.ts'
-import type { MoeConfig } from '../config.ts'
+import type { MoeConfig } from '../moe-config.ts'
 
 /** Below any score, but finite in float32. */
 const LOWEST = -3e38

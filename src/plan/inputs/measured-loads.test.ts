@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { RunError, UsageError } from '../../errors.ts'
-import { type MoeConfig, moeSchema } from '../../model/config.ts'
+import { type MoeConfig, moeSchema } from '../../model/moe-config.ts'
 import { loadConfig } from '../../run/load-config.ts'
 import { cvOf, measuredLoads } from './measured-loads.ts'
 

@@ -1,7 +1,7 @@
 /** Expert loads measured by a run of Choir, from its `routing.jsonl`. */
 import { join } from 'node:path'
 import { RunError, UsageError } from '../../errors.ts'
-import type { MoeConfig } from '../../model/config.ts'
+import type { MoeConfig } from '../../model/moe-config.ts'
 import type { RoutedModule } from '../../model/parameters.ts'
 import { loadRunConfig } from '../../run/load-config.ts'
 import type { RoutingRecord } from '../../step/records.ts'

@@ -9,7 +9,7 @@ import { sequencesOfPass } from '../../config/run-config.ts'
 import { sourcesOfSum } from '../../graph/ops/expert.ts'
 import { sizeOf } from '../../graph/shape.ts'
 import { counterSums } from '../../graph/tree.ts'
-import type { MoeConfig } from '../../model/config.ts'
+import type { MoeConfig } from '../../model/moe-config.ts'
 import {
   activatedExperts,
   hasRouterWeights,

@@ -6,7 +6,8 @@
  * kept. A padded expert then computes all of its slots, a ragged one only the rows that it keeps.
  */
 import gammaQuantile from '@stdlib/stats-base-dists-gamma-quantile'
-import type { ModelConfig, MoeConfig } from '../../model/config.ts'
+import type { ModelConfig } from '../../model/config.ts'
+import type { MoeConfig } from '../../model/moe-config.ts'
 import { activatedExperts, type RoutedModule } from '../../model/parameters.ts'
 import { capacityOf as groupCapacity } from '../../model/routing/capacity.ts'
 import { randomFor } from '../../step/random.ts'

@@ -1,5 +1,5 @@
 /** The components of a mixture of experts: router, dispatch and combine, and the experts of one rank. */
-import type { MoeConfig } from '../../model/config.ts'
+import type { MoeConfig } from '../../model/moe-config.ts'
 import { activatedExperts, hasRouterWeights, type RoutedModule } from '../../model/parameters.ts'
 import { type Component, network, networkWork, norm, noWork, residual, type Slice } from './components.ts'
 import { capacityOf, type ExpertLoads, rankLoad } from './load.ts'
